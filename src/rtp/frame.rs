@@ -1,0 +1,274 @@
+//! The one currency of media: a [`Frame`] is the RTP packets of one picture or of one block of sound.
+
+use std::fmt;
+use std::time::Instant;
+
+use bytes::{Bytes, BytesMut};
+use serde::{Deserialize, Serialize};
+
+/// What a lecture is made of. The names are those of the pipeline elements and of the wire.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Track {
+    /// The microphone, or the sound of a file.
+    Audio,
+    /// The screen, or the picture of a file.
+    Screen,
+    /// The camera.
+    Camera,
+}
+
+impl Track {
+    /// All tracks, in the order in which they are added to a connection.
+    pub const ALL: [Track; 3] = [Track::Audio, Track::Screen, Track::Camera];
+
+    /// The name of the pipeline element and of the `msid` track id.
+    pub fn name(self) -> &'static str {
+        match self {
+            Track::Audio => "audio",
+            Track::Screen => "screen",
+            Track::Camera => "camera",
+        }
+    }
+
+    /// The track with this name.
+    pub fn from_name(name: &str) -> Option<Track> {
+        Track::ALL.into_iter().find(|track| track.name() == name)
+    }
+
+    /// Whether this track carries pictures.
+    pub fn is_video(self) -> bool {
+        self != Track::Audio
+    }
+}
+
+impl fmt::Display for Track {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+/// How a track is encoded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Codec {
+    /// Constrained baseline H.264, packetization mode 1 (RFC 6184).
+    H264,
+    /// VP8 (RFC 7741).
+    Vp8,
+    /// Opus (RFC 7587).
+    Opus,
+}
+
+impl Codec {
+    /// Ticks of an RTP timestamp per second.
+    pub fn clock_rate(self) -> u32 {
+        match self {
+            Codec::H264 | Codec::Vp8 => 90_000,
+            Codec::Opus => 48_000,
+        }
+    }
+
+    /// The `encoding-name` of RTP caps and of SDP.
+    pub fn encoding_name(self) -> &'static str {
+        match self {
+            Codec::H264 => "H264",
+            Codec::Vp8 => "VP8",
+            Codec::Opus => "OPUS",
+        }
+    }
+
+    /// The codec with this `encoding-name`, in any case.
+    pub fn from_encoding_name(name: &str) -> Option<Codec> {
+        [Codec::H264, Codec::Vp8, Codec::Opus].into_iter().find(|c| c.encoding_name().eq_ignore_ascii_case(name))
+    }
+}
+
+impl fmt::Display for Codec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Codec::H264 => "H.264",
+            Codec::Vp8 => "VP8",
+            Codec::Opus => "Opus",
+        })
+    }
+}
+
+/// The least an RTP packet can be: its fixed header (RFC 3550, 5.1).
+pub const HEADER_BYTES: usize = 12;
+
+/// Packets that a frame may have: 1,024 of 1,200 bytes are 1.2 MB, twenty times a usual key frame.
+const MAX_FRAME_PACKETS: usize = 1024;
+
+/// The RTP packets of one picture, or of one block of sound, in one buffer and in order.
+///
+/// Cloning is cheap: the bytes are shared.
+#[derive(Debug, Clone)]
+pub struct Frame {
+    /// What it is a part of.
+    pub track: Track,
+    /// How it is encoded.
+    pub codec: Codec,
+    /// Whether a decoder can start here. Always true for sound.
+    pub key: bool,
+    /// The RTP timestamp that all packets share, in ticks of the codec's clock.
+    pub timestamp: u32,
+    /// When the content was captured, on this machine's clock.
+    pub captured: Instant,
+    data: Bytes,
+    ends: Box<[u32]>,
+}
+
+impl Frame {
+    /// The packets, header first, as the payloader made them.
+    pub fn packets(&self) -> impl ExactSizeIterator<Item = Bytes> + '_ {
+        let mut start = 0;
+        self.ends.iter().map(move |&end| {
+            let packet = self.data.slice(start..end as usize);
+            start = end as usize;
+            packet
+        })
+    }
+
+    /// How many packets it has.
+    pub fn len(&self) -> usize {
+        self.ends.len()
+    }
+
+    /// Whether it has no packet, which an assembler never makes.
+    pub fn is_empty(&self) -> bool {
+        self.ends.is_empty()
+    }
+
+    /// The size of all packets with their RTP headers, in bytes.
+    pub fn bytes(&self) -> usize {
+        self.data.len()
+    }
+}
+
+/// Collects the packets of a payloader into [`Frame`]s.
+///
+/// A picture ends with the marker bit (RFC 6184, 5.1 and RFC 7741, 4.1); each packet of sound is a frame of its own.
+#[derive(Debug)]
+pub struct FrameAssembler {
+    track: Track,
+    codec: Codec,
+    data: BytesMut,
+    ends: Vec<u32>,
+    timestamp: u32,
+    key: bool,
+    captured: Option<Instant>,
+}
+
+impl FrameAssembler {
+    /// An assembler for the packets of one track, which must all come from one payloader.
+    pub fn new(track: Track, codec: Codec) -> Self {
+        Self { track, codec, data: BytesMut::new(), ends: Vec::new(), timestamp: 0, key: false, captured: None }
+    }
+
+    /// Takes the next packet, and gives the frame that it completes.
+    ///
+    /// `captured` is the instant of the content; that of a frame's first packet counts. A packet that is no RTP, and
+    /// what was collected of a frame that never ended, is dropped.
+    pub fn push(&mut self, packet: &[u8], captured: Instant) -> Option<Frame> {
+        let (marker, timestamp, payload) = parse(packet)?;
+        if timestamp != self.timestamp || self.ends.len() >= MAX_FRAME_PACKETS {
+            self.clear();
+        }
+        self.timestamp = timestamp;
+        self.captured.get_or_insert(captured);
+        self.key |= super::keyframe::starts_key_frame(self.codec, payload);
+        self.data.extend_from_slice(packet);
+        self.ends.push(self.data.len() as u32);
+        if self.track.is_video() && !marker {
+            return None;
+        }
+        let frame = Frame {
+            track: self.track,
+            codec: self.codec,
+            key: self.key,
+            timestamp,
+            captured: self.captured.unwrap_or(captured),
+            data: self.data.split().freeze(),
+            ends: self.ends.as_slice().into(),
+        };
+        self.clear();
+        Some(frame)
+    }
+
+    fn clear(&mut self) {
+        self.data.clear();
+        self.ends.clear();
+        self.key = false;
+        self.captured = None;
+    }
+}
+
+/// Marker bit, timestamp and payload of an RTP packet (RFC 3550, 5.1), or nothing if it is none.
+fn parse(packet: &[u8]) -> Option<(bool, u32, &[u8])> {
+    let payload = packet.get(payload_offset(packet)?..)?;
+    let timestamp = u32::from_be_bytes(packet.get(4..8)?.try_into().ok()?);
+    Some((packet[1] & 0x80 != 0, timestamp, payload))
+}
+
+/// Where the payload of an RTP packet begins, behind contributing sources and header extension.
+pub fn payload_offset(packet: &[u8]) -> Option<usize> {
+    let first = *packet.first()?;
+    if packet.len() < HEADER_BYTES || first >> 6 != 2 {
+        return None;
+    }
+    let mut offset = HEADER_BYTES + 4 * usize::from(first & 0x0f);
+    if first & 0x10 != 0 {
+        let words = packet.get(offset + 2..offset + 4)?;
+        offset += 4 + 4 * usize::from(u16::from_be_bytes([words[0], words[1]]));
+    }
+    (offset <= packet.len()).then_some(offset)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn packet(marker: bool, timestamp: u32, payload: &[u8]) -> Vec<u8> {
+        let mut p = vec![0x80, 96 | if marker { 0x80 } else { 0 }, 0, 1];
+        p.extend_from_slice(&timestamp.to_be_bytes());
+        p.extend_from_slice(&[0, 0, 0, 7]);
+        p.extend_from_slice(payload);
+        p
+    }
+
+    #[test]
+    fn a_picture_ends_with_the_marker() {
+        let mut assembler = FrameAssembler::new(Track::Screen, Codec::H264);
+        let now = Instant::now();
+        assert!(assembler.push(&packet(false, 90, &[0x67, 1]), now).is_none());
+        let frame = assembler.push(&packet(true, 90, &[0x65, 1]), now).unwrap();
+        assert!(frame.key);
+        assert_eq!((frame.len(), frame.timestamp, frame.bytes()), (2, 90, 28));
+        let frame = assembler.push(&packet(true, 180, &[0x41, 1]), now).unwrap();
+        assert!(!frame.key);
+        assert_eq!(frame.packets().next().unwrap(), packet(true, 180, &[0x41, 1]));
+    }
+
+    #[test]
+    fn each_packet_of_sound_is_a_frame() {
+        let mut assembler = FrameAssembler::new(Track::Audio, Codec::Opus);
+        assert!(assembler.push(&packet(false, 960, &[1, 2, 3]), Instant::now()).unwrap().key);
+    }
+
+    #[test]
+    fn what_never_ended_is_dropped_when_the_next_picture_begins() {
+        let mut assembler = FrameAssembler::new(Track::Screen, Codec::Vp8);
+        assert!(assembler.push(&packet(false, 1, &[0x10, 0]), Instant::now()).is_none());
+        let frame = assembler.push(&packet(true, 2, &[0x10, 1]), Instant::now()).unwrap();
+        assert_eq!((frame.len(), frame.key), (1, false));
+    }
+
+    #[test]
+    fn what_is_no_rtp_is_dropped() {
+        let mut assembler = FrameAssembler::new(Track::Audio, Codec::Opus);
+        for bad in [&[][..], &[0x80; 11], &[0x00; 20], &[0x9f; 40], &[0x90, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 255, 255]] {
+            assert!(assembler.push(bad, Instant::now()).is_none(), "{bad:?}");
+        }
+    }
+}

@@ -1,0 +1,67 @@
+//! Many students ask for a key frame, the encoder is asked once.
+
+use std::time::{Duration, Instant};
+
+/// The least time between two requests to the encoder. A key frame is some ten times a usual frame: two a second are
+/// what a class of beginners and losers may cost.
+const INTERVAL: Duration = Duration::from_millis(500);
+
+/// The open wish for a key frame of one track.
+#[derive(Debug, Default)]
+pub struct KeyRequests {
+    wanted: bool,
+    asked: Option<Instant>,
+    count: u64,
+}
+
+impl KeyRequests {
+    /// Somebody wants a key frame.
+    pub fn want(&mut self) {
+        self.wanted = true;
+    }
+
+    /// A key frame came, so nobody waits any more.
+    pub fn fulfilled(&mut self) {
+        self.wanted = false;
+    }
+
+    /// Whether the encoder is to be asked now. An encoder that did not answer is asked again.
+    pub fn due(&mut self, now: Instant) -> bool {
+        let due = self.wanted && self.asked.is_none_or(|at| now.saturating_duration_since(at) >= INTERVAL);
+        if due {
+            self.asked = Some(now);
+            self.count += 1;
+        }
+        due
+    }
+
+    /// How often the encoder was asked.
+    pub fn count(&self) -> u64 {
+        self.count
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn thirty_wishes_are_one_request() {
+        let mut requests = KeyRequests::default();
+        let now = Instant::now();
+        assert!(!requests.due(now));
+        let asked = (0..30)
+            .filter(|n| {
+                requests.want();
+                requests.due(now + Duration::from_millis(*n))
+            })
+            .count();
+        assert_eq!(asked, 1);
+        requests.fulfilled();
+        assert!(!requests.due(now + INTERVAL), "it came");
+        requests.want();
+        assert!(requests.due(now + INTERVAL));
+        assert!(requests.due(now + INTERVAL * 2), "no answer: asked again");
+        assert_eq!(requests.count(), 3);
+    }
+}

@@ -1,0 +1,16 @@
+//! RTP as plain bytes and numbers: what the pipelines hand over, what the hub keeps, rewrites and repairs.
+//!
+//! A [`FrameAssembler`] makes [`Frame`]s of a payloader's packets. The hub keeps them once per track in a
+//! [`FrameRing`]; each student has a [`Subscription`] to it. Nothing here knows a clock, a socket, webrtc or gstreamer.
+
+mod frame;
+mod key_requests;
+mod keyframe;
+mod ring;
+mod subscription;
+
+pub use frame::{Codec, Frame, FrameAssembler, HEADER_BYTES, Track, payload_offset};
+pub use key_requests::KeyRequests;
+pub use keyframe::starts_key_frame;
+pub use ring::FrameRing;
+pub use subscription::{OutPacket, REPLAY_AGE, REPLAY_BYTES, Start, Subscription, timestamp_at};

@@ -1,0 +1,121 @@
+//! The last seconds of one track, kept once for the whole class.
+//!
+//! Students do not hold packets: they hold an index into this ring ([`super::Subscription`]). It serves three needs
+//! with one copy: live fan-out, the start of a late joiner, and the answer to a NACK.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use super::Frame;
+
+/// Frames kept at the most: 17 s of video at 30 fps, 10 s of sound; a NACK is seconds younger.
+const MAX_FRAMES: usize = 512;
+
+/// Bytes kept at the most per track: 17 s at 4 Mbit/s, and a bound where somebody encodes at 100.
+const MAX_BYTES: usize = 8 << 20;
+
+/// Recent frames of one track, numbered from 0 without a gap.
+#[derive(Debug, Default)]
+pub struct FrameRing {
+    frames: VecDeque<Frame>,
+    first: u64,
+    bytes: usize,
+    last_key: Option<u64>,
+}
+
+impl FrameRing {
+    /// Adds the next frame, forgets the oldest ones past the bounds, and gives the new frame's index.
+    pub fn push(&mut self, frame: Frame) -> u64 {
+        let index = self.next();
+        if frame.key {
+            self.last_key = Some(index);
+        }
+        self.bytes += frame.bytes();
+        self.frames.push_back(frame);
+        while self.frames.len() > MAX_FRAMES || (self.bytes > MAX_BYTES && self.frames.len() > 1) {
+            if let Some(oldest) = self.frames.pop_front() {
+                self.bytes -= oldest.bytes();
+                self.first += 1;
+            }
+        }
+        index
+    }
+
+    /// The index that the next frame will have.
+    pub fn next(&self) -> u64 {
+        self.first + self.frames.len() as u64
+    }
+
+    /// The frame with this index, if it is still kept.
+    pub fn get(&self, index: u64) -> Option<&Frame> {
+        self.frames.get(usize::try_from(index.checked_sub(self.first)?).ok()?)
+    }
+
+    /// The newest frame.
+    pub fn newest(&self) -> Option<&Frame> {
+        self.frames.back()
+    }
+
+    /// The newest key frame from which a decoder can catch up: at most `age` old, and with at most `bytes` since.
+    pub fn fresh_key(&self, now: Instant, age: Duration, bytes: usize) -> Option<u64> {
+        let index = self.last_key?;
+        let key = self.get(index)?;
+        if now.saturating_duration_since(key.captured) > age {
+            return None;
+        }
+        let since: usize = self.frames.range(usize::try_from(index - self.first).ok()?..).map(Frame::bytes).sum();
+        (since <= bytes).then_some(index)
+    }
+
+    /// Makes every kept frame useless as a start: after a gap in the source only a new key frame will do.
+    pub fn forget_key(&mut self) {
+        self.last_key = None;
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::super::{Codec, FrameAssembler, Track};
+    use super::*;
+
+    /// A VP8 frame of `packets` packets, 20 bytes of payload each.
+    pub(in super::super) fn frame(timestamp: u32, key: bool, packets: usize, captured: Instant) -> Frame {
+        let mut assembler = FrameAssembler::new(Track::Screen, Codec::Vp8);
+        for n in 0..packets {
+            let mut packet = vec![0x80, 96 | if n + 1 == packets { 0x80 } else { 0 }, 0, n as u8];
+            packet.extend_from_slice(&timestamp.to_be_bytes());
+            packet.extend_from_slice(&[0, 0, 0, 7]);
+            packet.extend_from_slice(&[if n == 0 { 0x10 } else { 0 }, u8::from(!key)]);
+            packet.extend_from_slice(&[n as u8; 18]);
+            if let Some(frame) = assembler.push(&packet, captured) {
+                return frame;
+            }
+        }
+        unreachable!("the last packet has the marker")
+    }
+
+    #[test]
+    fn old_frames_go_and_indices_stay() {
+        let mut ring = FrameRing::default();
+        let now = Instant::now();
+        for n in 0..MAX_FRAMES as u64 + 10 {
+            assert_eq!(ring.push(frame(n as u32, n == 0, 1, now)), n);
+        }
+        assert!(ring.get(9).is_none());
+        assert_eq!(ring.get(10).unwrap().timestamp, 10);
+        assert_eq!(ring.fresh_key(now, Duration::MAX, usize::MAX), None, "the key frame is forgotten");
+    }
+
+    #[test]
+    fn a_start_must_be_young_and_small() {
+        let mut ring = FrameRing::default();
+        let now = Instant::now();
+        ring.push(frame(0, true, 2, now));
+        ring.push(frame(1, false, 1, now));
+        assert_eq!(ring.fresh_key(now, Duration::from_secs(1), 1000), Some(0));
+        assert_eq!(ring.fresh_key(now, Duration::from_secs(1), 90), None);
+        assert_eq!(ring.fresh_key(now + Duration::from_secs(2), Duration::from_secs(1), 1000), None);
+        ring.forget_key();
+        assert_eq!(ring.fresh_key(now, Duration::from_secs(1), 1000), None);
+    }
+}

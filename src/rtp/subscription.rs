@@ -1,0 +1,391 @@
+//! One student's place in one track: where it reads, and how packets are renamed for it.
+//!
+//! A student sees its own SSRC and payload type, sequence numbers without a gap whatever was left out, and
+//! timestamps of the source. What was sent is remembered by index, so that a NACK finds its packet in the shared ring.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+
+use super::{Frame, FrameRing, payload_offset};
+
+/// The oldest key frame that a student may start from without asking the encoder for a new one.
+///
+/// Thirty machines that boot together arrive within about two seconds; all of them share one key frame then.
+pub const REPLAY_AGE: Duration = Duration::from_secs(2);
+
+/// The most that is sent again for a start: 2 s at 2.5 Mbit/s.
+pub const REPLAY_BYTES: usize = 640 << 10;
+
+/// The least time between two restarts of one student, so that one who begs all the time costs no more than this.
+const RESTART_INTERVAL: Duration = Duration::from_millis(500);
+
+/// How far apart replayed pictures are put, in ticks of 90 kHz. Their time has passed: a receiver shall show them at
+/// once and not seconds late, so they get distinct times behind the newest picture and before the next one
+/// (2 s at 60 fps: 1,200 ticks of the 1,500 between two pictures).
+const REPLAY_TICKS: u32 = 10;
+
+/// How many sent frames are remembered for NACKs: as many as the ring keeps would be waste, 4 s are enough.
+const SENT_FRAMES: usize = 256;
+
+/// A packet as one student gets it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OutPacket {
+    /// The marker bit.
+    pub marker: bool,
+    /// The student's payload type.
+    pub payload_type: u8,
+    /// The student's sequence number.
+    pub sequence_number: u16,
+    /// The timestamp, in ticks of the codec's clock.
+    pub timestamp: u32,
+    /// The student's SSRC.
+    pub ssrc: u32,
+    /// The payload, shared with all other students.
+    pub payload: Bytes,
+}
+
+/// What a (re)start needs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Start {
+    /// A key frame young enough is in the ring, it is being sent.
+    FromRing,
+    /// A new key frame must be made.
+    NeedsKey,
+    /// It was restarted a moment ago, nothing is done.
+    TooSoon,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// Nothing is sent yet.
+    Idle,
+    /// Nothing is sent until the next key frame.
+    AwaitingKey,
+    /// `next` is sent next; the times of frames before `live_from` are put before `base`, see [`REPLAY_TICKS`].
+    Live { next: u64, live_from: u64, base: u32 },
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Sent {
+    index: u64,
+    timestamp: u32,
+    first_sequence_number: u16,
+    packets: u16,
+}
+
+/// One student's subscription to one track.
+#[derive(Debug)]
+pub struct Subscription {
+    ssrc: u32,
+    payload_type: u8,
+    state: State,
+    next_sequence_number: u16,
+    sent: VecDeque<Sent>,
+    started: Option<Instant>,
+    last_timestamp: u32,
+    packets: u32,
+    octets: u32,
+    dropped: u64,
+}
+
+impl Subscription {
+    /// A subscription that sends nothing until [`start`](Self::start).
+    pub fn new(ssrc: u32, payload_type: u8, first_sequence_number: u16) -> Self {
+        Self {
+            ssrc,
+            payload_type,
+            state: State::Idle,
+            next_sequence_number: first_sequence_number,
+            sent: VecDeque::new(),
+            started: None,
+            last_timestamp: 0,
+            packets: 0,
+            octets: 0,
+            dropped: 0,
+        }
+    }
+
+    /// Begins, or begins again after the student said that it can't decode (PLI, FIR).
+    pub fn start(&mut self, ring: &FrameRing, now: Instant) -> Start {
+        if self.started.is_some_and(|at| now.saturating_duration_since(at) < RESTART_INTERVAL) {
+            return Start::TooSoon;
+        }
+        self.started = Some(now);
+        match ring.fresh_key(now, REPLAY_AGE, REPLAY_BYTES) {
+            Some(key) => {
+                let live_from = match self.state {
+                    // A newcomer gets the newest picture with its own time; who has seen that time needs later ones.
+                    State::Idle | State::AwaitingKey => ring.next() - 1,
+                    State::Live { .. } => ring.next(),
+                };
+                let base = ring.newest().map_or(0, |frame| frame.timestamp);
+                self.state = State::Live { next: key, live_from, base };
+                Start::FromRing
+            }
+            None => {
+                if self.state == State::Idle {
+                    self.state = State::AwaitingKey;
+                }
+                Start::NeedsKey
+            }
+        }
+    }
+
+    /// Sound needs no key frame: it begins with the next packet.
+    pub fn start_live(&mut self, ring: &FrameRing) {
+        self.state = State::Live { next: ring.next(), live_from: 0, base: 0 };
+    }
+
+    /// Leaves out everything up to the next key frame, because the network or the student did not keep up.
+    pub fn drop_to_next_key(&mut self) {
+        if matches!(self.state, State::Live { .. }) {
+            self.dropped += 1;
+            self.state = State::AwaitingKey;
+        }
+    }
+
+    /// Whether it waits for a key frame.
+    pub fn awaits_key(&self) -> bool {
+        self.state == State::AwaitingKey
+    }
+
+    /// Takes notice of a frame that was just put into the ring as `index`.
+    pub fn on_frame(&mut self, index: u64, key: bool) {
+        match self.state {
+            State::AwaitingKey if key => self.state = State::Live { next: index, live_from: 0, base: 0 },
+            State::AwaitingKey => self.dropped += 1,
+            State::Idle | State::Live { .. } => {}
+        }
+    }
+
+    /// The index of the frame to be sent next, if there is one.
+    ///
+    /// A student so far behind that its frame left the ring waits for the next key frame.
+    pub fn due(&mut self, ring: &FrameRing) -> Option<u64> {
+        let State::Live { next, .. } = self.state else { return None };
+        if next >= ring.next() {
+            return None;
+        }
+        if ring.get(next).is_none() {
+            self.drop_to_next_key();
+            return None;
+        }
+        Some(next)
+    }
+
+    /// Gives the packets of the frame that is due, renamed for this student, and moves on.
+    pub fn take<'a>(&mut self, ring: &'a FrameRing) -> Option<impl Iterator<Item = OutPacket> + use<'a>> {
+        let index = self.due(ring)?;
+        let frame = ring.get(index)?;
+        let State::Live { next, live_from, base } = self.state else { return None };
+        let wanted = match live_from.checked_sub(next) {
+            Some(behind @ 1..) => base.wrapping_sub(REPLAY_TICKS.wrapping_mul(behind as u32)),
+            _ => frame.timestamp,
+        };
+        // Time never goes back for a decoder: what was shown before a restart is followed by later times.
+        let timestamp = if !self.sent.is_empty() && !ahead(wanted, self.last_timestamp) {
+            self.last_timestamp.wrapping_add(REPLAY_TICKS)
+        } else {
+            wanted
+        };
+        self.last_timestamp = timestamp;
+        self.state = State::Live { next: next + 1, live_from, base };
+        let sent = Sent {
+            index,
+            timestamp,
+            first_sequence_number: self.next_sequence_number,
+            packets: frame.len().min(usize::from(u16::MAX)) as u16,
+        };
+        if self.sent.len() == SENT_FRAMES {
+            self.sent.pop_front();
+        }
+        self.sent.push_back(sent);
+        self.next_sequence_number = self.next_sequence_number.wrapping_add(sent.packets);
+        self.packets = self.packets.wrapping_add(u32::from(sent.packets));
+        self.octets = self.octets.wrapping_add((frame.bytes() - super::HEADER_BYTES * frame.len()) as u32);
+        let (ssrc, payload_type) = (self.ssrc, self.payload_type);
+        Some(frame.packets().enumerate().filter_map(move |(n, packet)| rename(&packet, ssrc, payload_type, sent, n)))
+    }
+
+    /// The packet that this student knows by `sequence_number`, if it was sent and is still in the ring.
+    pub fn resend(&self, ring: &FrameRing, sequence_number: u16) -> Option<OutPacket> {
+        let sent = self
+            .sent
+            .iter()
+            .rev()
+            .find(|sent| sequence_number.wrapping_sub(sent.first_sequence_number) < sent.packets)?;
+        let n = usize::from(sequence_number.wrapping_sub(sent.first_sequence_number));
+        let packet = ring.get(sent.index)?.packets().nth(n)?;
+        rename(&packet, self.ssrc, self.payload_type, *sent, n)
+    }
+
+    /// The SSRC that the student knows this track by.
+    pub fn ssrc(&self) -> u32 {
+        self.ssrc
+    }
+
+    /// Packets and payload bytes sent so far, modulo 2^32, as a sender report counts them (RFC 3550, 6.4.1).
+    pub fn counts(&self) -> (u32, u32) {
+        (self.packets, self.octets)
+    }
+
+    /// Frames that were left out for this student.
+    pub fn dropped(&self) -> u64 {
+        self.dropped
+    }
+}
+
+/// Whether timestamp `a` is later than `b`, modulo 2^32.
+fn ahead(a: u32, b: u32) -> bool {
+    a != b && a.wrapping_sub(b) < 1 << 31
+}
+
+fn rename(packet: &Bytes, ssrc: u32, payload_type: u8, sent: Sent, n: usize) -> Option<OutPacket> {
+    let offset = payload_offset(packet)?;
+    Some(OutPacket {
+        marker: packet[1] & 0x80 != 0,
+        payload_type,
+        sequence_number: sent.first_sequence_number.wrapping_add(n as u16),
+        timestamp: sent.timestamp,
+        ssrc,
+        payload: packet.slice(offset..),
+    })
+}
+
+/// The timestamp that a source has at `now`, given a frame of it: what belongs into a sender report beside the wall
+/// clock's `now`, so that sound and picture captured together are played together (RFC 3550, 6.4.1).
+pub fn timestamp_at(frame: &Frame, now: Instant) -> u32 {
+    let rate = u128::from(frame.codec.clock_rate());
+    let ticks = now.saturating_duration_since(frame.captured).as_nanos() * rate / 1_000_000_000;
+    frame.timestamp.wrapping_add(ticks as u32)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::ring::tests::frame;
+    use super::*;
+
+    fn drain(subscription: &mut Subscription, ring: &FrameRing) -> Vec<OutPacket> {
+        let mut out = Vec::new();
+        while let Some(packets) = subscription.take(ring) {
+            out.extend(packets);
+        }
+        out
+    }
+
+    #[test]
+    fn a_late_joiner_starts_from_the_ring_and_is_live_at_once() {
+        let mut ring = FrameRing::default();
+        let now = Instant::now();
+        for n in 0..30u32 {
+            ring.push(frame(n * 3000, n == 0, 2, now));
+        }
+        let mut student = Subscription::new(7, 102, 65_530);
+        assert_eq!(student.start(&ring, now), Start::FromRing);
+        let packets = drain(&mut student, &ring);
+        assert_eq!(packets.len(), 60);
+        assert_eq!(packets.last().unwrap().timestamp, 29 * 3000, "the newest picture keeps its time");
+        assert!(packets.iter().all(|p| p.timestamp > 28 * 3000 + 2000), "older ones are squeezed before it");
+        assert!(packets.chunks(2).collect::<Vec<_>>().windows(2).all(|w| w[0][0].timestamp < w[1][0].timestamp));
+        for (n, packet) in packets.iter().enumerate() {
+            assert_eq!(packet.sequence_number, 65_530u16.wrapping_add(n as u16));
+            assert_eq!((packet.ssrc, packet.payload_type), (7, 102));
+        }
+        ring.push(frame(90_000, false, 1, now));
+        assert_eq!(drain(&mut student, &ring)[0].timestamp, 90_000);
+    }
+
+    #[test]
+    fn without_a_young_key_frame_it_waits_for_the_next() {
+        let mut ring = FrameRing::default();
+        let now = Instant::now();
+        ring.push(frame(0, true, 1, now));
+        let later = now + REPLAY_AGE + Duration::from_secs(1);
+        let mut student = Subscription::new(1, 96, 0);
+        assert_eq!(student.start(&ring, later), Start::NeedsKey);
+        assert_eq!(student.start(&ring, later), Start::TooSoon);
+        let index = ring.push(frame(3000, false, 1, later));
+        student.on_frame(index, false);
+        assert!(student.awaits_key() && drain(&mut student, &ring).is_empty());
+        let index = ring.push(frame(6000, true, 1, later));
+        student.on_frame(index, true);
+        assert_eq!(drain(&mut student, &ring)[0].timestamp, 6000);
+    }
+
+    #[test]
+    fn a_picture_loss_restarts_from_the_ring_without_going_back_in_time() {
+        let mut ring = FrameRing::default();
+        let now = Instant::now();
+        let mut student = Subscription::new(1, 96, 0);
+        ring.push(frame(u32::MAX - 2999, true, 1, now));
+        student.start(&ring, now);
+        let mut all = drain(&mut student, &ring);
+        for n in 0..5u32 {
+            ring.push(frame((n * 3000).wrapping_add(0), false, 1, now));
+            all.extend(drain(&mut student, &ring));
+        }
+        assert_eq!(student.start(&ring, now + RESTART_INTERVAL), Start::FromRing);
+        all.extend(drain(&mut student, &ring));
+        assert_eq!(all.len(), 12);
+        ring.push(frame(15_000, false, 1, now));
+        all.extend(drain(&mut student, &ring));
+        assert!(all.windows(2).all(|w| ahead(w[1].timestamp, w[0].timestamp)), "{all:?}");
+        assert!(all.windows(2).all(|w| w[1].sequence_number == w[0].sequence_number + 1));
+        assert_eq!(all.last().unwrap().timestamp, 15_000);
+    }
+
+    #[test]
+    fn a_slow_student_loses_frames_and_not_its_place() {
+        let mut ring = FrameRing::default();
+        let now = Instant::now();
+        let mut student = Subscription::new(1, 96, 10);
+        ring.push(frame(0, true, 3, now));
+        student.start(&ring, now);
+        drain(&mut student, &ring);
+        student.drop_to_next_key();
+        let index = ring.push(frame(3000, false, 3, now));
+        student.on_frame(index, false);
+        let index = ring.push(frame(6000, true, 1, now));
+        student.on_frame(index, true);
+        let packets = drain(&mut student, &ring);
+        assert_eq!((packets.len(), packets[0].sequence_number, student.dropped()), (1, 13, 2));
+    }
+
+    #[test]
+    fn a_nack_is_answered_with_the_same_packet() {
+        let mut ring = FrameRing::default();
+        let now = Instant::now();
+        let mut student = Subscription::new(9, 100, u16::MAX - 1);
+        for n in 0..20u32 {
+            ring.push(frame(n * 3000, n == 0, 3, now));
+        }
+        student.start(&ring, now);
+        let packets = drain(&mut student, &ring);
+        for packet in &packets {
+            assert_eq!(student.resend(&ring, packet.sequence_number).as_ref(), Some(packet));
+        }
+        assert_eq!(student.resend(&ring, packets.last().unwrap().sequence_number + 1), None, "never sent");
+        assert_eq!(student.resend(&ring, u16::MAX - 2), None, "before the first");
+    }
+
+    #[test]
+    fn sound_begins_now() {
+        let mut ring = FrameRing::default();
+        ring.push(frame(0, true, 1, Instant::now()));
+        let mut student = Subscription::new(1, 111, 0);
+        student.start_live(&ring);
+        assert_eq!(student.due(&ring), None);
+        ring.push(frame(960, true, 1, Instant::now()));
+        assert_eq!(drain(&mut student, &ring).len(), 1);
+        assert_eq!(student.counts(), (1, 20));
+    }
+
+    #[test]
+    fn a_report_carries_the_time_of_capture() {
+        let now = Instant::now();
+        let frame = frame(u32::MAX - 89, true, 1, now);
+        assert_eq!(timestamp_at(&frame, now + Duration::from_millis(2)), 90);
+    }
+}
