@@ -1,1 +1,36 @@
-fn main(){}
+//! The `classroom` program: argv in, one error line and an exit code out.
+
+use std::io::Write;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use classroom::cli::{self, Cli};
+use classroom::exit::{Exit, Failure};
+
+/// What may still run after the command has ended (a name being looked up, say) is given up after this time.
+const GRACE: Duration = Duration::from_secs(1);
+
+fn main() -> ExitCode {
+    let cli = match cli::parse(std::env::args_os()) {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Nobody is left to tell when this fails.
+            let _ = error.print();
+            return if error.exit_code() == 0 { Exit::Ended.into() } else { Exit::Usage.into() };
+        }
+    };
+    match run(cli) {
+        Ok(()) => Exit::Ended.into(),
+        Err(failure) => {
+            let _ = writeln!(std::io::stderr(), "error: {failure}");
+            failure.exit.into()
+        }
+    }
+}
+
+fn run(cli: Cli) -> Result<(), Failure> {
+    let runtime = tokio::runtime::Runtime::new().map_err(Failure::internal)?;
+    let outcome = runtime.block_on(classroom::run(cli));
+    runtime.shutdown_timeout(GRACE);
+    outcome
+}

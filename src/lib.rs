@@ -1,2 +1,4 @@
+//! classroom
 pub mod id;
+pub mod peer;
 pub mod rtp;

@@ -267,7 +267,9 @@ mod tests {
     #[test]
     fn what_is_no_rtp_is_dropped() {
         let mut assembler = FrameAssembler::new(Track::Audio, Codec::Opus);
-        for bad in [&[][..], &[0x80; 11], &[0x00; 20], &[0x9f; 40], &[0x90, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 255, 255]] {
+        for bad in
+            [&[][..], &[0x80; 11], &[0x00; 20], &[0x9f; 40], &[0x90, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 255, 255]]
+        {
             assert!(assembler.push(bad, Instant::now()).is_none(), "{bad:?}");
         }
     }

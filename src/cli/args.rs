@@ -1,0 +1,299 @@
+//! What was typed: the flags as clap sees them. What they mean is decided in [`super::meaning`].
+
+use std::net::{IpAddr, SocketAddr};
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand};
+
+use super::servers::{StunServer, TypedTurn};
+use super::values::{self, Bitrate, TypedServer, TypedSink};
+use crate::expect::Expectation;
+use crate::id::{RoomId, UserId};
+use crate::media::Size;
+use crate::rtp::Codec;
+use crate::signal::ServerUrl;
+
+/// One teacher, many students, one command each.
+#[derive(Debug, Parser)]
+#[command(name = "classroom", version, max_term_width = 100, arg_required_else_help = true, after_help = EXAMPLES)]
+#[command(help_expected = true, subcommand_help_heading = "Verbs", subcommand_value_name = "VERB")]
+pub(super) struct TypedCli {
+    #[command(subcommand)]
+    pub(super) verb: TypedVerb,
+
+    /// Print events for scripts on stdout, one JSON object a line
+    #[arg(long, global = true, help_heading = "Output")]
+    pub(super) json: bool,
+
+    /// Say more about what happens
+    #[arg(short, long, global = true, help_heading = "Output", overrides_with = "quiet")]
+    pub(super) verbose: bool,
+
+    /// Say nothing but warnings and errors
+    #[arg(short, long, global = true, help_heading = "Output", overrides_with = "verbose")]
+    pub(super) quiet: bool,
+}
+
+const EXAMPLES: &str = "Examples:
+  classroom demo                                a lecture taught and watched, on this machine
+  classroom teach --room 10013                  teach what the screen, camera and microphone give
+  classroom watch --room 10013 --user 1001      watch it, here or on another machine of the LAN
+
+Exit codes: 0 ended well, 1 internal error, 2 usage, 3 nothing to capture or a missing plug-in,
+4 server unreachable, 5 refused, 6 nobody taught in time, 7 media lost, 8 expectation unmet.";
+
+#[derive(Debug, Subcommand)]
+pub(super) enum TypedVerb {
+    /// Show a lecture taught and watched, in one command, on any machine
+    #[command(after_help = "Examples:
+  classroom demo                                until Ctrl-C
+  classroom demo --for 10s                      ten seconds, then a summary
+  classroom demo --file lecture.mp4 --loop      a lecture of one's own")]
+    Demo(TypedDemo),
+
+    /// Teach: send the screen, the camera and the microphone to every student of a room
+    #[command(after_help = "Examples:
+  classroom teach --room 10013                  everything this machine has, server included
+  classroom teach --room 10013 --screen --mic   the screen and the microphone, no camera
+  classroom teach --room 10013 --file lecture.mp4 --loop
+  classroom teach --room 10013 --file lecture.mp4 --camera --mic
+  classroom teach --room 10013 --server ws://school.example:18080
+
+With no source given, the screen, the camera and the microphone that exist are taught.
+`classroom devices` lists them.")]
+    Teach(TypedTeach),
+
+    /// Watch: show the lecture of a room, or count or record it
+    #[command(after_help = "Examples:
+  classroom watch --room 10013 --user 1001
+  classroom watch --room 10013 --user 1001 --server ws://192.168.1.20:18080
+  classroom watch --room 10013 --user 1001 --sink lecture.mkv
+  classroom watch --room 10013 --user 1001 --sink null --for 30s --expect 'fps>=25'
+
+The server is the one of --server, of $CLASSROOM_SERVER, one that announces the room on the LAN,
+or localhost, in this order.")]
+    Watch(TypedWatch),
+
+    /// Run the signalling server alone
+    #[command(after_help = "Examples:
+  classroom serve
+  classroom serve --listen 192.168.1.20:18080")]
+    Serve(TypedServe),
+
+    /// List who teaches where, and how many watch
+    #[command(after_help = "Examples:
+  classroom rooms
+  classroom rooms --server ws://school.example:18080 --json")]
+    Rooms(TypedRooms),
+
+    /// List what can be captured here, and which encoders work
+    Devices,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct TypedDemo {
+    /// Teach this file instead of the built-in lecture
+    #[arg(long, value_name = "PATH", help_heading = "Sources")]
+    pub(super) file: Option<PathBuf>,
+
+    /// Start the file again when it is over
+    #[arg(long = "loop", help_heading = "Sources")]
+    pub(super) looped: bool,
+
+    #[command(flatten)]
+    pub(super) sink: TypedSinkArgs,
+
+    /// End after this time [default: run until Ctrl-C]
+    #[arg(long = "for", value_name = "DURATION", value_parser = values::duration)]
+    pub(super) length: Option<Duration>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct TypedSinkArgs {
+    /// window, null (decode and count only) or FILE.mkv [default: window where there is a display, else null]
+    #[arg(long, value_name = "SINK", help_heading = "Output")]
+    pub(super) sink: Option<TypedSink>,
+
+    /// Fill the screen with the window
+    #[arg(long, help_heading = "Output")]
+    pub(super) fullscreen: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct TypedTeach {
+    /// The room to teach in, for example 10013
+    #[arg(long, value_name = "ID", help_heading = "Lecture")]
+    pub(super) room: RoomId,
+
+    /// The teacher's user id, unique in the room
+    #[arg(long, value_name = "ID", default_value = "9999", help_heading = "Lecture")]
+    pub(super) user: UserId,
+
+    /// The name that students see [default: the user id]
+    #[arg(long, value_name = "NAME", help_heading = "Lecture")]
+    pub(super) nickname: Option<String>,
+
+    /// Admit at most this many students [default: no limit]
+    #[arg(long, value_name = "N", help_heading = "Lecture")]
+    pub(super) max_students: Option<NonZeroUsize>,
+
+    /// End after this time [default: until Ctrl-C or the end of the file]
+    #[arg(long = "for", value_name = "DURATION", value_parser = values::duration, help_heading = "Lecture")]
+    pub(super) length: Option<Duration>,
+
+    #[command(flatten)]
+    pub(super) sources: TypedSources,
+
+    #[command(flatten)]
+    pub(super) encoding: TypedEncoding,
+
+    /// Join this signalling server instead of running one
+    #[arg(long, value_name = "URL", help_heading = "Network")]
+    pub(super) server: Option<ServerUrl>,
+
+    /// Where the built-in signalling server listens [default: 0.0.0.0:18080]
+    #[arg(long, value_name = "ADDR:PORT", value_parser = values::listen, help_heading = "Network")]
+    pub(super) listen: Option<SocketAddr>,
+
+    /// The one UDP port of the media [default: the number of the built-in server's port, else 18080]
+    #[arg(long, value_name = "PORT", help_heading = "Network")]
+    pub(super) udp_port: Option<u16>,
+
+    /// Also tell students this address, for a teacher behind NAT with the UDP port forwarded
+    #[arg(long, value_name = "IP", help_heading = "Network")]
+    pub(super) advertise: Vec<IpAddr>,
+
+    /// Ask this server for our public address, may be repeated
+    #[arg(long, value_name = "URL", help_heading = "Network")]
+    pub(super) stun: Vec<StunServer>,
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Sources")]
+pub(super) struct TypedSources {
+    /// Teach the screen, for example --screen or --screen=:1
+    #[arg(long, value_name = "DISPLAY", num_args = 0..=1, require_equals = true)]
+    pub(super) screen: Option<Option<String>>,
+
+    /// Teach the camera, for example --camera or --camera=/dev/video2
+    #[arg(long, value_name = "DEVICE", num_args = 0..=1, require_equals = true)]
+    pub(super) camera: Option<Option<String>>,
+
+    /// Teach the microphone, for example --mic or --mic=hw:1
+    #[arg(long, value_name = "DEVICE", num_args = 0..=1, require_equals = true)]
+    pub(super) mic: Option<Option<String>>,
+
+    /// Teach without sound
+    #[arg(long)]
+    pub(super) no_audio: bool,
+
+    /// Teach a video or audio file, in real time
+    #[arg(long, value_name = "PATH")]
+    pub(super) file: Option<PathBuf>,
+
+    /// Start the file again when it is over
+    #[arg(long = "loop")]
+    pub(super) looped: bool,
+
+    /// Teach a moving pattern with a running clock, and a tone
+    #[arg(long)]
+    pub(super) test: bool,
+
+    /// Teach a GStreamer graph of one's own, read from this file
+    #[arg(long, value_name = "FILE")]
+    pub(super) pipeline: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Encoding")]
+pub(super) struct TypedEncoding {
+    /// h264 or vp8 [default: h264 unless no encoder for it works]
+    #[arg(long, value_name = "CODEC", value_parser = values::video_codec)]
+    pub(super) codec: Option<Codec>,
+
+    /// Fit the picture into this size [default: 1920x1080 for a screen, 1280x720 for others]
+    #[arg(long, value_name = "WxH")]
+    pub(super) size: Option<Size>,
+
+    /// Pictures per second
+    #[arg(long, value_name = "N", default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..=120))]
+    pub(super) fps: u32,
+
+    /// Bits per second of the screen or file picture, for example 2500k or 2.5M
+    #[arg(long, value_name = "RATE", default_value = "2500k")]
+    pub(super) bitrate: Bitrate,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct TypedWatch {
+    /// The room to watch, for example 10013
+    #[arg(long, value_name = "ID", help_heading = "Lecture")]
+    pub(super) room: RoomId,
+
+    /// The student's user id, unique in the room
+    #[arg(long, value_name = "ID", help_heading = "Lecture")]
+    pub(super) user: UserId,
+
+    /// The name that others see [default: the user id]
+    #[arg(long, value_name = "NAME", help_heading = "Lecture")]
+    pub(super) nickname: Option<String>,
+
+    /// End after this time [default: until Ctrl-C or the window is closed]
+    #[arg(long = "for", value_name = "DURATION", value_parser = values::duration, help_heading = "Lecture")]
+    pub(super) length: Option<Duration>,
+
+    /// Wait at most this long for somebody to teach, then exit with 6 [default: for ever]
+    #[arg(long, value_name = "DURATION", value_parser = values::duration, help_heading = "Lecture")]
+    pub(super) timeout: Option<Duration>,
+
+    /// Wait at most this long for a lost lecture to come back, then exit with 7 [default: for ever]
+    #[arg(long, value_name = "DURATION", value_parser = values::duration, help_heading = "Lecture")]
+    pub(super) retry: Option<Duration>,
+
+    /// Check the whole run, exit with 8 if unmet: fps, kbps, lost, freezes, width, height, first_frame_ms
+    #[arg(long, value_name = "'fps>=25'", help_heading = "Lecture")]
+    pub(super) expect: Vec<Expectation>,
+
+    #[command(flatten)]
+    pub(super) sink: TypedSinkArgs,
+
+    /// The jitter buffer in milliseconds: more survives a worse network, and comes later
+    #[arg(long, value_name = "MS", default_value = "80", value_parser = values::milliseconds, help_heading = "Output")]
+    pub(super) latency: Duration,
+
+    /// The signalling server [default: one that announces the room on the LAN, else localhost]
+    #[arg(long, value_name = "URL", env = "CLASSROOM_SERVER", help_heading = "Network")]
+    pub(super) server: Option<TypedServer>,
+
+    /// Ask this server for our public address, may be repeated
+    #[arg(long, value_name = "URL", help_heading = "Network")]
+    pub(super) stun: Vec<StunServer>,
+
+    /// Relay through turn:USER:PASS@HOST:PORT, may be repeated
+    #[arg(long, value_name = "URL", help_heading = "Network")]
+    pub(super) turn: Vec<TypedTurn>,
+
+    /// The name for every --turn that has none in its URL
+    #[arg(long, value_name = "NAME", help_heading = "Network")]
+    pub(super) turn_user: Option<String>,
+
+    /// The password that goes with --turn-user
+    #[arg(long, value_name = "PASSWORD", help_heading = "Network")]
+    pub(super) turn_pass: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct TypedServe {
+    /// Where to listen
+    #[arg(long, value_name = "ADDR:PORT", default_value = "0.0.0.0:18080", value_parser = values::listen)]
+    pub(super) listen: SocketAddr,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct TypedRooms {
+    /// The signalling server [default: one that announces itself on the LAN, else localhost]
+    #[arg(long, value_name = "URL", env = "CLASSROOM_SERVER")]
+    pub(super) server: Option<TypedServer>,
+}

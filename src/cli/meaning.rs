@@ -1,0 +1,381 @@
+//! What was meant: one struct a verb, none of which can hold a contradiction.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::args::{TypedDemo, TypedRooms, TypedServe, TypedSinkArgs, TypedSources, TypedTeach, TypedWatch};
+use super::servers::{StunServer, TurnServer, TypedTurn};
+use super::values::{Bitrate, TypedSink};
+use crate::expect::Expectation;
+use crate::id::{Nickname, RoomId, UserId};
+use crate::media::Size;
+use crate::protocol::DEFAULT_PORT;
+use crate::rtp::Codec;
+use crate::signal::ServerUrl;
+
+/// `classroom demo`: a lecture taught and watched in one process.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Demo {
+    /// The built-in lecture, or one's own.
+    pub lecture: DemoLecture,
+    /// Where the student puts it.
+    pub sink: Sink,
+    /// End after this time; none: run until asked to end.
+    pub length: Option<Duration>,
+}
+
+/// What `demo` teaches.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum DemoLecture {
+    /// A short lecture that the binary draws and speaks itself.
+    BuiltIn,
+    /// A file.
+    File {
+        /// Where it is.
+        path: PathBuf,
+        /// Whether to start again at its end.
+        looped: bool,
+    },
+}
+
+/// `classroom teach`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Teach {
+    /// The room to teach in.
+    pub room: RoomId,
+    /// The teacher.
+    pub user: UserId,
+    /// The name that students see; the user id where none was typed.
+    pub nickname: Nickname,
+    /// Whose signalling server.
+    pub signalling: Signalling,
+    /// What is taught.
+    pub sources: Sources,
+    /// Whether the sound that the sources have is taught too.
+    pub audio: bool,
+    /// How pictures are encoded.
+    pub video: Video,
+    /// The one UDP port of the media; 0 lets the system choose.
+    pub udp_port: u16,
+    /// More addresses to tell students (NAT 1:1).
+    pub advertise: Vec<IpAddr>,
+    /// Servers to ask for our public address, from the hub's own socket.
+    pub stun: Vec<StunServer>,
+    /// At most so many students; none: no limit but those of the server.
+    pub max_students: Option<NonZeroUsize>,
+    /// End after this time; none: run until asked to end, or to the end of the file.
+    pub length: Option<Duration>,
+}
+
+/// Which signalling server a teacher uses.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Signalling {
+    /// One inside the teacher's own process.
+    Embedded {
+        /// Where it listens; port 0 lets the system choose.
+        listen: SocketAddr,
+    },
+    /// The one at this URL.
+    Remote(ServerUrl),
+}
+
+/// What a teacher teaches.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Sources {
+    /// The screen, the camera and the microphone that exist.
+    Auto,
+    /// These and no others; at least one of them is there.
+    Chosen {
+        /// What is shown in the large.
+        main: Option<MainSource>,
+        /// The camera.
+        camera: Option<Device>,
+        /// The microphone; where there is one, a file or the test pattern is heard no more.
+        mic: Option<Device>,
+    },
+    /// A GStreamer graph of one's own; it encodes by itself.
+    Pipeline(PathBuf),
+}
+
+/// What is shown in the large, on the `screen` track.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum MainSource {
+    /// A screen.
+    Screen(Device),
+    /// A file, played in real time, with its sound.
+    File {
+        /// Where it is.
+        path: PathBuf,
+        /// Whether to start again at its end.
+        looped: bool,
+    },
+    /// A moving pattern with a running clock, and a tone.
+    Test,
+}
+
+/// Which device of a kind.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Device {
+    /// The first that works.
+    Default,
+    /// The one of this name: `:1`, `/dev/video2`, `hw:1`.
+    Named(String),
+}
+
+/// How the screen or the picture of a file is encoded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Video {
+    /// The codec; none: H.264 unless no encoder for it works.
+    pub codec: Option<Codec>,
+    /// The box that the picture must fit; none: 1920x1080 for a screen, 1280x720 for others.
+    pub size: Option<Size>,
+    /// Pictures per second, 1 to 120.
+    pub fps: u32,
+    /// The target rate.
+    pub bitrate: Bitrate,
+}
+
+/// `classroom watch`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Watch {
+    /// The room to watch.
+    pub room: RoomId,
+    /// The student.
+    pub user: UserId,
+    /// The name that others see; the user id where none was typed.
+    pub nickname: Nickname,
+    /// The server of the flag or of `$CLASSROOM_SERVER`; none: DNS-SD, then localhost.
+    pub server: Option<ServerUrl>,
+    /// Where the lecture goes.
+    pub sink: Sink,
+    /// The jitter buffer.
+    pub latency: Duration,
+    /// End after this time; none: run until asked to end.
+    pub length: Option<Duration>,
+    /// How long to wait for somebody to teach; none: for ever.
+    pub timeout: Option<Duration>,
+    /// How long to wait for a lost lecture to come back; none: for ever.
+    pub retry: Option<Duration>,
+    /// What the whole run must be like.
+    pub expect: Vec<Expectation>,
+    /// Servers to ask for our public address.
+    pub stun: Vec<StunServer>,
+    /// Servers to relay through.
+    pub turn: Vec<TurnServer>,
+}
+
+/// Where a lecture goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Sink {
+    /// A window where there is a display, else [`Sink::Null`] with a notice.
+    Auto {
+        /// Whether the window fills the screen.
+        fullscreen: bool,
+    },
+    /// A window.
+    Window {
+        /// Whether it fills the screen.
+        fullscreen: bool,
+    },
+    /// Decoded and counted, not shown.
+    Null,
+    /// A Matroska file.
+    File(PathBuf),
+}
+
+/// `classroom serve`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Serve {
+    /// Where the server listens; port 0 lets the system choose.
+    pub listen: SocketAddr,
+}
+
+/// `classroom rooms`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rooms {
+    /// The server of the flag or of `$CLASSROOM_SERVER`; none: DNS-SD, then localhost.
+    pub server: Option<ServerUrl>,
+}
+
+/// Flags that are fine alone and make no sense together.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(super) enum Conflict {
+    #[error("--server joins another server and --listen runs one here: drop one of them")]
+    ServerAndListen,
+    #[error("{0} and {1} can't both be what is taught: drop one of them")]
+    TwoSources(&'static str, &'static str),
+    #[error("--loop repeats a file, but there is none: add --file PATH")]
+    LoopWithoutFile,
+    #[error("--mic asks for sound and --no-audio for none: drop one of them")]
+    MicWithoutAudio,
+    #[error("--pipeline encodes by itself, so {0} would do nothing: write it into the file")]
+    PipelineEncodes(&'static str),
+    #[error("--fullscreen needs a window, but --sink is {0}: drop one of them")]
+    FullscreenWithoutWindow(String),
+    #[error("{0} needs a server: add --turn turn:HOST:PORT")]
+    LoginWithoutTurn(&'static str),
+    #[error("--turn {0} has no name and password: write turn:USER:PASS@HOST:PORT, or add --turn-user and --turn-pass")]
+    TurnWithoutLogin(String),
+}
+
+impl TryFrom<TypedDemo> for Demo {
+    type Error = Conflict;
+    fn try_from(typed: TypedDemo) -> Result<Self, Conflict> {
+        let lecture = match typed.file {
+            Some(path) => DemoLecture::File { path, looped: typed.looped },
+            None if typed.looped => return Err(Conflict::LoopWithoutFile),
+            None => DemoLecture::BuiltIn,
+        };
+        Ok(Demo { lecture, sink: typed.sink.try_into()?, length: typed.length })
+    }
+}
+
+impl TypedTeach {
+    /// The meaning; `chosen` tells which encoding flags stood on the command line, and not only in the defaults.
+    pub(super) fn mean(self, chosen: &[&'static str]) -> Result<Teach, Conflict> {
+        let signalling = match (self.server, self.listen) {
+            (Some(_), Some(_)) => return Err(Conflict::ServerAndListen),
+            (Some(url), None) => Signalling::Remote(url),
+            (None, listen) => {
+                let every = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), DEFAULT_PORT);
+                Signalling::Embedded { listen: listen.unwrap_or(every) }
+            }
+        };
+        let udp_port = self.udp_port.unwrap_or(match signalling {
+            Signalling::Embedded { listen } => listen.port(),
+            Signalling::Remote(_) => DEFAULT_PORT,
+        });
+        let audio = !self.sources.no_audio;
+        let sources = Sources::try_from(self.sources)?;
+        if let (Sources::Pipeline(_), Some(flag)) = (&sources, chosen.first()) {
+            return Err(Conflict::PipelineEncodes(flag));
+        }
+        let encoding = self.encoding;
+        Ok(Teach {
+            nickname: nickname(self.nickname, &self.user),
+            room: self.room,
+            user: self.user,
+            signalling,
+            sources,
+            audio,
+            video: Video { codec: encoding.codec, size: encoding.size, fps: encoding.fps, bitrate: encoding.bitrate },
+            udp_port,
+            advertise: self.advertise,
+            stun: self.stun,
+            max_students: self.max_students,
+            length: self.length,
+        })
+    }
+}
+
+impl TryFrom<TypedSources> for Sources {
+    type Error = Conflict;
+    fn try_from(typed: TypedSources) -> Result<Self, Conflict> {
+        if typed.looped && typed.file.is_none() {
+            return Err(Conflict::LoopWithoutFile);
+        }
+        if typed.mic.is_some() && typed.no_audio {
+            return Err(Conflict::MicWithoutAudio);
+        }
+        let named = |device: Option<String>| device.map_or(Device::Default, Device::Named);
+        let looped = typed.looped;
+        let screen = typed.screen.map(|device| ("--screen", MainSource::Screen(named(device))));
+        let file = typed.file.map(|path| ("--file", MainSource::File { path, looped }));
+        let test = typed.test.then_some(("--test", MainSource::Test));
+        let mut mains = [file, test, screen].into_iter().flatten();
+        let main = mains.next();
+        if let (Some((first, _)), Some((second, _))) = (&main, mains.next()) {
+            return Err(Conflict::TwoSources(first, second));
+        }
+        if let Some(path) = typed.pipeline {
+            let camera = typed.camera.map(|_| "--camera");
+            let other = main.map(|(flag, _)| flag).or(camera).or(typed.mic.map(|_| "--mic"));
+            return match other {
+                Some(flag) => Err(Conflict::TwoSources("--pipeline", flag)),
+                None if typed.no_audio => Err(Conflict::PipelineEncodes("--no-audio")),
+                None => Ok(Sources::Pipeline(path)),
+            };
+        }
+        let main = main.map(|(_, main)| main);
+        let (camera, mic) = (typed.camera.map(named), typed.mic.map(named));
+        Ok(match (&main, &camera, &mic) {
+            (None, None, None) => Sources::Auto,
+            _ => Sources::Chosen { main, camera, mic },
+        })
+    }
+}
+
+impl TryFrom<TypedWatch> for Watch {
+    type Error = Conflict;
+    fn try_from(typed: TypedWatch) -> Result<Self, Conflict> {
+        Ok(Watch {
+            nickname: nickname(typed.nickname, &typed.user),
+            room: typed.room,
+            user: typed.user,
+            server: typed.server.and_then(|server| server.0),
+            sink: typed.sink.try_into()?,
+            latency: typed.latency,
+            length: typed.length,
+            timeout: typed.timeout,
+            retry: typed.retry,
+            expect: typed.expect,
+            stun: typed.stun,
+            turn: turn_servers(typed.turn, typed.turn_user, typed.turn_pass)?,
+        })
+    }
+}
+
+impl TryFrom<TypedSinkArgs> for Sink {
+    type Error = Conflict;
+    fn try_from(typed: TypedSinkArgs) -> Result<Self, Conflict> {
+        let fullscreen = typed.fullscreen;
+        match typed.sink {
+            None => Ok(Sink::Auto { fullscreen }),
+            Some(TypedSink::Window) => Ok(Sink::Window { fullscreen }),
+            Some(TypedSink::Null) if fullscreen => Err(Conflict::FullscreenWithoutWindow("null".into())),
+            Some(TypedSink::File(path)) if fullscreen => {
+                Err(Conflict::FullscreenWithoutWindow(path.display().to_string()))
+            }
+            Some(TypedSink::Null) => Ok(Sink::Null),
+            Some(TypedSink::File(path)) => Ok(Sink::File(path)),
+        }
+    }
+}
+
+impl From<TypedServe> for Serve {
+    fn from(typed: TypedServe) -> Self {
+        Serve { listen: typed.listen }
+    }
+}
+
+impl From<TypedRooms> for Rooms {
+    fn from(typed: TypedRooms) -> Self {
+        Rooms { server: typed.server.and_then(|server| server.0) }
+    }
+}
+
+fn nickname(typed: Option<String>, user: &UserId) -> Nickname {
+    let typed = Nickname::from(typed.unwrap_or_default());
+    if typed.as_str().is_empty() { Nickname::from(user.as_str()) } else { typed }
+}
+
+fn turn_servers(
+    servers: Vec<TypedTurn>,
+    user: Option<String>,
+    password: Option<String>,
+) -> Result<Vec<TurnServer>, Conflict> {
+    if servers.is_empty() {
+        let flag = user.map(|_| "--turn-user").or(password.map(|_| "--turn-pass"));
+        return flag.map_or(Ok(Vec::new()), |flag| Err(Conflict::LoginWithoutTurn(flag)));
+    }
+    let shared = user.zip(password);
+    let complete = |TypedTurn { host, port, transport, login }: TypedTurn| {
+        let Some((user, password)) = login.or_else(|| shared.clone()) else {
+            return Err(Conflict::TurnWithoutLogin(format!("turn:{host}:{port}")));
+        };
+        Ok(TurnServer { host, port, transport, user, password })
+    };
+    servers.into_iter().map(complete).collect()
+}

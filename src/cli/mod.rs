@@ -1,0 +1,105 @@
+//! What was typed, and what it means; no I/O but for `$CLASSROOM_SERVER`, which clap reads.
+//!
+//! Two layers: `args` is what clap accepts, flag by flag; `meaning` is what the commands get, and can't hold a
+//! contradiction. Between them conflicts are refused with a sentence that names the flags and the way out.
+
+mod args;
+mod meaning;
+mod servers;
+mod values;
+
+use std::ffi::OsString;
+
+use clap::error::ErrorKind;
+use clap::parser::ValueSource;
+use clap::{ArgMatches, CommandFactory, FromArgMatches};
+
+use self::args::{TypedCli, TypedVerb};
+use self::meaning::Conflict;
+
+pub use self::meaning::{
+    Demo, DemoLecture, Device, MainSource, Rooms, Serve, Signalling, Sink, Sources, Teach, Video, Watch,
+};
+pub use self::servers::{StunServer, TurnServer, TurnTransport};
+pub use self::values::Bitrate;
+pub use crate::report::{Output, Verbosity};
+
+/// A whole command line, understood.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Cli {
+    /// What to do.
+    pub command: Command,
+    /// For whom the output is.
+    pub output: Output,
+    /// How much is said.
+    pub verbosity: Verbosity,
+}
+
+/// A verb with everything that was said about it.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Command {
+    /// A lecture taught and watched in one process.
+    Demo(Demo),
+    /// Send a lecture to every student of a room.
+    Teach(Teach),
+    /// Receive one.
+    Watch(Watch),
+    /// The signalling server alone.
+    Serve(Serve),
+    /// Who teaches where.
+    Rooms(Rooms),
+    /// What can be captured here.
+    Devices,
+}
+
+/// Understands a command line, program name first.
+///
+/// The error is clap's: `error.print()` shows it, or the help or version that was asked for, and `error.exit_code()`
+/// is 2 for a mistake and 0 for help and version.
+pub fn parse<I, T>(arguments: I) -> Result<Cli, clap::Error>
+where
+    I: IntoIterator<Item = T>,
+    T: Into<OsString> + Clone,
+{
+    let matches = TypedCli::command().try_get_matches_from(arguments)?;
+    let TypedCli { verb, json, verbose, quiet } = TypedCli::from_arg_matches(&matches)?;
+    let command = match verb {
+        TypedVerb::Demo(typed) => typed.try_into().map(Command::Demo),
+        TypedVerb::Teach(typed) => typed.mean(&encoding_flags(&matches)).map(Command::Teach),
+        TypedVerb::Watch(typed) => typed.try_into().map(Command::Watch),
+        TypedVerb::Serve(typed) => Ok(Command::Serve(typed.into())),
+        TypedVerb::Rooms(typed) => Ok(Command::Rooms(typed.into())),
+        TypedVerb::Devices => Ok(Command::Devices),
+    };
+    let command = command.map_err(|conflict| refuse(&matches, &conflict))?;
+    let verbosity = match (verbose, quiet) {
+        (true, _) => Verbosity::Verbose,
+        (_, true) => Verbosity::Quiet,
+        _ => Verbosity::Normal,
+    };
+    Ok(Cli { command, output: if json { Output::Json } else { Output::Human }, verbosity })
+}
+
+/// Which flags of the built-in encoders were typed.
+fn encoding_flags(matches: &ArgMatches) -> Vec<&'static str> {
+    let Some((_, verb)) = matches.subcommand() else { return Vec::new() };
+    [("codec", "--codec"), ("size", "--size"), ("fps", "--fps"), ("bitrate", "--bitrate")]
+        .into_iter()
+        .filter(|(id, _)| verb.value_source(id) == Some(ValueSource::CommandLine))
+        .map(|(_, flag)| flag)
+        .collect()
+}
+
+/// A conflict as clap would say it, with the usage of the verb it is about.
+fn refuse(matches: &ArgMatches, conflict: &Conflict) -> clap::Error {
+    let mut command = TypedCli::command();
+    command.build();
+    let verb = matches.subcommand_name().unwrap_or_default();
+    match command.find_subcommand_mut(verb) {
+        Some(verb) => verb.error(ErrorKind::ArgumentConflict, conflict),
+        None => command.error(ErrorKind::ArgumentConflict, conflict),
+    }
+}
+
+#[cfg(test)]
+mod tests;

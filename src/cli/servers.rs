@@ -1,0 +1,176 @@
+//! STUN and TURN servers: what helps two ends to find each other through NAT.
+
+use std::fmt;
+use std::str::FromStr;
+
+/// The port of STUN and TURN where none is given (RFC 8489, section 18.6).
+const STUN_PORT: u16 = 3478;
+
+/// A STUN server, which tells the public address of a socket.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StunServer {
+    /// A name or an address (IPv6 without brackets).
+    pub host: String,
+    /// The UDP port, 3478 where none was typed.
+    pub port: u16,
+}
+
+impl StunServer {
+    /// As ICE wants it: `stun:host:port`.
+    pub fn url(&self) -> String {
+        format!("stun:{}", authority(&self.host, self.port))
+    }
+}
+
+impl FromStr for StunServer {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text.starts_with("stuns:") {
+            return Err("asks for STUN over TLS, which is not supported, give stun:HOST:PORT".into());
+        }
+        let (host, port) = host_and_port(text.strip_prefix("stun:").unwrap_or(text))
+            .ok_or("is no STUN server, for example stun:stun.example.org:3478")?;
+        Ok(StunServer { host, port })
+    }
+}
+
+/// A TURN server as typed: its name and password may stand in the URL or in flags of their own.
+#[derive(Clone, PartialEq, Eq)]
+pub(super) struct TypedTurn {
+    pub(super) host: String,
+    pub(super) port: u16,
+    pub(super) transport: TurnTransport,
+    pub(super) login: Option<(String, String)>,
+}
+
+impl fmt::Debug for TypedTurn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "TypedTurn({})", authority(&self.host, self.port))
+    }
+}
+
+impl FromStr for TypedTurn {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        // Clap repeats what was typed, so no sentence here does.
+        const EXAMPLE: &str = "is no TURN server, for example turn:user:password@turn.example.org:3478";
+        if text.starts_with("turns:") {
+            return Err("asks for TURN over TLS, which is not supported, give turn:HOST:PORT".into());
+        }
+        let rest = text.strip_prefix("turn:").ok_or(EXAMPLE)?;
+        let (rest, transport) = match rest.split_once('?') {
+            None => (rest, TurnTransport::Udp),
+            Some((rest, "transport=udp")) => (rest, TurnTransport::Udp),
+            Some((rest, "transport=tcp")) => (rest, TurnTransport::Tcp),
+            Some(_) => return Err("may only be followed by ?transport=udp or ?transport=tcp".into()),
+        };
+        // The last '@': a password may contain one.
+        let (login, address) = match rest.rsplit_once('@') {
+            None => (None, rest),
+            Some((login, address)) => {
+                let (user, pass) = login.split_once(':').ok_or(EXAMPLE)?;
+                (Some((user.to_owned(), pass.to_owned())), address)
+            }
+        };
+        let (host, port) = host_and_port(address).ok_or(EXAMPLE)?;
+        Ok(TypedTurn { host, port, transport, login })
+    }
+}
+
+/// How a TURN server is reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TurnTransport {
+    /// Datagrams, the default.
+    Udp,
+    /// A connection, for networks that let no UDP out.
+    Tcp,
+}
+
+/// A TURN server, which relays media where no direct way exists.
+#[derive(Clone, PartialEq, Eq)]
+pub struct TurnServer {
+    /// A name or an address (IPv6 without brackets).
+    pub host: String,
+    /// The port, 3478 where none was typed.
+    pub port: u16,
+    /// How it is reached.
+    pub transport: TurnTransport,
+    /// The name to log in with.
+    pub user: String,
+    /// The password to log in with; never printed.
+    pub password: String,
+}
+
+impl TurnServer {
+    /// As ICE wants it, without name and password: `turn:host:port?transport=udp`.
+    pub fn url(&self) -> String {
+        let transport = match self.transport {
+            TurnTransport::Udp => "udp",
+            TurnTransport::Tcp => "tcp",
+        };
+        format!("turn:{}?transport={transport}", authority(&self.host, self.port))
+    }
+}
+
+impl fmt::Debug for TurnServer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "TurnServer({} as {})", self.url(), self.user)
+    }
+}
+
+fn host_and_port(text: &str) -> Option<(String, u16)> {
+    let (host, port) = if let Some(rest) = text.strip_prefix('[') {
+        let (host, port) = rest.split_once(']')?;
+        let port = match port {
+            "" => STUN_PORT,
+            port => port.strip_prefix(':')?.parse().ok()?,
+        };
+        (host, port)
+    } else {
+        match text.split_once(':') {
+            Some((host, port)) => (host, port.parse().ok()?),
+            None => (text, STUN_PORT),
+        }
+    };
+    let named = !host.is_empty() && host.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b':'));
+    (named && port != 0).then(|| (host.to_owned(), port))
+}
+
+fn authority(host: &str, port: u16) -> String {
+    if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stun_and_turn() {
+        let url = |text: &str| text.parse::<StunServer>().map(|server| server.url());
+        assert_eq!(url("stun:a.example:1").unwrap(), "stun:a.example:1");
+        assert_eq!(url("a.example").unwrap(), "stun:a.example:3478");
+        assert_eq!(url("stun:[::1]:5").unwrap(), "stun:[::1]:5");
+        for text in ["", "stun:", "stun:a b", "stuns:a", "stun:a:0", "stun:a:x"] {
+            assert!(url(text).is_err(), "{text}");
+        }
+        let turn: TypedTurn = "turn:me:p@ss@t.example:99?transport=tcp".parse().unwrap();
+        assert_eq!(turn.login, Some(("me".into(), "p@ss".into())));
+        assert_eq!((turn.host.as_str(), turn.port, turn.transport), ("t.example", 99, TurnTransport::Tcp));
+        for text in ["t.example", "turns:t", "turn:me@t", "turn:t?x=y"] {
+            assert!(text.parse::<TypedTurn>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_password_is_never_printed() {
+        let server = TurnServer {
+            host: "t".into(),
+            port: 1,
+            transport: TurnTransport::Udp,
+            user: "me".into(),
+            password: "hunter2".into(),
+        };
+        assert!(!format!("{server:?}").contains("hunter2"));
+        assert!(!format!("{:?}", "turn:me:hunter2@t".parse::<TypedTurn>()).contains("hunter2"));
+    }
+}

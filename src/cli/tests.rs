@@ -1,0 +1,225 @@
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::CommandFactory;
+
+use super::*;
+use crate::media::Size;
+use crate::rtp::Codec;
+use crate::signal::ServerUrl;
+
+fn understand(line: &str) -> Result<Cli, clap::Error> {
+    parse(std::iter::once("classroom").chain(line.split_whitespace()))
+}
+
+fn teach(flags: &str) -> Teach {
+    match understand(&format!("teach --room 10013 {flags}")).unwrap().command {
+        Command::Teach(teach) => teach,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn watch(flags: &str) -> Watch {
+    match understand(&format!("watch --room 10013 --user 1001 {flags}")).unwrap().command {
+        Command::Watch(watch) => watch,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// The sentence with which a line is refused; it must be a usage error.
+fn refusal(line: &str) -> String {
+    let error = understand(line).expect_err(line);
+    assert_eq!(error.exit_code(), 2, "{line}");
+    error.to_string().lines().next().unwrap_or_default().to_owned()
+}
+
+#[test]
+fn clap_finds_no_fault_with_the_flags() {
+    TypedCli::command().debug_assert();
+}
+
+#[test]
+fn a_teacher_needs_only_a_room() {
+    let plain = teach("");
+    assert_eq!((plain.room.as_str(), plain.user.as_str(), plain.nickname.as_str()), ("10013", "9999", "9999"));
+    assert_eq!(plain.signalling, Signalling::Embedded { listen: "0.0.0.0:18080".parse().unwrap() });
+    assert_eq!((plain.sources, plain.audio, plain.udp_port), (Sources::Auto, true, 18080));
+    let bitrate = "2500k".parse().unwrap();
+    assert_eq!(plain.video, Video { codec: None, size: None, fps: 30, bitrate });
+    assert_eq!((plain.max_students, plain.length), (None, None));
+}
+
+#[test]
+fn the_media_port_follows_the_port_of_the_built_in_server() {
+    assert_eq!(teach("--listen 127.0.0.1:18090").udp_port, 18090);
+    assert_eq!(teach("--listen 127.0.0.1:0").udp_port, 0);
+    assert_eq!(teach("--listen 127.0.0.1:18090 --udp-port 5").udp_port, 5);
+    let remote = teach("--server ws://a:1");
+    assert_eq!((remote.signalling, remote.udp_port), (Signalling::Remote(ServerUrl::new("a", 1)), 18080));
+}
+
+#[test]
+fn sources_are_chosen_by_flags() {
+    let sources = |flags: &str| teach(flags).sources;
+    let chosen =
+        |main: Option<MainSource>, camera: Option<Device>, mic: Option<Device>| Sources::Chosen { main, camera, mic };
+    let video2 = Some(Device::Named("/dev/video2".into()));
+    let screen = Some(MainSource::Screen(Device::Default));
+    assert_eq!(sources("--screen --camera=/dev/video2"), chosen(screen, video2, None));
+    assert_eq!(sources("--mic"), chosen(None, None, Some(Device::Default)));
+    assert_eq!(sources("--test --no-audio"), chosen(Some(MainSource::Test), None, None));
+    assert!(!teach("--test --no-audio").audio);
+    let file = Some(MainSource::File { path: "a.mp4".into(), looped: true });
+    assert_eq!(sources("--file a.mp4 --loop --camera"), chosen(file, Some(Device::Default), None));
+    assert_eq!(teach("--pipeline a.gst").sources, Sources::Pipeline("a.gst".into()));
+}
+
+#[test]
+fn encoding_is_what_was_typed() {
+    let video = teach("--test --codec vp8 --size 640x360 --fps 15 --bitrate 1.5M").video;
+    assert_eq!((video.codec, video.fps, video.bitrate.kbps()), (Some(Codec::Vp8), 15, 1500));
+    assert_eq!(video.size, Some(Size { width: 640, height: 360 }));
+    let limits = teach("--max-students 30 --for 1m30s --advertise 1.2.3.4 --stun stun:s:1");
+    assert_eq!((limits.max_students, limits.length), (NonZeroUsize::new(30), Some(Duration::from_secs(90))));
+    assert_eq!((limits.advertise.len(), limits.stun[0].url()), (1, "stun:s:1".into()));
+}
+
+#[test]
+fn a_student_needs_a_room_and_an_id() {
+    let plain = watch("");
+    assert_eq!((plain.user.as_str(), plain.nickname.as_str()), ("1001", "1001"));
+    assert_eq!((plain.sink, plain.latency), (Sink::Auto { fullscreen: false }, Duration::from_millis(80)));
+    assert_eq!((plain.timeout, plain.retry, plain.length), (None, None, None));
+    assert!(refusal("watch --room 10013").contains("required"));
+}
+
+#[test]
+fn a_student_may_demand() {
+    let watch = watch("--sink null --expect fps>=25 --expect lost==0 --timeout 5s --retry 1m --latency 200");
+    let expected: Vec<String> = watch.expect.iter().map(ToString::to_string).collect();
+    assert_eq!((watch.sink, expected), (Sink::Null, vec!["fps>=25".to_owned(), "lost==0".to_owned()]));
+    assert_eq!((watch.timeout, watch.retry), (Some(Duration::from_secs(5)), Some(Duration::from_secs(60))));
+    assert_eq!(watch.latency, Duration::from_millis(200));
+}
+
+#[test]
+fn sinks() {
+    assert_eq!(watch("--sink window --fullscreen").sink, Sink::Window { fullscreen: true });
+    assert_eq!(watch("--sink a.mkv").sink, Sink::File(PathBuf::from("a.mkv")));
+}
+
+#[test]
+fn turn_logs_in_by_url_or_by_flags() {
+    let turn = |flags: &str| watch(flags).turn.into_iter().map(|t| (t.url(), t.user, t.password)).collect::<Vec<_>>();
+    let url = || "turn:t:3478?transport=udp".to_owned();
+    assert_eq!(turn("--turn turn:me:secret@t"), [(url(), "me".into(), "secret".into())]);
+    assert_eq!(turn("--turn turn:t --turn-user me --turn-pass secret"), [(url(), "me".into(), "secret".into())]);
+}
+
+#[test]
+fn a_demo_needs_nothing() {
+    let expected = Demo { lecture: DemoLecture::BuiltIn, sink: Sink::Auto { fullscreen: false }, length: None };
+    assert_eq!(understand("demo").unwrap().command, Command::Demo(expected));
+}
+
+#[test]
+fn output_flags_stand_anywhere() {
+    for line in ["--json -v devices", "devices --json --verbose"] {
+        let cli = understand(line).unwrap();
+        assert_eq!((cli.output, cli.verbosity), (Output::Json, Verbosity::Verbose), "{line}");
+    }
+    assert_eq!(understand("devices -v -q").unwrap().verbosity, Verbosity::Quiet);
+    let serve = Serve { listen: "127.0.0.1:1".parse().unwrap() };
+    assert_eq!(understand("serve --listen 127.0.0.1:1").unwrap().command, Command::Serve(serve));
+    let rooms = Rooms { server: Some(ServerUrl::new("a", 18080)) };
+    assert_eq!(understand("rooms --server ws://a").unwrap().command, Command::Rooms(rooms));
+}
+
+#[test]
+fn contradictions_are_refused_with_the_flags_and_the_way_out() {
+    for (line, sentence) in [
+        ("teach --room 1 --server ws://a --listen :1", "--server joins another server and --listen runs one here"),
+        ("teach --room 1 --file a --screen", "--file and --screen can't both be what is taught"),
+        ("teach --room 1 --file a --test", "--file and --test can't both be what is taught"),
+        ("teach --room 1 --test --screen=:1", "--test and --screen can't both be what is taught"),
+        ("teach --room 1 --pipeline a --camera", "--pipeline and --camera can't both be what is taught"),
+        ("teach --room 1 --pipeline a --mic", "--pipeline and --mic can't both be what is taught"),
+        ("teach --room 1 --pipeline a --fps 30", "--pipeline encodes by itself, so --fps would do nothing"),
+        ("teach --room 1 --pipeline a --no-audio", "--pipeline encodes by itself, so --no-audio would do nothing"),
+        ("teach --room 1 --loop", "--loop repeats a file, but there is none: add --file PATH"),
+        ("demo --loop", "--loop repeats a file, but there is none: add --file PATH"),
+        ("teach --room 1 --mic --no-audio", "--mic asks for sound and --no-audio for none"),
+        ("watch --room 1 --user 2 --sink null --fullscreen", "--fullscreen needs a window, but --sink is null"),
+        ("watch --room 1 --user 2 --turn-user me", "--turn-user needs a server: add --turn"),
+        ("watch --room 1 --user 2 --turn turn:t --turn-user me", "--turn turn:t:3478 has no name and password"),
+    ] {
+        assert!(refusal(line).starts_with(&format!("error: {sentence}")), "{line}: {}", refusal(line));
+    }
+}
+
+#[test]
+fn bad_values_are_refused_with_the_flag_and_an_example() {
+    for (line, flag, example) in [
+        ("teach --room a/b", "--room", "only letters, digits"),
+        ("teach --room 1 --bitrate fast", "--bitrate", "2500k"),
+        ("teach --room 1 --size 1280", "--size", "1280x720"),
+        ("teach --room 1 --fps 0", "--fps", "1..=120"),
+        ("teach --room 1 --codec h265", "--codec", "h264 or vp8"),
+        ("teach --room 1 --for 10", "--for", "no unit"),
+        ("teach --room 1 --max-students 0", "--max-students", "0"),
+        ("teach --room 1 --listen nowhere", "--listen", "0.0.0.0:18080"),
+        ("teach --room 1 --udp-port 70000", "--udp-port", "65535"),
+        ("teach --room 1 --server=", "--server", "ws://HOST:PORT"),
+        ("watch --room 1 --user 2 --server wss://a", "--server", "needs TLS"),
+        ("teach --room 1 --stun stuns:a", "--stun", "stun:HOST:PORT"),
+        ("watch --room 1 --user 2 --sink out.mp4", "--sink", ".mkv"),
+        ("watch --room 1 --user 2 --expect fsp>=25", "--expect", "fps, kbps"),
+        ("watch --room 1 --user 2 --turn t", "--turn", "turn:user:password@"),
+        ("watch --room 1 --user 2 --latency 1h", "--latency", "5000"),
+    ] {
+        let refusal = refusal(line);
+        assert!(refusal.contains(flag) && refusal.contains(example), "{line}: {refusal}");
+    }
+}
+
+#[test]
+fn a_slip_is_answered_with_what_was_meant() {
+    let whole = |line: &str| understand(line).unwrap_err().to_string();
+    assert!(whole("wacth --room 1").contains("'watch'"));
+    assert!(whole("teach --rom 1").contains("'--room'"));
+}
+
+#[test]
+fn help_and_version_are_no_mistakes() {
+    for line in ["--help", "-V", "teach --help", "help watch"] {
+        assert_eq!(understand(line).unwrap_err().exit_code(), 0, "{line}");
+    }
+    for line in ["", "teach --frobnicate", "dance"] {
+        assert_eq!(understand(line).unwrap_err().exit_code(), 2, "{line}");
+    }
+}
+
+#[test]
+fn every_verb_has_help_that_names_its_flags() {
+    let mut command = TypedCli::command();
+    command.build();
+    for verb in command.get_subcommands() {
+        assert!(verb.get_about().is_some(), "{}", verb.get_name());
+    }
+    let help = understand("teach --help").unwrap_err().to_string();
+    for word in ["Lecture:", "Sources:", "Encoding:", "Network:", "Examples:", "--screen[=<DISPLAY>]"] {
+        assert!(help.contains(word), "{word} is missing in:\n{help}");
+    }
+}
+
+#[test]
+fn the_help_has_all_exit_codes() {
+    let help = understand("--help").unwrap_err().to_string();
+    let help: Vec<&str> = help.split_whitespace().collect();
+    let help = help.join(" ");
+    for exit in crate::exit::Exit::ALL {
+        let words = format!("{} {}", exit.code(), exit.meaning().replace(", or", " or"));
+        assert!(help.contains(&words), "{words:?} is missing in:\n{help}");
+    }
+}

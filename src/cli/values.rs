@@ -1,0 +1,229 @@
+//! What is typed after a flag: durations, rates, sizes, addresses; parsed once, refused with a sentence.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+use crate::protocol::DEFAULT_PORT;
+use crate::rtp::Codec;
+use crate::signal::{ServerUrl, ServerUrlError};
+
+/// A bit rate, in bits per second.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Bitrate(u32);
+
+impl Bitrate {
+    /// The least that any video encoder here makes a readable slide of.
+    pub const LEAST: Bitrate = Bitrate(50_000);
+    /// The most: more than a gigabit network carries to ten students.
+    pub const MOST: Bitrate = Bitrate(100_000_000);
+
+    /// In bits per second.
+    pub fn bits_per_second(self) -> u32 {
+        self.0
+    }
+
+    /// In thousands of bits per second, rounded down.
+    pub fn kbps(self) -> u32 {
+        self.0 / 1000
+    }
+}
+
+impl FromStr for Bitrate {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (number, unit) = match text.strip_suffix(['k', 'K']) {
+            Some(number) => (number, 1e3),
+            None => text.strip_suffix(['m', 'M']).map_or((text, 1.0), |number| (number, 1e6)),
+        };
+        let bits = decimal(number).ok_or("is no bit rate, for example 2500k, 2.5M or 800000")? * unit;
+        if bits < f64::from(Self::LEAST.0) || bits > f64::from(Self::MOST.0) {
+            return Err("is out of range, give 50k to 100M bits per second (2500k is the default)".into());
+        }
+        // In range by the line above, so nothing is cut but a fraction of a bit.
+        Ok(Bitrate(bits as u32))
+    }
+}
+
+impl fmt::Display for Bitrate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}k", self.kbps())
+    }
+}
+
+/// A server that a flag or the environment names; `CLASSROOM_SERVER=` in a shell means none.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct TypedServer(pub(super) Option<ServerUrl>);
+
+impl FromStr for TypedServer {
+    type Err = ServerUrlError;
+    fn from_str(text: &str) -> Result<Self, ServerUrlError> {
+        let named = !text.trim().is_empty();
+        named.then(|| text.parse()).transpose().map(TypedServer)
+    }
+}
+
+/// Where `watch` and `demo` put the lecture.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum TypedSink {
+    Window,
+    Null,
+    File(PathBuf),
+}
+
+impl FromStr for TypedSink {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "window" => Ok(TypedSink::Window),
+            "null" => Ok(TypedSink::Null),
+            file if file.len() > 4 && file.to_ascii_lowercase().ends_with(".mkv") => Ok(TypedSink::File(file.into())),
+            _ => Err("is no sink, give window, null or the name of a file that ends in .mkv".into()),
+        }
+    }
+}
+
+/// `ADDR:PORT`, `ADDR`, `:PORT` or `PORT`; a missing address means every interface.
+pub(super) fn listen(text: &str) -> Result<SocketAddr, String> {
+    let every = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+    if let Ok(address) = text.parse::<SocketAddr>() {
+        return Ok(address);
+    }
+    if let Ok(address) = text.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>() {
+        return Ok(SocketAddr::new(address, DEFAULT_PORT));
+    }
+    if let Ok(port) = text.strip_prefix(':').unwrap_or(text).parse::<u16>() {
+        return Ok(SocketAddr::new(every, port));
+    }
+    let local = IpAddr::V4(Ipv4Addr::LOCALHOST);
+    match text.strip_prefix("localhost").map(|rest| rest.strip_prefix(':').map(str::parse::<u16>)) {
+        Some(None) if text == "localhost" => Ok(SocketAddr::new(local, DEFAULT_PORT)),
+        Some(Some(Ok(port))) => Ok(SocketAddr::new(local, port)),
+        _ => Err("is no address to listen on, for example 0.0.0.0:18080 or 127.0.0.1:18090".into()),
+    }
+}
+
+/// `10s`, `1m30s`, `1h`, `500ms`, `1.5s`.
+pub(super) fn duration(text: &str) -> Result<Duration, String> {
+    const EXAMPLE: &str = "is no duration, for example 10s, 1m30s or 500ms";
+    if decimal(text).is_some() {
+        return Err("has no unit, for example 10s, 1m30s or 500ms".into());
+    }
+    let mut rest = text;
+    let mut seconds = 0.0;
+    let mut coarser = f64::INFINITY;
+    while !rest.is_empty() {
+        let digits = rest.find(|c: char| !(c.is_ascii_digit() || c == '.')).ok_or(EXAMPLE)?;
+        let (number, after) = rest.split_at(digits);
+        let letters = after.find(|c: char| !c.is_ascii_alphabetic()).unwrap_or(after.len());
+        let (unit, after) = after.split_at(letters);
+        let unit = match unit {
+            "ms" => 0.001,
+            "s" => 1.0,
+            "m" | "min" => 60.0,
+            "h" => 3600.0,
+            _ => return Err(EXAMPLE.into()),
+        };
+        // Once each and the larger first, so that a slip as in `1s30m` is not taken for half an hour.
+        if unit >= coarser {
+            return Err(EXAMPLE.into());
+        }
+        coarser = unit;
+        seconds += decimal(number).ok_or(EXAMPLE)? * unit;
+        rest = after;
+    }
+    if text.is_empty() {
+        return Err(EXAMPLE.into());
+    }
+    const LONGEST_HOURS: f64 = 24.0 * 365.0;
+    if seconds > LONGEST_HOURS * 3600.0 {
+        return Err("is longer than a year".into());
+    }
+    Ok(Duration::from_secs_f64(seconds))
+}
+
+/// `80` or `80ms`: the flag is in milliseconds, so a bare number is one too.
+pub(super) fn milliseconds(text: &str) -> Result<Duration, String> {
+    const MOST: Duration = Duration::from_secs(5);
+    let latency = match text.parse::<u32>() {
+        Ok(number) => Duration::from_millis(number.into()),
+        Err(_) => duration(text).map_err(|_| "is no number of milliseconds, for example 80")?,
+    };
+    if latency > MOST {
+        return Err("is more than 5000 milliseconds".into());
+    }
+    Ok(latency)
+}
+
+/// A codec for pictures.
+pub(super) fn video_codec(text: &str) -> Result<Codec, String> {
+    match text.to_ascii_lowercase().as_str() {
+        "h264" | "h.264" => Ok(Codec::H264),
+        "vp8" => Ok(Codec::Vp8),
+        _ => Err("is no codec for pictures, give h264 or vp8".into()),
+    }
+}
+
+/// A number such as `25`, `2.5`: no sign, no exponent, no `inf` or `NaN`.
+pub(crate) fn decimal(text: &str) -> Option<f64> {
+    let plain = text.bytes().all(|b| b.is_ascii_digit() || b == b'.') && text.bytes().any(|b| b.is_ascii_digit());
+    plain.then(|| text.parse().ok()).flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bit_rates() {
+        for (text, bits) in [("2500k", 2_500_000), ("2.5M", 2_500_000), ("800000", 800_000), ("50k", 50_000)] {
+            assert_eq!(text.parse::<Bitrate>().unwrap().bits_per_second(), bits, "{text}");
+        }
+        for text in ["", "k", "2500", "1000M", "-2M", "1e6", "inf", "2.5.1M", "2500 k"] {
+            assert!(text.parse::<Bitrate>().is_err(), "{text}");
+        }
+        assert_eq!("2.5M".parse::<Bitrate>().unwrap().to_string(), "2500k");
+    }
+
+    #[test]
+    fn durations() {
+        for (text, ms) in
+            [("10s", 10_000), ("1m30s", 90_000), ("500ms", 500), ("1.5s", 1500), ("1h", 3_600_000), ("0s", 0)]
+        {
+            assert_eq!(duration(text).unwrap(), Duration::from_millis(ms), "{text}");
+        }
+        for text in ["", "10", "s", "1s30m", "1s1s", "10 s", "-1s", "1y", "99999h", "1..5s"] {
+            assert!(duration(text).is_err(), "{text}");
+        }
+        assert!(duration("10").unwrap_err().contains("no unit"));
+        assert_eq!(milliseconds("80").unwrap(), Duration::from_millis(80));
+        assert!(milliseconds("6000").is_err());
+    }
+
+    #[test]
+    fn an_empty_server_is_none() {
+        assert_eq!("".parse(), Ok(TypedServer(None)));
+        assert_eq!("a:1".parse(), Ok(TypedServer(Some(ServerUrl::new("a", 1)))));
+        assert!("wss://a".parse::<TypedServer>().is_err());
+    }
+
+    #[test]
+    fn addresses_to_listen_on() {
+        for (text, address) in [
+            ("127.0.0.1:0", "127.0.0.1:0"),
+            ("18090", "0.0.0.0:18090"),
+            (":18090", "0.0.0.0:18090"),
+            ("localhost:1", "127.0.0.1:1"),
+            ("localhost", "127.0.0.1:18080"),
+            ("10.0.0.1", "10.0.0.1:18080"),
+            ("[::]:18080", "[::]:18080"),
+        ] {
+            assert_eq!(listen(text).unwrap(), address.parse().unwrap(), "{text}");
+        }
+        for text in ["", "example.org:80", "localhost:", "70000", "localhosts"] {
+            assert!(listen(text).is_err(), "{text}");
+        }
+    }
+}

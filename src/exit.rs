@@ -1,0 +1,195 @@
+//! How a process ends: the exit codes that scripts branch on, and the failure that carries one.
+
+use std::fmt;
+use std::process::ExitCode;
+
+/// Why a process ended. The numbers are stable; README has this table.
+///
+/// SIGINT and SIGTERM leave the room politely and end with [`Exit::Ended`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum Exit {
+    /// It ended well: the duration or the file was over, the window was closed, or it was asked to end.
+    Ended = 0,
+    /// Something that should not happen: a bug, or a machine out of memory, files or ports.
+    Internal = 1,
+    /// What was typed makes no sense; clap uses the same number.
+    Usage = 2,
+    /// Nothing to capture, or a GStreamer plug-in is missing (it is named, with the package to install).
+    NothingToCapture = 3,
+    /// No signalling server was reached.
+    ServerUnreachable = 4,
+    /// The server or the teacher refused: the user id is taken, somebody teaches already, the room is full.
+    Refused = 5,
+    /// Nobody taught within `--timeout`.
+    NobodyTaught = 6,
+    /// The lecture broke off and did not come back within `--retry`.
+    MediaLost = 7,
+    /// A demand of `--expect` was not met.
+    ExpectationUnmet = 8,
+}
+
+impl Exit {
+    /// All of them, by number.
+    pub const ALL: [Exit; 9] = [
+        Exit::Ended,
+        Exit::Internal,
+        Exit::Usage,
+        Exit::NothingToCapture,
+        Exit::ServerUnreachable,
+        Exit::Refused,
+        Exit::NobodyTaught,
+        Exit::MediaLost,
+        Exit::ExpectationUnmet,
+    ];
+
+    /// The number the shell sees.
+    pub fn code(self) -> u8 {
+        self as u8
+    }
+
+    /// What it means, in a few words.
+    pub fn meaning(self) -> &'static str {
+        match self {
+            Exit::Ended => "ended well",
+            Exit::Internal => "internal error",
+            Exit::Usage => "usage",
+            Exit::NothingToCapture => "nothing to capture, or a missing plug-in",
+            Exit::ServerUnreachable => "server unreachable",
+            Exit::Refused => "refused",
+            Exit::NobodyTaught => "nobody taught in time",
+            Exit::MediaLost => "media lost",
+            Exit::ExpectationUnmet => "expectation unmet",
+        }
+    }
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> ExitCode {
+        ExitCode::from(exit.code())
+    }
+}
+
+/// Why a command failed: the exit code for scripts and the sentence for people.
+///
+/// `?` on an [`anyhow::Error`] makes it [`Exit::Internal`]; [`OrFail::or_fail`] names another.
+#[derive(Debug)]
+pub struct Failure {
+    /// What the process ends with.
+    pub exit: Exit,
+    /// What went wrong, with its causes.
+    pub error: anyhow::Error,
+}
+
+impl Failure {
+    /// A failure with any exit code.
+    pub fn new(exit: Exit, error: impl Into<anyhow::Error>) -> Self {
+        Self { exit, error: error.into() }
+    }
+
+    /// [`Exit::Internal`].
+    pub fn internal(error: impl Into<anyhow::Error>) -> Self {
+        Self::new(Exit::Internal, error)
+    }
+
+    /// [`Exit::Usage`], for what only shows once it is tried: a file that isn't there, a port in use.
+    pub fn usage(error: impl Into<anyhow::Error>) -> Self {
+        Self::new(Exit::Usage, error)
+    }
+
+    /// [`Exit::NothingToCapture`].
+    pub fn nothing_to_capture(error: impl Into<anyhow::Error>) -> Self {
+        Self::new(Exit::NothingToCapture, error)
+    }
+
+    /// [`Exit::ServerUnreachable`].
+    pub fn unreachable(error: impl Into<anyhow::Error>) -> Self {
+        Self::new(Exit::ServerUnreachable, error)
+    }
+
+    /// [`Exit::Refused`].
+    pub fn refused(error: impl Into<anyhow::Error>) -> Self {
+        Self::new(Exit::Refused, error)
+    }
+
+    /// [`Exit::NobodyTaught`].
+    pub fn nobody_taught(error: impl Into<anyhow::Error>) -> Self {
+        Self::new(Exit::NobodyTaught, error)
+    }
+
+    /// [`Exit::MediaLost`].
+    pub fn media_lost(error: impl Into<anyhow::Error>) -> Self {
+        Self::new(Exit::MediaLost, error)
+    }
+
+    /// [`Exit::ExpectationUnmet`], from the sentences of [`crate::expect::unmet`].
+    pub fn expectation_unmet(unmet: &[String]) -> Self {
+        Self::new(Exit::ExpectationUnmet, anyhow::anyhow!("{}", unmet.join("; ")))
+    }
+}
+
+/// The whole chain of causes on one line, without the leading `error: `.
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let chain = format!("{:#}", self.error);
+        let lines: Vec<&str> = chain.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+        f.write_str(&lines.join("; "))
+    }
+}
+
+impl From<anyhow::Error> for Failure {
+    fn from(error: anyhow::Error) -> Self {
+        Self::internal(error)
+    }
+}
+
+/// Gives an error its exit code: `bind(address).or_fail(Exit::Usage)?`.
+pub trait OrFail<T> {
+    /// The value, or a [`Failure`] that ends the process with `exit`.
+    fn or_fail(self, exit: Exit) -> Result<T, Failure>;
+}
+
+impl<T, E: Into<anyhow::Error>> OrFail<T> for Result<T, E> {
+    fn or_fail(self, exit: Exit) -> Result<T, Failure> {
+        self.map_err(|error| Failure::new(exit, error))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use anyhow::{Context, anyhow};
+
+    use super::*;
+
+    #[test]
+    fn numbers_are_stable_and_in_order() {
+        let codes: Vec<u8> = Exit::ALL.iter().map(|exit| exit.code()).collect();
+        assert_eq!(codes, (0..=8).collect::<Vec<u8>>());
+    }
+
+    #[test]
+    fn readme_has_the_table() {
+        let readme = include_str!("../README.md");
+        for exit in Exit::ALL {
+            let row = format!("| {} | {} |", exit.code(), exit.meaning());
+            assert!(readme.contains(&row), "README.md lacks the row {row:?}");
+        }
+    }
+
+    #[test]
+    fn a_failure_is_one_line_with_its_causes() {
+        let result: anyhow::Result<()> = Err(anyhow!("connection refused\n  by peer"));
+        let failure = result.context("no server at ws://localhost:18080").or_fail(Exit::ServerUnreachable).unwrap_err();
+        assert_eq!(failure.exit.code(), 4);
+        assert_eq!(failure.to_string(), "no server at ws://localhost:18080: connection refused; by peer");
+    }
+
+    #[test]
+    fn a_plain_error_is_internal() {
+        fn fails() -> Result<(), Failure> {
+            Err(anyhow!("no memory"))?;
+            Ok(())
+        }
+        assert_eq!(fails().unwrap_err().exit, Exit::Internal);
+    }
+}

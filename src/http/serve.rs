@@ -1,0 +1,175 @@
+//! Connections on a listening socket, within limits.
+
+use std::collections::HashMap;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::pin::{Pin, pin};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use axum::Router;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use socket2::SockRef;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
+
+/// How long to wait after the system could not give us a connection, for want of descriptors mostly.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// What the kernel may keep for one client that does not read. Our own queues are where it is decided who is too slow.
+const SEND_BUFFER_BYTES: usize = 256 * 1024;
+
+/// What a request's head may have: a URL, and the headers of a browser with cookies.
+const MAX_HEAD_BYTES: usize = 16 * 1024;
+
+/// What clients may take.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// Connections at a time, WebSockets among them. One more is closed at once.
+    pub max_connections: usize,
+    /// Connections from one address: a school behind one router is one address, and so are a thousand test clients.
+    pub max_connections_per_ip: usize,
+    /// How long a request's head may take.
+    pub header_timeout: Duration,
+    /// How long a connection may last that does not become a WebSocket.
+    pub request_timeout: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            max_connections: 10_000,
+            max_connections_per_ip: 5_000,
+            header_timeout: Duration::from_secs(5),
+            request_timeout: Duration::from_secs(30),
+        }
+    }
+}
+
+/// Serves `app` on `listener` until `shutdown` completes. Requests in progress are dropped then; a connection that was
+/// upgraded is its new owner's and goes on. The socket is closed when this returns.
+pub async fn serve(listener: TcpListener, app: Router, limits: Limits, shutdown: impl Future<Output = ()>) {
+    let mut shutdown = pin!(shutdown);
+    let mut tasks = JoinSet::new();
+    let count = Arc::new(Mutex::new(Count::default()));
+    loop {
+        let accepted = tokio::select! {
+            biased;
+            () = &mut shutdown => return,
+            Some(_) = tasks.join_next() => continue,
+            accepted = listener.accept() => accepted,
+        };
+        match accepted {
+            Ok((stream, peer)) => {
+                if let Some(stream) = Counted::new(stream, peer, &count, &limits) {
+                    tasks.spawn(connection(stream, app.clone(), limits.clone()));
+                }
+            }
+            Err(error) if is_of_one_connection(&error) => {}
+            Err(_) => sleep(ACCEPT_PAUSE).await,
+        }
+    }
+}
+
+async fn connection(stream: Counted, app: Router, limits: Limits) {
+    // Signalling is small messages that somebody waits for. Both are best effort: a socket without is slower.
+    _ = stream.io.set_nodelay(true);
+    _ = SockRef::from(&stream.io).set_send_buffer_size(SEND_BUFFER_BYTES);
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(limits.header_timeout)
+        .max_buf_size(MAX_HEAD_BYTES)
+        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(app))
+        .with_upgrades();
+    // What went wrong concerns that client, and it knows.
+    _ = timeout(limits.request_timeout, connection).await;
+}
+
+/// Errors of `accept` that say something of one connection and nothing of the next.
+fn is_of_one_connection(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
+    matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted)
+}
+
+#[derive(Debug, Default)]
+struct Count {
+    all: usize,
+    by_ip: HashMap<IpAddr, usize>,
+}
+
+/// A socket that counts until it is dropped, by whomever: an upgrade takes it along.
+#[derive(Debug)]
+struct Counted {
+    io: TcpStream,
+    ip: IpAddr,
+    count: Arc<Mutex<Count>>,
+}
+
+impl Counted {
+    /// Counts the socket, or drops it if there are too many.
+    fn new(io: TcpStream, peer: SocketAddr, count: &Arc<Mutex<Count>>, limits: &Limits) -> Option<Self> {
+        let ip = peer.ip().to_canonical();
+        let mut counts = count.lock().unwrap_or_else(PoisonError::into_inner);
+        if counts.all >= limits.max_connections {
+            return None;
+        }
+        let of_this_ip = counts.by_ip.entry(ip).or_default();
+        if *of_this_ip >= limits.max_connections_per_ip {
+            return None;
+        }
+        *of_this_ip += 1;
+        counts.all += 1;
+        drop(counts);
+        Some(Self { io, ip, count: count.clone() })
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        let mut counts = self.count.lock().unwrap_or_else(PoisonError::into_inner);
+        counts.all -= 1;
+        if let Some(of_this_ip) = counts.by_ip.get_mut(&self.ip) {
+            *of_this_ip -= 1;
+            if *of_this_ip == 0 {
+                counts.by_ip.remove(&self.ip);
+            }
+        }
+    }
+}
+
+impl AsyncRead for Counted {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for Counted {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.io).poll_write(cx, buf)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.io).poll_write_vectored(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.io.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_shutdown(cx)
+    }
+}

@@ -1,0 +1,28 @@
+//! Pictures and sound: from devices and files to RTP packets, and from RTP packets to a window or a file.
+//!
+//! This is the only place that names GStreamer. A [`Capture`] gives [`Frame`](crate::rtp::Frame)s, a [`Render`] takes
+//! RTP packets; the graphs between them and the world are the text files of `pipelines/`.
+
+mod capture;
+mod demo;
+mod encoder;
+mod error;
+mod file;
+mod graph;
+mod options;
+mod receive;
+mod render;
+mod sources;
+mod timing;
+
+pub use capture::{Capture, CaptureEvent, Prepared};
+pub use error::MediaError;
+pub use options::{CaptureOptions, MainSource, Size, Sources, VideoOptions, Wanted};
+pub use receive::TrackStats;
+pub use render::{Render, RenderEvent, RenderOptions, Sink, TrackFormat};
+
+/// Starts GStreamer, once for the process; every function of this module that needs it calls it.
+fn init() -> Result<(), MediaError> {
+    gstreamer::init()
+        .map_err(|error| MediaError::Pipeline { pipeline: "GStreamer".into(), cause: error.message().to_string() })
+}

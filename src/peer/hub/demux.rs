@@ -1,0 +1,126 @@
+//! Whose datagram is this: the first bytes of what arrives at a port that a whole class shares (RFC 7983).
+
+/// What a datagram is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Datagram<'a> {
+    /// A STUN request; the part of its USERNAME that names us (RFC 8445, 7.2.2).
+    StunRequest {
+        /// Our user name fragment.
+        ufrag: &'a str,
+    },
+    /// Any other STUN message, with its transaction id.
+    Stun {
+        /// Twelve bytes that tie an answer to its request (RFC 8489, 5).
+        transaction: [u8; 12],
+    },
+    /// DTLS, RTP or SRTCP that is encrypted.
+    Sealed,
+    /// SRTCP whose E bit is clear. `webrtc` 0.21.1 would return it before it checked the tag, so it is dropped.
+    UnencryptedRtcp,
+    /// Nothing that belongs here.
+    Unknown,
+}
+
+const STUN_HEADER: usize = 20;
+const MAGIC_COOKIE: [u8; 4] = 0x2112_a442_u32.to_be_bytes();
+const BINDING_REQUEST: u16 = 0x0001;
+const USERNAME: u16 = 0x0006;
+
+/// The longest user name that RFC 8489, 14.3 allows.
+const MAX_USERNAME: usize = 508;
+
+/// Reads just enough of a datagram to route it.
+pub(super) fn classify(bytes: &[u8]) -> Datagram<'_> {
+    match bytes.first() {
+        Some(0..=3) => stun(bytes).unwrap_or(Datagram::Unknown),
+        Some(20..=63) => Datagram::Sealed,
+        Some(128..=191) if bytes.len() >= 12 => {
+            let is_rtcp = (192..=223).contains(&bytes[1]);
+            // The E bit heads the last word of AEAD SRTCP (RFC 7714, 9.2).
+            let encrypted = bytes[bytes.len() - 4] & 0x80 != 0;
+            if is_rtcp && !encrypted { Datagram::UnencryptedRtcp } else { Datagram::Sealed }
+        }
+        _ => Datagram::Unknown,
+    }
+}
+
+fn stun(bytes: &[u8]) -> Option<Datagram<'_>> {
+    if bytes.get(4..8)? != MAGIC_COOKIE {
+        return None;
+    }
+    let transaction = bytes.get(8..STUN_HEADER)?.try_into().ok()?;
+    if be16(bytes, 0)? != BINDING_REQUEST {
+        return Some(Datagram::Stun { transaction });
+    }
+    let length = usize::from(be16(bytes, 2)?);
+    let mut attributes = bytes.get(STUN_HEADER..STUN_HEADER + length)?;
+    while attributes.len() >= 4 {
+        let (kind, size) = (be16(attributes, 0)?, usize::from(be16(attributes, 2)?));
+        if kind == USERNAME {
+            let name = std::str::from_utf8(attributes.get(4..4 + size.min(MAX_USERNAME))?).ok()?;
+            return Some(Datagram::StunRequest { ufrag: name.split(':').next()? });
+        }
+        attributes = attributes.get(4 + size.next_multiple_of(4)..)?;
+    }
+    None
+}
+
+fn be16(bytes: &[u8], at: usize) -> Option<u16> {
+    Some(u16::from_be_bytes(bytes.get(at..at + 2)?.try_into().ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request(username: &[u8]) -> Vec<u8> {
+        let mut attributes = vec![0x80, 0x22, 0, 3, b'a', b'b', b'c', 0];
+        attributes.extend_from_slice(&USERNAME.to_be_bytes());
+        attributes.extend_from_slice(&(username.len() as u16).to_be_bytes());
+        attributes.extend_from_slice(username);
+        attributes.resize(attributes.len().next_multiple_of(4), 0);
+        let mut message = BINDING_REQUEST.to_be_bytes().to_vec();
+        message.extend_from_slice(&(attributes.len() as u16).to_be_bytes());
+        message.extend_from_slice(&MAGIC_COOKIE);
+        message.extend_from_slice(&[7; 12]);
+        message.extend_from_slice(&attributes);
+        message
+    }
+
+    #[test]
+    fn a_request_names_its_peer() {
+        assert_eq!(classify(&request(b"abcd:efghi")), Datagram::StunRequest { ufrag: "abcd" });
+        let mut answer = request(b"x:y");
+        answer[0] = 1;
+        assert_eq!(classify(&answer), Datagram::Stun { transaction: [7; 12] });
+    }
+
+    #[test]
+    fn the_rest_by_its_first_bytes() {
+        assert_eq!(classify(&[22, 254, 253]), Datagram::Sealed);
+        assert_eq!(classify(&[0x80; 12]), Datagram::Sealed);
+        let mut rtcp = [0u8; 20];
+        (rtcp[0], rtcp[1]) = (0x80, 200);
+        assert_eq!(classify(&rtcp), Datagram::UnencryptedRtcp);
+        rtcp[16] = 0x80;
+        assert_eq!(classify(&rtcp), Datagram::Sealed);
+        for bad in [&[][..], &[64, 1], &[255; 40], &[0x80, 200], &[0; 19], b"GET / HTTP/1.1"] {
+            assert_eq!(classify(bad), Datagram::Unknown, "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn any_cut_or_flipped_byte_is_survived() {
+        let good = request(b"abcd:efgh");
+        for cut in 0..good.len() {
+            assert!(!matches!(classify(&good[..cut]), Datagram::StunRequest { .. }));
+        }
+        for at in 0..good.len() {
+            for value in [0, 1, 0x7f, 0x80, 0xff] {
+                let mut bad = good.clone();
+                bad[at] = value;
+                let _ = classify(&bad);
+            }
+        }
+    }
+}

@@ -1,0 +1,315 @@
+//! The publisher: one thread, one UDP socket, a map of peers.
+//!
+//! Pipelines hand over frames with [`FrameInput::push`], signalling hands over offers with [`Hub::offer`]; the hub
+//! answers with [`HubEvent`]s. Every queue is bounded: commands block nobody and are refused when the hub does not
+//! keep up, frames are dropped and the encoder is asked for a new key frame.
+
+mod demux;
+mod peer;
+mod socket;
+mod stun;
+mod worker;
+
+use std::collections::HashMap;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::ops::{Index, IndexMut};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use rtc::crypto::{RTCCryptoProvider, SignatureScheme};
+use rtc::peer_connection::certificate::{CertificateParams, RTCCertificate};
+pub use rtc::peer_connection::transport::RTCIceCandidateInit;
+use tokio::sync::{mpsc, oneshot};
+
+pub use peer::PeerStats;
+
+use super::offer::OfferError;
+use crate::id::{PeerKey, UserId};
+use crate::rtp::{Codec, Frame, FrameRing, Track};
+
+/// Frames between the pipelines and the hub: three tracks at 50 a second, so more than a second of a stopped hub.
+const FRAME_QUEUE: usize = 256;
+
+/// Commands that may wait: an offer and ten candidates of a hundred students that arrive in the same instant.
+const COMMAND_QUEUE: usize = 2048;
+
+/// Events that may wait for the command that reads them.
+const EVENT_QUEUE: usize = 4096;
+
+/// What a hub needs to know.
+#[derive(Debug, Clone)]
+pub struct HubConfig {
+    /// The publisher.
+    pub user: UserId,
+    /// Where to bind; an unspecified address means all interfaces.
+    pub udp: SocketAddr,
+    /// Further addresses by which students reach the socket's port (NAT 1:1).
+    pub advertise: Vec<IpAddr>,
+    /// STUN servers that tell the public address.
+    pub stun: Vec<SocketAddr>,
+    /// Students at the most.
+    pub max_students: usize,
+    /// What is sent.
+    pub tracks: Vec<(Track, Codec)>,
+}
+
+/// Why a hub can't begin.
+#[derive(Debug, thiserror::Error)]
+pub enum HubError {
+    /// The UDP port can't be had.
+    #[error("can't listen on UDP {address}: {cause}; is another teacher running? choose another port with --udp-port")]
+    Bind {
+        /// Where.
+        address: SocketAddr,
+        /// Why not.
+        cause: io::Error,
+    },
+    /// Keys, certificates or threads can't be made.
+    #[error("can't set up peer connections: {0}")]
+    Setup(String),
+}
+
+/// Why an offer was not answered.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum Refusal {
+    /// What it asks for can't be given.
+    #[error(transparent)]
+    Offer(#[from] OfferError),
+    /// There is no place left.
+    #[error("the room is full: {0} students are watching, the teacher allows no more (--max-students)")]
+    Full(usize),
+    /// It came right after the one before.
+    #[error("offers of {0} follow each other too fast, wait a second")]
+    TooFast(UserId),
+    /// The library could not make sense of it.
+    #[error("the offer can't be answered: {0}")]
+    Unanswerable(String),
+}
+
+/// What happens in a hub.
+#[derive(Debug, Clone)]
+pub enum HubEvent {
+    /// The answer to an offer, with all candidates.
+    Answer {
+        /// Who offered.
+        user: UserId,
+        /// The SDP.
+        sdp: String,
+    },
+    /// An offer was refused.
+    Refused {
+        /// Who offered.
+        user: UserId,
+        /// Why.
+        why: Refusal,
+    },
+    /// A student's connection stands.
+    Connected(UserId),
+    /// A student's connection is gone: `left`, `lost`, `never connected`.
+    Gone {
+        /// Who.
+        user: UserId,
+        /// Why.
+        why: &'static str,
+    },
+    /// An encoder should make a key frame.
+    KeyFrameNeeded(Track),
+    /// Something the teacher should read.
+    Notice(String),
+}
+
+/// Numbers of a hub.
+#[derive(Debug, Clone, Default)]
+pub struct HubStats {
+    /// Students whose connection stands.
+    pub students: usize,
+    /// Students that are about to connect.
+    pub connecting: usize,
+    /// Students that have not been heard of lately.
+    pub disturbed: usize,
+    /// Packets that were sent, in total.
+    pub packets: u64,
+    /// Bytes that were sent, in total, without UDP and IP headers.
+    pub bytes: u64,
+    /// System calls that it took.
+    pub calls: u64,
+    /// Packets that the kernel refused.
+    pub refused: u64,
+    /// Frames that were left out, summed over students that are here and that are gone.
+    pub dropped: u64,
+    /// Frames that came, by track.
+    pub frames: HashMap<Track, u64>,
+    /// Key frames among them, by track.
+    pub key_frames: HashMap<Track, u64>,
+    /// Key frames that were asked for, by track.
+    pub key_requests: HashMap<Track, u64>,
+    /// Bytes of frames that came, by track.
+    pub frame_bytes: HashMap<Track, u64>,
+    /// Each student.
+    pub peers: Vec<(UserId, PeerStats)>,
+}
+
+/// Something for each track.
+#[derive(Debug, Default)]
+pub(crate) struct PerTrack<T>([T; 3]);
+
+impl<T> Index<Track> for PerTrack<T> {
+    type Output = T;
+    fn index(&self, track: Track) -> &T {
+        &self.0[track as usize]
+    }
+}
+
+impl<T> IndexMut<Track> for PerTrack<T> {
+    fn index_mut(&mut self, track: Track) -> &mut T {
+        &mut self.0[track as usize]
+    }
+}
+
+type Rings = PerTrack<FrameRing>;
+
+/// What all peers of a hub share, made once: a certificate takes longer than all the rest of a join.
+struct Shared {
+    crypto: Arc<dyn RTCCryptoProvider>,
+    certificate: RTCCertificate,
+}
+
+impl Shared {
+    fn new() -> Result<Self, HubError> {
+        let setup = |e: &dyn std::fmt::Display| HubError::Setup(e.to_string());
+        let crypto = rtc::crypto::default_provider().map_err(|e| setup(&e))?;
+        let parameters =
+            CertificateParams::new(vec![format!("classroom-{:08x}", rand::random::<u32>())]).map_err(|e| setup(&e))?;
+        let certificate = RTCCertificate::generate(crypto.crypto(), SignatureScheme::EcdsaP256Sha256, parameters)
+            .map_err(|e| setup(&e))?;
+        Ok(Self { crypto, certificate })
+    }
+}
+
+/// The addresses that answers name.
+struct Advertised {
+    local: Vec<SocketAddr>,
+    reflexive: Vec<(SocketAddr, SocketAddr)>,
+}
+
+impl Advertised {
+    fn candidates(&self) -> impl Iterator<Item = RTCIceCandidateInit> + '_ {
+        let hosts = self.local.iter().map(|at| peer::host_candidate(*at));
+        let reflexive = self.reflexive.iter().map(|(public, local)| peer::reflexive_candidate(*public, *local));
+        hosts.chain(reflexive).filter_map(Result::ok)
+    }
+}
+
+enum Command {
+    Offer { user: UserId, sdp: String },
+    Candidate { user: UserId, candidate: RTCIceCandidateInit },
+    Remove { user: UserId },
+    Stats(oneshot::Sender<HubStats>),
+    Close(oneshot::Sender<()>),
+}
+
+/// The way into the hub for frames; cheap to clone, never blocks.
+#[derive(Debug, Clone)]
+pub struct FrameInput {
+    frames: mpsc::Sender<Frame>,
+    gaps: Arc<PerTrack<AtomicU64>>,
+}
+
+impl FrameInput {
+    /// Hands over the next frame of its track. If the hub does not keep up the frame is dropped and the students of
+    /// that track wait for a key frame.
+    pub fn push(&self, frame: Frame) {
+        let track = frame.track;
+        if self.frames.try_send(frame).is_err() {
+            self.gaps[track].fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+/// A running hub. Dropping it ends it without farewell, [`close`](Self::close) says goodbye.
+#[derive(Debug)]
+pub struct Hub {
+    commands: mpsc::Sender<Command>,
+    input: FrameInput,
+    udp: SocketAddr,
+    user: UserId,
+    thread: Option<std::thread::JoinHandle<()>>,
+}
+
+impl Hub {
+    /// Binds the socket and starts the thread.
+    ///
+    /// # Errors
+    /// [`HubError`], when the port is taken or no thread can be had.
+    pub fn start(config: HubConfig) -> Result<(Self, mpsc::Receiver<HubEvent>), HubError> {
+        let shared = Shared::new()?;
+        let (commands, command_queue) = mpsc::channel(COMMAND_QUEUE);
+        let (frames, frame_queue) = mpsc::channel(FRAME_QUEUE);
+        let (events, event_queue) = mpsc::channel(EVENT_QUEUE);
+        let (bound, when_bound) = std::sync::mpsc::sync_channel(1);
+        let gaps = Arc::new(PerTrack::default());
+        let input = FrameInput { frames, gaps: Arc::clone(&gaps) };
+        let user = config.user.clone();
+        let queues = worker::Queues { commands: command_queue, frames: frame_queue, gaps, events };
+        let thread = std::thread::Builder::new()
+            .name("hub".to_owned())
+            .spawn(move || worker::run(config, shared, queues, &bound))
+            .map_err(|e| HubError::Setup(e.to_string()))?;
+        let udp = when_bound.recv().map_err(|_| HubError::Setup("the hub's thread ended".to_owned()))??;
+        Ok((Self { commands, input, udp, user, thread: Some(thread) }, event_queue))
+    }
+
+    /// The bound UDP address.
+    pub fn udp(&self) -> SocketAddr {
+        self.udp
+    }
+
+    /// Where frames go in.
+    pub fn input(&self) -> FrameInput {
+        self.input.clone()
+    }
+
+    /// The name of a student's connection in messages.
+    pub fn key(&self, remote: &UserId) -> PeerKey {
+        PeerKey { local: self.user.clone(), remote: remote.clone() }
+    }
+
+    /// A student's offer; answered or refused by a [`HubEvent`]. A second offer of a user replaces the first peer.
+    pub fn offer(&self, user: UserId, sdp: String) {
+        self.send(Command::Offer { user, sdp });
+    }
+
+    /// A student's candidate.
+    pub fn candidate(&self, user: UserId, candidate: RTCIceCandidateInit) {
+        self.send(Command::Candidate { user, candidate });
+    }
+
+    /// A student left politely.
+    pub fn remove(&self, user: UserId) {
+        self.send(Command::Remove { user });
+    }
+
+    /// Numbers of now, or nothing if the hub has ended.
+    pub async fn stats(&self) -> Option<HubStats> {
+        let (reply, numbers) = oneshot::channel();
+        self.commands.send(Command::Stats(reply)).await.ok()?;
+        numbers.await.ok()
+    }
+
+    /// Says goodbye to every student and ends the thread.
+    pub async fn close(mut self) {
+        let (done, wait) = oneshot::channel();
+        if self.commands.send(Command::Close(done)).await.is_ok() {
+            let _ = wait.await;
+        }
+        if let Some(thread) = self.thread.take() {
+            let _ = tokio::task::spawn_blocking(move || thread.join()).await;
+        }
+    }
+
+    fn send(&self, command: Command) {
+        // A full queue means a flood; the student that is not answered asks again.
+        let _ = self.commands.try_send(command);
+    }
+}

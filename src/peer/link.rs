@@ -1,0 +1,310 @@
+//! A student's one connection to the publisher, on the async `webrtc` API.
+//!
+//! [`Link::offer`] makes the connection and its recvonly offer; signalling carries it to the publisher and brings the
+//! answer back. What arrives goes to a sink as plain packets, what happens is a [`LinkEvent`].
+
+use std::collections::HashMap;
+use std::io::Cursor;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, RwLock};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use rtc::interceptor::{NackGeneratorBuilder, Packet, ReceiverReportBuilder, Registry, Slot};
+use rtc::rtcp::payload_feedbacks::picture_loss_indication::PictureLossIndication;
+use rtc::rtcp::sender_report::SenderReport;
+use rtc::rtp_transceiver::rtp_sender::RtpCodecKind;
+use rtc::rtp_transceiver::{RTCRtpTransceiverDirection, RTCRtpTransceiverInit};
+use rtc::sdp::SessionDescription;
+use rtc::shared::marshal::Marshal;
+use tokio::sync::mpsc;
+use webrtc::error::Error;
+use webrtc::media_stream::track_remote::TrackRemote;
+use webrtc::peer_connection::{
+    PeerConnection, PeerConnectionBuilder, PeerConnectionEventHandler, RTCConfigurationBuilder, RTCIceCandidateInit,
+    RTCIceServer, RTCPeerConnectionIceEvent, RTCPeerConnectionState, RTCSessionDescription,
+};
+
+use super::engine;
+use crate::rtp::{Codec, Track};
+
+/// Events that may wait: a few states and a candidate for each address of this machine.
+const EVENT_QUEUE: usize = 256;
+
+/// How long one missing packet is asked for before the next try, and how often: within the time that a jitter buffer
+/// of 80 ms waits there are three tries on a LAN.
+const NACK_INTERVAL: Duration = Duration::from_millis(20);
+const NACK_TRIES: u16 = 8;
+
+/// How long a polite end may take.
+const CLOSE_WITHIN: Duration = Duration::from_secs(1);
+
+/// A STUN or TURN server, with credentials where it wants some.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct IceServer {
+    /// `stun:host:port` or `turn:host:port?transport=udp`.
+    pub url: String,
+    /// TURN: the user.
+    pub username: String,
+    /// TURN: the password.
+    pub credential: String,
+}
+
+/// What a link needs to know.
+#[derive(Debug, Clone)]
+pub struct LinkConfig {
+    /// Where to bind UDP sockets; an unspecified address means one for each interface.
+    pub bind: Vec<String>,
+    /// STUN and TURN servers.
+    pub ice_servers: Vec<IceServer>,
+}
+
+/// A packet that arrived.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Incoming<'a> {
+    /// An RTP packet of this track.
+    Rtp(Track, &'a [u8]),
+    /// A compound RTCP packet about this track: sender report and description.
+    Rtcp(Track, &'a [u8]),
+}
+
+/// Where packets go; called on the tasks of the connection, so it must not block.
+pub type PacketSink = Arc<dyn Fn(Incoming<'_>) + Send + Sync>;
+
+/// What happens to a link.
+#[derive(Debug, Clone, PartialEq)]
+pub enum LinkEvent {
+    /// A local candidate, to be sent to the publisher.
+    Candidate(RTCIceCandidateInit),
+    /// Media may flow.
+    Connected,
+    /// Nothing was heard for some seconds; it may come back.
+    Disturbed,
+    /// The connection is gone: lost, or closed by the publisher.
+    Gone,
+}
+
+/// Counts of a link.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct LinkStats {
+    /// Packets that were asked for again.
+    pub nacks: u64,
+    /// Times that a key frame was asked for.
+    pub plis: u64,
+}
+
+/// A connection to the publisher. [`close`](Self::close) it: a dropped one lives on in the library.
+pub struct Link {
+    connection: Arc<dyn PeerConnection>,
+    tracks: Arc<Mutex<Vec<(Track, Arc<dyn TrackRemote>)>>>,
+    by_ssrc: Arc<RwLock<HashMap<u32, Track>>>,
+    nacked: Arc<AtomicU64>,
+    plis: AtomicU64,
+}
+
+impl Link {
+    /// Makes a connection and its offer: sound and two pictures, all recvonly.
+    ///
+    /// # Errors
+    /// When no socket can be bound or a server's URL is wrong.
+    pub async fn offer(
+        config: LinkConfig,
+        sink: PacketSink,
+    ) -> Result<(Self, String, mpsc::Receiver<LinkEvent>), Error> {
+        let nacked = Arc::new(AtomicU64::new(0));
+        let by_ssrc: Arc<RwLock<HashMap<u32, Track>>> = Arc::default();
+        let arrivals = arrivals(Arc::clone(&by_ssrc), sink);
+        let nacks = NackGeneratorBuilder::new().with_interval(NACK_INTERVAL).with_max_nacks_per_packet(NACK_TRIES);
+        let registry = Registry::new()
+            // Closest to the wire, where all that leaves passes.
+            .with(Slot::from(500), engine::Tap::counting(&nacked))
+            // Farthest from it, where all repairs are done.
+            .with(Slot::from(14_000), engine::Tap::watching(arrivals))
+            .with(Slot::NackGenerator, nacks.build())
+            .with(Slot::ReceiverReport, ReceiverReportBuilder::new().build());
+        let servers = config.ice_servers.into_iter().map(|server| RTCIceServer {
+            urls: vec![server.url],
+            username: server.username,
+            credential: server.credential,
+        });
+        let (events, event_queue) = mpsc::channel(EVENT_QUEUE);
+        let tracks = Arc::default();
+        let handler = Handler { events, tracks: Arc::clone(&tracks) };
+        let connection = PeerConnectionBuilder::new()
+            .with_configuration(RTCConfigurationBuilder::new().with_ice_servers(servers.collect()).build())
+            .with_media_engine(engine::media_engine(&[Codec::Opus, Codec::H264, Codec::Vp8])?)
+            .with_setting_engine(engine::settings().build())
+            .with_interceptor_registry(registry)
+            .with_handler(Arc::new(handler))
+            .with_udp_addrs(config.bind)
+            .build()
+            .await?;
+        let connection: Arc<dyn PeerConnection> = Arc::new(connection);
+        for kind in [RtpCodecKind::Audio, RtpCodecKind::Video, RtpCodecKind::Video] {
+            let direction = RTCRtpTransceiverDirection::Recvonly;
+            let init = RTCRtpTransceiverInit { direction, ..Default::default() };
+            connection.add_transceiver_from_kind(kind, Some(init)).await?;
+        }
+        let offer = connection.create_offer(None).await?;
+        connection.set_local_description(offer).await?;
+        let sdp = connection.local_description().await.ok_or(Error::ErrConnectionClosed)?.sdp;
+        Ok((Self { connection, tracks, by_ssrc, nacked, plis: AtomicU64::new(0) }, sdp, event_queue))
+    }
+
+    /// Takes the publisher's answer, and gives what will be received: track, codec and payload type.
+    ///
+    /// # Errors
+    /// When it is no answer to our offer.
+    pub async fn answer(&self, sdp: String) -> Result<Vec<(Track, Codec, u8)>, Error> {
+        let answered = answered_tracks(&sdp)?;
+        if let Ok(mut by_ssrc) = self.by_ssrc.write() {
+            *by_ssrc = answered.iter().filter_map(|a| Some((a.ssrc?, a.track))).collect();
+        }
+        self.connection.set_remote_description(RTCSessionDescription::answer(sdp)?).await?;
+        Ok(answered.into_iter().map(|a| (a.track, a.codec, a.payload_type)).collect())
+    }
+
+    /// Takes a candidate of the publisher. One that can't be read is no harm.
+    pub async fn candidate(&self, candidate: RTCIceCandidateInit) {
+        let _ = self.connection.add_ice_candidate(candidate).await;
+    }
+
+    /// Asks the publisher for a key frame of a track.
+    pub async fn request_key_frame(&self, track: Track) {
+        let remote = self.tracks.lock().ok().and_then(|tracks| {
+            tracks.iter().rev().find(|(known, _)| *known == track).map(|(_, remote)| Arc::clone(remote))
+        });
+        let Some(remote) = remote else { return };
+        let Some(media_ssrc) = remote.ssrcs().await.first().copied() else { return };
+        self.plis.fetch_add(1, Ordering::Relaxed);
+        let _ = remote.write_rtcp(vec![Box::new(PictureLossIndication { sender_ssrc: 0, media_ssrc })]).await;
+    }
+
+    /// Counts of now.
+    pub fn stats(&self) -> LinkStats {
+        LinkStats { nacks: self.nacked.load(Ordering::Relaxed), plis: self.plis.load(Ordering::Relaxed) }
+    }
+
+    /// Ends the connection politely, within a second.
+    pub async fn close(self) {
+        let _ = tokio::time::timeout(CLOSE_WITHIN, self.connection.close()).await;
+    }
+}
+
+/// What an answer promises for a section that sends.
+#[derive(Debug, PartialEq, Eq)]
+struct Answered {
+    track: Track,
+    codec: Codec,
+    payload_type: u8,
+    ssrc: Option<u32>,
+}
+
+fn answered_tracks(sdp: &str) -> Result<Vec<Answered>, Error> {
+    let session = SessionDescription::unmarshal(&mut Cursor::new(sdp.as_bytes()))?;
+    let mut tracks: Vec<Answered> = Vec::new();
+    for section in &session.media_descriptions {
+        let sends = section.has_attribute("sendonly") || section.has_attribute("sendrecv");
+        if section.media_name.port.value == 0 || !sends {
+            continue;
+        }
+        let named = section
+            .attributes
+            .iter()
+            .filter(|attribute| attribute.key == "msid")
+            .find_map(|attribute| Track::from_name(attribute.value.as_deref()?.split(' ').nth(1)?));
+        let by_order = || match section.media_name.media.as_str() {
+            "audio" => Some(Track::Audio),
+            "video" if tracks.iter().any(|known| known.track == Track::Screen) => Some(Track::Camera),
+            "video" => Some(Track::Screen),
+            _ => None,
+        };
+        let Some(track) = named.or_else(by_order) else { continue };
+        let formats = section.media_name.formats.iter().filter_map(|format| format.parse::<u8>().ok());
+        let codecs = section.codecs();
+        let chosen = formats.filter_map(|pt| Some((Codec::from_encoding_name(&codecs.get(&pt)?.name)?, pt))).next();
+        if let Some((codec, payload_type)) = chosen {
+            let ssrcs = section.attributes.iter().filter(|attribute| attribute.key == "ssrc");
+            let ssrc = ssrcs.filter_map(|a| a.value.as_deref()?.split(' ').next()?.parse().ok()).next();
+            tracks.push(Answered { track, codec, payload_type, ssrc });
+        }
+    }
+    Ok(tracks)
+}
+
+struct Handler {
+    events: mpsc::Sender<LinkEvent>,
+    tracks: Arc<Mutex<Vec<(Track, Arc<dyn TrackRemote>)>>>,
+}
+
+#[async_trait]
+impl PeerConnectionEventHandler for Handler {
+    async fn on_ice_candidate(&self, event: RTCPeerConnectionIceEvent) {
+        if let Ok(candidate) = event.candidate.to_json() {
+            let _ = self.events.try_send(LinkEvent::Candidate(candidate));
+        }
+    }
+
+    async fn on_connection_state_change(&self, state: RTCPeerConnectionState) {
+        let event = match state {
+            RTCPeerConnectionState::Connected => LinkEvent::Connected,
+            RTCPeerConnectionState::Disconnected => LinkEvent::Disturbed,
+            RTCPeerConnectionState::Failed | RTCPeerConnectionState::Closed => LinkEvent::Gone,
+            _ => return,
+        };
+        let _ = self.events.try_send(event);
+    }
+
+    async fn on_track(&self, remote: Arc<dyn TrackRemote>) {
+        let named = Track::from_name(&remote.track_id().await);
+        let by_kind = if remote.kind().await == RtpCodecKind::Audio { Track::Audio } else { Track::Screen };
+        let track = named.unwrap_or(by_kind);
+        if let Ok(mut tracks) = self.tracks.lock() {
+            tracks.push((track, Arc::clone(&remote)));
+        }
+        // The packets were seen on arrival; here they only must not pile up. Callbacks run on the driver's task, which
+        // must not wait for a track.
+        tokio::spawn(async move { while remote.poll().await.is_some() {} });
+    }
+}
+
+/// Hands what arrives to the sink, by the SSRCs that the answer named, else by payload type.
+fn arrivals(by_ssrc: Arc<RwLock<HashMap<u32, Track>>>, sink: PacketSink) -> engine::Hook {
+    let track_of = move |ssrc: u32| by_ssrc.read().ok()?.get(&ssrc).copied();
+    Box::new(move |packet| match packet {
+        Packet::Rtp(rtp) => {
+            let is_sound = rtp.header.payload_type == engine::payload_type(Codec::Opus);
+            let by_type = if is_sound { Track::Audio } else { Track::Screen };
+            if let Ok(bytes) = rtp.marshal() {
+                sink(Incoming::Rtp(track_of(rtp.header.ssrc).unwrap_or(by_type), &bytes));
+            }
+        }
+        Packet::Rtcp(packets) => {
+            let reports = packets.iter().filter_map(|p| p.as_any().downcast_ref::<SenderReport>());
+            for track in reports.filter_map(|report| track_of(report.ssrc)) {
+                if let Ok(bytes) = rtc::rtcp::packet::marshal(packets) {
+                    sink(Incoming::Rtcp(track, &bytes));
+                }
+            }
+        }
+        _ => {}
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_says_what_will_come() {
+        let sdp = "v=0\r\no=- 1 1 IN IP4 0.0.0.0\r\ns=-\r\nt=0 0\r\n\
+            m=audio 9 UDP/TLS/RTP/SAVPF 111\r\na=sendonly\r\na=rtpmap:111 opus/48000/2\r\na=msid:classroom audio\r\n\
+            m=video 9 UDP/TLS/RTP/SAVPF 102\r\na=sendonly\r\na=rtpmap:102 H264/90000\r\na=msid:classroom camera\r\na=ssrc:7 cname:x\r\n\
+            m=video 9 UDP/TLS/RTP/SAVPF 102\r\na=inactive\r\na=rtpmap:102 H264/90000\r\n";
+        let tracks = answered_tracks(sdp).unwrap();
+        let audio = Answered { track: Track::Audio, codec: Codec::Opus, payload_type: 111, ssrc: None };
+        let camera = Answered { track: Track::Camera, codec: Codec::H264, payload_type: 102, ssrc: Some(7) };
+        assert_eq!(tracks, [audio, camera]);
+        assert!(answered_tracks("nonsense").is_err());
+    }
+}

@@ -1,0 +1,170 @@
+//! What a student's offer asks for: read and checked before anything is built of it.
+
+use std::io::Cursor;
+
+use rtc::sdp::SessionDescription;
+use rtc::sdp::description::media::MediaDescription;
+
+use crate::rtp::{Codec, Track};
+
+/// Sections an offer may have: sound, two pictures, the data channel, and room for a browser's extras.
+pub const MAX_SECTIONS: usize = 8;
+
+/// Why an offer can't be answered. Each has a stable code on the wire.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum OfferError {
+    /// It is not SDP.
+    #[error("the offer is no session description: {0}")]
+    Malformed(String),
+    /// More sections than a lecture can have use for.
+    #[error("the offer has {0} media sections, at most {MAX_SECTIONS} are answered")]
+    TooManySections(usize),
+    /// A section wants to send.
+    #[error("section {0} of the offer is {1}, a student only receives: make it recvonly")]
+    NotRecvonly(usize, String),
+    /// Nothing that is sent can be decoded there.
+    #[error(
+        "no common codec: the lecture is sent as {sent}, the offer has {offered}; start the teacher with --codec {remedy}"
+    )]
+    NoCommonCodec {
+        /// What the teacher sends.
+        sent: Codec,
+        /// What the student named.
+        offered: String,
+        /// A codec that the student could take.
+        remedy: &'static str,
+    },
+    /// There is nothing to receive.
+    #[error("the offer has no audio or video section: add one recvonly section for each")]
+    NothingAsked,
+}
+
+/// The tracks that an offer gets, in the order of its sections, which is that of `add_track`.
+///
+/// The first video section is for the screen, or the camera when no screen is shown; the second for the camera. Sound
+/// without a common codec is left out; pictures without one are an error, because a black screen explains nothing.
+///
+/// # Errors
+/// [`OfferError`], with a sentence for the student.
+pub fn tracks_for(sdp: &str, sent: &[(Track, Codec)]) -> Result<Vec<(Track, Codec)>, OfferError> {
+    let session = SessionDescription::unmarshal(&mut Cursor::new(sdp.as_bytes()))
+        .map_err(|e| OfferError::Malformed(e.to_string()))?;
+    let sections = &session.media_descriptions;
+    if sections.len() > MAX_SECTIONS {
+        return Err(OfferError::TooManySections(sections.len()));
+    }
+    let mut pictures = sent.iter().filter(|(track, _)| track.is_video());
+    let mut tracks = Vec::new();
+    let mut asked = false;
+    for (n, section) in sections.iter().enumerate() {
+        let kind = section.media_name.media.as_str();
+        if section.media_name.port.value == 0 || !matches!(kind, "audio" | "video") {
+            continue;
+        }
+        let direction = ["sendrecv", "sendonly", "inactive", "recvonly"]
+            .into_iter()
+            .find(|d| section.has_attribute(d) || session.has_attribute(d))
+            .unwrap_or("sendrecv");
+        if direction != "recvonly" {
+            return Err(OfferError::NotRecvonly(n, direction.to_owned()));
+        }
+        asked = true;
+        let wanted = match kind {
+            "audio" if tracks.iter().all(|(track, _)| *track != Track::Audio) => {
+                sent.iter().find(|(track, _)| *track == Track::Audio)
+            }
+            "video" => pictures.next(),
+            _ => None,
+        };
+        let Some(&(track, codec)) = wanted else { continue };
+        if takes(section, codec) {
+            tracks.push((track, codec));
+        } else if track.is_video() {
+            let offered = offered_codecs(section);
+            let remedy = if codec == Codec::H264 { "vp8" } else { "h264" };
+            return Err(OfferError::NoCommonCodec { sent: codec, offered, remedy });
+        }
+    }
+    if asked { Ok(tracks) } else { Err(OfferError::NothingAsked) }
+}
+
+/// Whether a section can receive this codec. H.264 must be fragmentable (packetization mode 1, RFC 6184, 5.4).
+fn takes(section: &MediaDescription, codec: Codec) -> bool {
+    section.codecs().values().any(|offered| {
+        offered.name.eq_ignore_ascii_case(codec.encoding_name())
+            && (codec != Codec::H264 || offered.fmtp.contains("packetization-mode=1"))
+    })
+}
+
+fn offered_codecs(section: &MediaDescription) -> String {
+    let mut names: Vec<String> = section
+        .codecs()
+        .into_values()
+        .map(|codec| codec.name.chars().filter(|c| crate::id::is_printable(*c)).take(16).collect::<String>())
+        .filter(|name| !name.is_empty() && !["rtx", "red", "ulpfec", "flexfec-03"].contains(&name.as_str()))
+        .collect();
+    names.sort();
+    names.dedup();
+    names.truncate(8);
+    if names.is_empty() { "none".to_owned() } else { names.join(", ") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LECTURE: [(Track, Codec); 3] =
+        [(Track::Audio, Codec::Opus), (Track::Screen, Codec::H264), (Track::Camera, Codec::H264)];
+
+    fn offer(sections: &[&str]) -> String {
+        let mut sdp = String::from("v=0\r\no=- 1 1 IN IP4 0.0.0.0\r\ns=-\r\nt=0 0\r\n");
+        for section in sections {
+            sdp += section;
+        }
+        sdp
+    }
+
+    const AUDIO: &str = "m=audio 9 UDP/TLS/RTP/SAVPF 111\r\na=recvonly\r\na=rtpmap:111 opus/48000/2\r\n";
+    const H264: &str = "m=video 9 UDP/TLS/RTP/SAVPF 102\r\na=recvonly\r\na=rtpmap:102 H264/90000\r\n\
+                        a=fmtp:102 packetization-mode=1;profile-level-id=42e01f\r\n";
+    const VP8: &str = "m=video 9 UDP/TLS/RTP/SAVPF 96\r\na=recvonly\r\na=rtpmap:96 VP8/90000\r\n";
+    const DATA: &str = "m=application 9 UDP/DTLS/SCTP webrtc-datachannel\r\na=sctp-port:5000\r\n";
+
+    #[test]
+    fn sections_get_tracks_in_order() {
+        let all = tracks_for(&offer(&[AUDIO, H264, H264, DATA]), &LECTURE).unwrap();
+        assert_eq!(all, LECTURE);
+        assert_eq!(tracks_for(&offer(&[H264]), &LECTURE).unwrap(), [LECTURE[1]], "one section gets the screen");
+        let camera_only = [(Track::Camera, Codec::H264)];
+        assert_eq!(tracks_for(&offer(&[AUDIO, H264, H264]), &camera_only).unwrap(), camera_only);
+    }
+
+    #[test]
+    fn what_can_not_be_answered_says_why() {
+        let sending = AUDIO.replace("recvonly", "sendrecv");
+        assert_eq!(tracks_for(&offer(&[&sending]), &LECTURE), Err(OfferError::NotRecvonly(0, "sendrecv".to_owned())));
+        let silent = AUDIO.replace("a=recvonly\r\n", "");
+        assert!(matches!(tracks_for(&offer(&[&silent]), &LECTURE), Err(OfferError::NotRecvonly(0, _))));
+        assert_eq!(tracks_for(&offer(&[VP8; 9]), &LECTURE), Err(OfferError::TooManySections(9)));
+        assert_eq!(tracks_for(&offer(&[DATA]), &LECTURE), Err(OfferError::NothingAsked));
+        assert!(matches!(tracks_for("hello", &LECTURE), Err(OfferError::Malformed(_))));
+        let error = tracks_for(&offer(&[AUDIO, VP8]), &LECTURE).unwrap_err();
+        assert!(matches!(error, OfferError::NoCommonCodec { .. }));
+        assert_eq!(
+            error.to_string(),
+            "no common codec: the lecture is sent as H.264, the offer has VP8; start the teacher with --codec vp8"
+        );
+    }
+
+    #[test]
+    fn h264_that_can_not_be_fragmented_is_no_common_codec() {
+        let mode0 = H264.replace("packetization-mode=1", "packetization-mode=0");
+        assert!(matches!(tracks_for(&offer(&[&mode0]), &LECTURE), Err(OfferError::NoCommonCodec { .. })));
+    }
+
+    #[test]
+    fn sound_without_a_common_codec_is_left_out() {
+        let pcmu = "m=audio 9 UDP/TLS/RTP/SAVPF 0\r\na=recvonly\r\na=rtpmap:0 PCMU/8000\r\n";
+        assert_eq!(tracks_for(&offer(&[pcmu, H264]), &LECTURE).unwrap(), [LECTURE[1]]);
+    }
+}

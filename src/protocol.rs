@@ -1,0 +1,407 @@
+//! The wire between a classroom's server and its clients. This page is the specification.
+//!
+//! # Connecting
+//!
+//! JSON text over WebSocket, one object a message:
+//!
+//! ```text
+//! ws://HOST:18080/ws?roomId=10013&userId=1001&nickname=S-01&pub=no&session=<secret>&epoch=<number>
+//! ```
+//!
+//! The query is a [`JoinRequest`]; opening the socket is joining. The first message from the server is `joined`, or an
+//! `error` after which the socket is closed. A request that is no WebSocket gets an HTTP status instead.
+//!
+//! - `session` is a secret that the client makes up and keeps: it proves "the same client" when a connection was lost.
+//!   The newer connection with the same secret takes the older one's place at once, and the older one is closed with
+//!   [`ErrorCode::Replaced`]. A client without one can't resume.
+//! - `epoch` is a number drawn at random once per process. It tells others whether this is still the process that they
+//!   negotiated media with: same epoch, only the socket was reconnected, keep the media; new epoch, offer again.
+//!
+//! # Messages
+//!
+//! A client sends [`ClientMessage`]s and receives [`ServerMessage`]s, both tagged by `type`, fields in camel case.
+//! Fields that are not known are ignored, types that are not known are refused (a client ignores them instead). The
+//! server stamps the sender: nobody speaks for another.
+//!
+//! ```text
+//! student -> server   {"type":"offer","targetUid":"9999","sdp":"v=0..."}
+//! server -> teacher   {"type":"offer","userId":"1001","sdp":"v=0..."}
+//! teacher -> server   {"type":"answer","targetUid":"1001","sdp":"v=0..."}
+//! ```
+//!
+//! Offers go from a student to the publisher only, answers and rejections the other way, candidates both ways.
+//!
+//! # Presence
+//!
+//! The publisher hears of students at once, and so do all of the publisher coming and going. Students hear of each
+//! other in batches ([`PRESENCE_INTERVAL`]). A `join` is an upsert: it may name somebody who is already listed, then
+//! what was known of them is out of date; a `leave` may name somebody who never was listed.
+//!
+//! `leave`, or closing the WebSocket with code 1000, is a goodbye. Who loses the connection otherwise keeps the
+//! place for [`RESUME_GRACE`]; messages for them wait there meanwhile.
+//!
+//! # Errors
+//!
+//! An `error` carries a stable [`ErrorCode`] and a sentence. If [`ErrorCode::closes`], the server closes the socket
+//! after it; if [`ErrorCode::is_final`], coming back with the same request is pointless. With `retryAfterMs` it is
+//! worth another try after that time, whatever the code. With `userId`, another user sent it by `reject`.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::id::{Nickname, RoomId, UserId, is_printable};
+
+pub use error::ErrorCode;
+pub use join::{JoinError, JoinRequest, Session};
+
+mod error;
+mod join;
+
+/// The TCP port of a server when none is given.
+pub const DEFAULT_PORT: u16 = 18080;
+
+/// The path of the WebSocket.
+pub const WS_PATH: &str = "/ws";
+
+/// The largest message a client may send, in bytes. An offer with three sections and all candidates inside has 5 kB;
+/// ten times that leaves room for browsers and keeps what one client can make us hold small.
+pub const MAX_MESSAGE_BYTES: usize = 64 * 1024;
+
+/// The largest message a server may send, in bytes: a list of [`MAX_ROOM_USERS`] with the longest names.
+pub const MAX_SERVER_MESSAGE_BYTES: usize = 4 * 1024 * 1024;
+
+/// Messages per second that a student may send on average. Negotiation needs one offer and some ten candidates.
+pub const STUDENT_RATE: u32 = 50;
+
+/// Messages that a student may send in one burst.
+pub const STUDENT_BURST: u32 = 200;
+
+/// Messages per second that a publisher may send on average: answers and candidates to a class that boots together.
+pub const PUBLISHER_RATE: u32 = 5_000;
+
+/// Messages that a publisher may send in one burst: ten for each of 2,000 students.
+pub const PUBLISHER_BURST: u32 = 20_000;
+
+/// The most students in a room: twice what one core can send a lecture to.
+pub const MAX_ROOM_USERS: usize = 4_096;
+
+/// The most rooms on a server: a big school, and a bound for who opens rooms in a loop.
+pub const MAX_ROOMS: usize = 4_096;
+
+/// How long a place is kept for who lost the connection: a client reconnects within a second or two.
+pub const RESUME_GRACE: Duration = Duration::from_secs(5);
+
+/// How long students' comings and goings are collected before other students hear of them.
+pub const PRESENCE_INTERVAL: Duration = Duration::from_millis(100);
+
+/// How often the server sends a WebSocket ping.
+pub const PING_INTERVAL: Duration = Duration::from_secs(5);
+
+/// The silence after which either end takes the connection for lost: two pings unanswered, and some.
+pub const SILENCE_TIMEOUT: Duration = Duration::from_secs(12);
+
+/// Messages that may wait for one student before it counts as a slow consumer: 50 s of presence batches.
+pub const STUDENT_QUEUE: usize = 512;
+
+/// Messages that may wait for one publisher: a class of 2,000 that offers at the same instant, candidates and all.
+pub const PUBLISHER_QUEUE: usize = 16_384;
+
+/// Bytes that may wait for one client, the full list of the largest room and then some.
+pub const QUEUE_BYTES: usize = 16 * 1024 * 1024;
+
+/// How long a sender should wait when its target is busy, in milliseconds: a queue is written out within that.
+const BUSY_RETRY_MS: u64 = 1_000;
+
+/// The longest `candidate` line, in bytes; browsers write about 200.
+const MAX_CANDIDATE_BYTES: usize = 1_024;
+
+/// The longest `sdpMid` and `usernameFragment`, in bytes (RFC 8839 allows 256 for the latter).
+const MAX_CANDIDATE_FIELD_BYTES: usize = 256;
+
+/// The longest sentence of a `reject`, in characters; it is shown to a person.
+const MAX_REASON_CHARS: usize = 400;
+
+/// Someone in a room.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct User {
+    /// Unique within the room.
+    pub user_id: UserId,
+    /// As shown to people, possibly empty.
+    pub nickname: Nickname,
+    /// Whether this is who teaches; `"pub"` or `"no"` on the wire.
+    #[serde(rename = "pub", with = "publishes_text")]
+    pub publishes: bool,
+    /// Changes when the process behind the user changed.
+    #[serde(default)]
+    pub epoch: u32,
+}
+
+/// One ICE candidate, the W3C's `RTCIceCandidateInit`; an empty `candidate` ends the list.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct IceCandidate {
+    /// The candidate's attribute line, without `a=`.
+    pub candidate: String,
+    /// The media section's `a=mid`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sdp_mid: Option<String>,
+    /// The media section's position.
+    #[serde(rename = "sdpMLineIndex", skip_serializing_if = "Option::is_none")]
+    pub sdp_m_line_index: Option<u16>,
+    /// The ICE generation that the candidate belongs to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub username_fragment: Option<String>,
+}
+
+/// What a client says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "camelCase", rename_all_fields = "camelCase")]
+pub enum ClientMessage {
+    /// A student asks the publisher for media.
+    Offer {
+        /// The publisher.
+        target_uid: UserId,
+        /// A session description that only receives.
+        sdp: String,
+    },
+    /// The publisher agrees.
+    Answer {
+        /// The student.
+        target_uid: UserId,
+        /// The session description.
+        sdp: String,
+    },
+    /// An address to try, from either side.
+    Candidate {
+        /// The other side.
+        target_uid: UserId,
+        /// The address.
+        candidate: IceCandidate,
+    },
+    /// The publisher refuses a student's offer; delivered as [`ServerMessage::Error`].
+    Reject {
+        /// The student.
+        target_uid: UserId,
+        /// Why; only codes with [`ErrorCode::may_reject`].
+        code: ErrorCode,
+        /// The same for a person.
+        message: String,
+    },
+    /// Goodbye: the place is free at once.
+    Leave,
+    /// Asks for [`ServerMessage::RoomUserList`].
+    RoomUserList,
+}
+
+/// How someone went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum LeaveReason {
+    /// Said goodbye.
+    Left,
+    /// The connection was lost and did not come back in time.
+    Lost,
+    /// Another process took over the place (same session, new epoch); a `join` follows.
+    Replaced,
+}
+
+/// What the server says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "camelCase", rename_all_fields = "camelCase")]
+pub enum ServerMessage {
+    /// The first message: you are in.
+    Joined {
+        /// The room.
+        room_id: RoomId,
+        /// You.
+        user_id: UserId,
+        /// Everybody in the room, you among them.
+        users: Vec<User>,
+        /// Who teaches, if anybody does.
+        publisher: Option<UserId>,
+    },
+    /// These are in the room now.
+    Join {
+        /// Who came, or changed; may name the receiver.
+        users: Vec<User>,
+    },
+    /// These are not in the room any more.
+    Leave {
+        /// Who went.
+        users: Vec<UserId>,
+        /// How.
+        reason: LeaveReason,
+    },
+    /// The answer to [`ClientMessage::RoomUserList`].
+    RoomUserList {
+        /// Everybody in the room.
+        users: Vec<User>,
+    },
+    /// A student asks the publisher for media.
+    Offer {
+        /// The student.
+        user_id: UserId,
+        /// The session description.
+        sdp: String,
+    },
+    /// The publisher agrees.
+    Answer {
+        /// The publisher.
+        user_id: UserId,
+        /// The session description.
+        sdp: String,
+    },
+    /// An address to try.
+    Candidate {
+        /// Whose address.
+        user_id: UserId,
+        /// The address.
+        candidate: IceCandidate,
+    },
+    /// Something went wrong.
+    Error {
+        /// Stable, for programs.
+        code: ErrorCode,
+        /// A sentence, for people.
+        message: String,
+        /// Who sent it by `reject`; absent when the server speaks.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        user_id: Option<UserId>,
+        /// Worth another try after so many milliseconds.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        retry_after_ms: Option<u64>,
+    },
+}
+
+impl ClientMessage {
+    /// Reads one text message; the error is a sentence for [`ErrorCode::MalformedMessage`].
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let mut message: Self = serde_json::from_str(text).map_err(|e| format!("malformed message: {e}"))?;
+        match &mut message {
+            Self::Candidate { candidate, .. } => candidate.check()?,
+            Self::Reject { message, .. } => {
+                *message = message.chars().filter(|c| is_printable(*c)).take(MAX_REASON_CHARS).collect();
+            }
+            _ => {}
+        }
+        Ok(message)
+    }
+
+    /// The text to send.
+    pub fn to_json(&self) -> String {
+        to_json(self)
+    }
+}
+
+impl ServerMessage {
+    /// Reads one text message; an error means a type that this version does not know, to be ignored.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        serde_json::from_str(text).map_err(|e| format!("message from the server not understood: {e}"))
+    }
+
+    /// The text to send.
+    pub fn to_json(&self) -> String {
+        to_json(self)
+    }
+
+    /// An error that the server itself reports.
+    pub fn error(code: ErrorCode, message: impl Into<String>) -> Self {
+        Self::Error { code, message: message.into(), user_id: None, retry_after_ms: None }
+    }
+
+    /// The error for a sender whose message found the queue of its target full.
+    pub fn target_busy() -> Self {
+        Self::Error {
+            code: ErrorCode::TargetBusy,
+            message: "more messages wait for the target than fit, try again".into(),
+            user_id: None,
+            retry_after_ms: Some(BUSY_RETRY_MS),
+        }
+    }
+}
+
+/// Strings, numbers and lists with string keys always have a JSON form, so the fallback is never seen.
+fn to_json(message: &impl Serialize) -> String {
+    serde_json::to_string(message).unwrap_or_default()
+}
+
+impl IceCandidate {
+    fn check(&self) -> Result<(), String> {
+        let too_long = |field: &Option<String>| field.as_ref().is_some_and(|f| f.len() > MAX_CANDIDATE_FIELD_BYTES);
+        if self.candidate.len() > MAX_CANDIDATE_BYTES || too_long(&self.sdp_mid) || too_long(&self.username_fragment) {
+            return Err(format!(
+                "malformed message: a candidate has at most {MAX_CANDIDATE_BYTES} bytes, its mid and fragment \
+                 {MAX_CANDIDATE_FIELD_BYTES}"
+            ));
+        }
+        Ok(())
+    }
+}
+
+/// `"pub"` and `"no"`, the words of the URL, in messages too.
+mod publishes_text {
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(publishes: &bool, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str(super::join::publishes_word(*publishes))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<bool, D::Error> {
+        let text = std::borrow::Cow::<str>::deserialize(from)?;
+        super::join::parse_publishes(&text).map_err(serde::de::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id(text: &str) -> UserId {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn messages_look_as_specified() {
+        let offer = ClientMessage::Offer { target_uid: id("9999"), sdp: "v=0".into() };
+        assert_eq!(offer.to_json(), r#"{"type":"offer","targetUid":"9999","sdp":"v=0"}"#);
+        assert_eq!(ClientMessage::parse(r#"{"type":"roomUserList","extra":1}"#).unwrap(), ClientMessage::RoomUserList);
+        let user = User { user_id: id("1001"), nickname: "S-01".into(), publishes: false, epoch: 7 };
+        let join = ServerMessage::Join { users: vec![user] };
+        let text = r#"{"type":"join","users":[{"userId":"1001","nickname":"S-01","pub":"no","epoch":7}]}"#;
+        assert_eq!(join.to_json(), text);
+        assert_eq!(ServerMessage::parse(text).unwrap(), join);
+        let error = ServerMessage::error(ErrorCode::UserIdTaken, "1001 is here");
+        assert_eq!(error.to_json(), r#"{"type":"error","code":"userIdTaken","message":"1001 is here"}"#);
+    }
+
+    #[test]
+    fn a_candidate_is_what_a_browser_writes() {
+        let text = r#"{"type":"candidate","targetUid":"9999","candidate":{"candidate":"candidate:1 1 udp 1 10.0.0.1 5 typ host",
+            "sdpMid":"0","sdpMLineIndex":0,"usernameFragment":"abcd"}}"#;
+        let ClientMessage::Candidate { candidate, .. } = ClientMessage::parse(text).unwrap() else { panic!() };
+        assert_eq!(candidate.sdp_m_line_index, Some(0));
+        assert!(serde_json::to_string(&candidate).unwrap().contains("sdpMLineIndex"));
+        let nulls =
+            r#"{"type":"candidate","targetUid":"9","candidate":{"candidate":"","sdpMid":null,"sdpMLineIndex":null}}"#;
+        assert!(ClientMessage::parse(nulls).is_ok());
+    }
+
+    #[test]
+    fn what_is_malformed_is_refused_with_a_sentence() {
+        let long = "x".repeat(MAX_CANDIDATE_BYTES + 1);
+        let long = format!(r#"{{"type":"candidate","targetUid":"9","candidate":{{"candidate":"{long}"}}}}"#);
+        for text in [
+            "",
+            "{",
+            "[]",
+            r#"{"type":"call"}"#,
+            r#"{"type":"offer"}"#,
+            r#"{"type":"offer","targetUid":"a b","sdp":""}"#,
+            &long,
+        ] {
+            assert!(ClientMessage::parse(text).unwrap_err().starts_with("malformed message: "), "{text}");
+        }
+    }
+}

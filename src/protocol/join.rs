@@ -1,0 +1,185 @@
+//! The query of the WebSocket's URL: who wants to join which room as what.
+
+use std::fmt;
+use std::str::FromStr;
+
+use crate::id::{IdError, Nickname, RoomId, UserId};
+
+/// The fewest characters of a session secret: 95 bits of randomness.
+const MIN_SESSION_CHARS: usize = 16;
+
+/// The most characters of a session secret.
+const MAX_SESSION_CHARS: usize = 64;
+
+/// The secret by which a client proves that it is the one that was here before: 16 to 64 of `A-Z a-z 0-9`.
+///
+/// Its `Debug` form hides it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Session(Box<str>);
+
+impl Session {
+    /// The secret itself.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for Session {
+    type Err = JoinError;
+    fn from_str(text: &str) -> Result<Self, JoinError> {
+        let fits = (MIN_SESSION_CHARS..=MAX_SESSION_CHARS).contains(&text.len());
+        if fits && text.bytes().all(|b| b.is_ascii_alphanumeric()) {
+            Ok(Self(text.into()))
+        } else {
+            Err(JoinError::Session)
+        }
+    }
+}
+
+impl fmt::Debug for Session {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Session(..)")
+    }
+}
+
+/// Why a query is no request to join.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum JoinError {
+    /// A parameter that is needed is not there.
+    #[error("{0} is missing, connect to /ws?roomId=ROOM&userId=USER")]
+    Missing(&'static str),
+    /// Not an id.
+    #[error(transparent)]
+    Id(#[from] IdError),
+    /// Neither `pub` nor `no`.
+    #[error("pub is {0:?}, give 'pub' to teach and 'no' to watch")]
+    Publishes(String),
+    /// Not a secret.
+    #[error("session must have {MIN_SESSION_CHARS} to {MAX_SESSION_CHARS} letters and digits")]
+    Session,
+    /// Not a number.
+    #[error("epoch must be a number from 0 to 4294967295")]
+    Epoch,
+}
+
+/// Who wants to join which room as what.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JoinRequest {
+    /// The room; it is opened if it does not exist.
+    pub room: RoomId,
+    /// The user id wanted.
+    pub user: UserId,
+    /// As shown to others.
+    pub nickname: Nickname,
+    /// Whether to teach.
+    pub publishes: bool,
+    /// Proves the same client; without it there is no coming back.
+    pub session: Option<Session>,
+    /// Drawn once per process; 0 when not given.
+    pub epoch: u32,
+}
+
+impl JoinRequest {
+    /// Reads a URL's query, without the `?`. Parameters that are not known are ignored, of doubles the first counts.
+    pub fn parse(query: &str) -> Result<Self, JoinError> {
+        let get = |name: &str| {
+            query.split('&').filter_map(|pair| pair.split_once('=')).find(|(n, _)| *n == name).map(|(_, v)| decode(v))
+        };
+        let session = get("session").filter(|s| !s.is_empty());
+        Ok(Self {
+            room: get("roomId").ok_or(JoinError::Missing("roomId"))?.parse()?,
+            user: get("userId").ok_or(JoinError::Missing("userId"))?.parse()?,
+            nickname: Nickname::from(get("nickname").unwrap_or_default()),
+            publishes: get("pub").map_or(Ok(false), |word| parse_publishes(&word))?,
+            session: session.map(|s| s.parse()).transpose()?,
+            epoch: get("epoch").map_or(Ok(0), |number| number.parse()).map_err(|_| JoinError::Epoch)?,
+        })
+    }
+
+    /// The query that [`JoinRequest::parse`] reads, without the `?`.
+    pub fn to_query(&self) -> String {
+        let mut query = format!(
+            "roomId={}&userId={}&nickname={}&pub={}&epoch={}",
+            self.room,
+            self.user,
+            encode(self.nickname.as_str()),
+            publishes_word(self.publishes),
+            self.epoch
+        );
+        if let Some(session) = &self.session {
+            query.push_str("&session=");
+            query.push_str(session.as_str());
+        }
+        query
+    }
+}
+
+pub(super) fn publishes_word(publishes: bool) -> &'static str {
+    if publishes { "pub" } else { "no" }
+}
+
+pub(super) fn parse_publishes(word: &str) -> Result<bool, JoinError> {
+    match word {
+        "pub" => Ok(true),
+        "no" | "" => Ok(false),
+        other => Err(JoinError::Publishes(other.chars().take(20).collect())),
+    }
+}
+
+/// `%xx` and `+` as in HTML forms; what is no escape stays, what is no UTF-8 becomes U+FFFD.
+fn decode(text: &str) -> String {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let [first, tail @ ..] = rest {
+        rest = tail;
+        let hex = |b: &u8| char::from(*b).to_digit(16);
+        match (first, tail) {
+            (b'+', _) => bytes.push(b' '),
+            (b'%', [high, low, after @ ..]) if hex(high).is_some() && hex(low).is_some() => {
+                bytes.push((hex(high).unwrap_or(0) * 16 + hex(low).unwrap_or(0)) as u8);
+                rest = after;
+            }
+            (byte, _) => bytes.push(*byte),
+        }
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+fn encode(text: &str) -> String {
+    text.bytes()
+        .map(|b| match b {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'.' | b'_' | b'-' => char::from(b).to_string(),
+            _ => format!("%{b:02X}"),
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_survives_the_url() {
+        let request = JoinRequest {
+            room: "10013".parse().unwrap(),
+            user: "1001".parse().unwrap(),
+            nickname: "张 三 & Co %+=".into(),
+            publishes: true,
+            session: Some("0123456789abcdef".parse().unwrap()),
+            epoch: u32::MAX,
+        };
+        assert_eq!(JoinRequest::parse(&request.to_query()).unwrap(), request);
+        let short = JoinRequest::parse("roomId=1&userId=2&x&nickname=a+b%zz%f").unwrap();
+        assert_eq!((short.nickname.as_str(), short.publishes, short.epoch), ("a b%zz%f", false, 0));
+    }
+
+    #[test]
+    fn a_bad_request_is_refused_with_the_cause() {
+        assert_eq!(JoinRequest::parse("").unwrap_err(), JoinError::Missing("roomId"));
+        assert_eq!(JoinRequest::parse("roomId=1").unwrap_err(), JoinError::Missing("userId"));
+        assert!(matches!(JoinRequest::parse("roomId=..%2f&userId=1").unwrap_err(), JoinError::Id(_)));
+        assert_eq!(JoinRequest::parse("roomId=1&userId=1&pub=x").unwrap_err(), JoinError::Publishes("x".into()));
+        assert_eq!(JoinRequest::parse("roomId=1&userId=1&session=short").unwrap_err(), JoinError::Session);
+        assert_eq!(JoinRequest::parse("roomId=1&userId=1&epoch=-1").unwrap_err(), JoinError::Epoch);
+    }
+}

@@ -1,0 +1,298 @@
+//! What a script reads on stdout under `--json`, and the sentence a person reads instead.
+
+use serde::{Serialize, Serializer};
+
+use crate::id::UserId;
+use crate::rtp::Track;
+
+/// Something that happened. Names and fields are stable: scripts read them. README has the table.
+///
+/// [`super::Reporter`] adds `room` to each (null where there is none, as for `serve`).
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(tag = "event", rename_all = "kebab-case")]
+pub enum Event {
+    /// The server, or the teacher with its own server, can be reached.
+    Listening {
+        /// Where students connect to: `ws://192.168.1.20:18080/ws`; none where somebody else's server is used.
+        ws: Option<String>,
+        /// The page for people: `http://192.168.1.20:18080/`; none where somebody else's server is used.
+        page: Option<String>,
+        /// The UDP port of the media; none without media, as for `serve`.
+        udp: Option<u16>,
+    },
+    /// This process is in the room.
+    Joined {
+        /// As whom.
+        user: UserId,
+        /// At which server.
+        server: String,
+    },
+    /// A student came, went, or changed state (teacher's side).
+    Student {
+        /// Who.
+        user: UserId,
+        /// What they do now.
+        state: StudentState,
+    },
+    /// Somebody teaches in this room (student's side).
+    Publisher {
+        /// Who; none when the teacher has gone.
+        user: Option<UserId>,
+    },
+    /// The first picture was decoded, or the first sound.
+    FirstFrame {
+        /// Of which track.
+        track: Track,
+        /// Milliseconds since this process began to join.
+        #[serde(serialize_with = "one_decimal")]
+        after_ms: f64,
+    },
+    /// Once a second, the teacher's numbers.
+    #[serde(rename = "stats")]
+    TeachStats(TeachStats),
+    /// Once a second and track, the student's numbers.
+    #[serde(rename = "stats")]
+    WatchStats(WatchStats),
+    /// Something worth saying that needs no action.
+    Notice {
+        /// A sentence.
+        message: String,
+    },
+    /// Something is wrong, and the lecture goes on.
+    Warning {
+        /// A sentence.
+        message: String,
+    },
+    /// The last event of a process.
+    Ended {
+        /// Why.
+        reason: EndReason,
+        /// The exit code that follows.
+        exit: u8,
+        /// The error, where it is one.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        message: Option<String>,
+    },
+}
+
+/// The teacher's numbers. Rates are those of the last second, counts are totals since the start.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct TeachStats {
+    /// Students that receive.
+    pub students: usize,
+    /// Encoded pictures per second: the screen's, or the camera's where no screen is taught.
+    #[serde(serialize_with = "one_decimal")]
+    pub fps: f64,
+    /// Thousands of bits per second that one student gets, all tracks together.
+    #[serde(serialize_with = "one_decimal")]
+    pub kbps_per_student: f64,
+    /// Thousands of bits per second that leave, all students together.
+    #[serde(serialize_with = "one_decimal")]
+    pub kbps_up: f64,
+    /// RTP packets sent, all students together.
+    pub packets: u64,
+    /// Frames not sent, because a student's queue or the socket was full; all students together.
+    pub dropped: u64,
+    /// Milliseconds that a picture spends in the encoder, recent mean; none before the first.
+    #[serde(serialize_with = "one_decimal_or_null")]
+    pub encode_ms: Option<f64>,
+    /// Key frames of all video tracks.
+    pub key_frames: u64,
+}
+
+/// A student's numbers for one track. Rates are those of the last second, counts are totals since the start.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct WatchStats {
+    /// Which track.
+    pub track: Track,
+    /// Decoded pictures (or blocks of sound) per second.
+    #[serde(serialize_with = "one_decimal")]
+    pub fps: f64,
+    /// Width of the picture in pixels, 0 for sound.
+    pub width: u32,
+    /// Height of the picture in pixels, 0 for sound.
+    pub height: u32,
+    /// Thousands of bits per second received.
+    #[serde(serialize_with = "one_decimal")]
+    pub kbps: f64,
+    /// Packets that never came.
+    pub lost: u64,
+    /// Packets asked for again.
+    pub nacks: u64,
+    /// Key frames asked for.
+    pub plis: u64,
+    /// Times the picture stood still.
+    pub freezes: u64,
+    /// Milliseconds of jitter (RFC 3550, section 6.4.1).
+    #[serde(serialize_with = "one_decimal")]
+    pub jitter_ms: f64,
+}
+
+/// What a student does, as the teacher sees it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum StudentState {
+    /// In the room, without media yet.
+    Joined,
+    /// Negotiating a connection.
+    Connecting,
+    /// Receiving the lecture.
+    Watching,
+    /// Still in the room or not, but its media broke off.
+    Lost,
+    /// Refused, with the reason in a warning.
+    Refused,
+    /// Gone from the room.
+    Left,
+}
+
+/// Why a process ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum EndReason {
+    /// `--for` was over.
+    Duration,
+    /// The file was over.
+    EndOfFile,
+    /// SIGINT or SIGTERM.
+    Interrupted,
+    /// The person closed the window.
+    WindowClosed,
+    /// The teacher ended the lecture.
+    LectureOver,
+    /// An error; `exit` and `message` say which.
+    Failed,
+}
+
+impl EndReason {
+    fn words(self) -> &'static str {
+        match self {
+            EndReason::Duration => "the time is over",
+            EndReason::EndOfFile => "the file is over",
+            EndReason::Interrupted => "asked to end",
+            EndReason::WindowClosed => "the window was closed",
+            EndReason::LectureOver => "the lecture is over",
+            EndReason::Failed => "failed",
+        }
+    }
+}
+
+impl Event {
+    /// The line for a person; none for what the status line shows, or what the end of the process says by itself.
+    pub fn sentence(&self) -> Option<String> {
+        match self {
+            Event::Listening { ws, udp, .. } => {
+                let media = udp.map(|port| format!("media on UDP port {port}"));
+                let parts: Vec<String> =
+                    ws.as_ref().map(|ws| format!("listening on {ws}")).into_iter().chain(media).collect();
+                (!parts.is_empty()).then(|| parts.join(", "))
+            }
+            Event::Joined { user, server } => Some(format!("joined as {user} at {server}")),
+            Event::Student { user, state } => match state {
+                StudentState::Joined => Some(format!("student {user} is here")),
+                StudentState::Connecting => None,
+                StudentState::Watching => Some(format!("student {user} watches")),
+                StudentState::Lost => Some(format!("student {user} was lost")),
+                StudentState::Refused => Some(format!("student {user} was refused")),
+                StudentState::Left => Some(format!("student {user} has left")),
+            },
+            Event::Publisher { user: Some(user) } => Some(format!("{user} teaches")),
+            Event::Publisher { user: None } => Some("the teacher has gone, waiting".into()),
+            Event::FirstFrame { track, after_ms } => Some(format!("{track} after {after_ms:.0} ms")),
+            Event::TeachStats(_) | Event::WatchStats(_) => None,
+            Event::Notice { message } => Some(message.clone()),
+            Event::Warning { message } => Some(format!("warning: {message}")),
+            Event::Ended { reason: EndReason::Failed, .. } => None,
+            Event::Ended { reason, .. } => Some(format!("ended: {}", reason.words())),
+        }
+    }
+}
+
+/// A tenth is as exact as anything here is measured, and shorter to read than 29.969999313354492.
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn one_decimal<S: Serializer>(value: &f64, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_f64((value * 10.0).round() / 10.0)
+}
+
+fn one_decimal_or_null<S: Serializer>(value: &Option<f64>, serializer: S) -> Result<S::Ok, S::Error> {
+    match value {
+        Some(value) => one_decimal(value, serializer),
+        None => serializer.serialize_none(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn user(id: &str) -> UserId {
+        id.parse().unwrap()
+    }
+
+    #[test]
+    fn names_and_fields_are_those_that_scripts_read() {
+        let watch = WatchStats {
+            track: Track::Screen,
+            fps: 29.969_999,
+            width: 1280,
+            height: 720,
+            kbps: 2512.34,
+            lost: 1,
+            nacks: 2,
+            plis: 3,
+            freezes: 4,
+            jitter_ms: 0.123,
+        };
+        for (event, expected) in [
+            (
+                Event::Listening { ws: Some("ws://a/ws".into()), page: Some("http://a/".into()), udp: Some(18080) },
+                json!({"event": "listening", "ws": "ws://a/ws", "page": "http://a/", "udp": 18080}),
+            ),
+            (
+                Event::Joined { user: user("1001"), server: "ws://a".into() },
+                json!({"event": "joined", "user": "1001", "server": "ws://a"}),
+            ),
+            (
+                Event::Student { user: user("1001"), state: StudentState::Watching },
+                json!({"event": "student", "user": "1001", "state": "watching"}),
+            ),
+            (Event::Publisher { user: Some(user("9999")) }, json!({"event": "publisher", "user": "9999"})),
+            (
+                Event::FirstFrame { track: Track::Screen, after_ms: 281.26 },
+                json!({"event": "first-frame", "track": "screen", "after_ms": 281.3}),
+            ),
+            (
+                Event::TeachStats(TeachStats { students: 28, fps: 30.0, packets: 7, ..TeachStats::default() }),
+                json!({"event": "stats", "students": 28, "fps": 30.0, "kbps_per_student": 0.0, "kbps_up": 0.0,
+                    "packets": 7, "dropped": 0, "encode_ms": null, "key_frames": 0}),
+            ),
+            (
+                Event::WatchStats(watch),
+                json!({"event": "stats", "track": "screen", "fps": 30.0, "width": 1280, "height": 720,
+                    "kbps": 2512.3, "lost": 1, "nacks": 2, "plis": 3, "freezes": 4, "jitter_ms": 0.1}),
+            ),
+            (
+                Event::Ended { reason: EndReason::EndOfFile, exit: 0, message: None },
+                json!({"event": "ended", "reason": "end-of-file", "exit": 0}),
+            ),
+        ] {
+            assert_eq!(serde_json::to_value(&event).unwrap(), expected);
+        }
+    }
+
+    #[test]
+    fn people_read_sentences() {
+        let sentence = |event: Event| event.sentence().unwrap_or_default();
+        let listening = Event::Listening { ws: Some("ws://a/ws".into()), page: None, udp: Some(18080) };
+        assert_eq!(sentence(listening), "listening on ws://a/ws, media on UDP port 18080");
+        assert_eq!(sentence(Event::FirstFrame { track: Track::Screen, after_ms: 281.3 }), "screen after 281 ms");
+        assert_eq!(sentence(Event::Warning { message: "no sound card".into() }), "warning: no sound card");
+        let left = Event::Student { user: user("1001"), state: StudentState::Left };
+        assert_eq!(sentence(left), "student 1001 has left");
+        assert_eq!(sentence(Event::TeachStats(TeachStats::default())), "");
+        let ended = Event::Ended { reason: EndReason::Interrupted, exit: 0, message: None };
+        assert_eq!(sentence(ended), "ended: asked to end");
+    }
+}

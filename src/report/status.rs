@@ -1,0 +1,194 @@
+//! The words of the status line: pure functions of the last numbers.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::event::{Event, TeachStats, WatchStats};
+use crate::rtp::Track;
+
+/// The latest of everything the status line tells.
+#[derive(Debug, Default)]
+pub(super) struct Board {
+    waiting: Option<String>,
+    teach: Option<TeachStats>,
+    watch: BTreeMap<Track, WatchStats>,
+    live: bool,
+}
+
+impl Board {
+    /// Says what is waited for; shown until numbers tell of a lecture.
+    pub(super) fn wait(&mut self, what: &str) {
+        self.waiting = Some(what.to_owned());
+        self.watch.clear();
+    }
+
+    /// Takes note of an event; whether it made the lecture live for the first time.
+    pub(super) fn note(&mut self, event: &Event) -> bool {
+        match event {
+            Event::TeachStats(stats) => {
+                self.teach = Some(stats.clone());
+                self.waiting = None;
+            }
+            Event::WatchStats(stats) => {
+                // The numbers of a lecture that broke off go on arriving, all nought.
+                if stats.fps > 0.0 {
+                    self.waiting = None;
+                }
+                self.watch.insert(stats.track, stats.clone());
+            }
+            _ => return false,
+        }
+        !std::mem::replace(&mut self.live, true)
+    }
+
+    /// The line; `live` is how long the lecture has been on.
+    pub(super) fn line(&self, live: Duration) -> Option<String> {
+        if let Some(waiting) = &self.waiting {
+            return Some(waiting.clone());
+        }
+        let watch: Vec<&WatchStats> = self.watch.values().collect();
+        match (&self.teach, watch.is_empty()) {
+            (Some(stats), true) => Some(teach(live, stats)),
+            (Some(stats), false) => Some(format!("{}  |  {}", teach(live, stats), watching(&watch))),
+            (None, false) => Some(format!("live  {}  {}", clock(live), watching(&watch))),
+            (None, true) => None,
+        }
+    }
+}
+
+/// `live  00:12:04  28 students  30 fps  2.5 Mbit/s each  70 Mbit/s up  0 dropped`
+fn teach(live: Duration, stats: &TeachStats) -> String {
+    format!(
+        "live  {}  {}  {:.0} fps  {} each  {} up  {} dropped",
+        clock(live),
+        counted(stats.students as u64, "student"),
+        stats.fps,
+        rate(stats.kbps_per_student),
+        rate(stats.kbps_up),
+        stats.dropped,
+    )
+}
+
+/// `1280x720 30 fps  2.5 Mbit/s  0 lost`, of the screen or, without one, the camera; rates and losses of all tracks.
+fn watching(tracks: &[&WatchStats]) -> String {
+    let kbps: f64 = tracks.iter().map(|track| track.kbps).sum();
+    let lost: u64 = tracks.iter().map(|track| track.lost).sum();
+    let picture = tracks.iter().filter(|track| track.track.is_video() && track.width > 0).min_by_key(|t| t.track);
+    let freezes: u64 = tracks.iter().map(|track| track.freezes).sum();
+    let mut words = match picture {
+        Some(picture) => format!("{}x{} {:.0} fps", picture.width, picture.height, picture.fps),
+        None => "sound".to_owned(),
+    };
+    words.push_str(&format!("  {}  {lost} lost", rate(kbps)));
+    if freezes > 0 {
+        words.push_str(&format!("  {}", counted(freezes, "freeze")));
+    }
+    words
+}
+
+/// `00:12:04`
+fn clock(time: Duration) -> String {
+    let seconds = time.as_secs();
+    format!("{:02}:{:02}:{:02}", seconds / 3600, seconds / 60 % 60, seconds % 60)
+}
+
+/// `2.5 Mbit/s`, `70 Mbit/s`: two digits tell people enough.
+fn rate(kbps: f64) -> String {
+    let mbps = kbps / 1000.0;
+    if mbps >= 9.95 {
+        format!("{mbps:.0} Mbit/s")
+    } else if mbps >= 0.095 || kbps == 0.0 {
+        format!("{mbps:.1} Mbit/s")
+    } else {
+        format!("{mbps:.2} Mbit/s")
+    }
+}
+
+fn counted(number: u64, what: &str) -> String {
+    if number == 1 { format!("1 {what}") } else { format!("{number} {what}s") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn taught(students: usize) -> TeachStats {
+        TeachStats {
+            students,
+            fps: 29.97,
+            kbps_per_student: 2500.0,
+            kbps_up: 2500.0 * students as f64,
+            ..TeachStats::default()
+        }
+    }
+
+    fn watched(track: Track, fps: f64) -> WatchStats {
+        let (width, height) = match track {
+            Track::Screen => (1280, 720),
+            Track::Camera => (640, 360),
+            Track::Audio => (0, 0),
+        };
+        let kbps = if track == Track::Screen { 2400.0 } else { 64.0 };
+        WatchStats { track, fps, width, height, kbps, lost: 0, nacks: 0, plis: 0, freezes: 0, jitter_ms: 0.0 }
+    }
+
+    fn board(events: &[Event]) -> Board {
+        let mut board = Board::default();
+        for event in events {
+            board.note(event);
+        }
+        board
+    }
+
+    #[test]
+    fn a_teacher_reads_who_watches_and_what_it_costs() {
+        let line = board(&[Event::TeachStats(taught(28))]).line(Duration::from_secs(724)).unwrap();
+        assert_eq!(line, "live  00:12:04  28 students  30 fps  2.5 Mbit/s each  70 Mbit/s up  0 dropped");
+        let line = board(&[Event::TeachStats(taught(1))]).line(Duration::ZERO).unwrap();
+        assert!(line.contains("  1 student  "), "{line}");
+    }
+
+    #[test]
+    fn a_student_reads_the_picture_and_its_losses() {
+        let tracks = [Track::Audio, Track::Screen, Track::Camera].map(|t| Event::WatchStats(watched(t, 30.0)));
+        let line = board(&tracks).line(Duration::from_secs(3)).unwrap();
+        assert_eq!(line, "live  00:00:03  1280x720 30 fps  2.5 Mbit/s  0 lost");
+        let sound = board(&tracks[..1]).line(Duration::ZERO).unwrap();
+        assert_eq!(sound, "live  00:00:00  sound  0.06 Mbit/s  0 lost");
+        let mut frozen = watched(Track::Camera, 15.0);
+        frozen.freezes = 2;
+        let line = board(&[Event::WatchStats(frozen)]).line(Duration::ZERO).unwrap();
+        assert!(line.contains("640x360 15 fps") && line.ends_with("2 freezes"), "{line}");
+    }
+
+    #[test]
+    fn a_demo_reads_both() {
+        let both = [Event::TeachStats(taught(1)), Event::WatchStats(watched(Track::Screen, 30.0))];
+        let line = board(&both).line(Duration::ZERO).unwrap();
+        assert!(line.starts_with("live  00:00:00  1 student") && line.contains("|  1280x720 30 fps"), "{line}");
+    }
+
+    #[test]
+    fn waiting_lasts_until_pictures_come_again() {
+        let mut board = board(&[Event::WatchStats(watched(Track::Screen, 30.0))]);
+        board.wait("waiting for a teacher");
+        board.note(&Event::WatchStats(watched(Track::Screen, 0.0)));
+        assert_eq!(board.line(Duration::ZERO).as_deref(), Some("waiting for a teacher"));
+        board.note(&Event::WatchStats(watched(Track::Screen, 5.0)));
+        assert!(board.line(Duration::ZERO).unwrap().starts_with("live"));
+    }
+
+    #[test]
+    fn live_begins_once() {
+        let mut board = Board::default();
+        assert!(!board.note(&Event::Notice { message: "hello".into() }));
+        assert!(board.note(&Event::TeachStats(taught(0))));
+        assert!(!board.note(&Event::TeachStats(taught(0))));
+    }
+
+    #[test]
+    fn rates_are_short() {
+        let rates = [0.0, 64.0, 400.0, 2500.0, 9960.0, 70_000.0].map(rate);
+        assert_eq!(rates, ["0.0", "0.06", "0.4", "2.5", "10", "70"].map(|n| format!("{n} Mbit/s")));
+    }
+}

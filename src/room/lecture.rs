@@ -1,0 +1,317 @@
+//! One room: its members and the rules between them.
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use super::mail::Mail;
+use super::presence::Presence;
+use super::{ConnId, Limits, Newcomer, Output, Refusal, RoomState, RoomSummary};
+use crate::id::{RoomId, UserId};
+use crate::protocol::{ClientMessage, ErrorCode, LeaveReason, ServerMessage, Session, User};
+
+/// One room.
+#[derive(Debug)]
+pub(super) struct Lecture {
+    opened: Instant,
+    members: BTreeMap<UserId, Member>,
+    publisher: Option<UserId>,
+    presence: Presence,
+    /// Not later than the earliest end of a held place.
+    held_until: Option<Instant>,
+}
+
+#[derive(Debug)]
+struct Member {
+    user: User,
+    session: Session,
+    since: Instant,
+    place: Place,
+}
+
+/// Where messages for a member go.
+#[derive(Debug)]
+enum Place {
+    Here(ConnId),
+    Held { until: Instant, mail: Mail },
+}
+
+impl Lecture {
+    pub(super) fn new(now: Instant) -> Self {
+        Self { opened: now, members: BTreeMap::new(), publisher: None, presence: Presence::default(), held_until: None }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.members.is_empty()
+    }
+
+    pub(super) fn next_tick(&self) -> Option<Instant> {
+        [self.presence.due(), self.held_until].into_iter().flatten().min()
+    }
+
+    pub(super) fn summary(&self, id: &RoomId, now: Instant) -> RoomSummary {
+        let publisher = self.publisher.as_ref().and_then(|id| self.members.get(id));
+        let live = publisher.filter(|member| matches!(member.place, Place::Here(_)));
+        RoomSummary {
+            room_id: id.clone(),
+            publisher: publisher.map(|member| member.user.clone()),
+            watching: self.members.len() - usize::from(publisher.is_some()),
+            state: if live.is_some() { RoomState::Live } else { RoomState::Waiting },
+            open_s: now.saturating_duration_since(self.opened).as_secs(),
+            live_s: live.map(|member| now.saturating_duration_since(member.since).as_secs()),
+        }
+    }
+
+    pub(super) fn join(
+        &mut self,
+        now: Instant,
+        conn: ConnId,
+        newcomer: Newcomer,
+        limits: &Limits,
+        out: &mut Vec<Output>,
+    ) -> Result<(), Refusal> {
+        self.check(now, &newcomer, limits)?;
+        let Newcomer { room, user: id, nickname, publishes, epoch, session } = newcomer;
+        let user = User { user_id: id.clone(), nickname, publishes, epoch };
+
+        let mut waiting = Mail::default();
+        let mut since = now;
+        let mut news = true;
+        if let Some(old) = self.members.remove(&id) {
+            let same_process = old.user.epoch == epoch && old.user.publishes == publishes;
+            match old.place {
+                Place::Here(older) => {
+                    let message = format!("user {id} came back to room {room} by a newer connection");
+                    out.push(Output::Send { to: older, message: ServerMessage::error(ErrorCode::Replaced, message) });
+                    out.push(Output::Close { conn: older, code: Some(ErrorCode::Replaced) });
+                }
+                // What waits is part of a negotiation with the process that was here before.
+                Place::Held { mail, .. } if same_process => waiting = mail,
+                Place::Held { .. } => {}
+            }
+            if same_process {
+                since = old.since;
+                news = old.user != user;
+            } else {
+                self.tell_left(now, &old.user, LeaveReason::Replaced, limits, out);
+            }
+        }
+
+        if publishes {
+            self.publisher = Some(id.clone());
+        }
+        self.members.insert(id.clone(), Member { user: user.clone(), session, since, place: Place::Here(conn) });
+        out.push(Output::Send {
+            to: conn,
+            message: ServerMessage::Joined {
+                room_id: room,
+                user_id: id,
+                users: self.users(),
+                publisher: self.publisher.clone(),
+            },
+        });
+        out.extend(waiting.into_messages().into_iter().map(|message| Output::Send { to: conn, message }));
+        if news {
+            self.tell_joined(now, &user, limits, out);
+        }
+        Ok(())
+    }
+
+    /// Whether the newcomer may come in; changes nothing.
+    fn check(&self, now: Instant, newcomer: &Newcomer, limits: &Limits) -> Result<(), Refusal> {
+        let id = &newcomer.user;
+        // A place that is only held may soon be free.
+        let retry_after = |member: &Member| match member.place {
+            Place::Here(_) => None,
+            Place::Held { until, .. } => Some(until.saturating_duration_since(now)),
+        };
+        let own = self.members.get(id);
+        if let Some(member) = own.filter(|member| member.session != newcomer.session) {
+            return Err(Refusal {
+                code: ErrorCode::UserIdTaken,
+                message: format!("user {id} is already in room {}, choose another --user", newcomer.room),
+                retry_after: retry_after(member),
+            });
+        }
+        if newcomer.publishes {
+            let other = self.publisher.as_ref().filter(|publisher| *publisher != id);
+            if let Some(member) = other.and_then(|publisher| self.members.get(publisher)) {
+                return Err(Refusal {
+                    code: ErrorCode::PublisherExists,
+                    message: format!(
+                        "{} teaches in room {}, choose another --room or ask them to leave",
+                        named(&member.user),
+                        newcomer.room
+                    ),
+                    retry_after: retry_after(member),
+                });
+            }
+        }
+        let students = self.members.len() - usize::from(self.publisher.is_some());
+        let adds_a_student = !newcomer.publishes && own.is_none_or(|member| member.user.publishes);
+        if adds_a_student && students >= limits.max_room_users {
+            return Err(Refusal {
+                code: ErrorCode::RoomFull,
+                message: format!("room {} has {students} students and takes no more", newcomer.room),
+                retry_after: None,
+            });
+        }
+        Ok(())
+    }
+
+    pub(super) fn leave(&mut self, now: Instant, id: &UserId, conn: ConnId, limits: &Limits, out: &mut Vec<Output>) {
+        out.push(Output::Close { conn, code: None });
+        if let Some(member) = self.members.remove(id) {
+            self.tell_left(now, &member.user, LeaveReason::Left, limits, out);
+        }
+    }
+
+    /// Holds the place of `id`, if `conn` still is the connection that has it.
+    pub(super) fn lost(&mut self, id: &UserId, conn: ConnId, until: Instant) {
+        if let Some(member) = self.members.get_mut(id)
+            && matches!(member.place, Place::Here(here) if here == conn)
+        {
+            member.place = Place::Held { until, mail: Mail::default() };
+            self.held_until = Some(self.held_until.map_or(until, |earlier| earlier.min(until)));
+        }
+    }
+
+    pub(super) fn message(&mut self, id: &UserId, conn: ConnId, message: ClientMessage, out: &mut Vec<Output>) {
+        let sender = id.clone();
+        let (target, message) = match message {
+            ClientMessage::Offer { target_uid, sdp } => (target_uid, ServerMessage::Offer { user_id: sender, sdp }),
+            ClientMessage::Answer { target_uid, sdp } => (target_uid, ServerMessage::Answer { user_id: sender, sdp }),
+            ClientMessage::Candidate { target_uid, candidate } => {
+                (target_uid, ServerMessage::Candidate { user_id: sender, candidate })
+            }
+            ClientMessage::Reject { target_uid, code, message } => {
+                if !code.may_reject() {
+                    return refuse(conn, ErrorCode::NotAllowed, format!("{code} is not for clients to send"), out);
+                }
+                (target_uid, ServerMessage::Error { code, message, user_id: Some(sender), retry_after_ms: None })
+            }
+            ClientMessage::RoomUserList => {
+                let message = ServerMessage::RoomUserList { users: self.users() };
+                return out.push(Output::Send { to: conn, message });
+            }
+            // Handled by the caller, who may have to remove the room.
+            ClientMessage::Leave => return,
+        };
+        let publishes = self.publisher.as_ref() == Some(id);
+        let to_publisher = self.publisher.as_ref() == Some(&target);
+        let Some(member) = self.members.get_mut(&target) else {
+            return refuse(conn, ErrorCode::UnknownTarget, format!("user {target} is not in the room"), out);
+        };
+        let rule = match message {
+            ServerMessage::Offer { .. } if publishes => Some("the publisher answers, students offer"),
+            ServerMessage::Answer { .. } | ServerMessage::Error { .. } if !publishes => {
+                Some("only the publisher answers or rejects")
+            }
+            _ if publishes == to_publisher => Some("students talk to the publisher, not to one another"),
+            _ => None,
+        };
+        if let Some(rule) = rule {
+            return refuse(conn, ErrorCode::NotAllowed, rule.into(), out);
+        }
+        match &mut member.place {
+            Place::Here(to) if to_publisher => out.push(Output::Relay { from: conn, to: *to, message }),
+            Place::Here(to) => out.push(Output::Send { to: *to, message }),
+            Place::Held { mail, .. } => {
+                if !mail.push(message, to_publisher) {
+                    out.push(Output::Send { to: conn, message: ServerMessage::target_busy() });
+                }
+            }
+        }
+    }
+
+    pub(super) fn tick(&mut self, now: Instant, limits: &Limits, out: &mut Vec<Output>) {
+        if self.held_until.is_some_and(|due| due <= now) {
+            let until = |member: &Member| match member.place {
+                Place::Held { until, .. } => Some(until),
+                Place::Here(_) => None,
+            };
+            let gone = self.members.extract_if(.., |_, member| until(member).is_some_and(|until| until <= now));
+            for (_, member) in gone.collect::<Vec<_>>() {
+                self.tell_left(now, &member.user, LeaveReason::Lost, limits, out);
+            }
+            self.held_until = self.members.values().filter_map(until).min();
+        }
+        if self.presence.due().is_some_and(|due| due <= now) {
+            let to: Vec<_> =
+                self.members.values().filter(|member| !member.user.publishes).filter_map(Member::conn).collect();
+            let messages = self.presence.take();
+            if !to.is_empty() {
+                out.extend(messages.into_iter().map(|message| Output::Broadcast { to: to.clone(), message }));
+            }
+        }
+    }
+
+    /// Tells of a member who is in already.
+    fn tell_joined(&mut self, now: Instant, user: &User, limits: &Limits, out: &mut Vec<Output>) {
+        let message = ServerMessage::Join { users: vec![user.clone()] };
+        if user.publishes {
+            self.presence.forget(&user.user_id);
+            self.broadcast(message, Some(&user.user_id), out);
+        } else {
+            self.presence.joined(now, user, limits.presence_interval);
+            self.send_to_publisher(message, out);
+        }
+    }
+
+    /// Tells of a member who is out already, and forgets that it was the publisher.
+    fn tell_left(&mut self, now: Instant, user: &User, reason: LeaveReason, limits: &Limits, out: &mut Vec<Output>) {
+        let message = ServerMessage::Leave { users: vec![user.user_id.clone()], reason };
+        if user.publishes {
+            self.publisher = None;
+            self.presence.forget(&user.user_id);
+            self.broadcast(message, None, out);
+        } else {
+            self.presence.left(now, &user.user_id, reason, limits.presence_interval);
+            self.send_to_publisher(message, out);
+        }
+    }
+
+    fn broadcast(&self, message: ServerMessage, except: Option<&UserId>, out: &mut Vec<Output>) {
+        let others = self.members.iter().filter(|(id, _)| Some(*id) != except);
+        let to: Vec<_> = others.filter_map(|(_, member)| member.conn()).collect();
+        if !to.is_empty() {
+            out.push(Output::Broadcast { to, message });
+        }
+    }
+
+    /// A publisher that is away finds it in the mail: after coming back it must not keep peers that left meanwhile,
+    /// and can't tell them from those who are still on their way back to a restarted server.
+    fn send_to_publisher(&mut self, message: ServerMessage, out: &mut Vec<Output>) {
+        let publisher = self.publisher.as_ref().and_then(|id| self.members.get_mut(id));
+        match publisher.map(|member| &mut member.place) {
+            Some(Place::Here(to)) => out.push(Output::Send { to: *to, message }),
+            // Mail that overflows has been refused to its senders; a leave that is missed is found out by ICE.
+            Some(Place::Held { mail, .. }) => _ = mail.push(message, true),
+            None => {}
+        }
+    }
+
+    fn users(&self) -> Vec<User> {
+        self.members.values().map(|member| member.user.clone()).collect()
+    }
+}
+
+impl Member {
+    fn conn(&self) -> Option<ConnId> {
+        match self.place {
+            Place::Here(conn) => Some(conn),
+            Place::Held { .. } => None,
+        }
+    }
+}
+
+fn refuse(conn: ConnId, code: ErrorCode, message: String, out: &mut Vec<Output>) {
+    out.push(Output::Send { to: conn, message: ServerMessage::error(code, message) });
+}
+
+/// `9999 (Ms Li)`, or only the id.
+fn named(user: &User) -> String {
+    match user.nickname.as_str() {
+        "" => user.user_id.to_string(),
+        nickname => format!("{} ({nickname})", user.user_id),
+    }
+}

@@ -1,0 +1,55 @@
+//! The comings and goings of students that other students have not heard of yet.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use crate::id::UserId;
+use crate::protocol::{LeaveReason, ServerMessage, User};
+
+/// One batch in the making. However many come and go, it becomes at most four messages.
+#[derive(Debug, Default)]
+pub(super) struct Presence {
+    joins: BTreeMap<UserId, User>,
+    leaves: BTreeMap<UserId, LeaveReason>,
+    due: Option<Instant>,
+}
+
+impl Presence {
+    pub(super) fn joined(&mut self, now: Instant, user: &User, interval: Duration) {
+        self.joins.insert(user.user_id.clone(), user.clone());
+        self.due.get_or_insert(now + interval);
+    }
+
+    /// The leave is kept also for who came in this very batch: someone who came later has seen them in `joined`.
+    pub(super) fn left(&mut self, now: Instant, user: &UserId, reason: LeaveReason, interval: Duration) {
+        self.joins.remove(user);
+        self.leaves.insert(user.clone(), reason);
+        self.due.get_or_insert(now + interval);
+    }
+
+    /// Forgets a user about whom everybody is told in another way.
+    pub(super) fn forget(&mut self, user: &UserId) {
+        self.joins.remove(user);
+        self.leaves.remove(user);
+    }
+
+    pub(super) fn due(&self) -> Option<Instant> {
+        self.due
+    }
+
+    /// The batch: who left, by reason, then who came, so that someone who did both is in.
+    pub(super) fn take(&mut self) -> Vec<ServerMessage> {
+        self.due = None;
+        let mut by_reason: BTreeMap<LeaveReason, Vec<UserId>> = BTreeMap::new();
+        for (user, reason) in std::mem::take(&mut self.leaves) {
+            by_reason.entry(reason).or_default().push(user);
+        }
+        let mut messages: Vec<_> =
+            by_reason.into_iter().map(|(reason, users)| ServerMessage::Leave { users, reason }).collect();
+        let users: Vec<User> = std::mem::take(&mut self.joins).into_values().collect();
+        if !users.is_empty() {
+            messages.push(ServerMessage::Join { users });
+        }
+        messages
+    }
+}

@@ -1,0 +1,451 @@
+//! The rules of a lecture, with time as an argument.
+
+use std::time::{Duration, Instant};
+
+use super::*;
+use crate::protocol::{IceCandidate, LeaveReason};
+
+const TEACHER: &str = "9999";
+
+/// A server's rooms and a clock that goes when told.
+struct House {
+    rooms: Rooms,
+    now: Instant,
+    next_conn: u64,
+}
+
+/// What one connection was told, in order, and how it was closed.
+type Told = Vec<(ConnId, ServerMessage)>;
+
+impl House {
+    fn new() -> Self {
+        Self::with(Limits::default())
+    }
+
+    fn with(limits: Limits) -> Self {
+        Self { rooms: Rooms::new(limits), now: Instant::now(), next_conn: 0 }
+    }
+
+    fn join_as(&mut self, user: &str, session: char, epoch: u32) -> (ConnId, Vec<Output>) {
+        self.next_conn += 1;
+        let conn = ConnId(self.next_conn);
+        let newcomer = Newcomer {
+            room: "10013".parse().unwrap(),
+            user: user.parse().unwrap(),
+            nickname: format!("N-{user}").as_str().into(),
+            publishes: user.starts_with('9'),
+            epoch,
+            session: session.to_string().repeat(16).parse().unwrap(),
+        };
+        (conn, self.rooms.handle(self.now, Input::Join { conn, newcomer }))
+    }
+
+    /// Joins, and must be let in.
+    fn join(&mut self, user: &str) -> ConnId {
+        let (conn, out) = self.join_as(user, 'a', 1);
+        assert!(told(&out, conn).iter().any(|m| matches!(m, ServerMessage::Joined { .. })), "{out:?}");
+        conn
+    }
+
+    fn say(&mut self, conn: ConnId, message: ClientMessage) -> Vec<Output> {
+        self.rooms.handle(self.now, Input::Message { conn, message })
+    }
+
+    fn lose(&mut self, conn: ConnId) {
+        assert_eq!(self.rooms.handle(self.now, Input::Lost { conn }), []);
+    }
+
+    /// Lets time pass, ticking whenever it is due.
+    fn pass(&mut self, time: Duration) -> Vec<Output> {
+        let end = self.now + time;
+        let mut out = Vec::new();
+        while let Some(due) = self.rooms.next_tick().filter(|due| *due <= end) {
+            self.now = due.max(self.now);
+            out.extend(self.rooms.handle(self.now, Input::Tick));
+            assert!(self.rooms.next_tick().is_none_or(|next| next > self.now), "a tick leaves nothing due");
+        }
+        self.now = end;
+        out
+    }
+}
+
+fn id(user: &str) -> UserId {
+    user.parse().unwrap()
+}
+
+fn flat(out: &[Output]) -> Told {
+    out.iter()
+        .flat_map(|output| match output {
+            Output::Send { to, message } | Output::Relay { to, message, .. } => vec![(*to, message.clone())],
+            Output::Broadcast { to, message } => to.iter().map(|to| (*to, message.clone())).collect(),
+            Output::Close { .. } => vec![],
+        })
+        .collect()
+}
+
+fn told(out: &[Output], conn: ConnId) -> Vec<ServerMessage> {
+    flat(out).into_iter().filter(|(to, _)| *to == conn).map(|(_, message)| message).collect()
+}
+
+fn error_code(out: &[Output], conn: ConnId) -> Option<ErrorCode> {
+    told(out, conn).iter().find_map(|message| match message {
+        ServerMessage::Error { code, .. } => Some(*code),
+        _ => None,
+    })
+}
+
+fn closed(out: &[Output]) -> Vec<(ConnId, Option<ErrorCode>)> {
+    let close = |output: &Output| match output {
+        Output::Close { conn, code } => Some((*conn, *code)),
+        _ => None,
+    };
+    out.iter().filter_map(close).collect()
+}
+
+fn user(name: &str, epoch: u32) -> User {
+    User { user_id: id(name), nickname: format!("N-{name}").as_str().into(), publishes: name == TEACHER, epoch }
+}
+
+fn offer_to(target: &str) -> ClientMessage {
+    ClientMessage::Offer { target_uid: id(target), sdp: "v=0".into() }
+}
+
+fn answer_to(target: &str) -> ClientMessage {
+    ClientMessage::Answer { target_uid: id(target), sdp: "v=0".into() }
+}
+
+fn candidate_to(target: &str) -> ClientMessage {
+    ClientMessage::Candidate { target_uid: id(target), candidate: IceCandidate::default() }
+}
+
+#[test]
+fn students_may_come_first_and_hear_of_the_teacher_at_once() {
+    let mut house = House::new();
+    let (student, out) = house.join_as("1001", 'a', 1);
+    let joined = ServerMessage::Joined {
+        room_id: "10013".parse().unwrap(),
+        user_id: id("1001"),
+        users: vec![user("1001", 1)],
+        publisher: None,
+    };
+    assert_eq!(told(&out, student), [joined]);
+    house.pass(Duration::from_secs(60));
+    let (_, out) = house.join_as(TEACHER, 'b', 7);
+    assert_eq!(told(&out, student), [ServerMessage::Join { users: vec![user(TEACHER, 7)] }]);
+}
+
+#[test]
+fn the_teacher_hears_of_a_student_at_once_and_other_students_in_a_batch() {
+    let mut house = House::new();
+    let teacher = house.join(TEACHER);
+    let first = house.join("1001");
+    house.pass(Duration::from_secs(1));
+    let (_, out) = house.join_as("1002", 'a', 1);
+    assert_eq!(told(&out, teacher), [ServerMessage::Join { users: vec![user("1002", 1)] }]);
+    assert_eq!(told(&out, first), []);
+    house.join("1003");
+    let out = house.pass(protocol::PRESENCE_INTERVAL);
+    assert_eq!(told(&out, first), [ServerMessage::Join { users: vec![user("1002", 1), user("1003", 1)] }]);
+    assert_eq!(told(&out, teacher), []);
+}
+
+#[test]
+fn a_stranger_with_a_taken_id_is_refused_and_nobody_else_hears_of_it() {
+    let mut house = House::new();
+    let first = house.join("1001");
+    house.pass(Duration::from_secs(1));
+    let (stranger, out) = house.join_as("1001", 'b', 2);
+    assert_eq!(error_code(&out, stranger), Some(ErrorCode::UserIdTaken));
+    assert_eq!(closed(&out), [(stranger, Some(ErrorCode::UserIdTaken))]);
+    assert_eq!(flat(&out).len(), 1);
+    assert!(matches!(&told(&out, stranger)[0], ServerMessage::Error { retry_after_ms: None, .. }));
+    assert_eq!(house.say(stranger, ClientMessage::RoomUserList), [], "what is still said is ignored");
+    assert_eq!(told(&house.say(first, ClientMessage::RoomUserList), first).len(), 1);
+}
+
+#[test]
+fn a_held_place_is_refused_with_the_time_to_wait_and_then_free() {
+    let mut house = House::new();
+    let first = house.join("1001");
+    let teacher = house.join(TEACHER);
+    house.pass(Duration::from_secs(1));
+    house.lose(first);
+    house.pass(Duration::from_secs(3));
+    let (stranger, out) = house.join_as("1001", 'b', 2);
+    let [ServerMessage::Error { retry_after_ms: Some(wait), .. }] = told(&out, stranger)[..] else { panic!("{out:?}") };
+    let wait = Duration::from_millis(wait);
+    assert!(wait <= protocol::RESUME_GRACE - Duration::from_secs(3) + Duration::from_millis(1), "{wait:?}");
+    let out = house.pass(wait);
+    assert_eq!(told(&out, teacher), [ServerMessage::Leave { users: vec![id("1001")], reason: LeaveReason::Lost }]);
+    let (stranger, out) = house.join_as("1001", 'b', 2);
+    assert_eq!(error_code(&out, stranger), None);
+}
+
+#[test]
+fn the_same_client_takes_its_place_back_and_nobody_notices() {
+    let mut house = House::new();
+    let teacher = house.join(TEACHER);
+    let older = house.join("1001");
+    let other = house.join("1002");
+    house.pass(Duration::from_secs(1));
+    // From a connection that is still open.
+    let (newer, out) = house.join_as("1001", 'a', 1);
+    assert_eq!(error_code(&out, older), Some(ErrorCode::Replaced));
+    assert_eq!(closed(&out), [(older, Some(ErrorCode::Replaced))]);
+    assert_eq!((told(&out, teacher), told(&out, other)), (vec![], vec![]));
+    // The end of the older connection comes late, and means nothing.
+    house.lose(older);
+    let out = house.say(teacher, answer_to("1001"));
+    assert_eq!(told(&out, newer).len(), 1);
+    // From one that was lost.
+    house.lose(newer);
+    house.pass(Duration::from_secs(4));
+    let (_, out) = house.join_as("1001", 'a', 1);
+    assert_eq!(flat(&out).len(), 1);
+    assert_eq!(house.pass(Duration::from_secs(60)), []);
+}
+
+#[test]
+fn a_new_process_in_the_same_place_is_announced_before_anything_it_says() {
+    let mut house = House::new();
+    let teacher = house.join(TEACHER);
+    let older = house.join("1001");
+    house.pass(Duration::from_secs(1));
+    house.lose(older);
+    let (_, out) = house.join_as("1001", 'a', 2);
+    assert_eq!(
+        told(&out, teacher),
+        [
+            ServerMessage::Leave { users: vec![id("1001")], reason: LeaveReason::Replaced },
+            ServerMessage::Join { users: vec![user("1001", 2)] }
+        ]
+    );
+}
+
+#[test]
+fn a_teacher_killed_and_started_again_reaches_every_student_at_once() {
+    let mut house = House::new();
+    let student = house.join("1001");
+    let teacher = house.join(TEACHER);
+    house.pass(Duration::from_secs(1));
+    house.lose(teacher);
+    assert_eq!(house.pass(Duration::from_secs(2)), [], "nobody is told of a connection that may come back");
+    house.say(student, offer_to(TEACHER));
+    let (teacher, out) = house.join_as(TEACHER, 'a', 2);
+    assert_eq!(
+        told(&out, student),
+        [
+            ServerMessage::Leave { users: vec![id(TEACHER)], reason: LeaveReason::Replaced },
+            ServerMessage::Join { users: vec![user(TEACHER, 2)] }
+        ]
+    );
+    assert_eq!(told(&out, teacher).len(), 1, "an offer to the process before is not for this one");
+}
+
+#[test]
+fn a_teacher_that_stays_away_is_told_to_students_at_once() {
+    let mut house = House::new();
+    let student = house.join("1001");
+    let teacher = house.join(TEACHER);
+    house.pass(Duration::from_secs(1));
+    house.lose(teacher);
+    let out = house.pass(protocol::RESUME_GRACE);
+    let lost = ServerMessage::Leave { users: vec![id(TEACHER)], reason: LeaveReason::Lost };
+    assert_eq!(told(&out, student), [lost]);
+    let teacher = house.join(TEACHER);
+    let out = house.say(teacher, ClientMessage::Leave);
+    let left = ServerMessage::Leave { users: vec![id(TEACHER)], reason: LeaveReason::Left };
+    assert_eq!(told(&out, student), [left]);
+    assert_eq!(closed(&out), [(teacher, None)]);
+}
+
+#[test]
+fn what_is_said_to_someone_on_the_way_back_waits_in_order() {
+    let mut house = House::new();
+    let teacher = house.join(TEACHER);
+    let student = house.join("1001");
+    let gone = house.join("1002");
+    house.pass(Duration::from_secs(1));
+    house.lose(teacher);
+    house.say(student, offer_to(TEACHER));
+    house.say(gone, ClientMessage::Leave);
+    house.say(student, candidate_to(TEACHER));
+    let (teacher, out) = house.join_as(TEACHER, 'a', 1);
+    let told = told(&out, teacher);
+    assert!(matches!(&told[0], ServerMessage::Joined { users, .. } if users.len() == 2), "{told:?}");
+    assert!(matches!(&told[1], ServerMessage::Offer { user_id, .. } if *user_id == id("1001")), "{told:?}");
+    assert!(matches!(&told[2], ServerMessage::Leave { users, .. } if users[..] == [id("1002")]), "{told:?}");
+    assert!(matches!(&told[3], ServerMessage::Candidate { .. }), "{told:?}");
+}
+
+#[test]
+fn mail_is_bounded_and_its_overflow_is_the_senders_to_know() {
+    let mut house = House::new();
+    let teacher = house.join(TEACHER);
+    let student = house.join("1001");
+    house.lose(student);
+    let refused = (0..1_000).find(|_| error_code(&house.say(teacher, answer_to("1001")), teacher).is_some());
+    assert_eq!(refused, Some(64));
+    assert_eq!(error_code(&house.say(teacher, answer_to("1001")), teacher), Some(ErrorCode::TargetBusy));
+}
+
+#[test]
+fn a_second_publisher_is_refused_by_name() {
+    let mut house = House::new();
+    let teacher = house.join(TEACHER);
+    let (second, out) = house.join_as("9998", 'b', 1);
+    let [ServerMessage::Error { code, message, retry_after_ms: None, .. }] = &told(&out, second)[..] else { panic!() };
+    assert_eq!(*code, ErrorCode::PublisherExists);
+    assert!(message.contains("9999 (N-9999) teaches in room 10013"), "{message}");
+    // Once the first one is lost, it is worth waiting.
+    house.lose(teacher);
+    let (second, out) = house.join_as("9998", 'b', 1);
+    assert!(matches!(&told(&out, second)[0], ServerMessage::Error { retry_after_ms: Some(_), .. }));
+    house.pass(protocol::RESUME_GRACE);
+    house.join("9998");
+}
+
+#[test]
+fn who_may_say_what_to_whom() {
+    let mut house = House::new();
+    let (teacher, a, b) = (house.join(TEACHER), house.join("1001"), house.join("1002"));
+    let reject = |code| ClientMessage::Reject { target_uid: id("1001"), code, message: "no".into() };
+    let allowed = [
+        (a, offer_to(TEACHER), teacher),
+        (a, candidate_to(TEACHER), teacher),
+        (teacher, answer_to("1001"), a),
+        (teacher, candidate_to("1002"), b),
+        (teacher, reject(ErrorCode::NoCommonCodec), a),
+    ];
+    for (from, message, to) in allowed {
+        let out = house.say(from, message.clone());
+        assert_eq!((flat(&out).len(), told(&out, to).len()), (1, 1), "{message:?}");
+    }
+    let refused = [
+        (a, offer_to("1002"), ErrorCode::NotAllowed),
+        (a, offer_to("1001"), ErrorCode::NotAllowed),
+        (a, candidate_to("1002"), ErrorCode::NotAllowed),
+        (a, answer_to(TEACHER), ErrorCode::NotAllowed),
+        (a, reject(ErrorCode::NoCommonCodec), ErrorCode::NotAllowed),
+        (teacher, offer_to("1001"), ErrorCode::NotAllowed),
+        (teacher, answer_to(TEACHER), ErrorCode::NotAllowed),
+        (teacher, reject(ErrorCode::ServerShutdown), ErrorCode::NotAllowed),
+        (a, offer_to("7"), ErrorCode::UnknownTarget),
+        (teacher, answer_to("7"), ErrorCode::UnknownTarget),
+    ];
+    for (from, message, code) in refused {
+        let out = house.say(from, message.clone());
+        assert_eq!(error_code(&out, from), Some(code), "{message:?}");
+        assert_eq!(flat(&out).len(), 1, "only the sender hears of it");
+        assert_eq!(closed(&out), [], "and stays");
+    }
+}
+
+#[test]
+fn the_sender_is_stamped_and_a_rejection_names_who_rejects() {
+    let mut house = House::new();
+    let (teacher, student) = (house.join(TEACHER), house.join("1001"));
+    let out = house.say(student, offer_to(TEACHER));
+    assert_eq!(told(&out, teacher), [ServerMessage::Offer { user_id: id("1001"), sdp: "v=0".into() }]);
+    assert!(matches!(out[0], Output::Relay { from, .. } if from == student));
+    let no = ClientMessage::Reject { target_uid: id("1001"), code: ErrorCode::BadSdp, message: "no".into() };
+    let out = house.say(teacher, no);
+    assert!(
+        matches!(&told(&out, student)[0], ServerMessage::Error { user_id: Some(from), .. } if *from == id(TEACHER))
+    );
+}
+
+#[test]
+fn a_full_room_still_takes_its_teacher_and_who_comes_back() {
+    let mut house = House::with(Limits { max_room_users: 2, ..Limits::default() });
+    house.join("1001");
+    house.join("1002");
+    let (third, out) = house.join_as("1003", 'a', 1);
+    assert_eq!(error_code(&out, third), Some(ErrorCode::RoomFull));
+    house.join(TEACHER);
+    let (_, out) = house.join_as("1001", 'a', 2);
+    assert!(!closed(&out).iter().any(|(_, code)| *code == Some(ErrorCode::RoomFull)));
+}
+
+#[test]
+fn a_full_server_takes_no_room_and_empty_rooms_vanish() {
+    let mut house = House::with(Limits { max_rooms: 1, ..Limits::default() });
+    let student = house.join("1001");
+    let elsewhere = |n| Newcomer {
+        room: "7".parse().unwrap(),
+        user: id("1"),
+        nickname: "".into(),
+        publishes: false,
+        epoch: 0,
+        session: n,
+    };
+    let session: Session = "b".repeat(16).parse().unwrap();
+    let conn = ConnId(99);
+    let out = house.rooms.handle(house.now, Input::Join { conn, newcomer: elsewhere(session.clone()) });
+    assert_eq!(error_code(&out, conn), Some(ErrorCode::ServerFull));
+    house.say(student, ClientMessage::Leave);
+    assert_eq!(house.rooms.summaries(house.now), []);
+    let conn = ConnId(100);
+    let out = house.rooms.handle(house.now, Input::Join { conn, newcomer: elsewhere(session) });
+    assert_eq!(error_code(&out, conn), None);
+    house.lose(conn);
+    house.pass(protocol::RESUME_GRACE);
+    assert_eq!(house.rooms.summaries(house.now), []);
+    assert_eq!(house.rooms.next_tick(), None);
+    assert!(house.rooms.conns.is_empty());
+}
+
+#[test]
+fn a_summary_tells_who_teaches_and_since_when() {
+    let mut house = House::new();
+    house.join("1001");
+    house.pass(Duration::from_secs(10));
+    let teacher = house.join(TEACHER);
+    house.pass(Duration::from_secs(5));
+    let summary = &house.rooms.summaries(house.now)[0];
+    assert_eq!((summary.state, summary.watching, summary.open_s, summary.live_s), (RoomState::Live, 1, 15, Some(5)));
+    assert_eq!(summary.publisher, Some(user(TEACHER, 1)));
+    house.lose(teacher);
+    assert_eq!(house.rooms.summaries(house.now)[0].state, RoomState::Waiting);
+}
+
+#[test]
+fn presence_of_who_came_and_went_within_a_batch_ends_as_it_is() {
+    let mut house = House::new();
+    let watcher = house.join("1001");
+    house.pass(Duration::from_secs(1));
+    let brief = house.join("1002");
+    house.say(brief, ClientMessage::Leave);
+    let back = house.join("1003");
+    house.say(back, ClientMessage::Leave);
+    house.join("1003");
+    let out = house.pass(Duration::from_secs(1));
+    let told = told(&out, watcher);
+    let left = ServerMessage::Leave { users: vec![id("1002"), id("1003")], reason: LeaveReason::Left };
+    assert_eq!(told, [left, ServerMessage::Join { users: vec![user("1003", 1)] }]);
+}
+
+#[test]
+fn a_class_of_1000_joining_in_a_second_costs_a_bounded_number_of_messages() {
+    let mut house = House::new();
+    let mut sent = 0;
+    house.join(TEACHER);
+    for n in 0..1_000 {
+        let (_, out) = house.join_as(&format!("{}", 10_000 + n), 'a', 1);
+        // To the newcomer and to the teacher.
+        assert_eq!(flat(&out).len(), 2);
+        sent += 2;
+        sent += flat(&house.pass(Duration::from_millis(1))).len();
+    }
+    sent += flat(&house.pass(Duration::from_secs(1))).len();
+    // Ten batches, and one more for the rounding, to at most 1,000 each; without batches it would be 500,000.
+    assert!(sent <= 2_000 + 11 * 1_000, "{sent}");
+
+    let out = {
+        let conns: Vec<_> = house.rooms.conns.keys().copied().collect();
+        conns.into_iter().for_each(|conn| house.lose(conn));
+        house.pass(protocol::RESUME_GRACE + Duration::from_secs(1))
+    };
+    assert!(flat(&out).len() <= 3_000, "{}", flat(&out).len());
+    assert_eq!(house.rooms.summaries(house.now), []);
+}

@@ -1,0 +1,19 @@
+//! Signalling: the WebSocket server that rooms are reached through, the client that finds its way back to it, and how
+//! one learns of the other.
+//!
+//! The words are those of [`crate::protocol`], the decisions those of [`crate::room`]; here are sockets, queues and
+//! time-outs.
+
+mod client;
+mod connection;
+//mod discovery;
+mod outbox;
+mod server;
+mod session;
+mod url;
+
+pub use client::{Client, ClientConfig, QueueFull, SignalError, SignalEvent};
+//pub use discovery::{Announcement, DiscoveryError, Found, announce, discover};
+pub use server::{Limits, Server};
+pub use session::SessionToken;
+pub use url::{ServerUrl, ServerUrlError};

@@ -1,0 +1,167 @@
+//! The secret by which a restarted client gets its own place back.
+//!
+//! It is kept in a small file per server, room and user, locked for the life of the process: who is killed and started
+//! again finds it, while a second process with the same user id on the same machine does not, and is a stranger.
+
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, Read, Seek, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use rand::distr::{Alphanumeric, SampleString};
+
+use super::ServerUrl;
+use crate::id::{RoomId, UserId};
+use crate::protocol::Session;
+
+/// 32 letters and digits are 190 bits.
+const SECRET_CHARS: usize = 32;
+
+/// A session's secret, and the lock on the file where it is kept.
+///
+/// Dropping it removes the file: a process that ends well has left its place. One that is killed leaves the file.
+#[derive(Debug)]
+pub struct SessionToken {
+    session: Session,
+    kept: Option<(PathBuf, File)>,
+}
+
+impl SessionToken {
+    /// The secret of this user in this room on this server; a fresh one where none is kept, or where it is in use by
+    /// another process, or where nothing can be kept.
+    pub fn acquire(server: &ServerUrl, room: &RoomId, user: &UserId) -> Self {
+        let kept = state_dir().and_then(|dir| keep(&dir, server, room, user));
+        match kept {
+            Ok((session, path, file)) => Self { session, kept: Some((path, file)) },
+            Err(_) => Self { session: random_session(), kept: None },
+        }
+    }
+
+    /// A fresh secret that is kept nowhere.
+    pub fn fresh() -> Self {
+        Self { session: random_session(), kept: None }
+    }
+
+    /// The secret.
+    pub fn session(&self) -> &Session {
+        &self.session
+    }
+
+    /// Whether the secret outlives a kill of this process.
+    pub fn is_kept(&self) -> bool {
+        self.kept.is_some()
+    }
+}
+
+impl Drop for SessionToken {
+    fn drop(&mut self) {
+        if let Some((path, _locked)) = &self.kept {
+            // Nothing is lost if it stays.
+            _ = fs::remove_file(path);
+        }
+    }
+}
+
+/// A secret that nobody can guess.
+pub(super) fn random_session() -> Session {
+    loop {
+        // Always fits on the first try; the loop stands for an unwrap.
+        if let Ok(session) = Alphanumeric.sample_string(&mut rand::rng(), SECRET_CHARS).parse() {
+            return session;
+        }
+    }
+}
+
+fn keep(dir: &Path, server: &ServerUrl, room: &RoomId, user: &UserId) -> io::Result<(Session, PathBuf, File)> {
+    // `+` is in no id, so that no two rooms and users share a name. A host may be too long for a file name.
+    let path = dir.join(format!("session+{room}+{user}+{:016x}", fnv1a(server.authority().as_bytes())));
+    let mut options = OpenOptions::new();
+    // A link that somebody else put there is not followed.
+    options.read(true).write(true).create(true).truncate(false).mode(0o600).custom_flags(libc::O_NOFOLLOW);
+    let mut file = options.open(&path)?;
+    file.try_lock()?;
+    let mut text = String::new();
+    (&file).take(1_024).read_to_string(&mut text)?;
+    let session = match text.trim().parse() {
+        Ok(session) => session,
+        Err(_) => {
+            let session = random_session();
+            file.set_len(0)?;
+            file.rewind()?;
+            file.write_all(session.as_str().as_bytes())?;
+            session
+        }
+    };
+    Ok((session, path, file))
+}
+
+/// `$XDG_STATE_HOME/classroom`, else `~/.local/state/classroom`, else a directory of this user's own under the
+/// temporary one.
+fn state_dir() -> io::Result<PathBuf> {
+    let absolute = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    let homes = [absolute("XDG_STATE_HOME"), absolute("HOME").map(|home| home.join(".local/state"))];
+    for home in homes.into_iter().flatten() {
+        if let Ok(dir) = private_dir(home.join("classroom")) {
+            return Ok(dir);
+        }
+    }
+    let me = fs::metadata("/proc/self")?.uid();
+    private_dir(std::env::temp_dir().join(format!("classroom-{me}")))
+}
+
+/// Makes a directory that only this user can enter, or takes one that is so already.
+fn private_dir(dir: PathBuf) -> io::Result<PathBuf> {
+    DirBuilder::new().recursive(true).mode(0o700).create(&dir)?;
+    let found = fs::symlink_metadata(&dir)?;
+    let me = fs::metadata("/proc/self")?.uid();
+    if found.is_dir() && found.uid() == me && found.mode() & 0o022 == 0 {
+        Ok(dir)
+    } else {
+        Err(io::Error::new(io::ErrorKind::PermissionDenied, "others can write to it"))
+    }
+}
+
+/// The 64-bit FNV-1a hash: tells names apart, the same in every version.
+fn fnv1a(bytes: &[u8]) -> u64 {
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_is_killed_finds_the_secret_and_a_second_process_does_not() {
+        let dir = std::env::temp_dir().join(format!("classroom-test-{}", random_session().as_str()));
+        let dir = private_dir(dir).unwrap();
+        let (server, room) = (ServerUrl::new("host", 1), "10013".parse().unwrap());
+        let user: UserId = "1001".parse().unwrap();
+        let keep = |user: &UserId| keep(&dir, &server, &room, user);
+
+        let (first, path, file) = keep(&user).unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o600);
+        assert!(keep(&user).is_err(), "the lock is held, also against ourselves");
+        assert_ne!(keep(&"1002".parse().unwrap()).unwrap().0, first);
+        drop(file);
+        let (again, _, file) = keep(&user).unwrap();
+        assert_eq!(again, first);
+
+        drop(SessionToken { session: again, kept: Some((path, file)) });
+        assert_ne!(keep(&user).unwrap().0, first, "an end that is no kill frees the secret");
+        fs::remove_dir_all(dir).unwrap();
+    }
+
+    #[test]
+    fn a_file_with_something_else_in_it_is_written_anew() {
+        let dir = std::env::temp_dir().join(format!("classroom-test-{}", random_session().as_str()));
+        let dir = private_dir(dir).unwrap();
+        let (server, room, user) = (ServerUrl::new("host", 1), "1".parse().unwrap(), "2".parse().unwrap());
+        let (_, path, file) = keep(&dir, &server, &room, &user).unwrap();
+        drop(file);
+        fs::write(&path, "not a secret, and longer than one would be: ------------------").unwrap();
+        let (session, _, file) = keep(&dir, &server, &room, &user).unwrap();
+        drop(file);
+        assert_eq!(fs::read_to_string(&path).unwrap(), session.as_str());
+        fs::remove_dir_all(dir).unwrap();
+    }
+}

@@ -1,0 +1,169 @@
+//! Where a server is: what a person types, and what a client connects to.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::str::FromStr;
+
+use crate::protocol::{DEFAULT_PORT, WS_PATH};
+
+/// The address of a server: `ws://host[:port][/path]`, `http://host[:port]`, `host:port` or `host`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct ServerUrl {
+    /// A name or an address, IPv6 without brackets.
+    host: Box<str>,
+    port: u16,
+    path: Box<str>,
+}
+
+/// Why a text is no address of a server.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ServerUrlError {
+    /// A scheme that needs TLS.
+    #[error("{0}:// needs TLS, which classroom does not speak yet; use ws:// or put a TLS proxy on this machine")]
+    Tls(String),
+    /// Another scheme.
+    #[error("{0}:// is no scheme of a signalling server, use ws://HOST:PORT")]
+    Scheme(String),
+    /// No host, or one with characters that no host has.
+    #[error("{0:?} has no valid host, use ws://HOST:PORT")]
+    Host(String),
+    /// Not a port.
+    #[error("{0:?} is no port, use a number from 1 to 65535")]
+    Port(String),
+    /// A path that would not survive a request line.
+    #[error("{0:?} is no path of a URL, the server's is {WS_PATH}")]
+    Path(String),
+}
+
+impl ServerUrl {
+    /// The server at an address, IPv6 without brackets.
+    pub fn new(host: &str, port: u16) -> Self {
+        Self { host: host.into(), port, path: WS_PATH.into() }
+    }
+
+    /// The name or address, IPv6 without brackets.
+    pub fn host(&self) -> &str {
+        &self.host
+    }
+
+    /// The TCP port.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// `host:port` as in a URL, IPv6 in brackets.
+    pub fn authority(&self) -> String {
+        if self.host.contains(':') {
+            format!("[{}]:{}", self.host, self.port)
+        } else {
+            format!("{}:{}", self.host, self.port)
+        }
+    }
+
+    /// The WebSocket's URL with a query.
+    pub(super) fn with_query(&self, query: &str) -> String {
+        format!("ws://{}{}?{query}", self.authority(), self.path)
+    }
+}
+
+impl From<SocketAddr> for ServerUrl {
+    fn from(address: SocketAddr) -> Self {
+        Self::new(&address.ip().to_string(), address.port())
+    }
+}
+
+impl FromStr for ServerUrl {
+    type Err = ServerUrlError;
+
+    fn from_str(text: &str) -> Result<Self, ServerUrlError> {
+        let text = text.trim();
+        let (scheme, rest) = text.split_once("://").unwrap_or(("", text));
+        let is_ws = match scheme.to_ascii_lowercase().as_str() {
+            "ws" => true,
+            "" | "http" => false,
+            tls @ ("wss" | "https") => return Err(ServerUrlError::Tls(tls.into())),
+            other => return Err(ServerUrlError::Scheme(other.into())),
+        };
+        let rest = rest.split(['?', '#']).next().unwrap_or(rest);
+        let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+        let (host, port) = split_port(authority).ok_or_else(|| ServerUrlError::Host(text.into()))?;
+        let host_is_valid = if host.contains(':') {
+            host.parse::<std::net::Ipv6Addr>().is_ok()
+        } else {
+            !host.is_empty() && host.chars().all(|c| c.is_alphanumeric() || matches!(c, '.' | '-' | '_'))
+        };
+        if !host_is_valid {
+            return Err(ServerUrlError::Host(text.into()));
+        }
+        let port = match port {
+            None => DEFAULT_PORT,
+            Some(port) => match port.parse() {
+                Ok(0) | Err(_) => return Err(ServerUrlError::Port(port.into())),
+                Ok(port) => port,
+            },
+        };
+        if !path.chars().all(|c| c.is_ascii_graphic()) {
+            return Err(ServerUrlError::Path(path.into()));
+        }
+        // The path of a web address is that of a page which somebody copied, not that of the WebSocket.
+        let path = if is_ws && path.len() > 1 { path } else { WS_PATH };
+        Ok(Self { host: host.into(), port, path: path.into() })
+    }
+}
+
+/// `host`, `host:port`, `[v6]`, `[v6]:port` or a bare IPv6 address.
+fn split_port(authority: &str) -> Option<(&str, Option<&str>)> {
+    if let Some(rest) = authority.strip_prefix('[') {
+        let (host, after) = rest.split_once(']')?;
+        return match after {
+            "" => Some((host, None)),
+            _ => Some((host, Some(after.strip_prefix(':')?))),
+        };
+    }
+    match authority.split_once(':') {
+        Some((_, rest)) if rest.contains(':') => Some((authority, None)),
+        Some((host, port)) => Some((host, Some(port))),
+        None => Some((authority, None)),
+    }
+}
+
+impl fmt::Display for ServerUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let path = if &*self.path == WS_PATH { "" } else { &*self.path };
+        f.pad(&format!("ws://{}{path}", self.authority()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shown(text: &str) -> String {
+        text.parse::<ServerUrl>().unwrap().with_query("q")
+    }
+
+    #[test]
+    fn what_people_type_is_understood() {
+        assert_eq!(shown("10.0.0.5"), "ws://10.0.0.5:18080/ws?q");
+        assert_eq!(shown("lab-3.example.org:80"), "ws://lab-3.example.org:80/ws?q");
+        assert_eq!(shown(" WS://host:1/ "), "ws://host:1/ws?q");
+        assert_eq!(shown("ws://host/behind/proxy?x#y"), "ws://host:18080/behind/proxy?q");
+        assert_eq!(shown("http://host:18080/room/10013"), "ws://host:18080/ws?q");
+        assert_eq!(shown("[::1]:5"), "ws://[::1]:5/ws?q");
+        assert_eq!(shown("fe80::1"), "ws://[fe80::1]:18080/ws?q");
+        assert_eq!("host:1".parse::<ServerUrl>().unwrap().to_string(), "ws://host:1");
+    }
+
+    #[test]
+    fn the_rest_is_refused_with_the_cause() {
+        let refused = |text: &str| text.parse::<ServerUrl>().unwrap_err();
+        assert_eq!(refused("wss://host"), ServerUrlError::Tls("wss".into()));
+        assert_eq!(refused("rtsp://host"), ServerUrlError::Scheme("rtsp".into()));
+        assert_eq!(refused("host:99999"), ServerUrlError::Port("99999".into()));
+        assert_eq!(refused("host:0"), ServerUrlError::Port("0".into()));
+        assert_eq!(refused("ws://host/a b"), ServerUrlError::Path("/a b".into()));
+        for text in ["", "ws://", "ws://user@host", "[::1", "a b"] {
+            assert_eq!(refused(text), ServerUrlError::Host(text.into()));
+        }
+    }
+}

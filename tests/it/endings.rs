@@ -1,0 +1,185 @@
+//! How each process ends: the table of exit codes, and the sentence that goes with each.
+
+use std::time::Duration;
+
+use crate::support::{Classroom, DEADLINE, Process, is_picture};
+
+/// The last line, which must be one `error:` that contains all these words.
+#[track_caller]
+fn explains(stderr: &str, words: &[&str]) {
+    let errors: Vec<&str> = stderr.lines().filter(|line| line.starts_with("error: ")).collect();
+    let [error] = errors[..] else { panic!("not one error line: {stderr:?}") };
+    for word in words {
+        assert!(error.contains(word), "no {word:?} in {error:?}");
+    }
+}
+
+#[track_caller]
+fn ended(process: &Process, exit: i32) {
+    let events = process.events();
+    let ended = events.last().unwrap_or_else(|| panic!("no event"));
+    assert_eq!((&ended["event"], &ended["exit"]), (&"ended".into(), &exit.into()));
+}
+
+#[test]
+fn ended_well_is_0() {
+    let class = Classroom::new();
+    let mut teacher = class.teacher(&["--test", "--size", "320x180", "--for", "2s"]);
+    teacher.ends_with(0);
+    ended(&teacher, 0);
+}
+
+#[test]
+fn nothing_to_capture_is_3_and_says_what_to_do_instead() {
+    let class = Classroom::new();
+    if ["/dev/video0", "/dev/snd"].iter().any(|device| std::path::Path::new(device).exists()) {
+        println!("skipped nothing to capture: there is a camera or a sound card");
+        return;
+    }
+    let mut command = class.teach(&["--listen", "127.0.0.1:0"]);
+    // No sound server either.
+    command.env("XDG_RUNTIME_DIR", class.directory()).env("PULSE_SERVER", "unix:/nowhere");
+    let mut teacher = Process::start("teacher", command);
+    explains(&teacher.ends_with(3), &["looked for", "--file", "--test"]);
+    ended(&teacher, 3);
+}
+
+#[test]
+fn a_screen_that_is_not_there_is_3() {
+    let class = Classroom::new();
+    let mut teacher = Process::start("teacher", class.teach(&["--screen", "--listen", "127.0.0.1:0"]));
+    explains(&teacher.ends_with(3), &["classroom devices"]);
+}
+
+#[test]
+fn a_missing_plug_in_is_3_and_named_with_its_package() {
+    let class = Classroom::new();
+    let mut command = class.teach(&["--test", "--listen", "127.0.0.1:0"]);
+    // No plug-in but those of the core library.
+    command.env("GST_PLUGIN_SYSTEM_PATH_1_0", class.directory());
+    command.env("GST_REGISTRY_1_0", class.directory().join("registry.bin"));
+    let mut teacher = Process::start("teacher", command);
+    explains(&teacher.ends_with(3), &["gstreamer1.0-plugins"]);
+}
+
+#[test]
+fn a_file_that_is_not_there_is_named() {
+    let class = Classroom::new();
+    let mut teacher = Process::start("teacher", class.teach(&["--file", "/nowhere/a.mp4", "--listen", "127.0.0.1:0"]));
+    explains(&teacher.ends_with(2), &["/nowhere/a.mp4"]);
+}
+
+#[test]
+fn an_address_in_use_is_named() {
+    let class = Classroom::new();
+    let _server = class.server();
+    let listen = class.url().replace("ws://", "");
+    let mut second = Process::start("second server", class.command(&["serve", "--listen", &listen]));
+    explains(&second.ends_with(2), &[&listen]);
+}
+
+#[test]
+fn an_unreachable_server_is_4_and_named() {
+    let class = Classroom::new();
+    let mut student = class.student(1001, &[]);
+    explains(&student.ends_with(4), &[&class.url()]);
+    ended(&student, 4);
+    let url = class.url();
+    let mut rooms = Process::start("rooms", class.command(&["rooms", "--server", &url]));
+    explains(&rooms.ends_with(4), &[&url]);
+    let mut teacher = Process::start("teacher", class.teach(&["--test", "--server", &url, "--udp-port", "0"]));
+    explains(&teacher.ends_with(4), &[&url]);
+}
+
+#[test]
+fn a_second_teacher_is_refused_with_5_and_told_who_teaches() {
+    let class = Classroom::new();
+    let teacher = class.teacher(&["--test", "--size", "320x180"]);
+    let url = class.url();
+    let flags = ["--test", "--size", "320x180", "--user", "8888", "--server", &url, "--udp-port", "0"];
+    let mut second = Process::start("second teacher", class.teach(&flags));
+    explains(&second.ends_with(5), &["9999"]);
+    ended(&second, 5);
+    let mark = teacher.mark();
+    teacher.wait_since(mark, DEADLINE, "numbers of the first", |event| event["event"] == "stats");
+}
+
+#[test]
+fn a_taken_user_id_is_refused_with_5() {
+    let class = Classroom::new();
+    let _server = class.server();
+    let first = class.student(1001, &[]);
+    first.wait_for("joined", |event| event["event"] == "joined");
+    let mut second = class.student(1001, &[]);
+    explains(&second.ends_with(5), &["1001"]);
+    ended(&second, 5);
+}
+
+#[test]
+fn a_full_room_is_refused_with_5() {
+    let class = Classroom::new();
+    let _teacher = class.teacher(&["--test", "--size", "320x180", "--max-students", "1"]);
+    let first = class.student(1001, &[]);
+    first.wait_for("picture", is_picture);
+    let mut second = class.student(1002, &[]);
+    second.ends_with(5);
+    let mark = first.mark();
+    first.wait_since(mark, DEADLINE, "picture of the first", is_picture);
+}
+
+#[test]
+fn nobody_who_teaches_in_time_is_6() {
+    let class = Classroom::new();
+    let _server = class.server();
+    let mut student = class.student(1001, &["--timeout", "1s"]);
+    explains(&student.ends_with(6), &["10013", "--timeout"]);
+    ended(&student, 6);
+}
+
+#[test]
+fn a_lecture_that_does_not_come_back_is_7() {
+    let class = Classroom::new();
+    let _server = class.server();
+    let url = class.url();
+    let flags = ["--test", "--size", "320x180", "--server", &url, "--udp-port", "0"];
+    let mut teacher = Process::start("teacher", class.teach(&flags));
+    let mut student = class.student(1001, &["--retry", "1s"]);
+    student.wait_for("picture", is_picture);
+    teacher.kill();
+    explains(&student.ends_with(7), &["--retry"]);
+    ended(&student, 7);
+}
+
+#[test]
+fn an_unmet_expectation_is_8_and_says_what_it_was() {
+    let class = Classroom::new();
+    let _teacher = class.teacher(&["--test", "--size", "320x180"]);
+    let flags = ["--for", "3s", "--expect", "fps>=1000", "--expect", "height==180"];
+    let mut student = class.student(1001, &flags);
+    let stderr = student.ends_with(8);
+    explains(&stderr, &["expected fps>=1000, it was "]);
+    assert!(!stderr.contains("height"), "{stderr}");
+    ended(&student, 8);
+}
+
+#[test]
+fn a_pipeline_that_breaks_the_contract_is_refused_before_anything_connects() {
+    let class = Classroom::new();
+    let file = class.directory().join("own.gst");
+    std::fs::write(&file, "# no appsink\nvideotestsrc ! fakesink\n").unwrap();
+    let flags = ["--pipeline", file.to_str().unwrap(), "--listen", "127.0.0.1:0"];
+    let mut teacher = Process::start("teacher", class.teach(&flags));
+    explains(&teacher.ends_with(2), &["own.gst", "screen"]);
+    assert!(!teacher.events().iter().any(|event| event["event"] == "listening"));
+}
+
+#[test]
+fn a_server_ends_politely() {
+    let class = Classroom::new();
+    let mut server = class.server();
+    let student = class.student(1001, &[]);
+    student.wait_for("joined", |event| event["event"] == "joined");
+    server.interrupt();
+    assert_eq!(server.exit_code(Duration::from_secs(10)), 0);
+    ended(&server, 0);
+}

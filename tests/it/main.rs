@@ -1,0 +1,33 @@
+//! All integration tests, in one binary: linking once is most of what a test binary costs.
+//!
+//! They run the real program as a user or a script would, on ports of their own, and wait for events with a
+//! deadline; none sleeps. Where a machine lacks something (a virtual display, speech), a test says so by name and
+//! passes, except where `$CI` is set.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    unreachable_pub,
+    reason = "a test fails by panicking, and says what it skips"
+)]
+
+// What the tests stand on: the program as a process, a lecture file, a display.
+mod support;
+
+// What is typed: usage errors, help, README's commands.
+mod cli;
+
+// The arrows of the design: which folder may name which.
+mod layering;
+
+// A lecture from one terminal to many, and everything that can happen to it.
+mod lecture;
+
+// How each process ends: the table of exit codes.
+mod endings;
+
+// A real screen, taught and watched in a window.
+mod screen;
+
+// A lecture recorded into a file, and played back.
+mod recording;

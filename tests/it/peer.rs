@@ -1,0 +1,258 @@
+//! Hub and links on loopback: real ICE, DTLS and SRTP, synthetic frames.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use classroom::id::UserId;
+use classroom::peer::hub::{Hub, HubConfig, HubEvent, Refusal};
+use classroom::peer::link::{Incoming, Link, LinkConfig, LinkEvent};
+use classroom::rtp::{Codec, Frame, FrameAssembler, Track};
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+
+const DEADLINE: Duration = Duration::from_secs(20);
+
+fn user(n: usize) -> UserId {
+    n.to_string().parse().unwrap()
+}
+
+/// A source of VP8 frames of `packets` packets, and the encoder's answer to key-frame requests.
+struct Source {
+    assembler: FrameAssembler,
+    sequence_number: u16,
+    frames: u32,
+}
+
+impl Source {
+    fn new() -> Self {
+        Self { assembler: FrameAssembler::new(Track::Screen, Codec::Vp8), sequence_number: 0, frames: 0 }
+    }
+
+    fn frame(&mut self, key: bool, packets: usize) -> Frame {
+        self.frames += 1;
+        for n in 0..packets {
+            let marker = if n + 1 == packets { 0x80 } else { 0 };
+            let mut packet = vec![0x80, 96 | marker];
+            packet.extend_from_slice(&self.sequence_number.to_be_bytes());
+            packet.extend_from_slice(&(self.frames * 3000).to_be_bytes());
+            packet.extend_from_slice(&[0, 0, 0, 1]);
+            packet.extend_from_slice(&[if n == 0 { 0x10 } else { 0 }, u8::from(!key)]);
+            packet.extend_from_slice(&self.frames.to_be_bytes());
+            packet.resize(1000, n as u8);
+            self.sequence_number = self.sequence_number.wrapping_add(1);
+            if let Some(frame) = self.assembler.push(&packet, Instant::now()) {
+                return frame;
+            }
+        }
+        unreachable!()
+    }
+}
+
+/// What a student got.
+#[derive(Default)]
+struct Got {
+    packets: AtomicU64,
+    reports: AtomicU64,
+    sequence: Mutex<Vec<(u16, u32, u32)>>,
+}
+
+struct Class {
+    hub: Arc<Hub>,
+    links: Arc<Mutex<HashMap<UserId, mpsc::UnboundedSender<String>>>>,
+    refused: Arc<Mutex<Vec<(UserId, Refusal)>>>,
+    gone: Arc<Mutex<Vec<UserId>>>,
+    want_key: Arc<AtomicBool>,
+    key_requests: Arc<AtomicU64>,
+    teaching: tokio::task::JoinHandle<()>,
+}
+
+impl Class {
+    /// A hub with a source of 30 frames a second.
+    fn start(max_students: usize) -> Self {
+        let (hub, mut events) = Hub::start(HubConfig {
+            user: user(9999),
+            udp: "127.0.0.1:0".parse().unwrap(),
+            advertise: vec![],
+            stun: vec![],
+            max_students,
+            tracks: vec![(Track::Screen, Codec::Vp8)],
+        })
+        .unwrap();
+        let links: Arc<Mutex<HashMap<UserId, mpsc::UnboundedSender<String>>>> = Arc::default();
+        let refused: Arc<Mutex<Vec<(UserId, Refusal)>>> = Arc::default();
+        let gone: Arc<Mutex<Vec<UserId>>> = Arc::default();
+        let (want_key, key_requests) = (Arc::new(AtomicBool::new(true)), Arc::new(AtomicU64::new(0)));
+        let (l, r, g, w, k) = (links.clone(), refused.clone(), gone.clone(), want_key.clone(), key_requests.clone());
+        tokio::spawn(async move {
+            while let Some(event) = events.recv().await {
+                match event {
+                    HubEvent::Answer { user, sdp } => {
+                        if let Some(link) = l.lock().unwrap().get(&user) {
+                            let _ = link.send(sdp);
+                        }
+                    }
+                    HubEvent::Refused { user, why } => {
+                        l.lock().unwrap().remove(&user);
+                        r.lock().unwrap().push((user, why));
+                    }
+                    HubEvent::Gone { user, .. } => g.lock().unwrap().push(user),
+                    HubEvent::KeyFrameNeeded(_) => {
+                        k.fetch_add(1, Ordering::Relaxed);
+                        w.store(true, Ordering::Relaxed);
+                    }
+                    HubEvent::Connected(_) | HubEvent::Notice(_) => {}
+                }
+            }
+        });
+        let (input, want) = (hub.input(), want_key.clone());
+        let teaching = tokio::spawn(async move {
+            let mut source = Source::new();
+            let mut pace = tokio::time::interval(Duration::from_millis(33));
+            loop {
+                pace.tick().await;
+                let key = want.swap(false, Ordering::Relaxed);
+                input.push(source.frame(key, if key { 40 } else { 5 }));
+            }
+        });
+        Self { hub: Arc::new(hub), links, refused, gone, want_key, key_requests, teaching }
+    }
+
+    async fn join(&self, n: usize) -> Result<(Link, Arc<Got>), String> {
+        let got = Arc::new(Got::default());
+        let g = got.clone();
+        let sink = Arc::new(move |incoming: Incoming<'_>| match incoming {
+            Incoming::Rtp(_, bytes) => {
+                g.packets.fetch_add(1, Ordering::Relaxed);
+                let number = |at: usize| u32::from_be_bytes(bytes[at..at + 4].try_into().unwrap());
+                let sequence = u16::from_be_bytes([bytes[2], bytes[3]]);
+                g.sequence.lock().unwrap().push((sequence, number(4), number(14)));
+            }
+            Incoming::Rtcp(..) => {
+                g.reports.fetch_add(1, Ordering::Relaxed);
+            }
+        });
+        let config = LinkConfig { bind: vec!["127.0.0.1:0".to_owned()], ice_servers: vec![] };
+        let (link, offer, mut events) = Link::offer(config, sink).await.map_err(|e| e.to_string())?;
+        let (answers, mut answer) = mpsc::unbounded_channel();
+        self.links.lock().unwrap().insert(user(n), answers);
+        self.hub.offer(user(n), offer);
+        let Some(sdp) = timeout(DEADLINE, answer.recv()).await.map_err(|_| "no answer")? else {
+            link.close().await;
+            return Err("refused".to_owned());
+        };
+        let dump = sdp.clone();
+        let tracks = link.answer(sdp).await.map_err(|e| e.to_string())?;
+        assert_eq!(tracks.len(), 1, "{dump}");
+        let connected = async {
+            loop {
+                match events.recv().await {
+                    Some(LinkEvent::Connected) => return Ok(()),
+                    Some(LinkEvent::Candidate(candidate)) => self.hub.candidate(user(n), candidate),
+                    Some(LinkEvent::Gone) | None => return Err("gone".to_owned()),
+                    Some(LinkEvent::Disturbed) => {}
+                }
+            }
+        };
+        timeout(DEADLINE, connected).await.map_err(|_| "never connected")??;
+        Ok((link, got))
+    }
+
+    async fn end(self) {
+        self.teaching.abort();
+        let _ = self.teaching.await;
+        if let Ok(hub) = Arc::try_unwrap(self.hub) {
+            hub.close().await;
+        }
+    }
+}
+
+async fn until(what: &str, mut condition: impl FnMut() -> bool) {
+    let waited = timeout(DEADLINE, async {
+        while !condition() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    });
+    assert!(waited.await.is_ok(), "never: {what}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_student_gets_every_packet_in_order_from_a_key_frame() {
+    let class = Class::start(10);
+    let (link, got) = class.join(1001).await.unwrap();
+    until("a hundred packets", || got.packets.load(Ordering::Relaxed) > 100).await;
+    until("a sender report", || got.reports.load(Ordering::Relaxed) > 0).await;
+    let sequence = got.sequence.lock().unwrap().clone();
+    assert!(sequence.windows(2).all(|w| w[1].0 == w[0].0.wrapping_add(1)), "a gap");
+    assert!(sequence.windows(2).all(|w| w[1].1.wrapping_sub(w[0].1) < 1 << 31), "time went back");
+    let (tracks, first) = (class.key_requests.load(Ordering::Relaxed), sequence[0].2);
+    assert_eq!(first, 1, "it began with the key frame that was there, {tracks} requests");
+    link.close().await;
+    until("the student is gone", || class.gone.lock().unwrap().contains(&user(1001))).await;
+    class.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn thirty_at_once_cost_the_encoder_one_key_frame() {
+    let class = Class::start(100);
+    // An old key frame: nobody may start from it.
+    tokio::time::sleep(classroom::rtp::REPLAY_AGE).await;
+    assert!(!class.want_key.load(Ordering::Relaxed));
+    let joins = futures_util::future::join_all((0..30).map(|n| class.join(n))).await;
+    let students: Vec<_> = joins.into_iter().map(Result::unwrap).collect();
+    for (_, got) in &students {
+        until("packets", || got.packets.load(Ordering::Relaxed) > 60).await;
+    }
+    assert_eq!(class.key_requests.load(Ordering::Relaxed), 1);
+    let stats = class.hub.stats().await.unwrap();
+    assert_eq!((stats.students, stats.dropped, stats.refused), (30, 0, 0));
+    for (link, _) in students {
+        link.close().await;
+    }
+    class.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_room_refuses_and_serves_the_others() {
+    let class = Class::start(1);
+    let (link, got) = class.join(1).await.unwrap();
+    assert!(class.join(2).await.is_err());
+    assert!(matches!(class.refused.lock().unwrap()[0], (_, Refusal::Full(1))));
+    let before = got.packets.load(Ordering::Relaxed);
+    until("more packets", || got.packets.load(Ordering::Relaxed) > before + 20).await;
+    link.close().await;
+    class.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nonsense_is_refused_and_harms_nobody() {
+    let class = Class::start(10);
+    let (link, got) = class.join(1).await.unwrap();
+    class.hub.offer(user(2), "v=0".to_owned());
+    class.hub.offer(user(3), "\u{0}\u{1}".repeat(1000));
+    until("two refusals", || class.refused.lock().unwrap().len() == 2).await;
+    let attacker = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    for n in 0..2000u32 {
+        let bytes: Vec<u8> =
+            (0..(n % 200)).map(|i| (n.wrapping_mul(2_654_435_761).wrapping_add(i * 7) >> 8) as u8).collect();
+        attacker.send_to(&bytes, class.hub.udp()).unwrap();
+    }
+    let before = got.packets.load(Ordering::Relaxed);
+    until("more packets", || got.packets.load(Ordering::Relaxed) > before + 50).await;
+    link.close().await;
+    class.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_offer_replaces_the_first() {
+    let class = Class::start(10);
+    let (first, _) = class.join(1).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(400)).await;
+    let (second, got) = class.join(1).await.unwrap();
+    until("packets", || got.packets.load(Ordering::Relaxed) > 50).await;
+    assert_eq!(class.hub.stats().await.unwrap().students, 1);
+    first.close().await;
+    second.close().await;
+    class.end().await;
+}

@@ -1,0 +1,81 @@
+//! A real screen, taught and watched in a window.
+
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use crate::support::{Classroom, DEADLINE, Display, Picture, Process, has_tools, is_picture, run_tool};
+
+/// How far a watched picture may be from the one that is taught, of 255: encoding, scaling, a moved clock hand.
+const ALIKE: f64 = 12.0;
+
+/// How often the window is looked at.
+const LOOK: Duration = Duration::from_millis(200);
+
+/// Looks until it is seen; the last look otherwise fails the test.
+#[track_caller]
+fn wait_to_see(what: &str, mut look: impl FnMut() -> (bool, String)) {
+    let deadline = Instant::now() + DEADLINE;
+    loop {
+        let (seen, detail) = look();
+        if seen {
+            return;
+        }
+        assert!(Instant::now() < deadline, "not seen: {what}: {detail}");
+        std::thread::park_timeout(LOOK);
+    }
+}
+
+#[test]
+fn what_is_on_the_screen_is_seen_in_the_window() {
+    if !has_tools("a screen in a window", &["Xvfb", "xclock", "xdotool", "import", "convert", "display"]) {
+        return;
+    }
+    let class = Classroom::new();
+    let (mut school, home) = (Display::new(), Display::new());
+    // Colours that no default has, and a clock that moves.
+    let poster = class.directory().join("poster.png");
+    let (left, right) = (["-size", "640x720", "gradient:red-yellow"], ["-size", "640x720", "gradient:blue-cyan"]);
+    run_tool(Command::new("convert").args(left).args(right).arg("+append").arg(&poster));
+    run_tool(school.command("display").args(["-window", "root"]).arg(&poster));
+    school.show("xclock", &["-update", "1", "-geometry", "400x400+440+160"]);
+    wait_to_see("the poster and the clock", || {
+        let colours = school.look().colours();
+        (colours > 8, format!("{colours} colours"))
+    });
+
+    let listen = class.url().replace("ws://", "");
+    let screen = format!("--screen={}", school.name());
+    let mut teach = class.teach(&[&screen, "--no-audio", "--listen", &listen]);
+    teach.env("DISPLAY", school.name());
+    let teacher = Process::start("teacher", teach);
+    teacher.wait_for("joined", |event| event["event"] == "joined");
+
+    let mut watch = class.watch(1001, &["--sink", "window", "--fullscreen"]);
+    watch.env("DISPLAY", home.name());
+    let student = Process::start("student", watch);
+    student.wait_for("picture", is_picture);
+
+    let windows = || home.windows_of(student.pid());
+    wait_to_see("the window", || (!windows().is_empty(), "no window".into()));
+    let mut seen: Option<Picture> = None;
+    wait_to_see("the school's screen in the window", || {
+        let picture = home.look_at(&windows()[0]);
+        let distance = picture.distance(&school.look());
+        seen = Some(picture);
+        (distance < ALIKE, format!("the pictures are {distance:.1} apart"))
+    });
+    // A second hand moves, so two looks differ; a window that froze after its first picture would not.
+    wait_to_see("movement", || (Some(home.look_at(&windows()[0])) != seen, "the window stands still".into()));
+}
+
+#[test]
+fn without_a_display_the_lecture_is_counted_with_a_notice() {
+    let class = Classroom::new();
+    let _teacher = class.teacher(&["--test", "--size", "320x180"]);
+    let mut student = Process::start("student", class.watch(1001, &["--for", "2s"]));
+    student.wait_for("notice", |event| {
+        event["event"] == "notice" && event["message"].as_str().is_some_and(|text| text.contains("display"))
+    });
+    student.wait_for("picture", is_picture);
+    student.ends_with(0);
+}

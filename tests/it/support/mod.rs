@@ -1,0 +1,33 @@
+//! What the tests stand on.
+
+mod classroom;
+mod display;
+mod lecture_file;
+mod process;
+
+pub use self::classroom::{Classroom, is_picture, is_stats, user_is};
+pub use self::display::{Display, Picture};
+pub use self::lecture_file::{LECTURE_FPS, LECTURE_SECONDS, lecture_file};
+pub use self::process::{DEADLINE, Process};
+
+use std::process::{Command, Stdio};
+
+/// Whether the tools are there. If not, the test is skipped by name, or fails where `$CI` promises them.
+pub fn has_tools(test: &str, tools: &[&str]) -> bool {
+    let has = |tool: &&&str| {
+        let found = Command::new("which").arg(tool).stdout(Stdio::null()).stderr(Stdio::null()).status();
+        found.is_ok_and(|status| status.success())
+    };
+    let Some(missing) = tools.iter().find(|tool| !has(tool)) else { return true };
+    assert!(std::env::var_os("CI").is_none(), "{missing} is missing: run bin/setup --test");
+    println!("skipped {test}: {missing} is missing, bin/setup --test installs it");
+    false
+}
+
+/// Runs a tool to its end.
+#[track_caller]
+pub fn run_tool(command: &mut Command) -> Vec<u8> {
+    let output = command.stdin(Stdio::null()).output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
+    output.stdout
+}
