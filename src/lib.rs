@@ -1,4 +1,51 @@
-//! classroom
+//! One teacher, many students, one command each.
+//!
+//! `classroom teach` captures screen, camera and microphone with GStreamer, encodes each once, and answers every
+//! student's recvonly offer with a peer connection of its own; `classroom watch` opens one connection to the publisher
+//! and shows the lecture.
+//!
+//! # Map
+//!
+//! Arrows point down: a folder names only what stands below it, and folders on one line do not name each other.
+//!
+//! ```text
+//! bin/classroom.rs      argv in, one error line and an exit code out
+//! cli                   what was typed -> what it means
+//! commands              one file a verb: wiring
+//! report  exit  expect  what people and scripts are told
+//! media  peer  signal  http
+//!                       the adapters: GStreamer, webrtc, WebSocket, pages
+//! room  rtp  protocol   the core: rules, packets, the wire; no clock, no socket
+//! id                    who is meant
+//! ```
+//!
+//! # A lecture, end to end
+//!
+//! A [`media::Capture`] gives [`rtp::Frame`]s, the packets of one picture or of one block of sound. The
+//! [`peer::hub::Hub`] keeps them once per track in an [`rtp::FrameRing`]; each student has an [`rtp::Subscription`] to
+//! it, an index with a name of its own for every packet. From the ring come the live lecture, the start of a late
+//! joiner, and the answer to a NACK. A student's [`peer::link::Link`] hands packets to a [`media::Render`].
+//! [`signal`] carries offers and answers between them by the rules of [`room`], in the words of [`protocol`].
+//!
+//! # Invariants
+//!
+//! - Media never waits: every queue between capture and socket is bounded, and what does not fit is dropped for one
+//!   student up to the next key frame.
+//! - Signalling may come and go while media flows: only a student's own goodbye, or the silence of its media, ends it.
+//! - What comes from the network is parsed into types at the border, or refused with a stable code.
+
+pub mod cli;
+mod commands;
+pub mod exit;
+pub mod expect;
+pub mod http;
 pub mod id;
+pub mod media;
 pub mod peer;
+pub mod protocol;
+pub mod report;
+pub mod room;
 pub mod rtp;
+pub mod signal;
+
+pub use commands::run;

@@ -14,6 +14,13 @@ use crate::signal::{ServerUrl, ServerUrlError};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Bitrate(u32);
 
+impl Default for Bitrate {
+    /// 2.5 Mbit/s: a screen of 1280x720 at 30 pictures a second, legible.
+    fn default() -> Self {
+        Bitrate(2_500_000)
+    }
+}
+
 impl Bitrate {
     /// The least that any video encoder here makes a readable slide of.
     pub const LEAST: Bitrate = Bitrate(50_000);
@@ -220,7 +227,7 @@ mod tests {
             ("10.0.0.1", "10.0.0.1:18080"),
             ("[::]:18080", "[::]:18080"),
         ] {
-            assert_eq!(listen(text).unwrap(), address.parse().unwrap(), "{text}");
+            assert_eq!(listen(text).unwrap(), address.parse::<SocketAddr>().unwrap(), "{text}");
         }
         for text in ["", "example.org:80", "localhost:", "70000", "localhosts"] {
             assert!(listen(text).is_err(), "{text}");

@@ -126,9 +126,7 @@ impl Capture {
             Some(file) => {
                 let end = bus.clone();
                 let repeat = file.repeat.then(|| Repeat::attach(&pipeline, move || post(&end, REWIND))).flatten();
-                // The clock must not run while the file is being opened: its begin would be played in a rush.
-                file::preroll(&pipeline, file::OPEN_TIMEOUT)
-                    .map_err(|cause| MediaError::File { path: file.path.clone(), cause })?;
+                file::open(&pipeline).map_err(|cause| MediaError::File { path: file.path.clone(), cause })?;
                 repeat
             }
             None => None,
@@ -144,10 +142,9 @@ impl Capture {
         let mut capture = Self { prepared, encode_times, watcher: None };
         let watch = Watch::new(&capture.prepared, bus, repeat, events);
         let watcher = std::thread::Builder::new().name("capture-events".into()).spawn(move || watch.run());
-        capture.watcher = Some(watcher.map_err(|error| MediaError::Pipeline {
-            pipeline: "events".into(),
-            cause: error.to_string(),
-        })?);
+        capture.watcher = Some(
+            watcher.map_err(|error| MediaError::Pipeline { pipeline: "events".into(), cause: error.to_string() })?,
+        );
         Ok((capture, receiver))
     }
 
@@ -280,12 +277,7 @@ fn explain(prepared: &Prepared, message: &gst::message::Error) -> MediaError {
 }
 
 impl Watch {
-    fn new(
-        prepared: &Prepared,
-        bus: gst::Bus,
-        repeat: Option<Repeat>,
-        events: mpsc::Sender<CaptureEvent>,
-    ) -> Self {
+    fn new(prepared: &Prepared, bus: gst::Bus, repeat: Option<Repeat>, events: mpsc::Sender<CaptureEvent>) -> Self {
         Self { bus, repeat, events, about: About::new(prepared) }
     }
 
@@ -295,17 +287,21 @@ impl Watch {
                 gst::MessageView::Eos(_) => CaptureEvent::Eos,
                 gst::MessageView::Error(error) => CaptureEvent::Error(self.about.explain(error)),
                 gst::MessageView::Warning(warning) => CaptureEvent::Warning(warning.error().message().to_string()),
-                gst::MessageView::Application(own) => match own.structure().map(|structure| structure.name().as_str()) {
-                    Some(STOP) => return,
-                    Some(REWIND) => match self.repeat.as_ref().map(Repeat::rewind) {
-                        Some(Err(_)) => {
-                            self.send(CaptureEvent::Warning("this file can't be played again from its begin".into()));
-                            CaptureEvent::Eos
-                        }
+                gst::MessageView::Application(own) => {
+                    match own.structure().map(|structure| structure.name().as_str()) {
+                        Some(STOP) => return,
+                        Some(REWIND) => match self.repeat.as_ref().map(Repeat::rewind) {
+                            Some(Err(_)) => {
+                                self.send(CaptureEvent::Warning(
+                                    "this file can't be played again from its begin".into(),
+                                ));
+                                CaptureEvent::Eos
+                            }
+                            _ => continue,
+                        },
                         _ => continue,
-                    },
-                    _ => continue,
-                },
+                    }
+                }
                 _ => continue,
             };
             self.send(event);

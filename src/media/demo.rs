@@ -20,7 +20,11 @@ const LINE_SECONDS: f64 = 1.1;
 const SLIDES: [(&str, &[&str]); 4] = [
     (
         "One lecture, many students",
-        &["One teacher, one command", "Each picture is encoded once, for everybody", "Screen, camera and voice stay together"],
+        &[
+            "One teacher, one command",
+            "Each picture is encoded once, for everybody",
+            "Screen, camera and voice stay together",
+        ],
     ),
     (
         "How it travels",
@@ -28,7 +32,11 @@ const SLIDES: [(&str, &[&str]); 4] = [
     ),
     (
         "When the network is bad",
-        &["What was lost is sent again", "A slow student drops pictures, never the class", "Whoever falls out comes back without help"],
+        &[
+            "What was lost is sent again",
+            "A slow student drops pictures, never the class",
+            "Whoever falls out comes back without help",
+        ],
     ),
     (
         "Try it yourself",
@@ -157,11 +165,8 @@ impl Painter {
         let slide = (seconds / SLIDE_SECONDS) as usize;
         let (title, lines) = SLIDES[slide % SLIDES.len()];
         let shown = 1 + ((seconds % SLIDE_SECONDS) / LINE_SECONDS) as usize;
-        let body: Vec<String> = lines
-            .iter()
-            .take(shown)
-            .map(|line| format!("<span color=\"#2a7de1\">\u{2022}</span>  {line}"))
-            .collect();
+        let body: Vec<String> =
+            lines.iter().take(shown).map(|line| format!("<span color=\"#2a7de1\">\u{2022}</span>  {line}")).collect();
         let now = gst::glib::DateTime::now_local().and_then(|now| now.format("%H:%M:%S")).unwrap_or_default();
         let texts = [
             title.to_string(),

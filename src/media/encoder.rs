@@ -151,11 +151,15 @@ pub(super) fn choose(codec: Option<Codec>, video: &VideoOptions) -> Result<(Enco
     for encoder in ENCODERS.iter().filter(wanted) {
         match encoder.try_out(video) {
             Verdict::Works => {
-                let fails: Vec<&str> = tried.iter().filter(|(_, fails)| *fails).map(|(text, _): &(String, bool)| text.as_str()).collect();
-                let notice = (!fails.is_empty()).then(|| format!("encoding with {}, for {}", encoder.element, fails.join(", ")));
+                let fails: Vec<&str> =
+                    tried.iter().filter(|(_, fails)| *fails).map(|(text, _): &(String, bool)| text.as_str()).collect();
+                let notice =
+                    (!fails.is_empty()).then(|| format!("encoding with {}, for {}", encoder.element, fails.join(", ")));
                 return Ok((*encoder, notice));
             }
-            Verdict::Missing { package } => tried.push((format!("{} is not installed (package {package})", encoder.element), false)),
+            Verdict::Missing { package } => {
+                tried.push((format!("{} is not installed (package {package})", encoder.element), false))
+            }
             Verdict::Fails { cause } => tried.push((format!("{} fails ({cause})", encoder.element), true)),
         }
     }

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use gstreamer as gst;
 use gstreamer::prelude::*;
@@ -11,7 +11,7 @@ use gstreamer::prelude::*;
 use super::error::MediaError;
 
 /// How long opening a file may take: a slow network share, a large index.
-pub(super) const OPEN_TIMEOUT: Duration = Duration::from_secs(10);
+const OPEN_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What a file has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,22 +71,61 @@ pub(super) fn inspect(path: &Path) -> Result<Contents, MediaError> {
     Ok(contents)
 }
 
-/// Brings a graph to where its first buffers wait for the clock. The error is for people.
-pub(super) fn preroll(pipeline: &gst::Pipeline, timeout: Duration) -> Result<(), String> {
-    let bus = pipeline.bus().ok_or("no bus")?;
-    let timeout = gst::ClockTime::try_from(timeout).unwrap_or(gst::ClockTime::SECOND);
+/// Opens all streams of a graph that ends in sinks. The error is for people.
+fn preroll(pipeline: &gst::Pipeline, timeout: Duration) -> Result<(), String> {
     let changing = pipeline.set_state(gst::State::Paused);
-    let kinds = [gst::MessageType::AsyncDone, gst::MessageType::Error];
-    let wait = match changing {
-        Ok(gst::StateChangeSuccess::Async) => timeout,
-        Ok(_) => return Ok(()),
-        Err(_) => gst::ClockTime::ZERO,
-    };
-    match bus.timed_pop_filtered(wait, &kinds).as_ref().map(|message| message.view()) {
-        Some(gst::MessageView::AsyncDone(_)) => Ok(()),
-        Some(gst::MessageView::Error(error)) => Err(error.error().message().to_string()),
-        _ => Err(format!("it could not be opened within {} s", timeout.seconds())),
+    await_message(pipeline, changing, timeout, &|message| matches!(message.view(), gst::MessageView::AsyncDone(_)))
+}
+
+/// Brings a teaching graph to where the first buffers of its file wait for the clock, which must not run while the
+/// file is being opened: its begin would be played in a rush. The error is for people.
+pub(super) fn open(pipeline: &gst::Pipeline) -> Result<(), String> {
+    const OPENED: &str = "classroom-file-opened";
+    let bus = pipeline.bus().ok_or("no bus")?;
+    for pad in timelines(pipeline) {
+        let bus = bus.clone();
+        pad.add_probe(gst::PadProbeType::BUFFER, move |_, _| {
+            // Whoever waits is the only reader of the bus at this time.
+            let _ = bus.post(gst::message::Application::new(gst::Structure::new_empty(OPENED)));
+            gst::PadProbeReturn::Remove
+        });
     }
+    let changing = pipeline.set_state(gst::State::Paused);
+    await_message(pipeline, changing, OPEN_TIMEOUT, &|message| match message.view() {
+        gst::MessageView::Application(own) => own.structure().is_some_and(|own| own.name() == OPENED),
+        _ => false,
+    })
+}
+
+/// Waits after a change of state for a message, for an error, or until it takes too long.
+fn await_message(
+    pipeline: &gst::Pipeline,
+    changing: Result<gst::StateChangeSuccess, gst::StateChangeError>,
+    timeout: Duration,
+    is_done: &dyn Fn(&gst::MessageRef) -> bool,
+) -> Result<(), String> {
+    let bus = pipeline.bus().ok_or("no bus")?;
+    // A failed change of state has left its cause on the bus already.
+    let timeout = if changing.is_ok() { timeout } else { Duration::ZERO };
+    let deadline = Instant::now() + timeout;
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let Some(message) = bus.timed_pop(gst::ClockTime::try_from(left).unwrap_or(gst::ClockTime::ZERO)) else {
+            return Err(format!("it could not be opened within {} s", timeout.as_secs()));
+        };
+        if let gst::MessageView::Error(error) = message.view() {
+            return Err(error.error().message().to_string());
+        }
+        if is_done(&message) {
+            return Ok(());
+        }
+    }
+}
+
+/// Where the tracks of a file leave their decoders.
+fn timelines(pipeline: &gst::Pipeline) -> Vec<gst::Pad> {
+    let pad = |name: &&str| pipeline.by_name(name)?.static_pad("src");
+    ["screen-timeline", "audio-timeline"].iter().filter_map(pad).collect()
 }
 
 /// Makes one endless timeline of a file that is played again and again.
@@ -112,17 +151,15 @@ impl Repeat {
     /// Prepares a parsed graph; `on_end` is called each time all tracks have come to the end of the file.
     pub(super) fn attach(pipeline: &gst::Pipeline, on_end: impl Fn() + Send + Sync + 'static) -> Option<Self> {
         let source = pipeline.by_name("file")?;
-        let pads: Vec<gst::Pad> = ["screen-timeline", "audio-timeline"]
-            .iter()
-            .filter_map(|name| pipeline.by_name(name)?.static_pad("src"))
-            .collect();
+        let pads = timelines(pipeline);
         let zero = (gst::ClockTime::ZERO, gst::ClockTime::ZERO);
         let shared = Arc::new(Shared { tracks: pads.len(), ended: AtomicUsize::new(0), span: Mutex::new(zero) });
         let on_end = Arc::new(on_end);
         for pad in pads {
             let (shared, on_end) = (shared.clone(), on_end.clone());
             let timeline = Mutex::new(Timeline { segment: None, announced: false });
-            let kinds = gst::PadProbeType::BUFFER | gst::PadProbeType::EVENT_DOWNSTREAM | gst::PadProbeType::EVENT_FLUSH;
+            let kinds =
+                gst::PadProbeType::BUFFER | gst::PadProbeType::EVENT_DOWNSTREAM | gst::PadProbeType::EVENT_FLUSH;
             pad.add_probe(kinds, move |_, info| {
                 let Ok(mut timeline) = timeline.lock() else { return gst::PadProbeReturn::Ok };
                 timeline.pass(info, &shared, &*on_end)
@@ -141,7 +178,7 @@ impl Repeat {
     }
 }
 
-/// One track of a file that repeats.
+/// One track of a file that repeats. What it takes out is `Handled`: `Drop` frees an event twice in GStreamer 1.22.
 #[derive(Debug)]
 struct Timeline {
     segment: Option<gst::FormattedSegment<gst::ClockTime>>,
@@ -155,7 +192,7 @@ impl Timeline {
                 gst::EventView::Segment(segment) => {
                     self.segment = segment.segment().downcast_ref::<gst::ClockTime>().cloned();
                     if std::mem::replace(&mut self.announced, true) {
-                        return gst::PadProbeReturn::Drop;
+                        return gst::PadProbeReturn::Handled;
                     }
                     let plain = gst::event::Segment::new(&gst::FormattedSegment::<gst::ClockTime>::new());
                     info.data = Some(gst::PadProbeData::Event(plain));
@@ -165,16 +202,16 @@ impl Timeline {
                     if shared.ended.fetch_add(1, Ordering::SeqCst) + 1 == shared.tracks {
                         on_end();
                     }
-                    gst::PadProbeReturn::Drop
+                    gst::PadProbeReturn::Handled
                 }
-                gst::EventView::FlushStart(_) | gst::EventView::FlushStop(_) => gst::PadProbeReturn::Drop,
+                gst::EventView::FlushStart(_) | gst::EventView::FlushStop(_) => gst::PadProbeReturn::Handled,
                 _ => gst::PadProbeReturn::Ok,
             };
         }
         let Some(buffer) = info.buffer_mut() else { return gst::PadProbeReturn::Ok };
         let running = buffer.pts().zip(self.segment.as_ref()).and_then(|(pts, segment)| segment.to_running_time(pts));
         // What is before the begin of the segment would not be shown either.
-        let Some(running) = running else { return gst::PadProbeReturn::Drop };
+        let Some(running) = running else { return gst::PadProbeReturn::Handled };
         let Ok(mut span) = shared.span.lock() else { return gst::PadProbeReturn::Ok };
         let time = span.0 + running;
         let duration = buffer.duration();

@@ -86,8 +86,11 @@ pub(super) fn text(files: &[File], values: &Values) -> Result<String, MediaError
 
 /// Takes the comments out of a graph and fills its placeholders, also those in what was filled in.
 pub(super) fn fill(name: &str, text: &str, values: &Values) -> Result<String, MediaError> {
-    let mut filled: String =
-        text.lines().filter(|line| !line.trim_start().starts_with('#')).flat_map(|line| [line.trim_end(), "\n"]).collect();
+    let mut filled: String = text
+        .lines()
+        .filter(|line| !line.trim_start().starts_with('#'))
+        .flat_map(|line| [line.trim_end(), "\n"])
+        .collect();
     // A value may hold placeholders itself, such as the bitrate in an encoder; two levels exist, and a loop is a bug.
     for _ in 0..3 {
         let Some((start, end)) = placeholder(&filled, 0) else { break };
@@ -128,7 +131,8 @@ fn placeholder(text: &str, from: usize) -> Option<(usize, usize)> {
             b'\\' if in_quotes => at += 1,
             b'"' => in_quotes = !in_quotes,
             b'{' if !in_quotes => {
-                let name = bytes[at + 1..].iter().take_while(|b| b.is_ascii_lowercase() || matches!(b, b'.' | b'-')).count();
+                let name =
+                    bytes[at + 1..].iter().take_while(|b| b.is_ascii_lowercase() || matches!(b, b'.' | b'-')).count();
                 if name > 0 && bytes.get(at + 1 + name) == Some(&b'}') {
                     return Some((at, at + name + 2));
                 }
@@ -245,8 +249,10 @@ mod tests {
     #[test]
     fn comments_go_and_placeholders_are_filled_outside_of_quotes() {
         let values = Values::default().set("b.c", "1").quoted("d", "x\"{b.c} \\ y").set("e", "{b.c}2");
-        assert_eq!(fill("f", "# no {x}\na {b.c} {I420, NV12}\n  # no\n{d} {e}", &values).unwrap(), concat!(
-            "a 1 {I420, NV12}\n", r#""x\"{b.c} \\ y" 12"#, "\n"));
+        assert_eq!(
+            fill("f", "# no {x}\na {b.c} {I420, NV12}\n  # no\n{d} {e}", &values).unwrap(),
+            concat!("a 1 {I420, NV12}\n", r#""x\"{b.c} \\ y" 12"#, "\n")
+        );
         let error = fill("f", "{nope}", &values).unwrap_err().to_string();
         assert!(error.contains("{nope}") && error.contains("{b.c}"), "{error}");
     }
@@ -255,7 +261,8 @@ mod tests {
     fn a_quoted_value_can_not_add_an_element() {
         super::super::init().unwrap();
         let evil = "/tmp/a\" ! fakesink name=evil \\";
-        let text = fill("f", "filesrc name=f location={path} ! fakesink", &Values::default().quoted("path", evil)).unwrap();
+        let text =
+            fill("f", "filesrc name=f location={path} ! fakesink", &Values::default().quoted("path", evil)).unwrap();
         let pipeline = parse("f", &text).unwrap();
         assert!(pipeline.by_name("evil").is_none());
         assert_eq!(pipeline.by_name("f").unwrap().property::<String>("location"), evil);

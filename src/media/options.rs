@@ -135,7 +135,11 @@ impl FromStr for Size {
         };
         let size = parse().ok_or_else(|| format!("{text:?} is no size, write WIDTHxHEIGHT such as 1280x720"))?;
         if !Self::EDGE.contains(&size.width) || !Self::EDGE.contains(&size.height) {
-            return Err(format!("{text} is out of range, an edge has {} to {} pixels", Self::EDGE.start(), Self::EDGE.end()));
+            return Err(format!(
+                "{text} is out of range, an edge has {} to {} pixels",
+                Self::EDGE.start(),
+                Self::EDGE.end()
+            ));
         }
         // 4:2:0 pictures have half the colour samples in each direction.
         Ok(Size { width: size.width & !1, height: size.height & !1 })

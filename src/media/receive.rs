@@ -119,12 +119,13 @@ impl Received {
         if let Some(pad) = depayloader.static_pad("sink") {
             let this = self.clone();
             pad.add_probe(gst::PadProbeType::EVENT_UPSTREAM, move |_, info| {
-                let asks = info.event().and_then(|event| event.structure()).is_some_and(|s| s.name() == "GstForceKeyUnit");
+                let asks =
+                    info.event().and_then(|event| event.structure()).is_some_and(|s| s.name() == "GstForceKeyUnit");
                 if !asks {
                     return gst::PadProbeReturn::Ok;
                 }
                 this.need_key_frame();
-                gst::PadProbeReturn::Drop
+                gst::PadProbeReturn::Handled
             });
         }
         if let Some(pad) = depayloader.static_pad("src") {

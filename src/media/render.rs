@@ -117,7 +117,8 @@ impl Render {
             });
         }
         let weak = pipeline.downgrade();
-        let watcher = std::thread::Builder::new().name("render-events".into()).spawn(move || watch(&bus, &weak, &events));
+        let watcher =
+            std::thread::Builder::new().name("render-events".into()).spawn(move || watch(&bus, &weak, &events));
         render.watcher = Some(watcher.map_err(|error| failed(&error.to_string()))?);
         Ok((render, receiver))
     }
@@ -206,7 +207,9 @@ fn decoder(format: &TrackFormat) -> Result<String, MediaError> {
         Codec::H264 if gst::ElementFactory::find("avdec_h264").is_some() => {
             format!("avdec_h264 {name} max-threads=1 {ask}")
         }
-        Codec::H264 if gst::ElementFactory::find("openh264dec").is_some() => format!("h264parse ! openh264dec {name} {ask}"),
+        Codec::H264 if gst::ElementFactory::find("openh264dec").is_some() => {
+            format!("h264parse ! openh264dec {name} {ask}")
+        }
         Codec::H264 => require("avdec_h264").map(|()| String::new())?,
         Codec::Vp8 => format!("vp8dec {name} threads=1 {ask}"),
         Codec::Opus => format!("opusdec {name} use-inband-fec=true plc=true max-errors=-1"),
@@ -214,7 +217,11 @@ fn decoder(format: &TrackFormat) -> Result<String, MediaError> {
 }
 
 /// Finds the elements of a track, and measures at them.
-fn input(pipeline: &gst::Pipeline, format: TrackFormat, events: &mpsc::Sender<RenderEvent>) -> Result<Input, MediaError> {
+fn input(
+    pipeline: &gst::Pipeline,
+    format: TrackFormat,
+    events: &mpsc::Sender<RenderEvent>,
+) -> Result<Input, MediaError> {
     let track = format.track;
     let missing = |name: &str| MediaError::Contract { pipeline: "watch".into(), problem: format!("{name} is missing") };
     let find = |name: String| pipeline.by_name(&name).ok_or_else(|| missing(&name));

@@ -42,9 +42,10 @@ impl EncodeTime {
             pad.add_probe(gst::PadProbeType::BUFFER, move |pad, info| {
                 // The encoder may shift its timestamps, but never the running time.
                 let segment = pad.sticky_event::<gst::event::Segment>(0);
-                let running = info.buffer().and_then(|buffer| buffer.pts()).zip(segment).and_then(|(pts, event)| {
-                    event.segment().downcast_ref::<gst::ClockTime>()?.to_running_time(pts)
-                });
+                let running =
+                    info.buffer().and_then(|buffer| buffer.pts()).zip(segment).and_then(|(pts, event)| {
+                        event.segment().downcast_ref::<gst::ClockTime>()?.to_running_time(pts)
+                    });
                 if let (Some(running), Ok(mut measured)) = (running, measured.lock()) {
                     if enters { measured.enter(running) } else { measured.leave(running) }
                 }

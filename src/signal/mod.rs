@@ -6,14 +6,14 @@
 
 mod client;
 mod connection;
-//mod discovery;
+mod discovery;
 mod outbox;
 mod server;
 mod session;
 mod url;
 
 pub use client::{Client, ClientConfig, QueueFull, SignalError, SignalEvent};
-//pub use discovery::{Announcement, DiscoveryError, Found, announce, discover};
+pub use discovery::{Announcement, DiscoveryError, Found, announce, discover};
 pub use server::{Limits, Server};
 pub use session::SessionToken;
 pub use url::{ServerUrl, ServerUrlError};

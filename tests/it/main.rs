@@ -20,6 +20,9 @@ mod cli;
 // The arrows of the design: which folder may name which.
 mod layering;
 
+// Hub and links on loopback.
+mod peer;
+
 // A lecture from one terminal to many, and everything that can happen to it.
 mod lecture;
 

@@ -87,7 +87,13 @@ pub(super) fn choose(options: &CaptureOptions) -> Result<Chosen, MediaError> {
     chosen.notices.extend(notice);
     values = video_values(values, "screen", &encoder, &main);
     values = values
-        .set("audio.encoder", format!("opusenc bitrate={} frame-size=20 inband-fec=true packet-loss-percentage=10", options.audio_bitrate))
+        .set(
+            "audio.encoder",
+            format!(
+                "opusenc bitrate={} frame-size=20 inband-fec=true packet-loss-percentage=10",
+                options.audio_bitrate
+            ),
+        )
         .set("audio.out", out("audio", Codec::Opus));
     chosen.text = graph::text(&files, &values)?;
     Ok(chosen)
@@ -106,7 +112,10 @@ fn video_values(values: Values, track: &'static str, encoder: &Encoder, video: &
             names[0],
             format!("videoconvertscale ! video/x-raw,width=[2,{width},2],height=[2,{height},2],pixel-aspect-ratio=1/1"),
         )
-        .set(names[1], format!("video/x-raw,format=I420,width={width},height={height},framerate={fps}/1,pixel-aspect-ratio=1/1"))
+        .set(
+            names[1],
+            format!("video/x-raw,format=I420,width={width},height={height},framerate={fps}/1,pixel-aspect-ratio=1/1"),
+        )
         .set(names[2], fps)
         .set(names[3], format!("videoconvert ! {}", encoder.text(&format!("{track}-encoder"), video)))
         .set(names[4], out(track, encoder.codec))

@@ -1,0 +1,126 @@
+//! `classroom demo`: a lecture taught and watched in one process, on any machine.
+
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+
+use super::{stop, teach, watch};
+use crate::cli::{self, Bitrate, Demo, DemoLecture, Output, Signalling, Teach, Verbosity, Video, Watch};
+use crate::exit::Failure;
+use crate::id::{Nickname, RoomId, UserId};
+use crate::media::{CaptureOptions, MainSource, Sources};
+use crate::report::{EndReason, Reporter};
+use crate::signal::ServerUrl;
+
+/// The room of a demo.
+pub(super) fn room() -> RoomId {
+    id("demo")
+}
+
+fn id<T: std::str::FromStr<Err = crate::id::IdError>>(text: &str) -> T {
+    // The texts are literals of this file, and a test parses them.
+    text.parse().unwrap_or_else(|_| unreachable!("{text} is an id"))
+}
+
+/// Teaches and watches until asked to end, then tells how it was.
+pub(super) async fn run(demo: Demo, output: Output, reporter: &Reporter) -> Result<EndReason, Failure> {
+    let teacher: UserId = id("9999");
+    let defaults = CaptureOptions::default();
+    let main = match demo.lecture {
+        DemoLecture::BuiltIn => MainSource::Demo,
+        DemoLecture::File { path, looped } => MainSource::File { path, repeat: looped },
+    };
+    let options = CaptureOptions { sources: Sources::only(main), ..defaults };
+    let taught = Teach {
+        room: room(),
+        nickname: Nickname::from("demo"),
+        user: teacher,
+        signalling: Signalling::Embedded { listen: (Ipv4Addr::UNSPECIFIED, 0).into() },
+        // What is taught is in the options.
+        sources: cli::Sources::Auto,
+        audio: true,
+        video: Video { codec: None, size: None, fps: options.screen.fps, bitrate: Bitrate::default() },
+        udp_port: 0,
+        advertise: Vec::new(),
+        stun: Vec::new(),
+        max_students: None,
+        length: None,
+    };
+    // The status line is the student's; of the teacher only what needs attention is heard, or all of it by a script.
+    let aside = match output {
+        Output::Json => reporter.clone(),
+        Output::Human => Reporter::new(output, Verbosity::Quiet, Some(room())),
+    };
+    let (ready, server) = oneshot::channel();
+    let (end, ended) = oneshot::channel::<()>();
+    let ends = async move {
+        let _ = ended.await;
+        EndReason::Interrupted
+    };
+    let mut teaching = tokio::spawn(async move { teach::run_with(taught, options, &aside, ends, Some(ready)).await });
+    let mut stopped = std::pin::pin!(stop(demo.length));
+    let server: ServerUrl = tokio::select! {
+        Ok(server) = server => server,
+        // It ended before it began, so it failed.
+        early = &mut teaching => return early.map_err(Failure::internal)?,
+        reason = &mut stopped => return Ok(reason),
+    };
+    reporter.notice(format!("teaching on this computer, rooms at http://{}/", server.authority()));
+    reporter.notice(format!(
+        "one more student: classroom watch --room {} --user 1002 --server {}",
+        room(),
+        server.authority()
+    ));
+    let watched = Watch {
+        room: room(),
+        user: id("1001"),
+        nickname: Nickname::from("student"),
+        server: Some(server),
+        sink: demo.sink,
+        latency: Duration::from_millis(80),
+        length: None,
+        timeout: None,
+        retry: None,
+        expect: Vec::new(),
+        stun: Vec::new(),
+        turn: Vec::new(),
+    };
+    let watched = watch::run(watched, reporter, stopped).await;
+    let _ = end.send(());
+    let taught = teaching.await.map_err(Failure::internal)?;
+    let watched = watched?;
+    taught?;
+    reporter.finish();
+    if !reporter.is_json() {
+        reporter.result(&summary(&watched.run));
+    }
+    Ok(watched.reason)
+}
+
+/// How the lecture was, in one line.
+fn summary(run: &crate::expect::Run) -> String {
+    let Some(first) = run.first_frame else { return "no picture came".to_owned() };
+    let seconds = run.live.as_secs_f64().max(0.001);
+    let (width, height) = run.size.unwrap_or_default();
+    format!(
+        "watched {seconds:.1} s: {} pictures of {width}x{height}, {:.1} a second, {:.1} Mbit/s, the first after {} ms, {} packets lost, {} freezes",
+        run.frames,
+        run.frames as f64 / seconds,
+        run.bytes as f64 * 8.0 / 1e6 / seconds,
+        first.as_millis(),
+        run.lost,
+        run.freezes
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn its_ids_are_ids() {
+        let (_, _): (UserId, UserId) = (id("9999"), id("1001"));
+        assert_eq!(room().as_str(), "demo");
+    }
+}

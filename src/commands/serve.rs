@@ -1,0 +1,76 @@
+//! `classroom serve`: the signalling server alone. Also what a teacher runs inside of itself.
+
+use std::future::Future;
+
+use axum::routing::any;
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+use super::{listen, reachable_host};
+use crate::cli::Serve;
+use crate::exit::Failure;
+use crate::report::{EndReason, Event, Reporter};
+use crate::signal::Server;
+use crate::{http, protocol, signal};
+
+/// Serves until `stop`.
+pub(super) async fn run(
+    serve: Serve,
+    reporter: &Reporter,
+    stop: impl Future<Output = EndReason>,
+) -> Result<EndReason, Failure> {
+    let listener = listen(serve.listen).await?;
+    let served = Served::start(listener)?;
+    let (ws, page) = served.urls();
+    reporter.event(&Event::Listening { ws: Some(ws), page: Some(page), udp: None });
+    let reason = stop.await;
+    served.shutdown().await;
+    Ok(reason)
+}
+
+/// A running server: signalling and pages on one port.
+pub(super) struct Served {
+    server: Server,
+    address: std::net::SocketAddr,
+    end: oneshot::Sender<()>,
+    task: JoinHandle<()>,
+}
+
+impl Served {
+    pub(super) fn start(listener: TcpListener) -> Result<Self, Failure> {
+        let address = listener.local_addr().map_err(Failure::internal)?;
+        let server = Server::new(signal::Limits::default());
+        let (rooms, sockets) = (server.clone(), server.clone());
+        let app = http::router(move || rooms.rooms()).route(
+            protocol::WS_PATH,
+            any(move |request: axum::extract::Request| {
+                let sockets = sockets.clone();
+                async move { sockets.upgrade(request) }
+            }),
+        );
+        let (end, ended) = oneshot::channel::<()>();
+        let task = tokio::spawn(http::serve(listener, app, http::Limits::default(), async {
+            let _ = ended.await;
+        }));
+        Ok(Self { server, address, end, task })
+    }
+
+    /// Where it is bound.
+    pub(super) fn address(&self) -> std::net::SocketAddr {
+        self.address
+    }
+
+    /// The WebSocket's URL and the page's, as others on the network would type them.
+    pub(super) fn urls(&self) -> (String, String) {
+        let host = std::net::SocketAddr::new(reachable_host(self.address.ip()), self.address.port());
+        (format!("ws://{host}{}", protocol::WS_PATH), format!("http://{host}/"))
+    }
+
+    /// Tells everybody, closes everything; the port is free when this returns.
+    pub(super) async fn shutdown(self) {
+        self.server.shutdown().await;
+        let _ = self.end.send(());
+        let _ = self.task.await;
+    }
+}

@@ -1,0 +1,429 @@
+//! `classroom watch`: joins signalling, one link and a render, and finds its way back to the lecture by itself.
+
+mod course;
+mod meter;
+mod screen;
+
+use std::future::Future;
+use std::path::Path;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::time::{Instant, MissedTickBehavior};
+
+use self::course::{Course, Step};
+use self::meter::Meter;
+use self::screen::Screen;
+use super::teach::candidate_init;
+use super::{blocking, find_server, media_failure, or_never, signal_failure};
+use crate::cli::{Sink, Watch};
+use crate::exit::Failure;
+use crate::expect::{self, Run};
+use crate::id::UserId;
+use crate::media::{self, Render, RenderEvent, RenderOptions, TrackFormat};
+use crate::peer::link::{IceServer, Incoming, Link, LinkConfig, LinkEvent};
+use crate::protocol::{ClientMessage, ErrorCode, IceCandidate, LeaveReason, ServerMessage, User};
+use crate::report::{EndReason, Event, Reporter};
+use crate::rtp::Track;
+use crate::signal::{Client, ClientConfig, ServerUrl, SessionToken, SignalEvent};
+
+/// How long the server may take to answer at first: a lab script wants to know soon.
+const SERVER_WITHIN: Duration = Duration::from_secs(3);
+
+/// How a run of `watch` went.
+#[derive(Debug)]
+pub(super) struct Watched {
+    /// Why it ended.
+    pub(super) reason: EndReason,
+    /// What was seen.
+    pub(super) run: Run,
+}
+
+/// Watches until `stop`, the end of the lecture, or the window is closed; then checks the expectations.
+pub(super) async fn run(
+    watch: Watch,
+    reporter: &Reporter,
+    stop: impl Future<Output = EndReason>,
+) -> Result<Watched, Failure> {
+    let begun = Instant::now();
+    let mut stop = std::pin::pin!(stop);
+    let sink = sink(&watch.sink, reporter)?;
+    reporter.status("looking for the server");
+    let server = tokio::select! {
+        server = find_server(watch.server.clone(), Some(&watch.room), reporter) => server,
+        reason = &mut stop => return Ok(Watched { reason, run: Run::default() }),
+    };
+    let token = SessionToken::acquire(&server, &watch.room, &watch.user);
+    let joining = Client::connect(ClientConfig {
+        server: server.clone(),
+        room: watch.room.clone(),
+        user: watch.user.clone(),
+        nickname: watch.nickname.clone(),
+        publishes: false,
+        session: token.session().clone(),
+        epoch: rand::random(),
+        initial_deadline: SERVER_WITHIN,
+    });
+    let (client, signals) = tokio::select! {
+        joined = joining => joined.map_err(signal_failure)?,
+        reason = &mut stop => return Ok(Watched { reason, run: Run::default() }),
+    };
+    reporter.event(&Event::Joined { user: watch.user.clone(), server: server.to_string() });
+    reporter.status("waiting for a teacher");
+    let mut student = Student {
+        watch: &watch,
+        reporter,
+        server,
+        client,
+        sink,
+        link: None,
+        screen: Arc::default(),
+        formats: Vec::new(),
+        meter: Meter::new(begun),
+        course: Course::new(begun, watch.timeout, watch.retry),
+        files: 0,
+    };
+    let ended = student.run(signals, stop).await;
+    let run = student.finish().await;
+    drop(token);
+    let reason = ended?;
+    let unmet = expect::unmet(&watch.expect, &run);
+    if unmet.is_empty() { Ok(Watched { reason, run }) } else { Err(Failure::expectation_unmet(&unmet)) }
+}
+
+/// Where the lecture goes, after a look at what is there.
+fn sink(sink: &Sink, reporter: &Reporter) -> Result<media::Sink, Failure> {
+    let is_set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+    let has_display = is_set("DISPLAY") || is_set("WAYLAND_DISPLAY");
+    Ok(match sink {
+        Sink::Window { fullscreen } => media::Sink::Window { fullscreen: *fullscreen },
+        Sink::Auto { fullscreen } if has_display => media::Sink::Window { fullscreen: *fullscreen },
+        Sink::Auto { .. } => {
+            reporter.notice("there is no display here ($DISPLAY, $WAYLAND_DISPLAY): decoding without a window");
+            media::Sink::Null
+        }
+        Sink::Null => media::Sink::Null,
+        Sink::File(path) => {
+            is_writable(path)?;
+            media::Sink::File(path.clone())
+        }
+    })
+}
+
+fn is_writable(path: &Path) -> Result<(), Failure> {
+    let opened = std::fs::OpenOptions::new().append(true).create(true).open(path);
+    opened
+        .map(drop)
+        .map_err(|e| Failure::usage(anyhow::anyhow!("can't write {}: {e}; choose another --sink", path.display())))
+}
+
+/// A link to the publisher, from its offer on.
+struct Attempt {
+    link: Link,
+    events: mpsc::Receiver<LinkEvent>,
+    publisher: UserId,
+    answered: bool,
+}
+
+struct Student<'a> {
+    watch: &'a Watch,
+    reporter: &'a Reporter,
+    server: ServerUrl,
+    client: Client,
+    sink: media::Sink,
+    link: Option<Attempt>,
+    screen: Arc<Screen>,
+    formats: Vec<TrackFormat>,
+    meter: Meter,
+    course: Course,
+    files: u32,
+}
+
+impl Student<'_> {
+    async fn run(
+        &mut self,
+        signals: mpsc::Receiver<SignalEvent>,
+        mut stop: Pin<&mut impl Future<Output = EndReason>>,
+    ) -> Result<EndReason, Failure> {
+        let mut second = tokio::time::interval(Duration::from_secs(1));
+        second.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        second.tick().await;
+        let mut signals = Some(signals);
+        let mut rendered: Option<mpsc::Receiver<RenderEvent>> = None;
+        loop {
+            let due = self.course.due();
+            tokio::select! {
+                reason = &mut stop => return Ok(reason),
+                event = or_never(signals.as_mut().map(mpsc::Receiver::recv)) => match event {
+                    Some(SignalEvent::Ended(error)) => return Err(signal_failure(error)),
+                    Some(event) => {
+                        if let Some(reason) = self.on_signal(event, &mut rendered).await? {
+                            return Ok(reason);
+                        }
+                    }
+                    None => signals = None,
+                },
+                event = or_never(self.link.as_mut().map(|attempt| attempt.events.recv())) => self.on_link(event).await,
+                event = or_never(rendered.as_mut().map(mpsc::Receiver::recv)) => match event {
+                    Some(RenderEvent::WindowClosed) => return Ok(EndReason::WindowClosed),
+                    Some(RenderEvent::Error(error)) => return Err(media_failure(error)),
+                    Some(event) => self.on_render(event).await,
+                    None => rendered = None,
+                },
+                () = or_never(due.map(tokio::time::sleep_until)) => {
+                    match self.course.step(Instant::now()) {
+                        Step::Nothing => {}
+                        Step::Connect => self.connect().await?,
+                        Step::Explain(why) => self.reporter.warn(why),
+                        Step::NobodyTaught(waited) => return Err(Failure::nobody_taught(anyhow::anyhow!(
+                            "nobody taught in room {} at {} within {} s (--timeout); is the room right? `classroom rooms` lists them",
+                            self.watch.room, self.server.authority(), waited.as_secs_f32()
+                        ))),
+                        Step::MediaLost(waited) => return Err(Failure::media_lost(anyhow::anyhow!(
+                            "the lecture in room {} broke off and did not come back within {} s (--retry)",
+                            self.watch.room, waited.as_secs_f32()
+                        ))),
+                    }
+                }
+                _ = second.tick() => {
+                    self.tell();
+                }
+            }
+        }
+    }
+
+    async fn on_signal(
+        &mut self,
+        event: SignalEvent,
+        rendered: &mut Option<mpsc::Receiver<RenderEvent>>,
+    ) -> Result<Option<EndReason>, Failure> {
+        match event {
+            SignalEvent::Joined { users, .. } => self.look_for_publisher(&users),
+            SignalEvent::Lost { reason } => {
+                self.reporter.warn(format!("the signalling server is gone ({reason}), trying to get back"));
+            }
+            SignalEvent::Message(message) => return self.on_message(message, rendered).await,
+            SignalEvent::Ended(_) => {}
+        }
+        Ok(None)
+    }
+
+    async fn on_message(
+        &mut self,
+        message: ServerMessage,
+        rendered: &mut Option<mpsc::Receiver<RenderEvent>>,
+    ) -> Result<Option<EndReason>, Failure> {
+        match message {
+            ServerMessage::Join { users } => self.look_for_publisher(&users),
+            ServerMessage::Leave { users, reason } => {
+                let teacher = self.course.publisher().filter(|teacher| users.contains(teacher)).cloned();
+                if teacher.is_some() {
+                    self.course.publisher_left(Instant::now());
+                    match reason {
+                        LeaveReason::Left => return Ok(Some(EndReason::LectureOver)),
+                        LeaveReason::Lost => self.reporter.event(&Event::Publisher { user: None }),
+                        LeaveReason::Replaced => {}
+                    }
+                }
+            }
+            ServerMessage::Answer { user_id, sdp } => {
+                if let Some(attempt) = self.link.as_mut().filter(|a| a.publisher == user_id && !a.answered) {
+                    attempt.answered = true;
+                    match attempt.link.answer(sdp).await {
+                        Ok(tracks) => *rendered = self.start_render(tracks).await?.or(rendered.take()),
+                        Err(error) => {
+                            self.reporter.detail(format!("the answer can't be used: {error}"));
+                            self.course.failed(Instant::now());
+                        }
+                    }
+                }
+            }
+            ServerMessage::Candidate { user_id, candidate } => {
+                if let Some(attempt) = self.link.as_ref().filter(|attempt| attempt.publisher == user_id) {
+                    attempt.link.candidate(candidate_init(candidate)).await;
+                }
+            }
+            ServerMessage::Error { code, message, user_id, .. } => {
+                if user_id.is_some() && code.is_final() {
+                    return Err(Failure::refused(anyhow::anyhow!("refused by the teacher: {message}")));
+                }
+                if code != ErrorCode::UnknownTarget {
+                    self.reporter.detail(format!("the server says: {message}"));
+                }
+                self.course.failed(Instant::now());
+            }
+            ServerMessage::Joined { .. } | ServerMessage::RoomUserList { .. } | ServerMessage::Offer { .. } => {}
+        }
+        Ok(None)
+    }
+
+    fn look_for_publisher(&mut self, users: &[User]) {
+        let Some(teacher) = users.iter().find(|user| user.publishes) else { return };
+        if self.course.publisher_is(teacher.user_id.clone(), teacher.epoch, Instant::now()) {
+            self.reporter.event(&Event::Publisher { user: Some(teacher.user_id.clone()) });
+        }
+    }
+
+    /// Offers a new connection to the publisher, in place of the one before.
+    async fn connect(&mut self) -> Result<(), Failure> {
+        let Some(publisher) = self.course.publisher().cloned() else { return Ok(()) };
+        if let Some(before) = self.link.take() {
+            before.link.close().await;
+        }
+        let (screen, bytes) = (Arc::clone(&self.screen), self.meter.bytes());
+        let sink = Arc::new(move |incoming: Incoming<'_>| {
+            if let Incoming::Rtp(track, packet) = incoming {
+                bytes.count(track, packet.len());
+            }
+            screen.push(incoming);
+        });
+        let offered = Link::offer(LinkConfig { bind: self.bind(), ice_servers: ice_servers(self.watch) }, sink).await;
+        let (link, sdp, events) = offered.map_err(|error| {
+            Failure::internal(anyhow::anyhow!(
+                "no connection can be set up here: {error}; is UDP allowed, are --stun and --turn right?"
+            ))
+        })?;
+        if self.client.send(ClientMessage::Offer { target_uid: publisher.clone(), sdp }).is_err() {
+            self.course.failed(Instant::now());
+        }
+        self.link = Some(Attempt { link, events, publisher, answered: false });
+        Ok(())
+    }
+
+    /// One socket for each interface; and one on loopback where the server is on this machine, whose other addresses
+    /// may not even exist.
+    fn bind(&self) -> Vec<String> {
+        let host = self.server.host();
+        let is_loopback = host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback());
+        let everywhere = "0.0.0.0:0".to_owned();
+        if is_loopback { vec!["127.0.0.1:0".to_owned(), everywhere] } else { vec![everywhere] }
+    }
+
+    /// Starts the render that fits the answer, unless the one that runs does.
+    async fn start_render(
+        &mut self,
+        tracks: Vec<(Track, crate::rtp::Codec, u8)>,
+    ) -> Result<Option<mpsc::Receiver<RenderEvent>>, Failure> {
+        let formats: Vec<TrackFormat> =
+            tracks.into_iter().map(|(track, codec, payload_type)| TrackFormat { track, codec, payload_type }).collect();
+        if formats.is_empty() {
+            self.reporter.warn("the teacher sends nothing that can be received here");
+        }
+        let runs = self.screen.with(|_| ()).is_some();
+        if runs && formats == self.formats {
+            return Ok(None);
+        }
+        if runs {
+            self.stop_render().await;
+        }
+        let sink = match &self.sink {
+            media::Sink::File(path) if self.files > 0 => media::Sink::File(numbered(path, self.files)),
+            sink => sink.clone(),
+        };
+        self.files += 1;
+        let options = RenderOptions {
+            sink,
+            latency: self.watch.latency,
+            tracks: formats.clone(),
+            sound: true,
+            title: format!("classroom {}", self.watch.room),
+        };
+        let (render, events) = blocking(move || Render::start(options)).await?.map_err(media_failure)?;
+        self.meter.begin(&formats);
+        self.formats = formats;
+        self.screen.show(render);
+        Ok(Some(events))
+    }
+
+    async fn stop_render(&mut self) {
+        if let Some(render) = self.screen.take() {
+            self.meter.end(&render);
+            let _ = blocking(move || render.finish()).await;
+        }
+    }
+
+    async fn on_link(&mut self, event: Option<LinkEvent>) {
+        match event {
+            Some(LinkEvent::Candidate(candidate)) => {
+                let Some(attempt) = &self.link else { return };
+                let candidate = IceCandidate {
+                    candidate: candidate.candidate,
+                    sdp_mid: candidate.sdp_mid,
+                    sdp_m_line_index: candidate.sdp_mline_index,
+                    username_fragment: candidate.username_fragment,
+                };
+                let _ = self.client.send(ClientMessage::Candidate { target_uid: attempt.publisher.clone(), candidate });
+            }
+            Some(LinkEvent::Connected) => self.course.connected(Instant::now()),
+            Some(LinkEvent::Disturbed) => {
+                self.reporter.warn("nothing was heard of the teacher for some seconds, waiting for it to come back");
+            }
+            Some(LinkEvent::Gone) | None => {
+                if let Some(attempt) = self.link.take() {
+                    self.reporter.detail("the connection to the teacher is gone");
+                    attempt.link.close().await;
+                }
+                self.course.failed(Instant::now());
+            }
+        }
+    }
+
+    async fn on_render(&mut self, event: RenderEvent) {
+        match event {
+            RenderEvent::FirstFrame { track } => {
+                let after = self.meter.first_frame(track);
+                self.reporter.event(&Event::FirstFrame { track, after_ms: after.as_secs_f64() * 1000.0 });
+                self.course.media(Instant::now());
+            }
+            RenderEvent::KeyFrameNeeded(track) => {
+                if let Some(attempt) = &self.link {
+                    attempt.link.request_key_frame(track).await;
+                }
+            }
+            RenderEvent::Warning(sentence) => self.reporter.warn(sentence),
+            RenderEvent::WindowClosed | RenderEvent::Error(_) => {}
+        }
+    }
+
+    fn tell(&mut self) {
+        let link = self.link.as_ref().map(|attempt| attempt.link.stats()).unwrap_or_default();
+        let Some(numbers) = self.screen.with(|render| self.meter.step(render, link)) else { return };
+        let mut moved = false;
+        for numbers in numbers {
+            moved |= numbers.fps > 0.0;
+            self.reporter.event(&Event::WatchStats(numbers));
+        }
+        if moved {
+            self.course.media(Instant::now());
+        }
+    }
+
+    /// Leaves politely, and gives what was seen.
+    async fn finish(mut self) -> Run {
+        if let Some(attempt) = self.link.take() {
+            attempt.link.close().await;
+        }
+        self.stop_render().await;
+        self.client.leave().await;
+        self.meter.run()
+    }
+}
+
+fn ice_servers(watch: &Watch) -> Vec<IceServer> {
+    let stun = watch.stun.iter().map(|server| IceServer { url: server.url(), ..IceServer::default() });
+    let turn = watch.turn.iter().map(|server| IceServer {
+        url: server.url(),
+        username: server.user.clone(),
+        credential: server.password.clone(),
+    });
+    stun.chain(turn).collect()
+}
+
+/// A recording that was begun again, because the lecture came back in another form: `out.mkv`, `out-2.mkv`.
+fn numbered(path: &Path, before: u32) -> std::path::PathBuf {
+    let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+    let extension = path.extension().map(|e| format!(".{}", e.to_string_lossy())).unwrap_or_default();
+    path.with_file_name(format!("{stem}-{}{extension}", before + 1))
+}

@@ -1,0 +1,80 @@
+//! Where packets go: into the render, or into a queue while the render is still being built.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use crate::media::Render;
+use crate::peer::link::Incoming;
+use crate::rtp::Track;
+
+/// Packets that may come before the render runs. A start from the publisher's ring is some 500 packets, and building
+/// the graph takes some ten milliseconds; the first of them carry the key frame, so they must not be lost.
+const MOST_EARLY: usize = 2048;
+
+#[derive(Debug)]
+enum Stage {
+    Early(Vec<(Track, Kind, Vec<u8>)>),
+    Running(Render),
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Kind {
+    Rtp,
+    Rtcp,
+}
+
+/// The render of a student, and what waits for it.
+#[derive(Debug)]
+pub(super) struct Screen(Mutex<Stage>);
+
+impl Default for Screen {
+    fn default() -> Self {
+        Self(Mutex::new(Stage::Early(Vec::new())))
+    }
+}
+
+impl Screen {
+    /// Takes a packet. Never blocks for long: nobody holds the lock while a graph is built or torn down.
+    pub(super) fn push(&self, incoming: Incoming<'_>) {
+        match (&mut *self.lock(), incoming) {
+            (Stage::Running(render), Incoming::Rtp(track, packet)) => render.push_rtp(track, packet),
+            (Stage::Running(render), Incoming::Rtcp(track, packet)) => render.push_rtcp(track, packet),
+            (Stage::Early(early), _) if early.len() >= MOST_EARLY => {}
+            (Stage::Early(early), Incoming::Rtp(track, packet)) => early.push((track, Kind::Rtp, packet.to_vec())),
+            (Stage::Early(early), Incoming::Rtcp(track, packet)) => early.push((track, Kind::Rtcp, packet.to_vec())),
+        }
+    }
+
+    /// The render runs: it gets what has waited.
+    pub(super) fn show(&self, render: Render) {
+        let mut stage = self.lock();
+        if let Stage::Early(early) = &mut *stage {
+            for (track, kind, packet) in early.drain(..) {
+                match kind {
+                    Kind::Rtp => render.push_rtp(track, &packet),
+                    Kind::Rtcp => render.push_rtcp(track, &packet),
+                }
+            }
+        }
+        *stage = Stage::Running(render);
+    }
+
+    /// Takes the render out, to be finished by the caller.
+    pub(super) fn take(&self) -> Option<Render> {
+        match std::mem::replace(&mut *self.lock(), Stage::Early(Vec::new())) {
+            Stage::Running(render) => Some(render),
+            Stage::Early(_) => None,
+        }
+    }
+
+    /// Looks at the render, where one runs.
+    pub(super) fn with<T>(&self, look: impl FnOnce(&Render) -> T) -> Option<T> {
+        match &*self.lock() {
+            Stage::Running(render) => Some(look(render)),
+            Stage::Early(_) => None,
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Stage> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

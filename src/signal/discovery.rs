@@ -1,0 +1,219 @@
+//! Finding a server in the local network by DNS-SD over multicast DNS (RFC 6762, 6763).
+//!
+//! Service type `_classroom._tcp.local.`, with `room=` and `teacher=` in its TXT record. Where there is no multicast,
+//! an announcement reaches nobody and a search finds nothing; neither is a reason to stop.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use mdns_sd::{Receiver, ResolvedService, ServiceDaemon, ServiceEvent, ServiceInfo, TryRecvError};
+use rand::distr::{Alphanumeric, SampleString};
+use tokio::time::{Instant, sleep};
+
+use super::ServerUrl;
+use crate::id::{Nickname, RoomId};
+
+const SERVICE_TYPE: &str = "_classroom._tcp.local.";
+
+/// How long the goodbye of an announcement may take.
+const STOP_TIMEOUT: Duration = Duration::from_millis(500);
+
+/// How often the library is asked for news: not felt by a person who waits for an answer from the network.
+const POLL_INTERVAL: Duration = Duration::from_millis(10);
+
+/// How many characters of a room's id are in the name of its service: with the rest, a DNS label of at most 63 bytes.
+const ROOM_CHARS_IN_NAME: usize = 40;
+
+/// Multicast DNS can't be used here; the command goes on without.
+#[derive(Debug, thiserror::Error)]
+#[error("no discovery in this network: {0}")]
+pub struct DiscoveryError(#[from] mdns_sd::Error);
+
+/// A server that was found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Found {
+    /// The room that is taught there.
+    pub room: RoomId,
+    /// Where it is.
+    pub url: ServerUrl,
+    /// Who teaches, possibly empty.
+    pub nickname: Nickname,
+}
+
+/// The network is told of a server while this lives.
+pub struct Announcement {
+    daemon: ServiceDaemon,
+    name: String,
+}
+
+/// Announces that `room` is taught by `nickname` on TCP `port` of every address of this machine.
+pub fn announce(room: &RoomId, port: u16, nickname: &Nickname) -> Result<Announcement, DiscoveryError> {
+    // A machine may teach in two rooms, and two machines in rooms with the same id: names are made unique.
+    let unique = Alphanumeric.sample_string(&mut rand::rng(), 8).to_lowercase();
+    let short: String = room.as_str().chars().take(ROOM_CHARS_IN_NAME).collect();
+    let properties = [("room", room.as_str()), ("teacher", nickname.as_str())];
+    let service = ServiceInfo::new(
+        SERVICE_TYPE,
+        &format!("room {short} {unique}"),
+        &format!("classroom-{unique}.local."),
+        (),
+        port,
+        &properties[..],
+    )?
+    .enable_addr_auto();
+    let name = service.get_fullname().to_owned();
+    let announcement = Announcement { daemon: ServiceDaemon::new()?, name };
+    announcement.daemon.register(service)?;
+    Ok(announcement)
+}
+
+impl std::fmt::Debug for Announcement {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Announcement({})", self.name)
+    }
+}
+
+impl Announcement {
+    /// Tells the network that the server ends; waits half a second at most.
+    pub async fn stop(self) {
+        if let Ok(done) = self.daemon.unregister(&self.name) {
+            _ = next(&done, Instant::now() + STOP_TIMEOUT).await;
+        }
+    }
+}
+
+impl Drop for Announcement {
+    fn drop(&mut self) {
+        // Both are only queued, in this order. After `stop` the first one finds nothing to do.
+        _ = self.daemon.unregister(&self.name);
+        _ = self.daemon.shutdown();
+    }
+}
+
+/// Searches for servers. With a room it returns as soon as that is found, else everything that answers in `time`.
+pub async fn discover(room: Option<&RoomId>, time: Duration) -> Result<Vec<Found>, DiscoveryError> {
+    let deadline = Instant::now() + time;
+    let searching = Searching(ServiceDaemon::new()?);
+    let events = searching.0.browse(SERVICE_TYPE)?;
+    let own = own_networks();
+    let mut found: Vec<Found> = Vec::new();
+    while let Some(event) = next(&events, deadline).await {
+        let ServiceEvent::ServiceResolved(service) = event else { continue };
+        let Some(server) = understood(&service, &own) else { continue };
+        if room.is_some_and(|room| *room != server.room) {
+            continue;
+        }
+        // A service is resolved again when one more of its addresses is known.
+        if !found.contains(&server) {
+            found.push(server);
+        }
+        if room.is_some() {
+            break;
+        }
+    }
+    Ok(found)
+}
+
+/// The next event, if there is one in time. Asks again and again: the library can wake a task only with features that we
+/// have no other use for, and a thread that waits would outlive a search that nobody wants any more.
+async fn next<T>(events: &Receiver<T>, deadline: Instant) -> Option<T> {
+    loop {
+        match events.try_recv() {
+            Ok(event) => return Some(event),
+            Err(TryRecvError::Disconnected) => return None,
+            Err(TryRecvError::Empty) if Instant::now() >= deadline => return None,
+            Err(TryRecvError::Empty) => sleep(POLL_INTERVAL).await,
+        }
+    }
+}
+
+/// A search, whose thread ends with it.
+struct Searching(ServiceDaemon);
+
+impl Drop for Searching {
+    fn drop(&mut self) {
+        _ = self.0.shutdown();
+    }
+}
+
+/// What a stranger's announcement says, if it makes sense.
+fn understood(service: &ResolvedService, own: &[if_addrs::Interface]) -> Option<Found> {
+    let room = service.get_property_val_str("room")?.parse().ok()?;
+    let nickname = Nickname::from(service.get_property_val_str("teacher").unwrap_or_default());
+    let addresses = service.get_addresses().iter().map(|address| address.to_ip_addr());
+    let best = addresses.filter_map(|ip| rank(ip, own).map(|rank| (rank, ip))).min()?.1;
+    let port = service.get_port();
+    (port != 0).then(|| Found { room, url: ServerUrl::new(&best.to_string(), port), nickname })
+}
+
+/// Lower is better: a server announces all of its addresses, those of bridges and tunnels among them.
+fn rank(ip: IpAddr, own: &[if_addrs::Interface]) -> Option<u8> {
+    match ip {
+        _ if ip.is_loopback() => Some(4),
+        IpAddr::V4(v4) if own.iter().any(|interface| shares_network(interface, v4)) => Some(0),
+        IpAddr::V4(_) => Some(1),
+        // Means nothing without naming an interface.
+        IpAddr::V6(v6) if v6.is_unicast_link_local() => None,
+        IpAddr::V6(_) => Some(2),
+    }
+}
+
+fn shares_network(interface: &if_addrs::Interface, ip: std::net::Ipv4Addr) -> bool {
+    match &interface.addr {
+        if_addrs::IfAddr::V4(own) => ip & own.netmask == own.ip & own.netmask,
+        if_addrs::IfAddr::V6(_) => false,
+    }
+}
+
+fn own_networks() -> Vec<if_addrs::Interface> {
+    if_addrs::get_if_addrs().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_in_our_own_network_is_the_best() {
+        let own = [if_addrs::Interface {
+            name: "eth0".into(),
+            addr: if_addrs::IfAddr::V4(if_addrs::Ifv4Addr {
+                ip: "10.0.3.7".parse().unwrap(),
+                netmask: "255.255.255.0".parse().unwrap(),
+                prefixlen: 24,
+                broadcast: None,
+            }),
+            index: None,
+            oper_status: if_addrs::IfOperStatus::Up,
+            is_p2p: false,
+        }];
+        let rank = |ip: &str| rank(ip.parse().unwrap(), &own);
+        assert!(rank("10.0.3.99") < rank("172.17.0.1"));
+        assert!(rank("172.17.0.1") < rank("2001:db8::1"));
+        assert!(rank("2001:db8::1") < rank("127.0.0.1"));
+        assert_eq!(rank("fe80::1"), None);
+    }
+
+    #[tokio::test]
+    async fn a_teacher_is_found_by_room_until_it_stops() {
+        let has_multicast = own_networks().iter().any(|interface| !interface.is_loopback() && interface.ip().is_ipv4());
+        if !has_multicast {
+            eprintln!("skipped: no network interface but loopback, multicast DNS reaches nobody");
+            return;
+        }
+        let room: RoomId = format!("test-{}", Alphanumeric.sample_string(&mut rand::rng(), 8)).parse().unwrap();
+        let announcement = announce(&room, 18_080, &"Ms Li 李".into()).unwrap();
+        let found = discover(Some(&room), Duration::from_secs(10)).await.unwrap();
+        let [found] = &found[..] else { panic!("found {found:?}, is UDP port 5353 blocked?") };
+        assert_eq!((&found.room, found.nickname.as_str(), found.url.port()), (&room, "Ms Li 李", 18_080));
+        announcement.stop().await;
+        assert_eq!(discover(Some(&room), Duration::from_millis(300)).await.unwrap(), []);
+    }
+
+    #[tokio::test]
+    async fn a_search_ends_in_time_whatever_the_network() {
+        let nowhere = "no-such-room-anywhere".parse().unwrap();
+        let search = discover(Some(&nowhere), Duration::from_millis(100));
+        assert!(tokio::time::timeout(Duration::from_secs(5), search).await.is_ok());
+    }
+}
