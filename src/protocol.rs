@@ -104,8 +104,9 @@ pub const SILENCE_TIMEOUT: Duration = Duration::from_secs(12);
 /// Messages that may wait for one student before it counts as a slow consumer: 50 s of presence batches.
 pub const STUDENT_QUEUE: usize = 512;
 
-/// Messages that may wait for one publisher: a class of 2,000 that offers at the same instant, candidates and all.
-pub const PUBLISHER_QUEUE: usize = 16_384;
+/// Messages that may wait for one publisher: a class of 2,000 that offers at the same instant, candidates and all, is
+/// half of it, and the other half is for what the server says.
+pub const PUBLISHER_QUEUE: usize = 32_768;
 
 /// Bytes that may wait for one client, the full list of the largest room and then some.
 pub const QUEUE_BYTES: usize = 16 * 1024 * 1024;

@@ -1,6 +1,4 @@
 //! `classroom devices`
 use crate::exit::Failure;
 use crate::report::Reporter;
-pub(super) async fn run(_reporter: &Reporter) -> Result<(), Failure> {
-    Ok(())
-}
+pub(super) async fn run(_reporter: &Reporter) -> Result<(), Failure> { Ok(()) }

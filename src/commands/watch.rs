@@ -357,6 +357,7 @@ impl Student<'_> {
                 let _ = self.client.send(ClientMessage::Candidate { target_uid: attempt.publisher.clone(), candidate });
             }
             Some(LinkEvent::Connected) => self.course.connected(Instant::now()),
+            Some(LinkEvent::BeginningMissed(track)) => self.ask_for_key_frame(track).await,
             Some(LinkEvent::Disturbed) => {
                 self.reporter.warn("nothing was heard of the teacher for some seconds, waiting for it to come back");
             }
@@ -378,12 +379,16 @@ impl Student<'_> {
                 self.course.media(Instant::now());
             }
             RenderEvent::KeyFrameNeeded(track) => {
-                if let Some(attempt) = &self.link {
-                    attempt.link.request_key_frame(track).await;
-                }
+                self.ask_for_key_frame(track).await;
             }
             RenderEvent::Warning(sentence) => self.reporter.warn(sentence),
             RenderEvent::WindowClosed | RenderEvent::Error(_) => {}
+        }
+    }
+
+    async fn ask_for_key_frame(&self, track: Track) {
+        if let Some(attempt) = &self.link {
+            attempt.link.request_key_frame(track).await;
         }
     }
 

@@ -113,7 +113,7 @@ struct Counted {
 impl Counted {
     /// Counts the socket, or drops it if there are too many.
     fn new(io: TcpStream, peer: SocketAddr, count: &Arc<Mutex<Count>>, limits: &Limits) -> Option<Self> {
-        let ip = peer.ip().to_canonical();
+        let ip = network(peer.ip());
         let mut counts = count.lock().unwrap_or_else(PoisonError::into_inner);
         if counts.all >= limits.max_connections {
             return None;
@@ -126,6 +126,14 @@ impl Counted {
         counts.all += 1;
         drop(counts);
         Some(Self { io, ip, count: count.clone() })
+    }
+}
+
+/// What is one client's to choose from: an IPv4 address, or the 64 bits of an IPv6 network.
+fn network(ip: IpAddr) -> IpAddr {
+    match ip.to_canonical() {
+        IpAddr::V6(v6) => IpAddr::V6((v6.to_bits() >> 64 << 64).into()),
+        v4 => v4,
     }
 }
 
@@ -171,5 +179,19 @@ impl AsyncWrite for Counted {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.io).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_of_one_network_count_together() {
+        let network = |ip: &str| network(ip.parse().unwrap());
+        assert_eq!(network("2001:db8::1"), network("2001:db8::ffff:1"));
+        assert_ne!(network("2001:db8::1"), network("2001:db8:0:1::1"));
+        assert_eq!(network("::ffff:10.0.0.1"), network("10.0.0.1"));
+        assert_ne!(network("10.0.0.1"), network("10.0.0.2"));
     }
 }

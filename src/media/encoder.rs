@@ -30,7 +30,9 @@ pub(super) struct Encoder {
 /// All encoders, best first: hardware, then x264, then the others.
 ///
 /// None has B-frames or look-ahead, for they cost a picture of latency each. Key frames come on request, and every
-/// ten seconds for those whose request was lost. The rate buffer of x264 is 350 ms, so that a key frame is not a burst
+/// ten seconds for those whose request was lost; a new slide is no key frame. Parameter sets are part of each key frame
+/// already when it leaves: rtph264pay, told to add them, puts them before every slice, and decoders then take a picture
+/// of several slices for several pictures. The rate buffer of x264 is 350 ms, so that a key frame is not a burst
 /// that a student's Wi-Fi drops.
 pub(super) const ENCODERS: [Encoder; 7] = [
     Encoder {
@@ -38,7 +40,7 @@ pub(super) const ENCODERS: [Encoder; 7] = [
         codec: Codec::H264,
         label: "NVENC",
         text: "nvh264enc name={name} bitrate={kbps} rc-mode=cbr preset=low-latency-hq zerolatency=true bframes=0 \
-               gop-size={key} ! video/x-h264,profile=constrained-baseline ! h264parse \
+               gop-size={key} ! video/x-h264,profile=constrained-baseline ! h264parse config-interval=-1 \
                ! video/x-h264,stream-format=byte-stream,alignment=au",
     },
     Encoder {
@@ -46,7 +48,7 @@ pub(super) const ENCODERS: [Encoder; 7] = [
         codec: Codec::H264,
         label: "VA-API",
         text: "vah264enc name={name} bitrate={kbps} rate-control=cbr b-frames=0 ref-frames=1 key-int-max={key} \
-               target-usage=6 ! video/x-h264,profile=constrained-baseline ! h264parse \
+               target-usage=6 ! video/x-h264,profile=constrained-baseline ! h264parse config-interval=-1 \
                ! video/x-h264,stream-format=byte-stream,alignment=au",
     },
     Encoder {
@@ -54,7 +56,7 @@ pub(super) const ENCODERS: [Encoder; 7] = [
         codec: Codec::H264,
         label: "VA-API (old plug-in)",
         text: "vaapih264enc name={name} bitrate={kbps} rate-control=cbr max-bframes=0 refs=1 keyframe-period={key} \
-               ! video/x-h264,profile=constrained-baseline ! h264parse \
+               ! video/x-h264,profile=constrained-baseline ! h264parse config-interval=-1 \
                ! video/x-h264,stream-format=byte-stream,alignment=au",
     },
     Encoder {
@@ -63,7 +65,7 @@ pub(super) const ENCODERS: [Encoder; 7] = [
         label: "V4L2",
         text: "v4l2h264enc name={name} extra-controls=\"controls,video_bitrate={bps},video_bitrate_mode=1,\
                h264_i_frame_period={key},repeat_sequence_header=1\" \
-               ! video/x-h264,profile=constrained-baseline,level=(string)4 ! h264parse \
+               ! video/x-h264,profile=constrained-baseline,level=(string)4 ! h264parse config-interval=-1 \
                ! video/x-h264,stream-format=byte-stream,alignment=au",
     },
     Encoder {
@@ -71,7 +73,7 @@ pub(super) const ENCODERS: [Encoder; 7] = [
         codec: Codec::H264,
         label: "x264",
         text: "x264enc name={name} bitrate={kbps} tune=zerolatency speed-preset=superfast key-int-max={key} bframes=0 \
-               vbv-buf-capacity=350 threads={threads} byte-stream=true \
+               vbv-buf-capacity=350 threads={threads} byte-stream=true aud=false option-string=scenecut=0 \
                ! video/x-h264,profile=constrained-baseline,stream-format=byte-stream,alignment=au",
     },
     Encoder {

@@ -3,7 +3,8 @@
 //! A line that starts with `#` is a comment. `{word.word}` is a placeholder; braces around anything else, such as a
 //! list of formats, are left alone. Teaching graphs end in appsinks `screen`, `camera` and `audio`, at least one of
 //! them, which are given RTP packets of H.264, VP8 or Opus. Key-frame requests travel up from these appsinks; an
-//! encoder that is called `screen-encoder` or `camera-encoder` is also timed.
+//! encoder that is called `screen-encoder` or `camera-encoder` is also timed. H.264 needs its parameter sets in each key
+//! frame, by `h264parse config-interval=-1` before `rtph264pay config-interval=0`.
 
 use std::path::Path;
 

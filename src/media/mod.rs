@@ -9,17 +9,21 @@ mod encoder;
 mod error;
 mod file;
 mod graph;
+mod layout;
 mod options;
 mod receive;
 mod render;
+mod sinks;
 mod sources;
 mod timing;
+mod watching;
 
 pub use capture::{Capture, CaptureEvent, Prepared};
 pub use error::MediaError;
 pub use options::{CaptureOptions, MainSource, Size, Sources, VideoOptions, Wanted};
 pub use receive::TrackStats;
 pub use render::{Render, RenderEvent, RenderOptions, Sink, TrackFormat};
+pub use sinks::has_display;
 
 /// Starts GStreamer, once for the process; every function of this module that needs it calls it.
 fn init() -> Result<(), MediaError> {

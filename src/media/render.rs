@@ -11,9 +11,9 @@ use gstreamer::prelude::*;
 use gstreamer_app as gst_app;
 use tokio::sync::mpsc;
 
-use super::error::{MediaError, require};
-use super::graph::{self, Values};
+use super::error::MediaError;
 use super::receive::{Received, TrackStats};
+use super::{graph, layout, watching};
 use crate::rtp::{Codec, Track};
 
 /// Events that nobody has read yet: a few per track, and warnings beyond that tell nothing new.
@@ -102,7 +102,14 @@ impl Render {
     pub fn start(options: RenderOptions) -> Result<(Self, mpsc::Receiver<RenderEvent>), MediaError> {
         super::init()?;
         let (events, receiver) = mpsc::channel(MOST_EVENTS);
-        let pipeline = graph::parse("watch", &text(&options)?)?;
+        let (text, notices) = watching::text(&options)?;
+        for notice in notices {
+            // The channel is new, so there is room.
+            let _ = events.try_send(RenderEvent::Warning(notice));
+        }
+        let pipeline = graph::parse("watch", &text)?;
+        layout::attach(&pipeline);
+        set_title(&pipeline, &options.title);
         let inputs: Vec<Input> =
             options.tracks.iter().map(|format| input(&pipeline, *format, &events)).collect::<Result<_, _>>()?;
         connect(&pipeline, &inputs, &options.tracks)?;
@@ -173,47 +180,15 @@ impl Drop for Render {
 /// The message by which the watcher of the bus ends.
 const STOP: &str = "classroom-stop";
 
-/// The text of the graph.
-fn text(options: &RenderOptions) -> Result<String, MediaError> {
-    let latency = options.latency.as_millis();
-    let mut text = graph::text(&[graph::WATCH], &Values::default().set("latency", latency))?;
-    for (session, format) in options.tracks.iter().enumerate() {
-        let track = format.track;
-        let (depayloader, encoded) = match format.codec {
-            Codec::H264 => (
-                "rtph264depay wait-for-keyframe=true request-keyframe=true",
-                "video/x-h264,stream-format=byte-stream,alignment=au",
-            ),
-            Codec::Vp8 => ("rtpvp8depay wait-for-keyframe=true request-keyframe=true", "video/x-vp8"),
-            Codec::Opus => ("rtpopusdepay", "audio/x-opus"),
-        };
-        let values = Values::default()
-            .set("track", track)
-            .set("session", session)
-            .set("depayloader", depayloader)
-            .set("encoded", encoded)
-            .set("decoder", decoder(format)?);
-        text.push_str(&graph::text(&[graph::WATCH_TRACK, graph::WATCH_NULL], &values)?);
+/// Names the window, if there is one.
+fn set_title(pipeline: &gst::Pipeline, title: &str) {
+    if let Some(element) = pipeline.by_name("window-title") {
+        gst::glib::set_application_name("classroom");
+        let tags = gst::Structure::builder("taglist").field("title", title).build().to_string();
+        // The element wants the fields alone, without the name and the end of the structure.
+        let fields = tags.strip_prefix("taglist, ").unwrap_or_default();
+        element.set_property("tags", fields.trim_end_matches(';'));
     }
-    Ok(text)
-}
-
-/// The decoder of a track. One thread each: more would hold a picture back per thread, and many students share a
-/// machine. Errors are answered with a key frame, however many there are.
-fn decoder(format: &TrackFormat) -> Result<String, MediaError> {
-    let name = format!("name={}-decoder", format.track);
-    let ask = "automatic-request-sync-points=true max-errors=-1";
-    Ok(match format.codec {
-        Codec::H264 if gst::ElementFactory::find("avdec_h264").is_some() => {
-            format!("avdec_h264 {name} max-threads=1 {ask}")
-        }
-        Codec::H264 if gst::ElementFactory::find("openh264dec").is_some() => {
-            format!("h264parse ! openh264dec {name} {ask}")
-        }
-        Codec::H264 => require("avdec_h264").map(|()| String::new())?,
-        Codec::Vp8 => format!("vp8dec {name} threads=1 {ask}"),
-        Codec::Opus => format!("opusdec {name} use-inband-fec=true plc=true max-errors=-1"),
-    })
 }
 
 /// Finds the elements of a track, and measures at them.

@@ -26,7 +26,7 @@ use webrtc::peer_connection::{
 };
 
 use super::engine;
-use crate::rtp::{Codec, Track};
+use crate::rtp::{Codec, Track, starts_key_frame};
 
 /// Events that may wait: a few states and a candidate for each address of this machine.
 const EVENT_QUEUE: usize = 256;
@@ -78,6 +78,8 @@ pub enum LinkEvent {
     Candidate(RTCIceCandidateInit),
     /// Media may flow.
     Connected,
+    /// The first packet of a track was not that of a key frame: ask for one.
+    BeginningMissed(Track),
     /// Nothing was heard for some seconds; it may come back.
     Disturbed,
     /// The connection is gone: lost, or closed by the publisher.
@@ -93,11 +95,19 @@ pub struct LinkStats {
     pub plis: u64,
 }
 
+/// The library's end of each track, once its first packet was read.
+#[derive(Default)]
+struct Remotes {
+    known: Vec<(Track, Arc<dyn TrackRemote>)>,
+    /// Key frames that were asked for before there was somebody to ask.
+    wanted: Vec<Track>,
+}
+
 /// A connection to the publisher. [`close`](Self::close) it: a dropped one lives on in the library.
 pub struct Link {
     connection: Arc<dyn PeerConnection>,
-    tracks: Arc<Mutex<Vec<(Track, Arc<dyn TrackRemote>)>>>,
-    by_ssrc: Arc<RwLock<HashMap<u32, Track>>>,
+    tracks: Arc<Mutex<Remotes>>,
+    by_ssrc: Arc<RwLock<HashMap<u32, Answered>>>,
     nacked: Arc<AtomicU64>,
     plis: AtomicU64,
 }
@@ -111,9 +121,10 @@ impl Link {
         config: LinkConfig,
         sink: PacketSink,
     ) -> Result<(Self, String, mpsc::Receiver<LinkEvent>), Error> {
+        let (events, event_queue) = mpsc::channel(EVENT_QUEUE);
         let nacked = Arc::new(AtomicU64::new(0));
-        let by_ssrc: Arc<RwLock<HashMap<u32, Track>>> = Arc::default();
-        let arrivals = arrivals(Arc::clone(&by_ssrc), sink);
+        let by_ssrc: Arc<RwLock<HashMap<u32, Answered>>> = Arc::default();
+        let arrivals = arrivals(Arc::clone(&by_ssrc), sink, events.clone());
         let nacks = NackGeneratorBuilder::new().with_interval(NACK_INTERVAL).with_max_nacks_per_packet(NACK_TRIES);
         let registry = Registry::new()
             // Closest to the wire, where all that leaves passes.
@@ -127,7 +138,6 @@ impl Link {
             username: server.username,
             credential: server.credential,
         });
-        let (events, event_queue) = mpsc::channel(EVENT_QUEUE);
         let tracks = Arc::default();
         let handler = Handler { events, tracks: Arc::clone(&tracks) };
         let connection = PeerConnectionBuilder::new()
@@ -158,7 +168,7 @@ impl Link {
     pub async fn answer(&self, sdp: String) -> Result<Vec<(Track, Codec, u8)>, Error> {
         let answered = answered_tracks(&sdp)?;
         if let Ok(mut by_ssrc) = self.by_ssrc.write() {
-            *by_ssrc = answered.iter().filter_map(|a| Some((a.ssrc?, a.track))).collect();
+            *by_ssrc = answered.iter().filter_map(|a| Some((a.ssrc?, *a))).collect();
         }
         self.connection.set_remote_description(RTCSessionDescription::answer(sdp)?).await?;
         Ok(answered.into_iter().map(|a| (a.track, a.codec, a.payload_type)).collect())
@@ -171,13 +181,17 @@ impl Link {
 
     /// Asks the publisher for a key frame of a track.
     pub async fn request_key_frame(&self, track: Track) {
-        let remote = self.tracks.lock().ok().and_then(|tracks| {
-            tracks.iter().rev().find(|(known, _)| *known == track).map(|(_, remote)| Arc::clone(remote))
-        });
-        let Some(remote) = remote else { return };
-        let Some(media_ssrc) = remote.ssrcs().await.first().copied() else { return };
         self.plis.fetch_add(1, Ordering::Relaxed);
-        let _ = remote.write_rtcp(vec![Box::new(PictureLossIndication { sender_ssrc: 0, media_ssrc })]).await;
+        let remote = self.tracks.lock().ok().and_then(|mut tracks| {
+            let remote = tracks.known.iter().rev().find(|(known, _)| *known == track).map(|(_, remote)| remote.clone());
+            if remote.is_none() && !tracks.wanted.contains(&track) {
+                tracks.wanted.push(track);
+            }
+            remote
+        });
+        if let Some(remote) = remote {
+            ask(&*remote).await;
+        }
     }
 
     /// Counts of now.
@@ -192,7 +206,7 @@ impl Link {
 }
 
 /// What an answer promises for a section that sends.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Answered {
     track: Track,
     codec: Codec,
@@ -234,7 +248,7 @@ fn answered_tracks(sdp: &str) -> Result<Vec<Answered>, Error> {
 
 struct Handler {
     events: mpsc::Sender<LinkEvent>,
-    tracks: Arc<Mutex<Vec<(Track, Arc<dyn TrackRemote>)>>>,
+    tracks: Arc<Mutex<Remotes>>,
 }
 
 #[async_trait]
@@ -259,31 +273,68 @@ impl PeerConnectionEventHandler for Handler {
         let named = Track::from_name(&remote.track_id().await);
         let by_kind = if remote.kind().await == RtpCodecKind::Audio { Track::Audio } else { Track::Screen };
         let track = named.unwrap_or(by_kind);
-        if let Ok(mut tracks) = self.tracks.lock() {
-            tracks.push((track, Arc::clone(&remote)));
-        }
+        let wanted = self.tracks.lock().is_ok_and(|mut tracks| {
+            tracks.known.push((track, Arc::clone(&remote)));
+            let wanted = tracks.wanted.contains(&track);
+            tracks.wanted.retain(|other| *other != track);
+            wanted
+        });
         // The packets were seen on arrival; here they only must not pile up. Callbacks run on the driver's task, which
         // must not wait for a track.
-        tokio::spawn(async move { while remote.poll().await.is_some() {} });
+        tokio::spawn(async move {
+            if wanted {
+                ask(&*remote).await;
+            }
+            while remote.poll().await.is_some() {}
+        });
+    }
+}
+
+/// Sends a picture loss indication (RFC 4585, 6.3.1).
+async fn ask(remote: &dyn TrackRemote) {
+    if let Some(media_ssrc) = remote.ssrcs().await.first().copied() {
+        let _ = remote.write_rtcp(vec![Box::new(PictureLossIndication { sender_ssrc: 0, media_ssrc })]).await;
     }
 }
 
 /// Hands what arrives to the sink, by the SSRCs that the answer named, else by payload type.
-fn arrivals(by_ssrc: Arc<RwLock<HashMap<u32, Track>>>, sink: PacketSink) -> engine::Hook {
-    let track_of = move |ssrc: u32| by_ssrc.read().ok()?.get(&ssrc).copied();
+fn arrivals(
+    by_ssrc: Arc<RwLock<HashMap<u32, Answered>>>,
+    sink: PacketSink,
+    events: mpsc::Sender<LinkEvent>,
+) -> engine::Hook {
+    let answered = move |ssrc: u32| by_ssrc.read().ok()?.get(&ssrc).copied();
+    let begun = Mutex::new(Vec::new());
+    // Only for SSRCs that the answer named, so that the list stays as short as the answer.
+    let is_first = move |ssrc: u32| {
+        begun.lock().is_ok_and(|mut begun| {
+            let is_first = !begun.contains(&ssrc);
+            if is_first {
+                begun.push(ssrc);
+            }
+            is_first
+        })
+    };
     Box::new(move |packet| match packet {
         Packet::Rtp(rtp) => {
+            let known = answered(rtp.header.ssrc);
+            if let Some(known) = known.filter(|known| known.track.is_video())
+                && is_first(rtp.header.ssrc)
+                && !starts_key_frame(known.codec, &rtp.payload)
+            {
+                let _ = events.try_send(LinkEvent::BeginningMissed(known.track));
+            }
             let is_sound = rtp.header.payload_type == engine::payload_type(Codec::Opus);
             let by_type = if is_sound { Track::Audio } else { Track::Screen };
             if let Ok(bytes) = rtp.marshal() {
-                sink(Incoming::Rtp(track_of(rtp.header.ssrc).unwrap_or(by_type), &bytes));
+                sink(Incoming::Rtp(known.map_or(by_type, |known| known.track), &bytes));
             }
         }
         Packet::Rtcp(packets) => {
             let reports = packets.iter().filter_map(|p| p.as_any().downcast_ref::<SenderReport>());
-            for track in reports.filter_map(|report| track_of(report.ssrc)) {
+            for known in reports.filter_map(|report| answered(report.ssrc)) {
                 if let Ok(bytes) = rtc::rtcp::packet::marshal(packets) {
-                    sink(Incoming::Rtcp(track, &bytes));
+                    sink(Incoming::Rtcp(known.track, &bytes));
                 }
             }
         }

@@ -14,7 +14,7 @@ struct House {
     next_conn: u64,
 }
 
-/// What one connection was told, in order, and how it was closed.
+/// Who was told what, in order.
 type Told = Vec<(ConnId, ServerMessage)>;
 
 impl House {

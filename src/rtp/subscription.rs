@@ -21,6 +21,9 @@ pub const REPLAY_BYTES: usize = 640 << 10;
 /// The least time between two restarts of one student, so that one who begs all the time costs no more than this.
 const RESTART_INTERVAL: Duration = Duration::from_millis(500);
 
+/// The least time before the first restart: who missed the beginning need not wait.
+const FIRST_RESTART: Duration = Duration::from_millis(50);
+
 /// How far apart replayed pictures are put, in ticks of 90 kHz. Their time has passed: a receiver shall show them at
 /// once and not seconds late, so they get distinct times behind the newest picture and before the next one
 /// (2 s at 60 fps: 1,200 ticks of the 1,500 between two pictures).
@@ -84,6 +87,7 @@ pub struct Subscription {
     next_sequence_number: u16,
     sent: VecDeque<Sent>,
     started: Option<Instant>,
+    starts: u32,
     last_timestamp: u32,
     packets: u32,
     octets: u32,
@@ -100,6 +104,7 @@ impl Subscription {
             next_sequence_number: first_sequence_number,
             sent: VecDeque::new(),
             started: None,
+            starts: 0,
             last_timestamp: 0,
             packets: 0,
             octets: 0,
@@ -109,10 +114,12 @@ impl Subscription {
 
     /// Begins, or begins again after the student said that it can't decode (PLI, FIR).
     pub fn start(&mut self, ring: &FrameRing, now: Instant) -> Start {
-        if self.started.is_some_and(|at| now.saturating_duration_since(at) < RESTART_INTERVAL) {
+        let interval = if self.starts <= 1 { FIRST_RESTART } else { RESTART_INTERVAL };
+        if self.started.is_some_and(|at| now.saturating_duration_since(at) < interval) {
             return Start::TooSoon;
         }
         self.started = Some(now);
+        self.starts += 1;
         match ring.fresh_key(now, REPLAY_AGE, REPLAY_BYTES) {
             Some(key) => {
                 let live_from = match self.state {

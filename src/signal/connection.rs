@@ -124,7 +124,6 @@ async fn write_all(sink: &mut SplitSink<Socket, Message>, outgoing: &mut Outgoin
     ping.tick().await;
     loop {
         let mut item = tokio::select! {
-            biased;
             item = outgoing.next() => item,
             _ = ping.tick() => {
                 if sink.send(Message::Ping(bytes::Bytes::new())).await.is_err() {
@@ -133,7 +132,8 @@ async fn write_all(sink: &mut SplitSink<Socket, Message>, outgoing: &mut Outgoin
                 continue;
             }
         };
-        for _ in 0..MESSAGES_PER_FLUSH {
+        let mut fed = 0;
+        loop {
             match item {
                 Some(Item::Text(text)) => {
                     if sink.feed(Message::Text(text)).await.is_err() {
@@ -146,10 +146,12 @@ async fn write_all(sink: &mut SplitSink<Socket, Message>, outgoing: &mut Outgoin
                 }
                 None => return End::Lost,
             }
-            item = outgoing.try_next();
-            if item.is_none() {
+            fed += 1;
+            if fed == MESSAGES_PER_FLUSH {
                 break;
             }
+            let Some(next) = outgoing.try_next() else { break };
+            item = Some(next);
         }
         if sink.flush().await.is_err() {
             return End::Lost;

@@ -60,12 +60,22 @@ fn with_room_for(most: usize) -> (Outbox, Outgoing) {
 }
 
 impl Outbox {
-    /// Queues a message.
+    /// Queues what the server or the publisher says.
     pub(super) fn push(&self, text: Utf8Bytes) -> Result<(), Full> {
+        self.push_within(text, self.most, protocol::QUEUE_BYTES)
+    }
+
+    /// Queues what a student says to the publisher, into half of the space: whatever students do, the server's own words
+    /// still fit, and the publisher is not closed for what others sent.
+    pub(super) fn relay(&self, text: Utf8Bytes) -> Result<(), Full> {
+        self.push_within(text, self.most / 2, protocol::QUEUE_BYTES / 2)
+    }
+
+    fn push_within(&self, text: Utf8Bytes, messages: usize, bytes: usize) -> Result<(), Full> {
         let shared = &self.shared;
         // All pushes happen under the server's lock: nobody fills the queue between the check and the push.
-        let fits = shared.messages.load(Ordering::Relaxed) < self.most
-            && shared.bytes.load(Ordering::Relaxed) + text.len() <= protocol::QUEUE_BYTES;
+        let fits = shared.messages.load(Ordering::Relaxed) < messages
+            && shared.bytes.load(Ordering::Relaxed) + text.len() <= bytes;
         if !fits {
             return Err(Full);
         }
@@ -137,6 +147,13 @@ mod tests {
         assert_eq!(outbox.push("4".into()), Ok(()));
         assert!(matches!(outgoing.try_next(), Some(Item::Text(_))));
         assert!(matches!(outgoing.try_next(), Some(Item::Close(Some(ErrorCode::Replaced)))));
+    }
+
+    #[test]
+    fn students_fill_half_of_a_publishers_queue_at_most() {
+        let (outbox, _outgoing) = with_room_for(4);
+        assert_eq!((0..4).filter(|_| outbox.relay("offer".into()).is_ok()).count(), 2);
+        assert_eq!(outbox.push("join".into()), Ok(()));
     }
 
     #[test]

@@ -223,9 +223,9 @@ impl State {
                     slow.extend(to.into_iter().filter(|to| !self.push(*to, text.clone())));
                 }
                 Output::Relay { from, to, message } => {
-                    if !self.push(to, message.to_json().into())
-                        && !self.push(from, ServerMessage::target_busy().to_json().into())
-                    {
+                    let text = message.to_json().into();
+                    let is_full = self.outboxes.get(&to).is_some_and(|outbox| outbox.relay(text).is_err());
+                    if is_full && !self.push(from, ServerMessage::target_busy().to_json().into()) {
                         slow.push(from);
                     }
                 }

@@ -151,7 +151,7 @@ impl Class {
                     Some(LinkEvent::Connected) => return Ok(()),
                     Some(LinkEvent::Candidate(candidate)) => self.hub.candidate(user(n), candidate),
                     Some(LinkEvent::Gone) | None => return Err("gone".to_owned()),
-                    Some(LinkEvent::Disturbed) => {}
+                    Some(LinkEvent::Disturbed | LinkEvent::BeginningMissed(_)) => {}
                 }
             }
         };

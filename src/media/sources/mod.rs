@@ -1,10 +1,17 @@
 //! From what is wanted to the text of a graph, with what was found on this machine.
 
+pub(super) mod devices;
+mod portal;
+
+use std::os::fd::AsRawFd;
 use std::path::PathBuf;
+
+use devices::{Camera, Display, Microphone};
+use portal::SharedScreen;
 
 use super::encoder::{self, Encoder};
 use super::error::MediaError;
-use super::graph::{self, Values};
+use super::graph::{self, File, Values};
 use super::options::{CaptureOptions, MainSource, Size, VideoOptions, Wanted};
 use crate::rtp::Codec;
 
@@ -25,6 +32,8 @@ pub(super) struct Chosen {
     pub demo: Option<Size>,
     /// Source elements and the device that they stand for, to explain errors.
     pub devices: Vec<(&'static str, String)>,
+    /// The screen that the desktop shares; pipewiresrc uses its connection until the graph is gone.
+    pub shared_screen: Option<SharedScreen>,
 }
 
 /// A media file that is played.
@@ -36,67 +45,200 @@ pub(super) struct ChosenFile {
 
 /// Decides what is captured.
 pub(super) fn choose(options: &CaptureOptions) -> Result<Chosen, MediaError> {
-    let mut chosen = Chosen::default();
-    let mut files = Vec::new();
-    let mut values = Values::default();
-    let mut sound = false;
-    let sources = &options.sources;
-    match &sources.main {
-        MainSource::Screen(_wanted) => {}
-        MainSource::File { path, repeat } => {
-            let contents = super::file::inspect(path)?;
-            files.push(graph::TEACH_FILE);
-            values = values.quoted("file.uri", &super::file::uri(path)?);
-            if contents.picture {
-                files.push(graph::TEACH_FILE_PICTURE);
+    let mut choice = Choice { options, files: Vec::new(), values: Values::default(), chosen: Chosen::default() };
+    if let Some(path) = &options.pipeline {
+        choice.encode(Some(path))?;
+        let text = graph::read(path)?;
+        choice.chosen.text = graph::fill(&path.display().to_string(), &text, &choice.values)?;
+        choice.chosen.notices.push(format!("capturing with the pipeline {}", path.display()));
+        return Ok(choice.chosen);
+    }
+    let has_sound = choice.main()?;
+    choice.camera()?;
+    if options.sources.audio && !has_sound {
+        choice.microphone()?;
+    }
+    if choice.files.is_empty() {
+        return Err(MediaError::NothingToCapture { looked_for: choice.chosen.notices });
+    }
+    choice.encode(None)?;
+    choice.chosen.text = graph::text(&choice.files, &choice.values)?;
+    Ok(choice.chosen)
+}
+
+/// A choice that is being made.
+struct Choice<'a> {
+    options: &'a CaptureOptions,
+    files: Vec<File>,
+    values: Values,
+    chosen: Chosen,
+}
+
+impl Choice<'_> {
+    fn add(&mut self, file: File, notice: impl Into<String>) {
+        self.files.push(file);
+        self.chosen.notices.push(notice.into());
+    }
+
+    fn set(&mut self, name: &'static str, value: impl ToString) {
+        self.values = std::mem::take(&mut self.values).set(name, value);
+    }
+
+    fn quote(&mut self, name: &'static str, value: &str) {
+        self.values = std::mem::take(&mut self.values).quoted(name, value);
+    }
+
+    /// Whether a device of a kind was found; else why not, which is an error if it must be there.
+    fn found<T>(
+        &mut self,
+        wanted: &Wanted,
+        look: impl FnOnce(Option<&str>) -> Result<T, MediaError>,
+    ) -> Result<Option<T>, MediaError> {
+        let name = match wanted {
+            Wanted::No => return Ok(None),
+            Wanted::IfPresent => None,
+            Wanted::Yes(name) => name.as_deref(),
+        };
+        match look(name) {
+            Ok(device) => Ok(Some(device)),
+            Err(MediaError::Device { device, cause }) if *wanted == Wanted::IfPresent => {
+                self.chosen.notices.push(format!("{device}: {cause}"));
+                Ok(None)
             }
-            if contents.sound && sources.audio && !matches!(sources.microphone, Wanted::Yes(_)) {
-                files.push(graph::TEACH_FILE_SOUND);
-                sound = true;
+            Err(MediaError::MissingElement { element, package }) if *wanted == Wanted::IfPresent => {
+                self.chosen.notices.push(format!("{element} is missing, install the package {package}"));
+                Ok(None)
             }
-            chosen.file = Some(ChosenFile { path: path.clone(), repeat: *repeat });
-            let what = match (contents.picture, contents.sound) {
-                (true, true) => "picture and sound",
-                (true, false) => "picture only, it has no sound",
-                _ => "sound only, it has no picture",
-            };
-            chosen.notices.push(format!("playing {}: {what}", path.display()));
+            Err(error) => Err(error),
         }
-        MainSource::Test => {
-            files.push(graph::TEACH_TEST_PICTURE);
-            if sources.audio {
-                files.push(graph::TEACH_TEST_SOUND);
-                sound = true;
+    }
+
+    /// The `screen` track, and whether sound came with it.
+    fn main(&mut self) -> Result<bool, MediaError> {
+        let sources = &self.options.sources;
+        let own_sound = sources.audio && !matches!(sources.microphone, Wanted::Yes(_));
+        match &sources.main {
+            MainSource::Screen(wanted) => {
+                let look = |name: Option<&str>| match devices::display(name)? {
+                    Display::X11(name) => Ok((Some(name), None)),
+                    Display::Portal => Ok((None, Some(portal::open()?))),
+                };
+                let (x11, shared) = self.found(wanted, look)?.unwrap_or_default();
+                if let Some(name) = x11 {
+                    self.quote("screen.device", &name);
+                    self.chosen.devices.push(("ximagesrc", format!("screen {name}")));
+                    self.add(graph::TEACH_SCREEN_X11, format!("screen: the X11 display {name}"));
+                }
+                if let Some(shared) = shared {
+                    self.set("screen.fd", shared.connection.as_raw_fd());
+                    self.set("screen.node", shared.node);
+                    self.chosen.shared_screen = Some(shared);
+                    self.chosen.devices.push(("pipewiresrc", "screen of the Wayland desktop".into()));
+                    self.add(graph::TEACH_SCREEN_PORTAL, "screen: what was chosen in the dialogue of the desktop");
+                }
+                Ok(false)
             }
-        }
-        MainSource::Demo => {
-            let size = options.screen.size.unwrap_or(DRAWN);
-            files.push(graph::TEACH_DEMO_PICTURE);
-            values = super::demo::values(values, size);
-            chosen.demo = Some(size);
-            if sources.audio {
-                files.push(graph::TEACH_DEMO_SOUND);
-                sound = true;
+            MainSource::File { path, repeat } => {
+                let contents = super::file::inspect(path)?;
+                let uri = super::file::uri(path)?;
+                self.quote("file.uri", &uri);
+                let what = match (contents.picture, contents.sound) {
+                    (true, true) => "picture and sound",
+                    (true, false) => "picture, it has no sound",
+                    _ => "sound, it has no picture",
+                };
+                self.add(graph::TEACH_FILE, format!("playing {}: {what}", path.display()));
+                if contents.picture {
+                    self.files.push(graph::TEACH_FILE_PICTURE);
+                }
+                if contents.sound && own_sound {
+                    self.files.push(graph::TEACH_FILE_SOUND);
+                }
+                self.chosen.file = Some(ChosenFile { path: path.clone(), repeat: *repeat });
+                Ok(contents.sound && own_sound)
+            }
+            MainSource::Test => {
+                self.add(graph::TEACH_TEST_PICTURE, "screen: a test picture");
+                if own_sound {
+                    self.add(graph::TEACH_TEST_SOUND, "sound: a test tone");
+                }
+                Ok(own_sound)
+            }
+            MainSource::Demo => {
+                let size = self.options.screen.size.unwrap_or(DRAWN);
+                self.values = super::demo::values(std::mem::take(&mut self.values), size);
+                self.chosen.demo = Some(size);
+                self.add(graph::TEACH_DEMO_PICTURE, "screen: a lecture drawn by this program");
+                if own_sound {
+                    self.add(graph::TEACH_DEMO_SOUND, "sound: a melody");
+                }
+                Ok(own_sound)
             }
         }
     }
-    let _ = sound;
-    let main = VideoOptions { size: Some(options.screen.size.unwrap_or(DRAWN)), ..options.screen };
-    let _ = SCREEN;
-    let (encoder, notice) = encoder::choose(options.codec, &main)?;
-    chosen.notices.extend(notice);
-    values = video_values(values, "screen", &encoder, &main);
-    values = values
-        .set(
+
+    fn camera(&mut self) -> Result<(), MediaError> {
+        let wanted = &self.options.sources.camera;
+        if *wanted == Wanted::Yes(Some("test".into())) {
+            self.add(graph::TEACH_CAMERA_TEST, "camera: a test picture");
+            return Ok(());
+        }
+        let video = self.options.camera;
+        if let Some(Camera { device, label, format }) = self.found(wanted, |name| devices::camera(name, &video))? {
+            self.quote("camera.device", &device);
+            self.set("camera.format", format);
+            self.chosen.devices.push(("v4l2src", device.clone()));
+            self.add(graph::TEACH_CAMERA, format!("camera: {label} ({device})"));
+        }
+        Ok(())
+    }
+
+    fn microphone(&mut self) -> Result<(), MediaError> {
+        let wanted = &self.options.sources.microphone;
+        if let Some(Microphone { element, device, label }) = self.found(wanted, devices::microphone)? {
+            let property = if element == "pipewiresrc" { "target-object" } else { "device" };
+            let source = match &device {
+                Some(device) => {
+                    self.quote("audio.device", device);
+                    format!("{element} {property}={{audio.device}} do-timestamp=true")
+                }
+                None => format!("{element} do-timestamp=true"),
+            };
+            self.set("audio.source", source);
+            self.chosen.devices.push((element, label.clone()));
+            self.add(graph::TEACH_MICROPHONE, format!("sound: {label}"));
+        }
+        Ok(())
+    }
+
+    /// Chooses an encoder, and fills what belongs to it. A pipeline of the user's may have no video at all, and so
+    /// only fails when it uses a placeholder that is not there.
+    fn encode(&mut self, own: Option<&PathBuf>) -> Result<(), MediaError> {
+        let options = self.options;
+        let most = if matches!(options.sources.main, MainSource::Screen(_)) { SCREEN } else { DRAWN };
+        let screen = VideoOptions { size: Some(options.screen.size.unwrap_or(most)), ..options.screen };
+        let is_video =
+            |file: &File| file.name.contains("screen") || file.name.contains("picture") || file.name.contains("camera");
+        if own.is_some() || self.files.iter().any(is_video) {
+            match encoder::choose(options.codec, &screen) {
+                Ok((encoder, notice)) => {
+                    self.chosen.notices.extend(notice);
+                    let values = std::mem::take(&mut self.values);
+                    let values = video_values(values, "screen", &encoder, &screen);
+                    self.values = video_values(values, "camera", &encoder, &options.camera);
+                }
+                Err(_) if own.is_some() => {}
+                Err(error) => return Err(error),
+            }
+        }
+        let bitrate = options.audio_bitrate;
+        self.set(
             "audio.encoder",
-            format!(
-                "opusenc bitrate={} frame-size=20 inband-fec=true packet-loss-percentage=10",
-                options.audio_bitrate
-            ),
-        )
-        .set("audio.out", out("audio", Codec::Opus));
-    chosen.text = graph::text(&files, &values)?;
-    Ok(chosen)
+            format!("opusenc bitrate={bitrate} frame-size=20 inband-fec=true packet-loss-percentage=10"),
+        );
+        self.set("audio.out", out("audio", Codec::Opus));
+        Ok(())
+    }
 }
 
 /// The placeholders of a video track.
@@ -107,15 +249,10 @@ fn video_values(values: Values, track: &'static str, encoder: &Encoder, video: &
     };
     let Size { width, height } = video.size.unwrap_or(DRAWN);
     let fps = video.fps;
+    let square = "pixel-aspect-ratio=1/1";
     values
-        .set(
-            names[0],
-            format!("videoconvertscale ! video/x-raw,width=[2,{width},2],height=[2,{height},2],pixel-aspect-ratio=1/1"),
-        )
-        .set(
-            names[1],
-            format!("video/x-raw,format=I420,width={width},height={height},framerate={fps}/1,pixel-aspect-ratio=1/1"),
-        )
+        .set(names[0], format!("videoconvertscale ! video/x-raw,width=[2,{width},2],height=[2,{height},2],{square}"))
+        .set(names[1], format!("video/x-raw,format=I420,width={width},height={height},framerate={fps}/1,{square}"))
         .set(names[2], fps)
         .set(names[3], format!("videoconvert ! {}", encoder.text(&format!("{track}-encoder"), video)))
         .set(names[4], out(track, encoder.codec))
@@ -124,7 +261,7 @@ fn video_values(values: Values, track: &'static str, encoder: &Encoder, video: &
 /// Payloader and appsink of a track. Packets of 1,200 bytes fit every tunnel with SRTP and TURN around them.
 fn out(track: &str, codec: Codec) -> String {
     let payloader = match codec {
-        Codec::H264 => "rtph264pay config-interval=-1 aggregate-mode=zero-latency mtu=1200 pt=96",
+        Codec::H264 => "rtph264pay config-interval=0 aggregate-mode=zero-latency mtu=1200 pt=96",
         Codec::Vp8 => "rtpvp8pay picture-id-mode=15-bit mtu=1200 pt=96",
         Codec::Opus => "rtpopuspay mtu=1200 pt=111",
     };

@@ -38,6 +38,10 @@ use crate::rtp::{Codec, OutPacket, Start, Subscription, Track, timestamp_at};
 /// A student that offered and never connected is forgotten after this: ICE gives up much sooner.
 const CONNECT_WITHIN: Duration = Duration::from_secs(20);
 
+/// Media begins this long after the connection stands. Packets that a receiver reads together with our last handshake
+/// message come before its keys do, and are lost: with them would go the key frame, and half a second to ask for it.
+const START_DELAY: Duration = Duration::from_millis(15);
+
 /// Sender reports go out this often; each lets a receiver put sound and picture together.
 const REPORT_EVERY: Duration = Duration::from_secs(1);
 
@@ -102,6 +106,7 @@ pub(super) struct Peer {
     pub(super) addresses: Vec<SocketAddr>,
     pub(super) created: Instant,
     pub(super) connected: bool,
+    starts: Option<Instant>,
     pub(super) stats: PeerStats,
     connection: RTCPeerConnection,
     lanes: Vec<Lane>,
@@ -176,6 +181,7 @@ impl Peer {
             addresses: Vec::new(),
             created: now,
             connected: false,
+            starts: None,
             stats: PeerStats::default(),
             connection,
             lanes,
@@ -222,7 +228,7 @@ impl Peer {
             match state {
                 RTCPeerConnectionState::Connected if !self.connected => {
                     self.connected = true;
-                    self.start(now, rings, wishes);
+                    self.starts = Some(now + START_DELAY);
                 }
                 RTCPeerConnectionState::Connected => self.disturbed = false,
                 RTCPeerConnectionState::Disconnected => self.disturbed = true,
@@ -230,6 +236,10 @@ impl Peer {
                 RTCPeerConnectionState::Closed => fate = Fate::Gone("left"),
                 _ => {}
             }
+        }
+        if self.starts.is_some_and(|at| at <= now) {
+            self.starts = None;
+            self.start(now, rings, wishes);
         }
         if !self.connected && now.saturating_duration_since(self.created) > CONNECT_WITHIN {
             fate = Fate::Gone("never connected");
@@ -370,7 +380,8 @@ impl Peer {
         }
         self.drain(socket);
         socket.flush();
-        self.deadline = self.connection.poll_timeout().unwrap_or(now + Duration::from_secs(1));
+        let timeout = self.connection.poll_timeout().unwrap_or(now + Duration::from_secs(1));
+        self.deadline = self.starts.map_or(timeout, |at| at.min(timeout));
         more
     }
 

@@ -23,7 +23,7 @@ use crate::peer::offer;
 use crate::rtp::{Frame, KeyRequests, Track};
 
 /// How often timers are looked at. The core wants to be woken every 50 ms while it connects and 200 ms later.
-const TICK: Duration = Duration::from_millis(10);
+const TICK: Duration = Duration::from_millis(5);
 
 /// How soon those who catch up get their next turn.
 const CATCH_UP_TICK: Duration = Duration::from_millis(5);

@@ -1,0 +1,85 @@
+//! The text of a student's graph: one part per track, and what they are shown in.
+
+use gstreamer as gst;
+
+use super::error::{MediaError, require};
+use super::graph::{self, Values};
+use super::render::{RenderOptions, Sink, TrackFormat};
+use super::{layout, sinks};
+use crate::rtp::Codec;
+
+/// The text of the graph, and what to say about it.
+pub(super) fn text(options: &RenderOptions) -> Result<(String, Vec<String>), MediaError> {
+    let mut notices = Vec::new();
+    let latency = options.latency.as_millis();
+    let mut shared = Values::default().set("latency", latency);
+    let videos = options.tracks.iter().filter(|format| format.track.is_video()).count();
+    if let Sink::Window { fullscreen } = options.sink {
+        let window = sinks::window()?;
+        let fullscreen = if fullscreen && window == "waylandsink" { "fullscreen=true" } else { "" };
+        shared = shared.set("window.sink", format!("{window} name=window sync=true async=false {fullscreen}"));
+        let sound = options.sound.then(sinks::sound).flatten();
+        let has_audio = options.tracks.iter().any(|format| !format.track.is_video());
+        if options.sound && has_audio && sound.is_none() {
+            notices.push("no sound card here, so there is no sound".into());
+        }
+        // The system clock goes on when sound stops; the card's clock would stop the picture with it.
+        let sound = sound.map(|element| format!("{element} provide-clock=false sync=true async=false"));
+        shared = shared.set("sound.sink", sound.as_deref().unwrap_or("fakesink sync=true async=false"));
+    }
+    let mut text = graph::text(&[graph::WATCH], &shared)?;
+    let is_window = matches!(options.sink, Sink::Window { .. });
+    if is_window && videos > 1 {
+        text.push_str(&graph::text(&[graph::WATCH_WINDOW_LAYOUT], &shared)?);
+    }
+    for (session, format) in options.tracks.iter().enumerate() {
+        let output = match &options.sink {
+            Sink::Null => graph::WATCH_NULL,
+            Sink::File(_) => graph::WATCH_FILE,
+            Sink::Window { .. } if !format.track.is_video() => graph::WATCH_WINDOW_SOUND,
+            Sink::Window { .. } if videos > 1 => graph::WATCH_WINDOW_INPUT,
+            Sink::Window { .. } => graph::WATCH_WINDOW,
+        };
+        let (depayloader, encoded) = depayloader(format.codec);
+        let values = shared
+            .clone()
+            .set("track", format.track)
+            .set("session", session)
+            .set("depayloader", depayloader)
+            .set("encoded", encoded)
+            .set("window.pad", layout::pad_name(format.track))
+            .set("decoder", decoder(format)?);
+        text.push_str(&graph::text(&[graph::WATCH_TRACK, output], &values)?);
+    }
+    Ok((text, notices))
+}
+
+/// After a loss nothing is shown before the next key frame: a still picture can be read, a smeared one can't.
+fn depayloader(codec: Codec) -> (&'static str, &'static str) {
+    match codec {
+        Codec::H264 => (
+            "rtph264depay wait-for-keyframe=true request-keyframe=true",
+            "video/x-h264,stream-format=byte-stream,alignment=au",
+        ),
+        Codec::Vp8 => ("rtpvp8depay wait-for-keyframe=true request-keyframe=true", "video/x-vp8"),
+        Codec::Opus => ("rtpopusdepay", "audio/x-opus"),
+    }
+}
+
+/// The decoder of a track. One thread each: more would hold a picture back per thread, and many students share a
+/// machine. Errors are answered with a key frame, however many there are.
+fn decoder(format: &TrackFormat) -> Result<String, MediaError> {
+    let name = format!("name={}-decoder", format.track);
+    let ask = "automatic-request-sync-points=true max-errors=-1";
+    Ok(match format.codec {
+        Codec::H264 if gst::ElementFactory::find("avdec_h264").is_some() => {
+            format!("avdec_h264 {name} max-threads=1 {ask}")
+        }
+        Codec::H264 if gst::ElementFactory::find("openh264dec").is_some() => {
+            format!("h264parse ! openh264dec {name} {ask}")
+        }
+        Codec::H264 => require("avdec_h264").map(|()| String::new())?,
+        Codec::Vp8 => format!("vp8dec {name} threads=1 {ask}"),
+        Codec::Opus => format!("opusdec {name} use-inband-fec=true plc=true max-errors=-1"),
+    })
+}

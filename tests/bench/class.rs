@@ -1,0 +1,340 @@
+//! A class on one machine: what it costs the teacher, what the students lose, how soon they see something.
+//!
+//! `cargo bench --bench class -- --students 100 --seconds 60 --joins 20`
+//!
+//! The teacher is the real program with its drawn test lecture. The students live in another process, so that the
+//! teacher's CPU is its own; they do ICE, DTLS and SRTP for real, and look at every packet, but decode nothing: this
+//! machine could not decode a hundred pictures. The joins are real `classroom watch --sink null`, one after another.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    missing_docs,
+    reason = "a benchmark fails by panicking, and prints"
+)]
+
+use std::collections::HashMap;
+use std::io::{BufRead, BufReader, Write};
+use std::process::{Child, ChildStdout, Command, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use classroom::id::{Nickname, RoomId, UserId};
+use classroom::peer::link::{Incoming, Link, LinkConfig, LinkEvent};
+use classroom::protocol::{ClientMessage, IceCandidate, ServerMessage};
+use classroom::signal::{Client, ClientConfig, ServerUrl, SessionToken, SignalEvent};
+use serde_json::Value;
+
+const STUDENTS_OF: &str = "CLASSROOM_BENCH_STUDENTS";
+
+struct Options {
+    students: usize,
+    seconds: u64,
+    joins: usize,
+    bitrate: String,
+}
+
+fn options() -> Options {
+    let mut options = Options { students: 100, seconds: 20, joins: 20, bitrate: "2500k".to_owned() };
+    let mut arguments = std::env::args().skip(1);
+    while let Some(argument) = arguments.next() {
+        let mut value = || arguments.next().unwrap_or_else(|| panic!("{argument} needs a value"));
+        match argument.as_str() {
+            "--students" => options.students = value().parse().unwrap(),
+            "--seconds" => options.seconds = value().parse().unwrap(),
+            "--joins" => options.joins = value().parse().unwrap(),
+            "--bitrate" => options.bitrate = value(),
+            "--bench" => {}
+            other => panic!("{other} is no option: --students N --seconds N --joins N --bitrate 2500k"),
+        }
+    }
+    options
+}
+
+fn main() {
+    if let Ok(what) = std::env::var(STUDENTS_OF) {
+        let (server, count) = what.split_once(' ').unwrap();
+        return students(server.parse().unwrap(), count.parse().unwrap());
+    }
+    let options = options();
+    let mut teacher = Teacher::start(&options.bitrate);
+    let first_frames = joins(&teacher.server, options.joins);
+    let idle = teacher.memory_kb();
+
+    let begun = Instant::now();
+    let mut class = Command::new(std::env::current_exe().unwrap())
+        .env(STUDENTS_OF, format!("{} {}", teacher.server, options.students))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let joined_cpu = teacher.hub_cpu();
+    let mut lines = BufReader::new(class.stdout.take().unwrap());
+    assert_eq!(line(&mut lines), "joined");
+    let joined = begun.elapsed();
+    let join_cpu = teacher.hub_cpu() - joined_cpu;
+    // Late joiners are served from the ring for a moment; the measurement is of a class that sits.
+    std::thread::sleep(Duration::from_secs(3));
+    let full = teacher.memory_kb();
+    let (cpu, all_cpu, packets, at) = (teacher.hub_cpu(), teacher.cpu(), teacher.packets(), Instant::now());
+    std::thread::sleep(Duration::from_secs(options.seconds));
+    let (cpu, all_cpu) = (teacher.hub_cpu() - cpu, teacher.cpu() - all_cpu);
+    let (packets, seconds) = (teacher.packets() - packets, at.elapsed().as_secs_f64());
+    writeln!(class.stdin.take().unwrap(), "report").unwrap();
+    let report: Value = serde_json::from_str(&line(&mut lines)).unwrap();
+    class.wait().unwrap();
+    let dropped = teacher.dropped();
+    teacher.end();
+
+    let n = options.students as f64;
+    println!();
+    println!("| a class of {} for {} s | |", options.students, options.seconds);
+    println!("| --- | --- |");
+    if let (Some(median), Some(worst)) = (first_frames.get(first_frames.len() / 2), first_frames.last()) {
+        println!(
+            "| join to first decoded frame, median of {} (worst) | {median:.0} ms ({worst:.0} ms) |",
+            options.joins
+        );
+    }
+    println!("| joined in | {:.2} s |", joined.as_secs_f64());
+    println!("| teacher's CPU for a join | {:.1} ms |", join_cpu * 1000.0 / n);
+    println!("| delivered | {:.0} packets/s |", packets as f64 / seconds);
+    println!("| teacher's CPU per delivered packet (hub thread) | {:.2} us |", cpu * 1e6 / packets as f64);
+    println!("| hub thread | {:.1} % of a core |", cpu / seconds * 100.0);
+    println!("| whole teacher, encoders and test picture included | {:.1} % of a core |", all_cpu / seconds * 100.0);
+    println!("| memory per student | {:.0} kB |", (full - idle) as f64 / n);
+    println!(
+        "| packets received, asked for again, lost for good | {}, {}, {} |",
+        report["received"], report["nacked"], report["lost"]
+    );
+    println!("| frames left out by the teacher | {dropped} |");
+}
+
+/// `classroom watch`, one after another: milliseconds from its start to the first decoded picture, sorted.
+fn joins(server: &str, count: usize) -> Vec<f64> {
+    let mut all: Vec<f64> = (0..count)
+        .map(|n| {
+            let mut command = Command::new(env!("CARGO_BIN_EXE_classroom"));
+            command.args(["watch", "--room", "bench", "--user", &format!("join-{n}"), "--server", server]);
+            let begun = Instant::now();
+            let mut child = command
+                .args(["--sink", "null", "--json"])
+                .stdout(Stdio::piped())
+                .stderr(Stdio::null())
+                .spawn()
+                .unwrap();
+            let mut lines = BufReader::new(child.stdout.take().unwrap());
+            let first = loop {
+                let event: Value = serde_json::from_str(&line(&mut lines)).unwrap();
+                if event["event"] == "first-frame" && event["track"] == "screen" {
+                    break begun.elapsed();
+                }
+            };
+            child.kill().unwrap();
+            child.wait().unwrap();
+            first.as_secs_f64() * 1000.0
+        })
+        .collect();
+    all.sort_by(f64::total_cmp);
+    all
+}
+
+fn line(lines: &mut impl BufRead) -> String {
+    let mut text = String::new();
+    assert!(lines.read_line(&mut text).unwrap() > 0, "the other process ended");
+    text.trim().to_owned()
+}
+
+/// The program, teaching.
+struct Teacher {
+    child: Child,
+    server: String,
+    stats: Arc<Mutex<Value>>,
+}
+
+impl Teacher {
+    fn start(bitrate: &str) -> Self {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_classroom"))
+            .args(["teach", "--room", "bench", "--test", "--listen", "127.0.0.1:0", "--json", "--bitrate", bitrate])
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut lines: BufReader<ChildStdout> = BufReader::new(child.stdout.take().unwrap());
+        let server = loop {
+            let event: Value = serde_json::from_str(&line(&mut lines)).unwrap();
+            if event["event"] == "listening" {
+                break event["ws"].as_str().unwrap().to_owned();
+            }
+        };
+        let stats = Arc::new(Mutex::new(Value::Null));
+        let latest = Arc::clone(&stats);
+        std::thread::spawn(move || {
+            for text in lines.lines().map_while(Result::ok) {
+                let event: Value = serde_json::from_str(&text).unwrap();
+                if event["event"] == "stats" {
+                    *latest.lock().unwrap() = event;
+                }
+            }
+        });
+        let teacher = Self { child, server, stats };
+        while teacher.stats.lock().unwrap().is_null() {
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        teacher
+    }
+
+    fn packets(&self) -> u64 {
+        self.stats.lock().unwrap()["packets"].as_u64().unwrap()
+    }
+
+    fn dropped(&self) -> u64 {
+        self.stats.lock().unwrap()["dropped"].as_u64().unwrap()
+    }
+
+    /// Seconds of CPU of the whole process.
+    fn cpu(&self) -> f64 {
+        cpu_of(&format!("/proc/{}/stat", self.child.id()))
+    }
+
+    /// Seconds of CPU of the hub's thread.
+    fn hub_cpu(&self) -> f64 {
+        let tasks = std::fs::read_dir(format!("/proc/{}/task", self.child.id())).unwrap();
+        tasks
+            .map(|task| task.unwrap().path())
+            .filter(|task| std::fs::read_to_string(task.join("comm")).is_ok_and(|name| name.trim() == "hub"))
+            .map(|task| cpu_of(task.join("stat").to_str().unwrap()))
+            .sum()
+    }
+
+    fn memory_kb(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        line.trim().trim_end_matches(" kB").parse().unwrap()
+    }
+
+    fn end(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+}
+
+/// User and system time of a `stat` file of `/proc`, which counts in hundredths of a second.
+fn cpu_of(path: &str) -> f64 {
+    let stat = std::fs::read_to_string(path).unwrap();
+    let fields: Vec<&str> = stat.rsplit_once(") ").unwrap().1.split(' ').collect();
+    (fields[11].parse::<f64>().unwrap() + fields[12].parse::<f64>().unwrap()) / 100.0
+}
+
+/// What one student saw of one stream.
+#[derive(Default)]
+struct Stream {
+    highest: Option<u64>,
+    first: u64,
+    seen: u64,
+}
+
+#[derive(Default)]
+struct Seen(Mutex<HashMap<u32, Stream>>);
+
+impl Seen {
+    fn take(&self, packet: &[u8]) {
+        let ssrc = u32::from_be_bytes(packet[8..12].try_into().unwrap());
+        let number = u16::from_be_bytes([packet[2], packet[3]]);
+        let mut streams = self.0.lock().unwrap();
+        let stream = streams.entry(ssrc).or_default();
+        // Extended sequence number: the one with these low bits that is nearest to the highest.
+        let extended = match stream.highest {
+            None => u64::from(number) + (1 << 32),
+            Some(highest) => highest.wrapping_add_signed(i64::from(number.wrapping_sub(highest as u16).cast_signed())),
+        };
+        if stream.highest.is_none() {
+            stream.first = extended;
+        }
+        stream.highest = Some(stream.highest.map_or(extended, |highest| highest.max(extended)));
+        stream.seen += 1;
+    }
+
+    /// Packets seen, and packets that never came.
+    fn sum(&self) -> (u64, u64) {
+        let streams = self.0.lock().unwrap();
+        streams.values().fold((0, 0), |(seen, lost), stream| {
+            let expected = stream.highest.map_or(0, |highest| highest - stream.first + 1);
+            (seen + stream.seen, lost + expected.saturating_sub(stream.seen))
+        })
+    }
+}
+
+/// The other process: joins all, says so, and reports when asked.
+fn students(server: ServerUrl, count: usize) {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    let (links, seen) = runtime.block_on(async {
+        let joins = (0..count).map(|n| tokio::spawn(student(server.clone(), n)));
+        let mut links = Vec::new();
+        let mut seen = Vec::new();
+        for join in joins.collect::<Vec<_>>() {
+            let (link, client, one) = join.await.unwrap();
+            links.push((link, client));
+            seen.push(one);
+        }
+        (links, seen)
+    });
+    println!("joined");
+    std::io::stdout().flush().unwrap();
+    let mut asked = String::new();
+    std::io::stdin().read_line(&mut asked).unwrap();
+    let nacked: u64 = links.iter().map(|(link, _)| link.stats().nacks).sum();
+    let (received, lost) = seen.iter().map(|one| one.sum()).fold((0, 0), |a, b| (a.0 + b.0, a.1 + b.1));
+    println!("{}", serde_json::json!({ "received": received, "lost": lost, "nacked": nacked }));
+    std::process::exit(0);
+}
+
+async fn student(server: ServerUrl, n: usize) -> (Link, Client, Arc<Seen>) {
+    let room: RoomId = "bench".parse().unwrap();
+    let user: UserId = format!("{n}").parse().unwrap();
+    let (client, mut signals) = Client::connect(ClientConfig {
+        server,
+        room,
+        user: user.clone(),
+        nickname: Nickname::from(user.as_str()),
+        publishes: false,
+        session: SessionToken::fresh().session().clone(),
+        epoch: 1,
+        initial_deadline: Duration::from_secs(30),
+    })
+    .await
+    .unwrap();
+    let teacher: UserId = "9999".parse().unwrap();
+    let seen = Arc::new(Seen::default());
+    let sink_seen = Arc::clone(&seen);
+    let sink = Arc::new(move |incoming: Incoming<'_>| {
+        if let Incoming::Rtp(_, packet) = incoming {
+            sink_seen.take(packet);
+        }
+    });
+    let config = LinkConfig { bind: vec!["127.0.0.1:0".to_owned()], ice_servers: Vec::new() };
+    let (link, sdp, mut events) = Link::offer(config, sink).await.unwrap();
+    client.send(ClientMessage::Offer { target_uid: teacher.clone(), sdp }).unwrap();
+    loop {
+        tokio::select! {
+            signal = signals.recv() => match signal {
+                Some(SignalEvent::Message(ServerMessage::Answer { sdp, .. })) => {
+                    link.answer(sdp).await.unwrap();
+                }
+                Some(_) => {}
+                None => panic!("signalling ended"),
+            },
+            event = events.recv() => match event {
+                Some(LinkEvent::Connected) => break,
+                Some(LinkEvent::Candidate(c)) => {
+                    let candidate = IceCandidate { candidate: c.candidate, sdp_mid: c.sdp_mid, ..IceCandidate::default() };
+                    client.send(ClientMessage::Candidate { target_uid: teacher.clone(), candidate }).unwrap();
+                }
+                Some(LinkEvent::BeginningMissed(track)) => link.request_key_frame(track).await,
+                other => panic!("student {n}: {other:?}"),
+            },
+        }
+    }
+    tokio::spawn(async move { while events.recv().await.is_some() {} });
+    tokio::spawn(async move { while signals.recv().await.is_some() {} });
+    (link, client, seen)
+}

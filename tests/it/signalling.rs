@@ -1,0 +1,705 @@
+//! Signalling on loopback: every error of the wire by its code, and nobody else who notices; clients that come back by
+//! themselves; a server that ends in order.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use axum::routing::any;
+use classroom::http;
+use classroom::id::UserId;
+use classroom::protocol::{ClientMessage, ErrorCode, JoinRequest, LeaveReason, ServerMessage};
+use classroom::room::{self, RoomState};
+use classroom::signal::{Client, ClientConfig, Limits, Server, ServerUrl, SignalError, SignalEvent};
+use futures_util::future::join_all;
+use futures_util::{SinkExt, StreamExt};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
+use tokio::time::{timeout, timeout_at};
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+use tokio_tungstenite::{WebSocketStream, client_async};
+
+/// Everything here takes milliseconds; a test that needs this long has failed.
+const DEADLINE: Duration = Duration::from_secs(20);
+
+const TEACHER: &str = "roomId=1&userId=9999&nickname=Ms+Li&pub=pub&session=teacherteacherte";
+
+/// A server on a free port of loopback.
+struct School {
+    address: SocketAddr,
+    server: Server,
+    stop: Option<oneshot::Sender<()>>,
+    serving: JoinHandle<()>,
+}
+
+impl School {
+    async fn open() -> Self {
+        Self::open_with(Limits::default(), http::Limits::default()).await
+    }
+
+    /// One that gives up a lost place soon.
+    async fn open_with_grace(grace: Duration) -> Self {
+        let room = room::Limits { resume_grace: grace, ..room::Limits::default() };
+        Self::open_with(Limits { room, ..Limits::default() }, http::Limits::default()).await
+    }
+
+    async fn open_with(limits: Limits, http_limits: http::Limits) -> Self {
+        Self::on(TcpListener::bind("127.0.0.1:0").await.unwrap(), limits, http_limits)
+    }
+
+    /// What `classroom serve` does: the pages and the WebSocket on one port.
+    fn on(listener: TcpListener, limits: Limits, http_limits: http::Limits) -> Self {
+        let address = listener.local_addr().unwrap();
+        let server = Server::new(limits);
+        let (rooms, signalling) = (server.clone(), server.clone());
+        let app = http::router(move || rooms.rooms())
+            .route("/ws", any(move |request: axum::extract::Request| std::future::ready(signalling.upgrade(request))));
+        let (stop, stopped) = oneshot::channel::<()>();
+        let serving = tokio::spawn(http::serve(listener, app, http_limits, async {
+            _ = stopped.await;
+        }));
+        Self { address, server, stop: Some(stop), serving }
+    }
+
+    async fn close(mut self) {
+        _ = self.stop.take().unwrap().send(());
+        self.serving.await.unwrap();
+        self.server.shutdown().await;
+    }
+
+    /// A raw client, whatever the server says to it.
+    async fn connect(&self, query: &str) -> Raw {
+        let stream = TcpStream::connect(self.address).await.unwrap();
+        stream.set_nodelay(true).unwrap();
+        self.connect_by(stream, query).await
+    }
+
+    async fn connect_by(&self, stream: TcpStream, query: &str) -> Raw {
+        let url = format!("ws://{}/ws?{query}", self.address);
+        let (socket, _) = timeout(DEADLINE, client_async(url, stream)).await.unwrap().unwrap();
+        Raw { socket }
+    }
+
+    /// A raw client that is in.
+    async fn join(&self, query: &str) -> Raw {
+        let mut raw = self.connect(query).await;
+        let joined = raw.hear().await;
+        assert!(matches!(joined, ServerMessage::Joined { .. }), "{joined:?}");
+        raw
+    }
+
+    async fn student(&self, id: &str) -> Raw {
+        self.join(&student(id)).await
+    }
+
+    fn config(&self, user: &str, session: char) -> ClientConfig {
+        ClientConfig {
+            server: ServerUrl::from(self.address),
+            room: "1".parse().unwrap(),
+            user: user.parse().unwrap(),
+            nickname: "N".into(),
+            publishes: user.starts_with('9'),
+            session: session.to_string().repeat(16).parse().unwrap(),
+            epoch: 7,
+            initial_deadline: Duration::from_secs(2),
+        }
+    }
+}
+
+fn student(id: &str) -> String {
+    format!("roomId=1&userId={id}&session=studentstudent{id}")
+}
+
+fn id(text: &str) -> UserId {
+    text.parse().unwrap()
+}
+
+fn offer() -> ClientMessage {
+    ClientMessage::Offer { target_uid: id("9999"), sdp: "v=0".into() }
+}
+
+/// A client that says what the test says, and nothing by itself but pongs.
+struct Raw {
+    socket: WebSocketStream<TcpStream>,
+}
+
+impl Raw {
+    async fn say(&mut self, message: ClientMessage) {
+        self.say_raw(Message::text(message.to_json())).await;
+    }
+
+    async fn say_raw(&mut self, message: Message) {
+        self.socket.send(message).await.unwrap();
+    }
+
+    async fn frame(&mut self) -> Option<Message> {
+        let deadline = tokio::time::Instant::now() + DEADLINE;
+        loop {
+            match timeout_at(deadline, self.socket.next()).await.expect("nothing was said in time")? {
+                Ok(Message::Ping(_) | Message::Pong(_)) => {}
+                Ok(message) => return Some(message),
+                Err(error) => panic!("instead of a close frame: {error}"),
+            }
+        }
+    }
+
+    async fn hear(&mut self) -> ServerMessage {
+        match self.frame().await {
+            Some(Message::Text(text)) => ServerMessage::parse(&text).unwrap(),
+            other => panic!("instead of a message: {other:?}"),
+        }
+    }
+
+    /// The next message that `pick` wants.
+    async fn hear_until(&mut self, pick: impl Fn(&ServerMessage) -> bool) -> ServerMessage {
+        loop {
+            let message = self.hear().await;
+            if pick(&message) {
+                return message;
+            }
+        }
+    }
+
+    async fn error(&mut self) -> (ErrorCode, String, Option<u64>) {
+        match self.hear_until(|message| matches!(message, ServerMessage::Error { .. })).await {
+            ServerMessage::Error { code, message, retry_after_ms, .. } => (code, message, retry_after_ms),
+            _ => unreachable!(),
+        }
+    }
+
+    /// The close frame's code and reason; after it the socket ends.
+    async fn closed(&mut self) -> (CloseCode, String) {
+        loop {
+            match self.frame().await {
+                Some(Message::Close(Some(frame))) => {
+                    assert!(self.frame().await.is_none());
+                    return (frame.code, frame.reason.to_string());
+                }
+                Some(Message::Text(_)) => {}
+                other => panic!("instead of a close frame: {other:?}"),
+            }
+        }
+    }
+
+    /// An error after which the socket is closed, orderly, with the same code as the reason.
+    async fn refused(&mut self, code: ErrorCode) -> String {
+        let (found, message, _) = self.error().await;
+        assert_eq!(found, code, "{message}");
+        assert!(code.closes());
+        assert_eq!(self.closed().await.1, code.as_str());
+        message
+    }
+}
+
+/// Whether the teacher and a student of the school still reach each other, and heard nothing else.
+async fn still_whole(teacher: &mut Raw, student: &mut Raw) {
+    student.say(offer()).await;
+    assert!(matches!(teacher.hear().await, ServerMessage::Offer { user_id, .. } if user_id == id("1001")));
+    teacher.say(ClientMessage::Answer { target_uid: id("1001"), sdp: "v=0".into() }).await;
+    assert!(matches!(student.hear().await, ServerMessage::Answer { .. }));
+}
+
+/// A client of the library that said nothing wrong.
+async fn event(events: &mut mpsc::Receiver<SignalEvent>) -> SignalEvent {
+    timeout(DEADLINE, events.recv()).await.expect("no event in time").expect("the client ended")
+}
+
+async fn event_until(events: &mut mpsc::Receiver<SignalEvent>, pick: impl Fn(&SignalEvent) -> bool) -> SignalEvent {
+    loop {
+        let event = event(events).await;
+        if pick(&event) {
+            return event;
+        }
+    }
+}
+
+/// Waits for something that happens on its own.
+async fn wait_for(what: &str, mut condition: impl FnMut() -> bool) {
+    let deadline = Instant::now() + DEADLINE;
+    while !condition() {
+        assert!(Instant::now() < deadline, "in time: {what}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+#[tokio::test]
+async fn joining_takes_less_than_5_ms() {
+    let school = School::open().await;
+    let mut times = Vec::new();
+    for n in 0..50 {
+        let start = Instant::now();
+        let mut student = school.connect(&student(&format!("{}", 1000 + n))).await;
+        assert!(matches!(student.hear().await, ServerMessage::Joined { .. }));
+        times.push(start.elapsed());
+    }
+    times.sort();
+    assert!(times[25] < Duration::from_millis(5), "median {:?}", times[25]);
+    school.close().await;
+}
+
+#[tokio::test]
+async fn an_offer_is_relayed_within_5_ms() {
+    let school = School::open().await;
+    let mut teacher = school.join(TEACHER).await;
+    let mut student = school.student("1001").await;
+    teacher.hear().await;
+    let mut times = Vec::new();
+    for _ in 0..50 {
+        let start = Instant::now();
+        still_whole(&mut teacher, &mut student).await;
+        times.push(start.elapsed());
+    }
+    times.sort();
+    assert!(times[25] < Duration::from_millis(5), "there and back, median {:?}", times[25]);
+    school.close().await;
+}
+
+#[tokio::test]
+async fn what_breaks_the_wire_gets_its_code_and_nobody_else_notices() {
+    let school = School::open_with_grace(Duration::from_millis(100)).await;
+    let mut teacher = school.join(TEACHER).await;
+    let mut witness = school.student("1001").await;
+    assert!(matches!(teacher.hear().await, ServerMessage::Join { .. }));
+
+    let large = ClientMessage::Offer { target_uid: id("9999"), sdp: "v".repeat(70_000) };
+    let breaks = [
+        (Message::text("{\"type\":\"off"), ErrorCode::MalformedMessage),
+        (Message::text("{\"type\":\"call\"}"), ErrorCode::MalformedMessage),
+        (Message::binary(vec![1, 2, 3]), ErrorCode::BinaryFrame),
+        (Message::text(large.to_json()), ErrorCode::MessageTooLarge),
+    ];
+    for (n, (message, code)) in breaks.into_iter().enumerate() {
+        let name = format!("200{n}");
+        let mut culprit = school.student(&name).await;
+        assert!(matches!(teacher.hear().await, ServerMessage::Join { .. }));
+        culprit.say_raw(message).await;
+        culprit.refused(code).await;
+        // The teacher hears of one who is gone, when the place is not held any more, and of nothing else.
+        let gone = teacher.hear().await;
+        assert!(matches!(gone, ServerMessage::Leave { reason: LeaveReason::Lost, .. }), "{gone:?}");
+    }
+    witness.say(ClientMessage::RoomUserList).await;
+    witness.hear_until(|message| matches!(message, ServerMessage::RoomUserList { .. })).await;
+    still_whole(&mut teacher, &mut witness).await;
+    school.close().await;
+}
+
+#[tokio::test]
+async fn a_flood_is_stopped() {
+    let school = School::open().await;
+    let mut flooder = school.student("1001").await;
+    for _ in 0..400 {
+        // The server stops reading at some point.
+        _ = flooder.socket.send(Message::text(ClientMessage::RoomUserList.to_json())).await;
+    }
+    flooder.refused(ErrorCode::FloodedMessages).await;
+    school.close().await;
+}
+
+#[tokio::test]
+async fn a_message_to_nobody_or_to_a_student_is_refused_and_its_sender_stays() {
+    let school = School::open().await;
+    let mut one = school.student("1001").await;
+    let mut other = school.student("1002").await;
+    one.say(offer()).await;
+    assert_eq!(one.error().await.0, ErrorCode::UnknownTarget);
+    one.say(ClientMessage::Offer { target_uid: id("1002"), sdp: "v=0".into() }).await;
+    assert_eq!(one.error().await.0, ErrorCode::NotAllowed);
+    one.say(ClientMessage::RoomUserList).await;
+    one.hear_until(|message| matches!(message, ServerMessage::RoomUserList { .. })).await;
+    other.say(ClientMessage::RoomUserList).await;
+    other.hear_until(|message| !matches!(message, ServerMessage::Join { .. })).await;
+    school.close().await;
+}
+
+#[tokio::test]
+async fn a_query_that_asks_for_no_place_is_refused() {
+    let school = School::open().await;
+    for (query, cause) in [
+        ("", "roomId is missing"),
+        ("roomId=1", "userId is missing"),
+        ("roomId=a%20b&userId=1", "room id contains ' '"),
+        ("roomId=1&userId=..%2F", "user id contains '/'"),
+        ("roomId=1&userId=1&pub=maybe", "pub is"),
+        ("roomId=1&userId=1&session=short", "session must"),
+    ] {
+        let message = school.connect(query).await.refused(ErrorCode::BadRequest).await;
+        assert!(message.contains(cause), "{message}");
+    }
+    assert_eq!(school.server.rooms(), []);
+    school.close().await;
+}
+
+#[tokio::test]
+async fn a_user_id_in_use_is_refused_and_the_same_session_takes_it_over() {
+    let school = School::open().await;
+    let mut teacher = school.join(TEACHER).await;
+    let mut first = school.student("1001").await;
+    assert!(matches!(teacher.hear().await, ServerMessage::Join { .. }));
+
+    let mut stranger = school.connect("roomId=1&userId=1001&session=strangerstranger").await;
+    let (code, _, retry) = stranger.error().await;
+    assert_eq!((code, retry), (ErrorCode::UserIdTaken, None));
+    let mut nobody = school.connect("roomId=1&userId=1001").await;
+    nobody.refused(ErrorCode::UserIdTaken).await;
+
+    let mut newer = school.student("1001").await;
+    first.refused(ErrorCode::Replaced).await;
+    still_whole(&mut teacher, &mut newer).await;
+    school.close().await;
+}
+
+#[tokio::test]
+async fn a_lost_place_is_held_for_its_owner_and_then_free() {
+    let school = School::open().await;
+    let mut teacher = school.join(TEACHER).await;
+    let first = school.student("1001").await;
+    assert!(matches!(teacher.hear().await, ServerMessage::Join { .. }));
+    // Killed: the socket ends, nothing is said.
+    drop(first);
+    let taken = async || {
+        let mut stranger = school.connect("roomId=1&userId=1001&session=strangerstranger").await;
+        match stranger.hear().await {
+            ServerMessage::Error { code: ErrorCode::UserIdTaken, retry_after_ms, .. } => retry_after_ms,
+            other => panic!("{other:?}"),
+        }
+    };
+    // Until the server has seen the end, the place counts as live.
+    let deadline = Instant::now() + DEADLINE;
+    let wait = loop {
+        if let Some(wait) = taken().await {
+            break wait;
+        }
+        assert!(Instant::now() < deadline);
+    };
+    assert!(wait <= 5_001, "{wait}");
+    // Its owner comes back, nobody heard of anything.
+    let mut back = school.student("1001").await;
+    still_whole(&mut teacher, &mut back).await;
+    drop(back);
+    assert!(matches!(teacher.hear().await, ServerMessage::Leave { reason: LeaveReason::Lost, .. }));
+    school.join("roomId=1&userId=1001&session=strangerstranger").await;
+    school.close().await;
+}
+
+#[tokio::test]
+async fn a_second_publisher_is_told_who_teaches() {
+    let school = School::open().await;
+    let _teacher = school.join(TEACHER).await;
+    let mut second = school.connect("roomId=1&userId=9998&pub=pub").await;
+    let message = second.refused(ErrorCode::PublisherExists).await;
+    assert!(message.contains("9999 (Ms Li) teaches in room 1"), "{message}");
+    school.close().await;
+}
+
+#[tokio::test]
+async fn a_goodbye_frees_the_place_at_once() {
+    let school = School::open().await;
+    let mut teacher = school.join(TEACHER).await;
+    let mut by_message = school.student("1001").await;
+    by_message.say(ClientMessage::Leave).await;
+    assert_eq!(by_message.closed().await.0, CloseCode::Normal);
+    teacher.hear_until(|m| matches!(m, ServerMessage::Leave { reason: LeaveReason::Left, .. })).await;
+    let mut by_frame = school.join("roomId=1&userId=1001&session=strangerstranger").await;
+    by_frame
+        .say_raw(Message::Close(Some(tokio_tungstenite::tungstenite::protocol::CloseFrame {
+            code: CloseCode::Normal,
+            reason: "".into(),
+        })))
+        .await;
+    teacher.hear_until(|m| matches!(m, ServerMessage::Leave { reason: LeaveReason::Left, .. })).await;
+    school.close().await;
+}
+
+#[tokio::test]
+async fn a_client_that_never_reads_is_closed_and_nobody_else_notices() {
+    let school = School::open_with_grace(Duration::from_millis(100)).await;
+    let mut teacher = school.join(TEACHER).await;
+    let mut witness = school.student("1001").await;
+    assert!(matches!(teacher.hear().await, ServerMessage::Join { .. }));
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(4_096).unwrap();
+    let stream = socket.connect(school.address).await.unwrap();
+    let mut deaf = school.connect_by(stream, &student("1002")).await;
+    assert!(matches!(deaf.hear().await, ServerMessage::Joined { .. }));
+    assert!(matches!(teacher.hear().await, ServerMessage::Join { .. }));
+
+    // 60 kB each fill the kernel's buffers first and then the queue: 512 messages, or 16 MiB.
+    let answer = ClientMessage::Answer { target_uid: id("1002"), sdp: "v".repeat(60_000) };
+    let text = answer.to_json();
+    for _ in 0..600 {
+        teacher.say_raw(Message::text(text.clone())).await;
+        if school.server.connections() < 3 {
+            break;
+        }
+    }
+    wait_for("the connection that does not read is closed", || school.server.connections() == 2).await;
+    let code = async {
+        let mut code = None;
+        while let Some(Ok(message)) = deaf.socket.next().await {
+            if let Message::Text(text) = message
+                && let Ok(ServerMessage::Error { code: found, .. }) = ServerMessage::parse(&text)
+            {
+                code = Some(found);
+            }
+        }
+        code
+    };
+    // It may read the reason if it starts to read within a second; here it did not.
+    assert!(matches!(timeout(DEADLINE, code).await.unwrap(), None | Some(ErrorCode::SlowConsumer)));
+    teacher
+        .hear_until(
+            |m| matches!(m, ServerMessage::Leave { reason: LeaveReason::Lost, users } if users[..] == [id("1002")]),
+        )
+        .await;
+    witness.hear_until(|m| matches!(m, ServerMessage::Leave { .. })).await;
+    // Answers to who is gone come back as errors; past this, all of them have.
+    teacher.say(ClientMessage::RoomUserList).await;
+    teacher.hear_until(|m| matches!(m, ServerMessage::RoomUserList { .. })).await;
+    still_whole(&mut teacher, &mut witness).await;
+    school.close().await;
+}
+
+#[tokio::test]
+async fn a_half_open_connection_is_found_out() {
+    let limits = Limits {
+        ping_interval: Duration::from_millis(50),
+        silence_timeout: Duration::from_millis(200),
+        room: room::Limits { resume_grace: Duration::from_millis(100), ..room::Limits::default() },
+    };
+    let school = School::open_with(limits, http::Limits::default()).await;
+    let mut teacher = school.join(TEACHER).await;
+    let silent = school.student("1001").await;
+    // While the teacher reads, it answers pings; the student does not.
+    teacher.hear_until(|m| matches!(m, ServerMessage::Leave { reason: LeaveReason::Lost, .. })).await;
+    drop(silent);
+    teacher.say(ClientMessage::RoomUserList).await;
+    teacher.hear().await;
+    school.close().await;
+}
+
+#[tokio::test]
+async fn clients_come_back_to_a_restarted_server_and_the_room_is_whole() {
+    let school = School::open().await;
+    let (teacher, mut teacher_events) = Client::connect(school.config("9999", 't')).await.unwrap();
+    let mut students = Vec::new();
+    for n in 0..5 {
+        let (client, mut events) = Client::connect(school.config(&format!("100{n}"), 's')).await.unwrap();
+        let joined = event(&mut events).await;
+        assert!(matches!(joined, SignalEvent::Joined { publisher: Some(_), .. }), "{joined:?}");
+        students.push((client, events));
+    }
+    let address = school.address;
+    school.close().await;
+    for (_, events) in &mut students {
+        event_until(events, |event| matches!(event, SignalEvent::Lost { .. })).await;
+    }
+    // What is said meanwhile waits.
+    students[0].0.send(offer()).unwrap();
+
+    // The port is free at once, although the server closed the connections first.
+    let listener = TcpListener::bind(address).await.unwrap();
+    let school = School::on(listener, Limits::default(), http::Limits::default());
+    let start = Instant::now();
+    wait_for("everybody is back", || school.server.rooms().iter().any(|room| room.watching == 5)).await;
+    wait_for("the teacher is back", || school.server.rooms()[0].state == RoomState::Live).await;
+    assert!(start.elapsed() < Duration::from_secs(3), "{:?}", start.elapsed());
+    for (_, events) in &mut students {
+        event_until(events, |event| matches!(event, SignalEvent::Joined { .. })).await;
+    }
+    // Whoever came first: the offer is there, or its sender knows that nobody was.
+    let heard = tokio::select! {
+        heard = event_until(&mut teacher_events, |event| matches!(event, SignalEvent::Message(ServerMessage::Offer { .. }))) => heard,
+        heard = event_until(&mut students[0].1, |event| matches!(event, SignalEvent::Message(ServerMessage::Error { .. }))) => heard,
+    };
+    assert!(matches!(heard, SignalEvent::Message(_)));
+    teacher.leave().await;
+    wait_for("the teacher is gone", || school.server.rooms()[0].publisher.is_none()).await;
+    school.close().await;
+}
+
+#[tokio::test]
+async fn a_client_learns_why_it_is_refused() {
+    let school = School::open().await;
+    let (_teacher, _events) = Client::connect(school.config("9999", 't')).await.unwrap();
+    let refused = Client::connect(school.config("9998", 'u')).await.unwrap_err();
+    assert!(matches!(refused, SignalError::Refused { code: ErrorCode::PublisherExists, .. }), "{refused}");
+    let refused = Client::connect(school.config("9999", 'u')).await.unwrap_err();
+    assert!(matches!(refused, SignalError::Refused { code: ErrorCode::UserIdTaken, .. }), "{refused}");
+
+    let free = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = free.local_addr().unwrap();
+    drop(free);
+    let nowhere = ClientConfig {
+        server: ServerUrl::from(address),
+        initial_deadline: Duration::from_millis(300),
+        ..school.config("1001", 's')
+    };
+    let start = Instant::now();
+    assert!(matches!(Client::connect(nowhere).await.unwrap_err(), SignalError::Unreachable { .. }));
+    assert!(start.elapsed() < Duration::from_secs(2));
+    school.close().await;
+}
+
+#[tokio::test]
+async fn a_client_waits_for_a_place_that_will_be_free() {
+    let school = School::open_with_grace(Duration::from_millis(500)).await;
+    let (first, _) = Client::connect(school.config("9999", 't')).await.unwrap();
+    drop(first);
+    wait_for("the end is seen", || school.server.rooms()[0].state == RoomState::Waiting).await;
+    let (_second, _) = Client::connect(school.config("9999", 'u')).await.unwrap();
+    school.close().await;
+}
+
+#[tokio::test]
+async fn a_client_whose_place_was_taken_over_ends() {
+    let school = School::open().await;
+    let (_older, mut events) = Client::connect(school.config("1001", 's')).await.unwrap();
+    let (_newer, _) = Client::connect(school.config("1001", 's')).await.unwrap();
+    let ended = event_until(&mut events, |event| matches!(event, SignalEvent::Ended(_))).await;
+    assert!(matches!(ended, SignalEvent::Ended(SignalError::Refused { code: ErrorCode::Replaced, .. })), "{ended:?}");
+    school.close().await;
+}
+
+#[tokio::test]
+async fn a_server_that_ends_says_so() {
+    let school = School::open().await;
+    let mut student = school.student("1001").await;
+    let address = school.address;
+    let (server, start) = (school.server.clone(), Instant::now());
+    school.close().await;
+    assert!(start.elapsed() < Duration::from_secs(3));
+    assert_eq!(server.connections(), 0);
+    assert_eq!(student.error().await.0, ErrorCode::ServerShutdown);
+    assert_eq!(student.closed().await.0, CloseCode::Away);
+    TcpListener::bind(address).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn classes_of_2000_students_from_one_address_are_let_in_at_once() {
+    // Both ends of each connection are ours: as many as the descriptors of this process allow beside the other tests.
+    let students = (max_open_files().saturating_sub(400) / 2).min(2_000);
+    let school = School::open().await;
+    // In rooms of 100: here the students are slower at reading lists than the server at writing them.
+    let names: Vec<_> = (0..students).map(|n| format!("roomId={}&userId={}", n / 100, n)).collect();
+    let _students = join_all(names.iter().map(|name| school.join(name))).await;
+    assert_eq!(school.server.rooms().iter().map(|room| room.watching).sum::<usize>(), students);
+    school.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_class_that_offers_at_once_is_heard() {
+    let school = School::open().await;
+    let mut teacher = school.join(TEACHER).await;
+    let names: Vec<_> = (0..100).map(|n| student(&format!("{}", 1001 + n))).collect();
+    let mut students = join_all(names.iter().map(|name| school.join(name))).await;
+    join_all(students.iter_mut().map(|student| student.say(offer()))).await;
+    for _ in 0..students.len() {
+        teacher.hear_until(|message| matches!(message, ServerMessage::Offer { .. })).await;
+    }
+    school.close().await;
+}
+
+/// On one thread, so that the reader of the teacher's messages fills the student's queue before it is written out.
+#[tokio::test]
+async fn the_65th_message_of_a_burst_is_not_lost() {
+    let school = School::open().await;
+    let mut teacher = school.join(TEACHER).await;
+    let mut student = school.student("1001").await;
+    for n in 0..300 {
+        let answer = ClientMessage::Answer { target_uid: id("1001"), sdp: n.to_string() };
+        teacher.socket.feed(Message::text(answer.to_json())).await.unwrap();
+    }
+    teacher.socket.flush().await.unwrap();
+    for n in 0..300 {
+        let answer = student.hear().await;
+        assert!(matches!(&answer, ServerMessage::Answer { sdp, .. } if *sdp == n.to_string()), "{n}: {answer:?}");
+    }
+    school.close().await;
+}
+
+fn max_open_files() -> usize {
+    let limits = std::fs::read_to_string("/proc/self/limits").unwrap_or_default();
+    let line = limits.lines().find(|line| line.starts_with("Max open files")).unwrap_or_default();
+    line.split_whitespace().nth(3).and_then(|soft| soft.parse().ok()).unwrap_or(1_024)
+}
+
+#[tokio::test]
+async fn more_connections_than_allowed_are_closed_at_once() {
+    let http_limits = http::Limits { max_connections_per_ip: 2, ..http::Limits::default() };
+    let school = School::open_with(Limits::default(), http_limits).await;
+    let _one = school.student("1001").await;
+    let two = school.student("1002").await;
+    let mut third = TcpStream::connect(school.address).await.unwrap();
+    assert_eq!(timeout(DEADLINE, third.read(&mut [0])).await.unwrap().unwrap(), 0);
+    drop(two);
+    wait_for("one less", || school.server.connections() == 1).await;
+    // The socket is counted until it is closed, just after the connection is.
+    let deadline = Instant::now() + DEADLINE;
+    loop {
+        let mut stream = TcpStream::connect(school.address).await.unwrap();
+        stream.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+        if matches!(stream.read(&mut [0]).await, Ok(1)) {
+            break;
+        }
+        assert!(Instant::now() < deadline);
+    }
+    school.close().await;
+}
+
+#[tokio::test]
+async fn a_request_that_never_ends_is_ended() {
+    let http_limits = http::Limits { header_timeout: Duration::from_millis(200), ..http::Limits::default() };
+    let school = School::open_with(Limits::default(), http_limits).await;
+    let mut slow = TcpStream::connect(school.address).await.unwrap();
+    slow.write_all(b"GET / HTTP/1.1\r\nhost:").await.unwrap();
+    let mut rest = Vec::new();
+    timeout(DEADLINE, slow.read_to_end(&mut rest)).await.unwrap().unwrap();
+    assert!(!String::from_utf8_lossy(&rest).contains("200 OK"));
+    school.close().await;
+}
+
+#[tokio::test]
+async fn the_pages_and_the_websocket_share_a_port() {
+    let school = School::open().await;
+    let _teacher = school.join(TEACHER).await;
+    let _student = school.student("1001").await;
+    let rooms = http::client::rooms("127.0.0.1", school.address.port()).await.unwrap();
+    assert_eq!(rooms.len(), 1);
+    assert_eq!((rooms[0].watching, rooms[0].state), (1, RoomState::Live));
+
+    for (path, status, text) in [
+        ("/", "200", "Ms Li"),
+        ("/room/1", "200", "classroom watch --room 1 --user YOU --server ws://127.0.0.1"),
+        ("/room/7", "200", "Nobody is here yet"),
+        ("/room/..%2F", "404", "no such page"),
+        ("/nowhere", "404", "no such page"),
+        ("/ws", "426", "badRequest"),
+    ] {
+        let answer = get(school.address, path).await;
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{path}: {answer}");
+        assert!(answer.contains(text), "{path}: {answer}");
+        assert!(path == "/ws" || answer.contains("content-security-policy: default-src 'none'"), "{answer}");
+    }
+    let rooms = http::client::rooms("127.0.0.1", school.address.port()).await.unwrap();
+    assert_eq!(rooms[0].publisher.as_ref().unwrap().user_id, id("9999"));
+    school.close().await;
+    assert!(matches!(http::client::rooms("127.0.0.1", 9).await, Err(http::client::RoomsError::Unreachable { .. })));
+}
+
+async fn get(address: SocketAddr, path: &str) -> String {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    let request = format!("GET {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    timeout(DEADLINE, stream.read_to_string(&mut answer)).await.unwrap().unwrap();
+    answer
+}
+
+#[test]
+fn the_query_of_a_client_is_what_the_specification_says() {
+    let request = JoinRequest::parse("roomId=10013&userId=1001&nickname=S-01&pub=no").unwrap();
+    assert_eq!(request.to_query(), "roomId=10013&userId=1001&nickname=S-01&pub=no&epoch=0");
+}
