@@ -1,4 +1,6 @@
 //! `classroom devices`
 use crate::exit::Failure;
 use crate::report::Reporter;
-pub(super) async fn run(_reporter: &Reporter) -> Result<(), Failure> { Ok(()) }
+pub(super) async fn run(_reporter: &Reporter) -> Result<(), Failure> {
+    Ok(())
+}

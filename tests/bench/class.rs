@@ -13,17 +13,19 @@
     reason = "a benchmark fails by panicking, and prints"
 )]
 
-use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use classroom::id::{Nickname, RoomId, UserId};
-use classroom::peer::link::{Incoming, Link, LinkConfig, LinkEvent};
-use classroom::protocol::{ClientMessage, IceCandidate, ServerMessage};
-use classroom::signal::{Client, ClientConfig, ServerUrl, SessionToken, SignalEvent};
+use classroom::signal::ServerUrl;
 use serde_json::Value;
+
+use self::receiver::Receiver;
+
+#[path = "../it/support/receiver.rs"]
+#[allow(unreachable_pub, dead_code, reason = "shared with the tests, which use other parts of it")]
+mod receiver;
 
 const STUDENTS_OF: &str = "CLASSROOM_BENCH_STUDENTS";
 
@@ -225,116 +227,26 @@ fn cpu_of(path: &str) -> f64 {
     (fields[11].parse::<f64>().unwrap() + fields[12].parse::<f64>().unwrap()) / 100.0
 }
 
-/// What one student saw of one stream.
-#[derive(Default)]
-struct Stream {
-    highest: Option<u64>,
-    first: u64,
-    seen: u64,
-}
-
-#[derive(Default)]
-struct Seen(Mutex<HashMap<u32, Stream>>);
-
-impl Seen {
-    fn take(&self, packet: &[u8]) {
-        let ssrc = u32::from_be_bytes(packet[8..12].try_into().unwrap());
-        let number = u16::from_be_bytes([packet[2], packet[3]]);
-        let mut streams = self.0.lock().unwrap();
-        let stream = streams.entry(ssrc).or_default();
-        // Extended sequence number: the one with these low bits that is nearest to the highest.
-        let extended = match stream.highest {
-            None => u64::from(number) + (1 << 32),
-            Some(highest) => highest.wrapping_add_signed(i64::from(number.wrapping_sub(highest as u16).cast_signed())),
-        };
-        if stream.highest.is_none() {
-            stream.first = extended;
-        }
-        stream.highest = Some(stream.highest.map_or(extended, |highest| highest.max(extended)));
-        stream.seen += 1;
-    }
-
-    /// Packets seen, and packets that never came.
-    fn sum(&self) -> (u64, u64) {
-        let streams = self.0.lock().unwrap();
-        streams.values().fold((0, 0), |(seen, lost), stream| {
-            let expected = stream.highest.map_or(0, |highest| highest - stream.first + 1);
-            (seen + stream.seen, lost + expected.saturating_sub(stream.seen))
-        })
-    }
-}
-
 /// The other process: joins all, says so, and reports when asked.
 fn students(server: ServerUrl, count: usize) {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-    let (links, seen) = runtime.block_on(async {
-        let joins = (0..count).map(|n| tokio::spawn(student(server.clone(), n)));
-        let mut links = Vec::new();
-        let mut seen = Vec::new();
-        for join in joins.collect::<Vec<_>>() {
-            let (link, client, one) = join.await.unwrap();
-            links.push((link, client));
-            seen.push(one);
+    let receivers: Vec<Receiver> = runtime.block_on(async {
+        let join = |n: usize| {
+            let (server, room) = (server.clone(), "bench".parse().unwrap());
+            tokio::spawn(Receiver::join(server, room, n.to_string().parse().unwrap()))
+        };
+        let mut receivers = Vec::new();
+        for join in (0..count).map(join).collect::<Vec<_>>() {
+            receivers.push(join.await.unwrap());
         }
-        (links, seen)
+        receivers
     });
     println!("joined");
     std::io::stdout().flush().unwrap();
     let mut asked = String::new();
     std::io::stdin().read_line(&mut asked).unwrap();
-    let nacked: u64 = links.iter().map(|(link, _)| link.stats().nacks).sum();
-    let (received, lost) = seen.iter().map(|one| one.sum()).fold((0, 0), |a, b| (a.0 + b.0, a.1 + b.1));
+    let nacked: u64 = receivers.iter().map(|one| one.link.stats().nacks).sum();
+    let (received, lost) = receivers.iter().map(|one| one.seen.sum()).fold((0, 0), |a, b| (a.0 + b.0, a.1 + b.1));
     println!("{}", serde_json::json!({ "received": received, "lost": lost, "nacked": nacked }));
     std::process::exit(0);
-}
-
-async fn student(server: ServerUrl, n: usize) -> (Link, Client, Arc<Seen>) {
-    let room: RoomId = "bench".parse().unwrap();
-    let user: UserId = format!("{n}").parse().unwrap();
-    let (client, mut signals) = Client::connect(ClientConfig {
-        server,
-        room,
-        user: user.clone(),
-        nickname: Nickname::from(user.as_str()),
-        publishes: false,
-        session: SessionToken::fresh().session().clone(),
-        epoch: 1,
-        initial_deadline: Duration::from_secs(30),
-    })
-    .await
-    .unwrap();
-    let teacher: UserId = "9999".parse().unwrap();
-    let seen = Arc::new(Seen::default());
-    let sink_seen = Arc::clone(&seen);
-    let sink = Arc::new(move |incoming: Incoming<'_>| {
-        if let Incoming::Rtp(_, packet) = incoming {
-            sink_seen.take(packet);
-        }
-    });
-    let config = LinkConfig { bind: vec!["127.0.0.1:0".to_owned()], ice_servers: Vec::new() };
-    let (link, sdp, mut events) = Link::offer(config, sink).await.unwrap();
-    client.send(ClientMessage::Offer { target_uid: teacher.clone(), sdp }).unwrap();
-    loop {
-        tokio::select! {
-            signal = signals.recv() => match signal {
-                Some(SignalEvent::Message(ServerMessage::Answer { sdp, .. })) => {
-                    link.answer(sdp).await.unwrap();
-                }
-                Some(_) => {}
-                None => panic!("signalling ended"),
-            },
-            event = events.recv() => match event {
-                Some(LinkEvent::Connected) => break,
-                Some(LinkEvent::Candidate(c)) => {
-                    let candidate = IceCandidate { candidate: c.candidate, sdp_mid: c.sdp_mid, ..IceCandidate::default() };
-                    client.send(ClientMessage::Candidate { target_uid: teacher.clone(), candidate }).unwrap();
-                }
-                Some(LinkEvent::BeginningMissed(track)) => link.request_key_frame(track).await,
-                other => panic!("student {n}: {other:?}"),
-            },
-        }
-    }
-    tokio::spawn(async move { while events.recv().await.is_some() {} });
-    tokio::spawn(async move { while signals.recv().await.is_some() {} });
-    (link, client, seen)
 }

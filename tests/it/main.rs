@@ -26,6 +26,9 @@ mod peer;
 // A lecture from one terminal to many, and everything that can happen to it.
 mod lecture;
 
+// A thousand joins and leaves.
+mod churn;
+
 // How each process ends: the table of exit codes.
 mod endings;
 

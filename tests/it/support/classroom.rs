@@ -19,7 +19,8 @@ pub type Event = Value;
 static STAGE: Mutex<()> = Mutex::new(());
 
 /// The room of all tests; each test has a server of its own.
-const ROOM: &str = "10013";
+/// The room of every test.
+pub const ROOM: &str = "10013";
 
 /// How often `rooms` is asked while waiting for what it says.
 const ASK: Duration = Duration::from_millis(100);

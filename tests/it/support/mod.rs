@@ -4,11 +4,13 @@ mod classroom;
 mod display;
 mod lecture_file;
 mod process;
+mod receiver;
 
-pub use self::classroom::{Classroom, is_picture, is_stats, user_is};
+pub use self::classroom::{Classroom, ROOM, is_picture, is_stats, user_is};
 pub use self::display::{Display, Picture};
 pub use self::lecture_file::{LECTURE_FPS, LECTURE_SECONDS, lecture_file};
 pub use self::process::{DEADLINE, Process};
+pub use self::receiver::Receiver;
 
 use std::process::{Command, Stdio};
 
