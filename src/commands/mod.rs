@@ -145,8 +145,8 @@ fn reachable_host(ip: IpAddr) -> IpAddr {
 
 /// The server that was named, else the one that DNS-SD finds for this room, else the one on this machine.
 async fn find_server(named: Option<ServerUrl>, room: Option<&crate::id::RoomId>, reporter: &Reporter) -> ServerUrl {
-    /// A teacher in the same network answers within milliseconds; a second covers a sleepy Wi-Fi.
-    const PATIENCE: Duration = Duration::from_millis(1200);
+    /// A teacher in the same network is found within a second; more covers a sleepy Wi-Fi.
+    const PATIENCE: Duration = Duration::from_millis(2500);
     if let Some(url) = named {
         return url;
     }

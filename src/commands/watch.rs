@@ -27,7 +27,7 @@ use crate::peer::link::{IceServer, Incoming, Link, LinkConfig, LinkEvent};
 use crate::protocol::{ClientMessage, ErrorCode, IceCandidate, LeaveReason, ServerMessage, User};
 use crate::report::{EndReason, Event, Reporter};
 use crate::rtp::Track;
-use crate::signal::{Client, ClientConfig, ServerUrl, SessionToken, SignalEvent};
+use crate::signal::{Client, ClientConfig, ServerUrl, SessionToken, SignalError, SignalEvent};
 
 /// How long the server may take to answer at first: a lab script wants to know soon.
 const SERVER_WITHIN: Duration = Duration::from_secs(3);
@@ -51,23 +51,8 @@ pub(super) async fn run(
     let mut stop = std::pin::pin!(stop);
     let sink = sink(&watch.sink, reporter)?;
     reporter.status("looking for the server");
-    let server = tokio::select! {
-        server = find_server(watch.server.clone(), Some(&watch.room), reporter) => server,
-        reason = &mut stop => return Ok(Watched { reason, run: Run::default() }),
-    };
-    let token = SessionToken::acquire(&server, &watch.room, &watch.user);
-    let joining = Client::connect(ClientConfig {
-        server: server.clone(),
-        room: watch.room.clone(),
-        user: watch.user.clone(),
-        nickname: watch.nickname.clone(),
-        publishes: false,
-        session: token.session().clone(),
-        epoch: rand::random(),
-        initial_deadline: SERVER_WITHIN,
-    });
-    let (client, signals) = tokio::select! {
-        joined = joining => joined.map_err(signal_failure)?,
+    let (server, token, client, signals) = tokio::select! {
+        joined = join(&watch, begun, reporter) => joined?,
         reason = &mut stop => return Ok(Watched { reason, run: Run::default() }),
     };
     reporter.event(&Event::Joined { user: watch.user.clone(), server: server.to_string() });
@@ -91,6 +76,39 @@ pub(super) async fn run(
     let reason = ended?;
     let unmet = expect::unmet(&watch.expect, &run);
     if unmet.is_empty() { Ok(Watched { reason, run }) } else { Err(Failure::expectation_unmet(&unmet)) }
+}
+
+/// Finds the server and joins the room. Whoever waits for a teacher (`--timeout`) waits for the teacher's server too.
+async fn join(
+    watch: &Watch,
+    begun: Instant,
+    reporter: &Reporter,
+) -> Result<(ServerUrl, SessionToken, Client, mpsc::Receiver<SignalEvent>), Failure> {
+    let patience = watch.timeout.unwrap_or_default();
+    let epoch = rand::random();
+    loop {
+        let server = find_server(watch.server.clone(), Some(&watch.room), reporter).await;
+        let token = SessionToken::acquire(&server, &watch.room, &watch.user);
+        let left = patience.saturating_sub(begun.elapsed());
+        // A server that was named is worth all the patience; one that was guessed is looked for again.
+        let initial_deadline = if watch.server.is_some() { SERVER_WITHIN.max(left) } else { SERVER_WITHIN };
+        let joined = Client::connect(ClientConfig {
+            server: server.clone(),
+            room: watch.room.clone(),
+            user: watch.user.clone(),
+            nickname: watch.nickname.clone(),
+            publishes: false,
+            session: token.session().clone(),
+            epoch,
+            initial_deadline,
+        })
+        .await;
+        match joined {
+            Ok((client, signals)) => return Ok((server, token, client, signals)),
+            Err(SignalError::Unreachable { .. }) if begun.elapsed() < patience => {}
+            Err(error) => return Err(signal_failure(error)),
+        }
+    }
 }
 
 /// Where the lecture goes, after a look at what is there.

@@ -82,6 +82,7 @@ pub(super) fn values(values: Values, size: Size) -> Values {
     values
         .set("demo.margin", layout.margin)
         .set("demo.title-y", layout.header / 2 - layout.title * 2 / 3)
+        .set("demo.clock-y", layout.header / 2 - layout.title / 2)
         .set("demo.body-y", layout.header + layout.size.height / 9)
         .set("demo.footer-y", layout.margin / 2)
 }
@@ -200,8 +201,8 @@ fn areas(frame: &mut gst_video::VideoFrameRef<&mut gst::BufferRef>, layout: &Lay
     fill(frame, [0, 0, width, header], 0x1d3346);
     fill(frame, [0, header, width, layout.bar], 0xd9dee3);
     fill(frame, [0, header, done, layout.bar], 0x2a7de1);
-    // A dot that wanders: whoever watches sees at once whether pictures still come.
-    let travel = f64::from(width - 2 * layout.margin);
+    // A dot that wanders: whoever watches sees at once whether pictures still come. The corner is the camera's.
+    let travel = f64::from(width) * 0.55;
     let x = layout.margin + (travel * (0.5 - 0.5 * (seconds * 0.8).cos())) as u32;
     let dot = layout.footer & !1;
     fill(frame, [x & !1, (height - layout.margin / 2 - 3 * dot) & !1, dot, dot], 0x2fa37a);

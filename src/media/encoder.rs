@@ -1,5 +1,6 @@
 //! Video encoders: which exist, which really work, and how each is told to have no latency.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use gstreamer as gst;
@@ -12,8 +13,8 @@ use crate::rtp::Codec;
 /// How long an encoder may take for its trial. Software takes 50 ms; opening a GPU can take a second.
 const TRIAL_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// Pictures that an encoder must get through in its trial: enough to fill what a pipelined GPU holds back.
-const TRIAL_PICTURES: u32 = 8;
+/// Pictures that an encoder must give in its trial.
+const TRIAL_PICTURES: usize = 3;
 
 /// An encoder that this crate can drive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -131,14 +132,14 @@ impl Encoder {
         }
         let size = video.size.unwrap_or(Size { width: 1280, height: 720 });
         let text = format!(
-            "videotestsrc num-buffers={TRIAL_PICTURES} pattern=blue ! video/x-raw,format=I420,width={},height={},framerate={}/1 \
-             ! videoconvert ! {} ! fakesink sync=false async=false",
+            "videotestsrc pattern=blue ! video/x-raw,format=I420,width={},height={},framerate={}/1 \
+             ! videoconvert ! {} ! fakesink name=trial-sink sync=false async=false",
             size.width,
             size.height,
             video.fps,
             self.text("trial", video)
         );
-        match super::graph::parse(self.element, &text).and_then(|pipeline| run_to_end(&pipeline, TRIAL_TIMEOUT)) {
+        match super::graph::parse(self.element, &text).and_then(|pipeline| run(&pipeline)) {
             Ok(()) => Verdict::Works,
             Err(MediaError::Pipeline { cause, .. }) => Verdict::Fails { cause },
             Err(error) => Verdict::Fails { cause: error.to_string() },
@@ -169,23 +170,34 @@ pub(super) fn choose(codec: Option<Codec>, video: &VideoOptions) -> Result<(Enco
     Err(MediaError::NoEncoder { codec, tried: tried.into_iter().map(|(text, _)| text).collect() })
 }
 
-/// Runs a graph to its end, and stops it.
-fn run_to_end(pipeline: &gst::Pipeline, timeout: Duration) -> Result<(), MediaError> {
+/// Runs a trial until enough pictures have come out, and stops it.
+///
+/// The source has no end: encoders that are asked for what they still hold complain on the terminal.
+fn run(pipeline: &gst::Pipeline) -> Result<(), MediaError> {
+    const DONE: &str = "classroom-trial-done";
     let failed = |cause: String| MediaError::Pipeline { pipeline: "trial".into(), cause };
-    let result = (|| {
-        let bus = pipeline.bus().ok_or_else(|| failed("no bus".into()))?;
-        let started = pipeline.set_state(gst::State::Playing);
-        let timeout = gst::ClockTime::try_from(timeout).unwrap_or(gst::ClockTime::SECOND);
-        // A failed change of state leaves its cause on the bus.
-        let wait = if started.is_ok() { timeout } else { gst::ClockTime::ZERO };
-        let kinds = [gst::MessageType::Eos, gst::MessageType::Error];
-        match bus.timed_pop_filtered(wait, &kinds).as_ref().map(|message| message.view()) {
-            Some(gst::MessageView::Eos(_)) => Ok(()),
-            Some(gst::MessageView::Error(error)) => Err(failed(error.error().message().to_string())),
-            _ if started.is_err() => Err(failed("it can't be started".into())),
-            _ => Err(failed(format!("no picture within {} s", timeout.seconds()))),
-        }
-    })();
+    let bus = pipeline.bus().ok_or_else(|| failed("no bus".into()))?;
+    if let Some(pad) = pipeline.by_name("trial-sink").and_then(|sink| sink.static_pad("sink")) {
+        let (bus, seen) = (bus.clone(), AtomicUsize::new(0));
+        pad.add_probe(gst::PadProbeType::BUFFER, move |_, _| {
+            if seen.fetch_add(1, Ordering::Relaxed) + 1 == TRIAL_PICTURES {
+                // It is read below, and dropped when that has given up.
+                let _ = bus.post(gst::message::Application::new(gst::Structure::new_empty(DONE)));
+            }
+            gst::PadProbeReturn::Ok
+        });
+    }
+    let started = pipeline.set_state(gst::State::Playing).is_ok();
+    // A failed change of state leaves its cause on the bus.
+    let timeout = if started { TRIAL_TIMEOUT } else { Duration::ZERO };
+    let timeout = gst::ClockTime::try_from(timeout).unwrap_or(gst::ClockTime::SECOND);
+    let kinds = [gst::MessageType::Application, gst::MessageType::Error];
+    let result = match bus.timed_pop_filtered(timeout, &kinds).as_ref().map(|message| message.view()) {
+        Some(gst::MessageView::Application(_)) => Ok(()),
+        Some(gst::MessageView::Error(error)) => Err(failed(error.error().message().to_string())),
+        _ if !started => Err(failed("it can't be started".into())),
+        _ => Err(failed(format!("no picture within {} s", timeout.seconds()))),
+    };
     // Null always succeeds for elements that were created; a driver that hangs here can't be helped.
     let _ = pipeline.set_state(gst::State::Null);
     result

@@ -24,15 +24,16 @@ struct Shown {
 }
 
 impl Shown {
-    /// The size of the window's content: that of the screen, so that its letters are not scaled, or the camera's.
-    fn canvas(self) -> Option<Size> {
-        self.screen.or(self.camera)
+    /// The size of the window's content: that of the screen, so that its letters are not scaled. A window keeps the
+    /// size it opened with, so a camera that is there first must not make it small.
+    fn canvas(self) -> Size {
+        self.screen.unwrap_or(Size { width: 1280, height: 720 })
     }
 
     /// The camera has a quarter of the width, in the corner at the bottom right, where a lecture has least; alone it
     /// has the whole window.
     fn camera_place(self) -> Option<Place> {
-        let (canvas, camera) = (self.canvas()?, self.camera?);
+        let (canvas, camera) = (self.canvas(), self.camera?);
         if self.screen.is_none() {
             return Some(Place { x: 0, y: 0, size: canvas });
         }
@@ -81,7 +82,7 @@ fn size_of(caps: &gst::CapsRef) -> Option<Size> {
 }
 
 fn arrange(shown: Shown, compositor: &gst::Element, canvas: &gst::Element) {
-    let Some(size) = shown.canvas() else { return };
+    let size = shown.canvas();
     let place = |track: Track, place: Place| {
         if let Some(pad) = compositor.static_pad(pad_name(track)) {
             pad.set_property("xpos", place.x);
@@ -113,9 +114,8 @@ mod tests {
 
     #[test]
     fn the_camera_is_in_the_corner_and_alone_it_fills_the_window() {
-        assert_eq!(Shown::default().canvas(), None);
         let alone = Shown { screen: None, camera: CAMERA };
-        assert_eq!(alone.camera_place(), Some(Place { x: 0, y: 0, size: Size { width: 640, height: 360 } }));
+        assert_eq!(alone.camera_place(), Some(Place { x: 0, y: 0, size: Size { width: 1280, height: 720 } }));
         let both = Shown { screen: HD, camera: CAMERA };
         let place = both.camera_place().unwrap();
         assert_eq!(place, Place { x: 934, y: 514, size: Size { width: 320, height: 180 } });

@@ -1,7 +1,7 @@
 //! The student's side: from RTP packets to a window, to a file, or to nothing but numbers.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -13,6 +13,7 @@ use tokio::sync::mpsc;
 
 use super::error::MediaError;
 use super::receive::{Received, TrackStats};
+use super::recording::Recording;
 use super::{graph, layout, watching};
 use crate::rtp::{Codec, Track};
 
@@ -81,6 +82,7 @@ pub enum RenderEvent {
 pub struct Render {
     pipeline: gst::Pipeline,
     inputs: Vec<Input>,
+    recording: Option<Recording>,
     watcher: Option<JoinHandle<()>>,
 }
 
@@ -115,7 +117,11 @@ impl Render {
         connect(&pipeline, &inputs, &options.tracks)?;
         let failed = |cause: &str| MediaError::Pipeline { pipeline: "watch".into(), cause: cause.into() };
         let bus = pipeline.bus().ok_or_else(|| failed("no bus"))?;
-        let mut render = Self { pipeline: pipeline.clone(), inputs, watcher: None };
+        let recording = match &options.sink {
+            Sink::File(path) => Some(record(&pipeline, path, &options.tracks, &events)?),
+            _ => None,
+        };
+        let mut render = Self { pipeline: pipeline.clone(), inputs, recording, watcher: None };
         if pipeline.set_state(gst::State::Playing).is_err() {
             let error = bus.pop_filtered(&[gst::MessageType::Error]);
             return Err(match error.as_ref().map(|message| message.view()) {
@@ -165,6 +171,9 @@ impl Drop for Render {
     fn drop(&mut self) {
         // Null always succeeds, and waits for the streaming threads.
         let _ = self.pipeline.set_state(gst::State::Null);
+        if let Some(recording) = &self.recording {
+            recording.finish();
+        }
         if let Some(bus) = self.pipeline.bus() {
             // Null makes the bus drop messages, so it is opened again for this one.
             bus.set_flushing(false);
@@ -179,6 +188,23 @@ impl Drop for Render {
 
 /// The message by which the watcher of the bus ends.
 const STOP: &str = "classroom-stop";
+
+/// Creates the file and lets all tracks be written to it.
+fn record(
+    pipeline: &gst::Pipeline,
+    path: &Path,
+    tracks: &[TrackFormat],
+    events: &mpsc::Sender<RenderEvent>,
+) -> Result<Recording, MediaError> {
+    let recording = Recording::create(path, events.clone())?;
+    for format in tracks {
+        let sink = pipeline.by_name(&format!("{}-sink", format.track));
+        if let Some(sink) = sink.and_then(|sink| sink.downcast::<gst_app::AppSink>().ok()) {
+            recording.connect(format.track, &sink);
+        }
+    }
+    Ok(recording)
+}
 
 /// Names the window, if there is one.
 fn set_title(pipeline: &gst::Pipeline, title: &str) {

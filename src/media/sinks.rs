@@ -5,8 +5,9 @@ use gstreamer::prelude::*;
 
 use super::error::{MediaError, package_of};
 
-/// Elements that show a window, best first. Xv scales on the graphics card and ximagesink works everywhere.
-const WINDOWS: [&str; 4] = ["waylandsink", "xvimagesink", "ximagesink", "glimagesink"];
+/// Elements that show a window, best first. Xv scales on the graphics card, and ximagesink works everywhere. (glimagesink
+/// is not among them: it also opens, and shows nothing, where there is no display.)
+const WINDOWS: [&str; 3] = ["waylandsink", "xvimagesink", "ximagesink"];
 
 /// Elements that play sound, best first.
 const SOUNDS: [&str; 3] = ["pulsesink", "pipewiresink", "alsasink"];

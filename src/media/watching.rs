@@ -48,7 +48,8 @@ pub(super) fn text(options: &RenderOptions) -> Result<(String, Vec<String>), Med
             .set("depayloader", depayloader)
             .set("encoded", encoded)
             .set("window.pad", layout::pad_name(format.track))
-            .set("decoder", decoder(format)?);
+            .set("parser", parser(format))
+            .set("decoder", if matches!(options.sink, Sink::File(_)) { String::new() } else { decoder(format)? });
         text.push_str(&graph::text(&[graph::WATCH_TRACK, output], &values)?);
     }
     Ok((text, notices))
@@ -63,6 +64,17 @@ fn depayloader(codec: Codec) -> (&'static str, &'static str) {
         ),
         Codec::Vp8 => ("rtpvp8depay wait-for-keyframe=true request-keyframe=true", "video/x-vp8"),
         Codec::Opus => ("rtpopusdepay", "audio/x-opus"),
+    }
+}
+
+/// What makes packets into what a file holds. It takes the decoder's place, and is counted at.
+fn parser(format: &TrackFormat) -> String {
+    let name = format!("name={}-decoder", format.track);
+    match format.codec {
+        Codec::H264 => {
+            format!("h264parse {name} config-interval=-1 ! video/x-h264,stream-format=avc,alignment=au")
+        }
+        Codec::Vp8 | Codec::Opus => format!("identity {name}"),
     }
 }
 

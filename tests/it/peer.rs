@@ -168,6 +168,51 @@ impl Class {
     }
 }
 
+/// A STUN server on loopback that sees everybody at 203.0.113.7:4711.
+fn stun_server() -> std::net::SocketAddr {
+    let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    let address = socket.local_addr().unwrap();
+    std::thread::spawn(move || {
+        let mut bytes = [0; 1500];
+        let (_, from) = socket.recv_from(&mut bytes).unwrap();
+        let mut answer = vec![0x01, 0x01, 0, 12];
+        answer.extend_from_slice(&bytes[4..20]);
+        // XOR-MAPPED-ADDRESS (RFC 8489, 14.2): the port and the address, each xored with the magic cookie.
+        answer.extend_from_slice(&[0x00, 0x20, 0, 8, 0, 1]);
+        answer.extend_from_slice(&(4711u16 ^ 0x2112).to_be_bytes());
+        answer.extend_from_slice(&(u32::from_be_bytes([203, 0, 113, 7]) ^ 0x2112_a442).to_be_bytes());
+        socket.send_to(&answer, from).unwrap();
+    });
+    address
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn answers_name_the_public_address_and_the_advertised_one() {
+    let (hub, mut events) = Hub::start(HubConfig {
+        user: user(9999),
+        udp: "127.0.0.1:0".parse().unwrap(),
+        advertise: vec!["198.51.100.9".parse().unwrap()],
+        stun: vec![stun_server()],
+        max_students: 1,
+        tracks: vec![(Track::Screen, Codec::Vp8)],
+    })
+    .unwrap();
+    let noticed = timeout(DEADLINE, events.recv()).await.unwrap();
+    assert!(matches!(noticed, Some(HubEvent::Notice(sentence)) if sentence.contains("203.0.113.7:4711")));
+    let config = LinkConfig { bind: vec!["127.0.0.1:0".to_owned()], ice_servers: vec![] };
+    let (link, offer, _events) = Link::offer(config, Arc::new(|_: Incoming<'_>| {})).await.unwrap();
+    hub.offer(user(1), offer);
+    let Some(HubEvent::Answer { sdp, .. }) = timeout(DEADLINE, events.recv()).await.unwrap() else {
+        panic!("no answer");
+    };
+    let port = hub.udp().port();
+    assert!(sdp.contains(&format!("127.0.0.1 {port} typ host")), "{sdp}");
+    assert!(sdp.contains("203.0.113.7 4711 typ srflx"), "{sdp}");
+    assert!(sdp.contains(&format!("198.51.100.9 {port} typ srflx")), "{sdp}");
+    link.close().await;
+    hub.close().await;
+}
+
 async fn until(what: &str, mut condition: impl FnMut() -> bool) {
     let waited = timeout(DEADLINE, async {
         while !condition() {

@@ -59,7 +59,8 @@ pub(super) fn display(name: Option<&str>) -> Result<Display, MediaError> {
     require("ximagesrc")?;
     let source = gst::ElementFactory::make("ximagesrc").property("display-name", &name).build();
     let opened = source.is_ok_and(|source| {
-        let opened = source.set_state(gst::State::Ready).is_ok();
+        // It connects to the display on the way to Paused.
+        let opened = source.set_state(gst::State::Paused).is_ok();
         // Null always succeeds.
         let _ = source.set_state(gst::State::Null);
         opened
