@@ -152,7 +152,7 @@ async fn stun_addresses(teach: &Teach, reporter: &Reporter) -> Vec<SocketAddr> {
         match found.ok().and_then(|mut all| all.find(SocketAddr::is_ipv4)) {
             Some(address) => addresses.push(address),
             None => {
-                reporter.warn(format!("the STUN server {} has no IPv4 address here, it is not asked", server.url()))
+                reporter.warn(format!("the STUN server {} has no IPv4 address here, it is not asked", server.url()));
             }
         }
     }

@@ -140,15 +140,16 @@ impl Link {
         });
         let tracks = Arc::default();
         let handler = Handler { events, tracks: Arc::clone(&tracks) };
-        let connection = PeerConnectionBuilder::new()
+        let building = PeerConnectionBuilder::new()
             .with_configuration(RTCConfigurationBuilder::new().with_ice_servers(servers.collect()).build())
             .with_media_engine(engine::media_engine(&[Codec::Opus, Codec::H264, Codec::Vp8])?)
             .with_setting_engine(engine::settings().build())
             .with_interceptor_registry(registry)
             .with_handler(Arc::new(handler))
             .with_udp_addrs(config.bind)
-            .build()
-            .await?;
+            .build();
+        // On the heap: the library's future is 20 kB.
+        let connection = Box::pin(building).await?;
         let connection: Arc<dyn PeerConnection> = Arc::new(connection);
         for kind in [RtpCodecKind::Audio, RtpCodecKind::Video, RtpCodecKind::Video] {
             let direction = RTCRtpTransceiverDirection::Recvonly;

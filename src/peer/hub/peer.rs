@@ -21,7 +21,7 @@ use rtc::rtcp::payload_feedbacks::picture_loss_indication::PictureLossIndication
 use rtc::rtcp::receiver_report::ReceiverReport;
 use rtc::rtcp::sender_report::SenderReport;
 use rtc::rtcp::source_description::{SdesType, SourceDescription, SourceDescriptionChunk, SourceDescriptionItem};
-use rtc::rtcp::transport_feedbacks::transport_layer_nack::TransportLayerNack;
+use rtc::rtcp::transport_feedbacks::transport_layer_nack::{NackPair, TransportLayerNack};
 use rtc::rtp_transceiver::rtp_sender::{RTCRtpCodingParameters, RTCRtpEncodingParameters, RtpCodecKind};
 use rtc::rtp_transceiver::{RTCRtpSenderId, RTCRtpTransceiverDirection};
 use rtc::sansio::Protocol;
@@ -277,7 +277,7 @@ impl Peer {
         if let Some(nack) = packet.downcast_ref::<TransportLayerNack>() {
             let lane = self.lanes.iter().position(|lane| lane.subscription.ssrc() == nack.media_ssrc);
             let Some(lane) = lane else { return };
-            for number in nack.nacks.iter().flat_map(|pair| pair.packet_list()) {
+            for number in nack.nacks.iter().flat_map(NackPair::packet_list) {
                 self.stats.nacked += 1;
                 if !self.may_repair(now) {
                     continue;
