@@ -65,11 +65,14 @@ pub async fn run(cli: Cli) -> Result<(), Failure> {
 /// Completes when the process is asked to end, or after `length`.
 async fn stop(length: Option<Duration>) -> EndReason {
     let asked = async {
-        match (signal(SignalKind::interrupt()), signal(SignalKind::terminate())) {
-            (Ok(mut interrupt), Ok(mut terminate)) => {
+        let kinds = (SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup());
+        match (signal(kinds.0), signal(kinds.1), signal(kinds.2)) {
+            (Ok(mut interrupt), Ok(mut terminate), Ok(mut hangup)) => {
                 tokio::select! {
                     _ = interrupt.recv() => {}
                     _ = terminate.recv() => {}
+                    // The terminal was closed.
+                    _ = hangup.recv() => {}
                 }
             }
             // Without handlers the signals end the process by themselves.
@@ -117,8 +120,9 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) 
 }
 
 /// Binds the signalling server's TCP port.
-async fn listen(address: SocketAddr) -> Result<tokio::net::TcpListener, Failure> {
-    tokio::net::TcpListener::bind(address).await.map_err(|cause| {
+fn listen(address: SocketAddr) -> Result<tokio::net::TcpListener, Failure> {
+    allow_many_files();
+    crate::http::bind(address).map_err(|cause| {
         let advice = match cause.kind() {
             io::ErrorKind::AddrInUse => {
                 "another server or teacher runs there: join it with --server, or choose another with --listen"
@@ -128,6 +132,15 @@ async fn listen(address: SocketAddr) -> Result<tokio::net::TcpListener, Failure>
         };
         Failure::usage(anyhow::anyhow!("can't listen on {address}: {cause}; {advice}"))
     })
+}
+
+/// Raises the limit of open files to what the system allows: a server has one for each student, and the usual soft
+/// limit of 1,024 would end a class at a thousand.
+fn allow_many_files() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+    // Where it can't be raised, the server says so when it runs out.
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
 }
 
 /// The host that others type for a server bound to `ip`: this machine's first address where it listens on all.

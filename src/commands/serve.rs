@@ -20,7 +20,7 @@ pub(super) async fn run(
     reporter: &Reporter,
     stop: impl Future<Output = EndReason>,
 ) -> Result<EndReason, Failure> {
-    let listener = listen(serve.listen).await?;
+    let listener = listen(serve.listen)?;
     let served = Served::start(listener)?;
     let (ws, page) = served.urls();
     reporter.event(&Event::Listening { ws: Some(ws), page: Some(page), udp: None });
@@ -69,8 +69,9 @@ impl Served {
 
     /// Tells everybody, closes everything; the port is free when this returns.
     pub(super) async fn shutdown(self) {
-        self.server.shutdown().await;
+        // First the door, then those who are inside.
         let _ = self.end.send(());
         let _ = self.task.await;
+        self.server.shutdown().await;
     }
 }

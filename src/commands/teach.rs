@@ -60,7 +60,7 @@ pub(super) async fn run_with(
 
     let (served, server, udp_ip) = match &teach.signalling {
         Signalling::Embedded { listen: address } => {
-            let served = Served::start(listen(*address).await?)?;
+            let served = Served::start(listen(*address)?)?;
             let host = if address.ip().is_unspecified() { [127, 0, 0, 1].into() } else { address.ip() };
             let server = ServerUrl::new(&host.to_string(), served.address().port());
             (Some(served), server, address.ip())

@@ -5,7 +5,8 @@
 //! - `GET /api/rooms` the [`RoomSummary`] list as JSON; [`client::rooms`] reads it
 //!
 //! The rooms come from a function, so that this knows nothing of signalling; the command that serves both hangs the
-//! WebSocket's route beside these. [`serve()`] takes a listening socket and keeps clients within [`Limits`].
+//! WebSocket's route beside these. [`bind`] makes a listening socket, [`serve()`] takes it and keeps clients within
+//! [`Limits`].
 
 pub mod client;
 mod pages;
@@ -21,7 +22,7 @@ use axum::routing::get;
 
 use crate::id::RoomId;
 use crate::room::RoomSummary;
-pub use serve::{Limits, serve};
+pub use serve::{Limits, bind, serve};
 
 /// Where the rooms' JSON is.
 const ROOMS_PATH: &str = "/api/rooms";

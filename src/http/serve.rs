@@ -14,12 +14,16 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 /// How long to wait after the system could not give us a connection, for want of descriptors mostly.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// Connections that the kernel may hold until we accept them. One more has its packets dropped, and tries again after
+/// 1, 3, 7 and 15 s. The kernel's own limit (`net.core.somaxconn`) is 4,096 too.
+const BACKLOG: u32 = 4_096;
 
 /// What the kernel may keep for one client that does not read. Our own queues are where it is decided who is too slow.
 const SEND_BUFFER_BYTES: usize = 256 * 1024;
@@ -49,6 +53,15 @@ impl Default for Limits {
             request_timeout: Duration::from_secs(30),
         }
     }
+}
+
+/// A listening socket on `address`, port 0 for any free one. The port of a server that just ended is free at once, and a
+/// class that connects at the same instant is not made to wait by the kernel.
+pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
 }
 
 /// Serves `app` on `listener` until `shutdown` completes. Requests in progress are dropped then; a connection that was

@@ -26,6 +26,9 @@ mod peer;
 // A lecture from one terminal to many, and everything that can happen to it.
 mod lecture;
 
+// The wire, with raw WebSockets.
+mod signalling;
+
 // A thousand joins and leaves.
 mod churn;
 

@@ -46,7 +46,7 @@ impl School {
     }
 
     async fn open_with(limits: Limits, http_limits: http::Limits) -> Self {
-        Self::on(TcpListener::bind("127.0.0.1:0").await.unwrap(), limits, http_limits)
+        Self::on(http::bind(([127, 0, 0, 1], 0).into()).unwrap(), limits, http_limits)
     }
 
     /// What `classroom serve` does: the pages and the WebSocket on one port.
@@ -503,7 +503,7 @@ async fn clients_come_back_to_a_restarted_server_and_the_room_is_whole() {
     students[0].0.send(offer()).unwrap();
 
     // The port is free at once, although the server closed the connections first.
-    let listener = TcpListener::bind(address).await.unwrap();
+    let listener = http::bind(address).unwrap();
     let school = School::on(listener, Limits::default(), http::Limits::default());
     let start = Instant::now();
     wait_for("everybody is back", || school.server.rooms().iter().any(|room| room.watching == 5)).await;
@@ -577,7 +577,7 @@ async fn a_server_that_ends_says_so() {
     assert_eq!(server.connections(), 0);
     assert_eq!(student.error().await.0, ErrorCode::ServerShutdown);
     assert_eq!(student.closed().await.0, CloseCode::Away);
-    TcpListener::bind(address).await.unwrap();
+    http::bind(address).unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
