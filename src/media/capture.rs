@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 use std::time::Instant;
 
@@ -108,9 +109,6 @@ impl Capture {
         on_frame: impl Fn(Frame) + Send + Sync + 'static,
     ) -> Result<(Self, mpsc::Receiver<CaptureEvent>), MediaError> {
         let on_frame = Arc::new(on_frame);
-        for output in &prepared.outputs {
-            connect(output, on_frame.clone());
-        }
         let encode_times = prepared
             .outputs
             .iter()
@@ -122,6 +120,19 @@ impl Capture {
         let pipeline = prepared.pipeline.clone();
         let failed = |cause: String| MediaError::Pipeline { pipeline: prepared.name.clone(), cause };
         let bus = pipeline.bus().ok_or_else(|| failed("no bus".into()))?;
+        let of_file = |track: Track| prepared.chosen.file.as_ref().is_none_or(|file| file.tracks.contains(&track));
+        let playing =
+            Arc::new(AtomicUsize::new(prepared.outputs.iter().filter(|output| of_file(output.track)).count()));
+        for output in &prepared.outputs {
+            let (playing, bus) = (of_file(output.track).then(|| playing.clone()), bus.clone());
+            let on_end = move || {
+                // The last track that comes from the file: others may go on for ever.
+                if playing.as_ref().is_some_and(|playing| playing.fetch_sub(1, Ordering::SeqCst) == 1) {
+                    post(&bus, ENDED);
+                }
+            };
+            connect(output, on_frame.clone(), on_end);
+        }
         let repeat = match &prepared.chosen.file {
             Some(file) => {
                 let end = bus.clone();
@@ -187,7 +198,7 @@ impl Drop for Capture {
 }
 
 /// Hands the packets of an appsink over as frames.
-fn connect(output: &Output, on_frame: Arc<impl Fn(Frame) + Send + Sync + 'static>) {
+fn connect(output: &Output, on_frame: Arc<impl Fn(Frame) + Send + Sync + 'static>, on_end: impl Fn() + Send + 'static) {
     let sink = &output.sink;
     sink.set_property("sync", false);
     sink.set_property("async", false);
@@ -214,11 +225,12 @@ fn connect(output: &Output, on_frame: Arc<impl Fn(Frame) + Send + Sync + 'static
         }
         Ok(gst::FlowSuccess::Ok)
     });
-    sink.set_callbacks(callbacks.build());
+    sink.set_callbacks(callbacks.eos(move |_| on_end()).build());
 }
 
 /// Messages of this program to its own watcher.
 const REWIND: &str = "classroom-rewind";
+const ENDED: &str = "classroom-ended";
 const STOP: &str = "classroom-stop";
 
 fn post(bus: &gst::Bus, what: &str) {
@@ -284,12 +296,12 @@ impl Watch {
     fn run(self) {
         while let Some(message) = self.bus.timed_pop(gst::ClockTime::NONE) {
             let event = match message.view() {
-                gst::MessageView::Eos(_) => CaptureEvent::Eos,
                 gst::MessageView::Error(error) => CaptureEvent::Error(self.about.explain(error)),
                 gst::MessageView::Warning(warning) => CaptureEvent::Warning(warning.error().message().to_string()),
                 gst::MessageView::Application(own) => {
                     match own.structure().map(|structure| structure.name().as_str()) {
                         Some(STOP) => return,
+                        Some(ENDED) => CaptureEvent::Eos,
                         Some(REWIND) => match self.repeat.as_ref().map(Repeat::rewind) {
                             Some(Err(_)) => {
                                 self.send(CaptureEvent::Warning(

@@ -45,33 +45,80 @@ impl Shown {
     }
 }
 
-/// The pad of the compositor for a track.
-pub(super) fn pad_name(track: Track) -> &'static str {
-    // Camera above screen: the compositor stacks pads in the order of their numbers.
-    if track == Track::Camera { "sink_1" } else { "sink_0" }
+/// The window that tracks share.
+#[derive(Debug, Clone)]
+pub(super) struct Layout {
+    compositor: gst::Element,
+    canvas: gst::Element,
+    tracks: Arc<Mutex<Tracks>>,
 }
 
-/// Arranges the window anew whenever a track has a new size.
-pub(super) fn attach(pipeline: &gst::Pipeline) {
-    let (Some(compositor), Some(canvas)) = (pipeline.by_name("layout"), pipeline.by_name("canvas")) else { return };
-    let shown = Arc::new(Mutex::new(Shown::default()));
-    for track in [Track::Screen, Track::Camera] {
-        let Some(pad) = compositor.static_pad(pad_name(track)) else { continue };
+/// What the compositor has.
+#[derive(Debug, Default)]
+struct Tracks {
+    shown: Shown,
+    pads: Vec<(Track, gst::Pad)>,
+}
+
+impl Layout {
+    /// The layout of a graph, if it has one.
+    pub(super) fn of(pipeline: &gst::Pipeline) -> Option<Self> {
+        let (compositor, canvas) = (pipeline.by_name("layout")?, pipeline.by_name("canvas")?);
+        Some(Self { compositor, canvas, tracks: Arc::default() })
+    }
+
+    /// Gives a track its place. Called when its first packet comes, and then again without effect.
+    pub(super) fn join(&self, track: Track, queue: &gst::Element) {
+        let Ok(mut tracks) = self.tracks.lock() else { return };
+        if tracks.pads.iter().any(|(joined, _)| *joined == track) {
+            return;
+        }
+        let (Some(output), Some(pad)) = (queue.static_pad("src"), self.compositor.request_pad_simple("sink_%u")) else {
+            return;
+        };
         pad.set_property_from_str("sizing-policy", "keep-aspect-ratio");
-        let (shown, canvas, compositor) = (shown.clone(), canvas.clone(), compositor.downgrade());
+        pad.set_property("zorder", if track == Track::Camera { 1u32 } else { 0 });
+        let this = self.clone();
         pad.add_probe(gst::PadProbeType::EVENT_DOWNSTREAM, move |_, info| {
             if let Some(gst::EventView::Caps(caps)) = info.event().map(|event| event.view())
-                && let (Some(size), Ok(mut shown)) = (size_of(caps.caps()), shown.lock())
-                && let Some(compositor) = compositor.upgrade()
+                && let Some(size) = size_of(caps.caps())
             {
-                match track {
-                    Track::Camera => shown.camera = Some(size),
-                    _ => shown.screen = Some(size),
-                }
-                arrange(*shown, &compositor, &canvas);
+                this.resized(track, size);
             }
             gst::PadProbeReturn::Ok
         });
+        // Both carry raw pictures; if it fails the graph reports an error.
+        let _ = output.link(&pad);
+        tracks.pads.push((track, pad));
+    }
+
+    /// Arranges the window anew: a track has another size.
+    fn resized(&self, track: Track, size: Size) {
+        let Ok(mut tracks) = self.tracks.lock() else { return };
+        match track {
+            Track::Camera => tracks.shown.camera = Some(size),
+            _ => tracks.shown.screen = Some(size),
+        }
+        let canvas = tracks.shown.canvas();
+        for (track, pad) in &tracks.pads {
+            let place = match track {
+                Track::Camera => tracks.shown.camera_place(),
+                _ => Some(Place { x: 0, y: 0, size: canvas }),
+            };
+            let Some(Place { x, y, size }) = place else { continue };
+            pad.set_property("xpos", x);
+            pad.set_property("ypos", y);
+            pad.set_property("width", size.width as i32);
+            pad.set_property("height", size.height as i32);
+        }
+        let caps = gst::Caps::builder("video/x-raw")
+            .field("format", "I420")
+            .field("width", canvas.width as i32)
+            .field("height", canvas.height as i32)
+            .field("framerate", gst::Fraction::new(30, 1))
+            .field("pixel-aspect-ratio", gst::Fraction::new(1, 1))
+            .build();
+        self.canvas.set_property("caps", caps);
     }
 }
 
@@ -79,30 +126,6 @@ fn size_of(caps: &gst::CapsRef) -> Option<Size> {
     let shape = caps.structure(0)?;
     let edge = |name: &str| shape.get::<i32>(name).ok().and_then(|n| u32::try_from(n).ok());
     Some(Size { width: edge("width")?, height: edge("height")? })
-}
-
-fn arrange(shown: Shown, compositor: &gst::Element, canvas: &gst::Element) {
-    let size = shown.canvas();
-    let place = |track: Track, place: Place| {
-        if let Some(pad) = compositor.static_pad(pad_name(track)) {
-            pad.set_property("xpos", place.x);
-            pad.set_property("ypos", place.y);
-            pad.set_property("width", place.size.width as i32);
-            pad.set_property("height", place.size.height as i32);
-        }
-    };
-    place(Track::Screen, Place { x: 0, y: 0, size });
-    if let Some(camera) = shown.camera_place() {
-        place(Track::Camera, camera);
-    }
-    let caps = gst::Caps::builder("video/x-raw")
-        .field("format", "I420")
-        .field("width", size.width as i32)
-        .field("height", size.height as i32)
-        .field("framerate", gst::Fraction::new(30, 1))
-        .field("pixel-aspect-ratio", gst::Fraction::new(1, 1))
-        .build();
-    canvas.set_property("caps", caps);
 }
 
 #[cfg(test)]

@@ -153,7 +153,7 @@ impl<W: Write + Seek> Matroska<W> {
         self.seek_cues = Some(cues_at);
         self.describe()?;
         self.file.seek(SeekFrom::Start(self.segment - 8))?;
-        self.file.write_all(&(self.end - self.segment | 1 << 56).to_be_bytes())?;
+        self.file.write_all(&((self.end - self.segment) | (1 << 56)).to_be_bytes())?;
         self.file.flush()?;
         Ok(self.file)
     }
@@ -197,7 +197,10 @@ impl<W: Write + Seek> Matroska<W> {
         }
         element(&mut head, id::INFO, &info);
         let mut tracks = Vec::new();
-        for (index, (name, coding)) in self.tracks.iter().enumerate() {
+        // Players show the first track of a kind unless told otherwise: that is the screen, whoever came first.
+        let mut sorted: Vec<_> = self.tracks.iter().enumerate().collect();
+        sorted.sort_by_key(|(_, (name, coding))| (*coding == Coding::Opus, name != "screen"));
+        for (index, (name, coding)) in sorted {
             element(&mut tracks, id::TRACK, &track(index as u64 + 1, name, coding));
         }
         element(&mut head, id::TRACKS, &tracks);
@@ -206,7 +209,7 @@ impl<W: Write + Seek> Matroska<W> {
             return Err(io::Error::other("the description of the tracks is too long"));
         };
         put_id(&mut head, id::VOID);
-        head.extend((space as u64 | 1 << 56).to_be_bytes());
+        head.extend((space as u64 | (1 << 56)).to_be_bytes());
         self.file.seek(SeekFrom::Start(self.segment))?;
         self.file.write_all(&head)
     }
@@ -257,7 +260,7 @@ fn put_id(out: &mut Vec<u8>, id: u32) {
 
 /// A size of four bytes, which is enough for anything up to 256 MB.
 fn put_size(out: &mut Vec<u8>, size: usize) {
-    out.extend((size as u32 & 0x0fff_ffff | 0x1000_0000).to_be_bytes());
+    out.extend(((size as u32 & 0x0fff_ffff) | 0x1000_0000).to_be_bytes());
 }
 
 fn element(out: &mut Vec<u8>, id: u32, content: &[u8]) {
@@ -281,10 +284,10 @@ mod tests {
         let mut found = Vec::new();
         while !data.is_empty() {
             let length = data[0].leading_zeros() as usize + 1;
-            let id = data[..length].iter().fold(0, |id, byte| id << 8 | u32::from(*byte));
+            let id = data[..length].iter().fold(0, |id, byte| (id << 8) | u32::from(*byte));
             data = &data[length..];
             let length = data[0].leading_zeros() as usize + 1;
-            let size = data[..length].iter().fold(0u64, |size, byte| size << 8 | u64::from(*byte));
+            let size = data[..length].iter().fold(0u64, |size, byte| (size << 8) | u64::from(*byte));
             let size = (size & !(1 << (7 * length))) as usize;
             data = &data[length..];
             found.push((id, &data[..size]));

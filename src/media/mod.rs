@@ -5,6 +5,7 @@
 
 mod capture;
 mod demo;
+mod devices;
 mod encoder;
 mod error;
 mod file;
@@ -21,11 +22,14 @@ mod timing;
 mod watching;
 
 pub use capture::{Capture, CaptureEvent, Prepared};
+pub use devices::{Devices, EncoderState, devices};
+pub use encoder::Verdict;
 pub use error::MediaError;
 pub use options::{CaptureOptions, MainSource, Size, Sources, VideoOptions, Wanted};
 pub use receive::TrackStats;
 pub use render::{Render, RenderEvent, RenderOptions, Sink, TrackFormat};
 pub use sinks::has_display;
+pub use sources::devices::Source;
 
 /// Starts GStreamer, once for the process; every function of this module that needs it calls it.
 fn init() -> Result<(), MediaError> {

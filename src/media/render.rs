@@ -12,9 +12,10 @@ use gstreamer_app as gst_app;
 use tokio::sync::mpsc;
 
 use super::error::MediaError;
+use super::layout::Layout;
 use super::receive::{Received, TrackStats};
 use super::recording::Recording;
-use super::{graph, layout, watching};
+use super::{graph, watching};
 use crate::rtp::{Codec, Track};
 
 /// Events that nobody has read yet: a few per track, and warnings beyond that tell nothing new.
@@ -110,7 +111,6 @@ impl Render {
             let _ = events.try_send(RenderEvent::Warning(notice));
         }
         let pipeline = graph::parse("watch", &text)?;
-        layout::attach(&pipeline);
         set_title(&pipeline, &options.title);
         let inputs: Vec<Input> =
             options.tracks.iter().map(|format| input(&pipeline, *format, &events)).collect::<Result<_, _>>()?;
@@ -266,6 +266,9 @@ fn connect(pipeline: &gst::Pipeline, inputs: &[Input], formats: &[TrackFormat]) 
     });
     let depayloaders: Vec<Option<gst::Element>> =
         formats.iter().map(|format| pipeline.by_name(&format!("{}-depayloader", format.track))).collect();
+    let queue = |track: Track| pipeline.by_name(&format!("{track}-shown"));
+    let shown: Vec<_> = formats.iter().map(|format| Some((format.track, queue(format.track)?))).collect();
+    let layout = Layout::of(pipeline);
     let linking = Mutex::new(());
     rtpbin.connect_pad_added(move |_, pad| {
         let name = pad.name();
@@ -274,6 +277,9 @@ fn connect(pipeline: &gst::Pipeline, inputs: &[Input], formats: &[TrackFormat]) 
         let Some(input) = depayloader.static_pad("sink") else { return };
         // A teacher that was started again has another SSRC, and so another pad.
         let _one_at_a_time = linking.lock();
+        if let (Some(layout), Some(Some((track, queue)))) = (&layout, session.and_then(|session| shown.get(session))) {
+            layout.join(*track, queue);
+        }
         if let Some(before) = input.peer() {
             // It was linked, so it can be unlinked.
             let _ = before.unlink(&input);

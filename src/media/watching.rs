@@ -5,7 +5,7 @@ use gstreamer as gst;
 use super::error::{MediaError, require};
 use super::graph::{self, Values};
 use super::render::{RenderOptions, Sink, TrackFormat};
-use super::{layout, sinks};
+use super::sinks;
 use crate::rtp::Codec;
 
 /// The text of the graph, and what to say about it.
@@ -47,7 +47,6 @@ pub(super) fn text(options: &RenderOptions) -> Result<(String, Vec<String>), Med
             .set("session", session)
             .set("depayloader", depayloader)
             .set("encoded", encoded)
-            .set("window.pad", layout::pad_name(format.track))
             .set("parser", parser(format))
             .set("decoder", if matches!(options.sink, Sink::File(_)) { String::new() } else { decoder(format)? });
         text.push_str(&graph::text(&[graph::WATCH_TRACK, output], &values)?);

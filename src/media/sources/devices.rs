@@ -9,6 +9,15 @@ use crate::media::error::{MediaError, require};
 use crate::media::options::{Size, VideoOptions};
 use crate::media::sinks::opens;
 
+/// A source that can be named.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Source {
+    /// What to give to `--screen`, `--camera` or `--mic`. Empty for what is chosen in a dialogue.
+    pub name: String,
+    /// What it is, for people.
+    pub label: String,
+}
+
 /// A screen.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Display {
@@ -69,6 +78,53 @@ pub(super) fn display(name: Option<&str>) -> Result<Display, MediaError> {
         return Err(absent(format!("screen {name}"), "the X server does not answer, or does not let this user in"));
     }
     Ok(Display::X11(name))
+}
+
+/// All screens.
+pub(in crate::media) fn list_screens() -> Vec<Source> {
+    match display(None) {
+        Ok(Display::Portal) => {
+            vec![Source { name: String::new(), label: "Wayland, chosen in a dialogue of the desktop".into() }]
+        }
+        Ok(Display::X11(name)) => vec![Source { name, label: "X11 display".into() }],
+        Err(_) => Vec::new(),
+    }
+}
+
+/// All cameras.
+pub(in crate::media) fn list_cameras() -> Vec<Source> {
+    cameras().into_iter().map(|(name, label, _)| Source { name, label }).collect()
+}
+
+/// All microphones of the first sound system that answers.
+pub(in crate::media) fn list_microphones() -> Vec<Source> {
+    let Some((element, _, _)) =
+        sound_systems().into_iter().find(|(element, _, plausible)| *plausible && opens(element))
+    else {
+        return Vec::new();
+    };
+    let monitor = gst::DeviceMonitor::new();
+    monitor.add_filter(Some("Audio/Source"), None);
+    if monitor.start().is_err() {
+        return Vec::new();
+    }
+    let devices = monitor.devices();
+    monitor.stop();
+    let name_of = |device: &gst::Device| {
+        let source = device.create_element(None).ok()?;
+        let is_same = source.factory().is_some_and(|factory| factory.name() == element);
+        let property = if element == "pipewiresrc" { "target-object" } else { "device" };
+        is_same.then(|| source.property::<Option<String>>(property)).flatten()
+    };
+    // What a loudspeaker plays can be captured too, but nobody means it when asking for a microphone.
+    let is_loudspeaker = |device: &gst::Device| {
+        device.properties().is_some_and(|p| p.get::<String>("device.class").is_ok_and(|class| class == "monitor"))
+    };
+    devices
+        .iter()
+        .filter(|device| !is_loudspeaker(device))
+        .filter_map(|device| Some(Source { name: name_of(device)?, label: device.display_name().into() }))
+        .collect()
 }
 
 /// The camera of the given device file, or the first one.

@@ -13,7 +13,7 @@ use super::encoder::{self, Encoder};
 use super::error::MediaError;
 use super::graph::{self, File, Values};
 use super::options::{CaptureOptions, MainSource, Size, VideoOptions, Wanted};
-use crate::rtp::Codec;
+use crate::rtp::{Codec, Track};
 
 /// The size of what is drawn, and the most that a file gets.
 const DRAWN: Size = Size { width: 1280, height: 720 };
@@ -41,6 +41,8 @@ pub(super) struct Chosen {
 pub(super) struct ChosenFile {
     pub path: PathBuf,
     pub repeat: bool,
+    /// The tracks that come from it; others go on when it ends.
+    pub tracks: Vec<Track>,
 }
 
 /// Decides what is captured.
@@ -154,7 +156,9 @@ impl Choice<'_> {
                 if contents.sound && own_sound {
                     self.files.push(graph::TEACH_FILE_SOUND);
                 }
-                self.chosen.file = Some(ChosenFile { path: path.clone(), repeat: *repeat });
+                let tracks = [(contents.picture, Track::Screen), (contents.sound && own_sound, Track::Audio)];
+                let tracks = tracks.into_iter().filter(|(there, _)| *there).map(|(_, track)| track).collect();
+                self.chosen.file = Some(ChosenFile { path: path.clone(), repeat: *repeat, tracks });
                 Ok(contents.sound && own_sound)
             }
             MainSource::Test => {
