@@ -162,8 +162,9 @@ impl Subscription {
     pub fn on_frame(&mut self, index: u64, key: bool) {
         match self.state {
             State::AwaitingKey if key => self.state = State::Live { next: index, live_from: 0, base: 0 },
-            State::AwaitingKey => self.dropped += 1,
-            State::Idle | State::Live { .. } => {}
+            // Who has not begun yet misses nothing.
+            State::AwaitingKey if !self.sent.is_empty() => self.dropped += 1,
+            State::AwaitingKey | State::Idle | State::Live { .. } => {}
         }
     }
 
