@@ -1,6 +1,77 @@
-//! `classroom devices`
+//! `classroom devices`: what can be captured here, and which encoders exist.
+
+use serde_json::{Value, json};
+
+use super::{blocking, media_failure};
 use crate::exit::Failure;
+use crate::media::{self, Devices, Source, Verdict};
 use crate::report::Reporter;
-pub(super) async fn run(_reporter: &Reporter) -> Result<(), Failure> {
+
+/// Prints what is there, and tries every encoder.
+pub(super) async fn run(reporter: &Reporter) -> Result<(), Failure> {
+    let devices = blocking(media::devices).await?.map_err(media_failure)?;
+    if reporter.is_json() {
+        reporter.result_object(&object(&devices));
+    } else {
+        reporter.result(text(&devices).trim_end());
+    }
     Ok(())
+}
+
+fn text(devices: &Devices) -> String {
+    let mut text = String::new();
+    let mut section = |title: &str, flag: &str, sources: &[Source], none: &str| {
+        text += &format!("{title}\n");
+        for source in sources {
+            let value = if source.name.is_empty() { flag.to_owned() } else { format!("{flag}={}", source.name) };
+            text += &format!("  {value:<28} {}\n", source.label);
+        }
+        if sources.is_empty() {
+            text += &format!("  {none}\n");
+        }
+    };
+    section("screens", "--screen", &devices.screens, "none: neither $DISPLAY nor $WAYLAND_DISPLAY names one");
+    section("cameras", "--camera", &devices.cameras, "none: no /dev/video* captures");
+    section("microphones", "--mic", &devices.microphones, "none: no sound server and no ALSA card that records");
+    text += "encoders, the first that works is used\n";
+    for encoder in &devices.encoders {
+        let verdict = match &encoder.verdict {
+            Verdict::Works => "works".to_owned(),
+            Verdict::Missing { package } => format!("not installed (package {package})"),
+            Verdict::Fails { cause } => format!("can't be used: {cause}"),
+        };
+        text += &format!("  {:<6} {:<14} {:<8} {verdict}\n", encoder.codec.to_string(), encoder.element, encoder.label);
+    }
+    let window = match &devices.window {
+        Ok(element) => (*element).to_owned(),
+        Err(error) => format!("none: {error}"),
+    };
+    let sound = devices.loudspeaker.unwrap_or("none: no sound card");
+    text + &format!("to watch\n  window  {window}\n  sound   {sound}\n")
+}
+
+fn object(devices: &Devices) -> Value {
+    let sources = |all: &[Source]| -> Vec<Value> {
+        all.iter().map(|source| json!({ "name": source.name, "label": source.label })).collect()
+    };
+    let encoders: Vec<Value> = devices
+        .encoders
+        .iter()
+        .map(|encoder| {
+            let why_not = match &encoder.verdict {
+                Verdict::Works => None,
+                Verdict::Missing { package } => Some(format!("not installed: {package}")),
+                Verdict::Fails { cause } => Some(cause.clone()),
+            };
+            json!({ "codec": encoder.codec, "element": encoder.element, "works": why_not.is_none(), "whyNot": why_not })
+        })
+        .collect();
+    json!({
+        "screens": sources(&devices.screens),
+        "cameras": sources(&devices.cameras),
+        "microphones": sources(&devices.microphones),
+        "encoders": encoders,
+        "window": devices.window.as_ref().ok(),
+        "loudspeaker": devices.loudspeaker,
+    })
 }

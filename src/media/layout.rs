@@ -1,12 +1,16 @@
 //! Where screen and camera stand in the window they share.
 
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::Duration;
 
 use gstreamer as gst;
 use gstreamer::prelude::*;
 
 use super::options::Size;
 use crate::rtp::Track;
+
+/// How long the camera waits for the screen, which usually comes within a tenth of that.
+const SCREEN_FIRST: Duration = Duration::from_millis(700);
 
 /// A rectangle in pixels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,6 +55,7 @@ pub(super) struct Layout {
     compositor: gst::Element,
     canvas: gst::Element,
     tracks: Arc<Mutex<Tracks>>,
+    screen_came: Arc<Condvar>,
 }
 
 /// What the compositor has.
@@ -64,7 +69,7 @@ impl Layout {
     /// The layout of a graph, if it has one.
     pub(super) fn of(pipeline: &gst::Pipeline) -> Option<Self> {
         let (compositor, canvas) = (pipeline.by_name("layout")?, pipeline.by_name("canvas")?);
-        Some(Self { compositor, canvas, tracks: Arc::default() })
+        Some(Self { compositor, canvas, tracks: Arc::default(), screen_came: Arc::default() })
     }
 
     /// Gives a track its place. Called when its first packet comes, and then again without effect.
@@ -83,6 +88,9 @@ impl Layout {
             if let Some(gst::EventView::Caps(caps)) = info.event().map(|event| event.view())
                 && let Some(size) = size_of(caps.caps())
             {
+                if track == Track::Camera {
+                    this.await_screen();
+                }
                 this.resized(track, size);
             }
             gst::PadProbeReturn::Ok
@@ -92,6 +100,14 @@ impl Layout {
         tracks.pads.push((track, pad));
     }
 
+    /// Lets the screen be first, but not for long: a window keeps the size that it opened with.
+    fn await_screen(&self) {
+        let Ok(tracks) = self.tracks.lock() else { return };
+        let is_missing = |tracks: &mut Tracks| tracks.shown.screen.is_none();
+        // Whether it came or not, the camera is shown now.
+        let _ = self.screen_came.wait_timeout_while(tracks, SCREEN_FIRST, is_missing);
+    }
+
     /// Arranges the window anew: a track has another size.
     fn resized(&self, track: Track, size: Size) {
         let Ok(mut tracks) = self.tracks.lock() else { return };
@@ -99,6 +115,7 @@ impl Layout {
             Track::Camera => tracks.shown.camera = Some(size),
             _ => tracks.shown.screen = Some(size),
         }
+        self.screen_came.notify_all();
         let canvas = tracks.shown.canvas();
         for (track, pad) in &tracks.pads {
             let place = match track {

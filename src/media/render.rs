@@ -286,6 +286,8 @@ fn connect(pipeline: &gst::Pipeline, inputs: &[Input], formats: &[TrackFormat]) 
         }
         // Both are RTP of the same codec; if it fails the graph reports an error.
         let _ = pad.link(&input);
+        // Only now can the sinks learn that the source is live and how late it is: they would drop all as late.
+        let _ = depayloader.post_message(gst::message::Latency::new());
     });
     Ok(())
 }
