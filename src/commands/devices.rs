@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::{blocking, media_failure};
 use crate::exit::Failure;
-use crate::media::{self, Devices, Source, Verdict};
+use crate::media::{self, Devices, MediaError, Source, Verdict};
 use crate::report::Reporter;
 
 /// Prints what is there, and tries every encoder.
@@ -37,13 +37,19 @@ fn text(devices: &Devices) -> String {
     for encoder in &devices.encoders {
         let verdict = match &encoder.verdict {
             Verdict::Works => "works".to_owned(),
+            // GStreamer leaves out the elements of hardware that it does not find.
+            Verdict::Missing { package } if !matches!(encoder.label, "x264" | "OpenH264" | "libvpx") => {
+                format!("not here: no such hardware or driver, or package {package} is missing")
+            }
             Verdict::Missing { package } => format!("not installed (package {package})"),
             Verdict::Fails { cause } => format!("can't be used: {cause}"),
         };
-        text += &format!("  {:<6} {:<14} {:<8} {verdict}\n", encoder.codec.to_string(), encoder.element, encoder.label);
+        text +=
+            &format!("  {:<6} {:<14} {:<18} {verdict}\n", encoder.codec.to_string(), encoder.element, encoder.label);
     }
     let window = match &devices.window {
         Ok(element) => (*element).to_owned(),
+        Err(MediaError::Device { cause, .. }) => format!("none: {cause}"),
         Err(error) => format!("none: {error}"),
     };
     let sound = devices.loudspeaker.unwrap_or("none: no sound card");
