@@ -319,7 +319,7 @@ fn watch(bus: &gst::Bus, pipeline: &gst::glib::WeakRef<gst::Pipeline>, events: &
 /// Says what an error message of the graph means.
 fn explain(message: &gst::message::Error) -> MediaError {
     let element = message.src().and_then(|source| source.downcast_ref::<gst::Element>());
-    let factory = element.and_then(|element| element.factory()).map(|factory| factory.name().to_string());
+    let factory = element.and_then(ElementExt::factory).map(|factory| factory.name().to_string());
     let name = factory.unwrap_or_else(|| "watch".into());
     MediaError::Pipeline { pipeline: name, cause: message.error().message().to_string() }
 }

@@ -140,7 +140,7 @@ impl Drop for Searching {
 fn understood(service: &ResolvedService, own: &[if_addrs::Interface]) -> Option<Found> {
     let room = service.get_property_val_str("room")?.parse().ok()?;
     let nickname = Nickname::from(service.get_property_val_str("teacher").unwrap_or_default());
-    let addresses = service.get_addresses().iter().map(|address| address.to_ip_addr());
+    let addresses = service.get_addresses().iter().map(mdns_sd::ScopedIp::to_ip_addr);
     let best = addresses.filter_map(|ip| rank(ip, own).map(|rank| (rank, ip))).min()?.1;
     let port = service.get_port();
     (port != 0).then(|| Found { room, url: ServerUrl::new(&best.to_string(), port), nickname })
