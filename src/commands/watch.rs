@@ -288,7 +288,8 @@ impl Student<'_> {
     async fn connect(&mut self) -> Result<(), Failure> {
         let Some(publisher) = self.course.publisher().cloned() else { return Ok(()) };
         if let Some(before) = self.link.take() {
-            before.link.close().await;
+            // Nobody waits for a farewell that may have nobody to go to.
+            tokio::spawn(before.link.close());
         }
         let (screen, bytes) = (Arc::clone(&self.screen), self.meter.bytes());
         let sink = Arc::new(move |incoming: Incoming<'_>| {
@@ -382,7 +383,7 @@ impl Student<'_> {
             Some(LinkEvent::Gone) | None => {
                 if let Some(attempt) = self.link.take() {
                     self.reporter.detail("the connection to the teacher is gone");
-                    attempt.link.close().await;
+                    tokio::spawn(attempt.link.close());
                 }
                 self.course.failed(Instant::now());
             }

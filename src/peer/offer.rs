@@ -167,4 +167,28 @@ mod tests {
         let pcmu = "m=audio 9 UDP/TLS/RTP/SAVPF 0\r\na=recvonly\r\na=rtpmap:0 PCMU/8000\r\n";
         assert_eq!(tracks_for(&offer(&[pcmu, H264]), &LECTURE).unwrap(), [LECTURE[1]]);
     }
+
+    #[test]
+    fn any_cut_or_changed_offer_is_read_or_refused() {
+        let good = offer(&[AUDIO, H264, VP8, DATA]);
+        for cut in 0..good.len() {
+            let _ = tracks_for(&good[..cut], &LECTURE);
+        }
+        // A fixed seed: the same offers in every run.
+        let mut random = 0x2545_f491_4f6c_dd1d_u64;
+        let mut next = move || {
+            random ^= random << 13;
+            random ^= random >> 7;
+            random ^= random << 17;
+            random
+        };
+        for _ in 0..20_000 {
+            let mut bad = good.clone().into_bytes();
+            for _ in 0..1 + next() % 4 {
+                let at = next() as usize % bad.len();
+                bad[at] = b" \r\n=:/0129azAZ-,\xff"[next() as usize % 18];
+            }
+            let _ = tracks_for(&String::from_utf8_lossy(&bad), &LECTURE);
+        }
+    }
 }

@@ -107,6 +107,8 @@ pub(super) struct Peer {
     pub(super) created: Instant,
     pub(super) connected: bool,
     starts: Option<Instant>,
+    /// Whether it has frames to send that are older than the newest.
+    pub(super) catches_up: bool,
     pub(super) stats: PeerStats,
     connection: RTCPeerConnection,
     lanes: Vec<Lane>,
@@ -182,6 +184,7 @@ impl Peer {
             created: now,
             connected: false,
             starts: None,
+            catches_up: false,
             stats: PeerStats::default(),
             connection,
             lanes,
@@ -335,7 +338,7 @@ impl Peer {
 
     /// Sends the student what is due: the frames that were not sent yet, repairs and reports.
     ///
-    /// Gives true when there is more, for the next turn of somebody who catches up.
+    /// Sets [`Self::catches_up`] when there is more, for the next turn.
     pub(super) fn send(
         &mut self,
         now: Instant,
@@ -343,8 +346,8 @@ impl Peer {
         socket: &mut Socket,
         repairs: Vec<OutgoingRepair>,
         wishes: &mut Wishes,
-    ) -> bool {
-        let mut more = false;
+    ) {
+        self.catches_up = false;
         if self.connected {
             for repair in repairs {
                 self.write(now, repair.lane, repair.packet);
@@ -357,7 +360,7 @@ impl Peer {
                         break;
                     }
                     if bytes > CATCH_UP_BYTES {
-                        more = true;
+                        self.catches_up = true;
                         break;
                     }
                     let Some(packets) = self.lanes[lane].subscription.take(ring) else { break };
@@ -382,7 +385,6 @@ impl Peer {
         socket.flush();
         let timeout = self.connection.poll_timeout().unwrap_or(now + Duration::from_secs(1));
         self.deadline = self.starts.map_or(timeout, |at| at.min(timeout));
-        more
     }
 
     /// Writes one packet into the core, which seals it.

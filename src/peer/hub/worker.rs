@@ -169,10 +169,11 @@ impl Worker {
         for slot in &self.order {
             let Some(peer) = self.peers.get_mut(slot).filter(|peer| peer.connected) else { continue };
             peer.on_frame(track, index, key);
-            if self.catching_up.contains(slot) {
+            if peer.catches_up {
                 continue;
             }
-            if peer.send(now, &self.rings, &mut self.socket, Vec::new(), &mut wishes) {
+            peer.send(now, &self.rings, &mut self.socket, Vec::new(), &mut wishes);
+            if peer.catches_up && !self.catching_up.contains(slot) {
                 self.catching_up.push(*slot);
             }
         }
@@ -184,7 +185,10 @@ impl Worker {
         let mut wishes = Wishes::default();
         let Self { peers, rings, socket, catching_up, .. } = self;
         catching_up.retain(|slot| match peers.get_mut(slot) {
-            Some(peer) => peer.send(now, rings, socket, Vec::new(), &mut wishes),
+            Some(peer) => {
+                peer.send(now, rings, socket, Vec::new(), &mut wishes);
+                peer.catches_up
+            }
             None => false,
         });
         self.ask_for_key_frames(now, wishes);
@@ -326,10 +330,9 @@ impl Worker {
     }
 
     fn give(&mut self, now: Instant, slot: Slot, repairs: Vec<OutgoingRepair>, wishes: &mut Wishes) {
-        let waits = self.catching_up.contains(&slot);
         let Some(peer) = self.peers.get_mut(&slot) else { return };
-        let more = peer.send(now, &self.rings, &mut self.socket, repairs, wishes);
-        if more && !waits {
+        peer.send(now, &self.rings, &mut self.socket, repairs, wishes);
+        if peer.catches_up && !self.catching_up.contains(&slot) {
             self.catching_up.push(slot);
         }
     }
