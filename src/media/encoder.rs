@@ -161,7 +161,7 @@ pub(super) fn choose(codec: Option<Codec>, video: &VideoOptions) -> Result<(Enco
                 return Ok((*encoder, notice));
             }
             Verdict::Missing { package } => {
-                tried.push((format!("{} is not installed (package {package})", encoder.element), false));
+                tried.push((format!("{} is not installed (package {package})", encoder.element), false))
             }
             Verdict::Fails { cause } => tried.push((format!("{} fails ({cause})", encoder.element), true)),
         }

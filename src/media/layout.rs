@@ -1,6 +1,6 @@
 //! Where screen and camera stand in the window they share.
 
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::Duration;
 
 use gstreamer as gst;
@@ -49,11 +49,18 @@ impl Shown {
     }
 }
 
+/// The elements of the window, the last one first: the order in which they are started.
+const CHAIN: [&str; 6] = ["window", "window-title", "layout-scale", "layout-queue", "canvas", "layout"];
+
 /// The window that tracks share.
+///
+/// It is built while media flows: a compositor waits for every pad that it has, and a window keeps the size that it
+/// opened with. So the window is started when the first picture's size is known, and a track joins with its own.
 #[derive(Debug, Clone)]
-pub(super) struct Layout {
-    compositor: gst::Element,
-    canvas: gst::Element,
+struct Layout {
+    pipeline: gst::glib::WeakRef<gst::Pipeline>,
+    chain: Vec<gst::Element>,
+    expects_screen: bool,
     tracks: Arc<Mutex<Tracks>>,
     screen_came: Arc<Condvar>,
 }
@@ -65,62 +72,60 @@ struct Tracks {
     pads: Vec<(Track, gst::Pad)>,
 }
 
-impl Layout {
-    /// The layout of a graph, if it has one.
-    pub(super) fn of(pipeline: &gst::Pipeline) -> Option<Self> {
-        let (compositor, canvas) = (pipeline.by_name("layout")?, pipeline.by_name("canvas")?);
-        Some(Self { compositor, canvas, tracks: Arc::default(), screen_came: Arc::default() })
+/// Prepares the window of a graph that shares one.
+pub(super) fn attach(pipeline: &gst::Pipeline) {
+    let chain: Vec<gst::Element> = CHAIN.iter().filter_map(|name| pipeline.by_name(name)).collect();
+    if chain.len() < CHAIN.len() {
+        return;
     }
-
-    /// Gives a track its place. Called when its first packet comes, and then again without effect.
-    pub(super) fn join(&self, track: Track, queue: &gst::Element) {
-        let Ok(mut tracks) = self.tracks.lock() else { return };
-        if tracks.pads.iter().any(|(joined, _)| *joined == track) {
-            return;
-        }
-        let (Some(output), Some(pad)) = (queue.static_pad("src"), self.compositor.request_pad_simple("sink_%u")) else {
-            return;
-        };
-        pad.set_property_from_str("sizing-policy", "keep-aspect-ratio");
-        pad.set_property("zorder", if track == Track::Camera { 1u32 } else { 0 });
-        let this = self.clone();
-        pad.add_probe(gst::PadProbeType::EVENT_DOWNSTREAM, move |_, info| {
+    for element in &chain {
+        element.set_locked_state(true);
+    }
+    let output = |track: Track| pipeline.by_name(&format!("{track}-shown"))?.static_pad("src");
+    let outputs: Vec<_> =
+        [Track::Screen, Track::Camera].into_iter().filter_map(|track| Some((track, output(track)?))).collect();
+    let layout = Layout {
+        pipeline: pipeline.downgrade(),
+        chain,
+        expects_screen: outputs.iter().any(|(track, _)| *track == Track::Screen),
+        tracks: Arc::default(),
+        screen_came: Arc::default(),
+    };
+    for (track, output) in outputs {
+        let layout = layout.clone();
+        output.add_probe(gst::PadProbeType::EVENT_DOWNSTREAM, move |output, info| {
             if let Some(gst::EventView::Caps(caps)) = info.event().map(|event| event.view())
                 && let Some(size) = size_of(caps.caps())
             {
-                if track == Track::Camera {
-                    this.await_screen();
-                }
-                this.resized(track, size);
+                layout.came(track, output, size);
             }
             gst::PadProbeReturn::Ok
         });
-        // Both carry raw pictures; if it fails the graph reports an error.
-        let _ = output.link(&pad);
-        tracks.pads.push((track, pad));
     }
+}
 
-    /// Lets the screen be first, but not for long: a window keeps the size that it opened with.
-    fn await_screen(&self) {
-        let Ok(tracks) = self.tracks.lock() else { return };
-        let is_missing = |tracks: &mut Tracks| tracks.shown.screen.is_none();
-        // Whether it came or not, the camera is shown now.
-        let _ = self.screen_came.wait_timeout_while(tracks, SCREEN_FIRST, is_missing);
-    }
-
-    /// Arranges the window anew: a track has another size.
-    fn resized(&self, track: Track, size: Size) {
-        let Ok(mut tracks) = self.tracks.lock() else { return };
+impl Layout {
+    /// A track is about to send pictures of this size.
+    fn came(&self, track: Track, output: &gst::Pad, size: Size) {
+        let Some(mut tracks) = self.wait_for_turn(track) else { return };
         match track {
             Track::Camera => tracks.shown.camera = Some(size),
             _ => tracks.shown.screen = Some(size),
         }
         self.screen_came.notify_all();
-        let canvas = tracks.shown.canvas();
+        self.set_canvas(tracks.shown.canvas());
+        if tracks.pads.is_empty() {
+            self.open();
+        }
+        if tracks.pads.iter().all(|(joined, _)| *joined != track)
+            && let Some(pad) = self.join(track, output)
+        {
+            tracks.pads.push((track, pad));
+        }
         for (track, pad) in &tracks.pads {
             let place = match track {
                 Track::Camera => tracks.shown.camera_place(),
-                _ => Some(Place { x: 0, y: 0, size: canvas }),
+                _ => Some(Place { x: 0, y: 0, size: tracks.shown.canvas() }),
             };
             let Some(Place { x, y, size }) = place else { continue };
             pad.set_property("xpos", x);
@@ -128,14 +133,56 @@ impl Layout {
             pad.set_property("width", size.width as i32);
             pad.set_property("height", size.height as i32);
         }
+    }
+
+    /// Lets the screen be first, but not for long.
+    fn wait_for_turn(&self, track: Track) -> Option<MutexGuard<'_, Tracks>> {
+        let tracks = self.tracks.lock().ok()?;
+        if track == Track::Screen || !self.expects_screen {
+            return Some(tracks);
+        }
+        let is_missing = |tracks: &mut Tracks| tracks.shown.screen.is_none() && tracks.pads.is_empty();
+        let (tracks, _) = self.screen_came.wait_timeout_while(tracks, SCREEN_FIRST, is_missing).ok()?;
+        Some(tracks)
+    }
+
+    /// Starts the window.
+    fn open(&self) {
+        let Some(pipeline) = self.pipeline.upgrade() else { return };
+        for element in &self.chain {
+            element.set_locked_state(false);
+            // They were not there when the graph got its time.
+            if let Some(time) = pipeline.base_time() {
+                element.set_base_time(time);
+            }
+            // If it fails the graph reports an error.
+            let _ = element.sync_state_with_parent();
+        }
+        // The graph tells its new sink how late pictures are. It fails only while the graph is being stopped.
+        let _ = pipeline.post_message(gst::message::Latency::new());
+    }
+
+    /// Gives a track a pad of the compositor.
+    fn join(&self, track: Track, output: &gst::Pad) -> Option<gst::Pad> {
+        let pad = self.chain.last()?.request_pad_simple("sink_%u")?;
+        pad.set_property_from_str("sizing-policy", "keep-aspect-ratio");
+        pad.set_property("zorder", if track == Track::Camera { 1u32 } else { 0 });
+        // Both carry raw pictures; if it fails the graph reports an error.
+        let _ = output.link(&pad);
+        Some(pad)
+    }
+
+    fn set_canvas(&self, size: Size) {
         let caps = gst::Caps::builder("video/x-raw")
             .field("format", "I420")
-            .field("width", canvas.width as i32)
-            .field("height", canvas.height as i32)
+            .field("width", size.width as i32)
+            .field("height", size.height as i32)
             .field("framerate", gst::Fraction::new(30, 1))
             .field("pixel-aspect-ratio", gst::Fraction::new(1, 1))
             .build();
-        self.canvas.set_property("caps", caps);
+        if let Some(canvas) = self.chain.iter().find(|element| element.name() == "canvas") {
+            canvas.set_property("caps", caps);
+        }
     }
 }
 

@@ -12,14 +12,17 @@ use gstreamer_app as gst_app;
 use tokio::sync::mpsc;
 
 use super::error::MediaError;
-use super::layout::Layout;
 use super::receive::{Received, TrackStats};
 use super::recording::Recording;
-use super::{graph, watching};
+use super::{graph, layout, watching};
 use crate::rtp::{Codec, Track};
 
 /// Events that nobody has read yet: a few per track, and warnings beyond that tell nothing new.
 const MOST_EVENTS: usize = 64;
+
+/// How long after the jitter buffer a picture or a sound is shown: one picture in the compositor (33 ms), or one block
+/// in the Opus decoder (20 ms) and the sound card's buffer (40 ms), and the time to decode and convert it.
+const SHOWN_AFTER: Duration = Duration::from_millis(80);
 
 /// Where a lecture is shown.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -111,7 +114,11 @@ impl Render {
             let _ = events.try_send(RenderEvent::Warning(notice));
         }
         let pipeline = graph::parse("watch", &text)?;
+        layout::attach(&pipeline);
         set_title(&pipeline, &options.title);
+        // Fixed from the start: asked at run time, the graph does not know before media flows, and then answers with
+        // the worst that an Opus decoder or a sound card might ever need, a quarter of a second more.
+        pipeline.set_latency(gst::ClockTime::try_from(options.latency + SHOWN_AFTER).ok());
         let inputs: Vec<Input> =
             options.tracks.iter().map(|format| input(&pipeline, *format, &events)).collect::<Result<_, _>>()?;
         connect(&pipeline, &inputs, &options.tracks)?;
@@ -266,9 +273,6 @@ fn connect(pipeline: &gst::Pipeline, inputs: &[Input], formats: &[TrackFormat]) 
     });
     let depayloaders: Vec<Option<gst::Element>> =
         formats.iter().map(|format| pipeline.by_name(&format!("{}-depayloader", format.track))).collect();
-    let queue = |track: Track| pipeline.by_name(&format!("{track}-shown"));
-    let shown: Vec<_> = formats.iter().map(|format| Some((format.track, queue(format.track)?))).collect();
-    let layout = Layout::of(pipeline);
     let linking = Mutex::new(());
     rtpbin.connect_pad_added(move |_, pad| {
         let name = pad.name();
@@ -277,17 +281,12 @@ fn connect(pipeline: &gst::Pipeline, inputs: &[Input], formats: &[TrackFormat]) 
         let Some(input) = depayloader.static_pad("sink") else { return };
         // A teacher that was started again has another SSRC, and so another pad.
         let _one_at_a_time = linking.lock();
-        if let (Some(layout), Some(Some((track, queue)))) = (&layout, session.and_then(|session| shown.get(session))) {
-            layout.join(*track, queue);
-        }
         if let Some(before) = input.peer() {
             // It was linked, so it can be unlinked.
             let _ = before.unlink(&input);
         }
         // Both are RTP of the same codec; if it fails the graph reports an error.
         let _ = pad.link(&input);
-        // Only now can the sinks learn that the source is live and how late it is: they would drop all as late.
-        let _ = depayloader.post_message(gst::message::Latency::new());
     });
     Ok(())
 }
@@ -300,6 +299,8 @@ fn watch(bus: &gst::Bus, pipeline: &gst::glib::WeakRef<gst::Pipeline>, events: &
                 MediaError::Pipeline { cause, .. } if cause.contains("window was closed") => RenderEvent::WindowClosed,
                 error => RenderEvent::Error(error),
             },
+            // That the fixed latency is less than the worst that elements claim; see where it is set.
+            gst::MessageView::Warning(warning) if warning.error().matches(gst::CoreError::Clock) => continue,
             gst::MessageView::Warning(warning) => RenderEvent::Warning(warning.error().message().to_string()),
             gst::MessageView::Latency(_) => {
                 if let Some(pipeline) = pipeline.upgrade() {
@@ -319,7 +320,7 @@ fn watch(bus: &gst::Bus, pipeline: &gst::glib::WeakRef<gst::Pipeline>, events: &
 /// Says what an error message of the graph means.
 fn explain(message: &gst::message::Error) -> MediaError {
     let element = message.src().and_then(|source| source.downcast_ref::<gst::Element>());
-    let factory = element.and_then(ElementExt::factory).map(|factory| factory.name().to_string());
+    let factory = element.and_then(|element| element.factory()).map(|factory| factory.name().to_string());
     let name = factory.unwrap_or_else(|| "watch".into());
     MediaError::Pipeline { pipeline: name, cause: message.error().message().to_string() }
 }

@@ -12,7 +12,7 @@ use crate::rtp::Codec;
 pub(super) fn text(options: &RenderOptions) -> Result<(String, Vec<String>), MediaError> {
     let mut notices = Vec::new();
     let latency = options.latency.as_millis();
-    let mut shared = Values::default().set("latency", latency);
+    let mut shared = Values::default().set("latency", latency).set("window.latency", options.latency.as_nanos());
     let videos = options.tracks.iter().filter(|format| format.track.is_video()).count();
     if let Sink::Window { fullscreen } = options.sink {
         let window = sinks::window()?;
@@ -24,7 +24,9 @@ pub(super) fn text(options: &RenderOptions) -> Result<(String, Vec<String>), Med
             notices.push("no sound card here, so there is no sound".into());
         }
         // The system clock goes on when sound stops; the card's clock would stop the picture with it.
-        let sound = sound.map(|element| format!("{element} provide-clock=false sync=true async=false"));
+        let sound = sound.map(|element| {
+            format!("{element} provide-clock=false buffer-time=40000 latency-time=10000 sync=true async=false")
+        });
         shared = shared.set("sound.sink", sound.as_deref().unwrap_or("fakesink sync=true async=false"));
     }
     let mut text = graph::text(&[graph::WATCH], &shared)?;

@@ -301,3 +301,47 @@ async fn a_second_offer_replaces_the_first() {
     second.close().await;
     class.end().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn offers_that_were_tampered_with_harm_nobody() {
+    let class = Class::start(2000);
+    let (link, got) = class.join(1).await.unwrap();
+    let config = LinkConfig { bind: vec!["127.0.0.1:0".to_owned()], ice_servers: vec![] };
+    let (model, good, _events) = Link::offer(config, Arc::new(|_: Incoming<'_>| {})).await.unwrap();
+    // A fixed seed: the same offers in every run.
+    let mut random = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut next = move || {
+        random ^= random << 13;
+        random ^= random >> 7;
+        random ^= random << 17;
+        random as usize
+    };
+    let lines: Vec<&str> = good.lines().collect();
+    for n in 0..400 {
+        let mut bad: Vec<String> = lines.iter().map(|line| (*line).to_owned()).collect();
+        for _ in 0..1 + next() % 3 {
+            let at = next() % bad.len();
+            match next() % 5 {
+                0 => drop(bad.remove(at)),
+                1 => bad.insert(at, lines[next() % lines.len()].to_owned()),
+                2 => {
+                    let cut = next() % (bad[at].len() + 1);
+                    bad[at].truncate(cut);
+                }
+                3 => bad[at].push_str(&"9".repeat(next() % 40)),
+                _ => bad[at] = bad[at].replace(['1', '9', ':'], ["", "-1", "4294967296", "\u{fffd}"][next() % 4]),
+            }
+        }
+        class.hub.offer(user(100 + n), bad.join("\r\n") + "\r\n");
+        // As fast as the hub takes them: its queue is bounded.
+        if n % 50 == 0 {
+            assert!(class.hub.stats().await.is_some(), "the hub ended at offer {n}");
+        }
+    }
+    assert!(class.hub.stats().await.is_some(), "the hub ended");
+    let before = got.packets.load(Ordering::Relaxed);
+    until("more packets", || got.packets.load(Ordering::Relaxed) > before + 50).await;
+    link.close().await;
+    model.close().await;
+    class.end().await;
+}
