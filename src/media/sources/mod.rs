@@ -26,6 +26,8 @@ const SCREEN: Size = Size { width: 1920, height: 1080 };
 pub(super) struct Chosen {
     pub text: String,
     pub notices: Vec<String>,
+    /// What was looked for and is not there.
+    pub absent: Vec<String>,
     /// Set for a media file.
     pub file: Option<ChosenFile>,
     /// Set for the demo: its size.
@@ -61,7 +63,7 @@ pub(super) fn choose(options: &CaptureOptions) -> Result<Chosen, MediaError> {
         choice.microphone()?;
     }
     if choice.files.is_empty() {
-        return Err(MediaError::NothingToCapture { looked_for: choice.chosen.notices });
+        return Err(MediaError::NothingToCapture { looked_for: choice.chosen.absent });
     }
     choice.encode(None)?;
     choice.chosen.text = graph::text(&choice.files, &choice.values)?;
@@ -104,11 +106,14 @@ impl Choice<'_> {
         match look(name) {
             Ok(device) => Ok(Some(device)),
             Err(MediaError::Device { device, cause }) if *wanted == Wanted::IfPresent => {
-                self.chosen.notices.push(format!("{device}: {cause}"));
+                self.chosen.absent.push(format!("{device} ({cause})"));
+                self.chosen.notices.push(format!("without {device}: {cause}"));
                 Ok(None)
             }
             Err(MediaError::MissingElement { element, package }) if *wanted == Wanted::IfPresent => {
-                self.chosen.notices.push(format!("{element} is missing, install the package {package}"));
+                let missing = format!("{element} is missing, install the package {package}");
+                self.chosen.absent.push(missing.clone());
+                self.chosen.notices.push(missing);
                 Ok(None)
             }
             Err(error) => Err(error),
