@@ -63,7 +63,9 @@ pub(super) async fn run_with(
             let served = Served::start(listen(*address)?)?;
             let host = if address.ip().is_unspecified() { [127, 0, 0, 1].into() } else { address.ip() };
             let server = ServerUrl::new(&host.to_string(), served.address().port());
-            (Some(served), server, address.ip())
+            // Where signalling listens on all addresses, media does on all IPv4 ones.
+            let udp_ip = if address.ip().is_unspecified() { [0, 0, 0, 0].into() } else { address.ip() };
+            (Some(served), server, udp_ip)
         }
         Signalling::Remote(server) => (None, server.clone(), [0, 0, 0, 0].into()),
     };

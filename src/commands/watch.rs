@@ -5,6 +5,7 @@ mod meter;
 mod screen;
 
 use std::future::Future;
+use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -315,9 +316,17 @@ impl Student<'_> {
     /// may not even exist.
     fn bind(&self) -> Vec<String> {
         let host = self.server.host();
-        let is_loopback = host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback());
-        let everywhere = "0.0.0.0:0".to_owned();
-        if is_loopback { vec!["127.0.0.1:0".to_owned(), everywhere] } else { vec![everywhere] }
+        let address: Option<IpAddr> = host.parse().ok();
+        let mut sockets = match address {
+            Some(ip) if ip.is_loopback() => vec![SocketAddr::new(ip, 0).to_string()],
+            None if host == "localhost" => vec!["127.0.0.1:0".to_owned()],
+            _ => Vec::new(),
+        };
+        sockets.push("0.0.0.0:0".to_owned());
+        if matches!(address, Some(IpAddr::V6(ip)) if !ip.is_loopback()) {
+            sockets.push("[::]:0".to_owned());
+        }
+        sockets
     }
 
     /// Starts the render that fits the answer, unless the one that runs does.
