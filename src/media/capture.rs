@@ -267,7 +267,7 @@ impl About {
         let error = message.error();
         let cause = error.message().to_string();
         let element = message.src().and_then(|source| source.downcast_ref::<gst::Element>());
-        let factory = element.and_then(|element| element.factory()).map(|factory| factory.name().to_string());
+        let factory = element.and_then(gst::Element::factory).map(|factory| factory.name().to_string());
         let factory = factory.unwrap_or_default();
         if error.matches(gst::CoreError::MissingPlugin) || error.matches(gst::StreamError::CodecNotFound) {
             let package = "gstreamer1.0-libav or gstreamer1.0-plugins-bad".into();

@@ -186,7 +186,7 @@ struct Timeline {
 }
 
 impl Timeline {
-    fn pass(&mut self, info: &mut gst::PadProbeInfo, shared: &Shared, on_end: &dyn Fn()) -> gst::PadProbeReturn {
+    fn pass(&mut self, info: &mut gst::PadProbeInfo<'_>, shared: &Shared, on_end: &dyn Fn()) -> gst::PadProbeReturn {
         if let Some(event) = info.event() {
             return match event.view() {
                 gst::EventView::Segment(segment) => {

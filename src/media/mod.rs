@@ -9,6 +9,7 @@ mod devices;
 mod encoder;
 mod error;
 mod file;
+mod fullscreen;
 mod graph;
 mod layout;
 mod matroska;

@@ -2,7 +2,8 @@
 
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -14,7 +15,7 @@ use tokio::sync::mpsc;
 use super::error::MediaError;
 use super::receive::{Received, TrackStats};
 use super::recording::Recording;
-use super::{graph, layout, watching};
+use super::{fullscreen, graph, layout, watching};
 use crate::rtp::{Codec, Track};
 
 /// Events that nobody has read yet: a few per track, and warnings beyond that tell nothing new.
@@ -88,6 +89,7 @@ pub struct Render {
     inputs: Vec<Input>,
     recording: Option<Recording>,
     watcher: Option<JoinHandle<()>>,
+    fullscreen: Option<(Arc<AtomicBool>, JoinHandle<()>)>,
 }
 
 /// One track on its way in.
@@ -128,7 +130,7 @@ impl Render {
             Sink::File(path) => Some(record(&pipeline, path, &options.tracks, &events)?),
             _ => None,
         };
-        let mut render = Self { pipeline: pipeline.clone(), inputs, recording, watcher: None };
+        let mut render = Self { pipeline: pipeline.clone(), inputs, recording, watcher: None, fullscreen: None };
         if pipeline.set_state(gst::State::Playing).is_err() {
             let error = bus.pop_filtered(&[gst::MessageType::Error]);
             return Err(match error.as_ref().map(|message| message.view()) {
@@ -140,6 +142,15 @@ impl Render {
         let watcher =
             std::thread::Builder::new().name("render-events".into()).spawn(move || watch(&bus, &weak, &events));
         render.watcher = Some(watcher.map_err(|error| failed(&error.to_string()))?);
+        // Only Wayland's sink can be told by a property.
+        let is_x11 = pipeline.by_name("window").is_some_and(|window| window.find_property("fullscreen").is_none());
+        if is_x11 && options.sink == (Sink::Window { fullscreen: true }) {
+            let (stop, title) = (Arc::new(AtomicBool::new(false)), options.title);
+            let stopped = stop.clone();
+            let thread = std::thread::Builder::new().name("fullscreen".into());
+            let thread = thread.spawn(move || fullscreen::follow(&title, &stopped));
+            render.fullscreen = thread.ok().map(|thread| (stop, thread));
+        }
         Ok((render, receiver))
     }
 
@@ -186,6 +197,12 @@ impl Drop for Render {
             bus.set_flushing(false);
             // A bus that drops it has no reader either.
             let _ = bus.post(gst::message::Application::new(gst::Structure::new_empty(STOP)));
+        }
+        if let Some((stop, thread)) = self.fullscreen.take() {
+            stop.store(true, Ordering::Relaxed);
+            thread.thread().unpark();
+            // It can only have failed, and then there is nothing left to end.
+            let _ = thread.join();
         }
         if let Some(watcher) = self.watcher.take() {
             let _ = watcher.join();
@@ -320,7 +337,7 @@ fn watch(bus: &gst::Bus, pipeline: &gst::glib::WeakRef<gst::Pipeline>, events: &
 /// Says what an error message of the graph means.
 fn explain(message: &gst::message::Error) -> MediaError {
     let element = message.src().and_then(|source| source.downcast_ref::<gst::Element>());
-    let factory = element.and_then(|element| element.factory()).map(|factory| factory.name().to_string());
+    let factory = element.and_then(gst::Element::factory).map(|factory| factory.name().to_string());
     let name = factory.unwrap_or_else(|| "watch".into());
     MediaError::Pipeline { pipeline: name, cause: message.error().message().to_string() }
 }

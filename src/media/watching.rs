@@ -8,28 +8,41 @@ use super::render::{RenderOptions, Sink, TrackFormat};
 use super::sinks;
 use crate::rtp::Codec;
 
+/// What a window's pictures and sound end in.
+struct Outputs {
+    window: String,
+    sound: String,
+}
+
 /// The text of the graph, and what to say about it.
 pub(super) fn text(options: &RenderOptions) -> Result<(String, Vec<String>), MediaError> {
     let mut notices = Vec::new();
-    let latency = options.latency.as_millis();
-    let mut shared = Values::default().set("latency", latency).set("window.latency", options.latency.as_nanos());
-    let videos = options.tracks.iter().filter(|format| format.track.is_video()).count();
+    let mut outputs = Outputs { window: String::new(), sound: String::new() };
     if let Sink::Window { fullscreen } = options.sink {
         let window = sinks::window()?;
+        // The X11 sinks can't; see fullscreen.rs.
         let fullscreen = if fullscreen && window == "waylandsink" { "fullscreen=true" } else { "" };
-        shared = shared.set("window.sink", format!("{window} name=window sync=true async=false {fullscreen}"));
+        outputs.window = format!("{window} {fullscreen}");
         let sound = options.sound.then(sinks::sound).flatten();
         let has_audio = options.tracks.iter().any(|format| !format.track.is_video());
         if options.sound && has_audio && sound.is_none() {
             notices.push("no sound card here, so there is no sound".into());
         }
         // The system clock goes on when sound stops; the card's clock would stop the picture with it.
-        let sound = sound.map(|element| {
-            format!("{element} provide-clock=false buffer-time=40000 latency-time=10000 sync=true async=false")
-        });
-        shared = shared.set("sound.sink", sound.as_deref().unwrap_or("fakesink sync=true async=false"));
+        let card = |element| format!("{element} provide-clock=false buffer-time=40000 latency-time=10000");
+        outputs.sound = sound.map_or("fakesink".into(), card);
     }
+    Ok((compose(options, &outputs)?, notices))
+}
+
+fn compose(options: &RenderOptions, outputs: &Outputs) -> Result<String, MediaError> {
+    let shared = Values::default()
+        .set("latency", options.latency.as_millis())
+        .set("window.latency", options.latency.as_nanos())
+        .set("window.sink", format!("{} name=window sync=true async=false", outputs.window))
+        .set("sound.sink", format!("{} sync=true async=false", outputs.sound));
     let mut text = graph::text(&[graph::WATCH], &shared)?;
+    let videos = options.tracks.iter().filter(|format| format.track.is_video()).count();
     let is_window = matches!(options.sink, Sink::Window { .. });
     if is_window && videos > 1 {
         text.push_str(&graph::text(&[graph::WATCH_WINDOW_LAYOUT], &shared)?);
@@ -53,7 +66,7 @@ pub(super) fn text(options: &RenderOptions) -> Result<(String, Vec<String>), Med
             .set("decoder", if matches!(options.sink, Sink::File(_)) { String::new() } else { decoder(format)? });
         text.push_str(&graph::text(&[graph::WATCH_TRACK, output], &values)?);
     }
-    Ok((text, notices))
+    Ok(text)
 }
 
 /// After a loss nothing is shown before the next key frame: a still picture can be read, a smeared one can't.
@@ -95,4 +108,36 @@ fn decoder(format: &TrackFormat) -> Result<String, MediaError> {
         Codec::Vp8 => format!("vp8dec {name} threads=1 {ask}"),
         Codec::Opus => format!("opusdec {name} use-inband-fec=true plc=true max-errors=-1"),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rtp::Track;
+
+    fn formats(video: Codec, tracks: &[Track]) -> Vec<TrackFormat> {
+        let codec = |track: Track| if track.is_video() { video } else { Codec::Opus };
+        tracks.iter().map(|&track| TrackFormat { track, codec: codec(track), payload_type: 96 }).collect()
+    }
+
+    #[test]
+    fn every_watching_graph_is_parsed() {
+        super::super::init().unwrap();
+        for video in [Codec::H264, Codec::Vp8] {
+            for tracks in [&Track::ALL[..], &[Track::Audio], &[Track::Screen], &[Track::Audio, Track::Camera]] {
+                for sink in [Sink::Null, Sink::File("a.mkv".into()), Sink::Window { fullscreen: true }] {
+                    let options = RenderOptions {
+                        sink,
+                        latency: std::time::Duration::from_millis(100),
+                        tracks: formats(video, tracks),
+                        sound: true,
+                        title: String::new(),
+                    };
+                    let outputs = Outputs { window: "ximagesink".into(), sound: "fakesink".into() };
+                    let text = compose(&options, &outputs).unwrap();
+                    graph::parse("watch", &text).unwrap_or_else(|error| panic!("{error}\n{text}"));
+                }
+            }
+        }
+    }
 }

@@ -40,3 +40,6 @@ mod screen;
 
 // A lecture recorded into a file, and played back.
 mod recording;
+
+// The pipelines themselves: capture and render on real input, without a network between.
+mod pipelines;

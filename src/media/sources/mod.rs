@@ -276,3 +276,61 @@ fn out(track: &str, codec: Codec) -> String {
     };
     format!("{payloader} ! appsink name={track}")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::media::error::require;
+
+    /// Every value that a teaching graph may have, for an encoder.
+    fn values(encoder: &Encoder) -> Values {
+        let video = CaptureOptions::default().camera;
+        let values = super::super::demo::values(Values::default(), DRAWN)
+            .quoted("file.uri", "file:///tmp/a b.mkv")
+            .quoted("screen.device", ":0")
+            .quoted("camera.device", "/dev/video0")
+            .set("camera.format", "image/jpeg,width=[1,640],height=[1,360]")
+            .set("screen.fd", 3)
+            .set("screen.node", 42)
+            .set("audio.source", "audiotestsrc is-live=true")
+            .set("audio.encoder", "opusenc")
+            .set("audio.out", out("audio", Codec::Opus));
+        video_values(video_values(values, "screen", encoder, &video), "camera", encoder, &video)
+    }
+
+    #[test]
+    fn every_teaching_graph_is_parsed_and_keeps_the_contract() {
+        crate::media::init().unwrap();
+        let graphs: [(&[File], &[Track]); 10] = [
+            (&[graph::TEACH_SCREEN_X11], &[Track::Screen]),
+            (&[graph::TEACH_SCREEN_PORTAL], &[Track::Screen]),
+            (&[graph::TEACH_CAMERA], &[Track::Camera]),
+            (&[graph::TEACH_CAMERA_TEST], &[Track::Camera]),
+            (&[graph::TEACH_MICROPHONE], &[Track::Audio]),
+            (&[graph::TEACH_FILE, graph::TEACH_FILE_PICTURE], &[Track::Screen]),
+            (&[graph::TEACH_FILE, graph::TEACH_FILE_SOUND], &[Track::Audio]),
+            (&[graph::TEACH_TEST_PICTURE, graph::TEACH_TEST_SOUND], &[Track::Audio, Track::Screen]),
+            (&[graph::TEACH_DEMO_PICTURE, graph::TEACH_DEMO_SOUND], &[Track::Audio, Track::Screen]),
+            (&[graph::TEACH_SCREEN_X11, graph::TEACH_CAMERA, graph::TEACH_MICROPHONE], &Track::ALL),
+        ];
+        let here = encoder::ENCODERS.iter().filter(|encoder| require(encoder.element).is_ok());
+        for encoder in here {
+            for (files, tracks) in graphs {
+                let name = format!("{} with {}", files[0].name, encoder.element);
+                let text = graph::text(files, &values(encoder)).unwrap();
+                let pipeline = match graph::parse(&name, &text) {
+                    // The plug-in for PipeWire is not everywhere, and then Wayland isn't either.
+                    Err(MediaError::MissingElement { element, .. }) if element == "pipewiresrc" => continue,
+                    parsed => parsed.unwrap_or_else(|error| panic!("{error}\n{text}")),
+                };
+                let outputs = graph::outputs(&name, &pipeline).unwrap();
+                assert_eq!(outputs.iter().map(|output| output.track).collect::<Vec<_>>(), tracks, "{name}");
+                for output in outputs.iter().filter(|output| output.track.is_video()) {
+                    assert_eq!(output.codec, encoder.codec, "{name}");
+                    let encoder = format!("{}-encoder", output.track);
+                    assert!(gstreamer::prelude::GstBinExt::by_name(&pipeline, &encoder).is_some(), "{name}");
+                }
+            }
+        }
+    }
+}

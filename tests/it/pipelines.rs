@@ -1,0 +1,372 @@
+//! The pipelines on real input: captured, carried as RTP, and rendered, without a network between.
+
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::Duration;
+
+use classroom::media::{
+    Capture, CaptureEvent, CaptureOptions, MainSource, MediaError, Render, RenderEvent, RenderOptions, Sink, Sources,
+    TrackFormat, Wanted,
+};
+use classroom::rtp::{Codec, Track};
+
+use self::bed::{Carry, Lecture, folder, format_of, until};
+use self::files::decode;
+use self::pixels::Pixels;
+use crate::support::{Display, has_tools};
+
+mod bed;
+mod files;
+mod pixels;
+
+fn options(main: MainSource) -> CaptureOptions {
+    CaptureOptions { sources: Sources::only(main), ..CaptureOptions::default() }
+}
+
+fn file(path: PathBuf) -> MainSource {
+    MainSource::File { path, repeat: false }
+}
+
+fn with_test_camera(mut options: CaptureOptions) -> CaptureOptions {
+    options.sources.camera = Wanted::Yes(Some("test".into()));
+    options
+}
+
+#[test]
+fn the_demo_and_the_test_picture_are_captured_and_decoded() {
+    for main in [MainSource::Demo, MainSource::Test] {
+        let mut lecture = Lecture::start(with_test_camera(options(main)), Sink::Null);
+        for track in Track::ALL {
+            let stats = lecture.until_stats(track, |stats| stats.frames_decoded >= 60);
+            assert_eq!((stats.lost, stats.late), (0, 0), "{track}");
+        }
+        let screen = lecture.render.stats(Track::Screen);
+        assert_eq!((screen.width, screen.height), (1280, 720));
+        let camera = lecture.render.stats(Track::Camera);
+        assert_eq!((camera.width, camera.height), (640, 360));
+        assert!(lecture.capture.encode_ms(Track::Screen).is_some_and(|ms| ms > 0.0 && ms < 500.0));
+        let sent = lecture.sent();
+        let keys = sent.iter().filter(|sent| sent.track == Track::Screen && sent.key).count();
+        assert_eq!(keys, 1, "one key frame at the start, and no other unless asked for");
+        lecture.finish();
+    }
+}
+
+#[test]
+fn frames_carry_the_instant_of_capture() {
+    let mut lecture = Lecture::start(options(MainSource::Test), Sink::Null);
+    lecture.until_stats(Track::Screen, |stats| stats.frames_decoded >= 60);
+    for track in [Track::Screen, Track::Audio] {
+        let sent: Vec<_> = lecture.sent().into_iter().filter(|sent| sent.track == track).collect();
+        let rate = f64::from(sent[0].codec.clock_rate());
+        for sent in &sent {
+            // Never in the future by more than its own duration, and RTP time runs with it.
+            assert!(sent.at + Duration::from_millis(40) > sent.captured, "{sent:?}");
+        }
+        for pair in sent.windows(2) {
+            let rtp = f64::from(pair[1].timestamp.wrapping_sub(pair[0].timestamp)) / rate;
+            let wall = pair[1].captured.duration_since(pair[0].captured).as_secs_f64();
+            assert!((rtp - wall).abs() < 0.005, "{track}: {rtp} s of RTP, {wall} s of capture");
+        }
+    }
+    lecture.finish();
+}
+
+#[test]
+fn a_lecture_file_is_played_in_real_time_to_its_end() {
+    if !has_tools("a lecture file is played in real time to its end", &["espeak-ng"]) {
+        return;
+    }
+    let path = files::lecture("real-time.mp4", 75);
+    let mut lecture = Lecture::start(options(file(path)), Sink::Null);
+    lecture.until_end();
+    // A busy machine may drop pictures, but never sound.
+    lecture.until_stats(Track::Screen, |stats| stats.frames_decoded >= 40);
+    lecture.until_stats(Track::Audio, |stats| stats.frames_decoded >= 100);
+    let screen: Vec<_> = lecture.sent().into_iter().filter(|sent| sent.track == Track::Screen).collect();
+    let took = screen[screen.len() - 1].at - screen[0].at;
+    assert!(took > Duration::from_millis(2800) && took < Duration::from_millis(4000), "{took:?} for 3 s");
+    lecture.finish();
+}
+
+#[test]
+fn a_repeated_file_goes_on_with_one_timeline() {
+    if !has_tools("a repeated file goes on with one timeline", &["espeak-ng"]) {
+        return;
+    }
+    let path = files::lecture("repeated.mp4", 75);
+    let main = MainSource::File { path, repeat: true };
+    let mut lecture = Lecture::start(options(main), Sink::Null);
+    lecture.until_stats(Track::Screen, |stats| stats.frames_decoded >= 160);
+    for track in [Track::Screen, Track::Audio] {
+        let sent: Vec<_> = lecture.sent().into_iter().filter(|sent| sent.track == track).collect();
+        for pair in sent.windows(2) {
+            let gap = pair[1].timestamp.wrapping_sub(pair[0].timestamp) / (pair[0].codec.clock_rate() / 1000);
+            // The picture stands still while the end of the sound is played, never longer.
+            assert!(gap < 400, "{track}: a gap of {gap} ms");
+        }
+    }
+    lecture.finish();
+}
+
+#[test]
+fn a_file_without_picture_or_without_sound_is_played() {
+    if !has_tools("a file without picture or without sound is played", &["espeak-ng"]) {
+        return;
+    }
+    for (name, track) in [("only-sound.wav", Track::Audio), ("only-picture.mp4", Track::Screen)] {
+        let path = files::one_track(name);
+        let mut lecture = Lecture::start(options(file(path)), Sink::Null);
+        assert_eq!(lecture.capture.tracks().iter().map(|(track, _)| *track).collect::<Vec<_>>(), [track]);
+        lecture.until_stats(track, |stats| stats.frames_decoded >= 20);
+        lecture.finish();
+    }
+}
+
+#[test]
+fn a_recording_has_all_tracks_the_duration_and_the_picture() {
+    if !has_tools("a recording has all tracks the duration and the picture", &["espeak-ng"]) {
+        return;
+    }
+    for codec in [Codec::H264, Codec::Vp8] {
+        let source = files::lecture(&format!("source-{codec}.mp4"), 100);
+        let path = folder().join(format!("recorded-{codec}.mkv"));
+        let options = CaptureOptions { codec: Some(codec), ..options(file(source.clone())) };
+        let mut lecture = Lecture::start(with_test_camera(options), Sink::File(path.clone()));
+        lecture.until_end();
+        lecture.finish();
+        let recorded = decode(&path);
+        assert_eq!((recorded.video_tracks, recorded.audio_tracks), (2, 1), "{codec}");
+        let seconds = recorded.duration.as_secs_f64();
+        assert!((3.6..6.0).contains(&seconds), "{codec}: {seconds} s");
+        assert!(recorded.pictures.len() >= 60, "{codec}: {} pictures", recorded.pictures.len());
+        assert!(recorded.sound.iter().any(|(_, peak)| *peak > 1000), "{codec}: no speech");
+        // The same moment of both, by the picture's own timeline: encoders lose a little, never the ball.
+        let original = decode(&source);
+        let (first, second) = (&original.pictures[30], &recorded.pictures[30]);
+        assert_eq!((first.width, first.height), (second.width, second.height));
+        let best = recorded.pictures[10..60].iter().map(|it| first.difference(it)).fold(f64::MAX, f64::min);
+        assert!(best < 4.0, "{codec}: the pictures differ by {best} of 255");
+    }
+}
+
+#[test]
+fn sound_and_picture_stay_together_whatever_the_network_does() {
+    let source = files::flashes_and_ticks("flashes.mkv", 8);
+    let path = folder().join("flashes-recorded.mkv");
+    // The picture takes 90 ms longer than the sound: sender reports have to make up for it.
+    let carry =
+        Carry { delay: |track| Duration::from_millis(if track == Track::Screen { 90 } else { 0 }), ..Carry::default() };
+    let mut lecture = Lecture::carried(options(file(source.clone())), Sink::File(path.clone()), carry);
+    lecture.until_end();
+    lecture.until_stats(Track::Screen, |stats| stats.frames_decoded >= 120);
+    lecture.finish();
+    let before = decode(&source).flash_to_tick();
+    let after = decode(&path).flash_to_tick();
+    assert!(before.len() >= 7 && after.len() >= 6, "{before:?} {after:?}");
+    // The first reports come with the first packets, so that the second flash is right already.
+    for offset in &after[1..] {
+        assert!((offset - before[1]).abs() <= 40.0, "sound is {offset} ms late, {} in the source", before[1]);
+    }
+}
+
+#[test]
+fn a_loss_is_repaired_by_one_key_frame() {
+    let carry =
+        Carry { lose: |track, index| track == Track::Screen && (400..403).contains(&index), ..Carry::default() };
+    let mut lecture = Lecture::carried(options(MainSource::Test), Sink::Null, carry);
+    lecture.until_event(&RenderEvent::KeyFrameNeeded(Track::Screen));
+    let before = lecture.render.stats(Track::Screen).frames_decoded;
+    let stats = lecture.until_stats(Track::Screen, |stats| stats.frames_decoded >= before + 60);
+    assert!((1..=3).contains(&stats.lost), "{stats:?}");
+    let keys = lecture.sent().iter().filter(|sent| sent.track == Track::Screen && sent.key).count();
+    assert_eq!(keys, 2, "the first, and the one that was asked for");
+    lecture.finish();
+}
+
+#[test]
+fn a_teacher_that_comes_back_is_shown_by_the_same_render() {
+    let mut lecture = Lecture::start(options(MainSource::Test), Sink::Null);
+    lecture.until_stats(Track::Screen, |stats| stats.frames_decoded >= 30);
+    lecture.restart(options(MainSource::Test));
+    let before = lecture.render.stats(Track::Screen).frames_decoded;
+    lecture.until_stats(Track::Screen, |stats| stats.frames_decoded >= before + 60);
+    lecture.until_stats(Track::Audio, |stats| stats.frames_decoded >= 100);
+    lecture.finish();
+}
+
+#[test]
+fn a_pipeline_of_ones_own_replaces_the_graph() {
+    let path = folder().join("own.gst");
+    let text = "# One camera, and nothing else.\n\
+                videotestsrc is-live=true ! video/x-raw,width=320,height=180,framerate=15/1\n\
+                ! vp8enc name=camera-encoder deadline=1 ! rtpvp8pay ! appsink name=camera\n";
+    std::fs::write(&path, text).unwrap();
+    let options = CaptureOptions { pipeline: Some(path), ..CaptureOptions::default() };
+    let mut lecture = Lecture::start(options, Sink::Null);
+    assert_eq!(lecture.capture.tracks(), [(Track::Camera, Codec::Vp8)]);
+    lecture.until_stats(Track::Camera, |stats| stats.frames_decoded >= 15 && stats.width == 320);
+    assert!(lecture.capture.encode_ms(Track::Camera).is_some());
+    lecture.finish();
+}
+
+#[test]
+fn what_can_not_be_captured_is_refused_before_anything_starts() {
+    let write = |name: &str, text: &str| {
+        let path = folder().join(name);
+        std::fs::write(&path, text).unwrap();
+        CaptureOptions { pipeline: Some(path), ..CaptureOptions::default() }
+    };
+    let refuse = |options: CaptureOptions| Capture::prepare(options).unwrap_err();
+    let error = refuse(write("no-appsink.gst", "videotestsrc ! fakesink"));
+    assert!(matches!(error, MediaError::Contract { .. }) && error.to_string().contains("appsink"), "{error}");
+    let error = refuse(write("unknown.gst", "videotestsrc ! {nonsense} ! appsink name=screen"));
+    assert!(error.to_string().contains("{nonsense}"), "{error}");
+    let error = refuse(write("element.gst", "videotestsrc ! nosuchelement ! appsink name=screen"));
+    assert!(matches!(&error, MediaError::MissingElement { element, .. } if element == "nosuchelement"), "{error}");
+    let error = refuse(options(file("/nonexistent.mp4".into())));
+    assert!(matches!(error, MediaError::File { .. }) && error.to_string().contains("/nonexistent.mp4"), "{error}");
+    let text = folder().join("text.mp4");
+    std::fs::write(&text, "this is not a film\n".repeat(100)).unwrap();
+    assert!(matches!(refuse(options(file(text))), MediaError::File { .. }));
+    let mut sources = Sources::only(MainSource::Screen(Wanted::Yes(Some(":986".into()))));
+    let error = refuse(CaptureOptions { sources: sources.clone(), ..CaptureOptions::default() });
+    assert!(matches!(error, MediaError::Device { .. }) && error.to_string().contains(":986"), "{error}");
+    sources.main = MainSource::Screen(Wanted::No);
+    let error = refuse(CaptureOptions { sources, ..CaptureOptions::default() });
+    assert!(error.to_string().contains("--file") && error.to_string().contains("--test"), "{error}");
+    let error = Render::start(RenderOptions {
+        sink: Sink::File("/nonexistent/out.mkv".into()),
+        latency: Duration::ZERO,
+        tracks: vec![format_of(Track::Audio, Codec::Opus)],
+        sound: false,
+        title: String::new(),
+    });
+    assert!(matches!(error.unwrap_err(), MediaError::File { .. }));
+}
+
+#[test]
+fn a_file_that_ends_in_the_middle_is_played_as_far_as_it_goes() {
+    if !has_tools("a file that ends in the middle is played as far as it goes", &["espeak-ng"]) {
+        return;
+    }
+    let whole = std::fs::read(files::lecture("whole.mkv", 100)).unwrap();
+    let path = folder().join("half.mkv");
+    std::fs::write(&path, &whole[..whole.len() / 2]).unwrap();
+    let mut lecture = Lecture::start(options(file(path)), Sink::Null);
+    lecture.until_stats(Track::Screen, |stats| stats.frames_decoded >= 25);
+    let ended =
+        |event: &CaptureEvent| matches!(event, CaptureEvent::Eos | CaptureEvent::Error(MediaError::File { .. }));
+    assert!(ended(&lecture.until_captured()));
+    lecture.finish();
+}
+
+/// Runs one test of this file again, in a process with a display. Only there may `$DISPLAY` be set: this process has
+/// other threads.
+fn in_process(test: &str, environment: &[(&str, &str)]) {
+    let output = Command::new(std::env::current_exe().unwrap())
+        .args([&format!("pipelines::{test}"), "--exact", "--ignored", "--nocapture"])
+        .env_remove("WAYLAND_DISPLAY")
+        .envs(environment.iter().copied())
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{text}");
+}
+
+#[test]
+fn screen_and_camera_share_a_window() {
+    if !has_tools("screen and camera in a window", &["Xvfb", "import"]) {
+        return;
+    }
+    let display = Display::new();
+    in_process("window_with_camera", &[("DISPLAY", display.name())]);
+}
+
+#[test]
+#[ignore = "started by screen_and_camera_share_a_window"]
+fn window_with_camera() {
+    let display = std::env::var("DISPLAY").unwrap();
+    let mut lecture = Lecture::start(with_test_camera(options(MainSource::Demo)), Sink::Window { fullscreen: false });
+    lecture.until_stats(Track::Screen, |stats| stats.frames_decoded >= 60);
+    let dark = |mean: [f64; 3]| mean.iter().sum::<f64>() < 300.0;
+    until("the header of the slide, and the camera in its corner", || {
+        lecture.poll();
+        let pixels = Pixels::of(&display);
+        let (header, paper) = (pixels.mean(0..1280, 4..30), pixels.mean(900..930, 200..500));
+        let camera = pixels.mean(940..1240, 520..560);
+        (dark(header) && !dark(paper) && dark(camera) && camera[2] > camera[0] + 20.0).then_some(())
+    });
+    lecture.finish();
+}
+
+#[test]
+fn a_camera_that_never_comes_is_not_waited_for_and_fullscreen_fills_the_screen() {
+    if !has_tools("a window without a camera", &["Xvfb", "import"]) {
+        return;
+    }
+    let display = Display::new();
+    in_process("window_without_camera", &[("DISPLAY", display.name())]);
+}
+
+#[test]
+#[ignore = "started by a_camera_that_never_comes_is_not_waited_for_and_fullscreen_fills_the_screen"]
+fn window_without_camera() {
+    let display = std::env::var("DISPLAY").unwrap();
+    let carry = Carry { lose: |track, _| track == Track::Camera, ..Carry::default() };
+    let mut options = with_test_camera(options(MainSource::Demo));
+    options.screen.size = Some("640x360".parse().unwrap());
+    let mut lecture = Lecture::carried(options, Sink::Window { fullscreen: true }, carry);
+    until("the paper of the slide in the far corner", || {
+        lecture.poll();
+        let corner = Pixels::of(&display).mean(1200..1270, 600..700);
+        corner.iter().all(|c| *c > 200.0).then_some(())
+    });
+    lecture.finish();
+}
+
+#[test]
+fn renders_and_captures_leave_no_thread_behind() {
+    in_process("start_and_stop_again_and_again", &[]);
+}
+
+#[test]
+#[ignore = "started by renders_and_captures_leave_no_thread_behind"]
+fn start_and_stop_again_and_again() {
+    let threads = || std::fs::read_dir("/proc/self/task").unwrap().count();
+    let open = || std::fs::read_dir("/proc/self/fd").unwrap().count();
+    let cycle = || {
+        let mut lecture = Lecture::start(options(MainSource::Test), Sink::Null);
+        lecture.until_stats(Track::Screen, |stats| stats.frames_decoded >= 5);
+        lecture.finish();
+    };
+    // The first rounds start what GStreamer keeps for the process: its pool of threads.
+    (0..3).for_each(|_| cycle());
+    let before = (threads(), open());
+    (0..8).for_each(|_| cycle());
+    let after = (threads(), open());
+    assert!(after.0 <= before.0 + 4 && after.1 <= before.1 + 2, "threads and files: {before:?}, then {after:?}");
+}
+
+#[test]
+fn a_render_starts_without_media_and_says_nothing() {
+    let tracks: Vec<TrackFormat> =
+        [(Track::Audio, Codec::Opus), (Track::Screen, Codec::H264), (Track::Camera, Codec::Vp8)]
+            .map(|(track, codec)| format_of(track, codec))
+            .into();
+    let latency = Duration::from_millis(100);
+    let started = std::time::Instant::now();
+    let options = RenderOptions { sink: Sink::Null, latency, tracks, sound: true, title: String::new() };
+    let (render, mut events) = Render::start(options).unwrap();
+    assert!(started.elapsed() < Duration::from_secs(3), "{:?}", started.elapsed());
+    // Garbage from the network is dropped.
+    for garbage in [&[][..], &[0; 3], &[0x80; 12], &[0xff; 1500]] {
+        render.push_rtp(Track::Screen, garbage);
+        render.push_rtcp(Track::Audio, garbage);
+    }
+    assert_eq!(render.stats(Track::Screen).frames_decoded, 0);
+    render.finish();
+    while let Ok(event) = events.try_recv() {
+        assert!(!matches!(event, RenderEvent::Error(_)), "{event:?}");
+    }
+}
