@@ -6,6 +6,7 @@
 
 mod demux;
 mod peer;
+mod sdp;
 mod socket;
 mod stun;
 mod worker;
@@ -195,8 +196,8 @@ struct Advertised {
 
 impl Advertised {
     fn candidates(&self) -> impl Iterator<Item = RTCIceCandidateInit> + '_ {
-        let hosts = self.local.iter().map(|at| peer::host_candidate(*at));
-        let reflexive = self.reflexive.iter().map(|(public, local)| peer::reflexive_candidate(*public, *local));
+        let hosts = self.local.iter().map(|at| sdp::host_candidate(*at));
+        let reflexive = self.reflexive.iter().map(|(public, local)| sdp::reflexive_candidate(*public, *local));
         hosts.chain(reflexive).filter_map(Result::ok)
     }
 }
