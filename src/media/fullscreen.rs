@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use x11rb::connection::Connection;
 use x11rb::protocol::xproto::{
-    AtomEnum, ClientMessageEvent, ConfigureWindowAux, ConnectionExt, EventMask, InputFocus, Window,
+    AtomEnum, ClientMessageEvent, ConfigureWindowAux, ConnectionExt, EventMask, InputFocus, MapState, Window,
 };
 use x11rb::rust_connection::RustConnection;
 
@@ -17,6 +17,10 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// monitors the window never gets the size of all, and a user may have changed it.
 const MOST_TRIES: usize = 20;
 
+/// How many looks a window is left alone after it was first seen: its sink is still agreeing on the picture's size with
+/// what is before it, and may miss that the window has another by now.
+const LEAVE_ALONE: usize = 3;
+
 /// How deep a window may be below the root: window managers put one or two frames around it.
 const MOST_DEEP: usize = 3;
 
@@ -26,13 +30,16 @@ pub(super) fn follow(title: &str, stop: &Arc<AtomicBool>) {
     let Ok((display, screen)) = x11rb::connect(None) else { return };
     let Some(screen) = display.setup().roots.get(screen).cloned() else { return };
     let size = (screen.width_in_pixels, screen.height_in_pixels);
-    let mut tries = 0;
+    let (mut seen, mut tries) = (0, 0);
     while !stop.load(Ordering::Relaxed) && tries < MOST_TRIES {
         if let Some(window) = find(&display, screen.root, title, MOST_DEEP) {
-            match fill(&display, screen.root, window, size) {
-                Ok(true) => return,
-                // It was told again, or it has just gone and may come back.
-                Ok(false) | Err(_) => tries += 1,
+            seen += 1;
+            if seen > LEAVE_ALONE {
+                match fill(&display, screen.root, window, size) {
+                    Ok(true) => return,
+                    // It was told again, or it has just gone and may come back.
+                    Ok(false) | Err(_) => tries += 1,
+                }
             }
         }
         std::thread::park_timeout(LOOK_EVERY);
@@ -45,7 +52,9 @@ fn find(display: &RustConnection, below: Window, title: &str, depth: usize) -> O
     children.into_iter().find_map(|window| {
         let name = display.get_property(false, window, AtomEnum::WM_NAME, AtomEnum::ANY, 0, 256).ok()?.reply();
         if name.is_ok_and(|name| name.value.starts_with(title.as_bytes())) {
-            return Some(window);
+            // Before it is seen its sink does not listen yet, and would never learn of its new size.
+            let seen = display.get_window_attributes(window).ok()?.reply().ok()?.map_state == MapState::VIEWABLE;
+            return seen.then_some(window);
         }
         if depth == 0 { None } else { find(display, window, title, depth - 1) }
     })

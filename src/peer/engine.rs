@@ -70,6 +70,9 @@ pub const DISCONNECTED_AFTER: Duration = Duration::from_secs(4);
 /// See [`DISCONNECTED_AFTER`].
 pub const FAILED_AFTER: Duration = Duration::from_secs(6);
 
+/// Packets that may overtake one another: as many as are asked for again, and those sent meanwhile.
+const REPLAY_WINDOW: usize = 2048;
+
 /// Settings that both ends share.
 ///
 /// AES-128-GCM is the only SRTP profile (RFC 7714): with SHA-1 profiles on offer Chromium picks SHA-1, at five times
@@ -78,6 +81,8 @@ pub fn settings() -> SettingEngineBuilder {
     SettingEngineBuilder::new()
         .with_srtp_protection_profiles(vec![SrtpProtectionProfile::Srtp_Aead_Aes_128_Gcm])
         .with_multicast_dns_mode(MulticastDnsMode::Disabled)
+        // A repaired packet is old: with the default of 64 it would be taken for a replay after a burst. As in browsers.
+        .with_srtp_replay_protection_window(REPLAY_WINDOW)
         .with_ice_timeouts(Some(DISCONNECTED_AFTER), Some(FAILED_AFTER), Some(Duration::from_secs(2)))
         // 50 ms between checks and 28 of them: as patient as the default 7 times 200 ms, and connected sooner.
         .with_ice_connection_attempts(Some(Duration::from_millis(50)), Some(28))

@@ -120,6 +120,12 @@ impl Class {
     }
 
     async fn join(&self, n: usize) -> Result<(Link, Arc<Got>), String> {
+        self.join_by(n, None).await
+    }
+
+    /// Joins by way of another UDP port in place of the hub's. The hub is told no candidate then: it would find a
+    /// direct way.
+    async fn join_by(&self, n: usize, way: Option<u16>) -> Result<(Link, Arc<Got>), String> {
         let got = Arc::new(Got::default());
         let g = got.clone();
         let sink = Arc::new(move |incoming: Incoming<'_>| match incoming {
@@ -143,13 +149,18 @@ impl Class {
             return Err("refused".to_owned());
         };
         let dump = sdp.clone();
+        let sdp = match way {
+            Some(port) => sdp.replace(&format!(" {} typ host", self.hub.udp().port()), &format!(" {port} typ host")),
+            None => sdp,
+        };
         let tracks = link.answer(sdp).await.map_err(|e| e.to_string())?;
         assert_eq!(tracks.len(), 1, "{dump}");
         let connected = async {
             loop {
                 match events.recv().await {
                     Some(LinkEvent::Connected) => return Ok(()),
-                    Some(LinkEvent::Candidate(candidate)) => self.hub.candidate(user(n), candidate),
+                    Some(LinkEvent::Candidate(candidate)) if way.is_none() => self.hub.candidate(user(n), candidate),
+                    Some(LinkEvent::Candidate(_)) => {}
                     Some(LinkEvent::Gone) | None => return Err("gone".to_owned()),
                     Some(LinkEvent::Disturbed | LinkEvent::BeginningMissed(_)) => {}
                 }
@@ -343,5 +354,55 @@ async fn offers_that_were_tampered_with_harm_nobody() {
     until("more packets", || got.packets.load(Ordering::Relaxed) > before + 50).await;
     link.close().await;
     model.close().await;
+    class.end().await;
+}
+
+/// A UDP forwarder in front of the hub that drops every `n`-th large datagram on its way to the student. Gives its port.
+async fn lossy_way(hub: std::net::SocketAddr, n: u32) -> u16 {
+    let (front, back) = (tokio::net::UdpSocket::bind("127.0.0.1:0"), tokio::net::UdpSocket::bind("127.0.0.1:0"));
+    let (front, back) = (front.await.unwrap(), back.await.unwrap());
+    let port = front.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        let (mut up, mut down) = ([0; 2000], [0; 2000]);
+        let (mut student, mut count) = (None, 0u32);
+        loop {
+            tokio::select! {
+                Ok((size, from)) = front.recv_from(&mut up) => {
+                    student = Some(from);
+                    let _ = back.send_to(&up[..size], hub).await;
+                }
+                Ok((size, _)) = back.recv_from(&mut down) => {
+                    count += u32::from(size > 900);
+                    let dropped = size > 900 && count.is_multiple_of(n);
+                    if let Some(student) = student.filter(|_| !dropped) {
+                        let _ = front.send_to(&down[..size], student).await;
+                    }
+                }
+            }
+        }
+    });
+    port
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_lost_on_the_way_is_sent_again() {
+    let class = Class::start(10);
+    let way = lossy_way(class.hub.udp(), 10).await;
+    let (link, got) = class.join_by(1, Some(way)).await.unwrap();
+    until("a thousand packets", || got.packets.load(Ordering::Relaxed) > 1000).await;
+    // The last ones may still be on their second way.
+    let whole = || {
+        let sequence = got.sequence.lock().unwrap();
+        let first = sequence[0].0;
+        let mut offsets: Vec<u16> = sequence.iter().map(|packet| packet.0.wrapping_sub(first)).collect();
+        offsets.sort_unstable();
+        offsets.dedup();
+        (0..900).all(|n| offsets.binary_search(&n).is_ok())
+    };
+    until("each of the first 900 packets", whole).await;
+    assert!(link.stats().nacks >= 90, "{:?}", link.stats());
+    let stats = class.hub.stats().await.unwrap();
+    assert!(stats.peers[0].1.resent >= 90, "{stats:?}");
+    link.close().await;
     class.end().await;
 }

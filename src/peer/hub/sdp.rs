@@ -7,31 +7,37 @@ use rtc::peer_connection::transport::{
 };
 use rtc::shared::error::Error;
 
-/// Moves the candidates to the first section that is not rejected, and leaves out those of component 2, which
-/// `rtcp-mux` makes pointless. The core puts them into the first section, where a browser that had it rejected would
-/// not look for them.
-pub(super) fn with_candidates_in_first_live_section(sdp: &str) -> String {
+/// Puts the candidates where a student looks for them, and leaves out those of component 2, which `rtcp-mux` makes
+/// pointless.
+///
+/// The core writes them into the first section, whatever became of it. A browser looks into the first section that is
+/// not rejected, which the others are bundled with (RFC 9143, 7.2); the core itself, on the student's side, into those
+/// that are not inactive. Where these are two sections, both have them.
+pub(super) fn with_candidates_where_they_are_looked_for(sdp: &str) -> String {
     let is_candidate = |line: &&str| line.starts_with("a=candidate:") || line.starts_with("a=end-of-candidates");
-    let is_live = |line: &str| line.starts_with("m=") && line.split(' ').nth(1) != Some("0");
     let candidates: Vec<&str> =
         sdp.lines().filter(is_candidate).filter(|line| line.split(' ').nth(1) != Some("2")).collect();
-    let mut out = String::with_capacity(sdp.len());
-    let mut pending = candidates.as_slice();
-    let mut live = false;
+    let mut sections: Vec<Vec<&str>> = vec![Vec::new()];
     for line in sdp.lines().filter(|line| !is_candidate(line)) {
         if line.starts_with("m=") {
-            live = is_live(line);
+            sections.push(Vec::new());
         }
-        out += line;
-        out += "\r\n";
-        if live && line.starts_with("c=") {
-            for candidate in std::mem::take(&mut pending) {
-                out += candidate;
-                out += "\r\n";
-            }
+        if let Some(section) = sections.last_mut() {
+            section.push(line);
         }
     }
-    out
+    let is_live = |section: &Vec<&str>| section.first().is_some_and(|m| m.split(' ').nth(1) != Some("0"));
+    let is_active = |section: &Vec<&str>| is_live(section) && !section.contains(&"a=inactive");
+    // The first part is the session's.
+    let mut media = sections.iter_mut().skip(1).filter(|section| is_live(section));
+    if let Some(first) = media.next() {
+        let also = if is_active(first) { None } else { media.find(|section| is_active(section)) };
+        for section in also.into_iter().chain([first]) {
+            let after = section.iter().position(|line| line.starts_with("c=")).map_or(section.len(), |at| at + 1);
+            section.splice(after..after, candidates.iter().copied());
+        }
+    }
+    sections.concat().into_iter().flat_map(|line| [line, "\r\n"]).collect()
 }
 
 /// A host candidate for `address`, as the core wants it.
@@ -66,16 +72,36 @@ fn base(address: SocketAddr) -> CandidateConfig {
 mod tests {
     use super::*;
 
+    const CANDIDATES: [&str; 2] = ["a=candidate:1 1 udp 5 127.0.0.1 9 typ host", "a=end-of-candidates"];
+    const OF_RTCP: &str = "a=candidate:1 2 udp 5 127.0.0.1 9 typ host";
+
+    /// Which of these sections have the candidates, if the core put them into the first.
+    fn sections_with_candidates(sections: [&[&str]; 3]) -> Vec<usize> {
+        let mut lines = vec!["v=0"];
+        for (n, section) in sections.iter().enumerate() {
+            lines.extend(*section);
+            if n == 0 {
+                lines.extend(CANDIDATES);
+                lines.push(OF_RTCP);
+            }
+        }
+        let out =
+            with_candidates_where_they_are_looked_for(&lines.iter().map(|l| format!("{l}\r\n")).collect::<String>());
+        assert!(!out.contains(OF_RTCP));
+        let parts: Vec<&str> = out.split("m=").skip(1).collect();
+        let whole = format!("c=IN IP4 0.0.0.0\r\n{}\r\n{}\r\n", CANDIDATES[0], CANDIDATES[1]);
+        (0..parts.len()).filter(|n| parts[*n].contains(&whole)).collect()
+    }
+
     #[test]
-    fn candidates_go_where_a_browser_looks() {
-        let sdp = "v=0\r\nm=audio 0 X 0\r\nc=IN IP4 0.0.0.0\r\na=candidate:1 1 udp 5 127.0.0.1 9 typ host\r\n\
-                   a=candidate:1 2 udp 5 127.0.0.1 9 typ host\r\na=end-of-candidates\r\nm=video 9 X 96\r\n\
-                   c=IN IP4 0.0.0.0\r\na=mid:1\r\nm=video 9 X 96\r\nc=IN IP4 0.0.0.0\r\n";
-        assert_eq!(
-            with_candidates_in_first_live_section(sdp),
-            "v=0\r\nm=audio 0 X 0\r\nc=IN IP4 0.0.0.0\r\nm=video 9 X 96\r\nc=IN IP4 0.0.0.0\r\n\
-             a=candidate:1 1 udp 5 127.0.0.1 9 typ host\r\na=end-of-candidates\r\na=mid:1\r\nm=video 9 X 96\r\n\
-             c=IN IP4 0.0.0.0\r\n"
-        );
+    fn candidates_go_where_they_are_looked_for() {
+        const CONNECTION: &str = "c=IN IP4 0.0.0.0";
+        let rejected: &[&str] = &["m=audio 0 X 0", CONNECTION];
+        let inactive: &[&str] = &["m=audio 9 X 111", CONNECTION, "a=inactive"];
+        let sending: &[&str] = &["m=video 9 X 96", CONNECTION, "a=sendonly"];
+        assert_eq!(sections_with_candidates([sending, sending, inactive]), [0]);
+        assert_eq!(sections_with_candidates([rejected, sending, inactive]), [1]);
+        assert_eq!(sections_with_candidates([inactive, sending, sending]), [0, 1], "a lecture without sound");
+        assert_eq!(sections_with_candidates([inactive, inactive, inactive]), [0]);
     }
 }
