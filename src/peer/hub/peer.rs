@@ -197,11 +197,11 @@ impl Peer {
     }
 
     /// Takes a datagram of this student.
-    pub(super) fn receive(&mut self, now: Instant, at: SocketAddr, from: SocketAddr, datagram: &[u8]) {
+    pub(super) fn receive(&mut self, now: Instant, at: SocketAddr, from: SocketAddr, datagram: BytesMut) {
         let transport =
             TransportContext { local_addr: at, peer_addr: from, ecn: None, transport_protocol: TransportProtocol::UDP };
         // What the core can't read was not meant for it, or was forged: its state has not changed.
-        let _ = self.connection.handle_read(TaggedBytesMut { now, transport, message: BytesMut::from(datagram) });
+        let _ = self.connection.handle_read(TaggedBytesMut { now, transport, message: datagram });
     }
 
     /// Remembers a source address, and says whether there was room.
@@ -379,7 +379,6 @@ impl Peer {
             self.stats.dropped = self.lanes.iter().map(|lane| lane.subscription.dropped()).sum();
         }
         self.drain(socket);
-        socket.flush();
         let timeout = self.connection.poll_timeout().unwrap_or(now + Duration::from_secs(1));
         self.deadline = self.starts.map_or(timeout, |at| at.min(timeout));
     }
@@ -402,7 +401,7 @@ impl Peer {
         }
     }
 
-    /// Moves sealed datagrams from the core to the socket. A refusal in between shows in the result.
+    /// Moves sealed datagrams from the core to the socket, and sends them. A refusal in between shows in the result.
     fn drain(&mut self, socket: &mut Socket) -> Sent {
         let mut sent = Sent::Yes;
         while let Some(out) = self.connection.poll_write() {
@@ -447,7 +446,6 @@ impl Peer {
     pub(super) fn close(mut self, socket: &mut Socket) {
         let _ = self.connection.close();
         self.drain(socket);
-        socket.flush();
     }
 }
 

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::SyncSender;
 use std::time::{Duration, Instant};
 
+use bytes::BytesMut;
 use rtc::stun::message::Message;
 use tokio::sync::mpsc;
 use tokio::time::MissedTickBehavior;
@@ -198,17 +199,17 @@ impl Worker {
     fn read(&mut self) -> bool {
         for _ in 0..READ_BATCHES {
             let now = Instant::now();
-            let mut batch: Vec<(SocketAddr, SocketAddr, Vec<u8>)> = Vec::new();
-            match self.socket.receive(|at, from, bytes| batch.push((at, from, bytes.to_vec()))) {
+            let mut batch: Vec<(SocketAddr, SocketAddr, BytesMut)> = Vec::new();
+            match self.socket.receive(|at, from, bytes| batch.push((at, from, bytes.into()))) {
                 Ok(true) => {}
                 Ok(false) => return true,
                 Err(_) => return false,
             }
             let mut touched: Vec<Slot> = Vec::new();
-            for (at, from, bytes) in &batch {
-                let Some(slot) = self.route(now, *from, bytes) else { continue };
+            for (at, from, bytes) in batch {
+                let Some(slot) = self.route(now, from, &bytes) else { continue };
                 if let Some(peer) = self.peers.get_mut(&slot) {
-                    peer.receive(now, *at, *from, bytes);
+                    peer.receive(now, at, from, bytes);
                     if !touched.contains(&slot) {
                         touched.push(slot);
                     }
