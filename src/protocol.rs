@@ -45,6 +45,8 @@
 //! An `error` carries a stable [`ErrorCode`] and a sentence. If [`ErrorCode::closes`], the server closes the socket
 //! after it; if [`ErrorCode::is_final`], coming back with the same request is pointless. With `retryAfterMs` it is
 //! worth another try after that time, whatever the code. With `userId`, another user sent it by `reject`.
+//!
+//! Chat, raised hands and reactions go over the data channel between student and publisher: see [`channel`].
 
 use std::time::Duration;
 
@@ -55,6 +57,7 @@ use crate::id::{Nickname, RoomId, UserId, is_printable};
 pub use error::ErrorCode;
 pub use join::{JoinError, JoinRequest, Session};
 
+pub mod channel;
 mod error;
 mod join;
 

@@ -16,6 +16,7 @@
 mod lecture;
 mod mail;
 mod presence;
+pub mod talk;
 #[cfg(test)]
 mod tests;
 
