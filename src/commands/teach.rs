@@ -1,6 +1,7 @@
 //! `classroom teach`: joins pipelines, hub and signalling, and tells what happens.
 
 mod roll;
+mod talk;
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -11,6 +12,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, MissedTickBehavior};
 
 use self::roll::Roll;
+use self::talk::Conversation;
 use super::serve::Served;
 use super::{blocking, listen, media_failure, or_never, reachable_host, signal_failure};
 use crate::cli::{Device, MainSource, Signalling, Sources, Teach};
@@ -19,7 +21,7 @@ use crate::id::UserId;
 use crate::media::{self, Capture, CaptureEvent, CaptureOptions, VideoOptions, Wanted};
 use crate::peer::hub::{Hub, HubConfig, HubEvent, HubStats, RTCIceCandidateInit, Refusal};
 use crate::peer::offer::OfferError;
-use crate::protocol::{ClientMessage, ErrorCode, IceCandidate, LeaveReason, MAX_ROOM_USERS, ServerMessage};
+use crate::protocol::{ClientMessage, ErrorCode, IceCandidate, LeaveReason, MAX_ROOM_USERS, ServerMessage, User};
 use crate::report::{EndReason, Event, Reporter, StudentState, TeachStats};
 use crate::rtp::Track;
 use crate::signal::{self, Client, ClientConfig, ServerUrl, SessionToken, SignalEvent};
@@ -117,7 +119,8 @@ pub(super) async fn run_with(
         let _ = ready.send(server);
     }
     reporter.status("live, waiting for students");
-    let mut lecture = Lecture { teach: &teach, reporter, hub, client, capture, roll: Roll::default() };
+    let talk = Conversation::new(teach.user.clone(), teach.nickname.clone());
+    let mut lecture = Lecture { teach: &teach, reporter, hub, client, capture, roll: Roll::default(), talk };
     let ended = lecture.run(hub_events, signals, captured, stop).await;
 
     let Lecture { hub, client, capture, .. } = lecture;
@@ -203,6 +206,7 @@ struct Lecture<'a> {
     client: Client,
     capture: Capture,
     roll: Roll,
+    talk: Conversation,
 }
 
 impl Lecture<'_> {
@@ -237,6 +241,13 @@ impl Lecture<'_> {
                     Some(CaptureEvent::Warning(sentence)) => self.reporter.warn(sentence),
                     None => captured = None,
                 },
+                line = or_never(lines.as_mut().map(mpsc::Receiver::recv)) => match line {
+                    Some(line) => self.talk.typed(&line, &self.hub, self.reporter),
+                    None => lines = None,
+                },
+                () = or_never(self.talk.next_tick().map(tokio::time::sleep_until)) => {
+                    self.talk.tick(&self.hub, self.reporter);
+                }
                 _ = second.tick() => {
                     if let Some(numbers) = self.hub.stats().await {
                         self.tell(&numbers, &mut rates);
@@ -259,7 +270,10 @@ impl Lecture<'_> {
             HubEvent::Gone { user, why } => {
                 let state = if why == "left" { StudentState::Left } else { StudentState::Lost };
                 self.student(&user, state);
+                self.talk.gone(&user, &self.hub, self.reporter);
             }
+            HubEvent::ChannelOpen(user) => self.talk.opened(&user, &self.hub, self.reporter),
+            HubEvent::Heard { user, text } => self.talk.heard(&user, &text, &self.hub, self.reporter),
             HubEvent::KeyFrameNeeded(track) => self.capture.request_key_frame(track),
             HubEvent::Notice(sentence) => self.reporter.notice(sentence),
         }
@@ -267,11 +281,7 @@ impl Lecture<'_> {
 
     fn on_signal(&mut self, event: SignalEvent) {
         match event {
-            SignalEvent::Joined { users, .. } => {
-                for user in users.iter().filter(|user| user.user_id != self.teach.user) {
-                    self.student(&user.user_id, StudentState::Joined);
-                }
-            }
+            SignalEvent::Joined { users, .. } => self.joined(&users),
             SignalEvent::Lost { reason } => self.reporter.warn(format!(
                 "the signalling server is gone ({reason}): the lecture goes on, newcomers must wait; trying to get back"
             )),
@@ -287,18 +297,16 @@ impl Lecture<'_> {
                 self.hub.offer(user_id, sdp);
             }
             ServerMessage::Candidate { user_id, candidate } => self.hub.candidate(user_id, candidate_init(candidate)),
-            ServerMessage::Join { users } => {
-                for user in users.iter().filter(|user| user.user_id != self.teach.user) {
-                    self.student(&user.user_id, StudentState::Joined);
-                }
-            }
+            ServerMessage::Join { users } => self.joined(&users),
             ServerMessage::Leave { users, reason } => {
                 for user in users {
+                    let watches = self.roll.state(&user) == Some(StudentState::Watching);
+                    self.talk.left(&user, watches && reason != LeaveReason::Left, &self.hub, self.reporter);
                     // Whose signalling was lost may still receive: its media says when it is gone.
                     if reason == LeaveReason::Left {
                         self.hub.remove(user.clone());
                         self.student(&user, StudentState::Left);
-                    } else if reason == LeaveReason::Lost && self.roll.state(&user) != Some(StudentState::Watching) {
+                    } else if reason == LeaveReason::Lost && !watches {
                         self.student(&user, StudentState::Lost);
                     }
                 }
@@ -309,6 +317,13 @@ impl Lecture<'_> {
                 _ => self.reporter.warn(format!("the server says: {message}")),
             },
             ServerMessage::Joined { .. } | ServerMessage::RoomUserList { .. } | ServerMessage::Answer { .. } => {}
+        }
+    }
+
+    fn joined(&mut self, users: &[User]) {
+        for user in users.iter().filter(|user| user.user_id != self.teach.user) {
+            self.talk.joined(user);
+            self.student(&user.user_id, StudentState::Joined);
         }
     }
 

@@ -3,6 +3,7 @@
 mod course;
 mod meter;
 mod screen;
+mod talk;
 
 use std::future::Future;
 use std::net::{IpAddr, SocketAddr};
@@ -17,6 +18,7 @@ use tokio::time::{Instant, MissedTickBehavior};
 use self::course::{Course, Step};
 use self::meter::Meter;
 use self::screen::Screen;
+use self::talk::Conversation;
 use super::teach::candidate_init;
 use super::{blocking, find_server, media_failure, or_never, signal_failure};
 use crate::cli::{Sink, Watch};
@@ -25,6 +27,7 @@ use crate::expect::{self, Run};
 use crate::id::UserId;
 use crate::media::{self, Render, RenderEvent, RenderOptions, TrackFormat};
 use crate::peer::link::{IceServer, Incoming, Link, LinkConfig, LinkEvent};
+use crate::protocol::channel::StudentMessage;
 use crate::protocol::{ClientMessage, ErrorCode, IceCandidate, LeaveReason, ServerMessage, User};
 use crate::report::{EndReason, Event, Reporter};
 use crate::rtp::Track;
@@ -69,6 +72,7 @@ pub(super) async fn run(
         formats: Vec::new(),
         meter: Meter::new(begun),
         course: Course::new(begun, watch.timeout, watch.retry),
+        talk: Conversation::new(watch.user.clone()),
         files: 0,
     };
     let ended = student.run(signals, stop).await;
@@ -157,6 +161,7 @@ struct Student<'a> {
     formats: Vec<TrackFormat>,
     meter: Meter,
     course: Course,
+    talk: Conversation,
     files: u32,
 }
 
@@ -206,6 +211,10 @@ impl Student<'_> {
                         ))),
                     }
                 }
+                line = or_never(lines.as_mut().map(mpsc::Receiver::recv)) => match line {
+                    Some(line) => self.on_line(&line).await,
+                    None => lines = None,
+                },
                 _ = second.tick() => {
                     self.tell();
                 }
@@ -386,6 +395,12 @@ impl Student<'_> {
             }
             Some(LinkEvent::Connected) => self.course.connected(Instant::now()),
             Some(LinkEvent::BeginningMissed(track)) => self.ask_for_key_frame(track).await,
+            Some(LinkEvent::ChannelOpen) => {}
+            Some(LinkEvent::Heard(text)) => {
+                if let Some(answer) = self.talk.heard(&text, self.reporter) {
+                    self.say(answer).await;
+                }
+            }
             Some(LinkEvent::Disturbed) => {
                 self.reporter.warn("nothing was heard of the teacher for some seconds, waiting for it to come back");
             }
@@ -396,6 +411,22 @@ impl Student<'_> {
                 }
                 self.course.failed(Instant::now());
             }
+        }
+    }
+
+    async fn on_line(&mut self, line: &str) {
+        if let Some(message) = self.talk.typed(line, self.reporter) {
+            self.say(message).await;
+        }
+    }
+
+    async fn say(&self, message: StudentMessage) {
+        let said = match &self.link {
+            Some(attempt) => attempt.link.say(&message.to_json()).await,
+            None => false,
+        };
+        if !said && !matches!(message, StudentMessage::Hand { .. }) {
+            self.reporter.warn("not said: there is no connection to the teacher just now");
         }
     }
 

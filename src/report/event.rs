@@ -47,6 +47,39 @@ pub enum Event {
         #[serde(serialize_with = "one_decimal")]
         after_ms: f64,
     },
+    /// Somebody said something.
+    Chat {
+        /// Grows from message to message.
+        id: u64,
+        /// Who said it.
+        user: UserId,
+        /// As shown to people, possibly empty.
+        nickname: String,
+        /// Whether it was the teacher.
+        teacher: bool,
+        /// The words: one line, printable.
+        text: String,
+    },
+    /// Somebody's hand went up or down.
+    Hand {
+        /// Whose.
+        user: UserId,
+        /// As shown to people, possibly empty.
+        nickname: String,
+        /// Up or down.
+        raised: bool,
+        /// All hands that are up now, in the order they went up.
+        hands: Vec<UserId>,
+    },
+    /// Somebody gave a sign.
+    Reaction {
+        /// Who.
+        user: UserId,
+        /// As shown to people, possibly empty.
+        nickname: String,
+        /// `like`, `clap`, `heart`, `laugh`, `wow` or `confused`.
+        reaction: &'static str,
+    },
     /// Once a second, the teacher's numbers.
     #[serde(rename = "stats")]
     TeachStats(TeachStats),
@@ -199,12 +232,35 @@ impl Event {
             Event::Publisher { user: Some(user) } => Some(format!("{user} teaches")),
             Event::Publisher { user: None } => Some("the teacher has gone, waiting".into()),
             Event::FirstFrame { track, after_ms } => Some(format!("{track} after {after_ms:.0} ms")),
+            Event::Chat { user, nickname, teacher, text, .. } => {
+                let role = if *teacher { ", teacher" } else { "" };
+                Some(match nickname.as_str() {
+                    "" => format!("<{user}{role}> {text}"),
+                    nickname => format!("<{nickname}{role}> {text}"),
+                })
+            }
+            Event::Hand { user, nickname, raised: true, hands } => {
+                let place = hands.iter().position(|id| id == user).map_or(hands.len(), |at| at + 1);
+                Some(format!("{} raises a hand, number {place}", named(user, nickname)))
+            }
+            Event::Hand { user, nickname, raised: false, .. } => {
+                Some(format!("the hand of {} is down", named(user, nickname)))
+            }
+            Event::Reaction { user, nickname, reaction } => Some(format!("{}: {reaction}!", named(user, nickname))),
             Event::TeachStats(_) | Event::WatchStats(_) => None,
             Event::Notice { message } => Some(message.clone()),
             Event::Warning { message } => Some(format!("warning: {message}")),
             Event::Ended { reason: EndReason::Failed, .. } => None,
             Event::Ended { reason, .. } => Some(format!("ended: {}", reason.words())),
         }
+    }
+}
+
+/// `S-01 (1001)`, or only the id.
+fn named(user: &UserId, nickname: &str) -> String {
+    match nickname {
+        "" => user.to_string(),
+        nickname => format!("{nickname} ({user})"),
     }
 }
 
@@ -274,6 +330,24 @@ mod tests {
                     "kbps": 2512.3, "lost": 1, "nacks": 2, "plis": 3, "freezes": 4, "jitter_ms": 0.1}),
             ),
             (
+                Event::Chat {
+                    id: 17,
+                    user: user("1001"),
+                    nickname: "S-01".into(),
+                    teacher: false,
+                    text: "hello".into(),
+                },
+                json!({"event": "chat", "id": 17, "user": "1001", "nickname": "S-01", "teacher": false, "text": "hello"}),
+            ),
+            (
+                Event::Hand { user: user("1001"), nickname: "".into(), raised: true, hands: vec![user("7"), user("1001")] },
+                json!({"event": "hand", "user": "1001", "nickname": "", "raised": true, "hands": ["7", "1001"]}),
+            ),
+            (
+                Event::Reaction { user: user("1001"), nickname: "S-01".into(), reaction: "clap" },
+                json!({"event": "reaction", "user": "1001", "nickname": "S-01", "reaction": "clap"}),
+            ),
+            (
                 Event::Ended { reason: EndReason::EndOfFile, exit: 0, message: None },
                 json!({"event": "ended", "reason": "end-of-file", "exit": 0}),
             ),
@@ -289,6 +363,13 @@ mod tests {
         assert_eq!(sentence(listening), "listening on ws://a/ws, media on UDP port 18080");
         assert_eq!(sentence(Event::FirstFrame { track: Track::Screen, after_ms: 281.3 }), "screen after 281 ms");
         assert_eq!(sentence(Event::Warning { message: "no sound card".into() }), "warning: no sound card");
+        let said =
+            |teacher| Event::Chat { id: 1, user: user("1001"), nickname: "S-01".into(), teacher, text: "hi".into() };
+        assert_eq!(sentence(said(false)), "<S-01> hi");
+        assert_eq!(sentence(said(true)), "<S-01, teacher> hi");
+        let hand = |raised| Event::Hand { user: user("1001"), nickname: "S-01".into(), raised, hands: vec![user("1001")] };
+        assert_eq!(sentence(hand(true)), "S-01 (1001) raises a hand, number 1");
+        assert_eq!(sentence(hand(false)), "the hand of S-01 (1001) is down");
         let left = Event::Student { user: user("1001"), state: StudentState::Left };
         assert_eq!(sentence(left), "student 1001 has left");
         assert_eq!(sentence(Event::TeachStats(TeachStats::default())), "");

@@ -1,0 +1,122 @@
+//! A student's data channel: text both ways, bounded both ways.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Instant;
+
+use rtc::data_channel::{RTCDataChannelId, RTCDataChannelMessage, RTCDataChannelState};
+use rtc::peer_connection::RTCPeerConnection;
+use rtc::peer_connection::event::RTCDataChannelEvent;
+
+use crate::protocol::channel::{CHANNEL_LABEL, MAX_CHANNEL_MESSAGE_BYTES};
+
+/// Channels that a student may open before it is shown the door. One is used.
+const MAX_CHANNELS: usize = 8;
+
+/// What may be under way to one student: more, and it waits in our queue, where it can still be dropped.
+const MAX_OUTSTANDING_BYTES: usize = 64 * 1024;
+
+/// What may wait for a student that does not read. When it is more, the oldest goes: a page that stood still for
+/// minutes wants to know what is said now.
+const MAX_WAITING_MESSAGES: usize = 256;
+const MAX_WAITING_BYTES: usize = 256 * 1024;
+
+/// Messages that a student may send: what is more in a second is not even read. Far above what the rules of the
+/// conversation allow, so that those can say why.
+const READ_PER_SECOND: f64 = 50.0;
+const READ_BURST: f64 = 100.0;
+
+/// What came of an event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Opened {
+    /// Nothing new.
+    No,
+    /// The channel stands: the hub may speak.
+    Yes,
+    /// Too many channels.
+    TooMany,
+}
+
+/// The channel of one student, open or not yet.
+#[derive(Debug, Default)]
+pub(super) struct Channel {
+    id: Option<RTCDataChannelId>,
+    opened: usize,
+    waiting: VecDeque<Arc<str>>,
+    waiting_bytes: usize,
+    read: Option<(Instant, f64)>,
+    /// Messages that were dropped because the student did not read.
+    pub(super) dropped: u64,
+}
+
+impl Channel {
+    /// Takes an event of the connection.
+    pub(super) fn on_event(&mut self, connection: &mut RTCPeerConnection, event: RTCDataChannelEvent) -> Opened {
+        match event {
+            RTCDataChannelEvent::OnOpen(id) => {
+                self.opened += 1;
+                if self.opened > MAX_CHANNELS {
+                    return Opened::TooMany;
+                }
+                let Some(mut channel) = connection.data_channel(id) else { return Opened::No };
+                if self.id.is_none() && channel.label() == CHANNEL_LABEL {
+                    self.id = Some(id);
+                    return Opened::Yes;
+                }
+                // Not ours to use. What it carries is not read either.
+                let _ = channel.close();
+            }
+            RTCDataChannelEvent::OnClose(id) if self.id == Some(id) => self.id = None,
+            _ => {}
+        }
+        Opened::No
+    }
+
+    /// The text of a message that arrived; none where it is not for us, no text, or too much.
+    pub(super) fn read(&mut self, now: Instant, id: RTCDataChannelId, message: &RTCDataChannelMessage) -> Option<String> {
+        if self.id != Some(id) || !message.is_string {
+            return None;
+        }
+        let left = self.read.map_or(READ_BURST, |(at, left)| {
+            READ_BURST.min(left + now.saturating_duration_since(at).as_secs_f64() * READ_PER_SECOND)
+        });
+        let takes = left >= 1.0;
+        self.read = Some((now, if takes { left - 1.0 } else { left }));
+        // One byte more than is allowed is enough to be refused with a sentence.
+        let bytes = &message.data[..message.data.len().min(MAX_CHANNEL_MESSAGE_BYTES + 1)];
+        takes.then(|| String::from_utf8_lossy(bytes).into_owned())
+    }
+
+    /// Puts a message into the queue; nothing happens before the channel is open.
+    pub(super) fn push(&mut self, message: Arc<str>) {
+        if self.id.is_none() {
+            return;
+        }
+        self.waiting_bytes += message.len();
+        self.waiting.push_back(message);
+        while self.waiting.len() > MAX_WAITING_MESSAGES || self.waiting_bytes > MAX_WAITING_BYTES {
+            let Some(oldest) = self.waiting.pop_front() else { break };
+            self.waiting_bytes -= oldest.len();
+            self.dropped += 1;
+        }
+    }
+
+    /// Writes what waits into the connection, as far as the student takes it.
+    pub(super) fn flush(&mut self, now: Instant, connection: &mut RTCPeerConnection) {
+        if self.waiting.is_empty() {
+            return;
+        }
+        let Some(mut channel) = self.id.and_then(|id| connection.data_channel(id)) else { return };
+        if channel.ready_state() != RTCDataChannelState::Open {
+            return;
+        }
+        while channel.outstanding_bytes() < MAX_OUTSTANDING_BYTES {
+            let Some(message) = self.waiting.pop_front() else { break };
+            self.waiting_bytes -= message.len();
+            // Fails when the student takes only smaller messages, or is about to go: then it goes without.
+            if channel.send_text(now, &*message).is_err() {
+                self.dropped += 1;
+            }
+        }
+    }
+}
