@@ -61,6 +61,7 @@ pub(super) enum TypedVerb {
   classroom teach --room 10013 --file lecture.mp4 --camera --mic
   classroom teach --room 10013 --server ws://school.example:18080
 
+At a terminal, typed lines are said in chat: /hands lists raised hands, /lower takes one down.
 With no source given, the screen, the camera and the microphone that exist are taught.
 `classroom devices` lists them.")]
     Teach(TypedTeach),
@@ -72,6 +73,7 @@ With no source given, the screen, the camera and the microphone that exist are t
   classroom watch --room 10013 --user 1001 --sink lecture.mkv
   classroom watch --room 10013 --user 1001 --sink null --for 30s --expect 'fps>=25'
 
+At a terminal, typed lines are said in chat, and /hand raises your hand.
 The server is the one of --server, of $CLASSROOM_SERVER, one that announces the room on the LAN,
 or localhost, in this order.")]
     Watch(TypedWatch),
@@ -142,6 +144,10 @@ pub(super) struct TypedTeach {
     /// End after this time [default: until Ctrl-C or the end of the file]
     #[arg(long = "for", value_name = "DURATION", value_parser = values::duration, help_heading = "Lecture")]
     pub(super) length: Option<Duration>,
+
+    /// Say the lines of stdin in chat, also where it is no terminal; /help lists commands
+    #[arg(long, help_heading = "Lecture")]
+    pub(super) chat: bool,
 
     #[command(flatten)]
     pub(super) sources: TypedSources,
@@ -255,6 +261,10 @@ pub(super) struct TypedWatch {
     /// Check the whole run, exit with 8 if unmet: fps, kbps, lost, freezes, width, height, first_frame_ms
     #[arg(long, value_name = "'fps>=25'", help_heading = "Lecture")]
     pub(super) expect: Vec<Expectation>,
+
+    /// Say the lines of stdin in chat, also where it is no terminal; /hand raises a hand, /help lists commands
+    #[arg(long, help_heading = "Lecture")]
+    pub(super) chat: bool,
 
     #[command(flatten)]
     pub(super) sink: TypedSinkArgs,

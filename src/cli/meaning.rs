@@ -67,6 +67,8 @@ pub struct Teach {
     pub max_students: Option<NonZeroUsize>,
     /// End after this time; none: run until asked to end, or to the end of the file.
     pub length: Option<Duration>,
+    /// Whose typed lines are said in chat.
+    pub lines: Lines,
 }
 
 /// Which signalling server a teacher uses.
@@ -137,6 +139,23 @@ pub struct Video {
     pub bitrate: Bitrate,
 }
 
+/// Which lines of stdin are said in chat.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lines {
+    /// None.
+    Never,
+    /// A person's, at a terminal.
+    OfTerminal,
+    /// A script's too.
+    Always,
+}
+
+impl Lines {
+    fn typed(chat: bool) -> Self {
+        if chat { Self::Always } else { Self::OfTerminal }
+    }
+}
+
 /// `classroom watch`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Watch {
@@ -150,6 +169,8 @@ pub struct Watch {
     pub server: Option<ServerUrl>,
     /// Where the lecture goes.
     pub sink: Sink,
+    /// Whose typed lines are said in chat.
+    pub lines: Lines,
     /// The jitter buffer.
     pub latency: Duration,
     /// End after this time; none: run until asked to end.
@@ -266,6 +287,7 @@ impl TypedTeach {
             stun: self.stun,
             max_students: self.max_students,
             length: self.length,
+            lines: Lines::typed(self.chat),
         })
     }
 }
@@ -316,6 +338,7 @@ impl TryFrom<TypedWatch> for Watch {
             user: typed.user,
             server: typed.server.and_then(|server| server.0),
             sink: typed.sink.try_into()?,
+            lines: Lines::typed(typed.chat),
             latency: typed.latency,
             length: typed.length,
             timeout: typed.timeout,

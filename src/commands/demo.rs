@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 
 use super::{stop, teach, watch};
-use crate::cli::{self, Bitrate, Demo, DemoLecture, Output, Signalling, Teach, Verbosity, Video, Watch};
+use crate::cli::{self, Lines, Bitrate, Demo, DemoLecture, Output, Signalling, Teach, Verbosity, Video, Watch};
 use crate::exit::Failure;
 use crate::id::{Nickname, RoomId, UserId};
 use crate::media::{CaptureOptions, MainSource, Sources};
@@ -46,6 +46,7 @@ pub(super) async fn run(demo: Demo, output: Output, reporter: &Reporter) -> Resu
         stun: Vec::new(),
         max_students: None,
         length: None,
+        lines: Lines::Never,
     };
     // The status line is the student's; of the teacher only what needs attention is heard, or all of it by a script.
     let aside = match output {
@@ -78,6 +79,7 @@ pub(super) async fn run(demo: Demo, output: Output, reporter: &Reporter) -> Resu
         nickname: Nickname::from("student"),
         server: Some(server),
         sink: demo.sink,
+        lines: Lines::OfTerminal,
         latency: Duration::from_millis(80),
         length: None,
         timeout: None,

@@ -6,7 +6,6 @@ mod lines;
 mod rooms;
 mod serve;
 mod teach;
-#[allow(dead_code, reason = "the lines have no reader yet")]
 mod typed;
 mod watch;
 

@@ -14,6 +14,7 @@ use tokio::time::{Instant, MissedTickBehavior};
 use self::roll::Roll;
 use self::talk::Conversation;
 use super::serve::Served;
+use super::typed::Typed;
 use super::{blocking, listen, media_failure, or_never, reachable_host, signal_failure};
 use crate::cli::{Device, MainSource, Signalling, Sources, Teach};
 use crate::exit::Failure;
@@ -222,6 +223,7 @@ impl Lecture<'_> {
         second.tick().await;
         let mut rates = Rates::default();
         let (mut signals, mut captured) = (Some(signals), Some(captured));
+        let (_typed, mut lines) = Typed::start(self.teach.lines, self.reporter).unzip();
         loop {
             tokio::select! {
                 reason = &mut stop => return Ok(reason),

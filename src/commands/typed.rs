@@ -19,6 +19,7 @@ use rustix::termios::{LocalModes, OptionalActions, SpecialCodeIndex, Termios, tc
 use tokio::sync::mpsc;
 
 use self::editor::{Editor, Key, MAX_BYTES};
+use crate::cli::Lines;
 use crate::report::Reporter;
 
 /// Lines that may wait. A script that writes faster waits; nobody types so fast.
@@ -34,15 +35,6 @@ const RETRY: Duration = Duration::from_millis(20);
 /// How long the end may take; only a read of a pipe that somebody else emptied takes longer.
 const END_WITHIN: Duration = Duration::from_millis(500);
 
-/// Whose lines are wanted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Want {
-    /// A person's only.
-    IfTerminal,
-    /// A script's too.
-    Always,
-}
-
 /// Reads lines until it is dropped; then the terminal is as it was before.
 #[derive(Debug)]
 pub(super) struct Typed {
@@ -55,10 +47,12 @@ pub(super) struct Typed {
 impl Typed {
     /// Begins to read stdin. The lines are trimmed, not empty, of 4,000 bytes at most (the rest is cut off); they end
     /// where the input does. None where stdin is not what is wanted, or the system gives no thread.
-    pub(super) fn start(want: Want, reporter: &Reporter) -> Option<(Typed, mpsc::Receiver<String>)> {
+    pub(super) fn start(wanted: Lines, reporter: &Reporter) -> Option<(Typed, mpsc::Receiver<String>)> {
         let is_terminal = std::io::IsTerminal::is_terminal(&std::io::stdin());
-        if want == Want::IfTerminal && !is_terminal {
-            return None;
+        match wanted {
+            Lines::Always => {}
+            Lines::OfTerminal if is_terminal => {}
+            Lines::OfTerminal | Lines::Never => return None,
         }
         let (woken, wake) = std::io::pipe().ok()?;
         let (lines, received) = mpsc::channel(QUEUE);

@@ -20,6 +20,7 @@ use self::meter::Meter;
 use self::screen::Screen;
 use self::talk::Conversation;
 use super::teach::candidate_init;
+use super::typed::Typed;
 use super::{blocking, find_server, media_failure, or_never, signal_failure};
 use crate::cli::{Sink, Watch};
 use crate::exit::Failure;
@@ -175,6 +176,7 @@ impl Student<'_> {
         second.set_missed_tick_behavior(MissedTickBehavior::Delay);
         second.tick().await;
         let mut signals = Some(signals);
+        let (_typed, mut lines) = Typed::start(self.watch.lines, self.reporter).unzip();
         let mut rendered: Option<mpsc::Receiver<RenderEvent>> = None;
         loop {
             let due = self.course.due();

@@ -23,8 +23,7 @@ pub const CHANNEL_LABEL: &str = "classroom";
 /// The largest message that a student may send, in bytes: the longest text with every character escaped, and some.
 pub const MAX_CHANNEL_MESSAGE_BYTES: usize = 8 * 1024;
 
-/// The largest message that a hub sends, in bytes: what every WebRTC endpoint must take (RFC 8831, 6.6, has 16 kB for
-/// those that know no better; browsers and this crate take 64 kB).
+/// The largest message that a hub sends, in bytes: browsers and this crate take 64 kB.
 pub const MAX_HUB_MESSAGE_BYTES: usize = 48 * 1024;
 
 /// The most characters of a chat message: a paragraph.

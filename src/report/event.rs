@@ -260,6 +260,8 @@ impl Event {
 fn named(user: &UserId, nickname: &str) -> String {
     match nickname {
         "" => user.to_string(),
+        // The nickname of who chose none.
+        nickname if nickname == user.as_str() => nickname.to_owned(),
         nickname => format!("{nickname} ({user})"),
     }
 }

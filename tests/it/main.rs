@@ -30,6 +30,7 @@ mod lecture;
 mod signalling;
 
 // A thousand joins and leaves.
+mod channel;
 mod churn;
 
 // How each process ends: the table of exit codes.

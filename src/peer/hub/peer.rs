@@ -7,7 +7,6 @@ use bytes::{Bytes, BytesMut};
 use rtc::interceptor::{Registry, Slot};
 use rtc::media_stream::MediaStreamTrack;
 use rtc::peer_connection::configuration::RTCConfigurationBuilder;
-use rtc::peer_connection::configuration::setting_engine::SctpMaxMessageSize;
 use rtc::peer_connection::event::RTCPeerConnectionEvent;
 use rtc::peer_connection::message::RTCMessage;
 use rtc::peer_connection::sdp::RTCSessionDescription;
@@ -32,7 +31,6 @@ use super::socket::{Sent, Socket};
 use super::{Advertised, Shared, sdp};
 use crate::id::UserId;
 use crate::peer::engine;
-use crate::protocol::channel::MAX_CHANNEL_MESSAGE_BYTES;
 use crate::rtp::{Codec, OutPacket, Start, Subscription, Track, timestamp_at};
 
 /// A student that offered and never connected is forgotten after this: ICE gives up much sooner.
@@ -55,11 +53,9 @@ const CATCH_UP_BYTES: usize = 24 << 10;
 /// Repairs a student gets in a second, in packets: at 270 packets a second more than all of them once.
 const REPAIRS_PER_SECOND: u32 = 400;
 
-/// The largest message that answers allow: what is a little too large is refused with a sentence, and not by the core.
-const MAX_MESSAGE_BYTES: u32 = 2 * MAX_CHANNEL_MESSAGE_BYTES as u32;
-
-/// What a student may have under way to us over its data channel.
-const RECEIVE_BUFFER_BYTES: u32 = 64 * 1024;
+/// What a student may have under way to us over its data channel: two of the largest messages that the core allows. It
+/// has one limit for both directions, so it can't be that of [`crate::protocol::channel`] for students.
+const RECEIVE_BUFFER_BYTES: u32 = 128 * 1024;
 
 /// Source addresses that may belong to one student: its interfaces, behind as many NAT bindings.
 const MAX_ADDRESSES: usize = 16;
@@ -160,7 +156,6 @@ impl Peer {
         let settings = engine::settings()
             .with_crypto_provider(shared.crypto.clone())
             .with_answering_dtls_role(RTCDtlsRole::Server)
-            .with_sctp_max_message_size(SctpMaxMessageSize::Bounded(MAX_MESSAGE_BYTES))
             .with_sctp_max_receive_buffer_size(RECEIVE_BUFFER_BYTES)
             .build();
         let configuration = RTCConfigurationBuilder::new().with_certificates(vec![shared.certificate.clone()]).build();
