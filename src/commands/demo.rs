@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 
 use super::{stop, teach, watch};
-use crate::cli::{self, Lines, Bitrate, Demo, DemoLecture, Output, Signalling, Teach, Verbosity, Video, Watch};
+use crate::cli::{self, Bitrate, Demo, DemoLecture, Lines, Output, Signalling, Teach, Verbosity, Video, Watch};
 use crate::exit::Failure;
 use crate::id::{Nickname, RoomId, UserId};
 use crate::media::{CaptureOptions, MainSource, Sources};

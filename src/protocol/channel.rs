@@ -191,7 +191,8 @@ impl ChatText {
 
 impl From<&str> for ChatText {
     fn from(text: &str) -> Self {
-        let spaced = text.chars().map(|c| if matches!(c, '\n' | '\r' | '\t' | '\u{2028}' | '\u{2029}') { ' ' } else { c });
+        let spaced =
+            text.chars().map(|c| if matches!(c, '\n' | '\r' | '\t' | '\u{2028}' | '\u{2029}') { ' ' } else { c });
         let cleaned: String = spaced.filter(|c| is_printable(*c)).take(MAX_TEXT_CHARS).collect();
         Self(cleaned.trim().into())
     }
@@ -219,7 +220,8 @@ impl StudentMessage {
     /// Reads one message; the error is a code and a sentence for [`HubMessage::Error`].
     pub fn parse(text: &str) -> Result<Self, (ErrorCode, String)> {
         if text.len() > MAX_CHANNEL_MESSAGE_BYTES {
-            let sentence = format!("a message has at most {MAX_CHANNEL_MESSAGE_BYTES} bytes, this one has {}", text.len());
+            let sentence =
+                format!("a message has at most {MAX_CHANNEL_MESSAGE_BYTES} bytes, this one has {}", text.len());
             return Err((ErrorCode::MessageTooLarge, sentence));
         }
         serde_json::from_str(text).map_err(|e| (ErrorCode::MalformedMessage, format!("malformed message: {e}")))

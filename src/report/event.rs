@@ -342,7 +342,12 @@ mod tests {
                 json!({"event": "chat", "id": 17, "user": "1001", "nickname": "S-01", "teacher": false, "text": "hello"}),
             ),
             (
-                Event::Hand { user: user("1001"), nickname: "".into(), raised: true, hands: vec![user("7"), user("1001")] },
+                Event::Hand {
+                    user: user("1001"),
+                    nickname: "".into(),
+                    raised: true,
+                    hands: vec![user("7"), user("1001")],
+                },
                 json!({"event": "hand", "user": "1001", "nickname": "", "raised": true, "hands": ["7", "1001"]}),
             ),
             (
@@ -369,7 +374,8 @@ mod tests {
             |teacher| Event::Chat { id: 1, user: user("1001"), nickname: "S-01".into(), teacher, text: "hi".into() };
         assert_eq!(sentence(said(false)), "<S-01> hi");
         assert_eq!(sentence(said(true)), "<S-01, teacher> hi");
-        let hand = |raised| Event::Hand { user: user("1001"), nickname: "S-01".into(), raised, hands: vec![user("1001")] };
+        let hand =
+            |raised| Event::Hand { user: user("1001"), nickname: "S-01".into(), raised, hands: vec![user("1001")] };
         assert_eq!(sentence(hand(true)), "S-01 (1001) raises a hand, number 1");
         assert_eq!(sentence(hand(false)), "the hand of S-01 (1001) is down");
         let left = Event::Student { user: user("1001"), state: StudentState::Left };

@@ -140,9 +140,12 @@ impl Talk {
                 let (user_id, publishes) = (user.clone(), false);
                 self.say(ChatMessage { id: 0, user_id, nickname, publishes, text, at })
             }
-            StudentMessage::Msg { .. } => {
-                self.complain(now, user, ErrorCode::FloodedMessages, "everybody writes at once: say it again in a moment")
-            }
+            StudentMessage::Msg { .. } => self.complain(
+                now,
+                user,
+                ErrorCode::FloodedMessages,
+                "everybody writes at once: say it again in a moment",
+            ),
             StudentMessage::Hand { raised: true } if self.hands.iter().any(|hand| hand.user_id == *user) => Vec::new(),
             StudentMessage::Hand { raised: true } => {
                 self.hands.push(RaisedHand { user_id: user.clone(), nickname: nickname.clone(), at });
@@ -294,7 +297,9 @@ mod tests {
     fn what_is_said_is_stamped_and_goes_to_all() {
         let (mut talk, now) = (talk(), Instant::now());
         let out = talk.heard(now, 7, &id("1001"), r#"{"type":"msg","text":"hi","userId":"9999","nickname":"Ms Li"}"#);
-        let [TalkOutput::All(HubMessage::Msg(to_all)), TalkOutput::Said(said)] = out.as_slice() else { panic!("{out:?}") };
+        let [TalkOutput::All(HubMessage::Msg(to_all)), TalkOutput::Said(said)] = out.as_slice() else {
+            panic!("{out:?}")
+        };
         assert_eq!(to_all, said);
         assert_eq!((said.user_id.as_str(), said.nickname.as_str(), said.publishes), ("1001", "S-01", false));
         let answer = talk.teacher_says(7, "yes");
@@ -317,7 +322,9 @@ mod tests {
         assert_eq!(talk.lower(due, &id("1002")).len(), 1);
         assert_eq!(talk.lower(due, &id("1002")), []);
         assert_eq!(talk.left(due, &id("1001")).len(), 1, "a hand goes down with its owner");
-        assert!(matches!(&talk.tick(due + HANDS_INTERVAL)[..], [TalkOutput::All(HubMessage::Hands { hands })] if hands.is_empty()));
+        assert!(
+            matches!(&talk.tick(due + HANDS_INTERVAL)[..], [TalkOutput::All(HubMessage::Hands { hands })] if hands.is_empty())
+        );
     }
 
     #[test]
@@ -367,7 +374,10 @@ mod tests {
             talk.teacher_says(n, &"字".repeat(1_000));
         }
         let history = welcome(&talk);
-        assert!(!history.is_empty() && HubMessage::Welcome { history, hands: vec![] }.to_json().len() <= MAX_HUB_MESSAGE_BYTES);
+        assert!(
+            !history.is_empty()
+                && HubMessage::Welcome { history, hands: vec![] }.to_json().len() <= MAX_HUB_MESSAGE_BYTES
+        );
     }
 
     #[test]

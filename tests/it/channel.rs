@@ -99,10 +99,11 @@ async fn students_and_hub_tell_each_other() {
     let long = "字".repeat(16_000);
     class.hub.tell("1002".parse().unwrap(), &long);
     assert_eq!(two.heard().await, long);
-    one.link.close().await;
+    class.hub.remove("1001".parse().unwrap());
     class.next(|event| matches!(event, HubEvent::Gone { user, .. } if user.as_str() == "1001").then_some(())).await;
     class.hub.tell_all("who is left");
     assert_eq!(two.heard().await, "who is left");
+    one.link.close().await;
     two.link.close().await;
     class.hub.close().await;
 }

@@ -23,14 +23,19 @@ mod layering;
 // Hub and links on loopback.
 mod peer;
 
+// Data channels on loopback.
+mod channel;
+
 // A lecture from one terminal to many, and everything that can happen to it.
 mod lecture;
+
+// Chat, hands and reactions between the programs.
+mod talk;
 
 // The wire, with raw WebSockets.
 mod signalling;
 
 // A thousand joins and leaves.
-mod channel;
 mod churn;
 
 // How each process ends: the table of exit codes.

@@ -40,7 +40,11 @@ impl Conversation {
                 self.raised &= !was_up || self.is_up();
             }
             Ok(HubMessage::Reaction { user_id, nickname, reaction }) => {
-                reporter.event(&Event::Reaction { user: user_id, nickname: nickname.into(), reaction: reaction.name() });
+                reporter.event(&Event::Reaction {
+                    user: user_id,
+                    nickname: nickname.into(),
+                    reaction: reaction.name(),
+                });
             }
             Ok(HubMessage::Error { message, .. }) => reporter.warn(format!("not said: {message}")),
             Ok(HubMessage::Unknown) => {}

@@ -73,7 +73,12 @@ impl Channel {
     }
 
     /// The text of a message that arrived; none where it is not for us, no text, or too much.
-    pub(super) fn read(&mut self, now: Instant, id: RTCDataChannelId, message: &RTCDataChannelMessage) -> Option<String> {
+    pub(super) fn read(
+        &mut self,
+        now: Instant,
+        id: RTCDataChannelId,
+        message: &RTCDataChannelMessage,
+    ) -> Option<String> {
         if self.id != Some(id) || !message.is_string {
             return None;
         }
