@@ -5,6 +5,8 @@ mod devices;
 mod rooms;
 mod serve;
 mod teach;
+#[allow(dead_code, reason = "the lines have no reader yet")]
+mod typed;
 mod watch;
 
 use std::future::Future;
