@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
+use super::link::room_page;
 use super::{stop, teach, watch};
 use crate::cli::{self, Bitrate, Demo, DemoLecture, Output, Signalling, Teach, Verbosity, Video, Watch};
 use crate::exit::Failure;
@@ -45,6 +46,7 @@ pub(super) async fn run(demo: Demo, output: Output, reporter: &Reporter) -> Resu
         advertise: Vec::new(),
         stun: Vec::new(),
         max_students: None,
+        qr: false,
         length: None,
     };
     // The status line is the student's; of the teacher only what needs attention is heard, or all of it by a script.
@@ -66,7 +68,7 @@ pub(super) async fn run(demo: Demo, output: Output, reporter: &Reporter) -> Resu
         early = &mut teaching => return early.map_err(Failure::internal)?,
         reason = &mut stopped => return Ok(reason),
     };
-    reporter.notice(format!("teaching on this computer, rooms at http://{}/", server.authority()));
+    reporter.notice(format!("teaching on this computer, in a browser: {}", room_page(&server, &room())));
     reporter.notice(format!(
         "one more student: classroom watch --room {} --user 1002 --server {}",
         room(),

@@ -2,6 +2,7 @@
 
 mod demo;
 mod devices;
+mod link;
 mod rooms;
 mod serve;
 mod teach;
