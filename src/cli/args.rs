@@ -141,6 +141,10 @@ pub(super) struct TypedTeach {
     #[arg(long, value_name = "N", help_heading = "Lecture")]
     pub(super) max_students: Option<NonZeroUsize>,
 
+    /// Print the link for students without its QR code
+    #[arg(long, help_heading = "Output")]
+    pub(super) no_qr: bool,
+
     /// End after this time [default: until Ctrl-C or the end of the file]
     #[arg(long = "for", value_name = "DURATION", value_parser = values::duration, help_heading = "Lecture")]
     pub(super) length: Option<Duration>,

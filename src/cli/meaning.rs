@@ -65,6 +65,8 @@ pub struct Teach {
     pub stun: Vec<StunServer>,
     /// At most so many students; none: no limit but those of the server.
     pub max_students: Option<NonZeroUsize>,
+    /// Whether the link for students is shown as a QR code too, where a terminal can.
+    pub qr: bool,
     /// End after this time; none: run until asked to end, or to the end of the file.
     pub length: Option<Duration>,
     /// Whose typed lines are said in chat.
@@ -286,6 +288,7 @@ impl TypedTeach {
             advertise: self.advertise,
             stun: self.stun,
             max_students: self.max_students,
+            qr: !self.no_qr,
             length: self.length,
             lines: Lines::typed(self.chat),
         })

@@ -48,6 +48,7 @@ fn a_teacher_needs_only_a_room() {
     let bitrate = "2500k".parse().unwrap();
     assert_eq!(plain.video, Video { codec: None, size: None, fps: 30, bitrate });
     assert_eq!((plain.max_students, plain.length), (None, None));
+    assert!(plain.qr && !teach("--no-qr").qr);
 }
 
 #[test]

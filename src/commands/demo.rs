@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
+use super::link::room_page;
 use super::{stop, teach, watch};
 use crate::cli::{self, Bitrate, Demo, DemoLecture, Lines, Output, Signalling, Teach, Verbosity, Video, Watch};
 use crate::exit::Failure;
@@ -45,6 +46,7 @@ pub(super) async fn run(demo: Demo, output: Output, reporter: &Reporter) -> Resu
         advertise: Vec::new(),
         stun: Vec::new(),
         max_students: None,
+        qr: false,
         length: None,
         lines: Lines::Never,
     };
@@ -67,7 +69,7 @@ pub(super) async fn run(demo: Demo, output: Output, reporter: &Reporter) -> Resu
         early = &mut teaching => return early.map_err(Failure::internal)?,
         reason = &mut stopped => return Ok(reason),
     };
-    reporter.notice(format!("teaching on this computer, rooms at http://{}/", server.authority()));
+    reporter.notice(format!("teaching on this computer, in a browser: {}", room_page(&server, &room())));
     reporter.notice(format!(
         "one more student: classroom watch --room {} --user 1002 --server {}",
         room(),

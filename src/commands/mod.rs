@@ -3,6 +3,7 @@
 mod demo;
 mod devices;
 mod lines;
+mod link;
 mod rooms;
 mod serve;
 mod teach;

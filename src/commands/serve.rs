@@ -23,7 +23,7 @@ pub(super) async fn run(
     let listener = listen(serve.listen)?;
     let served = Served::start(listener)?;
     let (ws, page) = served.urls();
-    reporter.event(&Event::Listening { ws: Some(ws), page: Some(page), udp: None });
+    reporter.event(&Event::Listening { ws: Some(ws), page: Some(page), room_page: None, udp: None });
     let reason = stop.await;
     served.shutdown().await;
     Ok(reason)

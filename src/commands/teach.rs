@@ -13,6 +13,7 @@ use tokio::time::{Instant, MissedTickBehavior};
 
 use self::roll::Roll;
 use self::talk::Conversation;
+use super::link::{room_page, show_qr};
 use super::serve::Served;
 use super::typed::Typed;
 use super::{blocking, listen, media_failure, or_never, reachable_host, signal_failure};
@@ -97,17 +98,19 @@ pub(super) async fn run_with(
         reason = &mut stop => return Ok(reason),
     };
     let (ws, page) = served.as_ref().map(Served::urls).unzip();
-    reporter.event(&Event::Listening { ws, page: page.clone(), udp: Some(hub.udp().port()) });
-    reporter.event(&Event::Joined { user: teach.user.clone(), server: server.to_string() });
     let others = match &served {
         Some(served) => ServerUrl::new(&reachable_host(served.address().ip()).to_string(), served.address().port()),
         None => server.clone(),
     };
-    if let Some(page) = page {
-        reporter.notice(format!("the rooms of this server: {page}"));
+    let link = room_page(&others, &teach.room);
+    reporter.event(&Event::Listening { ws, page, room_page: Some(link.clone()), udp: Some(hub.udp().port()) });
+    reporter.event(&Event::Joined { user: teach.user.clone(), server: server.to_string() });
+    if teach.qr {
+        show_qr(&link, &others, reporter);
     }
+    reporter.notice(format!("students open {link}"));
     reporter.notice(format!(
-        "a student types: classroom watch --room {} --user 1001 --server {}",
+        "or type: classroom watch --room {} --user 1001 --server {}",
         teach.room,
         others.authority()
     ));

@@ -17,6 +17,8 @@ pub enum Event {
         ws: Option<String>,
         /// The page for people: `http://192.168.1.20:18080/`; none where somebody else's server is used.
         page: Option<String>,
+        /// The room's page, for students: `http://192.168.1.20:18080/room/10013`; none without a room, as for `serve`.
+        room_page: Option<String>,
         /// The UDP port of the media; none without media, as for `serve`.
         udp: Option<u16>,
     },
@@ -305,8 +307,14 @@ mod tests {
         };
         for (event, expected) in [
             (
-                Event::Listening { ws: Some("ws://a/ws".into()), page: Some("http://a/".into()), udp: Some(18080) },
-                json!({"event": "listening", "ws": "ws://a/ws", "page": "http://a/", "udp": 18080}),
+                Event::Listening {
+                    ws: Some("ws://a/ws".into()),
+                    page: Some("http://a/".into()),
+                    room_page: Some("http://a/room/1".into()),
+                    udp: Some(18080),
+                },
+                json!({"event": "listening", "ws": "ws://a/ws", "page": "http://a/",
+                    "room_page": "http://a/room/1", "udp": 18080}),
             ),
             (
                 Event::Joined { user: user("1001"), server: "ws://a".into() },
@@ -366,7 +374,8 @@ mod tests {
     #[test]
     fn people_read_sentences() {
         let sentence = |event: Event| event.sentence().unwrap_or_default();
-        let listening = Event::Listening { ws: Some("ws://a/ws".into()), page: None, udp: Some(18080) };
+        let listening =
+            Event::Listening { ws: Some("ws://a/ws".into()), page: None, room_page: None, udp: Some(18080) };
         assert_eq!(sentence(listening), "listening on ws://a/ws, media on UDP port 18080");
         assert_eq!(sentence(Event::FirstFrame { track: Track::Screen, after_ms: 281.3 }), "screen after 281 ms");
         assert_eq!(sentence(Event::Warning { message: "no sound card".into() }), "warning: no sound card");

@@ -176,6 +176,11 @@ impl Reporter {
         matches!(self.shared.mode, Mode::Terminal(_))
     }
 
+    /// How wide the terminal is on which a person reads this; none where there is none, or little is wanted on it.
+    pub fn columns(&self) -> Option<usize> {
+        self.refreshes().then(typing::columns)
+    }
+
     /// Shows what is being typed as a line below the status; none takes that line away. Does nothing where the status
     /// does not refresh, as the terminal shows it there.
     pub fn typing(&self, line: Option<&str>) {
