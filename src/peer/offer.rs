@@ -58,7 +58,7 @@ pub fn tracks_for(sdp: &str, sent: &[(Track, Codec)]) -> Result<Vec<(Track, Code
     let mut asked = false;
     for (n, section) in sections.iter().enumerate() {
         let kind = section.media_name.media.as_str();
-        if section.media_name.port.value == 0 || !matches!(kind, "audio" | "video") {
+        if is_rejected(section) || !matches!(kind, "audio" | "video") {
             continue;
         }
         let direction = ["sendrecv", "sendonly", "inactive", "recvonly"]
@@ -86,6 +86,12 @@ pub fn tracks_for(sdp: &str, sent: &[(Track, Codec)]) -> Result<Vec<(Track, Code
         }
     }
     if asked { Ok(tracks) } else { Err(OfferError::NothingAsked) }
+}
+
+/// Whether its own offerer has given a section up. Firefox offers all but the first section with port 0 and
+/// `bundle-only`, and these are meant (RFC 9143, 6).
+fn is_rejected(section: &MediaDescription) -> bool {
+    section.media_name.port.value == 0 && !section.has_attribute("bundle-only")
 }
 
 /// Whether a section can receive this codec. H.264 must be fragmentable (packetization mode 1, RFC 6184, 5.4).
@@ -137,6 +143,14 @@ mod tests {
         assert_eq!(tracks_for(&offer(&[H264]), &LECTURE).unwrap(), [LECTURE[1]], "one section gets the screen");
         let camera_only = [(Track::Camera, Codec::H264)];
         assert_eq!(tracks_for(&offer(&[AUDIO, H264, H264]), &camera_only).unwrap(), camera_only);
+    }
+
+    #[test]
+    fn a_section_with_port_0_counts_where_it_is_bundle_only() {
+        let bundled = H264.replace("m=video 9", "m=video 0").replace("a=recvonly", "a=bundle-only\r\na=recvonly");
+        assert_eq!(tracks_for(&offer(&[AUDIO, H264, &bundled]), &LECTURE).unwrap(), LECTURE);
+        let rejected = H264.replace("m=video 9", "m=video 0");
+        assert_eq!(tracks_for(&offer(&[AUDIO, H264, &rejected]), &LECTURE).unwrap(), LECTURE[..2]);
     }
 
     #[test]
