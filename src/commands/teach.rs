@@ -259,6 +259,8 @@ impl Lecture<'_> {
             HubEvent::Gone { user, why } => {
                 let state = if why == "left" { StudentState::Left } else { StudentState::Lost };
                 self.student(&user, state);
+                // To one who has left the room it is not delivered.
+                self.say(ClientMessage::Hangup { target_uid: user });
             }
             HubEvent::KeyFrameNeeded(track) => self.capture.request_key_frame(track),
             HubEvent::Notice(sentence) => self.reporter.notice(sentence),
@@ -282,9 +284,9 @@ impl Lecture<'_> {
 
     fn on_message(&mut self, message: ServerMessage) {
         match message {
-            ServerMessage::Offer { user_id, sdp } => {
+            ServerMessage::Offer { user_id, sdp, video } => {
                 self.student(&user_id, StudentState::Connecting);
-                self.hub.offer(user_id, sdp);
+                self.hub.offer(user_id, sdp, video);
             }
             ServerMessage::Candidate { user_id, candidate } => self.hub.candidate(user_id, candidate_init(candidate)),
             ServerMessage::Join { users } => {
@@ -308,7 +310,10 @@ impl Lecture<'_> {
                 ErrorCode::UnknownTarget => {}
                 _ => self.reporter.warn(format!("the server says: {message}")),
             },
-            ServerMessage::Joined { .. } | ServerMessage::RoomUserList { .. } | ServerMessage::Answer { .. } => {}
+            ServerMessage::Joined { .. }
+            | ServerMessage::RoomUserList { .. }
+            | ServerMessage::Answer { .. }
+            | ServerMessage::Hangup { .. } => {}
         }
     }
 
@@ -393,6 +398,7 @@ fn refusal_code(why: &Refusal) -> ErrorCode {
         Refusal::Offer(OfferError::TooManySections(_)) => ErrorCode::TooManySections,
         Refusal::Offer(OfferError::NotRecvonly(..)) => ErrorCode::OfferNotRecvonly,
         Refusal::Offer(OfferError::NoCommonCodec { .. }) => ErrorCode::NoCommonCodec,
+        Refusal::Offer(OfferError::NoSuchTrack { .. }) => ErrorCode::NoSuchTrack,
         Refusal::Offer(OfferError::Malformed(_) | OfferError::NothingAsked) | Refusal::Unanswerable(_) => {
             ErrorCode::BadSdp
         }

@@ -273,7 +273,11 @@ impl Student<'_> {
                 }
                 self.course.failed(Instant::now());
             }
-            ServerMessage::Joined { .. } | ServerMessage::RoomUserList { .. } | ServerMessage::Offer { .. } => {}
+            // A lost link is noticed here too, by itself.
+            ServerMessage::Hangup { .. }
+            | ServerMessage::Joined { .. }
+            | ServerMessage::RoomUserList { .. }
+            | ServerMessage::Offer { .. } => {}
         }
         Ok(None)
     }
@@ -305,7 +309,7 @@ impl Student<'_> {
                 "no connection can be set up here: {error}; is UDP allowed, are --stun and --turn right?"
             ))
         })?;
-        if self.client.send(ClientMessage::Offer { target_uid: publisher.clone(), sdp }).is_err() {
+        if self.client.send(ClientMessage::Offer { target_uid: publisher.clone(), sdp, video: None }).is_err() {
             self.course.failed(Instant::now());
         }
         self.link = Some(Attempt { link, events, publisher, answered: false });
