@@ -44,6 +44,7 @@ pub(super) async fn run(demo: Demo, output: Output, reporter: &Reporter) -> Resu
         udp_port: 0,
         advertise: Vec::new(),
         stun: Vec::new(),
+        turn: Vec::new(),
         max_students: None,
         length: None,
     };

@@ -11,7 +11,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, MissedTickBehavior};
 
 use self::roll::Roll;
-use super::serve::Served;
+use super::serve::{Served, ice_servers};
 use super::{blocking, listen, media_failure, or_never, reachable_host, signal_failure};
 use crate::cli::{Device, MainSource, Signalling, Sources, Teach};
 use crate::exit::Failure;
@@ -60,7 +60,7 @@ pub(super) async fn run_with(
 
     let (served, server, udp_ip) = match &teach.signalling {
         Signalling::Embedded { listen: address } => {
-            let served = Served::start(listen(*address)?)?;
+            let served = Served::start(listen(*address)?, ice_servers(&teach.stun, &teach.turn))?;
             let host = if address.ip().is_unspecified() { [127, 0, 0, 1].into() } else { address.ip() };
             let server = ServerUrl::new(&host.to_string(), served.address().port());
             // Where signalling listens on all addresses, media does on all IPv4 ones.
