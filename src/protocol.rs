@@ -29,7 +29,10 @@
 //! teacher -> server   {"type":"answer","targetUid":"1001","sdp":"v=0..."}
 //! ```
 //!
-//! Offers go from a student to the publisher only, answers and rejections the other way, candidates both ways.
+//! Offers go from a student to the publisher only, answers, rejections and hangups the other way, candidates both ways.
+//! An offer with one video section gets the screen, or the camera where no screen is shown, unless its `video` says
+//! which picture it wants. A `hangup` tells a student that the publisher has given its media up; who offers again
+//! gets new.
 //!
 //! # Presence
 //!
@@ -159,6 +162,30 @@ pub struct IceCandidate {
     pub username_fragment: Option<String>,
 }
 
+/// Which picture of a lecture.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum VideoTrack {
+    /// The screen, or what is shown in the large in its place.
+    Screen,
+    /// The camera.
+    Camera,
+}
+
+/// A STUN or TURN server that media may need, the W3C's `RTCIceServer`. Everybody in a room can read it.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct IceServer {
+    /// `stun:host:port` or `turn:host:port?transport=udp`.
+    pub urls: Vec<String>,
+    /// TURN: the name to log in with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub username: Option<String>,
+    /// TURN: the password to log in with; `Debug` hides it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub credential: Option<String>,
+}
+
 /// What a client says.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "camelCase", rename_all_fields = "camelCase")]
@@ -169,6 +196,9 @@ pub enum ClientMessage {
         target_uid: UserId,
         /// A session description that only receives.
         sdp: String,
+        /// The picture that is wanted; absent: as many as there are video sections, the screen first.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        video: Option<VideoTrack>,
     },
     /// The publisher agrees.
     Answer {
@@ -192,6 +222,11 @@ pub enum ClientMessage {
         code: ErrorCode,
         /// The same for a person.
         message: String,
+    },
+    /// The publisher has given a student's media up: lost, ended, or never connected.
+    Hangup {
+        /// The student.
+        target_uid: UserId,
     },
     /// Goodbye: the place is free at once.
     Leave,
@@ -225,6 +260,9 @@ pub enum ServerMessage {
         users: Vec<User>,
         /// Who teaches, if anybody does.
         publisher: Option<UserId>,
+        /// What may help media through NAT.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        ice_servers: Vec<IceServer>,
     },
     /// These are in the room now.
     Join {
@@ -249,6 +287,9 @@ pub enum ServerMessage {
         user_id: UserId,
         /// The session description.
         sdp: String,
+        /// The picture that is wanted.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        video: Option<VideoTrack>,
     },
     /// The publisher agrees.
     Answer {
@@ -263,6 +304,11 @@ pub enum ServerMessage {
         user_id: UserId,
         /// The address.
         candidate: IceCandidate,
+    },
+    /// The publisher has given your media up.
+    Hangup {
+        /// The publisher.
+        user_id: UserId,
     },
     /// Something went wrong.
     Error {
@@ -331,8 +377,15 @@ fn to_json(message: &impl Serialize) -> String {
     serde_json::to_string(message).unwrap_or_default()
 }
 
+impl std::fmt::Debug for IceServer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "IceServer({} as {})", self.urls.join(" "), self.username.as_deref().unwrap_or("anybody"))
+    }
+}
+
 impl IceCandidate {
-    fn check(&self) -> Result<(), String> {
+    /// Whether its parts are as short as they must be; if not, a sentence.
+    pub fn check(&self) -> Result<(), String> {
         let too_long = |field: &Option<String>| field.as_ref().is_some_and(|f| f.len() > MAX_CANDIDATE_FIELD_BYTES);
         if self.candidate.len() > MAX_CANDIDATE_BYTES || too_long(&self.sdp_mid) || too_long(&self.username_fragment) {
             return Err(format!(
@@ -368,8 +421,13 @@ mod tests {
 
     #[test]
     fn messages_look_as_specified() {
-        let offer = ClientMessage::Offer { target_uid: id("9999"), sdp: "v=0".into() };
+        let offer = ClientMessage::Offer { target_uid: id("9999"), sdp: "v=0".into(), video: None };
         assert_eq!(offer.to_json(), r#"{"type":"offer","targetUid":"9999","sdp":"v=0"}"#);
+        let text = r#"{"type":"offer","targetUid":"9999","sdp":"v=0","video":"camera"}"#;
+        let offer = ClientMessage::Offer { target_uid: id("9999"), sdp: "v=0".into(), video: Some(VideoTrack::Camera) };
+        assert_eq!(ClientMessage::parse(text).unwrap(), offer);
+        let hangup = ServerMessage::Hangup { user_id: id("9999") };
+        assert_eq!(hangup.to_json(), r#"{"type":"hangup","userId":"9999"}"#);
         assert_eq!(ClientMessage::parse(r#"{"type":"roomUserList","extra":1}"#).unwrap(), ClientMessage::RoomUserList);
         let user = User { user_id: id("1001"), nickname: "S-01".into(), publishes: false, epoch: 7 };
         let join = ServerMessage::Join { users: vec![user] };

@@ -175,9 +175,30 @@ pub(super) struct TypedTeach {
     #[arg(long, value_name = "IP", help_heading = "Network")]
     pub(super) advertise: Vec<IpAddr>,
 
-    /// Ask this server for our public address, may be repeated
+    /// Ask this server for our public address, and tell students of our built-in server to do so; may be repeated
     #[arg(long, value_name = "URL", help_heading = "Network")]
     pub(super) stun: Vec<StunServer>,
+
+    #[command(flatten)]
+    pub(super) turn: TypedToldTurn,
+}
+
+/// TURN servers that whoever joins a room is told of.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Network")]
+pub(super) struct TypedToldTurn {
+    /// Tell students to relay through turn:USER:PASS@HOST:PORT, may be repeated. Whoever joins a room can read name and
+    /// password: take ones that are good for nothing else
+    #[arg(long, value_name = "URL")]
+    pub(super) turn: Vec<TypedTurn>,
+
+    /// The name for every --turn that has none in its URL
+    #[arg(long, value_name = "NAME")]
+    pub(super) turn_user: Option<String>,
+
+    /// The password that goes with --turn-user
+    #[arg(long, value_name = "PASSWORD")]
+    pub(super) turn_pass: Option<String>,
 }
 
 #[derive(Debug, Args)]
@@ -281,7 +302,7 @@ pub(super) struct TypedWatch {
     #[arg(long, value_name = "URL", env = "CLASSROOM_SERVER", help_heading = "Network")]
     pub(super) server: Option<TypedServer>,
 
-    /// Ask this server for our public address, may be repeated
+    /// Ask this server for our public address, may be repeated [default: those that the signalling server names]
     #[arg(long, value_name = "URL", help_heading = "Network")]
     pub(super) stun: Vec<StunServer>,
 
@@ -303,6 +324,13 @@ pub(super) struct TypedServe {
     /// Where to listen
     #[arg(long, value_name = "ADDR:PORT", default_value = "0.0.0.0:18080", value_parser = values::listen)]
     pub(super) listen: SocketAddr,
+
+    /// Tell students to ask this server for their public address, may be repeated
+    #[arg(long, value_name = "URL", help_heading = "Network")]
+    pub(super) stun: Vec<StunServer>,
+
+    #[command(flatten)]
+    pub(super) turn: TypedToldTurn,
 }
 
 #[derive(Debug, Args)]

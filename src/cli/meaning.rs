@@ -5,7 +5,9 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::args::{TypedDemo, TypedRooms, TypedServe, TypedSinkArgs, TypedSources, TypedTeach, TypedWatch};
+use super::args::{
+    TypedDemo, TypedRooms, TypedServe, TypedSinkArgs, TypedSources, TypedTeach, TypedToldTurn, TypedWatch,
+};
 use super::servers::{StunServer, TurnServer, TypedTurn};
 use super::values::{Bitrate, TypedSink};
 use crate::expect::Expectation;
@@ -63,6 +65,8 @@ pub struct Teach {
     pub advertise: Vec<IpAddr>,
     /// Servers to ask for our public address, from the hub's own socket.
     pub stun: Vec<StunServer>,
+    /// Servers to relay through, for students of the embedded server.
+    pub turn: Vec<TurnServer>,
     /// At most so many students; none: no limit but those of the server.
     pub max_students: Option<NonZeroUsize>,
     /// Whether the link for students is shown as a QR code too, where a terminal can.
@@ -213,6 +217,10 @@ pub enum Sink {
 pub struct Serve {
     /// Where the server listens; port 0 lets the system choose.
     pub listen: SocketAddr,
+    /// Servers that tell students their public address.
+    pub stun: Vec<StunServer>,
+    /// Servers for students to relay through.
+    pub turn: Vec<TurnServer>,
 }
 
 /// `classroom rooms`.
@@ -237,6 +245,10 @@ pub(super) enum Conflict {
     PipelineEncodes(&'static str),
     #[error("--fullscreen needs a window, but --sink is {0}: drop one of them")]
     FullscreenWithoutWindow(String),
+    #[error(
+        "--turn is told to students by the built-in server, but --server joins another: start that one with --turn"
+    )]
+    TurnForAnotherServer,
     #[error("{0} needs a server: add --turn turn:HOST:PORT")]
     LoginWithoutTurn(&'static str),
     #[error("--turn {0} has no name and password: write turn:USER:PASS@HOST:PORT, or add --turn-user and --turn-pass")]
@@ -270,6 +282,10 @@ impl TypedTeach {
             Signalling::Embedded { listen } => listen.port(),
             Signalling::Remote(_) => DEFAULT_PORT,
         });
+        let turn = self.turn.mean()?;
+        if !turn.is_empty() && matches!(signalling, Signalling::Remote(_)) {
+            return Err(Conflict::TurnForAnotherServer);
+        }
         let audio = !self.sources.no_audio;
         let sources = Sources::try_from(self.sources)?;
         if let (Sources::Pipeline(_), Some(flag)) = (&sources, chosen.first()) {
@@ -287,6 +303,7 @@ impl TypedTeach {
             udp_port,
             advertise: self.advertise,
             stun: self.stun,
+            turn,
             max_students: self.max_students,
             qr: !self.no_qr,
             length: self.length,
@@ -370,9 +387,16 @@ impl TryFrom<TypedSinkArgs> for Sink {
     }
 }
 
-impl From<TypedServe> for Serve {
-    fn from(typed: TypedServe) -> Self {
-        Serve { listen: typed.listen }
+impl TryFrom<TypedServe> for Serve {
+    type Error = Conflict;
+    fn try_from(typed: TypedServe) -> Result<Self, Conflict> {
+        Ok(Serve { listen: typed.listen, stun: typed.stun, turn: typed.turn.mean()? })
+    }
+}
+
+impl TypedToldTurn {
+    fn mean(self) -> Result<Vec<TurnServer>, Conflict> {
+        turn_servers(self.turn, self.turn_user, self.turn_pass)
     }
 }
 

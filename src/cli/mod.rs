@@ -67,7 +67,7 @@ where
         TypedVerb::Demo(typed) => typed.try_into().map(Command::Demo),
         TypedVerb::Teach(typed) => typed.mean(&encoding_flags(&matches)).map(Command::Teach),
         TypedVerb::Watch(typed) => typed.try_into().map(Command::Watch),
-        TypedVerb::Serve(typed) => Ok(Command::Serve(typed.into())),
+        TypedVerb::Serve(typed) => typed.try_into().map(Command::Serve),
         TypedVerb::Rooms(typed) => Ok(Command::Rooms(typed.into())),
         TypedVerb::Devices => Ok(Command::Devices),
     };

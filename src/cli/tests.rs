@@ -119,6 +119,15 @@ fn turn_logs_in_by_url_or_by_flags() {
 }
 
 #[test]
+fn students_are_told_what_the_server_was_told() {
+    let told = teach("--test --stun a --turn turn:me:secret@t");
+    assert_eq!((told.stun[0].url(), told.turn[0].user.as_str()), ("stun:a:3478".into(), "me"));
+    let line = "serve --stun a --turn turn:t --turn-user me --turn-pass secret";
+    let Command::Serve(serve) = understand(line).unwrap().command else { panic!() };
+    assert_eq!((serve.stun.len(), serve.turn[0].password.as_str()), (1, "secret"));
+}
+
+#[test]
 fn a_demo_needs_nothing() {
     let expected = Demo { lecture: DemoLecture::BuiltIn, sink: Sink::Auto { fullscreen: false }, length: None };
     assert_eq!(understand("demo").unwrap().command, Command::Demo(expected));
@@ -131,7 +140,7 @@ fn output_flags_stand_anywhere() {
         assert_eq!((cli.output, cli.verbosity), (Output::Json, Verbosity::Verbose), "{line}");
     }
     assert_eq!(understand("devices -v -q").unwrap().verbosity, Verbosity::Quiet);
-    let serve = Serve { listen: "127.0.0.1:1".parse().unwrap() };
+    let serve = Serve { listen: "127.0.0.1:1".parse().unwrap(), stun: vec![], turn: vec![] };
     assert_eq!(understand("serve --listen 127.0.0.1:1").unwrap().command, Command::Serve(serve));
     let rooms = Rooms { server: Some(ServerUrl::new("a", 18080)) };
     assert_eq!(understand("rooms --server ws://a").unwrap().command, Command::Rooms(rooms));
@@ -152,6 +161,8 @@ fn contradictions_are_refused_with_the_flags_and_the_way_out() {
         ("demo --loop", "--loop repeats a file, but there is none: add --file PATH"),
         ("teach --room 1 --mic --no-audio", "--mic asks for sound and --no-audio for none"),
         ("watch --room 1 --user 2 --sink null --fullscreen", "--fullscreen needs a window, but --sink is null"),
+        ("teach --room 1 --turn turn:a:b@t --server ws://a", "--turn is told to students by the built-in server"),
+        ("serve --turn-pass secret", "--turn-pass needs a server: add --turn"),
         ("watch --room 1 --user 2 --turn-user me", "--turn-user needs a server: add --turn"),
         ("watch --room 1 --user 2 --turn turn:t --turn-user me", "--turn turn:t:3478 has no name and password"),
     ] {

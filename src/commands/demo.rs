@@ -45,6 +45,7 @@ pub(super) async fn run(demo: Demo, output: Output, reporter: &Reporter) -> Resu
         udp_port: 0,
         advertise: Vec::new(),
         stun: Vec::new(),
+        turn: Vec::new(),
         max_students: None,
         qr: false,
         length: None,

@@ -8,8 +8,9 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use super::{listen, reachable_host};
-use crate::cli::Serve;
+use crate::cli::{Serve, StunServer, TurnServer};
 use crate::exit::Failure;
+use crate::protocol::IceServer;
 use crate::report::{EndReason, Event, Reporter};
 use crate::signal::Server;
 use crate::{http, protocol, signal};
@@ -21,12 +22,23 @@ pub(super) async fn run(
     stop: impl Future<Output = EndReason>,
 ) -> Result<EndReason, Failure> {
     let listener = listen(serve.listen)?;
-    let served = Served::start(listener)?;
+    let served = Served::start(listener, ice_servers(&serve.stun, &serve.turn))?;
     let (ws, page) = served.urls();
     reporter.event(&Event::Listening { ws: Some(ws), page: Some(page), room_page: None, udp: None });
     let reason = stop.await;
     served.shutdown().await;
     Ok(reason)
+}
+
+/// STUN and TURN servers in the words of the wire.
+pub(super) fn ice_servers(stun: &[StunServer], turn: &[TurnServer]) -> Vec<IceServer> {
+    let stun = stun.iter().map(|server| IceServer { urls: vec![server.url()], username: None, credential: None });
+    let turn = turn.iter().map(|server| IceServer {
+        urls: vec![server.url()],
+        username: Some(server.user.clone()),
+        credential: Some(server.password.clone()),
+    });
+    stun.chain(turn).collect()
 }
 
 /// A running server: signalling and pages on one port.
@@ -38,9 +50,10 @@ pub(super) struct Served {
 }
 
 impl Served {
-    pub(super) fn start(listener: TcpListener) -> Result<Self, Failure> {
+    /// Serves on `listener`; whoever joins is told of `ice_servers`.
+    pub(super) fn start(listener: TcpListener, ice_servers: Vec<IceServer>) -> Result<Self, Failure> {
         let address = listener.local_addr().map_err(Failure::internal)?;
-        let server = Server::new(signal::Limits::default());
+        let server = Server::with_ice_servers(signal::Limits::default(), ice_servers);
         let (rooms, sockets) = (server.clone(), server.clone());
         let app = http::router(move || rooms.rooms()).route(
             protocol::WS_PATH,

@@ -14,7 +14,7 @@ use tokio::time::{Instant, MissedTickBehavior};
 use self::roll::Roll;
 use self::talk::Conversation;
 use super::link::{room_page, show_qr};
-use super::serve::Served;
+use super::serve::{Served, ice_servers};
 use super::typed::Typed;
 use super::{blocking, listen, media_failure, or_never, reachable_host, signal_failure};
 use crate::cli::{Device, MainSource, Signalling, Sources, Teach};
@@ -64,7 +64,7 @@ pub(super) async fn run_with(
 
     let (served, server, udp_ip) = match &teach.signalling {
         Signalling::Embedded { listen: address } => {
-            let served = Served::start(listen(*address)?)?;
+            let served = Served::start(listen(*address)?, ice_servers(&teach.stun, &teach.turn))?;
             let host = if address.ip().is_unspecified() { [127, 0, 0, 1].into() } else { address.ip() };
             let server = ServerUrl::new(&host.to_string(), served.address().port());
             // Where signalling listens on all addresses, media does on all IPv4 ones.
@@ -276,6 +276,8 @@ impl Lecture<'_> {
                 let state = if why == "left" { StudentState::Left } else { StudentState::Lost };
                 self.student(&user, state);
                 self.talk.gone(&user, &self.hub, self.reporter);
+                // To one who has left the room it is not delivered.
+                self.say(ClientMessage::Hangup { target_uid: user });
             }
             HubEvent::ChannelOpen(user) => self.talk.opened(&user, &self.hub, self.reporter),
             HubEvent::Heard { user, text } => self.talk.heard(&user, &text, &self.hub, self.reporter),
@@ -297,9 +299,9 @@ impl Lecture<'_> {
 
     fn on_message(&mut self, message: ServerMessage) {
         match message {
-            ServerMessage::Offer { user_id, sdp } => {
+            ServerMessage::Offer { user_id, sdp, video } => {
                 self.student(&user_id, StudentState::Connecting);
-                self.hub.offer(user_id, sdp);
+                self.hub.offer(user_id, sdp, video);
             }
             ServerMessage::Candidate { user_id, candidate } => self.hub.candidate(user_id, candidate_init(candidate)),
             ServerMessage::Join { users } => self.joined(&users),
@@ -321,7 +323,10 @@ impl Lecture<'_> {
                 ErrorCode::UnknownTarget => {}
                 _ => self.reporter.warn(format!("the server says: {message}")),
             },
-            ServerMessage::Joined { .. } | ServerMessage::RoomUserList { .. } | ServerMessage::Answer { .. } => {}
+            ServerMessage::Joined { .. }
+            | ServerMessage::RoomUserList { .. }
+            | ServerMessage::Answer { .. }
+            | ServerMessage::Hangup { .. } => {}
         }
     }
 
@@ -413,6 +418,7 @@ fn refusal_code(why: &Refusal) -> ErrorCode {
         Refusal::Offer(OfferError::TooManySections(_)) => ErrorCode::TooManySections,
         Refusal::Offer(OfferError::NotRecvonly(..)) => ErrorCode::OfferNotRecvonly,
         Refusal::Offer(OfferError::NoCommonCodec { .. }) => ErrorCode::NoCommonCodec,
+        Refusal::Offer(OfferError::NoSuchTrack { .. }) => ErrorCode::NoSuchTrack,
         Refusal::Offer(OfferError::Malformed(_) | OfferError::NothingAsked) | Refusal::Unanswerable(_) => {
             ErrorCode::BadSdp
         }

@@ -29,7 +29,7 @@ use crate::id::UserId;
 use crate::media::{self, Render, RenderEvent, RenderOptions, TrackFormat};
 use crate::peer::link::{IceServer, Incoming, Link, LinkConfig, LinkEvent};
 use crate::protocol::channel::StudentMessage;
-use crate::protocol::{ClientMessage, ErrorCode, IceCandidate, LeaveReason, ServerMessage, User};
+use crate::protocol::{self, ClientMessage, ErrorCode, IceCandidate, LeaveReason, ServerMessage, User};
 use crate::report::{EndReason, Event, Reporter};
 use crate::rtp::Track;
 use crate::signal::{Client, ClientConfig, ServerUrl, SessionToken, SignalError, SignalEvent};
@@ -74,6 +74,7 @@ pub(super) async fn run(
         meter: Meter::new(begun),
         course: Course::new(begun, watch.timeout, watch.retry),
         talk: Conversation::new(watch.user.clone()),
+        ice_servers: Vec::new(),
         files: 0,
     };
     let ended = student.run(signals, stop).await;
@@ -163,6 +164,8 @@ struct Student<'a> {
     meter: Meter,
     course: Course,
     talk: Conversation,
+    /// Those that were typed, else those that the server told of.
+    ice_servers: Vec<IceServer>,
     files: u32,
 }
 
@@ -230,7 +233,10 @@ impl Student<'_> {
         rendered: &mut Option<mpsc::Receiver<RenderEvent>>,
     ) -> Result<Option<EndReason>, Failure> {
         match event {
-            SignalEvent::Joined { users, .. } => self.look_for_publisher(&users),
+            SignalEvent::Joined { users, ice_servers: told, .. } => {
+                self.ice_servers = ice_servers(self.watch, told);
+                self.look_for_publisher(&users);
+            }
             SignalEvent::Lost { reason } => {
                 self.reporter.warn(format!("the signalling server is gone ({reason}), trying to get back"));
             }
@@ -284,7 +290,11 @@ impl Student<'_> {
                 }
                 self.course.failed(Instant::now());
             }
-            ServerMessage::Joined { .. } | ServerMessage::RoomUserList { .. } | ServerMessage::Offer { .. } => {}
+            // A lost link is noticed here too, by itself.
+            ServerMessage::Hangup { .. }
+            | ServerMessage::Joined { .. }
+            | ServerMessage::RoomUserList { .. }
+            | ServerMessage::Offer { .. } => {}
         }
         Ok(None)
     }
@@ -310,13 +320,13 @@ impl Student<'_> {
             }
             screen.push(incoming);
         });
-        let offered = Link::offer(LinkConfig { bind: self.bind(), ice_servers: ice_servers(self.watch) }, sink).await;
+        let offered = Link::offer(LinkConfig { bind: self.bind(), ice_servers: self.ice_servers.clone() }, sink).await;
         let (link, sdp, events) = offered.map_err(|error| {
             Failure::internal(anyhow::anyhow!(
                 "no connection can be set up here: {error}; is UDP allowed, are --stun and --turn right?"
             ))
         })?;
-        if self.client.send(ClientMessage::Offer { target_uid: publisher.clone(), sdp }).is_err() {
+        if self.client.send(ClientMessage::Offer { target_uid: publisher.clone(), sdp, video: None }).is_err() {
             self.course.failed(Instant::now());
         }
         self.link = Some(Attempt { link, events, publisher, answered: false });
@@ -477,7 +487,21 @@ impl Student<'_> {
     }
 }
 
-fn ice_servers(watch: &Watch) -> Vec<IceServer> {
+/// What was typed; if nothing was, what the server tells.
+fn ice_servers(watch: &Watch, told: Vec<protocol::IceServer>) -> Vec<IceServer> {
+    if watch.stun.is_empty() && watch.turn.is_empty() {
+        let link = |server: protocol::IceServer| {
+            let (username, credential) = (server.username.unwrap_or_default(), server.credential.unwrap_or_default());
+            // A link takes no others, TLS among them.
+            let is_known = |url: &String| url.starts_with("stun:") || url.starts_with("turn:");
+            server.urls.into_iter().filter(is_known).map(move |url| IceServer {
+                url,
+                username: username.clone(),
+                credential: credential.clone(),
+            })
+        };
+        return told.into_iter().flat_map(link).collect();
+    }
     let stun = watch.stun.iter().map(|server| IceServer { url: server.url(), ..IceServer::default() });
     let turn = watch.turn.iter().map(|server| IceServer {
         url: server.url(),

@@ -5,6 +5,7 @@ use std::io::Cursor;
 use rtc::sdp::SessionDescription;
 use rtc::sdp::description::media::MediaDescription;
 
+use crate::protocol::VideoTrack;
 use crate::rtp::{Codec, Track};
 
 /// Sections an offer may have: sound, two pictures, the data channel, and room for a browser's extras.
@@ -34,6 +35,14 @@ pub enum OfferError {
         /// A codec that the student could take.
         remedy: &'static str,
     },
+    /// The picture that is asked for is not sent.
+    #[error("the lecture has no {wanted} picture, it has {sent}: ask for that, or for no picture in particular")]
+    NoSuchTrack {
+        /// What the student asked for.
+        wanted: &'static str,
+        /// What the teacher sends.
+        sent: String,
+    },
     /// There is nothing to receive.
     #[error("the offer has no audio or video section: add one recvonly section for each")]
     NothingAsked,
@@ -41,24 +50,37 @@ pub enum OfferError {
 
 /// The tracks that an offer gets, in the order of its sections, which is that of `add_track`.
 ///
-/// The first video section is for the screen, or the camera when no screen is shown; the second for the camera. Sound
-/// without a common codec is left out; pictures without one are an error, because a black screen explains nothing.
+/// The first video section is for the screen, or the camera when no screen is shown; the second for the camera. With
+/// `video` the first is for that picture, and others get none. Sound without a common codec is left out; pictures without one are an error, because a black screen explains nothing.
 ///
 /// # Errors
 /// [`OfferError`], with a sentence for the student.
-pub fn tracks_for(sdp: &str, sent: &[(Track, Codec)]) -> Result<Vec<(Track, Codec)>, OfferError> {
+pub fn tracks_for(
+    sdp: &str,
+    video: Option<VideoTrack>,
+    sent: &[(Track, Codec)],
+) -> Result<Vec<(Track, Codec)>, OfferError> {
     let session = SessionDescription::unmarshal(&mut Cursor::new(sdp.as_bytes()))
         .map_err(|e| OfferError::Malformed(e.to_string()))?;
     let sections = &session.media_descriptions;
     if sections.len() > MAX_SECTIONS {
         return Err(OfferError::TooManySections(sections.len()));
     }
-    let mut pictures = sent.iter().filter(|(track, _)| track.is_video());
+    let only = video.map(|video| match video {
+        VideoTrack::Screen => Track::Screen,
+        VideoTrack::Camera => Track::Camera,
+    });
+    let is_wanted = |track: Track| track.is_video() && only.is_none_or(|only| track == only);
+    let mut pictures = sent.iter().filter(|(track, _)| is_wanted(*track)).peekable();
+    if let Some(only) = only.filter(|_| pictures.peek().is_none()) {
+        let sent: Vec<&str> = sent.iter().map(|(track, _)| track.name()).collect();
+        return Err(OfferError::NoSuchTrack { wanted: only.name(), sent: sent.join(" and ") });
+    }
     let mut tracks = Vec::new();
     let mut asked = false;
     for (n, section) in sections.iter().enumerate() {
         let kind = section.media_name.media.as_str();
-        if section.media_name.port.value == 0 || !matches!(kind, "audio" | "video") {
+        if is_rejected(section) || !matches!(kind, "audio" | "video") {
             continue;
         }
         let direction = ["sendrecv", "sendonly", "inactive", "recvonly"]
@@ -86,6 +108,12 @@ pub fn tracks_for(sdp: &str, sent: &[(Track, Codec)]) -> Result<Vec<(Track, Code
         }
     }
     if asked { Ok(tracks) } else { Err(OfferError::NothingAsked) }
+}
+
+/// Whether its own offerer has given a section up. Firefox offers all but the first section with port 0 and
+/// `bundle-only`, and these are meant (RFC 9143, 6).
+fn is_rejected(section: &MediaDescription) -> bool {
+    section.media_name.port.value == 0 && !section.has_attribute("bundle-only")
 }
 
 /// Whether a section can receive this codec. H.264 must be fragmentable (packetization mode 1, RFC 6184, 5.4).
@@ -132,23 +160,47 @@ mod tests {
 
     #[test]
     fn sections_get_tracks_in_order() {
-        let all = tracks_for(&offer(&[AUDIO, H264, H264, DATA]), &LECTURE).unwrap();
+        let all = tracks_for(&offer(&[AUDIO, H264, H264, DATA]), None, &LECTURE).unwrap();
         assert_eq!(all, LECTURE);
-        assert_eq!(tracks_for(&offer(&[H264]), &LECTURE).unwrap(), [LECTURE[1]], "one section gets the screen");
+        assert_eq!(tracks_for(&offer(&[H264]), None, &LECTURE).unwrap(), [LECTURE[1]], "one section gets the screen");
         let camera_only = [(Track::Camera, Codec::H264)];
-        assert_eq!(tracks_for(&offer(&[AUDIO, H264, H264]), &camera_only).unwrap(), camera_only);
+        assert_eq!(tracks_for(&offer(&[AUDIO, H264, H264]), None, &camera_only).unwrap(), camera_only);
+    }
+
+    #[test]
+    fn a_section_with_port_0_counts_where_it_is_bundle_only() {
+        let bundled = H264.replace("m=video 9", "m=video 0").replace("a=recvonly", "a=bundle-only\r\na=recvonly");
+        assert_eq!(tracks_for(&offer(&[AUDIO, H264, &bundled]), None, &LECTURE).unwrap(), LECTURE);
+        let rejected = H264.replace("m=video 9", "m=video 0");
+        assert_eq!(tracks_for(&offer(&[AUDIO, H264, &rejected]), None, &LECTURE).unwrap(), LECTURE[..2]);
+    }
+
+    #[test]
+    fn one_picture_may_be_asked_for() {
+        let camera = Some(VideoTrack::Camera);
+        assert_eq!(tracks_for(&offer(&[AUDIO, H264]), camera, &LECTURE).unwrap(), [LECTURE[0], LECTURE[2]]);
+        assert_eq!(tracks_for(&offer(&[H264, H264]), camera, &LECTURE).unwrap(), LECTURE[2..]);
+        assert_eq!(tracks_for(&offer(&[H264, H264]), Some(VideoTrack::Screen), &LECTURE).unwrap(), [LECTURE[1]]);
+        let error = tracks_for(&offer(&[AUDIO, H264]), camera, &LECTURE[..2]).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "the lecture has no camera picture, it has audio and screen: ask for that, or for no picture in particular"
+        );
     }
 
     #[test]
     fn what_can_not_be_answered_says_why() {
         let sending = AUDIO.replace("recvonly", "sendrecv");
-        assert_eq!(tracks_for(&offer(&[&sending]), &LECTURE), Err(OfferError::NotRecvonly(0, "sendrecv".to_owned())));
+        assert_eq!(
+            tracks_for(&offer(&[&sending]), None, &LECTURE),
+            Err(OfferError::NotRecvonly(0, "sendrecv".to_owned()))
+        );
         let silent = AUDIO.replace("a=recvonly\r\n", "");
-        assert!(matches!(tracks_for(&offer(&[&silent]), &LECTURE), Err(OfferError::NotRecvonly(0, _))));
-        assert_eq!(tracks_for(&offer(&[VP8; 9]), &LECTURE), Err(OfferError::TooManySections(9)));
-        assert_eq!(tracks_for(&offer(&[DATA]), &LECTURE), Err(OfferError::NothingAsked));
-        assert!(matches!(tracks_for("hello", &LECTURE), Err(OfferError::Malformed(_))));
-        let error = tracks_for(&offer(&[AUDIO, VP8]), &LECTURE).unwrap_err();
+        assert!(matches!(tracks_for(&offer(&[&silent]), None, &LECTURE), Err(OfferError::NotRecvonly(0, _))));
+        assert_eq!(tracks_for(&offer(&[VP8; 9]), None, &LECTURE), Err(OfferError::TooManySections(9)));
+        assert_eq!(tracks_for(&offer(&[DATA]), None, &LECTURE), Err(OfferError::NothingAsked));
+        assert!(matches!(tracks_for("hello", None, &LECTURE), Err(OfferError::Malformed(_))));
+        let error = tracks_for(&offer(&[AUDIO, VP8]), None, &LECTURE).unwrap_err();
         assert!(matches!(error, OfferError::NoCommonCodec { .. }));
         assert_eq!(
             error.to_string(),
@@ -159,20 +211,20 @@ mod tests {
     #[test]
     fn h264_that_can_not_be_fragmented_is_no_common_codec() {
         let mode0 = H264.replace("packetization-mode=1", "packetization-mode=0");
-        assert!(matches!(tracks_for(&offer(&[&mode0]), &LECTURE), Err(OfferError::NoCommonCodec { .. })));
+        assert!(matches!(tracks_for(&offer(&[&mode0]), None, &LECTURE), Err(OfferError::NoCommonCodec { .. })));
     }
 
     #[test]
     fn sound_without_a_common_codec_is_left_out() {
         let pcmu = "m=audio 9 UDP/TLS/RTP/SAVPF 0\r\na=recvonly\r\na=rtpmap:0 PCMU/8000\r\n";
-        assert_eq!(tracks_for(&offer(&[pcmu, H264]), &LECTURE).unwrap(), [LECTURE[1]]);
+        assert_eq!(tracks_for(&offer(&[pcmu, H264]), None, &LECTURE).unwrap(), [LECTURE[1]]);
     }
 
     #[test]
     fn any_cut_or_changed_offer_is_read_or_refused() {
         let good = offer(&[AUDIO, H264, VP8, DATA]);
         for cut in 0..good.len() {
-            let _ = tracks_for(&good[..cut], &LECTURE);
+            let _ = tracks_for(&good[..cut], None, &LECTURE);
         }
         // A fixed seed: the same offers in every run.
         let mut random = 0x2545_f491_4f6c_dd1d_u64;
@@ -188,7 +240,7 @@ mod tests {
                 let at = next() as usize % bad.len();
                 bad[at] = b" \r\n=:/0129azAZ-,\xff"[next() as usize % 17];
             }
-            let _ = tracks_for(&String::from_utf8_lossy(&bad), &LECTURE);
+            let _ = tracks_for(&String::from_utf8_lossy(&bad), None, &LECTURE);
         }
     }
 }

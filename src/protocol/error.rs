@@ -68,6 +68,8 @@ codes! {
     NoCommonCodec = "noCommonCodec",
     /// The session description can't be read.
     BadSdp = "badSdp",
+    /// The picture that is asked for is not taught.
+    NoSuchTrack = "noSuchTrack",
 }
 
 impl ErrorCode {
@@ -87,7 +89,8 @@ impl ErrorCode {
             | Self::OfferNotRecvonly
             | Self::TooManySections
             | Self::NoCommonCodec
-            | Self::BadSdp => true,
+            | Self::BadSdp
+            | Self::NoSuchTrack => true,
             Self::FloodedMessages
             | Self::UnknownTarget
             | Self::TargetBusy
@@ -108,6 +111,7 @@ impl ErrorCode {
             | Self::TooManySections
             | Self::NoCommonCodec
             | Self::BadSdp
+            | Self::NoSuchTrack
             | Self::Unknown => false,
             Self::BadRequest
             | Self::MalformedMessage
@@ -133,6 +137,7 @@ impl ErrorCode {
                 | Self::TooManySections
                 | Self::NoCommonCodec
                 | Self::BadSdp
+                | Self::NoSuchTrack
                 | Self::RoomFull
                 | Self::NotAllowed
                 | Self::TargetBusy

@@ -107,6 +107,8 @@ impl Lecture {
                 user_id: id,
                 users: self.users(),
                 publisher: self.publisher.clone(),
+                // Those are the server's to add.
+                ice_servers: Vec::new(),
             },
         });
         out.extend(waiting.into_messages().into_iter().map(|message| Output::Send { to: conn, message }));
@@ -178,7 +180,9 @@ impl Lecture {
     pub(super) fn message(&mut self, id: &UserId, conn: ConnId, message: ClientMessage, out: &mut Vec<Output>) {
         let sender = id.clone();
         let (target, message) = match message {
-            ClientMessage::Offer { target_uid, sdp } => (target_uid, ServerMessage::Offer { user_id: sender, sdp }),
+            ClientMessage::Offer { target_uid, sdp, video } => {
+                (target_uid, ServerMessage::Offer { user_id: sender, sdp, video })
+            }
             ClientMessage::Answer { target_uid, sdp } => (target_uid, ServerMessage::Answer { user_id: sender, sdp }),
             ClientMessage::Candidate { target_uid, candidate } => {
                 (target_uid, ServerMessage::Candidate { user_id: sender, candidate })
@@ -189,6 +193,7 @@ impl Lecture {
                 }
                 (target_uid, ServerMessage::Error { code, message, user_id: Some(sender), retry_after_ms: None })
             }
+            ClientMessage::Hangup { target_uid } => (target_uid, ServerMessage::Hangup { user_id: sender }),
             ClientMessage::RoomUserList => {
                 let message = ServerMessage::RoomUserList { users: self.users() };
                 return out.push(Output::Send { to: conn, message });
@@ -203,8 +208,8 @@ impl Lecture {
         };
         let rule = match message {
             ServerMessage::Offer { .. } if publishes => Some("the publisher answers, students offer"),
-            ServerMessage::Answer { .. } | ServerMessage::Error { .. } if !publishes => {
-                Some("only the publisher answers or rejects")
+            ServerMessage::Answer { .. } | ServerMessage::Error { .. } | ServerMessage::Hangup { .. } if !publishes => {
+                Some("only the publisher answers, rejects or hangs up")
             }
             _ if publishes == to_publisher => Some("students talk to the publisher, not to one another"),
             _ => None,

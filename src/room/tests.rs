@@ -107,7 +107,7 @@ fn user(name: &str, epoch: u32) -> User {
 }
 
 fn offer_to(target: &str) -> ClientMessage {
-    ClientMessage::Offer { target_uid: id(target), sdp: "v=0".into() }
+    ClientMessage::Offer { target_uid: id(target), sdp: "v=0".into(), video: None }
 }
 
 fn answer_to(target: &str) -> ClientMessage {
@@ -119,6 +119,18 @@ fn candidate_to(target: &str) -> ClientMessage {
 }
 
 #[test]
+fn only_the_teacher_hangs_up() {
+    let mut house = House::new();
+    let (teacher, student) = (house.join(TEACHER), house.join("1001"));
+    let hangup = |target: &str| ClientMessage::Hangup { target_uid: id(target) };
+    let out = house.say(teacher, hangup("1001"));
+    assert_eq!(told(&out, student), [ServerMessage::Hangup { user_id: id(TEACHER) }]);
+    let out = house.say(student, hangup(TEACHER));
+    assert!(matches!(&told(&out, student)[..], [ServerMessage::Error { code: ErrorCode::NotAllowed, .. }]), "{out:?}");
+    assert!(told(&out, teacher).is_empty());
+}
+
+#[test]
 fn students_may_come_first_and_hear_of_the_teacher_at_once() {
     let mut house = House::new();
     let (student, out) = house.join_as("1001", 'a', 1);
@@ -127,6 +139,7 @@ fn students_may_come_first_and_hear_of_the_teacher_at_once() {
         user_id: id("1001"),
         users: vec![user("1001", 1)],
         publisher: None,
+        ice_servers: vec![],
     };
     assert_eq!(told(&out, student), [joined]);
     house.pass(Duration::from_secs(60));
@@ -346,7 +359,7 @@ fn the_sender_is_stamped_and_a_rejection_names_who_rejects() {
     let mut house = House::new();
     let (teacher, student) = (house.join(TEACHER), house.join("1001"));
     let out = house.say(student, offer_to(TEACHER));
-    assert_eq!(told(&out, teacher), [ServerMessage::Offer { user_id: id("1001"), sdp: "v=0".into() }]);
+    assert_eq!(told(&out, teacher), [ServerMessage::Offer { user_id: id("1001"), sdp: "v=0".into(), video: None }]);
     assert!(matches!(out[0], Output::Relay { from, .. } if from == student));
     let no = ClientMessage::Reject { target_uid: id("1001"), code: ErrorCode::BadSdp, message: "no".into() };
     let out = house.say(teacher, no);

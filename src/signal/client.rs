@@ -14,7 +14,7 @@ use tokio_tungstenite::{WebSocketStream, client_async_with_config};
 
 use super::ServerUrl;
 use crate::id::{Nickname, RoomId, UserId};
-use crate::protocol::{self, ClientMessage, ErrorCode, JoinRequest, ServerMessage, Session, User};
+use crate::protocol::{self, ClientMessage, ErrorCode, IceServer, JoinRequest, ServerMessage, Session, User};
 
 /// How long one attempt may take to reach the server, and again to be let in.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(3);
@@ -66,6 +66,8 @@ pub enum SignalEvent {
         users: Vec<User>,
         /// Who teaches, if anybody does.
         publisher: Option<UserId>,
+        /// What the server says may help media through NAT.
+        ice_servers: Vec<IceServer>,
     },
     /// Anything else that the server says, but for errors that close the connection.
     Message(ServerMessage),
@@ -375,8 +377,8 @@ async fn open(config: &ClientConfig) -> Result<(Socket, SignalEvent), Refusal> {
                 _ => return Err(unreachable("it closed the connection".into())),
             };
             match ServerMessage::parse(&text) {
-                Ok(ServerMessage::Joined { users, publisher, .. }) => {
-                    return Ok((socket, SignalEvent::Joined { users, publisher }));
+                Ok(ServerMessage::Joined { users, publisher, ice_servers, .. }) => {
+                    return Ok((socket, SignalEvent::Joined { users, publisher, ice_servers }));
                 }
                 Ok(message) => {
                     if let Some(refusal) = closing_error(&message) {

@@ -13,7 +13,7 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use super::connection;
 use super::outbox::{Outbox, Outgoing, outbox};
 use super::session::random_session;
-use crate::protocol::{self, ClientMessage, ErrorCode, JoinRequest, ServerMessage};
+use crate::protocol::{self, ClientMessage, ErrorCode, IceServer, JoinRequest, ServerMessage};
 use crate::room::{self, ConnId, Input, Newcomer, Output, RoomSummary, Rooms};
 
 /// How long [`Server::shutdown`] waits for clients to read the goodbye, and then again for who did not.
@@ -59,6 +59,8 @@ pub(super) struct Shared {
 #[derive(Debug)]
 struct State {
     rooms: Rooms,
+    /// What everybody who joins is told.
+    ice_servers: Vec<IceServer>,
     outboxes: HashMap<ConnId, Outbox>,
     next_conn: u64,
     shutting_down: bool,
@@ -68,9 +70,15 @@ impl Server {
     /// A server without rooms. Must be called inside a tokio runtime: time passes in a task, which ends with the last
     /// clone.
     pub fn new(limits: Limits) -> Self {
+        Self::with_ice_servers(limits, Vec::new())
+    }
+
+    /// A server that tells whoever joins a room of these, passwords included.
+    pub fn with_ice_servers(limits: Limits, ice_servers: Vec<IceServer>) -> Self {
         let earlier_tick = Arc::new(Notify::new());
         let state = State {
             rooms: Rooms::new(limits.room.clone()),
+            ice_servers,
             outboxes: HashMap::new(),
             next_conn: 0,
             shutting_down: false,
@@ -213,7 +221,10 @@ impl State {
         let mut slow = Vec::new();
         for output in self.rooms.handle(Instant::now(), input) {
             match output {
-                Output::Send { to, message } => {
+                Output::Send { to, mut message } => {
+                    if let ServerMessage::Joined { ice_servers, .. } = &mut message {
+                        ice_servers.clone_from(&self.ice_servers);
+                    }
                     if !self.push(to, message.to_json().into()) {
                         slow.push(to);
                     }

@@ -57,7 +57,7 @@ impl Class {
         let user: UserId = id.parse().unwrap();
         let config = LinkConfig { bind: vec!["127.0.0.1:0".to_owned()], ice_servers: vec![] };
         let (link, offer, events) = Link::offer(config, Arc::new(|_: Incoming<'_>| {})).await.unwrap();
-        self.hub.offer(user.clone(), offer);
+        self.hub.offer(user.clone(), offer, None);
         let answer = self.next(|event| if let HubEvent::Answer { sdp, .. } = event { Some(sdp) } else { None }).await;
         link.answer(answer).await.unwrap();
         let mut student = Student { link, events };

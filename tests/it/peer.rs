@@ -143,7 +143,7 @@ impl Class {
         let (link, offer, mut events) = Link::offer(config, sink).await.map_err(|e| e.to_string())?;
         let (answers, mut answer) = mpsc::unbounded_channel();
         self.links.lock().unwrap().insert(user(n), answers);
-        self.hub.offer(user(n), offer);
+        self.hub.offer(user(n), offer, None);
         let Some(sdp) = timeout(DEADLINE, answer.recv()).await.map_err(|_| "no answer")? else {
             link.close().await;
             return Err("refused".to_owned());
@@ -212,7 +212,7 @@ async fn answers_name_the_public_address_and_the_advertised_one() {
     assert!(matches!(noticed, Some(HubEvent::Notice(sentence)) if sentence.contains("203.0.113.7:4711")));
     let config = LinkConfig { bind: vec!["127.0.0.1:0".to_owned()], ice_servers: vec![] };
     let (link, offer, _events) = Link::offer(config, Arc::new(|_: Incoming<'_>| {})).await.unwrap();
-    hub.offer(user(1), offer);
+    hub.offer(user(1), offer, None);
     let Some(HubEvent::Answer { sdp, .. }) = timeout(DEADLINE, events.recv()).await.unwrap() else {
         panic!("no answer");
     };
@@ -221,6 +221,54 @@ async fn answers_name_the_public_address_and_the_advertised_one() {
     assert!(sdp.contains("203.0.113.7 4711 typ srflx"), "{sdp}");
     assert!(sdp.contains(&format!("198.51.100.9 {port} typ srflx")), "{sdp}");
     link.close().await;
+    hub.close().await;
+}
+
+/// What Firefox offers, but for extensions and codecs that do not matter here: all but the first section of a
+/// kind are bundle-only, with port 0.
+fn offer_of_firefox() -> String {
+    let transport = "c=IN IP4 0.0.0.0\r\na=ice-pwd:8b2c17913c7153223b3690ad06d6e52b\r\na=ice-ufrag:1846ad3e\r\na=rtcp-mux\r\n\
+        a=setup:actpass\r\n";
+    let fingerprint = vec!["D5"; 32].join(":");
+    let video = |port: u16, more: &str| {
+        format!(
+            "m=video {port} UDP/TLS/RTP/SAVPF 120 121\r\n{transport}{more}a=recvonly\r\na=fmtp:120 max-fs=12288;max-fr=60\r\n\
+             a=rtcp-fb:120 nack\r\na=rtcp-fb:120 nack pli\r\na=rtpmap:120 VP8/90000\r\na=rtpmap:121 VP9/90000\r\n"
+        )
+    };
+    format!(
+        "v=0\r\no=mozilla...THIS_IS_SDPARTA-99.0 6821829637301101048 0 IN IP4 0.0.0.0\r\ns=-\r\nt=0 0\r\n\
+         a=fingerprint:sha-256 {fingerprint}\r\na=group:BUNDLE 0 1 2\r\na=ice-options:trickle\r\n\
+         m=audio 9 UDP/TLS/RTP/SAVPF 109\r\n{transport}a=mid:0\r\na=recvonly\r\na=rtpmap:109 opus/48000/2\r\n{}{}",
+        video(9, "a=mid:1\r\n"),
+        video(0, "a=bundle-only\r\na=mid:2\r\n"),
+    )
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bundle_only_section_of_firefox_is_answered_like_the_others() {
+    let (hub, mut events) = Hub::start(HubConfig {
+        user: user(9999),
+        udp: "127.0.0.1:0".parse().unwrap(),
+        advertise: vec![],
+        stun: vec![],
+        max_students: 1,
+        tracks: vec![(Track::Audio, Codec::Opus), (Track::Screen, Codec::Vp8), (Track::Camera, Codec::Vp8)],
+    })
+    .unwrap();
+    hub.offer(user(1), offer_of_firefox(), None);
+    let answered = timeout(DEADLINE, events.recv()).await.unwrap();
+    let Some(HubEvent::Answer { sdp, .. }) = answered else { panic!("{answered:?}") };
+    let sections: Vec<&str> = sdp.split("m=").skip(1).collect();
+    let ports: Vec<&str> = sections.iter().filter_map(|section| section.split(' ').nth(1)).collect();
+    assert_eq!(ports, ["9"; 3], "none is rejected: {sdp}");
+    assert!(sections.iter().all(|section| section.contains("a=sendonly")), "{sdp}");
+    assert!(sections[2].contains("a=msid:classroom camera") && sdp.contains("a=group:BUNDLE 0 1 2"), "{sdp}");
+    let with_candidates = |section: &&str| section.contains("a=candidate:");
+    assert!(
+        sections[0].contains("a=candidate:") && sections.iter().filter(|s| with_candidates(s)).count() == 1,
+        "{sdp}"
+    );
     hub.close().await;
 }
 
@@ -285,8 +333,8 @@ async fn a_full_room_refuses_and_serves_the_others() {
 async fn nonsense_is_refused_and_harms_nobody() {
     let class = Class::start(10);
     let (link, got) = class.join(1).await.unwrap();
-    class.hub.offer(user(2), "v=0".to_owned());
-    class.hub.offer(user(3), "\u{0}\u{1}".repeat(1000));
+    class.hub.offer(user(2), "v=0".to_owned(), None);
+    class.hub.offer(user(3), "\u{0}\u{1}".repeat(1000), None);
     until("two refusals", || class.refused.lock().unwrap().len() == 2).await;
     let attacker = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
     for n in 0..2000u32 {
@@ -343,7 +391,7 @@ async fn offers_that_were_tampered_with_harm_nobody() {
                 _ => bad[at] = bad[at].replace(['1', '9', ':'], ["", "-1", "4294967296", "\u{fffd}"][next() % 4]),
             }
         }
-        class.hub.offer(user(100 + n), bad.join("\r\n") + "\r\n");
+        class.hub.offer(user(100 + n), bad.join("\r\n") + "\r\n", None);
         // As fast as the hub takes them: its queue is bounded.
         if n % 50 == 0 {
             assert!(class.hub.stats().await.is_some(), "the hub ended at offer {n}");

@@ -117,7 +117,7 @@ fn id(text: &str) -> UserId {
 }
 
 fn offer() -> ClientMessage {
-    ClientMessage::Offer { target_uid: id("9999"), sdp: "v=0".into() }
+    ClientMessage::Offer { target_uid: id("9999"), sdp: "v=0".into(), video: None }
 }
 
 /// A client that says what the test says, and nothing by itself but pongs.
@@ -266,7 +266,7 @@ async fn what_breaks_the_wire_gets_its_code_and_nobody_else_notices() {
     let mut witness = school.student("1001").await;
     assert!(matches!(teacher.hear().await, ServerMessage::Join { .. }));
 
-    let large = ClientMessage::Offer { target_uid: id("9999"), sdp: "v".repeat(70_000) };
+    let large = ClientMessage::Offer { target_uid: id("9999"), sdp: "v".repeat(70_000), video: None };
     let breaks = [
         (Message::text("{\"type\":\"off"), ErrorCode::MalformedMessage),
         (Message::text("{\"type\":\"call\"}"), ErrorCode::MalformedMessage),
@@ -308,7 +308,7 @@ async fn a_message_to_nobody_or_to_a_student_is_refused_and_its_sender_stays() {
     let mut other = school.student("1002").await;
     one.say(offer()).await;
     assert_eq!(one.error().await.0, ErrorCode::UnknownTarget);
-    one.say(ClientMessage::Offer { target_uid: id("1002"), sdp: "v=0".into() }).await;
+    one.say(ClientMessage::Offer { target_uid: id("1002"), sdp: "v=0".into(), video: None }).await;
     assert_eq!(one.error().await.0, ErrorCode::NotAllowed);
     one.say(ClientMessage::RoomUserList).await;
     one.hear_until(|message| matches!(message, ServerMessage::RoomUserList { .. })).await;

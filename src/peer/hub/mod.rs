@@ -28,6 +28,7 @@ pub use peer::PeerStats;
 
 use super::offer::OfferError;
 use crate::id::{PeerKey, UserId};
+use crate::protocol::VideoTrack;
 use crate::rtp::{Codec, Frame, FrameRing, Track};
 
 /// Frames between the pipelines and the hub: three tracks at 50 a second, so more than a second of a stopped hub.
@@ -213,7 +214,7 @@ impl Advertised {
 }
 
 enum Command {
-    Offer { user: UserId, sdp: String },
+    Offer { user: UserId, sdp: String, video: Option<VideoTrack> },
     Candidate { user: UserId, candidate: RTCIceCandidateInit },
     Remove { user: UserId },
     Tell { user: UserId, text: Arc<str> },
@@ -288,9 +289,10 @@ impl Hub {
         PeerKey { local: self.user.clone(), remote: remote.clone() }
     }
 
-    /// A student's offer; answered or refused by a [`HubEvent`]. A second offer of a user replaces the first peer.
-    pub fn offer(&self, user: UserId, sdp: String) {
-        self.send(Command::Offer { user, sdp });
+    /// A student's offer, and the picture that it wants if it wants only one; answered or refused by a [`HubEvent`]. A
+    /// second offer of a user replaces the first peer.
+    pub fn offer(&self, user: UserId, sdp: String, video: Option<VideoTrack>) {
+        self.send(Command::Offer { user, sdp, video });
     }
 
     /// A student's candidate.

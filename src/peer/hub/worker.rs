@@ -21,6 +21,7 @@ use super::{
 };
 use crate::id::UserId;
 use crate::peer::offer;
+use crate::protocol::VideoTrack;
 use crate::rtp::{Frame, KeyRequests, Track};
 
 /// How often timers are looked at. The core wants to be woken every 50 ms while it connects and 200 ms later.
@@ -270,8 +271,8 @@ impl Worker {
 
     fn command(&mut self, command: Command) {
         match command {
-            Command::Offer { user, sdp } => {
-                if let Err(why) = self.offer(&user, sdp) {
+            Command::Offer { user, sdp, video } => {
+                if let Err(why) = self.offer(&user, sdp, video) {
                     self.say(HubEvent::Refused { user, why });
                 }
             }
@@ -296,7 +297,7 @@ impl Worker {
         }
     }
 
-    fn offer(&mut self, user: &UserId, sdp: String) -> Result<(), Refusal> {
+    fn offer(&mut self, user: &UserId, sdp: String, video: Option<VideoTrack>) -> Result<(), Refusal> {
         let now = Instant::now();
         let before = self.by_user.get(user).copied();
         if let Some(peer) = before.and_then(|slot| self.peers.get(&slot))
@@ -307,7 +308,7 @@ impl Worker {
         if before.is_none() && self.peers.len() >= self.config.max_students {
             return Err(Refusal::Full(self.peers.len()));
         }
-        let tracks = offer::tracks_for(&sdp, &self.config.tracks)?;
+        let tracks = offer::tracks_for(&sdp, video, &self.config.tracks)?;
         let (peer, answer) = Peer::answer(user.clone(), sdp, &tracks, &self.shared, &self.addresses, now)
             .map_err(|e| Refusal::Unanswerable(e.to_string()))?;
         if let Some(slot) = before {

@@ -81,7 +81,7 @@ impl Receiver {
         });
         let config = LinkConfig { bind: vec!["127.0.0.1:0".to_owned()], ice_servers: Vec::new() };
         let (link, sdp, mut events) = Link::offer(config, sink).await.unwrap();
-        client.send(ClientMessage::Offer { target_uid: teacher.clone(), sdp }).unwrap();
+        client.send(ClientMessage::Offer { target_uid: teacher.clone(), sdp, video: None }).unwrap();
         loop {
             tokio::select! {
                 signal = signals.recv() => match signal {
