@@ -29,6 +29,9 @@ mod lecture;
 // The wire, with raw WebSockets.
 mod signalling;
 
+// Players that speak WHEP, one of them not ours.
+mod whep;
+
 // A thousand joins and leaves.
 mod churn;
 
