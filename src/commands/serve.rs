@@ -1,5 +1,7 @@
 //! `classroom serve`: the signalling server alone. Also what a teacher runs inside of itself.
 
+mod whep;
+
 use std::future::Future;
 
 use axum::routing::any;
@@ -53,7 +55,7 @@ impl Served {
     /// Serves on `listener`; whoever joins is told of `ice_servers`.
     pub(super) fn start(listener: TcpListener, ice_servers: Vec<IceServer>) -> Result<Self, Failure> {
         let address = listener.local_addr().map_err(Failure::internal)?;
-        let server = Server::with_ice_servers(signal::Limits::default(), ice_servers);
+        let server = Server::with_ice_servers(signal::Limits::default(), ice_servers.clone());
         let (rooms, sockets) = (server.clone(), server.clone());
         let app = http::router(move || rooms.rooms()).route(
             protocol::WS_PATH,
@@ -62,6 +64,7 @@ impl Served {
                 async move { sockets.upgrade(request) }
             }),
         );
+        let app = app.merge(http::whep::router(whep::Players(server.clone()), &ice_servers));
         let (end, ended) = oneshot::channel::<()>();
         let task = tokio::spawn(http::serve(listener, app, http::Limits::default(), async {
             let _ = ended.await;

@@ -3,6 +3,7 @@
 //! - `GET /` all rooms
 //! - `GET /room/{id}` one room
 //! - `GET /api/rooms` the [`RoomSummary`] list as JSON; [`client::rooms`] reads it
+//! - `/whep/{room}` players; its routes are made by [`whep::router`]
 //!
 //! The rooms come from a function, so that this knows nothing of signalling; the command that serves both hangs the
 //! WebSocket's route beside these. [`bind`] makes a listening socket, [`serve()`] takes it and keeps clients within
@@ -11,6 +12,7 @@
 pub mod client;
 mod pages;
 mod serve;
+pub mod whep;
 
 use std::sync::Arc;
 

@@ -7,6 +7,7 @@
 mod client;
 mod connection;
 mod discovery;
+mod local;
 mod outbox;
 mod server;
 mod session;
@@ -14,6 +15,7 @@ mod url;
 
 pub use client::{Client, ClientConfig, QueueFull, SignalError, SignalEvent};
 pub use discovery::{Announcement, DiscoveryError, Found, announce, discover};
+pub use local::LocalMember;
 pub use server::{Limits, Server};
 pub use session::SessionToken;
 pub use url::{ServerUrl, ServerUrlError};

@@ -43,7 +43,7 @@ impl Default for Limits {
 /// A signalling server without a socket of its own: it is given requests for upgrade. A clone is the same server.
 #[derive(Debug, Clone)]
 pub struct Server {
-    shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
 }
 
 #[derive(Debug)]

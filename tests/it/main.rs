@@ -35,6 +35,9 @@ mod talk;
 // The wire, with raw WebSockets.
 mod signalling;
 
+// Players that speak WHEP, one of them not ours.
+mod whep;
+
 // A thousand joins and leaves.
 mod churn;
 

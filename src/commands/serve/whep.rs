@@ -1,0 +1,114 @@
+//! Players that speak WHEP, as members of rooms: they reach the teacher by signalling, wherever the teacher runs.
+
+use std::time::Duration;
+
+use tokio::sync::{mpsc, watch};
+use tokio::time::timeout;
+
+use crate::http::whep::{Lectures, MAX_CANDIDATES, Unavailable, Watching};
+use crate::id::UserId;
+use crate::protocol::{ClientMessage, ErrorCode, IceCandidate, JoinRequest, ServerMessage, User, VideoTrack};
+use crate::room::RoomState;
+use crate::signal::{LocalMember, Server};
+
+/// How long a teacher may take to answer: it takes milliseconds, unless the way to it is lost.
+const ANSWER_WITHIN: Duration = Duration::from_secs(5);
+
+/// The lectures of a server, for players.
+#[derive(Clone)]
+pub(super) struct Players(pub(super) Server);
+
+impl Lectures for Players {
+    async fn watch(
+        &self,
+        player: JoinRequest,
+        offer: String,
+        picture: Option<VideoTrack>,
+    ) -> Result<Watching, Unavailable> {
+        // A student opens the room that it wants to wait in; a player does not wait.
+        let room = self.0.rooms().into_iter().find(|room| room.room_id == player.room);
+        if room.ok_or(Unavailable::NoSuchRoom)?.state != RoomState::Live {
+            return Err(Unavailable::NobodyTeaches);
+        }
+        let mut member = self.0.join(player);
+        let answered = timeout(ANSWER_WITHIN, negotiate(&mut member, offer, picture)).await;
+        let (teacher, answer) = answered.map_err(|_| Unavailable::NoAnswer)??;
+        let (candidates, queue) = mpsc::channel(MAX_CANDIDATES);
+        let (alive, over) = watch::channel(());
+        tokio::spawn(async move {
+            stay(member, &teacher, queue).await;
+            // Only now, when the member has left.
+            drop(alive);
+        });
+        Ok(Watching { answer, candidates, over })
+    }
+}
+
+/// Joins, offers and waits for the answer.
+async fn negotiate(
+    member: &mut LocalMember,
+    offer: String,
+    video: Option<VideoTrack>,
+) -> Result<(User, String), Unavailable> {
+    let mut offer = Some(offer);
+    let mut teacher: Option<User> = None;
+    while let Some(message) = member.receive().await {
+        match message {
+            ServerMessage::Joined { users, .. } => {
+                let found = users.into_iter().find(|user| user.publishes).ok_or(Unavailable::NobodyTeaches)?;
+                if let Some(sdp) = offer.take() {
+                    member.send(ClientMessage::Offer { target_uid: found.user_id.clone(), sdp, video });
+                }
+                teacher = Some(found);
+            }
+            ServerMessage::Answer { user_id, sdp } => match teacher.take_if(|teacher| teacher.user_id == user_id) {
+                Some(teacher) => return Ok((teacher, sdp)),
+                None => continue,
+            },
+            ServerMessage::Error { code: ErrorCode::UnknownTarget, .. } => return Err(Unavailable::NobodyTeaches),
+            ServerMessage::Error { code, message, retry_after_ms, .. } => {
+                let retry_after = retry_after_ms.map(Duration::from_millis);
+                return Err(Unavailable::Refused { code, message, retry_after });
+            }
+            // A hangup now is about a connection that this user id had before.
+            ServerMessage::Hangup { .. } => {}
+            message if teacher.as_ref().is_some_and(|teacher| ends(&message, teacher)) => {
+                return Err(Unavailable::NobodyTeaches);
+            }
+            _ => {}
+        }
+    }
+    let message = "the server is ending, or has closed the player's place".into();
+    Err(Unavailable::Refused { code: ErrorCode::ServerShutdown, message, retry_after: None })
+}
+
+/// Is a member until the player, the teacher or the server ends it.
+async fn stay(mut member: LocalMember, teacher: &User, mut candidates: mpsc::Receiver<IceCandidate>) {
+    loop {
+        tokio::select! {
+            message = member.receive() => match message {
+                Some(message) if !ends(&message, teacher) => {}
+                _ => return,
+            },
+            candidate = candidates.recv() => match candidate {
+                Some(candidate) => {
+                    member.send(ClientMessage::Candidate { target_uid: teacher.user_id.clone(), candidate });
+                }
+                None => return,
+            },
+        }
+    }
+}
+
+/// Whether the media that this teacher sends ends with it: hung up, gone, or another process by now.
+fn ends(message: &ServerMessage, teacher: &User) -> bool {
+    let is_teacher = |id: &UserId| *id == teacher.user_id;
+    match message {
+        ServerMessage::Hangup { user_id } => is_teacher(user_id),
+        ServerMessage::Leave { users, .. } => users.iter().any(is_teacher),
+        ServerMessage::Join { users } => {
+            users.iter().any(|user| is_teacher(&user.user_id) && user.epoch != teacher.epoch)
+        }
+        _ => false,
+    }
+}

@@ -1,0 +1,124 @@
+//! The headers that WHEP is made of.
+
+use std::fmt::Write;
+
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+
+use super::problem::Problem;
+use crate::protocol::IceServer;
+
+pub(super) const SDP: &str = "application/sdp";
+pub(super) const SDP_FRAGMENT: &str = "application/trickle-ice-sdpfrag";
+pub(super) const ACCEPT_POST: HeaderName = HeaderName::from_static("accept-post");
+pub(super) const ACCEPT_PATCH: HeaderName = HeaderName::from_static("accept-patch");
+
+/// A `Link` for each server (RFC 9725, 4.6). One whose name or password can't stand in a header is left out.
+pub(super) fn links(servers: &[IceServer]) -> Vec<HeaderValue> {
+    let link = |url: &String, server: &IceServer| {
+        let mut link = format!("<{url}>; rel=\"ice-server\"");
+        if let (Some(username), Some(credential)) = (&server.username, &server.credential) {
+            let (username, credential) = (quoted(username), quoted(credential));
+            _ = write!(link, "; username={username}; credential={credential}; credential-type=\"password\"");
+        }
+        HeaderValue::from_str(&link).ok()
+    };
+    servers.iter().flat_map(|server| server.urls.iter().filter_map(move |url| link(url, server))).collect()
+}
+
+/// A quoted-string (RFC 9110, 5.6.4).
+fn quoted(text: &str) -> String {
+    format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
+}
+
+/// Pages of any origin may play: a school's own site is another origin. They send no cookies, and we have none.
+pub(super) fn allow_all_origins(headers: &mut HeaderMap) {
+    let all = [
+        (header::ACCESS_CONTROL_ALLOW_ORIGIN, "*"),
+        (header::ACCESS_CONTROL_EXPOSE_HEADERS, "location, etag, link, accept-patch, retry-after"),
+        (header::CACHE_CONTROL, "no-store"),
+    ];
+    headers.extend(all.map(|(name, value)| (name, HeaderValue::from_static(value))));
+}
+
+pub(super) fn options_of_endpoint() -> Response {
+    options("POST, OPTIONS", (ACCEPT_POST, SDP))
+}
+
+pub(super) fn options_of_session() -> Response {
+    options("PATCH, DELETE, OPTIONS", (ACCEPT_PATCH, SDP_FRAGMENT))
+}
+
+fn options(allowed: &'static str, accepted: (HeaderName, &'static str)) -> Response {
+    let headers = [
+        (header::ALLOW, allowed),
+        accepted,
+        (header::ACCESS_CONTROL_ALLOW_METHODS, allowed),
+        (header::ACCESS_CONTROL_ALLOW_HEADERS, "content-type, if-match, authorization"),
+        (header::ACCESS_CONTROL_MAX_AGE, "7200"),
+    ];
+    (StatusCode::NO_CONTENT, headers).into_response()
+}
+
+/// What comes with an answer.
+pub(super) fn created(headers: &mut HeaderMap, location: &str, etag: &str, links: &[HeaderValue]) {
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(SDP));
+    headers.insert(ACCEPT_PATCH, HeaderValue::from_static(SDP_FRAGMENT));
+    // Both are made of letters, digits and a few signs.
+    let made = [(header::LOCATION, location), (header::ETAG, etag)];
+    headers.extend(made.into_iter().filter_map(|(name, value)| Some((name, value.parse().ok()?))));
+    for link in links {
+        headers.append(header::LINK, link.clone());
+    }
+}
+
+/// Whether the body is of this type, whatever its parameters.
+pub(super) fn expect_type(headers: &HeaderMap, wanted: &'static str) -> Result<(), Problem> {
+    let given = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let given = given.split(';').next().unwrap_or_default().trim();
+    if given.eq_ignore_ascii_case(wanted) { Ok(()) } else { Err(Problem::media_type(wanted)) }
+}
+
+/// Whether `If-Match` names this entity tag, by strong comparison (RFC 9110, 13.1.1).
+pub(super) fn check_match(headers: &HeaderMap, etag: &str) -> Result<(), Problem> {
+    let mut given = headers.get_all(header::IF_MATCH).iter().peekable();
+    if given.peek().is_none() {
+        return Err(Problem::no_match_given());
+    }
+    let mut tags = given.filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(','));
+    if tags.any(|tag| matches!(tag.trim(), "*") || tag.trim() == etag) { Ok(()) } else { Err(Problem::no_match()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn servers_become_links() {
+        let server = |url: &str, login: Option<(&str, &str)>| IceServer {
+            urls: vec![url.into()],
+            username: login.map(|(name, _)| name.into()),
+            credential: login.map(|(_, password)| password.into()),
+        };
+        let links = links(&[
+            server("stun:a:3478", None),
+            server("turn:a:3478?transport=udp", Some(("me", "p\"\\w"))),
+            server("turn:b:1", Some(("me", "\n"))),
+        ]);
+        assert_eq!(links.len(), 2);
+        assert_eq!(links[0], "<stun:a:3478>; rel=\"ice-server\"");
+        let turn = "<turn:a:3478?transport=udp>; rel=\"ice-server\"; username=\"me\"; credential=\"p\\\"\\\\w\"; \
+                    credential-type=\"password\"";
+        assert_eq!(links[1], turn);
+    }
+
+    #[test]
+    fn a_precondition_is_a_strong_match() {
+        let check = |values: &[&str]| {
+            let headers = values.iter().map(|value| (header::IF_MATCH, value.parse().unwrap())).collect();
+            check_match(&headers, "\"a\"").is_ok()
+        };
+        assert!(check(&["\"a\""]) && check(&["*"]) && check(&["\"b\", \"a\""]) && check(&["\"b\"", "\"a\""]));
+        assert!(!check(&[]) && !check(&["\"b\""]) && !check(&["W/\"a\""]) && !check(&["a"]) && !check(&[""]));
+    }
+}

@@ -1,0 +1,234 @@
+//! WHEP, so that any player can be a student (draft-ietf-wish-whep; its rules of HTTP are those of RFC 9725).
+//!
+//! - `POST /whep/{room}` an SDP offer; `/whep/{room}/screen` and `/whep/{room}/camera` ask for that picture. 201 with the
+//!   answer, all candidates in it, and the session's URL in `Location`
+//! - `PATCH` to the session: further candidates of the player (trickle ICE), with the session's `ETag` in `If-Match`
+//! - `DELETE` of the session: goodbye
+//!
+//! The player is a member of the room like any student: `?nickname=` is the name that others see, `?userId=` the id.
+//! A session ends by `DELETE`, by the player's silence (ICE consent, some 10 s), or with the lecture; then its URL is
+//! 404, and a player that wants to go on offers anew. An offer while nobody teaches is 409 with `Retry-After`. Whatever
+//! is refused has a JSON body, `{"code", "message"}`. A page of any origin may play: CORS says so.
+//!
+//! Media is `SRTP_AEAD_AES_128_GCM` or nothing; a player without it gets its answer and fails in the DTLS handshake.
+
+mod headers;
+mod problem;
+mod sdpfrag;
+mod sessions;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{Path, Request, State};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::any;
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use rand::distr::{Alphanumeric, SampleString};
+use tokio::sync::{Semaphore, mpsc, watch};
+
+use self::problem::Problem;
+use self::sdpfrag::Fragment;
+use self::sessions::Sessions;
+use crate::id::{Nickname, RoomId};
+use crate::protocol::{IceCandidate, IceServer, JoinRequest, MAX_MESSAGE_BYTES, VideoTrack};
+
+pub use self::problem::Unavailable;
+pub use self::sessions::MAX_CANDIDATES;
+
+/// Offers that may wait for an answer at a time; each holds an offer, and a member of a room.
+const MAX_PENDING: usize = 256;
+
+/// Random letters and digits of a user id that we make up.
+const ID_CHARS: usize = 6;
+
+/// What a player without a name is called.
+const NAMELESS: &str = "WHEP player";
+
+/// What WHEP needs of a server's lectures.
+pub trait Lectures: Clone + Send + Sync + 'static {
+    /// Brings a player into its room and its offer to the teacher. Dropping the future takes it out again.
+    fn watch(
+        &self,
+        player: JoinRequest,
+        offer: String,
+        picture: Option<VideoTrack>,
+    ) -> impl Future<Output = Result<Watching, Unavailable>> + Send;
+}
+
+/// A player whose offer was answered.
+#[derive(Debug)]
+pub struct Watching {
+    /// The teacher's answer, with all candidates.
+    pub answer: String,
+    /// Takes the player's candidates, a session's worth without waiting. The player leaves when it is dropped.
+    pub candidates: mpsc::Sender<IceCandidate>,
+    /// Closed once the player is no member any more, whoever ended it.
+    pub over: watch::Receiver<()>,
+}
+
+struct Whep<L> {
+    lectures: L,
+    links: Vec<HeaderValue>,
+    sessions: Arc<Sessions>,
+    pending: Semaphore,
+}
+
+/// The routes below `/whep`; answers name `ice_servers`.
+pub fn router<L: Lectures>(lectures: L, ice_servers: &[IceServer]) -> Router {
+    let whep = Whep {
+        lectures,
+        links: headers::links(ice_servers),
+        sessions: Arc::default(),
+        pending: Semaphore::new(MAX_PENDING),
+    };
+    Router::new()
+        .route("/whep/{room}", any(in_order::<L>))
+        .route("/whep/{room}/{picture}", any(one_picture::<L>))
+        .route("/whep/{room}/session/{id}", any(session::<L>))
+        .with_state(Arc::new(whep))
+}
+
+type Shared<L> = State<Arc<Whep<L>>>;
+
+async fn in_order<L: Lectures>(State(whep): Shared<L>, Path(room): Path<String>, request: Request) -> Response {
+    answered(whep.endpoint(&room, None, request).await)
+}
+
+async fn one_picture<L: Lectures>(
+    State(whep): Shared<L>,
+    Path((room, picture)): Path<(String, String)>,
+    request: Request,
+) -> Response {
+    answered(match picture.as_str() {
+        "screen" => whep.endpoint(&room, Some(VideoTrack::Screen), request).await,
+        "camera" => whep.endpoint(&room, Some(VideoTrack::Camera), request).await,
+        _ => Err(Problem::no_such_picture()),
+    })
+}
+
+async fn session<L: Lectures>(
+    State(whep): Shared<L>,
+    Path((room, id)): Path<(String, String)>,
+    request: Request,
+) -> Response {
+    answered(whep.session(&room, &id, request).await)
+}
+
+/// Refusals can be read by pages of other origins too.
+fn answered(result: Result<Response, Problem>) -> Response {
+    let mut response = result.unwrap_or_else(Problem::into_response);
+    headers::allow_all_origins(response.headers_mut());
+    response
+}
+
+impl<L: Lectures> Whep<L> {
+    async fn endpoint(&self, room: &str, picture: Option<VideoTrack>, request: Request) -> Result<Response, Problem> {
+        match *request.method() {
+            Method::POST => self.offer(room, picture, request).await,
+            Method::OPTIONS => Ok(headers::options_of_endpoint()),
+            _ => Err(Problem::method("POST, OPTIONS")),
+        }
+    }
+
+    async fn offer(&self, room: &str, picture: Option<VideoTrack>, request: Request) -> Result<Response, Problem> {
+        let room: RoomId = room.parse().map_err(|_| Unavailable::NoSuchRoom)?;
+        headers::expect_type(request.headers(), headers::SDP)?;
+        let player = player(&room, request.uri().query().unwrap_or_default(), request.headers())?;
+        let offer = text(request.into_body()).await?;
+        if !offer.starts_with("v=0") {
+            return Err(Problem::bad_sdp());
+        }
+        let _pending = self.pending.try_acquire().map_err(|_| Problem::full())?;
+        let place = self.sessions.place().ok_or_else(Problem::full)?;
+        let ufrag = sdpfrag::ufrag(&offer);
+        let Watching { answer, candidates, over } = self.lectures.watch(player, offer, picture).await?;
+        let (id, etag) = place.fill(room.clone(), ufrag, candidates, over);
+        let mut response = (StatusCode::CREATED, answer).into_response();
+        headers::created(response.headers_mut(), &format!("/whep/{room}/session/{id}"), &etag, &self.links);
+        Ok(response)
+    }
+
+    async fn session(&self, room: &str, id: &str, request: Request) -> Result<Response, Problem> {
+        match *request.method() {
+            Method::OPTIONS => Ok(headers::options_of_session()),
+            Method::PATCH => self.trickle(room, id, request).await,
+            Method::DELETE => {
+                let mut over = self.sessions.take(room, id).ok_or_else(Problem::no_session)?;
+                // An error, because nothing is ever sent: the player is out of the room before we say so.
+                _ = over.changed().await;
+                Ok(StatusCode::OK.into_response())
+            }
+            _ => Err(Problem::method("PATCH, DELETE, OPTIONS")),
+        }
+    }
+
+    async fn trickle(&self, room: &str, id: &str, request: Request) -> Result<Response, Problem> {
+        let find = || self.sessions.find(room, id).ok_or_else(Problem::no_session);
+        let etag = find()?.etag;
+        headers::expect_type(request.headers(), headers::SDP_FRAGMENT)?;
+        headers::check_match(request.headers(), &etag)?;
+        let fragment = Fragment::parse(&text(request.into_body()).await?).map_err(Problem::bad_fragment)?;
+        // Not kept while the body was on its way: who has a session keeps its player in the room.
+        let session = find()?;
+        if fragment.ufrag.is_some() && fragment.ufrag != session.ufrag {
+            return Err(Problem::restart());
+        }
+        session.add(fragment.candidates)?;
+        Ok(StatusCode::NO_CONTENT.into_response())
+    }
+}
+
+/// Who the player is: by the query as far as that says something.
+fn player(room: &RoomId, query: &str, headers: &HeaderMap) -> Result<JoinRequest, Problem> {
+    let made_up = Alphanumeric.sample_string(&mut rand::rng(), ID_CHARS).to_lowercase();
+    // Of doubles the first counts: what is ours to say stands before the query, what is only a default behind it.
+    let query = format!("roomId={room}&pub=no&session=&epoch={}&{query}&userId=whep-{made_up}", rand::random::<u32>());
+    let mut player = JoinRequest::parse(&query).map_err(|error| Problem::bad_request(&error))?;
+    if player.nickname.as_str().is_empty() {
+        player.nickname = product(headers);
+    }
+    Ok(player)
+}
+
+/// The first product of `User-Agent`. What browsers call themselves says nothing.
+fn product(headers: &HeaderMap) -> Nickname {
+    let agent = headers.get(header::USER_AGENT).and_then(|agent| agent.to_str().ok()).unwrap_or_default();
+    let product = Nickname::from(agent.split(['/', ' ']).next().unwrap_or_default());
+    if matches!(product.as_str(), "" | "Mozilla") { NAMELESS.into() } else { product }
+}
+
+async fn text(body: Body) -> Result<String, Problem> {
+    let bytes = Limited::new(body, MAX_MESSAGE_BYTES)
+        .collect()
+        .await
+        .map_err(|error| if error.is::<LengthLimitError>() { Problem::too_large() } else { Problem::no_text() })?;
+    String::from_utf8(bytes.to_bytes().into()).map_err(|_| Problem::no_text())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn named(query: &str, agent: &str) -> (String, String) {
+        let headers = HeaderMap::from_iter([(header::USER_AGENT, agent.parse().unwrap())]);
+        let player = player(&"1".parse().unwrap(), query, &headers).unwrap();
+        assert!(!player.publishes && player.session.is_none() && player.room.as_str() == "1");
+        (player.user.to_string(), player.nickname.to_string())
+    }
+
+    #[test]
+    fn a_player_is_named_by_the_query_or_by_its_program() {
+        assert_eq!(named("userId=7&nickname=Hall+B", "x").1, "Hall B");
+        assert_eq!(named("userId=7", "GStreamer souphttpsrc 1.22.0 libsoup/3.2"), ("7".into(), "GStreamer".into()));
+        assert_eq!(named("", "Mozilla/5.0 (X11)").1, NAMELESS);
+        assert_eq!(named("nickname=", "").1, NAMELESS);
+        assert_ne!(named("", "").0, named("", "").0);
+        assert!(named("", "").0.starts_with("whep-"));
+        // What only we say can't be said by the query.
+        named("roomId=2&pub=pub&session=0123456789abcdef", "");
+        assert!(player(&"1".parse().unwrap(), "userId=a%20b", &HeaderMap::new()).is_err());
+    }
+}

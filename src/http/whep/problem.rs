@@ -1,0 +1,212 @@
+//! Why something is refused: a status, and a JSON body with a stable code and a sentence.
+
+use std::fmt::Display;
+use std::time::Duration;
+
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+
+use super::headers;
+use crate::protocol::{ErrorCode, MAX_MESSAGE_BYTES};
+
+/// How long a player should wait for a teacher: a class begins on the minute, not on the second.
+const TEACHER_RETRY: Duration = Duration::from_secs(3);
+
+/// How long a player should wait for a place, or for a teacher that did not answer.
+const PLACE_RETRY: Duration = Duration::from_secs(5);
+
+/// Why a player gets no answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Unavailable {
+    /// There is no such room.
+    NoSuchRoom,
+    /// The room is there, and nobody teaches in it, or not any more.
+    NobodyTeaches,
+    /// The teacher did not answer in time.
+    NoAnswer,
+    /// The server or the teacher refused.
+    Refused {
+        /// Stable, for programs.
+        code: ErrorCode,
+        /// A sentence, for people.
+        message: String,
+        /// Worth another try after this time.
+        retry_after: Option<Duration>,
+    },
+}
+
+/// A refusal.
+#[derive(Debug)]
+pub(super) struct Problem {
+    status: StatusCode,
+    code: &'static str,
+    message: String,
+    retry_after: Option<Duration>,
+    /// What would be right, for programs: a header's name and value.
+    header: Option<(&'static str, &'static str)>,
+}
+
+#[derive(Serialize)]
+struct Body<'a> {
+    code: &'a str,
+    message: &'a str,
+}
+
+impl Problem {
+    fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
+        Self { status, code, message: message.into(), retry_after: None, header: None }
+    }
+
+    fn after(self, time: Duration) -> Self {
+        Self { retry_after: Some(time), ..self }
+    }
+
+    pub(super) fn method(allowed: &'static str) -> Self {
+        let problem =
+            Self::new(StatusCode::METHOD_NOT_ALLOWED, "methodNotAllowed", format!("only {allowed} are served here"));
+        Self { header: Some(("allow", allowed)), ..problem }
+    }
+
+    pub(super) fn media_type(wanted: &'static str) -> Self {
+        let problem = Self::new(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "unsupportedMediaType",
+            format!("the body must be {wanted}, as Content-Type says"),
+        );
+        let name = if wanted == headers::SDP { "accept-post" } else { "accept-patch" };
+        Self { header: Some((name, wanted)), ..problem }
+    }
+
+    pub(super) fn bad_request(cause: &impl Display) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, ErrorCode::BadRequest.as_str(), cause.to_string())
+    }
+
+    pub(super) fn bad_sdp() -> Self {
+        let message = "the body is no session description: send an SDP offer, it starts with v=0";
+        Self::new(StatusCode::BAD_REQUEST, ErrorCode::BadSdp.as_str(), message)
+    }
+
+    pub(super) fn no_text() -> Self {
+        let message = "the body did not arrive whole, or is no UTF-8";
+        Self::new(StatusCode::BAD_REQUEST, ErrorCode::BadSdp.as_str(), message)
+    }
+
+    pub(super) fn bad_fragment(cause: String) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "badFragment", cause)
+    }
+
+    pub(super) fn too_large() -> Self {
+        let message = format!("the body has more than {MAX_MESSAGE_BYTES} bytes");
+        Self::new(StatusCode::PAYLOAD_TOO_LARGE, ErrorCode::MessageTooLarge.as_str(), message)
+    }
+
+    pub(super) fn full() -> Self {
+        let message = "the server has as many players as it takes, try again";
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, ErrorCode::ServerFull.as_str(), message).after(PLACE_RETRY)
+    }
+
+    pub(super) fn no_such_picture() -> Self {
+        let message = "there is /whep/ROOM, /whep/ROOM/screen and /whep/ROOM/camera";
+        Self::new(StatusCode::NOT_FOUND, ErrorCode::NoSuchTrack.as_str(), message)
+    }
+
+    pub(super) fn no_session() -> Self {
+        let message = "there is no such session, or it is over: offer anew to go on";
+        Self::new(StatusCode::NOT_FOUND, "noSuchSession", message)
+    }
+
+    pub(super) fn no_match_given() -> Self {
+        let message = "If-Match is missing: send the ETag that the session came with";
+        Self::new(StatusCode::PRECONDITION_REQUIRED, "preconditionRequired", message)
+    }
+
+    pub(super) fn no_match() -> Self {
+        let message = "If-Match is not the ETag of this session";
+        Self::new(StatusCode::PRECONDITION_FAILED, "preconditionFailed", message)
+    }
+
+    pub(super) fn restart() -> Self {
+        let message = "ICE can't be restarted here: DELETE this session and offer anew";
+        Self::new(StatusCode::UNPROCESSABLE_ENTITY, "iceRestartUnsupported", message)
+    }
+
+    pub(super) fn too_many_candidates(most: usize) -> Self {
+        let message = format!("a session takes {most} candidates and no more");
+        Self::new(StatusCode::TOO_MANY_REQUESTS, "tooManyCandidates", message)
+    }
+}
+
+impl From<Unavailable> for Problem {
+    fn from(why: Unavailable) -> Self {
+        match why {
+            Unavailable::NoSuchRoom => {
+                let message = "there is no such room; `classroom rooms` lists them";
+                Self::new(StatusCode::NOT_FOUND, "noSuchRoom", message)
+            }
+            Unavailable::NobodyTeaches => {
+                let message = "nobody teaches in this room just now, try again";
+                Self::new(StatusCode::CONFLICT, "nobodyTeaches", message).after(TEACHER_RETRY)
+            }
+            Unavailable::NoAnswer => {
+                let message = "the teacher did not answer in time, try again";
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, "noAnswer", message).after(PLACE_RETRY)
+            }
+            Unavailable::Refused { code, message, retry_after } => {
+                let (status, retry) = status(code);
+                Self { retry_after: retry_after.or(retry), ..Self::new(status, code.as_str(), message) }
+            }
+        }
+    }
+}
+
+/// The status of a refusal, and after what time another try makes sense.
+fn status(code: ErrorCode) -> (StatusCode, Option<Duration>) {
+    match code {
+        ErrorCode::BadSdp | ErrorCode::BadRequest => (StatusCode::BAD_REQUEST, None),
+        ErrorCode::NotAllowed => (StatusCode::FORBIDDEN, None),
+        ErrorCode::NoSuchTrack => (StatusCode::NOT_FOUND, None),
+        ErrorCode::UserIdTaken => (StatusCode::CONFLICT, None),
+        // 406 would be a counter-offer in this draft's history; what is understood and can't be done is 422.
+        ErrorCode::OfferNotRecvonly | ErrorCode::TooManySections | ErrorCode::NoCommonCodec | ErrorCode::Unknown => {
+            (StatusCode::UNPROCESSABLE_ENTITY, None)
+        }
+        _ => (StatusCode::SERVICE_UNAVAILABLE, Some(PLACE_RETRY)),
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let body = Body { code: self.code, message: &self.message };
+        // Two strings always have a JSON form.
+        let json = serde_json::to_string(&body).unwrap_or_default();
+        let mut response = (self.status, [(header::CONTENT_TYPE, "application/json")], json).into_response();
+        if let Some(time) = self.retry_after {
+            let seconds = time.as_millis().div_ceil(1_000) as u64;
+            response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
+        }
+        if let Some((name, value)) = self.header {
+            response.headers_mut().insert(name, HeaderValue::from_static(value));
+        }
+        response
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_refusal_has_a_status_and_those_that_pass_say_when() {
+        for code in ErrorCode::ALL {
+            let refused = Unavailable::Refused { code: *code, message: "m".into(), retry_after: None };
+            let response = Problem::from(refused).into_response();
+            assert!(response.status().is_client_error() || response.status().is_server_error(), "{code}");
+            let says_when = response.headers().contains_key(header::RETRY_AFTER);
+            assert_eq!(says_when, response.status() == StatusCode::SERVICE_UNAVAILABLE, "{code}");
+        }
+        let held = Duration::from_millis(1_200);
+        let taken = Unavailable::Refused { code: ErrorCode::UserIdTaken, message: "m".into(), retry_after: Some(held) };
+        assert_eq!(Problem::from(taken).into_response().headers()[header::RETRY_AFTER], "2");
+    }
+}

@@ -1,0 +1,106 @@
+//! A member of a room inside of the server's own process: no socket, the same rules.
+//!
+//! Players that speak another protocol are let into rooms by it.
+
+use std::sync::Arc;
+
+use super::outbox::{Item, Outgoing};
+use super::server::{Server, Shared};
+use crate::protocol::{ClientMessage, JoinRequest, ServerMessage};
+use crate::room::ConnId;
+
+/// A member without a connection that could be lost: it is in until it is dropped, which is its goodbye, or until the
+/// server closes it.
+#[derive(Debug)]
+pub struct LocalMember {
+    shared: Arc<Shared>,
+    conn: ConnId,
+    outgoing: Outgoing,
+}
+
+impl Server {
+    /// Joins a room. The first message says whether that went well, as on a WebSocket.
+    pub fn join(&self, request: JoinRequest) -> LocalMember {
+        let (conn, outgoing) = self.shared.join(request);
+        LocalMember { shared: self.shared.clone(), conn, outgoing }
+    }
+}
+
+impl LocalMember {
+    /// Says something. How often is for the caller to limit.
+    pub fn send(&self, message: ClientMessage) {
+        self.shared.message(self.conn, message);
+    }
+
+    /// The next message; nothing once the room or the server has closed this member.
+    pub async fn receive(&mut self) -> Option<ServerMessage> {
+        let overflow = self.outgoing.overflow();
+        loop {
+            let item = tokio::select! {
+                item = self.outgoing.next() => item?,
+                () = overflow.wait() => return None,
+            };
+            match item {
+                // Written by this same version a moment ago, so it can be read.
+                Item::Text(text) => match ServerMessage::parse(&text) {
+                    Ok(message) => return Some(message),
+                    Err(_) => continue,
+                },
+                Item::Close(_) => return None,
+            }
+        }
+    }
+}
+
+impl Drop for LocalMember {
+    fn drop(&mut self) {
+        self.send(ClientMessage::Leave);
+        self.shared.lost(self.conn);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::{ErrorCode, IceServer, LeaveReason};
+    use crate::signal::Limits;
+
+    fn request(query: &str) -> JoinRequest {
+        JoinRequest::parse(&format!("roomId=1&{query}")).unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_local_member_comes_is_told_and_goes() {
+        let stun = IceServer { urls: vec!["stun:a:3478".into()], username: None, credential: None };
+        let server = Server::with_ice_servers(Limits::default(), vec![stun.clone()]);
+        let mut teacher = server.join(request("userId=9999&pub=pub"));
+        let joined = teacher.receive().await;
+        assert!(matches!(joined, Some(ServerMessage::Joined { ice_servers, .. }) if ice_servers == [stun]));
+        let mut student = server.join(request("userId=1001"));
+        assert!(matches!(student.receive().await, Some(ServerMessage::Joined { .. })));
+        assert!(matches!(teacher.receive().await, Some(ServerMessage::Join { .. })));
+        student.send(ClientMessage::Offer { target_uid: "9999".parse().unwrap(), sdp: "v=0".into(), video: None });
+        assert!(matches!(teacher.receive().await, Some(ServerMessage::Offer { .. })));
+        drop(student);
+        let left = teacher.receive().await;
+        assert!(matches!(left, Some(ServerMessage::Leave { reason: LeaveReason::Left, .. })), "{left:?}");
+        assert_eq!(server.rooms()[0].watching, 0);
+    }
+
+    #[tokio::test]
+    async fn a_local_member_is_refused_and_shut_out_like_any() {
+        let server = Server::new(Limits::default());
+        let mut first = server.join(request("userId=1001"));
+        assert!(matches!(first.receive().await, Some(ServerMessage::Joined { .. })));
+        let mut second = server.join(request("userId=1001"));
+        let refused = second.receive().await;
+        assert!(matches!(refused, Some(ServerMessage::Error { code: ErrorCode::UserIdTaken, .. })), "{refused:?}");
+        assert_eq!(second.receive().await, None);
+        drop(second);
+        assert_eq!(server.rooms()[0].watching, 1, "who was refused takes nobody along");
+        server.shutdown().await;
+        let told = first.receive().await;
+        assert!(matches!(told, Some(ServerMessage::Error { code: ErrorCode::ServerShutdown, .. })), "{told:?}");
+        assert_eq!(first.receive().await, None);
+    }
+}
