@@ -125,3 +125,53 @@ impl Channel {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use bytes::BytesMut;
+
+    use super::*;
+
+    fn open() -> Channel {
+        Channel { id: Some(1), ..Channel::default() }
+    }
+
+    #[test]
+    fn who_does_not_read_loses_the_oldest() {
+        let mut channel = open();
+        for n in 0..1_000 {
+            channel.push(format!("{n}").into());
+        }
+        assert_eq!((channel.waiting.len(), channel.dropped), (MAX_WAITING_MESSAGES, 744));
+        assert_eq!(channel.waiting.back().map(|text| &**text), Some("999"));
+        let long: Arc<str> = "x".repeat(48 * 1024).into();
+        for _ in 0..100 {
+            channel.push(Arc::clone(&long));
+        }
+        assert!(channel.waiting_bytes <= MAX_WAITING_BYTES);
+        assert_eq!(channel.waiting_bytes, channel.waiting.iter().map(|text| text.len()).sum::<usize>());
+        let mut closed = Channel::default();
+        closed.push(long);
+        assert!(closed.waiting.is_empty(), "nothing waits for who has no channel");
+    }
+
+    #[test]
+    fn only_so_much_is_read_of_one_student() {
+        let mut channel = open();
+        let message = RTCDataChannelMessage { is_string: true, data: BytesMut::from(&b"spam"[..]) };
+        let start = Instant::now();
+        let read = (0..1_000).filter(|_| channel.read(start, 1, &message).is_some()).count();
+        assert_eq!(read, READ_BURST as usize);
+        let later = start + Duration::from_secs(1);
+        let read = (0..1_000).filter(|_| channel.read(later, 1, &message).is_some()).count();
+        assert_eq!(read, READ_PER_SECOND as usize);
+        let later = later + Duration::from_secs(10);
+        assert_eq!(channel.read(later, 2, &message), None, "another channel");
+        let binary = RTCDataChannelMessage { is_string: false, ..message.clone() };
+        assert_eq!(channel.read(later, 1, &binary), None);
+        let long = RTCDataChannelMessage { is_string: true, data: BytesMut::from(&vec![b'x'; 65_536][..]) };
+        assert_eq!(channel.read(later, 1, &long).map(|text| text.len()), Some(MAX_CHANNEL_MESSAGE_BYTES + 1));
+    }
+}
