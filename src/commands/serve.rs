@@ -42,6 +42,7 @@ impl Served {
         let address = listener.local_addr().map_err(Failure::internal)?;
         let server = Server::new(signal::Limits::default());
         let (rooms, sockets) = (server.clone(), server.clone());
+        let creating = server.clone();
         let app = http::router(move || rooms.rooms()).route(
             protocol::WS_PATH,
             any(move |request: axum::extract::Request| {
@@ -49,6 +50,7 @@ impl Served {
                 async move { sockets.upgrade(request) }
             }),
         );
+        let app = app.merge(http::creation(move |name| creating.create_room(name)));
         let (end, ended) = oneshot::channel::<()>();
         let task = tokio::spawn(http::serve(listener, app, http::Limits::default(), async {
             let _ = ended.await;

@@ -3,6 +3,7 @@
 //! - `GET /` all rooms
 //! - `GET /room/{id}` one room
 //! - `GET /api/rooms` the [`RoomSummary`] list as JSON; [`client::rooms`] reads it
+//! - `POST /api/rooms` a new room with a name, see [`creation`]
 //!
 //! The rooms come from a function, so that this knows nothing of signalling; the command that serves both hangs the
 //! WebSocket's route beside these. [`bind`] makes a listening socket, [`serve()`] takes it and keeps clients within
@@ -10,6 +11,7 @@
 
 pub mod client;
 mod pages;
+mod rooms;
 mod serve;
 
 use std::sync::Arc;
@@ -22,6 +24,7 @@ use axum::routing::get;
 
 use crate::id::RoomId;
 use crate::room::RoomSummary;
+pub use rooms::creation;
 pub use serve::{Limits, bind, serve};
 
 /// Where the rooms' JSON is.

@@ -29,6 +29,9 @@ mod lecture;
 // The wire, with raw WebSockets.
 mod signalling;
 
+// Rooms with names: created, taught in, over.
+mod rooms;
+
 // A thousand joins and leaves.
 mod churn;
 
