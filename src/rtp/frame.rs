@@ -121,10 +121,10 @@ pub struct Frame {
 
 impl Frame {
     /// The packets, header first, as the payloader made them.
-    pub fn packets(&self) -> impl ExactSizeIterator<Item = Bytes> + '_ {
+    pub fn packets(&self) -> impl ExactSizeIterator<Item = &[u8]> {
         let mut start = 0;
         self.ends.iter().map(move |&end| {
-            let packet = self.data.slice(start..end as usize);
+            let packet = &self.data[start..end as usize];
             start = end as usize;
             packet
         })

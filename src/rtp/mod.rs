@@ -13,4 +13,6 @@ pub use frame::{Codec, Frame, FrameAssembler, HEADER_BYTES, Track, payload_offse
 pub use key_requests::KeyRequests;
 pub use keyframe::starts_key_frame;
 pub use ring::FrameRing;
-pub use subscription::{OutPacket, REPLAY_AGE, REPLAY_BYTES, Start, Subscription, timestamp_at};
+pub use subscription::{
+    MAX_FIRST_SEQUENCE_NUMBER, OutPacket, REPLAY_AGE, REPLAY_BYTES, Start, Subscription, timestamp_at,
+};

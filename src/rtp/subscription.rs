@@ -6,8 +6,6 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
-
 use super::{Frame, FrameRing, payload_offset};
 
 /// The oldest key frame that a student may start from without asking the encoder for a new one.
@@ -32,21 +30,43 @@ const REPLAY_TICKS: u32 = 10;
 /// How many sent frames are remembered for NACKs: as many as the ring keeps would be waste, 4 s are enough.
 const SENT_FRAMES: usize = 256;
 
+/// The largest first sequence number: as RFC 3711, 3.3.1 advises, so that a receiver that misses the first packets
+/// does not take the numbers behind the wrap for a roll-over earlier.
+pub const MAX_FIRST_SEQUENCE_NUMBER: u16 = 0x7fff;
+
 /// A packet as one student gets it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct OutPacket {
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OutPacket<'a> {
     /// The marker bit.
     pub marker: bool,
     /// The student's payload type.
     pub payload_type: u8,
-    /// The student's sequence number.
-    pub sequence_number: u16,
+    /// The student's sequence number with all roll-overs counted: the `i` of RFC 3711, 3.3.1.
+    pub index: u64,
     /// The timestamp, in ticks of the codec's clock.
     pub timestamp: u32,
     /// The student's SSRC.
     pub ssrc: u32,
     /// The payload, shared with all other students.
-    pub payload: Bytes,
+    pub payload: &'a [u8],
+}
+
+impl OutPacket<'_> {
+    /// The sequence number in the packet's header.
+    pub fn sequence_number(&self) -> u16 {
+        self.index as u16
+    }
+
+    /// The fixed header (RFC 3550, 5.1), without extensions and contributing sources.
+    pub fn header(&self) -> [u8; super::HEADER_BYTES] {
+        let mut header = [0; super::HEADER_BYTES];
+        header[0] = 0x80;
+        header[1] = self.payload_type | if self.marker { 0x80 } else { 0 };
+        header[2..4].copy_from_slice(&self.sequence_number().to_be_bytes());
+        header[4..8].copy_from_slice(&self.timestamp.to_be_bytes());
+        header[8..].copy_from_slice(&self.ssrc.to_be_bytes());
+        header
+    }
 }
 
 /// What a (re)start needs.
@@ -74,7 +94,7 @@ enum State {
 struct Sent {
     index: u64,
     timestamp: u32,
-    first_sequence_number: u16,
+    first: u64,
     packets: u16,
 }
 
@@ -84,7 +104,7 @@ pub struct Subscription {
     ssrc: u32,
     payload_type: u8,
     state: State,
-    next_sequence_number: u16,
+    next_packet: u64,
     sent: VecDeque<Sent>,
     started: Option<Instant>,
     starts: u32,
@@ -101,7 +121,7 @@ impl Subscription {
             ssrc,
             payload_type,
             state: State::Idle,
-            next_sequence_number: first_sequence_number,
+            next_packet: first_sequence_number.into(),
             sent: VecDeque::new(),
             started: None,
             starts: 0,
@@ -184,7 +204,7 @@ impl Subscription {
     }
 
     /// Gives the packets of the frame that is due, renamed for this student, and moves on.
-    pub fn take<'a>(&mut self, ring: &'a FrameRing) -> Option<impl Iterator<Item = OutPacket> + use<'a>> {
+    pub fn take<'a>(&mut self, ring: &'a FrameRing) -> Option<impl Iterator<Item = OutPacket<'a>> + use<'a>> {
         let index = self.due(ring)?;
         let frame = ring.get(index)?;
         let State::Live { next, live_from, base } = self.state else { return None };
@@ -200,33 +220,26 @@ impl Subscription {
         };
         self.last_timestamp = timestamp;
         self.state = State::Live { next: next + 1, live_from, base };
-        let sent = Sent {
-            index,
-            timestamp,
-            first_sequence_number: self.next_sequence_number,
-            packets: frame.len().min(usize::from(u16::MAX)) as u16,
-        };
+        let sent =
+            Sent { index, timestamp, first: self.next_packet, packets: frame.len().min(usize::from(u16::MAX)) as u16 };
         if self.sent.len() == SENT_FRAMES {
             self.sent.pop_front();
         }
         self.sent.push_back(sent);
-        self.next_sequence_number = self.next_sequence_number.wrapping_add(sent.packets);
+        self.next_packet += u64::from(sent.packets);
         self.packets = self.packets.wrapping_add(u32::from(sent.packets));
         self.octets = self.octets.wrapping_add((frame.bytes() - super::HEADER_BYTES * frame.len()) as u32);
         let (ssrc, payload_type) = (self.ssrc, self.payload_type);
-        Some(frame.packets().enumerate().filter_map(move |(n, packet)| rename(&packet, ssrc, payload_type, sent, n)))
+        Some(frame.packets().enumerate().filter_map(move |(n, packet)| rename(packet, ssrc, payload_type, sent, n)))
     }
 
     /// The packet that this student knows by `sequence_number`, if it was sent and is still in the ring.
-    pub fn resend(&self, ring: &FrameRing, sequence_number: u16) -> Option<OutPacket> {
-        let sent = self
-            .sent
-            .iter()
-            .rev()
-            .find(|sent| sequence_number.wrapping_sub(sent.first_sequence_number) < sent.packets)?;
-        let n = usize::from(sequence_number.wrapping_sub(sent.first_sequence_number));
+    pub fn resend<'a>(&self, ring: &'a FrameRing, sequence_number: u16) -> Option<OutPacket<'a>> {
+        let sent =
+            self.sent.iter().rev().find(|sent| sequence_number.wrapping_sub(sent.first as u16) < sent.packets)?;
+        let n = usize::from(sequence_number.wrapping_sub(sent.first as u16));
         let packet = ring.get(sent.index)?.packets().nth(n)?;
-        rename(&packet, self.ssrc, self.payload_type, *sent, n)
+        rename(packet, self.ssrc, self.payload_type, *sent, n)
     }
 
     /// The SSRC that the student knows this track by.
@@ -250,15 +263,15 @@ fn ahead(a: u32, b: u32) -> bool {
     a != b && a.wrapping_sub(b) < 1 << 31
 }
 
-fn rename(packet: &Bytes, ssrc: u32, payload_type: u8, sent: Sent, n: usize) -> Option<OutPacket> {
+fn rename(packet: &[u8], ssrc: u32, payload_type: u8, sent: Sent, n: usize) -> Option<OutPacket<'_>> {
     let offset = payload_offset(packet)?;
     Some(OutPacket {
         marker: packet[1] & 0x80 != 0,
         payload_type,
-        sequence_number: sent.first_sequence_number.wrapping_add(n as u16),
+        index: sent.first + n as u64,
         timestamp: sent.timestamp,
         ssrc,
-        payload: packet.slice(offset..),
+        payload: &packet[offset..],
     })
 }
 
@@ -275,7 +288,7 @@ mod tests {
     use super::super::ring::tests::frame;
     use super::*;
 
-    fn drain(subscription: &mut Subscription, ring: &FrameRing) -> Vec<OutPacket> {
+    fn drain<'a>(subscription: &mut Subscription, ring: &'a FrameRing) -> Vec<OutPacket<'a>> {
         let mut out = Vec::new();
         while let Some(packets) = subscription.take(ring) {
             out.extend(packets);
@@ -298,7 +311,7 @@ mod tests {
         assert!(packets.iter().all(|p| p.timestamp > 28 * 3000 + 2000), "older ones are squeezed before it");
         assert!(packets.chunks(2).collect::<Vec<_>>().windows(2).all(|w| w[0][0].timestamp < w[1][0].timestamp));
         for (n, packet) in packets.iter().enumerate() {
-            assert_eq!(packet.sequence_number, 65_530u16.wrapping_add(n as u16));
+            assert_eq!(packet.sequence_number(), 65_530u16.wrapping_add(n as u16));
             assert_eq!((packet.ssrc, packet.payload_type), (7, 102));
         }
         ring.push(frame(90_000, false, 1, now));
@@ -329,19 +342,22 @@ mod tests {
         let mut student = Subscription::new(1, 96, 0);
         ring.push(frame(u32::MAX - 2999, true, 1, now));
         student.start(&ring, now);
-        let mut all = drain(&mut student, &ring);
+        let named = |packets: Vec<OutPacket<'_>>| -> Vec<(u64, u32)> {
+            packets.into_iter().map(|packet| (packet.index, packet.timestamp)).collect()
+        };
+        let mut all = named(drain(&mut student, &ring));
         for n in 0..5u32 {
             ring.push(frame((n * 3000).wrapping_add(0), false, 1, now));
-            all.extend(drain(&mut student, &ring));
+            all.extend(named(drain(&mut student, &ring)));
         }
         assert_eq!(student.start(&ring, now + RESTART_INTERVAL), Start::FromRing);
-        all.extend(drain(&mut student, &ring));
+        all.extend(named(drain(&mut student, &ring)));
         assert_eq!(all.len(), 12);
         ring.push(frame(15_000, false, 1, now));
-        all.extend(drain(&mut student, &ring));
-        assert!(all.windows(2).all(|w| ahead(w[1].timestamp, w[0].timestamp)), "{all:?}");
-        assert!(all.windows(2).all(|w| w[1].sequence_number == w[0].sequence_number + 1));
-        assert_eq!(all.last().unwrap().timestamp, 15_000);
+        all.extend(named(drain(&mut student, &ring)));
+        assert!(all.windows(2).all(|w| ahead(w[1].1, w[0].1)), "{all:?}");
+        assert!(all.windows(2).all(|w| w[1].0 == w[0].0 + 1));
+        assert_eq!(all.last().unwrap().1, 15_000);
     }
 
     #[test]
@@ -358,7 +374,7 @@ mod tests {
         let index = ring.push(frame(6000, true, 1, now));
         student.on_frame(index, true);
         let packets = drain(&mut student, &ring);
-        assert_eq!((packets.len(), packets[0].sequence_number, student.dropped()), (1, 13, 2));
+        assert_eq!((packets.len(), packets[0].index, student.dropped()), (1, 13, 2));
     }
 
     #[test]
@@ -372,9 +388,9 @@ mod tests {
         student.start(&ring, now);
         let packets = drain(&mut student, &ring);
         for packet in &packets {
-            assert_eq!(student.resend(&ring, packet.sequence_number).as_ref(), Some(packet));
+            assert_eq!(student.resend(&ring, packet.sequence_number()), Some(*packet));
         }
-        assert_eq!(student.resend(&ring, packets.last().unwrap().sequence_number + 1), None, "never sent");
+        assert_eq!(student.resend(&ring, packets.last().unwrap().sequence_number() + 1), None, "never sent");
         assert_eq!(student.resend(&ring, u16::MAX - 2), None, "before the first");
     }
 

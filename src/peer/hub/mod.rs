@@ -6,8 +6,11 @@
 
 mod channel;
 mod demux;
+mod keys;
+mod lanes;
 mod peer;
 mod sdp;
+mod seal;
 mod socket;
 mod stun;
 mod worker;

@@ -1,9 +1,9 @@
 //! One student, as the hub knows it: a connection of the sans-I/O core, and a subscription to each track.
 
 use std::net::SocketAddr;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 use rtc::interceptor::{Registry, Slot};
 use rtc::media_stream::MediaStreamTrack;
 use rtc::peer_connection::configuration::RTCConfigurationBuilder;
@@ -16,22 +16,21 @@ use rtc::peer_connection::{RTCPeerConnection, RTCPeerConnectionBuilder};
 use rtc::rtcp::payload_feedbacks::full_intra_request::FullIntraRequest;
 use rtc::rtcp::payload_feedbacks::picture_loss_indication::PictureLossIndication;
 use rtc::rtcp::receiver_report::ReceiverReport;
-use rtc::rtcp::sender_report::SenderReport;
-use rtc::rtcp::source_description::{SdesType, SourceDescription, SourceDescriptionChunk, SourceDescriptionItem};
 use rtc::rtcp::transport_feedbacks::transport_layer_nack::{NackPair, TransportLayerNack};
+use rtc::rtp_transceiver::RTCRtpTransceiverDirection;
 use rtc::rtp_transceiver::rtp_sender::{RTCRtpCodingParameters, RTCRtpEncodingParameters, RtpCodecKind};
-use rtc::rtp_transceiver::{RTCRtpSenderId, RTCRtpTransceiverDirection};
 use rtc::sansio::Protocol;
 use rtc::shared::error::Error;
 use rtc::shared::{TaggedBytesMut, TransportContext, TransportProtocol};
 
 use super::Rings;
 use super::channel::{Channel, Opened};
-use super::socket::{Sent, Socket};
-use super::{Advertised, Shared, sdp};
+use super::lanes::{Lanes, Repair};
+use super::socket::Socket;
+use super::{Advertised, Shared, keys, sdp};
 use crate::id::UserId;
 use crate::peer::engine;
-use crate::rtp::{Codec, OutPacket, Start, Subscription, Track, timestamp_at};
+use crate::rtp::{Codec, MAX_FIRST_SEQUENCE_NUMBER, Subscription, Track};
 
 /// A student that offered and never connected is forgotten after this: ICE gives up much sooner.
 const CONNECT_WITHIN: Duration = Duration::from_secs(20);
@@ -39,16 +38,6 @@ const CONNECT_WITHIN: Duration = Duration::from_secs(20);
 /// Media begins this long after the connection stands. Packets that a receiver reads together with our last handshake
 /// message come before its keys do, and are lost: with them would go the key frame, and half a second to ask for it.
 const START_DELAY: Duration = Duration::from_millis(15);
-
-/// Sender reports go out this often; each lets a receiver put sound and picture together.
-const REPORT_EVERY: Duration = Duration::from_secs(1);
-
-/// The canonical name in our reports: one for all tracks, since they share a clock (RFC 8834, 4.9).
-const CNAME: &[u8] = b"classroom";
-
-/// Bytes that a student who catches up may get in one turn; at a turn every 5 ms these are 38 Mbit/s. What a receiver's
-/// kernel holds by default is ten times that, so that a student that is busy starting does not lose its first picture.
-const CATCH_UP_BYTES: usize = 24 << 10;
 
 /// Repairs a student gets in a second, in packets: at 270 packets a second more than all of them once.
 const REPAIRS_PER_SECOND: u32 = 400;
@@ -59,14 +48,6 @@ const RECEIVE_BUFFER_BYTES: u32 = 128 * 1024;
 
 /// Source addresses that may belong to one student: its interfaces, behind as many NAT bindings.
 const MAX_ADDRESSES: usize = 16;
-
-/// One track of one student.
-struct Lane {
-    track: Track,
-    sender: RTCRtpSenderId,
-    subscription: Subscription,
-    reported: Option<Instant>,
-}
 
 /// What became of a student in a turn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -89,7 +70,7 @@ pub(super) struct Said {
 /// What came of a turn.
 pub(super) struct Turn {
     pub(super) fate: Fate,
-    pub(super) repairs: Vec<OutgoingRepair>,
+    pub(super) repairs: Vec<Repair>,
     pub(super) said: Said,
 }
 
@@ -127,14 +108,12 @@ pub(super) struct Peer {
     pub(super) created: Instant,
     pub(super) connected: bool,
     starts: Option<Instant>,
-    /// Whether it has frames to send that are older than the newest.
-    pub(super) catches_up: bool,
+    pub(super) lanes: Lanes,
     pub(super) stats: PeerStats,
     pub(super) channel: Channel,
     /// Whether it stands in the queue of those who are to be told something.
     pub(super) is_to_be_told: bool,
     connection: RTCPeerConnection,
-    lanes: Vec<Lane>,
     repairs: (Instant, u32),
     disturbed: bool,
 }
@@ -153,8 +132,9 @@ impl Peer {
         let mut codecs = vec![Codec::Opus];
         codecs.extend(tracks.iter().map(|(_, codec)| *codec).filter(|codec| *codec != Codec::Opus));
         codecs.dedup();
+        let (crypto, found) = keys::listening(shared.crypto.clone());
         let settings = engine::settings()
-            .with_crypto_provider(shared.crypto.clone())
+            .with_crypto_provider(crypto)
             .with_answering_dtls_role(RTCDtlsRole::Server)
             .with_sctp_max_receive_buffer_size(RECEIVE_BUFFER_BYTES)
             .build();
@@ -186,7 +166,7 @@ impl Peer {
         let answer = sdp::with_candidates_where_they_are_looked_for(&answer);
         let attribute =
             |name: &str| answer.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default().trim().to_owned();
-        let mut lanes = Vec::new();
+        let mut lanes = Lanes::new(found);
         for (track, codec, ssrc, sender) in added {
             let mime = engine::rtp_codec(codec).mime_type;
             let payload_type = connection
@@ -196,8 +176,8 @@ impl Peer {
                     codecs.iter().find(|c| c.rtp_codec.mime_type.eq_ignore_ascii_case(&mime)).map(|c| c.payload_type)
                 })
                 .ok_or(Error::ErrRTPTransceiverCodecUnsupported)?;
-            let subscription = Subscription::new(ssrc, payload_type, rand::random());
-            lanes.push(Lane { track, sender, subscription, reported: None });
+            let first = rand::random::<u16>() & MAX_FIRST_SEQUENCE_NUMBER;
+            lanes.add(track, sender, Subscription::new(ssrc, payload_type, first));
         }
         let peer = Self {
             user,
@@ -208,12 +188,11 @@ impl Peer {
             created: now,
             connected: false,
             starts: None,
-            catches_up: false,
+            lanes,
             stats: PeerStats::default(),
             channel: Channel::default(),
             is_to_be_told: false,
             connection,
-            lanes,
             repairs: (now, 0),
             disturbed: false,
         };
@@ -280,7 +259,7 @@ impl Peer {
         }
         if self.starts.is_some_and(|at| at <= now) {
             self.starts = None;
-            self.start(now, rings, wishes);
+            self.lanes.start(now, rings, wishes);
         }
         if !self.connected && now.saturating_duration_since(self.created) > CONNECT_WITHIN {
             fate = Fate::Gone("never connected");
@@ -309,37 +288,23 @@ impl Peer {
         self.stats.unread = self.channel.dropped;
     }
 
-    fn start(&mut self, now: Instant, rings: &Rings, wishes: &mut Wishes) {
-        for lane in &mut self.lanes {
-            let ring = &rings[lane.track];
-            if !lane.track.is_video() {
-                lane.subscription.start_live(ring);
-            } else if lane.subscription.start(ring, now) == Start::NeedsKey {
-                wishes.key_frames.push(lane.track);
-            }
-        }
-    }
-
     fn feedback(
         &mut self,
         now: Instant,
         packet: &dyn std::any::Any,
         rings: &Rings,
         wishes: &mut Wishes,
-        repairs: &mut Vec<OutgoingRepair>,
+        repairs: &mut Vec<Repair>,
     ) {
         if let Some(nack) = packet.downcast_ref::<TransportLayerNack>() {
-            let lane = self.lanes.iter().position(|lane| lane.subscription.ssrc() == nack.media_ssrc);
-            let Some(lane) = lane else { return };
             for number in nack.nacks.iter().flat_map(NackPair::packet_list) {
                 self.stats.nacked += 1;
                 if !self.may_repair(now) {
                     continue;
                 }
-                let l = &self.lanes[lane];
-                if let Some(packet) = l.subscription.resend(&rings[l.track], number) {
+                if let Some(repair) = self.lanes.repair(nack.media_ssrc, number, rings) {
                     self.stats.resent += 1;
-                    repairs.push(OutgoingRepair { lane, packet });
+                    repairs.push(repair);
                 }
             }
         } else if let Some(pli) = packet.downcast_ref::<PictureLossIndication>() {
@@ -355,13 +320,7 @@ impl Peer {
     }
 
     fn picture_lost(&mut self, now: Instant, ssrc: u32, rings: &Rings, wishes: &mut Wishes) {
-        let Some(lane) = self.lanes.iter_mut().find(|l| l.subscription.ssrc() == ssrc && l.track.is_video()) else {
-            return;
-        };
-        self.stats.picture_losses += 1;
-        if lane.subscription.start(&rings[lane.track], now) == Start::NeedsKey {
-            wishes.key_frames.push(lane.track);
-        }
+        self.stats.picture_losses += u64::from(self.lanes.picture_lost(now, ssrc, rings, wishes));
     }
 
     fn may_repair(&mut self, now: Instant) -> bool {
@@ -373,122 +332,46 @@ impl Peer {
         *count <= REPAIRS_PER_SECOND
     }
 
-    /// A frame was put into the ring of `track` as `index`.
-    pub(super) fn on_frame(&mut self, track: Track, index: u64, key: bool) {
-        for lane in self.lanes.iter_mut().filter(|lane| lane.track == track) {
-            lane.subscription.on_frame(index, key);
-        }
-    }
-
-    /// The source of `track` has a gap: only a key frame will do.
-    pub(super) fn on_gap(&mut self, track: Track) {
-        for lane in self.lanes.iter_mut().filter(|lane| lane.track == track) {
-            lane.subscription.drop_to_next_key();
-        }
-    }
-
-    /// Sends the student what is due: the frames that were not sent yet, repairs and reports.
-    ///
-    /// Sets [`Self::catches_up`] when there is more, for the next turn.
+    /// Sends what is due of one track, or of all: no more than the hot path.
     pub(super) fn send(
         &mut self,
         now: Instant,
+        only: Option<Track>,
         rings: &Rings,
         socket: &mut Socket,
-        repairs: Vec<OutgoingRepair>,
         wishes: &mut Wishes,
     ) {
-        self.catches_up = false;
-        if self.connected {
-            for repair in repairs {
-                self.write(now, repair.lane, repair.packet);
-            }
-            for lane in 0..self.lanes.len() {
-                let mut bytes = 0;
-                loop {
-                    let ring = &rings[self.lanes[lane].track];
-                    if self.lanes[lane].subscription.due(ring).is_none() {
-                        break;
-                    }
-                    if bytes > CATCH_UP_BYTES {
-                        self.catches_up = true;
-                        break;
-                    }
-                    let Some(packets) = self.lanes[lane].subscription.take(ring) else { break };
-                    for packet in packets {
-                        bytes += packet.payload.len();
-                        self.write(now, lane, packet);
-                    }
-                    if self.drain(socket) == Sent::Refused {
-                        let l = &mut self.lanes[lane];
-                        if l.track.is_video() {
-                            l.subscription.drop_to_next_key();
-                            wishes.key_frames.push(l.track);
-                        }
-                        break;
-                    }
-                }
-            }
-            self.report(now, rings);
-            self.stats.dropped = self.lanes.iter().map(|lane| lane.subscription.dropped()).sum();
+        if !self.connected {
+            return;
         }
-        self.drain(socket);
+        self.lanes.send(now, only, rings, &mut self.connection, socket, wishes);
+        if self.lanes.report(now, rings, &mut self.connection) {
+            self.lanes.drain(&mut self.connection, socket);
+            self.stats.dropped = self.lanes.dropped();
+            self.set_deadline(now);
+        }
+    }
+
+    /// Sends all that is due, after the core was given something: repairs, what the core has to say, and frames.
+    pub(super) fn send_all(
+        &mut self,
+        now: Instant,
+        repairs: &[Repair],
+        rings: &Rings,
+        socket: &mut Socket,
+        wishes: &mut Wishes,
+    ) {
+        if self.connected {
+            self.lanes.resend(now, repairs, rings, &mut self.connection, socket);
+            self.send(now, None, rings, socket, wishes);
+        }
+        self.lanes.drain(&mut self.connection, socket);
+        self.set_deadline(now);
+    }
+
+    fn set_deadline(&mut self, now: Instant) {
         let timeout = self.connection.poll_timeout().unwrap_or(now + Duration::from_secs(1));
         self.deadline = self.starts.map_or(timeout, |at| at.min(timeout));
-    }
-
-    /// Writes one packet into the core, which seals it.
-    fn write(&mut self, now: Instant, lane: usize, packet: OutPacket) {
-        let header = rtc::rtp::Header {
-            version: 2,
-            marker: packet.marker,
-            payload_type: packet.payload_type,
-            sequence_number: packet.sequence_number,
-            timestamp: packet.timestamp,
-            ssrc: packet.ssrc,
-            ..Default::default()
-        };
-        let packet = rtc::rtp::Packet { header, payload: packet.payload };
-        if let Some(mut sender) = self.connection.rtp_sender(self.lanes[lane].sender) {
-            // Fails only before DTLS is done; nothing is sent then.
-            let _ = sender.write_rtp(now, packet);
-        }
-    }
-
-    /// Moves sealed datagrams from the core to the socket, and sends them. A refusal in between shows in the result.
-    fn drain(&mut self, socket: &mut Socket) -> Sent {
-        let mut sent = Sent::Yes;
-        while let Some(out) = self.connection.poll_write() {
-            if socket.queue(out.transport.local_addr, out.transport.peer_addr, &out.message) == Sent::Refused {
-                sent = Sent::Refused;
-            }
-        }
-        if socket.flush() == Sent::Refused { Sent::Refused } else { sent }
-    }
-
-    /// Writes a sender report for each track that has sent something and is due for one. It carries the time of
-    /// capture: with the time of sending, the delay of the encoder would put sound and picture apart.
-    fn report(&mut self, now: Instant, rings: &Rings) {
-        for lane in &mut self.lanes {
-            let (packets, octets) = lane.subscription.counts();
-            let due = lane.reported.is_none_or(|at| now.saturating_duration_since(at) >= REPORT_EVERY);
-            let Some(newest) = rings[lane.track].newest().filter(|_| due && packets > 0) else { continue };
-            lane.reported = Some(now);
-            let ssrc = lane.subscription.ssrc();
-            let report = SenderReport {
-                ssrc,
-                ntp_time: ntp_now(),
-                rtp_time: timestamp_at(newest, now),
-                packet_count: packets,
-                octet_count: octets,
-                ..Default::default()
-            };
-            let item = SourceDescriptionItem { sdes_type: SdesType::SdesCname, text: Bytes::from_static(CNAME) };
-            let name = SourceDescription { chunks: vec![SourceDescriptionChunk { source: ssrc, items: vec![item] }] };
-            if let Some(mut sender) = self.connection.rtp_sender(lane.sender) {
-                let _ = sender.write_rtcp(now, vec![Box::new(report), Box::new(name)]);
-            }
-        }
     }
 
     /// Whether the student has not been heard of lately.
@@ -499,14 +382,8 @@ impl Peer {
     /// Ends the connection politely: the student sees it close at once.
     pub(super) fn close(mut self, socket: &mut Socket) {
         let _ = self.connection.close();
-        self.drain(socket);
+        self.lanes.drain(&mut self.connection, socket);
     }
-}
-
-/// A packet that is sent again.
-pub(super) struct OutgoingRepair {
-    lane: usize,
-    packet: OutPacket,
 }
 
 fn media_track(track: Track, codec: Codec, ssrc: u32) -> MediaStreamTrack {
@@ -518,12 +395,4 @@ fn media_track(track: Track, codec: Codec, ssrc: u32) -> MediaStreamTrack {
     };
     let name = track.name().to_owned();
     MediaStreamTrack::new(engine::STREAM_ID.to_owned(), name.clone(), name, kind, vec![coding])
-}
-
-/// The wall clock as an NTP timestamp: seconds since 1900 and their fraction (RFC 3550, 4).
-fn ntp_now() -> u64 {
-    const UNIX_EPOCH_IN_NTP: u64 = 2_208_988_800;
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let fraction = (u64::from(since.subsec_nanos()) << 32) / 1_000_000_000;
-    ((since.as_secs() + UNIX_EPOCH_IN_NTP) << 32) | fraction
 }

@@ -56,6 +56,13 @@ pub(super) enum Sent {
     Refused,
 }
 
+impl Sent {
+    /// Both went.
+    pub(super) fn and(self, other: Self) -> Self {
+        if self == Sent::Refused { self } else { other }
+    }
+}
+
 impl Socket {
     /// Binds `address`. Must be called inside of a tokio runtime.
     pub(super) fn bind(address: SocketAddr) -> io::Result<Self> {
@@ -113,22 +120,35 @@ impl Socket {
 
     /// Adds a datagram to the batch, sending what can't be batched with it.
     pub(super) fn queue(&mut self, from: SocketAddr, to: SocketAddr, datagram: &[u8]) -> Sent {
+        self.queue_with(from, to, datagram.len(), |batch| batch.extend_from_slice(datagram))
+    }
+
+    /// The same for a datagram of `len` bytes that `write` adds to the end of the batch.
+    pub(super) fn queue_with(
+        &mut self,
+        from: SocketAddr,
+        to: SocketAddr,
+        len: usize,
+        write: impl FnOnce(&mut Vec<u8>),
+    ) -> Sent {
         let b = &self.batch;
         let fits = b.count > 0
             && b.to == Some((from, to))
             && !b.closed
-            && datagram.len() <= b.segment
+            && len <= b.segment
             && b.count < MAX_SEGMENTS.min(self.state.max_gso_segments())
-            && b.bytes.len() + datagram.len() <= MAX_BATCH_BYTES;
+            && b.bytes.len() + len <= MAX_BATCH_BYTES;
         let sent = if fits { Sent::Yes } else { self.flush() };
         let b = &mut self.batch;
         if b.count == 0 {
             b.to = Some((from, to));
-            b.segment = datagram.len();
+            b.segment = len;
         }
         // Only the last segment may be shorter.
-        b.closed = datagram.len() < b.segment;
-        b.bytes.extend_from_slice(datagram);
+        b.closed = len < b.segment;
+        let begin = b.bytes.len();
+        write(&mut b.bytes);
+        debug_assert_eq!(b.bytes.len(), begin + len);
         b.count += 1;
         sent
     }

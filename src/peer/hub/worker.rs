@@ -13,7 +13,8 @@ use tokio::sync::mpsc;
 use tokio::time::MissedTickBehavior;
 
 use super::demux::{Datagram, classify};
-use super::peer::{Fate, OutgoingRepair, Peer, Turn, Wishes};
+use super::lanes::Repair;
+use super::peer::{Fate, Peer, Turn, Wishes};
 use super::socket::{Socket, local_addresses};
 use super::stun::{Asked, StunClient};
 use super::{
@@ -180,12 +181,12 @@ impl Worker {
         let mut wishes = Wishes::default();
         for slot in &self.order {
             let Some(peer) = self.peers.get_mut(slot).filter(|peer| peer.connected) else { continue };
-            peer.on_frame(track, index, key);
-            if peer.catches_up {
+            peer.lanes.on_frame(track, index, key);
+            if peer.lanes.catches_up {
                 continue;
             }
-            peer.send(now, &self.rings, &mut self.socket, Vec::new(), &mut wishes);
-            if peer.catches_up && !self.catching_up.contains(slot) {
+            peer.send(now, None, &self.rings, &mut self.socket, &mut wishes);
+            if peer.lanes.catches_up && !self.catching_up.contains(slot) {
                 self.catching_up.push(*slot);
             }
         }
@@ -198,8 +199,8 @@ impl Worker {
         let Self { peers, rings, socket, catching_up, .. } = self;
         catching_up.retain(|slot| match peers.get_mut(slot) {
             Some(peer) => {
-                peer.send(now, rings, socket, Vec::new(), &mut wishes);
-                peer.catches_up
+                peer.send(now, None, rings, socket, &mut wishes);
+                peer.lanes.catches_up
             }
             None => false,
         });
@@ -352,7 +353,7 @@ impl Worker {
             if let Some(peer) = self.peers.get_mut(&slot) {
                 peer.is_to_be_told = false;
                 peer.say(now);
-                self.give(now, slot, Vec::new(), &mut wishes);
+                self.give(now, slot, &[], &mut wishes);
             }
         }
         self.ask_for_key_frames(now, wishes);
@@ -366,7 +367,7 @@ impl Worker {
         let Turn { fate, repairs, said } = peer.turn(now, &self.rings, &mut wishes);
         let connected = peer.connected && !was_connected;
         let user = peer.user.clone();
-        self.give(now, slot, repairs, &mut wishes);
+        self.give(now, slot, &repairs, &mut wishes);
         if connected {
             self.say(HubEvent::Connected(user.clone()));
         }
@@ -382,10 +383,10 @@ impl Worker {
         self.ask_for_key_frames(now, wishes);
     }
 
-    fn give(&mut self, now: Instant, slot: Slot, repairs: Vec<OutgoingRepair>, wishes: &mut Wishes) {
+    fn give(&mut self, now: Instant, slot: Slot, repairs: &[Repair], wishes: &mut Wishes) {
         let Some(peer) = self.peers.get_mut(&slot) else { return };
-        peer.send(now, &self.rings, &mut self.socket, repairs, wishes);
-        if peer.catches_up && !self.catching_up.contains(&slot) {
+        peer.send_all(now, repairs, &self.rings, &mut self.socket, wishes);
+        if peer.lanes.catches_up && !self.catching_up.contains(&slot) {
             self.catching_up.push(slot);
         }
     }
@@ -408,7 +409,7 @@ impl Worker {
                 continue;
             }
             self.rings[track].forget_key();
-            self.peers.values_mut().for_each(|peer| peer.on_gap(track));
+            self.peers.values_mut().for_each(|peer| peer.lanes.on_gap(track));
             self.requests[track].want();
         }
     }

@@ -1,0 +1,151 @@
+//! How the hub comes to a student's SRTP session key: it looks over the shoulder of the core.
+//!
+//! The core gives its keys to nobody. But it takes its cryptography from a provider, and ours is the default one with
+//! an ear: it remembers the key of each AES-128-GCM cipher that is made, and when one of them seals an RTP packet, that
+//! is the session key, and the nonce tells the salt (RFC 7714, 8.1).
+
+use std::sync::{Arc, OnceLock};
+
+use rtc::crypto::{
+    ActiveKeyExchange, AeadAlgorithm, AeadCipher, BlockCipherAlgorithm, CbcAlgorithm, CbcCipher, CryptoAlgorithm,
+    CryptoError, HashAlgorithm, HmacAlgorithm, KeyExchangeAlgorithm, Mac, PublicKey, RTCCrypto, RTCCryptoProvider,
+    RTCRandom, SignatureScheme, SigningKey, StreamCipher, StreamCipherAlgorithm,
+};
+
+/// What seals the RTP packets to one student.
+#[derive(Clone)]
+pub(super) struct SessionKey {
+    /// AES-128.
+    pub(super) key: [u8; 16],
+    /// See RFC 7714, 8.1.
+    pub(super) salt: [u8; 12],
+}
+
+/// Where a session key is once the core has sealed an RTP packet with it.
+#[derive(Clone, Default)]
+pub(super) struct Found(Arc<OnceLock<SessionKey>>);
+
+impl Found {
+    pub(super) fn get(&self) -> Option<&SessionKey> {
+        self.0.get()
+    }
+}
+
+/// A provider for one connection, that does what `inner` does.
+pub(super) fn listening(inner: Arc<dyn RTCCryptoProvider>) -> (Arc<dyn RTCCryptoProvider>, Found) {
+    let found = Found::default();
+    (Arc::new(Listening { inner, found: found.clone() }), found)
+}
+
+struct Listening {
+    inner: Arc<dyn RTCCryptoProvider>,
+    found: Found,
+}
+
+impl RTCCryptoProvider for Listening {
+    fn name(&self) -> &'static str {
+        self.inner.name()
+    }
+    fn crypto(&self) -> &dyn RTCCrypto {
+        self
+    }
+    fn random(&self) -> &dyn RTCRandom {
+        self.inner.random()
+    }
+}
+
+impl RTCCrypto for Listening {
+    fn new_aead(&self, algorithm: AeadAlgorithm, key: &[u8]) -> Result<Box<dyn AeadCipher>, CryptoError> {
+        let inner = self.inner.crypto().new_aead(algorithm, key)?;
+        match <[u8; 16]>::try_from(key) {
+            Ok(key) if algorithm == AeadAlgorithm::Aes128Gcm => {
+                Ok(Box::new(Cipher { inner, key, found: self.found.clone() }))
+            }
+            _ => Ok(inner),
+        }
+    }
+
+    fn supports(&self, algorithm: CryptoAlgorithm) -> bool {
+        self.inner.crypto().supports(algorithm)
+    }
+    fn hash(&self, algorithm: HashAlgorithm, data: &[u8]) -> Result<Vec<u8>, CryptoError> {
+        self.inner.crypto().hash(algorithm, data)
+    }
+    fn block_encrypt(&self, algorithm: BlockCipherAlgorithm, key: &[u8], block: &mut [u8]) -> Result<(), CryptoError> {
+        self.inner.crypto().block_encrypt(algorithm, key, block)
+    }
+    fn new_hmac(&self, algorithm: HmacAlgorithm, key: &[u8]) -> Result<Box<dyn Mac>, CryptoError> {
+        self.inner.crypto().new_hmac(algorithm, key)
+    }
+    fn new_stream_cipher(
+        &self,
+        algorithm: StreamCipherAlgorithm,
+        key: &[u8],
+    ) -> Result<Box<dyn StreamCipher>, CryptoError> {
+        self.inner.crypto().new_stream_cipher(algorithm, key)
+    }
+    fn new_cbc(&self, algorithm: CbcAlgorithm, key: &[u8]) -> Result<Box<dyn CbcCipher>, CryptoError> {
+        self.inner.crypto().new_cbc(algorithm, key)
+    }
+    fn start_key_exchange(&self, algorithm: KeyExchangeAlgorithm) -> Result<Box<dyn ActiveKeyExchange>, CryptoError> {
+        self.inner.crypto().start_key_exchange(algorithm)
+    }
+    fn generate_signing_key(&self, scheme: SignatureScheme) -> Result<Arc<dyn SigningKey>, CryptoError> {
+        self.inner.crypto().generate_signing_key(scheme)
+    }
+    fn import_signing_key(&self, scheme: SignatureScheme, der: &[u8]) -> Result<Arc<dyn SigningKey>, CryptoError> {
+        self.inner.crypto().import_signing_key(scheme, der)
+    }
+    fn verify_signature(
+        &self,
+        scheme: SignatureScheme,
+        key: PublicKey<'_>,
+        message: &[u8],
+        signature: &[u8],
+    ) -> Result<(), CryptoError> {
+        self.inner.crypto().verify_signature(scheme, key, message, signature)
+    }
+}
+
+struct Cipher {
+    inner: Box<dyn AeadCipher>,
+    key: [u8; 16],
+    found: Found,
+}
+
+impl AeadCipher for Cipher {
+    fn tag_len(&self) -> usize {
+        self.inner.tag_len()
+    }
+
+    fn seal_in_place(&mut self, nonce: &[u8], aad: &[u8], text: &mut [u8], tag: &mut [u8]) -> Result<(), CryptoError> {
+        if self.found.get().is_none()
+            && let Some(salt) = salt(nonce, aad)
+        {
+            let _ = self.found.0.set(SessionKey { key: self.key, salt });
+        }
+        self.inner.seal_in_place(nonce, aad, text, tag)
+    }
+
+    fn open_in_place(&mut self, nonce: &[u8], aad: &[u8], text: &mut [u8], tag: &[u8]) -> Result<(), CryptoError> {
+        self.inner.open_in_place(nonce, aad, text, tag)
+    }
+}
+
+/// The salt of the SRTP nonce with which an RTP packet with this header is sealed, the first of its SSRC, so that no
+/// roll-over was counted yet. None for what is no RTP packet: DTLS records begin with their epoch, a zero, and RTCP
+/// packets have types from 192 to 223 (RFC 5761, 4).
+fn salt(nonce: &[u8], aad: &[u8]) -> Option<[u8; 12]> {
+    let mut salt = <[u8; 12]>::try_from(nonce).ok()?;
+    let header = aad.get(..12)?;
+    if header[0] >> 6 != 2 || (192..=223).contains(&header[1]) {
+        return None;
+    }
+    for (byte, known) in salt[2..6].iter_mut().zip(&header[8..12]) {
+        *byte ^= known;
+    }
+    for (byte, known) in salt[10..].iter_mut().zip(&header[2..4]) {
+        *byte ^= known;
+    }
+    Some(salt)
+}

@@ -1,0 +1,153 @@
+//! The hot path: a packet out of the shared ring, sealed for one student (SRTP, RFC 3711, with AES-128-GCM, RFC 7714).
+//!
+//! # The invariant
+//!
+//! Under one key, a nonce is made of SSRC and packet index, and GCM gives the authentication key away to who sees two
+//! different packets under one nonce. So **an SSRC is sealed by exactly one side**: by the core up to its first packet,
+//! by us from then on. [`Side`] enforces it: what lets the core write media is consumed when we take over. We never seal
+//! two different packets of one SSRC under one index, as a [`Subscription`](crate::rtp::Subscription) names every
+//! packet once; a packet that is sent again is the same one, bit for bit.
+
+use ring::aead::{AES_128_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
+use rtc::rtp_transceiver::RTCRtpSenderId;
+
+use super::keys::SessionKey;
+use crate::rtp::{HEADER_BYTES, OutPacket};
+
+/// What a sealed packet has more than its payload.
+pub(super) const OVERHEAD: usize = HEADER_BYTES + 16;
+
+/// Who seals the packets of an SSRC.
+pub(super) enum Side {
+    /// The core, until its first packet has told the key.
+    Core(CoreWriter),
+    /// We.
+    Own,
+}
+
+/// The right to let the core write media of one SSRC. It can't be copied.
+pub(super) struct CoreWriter(RTCRtpSenderId);
+
+impl CoreWriter {
+    /// For a sender that has not written anything.
+    pub(super) fn new(sender: RTCRtpSenderId) -> Self {
+        Self(sender)
+    }
+
+    pub(super) fn sender(&self) -> RTCRtpSenderId {
+        self.0
+    }
+}
+
+/// Seals what goes to one student.
+pub(super) struct Sealer {
+    key: LessSafeKey,
+    salt: [u8; 12],
+}
+
+impl Sealer {
+    /// None if the system's cryptography does not want the key, which it says nothing about.
+    pub(super) fn new(session: &SessionKey) -> Option<Self> {
+        let key = LessSafeKey::new(UnboundKey::new(&AES_128_GCM, &session.key).ok()?);
+        Some(Self { key, salt: session.salt })
+    }
+
+    /// Adds the packet to `out`, sealed: [`OVERHEAD`] bytes more than its payload.
+    pub(super) fn seal(&self, packet: &OutPacket<'_>, out: &mut Vec<u8>) {
+        let header = packet.header();
+        out.extend_from_slice(&header);
+        let begin = out.len();
+        out.extend_from_slice(packet.payload);
+        let nonce = Nonce::assume_unique_for_key(self.nonce(packet));
+        match self.key.seal_in_place_separate_tag(nonce, Aad::from(header), &mut out[begin..]) {
+            Ok(tag) => out.extend_from_slice(tag.as_ref()),
+            // Only for texts of more than 64 GB. Nothing unsealed leaves: zeroes do.
+            Err(_) => {
+                out[begin..].fill(0);
+                out.resize(begin + packet.payload.len() + 16, 0);
+            }
+        }
+    }
+
+    /// Two zeroes, SSRC, roll-over counter and sequence number, xored with the salt.
+    fn nonce(&self, packet: &OutPacket<'_>) -> [u8; 12] {
+        let mut nonce = self.salt;
+        let index = packet.index.to_be_bytes();
+        for (byte, known) in nonce[2..6].iter_mut().zip(packet.ssrc.to_be_bytes()) {
+            *byte ^= known;
+        }
+        // The index has 48 bits: 32 of the counter, 16 of the sequence number.
+        for (byte, known) in nonce[6..].iter_mut().zip(&index[2..]) {
+            *byte ^= known;
+        }
+        nonce
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rtc::crypto::default_provider;
+    use rtc::srtp::context::Context;
+    use rtc::srtp::protection_profile::ProtectionProfile;
+
+    use super::super::keys::{Found, listening};
+    use super::*;
+
+    const MASTER_KEY: [u8; 16] = [7; 16];
+    const MASTER_SALT: [u8; 12] = [9; 12];
+
+    /// A context of the library, and the key that is heard when it seals.
+    fn library() -> (Context, Found) {
+        let (provider, found) = listening(default_provider().unwrap());
+        let profile = ProtectionProfile::AeadAes128Gcm;
+        (Context::new(&MASTER_KEY, &MASTER_SALT, profile, None, None, provider.crypto()).unwrap(), found)
+    }
+
+    fn packet(index: u64, payload: &[u8]) -> OutPacket<'_> {
+        OutPacket {
+            marker: index % 9 == 0,
+            payload_type: 102,
+            index,
+            timestamp: index as u32 * 10,
+            ssrc: 0xdead_beef,
+            payload,
+        }
+    }
+
+    fn plain(packet: &OutPacket<'_>) -> Vec<u8> {
+        [&packet.header(), packet.payload].concat()
+    }
+
+    #[test]
+    fn the_key_is_heard_at_the_first_rtp_packet_and_not_before() {
+        let (mut context, found) = library();
+        let report = [0x80, 201, 0, 1, 0, 0, 0, 7];
+        context.encrypt_rtcp(&report).unwrap();
+        assert!(found.get().is_none(), "a report has another key");
+        context.encrypt_rtp(&plain(&packet(5, b"first"))).unwrap();
+        assert!(found.get().is_some());
+    }
+
+    #[test]
+    fn what_we_seal_is_what_the_library_seals_and_opens_over_a_roll_over() {
+        let (mut sender, found) = library();
+        let (mut receiver, _) = library();
+        let first = packet(32_767, b"the core's only packet");
+        receiver.decrypt_rtp(&sender.encrypt_rtp(&plain(&first)).unwrap()).unwrap();
+        let sealer = Sealer::new(found.get().unwrap()).unwrap();
+        let payload: Vec<u8> = (0..1_160).map(|n| n as u8).collect();
+        let mut sealed = Vec::new();
+        for index in 32_768..32_768 + 70_000 {
+            let packet = packet(index, &payload[..1 + index as usize % 1_160]);
+            sealed.clear();
+            sealer.seal(&packet, &mut sealed);
+            assert_eq!(sealed.len(), packet.payload.len() + OVERHEAD);
+            assert_eq!(sealed, sender.encrypt_rtp(&plain(&packet)).unwrap(), "bit for bit, at {index}");
+            assert_eq!(receiver.decrypt_rtp(&sealed).unwrap(), plain(&packet), "at {index}");
+        }
+        // Two roll-overs later, as it would be after hours.
+        sealed.clear();
+        sealer.seal(&packet(3 << 16, &payload), &mut sealed);
+        assert!(receiver.decrypt_rtp(&sealed).is_err(), "the receiver counts on");
+    }
+}
