@@ -10,7 +10,7 @@ use clap::{Args, Parser, Subcommand};
 use super::servers::{StunServer, TypedTurn};
 use super::values::{self, Bitrate, TypedServer, TypedSink};
 use crate::expect::Expectation;
-use crate::id::{RoomId, UserId};
+use crate::id::{RoomId, RoomName, UserId};
 use crate::media::Size;
 use crate::rtp::Codec;
 use crate::signal::ServerUrl;
@@ -61,6 +61,7 @@ pub(super) enum TypedVerb {
   classroom teach --room 10013 --file lecture.mp4 --camera --mic
   classroom teach --room 10013 --server ws://school.example:18080
 
+At a terminal, typed lines are said in chat: /hands lists raised hands, /lower takes one down.
 With no source given, the screen, the camera and the microphone that exist are taught.
 `classroom devices` lists them.")]
     Teach(TypedTeach),
@@ -72,6 +73,7 @@ With no source given, the screen, the camera and the microphone that exist are t
   classroom watch --room 10013 --user 1001 --sink lecture.mkv
   classroom watch --room 10013 --user 1001 --sink null --for 30s --expect 'fps>=25'
 
+At a terminal, typed lines are said in chat, and /hand raises your hand.
 The server is the one of --server, of $CLASSROOM_SERVER, one that announces the room on the LAN,
 or localhost, in this order.")]
     Watch(TypedWatch),
@@ -127,6 +129,10 @@ pub(super) struct TypedTeach {
     #[arg(long, value_name = "ID", help_heading = "Lecture")]
     pub(super) room: RoomId,
 
+    /// What the room is called, for example 'Linear algebra' [default: as it is called already, if it is]
+    #[arg(long, value_name = "TEXT", help_heading = "Lecture")]
+    pub(super) name: Option<RoomName>,
+
     /// The teacher's user id, unique in the room
     #[arg(long, value_name = "ID", default_value = "9999", help_heading = "Lecture")]
     pub(super) user: UserId,
@@ -139,9 +145,17 @@ pub(super) struct TypedTeach {
     #[arg(long, value_name = "N", help_heading = "Lecture")]
     pub(super) max_students: Option<NonZeroUsize>,
 
+    /// Print the link for students without its QR code
+    #[arg(long, help_heading = "Output")]
+    pub(super) no_qr: bool,
+
     /// End after this time [default: until Ctrl-C or the end of the file]
     #[arg(long = "for", value_name = "DURATION", value_parser = values::duration, help_heading = "Lecture")]
     pub(super) length: Option<Duration>,
+
+    /// Say the lines of stdin in chat, also where it is no terminal; /help lists commands
+    #[arg(long, help_heading = "Lecture")]
+    pub(super) chat: bool,
 
     #[command(flatten)]
     pub(super) sources: TypedSources,
@@ -276,6 +290,10 @@ pub(super) struct TypedWatch {
     /// Check the whole run, exit with 8 if unmet: fps, kbps, lost, freezes, width, height, first_frame_ms
     #[arg(long, value_name = "'fps>=25'", help_heading = "Lecture")]
     pub(super) expect: Vec<Expectation>,
+
+    /// Say the lines of stdin in chat, also where it is no terminal; /hand raises a hand, /help lists commands
+    #[arg(long, help_heading = "Lecture")]
+    pub(super) chat: bool,
 
     #[command(flatten)]
     pub(super) sink: TypedSinkArgs,

@@ -11,7 +11,7 @@ use super::args::{
 use super::servers::{StunServer, TurnServer, TypedTurn};
 use super::values::{Bitrate, TypedSink};
 use crate::expect::Expectation;
-use crate::id::{Nickname, RoomId, UserId};
+use crate::id::{Nickname, RoomId, RoomName, UserId};
 use crate::media::Size;
 use crate::protocol::DEFAULT_PORT;
 use crate::rtp::Codec;
@@ -47,6 +47,8 @@ pub enum DemoLecture {
 pub struct Teach {
     /// The room to teach in.
     pub room: RoomId,
+    /// What the room is called from now on; none: as before.
+    pub room_name: Option<RoomName>,
     /// The teacher.
     pub user: UserId,
     /// The name that students see; the user id where none was typed.
@@ -69,8 +71,12 @@ pub struct Teach {
     pub turn: Vec<TurnServer>,
     /// At most so many students; none: no limit but those of the server.
     pub max_students: Option<NonZeroUsize>,
+    /// Whether the link for students is shown as a QR code too, where a terminal can.
+    pub qr: bool,
     /// End after this time; none: run until asked to end, or to the end of the file.
     pub length: Option<Duration>,
+    /// Whose typed lines are said in chat.
+    pub lines: Lines,
 }
 
 /// Which signalling server a teacher uses.
@@ -141,6 +147,23 @@ pub struct Video {
     pub bitrate: Bitrate,
 }
 
+/// Which lines of stdin are said in chat.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lines {
+    /// None.
+    Never,
+    /// A person's, at a terminal.
+    OfTerminal,
+    /// A script's too.
+    Always,
+}
+
+impl Lines {
+    fn typed(chat: bool) -> Self {
+        if chat { Self::Always } else { Self::OfTerminal }
+    }
+}
+
 /// `classroom watch`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Watch {
@@ -154,6 +177,8 @@ pub struct Watch {
     pub server: Option<ServerUrl>,
     /// Where the lecture goes.
     pub sink: Sink,
+    /// Whose typed lines are said in chat.
+    pub lines: Lines,
     /// The jitter buffer.
     pub latency: Duration,
     /// End after this time; none: run until asked to end.
@@ -272,6 +297,7 @@ impl TypedTeach {
         Ok(Teach {
             nickname: nickname(self.nickname, &self.user),
             room: self.room,
+            room_name: self.name,
             user: self.user,
             signalling,
             sources,
@@ -282,7 +308,9 @@ impl TypedTeach {
             stun: self.stun,
             turn,
             max_students: self.max_students,
+            qr: !self.no_qr,
             length: self.length,
+            lines: Lines::typed(self.chat),
         })
     }
 }
@@ -333,6 +361,7 @@ impl TryFrom<TypedWatch> for Watch {
             user: typed.user,
             server: typed.server.and_then(|server| server.0),
             sink: typed.sink.try_into()?,
+            lines: Lines::typed(typed.chat),
             latency: typed.latency,
             length: typed.length,
             timeout: typed.timeout,

@@ -18,7 +18,7 @@ use self::args::{TypedCli, TypedVerb};
 use self::meaning::Conflict;
 
 pub use self::meaning::{
-    Demo, DemoLecture, Device, MainSource, Rooms, Serve, Signalling, Sink, Sources, Teach, Video, Watch,
+    Demo, DemoLecture, Device, Lines, MainSource, Rooms, Serve, Signalling, Sink, Sources, Teach, Video, Watch,
 };
 pub use self::servers::{StunServer, TurnServer, TurnTransport};
 pub use self::values::Bitrate;

@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
+use super::link::room_page;
 use super::{stop, teach, watch};
-use crate::cli::{self, Bitrate, Demo, DemoLecture, Output, Signalling, Teach, Verbosity, Video, Watch};
+use crate::cli::{self, Bitrate, Demo, DemoLecture, Lines, Output, Signalling, Teach, Verbosity, Video, Watch};
 use crate::exit::Failure;
 use crate::id::{Nickname, RoomId, UserId};
 use crate::media::{CaptureOptions, MainSource, Sources};
@@ -34,6 +35,7 @@ pub(super) async fn run(demo: Demo, output: Output, reporter: &Reporter) -> Resu
     let options = CaptureOptions { sources: Sources::only(main), ..defaults };
     let taught = Teach {
         room: room(),
+        room_name: None,
         nickname: Nickname::from("demo"),
         user: teacher,
         signalling: Signalling::Embedded { listen: (Ipv4Addr::UNSPECIFIED, 0).into() },
@@ -46,7 +48,9 @@ pub(super) async fn run(demo: Demo, output: Output, reporter: &Reporter) -> Resu
         stun: Vec::new(),
         turn: Vec::new(),
         max_students: None,
+        qr: false,
         length: None,
+        lines: Lines::Never,
     };
     // The status line is the student's; of the teacher only what needs attention is heard, or all of it by a script.
     let aside = match output {
@@ -67,7 +71,7 @@ pub(super) async fn run(demo: Demo, output: Output, reporter: &Reporter) -> Resu
         early = &mut teaching => return early.map_err(Failure::internal)?,
         reason = &mut stopped => return Ok(reason),
     };
-    reporter.notice(format!("teaching on this computer, rooms at http://{}/", server.authority()));
+    reporter.notice(format!("teaching on this computer, in a browser: {}", room_page(&server, &room())));
     reporter.notice(format!(
         "one more student: classroom watch --room {} --user 1002 --server {}",
         room(),
@@ -79,6 +83,7 @@ pub(super) async fn run(demo: Demo, output: Output, reporter: &Reporter) -> Resu
         nickname: Nickname::from("student"),
         server: Some(server),
         sink: demo.sink,
+        lines: Lines::OfTerminal,
         latency: Duration::from_millis(80),
         length: None,
         timeout: None,

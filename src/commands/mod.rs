@@ -2,9 +2,12 @@
 
 mod demo;
 mod devices;
+mod lines;
+mod link;
 mod rooms;
 mod serve;
 mod teach;
+mod typed;
 mod watch;
 
 use std::future::Future;

@@ -1,6 +1,7 @@
 //! `classroom teach`: joins pipelines, hub and signalling, and tells what happens.
 
 mod roll;
+mod talk;
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -11,7 +12,10 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, MissedTickBehavior};
 
 use self::roll::Roll;
+use self::talk::Conversation;
+use super::link::{room_page, show_qr};
 use super::serve::{Served, ice_servers};
+use super::typed::Typed;
 use super::{blocking, listen, media_failure, or_never, reachable_host, signal_failure};
 use crate::cli::{Device, MainSource, Signalling, Sources, Teach};
 use crate::exit::Failure;
@@ -19,7 +23,7 @@ use crate::id::UserId;
 use crate::media::{self, Capture, CaptureEvent, CaptureOptions, VideoOptions, Wanted};
 use crate::peer::hub::{Hub, HubConfig, HubEvent, HubStats, RTCIceCandidateInit, Refusal};
 use crate::peer::offer::OfferError;
-use crate::protocol::{ClientMessage, ErrorCode, IceCandidate, LeaveReason, MAX_ROOM_USERS, ServerMessage};
+use crate::protocol::{ClientMessage, ErrorCode, IceCandidate, LeaveReason, MAX_ROOM_USERS, ServerMessage, User};
 use crate::report::{EndReason, Event, Reporter, StudentState, TeachStats};
 use crate::rtp::Track;
 use crate::signal::{self, Client, ClientConfig, ServerUrl, SessionToken, SignalEvent};
@@ -82,6 +86,7 @@ pub(super) async fn run_with(
     let joining = Client::connect(ClientConfig {
         server: server.clone(),
         room: teach.room.clone(),
+        room_name: teach.room_name.clone(),
         user: teach.user.clone(),
         nickname: teach.nickname.clone(),
         publishes: true,
@@ -94,17 +99,19 @@ pub(super) async fn run_with(
         reason = &mut stop => return Ok(reason),
     };
     let (ws, page) = served.as_ref().map(Served::urls).unzip();
-    reporter.event(&Event::Listening { ws, page: page.clone(), udp: Some(hub.udp().port()) });
-    reporter.event(&Event::Joined { user: teach.user.clone(), server: server.to_string() });
     let others = match &served {
         Some(served) => ServerUrl::new(&reachable_host(served.address().ip()).to_string(), served.address().port()),
         None => server.clone(),
     };
-    if let Some(page) = page {
-        reporter.notice(format!("the rooms of this server: {page}"));
+    let link = room_page(&others, &teach.room);
+    reporter.event(&Event::Listening { ws, page, room_page: Some(link.clone()), udp: Some(hub.udp().port()) });
+    reporter.event(&Event::Joined { user: teach.user.clone(), server: server.to_string() });
+    if teach.qr {
+        show_qr(&link, &others, reporter);
     }
+    reporter.notice(format!("students open {link}"));
     reporter.notice(format!(
-        "a student types: classroom watch --room {} --user 1001 --server {}",
+        "or type: classroom watch --room {} --user 1001 --server {}",
         teach.room,
         others.authority()
     ));
@@ -117,7 +124,8 @@ pub(super) async fn run_with(
         let _ = ready.send(server);
     }
     reporter.status("live, waiting for students");
-    let mut lecture = Lecture { teach: &teach, reporter, hub, client, capture, roll: Roll::default() };
+    let talk = Conversation::new(teach.user.clone(), teach.nickname.clone());
+    let mut lecture = Lecture { teach: &teach, reporter, hub, client, capture, roll: Roll::default(), talk };
     let ended = lecture.run(hub_events, signals, captured, stop).await;
 
     let Lecture { hub, client, capture, .. } = lecture;
@@ -203,6 +211,7 @@ struct Lecture<'a> {
     client: Client,
     capture: Capture,
     roll: Roll,
+    talk: Conversation,
 }
 
 impl Lecture<'_> {
@@ -218,6 +227,7 @@ impl Lecture<'_> {
         second.tick().await;
         let mut rates = Rates::default();
         let (mut signals, mut captured) = (Some(signals), Some(captured));
+        let (_typed, mut lines) = Typed::start(self.teach.lines, self.reporter).unzip();
         loop {
             tokio::select! {
                 reason = &mut stop => return Ok(reason),
@@ -237,6 +247,13 @@ impl Lecture<'_> {
                     Some(CaptureEvent::Warning(sentence)) => self.reporter.warn(sentence),
                     None => captured = None,
                 },
+                line = or_never(lines.as_mut().map(mpsc::Receiver::recv)) => match line {
+                    Some(line) => self.talk.typed(&line, &self.hub, self.reporter),
+                    None => lines = None,
+                },
+                () = or_never(self.talk.next_tick().map(tokio::time::sleep_until)) => {
+                    self.talk.tick(&self.hub, self.reporter);
+                }
                 _ = second.tick() => {
                     if let Some(numbers) = self.hub.stats().await {
                         self.tell(&numbers, &mut rates);
@@ -259,9 +276,12 @@ impl Lecture<'_> {
             HubEvent::Gone { user, why } => {
                 let state = if why == "left" { StudentState::Left } else { StudentState::Lost };
                 self.student(&user, state);
+                self.talk.gone(&user, &self.hub, self.reporter);
                 // To one who has left the room it is not delivered.
                 self.say(ClientMessage::Hangup { target_uid: user });
             }
+            HubEvent::ChannelOpen(user) => self.talk.opened(&user, &self.hub, self.reporter),
+            HubEvent::Heard { user, text } => self.talk.heard(&user, &text, &self.hub, self.reporter),
             HubEvent::KeyFrameNeeded(track) => self.capture.request_key_frame(track),
             HubEvent::Notice(sentence) => self.reporter.notice(sentence),
         }
@@ -269,11 +289,7 @@ impl Lecture<'_> {
 
     fn on_signal(&mut self, event: SignalEvent) {
         match event {
-            SignalEvent::Joined { users, .. } => {
-                for user in users.iter().filter(|user| user.user_id != self.teach.user) {
-                    self.student(&user.user_id, StudentState::Joined);
-                }
-            }
+            SignalEvent::Joined { users, .. } => self.joined(&users),
             SignalEvent::Lost { reason } => self.reporter.warn(format!(
                 "the signalling server is gone ({reason}): the lecture goes on, newcomers must wait; trying to get back"
             )),
@@ -289,18 +305,16 @@ impl Lecture<'_> {
                 self.hub.offer(user_id, sdp, video);
             }
             ServerMessage::Candidate { user_id, candidate } => self.hub.candidate(user_id, candidate_init(candidate)),
-            ServerMessage::Join { users } => {
-                for user in users.iter().filter(|user| user.user_id != self.teach.user) {
-                    self.student(&user.user_id, StudentState::Joined);
-                }
-            }
+            ServerMessage::Join { users } => self.joined(&users),
             ServerMessage::Leave { users, reason } => {
                 for user in users {
+                    let watches = self.roll.state(&user) == Some(StudentState::Watching);
+                    self.talk.left(&user, watches && reason != LeaveReason::Left, &self.hub, self.reporter);
                     // Whose signalling was lost may still receive: its media says when it is gone.
                     if reason == LeaveReason::Left {
                         self.hub.remove(user.clone());
                         self.student(&user, StudentState::Left);
-                    } else if reason == LeaveReason::Lost && self.roll.state(&user) != Some(StudentState::Watching) {
+                    } else if reason == LeaveReason::Lost && !watches {
                         self.student(&user, StudentState::Lost);
                     }
                 }
@@ -314,6 +328,13 @@ impl Lecture<'_> {
             | ServerMessage::RoomUserList { .. }
             | ServerMessage::Answer { .. }
             | ServerMessage::Hangup { .. } => {}
+        }
+    }
+
+    fn joined(&mut self, users: &[User]) {
+        for user in users.iter().filter(|user| user.user_id != self.teach.user) {
+            self.talk.joined(user);
+            self.student(&user.user_id, StudentState::Joined);
         }
     }
 

@@ -3,6 +3,7 @@
 mod course;
 mod meter;
 mod screen;
+mod talk;
 
 use std::future::Future;
 use std::net::{IpAddr, SocketAddr};
@@ -17,7 +18,9 @@ use tokio::time::{Instant, MissedTickBehavior};
 use self::course::{Course, Step};
 use self::meter::Meter;
 use self::screen::Screen;
+use self::talk::Conversation;
 use super::teach::candidate_init;
+use super::typed::Typed;
 use super::{blocking, find_server, media_failure, or_never, signal_failure};
 use crate::cli::{Sink, Watch};
 use crate::exit::Failure;
@@ -25,6 +28,7 @@ use crate::expect::{self, Run};
 use crate::id::UserId;
 use crate::media::{self, Render, RenderEvent, RenderOptions, TrackFormat};
 use crate::peer::link::{IceServer, Incoming, Link, LinkConfig, LinkEvent};
+use crate::protocol::channel::StudentMessage;
 use crate::protocol::{self, ClientMessage, ErrorCode, IceCandidate, LeaveReason, ServerMessage, User};
 use crate::report::{EndReason, Event, Reporter};
 use crate::rtp::Track;
@@ -69,6 +73,7 @@ pub(super) async fn run(
         formats: Vec::new(),
         meter: Meter::new(begun),
         course: Course::new(begun, watch.timeout, watch.retry),
+        talk: Conversation::new(watch.user.clone()),
         ice_servers: Vec::new(),
         files: 0,
     };
@@ -97,6 +102,7 @@ async fn join(
         let joined = Client::connect(ClientConfig {
             server: server.clone(),
             room: watch.room.clone(),
+            room_name: None,
             user: watch.user.clone(),
             nickname: watch.nickname.clone(),
             publishes: false,
@@ -158,6 +164,7 @@ struct Student<'a> {
     formats: Vec<TrackFormat>,
     meter: Meter,
     course: Course,
+    talk: Conversation,
     /// Those that were typed, else those that the server told of.
     ice_servers: Vec<IceServer>,
     files: u32,
@@ -173,6 +180,7 @@ impl Student<'_> {
         second.set_missed_tick_behavior(MissedTickBehavior::Delay);
         second.tick().await;
         let mut signals = Some(signals);
+        let (_typed, mut lines) = Typed::start(self.watch.lines, self.reporter).unzip();
         let mut rendered: Option<mpsc::Receiver<RenderEvent>> = None;
         loop {
             let due = self.course.due();
@@ -209,6 +217,10 @@ impl Student<'_> {
                         ))),
                     }
                 }
+                line = or_never(lines.as_mut().map(mpsc::Receiver::recv)) => match line {
+                    Some(line) => self.on_line(&line).await,
+                    None => lines = None,
+                },
                 _ = second.tick() => {
                     self.tell();
                 }
@@ -396,6 +408,12 @@ impl Student<'_> {
             }
             Some(LinkEvent::Connected) => self.course.connected(Instant::now()),
             Some(LinkEvent::BeginningMissed(track)) => self.ask_for_key_frame(track).await,
+            Some(LinkEvent::ChannelOpen) => {}
+            Some(LinkEvent::Heard(text)) => {
+                if let Some(answer) = self.talk.heard(&text, self.reporter) {
+                    self.say(answer).await;
+                }
+            }
             Some(LinkEvent::Disturbed) => {
                 self.reporter.warn("nothing was heard of the teacher for some seconds, waiting for it to come back");
             }
@@ -406,6 +424,22 @@ impl Student<'_> {
                 }
                 self.course.failed(Instant::now());
             }
+        }
+    }
+
+    async fn on_line(&mut self, line: &str) {
+        if let Some(message) = self.talk.typed(line, self.reporter) {
+            self.say(message).await;
+        }
+    }
+
+    async fn say(&self, message: StudentMessage) {
+        let said = match &self.link {
+            Some(attempt) => attempt.link.say(&message.to_json()).await,
+            None => false,
+        };
+        if !said && !matches!(message, StudentMessage::Hand { .. }) {
+            self.reporter.warn("not said: there is no connection to the teacher just now");
         }
     }
 

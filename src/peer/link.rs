@@ -18,6 +18,7 @@ use rtc::rtp_transceiver::{RTCRtpTransceiverDirection, RTCRtpTransceiverInit};
 use rtc::sdp::SessionDescription;
 use rtc::shared::marshal::Marshal;
 use tokio::sync::mpsc;
+use webrtc::data_channel::{DataChannel, DataChannelEvent};
 use webrtc::error::Error;
 use webrtc::media_stream::track_remote::TrackRemote;
 use webrtc::peer_connection::{
@@ -26,6 +27,7 @@ use webrtc::peer_connection::{
 };
 
 use super::engine;
+use crate::protocol::channel::CHANNEL_LABEL;
 use crate::rtp::{Codec, Track, starts_key_frame};
 
 /// Events that may wait: a few states and a candidate for each address of this machine.
@@ -35,6 +37,9 @@ const EVENT_QUEUE: usize = 256;
 /// of 80 ms waits there are three tries on a LAN.
 const NACK_INTERVAL: Duration = Duration::from_millis(20);
 const NACK_TRIES: u16 = 8;
+
+/// What may be under way to the publisher over the data channel.
+const SEND_BUFFER_BYTES: usize = 64 * 1024;
 
 /// How long a polite end may take.
 const CLOSE_WITHIN: Duration = Duration::from_secs(1);
@@ -80,6 +85,10 @@ pub enum LinkEvent {
     Connected,
     /// The first packet of a track was not that of a key frame: ask for one.
     BeginningMissed(Track),
+    /// The data channel stands: something may be said.
+    ChannelOpen,
+    /// The publisher said something over the data channel: text, not parsed yet.
+    Heard(String),
     /// Nothing was heard for some seconds; it may come back.
     Disturbed,
     /// The connection is gone: lost, or closed by the publisher.
@@ -106,6 +115,7 @@ struct Remotes {
 /// A connection to the publisher. [`close`](Self::close) it: a dropped one lives on in the library.
 pub struct Link {
     connection: Arc<dyn PeerConnection>,
+    channel: Arc<dyn DataChannel>,
     tracks: Arc<Mutex<Remotes>>,
     by_ssrc: Arc<RwLock<HashMap<u32, Answered>>>,
     nacked: Arc<AtomicU64>,
@@ -113,7 +123,7 @@ pub struct Link {
 }
 
 impl Link {
-    /// Makes a connection and its offer: sound and two pictures, all recvonly.
+    /// Makes a connection and its offer: sound and two pictures, all recvonly, and the data channel.
     ///
     /// # Errors
     /// When no socket can be bound or a server's URL is wrong.
@@ -139,7 +149,7 @@ impl Link {
             credential: server.credential,
         });
         let tracks = Arc::default();
-        let handler = Handler { events, tracks: Arc::clone(&tracks) };
+        let handler = Handler { events: events.clone(), tracks: Arc::clone(&tracks) };
         let building = PeerConnectionBuilder::new()
             .with_configuration(RTCConfigurationBuilder::new().with_ice_servers(servers.collect()).build())
             .with_media_engine(engine::media_engine(&[Codec::Opus, Codec::H264, Codec::Vp8])?)
@@ -147,6 +157,7 @@ impl Link {
             .with_interceptor_registry(registry)
             .with_handler(Arc::new(handler))
             .with_udp_addrs(config.bind)
+            .with_data_channel_send_buffer_limit(SEND_BUFFER_BYTES)
             .build();
         // On the heap: the library's future is 20 kB.
         let connection = Box::pin(building).await?;
@@ -156,10 +167,12 @@ impl Link {
             let init = RTCRtpTransceiverInit { direction, ..Default::default() };
             connection.add_transceiver_from_kind(kind, Some(init)).await?;
         }
+        let channel = connection.create_data_channel(CHANNEL_LABEL, None).await?;
+        tokio::spawn(listen(Arc::clone(&channel), events));
         let offer = connection.create_offer(None).await?;
         connection.set_local_description(offer).await?;
         let sdp = connection.local_description().await.ok_or(Error::ErrConnectionClosed)?.sdp;
-        Ok((Self { connection, tracks, by_ssrc, nacked, plis: AtomicU64::new(0) }, sdp, event_queue))
+        Ok((Self { connection, channel, tracks, by_ssrc, nacked, plis: AtomicU64::new(0) }, sdp, event_queue))
     }
 
     /// Takes the publisher's answer, and gives what will be received: track, codec and payload type.
@@ -195,6 +208,11 @@ impl Link {
         }
     }
 
+    /// Says something to the publisher over the data channel; gives false when it does not stand, or is full.
+    pub async fn say(&self, text: &str) -> bool {
+        self.channel.try_send_text(text).await.is_ok()
+    }
+
     /// Counts of now.
     pub fn stats(&self) -> LinkStats {
         LinkStats { nacks: self.nacked.load(Ordering::Relaxed), plis: self.plis.load(Ordering::Relaxed) }
@@ -203,6 +221,20 @@ impl Link {
     /// Ends the connection politely, within a second.
     pub async fn close(self) {
         let _ = tokio::time::timeout(CLOSE_WITHIN, self.connection.close()).await;
+    }
+}
+
+/// Hands what the publisher says to the events, until the channel ends. What nobody reads in time is dropped.
+async fn listen(channel: Arc<dyn DataChannel>, events: mpsc::Sender<LinkEvent>) {
+    while let Some(event) = channel.poll().await {
+        let event = match event {
+            DataChannelEvent::OnOpen => LinkEvent::ChannelOpen,
+            DataChannelEvent::OnMessage(message) if message.is_string => {
+                LinkEvent::Heard(String::from_utf8_lossy(&message.data).into_owned())
+            }
+            _ => continue,
+        };
+        let _ = events.try_send(event);
     }
 }
 

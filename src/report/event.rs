@@ -17,6 +17,8 @@ pub enum Event {
         ws: Option<String>,
         /// The page for people: `http://192.168.1.20:18080/`; none where somebody else's server is used.
         page: Option<String>,
+        /// The room's page, for students: `http://192.168.1.20:18080/room/10013`; none without a room, as for `serve`.
+        room_page: Option<String>,
         /// The UDP port of the media; none without media, as for `serve`.
         udp: Option<u16>,
     },
@@ -46,6 +48,39 @@ pub enum Event {
         /// Milliseconds since this process began to join.
         #[serde(serialize_with = "one_decimal")]
         after_ms: f64,
+    },
+    /// Somebody said something.
+    Chat {
+        /// Grows from message to message.
+        id: u64,
+        /// Who said it.
+        user: UserId,
+        /// As shown to people, possibly empty.
+        nickname: String,
+        /// Whether it was the teacher.
+        teacher: bool,
+        /// The words: one line, printable.
+        text: String,
+    },
+    /// Somebody's hand went up or down.
+    Hand {
+        /// Whose.
+        user: UserId,
+        /// As shown to people, possibly empty.
+        nickname: String,
+        /// Up or down.
+        raised: bool,
+        /// All hands that are up now, in the order they went up.
+        hands: Vec<UserId>,
+    },
+    /// Somebody gave a sign.
+    Reaction {
+        /// Who.
+        user: UserId,
+        /// As shown to people, possibly empty.
+        nickname: String,
+        /// `like`, `clap`, `heart`, `laugh`, `wow` or `confused`.
+        reaction: &'static str,
     },
     /// Once a second, the teacher's numbers.
     #[serde(rename = "stats")]
@@ -199,12 +234,37 @@ impl Event {
             Event::Publisher { user: Some(user) } => Some(format!("{user} teaches")),
             Event::Publisher { user: None } => Some("the teacher has gone, waiting".into()),
             Event::FirstFrame { track, after_ms } => Some(format!("{track} after {after_ms:.0} ms")),
+            Event::Chat { user, nickname, teacher, text, .. } => {
+                let role = if *teacher { ", teacher" } else { "" };
+                Some(match nickname.as_str() {
+                    "" => format!("<{user}{role}> {text}"),
+                    nickname => format!("<{nickname}{role}> {text}"),
+                })
+            }
+            Event::Hand { user, nickname, raised: true, hands } => {
+                let place = hands.iter().position(|id| id == user).map_or(hands.len(), |at| at + 1);
+                Some(format!("{} raises a hand, number {place}", named(user, nickname)))
+            }
+            Event::Hand { user, nickname, raised: false, .. } => {
+                Some(format!("the hand of {} is down", named(user, nickname)))
+            }
+            Event::Reaction { user, nickname, reaction } => Some(format!("{}: {reaction}!", named(user, nickname))),
             Event::TeachStats(_) | Event::WatchStats(_) => None,
             Event::Notice { message } => Some(message.clone()),
             Event::Warning { message } => Some(format!("warning: {message}")),
             Event::Ended { reason: EndReason::Failed, .. } => None,
             Event::Ended { reason, .. } => Some(format!("ended: {}", reason.words())),
         }
+    }
+}
+
+/// `S-01 (1001)`, or only the id.
+fn named(user: &UserId, nickname: &str) -> String {
+    match nickname {
+        "" => user.to_string(),
+        // The nickname of who chose none.
+        nickname if nickname == user.as_str() => nickname.to_owned(),
+        nickname => format!("{nickname} ({user})"),
     }
 }
 
@@ -247,8 +307,14 @@ mod tests {
         };
         for (event, expected) in [
             (
-                Event::Listening { ws: Some("ws://a/ws".into()), page: Some("http://a/".into()), udp: Some(18080) },
-                json!({"event": "listening", "ws": "ws://a/ws", "page": "http://a/", "udp": 18080}),
+                Event::Listening {
+                    ws: Some("ws://a/ws".into()),
+                    page: Some("http://a/".into()),
+                    room_page: Some("http://a/room/1".into()),
+                    udp: Some(18080),
+                },
+                json!({"event": "listening", "ws": "ws://a/ws", "page": "http://a/",
+                    "room_page": "http://a/room/1", "udp": 18080}),
             ),
             (
                 Event::Joined { user: user("1001"), server: "ws://a".into() },
@@ -274,6 +340,29 @@ mod tests {
                     "kbps": 2512.3, "lost": 1, "nacks": 2, "plis": 3, "freezes": 4, "jitter_ms": 0.1}),
             ),
             (
+                Event::Chat {
+                    id: 17,
+                    user: user("1001"),
+                    nickname: "S-01".into(),
+                    teacher: false,
+                    text: "hello".into(),
+                },
+                json!({"event": "chat", "id": 17, "user": "1001", "nickname": "S-01", "teacher": false, "text": "hello"}),
+            ),
+            (
+                Event::Hand {
+                    user: user("1001"),
+                    nickname: "".into(),
+                    raised: true,
+                    hands: vec![user("7"), user("1001")],
+                },
+                json!({"event": "hand", "user": "1001", "nickname": "", "raised": true, "hands": ["7", "1001"]}),
+            ),
+            (
+                Event::Reaction { user: user("1001"), nickname: "S-01".into(), reaction: "clap" },
+                json!({"event": "reaction", "user": "1001", "nickname": "S-01", "reaction": "clap"}),
+            ),
+            (
                 Event::Ended { reason: EndReason::EndOfFile, exit: 0, message: None },
                 json!({"event": "ended", "reason": "end-of-file", "exit": 0}),
             ),
@@ -285,10 +374,19 @@ mod tests {
     #[test]
     fn people_read_sentences() {
         let sentence = |event: Event| event.sentence().unwrap_or_default();
-        let listening = Event::Listening { ws: Some("ws://a/ws".into()), page: None, udp: Some(18080) };
+        let listening =
+            Event::Listening { ws: Some("ws://a/ws".into()), page: None, room_page: None, udp: Some(18080) };
         assert_eq!(sentence(listening), "listening on ws://a/ws, media on UDP port 18080");
         assert_eq!(sentence(Event::FirstFrame { track: Track::Screen, after_ms: 281.3 }), "screen after 281 ms");
         assert_eq!(sentence(Event::Warning { message: "no sound card".into() }), "warning: no sound card");
+        let said =
+            |teacher| Event::Chat { id: 1, user: user("1001"), nickname: "S-01".into(), teacher, text: "hi".into() };
+        assert_eq!(sentence(said(false)), "<S-01> hi");
+        assert_eq!(sentence(said(true)), "<S-01, teacher> hi");
+        let hand =
+            |raised| Event::Hand { user: user("1001"), nickname: "S-01".into(), raised, hands: vec![user("1001")] };
+        assert_eq!(sentence(hand(true)), "S-01 (1001) raises a hand, number 1");
+        assert_eq!(sentence(hand(false)), "the hand of S-01 (1001) is down");
         let left = Event::Student { user: user("1001"), state: StudentState::Left };
         assert_eq!(sentence(left), "student 1001 has left");
         assert_eq!(sentence(Event::TeachStats(TeachStats::default())), "");

@@ -5,6 +5,7 @@
 
 mod event;
 mod status;
+mod typing;
 
 use std::io::{self, IsTerminal, Write};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -22,6 +23,12 @@ const PLAIN_EVERY: Duration = Duration::from_secs(5);
 
 /// How often the spinner turns on a terminal.
 const SPINNER_EVERY: Duration = Duration::from_millis(250);
+
+/// The status line.
+const TEMPLATE: &str = "{spinner} {wide_msg}";
+
+/// The status line, and below it what is being typed.
+const TYPING_TEMPLATE: &str = "{spinner} {wide_msg}\n> {prefix}_";
 
 /// For whom the output is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,6 +78,8 @@ struct State {
     live: Option<Instant>,
     /// When the status was last said in plain mode.
     said: Option<Instant>,
+    /// What is shown of a line that is being typed.
+    typing: Option<String>,
     stdout: Stream,
     stderr: Stream,
 }
@@ -91,6 +100,7 @@ impl Reporter {
             board: Board::default(),
             live: None,
             said: None,
+            typing: None,
             stdout: Stream(Some(stdout)),
             stderr: Stream(Some(stderr)),
         };
@@ -161,6 +171,32 @@ impl Reporter {
         matches!(self.shared.mode, Mode::Json)
     }
 
+    /// Whether the status is a line that refreshes, which the terminal's own echo of keys would tear apart.
+    pub fn refreshes(&self) -> bool {
+        matches!(self.shared.mode, Mode::Terminal(_))
+    }
+
+    /// How wide the terminal is on which a person reads this; none where there is none, or little is wanted on it.
+    pub fn columns(&self) -> Option<usize> {
+        self.refreshes().then(typing::columns)
+    }
+
+    /// Shows what is being typed as a line below the status; none takes that line away. Does nothing where the status
+    /// does not refresh, as the terminal shows it there.
+    pub fn typing(&self, line: Option<&str>) {
+        let Mode::Terminal(bar) = &self.shared.mode else { return };
+        let mut state = self.shared.state();
+        let shown = line.map(|line| typing::tail(line, typing::columns()));
+        if state.typing == shown {
+            return;
+        }
+        if state.typing.is_some() != shown.is_some() {
+            set_template(bar, if shown.is_some() { TYPING_TEMPLATE } else { TEMPLATE });
+        }
+        bar.set_prefix(shown.clone().unwrap_or_default());
+        state.typing = shown;
+    }
+
     /// Takes the status line away, so that what is printed next stands alone. [`Event::Ended`] does it too.
     pub fn finish(&self) {
         self.shared.clear();
@@ -219,11 +255,15 @@ fn terminal() -> Mode {
     if bar.is_hidden() {
         return Mode::Plain;
     }
-    if let Ok(style) = ProgressStyle::with_template("{spinner} {wide_msg}") {
-        bar.set_style(style);
-    }
+    set_template(&bar, TEMPLATE);
     bar.enable_steady_tick(SPINNER_EVERY);
     Mode::Terminal(bar)
+}
+
+fn set_template(bar: &ProgressBar, template: &str) {
+    if let Ok(style) = ProgressStyle::with_template(template) {
+        bar.set_style(style);
+    }
 }
 
 fn is_due(said: Option<Instant>, now: Instant) -> bool {

@@ -23,14 +23,22 @@ mod layering;
 // Hub and links on loopback.
 mod peer;
 
+// Data channels on loopback.
+mod channel;
+
 // A lecture from one terminal to many, and everything that can happen to it.
 mod lecture;
+
+// Chat, hands and reactions between the programs.
+mod talk;
 
 // The wire, with raw WebSockets.
 mod signalling;
 
 // Players that speak WHEP, one of them not ours.
 mod whep;
+// Rooms with names: created, taught in, over.
+mod rooms;
 
 // A thousand joins and leaves.
 mod churn;

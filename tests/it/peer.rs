@@ -102,7 +102,7 @@ impl Class {
                         k.fetch_add(1, Ordering::Relaxed);
                         w.store(true, Ordering::Relaxed);
                     }
-                    HubEvent::Connected(_) | HubEvent::Notice(_) => {}
+                    _ => {}
                 }
             }
         });
@@ -162,7 +162,7 @@ impl Class {
                     Some(LinkEvent::Candidate(candidate)) if way.is_none() => self.hub.candidate(user(n), candidate),
                     Some(LinkEvent::Candidate(_)) => {}
                     Some(LinkEvent::Gone) | None => return Err("gone".to_owned()),
-                    Some(LinkEvent::Disturbed | LinkEvent::BeginningMissed(_)) => {}
+                    Some(_) => {}
                 }
             }
         };

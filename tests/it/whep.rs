@@ -275,6 +275,7 @@ async fn a_teacher_that_does_not_answer_is_not_waited_for_long() {
         server: class.url().parse::<ServerUrl>().unwrap(),
         room: ROOM.parse().unwrap(),
         user: "9999".parse().unwrap(),
+        room_name: None,
         nickname: "asleep".into(),
         publishes: true,
         session: SessionToken::fresh().session().clone(),

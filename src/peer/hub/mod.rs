@@ -4,6 +4,7 @@
 //! answers with [`HubEvent`]s. Every queue is bounded: commands block nobody and are refused when the hub does not
 //! keep up, frames are dropped and the encoder is asked for a new key frame.
 
+mod channel;
 mod demux;
 mod peer;
 mod sdp;
@@ -108,7 +109,16 @@ pub enum HubEvent {
     },
     /// A student's connection stands.
     Connected(UserId),
-    /// A student's connection is gone: `left`, `lost`, `never connected`.
+    /// A student's data channel stands: it can be told something.
+    ChannelOpen(UserId),
+    /// A student said something over its data channel: text, not parsed yet.
+    Heard {
+        /// Who.
+        user: UserId,
+        /// What, at most a byte more than [`MAX_CHANNEL_MESSAGE_BYTES`](crate::protocol::channel::MAX_CHANNEL_MESSAGE_BYTES).
+        text: String,
+    },
+    /// A student's connection is gone: `left`, `lost`, `never connected`, `misbehaved`.
     Gone {
         /// Who.
         user: UserId,
@@ -207,6 +217,8 @@ enum Command {
     Offer { user: UserId, sdp: String, video: Option<VideoTrack> },
     Candidate { user: UserId, candidate: RTCIceCandidateInit },
     Remove { user: UserId },
+    Tell { user: UserId, text: Arc<str> },
+    TellAll { text: Arc<str> },
     Stats(oneshot::Sender<HubStats>),
     Close(oneshot::Sender<()>),
 }
@@ -291,6 +303,16 @@ impl Hub {
     /// A student left politely.
     pub fn remove(&self, user: UserId) {
         self.send(Command::Remove { user });
+    }
+
+    /// Tells one student something over its data channel; nothing happens where there is none.
+    pub fn tell(&self, user: UserId, text: &str) {
+        self.send(Command::Tell { user, text: text.into() });
+    }
+
+    /// Tells every student something over its data channel. Who does not read loses the oldest messages.
+    pub fn tell_all(&self, text: &str) {
+        self.send(Command::TellAll { text: text.into() });
     }
 
     /// Numbers of now, or nothing if the hub has ended.

@@ -26,6 +26,7 @@ use rtc::shared::error::Error;
 use rtc::shared::{TaggedBytesMut, TransportContext, TransportProtocol};
 
 use super::Rings;
+use super::channel::{Channel, Opened};
 use super::socket::{Sent, Socket};
 use super::{Advertised, Shared, sdp};
 use crate::id::UserId;
@@ -52,6 +53,10 @@ const CATCH_UP_BYTES: usize = 24 << 10;
 /// Repairs a student gets in a second, in packets: at 270 packets a second more than all of them once.
 const REPAIRS_PER_SECOND: u32 = 400;
 
+/// What a student may have under way to us over its data channel: two of the largest messages that the core allows. It
+/// has one limit for both directions, so it can't be that of [`crate::protocol::channel`] for students.
+const RECEIVE_BUFFER_BYTES: u32 = 128 * 1024;
+
 /// Source addresses that may belong to one student: its interfaces, behind as many NAT bindings.
 const MAX_ADDRESSES: usize = 16;
 
@@ -70,6 +75,22 @@ pub(super) enum Fate {
     Alive,
     /// It is gone, for this reason.
     Gone(&'static str),
+}
+
+/// What a student said over its channel in a turn.
+#[derive(Debug, Default)]
+pub(super) struct Said {
+    /// The channel stands since this turn.
+    pub(super) opened: bool,
+    /// Messages, oldest first.
+    pub(super) texts: Vec<String>,
+}
+
+/// What came of a turn.
+pub(super) struct Turn {
+    pub(super) fate: Fate,
+    pub(super) repairs: Vec<OutgoingRepair>,
+    pub(super) said: Said,
 }
 
 /// What a student's feedback wants of the encoders.
@@ -92,6 +113,8 @@ pub struct PeerStats {
     pub dropped: u64,
     /// The worst share of packets that it reported lost lately, 0 to 1.
     pub fraction_lost: f32,
+    /// Chat and the like that was left out because it did not read.
+    pub unread: u64,
 }
 
 pub(super) struct Peer {
@@ -107,6 +130,9 @@ pub(super) struct Peer {
     /// Whether it has frames to send that are older than the newest.
     pub(super) catches_up: bool,
     pub(super) stats: PeerStats,
+    pub(super) channel: Channel,
+    /// Whether it stands in the queue of those who are to be told something.
+    pub(super) is_to_be_told: bool,
     connection: RTCPeerConnection,
     lanes: Vec<Lane>,
     repairs: (Instant, u32),
@@ -130,6 +156,7 @@ impl Peer {
         let settings = engine::settings()
             .with_crypto_provider(shared.crypto.clone())
             .with_answering_dtls_role(RTCDtlsRole::Server)
+            .with_sctp_max_receive_buffer_size(RECEIVE_BUFFER_BYTES)
             .build();
         let configuration = RTCConfigurationBuilder::new().with_certificates(vec![shared.certificate.clone()]).build();
         let mut connection = RTCPeerConnectionBuilder::new()
@@ -183,6 +210,8 @@ impl Peer {
             starts: None,
             catches_up: false,
             stats: PeerStats::default(),
+            channel: Channel::default(),
+            is_to_be_told: false,
             connection,
             lanes,
             repairs: (now, 0),
@@ -221,10 +250,22 @@ impl Peer {
     }
 
     /// Reads what the core has to say after it was given something.
-    pub(super) fn turn(&mut self, now: Instant, rings: &Rings, wishes: &mut Wishes) -> (Fate, Vec<OutgoingRepair>) {
+    pub(super) fn turn(&mut self, now: Instant, rings: &Rings, wishes: &mut Wishes) -> Turn {
         let mut fate = Fate::Alive;
+        let mut said = Said::default();
         while let Some(event) = self.connection.poll_event() {
-            let RTCPeerConnectionEvent::OnConnectionStateChangeEvent(state) = event else { continue };
+            let state = match event {
+                RTCPeerConnectionEvent::OnConnectionStateChangeEvent(state) => state,
+                RTCPeerConnectionEvent::OnDataChannel(event) => {
+                    match self.channel.on_event(&mut self.connection, event) {
+                        Opened::No => {}
+                        Opened::Yes => said.opened = true,
+                        Opened::TooMany => fate = Fate::Gone("misbehaved"),
+                    }
+                    continue;
+                }
+                _ => continue,
+            };
             match state {
                 RTCPeerConnectionState::Connected if !self.connected => {
                     self.connected = true;
@@ -246,13 +287,26 @@ impl Peer {
         }
         let mut repairs = Vec::new();
         while let Some(message) = self.connection.poll_read() {
-            if let RTCMessage::RtcpPacket(_, packets) = message.message {
-                for packet in packets {
-                    self.feedback(now, packet.as_any(), rings, wishes, &mut repairs);
+            match message.message {
+                RTCMessage::RtcpPacket(_, packets) => {
+                    for packet in packets {
+                        self.feedback(now, packet.as_any(), rings, wishes, &mut repairs);
+                    }
                 }
+                RTCMessage::DataChannelMessage(id, message) => {
+                    said.texts.extend(self.channel.read(now, id, &message));
+                }
+                _ => {}
             }
         }
-        (fate, repairs)
+        self.say(now);
+        Turn { fate, repairs, said }
+    }
+
+    /// Hands what waits in the student's channel to the core; a turn of sending moves it on.
+    pub(super) fn say(&mut self, now: Instant) {
+        self.channel.flush(now, &mut self.connection);
+        self.stats.unread = self.channel.dropped;
     }
 
     fn start(&mut self, now: Instant, rings: &Rings, wishes: &mut Wishes) {

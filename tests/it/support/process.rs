@@ -1,6 +1,6 @@
 //! The program as a process: its events, its messages, its end.
 
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
@@ -129,6 +129,13 @@ impl Process {
     /// What stands on stderr until now.
     pub fn stderr(&self) -> String {
         self.said.lines().stderr.clone()
+    }
+
+    /// Types a line, into a program that was started with a pipe for stdin.
+    #[track_caller]
+    pub fn types(&mut self, line: &str) {
+        let stdin = self.child.stdin.as_mut().expect("stdin is a pipe");
+        stdin.write_all(format!("{line}\n").as_bytes()).and_then(|()| stdin.flush()).unwrap();
     }
 
     /// Ctrl-C.

@@ -1,0 +1,140 @@
+//! The teacher's end of the conversation: passes it on by the hub, and tells the teacher.
+
+use std::collections::HashSet;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use crate::commands::lines::TeacherLine;
+use crate::id::{Nickname, UserId};
+use crate::peer::hub::Hub;
+use crate::protocol::User;
+use crate::report::{Event, Reporter};
+use crate::room::talk::{Talk, TalkOutput};
+
+/// Who talks, and who is there to.
+pub(super) struct Conversation {
+    rules: Talk,
+    /// Who is in the room, by signalling; media may stand without it.
+    present: HashSet<UserId>,
+}
+
+impl Conversation {
+    pub(super) fn new(teacher: UserId, nickname: Nickname) -> Self {
+        Self { rules: Talk::new(teacher, nickname), present: HashSet::new() }
+    }
+
+    /// Signalling says who is there.
+    pub(super) fn joined(&mut self, user: &User) {
+        self.present.insert(user.user_id.clone());
+        self.rules.joined(user);
+    }
+
+    /// Somebody is not in the room any more; `watches` says whether media still stands, so that it may be back.
+    pub(super) fn left(&mut self, user: &UserId, watches: bool, hub: &Hub, reporter: &Reporter) {
+        self.present.remove(user);
+        if !watches {
+            self.forget(user, hub, reporter);
+        }
+    }
+
+    /// A student's media is gone. Who still is in the room keeps its place in the row of hands.
+    pub(super) fn gone(&mut self, user: &UserId, hub: &Hub, reporter: &Reporter) {
+        if !self.present.contains(user) {
+            self.forget(user, hub, reporter);
+        }
+    }
+
+    pub(super) fn opened(&mut self, user: &UserId, hub: &Hub, reporter: &Reporter) {
+        let outputs = self.rules.opened(user);
+        self.apply(outputs, hub, reporter);
+    }
+
+    pub(super) fn heard(&mut self, user: &UserId, text: &str, hub: &Hub, reporter: &Reporter) {
+        let outputs = self.rules.heard(Instant::now(), now_ms(), user, text);
+        self.apply(outputs, hub, reporter);
+    }
+
+    /// The teacher typed a line.
+    pub(super) fn typed(&mut self, line: &str, hub: &Hub, reporter: &Reporter) {
+        let now = Instant::now();
+        let outputs = match TeacherLine::parse(line) {
+            TeacherLine::Say(words) => self.rules.teacher_says(now_ms(), &words),
+            TeacherLine::Hands => {
+                reporter.notice(self.describe_hands());
+                return;
+            }
+            TeacherLine::Lower(user) => {
+                let Some(user) = user.or_else(|| self.rules.hands().first().map(|hand| hand.user_id.clone())) else {
+                    return reporter.notice("no hand is up");
+                };
+                let outputs = self.rules.lower(now, &user);
+                if outputs.is_empty() {
+                    reporter.notice(format!("the hand of {user} is not up"));
+                }
+                outputs
+            }
+            TeacherLine::LowerAll => {
+                let users: Vec<UserId> = self.rules.hands().iter().map(|hand| hand.user_id.clone()).collect();
+                users.iter().flat_map(|user| self.rules.lower(now, user)).collect()
+            }
+            TeacherLine::Advice(sentence) => return reporter.notice(sentence),
+        };
+        self.apply(outputs, hub, reporter);
+    }
+
+    /// When [`Conversation::tick`] is due.
+    pub(super) fn next_tick(&self) -> Option<tokio::time::Instant> {
+        self.rules.next_tick().map(Into::into)
+    }
+
+    pub(super) fn tick(&mut self, hub: &Hub, reporter: &Reporter) {
+        let outputs = self.rules.tick(Instant::now());
+        self.apply(outputs, hub, reporter);
+    }
+
+    fn forget(&mut self, user: &UserId, hub: &Hub, reporter: &Reporter) {
+        let outputs = self.rules.left(Instant::now(), user);
+        self.apply(outputs, hub, reporter);
+    }
+
+    fn apply(&self, outputs: Vec<TalkOutput>, hub: &Hub, reporter: &Reporter) {
+        for output in outputs {
+            match output {
+                TalkOutput::To(user, message) => hub.tell(user, &message.to_json()),
+                TalkOutput::All(message) => hub.tell_all(&message.to_json()),
+                TalkOutput::Said(message) => reporter.event(&Event::Chat {
+                    id: message.id,
+                    user: message.user_id,
+                    nickname: message.nickname.into(),
+                    teacher: message.publishes,
+                    text: message.text.into(),
+                }),
+                TalkOutput::Hand { user, nickname, raised } => {
+                    let hands = self.rules.hands().iter().map(|hand| hand.user_id.clone()).collect();
+                    reporter.event(&Event::Hand { user, nickname: nickname.into(), raised, hands });
+                }
+                TalkOutput::Reacted { user, nickname, reaction } => {
+                    reporter.event(&Event::Reaction { user, nickname: nickname.into(), reaction: reaction.name() });
+                }
+            }
+        }
+    }
+
+    fn describe_hands(&self) -> String {
+        let hands: Vec<String> = self
+            .rules
+            .hands()
+            .iter()
+            .enumerate()
+            .map(|(n, hand)| match hand.nickname.as_str() {
+                "" => format!("{}. {}", n + 1, hand.user_id),
+                nickname => format!("{}. {nickname} ({})", n + 1, hand.user_id),
+            })
+            .collect();
+        if hands.is_empty() { "no hand is up".to_owned() } else { format!("hands: {}", hands.join(", ")) }
+    }
+}
+
+/// Milliseconds since 1970.
+fn now_ms() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis().try_into().unwrap_or(u64::MAX)
+}

@@ -1,0 +1,102 @@
+//! The student's end of the conversation: tells the person, and what the person types.
+
+use crate::commands::lines::StudentLine;
+use crate::id::UserId;
+use crate::protocol::channel::{ChatMessage, HubMessage, RaisedHand, StudentMessage};
+use crate::report::{Event, Reporter};
+
+/// What was heard so far.
+pub(super) struct Conversation {
+    me: UserId,
+    /// The newest line that was told: after a connection anew the history comes again.
+    last_id: u64,
+    hands: Vec<RaisedHand>,
+    /// Whether the own hand shall be up.
+    raised: bool,
+}
+
+impl Conversation {
+    pub(super) fn new(me: UserId) -> Self {
+        Self { me, last_id: 0, hands: Vec::new(), raised: false }
+    }
+
+    /// Takes what the teacher's hub says, and gives what is to be answered.
+    pub(super) fn heard(&mut self, text: &str, reporter: &Reporter) -> Option<StudentMessage> {
+        match HubMessage::parse(text) {
+            Ok(HubMessage::Welcome { history, hands }) => {
+                for message in history {
+                    self.line(message, reporter);
+                }
+                self.list(hands, reporter);
+                // A teacher that came back has forgotten it, or did not hear while there was no connection.
+                let differs = self.raised != self.is_up();
+                return differs.then_some(StudentMessage::Hand { raised: self.raised });
+            }
+            Ok(HubMessage::Msg(message)) => self.line(message, reporter),
+            Ok(HubMessage::Hands { hands }) => {
+                let was_up = self.is_up();
+                self.list(hands, reporter);
+                // The teacher took it down.
+                self.raised &= !was_up || self.is_up();
+            }
+            Ok(HubMessage::Reaction { user_id, nickname, reaction }) => {
+                reporter.event(&Event::Reaction {
+                    user: user_id,
+                    nickname: nickname.into(),
+                    reaction: reaction.name(),
+                });
+            }
+            Ok(HubMessage::Error { message, .. }) => reporter.warn(format!("not said: {message}")),
+            Ok(HubMessage::Unknown) => {}
+            Err(error) => reporter.detail(error),
+        }
+        None
+    }
+
+    /// What a typed line says to the teacher's hub.
+    pub(super) fn typed(&mut self, line: &str, reporter: &Reporter) -> Option<StudentMessage> {
+        match StudentLine::parse(line) {
+            StudentLine::Say(words) => Some(StudentMessage::Msg { text: words.into() }),
+            StudentLine::Hand => {
+                self.raised = !self.raised;
+                Some(StudentMessage::Hand { raised: self.raised })
+            }
+            StudentLine::React(reaction) => Some(StudentMessage::Reaction { reaction }),
+            StudentLine::Advice(sentence) => {
+                reporter.notice(sentence);
+                None
+            }
+        }
+    }
+
+    fn line(&mut self, message: ChatMessage, reporter: &Reporter) {
+        if message.id <= self.last_id {
+            return;
+        }
+        self.last_id = message.id;
+        reporter.event(&Event::Chat {
+            id: message.id,
+            user: message.user_id,
+            nickname: message.nickname.into(),
+            teacher: message.publishes,
+            text: message.text.into(),
+        });
+    }
+
+    /// Tells what changed from the list before to this one.
+    fn list(&mut self, hands: Vec<RaisedHand>, reporter: &Reporter) {
+        let before = std::mem::replace(&mut self.hands, hands);
+        let lists = |hands: &[RaisedHand], user: &UserId| hands.iter().any(|hand| hand.user_id == *user);
+        let lowered = before.iter().filter(|hand| !lists(&self.hands, &hand.user_id)).map(|hand| (hand, false));
+        let raised = self.hands.iter().filter(|hand| !lists(&before, &hand.user_id)).map(|hand| (hand, true));
+        let order: Vec<UserId> = self.hands.iter().map(|hand| hand.user_id.clone()).collect();
+        for (hand, raised) in lowered.chain(raised) {
+            let (user, nickname) = (hand.user_id.clone(), hand.nickname.as_str().to_owned());
+            reporter.event(&Event::Hand { user, nickname, raised, hands: order.clone() });
+        }
+    }
+
+    fn is_up(&self) -> bool {
+        self.hands.iter().any(|hand| hand.user_id == self.me)
+    }
+}

@@ -1,0 +1,370 @@
+//! What is said in a lecture: chat, raised hands, reactions. Pure, like the rest of the rules.
+//!
+//! - Names are stamped here, from what signalling knows of the sender.
+//! - Who writes too fast is told so, once a second at most, and what was written is dropped. The room as a whole has
+//!   limits too: every line goes to everybody.
+//! - Hands are listed in the order they went up. A hand stays up over a broken connection and goes down with its owner.
+
+use std::collections::{HashMap, VecDeque};
+use std::time::{Duration, Instant};
+
+use super::Bucket;
+use crate::id::{Nickname, UserId};
+use crate::protocol::channel::{
+    ChatMessage, ChatText, HubMessage, MAX_HISTORY, MAX_HUB_MESSAGE_BYTES, MAX_LISTED_HANDS, RaisedHand, Reaction,
+    StudentMessage,
+};
+use crate::protocol::{ErrorCode, User};
+
+/// Messages of one student: three a second, ten in a row. Who types fast writes one.
+const STUDENT_PER_SECOND: u32 = 3;
+const STUDENT_BURST: u32 = 10;
+
+/// Chat of a whole room: in a class of 1,000 these are 20,000 messages a second that leave the teacher.
+const CHAT_PER_SECOND: u32 = 20;
+const CHAT_BURST: u32 = 100;
+
+/// Reactions of a whole room; more of them in a second say nothing more.
+const REACTIONS_PER_SECOND: u32 = 20;
+const REACTION_BURST: u32 = 40;
+
+/// A student is told this often at most that it writes too fast.
+const COMPLAINT_INTERVAL: Duration = Duration::from_secs(1);
+
+/// How long changes of the list of hands are collected: a class that is asked a question answers within seconds.
+const HANDS_INTERVAL: Duration = Duration::from_millis(150);
+
+/// What is to be said to whom.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TalkOutput {
+    /// To one student.
+    To(UserId, HubMessage),
+    /// To every student.
+    All(HubMessage),
+    /// Somebody said something, for the teacher to read; an `All` goes with it.
+    Said(ChatMessage),
+    /// Somebody's hand went up or down.
+    Hand {
+        /// Whose.
+        user: UserId,
+        /// As shown to people.
+        nickname: Nickname,
+        /// Up or down.
+        raised: bool,
+    },
+    /// Somebody gave a sign; an `All` goes with it.
+    Reacted {
+        /// Who.
+        user: UserId,
+        /// As shown to people.
+        nickname: Nickname,
+        /// Which.
+        reaction: Reaction,
+    },
+}
+
+/// The conversation of one lecture, kept by its publisher.
+#[derive(Debug)]
+pub struct Talk {
+    teacher: (UserId, Nickname),
+    students: HashMap<UserId, Student>,
+    history: VecDeque<ChatMessage>,
+    hands: Vec<RaisedHand>,
+    hands_due: Option<Instant>,
+    last_id: u64,
+    chat: Bucket,
+    reactions: Bucket,
+}
+
+#[derive(Debug)]
+struct Student {
+    nickname: Nickname,
+    pace: Bucket,
+    complained: Option<Instant>,
+}
+
+impl Talk {
+    /// A conversation that nobody has joined yet.
+    pub fn new(teacher: UserId, nickname: Nickname) -> Self {
+        Self {
+            teacher: (teacher, nickname),
+            students: HashMap::new(),
+            history: VecDeque::new(),
+            hands: Vec::new(),
+            hands_due: None,
+            last_id: 0,
+            chat: Bucket::new(CHAT_PER_SECOND, CHAT_BURST),
+            reactions: Bucket::new(REACTIONS_PER_SECOND, REACTION_BURST),
+        }
+    }
+
+    /// Signalling says who somebody is.
+    pub fn joined(&mut self, user: &User) {
+        self.student(&user.user_id).nickname = user.nickname.clone();
+        for hand in self.hands.iter_mut().filter(|hand| hand.user_id == user.user_id) {
+            hand.nickname = user.nickname.clone();
+        }
+    }
+
+    /// Somebody is not in the room any more.
+    pub fn left(&mut self, now: Instant, user: &UserId) -> Vec<TalkOutput> {
+        let lowered = self.lower(now, user);
+        self.students.remove(user);
+        lowered
+    }
+
+    /// A student's channel opened.
+    pub fn opened(&self, user: &UserId) -> Vec<TalkOutput> {
+        let hands: Vec<RaisedHand> = self.listed_hands();
+        let mut history: Vec<ChatMessage> = self.history.iter().cloned().collect();
+        let size = |history: &[ChatMessage]| {
+            HubMessage::Welcome { history: history.to_vec(), hands: hands.clone() }.to_json().len()
+        };
+        // The newest that fit: fifty of the longest texts don't.
+        while !history.is_empty() && size(&history) > MAX_HUB_MESSAGE_BYTES {
+            history.drain(..history.len().div_ceil(4));
+        }
+        vec![TalkOutput::To(user.clone(), HubMessage::Welcome { history, hands })]
+    }
+
+    /// A student said something over its channel; `at` is the time in milliseconds since 1970.
+    pub fn heard(&mut self, now: Instant, at: u64, user: &UserId, text: &str) -> Vec<TalkOutput> {
+        let student = self.student(user);
+        if student.pace.take(now).is_err() {
+            return self.complain(now, user, ErrorCode::FloodedMessages, "too fast: wait a moment, then say it again");
+        }
+        let message = match StudentMessage::parse(text) {
+            Ok(message) => message,
+            Err((code, sentence)) => return self.complain(now, user, code, &sentence),
+        };
+        let nickname = self.nickname(user);
+        match message {
+            StudentMessage::Msg { text } if text.is_empty() => Vec::new(),
+            StudentMessage::Msg { text } if self.chat.take(now).is_ok() => {
+                let (user_id, publishes) = (user.clone(), false);
+                self.say(ChatMessage { id: 0, user_id, nickname, publishes, text, at })
+            }
+            StudentMessage::Msg { .. } => self.complain(
+                now,
+                user,
+                ErrorCode::FloodedMessages,
+                "everybody writes at once: say it again in a moment",
+            ),
+            StudentMessage::Hand { raised: true } if self.hands.iter().any(|hand| hand.user_id == *user) => Vec::new(),
+            StudentMessage::Hand { raised: true } => {
+                self.hands.push(RaisedHand { user_id: user.clone(), nickname: nickname.clone(), at });
+                self.hands_due.get_or_insert(now + HANDS_INTERVAL);
+                vec![TalkOutput::Hand { user: user.clone(), nickname, raised: true }]
+            }
+            StudentMessage::Hand { raised: false } => self.lower(now, user),
+            StudentMessage::Reaction { reaction } if self.reactions.take(now).is_ok() => {
+                let user_id = user.clone();
+                vec![
+                    TalkOutput::All(HubMessage::Reaction { user_id, nickname: nickname.clone(), reaction }),
+                    TalkOutput::Reacted { user: user.clone(), nickname, reaction },
+                ]
+            }
+            StudentMessage::Reaction { .. } | StudentMessage::Unknown => Vec::new(),
+        }
+    }
+
+    /// The teacher says something; `at` is the time in milliseconds since 1970.
+    pub fn teacher_says(&mut self, at: u64, text: &str) -> Vec<TalkOutput> {
+        let text = ChatText::from(text);
+        if text.is_empty() {
+            return Vec::new();
+        }
+        let (user_id, nickname) = self.teacher.clone();
+        self.say(ChatMessage { id: 0, user_id, nickname, publishes: true, text, at })
+    }
+
+    /// Takes somebody's hand down; nothing happens if it isn't up.
+    pub fn lower(&mut self, now: Instant, user: &UserId) -> Vec<TalkOutput> {
+        let Some(at) = self.hands.iter().position(|hand| hand.user_id == *user) else { return Vec::new() };
+        let RaisedHand { user_id: user, nickname, .. } = self.hands.remove(at);
+        self.hands_due.get_or_insert(now + HANDS_INTERVAL);
+        vec![TalkOutput::Hand { user, nickname, raised: false }]
+    }
+
+    /// The hands that are up, in the order they went up.
+    pub fn hands(&self) -> &[RaisedHand] {
+        &self.hands
+    }
+
+    /// When [`Talk::tick`] is due.
+    pub fn next_tick(&self) -> Option<Instant> {
+        self.hands_due
+    }
+
+    /// Time passed: tells everybody of the hands that changed.
+    pub fn tick(&mut self, now: Instant) -> Vec<TalkOutput> {
+        if self.hands_due.is_none_or(|due| due > now) {
+            return Vec::new();
+        }
+        self.hands_due = None;
+        vec![TalkOutput::All(HubMessage::Hands { hands: self.listed_hands() })]
+    }
+
+    fn say(&mut self, mut message: ChatMessage) -> Vec<TalkOutput> {
+        // By the clock, so that ids also grow from one run of the teacher to the next.
+        self.last_id = message.at.max(self.last_id + 1);
+        message.id = self.last_id;
+        if self.history.len() == MAX_HISTORY {
+            self.history.pop_front();
+        }
+        self.history.push_back(message.clone());
+        vec![TalkOutput::All(HubMessage::Msg(message.clone())), TalkOutput::Said(message)]
+    }
+
+    fn complain(&mut self, now: Instant, user: &UserId, code: ErrorCode, sentence: &str) -> Vec<TalkOutput> {
+        let student = self.student(user);
+        if student.complained.is_some_and(|at| now.saturating_duration_since(at) < COMPLAINT_INTERVAL) {
+            return Vec::new();
+        }
+        student.complained = Some(now);
+        vec![TalkOutput::To(user.clone(), HubMessage::Error { code, message: sentence.to_owned() })]
+    }
+
+    fn listed_hands(&self) -> Vec<RaisedHand> {
+        self.hands.iter().take(MAX_LISTED_HANDS).cloned().collect()
+    }
+
+    fn nickname(&self, user: &UserId) -> Nickname {
+        self.students.get(user).map_or_else(|| "".into(), |student| student.nickname.clone())
+    }
+
+    /// Who speaks has a connection, so there are no more of these than students.
+    fn student(&mut self, user: &UserId) -> &mut Student {
+        self.students.entry(user.clone()).or_insert_with(|| Student {
+            nickname: "".into(),
+            pace: Bucket::new(STUDENT_PER_SECOND, STUDENT_BURST),
+            complained: None,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id(text: &str) -> UserId {
+        text.parse().unwrap()
+    }
+
+    fn talk() -> Talk {
+        let mut talk = Talk::new(id("9999"), "Ms Li".into());
+        for (user, nickname) in [("1001", "S-01"), ("1002", "S-02")] {
+            talk.joined(&User { user_id: id(user), nickname: nickname.into(), publishes: false, epoch: 0 });
+        }
+        talk
+    }
+
+    fn msg(text: &str) -> String {
+        StudentMessage::Msg { text: text.into() }.to_json()
+    }
+
+    fn hand(raised: bool) -> String {
+        StudentMessage::Hand { raised }.to_json()
+    }
+
+    fn listed(talk: &Talk) -> Vec<&str> {
+        talk.hands().iter().map(|hand| hand.user_id.as_str()).collect()
+    }
+
+    #[test]
+    fn what_is_said_is_stamped_and_goes_to_all() {
+        let (mut talk, now) = (talk(), Instant::now());
+        let out = talk.heard(now, 7, &id("1001"), r#"{"type":"msg","text":"hi","userId":"9999","nickname":"Ms Li"}"#);
+        let [TalkOutput::All(HubMessage::Msg(to_all)), TalkOutput::Said(said)] = out.as_slice() else {
+            panic!("{out:?}")
+        };
+        assert_eq!(to_all, said);
+        assert_eq!((said.user_id.as_str(), said.nickname.as_str(), said.publishes), ("1001", "S-01", false));
+        let answer = talk.teacher_says(7, "yes");
+        let TalkOutput::Said(answer) = &answer[1] else { panic!() };
+        assert!(answer.publishes && answer.id > said.id, "ids grow within a millisecond too");
+        assert_eq!(talk.heard(now, 8, &id("1001"), &msg(" \n")), [], "no words, no message");
+    }
+
+    #[test]
+    fn hands_are_listed_in_the_order_they_went_up() {
+        let (mut talk, now) = (talk(), Instant::now());
+        assert_eq!(talk.heard(now, 1, &id("1002"), &hand(true)).len(), 1);
+        assert_eq!(talk.heard(now, 2, &id("1001"), &hand(true)).len(), 1);
+        assert_eq!(talk.heard(now, 3, &id("1002"), &hand(true)), [], "it is up already, and keeps its place");
+        assert_eq!(listed(&talk), ["1002", "1001"]);
+        let due = talk.next_tick().unwrap();
+        assert_eq!(talk.tick(now), []);
+        assert!(matches!(&talk.tick(due)[..], [TalkOutput::All(HubMessage::Hands { hands })] if hands.len() == 2));
+        assert_eq!(talk.next_tick(), None);
+        assert_eq!(talk.lower(due, &id("1002")).len(), 1);
+        assert_eq!(talk.lower(due, &id("1002")), []);
+        assert_eq!(talk.left(due, &id("1001")).len(), 1, "a hand goes down with its owner");
+        assert!(
+            matches!(&talk.tick(due + HANDS_INTERVAL)[..], [TalkOutput::All(HubMessage::Hands { hands })] if hands.is_empty())
+        );
+    }
+
+    #[test]
+    fn who_writes_too_fast_is_told_once_a_second_and_nobody_else_notices() {
+        let (mut talk, start) = (talk(), Instant::now());
+        let (mut to_all, mut complaints) = (0, 0);
+        for n in 0..600 {
+            let now = start + Duration::from_millis(5 * n);
+            for output in talk.heard(now, n, &id("1001"), &msg("spam")) {
+                match output {
+                    TalkOutput::All(_) => to_all += 1,
+                    TalkOutput::To(user, HubMessage::Error { code, .. }) => {
+                        assert_eq!((user.as_str(), code), ("1001", ErrorCode::FloodedMessages));
+                        complaints += 1;
+                    }
+                    _ => {}
+                }
+            }
+        }
+        assert!((10..=20).contains(&to_all), "{to_all}");
+        assert!((2..=4).contains(&complaints), "{complaints}");
+        assert_eq!(talk.heard(start, 0, &id("1002"), &msg("hello")).len(), 2);
+    }
+
+    #[test]
+    fn a_whole_room_that_writes_at_once_is_slowed() {
+        let mut talk = Talk::new(id("9999"), "".into());
+        let now = Instant::now();
+        let heard = |n: usize, talk: &mut Talk| talk.heard(now, 0, &id(&format!("s{n}")), &msg("me!"));
+        let to_all = (0..500).filter(|n| matches!(heard(*n, &mut talk)[0], TalkOutput::All(_))).count();
+        assert_eq!(to_all, 100);
+    }
+
+    #[test]
+    fn a_newcomer_reads_what_was_said_as_far_as_it_fits() {
+        let mut talk = talk();
+        for n in 0..60 {
+            talk.teacher_says(n, &format!("line {n}"));
+        }
+        let welcome = |talk: &Talk| match talk.opened(&id("1001")).remove(0) {
+            TalkOutput::To(_, HubMessage::Welcome { history, .. }) => history,
+            other => panic!("{other:?}"),
+        };
+        let history = welcome(&talk);
+        assert_eq!((history.len(), history[0].text.as_str()), (MAX_HISTORY, "line 10"));
+        for n in 0..60 {
+            talk.teacher_says(n, &"字".repeat(1_000));
+        }
+        let history = welcome(&talk);
+        assert!(
+            !history.is_empty()
+                && HubMessage::Welcome { history, hands: vec![] }.to_json().len() <= MAX_HUB_MESSAGE_BYTES
+        );
+    }
+
+    #[test]
+    fn nonsense_is_refused_to_its_sender() {
+        let (mut talk, now) = (talk(), Instant::now());
+        let long = "x".repeat(1 << 20);
+        for (n, text) in ["{", "", "\u{0}", &long, r#"{"type":"reaction","reaction":"bomb"}"#].into_iter().enumerate() {
+            let out = talk.heard(now + Duration::from_secs(n as u64), 0, &id("1001"), text);
+            assert!(matches!(&out[..], [TalkOutput::To(_, HubMessage::Error { .. })]), "{out:?}");
+        }
+    }
+}
