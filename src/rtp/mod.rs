@@ -14,5 +14,5 @@ pub use key_requests::KeyRequests;
 pub use keyframe::starts_key_frame;
 pub use ring::FrameRing;
 pub use subscription::{
-    MAX_FIRST_SEQUENCE_NUMBER, OutPacket, REPLAY_AGE, REPLAY_BYTES, Start, Subscription, timestamp_at,
+    MAX_FIRST_SEQUENCE_NUMBER, MAX_LATENESS, OutPacket, REPLAY_AGE, REPLAY_BYTES, Start, Subscription, timestamp_at,
 };

@@ -27,6 +27,9 @@ const FIRST_RESTART: Duration = Duration::from_millis(50);
 /// (2 s at 60 fps: 1,200 ticks of the 1,500 between two pictures).
 const REPLAY_TICKS: u32 = 10;
 
+/// How far behind the newest frame one may be that is still sent.
+pub const MAX_LATENESS: Duration = Duration::from_secs(1);
+
 /// How many sent frames are remembered for NACKs: as many as the ring keeps would be waste, 4 s are enough.
 const SENT_FRAMES: usize = 256;
 
@@ -203,6 +206,17 @@ impl Subscription {
         Some(next)
     }
 
+    /// Whether the frame that is due is so far behind the newest that it is of no use any more: the sender, or the way to
+    /// this student, does not keep up. What is sent again for a start is old and not late.
+    pub fn is_late(&self, ring: &FrameRing) -> bool {
+        let State::Live { next, live_from, .. } = self.state else { return false };
+        let captured = |frame: &Frame| frame.captured;
+        match (ring.get(next).map(captured), ring.newest().map(captured)) {
+            (Some(due), Some(newest)) => next >= live_from && newest.saturating_duration_since(due) > MAX_LATENESS,
+            _ => false,
+        }
+    }
+
     /// Gives the packets of the frame that is due, renamed for this student, and moves on.
     pub fn take<'a>(&mut self, ring: &'a FrameRing) -> Option<impl Iterator<Item = OutPacket<'a>> + use<'a>> {
         let index = self.due(ring)?;
@@ -375,6 +389,22 @@ mod tests {
         student.on_frame(index, true);
         let packets = drain(&mut student, &ring);
         assert_eq!((packets.len(), packets[0].index, student.dropped()), (1, 13, 2));
+    }
+
+    #[test]
+    fn what_is_late_is_left_out_and_what_is_replayed_is_not_late() {
+        let mut ring = FrameRing::default();
+        let start = Instant::now();
+        ring.push(frame(0, true, 1, start));
+        ring.push(frame(3000, false, 1, start + MAX_LATENESS * 3 / 2));
+        let mut student = Subscription::new(1, 96, 0);
+        assert_eq!(student.start(&ring, start + MAX_LATENESS * 3 / 2), Start::FromRing);
+        assert!(!student.is_late(&ring), "old, but sent on purpose");
+        drain(&mut student, &ring);
+        ring.push(frame(6000, false, 1, start + MAX_LATENESS * 2));
+        assert!(!student.is_late(&ring));
+        ring.push(frame(9000, false, 1, start + MAX_LATENESS * 7 / 2));
+        assert!(student.is_late(&ring), "the one before last is due");
     }
 
     #[test]

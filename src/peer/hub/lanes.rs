@@ -148,6 +148,12 @@ impl Lanes {
                     self.catches_up = true;
                     break;
                 }
+                let lane = &mut self.lanes[n];
+                if lane.track.is_video() && lane.subscription.is_late(ring) {
+                    lane.subscription.drop_to_next_key();
+                    wishes.key_frames.push(lane.track);
+                    break;
+                }
                 let Some(packets) = self.lanes[n].subscription.take(ring) else { break };
                 let mut sent = Sent::Yes;
                 for packet in packets {

@@ -121,7 +121,7 @@ pub enum HubEvent {
         /// What, at most a byte more than [`MAX_CHANNEL_MESSAGE_BYTES`](crate::protocol::channel::MAX_CHANNEL_MESSAGE_BYTES).
         text: String,
     },
-    /// A student's connection is gone: `left`, `lost`, `never connected`, `misbehaved`.
+    /// A student's connection is gone: `left`, `lost`, `never connected`, `misbehaved`, `failed`.
     Gone {
         /// Who.
         user: UserId,
@@ -217,13 +217,32 @@ impl Advertised {
 }
 
 enum Command {
-    Offer { user: UserId, sdp: String, video: Option<VideoTrack> },
-    Candidate { user: UserId, candidate: RTCIceCandidateInit },
-    Remove { user: UserId },
-    Tell { user: UserId, text: Arc<str> },
-    TellAll { text: Arc<str> },
+    Offer {
+        user: UserId,
+        sdp: String,
+        video: Option<VideoTrack>,
+    },
+    Candidate {
+        user: UserId,
+        candidate: RTCIceCandidateInit,
+    },
+    Remove {
+        user: UserId,
+    },
+    Tell {
+        user: UserId,
+        text: Arc<str>,
+    },
+    TellAll {
+        text: Arc<str>,
+    },
     Stats(oneshot::Sender<HubStats>),
     Close(oneshot::Sender<()>),
+    /// Makes a student's next turn panic.
+    #[cfg(test)]
+    Panic {
+        user: UserId,
+    },
 }
 
 /// The way into the hub for frames; cheap to clone, never blocks.
@@ -339,5 +358,66 @@ impl Hub {
     fn send(&self, command: Command) {
         // A full queue means a flood; the student that is not answered asks again.
         let _ = self.commands.try_send(command);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::time::timeout;
+
+    use super::*;
+    use crate::peer::link::{Incoming, Link, LinkConfig, LinkEvent};
+
+    async fn student(hub: &Hub, events: &mut mpsc::Receiver<HubEvent>, id: &str) -> (Link, mpsc::Receiver<LinkEvent>) {
+        let config = LinkConfig { bind: vec!["127.0.0.1:0".to_owned()], ice_servers: vec![] };
+        let (link, offer, link_events) = Link::offer(config, Arc::new(|_: Incoming<'_>| {})).await.unwrap();
+        hub.offer(id.parse().unwrap(), offer, None);
+        let answer =
+            next(events, |event| if let HubEvent::Answer { sdp, .. } = event { Some(sdp) } else { None }).await;
+        link.answer(answer).await.unwrap();
+        next(events, |event| matches!(event, HubEvent::ChannelOpen(_)).then_some(())).await;
+        (link, link_events)
+    }
+
+    async fn next<E, T>(events: &mut mpsc::Receiver<E>, wanted: impl Fn(E) -> Option<T>) -> T {
+        let wait = async {
+            loop {
+                if let Some(found) = wanted(events.recv().await.unwrap()) {
+                    return found;
+                }
+            }
+        };
+        timeout(Duration::from_secs(20), wait).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_panic_in_one_students_turn_ends_that_student_and_not_the_class() {
+        let (hub, mut events) = Hub::start(HubConfig {
+            user: "9999".parse().unwrap(),
+            udp: "127.0.0.1:0".parse().unwrap(),
+            advertise: vec![],
+            stun: vec![],
+            max_students: 10,
+            tracks: vec![(Track::Screen, Codec::Vp8)],
+        })
+        .unwrap();
+        let (one, _) = student(&hub, &mut events, "1001").await;
+        let (two, mut heard) = student(&hub, &mut events, "1002").await;
+        hub.send(Command::Panic { user: "1001".parse().unwrap() });
+        let gone = next(&mut events, |event| match event {
+            HubEvent::Gone { user, why } => Some((user, why)),
+            _ => None,
+        });
+        assert_eq!(gone.await, ("1001".parse().unwrap(), "failed"));
+        hub.tell_all("the class goes on");
+        next(&mut heard, |event| matches!(event, LinkEvent::Heard(text) if text == "the class goes on").then_some(()))
+            .await;
+        let (again, _) = student(&hub, &mut events, "1001").await;
+        for link in [one, two, again] {
+            link.close().await;
+        }
+        hub.close().await;
     }
 }

@@ -113,6 +113,12 @@ pub(super) struct Peer {
     pub(super) channel: Channel,
     /// Whether it stands in the queue of those who are to be told something.
     pub(super) is_to_be_told: bool,
+    /// Whether it stands in the queue of those who get the newest pictures.
+    pub(super) is_to_be_served: bool,
+    /// Whether it panicked, and is good for nothing any more.
+    pub(super) failed: bool,
+    #[cfg(test)]
+    pub(super) panics: bool,
     connection: RTCPeerConnection,
     repairs: (Instant, u32),
     disturbed: bool,
@@ -192,6 +198,10 @@ impl Peer {
             stats: PeerStats::default(),
             channel: Channel::default(),
             is_to_be_told: false,
+            is_to_be_served: false,
+            failed: false,
+            #[cfg(test)]
+            panics: false,
             connection,
             repairs: (now, 0),
             disturbed: false,
@@ -230,6 +240,8 @@ impl Peer {
 
     /// Reads what the core has to say after it was given something.
     pub(super) fn turn(&mut self, now: Instant, rings: &Rings, wishes: &mut Wishes) -> Turn {
+        #[cfg(test)]
+        assert!(!self.panics, "on purpose");
         let mut fate = Fate::Alive;
         let mut said = Said::default();
         while let Some(event) = self.connection.poll_event() {

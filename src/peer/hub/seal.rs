@@ -105,7 +105,7 @@ mod tests {
 
     fn packet(index: u64, payload: &[u8]) -> OutPacket<'_> {
         OutPacket {
-            marker: index % 9 == 0,
+            marker: index.is_multiple_of(9),
             payload_type: 102,
             index,
             timestamp: index as u32 * 10,

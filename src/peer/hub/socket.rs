@@ -153,6 +153,12 @@ impl Socket {
         sent
     }
 
+    /// Forgets the batch, which may be half written.
+    pub(super) fn discard(&mut self) {
+        self.batch = Batch { bytes: std::mem::take(&mut self.batch.bytes), ..Batch::default() };
+        self.batch.bytes.clear();
+    }
+
     /// Sends the batch.
     pub(super) fn flush(&mut self) -> Sent {
         let b = &mut self.batch;

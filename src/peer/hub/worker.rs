@@ -28,6 +28,9 @@ use crate::rtp::{Frame, KeyRequests, Track};
 /// How often timers are looked at. The core wants to be woken every 50 ms while it connects and 200 ms later.
 const TICK: Duration = Duration::from_millis(5);
 
+/// How long pictures are sent before sound, feedback and newcomers get their turn.
+const SLICE: Duration = Duration::from_millis(4);
+
 /// How soon those who catch up get their next turn.
 const CATCH_UP_TICK: Duration = Duration::from_millis(5);
 
@@ -83,7 +86,11 @@ struct Worker {
     by_user: HashMap<UserId, Slot>,
     by_address: HashMap<SocketAddr, Slot>,
     by_ufrag: HashMap<String, Slot>,
-    catching_up: Vec<Slot>,
+    /// Students to whom the newest pictures were not sent yet, in the order of their turns.
+    serving: VecDeque<Slot>,
+    /// Who is served first: another one with each picture.
+    first_served: usize,
+    catching_up: VecDeque<Slot>,
     /// Students with messages that were not handed to their connection yet.
     to_tell: VecDeque<Slot>,
     dropped_by_the_gone: u64,
@@ -113,7 +120,9 @@ impl Worker {
             by_user: HashMap::new(),
             by_address: HashMap::new(),
             by_ufrag: HashMap::new(),
-            catching_up: Vec::new(),
+            serving: VecDeque::new(),
+            first_served: 0,
+            catching_up: VecDeque::new(),
             to_tell: VecDeque::new(),
             dropped_by_the_gone: 0,
             gaps_seen: PerTrack::default(),
@@ -131,6 +140,7 @@ impl Worker {
         let mut catch_up = tokio::time::interval(CATCH_UP_TICK);
         catch_up.set_missed_tick_behavior(MissedTickBehavior::Skip);
         let mut ticked = Instant::now();
+        let mut served = false;
         loop {
             // Not only in the select: under load there is always something before it.
             if ticked.elapsed() >= TICK {
@@ -144,6 +154,12 @@ impl Worker {
                     Some(frame) => self.frame(frame),
                     None => return,
                 },
+                // Then everybody else gets a turn.
+                () = std::future::ready(()), if !served && !self.serving.is_empty() => {
+                    self.serve();
+                    served = true;
+                    continue;
+                }
                 _ = catch_up.tick(), if !self.catching_up.is_empty() || !self.to_tell.is_empty() => {
                     self.catch_up();
                     self.tell_some();
@@ -164,7 +180,10 @@ impl Worker {
                     }
                 }
                 _ = tick.tick() => {}
+                // Lets the runtime look at socket and clock.
+                () = tokio::task::yield_now(), if !self.serving.is_empty() => {}
             }
+            served = false;
         }
     }
 
@@ -178,33 +197,92 @@ impl Worker {
         if key {
             self.requests[track].fulfilled();
         }
+        if track.is_video() {
+            self.put_in_line(track, index, key);
+            self.serve();
+        } else {
+            self.send_sound(now, track, index);
+        }
+    }
+
+    /// Sound goes to everybody at once: a packet for each, before the rest of a picture that is being sent.
+    fn send_sound(&mut self, now: Instant, track: Track, index: u64) {
         let mut wishes = Wishes::default();
+        let mut failed = Vec::new();
         for slot in &self.order {
             let Some(peer) = self.peers.get_mut(slot).filter(|peer| peer.connected) else { continue };
+            let (rings, socket) = (&self.rings, &mut self.socket);
+            let sent = guarded(peer, |peer| {
+                peer.lanes.on_frame(track, index, true);
+                peer.send(now, Some(track), rings, socket, &mut wishes);
+            });
+            failed.extend(sent.is_none().then_some(*slot));
+        }
+        self.end_failed(failed);
+    }
+
+    /// A picture is for everybody, but not at once: a key frame of 100 kB for 1,000 students is 150 ms of sealing, which
+    /// sound, feedback and newcomers can't wait for.
+    fn put_in_line(&mut self, track: Track, index: u64, key: bool) {
+        self.first_served = (self.first_served + 1) % self.order.len().max(1);
+        let (later, first) = self.order.split_at(self.first_served.min(self.order.len()));
+        for slot in first.iter().chain(later) {
+            let Some(peer) = self.peers.get_mut(slot).filter(|peer| peer.connected) else { continue };
             peer.lanes.on_frame(track, index, key);
+            if !std::mem::replace(&mut peer.is_to_be_served, true) {
+                self.serving.push_back(*slot);
+            }
+        }
+    }
+
+    /// Sends pictures to students whose turn it is, for the time of a slice.
+    fn serve(&mut self) {
+        let begun = Instant::now();
+        let mut wishes = Wishes::default();
+        let mut failed = Vec::new();
+        while let Some(slot) = self.serving.pop_front() {
+            let Some(peer) = self.peers.get_mut(&slot) else { continue };
+            peer.is_to_be_served = false;
+            // Who catches up has turns of its own.
             if peer.lanes.catches_up {
                 continue;
             }
-            peer.send(now, None, &self.rings, &mut self.socket, &mut wishes);
-            if peer.lanes.catches_up && !self.catching_up.contains(slot) {
-                self.catching_up.push(*slot);
+            let now = Instant::now();
+            let (rings, socket) = (&self.rings, &mut self.socket);
+            let sent = guarded(peer, |peer| peer.send(now, None, rings, socket, &mut wishes));
+            if peer.lanes.catches_up {
+                self.catching_up.push_back(slot);
+            }
+            failed.extend(sent.is_none().then_some(slot));
+            if now.saturating_duration_since(begun) >= SLICE {
+                break;
             }
         }
-        self.ask_for_key_frames(now, wishes);
+        self.end_failed(failed);
+        self.ask_for_key_frames(begun, wishes);
     }
 
+    /// Gives those who catch up one turn each, as far as the time of a slice goes; the others are first the next time.
     fn catch_up(&mut self) {
-        let now = Instant::now();
+        let begun = Instant::now();
         let mut wishes = Wishes::default();
-        let Self { peers, rings, socket, catching_up, .. } = self;
-        catching_up.retain(|slot| match peers.get_mut(slot) {
-            Some(peer) => {
-                peer.send(now, None, rings, socket, &mut wishes);
-                peer.lanes.catches_up
+        let mut failed = Vec::new();
+        for _ in 0..self.catching_up.len() {
+            let Some(slot) = self.catching_up.pop_front() else { break };
+            let Some(peer) = self.peers.get_mut(&slot) else { continue };
+            let now = Instant::now();
+            let (rings, socket) = (&self.rings, &mut self.socket);
+            let sent = guarded(peer, |peer| peer.send(now, None, rings, socket, &mut wishes));
+            if peer.lanes.catches_up {
+                self.catching_up.push_back(slot);
             }
-            None => false,
-        });
-        self.ask_for_key_frames(now, wishes);
+            failed.extend(sent.is_none().then_some(slot));
+            if now.saturating_duration_since(begun) >= SLICE {
+                break;
+            }
+        }
+        self.end_failed(failed);
+        self.ask_for_key_frames(begun, wishes);
     }
 
     /// Reads datagrams. Gives false when the socket failed for good.
@@ -221,9 +299,10 @@ impl Worker {
             for (at, from, bytes) in batch {
                 let Some(slot) = self.route(now, from, &bytes) else { continue };
                 if let Some(peer) = self.peers.get_mut(&slot) {
-                    peer.receive(now, at, from, bytes);
-                    if !touched.contains(&slot) {
-                        touched.push(slot);
+                    match guarded(peer, |peer| peer.receive(now, at, from, bytes)) {
+                        Some(()) if touched.contains(&slot) => {}
+                        Some(()) => touched.push(slot),
+                        None => self.end_failed(vec![slot]),
                     }
                 }
             }
@@ -295,6 +374,13 @@ impl Worker {
             }
             Command::Stats(reply) => drop(reply.send(self.stats())),
             Command::Close(_) => {}
+            #[cfg(test)]
+            Command::Panic { user } => {
+                if let Some(slot) = self.by_user.get(&user).copied() {
+                    self.peers.get_mut(&slot).into_iter().for_each(|peer| peer.panics = true);
+                    self.turn(Instant::now(), slot);
+                }
+            }
         }
     }
 
@@ -310,7 +396,9 @@ impl Worker {
             return Err(Refusal::Full(self.peers.len()));
         }
         let tracks = offer::tracks_for(&sdp, video, &self.config.tracks)?;
-        let (peer, answer) = Peer::answer(user.clone(), sdp, &tracks, &self.shared, &self.addresses, now)
+        let answering = || Peer::answer(user.clone(), sdp, &tracks, &self.shared, &self.addresses, now);
+        let (peer, answer) = caught(answering)
+            .ok_or_else(|| Refusal::Unanswerable("it can't be processed".to_owned()))?
             .map_err(|e| Refusal::Unanswerable(e.to_string()))?;
         if let Some(slot) = before {
             self.forget(slot);
@@ -328,9 +416,10 @@ impl Worker {
 
     fn candidate(&mut self, user: &UserId, candidate: RTCIceCandidateInit) {
         let Some(slot) = self.by_user.get(user).copied() else { return };
-        if let Some(peer) = self.peers.get_mut(&slot) {
-            peer.add_candidate(candidate);
-            self.turn(Instant::now(), slot);
+        let Some(peer) = self.peers.get_mut(&slot) else { return };
+        match guarded(peer, |peer| peer.add_candidate(candidate)) {
+            Some(()) => self.turn(Instant::now(), slot),
+            None => self.end_failed(vec![slot]),
         }
     }
 
@@ -352,8 +441,10 @@ impl Worker {
             let Some(slot) = self.to_tell.pop_front() else { break };
             if let Some(peer) = self.peers.get_mut(&slot) {
                 peer.is_to_be_told = false;
-                peer.say(now);
-                self.give(now, slot, &[], &mut wishes);
+                match guarded(peer, |peer| peer.say(now)) {
+                    Some(()) => self.give(now, slot, &[], &mut wishes),
+                    None => self.end_failed(vec![slot]),
+                }
             }
         }
         self.ask_for_key_frames(now, wishes);
@@ -364,7 +455,11 @@ impl Worker {
         let mut wishes = Wishes::default();
         let Some(peer) = self.peers.get_mut(&slot) else { return };
         let was_connected = peer.connected;
-        let Turn { fate, repairs, said } = peer.turn(now, &self.rings, &mut wishes);
+        let rings = &self.rings;
+        let Some(turn) = guarded(peer, |peer| peer.turn(now, rings, &mut wishes)) else {
+            return self.end_failed(vec![slot]);
+        };
+        let Turn { fate, repairs, said } = turn;
         let connected = peer.connected && !was_connected;
         let user = peer.user.clone();
         self.give(now, slot, &repairs, &mut wishes);
@@ -385,9 +480,13 @@ impl Worker {
 
     fn give(&mut self, now: Instant, slot: Slot, repairs: &[Repair], wishes: &mut Wishes) {
         let Some(peer) = self.peers.get_mut(&slot) else { return };
-        peer.send_all(now, repairs, &self.rings, &mut self.socket, wishes);
-        if peer.lanes.catches_up && !self.catching_up.contains(&slot) {
-            self.catching_up.push(slot);
+        let caught_up = !peer.lanes.catches_up;
+        let (rings, socket) = (&self.rings, &mut self.socket);
+        let sent = guarded(peer, |peer| peer.send_all(now, repairs, rings, socket, wishes));
+        if sent.is_none() {
+            self.end_failed(vec![slot]);
+        } else if caught_up && peer.lanes.catches_up {
+            self.catching_up.push_back(slot);
         }
     }
 
@@ -419,10 +518,11 @@ impl Worker {
         let due: Vec<Slot> =
             self.order.iter().copied().filter(|s| self.peers.get(s).is_some_and(|p| p.deadline <= now)).collect();
         for slot in due {
-            if let Some(peer) = self.peers.get_mut(&slot) {
-                peer.tick(now);
+            let Some(peer) = self.peers.get_mut(&slot) else { continue };
+            match guarded(peer, |peer| peer.tick(now)) {
+                Some(()) => self.turn(now, slot),
+                None => self.end_failed(vec![slot]),
             }
-            self.turn(now, slot);
         }
         self.ask_for_key_frames(now, Wishes::default());
         for n in 0..self.stun.len() {
@@ -457,8 +557,24 @@ impl Worker {
         self.by_user.remove(&peer.user);
         self.dropped_by_the_gone += peer.stats.dropped;
         let user = peer.user.clone();
-        peer.close(&mut self.socket);
+        let socket = &mut self.socket;
+        if !peer.failed {
+            caught(|| peer.close(socket));
+        }
         Some(user)
+    }
+
+    /// Ends students whose connection panicked: theirs and nobody else's.
+    fn end_failed(&mut self, failed: Vec<Slot>) {
+        for slot in failed {
+            self.socket.discard();
+            if let Some(user) = self.forget(slot) {
+                self.say(HubEvent::Notice(format!(
+                    "the connection of {user} failed by a mistake in this program, please report it; it may come again"
+                )));
+                self.say(HubEvent::Gone { user, why: "failed" });
+            }
+        }
     }
 
     fn close(&mut self) {
@@ -492,6 +608,18 @@ impl Worker {
         // The reader is a loop that only waits for us; if it is that far behind, the student asks again.
         let _ = self.events.try_send(event);
     }
+}
+
+/// Does something with a peer; none if it panics. The peer is not to be used any more then, only to be forgotten.
+fn guarded<T>(peer: &mut Peer, work: impl FnOnce(&mut Peer) -> T) -> Option<T> {
+    let done = caught(|| work(&mut *peer));
+    peer.failed |= done.is_none();
+    done
+}
+
+/// What `work` gives; none if it panics. What it leaves half done must not be used any more.
+fn caught<T>(work: impl FnOnce() -> T) -> Option<T> {
+    std::panic::catch_unwind(std::panic::AssertUnwindSafe(work)).ok()
 }
 
 /// Whether a STUN request was made by somebody who knows the password that only the answer told (RFC 8445, 7.3).
