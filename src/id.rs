@@ -14,6 +14,9 @@ pub const MAX_ID_CHARS: usize = 64;
 /// The most characters of a nickname: what a list of students can show on one line.
 pub const MAX_NICKNAME_CHARS: usize = 40;
 
+/// The most characters of a room's name: a title that fits one line of a list.
+pub const MAX_ROOM_NAME_CHARS: usize = 80;
+
 /// Why a text is no identifier.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum IdError {
@@ -138,8 +141,7 @@ impl From<String> for Nickname {
 
 impl From<&str> for Nickname {
     fn from(text: &str) -> Self {
-        let cleaned: String = text.chars().filter(|c| is_printable(*c)).take(MAX_NICKNAME_CHARS).collect();
-        Self(cleaned.trim().into())
+        Self(cleaned(text, MAX_NICKNAME_CHARS))
     }
 }
 
@@ -153,6 +155,57 @@ impl fmt::Display for Nickname {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(&self.0)
     }
+}
+
+/// A room's name as people gave it, `Linear algebra`: not empty, at most [`MAX_ROOM_NAME_CHARS`] characters, cleaned as
+/// a [`Nickname`] is.
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct RoomName(Box<str>);
+
+/// A name with nothing in it that can be shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the room's name is empty, give one of 1 to {MAX_ROOM_NAME_CHARS} characters")]
+pub struct NoName;
+
+impl RoomName {
+    /// The cleaned name.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for RoomName {
+    type Err = NoName;
+    fn from_str(text: &str) -> Result<Self, NoName> {
+        let name = cleaned(text, MAX_ROOM_NAME_CHARS);
+        if name.is_empty() { Err(NoName) } else { Ok(Self(name)) }
+    }
+}
+
+impl TryFrom<String> for RoomName {
+    type Error = NoName;
+    fn try_from(text: String) -> Result<Self, NoName> {
+        text.parse()
+    }
+}
+
+impl From<RoomName> for String {
+    fn from(name: RoomName) -> String {
+        name.0.into()
+    }
+}
+
+impl fmt::Display for RoomName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+/// What can be shown of a text, so many characters of it and no space around.
+fn cleaned(text: &str, most: usize) -> Box<str> {
+    let shown: String = text.trim().chars().filter(|c| is_printable(*c)).take(most).collect();
+    shown.trim().into()
 }
 
 /// Whether a character may be shown as part of somebody else's text: no control characters, no bidirectional
@@ -194,6 +247,17 @@ mod tests {
     fn nicknames_are_cleaned() {
         assert_eq!(Nickname::from("  S-01\u{202e}\n").as_str(), "S-01");
         assert_eq!(Nickname::from("学生".repeat(40).as_str()).as_str().chars().count(), MAX_NICKNAME_CHARS);
+    }
+
+    #[test]
+    fn a_room_has_a_name_that_can_be_shown_or_none() {
+        let name = |text: &str| text.parse::<RoomName>().map(String::from);
+        assert_eq!(name(" Linear\u{202e} algebra\r\n").unwrap(), "Linear algebra");
+        assert_eq!(name(&"数".repeat(100)).unwrap().chars().count(), MAX_ROOM_NAME_CHARS);
+        for empty in ["", "  ", "\n\u{feff}", "\u{202e} "] {
+            assert_eq!(name(empty), Err(NoName), "{empty:?}");
+        }
+        assert!(serde_json::from_str::<RoomName>("\"\"").is_err());
     }
 
     #[test]

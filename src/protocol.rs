@@ -16,6 +16,7 @@
 //!   [`ErrorCode::Replaced`]. A client without one can't resume.
 //! - `epoch` is a number drawn at random once per process. It tells others whether this is still the process that they
 //!   negotiated media with: same epoch, only the socket was reconnected, keep the media; new epoch, offer again.
+//! - `roomName` names the room for people; only a publisher's counts.
 //!
 //! # Messages
 //!
@@ -55,14 +56,16 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::id::{Nickname, RoomId, UserId, is_printable};
+use crate::id::{Nickname, RoomId, RoomName, UserId, is_printable};
 
 pub use error::ErrorCode;
 pub use join::{JoinError, JoinRequest, Session};
+pub use origin::is_same_origin;
 
 pub mod channel;
 mod error;
 mod join;
+mod origin;
 
 /// The TCP port of a server when none is given.
 pub const DEFAULT_PORT: u16 = 18080;
@@ -94,6 +97,18 @@ pub const MAX_ROOM_USERS: usize = 4_096;
 
 /// The most rooms on a server: a big school, and a bound for who opens rooms in a loop.
 pub const MAX_ROOMS: usize = 4_096;
+
+/// How long a room stays that was created and that nobody is in: created in the evening for the next morning.
+pub const CREATED_ROOM_STAYS: Duration = Duration::from_secs(12 * 60 * 60);
+
+/// How long a room stays after the last one left it, if its teacher said goodbye: who comes late is told that it is over.
+pub const ENDED_ROOM_STAYS: Duration = Duration::from_secs(10 * 60);
+
+/// Rooms per second that can be created on average: whoever does it in a loop needs an hour to fill a server.
+pub const CREATE_RATE: u32 = 1;
+
+/// Rooms that can be created in one burst: a staff room full of teachers.
+pub const CREATE_BURST: u32 = 30;
 
 /// How long a place is kept for who lost the connection: a client reconnects within a second or two.
 pub const RESUME_GRACE: Duration = Duration::from_secs(5);
@@ -254,6 +269,9 @@ pub enum ServerMessage {
     Joined {
         /// The room.
         room_id: RoomId,
+        /// The room's name, if it has one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        room_name: Option<RoomName>,
         /// You.
         user_id: UserId,
         /// Everybody in the room, you among them.

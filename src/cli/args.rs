@@ -10,7 +10,7 @@ use clap::{Args, Parser, Subcommand};
 use super::servers::{StunServer, TypedTurn};
 use super::values::{self, Bitrate, TypedServer, TypedSink};
 use crate::expect::Expectation;
-use crate::id::{RoomId, UserId};
+use crate::id::{RoomId, RoomName, UserId};
 use crate::media::Size;
 use crate::rtp::Codec;
 use crate::signal::ServerUrl;
@@ -128,6 +128,10 @@ pub(super) struct TypedTeach {
     /// The room to teach in, for example 10013
     #[arg(long, value_name = "ID", help_heading = "Lecture")]
     pub(super) room: RoomId,
+
+    /// What the room is called, for example 'Linear algebra' [default: as it is called already, if it is]
+    #[arg(long, value_name = "TEXT", help_heading = "Lecture")]
+    pub(super) name: Option<RoomName>,
 
     /// The teacher's user id, unique in the room
     #[arg(long, value_name = "ID", default_value = "9999", help_heading = "Lecture")]

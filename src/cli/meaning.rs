@@ -11,7 +11,7 @@ use super::args::{
 use super::servers::{StunServer, TurnServer, TypedTurn};
 use super::values::{Bitrate, TypedSink};
 use crate::expect::Expectation;
-use crate::id::{Nickname, RoomId, UserId};
+use crate::id::{Nickname, RoomId, RoomName, UserId};
 use crate::media::Size;
 use crate::protocol::DEFAULT_PORT;
 use crate::rtp::Codec;
@@ -47,6 +47,8 @@ pub enum DemoLecture {
 pub struct Teach {
     /// The room to teach in.
     pub room: RoomId,
+    /// What the room is called from now on; none: as before.
+    pub room_name: Option<RoomName>,
     /// The teacher.
     pub user: UserId,
     /// The name that students see; the user id where none was typed.
@@ -295,6 +297,7 @@ impl TypedTeach {
         Ok(Teach {
             nickname: nickname(self.nickname, &self.user),
             room: self.room,
+            room_name: self.name,
             user: self.user,
             signalling,
             sources,

@@ -49,6 +49,7 @@ fn a_teacher_needs_only_a_room() {
     assert_eq!(plain.video, Video { codec: None, size: None, fps: 30, bitrate });
     assert_eq!((plain.max_students, plain.length), (None, None));
     assert!(plain.qr && !teach("--no-qr").qr);
+    assert_eq!((plain.room_name, teach("--name Algebra").room_name), (None, "Algebra".parse().ok()));
 }
 
 #[test]
@@ -174,6 +175,7 @@ fn contradictions_are_refused_with_the_flags_and_the_way_out() {
 fn bad_values_are_refused_with_the_flag_and_an_example() {
     for (line, flag, example) in [
         ("teach --room a/b", "--room", "only letters, digits"),
+        ("teach --room 1 --name \u{202e}", "--name", "1 to 80 characters"),
         ("teach --room 1 --bitrate fast", "--bitrate", "2500k"),
         ("teach --room 1 --size 1280", "--size", "1280x720"),
         ("teach --room 1 --fps 0", "--fps", "1..=120"),

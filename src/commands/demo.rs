@@ -35,6 +35,7 @@ pub(super) async fn run(demo: Demo, output: Output, reporter: &Reporter) -> Resu
     let options = CaptureOptions { sources: Sources::only(main), ..defaults };
     let taught = Teach {
         room: room(),
+        room_name: None,
         nickname: Nickname::from("demo"),
         user: teacher,
         signalling: Signalling::Embedded { listen: (Ipv4Addr::UNSPECIFIED, 0).into() },

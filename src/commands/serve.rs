@@ -57,6 +57,7 @@ impl Served {
         let address = listener.local_addr().map_err(Failure::internal)?;
         let server = Server::with_ice_servers(signal::Limits::default(), ice_servers.clone());
         let (rooms, sockets) = (server.clone(), server.clone());
+        let creating = server.clone();
         let app = http::router(move || rooms.rooms()).route(
             protocol::WS_PATH,
             any(move |request: axum::extract::Request| {
@@ -65,6 +66,7 @@ impl Served {
             }),
         );
         let app = app.merge(http::whep::router(whep::Players(server.clone()), &ice_servers));
+        let app = app.merge(http::creation(move |name| creating.create_room(name)));
         let (end, ended) = oneshot::channel::<()>();
         let task = tokio::spawn(http::serve(listener, app, http::Limits::default(), async {
             let _ = ended.await;

@@ -86,6 +86,7 @@ pub(super) async fn run_with(
     let joining = Client::connect(ClientConfig {
         server: server.clone(),
         room: teach.room.clone(),
+        room_name: teach.room_name.clone(),
         user: teach.user.clone(),
         nickname: teach.nickname.clone(),
         publishes: true,

@@ -102,6 +102,7 @@ async fn join(
         let joined = Client::connect(ClientConfig {
             server: server.clone(),
             room: watch.room.clone(),
+            room_name: None,
             user: watch.user.clone(),
             nickname: watch.nickname.clone(),
             publishes: false,

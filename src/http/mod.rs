@@ -4,6 +4,7 @@
 //! - `GET /room/{id}` one room
 //! - `GET /api/rooms` the [`RoomSummary`] list as JSON; [`client::rooms`] reads it
 //! - `/whep/{room}` players; its routes are made by [`whep::router`]
+//! - `POST /api/rooms` a new room with a name, see [`creation`]
 //!
 //! The rooms come from a function, so that this knows nothing of signalling; the command that serves both hangs the
 //! WebSocket's route beside these. [`bind`] makes a listening socket, [`serve()`] takes it and keeps clients within
@@ -11,6 +12,7 @@
 
 pub mod client;
 mod pages;
+mod rooms;
 mod serve;
 pub mod whep;
 
@@ -24,6 +26,7 @@ use axum::routing::get;
 
 use crate::id::RoomId;
 use crate::room::RoomSummary;
+pub use rooms::creation;
 pub use serve::{Limits, bind, serve};
 
 /// Where the rooms' JSON is.

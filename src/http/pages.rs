@@ -89,6 +89,7 @@ fn state(room: &RoomSummary) -> &'static str {
     match room.state {
         RoomState::Live => "live",
         RoomState::Waiting => "waiting for the teacher",
+        RoomState::Ended => "ended",
     }
 }
 
@@ -132,6 +133,7 @@ mod tests {
     fn summary() -> RoomSummary {
         RoomSummary {
             room_id: "10013".parse().unwrap(),
+            name: None,
             publisher: Some(User {
                 user_id: "9999".parse().unwrap(),
                 nickname: "<script>alert('&\")</script>".into(),
@@ -142,6 +144,7 @@ mod tests {
             state: RoomState::Live,
             open_s: 9_000,
             live_s: Some(3_900),
+            ended_s: None,
         }
     }
 

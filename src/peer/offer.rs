@@ -83,10 +83,10 @@ pub fn tracks_for(
         if is_rejected(section) || !matches!(kind, "audio" | "video") {
             continue;
         }
-        let direction = ["sendrecv", "sendonly", "inactive", "recvonly"]
-            .into_iter()
-            .find(|d| section.has_attribute(d) || session.has_attribute(d))
-            .unwrap_or("sendrecv");
+        // What a section says of itself counts before what is said for all: Firefox writes a=sendrecv there.
+        let directions = || ["sendrecv", "sendonly", "inactive", "recvonly"].into_iter();
+        let own = directions().find(|d| section.has_attribute(d));
+        let direction = own.or_else(|| directions().find(|d| session.has_attribute(d))).unwrap_or("sendrecv");
         if direction != "recvonly" {
             return Err(OfferError::NotRecvonly(n, direction.to_owned()));
         }
@@ -197,6 +197,15 @@ mod tests {
         );
         let silent = AUDIO.replace("a=recvonly\r\n", "");
         assert!(matches!(tracks_for(&offer(&[&silent]), None, &LECTURE), Err(OfferError::NotRecvonly(0, _))));
+        let for_all = |direction: &str| offer(&[direction, AUDIO]);
+        assert_eq!(
+            tracks_for(&for_all("a=sendrecv\r\n"), None, &LECTURE).unwrap(),
+            LECTURE[..1],
+            "a section's own counts"
+        );
+        let silent_for_all = |direction: &str| offer(&[direction, &silent]);
+        assert_eq!(tracks_for(&silent_for_all("a=recvonly\r\n"), None, &LECTURE).unwrap(), LECTURE[..1]);
+        assert!(tracks_for(&silent_for_all("a=sendrecv\r\n"), None, &LECTURE).is_err());
         assert_eq!(tracks_for(&offer(&[VP8; 9]), None, &LECTURE), Err(OfferError::TooManySections(9)));
         assert_eq!(tracks_for(&offer(&[DATA]), None, &LECTURE), Err(OfferError::NothingAsked));
         assert!(matches!(tracks_for("hello", None, &LECTURE), Err(OfferError::Malformed(_))));

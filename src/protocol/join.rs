@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use crate::id::{IdError, Nickname, RoomId, UserId};
+use crate::id::{IdError, Nickname, RoomId, RoomName, UserId};
 
 /// The fewest characters of a session secret: 95 bits of randomness.
 const MIN_SESSION_CHARS: usize = 16;
@@ -67,6 +67,8 @@ pub enum JoinError {
 pub struct JoinRequest {
     /// The room; it is opened if it does not exist.
     pub room: RoomId,
+    /// What a publisher calls the room; a name that is empty is none.
+    pub room_name: Option<RoomName>,
     /// The user id wanted.
     pub user: UserId,
     /// As shown to others.
@@ -88,6 +90,7 @@ impl JoinRequest {
         let session = get("session").filter(|s| !s.is_empty());
         Ok(Self {
             room: get("roomId").ok_or(JoinError::Missing("roomId"))?.parse()?,
+            room_name: get("roomName").and_then(|name| name.parse().ok()),
             user: get("userId").ok_or(JoinError::Missing("userId"))?.parse()?,
             nickname: Nickname::from(get("nickname").unwrap_or_default()),
             publishes: get("pub").map_or(Ok(false), |word| parse_publishes(&word))?,
@@ -106,6 +109,10 @@ impl JoinRequest {
             publishes_word(self.publishes),
             self.epoch
         );
+        if let Some(name) = &self.room_name {
+            query.push_str("&roomName=");
+            query.push_str(&encode(name.as_str()));
+        }
         if let Some(session) = &self.session {
             query.push_str("&session=");
             query.push_str(session.as_str());
@@ -162,6 +169,7 @@ mod tests {
     fn a_request_survives_the_url() {
         let request = JoinRequest {
             room: "10013".parse().unwrap(),
+            room_name: "线性代数 & Co".parse().ok(),
             user: "1001".parse().unwrap(),
             nickname: "张 三 & Co %+=".into(),
             publishes: true,
@@ -169,7 +177,8 @@ mod tests {
             epoch: u32::MAX,
         };
         assert_eq!(JoinRequest::parse(&request.to_query()).unwrap(), request);
-        let short = JoinRequest::parse("roomId=1&userId=2&x&nickname=a+b%zz%f").unwrap();
+        let short = JoinRequest::parse("roomId=1&userId=2&x&nickname=a+b%zz%f&roomName=+").unwrap();
+        assert_eq!(short.room_name, None);
         assert_eq!((short.nickname.as_str(), short.publishes, short.epoch), ("a b%zz%f", false, 0));
     }
 

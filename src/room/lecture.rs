@@ -5,14 +5,17 @@ use std::time::Instant;
 
 use super::mail::Mail;
 use super::presence::Presence;
+use super::stay::{Stay, Waits};
 use super::{ConnId, Limits, Newcomer, Output, Refusal, RoomState, RoomSummary};
-use crate::id::{RoomId, UserId};
+use crate::id::{RoomId, RoomName, UserId};
 use crate::protocol::{ClientMessage, ErrorCode, LeaveReason, ServerMessage, Session, User};
 
 /// One room.
 #[derive(Debug)]
 pub(super) struct Lecture {
     opened: Instant,
+    name: Option<RoomName>,
+    stay: Stay,
     members: BTreeMap<UserId, Member>,
     publisher: Option<UserId>,
     presence: Presence,
@@ -36,28 +39,65 @@ enum Place {
 }
 
 impl Lecture {
-    pub(super) fn new(now: Instant) -> Self {
-        Self { opened: now, members: BTreeMap::new(), publisher: None, presence: Presence::default(), held_until: None }
+    /// For somebody who comes in now.
+    pub(super) fn opened(now: Instant) -> Self {
+        Self::new(now, Stay::opened(now))
     }
 
-    pub(super) fn is_empty(&self) -> bool {
-        self.members.is_empty()
+    /// For somebody who comes in later.
+    pub(super) fn created(now: Instant, limits: &Limits) -> Self {
+        Self::new(now, Stay::created(now, limits))
+    }
+
+    fn new(now: Instant, stay: Stay) -> Self {
+        Self {
+            opened: now,
+            name: None,
+            stay,
+            members: BTreeMap::new(),
+            publisher: None,
+            presence: Presence::default(),
+            held_until: None,
+        }
+    }
+
+    pub(super) fn call(&mut self, name: RoomName) {
+        self.name = Some(name);
+    }
+
+    /// Whether nobody is in, and the room need not wait for anybody.
+    pub(super) fn is_over(&self, now: Instant) -> bool {
+        self.stay.is_over(now)
+    }
+
+    /// How soon an unused room makes place for another; none of one that is used.
+    pub(super) fn rank(&self) -> Option<(Waits, Instant)> {
+        self.stay.rank()
     }
 
     pub(super) fn next_tick(&self) -> Option<Instant> {
-        [self.presence.due(), self.held_until].into_iter().flatten().min()
+        [self.presence.due(), self.held_until, self.stay.due()].into_iter().flatten().min()
     }
 
     pub(super) fn summary(&self, id: &RoomId, now: Instant) -> RoomSummary {
         let publisher = self.publisher.as_ref().and_then(|id| self.members.get(id));
         let live = publisher.filter(|member| matches!(member.place, Place::Here(_)));
+        let ended = self.stay.ended_at();
+        let state = match (live, ended) {
+            (Some(_), _) => RoomState::Live,
+            (None, Some(_)) => RoomState::Ended,
+            (None, None) => RoomState::Waiting,
+        };
+        let seconds = |since| now.saturating_duration_since(since).as_secs();
         RoomSummary {
             room_id: id.clone(),
+            name: self.name.clone(),
             publisher: publisher.map(|member| member.user.clone()),
             watching: self.members.len() - usize::from(publisher.is_some()),
-            state: if live.is_some() { RoomState::Live } else { RoomState::Waiting },
-            open_s: now.saturating_duration_since(self.opened).as_secs(),
-            live_s: live.map(|member| now.saturating_duration_since(member.since).as_secs()),
+            state,
+            open_s: seconds(self.opened),
+            live_s: live.map(|member| seconds(member.since)),
+            ended_s: ended.map(seconds),
         }
     }
 
@@ -70,7 +110,7 @@ impl Lecture {
         out: &mut Vec<Output>,
     ) -> Result<(), Refusal> {
         self.check(now, &newcomer, limits)?;
-        let Newcomer { room, user: id, nickname, publishes, epoch, session } = newcomer;
+        let Newcomer { room, room_name, user: id, nickname, publishes, epoch, session } = newcomer;
         let user = User { user_id: id.clone(), nickname, publishes, epoch };
 
         let mut waiting = Mail::default();
@@ -96,14 +136,17 @@ impl Lecture {
             }
         }
 
+        self.stay.entered(publishes);
         if publishes {
             self.publisher = Some(id.clone());
+            self.name = room_name.or(self.name.take());
         }
         self.members.insert(id.clone(), Member { user: user.clone(), session, since, place: Place::Here(conn) });
         out.push(Output::Send {
             to: conn,
             message: ServerMessage::Joined {
                 room_id: room,
+                room_name: self.name.clone(),
                 user_id: id,
                 users: self.users(),
                 publisher: self.publisher.clone(),
@@ -163,7 +206,18 @@ impl Lecture {
     pub(super) fn leave(&mut self, now: Instant, id: &UserId, conn: ConnId, limits: &Limits, out: &mut Vec<Output>) {
         out.push(Output::Close { conn, code: None });
         if let Some(member) = self.members.remove(id) {
+            if member.user.publishes {
+                self.stay.ended(now);
+            }
             self.tell_left(now, &member.user, LeaveReason::Left, limits, out);
+        }
+        self.look_around(now, limits);
+    }
+
+    /// Takes note when the last one has gone.
+    fn look_around(&mut self, now: Instant, limits: &Limits) {
+        if self.members.is_empty() {
+            self.stay.emptied(now, limits);
         }
     }
 
@@ -239,6 +293,7 @@ impl Lecture {
                 self.tell_left(now, &member.user, LeaveReason::Lost, limits, out);
             }
             self.held_until = self.members.values().filter_map(until).min();
+            self.look_around(now, limits);
         }
         if self.presence.due().is_some_and(|due| due <= now) {
             let to: Vec<_> =

@@ -12,10 +12,16 @@
 //! - A lost connection keeps its place for a while, with the messages that arrive for it; a goodbye frees it at once.
 //! - The publisher hears of everybody at once, and everybody of the publisher. Students hear of students in batches.
 //! - Students may come first. A room is there from its first user to its last.
+//! - A room may also be created, with a name and without a user: it waits for its teacher for hours.
+//! - When the teacher says goodbye the lecture is over, until one comes back. The room stays for some minutes more, so
+//!   that who comes late can be told.
+//! - A room that nobody is in makes place when somebody wants to enter another, and the server is full.
 
+mod bucket;
 mod lecture;
 mod mail;
 mod presence;
+mod stay;
 pub mod talk;
 #[cfg(test)]
 mod tests;
@@ -25,9 +31,11 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
-use crate::id::{Nickname, RoomId, UserId};
+use crate::id::{Nickname, RoomId, RoomName, UserId};
 use crate::protocol::{self, ClientMessage, ErrorCode, ServerMessage, Session, User};
+pub(crate) use bucket::Bucket;
 use lecture::Lecture;
+use stay::Waits;
 
 /// One connection to the server; never used twice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -38,6 +46,8 @@ pub struct ConnId(pub u64);
 pub struct Newcomer {
     /// The room, opened if need be.
     pub room: RoomId,
+    /// What a publisher calls the room; none leaves it as it is called.
+    pub room_name: Option<RoomName>,
     /// The user id wanted.
     pub user: UserId,
     /// As shown to others.
@@ -123,6 +133,10 @@ pub struct Limits {
     pub resume_grace: Duration,
     /// How long presence is collected.
     pub presence_interval: Duration,
+    /// How long a created room stays that nobody is in.
+    pub created_stays: Duration,
+    /// How long a room stays that nobody is in, after its teacher said goodbye.
+    pub ended_stays: Duration,
 }
 
 impl Default for Limits {
@@ -132,6 +146,8 @@ impl Default for Limits {
             max_rooms: protocol::MAX_ROOMS,
             resume_grace: protocol::RESUME_GRACE,
             presence_interval: protocol::PRESENCE_INTERVAL,
+            created_stays: protocol::CREATED_ROOM_STAYS,
+            ended_stays: protocol::ENDED_ROOM_STAYS,
         }
     }
 }
@@ -144,6 +160,8 @@ pub enum RoomState {
     Waiting,
     /// Somebody does.
     Live,
+    /// Who did has said goodbye, and nobody has come back.
+    Ended,
 }
 
 /// One room as shown in a list.
@@ -152,23 +170,33 @@ pub enum RoomState {
 pub struct RoomSummary {
     /// The room.
     pub room_id: RoomId,
+    /// What people call it.
+    #[serde(default)]
+    pub name: Option<RoomName>,
     /// Who teaches.
     pub publisher: Option<User>,
     /// How many students are in.
     pub watching: usize,
     /// Whether somebody teaches.
     pub state: RoomState,
-    /// Seconds since the first user came in.
+    /// Seconds since the first user came in, or since it was created.
     pub open_s: u64,
     /// Seconds since the publisher came in.
     pub live_s: Option<u64>,
+    /// Seconds since the publisher said goodbye; only where it is [`RoomState::Ended`].
+    #[serde(default)]
+    pub ended_s: Option<u64>,
 }
 
-/// A refusal to come in.
-struct Refusal {
-    code: ErrorCode,
-    message: String,
-    retry_after: Option<Duration>,
+/// A refusal to come in, or to create a room.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// Why, for a program.
+    pub code: ErrorCode,
+    /// Why, for a person.
+    pub message: String,
+    /// Worth another try after this time.
+    pub retry_after: Option<Duration>,
 }
 
 /// All rooms of a server.
@@ -176,6 +204,7 @@ struct Refusal {
 pub struct Rooms {
     limits: Limits,
     rooms: BTreeMap<RoomId, Lecture>,
+    creations: Bucket,
     /// Connections that are in a room. One that was refused or closed is not here, and what it still says is ignored.
     conns: HashMap<ConnId, (RoomId, UserId)>,
     /// Not later than the earliest deadline of any room.
@@ -185,7 +214,8 @@ pub struct Rooms {
 impl Rooms {
     /// No rooms.
     pub fn new(limits: Limits) -> Self {
-        Self { limits, rooms: BTreeMap::new(), conns: HashMap::new(), next_tick: None }
+        let creations = Bucket::new(protocol::CREATE_RATE, protocol::CREATE_BURST);
+        Self { limits, rooms: BTreeMap::new(), creations, conns: HashMap::new(), next_tick: None }
     }
 
     /// Applies what happened at `now`. `now` must not go back.
@@ -222,22 +252,57 @@ impl Rooms {
         self.rooms.iter().map(|(id, lecture)| lecture.summary(id, now)).collect()
     }
 
-    fn join(&mut self, now: Instant, conn: ConnId, newcomer: Newcomer, out: &mut Vec<Output>) {
-        let (room, user) = (newcomer.room.clone(), newcomer.user.clone());
-        let result = if self.rooms.contains_key(&room) || self.rooms.len() < self.limits.max_rooms {
-            let lecture = self.rooms.entry(room.clone()).or_insert_with(|| Lecture::new(now));
-            lecture.join(now, conn, newcomer, &self.limits, out)
-        } else {
-            Err(Refusal {
+    /// Whether there is a room of this id.
+    pub fn contains(&self, room: &RoomId) -> bool {
+        self.rooms.contains_key(room)
+    }
+
+    /// Creates a room for a teacher who comes later; one that is there already only gets the name.
+    pub fn create(&mut self, now: Instant, room: RoomId, name: RoomName) -> Result<(), Refusal> {
+        self.creations.take(now).map_err(|wait| Refusal {
+            code: ErrorCode::FloodedMessages,
+            message: "too many rooms were created just now, try again in a moment".into(),
+            retry_after: Some(wait),
+        })?;
+        // Not in the place of another that waits for its teacher: then nobody could rely on one.
+        self.make_place(&room, Waits::ForNobody)?;
+        let lecture = self.rooms.entry(room.clone()).or_insert_with(|| Lecture::created(now, &self.limits));
+        lecture.call(name);
+        self.wake_for(&room);
+        Ok(())
+    }
+
+    /// Makes sure that `room` can be opened: where the server is full, by the end of a room that nobody is in and that
+    /// waits for no more than `least`.
+    fn make_place(&mut self, room: &RoomId, least: Waits) -> Result<(), Refusal> {
+        if self.rooms.contains_key(room) || self.rooms.len() < self.limits.max_rooms {
+            return Ok(());
+        }
+        let ranks = self.rooms.iter().filter_map(|(id, lecture)| Some((lecture.rank()?, id)));
+        match ranks.min().filter(|((waits, _), _)| *waits <= least) {
+            Some((_, unused)) => {
+                let unused = unused.clone();
+                self.rooms.remove(&unused);
+                Ok(())
+            }
+            None => Err(Refusal {
                 code: ErrorCode::ServerFull,
                 message: format!("the server has {} rooms and takes no more", self.limits.max_rooms),
                 retry_after: None,
-            })
-        };
+            }),
+        }
+    }
+
+    fn join(&mut self, now: Instant, conn: ConnId, newcomer: Newcomer, out: &mut Vec<Output>) {
+        let (room, user) = (newcomer.room.clone(), newcomer.user.clone());
+        let result = self.make_place(&room, Waits::ForItsTeacher).and_then(|()| {
+            let lecture = self.rooms.entry(room.clone()).or_insert_with(|| Lecture::opened(now));
+            lecture.join(now, conn, newcomer, &self.limits, out)
+        });
+        self.wake_for(&room);
         match result {
             Ok(()) => {
-                self.conns.insert(conn, (room.clone(), user));
-                self.wake_for(&room);
+                self.conns.insert(conn, (room, user));
             }
             Err(Refusal { code, message, retry_after }) => {
                 // Rounded up, so that who comes back after this time is not early.
@@ -257,7 +322,7 @@ impl Rooms {
         if message == ClientMessage::Leave {
             lecture.leave(now, user, conn, &self.limits, out);
             let room = room.clone();
-            if lecture.is_empty() {
+            if lecture.is_over(now) {
                 self.rooms.remove(&room);
             } else {
                 self.wake_for(&room);
@@ -273,7 +338,7 @@ impl Rooms {
         }
         self.rooms.retain(|_, lecture| {
             lecture.tick(now, &self.limits, out);
-            !lecture.is_empty()
+            !lecture.is_over(now)
         });
         self.next_tick = self.rooms.values().filter_map(Lecture::next_tick).min();
     }

@@ -8,6 +8,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
+use super::Bucket;
 use crate::id::{Nickname, UserId};
 use crate::protocol::channel::{
     ChatMessage, ChatText, HubMessage, MAX_HISTORY, MAX_HUB_MESSAGE_BYTES, MAX_LISTED_HANDS, RaisedHand, Reaction,
@@ -16,13 +17,16 @@ use crate::protocol::channel::{
 use crate::protocol::{ErrorCode, User};
 
 /// Messages of one student: three a second, ten in a row. Who types fast writes one.
-const STUDENT_PACE: Pace = Pace { per_second: 3.0, burst: 10.0 };
+const STUDENT_PER_SECOND: u32 = 3;
+const STUDENT_BURST: u32 = 10;
 
 /// Chat of a whole room: in a class of 1,000 these are 20,000 messages a second that leave the teacher.
-const CHAT_PACE: Pace = Pace { per_second: 20.0, burst: 100.0 };
+const CHAT_PER_SECOND: u32 = 20;
+const CHAT_BURST: u32 = 100;
 
 /// Reactions of a whole room; more of them in a second say nothing more.
-const REACTION_PACE: Pace = Pace { per_second: 20.0, burst: 40.0 };
+const REACTIONS_PER_SECOND: u32 = 20;
+const REACTION_BURST: u32 = 40;
 
 /// A student is told this often at most that it writes too fast.
 const COMPLAINT_INTERVAL: Duration = Duration::from_secs(1);
@@ -89,8 +93,8 @@ impl Talk {
             hands: Vec::new(),
             hands_due: None,
             last_id: 0,
-            chat: Bucket::default(),
-            reactions: Bucket::default(),
+            chat: Bucket::new(CHAT_PER_SECOND, CHAT_BURST),
+            reactions: Bucket::new(REACTIONS_PER_SECOND, REACTION_BURST),
         }
     }
 
@@ -126,7 +130,7 @@ impl Talk {
     /// A student said something over its channel; `at` is the time in milliseconds since 1970.
     pub fn heard(&mut self, now: Instant, at: u64, user: &UserId, text: &str) -> Vec<TalkOutput> {
         let student = self.student(user);
-        if !student.pace.take(now, STUDENT_PACE) {
+        if student.pace.take(now).is_err() {
             return self.complain(now, user, ErrorCode::FloodedMessages, "too fast: wait a moment, then say it again");
         }
         let message = match StudentMessage::parse(text) {
@@ -136,7 +140,7 @@ impl Talk {
         let nickname = self.nickname(user);
         match message {
             StudentMessage::Msg { text } if text.is_empty() => Vec::new(),
-            StudentMessage::Msg { text } if self.chat.take(now, CHAT_PACE) => {
+            StudentMessage::Msg { text } if self.chat.take(now).is_ok() => {
                 let (user_id, publishes) = (user.clone(), false);
                 self.say(ChatMessage { id: 0, user_id, nickname, publishes, text, at })
             }
@@ -153,7 +157,7 @@ impl Talk {
                 vec![TalkOutput::Hand { user: user.clone(), nickname, raised: true }]
             }
             StudentMessage::Hand { raised: false } => self.lower(now, user),
-            StudentMessage::Reaction { reaction } if self.reactions.take(now, REACTION_PACE) => {
+            StudentMessage::Reaction { reaction } if self.reactions.take(now).is_ok() => {
                 let user_id = user.clone();
                 vec![
                     TalkOutput::All(HubMessage::Reaction { user_id, nickname: nickname.clone(), reaction }),
@@ -233,35 +237,9 @@ impl Talk {
     fn student(&mut self, user: &UserId) -> &mut Student {
         self.students.entry(user.clone()).or_insert_with(|| Student {
             nickname: "".into(),
-            pace: Bucket::default(),
+            pace: Bucket::new(STUDENT_PER_SECOND, STUDENT_BURST),
             complained: None,
         })
-    }
-}
-
-/// How often something may happen.
-#[derive(Debug, Clone, Copy)]
-struct Pace {
-    per_second: f64,
-    burst: f64,
-}
-
-/// What is left of a [`Pace`]: full at first.
-#[derive(Debug, Default)]
-struct Bucket(Option<(Instant, f64)>);
-
-impl Bucket {
-    fn take(&mut self, now: Instant, pace: Pace) -> bool {
-        let left = match self.0 {
-            None => pace.burst,
-            Some((at, left)) => {
-                let grown = now.saturating_duration_since(at).as_secs_f64() * pace.per_second;
-                pace.burst.min(left + grown)
-            }
-        };
-        let takes = left >= 1.0;
-        self.0 = Some((now, if takes { left - 1.0 } else { left }));
-        takes
     }
 }
 

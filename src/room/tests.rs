@@ -1,5 +1,7 @@
 //! The rules of a lecture, with time as an argument.
 
+mod keeping;
+
 use std::time::{Duration, Instant};
 
 use super::*;
@@ -31,6 +33,7 @@ impl House {
         let conn = ConnId(self.next_conn);
         let newcomer = Newcomer {
             room: "10013".parse().unwrap(),
+            room_name: None,
             user: user.parse().unwrap(),
             nickname: format!("N-{user}").as_str().into(),
             publishes: user.starts_with('9'),
@@ -136,6 +139,7 @@ fn students_may_come_first_and_hear_of_the_teacher_at_once() {
     let (student, out) = house.join_as("1001", 'a', 1);
     let joined = ServerMessage::Joined {
         room_id: "10013".parse().unwrap(),
+        room_name: None,
         user_id: id("1001"),
         users: vec![user("1001", 1)],
         publisher: None,
@@ -386,6 +390,7 @@ fn a_full_server_takes_no_room_and_empty_rooms_vanish() {
     let student = house.join("1001");
     let elsewhere = |n| Newcomer {
         room: "7".parse().unwrap(),
+        room_name: None,
         user: id("1"),
         nickname: "".into(),
         publishes: false,

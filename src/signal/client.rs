@@ -13,7 +13,7 @@ use tokio_tungstenite::tungstenite::protocol::{Message, WebSocketConfig};
 use tokio_tungstenite::{WebSocketStream, client_async_with_config};
 
 use super::ServerUrl;
-use crate::id::{Nickname, RoomId, UserId};
+use crate::id::{Nickname, RoomId, RoomName, UserId};
 use crate::protocol::{self, ClientMessage, ErrorCode, IceServer, JoinRequest, ServerMessage, Session, User};
 
 /// How long one attempt may take to reach the server, and again to be let in.
@@ -42,6 +42,8 @@ pub struct ClientConfig {
     pub server: ServerUrl,
     /// The room.
     pub room: RoomId,
+    /// What a publisher calls the room; none leaves it as it is called.
+    pub room_name: Option<RoomName>,
     /// The user id wanted.
     pub user: UserId,
     /// As shown to others.
@@ -348,6 +350,7 @@ async fn open(config: &ClientConfig) -> Result<(Socket, SignalEvent), Refusal> {
 
     let request = JoinRequest {
         room: config.room.clone(),
+        room_name: config.room_name.clone(),
         user: config.user.clone(),
         nickname: config.nickname.clone(),
         publishes: config.publishes,

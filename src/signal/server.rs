@@ -13,8 +13,12 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use super::connection;
 use super::outbox::{Outbox, Outgoing, outbox};
 use super::session::random_session;
+use crate::id::{RoomId, RoomName};
 use crate::protocol::{self, ClientMessage, ErrorCode, IceServer, JoinRequest, ServerMessage};
-use crate::room::{self, ConnId, Input, Newcomer, Output, RoomSummary, Rooms};
+use crate::room::{self, ConnId, Input, Newcomer, Output, Refusal, RoomSummary, Rooms};
+
+/// The ids of created rooms: short enough to be said and typed.
+const ROOM_IDS: std::ops::RangeInclusive<u32> = 10_000..=99_999;
 
 /// How long [`Server::shutdown`] waits for clients to read the goodbye, and then again for who did not.
 const SHUTDOWN_STEP: Duration = Duration::from_millis(1_200);
@@ -137,6 +141,26 @@ impl Server {
         self.shared.lock().rooms.summaries(Instant::now())
     }
 
+    /// Creates a room of a free id for a teacher who comes later.
+    pub fn create_room(&self, name: RoomName) -> Result<RoomId, Refusal> {
+        let state = self.shared.lock();
+        if state.shutting_down {
+            let message = "the server is ending".into();
+            return Err(Refusal { code: ErrorCode::ServerShutdown, message, retry_after: None });
+        }
+        // A server has no more rooms than a twentieth of these ids, so the second or third is free at the latest.
+        let room = loop {
+            let number: u32 = rand::random_range(ROOM_IDS);
+            // Digits are an id.
+            let Ok(room) = number.to_string().parse::<RoomId>() else { continue };
+            if !state.rooms.contains(&room) {
+                break room;
+            }
+        };
+        let created = self.shared.change(state, |state| state.rooms.create(Instant::now(), room.clone(), name));
+        created.map(|()| room)
+    }
+
     /// How many WebSockets are open.
     pub fn connections(&self) -> usize {
         *self.shared.open.borrow()
@@ -167,7 +191,7 @@ impl Server {
 impl Shared {
     /// Brings a connection in. A refusal waits in its outbox, like everything that it will be told.
     pub(super) fn join(&self, request: JoinRequest) -> (ConnId, Outgoing) {
-        let JoinRequest { room, user, nickname, publishes, session, epoch } = request;
+        let JoinRequest { room, room_name, user, nickname, publishes, session, epoch } = request;
         let session = session.unwrap_or_else(random_session);
         let (outbox, outgoing) = outbox(publishes);
         let mut state = self.lock();
@@ -178,7 +202,7 @@ impl Shared {
             return (conn, outgoing);
         }
         state.outboxes.insert(conn, outbox);
-        let newcomer = Newcomer { room, user, nickname, publishes, epoch, session };
+        let newcomer = Newcomer { room, room_name, user, nickname, publishes, epoch, session };
         self.apply(state, Input::Join { conn, newcomer });
         (conn, outgoing)
     }
@@ -194,14 +218,20 @@ impl Shared {
         self.apply(state, Input::Lost { conn });
     }
 
-    fn apply(&self, mut state: MutexGuard<'_, State>, input: Input) {
+    fn apply(&self, state: MutexGuard<'_, State>, input: Input) {
+        self.change(state, |state| state.apply(input));
+    }
+
+    /// Changes the rooms, and sees to it that the next tick comes in time.
+    fn change<T>(&self, mut state: MutexGuard<'_, State>, change: impl FnOnce(&mut State) -> T) -> T {
         let before = state.rooms.next_tick();
-        state.apply(input);
+        let changed = change(&mut state);
         let after = state.rooms.next_tick();
         drop(state);
         if after.is_some_and(|after| before.is_none_or(|before| after < before)) {
             self.earlier_tick.notify_one();
         }
+        changed
     }
 
     /// The state is whole even if somebody panicked with it: every input is applied in full or not seen.
@@ -310,13 +340,10 @@ fn websocket_key<'a>(method: &Method, headers: &'a HeaderMap) -> Option<&'a [u8]
     headers.get(header::SEC_WEBSOCKET_KEY).filter(|_| is_handshake).map(HeaderValue::as_bytes)
 }
 
-/// Whether a browser's page comes from this server. A browser opens WebSockets for any site that somebody looks at, and
-/// such a site could otherwise join rooms in a network that it can't reach itself. Programs send no `Origin`.
+/// Whether the request comes from a page of this server, or from a program.
 fn is_same_origin(headers: &HeaderMap) -> bool {
-    let Some(origin) = headers.get(header::ORIGIN) else { return true };
     let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
-    let origin = origin.to_str().unwrap_or_default();
-    origin.split_once("://").is_some_and(|(_, authority)| authority.eq_ignore_ascii_case(host))
+    protocol::is_same_origin(headers.get(header::ORIGIN).map(|origin| origin.to_str().unwrap_or_default()), host)
 }
 
 fn refused(status: StatusCode, code: ErrorCode, message: &str) -> Response<String> {

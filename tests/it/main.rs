@@ -37,6 +37,8 @@ mod signalling;
 
 // Players that speak WHEP, one of them not ours.
 mod whep;
+// Rooms with names: created, taught in, over.
+mod rooms;
 
 // A thousand joins and leaves.
 mod churn;

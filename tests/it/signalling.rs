@@ -98,6 +98,7 @@ impl School {
         ClientConfig {
             server: ServerUrl::from(self.address),
             room: "1".parse().unwrap(),
+            room_name: None,
             user: user.parse().unwrap(),
             nickname: "N".into(),
             publishes: user.starts_with('9'),

@@ -20,7 +20,7 @@ mod sessions;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::body::Body;
+use axum::body::{Body, HttpBody};
 use axum::extract::{Path, Request, State};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -201,6 +201,10 @@ fn product(headers: &HeaderMap) -> Nickname {
 }
 
 async fn text(body: Body) -> Result<String, Problem> {
+    // Said at once where it is announced: a player that is still writing may never read what comes later.
+    if body.size_hint().lower() > MAX_MESSAGE_BYTES as u64 {
+        return Err(Problem::too_large());
+    }
     let bytes = Limited::new(body, MAX_MESSAGE_BYTES)
         .collect()
         .await

@@ -9,6 +9,7 @@ use rtc::peer_connection::RTCPeerConnection;
 use rtc::peer_connection::event::RTCDataChannelEvent;
 
 use crate::protocol::channel::{CHANNEL_LABEL, MAX_CHANNEL_MESSAGE_BYTES};
+use crate::room::Bucket;
 
 /// Channels that a student may open before it is shown the door. One is used.
 const MAX_CHANNELS: usize = 8;
@@ -23,8 +24,8 @@ const MAX_WAITING_BYTES: usize = 256 * 1024;
 
 /// Messages that a student may send: what is more in a second is not even read. Far above what the rules of the
 /// conversation allow, so that those can say why.
-const READ_PER_SECOND: f64 = 50.0;
-const READ_BURST: f64 = 100.0;
+const READ_PER_SECOND: u32 = 50;
+const READ_BURST: u32 = 100;
 
 /// What came of an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,15 +39,28 @@ pub(super) enum Opened {
 }
 
 /// The channel of one student, open or not yet.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Channel {
     id: Option<RTCDataChannelId>,
     opened: usize,
     waiting: VecDeque<Arc<str>>,
     waiting_bytes: usize,
-    read: Option<(Instant, f64)>,
+    pace: Bucket,
     /// Messages that were dropped because the student did not read.
     pub(super) dropped: u64,
+}
+
+impl Default for Channel {
+    fn default() -> Self {
+        Self {
+            id: None,
+            opened: 0,
+            waiting: VecDeque::new(),
+            waiting_bytes: 0,
+            pace: Bucket::new(READ_PER_SECOND, READ_BURST),
+            dropped: 0,
+        }
+    }
 }
 
 impl Channel {
@@ -82,14 +96,9 @@ impl Channel {
         if self.id != Some(id) || !message.is_string {
             return None;
         }
-        let left = self.read.map_or(READ_BURST, |(at, left)| {
-            READ_BURST.min(left + now.saturating_duration_since(at).as_secs_f64() * READ_PER_SECOND)
-        });
-        let takes = left >= 1.0;
-        self.read = Some((now, if takes { left - 1.0 } else { left }));
         // One byte more than is allowed is enough to be refused with a sentence.
         let bytes = &message.data[..message.data.len().min(MAX_CHANNEL_MESSAGE_BYTES + 1)];
-        takes.then(|| String::from_utf8_lossy(bytes).into_owned())
+        self.pace.take(now).is_ok().then(|| String::from_utf8_lossy(bytes).into_owned())
     }
 
     /// Puts a message into the queue; nothing happens before the channel is open.
@@ -123,5 +132,55 @@ impl Channel {
                 self.dropped += 1;
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use bytes::BytesMut;
+
+    use super::*;
+
+    fn open() -> Channel {
+        Channel { id: Some(1), ..Channel::default() }
+    }
+
+    #[test]
+    fn who_does_not_read_loses_the_oldest() {
+        let mut channel = open();
+        for n in 0..1_000 {
+            channel.push(format!("{n}").into());
+        }
+        assert_eq!((channel.waiting.len(), channel.dropped), (MAX_WAITING_MESSAGES, 744));
+        assert_eq!(channel.waiting.back().map(|text| &**text), Some("999"));
+        let long: Arc<str> = "x".repeat(48 * 1024).into();
+        for _ in 0..100 {
+            channel.push(Arc::clone(&long));
+        }
+        assert!(channel.waiting_bytes <= MAX_WAITING_BYTES);
+        assert_eq!(channel.waiting_bytes, channel.waiting.iter().map(|text| text.len()).sum::<usize>());
+        let mut closed = Channel::default();
+        closed.push(long);
+        assert!(closed.waiting.is_empty(), "nothing waits for who has no channel");
+    }
+
+    #[test]
+    fn only_so_much_is_read_of_one_student() {
+        let mut channel = open();
+        let message = RTCDataChannelMessage { is_string: true, data: BytesMut::from(&b"spam"[..]) };
+        let start = Instant::now();
+        let read = (0..1_000).filter(|_| channel.read(start, 1, &message).is_some()).count();
+        assert_eq!(read, READ_BURST as usize);
+        let later = start + Duration::from_secs(1);
+        let read = (0..1_000).filter(|_| channel.read(later, 1, &message).is_some()).count();
+        assert_eq!(read, READ_PER_SECOND as usize);
+        let later = later + Duration::from_secs(10);
+        assert_eq!(channel.read(later, 2, &message), None, "another channel");
+        let binary = RTCDataChannelMessage { is_string: false, ..message.clone() };
+        assert_eq!(channel.read(later, 1, &binary), None);
+        let long = RTCDataChannelMessage { is_string: true, data: BytesMut::from(&vec![b'x'; 65_536][..]) };
+        assert_eq!(channel.read(later, 1, &long).map(|text| text.len()), Some(MAX_CHANNEL_MESSAGE_BYTES + 1));
     }
 }

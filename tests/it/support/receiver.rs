@@ -62,6 +62,7 @@ impl Receiver {
         let (client, mut signals) = Client::connect(ClientConfig {
             server,
             room,
+            room_name: None,
             user: user.clone(),
             nickname: Nickname::from(user.as_str()),
             publishes: false,

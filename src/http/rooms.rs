@@ -1,0 +1,127 @@
+//! `POST /api/rooms`: a room with a name, for a teacher who comes later.
+//!
+//! `{"name":"Linear algebra"}` is answered by 201 and `{"roomId":"48213","name":"Linear algebra"}`. What is refused gets
+//! a `code` of [`ErrorCode`] and a `message`.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::{Body, to_bytes};
+use axum::extract::State;
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::post;
+use serde::{Deserialize, Serialize};
+
+use super::ROOMS_PATH;
+use crate::id::{RoomId, RoomName};
+use crate::protocol::{ErrorCode, is_same_origin};
+use crate::room::Refusal;
+
+/// The largest body, in bytes: a name has 320 at most.
+const MAX_BODY_BYTES: usize = 4_096;
+
+/// Opens a room of this name.
+type Create = Arc<dyn Fn(RoomName) -> Result<RoomId, Refusal> + Send + Sync>;
+
+#[derive(Deserialize)]
+struct Wanted {
+    name: String,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Created {
+    room_id: RoomId,
+    name: RoomName,
+}
+
+#[derive(Serialize)]
+struct Refused {
+    code: ErrorCode,
+    message: String,
+}
+
+/// The route by which rooms are created; `create` does it.
+pub fn creation(create: impl Fn(RoomName) -> Result<RoomId, Refusal> + Send + Sync + 'static) -> Router {
+    let create: Create = Arc::new(create);
+    Router::new().route(ROOMS_PATH, post(answer)).with_state(create)
+}
+
+async fn answer(State(create): State<Create>, headers: HeaderMap, body: Body) -> Response {
+    let name = match name(&headers, body).await {
+        Ok(name) => name,
+        Err((status, code, message)) => return json(status, &Refused { code, message }),
+    };
+    match create(name.clone()) {
+        Ok(room_id) => {
+            let location = format!("/room/{room_id}");
+            let mut response = json(StatusCode::CREATED, &Created { room_id, name });
+            insert(&mut response, header::LOCATION, &location);
+            response
+        }
+        Err(Refusal { code, message, retry_after }) => {
+            let status = match code {
+                ErrorCode::FloodedMessages => StatusCode::TOO_MANY_REQUESTS,
+                _ => StatusCode::SERVICE_UNAVAILABLE,
+            };
+            let mut response = json(status, &Refused { code, message });
+            if let Some(wait) = retry_after {
+                // Whole seconds, rounded up.
+                let seconds = (wait + Duration::from_millis(999)).as_secs();
+                insert(&mut response, header::RETRY_AFTER, &seconds.to_string());
+            }
+            response
+        }
+    }
+}
+
+/// The name that a request asks for, or why it is refused.
+async fn name(headers: &HeaderMap, body: Body) -> Result<RoomName, (StatusCode, ErrorCode, String)> {
+    let text = |name| headers.get(name).map(|value: &HeaderValue| value.to_str().unwrap_or_default());
+    if !is_same_origin(text(header::ORIGIN), text(header::HOST).unwrap_or_default()) {
+        let message = "a page of another site may not create a room";
+        return Err((StatusCode::FORBIDDEN, ErrorCode::NotAllowed, message.into()));
+    }
+    // A form of another site can't send this type without asking us first.
+    let media_type = text(header::CONTENT_TYPE).and_then(|value| value.split(';').next()).unwrap_or_default();
+    if !media_type.trim().eq_ignore_ascii_case("application/json") {
+        let message = "send application/json, as in {\"name\":\"Linear algebra\"}";
+        return Err((StatusCode::UNSUPPORTED_MEDIA_TYPE, ErrorCode::BadRequest, message.into()));
+    }
+    let said = text(header::CONTENT_LENGTH).and_then(|length| length.parse::<u64>().ok());
+    let too_large = said.is_some_and(|length| length > MAX_BODY_BYTES as u64);
+    let body = if too_large { None } else { to_bytes(body, MAX_BODY_BYTES).await.ok() };
+    let Some(body) = body else {
+        let message = format!("the body has more than {MAX_BODY_BYTES} bytes, or broke off");
+        return Err((StatusCode::PAYLOAD_TOO_LARGE, ErrorCode::MessageTooLarge, message));
+    };
+    let wanted: Wanted = serde_json::from_slice(&body).map_err(|error| {
+        let message = format!("malformed body: {error}; send {{\"name\":\"Linear algebra\"}}");
+        (StatusCode::BAD_REQUEST, ErrorCode::MalformedMessage, message)
+    })?;
+    wanted
+        .name
+        .parse()
+        .map_err(|error: crate::id::NoName| (StatusCode::BAD_REQUEST, ErrorCode::BadRequest, error.to_string()))
+}
+
+fn json(status: StatusCode, body: &impl Serialize) -> Response {
+    let headers = [
+        (header::CONTENT_TYPE, "application/json"),
+        (header::CACHE_CONTROL, "no-store"),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    ];
+    match serde_json::to_string(body) {
+        Ok(json) => (status, headers, json).into_response(),
+        Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+    }
+}
+
+/// Digits and ids are header values.
+fn insert(response: &mut Response, name: header::HeaderName, value: &str) {
+    if let Ok(value) = HeaderValue::from_str(value) {
+        response.headers_mut().insert(name, value);
+    }
+}

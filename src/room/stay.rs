@@ -1,0 +1,89 @@
+//! How long a room is there while nobody is in it.
+
+use std::time::{Duration, Instant};
+
+use super::Limits;
+
+/// What decides whether an empty room stays.
+#[derive(Debug)]
+pub(super) struct Stay {
+    /// Made by [`super::Rooms::create`], and not by its first user.
+    created: bool,
+    /// Since when the teacher has said goodbye.
+    ended: Option<Instant>,
+    /// Nobody is in.
+    unused: Option<Unused>,
+}
+
+#[derive(Debug)]
+struct Unused {
+    since: Instant,
+    until: Instant,
+}
+
+impl Stay {
+    /// Of a room that somebody is about to enter.
+    pub(super) fn opened(now: Instant) -> Self {
+        Self { created: false, ended: None, unused: Some(Unused { since: now, until: now }) }
+    }
+
+    /// Of a room that somebody may enter later.
+    pub(super) fn created(now: Instant, limits: &Limits) -> Self {
+        let mut stay = Self { created: true, ended: None, unused: None };
+        stay.emptied(now, limits);
+        stay
+    }
+
+    /// Somebody came in; a teacher begins anew.
+    pub(super) fn entered(&mut self, publishes: bool) {
+        self.unused = None;
+        if publishes {
+            self.ended = None;
+        }
+    }
+
+    /// The teacher said goodbye.
+    pub(super) fn ended(&mut self, now: Instant) {
+        self.ended = Some(now);
+    }
+
+    /// The last one went, or has gone before.
+    pub(super) fn emptied(&mut self, now: Instant, limits: &Limits) {
+        let stays = match self.ended {
+            Some(_) => limits.ended_stays,
+            None if self.created => limits.created_stays,
+            None => Duration::ZERO,
+        };
+        self.unused.get_or_insert(Unused { since: now, until: now + stays });
+    }
+
+    /// Since when the lecture is over.
+    pub(super) fn ended_at(&self) -> Option<Instant> {
+        self.ended
+    }
+
+    /// When the room goes, if nobody comes.
+    pub(super) fn due(&self) -> Option<Instant> {
+        self.unused.as_ref().map(|unused| unused.until)
+    }
+
+    /// Whether the room goes now.
+    pub(super) fn is_over(&self, now: Instant) -> bool {
+        self.due().is_some_and(|due| due <= now)
+    }
+
+    /// Which unused room makes place first: of those where the lecture is over, then of the others, the oldest.
+    pub(super) fn rank(&self) -> Option<(Waits, Instant)> {
+        let waits = if self.ended.is_some() { Waits::ForNobody } else { Waits::ForItsTeacher };
+        self.unused.as_ref().map(|unused| (waits, unused.since))
+    }
+}
+
+/// What an unused room is there for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Waits {
+    /// The lecture is over.
+    ForNobody,
+    /// The lecture has not been yet.
+    ForItsTeacher,
+}
