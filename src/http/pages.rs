@@ -1,167 +1,96 @@
-//! The pages' HTML: plain, readable without styles, by screen readers, and in a text browser.
+//! The pages with their headers. Their HTML is fixed: who is in which room is fetched and shown by the page's script,
+//! as text, so that no page carries a word of anybody's.
 
-use std::fmt::Write;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::response::Response;
 
-use crate::id::RoomId;
-use crate::protocol::User;
-use crate::room::{RoomState, RoomSummary};
+use super::assets;
 
-const STYLE: &str = "body{font:1rem/1.5 system-ui,sans-serif;max-width:52rem;margin:2rem auto;padding:0 1rem}\
-    table{border-collapse:collapse;width:100%}th,td{text-align:left;padding:.4rem .8rem .4rem 0;\
-    border-bottom:1px solid #8886}code{background:#8882;padding:.15rem .3rem;overflow-wrap:anywhere}\
-    :root{color-scheme:light dark}";
+/// What the page needs, and nothing else.
+const PERMISSIONS: &str = "fullscreen=(self), picture-in-picture=(self), camera=(), microphone=(), geolocation=(), \
+    display-capture=(), usb=(), serial=(), hid=(), midi=(), payment=(), screen-wake-lock=(), idle-detection=()";
 
-/// Every room.
-pub(super) fn index(rooms: &[RoomSummary], host: &str) -> String {
-    let mut body = String::from("<h1>Rooms</h1>\n");
-    if rooms.is_empty() {
-        body.push_str("<p>Nobody is here yet. To teach, type:</p>\n");
-        _ = writeln!(body, "<p><code>classroom teach --room 10013 --server ws://{}</code></p>", escaped(host));
-    } else {
-        body.push_str(
-            "<table>\n<caption>Who teaches where</caption>\n<thead><tr><th scope=\"col\">Room</th>\
-             <th scope=\"col\">State</th><th scope=\"col\">Teacher</th><th scope=\"col\">Watching</th>\
-             <th scope=\"col\">Since</th></tr></thead>\n<tbody>\n",
-        );
-        for room in rooms {
-            _ = writeln!(
-                body,
-                "<tr><th scope=\"row\"><a href=\"/room/{id}\">{id}</a></th><td>{}</td><td>{}</td><td>{}</td><td>{}</td></tr>",
-                state(room),
-                room.publisher.as_ref().map_or_else(|| "nobody yet".into(), teacher),
-                room.watching,
-                since(room),
-                id = escaped(room.room_id.as_str()),
-            );
-        }
-        body.push_str("</tbody>\n</table>\n<p>To watch, type:</p>\n");
-        body.push_str(&watch_command("ROOM", host));
-    }
-    body.push_str(NO_BROWSER_YET);
-    document("Rooms", &body)
-}
+const HEADERS: [(HeaderName, HeaderValue); 4] = [
+    (header::X_FRAME_OPTIONS, HeaderValue::from_static("DENY")),
+    (header::REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
+    (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
+    (HeaderName::from_static("permissions-policy"), HeaderValue::from_static(PERMISSIONS)),
+];
 
-/// One room, which may not be there yet.
-pub(super) fn room(id: &RoomId, summary: Option<&RoomSummary>, host: &str) -> String {
-    let name = escaped(id.as_str());
-    let mut body = format!("<p><a href=\"/\">All rooms</a></p>\n<h1>Room {name}</h1>\n");
-    match summary {
-        Some(room) => {
-            _ = writeln!(
-                body,
-                "<dl>\n<dt>State</dt><dd>{}</dd>\n<dt>Teacher</dt><dd>{}</dd>\n<dt>Watching</dt><dd>{}</dd>\n\
-                 <dt>Since</dt><dd>{}</dd>\n</dl>",
-                state(room),
-                room.publisher.as_ref().map_or_else(|| "nobody yet".into(), teacher),
-                room.watching,
-                since(room),
-            );
-        }
-        None => body.push_str("<p>Nobody is here yet. You may come first and wait for the teacher.</p>\n"),
-    }
-    body.push_str("<p>To watch, type:</p>\n");
-    body.push_str(&watch_command(id.as_str(), host));
-    body.push_str(NO_BROWSER_YET);
-    document(&format!("Room {}", id.as_str()), &body)
+/// The page, for the list of rooms and for a room.
+pub(super) fn page(request: &HeaderMap) -> Response {
+    html(StatusCode::OK, &assets::PAGE, request)
 }
 
 /// No such page.
-pub(super) fn not_found() -> String {
-    document("Not found", "<h1>Not found</h1>\n<p>There is no such page. <a href=\"/\">All rooms</a></p>\n")
+pub(super) fn not_found(request: &HeaderMap) -> Response {
+    html(StatusCode::NOT_FOUND, &assets::NOT_FOUND, request)
 }
 
-const NO_BROWSER_YET: &str = "<p>Watching in the browser is not possible yet.</p>\n";
+fn html(status: StatusCode, file: &assets::File, request: &HeaderMap) -> Response {
+    let mut response = file.respond(request);
+    *response.status_mut() = status;
+    response.headers_mut().extend(HEADERS);
+    if let Ok(policy) = HeaderValue::from_str(&content_security_policy(request)) {
+        response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, policy);
+    }
+    response
+}
 
-fn document(title: &str, body: &str) -> String {
+/// The page runs its own script, shows the lecture, and talks to the host that it came from.
+fn content_security_policy(request: &HeaderMap) -> String {
+    // `'self'` means the WebSocket too, but older Safaris want it spelled out.
+    let sockets = host(request).map(|host| format!(" ws://{host} wss://{host}")).unwrap_or_default();
     format!(
-        "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
-         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n<title>{} - classroom</title>\n\
-         <style>{STYLE}</style>\n</head>\n<body>\n<main>\n{body}</main>\n</body>\n</html>\n",
-        escaped(title)
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
+         media-src 'self' blob: mediastream:; connect-src 'self'{sockets}; base-uri 'none'; form-action 'none'; \
+         frame-ancestors 'none'"
     )
 }
 
-fn watch_command(room: &str, host: &str) -> String {
-    format!("<p><code>classroom watch --room {} --user YOU --server ws://{}</code></p>\n", escaped(room), escaped(host))
-}
-
-fn state(room: &RoomSummary) -> &'static str {
-    match room.state {
-        RoomState::Live => "live",
-        RoomState::Waiting => "waiting for the teacher",
-        RoomState::Ended => "ended",
-    }
-}
-
-fn teacher(user: &User) -> String {
-    let id = escaped(user.user_id.as_str());
-    match user.nickname.as_str() {
-        "" => id,
-        nickname => format!("<bdi>{}</bdi> ({id})", escaped(nickname)),
-    }
-}
-
-/// For how long it has been what it is.
-fn since(room: &RoomSummary) -> String {
-    match room.live_s.unwrap_or(room.open_s) {
-        s @ 0..60 => format!("{s} s"),
-        s @ 60..3_600 => format!("{} min", s / 60),
-        s => format!("{} h {} min", s / 3_600, s / 60 % 60),
-    }
-}
-
-/// Text as text, in elements and in quoted attributes.
-fn escaped(text: &str) -> String {
-    let mut html = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '&' => html.push_str("&amp;"),
-            '<' => html.push_str("&lt;"),
-            '>' => html.push_str("&gt;"),
-            '"' => html.push_str("&quot;"),
-            '\'' => html.push_str("&#39;"),
-            c => html.push(c),
-        }
-    }
-    html
+/// The name under which the browser found us, where it can stand in a policy: that knows no IPv6 addresses.
+fn host(request: &HeaderMap) -> Option<&str> {
+    let host = request.get(header::HOST).and_then(|host| host.to_str().ok())?;
+    let is_host = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | ':');
+    (!host.is_empty() && host.len() <= 255 && host.chars().all(is_host)).then_some(host)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn summary() -> RoomSummary {
-        RoomSummary {
-            room_id: "10013".parse().unwrap(),
-            name: None,
-            publisher: Some(User {
-                user_id: "9999".parse().unwrap(),
-                nickname: "<script>alert('&\")</script>".into(),
-                publishes: true,
-                epoch: 0,
-            }),
-            watching: 30,
-            state: RoomState::Live,
-            open_s: 9_000,
-            live_s: Some(3_900),
-            ended_s: None,
+    fn from(host: &str) -> HeaderMap {
+        HeaderMap::from_iter([(header::HOST, host.parse().unwrap())])
+    }
+
+    #[test]
+    fn a_host_that_is_no_host_is_not_in_the_policy() {
+        assert_eq!(host(&from("lab-3:18080")), Some("lab-3:18080"));
+        for bad in ["", "x;script-src *", "a b", "[::1]:18080", "x,y", "'unsafe-inline'"] {
+            assert_eq!(host(&from(bad)), None, "{bad}");
+        }
+        let policy = content_security_policy(&from("lab:18080"));
+        assert!(policy.contains("connect-src 'self' ws://lab:18080 wss://lab:18080; base-uri"), "{policy}");
+        assert!(!policy.contains("unsafe") && !policy.contains('*'), "{policy}");
+    }
+
+    #[test]
+    fn every_page_tells_the_browser_what_it_may_do() {
+        for (response, status) in [(page(&from("lab")), 200), (not_found(&from("a b")), 404)] {
+            assert_eq!(response.status(), status);
+            let header = |name: &str| response.headers()[name].to_str().unwrap();
+            assert!(header("content-security-policy").starts_with("default-src 'none'; script-src 'self';"));
+            assert!(header("permissions-policy").contains("camera=()"));
+            assert_eq!(header("x-content-type-options"), "nosniff");
+            assert_eq!(header("cache-control"), "no-store");
+            assert_eq!(header("content-type"), "text/html; charset=utf-8");
         }
     }
 
     #[test]
-    fn a_page_shows_the_room_and_runs_nobodys_script() {
-        for page in [index(&[summary()], "lab:18080"), room(&summary().room_id, Some(&summary()), "lab:18080")] {
-            assert!(page.contains("&lt;script&gt;alert(&#39;&amp;&quot;)"), "{page}");
-            assert!(!page.contains("<script"), "{page}");
-            for text in ["10013", "9999", "30", "live", "1 h 5 min", "--server ws://lab:18080", "not possible yet"] {
-                assert!(page.contains(text), "{text} is not in {page}");
-            }
-        }
-    }
-
-    #[test]
-    fn an_empty_server_says_how_to_begin() {
-        assert!(index(&[], "lab:18080").contains("classroom teach --room 10013 --server ws://lab:18080"));
-        assert!(room(&"7".parse().unwrap(), None, "x").contains("classroom watch --room 7 --user YOU"));
+    fn without_scripts_the_page_says_what_to_type() {
+        let index = include_str!("page/index.html");
+        let noscript = index.split("<noscript>").nth(1).unwrap().split("</noscript>").next().unwrap();
+        assert!(noscript.contains("classroom watch --room"), "{noscript}");
     }
 }

@@ -675,9 +675,9 @@ async fn the_pages_and_the_websocket_share_a_port() {
     assert_eq!((rooms[0].watching, rooms[0].state), (1, RoomState::Live));
 
     for (path, status, text) in [
-        ("/", "200", "Ms Li"),
-        ("/room/1", "200", "classroom watch --room 1 --user YOU --server ws://127.0.0.1"),
-        ("/room/7", "200", "Nobody is here yet"),
+        ("/", "200", "classroom watch --room"),
+        ("/room/1", "200", "<script type=\"module\" src=\"/assets/"),
+        ("/room/7", "200", "classroom watch --room"),
         ("/room/..%2F", "404", "no such page"),
         ("/nowhere", "404", "no such page"),
         ("/ws", "426", "badRequest"),

@@ -1,0 +1,235 @@
+//! The page's files: compiled in, compressed once, and named after their content, so that a browser may keep them for
+//! ever.
+
+use std::collections::hash_map::DefaultHasher;
+use std::hash::{Hash, Hasher};
+use std::io::Write;
+use std::sync::LazyLock;
+
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use flate2::Compression;
+use flate2::write::GzEncoder;
+
+/// Where an HTML file says that the folder of these files stands.
+const FOLDER: &str = "{{assets}}";
+
+const JAVASCRIPT: &str = "text/javascript; charset=utf-8";
+const CSS: &str = "text/css; charset=utf-8";
+const SVG: &str = "image/svg+xml";
+const HTML: &str = "text/html; charset=utf-8";
+
+macro_rules! files {
+    ($($name:literal: $content_type:expr,)*) => {
+        [$(($name, $content_type, include_str!(concat!("page/", $name)))),*]
+    };
+}
+
+/// Every file but the HTML: name, type, content.
+const FILES: &[(&str, &str, &str)] = &files! {
+    "chat.js": JAVASCRIPT,
+    "controls.js": JAVASCRIPT,
+    "course.js": JAVASCRIPT,
+    "danmaku.js": JAVASCRIPT,
+    "dom.js": JAVASCRIPT,
+    "favicon.svg": SVG,
+    "i18n.js": JAVASCRIPT,
+    "identity.js": JAVASCRIPT,
+    "layout.js": JAVASCRIPT,
+    "main.js": JAVASCRIPT,
+    "peer.js": JAVASCRIPT,
+    "people.js": JAVASCRIPT,
+    "room.js": JAVASCRIPT,
+    "rooms.js": JAVASCRIPT,
+    "signalling.js": JAVASCRIPT,
+    "stats.js": JAVASCRIPT,
+    "style.css": CSS,
+    "words.js": JAVASCRIPT,
+};
+
+/// The page: rooms at `/`, one room at `/room/{id}`.
+pub(super) static PAGE: LazyLock<File> = LazyLock::new(|| File::html(include_str!("page/index.html")));
+
+/// What is shown where nothing is.
+pub(super) static NOT_FOUND: LazyLock<File> = LazyLock::new(|| File::html(include_str!("page/not_found.html")));
+
+static ASSETS: LazyLock<Assets> = LazyLock::new(Assets::new);
+
+struct Assets {
+    /// One name for all: a module that imports another gets the one that it was written with.
+    hash: String,
+    files: Vec<(&'static str, File)>,
+}
+
+impl Assets {
+    fn new() -> Self {
+        let mut hasher = DefaultHasher::new();
+        FILES.hash(&mut hasher);
+        let files = FILES.iter().map(|(name, content_type, text)| (*name, File::new(content_type, *text))).collect();
+        Self { hash: format!("{:016x}", hasher.finish()), files }
+    }
+}
+
+/// A file as it is sent.
+pub(super) struct File {
+    content_type: &'static str,
+    plain: Bytes,
+    gzip: Bytes,
+}
+
+impl File {
+    fn new(content_type: &'static str, text: impl Into<Bytes>) -> Self {
+        let plain: Bytes = text.into();
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
+        // Writing to memory does not fail; if it did, the file would be sent as it is.
+        let gzip = encoder.write_all(&plain).and_then(|()| encoder.finish()).unwrap_or_default().into();
+        Self { content_type, plain, gzip }
+    }
+
+    fn html(text: &str) -> Self {
+        Self::new(HTML, text.replace(FOLDER, &format!("/assets/{}", ASSETS.hash)))
+    }
+
+    /// The file in the encoding that the client likes.
+    pub(super) fn respond(&self, request: &HeaderMap) -> Response {
+        let mut response = if takes_gzip(request) && !self.gzip.is_empty() {
+            ([(header::CONTENT_ENCODING, "gzip")], self.gzip.clone()).into_response()
+        } else {
+            self.plain.clone().into_response()
+        };
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(self.content_type));
+        headers.insert(header::VARY, HeaderValue::from_static("accept-encoding"));
+        headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+        response
+    }
+}
+
+/// The file `name` of the build that has this `hash`; nothing for that of another build.
+pub(super) fn asset(hash: &str, name: &str, request: &HeaderMap) -> Response {
+    let file = ASSETS.files.iter().find(|(known, _)| *known == name).filter(|_| hash == ASSETS.hash);
+    let Some((_, file)) = file else {
+        return (StatusCode::NOT_FOUND, [(header::CACHE_CONTROL, "no-store")]).into_response();
+    };
+    let mut response = file.respond(request);
+    let forever = HeaderValue::from_static("public, max-age=31536000, immutable");
+    response.headers_mut().insert(header::CACHE_CONTROL, forever);
+    response
+}
+
+/// Compresses everything now, instead of while the first student waits.
+pub(super) fn prepare() {
+    LazyLock::force(&PAGE);
+    LazyLock::force(&NOT_FOUND);
+}
+
+/// `gzip` or `*` with a weight above 0 (RFC 9110, 12.5.3).
+fn takes_gzip(request: &HeaderMap) -> bool {
+    let accepted = request.get_all(header::ACCEPT_ENCODING).into_iter().filter_map(|value| value.to_str().ok());
+    let mut codings = accepted.flat_map(|value| value.split(',')).map(|coding| {
+        let mut parts = coding.split(';').map(str::trim);
+        let name = parts.next().unwrap_or_default().to_ascii_lowercase();
+        let weight = parts.find_map(|part| part.strip_prefix("q=")).map_or(1.0, |q| q.parse().unwrap_or(0.0));
+        (name, weight > 0.0_f32)
+    });
+    codings.any(|(name, wanted)| wanted && matches!(name.as_str(), "gzip" | "*"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const INDEX: &str = include_str!("page/index.html");
+
+    /// What stands between `start` and the next `end`, all of them.
+    fn between<'a>(text: &'a str, start: &str, end: &str) -> Vec<&'a str> {
+        text.split(start).skip(1).filter_map(|rest| rest.split(end).next()).collect()
+    }
+
+    fn file(name: &str) -> &'static str {
+        FILES.iter().find(|(known, ..)| *known == name).unwrap_or_else(|| panic!("{name} is not served")).2
+    }
+
+    fn modules() -> impl Iterator<Item = (&'static str, &'static str)> {
+        FILES.iter().filter(|(name, ..)| name.ends_with(".js")).map(|(name, _, text)| (*name, *text))
+    }
+
+    #[test]
+    fn the_page_weighs_less_than_60_kilobytes() {
+        let bytes = PAGE.gzip.len() + ASSETS.files.iter().map(|(_, file)| file.gzip.len()).sum::<usize>();
+        assert!(bytes < 60_000, "{bytes} bytes");
+    }
+
+    #[test]
+    fn every_file_of_the_page_is_served_and_every_module_is_fetched_at_once() {
+        for (name, text) in modules() {
+            for imported in between(text, "from './", "'") {
+                assert!(file(imported).contains("export "), "{name} imports {imported}");
+            }
+            let preload = format!("rel=\"modulepreload\" href=\"{FOLDER}/{name}\"");
+            assert!(INDEX.contains(&preload), "{name} is not preloaded");
+        }
+        for name in between(INDEX, "{{assets}}/", "\"") {
+            file(name);
+        }
+        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src/http/page");
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let name = entry.unwrap().file_name().into_string().unwrap();
+            assert!(name.ends_with(".html") || FILES.iter().any(|(known, ..)| *known == name), "{name} is not served");
+        }
+    }
+
+    /// The keys of one language in words.js: `  key: '...`, one a line.
+    fn keys(language: &str) -> Vec<&'static str> {
+        let block = between(file("words.js"), &format!("const {language} = {{\n"), "\n};");
+        block[0].lines().filter_map(|line| line.trim().split_once(": ")).map(|(key, _)| key).collect()
+    }
+
+    #[test]
+    fn every_sentence_exists_in_both_languages() {
+        let english = keys("en");
+        assert!(english.len() > 100, "{}", english.len());
+        assert_eq!(english, keys("zh"));
+        let in_html = ["data-i18n=\"", "data-label=\"", "data-placeholder=\""];
+        let mut used: Vec<&str> = in_html.iter().flat_map(|start| between(INDEX, start, "\"")).collect();
+        used.extend(modules().flat_map(|(_, text)| between(text, "say('", "'")));
+        for key in used {
+            assert!(english.contains(&key), "{key} is not in words.js");
+        }
+    }
+
+    #[test]
+    fn other_peoples_text_is_never_html_and_no_other_host_is_asked() {
+        for (name, text) in modules() {
+            for word in ["innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval(", "new Function"] {
+                assert!(!text.contains(word), "{word} in {name}");
+            }
+        }
+        for (name, _, text) in FILES.iter().chain([&("index.html", "", INDEX)]) {
+            let text = text.replace("http://www.w3.org/2000/svg", "");
+            assert!(!text.contains("https://") && !text.contains("http://"), "{name} names another host");
+        }
+        assert_eq!(INDEX.matches("<script").count(), 1);
+        assert!(!INDEX.contains(" style=") && !INDEX.contains(" onclick"), "the policy refuses it");
+    }
+
+    #[test]
+    fn gzip_is_sent_to_those_who_take_it() {
+        let takes = |value: &str| takes_gzip(&HeaderMap::from_iter([(header::ACCEPT_ENCODING, value.parse().unwrap())]));
+        assert!(takes("gzip, deflate, br") && takes("br;q=1.0, GZIP;q=0.5") && takes("*"));
+        assert!(!takes("br") && !takes("gzip;q=0") && !takes("") && !takes_gzip(&HeaderMap::new()));
+    }
+
+    #[test]
+    fn a_file_is_kept_for_ever_under_the_hash_of_all() {
+        let found = asset(&ASSETS.hash, "main.js", &HeaderMap::new());
+        assert_eq!(found.status(), StatusCode::OK);
+        assert!(found.headers()[header::CACHE_CONTROL].to_str().unwrap().contains("immutable"));
+        for (hash, name) in [("0", "main.js"), (ASSETS.hash.as_str(), "index.html"), (ASSETS.hash.as_str(), "../id.rs")] {
+            let missing = asset(hash, name, &HeaderMap::new());
+            assert_eq!(missing.status(), StatusCode::NOT_FOUND);
+            assert_eq!(missing.headers()[header::CACHE_CONTROL], "no-store");
+        }
+    }
+}

@@ -1,0 +1,230 @@
+// Chat, hands and reactions: what is said over the data channel, and the lines in the panel.
+
+import { $, bdi, clean, el, list, nameOf, onFrame } from './dom.js';
+import { hasWords, onLanguage, say, timeOfDay } from './i18n.js';
+
+const MOST_CHARS = 1_000;
+/** Lines that the page keeps; older ones go. */
+const MOST_LINES = 500;
+const MOST_HANDS = 200;
+/** Whether the list is near enough to its end to follow it. */
+const NEAR_PX = 60;
+
+/** What a reaction may be. */
+export const REACTIONS = ['like', 'clap', 'heart', 'laugh', 'wow', 'confused'];
+
+export class Chat {
+  #on;
+  #me = '';
+  #channel = null;
+  #last = -1;
+  #pending = [];
+  #unread = 0;
+  #state = 'later';
+  #draw = onFrame(() => this.#flush());
+
+  /** `on` has `line(message)`, `hands(list)`, `reaction(r)` and `state(isOpen)`. */
+  constructor(on) {
+    this.#on = on;
+    const text = $('chat-text');
+    $('chat-form').addEventListener('submit', (event) => {
+      event.preventDefault();
+      this.#submit();
+    });
+    text.addEventListener('keydown', (event) => {
+      // Enter that ends a word in an input method is not meant for us.
+      if (event.key !== 'Enter' || event.shiftKey || event.isComposing) return;
+      event.preventDefault();
+      this.#submit();
+    });
+    text.addEventListener('input', () => this.#typed());
+    $('chat-scroll').addEventListener('scroll', () => this.#isAtEnd() && this.read(), { passive: true });
+    $('chat-newest').addEventListener('click', () => this.#toEnd());
+    onLanguage(() => this.#show());
+  }
+
+  /** Whose lines are our own. */
+  iAm(userId) {
+    this.#me = userId;
+  }
+
+  /** Talks over this channel from now on; over none when it is `null`. */
+  attach(channel, isComing = false) {
+    this.#channel = channel;
+    this.#state = channel || isComing ? 'connecting' : 'later';
+    if (channel) {
+      channel.onmessage = ({ data }) => channel === this.#channel && this.#receive(data);
+      channel.onclose = () => channel === this.#channel && this.attach(null, true);
+    }
+    this.#show();
+  }
+
+  get isOpen() {
+    return this.#state === 'open';
+  }
+
+  hand(raised) {
+    return this.#send({ type: 'hand', raised });
+  }
+
+  react(reaction) {
+    return this.#send({ type: 'reaction', reaction });
+  }
+
+  /** Everything was seen. */
+  read() {
+    if ($('chat').hidden || !$('chat').checkVisibility?.()) return;
+    this.#unread = 0;
+    this.#count();
+  }
+
+  /** The panel was opened: on to the end. */
+  opened() {
+    if (this.#unread > 0) this.#toEnd();
+    this.read();
+  }
+
+  #send(message) {
+    if (!this.isOpen || this.#channel?.readyState !== 'open') return false;
+    this.#channel.send(JSON.stringify(message));
+    return true;
+  }
+
+  #receive(data) {
+    let message;
+    try {
+      message = JSON.parse(data);
+    } catch {
+      return;
+    }
+    if (typeof message !== 'object' || message === null) return;
+    switch (message.type) {
+      case 'welcome':
+        this.#state = 'open';
+        for (const line of list(message.history, MOST_LINES)) this.#line(line, false);
+        this.#hands(message.hands);
+        this.#show();
+        break;
+      case 'msg':
+        this.#line(message, true);
+        break;
+      case 'hands':
+        this.#hands(message.hands);
+        break;
+      case 'reaction':
+        if (REACTIONS.includes(message.reaction)) this.#on.reaction({ ...person(message), reaction: message.reaction });
+        break;
+      case 'error':
+        this.#complain(hasWords(message.code) ? say(message.code) : clean(message.message, 200));
+        break;
+      default:
+    }
+  }
+
+  #line(message, isNew) {
+    // After a new connection the history comes again.
+    const id = Number(message.id);
+    if (!(id > this.#last)) return;
+    this.#last = id;
+    const line = {
+      ...person(message),
+      isTeacher: message.pub === 'pub',
+      text: clean(message.text, MOST_CHARS),
+      at: Number(message.at) || Date.now(),
+    };
+    this.#pending.push(line);
+    if (this.#pending.length > MOST_LINES) this.#pending.shift();
+    if (isNew) {
+      if (line.userId !== this.#me) this.#unread += 1;
+      this.#on.line(line);
+    }
+    this.#draw();
+  }
+
+  #hands(hands) {
+    this.#on.hands(list(hands, MOST_HANDS).map(person));
+  }
+
+  #flush() {
+    const follow = this.#isAtEnd();
+    const lines = $('chat-lines');
+    const mine = this.#pending.some((line) => line.userId === this.#me);
+    lines.append(...this.#pending.splice(0).map((line) => this.#element(line)));
+    while (lines.childElementCount > MOST_LINES) lines.firstElementChild.remove();
+    $('chat-empty').hidden = lines.childElementCount > 0;
+    if (follow || mine) this.#toEnd();
+    this.#count();
+  }
+
+  #element(line) {
+    const head = el('p', 'who', bdi(nameOf(line)));
+    if (line.isTeacher) head.append(el('span', 'badge teacher', say('teacher')));
+    else if (line.userId === this.#me) head.append(el('span', 'soft', say('you')));
+    const time = el('time', 'soft', timeOfDay(line.at));
+    head.append(time);
+    const text = el('p', 'text', line.text);
+    text.dir = 'auto';
+    const item = el('li', line.isTeacher ? 'line teacher' : 'line', head, text);
+    if (line.userId === this.#me) item.classList.add('mine');
+    return item;
+  }
+
+  #submit() {
+    const input = $('chat-text');
+    const text = input.value.trim();
+    if (!text) return;
+    if (!this.#send({ type: 'msg', text: Array.from(text).slice(0, MOST_CHARS).join('') })) return this.#complain(say('notSent'));
+    input.value = '';
+    this.#complain('');
+    this.#typed();
+  }
+
+  #typed() {
+    const input = $('chat-text');
+    const left = MOST_CHARS - Array.from(input.value).length;
+    $('chat-left').textContent = left < 200 ? say('charsLeft', { n: left }) : '';
+    input.style.height = 'auto';
+    input.style.height = `${Math.min(input.scrollHeight + 2, 160)}px`;
+  }
+
+  #complain(text) {
+    $('chat-error').textContent = text;
+  }
+
+  #isAtEnd() {
+    const box = $('chat-scroll');
+    return box.scrollHeight - box.scrollTop - box.clientHeight < NEAR_PX;
+  }
+
+  #toEnd() {
+    const box = $('chat-scroll');
+    box.scrollTop = box.scrollHeight;
+    this.read();
+  }
+
+  #count() {
+    if (this.#isAtEnd() && !document.hidden) {
+      const seen = !$('chat').hidden && $('chat').checkVisibility?.() !== false;
+      if (seen) this.#unread = 0;
+    }
+    for (const badge of document.querySelectorAll('.unread')) {
+      badge.hidden = this.#unread === 0;
+      badge.textContent = this.#unread > 99 ? '99+' : this.#unread;
+    }
+    $('chat-newest').hidden = this.#unread === 0 || this.#isAtEnd();
+  }
+
+  #show() {
+    const open = this.isOpen;
+    $('chat-text').disabled = !open;
+    $('chat-send').disabled = !open;
+    const hint = { later: 'chatLater', connecting: 'chatConnecting', open: 'chatEmpty' }[this.#state];
+    $('chat-empty').textContent = say(hint);
+    $('chat-text').placeholder = open ? say('writeSomething') : say(hint);
+    this.#on.state(open);
+  }
+}
+
+function person(message) {
+  return { userId: clean(message?.userId, 64), nickname: clean(message?.nickname, 40) };
+}

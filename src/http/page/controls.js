@@ -1,0 +1,262 @@
+// The bar of buttons, its menus, the side panel, full screen and the keyboard.
+
+import { $, el, icon, setIcon, store } from './dom.js';
+import { label, onLanguage, say } from './i18n.js';
+import { REACTIONS } from './chat.js';
+
+/** How long the bar stays over a full screen without a movement. */
+const IDLE_MS = 2_500;
+
+/** Key, what it does, how it is explained. */
+const KEYS = [
+  ['f', 'full', 'keyFull'],
+  ['m', 'mute', 'keyMute'],
+  ['h', 'hand', 'keyHand'],
+  ['c', 'write', 'keyChat'],
+  ['u', 'people', 'keyPeople'],
+  ['p', 'pip', 'keyPip'],
+  ['s', 'swap', 'keySwap'],
+  ['v', 'camera', 'keyCamera'],
+  ['d', 'danmaku', 'keyDanmaku'],
+  ['i', 'stats', 'keyStats'],
+  ['?', 'help', 'keyHelp'],
+];
+
+export class Controls {
+  #layout;
+  #chat;
+  #people;
+  #danmaku;
+  #stats;
+  #leave;
+  #idle = 0;
+
+  constructor({ layout, chat, people, danmaku, stats, leave }) {
+    this.#layout = layout;
+    this.#chat = chat;
+    this.#people = people;
+    this.#danmaku = danmaku;
+    this.#stats = stats;
+    this.#leave = leave;
+    $('room').addEventListener('click', (event) => {
+      const button = event.target.closest('[data-action]');
+      if (button && !button.disabled) this.#do(button.dataset.action);
+      else if (!event.target.closest('.holder')) this.#closeMenus();
+    });
+    $('volume').addEventListener('input', (event) => layout.setVolume(Number(event.target.value)));
+    $('sound-wanted').addEventListener('click', () => layout.toggleMute());
+    document.addEventListener('keydown', (event) => this.#key(event));
+    document.addEventListener('fullscreenchange', () => this.refresh());
+    for (const id of ['screen-video', 'camera-video']) {
+      $(id).addEventListener('enterpictureinpicture', () => this.refresh());
+      $(id).addEventListener('leavepictureinpicture', () => this.refresh());
+    }
+    for (const event of ['pointermove', 'pointerdown', 'keydown', 'focusin']) $('room').addEventListener(event, () => this.#wake());
+    this.#tabs();
+    this.#panel(isNarrow() || store.get('panel', true), false);
+    onLanguage(() => {
+      this.#menus();
+      this.refresh();
+    });
+  }
+
+  /** Makes the buttons show what is. */
+  refresh() {
+    const layout = this.#layout;
+    const silent = layout.muted || layout.isBlocked;
+    setIcon($('mute'), silent ? 'i-muted' : 'i-sound');
+    label($('mute'), say(silent ? 'unmute' : 'mute'));
+    $('mute').disabled = !layout.hasSound;
+    $('volume').disabled = !layout.hasSound;
+    $('volume').value = silent ? 0 : layout.volume;
+    $('sound-wanted').hidden = !layout.isBlocked || !layout.hasSound;
+    $('swap').hidden = !layout.isInsetShown;
+    $('camera-toggle').hidden = !layout.hasTwo;
+    press('camera-toggle', layout.isInsetShown);
+    $('pip').hidden = !document.pictureInPictureEnabled || !layout.main();
+    press('pip', Boolean(document.pictureInPictureElement));
+    press('danmaku-toggle', this.#danmaku.isOn);
+    press('stats-toggle', this.#stats.isShown);
+    const isFull = Boolean(document.fullscreenElement);
+    press('full', isFull);
+    setIcon($('full'), isFull ? 'i-small' : 'i-full');
+    label($('full'), say(isFull ? 'notFull' : 'full'));
+    $('room').classList.toggle('is-full', isFull);
+    this.hand();
+  }
+
+  /** Shows our own hand and its place. */
+  hand() {
+    const { place } = this.#people;
+    const button = $('hand');
+    button.disabled = !this.#chat.isOpen;
+    $('react').disabled = !this.#chat.isOpen;
+    if (!this.#chat.isOpen) this.#closeMenus();
+    press('hand', place > 0);
+    $('hand-label').textContent = place > 0 ? say('handPlace', { n: place }) : say('raiseHand');
+    label(button, place > 0 ? `${say('handPlace', { n: place })}. ${say('lowerHand')}` : say('raiseHand'));
+  }
+
+  #do(action) {
+    const layout = this.#layout;
+    const actions = {
+      mute: () => layout.toggleMute(),
+      full: () => this.#full(),
+      pip: () => this.#pip(),
+      swap: () => layout.swap(),
+      camera: () => layout.toggleInset(),
+      danmaku: () => this.#danmaku.toggle(),
+      stats: () => this.#stats.toggle(),
+      hand: () => this.#chat.hand(this.#people.place === 0),
+      react: () => this.#menu('react', 'react-menu'),
+      more: () => this.#menu('more', 'more-menu'),
+      chat: () => this.#show('chat'),
+      people: () => this.#show('people'),
+      write: () => {
+        this.#panel(true);
+        this.#tab('chat');
+        $('chat-text').focus();
+      },
+      closePanel: () => {
+        this.#panel(false);
+        $('chat-toggle').focus();
+      },
+      help: () => $('help-dialog').showModal(),
+      leave: this.#leave,
+    };
+    if (!(action in actions)) return;
+    if (action !== 'react' && action !== 'more') this.#closeMenus();
+    actions[action]();
+    this.refresh();
+  }
+
+  #key(event) {
+    if ($('room').hidden || event.ctrlKey || event.altKey || event.metaKey || event.isComposing) return;
+    if (event.key === 'Escape') return this.#closeMenus(true);
+    if (event.target.closest?.('input, textarea, select, dialog') || event.repeat) return;
+    const [, action] = KEYS.find(([key]) => key === event.key.toLowerCase()) ?? [];
+    if (!action || (action === 'hand' && $('hand').disabled)) return;
+    event.preventDefault();
+    this.#do(action);
+  }
+
+  async #full() {
+    try {
+      if (document.fullscreenElement) await document.exitFullscreen();
+      else if ($('room').requestFullscreen) {
+        this.#panel(false, false);
+        await $('room').requestFullscreen();
+      } else this.#layout.main()?.webkitEnterFullscreen?.();
+    } catch {
+      // The browser or its owner does not want it; the button stays as it is.
+    }
+  }
+
+  async #pip() {
+    try {
+      if (document.pictureInPictureElement) await document.exitPictureInPicture();
+      else await this.#layout.main()?.requestPictureInPicture();
+    } catch {
+      // As above.
+    }
+  }
+
+  /** A tab's button shows it, and hides the panel when it is shown already. */
+  #show(tab) {
+    const isShown = !$('panel').hidden && !$(tab).hidden;
+    this.#panel(!isShown);
+    if (!isShown) this.#tab(tab);
+  }
+
+  #panel(isOpen, remember = true) {
+    $('room').classList.toggle('has-panel', isOpen);
+    $('panel').hidden = !isOpen && !isNarrow();
+    if (remember) store.set('panel', isOpen);
+    if (isOpen) this.#chat.opened();
+    this.#pressed();
+  }
+
+  #tabs() {
+    const tabs = ['chat', 'people'];
+    for (const tab of tabs) {
+      $(`tab-${tab}`).addEventListener('click', () => this.#tab(tab));
+      $(`tab-${tab}`).addEventListener('keydown', (event) => {
+        if (event.key !== 'ArrowLeft' && event.key !== 'ArrowRight') return;
+        const other = tabs.find((name) => name !== tab);
+        this.#tab(other);
+        $(`tab-${other}`).focus();
+      });
+    }
+    narrow.addEventListener('change', () => this.#panel(narrow.matches || store.get('panel', true), false));
+  }
+
+  #tab(shown) {
+    for (const tab of ['chat', 'people']) {
+      const button = $(`tab-${tab}`);
+      $(tab).hidden = tab !== shown;
+      button.setAttribute('aria-selected', tab === shown);
+      button.tabIndex = tab === shown ? 0 : -1;
+    }
+    if (shown === 'chat') this.#chat.opened();
+    this.#pressed();
+  }
+
+  #pressed() {
+    for (const tab of ['chat', 'people']) press(`${tab}-toggle`, !$('panel').hidden && !$(tab).hidden);
+  }
+
+  #menus() {
+    $('react-menu').replaceChildren(...REACTIONS.map((reaction) => {
+      const button = el('button', `control ${reaction}`, icon(`r-${reaction}`), el('span', 'name', say(reaction)));
+      button.type = 'button';
+      label(button, say(reaction));
+      button.addEventListener('click', () => {
+        this.#chat.react(reaction);
+        this.#closeMenus(true);
+      });
+      return button;
+    }));
+    $('keys').replaceChildren(...[...KEYS, ['← ↑ → ↓', '', 'keyArrows']].flatMap(([key, , text]) => [
+      el('dt', '', el('kbd', '', key.length === 1 ? key.toUpperCase() : key)),
+      el('dd', '', say(text)),
+    ]));
+  }
+
+  #menu(button, menu) {
+    const isOpen = $(button).getAttribute('aria-expanded') === 'true';
+    this.#closeMenus();
+    if (isOpen) return;
+    $(button).setAttribute('aria-expanded', 'true');
+    $(menu).classList.add('open');
+    $(menu).hidden = false;
+    $(menu).querySelector('button:not([hidden])').focus();
+  }
+
+  #closeMenus(giveBack = false) {
+    for (const [button, menu] of [['react', 'react-menu'], ['more', 'more-menu']]) {
+      if ($(button).getAttribute('aria-expanded') !== 'true') continue;
+      const hadFocus = $(menu).contains(document.activeElement);
+      $(button).setAttribute('aria-expanded', 'false');
+      $(menu).classList.remove('open');
+      if (menu === 'react-menu') $(menu).hidden = true;
+      if (giveBack && hadFocus) $(button).focus();
+    }
+  }
+
+  #wake() {
+    $('room').classList.remove('idle');
+    clearTimeout(this.#idle);
+    this.#idle = setTimeout(() => {
+      const busy = $('controls').matches(':hover') || $('controls').querySelector(':focus-visible, .open');
+      if (!busy) $('room').classList.add('idle');
+    }, IDLE_MS);
+  }
+}
+
+/** Where the panel stands below the picture instead of beside it. */
+const narrow = matchMedia('(max-width: 48rem) and (orientation: portrait)');
+const isNarrow = () => narrow.matches;
+
+function press(id, isOn) {
+  $(id).setAttribute('aria-pressed', isOn);
+}

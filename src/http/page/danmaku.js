@@ -1,0 +1,62 @@
+// What flies over the picture: chat, and reactions that rise. Both are bounded; what is too much is left out.
+
+import { $, el, icon, nameOf, store } from './dom.js';
+
+const MOST_FLYING = 30;
+const MOST_RISING = 20;
+const MOST_CHARS = 80;
+/** The same time for all, so that two in a lane never meet unless the later one is much longer. */
+const FLIGHT_MS = 9_000;
+
+const calm = matchMedia('(prefers-reduced-motion: reduce)');
+
+export class Danmaku {
+  isOn = store.get('danmaku', !calm.matches);
+  /** When each lane has room at its beginning again. */
+  #free = [];
+
+  toggle() {
+    this.isOn = !this.isOn;
+    store.set('danmaku', this.isOn);
+    if (!this.isOn) $('danmaku').replaceChildren();
+  }
+
+  /** Lets a line of chat fly. */
+  fly(line) {
+    const sky = $('danmaku');
+    if (!this.isOn || document.hidden || sky.childElementCount >= MOST_FLYING || !sky.clientWidth) return;
+    const text = Array.from(line.text);
+    const flyer = el('bdi', line.isTeacher ? 'teacher' : '', text.slice(0, MOST_CHARS).join(''), text.length > MOST_CHARS ? '…' : '');
+    sky.append(flyer);
+    const height = flyer.offsetHeight;
+    const width = flyer.offsetWidth;
+    const way = sky.clientWidth + width;
+    const now = performance.now();
+    const lanes = Math.max(1, Math.floor((sky.clientHeight * 0.6) / height));
+    const lane = Array.from({ length: lanes }, (_, n) => n).find((n) => (this.#free[n] ?? 0) <= now);
+    if (lane === undefined) return flyer.remove();
+    // Free when its end has come in, with a little distance.
+    this.#free[lane] = now + (FLIGHT_MS * (width + 40)) / way;
+    flyer.style.top = `${lane * height}px`;
+    const flight = flyer.animate([{ transform: `translateX(${sky.clientWidth}px)` }, { transform: `translateX(${-width}px)` }], FLIGHT_MS);
+    flight.onfinish = () => flyer.remove();
+    flight.oncancel = () => flyer.remove();
+  }
+
+  /** Lets a reaction rise. */
+  rise(reaction) {
+    const sky = $('reactions');
+    if (document.hidden || sky.childElementCount >= MOST_RISING) return;
+    const riser = el('span', `rising ${reaction.reaction}`, icon(`r-${reaction.reaction}`), el('bdi', '', nameOf(reaction)));
+    riser.style.insetInlineStart = `${4 + Math.random() * 22}%`;
+    sky.append(riser);
+    const still = [{ opacity: 1 }, { opacity: 1, offset: 0.8 }, { opacity: 0 }];
+    const up = [
+      { transform: 'translateY(0) scale(.6)', opacity: 0 },
+      { transform: 'translateY(-10%) scale(1)', opacity: 1, offset: 0.1 },
+      { transform: 'translateY(-220%)', opacity: 1, offset: 0.7 },
+      { transform: 'translateY(-320%)', opacity: 0 },
+    ];
+    riser.animate(calm.matches ? still : up, { duration: 3_500, easing: 'ease-out' }).onfinish = () => riser.remove();
+  }
+}

@@ -1,0 +1,209 @@
+// The pictures: one large, one inset, and the sound that belongs to them.
+
+import { $, store } from './dom.js';
+import { say, label, onLanguage } from './i18n.js';
+
+const STEP = 0.05;
+
+export class Layout {
+  muted = false;
+  volume = store.get('volume', 100);
+  /** Whether the browser wants a click before it makes a sound. */
+  isBlocked = false;
+  #on;
+  #tracks = {};
+  #swapped = false;
+  #insetHidden = false;
+  #owner = $('screen-video');
+  #place = { x: 1, y: 1, ...store.get('inset', {}) };
+
+  /** `on` has `picture()` for the first picture of a connection, and `changed()` for anything that buttons show. */
+  constructor(on) {
+    this.#on = on;
+    for (const id of ['screen', 'camera']) {
+      const video = $(`${id}-video`);
+      video.addEventListener('dblclick', () => $(id).classList.contains('inset') && this.swap());
+      // Head sets and the system's media keys pause; a lecture goes on.
+      video.addEventListener('pause', () => video.srcObject?.active && video.play().catch(() => {}));
+      this.#drag($(id));
+    }
+    this.#move(this.#place.x, this.#place.y);
+    onLanguage(() => this.#arrange());
+  }
+
+  /** Shows these tracks: `{ audio, screen, camera }`, each may be missing. */
+  show(tracks) {
+    this.#tracks = tracks;
+    const { audio, screen, camera } = tracks;
+    // Sound is kept with a picture, so that the browser keeps them in time.
+    this.#owner = camera && !screen ? $('camera-video') : $('screen-video');
+    this.#play($('screen-video'), [screen, this.#owner.id === 'screen-video' && audio]);
+    this.#play($('camera-video'), [camera, this.#owner.id === 'camera-video' && audio]);
+    this.#arrange();
+    this.sound();
+    const main = this.main();
+    if (main) this.#whenPictureIn(main);
+  }
+
+  /** Shows nothing. */
+  clear() {
+    $('last-picture').hidden = true;
+    this.show({});
+  }
+
+  /** Keeps the last picture while there is no connection that brings new ones. */
+  freeze() {
+    const video = this.main();
+    const canvas = $('last-picture');
+    if (!video?.videoWidth || !canvas.hidden) return;
+    canvas.width = video.videoWidth;
+    canvas.height = video.videoHeight;
+    canvas.getContext('2d').drawImage(video, 0, 0);
+    canvas.hidden = false;
+  }
+
+  /** The large picture's element, if a picture is sent. */
+  main() {
+    const { screen, camera } = this.#tracks;
+    if (!screen && !camera) return null;
+    return $(screen && !(this.#swapped && camera) ? 'screen-video' : 'camera-video');
+  }
+
+  get hasSound() {
+    return Boolean(this.#tracks.audio);
+  }
+
+  get hasTwo() {
+    return Boolean(this.#tracks.screen && this.#tracks.camera);
+  }
+
+  get isInsetShown() {
+    return this.hasTwo && !this.#insetHidden;
+  }
+
+  swap() {
+    if (!this.hasTwo) return;
+    this.#swapped = !this.#swapped;
+    this.#arrange();
+  }
+
+  toggleInset() {
+    if (!this.hasTwo) return;
+    this.#insetHidden = !this.#insetHidden;
+    this.#arrange();
+  }
+
+  /** Applies volume and muting, and starts what the browser holds back. */
+  async sound() {
+    const video = this.#owner;
+    video.volume = this.volume / 100;
+    video.muted = this.muted || !this.hasSound;
+    if (!video.srcObject) return this.#blocked(false);
+    try {
+      await video.play();
+      this.#blocked(false);
+    } catch (error) {
+      if (error.name !== 'NotAllowedError') return;
+      video.muted = true;
+      video.play().catch(() => {});
+      this.#blocked(this.hasSound && !this.muted);
+    }
+  }
+
+  setVolume(percent) {
+    this.volume = percent;
+    this.muted = percent === 0;
+    store.set('volume', percent || 50);
+    this.sound();
+  }
+
+  toggleMute() {
+    // Who clicks while the browser holds the sound back wants to hear something.
+    this.muted = this.isBlocked ? false : !this.muted;
+    if (!this.muted && this.volume === 0) this.volume = 50;
+    return this.sound();
+  }
+
+  #blocked(is) {
+    this.isBlocked = is;
+    this.#on.changed();
+  }
+
+  #play(video, tracks) {
+    const wanted = tracks.filter(Boolean);
+    const have = video.srcObject?.getTracks() ?? [];
+    if (wanted.length === have.length && wanted.every((track) => have.includes(track))) return;
+    video.srcObject = wanted.length > 0 ? new MediaStream(wanted) : null;
+    if (video !== this.#owner) {
+      video.muted = true;
+      if (video.srcObject) video.play().catch(() => {});
+    }
+  }
+
+  #whenPictureIn(video) {
+    const shown = () => {
+      if (video !== this.main()) return;
+      $('last-picture').hidden = true;
+      performance.mark('classroom-picture');
+      this.#on.picture();
+    };
+    if (video.requestVideoFrameCallback && !document.hidden) video.requestVideoFrameCallback(shown);
+    else video.addEventListener('loadeddata', shown, { once: true });
+  }
+
+  #arrange() {
+    const main = this.main()?.parentElement ?? null;
+    for (const id of ['screen', 'camera']) {
+      const picture = $(id);
+      const isInset = this.isInsetShown && picture !== main;
+      picture.hidden = !this.#tracks[id] || (picture !== main && !isInset);
+      picture.classList.toggle('inset', isInset);
+      if (isInset) {
+        picture.append(document.querySelector('.inset-tools'));
+        picture.tabIndex = 0;
+        picture.setAttribute('role', 'group');
+        label(picture, say('insetHelp'));
+      } else {
+        for (const name of ['tabindex', 'role', 'aria-label']) picture.removeAttribute(name);
+      }
+    }
+    if (!this.isInsetShown) $('pictures').append(document.querySelector('.inset-tools'));
+    this.#on.changed();
+  }
+
+  #move(x, y) {
+    const within = (n) => Math.min(1, Math.max(0, Number(n) || 0));
+    this.#place = { x: within(x), y: within(y) };
+    $('pictures').style.setProperty('--x', this.#place.x);
+    $('pictures').style.setProperty('--y', this.#place.y);
+  }
+
+  /** The inset follows mouse, finger and arrow keys, and stays where it was put. */
+  #drag(picture) {
+    picture.addEventListener('pointerdown', (down) => {
+      if (!picture.classList.contains('inset') || down.button !== 0 || down.target.closest('button')) return;
+      const area = $('pictures');
+      const free = { x: area.clientWidth - picture.offsetWidth, y: area.clientHeight - picture.offsetHeight };
+      const start = { ...this.#place };
+      picture.setPointerCapture(down.pointerId);
+      const follow = (move) => {
+        picture.classList.add('dragged');
+        this.#move(start.x + (move.clientX - down.clientX) / free.x, start.y + (move.clientY - down.clientY) / free.y);
+      };
+      const end = () => {
+        picture.removeEventListener('pointermove', follow);
+        picture.classList.remove('dragged');
+        store.set('inset', this.#place);
+      };
+      picture.addEventListener('pointermove', follow);
+      picture.addEventListener('lostpointercapture', end, { once: true });
+    });
+    picture.addEventListener('keydown', (event) => {
+      const by = { ArrowLeft: [-STEP, 0], ArrowRight: [STEP, 0], ArrowUp: [0, -STEP], ArrowDown: [0, STEP] }[event.key];
+      if (!by || !picture.classList.contains('inset')) return;
+      event.preventDefault();
+      this.#move(this.#place.x + by[0], this.#place.y + by[1]);
+      store.set('inset', this.#place);
+    });
+  }
+}

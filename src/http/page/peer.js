@@ -1,0 +1,117 @@
+// One connection to the teacher: sound, two pictures and the data channel come over it.
+
+const LABEL = 'classroom';
+/** Radio links are silent for a second or two; after this, a new connection is quicker. */
+const DISCONNECTED_MS = 4_000;
+/** A little room for packets that come late; the browser takes more where it must. */
+const JITTER_TARGET_MS = 50;
+
+/** Whether this browser can do it at all. */
+export const hasWebrtc = () => typeof RTCPeerConnection === 'function';
+
+export class Peer {
+  #pc;
+  #on;
+  #offer;
+  #sent = false;
+  #waiting = [];
+  #closed = false;
+  #timer = 0;
+
+  /**
+   * Prepares an offer. `on` has `candidate(c)`, `tracks({audio, screen, camera})`, `connected()`, `disturbed()` and
+   * `gone()`.
+   */
+  constructor(on) {
+    this.#on = on;
+    const pc = new RTCPeerConnection({ bundlePolicy: 'max-bundle' });
+    this.#pc = pc;
+    for (const kind of ['audio', 'video', 'video']) pc.addTransceiver(kind, { direction: 'recvonly' });
+    this.channel = pc.createDataChannel(LABEL);
+    this.#offer = pc.createOffer();
+    this.#offer.catch(() => {});
+    pc.onicecandidate = ({ candidate }) => this.#candidate(candidate?.toJSON() ?? { candidate: '' });
+    pc.onconnectionstatechange = () => this.#changed(pc.connectionState);
+  }
+
+  /** The offer; from now on addresses are gathered. */
+  async offer(iceServers) {
+    if (iceServers.length > 0) this.#pc.setConfiguration({ ...this.#pc.getConfiguration(), iceServers });
+    await this.#pc.setLocalDescription(await this.#offer);
+    return this.#pc.localDescription.sdp;
+  }
+
+  /** The offer is on its way, so candidates may follow. */
+  offered() {
+    this.#sent = true;
+    for (const candidate of this.#waiting.splice(0)) this.#on.candidate(candidate);
+  }
+
+  /** Takes the answer and hands out the tracks that it brings. */
+  async answer(sdp) {
+    await this.#pc.setRemoteDescription({ type: 'answer', sdp });
+    if (this.#closed) return;
+    const roles = rolesOf(sdp);
+    const tracks = {};
+    for (const transceiver of this.#pc.getTransceivers()) {
+      const role = roles.get(transceiver.mid);
+      if (!role) continue;
+      tracks[role] = transceiver.receiver.track;
+      if ('jitterBufferTarget' in transceiver.receiver) transceiver.receiver.jitterBufferTarget = JITTER_TARGET_MS;
+      const transport = transceiver.receiver.transport;
+      if (transport && !transport.onstatechange) {
+        transport.onstatechange = () => transport.state === 'closed' && this.#changed('closed');
+      }
+    }
+    this.#on.tracks(tracks);
+  }
+
+  /** Adds an address of the teacher; one that can't be read is no harm, there are others. */
+  candidate(candidate) {
+    if (candidate) this.#pc.addIceCandidate(candidate).catch(() => {});
+  }
+
+  /** The browser's numbers. */
+  stats() {
+    return this.#pc.getStats();
+  }
+
+  /** Whether media can flow. */
+  get isConnected() {
+    return this.#pc.connectionState === 'connected';
+  }
+
+  close() {
+    this.#closed = true;
+    clearTimeout(this.#timer);
+    this.#pc.close();
+  }
+
+  #candidate(candidate) {
+    if (this.#closed) return;
+    if (this.#sent) this.#on.candidate(candidate);
+    else this.#waiting.push(candidate);
+  }
+
+  #changed(state) {
+    if (this.#closed) return;
+    clearTimeout(this.#timer);
+    if (state === 'connected') this.#on.connected();
+    if (state === 'disconnected') {
+      this.#on.disturbed();
+      this.#timer = setTimeout(() => this.#on.gone(), DISCONNECTED_MS);
+    }
+    if (state === 'failed' || state === 'closed') this.#on.gone();
+  }
+}
+
+/** What each section of an answer carries: its `mid`, and the name in `a=msid:classroom NAME`. */
+export function rolesOf(sdp) {
+  const roles = new Map();
+  for (const section of sdp.split(/\r?\nm=/).slice(1)) {
+    const mid = /^a=mid:(\S+)/m.exec(section)?.[1];
+    const role = /^a=msid:\S+ (audio|screen|camera)\b/m.exec(section)?.[1];
+    if (mid && role && !/^a=inactive/m.test(section)) roles.set(mid, role);
+  }
+  return roles;
+}

@@ -1,0 +1,108 @@
+// Who is in the room, and whose hand is up.
+
+import { $, bdi, clean, el, icon, list, nameOf, onFrame } from './dom.js';
+import { onLanguage, say } from './i18n.js';
+
+/** People that are listed; a list of thousands is counted, not read. */
+const MOST_LISTED = 200;
+/** People that are remembered: more than a room takes. */
+const MOST_KNOWN = 10_000;
+
+export class People {
+  #users = new Map();
+  #hands = [];
+  #me = '';
+  #draw = onFrame(() => this.#show());
+  #changed;
+
+  /** `changed` is called when somebody came or went. */
+  constructor(changed) {
+    this.#changed = changed;
+    onLanguage(() => this.#draw());
+  }
+
+  iAm(userId) {
+    this.#me = userId;
+    this.#draw();
+  }
+
+  /** Everybody, in place of who was known before. */
+  set(users) {
+    this.#users.clear();
+    this.join(users);
+  }
+
+  join(users) {
+    for (const user of list(users, MOST_KNOWN)) {
+      const known = {
+        userId: clean(user?.userId, 64),
+        nickname: clean(user?.nickname, 40),
+        isTeacher: user?.pub === 'pub',
+        epoch: Number(user?.epoch) || 0,
+      };
+      if (known.userId && this.#users.size < MOST_KNOWN) this.#users.set(known.userId, known);
+    }
+    this.#news();
+  }
+
+  leave(userIds) {
+    for (const userId of list(userIds, MOST_KNOWN)) this.#users.delete(userId);
+    this.#news();
+  }
+
+  hands(hands) {
+    this.#hands = hands;
+    this.#news();
+  }
+
+  /** The place of our own hand among those that are up, from 1 on; 0 when it is down. */
+  get place() {
+    return this.#hands.findIndex((hand) => hand.userId === this.#me) + 1;
+  }
+
+  get teacher() {
+    return [...this.#users.values()].find((user) => user.isTeacher) ?? null;
+  }
+
+  get students() {
+    return this.#users.size - (this.teacher ? 1 : 0);
+  }
+
+  #news() {
+    this.#changed();
+    this.#draw();
+  }
+
+  #show() {
+    const up = new Set(this.#hands.map((hand) => hand.userId));
+    const rank = (user) => (user.isTeacher ? 0 : user.userId === this.#me ? 1 : 2);
+    const all = [...this.#users.values()];
+    // Sorting thousands by name takes longer than a frame, and nobody reads them.
+    const known = all.length > 2_000 ? all.filter((user, n) => n < 2_000 || rank(user) < 2) : all;
+    const key = (user) => nameOf(user).toLowerCase();
+    known.sort((a, b) => rank(a) - rank(b) || (key(a) < key(b) ? -1 : 1));
+    const shown = known.slice(0, MOST_LISTED);
+    $('users').replaceChildren(...shown.map((user) => this.#item(user, up.has(user.userId))));
+    $('users-more').textContent = all.length > shown.length ? say('andMore', { n: all.length - shown.length }) : '';
+    $('hands').replaceChildren(...this.#hands.map((hand, n) => this.#item(hand, true, n + 1)));
+    $('hands-part').hidden = this.#hands.length === 0;
+    $('people-count').textContent = all.length;
+  }
+
+  #item(user, isUp, place = 0) {
+    const name = el('span', 'name', bdi(nameOf(user)));
+    if (user.nickname && user.nickname !== user.userId) name.append(bdi(user.userId, 'soft id'));
+    const item = el('li', '', initial(user), name);
+    if (user.isTeacher) item.append(el('span', 'badge teacher', say('teacher')));
+    if (user.userId === this.#me) item.append(el('span', 'badge', say('you')));
+    if (place) item.append(el('span', 'place', place));
+    else if (isUp) item.append(icon('i-hand'));
+    return item;
+  }
+}
+
+function initial(user) {
+  const face = el('span', 'face', Array.from(nameOf(user))[0] ?? '');
+  face.setAttribute('aria-hidden', 'true');
+  return face;
+}

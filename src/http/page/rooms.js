@@ -1,0 +1,141 @@
+// The list of rooms; entering one, and creating one.
+
+import { $, bdi, clean, el, list, nameOf } from './dom.js';
+import { duration, onLanguage, say } from './i18n.js';
+import { isId, linkTo } from './identity.js';
+
+const REFRESH_MS = 3_000;
+const MOST_ROOMS = 500;
+const MOST_NAME_CHARS = 80;
+
+let rooms = null;
+let shown = '';
+
+/** Shows the list and keeps it fresh. */
+export function startRooms() {
+  $('home').hidden = false;
+  document.title = 'classroom';
+  $('enter').addEventListener('submit', enter);
+  $('create').addEventListener('submit', create);
+  onLanguage(() => {
+    $('teach-command').textContent = command('10013');
+    shown = '';
+    show();
+    created();
+  });
+  addEventListener('visibilitychange', () => document.hidden || refresh());
+  refresh();
+}
+
+let timer = 0;
+async function refresh() {
+  clearTimeout(timer);
+  try {
+    const response = await fetch('/api/rooms', { cache: 'no-store', signal: AbortSignal.timeout(5_000) });
+    if (!response.ok) throw new Error(response.status);
+    rooms = list(await response.json(), MOST_ROOMS).filter((room) => isId(room?.roomId));
+    $('rooms-error').hidden = true;
+    show();
+  } catch {
+    $('rooms-error').textContent = say('noServer');
+    $('rooms-error').hidden = false;
+  }
+  clearTimeout(timer);
+  if (!document.hidden) timer = setTimeout(refresh, REFRESH_MS);
+}
+
+function show() {
+  if (!rooms) return;
+  $('rooms-empty').hidden = rooms.length > 0;
+  $('rooms-count').textContent = rooms.length > 0 ? say('roomsCount', { n: rooms.length }) : '';
+  const items = rooms.map(describe);
+  // A list that did not change is left alone: somebody may be reading it, or have the focus in it.
+  const now = JSON.stringify(items);
+  if (now === shown) return;
+  shown = now;
+  const focused = document.activeElement?.dataset?.room;
+  $('rooms').replaceChildren(...items.map(card));
+  if (focused) $('rooms').querySelector(`[data-room="${CSS.escape(focused)}"]`)?.focus();
+}
+
+/** What is said of a room. */
+function describe(room) {
+  const state = ['live', 'waiting', 'ended'].includes(room.state) ? room.state : 'waiting';
+  const name = clean(room.name, MOST_NAME_CHARS);
+  const teacher = room.publisher && nameOf({ userId: clean(room.publisher.userId, 64), nickname: clean(room.publisher.nickname, 40) });
+  const time = { live: ['sinceLive', room.liveS], waiting: ['sinceOpen', room.openS], ended: ['sinceEnded', room.endedS] }[state];
+  const since = typeof time[1] === 'number' ? say(time[0], { time: duration(time[1]) }) : '';
+  const watching = Number(room.watching) || 0;
+  return { id: room.roomId, state, name, teacher, since, watching };
+}
+
+function card({ id, state, name, teacher, since, watching }) {
+  const link = el('a', 'room-card');
+  link.href = `/room/${encodeURIComponent(id)}`;
+  link.dataset.room = id;
+  const title = el('h2', '', bdi(name || say('room', { id })));
+  if (name) title.append(el('span', 'soft id', id));
+  // The name of the teacher stands apart from the words around it, whatever its direction.
+  const [before, after] = say('taughtBy', { name: '\u0000' }).split('\u0000');
+  const who = el('p', 'teacher');
+  if (teacher) who.append(before, bdi(teacher), after);
+  else who.append(say('nobodyTeaches'));
+  const facts = el('p', 'soft facts', el('span', '', say('watching', { n: watching })), el('span', '', since));
+  link.append(el('span', `badge ${state}`, say(state)), title, who, facts, el('span', 'go', say('join')));
+  return el('li', '', link);
+}
+
+function enter(event) {
+  event.preventDefault();
+  const id = $('enter-id').value.trim();
+  const fine = isId(id);
+  $('enter-error').textContent = fine ? '' : say('badRoomId');
+  if (fine) location.assign(`/room/${encodeURIComponent(id)}`);
+  else $('enter-id').focus();
+}
+
+async function create(event) {
+  event.preventDefault();
+  const name = $('create-name').value.trim();
+  const error = $('create-error');
+  error.textContent = name ? '' : say('nameMissing');
+  if (!name) return $('create-name').focus();
+  try {
+    const response = await fetch('/api/rooms', {
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body: JSON.stringify({ name }),
+      signal: AbortSignal.timeout(5_000),
+    });
+    const answer = await response.json().catch(() => ({}));
+    if (!response.ok || !isId(answer.roomId)) {
+      const detail = clean(answer.message, 200);
+      error.textContent = [say('cannotCreate'), detail && say('serverSays', { message: detail })].filter(Boolean).join(' ');
+      return;
+    }
+    newRoom = answer.roomId;
+    $('create-name').value = '';
+    created();
+    $('created').focus();
+    refresh();
+  } catch {
+    error.textContent = `${say('cannotCreate')} ${say('noServer')}`;
+  }
+}
+
+let newRoom = null;
+
+/** Shows what to hand on of the room that was created. */
+function created() {
+  if (!newRoom) return;
+  $('created').hidden = false;
+  $('created-title').textContent = say('createdTitle', { id: newRoom });
+  $('share-link').textContent = linkTo(newRoom);
+  $('share-link').href = linkTo(newRoom);
+  $('created-command').textContent = command(newRoom);
+}
+
+/** What a teacher types. */
+function command(room) {
+  return `classroom teach --room ${room} --server ws://${location.host}`;
+}

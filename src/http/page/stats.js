@@ -1,0 +1,101 @@
+// The numbers of a connection, once a second.
+
+import { $, el } from './dom.js';
+import { say } from './i18n.js';
+
+export class Stats {
+  isShown = false;
+  #before = null;
+
+  toggle() {
+    this.isShown = !this.isShown;
+    $('stats').hidden = !this.isShown;
+  }
+
+  /** Reads the browser's numbers, shows them if they are wanted, and gives the bytes that came so far. */
+  async read(peer) {
+    const report = await peer.stats();
+    const now = summary(report);
+    const before = this.#before?.peer === peer ? this.#before.now : null;
+    this.#before = { peer, now };
+    if (this.isShown) this.#show(now, before);
+    return now.bytes;
+  }
+
+  #show(now, before) {
+    const pictures = now.videos.map((video) => {
+      const rate = say('perSecond', { n: Math.round(video.fps ?? 0) });
+      return [video.width ? `${video.width} × ${video.height}` : '–', rate];
+    });
+    const seconds = before ? (now.at - before.at) / 1000 : 0;
+    const rate = seconds > 0 ? ((now.bytes - before.bytes) * 8) / seconds : null;
+    const share = now.packets + now.lost > 0 ? (100 * now.lost) / (now.packets + now.lost) : 0;
+    const rows = [
+      ['statPicture', pictures.map(([size]) => size).join(' + ') || '–'],
+      ['statFrames', pictures.map(([, frames]) => frames)[0] ?? '–'],
+      ['statRate', rate === null ? '–' : bits(rate)],
+      ['statDropped', now.dropped],
+      ['statLost', `${now.lost} (${share.toFixed(share < 10 ? 1 : 0)} %)`],
+      ['statRound', now.roundTripMs === null ? '–' : `${now.roundTripMs.toFixed(now.roundTripMs < 10 ? 1 : 0)} ms`],
+      ['statDelay', delay(now, before)],
+      ['statCodec', now.codecs.join(', ') || '–'],
+      ['statVia', now.via],
+    ];
+    $('stats-list').replaceChildren(...rows.flatMap(([key, value]) => [el('dt', '', say(key)), el('dd', '', String(value))]));
+  }
+}
+
+function summary(report) {
+  const all = [...report.values()];
+  const inbound = all.filter((x) => x.type === 'inbound-rtp');
+  const videos = inbound.filter((x) => x.kind === 'video' && x.bytesReceived > 0);
+  const sum = (key) => inbound.reduce((total, x) => total + (x[key] ?? 0), 0);
+  const chosen = all.find((x) => x.type === 'transport' && x.selectedCandidatePairId)?.selectedCandidatePairId;
+  const pair = report.get(chosen) ?? all.find((x) => x.type === 'candidate-pair' && (x.selected || (x.nominated && x.state === 'succeeded')));
+  const codecs = inbound.map((x) => report.get(x.codecId)?.mimeType?.split('/')[1]).filter(Boolean);
+  videos.sort((a, b) => (b.frameWidth ?? 0) - (a.frameWidth ?? 0));
+  return {
+    at: performance.now(),
+    bytes: sum('bytesReceived'),
+    packets: sum('packetsReceived'),
+    lost: Math.max(0, sum('packetsLost')),
+    dropped: sum('framesDropped'),
+    videos: videos.map((x) => ({ width: x.frameWidth, height: x.frameHeight, fps: x.framesPerSecond })),
+    jitter: buffer(videos[0]),
+    roundTripMs: typeof pair?.currentRoundTripTime === 'number' ? pair.currentRoundTripTime * 1000 : null,
+    codecs: [...new Set(codecs)].map((name) => ({ H264: 'H.264', opus: 'Opus' })[name] ?? name),
+    via: route(report, pair),
+  };
+}
+
+/** What a picture waits in this browser, from its last packet to the screen. */
+function buffer(video) {
+  if (!video) return null;
+  const { jitterBufferDelay = 0, jitterBufferEmittedCount = 0, totalDecodeTime = 0, framesDecoded = 0 } = video;
+  return { jitterBufferDelay, jitterBufferEmittedCount, totalDecodeTime, framesDecoded };
+}
+
+/** The way and the wait since the last look; the teacher's clock is not ours, so the encoder's share is not in it. */
+function delay(now, before) {
+  if (!now.jitter || !before?.jitter) return '–';
+  const frames = now.jitter.jitterBufferEmittedCount - before.jitter.jitterBufferEmittedCount;
+  const decoded = now.jitter.framesDecoded - before.jitter.framesDecoded;
+  if (frames <= 0) return '–';
+  const waited = (now.jitter.jitterBufferDelay - before.jitter.jitterBufferDelay) / frames;
+  const decoding = decoded > 0 ? (now.jitter.totalDecodeTime - before.jitter.totalDecodeTime) / decoded : 0;
+  return `≈ ${Math.round((waited + decoding) * 1000 + (now.roundTripMs ?? 0) / 2)} ms`;
+}
+
+function route(report, pair) {
+  const remote = report.get(pair?.remoteCandidateId);
+  const local = report.get(pair?.localCandidateId);
+  if (!remote) return '–';
+  const address = remote.address ?? remote.ip;
+  const host = address ? ` ${address.includes(':') ? `[${address}]` : address}:${remote.port}` : '';
+  const relay = [local, remote].some((candidate) => candidate?.candidateType === 'relay') ? ' (TURN)' : '';
+  return `${(remote.protocol ?? 'udp').toUpperCase()}${host}${relay}`;
+}
+
+function bits(rate) {
+  return rate >= 1e6 ? `${(rate / 1e6).toFixed(1)} Mbit/s` : `${Math.round(rate / 1e3)} kbit/s`;
+}
