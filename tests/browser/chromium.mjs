@@ -5,7 +5,8 @@ import { witness } from './witness.mjs';
 
 /** No word to anybody outside: not to the makers of the browser, and no name is looked up. */
 const flags = `--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking
-  --disable-component-update --disable-sync`.split(/\s+/);
+  --disable-component-update --disable-sync
+  --enable-blink-features=ComputedAccessibilityInfo`.split(/\s+/);
 const nobodyElse = '--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1';
 
 /** How long a click may take to find its button, in milliseconds. */
