@@ -4,8 +4,10 @@ import puppeteer from 'puppeteer-core';
 import { witness } from './witness.mjs';
 
 const prefs = {
-  // The classes of the tests are on loopback, where Firefox looks for no address by itself.
+  // The classes of the tests are on loopback, where Firefox looks for no address by itself, and only for one of the
+  // default route as long as a page may not use the microphone.
   'media.peerconnection.ice.loopback': true,
+  'permissions.default.microphone': 1,
   // No word to anybody outside: whatever is not on this machine goes to a port where nobody listens.
   'network.proxy.type': 1,
   'network.proxy.http': '127.0.0.1',

@@ -25,6 +25,12 @@ function install() {
     return found;
   };
 
+  const shown = new WeakMap();
+  const count = (video) => {
+    shown.set(video, (shown.get(video) ?? -1) + 1);
+    video.requestVideoFrameCallback(() => count(video));
+  };
+
   globalThis.witness = {
     connections,
     violations,
@@ -56,12 +62,13 @@ function install() {
       return points;
     },
 
-    /** How many pictures a video has shown, and how large they are. */
+    /** How many pictures a video has shown since the first such question, and how large they are. */
     video(selector) {
       const video = document.querySelector(selector);
       if (!video) return null;
-      const frames = video.getVideoPlaybackQuality().totalVideoFrames;
-      return { frames, width: video.videoWidth, height: video.videoHeight, paused: video.paused, muted: video.muted };
+      if (!shown.has(video)) count(video);
+      const { videoWidth: width, videoHeight: height, paused, muted } = video;
+      return { frames: shown.get(video), width, height, paused, muted };
     },
 
     /** The energy of the sound until now, and how many seconds of it there were. */

@@ -10,7 +10,7 @@ fn firefox_plays_vp8() {
     let anna = lab.enters(2001, "Anna");
     anna.screen_is("live");
     anna.sees_the_lecture();
-    anna.clicks_for_sound();
+    // A page that may use the microphone, as in these tests, may also make a sound.
     anna.hears_the_lecture();
     teacher.types("hello Firefox");
     anna.reads("Ms Li", "hello Firefox");

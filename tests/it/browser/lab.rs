@@ -113,6 +113,14 @@ impl Page<'_> {
         self.types(text);
     }
 
+    /// Waits until the page knows the person by this name.
+    #[track_caller]
+    pub fn is(&self, name: &str) {
+        self.wait(&format!("name {name:?}"), "document.querySelector('#me').textContent", |me| {
+            *me == format!("You are {name}")
+        });
+    }
+
     /// Writes in chat.
     #[track_caller]
     pub fn says(&self, text: &str) {

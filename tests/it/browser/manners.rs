@@ -128,7 +128,9 @@ fn a_first_visit_takes_less_than_60_kilobytes() {
     );
     let files = bytes.as_array().unwrap();
     let sum: f64 = files.iter().filter_map(|file| file[1].as_f64()).sum();
-    assert!(files.len() > 3 && files.iter().all(|file| file[1].as_f64() > Some(0.0)), "{bytes}");
+    // What is used twice comes once.
+    let nothing = files.iter().filter(|file| file[1] == 0).count();
+    assert!(files.len() > 3 && nothing <= 1, "{bytes}");
     assert!(sum < MOST_BYTES, "{sum} bytes: {bytes}");
     // The second visit takes what is not kept: the page itself.
     page.reloads();

@@ -87,7 +87,7 @@ fn a_room_is_created_its_link_followed_and_the_lecture_starts_and_ends_by_itself
     // This browser remembers who it is.
     anna.reloads();
     anna.screen_is("live");
-    anna.shows("You are Anna");
+    anna.is("Anna");
     anna.sees_the_lecture();
     let later = anna.another_window(&lab.site());
     later.closes();
@@ -200,11 +200,11 @@ fn small_and_large_picture_are_swapped_and_hidden() {
     page.value("document.activeElement.blur()");
     page.presses("s");
     inset("screen");
-    page.clicks("button", "Swap the pictures");
+    page.presses("s");
     inset("camera");
-    page.presses("v");
+    page.clicks("button", "Hide the small picture");
     page.wait_until("no small picture", "!witness.visible('#camera')");
-    page.presses("v");
+    page.clicks("button", "Small picture");
     page.wait_until("small picture", "witness.visible('#camera')");
     // The arrow keys move it, and the place is remembered.
     let left = "document.querySelector('#camera').getBoundingClientRect().left";
