@@ -154,9 +154,10 @@ fn an_offer_is_answered_and_the_session_is_used_as_the_draft_says() {
 
     let elsewhere = session.replace(ROOM, "1");
     ask(&class, "DELETE", &elsewhere, &[], "").is(404, "noSuchSession");
-    let refused = ask(&class, "GET", &session, &[], "");
+    let refused = ask(&class, "POST", &session, &[SDP], &offer("H264"));
     refused.is(405, "methodNotAllowed");
-    assert_eq!(refused.header("allow"), "PATCH, DELETE, OPTIONS");
+    assert_eq!(refused.header("allow"), "GET, HEAD, PATCH, DELETE, OPTIONS");
+    assert!(is_alive(&class, &session));
     assert_eq!(class.room().unwrap()["watching"], 1);
     assert_eq!(ask(&class, "DELETE", &session, &[], "").status, 200);
     assert_eq!(class.room().unwrap()["watching"], 0, "out of the room before the answer");
@@ -174,10 +175,10 @@ fn an_offer_is_answered_and_the_session_is_used_as_the_draft_says() {
     wait_until("the session is over", || !is_alive(&class, &session));
 }
 
-/// Whether a session goes on: the request is wrong in more ways than one, and this is looked at first.
+/// Whether a session goes on.
 fn is_alive(class: &Classroom, session: &str) -> bool {
-    match ask(class, "PATCH", session, &[], "").status {
-        415 => true,
+    match ask(class, "GET", session, &[], "").status {
+        204 => true,
         404 => false,
         status => panic!("{status}"),
     }
@@ -234,22 +235,24 @@ fn what_is_refused_says_why() {
     let chunked = format!("{:x}\r\n{}", MAX_MESSAGE_BYTES + 1, "v".repeat(MAX_MESSAGE_BYTES + 1));
     ask_raw(&class, "POST", &path, &[SDP, ("Transfer-Encoding", "chunked")], &chunked).is(413, "messageTooLarge");
     post(&class, &path, &h264).is(422, "noCommonCodec");
-    post(&class, &path, &vp8.replace("recvonly", "sendrecv")).is(422, "offerNotRecvonly");
+    post(&class, &path, &vp8.replace("recvonly", "sendonly")).is(422, "offerNotRecvonly");
     let many = vp8.clone() + &"m=audio 9 UDP/TLS/RTP/SAVPF 0\r\na=recvonly\r\n".repeat(9);
     post(&class, &path, &many).is(422, "tooManySections");
     post(&class, &format!("{path}/camera"), &vp8).is(404, "noSuchTrack");
     post(&class, &format!("{path}/blackboard"), &vp8).is(404, "noSuchTrack");
     post(&class, &format!("{path}?userId=1001"), &vp8).is(409, "userIdTaken");
 
-    for method in ["GET", "PUT", "DELETE", "PATCH"] {
+    assert_eq!(ask(&class, "GET", &path, &[], "").status, 204, "as the draft says");
+    for method in ["PUT", "DELETE", "PATCH"] {
         let refused = ask(&class, method, &path, &[], "");
         refused.is(405, "methodNotAllowed");
-        assert_eq!(refused.header("allow"), "POST, OPTIONS");
+        assert_eq!(refused.header("allow"), "GET, HEAD, POST, OPTIONS");
     }
-    for (path, methods) in [(path.clone(), "POST, OPTIONS"), (format!("{path}/session/1"), "PATCH, DELETE, OPTIONS")] {
+    let of_session = "GET, HEAD, PATCH, DELETE, OPTIONS";
+    for (path, methods) in [(path.clone(), "GET, HEAD, POST, OPTIONS"), (format!("{path}/session/1"), of_session)] {
         let asked = [("Origin", "http://school.example"), ("Access-Control-Request-Method", "POST")];
         let options = ask(&class, "OPTIONS", &path, &asked, "");
-        assert_eq!((options.status, options.header("allow")), (204, methods), "{options:?}");
+        assert_eq!((options.status, options.header("allow")), (200, methods), "{options:?}");
         assert_eq!(options.header("access-control-allow-origin"), "*");
         assert_eq!(options.header("access-control-allow-methods"), methods);
         assert_eq!(options.header("access-control-allow-headers"), "content-type, if-match, authorization");
@@ -257,8 +260,8 @@ fn what_is_refused_says_why() {
     assert_eq!(ask(&class, "OPTIONS", &path, &[], "").header("accept-post"), "application/sdp");
     assert_eq!(class.room().unwrap()["watching"], 1, "who was refused is in nobody's room");
 
-    let last = post(&class, &format!("{path}/screen"), &vp8);
-    assert_eq!(last.status, 201, "{last:?}");
+    let last = post(&class, &format!("{path}/screen"), &vp8.replace("recvonly", "sendrecv"));
+    assert_eq!((last.status, last.body.matches("a=sendonly").count()), (201, 2), "{last:?}");
     post(&class, &path, &vp8).is(503, "roomFull");
     teacher.interrupt();
     wait_until("nobody teaches", || post(&class, &path, &vp8).status == 409);
@@ -285,6 +288,20 @@ async fn a_teacher_that_does_not_answer_is_not_waited_for_long() {
         post(&class, &format!("/whep/{ROOM}"), &offer("H264")).is(503, "noAnswer");
         assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
         assert_eq!(class.room().unwrap()["watching"], 0);
+        // Nor is it waited for longer than the player waits.
+        let watching = |count: u32| class.room().is_some_and(|room| room["watching"] == count);
+        let mut stream = TcpStream::connect(class.url().replace("ws://", "")).unwrap();
+        let body = offer("H264");
+        let length = body.len();
+        let head = format!(
+            "POST /whep/{ROOM} HTTP/1.1\r\nHost: a\r\nContent-Type: application/sdp\r\nContent-Length: {length}"
+        );
+        let begun = Instant::now();
+        stream.write_all(format!("{head}\r\n\r\n{body}").as_bytes()).unwrap();
+        wait_until("the player is in", || watching(1));
+        drop(stream);
+        wait_until("the player is out", || watching(0));
+        assert!(begun.elapsed() < Duration::from_secs(4), "{:?}", begun.elapsed());
     });
     client.leave().await;
     drop(server);

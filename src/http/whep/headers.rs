@@ -10,6 +10,8 @@ use crate::protocol::IceServer;
 
 pub(super) const SDP: &str = "application/sdp";
 pub(super) const SDP_FRAGMENT: &str = "application/trickle-ice-sdpfrag";
+pub(super) const METHODS_OF_ENDPOINT: &str = "GET, HEAD, POST, OPTIONS";
+pub(super) const METHODS_OF_SESSION: &str = "GET, HEAD, PATCH, DELETE, OPTIONS";
 pub(super) const ACCEPT_POST: HeaderName = HeaderName::from_static("accept-post");
 pub(super) const ACCEPT_PATCH: HeaderName = HeaderName::from_static("accept-patch");
 
@@ -42,11 +44,11 @@ pub(super) fn allow_all_origins(headers: &mut HeaderMap) {
 }
 
 pub(super) fn options_of_endpoint() -> Response {
-    options("POST, OPTIONS", (ACCEPT_POST, SDP))
+    options(METHODS_OF_ENDPOINT, (ACCEPT_POST, SDP))
 }
 
 pub(super) fn options_of_session() -> Response {
-    options("PATCH, DELETE, OPTIONS", (ACCEPT_PATCH, SDP_FRAGMENT))
+    options(METHODS_OF_SESSION, (ACCEPT_PATCH, SDP_FRAGMENT))
 }
 
 fn options(allowed: &'static str, accepted: (HeaderName, &'static str)) -> Response {
@@ -57,7 +59,7 @@ fn options(allowed: &'static str, accepted: (HeaderName, &'static str)) -> Respo
         (header::ACCESS_CONTROL_ALLOW_HEADERS, "content-type, if-match, authorization"),
         (header::ACCESS_CONTROL_MAX_AGE, "7200"),
     ];
-    (StatusCode::NO_CONTENT, headers).into_response()
+    (StatusCode::OK, headers).into_response()
 }
 
 /// What comes with an answer.
@@ -79,14 +81,19 @@ pub(super) fn expect_type(headers: &HeaderMap, wanted: &'static str) -> Result<(
     if given.eq_ignore_ascii_case(wanted) { Ok(()) } else { Err(Problem::media_type(wanted)) }
 }
 
-/// Whether `If-Match` names this entity tag, by strong comparison (RFC 9110, 13.1.1).
+/// Whether `If-Match` names this entity tag, by strong comparison (RFC 9110, 13.1.1). An asterisk means any; in quotes
+/// too, because the draft's own example has them.
 pub(super) fn check_match(headers: &HeaderMap, etag: &str) -> Result<(), Problem> {
     let mut given = headers.get_all(header::IF_MATCH).iter().peekable();
     if given.peek().is_none() {
         return Err(Problem::no_match_given());
     }
     let mut tags = given.filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(','));
-    if tags.any(|tag| matches!(tag.trim(), "*") || tag.trim() == etag) { Ok(()) } else { Err(Problem::no_match()) }
+    if tags.any(|tag| matches!(tag.trim(), "*" | "\"*\"") || tag.trim() == etag) {
+        Ok(())
+    } else {
+        Err(Problem::no_match())
+    }
 }
 
 #[cfg(test)]
@@ -118,7 +125,13 @@ mod tests {
             let headers = values.iter().map(|value| (header::IF_MATCH, value.parse().unwrap())).collect();
             check_match(&headers, "\"a\"").is_ok()
         };
-        assert!(check(&["\"a\""]) && check(&["*"]) && check(&["\"b\", \"a\""]) && check(&["\"b\"", "\"a\""]));
+        assert!(
+            check(&["\"a\""])
+                && check(&["*"])
+                && check(&["\"*\""])
+                && check(&["\"b\", \"a\""])
+                && check(&["\"b\"", "\"a\""])
+        );
         assert!(!check(&[]) && !check(&["\"b\""]) && !check(&["W/\"a\""]) && !check(&["a"]) && !check(&[""]));
     }
 }

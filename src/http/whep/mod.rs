@@ -7,7 +7,7 @@
 //!
 //! The player is a member of the room like any student: `?nickname=` is the name that others see, `?userId=` the id.
 //! A session ends by `DELETE`, by the player's silence (ICE consent, some 10 s), or with the lecture; then its URL is
-//! 404, and a player that wants to go on offers anew. An offer while nobody teaches is 409 with `Retry-After`. Whatever
+//! 404 (a `GET` tells without changing anything), and a player that wants to go on offers anew. An offer while nobody teaches is 409 with `Retry-After`. Whatever
 //! is refused has a JSON body, `{"code", "message"}`. A page of any origin may play: CORS says so.
 //!
 //! Media is `SRTP_AEAD_AES_128_GCM` or nothing; a player without it gets its answer and fails in the DTLS handshake.
@@ -129,7 +129,8 @@ impl<L: Lectures> Whep<L> {
         match *request.method() {
             Method::POST => self.offer(room, picture, request).await,
             Method::OPTIONS => Ok(headers::options_of_endpoint()),
-            _ => Err(Problem::method("POST, OPTIONS")),
+            Method::GET | Method::HEAD => Ok(StatusCode::NO_CONTENT.into_response()),
+            _ => Err(Problem::method(headers::METHODS_OF_ENDPOINT)),
         }
     }
 
@@ -141,6 +142,8 @@ impl<L: Lectures> Whep<L> {
         if !offer.starts_with("v=0") {
             return Err(Problem::bad_sdp());
         }
+        // A player may say sendrecv too (draft, 4.2); the answer, sendonly, is the same.
+        let offer = offer.replace("\na=sendrecv\r\n", "\na=recvonly\r\n").replace("\na=sendrecv\n", "\na=recvonly\n");
         let _pending = self.pending.try_acquire().map_err(|_| Problem::full())?;
         let place = self.sessions.place().ok_or_else(Problem::full)?;
         let ufrag = sdpfrag::ufrag(&offer);
@@ -154,6 +157,11 @@ impl<L: Lectures> Whep<L> {
     async fn session(&self, room: &str, id: &str, request: Request) -> Result<Response, Problem> {
         match *request.method() {
             Method::OPTIONS => Ok(headers::options_of_session()),
+            Method::GET | Method::HEAD => self
+                .sessions
+                .find(room, id)
+                .map(|_| StatusCode::NO_CONTENT.into_response())
+                .ok_or_else(Problem::no_session),
             Method::PATCH => self.trickle(room, id, request).await,
             Method::DELETE => {
                 let mut over = self.sessions.take(room, id).ok_or_else(Problem::no_session)?;
@@ -161,7 +169,7 @@ impl<L: Lectures> Whep<L> {
                 _ = over.changed().await;
                 Ok(StatusCode::OK.into_response())
             }
-            _ => Err(Problem::method("PATCH, DELETE, OPTIONS")),
+            _ => Err(Problem::method(headers::METHODS_OF_SESSION)),
         }
     }
 

@@ -167,7 +167,7 @@ fn status(code: ErrorCode) -> (StatusCode, Option<Duration>) {
         ErrorCode::NotAllowed => (StatusCode::FORBIDDEN, None),
         ErrorCode::NoSuchTrack => (StatusCode::NOT_FOUND, None),
         ErrorCode::UserIdTaken => (StatusCode::CONFLICT, None),
-        // 406 would be a counter-offer in this draft's history; what is understood and can't be done is 422.
+        // 406 would be a counter-offer (draft, 4.2.2); what is understood and can't be done is 422.
         ErrorCode::OfferNotRecvonly | ErrorCode::TooManySections | ErrorCode::NoCommonCodec | ErrorCode::Unknown => {
             (StatusCode::UNPROCESSABLE_ENTITY, None)
         }
