@@ -109,7 +109,7 @@ impl Page<'_> {
     #[track_caller]
     pub fn fills(&self, field: &str, text: &str) {
         self.clicks("textbox", field);
-        self.presses("Control+a");
+        self.value("document.activeElement.select()");
         self.types(text);
     }
 
