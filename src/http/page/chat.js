@@ -207,7 +207,7 @@ export class Chat {
       const seen = !$('chat').hidden && $('chat').checkVisibility?.() !== false;
       if (seen) this.#unread = 0;
     }
-    for (const badge of document.querySelectorAll('.unread')) {
+    for (const badge of document.querySelectorAll('#tab-chat .unread, #chat-toggle .unread')) {
       badge.hidden = this.#unread === 0;
       badge.textContent = this.#unread > 99 ? '99+' : this.#unread;
     }
@@ -220,7 +220,6 @@ export class Chat {
     $('chat-send').disabled = !open;
     const hint = { later: 'chatLater', connecting: 'chatConnecting', open: 'chatEmpty' }[this.#state];
     $('chat-empty').textContent = say(hint);
-    $('chat-text').placeholder = open ? say('writeSomething') : say(hint);
     this.#on.state(open);
   }
 }

@@ -93,6 +93,8 @@ export class Controls {
     $('react').disabled = !this.#chat.isOpen;
     if (!this.#chat.isOpen) this.#closeMenus();
     press('hand', place > 0);
+    $('hand-place').hidden = place === 0;
+    $('hand-place').textContent = place;
     $('hand-label').textContent = place > 0 ? say('handPlace', { n: place }) : say('raiseHand');
     label(button, place > 0 ? `${say('handPlace', { n: place })}. ${say('lowerHand')}` : say('raiseHand'));
   }
@@ -146,6 +148,8 @@ export class Controls {
       else if ($('room').requestFullscreen) {
         this.#panel(false, false);
         await $('room').requestFullscreen();
+        // A phone lies down for it, where it can.
+        screen.orientation?.lock?.('landscape').catch(() => {});
       } else this.#layout.main()?.webkitEnterFullscreen?.();
     } catch {
       // The browser or its owner does not want it; the button stays as it is.

@@ -37,7 +37,7 @@ export function switchLanguage() {
 }
 
 /** The time of day, as people here write it. */
-export const timeOfDay = (ms) => new Date(ms).toLocaleTimeString(language, { hour: '2-digit', minute: '2-digit' });
+export const timeOfDay = (ms) => new Date(ms).toLocaleTimeString(language, { hour: '2-digit', minute: '2-digit', hour12: false });
 
 /** A length of time in words. */
 export function duration(s) {

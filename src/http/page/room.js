@@ -1,6 +1,6 @@
 // A student in a room: what there is to see, and what comes next.
 
-import { $, clean, el, list, nameOf, onFrame } from './dom.js';
+import { $, clean, el, list, nameOf, onFrame, setIcon } from './dom.js';
 import { hasWords, onLanguage, say } from './i18n.js';
 import { epoch, isId, remember, session, suggestion, whoFromLink } from './identity.js';
 import { Chat } from './chat.js';
@@ -360,7 +360,7 @@ class Room {
       screen: 'waiting',
       title: say('waitingTitle'),
       text: say('waitingText'),
-      more: others > 0 ? say('waitingMany', { n: others }) : say('waitingOne'),
+      more: others > 1 ? say('waitingMany', { n: others }) : say(others === 1 ? 'waitingOne' : 'waitingFirst'),
       banner: this.#signal.isOpen ? '' : say('serverSilent'),
     };
   }
@@ -406,13 +406,14 @@ class Room {
 
   #show() {
     const view = this.#view();
-    this.#header(view.screen);
+    this.#header(view);
     const now = JSON.stringify(view);
     if (now === this.#shown) return;
     const before = this.#shown && JSON.parse(this.#shown);
     this.#shown = now;
     $('room').dataset.screen = view.screen;
     $('card').hidden = view.screen === 'live';
+    setIcon($('card-art'), view.screen === 'error' ? 'i-warn' : view.screen === 'sound' ? 'i-sound' : 'i-board');
     for (const part of ['title', 'text', 'more', 'detail']) $(`card-${part}`).textContent = view[part] ?? '';
     $('card-actions').replaceChildren(...(view.actions ?? []).map((action) => this.#button(action)));
     $('banner').textContent = view.banner ?? '';
@@ -459,15 +460,16 @@ class Room {
     this.#draw();
   }
 
-  #header(screen) {
-    const state = { live: 'live', sound: 'live', waiting: 'waiting', ended: 'ended' }[screen] ?? '';
+  #header({ screen, banner }) {
+    const isBroken = screen === 'live' && banner && !this.#isFlowing;
+    const state = isBroken ? 'waiting' : ({ live: 'live', sound: 'live', waiting: 'waiting', ended: 'ended' }[screen] ?? '');
     const name = this.#name || say('room', { id: this.#room });
     const { teacher } = this.people;
     const here = this.#wasIn && screen !== 'error';
     text('room-title', name);
     document.title = `${name} – classroom`;
     text('room-teacher', teacher && here ? say('taughtBy', { name: nameOf(teacher) }) : this.#name ? say('room', { id: this.#room }) : '');
-    text('room-state', state ? say(state) : '');
+    text('room-state', isBroken ? say('connectingBadge') : state ? say(state) : '');
     $('room-state').className = `badge ${state}`;
     text('room-watching', here ? say('watching', { n: this.people.students }) : '');
     text('me', say('meIs', { name: this.#me.nickname || this.#me.userId }));

@@ -79,8 +79,8 @@ function card({ id, state, name, teacher, since, watching }) {
   const [before, after] = say('taughtBy', { name: '\u0000' }).split('\u0000');
   const who = el('p', 'teacher');
   if (teacher) who.append(before, bdi(teacher), after);
-  else who.append(say('nobodyTeaches'));
-  const facts = el('p', 'soft facts', el('span', '', say('watching', { n: watching })), el('span', '', since));
+  else who.append(say(state === 'ended' ? 'teacherGone' : 'nobodyTeaches'));
+  const facts = el('p', 'soft', [say('watching', { n: watching }), since].filter(Boolean).join(' · '));
   link.append(el('span', `badge ${state}`, say(state)), title, who, facts, el('span', 'go', say('join')));
   return el('li', '', link);
 }
