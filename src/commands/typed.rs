@@ -51,7 +51,8 @@ impl Typed {
         let is_terminal = std::io::IsTerminal::is_terminal(&std::io::stdin());
         match wanted {
             Lines::Always => {}
-            Lines::OfTerminal if is_terminal => {}
+            // Output for a script may go into a pager, which reads the same keys.
+            Lines::OfTerminal if is_terminal && !reporter.is_json() => {}
             Lines::OfTerminal | Lines::Never => return None,
         }
         let (woken, wake) = std::io::pipe().ok()?;
