@@ -216,7 +216,8 @@ mod tests {
 
     #[test]
     fn gzip_is_sent_to_those_who_take_it() {
-        let takes = |value: &str| takes_gzip(&HeaderMap::from_iter([(header::ACCEPT_ENCODING, value.parse().unwrap())]));
+        let takes =
+            |value: &str| takes_gzip(&HeaderMap::from_iter([(header::ACCEPT_ENCODING, value.parse().unwrap())]));
         assert!(takes("gzip, deflate, br") && takes("br;q=1.0, GZIP;q=0.5") && takes("*"));
         assert!(!takes("br") && !takes("gzip;q=0") && !takes("") && !takes_gzip(&HeaderMap::new()));
     }
@@ -226,7 +227,8 @@ mod tests {
         let found = asset(&ASSETS.hash, "main.js", &HeaderMap::new());
         assert_eq!(found.status(), StatusCode::OK);
         assert!(found.headers()[header::CACHE_CONTROL].to_str().unwrap().contains("immutable"));
-        for (hash, name) in [("0", "main.js"), (ASSETS.hash.as_str(), "index.html"), (ASSETS.hash.as_str(), "../id.rs")] {
+        for (hash, name) in [("0", "main.js"), (ASSETS.hash.as_str(), "index.html"), (ASSETS.hash.as_str(), "../id.rs")]
+        {
             let missing = asset(hash, name, &HeaderMap::new());
             assert_eq!(missing.status(), StatusCode::NOT_FOUND);
             assert_eq!(missing.headers()[header::CACHE_CONTROL], "no-store");

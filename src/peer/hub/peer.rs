@@ -407,9 +407,7 @@ impl Peer {
                 let mut bytes = 0;
                 loop {
                     let ring = &rings[self.lanes[lane].track];
-                    if self.lanes[lane].subscription.due(ring).is_none() {
-                        break;
-                    }
+                    let Some(due) = self.lanes[lane].subscription.due(ring) else { break };
                     if bytes > CATCH_UP_BYTES {
                         self.catches_up = true;
                         break;
@@ -419,7 +417,11 @@ impl Peer {
                         bytes += packet.payload.len();
                         self.write(now, lane, packet);
                     }
-                    if self.drain(socket) == Sent::Refused {
+                    let drained = self.drain(socket);
+                    if let Some(frame) = ring.get(due) {
+                        socket.delays.record(frame.captured.elapsed(), frame.len() as u64);
+                    }
+                    if drained == Sent::Refused {
                         let l = &mut self.lanes[lane];
                         if l.track.is_video() {
                             l.subscription.drop_to_next_key();
