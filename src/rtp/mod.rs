@@ -3,12 +3,14 @@
 //! A [`FrameAssembler`] makes [`Frame`]s of a payloader's packets. The hub keeps them once per track in a
 //! [`FrameRing`]; each student has a [`Subscription`] to it. Nothing here knows a clock, a socket, webrtc or gstreamer.
 
+mod delays;
 mod frame;
 mod key_requests;
 mod keyframe;
 mod ring;
 mod subscription;
 
+pub use delays::Delays;
 pub use frame::{Codec, Frame, FrameAssembler, HEADER_BYTES, Track, payload_offset};
 pub use key_requests::KeyRequests;
 pub use keyframe::starts_key_frame;

@@ -143,7 +143,7 @@ impl Lanes {
             }
             let ring = &rings[self.lanes[n].track];
             let mut bytes = 0;
-            while self.lanes[n].subscription.due(ring).is_some() {
+            while let Some(due) = self.lanes[n].subscription.due(ring) {
                 if bytes > CATCH_UP_BYTES {
                     self.catches_up = true;
                     break;
@@ -160,7 +160,11 @@ impl Lanes {
                     bytes += packet.payload.len();
                     sent = sent.and(self.write(now, n, &packet, connection, socket));
                 }
-                if sent.and(socket.flush()) == Sent::Refused {
+                sent = sent.and(socket.flush());
+                if let Some(frame) = ring.get(due) {
+                    socket.delays.record(frame.captured.elapsed(), frame.len() as u64);
+                }
+                if sent == Sent::Refused {
                     let lane = &mut self.lanes[n];
                     if lane.track.is_video() {
                         lane.subscription.drop_to_next_key();

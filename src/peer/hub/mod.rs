@@ -32,7 +32,7 @@ pub use peer::PeerStats;
 use super::offer::OfferError;
 use crate::id::{PeerKey, UserId};
 use crate::protocol::VideoTrack;
-use crate::rtp::{Codec, Frame, FrameRing, Track};
+use crate::rtp::{Codec, Delays, Frame, FrameRing, Track};
 
 /// Frames between the pipelines and the hub: three tracks at 50 a second, so more than a second of a stopped hub.
 const FRAME_QUEUE: usize = 256;
@@ -161,6 +161,9 @@ pub struct HubStats {
     pub key_requests: HashMap<Track, u64>,
     /// Bytes of frames that came, by track.
     pub frame_bytes: HashMap<Track, u64>,
+    /// From the capture of a frame to its hand-over to the socket, for each packet that went to a student; what
+    /// newcomers get is older.
+    pub send_delay: Delays,
     /// Each student.
     pub peers: Vec<(UserId, PeerStats)>,
 }

@@ -7,6 +7,8 @@ use quinn_udp::{BATCH_SIZE, RecvMeta, Transmit, UdpSockRef, UdpSocketState};
 use tokio::io::Interest;
 use tokio::net::UdpSocket;
 
+use crate::rtp::Delays;
+
 /// What the kernel may queue in each direction: a key frame of 100 kB for some forty students. The kernel gives less
 /// where `net.core.wmem_max` is less.
 const KERNEL_BUFFER: usize = 4 << 20;
@@ -26,6 +28,8 @@ pub(super) struct Socket {
     batch: Batch,
     /// Packets and system calls that went out, and packets that the kernel refused.
     pub(super) sent: SentCounts,
+    /// From the capture of a frame to here, for each of its packets.
+    pub(super) delays: Delays,
 }
 
 /// What went through a socket.
@@ -78,7 +82,7 @@ impl Socket {
         let local = io.local_addr()?;
         let receive = vec![0; BATCH_SIZE * state.gro_segments().max(1) * 1500].into_boxed_slice();
         let batch = Batch { bytes: Vec::with_capacity(MAX_BATCH_BYTES + 1500), ..Batch::default() };
-        Ok(Self { io, state, local, receive, batch, sent: SentCounts::default() })
+        Ok(Self { io, state, local, receive, batch, sent: SentCounts::default(), delays: Delays::default() })
     }
 
     /// The bound address; its IP may be unspecified.

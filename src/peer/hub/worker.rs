@@ -600,6 +600,7 @@ impl Worker {
             key_frames: by_track(&|track| self.counts[track].1),
             key_requests: by_track(&|track| self.requests[track].count()),
             frame_bytes: by_track(&|track| self.counts[track].2),
+            send_delay: self.socket.delays.clone(),
             peers: connected.iter().map(|peer| (peer.user.clone(), peer.stats)).collect(),
         }
     }
