@@ -175,6 +175,10 @@ pub(super) struct TypedTeach {
     #[arg(long, value_name = "PORT", help_heading = "Network")]
     pub(super) udp_port: Option<u16>,
 
+    /// Threads that send, each to its share of the students; one carries some hundreds
+    #[arg(long, value_name = "N", default_value = "1", value_parser = values::workers, help_heading = "Network")]
+    pub(super) workers: NonZeroUsize,
+
     /// Also tell students this address, for a teacher behind NAT with the UDP port forwarded
     #[arg(long, value_name = "IP", help_heading = "Network")]
     pub(super) advertise: Vec<IpAddr>,

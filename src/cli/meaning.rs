@@ -69,6 +69,8 @@ pub struct Teach {
     pub stun: Vec<StunServer>,
     /// Servers to relay through, for students of the embedded server.
     pub turn: Vec<TurnServer>,
+    /// Threads that send.
+    pub workers: NonZeroUsize,
     /// At most so many students; none: no limit but those of the server.
     pub max_students: Option<NonZeroUsize>,
     /// Whether the link for students is shown as a QR code too, where a terminal can.
@@ -307,6 +309,7 @@ impl TypedTeach {
             advertise: self.advertise,
             stun: self.stun,
             turn,
+            workers: self.workers,
             max_students: self.max_students,
             qr: !self.no_qr,
             length: self.length,

@@ -191,6 +191,8 @@ fn bad_values_are_refused_with_the_flag_and_an_example() {
         ("watch --room 1 --user 2 --expect fsp>=25", "--expect", "fps, kbps"),
         ("watch --room 1 --user 2 --turn t", "--turn", "turn:user:password@"),
         ("watch --room 1 --user 2 --latency 1h", "--latency", "5000"),
+        ("teach --room 1 --workers 0", "--workers", "from 1 to 64"),
+        ("teach --room 1 --workers 65", "--workers", "from 1 to 64"),
     ] {
         let refusal = refusal(line);
         assert!(refusal.contains(flag) && refusal.contains(example), "{line}: {refusal}");

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
@@ -149,6 +150,15 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
         return Err("is longer than a year".into());
     }
     Ok(Duration::from_secs_f64(seconds))
+}
+
+/// A number of threads: more than there are cores in any machine is a slip of the finger.
+pub(super) fn workers(text: &str) -> Result<NonZeroUsize, String> {
+    const MOST: usize = 64;
+    match text.parse::<NonZeroUsize>() {
+        Ok(workers) if workers.get() <= MOST => Ok(workers),
+        _ => Err(format!("give a number of threads from 1 to {MOST}, not more than there are cores")),
+    }
 }
 
 /// `80` or `80ms`: the flag is in milliseconds, so a bare number is one too.

@@ -1,6 +1,7 @@
 //! `classroom demo`: a lecture taught and watched in one process, on any machine.
 
 use std::net::Ipv4Addr;
+use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use tokio::sync::oneshot;
@@ -48,6 +49,7 @@ pub(super) async fn run(demo: Demo, output: Output, reporter: &Reporter) -> Resu
         stun: Vec::new(),
         turn: Vec::new(),
         max_students: None,
+        workers: NonZeroUsize::MIN,
         qr: false,
         length: None,
         lines: Lines::Never,

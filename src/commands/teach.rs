@@ -80,6 +80,7 @@ pub(super) async fn run_with(
         stun: stun_addresses(&teach, reporter).await,
         max_students: teach.max_students.map_or(MAX_ROOM_USERS, |most| most.get().min(MAX_ROOM_USERS)),
         tracks: prepared.tracks(),
+        workers: teach.workers,
     };
     let (hub, hub_events) = Hub::start(config).map_err(Failure::usage)?;
     let token = SessionToken::acquire(&server, &teach.room, &teach.user);

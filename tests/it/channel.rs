@@ -23,13 +23,15 @@ struct Student {
 }
 
 impl Class {
-    fn start() -> Self {
+    fn start(workers: usize) -> Self {
+        let workers = workers.try_into().unwrap();
         let config = HubConfig {
             user: "9999".parse().unwrap(),
             udp: "127.0.0.1:0".parse().unwrap(),
             advertise: vec![],
             stun: vec![],
             max_students: 10,
+            workers,
             tracks: vec![(Track::Screen, Codec::Vp8)],
         };
         let (hub, events) = Hub::start(config).unwrap();
@@ -86,7 +88,7 @@ impl Student {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn students_and_hub_tell_each_other() {
-    let mut class = Class::start();
+    let mut class = Class::start(2);
     let (mut one, mut two) = (class.student("1001").await, class.student("1002").await);
     assert!(one.link.say("hello").await);
     let (user, text) = class.heard().await;
@@ -110,7 +112,7 @@ async fn students_and_hub_tell_each_other() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn who_floods_is_not_read_and_others_are_heard() {
-    let mut class = Class::start();
+    let mut class = Class::start(2);
     let (flood, calm) = (class.student("1001").await, class.student("1002").await);
     let mut sent = 0;
     for _ in 0..2_000 {

@@ -1,6 +1,7 @@
 //! Hub and links on loopback: real ICE, DTLS and SRTP, synthetic frames.
 
 use std::collections::HashMap;
+use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -71,12 +72,17 @@ struct Class {
 impl Class {
     /// A hub with a source of 30 frames a second.
     fn start(max_students: usize) -> Self {
+        Self::with_workers(max_students, 1)
+    }
+
+    fn with_workers(max_students: usize, workers: usize) -> Self {
         let (hub, mut events) = Hub::start(HubConfig {
             user: user(9999),
             udp: "127.0.0.1:0".parse().unwrap(),
             advertise: vec![],
             stun: vec![],
             max_students,
+            workers: workers.try_into().unwrap(),
             tracks: vec![(Track::Screen, Codec::Vp8)],
         })
         .unwrap();
@@ -205,6 +211,7 @@ async fn answers_name_the_public_address_and_the_advertised_one() {
         advertise: vec!["198.51.100.9".parse().unwrap()],
         stun: vec![stun_server()],
         max_students: 1,
+        workers: NonZeroUsize::MIN,
         tracks: vec![(Track::Screen, Codec::Vp8)],
     })
     .unwrap();
@@ -253,6 +260,7 @@ async fn a_bundle_only_section_of_firefox_is_answered_like_the_others() {
         advertise: vec![],
         stun: vec![],
         max_students: 1,
+        workers: NonZeroUsize::MIN,
         tracks: vec![(Track::Audio, Codec::Opus), (Track::Screen, Codec::Vp8), (Track::Camera, Codec::Vp8)],
     })
     .unwrap();
@@ -299,7 +307,16 @@ async fn a_student_gets_every_packet_in_order_from_a_key_frame() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn thirty_at_once_cost_the_encoder_one_key_frame() {
-    let class = Class::start(100);
+    thirty_at_once(1).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn thirty_at_once_over_three_threads_cost_the_encoder_one_key_frame() {
+    thirty_at_once(3).await;
+}
+
+async fn thirty_at_once(workers: usize) {
+    let class = Class::with_workers(100, workers);
     // An old key frame: nobody may start from it.
     tokio::time::sleep(classroom::rtp::REPLAY_AGE).await;
     assert!(!class.want_key.load(Ordering::Relaxed));
@@ -311,6 +328,11 @@ async fn thirty_at_once_cost_the_encoder_one_key_frame() {
     assert_eq!(class.key_requests.load(Ordering::Relaxed), 1);
     let stats = class.hub.stats().await.unwrap();
     assert_eq!((stats.students, stats.dropped, stats.refused), (30, 0, 0));
+    // Each got every packet, whichever thread it came from.
+    for (_, got) in &students {
+        let sequence = got.sequence.lock().unwrap().clone();
+        assert!(sequence.windows(2).all(|w| w[1].0 == w[0].0.wrapping_add(1)), "a gap");
+    }
     for (link, _) in students {
         link.close().await;
     }

@@ -17,7 +17,7 @@ use super::Rings;
 use super::keys::Found;
 use super::peer::Wishes;
 use super::seal::{CoreWriter, OVERHEAD, Sealer, Side};
-use super::socket::{Sent, Socket};
+use super::socket::{Outlet, Sent};
 use crate::rtp::{OutPacket, Start, Subscription, Track, timestamp_at};
 
 /// Sender reports go out this often; each lets a receiver put sound and picture together.
@@ -131,7 +131,7 @@ impl Lanes {
         only: Option<Track>,
         rings: &Rings,
         connection: &mut RTCPeerConnection,
-        socket: &mut Socket,
+        outlet: &mut Outlet,
         wishes: &mut Wishes,
     ) {
         if only.is_none() {
@@ -158,11 +158,11 @@ impl Lanes {
                 let mut sent = Sent::Yes;
                 for packet in packets {
                     bytes += packet.payload.len();
-                    sent = sent.and(self.write(now, n, &packet, connection, socket));
+                    sent = sent.and(self.write(now, n, &packet, connection, outlet));
                 }
-                sent = sent.and(socket.flush());
+                sent = sent.and(outlet.flush());
                 if let Some(frame) = ring.get(due) {
-                    socket.delays.record(frame.captured.elapsed(), frame.len() as u64);
+                    outlet.delays.record(frame.captured.elapsed(), frame.len() as u64);
                 }
                 if sent == Sent::Refused {
                     let lane = &mut self.lanes[n];
@@ -183,16 +183,16 @@ impl Lanes {
         repairs: &[Repair],
         rings: &Rings,
         connection: &mut RTCPeerConnection,
-        socket: &mut Socket,
+        outlet: &mut Outlet,
     ) {
         for repair in repairs {
             let Some(lane) = self.lanes.get(repair.lane) else { continue };
             let ring = &rings[lane.track];
             if let Some(packet) = lane.subscription.resend(ring, repair.sequence_number) {
-                self.write(now, repair.lane, &packet, connection, socket);
+                self.write(now, repair.lane, &packet, connection, outlet);
             }
         }
-        socket.flush();
+        outlet.flush();
     }
 
     fn write(
@@ -201,15 +201,15 @@ impl Lanes {
         lane: usize,
         packet: &OutPacket<'_>,
         connection: &mut RTCPeerConnection,
-        socket: &mut Socket,
+        outlet: &mut Outlet,
     ) -> Sent {
         match (&self.lanes[lane].side, &self.sealer, self.path) {
             (Side::Own, Some(sealer), Some((from, to))) => {
-                socket.queue_with(from, to, packet.payload.len() + OVERHEAD, |batch| sealer.seal(packet, batch))
+                outlet.queue_with(from, to, packet.payload.len() + OVERHEAD, |batch| sealer.seal(packet, batch))
             }
             (Side::Core(writer), ..) => {
                 write_by_core(now, writer, packet, connection);
-                self.drain(connection, socket)
+                self.drain(connection, outlet)
             }
             // Who seals has a key, and the packet that told it has told the path.
             (Side::Own, ..) => Sent::Yes,
@@ -217,7 +217,7 @@ impl Lanes {
     }
 
     /// Moves datagrams from the core to the socket, and sends them; learns key and path by the way.
-    pub(super) fn drain(&mut self, connection: &mut RTCPeerConnection, socket: &mut Socket) -> Sent {
+    pub(super) fn drain(&mut self, connection: &mut RTCPeerConnection, outlet: &mut Outlet) -> Sent {
         let mut sent = Sent::Yes;
         while let Some(out) = connection.poll_write() {
             let (from, to) = (out.transport.local_addr, out.transport.peer_addr);
@@ -225,7 +225,7 @@ impl Lanes {
             if out.message.first().is_some_and(|first| (128..=191).contains(first)) {
                 self.path = Some((from, to));
             }
-            sent = sent.and(socket.queue(from, to, &out.message));
+            sent = sent.and(outlet.queue(from, to, &out.message));
         }
         if self.sealer.is_none()
             && self.path.is_some()
@@ -236,7 +236,7 @@ impl Lanes {
                 self.lanes.iter_mut().for_each(|lane| lane.side = Side::Own);
             }
         }
-        sent.and(socket.flush())
+        sent.and(outlet.flush())
     }
 
     /// Writes a sender report for each track that has sent something and is due for one, and says whether there was

@@ -1,4 +1,4 @@
-//! The publisher: one thread, one UDP socket, a map of peers.
+//! The publisher: one UDP socket, a map of peers, one thread that reads and sends, and more that send where wanted.
 //!
 //! Pipelines hand over frames with [`FrameInput::push`], signalling hands over offers with [`Hub::offer`]; the hub
 //! answers with [`HubEvent`]s. Every queue is bounded: commands block nobody and are refused when the hub does not
@@ -9,15 +9,19 @@ mod demux;
 mod keys;
 mod lanes;
 mod peer;
+mod router;
 mod sdp;
 mod seal;
+mod shard;
 mod socket;
+mod stats;
 mod stun;
-mod worker;
+mod threads;
 
 use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::num::NonZeroUsize;
 use std::ops::{Index, IndexMut};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -58,6 +62,8 @@ pub struct HubConfig {
     pub max_students: usize,
     /// What is sent.
     pub tracks: Vec<(Track, Codec)>,
+    /// Threads that send, each to its share of the students.
+    pub workers: NonZeroUsize,
 }
 
 /// Why a hub can't begin.
@@ -290,10 +296,10 @@ impl Hub {
         let gaps = Arc::new(PerTrack::default());
         let input = FrameInput { frames, gaps: Arc::clone(&gaps) };
         let user = config.user.clone();
-        let queues = worker::Queues { commands: command_queue, frames: frame_queue, gaps, events };
+        let queues = router::Queues { commands: command_queue, frames: frame_queue, gaps, events };
         let thread = std::thread::Builder::new()
             .name("hub".to_owned())
-            .spawn(move || worker::run(config, shared, queues, &bound))
+            .spawn(move || router::run(config, shared, queues, &bound))
             .map_err(|e| HubError::Setup(e.to_string()))?;
         let udp = when_bound.recv().map_err(|_| HubError::Setup("the hub's thread ended".to_owned()))??;
         Ok((Self { commands, input, udp, user, thread: Some(thread) }, event_queue))
@@ -404,6 +410,7 @@ mod tests {
             stun: vec![],
             max_students: 10,
             tracks: vec![(Track::Screen, Codec::Vp8)],
+            workers: NonZeroUsize::MIN,
         })
         .unwrap();
         let (one, _) = student(&hub, &mut events, "1001").await;

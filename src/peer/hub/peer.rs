@@ -26,7 +26,7 @@ use rtc::shared::{TaggedBytesMut, TransportContext, TransportProtocol};
 use super::Rings;
 use super::channel::{Channel, Opened};
 use super::lanes::{Lanes, Repair};
-use super::socket::Socket;
+use super::socket::Outlet;
 use super::{Advertised, Shared, keys, sdp};
 use crate::id::UserId;
 use crate::peer::engine;
@@ -45,9 +45,6 @@ const REPAIRS_PER_SECOND: u32 = 400;
 /// What a student may have under way to us over its data channel: two of the largest messages that the core allows. It
 /// has one limit for both directions, so it can't be that of [`crate::protocol::channel`] for students.
 const RECEIVE_BUFFER_BYTES: u32 = 128 * 1024;
-
-/// Source addresses that may belong to one student: its interfaces, behind as many NAT bindings.
-const MAX_ADDRESSES: usize = 16;
 
 /// What became of a student in a turn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -104,8 +101,7 @@ pub(super) struct Peer {
     pub(super) password: String,
     /// The next time that the core wants to be woken.
     pub(super) deadline: Instant,
-    pub(super) addresses: Vec<SocketAddr>,
-    pub(super) created: Instant,
+    created: Instant,
     pub(super) connected: bool,
     starts: Option<Instant>,
     pub(super) lanes: Lanes,
@@ -115,6 +111,8 @@ pub(super) struct Peer {
     pub(super) is_to_be_told: bool,
     /// Whether it stands in the queue of those who get the newest pictures.
     pub(super) is_to_be_served: bool,
+    /// Whether it stands in the queue of those who catch up.
+    pub(super) has_turns: bool,
     /// Whether it panicked, and is good for nothing any more.
     pub(super) failed: bool,
     #[cfg(test)]
@@ -190,7 +188,6 @@ impl Peer {
             ufrag: attribute("a=ice-ufrag:"),
             password: attribute("a=ice-pwd:"),
             deadline: now,
-            addresses: Vec::new(),
             created: now,
             connected: false,
             starts: None,
@@ -199,6 +196,7 @@ impl Peer {
             channel: Channel::default(),
             is_to_be_told: false,
             is_to_be_served: false,
+            has_turns: false,
             failed: false,
             #[cfg(test)]
             panics: false,
@@ -220,15 +218,6 @@ impl Peer {
             TransportContext { local_addr: at, peer_addr: from, ecn: None, transport_protocol: TransportProtocol::UDP };
         // What the core can't read was not meant for it, or was forged: its state has not changed.
         let _ = self.connection.handle_read(TaggedBytesMut { now, transport, message: datagram });
-    }
-
-    /// Remembers a source address, and says whether there was room.
-    pub(super) fn remember(&mut self, address: SocketAddr) -> bool {
-        let room = self.addresses.len() < MAX_ADDRESSES;
-        if room {
-            self.addresses.push(address);
-        }
-        room
     }
 
     /// Lets the core do what its timers ask for.
@@ -350,15 +339,15 @@ impl Peer {
         now: Instant,
         only: Option<Track>,
         rings: &Rings,
-        socket: &mut Socket,
+        outlet: &mut Outlet,
         wishes: &mut Wishes,
     ) {
         if !self.connected {
             return;
         }
-        self.lanes.send(now, only, rings, &mut self.connection, socket, wishes);
+        self.lanes.send(now, only, rings, &mut self.connection, outlet, wishes);
         if self.lanes.report(now, rings, &mut self.connection) {
-            self.lanes.drain(&mut self.connection, socket);
+            self.lanes.drain(&mut self.connection, outlet);
             self.stats.dropped = self.lanes.dropped();
             self.set_deadline(now);
         }
@@ -370,14 +359,14 @@ impl Peer {
         now: Instant,
         repairs: &[Repair],
         rings: &Rings,
-        socket: &mut Socket,
+        outlet: &mut Outlet,
         wishes: &mut Wishes,
     ) {
         if self.connected {
-            self.lanes.resend(now, repairs, rings, &mut self.connection, socket);
-            self.send(now, None, rings, socket, wishes);
+            self.lanes.resend(now, repairs, rings, &mut self.connection, outlet);
+            self.send(now, None, rings, outlet, wishes);
         }
-        self.lanes.drain(&mut self.connection, socket);
+        self.lanes.drain(&mut self.connection, outlet);
         self.set_deadline(now);
     }
 
@@ -392,9 +381,9 @@ impl Peer {
     }
 
     /// Ends the connection politely: the student sees it close at once.
-    pub(super) fn close(mut self, socket: &mut Socket) {
+    pub(super) fn close(mut self, outlet: &mut Outlet) {
         let _ = self.connection.close();
-        self.lanes.drain(&mut self.connection, socket);
+        self.lanes.drain(&mut self.connection, outlet);
     }
 }
 

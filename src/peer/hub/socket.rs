@@ -19,12 +19,19 @@ const MAX_SEGMENTS: usize = 40;
 /// The largest datagram that GSO may build.
 const MAX_BATCH_BYTES: usize = 60_000;
 
-/// A bound UDP socket.
-pub(super) struct Socket {
+/// The receiving side of a bound UDP socket.
+pub(super) struct Inlet {
     io: UdpSocket,
     state: UdpSocketState,
     local: SocketAddr,
     receive: Box<[u8]>,
+}
+
+/// A sending side of a UDP socket. There may be several, on threads of their own: sends don't wait for one another.
+pub(super) struct Outlet {
+    io: std::net::UdpSocket,
+    state: UdpSocketState,
+    local: SocketAddr,
     batch: Batch,
     /// Packets and system calls that went out, and packets that the kernel refused.
     pub(super) sent: SentCounts,
@@ -67,7 +74,7 @@ impl Sent {
     }
 }
 
-impl Socket {
+impl Inlet {
     /// Binds `address`. Must be called inside of a tokio runtime.
     pub(super) fn bind(address: SocketAddr) -> io::Result<Self> {
         let domain = socket2::Domain::for_address(address);
@@ -81,8 +88,15 @@ impl Socket {
         let io = UdpSocket::from_std(socket.into())?;
         let local = io.local_addr()?;
         let receive = vec![0; BATCH_SIZE * state.gro_segments().max(1) * 1500].into_boxed_slice();
+        Ok(Self { io, state, local, receive })
+    }
+
+    /// A sending side of the same socket.
+    pub(super) fn outlet(&self) -> io::Result<Outlet> {
+        let io: std::net::UdpSocket = socket2::SockRef::from(&self.io).try_clone()?.into();
+        let state = UdpSocketState::new(UdpSockRef::from(&io))?;
         let batch = Batch { bytes: Vec::with_capacity(MAX_BATCH_BYTES + 1500), ..Batch::default() };
-        Ok(Self { io, state, local, receive, batch, sent: SentCounts::default(), delays: Delays::default() })
+        Ok(Outlet { io, state, local: self.local, batch, sent: SentCounts::default(), delays: Delays::default() })
     }
 
     /// The bound address; its IP may be unspecified.
@@ -98,7 +112,7 @@ impl Socket {
     /// Receives what is there, up to one batch, and hands each datagram over as (local address, source, bytes).
     /// Gives false when nothing was there.
     pub(super) fn receive(&mut self, mut each: impl FnMut(SocketAddr, SocketAddr, &[u8])) -> io::Result<bool> {
-        let Self { io, state, local, receive, .. } = self;
+        let Self { io, state, local, receive } = self;
         let size = receive.len() / BATCH_SIZE;
         let mut metas = [RecvMeta::default(); BATCH_SIZE];
         let mut slices: Vec<IoSliceMut<'_>> = receive.chunks_exact_mut(size).map(IoSliceMut::new).collect();
@@ -121,7 +135,9 @@ impl Socket {
         }
         Ok(true)
     }
+}
 
+impl Outlet {
     /// Adds a datagram to the batch, sending what can't be batched with it.
     pub(super) fn queue(&mut self, from: SocketAddr, to: SocketAddr, datagram: &[u8]) -> Sent {
         self.queue_with(from, to, datagram.len(), |batch| batch.extend_from_slice(datagram))
@@ -222,7 +238,7 @@ pub(super) fn local_addresses(bound: SocketAddr) -> Vec<SocketAddr> {
 mod tests {
     use super::*;
 
-    async fn receive_all(socket: &mut Socket, want: usize) -> Vec<Vec<u8>> {
+    async fn receive_all(socket: &mut Inlet, want: usize) -> Vec<Vec<u8>> {
         let mut got = Vec::new();
         while got.len() < want {
             tokio::time::timeout(std::time::Duration::from_secs(5), socket.readable()).await.unwrap().unwrap();
@@ -233,11 +249,12 @@ mod tests {
 
     #[tokio::test]
     async fn batches_keep_order_and_sizes() {
-        let mut a = Socket::bind("127.0.0.1:0".parse().unwrap()).unwrap();
-        let mut b = Socket::bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let from = Inlet::bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let mut a = from.outlet().unwrap();
+        let mut b = Inlet::bind("127.0.0.1:0".parse().unwrap()).unwrap();
         let sizes = [100usize, 100, 100, 40, 100, 7, 200, 200, 1];
         for (n, size) in sizes.iter().enumerate() {
-            assert_eq!(a.queue(a.local(), b.local(), &vec![n as u8; *size]), Sent::Yes);
+            assert_eq!(a.queue(from.local(), b.local(), &vec![n as u8; *size]), Sent::Yes);
         }
         assert_eq!(a.flush(), Sent::Yes);
         let got = receive_all(&mut b, sizes.len()).await;
@@ -249,11 +266,12 @@ mod tests {
 
     #[tokio::test]
     async fn a_wildcard_socket_knows_which_address_was_called() {
-        let mut hub = Socket::bind("0.0.0.0:0".parse().unwrap()).unwrap();
+        let mut hub = Inlet::bind("0.0.0.0:0".parse().unwrap()).unwrap();
         let to = SocketAddr::new(Ipv4Addr::LOCALHOST.into(), hub.local().port());
-        let mut student = Socket::bind("127.0.0.1:0".parse().unwrap()).unwrap();
-        student.queue(student.local(), to, b"hello");
-        student.flush();
+        let student = Inlet::bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let mut outlet = student.outlet().unwrap();
+        outlet.queue(student.local(), to, b"hello");
+        outlet.flush();
         tokio::time::timeout(std::time::Duration::from_secs(5), hub.readable()).await.unwrap().unwrap();
         let mut seen = None;
         hub.receive(|at, from, _| seen = Some((at, from))).unwrap();

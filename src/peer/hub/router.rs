@@ -1,0 +1,441 @@
+//! The hub's thread: answers offers, reads datagrams and hands them to the shard whose student it is, and asks the
+//! encoders for key frames. With one worker the shard lives here too; others have threads of their own.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::SyncSender;
+use std::time::{Duration, Instant};
+
+use bytes::BytesMut;
+use rtc::stun::message::Message;
+use tokio::sync::mpsc;
+use tokio::time::MissedTickBehavior;
+
+use super::demux::{Datagram, classify};
+use super::peer::Peer;
+use super::shard::{Report, Shard, Slot, Task, caught};
+use super::socket::{Inlet, Outlet, local_addresses};
+use super::stats::Collector;
+use super::stun::{Asked, StunClient};
+use super::threads::Worker;
+use super::{Advertised, Command, HubConfig, HubError, HubEvent, PerTrack, Refusal, Shared};
+use crate::id::UserId;
+use crate::peer::offer;
+use crate::protocol::VideoTrack;
+use crate::rtp::{Frame, KeyRequests, Track};
+
+/// How often timers are looked at. The core wants to be woken every 50 ms while it connects and 200 ms later.
+pub(super) const TICK: Duration = Duration::from_millis(5);
+
+/// The least time between two offers of one user: an answer costs milliseconds, and nobody needs two.
+const OFFER_INTERVAL: Duration = Duration::from_millis(300);
+
+/// Batches of datagrams that are read before frames and commands get their turn.
+const READ_BATCHES: usize = 8;
+
+/// Source addresses that may belong to one student: its interfaces, behind as many NAT bindings.
+const MAX_ADDRESSES: usize = 16;
+
+/// The thread's ends of the queues.
+pub(super) struct Queues {
+    pub(super) commands: mpsc::Receiver<Command>,
+    pub(super) frames: mpsc::Receiver<Frame>,
+    pub(super) gaps: Arc<PerTrack<AtomicU64>>,
+    pub(super) events: mpsc::Sender<HubEvent>,
+}
+
+/// Runs a hub until its commands end; `bound` hears how binding went.
+pub(super) fn run(config: HubConfig, shared: Shared, queues: Queues, bound: &SyncSender<Result<SocketAddr, HubError>>) {
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(e) => return drop(bound.send(Err(HubError::Setup(e.to_string())))),
+    };
+    runtime.block_on(async {
+        let bind = |cause| HubError::Bind { address: config.udp, cause };
+        let inlet = match Inlet::bind(config.udp).map_err(bind) {
+            Ok(inlet) => inlet,
+            Err(error) => return drop(bound.send(Err(error))),
+        };
+        let local = inlet.local();
+        let Queues { commands, frames, gaps, events } = queues;
+        match Router::new(config, shared, inlet, events) {
+            Ok((router, reports)) => {
+                let _ = bound.send(Ok(local));
+                router.run(commands, frames, reports, &gaps).await;
+            }
+            Err(error) => drop(bound.send(Err(error))),
+        }
+    });
+}
+
+/// What is known here of a student that a shard has.
+struct Student {
+    user: UserId,
+    ufrag: String,
+    password: String,
+    created: Instant,
+    worker: usize,
+    addresses: usize,
+}
+
+struct Router {
+    config: HubConfig,
+    shared: Shared,
+    inlet: Inlet,
+    /// For questions to STUN servers.
+    outlet: Outlet,
+    events: mpsc::Sender<HubEvent>,
+    addresses: Advertised,
+    stun: Vec<StunClient>,
+    requests: PerTrack<KeyRequests>,
+    counts: PerTrack<(u64, u64, u64)>,
+    shard: Shard,
+    /// The other shards.
+    workers: Vec<Worker>,
+    students: HashMap<Slot, Student>,
+    next_slot: Slot,
+    by_user: HashMap<UserId, Slot>,
+    by_address: HashMap<SocketAddr, Slot>,
+    by_ufrag: HashMap<String, Slot>,
+    gaps_seen: PerTrack<u64>,
+}
+
+impl Router {
+    fn new(
+        config: HubConfig,
+        shared: Shared,
+        inlet: Inlet,
+        events: mpsc::Sender<HubEvent>,
+    ) -> Result<(Self, mpsc::UnboundedReceiver<Report>), HubError> {
+        let outlet = || inlet.outlet().map_err(|e| HubError::Setup(e.to_string()));
+        let local = local_addresses(inlet.local());
+        let base = local[0];
+        let reflexive = config.advertise.iter().map(|ip| (SocketAddr::new(*ip, inlet.local().port()), base)).collect();
+        let now = Instant::now();
+        let stun = config.stun.iter().map(|server| StunClient::new(*server, now)).collect();
+        let (reports, report_queue) = mpsc::unbounded_channel();
+        let new_shard = || Ok(Shard::new(outlet()?, events.clone(), reports.clone()));
+        let shard = new_shard()?;
+        let mut workers = Vec::new();
+        for number in 1..config.workers.get() {
+            workers.push(Worker::start(number, new_shard()?)?);
+        }
+        let router = Self {
+            outlet: outlet()?,
+            addresses: Advertised { local, reflexive },
+            stun,
+            requests: PerTrack::default(),
+            counts: PerTrack::default(),
+            shard,
+            workers,
+            students: HashMap::new(),
+            next_slot: 0,
+            by_user: HashMap::new(),
+            by_address: HashMap::new(),
+            by_ufrag: HashMap::new(),
+            gaps_seen: PerTrack::default(),
+            config,
+            shared,
+            inlet,
+            events,
+        };
+        Ok((router, report_queue))
+    }
+
+    async fn run(
+        mut self,
+        mut commands: mpsc::Receiver<Command>,
+        mut frames: mpsc::Receiver<Frame>,
+        mut reports: mpsc::UnboundedReceiver<Report>,
+        gaps: &PerTrack<AtomicU64>,
+    ) {
+        let mut tick = tokio::time::interval(TICK);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        let mut turns = tokio::time::interval(TICK);
+        turns.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        let mut ticked = Instant::now();
+        let mut served = false;
+        loop {
+            // Not only in the select: under load there is always something before it.
+            if ticked.elapsed() >= TICK {
+                ticked = Instant::now();
+                self.look_for_gaps(gaps);
+                self.tick();
+            }
+            while let Ok(report) = reports.try_recv() {
+                self.report(report);
+            }
+            tokio::select! {
+                biased;
+                frame = frames.recv() => match frame {
+                    Some(frame) => self.frame(frame),
+                    None => return,
+                },
+                // Then everybody else gets a turn.
+                () = std::future::ready(()), if !served && self.shard.has_pictures() => {
+                    self.shard.serve();
+                    served = true;
+                    continue;
+                }
+                _ = turns.tick(), if self.shard.has_turns() => self.shard.turns(),
+                command = commands.recv() => match command {
+                    Some(Command::Close(done)) => {
+                        self.close();
+                        let _ = done.send(());
+                        return;
+                    }
+                    Some(command) => self.command(command),
+                    None => return,
+                },
+                Some(report) = reports.recv() => self.report(report),
+                readable = self.inlet.readable() => {
+                    if readable.is_err() || !self.read() {
+                        self.say(HubEvent::Notice("the UDP socket failed, the lecture can't go on".to_owned()));
+                        return;
+                    }
+                }
+                _ = tick.tick() => {}
+                // Lets the runtime look at socket and clock.
+                () = tokio::task::yield_now(), if self.shard.has_pictures() => {}
+            }
+            served = false;
+        }
+    }
+
+    fn frame(&mut self, frame: Frame) {
+        let (frames, keys, bytes) = &mut self.counts[frame.track];
+        *frames += 1;
+        *keys += u64::from(frame.key);
+        *bytes += frame.bytes() as u64;
+        if frame.key {
+            self.requests[frame.track].fulfilled();
+        }
+        for worker in &self.workers {
+            worker.frame(frame.clone());
+        }
+        self.shard.handle(Task::Frame(frame));
+    }
+
+    fn report(&mut self, report: Report) {
+        match report {
+            Report::Gone(slot) => {
+                let Some(student) = self.students.remove(&slot) else { return };
+                self.by_address.retain(|_, s| *s != slot);
+                self.by_ufrag.remove(&student.ufrag);
+                if self.by_user.get(&student.user) == Some(&slot) {
+                    self.by_user.remove(&student.user);
+                }
+            }
+            Report::WantsKey(track) => {
+                self.requests[track].want();
+                self.ask_for_key_frames();
+            }
+        }
+    }
+
+    /// Has a student's shard do something; gives false when its thread does not keep up.
+    fn have(&mut self, worker: usize, task: Task) -> bool {
+        match worker.checked_sub(1).and_then(|n| self.workers.get(n)) {
+            Some(worker) => worker.give(task),
+            None => {
+                self.shard.handle(task);
+                true
+            }
+        }
+    }
+
+    fn have_of(&mut self, user: &UserId, task: impl FnOnce(Slot) -> Task) {
+        let Some(slot) = self.by_user.get(user).copied() else { return };
+        let Some(student) = self.students.get(&slot) else { return };
+        self.have(student.worker, task(slot));
+    }
+
+    /// Reads datagrams. Gives false when the socket failed for good.
+    fn read(&mut self) -> bool {
+        for _ in 0..READ_BATCHES {
+            let now = Instant::now();
+            let mut batch: Vec<(SocketAddr, SocketAddr, BytesMut)> = Vec::new();
+            match self.inlet.receive(|at, from, bytes| batch.push((at, from, bytes.into()))) {
+                Ok(true) => {}
+                Ok(false) => return true,
+                Err(_) => return false,
+            }
+            for (at, from, bytes) in batch {
+                let Some(slot) = self.route(now, from, &bytes) else { continue };
+                let Some(student) = self.students.get(&slot) else { continue };
+                // What a thread has no time for is lost, as it would be in the kernel.
+                self.have(student.worker, Task::Datagram { slot, at, from, bytes });
+            }
+        }
+        true
+    }
+
+    /// Whose datagram this is. Addresses are learnt from STUN requests that know the password, and kept.
+    fn route(&mut self, now: Instant, from: SocketAddr, bytes: &[u8]) -> Option<Slot> {
+        let known = self.by_address.get(&from).copied();
+        match classify(bytes) {
+            Datagram::Sealed => known,
+            Datagram::Unknown | Datagram::UnencryptedRtcp => None,
+            Datagram::Stun { transaction } => {
+                if let Some(client) = self.stun.iter_mut().find(|client| client.expects(from, transaction)) {
+                    if let Some(public) = client.answer(bytes, now) {
+                        self.public_address(public);
+                    }
+                    return None;
+                }
+                known
+            }
+            Datagram::StunRequest { ufrag } => {
+                let slot = *self.by_ufrag.get(ufrag)?;
+                if known != Some(slot) {
+                    let student = self.students.get_mut(&slot)?;
+                    if student.addresses >= MAX_ADDRESSES || !is_authentic(bytes, &student.password, &self.shared) {
+                        return None;
+                    }
+                    student.addresses += 1;
+                    self.by_address.insert(from, slot);
+                }
+                Some(slot)
+            }
+        }
+    }
+
+    fn public_address(&mut self, public: SocketAddr) {
+        let base = self.addresses.local[0];
+        self.addresses.reflexive.retain(|(known, _)| self.config.advertise.contains(&known.ip()));
+        self.addresses.reflexive.push((public, base));
+        self.say(HubEvent::Notice(format!("students outside reach this computer at UDP {public} (STUN)")));
+    }
+
+    fn command(&mut self, command: Command) {
+        match command {
+            Command::Offer { user, sdp, video } => {
+                if let Err(why) = self.offer(&user, sdp, video) {
+                    self.say(HubEvent::Refused { user, why });
+                }
+            }
+            Command::Candidate { user, candidate } => self.have_of(&user, |slot| Task::Candidate { slot, candidate }),
+            Command::Remove { user } => self.have_of(&user, |slot| Task::Remove { slot, why: Some("left") }),
+            Command::Tell { user, text } => self.have_of(&user, |slot| Task::Tell { slot, text }),
+            Command::TellAll { text } => {
+                for worker in 0..=self.workers.len() {
+                    self.have(worker, Task::TellAll { text: Arc::clone(&text) });
+                }
+            }
+            Command::Stats(reply) => {
+                let collector = Collector::new(&self.counts, &self.requests, 1 + self.workers.len(), reply);
+                for worker in 0..=self.workers.len() {
+                    let collector = Arc::clone(&collector);
+                    self.have(worker, Task::Stats(Box::new(move |numbers| collector.add(numbers))));
+                }
+            }
+            Command::Close(_) => {}
+            #[cfg(test)]
+            Command::Panic { user } => self.have_of(&user, |slot| Task::Panic { slot }),
+        }
+    }
+
+    fn offer(&mut self, user: &UserId, sdp: String, video: Option<VideoTrack>) -> Result<(), Refusal> {
+        let now = Instant::now();
+        let before = self.by_user.get(user).copied();
+        let older = before.and_then(|slot| self.students.get(&slot)).map(|older| (older.created, older.worker));
+        if older.is_some_and(|(created, _)| now.saturating_duration_since(created) < OFFER_INTERVAL) {
+            return Err(Refusal::TooFast(user.clone()));
+        }
+        if before.is_none() && self.students.len() >= self.config.max_students {
+            return Err(Refusal::Full(self.students.len()));
+        }
+        let tracks = offer::tracks_for(&sdp, video, &self.config.tracks)?;
+        let answering = || Peer::answer(user.clone(), sdp, &tracks, &self.shared, &self.addresses, now);
+        let (peer, answer) = caught(answering)
+            .ok_or_else(|| Refusal::Unanswerable("it can't be processed".to_owned()))?
+            .map_err(|e| Refusal::Unanswerable(e.to_string()))?;
+        let slot = self.next_slot;
+        self.next_slot += 1;
+        let worker = self.least_busy();
+        let (ufrag, password) = (peer.ufrag.clone(), peer.password.clone());
+        let student = Student { user: user.clone(), ufrag, password, created: now, worker, addresses: 0 };
+        self.by_ufrag.insert(student.ufrag.clone(), slot);
+        self.by_user.insert(user.clone(), slot);
+        self.students.insert(slot, student);
+        if let (Some(slot), Some((_, worker))) = (before, older) {
+            self.have(worker, Task::Remove { slot, why: None });
+            self.report(Report::Gone(slot));
+        }
+        // First the answer: who is in a hurry has an event of it before it connects.
+        self.say(HubEvent::Answer { user: user.clone(), sdp: answer });
+        if !self.have(worker, Task::Add(slot, Box::new(peer))) {
+            self.report(Report::Gone(slot));
+            self.say(HubEvent::Gone { user: user.clone(), why: "lost" });
+        }
+        Ok(())
+    }
+
+    /// The worker with the fewest students.
+    fn least_busy(&self) -> usize {
+        let mut students = vec![0; 1 + self.workers.len()];
+        self.students.values().for_each(|student| students[student.worker] += 1);
+        students.iter().enumerate().min_by_key(|(_, count)| **count).map_or(0, |(worker, _)| worker)
+    }
+
+    fn ask_for_key_frames(&mut self) {
+        let now = Instant::now();
+        for track in Track::ALL.into_iter().filter(|track| track.is_video()) {
+            if self.requests[track].due(now) {
+                self.say(HubEvent::KeyFrameNeeded(track));
+            }
+        }
+    }
+
+    fn look_for_gaps(&mut self, gaps: &PerTrack<AtomicU64>) {
+        for track in Track::ALL {
+            let seen = gaps[track].load(Ordering::Relaxed);
+            if std::mem::replace(&mut self.gaps_seen[track], seen) == seen || !track.is_video() {
+                continue;
+            }
+            for worker in 0..=self.workers.len() {
+                self.have(worker, Task::Gap(track));
+            }
+            self.requests[track].want();
+        }
+    }
+
+    fn tick(&mut self) {
+        self.shard.tick();
+        self.ask_for_key_frames();
+        let now = Instant::now();
+        for n in 0..self.stun.len() {
+            let server = self.stun[n].server;
+            match self.stun[n].step(now) {
+                Asked::NotYet => {}
+                Asked::Send(question) => {
+                    self.outlet.queue(self.inlet.local(), server, &question);
+                    self.outlet.flush();
+                }
+                Asked::Silent => self.say(HubEvent::Notice(format!(
+                    "the STUN server {server} does not answer, students outside of this network may not get through"
+                ))),
+            }
+        }
+    }
+
+    fn close(&mut self) {
+        self.shard.handle(Task::Close);
+        self.workers.drain(..).for_each(Worker::close);
+    }
+
+    fn say(&self, event: HubEvent) {
+        // The reader is a loop that only waits for us; if it is that far behind, the student asks again.
+        let _ = self.events.try_send(event);
+    }
+}
+
+/// Whether a STUN request was made by somebody who knows the password that only the answer told (RFC 8445, 7.3).
+fn is_authentic(bytes: &[u8], password: &str, shared: &Shared) -> bool {
+    let mut message = Message::new();
+    message.unmarshal_binary(bytes).is_ok()
+        && rtc::stun::integrity::MessageIntegrity::check(&mut message, password.as_bytes(), shared.crypto.crypto())
+            .is_ok()
+}

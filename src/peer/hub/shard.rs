@@ -1,0 +1,422 @@
+//! A part of a class: its students, and the sending to them. A hub has one, or one for each of its threads.
+//!
+//! It is given [`Task`]s and time, sends by its own [`Outlet`], and says what concerns the whole hub as [`Report`]s. A
+//! panic in one student's turn ends that student and nobody else.
+
+use std::collections::{HashMap, VecDeque};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::BytesMut;
+use tokio::sync::mpsc;
+
+use super::lanes::Repair;
+use super::peer::{Fate, Peer, PeerStats, Turn, Wishes};
+use super::socket::{Outlet, SentCounts};
+use super::{HubEvent, RTCIceCandidateInit, Rings};
+use crate::id::UserId;
+use crate::rtp::{Delays, Frame, Track};
+
+/// How long pictures are sent before sound, feedback and newcomers get their turn.
+const SLICE: Duration = Duration::from_millis(4);
+
+/// Students that are told something before frames and datagrams get their turn. A message costs a student some 20 us,
+/// so these are a millisecond; the next turn is 5 ms later, so a class of 1,000 is told within 100 ms.
+const TELL_AT_ONCE: usize = 50;
+
+/// A student's connection; never used twice in a hub.
+pub(super) type Slot = u64;
+
+/// What a shard is to do.
+pub(super) enum Task {
+    /// Send this to everybody.
+    Frame(Frame),
+    /// A track has a gap: only a key frame will do.
+    Gap(Track),
+    /// A new student.
+    Add(Slot, Box<Peer>),
+    /// What a student sent: to which of our addresses, and from which of its own.
+    Datagram { slot: Slot, at: SocketAddr, from: SocketAddr, bytes: BytesMut },
+    /// Where a student may be reached.
+    Candidate { slot: Slot, candidate: RTCIceCandidateInit },
+    /// A student goes; `why` is said, where there is something to say.
+    Remove { slot: Slot, why: Option<&'static str> },
+    /// Tell one student something.
+    Tell { slot: Slot, text: Arc<str> },
+    /// Tell everybody something.
+    TellAll { text: Arc<str> },
+    /// Add up the numbers.
+    Stats(Box<dyn FnOnce(ShardStats) + Send>),
+    /// Say goodbye to everybody.
+    Close,
+    /// Makes a student's next turn panic.
+    #[cfg(test)]
+    Panic { slot: Slot },
+}
+
+/// What the rest of the hub must know.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Report {
+    /// A student is forgotten.
+    Gone(Slot),
+    /// Somebody can't go on without a key frame.
+    WantsKey(Track),
+}
+
+/// Numbers of a shard.
+#[derive(Debug, Default)]
+pub(super) struct ShardStats {
+    pub(super) students: usize,
+    pub(super) connecting: usize,
+    pub(super) disturbed: usize,
+    pub(super) sent: SentCounts,
+    pub(super) delays: Delays,
+    pub(super) dropped: u64,
+    pub(super) peers: Vec<(UserId, PeerStats)>,
+}
+
+pub(super) struct Shard {
+    outlet: Outlet,
+    events: mpsc::Sender<HubEvent>,
+    reports: mpsc::UnboundedSender<Report>,
+    rings: Rings,
+    peers: HashMap<Slot, Peer>,
+    order: Vec<Slot>,
+    /// Students to whom the newest pictures were not sent yet, in the order of their turns.
+    serving: VecDeque<Slot>,
+    /// Who is served first: another one with each picture.
+    first_served: usize,
+    catching_up: VecDeque<Slot>,
+    /// Students with messages that were not handed to their connection yet.
+    to_tell: VecDeque<Slot>,
+    dropped_by_the_gone: u64,
+}
+
+impl Shard {
+    pub(super) fn new(outlet: Outlet, events: mpsc::Sender<HubEvent>, reports: mpsc::UnboundedSender<Report>) -> Self {
+        Self {
+            outlet,
+            events,
+            reports,
+            rings: Rings::default(),
+            peers: HashMap::new(),
+            order: Vec::new(),
+            serving: VecDeque::new(),
+            first_served: 0,
+            catching_up: VecDeque::new(),
+            to_tell: VecDeque::new(),
+            dropped_by_the_gone: 0,
+        }
+    }
+
+    pub(super) fn handle(&mut self, task: Task) {
+        let now = Instant::now();
+        match task {
+            Task::Frame(frame) => self.frame(now, frame),
+            Task::Gap(track) => self.gap(track),
+            Task::Add(slot, peer) => {
+                self.peers.insert(slot, *peer);
+                self.order.push(slot);
+                self.turn(now, slot);
+            }
+            Task::Datagram { slot, at, from, bytes } => {
+                if self.with(slot, |peer| peer.receive(now, at, from, bytes)) {
+                    self.turn(now, slot);
+                }
+            }
+            Task::Candidate { slot, candidate } => {
+                if self.with(slot, |peer| peer.add_candidate(candidate)) {
+                    self.turn(now, slot);
+                }
+            }
+            Task::Remove { slot, why } => self.remove(slot, why),
+            Task::Tell { slot, text } => self.tell(slot, text),
+            Task::TellAll { text } => {
+                for slot in self.order.clone() {
+                    self.tell(slot, Arc::clone(&text));
+                }
+            }
+            Task::Stats(reply) => reply(self.stats()),
+            Task::Close => self.order.clone().into_iter().for_each(|slot| drop(self.forget(slot))),
+            #[cfg(test)]
+            Task::Panic { slot } => {
+                self.peers.get_mut(&slot).into_iter().for_each(|peer| peer.panics = true);
+                self.turn(now, slot);
+            }
+        }
+    }
+
+    /// Whether pictures wait to be sent: [`Shard::serve`] sends some.
+    pub(super) fn has_pictures(&self) -> bool {
+        !self.serving.is_empty()
+    }
+
+    /// Whether somebody catches up or is to be told something: [`Shard::turns`] is due every 5 ms then.
+    pub(super) fn has_turns(&self) -> bool {
+        !self.catching_up.is_empty() || !self.to_tell.is_empty()
+    }
+
+    /// Gives those who catch up their turn, and those who are to be told something.
+    pub(super) fn turns(&mut self) {
+        let mut queue = std::mem::take(&mut self.catching_up);
+        for slot in &queue {
+            self.peers.get_mut(slot).into_iter().for_each(|peer| peer.has_turns = false);
+        }
+        self.send_for_a_slice(&mut queue);
+        // Who had no turn is first the next time, before those who had one and need more.
+        for slot in queue.into_iter().rev() {
+            if let Some(peer) = self.peers.get_mut(&slot).filter(|peer| !peer.has_turns) {
+                peer.has_turns = true;
+                self.catching_up.push_front(slot);
+            }
+        }
+        self.tell_some();
+    }
+
+    /// Sends pictures to students whose turn it is, for the time of a slice.
+    pub(super) fn serve(&mut self) {
+        let mut queue = std::mem::take(&mut self.serving);
+        self.send_for_a_slice(&mut queue);
+        self.serving = queue;
+    }
+
+    /// Lets the connections do what their timers ask for.
+    pub(super) fn tick(&mut self) {
+        let now = Instant::now();
+        let due: Vec<Slot> =
+            self.order.iter().copied().filter(|s| self.peers.get(s).is_some_and(|p| p.deadline <= now)).collect();
+        for slot in due {
+            if self.with(slot, |peer| peer.tick(now)) {
+                self.turn(now, slot);
+            }
+        }
+    }
+
+    fn frame(&mut self, now: Instant, frame: Frame) {
+        let (track, key) = (frame.track, frame.key);
+        let index = self.rings[track].push(frame);
+        if track.is_video() {
+            self.put_in_line(track, index, key);
+            self.serve();
+        } else {
+            self.send_sound(now, track, index);
+        }
+    }
+
+    /// Sound goes to everybody at once: a packet for each, before the rest of a picture that is being sent.
+    fn send_sound(&mut self, now: Instant, track: Track, index: u64) {
+        let mut wishes = Wishes::default();
+        let mut failed = Vec::new();
+        for slot in &self.order {
+            let Some(peer) = self.peers.get_mut(slot).filter(|peer| peer.connected) else { continue };
+            let (rings, outlet) = (&self.rings, &mut self.outlet);
+            let sent = guarded(peer, |peer| {
+                peer.lanes.on_frame(track, index, true);
+                peer.send(now, Some(track), rings, outlet, &mut wishes);
+            });
+            failed.extend(sent.is_none().then_some(*slot));
+        }
+        self.end_failed(failed);
+    }
+
+    /// A picture is for everybody, but not at once: a key frame of 100 kB for 1,000 students is 150 ms of sealing, which
+    /// sound, feedback and newcomers can't wait for.
+    fn put_in_line(&mut self, track: Track, index: u64, key: bool) {
+        self.first_served = (self.first_served + 1) % self.order.len().max(1);
+        let (later, first) = self.order.split_at(self.first_served);
+        for slot in first.iter().chain(later) {
+            let Some(peer) = self.peers.get_mut(slot).filter(|peer| peer.connected) else { continue };
+            peer.lanes.on_frame(track, index, key);
+            // Who catches up has turns of its own.
+            if !peer.lanes.catches_up && !std::mem::replace(&mut peer.is_to_be_served, true) {
+                self.serving.push_back(*slot);
+            }
+        }
+    }
+
+    /// Sends what is due to those in the `queue`, for the time of a slice.
+    fn send_for_a_slice(&mut self, queue: &mut VecDeque<Slot>) {
+        let begun = Instant::now();
+        let mut wishes = Wishes::default();
+        let mut failed = Vec::new();
+        let mut now = begun;
+        while now.saturating_duration_since(begun) < SLICE {
+            let Some(slot) = queue.pop_front() else { break };
+            let Some(peer) = self.peers.get_mut(&slot) else { continue };
+            peer.is_to_be_served = false;
+            let (rings, outlet) = (&self.rings, &mut self.outlet);
+            let sent = guarded(peer, |peer| peer.send(now, None, rings, outlet, &mut wishes));
+            failed.extend(sent.is_none().then_some(slot));
+            self.let_catch_up(slot);
+            now = Instant::now();
+        }
+        self.end_failed(failed);
+        self.wish(wishes);
+    }
+
+    /// Gives a student turns of its own as long as it is behind.
+    fn let_catch_up(&mut self, slot: Slot) {
+        if let Some(peer) = self.peers.get_mut(&slot)
+            && peer.lanes.catches_up
+            && !std::mem::replace(&mut peer.has_turns, true)
+        {
+            self.catching_up.push_back(slot);
+        }
+    }
+
+    fn gap(&mut self, track: Track) {
+        self.rings[track].forget_key();
+        self.peers.values_mut().for_each(|peer| peer.lanes.on_gap(track));
+    }
+
+    /// Puts a message into a student's queue, to be sent in one of the next turns.
+    fn tell(&mut self, slot: Slot, text: Arc<str>) {
+        if let Some(peer) = self.peers.get_mut(&slot) {
+            peer.channel.push(text);
+            if !std::mem::replace(&mut peer.is_to_be_told, true) {
+                self.to_tell.push_back(slot);
+            }
+        }
+    }
+
+    /// Sends messages to a few of the students that have some: pictures go on meanwhile.
+    fn tell_some(&mut self) {
+        let now = Instant::now();
+        let mut wishes = Wishes::default();
+        for _ in 0..TELL_AT_ONCE {
+            let Some(slot) = self.to_tell.pop_front() else { break };
+            let said = self.with(slot, |peer| {
+                peer.is_to_be_told = false;
+                peer.say(now);
+            });
+            if said {
+                self.give(now, slot, &[], &mut wishes);
+            }
+        }
+        self.wish(wishes);
+    }
+
+    /// Lets a peer speak after something was put into it.
+    fn turn(&mut self, now: Instant, slot: Slot) {
+        let mut wishes = Wishes::default();
+        let Some(peer) = self.peers.get_mut(&slot) else { return };
+        let was_connected = peer.connected;
+        let rings = &self.rings;
+        let Some(turn) = guarded(peer, |peer| peer.turn(now, rings, &mut wishes)) else {
+            return self.end_failed(vec![slot]);
+        };
+        let Turn { fate, repairs, said } = turn;
+        let connected = peer.connected && !was_connected;
+        let user = peer.user.clone();
+        self.give(now, slot, &repairs, &mut wishes);
+        if connected {
+            self.say(HubEvent::Connected(user.clone()));
+        }
+        if said.opened {
+            self.say(HubEvent::ChannelOpen(user.clone()));
+        }
+        for text in said.texts {
+            self.say(HubEvent::Heard { user: user.clone(), text });
+        }
+        if let Fate::Gone(why) = fate {
+            self.remove(slot, Some(why));
+        }
+        self.wish(wishes);
+    }
+
+    fn give(&mut self, now: Instant, slot: Slot, repairs: &[Repair], wishes: &mut Wishes) {
+        let Some(peer) = self.peers.get_mut(&slot) else { return };
+        let (rings, outlet) = (&self.rings, &mut self.outlet);
+        let sent = guarded(peer, |peer| peer.send_all(now, repairs, rings, outlet, wishes));
+        if sent.is_none() {
+            self.end_failed(vec![slot]);
+        } else {
+            self.let_catch_up(slot);
+        }
+    }
+
+    fn wish(&self, wishes: Wishes) {
+        for track in wishes.key_frames {
+            self.report(Report::WantsKey(track));
+        }
+    }
+
+    /// Forgets a peer, and says so where there is a reason to.
+    fn remove(&mut self, slot: Slot, why: Option<&'static str>) {
+        if let (Some(user), Some(why)) = (self.forget(slot), why) {
+            self.say(HubEvent::Gone { user, why });
+        }
+    }
+
+    fn forget(&mut self, slot: Slot) -> Option<UserId> {
+        let peer = self.peers.remove(&slot)?;
+        self.order.retain(|s| *s != slot);
+        self.dropped_by_the_gone += peer.stats.dropped;
+        let user = peer.user.clone();
+        let outlet = &mut self.outlet;
+        if !peer.failed {
+            caught(|| peer.close(outlet));
+        }
+        self.report(Report::Gone(slot));
+        Some(user)
+    }
+
+    /// Does something with a peer; gives false where there is none, or none any more.
+    fn with(&mut self, slot: Slot, work: impl FnOnce(&mut Peer)) -> bool {
+        let Some(peer) = self.peers.get_mut(&slot) else { return false };
+        let done = guarded(peer, work).is_some();
+        if !done {
+            self.end_failed(vec![slot]);
+        }
+        done
+    }
+
+    /// Ends students whose connection panicked: theirs and nobody else's.
+    fn end_failed(&mut self, failed: Vec<Slot>) {
+        for slot in failed {
+            self.outlet.discard();
+            if let Some(user) = self.forget(slot) {
+                self.say(HubEvent::Notice(format!(
+                    "the connection of {user} failed by a mistake in this program, please report it; it may come again"
+                )));
+                self.say(HubEvent::Gone { user, why: "failed" });
+            }
+        }
+    }
+
+    fn stats(&self) -> ShardStats {
+        let connected: Vec<&Peer> = self.peers.values().filter(|peer| peer.connected).collect();
+        ShardStats {
+            students: connected.len(),
+            connecting: self.peers.len() - connected.len(),
+            disturbed: connected.iter().filter(|peer| peer.disturbed()).count(),
+            sent: self.outlet.sent,
+            delays: self.outlet.delays.clone(),
+            dropped: self.dropped_by_the_gone + connected.iter().map(|peer| peer.stats.dropped).sum::<u64>(),
+            peers: connected.iter().map(|peer| (peer.user.clone(), peer.stats)).collect(),
+        }
+    }
+
+    fn say(&self, event: HubEvent) {
+        // The reader is a loop that only waits for us; if it is that far behind, the student asks again.
+        let _ = self.events.try_send(event);
+    }
+
+    fn report(&self, report: Report) {
+        // No more of them than students come and go, and frames are refused.
+        let _ = self.reports.send(report);
+    }
+}
+
+/// Does something with a peer; none if it panics. The peer is not to be used any more then, only to be forgotten.
+fn guarded<T>(peer: &mut Peer, work: impl FnOnce(&mut Peer) -> T) -> Option<T> {
+    let done = caught(|| work(&mut *peer));
+    peer.failed |= done.is_none();
+    done
+}
+
+/// What `work` gives; none if it panics. What it leaves half done must not be used any more.
+pub(super) fn caught<T>(work: impl FnOnce() -> T) -> Option<T> {
+    std::panic::catch_unwind(std::panic::AssertUnwindSafe(work)).ok()
+}
