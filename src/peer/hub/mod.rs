@@ -7,7 +7,7 @@
 mod channel;
 mod demux;
 mod peer;
-mod sdp;
+pub(super) mod sdp;
 mod socket;
 mod stun;
 mod worker;
