@@ -34,6 +34,9 @@ use crate::rtp::{Codec, Track};
 const JOIN_WITHIN: Duration = Duration::from_secs(10);
 const JOIN_WITHIN_EACH: Duration = Duration::from_millis(50);
 
+/// The lecture begins before the class comes, so that what it takes by itself is not counted as the students'.
+const WARM_UP: Duration = Duration::from_secs(1);
+
 /// How long nothing is measured after all have joined: late joiners are served from the ring for a moment, and the
 /// students find out how much they can open.
 const SETTLE: Duration = Duration::from_secs(3);
@@ -47,6 +50,9 @@ const GLANCE: Duration = Duration::from_millis(100);
 /// Measures, and prints the table.
 pub(super) async fn run(bench: Bench, reporter: &Reporter) -> Result<(), Failure> {
     tokio::select! {
+        // First, so that there is no student before somebody would hear the wish to end.
+        biased;
+        _ = stop(None) => reporter.warn("asked to end, so nothing was measured"),
         found = measure(&bench, reporter) => {
             let found = found?;
             if reporter.is_json() {
@@ -56,7 +62,6 @@ pub(super) async fn run(bench: Bench, reporter: &Reporter) -> Result<(), Failure
                 reporter.result(&found.table());
             }
         }
-        _ = stop(None) => reporter.warn("asked to end, so nothing was measured"),
     }
     Ok(())
 }
@@ -83,6 +88,7 @@ async fn measure(bench: &Bench, reporter: &Reporter) -> anyhow::Result<Findings>
     let lecture = tokio::spawn(source::teach(hub.input(), rate, epoch, Arc::clone(&desk)));
 
     reporter.status(&format!("{asked} students join"));
+    tokio::time::sleep(WARM_UP).await;
     let before = Reading::take(&hub).await?;
     let begun = Instant::now();
     // One core is the teacher's.

@@ -43,6 +43,9 @@ mod rooms;
 // A thousand joins and leaves.
 mod churn;
 
+// What a class costs: the table, and nothing that stays.
+mod bench;
+
 // How each process ends: the table of exit codes.
 mod endings;
 

@@ -4,8 +4,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use tokio::time::MissedTickBehavior;
-
 use crate::peer::floor::Load;
 use crate::peer::hub::FrameInput;
 use crate::rtp::{Codec, Frame, FrameAssembler, HEADER_BYTES, Track};
@@ -114,8 +112,6 @@ pub(super) async fn teach(input: FrameInput, rate: Rate, epoch: Instant, desk: A
     let mut picture = Payloader::new(Track::Screen, Codec::Vp8, 96);
     let mut sound = Payloader::new(Track::Audio, Codec::Opus, 111);
     let (mut pictures, mut sounds) = (tokio::time::interval(rate.every()), tokio::time::interval(SOUND_EVERY));
-    pictures.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    sounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let key_every = (KEY_EVERY.as_secs_f64() * f64::from(rate.fps)) as u64;
     let mut since_key = key_every;
     loop {
@@ -173,7 +169,7 @@ mod tests {
         let key = picture.frame(true, &rate.packets(0), Duration::from_secs(1)).unwrap();
         assert!(key.key && key.timestamp == 90_000 && key.len() == rate.packets(0).len());
         let other = picture.frame(false, &rate.packets(1), Duration::from_secs(2)).unwrap();
-        assert!(!other.key && other.bytes() == rate.packets(1).iter().sum());
+        assert!(!other.key && other.bytes() == rate.packets(1).iter().sum::<usize>());
         let mut sound = Payloader::new(Track::Audio, Codec::Opus, 111);
         assert_eq!(sound.frame(true, &[172], Duration::from_secs(1)).unwrap().timestamp, 48_000);
     }

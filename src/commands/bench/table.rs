@@ -119,6 +119,7 @@ impl Findings {
             "dropped": self.dropped,
             "refused": self.refused,
             "nacked": self.seen.nacked,
+            "duplicates": self.seen.again,
             "floor_us_per_packet": self.floor(),
             "floor_ratio": self.floor_ratio(),
             "optimized": !cfg!(debug_assertions),

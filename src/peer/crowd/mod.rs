@@ -81,12 +81,11 @@ impl Tally {
         self.first_pictures_ms.extend_from_slice(&other.first_pictures_ms);
     }
 
-    /// What came since `before`, an earlier tally of the same students.
+    /// What came since `before`, an earlier tally of the same students. First pictures are left as they are.
     #[must_use]
     pub fn since(&self, before: &Tally) -> Tally {
         let mut since = self.clone();
         since.each(before, u64::saturating_sub);
-        since.first_pictures_ms.drain(..before.first_pictures_ms.len().min(self.first_pictures_ms.len()));
         since
     }
 

@@ -67,7 +67,7 @@ impl Stream {
     }
 
     /// The packets that it is time to ask for.
-    pub(super) fn to_ask_for(&mut self, now: Instant) -> Vec<u16> {
+    pub(super) fn due_nacks(&mut self, now: Instant) -> Vec<u16> {
         self.missing.retain(|missing| missing.tries < NACK_TRIES);
         let due = self.missing.iter_mut().filter(|m| m.asked.is_none_or(|at| now - at >= NACK_INTERVAL));
         due.map(|missing| {
@@ -113,14 +113,14 @@ mod tests {
     fn a_gap_is_asked_for_until_it_is_filled() {
         let now = Instant::now();
         let mut stream = taken([65_534, 1]);
-        assert_eq!(stream.to_ask_for(now), [65_535, 0]);
-        assert_eq!(stream.to_ask_for(now), [0; 0], "not at once again");
+        assert_eq!(stream.due_nacks(now), [65_535, 0]);
+        assert_eq!(stream.due_nacks(now), [0; 0], "not at once again");
         assert_eq!(stream.take(65_535), Arrival::New);
         assert_eq!(stream.take(65_535), Arrival::Again);
         for n in 1..u32::from(NACK_TRIES) {
-            assert_eq!(stream.to_ask_for(now + n * NACK_INTERVAL), [0]);
+            assert_eq!(stream.due_nacks(now + n * NACK_INTERVAL), [0]);
         }
-        assert_eq!(stream.to_ask_for(now + Duration::from_secs(9)), [0; 0], "given up");
+        assert_eq!(stream.due_nacks(now + Duration::from_secs(9)), [0; 0], "given up");
     }
 
     #[test]
@@ -136,6 +136,6 @@ mod tests {
     #[test]
     fn what_is_missing_is_bounded() {
         let mut stream = taken([0, 30_000]);
-        assert_eq!(stream.to_ask_for(Instant::now()).len(), MAX_MISSING);
+        assert_eq!(stream.due_nacks(Instant::now()).len(), MAX_MISSING);
     }
 }

@@ -195,7 +195,7 @@ impl Student {
         }
         let mut packets: Vec<Box<dyn Rtcp>> = Vec::new();
         for (answered, stream) in &mut self.streams {
-            let missing = stream.to_ask_for(now);
+            let missing = stream.due_nacks(now);
             if let (Some(media_ssrc), false) = (answered.ssrc, missing.is_empty()) {
                 tally.nacked += missing.len() as u64;
                 let nacks = nack_pairs_from_sequence_numbers(&missing);
