@@ -23,6 +23,9 @@ mod layering;
 // Hub and links on loopback.
 mod peer;
 
+// Students of a bench on loopback.
+mod crowd;
+
 // Data channels on loopback.
 mod channel;
 

@@ -28,7 +28,7 @@ pub(super) struct Findings {
     pub(super) refused: u64,
     pub(super) dropped: u64,
     pub(super) delays: Delays,
-    /// Packets that there were for every student.
+    /// Packets that the lecture had for every student.
     pub(super) offered: u64,
     /// What students saw of them.
     pub(super) seen: Tally,
@@ -54,9 +54,9 @@ impl Findings {
         self.us_per_packet() / self.floor()
     }
 
-    /// How many students one core carries at this rate, if it does nothing else.
+    /// How many students one core carries at the rate of the lecture, whether this machine kept up with it or not.
     fn students_per_core(&self) -> f64 {
-        1e6 / self.us_per_packet() / (self.packets_per_s() / self.joined as f64)
+        1e6 / self.us_per_packet() / (self.offered as f64 / self.time.as_secs_f64())
     }
 
     fn delivered(&self) -> f64 {
@@ -68,7 +68,7 @@ impl Findings {
     }
 
     fn handed(&self) -> f64 {
-        percent(self.seen.handed, self.seen.received + self.seen.again + self.seen.strange)
+        percent(self.seen.handed, self.seen.received + self.seen.strange)
     }
 
     fn decrypted(&self) -> f64 {

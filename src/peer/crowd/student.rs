@@ -114,7 +114,8 @@ impl Student {
         Ok(())
     }
 
-    /// Reads what the socket has. RTP is always counted, and opened if `opens`.
+    /// Reads what the socket has. RTP is always counted, and opened if `opens`; but not twice, as the core would refuse
+    /// a replay and it would look like a packet that was sealed wrongly.
     pub(super) fn read(&mut self, now: Instant, opens: bool, clock: &Clock, tally: &mut Tally) -> Fate {
         let wall = SystemTime::now();
         let mut bytes = [0; MAX_DATAGRAM];
@@ -123,11 +124,8 @@ impl Student {
             let Ok((length, from)) = self.socket.recv_from(&mut bytes) else { break };
             let datagram = &bytes[..length];
             let is_rtp = is_rtp(datagram);
-            if is_rtp {
-                self.count(datagram, wall, clock, tally);
-                if !opens {
-                    continue;
-                }
+            if is_rtp && (self.count(datagram, wall, clock, tally) == Arrival::Again || !opens) {
+                continue;
             }
             let transport = TransportContext {
                 local_addr: self.local,
@@ -148,20 +146,21 @@ impl Student {
         if other { self.turn(now, tally) } else { Fate::Same }
     }
 
-    fn count(&mut self, packet: &[u8], wall: SystemTime, clock: &Clock, tally: &mut Tally) {
+    fn count(&mut self, packet: &[u8], wall: SystemTime, clock: &Clock, tally: &mut Tally) -> Arrival {
         let word = |at: usize| u32::from_be_bytes([packet[at], packet[at + 1], packet[at + 2], packet[at + 3]]);
         let (ssrc, timestamp) = (word(8), word(4));
         let number = u16::from_be_bytes([packet[2], packet[3]]);
         let Some((answered, stream)) = self.streams.iter_mut().find(|(known, _)| known.ssrc == Some(ssrc)) else {
             tally.strange += 1;
-            return;
+            return Arrival::New;
         };
         if stream.take(number) == Arrival::Again {
             tally.again += 1;
-            return;
+            return Arrival::Again;
         }
         tally.received += 1;
         tally.late += u64::from(clock.age(answered.codec, timestamp, wall) > Clock::LATE);
+        Arrival::New
     }
 
     /// Takes what the core has opened.
