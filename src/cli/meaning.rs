@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::args::{
-    TypedDemo, TypedRooms, TypedServe, TypedSinkArgs, TypedSources, TypedTeach, TypedToldTurn, TypedWatch,
+    TypedBench, TypedDemo, TypedRooms, TypedServe, TypedSinkArgs, TypedSources, TypedTeach, TypedToldTurn, TypedWatch,
 };
 use super::servers::{StunServer, TurnServer, TypedTurn};
 use super::values::{Bitrate, TypedSink};
@@ -234,6 +234,21 @@ pub struct Rooms {
     pub server: Option<ServerUrl>,
 }
 
+/// `classroom bench`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Bench {
+    /// How many students watch, 1 to 10,000.
+    pub students: NonZeroUsize,
+    /// Bits per second of the picture.
+    pub bitrate: Bitrate,
+    /// Pictures per second, 1 to 120.
+    pub fps: u32,
+    /// Threads that send.
+    pub workers: NonZeroUsize,
+    /// How long to measure, at least a second.
+    pub length: Duration,
+}
+
 /// Flags that are fine alone and make no sense together.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Conflict {
@@ -409,6 +424,13 @@ impl TypedToldTurn {
 impl From<TypedRooms> for Rooms {
     fn from(typed: TypedRooms) -> Self {
         Rooms { server: typed.server.and_then(|server| server.0) }
+    }
+}
+
+impl From<TypedBench> for Bench {
+    fn from(typed: TypedBench) -> Self {
+        let TypedBench { students, bitrate, fps, workers, length } = typed;
+        Bench { students, bitrate, fps, workers, length }
     }
 }
 

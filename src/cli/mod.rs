@@ -18,7 +18,7 @@ use self::args::{TypedCli, TypedVerb};
 use self::meaning::Conflict;
 
 pub use self::meaning::{
-    Demo, DemoLecture, Device, Lines, MainSource, Rooms, Serve, Signalling, Sink, Sources, Teach, Video, Watch,
+    Bench, Demo, DemoLecture, Device, Lines, MainSource, Rooms, Serve, Signalling, Sink, Sources, Teach, Video, Watch,
 };
 pub use self::servers::{StunServer, TurnServer, TurnTransport};
 pub use self::values::Bitrate;
@@ -50,6 +50,10 @@ pub enum Command {
     Rooms(Rooms),
     /// What can be captured here.
     Devices,
+    /// What a class costs its teacher.
+    Bench(Bench),
+    /// The students of a bench, in the process that it starts for them.
+    BenchStudents,
 }
 
 /// Understands a command line, program name first.
@@ -70,6 +74,8 @@ where
         TypedVerb::Serve(typed) => typed.try_into().map(Command::Serve),
         TypedVerb::Rooms(typed) => Ok(Command::Rooms(typed.into())),
         TypedVerb::Devices => Ok(Command::Devices),
+        TypedVerb::Bench(typed) => Ok(Command::Bench(typed.into())),
+        TypedVerb::BenchStudents => Ok(Command::BenchStudents),
     };
     let command = command.map_err(|conflict| refuse(&matches, &conflict))?;
     let verbosity = match (verbose, quiet) {

@@ -217,6 +217,26 @@ fn help_and_version_are_no_mistakes() {
 }
 
 #[test]
+fn a_bench_has_a_class_of_a_hundred_unless_told_otherwise() {
+    let bench = |flags: &str| match understand(&format!("bench {flags}")).unwrap().command {
+        Command::Bench(bench) => bench,
+        other => panic!("{other:?}"),
+    };
+    let plain = bench("");
+    assert_eq!((plain.students.get(), plain.bitrate.kbps(), plain.fps), (100, 2500, 30));
+    assert_eq!(plain.length, Duration::from_secs(10));
+    let typed = bench("--students 500 --bitrate 800k --fps 15 --for 1m");
+    assert_eq!((typed.students.get(), typed.bitrate.kbps(), typed.fps), (500, 800, 15));
+    assert_eq!(typed.length, Duration::from_secs(60));
+    for (flags, why) in [("--students 10001", "1 to 10000"), ("--for 500ms", "too short"), ("--fps 0", "1..=120")] {
+        let line = format!("bench {flags}");
+        assert!(refusal(&line).contains(why), "{}", refusal(&line));
+    }
+    let help = understand("--help").unwrap_err().to_string();
+    assert!(help.contains("bench ") && !help.contains("bench-students"), "{help}");
+}
+
+#[test]
 fn every_verb_has_help_that_names_its_flags() {
     let mut command = TypedCli::command();
     command.build();

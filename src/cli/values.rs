@@ -161,6 +161,23 @@ pub(super) fn workers(text: &str) -> Result<NonZeroUsize, String> {
     }
 }
 
+/// How long to measure: what is shorter than a second says nothing.
+pub(super) fn bench_length(text: &str) -> Result<Duration, String> {
+    match duration(text)? {
+        length if length < Duration::from_secs(1) => Err("is too short to measure, give 1s or more".into()),
+        length => Ok(length),
+    }
+}
+
+/// How many students to measure with: each has a UDP port of its own, and a machine has some 28,000 to give.
+pub(super) fn bench_students(text: &str) -> Result<NonZeroUsize, String> {
+    const MOST: usize = 10_000;
+    match text.parse::<NonZeroUsize>() {
+        Ok(students) if students.get() <= MOST => Ok(students),
+        _ => Err(format!("is no number of students, give 1 to {MOST}")),
+    }
+}
+
 /// `80` or `80ms`: the flag is in milliseconds, so a bare number is one too.
 pub(super) fn milliseconds(text: &str) -> Result<Duration, String> {
     const MOST: Duration = Duration::from_secs(5);

@@ -1,5 +1,6 @@
 //! One file a verb, named as typed: wiring, and nothing that could be decided elsewhere.
 
+mod bench;
 mod demo;
 mod devices;
 mod lines;
@@ -32,7 +33,7 @@ pub async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Teach(teach) => Some(teach.room.clone()),
         Command::Watch(watch) => Some(watch.room.clone()),
         Command::Demo(_) => Some(demo::room()),
-        Command::Serve(_) | Command::Rooms(_) | Command::Devices => None,
+        Command::Serve(_) | Command::Rooms(_) | Command::Devices | Command::Bench(_) | Command::BenchStudents => None,
     };
     let reporter = Reporter::new(cli.output, cli.verbosity, room);
     let ended = match cli.command {
@@ -48,6 +49,9 @@ pub async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Serve(serve) => Some(serve::run(serve, &reporter, stop(None)).await),
         Command::Rooms(rooms) => rooms::run(rooms, &reporter).await.map_or_else(|e| Some(Err(e)), |()| None),
         Command::Devices => devices::run(&reporter).await.map_or_else(|e| Some(Err(e)), |()| None),
+        Command::Bench(bench) => bench::run(bench, &reporter).await.map_or_else(|e| Some(Err(e)), |()| None),
+        // Its stdout belongs to the process that started it.
+        Command::BenchStudents => return bench::students().await,
     };
     let result = match ended {
         None => Ok(()),

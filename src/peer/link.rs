@@ -240,14 +240,14 @@ async fn listen(channel: Arc<dyn DataChannel>, events: mpsc::Sender<LinkEvent>) 
 
 /// What an answer promises for a section that sends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Answered {
-    track: Track,
-    codec: Codec,
+pub(super) struct Answered {
+    pub(super) track: Track,
+    pub(super) codec: Codec,
     payload_type: u8,
-    ssrc: Option<u32>,
+    pub(super) ssrc: Option<u32>,
 }
 
-fn answered_tracks(sdp: &str) -> Result<Vec<Answered>, Error> {
+pub(super) fn answered_tracks(sdp: &str) -> Result<Vec<Answered>, Error> {
     let session = SessionDescription::unmarshal(&mut Cursor::new(sdp.as_bytes()))?;
     let mut tracks: Vec<Answered> = Vec::new();
     for section in &session.media_descriptions {

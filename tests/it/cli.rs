@@ -48,6 +48,8 @@ fn every_mistake_ends_with_2_and_names_what_was_wrong() {
         ("watch --room 1 --user 2 --server rtsp://a", "rtsp"),
         ("serve --listen nowhere", "--listen"),
         ("demo --loop", "--file"),
+        ("bench --students 0", "--students"),
+        ("bench --for 0s", "--for"),
     ] {
         let (code, stdout, stderr) = run(line);
         assert_eq!(code, 2, "classroom {line}: {stderr}");
@@ -60,7 +62,7 @@ fn every_mistake_ends_with_2_and_names_what_was_wrong() {
 fn help_and_version_are_on_stdout() {
     let (code, stdout, stderr) = run("-V");
     assert_eq!((code, stdout, stderr), (0, format!("classroom {}\n", env!("CARGO_PKG_VERSION")), String::new()));
-    for verb in ["demo", "teach", "watch", "serve", "rooms", "devices"] {
+    for verb in ["demo", "teach", "watch", "serve", "rooms", "devices", "bench"] {
         let (code, stdout, _) = run(&format!("{verb} --help"));
         assert!(code == 0 && stdout.contains("Usage: classroom"), "{verb}: {stdout}");
         assert!(run("--help").1.contains(verb), "{verb} is missing in --help");

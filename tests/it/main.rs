@@ -23,6 +23,9 @@ mod layering;
 // Hub and links on loopback.
 mod peer;
 
+// Students of a bench on loopback.
+mod crowd;
+
 // Data channels on loopback.
 mod channel;
 
@@ -42,6 +45,9 @@ mod rooms;
 
 // A thousand joins and leaves.
 mod churn;
+
+// What a class costs: the table, and nothing that stays.
+mod bench;
 
 // How each process ends: the table of exit codes.
 mod endings;

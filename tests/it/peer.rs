@@ -428,7 +428,7 @@ async fn offers_that_were_tampered_with_harm_nobody() {
 }
 
 /// A UDP forwarder in front of the hub that drops every `n`-th large datagram on its way to the student. Gives its port.
-async fn lossy_way(hub: std::net::SocketAddr, n: u32) -> u16 {
+pub async fn lossy_way(hub: std::net::SocketAddr, n: u32) -> u16 {
     let (front, back) = (tokio::net::UdpSocket::bind("127.0.0.1:0"), tokio::net::UdpSocket::bind("127.0.0.1:0"));
     let (front, back) = (front.await.unwrap(), back.await.unwrap());
     let port = front.local_addr().unwrap().port();

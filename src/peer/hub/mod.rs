@@ -10,7 +10,7 @@ mod keys;
 mod lanes;
 mod peer;
 mod router;
-mod sdp;
+pub(super) mod sdp;
 mod seal;
 mod shard;
 mod socket;

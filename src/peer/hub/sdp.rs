@@ -41,7 +41,7 @@ pub(super) fn with_candidates_where_they_are_looked_for(sdp: &str) -> String {
 }
 
 /// A host candidate for `address`, as the core wants it.
-pub(super) fn host_candidate(address: SocketAddr) -> Result<RTCIceCandidateInit, Error> {
+pub(in crate::peer) fn host_candidate(address: SocketAddr) -> Result<RTCIceCandidateInit, Error> {
     let candidate = CandidateHostConfig { base_config: base(address), ..Default::default() }.new_candidate_host()?;
     RTCIceCandidate::from(&candidate).to_json()
 }

@@ -1,0 +1,201 @@
+//! `classroom bench`: what a class costs its teacher, and how near that is to what this machine can do at all.
+//!
+//! The teacher is a real [`Hub`] in this process, fed with packets of realistic sizes. The students are real
+//! connections in another process, so that the teacher's CPU is its own.
+
+mod class;
+mod machine;
+mod source;
+mod students;
+mod table;
+mod wire;
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant, SystemTime};
+
+use anyhow::{Context, anyhow, bail};
+
+use self::class::Class;
+use self::source::{Desk, Rate};
+use self::table::Findings;
+use self::wire::ToStudents;
+use super::{allow_many_files, blocking, stop};
+use crate::cli::Bench;
+use crate::exit::Failure;
+use crate::peer::crowd::{Clock, Tally};
+use crate::peer::floor::{self, Floor};
+use crate::peer::hub::{Hub, HubConfig, HubStats};
+use crate::report::Reporter;
+use crate::rtp::{Codec, Track};
+
+/// How long joining may take: a second on top of what a slow machine needs for a student, on each side.
+const JOIN_WITHIN: Duration = Duration::from_secs(10);
+const JOIN_WITHIN_EACH: Duration = Duration::from_millis(50);
+
+/// The lecture begins before the class comes, so that what it takes by itself is not counted as the students'.
+const WARM_UP: Duration = Duration::from_secs(1);
+
+/// How long nothing is measured after all have joined: late joiners are served from the ring for a moment, and the
+/// students find out how much they can open.
+const SETTLE: Duration = Duration::from_secs(3);
+
+/// How long packets may be under way after the lecture fell silent.
+const DRAIN: Duration = Duration::from_secs(5);
+
+/// How often it is looked at whether still some arrive.
+const GLANCE: Duration = Duration::from_millis(100);
+
+/// Measures, and prints the table.
+pub(super) async fn run(bench: Bench, reporter: &Reporter) -> Result<(), Failure> {
+    tokio::select! {
+        // First, so that there is no student before somebody would hear the wish to end.
+        biased;
+        _ = stop(None) => reporter.warn("asked to end, so nothing was measured"),
+        found = measure(&bench, reporter) => {
+            let found = found?;
+            if reporter.is_json() {
+                reporter.result_object(&found.object());
+            } else {
+                reporter.finish();
+                reporter.result(&found.table());
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Runs the students that [`run`] measures with, in their own process.
+pub(super) async fn students() -> Result<(), Failure> {
+    blocking(students::run).await?.map_err(Failure::internal)
+}
+
+async fn measure(bench: &Bench, reporter: &Reporter) -> anyhow::Result<Findings> {
+    allow_many_files();
+    let asked = bench.students.get();
+    let rate = Rate { bits_per_second: bench.bitrate.bits_per_second(), fps: bench.fps };
+    let (hub, events) = Hub::start(HubConfig {
+        user: "9999".parse().map_err(|e| anyhow!("{e}"))?,
+        udp: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+        advertise: vec![],
+        stun: vec![],
+        max_students: asked,
+        tracks: vec![(Track::Audio, Codec::Opus), (Track::Screen, Codec::Vp8)],
+        workers: bench.workers,
+    })?;
+    let (hub, desk) = (Arc::new(hub), Arc::new(Desk::default()));
+    let (epoch, clock) = (Instant::now(), Clock { epoch: SystemTime::now() });
+    let lecture = tokio::spawn(source::teach(hub.input(), rate, epoch, Arc::clone(&desk)));
+
+    reporter.status(&format!("{asked} students join"));
+    tokio::time::sleep(WARM_UP).await;
+    let before = Reading::take(&hub).await?;
+    let begun = Instant::now();
+    // One core is the teacher's.
+    let threads = machine::cores().saturating_sub(1).max(1);
+    let join = ToStudents::Join { students: asked, threads, clock };
+    let mut class = Class::join(join, Arc::clone(&hub), events, Arc::clone(&desk)).await?;
+    wait_for_all(&mut class, asked).await?;
+    let joined_in = begun.elapsed();
+    let joined = Reading::take(&hub).await?;
+
+    reporter.status(&format!("all have joined, measuring for {} s", bench.length.as_secs_f64()));
+    tokio::time::sleep(SETTLE).await;
+    let students = class.roll.borrow().connected;
+    // Between two silences there are as many packets as were handed to the hub, neither more nor fewer.
+    let seen_before = silence(&mut class, &desk).await?;
+    let (offered, start, at) = (desk.packets.load(Ordering::Relaxed), Reading::take(&hub).await?, Instant::now());
+    desk.silent.store(false, Ordering::Relaxed);
+    tokio::time::sleep(bench.length).await;
+    desk.silent.store(true, Ordering::Relaxed);
+    let (end, time) = (Reading::take(&hub).await?, at.elapsed());
+    let seen = silence(&mut class, &desk).await?;
+    let offered = desk.packets.load(Ordering::Relaxed) - offered;
+
+    lecture.abort();
+    // The task ends at its next await, and the hub's last handle but ours with it.
+    let _ = lecture.await;
+    class.end().await;
+    if let Ok(hub) = Arc::try_unwrap(hub) {
+        hub.close().await;
+    }
+    reporter.status("measuring the floor of this machine");
+    let floor = floor(students, rate).await?;
+
+    let mut first_pictures_ms = seen.first_pictures_ms.clone();
+    first_pictures_ms.sort_unstable();
+    Ok(Findings {
+        title: format!("{asked} students, {} at {} fps, {} s", bench.bitrate, bench.fps, bench.length.as_secs_f64()),
+        asked,
+        joined: students,
+        joined_in,
+        join_cpu: joined.cpu - before.cpu,
+        join_packets: joined.stats.packets - before.stats.packets,
+        memory_kb: start.memory_kb.saturating_sub(before.memory_kb),
+        time,
+        cpu: end.cpu - start.cpu,
+        packets: end.stats.packets - start.stats.packets,
+        calls: end.stats.calls - start.stats.calls,
+        refused: end.stats.refused - start.stats.refused,
+        dropped: end.stats.dropped - start.stats.dropped,
+        delays: end.stats.send_delay.since(&start.stats.send_delay),
+        offered,
+        seen: seen.since(&seen_before),
+        first_pictures_ms,
+        floor,
+    })
+}
+
+/// The sender's state at an instant.
+struct Reading {
+    stats: HubStats,
+    cpu: Duration,
+    memory_kb: u64,
+}
+
+impl Reading {
+    async fn take(hub: &Hub) -> anyhow::Result<Self> {
+        let stats = hub.stats().await.context("the hub ended")?;
+        let cpu = machine::cpu_of_hub().context("can't read the CPU of the hub's threads")?;
+        let memory_kb = machine::memory_kb().context("can't read how much memory the hub takes")?;
+        Ok(Self { stats, cpu, memory_kb })
+    }
+}
+
+/// Waits until every student is connected or gone. Those that need too long are left out, unless nobody has come.
+async fn wait_for_all(class: &mut Class, asked: usize) -> anyhow::Result<()> {
+    let mut roll = class.roll.clone();
+    let all = roll.wait_for(|roll| roll.connected + roll.gone >= asked);
+    let within = JOIN_WITHIN + JOIN_WITHIN_EACH * asked as u32;
+    if let Ok(Err(_)) = tokio::time::timeout(within, all).await {
+        return Err(class.failed().await);
+    }
+    let roll = class.roll.borrow().clone();
+    if roll.connected == 0 {
+        let why = roll.why.unwrap_or_else(|| format!("none was connected within {} s", within.as_secs()));
+        bail!("no student could join: {why}; try fewer with --students");
+    }
+    Ok(())
+}
+
+/// Lets the lecture fall silent and waits until all that was under way has come. Gives what students have seen.
+async fn silence(class: &mut Class, desk: &Desk) -> anyhow::Result<Tally> {
+    desk.silent.store(true, Ordering::Relaxed);
+    let deadline = Instant::now() + DRAIN;
+    let mut seen = class.tally().await?;
+    loop {
+        tokio::time::sleep(GLANCE).await;
+        let now = class.tally().await?;
+        if now.received == seen.received || Instant::now() > deadline {
+            return Ok(now);
+        }
+        seen = now;
+    }
+}
+
+/// A second of the same lecture, sent as plainly as can be.
+async fn floor(students: usize, rate: Rate) -> anyhow::Result<Floor> {
+    let measured = blocking(move || floor::measure(students, &rate.second(), machine::cpu_of_this_thread)).await;
+    measured.map_err(|failure| failure.error)?.context("can't measure the floor of this machine")
+}

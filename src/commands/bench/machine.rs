@@ -1,0 +1,63 @@
+//! What the kernel says this process has used.
+
+use std::io;
+use std::time::Duration;
+
+/// CPU of the calling thread.
+pub(super) fn cpu_of_this_thread() -> io::Result<Duration> {
+    cpu("/proc/thread-self/schedstat")
+}
+
+/// CPU of all threads of the hub, which are those whose name begins with `hub`.
+pub(super) fn cpu_of_hub() -> io::Result<Duration> {
+    let mut sum = Duration::ZERO;
+    for task in std::fs::read_dir("/proc/self/task")? {
+        let task = task?.path();
+        // A thread may end while we look.
+        if std::fs::read_to_string(task.join("comm")).is_ok_and(|name| name.starts_with("hub")) {
+            sum += cpu(&task.join("schedstat").to_string_lossy())?;
+        }
+    }
+    Ok(sum)
+}
+
+/// Memory of this process that is in RAM, in kB.
+pub(super) fn memory_kb() -> io::Result<u64> {
+    let status = std::fs::read_to_string("/proc/self/status")?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let number = line.and_then(|rest| rest.trim().split(' ').next()?.parse().ok());
+    number.ok_or_else(|| io::Error::other("/proc/self/status has no VmRSS"))
+}
+
+/// Cores of this machine that this process may use.
+pub(super) fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, Into::into)
+}
+
+fn cpu(path: &str) -> io::Result<Duration> {
+    nanoseconds(&std::fs::read_to_string(path)?)
+        .ok_or_else(|| io::Error::other(format!("{path} does not begin with a number: the kernel counts no CPU time")))
+}
+
+/// The first field of a `schedstat`: nanoseconds on a CPU. (`stat` counts in hundredths of a second.)
+fn nanoseconds(text: &str) -> Option<Duration> {
+    text.split_whitespace().next()?.parse().ok().map(Duration::from_nanos)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_kernel_is_understood() {
+        assert_eq!(nanoseconds("222264498 210598993 311\n"), Some(Duration::from_nanos(222_264_498)));
+        assert_eq!(nanoseconds(""), None);
+        assert!(memory_kb().unwrap() > 1000);
+        assert!(cpu_of_this_thread().is_ok());
+    }
+
+    #[test]
+    fn only_the_hub_counts() {
+        assert_eq!(cpu_of_hub().unwrap(), Duration::ZERO, "no thread of the tests is named so");
+    }
+}

@@ -1,0 +1,176 @@
+//! The lecture of a bench: packets of realistic sizes, in real time, without an encoder.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use crate::peer::floor::Load;
+use crate::peer::hub::FrameInput;
+use crate::rtp::{Codec, Frame, FrameAssembler, HEADER_BYTES, Track};
+
+/// The largest RTP packet, as the payloaders of our pipelines make them.
+const MTU: usize = 1200;
+
+/// A key frame comes this often, as in a class where now and then somebody joins; and whenever one is asked for.
+const KEY_EVERY: Duration = Duration::from_secs(5);
+
+/// A key frame is this many times as large as another picture of the same rate.
+const KEY_WEIGHT: f64 = 8.0;
+
+/// Pictures are not all of one size; these average to 1.
+const SIZES: [f64; 5] = [0.8, 1.1, 0.9, 1.2, 1.0];
+
+/// Sound: 50 packets a second of 64 kbit/s.
+const SOUND_EVERY: Duration = Duration::from_millis(20);
+const SOUND_BYTES: usize = 160;
+
+/// The rate of the pictures, and what follows from it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Rate {
+    pub(super) bits_per_second: u32,
+    pub(super) fps: u32,
+}
+
+impl Rate {
+    fn every(self) -> Duration {
+        Duration::from_secs(1) / self.fps
+    }
+
+    /// The sizes of a picture's packets; `since_key` 0 is a key frame.
+    fn packets(self, since_key: u64) -> Vec<usize> {
+        let pictures = (KEY_EVERY.as_secs_f64() * f64::from(self.fps)).max(1.0);
+        let weight = if since_key == 0 { KEY_WEIGHT } else { SIZES[since_key as usize % SIZES.len()] };
+        // What the key frame takes, the others save.
+        let average = f64::from(self.bits_per_second) / 8.0 / f64::from(self.fps);
+        let bytes = (average * weight * pictures / (pictures - 1.0 + KEY_WEIGHT)) as usize;
+        let payload = MTU - HEADER_BYTES;
+        let mut packets = vec![MTU; bytes / payload];
+        // An H.264 or VP8 payloader leaves a shorter packet at the end.
+        let rest = (bytes % payload).max(usize::from(packets.is_empty()) * 16);
+        packets.extend((rest > 0).then_some(HEADER_BYTES + rest.max(16)));
+        packets
+    }
+
+    /// A second of the lecture as the floor is measured with it: pictures and sound, no key frame.
+    pub(super) fn second(self) -> Vec<Load> {
+        let pictures = (1..=self.fps).map(|n| Load { at: self.every() * (n - 1), packets: self.packets(n.into()) });
+        let sound = (0..50).map(|n| Load { at: SOUND_EVERY * n, packets: vec![HEADER_BYTES + SOUND_BYTES] });
+        let mut second: Vec<Load> = pictures.chain(sound).collect();
+        second.sort_by_key(|load| load.at);
+        second
+    }
+}
+
+/// What others may do to a running lecture, and see of it.
+#[derive(Debug, Default)]
+pub(super) struct Desk {
+    /// A key frame is wanted.
+    pub(super) key_wanted: AtomicBool,
+    /// Nothing is sent for the moment.
+    pub(super) silent: AtomicBool,
+    /// Packets that were handed to the hub for each student.
+    pub(super) packets: AtomicU64,
+}
+
+/// Makes the packets of one track.
+struct Payloader {
+    assembler: FrameAssembler,
+    payload_type: u8,
+    clock_rate: u32,
+    sequence_number: u16,
+}
+
+impl Payloader {
+    fn new(track: Track, codec: Codec, payload_type: u8) -> Self {
+        let clock_rate = codec.clock_rate();
+        Self { assembler: FrameAssembler::new(track, codec), payload_type, clock_rate, sequence_number: 0 }
+    }
+
+    /// A frame of packets of these sizes, captured now, which is `time` after the beginning.
+    fn frame(&mut self, key: bool, sizes: &[usize], time: Duration) -> Option<Frame> {
+        let now = Instant::now();
+        let ticks = (time.as_micros() * u128::from(self.clock_rate) / 1_000_000) as u32;
+        let mut frame = None;
+        for (n, size) in sizes.iter().enumerate() {
+            let marker = if n + 1 == sizes.len() { 0x80 } else { 0 };
+            let mut packet = vec![0x80, self.payload_type | marker];
+            packet.extend_from_slice(&self.sequence_number.to_be_bytes());
+            packet.extend_from_slice(&ticks.to_be_bytes());
+            packet.extend_from_slice(&[0, 0, 0, 1]);
+            // The VP8 payload descriptor and the first byte of the picture (RFC 7741, 4.2 and 4.3).
+            packet.extend_from_slice(&[if n == 0 { 0x10 } else { 0 }, u8::from(!key)]);
+            packet.resize(*size, n as u8);
+            self.sequence_number = self.sequence_number.wrapping_add(1);
+            frame = self.assembler.push(&packet, now);
+        }
+        frame
+    }
+}
+
+/// Sends a lecture into a hub until it is aborted; the timestamps of its tracks are 0 at `epoch`.
+pub(super) async fn teach(input: FrameInput, rate: Rate, epoch: Instant, desk: Arc<Desk>) {
+    let mut picture = Payloader::new(Track::Screen, Codec::Vp8, 96);
+    let mut sound = Payloader::new(Track::Audio, Codec::Opus, 111);
+    let (mut pictures, mut sounds) = (tokio::time::interval(rate.every()), tokio::time::interval(SOUND_EVERY));
+    let key_every = (KEY_EVERY.as_secs_f64() * f64::from(rate.fps)) as u64;
+    let mut since_key = key_every;
+    loop {
+        let is_picture = tokio::select! {
+            _ = pictures.tick() => true,
+            _ = sounds.tick() => false,
+        };
+        if desk.silent.load(Ordering::Relaxed) {
+            continue;
+        }
+        let frame = if is_picture {
+            let wanted = desk.key_wanted.swap(false, Ordering::Relaxed);
+            since_key = if wanted || since_key + 1 >= key_every { 0 } else { since_key + 1 };
+            picture.frame(since_key == 0, &rate.packets(since_key), epoch.elapsed())
+        } else {
+            sound.frame(true, &[HEADER_BYTES + SOUND_BYTES], epoch.elapsed())
+        };
+        if let Some(frame) = frame {
+            desk.packets.fetch_add(frame.len() as u64, Ordering::Relaxed);
+            input.push(frame);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_pictures_have_the_rate_that_was_asked_for() {
+        for (bits_per_second, fps) in [(2_500_000, 30), (500_000, 15), (8_000_000, 60)] {
+            let rate = Rate { bits_per_second, fps };
+            let pictures = u64::from(fps) * KEY_EVERY.as_secs();
+            let bytes: usize = (0..pictures).flat_map(|n| rate.packets(n)).map(|size| size - HEADER_BYTES).sum();
+            let bits = bytes as f64 * 8.0 / KEY_EVERY.as_secs_f64();
+            assert!((bits / f64::from(bits_per_second) - 1.0).abs() < 0.02, "{bits} for {bits_per_second}");
+        }
+        assert_eq!(Rate { bits_per_second: 50_000, fps: 120 }.packets(1).len(), 1, "never a picture without a packet");
+    }
+
+    #[test]
+    fn only_the_last_packet_is_smaller() {
+        let rate = Rate { bits_per_second: 2_500_000, fps: 30 };
+        for load in rate.second() {
+            let (last, others) = load.packets.split_last().unwrap();
+            assert!(others.iter().all(|size| *size == MTU) && *last <= MTU);
+        }
+        assert_eq!(rate.second().len(), 80);
+    }
+
+    #[test]
+    fn frames_are_what_a_hub_takes() {
+        let rate = Rate { bits_per_second: 2_500_000, fps: 30 };
+        let mut picture = Payloader::new(Track::Screen, Codec::Vp8, 96);
+        let key = picture.frame(true, &rate.packets(0), Duration::from_secs(1)).unwrap();
+        assert!(key.key && key.timestamp == 90_000 && key.len() == rate.packets(0).len());
+        let other = picture.frame(false, &rate.packets(1), Duration::from_secs(2)).unwrap();
+        assert!(!other.key && other.bytes() == rate.packets(1).iter().sum::<usize>());
+        let mut sound = Payloader::new(Track::Audio, Codec::Opus, 111);
+        assert_eq!(sound.frame(true, &[172], Duration::from_secs(1)).unwrap().timestamp, 48_000);
+    }
+}

@@ -1,0 +1,246 @@
+//! What a bench has found, as a table for people and as an object for scripts.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::peer::crowd::Tally;
+use crate::peer::floor::Floor;
+use crate::rtp::Delays;
+
+/// What was measured, as it was counted; the table is arithmetic.
+#[derive(Debug, Clone)]
+pub(super) struct Findings {
+    /// What was asked for, in the words of the flags.
+    pub(super) title: String,
+    pub(super) asked: usize,
+    pub(super) joined: usize,
+    pub(super) joined_in: Duration,
+    /// The hub's CPU while students joined, and what it sent meanwhile.
+    pub(super) join_cpu: Duration,
+    pub(super) join_packets: u64,
+    pub(super) memory_kb: u64,
+    /// How long was measured; the rest is of this time.
+    pub(super) time: Duration,
+    pub(super) cpu: Duration,
+    pub(super) packets: u64,
+    pub(super) calls: u64,
+    pub(super) refused: u64,
+    pub(super) dropped: u64,
+    pub(super) delays: Delays,
+    /// Packets that the lecture had for every student.
+    pub(super) offered: u64,
+    /// What students saw of them.
+    pub(super) seen: Tally,
+    /// From each student's offer to its first picture, sorted.
+    pub(super) first_pictures_ms: Vec<u32>,
+    pub(super) floor: Floor,
+}
+
+impl Findings {
+    fn packets_per_s(&self) -> f64 {
+        self.packets as f64 / self.time.as_secs_f64()
+    }
+
+    fn us_per_packet(&self) -> f64 {
+        self.cpu.as_secs_f64() * 1e6 / self.packets as f64
+    }
+
+    fn floor(&self) -> f64 {
+        self.floor.us_per_packet().unwrap_or(f64::NAN)
+    }
+
+    fn floor_ratio(&self) -> f64 {
+        self.us_per_packet() / self.floor()
+    }
+
+    /// How many students one core carries at the rate of the lecture, whether this machine kept up with it or not.
+    fn students_per_core(&self) -> f64 {
+        1e6 / self.us_per_packet() / (self.offered as f64 / self.time.as_secs_f64())
+    }
+
+    fn delivered(&self) -> f64 {
+        percent(self.seen.received, self.offered * self.joined as u64)
+    }
+
+    fn late(&self) -> f64 {
+        percent(self.seen.late, self.seen.received)
+    }
+
+    fn handed(&self) -> f64 {
+        percent(self.seen.handed, self.seen.received + self.seen.strange)
+    }
+
+    fn decrypted(&self) -> f64 {
+        percent(self.seen.opened, self.seen.handed)
+    }
+
+    /// The CPU of a join without that of the packets that went out meanwhile.
+    fn join_cpu_ms(&self) -> f64 {
+        let media = self.join_packets as f64 * self.us_per_packet() / 1e6;
+        (self.join_cpu.as_secs_f64() - media).max(0.0) * 1000.0 / self.joined as f64
+    }
+
+    fn delay_ms(&self, share: f64) -> f64 {
+        self.delays.percentile(share).map_or(f64::NAN, |delay| delay.as_micros() as f64 / 1000.0)
+    }
+
+    fn first_picture_ms(&self, share: f64) -> f64 {
+        let last = self.first_pictures_ms.len().wrapping_sub(1);
+        let at = (last as f64 * share).round() as usize;
+        self.first_pictures_ms.get(at).map_or(f64::NAN, |ms| f64::from(*ms))
+    }
+
+    fn kb_per_student(&self) -> f64 {
+        self.memory_kb as f64 / self.joined as f64
+    }
+
+    /// The object of `--json`. What could not be measured is null.
+    pub(super) fn object(&self) -> Value {
+        json!({
+            "students": self.joined,
+            "asked": self.asked,
+            "joined_in_s": self.joined_in.as_secs_f64(),
+            "first_picture_p50_ms": self.first_picture_ms(0.5),
+            "first_picture_p95_ms": self.first_picture_ms(0.95),
+            "join_cpu_ms": self.join_cpu_ms(),
+            "kb_per_student": self.kb_per_student(),
+            "seconds": self.time.as_secs_f64(),
+            "packets_per_s": self.packets_per_s(),
+            "delivered_percent": self.delivered(),
+            "late_percent": self.late(),
+            "sampled_percent": self.handed(),
+            "decrypted_percent": self.decrypted(),
+            "us_per_packet": self.us_per_packet(),
+            "students_per_core": self.students_per_core(),
+            "syscalls_per_packet": self.calls as f64 / self.packets as f64,
+            "delay_p50_ms": self.delay_ms(0.5),
+            "delay_p99_ms": self.delay_ms(0.99),
+            "dropped": self.dropped,
+            "refused": self.refused,
+            "nacked": self.seen.nacked,
+            "duplicates": self.seen.again,
+            "floor_us_per_packet": self.floor(),
+            "floor_ratio": self.floor_ratio(),
+            "optimized": !cfg!(debug_assertions),
+        })
+    }
+
+    /// The table, in Markdown.
+    pub(super) fn table(&self) -> String {
+        let everyone = if self.handed() >= 99.95 {
+            format!("{:.3} %", self.decrypted())
+        } else {
+            format!("{:.3} % of the {:.0} % that the students opened, in turn", self.decrypted(), self.handed())
+        };
+        let rows = [
+            ("students", format!("{} of {}, joined in {:.2} s", self.joined, self.asked, self.joined_in.as_secs_f64())),
+            (
+                "offer to first whole picture, p50 and p95",
+                format!("{:.0} ms, {:.0} ms", self.first_picture_ms(0.5), self.first_picture_ms(0.95)),
+            ),
+            ("teacher's CPU for a join", format!("{:.2} ms", self.join_cpu_ms())),
+            ("memory per student", format!("{:.0} kB", self.kb_per_student())),
+            ("packets/s", format!("{:.0}", self.packets_per_s())),
+            ("delivered", format!("{:.3} %", self.delivered())),
+            ("decrypted", everyone),
+            ("later than 80 ms at the student", format!("{:.3} %", self.late())),
+            ("dropped frames, packets refused by the kernel", format!("{}, {}", self.dropped, self.refused)),
+            ("send delay, p50 and p99", format!("{:.2} ms, {:.2} ms", self.delay_ms(0.5), self.delay_ms(0.99))),
+            ("send calls per packet", format!("{:.3}", self.calls as f64 / self.packets as f64)),
+            ("sender's CPU per packet", format!("{:.2} us", self.us_per_packet())),
+            ("students per core", format!("{:.0}", self.students_per_core())),
+            ("floor of this machine: copy, AES-128-GCM, GSO send", format!("{:.2} us", self.floor())),
+            ("sender's CPU to floor", format!("{:.2}", self.floor_ratio())),
+        ];
+        let build = if cfg!(debug_assertions) { ", NOT OPTIMIZED: build with --release" } else { "" };
+        let title = format!("{}{build}", self.title);
+        let left = rows.iter().map(|(name, _)| name.len()).chain([title.len()]).max().unwrap_or(0);
+        let right = rows.iter().map(|(_, value)| value.len()).max().unwrap_or(0);
+        let mut table = format!("| {title:<left$} | {:<right$} |\n| {:-<left$} | {:-<right$} |", "", "", "");
+        for (name, value) in rows {
+            table += &format!("\n| {name:<left$} | {value:<right$} |");
+        }
+        table
+    }
+}
+
+fn percent(part: u64, whole: u64) -> f64 {
+    part as f64 * 100.0 / whole as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn findings() -> Findings {
+        let mut delays = Delays::default();
+        delays.record(Duration::from_millis(1), 98);
+        delays.record(Duration::from_millis(20), 2);
+        Findings {
+            title: "2 students".to_owned(),
+            asked: 3,
+            joined: 2,
+            joined_in: Duration::from_millis(500),
+            join_cpu: Duration::from_millis(9),
+            join_packets: 500,
+            memory_kb: 300,
+            time: Duration::from_secs(10),
+            cpu: Duration::from_millis(12),
+            packets: 6000,
+            calls: 600,
+            refused: 0,
+            dropped: 1,
+            delays,
+            offered: 3000,
+            seen: Tally { received: 5940, late: 6, handed: 2970, opened: 2970, ..Tally::default() },
+            first_pictures_ms: vec![100, 300],
+            floor: Floor { packets: 1000, cpu: Duration::from_micros(1600) },
+        }
+    }
+
+    #[test]
+    fn the_arithmetic() {
+        let object = findings().object();
+        for (field, value) in [
+            ("students", 2.0),
+            ("packets_per_s", 600.0),
+            ("us_per_packet", 2.0),
+            ("floor_us_per_packet", 1.6),
+            ("floor_ratio", 1.25),
+            // 2 us for each of 300 packets a second.
+            ("students_per_core", 1666.667),
+            ("delivered_percent", 99.0),
+            ("sampled_percent", 50.0),
+            ("decrypted_percent", 100.0),
+            ("late_percent", 0.101),
+            ("syscalls_per_packet", 0.1),
+            ("kb_per_student", 150.0),
+            // 9 ms without 500 packets of 2 us.
+            ("join_cpu_ms", 4.0),
+            ("first_picture_p50_ms", 300.0),
+            ("dropped", 1.0),
+        ] {
+            let found = object[field].as_f64().unwrap();
+            assert!((found - value).abs() < 0.001, "{field}: {found}");
+        }
+        let (p50, p99) = (object["delay_p50_ms"].as_f64().unwrap(), object["delay_p99_ms"].as_f64().unwrap());
+        assert!((1.0..1.2).contains(&p50) && (20.0..23.0).contains(&p99), "{p50} {p99}");
+    }
+
+    #[test]
+    fn nothing_measured_is_null_and_no_panic() {
+        let nothing = Floor { packets: 0, cpu: Duration::ZERO };
+        let none = Findings { joined: 0, packets: 0, floor: nothing, first_pictures_ms: vec![], ..findings() };
+        assert!(none.object()["floor_ratio"].is_null() && none.object()["first_picture_p95_ms"].is_null());
+        assert!(none.table().contains("| students"));
+    }
+
+    #[test]
+    fn the_table_says_when_not_all_was_opened() {
+        let table = findings().table();
+        assert!(table.contains("100.000 % of the 50 % that the students opened"), "{table}");
+        let widths: Vec<usize> = table.lines().map(str::len).collect();
+        assert!(widths.iter().all(|width| *width == widths[0]), "{table}");
+    }
+}

@@ -1,0 +1,139 @@
+//! A crowd of bench students on loopback: that it counts what a hub sends, opens it, and asks again.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant, SystemTime};
+
+use classroom::peer::crowd::{Clock, Crowd, CrowdEvent, Tally};
+use classroom::peer::hub::{Hub, HubConfig, HubEvent};
+use classroom::rtp::{Codec, FrameAssembler, Track};
+
+use crate::peer::lossy_way;
+use crate::support::DEADLINE;
+
+/// A hub with sound only, which needs no key frame, and students that watch it.
+struct Class {
+    hub: Hub,
+    crowd: Crowd,
+    students: u64,
+    assembler: FrameAssembler,
+    packets: u16,
+}
+
+impl Class {
+    /// All join; `way` is a port in place of the hub's.
+    async fn join(students: usize, threads: usize, way: impl AsyncFn(SocketAddr) -> Option<u16>) -> Self {
+        let (hub, mut events) = Hub::start(HubConfig {
+            user: "9999".parse().unwrap(),
+            udp: "127.0.0.1:0".parse().unwrap(),
+            advertise: vec![],
+            stun: vec![],
+            max_students: students,
+            tracks: vec![(Track::Audio, Codec::Opus)],
+        })
+        .unwrap();
+        let (hubs_port, way) = (format!(" {} typ host", hub.udp().port()), way(hub.udp()).await);
+        let (crowd, said) = Crowd::start(students, threads, Clock { epoch: SystemTime::now() }).unwrap();
+        let mut connected = 0;
+        while connected < students {
+            match said.recv_timeout(DEADLINE).expect("something happens in the crowd") {
+                CrowdEvent::Offer { student, sdp } => {
+                    // The hub would find a direct way where it has a candidate.
+                    let sdp = if way.is_some() { without_candidates(&sdp) } else { sdp };
+                    hub.offer(student.to_string().parse().unwrap(), sdp, None);
+                    let answer = loop {
+                        let event = tokio::time::timeout(DEADLINE, events.recv()).await.unwrap();
+                        if let Some(HubEvent::Answer { user, sdp }) = event {
+                            assert_eq!(user.as_str(), student.to_string());
+                            break sdp;
+                        }
+                    };
+                    let port = way.map(|port| format!(" {port} typ host"));
+                    crowd.answer(student, port.map_or(answer.clone(), |port| answer.replace(&hubs_port, &port)));
+                }
+                CrowdEvent::Connected { .. } => connected += 1,
+                gone @ CrowdEvent::Gone { .. } => panic!("{gone:?}"),
+            }
+        }
+        let assembler = FrameAssembler::new(Track::Audio, Codec::Opus);
+        let mut class = Self { hub, crowd, students: students as u64, assembler, packets: 0 };
+        class.wait_until_live().await;
+        class
+    }
+
+    /// Media begins a moment after the connections stand.
+    async fn wait_until_live(&mut self) {
+        let deadline = Instant::now() + DEADLINE;
+        loop {
+            let before = self.crowd.tally().received;
+            self.teach(1);
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            if self.crowd.tally().received == before + self.students {
+                return;
+            }
+            assert!(Instant::now() < deadline, "media never began");
+        }
+    }
+
+    /// Sends as many packets to everybody.
+    fn teach(&mut self, packets: u16) {
+        for _ in 0..packets {
+            let mut packet = vec![0x80, 111];
+            packet.extend_from_slice(&self.packets.to_be_bytes());
+            packet.extend_from_slice(&(u32::from(self.packets) * 960).to_be_bytes());
+            packet.extend_from_slice(&[0, 0, 0, 1]);
+            packet.resize(1000, 7);
+            self.packets += 1;
+            self.hub.input().push(self.assembler.push(&packet, Instant::now()).unwrap());
+        }
+    }
+
+    /// What was seen since then, once it is as many packets as expected.
+    async fn seen(&self, before: &Tally, packets: u64) -> Tally {
+        let deadline = Instant::now() + DEADLINE;
+        loop {
+            let seen = self.crowd.tally().since(before);
+            if seen.received >= packets {
+                return seen;
+            }
+            assert!(Instant::now() < deadline, "{packets} packets were to come: {seen:?}");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    async fn end(self) {
+        self.crowd.leave();
+        self.hub.close().await;
+    }
+}
+
+fn without_candidates(sdp: &str) -> String {
+    sdp.lines().filter(|line| !line.starts_with("a=candidate")).flat_map(|line| [line, "\r\n"]).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_packet_is_counted_once_and_opened() {
+    let mut class = Class::join(5, 2, async |_| None).await;
+    let before = class.crowd.tally();
+    for _ in 0..20 {
+        class.teach(10);
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let seen = class.seen(&before, 1000).await;
+    assert_eq!((seen.received, seen.handed, seen.opened), (1000, 1000, 1000), "{seen:?}");
+    assert_eq!((seen.again, seen.strange, seen.unreadable), (0, 0, 0), "{seen:?}");
+    class.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_lost_on_the_way_is_asked_for_again_and_opened() {
+    let mut class = Class::join(1, 1, async |hub| Some(lossy_way(hub, 10).await)).await;
+    let before = class.crowd.tally();
+    for _ in 0..30 {
+        class.teach(10);
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    // The last one may be lost, and nobody misses it before another one comes.
+    let seen = class.seen(&before, 299).await;
+    assert!(seen.nacked >= 25 && seen.opened == seen.received, "{seen:?}");
+    class.end().await;
+}
