@@ -1,6 +1,7 @@
 //! A crowd of bench students on loopback: that it counts what a hub sends, opens it, and asks again.
 
 use std::net::SocketAddr;
+use std::num::NonZeroUsize;
 use std::time::{Duration, Instant, SystemTime};
 
 use classroom::peer::crowd::{Clock, Crowd, CrowdEvent, Tally};
@@ -29,6 +30,7 @@ impl Class {
             stun: vec![],
             max_students: students,
             tracks: vec![(Track::Audio, Codec::Opus)],
+            workers: NonZeroUsize::MIN,
         })
         .unwrap();
         let (hubs_port, way) = (format!(" {} typ host", hub.udp().port()), way(hub.udp()).await);
