@@ -73,7 +73,7 @@ export class Controls {
     $('swap').hidden = !layout.isInsetShown;
     $('camera-toggle').hidden = !layout.hasTwo;
     press('camera-toggle', layout.isInsetShown);
-    $('pip').hidden = !document.pictureInPictureEnabled || !layout.main();
+    $('pip').hidden = !document.pictureInPictureEnabled || !layout.main()?.requestPictureInPicture;
     press('pip', Boolean(document.pictureInPictureElement));
     press('danmaku-toggle', this.#danmaku.isOn);
     press('stats-toggle', this.#stats.isShown);

@@ -71,7 +71,11 @@ class Room {
       reaction: (reaction) => this.danmaku.rise(reaction),
       state: () => this.controls?.hand(),
     });
-    this.layout = new Layout({ picture: () => this.#pictureCame(), changed: () => this.controls?.refresh() });
+    this.layout = new Layout({
+      picture: () => this.#pictureCame(),
+      changed: () => this.controls?.refresh(),
+      isConnected: () => Boolean(this.#peer?.isConnected),
+    });
     const { layout, chat, people, danmaku, stats } = this;
     this.controls = new Controls({ layout, chat, people, danmaku, stats, leave: () => this.#leave() });
     this.#iAm();
