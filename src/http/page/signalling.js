@@ -32,6 +32,7 @@ export class Signalling {
   /** Connects, or connects again. */
   open() {
     clearTimeout(this.#timer);
+    this.#socket?.close();
     this.#stopped = false;
     const scheme = location.protocol === 'https:' ? 'wss' : 'ws';
     const query = new URLSearchParams({ ...this.#query, pub: 'no' });
