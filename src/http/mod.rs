@@ -21,6 +21,7 @@ pub mod whep;
 use std::sync::Arc;
 
 use axum::Router;
+use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -55,8 +56,8 @@ async fn index(headers: HeaderMap) -> Response {
 }
 
 /// A room is there as soon as somebody comes in, so one that is not there yet has a page too.
-async fn room(Path(id): Path<String>, headers: HeaderMap) -> Response {
-    match id.parse::<RoomId>() {
+async fn room(id: Result<Path<RoomId>, PathRejection>, headers: HeaderMap) -> Response {
+    match id {
         Ok(_) => pages::page(&headers),
         Err(_) => pages::not_found(&headers),
     }

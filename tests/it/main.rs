@@ -54,3 +54,6 @@ mod recording;
 
 // The pipelines themselves: capture and render on real input, without a network between.
 mod pipelines;
+
+// The page in real browsers.
+mod browser;

@@ -88,6 +88,15 @@ impl Drop for Display {
 pub struct Picture(Vec<u8>);
 
 impl Picture {
+    /// How many points it has across and down.
+    pub const SIZE: (usize, usize) = (ACROSS, DOWN);
+
+    /// Of red, green and blue of each point.
+    pub fn of(points: Vec<u8>) -> Self {
+        assert_eq!(points.len(), 3 * ACROSS * DOWN, "another size");
+        Self(points)
+    }
+
     /// How far two pictures are apart: 0 the same, 255 black and white.
     pub fn distance(&self, other: &Picture) -> f64 {
         assert_eq!(self.0.len(), other.0.len(), "pictures of different sizes");

@@ -138,6 +138,11 @@ impl Process {
         stdin.write_all(format!("{line}\n").as_bytes()).and_then(|()| stdin.flush()).unwrap();
     }
 
+    /// Nothing more is typed: the end of stdin.
+    pub fn hangs_up(&mut self) {
+        drop(self.child.stdin.take());
+    }
+
     /// Ctrl-C.
     pub fn interrupt(&self) {
         self.signal("-INT");
@@ -174,6 +179,15 @@ impl Process {
             let _ = reader.join();
         }
         code_of(status).unwrap_or_else(|| panic!("{} was ended by {status}", self.name))
+    }
+
+    /// Whether it ended by itself, if it is given that long.
+    pub fn ends_within(&mut self, within: Duration) -> bool {
+        let deadline = Instant::now() + within;
+        while matches!(self.child.try_wait(), Ok(None)) && Instant::now() < deadline {
+            std::thread::park_timeout(GLANCE);
+        }
+        matches!(self.child.try_wait(), Ok(Some(_)))
     }
 
     /// Waits for the end, which must be with this code; what stood on stderr.

@@ -1,0 +1,34 @@
+// Chromium, by Playwright.
+
+import { chromium } from 'playwright-core';
+import { witness } from './witness.mjs';
+
+/** No word to anybody outside: not to the makers of the browser, and no name is looked up. */
+const flags = `--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking
+  --disable-component-update --disable-sync
+  --enable-blink-features=ComputedAccessibilityInfo`.split(/\s+/);
+const nobodyElse = '--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1';
+
+/** How long a click may take to find its button, in milliseconds. */
+const PATIENCE_MS = 10_000;
+
+export async function launch(program) {
+  const browser = await chromium.launch({ executablePath: program, args: [...flags, nobodyElse] });
+  return {
+    async context({ lang = 'en', width = 1280, height = 720, scheme = 'light', bypassCsp = false, scale = 1 }) {
+      const context = await browser.newContext({
+        locale: lang,
+        viewport: { width, height },
+        deviceScaleFactor: scale,
+        colorScheme: scheme,
+        bypassCSP: bypassCsp,
+      });
+      await context.addInitScript(witness);
+      return context;
+    },
+    page: (context) => context.newPage(),
+    goto: async (page, url) => void (await page.goto(url, { waitUntil: 'domcontentloaded' })),
+    click: (page, role, name) => page.getByRole(role, { name, exact: true }).click({ timeout: PATIENCE_MS }),
+    close: () => browser.close(),
+  };
+}

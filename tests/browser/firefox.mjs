@@ -1,0 +1,44 @@
+// Firefox ESR, by Puppeteer: Playwright drives only a Firefox of its own.
+
+import puppeteer from 'puppeteer-core';
+import { witness } from './witness.mjs';
+
+const prefs = {
+  // The classes of the tests are on loopback, where Firefox looks for no address by itself, and only for one of the
+  // default route as long as a page may not use the microphone.
+  'media.peerconnection.ice.loopback': true,
+  'permissions.default.microphone': 1,
+  // No word to anybody outside: whatever is not on this machine goes to a port where nobody listens.
+  'network.proxy.type': 1,
+  'network.proxy.http': '127.0.0.1',
+  'network.proxy.http_port': 9,
+  'network.proxy.ssl': '127.0.0.1',
+  'network.proxy.ssl_port': 9,
+  'network.proxy.no_proxies_on': '127.0.0.1',
+  'media.gmp-manager.updateEnabled': false,
+  'network.captive-portal-service.enabled': false,
+  'network.connectivity-service.enabled': false,
+  'services.settings.server': 'data:,',
+  'app.update.disabledForTesting': true,
+};
+
+export async function launch(program) {
+  const browser = await puppeteer.launch({
+    browser: 'firefox',
+    executablePath: program,
+    headless: true,
+    extraPrefsFirefox: prefs,
+  });
+  return {
+    context: () => browser.createBrowserContext(),
+    async page(context, { width = 1280, height = 720 }) {
+      const page = await context.newPage();
+      await page.setViewport({ width, height });
+      await page.evaluateOnNewDocument(witness);
+      return page;
+    },
+    goto: async (page, url) => void (await page.goto(url, { waitUntil: 'domcontentloaded' })),
+    click: (page, role, name) => page.locator(`::-p-aria([name="${name}"][role="${role}"])`).click(),
+    close: () => browser.close(),
+  };
+}

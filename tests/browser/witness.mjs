@@ -1,0 +1,96 @@
+// Runs in every page before its own scripts, and sees what a person would see and hear. The tests ask it.
+
+function install() {
+  const connections = [];
+  const violations = [];
+
+  const Real = globalThis.RTCPeerConnection;
+  globalThis.RTCPeerConnection = class RTCPeerConnection extends Real {
+    constructor(...given) {
+      super(...given);
+      connections.push(this);
+    }
+  };
+  document.addEventListener('securitypolicyviolation', (event) => {
+    violations.push(`${event.violatedDirective}: ${event.blockedURI} at ${event.sourceFile}:${event.lineNumber}`);
+  });
+
+  const inbound = async (kind) => {
+    const found = [];
+    for (const connection of connections) {
+      if (connection.connectionState === 'closed') continue;
+      const report = await connection.getStats();
+      report.forEach((entry) => entry.type === 'inbound-rtp' && entry.kind === kind && found.push(entry));
+    }
+    return found;
+  };
+
+  const shown = new WeakMap();
+  const count = (video) => {
+    shown.set(video, (shown.get(video) ?? -1) + 1);
+    video.requestVideoFrameCallback(() => count(video));
+  };
+
+  globalThis.witness = {
+    connections,
+    violations,
+
+    /** What a video shows, made small: red, green and blue of each of its points; null when it shows nothing. */
+    picture(selector, across, down) {
+      const video = document.querySelector(selector);
+      if (!video?.videoWidth || video.readyState < 2) return null;
+      const canvas = document.createElement('canvas');
+      [canvas.width, canvas.height] = [video.videoWidth, video.videoHeight];
+      const whole = canvas.getContext('2d', { willReadFrequently: true });
+      whole.drawImage(video, 0, 0);
+      const { data } = whole.getImageData(0, 0, canvas.width, canvas.height);
+      const points = [];
+      // The mean of each cell: browsers differ in how they scale.
+      for (let y = 0; y < down; y += 1) {
+        for (let x = 0; x < across; x += 1) {
+          const [left, right] = [x, x + 1].map((n) => Math.floor((n * canvas.width) / across));
+          const [top, bottom] = [y, y + 1].map((n) => Math.floor((n * canvas.height) / down));
+          const sum = [0, 0, 0];
+          for (let row = top; row < bottom; row += 1) {
+            for (let at = 4 * (row * canvas.width + left); at < 4 * (row * canvas.width + right); at += 4) {
+              for (let colour = 0; colour < 3; colour += 1) sum[colour] += data[at + colour];
+            }
+          }
+          points.push(...sum.map((n) => Math.round(n / ((right - left) * (bottom - top)))));
+        }
+      }
+      return points;
+    },
+
+    /** How many pictures a video has shown since the first such question, and how large they are. */
+    video(selector) {
+      const video = document.querySelector(selector);
+      if (!video) return null;
+      if (!shown.has(video)) count(video);
+      const { videoWidth: width, videoHeight: height, paused, muted } = video;
+      return { frames: shown.get(video), width, height, paused, muted };
+    },
+
+    /** The energy of the sound until now, and how many seconds of it there were. */
+    async sound() {
+      const all = await inbound('audio');
+      const sum = (field) => all.reduce((total, entry) => total + (entry[field] ?? 0), 0);
+      return { energy: sum('totalAudioEnergy'), seconds: sum('totalSamplesDuration') };
+    },
+
+    /** Pictures decoded, dropped, and times they stood still. */
+    async pictures() {
+      const all = await inbound('video');
+      const sum = (field) => all.reduce((total, entry) => total + (entry[field] ?? 0), 0);
+      return { decoded: sum('framesDecoded'), dropped: sum('framesDropped'), freezes: sum('freezeCount') };
+    },
+
+    /** The text that a person sees. */
+    text: (selector = 'body') => document.querySelector(selector)?.innerText ?? '',
+
+    /** Whether it is there for a person. */
+    visible: (selector) => document.querySelector(selector)?.checkVisibility() ?? false,
+  };
+}
+
+export const witness = `(${install})()`;

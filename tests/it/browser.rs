@@ -1,0 +1,25 @@
+//! The page in real browsers, beside students in terminals, on the real program that teaches a real file.
+//!
+//! A test reads like a script: who opens what, sees, says and clicks. The browsers are driven by `tests/browser`, which
+//! `bin/setup --test` prepares.
+
+// What the tests stand on: browsers and pages, a class with both, eyes and ears, a student without the page.
+mod driver;
+mod lab;
+mod raw;
+mod sight;
+
+// Browsers and terminals in one lecture, and a teacher who is killed and comes back.
+mod together;
+
+// Every screen that a student may meet.
+mod states;
+
+// The other browser, with another decoder.
+mod firefox;
+
+// Students who mean harm.
+mod hostile;
+
+// Names, keyboard, languages, weight.
+mod manners;

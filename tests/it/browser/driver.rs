@@ -1,0 +1,251 @@
+//! A real browser and its pages, driven through `tests/browser/driver.mjs`.
+
+use std::cell::{Cell, RefCell};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use crate::support::{DEADLINE, Process};
+
+/// How often a page is asked while waiting for what it shows.
+const ASK: Duration = Duration::from_millis(50);
+
+/// How long a browser may take to say goodbye before it is killed.
+const GOODBYE: Duration = Duration::from_secs(8);
+
+/// Where the scripts are, and what they need.
+const SCRIPTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/browser");
+
+/// Which browser.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Debian's, Ubuntu's, or Google's.
+    Chromium,
+    /// Debian's long-term one, or the current one.
+    Firefox,
+}
+
+impl Kind {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Chromium => "chromium",
+            Self::Firefox => "firefox",
+        }
+    }
+
+    fn programs(self) -> &'static [&'static str] {
+        match self {
+            Self::Chromium => &["chromium", "chromium-browser", "google-chrome"],
+            Self::Firefox => &["firefox-esr", "firefox"],
+        }
+    }
+
+    /// What `$CLASSROOM_CHROMIUM` (or `$CLASSROOM_FIREFOX`) says, or the first that is installed.
+    fn program(self) -> Option<PathBuf> {
+        let variable = format!("CLASSROOM_{}", self.name().to_uppercase());
+        let chosen = std::env::var_os(variable).map(PathBuf::from);
+        chosen.or_else(|| self.programs().iter().find_map(|name| found(name)))
+    }
+}
+
+fn found(program: &str) -> Option<PathBuf> {
+    std::env::split_paths(&std::env::var_os("PATH")?).map(|folder| folder.join(program)).find(|path| path.is_file())
+}
+
+/// The browser, if the machine has all that is needed. If not, the test is skipped by name, or fails where `$CI`
+/// promises it.
+pub fn browser(test: &str, kind: Kind) -> Option<Browser> {
+    let program = kind.program();
+    let missing = if program.is_none() {
+        kind.programs()[0]
+    } else if found("node").is_none() {
+        "node"
+    } else if !Path::new(SCRIPTS).join("node_modules").is_dir() {
+        "tests/browser/node_modules"
+    } else {
+        return program.map(|program| Browser::start(kind, &program));
+    };
+    assert!(std::env::var_os("CI").is_none(), "{missing} is missing: run bin/setup --test");
+    println!("skipped {test}: {missing} is missing, bin/setup --test installs it");
+    None
+}
+
+/// A running browser without a window. It ends when dropped, and when this process ends in whatever way.
+pub struct Browser {
+    driver: RefCell<Process>,
+    commands: Cell<u64>,
+    pages: Cell<u32>,
+    directory: PathBuf,
+}
+
+impl Browser {
+    fn start(kind: Kind, program: &Path) -> Self {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        // Short: Chromium has a socket in there, and the path of a socket has at most 107 bytes.
+        let name = format!("b{}-{number}", std::process::id());
+        let directory = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
+        std::fs::create_dir_all(&directory).unwrap();
+        let mut command = Command::new("node");
+        command.arg(Path::new(SCRIPTS).join("driver.mjs")).arg(kind.name()).arg(program).env("TMPDIR", &directory);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let driver = Process::start(kind.name(), command);
+        driver.wait_for("a browser", |event| event["event"] == "ready");
+        Self { driver: RefCell::new(driver), commands: Cell::new(0), pages: Cell::new(0), directory }
+    }
+
+    /// A window of a person who speaks English and has never been here, at this address.
+    #[track_caller]
+    pub fn open(&self, url: &str) -> Page<'_> {
+        self.open_as(url, json!({}))
+    }
+
+    /// The same with options: `lang`, `width`, `height`, `scheme`, `bypassCsp`.
+    #[track_caller]
+    pub fn open_as(&self, url: &str, options: Value) -> Page<'_> {
+        let page = self.page(None);
+        page.command(json!({"do": "open", "url": url, "options": options}));
+        page
+    }
+
+    fn page(&self, person: Option<&str>) -> Page<'_> {
+        self.pages.set(self.pages.get() + 1);
+        let name = format!("page-{}", self.pages.get());
+        let person = person.unwrap_or(&name).to_owned();
+        Page { browser: self, name, person }
+    }
+
+    /// Sends a command and waits for its end; what came back, or the error's text.
+    #[track_caller]
+    fn command(&self, mut command: Value) -> Result<Value, String> {
+        let id = self.commands.get() + 1;
+        self.commands.set(id);
+        command["id"] = id.into();
+        let mut driver = self.driver.borrow_mut();
+        let mark = driver.mark();
+        driver.types(&command.to_string());
+        let what = format!("end of {command:.200}");
+        let reply = driver.wait_since(mark, DEADLINE, &what, |event| event["id"] == id);
+        match reply["error"].as_str() {
+            Some(error) => Err(error.to_owned()),
+            None => Ok(reply["value"].clone()),
+        }
+    }
+}
+
+impl Drop for Browser {
+    fn drop(&mut self) {
+        let driver = self.driver.get_mut();
+        driver.hangs_up();
+        if !driver.ends_within(GOODBYE) {
+            println!("the browser did not end by itself");
+        }
+        let _ = std::fs::remove_dir_all(&self.directory);
+    }
+}
+
+/// A window, in which a person looks, listens, clicks and types.
+pub struct Page<'a> {
+    browser: &'a Browser,
+    name: String,
+    person: String,
+}
+
+impl<'a> Page<'a> {
+    /// A second window of the same person.
+    #[track_caller]
+    pub fn another_window(&self, url: &str) -> Page<'a> {
+        let page = self.browser.page(Some(&self.person));
+        page.command(json!({"do": "open", "url": url}));
+        page
+    }
+
+    /// Another address in the same window.
+    #[track_caller]
+    pub fn goes_to(&self, url: &str) {
+        self.command(json!({"do": "goto", "url": url}));
+    }
+
+    /// Loads the page again.
+    #[track_caller]
+    pub fn reloads(&self) {
+        self.command(json!({"do": "reload"}));
+    }
+
+    /// The value of an expression of JavaScript.
+    #[track_caller]
+    pub fn value(&self, code: &str) -> Value {
+        self.command(json!({"do": "evaluate", "code": code}))
+    }
+
+    /// Clicks on what has this role and this name, as soon as it is there.
+    #[track_caller]
+    pub fn clicks(&self, role: &str, name: &str) {
+        self.command(json!({"do": "click", "role": role, "name": name}));
+    }
+
+    /// Presses a key, such as `h` or `Tab`.
+    #[track_caller]
+    pub fn presses(&self, key: &str) {
+        self.command(json!({"do": "press", "key": key}));
+    }
+
+    /// Types into what has the focus.
+    #[track_caller]
+    pub fn types(&self, text: &str) {
+        self.command(json!({"do": "type", "text": text}));
+    }
+
+    /// Closes the window.
+    #[track_caller]
+    pub fn closes(self) {
+        self.command(json!({"do": "close"}));
+    }
+
+    /// Waits until the expression is true.
+    #[track_caller]
+    pub fn wait_until(&self, what: &str, code: &str) {
+        self.wait(what, code, |value| value.as_bool().unwrap_or(!value.is_null()));
+    }
+
+    /// Waits until the value of the expression is as wanted.
+    #[track_caller]
+    pub fn wait(&self, what: &str, code: &str, is_it: impl Fn(&Value) -> bool) -> Value {
+        let started = Instant::now();
+        loop {
+            let value = self.value(code);
+            if is_it(&value) {
+                return value;
+            }
+            if started.elapsed() > DEADLINE {
+                let text = self.value("witness.text()");
+                panic!("{} had no {what} within {DEADLINE:?}: {value:.1000}\nit shows: {text:.2000}", self.name);
+            }
+            std::thread::park_timeout(ASK);
+        }
+    }
+
+    /// Waits until the text is to be read somewhere.
+    #[track_caller]
+    pub fn shows(&self, text: &str) {
+        self.wait(&format!("text {text:?}"), "witness.text()", |shown| shown.as_str().unwrap_or("").contains(text));
+    }
+
+    /// What the page did by itself, of one kind: `request`, `console`, `exception`, `dialog`.
+    pub fn events(&self, kind: &str) -> Vec<Value> {
+        let mine = |event: &Value| event["event"] == kind && event["page"] == self.name.as_str();
+        self.browser.driver.borrow().events().into_iter().filter(mine).collect()
+    }
+
+    #[track_caller]
+    fn command(&self, mut command: Value) -> Value {
+        command["page"] = self.name.as_str().into();
+        if command["do"] == "open" {
+            command["person"] = self.person.as_str().into();
+        }
+        self.browser.command(command).unwrap_or_else(|error| panic!("{}: {error}", self.name))
+    }
+}

@@ -1,0 +1,31 @@
+//! Firefox, as a student's machine has it: VP8 always, H.264 only with a plug-in that it fetches from elsewhere.
+
+use super::driver::Kind;
+use super::lab::Lab;
+
+#[test]
+fn firefox_plays_vp8() {
+    let Some(lab) = Lab::new("Firefox", Kind::Firefox) else { return };
+    let mut teacher = lab.lecturer(&["--codec", "vp8"]);
+    let anna = lab.enters(2001, "Anna");
+    anna.screen_is("live");
+    anna.sees_the_lecture();
+    // A page that may use the microphone, as in these tests, may also make a sound.
+    anna.hears_the_lecture();
+    teacher.types("hello Firefox");
+    anna.reads("Ms Li", "hello Firefox");
+    anna.says("hello teacher");
+    teacher.wait_for("the greeting", super::lab::said("2001", "hello teacher"));
+}
+
+#[test]
+fn firefox_says_why_there_is_no_picture_where_h264_is_missing() {
+    let Some(lab) = Lab::new("Firefox without H.264", Kind::Firefox) else { return };
+    let _teacher = lab.lecturer(&["--codec", "h264"]);
+    let anna = lab.enters(2001, "Anna");
+    anna.screen_is("error");
+    anna.shows("This browser cannot show the lecture");
+    anna.shows("The lecture is sent as H.264, which this browser does not have.");
+    anna.shows("about:addons");
+    anna.shows("--codec vp8");
+}

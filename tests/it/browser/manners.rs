@@ -1,0 +1,140 @@
+//! What a good page does besides working: names for everything, the keyboard, the language, few bytes.
+
+use serde_json::{Value, json};
+
+use super::driver::{Kind, Page};
+use super::lab::Lab;
+
+/// The most bytes that a first visit to a room may take, headers included.
+const MOST_BYTES: f64 = 60_000.0;
+
+/// Everything that can be used and seen, with the role and the name that a screen reader says.
+const CONTROLS: &str = "[...document.querySelectorAll('a, button, input, textarea, select, video, [tabindex], [role=button]')]\
+    .filter((it) => it.checkVisibility() && !it.closest('[aria-hidden=true]') && it.tabIndex !== -1)\
+    .map((it) => ({ what: it.outerHTML.slice(0, 120), role: it.computedRole, name: it.computedName }))";
+
+const HEADINGS: &str = "[...document.querySelectorAll('h1, h2, h3, h4')].filter((it) => it.checkVisibility())\
+    .map((it) => [Number(it.tagName[1]), it.computedName])";
+
+/// Everything has a name, and headings go down one step at a time from one h1.
+#[track_caller]
+fn is_readable(page: &Page<'_>) {
+    let controls = page.value(CONTROLS);
+    let controls = controls.as_array().unwrap();
+    assert!(controls.len() >= 3, "{controls:?}");
+    for control in controls {
+        assert!(control["name"].as_str().is_some_and(|name| !name.trim().is_empty()), "without a name: {control}");
+        assert_ne!(control["role"], "generic", "{control}");
+    }
+    let headings = page.value(HEADINGS);
+    let headings = headings.as_array().unwrap();
+    let levels: Vec<u64> = headings.iter().filter_map(|heading| heading[0].as_u64()).collect();
+    assert_eq!(levels.iter().filter(|level| **level == 1).count(), 1, "{headings:?}");
+    assert!(levels.windows(2).all(|pair| pair[1] <= pair[0] + 1), "no level is left out: {headings:?}");
+    assert!(headings.iter().all(|heading| heading[1] != ""), "{headings:?}");
+    let landmarks = "['main', 'header'].every((name) => document.querySelector(name)?.checkVisibility() !== undefined)";
+    assert_eq!(page.value(landmarks), json!(true));
+}
+
+#[test]
+fn a_screen_reader_finds_a_name_for_everything() {
+    let Some(lab) = Lab::new("names", Kind::Chromium) else { return };
+    let _teacher = lab.class.teacher(&["--test", "--camera=test", "--size", "320x180"]);
+    let page = lab.browser.open(&lab.site());
+    page.shows("10013");
+    is_readable(&page);
+    page.goes_to(&format!("{}/room/10013", lab.site()));
+    page.screen_is("ask");
+    is_readable(&page);
+    page.goes_to(&lab.link(2001, "Anna"));
+    page.screen_is("live");
+    page.sees_moving("#camera-video");
+    is_readable(&page);
+    page.clicks("button", "React");
+    is_readable(&page);
+    page.presses("Escape");
+    page.clicks("button", "People");
+    is_readable(&page);
+    page.goes_to(&format!("{}/room/10014?userId=2001&nickname=Anna", lab.site()));
+    page.screen_is("waiting");
+    is_readable(&page);
+    page.was_calm(&lab.site());
+}
+
+#[test]
+fn the_page_speaks_the_language_of_the_browser() {
+    let Some(lab) = Lab::new("languages", Kind::Chromium) else { return };
+    let _server = lab.class.server();
+    for (browser, page_language, list, room) in [
+        ("en-GB", "en", "No room is open yet", "The teacher is not here yet"),
+        ("zh-CN", "zh", "还没有开放的房间", "老师还没有来"),
+        ("fr-FR", "en", "No room is open yet", "The teacher is not here yet"),
+    ] {
+        let page = lab.browser.open_as(&lab.site(), json!({"lang": browser}));
+        page.shows(list);
+        let lang = page.value("document.documentElement.lang");
+        assert!(lang.as_str().is_some_and(|lang| lang.starts_with(page_language)), "{lang} for {browser}");
+        page.goes_to(&lab.link(2001, "Anna"));
+        page.shows(room);
+        is_readable(&page);
+        page.was_calm(&lab.site());
+        page.closes();
+    }
+}
+
+#[test]
+fn the_keyboard_reaches_chat_and_hand() {
+    let Some(lab) = Lab::new("the keyboard", Kind::Chromium) else { return };
+    let teacher = lab.class.teacher(&["--test", "--size", "320x180"]);
+    let page = lab.enters(2001, "Anna");
+    page.screen_is("live");
+    page.wait_until("chat", "!document.querySelector('#chat-text').disabled");
+    let mut reached = Vec::new();
+    while !["hand", "chat-text"].iter().all(|id| reached.contains(&json!(id))) {
+        assert!(reached.len() < 60, "Tab reaches {reached:?}");
+        page.presses("Tab");
+        reached.push(page.value("document.activeElement.id"));
+    }
+    // What has the focus can be seen to have it.
+    let outline = page.value(
+        "getComputedStyle(document.activeElement).outlineStyle + getComputedStyle(document.activeElement).boxShadow",
+    );
+    assert_ne!(outline, "nonenone", "no ring around {:?}", reached.last());
+    page.value("document.querySelector('#hand').focus()");
+    let up = |raised: bool| {
+        move |event: &Value| event["event"] == "hand" && event["user"] == "2001" && event["raised"] == raised
+    };
+    page.presses("Space");
+    teacher.wait_for("a hand", up(true));
+    page.wait_until("a hand", "document.querySelector('#hand').getAttribute('aria-pressed') === 'true'");
+    page.presses("h");
+    teacher.wait_for("no hand", up(false));
+    // In chat, it is a letter.
+    page.presses("c");
+    page.types("h");
+    page.presses("Enter");
+    page.reads("Anna", "h");
+}
+
+#[test]
+fn a_first_visit_takes_less_than_60_kilobytes() {
+    let Some(lab) = Lab::new("the weight", Kind::Chromium) else { return };
+    let _teacher = lab.class.teacher(&["--test", "--size", "320x180"]);
+    let page = lab.enters(2001, "Anna");
+    page.screen_is("live");
+    let bytes = page.value(
+        "[...performance.getEntriesByType('navigation'), ...performance.getEntriesByType('resource')]\
+           .map((entry) => [new URL(entry.name).pathname.split('/').pop(), entry.transferSize])",
+    );
+    let files = bytes.as_array().unwrap();
+    let sum: f64 = files.iter().filter_map(|file| file[1].as_f64()).sum();
+    // What is used twice comes once.
+    let nothing = files.iter().filter(|file| file[1] == 0).count();
+    assert!(files.len() > 3 && nothing <= 1, "{bytes}");
+    assert!(sum < MOST_BYTES, "{sum} bytes: {bytes}");
+    // The second visit takes what is not kept: the page itself.
+    page.reloads();
+    page.screen_is("live");
+    let again = page.value("performance.getEntriesByType('resource').filter((entry) => entry.transferSize > 0).length");
+    assert_eq!(again, json!(0), "files are kept");
+}

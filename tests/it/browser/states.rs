@@ -1,0 +1,223 @@
+//! Every screen that a student may meet, reached as a student would reach it.
+
+use serde_json::json;
+
+use super::driver::{Kind, Page};
+use super::lab::Lab;
+use super::sight::SCREEN;
+use crate::support::{Process, ROOM, lecture_file};
+
+/// Waits until a room in the list has these words.
+#[track_caller]
+fn lists(page: &Page<'_>, room: &str, words: &[&str]) {
+    let look = format!("witness.text('[data-room=\"{room}\"]')");
+    page.wait(&format!("room {room} with {words:?}"), &look, |text| {
+        words.iter().all(|word| text.as_str().unwrap_or("").contains(word))
+    });
+}
+
+#[test]
+fn the_list_shows_rooms_empty_waiting_live_and_ended() {
+    let Some(lab) = Lab::new("the list", Kind::Chromium) else { return };
+    let mut server = lab.class.server();
+    let page = lab.browser.open(&lab.site());
+    page.shows("No room is open yet");
+    let student = lab.class.student(1001, &[]);
+    lists(&page, ROOM, &["Waiting", "No teacher yet", "1 watching"]);
+    let mut teacher = lab.class.guest_lecturer();
+    lists(&page, ROOM, &["Live", "9999 teaches"]);
+    teacher.interrupt();
+    teacher.ends_with(0);
+    drop(student);
+    lists(&page, ROOM, &["Ended"]);
+    page.was_calm(&lab.site());
+
+    // From the list into the room.
+    page.clicks("textbox", "Room number");
+    page.types("no room");
+    page.presses("Enter");
+    page.shows("A room number has 1 to 64 letters, digits, dots, dashes or underscores.");
+    page.fills("Room number", "10014");
+    page.presses("Enter");
+    page.wait_until("the room's address", "location.pathname === '/room/10014'");
+    page.screen_is("ask");
+
+    page.goes_to(&lab.site());
+    server.kill();
+    page.shows("The server does not answer. This list is tried again by itself.");
+    let _server = lab.class.server();
+    page.shows("No room is open yet");
+}
+
+#[test]
+fn a_room_is_created_its_link_followed_and_the_lecture_starts_and_ends_by_itself() {
+    let Some(lab) = Lab::new("a room of one's own", Kind::Chromium) else { return };
+    let _server = lab.class.server();
+    let page = lab.browser.open(&lab.site());
+    page.fills("What is it called?", "Linear algebra <1>");
+    page.clicks("button", "Create");
+    let link = page.wait("link", "document.querySelector('#share-link').textContent", |link| link != "");
+    let link = link.as_str().unwrap();
+    let room = link.rsplit('/').next().unwrap();
+    assert_eq!(link, format!("{}/room/{room}", lab.site()));
+    lists(&page, room, &["Waiting", "Linear algebra <1>"]);
+
+    // A student follows the link, is asked once, and waits.
+    let anna = lab.browser.open(link);
+    anna.screen_is("ask");
+    anna.shows("Who are you?");
+    anna.fills("Your id", "a b");
+    anna.clicks("button", "Go in");
+    anna.shows("An id has 1 to 64 letters");
+    anna.fills("Your id", "2001");
+    anna.fills("Your name (optional)", "Anna");
+    anna.presses("Enter");
+    anna.screen_is("waiting");
+    anna.shows("The teacher is not here yet");
+    anna.shows("You are the first.");
+    anna.shows("Linear algebra <1>");
+
+    let (file, server) = (lecture_file().to_str().unwrap(), lab.class.url());
+    let teach = ["teach", "--room", room, "--file", file, "--loop", "--server", &server, "--udp-port", "0"];
+    let mut teacher = Process::start("teacher", lab.class.command(&teach));
+    anna.screen_is("live");
+    anna.sees_the_lecture();
+    lists(&page, room, &["Live", "1 watching"]);
+
+    // This browser remembers who it is.
+    anna.reloads();
+    anna.screen_is("live");
+    anna.is("Anna");
+    anna.sees_the_lecture();
+    let later = anna.another_window(&lab.site());
+    later.closes();
+
+    teacher.interrupt();
+    teacher.ends_with(0);
+    anna.screen_is("ended");
+    anna.shows("The lecture is over");
+    // And it goes on, should the teacher come back.
+    let _teacher = Process::start("teacher", lab.class.command(&teach));
+    anna.screen_is("live");
+    anna.sees_the_lecture();
+    anna.was_calm(&lab.site());
+}
+
+#[test]
+fn wrong_links_and_ids_get_a_sentence_and_a_way_on() {
+    let Some(lab) = Lab::new("wrong links", Kind::Chromium) else { return };
+    let _teacher = lab.class.lecturer();
+    let _taken = lab.student(1001, "Cleo");
+    for path in ["/room/no%20room", "/room/%3Cscript%3E", "/room/%FF", "/nowhere", &format!("/room/{}", "9".repeat(65))]
+    {
+        let page = lab.browser.open(&format!("{}{path}", lab.site()));
+        page.shows("There is no such page");
+        page.shows("A room's id has 1 to 64 letters, digits, dots, dashes or underscores.");
+        page.clicks("link", "All rooms 所有房间");
+        lists(&page, ROOM, &["Live"]);
+        page.closes();
+    }
+    let link = format!("{}/room/{ROOM}", lab.site());
+    let page = lab.browser.open(&format!("{link}?userId=a%20b&nickname=Anna"));
+    page.screen_is("ask");
+    page.shows("An id has 1 to 64 letters");
+
+    // Somebody else is in the room under this id: another one is suggested.
+    page.goes_to(&lab.link(1001, "Anna"));
+    page.screen_is("error");
+    page.shows("This id is in use");
+    page.shows("Somebody else is in the room as 1001. Choose another id.");
+    page.clicks("button", "Go in");
+    page.screen_is("live");
+    page.sees_the_lecture();
+    page.was_calm(&lab.site());
+}
+
+#[test]
+fn a_full_room_says_so_and_lets_the_next_one_in() {
+    let Some(lab) = Lab::new("a full room", Kind::Chromium) else { return };
+    let teacher = lab.lecturer(&["--max-students", "1"]);
+    let mut cleo = lab.student(1001, "Cleo");
+    let anna = lab.enters(2001, "Anna");
+    anna.screen_is("error");
+    anna.shows("The room is full");
+    let mark = teacher.mark();
+    cleo.interrupt();
+    cleo.ends_with(0);
+    teacher.wait_since(mark, crate::support::DEADLINE, "a free place", crate::support::user_is(1001, &["left"]));
+    anna.clicks("button", "Try again");
+    anna.screen_is("live");
+    anna.sees_the_lecture();
+}
+
+#[test]
+fn a_server_that_is_gone_does_not_stop_the_picture() {
+    let Some(lab) = Lab::new("a server gone", Kind::Chromium) else { return };
+    let mut server = lab.class.server();
+    let _teacher = lab.class.guest_lecturer();
+    let anna = lab.enters(2001, "Anna");
+    anna.sees_the_lecture();
+    server.kill();
+    anna.banner_is("The server is out of reach. The lecture goes on; we are connecting again…");
+    anna.sees_moving(SCREEN);
+    let _server = lab.class.server();
+    anna.banner_is("");
+    anna.sees_moving(SCREEN);
+    let ben = lab.enters(2002, "Ben");
+    ben.sees_the_lecture();
+    anna.says("here again");
+    ben.reads("Anna", "here again");
+}
+
+#[test]
+fn one_id_has_one_window_and_either_may_have_it() {
+    let Some(lab) = Lab::new("two windows", Kind::Chromium) else { return };
+    let _teacher = lab.class.lecturer();
+    let first = lab.enters(2001, "Anna");
+    first.sees_the_lecture();
+    let second = first.another_window(&lab.link(2001, "Anna"));
+    second.sees_the_lecture();
+    first.screen_is("error");
+    first.shows("Opened in another window");
+    first.clicks("button", "Use it here");
+    first.screen_is("live");
+    first.sees_moving(SCREEN);
+    second.screen_is("error");
+    second.shows("Opened in another window");
+}
+
+#[test]
+fn small_and_large_picture_are_swapped_and_hidden() {
+    let Some(lab) = Lab::new("two pictures", Kind::Chromium) else { return };
+    let _teacher = lab.class.teacher(&["--test", "--camera=test", "--size", "640x360"]);
+    let page = lab.enters(2001, "Anna");
+    page.sees_moving("#screen-video");
+    page.sees_moving("#camera-video");
+    let inset = |id: &str| {
+        page.wait_until(&format!("{id} small"), &format!("document.querySelector('#{id}').classList.contains('inset')"))
+    };
+    inset("camera");
+    page.value("document.activeElement.blur()");
+    page.presses("s");
+    inset("screen");
+    page.presses("s");
+    inset("camera");
+    page.clicks("button", "Hide the small picture");
+    page.wait_until("no small picture", "!witness.visible('#camera')");
+    page.clicks("button", "Small picture");
+    page.wait_until("small picture", "witness.visible('#camera')");
+    // The arrow keys move it, and the place is remembered.
+    let left = "document.querySelector('#camera').getBoundingClientRect().left";
+    let before = page.value(left).as_f64().unwrap();
+    page.value("document.querySelector('#camera').focus()");
+    page.presses("ArrowLeft");
+    page.wait("another place", left, |now| now.as_f64().unwrap() < before - 5.0);
+    page.reloads();
+    page.sees_moving("#camera-video");
+    page.wait("the same place", left, |now| now.as_f64().unwrap() < before - 5.0);
+    assert_eq!(page.value("document.fullscreenElement"), json!(null));
+    page.clicks("button", "Full screen");
+    page.wait_until("full screen", "document.fullscreenElement !== null");
+    page.clicks("button", "Leave full screen");
+    page.wait_until("no full screen", "document.fullscreenElement === null");
+}
