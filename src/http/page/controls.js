@@ -54,7 +54,7 @@ export class Controls {
     }
     for (const event of ['pointermove', 'pointerdown', 'keydown', 'focusin']) $('room').addEventListener(event, () => this.#wake());
     this.#tabs();
-    this.#panel(isNarrow() || store.get('panel', true), false);
+    this.#panel(isNarrow() || (!low.matches && store.get('panel', true)), false);
     onLanguage(() => {
       this.#menus();
       this.refresh();
@@ -263,6 +263,8 @@ export class Controls {
 /** Where the panel stands below the picture instead of beside it. */
 const narrow = matchMedia('(max-width: 48rem) and (orientation: portrait)');
 const isNarrow = () => narrow.matches;
+/** A phone that lies down has no room for it unasked. */
+const low = matchMedia('(max-height: 30rem)');
 
 function press(id, isOn) {
   $(id).setAttribute('aria-pressed', isOn);
