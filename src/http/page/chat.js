@@ -21,6 +21,8 @@ export class Chat {
   #pending = [];
   #unread = 0;
   #state = 'later';
+  /** Whether the reader is at the end and wants to stay there. */
+  #follows = true;
   #draw = onFrame(() => this.#flush());
 
   /** `on` has `line(message)`, `hands(list)`, `reaction(r)` and `state(isOpen)`. */
@@ -38,7 +40,10 @@ export class Chat {
       this.#submit();
     });
     text.addEventListener('input', () => this.#typed());
-    $('chat-scroll').addEventListener('scroll', () => this.#isAtEnd() && this.read(), { passive: true });
+    $('chat-scroll').addEventListener('scroll', () => {
+      this.#follows = this.#isAtEnd();
+      if (this.#follows) this.read();
+    }, { passive: true });
     $('chat-newest').addEventListener('click', () => this.#toEnd());
     onLanguage(() => this.#show());
   }
@@ -80,7 +85,7 @@ export class Chat {
 
   /** The panel was opened: on to the end. */
   opened() {
-    if (this.#unread > 0) this.#toEnd();
+    if (this.#follows || this.#unread > 0) this.#toEnd();
     this.read();
   }
 
@@ -126,6 +131,7 @@ export class Chat {
     const id = Number(message.id);
     if (!(id > this.#last)) return;
     this.#last = id;
+    if (typeof message.text !== 'string') return;
     const line = {
       ...person(message),
       isTeacher: message.pub === 'pub',
@@ -146,13 +152,12 @@ export class Chat {
   }
 
   #flush() {
-    const follow = this.#isAtEnd();
     const lines = $('chat-lines');
     const mine = this.#pending.some((line) => line.userId === this.#me);
     lines.append(...this.#pending.splice(0).map((line) => this.#element(line)));
     while (lines.childElementCount > MOST_LINES) lines.firstElementChild.remove();
     $('chat-empty').hidden = lines.childElementCount > 0;
-    if (follow || mine) this.#toEnd();
+    if (this.#follows || mine) this.#toEnd();
     this.#count();
   }
 

@@ -1,6 +1,6 @@
 // The bar of buttons, its menus, the side panel, full screen and the keyboard.
 
-import { $, el, icon, setIcon, store } from './dom.js';
+import { $, announce, el, icon, setIcon, store } from './dom.js';
 import { label, onLanguage, say } from './i18n.js';
 import { REACTIONS } from './chat.js';
 
@@ -30,6 +30,7 @@ export class Controls {
   #stats;
   #leave;
   #idle = 0;
+  #place = 0;
 
   constructor({ layout, chat, people, danmaku, stats, leave }) {
     this.#layout = layout;
@@ -53,7 +54,7 @@ export class Controls {
     }
     for (const event of ['pointermove', 'pointerdown', 'keydown', 'focusin']) $('room').addEventListener(event, () => this.#wake());
     this.#tabs();
-    this.#panel(isNarrow() || store.get('panel', true), false);
+    this.#panel(isNarrow() || (!low.matches && store.get('panel', true)), false);
     onLanguage(() => {
       this.#menus();
       this.refresh();
@@ -73,7 +74,7 @@ export class Controls {
     $('swap').hidden = !layout.isInsetShown;
     $('camera-toggle').hidden = !layout.hasTwo;
     press('camera-toggle', layout.isInsetShown);
-    $('pip').hidden = !document.pictureInPictureEnabled || !layout.main();
+    $('pip').hidden = !document.pictureInPictureEnabled || !layout.main()?.requestPictureInPicture;
     press('pip', Boolean(document.pictureInPictureElement));
     press('danmaku-toggle', this.#danmaku.isOn);
     press('stats-toggle', this.#stats.isShown);
@@ -93,6 +94,8 @@ export class Controls {
     $('react').disabled = !this.#chat.isOpen;
     if (!this.#chat.isOpen) this.#closeMenus();
     press('hand', place > 0);
+    if (place !== this.#place) announce(place > 0 ? say('handPlace', { n: place }) : '');
+    this.#place = place;
     $('hand-place').hidden = place === 0;
     $('hand-place').textContent = place;
     $('hand-label').textContent = place > 0 ? say('handPlace', { n: place }) : say('raiseHand');
@@ -260,6 +263,8 @@ export class Controls {
 /** Where the panel stands below the picture instead of beside it. */
 const narrow = matchMedia('(max-width: 48rem) and (orientation: portrait)');
 const isNarrow = () => narrow.matches;
+/** A phone that lies down has no room for it unasked. */
+const low = matchMedia('(max-height: 30rem)');
 
 function press(id, isOn) {
   $(id).setAttribute('aria-pressed', isOn);
