@@ -45,6 +45,7 @@ const FILES: &[(&str, &str, &str)] = &files! {
     "signalling.js": JAVASCRIPT,
     "stats.js": JAVASCRIPT,
     "style.css": CSS,
+    "views.js": JAVASCRIPT,
     "words.js": JAVASCRIPT,
 };
 

@@ -126,6 +126,7 @@ export class Chat {
     const id = Number(message.id);
     if (!(id > this.#last)) return;
     this.#last = id;
+    if (typeof message.text !== 'string') return;
     const line = {
       ...person(message),
       isTeacher: message.pub === 'pub',

@@ -1,6 +1,6 @@
 // The bar of buttons, its menus, the side panel, full screen and the keyboard.
 
-import { $, el, icon, setIcon, store } from './dom.js';
+import { $, announce, el, icon, setIcon, store } from './dom.js';
 import { label, onLanguage, say } from './i18n.js';
 import { REACTIONS } from './chat.js';
 
@@ -30,6 +30,7 @@ export class Controls {
   #stats;
   #leave;
   #idle = 0;
+  #place = 0;
 
   constructor({ layout, chat, people, danmaku, stats, leave }) {
     this.#layout = layout;
@@ -73,7 +74,7 @@ export class Controls {
     $('swap').hidden = !layout.isInsetShown;
     $('camera-toggle').hidden = !layout.hasTwo;
     press('camera-toggle', layout.isInsetShown);
-    $('pip').hidden = !document.pictureInPictureEnabled || !layout.main();
+    $('pip').hidden = !document.pictureInPictureEnabled || !layout.main()?.requestPictureInPicture;
     press('pip', Boolean(document.pictureInPictureElement));
     press('danmaku-toggle', this.#danmaku.isOn);
     press('stats-toggle', this.#stats.isShown);
@@ -93,6 +94,8 @@ export class Controls {
     $('react').disabled = !this.#chat.isOpen;
     if (!this.#chat.isOpen) this.#closeMenus();
     press('hand', place > 0);
+    if (place !== this.#place) announce(place > 0 ? say('handPlace', { n: place }) : '');
+    this.#place = place;
     $('hand-place').hidden = place === 0;
     $('hand-place').textContent = place;
     $('hand-label').textContent = place > 0 ? say('handPlace', { n: place }) : say('raiseHand');

@@ -1,7 +1,7 @@
 // The language of the page: that of the browser, or the one chosen and remembered.
 
 import { words } from './words.js';
-import { store } from './dom.js';
+import { bdi, store } from './dom.js';
 
 const listeners = new Set();
 let language = pick();
@@ -17,6 +17,12 @@ function pick() {
 export function say(key, values = {}) {
   const text = words[language][key] ?? words.en[key] ?? key;
   return text.replace(/\{(\w+)\}/g, (whole, name) => (name in values ? String(values[name]) : whole));
+}
+
+/** A sentence around somebody's name, which keeps the direction that it has. */
+export function sayOf(key, name) {
+  const [before, after] = say(key, { name: '\u0000' }).split('\u0000');
+  return [before, bdi(name), after];
 }
 
 /** Whether there is such a sentence: error codes of a newer server have none. */

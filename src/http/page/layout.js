@@ -17,7 +17,10 @@ export class Layout {
   #owner = $('screen-video');
   #place = { x: 1, y: 1, ...store.get('inset', {}) };
 
-  /** `on` has `picture()` for the first picture of a connection, and `changed()` for anything that buttons show. */
+  /**
+   * `on` has `picture()` for the first picture of a connection, `changed()` for anything that buttons show, and says
+   * whether `isConnected()`.
+   */
   constructor(on) {
     this.#on = on;
     for (const id of ['screen', 'camera']) {
@@ -141,14 +144,21 @@ export class Layout {
   }
 
   #whenPictureIn(video) {
+    const stream = video.srcObject;
+    const wait = (shown) => {
+      // Nobody counts frames in a window that is not seen.
+      if (video.requestVideoFrameCallback && !document.hidden) video.requestVideoFrameCallback(shown);
+      else video.addEventListener('timeupdate', shown, { once: true });
+    };
     const shown = () => {
-      if (video !== this.main()) return;
+      if (video.srcObject !== stream || video !== this.main()) return;
+      // A connection that fails leaves a black frame, which is no picture.
+      if (!this.#on.isConnected()) return wait(shown);
       $('last-picture').hidden = true;
       performance.mark('classroom-picture');
       this.#on.picture();
     };
-    if (video.requestVideoFrameCallback && !document.hidden) video.requestVideoFrameCallback(shown);
-    else video.addEventListener('loadeddata', shown, { once: true });
+    wait(shown);
   }
 
   #arrange() {
@@ -183,7 +193,9 @@ export class Layout {
     picture.addEventListener('pointerdown', (down) => {
       if (!picture.classList.contains('inset') || down.button !== 0 || down.target.closest('button')) return;
       const area = $('pictures');
-      const free = { x: area.clientWidth - picture.offsetWidth, y: area.clientHeight - picture.offsetHeight };
+      const rem = parseFloat(getComputedStyle(document.documentElement).fontSize);
+      const edges = 2 * rem * parseFloat(getComputedStyle(area).getPropertyValue('--edge'));
+      const free = { x: area.clientWidth - picture.offsetWidth - edges, y: area.clientHeight - picture.offsetHeight - edges };
       const start = { ...this.#place };
       picture.setPointerCapture(down.pointerId);
       const follow = (move) => {

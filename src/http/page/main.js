@@ -1,7 +1,7 @@
 // Which page this is, and what all pages have.
 
 import { $, announce, copy, store } from './dom.js';
-import { say, switchLanguage, translate } from './i18n.js';
+import { say, switchLanguage } from './i18n.js';
 import { roomOfAddress } from './identity.js';
 import { startRoom } from './room.js';
 import { startRooms } from './rooms.js';
@@ -38,8 +38,7 @@ document.addEventListener('click', (event) => {
 });
 
 theme(store.get('theme'));
-translate();
-$('boot').hidden = true;
 const room = roomOfAddress();
 if (room === null) startRooms();
 else startRoom(room);
+$('boot').hidden = true;

@@ -1,7 +1,7 @@
 // A student in a room: what there is to see, and what comes next.
 
 import { $, clean, el, list, nameOf, onFrame, setIcon } from './dom.js';
-import { hasWords, onLanguage, say } from './i18n.js';
+import { onLanguage, say, sayOf, translate } from './i18n.js';
 import { epoch, isId, remember, session, suggestion, whoFromLink } from './identity.js';
 import { Chat } from './chat.js';
 import { Controls } from './controls.js';
@@ -12,21 +12,17 @@ import { Peer, hasWebrtc } from './peer.js';
 import { People } from './people.js';
 import { Signalling } from './signalling.js';
 import { Stats } from './stats.js';
+import { view } from './views.js';
 
-/** Silence of the server that is worth a word. */
-const SILENT_MS = 3_000;
-/** Connecting for so long is worth a word about firewalls. */
-const UDP_HINT_MS = 15_000;
 /** Media counts as interrupted when nothing came for this time. */
 const STALLED_MS = 2_500;
 /** How soon a full room is tried again. */
 const FULL_RETRY_MS = 20_000;
-const MOST_MESSAGE_CHARS = 400;
 
 /** Opens the room that the address names. */
 export function startRoom(room) {
+  new Room(room);
   $('room').hidden = false;
-  return new Room(room);
 }
 
 class Room {
@@ -61,6 +57,7 @@ class Room {
     if (!hasWebrtc()) this.#refused = { code: 'noWebrtc' };
     else if (this.#me.known) this.#enter();
     else this.#asking = 'who';
+    translate();
     this.people = new People(() => this.#draw());
     this.chat = new Chat({
       line: (line) => this.danmaku.fly(line),
@@ -71,7 +68,11 @@ class Room {
       reaction: (reaction) => this.danmaku.rise(reaction),
       state: () => this.controls?.hand(),
     });
-    this.layout = new Layout({ picture: () => this.#pictureCame(), changed: () => this.controls?.refresh() });
+    this.layout = new Layout({
+      picture: () => this.#pictureCame(),
+      changed: () => this.controls?.refresh(),
+      isConnected: () => Boolean(this.#peer?.isConnected),
+    });
     const { layout, chat, people, danmaku, stats } = this;
     this.controls = new Controls({ layout, chat, people, danmaku, stats, leave: () => this.#leave() });
     this.#iAm();
@@ -221,6 +222,7 @@ class Room {
       },
       connected: () => {
         if (peer !== this.#peer) return;
+        this.#rejected = null;
         this.course.connected();
         this.#came = { bytes: 0, at: Date.now() };
         this.#draw();
@@ -328,106 +330,47 @@ class Room {
 
   // What there is to see.
 
-  /** `{ screen, title, text, more, detail, actions, ask, banner }`. */
   #view() {
-    const { course } = this;
-    const error = this.#refused ?? (this.#signal.error?.code === 'userIdTaken' ? this.#signal.error : null);
-    if (this.#asking) return this.#askView();
-    if (error) return this.#errorView(error);
-    if (course.wentBy === 'left' && !course.publisher) {
-      return { screen: 'ended', title: say('endedTitle'), text: say('endedText'), actions: ['rooms'] };
-    }
-    if (this.#rejected) return this.#errorView(this.#rejected);
-    const isLate = course.since > 0 && Date.now() - course.since > UDP_HINT_MS;
-    if (this.#hasPicture) return { screen: 'live', banner: this.#banner(isLate) };
-    if (!this.#wasIn) {
-      const code = this.#signal.error?.code;
-      const silent = Date.now() - this.#signal.since > SILENT_MS;
-      if (hasWords(code) && code !== 'unknown') return { ...this.#errorView(this.#signal.error), screen: 'connecting' };
-      return { screen: 'connecting', title: say('connectingTitle'), text: say(silent ? 'serverSilent' : 'connectingText') };
-    }
-    if (!course.publisher) return this.#waitingView();
-    if (this.#tracks && this.#peer?.isConnected && !this.#tracks.screen && !this.#tracks.camera) {
-      const key = this.#tracks.audio ? 'soundOnly' : 'nothing';
-      return { screen: 'sound', title: say(`${key}Title`), text: say(`${key}Text`) };
-    }
-    return { screen: 'connecting', title: say('pictureTitle'), text: say(isLate ? 'udpText' : 'pictureText') };
-  }
-
-  #waitingView() {
-    const others = this.people.students - 1;
-    return {
-      screen: 'waiting',
-      title: say('waitingTitle'),
-      text: say('waitingText'),
-      more: others > 1 ? say('waitingMany', { n: others }) : say(others === 1 ? 'waitingOne' : 'waitingFirst'),
-      banner: this.#signal.isOpen ? '' : say('serverSilent'),
-    };
-  }
-
-  #askView() {
-    const why = this.#asking;
-    const actions = why === 'change' ? ['back'] : [];
-    return { screen: 'ask', title: say('whoTitle'), text: say('whoText'), ask: why === 'badUserId' ? say('badUserId') : ' ', actions };
-  }
-
-  #errorView(error) {
-    const code = hasWords(`${error.code}Title`) ? error.code : 'unknown';
-    const detail = clean(error.message, MOST_MESSAGE_CHARS);
-    const view = { screen: 'error', title: say(`${code}Title`), text: say(code, { user: this.#me.userId }), actions: ['retry', 'rooms'] };
-    if (detail) view.detail = say(error.userId ? 'teacherSays' : 'serverSays', { message: detail });
-    if (code === 'userIdTaken') {
-      view.ask = ' ';
-      view.actions = ['rooms'];
-      if (!this.#refused) view.more = say('userIdHeld');
-    } else if (code === 'replaced') view.actions = ['takeBack', 'rooms'];
-    else if (code === 'badRequest') view.actions = ['rooms'];
-    else if (code === 'noCommonCodec') {
-      const codec = /sent as (H\.264|VP8|VP9|AV1)/.exec(detail)?.[1] ?? 'H.264';
-      const remedy = codec === 'H.264' ? 'vp8' : 'h264';
-      const isFirefox = navigator.userAgent.includes('Firefox/') && codec === 'H.264';
-      view.text = say('noCommonCodec', { codec });
-      view.more = say(isFirefox ? 'noCommonCodecFirefox' : 'noCommonCodecOther', { remedy });
-    }
-    return view;
-  }
-
-  #banner(isLate) {
-    const { course } = this;
-    const code = this.#signal.error?.code;
-    if (this.#peer?.isConnected && this.#isFlowing) {
-      if (this.#signal.isOpen) return '';
-      return hasWords(code) ? say(code) : say('bannerSignal');
-    }
-    if (isLate && course.publisher && this.#signal.isOpen) return say('bannerUdp');
-    if (!course.publisher || !this.#signal.isOpen || this.#peer?.isConnected) return say('bannerTeacher');
-    return say('bannerMedia');
+    return view({
+      asking: this.#asking,
+      refused: this.#refused,
+      rejected: this.#rejected,
+      signal: this.#signal,
+      course: this.course,
+      wasIn: this.#wasIn,
+      isConnected: Boolean(this.#peer?.isConnected),
+      isFlowing: this.#isFlowing,
+      hasPicture: this.#hasPicture,
+      tracks: this.#tracks,
+      students: this.people.students,
+      userId: this.#me.userId,
+    });
   }
 
   #show() {
-    const view = this.#view();
-    this.#header(view);
-    const now = JSON.stringify(view);
+    const seen = this.#view();
+    this.#header(seen);
+    const now = JSON.stringify(seen);
     if (now === this.#shown) return;
     const before = this.#shown && JSON.parse(this.#shown);
     this.#shown = now;
-    $('room').dataset.screen = view.screen;
-    $('card').hidden = view.screen === 'live';
-    setIcon($('card-art'), view.screen === 'error' ? 'i-warn' : view.screen === 'sound' ? 'i-sound' : 'i-board');
-    for (const part of ['title', 'text', 'more', 'detail']) $(`card-${part}`).textContent = view[part] ?? '';
-    $('card-actions').replaceChildren(...(view.actions ?? []).map((action) => this.#button(action)));
-    $('banner').textContent = view.banner ?? '';
-    $('banner').hidden = !view.banner;
-    this.#showAsk(view, before);
+    $('room').dataset.screen = seen.screen;
+    $('card').hidden = seen.screen === 'live';
+    setIcon($('card-art'), seen.screen === 'error' ? 'i-warn' : seen.screen === 'sound' ? 'i-sound' : 'i-board');
+    for (const part of ['title', 'text', 'more', 'detail']) $(`card-${part}`).textContent = seen[part] ?? '';
+    $('card-actions').replaceChildren(...(seen.actions ?? []).map((action) => this.#button(action)));
+    $('banner').textContent = seen.banner ?? '';
+    $('banner').hidden = !seen.banner;
+    this.#showAsk(seen, before);
   }
 
-  #showAsk(view, before) {
-    $('ask').hidden = !view.ask;
-    if (!view.ask || before?.ask) return;
-    const isTaken = view.screen === 'error';
+  #showAsk(seen, before) {
+    $('ask').hidden = !seen.ask;
+    if (!seen.ask || before?.ask) return;
+    const isTaken = seen.screen === 'error';
     $('ask-id').value = isTaken ? suggestion() : this.#me.userId;
     $('ask-name').value = this.#me.nickname;
-    $('ask-error').textContent = view.ask.trim();
+    $('ask-error').textContent = seen.ask.trim();
     $('ask-id').focus();
     $('ask-id').select();
   }
@@ -451,12 +394,13 @@ class Room {
   #again() {
     clearTimeout(this.#retry);
     if (this.#refused?.code === 'noWebrtc') return location.reload();
-    const wasRefused = Boolean(this.#refused);
     this.#refused = null;
     this.#rejected = null;
-    this.#signal = { ...this.#signal, error: null, since: Date.now() };
-    if (wasRefused) this.#signalling.open();
-    else this.course.now();
+    if (this.#signal.isOpen) this.course.now();
+    else {
+      this.#signal = { isOpen: false, error: null, since: Date.now() };
+      this.#signalling.open();
+    }
     this.#draw();
   }
 
@@ -468,11 +412,12 @@ class Room {
     const here = this.#wasIn && screen !== 'error';
     text('room-title', name);
     document.title = `${name} – classroom`;
-    text('room-teacher', teacher && here ? say('taughtBy', { name: nameOf(teacher) }) : this.#name ? say('room', { id: this.#room }) : '');
+    if (teacher && here) $('room-teacher').replaceChildren(...sayOf('taughtBy', nameOf(teacher)));
+    else text('room-teacher', this.#name ? say('room', { id: this.#room }) : '');
     text('room-state', isBroken ? say('connectingBadge') : state ? say(state) : '');
     $('room-state').className = `badge ${state}`;
     text('room-watching', here ? say('watching', { n: this.people.students }) : '');
-    text('me', say('meIs', { name: this.#me.nickname || this.#me.userId }));
+    $('me').replaceChildren(...sayOf('meIs', this.#me.nickname || this.#me.userId));
   }
 }
 

@@ -1,7 +1,7 @@
 // The list of rooms; entering one, and creating one.
 
 import { $, bdi, clean, el, list, nameOf } from './dom.js';
-import { duration, onLanguage, say } from './i18n.js';
+import { duration, onLanguage, say, sayOf, translate } from './i18n.js';
 import { isId, linkTo } from './identity.js';
 
 const REFRESH_MS = 3_000;
@@ -13,6 +13,7 @@ let shown = '';
 
 /** Shows the list and keeps it fresh. */
 export function startRooms() {
+  translate();
   $('home').hidden = false;
   document.title = 'classroom';
   $('enter').addEventListener('submit', enter);
@@ -75,10 +76,8 @@ function card({ id, state, name, teacher, since, watching }) {
   link.dataset.room = id;
   const title = el('h2', '', bdi(name || say('room', { id })));
   if (name) title.append(el('span', 'soft id', id));
-  // The name of the teacher stands apart from the words around it, whatever its direction.
-  const [before, after] = say('taughtBy', { name: '\u0000' }).split('\u0000');
-  const who = el('p', 'teacher');
-  if (teacher) who.append(before, bdi(teacher), after);
+  const who = el('p');
+  if (teacher) who.append(...sayOf('taughtBy', teacher));
   else who.append(say(state === 'ended' ? 'teacherGone' : 'nobodyTeaches'));
   const facts = el('p', 'soft', [say('watching', { n: watching }), since].filter(Boolean).join(' · '));
   link.append(el('span', `badge ${state}`, say(state)), title, who, facts, el('span', 'go', say('join')));

@@ -32,13 +32,13 @@ export class Signalling {
   /** Connects, or connects again. */
   open() {
     clearTimeout(this.#timer);
+    this.#socket?.close();
     this.#stopped = false;
     const scheme = location.protocol === 'https:' ? 'wss' : 'ws';
     const query = new URLSearchParams({ ...this.#query, pub: 'no' });
     const socket = new WebSocket(`${scheme}://${location.host}/ws?${query}`);
     this.#socket = socket;
     let error = null;
-    const patience = setTimeout(() => socket.close(), OPEN_WITHIN_MS);
     socket.onmessage = ({ data }) => {
       if (socket !== this.#socket) return;
       const message = parse(data);
@@ -51,7 +51,7 @@ export class Signalling {
       if (message.type === 'error' && !message.userId) error = message;
       this.#on.message(message);
     };
-    socket.onclose = () => {
+    const ended = () => {
       clearTimeout(patience);
       if (socket !== this.#socket || this.#stopped) return;
       this.#socket = null;
@@ -66,6 +66,12 @@ export class Signalling {
       this.#timer = setTimeout(() => this.open(), pause);
       this.#on.lost(error);
     };
+    socket.onclose = ended;
+    // A socket that never came about does not always say so.
+    const patience = setTimeout(() => {
+      socket.close();
+      ended();
+    }, OPEN_WITHIN_MS);
   }
 
   /** Sends, and says whether there was a connection to send on. */

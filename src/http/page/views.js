@@ -1,0 +1,93 @@
+// What there is to see in a room, by what is known: no element is touched here.
+
+import { clean } from './dom.js';
+import { hasWords, say } from './i18n.js';
+
+/** Silence of the server that is worth a word. */
+const SILENT_MS = 3_000;
+/** Connecting for so long is worth a word about firewalls. */
+const UDP_HINT_MS = 15_000;
+const MOST_MESSAGE_CHARS = 400;
+
+/**
+ * `{ screen, title, text, more, detail, actions, ask, banner }`: `screen` is `ask`, `connecting`, `waiting`, `live`,
+ * `sound`, `ended` or `error`; all else may be missing.
+ */
+export function view(known) {
+  const { asking, refused, rejected, signal, course, wasIn, tracks } = known;
+  if (asking) return askView(asking);
+  const error = refused ?? (signal.error?.code === 'userIdTaken' ? signal.error : null);
+  if (error) return errorView(error, known);
+  if (course.wentBy === 'left' && !course.publisher) {
+    return { screen: 'ended', title: say('endedTitle'), text: say('endedText'), actions: ['rooms'] };
+  }
+  if (rejected) return errorView(rejected, known);
+  const isLate = course.since > 0 && Date.now() - course.since > UDP_HINT_MS;
+  if (known.hasPicture) return { screen: 'live', banner: banner(known, isLate) };
+  if (!wasIn) return entryView(known);
+  if (!course.publisher) return waitingView(known);
+  if (tracks && known.isConnected && !tracks.screen && !tracks.camera) {
+    const key = tracks.audio ? 'soundOnly' : 'nothing';
+    return { screen: 'sound', title: say(`${key}Title`), text: say(`${key}Text`) };
+  }
+  return { screen: 'connecting', title: say('pictureTitle'), text: say(isLate ? 'udpText' : 'pictureText') };
+}
+
+function askView(why) {
+  const actions = why === 'change' ? ['back'] : [];
+  return { screen: 'ask', title: say('whoTitle'), text: say('whoText'), ask: why === 'badUserId' ? say('badUserId') : ' ', actions };
+}
+
+/** Before the server let us in. */
+function entryView(known) {
+  const { error, since } = known.signal;
+  if (error) return { ...errorView(error, known), screen: 'connecting' };
+  const isSilent = Date.now() - since > SILENT_MS;
+  return { screen: 'connecting', title: say('connectingTitle'), text: say(isSilent ? 'serverSilent' : 'connectingText') };
+}
+
+function waitingView({ students, signal }) {
+  const others = students - 1;
+  return {
+    screen: 'waiting',
+    title: say('waitingTitle'),
+    text: say('waitingText'),
+    more: others > 1 ? say('waitingMany', { n: others }) : say(others === 1 ? 'waitingOne' : 'waitingFirst'),
+    banner: signal.isOpen ? '' : say('serverSilent'),
+  };
+}
+
+function errorView(error, { userId, refused }) {
+  const code = hasWords(`${error.code}Title`) ? error.code : 'unknown';
+  const detail = clean(error.message, MOST_MESSAGE_CHARS);
+  const seen = { screen: 'error', title: say(`${code}Title`), text: say(code, { user: userId }), actions: ['retry', 'rooms'] };
+  if (detail) seen.detail = say(error.userId ? 'teacherSays' : 'serverSays', { message: detail });
+  if (code === 'userIdTaken') {
+    seen.ask = ' ';
+    seen.actions = ['rooms'];
+    if (!refused) seen.more = say('userIdHeld');
+  } else if (code === 'replaced') seen.actions = ['takeBack', 'rooms'];
+  else if (code === 'badRequest') seen.actions = ['rooms'];
+  else if (code === 'noCommonCodec') Object.assign(seen, codecView(detail));
+  return seen;
+}
+
+/** Names the codec that is missing, and what to do in this browser. */
+function codecView(detail) {
+  const codec = /sent as (H\.264|VP8|VP9|AV1)/.exec(detail)?.[1] ?? 'H.264';
+  const remedy = codec === 'H.264' ? 'vp8' : 'h264';
+  const isFirefox = navigator.userAgent.includes('Firefox/') && codec === 'H.264';
+  return { text: say('noCommonCodec', { codec }), more: say(isFirefox ? 'noCommonCodecFirefox' : 'noCommonCodecOther', { remedy }) };
+}
+
+/** What is wrong while the last picture stands, if anything. */
+function banner({ course, signal, isConnected, isFlowing }, isLate) {
+  const code = signal.error?.code;
+  if (isConnected && isFlowing) {
+    if (signal.isOpen) return '';
+    return hasWords(code) ? say(code) : say('bannerSignal');
+  }
+  if (isLate && course.publisher && signal.isOpen) return say('bannerUdp');
+  if (!course.publisher || !signal.isOpen || isConnected) return say('bannerTeacher');
+  return say('bannerMedia');
+}
