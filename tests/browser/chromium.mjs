@@ -29,6 +29,7 @@ export async function launch(program) {
     page: (context) => context.newPage(),
     goto: async (page, url) => void (await page.goto(url, { waitUntil: 'domcontentloaded' })),
     click: (page, role, name) => page.getByRole(role, { name, exact: true }).click({ timeout: PATIENCE_MS }),
+    version: () => `Chromium ${browser.version()}`,
     close: () => browser.close(),
   };
 }

@@ -22,6 +22,19 @@ const prefs = {
   'app.update.disabledForTesting': true,
 };
 
+/** How long a click may take to find its button, in milliseconds. */
+const PATIENCE_MS = 10_000;
+
+/** Puppeteer's own search by role and name takes seconds in Firefox. */
+const candidates = { button: 'button', link: 'a', tab: '[role=tab]', textbox: 'input, textarea' };
+
+/** The element that can be seen and used, and has this name. */
+function find(selector, name) {
+  const nameOf = (it) => it.getAttribute('aria-label') ?? it.labels?.[0]?.textContent ?? it.textContent;
+  const isIt = (it) => globalThis.witness.sees(it) && !it.disabled && nameOf(it).trim() === name;
+  return [...document.querySelectorAll(selector)].find(isIt);
+}
+
 export async function launch(program) {
   const browser = await puppeteer.launch({
     browser: 'firefox',
@@ -38,7 +51,10 @@ export async function launch(program) {
       return page;
     },
     goto: async (page, url) => void (await page.goto(url, { waitUntil: 'domcontentloaded' })),
-    click: (page, role, name) => page.locator(`::-p-aria([name="${name}"][role="${role}"])`).click(),
+    async click(page, role, name) {
+      const found = await page.waitForFunction(find, { timeout: PATIENCE_MS }, candidates[role], name);
+      await found.click();
+    },
     close: () => browser.close(),
   };
 }

@@ -89,7 +89,8 @@ function install() {
     text: (selector = 'body') => document.querySelector(selector)?.innerText ?? '',
 
     /** Whether it is there for a person. */
-    visible: (selector) => document.querySelector(selector)?.checkVisibility() ?? false,
+    sees: (element) => element?.checkVisibility({ visibilityProperty: true }) ?? false,
+    visible: (selector) => globalThis.witness.sees(document.querySelector(selector)),
   };
 }
 

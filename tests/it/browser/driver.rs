@@ -216,7 +216,11 @@ impl<'a> Page<'a> {
     pub fn wait(&self, what: &str, code: &str, is_it: impl Fn(&Value) -> bool) -> Value {
         let started = Instant::now();
         loop {
-            let value = self.value(code);
+            // While another page is on its way there is nothing to ask.
+            let value = match self.try_command(json!({"do": "evaluate", "code": code})) {
+                Err(error) if error.contains("context was destroyed") => Value::Null,
+                value => value.unwrap_or_else(|error| panic!("{}: {error}", self.name)),
+            };
             if is_it(&value) {
                 return value;
             }
@@ -241,11 +245,16 @@ impl<'a> Page<'a> {
     }
 
     #[track_caller]
-    fn command(&self, mut command: Value) -> Value {
+    fn command(&self, command: Value) -> Value {
+        self.try_command(command).unwrap_or_else(|error| panic!("{}: {error}", self.name))
+    }
+
+    #[track_caller]
+    fn try_command(&self, mut command: Value) -> Result<Value, String> {
         command["page"] = self.name.as_str().into();
         if command["do"] == "open" {
             command["person"] = self.person.as_str().into();
         }
-        self.browser.command(command).unwrap_or_else(|error| panic!("{}: {error}", self.name))
+        self.browser.command(command)
     }
 }

@@ -10,10 +10,10 @@ const MOST_BYTES: f64 = 60_000.0;
 
 /// Everything that can be used and seen, with the role and the name that a screen reader says.
 const CONTROLS: &str = "[...document.querySelectorAll('a, button, input, textarea, select, video, [tabindex], [role=button]')]\
-    .filter((it) => it.checkVisibility() && !it.closest('[aria-hidden=true]') && it.tabIndex !== -1)\
+    .filter((it) => witness.sees(it) && !it.closest('[aria-hidden=true]') && it.tabIndex !== -1)\
     .map((it) => ({ what: it.outerHTML.slice(0, 120), role: it.computedRole, name: it.computedName }))";
 
-const HEADINGS: &str = "[...document.querySelectorAll('h1, h2, h3, h4')].filter((it) => it.checkVisibility())\
+const HEADINGS: &str = "[...document.querySelectorAll('h1, h2, h3, h4')].filter((it) => witness.sees(it))\
     .map((it) => [Number(it.tagName[1]), it.computedName])";
 
 /// Everything has a name, and headings go down one step at a time from one h1.
