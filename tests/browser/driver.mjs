@@ -43,7 +43,7 @@ const commands = {
   },
   goto: ({ page, url }) => browser.goto(pages.get(page), url),
   reload: async ({ page }) => void (await pages.get(page).reload({ waitUntil: 'domcontentloaded' })),
-  evaluate: ({ page, code }) => pages.get(page).evaluate(code),
+  evaluate: ({ page, code }) => browser.evaluate(pages.get(page), code),
   click: ({ page, role, name }) => browser.click(pages.get(page), role, name),
   press: ({ page, key }) => pages.get(page).keyboard.press(key),
   type: ({ page, text }) => pages.get(page).keyboard.type(text),

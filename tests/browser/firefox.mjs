@@ -50,6 +50,7 @@ export async function launch(program) {
       await page.evaluateOnNewDocument(witness);
       return page;
     },
+    evaluate: (page, expression) => page.evaluate(expression),
     goto: async (page, url) => void (await page.goto(url, { waitUntil: 'domcontentloaded' })),
     async click(page, role, name) {
       const found = await page.waitForFunction(find, { timeout: PATIENCE_MS }, candidates[role], name);

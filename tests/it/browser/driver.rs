@@ -13,6 +13,9 @@ use crate::support::{DEADLINE, Process};
 /// How often a page is asked while waiting for what it shows.
 const ASK: Duration = Duration::from_millis(50);
 
+/// What browsers say of a page that another one takes the place of.
+const ON_ITS_WAY: [&str; 3] = ["context was destroyed", "navigated or closed", "Cannot find context"];
+
 /// How long a browser may take to say goodbye before it is killed.
 const GOODBYE: Duration = Duration::from_secs(8);
 
@@ -218,7 +221,7 @@ impl<'a> Page<'a> {
         loop {
             // While another page is on its way there is nothing to ask.
             let value = match self.try_command(json!({"do": "evaluate", "code": code})) {
-                Err(error) if error.contains("context was destroyed") => Value::Null,
+                Err(error) if ON_ITS_WAY.iter().any(|words| error.contains(words)) => Value::Null,
                 value => value.unwrap_or_else(|error| panic!("{}: {error}", self.name)),
             };
             if is_it(&value) {
