@@ -44,7 +44,11 @@ const commands = {
   goto: ({ page, url }) => browser.goto(pages.get(page), url),
   reload: async ({ page }) => void (await pages.get(page).reload({ waitUntil: 'domcontentloaded' })),
   evaluate: ({ page, code }) => browser.evaluate(pages.get(page), code),
-  click: ({ page, role, name }) => browser.click(pages.get(page), role, name),
+  async click({ page, role, name }) {
+    // Of two windows of a person, the one behind shows a picture a second.
+    await pages.get(page).bringToFront();
+    await browser.click(pages.get(page), role, name);
+  },
   press: ({ page, key }) => pages.get(page).keyboard.press(key),
   type: ({ page, text }) => pages.get(page).keyboard.type(text),
   screenshot: async ({ page, file, options }) => void (await pages.get(page).screenshot({ path: file, ...options })),

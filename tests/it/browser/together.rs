@@ -79,7 +79,7 @@ fn pages_go_on_by_themselves_when_the_teacher_was_killed_and_is_back() {
     teacher.kill();
     for page in [&anna, &ben] {
         page.banner_is("The teacher’s connection broke. Waiting for it to come back…");
-        page.wait_until("the last picture stays", "witness.visible('#screen, #last-picture')");
+        page.wait_until("the last picture stays", "witness.visible('#screen') || witness.visible('#last-picture')");
     }
     let mark = cleo.mark();
     let _teacher = lab.lecturer(&[]);
