@@ -194,7 +194,10 @@ fn small_and_large_picture_are_swapped_and_hidden() {
     page.sees_moving("#screen-video");
     page.sees_moving("#camera-video");
     let inset = |id: &str| {
-        page.wait_until(&format!("{id} small"), &format!("document.querySelector('#{id}').classList.contains('inset')"));
+        page.wait_until(
+            &format!("{id} small"),
+            &format!("document.querySelector('#{id}').classList.contains('inset')"),
+        );
     };
     inset("camera");
     page.value("document.activeElement.blur()");
