@@ -196,7 +196,9 @@ impl Peer {
                     codecs.iter().find(|c| c.rtp_codec.mime_type.eq_ignore_ascii_case(&mime)).map(|c| c.payload_type)
                 })
                 .ok_or(Error::ErrRTPTransceiverCodecUnsupported)?;
-            let subscription = Subscription::new(ssrc, payload_type, rand::random());
+            // In the lower half: who loses the packets before a roll-over, and there are some that come before the keys
+            // do, would count one roll-over less than we and never open a packet (RFC 3711, 3.3.1).
+            let subscription = Subscription::new(ssrc, payload_type, rand::random::<u16>() >> 1);
             lanes.push(Lane { track, sender, subscription, reported: None });
         }
         let peer = Self {
