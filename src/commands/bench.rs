@@ -113,6 +113,11 @@ async fn measure(bench: &Bench, reporter: &Reporter) -> anyhow::Result<Findings>
     let seen = silence(&mut class, &desk).await?;
     let offered = desk.packets.load(Ordering::Relaxed) - offered;
 
+    let (at_end, why) = (end.stats.students, class.roll.borrow().why.clone());
+    if at_end < asked && !reporter.is_json() {
+        let why = why.unwrap_or_else(|| "they needed too long".to_owned());
+        reporter.warn(format!("{} students did not come or did not stay; the last one: {why}", asked - at_end));
+    }
     lecture.abort();
     // The task ends at its next await, and the hub's last handle but ours with it.
     let _ = lecture.await;
@@ -129,6 +134,7 @@ async fn measure(bench: &Bench, reporter: &Reporter) -> anyhow::Result<Findings>
         title: format!("{asked} students, {} at {} fps, {} s", bench.bitrate, bench.fps, bench.length.as_secs_f64()),
         asked,
         joined: students,
+        at_end,
         joined_in,
         join_cpu: joined.cpu - before.cpu,
         join_packets: joined.stats.packets - before.stats.packets,
@@ -166,7 +172,7 @@ impl Reading {
 /// Waits until every student is connected or gone. Those that need too long are left out, unless nobody has come.
 async fn wait_for_all(class: &mut Class, asked: usize) -> anyhow::Result<()> {
     let mut roll = class.roll.clone();
-    let all = roll.wait_for(|roll| roll.connected + roll.gone >= asked);
+    let all = roll.wait_for(|roll| roll.connected + roll.refused >= asked);
     let within = JOIN_WITHIN + JOIN_WITHIN_EACH * asked as u32;
     if let Ok(Err(_)) = tokio::time::timeout(within, all).await {
         return Err(class.failed().await);

@@ -33,8 +33,8 @@ pub const MAX_LATENESS: Duration = Duration::from_secs(1);
 /// How many sent frames are remembered for NACKs: as many as the ring keeps would be waste, 4 s are enough.
 const SENT_FRAMES: usize = 256;
 
-/// The largest first sequence number: as RFC 3711, 3.3.1 advises, so that a receiver that misses the first packets
-/// does not take the numbers behind the wrap for a roll-over earlier.
+/// The largest first sequence number (RFC 3711, 3.3.1). A receiver that loses the packets before a roll-over, and there
+/// are some that come before its keys do, would count one roll-over less than the sender and never open a packet.
 pub const MAX_FIRST_SEQUENCE_NUMBER: u16 = 0x7fff;
 
 /// A packet as one student gets it.

@@ -1,5 +1,6 @@
 //! The teacher's view of a class in another process: its offers, its answers, its numbers.
 
+use std::collections::HashSet;
 use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -19,11 +20,11 @@ use crate::rtp::Track;
 /// How far joining has come.
 #[derive(Debug, Default, Clone)]
 pub(super) struct Roll {
-    /// Students whose connection stands.
+    /// Students whose connection has stood.
     pub(super) connected: usize,
-    /// Students that are gone, or never came.
-    pub(super) gone: usize,
-    /// Why the last of them is.
+    /// Students that never came.
+    pub(super) refused: usize,
+    /// Why the last one did not come, or did not stay.
     pub(super) why: Option<String>,
 }
 
@@ -65,6 +66,7 @@ impl Class {
             stdin,
             lines: BufReader::new(stdout).lines(),
             asking: None,
+            seated: HashSet::new(),
         };
         relay.tell(&join).await?;
         Ok(Self { roll, asks, relay: tokio::spawn(relay.run()), child })
@@ -108,6 +110,8 @@ struct Relay {
     stdin: ChildStdin,
     lines: Lines<BufReader<ChildStdout>>,
     asking: Option<oneshot::Sender<Tally>>,
+    /// Who has come.
+    seated: HashSet<usize>,
 }
 
 impl Relay {
@@ -124,7 +128,8 @@ impl Relay {
                         let student = user.as_str().parse().context("the hub answered a stranger")?;
                         self.tell(&ToStudents::Answer { student, sdp }).await?;
                     }
-                    HubEvent::Refused { why, .. } => self.gone(why.to_string()),
+                    HubEvent::Refused { why, .. } => self.missing(why.to_string(), true),
+                    HubEvent::Gone { why, .. } => self.missing(format!("the teacher says: {why}"), false),
                     HubEvent::KeyFrameNeeded(Track::Screen) => self.desk.key_wanted.store(true, Ordering::Relaxed),
                     _ => {}
                 },
@@ -142,8 +147,14 @@ impl Relay {
                 let user: UserId = student.to_string().parse().map_err(|e| anyhow!("student {student}: {e}"))?;
                 self.hub.offer(user, sdp, None);
             }
-            FromStudents::Connected { .. } => self.roll.send_modify(|roll| roll.connected += 1),
-            FromStudents::Gone { why, .. } => self.gone(why),
+            FromStudents::Connected { student } => {
+                self.seated.insert(student);
+                self.roll.send_modify(|roll| roll.connected += 1);
+            }
+            FromStudents::Gone { student, why } => {
+                let never_came = !self.seated.contains(&student);
+                self.missing(format!("the student says: {why}"), never_came);
+            }
             FromStudents::Tally(tally) => {
                 if let Some(reply) = self.asking.take() {
                     let _ = reply.send(tally);
@@ -153,9 +164,9 @@ impl Relay {
         Ok(())
     }
 
-    fn gone(&self, why: String) {
+    fn missing(&self, why: String, never_came: bool) {
         self.roll.send_modify(|roll| {
-            roll.gone += 1;
+            roll.refused += usize::from(never_came);
             roll.why = Some(why);
         });
     }

@@ -9,14 +9,9 @@ use super::super::allow_many_files;
 use super::wire::{FromStudents, ToStudents};
 use crate::peer::crowd::Crowd;
 
-/// How far students stand back for the teacher, which in a class has a machine of its own.
-const NICE: i32 = 5;
-
 /// Runs the students until stdin ends, as it does when the teacher's process ends, however that happens.
 pub(super) fn run() -> anyhow::Result<()> {
     allow_many_files();
-    // Where it is not allowed, the figures are a little worse.
-    let _ = rustix::process::nice(NICE);
     let mut lines = io::stdin().lock().lines().map(|line| {
         let line = line.context("can't read from the teacher's process")?;
         serde_json::from_str(&line).with_context(|| format!("{line:?} is nothing that a teacher says"))

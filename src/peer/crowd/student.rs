@@ -119,7 +119,7 @@ impl Student {
     pub(super) fn read(&mut self, now: Instant, opens: bool, clock: &Clock, tally: &mut Tally) -> Fate {
         let wall = SystemTime::now();
         let mut bytes = [0; MAX_DATAGRAM];
-        let (mut handed, mut other) = (false, false);
+        let (mut handed, mut other, mut fate) = (false, false, Fate::Same);
         for _ in 0..READ_AT_ONCE {
             let Ok((length, from)) = self.socket.recv_from(&mut bytes) else { break };
             let datagram = &bytes[..length];
@@ -139,11 +139,19 @@ impl Student {
             tally.unreadable += u64::from(is_rtp && !understood);
             handed |= is_rtp;
             other |= !is_rtp;
+            if !is_rtp && !self.connected {
+                // Keys are there after a turn, and what comes in the same batch needs them.
+                fate = self.turn(now, tally);
+                if fate == Fate::Gone {
+                    return fate;
+                }
+            }
         }
         if handed {
             self.open(now, tally);
         }
-        if other { self.turn(now, tally) } else { Fate::Same }
+        let last = if other { self.turn(now, tally) } else { Fate::Same };
+        if fate == Fate::Same { last } else { fate }
     }
 
     fn count(&mut self, packet: &[u8], wall: SystemTime, clock: &Clock, tally: &mut Tally) -> Arrival {

@@ -228,7 +228,9 @@ impl Router {
                     self.by_user.remove(&student.user);
                 }
             }
-            Report::WantsKey(track) => {
+            // A thread may not have seen the key frame yet that was made for it.
+            Report::WantsKey { track, seen } if seen < self.counts[track].1 => {}
+            Report::WantsKey { track, .. } => {
                 self.requests[track].want();
                 self.ask_for_key_frames();
             }

@@ -14,7 +14,7 @@ use tokio::sync::mpsc;
 use super::lanes::Repair;
 use super::peer::{Fate, Peer, PeerStats, Turn, Wishes};
 use super::socket::{Outlet, SentCounts};
-use super::{HubEvent, RTCIceCandidateInit, Rings};
+use super::{HubEvent, PerTrack, RTCIceCandidateInit, Rings};
 use crate::id::UserId;
 use crate::rtp::{Delays, Frame, Track};
 
@@ -60,8 +60,8 @@ pub(super) enum Task {
 pub(super) enum Report {
     /// A student is forgotten.
     Gone(Slot),
-    /// Somebody can't go on without a key frame.
-    WantsKey(Track),
+    /// Somebody can't go on without another key frame than the `seen` ones that the shard was given until now.
+    WantsKey { track: Track, seen: u64 },
 }
 
 /// Numbers of a shard.
@@ -81,6 +81,8 @@ pub(super) struct Shard {
     events: mpsc::Sender<HubEvent>,
     reports: mpsc::UnboundedSender<Report>,
     rings: Rings,
+    /// Key frames so far.
+    keys: PerTrack<u64>,
     peers: HashMap<Slot, Peer>,
     order: Vec<Slot>,
     /// Students to whom the newest pictures were not sent yet, in the order of their turns.
@@ -100,6 +102,7 @@ impl Shard {
             events,
             reports,
             rings: Rings::default(),
+            keys: PerTrack::default(),
             peers: HashMap::new(),
             order: Vec::new(),
             serving: VecDeque::new(),
@@ -196,6 +199,7 @@ impl Shard {
     fn frame(&mut self, now: Instant, frame: Frame) {
         let (track, key) = (frame.track, frame.key);
         let index = self.rings[track].push(frame);
+        self.keys[track] += u64::from(key);
         if track.is_video() {
             self.put_in_line(track, index, key);
             self.serve();
@@ -338,7 +342,7 @@ impl Shard {
 
     fn wish(&self, wishes: Wishes) {
         for track in wishes.key_frames {
-            self.report(Report::WantsKey(track));
+            self.report(Report::WantsKey { track, seen: self.keys[track] });
         }
     }
 
