@@ -24,14 +24,20 @@
 //! A [`media::Capture`] gives [`rtp::Frame`]s, the packets of one picture or of one block of sound. The
 //! [`peer::hub::Hub`] keeps them once per track in an [`rtp::FrameRing`]; each student has an [`rtp::Subscription`] to
 //! it, an index with a name of its own for every packet. From the ring come the live lecture, the start of a late
-//! joiner, and the answer to a NACK. A student's [`peer::link::Link`] hands packets to a [`media::Render`].
-//! [`signal`] carries offers and answers between them by the rules of [`room`], in the words of [`protocol`].
+//! joiner, and the answer to a NACK; packets are sealed for each student by the hub itself. A student's [`peer::link::Link`] hands packets to a [`media::Render`].
+//! [`signal`] carries offers and answers between them by the rules of [`room`], in the words of [`protocol`]. Chat, hands
+//! and reactions go over the data channel of the same connection, by the rules of [`room::talk`].
+//!
+//! A browser is a student like any other: [`http`] serves the page, which speaks the same wire, and WHEP, which brings
+//! any player into the room as a member.
 //!
 //! # Invariants
 //!
 //! - Media never waits: every queue between capture and socket is bounded, and what does not fit is dropped for one
 //!   student up to the next key frame.
 //! - Signalling may come and go while media flows: only a student's own goodbye, or the silence of its media, ends it.
+//! - Under one key an SSRC is sealed by exactly one side, the core or the hub (`peer::hub::seal`).
+//! - Names in chat come from signalling, not from who speaks.
 //! - What comes from the network is parsed into types at the border, or refused with a stable code.
 
 pub mod cli;
