@@ -145,7 +145,8 @@ pub struct Crowd {
 }
 
 impl Crowd {
-    /// Starts this many students on as many threads as said; each makes its offer at once.
+    /// Starts this many students on as many threads as said; 300 of each make their offers
+    /// at once, the others as these get connected.
     ///
     /// # Errors
     /// [`CrowdError`], when no keys or threads can be had.

@@ -16,6 +16,10 @@ const TICK: Duration = Duration::from_millis(5);
 /// How often students look for what they miss: the interval at which they ask again.
 const FEEDBACK: Duration = Duration::from_millis(20);
 
+/// Students of a thread that may be about to connect: those of a class come in the same second, those of a whole school
+/// do not.
+const MAX_JOINING: usize = 300;
+
 /// Sockets that are told to be readable in one call.
 const EVENTS: usize = 256;
 
@@ -53,7 +57,9 @@ pub(super) fn run(
     let (mut ticked, mut fed_back) = (now, now);
     loop {
         // One at a time: those who wait for their handshake are not kept waiting.
-        let more = waiting.next().map(|number| class.join(number, shared, &epoll)).is_some();
+        let under_way = class.joining - waiting.len();
+        let next = if under_way < MAX_JOINING { waiting.next() } else { None };
+        let more = next.map(|number| class.join(number, shared, &epoll)).is_some();
         ready.clear();
         let before = Instant::now();
         let patience = if more { Duration::ZERO } else { TICK };
