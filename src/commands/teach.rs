@@ -372,8 +372,8 @@ impl Lecture<'_> {
         let left_out = rates.left_out(numbers);
         if left_out > 0 {
             self.reporter.warn(format!(
-                "{left_out} frames were left out in the last second, because this computer's network did not take them: \
-                 lower --bitrate, or use a wire"
+                "{left_out} frames were left out in the last second, because this computer or its network did not keep up: \
+                 lower --bitrate, use a wire, or more --workers"
             ));
         }
     }
@@ -407,11 +407,11 @@ impl Rates {
         (fps, one, all)
     }
 
-    /// Frames that were left out since the last time because the kernel refused packets.
+    /// Frames that were left out since the last time: late, or refused by the kernel.
     fn left_out(&mut self, numbers: &HubStats) -> u64 {
         let dropped = numbers.dropped.saturating_sub(std::mem::replace(&mut self.dropped, numbers.dropped));
         let refused = numbers.refused.saturating_sub(std::mem::replace(&mut self.refused, numbers.refused));
-        if refused > 0 { dropped.max(1) } else { 0 }
+        if refused > 0 { dropped.max(1) } else { dropped }
     }
 }
 
