@@ -35,6 +35,9 @@ const OFFER_INTERVAL: Duration = Duration::from_millis(300);
 /// Batches of datagrams that are read before frames and commands get their turn.
 const READ_BATCHES: usize = 8;
 
+/// Commands that are done between two slices of a picture: an offer costs half a millisecond.
+const COMMANDS_AT_ONCE: usize = 8;
+
 /// Source addresses that may belong to one student: its interfaces, behind as many NAT bindings.
 const MAX_ADDRESSES: usize = 16;
 
@@ -68,6 +71,13 @@ pub(super) fn run(config: HubConfig, shared: Shared, queues: Queues, bound: &Syn
             Err(error) => drop(bound.send(Err(error))),
         }
     });
+}
+
+/// How the loop goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Next {
+    GoOn,
+    End,
 }
 
 /// What is known here of a student that a shard has.
@@ -153,55 +163,61 @@ impl Router {
     ) {
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Skip);
-        let mut turns = tokio::time::interval(TICK);
-        turns.set_missed_tick_behavior(MissedTickBehavior::Skip);
         let mut ticked = Instant::now();
-        let mut served = false;
         loop {
             // Not only in the select: under load there is always something before it.
             if ticked.elapsed() >= TICK {
                 ticked = Instant::now();
                 self.look_for_gaps(gaps);
                 self.tick();
+                self.shard.turns();
             }
             while let Ok(report) = reports.try_recv() {
                 self.report(report);
             }
-            tokio::select! {
+            let next = tokio::select! {
                 biased;
                 frame = frames.recv() => match frame {
-                    Some(frame) => self.frame(frame),
-                    None => return,
+                    Some(frame) => {
+                        self.frame(frame);
+                        Next::GoOn
+                    }
+                    None => Next::End,
                 },
-                // Then everybody else gets a turn.
-                () = std::future::ready(()), if !served && self.shard.has_pictures() => {
+                // A slice of a picture, then everybody else.
+                () = std::future::ready(()), if self.shard.has_pictures() => {
                     self.shard.serve();
-                    served = true;
-                    continue;
+                    let next = self.attend(&mut commands);
+                    // Lets the runtime look at socket and clock.
+                    tokio::task::yield_now().await;
+                    next
                 }
-                _ = turns.tick(), if self.shard.has_turns() => self.shard.turns(),
                 command = commands.recv() => match command {
-                    Some(Command::Close(done)) => {
-                        self.close();
-                        let _ = done.send(());
-                        return;
-                    }
                     Some(command) => self.command(command),
-                    None => return,
+                    None => Next::End,
                 },
-                Some(report) = reports.recv() => self.report(report),
-                readable = self.inlet.readable() => {
-                    if readable.is_err() || !self.read() {
-                        self.say(HubEvent::Notice("the UDP socket failed, the lecture can't go on".to_owned()));
-                        return;
-                    }
+                Some(report) = reports.recv() => {
+                    self.report(report);
+                    Next::GoOn
                 }
-                _ = tick.tick() => {}
-                // Lets the runtime look at socket and clock.
-                () = tokio::task::yield_now(), if self.shard.has_pictures() => {}
+                readable = self.inlet.readable() => if readable.is_ok() { self.read() } else { self.fail() },
+                _ = tick.tick() => Next::GoOn,
+            };
+            if next == Next::End {
+                return;
             }
-            served = false;
         }
+    }
+
+    /// Does what else there is to do while pictures wait: some commands, and the datagrams that are there.
+    fn attend(&mut self, commands: &mut mpsc::Receiver<Command>) -> Next {
+        for _ in 0..COMMANDS_AT_ONCE {
+            let Ok(command) = commands.try_recv() else { break };
+            if self.command(command) == Next::End {
+                return Next::End;
+            }
+        }
+        self.read()
     }
 
     fn frame(&mut self, frame: Frame) {
@@ -254,15 +270,15 @@ impl Router {
         self.have(student.worker, task(slot));
     }
 
-    /// Reads datagrams. Gives false when the socket failed for good.
-    fn read(&mut self) -> bool {
+    /// Reads datagrams, until there are none or others must have their turn.
+    fn read(&mut self) -> Next {
         for _ in 0..READ_BATCHES {
             let now = Instant::now();
             let mut batch: Vec<(SocketAddr, SocketAddr, BytesMut)> = Vec::new();
             match self.inlet.receive(|at, from, bytes| batch.push((at, from, bytes.into()))) {
                 Ok(true) => {}
-                Ok(false) => return true,
-                Err(_) => return false,
+                Ok(false) => return Next::GoOn,
+                Err(_) => return self.fail(),
             }
             for (at, from, bytes) in batch {
                 let Some(slot) = self.route(now, from, &bytes) else { continue };
@@ -271,7 +287,12 @@ impl Router {
                 self.have(student.worker, Task::Datagram { slot, at, from, bytes });
             }
         }
-        true
+        Next::GoOn
+    }
+
+    fn fail(&self) -> Next {
+        self.say(HubEvent::Notice("the UDP socket failed, the lecture can't go on".to_owned()));
+        Next::End
     }
 
     /// Whose datagram this is. Addresses are learnt from STUN requests that know the password, and kept.
@@ -311,7 +332,7 @@ impl Router {
         self.say(HubEvent::Notice(format!("students outside reach this computer at UDP {public} (STUN)")));
     }
 
-    fn command(&mut self, command: Command) {
+    fn command(&mut self, command: Command) -> Next {
         match command {
             Command::Offer { user, sdp, video } => {
                 if let Err(why) = self.offer(&user, sdp, video) {
@@ -333,10 +354,15 @@ impl Router {
                     self.have(worker, Task::Stats(Box::new(move |numbers| collector.add(numbers))));
                 }
             }
-            Command::Close(_) => {}
+            Command::Close(done) => {
+                self.close();
+                let _ = done.send(());
+                return Next::End;
+            }
             #[cfg(test)]
             Command::Panic { user } => self.have_of(&user, |slot| Task::Panic { slot }),
         }
+        Next::GoOn
     }
 
     fn offer(&mut self, user: &UserId, sdp: String, video: Option<VideoTrack>) -> Result<(), Refusal> {

@@ -155,12 +155,7 @@ impl Shard {
         !self.serving.is_empty()
     }
 
-    /// Whether somebody catches up or is to be told something: [`Shard::turns`] is due every 5 ms then.
-    pub(super) fn has_turns(&self) -> bool {
-        !self.catching_up.is_empty() || !self.to_tell.is_empty()
-    }
-
-    /// Gives those who catch up their turn, and those who are to be told something.
+    /// Gives those who catch up their turn, and those who are to be told something; due every 5 ms.
     pub(super) fn turns(&mut self) {
         let mut queue = std::mem::take(&mut self.catching_up);
         for slot in &queue {
