@@ -9,6 +9,8 @@ mod demux;
 mod keys;
 mod lanes;
 mod peer;
+#[cfg(test)]
+mod random;
 mod router;
 pub(super) mod sdp;
 mod seal;
