@@ -208,6 +208,15 @@ fn cleaned(text: &str, most: usize) -> Box<str> {
     shown.trim().into()
 }
 
+/// Somebody in a sentence: `Ms Li (9999)`, or only the id where there is no nickname, or none but the id.
+pub fn named(user: &UserId, nickname: &str) -> String {
+    match nickname {
+        "" => user.to_string(),
+        nickname if nickname == user.as_str() => user.to_string(),
+        nickname => format!("{nickname} ({user})"),
+    }
+}
+
 /// Whether a character may be shown as part of somebody else's text: no control characters, no bidirectional
 /// overrides or isolates (Unicode TR 9), no byte order mark.
 pub fn is_printable(c: char) -> bool {
@@ -258,6 +267,12 @@ mod tests {
             assert_eq!(name(empty), Err(NoName), "{empty:?}");
         }
         assert!(serde_json::from_str::<RoomName>("\"\"").is_err());
+    }
+
+    #[test]
+    fn somebody_is_named_once() {
+        let teacher: UserId = "9999".parse().unwrap();
+        assert_eq!(["", "9999", "Ms Li"].map(|nickname| named(&teacher, nickname)), ["9999", "9999", "Ms Li (9999)"]);
     }
 
     #[test]

@@ -3,11 +3,12 @@
 mod course;
 mod meter;
 mod screen;
+mod servers;
+mod sink;
 mod talk;
 
 use std::future::Future;
 use std::net::{IpAddr, SocketAddr};
-use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,18 +19,20 @@ use tokio::time::{Instant, MissedTickBehavior};
 use self::course::{Course, Step};
 use self::meter::Meter;
 use self::screen::Screen;
+use self::servers::ice_servers;
+use self::sink::numbered;
 use self::talk::Conversation;
 use super::teach::candidate_init;
 use super::typed::Typed;
 use super::{blocking, find_server, media_failure, or_never, signal_failure};
-use crate::cli::{Sink, Watch};
+use crate::cli::Watch;
 use crate::exit::Failure;
 use crate::expect::{self, Run};
 use crate::id::UserId;
 use crate::media::{self, Render, RenderEvent, RenderOptions, TrackFormat};
 use crate::peer::link::{IceServer, Incoming, Link, LinkConfig, LinkEvent};
 use crate::protocol::channel::StudentMessage;
-use crate::protocol::{self, ClientMessage, ErrorCode, IceCandidate, LeaveReason, ServerMessage, User};
+use crate::protocol::{ClientMessage, ErrorCode, IceCandidate, LeaveReason, ServerMessage, User};
 use crate::report::{EndReason, Event, Reporter};
 use crate::rtp::Track;
 use crate::signal::{Client, ClientConfig, ServerUrl, SessionToken, SignalError, SignalEvent};
@@ -54,7 +57,7 @@ pub(super) async fn run(
 ) -> Result<Watched, Failure> {
     let begun = Instant::now();
     let mut stop = std::pin::pin!(stop);
-    let sink = sink(&watch.sink, reporter)?;
+    let sink = sink::choose(&watch.sink, reporter)?;
     reporter.status("looking for the server");
     let (server, token, client, signals) = tokio::select! {
         joined = join(&watch, begun, reporter) => joined?,
@@ -117,32 +120,6 @@ async fn join(
             Err(error) => return Err(signal_failure(error)),
         }
     }
-}
-
-/// Where the lecture goes, after a look at what is there.
-fn sink(sink: &Sink, reporter: &Reporter) -> Result<media::Sink, Failure> {
-    let is_set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
-    let has_display = is_set("DISPLAY") || is_set("WAYLAND_DISPLAY");
-    Ok(match sink {
-        Sink::Window { fullscreen } => media::Sink::Window { fullscreen: *fullscreen },
-        Sink::Auto { fullscreen } if has_display => media::Sink::Window { fullscreen: *fullscreen },
-        Sink::Auto { .. } => {
-            reporter.notice("there is no display here ($DISPLAY, $WAYLAND_DISPLAY): decoding without a window");
-            media::Sink::Null
-        }
-        Sink::Null => media::Sink::Null,
-        Sink::File(path) => {
-            is_writable(path)?;
-            media::Sink::File(path.clone())
-        }
-    })
-}
-
-fn is_writable(path: &Path) -> Result<(), Failure> {
-    let opened = std::fs::OpenOptions::new().append(true).create(true).open(path);
-    opened
-        .map(drop)
-        .map_err(|e| Failure::usage(anyhow::anyhow!("can't write {}: {e}; choose another --sink", path.display())))
 }
 
 /// A link to the publisher, from its offer on.
@@ -486,35 +463,4 @@ impl Student<'_> {
         self.client.leave().await;
         self.meter.run()
     }
-}
-
-/// What was typed; if nothing was, what the server tells.
-fn ice_servers(watch: &Watch, told: Vec<protocol::IceServer>) -> Vec<IceServer> {
-    if watch.stun.is_empty() && watch.turn.is_empty() {
-        let link = |server: protocol::IceServer| {
-            let (username, credential) = (server.username.unwrap_or_default(), server.credential.unwrap_or_default());
-            // A link takes no others, TLS among them.
-            let is_known = |url: &String| url.starts_with("stun:") || url.starts_with("turn:");
-            server.urls.into_iter().filter(is_known).map(move |url| IceServer {
-                url,
-                username: username.clone(),
-                credential: credential.clone(),
-            })
-        };
-        return told.into_iter().flat_map(link).collect();
-    }
-    let stun = watch.stun.iter().map(|server| IceServer { url: server.url(), ..IceServer::default() });
-    let turn = watch.turn.iter().map(|server| IceServer {
-        url: server.url(),
-        username: server.user.clone(),
-        credential: server.password.clone(),
-    });
-    stun.chain(turn).collect()
-}
-
-/// A recording that was begun again, because the lecture came back in another form: `out.mkv`, `out-2.mkv`.
-fn numbered(path: &Path, before: u32) -> std::path::PathBuf {
-    let stem = path.file_stem().unwrap_or_default().to_string_lossy();
-    let extension = path.extension().map(|e| format!(".{}", e.to_string_lossy())).unwrap_or_default();
-    path.with_file_name(format!("{stem}-{}{extension}", before + 1))
 }

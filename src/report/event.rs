@@ -2,7 +2,7 @@
 
 use serde::{Serialize, Serializer};
 
-use crate::id::UserId;
+use crate::id::{UserId, named};
 use crate::rtp::Track;
 
 /// Something that happened. Names and fields are stable: scripts read them. README has the table.
@@ -255,16 +255,6 @@ impl Event {
             Event::Ended { reason: EndReason::Failed, .. } => None,
             Event::Ended { reason, .. } => Some(format!("ended: {}", reason.words())),
         }
-    }
-}
-
-/// `S-01 (1001)`, or only the id.
-fn named(user: &UserId, nickname: &str) -> String {
-    match nickname {
-        "" => user.to_string(),
-        // The nickname of who chose none.
-        nickname if nickname == user.as_str() => nickname.to_owned(),
-        nickname => format!("{nickname} ({user})"),
     }
 }
 

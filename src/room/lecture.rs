@@ -7,7 +7,7 @@ use super::mail::Mail;
 use super::presence::Presence;
 use super::stay::{Stay, Waits};
 use super::{ConnId, Limits, Newcomer, Output, Refusal, RoomState, RoomSummary};
-use crate::id::{RoomId, RoomName, UserId};
+use crate::id::{RoomId, RoomName, UserId, named};
 use crate::protocol::{ClientMessage, ErrorCode, LeaveReason, ServerMessage, Session, User};
 
 /// One room.
@@ -184,7 +184,7 @@ impl Lecture {
                     code: ErrorCode::PublisherExists,
                     message: format!(
                         "{} teaches in room {}, choose another --room or ask them to leave",
-                        named(&member.user),
+                        named(&member.user.user_id, member.user.nickname.as_str()),
                         newcomer.room
                     ),
                     retry_after: retry_after(member),
@@ -366,12 +366,4 @@ impl Member {
 
 fn refuse(conn: ConnId, code: ErrorCode, message: String, out: &mut Vec<Output>) {
     out.push(Output::Send { to: conn, message: ServerMessage::error(code, message) });
-}
-
-/// `9999 (Ms Li)`, or only the id.
-fn named(user: &User) -> String {
-    match user.nickname.as_str() {
-        "" => user.user_id.to_string(),
-        nickname => format!("{} ({nickname})", user.user_id),
-    }
 }

@@ -252,6 +252,11 @@ impl Rooms {
         self.rooms.iter().map(|(id, lecture)| lecture.summary(id, now)).collect()
     }
 
+    /// The room of this id.
+    pub fn summary(&self, room: &RoomId, now: Instant) -> Option<RoomSummary> {
+        Some(self.rooms.get(room)?.summary(room, now))
+    }
+
     /// Whether there is a room of this id.
     pub fn contains(&self, room: &RoomId) -> bool {
         self.rooms.contains_key(room)

@@ -313,7 +313,7 @@ fn a_second_publisher_is_refused_by_name() {
     let (second, out) = house.join_as("9998", 'b', 1);
     let [ServerMessage::Error { code, message, retry_after_ms: None, .. }] = &told(&out, second)[..] else { panic!() };
     assert_eq!(*code, ErrorCode::PublisherExists);
-    assert!(message.contains("9999 (N-9999) teaches in room 10013"), "{message}");
+    assert!(message.contains("N-9999 (9999) teaches in room 10013"), "{message}");
     // Once the first one is lost, it is worth waiting.
     house.lose(teacher);
     let (second, out) = house.join_as("9998", 'b', 1);

@@ -17,7 +17,7 @@ use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Message, Role, WebSoc
 use super::outbox::{Item, Outgoing};
 use super::server::{Limits, Shared};
 use crate::protocol::{self, ClientMessage, ErrorCode, JoinError, JoinRequest, ServerMessage};
-use crate::room::ConnId;
+use crate::room::{Bucket, ConnId};
 
 /// How long a client has to read the last words and to close its side.
 const FAREWELL: Duration = Duration::from_secs(1);
@@ -51,13 +51,17 @@ pub(super) async fn run(shared: Arc<Shared>, io: Upgraded, join: Result<JoinRequ
         Ok(request) => request,
         Err(error) => return farewell(socket, Some((ErrorCode::BadRequest, error.to_string()))).await,
     };
-    let bucket = Bucket::new(request.publishes);
+    let (rate, burst) = if request.publishes {
+        (protocol::PUBLISHER_RATE, protocol::PUBLISHER_BURST)
+    } else {
+        (protocol::STUDENT_RATE, protocol::STUDENT_BURST)
+    };
     let (conn, mut outgoing) = shared.join(request);
     let (mut sink, mut stream) = socket.split();
     // Both at once: a client that writes much and one that is told much may be the same.
     let end = tokio::select! {
         end = write(&mut sink, &mut outgoing, &shared.limits) => end,
-        end = read(&mut stream, &shared, conn, bucket) => end,
+        end = read(&mut stream, &shared, conn, rate, Bucket::new(rate, burst)) => end,
     };
     if matches!(end, End::Goodbye) {
         shared.message(conn, ClientMessage::Leave);
@@ -74,7 +78,7 @@ pub(super) async fn run(shared: Arc<Shared>, io: Upgraded, join: Result<JoinRequ
     }
 }
 
-async fn read(stream: &mut SplitStream<Socket>, shared: &Shared, conn: ConnId, mut bucket: Bucket) -> End {
+async fn read(stream: &mut SplitStream<Socket>, shared: &Shared, conn: ConnId, rate: u32, mut bucket: Bucket) -> End {
     loop {
         let message = match timeout(shared.limits.silence_timeout, stream.next()).await {
             Ok(Some(Ok(message))) => message,
@@ -87,8 +91,8 @@ async fn read(stream: &mut SplitStream<Socket>, shared: &Shared, conn: ConnId, m
             }
             Ok(Some(Err(_)) | None) | Err(_) => return End::Lost,
         };
-        if !bucket.take(Instant::now()) {
-            let message = format!("more than {} messages per second", bucket.rate);
+        if bucket.take(Instant::now()).is_err() {
+            let message = format!("more than {rate} messages per second");
             return End::Violation(ErrorCode::FloodedMessages, message);
         }
         match message {
@@ -195,46 +199,4 @@ async fn close(mut socket: Socket, code: Option<ErrorCode>) {
     };
     // Whether it failed or took too long, the socket is dropped now.
     _ = timeout(FAREWELL, goodbye).await;
-}
-
-/// How many frames a client may still send.
-struct Bucket {
-    rate: u32,
-    burst: u32,
-    tokens: f64,
-    filled: Instant,
-}
-
-impl Bucket {
-    fn new(publishes: bool) -> Self {
-        let (rate, burst) = if publishes {
-            (protocol::PUBLISHER_RATE, protocol::PUBLISHER_BURST)
-        } else {
-            (protocol::STUDENT_RATE, protocol::STUDENT_BURST)
-        };
-        Self { rate, burst, tokens: f64::from(burst), filled: Instant::now() }
-    }
-
-    fn take(&mut self, now: Instant) -> bool {
-        let new = now.saturating_duration_since(self.filled).as_secs_f64() * f64::from(self.rate);
-        self.tokens = (self.tokens + new).min(f64::from(self.burst)) - 1.0;
-        self.filled = now;
-        self.tokens >= 0.0
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_bucket_gives_its_burst_and_then_its_rate() {
-        let mut bucket = Bucket::new(false);
-        let start = bucket.filled;
-        assert!((0..protocol::STUDENT_BURST).all(|_| bucket.take(start)));
-        assert!(!bucket.take(start));
-        let mut bucket = Bucket::new(false);
-        let at_the_rate = Duration::from_secs(1) / protocol::STUDENT_RATE;
-        assert!((0..1_000).all(|i| bucket.take(start + at_the_rate * i)));
-    }
 }

@@ -141,6 +141,11 @@ impl Server {
         self.shared.lock().rooms.summaries(Instant::now())
     }
 
+    /// The room of this id.
+    pub fn room(&self, id: &RoomId) -> Option<RoomSummary> {
+        self.shared.lock().rooms.summary(id, Instant::now())
+    }
+
     /// Creates a room of a free id for a teacher who comes later.
     pub fn create_room(&self, name: RoomName) -> Result<RoomId, Refusal> {
         let state = self.shared.lock();

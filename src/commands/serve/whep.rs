@@ -26,7 +26,7 @@ impl Lectures for Players {
         picture: Option<VideoTrack>,
     ) -> Result<Watching, Unavailable> {
         // A student opens the room that it wants to wait in; a player does not wait.
-        let room = self.0.rooms().into_iter().find(|room| room.room_id == player.room);
+        let room = self.0.room(&player.room);
         if room.ok_or(Unavailable::NoSuchRoom)?.state != RoomState::Live {
             return Err(Unavailable::NobodyTeaches);
         }

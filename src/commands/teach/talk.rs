@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use crate::commands::lines::TeacherLine;
-use crate::id::{Nickname, UserId};
+use crate::id::{Nickname, UserId, named};
 use crate::peer::hub::Hub;
 use crate::protocol::User;
 use crate::report::{Event, Reporter};
@@ -125,10 +125,7 @@ impl Conversation {
             .hands()
             .iter()
             .enumerate()
-            .map(|(n, hand)| match hand.nickname.as_str() {
-                "" => format!("{}. {}", n + 1, hand.user_id),
-                nickname => format!("{}. {nickname} ({})", n + 1, hand.user_id),
-            })
+            .map(|(n, hand)| format!("{}. {}", n + 1, named(&hand.user_id, hand.nickname.as_str())))
             .collect();
         if hands.is_empty() { "no hand is up".to_owned() } else { format!("hands: {}", hands.join(", ")) }
     }

@@ -1,0 +1,86 @@
+//! Our own client: how it comes back, and how it learns that it may not.
+
+use super::*;
+
+#[tokio::test]
+async fn clients_come_back_to_a_restarted_server_and_the_room_is_whole() {
+    let school = School::open().await;
+    let (teacher, mut teacher_events) = Client::connect(school.config("9999", 't')).await.unwrap();
+    let mut students = Vec::new();
+    for n in 0..5 {
+        let (client, mut events) = Client::connect(school.config(&format!("100{n}"), 's')).await.unwrap();
+        let joined = event(&mut events).await;
+        assert!(matches!(joined, SignalEvent::Joined { publisher: Some(_), .. }), "{joined:?}");
+        students.push((client, events));
+    }
+    let address = school.address;
+    school.close().await;
+    for (_, events) in &mut students {
+        event_until(events, |event| matches!(event, SignalEvent::Lost { .. })).await;
+    }
+    // What is said meanwhile waits.
+    students[0].0.send(offer()).unwrap();
+
+    // The port is free at once, although the server closed the connections first.
+    let listener = http::bind(address).unwrap();
+    let school = School::on(listener, Limits::default(), http::Limits::default());
+    let start = Instant::now();
+    wait_for("everybody is back", || school.server.rooms().iter().any(|room| room.watching == 5)).await;
+    wait_for("the teacher is back", || school.server.rooms()[0].state == RoomState::Live).await;
+    assert!(start.elapsed() < Duration::from_secs(3), "{:?}", start.elapsed());
+    for (_, events) in &mut students {
+        event_until(events, |event| matches!(event, SignalEvent::Joined { .. })).await;
+    }
+    // Whoever came first: the offer is there, or its sender knows that nobody was.
+    let heard = tokio::select! {
+        heard = event_until(&mut teacher_events, |event| matches!(event, SignalEvent::Message(ServerMessage::Offer { .. }))) => heard,
+        heard = event_until(&mut students[0].1, |event| matches!(event, SignalEvent::Message(ServerMessage::Error { .. }))) => heard,
+    };
+    assert!(matches!(heard, SignalEvent::Message(_)));
+    teacher.leave().await;
+    wait_for("the teacher is gone", || school.server.rooms()[0].publisher.is_none()).await;
+    school.close().await;
+}
+
+#[tokio::test]
+async fn a_client_learns_why_it_is_refused() {
+    let school = School::open().await;
+    let (_teacher, _events) = Client::connect(school.config("9999", 't')).await.unwrap();
+    let refused = Client::connect(school.config("9998", 'u')).await.unwrap_err();
+    assert!(matches!(refused, SignalError::Refused { code: ErrorCode::PublisherExists, .. }), "{refused}");
+    let refused = Client::connect(school.config("9999", 'u')).await.unwrap_err();
+    assert!(matches!(refused, SignalError::Refused { code: ErrorCode::UserIdTaken, .. }), "{refused}");
+
+    let free = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = free.local_addr().unwrap();
+    drop(free);
+    let nowhere = ClientConfig {
+        server: ServerUrl::from(address),
+        initial_deadline: Duration::from_millis(300),
+        ..school.config("1001", 's')
+    };
+    let start = Instant::now();
+    assert!(matches!(Client::connect(nowhere).await.unwrap_err(), SignalError::Unreachable { .. }));
+    assert!(start.elapsed() < Duration::from_secs(2));
+    school.close().await;
+}
+
+#[tokio::test]
+async fn a_client_waits_for_a_place_that_will_be_free() {
+    let school = School::open_with_grace(Duration::from_millis(500)).await;
+    let (first, _) = Client::connect(school.config("9999", 't')).await.unwrap();
+    drop(first);
+    wait_for("the end is seen", || school.server.rooms()[0].state == RoomState::Waiting).await;
+    let (_second, _) = Client::connect(school.config("9999", 'u')).await.unwrap();
+    school.close().await;
+}
+
+#[tokio::test]
+async fn a_client_whose_place_was_taken_over_ends() {
+    let school = School::open().await;
+    let (_older, mut events) = Client::connect(school.config("1001", 's')).await.unwrap();
+    let (_newer, _) = Client::connect(school.config("1001", 's')).await.unwrap();
+    let ended = event_until(&mut events, |event| matches!(event, SignalEvent::Ended(_))).await;
+    assert!(matches!(ended, SignalEvent::Ended(SignalError::Refused { code: ErrorCode::Replaced, .. })), "{ended:?}");
+    school.close().await;
+}
