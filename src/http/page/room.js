@@ -416,7 +416,8 @@ class Room {
     else text('room-teacher', this.#name ? say('room', { id: this.#room }) : '');
     text('room-state', isBroken ? say('connectingBadge') : state ? say(state) : '');
     $('room-state').className = `badge ${state}`;
-    text('room-watching', here ? say('watching', { n: this.people.students }) : '');
+    // Nobody watches what is not on.
+    text('room-watching', here ? say(teacher ? 'watching' : 'present', { n: this.people.students }) : '');
     $('me').replaceChildren(...sayOf('meIs', this.#me.nickname || this.#me.userId));
   }
 }

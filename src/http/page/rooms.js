@@ -79,7 +79,7 @@ function card({ id, state, name, teacher, since, watching }) {
   const who = el('p');
   if (teacher) who.append(...sayOf('taughtBy', teacher));
   else who.append(say(state === 'ended' ? 'teacherGone' : 'nobodyTeaches'));
-  const facts = el('p', 'soft', [say('watching', { n: watching }), since].filter(Boolean).join(' · '));
+  const facts = el('p', 'soft', [say(state === 'live' ? 'watching' : 'present', { n: watching }), since].filter(Boolean).join(' · '));
   link.append(el('span', `badge ${state}`, say(state)), title, who, facts, el('span', 'go', say('join')));
   return el('li', '', link);
 }

@@ -23,7 +23,7 @@ fn the_list_shows_rooms_empty_waiting_live_and_ended() {
     let page = lab.browser.open(&lab.site());
     page.shows("No room is open yet");
     let student = lab.class.student(1001, &[]);
-    lists(&page, ROOM, &["Waiting", "No teacher yet", "1 watching"]);
+    lists(&page, ROOM, &["Waiting", "No teacher yet", "1 here"]);
     let mut teacher = lab.class.guest_lecturer();
     lists(&page, ROOM, &["Live", "9999 teaches"]);
     teacher.interrupt();
