@@ -18,7 +18,7 @@ use super::graph::{self, Output};
 use super::options::CaptureOptions;
 use super::sources::{self, Chosen};
 use super::timing::{EncodeTime, instant_of};
-use crate::rtp::{Codec, Frame, FrameAssembler, Track};
+use crate::rtp::{Codec, Encoding, Frame, FrameAssembler, Track};
 
 /// Events that nobody has read yet: more than one means trouble already, and warnings beyond that tell nothing new.
 const MOST_EVENTS: usize = 32;
@@ -206,7 +206,7 @@ fn connect(output: &Output, on_frame: Arc<impl Fn(Frame) + Send + Sync + 'static
     sink.set_property("enable-last-sample", false);
     sink.set_property("qos", false);
     sink.set_max_buffers(MOST_BUFFERS);
-    let mut assembler = FrameAssembler::new(output.track, output.codec);
+    let mut assembler = FrameAssembler::new(Encoding::full(output.track, output.codec));
     let callbacks = gst_app::AppSinkCallbacks::builder().new_sample(move |sink| {
         let sample = sink.pull_sample().map_err(|_| gst::FlowError::Eos)?;
         let segment = sample.segment().and_then(|segment| segment.downcast_ref::<gst::ClockTime>());

@@ -6,6 +6,8 @@ use std::time::Instant;
 use bytes::{Bytes, BytesMut};
 use serde::{Deserialize, Serialize};
 
+use super::{Encoding, Tier};
+
 /// What a lecture is made of. The names are those of the pipeline elements and of the wire.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -109,6 +111,8 @@ pub struct Frame {
     pub track: Track,
     /// How it is encoded.
     pub codec: Codec,
+    /// How much of it.
+    pub tier: Tier,
     /// Whether a decoder can start here. Always true for sound.
     pub key: bool,
     /// The RTP timestamp that all packets share, in ticks of the codec's clock.
@@ -120,6 +124,11 @@ pub struct Frame {
 }
 
 impl Frame {
+    /// Which encoder's it is.
+    pub fn encoding(&self) -> Encoding {
+        Encoding { track: self.track, tier: self.tier, codec: self.codec }
+    }
+
     /// The packets, header first, as the payloader made them.
     pub fn packets(&self) -> impl ExactSizeIterator<Item = &[u8]> {
         let mut start = 0;
@@ -151,8 +160,7 @@ impl Frame {
 /// A picture ends with the marker bit (RFC 6184, 5.1 and RFC 7741, 4.1); each packet of sound is a frame of its own.
 #[derive(Debug)]
 pub struct FrameAssembler {
-    track: Track,
-    codec: Codec,
+    encoding: Encoding,
     data: BytesMut,
     ends: Vec<u32>,
     timestamp: u32,
@@ -161,9 +169,9 @@ pub struct FrameAssembler {
 }
 
 impl FrameAssembler {
-    /// An assembler for the packets of one track, which must all come from one payloader.
-    pub fn new(track: Track, codec: Codec) -> Self {
-        Self { track, codec, data: BytesMut::new(), ends: Vec::new(), timestamp: 0, key: false, captured: None }
+    /// An assembler for the packets of one encoding, which must all come from one payloader.
+    pub fn new(encoding: Encoding) -> Self {
+        Self { encoding, data: BytesMut::new(), ends: Vec::new(), timestamp: 0, key: false, captured: None }
     }
 
     /// Takes the next packet, and gives the frame that it completes.
@@ -177,15 +185,16 @@ impl FrameAssembler {
         }
         self.timestamp = timestamp;
         self.captured.get_or_insert(captured);
-        self.key |= super::keyframe::starts_key_frame(self.codec, payload);
+        self.key |= super::keyframe::starts_key_frame(self.encoding.codec, payload);
         self.data.extend_from_slice(packet);
         self.ends.push(self.data.len() as u32);
-        if self.track.is_video() && !marker {
+        if self.encoding.track.is_video() && !marker {
             return None;
         }
         let frame = Frame {
-            track: self.track,
-            codec: self.codec,
+            track: self.encoding.track,
+            codec: self.encoding.codec,
+            tier: self.encoding.tier,
             key: self.key,
             timestamp,
             captured: self.captured.unwrap_or(captured),
@@ -239,7 +248,7 @@ mod tests {
 
     #[test]
     fn a_picture_ends_with_the_marker() {
-        let mut assembler = FrameAssembler::new(Track::Screen, Codec::H264);
+        let mut assembler = FrameAssembler::new(Encoding::full(Track::Screen, Codec::H264));
         let now = Instant::now();
         assert!(assembler.push(&packet(false, 90, &[0x67, 1]), now).is_none());
         let frame = assembler.push(&packet(true, 90, &[0x65, 1]), now).unwrap();
@@ -252,13 +261,13 @@ mod tests {
 
     #[test]
     fn each_packet_of_sound_is_a_frame() {
-        let mut assembler = FrameAssembler::new(Track::Audio, Codec::Opus);
+        let mut assembler = FrameAssembler::new(Encoding::full(Track::Audio, Codec::Opus));
         assert!(assembler.push(&packet(false, 960, &[1, 2, 3]), Instant::now()).unwrap().key);
     }
 
     #[test]
     fn what_never_ended_is_dropped_when_the_next_picture_begins() {
-        let mut assembler = FrameAssembler::new(Track::Screen, Codec::Vp8);
+        let mut assembler = FrameAssembler::new(Encoding::full(Track::Screen, Codec::Vp8));
         assert!(assembler.push(&packet(false, 1, &[0x10, 0]), Instant::now()).is_none());
         let frame = assembler.push(&packet(true, 2, &[0x10, 1]), Instant::now()).unwrap();
         assert_eq!((frame.len(), frame.key), (1, false));
@@ -266,7 +275,7 @@ mod tests {
 
     #[test]
     fn what_is_no_rtp_is_dropped() {
-        let mut assembler = FrameAssembler::new(Track::Audio, Codec::Opus);
+        let mut assembler = FrameAssembler::new(Encoding::full(Track::Audio, Codec::Opus));
         for bad in
             [&[][..], &[0x80; 11], &[0x00; 20], &[0x9f; 40], &[0x90, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 255, 255]]
         {

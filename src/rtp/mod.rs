@@ -4,6 +4,7 @@
 //! [`FrameRing`]; each student has a [`Subscription`] to it. Nothing here knows a clock, a socket, webrtc or gstreamer.
 
 mod delays;
+mod encoding;
 mod frame;
 mod key_requests;
 mod keyframe;
@@ -11,6 +12,7 @@ mod ring;
 mod subscription;
 
 pub use delays::Delays;
+pub use encoding::{Encoding, PerEncoding, Tier};
 pub use frame::{Codec, Frame, FrameAssembler, HEADER_BYTES, Track, payload_offset};
 pub use key_requests::KeyRequests;
 pub use keyframe::starts_key_frame;

@@ -75,12 +75,12 @@ impl FrameRing {
 
 #[cfg(test)]
 pub(super) mod tests {
-    use super::super::{Codec, FrameAssembler, Track};
+    use super::super::{Codec, Encoding, FrameAssembler, Track};
     use super::*;
 
     /// A VP8 frame of `packets` packets, 20 bytes of payload each.
     pub(in super::super) fn frame(timestamp: u32, key: bool, packets: usize, captured: Instant) -> Frame {
-        let mut assembler = FrameAssembler::new(Track::Screen, Codec::Vp8);
+        let mut assembler = FrameAssembler::new(Encoding::full(Track::Screen, Codec::Vp8));
         for n in 0..packets {
             let mut packet = vec![0x80, 96 | if n + 1 == packets { 0x80 } else { 0 }, 0, n as u8];
             packet.extend_from_slice(&timestamp.to_be_bytes());

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use classroom::peer::crowd::{Clock, Crowd, CrowdEvent, Tally};
 use classroom::peer::hub::{Hub, HubConfig, HubEvent};
-use classroom::rtp::{Codec, FrameAssembler, Track};
+use classroom::rtp::{Codec, Encoding, FrameAssembler, Track};
 
 use crate::peer::lossy_way;
 use crate::support::DEADLINE;
@@ -56,7 +56,7 @@ impl Class {
                 gone @ CrowdEvent::Gone { .. } => panic!("{gone:?}"),
             }
         }
-        let assembler = FrameAssembler::new(Track::Audio, Codec::Opus);
+        let assembler = FrameAssembler::new(Encoding::full(Track::Audio, Codec::Opus));
         let mut class = Self { hub, crowd, students: students as u64, assembler, packets: 0 };
         class.wait_until_live().await;
         class

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use classroom::id::UserId;
 use classroom::peer::hub::{Hub, HubConfig, HubEvent, Refusal};
 use classroom::peer::link::{Incoming, Link, LinkConfig, LinkEvent};
-use classroom::rtp::{Codec, Frame, FrameAssembler, Track};
+use classroom::rtp::{Codec, Encoding, Frame, FrameAssembler, Track};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
@@ -28,7 +28,11 @@ struct Source {
 
 impl Source {
     fn new() -> Self {
-        Self { assembler: FrameAssembler::new(Track::Screen, Codec::Vp8), sequence_number: 0, frames: 0 }
+        Self {
+            assembler: FrameAssembler::new(Encoding::full(Track::Screen, Codec::Vp8)),
+            sequence_number: 0,
+            frames: 0,
+        }
     }
 
     fn frame(&mut self, key: bool, packets: usize) -> Frame {

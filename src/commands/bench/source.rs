@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use crate::peer::floor::Load;
 use crate::peer::hub::FrameInput;
-use crate::rtp::{Codec, Frame, FrameAssembler, HEADER_BYTES, Track};
+use crate::rtp::{Codec, Encoding, Frame, FrameAssembler, HEADER_BYTES, Track};
 
 /// The largest RTP packet, as the payloaders of our pipelines make them.
 const MTU: usize = 1200;
@@ -83,7 +83,12 @@ struct Payloader {
 impl Payloader {
     fn new(track: Track, codec: Codec, payload_type: u8) -> Self {
         let clock_rate = codec.clock_rate();
-        Self { assembler: FrameAssembler::new(track, codec), payload_type, clock_rate, sequence_number: 0 }
+        Self {
+            assembler: FrameAssembler::new(Encoding::full(track, codec)),
+            payload_type,
+            clock_rate,
+            sequence_number: 0,
+        }
     }
 
     /// A frame of packets of these sizes, captured now, which is `time` after the beginning.

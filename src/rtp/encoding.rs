@@ -1,0 +1,134 @@
+//! What a track is encoded as: each [`Encoding`] is made once for the class, and only while somebody watches it.
+
+use std::fmt;
+use std::ops::{Index, IndexMut};
+
+use serde::{Deserialize, Serialize};
+
+use super::{Codec, Track};
+
+/// How much of a picture is sent. The wire and the flags have these names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Tier {
+    /// Size, rate and bits that the teacher asked for.
+    Full,
+    /// Half the size, half the rate, a quarter of the bits.
+    Low,
+}
+
+impl Tier {
+    /// The best first.
+    pub const ALL: [Tier; 2] = [Tier::Full, Tier::Low];
+
+    /// As in flags and on the wire.
+    pub fn name(self) -> &'static str {
+        match self {
+            Tier::Full => "full",
+            Tier::Low => "low",
+        }
+    }
+}
+
+impl fmt::Display for Tier {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+/// One encoder's output: a track, in a tier, with a codec. Sound has one tier, which is full.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Encoding {
+    /// What is encoded.
+    pub track: Track,
+    /// How much of it.
+    pub tier: Tier,
+    /// How.
+    pub codec: Codec,
+}
+
+impl Encoding {
+    /// How many there can be: sound, and two pictures in two tiers by two codecs.
+    pub const COUNT: usize = 9;
+
+    /// The best that there is of a track.
+    pub fn full(track: Track, codec: Codec) -> Self {
+        Self { track, tier: Tier::Full, codec }
+    }
+
+    /// The same in another tier.
+    #[must_use]
+    pub fn with(self, tier: Tier) -> Self {
+        Self { tier, ..self }
+    }
+
+    /// A number below [`COUNT`](Self::COUNT), for tables.
+    pub fn index(self) -> usize {
+        match self.track {
+            Track::Audio => 0,
+            picture => {
+                1 + (picture as usize - 1) * 4 + (self.tier as usize) * 2 + usize::from(self.codec == Codec::Vp8)
+            }
+        }
+    }
+}
+
+/// For people: `screen`, `screen low`.
+impl fmt::Display for Encoding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.tier {
+            Tier::Full => write!(f, "{}", self.track),
+            Tier::Low => write!(f, "{} low", self.track),
+        }
+    }
+}
+
+/// Something for each encoding.
+#[derive(Debug, Default)]
+pub struct PerEncoding<T>([T; Encoding::COUNT]);
+
+impl<T> PerEncoding<T> {
+    /// All, in no order that means something.
+    pub fn iter(&self) -> impl Iterator<Item = &T> {
+        self.0.iter()
+    }
+
+    /// All, in no order that means something.
+    pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut T> {
+        self.0.iter_mut()
+    }
+}
+
+impl<T> Index<Encoding> for PerEncoding<T> {
+    type Output = T;
+    fn index(&self, encoding: Encoding) -> &T {
+        &self.0[encoding.index()]
+    }
+}
+
+impl<T> IndexMut<Encoding> for PerEncoding<T> {
+    fn index_mut(&mut self, encoding: Encoding) -> &mut T {
+        &mut self.0[encoding.index()]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_encoding_has_a_place_of_its_own() {
+        let sound = Encoding::full(Track::Audio, Codec::Opus);
+        let mut places = vec![sound.index()];
+        for track in [Track::Screen, Track::Camera] {
+            for tier in Tier::ALL {
+                for codec in [Codec::H264, Codec::Vp8] {
+                    places.push(Encoding { track, tier, codec }.index());
+                }
+            }
+        }
+        places.sort_unstable();
+        assert_eq!(places, (0..Encoding::COUNT).collect::<Vec<_>>());
+        assert_eq!(Encoding::full(Track::Camera, Codec::Vp8).with(Tier::Low).to_string(), "camera low");
+    }
+}
