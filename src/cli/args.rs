@@ -380,6 +380,10 @@ pub(super) struct TypedBench {
     #[arg(long, value_name = "N", default_value = "1", value_parser = values::workers)]
     pub(super) workers: NonZeroUsize,
 
+    /// A key frame of eight pictures' size comes so often, unasked; the encoders of teach make one in 100 s
+    #[arg(long, value_name = "DURATION", default_value = "100s", value_parser = values::key_every)]
+    pub(super) key_every: Duration,
+
     /// Measure for so long, once all students have joined
     #[arg(long = "for", value_name = "DURATION", default_value = "10s", value_parser = values::bench_length)]
     pub(super) length: Duration,

@@ -245,6 +245,8 @@ pub struct Bench {
     pub fps: u32,
     /// Threads that send.
     pub workers: NonZeroUsize,
+    /// How often a key frame comes unasked, at least a second.
+    pub key_every: Duration,
     /// How long to measure, at least a second.
     pub length: Duration,
 }
@@ -429,8 +431,8 @@ impl From<TypedRooms> for Rooms {
 
 impl From<TypedBench> for Bench {
     fn from(typed: TypedBench) -> Self {
-        let TypedBench { students, bitrate, fps, workers, length } = typed;
-        Bench { students, bitrate, fps, workers, length }
+        let TypedBench { students, bitrate, fps, workers, key_every, length } = typed;
+        Bench { students, bitrate, fps, workers, key_every, length }
     }
 }
 

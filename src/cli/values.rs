@@ -169,6 +169,14 @@ pub(super) fn bench_length(text: &str) -> Result<Duration, String> {
     }
 }
 
+/// How often a bench's key frames come.
+pub(super) fn key_every(text: &str) -> Result<Duration, String> {
+    match duration(text)? {
+        often if often < Duration::from_secs(1) => Err("is too often for a key frame, give 1s or more".into()),
+        often => Ok(often),
+    }
+}
+
 /// How many students to measure with: each has a UDP port of its own, and a machine has some 28,000 to give.
 pub(super) fn bench_students(text: &str) -> Result<NonZeroUsize, String> {
     const MOST: usize = 10_000;

@@ -25,7 +25,7 @@ use super::{allow_many_files, blocking, stop};
 use crate::cli::Bench;
 use crate::exit::Failure;
 use crate::peer::crowd::{Clock, Tally};
-use crate::peer::floor::{self, Floor};
+use crate::peer::floor::{Floor, FloorMeter};
 use crate::peer::hub::{Hub, HubConfig, HubStats};
 use crate::report::Reporter;
 use crate::rtp::{Codec, Track};
@@ -43,6 +43,14 @@ const SETTLE: Duration = Duration::from_secs(3);
 
 /// How long packets may be under way after the lecture fell silent.
 const DRAIN: Duration = Duration::from_secs(5);
+
+/// How long the lecture goes on before the floor has its turn.
+const SLICE: Duration = Duration::from_secs(2);
+
+/// How long the last frames of a slice may take.
+const SENT_WITHIN: Duration = Duration::from_millis(200);
+
+const NO_FLOOR: &str = "can't measure the floor of this machine";
 
 /// How often it is looked at whether still some arrive.
 const GLANCE: Duration = Duration::from_millis(100);
@@ -74,7 +82,7 @@ pub(super) async fn students() -> Result<(), Failure> {
 async fn measure(bench: &Bench, reporter: &Reporter) -> anyhow::Result<Findings> {
     allow_many_files();
     let asked = bench.students.get();
-    let rate = Rate { bits_per_second: bench.bitrate.bits_per_second(), fps: bench.fps };
+    let rate = Rate { bits_per_second: bench.bitrate.bits_per_second(), fps: bench.fps, key_every: bench.key_every };
     let (hub, events) = Hub::start(HubConfig {
         user: "9999".parse().map_err(|e| anyhow!("{e}"))?,
         udp: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
@@ -103,15 +111,32 @@ async fn measure(bench: &Bench, reporter: &Reporter) -> anyhow::Result<Findings>
     reporter.status(&format!("all have joined, measuring for {} s", bench.length.as_secs_f64()));
     tokio::time::sleep(SETTLE).await;
     let students = class.roll.borrow().connected;
+    let mut meter = blocking(move || FloorMeter::new(students)).await.map_err(|f| f.error)?.context(NO_FLOOR)?;
     // Between two silences there are as many packets as were handed to the hub, neither more nor fewer.
     let seen_before = silence(&mut class, &desk).await?;
-    let (offered, start, at) = (desk.packets.load(Ordering::Relaxed), Reading::take(&hub).await?, Instant::now());
-    desk.silent.store(false, Ordering::Relaxed);
-    tokio::time::sleep(bench.length).await;
-    desk.silent.store(true, Ordering::Relaxed);
-    let (end, time) = (Reading::take(&hub).await?, at.elapsed());
+    let (offered, start) = (desk.packets.load(Ordering::Relaxed), Reading::take(&hub).await?);
+    let (mut time, mut cpu, mut floor) = (Duration::ZERO, Duration::ZERO, Floor::default());
+    while time < bench.length {
+        let (before, at) = (Reading::take(&hub).await?, Instant::now());
+        desk.silent.store(false, Ordering::Relaxed);
+        tokio::time::sleep(SLICE.min(bench.length - time)).await;
+        desk.silent.store(true, Ordering::Relaxed);
+        time += at.elapsed();
+        tokio::time::sleep(SENT_WITHIN).await;
+        cpu += Reading::take(&hub).await?.cpu - before.cpu;
+        // In turn with the class: what else this machine does meanwhile, it does to both.
+        let lecture = rate.second();
+        let measured = blocking(move || {
+            let floor = meter.measure(&lecture, machine::cpu_of_this_thread);
+            (meter, floor)
+        });
+        let (back, measured) = measured.await.map_err(|failure| failure.error)?;
+        (meter, floor) = (back, floor.and(measured.context(NO_FLOOR)?));
+    }
+    let end = Reading::take(&hub).await?;
     let seen = silence(&mut class, &desk).await?;
     let offered = desk.packets.load(Ordering::Relaxed) - offered;
+    blocking(move || drop(meter)).await.map_err(|failure| failure.error)?;
 
     let (at_end, why) = (end.stats.students, class.roll.borrow().why.clone());
     if at_end < asked && !reporter.is_json() {
@@ -125,9 +150,6 @@ async fn measure(bench: &Bench, reporter: &Reporter) -> anyhow::Result<Findings>
     if let Ok(hub) = Arc::try_unwrap(hub) {
         hub.close().await;
     }
-    reporter.status("measuring the floor of this machine");
-    let floor = floor(students, rate).await?;
-
     let mut first_pictures_ms = seen.first_pictures_ms.clone();
     first_pictures_ms.sort_unstable();
     Ok(Findings {
@@ -140,12 +162,13 @@ async fn measure(bench: &Bench, reporter: &Reporter) -> anyhow::Result<Findings>
         join_packets: joined.stats.packets - before.stats.packets,
         memory_kb: start.memory_kb.saturating_sub(before.memory_kb),
         time,
-        cpu: end.cpu - start.cpu,
+        cpu,
         packets: end.stats.packets - start.stats.packets,
         calls: end.stats.calls - start.stats.calls,
         refused: end.stats.refused - start.stats.refused,
         dropped: end.stats.dropped - start.stats.dropped,
         delays: end.stats.send_delay.since(&start.stats.send_delay),
+        sound_delays: end.stats.sound_delay.since(&start.stats.sound_delay),
         offered,
         seen: seen.since(&seen_before),
         first_pictures_ms,
@@ -198,10 +221,4 @@ async fn silence(class: &mut Class, desk: &Desk) -> anyhow::Result<Tally> {
         }
         seen = now;
     }
-}
-
-/// A second of the same lecture, sent as plainly as can be.
-async fn floor(students: usize, rate: Rate) -> anyhow::Result<Floor> {
-    let measured = blocking(move || floor::measure(students, &rate.second(), machine::cpu_of_this_thread)).await;
-    measured.map_err(|failure| failure.error)?.context("can't measure the floor of this machine")
 }

@@ -1,16 +1,21 @@
 //! The floor of a machine: what a packet to a student costs at least, with nothing around it.
 //!
 //! For each student the packets of a frame are copied into one buffer, sealed with AES-128-GCM under a key of the
-//! student's own, and handed to the kernel in one GSO send. Nobody can be faster than that on one socket.
+//! student's own, and handed to the kernel in one GSO send. Nobody can be faster than that on one socket. The receivers
+//! rest, read and open as the students of a bench do, as that decides what a send costs on the same machine.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use quinn_udp::{Transmit, UdpSockRef, UdpSocketState};
 use rtc::crypto::{AeadAlgorithm, AeadCipher};
+use rustix::event::{Timespec, epoll};
 
+use super::crowd::{REST, receiving_socket};
 use crate::rtp::HEADER_BYTES;
 
 /// The tag of AES-128-GCM.
@@ -26,7 +31,7 @@ pub struct Load {
 }
 
 /// What was measured.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Default, Clone, Copy, PartialEq)]
 pub struct Floor {
     /// Packets that were sent.
     pub packets: u64,
@@ -35,6 +40,12 @@ pub struct Floor {
 }
 
 impl Floor {
+    /// Both measurements as one.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        Self { packets: self.packets + other.packets, cpu: self.cpu + other.cpu }
+    }
+
     /// Microseconds of CPU for a packet; none where nothing was sent.
     pub fn us_per_packet(&self) -> Option<f64> {
         (self.packets > 0).then(|| self.cpu.as_secs_f64() * 1e6 / self.packets as f64)
@@ -47,72 +58,96 @@ struct Target {
     cipher: Box<dyn AeadCipher>,
 }
 
-/// Sends `lecture` to as many sockets of this machine as said, in its own pace, and counts the CPU of `cpu`, which
-/// tells that of the thread that calls it. Another thread reads the sockets dry meanwhile. Blocks as long as the
-/// lecture is.
-///
-/// # Errors
-/// When the sockets or ciphers can't be had.
-pub fn measure(students: usize, lecture: &[Load], cpu: impl Fn() -> io::Result<Duration>) -> io::Result<Floor> {
-    let receivers: Vec<UdpSocket> = (0..students).map(|_| bind()).collect::<Result<_, _>>()?;
-    let crypto = rtc::crypto::default_provider().map_err(io::Error::other)?;
-    let mut targets = Vec::new();
-    for (n, receiver) in receivers.iter().enumerate() {
-        let key = (n as u128).to_be_bytes();
-        let cipher = crypto.crypto().new_aead(AeadAlgorithm::Aes128Gcm, &key).map_err(io::Error::other)?;
-        targets.push(Target { to: receiver.local_addr()?, cipher });
-    }
-    let sender = bind()?;
-    let state = UdpSocketState::new(UdpSockRef::from(&sender))?;
-    let over = AtomicBool::new(false);
-    std::thread::scope(|scope| {
-        scope.spawn(|| read_dry(&receivers, &over));
-        let measured = send_all(&mut targets, lecture, (&sender, &state), cpu);
-        over.store(true, Ordering::Relaxed);
-        measured
-    })
+/// One receiver, which opens what it gets as students do.
+struct Receiver {
+    socket: UdpSocket,
+    cipher: Box<dyn AeadCipher>,
 }
 
-fn send_all(
-    targets: &mut [Target],
-    lecture: &[Load],
-    (sender, state): (&UdpSocket, &UdpSocketState),
-    cpu: impl Fn() -> io::Result<Duration>,
-) -> io::Result<Floor> {
-    let plain = vec![0x90; lecture.iter().flat_map(|load| &load.packets).copied().max().unwrap_or(0)];
-    let mut bytes = Vec::with_capacity(usize::from(u16::MAX));
-    let mut packets = 0;
-    let mut sequence = 0u64;
-    let (begun, before) = (Instant::now(), cpu()?);
-    for load in lecture {
-        std::thread::sleep(load.at.saturating_sub(begun.elapsed()));
-        // As many as one GSO send takes.
-        let at_once =
-            (60_000 / load.packets.first().map_or(1, |first| first + TAG_BYTES)).min(state.max_gso_segments());
-        for batch in load.packets.chunks(at_once.max(1)) {
-            for target in &mut *targets {
-                bytes.clear();
-                for (n, size) in batch.iter().enumerate() {
-                    seal(target, &plain[..*size], sequence + n as u64, &mut bytes)?;
+/// What sends plainly, to as many sockets of this machine as there are students. Dropping it ends its thread.
+pub struct FloorMeter {
+    targets: Vec<Target>,
+    sender: UdpSocket,
+    state: UdpSocketState,
+    /// Packets of each student until now.
+    sequence: u64,
+    over: Arc<AtomicBool>,
+    reader: Option<JoinHandle<()>>,
+}
+
+impl FloorMeter {
+    /// Makes sockets and ciphers, and a thread that reads and opens what comes.
+    ///
+    /// # Errors
+    /// When one of these can't be had.
+    pub fn new(students: usize) -> io::Result<Self> {
+        let crypto = rtc::crypto::default_provider().map_err(io::Error::other)?;
+        let (mut targets, mut receivers) = (Vec::new(), Vec::new());
+        for n in 0..students {
+            let key = (n as u128).to_be_bytes();
+            let cipher = || crypto.crypto().new_aead(AeadAlgorithm::Aes128Gcm, &key).map_err(io::Error::other);
+            let socket = receiving_socket()?;
+            targets.push(Target { to: socket.local_addr()?, cipher: cipher()? });
+            receivers.push(Receiver { socket, cipher: cipher()? });
+        }
+        let sender = UdpSocket::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))?;
+        sender.set_nonblocking(true)?;
+        let state = UdpSocketState::new(UdpSockRef::from(&sender))?;
+        let over = Arc::new(AtomicBool::new(false));
+        let until = Arc::clone(&over);
+        let reader = std::thread::Builder::new().name("floor".into()).spawn(move || read(receivers, &until))?;
+        Ok(Self { targets, sender, state, sequence: 0, over, reader: Some(reader) })
+    }
+
+    /// Sends `lecture` in its own pace, and counts the CPU of `cpu`, which tells that of the thread that calls it. Blocks
+    /// as long as the lecture is.
+    ///
+    /// # Errors
+    /// When the kernel refuses for another reason than that its queues are full, or says nothing of CPU time.
+    pub fn measure(&mut self, lecture: &[Load], cpu: impl Fn() -> io::Result<Duration>) -> io::Result<Floor> {
+        let plain = vec![0x90; lecture.iter().flat_map(|load| &load.packets).copied().max().unwrap_or(0)];
+        let mut bytes = Vec::with_capacity(usize::from(u16::MAX));
+        let mut packets = 0;
+        let (begun, before) = (Instant::now(), cpu()?);
+        for load in lecture {
+            std::thread::sleep(load.at.saturating_sub(begun.elapsed()));
+            // As many as one GSO send takes.
+            let at_once =
+                (60_000 / load.packets.first().map_or(1, |first| first + TAG_BYTES)).min(self.state.max_gso_segments());
+            for batch in load.packets.chunks(at_once.max(1)) {
+                for target in &mut self.targets {
+                    bytes.clear();
+                    for (n, size) in batch.iter().enumerate() {
+                        seal(target, &plain[..*size], self.sequence + n as u64, &mut bytes)?;
+                    }
+                    let segment = batch[0] + TAG_BYTES;
+                    let transmit = Transmit {
+                        destination: target.to,
+                        ecn: None,
+                        contents: &bytes,
+                        segment_size: (batch.len() > 1).then_some(segment),
+                        src_ip: None,
+                    };
+                    match self.state.try_send(UdpSockRef::from(&self.sender), &transmit) {
+                        Ok(()) => packets += batch.len() as u64,
+                        Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
+                        Err(e) => return Err(e),
+                    }
                 }
-                let segment = batch[0] + TAG_BYTES;
-                let transmit = Transmit {
-                    destination: target.to,
-                    ecn: None,
-                    contents: &bytes,
-                    segment_size: (batch.len() > 1).then_some(segment),
-                    src_ip: None,
-                };
-                match state.try_send(UdpSockRef::from(sender), &transmit) {
-                    Ok(()) => packets += batch.len() as u64,
-                    Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
-                    Err(e) => return Err(e),
-                }
+                self.sequence += batch.len() as u64;
             }
-            sequence += batch.len() as u64;
+        }
+        Ok(Floor { packets, cpu: cpu()?.saturating_sub(before) })
+    }
+}
+
+impl Drop for FloorMeter {
+    fn drop(&mut self) {
+        self.over.store(true, Ordering::Relaxed);
+        if let Some(reader) = self.reader.take() {
+            let _ = reader.join();
         }
     }
-    Ok(Floor { packets, cpu: cpu()?.saturating_sub(before) })
 }
 
 /// Appends a sealed copy of a packet.
@@ -121,28 +156,48 @@ fn seal(target: &mut Target, packet: &[u8], sequence: u64, bytes: &mut Vec<u8>) 
     bytes.extend_from_slice(packet);
     let (header, payload) = bytes[start..].split_at_mut(HEADER_BYTES);
     header[4..12].copy_from_slice(&sequence.to_be_bytes());
-    let mut nonce = [0; 12];
-    nonce[4..].copy_from_slice(&sequence.to_be_bytes());
     let mut tag = [0; TAG_BYTES];
-    target.cipher.seal_in_place(&nonce, header, payload, &mut tag).map_err(io::Error::other)?;
+    target.cipher.seal_in_place(&nonce(header), header, payload, &mut tag).map_err(io::Error::other)?;
     bytes.extend_from_slice(&tag);
     Ok(())
 }
 
-/// Reads all sockets in turn until it is over.
-fn read_dry(receivers: &[UdpSocket], over: &AtomicBool) {
-    let mut bytes = [0; 2048];
-    while !over.load(Ordering::Relaxed) {
-        for receiver in receivers {
-            while receiver.recv(&mut bytes).is_ok() {}
-        }
-    }
+/// The sequence number of a packet, as its header has it.
+fn nonce(header: &[u8]) -> [u8; 12] {
+    let mut nonce = [0; 12];
+    nonce[4..].copy_from_slice(&header[4..12]);
+    nonce
 }
 
-fn bind() -> io::Result<UdpSocket> {
-    let socket = UdpSocket::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))?;
-    socket.set_nonblocking(true)?;
-    Ok(socket)
+/// Reads and opens until it is over, and rests in between as students do: what they leave lying, and a busy core beside
+/// its own, cost a sender time.
+fn read(mut receivers: Vec<Receiver>, over: &AtomicBool) {
+    const AT_ONCE: Timespec = Timespec { tv_sec: 0, tv_nsec: 0 };
+    let Ok(epoll) = epoll::create(epoll::CreateFlags::CLOEXEC) else { return };
+    for (n, receiver) in receivers.iter().enumerate() {
+        // One that is not read fills up, and the kernel throws away what comes then.
+        let _ = epoll::add(&epoll, &receiver.socket, epoll::EventData::new_u64(n as u64), epoll::EventFlags::IN);
+    }
+    let mut bytes = [0; 2048];
+    let mut ready = Vec::with_capacity(256);
+    while !over.load(Ordering::Relaxed) {
+        ready.clear();
+        let _ = epoll::wait(&epoll, rustix::buffer::spare_capacity(&mut ready), Some(&AT_ONCE));
+        for event in &ready {
+            let Some(receiver) = receivers.get_mut(event.data.u64() as usize) else { continue };
+            while let Ok(length) = receiver.socket.recv(&mut bytes) {
+                let Some((header, rest)) = bytes[..length].split_at_mut_checked(HEADER_BYTES) else { continue };
+                let Some((payload, tag)) = rest.len().checked_sub(TAG_BYTES).map(|at| rest.split_at_mut(at)) else {
+                    continue;
+                };
+                // It is opened for the work that it is.
+                let _ = receiver.cipher.open_in_place(&nonce(header), header, payload, tag);
+            }
+        }
+        if ready.len() < ready.capacity() {
+            std::thread::sleep(REST);
+        }
+    }
 }
 
 #[cfg(test)]
@@ -155,7 +210,7 @@ mod tests {
         let lecture = [load(vec![1200, 1200, 700]), load(vec![150]), load(vec![1200; 70])];
         let ticks = std::cell::Cell::new(0);
         let cpu = || Ok(Duration::from_micros(ticks.replace(148)));
-        let floor = measure(2, &lecture, cpu).unwrap();
+        let floor = FloorMeter::new(2).unwrap().measure(&lecture, cpu).unwrap();
         assert_eq!(floor, Floor { packets: 2 * 74, cpu: Duration::from_micros(148) });
         assert_eq!(floor.us_per_packet(), Some(1.0));
         assert_eq!(Floor { packets: 0, ..floor }.us_per_packet(), None);

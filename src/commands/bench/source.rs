@@ -11,9 +11,6 @@ use crate::rtp::{Codec, Encoding, Frame, FrameAssembler, HEADER_BYTES, Track};
 /// The largest RTP packet, as the payloaders of our pipelines make them.
 const MTU: usize = 1200;
 
-/// A key frame comes this often, as in a class where now and then somebody joins; and whenever one is asked for.
-const KEY_EVERY: Duration = Duration::from_secs(5);
-
 /// A key frame is this many times as large as another picture of the same rate.
 const KEY_WEIGHT: f64 = 8.0;
 
@@ -29,6 +26,8 @@ const SOUND_BYTES: usize = 160;
 pub(super) struct Rate {
     pub(super) bits_per_second: u32,
     pub(super) fps: u32,
+    /// How often a key frame comes unasked.
+    pub(super) key_every: Duration,
 }
 
 impl Rate {
@@ -38,7 +37,7 @@ impl Rate {
 
     /// The sizes of a picture's packets; `since_key` 0 is a key frame.
     fn packets(self, since_key: u64) -> Vec<usize> {
-        let pictures = (KEY_EVERY.as_secs_f64() * f64::from(self.fps)).max(1.0);
+        let pictures = (self.key_every.as_secs_f64() * f64::from(self.fps)).max(1.0);
         let weight = if since_key == 0 { KEY_WEIGHT } else { SIZES[since_key as usize % SIZES.len()] };
         // What the key frame takes, the others save.
         let average = f64::from(self.bits_per_second) / 8.0 / f64::from(self.fps);
@@ -117,7 +116,7 @@ pub(super) async fn teach(input: FrameInput, rate: Rate, epoch: Instant, desk: A
     let mut picture = Payloader::new(Track::Screen, Codec::Vp8, 96);
     let mut sound = Payloader::new(Track::Audio, Codec::Opus, 111);
     let (mut pictures, mut sounds) = (tokio::time::interval(rate.every()), tokio::time::interval(SOUND_EVERY));
-    let key_every = (KEY_EVERY.as_secs_f64() * f64::from(rate.fps)) as u64;
+    let key_every = (rate.key_every.as_secs_f64() * f64::from(rate.fps)) as u64;
     let mut since_key = key_every;
     loop {
         let is_picture = tokio::select! {
@@ -145,21 +144,25 @@ pub(super) async fn teach(input: FrameInput, rate: Rate, epoch: Instant, desk: A
 mod tests {
     use super::*;
 
+    fn rate(bits_per_second: u32, fps: u32) -> Rate {
+        Rate { bits_per_second, fps, key_every: Duration::from_secs(5) }
+    }
+
     #[test]
     fn the_pictures_have_the_rate_that_was_asked_for() {
         for (bits_per_second, fps) in [(2_500_000, 30), (500_000, 15), (8_000_000, 60)] {
-            let rate = Rate { bits_per_second, fps };
-            let pictures = u64::from(fps) * KEY_EVERY.as_secs();
+            let rate = rate(bits_per_second, fps);
+            let pictures = u64::from(fps) * rate.key_every.as_secs();
             let bytes: usize = (0..pictures).flat_map(|n| rate.packets(n)).map(|size| size - HEADER_BYTES).sum();
-            let bits = bytes as f64 * 8.0 / KEY_EVERY.as_secs_f64();
+            let bits = bytes as f64 * 8.0 / rate.key_every.as_secs_f64();
             assert!((bits / f64::from(bits_per_second) - 1.0).abs() < 0.02, "{bits} for {bits_per_second}");
         }
-        assert_eq!(Rate { bits_per_second: 50_000, fps: 120 }.packets(1).len(), 1, "never a picture without a packet");
+        assert_eq!(rate(50_000, 120).packets(1).len(), 1, "never a picture without a packet");
     }
 
     #[test]
     fn only_the_last_packet_is_smaller() {
-        let rate = Rate { bits_per_second: 2_500_000, fps: 30 };
+        let rate = rate(2_500_000, 30);
         for load in rate.second() {
             let (last, others) = load.packets.split_last().unwrap();
             assert!(others.iter().all(|size| *size == MTU) && *last <= MTU);
@@ -169,7 +172,7 @@ mod tests {
 
     #[test]
     fn frames_are_what_a_hub_takes() {
-        let rate = Rate { bits_per_second: 2_500_000, fps: 30 };
+        let rate = rate(2_500_000, 30);
         let mut picture = Payloader::new(Track::Screen, Codec::Vp8, 96);
         let key = picture.frame(true, &rate.packets(0), Duration::from_secs(1)).unwrap();
         assert!(key.key && key.timestamp == 90_000 && key.len() == rate.packets(0).len());

@@ -30,6 +30,7 @@ pub(super) struct Findings {
     pub(super) refused: u64,
     pub(super) dropped: u64,
     pub(super) delays: Delays,
+    pub(super) sound_delays: Delays,
     /// Packets that the lecture had for every student.
     pub(super) offered: u64,
     /// What students saw of them.
@@ -89,7 +90,11 @@ impl Findings {
     }
 
     fn delay_ms(&self, share: f64) -> f64 {
-        self.delays.percentile(share).map_or(f64::NAN, |delay| delay.as_micros() as f64 / 1000.0)
+        in_ms(&self.delays, share)
+    }
+
+    fn sound_delay_ms(&self, share: f64) -> f64 {
+        in_ms(&self.sound_delays, share)
     }
 
     fn first_picture_ms(&self, share: f64) -> f64 {
@@ -125,6 +130,8 @@ impl Findings {
             "syscalls_per_packet": self.calls as f64 / self.packets as f64,
             "delay_p50_ms": self.delay_ms(0.5),
             "delay_p99_ms": self.delay_ms(0.99),
+            "sound_delay_p99_ms": self.sound_delay_ms(0.99),
+            "sound_delay_max_ms": self.sound_delay_ms(1.0),
             "dropped": self.dropped,
             "refused": self.refused,
             "nacked": self.seen.nacked,
@@ -160,6 +167,10 @@ impl Findings {
             ("later than 80 ms at the student", format!("{:.3} %", self.late())),
             ("dropped frames, packets refused by the kernel", format!("{}, {}", self.dropped, self.refused)),
             ("send delay, p50 and p99", format!("{:.2} ms, {:.2} ms", self.delay_ms(0.5), self.delay_ms(0.99))),
+            (
+                "sound alone, p99 and most",
+                format!("{:.2} ms, {:.2} ms", self.sound_delay_ms(0.99), self.sound_delay_ms(1.0)),
+            ),
             ("send calls per packet", format!("{:.3}", self.calls as f64 / self.packets as f64)),
             ("sender's CPU per packet", format!("{:.2} us", self.us_per_packet())),
             ("students per core", format!("{:.0}", self.students_per_core())),
@@ -176,6 +187,10 @@ impl Findings {
         }
         table
     }
+}
+
+fn in_ms(delays: &Delays, share: f64) -> f64 {
+    delays.percentile(share).map_or(f64::NAN, |delay| delay.as_micros() as f64 / 1000.0)
 }
 
 fn percent(part: u64, whole: u64) -> f64 {
@@ -205,6 +220,7 @@ mod tests {
             calls: 600,
             refused: 0,
             dropped: 1,
+            sound_delays: delays.clone(),
             delays,
             offered: 3000,
             seen: Tally { received: 5940, late: 6, handed: 2970, opened: 2970, ..Tally::default() },

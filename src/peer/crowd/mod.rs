@@ -17,6 +17,8 @@ use rtc::crypto::{RTCCryptoProvider, SignatureScheme};
 use rtc::peer_connection::certificate::{CertificateParams, RTCCertificate};
 use serde::{Deserialize, Serialize};
 
+pub(super) use self::student::receiving_socket;
+pub(super) use self::thread::REST;
 use crate::rtp::Codec;
 
 /// Why a crowd can't begin.

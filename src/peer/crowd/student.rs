@@ -69,7 +69,7 @@ pub(super) struct Student {
 impl Student {
     /// A student and its offer, the same as that of `classroom watch`: sound, two pictures, a data channel.
     pub(super) fn offer(shared: &Shared, now: Instant) -> Result<(Self, String), Error> {
-        let socket = bind()?;
+        let socket = receiving_socket()?;
         let local = socket.local_addr()?;
         let settings = engine::settings().with_crypto_provider(shared.crypto.clone()).build();
         let configuration = RTCConfigurationBuilder::new().with_certificates(vec![shared.certificate.clone()]).build();
@@ -264,7 +264,7 @@ fn is_rtp(datagram: &[u8]) -> bool {
 ///
 /// Not by `quinn-udp`, which would switch receive offload on: on loopback a whole GSO send would come in one piece, and
 /// the sender be spared the cutting that no network spares it.
-fn bind() -> io::Result<UdpSocket> {
+pub(in crate::peer) fn receiving_socket() -> io::Result<UdpSocket> {
     let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::DGRAM, Some(socket2::Protocol::UDP))?;
     socket.set_nonblocking(true)?;
     // Best effort: what the kernel grants is what there is.

@@ -20,8 +20,13 @@ const FEEDBACK: Duration = Duration::from_millis(20);
 /// do not.
 const MAX_JOINING: usize = 300;
 
-/// Sockets that are told to be readable in one call.
+/// How long nobody looks at the sockets. A thread that waits for them would be woken by each send, on the CPU of the
+/// sender: what no network asks of a teacher, and a bench shall measure the teacher.
+pub(in crate::peer) const REST: Duration = Duration::from_millis(1);
+
+/// Sockets that are told to be readable in one call, without waiting.
 const EVENTS: usize = 256;
+const AT_ONCE: Timespec = Timespec { tv_sec: 0, tv_nsec: 0 };
 
 /// Runs the students of these numbers until the commands end.
 pub(super) fn run(
@@ -55,6 +60,7 @@ pub(super) fn run(
     let mut waiting = numbers.iter().copied();
     let mut ready = Vec::with_capacity(EVENTS);
     let (mut ticked, mut fed_back) = (now, now);
+    let mut has_more = false;
     loop {
         // One at a time: those who wait for their handshake are not kept waiting.
         let under_way = class.joining - waiting.len();
@@ -62,12 +68,14 @@ pub(super) fn run(
         let more = next.map(|number| class.join(number, shared, &epoll)).is_some();
         ready.clear();
         let before = Instant::now();
-        let patience = if more { Duration::ZERO } else { TICK };
-        let patience = Timespec { tv_sec: 0, tv_nsec: patience.subsec_nanos().into() };
+        if !more && !has_more {
+            std::thread::sleep(REST);
+        }
+        class.sample.rested(before.elapsed());
         // Interrupted by a signal: the next round asks again.
-        let _ = epoll::wait(&epoll, rustix::buffer::spare_capacity(&mut ready), Some(&patience));
+        let _ = epoll::wait(&epoll, rustix::buffer::spare_capacity(&mut ready), Some(&AT_ONCE));
+        has_more = ready.len() == EVENTS;
         let now = Instant::now();
-        class.sample.rested(now - before);
         for event in &ready {
             class.read(now, event.data.u64() as usize);
         }

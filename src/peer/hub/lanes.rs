@@ -162,7 +162,11 @@ impl Lanes {
                 }
                 sent = sent.and(outlet.flush());
                 if let Some(frame) = ring.get(due) {
-                    outlet.delays.record(frame.captured.elapsed(), frame.len() as u64);
+                    let (delay, packets) = (frame.captured.elapsed(), frame.len() as u64);
+                    outlet.delays.record(delay, packets);
+                    if !frame.track.is_video() {
+                        outlet.sound_delays.record(delay, packets);
+                    }
                 }
                 if sent == Sent::Refused {
                     let lane = &mut self.lanes[n];

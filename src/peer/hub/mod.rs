@@ -172,6 +172,8 @@ pub struct HubStats {
     /// From the capture of a frame to its hand-over to the socket, for each packet that went to a student; what
     /// newcomers get is older.
     pub send_delay: Delays,
+    /// The same of sound alone, which goes before pictures.
+    pub sound_delay: Delays,
     /// Each student.
     pub peers: Vec<(UserId, PeerStats)>,
 }

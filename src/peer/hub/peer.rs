@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
-use rtc::interceptor::{Registry, Slot};
+use rtc::interceptor::{Registry, Slot as Place};
 use rtc::media_stream::MediaStreamTrack;
 use rtc::peer_connection::configuration::RTCConfigurationBuilder;
 use rtc::peer_connection::event::RTCPeerConnectionEvent;
@@ -26,6 +26,7 @@ use rtc::shared::{TaggedBytesMut, TransportContext, TransportProtocol};
 use super::Rings;
 use super::channel::{Channel, Opened};
 use super::lanes::{Lanes, Repair};
+use super::shard::Slot;
 use super::socket::Outlet;
 use super::{Advertised, Shared, keys, sdp};
 use crate::id::UserId;
@@ -96,6 +97,7 @@ pub struct PeerStats {
 }
 
 pub(super) struct Peer {
+    pub(super) slot: Slot,
     pub(super) user: UserId,
     pub(super) ufrag: String,
     pub(super) password: String,
@@ -117,7 +119,8 @@ pub(super) struct Peer {
     pub(super) failed: bool,
     #[cfg(test)]
     pub(super) panics: bool,
-    connection: RTCPeerConnection,
+    /// Far larger than all the rest, and not needed for media: out of the way of it.
+    connection: Box<RTCPeerConnection>,
     repairs: (Instant, u32),
     disturbed: bool,
 }
@@ -147,7 +150,7 @@ impl Peer {
             .with_configuration(configuration)
             .with_media_engine(engine::media_engine(&codecs)?)
             .with_setting_engine(settings)
-            .with_interceptor_registry(Registry::new().with(Slot::from(14_000), engine::Tap::delivering_rtcp()))
+            .with_interceptor_registry(Registry::new().with(Place::from(14_000), engine::Tap::delivering_rtcp()))
             .build(now)?;
         connection.set_remote_description(now, RTCSessionDescription::offer(offer)?)?;
         let mut added = Vec::new();
@@ -184,6 +187,7 @@ impl Peer {
             lanes.add(track, sender, Subscription::new(ssrc, payload_type, first));
         }
         let peer = Self {
+            slot: 0,
             user,
             ufrag: attribute("a=ice-ufrag:"),
             password: attribute("a=ice-pwd:"),
@@ -200,7 +204,7 @@ impl Peer {
             failed: false,
             #[cfg(test)]
             panics: false,
-            connection,
+            connection: Box::new(connection),
             repairs: (now, 0),
             disturbed: false,
         };

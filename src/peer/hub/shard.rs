@@ -28,6 +28,9 @@ const TELL_AT_ONCE: usize = 50;
 /// A student's connection; never used twice in a hub.
 pub(super) type Slot = u64;
 
+/// A student's place in its shard; another one's when it has gone.
+type Seat = usize;
+
 /// What a shard is to do.
 pub(super) enum Task {
     /// Send this to everybody.
@@ -72,6 +75,7 @@ pub(super) struct ShardStats {
     pub(super) disturbed: usize,
     pub(super) sent: SentCounts,
     pub(super) delays: Delays,
+    pub(super) sound_delays: Delays,
     pub(super) dropped: u64,
     pub(super) peers: Vec<(UserId, PeerStats)>,
 }
@@ -83,15 +87,18 @@ pub(super) struct Shard {
     rings: Rings,
     /// Key frames so far.
     keys: PerTrack<u64>,
-    peers: HashMap<Slot, Peer>,
-    order: Vec<Slot>,
+    /// In one piece of memory: each frame goes through all of them.
+    seats: Vec<Option<Peer>>,
+    /// When each student's core wants to be woken.
+    deadlines: Vec<Option<Instant>>,
+    by_slot: HashMap<Slot, Seat>,
     /// Students to whom the newest pictures were not sent yet, in the order of their turns.
-    serving: VecDeque<Slot>,
+    serving: VecDeque<Seat>,
     /// Who is served first: another one with each picture.
     first_served: usize,
-    catching_up: VecDeque<Slot>,
+    catching_up: VecDeque<Seat>,
     /// Students with messages that were not handed to their connection yet.
-    to_tell: VecDeque<Slot>,
+    to_tell: VecDeque<Seat>,
     dropped_by_the_gone: u64,
 }
 
@@ -103,8 +110,9 @@ impl Shard {
             reports,
             rings: Rings::default(),
             keys: PerTrack::default(),
-            peers: HashMap::new(),
-            order: Vec::new(),
+            seats: Vec::new(),
+            deadlines: Vec::new(),
+            by_slot: HashMap::new(),
             serving: VecDeque::new(),
             first_served: 0,
             catching_up: VecDeque::new(),
@@ -119,35 +127,54 @@ impl Shard {
             Task::Frame(frame) => self.frame(now, frame),
             Task::Gap(track) => self.gap(track),
             Task::Add(slot, peer) => {
-                self.peers.insert(slot, *peer);
-                self.order.push(slot);
-                self.turn(now, slot);
+                let seat = self.sit_down(slot, *peer);
+                self.turn(now, seat);
             }
             Task::Datagram { slot, at, from, bytes } => {
-                if self.with(slot, |peer| peer.receive(now, at, from, bytes)) {
-                    self.turn(now, slot);
+                self.have(now, slot, |peer| peer.receive(now, at, from, bytes));
+            }
+            Task::Candidate { slot, candidate } => self.have(now, slot, |peer| peer.add_candidate(candidate)),
+            Task::Remove { slot, why } => {
+                if let Some(seat) = self.by_slot.get(&slot) {
+                    self.remove(*seat, why);
                 }
             }
-            Task::Candidate { slot, candidate } => {
-                if self.with(slot, |peer| peer.add_candidate(candidate)) {
-                    self.turn(now, slot);
+            Task::Tell { slot, text } => {
+                if let Some(seat) = self.by_slot.get(&slot) {
+                    self.tell(*seat, text);
                 }
             }
-            Task::Remove { slot, why } => self.remove(slot, why),
-            Task::Tell { slot, text } => self.tell(slot, text),
-            Task::TellAll { text } => {
-                for slot in self.order.clone() {
-                    self.tell(slot, Arc::clone(&text));
-                }
-            }
+            Task::TellAll { text } => (0..self.seats.len()).for_each(|seat| self.tell(seat, Arc::clone(&text))),
             Task::Stats(reply) => reply(self.stats()),
-            Task::Close => self.order.clone().into_iter().for_each(|slot| drop(self.forget(slot))),
+            Task::Close => (0..self.seats.len()).for_each(|seat| drop(self.forget(seat))),
             #[cfg(test)]
-            Task::Panic { slot } => {
-                self.peers.get_mut(&slot).into_iter().for_each(|peer| peer.panics = true);
-                self.turn(now, slot);
-            }
+            Task::Panic { slot } => self.have(now, slot, |peer| peer.panics = true),
         }
+    }
+
+    fn sit_down(&mut self, slot: Slot, mut peer: Peer) -> Seat {
+        let seat = self.seats.iter().position(Option::is_none).unwrap_or(self.seats.len());
+        if seat == self.seats.len() {
+            self.seats.push(None);
+            self.deadlines.push(None);
+        }
+        self.deadlines[seat] = Some(peer.deadline);
+        peer.slot = slot;
+        self.seats[seat] = Some(peer);
+        self.by_slot.insert(slot, seat);
+        seat
+    }
+
+    /// Does something with a student, and lets it speak.
+    fn have(&mut self, now: Instant, slot: Slot, work: impl FnOnce(&mut Peer)) {
+        let Some(seat) = self.by_slot.get(&slot).copied() else { return };
+        if self.with(seat, work) {
+            self.turn(now, seat);
+        }
+    }
+
+    fn at(&mut self, seat: Seat) -> Option<&mut Peer> {
+        self.seats.get_mut(seat)?.as_mut()
     }
 
     /// Whether pictures wait to be sent: [`Shard::serve`] sends some.
@@ -158,15 +185,15 @@ impl Shard {
     /// Gives those who catch up their turn, and those who are to be told something; due every 5 ms.
     pub(super) fn turns(&mut self) {
         let mut queue = std::mem::take(&mut self.catching_up);
-        for slot in &queue {
-            self.peers.get_mut(slot).into_iter().for_each(|peer| peer.has_turns = false);
+        for seat in &queue {
+            self.at(*seat).into_iter().for_each(|peer| peer.has_turns = false);
         }
         self.send_for_a_slice(&mut queue);
         // Who had no turn is first the next time, before those who had one and need more.
-        for slot in queue.into_iter().rev() {
-            if let Some(peer) = self.peers.get_mut(&slot).filter(|peer| !peer.has_turns) {
+        for seat in queue.into_iter().rev() {
+            if let Some(peer) = self.at(seat).filter(|peer| !peer.has_turns) {
                 peer.has_turns = true;
-                self.catching_up.push_front(slot);
+                self.catching_up.push_front(seat);
             }
         }
         self.tell_some();
@@ -182,11 +209,9 @@ impl Shard {
     /// Lets the connections do what their timers ask for.
     pub(super) fn tick(&mut self) {
         let now = Instant::now();
-        let due: Vec<Slot> =
-            self.order.iter().copied().filter(|s| self.peers.get(s).is_some_and(|p| p.deadline <= now)).collect();
-        for slot in due {
-            if self.with(slot, |peer| peer.tick(now)) {
-                self.turn(now, slot);
+        for seat in 0..self.deadlines.len() {
+            if self.deadlines[seat].is_some_and(|at| at <= now) && self.with(seat, |peer| peer.tick(now)) {
+                self.turn(now, seat);
             }
         }
     }
@@ -207,14 +232,15 @@ impl Shard {
     fn send_sound(&mut self, now: Instant, track: Track, index: u64) {
         let mut wishes = Wishes::default();
         let mut failed = Vec::new();
-        for slot in &self.order {
-            let Some(peer) = self.peers.get_mut(slot).filter(|peer| peer.connected) else { continue };
+        for (seat, peer) in self.seats.iter_mut().enumerate() {
+            let Some(peer) = peer.as_mut().filter(|peer| peer.connected) else { continue };
             let (rings, outlet) = (&self.rings, &mut self.outlet);
             let sent = guarded(peer, |peer| {
                 peer.lanes.on_frame(track, index, true);
                 peer.send(now, Some(track), rings, outlet, &mut wishes);
             });
-            failed.extend(sent.is_none().then_some(*slot));
+            failed.extend(sent.is_none().then_some(seat));
+            self.deadlines[seat] = Some(peer.deadline);
         }
         self.end_failed(failed);
     }
@@ -222,32 +248,33 @@ impl Shard {
     /// A picture is for everybody, but not at once: a key frame of 100 kB for 1,000 students is 150 ms of sealing, which
     /// sound, feedback and newcomers can't wait for.
     fn put_in_line(&mut self, track: Track, index: u64, key: bool) {
-        self.first_served = (self.first_served + 1) % self.order.len().max(1);
-        let (later, first) = self.order.split_at(self.first_served);
-        for slot in first.iter().chain(later) {
-            let Some(peer) = self.peers.get_mut(slot).filter(|peer| peer.connected) else { continue };
+        let seats = self.seats.len();
+        self.first_served = (self.first_served + 1) % seats.max(1);
+        for seat in (self.first_served..seats).chain(0..self.first_served) {
+            let Some(peer) = self.seats[seat].as_mut().filter(|peer| peer.connected) else { continue };
             peer.lanes.on_frame(track, index, key);
             // Who catches up has turns of its own.
             if !peer.lanes.catches_up && !std::mem::replace(&mut peer.is_to_be_served, true) {
-                self.serving.push_back(*slot);
+                self.serving.push_back(seat);
             }
         }
     }
 
     /// Sends what is due to those in the `queue`, for the time of a slice.
-    fn send_for_a_slice(&mut self, queue: &mut VecDeque<Slot>) {
+    fn send_for_a_slice(&mut self, queue: &mut VecDeque<Seat>) {
         let begun = Instant::now();
         let mut wishes = Wishes::default();
         let mut failed = Vec::new();
         let mut now = begun;
         while now.saturating_duration_since(begun) < SLICE {
-            let Some(slot) = queue.pop_front() else { break };
-            let Some(peer) = self.peers.get_mut(&slot) else { continue };
+            let Some(seat) = queue.pop_front() else { break };
+            let Some(peer) = self.seats[seat].as_mut() else { continue };
             peer.is_to_be_served = false;
             let (rings, outlet) = (&self.rings, &mut self.outlet);
             let sent = guarded(peer, |peer| peer.send(now, None, rings, outlet, &mut wishes));
-            failed.extend(sent.is_none().then_some(slot));
-            self.let_catch_up(slot);
+            failed.extend(sent.is_none().then_some(seat));
+            self.deadlines[seat] = Some(peer.deadline);
+            self.let_catch_up(seat);
             now = Instant::now();
         }
         self.end_failed(failed);
@@ -255,26 +282,26 @@ impl Shard {
     }
 
     /// Gives a student turns of its own as long as it is behind.
-    fn let_catch_up(&mut self, slot: Slot) {
-        if let Some(peer) = self.peers.get_mut(&slot)
+    fn let_catch_up(&mut self, seat: Seat) {
+        if let Some(peer) = self.at(seat)
             && peer.lanes.catches_up
             && !std::mem::replace(&mut peer.has_turns, true)
         {
-            self.catching_up.push_back(slot);
+            self.catching_up.push_back(seat);
         }
     }
 
     fn gap(&mut self, track: Track) {
         self.rings[track].forget_key();
-        self.peers.values_mut().for_each(|peer| peer.lanes.on_gap(track));
+        self.seats.iter_mut().flatten().for_each(|peer| peer.lanes.on_gap(track));
     }
 
     /// Puts a message into a student's queue, to be sent in one of the next turns.
-    fn tell(&mut self, slot: Slot, text: Arc<str>) {
-        if let Some(peer) = self.peers.get_mut(&slot) {
+    fn tell(&mut self, seat: Seat, text: Arc<str>) {
+        if let Some(peer) = self.at(seat) {
             peer.channel.push(text);
             if !std::mem::replace(&mut peer.is_to_be_told, true) {
-                self.to_tell.push_back(slot);
+                self.to_tell.push_back(seat);
             }
         }
     }
@@ -284,31 +311,31 @@ impl Shard {
         let now = Instant::now();
         let mut wishes = Wishes::default();
         for _ in 0..TELL_AT_ONCE {
-            let Some(slot) = self.to_tell.pop_front() else { break };
-            let said = self.with(slot, |peer| {
+            let Some(seat) = self.to_tell.pop_front() else { break };
+            let said = self.with(seat, |peer| {
                 peer.is_to_be_told = false;
                 peer.say(now);
             });
             if said {
-                self.give(now, slot, &[], &mut wishes);
+                self.give(now, seat, &[], &mut wishes);
             }
         }
         self.wish(wishes);
     }
 
     /// Lets a peer speak after something was put into it.
-    fn turn(&mut self, now: Instant, slot: Slot) {
+    fn turn(&mut self, now: Instant, seat: Seat) {
         let mut wishes = Wishes::default();
-        let Some(peer) = self.peers.get_mut(&slot) else { return };
+        let Some(peer) = self.seats[seat].as_mut() else { return };
         let was_connected = peer.connected;
         let rings = &self.rings;
         let Some(turn) = guarded(peer, |peer| peer.turn(now, rings, &mut wishes)) else {
-            return self.end_failed(vec![slot]);
+            return self.end_failed(vec![seat]);
         };
         let Turn { fate, repairs, said } = turn;
         let connected = peer.connected && !was_connected;
         let user = peer.user.clone();
-        self.give(now, slot, &repairs, &mut wishes);
+        self.give(now, seat, &repairs, &mut wishes);
         if connected {
             self.say(HubEvent::Connected(user.clone()));
         }
@@ -319,19 +346,20 @@ impl Shard {
             self.say(HubEvent::Heard { user: user.clone(), text });
         }
         if let Fate::Gone(why) = fate {
-            self.remove(slot, Some(why));
+            self.remove(seat, Some(why));
         }
         self.wish(wishes);
     }
 
-    fn give(&mut self, now: Instant, slot: Slot, repairs: &[Repair], wishes: &mut Wishes) {
-        let Some(peer) = self.peers.get_mut(&slot) else { return };
+    fn give(&mut self, now: Instant, seat: Seat, repairs: &[Repair], wishes: &mut Wishes) {
+        let Some(peer) = self.seats[seat].as_mut() else { return };
         let (rings, outlet) = (&self.rings, &mut self.outlet);
         let sent = guarded(peer, |peer| peer.send_all(now, repairs, rings, outlet, wishes));
+        self.deadlines[seat] = Some(peer.deadline);
         if sent.is_none() {
-            self.end_failed(vec![slot]);
+            self.end_failed(vec![seat]);
         } else {
-            self.let_catch_up(slot);
+            self.let_catch_up(seat);
         }
     }
 
@@ -342,15 +370,20 @@ impl Shard {
     }
 
     /// Forgets a peer, and says so where there is a reason to.
-    fn remove(&mut self, slot: Slot, why: Option<&'static str>) {
-        if let (Some(user), Some(why)) = (self.forget(slot), why) {
+    fn remove(&mut self, seat: Seat, why: Option<&'static str>) {
+        if let (Some(user), Some(why)) = (self.forget(seat), why) {
             self.say(HubEvent::Gone { user, why });
         }
     }
 
-    fn forget(&mut self, slot: Slot) -> Option<UserId> {
-        let peer = self.peers.remove(&slot)?;
-        self.order.retain(|s| *s != slot);
+    fn forget(&mut self, seat: Seat) -> Option<UserId> {
+        let peer = self.seats.get_mut(seat)?.take()?;
+        let slot = peer.slot;
+        self.by_slot.remove(&slot);
+        self.deadlines[seat] = None;
+        for queue in [&mut self.serving, &mut self.catching_up, &mut self.to_tell] {
+            queue.retain(|other| *other != seat);
+        }
         self.dropped_by_the_gone += peer.stats.dropped;
         let user = peer.user.clone();
         let outlet = &mut self.outlet;
@@ -362,20 +395,20 @@ impl Shard {
     }
 
     /// Does something with a peer; gives false where there is none, or none any more.
-    fn with(&mut self, slot: Slot, work: impl FnOnce(&mut Peer)) -> bool {
-        let Some(peer) = self.peers.get_mut(&slot) else { return false };
+    fn with(&mut self, seat: Seat, work: impl FnOnce(&mut Peer)) -> bool {
+        let Some(peer) = self.at(seat) else { return false };
         let done = guarded(peer, work).is_some();
         if !done {
-            self.end_failed(vec![slot]);
+            self.end_failed(vec![seat]);
         }
         done
     }
 
     /// Ends students whose connection panicked: theirs and nobody else's.
-    fn end_failed(&mut self, failed: Vec<Slot>) {
-        for slot in failed {
+    fn end_failed(&mut self, failed: Vec<Seat>) {
+        for seat in failed {
             self.outlet.discard();
-            if let Some(user) = self.forget(slot) {
+            if let Some(user) = self.forget(seat) {
                 self.say(HubEvent::Notice(format!(
                     "the connection of {user} failed by a mistake in this program, please report it; it may come again"
                 )));
@@ -385,13 +418,15 @@ impl Shard {
     }
 
     fn stats(&self) -> ShardStats {
-        let connected: Vec<&Peer> = self.peers.values().filter(|peer| peer.connected).collect();
+        let peers = || self.seats.iter().flatten();
+        let connected: Vec<&Peer> = peers().filter(|peer| peer.connected).collect();
         ShardStats {
             students: connected.len(),
-            connecting: self.peers.len() - connected.len(),
+            connecting: peers().count() - connected.len(),
             disturbed: connected.iter().filter(|peer| peer.disturbed()).count(),
             sent: self.outlet.sent,
             delays: self.outlet.delays.clone(),
+            sound_delays: self.outlet.sound_delays.clone(),
             dropped: self.dropped_by_the_gone + connected.iter().map(|peer| peer.stats.dropped).sum::<u64>(),
             peers: connected.iter().map(|peer| (peer.user.clone(), peer.stats)).collect(),
         }

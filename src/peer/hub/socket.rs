@@ -37,6 +37,8 @@ pub(super) struct Outlet {
     pub(super) sent: SentCounts,
     /// From the capture of a frame to here, for each of its packets.
     pub(super) delays: Delays,
+    /// The same of sound alone.
+    pub(super) sound_delays: Delays,
 }
 
 /// What went through a socket.
@@ -96,7 +98,8 @@ impl Inlet {
         let io: std::net::UdpSocket = socket2::SockRef::from(&self.io).try_clone()?.into();
         let state = UdpSocketState::new(UdpSockRef::from(&io))?;
         let batch = Batch { bytes: Vec::with_capacity(MAX_BATCH_BYTES + 1500), ..Batch::default() };
-        Ok(Outlet { io, state, local: self.local, batch, sent: SentCounts::default(), delays: Delays::default() })
+        let (sent, delays) = (SentCounts::default(), Delays::default());
+        Ok(Outlet { io, state, local: self.local, batch, sent, delays, sound_delays: Delays::default() })
     }
 
     /// The bound address; its IP may be unspecified.

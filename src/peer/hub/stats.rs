@@ -49,6 +49,7 @@ impl Collector {
         numbers.refused += shard.sent.refused;
         numbers.dropped += shard.dropped;
         numbers.send_delay.merge(&shard.delays);
+        numbers.sound_delay.merge(&shard.sound_delays);
         numbers.peers.extend(shard.peers);
         *missing -= 1;
         if *missing == 0
