@@ -8,10 +8,15 @@ use std::time::{Duration, Instant};
 use rtc::dtls::extension::extension_use_srtp::SrtpProtectionProfile;
 use rtc::ice::mdns::MulticastDnsMode;
 use rtc::interceptor::{Attribute, Interceptor, Packet, StreamInfo, TaggedPacket};
-use rtc::peer_connection::configuration::media_engine::{MIME_TYPE_H264, MIME_TYPE_OPUS, MIME_TYPE_VP8, MediaEngine};
+use rtc::peer_connection::configuration::media_engine::{
+    MIME_TYPE_H264, MIME_TYPE_OPUS, MIME_TYPE_RTX, MIME_TYPE_VP8, MediaEngine,
+};
 use rtc::peer_connection::configuration::setting_engine::SettingEngineBuilder;
 use rtc::rtcp::transport_feedbacks::transport_layer_nack::TransportLayerNack;
-use rtc::rtp_transceiver::rtp_sender::{RTCPFeedback, RTCRtpCodec, RTCRtpCodecParameters, RtpCodecKind};
+use rtc::rtp_transceiver::rtp_sender::{
+    RTCPFeedback, RTCRtpCodec, RTCRtpCodecParameters, RTCRtpHeaderExtensionCapability, RtpCodecKind,
+    TYPE_RTCP_FB_TRANSPORT_CC,
+};
 use rtc::sansio::Protocol;
 use rtc::shared::error::Error;
 
@@ -50,6 +55,11 @@ pub fn rtp_codec(codec: Codec) -> RTCRtpCodec {
     }
 }
 
+/// The payload type of the retransmissions of a codec: the next one, as in browsers.
+fn repair_payload_type(codec: Codec) -> u8 {
+    payload_type(codec) + 1
+}
+
 /// A media engine that knows these codecs and no other, in this order of preference.
 ///
 /// # Errors
@@ -58,10 +68,45 @@ pub fn media_engine(codecs: &[Codec]) -> Result<MediaEngine, Error> {
     let mut engine = MediaEngine::default();
     for &codec in codecs {
         let parameters = RTCRtpCodecParameters { rtp_codec: rtp_codec(codec), payload_type: payload_type(codec) };
-        let kind = if codec == Codec::Opus { RtpCodecKind::Audio } else { RtpCodecKind::Video };
-        engine.register_codec(parameters, kind)?;
+        engine.register_codec(parameters, kind(codec))?;
     }
     Ok(engine)
+}
+
+/// The same, that also has retransmissions on an SSRC of their own (RFC 4588) and reports when each packet came, by
+/// transport-wide numbers (draft-holmer-rmcat-transport-wide-cc-extensions-01).
+///
+/// # Errors
+/// As [`media_engine`].
+pub fn adaptive_media_engine(codecs: &[Codec]) -> Result<MediaEngine, Error> {
+    let mut engine = MediaEngine::default();
+    for &codec in codecs {
+        let mut rtp_codec = rtp_codec(codec);
+        rtp_codec.rtcp_feedback.push(RTCPFeedback { typ: TYPE_RTCP_FB_TRANSPORT_CC.into(), parameter: String::new() });
+        engine.register_codec(RTCRtpCodecParameters { rtp_codec, payload_type: payload_type(codec) }, kind(codec))?;
+        if codec != Codec::Opus {
+            let rtp_codec = RTCRtpCodec {
+                mime_type: MIME_TYPE_RTX.into(),
+                clock_rate: codec.clock_rate(),
+                sdp_fmtp_line: format!("apt={}", payload_type(codec)),
+                ..Default::default()
+            };
+            let parameters = RTCRtpCodecParameters { rtp_codec, payload_type: repair_payload_type(codec) };
+            engine.register_codec(parameters, RtpCodecKind::Video)?;
+        }
+    }
+    for kind in [RtpCodecKind::Audio, RtpCodecKind::Video] {
+        let extension = RTCRtpHeaderExtensionCapability { uri: TRANSPORT_NUMBER_URI.into() };
+        engine.register_header_extension(extension, kind, None)?;
+    }
+    Ok(engine)
+}
+
+/// The name of the header extension that carries transport-wide numbers.
+pub const TRANSPORT_NUMBER_URI: &str = "http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01";
+
+fn kind(codec: Codec) -> RtpCodecKind {
+    if codec == Codec::Opus { RtpCodecKind::Audio } else { RtpCodecKind::Video }
 }
 
 /// How long nothing may be heard of a peer before it counts as disturbed, and how long after that as gone: together

@@ -51,7 +51,9 @@ pub enum OfferError {
 /// The tracks that an offer gets, in the order of its sections, which is that of `add_track`.
 ///
 /// The first video section is for the screen, or the camera when no screen is shown; the second for the camera. With
-/// `video` the first is for that picture, and others get none. Sound without a common codec is left out; pictures without one are an error, because a black screen explains nothing.
+/// `video` the first is for that picture, and others get none. Each gets the first codec of `sent` that it takes, as
+/// `sent` lists a track once for each codec that it can be had in. Sound without a common codec is left out; pictures
+/// without one are an error, because a black screen explains nothing.
 ///
 /// # Errors
 /// [`OfferError`], with a sentence for the student.
@@ -71,9 +73,12 @@ pub fn tracks_for(
         VideoTrack::Camera => Track::Camera,
     });
     let is_wanted = |track: Track| track.is_video() && only.is_none_or(|only| track == only);
-    let mut pictures = sent.iter().filter(|(track, _)| is_wanted(*track)).peekable();
+    let mut wanted: Vec<Track> = sent.iter().map(|(track, _)| *track).filter(|track| is_wanted(*track)).collect();
+    wanted.dedup();
+    let mut pictures = wanted.into_iter().peekable();
     if let Some(only) = only.filter(|_| pictures.peek().is_none()) {
-        let sent: Vec<&str> = sent.iter().map(|(track, _)| track.name()).collect();
+        let mut sent: Vec<&str> = sent.iter().map(|(track, _)| track.name()).collect();
+        sent.dedup();
         return Err(OfferError::NoSuchTrack { wanted: only.name(), sent: sent.join(" and ") });
     }
     let mut tracks = Vec::new();
@@ -92,19 +97,20 @@ pub fn tracks_for(
         }
         asked = true;
         let wanted = match kind {
-            "audio" if tracks.iter().all(|(track, _)| *track != Track::Audio) => {
-                sent.iter().find(|(track, _)| *track == Track::Audio)
-            }
+            "audio" if tracks.iter().all(|(track, _)| *track != Track::Audio) => Some(Track::Audio),
             "video" => pictures.next(),
             _ => None,
         };
-        let Some(&(track, codec)) = wanted else { continue };
-        if takes(section, codec) {
-            tracks.push((track, codec));
-        } else if track.is_video() {
-            let offered = offered_codecs(section);
-            let remedy = if codec == Codec::H264 { "vp8" } else { "h264" };
-            return Err(OfferError::NoCommonCodec { sent: codec, offered, remedy });
+        let Some(track) = wanted else { continue };
+        let codecs = || sent.iter().filter(|(known, _)| *known == track).map(|(_, codec)| *codec);
+        match (codecs().find(|codec| takes(section, *codec)), codecs().next()) {
+            (Some(codec), _) => tracks.push((track, codec)),
+            (None, Some(codec)) if track.is_video() => {
+                let offered = offered_codecs(section);
+                let remedy = if codec == Codec::H264 { "vp8" } else { "h264" };
+                return Err(OfferError::NoCommonCodec { sent: codec, offered, remedy });
+            }
+            (None, _) => {}
         }
     }
     if asked { Ok(tracks) } else { Err(OfferError::NothingAsked) }
@@ -165,6 +171,21 @@ mod tests {
         assert_eq!(tracks_for(&offer(&[H264]), None, &LECTURE).unwrap(), [LECTURE[1]], "one section gets the screen");
         let camera_only = [(Track::Camera, Codec::H264)];
         assert_eq!(tracks_for(&offer(&[AUDIO, H264, H264]), None, &camera_only).unwrap(), camera_only);
+    }
+
+    #[test]
+    fn each_section_gets_a_codec_that_it_takes() {
+        let both: Vec<(Track, Codec)> = LECTURE
+            .into_iter()
+            .flat_map(|(track, codec)| [(track, codec), (track, if track.is_video() { Codec::Vp8 } else { codec })])
+            .collect();
+        assert_eq!(tracks_for(&offer(&[AUDIO, H264, H264]), None, &both).unwrap(), LECTURE);
+        let vp8 = [LECTURE[0], (Track::Screen, Codec::Vp8), (Track::Camera, Codec::Vp8)];
+        assert_eq!(tracks_for(&offer(&[AUDIO, VP8, VP8]), None, &both).unwrap(), vp8);
+        let either = H264.replace("102\r\n", "96 102\r\na=rtpmap:96 VP8/90000\r\n");
+        assert_eq!(tracks_for(&offer(&[&either]), None, &both).unwrap(), [LECTURE[1]], "that of the class first");
+        let camera = Some(VideoTrack::Camera);
+        assert_eq!(tracks_for(&offer(&[VP8]), camera, &both).unwrap(), [vp8[2]]);
     }
 
     #[test]

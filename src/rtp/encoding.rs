@@ -51,6 +51,16 @@ impl Encoding {
     /// How many there can be: sound, and two pictures in two tiers by two codecs.
     pub const COUNT: usize = 9;
 
+    /// All that there can be.
+    pub fn all() -> impl Iterator<Item = Encoding> {
+        let pictures = [Track::Screen, Track::Camera].into_iter().flat_map(|track| {
+            Tier::ALL
+                .into_iter()
+                .flat_map(move |tier| [Codec::H264, Codec::Vp8].map(|codec| Encoding { track, tier, codec }))
+        });
+        std::iter::once(Encoding::full(Track::Audio, Codec::Opus)).chain(pictures)
+    }
+
     /// The best that there is of a track.
     pub fn full(track: Track, codec: Codec) -> Self {
         Self { track, tier: Tier::Full, codec }
@@ -84,18 +94,14 @@ impl fmt::Display for Encoding {
 }
 
 /// Something for each encoding.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub struct PerEncoding<T>([T; Encoding::COUNT]);
 
 impl<T> PerEncoding<T> {
-    /// All, in no order that means something.
-    pub fn iter(&self) -> impl Iterator<Item = &T> {
-        self.0.iter()
-    }
-
-    /// All, in no order that means something.
-    pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut T> {
-        self.0.iter_mut()
+    /// Those of all encodings of a track.
+    pub fn of(&mut self, track: Track) -> impl Iterator<Item = &mut T> {
+        let (first, count) = if track.is_video() { (1 + (track as usize - 1) * 4, 4) } else { (0, 1) };
+        self.0.iter_mut().skip(first).take(count)
     }
 }
 
@@ -118,15 +124,7 @@ mod tests {
 
     #[test]
     fn every_encoding_has_a_place_of_its_own() {
-        let sound = Encoding::full(Track::Audio, Codec::Opus);
-        let mut places = vec![sound.index()];
-        for track in [Track::Screen, Track::Camera] {
-            for tier in Tier::ALL {
-                for codec in [Codec::H264, Codec::Vp8] {
-                    places.push(Encoding { track, tier, codec }.index());
-                }
-            }
-        }
+        let mut places: Vec<usize> = Encoding::all().map(Encoding::index).collect();
         places.sort_unstable();
         assert_eq!(places, (0..Encoding::COUNT).collect::<Vec<_>>());
         assert_eq!(Encoding::full(Track::Camera, Codec::Vp8).with(Tier::Low).to_string(), "camera low");

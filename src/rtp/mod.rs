@@ -3,11 +3,13 @@
 //! A [`FrameAssembler`] makes [`Frame`]s of a payloader's packets. The hub keeps them once per track in a
 //! [`FrameRing`]; each student has a [`Subscription`] to it. Nothing here knows a clock, a socket, webrtc or gstreamer.
 
+pub mod control;
 mod delays;
 mod encoding;
 mod frame;
 mod key_requests;
 mod keyframe;
+mod out;
 mod ring;
 mod subscription;
 
@@ -16,7 +18,8 @@ pub use encoding::{Encoding, PerEncoding, Tier};
 pub use frame::{Codec, Frame, FrameAssembler, HEADER_BYTES, Track, payload_offset};
 pub use key_requests::KeyRequests;
 pub use keyframe::starts_key_frame;
+pub use out::{MAX_HEADER_BYTES, OutPacket, TransportNumber};
 pub use ring::FrameRing;
 pub use subscription::{
-    MAX_FIRST_SEQUENCE_NUMBER, MAX_LATENESS, OutPacket, REPLAY_AGE, REPLAY_BYTES, Start, Subscription, timestamp_at,
+    MAX_FIRST_SEQUENCE_NUMBER, MAX_LATENESS, REPLAY_AGE, REPLAY_BYTES, Start, Subscription, timestamp_at,
 };

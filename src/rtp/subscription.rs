@@ -1,12 +1,13 @@
 //! One student's place in one track: where it reads, and how packets are renamed for it.
 //!
 //! A student sees its own SSRC and payload type, sequence numbers without a gap whatever was left out, and
-//! timestamps of the source. What was sent is remembered by index, so that a NACK finds its packet in the shared ring.
+//! timestamps of the source, which all tiers of a track share. What was sent is remembered by tier and index, so that a
+//! NACK finds its packet in the shared rings.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use super::{Frame, FrameRing, payload_offset};
+use super::{Frame, FrameRing, OutPacket, Tier, payload_offset};
 
 /// The oldest key frame that a student may start from without asking the encoder for a new one.
 ///
@@ -37,41 +38,6 @@ const SENT_FRAMES: usize = 256;
 /// are some that come before its keys do, would count one roll-over less than the sender and never open a packet.
 pub const MAX_FIRST_SEQUENCE_NUMBER: u16 = 0x7fff;
 
-/// A packet as one student gets it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct OutPacket<'a> {
-    /// The marker bit.
-    pub marker: bool,
-    /// The student's payload type.
-    pub payload_type: u8,
-    /// The student's sequence number with all roll-overs counted: the `i` of RFC 3711, 3.3.1.
-    pub index: u64,
-    /// The timestamp, in ticks of the codec's clock.
-    pub timestamp: u32,
-    /// The student's SSRC.
-    pub ssrc: u32,
-    /// The payload, shared with all other students.
-    pub payload: &'a [u8],
-}
-
-impl OutPacket<'_> {
-    /// The sequence number in the packet's header.
-    pub fn sequence_number(&self) -> u16 {
-        self.index as u16
-    }
-
-    /// The fixed header (RFC 3550, 5.1), without extensions and contributing sources.
-    pub fn header(&self) -> [u8; super::HEADER_BYTES] {
-        let mut header = [0; super::HEADER_BYTES];
-        header[0] = 0x80;
-        header[1] = self.payload_type | if self.marker { 0x80 } else { 0 };
-        header[2..4].copy_from_slice(&self.sequence_number().to_be_bytes());
-        header[4..8].copy_from_slice(&self.timestamp.to_be_bytes());
-        header[8..].copy_from_slice(&self.ssrc.to_be_bytes());
-        header
-    }
-}
-
 /// What a (re)start needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Start {
@@ -79,7 +45,7 @@ pub enum Start {
     FromRing,
     /// A new key frame must be made.
     NeedsKey,
-    /// It was restarted a moment ago, nothing is done.
+    /// It was restarted a moment ago, or is paused: nothing is done.
     TooSoon,
 }
 
@@ -89,12 +55,15 @@ enum State {
     Idle,
     /// Nothing is sent until the next key frame.
     AwaitingKey,
+    /// Nothing is sent.
+    Paused,
     /// `next` is sent next; the times of frames before `live_from` are put before `base`, see [`REPLAY_TICKS`].
     Live { next: u64, live_from: u64, base: u32 },
 }
 
 #[derive(Debug, Clone, Copy)]
 struct Sent {
+    tier: Tier,
     index: u64,
     timestamp: u32,
     first: u64,
@@ -106,6 +75,7 @@ struct Sent {
 pub struct Subscription {
     ssrc: u32,
     payload_type: u8,
+    tier: Tier,
     state: State,
     next_packet: u64,
     sent: VecDeque<Sent>,
@@ -118,11 +88,12 @@ pub struct Subscription {
 }
 
 impl Subscription {
-    /// A subscription that sends nothing until [`start`](Self::start).
-    pub fn new(ssrc: u32, payload_type: u8, first_sequence_number: u16) -> Self {
+    /// A subscription to a tier that sends nothing until [`start`](Self::start).
+    pub fn new(ssrc: u32, payload_type: u8, first_sequence_number: u16, tier: Tier) -> Self {
         Self {
             ssrc,
             payload_type,
+            tier,
             state: State::Idle,
             next_packet: first_sequence_number.into(),
             sent: VecDeque::new(),
@@ -138,7 +109,8 @@ impl Subscription {
     /// Begins, or begins again after the student said that it can't decode (PLI, FIR).
     pub fn start(&mut self, ring: &FrameRing, now: Instant) -> Start {
         let interval = if self.starts <= 1 { FIRST_RESTART } else { RESTART_INTERVAL };
-        if self.started.is_some_and(|at| now.saturating_duration_since(at) < interval) {
+        let is_soon = self.started.is_some_and(|at| now.saturating_duration_since(at) < interval);
+        if is_soon || self.state == State::Paused {
             return Start::TooSoon;
         }
         self.started = Some(now);
@@ -148,7 +120,7 @@ impl Subscription {
                 let live_from = match self.state {
                     // A newcomer gets the newest picture with its own time; who has seen that time needs later ones.
                     State::Idle | State::AwaitingKey => ring.next() - 1,
-                    State::Live { .. } => ring.next(),
+                    State::Paused | State::Live { .. } => ring.next(),
                 };
                 let base = ring.newest().map_or(0, |frame| frame.timestamp);
                 self.state = State::Live { next: key, live_from, base };
@@ -161,6 +133,46 @@ impl Subscription {
                 Start::NeedsKey
             }
         }
+    }
+
+    /// The tier that it reads, or that it waits for. Each call with a ring wants that of this tier.
+    pub fn tier(&self) -> Tier {
+        self.tier
+    }
+
+    /// Goes on with the pictures of another tier: from a key frame in its ring that is at most `bytes` behind, else
+    /// nothing has changed and a new one must be made, which [`switch_at`](Self::switch_at) takes.
+    pub fn switch(&mut self, tier: Tier, ring: &FrameRing, now: Instant, bytes: usize) -> Start {
+        let Some(key) = ring.fresh_key(now, REPLAY_AGE, bytes) else { return Start::NeedsKey };
+        let base = ring.newest().map_or(0, |frame| frame.timestamp);
+        self.tier = tier;
+        self.state = State::Live { next: key, live_from: ring.next(), base };
+        Start::FromRing
+    }
+
+    /// Goes on with the key frame of another tier that was just put into its ring as `index`.
+    pub fn switch_at(&mut self, tier: Tier, index: u64) {
+        self.tier = tier;
+        self.state = State::Live { next: index, live_from: 0, base: 0 };
+    }
+
+    /// Sends nothing more of this tier, and forgets what was sent of it: who has no room for it has none for repairs.
+    /// Goes on with a key frame of `tier`.
+    pub fn give_up_for(&mut self, tier: Tier) {
+        self.sent.clear();
+        self.tier = tier;
+        self.state = State::AwaitingKey;
+    }
+
+    /// Sends nothing more until it is switched to a tier.
+    pub fn pause(&mut self) {
+        self.sent.clear();
+        self.state = State::Paused;
+    }
+
+    /// Whether it is paused.
+    pub fn is_paused(&self) -> bool {
+        self.state == State::Paused
     }
 
     /// Sound needs no key frame: it begins with the next packet.
@@ -187,7 +199,7 @@ impl Subscription {
             State::AwaitingKey if key => self.state = State::Live { next: index, live_from: 0, base: 0 },
             // Who has not begun yet misses nothing.
             State::AwaitingKey if !self.sent.is_empty() => self.dropped += 1,
-            State::AwaitingKey | State::Idle | State::Live { .. } => {}
+            State::AwaitingKey | State::Paused | State::Idle | State::Live { .. } => {}
         }
     }
 
@@ -234,8 +246,13 @@ impl Subscription {
         };
         self.last_timestamp = timestamp;
         self.state = State::Live { next: next + 1, live_from, base };
-        let sent =
-            Sent { index, timestamp, first: self.next_packet, packets: frame.len().min(usize::from(u16::MAX)) as u16 };
+        let sent = Sent {
+            tier: self.tier,
+            index,
+            timestamp,
+            first: self.next_packet,
+            packets: frame.len().min(usize::from(u16::MAX)) as u16,
+        };
         if self.sent.len() == SENT_FRAMES {
             self.sent.pop_front();
         }
@@ -247,12 +264,12 @@ impl Subscription {
         Some(frame.packets().enumerate().filter_map(move |(n, packet)| rename(packet, ssrc, payload_type, sent, n)))
     }
 
-    /// The packet that this student knows by `sequence_number`, if it was sent and is still in the ring.
-    pub fn resend<'a>(&self, ring: &'a FrameRing, sequence_number: u16) -> Option<OutPacket<'a>> {
+    /// The packet that this student knows by `sequence_number`, if it was sent and is still in the ring of its tier.
+    pub fn resend<'a>(&self, ring: impl FnOnce(Tier) -> &'a FrameRing, sequence_number: u16) -> Option<OutPacket<'a>> {
         let sent =
             self.sent.iter().rev().find(|sent| sequence_number.wrapping_sub(sent.first as u16) < sent.packets)?;
         let n = usize::from(sequence_number.wrapping_sub(sent.first as u16));
-        let packet = ring.get(sent.index)?.packets().nth(n)?;
+        let packet = ring(sent.tier).get(sent.index)?.packets().nth(n)?;
         rename(packet, self.ssrc, self.payload_type, *sent, n)
     }
 
@@ -285,6 +302,9 @@ fn rename(packet: &[u8], ssrc: u32, payload_type: u8, sent: Sent, n: usize) -> O
         index: sent.first + n as u64,
         timestamp: sent.timestamp,
         ssrc,
+        transport: None,
+        original: None,
+        padding: 0,
         payload: &packet[offset..],
     })
 }
@@ -317,7 +337,7 @@ mod tests {
         for n in 0..30u32 {
             ring.push(frame(n * 3000, n == 0, 2, now));
         }
-        let mut student = Subscription::new(7, 102, 65_530);
+        let mut student = Subscription::new(7, 102, 65_530, Tier::Full);
         assert_eq!(student.start(&ring, now), Start::FromRing);
         let packets = drain(&mut student, &ring);
         assert_eq!(packets.len(), 60);
@@ -338,7 +358,7 @@ mod tests {
         let now = Instant::now();
         ring.push(frame(0, true, 1, now));
         let later = now + REPLAY_AGE + Duration::from_secs(1);
-        let mut student = Subscription::new(1, 96, 0);
+        let mut student = Subscription::new(1, 96, 0, Tier::Full);
         assert_eq!(student.start(&ring, later), Start::NeedsKey);
         assert_eq!(student.start(&ring, later), Start::TooSoon);
         let index = ring.push(frame(3000, false, 1, later));
@@ -353,7 +373,7 @@ mod tests {
     fn a_picture_loss_restarts_from_the_ring_without_going_back_in_time() {
         let mut ring = FrameRing::default();
         let now = Instant::now();
-        let mut student = Subscription::new(1, 96, 0);
+        let mut student = Subscription::new(1, 96, 0, Tier::Full);
         ring.push(frame(u32::MAX - 2999, true, 1, now));
         student.start(&ring, now);
         let named = |packets: Vec<OutPacket<'_>>| -> Vec<(u64, u32)> {
@@ -378,7 +398,7 @@ mod tests {
     fn a_slow_student_loses_frames_and_not_its_place() {
         let mut ring = FrameRing::default();
         let now = Instant::now();
-        let mut student = Subscription::new(1, 96, 10);
+        let mut student = Subscription::new(1, 96, 10, Tier::Full);
         ring.push(frame(0, true, 3, now));
         student.start(&ring, now);
         drain(&mut student, &ring);
@@ -397,7 +417,7 @@ mod tests {
         let start = Instant::now();
         ring.push(frame(0, true, 1, start));
         ring.push(frame(3000, false, 1, start + MAX_LATENESS * 3 / 2));
-        let mut student = Subscription::new(1, 96, 0);
+        let mut student = Subscription::new(1, 96, 0, Tier::Full);
         assert_eq!(student.start(&ring, start + MAX_LATENESS * 3 / 2), Start::FromRing);
         assert!(!student.is_late(&ring), "old, but sent on purpose");
         drain(&mut student, &ring);
@@ -411,24 +431,24 @@ mod tests {
     fn a_nack_is_answered_with_the_same_packet() {
         let mut ring = FrameRing::default();
         let now = Instant::now();
-        let mut student = Subscription::new(9, 100, u16::MAX - 1);
+        let mut student = Subscription::new(9, 100, u16::MAX - 1, Tier::Full);
         for n in 0..20u32 {
             ring.push(frame(n * 3000, n == 0, 3, now));
         }
         student.start(&ring, now);
         let packets = drain(&mut student, &ring);
         for packet in &packets {
-            assert_eq!(student.resend(&ring, packet.sequence_number()), Some(*packet));
+            assert_eq!(student.resend(|_| &ring, packet.sequence_number()), Some(*packet));
         }
-        assert_eq!(student.resend(&ring, packets.last().unwrap().sequence_number() + 1), None, "never sent");
-        assert_eq!(student.resend(&ring, u16::MAX - 2), None, "before the first");
+        assert_eq!(student.resend(|_| &ring, packets.last().unwrap().sequence_number() + 1), None, "never sent");
+        assert_eq!(student.resend(|_| &ring, u16::MAX - 2), None, "before the first");
     }
 
     #[test]
     fn sound_begins_now() {
         let mut ring = FrameRing::default();
         ring.push(frame(0, true, 1, Instant::now()));
-        let mut student = Subscription::new(1, 111, 0);
+        let mut student = Subscription::new(1, 111, 0, Tier::Full);
         student.start_live(&ring);
         assert_eq!(student.due(&ring), None);
         ring.push(frame(960, true, 1, Instant::now()));
@@ -441,5 +461,60 @@ mod tests {
         let now = Instant::now();
         let frame = frame(u32::MAX - 89, true, 1, now);
         assert_eq!(timestamp_at(&frame, now + Duration::from_millis(2)), 90);
+    }
+
+    #[test]
+    fn another_tier_goes_on_with_number_and_time() {
+        let (mut full, mut low) = (FrameRing::default(), FrameRing::default());
+        let now = Instant::now();
+        let mut student = Subscription::new(1, 96, 0, Tier::Full);
+        for n in 0..40u32 {
+            full.push(frame(n * 3000, n == 0, 4, now));
+        }
+        student.start(&full, now);
+        let before = drain(&mut student, &full);
+        let (last, index) = (before.last().unwrap().timestamp, before.last().unwrap().index);
+        // Nothing of it is there yet: it stays where it is until the key frame comes.
+        assert_eq!(student.switch(Tier::Low, &low, now, REPLAY_BYTES), Start::NeedsKey);
+        assert_eq!(student.tier(), Tier::Full);
+        full.push(frame(40 * 3000, false, 4, now));
+        assert_eq!(drain(&mut student, &full).len(), 4);
+        let key = low.push(frame(42 * 3000, true, 2, now));
+        student.switch_at(Tier::Low, key);
+        let first = drain(&mut student, &low);
+        assert_eq!((first[0].index, first[0].timestamp), (index + 5, 42 * 3000));
+        assert!(ahead(first[0].timestamp, last));
+        // Both tiers are repaired, each from its own ring.
+        let number = first[0].sequence_number();
+        let rings = |tier| if tier == Tier::Full { &full } else { &low };
+        assert_eq!(student.resend(rings, number), Some(first[0]));
+        assert_eq!(student.resend(rings, number - 1).unwrap().timestamp, 40 * 3000);
+        // Back, from the ring: with times after what was seen.
+        full.push(frame(44 * 3000, true, 4, now));
+        full.push(frame(45 * 3000, false, 4, now));
+        assert_eq!(student.switch(Tier::Full, &full, now, REPLAY_BYTES), Start::FromRing);
+        let back = drain(&mut student, &full);
+        assert_eq!(back.len(), 8);
+        assert!(ahead(back[0].timestamp, first[1].timestamp) && back[0].index == first[1].index + 1);
+    }
+
+    #[test]
+    fn who_gives_up_a_tier_is_sent_nothing_of_it_again() {
+        let mut ring = FrameRing::default();
+        let now = Instant::now();
+        let mut student = Subscription::new(1, 96, 0, Tier::Full);
+        ring.push(frame(0, true, 3, now));
+        student.start(&ring, now);
+        let sent = drain(&mut student, &ring);
+        student.give_up_for(Tier::Low);
+        assert_eq!(student.resend(|_| &ring, sent[0].sequence_number()), None);
+        assert!(student.awaits_key() && student.tier() == Tier::Low);
+        student.pause();
+        ring.push(frame(3000, true, 3, now));
+        student.on_frame(1, true);
+        assert!(student.is_paused() && student.due(&ring).is_none());
+        assert_eq!(student.start(&ring, now + RESTART_INTERVAL), Start::TooSoon, "it begs, and has no room");
+        student.switch_at(Tier::Low, 1);
+        assert_eq!(drain(&mut student, &ring)[0].index, 3);
     }
 }

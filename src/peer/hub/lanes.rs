@@ -16,9 +16,13 @@ use rtc::sansio::Protocol;
 use super::Rings;
 use super::keys::Found;
 use super::peer::Wishes;
-use super::seal::{CoreWriter, OVERHEAD, Sealer, Side};
+use super::seal::{CoreWriter, Sealer, Side, TAG_BYTES};
 use super::socket::{Outlet, Sent};
-use crate::rtp::{OutPacket, Start, Subscription, Track, timestamp_at};
+use crate::rtp::control::{Estimate, Probe};
+use crate::rtp::{
+    Codec, Encoding, MAX_FIRST_SEQUENCE_NUMBER, OutPacket, REPLAY_BYTES, Start, Subscription, Tier, Track,
+    TransportNumber, timestamp_at,
+};
 
 /// Sender reports go out this often; each lets a receiver put sound and picture together.
 const REPORT_EVERY: Duration = Duration::from_secs(1);
@@ -30,13 +34,74 @@ const CNAME: &[u8] = b"classroom";
 /// kernel holds by default is ten times that, so that a student that is busy starting does not lose its first picture.
 const CATCH_UP_BYTES: usize = 24 << 10;
 
+/// What may be replayed to a student on a narrow way when it gets a smaller picture: more takes longer than the next key
+/// frame, which is some 20 kB.
+const NARROW_REPLAY_BYTES: usize = 24 << 10;
+
+/// The most padding of a packet (RFC 3550, 5.1).
+const MAX_PADDING: u32 = 255;
+
 /// One track of one student.
 struct Lane {
     track: Track,
+    codec: Codec,
     reports: RTCRtpSenderId,
     side: Side,
     subscription: Subscription,
+    /// The tier that it goes on with at the next key frame; until then the other one is sent.
+    next: Option<Tier>,
+    repairs: Option<RepairStream>,
     reported: Option<Instant>,
+}
+
+impl Lane {
+    fn encoding(&self) -> Encoding {
+        Encoding { track: self.track, tier: self.subscription.tier(), codec: self.codec }
+    }
+
+    fn in_tier(&self, tier: Tier) -> Encoding {
+        Encoding { tier, ..self.encoding() }
+    }
+}
+
+/// The retransmissions of a track: an SSRC of their own (RFC 4588). We seal it from its first packet on.
+pub(super) struct RepairStream {
+    pub(super) ssrc: u32,
+    pub(super) payload_type: u8,
+    next: u64,
+}
+
+impl RepairStream {
+    pub(super) fn new(ssrc: u32, payload_type: u8) -> Self {
+        Self { ssrc, payload_type, next: (rand::random::<u16>() & MAX_FIRST_SEQUENCE_NUMBER).into() }
+    }
+
+    /// The packet as a retransmission.
+    fn again<'a>(&mut self, packet: &OutPacket<'a>) -> OutPacket<'a> {
+        let original = Some(packet.sequence_number());
+        self.name(OutPacket { original, ..*packet })
+    }
+
+    /// A packet of nothing but padding.
+    fn padding(&mut self, bytes: u8, timestamp: u32) -> OutPacket<'static> {
+        self.name(OutPacket {
+            marker: false,
+            payload_type: 0,
+            index: 0,
+            timestamp,
+            ssrc: 0,
+            transport: None,
+            original: None,
+            padding: bytes,
+            payload: &[],
+        })
+    }
+
+    fn name<'a>(&mut self, packet: OutPacket<'a>) -> OutPacket<'a> {
+        let index = self.next;
+        self.next += 1;
+        OutPacket { index, ssrc: self.ssrc, payload_type: self.payload_type, ..packet }
+    }
 }
 
 /// A packet that a student asked for again: of which track, and its sequence number.
@@ -46,6 +111,17 @@ pub(super) struct Repair {
     sequence_number: u16,
 }
 
+/// What became of a student's wish for a key frame.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Recovery {
+    /// It begins anew.
+    Yes,
+    /// It waits for one already.
+    UnderWay,
+    /// It asks too often.
+    No,
+}
+
 /// All tracks of one student.
 pub(super) struct Lanes {
     lanes: Vec<Lane>,
@@ -53,20 +129,39 @@ pub(super) struct Lanes {
     sealer: Option<Sealer>,
     /// From which of our addresses to which of the student's; ICE may change it.
     path: Option<(SocketAddr, SocketAddr)>,
+    /// The number of the next packet of all, and the id of the extension for it, where the student reports by these.
+    transport: Option<TransportNumber>,
     /// Whether there are frames to send that are older than the newest.
     pub(super) catches_up: bool,
 }
 
 impl Lanes {
-    /// Without a track; `found` will have the session key.
-    pub(super) fn new(found: Found) -> Self {
-        Self { lanes: Vec::new(), found, sealer: None, path: None, catches_up: false }
+    /// Without a track; `found` will have the session key. With `transport` each packet gets a transport-wide number in
+    /// the header extension of that id.
+    pub(super) fn new(found: Found, transport: Option<u8>) -> Self {
+        let transport = transport.map(|id| TransportNumber { id, number: 0 });
+        Self { lanes: Vec::new(), found, sealer: None, path: None, transport, catches_up: false }
     }
 
     /// Adds a track that the core knows by `sender`.
-    pub(super) fn add(&mut self, track: Track, sender: RTCRtpSenderId, subscription: Subscription) {
+    pub(super) fn add(
+        &mut self,
+        (track, codec): (Track, Codec),
+        sender: RTCRtpSenderId,
+        subscription: Subscription,
+        repairs: Option<RepairStream>,
+    ) {
         let side = Side::Core(CoreWriter::new(sender));
-        self.lanes.push(Lane { track, reports: sender, side, subscription, reported: None });
+        self.lanes.push(Lane {
+            track,
+            codec,
+            reports: sender,
+            side,
+            subscription,
+            next: None,
+            repairs,
+            reported: None,
+        });
     }
 
     /// How many tracks there are.
@@ -74,44 +169,126 @@ impl Lanes {
         self.lanes.len()
     }
 
+    /// Tracks and their codecs.
+    pub(super) fn tracks(&self) -> impl Iterator<Item = (Track, Codec)> {
+        self.lanes.iter().map(|lane| (lane.track, lane.codec))
+    }
+
+    /// The encodings that are needed for this student: what it gets, and what it waits for.
+    pub(super) fn needed(&self) -> impl Iterator<Item = Encoding> {
+        self.lanes.iter().filter(|lane| !lane.subscription.is_paused() || lane.next.is_some()).flat_map(|lane| {
+            let now = (!lane.subscription.is_paused()).then(|| lane.encoding());
+            now.into_iter().chain(lane.next.map(|tier| lane.in_tier(tier)))
+        })
+    }
+
+    /// What the student gets, or will get at the next key frame.
+    pub(super) fn watched(&self) -> impl Iterator<Item = Encoding> {
+        self.lanes.iter().filter_map(|lane| match lane.next {
+            Some(tier) => Some(lane.in_tier(tier)),
+            None => (!lane.subscription.is_paused()).then(|| lane.encoding()),
+        })
+    }
+
+    /// Whether the core seals, because we have no key.
+    pub(super) fn is_sealed_by_core(&self) -> bool {
+        self.sealer.is_none() && self.lanes.iter().any(|lane| lane.subscription.counts().0 > 1)
+    }
+
     /// The connection stands: pictures begin with a key frame, sound with the next packet.
     pub(super) fn start(&mut self, now: Instant, rings: &Rings, wishes: &mut Wishes) {
         for lane in &mut self.lanes {
-            let ring = &rings[lane.track];
+            let ring = &rings[lane.encoding()];
             if !lane.track.is_video() {
                 lane.subscription.start_live(ring);
             } else if lane.subscription.start(ring, now) == Start::NeedsKey {
-                wishes.key_frames.push(lane.track);
+                wishes.key_frames.push(lane.encoding());
             }
         }
     }
 
-    /// The student can't decode; gives false if that SSRC is no picture of ours.
-    pub(super) fn picture_lost(&mut self, now: Instant, ssrc: u32, rings: &Rings, wishes: &mut Wishes) -> bool {
-        let lane = self.lanes.iter_mut().find(|l| l.subscription.ssrc() == ssrc && l.track.is_video());
-        let Some(lane) = lane else { return false };
-        if lane.subscription.start(&rings[lane.track], now) == Start::NeedsKey {
-            wishes.key_frames.push(lane.track);
+    /// The student gets this tier of a track from now on, or nothing. In `trouble` the other one ends at once, so that
+    /// what is under way can arrive; else it is sent until there is a key frame.
+    pub(super) fn give(
+        &mut self,
+        now: Instant,
+        track: Track,
+        tier: Option<Tier>,
+        trouble: bool,
+        rings: &Rings,
+        wishes: &mut Wishes,
+    ) {
+        let Some(lane) = self.lanes.iter_mut().find(|lane| lane.track == track && track.is_video()) else { return };
+        let is_sent = !lane.subscription.is_paused();
+        let Some(tier) = tier else {
+            lane.next = None;
+            return lane.subscription.pause();
+        };
+        if is_sent && lane.subscription.tier() == tier {
+            lane.next = None;
+            return;
         }
-        true
+        let wanted = lane.in_tier(tier);
+        let most = if trouble || !is_sent { NARROW_REPLAY_BYTES } else { REPLAY_BYTES };
+        lane.next = None;
+        if lane.subscription.switch(tier, &rings[wanted], now, most) == Start::NeedsKey {
+            wishes.key_frames.push(wanted);
+            if trouble {
+                lane.subscription.give_up_for(tier);
+            } else {
+                lane.next = Some(tier);
+            }
+        }
+    }
+
+    /// The student can't decode the picture of this SSRC: it begins anew, if it `may`. Nothing if that is no picture of
+    /// ours.
+    pub(super) fn picture_lost(
+        &mut self,
+        now: Instant,
+        ssrc: u32,
+        may: bool,
+        rings: &Rings,
+        wishes: &mut Wishes,
+    ) -> Option<Recovery> {
+        let lane = self.lanes.iter_mut().find(|l| l.subscription.ssrc() == ssrc && l.track.is_video())?;
+        let (encoding, waits) = (lane.encoding(), lane.subscription.awaits_key());
+        if !may && !waits {
+            return Some(Recovery::No);
+        }
+        match lane.subscription.start(&rings[encoding], now) {
+            Start::TooSoon => return Some(Recovery::No),
+            Start::FromRing => {}
+            Start::NeedsKey => wishes.key_frames.push(encoding),
+        }
+        Some(if waits { Recovery::UnderWay } else { Recovery::Yes })
     }
 
     /// What is to be sent again for a NACK, if it was sent and is still there.
     pub(super) fn repair(&self, ssrc: u32, sequence_number: u16, rings: &Rings) -> Option<Repair> {
         let lane = self.lanes.iter().position(|lane| lane.subscription.ssrc() == ssrc)?;
         let l = &self.lanes[lane];
-        l.subscription.resend(&rings[l.track], sequence_number)?;
+        l.subscription.resend(|tier| &rings[l.in_tier(tier)], sequence_number)?;
         Some(Repair { lane, sequence_number })
     }
 
-    /// A frame was put into the ring of `track` as `index`.
-    pub(super) fn on_frame(&mut self, track: Track, index: u64, key: bool) {
-        for lane in self.lanes.iter_mut().filter(|lane| lane.track == track) {
-            lane.subscription.on_frame(index, key);
+    /// A frame was put into the ring of `encoding` as `index`; says whether this student gets it.
+    pub(super) fn on_frame(&mut self, encoding: Encoding, index: u64, key: bool) -> bool {
+        let mut gets = false;
+        for lane in self.lanes.iter_mut().filter(|lane| (lane.track, lane.codec) == (encoding.track, encoding.codec)) {
+            if key && lane.next == Some(encoding.tier) {
+                lane.next = None;
+                lane.subscription.switch_at(encoding.tier, index);
+                gets = true;
+            } else if lane.subscription.tier() == encoding.tier {
+                lane.subscription.on_frame(index, key);
+                gets = true;
+            }
         }
+        gets
     }
 
-    /// The source of `track` has a gap: only a key frame will do.
+    /// The source of `encoding` has a gap: only a key frame will do.
     pub(super) fn on_gap(&mut self, track: Track) {
         for lane in self.lanes.iter_mut().filter(|lane| lane.track == track) {
             lane.subscription.drop_to_next_key();
@@ -123,25 +300,28 @@ impl Lanes {
         self.lanes.iter().map(|lane| lane.subscription.dropped()).sum()
     }
 
-    /// Sends the frames that were not sent yet, of `only` one track or of all. Sets [`Self::catches_up`] when there is
-    /// more, for the next turn.
+    /// Sends the frames that were not sent yet, of `only` one track or of all, and gives how many packets these were.
+    /// Sets [`Self::catches_up`] when there is more, for the next turn.
+    #[expect(clippy::too_many_arguments, reason = "each is another thing")]
     pub(super) fn send(
         &mut self,
         now: Instant,
         only: Option<Track>,
         rings: &Rings,
+        estimate: &mut Estimate,
         connection: &mut RTCPeerConnection,
         outlet: &mut Outlet,
         wishes: &mut Wishes,
-    ) {
+    ) -> usize {
         if only.is_none() {
             self.catches_up = false;
         }
+        let mut count = 0;
         for n in 0..self.lanes.len() {
             if only.is_some_and(|track| track != self.lanes[n].track) {
                 continue;
             }
-            let ring = &rings[self.lanes[n].track];
+            let ring = &rings[self.lanes[n].encoding()];
             let mut bytes = 0;
             while let Some(due) = self.lanes[n].subscription.due(ring) {
                 if bytes > CATCH_UP_BYTES {
@@ -151,14 +331,15 @@ impl Lanes {
                 let lane = &mut self.lanes[n];
                 if lane.track.is_video() && lane.subscription.is_late(ring) {
                     lane.subscription.drop_to_next_key();
-                    wishes.key_frames.push(lane.track);
+                    wishes.key_frames.push(lane.encoding());
                     break;
                 }
                 let Some(packets) = self.lanes[n].subscription.take(ring) else { break };
                 let mut sent = Sent::Yes;
                 for packet in packets {
+                    count += 1;
                     bytes += packet.payload.len();
-                    sent = sent.and(self.write(now, n, &packet, connection, outlet));
+                    sent = sent.and(self.write(now, n, packet, estimate, connection, outlet));
                 }
                 sent = sent.and(outlet.flush());
                 if let Some(frame) = ring.get(due) {
@@ -172,29 +353,61 @@ impl Lanes {
                     let lane = &mut self.lanes[n];
                     if lane.track.is_video() {
                         lane.subscription.drop_to_next_key();
-                        wishes.key_frames.push(lane.track);
+                        wishes.key_frames.push(lane.encoding());
                     }
                     break;
                 }
             }
         }
+        count
     }
 
-    /// Sends packets again.
+    /// Sends packets again: on the SSRC for that where there is one, else as they were.
     pub(super) fn resend(
         &mut self,
         now: Instant,
         repairs: &[Repair],
         rings: &Rings,
+        estimate: &mut Estimate,
         connection: &mut RTCPeerConnection,
         outlet: &mut Outlet,
     ) {
         for repair in repairs {
-            let Some(lane) = self.lanes.get(repair.lane) else { continue };
-            let ring = &rings[lane.track];
-            if let Some(packet) = lane.subscription.resend(ring, repair.sequence_number) {
-                self.write(now, repair.lane, &packet, connection, outlet);
-            }
+            let sealed_by_us = self.sealer.is_some();
+            let Some(lane) = self.lanes.get_mut(repair.lane) else { continue };
+            let (track, codec) = (lane.track, lane.codec);
+            let ring = |tier| &rings[Encoding { track, tier, codec }];
+            let Some(packet) = lane.subscription.resend(ring, repair.sequence_number) else { continue };
+            // A packet that goes again under its own number must be the same one, bit for bit, see `seal`; with another
+            // transport-wide number it would not be.
+            let packet = match &mut lane.repairs {
+                Some(repairs) if sealed_by_us => repairs.again(&packet),
+                _ if self.transport.is_none() => packet,
+                _ => continue,
+            };
+            self.write(now, repair.lane, packet, estimate, connection, outlet);
+        }
+        outlet.flush();
+    }
+
+    /// Sends a train of padding, where there is an SSRC for it.
+    pub(super) fn probe(
+        &mut self,
+        now: Instant,
+        probe: Probe,
+        estimate: &mut Estimate,
+        connection: &mut RTCPeerConnection,
+        outlet: &mut Outlet,
+    ) {
+        let Some(n) = self.lanes.iter().position(|lane| lane.repairs.is_some()) else { return };
+        if self.sealer.is_none() {
+            return;
+        }
+        let packets = (probe.packets * probe.bytes_each).div_ceil(MAX_PADDING);
+        for _ in 0..packets {
+            let Some(repairs) = &mut self.lanes[n].repairs else { break };
+            let packet = repairs.padding(MAX_PADDING as u8, 0);
+            self.write(now, n, packet, estimate, connection, outlet);
         }
         outlet.flush();
     }
@@ -203,16 +416,22 @@ impl Lanes {
         &mut self,
         now: Instant,
         lane: usize,
-        packet: &OutPacket<'_>,
+        mut packet: OutPacket<'_>,
+        estimate: &mut Estimate,
         connection: &mut RTCPeerConnection,
         outlet: &mut Outlet,
     ) -> Sent {
+        packet.transport = self.transport;
+        if let Some(TransportNumber { number, .. }) = &mut self.transport {
+            *number = number.wrapping_add(1);
+        }
+        estimate.sent(now, packet.transport.map(|transport| transport.number), packet.bytes());
         match (&self.lanes[lane].side, &self.sealer, self.path) {
             (Side::Own, Some(sealer), Some((from, to))) => {
-                outlet.queue_with(from, to, packet.payload.len() + OVERHEAD, |batch| sealer.seal(packet, batch))
+                outlet.queue_with(from, to, packet.bytes() + TAG_BYTES, |batch| sealer.seal(&packet, batch))
             }
             (Side::Core(writer), ..) => {
-                write_by_core(now, writer, packet, connection);
+                write_by_core(now, writer, &packet, connection);
                 self.drain(connection, outlet)
             }
             // Who seals has a key, and the packet that told it has told the path.
@@ -251,7 +470,7 @@ impl Lanes {
         for lane in &mut self.lanes {
             let (packets, octets) = lane.subscription.counts();
             let due = lane.reported.is_none_or(|at| now.saturating_duration_since(at) >= REPORT_EVERY);
-            let Some(newest) = rings[lane.track].newest().filter(|_| due && packets > 0) else { continue };
+            let Some(newest) = rings[lane.encoding()].newest().filter(|_| due && packets > 0) else { continue };
             lane.reported = Some(now);
             reported = true;
             let ssrc = lane.subscription.ssrc();
@@ -275,7 +494,7 @@ impl Lanes {
 
 /// Writes one packet into the core, which seals it.
 fn write_by_core(now: Instant, writer: &CoreWriter, packet: &OutPacket<'_>, connection: &mut RTCPeerConnection) {
-    let header = rtc::rtp::Header {
+    let mut header = rtc::rtp::Header {
         version: 2,
         marker: packet.marker,
         payload_type: packet.payload_type,
@@ -284,11 +503,28 @@ fn write_by_core(now: Instant, writer: &CoreWriter, packet: &OutPacket<'_>, conn
         ssrc: packet.ssrc,
         ..Default::default()
     };
+    if let Some(TransportNumber { id, number }) = packet.transport {
+        // Refused for an id that no header can have, and none is offered.
+        let _ = header.set_extension(id.into(), Bytes::copy_from_slice(&number.to_be_bytes()));
+    }
     let packet = rtc::rtp::Packet { header, payload: Bytes::copy_from_slice(packet.payload) };
     if let Some(mut sender) = connection.rtp_sender(writer.sender()) {
         // Fails only before DTLS is done; nothing is sent then.
         let _ = sender.write_rtp(now, packet);
     }
+}
+
+/// How long the way to a student and back is, by a block of its receiver report: from our last sender report to now,
+/// without the time that it lay there (RFC 3550, 6.4.1). None where it has had no report, or claims what can't be.
+pub(super) fn round_trip(last_sender_report: u32, delay: u32) -> Option<Duration> {
+    const MOST: Duration = Duration::from_secs(10);
+    if last_sender_report == 0 {
+        return None;
+    }
+    let now = (ntp_now() >> 16) as u32;
+    let units = now.wrapping_sub(last_sender_report).wrapping_sub(delay);
+    let time = Duration::from_nanos(u64::from(units) * 1_000_000_000 / (1 << 16));
+    (time <= MOST).then_some(time)
 }
 
 /// The wall clock as an NTP timestamp: seconds since 1900 and their fraction (RFC 3550, 4).

@@ -8,6 +8,7 @@ mod channel;
 mod demux;
 mod keys;
 mod lanes;
+mod needs;
 mod peer;
 #[cfg(test)]
 mod random;
@@ -19,6 +20,7 @@ mod socket;
 mod stats;
 mod stun;
 mod threads;
+mod traffic;
 
 use std::collections::HashMap;
 use std::io;
@@ -38,7 +40,7 @@ pub use peer::PeerStats;
 use super::offer::OfferError;
 use crate::id::{PeerKey, UserId};
 use crate::protocol::VideoTrack;
-use crate::rtp::{Codec, Delays, Frame, FrameRing, Track};
+use crate::rtp::{Codec, Delays, Encoding, Frame, FrameRing, PerEncoding, Track};
 
 /// Frames between the pipelines and the hub: three tracks at 50 a second, so more than a second of a stopped hub.
 const FRAME_QUEUE: usize = 256;
@@ -62,8 +64,9 @@ pub struct HubConfig {
     pub stun: Vec<SocketAddr>,
     /// Students at the most.
     pub max_students: usize,
-    /// What is sent.
-    pub tracks: Vec<(Track, Codec)>,
+    /// What pictures and sound can be had in, and for how many bits a second: each track best first, its codecs in the
+    /// order of preference.
+    pub encodings: Vec<(Encoding, u32)>,
     /// Threads that send, each to its share of the students.
     pub workers: NonZeroUsize,
 }
@@ -137,7 +140,9 @@ pub enum HubEvent {
         why: &'static str,
     },
     /// An encoder should make a key frame.
-    KeyFrameNeeded(Track),
+    KeyFrameNeeded(Encoding),
+    /// An encoding is watched from now on, or has not been for a while: its encoder should run, or stop.
+    Needed(Encoding, bool),
     /// Something the teacher should read.
     Notice(String),
 }
@@ -161,19 +166,23 @@ pub struct HubStats {
     pub refused: u64,
     /// Frames that were left out, summed over students that are here and that are gone.
     pub dropped: u64,
-    /// Frames that came, by track.
-    pub frames: HashMap<Track, u64>,
-    /// Key frames among them, by track.
-    pub key_frames: HashMap<Track, u64>,
-    /// Key frames that were asked for, by track.
-    pub key_requests: HashMap<Track, u64>,
-    /// Bytes of frames that came, by track.
-    pub frame_bytes: HashMap<Track, u64>,
+    /// Frames that came, by encoding.
+    pub frames: HashMap<Encoding, u64>,
+    /// Key frames among them, by encoding.
+    pub key_frames: HashMap<Encoding, u64>,
+    /// Key frames that were asked for, by encoding.
+    pub key_requests: HashMap<Encoding, u64>,
+    /// Bytes of frames that came, by encoding.
+    pub frame_bytes: HashMap<Encoding, u64>,
     /// From the capture of a frame to its hand-over to the socket, for each packet that went to a student; what
     /// newcomers get is older.
     pub send_delay: Delays,
     /// The same of sound alone, which goes before pictures.
     pub sound_delay: Delays,
+    /// How many students get which encoding, those that nobody gets left out.
+    pub watched: Vec<(Encoding, usize)>,
+    /// Students whose packets the library seals, at five times the cost, as their key did not become known.
+    pub sealed_by_core: usize,
     /// Each student.
     pub peers: Vec<(UserId, PeerStats)>,
 }
@@ -195,7 +204,24 @@ impl<T> IndexMut<Track> for PerTrack<T> {
     }
 }
 
-type Rings = PerTrack<FrameRing>;
+/// Something for each codec of pictures.
+#[derive(Debug, Default)]
+pub(crate) struct PerCodec<T>([T; 2]);
+
+impl<T> Index<Codec> for PerCodec<T> {
+    type Output = T;
+    fn index(&self, codec: Codec) -> &T {
+        &self.0[usize::from(codec == Codec::Vp8)]
+    }
+}
+
+impl<T> IndexMut<Codec> for PerCodec<T> {
+    fn index_mut(&mut self, codec: Codec) -> &mut T {
+        &mut self.0[usize::from(codec == Codec::Vp8)]
+    }
+}
+
+type Rings = PerEncoding<FrameRing>;
 
 /// What all peers of a hub share, made once: a certificate takes longer than all the rest of a join.
 struct Shared {
@@ -249,6 +275,7 @@ enum Command {
     TellAll {
         text: Arc<str>,
     },
+    Encodings(Vec<Encoding>),
     Stats(oneshot::Sender<HubStats>),
     Close(oneshot::Sender<()>),
     /// Makes a student's next turn panic.
@@ -350,6 +377,11 @@ impl Hub {
         self.send(Command::TellAll { text: text.into() });
     }
 
+    /// From now on pictures can be had in these encodings, of those that it began with.
+    pub fn encodings(&self, encodings: Vec<Encoding>) {
+        self.send(Command::Encodings(encodings));
+    }
+
     /// Numbers of now, or nothing if the hub has ended.
     pub async fn stats(&self) -> Option<HubStats> {
         let (reply, numbers) = oneshot::channel();
@@ -413,7 +445,7 @@ mod tests {
             advertise: vec![],
             stun: vec![],
             max_students: 10,
-            tracks: vec![(Track::Screen, Codec::Vp8)],
+            encodings: vec![(Encoding::full(Track::Screen, Codec::Vp8), 1_000_000)],
             workers: NonZeroUsize::MIN,
         })
         .unwrap();

@@ -7,6 +7,7 @@ use bytes::BytesMut;
 use rtc::interceptor::{Registry, Slot as Place};
 use rtc::media_stream::MediaStreamTrack;
 use rtc::peer_connection::configuration::RTCConfigurationBuilder;
+use rtc::peer_connection::configuration::media_engine::MIME_TYPE_RTX;
 use rtc::peer_connection::event::RTCPeerConnectionEvent;
 use rtc::peer_connection::message::RTCMessage;
 use rtc::peer_connection::sdp::RTCSessionDescription;
@@ -15,23 +16,29 @@ use rtc::peer_connection::transport::{RTCDtlsRole, RTCIceCandidateInit};
 use rtc::peer_connection::{RTCPeerConnection, RTCPeerConnectionBuilder};
 use rtc::rtcp::payload_feedbacks::full_intra_request::FullIntraRequest;
 use rtc::rtcp::payload_feedbacks::picture_loss_indication::PictureLossIndication;
+use rtc::rtcp::payload_feedbacks::receiver_estimated_maximum_bitrate::ReceiverEstimatedMaximumBitrate;
 use rtc::rtcp::receiver_report::ReceiverReport;
+use rtc::rtcp::transport_feedbacks::transport_layer_cc::{PacketStatusChunk, SymbolTypeTcc, TransportLayerCc};
 use rtc::rtcp::transport_feedbacks::transport_layer_nack::{NackPair, TransportLayerNack};
 use rtc::rtp_transceiver::RTCRtpTransceiverDirection;
-use rtc::rtp_transceiver::rtp_sender::{RTCRtpCodingParameters, RTCRtpEncodingParameters, RtpCodecKind};
+use rtc::rtp_transceiver::rtp_sender::{
+    RTCRtpCodingParameters, RTCRtpEncodingParameters, RTCRtpRtxParameters, RtpCodecKind,
+};
 use rtc::sansio::Protocol;
 use rtc::shared::error::Error;
 use rtc::shared::{TaggedBytesMut, TransportContext, TransportProtocol};
 
 use super::Rings;
 use super::channel::{Channel, Opened};
-use super::lanes::{Lanes, Repair};
+use super::lanes::{Lanes, Recovery, Repair, RepairStream, round_trip};
 use super::shard::Slot;
 use super::socket::Outlet;
-use super::{Advertised, Shared, keys, sdp};
+use super::{Advertised, PerCodec, Shared, keys, sdp};
 use crate::id::UserId;
 use crate::peer::engine;
-use crate::rtp::{Codec, MAX_FIRST_SEQUENCE_NUMBER, Subscription, Track};
+use crate::protocol::channel::{HubMessage, SentTier, SentTiers, TierReason};
+use crate::rtp::control::{Controller, Decision, KeyBudget, Offered, Rates, Reason, RepairBudget, Trouble};
+use crate::rtp::{Codec, Encoding, MAX_FIRST_SEQUENCE_NUMBER, Subscription, Tier, Track};
 
 /// A student that offered and never connected is forgotten after this: ICE gives up much sooner.
 const CONNECT_WITHIN: Duration = Duration::from_secs(20);
@@ -40,8 +47,8 @@ const CONNECT_WITHIN: Duration = Duration::from_secs(20);
 /// message come before its keys do, and are lost: with them would go the key frame, and half a second to ask for it.
 const START_DELAY: Duration = Duration::from_millis(15);
 
-/// Repairs a student gets in a second, in packets: at 270 packets a second more than all of them once.
-const REPAIRS_PER_SECOND: u32 = 400;
+/// Where packets wait this long in front of a student's line, repairs make it worse.
+const LONG_QUEUE: Duration = Duration::from_millis(100);
 
 /// What a student may have under way to us over its data channel: two of the largest messages that the core allows. It
 /// has one limit for both directions, so it can't be that of [`crate::protocol::channel`] for students.
@@ -63,6 +70,8 @@ pub(super) struct Said {
     pub(super) opened: bool,
     /// Messages, oldest first.
     pub(super) texts: Vec<String>,
+    /// It told how its packets come.
+    pub(super) reported: bool,
 }
 
 /// What came of a turn.
@@ -75,8 +84,10 @@ pub(super) struct Turn {
 /// What a student's feedback wants of the encoders.
 #[derive(Debug, Default)]
 pub(super) struct Wishes {
-    /// Tracks that need a key frame.
-    pub(super) key_frames: Vec<Track>,
+    /// Encodings that need a key frame.
+    pub(super) key_frames: Vec<Encoding>,
+    /// Some student gets other encodings than before.
+    pub(super) others: bool,
 }
 
 /// Numbers of one student.
@@ -94,6 +105,12 @@ pub struct PeerStats {
     pub fraction_lost: f32,
     /// Chat and the like that was left out because it did not read.
     pub unread: u64,
+    /// Times that it was given other tiers than before.
+    pub changes: u64,
+    /// How long packets wait in front of its line, in milliseconds.
+    pub queue_ms: u32,
+    /// What its line carries in kbit/s, where that is known.
+    pub estimate_kbps: Option<u32>,
 }
 
 pub(super) struct Peer {
@@ -121,7 +138,14 @@ pub(super) struct Peer {
     pub(super) panics: bool,
     /// Far larger than all the rest, and not needed for media: out of the way of it.
     connection: Box<RTCPeerConnection>,
-    repairs: (Instant, u32),
+    /// What the student's way carries, and what it gets.
+    control: Controller,
+    /// Why it gets less than all.
+    suffers: Option<TierReason>,
+    /// Whether packets wait in front of the student's line, which repairs would make longer.
+    is_delayed: bool,
+    repairs: RepairBudget,
+    recoveries: KeyBudget,
     disturbed: bool,
 }
 
@@ -131,6 +155,7 @@ impl Peer {
         user: UserId,
         offer: String,
         tracks: &[(Track, Codec)],
+        tiers: &[Encoding],
         shared: &Shared,
         addresses: &Advertised,
         now: Instant,
@@ -148,15 +173,20 @@ impl Peer {
         let configuration = RTCConfigurationBuilder::new().with_certificates(vec![shared.certificate.clone()]).build();
         let mut connection = RTCPeerConnectionBuilder::new()
             .with_configuration(configuration)
-            .with_media_engine(engine::media_engine(&codecs)?)
+            .with_media_engine(engine::adaptive_media_engine(&codecs)?)
             .with_setting_engine(settings)
             .with_interceptor_registry(Registry::new().with(Place::from(14_000), engine::Tap::delivering_rtcp()))
             .build(now)?;
         connection.set_remote_description(now, RTCSessionDescription::offer(offer)?)?;
         let mut added = Vec::new();
         for &(track, codec) in tracks {
-            let ssrc: u32 = rand::random();
-            added.push((track, codec, ssrc, connection.add_track(media_track(track, codec, ssrc))?));
+            let (ssrc, repairs): (u32, u32) = (rand::random(), rand::random());
+            added.push((
+                track,
+                codec,
+                (ssrc, repairs),
+                connection.add_track(media_track(track, codec, ssrc, repairs))?,
+            ));
         }
         for id in connection.get_transceivers().collect::<Vec<_>>() {
             if let Some(mut transceiver) = connection.rtp_transceiver(id).filter(|t| t.sender().is_none()) {
@@ -173,19 +203,23 @@ impl Peer {
         let answer = sdp::with_candidates_where_they_are_looked_for(&answer);
         let attribute =
             |name: &str| answer.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default().trim().to_owned();
-        let mut lanes = Lanes::new(found);
-        for (track, codec, ssrc, sender) in added {
-            let mime = engine::rtp_codec(codec).mime_type;
-            let payload_type = connection
-                .rtp_sender(sender)
-                .and_then(|mut sender| {
-                    let codecs = &sender.get_parameters().rtp_parameters.codecs;
-                    codecs.iter().find(|c| c.rtp_codec.mime_type.eq_ignore_ascii_case(&mime)).map(|c| c.payload_type)
-                })
-                .ok_or(Error::ErrRTPTransceiverCodecUnsupported)?;
+        let (mut lanes, mut transport) = (Vec::new(), None);
+        for (track, codec, (ssrc, repairs), sender) in added {
+            let agreed = Agreed::of(&mut connection, sender, codec).ok_or(Error::ErrRTPTransceiverCodecUnsupported)?;
+            transport = agreed.transport.or(transport);
+            let best = tiers.iter().find(|e| (e.track, e.codec) == (track, codec)).map_or(Tier::Full, |e| e.tier);
             let first = rand::random::<u16>() & MAX_FIRST_SEQUENCE_NUMBER;
-            lanes.add(track, sender, Subscription::new(ssrc, payload_type, first));
+            let subscription = Subscription::new(ssrc, agreed.payload_type, first, best);
+            lanes.push(((track, codec), sender, subscription, agreed.repairs.map(|pt| RepairStream::new(repairs, pt))));
         }
+        // Without retransmissions of their own kind packets go again as they were, and can't have another number.
+        let all_repaired = lanes.iter().all(|((track, _), .., repairs)| !track.is_video() || repairs.is_some());
+        let mut all = Lanes::new(found, transport.filter(|_| all_repaired));
+        lanes.into_iter().for_each(|(track, sender, subscription, repairs)| {
+            all.add(track, sender, subscription, repairs);
+        });
+        let lanes = all;
+        let offered = offered(&lanes, tiers);
         let peer = Self {
             slot: 0,
             user,
@@ -205,7 +239,11 @@ impl Peer {
             #[cfg(test)]
             panics: false,
             connection: Box::new(connection),
-            repairs: (now, 0),
+            control: Controller::new(now, offered),
+            suffers: None,
+            is_delayed: false,
+            repairs: RepairBudget::default(),
+            recoveries: KeyBudget::default(),
             disturbed: false,
         };
         Ok((peer, answer))
@@ -274,7 +312,7 @@ impl Peer {
             match message.message {
                 RTCMessage::RtcpPacket(_, packets) => {
                     for packet in packets {
-                        self.feedback(now, packet.as_any(), rings, wishes, &mut repairs);
+                        said.reported |= self.feedback(now, packet.as_any(), rings, wishes, &mut repairs);
                     }
                 }
                 RTCMessage::DataChannelMessage(id, message) => {
@@ -293,6 +331,7 @@ impl Peer {
         self.stats.unread = self.channel.dropped;
     }
 
+    /// Takes what a student says of what it got; gives whether that tells what its way carries.
     fn feedback(
         &mut self,
         now: Instant,
@@ -300,14 +339,13 @@ impl Peer {
         rings: &Rings,
         wishes: &mut Wishes,
         repairs: &mut Vec<Repair>,
-    ) {
+    ) -> bool {
         if let Some(nack) = packet.downcast_ref::<TransportLayerNack>() {
             for number in nack.nacks.iter().flat_map(NackPair::packet_list) {
                 self.stats.nacked += 1;
-                if !self.may_repair(now) {
-                    continue;
-                }
-                if let Some(repair) = self.lanes.repair(nack.media_ssrc, number, rings) {
+                if let Some(repair) = self.lanes.repair(nack.media_ssrc, number, rings)
+                    && self.repairs.take()
+                {
                     self.stats.resent += 1;
                     repairs.push(repair);
                 }
@@ -319,22 +357,94 @@ impl Peer {
                 self.picture_lost(now, entry.ssrc, rings, wishes);
             }
         } else if let Some(report) = packet.downcast_ref::<ReceiverReport>() {
-            let worst = report.reports.iter().map(|r| r.fraction_lost).max().unwrap_or(0);
+            let blocks = &report.reports;
+            let Some(worst) = blocks.iter().map(|block| block.fraction_lost).max() else { return false };
+            let round_trip = blocks.iter().filter_map(|b| round_trip(b.last_sender_report, b.delay)).min();
             self.stats.fraction_lost = f32::from(worst) / 256.0;
+            self.control.estimate().on_report(now, worst, round_trip);
+            return true;
+        } else if let Some(arrivals) = packet.downcast_ref::<TransportLayerCc>() {
+            let deltas = arrival_deltas(arrivals);
+            let (base, reference) = (arrivals.base_sequence_number, arrivals.reference_time);
+            self.control.estimate().on_feedback(now, base, reference, deltas);
+            return true;
+        } else if let Some(most) = packet.downcast_ref::<ReceiverEstimatedMaximumBitrate>() {
+            // Nonsense becomes a number: NaN and less than nothing are 0.
+            self.control.estimate().on_remb(now, most.bitrate as u64);
+            return true;
         }
+        false
     }
 
     fn picture_lost(&mut self, now: Instant, ssrc: u32, rings: &Rings, wishes: &mut Wishes) {
-        self.stats.picture_losses += u64::from(self.lanes.picture_lost(now, ssrc, rings, wishes));
+        let may = self.recoveries.has(now);
+        let Some(recovery) = self.lanes.picture_lost(now, ssrc, may, rings, wishes) else { return };
+        self.stats.picture_losses += 1;
+        if recovery == Recovery::Yes {
+            self.recoveries.take(now);
+        }
     }
 
-    fn may_repair(&mut self, now: Instant) -> bool {
-        let (since, count) = &mut self.repairs;
-        if now.saturating_duration_since(*since) >= Duration::from_secs(1) {
-            (*since, *count) = (now, 0);
+    /// Looks at what the student's way carries, and changes what it gets; to be called after feedback and ten times a
+    /// second. Its channel has words to say then: gives whether there are some.
+    pub(super) fn adapt(
+        &mut self,
+        now: Instant,
+        rates: &PerCodec<Rates>,
+        rings: &Rings,
+        outlet: &mut Outlet,
+        wishes: &mut Wishes,
+    ) -> bool {
+        if !self.connected || self.starts.is_some() {
+            return false;
         }
-        *count += 1;
-        *count <= REPAIRS_PER_SECOND
+        let picture = self.lanes.tracks().find(|(track, _)| track.is_video());
+        let rates = &rates[picture.map_or(Codec::H264, |(_, codec)| codec)];
+        let decision = self.control.decide(now, rates);
+        let estimate = self.control.estimate();
+        self.is_delayed = estimate.queue() > LONG_QUEUE;
+        self.stats.queue_ms = estimate.queue().as_millis() as u32;
+        self.stats.estimate_kbps = estimate.bits_per_second(now).map(|bits| bits / 1000);
+        if let Some(decision) = decision {
+            self.follow(now, decision, rings, wishes);
+        }
+        if let Some(probe) = self.control.probe(now) {
+            self.lanes.probe(now, probe, self.control.estimate(), &mut self.connection, outlet);
+        }
+        decision.is_some()
+    }
+
+    fn follow(&mut self, now: Instant, decision: Decision, rings: &Rings, wishes: &mut Wishes) {
+        let Decision { pictures, reason, estimate_kbps } = decision;
+        let in_trouble = matches!(reason, Reason::Down(_));
+        for track in [Track::Screen, Track::Camera] {
+            self.lanes.give(now, track, pictures.of(track), in_trouble, rings, wishes);
+        }
+        wishes.others = true;
+        self.stats.changes += 1;
+        let sent = |track: Track| {
+            let has = self.lanes.tracks().any(|(known, _)| known == track);
+            has.then(|| match pictures.of(track) {
+                Some(Tier::Full) => SentTier::Full,
+                Some(Tier::Low) => SentTier::Low,
+                None => SentTier::None,
+            })
+        };
+        let tiers = SentTiers { screen: sent(Track::Screen), camera: sent(Track::Camera) };
+        let less = [tiers.screen, tiers.camera].into_iter().flatten().any(|tier| tier != SentTier::Full);
+        self.suffers = match reason {
+            Reason::Down(Trouble::Loss) => Some(TierReason::Loss),
+            Reason::Down(_) => Some(TierReason::Bandwidth),
+            Reason::Up | Reason::Offer if less => self.suffers,
+            Reason::Up | Reason::Offer => None,
+        };
+        let message = HubMessage::Tier { tiers, estimate_kbps, reason: self.suffers.filter(|_| less) };
+        self.channel.push(message.to_json().into());
+    }
+
+    /// Other encodings can be had than before.
+    pub(super) fn offer(&mut self, encodings: &[Encoding]) {
+        self.control.offer(offered(&self.lanes, encodings));
     }
 
     /// Sends what is due of one track, or of all: no more than the hot path.
@@ -349,7 +459,9 @@ impl Peer {
         if !self.connected {
             return;
         }
-        self.lanes.send(now, only, rings, &mut self.connection, outlet, wishes);
+        let estimate = self.control.estimate();
+        let sent = self.lanes.send(now, only, rings, estimate, &mut self.connection, outlet, wishes);
+        self.repairs.sent(sent, self.is_delayed);
         if self.lanes.report(now, rings, &mut self.connection) {
             self.lanes.drain(&mut self.connection, outlet);
             self.stats.dropped = self.lanes.dropped();
@@ -367,7 +479,10 @@ impl Peer {
         wishes: &mut Wishes,
     ) {
         if self.connected {
-            self.lanes.resend(now, repairs, rings, &mut self.connection, outlet);
+            if !repairs.is_empty() {
+                let estimate = self.control.estimate();
+                self.lanes.resend(now, repairs, rings, estimate, &mut self.connection, outlet);
+            }
             self.send(now, None, rings, outlet, wishes);
         }
         self.lanes.drain(&mut self.connection, outlet);
@@ -391,10 +506,71 @@ impl Peer {
     }
 }
 
-fn media_track(track: Track, codec: Codec, ssrc: u32) -> MediaStreamTrack {
+/// What the two sides have agreed on for a track.
+struct Agreed {
+    payload_type: u8,
+    /// The payload type of retransmissions.
+    repairs: Option<u8>,
+    /// The id of the header extension with transport-wide numbers.
+    transport: Option<u8>,
+}
+
+impl Agreed {
+    fn of(connection: &mut RTCPeerConnection, sender: RTCRtpSenderId, codec: Codec) -> Option<Self> {
+        let mut sender = connection.rtp_sender(sender)?;
+        let parameters = &sender.get_parameters().rtp_parameters;
+        let mime = engine::rtp_codec(codec).mime_type;
+        let named = |wanted: &str| {
+            let wanted = wanted.to_owned();
+            parameters.codecs.iter().filter(move |c| c.rtp_codec.mime_type.eq_ignore_ascii_case(&wanted))
+        };
+        let payload_type = named(&mime).next()?.payload_type;
+        let of_it = format!("apt={payload_type}");
+        let is_of_it = |fmtp: &str| fmtp.split(';').any(|part| part.trim() == of_it);
+        let repairs = named(MIME_TYPE_RTX).find(|c| is_of_it(&c.rtp_codec.sdp_fmtp_line)).map(|c| c.payload_type);
+        // 15 and more need the long form of header extensions (RFC 8285, 4.3).
+        let numbers = parameters.header_extensions.iter().find(|e| e.uri == engine::TRANSPORT_NUMBER_URI);
+        let transport = numbers.and_then(|e| u8::try_from(e.id).ok()).filter(|id| (1..=14).contains(id));
+        Some(Self { payload_type, repairs, transport })
+    }
+}
+
+/// The tiers of a student's tracks, in its codecs.
+fn offered(lanes: &Lanes, encodings: &[Encoding]) -> Offered {
+    let has = |encoding: &&Encoding| lanes.tracks().any(|lane| lane == (encoding.track, encoding.codec));
+    encodings.iter().filter(has).fold(Offered::default(), |offered, e| offered.with(e.track, e.tier))
+}
+
+/// For each packet whether it came, and how many microseconds after the one before (the first: after the reference
+/// time), as [`Estimate::on_feedback`](crate::rtp::control::Estimate::on_feedback) wants it. Bounded by the datagram:
+/// there is no more than the packet's own count says, which has 16 bits.
+fn arrival_deltas(arrivals: &TransportLayerCc) -> impl Iterator<Item = Option<i32>> {
+    let symbols = arrivals.packet_chunks.iter().flat_map(|chunk| {
+        let (run, vector): (_, &[SymbolTypeTcc]) = match chunk {
+            PacketStatusChunk::RunLengthChunk(run) => (Some((run.packet_status_symbol, run.run_length)), &[]),
+            PacketStatusChunk::StatusVectorChunk(vector) => (None, &vector.symbol_list),
+        };
+        let run = run.into_iter().flat_map(|(symbol, length)| std::iter::repeat_n(symbol, length.into()));
+        run.chain(vector.iter().copied())
+    });
+    let mut deltas = arrivals.recv_deltas.iter();
+    symbols.take(arrivals.packet_status_count.into()).map(move |symbol| match symbol {
+        SymbolTypeTcc::PacketReceivedSmallDelta | SymbolTypeTcc::PacketReceivedLargeDelta => {
+            // The library gives microseconds, in steps of 250.
+            deltas.next().and_then(|delta| delta.delta.try_into().ok())
+        }
+        SymbolTypeTcc::PacketNotReceived | SymbolTypeTcc::PacketReceivedWithoutDelta => None,
+    })
+}
+
+fn media_track(track: Track, codec: Codec, ssrc: u32, repairs: u32) -> MediaStreamTrack {
     let kind = if track.is_video() { RtpCodecKind::Video } else { RtpCodecKind::Audio };
     let coding = RTCRtpEncodingParameters {
-        rtp_coding_parameters: RTCRtpCodingParameters { ssrc: Some(ssrc), ..Default::default() },
+        rtp_coding_parameters: RTCRtpCodingParameters {
+            ssrc: Some(ssrc),
+            rtx: track.is_video().then_some(RTCRtpRtxParameters { ssrc: repairs }),
+            ..Default::default()
+        },
         codec: engine::rtp_codec(codec),
         ..Default::default()
     };

@@ -14,17 +14,19 @@ use tokio::sync::mpsc;
 use tokio::time::MissedTickBehavior;
 
 use super::demux::{Datagram, classify};
+use super::needs::Needs;
 use super::peer::Peer;
 use super::shard::{Report, Shard, Slot, Task, caught};
 use super::socket::{Inlet, Outlet, local_addresses};
 use super::stats::Collector;
 use super::stun::{Asked, StunClient};
 use super::threads::Worker;
+use super::traffic::Traffic;
 use super::{Advertised, Command, HubConfig, HubError, HubEvent, PerTrack, Refusal, Shared};
 use crate::id::UserId;
 use crate::peer::offer;
 use crate::protocol::VideoTrack;
-use crate::rtp::{Frame, KeyRequests, Track};
+use crate::rtp::{Codec, Encoding, Frame, KeyRequests, PerEncoding, Track};
 
 /// How often timers are looked at. The core wants to be woken every 50 ms while it connects and 200 ms later.
 pub(super) const TICK: Duration = Duration::from_millis(5);
@@ -99,8 +101,11 @@ struct Router {
     events: mpsc::Sender<HubEvent>,
     addresses: Advertised,
     stun: Vec<StunClient>,
-    requests: PerTrack<KeyRequests>,
-    counts: PerTrack<(u64, u64, u64)>,
+    requests: PerEncoding<KeyRequests>,
+    counts: PerEncoding<(u64, u64, u64)>,
+    /// What can be had, as long as nothing of it has failed.
+    encodings: Vec<Encoding>,
+    needs: Needs,
     shard: Shard,
     /// The other shards.
     workers: Vec<Worker>,
@@ -126,18 +131,24 @@ impl Router {
         let now = Instant::now();
         let stun = config.stun.iter().map(|server| StunClient::new(*server, now)).collect();
         let (reports, report_queue) = mpsc::unbounded_channel();
-        let new_shard = || Ok(Shard::new(outlet()?, events.clone(), reports.clone()));
-        let shard = new_shard()?;
+        let encodings: Vec<Encoding> = config.encodings.iter().map(|(encoding, _)| *encoding).collect();
+        let new_shard = |worker| {
+            let traffic = Traffic::new(&config.encodings);
+            Ok(Shard::new(worker, traffic, outlet()?, events.clone(), reports.clone()))
+        };
+        let shard = new_shard(0)?;
         let mut workers = Vec::new();
         for number in 1..config.workers.get() {
-            workers.push(Worker::start(number, new_shard()?)?);
+            workers.push(Worker::start(number, new_shard(number)?)?);
         }
         let router = Self {
             outlet: outlet()?,
             addresses: Advertised { local, reflexive },
             stun,
-            requests: PerTrack::default(),
-            counts: PerTrack::default(),
+            requests: PerEncoding::default(),
+            counts: PerEncoding::default(),
+            needs: Needs::new(1 + workers.len(), &encodings),
+            encodings,
             shard,
             workers,
             students: HashMap::new(),
@@ -221,12 +232,12 @@ impl Router {
     }
 
     fn frame(&mut self, frame: Frame) {
-        let (frames, keys, bytes) = &mut self.counts[frame.track];
+        let (frames, keys, bytes) = &mut self.counts[frame.encoding()];
         *frames += 1;
         *keys += u64::from(frame.key);
         *bytes += frame.bytes() as u64;
         if frame.key {
-            self.requests[frame.track].fulfilled();
+            self.requests[frame.encoding()].fulfilled();
         }
         for worker in &self.workers {
             worker.frame(frame.clone());
@@ -245,10 +256,15 @@ impl Router {
                 }
             }
             // A thread may not have seen the key frame yet that was made for it.
-            Report::WantsKey { track, seen } if seen < self.counts[track].1 => {}
-            Report::WantsKey { track, .. } => {
-                self.requests[track].want();
+            Report::WantsKey { encoding, seen } if seen < self.counts[encoding].1 => {}
+            Report::WantsKey { encoding, .. } => {
+                self.requests[encoding].want();
                 self.ask_for_key_frames();
+            }
+            Report::Needs { worker, encoding, students } => {
+                if self.needs.on_change(worker, encoding, students) {
+                    self.say(HubEvent::Needed(encoding, true));
+                }
             }
         }
     }
@@ -347,6 +363,13 @@ impl Router {
                     self.have(worker, Task::TellAll { text: Arc::clone(&text) });
                 }
             }
+            Command::Encodings(encodings) => {
+                self.encodings.retain(|encoding| encodings.contains(encoding));
+                let encodings: Arc<[Encoding]> = self.encodings.clone().into();
+                for worker in 0..=self.workers.len() {
+                    self.have(worker, Task::Encodings(Arc::clone(&encodings)));
+                }
+            }
             Command::Stats(reply) => {
                 let collector = Collector::new(&self.counts, &self.requests, 1 + self.workers.len(), reply);
                 for worker in 0..=self.workers.len() {
@@ -375,8 +398,16 @@ impl Router {
         if before.is_none() && self.students.len() >= self.config.max_students {
             return Err(Refusal::Full(self.students.len()));
         }
-        let tracks = offer::tracks_for(&sdp, video, &self.config.tracks)?;
-        let answering = || Peer::answer(user.clone(), sdp, &tracks, &self.shared, &self.addresses, now);
+        let mut codecs: Vec<(Track, Codec)> = Vec::new();
+        for encoding in &self.encodings {
+            let codec = (encoding.track, encoding.codec);
+            if !codecs.contains(&codec) {
+                codecs.push(codec);
+            }
+        }
+        let tracks = offer::tracks_for(&sdp, video, &codecs)?;
+        let (shared, addresses) = (&self.shared, &self.addresses);
+        let answering = || Peer::answer(user.clone(), sdp, &tracks, &self.encodings, shared, addresses, now);
         let (peer, answer) = caught(answering)
             .ok_or_else(|| Refusal::Unanswerable("it can't be processed".to_owned()))?
             .map_err(|e| Refusal::Unanswerable(e.to_string()))?;
@@ -410,9 +441,9 @@ impl Router {
 
     fn ask_for_key_frames(&mut self) {
         let now = Instant::now();
-        for track in Track::ALL.into_iter().filter(|track| track.is_video()) {
-            if self.requests[track].due(now) {
-                self.say(HubEvent::KeyFrameNeeded(track));
+        for encoding in Encoding::all().filter(|encoding| encoding.track.is_video()) {
+            if self.requests[encoding].due(now) {
+                self.say(HubEvent::KeyFrameNeeded(encoding));
             }
         }
     }
@@ -426,14 +457,22 @@ impl Router {
             for worker in 0..=self.workers.len() {
                 self.have(worker, Task::Gap(track));
             }
-            self.requests[track].want();
+            let watched = self.encodings.iter().filter(|encoding| encoding.track == track);
+            watched.filter(|e| self.needs.is_needed(**e)).for_each(|e| self.requests[*e].want());
         }
     }
 
     fn tick(&mut self) {
         self.shard.tick();
+        self.shard.adapt();
         self.ask_for_key_frames();
         let now = Instant::now();
+        for encoding in self.needs.expired(now) {
+            self.say(HubEvent::Needed(encoding, false));
+        }
+        for encoding in self.needs.restarted() {
+            self.say(HubEvent::Needed(encoding, true));
+        }
         for n in 0..self.stun.len() {
             let server = self.stun[n].server;
             match self.stun[n].step(now) {

@@ -12,10 +12,10 @@ use ring::aead::{AES_128_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 use rtc::rtp_transceiver::RTCRtpSenderId;
 
 use super::keys::SessionKey;
-use crate::rtp::{HEADER_BYTES, OutPacket};
+use crate::rtp::{MAX_HEADER_BYTES, OutPacket};
 
-/// What a sealed packet has more than its payload.
-pub(super) const OVERHEAD: usize = HEADER_BYTES + 16;
+/// What a sealed packet has more than before: the tag.
+pub(super) const TAG_BYTES: usize = 16;
 
 /// Who seals the packets of an SSRC.
 pub(super) enum Side {
@@ -52,19 +52,22 @@ impl Sealer {
         Some(Self { key, salt: session.salt })
     }
 
-    /// Adds the packet to `out`, sealed: [`OVERHEAD`] bytes more than its payload.
+    /// Adds the packet to `out`, sealed: [`TAG_BYTES`] more than its length.
     pub(super) fn seal(&self, packet: &OutPacket<'_>, out: &mut Vec<u8>) {
-        let header = packet.header();
-        out.extend_from_slice(&header);
+        let start = out.len();
+        packet.write_header(out);
         let begin = out.len();
-        out.extend_from_slice(packet.payload);
+        let mut header = [0; MAX_HEADER_BYTES];
+        let header = &mut header[..begin - start];
+        header.copy_from_slice(&out[start..]);
+        packet.write_body(out);
         let nonce = Nonce::assume_unique_for_key(self.nonce(packet));
-        match self.key.seal_in_place_separate_tag(nonce, Aad::from(header), &mut out[begin..]) {
+        match self.key.seal_in_place_separate_tag(nonce, Aad::from(&*header), &mut out[begin..]) {
             Ok(tag) => out.extend_from_slice(tag.as_ref()),
             // Only for texts of more than 64 GB. Nothing unsealed leaves: zeroes do.
             Err(_) => {
                 out[begin..].fill(0);
-                out.resize(begin + packet.payload.len() + 16, 0);
+                out.resize(start + packet.bytes() + TAG_BYTES, 0);
             }
         }
     }
@@ -92,6 +95,7 @@ mod tests {
 
     use super::super::keys::{Found, listening};
     use super::*;
+    use crate::rtp::TransportNumber;
 
     const MASTER_KEY: [u8; 16] = [7; 16];
     const MASTER_SALT: [u8; 12] = [9; 12];
@@ -110,12 +114,11 @@ mod tests {
             index,
             timestamp: index as u32 * 10,
             ssrc: 0xdead_beef,
+            transport: None,
+            original: None,
+            padding: 0,
             payload,
         }
-    }
-
-    fn plain(packet: &OutPacket<'_>) -> Vec<u8> {
-        [&packet.header(), packet.payload].concat()
     }
 
     #[test]
@@ -124,7 +127,7 @@ mod tests {
         let report = [0x80, 201, 0, 1, 0, 0, 0, 7];
         context.encrypt_rtcp(&report).unwrap();
         assert!(found.get().is_none(), "a report has another key");
-        context.encrypt_rtp(&plain(&packet(5, b"first"))).unwrap();
+        context.encrypt_rtp(&packet(5, b"first").plain()).unwrap();
         assert!(found.get().is_some());
     }
 
@@ -133,17 +136,21 @@ mod tests {
         let (mut sender, found) = library();
         let (mut receiver, _) = library();
         let first = packet(32_767, b"the core's only packet");
-        receiver.decrypt_rtp(&sender.encrypt_rtp(&plain(&first)).unwrap()).unwrap();
+        receiver.decrypt_rtp(&sender.encrypt_rtp(&first.plain()).unwrap()).unwrap();
         let sealer = Sealer::new(found.get().unwrap()).unwrap();
         let payload: Vec<u8> = (0..1_160).map(|n| n as u8).collect();
         let mut sealed = Vec::new();
         for index in 32_768..32_768 + 70_000 {
-            let packet = packet(index, &payload[..1 + index as usize % 1_160]);
+            let mut packet = packet(index, &payload[..1 + index as usize % 1_160]);
+            // All kinds that there are.
+            packet.transport = (index % 2 == 0).then_some(TransportNumber { id: 14, number: index as u16 });
+            packet.original = (index % 3 == 0).then_some(index as u16);
+            packet.padding = if index % 5 == 0 { index as u8 } else { 0 };
             sealed.clear();
             sealer.seal(&packet, &mut sealed);
-            assert_eq!(sealed.len(), packet.payload.len() + OVERHEAD);
-            assert_eq!(sealed, sender.encrypt_rtp(&plain(&packet)).unwrap(), "bit for bit, at {index}");
-            assert_eq!(receiver.decrypt_rtp(&sealed).unwrap(), plain(&packet), "at {index}");
+            assert_eq!(sealed.len(), packet.bytes() + TAG_BYTES);
+            assert_eq!(sealed, sender.encrypt_rtp(&packet.plain()).unwrap(), "bit for bit, at {index}");
+            assert_eq!(receiver.decrypt_rtp(&sealed).unwrap(), packet.plain(), "at {index}");
         }
         // Two roll-overs later, as it would be after hours.
         sealed.clear();

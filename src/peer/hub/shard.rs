@@ -14,12 +14,17 @@ use tokio::sync::mpsc;
 use super::lanes::Repair;
 use super::peer::{Fate, Peer, PeerStats, Turn, Wishes};
 use super::socket::{Outlet, SentCounts};
-use super::{HubEvent, PerTrack, RTCIceCandidateInit, Rings};
+use super::traffic::Traffic;
+use super::{HubEvent, PerCodec, RTCIceCandidateInit, Rings};
 use crate::id::UserId;
-use crate::rtp::{Delays, Frame, Track};
+use crate::rtp::control::Rates;
+use crate::rtp::{Delays, Encoding, Frame, FrameRing, PerEncoding, Track};
 
 /// How long pictures are sent before sound, feedback and newcomers get their turn.
 const SLICE: Duration = Duration::from_millis(4);
+
+/// How often it is looked at what a student's way carries, beside after each feedback.
+const ADAPT_EVERY: Duration = Duration::from_millis(100);
 
 /// Students that are told something before frames and datagrams get their turn. A message costs a student some 20 us,
 /// so these are a millisecond; the next turn is 5 ms later, so a class of 1,000 is told within 100 ms.
@@ -41,6 +46,8 @@ pub(super) enum Task {
     Add(Slot, Box<Peer>),
     /// What a student sent: to which of our addresses, and from which of its own.
     Datagram { slot: Slot, at: SocketAddr, from: SocketAddr, bytes: BytesMut },
+    /// From now on pictures can be had in these encodings.
+    Encodings(Arc<[Encoding]>),
     /// Where a student may be reached.
     Candidate { slot: Slot, candidate: RTCIceCandidateInit },
     /// A student goes; `why` is said, where there is something to say.
@@ -64,7 +71,9 @@ pub(super) enum Report {
     /// A student is forgotten.
     Gone(Slot),
     /// Somebody can't go on without another key frame than the `seen` ones that the shard was given until now.
-    WantsKey { track: Track, seen: u64 },
+    WantsKey { encoding: Encoding, seen: u64 },
+    /// So many students of this shard, the number of its thread, need the encoding.
+    Needs { worker: usize, encoding: Encoding, students: usize },
 }
 
 /// Numbers of a shard.
@@ -77,6 +86,10 @@ pub(super) struct ShardStats {
     pub(super) delays: Delays,
     pub(super) sound_delays: Delays,
     pub(super) dropped: u64,
+    /// Students that are sealed for by the library, as we have no key.
+    pub(super) sealed_by_core: usize,
+    /// Students that get an encoding, or will at its next key frame.
+    pub(super) watched: PerEncoding<usize>,
     pub(super) peers: Vec<(UserId, PeerStats)>,
 }
 
@@ -84,9 +97,18 @@ pub(super) struct Shard {
     outlet: Outlet,
     events: mpsc::Sender<HubEvent>,
     reports: mpsc::UnboundedSender<Report>,
+    /// The number of its thread.
+    worker: usize,
     rings: Rings,
     /// Key frames so far.
-    keys: PerTrack<u64>,
+    keys: PerEncoding<u64>,
+    /// What each encoding costs.
+    traffic: Traffic,
+    rates: PerCodec<Rates>,
+    /// When students were last asked what their way carries.
+    adapted: Instant,
+    /// How many students need an encoding, as was reported.
+    needed: PerEncoding<usize>,
     /// In one piece of memory: each frame goes through all of them.
     seats: Vec<Option<Peer>>,
     /// When each student's core wants to be woken.
@@ -103,13 +125,24 @@ pub(super) struct Shard {
 }
 
 impl Shard {
-    pub(super) fn new(outlet: Outlet, events: mpsc::Sender<HubEvent>, reports: mpsc::UnboundedSender<Report>) -> Self {
+    pub(super) fn new(
+        worker: usize,
+        traffic: Traffic,
+        outlet: Outlet,
+        events: mpsc::Sender<HubEvent>,
+        reports: mpsc::UnboundedSender<Report>,
+    ) -> Self {
         Self {
+            worker,
             outlet,
             events,
             reports,
             rings: Rings::default(),
-            keys: PerTrack::default(),
+            keys: PerEncoding::default(),
+            rates: PerCodec::default(),
+            traffic,
+            adapted: Instant::now(),
+            needed: PerEncoding::default(),
             seats: Vec::new(),
             deadlines: Vec::new(),
             by_slot: HashMap::new(),
@@ -134,6 +167,10 @@ impl Shard {
                 self.have(now, slot, |peer| peer.receive(now, at, from, bytes));
             }
             Task::Candidate { slot, candidate } => self.have(now, slot, |peer| peer.add_candidate(candidate)),
+            Task::Encodings(encodings) => {
+                self.traffic.offer(&encodings);
+                self.seats.iter_mut().flatten().for_each(|peer| peer.offer(&encodings));
+            }
             Task::Remove { slot, why } => {
                 if let Some(seat) = self.by_slot.get(&slot) {
                     self.remove(*seat, why);
@@ -162,6 +199,8 @@ impl Shard {
         peer.slot = slot;
         self.seats[seat] = Some(peer);
         self.by_slot.insert(slot, seat);
+        // An encoder that has to begin does so while the student connects.
+        self.look_who_needs_what();
         seat
     }
 
@@ -217,27 +256,28 @@ impl Shard {
     }
 
     fn frame(&mut self, now: Instant, frame: Frame) {
-        let (track, key) = (frame.track, frame.key);
-        let index = self.rings[track].push(frame);
-        self.keys[track] += u64::from(key);
-        if track.is_video() {
-            self.put_in_line(track, index, key);
+        let (encoding, key) = (frame.encoding(), frame.key);
+        self.traffic.count(now, encoding, frame.bytes());
+        let index = self.rings[encoding].push(frame);
+        self.keys[encoding] += u64::from(key);
+        if encoding.track.is_video() {
+            self.put_in_line(encoding, index, key);
             self.serve();
         } else {
-            self.send_sound(now, track, index);
+            self.send_sound(now, encoding, index);
         }
     }
 
     /// Sound goes to everybody at once: a packet for each, before the rest of a picture that is being sent.
-    fn send_sound(&mut self, now: Instant, track: Track, index: u64) {
+    fn send_sound(&mut self, now: Instant, sound: Encoding, index: u64) {
         let mut wishes = Wishes::default();
         let mut failed = Vec::new();
         for (seat, peer) in self.seats.iter_mut().enumerate() {
             let Some(peer) = peer.as_mut().filter(|peer| peer.connected) else { continue };
             let (rings, outlet) = (&self.rings, &mut self.outlet);
             let sent = guarded(peer, |peer| {
-                peer.lanes.on_frame(track, index, true);
-                peer.send(now, Some(track), rings, outlet, &mut wishes);
+                peer.lanes.on_frame(sound, index, true);
+                peer.send(now, Some(sound.track), rings, outlet, &mut wishes);
             });
             failed.extend(sent.is_none().then_some(seat));
             self.deadlines[seat] = Some(peer.deadline);
@@ -247,14 +287,14 @@ impl Shard {
 
     /// A picture is for everybody, but not at once: a key frame of 100 kB for 1,000 students is 150 ms of sealing, which
     /// sound, feedback and newcomers can't wait for.
-    fn put_in_line(&mut self, track: Track, index: u64, key: bool) {
+    fn put_in_line(&mut self, encoding: Encoding, index: u64, key: bool) {
         let seats = self.seats.len();
         self.first_served = (self.first_served + 1) % seats.max(1);
         for seat in (self.first_served..seats).chain(0..self.first_served) {
             let Some(peer) = self.seats[seat].as_mut().filter(|peer| peer.connected) else { continue };
-            peer.lanes.on_frame(track, index, key);
+            let gets = peer.lanes.on_frame(encoding, index, key);
             // Who catches up has turns of its own.
-            if !peer.lanes.catches_up && !std::mem::replace(&mut peer.is_to_be_served, true) {
+            if gets && !peer.lanes.catches_up && !std::mem::replace(&mut peer.is_to_be_served, true) {
                 self.serving.push_back(seat);
             }
         }
@@ -292,7 +332,7 @@ impl Shard {
     }
 
     fn gap(&mut self, track: Track) {
-        self.rings[track].forget_key();
+        self.rings.of(track).for_each(FrameRing::forget_key);
         self.seats.iter_mut().flatten().for_each(|peer| peer.lanes.on_gap(track));
     }
 
@@ -347,6 +387,8 @@ impl Shard {
         }
         if let Fate::Gone(why) = fate {
             self.remove(seat, Some(why));
+        } else if said.reported {
+            self.adapt_one(now, seat);
         }
         self.wish(wishes);
     }
@@ -363,10 +405,57 @@ impl Shard {
         }
     }
 
-    fn wish(&self, wishes: Wishes) {
-        for track in wishes.key_frames {
-            self.report(Report::WantsKey { track, seen: self.keys[track] });
+    fn wish(&mut self, wishes: Wishes) {
+        if wishes.others {
+            self.look_who_needs_what();
         }
+        for encoding in wishes.key_frames {
+            self.report(Report::WantsKey { encoding, seen: self.keys[encoding] });
+        }
+    }
+
+    /// Tells how many students need which encoding, where that has changed.
+    fn look_who_needs_what(&mut self) {
+        let mut needed = PerEncoding::<usize>::default();
+        for encoding in self.seats.iter().flatten().flat_map(|peer| peer.lanes.needed()) {
+            needed[encoding] += 1;
+        }
+        for encoding in Encoding::all() {
+            let students = needed[encoding];
+            if students != std::mem::replace(&mut self.needed[encoding], students) {
+                self.report(Report::Needs { worker: self.worker, encoding, students });
+            }
+        }
+    }
+
+    /// Lets every student get what its way carries; does something ten times a second.
+    pub(super) fn adapt(&mut self) {
+        let now = Instant::now();
+        if now.saturating_duration_since(self.adapted) < ADAPT_EVERY {
+            return;
+        }
+        self.adapted = now;
+        self.rates = self.traffic.rates(now);
+        for seat in 0..self.seats.len() {
+            self.adapt_one(now, seat);
+        }
+    }
+
+    fn adapt_one(&mut self, now: Instant, seat: Seat) {
+        let mut wishes = Wishes::default();
+        let Some(peer) = self.seats[seat].as_mut() else { return };
+        let (rates, rings, outlet) = (&self.rates, &self.rings, &mut self.outlet);
+        match guarded(peer, |peer| peer.adapt(now, rates, rings, outlet, &mut wishes)) {
+            None => return self.end_failed(vec![seat]),
+            Some(true) => {
+                if !std::mem::replace(&mut peer.is_to_be_told, true) {
+                    self.to_tell.push_back(seat);
+                }
+                self.let_catch_up(seat);
+            }
+            Some(false) => {}
+        }
+        self.wish(wishes);
     }
 
     /// Forgets a peer, and says so where there is a reason to.
@@ -391,6 +480,7 @@ impl Shard {
             caught(|| peer.close(outlet));
         }
         self.report(Report::Gone(slot));
+        self.look_who_needs_what();
         Some(user)
     }
 
@@ -427,6 +517,8 @@ impl Shard {
             sent: self.outlet.sent,
             delays: self.outlet.delays.clone(),
             sound_delays: self.outlet.sound_delays.clone(),
+            sealed_by_core: connected.iter().filter(|peer| peer.lanes.is_sealed_by_core()).count(),
+            watched: watched(&connected),
             dropped: self.dropped_by_the_gone + connected.iter().map(|peer| peer.stats.dropped).sum::<u64>(),
             peers: connected.iter().map(|peer| (peer.user.clone(), peer.stats)).collect(),
         }
@@ -441,6 +533,12 @@ impl Shard {
         // No more of them than students come and go, and frames are refused.
         let _ = self.reports.send(report);
     }
+}
+
+fn watched(peers: &[&Peer]) -> PerEncoding<usize> {
+    let mut watched = PerEncoding::default();
+    peers.iter().flat_map(|peer| peer.lanes.watched()).for_each(|encoding| watched[encoding] += 1);
+    watched
 }
 
 /// Does something with a peer; none if it panics. The peer is not to be used any more then, only to be forgotten.

@@ -4,9 +4,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::oneshot;
 
+use super::HubStats;
 use super::shard::ShardStats;
-use super::{HubStats, PerTrack};
-use crate::rtp::{KeyRequests, Track};
+use crate::rtp::{Encoding, KeyRequests, PerEncoding};
 
 /// Waits for the numbers of each shard, then replies.
 pub(super) struct Collector(Mutex<Option<Sum>>);
@@ -18,19 +18,21 @@ struct Sum {
 }
 
 impl Collector {
-    /// For so many `shards`, beside what the hub counts itself: frames, key frames and bytes by track.
+    /// For so many `shards`, beside what the hub counts itself: frames, key frames and bytes by encoding.
     pub(super) fn new(
-        counts: &PerTrack<(u64, u64, u64)>,
-        requests: &PerTrack<KeyRequests>,
+        counts: &PerEncoding<(u64, u64, u64)>,
+        requests: &PerEncoding<KeyRequests>,
         shards: usize,
         reply: oneshot::Sender<HubStats>,
     ) -> Arc<Self> {
-        let by_track = |f: &dyn Fn(Track) -> u64| Track::ALL.into_iter().map(|track| (track, f(track))).collect();
+        let by_encoding = |f: &dyn Fn(Encoding) -> u64| {
+            Encoding::all().map(|encoding| (encoding, f(encoding))).filter(|(_, count)| *count > 0).collect()
+        };
         let numbers = HubStats {
-            frames: by_track(&|track| counts[track].0),
-            key_frames: by_track(&|track| counts[track].1),
-            frame_bytes: by_track(&|track| counts[track].2),
-            key_requests: by_track(&|track| requests[track].count()),
+            frames: by_encoding(&|encoding| counts[encoding].0),
+            key_frames: by_encoding(&|encoding| counts[encoding].1),
+            frame_bytes: by_encoding(&|encoding| counts[encoding].2),
+            key_requests: by_encoding(&|encoding| requests[encoding].count()),
             ..HubStats::default()
         };
         Arc::new(Self(Mutex::new(Some(Sum { numbers, missing: shards, reply }))))
@@ -47,6 +49,13 @@ impl Collector {
         numbers.bytes += shard.sent.bytes;
         numbers.calls += shard.sent.calls;
         numbers.refused += shard.sent.refused;
+        numbers.sealed_by_core += shard.sealed_by_core;
+        for encoding in Encoding::all().filter(|encoding| shard.watched[*encoding] > 0) {
+            match numbers.watched.iter_mut().find(|(known, _)| *known == encoding) {
+                Some((_, students)) => *students += shard.watched[encoding],
+                None => numbers.watched.push((encoding, shard.watched[encoding])),
+            }
+        }
         numbers.dropped += shard.dropped;
         numbers.send_delay.merge(&shard.delays);
         numbers.sound_delay.merge(&shard.sound_delays);

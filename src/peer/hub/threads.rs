@@ -76,6 +76,7 @@ async fn run(mut shard: Shard, mut tasks: mpsc::Receiver<Task>, gap: &AtomicBool
                 Track::ALL.into_iter().filter(|track| track.is_video()).for_each(|t| shard.handle(Task::Gap(t)));
             }
             shard.tick();
+            shard.adapt();
             shard.turns();
         }
         tokio::select! {

@@ -1,0 +1,8 @@
+//! One student behind a line, in virtual time: what it gets, and what that does to its line.
+
+mod class;
+mod hostile;
+mod line;
+mod scenarios;
+
+pub(crate) use line::Dice;

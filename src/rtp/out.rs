@@ -1,0 +1,138 @@
+//! A packet as one student gets it, before it is sealed.
+
+use super::HEADER_BYTES;
+
+/// Bytes of the header extension that carries the transport-wide sequence number: profile and length, id and number,
+/// padding (RFC 8285, 4.2).
+const EXTENSION_BYTES: usize = 8;
+
+/// Bytes that a retransmission has before its payload: the number that the packet had first (RFC 4588, 4).
+const ORIGINAL_BYTES: usize = 2;
+
+/// The longest header of an [`OutPacket`].
+pub const MAX_HEADER_BYTES: usize = HEADER_BYTES + EXTENSION_BYTES;
+
+/// The number of a packet among all of its connection, and the id of the header extension that carries it
+/// (draft-holmer-rmcat-transport-wide-cc-extensions-01).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TransportNumber {
+    /// The id that the student has offered, 1 to 14.
+    pub id: u8,
+    /// The number.
+    pub number: u16,
+}
+
+/// A packet as one student gets it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OutPacket<'a> {
+    /// The marker bit.
+    pub marker: bool,
+    /// The student's payload type.
+    pub payload_type: u8,
+    /// The student's sequence number with all roll-overs counted: the `i` of RFC 3711, 3.3.1.
+    pub index: u64,
+    /// The timestamp, in ticks of the codec's clock.
+    pub timestamp: u32,
+    /// The student's SSRC.
+    pub ssrc: u32,
+    /// Where the student reports by transport-wide numbers: that of this packet.
+    pub transport: Option<TransportNumber>,
+    /// In a retransmission (RFC 4588): the sequence number that the packet had first.
+    pub original: Option<u16>,
+    /// Bytes of padding behind the payload, the last of which says how many they are (RFC 3550, 5.1).
+    pub padding: u8,
+    /// The payload, shared with all other students.
+    pub payload: &'a [u8],
+}
+
+impl OutPacket<'_> {
+    /// The sequence number in the packet's header.
+    pub fn sequence_number(&self) -> u16 {
+        self.index as u16
+    }
+
+    /// Bytes of the packet, before it is sealed.
+    pub fn bytes(&self) -> usize {
+        self.header_len() + self.body_len()
+    }
+
+    /// Bytes of the header: what is authenticated and not encrypted.
+    pub fn header_len(&self) -> usize {
+        HEADER_BYTES + if self.transport.is_some() { EXTENSION_BYTES } else { 0 }
+    }
+
+    fn body_len(&self) -> usize {
+        let original = if self.original.is_some() { ORIGINAL_BYTES } else { 0 };
+        original + self.payload.len() + usize::from(self.padding)
+    }
+
+    /// Adds the header (RFC 3550, 5.1) to `out`, with its extension and without contributing sources.
+    pub fn write_header(&self, out: &mut Vec<u8>) {
+        let extended = if self.transport.is_some() { 0x10 } else { 0 };
+        let padded = if self.padding > 0 { 0x20 } else { 0 };
+        let mut header = [0; HEADER_BYTES];
+        header[0] = 0x80 | extended | padded;
+        header[1] = self.payload_type | if self.marker { 0x80 } else { 0 };
+        header[2..4].copy_from_slice(&self.sequence_number().to_be_bytes());
+        header[4..8].copy_from_slice(&self.timestamp.to_be_bytes());
+        header[8..].copy_from_slice(&self.ssrc.to_be_bytes());
+        out.extend_from_slice(&header);
+        if let Some(TransportNumber { id, number }) = self.transport {
+            let [high, low] = number.to_be_bytes();
+            out.extend_from_slice(&[0xbe, 0xde, 0, 1, id << 4 | 1, high, low, 0]);
+        }
+    }
+
+    /// Adds what is encrypted to `out`.
+    pub fn write_body(&self, out: &mut Vec<u8>) {
+        if let Some(original) = self.original {
+            out.extend_from_slice(&original.to_be_bytes());
+        }
+        out.extend_from_slice(self.payload);
+        if self.padding > 0 {
+            out.resize(out.len() + usize::from(self.padding) - 1, 0);
+            out.push(self.padding);
+        }
+    }
+
+    /// The whole packet, as the wire would have it without SRTP.
+    pub fn plain(&self) -> Vec<u8> {
+        let mut out = Vec::with_capacity(self.bytes());
+        self.write_header(&mut out);
+        self.write_body(&mut out);
+        out
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::payload_offset;
+    use super::*;
+
+    #[test]
+    fn what_is_written_is_rtp() {
+        let packet = OutPacket {
+            marker: true,
+            payload_type: 97,
+            index: 0x1_0203,
+            timestamp: 0x0405_0607,
+            ssrc: 0x0809_0a0b,
+            transport: None,
+            original: None,
+            padding: 0,
+            payload: b"picture",
+        };
+        let plain = packet.plain();
+        assert_eq!(plain, [&[0x80, 0xe1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11][..], b"picture"].concat());
+        let numbered = OutPacket { transport: Some(TransportNumber { id: 3, number: 0xfffe }), ..packet };
+        let plain = numbered.plain();
+        assert_eq!((plain.len(), payload_offset(&plain)), (numbered.bytes(), Some(MAX_HEADER_BYTES)));
+        assert_eq!(&plain[12..20], [0xbe, 0xde, 0, 1, 0x31, 0xff, 0xfe, 0]);
+        let again = OutPacket { original: Some(0x0102), ..numbered };
+        assert_eq!(&again.plain()[20..24], [1, 2, b'p', b'i']);
+        let padding = OutPacket { padding: 255, payload: &[], ..numbered };
+        let plain = padding.plain();
+        assert_eq!((plain[0], plain.len(), plain.last()), (0xb0, 20 + 255, Some(&255)));
+        assert!([numbered, again, padding].iter().all(|packet| packet.plain().len() == packet.bytes()));
+    }
+}
