@@ -1,0 +1,221 @@
+//! How long packets wait in front of the narrowest link, and what comes out of it.
+
+/// How long the shortest way is remembered, twice this at most, in microseconds: clocks drift apart by less than a
+/// millisecond meanwhile, and a student who moved to a longer way is believed after it.
+const FLOOR_FOR: u64 = 10_000_000;
+
+/// The least time of a window, in microseconds of the student's clock: some packets of sound and two pictures at least.
+const WINDOW: i64 = 80_000;
+
+/// A gap of this length begins anew, in microseconds: nothing was sent, or the student's clock was set.
+const GAP: i64 = 5_000_000;
+
+/// How many windows are looked at.
+const WINDOWS: usize = 8;
+
+/// A queue of this many milliseconds is there, whatever the jitter.
+const QUEUED: u32 = 50;
+
+/// A queue that is longer and grows is trouble, in milliseconds.
+const LONG: u32 = 100;
+
+/// A queue that is longer and does not shrink is trouble, in milliseconds.
+const TOO_LONG: u32 = 250;
+
+/// Queues that differ by less are the same, in milliseconds.
+const SAME: u32 = 20;
+
+/// What came with one feedback, or with some that were short.
+#[derive(Debug, Default, Clone, Copy)]
+struct Window {
+    /// What the packet that waited least has waited, in milliseconds. Pictures are bursts, which queue behind
+    /// themselves; a queue that is never empty is another thing.
+    queue: u32,
+    bytes: u32,
+    micros: u32,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Open {
+    began: i64,
+    newest: i64,
+    /// The least difference of the two clocks.
+    least: i64,
+    bytes: u32,
+}
+
+/// One-way delay above its minimum, and the rate at which packets come, both from the student's times of arrival.
+#[derive(Debug, Default)]
+pub(super) struct Delay {
+    /// The least difference of the two clocks in the current span and in the one before, and when the current began.
+    floor: Option<(i64, i64, u64)>,
+    open: Option<Open>,
+    /// The newest first.
+    windows: [Window; WINDOWS],
+    count: usize,
+}
+
+impl Delay {
+    /// A packet came: `sent` by our clock, `arrived` by the student's, in microseconds.
+    pub(super) fn add(&mut self, sent: u64, arrived: i64, bytes: u32) {
+        let delay = arrived.saturating_sub(sent as i64);
+        if self.open.is_some_and(|open| arrived < open.began.saturating_sub(GAP)) {
+            *self = Self::default();
+        }
+        self.floor = Some(match self.floor {
+            None => (delay, delay, sent),
+            Some((current, _, since)) if sent > since + FLOOR_FOR => (delay, current, sent),
+            Some((current, before, since)) => (current.min(delay), before, since),
+        });
+        match &mut self.open {
+            None => self.open = Some(Open { began: arrived, newest: arrived, least: delay, bytes: 0 }),
+            Some(open) => {
+                open.newest = open.newest.max(arrived);
+                open.least = open.least.min(delay);
+                open.bytes = open.bytes.saturating_add(bytes);
+            }
+        }
+    }
+
+    /// The feedback is read: ends the window if it is long enough.
+    pub(super) fn end(&mut self) {
+        let (Some(open), Some(floor)) = (self.open, self.floor()) else { return };
+        let micros = open.newest.saturating_sub(open.began);
+        if micros > GAP {
+            self.open = None;
+            self.count = 0;
+        } else if micros >= WINDOW {
+            let queue = (open.least.saturating_sub(floor) / 1000).clamp(0, i64::from(u32::MAX)) as u32;
+            self.windows.rotate_right(1);
+            self.windows[0] = Window { queue, bytes: open.bytes, micros: micros as u32 };
+            self.count = (self.count + 1).min(WINDOWS);
+            self.open = Some(Open { began: open.newest, newest: open.newest, least: i64::MAX, bytes: 0 });
+        }
+    }
+
+    /// What packets wait at least, in milliseconds.
+    pub(super) fn queue(&self) -> u32 {
+        self.windows().first().map_or(0, |window| window.queue)
+    }
+
+    /// Whether there is a queue that grows, or one that is there to stay.
+    pub(super) fn is_trouble(&self) -> bool {
+        let [newest, before, ..] = self.windows() else { return false };
+        let queue = newest.queue;
+        let least = self.windows().iter().take(4).map(|window| window.queue).min().unwrap_or(queue);
+        let most = self.windows().iter().take(5).map(|window| window.queue).max().unwrap_or(queue);
+        let grows = queue >= before.queue && queue >= least + SAME;
+        let shrinks = queue + SAME <= most;
+        let stays = self.count == WINDOWS && self.windows.iter().all(|window| window.queue > LONG);
+        let both_above = |limit| queue > limit && before.queue > limit;
+        both_above(LONG) && grows || !shrinks && (both_above(TOO_LONG) || stays)
+    }
+
+    /// What came in bits a second, over the last windows.
+    pub(super) fn rate(&self) -> Option<u32> {
+        rate(self.windows())
+    }
+
+    /// What came in bits a second while there was a queue, which is all that the line can carry. None where there is no
+    /// queue.
+    pub(super) fn rate_of_full_line(&self) -> Option<u32> {
+        let queued = self.windows().iter().take_while(|window| window.queue > QUEUED).count();
+        if queued < 2 { None } else { rate(&self.windows[..queued]) }
+    }
+
+    /// Takes the present delay for that of an empty line.
+    pub(super) fn believe(&mut self) {
+        if let Some((current, before, _)) = &mut self.floor {
+            let micros = i64::from(self.windows[0].queue) * 1000;
+            let floor = (*current).min(*before).saturating_add(micros);
+            (*current, *before) = (floor, floor);
+            self.count = 0;
+        }
+    }
+
+    fn windows(&self) -> &[Window] {
+        &self.windows[..self.count]
+    }
+
+    fn floor(&self) -> Option<i64> {
+        self.floor.map(|(current, before, _)| current.min(before))
+    }
+}
+
+fn rate(windows: &[Window]) -> Option<u32> {
+    let micros: u64 = windows.iter().map(|window| u64::from(window.micros)).sum();
+    let bytes: u64 = windows.iter().map(|window| u64::from(window.bytes)).sum();
+    (bytes * 8_000_000).checked_div(micros).map(|bits| bits.min(u32::MAX.into()) as u32)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Feedback every 100 ms of a packet every 10 ms that waits as long as `queue` says, by the time in milliseconds.
+    fn fed(millis: u64, queue: impl Fn(u64) -> u64) -> (Delay, Option<u64>) {
+        let (mut delay, mut trouble) = (Delay::default(), None);
+        for at in (0..millis).step_by(10) {
+            delay.add(at * 1000, ((at + queue(at)) * 1000) as i64 - 77_000_000, 1250);
+            if at % 100 == 90 {
+                delay.end();
+                trouble = trouble.or(delay.is_trouble().then_some(at));
+            }
+        }
+        (delay, trouble)
+    }
+
+    #[test]
+    fn a_growing_queue_is_trouble_soon() {
+        let (delay, trouble) = fed(3_000, |at| at.saturating_sub(1_000) / 2);
+        assert!((1_300..1_600).contains(&trouble.unwrap()), "{trouble:?}");
+        let full = delay.rate_of_full_line().unwrap();
+        assert!((650_000..680_000).contains(&full), "a million comes in one and a half of the time: {full}");
+        let (delay, trouble) = fed(3_000, |_| 40);
+        assert_eq!((trouble, delay.queue(), delay.rate_of_full_line()), (None, 0, None));
+        assert!((990_000..1_010_000).contains(&delay.rate().unwrap()));
+    }
+
+    #[test]
+    fn a_queue_that_stays_is_trouble_and_one_that_shrinks_is_none() {
+        let stays = |long| fed(9_000, move |at| if at < 2_000 { 20 } else { long }).1;
+        assert!(stays(170).is_some_and(|at| at < 3_000));
+        assert_eq!(stays(110), None);
+        assert_eq!(fed(9_000, |at| if at < 2_000 { 20 } else { (4_300 - at.min(4_300)) / 10 }).1, None);
+    }
+
+    #[test]
+    fn jitter_and_bursts_are_no_queue() {
+        assert_eq!(fed(60_000, |at| at * 7919 % 31).1, None);
+        assert_eq!(fed(60_000, |at| (at % 100) * 3).1, None);
+    }
+
+    #[test]
+    fn a_longer_way_is_believed_after_a_while() {
+        let way = |at| if at < 5_000 { 20 } else { 420 };
+        assert!(fed(6_000, way).1.is_some());
+        assert_eq!(fed(30_000, way).0.queue(), 0);
+        let mut delay = fed(6_000, way).0;
+        assert_eq!(delay.queue(), 400);
+        delay.believe();
+        delay.add(6_000_000, 6_420_000 - 77_000_000, 1250);
+        delay.add(6_100_000, 6_520_000 - 77_000_000, 1250);
+        delay.end();
+        assert_eq!(delay.queue(), 0);
+    }
+
+    #[test]
+    fn a_clock_that_is_set_begins_anew() {
+        let mut delay = fed(2_000, |_| 20).0;
+        for at in 0..20u64 {
+            delay.add(2_000_000 + at * 10_000, at as i64 * 10_000 - 999_000_000, 1250);
+        }
+        delay.end();
+        assert_eq!((delay.queue(), delay.is_trouble()), (0, false));
+        assert!(delay.rate().is_some());
+        delay.add(3_000_000, i64::MAX, 1250);
+        delay.add(3_000_000, i64::MIN, 1250);
+        delay.end();
+        assert!(!delay.is_trouble());
+    }
+}

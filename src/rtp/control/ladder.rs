@@ -1,0 +1,340 @@
+//! What one student gets: down at once when its way is in trouble, up again when that holds.
+
+use std::time::{Duration, Instant};
+
+use super::estimate::{Estimate, Evidence, Trouble};
+use super::pictures::{Offered, Pictures, Rates, Rung};
+
+/// A step down takes effect within this: the other tier needs a key frame, and then the queue must drain.
+const SETTLES_WITHIN: Duration = Duration::from_millis(1500);
+
+/// Of what a line carries, so much is used: pictures differ, and the queue must drain.
+const USED: f64 = 0.85;
+
+/// The last rung with a picture is tried on a line that just carries it, before there is none.
+const USED_BY_THE_LAST: f64 = 1.0;
+
+/// A rung up must fit this often into what the line carries: the rest is for key frames, and for being wrong.
+const ROOM: f64 = 1.3;
+
+/// The same for the first rung with a picture, whose probes are measured on a line that is nearly empty.
+const ROOM_FOR_THE_FIRST: f64 = 1.1;
+
+/// Where more than this is lost no picture can be decoded, so none is sent. What is lost without a queue is not lost
+/// because too much is sent, and sending less does not help.
+const HOPELESS: f32 = 0.4;
+
+/// A receiver that sees its queue grow says that it can receive 85 % of what just came (REMB), so the line carries this
+/// much more.
+const REMB_IS_CAREFUL: f64 = 1.15;
+
+/// A queue is a burst of ours, a key frame or the like, if this share of the line suffices for what is sent for long.
+const MATCH: f64 = 0.92;
+
+/// What comes through a full line, and what trains say that it carries, are the same if they differ by less.
+const AGREED: f64 = 0.7;
+
+/// A burst of ours is waited for as long as the queue is shorter than this: a stall that nobody calls one.
+const PATIENCE: Duration = Duration::from_millis(500);
+
+/// Peace that must hold before a step up.
+const HOLD: Duration = Duration::from_secs(3);
+
+/// Room for the next rung must be there for so long: a few trains may be wrong.
+const ROOM_HOLDS: Duration = Duration::from_secs(1);
+
+/// Room that was found is there as long as the rung fits this often: trains differ where there is jitter.
+const ROOM_TO_KEEP: f64 = 1.05;
+
+/// The same where a step up is a guess, because nothing tells what the line carries.
+const HOLD_BEFORE_A_GUESS: Duration = Duration::from_secs(5);
+
+/// No student waits longer than this for another try.
+const LONGEST_HOLD: Duration = Duration::from_secs(60);
+
+/// A step up that leads to trouble within this was wrong, and the next one waits twice as long.
+const WRONG_WITHIN: Duration = Duration::from_secs(5);
+
+/// Peace after which former wrong steps are forgotten.
+const FORGIVEN_AFTER: Duration = Duration::from_secs(60);
+
+/// Between two steps up: what the first one costs must be seen.
+const BETWEEN_STEPS_UP: Duration = Duration::from_millis(1500);
+
+/// A way on which every packet is reported, but none of the probes told anything, gets a guess after this.
+const PROBED_IN_VAIN: Duration = Duration::from_secs(10);
+
+/// A longer queue is no peace.
+const NO_QUEUE: Duration = Duration::from_millis(60);
+
+/// A line that brings less than this share of what it carried when it was full, and all that is sent, has no queue of
+/// ours: it has become longer, or somebody else fills it.
+const NOT_OURS: f64 = 0.5;
+
+/// All that is sent comes, give or take what is on its way.
+const ALL: f64 = 0.85;
+
+/// Between two probes where nothing is new.
+const PROBE_INTERVAL: Duration = Duration::from_secs(3);
+
+/// Between two probes after one that told of far more than before: three of one opinion are needed.
+const SECOND_PROBE: Duration = Duration::from_millis(400);
+
+/// Pictures of this time tell the capacity as well as a probe does.
+const TRAINS_TELL_FOR: Duration = Duration::from_secs(2);
+
+/// A line is not blocked for longer than this by a probe.
+const PROBE_TIME: Duration = Duration::from_millis(150);
+
+/// What a line is taken for when a probe is made, in bits a second, as long as nothing is known.
+const UNKNOWN_LINE: u32 = 500_000;
+
+/// Packets of a probe: as few as make a train, as many as a picture has.
+const PROBE_PACKETS: std::ops::RangeInclusive<u32> = 5..=10;
+
+/// Bytes of a packet of a probe.
+const PROBE_BYTES: std::ops::RangeInclusive<u32> = 250..=1000;
+
+/// Why a student gets something else.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reason {
+    /// Less, because of this.
+    Down(Trouble),
+    /// More, because there is room.
+    Up,
+    /// What is offered has changed.
+    Offer,
+}
+
+/// What a student gets from now on.
+///
+/// What it gets no more ends at once, also where the other tier must wait for its key frame: the queue drains meanwhile.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Decision {
+    /// The pictures.
+    pub pictures: Pictures,
+    /// Why.
+    pub reason: Reason,
+    /// What its way carries in kbit/s, where that is known.
+    pub estimate_kbps: Option<u32>,
+}
+
+/// Padding to be sent at once, as a train that tells what the line carries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Probe {
+    /// So many packets.
+    pub packets: u32,
+    /// Of so many bytes each, with the RTP header.
+    pub bytes_each: u32,
+}
+
+/// One student's place on the ladder. It begins on the best rung.
+#[derive(Debug)]
+pub struct Controller {
+    estimate: Estimate,
+    offered: Offered,
+    rung: Rung,
+    pictures: Pictures,
+    began: Instant,
+    up: Option<Instant>,
+    down: Option<Instant>,
+    troubled: Option<Instant>,
+    /// How often in a row a step up was wrong.
+    wrong: u32,
+    /// Whether the last step up was found wrong already.
+    found_wrong: bool,
+    /// What the line carried when it was full, at the last step down.
+    carried: Option<u32>,
+    /// Since when there is room for the next rung.
+    room: Option<Instant>,
+    probed: Option<Instant>,
+}
+
+impl Controller {
+    /// Of a student that gets the best of what is offered, and of whom nothing is known.
+    pub fn new(now: Instant, offered: Offered) -> Self {
+        Self {
+            estimate: Estimate::new(now),
+            offered,
+            rung: Rung::default(),
+            pictures: Rung::default().pictures(offered),
+            began: now,
+            up: None,
+            down: None,
+            troubled: None,
+            wrong: 0,
+            found_wrong: false,
+            carried: None,
+            room: None,
+            probed: None,
+        }
+    }
+
+    /// What is known of the student's way, to be told of what is sent and what comes back.
+    pub fn estimate(&mut self) -> &mut Estimate {
+        &mut self.estimate
+    }
+
+    /// What the student gets.
+    pub fn pictures(&self) -> Pictures {
+        self.pictures
+    }
+
+    /// Other tiers can be had; [`decide`](Self::decide) tells what comes of it.
+    pub fn offer(&mut self, offered: Offered) {
+        self.offered = offered;
+    }
+
+    /// What the student gets from now on, where that is something else than before. To be asked after feedback, and ten
+    /// times a second or so.
+    pub fn decide(&mut self, now: Instant, rates: &Rates) -> Option<Decision> {
+        let trouble = self.estimate.trouble(now);
+        let trouble = trouble.filter(|trouble| *trouble != Trouble::Delay || !self.queue_will_pass(now, rates));
+        let reason = match trouble {
+            Some(trouble) => self.down(now, rates, trouble).then_some(Reason::Down(trouble)),
+            None => self.up(now, rates).then_some(Reason::Up),
+        };
+        let pictures = self.rung.pictures(self.offered);
+        if pictures == self.pictures {
+            return None;
+        }
+        self.pictures = pictures;
+        let estimate_kbps = self.estimate.bits_per_second(now).map(|bits| bits / 1000);
+        Some(Decision { pictures, reason: reason.unwrap_or(Reason::Offer), estimate_kbps })
+    }
+
+    /// A train of padding that is to be sent now, because nothing else tells whether the student could get more.
+    pub fn probe(&mut self, now: Instant) -> Option<Probe> {
+        let above = self.rung.above(self.offered);
+        let knows_every_packet = self.estimate.evidence() == Evidence::EveryPacket;
+        let is_calm = since(self.down, now) >= SETTLES_WITHIN
+            && since(self.troubled, now) >= SETTLES_WITHIN / 2
+            && self.estimate.queue() < NO_QUEUE;
+        let interval = if self.estimate.contradicts_itself(now) { SECOND_PROBE } else { PROBE_INTERVAL };
+        let is_due = since(self.probed, now) >= interval && !self.estimate.is_sure(now, TRAINS_TELL_FOR);
+        if above.is_none() || !knows_every_packet || !is_calm || !is_due {
+            return None;
+        }
+        self.probed = Some(now);
+        let bits = self.estimate.bits_per_second(now).or(self.carried).unwrap_or(UNKNOWN_LINE);
+        let bytes = (f64::from(bits) / 8.0 * PROBE_TIME.as_secs_f64()) as u32;
+        let packets = (bytes / PROBE_BYTES.start()).clamp(*PROBE_PACKETS.start(), *PROBE_PACKETS.end());
+        Some(Probe { packets, bytes_each: (bytes / packets).clamp(*PROBE_BYTES.start(), *PROBE_BYTES.end()) })
+    }
+
+    /// Goes down if it is time to; whether it did.
+    fn down(&mut self, now: Instant, rates: &Rates, trouble: Trouble) -> bool {
+        self.troubled = Some(now);
+        self.room = None;
+        if since(self.up, now) < WRONG_WITHIN && !self.found_wrong {
+            self.found_wrong = true;
+            self.wrong += 1;
+        }
+        if since(self.down, now) < SETTLES_WITHIN + self.estimate.report_interval() {
+            return false;
+        }
+        if trouble == Trouble::Delay && self.queue_is_not_ours(now) {
+            self.estimate.believe_delay();
+            return false;
+        }
+        let knows_every_packet = self.estimate.evidence() == Evidence::EveryPacket;
+        let line = match trouble {
+            Trouble::Delay if knows_every_packet => self.estimate.bits_per_second(now),
+            Trouble::Delay => {
+                let careful = self.estimate.bits_per_second(now);
+                careful.map(|bits| (f64::from(bits) * REMB_IS_CAREFUL) as u32)
+            }
+            Trouble::Loss if knows_every_packet => self.estimate.received(),
+            Trouble::Loss | Trouble::Silence => None,
+        };
+        let spares_the_last =
+            trouble == Trouble::Loss && self.estimate.full_line().is_none() && self.estimate.lost() < HOPELESS;
+        let mut below = self.rung.below(self.offered).peekable();
+        let mut rung = None;
+        while let Some(next) = below.next() {
+            let is_the_last = below.peek().is_some_and(|rung| rung.pictures(self.offered).is_empty());
+            if next.pictures(self.offered).is_empty() && spares_the_last {
+                break;
+            }
+            rung = Some(next);
+            let used = if is_the_last { USED_BY_THE_LAST } else { USED };
+            let cost = rates.present(next.pictures(self.offered)) as f64;
+            if line.is_none_or(|line| cost <= used * f64::from(line)) {
+                break;
+            }
+        }
+        let Some(rung) = rung else { return false };
+        self.rung = rung;
+        self.down = Some(now);
+        self.carried = self.estimate.full_line();
+        true
+    }
+
+    /// Goes up if it is time to; whether it did.
+    fn up(&mut self, now: Instant, rates: &Rates) -> bool {
+        if since(self.troubled, now) >= FORGIVEN_AFTER && since(self.up, now) >= FORGIVEN_AFTER {
+            self.wrong = 0;
+        }
+        let Some(rung) = self.rung.above(self.offered) else { return false };
+        let room = match self.room {
+            Some(_) => ROOM_TO_KEEP,
+            None if self.pictures.is_empty() => ROOM_FOR_THE_FIRST,
+            None => ROOM,
+        };
+        let has_room = self.has_room_for(now, rates, rung, room);
+        self.room = has_room.then(|| self.room.unwrap_or(now));
+        if self.room.is_none_or(|room| now.saturating_duration_since(room) < ROOM_HOLDS) {
+            return false;
+        }
+        let peace = since(self.troubled, now).min(since(self.down, now)).min(now.saturating_duration_since(self.began));
+        if since(self.up, now) < BETWEEN_STEPS_UP || self.estimate.queue() >= NO_QUEUE {
+            return false;
+        }
+        let hold = |base: Duration| (base * 2u32.saturating_pow(self.wrong.min(5))).min(LONGEST_HOLD);
+        let goes = match (self.estimate.evidence(), self.estimate.capacity(now)) {
+            (Evidence::EveryPacket, Some(_)) => peace >= hold(HOLD),
+            (Evidence::EveryPacket, None) => peace >= hold(HOLD).max(PROBED_IN_VAIN),
+            _ => peace >= hold(HOLD_BEFORE_A_GUESS),
+        };
+        if goes {
+            self.rung = rung;
+            self.up = Some(now);
+            self.room = None;
+            self.found_wrong = false;
+        }
+        goes
+    }
+
+    /// Whether a rung fits `room` times, or nothing tells that it does not.
+    fn has_room_for(&self, now: Instant, rates: &Rates, rung: Rung, room: f64) -> bool {
+        let Some(line) = self.estimate.capacity(now) else { return true };
+        let needed = rates.soon(rung.pictures(self.offered)) as f64 * room;
+        // What a receiver says it can receive is not much more than what it gets: that it is as much as that suffices.
+        let present = rates.present(self.pictures) as f64 * room;
+        let guesses = self.estimate.evidence() != Evidence::EveryPacket;
+        f64::from(line) >= if guesses { present.min(needed) } else { needed }
+    }
+
+    /// Whether a queue is that of a key frame or the like, and drains: the line carries what the student gets, as trains
+    /// say, and what comes out of it now does not speak against that.
+    fn queue_will_pass(&self, now: Instant, rates: &Rates) -> bool {
+        let (Some(line), Some(full)) = (self.estimate.capacity(now), self.estimate.full_line()) else { return false };
+        f64::from(full) >= f64::from(line) * AGREED
+            && rates.present(self.pictures) as f64 <= f64::from(line) * MATCH
+            && self.estimate.queue() < PATIENCE
+    }
+
+    /// Whether packets are late although the line brings all that is sent, which is far less than it brought before.
+    fn queue_is_not_ours(&mut self, now: Instant) -> bool {
+        let (Some(carried), Some(received)) = (self.carried, self.estimate.received()) else { return false };
+        let sent = f64::from(self.estimate.sent_of_a_second(now));
+        let received = f64::from(received);
+        self.pictures == self.rung.pictures(self.offered)
+            && received < f64::from(carried) * NOT_OURS
+            && received > sent * ALL
+    }
+}
+
+fn since(past: Option<Instant>, now: Instant) -> Duration {
+    past.map_or(Duration::MAX, |past| now.saturating_duration_since(past))
+}

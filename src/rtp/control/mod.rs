@@ -1,0 +1,30 @@
+//! What one student's way carries, and what it is therefore sent: pure, each call is told the time.
+//!
+//! An [`Estimate`] is told of every packet and of all feedback, and says what the way carries and whether it is in
+//! [`Trouble`]. A [`Controller`] has one, and chooses from a ladder of [`Pictures`]; sound is never taken. The budgets
+//! say how much may be asked for again.
+//!
+//! This is not Google's congestion control, which a port of is at hand (`rtc-interceptor`). That one steers an encoder:
+//! it looks for the rate that a line just carries by going above it now and then, and begins low. Here the rates are few
+//! and given, one encoder serves all, and half of a rate in between is of no use to anybody. What is asked is whether a
+//! line carries the next rung, and the pictures themselves tell, because each leaves as a burst (see `trains`). So
+//! everybody begins on the best rung, and who has stepped down does not try the next one before it is known to fit.
+
+mod delay;
+mod estimate;
+mod history;
+mod ladder;
+mod loss;
+mod pictures;
+mod repair;
+mod reports;
+mod sending;
+mod trains;
+
+#[cfg(test)]
+mod tests;
+
+pub use estimate::{Estimate, Trouble};
+pub use ladder::{Controller, Decision, Probe, Reason};
+pub use pictures::{Offered, Pictures, Rate, Rates};
+pub use repair::{KeyBudget, RepairBudget};

@@ -1,0 +1,248 @@
+//! What the hub does for one student behind a line.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::time::{Duration, Instant};
+
+use super::line::{Dice, Link};
+use super::setup::{Outcome, Setup, Tells};
+use super::student::{Back, Student};
+use crate::rtp::control::{Controller, Offered, Probe, Rate, Rates, RepairBudget, Trouble};
+use crate::rtp::{Tier, Track};
+
+/// Microseconds of a step of virtual time.
+const STEP: u64 = 1_000;
+
+/// Pictures that a key frame is as large as.
+const KEY: u64 = 8;
+
+/// From the wish for a key frame to its first packet.
+const KEY_AFTER: u64 = 50_000;
+
+/// Why a packet is sent.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    Media,
+    Repair,
+    Padding,
+}
+
+/// A packet that was sent.
+#[derive(Clone, Copy)]
+pub(super) struct Sent {
+    pub(super) at: u64,
+    pub(super) bytes: u64,
+    kind: Kind,
+}
+
+/// One picture's encoders and what of them goes to the student.
+struct Picture {
+    track: Track,
+    sends: Option<Tier>,
+    /// When its key frame is there.
+    key: Option<u64>,
+}
+
+/// The hub's side.
+pub(super) struct Class {
+    began: Instant,
+    control: Controller,
+    rates: Rates,
+    repairs: RepairBudget,
+    pictures: Vec<Picture>,
+    link: Link,
+    dice: Dice,
+    tells: Tells,
+    sent: Vec<Sent>,
+    to_repair: Vec<u64>,
+    on_the_way: BinaryHeap<Reverse<(u64, u64)>>,
+    student: Student,
+    back: Vec<(u64, Back)>,
+    outcome: Outcome,
+}
+
+fn nominal(track: Track, tier: Tier) -> u32 {
+    match (track, tier) {
+        (Track::Audio, _) => 80_000,
+        (Track::Screen, Tier::Full) => 2_500_000,
+        (Track::Screen, Tier::Low) => 450_000,
+        (Track::Camera, Tier::Full) => 1_000_000,
+        (Track::Camera, Tier::Low) => 250_000,
+    }
+}
+
+fn fps(tier: Tier) -> u64 {
+    match tier {
+        Tier::Full => 30,
+        Tier::Low => 15,
+    }
+}
+
+impl Class {
+    pub(super) fn new(setup: &Setup) -> Self {
+        let began = Instant::now();
+        let mut rates = Rates::default();
+        let mut offered = Offered::default();
+        for track in Track::ALL {
+            for tier in Tier::ALL {
+                rates.set(track, tier, Rate { nominal: nominal(track, tier), measured: 0 });
+                if setup.tracks.contains(&track) {
+                    offered = offered.with(track, tier);
+                }
+            }
+        }
+        let control = Controller::new(began, offered);
+        let first = control.pictures();
+        let picture = |track: &Track| Picture { track: *track, sends: first.of(*track), key: Some(0) };
+        Self {
+            began,
+            rates,
+            repairs: RepairBudget::default(),
+            pictures: setup.tracks.iter().map(picture).collect(),
+            link: Link::new(setup.lines[0].1),
+            dice: Dice::new(setup.seed),
+            tells: setup.tells,
+            sent: Vec::new(),
+            to_repair: Vec::new(),
+            on_the_way: BinaryHeap::new(),
+            student: Student::default(),
+            back: Vec::new(),
+            outcome: Outcome { first, seconds: setup.seconds as f64, ..Outcome::default() },
+            control,
+        }
+    }
+
+    pub(super) fn run(mut self, setup: &Setup) -> Outcome {
+        let mut lines = setup.lines[1..].iter().peekable();
+        for now in (0..setup.seconds * 1_000_000).step_by(STEP as usize) {
+            while let Some((_, line)) = lines.next_if(|(second, _)| second * 1e6 <= now as f64) {
+                self.link.change(now, *line);
+            }
+            self.send(now);
+            self.student.receive(now, &mut self.on_the_way, &self.sent);
+            if now.is_multiple_of(100_000) {
+                self.tell(now);
+            }
+            self.hear(now);
+            if now.is_multiple_of(20_000) {
+                self.decide(now);
+            }
+            if now.is_multiple_of(10_000) {
+                self.outcome.queues.push(self.link.waits(now) / 1000);
+            }
+        }
+        self.outcome
+    }
+
+    fn at(&self, now: u64) -> Instant {
+        self.began + Duration::from_micros(now)
+    }
+
+    fn packet(&mut self, now: u64, bytes: u64, kind: Kind) {
+        let number = self.sent.len() as u64;
+        let sequence = (self.tells == Tells::EveryPacket).then_some(number as u16);
+        let at = self.at(now);
+        self.control.estimate().sent(at, sequence, bytes as usize);
+        self.outcome.bytes += bytes;
+        if kind == Kind::Media {
+            let delayed = self.control.estimate().trouble(at) == Some(Trouble::Delay);
+            self.repairs.sent(1, delayed);
+        }
+        self.sent.push(Sent { at: now, bytes, kind });
+        if let Some(arrival) = self.link.send(now, bytes, &mut self.dice) {
+            self.on_the_way.push(Reverse((arrival, number)));
+        }
+    }
+
+    fn send(&mut self, now: u64) {
+        if now.is_multiple_of(20_000) {
+            self.packet(now, 200, Kind::Media);
+        }
+        for n in 0..self.pictures.len() {
+            let picture = &mut self.pictures[n];
+            let Some(tier) = picture.sends else { continue };
+            let is_due = |tier| now * fps(tier) / 1_000_000 != (now + STEP) * fps(tier) / 1_000_000;
+            let size = u64::from(nominal(picture.track, tier)) / 8 / fps(tier);
+            let mut bytes = match picture.key {
+                Some(key) if key <= now => {
+                    picture.key = None;
+                    size * KEY
+                }
+                None if is_due(tier) => size * (80 + self.dice.below(41)) / 100,
+                _ => continue,
+            };
+            while bytes > 0 {
+                let packet = bytes.min(1200);
+                bytes -= packet;
+                self.packet(now, packet, Kind::Media);
+            }
+        }
+        for number in std::mem::take(&mut self.to_repair) {
+            let Sent { bytes, kind, .. } = self.sent[number as usize];
+            if kind == Kind::Media && bytes > 200 && self.repairs.take() {
+                self.packet(now, bytes, Kind::Repair);
+            }
+        }
+    }
+
+    fn tell(&mut self, now: u64) {
+        let second = now.is_multiple_of(1_000_000) && now > 0;
+        let arrives = now + self.link.line.delay;
+        let back = match self.tells {
+            Tells::EveryPacket => self.student.feedback(),
+            Tells::Remb => self.student.remb(second).map(Back::Remb),
+            Tells::Reports if second => {
+                let lost = self.student.lost();
+                Some(Back::Report(lost, Duration::from_micros(self.student.delay + self.link.line.delay)))
+            }
+            Tells::Reports | Tells::Nothing => None,
+        };
+        // The way back loses as much.
+        if let Some(back) = back.filter(|_| !self.dice.chance(self.link.line.loss)) {
+            self.back.push((arrives, back));
+        }
+        if second {
+            self.student.begin_second();
+        }
+    }
+
+    fn hear(&mut self, now: u64) {
+        let at = self.at(now);
+        for n in 0..self.back.len() {
+            if self.back[n].0 > now {
+                continue;
+            }
+            match &mut self.back[n].1 {
+                Back::Feedback { base, reference, deltas, missing } => {
+                    self.control.estimate().on_feedback(at, *base, *reference, deltas.iter().copied());
+                    self.to_repair.append(missing);
+                }
+                Back::Remb(bits) => self.control.estimate().on_remb(at, *bits),
+                Back::Report(lost, round_trip) => {
+                    self.control.estimate().on_report(at, *lost, Some(*round_trip));
+                }
+            }
+        }
+        self.back.retain(|(arrives, _)| *arrives > now);
+    }
+
+    fn decide(&mut self, now: u64) {
+        let at = self.at(now);
+        if let Some(decision) = self.control.decide(at, &self.rates) {
+            self.outcome.changes.push((now as f64 / 1e6, decision.pictures, decision.reason));
+            for picture in &mut self.pictures {
+                let sends = decision.pictures.of(picture.track);
+                if picture.sends != sends {
+                    picture.sends = sends;
+                    picture.key = Some(now + KEY_AFTER);
+                }
+            }
+        }
+        if let Some(Probe { packets, bytes_each }) = self.control.probe(at) {
+            for _ in 0..packets {
+                self.outcome.probe_bytes += u64::from(bytes_each);
+                self.packet(now, bytes_each.into(), Kind::Padding);
+            }
+        }
+    }
+}

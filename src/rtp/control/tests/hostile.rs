@@ -1,0 +1,98 @@
+//! A student that says what it likes.
+
+use std::time::{Duration, Instant};
+
+use super::line::Dice;
+use crate::rtp::control::{Controller, Estimate, Offered, Rate, Rates};
+use crate::rtp::{Tier, Track};
+
+fn rates() -> Rates {
+    let mut rates = Rates::default();
+    for track in Track::ALL {
+        for tier in Tier::ALL {
+            rates.set(track, tier, Rate { nominal: 1_000_000 >> tier as u32, measured: 0 });
+        }
+    }
+    rates
+}
+
+fn offered() -> Offered {
+    let all = |offered: Offered, track| Tier::ALL.into_iter().fold(offered, |offered, tier| offered.with(track, tier));
+    all(all(Offered::default(), Track::Screen), Track::Camera)
+}
+
+#[test]
+fn whatever_a_student_says_there_is_a_tier() {
+    for seed in 0..20 {
+        let (mut dice, began) = (Dice::new(seed), Instant::now());
+        let (mut control, rates) = (Controller::new(began, offered()), rates());
+        let (mut sequence, mut micros, mut changes) = (dice.below(65_536) as u16, 0, 0);
+        for _ in 0..20_000 {
+            micros += dice.below(30_000);
+            // Now and then the hub's own time is that of an earlier turn.
+            let now = began + Duration::from_micros(micros - dice.below(micros.min(2_000) + 1));
+            match dice.below(12) {
+                0..5 => {
+                    for _ in 0..dice.below(40) {
+                        control.estimate().sent(now, Some(sequence), dice.below(70_000) as usize);
+                        sequence = sequence.wrapping_add(1);
+                    }
+                }
+                5 => sequence = sequence.wrapping_add(dice.below(40_000) as u16),
+                6..9 => {
+                    let base = sequence.wrapping_sub(dice.below(3_000) as u16);
+                    let reference = dice.below(1 << 32) as u32;
+                    let many = dice.chance(0.1);
+                    let count = dice.below(if many { 66_000 } else { 100 });
+                    let deltas = (0..count).map(|_| Some(dice.below(1 << 32)).filter(|delta| delta % 3 > 0));
+                    let deltas = deltas.map(|delta| delta.map(|delta| delta as i32));
+                    control.estimate().on_feedback(now, base, reference, deltas);
+                }
+                9 => control.estimate().on_remb(now, dice.below(u64::MAX)),
+                10 => {
+                    let round_trip = dice.chance(0.5).then(|| Duration::from_micros(dice.below(u64::MAX)));
+                    control.estimate().on_report(now, dice.below(256) as u8, round_trip);
+                }
+                _ => {
+                    control.offer(if dice.chance(0.1) { Offered::default() } else { offered() });
+                    let before = control.pictures();
+                    if let Some(decision) = control.decide(now, &rates) {
+                        changes += 1;
+                        assert_ne!(before, decision.pictures);
+                    }
+                    if let Some(probe) = control.probe(now) {
+                        assert!(probe.packets <= 10 && probe.bytes_each <= 1000);
+                    }
+                }
+            }
+        }
+        assert!(changes > 0);
+    }
+}
+
+/// A liar claims trouble and peace in turns, and costs key frames: not many.
+#[test]
+fn a_liar_changes_tiers_seldom() {
+    let began = Instant::now();
+    let (mut control, rates) = (Controller::new(began, offered()), rates());
+    let mut changes = 0;
+    for step in 0..6_000u64 {
+        let now = began + Duration::from_millis(step * 10);
+        control.estimate().sent(now, Some(step as u16), 1200);
+        if step % 10 == 9 {
+            // A second of ten all is 400 ms late.
+            let late = if step % 1_000 < 100 { 400_000 } else { 0 };
+            let deltas = (0..10).map(|n| Some(if n == 0 { late } else { 10_000 }));
+            let reference = step * 10_000 / 64_000;
+            control.estimate().on_feedback(now, (step - 9) as u16, reference as u32, deltas);
+        }
+        changes += usize::from(control.decide(now, &rates).is_some());
+    }
+    assert!((1..=20).contains(&changes), "{changes}");
+}
+
+#[test]
+fn a_student_is_small() {
+    assert!(size_of::<Controller>() < 1500, "{}", size_of::<Controller>());
+    assert!(size_of::<Estimate>() + 8 * 1024 < 10_000, "{}", size_of::<Estimate>());
+}

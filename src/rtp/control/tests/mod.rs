@@ -1,0 +1,10 @@
+//! One student behind a line, in virtual time: what it gets, and what that does to its line.
+
+mod class;
+mod hostile;
+mod line;
+mod scenarios;
+mod setup;
+mod student;
+
+pub(crate) use line::Dice;
