@@ -1,7 +1,8 @@
 //! RTP as plain bytes and numbers: what the pipelines hand over, what the hub keeps, rewrites and repairs.
 //!
 //! A [`FrameAssembler`] makes [`Frame`]s of a payloader's packets. The hub keeps them once per track in a
-//! [`FrameRing`]; each student has a [`Subscription`] to it. Nothing here knows a clock, a socket, webrtc or gstreamer.
+//! [`FrameRing`]; each student has a [`Subscription`] to it, and a [`Controller`](control::Controller) that says which
+//! tiers it gets. Nothing here knows a clock, a socket, webrtc or gstreamer.
 
 pub mod control;
 mod delays;

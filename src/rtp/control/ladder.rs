@@ -43,6 +43,9 @@ const HOLD: Duration = Duration::from_secs(3);
 /// Room for the next rung must be there for so long: a few trains may be wrong.
 const ROOM_HOLDS: Duration = Duration::from_secs(1);
 
+/// Room that was found is there as long as the rung fits this often: trains differ where there is jitter.
+const ROOM_TO_KEEP: f64 = 1.05;
+
 /// The same where a step up is a guess, because nothing tells what the line carries.
 const HOLD_BEFORE_A_GUESS: Duration = Duration::from_secs(5);
 
@@ -273,7 +276,12 @@ impl Controller {
             self.wrong = 0;
         }
         let Some(rung) = self.rung.above(self.offered) else { return false };
-        let has_room = self.has_room_for(now, rates, rung);
+        let room = match self.room {
+            Some(_) => ROOM_TO_KEEP,
+            None if self.pictures.is_empty() => ROOM_FOR_THE_FIRST,
+            None => ROOM,
+        };
+        let has_room = self.has_room_for(now, rates, rung, room);
         self.room = has_room.then(|| self.room.unwrap_or(now));
         if self.room.is_none_or(|room| now.saturating_duration_since(room) < ROOM_HOLDS) {
             return false;
@@ -291,18 +299,18 @@ impl Controller {
         if goes {
             self.rung = rung;
             self.up = Some(now);
+            self.room = None;
             self.found_wrong = false;
         }
         goes
     }
 
-    /// Whether nothing speaks against a rung.
-    fn has_room_for(&self, now: Instant, rates: &Rates, rung: Rung) -> bool {
+    /// Whether a rung fits `room` times, or nothing tells that it does not.
+    fn has_room_for(&self, now: Instant, rates: &Rates, rung: Rung, room: f64) -> bool {
         let Some(line) = self.estimate.capacity(now) else { return true };
-        let room = if self.pictures.is_empty() { ROOM_FOR_THE_FIRST } else { ROOM };
         let needed = rates.soon(rung.pictures(self.offered)) as f64 * room;
         // What a receiver says it can receive is not much more than what it gets: that it is as much as that suffices.
-        let present = rates.present(self.pictures) as f64 * ROOM;
+        let present = rates.present(self.pictures) as f64 * room;
         let guesses = self.estimate.evidence() != Evidence::EveryPacket;
         f64::from(line) >= if guesses { present.min(needed) } else { needed }
     }

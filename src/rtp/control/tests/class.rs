@@ -1,11 +1,13 @@
-//! What the hub does for one student, and what the student tells it.
+//! What the hub does for one student behind a line.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap};
+use std::collections::BinaryHeap;
 use std::time::{Duration, Instant};
 
-use super::line::{Dice, Line, Link};
-use crate::rtp::control::{Controller, Offered, Pictures, Probe, Rate, Rates, Reason, RepairBudget, Trouble};
+use super::line::{Dice, Link};
+use super::setup::{Outcome, Setup, Tells};
+use super::student::{Back, Student};
+use crate::rtp::control::{Controller, Offered, Probe, Rate, Rates, RepairBudget, Trouble};
 use crate::rtp::{Tier, Track};
 
 /// Microseconds of a step of virtual time.
@@ -17,111 +19,19 @@ const KEY: u64 = 8;
 /// From the wish for a key frame to its first packet.
 const KEY_AFTER: u64 = 50_000;
 
-/// The student's clock is ahead by so much that the time in its feedback rolls over after 20 s, and 100 ppm fast.
-const AHEAD: u64 = (1 << 24) * 64_000 - 20_000_000;
-
-/// How the student tells what it gets.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Tells {
-    EveryPacket,
-    Remb,
-    Reports,
-    Nothing,
-}
-
-/// A student's minute.
-pub(super) struct Setup {
-    pub(super) seconds: u64,
-    pub(super) tracks: &'static [Track],
-    pub(super) tells: Tells,
-    /// The line at the start, and what it becomes, by second.
-    pub(super) lines: Vec<(f64, Line)>,
-    pub(super) seed: u64,
-}
-
-impl Setup {
-    /// A minute of a screen over a line.
-    pub(super) fn over(line: Line) -> Self {
-        Self { seconds: 60, tracks: &[Track::Screen], tells: Tells::EveryPacket, lines: vec![(0.0, line)], seed: 1 }
-    }
-
-    pub(super) fn then(mut self, second: f64, line: Line) -> Self {
-        self.lines.push((second, line));
-        self
-    }
-
-    pub(super) fn with_camera(self) -> Self {
-        Self { tracks: &[Track::Screen, Track::Camera], ..self }
-    }
-
-    pub(super) fn telling(self, tells: Tells) -> Self {
-        Self { tells, ..self }
-    }
-
-    pub(super) fn seed(self, seed: u64) -> Self {
-        Self { seed, ..self }
-    }
-
-    pub(super) fn run(&self) -> Outcome {
-        Class::new(self).run(self)
-    }
-}
-
-/// What became of it.
-#[derive(Default)]
-pub(super) struct Outcome {
-    /// By second.
-    pub(super) changes: Vec<(f64, Pictures, Reason)>,
-    pub(super) first: Pictures,
-    /// How long a packet would have waited, in milliseconds, every 10 ms.
-    queues: Vec<u64>,
-    pub(super) probe_bytes: u64,
-    pub(super) bytes: u64,
-    seconds: f64,
-}
-
-impl Outcome {
-    /// What it got at this second.
-    pub(super) fn at(&self, second: f64) -> Pictures {
-        self.changes.iter().take_while(|change| change.0 <= second).last().map_or(self.first, |change| change.1)
-    }
-
-    pub(super) fn last(&self) -> Pictures {
-        self.at(self.seconds)
-    }
-
-    /// The first second after `from` at which it gets this for the rest of the time up to `to`.
-    pub(super) fn since(&self, pictures: Pictures, from: f64, to: f64) -> Option<f64> {
-        let mut at = (self.at(from) == pictures).then_some(from);
-        for change in self.changes.iter().filter(|change| change.0 > from && change.0 <= to) {
-            at = if change.1 == pictures { at.or(Some(change.0)) } else { None };
-        }
-        at
-    }
-
-    /// The longest queue from one second to another, in milliseconds.
-    pub(super) fn queue(&self, from: f64, to: f64) -> u64 {
-        let index = |second: f64| ((second * 100.0) as usize).min(self.queues.len());
-        self.queues[index(from)..index(to)].iter().copied().max().unwrap_or(0)
-    }
-
-    pub(super) fn seconds_of(&self, wanted: impl Fn(Pictures) -> bool) -> f64 {
-        let steps = (self.seconds * 100.0) as u32;
-        (0..steps).filter(|step| wanted(self.at(f64::from(*step) / 100.0))).count() as f64 / 100.0
-    }
-}
-
+/// Why a packet is sent.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Kind {
+pub(super) enum Kind {
     Media,
     Repair,
     Padding,
 }
 
+/// A packet that was sent.
 #[derive(Clone, Copy)]
-struct Sent {
-    at: u64,
-    bytes: u64,
+pub(super) struct Sent {
+    pub(super) at: u64,
+    pub(super) bytes: u64,
     kind: Kind,
 }
 
@@ -133,14 +43,8 @@ struct Picture {
     key: Option<u64>,
 }
 
-/// What goes back to the hub.
-enum Back {
-    Feedback { base: u16, reference: u32, deltas: Vec<Option<i32>>, missing: Vec<u64> },
-    Remb(u64),
-    Report(u8, Duration),
-}
-
-struct Class {
+/// The hub's side.
+pub(super) struct Class {
     began: Instant,
     control: Controller,
     rates: Rates,
@@ -155,23 +59,6 @@ struct Class {
     student: Student,
     back: Vec<(u64, Back)>,
     outcome: Outcome,
-}
-
-/// The student's side.
-#[derive(Default)]
-struct Student {
-    came: BTreeMap<u64, u64>,
-    new: Vec<u64>,
-    expected: u64,
-    /// Of this second.
-    bytes: u64,
-    packets: u64,
-    /// The number after the newest at the last report.
-    reported: u64,
-    /// One-way delay, the least ever and that of the newest packet.
-    least_delay: Option<u64>,
-    delay: u64,
-    remb: Option<u64>,
 }
 
 fn nominal(track: Track, tier: Tier) -> u32 {
@@ -192,7 +79,7 @@ fn fps(tier: Tier) -> u64 {
 }
 
 impl Class {
-    fn new(setup: &Setup) -> Self {
+    pub(super) fn new(setup: &Setup) -> Self {
         let began = Instant::now();
         let mut rates = Rates::default();
         let mut offered = Offered::default();
@@ -225,7 +112,7 @@ impl Class {
         }
     }
 
-    fn run(mut self, setup: &Setup) -> Outcome {
+    pub(super) fn run(mut self, setup: &Setup) -> Outcome {
         let mut lines = setup.lines[1..].iter().peekable();
         for now in (0..setup.seconds * 1_000_000).step_by(STEP as usize) {
             while let Some((_, line)) = lines.next_if(|(second, _)| second * 1e6 <= now as f64) {
@@ -233,14 +120,14 @@ impl Class {
             }
             self.send(now);
             self.student.receive(now, &mut self.on_the_way, &self.sent);
-            if now % 100_000 == 0 {
+            if now.is_multiple_of(100_000) {
                 self.tell(now);
             }
             self.hear(now);
-            if now % 20_000 == 0 {
+            if now.is_multiple_of(20_000) {
                 self.decide(now);
             }
-            if now % 10_000 == 0 {
+            if now.is_multiple_of(10_000) {
                 self.outcome.queues.push(self.link.waits(now) / 1000);
             }
         }
@@ -268,7 +155,7 @@ impl Class {
     }
 
     fn send(&mut self, now: u64) {
-        if now % 20_000 == 0 {
+        if now.is_multiple_of(20_000) {
             self.packet(now, 200, Kind::Media);
         }
         for n in 0..self.pictures.len() {
@@ -299,7 +186,7 @@ impl Class {
     }
 
     fn tell(&mut self, now: u64) {
-        let second = now % 1_000_000 == 0 && now > 0;
+        let second = now.is_multiple_of(1_000_000) && now > 0;
         let arrives = now + self.link.line.delay;
         let back = match self.tells {
             Tells::EveryPacket => self.student.feedback(),
@@ -357,73 +244,5 @@ impl Class {
                 self.packet(now, bytes_each.into(), Kind::Padding);
             }
         }
-    }
-}
-
-impl Student {
-    fn receive(&mut self, now: u64, on_the_way: &mut BinaryHeap<Reverse<(u64, u64)>>, sent: &[Sent]) {
-        while let Some(Reverse((arrival, number))) = on_the_way.peek().copied() {
-            if arrival > now {
-                break;
-            }
-            on_the_way.pop();
-            self.came.insert(number, arrival);
-            self.new.push(number);
-            let Sent { at, bytes, .. } = sent[number as usize];
-            self.bytes += bytes;
-            self.packets += 1;
-            self.delay = arrival - at;
-            self.least_delay = self.least_delay.min(Some(self.delay)).or(Some(self.delay));
-        }
-    }
-
-    /// What came since the last feedback, with what is missing before it.
-    fn feedback(&mut self) -> Option<Back> {
-        let new = std::mem::take(&mut self.new);
-        let newest = *new.iter().max()?;
-        let base = new.iter().copied().min()?.min(self.expected);
-        let missing = (self.expected..newest).filter(|number| !self.came.contains_key(number)).collect();
-        let clock = |arrival: u64| (arrival + arrival / 10_000 + AHEAD) / 250;
-        let first = (base..=newest).find_map(|number| self.came.get(&number))?;
-        let reference = clock(*first) / 256;
-        let mut last = reference * 256;
-        let deltas = (base..=newest.max(base)).map(|number| {
-            let arrival = clock(*self.came.get(&number)?);
-            let delta = (arrival as i64 - last as i64) * 250;
-            last = arrival;
-            Some(delta as i32)
-        });
-        let deltas = deltas.collect();
-        self.expected = self.expected.max(newest + 1);
-        Some(Back::Feedback { base: base as u16, reference: (reference & 0xff_ffff) as u32, deltas, missing })
-    }
-
-    /// As browsers do it: half more than what comes, slowly; less at once when the queue grows.
-    fn remb(&mut self, second: bool) -> Option<u64> {
-        if !second {
-            return None;
-        }
-        let queue = self.delay.saturating_sub(self.least_delay.unwrap_or(0));
-        let came = self.bytes * 8;
-        let remb = match self.remb {
-            _ if queue > 60_000 => came * 85 / 100,
-            None => came * 3 / 2,
-            Some(remb) => (remb * 108 / 100).min(came * 3 / 2 + 10_000),
-        };
-        self.remb = Some(remb);
-        Some(remb)
-    }
-
-    /// The share that is lost of the packets since the last report, in 256ths.
-    fn lost(&mut self) -> u8 {
-        let newest = self.came.keys().next_back().map_or(0, |newest| newest + 1);
-        let expected = newest.saturating_sub(self.reported);
-        self.reported = newest;
-        (expected.saturating_sub(self.packets) * 256).checked_div(expected).unwrap_or(0).min(255) as u8
-    }
-
-    fn begin_second(&mut self) {
-        self.bytes = 0;
-        self.packets = 0;
     }
 }

@@ -4,5 +4,7 @@ mod class;
 mod hostile;
 mod line;
 mod scenarios;
+mod setup;
+mod student;
 
 pub(crate) use line::Dice;

@@ -1,7 +1,7 @@
 //! What must come of which line.
 
-use super::class::{Outcome, Setup, Tells};
 use super::line::Line;
+use super::setup::{Outcome, Setup, Tells};
 use crate::rtp::Tier;
 use crate::rtp::control::{Pictures, Reason, Trouble};
 
