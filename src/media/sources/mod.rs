@@ -328,7 +328,10 @@ fn video_values(values: Values, track: Track, encoder: &Encoder, video: &VideoOp
         .set(names[1], format!("video/x-raw,format=I420,width={width},height={height},framerate={fps}/1,{square}"))
         .set(names[2], fps)
         // One format for all encoders: none of them makes the source choose again when it comes.
-        .set(names[3], format!("video/x-raw,format=I420 ! tee name={} allow-not-linked=true", pictures_of(track)))
+        .set(
+            names[3],
+            format!("capsfilter caps=video/x-raw,format=I420 ! tee name={} allow-not-linked=true", pictures_of(track)),
+        )
         .set(names[4], format!("videoconvert ! {}", encoder.text(&encoder_name, Tier::Full, video)))
         .set(names[5], out(track.name(), encoder.codec, timestamps))
 }
