@@ -15,8 +15,8 @@ use self::files::decode;
 use self::pixels::Pixels;
 use crate::support::{Display, has_tools};
 
-mod bed;
-mod files;
+pub mod bed;
+pub mod files;
 mod pixels;
 
 fn options(main: MainSource) -> CaptureOptions {
