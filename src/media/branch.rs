@@ -8,6 +8,7 @@ use std::time::Duration;
 use gstreamer as gst;
 use gstreamer::prelude::*;
 use gstreamer_app as gst_app;
+use gstreamer_video as gst_video;
 
 use super::error::MediaError;
 use super::graph;
@@ -156,21 +157,50 @@ fn half_rate(caps: &gst::CapsRef) -> Option<gst::Caps> {
 fn halve_size(pad: &gst::Pad, filter: gst::Element) {
     pad.add_probe(gst::PadProbeType::EVENT_DOWNSTREAM, move |_, info| {
         if let Some(gst::EventView::Caps(caps)) = info.event().map(|event| event.view())
-            && let Some(Size { width, height }) = size_of(caps.caps()).map(Size::half)
+            && let Some(half) = half_size(caps.caps())
         {
-            let half = gst::Caps::builder("video/x-raw")
-                .field("width", i32::try_from(width).unwrap_or(i32::MAX))
-                .field("height", i32::try_from(height).unwrap_or(i32::MAX))
-                .field("pixel-aspect-ratio", gst::Fraction::new(1, 1))
-                .build();
             filter.set_property("caps", half);
         }
         gst::PadProbeReturn::Ok
     });
 }
 
-fn size_of(caps: &gst::CapsRef) -> Option<Size> {
+/// What to ask a scaler for. Format and colours stay as they are: small pictures have other colours unless told, and
+/// converting them costs five times as much as the scaling.
+fn half_size(caps: &gst::CapsRef) -> Option<gst::Caps> {
+    let info = gst_video::VideoInfo::from_caps(caps).ok()?;
+    let Size { width, height } = Size { width: info.width(), height: info.height() }.half();
     let shape = caps.structure(0)?;
-    let edge = |name: &str| shape.get::<i32>(name).ok().and_then(|n| u32::try_from(n).ok());
-    Some(Size { width: edge("width")?, height: edge("height")? })
+    // Where they are not named, those of its size are meant, which have a name.
+    let colours = shape.get::<String>("colorimetry").unwrap_or_else(|_| info.colorimetry().to_string());
+    let half = gst::Caps::builder("video/x-raw")
+        .field("format", info.format().to_str())
+        .field("width", i32::try_from(width).ok()?)
+        .field("height", i32::try_from(height).ok()?)
+        .field("pixel-aspect-ratio", gst::Fraction::new(1, 1))
+        .field("colorimetry", colours)
+        .field_if_some("chroma-site", shape.get::<String>("chroma-site").ok());
+    Some(half.build())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_low_tier_has_half_the_rate_and_half_the_size_in_the_same_colours() {
+        crate::media::init().unwrap();
+        let caps = |text: &str| text.parse::<gst::Caps>().unwrap();
+        let full = caps("video/x-raw,format=I420,width=1366,height=768,framerate=25/1");
+        let low = caps("video/x-raw,format=I420,width=1366,height=768,framerate=25/2");
+        assert_eq!(half_rate(&full), Some(low));
+        assert_eq!(half_rate(&caps("video/x-raw,framerate=0/1")), None);
+        let size = "format=I420,width=682,height=384,pixel-aspect-ratio=1/1";
+        // Those of its own size would be bt601.
+        assert_eq!(half_size(&full), Some(caps(&format!("video/x-raw,{size},colorimetry=bt709"))));
+        let other = "colorimetry=1:3:7:1,chroma-site=mpeg2";
+        let half = half_size(&caps(&format!("video/x-raw,format=I420,width=1366,height=768,framerate=0/1,{other}")));
+        assert_eq!(half, Some(caps(&format!("video/x-raw,{size},{other}"))));
+        assert_eq!(half_size(&caps("audio/x-raw")), None);
+    }
 }
