@@ -283,7 +283,10 @@ impl Lecture<'_> {
             }
             HubEvent::ChannelOpen(user) => self.talk.opened(&user, &self.hub, self.reporter),
             HubEvent::Heard { user, text } => self.talk.heard(&user, &text, &self.hub, self.reporter),
-            HubEvent::KeyFrameNeeded(track) => self.capture.request_key_frame(track),
+            HubEvent::KeyFrameNeeded(track) => {
+                let encoding = self.capture.encodings().into_iter().find(|encoding| encoding.track == track);
+                encoding.into_iter().for_each(|encoding| self.capture.request_key_frame(encoding));
+            }
             HubEvent::Notice(sentence) => self.reporter.notice(sentence),
         }
     }
@@ -351,6 +354,12 @@ impl Lecture<'_> {
         }
     }
 
+    /// The time that the best encoding of a track takes, of those that somebody watches.
+    fn encode_ms(&self, track: Track) -> Option<f32> {
+        let encodings = self.capture.encodings().into_iter().filter(|encoding| encoding.track == track);
+        encodings.into_iter().find_map(|encoding| self.capture.encode_ms(encoding))
+    }
+
     fn tell(&self, numbers: &HubStats, rates: &mut Rates) {
         let main = if self.capture.tracks().iter().any(|(track, _)| *track == Track::Screen) {
             Track::Screen
@@ -365,7 +374,7 @@ impl Lecture<'_> {
             kbps_up,
             packets: numbers.packets,
             dropped: numbers.dropped,
-            encode_ms: self.capture.encode_ms(main).map(f64::from),
+            encode_ms: self.encode_ms(main).map(f64::from),
             key_frames: numbers.key_frames.iter().filter(|(track, _)| track.is_video()).map(|(_, count)| count).sum(),
         });
         self.reporter.event(&event);

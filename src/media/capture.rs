@@ -1,30 +1,27 @@
-//! The teacher's side: from sources to RTP packets, each track encoded once.
+//! The teacher's side: from sources to RTP packets, each encoding made once, and only while somebody needs it.
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::JoinHandle;
-use std::time::Instant;
 
 use gstreamer as gst;
 use gstreamer::prelude::*;
-use gstreamer_app as gst_app;
-use gstreamer_video as gst_video;
 use tokio::sync::mpsc;
 
+use super::branches::Branches;
+use super::contract::{self, Outputs};
+use super::ends::Ends;
 use super::error::MediaError;
 use super::file::{self, Repeat};
-use super::graph::{self, Output};
+use super::graph;
+use super::messages::{About, ENDED, REWIND, STOP, Watch, post};
 use super::options::CaptureOptions;
+use super::outlet::{Gate, OnFrame, Outlet, ask_for_key_frame};
 use super::sources::{self, Chosen};
-use super::timing::{EncodeTime, instant_of};
-use crate::rtp::{Codec, Encoding, Frame, FrameAssembler, Track};
+use crate::rtp::{Codec, Encoding, Frame, Track};
 
 /// Events that nobody has read yet: more than one means trouble already, and warnings beyond that tell nothing new.
 const MOST_EVENTS: usize = 32;
-
-/// Packets of pictures between payloader and callback: one picture is handed over at a time.
-const MOST_BUFFERS: u32 = 8;
 
 /// What a running capture has to say.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,7 +38,7 @@ pub enum CaptureEvent {
 pub struct Prepared {
     name: String,
     pipeline: gst::Pipeline,
-    outputs: Vec<Output>,
+    outputs: Outputs,
     chosen: Chosen,
 }
 
@@ -52,15 +49,35 @@ impl fmt::Debug for Prepared {
 }
 
 impl Prepared {
-    /// What will be captured, in the order of [`Track::ALL`].
+    /// What will be captured and with which codec the class goes, in the order of [`Track::ALL`].
     pub fn tracks(&self) -> Vec<(Track, Codec)> {
-        self.outputs.iter().map(|output| (output.track, output.codec)).collect()
+        let mut tracks: Vec<(Track, Codec)> = Vec::new();
+        for Encoding { track, codec, .. } in self.encodings() {
+            if tracks.iter().all(|(known, _)| *known != track) {
+                tracks.push((track, codec));
+            }
+        }
+        tracks
+    }
+
+    /// All that can be made on this machine, in the order of [`Track::ALL`], for each track the best first: that in
+    /// the class's codec in its tiers, then those for students who can't take it.
+    pub fn encodings(&self) -> Vec<Encoding> {
+        let made = self.chosen.recipes.iter().map(|recipe| recipe.encoding);
+        in_order(self.outputs.encoded.iter().map(|output| output.encoding).chain(made))
     }
 
     /// What was chosen and why, a sentence each, for people.
     pub fn notices(&self) -> &[String] {
         &self.chosen.notices
     }
+}
+
+/// Sorted by track, and otherwise as they come.
+fn in_order(encodings: impl Iterator<Item = Encoding>) -> Vec<Encoding> {
+    let mut all: Vec<Encoding> = encodings.collect();
+    all.sort_by_key(|encoding| encoding.track);
+    all
 }
 
 impl Drop for Prepared {
@@ -73,7 +90,11 @@ impl Drop for Prepared {
 /// A running capture.
 pub struct Capture {
     prepared: Prepared,
-    encode_times: Vec<(Track, EncodeTime)>,
+    /// What the graph encodes by itself, always.
+    outlets: Vec<(Outlet, Arc<Gate>)>,
+    /// What is encoded on demand.
+    branches: Arc<Branches>,
+    builder: Option<JoinHandle<()>>,
     watcher: Option<JoinHandle<()>>,
 }
 
@@ -84,55 +105,48 @@ impl fmt::Debug for Capture {
 }
 
 impl Capture {
-    /// Finds devices and a working encoder, builds the graph and checks the contract by element name.
+    /// Finds devices and working encoders, builds the graph and checks the contract by element name.
     ///
     /// This blocks: encoders are tried for some pictures (50 ms each, seconds for a GPU), a file is opened, and on
     /// Wayland the desktop asks its user. Call it where blocking is allowed, and also from within no async runtime.
     pub fn prepare(options: CaptureOptions) -> Result<Prepared, MediaError> {
         super::init()?;
-        let chosen = sources::choose(&options)?;
+        let mut chosen = sources::choose(&options)?;
         let name = match &options.pipeline {
             Some(path) => path.display().to_string(),
             None => "of this program".into(),
         };
         let pipeline = graph::parse(&name, &chosen.text)?;
-        let outputs = graph::outputs(&name, &pipeline)?;
+        let outputs = contract::outputs(&name, &pipeline, |track| chosen.timestamps[track as usize])?;
+        if let Some(error) = chosen.no_encoder.take_if(|_| !outputs.pictures.is_empty()) {
+            return Err(error);
+        }
+        chosen.recipes.retain(|recipe| outputs.pictures.iter().any(|(track, _)| *track == recipe.encoding.track));
         if let Some(size) = chosen.demo {
             super::demo::attach(&pipeline, size);
         }
         Ok(Prepared { name, pipeline, outputs, chosen })
     }
 
-    /// Starts a graph. `on_frame` is called on the graph's own threads, one for each track, and must not block.
+    /// Starts a graph. `on_frame` is called on the graph's own threads, one for each encoding, and must not block.
+    ///
+    /// Of each track the first of [`encodings`](Self::encodings) is needed from the start.
     pub fn start(
         prepared: Prepared,
         on_frame: impl Fn(Frame) + Send + Sync + 'static,
     ) -> Result<(Self, mpsc::Receiver<CaptureEvent>), MediaError> {
-        let on_frame = Arc::new(on_frame);
-        let encode_times = prepared
-            .outputs
-            .iter()
-            .filter_map(|output| {
-                let encoder = prepared.pipeline.by_name(&format!("{}-encoder", output.track))?;
-                Some((output.track, EncodeTime::watch(&encoder)))
-            })
-            .collect();
+        let on_frame: OnFrame = Arc::new(on_frame);
         let pipeline = prepared.pipeline.clone();
         let failed = |cause: String| MediaError::Pipeline { pipeline: prepared.name.clone(), cause };
         let bus = pipeline.bus().ok_or_else(|| failed("no bus".into()))?;
-        let of_file = |track: Track| prepared.chosen.file.as_ref().is_none_or(|file| file.tracks.contains(&track));
-        let playing =
-            Arc::new(AtomicUsize::new(prepared.outputs.iter().filter(|output| of_file(output.track)).count()));
-        for output in &prepared.outputs {
-            let (playing, bus) = (of_file(output.track).then(|| playing.clone()), bus.clone());
-            let on_end = move || {
-                // The last track that comes from the file: others may go on for ever.
-                if playing.as_ref().is_some_and(|playing| playing.fetch_sub(1, Ordering::SeqCst) == 1) {
-                    post(&bus, ENDED);
-                }
-            };
-            connect(output, on_frame.clone(), on_end);
-        }
+        let of_file = |track: &Track| prepared.chosen.file.as_ref().is_none_or(|file| file.tracks.contains(track));
+        let playing = prepared.tracks().into_iter().map(|(track, _)| track).filter(of_file).collect();
+        let end = bus.clone();
+        let ends = Arc::new(Ends::new(playing, move || post(&end, ENDED)));
+        let outlets = outlets(&prepared, &on_frame, &ends);
+        let (events, receiver) = mpsc::channel(MOST_EVENTS);
+        let (tees, recipes) = (prepared.outputs.pictures.clone(), prepared.chosen.recipes.clone());
+        let branches = Branches::new(&pipeline, tees, recipes, on_frame, ends, events.clone())?;
         let repeat = match &prepared.chosen.file {
             Some(file) => {
                 let end = bus.clone();
@@ -142,40 +156,72 @@ impl Capture {
             }
             None => None,
         };
-        let (events, receiver) = mpsc::channel(MOST_EVENTS);
         if pipeline.set_state(gst::State::Playing).is_err() {
             let error = bus.pop_filtered(&[gst::MessageType::Error]);
             return Err(match error.as_ref().map(|message| message.view()) {
-                Some(gst::MessageView::Error(error)) => explain(&prepared, error),
+                Some(gst::MessageView::Error(error)) => About::new(&prepared.name, &prepared.chosen).explain(error),
                 _ => failed("it can't be started".into()),
             });
         }
-        let mut capture = Self { prepared, encode_times, watcher: None };
-        let watch = Watch::new(&capture.prepared, bus, repeat, events);
-        let watcher = std::thread::Builder::new().name("capture-events".into()).spawn(move || watch.run());
-        capture.watcher = Some(
-            watcher.map_err(|error| MediaError::Pipeline { pipeline: "events".into(), cause: error.to_string() })?,
-        );
+        let watch = Watch {
+            bus,
+            repeat,
+            events,
+            about: About::new(&prepared.name, &prepared.chosen),
+            branches: branches.clone(),
+        };
+        let mut capture = Self { prepared, outlets, branches: branches.clone(), builder: None, watcher: None };
+        capture.watcher = Some(spawn("capture-events", move || watch.run())?);
+        capture.builder = Some(spawn("capture-tiers", move || branches.run())?);
         Ok((capture, receiver))
     }
 
-    /// What is captured, in the order of [`Track::ALL`].
+    /// What is captured and with which codec the class goes, in the order of [`Track::ALL`].
     pub fn tracks(&self) -> Vec<(Track, Codec)> {
         self.prepared.tracks()
     }
 
-    /// Asks the encoder of a track for a key frame, which then comes with the next picture. Sound has none.
-    pub fn request_key_frame(&self, track: Track) {
-        let output = self.prepared.outputs.iter().find(|output| output.track == track && track.is_video());
-        if let Some(pad) = output.and_then(|output| output.sink.static_pad("sink")) {
-            // False means that no picture has come yet, and the first one is a key frame anyway.
-            pad.push_event(gst_video::UpstreamForceKeyUnitEvent::builder().all_headers(true).build());
+    /// All that can be made, as [`Prepared::encodings`] says, without what has failed since.
+    pub fn encodings(&self) -> Vec<Encoding> {
+        let always = self.outlets.iter().map(|(outlet, _)| outlet.encoding);
+        in_order(always.chain(self.branches.encodings()))
+    }
+
+    /// From now on an encoding is needed, and its frames come from a key frame on; or it is not: none come, and what
+    /// makes them is taken away. Returns at once, and changes nothing for other encodings.
+    ///
+    /// What can't be built is told as a [`CaptureEvent::Warning`], and is among [`encodings`](Self::encodings) no more.
+    /// A graph of the user's own encodes always; then only frames come or not. So does sound, which always comes.
+    pub fn need(&self, encoding: Encoding, needed: bool) {
+        match self.outlet(encoding) {
+            Some((outlet, gate)) if encoding.track.is_video() => {
+                gate.set(needed);
+                if needed {
+                    ask_for_key_frame(&outlet.sink());
+                }
+            }
+            _ => self.branches.need(encoding, needed),
         }
     }
 
-    /// How long the encoder took for a picture, the mean of about a second, in milliseconds.
-    pub fn encode_ms(&self, track: Track) -> Option<f32> {
-        self.encode_times.iter().find(|(timed, _)| *timed == track)?.1.mean_ms()
+    /// Asks an encoder for a key frame, which then comes with the next picture. Sound has none.
+    pub fn request_key_frame(&self, encoding: Encoding) {
+        match self.outlet(encoding) {
+            Some((outlet, _)) if encoding.track.is_video() => ask_for_key_frame(&outlet.sink()),
+            _ => self.branches.request_key_frame(encoding),
+        }
+    }
+
+    /// How long the encoder took for a picture, the mean of about a second, in milliseconds; none while there is none.
+    pub fn encode_ms(&self, encoding: Encoding) -> Option<f32> {
+        match self.outlet(encoding) {
+            Some((outlet, _)) => outlet.encode_ms(),
+            None => self.branches.encode_ms(encoding),
+        }
+    }
+
+    fn outlet(&self, encoding: Encoding) -> Option<&(Outlet, Arc<Gate>)> {
+        self.outlets.iter().find(|(outlet, _)| outlet.encoding == encoding)
     }
 
     /// Stops the graph and closes its devices. Dropping does the same.
@@ -184,6 +230,11 @@ impl Capture {
 
 impl Drop for Capture {
     fn drop(&mut self) {
+        // First whoever builds: what joins a graph that stops would not be stopped.
+        self.branches.stop();
+        if let Some(builder) = self.builder.take() {
+            let _ = builder.join();
+        }
         // Null always succeeds, and waits for the streaming threads: no frame comes after this.
         let _ = self.prepared.pipeline.set_state(gst::State::Null);
         if let Some(bus) = self.prepared.pipeline.bus() {
@@ -197,131 +248,22 @@ impl Drop for Capture {
     }
 }
 
-/// Hands the packets of an appsink over as frames.
-fn connect(output: &Output, on_frame: Arc<impl Fn(Frame) + Send + Sync + 'static>, on_end: impl Fn() + Send + 'static) {
-    let sink = &output.sink;
-    sink.set_property("sync", false);
-    sink.set_property("async", false);
-    sink.set_property("buffer-list", true);
-    sink.set_property("enable-last-sample", false);
-    sink.set_property("qos", false);
-    sink.set_max_buffers(MOST_BUFFERS);
-    let mut assembler = FrameAssembler::new(Encoding::full(output.track, output.codec));
-    let callbacks = gst_app::AppSinkCallbacks::builder().new_sample(move |sink| {
-        let sample = sink.pull_sample().map_err(|_| gst::FlowError::Eos)?;
-        let segment = sample.segment().and_then(|segment| segment.downcast_ref::<gst::ClockTime>());
-        let mut push = |buffer: &gst::BufferRef| {
-            let running = buffer.pts().zip(segment).and_then(|(pts, segment)| segment.to_running_time(pts));
-            let captured = running.and_then(|running| instant_of(sink, running)).unwrap_or_else(Instant::now);
-            if let Ok(map) = buffer.map_readable()
-                && let Some(frame) = assembler.push(&map, captured)
-            {
-                on_frame(frame);
-            }
-        };
-        match sample.buffer_list() {
-            Some(list) => list.iter().for_each(&mut push),
-            None => sample.buffer().into_iter().for_each(&mut push),
-        }
-        Ok(gst::FlowSuccess::Ok)
-    });
-    sink.set_callbacks(callbacks.eos(move |_| on_end()).build());
+fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, MediaError> {
+    let failed = |error: std::io::Error| MediaError::Pipeline { pipeline: name.into(), cause: error.to_string() };
+    std::thread::Builder::new().name(name.into()).spawn(run).map_err(failed)
 }
 
-/// Messages of this program to its own watcher.
-const REWIND: &str = "classroom-rewind";
-const ENDED: &str = "classroom-ended";
-const STOP: &str = "classroom-stop";
-
-fn post(bus: &gst::Bus, what: &str) {
-    // A bus that is being closed drops it, and then nobody waits for it either.
-    let _ = bus.post(gst::message::Application::new(gst::Structure::new_empty(what)));
-}
-
-/// Turns what the graph reports into events, on a thread of its own.
-struct Watch {
-    bus: gst::Bus,
-    repeat: Option<Repeat>,
-    events: mpsc::Sender<CaptureEvent>,
-    about: About,
-}
-
-/// What is needed to explain an error.
-struct About {
-    name: String,
-    file: Option<std::path::PathBuf>,
-    devices: Vec<(&'static str, String)>,
-}
-
-impl About {
-    fn new(prepared: &Prepared) -> Self {
-        Self {
-            name: prepared.name.clone(),
-            file: prepared.chosen.file.as_ref().map(|file| file.path.clone()),
-            devices: prepared.chosen.devices.clone(),
-        }
+/// Connects what the graph encodes by itself. Its best tier is needed from the start.
+fn outlets(prepared: &Prepared, on_frame: &OnFrame, ends: &Arc<Ends>) -> Vec<(Outlet, Arc<Gate>)> {
+    let mut outlets: Vec<(Outlet, Arc<Gate>)> = Vec::new();
+    for output in &prepared.outputs.encoded {
+        let Encoding { track, tier, .. } = output.encoding;
+        let encoder = prepared.pipeline.by_name(&format!("{}-encoder", contract::name_of(track, tier)));
+        let outlet = Outlet::new(output.encoding, output.sink.clone(), encoder.as_ref());
+        let (gate, ends) = (Arc::<Gate>::default(), ends.clone());
+        gate.set(outlets.iter().all(|(other, _)| other.encoding.track != track));
+        outlet.connect(gate.clone(), on_frame.clone(), move || ends.ended(track));
+        outlets.push((outlet, gate));
     }
-
-    /// Says what an error message of the graph means to its user.
-    fn explain(&self, message: &gst::message::Error) -> MediaError {
-        let error = message.error();
-        let cause = error.message().to_string();
-        let element = message.src().and_then(|source| source.downcast_ref::<gst::Element>());
-        let factory = element.and_then(gst::Element::factory).map(|factory| factory.name().to_string());
-        let factory = factory.unwrap_or_default();
-        if error.matches(gst::CoreError::MissingPlugin) || error.matches(gst::StreamError::CodecNotFound) {
-            let package = "gstreamer1.0-libav or gstreamer1.0-plugins-bad".into();
-            return MediaError::MissingElement { element: format!("decoder ({cause})"), package };
-        }
-        if let Some((_, device)) = self.devices.iter().find(|(element, _)| *element == factory) {
-            return MediaError::Device { device: device.clone(), cause };
-        }
-        match &self.file {
-            // Whatever fails outside of the named elements of the graph is within the file's decoders.
-            Some(path) => MediaError::File { path: path.clone(), cause: format!("{cause} ({factory})") },
-            None => MediaError::Pipeline { pipeline: self.name.clone(), cause: format!("{factory}: {cause}") },
-        }
-    }
-}
-
-fn explain(prepared: &Prepared, message: &gst::message::Error) -> MediaError {
-    About::new(prepared).explain(message)
-}
-
-impl Watch {
-    fn new(prepared: &Prepared, bus: gst::Bus, repeat: Option<Repeat>, events: mpsc::Sender<CaptureEvent>) -> Self {
-        Self { bus, repeat, events, about: About::new(prepared) }
-    }
-
-    fn run(self) {
-        while let Some(message) = self.bus.timed_pop(gst::ClockTime::NONE) {
-            let event = match message.view() {
-                gst::MessageView::Error(error) => CaptureEvent::Error(self.about.explain(error)),
-                gst::MessageView::Warning(warning) => CaptureEvent::Warning(warning.error().message().to_string()),
-                gst::MessageView::Application(own) => {
-                    match own.structure().map(|structure| structure.name().as_str()) {
-                        Some(STOP) => return,
-                        Some(ENDED) => CaptureEvent::Eos,
-                        Some(REWIND) => match self.repeat.as_ref().map(Repeat::rewind) {
-                            Some(Err(_)) => {
-                                self.send(CaptureEvent::Warning(
-                                    "this file can't be played again from its begin".into(),
-                                ));
-                                CaptureEvent::Eos
-                            }
-                            _ => continue,
-                        },
-                        _ => continue,
-                    }
-                }
-                _ => continue,
-            };
-            self.send(event);
-        }
-    }
-
-    fn send(&self, event: CaptureEvent) {
-        // Full or closed: whoever doesn't read the first events would not read this one.
-        let _ = self.events.try_send(event);
-    }
+    outlets
 }

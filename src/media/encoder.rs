@@ -8,13 +8,17 @@ use gstreamer::prelude::*;
 
 use super::error::{MediaError, package_of};
 use super::options::{Size, VideoOptions};
-use crate::rtp::Codec;
+use crate::rtp::{Codec, Tier};
 
 /// How long an encoder may take for its trial. Software takes 50 ms; opening a GPU can take a second.
 const TRIAL_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Pictures that an encoder must give in its trial.
 const TRIAL_PICTURES: usize = 3;
+
+/// Seconds between key frames that nobody asked for, as long as libwebrtc has them: to a class of 1,000 one is a burst
+/// of a tenth of a second. Whoever comes, or lost too much, asks; a recording asks every ten seconds.
+const KEY_SECONDS: u32 = 100;
 
 /// An encoder that this crate can drive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,17 +28,17 @@ pub(super) struct Encoder {
     /// What it stands for in messages.
     pub label: &'static str,
     /// Everything behind the scaled I420 picture up to and with caps: placeholders `{name}`, `{kbps}`, `{bps}`,
-    /// `{key}` (pictures between key frames), `{threads}`.
+    /// `{key}` (pictures between key frames; `{key-va}` where 1,024 is the most), `{threads}`, `{preset}` (of x264),
+    /// `{vp8-threads}` and `{speed}` (of libvpx).
     text: &'static str,
 }
 
 /// All encoders, best first: hardware, then x264, then the others.
 ///
-/// None has B-frames or look-ahead, for they cost a picture of latency each. Key frames come on request, and every
-/// ten seconds for those whose request was lost; a new slide is no key frame. Parameter sets are part of each key frame
-/// already when it leaves: rtph264pay, told to add them, puts them before every slice, and decoders then take a picture
-/// of several slices for several pictures. The rate buffer of x264 is 350 ms, so that a key frame is not a burst
-/// that a student's Wi-Fi drops.
+/// None has B-frames or look-ahead, for they cost a picture of latency each. Key frames come on request; a new slide is
+/// none. Parameter sets are part of each key frame already when it leaves: rtph264pay, told to add them, puts them
+/// before every slice, and decoders then take a picture of several slices for several pictures. The rate buffer of x264
+/// is 350 ms, so that a key frame is not a burst that a student's Wi-Fi drops.
 pub(super) const ENCODERS: [Encoder; 7] = [
     Encoder {
         element: "nvh264enc",
@@ -48,7 +52,7 @@ pub(super) const ENCODERS: [Encoder; 7] = [
         element: "vah264enc",
         codec: Codec::H264,
         label: "VA-API",
-        text: "vah264enc name={name} bitrate={kbps} rate-control=cbr b-frames=0 ref-frames=1 key-int-max={key} \
+        text: "vah264enc name={name} bitrate={kbps} rate-control=cbr b-frames=0 ref-frames=1 key-int-max={key-va} \
                target-usage=6 ! video/x-h264,profile=constrained-baseline ! h264parse config-interval=-1 \
                ! video/x-h264,stream-format=byte-stream,alignment=au",
     },
@@ -73,7 +77,7 @@ pub(super) const ENCODERS: [Encoder; 7] = [
         element: "x264enc",
         codec: Codec::H264,
         label: "x264",
-        text: "x264enc name={name} bitrate={kbps} tune=zerolatency speed-preset=superfast key-int-max={key} bframes=0 \
+        text: "x264enc name={name} bitrate={kbps} tune=zerolatency speed-preset={preset} key-int-max={key} bframes=0 \
                vbv-buf-capacity=350 threads={threads} byte-stream=true aud=false option-string=scenecut=0 \
                ! video/x-h264,profile=constrained-baseline,stream-format=byte-stream,alignment=au",
     },
@@ -89,7 +93,7 @@ pub(super) const ENCODERS: [Encoder; 7] = [
         element: "vp8enc",
         codec: Codec::Vp8,
         label: "libvpx",
-        text: "vp8enc name={name} target-bitrate={bps} deadline=1 cpu-used=8 end-usage=cbr lag-in-frames=0 \
+        text: "vp8enc name={name} target-bitrate={bps} deadline=1 cpu-used={speed} end-usage=cbr lag-in-frames=0 \
                keyframe-max-dist={key} keyframe-mode=auto error-resilient=default threads={vp8-threads} \
                token-partitions=2 static-threshold=100 buffer-initial-size=300 buffer-optimal-size=350 \
                buffer-size=700 undershoot=95 max-intra-bitrate=600 ! video/x-vp8",
@@ -115,19 +119,30 @@ pub enum Verdict {
 
 impl Encoder {
     /// Its part of a graph.
-    pub(super) fn text(&self, name: &str, video: &VideoOptions) -> String {
+    pub(super) fn text(&self, name: &str, tier: Tier, video: &VideoOptions) -> String {
         let cores = std::thread::available_parallelism().map_or(2, usize::from);
-        let threads = cores.min(4);
         // The threads of libvpx spin while they wait for each other: on two busy cores, two took twelve times as long
         // as one.
-        let vp8_threads = (cores / 4).clamp(1, 4);
+        let (threads, vp8_threads) = match tier {
+            Tier::Full => (cores.min(4), (cores / 4).clamp(1, 4)),
+            Tier::Low => (1, 1),
+        };
+        // The low tier has an eighth of the work, and too few bits: it pays to look closer.
+        let (preset, speed) = match tier {
+            Tier::Full => ("superfast", "8"),
+            Tier::Low => ("veryfast", "6"),
+        };
+        let key = video.fps.saturating_mul(KEY_SECONDS);
         self.text
             .replace("{name}", name)
             .replace("{kbps}", &(video.bitrate / 1000).max(1).to_string())
             .replace("{bps}", &video.bitrate.to_string())
-            .replace("{key}", &(video.fps * 10).to_string())
+            .replace("{key}", &key.to_string())
+            .replace("{key-va}", &key.min(1024).to_string())
             .replace("{threads}", &threads.to_string())
             .replace("{vp8-threads}", &vp8_threads.to_string())
+            .replace("{preset}", preset)
+            .replace("{speed}", speed)
     }
 
     /// Encodes some pictures: that an element exists says nothing about driver, device or permission.
@@ -142,7 +157,7 @@ impl Encoder {
             size.width,
             size.height,
             video.fps,
-            self.text("trial", video)
+            self.text("trial", Tier::Full, video)
         );
         match super::graph::parse(self.element, &text).and_then(|pipeline| run(&pipeline)) {
             Ok(()) => Verdict::Works,

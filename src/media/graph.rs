@@ -1,19 +1,14 @@
-//! Graphs as text: the files of `pipelines/`, what is filled in, and the contract by element name.
+//! Graphs as text: the files of `pipelines/`, and what is filled in.
 //!
 //! A line that starts with `#` is a comment. `{word.word}` is a placeholder; braces around anything else, such as a
-//! list of formats, are left alone. Teaching graphs end in appsinks `screen`, `camera` and `audio`, at least one of
-//! them, which are given RTP packets of H.264, VP8 or Opus. Key-frame requests travel up from these appsinks; an
-//! encoder that is called `screen-encoder` or `camera-encoder` is also timed. H.264 needs its parameter sets in each key
-//! frame, by `h264parse config-interval=-1` before `rtph264pay config-interval=0`.
+//! list of formats, are left alone. What a teaching graph must have is in [`super::contract`].
 
 use std::path::Path;
 
 use gstreamer as gst;
 use gstreamer::prelude::*;
-use gstreamer_app as gst_app;
 
 use super::error::{MediaError, package_of};
-use crate::rtp::{Codec, Track};
 
 /// Declares the files of `pipelines/` as constants, and lists them for the test that parses them all.
 macro_rules! files {
@@ -46,6 +41,8 @@ files! {
     TEACH_TEST_SOUND = "teach-test-sound.gst";
     TEACH_DEMO_PICTURE = "teach-demo-picture.gst";
     TEACH_DEMO_SOUND = "teach-demo-sound.gst";
+    TEACH_TIER_FULL = "teach-tier-full.gst";
+    TEACH_TIER_LOW = "teach-tier-low.gst";
     WATCH = "watch.gst";
     WATCH_TRACK = "watch-track.gst";
     WATCH_NULL = "watch-null.gst";
@@ -147,24 +144,39 @@ fn placeholder(text: &str, from: usize) -> Option<(usize, usize)> {
 
 /// Parses a graph. Nothing is opened yet.
 pub(super) fn parse(name: &str, text: &str) -> Result<gst::Pipeline, MediaError> {
-    let mut context = gst::ParseContext::new();
-    let flags = gst::ParseFlags::FATAL_ERRORS;
-    let failed = |cause: String| MediaError::Pipeline { pipeline: name.into(), cause };
-    let element = gst::parse::launch_full(text, Some(&mut context), flags).map_err(|error| {
-        if let Some(element) = context.missing_elements().first() {
-            return MediaError::MissingElement { element: element.to_string(), package: package_of(element).into() };
-        }
-        failed(error.message().to_string())
-    })?;
+    let element = parsed(name, |context, flags| gst::parse::launch_full(text, Some(context), flags))?;
     match element.downcast::<gst::Pipeline>() {
         Ok(pipeline) => Ok(pipeline),
         // A text with one element only gives that element.
         Err(element) => {
             let pipeline = gst::Pipeline::new();
+            let failed = |cause: String| MediaError::Pipeline { pipeline: name.into(), cause };
             pipeline.add(&element).map_err(|error| failed(error.to_string()))?;
             Ok(pipeline)
         }
     }
+}
+
+/// Parses a part of a graph that is added to a pipeline while that runs. The bin has this name, and no pads.
+pub(super) fn parse_bin(name: &str, text: &str) -> Result<gst::Bin, MediaError> {
+    let element = parsed(name, |context, flags| {
+        gst::parse::bin_from_description_with_name_full(text, false, name, Some(context), flags)
+    })?;
+    let no_bin = |_| MediaError::Pipeline { pipeline: name.into(), cause: "it is no bin".into() };
+    element.downcast::<gst::Bin>().map_err(no_bin)
+}
+
+fn parsed(
+    name: &str,
+    parse: impl FnOnce(&mut gst::ParseContext, gst::ParseFlags) -> Result<gst::Element, gst::glib::Error>,
+) -> Result<gst::Element, MediaError> {
+    let mut context = gst::ParseContext::new();
+    parse(&mut context, gst::ParseFlags::FATAL_ERRORS).map_err(|error| match context.missing_elements().first() {
+        Some(element) => {
+            MediaError::MissingElement { element: element.to_string(), package: package_of(element).into() }
+        }
+        None => MediaError::Pipeline { pipeline: name.into(), cause: error.message().to_string() },
+    })
 }
 
 /// Reads the text of a graph from a file.
@@ -172,80 +184,9 @@ pub(super) fn read(path: &Path) -> Result<String, MediaError> {
     std::fs::read_to_string(path).map_err(|error| MediaError::File { path: path.into(), cause: error.to_string() })
 }
 
-/// Where a track leaves a teaching graph.
-#[derive(Debug, Clone)]
-pub(super) struct Output {
-    pub track: Track,
-    pub codec: Codec,
-    pub sink: gst_app::AppSink,
-}
-
-/// Checks a teaching graph against the contract, and finds its outputs.
-pub(super) fn outputs(name: &str, pipeline: &gst::Pipeline) -> Result<Vec<Output>, MediaError> {
-    let broken = |problem: String| MediaError::Contract { pipeline: name.into(), problem };
-    let mut outputs = Vec::new();
-    for track in Track::ALL {
-        let Some(element) = pipeline.by_name(track.name()) else { continue };
-        let sink = element.downcast::<gst_app::AppSink>().map_err(|element| {
-            let kind = element.factory().map(|factory| factory.name().to_string()).unwrap_or_default();
-            broken(format!("the element named {track} must be an appsink and is {kind}"))
-        })?;
-        let codec = codec_of(&sink).map_err(|found| {
-            let wanted = if track.is_video() { "rtph264pay or rtpvp8pay" } else { "rtpopuspay" };
-            broken(format!("the appsink {track} must be given RTP packets by {wanted} and gets {found}"))
-        })?;
-        if track.is_video() == (codec == Codec::Opus) {
-            return Err(broken(format!("the appsink {track} must not carry {codec}")));
-        }
-        outputs.push(Output { track, codec, sink });
-    }
-    if outputs.is_empty() {
-        return Err(broken("an appsink named screen, camera or audio is missing, at least one is needed".into()));
-    }
-    Ok(outputs)
-}
-
-/// The codec that an appsink will be given, or a description of what it gets instead.
-fn codec_of(sink: &gst_app::AppSink) -> Result<Codec, String> {
-    let pad = sink.static_pad("sink").ok_or("nothing")?;
-    if pad.peer().is_none() {
-        return Err("nothing, it is not linked".into());
-    }
-    let caps = pad.peer_query_caps(None);
-    let codecs: Option<Vec<Codec>> = caps
-        .iter()
-        .map(|structure| {
-            let is_rtp = structure.name() == "application/x-rtp";
-            is_rtp.then(|| encoding_name(structure)).flatten().and_then(|name| Codec::from_encoding_name(&name))
-        })
-        .collect();
-    match codecs.as_deref() {
-        Some([first, rest @ ..]) if rest.iter().all(|codec| codec == first) => Ok(*first),
-        _ if caps.is_any() => Err("anything".into()),
-        _ => Err(caps.to_string().chars().take(120).collect()),
-    }
-}
-
-/// The encoding name of RTP caps; a payloader for Opus names two, of which the first is the usual.
-fn encoding_name(caps: &gst::StructureRef) -> Option<String> {
-    caps.get::<String>("encoding-name").ok().or_else(|| {
-        let names = caps.get::<gst::List>("encoding-name").ok()?;
-        names.as_slice().iter().find_map(|name| {
-            let name = name.get::<String>().ok()?;
-            Codec::from_encoding_name(&name).map(|_| name)
-        })
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn contract(text: &str) -> Result<Vec<(Track, Codec)>, MediaError> {
-        super::super::init().unwrap();
-        let pipeline = parse("test", &fill("test", text, &Values::default())?)?;
-        Ok(outputs("test", &pipeline)?.iter().map(|output| (output.track, output.codec)).collect())
-    }
 
     #[test]
     fn comments_go_and_placeholders_are_filled_outside_of_quotes() {
@@ -267,32 +208,6 @@ mod tests {
         let pipeline = parse("f", &text).unwrap();
         assert!(pipeline.by_name("evil").is_none());
         assert_eq!(pipeline.by_name("f").unwrap().property::<String>("location"), evil);
-    }
-
-    #[test]
-    fn the_contract_finds_tracks_and_codecs() {
-        let text = "videotestsrc ! x264enc ! rtph264pay ! appsink name=screen \
-                    videotestsrc ! vp8enc ! rtpvp8pay ! queue ! appsink name=camera \
-                    audiotestsrc ! opusenc ! rtpopuspay ! appsink name=audio";
-        let found = [(Track::Audio, Codec::Opus), (Track::Screen, Codec::H264), (Track::Camera, Codec::Vp8)];
-        assert_eq!(contract(text).unwrap(), found);
-    }
-
-    #[test]
-    fn a_broken_contract_names_the_element() {
-        for (text, named) in [
-            ("videotestsrc ! fakesink name=other", "appsink named screen, camera or audio is missing"),
-            ("videotestsrc ! fakesink name=screen", "screen must be an appsink and is fakesink"),
-            ("videotestsrc ! x264enc ! appsink name=screen", "rtph264pay or rtpvp8pay"),
-            ("appsink name=camera videotestsrc ! fakesink", "camera must be given RTP packets"),
-            ("audiotestsrc ! opusenc ! rtpopuspay ! appsink name=screen", "must not carry Opus"),
-        ] {
-            let error = contract(text).unwrap_err();
-            assert!(matches!(error, MediaError::Contract { .. }), "{error}");
-            assert!(error.to_string().contains(named), "{error}");
-        }
-        assert!(matches!(contract("nosuchelement ! fakesink"), Err(MediaError::MissingElement { .. })));
-        assert!(matches!(contract("videotestsrc ! ! !"), Err(MediaError::Pipeline { .. })));
     }
 
     #[test]

@@ -3,17 +3,23 @@
 //! This is the only place that names GStreamer. A [`Capture`] gives [`Frame`](crate::rtp::Frame)s, a [`Render`] takes
 //! RTP packets; the graphs between them and the world are the text files of `pipelines/`.
 
+mod branch;
+mod branches;
 mod capture;
+mod contract;
 mod demo;
 mod devices;
 mod encoder;
+mod ends;
 mod error;
 mod file;
 mod fullscreen;
 mod graph;
 mod layout;
 mod matroska;
+mod messages;
 mod options;
+mod outlet;
 mod receive;
 mod recording;
 mod render;
@@ -26,7 +32,7 @@ pub use capture::{Capture, CaptureEvent, Prepared};
 pub use devices::{Devices, EncoderState, devices};
 pub use encoder::Verdict;
 pub use error::MediaError;
-pub use options::{CaptureOptions, MainSource, Size, Sources, VideoOptions, Wanted};
+pub use options::{CaptureOptions, LowRate, MainSource, Size, Sources, Tiers, VideoOptions, Wanted};
 pub use receive::TrackStats;
 pub use render::{Render, RenderEvent, RenderOptions, Sink, TrackFormat};
 pub use sinks::has_display;

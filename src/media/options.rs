@@ -4,7 +4,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use crate::rtp::Codec;
+use crate::rtp::{Codec, Tier};
 
 /// What to capture, and how.
 #[derive(Debug, Clone, PartialEq)]
@@ -17,6 +17,8 @@ pub struct CaptureOptions {
     pub screen: VideoOptions,
     /// Size, rate and bitrate of the camera.
     pub camera: VideoOptions,
+    /// In which tiers the pictures can be had.
+    pub tiers: Tiers,
     /// Bit/s of the sound.
     pub audio_bitrate: u32,
     /// A graph that replaces the built-in one; sources then come from that file alone.
@@ -30,6 +32,7 @@ impl Default for CaptureOptions {
             codec: None,
             screen: VideoOptions { size: None, fps: 30, bitrate: 2_500_000 },
             camera: VideoOptions { size: Some(Size { width: 640, height: 360 }), fps: 30, bitrate: 400_000 },
+            tiers: Tiers::default(),
             // Speech is transparent at 48 kbit/s, and a lecture's film clips are good enough.
             audio_bitrate: 48_000,
             pipeline: None,
@@ -111,6 +114,65 @@ pub struct VideoOptions {
     pub bitrate: u32,
 }
 
+impl VideoOptions {
+    /// The most bits of a picture in the low tier, unless others are asked for: with sound and what packets cost it
+    /// goes through a line of 600 kbit/s.
+    const MOST_LOW: u32 = 450_000;
+
+    /// What is left of it in a tier. The size is that of the box; the picture itself is halved whatever its size.
+    #[must_use]
+    pub(super) fn in_tier(self, tier: Tier, low_bitrate: Option<u32>) -> Self {
+        match tier {
+            Tier::Full => self,
+            Tier::Low => Self {
+                size: self.size.map(Size::half),
+                fps: self.fps.div_ceil(2),
+                bitrate: low_bitrate.unwrap_or((self.bitrate / 4).min(Self::MOST_LOW)),
+            },
+        }
+    }
+}
+
+/// In which tiers the pictures of a lecture can be had; at least one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tiers {
+    /// As asked for, and nothing less.
+    Full,
+    /// Half the size, half the rate, for everybody.
+    Low(LowRate),
+    /// Full, and low for those whose line or machine needs it.
+    Both(LowRate),
+}
+
+/// Bit/s of the low tier of the screen, or of the file in its place; without them a quarter of those of the full tier,
+/// at most 450,000. The camera always has the quarter.
+pub type LowRate = Option<u32>;
+
+impl Default for Tiers {
+    fn default() -> Self {
+        Self::Both(None)
+    }
+}
+
+impl Tiers {
+    /// The best first.
+    pub(super) fn offered(self) -> &'static [Tier] {
+        match self {
+            Self::Full => &[Tier::Full],
+            Self::Low(_) => &[Tier::Low],
+            Self::Both(_) => &Tier::ALL,
+        }
+    }
+
+    /// The rate that was asked for of the low tier.
+    pub fn low_rate(self) -> LowRate {
+        match self {
+            Self::Full => None,
+            Self::Low(rate) | Self::Both(rate) => rate,
+        }
+    }
+}
+
 /// Width and height in pixels, both even.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Size {
@@ -121,6 +183,13 @@ pub struct Size {
 }
 
 impl Size {
+    /// What the low tier has of it: half the edges, even, and not less than encoders take.
+    #[must_use]
+    pub(super) fn half(self) -> Self {
+        let half = |edge: u32| (edge / 2 & !1).max(16);
+        Self { width: half(self.width), height: half(self.height) }
+    }
+
     /// The least and the most pixels of an edge: what the encoders take, and what H.264 level 5.2 allows.
     const EDGE: std::ops::RangeInclusive<u32> = 64..=4096;
 }
@@ -155,6 +224,19 @@ impl fmt::Display for Size {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_low_tier_has_half_the_size_half_the_rate_and_a_quarter_of_the_bits() {
+        let size = |width, height| Some(Size { width, height });
+        let full = VideoOptions { size: size(1366, 768), fps: 25, bitrate: 1_200_000 };
+        let low = VideoOptions { size: size(682, 384), fps: 13, bitrate: 300_000 };
+        assert_eq!(full.in_tier(Tier::Low, None), low);
+        assert_eq!(full.in_tier(Tier::Full, Some(7)), full);
+        let sharp = VideoOptions { bitrate: 8_000_000, ..full };
+        assert_eq!(sharp.in_tier(Tier::Low, None).bitrate, 450_000);
+        assert_eq!(sharp.in_tier(Tier::Low, Some(900_000)).bitrate, 900_000);
+        assert_eq!(Size { width: 20, height: 64 }.half(), Size { width: 16, height: 32 });
+    }
 
     #[test]
     fn sizes_are_even_and_bounded() {

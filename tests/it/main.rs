@@ -61,5 +61,8 @@ mod recording;
 // The pipelines themselves: capture and render on real input, without a network between.
 mod pipelines;
 
+// Encodings that come and go while a lecture runs.
+mod tiers;
+
 // The page in real browsers.
 mod browser;

@@ -9,11 +9,13 @@ use std::path::PathBuf;
 use devices::{Camera, Display, Microphone};
 use portal::SharedScreen;
 
+use super::branch::Recipe;
+use super::contract::{name_of, pictures_of};
 use super::encoder::{self, Encoder};
 use super::error::MediaError;
 use super::graph::{self, File, Values};
 use super::options::{CaptureOptions, MainSource, Size, VideoOptions, Wanted};
-use crate::rtp::{Codec, Track};
+use crate::rtp::{Codec, Encoding, Tier, Track};
 
 /// The size of what is drawn, and the most that a file gets.
 const DRAWN: Size = Size { width: 1280, height: 720 };
@@ -34,6 +36,13 @@ pub(super) struct Chosen {
     pub demo: Option<Size>,
     /// Source elements and the device that they stand for, to explain errors.
     pub devices: Vec<(&'static str, String)>,
+    /// How raw pictures are encoded, for each track the best first.
+    pub recipes: Vec<Recipe>,
+    /// What RTP timestamps begin with, by [`Track`]: the same in all encodings of a track, so that a student who is
+    /// given another sees one timeline.
+    pub timestamps: [u32; 3],
+    /// Why raw pictures of a graph of the user's can't be encoded.
+    pub no_encoder: Option<MediaError>,
     /// The screen that the desktop shares; pipewiresrc uses its connection until the graph is gone.
     pub shared_screen: Option<SharedScreen>,
 }
@@ -49,7 +58,10 @@ pub(super) struct ChosenFile {
 
 /// Decides what is captured.
 pub(super) fn choose(options: &CaptureOptions) -> Result<Chosen, MediaError> {
-    let mut choice = Choice { options, files: Vec::new(), values: Values::default(), chosen: Chosen::default() };
+    // All ones would mean one that the payloader chooses.
+    let timestamps = std::array::from_fn(|_| rand::random::<u32>() >> 1);
+    let chosen = Chosen { timestamps, ..Chosen::default() };
+    let mut choice = Choice { options, files: Vec::new(), values: Values::default(), chosen };
     if let Some(path) = &options.pipeline {
         choice.encode(Some(path))?;
         let text = graph::read(path)?;
@@ -220,8 +232,8 @@ impl Choice<'_> {
         Ok(())
     }
 
-    /// Chooses an encoder, and fills what belongs to it. A pipeline of the user's may have no video at all, and so
-    /// only fails when it uses a placeholder that is not there.
+    /// Chooses encoders, and fills what belongs to them. A pipeline of the user's may have no video at all, and so
+    /// only fails when it uses a placeholder that is not there, or has raw pictures.
     fn encode(&mut self, own: Option<&PathBuf>) -> Result<(), MediaError> {
         let options = self.options;
         let most = if matches!(options.sources.main, MainSource::Screen(_)) { SCREEN } else { DRAWN };
@@ -232,11 +244,9 @@ impl Choice<'_> {
             match encoder::choose(options.codec, &screen) {
                 Ok((encoder, notice)) => {
                     self.chosen.notices.extend(notice);
-                    let values = std::mem::take(&mut self.values);
-                    let values = video_values(values, "screen", &encoder, &screen);
-                    self.values = video_values(values, "camera", &encoder, &options.camera);
+                    self.pictures(&encoder, &screen)?;
                 }
-                Err(_) if own.is_some() => {}
+                Err(error) if own.is_some() => self.chosen.no_encoder = Some(error),
                 Err(error) => return Err(error),
             }
         }
@@ -245,41 +255,103 @@ impl Choice<'_> {
             "audio.encoder",
             format!("opusenc bitrate={bitrate} frame-size=20 inband-fec=true packet-loss-percentage=10"),
         );
-        self.set("audio.out", out("audio", Codec::Opus));
+        self.set("audio.out", out("audio", Codec::Opus, self.chosen.timestamps[Track::Audio as usize]));
+        Ok(())
+    }
+
+    /// Fills what belongs to pictures: the class's encoder, and how else they can be encoded.
+    fn pictures(&mut self, class: &Encoder, screen: &VideoOptions) -> Result<(), MediaError> {
+        let other = if class.codec == Codec::Vp8 { Codec::H264 } else { Codec::Vp8 };
+        let mut encoders = vec![*class];
+        match encoder::choose(Some(other), screen) {
+            Ok((encoder, _)) => encoders.push(encoder),
+            Err(error) => {
+                self.chosen.notices.push(format!("students who can't play {} get no picture: {error}", class.codec));
+            }
+        }
+        let tiers = self.options.tiers;
+        for (track, video, low_rate) in
+            [(Track::Screen, screen, tiers.low_rate()), (Track::Camera, &self.options.camera, None)]
+        {
+            let timestamps = self.chosen.timestamps[track as usize];
+            self.values = video_values(std::mem::take(&mut self.values), track, class, video, timestamps);
+            for encoder in &encoders {
+                for tier in tiers.offered() {
+                    let video = video.in_tier(*tier, low_rate);
+                    let is_class = encoder.codec == class.codec;
+                    self.chosen.recipes.push(recipe(track, *tier, encoder, is_class, &video, timestamps)?);
+                }
+            }
+        }
         Ok(())
     }
 }
 
+/// How an encoding of raw pictures is made. The names of those that are not in the class's codec tell theirs.
+fn recipe(
+    track: Track,
+    tier: Tier,
+    encoder: &Encoder,
+    is_class: bool,
+    video: &VideoOptions,
+    timestamps: u32,
+) -> Result<Recipe, MediaError> {
+    let name = match encoder.codec {
+        _ if is_class => name_of(track, tier),
+        codec => format!("{}-{}", name_of(track, tier), codec.encoding_name().to_ascii_lowercase()),
+    };
+    let file = match tier {
+        Tier::Full => graph::TEACH_TIER_FULL,
+        Tier::Low => graph::TEACH_TIER_LOW,
+    };
+    let values = Values::default()
+        .set("tier.name", &name)
+        .set("tier.encoder", encoder.text(&format!("{name}-encoder"), tier, video))
+        .set("tier.out", out(&name, encoder.codec, timestamps));
+    Ok(Recipe { encoding: Encoding { track, tier, codec: encoder.codec }, text: graph::text(&[file], &values)?, name })
+}
+
 /// The placeholders of a video track.
-fn video_values(values: Values, track: &'static str, encoder: &Encoder, video: &VideoOptions) -> Values {
+fn video_values(values: Values, track: Track, encoder: &Encoder, video: &VideoOptions, timestamps: u32) -> Values {
     let names = match track {
-        "screen" => ["screen.fitted", "screen.exact", "screen.fps", "screen.encoder", "screen.out"],
-        _ => ["camera.fitted", "camera.exact", "camera.fps", "camera.encoder", "camera.out"],
+        Track::Camera => {
+            ["camera.fitted", "camera.exact", "camera.fps", "camera.pictures", "camera.encoder", "camera.out"]
+        }
+        _ => ["screen.fitted", "screen.exact", "screen.fps", "screen.pictures", "screen.encoder", "screen.out"],
     };
     let Size { width, height } = video.size.unwrap_or(DRAWN);
     let fps = video.fps;
     let square = "pixel-aspect-ratio=1/1";
+    let encoder_name = format!("{track}-encoder");
     values
         .set(names[0], format!("videoconvertscale ! video/x-raw,width=[2,{width},2],height=[2,{height},2],{square}"))
         .set(names[1], format!("video/x-raw,format=I420,width={width},height={height},framerate={fps}/1,{square}"))
         .set(names[2], fps)
-        .set(names[3], format!("videoconvert ! {}", encoder.text(&format!("{track}-encoder"), video)))
-        .set(names[4], out(track, encoder.codec))
+        // One format for all encoders: none of them makes the source choose again when it comes.
+        .set(
+            names[3],
+            format!("capsfilter caps=video/x-raw,format=I420 ! tee name={} allow-not-linked=true", pictures_of(track)),
+        )
+        .set(names[4], format!("videoconvert ! {}", encoder.text(&encoder_name, Tier::Full, video)))
+        .set(names[5], out(track.name(), encoder.codec, timestamps))
 }
 
-/// Payloader and appsink of a track. Packets of 1,200 bytes fit every tunnel with SRTP and TURN around them.
-fn out(track: &str, codec: Codec) -> String {
+/// Payloader and appsink of an encoding. Packets of 1,200 bytes fit every tunnel with SRTP and TURN around them. VP8 has
+/// no picture ids: those of two payloaders would not continue each other.
+fn out(name: &str, codec: Codec, timestamps: u32) -> String {
     let payloader = match codec {
         Codec::H264 => "rtph264pay config-interval=0 aggregate-mode=zero-latency mtu=1200 pt=96",
-        Codec::Vp8 => "rtpvp8pay picture-id-mode=15-bit mtu=1200 pt=96",
+        Codec::Vp8 => "rtpvp8pay picture-id-mode=none mtu=1200 pt=96",
         Codec::Opus => "rtpopuspay mtu=1200 pt=111",
     };
-    format!("{payloader} ! appsink name={track}")
+    format!("{payloader} timestamp-offset={timestamps} ! appsink name={name}")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::media::branch::Branch;
+    use crate::media::contract;
     use crate::media::error::require;
 
     /// Every value that a teaching graph may have, for an encoder.
@@ -294,8 +366,10 @@ mod tests {
             .set("screen.node", 42)
             .set("audio.source", "audiotestsrc is-live=true")
             .set("audio.encoder", "opusenc")
-            .set("audio.out", out("audio", Codec::Opus));
-        video_values(video_values(values, "screen", encoder, &video), "camera", encoder, &video)
+            .set("audio.out", out("audio", Codec::Opus, 7));
+        [Track::Screen, Track::Camera]
+            .into_iter()
+            .fold(values, |values, track| video_values(values, track, encoder, &video, 7))
     }
 
     #[test]
@@ -323,14 +397,38 @@ mod tests {
                     Err(MediaError::MissingElement { element, .. }) if element == "pipewiresrc" => continue,
                     parsed => parsed.unwrap_or_else(|error| panic!("{error}\n{text}")),
                 };
-                let outputs = graph::outputs(&name, &pipeline).unwrap();
-                assert_eq!(outputs.iter().map(|output| output.track).collect::<Vec<_>>(), tracks, "{name}");
-                for output in outputs.iter().filter(|output| output.track.is_video()) {
-                    assert_eq!(output.codec, encoder.codec, "{name}");
-                    let encoder = format!("{}-encoder", output.track);
-                    assert!(gstreamer::prelude::GstBinExt::by_name(&pipeline, &encoder).is_some(), "{name}");
-                }
+                let outputs = contract::outputs(&name, &pipeline, |_| 7).unwrap();
+                let encoded = outputs.encoded.iter().map(|output| output.encoding.track);
+                let mut found: Vec<Track> = encoded.chain(outputs.pictures.iter().map(|(track, _)| *track)).collect();
+                found.sort();
+                assert_eq!(found, tracks, "{name}");
             }
+        }
+    }
+
+    #[test]
+    fn every_encoding_of_a_picture_is_built_by_every_encoder() {
+        crate::media::init().unwrap();
+        let video = CaptureOptions::default().camera;
+        for encoder in encoder::ENCODERS.iter().filter(|encoder| require(encoder.element).is_ok()) {
+            for (tier, is_class, name) in
+                [(Tier::Full, true, "camera"), (Tier::Low, true, "camera-low"), (Tier::Low, false, "camera-low-")]
+            {
+                let recipe = recipe(Track::Camera, tier, encoder, is_class, &video, 7).unwrap();
+                assert!(recipe.name.starts_with(name), "{recipe:?}");
+                Branch::build(&recipe).unwrap_or_else(|error| panic!("{error}\n{}", recipe.text));
+            }
+        }
+    }
+
+    #[test]
+    fn a_graph_of_ones_own_may_encode_by_itself() {
+        crate::media::init().unwrap();
+        for encoder in encoder::ENCODERS.iter().filter(|encoder| require(encoder.element).is_ok()) {
+            let text = "videotestsrc ! {screen.exact} ! {screen.encoder} ! {screen.out}";
+            let text = graph::fill("own", text, &values(encoder)).unwrap();
+            let outputs = contract::outputs("own", &graph::parse("own", &text).unwrap(), |_| 7).unwrap();
+            assert_eq!(outputs.encoded[0].encoding, Encoding::full(Track::Screen, encoder.codec), "{text}");
         }
     }
 }

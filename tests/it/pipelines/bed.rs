@@ -97,11 +97,17 @@ impl Lecture {
     pub fn poll(&mut self) {
         while let Ok(event) = self.rendered.try_recv() {
             if let RenderEvent::KeyFrameNeeded(track) = event {
-                self.capture.request_key_frame(track);
+                let first = self.capture.encodings().into_iter().find(|encoding| encoding.track == track);
+                self.capture.request_key_frame(first.unwrap());
             }
             assert!(!matches!(event, RenderEvent::Error(_)), "{event:?}");
             self.seen.push(event);
         }
+    }
+
+    /// Of the encoding that a track begins with.
+    pub fn encode_ms(&self, track: Track) -> Option<f32> {
+        self.capture.encode_ms(self.capture.encodings().into_iter().find(|encoding| encoding.track == track)?)
     }
 
     pub fn until_stats(&mut self, track: Track, enough: impl Fn(&TrackStats) -> bool) -> TrackStats {

@@ -1,0 +1,206 @@
+//! One encoding of a picture: a part of the graph that hangs on the tee of raw pictures, and can come and go while
+//! others go on.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::sync_channel;
+use std::time::Duration;
+
+use gstreamer as gst;
+use gstreamer::prelude::*;
+use gstreamer_app as gst_app;
+use gstreamer_video as gst_video;
+
+use super::error::MediaError;
+use super::graph;
+use super::options::Size;
+use super::outlet::Outlet;
+use crate::rtp::{Encoding, Tier};
+
+/// How long a picture that is just being handed to a branch is waited for: that takes microseconds, its queue drops.
+const UNLINK_WITHIN: Duration = Duration::from_secs(1);
+
+/// How an encoding of a picture is made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Recipe {
+    pub encoding: Encoding,
+    /// The name of its appsink, with which the names of its elements begin: `screen`, `screen-low`, `camera-vp8`.
+    pub name: String,
+    /// The graph from the queue that takes raw pictures to the appsink.
+    pub text: String,
+}
+
+impl Recipe {
+    /// The name of the bin that it becomes.
+    pub(super) fn bin_name(&self) -> String {
+        format!("{}-branch", self.name)
+    }
+}
+
+/// An encoding that is being made, or about to be.
+#[derive(Debug)]
+pub(super) struct Branch {
+    pub outlet: Outlet,
+    bin: gst::Bin,
+    entry: gst::GhostPad,
+    /// The pad of the tee, while it is linked.
+    source: Option<gst::Pad>,
+}
+
+impl Branch {
+    /// Builds it, on its own.
+    pub(super) fn build(recipe: &Recipe) -> Result<Self, MediaError> {
+        let failed = |cause: String| MediaError::Pipeline { pipeline: recipe.name.clone(), cause };
+        let missing = |what: &str| failed(format!("{}{what} is missing", recipe.name));
+        let bin = graph::parse_bin(&recipe.bin_name(), &recipe.text)?;
+        let sink = bin.by_name(&recipe.name).and_then(|sink| sink.downcast::<gst_app::AppSink>().ok());
+        let encoder = bin.by_name(&format!("{}-encoder", recipe.name));
+        let outlet = Outlet::new(recipe.encoding, sink.ok_or_else(|| missing(""))?, encoder.as_ref());
+        let queue = bin.by_name(&format!("{}-entry", recipe.name)).ok_or_else(|| missing("-entry"))?;
+        let (first, last) = queue.static_pad("sink").zip(queue.static_pad("src")).ok_or_else(|| missing("-entry"))?;
+        if let Some(filter) = bin.by_name(&format!("{}-size", recipe.name)) {
+            halve_size(&last, filter);
+        }
+        let entry = entry(&first, recipe.encoding.tier).map_err(|error| failed(error.to_string()))?;
+        bin.add_pad(&entry).map_err(|error| failed(error.to_string()))?;
+        Ok(Self { outlet, bin, entry, source: None })
+    }
+
+    /// Hangs it on a tee of the pipeline, in whose state it then is.
+    pub(super) fn join(&mut self, pipeline: &gst::Pipeline, tee: &gst::Element) -> Result<(), MediaError> {
+        let name = self.bin.name();
+        let failed = |cause: &str| MediaError::Pipeline { pipeline: name.to_string(), cause: cause.into() };
+        pipeline.add(&self.bin).map_err(|error| failed(&error.message))?;
+        // It runs before the first picture comes, which else would meet a pad that is not ready.
+        self.bin.sync_state_with_parent().map_err(|_| failed("it can't be started"))?;
+        let source = tee.request_pad_simple("src_%u").ok_or_else(|| failed("the tee has no pad for it"))?;
+        // Nothing that it says upwards concerns others: a wish for other caps would make the source negotiate again.
+        // `Drop` frees an event twice in GStreamer 1.22.
+        source.add_probe(gst::PadProbeType::EVENT_UPSTREAM, |_, _| gst::PadProbeReturn::Handled);
+        let linked = source.link(&self.entry);
+        self.source = Some(source);
+        linked.map(|_| ()).map_err(|error| failed(&error.to_string()))
+    }
+
+    /// Takes it away, as far as it had come. Not from a streaming thread: it waits for its own.
+    pub(super) fn leave(self, pipeline: &gst::Pipeline) {
+        if let Some(source) = &self.source {
+            unlink(source, &self.entry);
+        }
+        // Null always succeeds for elements that were created, and waits for the encoder.
+        let _ = self.bin.set_state(gst::State::Null);
+        // It is not in there when it could not be added.
+        let _ = pipeline.remove(&self.bin);
+        if let Some(source) = &self.source
+            && let Some(tee) = source.parent_element()
+        {
+            tee.release_request_pad(source);
+        }
+    }
+}
+
+/// Takes a pad from its peer between two pictures.
+fn unlink(source: &gst::Pad, entry: &gst::GhostPad) {
+    let (done, is_done) = sync_channel(1);
+    let peer = entry.clone();
+    source.add_probe(gst::PadProbeType::IDLE, move |pad, _| {
+        // They are linked unless linking failed; and whoever waits has room for one message.
+        let _ = pad.unlink(&peer);
+        let _ = done.try_send(());
+        gst::PadProbeReturn::Remove
+    });
+    if is_done.recv_timeout(UNLINK_WITHIN).is_err() {
+        // An encoder hangs in there.
+        let _ = source.unlink(entry);
+    }
+}
+
+/// The pad of a branch that the tee is linked to.
+///
+/// What goes wrong behind it is told by a message on the bus: the tee, which would stop everybody's pictures, sees
+/// every picture taken. The low tier takes every other one, so that what it shows has the timestamps of the full tier;
+/// videorate would make its own.
+fn entry(queue: &gst::Pad, tier: Tier) -> Result<gst::GhostPad, gst::glib::BoolError> {
+    let skip_next = AtomicBool::new(false);
+    let entry = gst::GhostPad::builder_with_target(queue)?
+        .name("entry")
+        .chain_function(move |pad, parent, buffer| {
+            if tier == Tier::Full || !skip_next.fetch_xor(true, Ordering::Relaxed) {
+                // Its error is on the bus.
+                let _ = gst::ProxyPad::chain_default(pad, parent, buffer);
+            }
+            Ok(gst::FlowSuccess::Ok)
+        })
+        .event_function(move |pad, parent, event| {
+            let event = match (tier, event.view()) {
+                (Tier::Low, gst::EventView::Caps(caps)) => match half_rate(caps.caps()) {
+                    Some(caps) => gst::event::Caps::new(&caps),
+                    None => event,
+                },
+                _ => event,
+            };
+            // Caps that were refused would come back as an error of the next picture.
+            gst::Pad::event_default(pad, parent, event);
+            true
+        });
+    Ok(entry.build())
+}
+
+/// Caps with half the rate: encoders divide their bits by it. Nothing where the rate varies.
+fn half_rate(caps: &gst::CapsRef) -> Option<gst::Caps> {
+    let rate = caps.structure(0)?.get::<gst::Fraction>("framerate").ok().filter(|rate| rate.numer() > 0)?;
+    let mut caps = caps.to_owned();
+    caps.make_mut().set("framerate", gst::Fraction::new(rate.numer(), rate.denom().checked_mul(2)?));
+    Some(caps)
+}
+
+/// Makes a filter behind a scaler ask for half the size of whatever comes to the scaler.
+fn halve_size(pad: &gst::Pad, filter: gst::Element) {
+    pad.add_probe(gst::PadProbeType::EVENT_DOWNSTREAM, move |_, info| {
+        if let Some(gst::EventView::Caps(caps)) = info.event().map(|event| event.view())
+            && let Some(half) = half_size(caps.caps())
+        {
+            filter.set_property("caps", half);
+        }
+        gst::PadProbeReturn::Ok
+    });
+}
+
+/// What to ask a scaler for. Format and colours stay as they are: small pictures have other colours unless told, and
+/// converting them costs five times as much as the scaling.
+fn half_size(caps: &gst::CapsRef) -> Option<gst::Caps> {
+    let info = gst_video::VideoInfo::from_caps(caps).ok()?;
+    let Size { width, height } = Size { width: info.width(), height: info.height() }.half();
+    let shape = caps.structure(0)?;
+    // Where they are not named, those of its size are meant, which have a name.
+    let colours = shape.get::<String>("colorimetry").unwrap_or_else(|_| info.colorimetry().to_string());
+    let half = gst::Caps::builder("video/x-raw")
+        .field("format", info.format().to_str())
+        .field("width", i32::try_from(width).ok()?)
+        .field("height", i32::try_from(height).ok()?)
+        .field("pixel-aspect-ratio", gst::Fraction::new(1, 1))
+        .field("colorimetry", colours)
+        .field_if_some("chroma-site", shape.get::<String>("chroma-site").ok());
+    Some(half.build())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_low_tier_has_half_the_rate_and_half_the_size_in_the_same_colours() {
+        crate::media::init().unwrap();
+        let caps = |text: &str| text.parse::<gst::Caps>().unwrap();
+        let full = caps("video/x-raw,format=I420,width=1366,height=768,framerate=25/1");
+        let low = caps("video/x-raw,format=I420,width=1366,height=768,framerate=25/2");
+        assert_eq!(half_rate(&full), Some(low));
+        assert_eq!(half_rate(&caps("video/x-raw,framerate=0/1")), None);
+        let size = "format=I420,width=682,height=384,pixel-aspect-ratio=1/1";
+        // Those of its own size would be bt601.
+        assert_eq!(half_size(&full), Some(caps(&format!("video/x-raw,{size},colorimetry=bt709"))));
+        let other = "colorimetry=1:3:7:1,chroma-site=mpeg2";
+        let half = half_size(&caps(&format!("video/x-raw,format=I420,width=1366,height=768,framerate=0/1,{other}")));
+        assert_eq!(half, Some(caps(&format!("video/x-raw,{size},{other}"))));
+        assert_eq!(half_size(&caps("audio/x-raw")), None);
+    }
+}

@@ -1,0 +1,232 @@
+//! What a teaching graph must have, by element name.
+//!
+//! A picture leaves it in one of two ways. Either raw, in a tee `screen-pictures` or `camera-pictures`, which the
+//! placeholders `{screen.pictures}` and `{camera.pictures}` stand for: it is then encoded here, in every tier and codec
+//! that somebody watches. Or encoded, in an appsink `screen` or `camera` that is given RTP packets of H.264 or VP8:
+//! that is the full tier, always encoded, and the only one unless there is an appsink `screen-low` or `camera-low` too,
+//! made of the same pictures with their own timestamps. The payloader of each then stands before the appsink, with
+//! nothing but queues between: both get the same `timestamp-offset`. Sound is Opus in an appsink `audio`.
+//!
+//! Key-frame requests travel up from these appsinks; an encoder that is called `screen-encoder` or `camera-low-encoder`
+//! is also timed. H.264 needs its parameter sets in each key frame, by `h264parse config-interval=-1` before
+//! `rtph264pay config-interval=0`.
+
+use gstreamer as gst;
+use gstreamer::prelude::*;
+use gstreamer_app as gst_app;
+
+use super::error::MediaError;
+use crate::rtp::{Codec, Encoding, Tier, Track};
+
+/// Elements between a payloader and its appsink, at most: queues and a capsfilter.
+const MOST_BEHIND_PAYLOADER: usize = 4;
+
+/// Where a track leaves a graph that encodes it by itself.
+#[derive(Debug, Clone)]
+pub(super) struct Output {
+    pub encoding: Encoding,
+    pub sink: gst_app::AppSink,
+}
+
+/// Where everything leaves a teaching graph.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Outputs {
+    /// What is encoded already, in the order of [`Track::ALL`], the best tier first.
+    pub encoded: Vec<Output>,
+    /// The tees of raw pictures.
+    pub pictures: Vec<(Track, gst::Element)>,
+}
+
+/// The name of the appsink of a track's tier, and the first part of the names that belong to it.
+pub(super) fn name_of(track: Track, tier: Tier) -> String {
+    match tier {
+        Tier::Full => track.name().into(),
+        Tier::Low => format!("{track}-low"),
+    }
+}
+
+/// The name of the tee of a track's raw pictures.
+pub(super) fn pictures_of(track: Track) -> String {
+    format!("{track}-pictures")
+}
+
+/// Checks a teaching graph against the contract, and finds where it ends.
+///
+/// `timestamps` is what the RTP timestamps of a track begin with, where several payloaders must agree.
+pub(super) fn outputs(
+    name: &str,
+    pipeline: &gst::Pipeline,
+    timestamps: impl Fn(Track) -> u32,
+) -> Result<Outputs, MediaError> {
+    let broken = |problem: String| MediaError::Contract { pipeline: name.into(), problem };
+    let mut outputs = Outputs::default();
+    for track in Track::ALL {
+        let full = encoded(pipeline, track, Tier::Full).map_err(broken)?;
+        let low = if track.is_video() { encoded(pipeline, track, Tier::Low).map_err(broken)? } else { None };
+        if let Some(tee) = pictures(pipeline, track).map_err(broken)? {
+            if let Some(both) = full.as_ref().or(low.as_ref()) {
+                let (tee, sink) = (tee.name(), both.sink.name());
+                return Err(broken(format!("{track} leaves it raw in {tee} and encoded in {sink}: drop one of them")));
+            }
+            outputs.pictures.push((track, tee));
+        }
+        match (&full, &low) {
+            (None, Some(low)) => {
+                return Err(broken(format!("the appsink {} needs one named {track} beside it", low.sink.name())));
+            }
+            (Some(full), Some(low)) => {
+                for sink in [&full.sink, &low.sink] {
+                    let payloader = payloader_of(sink).ok_or_else(|| {
+                        broken(format!("the appsink {} must stand right behind its payloader", sink.name()))
+                    })?;
+                    payloader.set_property("timestamp-offset", timestamps(track));
+                }
+            }
+            _ => {}
+        }
+        outputs.encoded.extend(full.into_iter().chain(low));
+    }
+    if outputs.encoded.is_empty() && outputs.pictures.is_empty() {
+        return Err(broken("an appsink named screen, camera or audio is missing, at least one is needed".into()));
+    }
+    Ok(outputs)
+}
+
+fn encoded(pipeline: &gst::Pipeline, track: Track, tier: Tier) -> Result<Option<Output>, String> {
+    let name = name_of(track, tier);
+    let Some(element) = pipeline.by_name(&name) else { return Ok(None) };
+    let kind = kind_of(&element);
+    let not_sink = |_| format!("the element named {name} must be an appsink and is {kind}");
+    let sink = element.downcast::<gst_app::AppSink>().map_err(not_sink)?;
+    let codec = codec_of(&sink).map_err(|found| {
+        let wanted = if track.is_video() { "rtph264pay or rtpvp8pay" } else { "rtpopuspay" };
+        format!("the appsink {name} must be given RTP packets by {wanted} and gets {found}")
+    })?;
+    if track.is_video() == (codec == Codec::Opus) {
+        return Err(format!("the appsink {name} must not carry {codec}"));
+    }
+    Ok(Some(Output { encoding: Encoding { track, tier, codec }, sink }))
+}
+
+fn pictures(pipeline: &gst::Pipeline, track: Track) -> Result<Option<gst::Element>, String> {
+    let name = pictures_of(track);
+    let Some(tee) = pipeline.by_name(&name) else { return Ok(None) };
+    let kind = kind_of(&tee);
+    let linked = tee.static_pad("sink").is_some_and(|pad| pad.is_linked());
+    match (kind.as_str(), linked) {
+        ("tee", true) => Ok(Some(tee)),
+        ("tee", false) => Err(format!("the tee {name} is given nothing, it is not linked")),
+        _ => Err(format!("the element named {name} must be a tee and is {kind}")),
+    }
+}
+
+fn kind_of(element: &gst::Element) -> String {
+    element.factory().map(|factory| factory.name().to_string()).unwrap_or_default()
+}
+
+/// The payloader that an appsink gets its packets from.
+fn payloader_of(sink: &gst_app::AppSink) -> Option<gst::Element> {
+    let mut pad = sink.static_pad("sink");
+    for _ in 0..=MOST_BEHIND_PAYLOADER {
+        let before = pad?.peer()?.parent_element()?;
+        if before.has_property_with_type("timestamp-offset", u32::static_type()) {
+            return Some(before);
+        }
+        pad = before.static_pad("sink");
+    }
+    None
+}
+
+/// The codec that an appsink will be given, or a description of what it gets instead.
+fn codec_of(sink: &gst_app::AppSink) -> Result<Codec, String> {
+    let pad = sink.static_pad("sink").ok_or("nothing")?;
+    if pad.peer().is_none() {
+        return Err("nothing, it is not linked".into());
+    }
+    let caps = pad.peer_query_caps(None);
+    let codecs: Option<Vec<Codec>> = caps
+        .iter()
+        .map(|structure| {
+            let is_rtp = structure.name() == "application/x-rtp";
+            is_rtp.then(|| encoding_name(structure)).flatten().and_then(|name| Codec::from_encoding_name(&name))
+        })
+        .collect();
+    match codecs.as_deref() {
+        Some([first, rest @ ..]) if rest.iter().all(|codec| codec == first) => Ok(*first),
+        _ if caps.is_any() => Err("anything".into()),
+        _ => Err(caps.to_string().chars().take(120).collect()),
+    }
+}
+
+/// The encoding name of RTP caps; a payloader for Opus names two, of which the first is the usual.
+fn encoding_name(caps: &gst::StructureRef) -> Option<String> {
+    caps.get::<String>("encoding-name").ok().or_else(|| {
+        let names = caps.get::<gst::List>("encoding-name").ok()?;
+        names.as_slice().iter().find_map(|name| {
+            let name = name.get::<String>().ok()?;
+            Codec::from_encoding_name(&name).map(|_| name)
+        })
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::graph::{Values, fill, parse};
+    use super::*;
+
+    fn contract(text: &str) -> Result<Outputs, MediaError> {
+        super::super::init().unwrap();
+        let pipeline = parse("test", &fill("test", text, &Values::default())?)?;
+        outputs("test", &pipeline, |_| 7)
+    }
+
+    fn encodings(text: &str) -> Vec<Encoding> {
+        contract(text).unwrap().encoded.iter().map(|output| output.encoding).collect()
+    }
+
+    #[test]
+    fn the_contract_finds_tracks_and_codecs() {
+        let text = "videotestsrc ! x264enc ! rtph264pay ! appsink name=screen \
+                    videotestsrc ! vp8enc ! rtpvp8pay ! queue ! appsink name=camera \
+                    audiotestsrc ! opusenc ! rtpopuspay ! appsink name=audio";
+        let found = [(Track::Audio, Codec::Opus), (Track::Screen, Codec::H264), (Track::Camera, Codec::Vp8)];
+        assert_eq!(encodings(text), found.map(|(track, codec)| Encoding::full(track, codec)));
+        let raw = contract("videotestsrc ! tee name=camera-pictures").unwrap();
+        assert_eq!((raw.encoded.len(), raw.pictures.len(), raw.pictures[0].0), (0, 1, Track::Camera));
+    }
+
+    #[test]
+    fn a_low_tier_of_ones_own_shares_its_timestamps_with_the_full_one() {
+        let text = "videotestsrc ! tee name=t t. ! x264enc ! rtph264pay name=a ! appsink name=screen \
+                    t. ! queue ! vp8enc ! rtpvp8pay name=b ! queue ! appsink name=screen-low";
+        let full = Encoding::full(Track::Screen, Codec::H264);
+        assert_eq!(encodings(text), [full, Encoding { tier: Tier::Low, codec: Codec::Vp8, ..full }]);
+        let pipeline = parse("test", text).unwrap();
+        outputs("test", &pipeline, |_| 7).unwrap();
+        for payloader in ["a", "b"] {
+            assert_eq!(pipeline.by_name(payloader).unwrap().property::<u32>("timestamp-offset"), 7);
+        }
+    }
+
+    #[test]
+    fn a_broken_contract_names_the_element() {
+        let raw = "videotestsrc ! tee name=screen-pictures";
+        for (text, named) in [
+            ("videotestsrc ! fakesink name=other", "appsink named screen, camera or audio is missing"),
+            ("videotestsrc ! fakesink name=screen", "screen must be an appsink and is fakesink"),
+            ("videotestsrc ! x264enc ! appsink name=screen", "rtph264pay or rtpvp8pay"),
+            ("appsink name=camera videotestsrc ! fakesink", "camera must be given RTP packets"),
+            ("audiotestsrc ! opusenc ! rtpopuspay ! appsink name=screen", "must not carry Opus"),
+            ("videotestsrc ! x264enc ! rtph264pay ! appsink name=screen-low", "needs one named screen"),
+            ("videotestsrc ! fakesink name=screen-pictures", "screen-pictures must be a tee and is fakesink"),
+            ("tee name=screen-pictures videotestsrc ! fakesink", "screen-pictures is given nothing"),
+            (&format!("{raw} ! x264enc ! rtph264pay ! appsink name=screen"), "raw in screen-pictures and encoded"),
+        ] {
+            let error = contract(text).unwrap_err();
+            assert!(matches!(error, MediaError::Contract { .. }), "{error}");
+            assert!(error.to_string().contains(named), "{error}");
+        }
+        assert!(matches!(contract("nosuchelement ! fakesink"), Err(MediaError::MissingElement { .. })));
+        assert!(matches!(contract("videotestsrc ! ! !"), Err(MediaError::Pipeline { .. })));
+    }
+}

@@ -1,0 +1,130 @@
+//! What a teaching graph reports, turned into events.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use gstreamer as gst;
+use gstreamer::prelude::*;
+use tokio::sync::mpsc;
+
+use super::branches::Branches;
+use super::capture::CaptureEvent;
+use super::error::MediaError;
+use super::file::Repeat;
+use super::sources::Chosen;
+use crate::rtp::Encoding;
+
+/// Messages of this program to its own watcher.
+pub(super) const REWIND: &str = "classroom-rewind";
+pub(super) const ENDED: &str = "classroom-ended";
+pub(super) const STOP: &str = "classroom-stop";
+
+/// Sends one.
+pub(super) fn post(bus: &gst::Bus, what: &str) {
+    // A bus that is being closed drops it, and then nobody waits for it either.
+    let _ = bus.post(gst::message::Application::new(gst::Structure::new_empty(what)));
+}
+
+/// Turns what the graph reports into events, on a thread of its own.
+pub(super) struct Watch {
+    pub bus: gst::Bus,
+    pub repeat: Option<Repeat>,
+    pub events: mpsc::Sender<CaptureEvent>,
+    pub about: About,
+    pub branches: Arc<Branches>,
+}
+
+/// What is needed to explain an error.
+pub(super) struct About {
+    name: String,
+    file: Option<PathBuf>,
+    devices: Vec<(&'static str, String)>,
+}
+
+impl About {
+    /// Of a graph of this name.
+    pub(super) fn new(name: &str, chosen: &Chosen) -> Self {
+        Self {
+            name: name.to_string(),
+            file: chosen.file.as_ref().map(|file| file.path.clone()),
+            devices: chosen.devices.clone(),
+        }
+    }
+
+    /// Says what an error message of the graph means to its user.
+    pub(super) fn explain(&self, message: &gst::message::Error) -> MediaError {
+        let error = message.error();
+        let cause = error.message().to_string();
+        let factory = factory_of(message);
+        if error.matches(gst::CoreError::MissingPlugin) || error.matches(gst::StreamError::CodecNotFound) {
+            let package = "gstreamer1.0-libav or gstreamer1.0-plugins-bad".into();
+            return MediaError::MissingElement { element: format!("decoder ({cause})"), package };
+        }
+        if let Some((_, device)) = self.devices.iter().find(|(element, _)| *element == factory) {
+            return MediaError::Device { device: device.clone(), cause };
+        }
+        match &self.file {
+            // Whatever fails outside of the named elements of the graph is within the file's decoders.
+            Some(path) => MediaError::File { path: path.clone(), cause: format!("{cause} ({factory})") },
+            None => MediaError::Pipeline { pipeline: self.name.clone(), cause: format!("{factory}: {cause}") },
+        }
+    }
+
+    /// What it says, in short.
+    fn cause(message: &gst::message::Error) -> String {
+        format!("{}: {}", factory_of(message), message.error().message())
+    }
+}
+
+/// The kind of element that complains.
+fn factory_of(message: &gst::message::Error) -> String {
+    let element = message.src().and_then(|source| source.downcast_ref::<gst::Element>());
+    element.and_then(gst::Element::factory).map(|factory| factory.name().to_string()).unwrap_or_default()
+}
+
+impl Watch {
+    /// Until it is told to stop.
+    pub(super) fn run(self) {
+        while let Some(message) = self.bus.timed_pop(gst::ClockTime::NONE) {
+            let event = match message.view() {
+                gst::MessageView::Error(error) => match self.branch_of(error) {
+                    Some(encoding) => {
+                        self.branches.give_up(encoding, &About::cause(error));
+                        continue;
+                    }
+                    None => CaptureEvent::Error(self.about.explain(error)),
+                },
+                gst::MessageView::Warning(warning) => CaptureEvent::Warning(warning.error().message().to_string()),
+                gst::MessageView::Application(own) => {
+                    match own.structure().map(|structure| structure.name().as_str()) {
+                        Some(STOP) => return,
+                        Some(ENDED) => CaptureEvent::Eos,
+                        Some(REWIND) => match self.repeat.as_ref().map(Repeat::rewind) {
+                            Some(Err(_)) => {
+                                self.send(CaptureEvent::Warning(
+                                    "this file can't be played again from its begin".into(),
+                                ));
+                                CaptureEvent::Eos
+                            }
+                            _ => continue,
+                        },
+                        _ => continue,
+                    }
+                }
+                _ => continue,
+            };
+            self.send(event);
+        }
+    }
+
+    /// The encoding that failed, if the class can go on without it.
+    fn branch_of(&self, error: &gst::message::Error) -> Option<Encoding> {
+        let encoding = self.branches.encoding_of(error.src()?)?;
+        (!self.branches.is_main(encoding)).then_some(encoding)
+    }
+
+    fn send(&self, event: CaptureEvent) {
+        // Full or closed: whoever doesn't read the first events would not read this one.
+        let _ = self.events.try_send(event);
+    }
+}

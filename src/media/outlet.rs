@@ -1,0 +1,135 @@
+//! Where encoded pictures and sound leave a graph: packets become frames, which pass while somebody needs them.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::time::Instant;
+
+use gstreamer as gst;
+use gstreamer::prelude::*;
+use gstreamer_app as gst_app;
+use gstreamer_video as gst_video;
+
+use super::timing::{EncodeTime, instant_of};
+use crate::rtp::{Encoding, Frame, FrameAssembler};
+
+/// Packets of pictures between payloader and callback: one picture is handed over at a time.
+const MOST_BUFFERS: u32 = 8;
+
+/// Takes what was encoded, on the graph's own threads.
+pub(super) type OnFrame = Arc<dyn Fn(Frame) + Send + Sync>;
+
+/// Whether the frames of an encoding pass. Nobody is given a frame that needs another which did not pass.
+#[derive(Debug, Default)]
+pub(super) struct Gate(AtomicU8);
+
+impl Gate {
+    const SHUT: u8 = 0;
+    /// Open from the next key frame on.
+    const AJAR: u8 = 1;
+    const OPEN: u8 = 2;
+
+    /// From the next key frame on all pass, or from now on none.
+    pub(super) fn set(&self, open: bool) {
+        if open {
+            let shut = self.0.compare_exchange(Self::SHUT, Self::AJAR, Ordering::SeqCst, Ordering::SeqCst);
+            // It was ajar or open already.
+            let _ = shut;
+        } else {
+            self.0.store(Self::SHUT, Ordering::SeqCst);
+        }
+    }
+
+    /// Whether a frame passes.
+    fn passes(&self, key: bool) -> bool {
+        match self.0.load(Ordering::SeqCst) {
+            Self::OPEN => true,
+            Self::AJAR if key => {
+                // It may have been shut just now, and then stays so.
+                self.0.compare_exchange(Self::AJAR, Self::OPEN, Ordering::SeqCst, Ordering::SeqCst).is_ok()
+            }
+            _ => false,
+        }
+    }
+}
+
+/// The appsink of an encoding, and its encoder.
+#[derive(Debug)]
+pub(super) struct Outlet {
+    pub encoding: Encoding,
+    sink: gst_app::AppSink,
+    time: Option<EncodeTime>,
+}
+
+impl Outlet {
+    /// Of an appsink that no picture has come to yet. An encoder is timed.
+    pub(super) fn new(encoding: Encoding, sink: gst_app::AppSink, encoder: Option<&gst::Element>) -> Self {
+        sink.set_property("sync", false);
+        // A graph that already plays must not wait for its first picture.
+        sink.set_property("async", false);
+        sink.set_property("buffer-list", true);
+        sink.set_property("enable-last-sample", false);
+        sink.set_property("qos", false);
+        sink.set_max_buffers(MOST_BUFFERS);
+        Self { encoding, sink, time: encoder.map(EncodeTime::watch) }
+    }
+
+    /// Hands the packets over as frames, as far as the gate lets them.
+    pub(super) fn connect(&self, gate: Arc<Gate>, on_frame: OnFrame, on_end: impl Fn() + Send + 'static) {
+        let mut assembler = FrameAssembler::new(self.encoding);
+        let callbacks = gst_app::AppSinkCallbacks::builder().new_sample(move |sink| {
+            let sample = sink.pull_sample().map_err(|_| gst::FlowError::Eos)?;
+            let segment = sample.segment().and_then(|segment| segment.downcast_ref::<gst::ClockTime>());
+            let mut push = |buffer: &gst::BufferRef| {
+                let running = buffer.pts().zip(segment).and_then(|(pts, segment)| segment.to_running_time(pts));
+                let captured = running.and_then(|running| instant_of(sink, running)).unwrap_or_else(Instant::now);
+                if let Ok(map) = buffer.map_readable()
+                    && let Some(frame) = assembler.push(&map, captured)
+                    && gate.passes(frame.key)
+                {
+                    on_frame(frame);
+                }
+            };
+            match sample.buffer_list() {
+                Some(list) => list.iter().for_each(&mut push),
+                None => sample.buffer().into_iter().for_each(&mut push),
+            }
+            Ok(gst::FlowSuccess::Ok)
+        });
+        self.sink.set_callbacks(callbacks.eos(move |_| on_end()).build());
+    }
+
+    /// The appsink, to be asked for a key frame without a lock.
+    pub(super) fn sink(&self) -> gst_app::AppSink {
+        self.sink.clone()
+    }
+
+    /// How long the encoder took for a picture, the mean of about a second, in milliseconds.
+    pub(super) fn encode_ms(&self) -> Option<f32> {
+        self.time.as_ref()?.mean_ms()
+    }
+}
+
+/// Asks the encoder before an appsink for a key frame, which then comes with the next picture.
+pub(super) fn ask_for_key_frame(sink: &gst_app::AppSink) {
+    if let Some(pad) = sink.static_pad("sink") {
+        // False means that no picture has come yet, and the first one is a key frame anyway.
+        pad.push_event(gst_video::UpstreamForceKeyUnitEvent::builder().all_headers(true).build());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_gate_opens_with_a_key_frame_and_shuts_at_once() {
+        let gate = Gate::default();
+        assert!(!gate.passes(true), "shut at first");
+        gate.set(true);
+        assert_eq!([false, true, false, true].map(|key| gate.passes(key)), [false, true, true, true]);
+        gate.set(true);
+        assert!(gate.passes(false), "it was open already");
+        gate.set(false);
+        assert!(!gate.passes(false) && !gate.passes(true));
+    }
+}
