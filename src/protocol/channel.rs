@@ -1,4 +1,5 @@
-//! What a student and the publisher's hub say to each other over their data channel: chat, hands and reactions.
+//! What a student and the publisher's hub say to each other over their data channel: chat, hands and reactions, and
+//! how much of each picture the student is sent.
 //!
 //! The student makes one ordered and reliable channel with the label [`CHANNEL_LABEL`] before its offer. Messages are
 //! text, one JSON object each, tagged by `type`, fields in camel case. Fields and types that are not known are ignored.
@@ -8,6 +9,7 @@
 //! hub -> all       {"type":"msg","id":1795228800000,"userId":"1001","nickname":"S-01","pub":"no","text":"can you zoom in?","at":1795228800000}
 //! student -> hub   {"type":"hand","raised":true}
 //! hub -> all       {"type":"hands","hands":[{"userId":"1001","nickname":"S-01","at":1795228801000}]}
+//! hub -> student   {"type":"tier","tiers":{"screen":"low","camera":"none"},"estimateKbps":600,"reason":"bandwidth"}
 //! ```
 //!
 //! The hub's first message is `welcome`. The hub stamps names and times: nobody speaks for another.
@@ -86,6 +88,17 @@ pub enum HubMessage {
         /// Which.
         reaction: Reaction,
     },
+    /// How much of each picture this student is sent from now on; said when it changes. Sound is always sent.
+    Tier {
+        /// By picture.
+        tiers: SentTiers,
+        /// What the student's line carries by the hub's estimate, in thousands of bits per second.
+        #[serde(default)]
+        estimate_kbps: Option<u32>,
+        /// Why it is less than everything; none where it is everything.
+        #[serde(default)]
+        reason: Option<TierReason>,
+    },
     /// The last message was dropped.
     Error {
         /// Stable, for programs.
@@ -94,6 +107,47 @@ pub enum HubMessage {
         message: String,
     },
     /// A type of a newer version.
+    #[serde(other)]
+    Unknown,
+}
+
+/// How much of each picture a student is sent. A picture that the lecture does not have is left out.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SentTiers {
+    /// Of the screen.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub screen: Option<SentTier>,
+    /// Of the camera.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub camera: Option<SentTier>,
+}
+
+/// How much of a picture a student is sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum SentTier {
+    /// All of it.
+    Full,
+    /// Smaller, and fewer pictures a second.
+    Low,
+    /// Nothing: the picture waits for a better line.
+    None,
+    /// A tier of a newer version.
+    #[serde(other)]
+    Unknown,
+}
+
+/// Why a student is sent less than everything.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum TierReason {
+    /// The student's line carries less.
+    Bandwidth,
+    /// Too much is lost on the way.
+    Loss,
+    /// The teacher's machine or line has no more for this class.
+    Class,
+    /// A reason of a newer version.
     #[serde(other)]
     Unknown,
 }
@@ -274,6 +328,39 @@ mod tests {
         assert_eq!(HubMessage::Msg(message.clone()).to_json(), text);
         assert_eq!(HubMessage::parse(text).unwrap(), HubMessage::Msg(message));
         assert_eq!(HubMessage::parse(r#"{"type":"poll"}"#).unwrap(), HubMessage::Unknown);
+    }
+
+    #[test]
+    fn a_student_is_told_what_it_is_sent_and_why() {
+        let less = HubMessage::Tier {
+            tiers: SentTiers { screen: Some(SentTier::Low), camera: Some(SentTier::None) },
+            estimate_kbps: Some(600),
+            reason: Some(TierReason::Bandwidth),
+        };
+        let text =
+            r#"{"type":"tier","tiers":{"screen":"low","camera":"none"},"estimateKbps":600,"reason":"bandwidth"}"#;
+        assert_eq!(less.to_json(), text);
+        assert_eq!(HubMessage::parse(text).unwrap(), less);
+        let all = HubMessage::Tier {
+            tiers: SentTiers { screen: Some(SentTier::Full), camera: None },
+            estimate_kbps: None,
+            reason: None,
+        };
+        let text = r#"{"type":"tier","tiers":{"screen":"full"},"estimateKbps":null,"reason":null}"#;
+        assert_eq!(all.to_json(), text);
+        assert_eq!(HubMessage::parse(r#"{"type":"tier","tiers":{"screen":"full"}}"#).unwrap(), all);
+        let newer = r#"{"type":"tier","tiers":{"screen":"half","film":"low"},"estimateKbps":1,"reason":"weather"}"#;
+        assert_eq!(
+            HubMessage::parse(newer).unwrap(),
+            HubMessage::Tier {
+                tiers: SentTiers { screen: Some(SentTier::Unknown), camera: None },
+                estimate_kbps: Some(1),
+                reason: Some(TierReason::Unknown),
+            }
+        );
+        for text in [r#"{"type":"tier"}"#, r#"{"type":"tier","tiers":{},"estimateKbps":-1}"#] {
+            assert!(HubMessage::parse(text).is_err(), "{text}");
+        }
     }
 
     #[test]
