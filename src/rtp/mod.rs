@@ -1,13 +1,15 @@
 //! RTP as plain bytes and numbers: what the pipelines hand over, what the hub keeps, rewrites and repairs.
 //!
 //! A [`FrameAssembler`] makes [`Frame`]s of a payloader's packets. The hub keeps them once per track in a
-//! [`FrameRing`]; each student has a [`Subscription`] to it. Nothing here knows a clock, a socket, webrtc or gstreamer.
+//! [`FrameRing`]; each student has a [`Subscription`] to it. A student's [`Playout`] puts what arrives back into order and
+//! time. Nothing here knows a clock, a socket, webrtc or gstreamer.
 
 mod delays;
 mod encoding;
 mod frame;
 mod key_requests;
 mod keyframe;
+mod playout;
 mod ring;
 mod subscription;
 
@@ -16,6 +18,7 @@ pub use encoding::{Encoding, PerEncoding, Tier};
 pub use frame::{Codec, Frame, FrameAssembler, HEADER_BYTES, Track, payload_offset};
 pub use key_requests::KeyRequests;
 pub use keyframe::starts_key_frame;
+pub use playout::{LEAST_DELAY, Latency, MOST_DELAY, Missing, Played, Playout};
 pub use ring::FrameRing;
 pub use subscription::{
     MAX_FIRST_SEQUENCE_NUMBER, MAX_LATENESS, OutPacket, REPLAY_AGE, REPLAY_BYTES, Start, Subscription, timestamp_at,
