@@ -46,7 +46,6 @@ files! {
     TEACH_TEST_SOUND = "teach-test-sound.gst";
     TEACH_DEMO_PICTURE = "teach-demo-picture.gst";
     TEACH_DEMO_SOUND = "teach-demo-sound.gst";
-    WATCH = "watch.gst";
     WATCH_TRACK = "watch-track.gst";
     WATCH_NULL = "watch-null.gst";
     WATCH_FILE = "watch-file.gst";

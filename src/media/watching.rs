@@ -1,12 +1,32 @@
 //! The text of a student's graph: one part per track, and what they are shown in.
 
+use std::time::Duration;
+
 use gstreamer as gst;
 
 use super::error::{MediaError, require};
 use super::graph::{self, Values};
+use super::playing::DECODED_AFTER;
 use super::render::{RenderOptions, Sink, TrackFormat};
 use super::sinks;
 use crate::rtp::Codec;
+
+/// What a picture waits in a compositor: one of its own pictures.
+const COMPOSED_AFTER: Duration = Duration::from_millis(33);
+
+/// What sound needs: one block in the Opus decoder (20 ms), the sound card's buffer (40 ms), and the time to decode it.
+const HEARD_AFTER: Duration = Duration::from_millis(80);
+
+/// A student's graph.
+pub(super) struct Graph {
+    /// Its text.
+    pub(super) text: String,
+    /// What to say about it.
+    pub(super) notices: Vec<String>,
+    /// How long after the playout's delay everything is shown: what the slowest part of the graph needs, because sound
+    /// and picture stay together.
+    pub(super) shown_after: Duration,
+}
 
 /// What a window's pictures and sound end in.
 struct Outputs {
@@ -14,9 +34,10 @@ struct Outputs {
     sound: String,
 }
 
-/// The text of the graph, and what to say about it.
-pub(super) fn text(options: &RenderOptions) -> Result<(String, Vec<String>), MediaError> {
+/// The graph that does this.
+pub(super) fn graph(options: &RenderOptions) -> Result<Graph, MediaError> {
     let mut notices = Vec::new();
+    let mut shown_after = DECODED_AFTER;
     let mut outputs = Outputs { window: String::new(), sound: String::new() };
     if let Sink::Window { fullscreen } = options.sink {
         let window = sinks::window()?;
@@ -28,26 +49,30 @@ pub(super) fn text(options: &RenderOptions) -> Result<(String, Vec<String>), Med
         if options.sound && has_audio && sound.is_none() {
             notices.push("no sound card here, so there is no sound".into());
         }
+        if options.tracks.iter().filter(|format| format.track.is_video()).count() > 1 {
+            shown_after += COMPOSED_AFTER;
+        }
+        if has_audio && sound.is_some() {
+            shown_after = shown_after.max(HEARD_AFTER);
+        }
         // The system clock goes on when sound stops; the card's clock would stop the picture with it.
         let card = |element| format!("{element} provide-clock=false buffer-time=40000 latency-time=10000");
         outputs.sound = sound.map_or("fakesink".into(), card);
     }
-    Ok((compose(options, &outputs)?, notices))
+    Ok(Graph { text: compose(options, &outputs)?, notices, shown_after })
 }
 
 fn compose(options: &RenderOptions, outputs: &Outputs) -> Result<String, MediaError> {
     let shared = Values::default()
-        .set("latency", options.latency.as_millis())
-        .set("window.latency", options.latency.as_nanos())
         .set("window.sink", format!("{} name=window sync=true async=false", outputs.window))
         .set("sound.sink", format!("{} sync=true async=false", outputs.sound));
-    let mut text = graph::text(&[graph::WATCH], &shared)?;
+    let mut text = String::new();
     let videos = options.tracks.iter().filter(|format| format.track.is_video()).count();
     let is_window = matches!(options.sink, Sink::Window { .. });
     if is_window && videos > 1 {
         text.push_str(&graph::text(&[graph::WATCH_WINDOW_LAYOUT], &shared)?);
     }
-    for (session, format) in options.tracks.iter().enumerate() {
+    for format in &options.tracks {
         let output = match &options.sink {
             Sink::Null => graph::WATCH_NULL,
             Sink::File(_) => graph::WATCH_FILE,
@@ -59,7 +84,6 @@ fn compose(options: &RenderOptions, outputs: &Outputs) -> Result<String, MediaEr
         let values = shared
             .clone()
             .set("track", format.track)
-            .set("session", session)
             .set("depayloader", depayloader)
             .set("encoded", encoded)
             .set("parser", parser(format))
@@ -128,7 +152,7 @@ mod tests {
                 for sink in [Sink::Null, Sink::File("a.mkv".into()), Sink::Window { fullscreen: true }] {
                     let options = RenderOptions {
                         sink,
-                        latency: std::time::Duration::from_millis(100),
+                        latency: crate::rtp::Latency::AUTO,
                         tracks: formats(video, tracks),
                         sound: true,
                         title: String::new(),
