@@ -160,27 +160,11 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Hands on what is played now. Never blocks: an appsrc queues.
     fn play(&self, track: Track, played: Played) {
         let Some(input) = self.input(track) else { return };
-        // All of it fails only while the graph is being stopped.
         match played {
-            Played::Packet { bytes, due, after_loss } => {
-                let mut buffer = gst::Buffer::from_slice(bytes);
-                if let Some(buffer) = buffer.get_mut() {
-                    buffer.set_pts(gst::ClockTime::try_from(due).ok());
-                    if after_loss {
-                        buffer.set_flags(gst::BufferFlags::DISCONT);
-                    }
-                }
-                let _ = input.packets.push_buffer(buffer);
-            }
-            Played::Hole { due, lasts } => {
-                if let (Ok(due), Ok(lasts)) = (gst::ClockTime::try_from(due), gst::ClockTime::try_from(lasts)) {
-                    let _ = input.packets.send_event(gst::event::Gap::builder(due).duration(lasts).build());
-                }
-            }
             Played::KeyFrameWanted => input.received.want_key_frame(),
+            played => hand_on(&input.packets, played),
         }
     }
 
@@ -221,6 +205,29 @@ impl Shared {
     }
 }
 
+/// Hands a packet to the graph, or what stands for sound that never came. Never blocks: an appsrc queues.
+fn hand_on(packets: &gst_app::AppSrc, played: Played) {
+    // Both fail only while the graph is being stopped.
+    match played {
+        Played::Packet { bytes, due, after_loss } => {
+            let mut buffer = gst::Buffer::from_slice(bytes);
+            if let Some(buffer) = buffer.get_mut() {
+                buffer.set_pts(gst::ClockTime::try_from(due).ok());
+                if after_loss {
+                    buffer.set_flags(gst::BufferFlags::DISCONT);
+                }
+            }
+            let _ = packets.push_buffer(buffer);
+        }
+        Played::Hole { due, lasts } => {
+            if let (Ok(due), Ok(lasts)) = (gst::ClockTime::try_from(due), gst::ClockTime::try_from(lasts)) {
+                let _ = packets.send_event(gst::event::Gap::builder(due).duration(lasts).build());
+            }
+        }
+        Played::KeyFrameWanted => {}
+    }
+}
+
 /// Writes a delay into the graph.
 ///
 /// The graph's latency is not asked for: it does not know before media flows, and then answers with the worst that an
@@ -232,3 +239,6 @@ pub(super) fn set_delay(pipeline: &gst::Pipeline, delay: Duration, shown_after: 
         layout.set_property("min-upstream-latency", u64::try_from(wait).unwrap_or(u64::MAX));
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -270,7 +270,7 @@ fn input(
     Ok(Input { packets, received })
 }
 
-fn caps(format: TrackFormat) -> gst::Caps {
+pub(super) fn caps(format: TrackFormat) -> gst::Caps {
     gst::Caps::builder("application/x-rtp")
         .field("media", if format.track.is_video() { "video" } else { "audio" })
         .field("payload", i32::from(format.payload_type))

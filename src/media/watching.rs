@@ -94,7 +94,7 @@ fn compose(options: &RenderOptions, outputs: &Outputs) -> Result<String, MediaEr
 }
 
 /// After a loss nothing is shown before the next key frame: a still picture can be read, a smeared one can't.
-fn depayloader(codec: Codec) -> (&'static str, &'static str) {
+pub(super) fn depayloader(codec: Codec) -> (&'static str, &'static str) {
     match codec {
         Codec::H264 => (
             "rtph264depay wait-for-keyframe=true request-keyframe=true",
@@ -118,7 +118,7 @@ fn parser(format: &TrackFormat) -> String {
 
 /// The decoder of a track. One thread each: more would hold a picture back per thread, and many students share a
 /// machine. Errors are answered with a key frame, however many there are.
-fn decoder(format: &TrackFormat) -> Result<String, MediaError> {
+pub(super) fn decoder(format: &TrackFormat) -> Result<String, MediaError> {
     let name = format!("name={}-decoder", format.track);
     let ask = "automatic-request-sync-points=true max-errors=-1";
     Ok(match format.codec {
