@@ -8,7 +8,7 @@ use gstreamer::prelude::*;
 use tokio::sync::mpsc;
 
 use super::freezes::Freezes;
-use super::playing::{Clock, DECODED_AFTER};
+use super::playing::Clock;
 use super::render::RenderEvent;
 use crate::rtp::Track;
 
@@ -73,6 +73,8 @@ struct State {
     asked: Option<Instant>,
     /// Encoded pictures are thrown away up to the next key frame.
     skipping: bool,
+    /// What comes behind the decoder, where late pictures are to be shown at once.
+    shown_after: Option<Duration>,
 }
 
 impl Received {
@@ -225,25 +227,31 @@ impl Received {
                 }
             } else {
                 this.decoded();
+                if let Some(buffer) = info.buffer_mut() {
+                    this.hurry(buffer);
+                }
             }
             gst::PadProbeReturn::Ok
         });
     }
 
-    /// Lets pictures that are late be shown at once. Left in the past a window would drop them, and a compositor too.
-    pub(super) fn show_late(&self, decoder: &gst::Element) {
-        let Some(pad) = decoder.static_pad("src").filter(|_| self.0.track.is_video()) else { return };
-        let clock = self.0.clock.clone();
-        pad.add_probe(gst::PadProbeType::BUFFER, move |_, info| {
-            let (Some(now), Some(buffer)) = (clock.now(), info.buffer_mut()) else { return gst::PadProbeReturn::Ok };
-            let latest = (now + AT_ONCE).saturating_sub(clock.delay() + DECODED_AFTER);
-            if let (Some(pts), Ok(latest)) = (buffer.pts(), gst::ClockTime::try_from(latest))
-                && pts < latest
-            {
-                buffer.make_mut().set_pts(latest);
-            }
-            gst::PadProbeReturn::Ok
-        });
+    /// Lets pictures that are late be shown at once: a window and a compositor would drop them as they are. What comes
+    /// behind the decoder waits for the delay and this.
+    pub(super) fn show_late(&self, shown_after: Duration) {
+        if let Ok(mut state) = self.0.state.lock() {
+            state.shown_after = Some(shown_after).filter(|_| self.0.track.is_video());
+        }
+    }
+
+    fn hurry(&self, picture: &mut gst::Buffer) {
+        let shown_after = self.0.state.lock().ok().and_then(|state| state.shown_after);
+        let (Some(shown_after), Some(now)) = (shown_after, self.0.clock.now()) else { return };
+        let latest = (now + AT_ONCE).saturating_sub(self.0.clock.delay() + shown_after);
+        if let (Some(pts), Ok(latest)) = (picture.pts(), gst::ClockTime::try_from(latest))
+            && pts < latest
+        {
+            picture.make_mut().set_pts(latest);
+        }
     }
 
     fn shaped(&self, caps: &gst::CapsRef) {

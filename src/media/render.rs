@@ -13,7 +13,7 @@ use gstreamer_app as gst_app;
 use tokio::sync::mpsc;
 
 use super::error::MediaError;
-use super::playing::{self, Clock, Input, Playing};
+use super::playing::{self, Clock, DECODED_AFTER, Input, Playing};
 use super::receive::{Received, TrackStats};
 use super::recording::Recording;
 use super::{fullscreen, graph, layout, watching};
@@ -100,8 +100,16 @@ impl Render {
     /// Builds and starts the graph, in some ten milliseconds; no media need be there yet.
     pub fn start(options: RenderOptions) -> Result<(Self, mpsc::Receiver<RenderEvent>), MediaError> {
         super::init()?;
+        let graph = watching::graph(&options)?;
+        Self::with_graph(options, graph)
+    }
+
+    fn with_graph(
+        options: RenderOptions,
+        graph: watching::Graph,
+    ) -> Result<(Self, mpsc::Receiver<RenderEvent>), MediaError> {
         let (events, receiver) = mpsc::channel(MOST_EVENTS);
-        let watching::Graph { text, notices, shown_after } = watching::graph(&options)?;
+        let watching::Graph { text, notices, shown_after } = graph;
         for notice in notices {
             // The channel is new, so there is room.
             let _ = events.try_send(RenderEvent::Warning(notice));
@@ -111,11 +119,16 @@ impl Render {
         set_title(&pipeline, &options.title);
         let clock = Clock::new(&pipeline, options.latency);
         playing::set_delay(&pipeline, clock.delay(), shown_after);
-        let inputs: Vec<Input> = options
-            .tracks
-            .iter()
-            .map(|format| input(&pipeline, *format, &options.sink, &clock, &events))
-            .collect::<Result<_, _>>()?;
+        let inputs: Vec<Input> =
+            options.tracks.iter().map(|format| input(&pipeline, *format, &clock, &events)).collect::<Result<_, _>>()?;
+        for Input { received, .. } in &inputs {
+            match options.sink {
+                // A compositor waits for what is decoded, the window itself for everything.
+                Sink::Window { .. } if pipeline.by_name("layout").is_some() => received.show_late(DECODED_AFTER),
+                Sink::Window { .. } => received.show_late(shown_after),
+                Sink::Null | Sink::File(_) => {}
+            }
+        }
         let failed = |cause: &str| MediaError::Pipeline { pipeline: "watch".into(), cause: cause.into() };
         let bus = pipeline.bus().ok_or_else(|| failed("no bus"))?;
         let recording = match &options.sink {
@@ -248,7 +261,6 @@ fn set_title(pipeline: &gst::Pipeline, title: &str) {
 fn input(
     pipeline: &gst::Pipeline,
     format: TrackFormat,
-    sink: &Sink,
     clock: &Clock,
     events: &mpsc::Sender<RenderEvent>,
 ) -> Result<Input, MediaError> {
@@ -259,14 +271,8 @@ fn input(
     packets.set_caps(Some(&caps(format)));
     let received = Received::new(track, clock.clone(), events.clone());
     received.watch_depayloader(&find(format!("{track}-depayloader"))?);
-    let decoder = find(format!("{track}-decoder"))?;
-    received.watch_decoder(&decoder);
-    if !matches!(sink, Sink::File(_)) {
-        received.watch_queue(&find(format!("{track}-queue"))?);
-    }
-    if matches!(sink, Sink::Window { .. }) {
-        received.show_late(&decoder);
-    }
+    received.watch_queue(&find(format!("{track}-queue"))?);
+    received.watch_decoder(&find(format!("{track}-decoder"))?);
     Ok(Input { packets, received })
 }
 
@@ -312,3 +318,6 @@ fn explain(message: &gst::message::Error) -> MediaError {
     let name = factory.unwrap_or_else(|| "watch".into());
     MediaError::Pipeline { pipeline: name, cause: message.error().message().to_string() }
 }
+
+#[cfg(test)]
+mod tests;

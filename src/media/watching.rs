@@ -29,43 +29,50 @@ pub(super) struct Graph {
 }
 
 /// What a window's pictures and sound end in.
-struct Outputs {
-    window: String,
-    sound: String,
+#[derive(Debug, Default)]
+pub(super) struct Outputs {
+    /// The element that shows pictures.
+    pub(super) window: String,
+    /// The element that plays sound; nothing where sound is thrown away in time.
+    pub(super) sound: Option<String>,
 }
 
-/// The graph that does this.
+/// The graph that does this, on this machine.
 pub(super) fn graph(options: &RenderOptions) -> Result<Graph, MediaError> {
     let mut notices = Vec::new();
-    let mut shown_after = DECODED_AFTER;
-    let mut outputs = Outputs { window: String::new(), sound: String::new() };
+    let mut outputs = Outputs::default();
     if let Sink::Window { fullscreen } = options.sink {
         let window = sinks::window()?;
         // The X11 sinks can't; see fullscreen.rs.
         let fullscreen = if fullscreen && window == "waylandsink" { "fullscreen=true" } else { "" };
         outputs.window = format!("{window} {fullscreen}");
-        let sound = options.sound.then(sinks::sound).flatten();
         let has_audio = options.tracks.iter().any(|format| !format.track.is_video());
-        if options.sound && has_audio && sound.is_none() {
+        let card = sinks::sound().filter(|_| options.sound && has_audio);
+        if options.sound && has_audio && card.is_none() {
             notices.push("no sound card here, so there is no sound".into());
         }
-        if options.tracks.iter().filter(|format| format.track.is_video()).count() > 1 {
-            shown_after += COMPOSED_AFTER;
-        }
-        if has_audio && sound.is_some() {
-            shown_after = shown_after.max(HEARD_AFTER);
-        }
         // The system clock goes on when sound stops; the card's clock would stop the picture with it.
-        let card = |element| format!("{element} provide-clock=false buffer-time=40000 latency-time=10000");
-        outputs.sound = sound.map_or("fakesink".into(), card);
+        outputs.sound = card.map(|card| format!("{card} provide-clock=false buffer-time=40000 latency-time=10000"));
     }
-    Ok(Graph { text: compose(options, &outputs)?, notices, shown_after })
+    Ok(Graph { notices, ..with_outputs(options, &outputs)? })
+}
+
+/// The graph that ends in these.
+pub(super) fn with_outputs(options: &RenderOptions, outputs: &Outputs) -> Result<Graph, MediaError> {
+    let mut shown_after = DECODED_AFTER;
+    if options.tracks.iter().filter(|format| format.track.is_video()).count() > 1 {
+        shown_after += COMPOSED_AFTER;
+    }
+    if outputs.sound.is_some() {
+        shown_after = shown_after.max(HEARD_AFTER);
+    }
+    Ok(Graph { text: compose(options, outputs)?, notices: Vec::new(), shown_after })
 }
 
 fn compose(options: &RenderOptions, outputs: &Outputs) -> Result<String, MediaError> {
     let shared = Values::default()
         .set("window.sink", format!("{} name=window sync=true async=false", outputs.window))
-        .set("sound.sink", format!("{} sync=true async=false", outputs.sound));
+        .set("sound.sink", format!("{} sync=true async=false", outputs.sound.as_deref().unwrap_or("fakesink")));
     let mut text = String::new();
     let videos = options.tracks.iter().filter(|format| format.track.is_video()).count();
     let is_window = matches!(options.sink, Sink::Window { .. });
@@ -117,10 +124,11 @@ fn parser(format: &TrackFormat) -> String {
 }
 
 /// The decoder of a track. One thread each: more would hold a picture back per thread, and many students share a
-/// machine. Errors are answered with a key frame, however many there are.
+/// machine. Errors are answered with a key frame, however many there are. What is late is decoded all the same, because
+/// what comes next is made of it: a decoder that is too slow is helped before it, and a window that is too slow behind it.
 pub(super) fn decoder(format: &TrackFormat) -> Result<String, MediaError> {
     let name = format!("name={}-decoder", format.track);
-    let ask = "automatic-request-sync-points=true max-errors=-1";
+    let ask = "automatic-request-sync-points=true max-errors=-1 qos=false";
     Ok(match format.codec {
         Codec::H264 if gst::ElementFactory::find("avdec_h264").is_some() => {
             format!("avdec_h264 {name} max-threads=1 {ask}")
@@ -157,8 +165,8 @@ mod tests {
                         sound: true,
                         title: String::new(),
                     };
-                    let outputs = Outputs { window: "ximagesink".into(), sound: "fakesink".into() };
-                    let text = compose(&options, &outputs).unwrap();
+                    let outputs = Outputs { window: "ximagesink".into(), sound: None };
+                    let text = with_outputs(&options, &outputs).unwrap().text;
                     graph::parse("watch", &text).unwrap_or_else(|error| panic!("{error}\n{text}"));
                 }
             }
