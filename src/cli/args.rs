@@ -12,7 +12,7 @@ use super::values::{self, Bitrate, TypedServer, TypedSink};
 use crate::expect::Expectation;
 use crate::id::{RoomId, RoomName, UserId};
 use crate::media::Size;
-use crate::rtp::Codec;
+use crate::rtp::{Codec, Latency};
 use crate::signal::ServerUrl;
 
 /// One teacher, many students, one command each.
@@ -316,9 +316,9 @@ pub(super) struct TypedWatch {
     #[command(flatten)]
     pub(super) sink: TypedSinkArgs,
 
-    /// The jitter buffer in milliseconds: more survives a worse network, and comes later
-    #[arg(long, value_name = "MS", default_value = "80", value_parser = values::milliseconds, help_heading = "Output")]
-    pub(super) latency: Duration,
+    /// The jitter buffer: auto (20 to 500 ms, as the network needs), a range as 40..200, or always so many ms as 80
+    #[arg(long, value_name = "MS", default_value = "auto", value_parser = values::latency, help_heading = "Output")]
+    pub(super) latency: Latency,
 
     /// The signalling server [default: one that announces the room on the LAN, else localhost]
     #[arg(long, value_name = "URL", env = "CLASSROOM_SERVER", help_heading = "Network")]

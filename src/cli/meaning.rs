@@ -14,7 +14,7 @@ use crate::expect::Expectation;
 use crate::id::{Nickname, RoomId, RoomName, UserId};
 use crate::media::Size;
 use crate::protocol::DEFAULT_PORT;
-use crate::rtp::Codec;
+use crate::rtp::{Codec, Latency};
 use crate::signal::ServerUrl;
 
 /// `classroom demo`: a lecture taught and watched in one process.
@@ -182,7 +182,7 @@ pub struct Watch {
     /// Whose typed lines are said in chat.
     pub lines: Lines,
     /// The jitter buffer.
-    pub latency: Duration,
+    pub latency: Latency,
     /// End after this time; none: run until asked to end.
     pub length: Option<Duration>,
     /// How long to wait for somebody to teach; none: for ever.

@@ -6,7 +6,7 @@ use clap::CommandFactory;
 
 use super::*;
 use crate::media::Size;
-use crate::rtp::Codec;
+use crate::rtp::{Codec, Latency};
 use crate::signal::ServerUrl;
 
 fn understand(line: &str) -> Result<Cli, clap::Error> {
@@ -91,7 +91,7 @@ fn encoding_is_what_was_typed() {
 fn a_student_needs_a_room_and_an_id() {
     let plain = watch("");
     assert_eq!((plain.user.as_str(), plain.nickname.as_str()), ("1001", "1001"));
-    assert_eq!((plain.sink, plain.latency), (Sink::Auto { fullscreen: false }, Duration::from_millis(80)));
+    assert_eq!((plain.sink, plain.latency), (Sink::Auto { fullscreen: false }, Latency::AUTO));
     assert_eq!((plain.timeout, plain.retry, plain.length), (None, None, None));
     assert!(refusal("watch --room 10013").contains("required"));
 }
@@ -102,7 +102,23 @@ fn a_student_may_demand() {
     let expected: Vec<String> = watch.expect.iter().map(ToString::to_string).collect();
     assert_eq!((watch.sink, expected), (Sink::Null, vec!["fps>=25".to_owned(), "lost==0".to_owned()]));
     assert_eq!((watch.timeout, watch.retry), (Some(Duration::from_secs(5)), Some(Duration::from_secs(60))));
-    assert_eq!(watch.latency, Duration::from_millis(200));
+    assert_eq!(watch.latency, Latency::Fixed(Duration::from_millis(200)));
+}
+
+#[test]
+fn a_jitter_buffer_adapts_within_bounds_or_is_fixed() {
+    let range =
+        |least, most| Latency::Adaptive { least: Duration::from_millis(least), most: Duration::from_millis(most) };
+    for (typed, latency) in [
+        ("auto", Latency::AUTO),
+        ("20..500", Latency::AUTO),
+        ("40..200", range(40, 200)),
+        ("40ms..0.2s", range(40, 200)),
+        ("0", Latency::Fixed(Duration::ZERO)),
+        ("20ms", Latency::Fixed(Duration::from_millis(20))),
+    ] {
+        assert_eq!(watch(&format!("--latency {typed}")).latency, latency, "{typed}");
+    }
 }
 
 #[test]
@@ -191,6 +207,9 @@ fn bad_values_are_refused_with_the_flag_and_an_example() {
         ("watch --room 1 --user 2 --expect fsp>=25", "--expect", "fps, kbps"),
         ("watch --room 1 --user 2 --turn t", "--turn", "turn:user:password@"),
         ("watch --room 1 --user 2 --latency 1h", "--latency", "5000"),
+        ("watch --room 1 --user 2 --latency 200..40", "--latency", "the least first"),
+        ("watch --room 1 --user 2 --latency 40..900", "--latency", "500"),
+        ("watch --room 1 --user 2 --latency ..", "--latency", "40..200"),
         ("teach --room 1 --workers 0", "--workers", "from 1 to 64"),
         ("teach --room 1 --workers 65", "--workers", "from 1 to 64"),
     ] {

@@ -8,7 +8,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use crate::protocol::DEFAULT_PORT;
-use crate::rtp::Codec;
+use crate::rtp::{Codec, Latency, MOST_DELAY};
 use crate::signal::{ServerUrl, ServerUrlError};
 
 /// A bit rate, in bits per second.
@@ -186,17 +186,35 @@ pub(super) fn bench_students(text: &str) -> Result<NonZeroUsize, String> {
     }
 }
 
-/// `80` or `80ms`: the flag is in milliseconds, so a bare number is one too.
-pub(super) fn milliseconds(text: &str) -> Result<Duration, String> {
+/// `auto`, `80`, `80ms` or `40..200`: the flag is in milliseconds, so a bare number is one too.
+pub(super) fn latency(text: &str) -> Result<Latency, String> {
+    if text == "auto" {
+        return Ok(Latency::AUTO);
+    }
+    let Some((least, most)) = text.split_once("..") else { return milliseconds(text).map(Latency::Fixed) };
+    let (least, most) = (milliseconds(least)?, milliseconds(most)?);
+    if least > most {
+        return Err("ends before it begins, give the least first, for example 40..200".into());
+    }
+    if most > MOST_DELAY {
+        return Err(format!(
+            "adapts up to {} milliseconds; a longer one can be fixed, for example 1000",
+            MOST_DELAY.as_millis()
+        ));
+    }
+    Ok(Latency::Adaptive { least, most })
+}
+
+fn milliseconds(text: &str) -> Result<Duration, String> {
     const MOST: Duration = Duration::from_secs(5);
-    let latency = match text.parse::<u32>() {
+    let time = match text.parse::<u32>() {
         Ok(number) => Duration::from_millis(number.into()),
-        Err(_) => duration(text).map_err(|_| "is no number of milliseconds, for example 80")?,
+        Err(_) => duration(text).map_err(|_| "is none of auto, a number of milliseconds as 80, a range as 40..200")?,
     };
-    if latency > MOST {
+    if time > MOST {
         return Err("is more than 5000 milliseconds".into());
     }
-    Ok(latency)
+    Ok(time)
 }
 
 /// A codec for pictures.

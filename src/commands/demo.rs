@@ -2,7 +2,6 @@
 
 use std::net::Ipv4Addr;
 use std::num::NonZeroUsize;
-use std::time::Duration;
 
 use tokio::sync::oneshot;
 
@@ -13,6 +12,7 @@ use crate::exit::Failure;
 use crate::id::{Nickname, RoomId, UserId};
 use crate::media::{CaptureOptions, MainSource, Sources};
 use crate::report::{EndReason, Reporter};
+use crate::rtp::Latency;
 use crate::signal::ServerUrl;
 
 /// The room of a demo.
@@ -86,7 +86,7 @@ pub(super) async fn run(demo: Demo, output: Output, reporter: &Reporter) -> Resu
         server: Some(server),
         sink: demo.sink,
         lines: Lines::OfTerminal,
-        latency: Duration::from_millis(80),
+        latency: Latency::AUTO,
         length: None,
         timeout: None,
         retry: None,

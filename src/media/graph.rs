@@ -43,7 +43,6 @@ files! {
     TEACH_DEMO_SOUND = "teach-demo-sound.gst";
     TEACH_TIER_FULL = "teach-tier-full.gst";
     TEACH_TIER_LOW = "teach-tier-low.gst";
-    WATCH = "watch.gst";
     WATCH_TRACK = "watch-track.gst";
     WATCH_NULL = "watch-null.gst";
     WATCH_FILE = "watch-file.gst";

@@ -7,11 +7,20 @@ use gstreamer as gst;
 use gstreamer::prelude::*;
 use tokio::sync::mpsc;
 
+use super::freezes::Freezes;
+use super::playing::Clock;
 use super::render::RenderEvent;
 use crate::rtp::Track;
 
 /// A key frame is asked for twice a second at most, and as often until it comes, because requests get lost too.
 const ASK_AGAIN: Duration = Duration::from_millis(500);
+
+/// How long an encoded picture may wait for the decoder beyond its time. A slow decoder is not followed into the past: what
+/// waits is thrown away up to a fresh key frame.
+const TOO_LATE: Duration = Duration::from_millis(700);
+
+/// What a late picture gets for the rest of its way to the window.
+const AT_ONCE: Duration = Duration::from_millis(5);
 
 /// Numbers of a track since the start.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
@@ -24,14 +33,20 @@ pub struct TrackStats {
     pub height: u32,
     /// Jitter of arrival (RFC 3550, 6.4.1), in milliseconds.
     pub jitter_ms: f32,
-    /// How often the picture stood still: a gap of three mean intervals, or of one and 150 ms, whichever is more.
+    /// How often the picture stood still, by W3C's `freezeCount`; none that goes on.
     pub freezes: u64,
-    /// The time in all freezes.
+    /// The time in all freezes that are over.
     pub freeze_total: Duration,
+    /// How long the picture stands still by now, if it does.
+    pub frozen: Option<Duration>,
     /// Packets that never came, or too late.
     pub lost: u64,
     /// Packets that came too late.
     pub late: u64,
+    /// Sound that never came, and in whose place the decoder played something.
+    pub concealed: Duration,
+    /// Encoded pictures or blocks of sound that were thrown away, because the decoder had no time for them.
+    pub skipped: u64,
     /// Key frames that were asked for.
     pub key_frames_asked: u64,
 }
@@ -43,6 +58,7 @@ pub(super) struct Received(Arc<Shared>);
 #[derive(Debug)]
 struct Shared {
     track: Track,
+    clock: Clock,
     events: mpsc::Sender<RenderEvent>,
     state: Mutex<State>,
 }
@@ -50,59 +66,68 @@ struct Shared {
 #[derive(Debug, Default)]
 struct State {
     stats: TrackStats,
-    jitter_buffer: Option<gst::Element>,
-    /// Lost and late packets of jitter buffers that are gone.
-    lost_before: (u64, u64),
-    last_frame: Option<Instant>,
-    mean_interval: Option<Duration>,
+    freezes: Freezes,
     /// When a key frame was last asked for, while one is needed.
+    needed: Option<Instant>,
+    /// When a key frame was last asked for.
     asked: Option<Instant>,
+    /// Encoded pictures are thrown away up to the next key frame.
+    skipping: bool,
+    /// What comes behind the decoder, where late pictures are to be shown at once.
+    shown_after: Option<Duration>,
 }
 
 impl Received {
-    pub(super) fn new(track: Track, events: mpsc::Sender<RenderEvent>) -> Self {
+    pub(super) fn new(track: Track, clock: Clock, events: mpsc::Sender<RenderEvent>) -> Self {
         // A video track begins with the need for a key frame, which the teacher sends unasked.
-        let state = State { asked: track.is_video().then(Instant::now), ..State::default() };
-        Self(Arc::new(Shared { track, events, state: Mutex::new(state) }))
+        let needed = track.is_video().then(Instant::now);
+        let state = State { needed, asked: needed, ..State::default() };
+        Self(Arc::new(Shared { track, clock, events, state: Mutex::new(state) }))
     }
 
     pub(super) fn track(&self) -> Track {
         self.0.track
     }
 
+    /// The numbers that are known here, which is all but those of packets.
     pub(super) fn stats(&self) -> TrackStats {
         let Ok(state) = self.0.state.lock() else { return TrackStats::default() };
-        let (lost, late, jitter_ms) = read(state.jitter_buffer.as_ref());
-        TrackStats { lost: lost + state.lost_before.0, late: late + state.lost_before.1, jitter_ms, ..state.stats }
+        let State { stats, freezes, .. } = &*state;
+        let frozen = freezes.frozen(Instant::now());
+        TrackStats { freezes: freezes.count, freeze_total: freezes.total, frozen, ..*stats }
     }
 
-    pub(super) fn set_jitter_buffer(&self, buffer: gst::Element) {
-        let Ok(mut state) = self.0.state.lock() else { return };
-        let (lost, late, _) = read(state.jitter_buffer.as_ref());
-        state.lost_before = (state.lost_before.0 + lost, state.lost_before.1 + late);
-        state.jitter_buffer = Some(buffer);
+    /// Says whether pictures are expected; where none is, there is no freeze.
+    pub(super) fn expect(&self, expected: bool) {
+        if !expected && let Ok(mut state) = self.0.state.lock() {
+            state.freezes.pause(Instant::now());
+        }
     }
 
     /// Notes that the decoder can't go on, and asks for a key frame unless that was done just now.
     pub(super) fn need_key_frame(&self) {
-        self.ask(true);
+        self.ask(|state| {
+            state.needed.get_or_insert_with(Instant::now);
+            true
+        });
+    }
+
+    /// Asks for a key frame that may not be needed, because repairs are still under way.
+    pub(super) fn want_key_frame(&self) {
+        self.ask(|_| true);
     }
 
     /// Asks again while a key frame is still needed. Called with every packet.
     pub(super) fn remind(&self) {
-        self.ask(false);
+        self.ask(|state| state.needed.is_some());
     }
 
-    fn ask(&self, needed: bool) {
+    fn ask(&self, wants: impl FnOnce(&mut State) -> bool) {
         if !self.0.track.is_video() {
             return;
         }
         let Ok(mut state) = self.0.state.lock() else { return };
-        let due = match state.asked {
-            Some(last) => last.elapsed() >= ASK_AGAIN,
-            None => needed,
-        };
-        if due {
+        if wants(&mut state) && state.asked.is_none_or(|last| last.elapsed() >= ASK_AGAIN) {
             state.asked = Some(Instant::now());
             state.stats.key_frames_asked += 1;
             drop(state);
@@ -133,20 +158,62 @@ impl Received {
             pad.add_probe(gst::PadProbeType::BUFFER, move |_, info| {
                 let key = info.buffer().is_some_and(|buffer| !buffer.flags().contains(gst::BufferFlags::DELTA_UNIT));
                 if key && let Ok(mut state) = this.0.state.lock() {
-                    state.asked = None;
+                    state.needed = None;
                 }
                 gst::PadProbeReturn::Ok
             });
         }
     }
 
-    /// Asks for a key frame when encoded pictures were thrown away.
+    /// Keeps what waits for the decoder fresh: what the decoder has no time for is thrown away up to a key frame.
     pub(super) fn watch_queue(&self, queue: &gst::Element) {
         let this = self.clone();
         queue.connect("overrun", false, move |_| {
-            this.need_key_frame();
+            this.skip();
             None
         });
+        let (Some(input), Some(output)) = (queue.static_pad("sink"), queue.static_pad("src")) else { return };
+        let clock = self.0.clock.clone();
+        input.add_probe(gst::PadProbeType::BUFFER, move |_, info| {
+            if let (Some(now), Some(buffer)) = (clock.now(), info.buffer_mut()) {
+                // Nothing behind a depayloader reads it.
+                buffer.make_mut().set_offset(now.as_nanos().try_into().unwrap_or(u64::MAX));
+            }
+            gst::PadProbeReturn::Ok
+        });
+        let this = self.clone();
+        output.add_probe(gst::PadProbeType::BUFFER, move |_, info| {
+            let is_kept = info.buffer_mut().is_none_or(|buffer| this.keep(buffer));
+            if is_kept { gst::PadProbeReturn::Ok } else { gst::PadProbeReturn::Drop }
+        });
+    }
+
+    fn skip(&self) {
+        if let Ok(mut state) = self.0.state.lock() {
+            state.skipping = true;
+        }
+        self.need_key_frame();
+    }
+
+    /// Whether the decoder shall get this.
+    fn keep(&self, buffer: &mut gst::Buffer) -> bool {
+        let Some(now) = self.0.clock.now() else { return true };
+        let due = buffer.pts().map_or(Duration::ZERO, |pts| Duration::from(pts) + self.0.clock.delay());
+        let came = Duration::from_nanos(buffer.offset());
+        let too_late = now > due.max(came) + TOO_LATE;
+        let is_key = !buffer.flags().contains(gst::BufferFlags::DELTA_UNIT);
+        let Ok(mut state) = self.0.state.lock() else { return true };
+        if !too_late && (is_key || !state.skipping) {
+            if std::mem::take(&mut state.skipping) {
+                buffer.make_mut().set_flags(gst::BufferFlags::DISCONT);
+            }
+            return true;
+        }
+        state.skipping = self.0.track.is_video();
+        state.stats.skipped += 1;
+        drop(state);
+        self.need_key_frame();
+        false
     }
 
     /// Counts what is decoded.
@@ -160,9 +227,31 @@ impl Received {
                 }
             } else {
                 this.decoded();
+                if let Some(buffer) = info.buffer_mut() {
+                    this.hurry(buffer);
+                }
             }
             gst::PadProbeReturn::Ok
         });
+    }
+
+    /// Lets pictures that are late be shown at once: a window and a compositor would drop them as they are. What comes
+    /// behind the decoder waits for the delay and this.
+    pub(super) fn show_late(&self, shown_after: Duration) {
+        if let Ok(mut state) = self.0.state.lock() {
+            state.shown_after = Some(shown_after).filter(|_| self.0.track.is_video());
+        }
+    }
+
+    fn hurry(&self, picture: &mut gst::Buffer) {
+        let shown_after = self.0.state.lock().ok().and_then(|state| state.shown_after);
+        let (Some(shown_after), Some(now)) = (shown_after, self.0.clock.now()) else { return };
+        let latest = (now + AT_ONCE).saturating_sub(self.0.clock.delay() + shown_after);
+        if let (Some(pts), Ok(latest)) = (picture.pts(), gst::ClockTime::try_from(latest))
+            && pts < latest
+        {
+            picture.make_mut().set_pts(latest);
+        }
     }
 
     fn shaped(&self, caps: &gst::CapsRef) {
@@ -175,7 +264,10 @@ impl Received {
 
     fn decoded(&self) {
         let Ok(mut state) = self.0.state.lock() else { return };
-        state.decoded(Instant::now());
+        state.stats.frames_decoded += 1;
+        if self.0.track.is_video() {
+            state.freezes.shown(Instant::now());
+        }
         let first = state.stats.frames_decoded == 1;
         drop(state);
         if first {
@@ -185,67 +277,38 @@ impl Received {
     }
 }
 
-impl State {
-    fn decoded(&mut self, now: Instant) {
-        self.stats.frames_decoded += 1;
-        let Some(last) = self.last_frame.replace(now) else { return };
-        let gap = now.saturating_duration_since(last);
-        let Some(mean) = self.mean_interval else {
-            self.mean_interval = Some(gap);
-            return;
-        };
-        // The definition of `freezeCount` in W3C's webrtc-stats, with a moving mean of about thirty pictures.
-        if gap > (mean * 3).max(mean + Duration::from_millis(150)) {
-            self.stats.freezes += 1;
-            self.stats.freeze_total += gap;
-        }
-        self.mean_interval = Some((mean * 29 + gap.min(mean * 3)) / 30);
-    }
-}
-
-/// Lost and late packets and jitter in milliseconds of a jitter buffer.
-fn read(buffer: Option<&gst::Element>) -> (u64, u64, f32) {
-    let Some(stats) = buffer.map(|buffer| buffer.property::<gst::Structure>("stats")) else { return (0, 0, 0.0) };
-    let number = |name: &str| stats.get::<u64>(name).unwrap_or(0);
-    (number("num-lost"), number("num-late"), number("avg-jitter") as f32 / 1e6)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn a_freeze_is_a_gap_that_stands_out() {
-        let mut state = State::default();
-        let mut now = Instant::now();
-        for _ in 0..60 {
-            now += Duration::from_millis(33);
-            state.decoded(now);
-        }
-        assert_eq!(state.stats.freezes, 0);
-        now += Duration::from_millis(170);
-        state.decoded(now);
-        assert_eq!(state.stats.freezes, 0);
-        now += Duration::from_millis(400);
-        state.decoded(now);
-        assert_eq!((state.stats.freezes, state.stats.freeze_total), (1, Duration::from_millis(400)));
-    }
-
-    #[test]
     fn a_key_frame_is_asked_for_once_and_again_only_after_a_while() {
+        super::super::init().unwrap();
         let (events, mut receiver) = mpsc::channel(8);
-        let received = Received::new(Track::Screen, events);
-        received.0.state.lock().unwrap().asked = None;
+        let clock = Clock::new(&gst::Pipeline::new(), crate::rtp::Latency::AUTO);
+        let received = Received::new(Track::Screen, clock, events);
+        let long_ago = Instant::now().checked_sub(ASK_AGAIN);
+        let set = |needed, asked| {
+            let mut state = received.0.state.lock().unwrap();
+            (state.needed, state.asked) = (needed, asked);
+        };
+        set(None, None);
         for _ in 0..10 {
             received.need_key_frame();
             received.remind();
         }
         assert_eq!(receiver.try_recv(), Ok(RenderEvent::KeyFrameNeeded(Track::Screen)));
         assert!(receiver.try_recv().is_err());
-        received.0.state.lock().unwrap().asked = Instant::now().checked_sub(ASK_AGAIN);
+        set(long_ago, long_ago);
         received.remind();
         assert!(receiver.try_recv().is_ok());
-        received.0.state.lock().unwrap().asked = None;
+        set(None, long_ago);
+        received.remind();
+        assert!(receiver.try_recv().is_err());
+        // What is only wanted is not repeated.
+        received.want_key_frame();
+        assert!(receiver.try_recv().is_ok());
+        set(None, long_ago);
         received.remind();
         assert!(receiver.try_recv().is_err());
     }

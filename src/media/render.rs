@@ -2,8 +2,8 @@
 
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -13,17 +13,14 @@ use gstreamer_app as gst_app;
 use tokio::sync::mpsc;
 
 use super::error::MediaError;
+use super::playing::{self, Clock, DECODED_AFTER, Input, Playing};
 use super::receive::{Received, TrackStats};
 use super::recording::Recording;
 use super::{fullscreen, graph, layout, watching};
-use crate::rtp::{Codec, Track};
+use crate::rtp::{Codec, Latency, Playout, Track};
 
 /// Events that nobody has read yet: a few per track, and warnings beyond that tell nothing new.
 const MOST_EVENTS: usize = 64;
-
-/// How long after the jitter buffer a picture or a sound is shown: one picture in the compositor (33 ms), or one block
-/// in the Opus decoder (20 ms) and the sound card's buffer (40 ms), and the time to decode and convert it.
-const SHOWN_AFTER: Duration = Duration::from_millis(80);
 
 /// Where a lecture is shown.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,8 +52,8 @@ pub struct TrackFormat {
 pub struct RenderOptions {
     /// Where to.
     pub sink: Sink,
-    /// How long a packet may take for the detour of being sent again; sound and picture are shown this much later.
-    pub latency: Duration,
+    /// How much later than possible sound and picture are shown, so that what the network delays comes in time.
+    pub latency: Latency,
     /// The tracks that may come. One that never does costs nothing.
     pub tracks: Vec<TrackFormat>,
     /// Whether a window plays sound, where there is a sound card.
@@ -86,22 +83,16 @@ pub enum RenderEvent {
 /// A running render.
 pub struct Render {
     pipeline: gst::Pipeline,
-    inputs: Vec<Input>,
+    /// Nothing only while this is dropped.
+    playing: Option<Playing>,
     recording: Option<Recording>,
     watcher: Option<JoinHandle<()>>,
     fullscreen: Option<(Arc<AtomicBool>, JoinHandle<()>)>,
 }
 
-/// One track on its way in.
-struct Input {
-    packets: gst_app::AppSrc,
-    reports: gst_app::AppSrc,
-    received: Received,
-}
-
 impl fmt::Debug for Render {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Render").field("tracks", &self.inputs.len()).finish_non_exhaustive()
+        f.debug_struct("Render").field("playing", &self.playing).finish_non_exhaustive()
     }
 }
 
@@ -109,8 +100,16 @@ impl Render {
     /// Builds and starts the graph, in some ten milliseconds; no media need be there yet.
     pub fn start(options: RenderOptions) -> Result<(Self, mpsc::Receiver<RenderEvent>), MediaError> {
         super::init()?;
+        let graph = watching::graph(&options)?;
+        Self::with_graph(options, graph)
+    }
+
+    fn with_graph(
+        options: RenderOptions,
+        graph: watching::Graph,
+    ) -> Result<(Self, mpsc::Receiver<RenderEvent>), MediaError> {
         let (events, receiver) = mpsc::channel(MOST_EVENTS);
-        let (text, notices) = watching::text(&options)?;
+        let watching::Graph { text, notices, shown_after } = graph;
         for notice in notices {
             // The channel is new, so there is room.
             let _ = events.try_send(RenderEvent::Warning(notice));
@@ -118,19 +117,30 @@ impl Render {
         let pipeline = graph::parse("watch", &text)?;
         layout::attach(&pipeline);
         set_title(&pipeline, &options.title);
-        // Fixed from the start: asked at run time, the graph does not know before media flows, and then answers with
-        // the worst that an Opus decoder or a sound card might ever need, a quarter of a second more.
-        pipeline.set_latency(gst::ClockTime::try_from(options.latency + SHOWN_AFTER).ok());
+        let clock = Clock::new(&pipeline, options.latency);
+        playing::set_delay(&pipeline, clock.delay(), shown_after);
         let inputs: Vec<Input> =
-            options.tracks.iter().map(|format| input(&pipeline, *format, &events)).collect::<Result<_, _>>()?;
-        connect(&pipeline, &inputs, &options.tracks)?;
+            options.tracks.iter().map(|format| input(&pipeline, *format, &clock, &events)).collect::<Result<_, _>>()?;
+        for Input { received, .. } in &inputs {
+            match options.sink {
+                // A compositor waits for what is decoded, the window itself for everything.
+                Sink::Window { .. } if pipeline.by_name("layout").is_some() => received.show_late(DECODED_AFTER),
+                Sink::Window { .. } => received.show_late(shown_after),
+                Sink::Null | Sink::File(_) => {}
+            }
+        }
         let failed = |cause: &str| MediaError::Pipeline { pipeline: "watch".into(), cause: cause.into() };
         let bus = pipeline.bus().ok_or_else(|| failed("no bus"))?;
         let recording = match &options.sink {
             Sink::File(path) => Some(record(&pipeline, path, &options.tracks, &events)?),
             _ => None,
         };
-        let mut render = Self { pipeline: pipeline.clone(), inputs, recording, watcher: None, fullscreen: None };
+        let keeps = matches!(options.sink, Sink::File(_));
+        let playout = Playout::new(options.tracks.iter().map(|it| (it.track, it.codec)), options.latency, keeps);
+        let playing =
+            Playing::start(clock, inputs, playout, shown_after).map_err(|error| failed(&error.to_string()))?;
+        let playing = Some(playing);
+        let mut render = Self { pipeline: pipeline.clone(), playing, recording, watcher: None, fullscreen: None };
         if pipeline.set_state(gst::State::Playing).is_err() {
             let error = bus.pop_filtered(&[gst::MessageType::Error]);
             return Err(match error.as_ref().map(|message| message.view()) {
@@ -156,37 +166,43 @@ impl Render {
 
     /// Takes an RTP packet of a track. Never blocks; a track that was not announced is ignored.
     pub fn push_rtp(&self, track: Track, packet: &[u8]) {
-        if let Some(input) = self.input(track) {
-            input.received.remind();
-            // It fails only while the graph is being stopped.
-            let _ = input.packets.push_buffer(gst::Buffer::from_slice(packet.to_vec()));
+        if let Some(playing) = &self.playing {
+            playing.push_rtp(track, packet);
         }
     }
 
-    /// Takes a compound RTCP packet of a track: a sender report with the capture time, and the CNAME, by which the
-    /// tracks are kept together. Never blocks.
+    /// Takes a compound RTCP packet of a track: a sender report with the capture time, by which the tracks are kept
+    /// together. Never blocks.
     pub fn push_rtcp(&self, track: Track, packet: &[u8]) {
-        if let Some(input) = self.input(track) {
-            // It fails only while the graph is being stopped.
-            let _ = input.reports.push_buffer(gst::Buffer::from_slice(packet.to_vec()));
+        if let Some(playing) = &self.playing {
+            playing.push_rtcp(track, packet);
         }
+    }
+
+    /// Says whether pictures of a track are expected now. Where the publisher sends none, there is no freeze.
+    pub fn expect(&self, track: Track, expected: bool) {
+        if let Some(playing) = &self.playing {
+            playing.expect(track, expected);
+        }
+    }
+
+    /// How much later than possible sound and picture are shown now.
+    pub fn delay(&self) -> Duration {
+        self.playing.as_ref().map(Playing::delay).unwrap_or_default()
     }
 
     /// The numbers of a track since the start.
     pub fn stats(&self, track: Track) -> TrackStats {
-        self.input(track).map(|input| input.received.stats()).unwrap_or_default()
+        self.playing.as_ref().map(|playing| playing.stats(track)).unwrap_or_default()
     }
 
     /// Stops; a file is complete when this returns. Dropping does the same.
     pub fn finish(self) {}
-
-    fn input(&self, track: Track) -> Option<&Input> {
-        self.inputs.iter().find(|input| input.received.track() == track)
-    }
 }
 
 impl Drop for Render {
     fn drop(&mut self) {
+        self.playing = None;
         // Null always succeeds, and waits for the streaming threads.
         let _ = self.pipeline.set_state(gst::State::Null);
         if let Some(recording) = &self.recording {
@@ -245,67 +261,28 @@ fn set_title(pipeline: &gst::Pipeline, title: &str) {
 fn input(
     pipeline: &gst::Pipeline,
     format: TrackFormat,
+    clock: &Clock,
     events: &mpsc::Sender<RenderEvent>,
 ) -> Result<Input, MediaError> {
     let track = format.track;
     let missing = |name: &str| MediaError::Contract { pipeline: "watch".into(), problem: format!("{name} is missing") };
     let find = |name: String| pipeline.by_name(&name).ok_or_else(|| missing(&name));
-    let source = |name: String| find(name.clone())?.downcast::<gst_app::AppSrc>().map_err(|_| missing(&name));
-    let packets = source(track.to_string())?;
-    packets.set_caps(Some(&caps(format.track, format.codec, format.payload_type)));
-    let received = Received::new(track, events.clone());
+    let packets = find(track.to_string())?.downcast::<gst_app::AppSrc>().map_err(|_| missing(track.name()))?;
+    packets.set_caps(Some(&caps(format)));
+    let received = Received::new(track, clock.clone(), events.clone());
     received.watch_depayloader(&find(format!("{track}-depayloader"))?);
     received.watch_queue(&find(format!("{track}-queue"))?);
     received.watch_decoder(&find(format!("{track}-decoder"))?);
-    Ok(Input { packets, reports: source(format!("{track}-reports"))?, received })
+    Ok(Input { packets, received })
 }
 
-fn caps(track: Track, codec: Codec, payload_type: u8) -> gst::Caps {
+pub(super) fn caps(format: TrackFormat) -> gst::Caps {
     gst::Caps::builder("application/x-rtp")
-        .field("media", if track.is_video() { "video" } else { "audio" })
-        .field("payload", i32::from(payload_type))
-        .field("clock-rate", codec.clock_rate() as i32)
-        .field("encoding-name", codec.encoding_name())
+        .field("media", if format.track.is_video() { "video" } else { "audio" })
+        .field("payload", i32::from(format.payload_type))
+        .field("clock-rate", format.codec.clock_rate() as i32)
+        .field("encoding-name", format.codec.encoding_name())
         .build()
-}
-
-/// Connects what rtpbin makes as media arrives.
-fn connect(pipeline: &gst::Pipeline, inputs: &[Input], formats: &[TrackFormat]) -> Result<(), MediaError> {
-    let missing = || MediaError::Contract { pipeline: "watch".into(), problem: "rtpbin is missing".into() };
-    let rtpbin = pipeline.by_name("rtpbin").ok_or_else(missing)?;
-    let formats_of_sessions = formats.to_vec();
-    rtpbin.connect("request-pt-map", false, move |values| {
-        let format = formats_of_sessions.get(values.get(1)?.get::<u32>().ok()? as usize)?;
-        let payload_type = values.get(2)?.get::<u32>().ok()? as u8;
-        Some(caps(format.track, format.codec, payload_type).to_value())
-    });
-    let received: Vec<Received> = inputs.iter().map(|input| input.received.clone()).collect();
-    rtpbin.connect("new-jitterbuffer", false, move |values| {
-        let buffer = values.get(1)?.get::<gst::Element>().ok()?;
-        let session = values.get(2)?.get::<u32>().ok()? as usize;
-        // The first packet starts the stream: waiting for an earlier one would cost the whole latency.
-        buffer.set_property("faststart-min-packets", 1u32);
-        received.get(session)?.set_jitter_buffer(buffer);
-        None
-    });
-    let depayloaders: Vec<Option<gst::Element>> =
-        formats.iter().map(|format| pipeline.by_name(&format!("{}-depayloader", format.track))).collect();
-    let linking = Mutex::new(());
-    rtpbin.connect_pad_added(move |_, pad| {
-        let name = pad.name();
-        let session = name.strip_prefix("recv_rtp_src_").and_then(|rest| rest.split('_').next()?.parse::<usize>().ok());
-        let Some(Some(depayloader)) = session.and_then(|session| depayloaders.get(session)) else { return };
-        let Some(input) = depayloader.static_pad("sink") else { return };
-        // A teacher that was started again has another SSRC, and so another pad.
-        let _one_at_a_time = linking.lock();
-        if let Some(before) = input.peer() {
-            // It was linked, so it can be unlinked.
-            let _ = before.unlink(&input);
-        }
-        // Both are RTP of the same codec; if it fails the graph reports an error.
-        let _ = pad.link(&input);
-    });
-    Ok(())
 }
 
 /// Turns what the graph reports into events.
@@ -341,3 +318,6 @@ fn explain(message: &gst::message::Error) -> MediaError {
     let name = factory.unwrap_or_else(|| "watch".into());
     MediaError::Pipeline { pipeline: name, cause: message.error().message().to_string() }
 }
+
+#[cfg(test)]
+mod tests;

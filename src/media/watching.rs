@@ -1,53 +1,85 @@
 //! The text of a student's graph: one part per track, and what they are shown in.
 
+use std::time::Duration;
+
 use gstreamer as gst;
 
 use super::error::{MediaError, require};
 use super::graph::{self, Values};
+use super::playing::DECODED_AFTER;
 use super::render::{RenderOptions, Sink, TrackFormat};
 use super::sinks;
 use crate::rtp::Codec;
 
-/// What a window's pictures and sound end in.
-struct Outputs {
-    window: String,
-    sound: String,
+/// What a picture waits in a compositor: one of its own pictures.
+const COMPOSED_AFTER: Duration = Duration::from_millis(33);
+
+/// What sound needs: one block in the Opus decoder (20 ms), the sound card's buffer (40 ms), and the time to decode it.
+const HEARD_AFTER: Duration = Duration::from_millis(80);
+
+/// A student's graph.
+pub(super) struct Graph {
+    /// Its text.
+    pub(super) text: String,
+    /// What to say about it.
+    pub(super) notices: Vec<String>,
+    /// How long after the playout's delay everything is shown: what the slowest part of the graph needs, because sound
+    /// and picture stay together.
+    pub(super) shown_after: Duration,
 }
 
-/// The text of the graph, and what to say about it.
-pub(super) fn text(options: &RenderOptions) -> Result<(String, Vec<String>), MediaError> {
+/// What a window's pictures and sound end in.
+#[derive(Debug, Default)]
+pub(super) struct Outputs {
+    /// The element that shows pictures.
+    pub(super) window: String,
+    /// The element that plays sound; nothing where sound is thrown away in time.
+    pub(super) sound: Option<String>,
+}
+
+/// The graph that does this, on this machine.
+pub(super) fn graph(options: &RenderOptions) -> Result<Graph, MediaError> {
     let mut notices = Vec::new();
-    let mut outputs = Outputs { window: String::new(), sound: String::new() };
+    let mut outputs = Outputs::default();
     if let Sink::Window { fullscreen } = options.sink {
         let window = sinks::window()?;
         // The X11 sinks can't; see fullscreen.rs.
         let fullscreen = if fullscreen && window == "waylandsink" { "fullscreen=true" } else { "" };
         outputs.window = format!("{window} {fullscreen}");
-        let sound = options.sound.then(sinks::sound).flatten();
         let has_audio = options.tracks.iter().any(|format| !format.track.is_video());
-        if options.sound && has_audio && sound.is_none() {
+        let card = sinks::sound().filter(|_| options.sound && has_audio);
+        if options.sound && has_audio && card.is_none() {
             notices.push("no sound card here, so there is no sound".into());
         }
         // The system clock goes on when sound stops; the card's clock would stop the picture with it.
-        let card = |element| format!("{element} provide-clock=false buffer-time=40000 latency-time=10000");
-        outputs.sound = sound.map_or("fakesink".into(), card);
+        outputs.sound = card.map(|card| format!("{card} provide-clock=false buffer-time=40000 latency-time=10000"));
     }
-    Ok((compose(options, &outputs)?, notices))
+    Ok(Graph { notices, ..with_outputs(options, &outputs)? })
+}
+
+/// The graph that ends in these.
+pub(super) fn with_outputs(options: &RenderOptions, outputs: &Outputs) -> Result<Graph, MediaError> {
+    let mut shown_after = DECODED_AFTER;
+    if options.tracks.iter().filter(|format| format.track.is_video()).count() > 1 {
+        shown_after += COMPOSED_AFTER;
+    }
+    if outputs.sound.is_some() {
+        shown_after = shown_after.max(HEARD_AFTER);
+    }
+    Ok(Graph { text: compose(options, outputs)?, notices: Vec::new(), shown_after })
 }
 
 fn compose(options: &RenderOptions, outputs: &Outputs) -> Result<String, MediaError> {
     let shared = Values::default()
-        .set("latency", options.latency.as_millis())
-        .set("window.latency", options.latency.as_nanos())
         .set("window.sink", format!("{} name=window sync=true async=false", outputs.window))
-        .set("sound.sink", format!("{} sync=true async=false", outputs.sound));
-    let mut text = graph::text(&[graph::WATCH], &shared)?;
+        .set("sound.sink", format!("{} sync=true async=false", outputs.sound.as_deref().unwrap_or("fakesink")));
+    let mut text = String::new();
     let videos = options.tracks.iter().filter(|format| format.track.is_video()).count();
     let is_window = matches!(options.sink, Sink::Window { .. });
     if is_window && videos > 1 {
         text.push_str(&graph::text(&[graph::WATCH_WINDOW_LAYOUT], &shared)?);
     }
-    for (session, format) in options.tracks.iter().enumerate() {
+    for format in &options.tracks {
         let output = match &options.sink {
             Sink::Null => graph::WATCH_NULL,
             Sink::File(_) => graph::WATCH_FILE,
@@ -59,7 +91,6 @@ fn compose(options: &RenderOptions, outputs: &Outputs) -> Result<String, MediaEr
         let values = shared
             .clone()
             .set("track", format.track)
-            .set("session", session)
             .set("depayloader", depayloader)
             .set("encoded", encoded)
             .set("parser", parser(format))
@@ -70,7 +101,7 @@ fn compose(options: &RenderOptions, outputs: &Outputs) -> Result<String, MediaEr
 }
 
 /// After a loss nothing is shown before the next key frame: a still picture can be read, a smeared one can't.
-fn depayloader(codec: Codec) -> (&'static str, &'static str) {
+pub(super) fn depayloader(codec: Codec) -> (&'static str, &'static str) {
     match codec {
         Codec::H264 => (
             "rtph264depay wait-for-keyframe=true request-keyframe=true",
@@ -93,10 +124,11 @@ fn parser(format: &TrackFormat) -> String {
 }
 
 /// The decoder of a track. One thread each: more would hold a picture back per thread, and many students share a
-/// machine. Errors are answered with a key frame, however many there are.
-fn decoder(format: &TrackFormat) -> Result<String, MediaError> {
+/// machine. Errors are answered with a key frame, however many there are. What is late is decoded all the same, because
+/// what comes next is made of it: a decoder that is too slow is helped before it, and a window that is too slow behind it.
+pub(super) fn decoder(format: &TrackFormat) -> Result<String, MediaError> {
     let name = format!("name={}-decoder", format.track);
-    let ask = "automatic-request-sync-points=true max-errors=-1";
+    let ask = "automatic-request-sync-points=true max-errors=-1 qos=false";
     Ok(match format.codec {
         Codec::H264 if gst::ElementFactory::find("avdec_h264").is_some() => {
             format!("avdec_h264 {name} max-threads=1 {ask}")
@@ -128,13 +160,13 @@ mod tests {
                 for sink in [Sink::Null, Sink::File("a.mkv".into()), Sink::Window { fullscreen: true }] {
                     let options = RenderOptions {
                         sink,
-                        latency: std::time::Duration::from_millis(100),
+                        latency: crate::rtp::Latency::AUTO,
                         tracks: formats(video, tracks),
                         sound: true,
                         title: String::new(),
                     };
-                    let outputs = Outputs { window: "ximagesink".into(), sound: "fakesink".into() };
-                    let text = compose(&options, &outputs).unwrap();
+                    let outputs = Outputs { window: "ximagesink".into(), sound: None };
+                    let text = with_outputs(&options, &outputs).unwrap().text;
                     graph::parse("watch", &text).unwrap_or_else(|error| panic!("{error}\n{text}"));
                 }
             }

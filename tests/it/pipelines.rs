@@ -8,7 +8,7 @@ use classroom::media::{
     Capture, CaptureEvent, CaptureOptions, MainSource, MediaError, Render, RenderEvent, RenderOptions, Sink, Sources,
     TrackFormat, Wanted,
 };
-use classroom::rtp::{Codec, Track};
+use classroom::rtp::{Codec, Latency, Track};
 
 use self::bed::{Carry, Lecture, folder, format_of, until};
 use self::files::decode;
@@ -237,7 +237,7 @@ fn what_can_not_be_captured_is_refused_before_anything_starts() {
     assert!(error.to_string().contains("--file") && error.to_string().contains("--test"), "{error}");
     let error = Render::start(RenderOptions {
         sink: Sink::File("/nonexistent/out.mkv".into()),
-        latency: Duration::ZERO,
+        latency: Latency::Fixed(Duration::ZERO),
         tracks: vec![format_of(Track::Audio, Codec::Opus)],
         sound: false,
         title: String::new(),
@@ -354,7 +354,7 @@ fn a_render_starts_without_media_and_says_nothing() {
         [(Track::Audio, Codec::Opus), (Track::Screen, Codec::H264), (Track::Camera, Codec::Vp8)]
             .map(|(track, codec)| format_of(track, codec))
             .into();
-    let latency = Duration::from_millis(100);
+    let latency = Latency::Fixed(Duration::from_millis(100));
     let started = std::time::Instant::now();
     let options = RenderOptions { sink: Sink::Null, latency, tracks, sound: true, title: String::new() };
     let (render, mut events) = Render::start(options).unwrap();

@@ -47,7 +47,7 @@ impl Conversation {
                 });
             }
             Ok(HubMessage::Error { message, .. }) => reporter.warn(format!("not said: {message}")),
-            Ok(HubMessage::Unknown) => {}
+            Ok(HubMessage::Tier { .. } | HubMessage::Unknown) => {}
             Err(error) => reporter.detail(error),
         }
         None

@@ -250,11 +250,7 @@ impl Choice<'_> {
                 Err(error) => return Err(error),
             }
         }
-        let bitrate = options.audio_bitrate;
-        self.set(
-            "audio.encoder",
-            format!("opusenc bitrate={bitrate} frame-size=20 inband-fec=true packet-loss-percentage=10"),
-        );
+        self.set("audio.encoder", sound_encoder(options.audio_bitrate));
         self.set("audio.out", out("audio", Codec::Opus, self.chosen.timestamps[Track::Audio as usize]));
         Ok(())
     }
@@ -309,6 +305,12 @@ fn recipe(
         .set("tier.encoder", encoder.text(&format!("{name}-encoder"), tier, video))
         .set("tier.out", out(&name, encoder.codec, timestamps));
     Ok(Recipe { encoding: Encoding { track, tier, codec: encoder.codec }, text: graph::text(&[file], &values)?, name })
+}
+
+/// The encoder of sound. Each packet has a copy of the block before it, for those who lost that: at the loss that is
+/// announced here, the encoder chooses its mode for speech, which is the one that can.
+pub(super) fn sound_encoder(bitrate: u32) -> String {
+    format!("opusenc bitrate={bitrate} frame-size=20 inband-fec=true packet-loss-percentage=10")
 }
 
 /// The placeholders of a video track.

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use classroom::media::{
     Capture, CaptureEvent, CaptureOptions, Prepared, Render, RenderEvent, RenderOptions, Sink, TrackFormat, TrackStats,
 };
-use classroom::rtp::{Codec, Frame, Track};
+use classroom::rtp::{Codec, Frame, Latency, Track};
 use tokio::sync::mpsc::Receiver;
 
 use crate::support::DEADLINE;
@@ -79,7 +79,7 @@ impl Lecture {
     pub fn carried(options: CaptureOptions, sink: Sink, carry: Carry) -> Lecture {
         let prepared = Capture::prepare(options).unwrap();
         let tracks = prepared.tracks().into_iter().map(|(track, codec)| format_of(track, codec)).collect();
-        let latency = Duration::from_millis(100);
+        let latency = Latency::Fixed(Duration::from_millis(100));
         let options = RenderOptions { sink, latency, tracks, sound: true, title: "Room 10013".into() };
         let (render, rendered) = Render::start(options).unwrap();
         let render = Arc::new(render);

@@ -1,0 +1,183 @@
+//! How old pictures are when they are shown, whatever the network and the decoder do.
+
+use std::sync::Mutex;
+use std::time::Instant;
+
+use super::super::watching::{Outputs, with_outputs};
+use super::*;
+
+const FPS: u64 = 30;
+const SIZE: (u32, u32) = (160, 96);
+
+/// Pictures of which each has a brightness of its own, for some seconds.
+fn brightness(picture: u64) -> u8 {
+    20 + (picture % 70) as u8 * 3
+}
+
+fn picture(brightness: u8) -> u64 {
+    (u64::from(brightness).saturating_sub(20) + 1) / 3
+}
+
+/// The packets of each picture.
+fn encoded(pictures: u64) -> Vec<Vec<Vec<u8>>> {
+    let text = format!(
+        "appsrc name=raw format=time caps=video/x-raw,format=I420,width={},height={},framerate={FPS}/1 \
+         ! x264enc bitrate=800 tune=zerolatency speed-preset=superfast key-int-max=10000 bframes=0 \
+         ! video/x-h264,profile=constrained-baseline ! h264parse config-interval=-1 \
+         ! rtph264pay config-interval=0 aggregate-mode=zero-latency mtu=1200 pt=96 timestamp-offset=0 \
+         ! appsink name=out sync=false",
+        SIZE.0, SIZE.1
+    );
+    let pipeline = graph::parse("encoder", &text).unwrap();
+    let raw = pipeline.by_name("raw").unwrap().downcast::<gst_app::AppSrc>().unwrap();
+    let out = pipeline.by_name("out").unwrap().downcast::<gst_app::AppSink>().unwrap();
+    pipeline.set_state(gst::State::Playing).unwrap();
+    let luma = (SIZE.0 * SIZE.1) as usize;
+    for n in 0..pictures {
+        let bytes = [vec![brightness(n); luma], vec![128; luma / 2]].concat();
+        let mut buffer = gst::Buffer::from_slice(bytes);
+        buffer.get_mut().unwrap().set_pts(gst::ClockTime::from_nseconds(n * 1_000_000_000 / FPS));
+        raw.push_buffer(buffer).unwrap();
+    }
+    raw.end_of_stream().unwrap();
+    let mut all: Vec<Vec<Vec<u8>>> = vec![Vec::new(); pictures as usize];
+    while let Ok(sample) = out.pull_sample() {
+        let packet = sample.buffer().unwrap().map_readable().unwrap().to_vec();
+        let timestamp = u64::from(u32::from_be_bytes(packet[4..8].try_into().unwrap()));
+        all[((timestamp * FPS + 45_000) / 90_000) as usize].push(packet);
+    }
+    pipeline.set_state(gst::State::Null).unwrap();
+    all
+}
+
+/// A picture in the window: when, counted from the first packet, and which.
+#[derive(Debug, Clone, Copy)]
+struct Shown {
+    at: Duration,
+    picture: u64,
+}
+
+impl Shown {
+    /// How long after it was sent on time.
+    fn age_ms(&self) -> u64 {
+        self.at.as_millis() as u64 - (self.picture * 1000 / FPS).min(self.at.as_millis() as u64)
+    }
+}
+
+/// Plays pictures on these tracks in a window that is none; the n-th leaves at `leaves(n)` milliseconds, and the window's
+/// thread stands still for `stops(n)` milliseconds at the n-th picture.
+fn play(
+    tracks: &[Track],
+    pictures: u64,
+    leaves: impl Fn(u64) -> u64,
+    stops: impl Fn(u64) -> u64 + Send + Sync + 'static,
+) -> (Vec<Shown>, TrackStats) {
+    super::super::init().unwrap();
+    let encoded = encoded(pictures);
+    let formats = tracks.iter().map(|&track| TrackFormat { track, codec: Codec::H264, payload_type: 96 });
+    let options = RenderOptions {
+        sink: Sink::Window { fullscreen: false },
+        latency: Latency::Fixed(Duration::from_millis(40)),
+        tracks: formats.collect(),
+        sound: true,
+        title: String::new(),
+    };
+    let outputs = Outputs { window: "fakesink qos=true max-lateness=20000000".into(), sound: None };
+    let graph = with_outputs(&options, &outputs).unwrap();
+    let (render, _events) = Render::with_graph(options, graph).unwrap();
+    let log: Arc<Mutex<Vec<(Duration, u8)>>> = Arc::default();
+    let (pipeline, to_log) = (render.pipeline.downgrade(), Arc::clone(&log));
+    let window = render.pipeline.by_name("window").unwrap();
+    window.set_property("signal-handoffs", true);
+    let counted = std::sync::atomic::AtomicU64::new(0);
+    window.connect("handoff", false, move |values| {
+        let now = pipeline.upgrade()?.current_running_time()?;
+        let buffer = values.get(1)?.get::<gst::Buffer>().ok()?;
+        let middle = (SIZE.0 * SIZE.1 / 2 + SIZE.0 / 2) as usize;
+        to_log.lock().ok()?.push((now.into(), *buffer.map_readable().ok()?.get(middle)?));
+        let stop = Duration::from_millis(stops(counted.fetch_add(1, Ordering::Relaxed)));
+        let until = Instant::now() + stop;
+        while Instant::now() < until {
+            std::thread::park_timeout(until.saturating_duration_since(Instant::now()));
+        }
+        None
+    });
+    let start: Duration = render.pipeline.current_running_time().unwrap().into();
+    let begun = Instant::now();
+    for (n, packets) in encoded.iter().enumerate() {
+        let due = begun + Duration::from_millis(leaves(n as u64));
+        while Instant::now() < due {
+            std::thread::park_timeout(due.saturating_duration_since(Instant::now()));
+        }
+        for (track, packet) in tracks.iter().flat_map(|track| packets.iter().map(move |packet| (*track, packet))) {
+            let mut packet = packet.clone();
+            packet[11] = track as u8;
+            render.push_rtp(track, &packet);
+        }
+    }
+    let deadline = Instant::now() + Duration::from_secs(20);
+    // A slow window may leave out the very last.
+    let end = brightness(pictures - 5)..=brightness(pictures - 1) + 1;
+    while log.lock().unwrap().last().is_none_or(|(_, seen)| !end.contains(seen)) {
+        assert!(Instant::now() < deadline, "the last pictures never came: {:?}", log.lock().unwrap());
+        std::thread::park_timeout(Duration::from_millis(5));
+    }
+    let stats = render.stats(tracks[0]);
+    render.finish();
+    let log = log.lock().unwrap();
+    let mut shown: Vec<Shown> = Vec::new();
+    for (at, seen) in log.iter().filter(|(_, seen)| *seen >= 19) {
+        // The brightness tells it within 70 pictures; the order does the rest.
+        let before = shown.last().map_or(0, |shown| shown.picture);
+        let picture = before + (picture(*seen) + 70 - before % 70) % 70;
+        shown.push(Shown { at: at.saturating_sub(start), picture });
+    }
+    (shown, stats)
+}
+
+/// The least age within some pictures: what the machine's load does not make older.
+fn youngest(shown: &[Shown], pictures: std::ops::Range<u64>) -> u64 {
+    shown.iter().filter(|shown| pictures.contains(&shown.picture)).map(Shown::age_ms).min().unwrap_or(u64::MAX)
+}
+
+fn on_time(n: u64) -> u64 {
+    n * 1000 / FPS
+}
+
+/// What is sent from 1.5 to 2.5 s comes at 2.5 s.
+fn stalled(n: u64) -> u64 {
+    if (1500..2500).contains(&on_time(n)) { 2500 } else { on_time(n) }
+}
+
+#[test]
+fn a_second_of_stall_is_caught_up_at_once() {
+    for tracks in [&[Track::Screen][..], &[Track::Screen, Track::Camera]] {
+        let (shown, stats) = play(tracks, 120, stalled, |_| 0);
+        assert_eq!((stats.lost, stats.skipped), (0, 0));
+        assert!(stats.frames_decoded >= 116, "{stats:?}");
+        let (before, after) = (youngest(&shown, 10..45), youngest(&shown, 76..120));
+        assert!((40..150).contains(&before), "{before} ms: {shown:?}");
+        assert!(after < before + 20, "{tracks:?}: {before} ms before, {after} ms after: {shown:?}");
+        // Not one second later, but with the first pictures that come.
+        let soon = shown.iter().find(|shown| shown.at.as_millis() > 2500 && shown.age_ms() < 200).unwrap();
+        assert!(soon.picture < 90, "{tracks:?}: {soon:?} of {shown:?}");
+        if tracks.len() == 1 {
+            assert!(shown.len() > 110, "late ones are shown too: {}", shown.len());
+        }
+    }
+}
+
+#[test]
+fn a_window_that_stood_still_shows_the_present() {
+    let (shown, _) = play(&[Track::Screen], 120, on_time, |n| if n == 40 { 1000 } else { 0 });
+    let (before, after) = (youngest(&shown, 10..40), youngest(&shown, 90..120));
+    assert!(after < before + 20, "{before} ms before, {after} ms after: {shown:?}");
+}
+
+#[test]
+fn a_window_that_is_slow_leaves_out_pictures_and_not_the_present() {
+    let (shown, stats) = play(&[Track::Screen], 150, on_time, |_| 100);
+    // Ten pictures a second are shown, of thirty.
+    let oldest = shown[20..].iter().map(Shown::age_ms).max().unwrap();
+    assert!(shown.len() < 80 && oldest < 1500, "{oldest} ms, {stats:?}: {shown:?}");
+}

@@ -1,0 +1,270 @@
+//! How much later than possible everything is played, so that what the network delays still comes in time.
+
+use std::fmt;
+use std::time::Duration;
+
+use crate::rtp::Track;
+
+/// The least adaptive delay: a scheduler's hiccup at either end.
+pub const LEAST_DELAY: Duration = Duration::from_millis(20);
+
+/// The most adaptive delay: a lecture that comes later than this is no conversation any more.
+pub const MOST_DELAY: Duration = Duration::from_millis(500);
+
+/// What is waited for at first, before anything is known: three repairs on a LAN.
+const FIRST: Duration = Duration::from_millis(80);
+
+/// The share of pictures that shall come in time. The others are shown late, which is seldom seen; waiting for the last of
+/// them would cost all others.
+const IN_TIME: f64 = 0.97;
+
+/// The lateness that a column of the histogram stands for.
+const COLUMN: Duration = Duration::from_millis(5);
+
+/// Columns up to [`MOST_DELAY`].
+const COLUMNS: usize = 101;
+
+/// How often the delay is looked at.
+const EVERY: Duration = Duration::from_millis(100);
+
+/// What a look leaves of the older ones: a thing is forgotten by two thirds in 4 s, and so is what makes up three percent
+/// of that noticed within a second.
+const KEPT: f64 = 0.9753;
+
+/// Less than so many pictures tell nothing.
+const ENOUGH: f64 = 10.0;
+
+/// Steps of the delay: each costs a look at the whole graph.
+const STEP: Duration = Duration::from_millis(10);
+
+/// How long a smaller delay must have been enough, each time before one step down; a tenth of the way if that is more.
+const QUIET: Duration = Duration::from_secs(1);
+
+/// How late things are played.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Latency {
+    /// Always this much.
+    Fixed(Duration),
+    /// As much as the network needs, within bounds.
+    Adaptive {
+        /// Never less.
+        least: Duration,
+        /// Never more.
+        most: Duration,
+    },
+}
+
+impl Latency {
+    /// Between [`LEAST_DELAY`] and [`MOST_DELAY`].
+    pub const AUTO: Self = Self::Adaptive { least: LEAST_DELAY, most: MOST_DELAY };
+
+    /// The delay at the start.
+    pub fn first(self) -> Duration {
+        match self {
+            Self::Fixed(delay) => delay,
+            Self::Adaptive { least, most } => FIRST.max(least).min(most),
+        }
+    }
+}
+
+/// `80`, `auto`, `40..200`.
+impl fmt::Display for Latency {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Fixed(delay) => write!(f, "{}", delay.as_millis()),
+            auto if *auto == Self::AUTO => f.pad("auto"),
+            Self::Adaptive { least, most } => write!(f, "{}..{}", least.as_millis(), most.as_millis()),
+        }
+    }
+}
+
+/// Finds the delay: up at once, down slowly; one for all tracks, so that they stay together.
+#[derive(Debug)]
+pub(super) struct Delay {
+    latency: Latency,
+    now: Duration,
+    tracks: [Lateness; 3],
+    looked: Duration,
+    /// Since when less has been enough.
+    quiet: Option<Duration>,
+}
+
+/// How late the pictures of a track, or its blocks of sound, could be played; newer ones count more.
+#[derive(Debug)]
+struct Lateness {
+    columns: [f64; COLUMNS],
+    /// In the wake of a stall that no delay could have covered.
+    stalled: bool,
+}
+
+impl Default for Lateness {
+    fn default() -> Self {
+        Self { columns: [0.0; COLUMNS], stalled: false }
+    }
+}
+
+impl Delay {
+    pub(super) fn new(latency: Latency) -> Self {
+        Self { latency, now: latency.first(), tracks: Default::default(), looked: Duration::ZERO, quiet: None }
+    }
+
+    /// The delay of now.
+    pub(super) fn now(&self) -> Duration {
+        self.now
+    }
+
+    /// Takes note of a picture or a block of sound that could be played so much later than the earliest.
+    pub(super) fn note(&mut self, track: Track, late: Duration) {
+        let now = self.now;
+        let lateness = &mut self.tracks[track as usize];
+        // What comes after a stall is late, the first most. If the worst of it could not be waited for, none of it is
+        // a reason to wait longer from now on.
+        if late > MOST_DELAY {
+            lateness.stalled = true;
+        } else if late <= now {
+            lateness.stalled = false;
+        }
+        if !lateness.stalled
+            && let Some(column) = lateness.columns.get_mut(column(late))
+        {
+            *column += 1.0;
+        }
+    }
+
+    /// Looks at the last seconds, ten times a second at most; whether the delay has changed.
+    pub(super) fn look(&mut self, at: Duration) -> bool {
+        let Latency::Adaptive { least, most } = self.latency else { return false };
+        if at < self.looked + EVERY {
+            return false;
+        }
+        self.looked = at;
+        let needed = self.tracks.iter().filter_map(Lateness::needed).max();
+        self.tracks.iter_mut().flat_map(|track| &mut track.columns).for_each(|column| *column *= KEPT);
+        let Some(needed) = needed else { return false };
+        let needed = needed.div_duration_f64(STEP).ceil() as u32 * STEP;
+        let needed = needed.max(least).min(most);
+        if needed > self.now {
+            (self.now, self.quiet) = (needed, None);
+            return true;
+        }
+        if needed == self.now {
+            self.quiet = None;
+            return false;
+        }
+        if at < *self.quiet.get_or_insert(at) + QUIET {
+            return false;
+        }
+        self.quiet = Some(at);
+        let tenth = ((self.now - needed).as_millis() / 100) as u32 * STEP;
+        self.now = self.now.saturating_sub(tenth.max(STEP)).max(needed);
+        true
+    }
+}
+
+impl Lateness {
+    /// The end of the column in which the share of [`IN_TIME`] is reached.
+    fn needed(&self) -> Option<Duration> {
+        let all: f64 = self.columns.iter().sum();
+        if all < ENOUGH {
+            return None;
+        }
+        let mut seen = 0.0;
+        let reached = self.columns.iter().position(|column| {
+            seen += column;
+            seen >= all * IN_TIME
+        });
+        Some(COLUMN * (reached.unwrap_or(COLUMNS - 1) + 1) as u32)
+    }
+}
+
+fn column(late: Duration) -> usize {
+    (late.as_micros() / COLUMN.as_micros()).try_into().unwrap_or(COLUMNS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ms(ms: u64) -> Duration {
+        Duration::from_millis(ms)
+    }
+
+    /// Plays 30 pictures a second; gives the delay at the end of each second.
+    fn play(delay: &mut Delay, seconds: std::ops::Range<u64>, late: impl Fn(u64) -> u64) -> Vec<u128> {
+        let mut ends = Vec::new();
+        for n in seconds.start * 30..seconds.end * 30 {
+            delay.note(Track::Screen, ms(late(n)));
+            delay.look(ms(n * 1000 / 30));
+            if n % 30 == 29 {
+                ends.push(delay.now().as_millis());
+            }
+        }
+        ends
+    }
+
+    #[test]
+    fn a_quiet_network_comes_down_to_the_least_and_stays() {
+        let mut delay = Delay::new(Latency::AUTO);
+        let ends = play(&mut delay, 0..20, |_| 2);
+        assert_eq!((ends[0], ends[3], ends[10], ends[19]), (80, 50, 20, 20), "{ends:?}");
+    }
+
+    #[test]
+    fn it_goes_up_at_once_and_down_slowly() {
+        let mut delay = Delay::new(Latency::AUTO);
+        play(&mut delay, 0..20, |_| 2);
+        // Every tenth picture needs a repair, which takes 90 ms.
+        let repaired = play(&mut delay, 20..40, |n| if n % 10 == 0 { 90 } else { 3 });
+        assert_eq!((repaired[1], repaired[19]), (100, 100), "{repaired:?}");
+        let after = play(&mut delay, 40..80, |_| 3);
+        assert!(after[3] == 100 && after[39] == 20, "{after:?}");
+        assert!(after.windows(2).all(|pair| pair[0] - pair[1] <= 20), "{after:?}");
+    }
+
+    #[test]
+    fn jitter_is_covered_within_its_bounds() {
+        for (jitter, least, most) in [(40u64, 40, 50), (150, 140, 160), (450, 430, 460)] {
+            let mut delay = Delay::new(Latency::AUTO);
+            let ends = play(&mut delay, 0..30, |n| n * 7919 % jitter);
+            assert!(ends[5..].iter().all(|end| (least..=most).contains(end)), "{jitter}: {ends:?}");
+        }
+        let mut bounded = Delay::new(Latency::Adaptive { least: ms(40), most: ms(200) });
+        assert_eq!(play(&mut bounded, 0..1, |n| n * 7919 % 450), [200]);
+        assert_eq!(play(&mut bounded, 1..60, |_| 0)[58], 40);
+    }
+
+    #[test]
+    fn a_stall_that_no_delay_covers_changes_nothing_and_a_short_one_does() {
+        let mut delay = Delay::new(Latency::AUTO);
+        play(&mut delay, 0..20, |_| 2);
+        let stall = |length: u64| move |n: u64| if n < 630 { length.saturating_sub((n - 600) * 33) } else { 2 };
+        assert!(play(&mut delay, 20..30, stall(1000)).iter().all(|end| *end == 20));
+        let mut delay = Delay::new(Latency::AUTO);
+        play(&mut delay, 0..20, |_| 2);
+        assert!(play(&mut delay, 20..21, stall(400))[0] > 200);
+    }
+
+    #[test]
+    fn a_fixed_delay_is_fixed_and_the_neediest_track_decides() {
+        let mut fixed = Delay::new(Latency::Fixed(ms(20)));
+        assert_eq!(play(&mut fixed, 0..2, |_| 300), [20, 20]);
+        let mut delay = Delay::new(Latency::AUTO);
+        for n in 0..300u64 {
+            delay.note(Track::Audio, ms(1));
+            delay.note(Track::Camera, ms(130));
+            delay.look(ms(n * 20));
+        }
+        assert_eq!(delay.now(), ms(140));
+    }
+
+    #[test]
+    fn latencies_are_written_as_they_are_typed() {
+        let range = Latency::Adaptive { least: ms(40), most: ms(200) };
+        assert_eq!([Latency::AUTO, Latency::Fixed(ms(80)), range].map(|l| l.to_string()), ["auto", "80", "40..200"]);
+        assert_eq!(
+            [Latency::AUTO, Latency::Fixed(ms(5)), Latency::Adaptive { least: ms(100), most: ms(200) }]
+                .map(Latency::first),
+            [ms(80), ms(5), ms(100)]
+        );
+    }
+}

@@ -1,0 +1,210 @@
+//! Packets put back into the order in which they were sent, and what is missing between them.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// Packets that wait behind a gap: eight seconds of a usual screen. Beyond that the gap is given up.
+const MOST_WAITING: usize = 2048;
+
+/// A sequence number that is further off than this is that of a stream which began anew.
+const JUMP: i16 = 4096;
+
+/// A packet that came.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Packet {
+    pub(super) bytes: Vec<u8>,
+    pub(super) timestamp: u32,
+    /// The last of its picture.
+    pub(super) marker: bool,
+    /// Whether a decoder can start here.
+    pub(super) starts_key: bool,
+    /// When it came.
+    pub(super) at: Duration,
+}
+
+/// What became of a packet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Placed {
+    /// It waits for its turn, which may be now.
+    Waits,
+    /// It had been given up.
+    Late,
+    /// It had come before.
+    Twice,
+    /// The order began anew with it.
+    Anew,
+}
+
+/// What is missing before the first packet that waits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Gap {
+    /// How many packets.
+    pub(super) missing: u64,
+    /// Timestamp of the packet behind it.
+    pub(super) timestamp: u32,
+    /// When it was first seen.
+    pub(super) since: Duration,
+    /// Whether a key frame waits behind it.
+    pub(super) before_key: bool,
+}
+
+/// The packets of one stream, until all before them have come or are given up.
+#[derive(Debug, Default)]
+pub(super) struct Reorder {
+    /// The sequence number that is next, counted on without wrapping.
+    next: Option<u64>,
+    waiting: BTreeMap<u64, Packet>,
+    gap: Option<Gap>,
+}
+
+impl Reorder {
+    /// Takes a packet.
+    pub(super) fn put(&mut self, sequence: u16, packet: Packet) -> Placed {
+        let next = *self.next.get_or_insert(first(sequence));
+        let ahead = sequence.wrapping_sub(next as u16).cast_signed();
+        if !(-JUMP..=JUMP).contains(&ahead) || self.waiting.len() >= MOST_WAITING {
+            *self = Self { next: Some(first(sequence)), ..Self::default() };
+            self.waiting.insert(first(sequence), packet);
+            return Placed::Anew;
+        }
+        if ahead < 0 {
+            return Placed::Late;
+        }
+        let place = next + u64::from(ahead.unsigned_abs());
+        if self.waiting.contains_key(&place) {
+            return Placed::Twice;
+        }
+        let starts_key = packet.starts_key;
+        self.waiting.insert(place, packet);
+        if let Some(gap) = &mut self.gap {
+            gap.before_key |= starts_key;
+        }
+        Placed::Waits
+    }
+
+    /// The next packet, if it is there.
+    pub(super) fn pop(&mut self) -> Option<Packet> {
+        let next = self.next?;
+        let first = self.waiting.first_entry().filter(|first| *first.key() == next)?;
+        let packet = first.remove();
+        (self.next, self.gap) = (Some(next + 1), None);
+        Some(packet)
+    }
+
+    /// What is missing, if packets wait for it.
+    pub(super) fn gap(&mut self) -> Option<Gap> {
+        let (head, packet) = self.waiting.first_key_value()?;
+        let missing = head - self.next?;
+        if missing == 0 {
+            return None;
+        }
+        // A packet that is sent again may come behind what it is the head of.
+        let gap = self.gap.get_or_insert_with(|| Gap {
+            missing,
+            timestamp: packet.timestamp,
+            since: self.waiting.values().map(|packet| packet.at).min().unwrap_or(packet.at),
+            before_key: self.waiting.values().any(|packet| packet.starts_key),
+        });
+        (gap.missing, gap.timestamp) = (missing, packet.timestamp);
+        Some(*gap)
+    }
+
+    /// Gives up the next packet.
+    pub(super) fn skip_one(&mut self) {
+        (self.next, self.gap) = (self.next.map(|next| next + 1), None);
+    }
+
+    /// Gives up all before the first packet that waits; gives how many.
+    pub(super) fn skip(&mut self) -> u64 {
+        let Some((next, head)) = self.next.zip(self.waiting.keys().next().copied()) else { return 0 };
+        (self.next, self.gap) = (Some(head), None);
+        head - next
+    }
+
+    /// Gives up all before the first key frame that waits, also what has come; gives how many never came.
+    pub(super) fn skip_to_key(&mut self) -> u64 {
+        let key = self.waiting.iter().find(|(_, packet)| packet.starts_key).map(|(place, _)| *place);
+        let Some((next, key)) = self.next.zip(key) else { return 0 };
+        let kept = self.waiting.split_off(&key);
+        let came = std::mem::replace(&mut self.waiting, kept).len() as u64;
+        (self.next, self.gap) = (Some(key), None);
+        key - next - came
+    }
+}
+
+/// The first number of a stream, with room for those before it.
+fn first(sequence: u16) -> u64 {
+    (1 << 32) + u64::from(sequence)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn packet(n: u16, starts_key: bool) -> Packet {
+        let at = Duration::from_millis(n.into());
+        Packet { bytes: vec![n as u8], timestamp: u32::from(n) * 10, marker: true, starts_key, at }
+    }
+
+    fn put(reorder: &mut Reorder, n: u16) -> Placed {
+        reorder.put(n, packet(n, false))
+    }
+
+    fn popped(reorder: &mut Reorder) -> Vec<u8> {
+        std::iter::from_fn(|| reorder.pop()).map(|packet| packet.bytes[0]).collect()
+    }
+
+    #[test]
+    fn order_is_restored_over_the_wrap() {
+        let mut reorder = Reorder::default();
+        assert_eq!([65534, 0, 1, 65535].map(|n| put(&mut reorder, n)), [Placed::Waits; 4]);
+        assert_eq!(popped(&mut reorder), [254, 255, 0, 1]);
+        assert_eq!((put(&mut reorder, 0), put(&mut reorder, 65535)), (Placed::Late, Placed::Late));
+        assert_eq!((put(&mut reorder, 3), put(&mut reorder, 3)), (Placed::Waits, Placed::Twice));
+    }
+
+    #[test]
+    fn a_gap_is_known_since_what_came_first_behind_it() {
+        let mut reorder = Reorder::default();
+        for n in [1, 5, 7, 4] {
+            put(&mut reorder, n);
+        }
+        assert_eq!(popped(&mut reorder), [1]);
+        let gap = reorder.gap().unwrap();
+        assert_eq!((gap.missing, gap.timestamp, gap.since), (2, 40, Duration::from_millis(4)));
+        put(&mut reorder, 2);
+        put(&mut reorder, 3);
+        assert_eq!(popped(&mut reorder), [2, 3, 4, 5]);
+        assert_eq!(reorder.gap().map(|gap| (gap.missing, gap.since)), Some((1, Duration::from_millis(7))));
+        assert_eq!((reorder.skip(), popped(&mut reorder)), (1, vec![7]));
+        assert_eq!(reorder.gap(), None);
+    }
+
+    #[test]
+    fn a_key_frame_makes_what_is_before_it_needless() {
+        let mut reorder = Reorder::default();
+        for n in [1, 4, 6] {
+            put(&mut reorder, n);
+        }
+        assert_eq!(popped(&mut reorder), [1]);
+        assert!(!reorder.gap().unwrap().before_key);
+        reorder.put(9, packet(9, true));
+        assert!(reorder.gap().unwrap().before_key);
+        assert_eq!(reorder.skip_to_key(), 5, "2, 3, 5, 7, 8");
+        assert_eq!(popped(&mut reorder), [9]);
+        assert_eq!((reorder.skip_to_key(), reorder.skip()), (0, 0));
+    }
+
+    #[test]
+    fn what_jumps_begins_anew_and_nothing_grows_without_bounds() {
+        let mut reorder = Reorder::default();
+        for n in [1, 3] {
+            put(&mut reorder, n);
+        }
+        assert_eq!(put(&mut reorder, 20_000), Placed::Anew);
+        assert_eq!((popped(&mut reorder), reorder.gap()), (vec![20_000u16 as u8], None));
+        let waits = (20_002..).map(|n| put(&mut reorder, n)).take_while(|placed| *placed == Placed::Waits).count();
+        assert_eq!(waits, MOST_WAITING);
+        assert_eq!(popped(&mut reorder).len(), 1);
+    }
+}
