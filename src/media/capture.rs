@@ -57,6 +57,10 @@ impl Prepared {
         self.outputs.iter().map(|output| (output.track, output.codec)).collect()
     }
 
+    pub(super) fn pipeline(&self) -> &gst::Pipeline {
+        &self.pipeline
+    }
+
     /// What was chosen and why, a sentence each, for people.
     pub fn notices(&self) -> &[String] {
         &self.chosen.notices

@@ -4,6 +4,7 @@
 //! RTP packets; the graphs between them and the world are the text files of `pipelines/`.
 
 mod capture;
+mod code;
 mod demo;
 mod devices;
 mod encoder;
@@ -23,6 +24,7 @@ mod timing;
 mod watching;
 
 pub use capture::{Capture, CaptureEvent, Prepared};
+pub use code::{Codes, Drawn, Seen, now_ms};
 pub use devices::{Devices, EncoderState, devices};
 pub use encoder::Verdict;
 pub use error::MediaError;

@@ -180,6 +180,10 @@ impl Render {
     /// Stops; a file is complete when this returns. Dropping does the same.
     pub fn finish(self) {}
 
+    pub(super) fn pipeline(&self) -> &gst::Pipeline {
+        &self.pipeline
+    }
+
     fn input(&self, track: Track) -> Option<&Input> {
         self.inputs.iter().find(|input| input.received.track() == track)
     }

@@ -16,6 +16,7 @@ use self::pixels::Pixels;
 use crate::support::{Display, has_tools};
 
 mod bed;
+mod codes;
 mod files;
 mod pixels;
 
