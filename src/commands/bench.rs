@@ -5,6 +5,7 @@
 
 mod class;
 mod machine;
+pub(super) mod pictures;
 mod source;
 mod students;
 mod table;

@@ -16,7 +16,7 @@ use self::talk::Conversation;
 use super::link::{room_page, show_qr};
 use super::serve::{Served, ice_servers};
 use super::typed::Typed;
-use super::{blocking, listen, media_failure, or_never, reachable_host, signal_failure};
+use super::{blocking, listen, media_failure, or_never, reachable_host, signal_failure, studio};
 use crate::cli::{Device, MainSource, Signalling, Sources, Teach};
 use crate::exit::Failure;
 use crate::id::UserId;
@@ -118,9 +118,7 @@ pub(super) async fn run_with(
     ));
     let announcement = served.as_ref().and_then(|served| announce(&teach, served, reporter));
 
-    let input = hub.input();
-    let (capture, captured) =
-        blocking(move || Capture::start(prepared, move |frame| input.push(frame))).await?.map_err(media_failure)?;
+    let (capture, captured) = studio::start(prepared, &hub).await?;
     if let Some(ready) = ready {
         let _ = ready.send(server);
     }
@@ -265,6 +263,7 @@ impl Lecture<'_> {
     }
 
     fn on_hub(&mut self, event: HubEvent) {
+        let Some(event) = studio::obey(&self.capture, event) else { return };
         match event {
             HubEvent::Answer { user, sdp } => self.say(ClientMessage::Answer { target_uid: user, sdp }),
             HubEvent::Refused { user, why } => {
@@ -283,8 +282,9 @@ impl Lecture<'_> {
             }
             HubEvent::ChannelOpen(user) => self.talk.opened(&user, &self.hub, self.reporter),
             HubEvent::Heard { user, text } => self.talk.heard(&user, &text, &self.hub, self.reporter),
-            HubEvent::KeyFrameNeeded(track) => self.capture.request_key_frame(track),
             HubEvent::Notice(sentence) => self.reporter.notice(sentence),
+            // Of the encoders: done above.
+            HubEvent::KeyFrameNeeded(_) => {}
         }
     }
 

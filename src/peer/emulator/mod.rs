@@ -18,6 +18,7 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 use rustix::fd::OwnedFd;
+use serde::{Deserialize, Serialize};
 
 pub use self::candidates::{through, without_candidates};
 pub use self::path::{Burst, OVERHEAD_BYTES, Path, PathConfig, PathCounts, QUEUE};
@@ -34,7 +35,7 @@ const TURN: usize = 64;
 const SOCKET_BYTES: usize = 2_000_000;
 
 /// What became of the packets of both directions.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counts {
     /// From the hub to the student.
     pub down: PathCounts,

@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use serde::{Deserialize, Serialize};
+
 /// What a packet costs the line beyond its payload: an IPv4 and a UDP header (RFC 791, RFC 768).
 pub const OVERHEAD_BYTES: usize = 28;
 
@@ -12,7 +14,7 @@ pub const QUEUE: Duration = Duration::from_millis(250);
 const HELD_BACK: Duration = Duration::from_millis(10);
 
 /// How bad a direction is. The default loses and delays nothing.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct PathConfig {
     /// The share of packets that is lost, 0 to 1, each for itself.
     pub loss: f64,
@@ -45,7 +47,7 @@ impl Default for PathConfig {
 }
 
 /// A time in which more is lost; all of it is an outage.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Burst {
     /// The share of packets that is lost, 0 to 1.
     pub loss: f64,
@@ -69,7 +71,7 @@ impl Burst {
 }
 
 /// What became of the packets of a path.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PathCounts {
     /// They arrive.
     pub passed: u64,
