@@ -55,8 +55,11 @@ pub(super) struct Group {
     pub(super) full_again_ms: Option<u64>,
     /// Full, low, none; the mean of all.
     pub(super) tier_seconds: [f64; 3],
+    /// From capture to decoded; and until a sink that keeps time would show it.
     pub(super) glass_p50_ms: f64,
     pub(super) glass_p95_ms: f64,
+    pub(super) shown_p50_ms: f64,
+    pub(super) shown_p95_ms: f64,
     /// Packets of sound that never came or too late, all together: each is a block that was concealed.
     pub(super) sound_gaps: u64,
     pub(super) unreadable: u64,
@@ -72,12 +75,10 @@ impl Group {
         let count = students.len() as f64;
         let sum = |f: &dyn Fn(&Student) -> u64| students.iter().map(|student| f(student)).sum::<u64>();
         let seconds_of = |tier: usize| sum(&|student| student.verdict.tier_ms[tier]) as f64 / 1000.0 / count;
-        let mut delays: Vec<u32> = students.iter().flat_map(|student| student.verdict.delays_ms.clone()).collect();
-        delays.sort_unstable();
-        let percentile = |share: f64| {
-            let at = (delays.len().wrapping_sub(1) as f64 * share).round() as usize;
-            delays.get(at).map_or(f64::NAN, |ms| f64::from(*ms))
-        };
+        let [decoded_after, shown_after] = [
+            sorted(students.iter().flat_map(|student| &student.verdict.delays_ms)),
+            sorted(students.iter().flat_map(|student| &student.verdict.shown_after_ms)),
+        ];
         let full_again: Option<Vec<u64>> = students.iter().map(|student| student.verdict.full_again_ms).collect();
         let path = |f: &dyn Fn(&crate::peer::emulator::PathCounts) -> u64| {
             sum(&|student| student.sight.path.map_or(0, |counts| f(&counts.down)))
@@ -90,8 +91,10 @@ impl Group {
             recover_ms: students.iter().filter_map(|student| student.verdict.recover_ms).max(),
             full_again_ms: full_again.and_then(|all| all.into_iter().max()),
             tier_seconds: [0, 1, 2].map(seconds_of),
-            glass_p50_ms: percentile(0.5),
-            glass_p95_ms: percentile(0.95),
+            glass_p50_ms: percentile(&decoded_after, 0.5),
+            glass_p95_ms: percentile(&decoded_after, 0.95),
+            shown_p50_ms: percentile(&shown_after, 0.5),
+            shown_p95_ms: percentile(&shown_after, 0.95),
             sound_gaps: sum(&|s| s.sight.sound.lost),
             unreadable: sum(&|s| s.sight.unreadable),
             nacks: sum(&|s| s.sight.nacks),
@@ -113,6 +116,8 @@ impl Group {
             "tier_seconds": { "full": full, "low": low, "none": none },
             "glass_p50_ms": self.glass_p50_ms,
             "glass_p95_ms": self.glass_p95_ms,
+            "shown_p50_ms": self.shown_p50_ms,
+            "shown_p95_ms": self.shown_p95_ms,
             "sound_gaps": self.sound_gaps,
             "unreadable": self.unreadable,
             "nacks": self.nacks,
@@ -178,6 +183,18 @@ impl Findings {
         }
         Value::Object(fields)
     }
+}
+
+fn sorted<'a>(times: impl Iterator<Item = &'a u32>) -> Vec<u32> {
+    let mut times: Vec<u32> = times.copied().collect();
+    times.sort_unstable();
+    times
+}
+
+/// NaN of nothing.
+fn percentile(sorted: &[u32], share: f64) -> f64 {
+    let at = (sorted.len().wrapping_sub(1) as f64 * share).round() as usize;
+    sorted.get(at).map_or(f64::NAN, |ms| f64::from(*ms))
 }
 
 fn encoder(encoder: &Encoder) -> (String, Value) {

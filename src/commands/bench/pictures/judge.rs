@@ -81,8 +81,9 @@ pub(super) struct Verdict {
     pub(super) recover_ms: Option<u64>,
     /// From the restored line to the first full picture.
     pub(super) full_again_ms: Option<u64>,
-    /// From capture to decoded, of every picture.
+    /// From capture to decoded, of every picture; and until a sink that keeps time would show it.
     pub(super) delays_ms: Vec<u32>,
+    pub(super) shown_after_ms: Vec<u32>,
 }
 
 impl Verdict {
@@ -111,6 +112,7 @@ pub(super) fn judge(sight: &Sight, encoded: &Encoded, window: &Window) -> Verdic
             Some(full.at_ms - at)
         }),
         delays_ms: inside.iter().map(|picture| picture.at_ms.saturating_sub(picture.captured_ms) as u32).collect(),
+        shown_after_ms: inside.iter().filter_map(|p| Some(p.shown_ms?.saturating_sub(p.captured_ms) as u32)).collect(),
         gaps,
     }
 }
@@ -260,7 +262,10 @@ mod tests {
 
     /// Decoded 50 ms after their capture.
     fn sight(numbers: impl Iterator<Item = u64>, width: impl Fn(u64) -> u32) -> Sight {
-        let picture = |n| Picture { number: n as u16, captured_ms: time(n), at_ms: time(n) + 50, width: width(n) };
+        let picture = |n| {
+            let (captured_ms, at_ms, shown_ms) = (time(n), time(n) + 50, Some(time(n) + 90));
+            Picture { number: n as u16, captured_ms, at_ms, shown_ms, width: width(n) }
+        };
         Sight { pictures: numbers.map(picture).collect(), ..Sight::default() }
     }
 
@@ -278,6 +283,7 @@ mod tests {
         assert_eq!((verdict.expected, verdict.decoded), (240, 240));
         assert_eq!((verdict.tier_ms, verdict.gaps.len(), verdict.longest_freeze_ms()), ([8000, 0, 0], 0, 0));
         assert!(verdict.delays_ms.iter().all(|ms| *ms == 50) && verdict.delays_ms.len() == 240);
+        assert!(verdict.shown_after_ms.iter().all(|ms| *ms == 90) && verdict.shown_after_ms.len() == 240);
         assert_eq!((verdict.recover_ms, verdict.full_again_ms), (None, None));
         assert_eq!(verdict.changes, [(0, Tier::Full)]);
     }

@@ -18,7 +18,8 @@ impl Findings {
             rows.push((name.to_owned(), groups.iter().map(|(_, group)| value(group)).collect()));
         };
         row("students", &|group| group.students.to_string());
-        row("pictures decoded", &|group| format!("{:.2} %", group.decoded_percent));
+        row("pictures decoded", &|group| measured(group.decoded_percent, 2, "%"));
+        row("pictures decoded that were smeared", &|group| group.unreadable.to_string());
         row("time in freezes", &|group| format!("{:.2} %", group.freeze_percent));
         row("longest freeze", &|group| format!("{} ms", group.longest_freeze_ms));
         if self.has_event {
@@ -28,9 +29,9 @@ impl Findings {
             let [full, low, none] = group.tier_seconds;
             format!("{full:.1}, {low:.1}, {none:.1}")
         });
-        row("capture to decoded, p50 and p95", &|group| {
-            format!("{:.0} ms, {:.0} ms", group.glass_p50_ms, group.glass_p95_ms)
-        });
+        let two = |p50, p95| format!("{}, {}", measured(p50, 0, "ms"), measured(p95, 0, "ms"));
+        row("capture to decoded, p50 and p95", &|group| two(group.glass_p50_ms, group.glass_p95_ms));
+        row("capture to shown in time, p50 and p95", &|group| two(group.shown_p50_ms, group.shown_p95_ms));
         row("blocks of sound that were missing", &|group| group.sound_gaps.to_string());
         row("packets asked for again, key frames asked for", &|group| format!("{}, {}", group.nacks, group.plis));
         row("packets that the network lost, and its queue dropped", &|group| {
@@ -47,6 +48,11 @@ impl Findings {
         whole("seed".into(), self.seed.to_string());
         markdown(&rows)
     }
+}
+
+/// A number with so many digits behind the point; a dash where there is none.
+fn measured(number: f64, digits: usize, unit: &str) -> String {
+    if number.is_nan() { "-".to_owned() } else { format!("{number:.digits$} {unit}") }
 }
 
 fn ms(time: Option<u64>) -> String {
@@ -81,8 +87,13 @@ mod tests {
         let table = findings().table();
         let widths: Vec<usize> = table.lines().map(str::len).collect();
         assert!(widths.iter().all(|width| *width == widths[0]), "{table}");
-        assert!(table.contains("| 100.00 %     | 50.00 %     |"), "{table}");
-        assert!(table.contains("| 0 ms         | 700 ms      |"), "{table}");
+        let row = |name: &str| -> Vec<String> {
+            let line = table.lines().find(|line| line.contains(name)).unwrap();
+            line.split('|').skip(2).map(|cell| cell.trim().to_owned()).filter(|cell| !cell.is_empty()).collect()
+        };
+        assert_eq!(row("pictures decoded "), ["100.00 %", "50.00 %"]);
+        assert_eq!(row("whole again"), ["0 ms", "700 ms"]);
+        assert_eq!(row("capture to shown"), ["-, -"; 2]);
         let mut good = findings();
         good.students.remove(0);
         good.has_event = false;

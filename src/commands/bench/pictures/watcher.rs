@@ -197,9 +197,9 @@ fn lock(log: &Mutex<Log>) -> MutexGuard<'_, Log> {
 }
 
 fn see(log: &mut Log, seen: Seen) {
-    let Seen { code, at_ms, width } = seen;
+    let Seen { code, at_ms, shown_ms, width } = seen;
     match code {
-        Some((number, captured_ms)) => log.pictures.push(Picture { number, captured_ms, at_ms, width }),
+        Some((number, captured_ms)) => log.pictures.push(Picture { number, captured_ms, at_ms, shown_ms, width }),
         None => log.unreadable += 1,
     }
 }

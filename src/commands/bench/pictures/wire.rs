@@ -75,23 +75,26 @@ pub(super) struct Sight {
 
 /// A decoded picture: an array on the wire, as there are thousands.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(from = "(u16, u64, u64, u32)", into = "(u16, u64, u64, u32)")]
+#[serde(from = "OnTheWire", into = "OnTheWire")]
 pub(super) struct Picture {
     pub(super) number: u16,
     pub(super) captured_ms: u64,
     pub(super) at_ms: u64,
+    pub(super) shown_ms: Option<u64>,
     pub(super) width: u32,
 }
 
-impl From<(u16, u64, u64, u32)> for Picture {
-    fn from((number, captured_ms, at_ms, width): (u16, u64, u64, u32)) -> Self {
-        Self { number, captured_ms, at_ms, width }
+type OnTheWire = (u16, u64, u64, Option<u64>, u32);
+
+impl From<OnTheWire> for Picture {
+    fn from((number, captured_ms, at_ms, shown_ms, width): OnTheWire) -> Self {
+        Self { number, captured_ms, at_ms, shown_ms, width }
     }
 }
 
-impl From<Picture> for (u16, u64, u64, u32) {
+impl From<Picture> for OnTheWire {
     fn from(picture: Picture) -> Self {
-        (picture.number, picture.captured_ms, picture.at_ms, picture.width)
+        (picture.number, picture.captured_ms, picture.at_ms, picture.shown_ms, picture.width)
     }
 }
 
@@ -125,10 +128,10 @@ mod tests {
             assert!(!line.contains('\n'));
             assert_eq!(serde_json::from_str::<ToWatchers>(&line).unwrap(), message);
         }
-        let picture = Picture { number: 1, captured_ms: 2, at_ms: 3, width: 4 };
+        let picture = Picture { number: 1, captured_ms: 2, at_ms: 3, shown_ms: None, width: 4 };
         let sight = Sight { pictures: vec![picture], paused: vec![(5, true)], ..Sight::default() };
         let line = serde_json::to_string(&FromWatchers::Sight(sight.clone())).unwrap();
-        assert!(line.contains("[[1,2,3,4]]"), "{line}");
+        assert!(line.contains("[[1,2,3,null,4]]"), "{line}");
         assert_eq!(serde_json::from_str::<FromWatchers>(&line).unwrap(), FromWatchers::Sight(sight));
     }
 }
