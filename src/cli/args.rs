@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
+use super::bench::TypedBench;
 use super::servers::{StunServer, TypedTurn};
 use super::values::{self, Bitrate, TypedServer, TypedSink};
 use crate::expect::Expectation;
@@ -98,14 +99,26 @@ or localhost, in this order.")]
   classroom bench                               100 students for ten seconds
   classroom bench --students 500 --bitrate 2500k --fps 30 --for 10s
   classroom bench --students 50 --json          one object, for a script that compares
+  classroom bench --loss 5% --rtt 50ms          a student with a bad Wi-Fi
+  classroom bench --rate 600k --rate-until 20s --for 40s
+  classroom bench --burst 100%@5s+500ms         half a second of nothing
+  classroom bench --students 30 --bad 5 --loss 5% --rtt 50ms --for 60s
+  classroom bench --glass --latency 20          from the capture of a picture to its decoding
 
 The students are real connections in another process of this machine. They open every packet as
-far as the machine can; past that some of them do in turn, and the table says how many were opened.")]
+far as the machine can; past that some of them do in turn, and the table says how many were opened.
+
+With a bad network or --glass the lecture is really encoded and decoded: each picture carries a
+code, so that those that came can be counted.")]
     Bench(TypedBench),
 
     /// The students of `bench`, told what to do on stdin
     #[command(name = "bench-students", hide = true)]
     BenchStudents,
+
+    /// The students of `bench` with pictures, told what to do on stdin
+    #[command(name = "bench-watchers", hide = true)]
+    BenchWatchers,
 }
 
 #[derive(Debug, Args)]
@@ -360,31 +373,4 @@ pub(super) struct TypedRooms {
     /// The signalling server [default: one that announces itself on the LAN, else localhost]
     #[arg(long, value_name = "URL", env = "CLASSROOM_SERVER")]
     pub(super) server: Option<TypedServer>,
-}
-
-#[derive(Debug, Args)]
-pub(super) struct TypedBench {
-    /// How many students watch
-    #[arg(long, value_name = "N", default_value = "100", value_parser = values::bench_students)]
-    pub(super) students: NonZeroUsize,
-
-    /// Bits per second of the picture, for example 2500k or 2.5M; sound comes on top
-    #[arg(long, value_name = "RATE", default_value = "2500k")]
-    pub(super) bitrate: Bitrate,
-
-    /// Pictures per second
-    #[arg(long, value_name = "N", default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..=120))]
-    pub(super) fps: u32,
-
-    /// Threads that send, as in teach
-    #[arg(long, value_name = "N", default_value = "1", value_parser = values::workers)]
-    pub(super) workers: NonZeroUsize,
-
-    /// A key frame of eight pictures' size comes so often, unasked; the encoders of teach make one in 100 s
-    #[arg(long, value_name = "DURATION", default_value = "100s", value_parser = values::key_every)]
-    pub(super) key_every: Duration,
-
-    /// Measure for so long, once all students have joined
-    #[arg(long = "for", value_name = "DURATION", default_value = "10s", value_parser = values::bench_length)]
-    pub(super) length: Duration,
 }

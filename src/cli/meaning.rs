@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::args::{
-    TypedBench, TypedDemo, TypedRooms, TypedServe, TypedSinkArgs, TypedSources, TypedTeach, TypedToldTurn, TypedWatch,
+    TypedDemo, TypedRooms, TypedServe, TypedSinkArgs, TypedSources, TypedTeach, TypedToldTurn, TypedWatch,
 };
 use super::servers::{StunServer, TurnServer, TypedTurn};
 use super::values::{Bitrate, TypedSink};
@@ -234,23 +234,6 @@ pub struct Rooms {
     pub server: Option<ServerUrl>,
 }
 
-/// `classroom bench`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Bench {
-    /// How many students watch, 1 to 10,000.
-    pub students: NonZeroUsize,
-    /// Bits per second of the picture.
-    pub bitrate: Bitrate,
-    /// Pictures per second, 1 to 120.
-    pub fps: u32,
-    /// Threads that send.
-    pub workers: NonZeroUsize,
-    /// How often a key frame comes unasked, at least a second.
-    pub key_every: Duration,
-    /// How long to measure, at least a second.
-    pub length: Duration,
-}
-
 /// Flags that are fine alone and make no sense together.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Conflict {
@@ -272,6 +255,16 @@ pub(super) enum Conflict {
     TurnForAnotherServer,
     #[error("{0} needs a server: add --turn turn:HOST:PORT")]
     LoginWithoutTurn(&'static str),
+    #[error("{0} is about pictures and a network, of which this bench has none: add --glass, or --loss 5% say")]
+    BenchWithoutPictures(&'static str),
+    #[error("{0} is about a line that carries little: add --rate 600k say")]
+    NoRate(&'static str),
+    #[error("--bad is about a bad network, but there is none: add --loss 5% say")]
+    NothingBad,
+    #[error("--bad {0} are more than --students {1}: change one of them")]
+    MoreBadThanStudents(usize, usize),
+    #[error("--size {0} is too small for the code that this bench draws: give 640 pixels across, or more")]
+    TooSmallForCodes(Size),
     #[error("--turn {0} has no name and password: write turn:USER:PASS@HOST:PORT, or add --turn-user and --turn-pass")]
     TurnWithoutLogin(String),
 }
@@ -426,13 +419,6 @@ impl TypedToldTurn {
 impl From<TypedRooms> for Rooms {
     fn from(typed: TypedRooms) -> Self {
         Rooms { server: typed.server.and_then(|server| server.0) }
-    }
-}
-
-impl From<TypedBench> for Bench {
-    fn from(typed: TypedBench) -> Self {
-        let TypedBench { students, bitrate, fps, workers, key_every, length } = typed;
-        Bench { students, bitrate, fps, workers, key_every, length }
     }
 }
 

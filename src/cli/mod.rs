@@ -4,6 +4,7 @@
 //! contradiction. Between them conflicts are refused with a sentence that names the flags and the way out.
 
 mod args;
+mod bench;
 mod meaning;
 mod servers;
 mod values;
@@ -17,11 +18,12 @@ use clap::{ArgMatches, CommandFactory, FromArgMatches};
 use self::args::{TypedCli, TypedVerb};
 use self::meaning::Conflict;
 
+pub use self::bench::{Bench, BenchPictures, Line, Network};
 pub use self::meaning::{
-    Bench, Demo, DemoLecture, Device, Lines, MainSource, Rooms, Serve, Signalling, Sink, Sources, Teach, Video, Watch,
+    Demo, DemoLecture, Device, Lines, MainSource, Rooms, Serve, Signalling, Sink, Sources, Teach, Video, Watch,
 };
 pub use self::servers::{StunServer, TurnServer, TurnTransport};
-pub use self::values::Bitrate;
+pub use self::values::{Bitrate, Burst};
 pub use crate::report::{Output, Verbosity};
 
 /// A whole command line, understood.
@@ -52,8 +54,12 @@ pub enum Command {
     Devices,
     /// What a class costs its teacher.
     Bench(Bench),
+    /// What a class sees over a bad network, and how late.
+    BenchPictures(BenchPictures),
     /// The students of a bench, in the process that it starts for them.
     BenchStudents,
+    /// Those of a bench with pictures.
+    BenchWatchers,
 }
 
 /// Understands a command line, program name first.
@@ -74,8 +80,9 @@ where
         TypedVerb::Serve(typed) => typed.try_into().map(Command::Serve),
         TypedVerb::Rooms(typed) => Ok(Command::Rooms(typed.into())),
         TypedVerb::Devices => Ok(Command::Devices),
-        TypedVerb::Bench(typed) => Ok(Command::Bench(typed.into())),
+        TypedVerb::Bench(typed) => typed.try_into(),
         TypedVerb::BenchStudents => Ok(Command::BenchStudents),
+        TypedVerb::BenchWatchers => Ok(Command::BenchWatchers),
     };
     let command = command.map_err(|conflict| refuse(&matches, &conflict))?;
     let verbosity = match (verbose, quiet) {

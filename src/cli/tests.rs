@@ -179,6 +179,12 @@ fn contradictions_are_refused_with_the_flags_and_the_way_out() {
         ("teach --room 1 --mic --no-audio", "--mic asks for sound and --no-audio for none"),
         ("watch --room 1 --user 2 --sink null --fullscreen", "--fullscreen needs a window, but --sink is null"),
         ("teach --room 1 --turn turn:a:b@t --server ws://a", "--turn is told to students by the built-in server"),
+        ("bench --codec vp8", "--codec is about pictures and a network, of which this bench has none: add --glass"),
+        ("bench --seed 1", "--seed is about pictures and a network"),
+        ("bench --glass --bad 1", "--bad is about a bad network, but there is none"),
+        ("bench --loss 5% --bad 2", "--bad 2 are more than --students 1"),
+        ("bench --loss 5% --queue 1s", "--queue is about a line that carries little: add --rate"),
+        ("bench --loss 5% --size 320x180", "--size 320x180 is too small for the code"),
         ("serve --turn-pass secret", "--turn-pass needs a server: add --turn"),
         ("watch --room 1 --user 2 --turn-user me", "--turn-user needs a server: add --turn"),
         ("watch --room 1 --user 2 --turn turn:t --turn-user me", "--turn turn:t:3478 has no name and password"),
@@ -210,6 +216,9 @@ fn bad_values_are_refused_with_the_flag_and_an_example() {
         ("watch --room 1 --user 2 --latency 200..40", "--latency", "the least first"),
         ("watch --room 1 --user 2 --latency 40..900", "--latency", "500"),
         ("watch --room 1 --user 2 --latency ..", "--latency", "40..200"),
+        ("bench --loss 5", "--loss", "for example 5%"),
+        ("bench --burst 20%", "--burst", "20%@5s+2s"),
+        ("bench --rate 5", "--rate", "10k to 1000M"),
         ("teach --room 1 --workers 0", "--workers", "from 1 to 64"),
         ("teach --room 1 --workers 65", "--workers", "from 1 to 64"),
     ] {
@@ -252,7 +261,25 @@ fn a_bench_has_a_class_of_a_hundred_unless_told_otherwise() {
         assert!(refusal(&line).contains(why), "{}", refusal(&line));
     }
     let help = understand("--help").unwrap_err().to_string();
-    assert!(help.contains("bench ") && !help.contains("bench-students"), "{help}");
+    assert!(help.contains("bench ") && !help.contains("bench-students") && !help.contains("bench-watchers"), "{help}");
+}
+
+#[test]
+fn a_bench_of_a_bad_network_has_pictures() {
+    let bench = |flags: &str| match understand(&format!("bench {flags}")).unwrap().command {
+        Command::BenchPictures(bench) => bench,
+        other => panic!("{other:?}"),
+    };
+    let glass = bench("--glass --latency 20");
+    assert_eq!((glass.students, glass.bad, glass.length), (1, 0, Duration::from_secs(20)));
+    assert_eq!((glass.latency, &glass.network), (Latency::Fixed(Duration::from_millis(20)), &Network::default()));
+    let lossy = bench("--loss 5% --rtt 50ms --students 30 --bad 5 --for 60s --codec vp8 --size 640x360 --seed 7");
+    assert_eq!((lossy.students, lossy.bad, lossy.seed), (30, 5, Some(7)));
+    assert_eq!((lossy.network.loss, lossy.network.rtt), (0.05, Duration::from_millis(50)));
+    assert_eq!((lossy.video.codec, lossy.video.size), (Some(Codec::Vp8), "640x360".parse().ok()));
+    let slow = bench("--rate 600k --rate-until 20s --burst 20%@5s+2s --burst 100%@9s+500ms");
+    let line = Line { rate: 600_000, queue: None, until: Some(Duration::from_secs(20)) };
+    assert_eq!((slow.bad, slow.network.line, slow.network.bursts.len()), (1, Some(line), 2));
 }
 
 #[test]

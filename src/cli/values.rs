@@ -42,11 +42,7 @@ impl Bitrate {
 impl FromStr for Bitrate {
     type Err = String;
     fn from_str(text: &str) -> Result<Self, String> {
-        let (number, unit) = match text.strip_suffix(['k', 'K']) {
-            Some(number) => (number, 1e3),
-            None => text.strip_suffix(['m', 'M']).map_or((text, 1.0), |number| (number, 1e6)),
-        };
-        let bits = decimal(number).ok_or("is no bit rate, for example 2500k, 2.5M or 800000")? * unit;
+        let bits = bits(text).ok_or("is no bit rate, for example 2500k, 2.5M or 800000")?;
         if bits < f64::from(Self::LEAST.0) || bits > f64::from(Self::MOST.0) {
             return Err("is out of range, give 50k to 100M bits per second (2500k is the default)".into());
         }
@@ -58,6 +54,35 @@ impl FromStr for Bitrate {
 impl fmt::Display for Bitrate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}k", self.kbps())
+    }
+}
+
+/// A time in which a network loses more: `20%@5s+2s`, and again every ten seconds with `/10s` behind it.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Burst {
+    /// The share of packets that is lost, 0 to 1.
+    pub loss: f64,
+    /// When it begins, after measuring did.
+    pub at: Duration,
+    /// How long it lasts.
+    pub length: Duration,
+    /// How long after its begin it comes again; longer than it lasts.
+    pub every: Option<Duration>,
+}
+
+impl FromStr for Burst {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        const EXAMPLE: &str = "is no burst, for example 20%@5s+2s: the share, when, for how long";
+        let (loss, time) = text.split_once('@').ok_or(EXAMPLE)?;
+        let (at, length) = time.split_once('+').ok_or(EXAMPLE)?;
+        let (length, every) = length.split_once('/').map_or((length, None), |(length, every)| (length, Some(every)));
+        let every = every.map(duration).transpose()?;
+        let burst = Burst { loss: percent(loss)?, at: duration(at)?, length: duration(length)?, every };
+        if burst.length.is_zero() || every.is_some_and(|every| every <= burst.length) {
+            return Err("lasts not at all or longer than until it comes again, for example 20%@5s+2s/10s".into());
+        }
+        Ok(burst)
     }
 }
 
@@ -161,6 +186,30 @@ pub(super) fn workers(text: &str) -> Result<NonZeroUsize, String> {
     }
 }
 
+/// A share of packets: the sign must be there, as `5` could be meant either way.
+pub(super) fn percent(text: &str) -> Result<f64, String> {
+    match text.strip_suffix('%').and_then(decimal) {
+        Some(percent) if percent <= 100.0 => Ok(percent / 100.0),
+        _ => Err("is no share, give 0% to 100%, for example 5%".into()),
+    }
+}
+
+/// What a line carries: a modem's rate to that of the cable of this machine.
+pub(super) fn line_rate(text: &str) -> Result<u32, String> {
+    match bits(text).ok_or("is no bit rate, for example 600k or 1.5M")? {
+        rate if (10e3..=1e9).contains(&rate) => Ok(rate as u32),
+        _ => Err("is out of range, give 10k to 1000M bits per second".into()),
+    }
+}
+
+/// A delay of a network, or how long its queue is: beyond ten seconds everybody has given up.
+pub(super) fn network_delay(text: &str) -> Result<Duration, String> {
+    match duration(text)? {
+        delay if delay > Duration::from_secs(10) => Err("is more than 10s".into()),
+        delay => Ok(delay),
+    }
+}
+
 /// How long to measure: what is shorter than a second says nothing.
 pub(super) fn bench_length(text: &str) -> Result<Duration, String> {
     match duration(text)? {
@@ -226,6 +275,15 @@ pub(super) fn video_codec(text: &str) -> Result<Codec, String> {
     }
 }
 
+/// Bits per second, with `k` or `M` behind them.
+fn bits(text: &str) -> Option<f64> {
+    let (number, unit) = match text.strip_suffix(['k', 'K']) {
+        Some(number) => (number, 1e3),
+        None => text.strip_suffix(['m', 'M']).map_or((text, 1.0), |number| (number, 1e6)),
+    };
+    Some(decimal(number)? * unit)
+}
+
 /// A number such as `25`, `2.5`: no sign, no exponent, no `inf` or `NaN`.
 pub(crate) fn decimal(text: &str) -> Option<f64> {
     let plain = text.bytes().all(|b| b.is_ascii_digit() || b == b'.') && text.bytes().any(|b| b.is_ascii_digit());
@@ -260,6 +318,27 @@ mod tests {
         assert!(duration("10").unwrap_err().contains("no unit"));
         assert_eq!(milliseconds("80").unwrap(), Duration::from_millis(80));
         assert!(milliseconds("6000").is_err());
+    }
+
+    #[test]
+    fn bad_networks() {
+        assert_eq!(percent("5%"), Ok(0.05));
+        assert_eq!((percent("0.5%"), percent("100%")), (Ok(0.005), Ok(1.0)));
+        for text in ["5", "101%", "%", "-1%", "5 %", ""] {
+            assert!(percent(text).is_err(), "{text}");
+        }
+        assert_eq!((line_rate("600k"), line_rate("1.5M")), (Ok(600_000), Ok(1_500_000)));
+        for text in ["600", "5G", "2000M", ""] {
+            assert!(line_rate(text).is_err(), "{text}");
+        }
+        assert!(network_delay("11s").is_err());
+        let seconds = Duration::from_secs;
+        let burst = Burst { loss: 0.2, at: seconds(5), length: seconds(2), every: None };
+        assert_eq!("20%@5s+2s".parse(), Ok(burst));
+        assert_eq!("20%@5s+2s/10s".parse(), Ok(Burst { every: Some(seconds(10)), ..burst }));
+        for text in ["20%", "20%@5s", "20@5s+2s", "20%@5+2", "20%@5s+0s", "20%@5s+2s/2s", "20%@5s+2s/", "@+"] {
+            assert!(text.parse::<Burst>().is_err(), "{text}");
+        }
     }
 
     #[test]

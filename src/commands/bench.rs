@@ -5,6 +5,7 @@
 
 mod class;
 mod machine;
+pub(super) mod pictures;
 mod source;
 mod students;
 mod table;
@@ -28,7 +29,7 @@ use crate::peer::crowd::{Clock, Tally};
 use crate::peer::floor::{Floor, FloorMeter};
 use crate::peer::hub::{Hub, HubConfig, HubStats};
 use crate::report::Reporter;
-use crate::rtp::{Codec, Track};
+use crate::rtp::{Codec, Encoding, Track};
 
 /// How long joining may take: a second on top of what a slow machine needs for a student, on each side.
 const JOIN_WITHIN: Duration = Duration::from_secs(10);
@@ -89,7 +90,10 @@ async fn measure(bench: &Bench, reporter: &Reporter) -> anyhow::Result<Findings>
         advertise: vec![],
         stun: vec![],
         max_students: asked,
-        tracks: vec![(Track::Audio, Codec::Opus), (Track::Screen, Codec::Vp8)],
+        encodings: vec![
+            (Encoding::full(Track::Audio, Codec::Opus), 64_000),
+            (Encoding::full(Track::Screen, Codec::Vp8), rate.bits_per_second),
+        ],
         workers: bench.workers,
     })?;
     let (hub, desk) = (Arc::new(hub), Arc::new(Desk::default()));

@@ -7,6 +7,7 @@ mod lines;
 mod link;
 mod rooms;
 mod serve;
+mod studio;
 mod teach;
 mod typed;
 mod watch;
@@ -33,7 +34,8 @@ pub async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Teach(teach) => Some(teach.room.clone()),
         Command::Watch(watch) => Some(watch.room.clone()),
         Command::Demo(_) => Some(demo::room()),
-        Command::Serve(_) | Command::Rooms(_) | Command::Devices | Command::Bench(_) | Command::BenchStudents => None,
+        Command::Serve(_) | Command::Rooms(_) | Command::Devices => None,
+        Command::Bench(_) | Command::BenchPictures(_) | Command::BenchStudents | Command::BenchWatchers => None,
     };
     let reporter = Reporter::new(cli.output, cli.verbosity, room);
     let ended = match cli.command {
@@ -50,8 +52,12 @@ pub async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Rooms(rooms) => rooms::run(rooms, &reporter).await.map_or_else(|e| Some(Err(e)), |()| None),
         Command::Devices => devices::run(&reporter).await.map_or_else(|e| Some(Err(e)), |()| None),
         Command::Bench(bench) => bench::run(bench, &reporter).await.map_or_else(|e| Some(Err(e)), |()| None),
-        // Its stdout belongs to the process that started it.
+        Command::BenchPictures(bench) => {
+            bench::pictures::run(bench, &reporter).await.map_or_else(|e| Some(Err(e)), |()| None)
+        }
+        // Their stdout belongs to the process that started them.
         Command::BenchStudents => return bench::students().await,
+        Command::BenchWatchers => return bench::pictures::students::run().await,
     };
     let result = match ended {
         None => Ok(()),

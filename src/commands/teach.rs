@@ -16,7 +16,7 @@ use self::talk::Conversation;
 use super::link::{room_page, show_qr};
 use super::serve::{Served, ice_servers};
 use super::typed::Typed;
-use super::{blocking, listen, media_failure, or_never, reachable_host, signal_failure};
+use super::{blocking, listen, media_failure, or_never, reachable_host, signal_failure, studio};
 use crate::cli::{Device, MainSource, Signalling, Sources, Teach};
 use crate::exit::Failure;
 use crate::id::UserId;
@@ -25,7 +25,7 @@ use crate::peer::hub::{Hub, HubConfig, HubEvent, HubStats, RTCIceCandidateInit, 
 use crate::peer::offer::OfferError;
 use crate::protocol::{ClientMessage, ErrorCode, IceCandidate, LeaveReason, MAX_ROOM_USERS, ServerMessage, User};
 use crate::report::{EndReason, Event, Reporter, StudentState, TeachStats};
-use crate::rtp::Track;
+use crate::rtp::{Encoding, Track};
 use crate::signal::{self, Client, ClientConfig, ServerUrl, SessionToken, SignalEvent};
 
 /// How long a server that was named may take to answer.
@@ -79,7 +79,7 @@ pub(super) async fn run_with(
         advertise: teach.advertise.clone(),
         stun: stun_addresses(&teach, reporter).await,
         max_students: teach.max_students.map_or(MAX_ROOM_USERS, |most| most.get().min(MAX_ROOM_USERS)),
-        tracks: prepared.tracks(),
+        encodings: prepared.rates(),
         workers: teach.workers,
     };
     let (hub, hub_events) = Hub::start(config).map_err(Failure::usage)?;
@@ -118,9 +118,7 @@ pub(super) async fn run_with(
     ));
     let announcement = served.as_ref().and_then(|served| announce(&teach, served, reporter));
 
-    let input = hub.input();
-    let (capture, captured) =
-        blocking(move || Capture::start(prepared, move |frame| input.push(frame))).await?.map_err(media_failure)?;
+    let (capture, captured) = studio::start(prepared, &hub).await?;
     if let Some(ready) = ready {
         let _ = ready.send(server);
     }
@@ -265,6 +263,7 @@ impl Lecture<'_> {
     }
 
     fn on_hub(&mut self, event: HubEvent) {
+        let Some(event) = studio::obey(&self.capture, event) else { return };
         match event {
             HubEvent::Answer { user, sdp } => self.say(ClientMessage::Answer { target_uid: user, sdp }),
             HubEvent::Refused { user, why } => {
@@ -283,11 +282,9 @@ impl Lecture<'_> {
             }
             HubEvent::ChannelOpen(user) => self.talk.opened(&user, &self.hub, self.reporter),
             HubEvent::Heard { user, text } => self.talk.heard(&user, &text, &self.hub, self.reporter),
-            HubEvent::KeyFrameNeeded(track) => {
-                let encoding = self.capture.encodings().into_iter().find(|encoding| encoding.track == track);
-                encoding.into_iter().for_each(|encoding| self.capture.request_key_frame(encoding));
-            }
             HubEvent::Notice(sentence) => self.reporter.notice(sentence),
+            // Of the encoders: done above.
+            HubEvent::KeyFrameNeeded(_) | HubEvent::Needed(..) => {}
         }
     }
 
@@ -366,7 +363,9 @@ impl Lecture<'_> {
         } else {
             Track::Camera
         };
-        let (fps, kbps_per_student, kbps_up) = rates.step(numbers, main);
+        let mut best: Vec<Encoding> = self.capture.encodings();
+        best.dedup_by_key(|encoding| encoding.track);
+        let (fps, kbps_per_student, kbps_up) = rates.step(numbers, main, &best);
         let event = Event::TeachStats(TeachStats {
             students: numbers.students,
             fps,
@@ -375,7 +374,7 @@ impl Lecture<'_> {
             packets: numbers.packets,
             dropped: numbers.dropped,
             encode_ms: self.encode_ms(main).map(f64::from),
-            key_frames: numbers.key_frames.iter().filter(|(track, _)| track.is_video()).map(|(_, count)| count).sum(),
+            key_frames: numbers.key_frames.iter().filter(|(of, _)| of.track.is_video()).map(|(_, count)| count).sum(),
         });
         self.reporter.event(&event);
         let left_out = rates.left_out(numbers);
@@ -400,18 +399,18 @@ struct Rates {
 }
 
 impl Rates {
-    /// Frames a second, and kbit/s of one student and of all.
-    fn step(&mut self, numbers: &HubStats, main: Track) -> (f64, f64, f64) {
+    /// Frames a second, and kbit/s of a student that gets the `best` of each track, and of all.
+    fn step(&mut self, numbers: &HubStats, main: Track, best: &[Encoding]) -> (f64, f64, f64) {
         let now = Instant::now();
         let seconds = self.at.replace(now).map_or(1.0, |at| (now - at).as_secs_f64().max(0.001));
-        let sum = |all: &HashMap<Track, u64>| all.values().sum::<u64>();
-        let frames = numbers.frames.get(&main).copied().unwrap_or(0);
+        let of = |all: &HashMap<Encoding, u64>, encoding| all.get(encoding).copied().unwrap_or(0);
+        let frames = best.iter().filter(|e| e.track == main).map(|encoding| of(&numbers.frames, encoding)).sum();
         let rate = |now: u64, before: &mut u64| {
             let grown = now.saturating_sub(std::mem::replace(before, now));
             grown as f64 / seconds
         };
         let fps = rate(frames, &mut self.frames);
-        let one = rate(sum(&numbers.frame_bytes), &mut self.frame_bytes) * 8.0 / 1000.0;
+        let one = rate(best.iter().map(|e| of(&numbers.frame_bytes, e)).sum(), &mut self.frame_bytes) * 8.0 / 1000.0;
         let all = rate(numbers.bytes, &mut self.bytes) * 8.0 / 1000.0;
         (fps, one, all)
     }

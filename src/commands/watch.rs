@@ -2,7 +2,7 @@
 
 mod course;
 mod meter;
-mod screen;
+pub(super) mod screen;
 mod servers;
 mod sink;
 mod talk;

@@ -23,6 +23,7 @@ const UNLINK_WITHIN: Duration = Duration::from_secs(1);
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Recipe {
     pub encoding: Encoding,
+    pub bits_per_second: u32,
     /// The name of its appsink, with which the names of its elements begin: `screen`, `screen-low`, `camera-vp8`.
     pub name: String,
     /// The graph from the queue that takes raw pictures to the appsink.

@@ -67,6 +67,19 @@ impl Prepared {
         in_order(self.outputs.encoded.iter().map(|output| output.encoding).chain(made))
     }
 
+    /// The same, each with the bits per second that its encoder is set to.
+    pub fn rates(&self) -> Vec<(Encoding, u32)> {
+        let rate = |encoding: &Encoding| {
+            let recipe = self.chosen.recipes.iter().find(|recipe| recipe.encoding == *encoding);
+            recipe.map_or(self.chosen.rates[encoding.track as usize], |recipe| recipe.bits_per_second)
+        };
+        self.encodings().into_iter().map(|encoding| (encoding, rate(&encoding))).collect()
+    }
+
+    pub(super) fn pipeline(&self) -> &gst::Pipeline {
+        &self.pipeline
+    }
+
     /// What was chosen and why, a sentence each, for people.
     pub fn notices(&self) -> &[String] {
         &self.chosen.notices

@@ -6,6 +6,7 @@
 mod branch;
 mod branches;
 mod capture;
+mod code;
 mod contract;
 mod demo;
 mod devices;
@@ -31,6 +32,7 @@ mod timing;
 mod watching;
 
 pub use capture::{Capture, CaptureEvent, Prepared};
+pub use code::{Codes, Drawn, Seen, now_ms};
 pub use devices::{Devices, EncoderState, devices};
 pub use encoder::Verdict;
 pub use error::MediaError;

@@ -198,6 +198,10 @@ impl Render {
 
     /// Stops; a file is complete when this returns. Dropping does the same.
     pub fn finish(self) {}
+
+    pub(super) fn pipeline(&self) -> &gst::Pipeline {
+        &self.pipeline
+    }
 }
 
 impl Drop for Render {

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, RwLock};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use rtc::interceptor::{NackGeneratorBuilder, Packet, ReceiverReportBuilder, Registry, Slot};
+use rtc::interceptor::{NackGeneratorBuilder, Packet, ReceiverReportBuilder, Registry, Slot, TwccReceiverBuilder};
 use rtc::rtcp::payload_feedbacks::picture_loss_indication::PictureLossIndication;
 use rtc::rtcp::sender_report::SenderReport;
 use rtc::rtp_transceiver::rtp_sender::RtpCodecKind;
@@ -27,6 +27,7 @@ use webrtc::peer_connection::{
 };
 
 use super::engine;
+use super::retransmissions::{RepairedBy, Retransmissions};
 use crate::protocol::channel::CHANNEL_LABEL;
 use crate::rtp::{Codec, Track, starts_key_frame};
 
@@ -37,6 +38,9 @@ const EVENT_QUEUE: usize = 256;
 /// of 80 ms waits there are three tries on a LAN.
 const NACK_INTERVAL: Duration = Duration::from_millis(20);
 const NACK_TRIES: u16 = 8;
+
+/// How often the publisher is told when packets came.
+const FEEDBACK_INTERVAL: Duration = Duration::from_millis(100);
 
 /// What may be under way to the publisher over the data channel.
 const SEND_BUFFER_BYTES: usize = 64 * 1024;
@@ -118,6 +122,7 @@ pub struct Link {
     channel: Arc<dyn DataChannel>,
     tracks: Arc<Mutex<Remotes>>,
     by_ssrc: Arc<RwLock<HashMap<u32, Answered>>>,
+    repairs: Arc<RwLock<RepairedBy>>,
     nacked: Arc<AtomicU64>,
     plis: AtomicU64,
 }
@@ -134,6 +139,7 @@ impl Link {
         let (events, event_queue) = mpsc::channel(EVENT_QUEUE);
         let nacked = Arc::new(AtomicU64::new(0));
         let by_ssrc: Arc<RwLock<HashMap<u32, Answered>>> = Arc::default();
+        let repairs: Arc<RwLock<RepairedBy>> = Arc::default();
         let arrivals = arrivals(Arc::clone(&by_ssrc), sink, events.clone());
         let nacks = NackGeneratorBuilder::new().with_interval(NACK_INTERVAL).with_max_nacks_per_packet(NACK_TRIES);
         let registry = Registry::new()
@@ -141,7 +147,10 @@ impl Link {
             .with(Slot::from(500), engine::Tap::counting(&nacked))
             // Farthest from it, where all repairs are done.
             .with(Slot::from(14_000), engine::Tap::watching(arrivals))
+            // Before those who look for what is missing.
+            .with(Slot::from(6_500), Retransmissions::new(Arc::clone(&repairs)))
             .with(Slot::NackGenerator, nacks.build())
+            .with(Slot::TwccReceiver, TwccReceiverBuilder::new().with_interval(FEEDBACK_INTERVAL).build())
             .with(Slot::ReceiverReport, ReceiverReportBuilder::new().build());
         let servers = config.ice_servers.into_iter().map(|server| RTCIceServer {
             urls: vec![server.url],
@@ -152,7 +161,7 @@ impl Link {
         let handler = Handler { events: events.clone(), tracks: Arc::clone(&tracks) };
         let building = PeerConnectionBuilder::new()
             .with_configuration(RTCConfigurationBuilder::new().with_ice_servers(servers.collect()).build())
-            .with_media_engine(engine::media_engine(&[Codec::Opus, Codec::H264, Codec::Vp8])?)
+            .with_media_engine(engine::adaptive_media_engine(&[Codec::Opus, Codec::H264, Codec::Vp8])?)
             .with_setting_engine(engine::settings().build())
             .with_interceptor_registry(registry)
             .with_handler(Arc::new(handler))
@@ -172,7 +181,7 @@ impl Link {
         let offer = connection.create_offer(None).await?;
         connection.set_local_description(offer).await?;
         let sdp = connection.local_description().await.ok_or(Error::ErrConnectionClosed)?.sdp;
-        Ok((Self { connection, channel, tracks, by_ssrc, nacked, plis: AtomicU64::new(0) }, sdp, event_queue))
+        Ok((Self { connection, channel, tracks, by_ssrc, repairs, nacked, plis: AtomicU64::new(0) }, sdp, event_queue))
     }
 
     /// Takes the publisher's answer, and gives what will be received: track, codec and payload type.
@@ -183,6 +192,9 @@ impl Link {
         let answered = answered_tracks(&sdp)?;
         if let Ok(mut by_ssrc) = self.by_ssrc.write() {
             *by_ssrc = answered.iter().filter_map(|a| Some((a.ssrc?, *a))).collect();
+        }
+        if let Ok(mut repairs) = self.repairs.write() {
+            *repairs = answered.iter().filter_map(|a| Some((a.repair_ssrc?, (a.ssrc?, a.payload_type)))).collect();
         }
         self.connection.set_remote_description(RTCSessionDescription::answer(sdp)?).await?;
         Ok(answered.into_iter().map(|a| (a.track, a.codec, a.payload_type)).collect())
@@ -245,6 +257,8 @@ pub(super) struct Answered {
     pub(super) codec: Codec,
     payload_type: u8,
     pub(super) ssrc: Option<u32>,
+    /// That of its retransmissions.
+    pub(super) repair_ssrc: Option<u32>,
 }
 
 pub(super) fn answered_tracks(sdp: &str) -> Result<Vec<Answered>, Error> {
@@ -273,10 +287,19 @@ pub(super) fn answered_tracks(sdp: &str) -> Result<Vec<Answered>, Error> {
         if let Some((codec, payload_type)) = chosen {
             let ssrcs = section.attributes.iter().filter(|attribute| attribute.key == "ssrc");
             let ssrc = ssrcs.filter_map(|a| a.value.as_deref()?.split(' ').next()?.parse().ok()).next();
-            tracks.push(Answered { track, codec, payload_type, ssrc });
+            let groups = section.attributes.iter().filter(|attribute| attribute.key == "ssrc-group");
+            let repair_ssrc = groups.filter_map(|group| repaired_by(group.value.as_deref()?, ssrc?)).next();
+            tracks.push(Answered { track, codec, payload_type, ssrc, repair_ssrc });
         }
     }
     Ok(tracks)
+}
+
+/// The second of `FID first second`, the retransmissions of the first (RFC 5576, 4.2; RFC 4588).
+fn repaired_by(group: &str, ssrc: u32) -> Option<u32> {
+    let mut words = group.split(' ');
+    let is_repair = words.next() == Some("FID") && words.next()?.parse() == Ok(ssrc);
+    words.next().filter(|_| is_repair)?.parse().ok()
 }
 
 struct Handler {
@@ -383,11 +406,18 @@ mod tests {
     fn an_answer_says_what_will_come() {
         let sdp = "v=0\r\no=- 1 1 IN IP4 0.0.0.0\r\ns=-\r\nt=0 0\r\n\
             m=audio 9 UDP/TLS/RTP/SAVPF 111\r\na=sendonly\r\na=rtpmap:111 opus/48000/2\r\na=msid:classroom audio\r\n\
-            m=video 9 UDP/TLS/RTP/SAVPF 102\r\na=sendonly\r\na=rtpmap:102 H264/90000\r\na=msid:classroom camera\r\na=ssrc:7 cname:x\r\n\
+            m=video 9 UDP/TLS/RTP/SAVPF 102\r\na=sendonly\r\na=rtpmap:102 H264/90000\r\na=msid:classroom camera\r\na=ssrc-group:FID 7 8\r\na=ssrc:7 cname:x\r\na=ssrc:8 cname:x\r\n\
             m=video 9 UDP/TLS/RTP/SAVPF 102\r\na=inactive\r\na=rtpmap:102 H264/90000\r\n";
         let tracks = answered_tracks(sdp).unwrap();
-        let audio = Answered { track: Track::Audio, codec: Codec::Opus, payload_type: 111, ssrc: None };
-        let camera = Answered { track: Track::Camera, codec: Codec::H264, payload_type: 102, ssrc: Some(7) };
+        let audio =
+            Answered { track: Track::Audio, codec: Codec::Opus, payload_type: 111, ssrc: None, repair_ssrc: None };
+        let camera = Answered {
+            track: Track::Camera,
+            codec: Codec::H264,
+            payload_type: 102,
+            ssrc: Some(7),
+            repair_ssrc: Some(8),
+        };
         assert_eq!(tracks, [audio, camera]);
         assert!(answered_tracks("nonsense").is_err());
     }

@@ -76,11 +76,45 @@ fn a_small_class_is_measured_and_leaves_nothing_running() {
 }
 
 #[test]
-fn students_end_when_their_teacher_dies() {
-    let mut bench = Process::start("bench", Process::command(&["bench", "--students", "3", "--for", "10m"]));
+fn a_lecture_over_a_bad_network_is_judged_picture_by_picture() {
+    let arguments =
+        "bench --students 2 --bad 1 --loss 5% --rtt 20ms --latency 300 --seed 7 --size 640x360 --bitrate 500k";
+    let arguments: Vec<&str> = arguments.split(' ').chain(["--for", "2s", "--json"]).collect();
+    let mut bench = Process::start("bench", Process::command(&arguments));
     let students = students_of(&bench);
-    bench.kill();
+    assert_eq!(bench.exit_code(2 * DEADLINE), 0);
     has_ended(students);
+    let objects = bench.events();
+    let [object] = &objects[..] else { panic!("one object was to come: {objects:?}") };
+    for part in [object, &object["good"], &object["bad"]] {
+        let number = |field: &str| part[field].as_f64().unwrap_or_else(|| panic!("{field}: {object}"));
+        assert!(number("decoded_percent") > 0.0 && number("decoded_percent") <= 100.0, "{object}");
+        assert!((0.0..=100.0).contains(&number("freeze_percent")), "{object}");
+        assert!(number("glass_p50_ms") > 0.0 && number("glass_p95_ms") >= number("glass_p50_ms"), "{object}");
+        assert!(number("shown_p95_ms") >= number("glass_p50_ms"), "shown after it was decoded: {object}");
+        for field in ["longest_freeze_ms", "sound_gaps", "unreadable", "nacks", "plis"] {
+            assert!(number(field) >= 0.0, "{field}: {object}");
+        }
+        assert!(part["recover_ms"].is_null(), "nothing ended from which to recover: {object}");
+        let tiers = ["full", "low", "none"].map(|tier| part["tier_seconds"][tier].as_f64().unwrap());
+        assert!((tiers.iter().sum::<f64>() - 2.0).abs() < 0.01 && tiers[0] > 0.0, "{object}");
+    }
+    assert!(object["bad"]["path_lost"].as_f64() > Some(0.0) && object["good"]["path_lost"] == 0, "{object}");
+    assert!(object["uplink_kbps"].as_f64() > Some(0.0), "{object}");
+    let encoder = &object["encoders"]["screen-encoder"];
+    assert!(encoder["width"] == 640 && encoder["pictures"].as_u64() > Some(0), "{object}");
+    assert_eq!((&object["students"], &object["seed"]), (&Value::from(2), &Value::from(7)), "{object}");
+}
+
+#[test]
+fn students_end_when_their_teacher_dies() {
+    for more in [[].as_slice(), &["--glass", "--size", "640x360"]] {
+        let arguments = [&["bench", "--students", "3", "--for", "10m"], more].concat();
+        let mut bench = Process::start("bench", Process::command(&arguments));
+        let students = students_of(&bench);
+        bench.kill();
+        has_ended(students);
+    }
 }
 
 #[test]

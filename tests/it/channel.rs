@@ -6,7 +6,7 @@ use std::time::Duration;
 use classroom::id::UserId;
 use classroom::peer::hub::{Hub, HubConfig, HubEvent};
 use classroom::peer::link::{Incoming, Link, LinkConfig, LinkEvent};
-use classroom::rtp::{Codec, Track};
+use classroom::rtp::{Codec, Encoding, Track};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
@@ -32,7 +32,7 @@ impl Class {
             stun: vec![],
             max_students: 10,
             workers,
-            tracks: vec![(Track::Screen, Codec::Vp8)],
+            encodings: vec![(Encoding::full(Track::Screen, Codec::Vp8), 1_000_000)],
         };
         let (hub, events) = Hub::start(config).unwrap();
         Self { hub, events }

@@ -1,39 +1,41 @@
 //! A crowd of bench students on loopback: that it counts what a hub sends, opens it, and asks again.
 
-use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::time::{Duration, Instant, SystemTime};
 
 use classroom::peer::crowd::{Clock, Crowd, CrowdEvent, Tally};
+use classroom::peer::emulator::{Emulator, PathConfig, through, without_candidates};
 use classroom::peer::hub::{Hub, HubConfig, HubEvent};
 use classroom::rtp::{Codec, Encoding, FrameAssembler, Track};
 
-use crate::peer::lossy_way;
 use crate::support::DEADLINE;
 
 /// A hub with sound only, which needs no key frame, and students that watch it.
 struct Class {
     hub: Hub,
     crowd: Crowd,
+    /// Where all students get what they get, if not from the hub itself.
+    way: Option<Emulator>,
     students: u64,
     assembler: FrameAssembler,
     packets: u16,
 }
 
 impl Class {
-    /// All join; `way` is a port in place of the hub's.
-    async fn join(students: usize, threads: usize, way: impl AsyncFn(SocketAddr) -> Option<u16>) -> Self {
+    /// All join; `emulated` is for one alone, over a network that may become bad.
+    async fn join(students: usize, threads: usize, emulated: bool) -> Self {
         let (hub, mut events) = Hub::start(HubConfig {
             user: "9999".parse().unwrap(),
             udp: "127.0.0.1:0".parse().unwrap(),
             advertise: vec![],
             stun: vec![],
             max_students: students,
-            tracks: vec![(Track::Audio, Codec::Opus)],
+            encodings: vec![(Encoding::full(Track::Audio, Codec::Opus), 1_000_000)],
             workers: NonZeroUsize::MIN,
         })
         .unwrap();
-        let (hubs_port, way) = (format!(" {} typ host", hub.udp().port()), way(hub.udp()).await);
+        let good = PathConfig::default();
+        let way = emulated.then(|| Emulator::start(hub.udp(), good.clone(), good, 1).unwrap());
         let (crowd, said) = Crowd::start(students, threads, Clock { epoch: SystemTime::now() }).unwrap();
         let mut connected = 0;
         while connected < students {
@@ -49,15 +51,15 @@ impl Class {
                             break sdp;
                         }
                     };
-                    let port = way.map(|port| format!(" {port} typ host"));
-                    crowd.answer(student, port.map_or(answer.clone(), |port| answer.replace(&hubs_port, &port)));
+                    let way = way.as_ref().map(|way| through(&answer, way.address()));
+                    crowd.answer(student, way.unwrap_or(answer));
                 }
                 CrowdEvent::Connected { .. } => connected += 1,
                 gone @ CrowdEvent::Gone { .. } => panic!("{gone:?}"),
             }
         }
         let assembler = FrameAssembler::new(Encoding::full(Track::Audio, Codec::Opus));
-        let mut class = Self { hub, crowd, students: students as u64, assembler, packets: 0 };
+        let mut class = Self { hub, crowd, way, students: students as u64, assembler, packets: 0 };
         class.wait_until_live().await;
         class
     }
@@ -108,13 +110,9 @@ impl Class {
     }
 }
 
-fn without_candidates(sdp: &str) -> String {
-    sdp.lines().filter(|line| !line.starts_with("a=candidate")).flat_map(|line| [line, "\r\n"]).collect()
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn every_packet_is_counted_once_and_opened() {
-    let mut class = Class::join(5, 2, async |_| None).await;
+    let mut class = Class::join(5, 2, false).await;
     let before = class.crowd.tally();
     for _ in 0..20 {
         class.teach(10);
@@ -128,14 +126,21 @@ async fn every_packet_is_counted_once_and_opened() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_lost_on_the_way_is_asked_for_again_and_opened() {
-    let mut class = Class::join(1, 1, async |hub| Some(lossy_way(hub, 10).await)).await;
+    let mut class = Class::join(1, 1, true).await;
+    let network = |class: &Class, loss| {
+        let down = PathConfig { loss, ..PathConfig::default() };
+        class.way.as_ref().unwrap().set(down, PathConfig::default());
+    };
+    network(&class, 0.1);
     let before = class.crowd.tally();
     for _ in 0..30 {
         class.teach(10);
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
-    // The last one may be lost, and nobody misses it before another one comes.
-    let seen = class.seen(&before, 299).await;
-    assert!(seen.nacked >= 25 && seen.opened == seen.received, "{seen:?}");
+    // The last ones may be lost, and nobody misses them before another one comes.
+    network(&class, 0.0);
+    class.teach(1);
+    let seen = class.seen(&before, 301).await;
+    assert!(seen.nacked >= 10 && seen.opened == seen.received, "{seen:?}");
     class.end().await;
 }

@@ -16,6 +16,7 @@ use self::pixels::Pixels;
 use crate::support::{Display, has_tools};
 
 pub mod bed;
+mod codes;
 pub mod files;
 mod pixels;
 

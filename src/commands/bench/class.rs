@@ -15,7 +15,6 @@ use super::wire::{FromStudents, ToStudents};
 use crate::id::UserId;
 use crate::peer::crowd::Tally;
 use crate::peer::hub::{Hub, HubEvent};
-use crate::rtp::Track;
 
 /// How far joining has come.
 #[derive(Debug, Default, Clone)]
@@ -44,30 +43,11 @@ impl Class {
         events: mpsc::Receiver<HubEvent>,
         desk: Arc<Desk>,
     ) -> anyhow::Result<Self> {
-        let program = std::env::current_exe().context("can't find the program itself, to start students")?;
-        let mut child = Command::new(program)
-            .arg("bench-students")
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            // Ctrl-C is for us; students end when we do, as their stdin ends.
-            .process_group(0)
-            .kill_on_drop(true)
-            .spawn()
-            .context("can't start the process of the students")?;
-        let (stdin, stdout) = child.stdin.take().zip(child.stdout.take()).context("students without pipes")?;
+        let Students { child, stdin, lines } = process("bench-students")?;
         let (roll_in, roll) = watch::channel(Roll::default());
         let (asks, asked) = mpsc::channel(4);
-        let mut relay = Relay {
-            hub,
-            events,
-            desk,
-            roll: roll_in,
-            asked,
-            stdin,
-            lines: BufReader::new(stdout).lines(),
-            asking: None,
-            seated: HashSet::new(),
-        };
+        let mut relay =
+            Relay { hub, events, desk, roll: roll_in, asked, stdin, lines, asking: None, seated: HashSet::new() };
         relay.tell(&join).await?;
         Ok(Self { roll, asks, relay: tokio::spawn(relay.run()), child })
     }
@@ -100,6 +80,29 @@ impl Class {
     }
 }
 
+/// A process of students. Dropping it ends it.
+pub(super) struct Students {
+    pub(super) child: Child,
+    pub(super) stdin: ChildStdin,
+    pub(super) lines: Lines<BufReader<ChildStdout>>,
+}
+
+/// Starts this program once more, with a verb.
+pub(super) fn process(verb: &str) -> anyhow::Result<Students> {
+    let program = std::env::current_exe().context("can't find the program itself, to start students")?;
+    let mut child = Command::new(program)
+        .arg(verb)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        // Ctrl-C is for us; students end when we do, as their stdin ends.
+        .process_group(0)
+        .kill_on_drop(true)
+        .spawn()
+        .context("can't start the process of the students")?;
+    let (stdin, stdout) = child.stdin.take().zip(child.stdout.take()).context("students without pipes")?;
+    Ok(Students { child, stdin, lines: BufReader::new(stdout).lines() })
+}
+
 /// Passes on what the hub and the students have to say to each other.
 struct Relay {
     hub: Arc<Hub>,
@@ -130,7 +133,7 @@ impl Relay {
                     }
                     HubEvent::Refused { why, .. } => self.missing(why.to_string(), true),
                     HubEvent::Gone { why, .. } => self.missing(format!("the teacher says: {why}"), false),
-                    HubEvent::KeyFrameNeeded(Track::Screen) => self.desk.key_wanted.store(true, Ordering::Relaxed),
+                    HubEvent::KeyFrameNeeded(_) => self.desk.key_wanted.store(true, Ordering::Relaxed),
                     _ => {}
                 },
                 Some(reply) = self.asked.recv() => {

@@ -1,5 +1,6 @@
 //! What the kernel says this process has used.
 
+use std::collections::HashMap;
 use std::io;
 use std::time::Duration;
 
@@ -19,6 +20,30 @@ pub(super) fn cpu_of_hub() -> io::Result<Duration> {
         }
     }
     Ok(sum)
+}
+
+/// CPU that the threads of this process have used, those included that ended between two looks.
+#[derive(Debug, Clone, Default)]
+pub(super) struct CpuByThread(HashMap<u32, (String, Duration)>);
+
+impl CpuByThread {
+    /// Looks at all threads that there are.
+    pub(super) fn look(&mut self) {
+        let tasks = std::fs::read_dir("/proc/self/task").into_iter().flatten().flatten();
+        for task in tasks.map(|task| task.path()) {
+            // A thread may end while we look.
+            let Ok(name) = std::fs::read_to_string(task.join("comm")) else { continue };
+            let Ok(used) = cpu(&task.join("schedstat").to_string_lossy()) else { continue };
+            if let Some(id) = task.file_name().and_then(|id| id.to_str()?.parse().ok()) {
+                self.0.insert(id, (name.trim_end().to_owned(), used));
+            }
+        }
+    }
+
+    /// All threads of a name.
+    pub(super) fn of(&self, name: &str) -> Duration {
+        self.0.values().filter(|(of, _)| of == name).map(|(_, used)| *used).sum()
+    }
 }
 
 /// Memory of this process that is in RAM, in kB.
@@ -54,6 +79,25 @@ mod tests {
         assert_eq!(nanoseconds(""), None);
         assert!(memory_kb().unwrap() > 1000);
         assert!(cpu_of_this_thread().is_ok());
+    }
+
+    #[test]
+    fn a_thread_that_has_ended_still_counts() {
+        let (begun, go_on) = (std::sync::Barrier::new(2), std::sync::Barrier::new(2));
+        let mut cpu = CpuByThread::default();
+        std::thread::scope(|scope| {
+            let worker = std::thread::Builder::new().name("counted".to_owned()).spawn_scoped(scope, || {
+                begun.wait();
+                go_on.wait();
+            });
+            begun.wait();
+            cpu.look();
+            go_on.wait();
+            worker.unwrap().join().unwrap();
+        });
+        let used = cpu.of("counted");
+        cpu.look();
+        assert!(!used.is_zero() && cpu.of("counted") == used && cpu.of("nobody").is_zero());
     }
 
     #[test]

@@ -24,7 +24,7 @@ enum Kind {
 
 /// The render of a student, and what waits for it.
 #[derive(Debug)]
-pub(super) struct Screen(Mutex<Stage>);
+pub(in crate::commands) struct Screen(Mutex<Stage>);
 
 impl Default for Screen {
     fn default() -> Self {
@@ -34,7 +34,7 @@ impl Default for Screen {
 
 impl Screen {
     /// Takes a packet. Never blocks for long: nobody holds the lock while a graph is built or torn down.
-    pub(super) fn push(&self, incoming: Incoming<'_>) {
+    pub(in crate::commands) fn push(&self, incoming: Incoming<'_>) {
         match (&mut *self.lock(), incoming) {
             (Stage::Running(render), Incoming::Rtp(track, packet)) => render.push_rtp(track, packet),
             (Stage::Running(render), Incoming::Rtcp(track, packet)) => render.push_rtcp(track, packet),
@@ -45,7 +45,7 @@ impl Screen {
     }
 
     /// The render runs: it gets what has waited.
-    pub(super) fn show(&self, render: Render) {
+    pub(in crate::commands) fn show(&self, render: Render) {
         let mut stage = self.lock();
         if let Stage::Early(early) = &mut *stage {
             for (track, kind, packet) in early.drain(..) {
@@ -59,7 +59,7 @@ impl Screen {
     }
 
     /// Takes the render out, to be finished by the caller.
-    pub(super) fn take(&self) -> Option<Render> {
+    pub(in crate::commands) fn take(&self) -> Option<Render> {
         match std::mem::replace(&mut *self.lock(), Stage::Early(Vec::new())) {
             Stage::Running(render) => Some(render),
             Stage::Early(_) => None,
@@ -67,7 +67,7 @@ impl Screen {
     }
 
     /// Looks at the render, where one runs.
-    pub(super) fn with<T>(&self, look: impl FnOnce(&Render) -> T) -> Option<T> {
+    pub(in crate::commands) fn with<T>(&self, look: impl FnOnce(&Render) -> T) -> Option<T> {
         match &*self.lock() {
             Stage::Running(render) => Some(look(render)),
             Stage::Early(_) => None,

@@ -38,6 +38,8 @@ pub(super) struct Chosen {
     pub devices: Vec<(&'static str, String)>,
     /// How raw pictures are encoded, for each track the best first.
     pub recipes: Vec<Recipe>,
+    /// Bits per second by track, of what the graph encodes by itself.
+    pub rates: [u32; 3],
     /// What RTP timestamps begin with, by [`Track`]: the same in all encodings of a track, so that a student who is
     /// given another sees one timeline.
     pub timestamps: [u32; 3],
@@ -250,6 +252,7 @@ impl Choice<'_> {
                 Err(error) => return Err(error),
             }
         }
+        self.chosen.rates = [options.audio_bitrate, screen.bitrate, options.camera.bitrate];
         self.set("audio.encoder", sound_encoder(options.audio_bitrate));
         self.set("audio.out", out("audio", Codec::Opus, self.chosen.timestamps[Track::Audio as usize]));
         Ok(())
@@ -304,7 +307,8 @@ fn recipe(
         .set("tier.name", &name)
         .set("tier.encoder", encoder.text(&format!("{name}-encoder"), tier, video))
         .set("tier.out", out(&name, encoder.codec, timestamps));
-    Ok(Recipe { encoding: Encoding { track, tier, codec: encoder.codec }, text: graph::text(&[file], &values)?, name })
+    let encoding = Encoding { track, tier, codec: encoder.codec };
+    Ok(Recipe { encoding, bits_per_second: video.bitrate, text: graph::text(&[file], &values)?, name })
 }
 
 /// The encoder of sound. Each packet has a copy of the block before it, for those who lost that: at the loss that is

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::rtp::Track;
 
 /// The least adaptive delay: a scheduler's hiccup at either end.
@@ -41,7 +43,7 @@ const STEP: Duration = Duration::from_millis(10);
 const QUIET: Duration = Duration::from_secs(1);
 
 /// How late things are played.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Serialize, Deserialize, Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Latency {
     /// Always this much.
     Fixed(Duration),

@@ -1,0 +1,277 @@
+//! `classroom bench`: what is typed, and what it means. With a bad network or `--glass` it is about pictures.
+
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Args;
+
+use super::Command;
+use super::meaning::{Conflict, Video};
+use super::values::{self, Bitrate, Burst};
+use crate::media::Size;
+use crate::rtp::{Codec, Latency};
+
+/// `classroom bench`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Bench {
+    /// How many students watch, 1 to 10,000.
+    pub students: NonZeroUsize,
+    /// Bits per second of the picture.
+    pub bitrate: Bitrate,
+    /// Pictures per second, 1 to 120.
+    pub fps: u32,
+    /// Threads that send.
+    pub workers: NonZeroUsize,
+    /// How often a key frame comes unasked, at least a second.
+    pub key_every: Duration,
+    /// How long to measure, at least a second.
+    pub length: Duration,
+}
+
+/// `classroom bench` with a bad network or `--glass`: a lecture that is really encoded and decoded.
+#[derive(Debug, Clone, PartialEq)]
+pub struct BenchPictures {
+    /// How many students watch, 1 to 10,000.
+    pub students: usize,
+    /// How many of them are behind the bad network.
+    pub bad: usize,
+    /// What that is like.
+    pub network: Network,
+    /// The luck of its packets; none: another each time.
+    pub seed: Option<u64>,
+    /// What is taught, over and over; none: the built-in lecture.
+    pub file: Option<PathBuf>,
+    /// How it is encoded.
+    pub video: Video,
+    /// The jitter buffer of the students.
+    pub latency: Latency,
+    /// Threads that send.
+    pub workers: NonZeroUsize,
+    /// How long to measure, at least a second.
+    pub length: Duration,
+}
+
+/// A bad network, the same in both directions.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Network {
+    /// The share of packets that is lost, 0 to 1.
+    pub loss: f64,
+    /// Times in which more is lost.
+    pub bursts: Vec<Burst>,
+    /// The way there and back.
+    pub rtt: Duration,
+    /// Up to so much more, each way.
+    pub jitter: Duration,
+    /// The share of packets that others get past, 0 to 1.
+    pub reorder: f64,
+    /// What the line carries; none: any number of bits.
+    pub line: Option<Line>,
+}
+
+/// A line that carries so much.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Line {
+    /// Bits per second.
+    pub rate: u32,
+    /// How long packets wait for it at the most; none: as long as they usually do.
+    pub queue: Option<Duration>,
+    /// When it is fast again.
+    pub until: Option<Duration>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct TypedBench {
+    /// How many students watch [default: 100, or 1 with a bad network or --glass]
+    #[arg(long, value_name = "N", value_parser = values::bench_students)]
+    pub(super) students: Option<NonZeroUsize>,
+
+    /// Bits per second of the picture, for example 2500k or 2.5M; sound comes on top
+    #[arg(long, value_name = "RATE", default_value = "2500k")]
+    pub(super) bitrate: Bitrate,
+
+    /// Pictures per second
+    #[arg(long, value_name = "N", default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..=120))]
+    pub(super) fps: u32,
+
+    /// Threads that send, as in teach
+    #[arg(long, value_name = "N", default_value = "1", value_parser = values::workers)]
+    pub(super) workers: NonZeroUsize,
+
+    /// A key frame of eight pictures' size comes so often, unasked; the encoders of teach make one in 100 s
+    #[arg(long, value_name = "DURATION", default_value = "100s", value_parser = values::key_every)]
+    pub(super) key_every: Duration,
+
+    /// Measure for so long, once all students have joined [default: 10s, or 20s with a bad network or --glass]
+    #[arg(long = "for", value_name = "DURATION", value_parser = values::bench_length)]
+    pub(super) length: Option<Duration>,
+
+    #[command(flatten)]
+    pub(super) network: TypedNetwork,
+
+    #[command(flatten)]
+    pub(super) pictures: TypedPictures,
+}
+
+/// A bad network, the same in both directions.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Bad network")]
+pub(super) struct TypedNetwork {
+    /// Lose this share of the packets, each way
+    #[arg(long, value_name = "PERCENT", value_parser = values::percent)]
+    pub(super) loss: Option<f64>,
+
+    /// Lose this share from then on for so long: 20%@5s+2s, every ten seconds 20%@5s+2s/10s; may be repeated
+    #[arg(long, value_name = "PERCENT@AT+LENGTH")]
+    pub(super) burst: Vec<Burst>,
+
+    /// Delay packets by half of this each way
+    #[arg(long, value_name = "DURATION", value_parser = values::network_delay)]
+    pub(super) rtt: Option<Duration>,
+
+    /// Delay packets by up to this much more each way, in order
+    #[arg(long, value_name = "DURATION", value_parser = values::network_delay)]
+    pub(super) jitter: Option<Duration>,
+
+    /// Let others get past this share of the packets
+    #[arg(long, value_name = "PERCENT", value_parser = values::percent)]
+    pub(super) reorder: Option<f64>,
+
+    /// Bits per second that the line carries each way, for example 600k
+    #[arg(long, value_name = "RATE", value_parser = values::line_rate)]
+    pub(super) rate: Option<u32>,
+
+    /// After this time the line is fast again
+    #[arg(long, value_name = "DURATION", value_parser = values::duration)]
+    pub(super) rate_until: Option<Duration>,
+
+    /// How long packets wait for the line before they are dropped [default: 250ms]
+    #[arg(long, value_name = "DURATION", value_parser = values::network_delay)]
+    pub(super) queue: Option<Duration>,
+
+    /// Only so many of the students have this network [default: all]
+    #[arg(long, value_name = "N")]
+    pub(super) bad: Option<usize>,
+
+    /// The luck of the packets: the same number has the same luck [default: another each time]
+    #[arg(long, value_name = "N")]
+    pub(super) seed: Option<u64>,
+}
+
+/// What is encoded and decoded, with a bad network or `--glass`.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Pictures")]
+pub(super) struct TypedPictures {
+    /// Measure how old pictures are when they have been decoded, on a clean link unless told otherwise
+    #[arg(long)]
+    pub(super) glass: bool,
+
+    /// The jitter buffer of the students in milliseconds, as in watch [default: 80]
+    #[arg(long, value_name = "MS", value_parser = values::latency)]
+    pub(super) latency: Option<Latency>,
+
+    /// h264 or vp8, as in teach
+    #[arg(long, value_name = "CODEC", value_parser = values::video_codec)]
+    pub(super) codec: Option<Codec>,
+
+    /// The size of the picture, as in teach [default: 1280x720]
+    #[arg(long, value_name = "WxH")]
+    pub(super) size: Option<Size>,
+
+    /// Teach this file, over and over, instead of the built-in lecture
+    #[arg(long, value_name = "PATH")]
+    pub(super) file: Option<PathBuf>,
+}
+
+impl TryFrom<TypedBench> for Command {
+    type Error = Conflict;
+    fn try_from(typed: TypedBench) -> Result<Self, Conflict> {
+        let is_bad = typed.network.is_bad();
+        if is_bad || typed.pictures.glass {
+            return typed.mean_pictures(is_bad).map(Command::BenchPictures);
+        }
+        let TypedBench { students, bitrate, fps, workers, key_every, length, network, pictures } = typed;
+        if let Some(flag) = network.without_network().or(pictures.without_pictures()) {
+            return Err(Conflict::BenchWithoutPictures(flag));
+        }
+        let students = students.or(NonZeroUsize::new(100)).unwrap_or(NonZeroUsize::MIN);
+        let length = length.unwrap_or(Duration::from_secs(10));
+        Ok(Command::Bench(Bench { students, bitrate, fps, workers, key_every, length }))
+    }
+}
+
+impl TypedBench {
+    fn mean_pictures(self, is_bad: bool) -> Result<BenchPictures, Conflict> {
+        /// What the cells of the code need in half of the size.
+        const LEAST_WIDTH: u32 = 640;
+        let Self { students, bitrate, fps, workers, length, network, pictures, .. } = self;
+        let students = students.map_or(1, NonZeroUsize::get);
+        let bad = match network.bad {
+            Some(_) if !is_bad => return Err(Conflict::NothingBad),
+            Some(bad) if bad > students => return Err(Conflict::MoreBadThanStudents(bad, students)),
+            Some(bad) => bad,
+            None => {
+                if is_bad {
+                    students
+                } else {
+                    0
+                }
+            }
+        };
+        if let Some(size) = pictures.size.filter(|size| size.width < LEAST_WIDTH) {
+            return Err(Conflict::TooSmallForCodes(size));
+        }
+        Ok(BenchPictures {
+            students,
+            bad,
+            seed: network.seed,
+            network: network.try_into()?,
+            file: pictures.file,
+            video: Video { codec: pictures.codec, size: pictures.size, fps, bitrate },
+            latency: pictures.latency.unwrap_or(Latency::AUTO),
+            workers,
+            length: length.unwrap_or(Duration::from_secs(20)),
+        })
+    }
+}
+
+impl TypedNetwork {
+    fn is_bad(&self) -> bool {
+        let delays = self.rtt.is_some() || self.jitter.is_some() || self.reorder.is_some();
+        self.loss.is_some() || !self.burst.is_empty() || delays || self.rate.is_some()
+    }
+
+    /// A flag that says nothing where there is no bad network.
+    fn without_network(&self) -> Option<&'static str> {
+        let bad = self.bad.map(|_| "--bad").or(self.seed.map(|_| "--seed"));
+        bad.or(self.rate_until.map(|_| "--rate-until")).or(self.queue.map(|_| "--queue"))
+    }
+}
+
+impl TypedPictures {
+    /// A flag that says nothing where there are no pictures.
+    fn without_pictures(&self) -> Option<&'static str> {
+        let first = self.latency.map(|_| "--latency").or(self.codec.map(|_| "--codec"));
+        first.or(self.size.map(|_| "--size")).or(self.file.as_ref().map(|_| "--file"))
+    }
+}
+
+impl TryFrom<TypedNetwork> for Network {
+    type Error = Conflict;
+    fn try_from(typed: TypedNetwork) -> Result<Self, Conflict> {
+        let line = match (typed.rate, typed.rate_until, typed.queue) {
+            (Some(rate), until, queue) => Some(Line { rate, queue, until }),
+            (None, Some(_), _) => return Err(Conflict::NoRate("--rate-until")),
+            (None, None, Some(_)) => return Err(Conflict::NoRate("--queue")),
+            (None, None, None) => None,
+        };
+        Ok(Network {
+            loss: typed.loss.unwrap_or(0.0),
+            bursts: typed.burst,
+            rtt: typed.rtt.unwrap_or_default(),
+            jitter: typed.jitter.unwrap_or_default(),
+            reorder: typed.reorder.unwrap_or(0.0),
+            line,
+        })
+    }
+}

@@ -1,0 +1,268 @@
+//! What a bench with pictures has found, added up; and the object of `--json`.
+
+use serde_json::{Map, Value, json};
+
+use super::judge::Verdict;
+use super::wire::Sight;
+
+/// What was measured.
+#[derive(Debug)]
+pub(super) struct Findings {
+    /// What was asked for, in the words of the flags.
+    pub(super) title: String,
+    pub(super) asked: usize,
+    /// Whether there was something to recover from.
+    pub(super) has_event: bool,
+    pub(super) seconds: f64,
+    /// What the hub sent to all.
+    pub(super) uplink_kbps: f64,
+    pub(super) hub_cpu_percent: f64,
+    pub(super) encoders: Vec<Encoder>,
+    /// When it began, by the clock of the codes.
+    pub(super) start: u64,
+    pub(super) students: Vec<Student>,
+    pub(super) seed: u64,
+}
+
+/// What an encoder did.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Encoder {
+    pub(super) name: String,
+    pub(super) width: u32,
+    pub(super) pictures: usize,
+    /// Of its threads, of one core: scaling and payloading included.
+    pub(super) cpu_percent: f64,
+}
+
+/// One student.
+#[derive(Debug)]
+pub(super) struct Student {
+    pub(super) bad: bool,
+    pub(super) verdict: Verdict,
+    pub(super) sight: Sight,
+}
+
+/// Several students, added up. What could not be measured is NaN, which JSON has as null.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Group {
+    pub(super) students: usize,
+    pub(super) decoded_percent: f64,
+    pub(super) freeze_percent: f64,
+    pub(super) longest_freeze_ms: u64,
+    /// Of the student that needed longest.
+    pub(super) recover_ms: Option<u64>,
+    /// Of the student that needed longest; none when one is not full again.
+    pub(super) full_again_ms: Option<u64>,
+    /// Full, low, none; the mean of all.
+    pub(super) tier_seconds: [f64; 3],
+    /// From capture to decoded; and until a sink that keeps time would show it.
+    pub(super) glass_p50_ms: f64,
+    pub(super) glass_p95_ms: f64,
+    pub(super) shown_p50_ms: f64,
+    pub(super) shown_p95_ms: f64,
+    /// Packets of sound that never came or too late, all together: each is a block that was concealed.
+    pub(super) sound_gaps: u64,
+    pub(super) unreadable: u64,
+    pub(super) nacks: u64,
+    pub(super) plis: u64,
+    /// Packets that the networks lost, and that their queues dropped, on the way to the students.
+    pub(super) path_lost: u64,
+    pub(super) path_dropped: u64,
+}
+
+impl Group {
+    fn new(students: &[&Student], seconds: f64) -> Self {
+        let count = students.len() as f64;
+        let sum = |f: &dyn Fn(&Student) -> u64| students.iter().map(|student| f(student)).sum::<u64>();
+        let seconds_of = |tier: usize| sum(&|student| student.verdict.tier_ms[tier]) as f64 / 1000.0 / count;
+        let [decoded_after, shown_after] = [
+            sorted(students.iter().flat_map(|student| &student.verdict.delays_ms)),
+            sorted(students.iter().flat_map(|student| &student.verdict.shown_after_ms)),
+        ];
+        let full_again: Option<Vec<u64>> = students.iter().map(|student| student.verdict.full_again_ms).collect();
+        let path = |f: &dyn Fn(&crate::peer::emulator::PathCounts) -> u64| {
+            sum(&|student| student.sight.path.map_or(0, |counts| f(&counts.down)))
+        };
+        Self {
+            students: students.len(),
+            decoded_percent: sum(&|s| s.verdict.decoded) as f64 * 100.0 / sum(&|s| s.verdict.expected) as f64,
+            freeze_percent: sum(&|s| s.sight.screen.frozen_ms) as f64 / 10.0 / seconds / count,
+            longest_freeze_ms: students.iter().map(|s| s.verdict.longest_freeze_ms()).max().unwrap_or(0),
+            recover_ms: students.iter().filter_map(|student| student.verdict.recover_ms).max(),
+            full_again_ms: full_again.and_then(|all| all.into_iter().max()),
+            tier_seconds: [0, 1, 2].map(seconds_of),
+            glass_p50_ms: percentile(&decoded_after, 0.5),
+            glass_p95_ms: percentile(&decoded_after, 0.95),
+            shown_p50_ms: percentile(&shown_after, 0.5),
+            shown_p95_ms: percentile(&shown_after, 0.95),
+            sound_gaps: sum(&|s| s.sight.sound.lost),
+            unreadable: sum(&|s| s.sight.unreadable),
+            nacks: sum(&|s| s.sight.nacks),
+            plis: sum(&|s| s.sight.plis),
+            path_lost: path(&|counts| counts.lost),
+            path_dropped: path(&|counts| counts.dropped),
+        }
+    }
+
+    fn fields(&self) -> Map<String, Value> {
+        let [full, low, none] = self.tier_seconds;
+        let object = json!({
+            "students": self.students,
+            "decoded_percent": self.decoded_percent,
+            "freeze_percent": self.freeze_percent,
+            "longest_freeze_ms": self.longest_freeze_ms,
+            "recover_ms": self.recover_ms,
+            "full_again_ms": self.full_again_ms,
+            "tier_seconds": { "full": full, "low": low, "none": none },
+            "glass_p50_ms": self.glass_p50_ms,
+            "glass_p95_ms": self.glass_p95_ms,
+            "shown_p50_ms": self.shown_p50_ms,
+            "shown_p95_ms": self.shown_p95_ms,
+            "sound_gaps": self.sound_gaps,
+            "unreadable": self.unreadable,
+            "nacks": self.nacks,
+            "plis": self.plis,
+            "path_lost": self.path_lost,
+            "path_dropped": self.path_dropped,
+        });
+        match object {
+            Value::Object(fields) => fields,
+            _ => Map::new(),
+        }
+    }
+}
+
+impl Findings {
+    /// The good students or the bad ones, where there are any.
+    pub(super) fn group(&self, bad: bool) -> Option<Group> {
+        let students: Vec<&Student> = self.students.iter().filter(|student| student.bad == bad).collect();
+        (!students.is_empty()).then(|| Group::new(&students, self.seconds))
+    }
+
+    /// The object of `--json`: at the top the bad students if there are any, else all.
+    pub(super) fn object(&self) -> Value {
+        let (good, bad) = (self.group(false), self.group(true));
+        let mut object = bad.as_ref().or(good.as_ref()).map(Group::fields).unwrap_or_default();
+        let encoders: Map<String, Value> = self.encoders.iter().map(encoder).collect();
+        let rest = json!({
+            "students": self.students.len(),
+            "asked": self.asked,
+            "seconds": self.seconds,
+            "uplink_kbps": self.uplink_kbps,
+            "hub_cpu_percent": self.hub_cpu_percent,
+            "encoders": encoders,
+            "seed": self.seed,
+            "good": good.as_ref().map(Group::fields),
+            "bad": bad.as_ref().map(Group::fields),
+            "per_student": self.students.iter().map(|student| self.student(student)).collect::<Vec<_>>(),
+            "optimized": !cfg!(debug_assertions),
+        });
+        if let Value::Object(rest) = rest {
+            object.extend(rest);
+        }
+        Value::Object(object)
+    }
+
+    /// One student, with the times of what happened, in milliseconds from the beginning.
+    fn student(&self, student: &Student) -> Value {
+        let Student { bad, verdict, sight } = student;
+        let mut fields = Group::new(&[student], self.seconds).fields();
+        fields.remove("students");
+        let freezes = verdict.gaps.iter().filter(|gap| !gap.told);
+        let freezes: Vec<_> = freezes.map(|gap| [gap.start.saturating_sub(self.start), gap.end - gap.start]).collect();
+        let more = json!({
+            "student": sight.student,
+            "bad": bad,
+            "expected": verdict.expected,
+            "decoded": verdict.decoded,
+            "freezes": freezes,
+            "tiers": verdict.changes.iter().map(|(at, tier)| json!([at, tier])).collect::<Vec<_>>(),
+        });
+        if let Value::Object(more) = more {
+            fields.extend(more);
+        }
+        Value::Object(fields)
+    }
+}
+
+fn sorted<'a>(times: impl Iterator<Item = &'a u32>) -> Vec<u32> {
+    let mut times: Vec<u32> = times.copied().collect();
+    times.sort_unstable();
+    times
+}
+
+/// NaN of nothing.
+fn percentile(sorted: &[u32], share: f64) -> f64 {
+    let at = (sorted.len().wrapping_sub(1) as f64 * share).round() as usize;
+    sorted.get(at).map_or(f64::NAN, |ms| f64::from(*ms))
+}
+
+fn encoder(encoder: &Encoder) -> (String, Value) {
+    let Encoder { name, width, pictures, cpu_percent } = encoder;
+    (name.clone(), json!({ "width": width, "pictures": pictures, "cpu_percent": cpu_percent }))
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::super::wire::Counted;
+    use super::*;
+
+    /// A good student and a bad one.
+    pub(in super::super) fn findings() -> Findings {
+        let student = |bad, decoded, recover_ms: Option<u64>| Student {
+            bad,
+            verdict: Verdict {
+                expected: 200,
+                decoded,
+                tier_ms: [6000, 3000, 1000],
+                recover_ms,
+                delays_ms: (0..=100).collect(),
+                ..Verdict::default()
+            },
+            sight: Sight {
+                student: usize::from(!bad),
+                screen: Counted { frozen_ms: 200 - decoded, ..Counted::default() },
+                sound: Counted { lost: 3, ..Counted::default() },
+                ..Sight::default()
+            },
+        };
+        Findings {
+            title: "2 students".into(),
+            asked: 2,
+            has_event: true,
+            seconds: 10.0,
+            uplink_kbps: 5000.0,
+            hub_cpu_percent: 4.0,
+            encoders: vec![Encoder { name: "screen-encoder".into(), width: 1280, pictures: 300, cpu_percent: 21.0 }],
+            start: 1000,
+            students: vec![student(true, 100, Some(700)), student(false, 200, Some(0))],
+            seed: 7,
+        }
+    }
+
+    #[test]
+    fn the_bad_ones_are_at_the_top_and_the_good_ones_beside() {
+        let object = findings().object();
+        assert_eq!((&object["decoded_percent"], &object["recover_ms"]), (&json!(50.0), &json!(700)));
+        assert_eq!(
+            (&object["bad"]["decoded_percent"], &object["good"]["decoded_percent"]),
+            (&json!(50.0), &json!(100.0))
+        );
+        assert_eq!((&object["students"], &object["seed"]), (&json!(2), &json!(7)));
+        assert_eq!(object["freeze_percent"], json!(1.0));
+        assert_eq!(object["tier_seconds"], json!({ "full": 6.0, "low": 3.0, "none": 1.0 }));
+        assert_eq!((&object["glass_p50_ms"], &object["glass_p95_ms"]), (&json!(50.0), &json!(95.0)));
+        assert_eq!(object["encoders"]["screen-encoder"]["pictures"], 300);
+        assert_eq!(object["per_student"][0]["bad"], true);
+    }
+
+    #[test]
+    fn with_one_kind_of_students_the_other_is_null_and_nothing_panics() {
+        let mut good = findings();
+        good.students.remove(0);
+        let object = good.object();
+        assert!(object["bad"].is_null() && object["decoded_percent"] == 100.0, "{object}");
+        good.students.clear();
+        assert!(good.object()["decoded_percent"].is_null());
+    }
+}

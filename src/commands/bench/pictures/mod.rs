@@ -1,0 +1,294 @@
+//! `classroom bench` with a bad network or `--glass`: what students see of a lecture that is really encoded, sent,
+//! decoded and watched as `watch` does, and how late.
+//!
+//! Each picture carries a code, so that those that came are known and not only counted. The students are another
+//! process of this machine, and each of the bad ones is behind an emulator of its own.
+
+mod class;
+mod findings;
+mod judge;
+pub(in crate::commands) mod students;
+mod table;
+mod watcher;
+mod wire;
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use anyhow::{Context, anyhow};
+use tokio::time::Instant;
+
+use self::class::Class;
+use self::findings::{Encoder, Findings, Student};
+use self::judge::{Encoded, Window, judge};
+use self::wire::{FromWatchers, Join, ToWatchers};
+use super::super::{allow_many_files, blocking, media_failure, stop, studio};
+use super::machine::{CpuByThread, cpu_of_hub};
+use crate::cli::{BenchPictures, Network};
+use crate::exit::Failure;
+use crate::media::{Capture, CaptureOptions, Codes, Drawn, MainSource, Sources, VideoOptions};
+use crate::peer::emulator::{Burst, PathConfig, QUEUE};
+use crate::peer::hub::{Hub, HubConfig, HubStats};
+use crate::report::Reporter;
+
+/// How long joining may take: a handshake over a bad network is tried again after 1, 2 and 4 s; and 100 ms for each
+/// student's graph and keys.
+const JOIN_WITHIN: Duration = Duration::from_secs(20);
+const JOIN_WITHIN_EACH: Duration = Duration::from_millis(100);
+
+/// How long pictures may be under way after the last one that counts: the largest jitter buffer that adapts, a queue,
+/// and a repair.
+const DRAIN: Duration = Duration::from_secs(2);
+
+/// How long students may take to say what they have seen.
+const TELL_WITHIN: Duration = Duration::from_secs(20);
+
+/// How often it is looked at what threads have used: those of an encoder end with it.
+const GLANCE: Duration = Duration::from_millis(500);
+
+/// Measures, and prints the table.
+pub(in crate::commands) async fn run(bench: BenchPictures, reporter: &Reporter) -> Result<(), Failure> {
+    tokio::select! {
+        // First, so that there is no student before somebody would hear the wish to end.
+        biased;
+        _ = stop(None) => reporter.warn("asked to end, so nothing was measured"),
+        found = measure(&bench, reporter) => {
+            let found = found?;
+            if reporter.is_json() {
+                reporter.result_object(&found.object());
+            } else {
+                reporter.finish();
+                reporter.result(&found.table());
+            }
+        }
+    }
+    Ok(())
+}
+
+async fn measure(bench: &BenchPictures, reporter: &Reporter) -> Result<Findings, Failure> {
+    allow_many_files();
+    let options = capture_options(bench);
+    let prepared = blocking(move || Capture::prepare(options)).await?.map_err(media_failure)?;
+    let codes = Codes::draw_into(&prepared);
+    let config = HubConfig {
+        user: "9999".parse().map_err(|e| Failure::internal(anyhow!("{e}")))?,
+        udp: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+        advertise: vec![],
+        stun: vec![],
+        max_students: bench.students,
+        encodings: prepared.rates(),
+        workers: bench.workers,
+    };
+    let (hub, hub_events) = Hub::start(config).map_err(Failure::internal)?;
+    let (capture, captured) = studio::start(prepared, &hub).await?;
+    let seed = bench.seed.unwrap_or_else(|| u64::from(rand::random::<u32>()));
+    let join = Join {
+        students: bench.students,
+        bad: bench.bad,
+        network: path(&bench.network),
+        rate_until: bench.network.line.and_then(|line| line.until),
+        seed,
+        hub: hub.udp(),
+        latency: bench.latency,
+    };
+    reporter.status(&format!("{} students join", bench.students));
+    let class = Class::start((hub, hub_events), (capture, captured), join, reporter).await;
+    let mut class = class.map_err(Failure::internal)?;
+    let found = watch(bench, &mut class, &codes, seed, reporter).await;
+    class.end().await;
+    found.map_err(Failure::internal)
+}
+
+async fn watch(
+    bench: &BenchPictures,
+    class: &mut Class,
+    codes: &Codes,
+    seed: u64,
+    reporter: &Reporter,
+) -> anyhow::Result<Findings> {
+    class.joined(bench.students, JOIN_WITHIN + JOIN_WITHIN_EACH * bench.students as u32).await?;
+    reporter.status(&format!("measuring for {} s", bench.length.as_secs_f64()));
+    class.tell(&ToWatchers::Begin).await?;
+    let start = loop {
+        match class.next(Instant::now() + TELL_WITHIN).await?.context("the students do not begin")? {
+            FromWatchers::Began { at_ms } => break at_ms,
+            _ => continue,
+        }
+    };
+    let end = Instant::now() + bench.length;
+    let mut cpu = CpuByThread::default();
+    let (before, hub_before) = (Reading::take(class, codes, &mut cpu).await?, cpu_of_hub()?);
+    while Instant::now() < end {
+        while class.next(end.min(Instant::now() + GLANCE)).await?.is_some() {}
+        cpu.look();
+    }
+    let (after, hub_cpu) = (Reading::take(class, codes, &mut cpu).await?, cpu_of_hub()?.saturating_sub(hub_before));
+    let drained = Instant::now() + DRAIN;
+    while class.next(drained).await?.is_some() {}
+    class.tell(&ToWatchers::End).await?;
+    let window = window(bench, start);
+    let encoded = Encoded::new(&after.drawn);
+    let mut students = Vec::new();
+    let deadline = Instant::now() + TELL_WITHIN;
+    let here = |class: &Class| class.connected.difference(&class.gone).count();
+    while students.len() < here(class) {
+        match class.next(deadline).await? {
+            Some(FromWatchers::Sight(sight)) => {
+                let verdict = judge(&sight, &encoded, &window);
+                students.push(Student { bad: sight.student < bench.bad, verdict, sight });
+            }
+            Some(_) => {}
+            None => anyhow::bail!("the students do not say what they have seen"),
+        }
+    }
+    students.sort_by_key(|student| student.sight.student);
+    if let Some(why) = class.why.take() {
+        reporter.warn(format!("{} students did not come or did not stay; the last one: {why}", class.gone.len()));
+    }
+    let seconds = bench.length.as_secs_f64();
+    let encoders = after.drawn.iter().map(|drawn| {
+        let used = |reading: &Reading| reading.cpu.of(&drawn.thread).as_secs_f64();
+        let inside = drawn.captured_ms.iter().filter(|ms| (window.start..window.end).contains(*ms)).count();
+        Encoder {
+            name: drawn.encoder.clone(),
+            width: drawn.width,
+            pictures: inside,
+            cpu_percent: (used(&after) - used(&before)) / seconds * 100.0,
+        }
+    });
+    Ok(Findings {
+        title: title(bench),
+        asked: bench.students,
+        has_event: !window.events.is_empty(),
+        seconds,
+        uplink_kbps: after.stats.bytes.saturating_sub(before.stats.bytes) as f64 * 8.0 / 1000.0 / seconds,
+        hub_cpu_percent: hub_cpu.as_secs_f64() / seconds * 100.0,
+        encoders: encoders.collect(),
+        start: window.start,
+        students,
+        seed,
+    })
+}
+
+/// The teacher's state at an instant.
+struct Reading {
+    stats: HubStats,
+    drawn: Vec<Drawn>,
+    cpu: CpuByThread,
+}
+
+impl Reading {
+    async fn take(class: &Class, codes: &Codes, cpu: &mut CpuByThread) -> anyhow::Result<Self> {
+        let stats = class.hub.stats().await.context("the hub ended")?;
+        cpu.look();
+        Ok(Self { stats, drawn: codes.drawn(), cpu: cpu.clone() })
+    }
+}
+
+fn capture_options(bench: &BenchPictures) -> CaptureOptions {
+    let main = match &bench.file {
+        Some(path) => MainSource::File { path: path.clone(), repeat: true },
+        None => MainSource::Demo,
+    };
+    let video = &bench.video;
+    CaptureOptions {
+        sources: Sources::only(main),
+        codec: video.codec,
+        screen: VideoOptions { size: video.size, fps: video.fps, bitrate: video.bitrate.bits_per_second() },
+        ..CaptureOptions::default()
+    }
+}
+
+/// Each direction of a network.
+fn path(network: &Network) -> PathConfig {
+    let burst = |burst: &crate::cli::Burst| {
+        let crate::cli::Burst { loss, at, length, every } = *burst;
+        Burst { loss, at, length, every }
+    };
+    PathConfig {
+        loss: network.loss,
+        bursts: network.bursts.iter().map(burst).collect(),
+        delay: network.rtt / 2,
+        jitter: network.jitter,
+        reorder: network.reorder,
+        rate: network.line.map(|line| line.rate),
+        queue: network.line.and_then(|line| line.queue).unwrap_or(QUEUE),
+    }
+}
+
+/// What is judged: from `start` on, and what was wrong when.
+fn window(bench: &BenchPictures, start: u64) -> Window {
+    let at = |time: Duration| start + time.as_millis() as u64;
+    let mut events = Vec::new();
+    for burst in &bench.network.bursts {
+        let mut begin = burst.at;
+        while begin < bench.length {
+            events.push((at(begin), at(begin + burst.length)));
+            let Some(every) = burst.every else { break };
+            begin += every;
+        }
+    }
+    let restored = bench.network.line.and_then(|line| line.until).filter(|until| *until < bench.length).map(at);
+    events.extend(restored.map(|restored| (start, restored)));
+    events.sort_unstable();
+    Window { start, end: at(bench.length), events, restored }
+}
+
+/// What was asked for, in the words of the flags.
+fn title(bench: &BenchPictures) -> String {
+    let BenchPictures { network, students, bad, .. } = bench;
+    let mut words = vec![format!("{students} students")];
+    let ms = |time: Duration| format!("{} ms", time.as_secs_f64() * 1000.0);
+    let percent = |share: f64| format!("{} %", (share * 1e4).round() / 100.0);
+    if *bad > 0 && bad < students {
+        words.push(format!("{bad} of them with"));
+    }
+    words.extend((network.loss > 0.0).then(|| format!("{} loss", percent(network.loss))));
+    words.extend(
+        network.bursts.iter().map(|burst| {
+            format!("{} loss at {} s for {}", percent(burst.loss), burst.at.as_secs_f64(), ms(burst.length))
+        }),
+    );
+    words.extend((!network.rtt.is_zero()).then(|| format!("{} round trip", ms(network.rtt))));
+    words.extend((!network.jitter.is_zero()).then(|| format!("{} jitter", ms(network.jitter))));
+    words.extend((network.reorder > 0.0).then(|| format!("{} overtaken", percent(network.reorder))));
+    words.extend(network.line.map(|line| {
+        let until = line.until.map_or(String::new(), |until| format!(" for {} s", until.as_secs_f64()));
+        format!("{} kbit/s{until}", line.rate / 1000)
+    }));
+    words.push(format!("{} s", bench.length.as_secs_f64()));
+    words.join(", ").replace("with, ", "with ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::{Cli, Command, parse};
+
+    fn bench(flags: &str) -> BenchPictures {
+        let line = format!("classroom bench {flags}");
+        match parse(line.split(' ')) {
+            Ok(Cli { command: Command::BenchPictures(bench), .. }) => bench,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn flags_become_a_path_and_events() {
+        let bench = bench("--burst 20%@5s+2s --burst 100%@1s+500ms/8s --rtt 50ms --rate 600k --rate-until 6s");
+        let path = path(&bench.network);
+        assert_eq!((path.delay, path.rate, path.queue), (Duration::from_millis(25), Some(600_000), QUEUE));
+        let window = window(&bench, 1000);
+        assert_eq!(window.restored, Some(7000));
+        let outages = [(2000, 2500), (10_000, 10_500), (18_000, 18_500)];
+        assert_eq!(window.events, [(1000, 7000), outages[0], (6000, 8000), outages[1], outages[2]]);
+        assert_eq!(window.end, 21_000);
+    }
+
+    #[test]
+    fn the_title_says_what_was_asked_for() {
+        let bad = bench("--students 30 --bad 5 --loss 5% --rtt 50ms --rate 600k --rate-until 10s --for 60s");
+        assert_eq!(title(&bad), "30 students, 5 of them with 5 % loss, 50 ms round trip, 600 kbit/s for 10 s, 60 s");
+        assert_eq!(title(&bench("--burst 100%@5s+500ms")), "1 students, 100 % loss at 5 s for 500 ms, 20 s");
+    }
+}

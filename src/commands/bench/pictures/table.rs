@@ -1,0 +1,103 @@
+//! The table of a bench with pictures, for people.
+
+use super::findings::{Findings, Group};
+
+impl Findings {
+    /// The table, in Markdown: a column for the good students and one for the bad ones, where there are any.
+    pub(super) fn table(&self) -> String {
+        let groups: Vec<(&str, Group)> = [("good network", false), ("bad network", true)]
+            .into_iter()
+            .filter_map(|(name, bad)| Some((name, self.group(bad)?)))
+            .collect();
+        let build = if cfg!(debug_assertions) { ", NOT OPTIMIZED: build with --release" } else { "" };
+        let mut rows = vec![(
+            format!("{}{build}", self.title),
+            groups.iter().map(|(name, _)| (*name).to_owned()).collect::<Vec<_>>(),
+        )];
+        let mut row = |name: &str, value: &dyn Fn(&Group) -> String| {
+            rows.push((name.to_owned(), groups.iter().map(|(_, group)| value(group)).collect()));
+        };
+        row("students", &|group| group.students.to_string());
+        row("pictures decoded", &|group| measured(group.decoded_percent, 2, "%"));
+        row("pictures decoded that were smeared", &|group| group.unreadable.to_string());
+        row("time in freezes", &|group| format!("{:.2} %", group.freeze_percent));
+        row("longest freeze", &|group| format!("{} ms", group.longest_freeze_ms));
+        if self.has_event {
+            row("whole again after the trouble", &|group| ms(group.recover_ms));
+        }
+        row("seconds of full, low and no picture", &|group| {
+            let [full, low, none] = group.tier_seconds;
+            format!("{full:.1}, {low:.1}, {none:.1}")
+        });
+        let two = |p50, p95| format!("{}, {}", measured(p50, 0, "ms"), measured(p95, 0, "ms"));
+        row("capture to decoded, p50 and p95", &|group| two(group.glass_p50_ms, group.glass_p95_ms));
+        row("capture to shown in time, p50 and p95", &|group| two(group.shown_p50_ms, group.shown_p95_ms));
+        row("blocks of sound that were missing", &|group| group.sound_gaps.to_string());
+        row("packets asked for again, key frames asked for", &|group| format!("{}, {}", group.nacks, group.plis));
+        row("packets that the network lost, and its queue dropped", &|group| {
+            format!("{}, {}", group.path_lost, group.path_dropped)
+        });
+        let mut whole = |name: String, value: String| {
+            rows.push((name, std::iter::once(value).chain(groups.iter().skip(1).map(|_| String::new())).collect()));
+        };
+        whole("teacher sends".into(), format!("{:.0} kbit/s", self.uplink_kbps));
+        for encoder in &self.encoders {
+            let name = format!("CPU of {} ({} across)", encoder.name, encoder.width);
+            whole(name, format!("{:.1} % of a core", encoder.cpu_percent));
+        }
+        whole("seed".into(), self.seed.to_string());
+        markdown(&rows)
+    }
+}
+
+/// A number with so many digits behind the point; a dash where there is none.
+fn measured(number: f64, digits: usize, unit: &str) -> String {
+    if number.is_nan() { "-".to_owned() } else { format!("{number:.digits$} {unit}") }
+}
+
+fn ms(time: Option<u64>) -> String {
+    time.map_or_else(|| "-".to_owned(), |ms| format!("{ms} ms"))
+}
+
+/// Rows of a name and values, the first of which is the head.
+fn markdown(rows: &[(String, Vec<String>)]) -> String {
+    let width = |column: usize| {
+        let cells =
+            rows.iter().filter_map(|(name, values)| if column == 0 { Some(name) } else { values.get(column - 1) });
+        cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
+    };
+    let columns = rows.first().map_or(0, |(_, values)| values.len());
+    let widths: Vec<usize> = (0..=columns).map(width).collect();
+    let mut lines = Vec::with_capacity(rows.len() + 1);
+    for (name, values) in rows {
+        let cells = std::iter::once(name).chain(values).zip(&widths);
+        lines.push(cells.map(|(cell, width)| format!("| {cell:<width$} ")).collect::<String>() + "|");
+    }
+    let rule = widths.iter().map(|width| format!("| {:-<width$} ", "")).collect::<String>() + "|";
+    lines.insert(1.min(lines.len()), rule);
+    lines.join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::findings::tests::findings;
+
+    #[test]
+    fn each_kind_of_students_has_a_column() {
+        let table = findings().table();
+        let widths: Vec<usize> = table.lines().map(str::len).collect();
+        assert!(widths.iter().all(|width| *width == widths[0]), "{table}");
+        let row = |name: &str| -> Vec<String> {
+            let line = table.lines().find(|line| line.contains(name)).unwrap();
+            line.split('|').skip(2).map(|cell| cell.trim().to_owned()).filter(|cell| !cell.is_empty()).collect()
+        };
+        assert_eq!(row("pictures decoded "), ["100.00 %", "50.00 %"]);
+        assert_eq!(row("whole again"), ["0 ms", "700 ms"]);
+        assert_eq!(row("capture to shown"), ["-, -"; 2]);
+        let mut good = findings();
+        good.students.remove(0);
+        good.has_event = false;
+        let table = good.table();
+        assert!(!table.contains("bad network") && !table.contains("whole again"), "{table}");
+    }
+}

@@ -1,0 +1,24 @@
+//! A capture and the hub it teaches through: what `teach` and `bench` have in common.
+
+use tokio::sync::mpsc;
+
+use super::{blocking, media_failure};
+use crate::exit::Failure;
+use crate::media::{Capture, CaptureEvent, Prepared};
+use crate::peer::hub::{Hub, HubEvent};
+
+/// Starts a capture whose frames go to the hub.
+pub(super) async fn start(prepared: Prepared, hub: &Hub) -> Result<(Capture, mpsc::Receiver<CaptureEvent>), Failure> {
+    let input = hub.input();
+    blocking(move || Capture::start(prepared, move |frame| input.push(frame))).await?.map_err(media_failure)
+}
+
+/// Does what the hub wants of the encoders; an event that is about something else is given back.
+pub(super) fn obey(capture: &Capture, event: HubEvent) -> Option<HubEvent> {
+    match event {
+        HubEvent::KeyFrameNeeded(encoding) => capture.request_key_frame(encoding),
+        HubEvent::Needed(encoding, needed) => capture.need(encoding, needed),
+        other => return Some(other),
+    }
+    None
+}
