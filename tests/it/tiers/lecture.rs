@@ -63,7 +63,7 @@ pub fn size(encoding: Encoding, frames: &[Frame]) -> (u32, u32) {
     let format = TrackFormat { track, codec, payload_type: frames[0].packets().next().unwrap()[1] & 0x7f };
     let options = RenderOptions {
         sink: Sink::Null,
-        latency: Latency::Fixed(Duration::from_millis(20)),
+        latency: classroom::rtp::Latency::Fixed(Duration::from_millis(20)),
         tracks: vec![format],
         sound: false,
         title: String::new(),
