@@ -69,7 +69,7 @@ async fn measure(bench: &BenchPictures, reporter: &Reporter) -> Result<Findings,
     allow_many_files();
     let options = capture_options(bench);
     let prepared = blocking(move || Capture::prepare(options)).await?.map_err(media_failure)?;
-    let codes = Codes::draw_into(&prepared);
+    let codes = Codes::draw_into(&prepared, bench.film);
     let config = HubConfig {
         user: "9999".parse().map_err(|e| Failure::internal(anyhow!("{e}")))?,
         udp: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
@@ -142,7 +142,8 @@ async fn watch(
         }
     }
     students.sort_by_key(|student| student.sight.student);
-    if let Some(why) = class.why.take() {
+    // A script has the number in its object.
+    if let Some(why) = class.why.take().filter(|_| !reporter.is_json()) {
         reporter.warn(format!("{} students did not come or did not stay; the last one: {why}", class.gone.len()));
     }
     let seconds = bench.length.as_secs_f64();
@@ -159,6 +160,7 @@ async fn watch(
     Ok(Findings {
         title: title(bench),
         asked: bench.students,
+        gone: class.gone.len(),
         has_event: !window.events.is_empty(),
         seconds,
         uplink_kbps: after.stats.bytes.saturating_sub(before.stats.bytes) as f64 * 8.0 / 1000.0 / seconds,
@@ -237,7 +239,7 @@ fn window(bench: &BenchPictures, start: u64) -> Window {
 /// What was asked for, in the words of the flags.
 fn title(bench: &BenchPictures) -> String {
     let BenchPictures { network, students, bad, .. } = bench;
-    let mut words = vec![format!("{students} students")];
+    let mut words = vec![format!("{students} student{}", if *students == 1 { "" } else { "s" })];
     let ms = |time: Duration| format!("{} ms", time.as_secs_f64() * 1000.0);
     let percent = |share: f64| format!("{} %", (share * 1e4).round() / 100.0);
     if *bad > 0 && bad < students {
@@ -256,8 +258,9 @@ fn title(bench: &BenchPictures) -> String {
         let until = line.until.map_or(String::new(), |until| format!(" for {} s", until.as_secs_f64()));
         format!("{} kbit/s{until}", line.rate / 1000)
     }));
+    words.extend(bench.film.then(|| "with a film".to_owned()));
     words.push(format!("{} s", bench.length.as_secs_f64()));
-    words.join(", ").replace("with, ", "with ")
+    words.join(", ").replace("them with, ", "them with ")
 }
 
 #[cfg(test)]
@@ -289,6 +292,6 @@ mod tests {
     fn the_title_says_what_was_asked_for() {
         let bad = bench("--students 30 --bad 5 --loss 5% --rtt 50ms --rate 600k --rate-until 10s --for 60s");
         assert_eq!(title(&bad), "30 students, 5 of them with 5 % loss, 50 ms round trip, 600 kbit/s for 10 s, 60 s");
-        assert_eq!(title(&bench("--burst 100%@5s+500ms")), "1 students, 100 % loss at 5 s for 500 ms, 20 s");
+        assert_eq!(title(&bench("--burst 100%@5s+500ms")), "1 student, 100 % loss at 5 s for 500 ms, 20 s");
     }
 }
