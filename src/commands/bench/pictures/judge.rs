@@ -200,13 +200,13 @@ impl Judge<'_> {
             let interval = two[1].saturating_sub(two[0]);
             let recent = &intervals[intervals.len().saturating_sub(MEAN_OF)..];
             let mean = recent.iter().sum::<u64>() / (recent.len() as u64).max(1);
-            if !recent.is_empty() && interval > (3 * mean).max(mean + 150) {
+            if interval > (3 * mean).max(mean + 150) {
                 if two[1] > start {
                     let told = self.pauses.iter().any(|(begin, end)| *begin < two[1] && *end > two[0]);
                     gaps.push(Gap { start: two[0], end: two[1], told });
                 }
-                // A freeze must not make the next one look usual.
-                intervals.push(interval.min(3 * mean));
+                // A freeze must not make the next one look usual; the first interval of all tells nothing yet.
+                intervals.extend((!recent.is_empty()).then_some(interval.min(3 * mean)));
             } else {
                 intervals.push(interval);
             }
@@ -357,6 +357,8 @@ mod tests {
         let ended = judge(&sight(0..150, |_| 1280), &encoded(), &window);
         assert_eq!((ended.recover_ms, ended.full_again_ms), (Some(3500), None), "not until the end");
         assert_eq!(ended.tier_ms[2], 10_000 - time(149) - 50);
+        let one_picture = judge(&sight(150..151, |_| 1280), &encoded(), &window);
+        assert_eq!(one_picture.longest_freeze_ms(), 10_000 - time(150) - 50);
     }
 
     #[test]
