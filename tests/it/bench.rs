@@ -99,6 +99,7 @@ fn a_lecture_over_a_bad_network_is_judged_picture_by_picture() {
         let tiers = ["full", "low", "none"].map(|tier| part["tier_seconds"][tier].as_f64().unwrap());
         assert!((tiers.iter().sum::<f64>() - 3.0).abs() < 0.01 && tiers[0] > 0.0, "{object}");
     }
+    assert_eq!(object["good"]["unreadable"], 0, "{object}");
     assert!(object["bad"]["path_lost"].as_f64() > Some(0.0) && object["good"]["path_lost"] == 0, "{object}");
     assert!(object["uplink_kbps"].as_f64() > Some(0.0), "{object}");
     let encoder = &object["encoders"]["screen-encoder"];

@@ -26,7 +26,7 @@ use super::machine::{CpuByThread, cpu_of_hub};
 use crate::cli::{BenchPictures, Network};
 use crate::commands::{allow_many_files, blocking, media_failure, stop, studio};
 use crate::exit::Failure;
-use crate::media::{Capture, CaptureOptions, Codes, Drawn, MainSource, Sources, VideoOptions};
+use crate::media::{Capture, CaptureOptions, Codes, MainSource, Sources, VideoOptions};
 use crate::peer::emulator::{Burst, PathConfig, QUEUE};
 use crate::peer::hub::{Hub, HubConfig, HubStats};
 use crate::report::Reporter;
@@ -117,17 +117,19 @@ async fn watch(
     };
     let end = Instant::now() + bench.length;
     let mut cpu = CpuByThread::default();
-    let (before, hub_before) = (Reading::take(class, codes, &mut cpu).await?, cpu_of_hub()?);
+    let (before, hub_before) = (Reading::take(class, &mut cpu).await?, cpu_of_hub()?);
     while Instant::now() < end {
         while class.next(end.min(Instant::now() + GLANCE)).await?.is_some() {}
         cpu.look();
     }
-    let (after, hub_cpu) = (Reading::take(class, codes, &mut cpu).await?, cpu_of_hub()?.saturating_sub(hub_before));
+    let (after, hub_cpu) = (Reading::take(class, &mut cpu).await?, cpu_of_hub()?.saturating_sub(hub_before));
     let drained = Instant::now() + DRAIN;
     while class.next(drained).await?.is_some() {}
     class.tell(&ToWatchers::End).await?;
     let window = window(bench, start);
-    let encoded = Encoded::new(&after.drawn);
+    // What is decoded until now was drawn until now.
+    let drawn = codes.drawn();
+    let encoded = Encoded::new(&drawn);
     let mut students = Vec::new();
     let deadline = Instant::now() + TELL_WITHIN;
     let here = |class: &Class| class.connected.difference(&class.gone).count();
@@ -147,7 +149,7 @@ async fn watch(
         reporter.warn(format!("{} students did not come or did not stay; the last one: {why}", class.gone.len()));
     }
     let seconds = bench.length.as_secs_f64();
-    let encoders = after.drawn.iter().map(|drawn| {
+    let encoders = drawn.iter().map(|drawn| {
         let used = |reading: &Reading| reading.cpu.of(&drawn.thread).as_secs_f64();
         let inside = drawn.captured_ms.iter().filter(|ms| (window.start..window.end).contains(*ms)).count();
         Encoder {
@@ -175,15 +177,14 @@ async fn watch(
 /// The teacher's state at an instant.
 struct Reading {
     stats: HubStats,
-    drawn: Vec<Drawn>,
     cpu: CpuByThread,
 }
 
 impl Reading {
-    async fn take(class: &Class, codes: &Codes, cpu: &mut CpuByThread) -> anyhow::Result<Self> {
+    async fn take(class: &Class, cpu: &mut CpuByThread) -> anyhow::Result<Self> {
         let stats = class.hub.stats().await.context("the hub ended")?;
         cpu.look();
-        Ok(Self { stats, drawn: codes.drawn(), cpu: cpu.clone() })
+        Ok(Self { stats, cpu: cpu.clone() })
     }
 }
 
