@@ -42,6 +42,8 @@ pub struct BenchPictures {
     pub seed: Option<u64>,
     /// What is taught, over and over; none: the built-in lecture.
     pub file: Option<PathBuf>,
+    /// Whether a film runs in it that takes all bits.
+    pub film: bool,
     /// How it is encoded.
     pub video: Video,
     /// The jitter buffer of the students.
@@ -181,6 +183,10 @@ pub(super) struct TypedPictures {
     /// Teach this file, over and over, instead of the built-in lecture
     #[arg(long, value_name = "PATH")]
     pub(super) file: Option<PathBuf>,
+
+    /// Let a film run in a quarter of the picture, so that the encoder uses all its bits; slides alone need few
+    #[arg(long)]
+    pub(super) film: bool,
 }
 
 impl TryFrom<TypedBench> for Command {
@@ -227,6 +233,7 @@ impl TypedBench {
             seed: network.seed,
             network: network.try_into()?,
             file: pictures.file,
+            film: pictures.film,
             video: Video { codec: pictures.codec, size: pictures.size, fps, bitrate },
             latency: pictures.latency.unwrap_or(Latency::AUTO),
             workers,
@@ -252,7 +259,8 @@ impl TypedPictures {
     /// A flag that says nothing where there are no pictures.
     fn without_pictures(&self) -> Option<&'static str> {
         let first = self.latency.map(|_| "--latency").or(self.codec.map(|_| "--codec"));
-        first.or(self.size.map(|_| "--size")).or(self.file.as_ref().map(|_| "--file"))
+        let file = self.file.as_ref().map(|_| "--file");
+        first.or(self.size.map(|_| "--size")).or(file).or(self.film.then_some("--film"))
     }
 }
 

@@ -11,7 +11,7 @@ use gstreamer_video::prelude::*;
 
 use super::super::capture::Prepared;
 use super::super::timing::instant_of;
-use super::{COLUMNS, Code, ROWS, clock_ms, draw, edge};
+use super::{COLUMNS, Code, ROWS, clock_ms, draw, edge, film};
 
 /// Pictures whose number is remembered until the slowest encoder has them: two seconds.
 const MOST_NUMBERS: usize = 64;
@@ -35,6 +35,8 @@ pub struct Codes(Arc<Mutex<State>>);
 
 #[derive(Debug, Default)]
 struct State {
+    /// Whether a film is drawn too.
+    film: bool,
     drawn: Vec<Drawn>,
     /// Numbers of the last pictures by their running time, which all encodings of a picture share.
     numbers: VecDeque<(gst::ClockTime, u16)>,
@@ -74,9 +76,10 @@ impl State {
 
 impl Codes {
     /// Draws into all that this capture will encode, encoders that it makes later included. Pictures must be I420 or NV12
-    /// there, as they are in the graphs of this program; others are left alone and not noted.
-    pub fn draw_into(prepared: &Prepared) -> Self {
-        let codes = Self::default();
+    /// there, as they are in the graphs of this program; others are left alone and not noted. With a `film` a quarter of
+    /// the picture is noise, so that encoders use all their bits.
+    pub fn draw_into(prepared: &Prepared, film: bool) -> Self {
+        let codes = Self(Arc::new(Mutex::new(State { film, ..State::default() })));
         let pipeline = prepared.pipeline();
         for element in pipeline.iterate_recurse().into_iter().flatten() {
             codes.attach(&element);
@@ -122,12 +125,17 @@ impl Codes {
         let age = instant_of(&encoder, running).map_or(Duration::ZERO, |captured| captured.elapsed());
         let captured_ms = clock_ms().saturating_sub(age.as_millis() as u64);
         let mut state = self.state();
-        let code = Code::new(state.number(running), captured_ms);
+        let number = state.number(running);
+        let code = Code::new(number, captured_ms);
         // Shared with another encoding: then this makes a copy.
         let mut frame = gst_video::VideoFrameRef::from_buffer_ref_writable(buffer.make_mut(), &info).ok()?;
         let width = info.width();
         let strides: Vec<usize> = frame.plane_stride().iter().map(|stride| (*stride).max(0) as usize).collect();
-        draw(frame.plane_data_mut(0).ok()?, *strides.first()?, width as usize, code);
+        let (luma, stride) = (frame.plane_data_mut(0).ok()?, *strides.first()?);
+        if state.film {
+            film::draw(luma, stride, (width as usize, info.height() as usize), number);
+        }
+        draw(luma, stride, width as usize, code);
         // Without colour: both planes of I420 have half the width, the one of NV12 has pairs.
         let pairs = if strides.len() == 2 { 2 } else { 1 };
         let [across, down] = [COLUMNS, ROWS].map(|cells| edge(cells, width as usize).div_ceil(2));

@@ -6,6 +6,7 @@
 //! number, 24 of milliseconds, 8 of a check sum, the highest bit first.
 
 mod draw;
+mod film;
 mod read;
 
 use gstreamer as gst;

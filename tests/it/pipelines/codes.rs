@@ -17,16 +17,25 @@ const SOON_MS: u64 = 60_000;
 fn codes_survive_both_codecs_at_few_bits_and_in_half_the_size() {
     for codec in [Codec::H264, Codec::Vp8] {
         for (width, height, bitrate) in [(1280, 720, 450_000), (640, 360, 450_000), (640, 360, 150_000)] {
-            survives(codec, VideoOptions { size: Some(Size { width, height }), fps: 30, bitrate });
+            survives(codec, VideoOptions { size: Some(Size { width, height }), fps: 30, bitrate }, false);
         }
     }
 }
 
-fn survives(codec: Codec, screen: VideoOptions) {
+#[test]
+fn codes_survive_a_film_that_takes_all_bits() {
+    for codec in [Codec::H264, Codec::Vp8] {
+        for (width, height) in [(1280, 720), (640, 360)] {
+            survives(codec, VideoOptions { size: Some(Size { width, height }), fps: 15, bitrate: 450_000 }, true);
+        }
+    }
+}
+
+fn survives(codec: Codec, screen: VideoOptions, film: bool) {
     let begun = now_ms().unwrap();
     let options = CaptureOptions { codec: Some(codec), screen, ..options(MainSource::Demo) };
     let prepared = Capture::prepare(options).unwrap();
-    let codes = Codes::draw_into(&prepared);
+    let codes = Codes::draw_into(&prepared, film);
     let tracks = prepared.tracks().into_iter().map(|(track, codec)| format_of(track, codec)).collect();
     let latency = std::time::Duration::from_millis(100);
     let options = RenderOptions {

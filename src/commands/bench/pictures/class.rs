@@ -9,9 +9,9 @@ use tokio::process::{Child, ChildStdin, ChildStdout};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout_at};
 
-use super::super::super::studio;
 use super::super::class::{Students, process};
 use super::wire::{FromWatchers, Join, ToWatchers};
+use crate::commands::studio;
 use crate::id::UserId;
 use crate::media::{Capture, CaptureEvent};
 use crate::peer::hub::{Hub, HubEvent};

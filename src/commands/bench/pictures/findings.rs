@@ -11,6 +11,8 @@ pub(super) struct Findings {
     /// What was asked for, in the words of the flags.
     pub(super) title: String,
     pub(super) asked: usize,
+    /// Who never came or did not stay, and is not judged.
+    pub(super) gone: usize,
     /// Whether there was something to recover from.
     pub(super) has_event: bool,
     pub(super) seconds: f64,
@@ -96,7 +98,7 @@ impl Group {
             shown_p50_ms: percentile(&shown_after, 0.5),
             shown_p95_ms: percentile(&shown_after, 0.95),
             sound_gaps: sum(&|s| s.sight.sound.lost),
-            unreadable: sum(&|s| s.sight.unreadable),
+            unreadable: sum(&|s| s.verdict.smeared),
             nacks: sum(&|s| s.sight.nacks),
             plis: sum(&|s| s.sight.plis),
             path_lost: path(&|counts| counts.lost),
@@ -147,6 +149,7 @@ impl Findings {
         let rest = json!({
             "students": self.students.len(),
             "asked": self.asked,
+            "gone": self.gone,
             "seconds": self.seconds,
             "uplink_kbps": self.uplink_kbps,
             "hub_cpu_percent": self.hub_cpu_percent,
@@ -229,6 +232,7 @@ pub(super) mod tests {
         Findings {
             title: "2 students".into(),
             asked: 2,
+            gone: 0,
             has_event: true,
             seconds: 10.0,
             uplink_kbps: 5000.0,

@@ -38,6 +38,10 @@ impl Encoded {
         if width * 4 > self.width * 3 { Tier::Full } else { Tier::Low }
     }
 
+    fn has(&self, picture: &Picture) -> bool {
+        self.tiers[self.tier(picture.width) as usize].binary_search(&picture.captured_ms).is_ok()
+    }
+
     /// How many pictures of a tier were captured from one time on and before another.
     fn count(&self, tier: Tier, from: u64, to: u64) -> u64 {
         let times = &self.tiers[tier as usize];
@@ -72,6 +76,8 @@ pub(super) struct Verdict {
     /// Pictures that were to come, and that came.
     pub(super) expected: u64,
     pub(super) decoded: u64,
+    /// Decoded pictures whose code could not be read.
+    pub(super) smeared: u64,
     /// Full, low, none.
     pub(super) tier_ms: [u64; 3],
     /// When which tier came; times from the start on.
@@ -95,6 +101,9 @@ impl Verdict {
 /// Judges a student.
 pub(super) fn judge(sight: &Sight, encoded: &Encoded, window: &Window) -> Verdict {
     let mut pictures = sight.pictures.clone();
+    // One of 256 smeared codes has a check sum that fits; no picture was captured at its time.
+    pictures.retain(|picture| encoded.has(picture));
+    let smeared = sight.unreadable + (sight.pictures.len() - pictures.len()) as u64;
     pictures.sort_unstable_by_key(|picture| picture.captured_ms);
     pictures.dedup_by_key(|picture| picture.captured_ms);
     let judge = Judge { pictures: &pictures, pauses: &pauses(&sight.paused, window.end), encoded, window };
@@ -104,6 +113,7 @@ pub(super) fn judge(sight: &Sight, encoded: &Encoded, window: &Window) -> Verdic
     Verdict {
         expected,
         decoded,
+        smeared,
         tier_ms: judge.tiers(),
         changes: judge.changes(),
         recover_ms: judge.recovery(&gaps),
@@ -190,13 +200,13 @@ impl Judge<'_> {
             let interval = two[1].saturating_sub(two[0]);
             let recent = &intervals[intervals.len().saturating_sub(MEAN_OF)..];
             let mean = recent.iter().sum::<u64>() / (recent.len() as u64).max(1);
-            if !recent.is_empty() && interval > (3 * mean).max(mean + 150) {
+            if interval > (3 * mean).max(mean + 150) {
                 if two[1] > start {
                     let told = self.pauses.iter().any(|(begin, end)| *begin < two[1] && *end > two[0]);
                     gaps.push(Gap { start: two[0], end: two[1], told });
                 }
-                // A freeze must not make the next one look usual.
-                intervals.push(interval.min(3 * mean));
+                // A freeze must not make the next one look usual; the first interval of all tells nothing yet.
+                intervals.extend((!recent.is_empty()).then_some(interval.min(3 * mean)));
             } else {
                 intervals.push(interval);
             }
@@ -216,7 +226,7 @@ impl Judge<'_> {
         let (mut since, mut tier) = (start.min(self.pictures.first().map_or(start, |first| first.at_ms)), None);
         for picture in self.pictures {
             add(since, picture.at_ms, tier);
-            (since, tier) = (picture.at_ms, Some(self.encoded.tier(picture.width)));
+            (since, tier) = (picture.at_ms.max(since), Some(self.encoded.tier(picture.width)));
         }
         add(since, end, tier);
         sums
@@ -303,6 +313,20 @@ mod tests {
     }
 
     #[test]
+    fn a_smeared_code_that_looks_well_is_no_picture() {
+        let mut sight = sight((0..300).filter(|n| *n != 100), |_| 1280);
+        sight.unreadable = 2;
+        sight.pictures.push(Picture {
+            captured_ms: time(100) + 1,
+            at_ms: time(100) + 50,
+            width: 1280,
+            ..sight.pictures[0]
+        });
+        let verdict = judge(&sight, &encoded(), &window());
+        assert_eq!((verdict.expected, verdict.decoded, verdict.smeared), (240, 239, 3));
+    }
+
+    #[test]
     fn a_lower_tier_is_judged_by_its_own_rate() {
         let low = judge(&sight((0..300).filter(|n| n % 2 == 0), |_| 640), &encoded(), &window());
         assert_eq!((low.expected, low.decoded, low.tier_ms), (120, 120, [0, 8000, 0]));
@@ -333,6 +357,8 @@ mod tests {
         let ended = judge(&sight(0..150, |_| 1280), &encoded(), &window);
         assert_eq!((ended.recover_ms, ended.full_again_ms), (Some(3500), None), "not until the end");
         assert_eq!(ended.tier_ms[2], 10_000 - time(149) - 50);
+        let one_picture = judge(&sight(150..151, |_| 1280), &encoded(), &window);
+        assert_eq!(one_picture.longest_freeze_ms(), 10_000 - time(150) - 50);
     }
 
     #[test]

@@ -22,11 +22,11 @@ use self::class::Class;
 use self::findings::{Encoder, Findings, Student};
 use self::judge::{Encoded, Window, judge};
 use self::wire::{FromWatchers, Join, ToWatchers};
-use super::super::{allow_many_files, blocking, media_failure, stop, studio};
 use super::machine::{CpuByThread, cpu_of_hub};
 use crate::cli::{BenchPictures, Network};
+use crate::commands::{allow_many_files, blocking, media_failure, stop, studio};
 use crate::exit::Failure;
-use crate::media::{Capture, CaptureOptions, Codes, Drawn, MainSource, Sources, VideoOptions};
+use crate::media::{Capture, CaptureOptions, Codes, MainSource, Sources, VideoOptions};
 use crate::peer::emulator::{Burst, PathConfig, QUEUE};
 use crate::peer::hub::{Hub, HubConfig, HubStats};
 use crate::report::Reporter;
@@ -69,7 +69,7 @@ async fn measure(bench: &BenchPictures, reporter: &Reporter) -> Result<Findings,
     allow_many_files();
     let options = capture_options(bench);
     let prepared = blocking(move || Capture::prepare(options)).await?.map_err(media_failure)?;
-    let codes = Codes::draw_into(&prepared);
+    let codes = Codes::draw_into(&prepared, bench.film);
     let config = HubConfig {
         user: "9999".parse().map_err(|e| Failure::internal(anyhow!("{e}")))?,
         udp: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
@@ -117,17 +117,19 @@ async fn watch(
     };
     let end = Instant::now() + bench.length;
     let mut cpu = CpuByThread::default();
-    let (before, hub_before) = (Reading::take(class, codes, &mut cpu).await?, cpu_of_hub()?);
+    let (before, hub_before) = (Reading::take(class, &mut cpu).await?, cpu_of_hub()?);
     while Instant::now() < end {
         while class.next(end.min(Instant::now() + GLANCE)).await?.is_some() {}
         cpu.look();
     }
-    let (after, hub_cpu) = (Reading::take(class, codes, &mut cpu).await?, cpu_of_hub()?.saturating_sub(hub_before));
+    let (after, hub_cpu) = (Reading::take(class, &mut cpu).await?, cpu_of_hub()?.saturating_sub(hub_before));
     let drained = Instant::now() + DRAIN;
     while class.next(drained).await?.is_some() {}
     class.tell(&ToWatchers::End).await?;
     let window = window(bench, start);
-    let encoded = Encoded::new(&after.drawn);
+    // What is decoded until now was drawn until now.
+    let drawn = codes.drawn();
+    let encoded = Encoded::new(&drawn);
     let mut students = Vec::new();
     let deadline = Instant::now() + TELL_WITHIN;
     let here = |class: &Class| class.connected.difference(&class.gone).count();
@@ -142,11 +144,12 @@ async fn watch(
         }
     }
     students.sort_by_key(|student| student.sight.student);
-    if let Some(why) = class.why.take() {
+    // A script has the number in its object.
+    if let Some(why) = class.why.take().filter(|_| !reporter.is_json()) {
         reporter.warn(format!("{} students did not come or did not stay; the last one: {why}", class.gone.len()));
     }
     let seconds = bench.length.as_secs_f64();
-    let encoders = after.drawn.iter().map(|drawn| {
+    let encoders = drawn.iter().map(|drawn| {
         let used = |reading: &Reading| reading.cpu.of(&drawn.thread).as_secs_f64();
         let inside = drawn.captured_ms.iter().filter(|ms| (window.start..window.end).contains(*ms)).count();
         Encoder {
@@ -159,6 +162,7 @@ async fn watch(
     Ok(Findings {
         title: title(bench),
         asked: bench.students,
+        gone: class.gone.len(),
         has_event: !window.events.is_empty(),
         seconds,
         uplink_kbps: after.stats.bytes.saturating_sub(before.stats.bytes) as f64 * 8.0 / 1000.0 / seconds,
@@ -173,15 +177,14 @@ async fn watch(
 /// The teacher's state at an instant.
 struct Reading {
     stats: HubStats,
-    drawn: Vec<Drawn>,
     cpu: CpuByThread,
 }
 
 impl Reading {
-    async fn take(class: &Class, codes: &Codes, cpu: &mut CpuByThread) -> anyhow::Result<Self> {
+    async fn take(class: &Class, cpu: &mut CpuByThread) -> anyhow::Result<Self> {
         let stats = class.hub.stats().await.context("the hub ended")?;
         cpu.look();
-        Ok(Self { stats, drawn: codes.drawn(), cpu: cpu.clone() })
+        Ok(Self { stats, cpu: cpu.clone() })
     }
 }
 
@@ -237,7 +240,7 @@ fn window(bench: &BenchPictures, start: u64) -> Window {
 /// What was asked for, in the words of the flags.
 fn title(bench: &BenchPictures) -> String {
     let BenchPictures { network, students, bad, .. } = bench;
-    let mut words = vec![format!("{students} students")];
+    let mut words = vec![format!("{students} student{}", if *students == 1 { "" } else { "s" })];
     let ms = |time: Duration| format!("{} ms", time.as_secs_f64() * 1000.0);
     let percent = |share: f64| format!("{} %", (share * 1e4).round() / 100.0);
     if *bad > 0 && bad < students {
@@ -256,8 +259,9 @@ fn title(bench: &BenchPictures) -> String {
         let until = line.until.map_or(String::new(), |until| format!(" for {} s", until.as_secs_f64()));
         format!("{} kbit/s{until}", line.rate / 1000)
     }));
+    words.extend(bench.film.then(|| "with a film".to_owned()));
     words.push(format!("{} s", bench.length.as_secs_f64()));
-    words.join(", ").replace("with, ", "with ")
+    words.join(", ").replace("them with, ", "them with ")
 }
 
 #[cfg(test)]
@@ -289,6 +293,6 @@ mod tests {
     fn the_title_says_what_was_asked_for() {
         let bad = bench("--students 30 --bad 5 --loss 5% --rtt 50ms --rate 600k --rate-until 10s --for 60s");
         assert_eq!(title(&bad), "30 students, 5 of them with 5 % loss, 50 ms round trip, 600 kbit/s for 10 s, 60 s");
-        assert_eq!(title(&bench("--burst 100%@5s+500ms")), "1 students, 100 % loss at 5 s for 500 ms, 20 s");
+        assert_eq!(title(&bench("--burst 100%@5s+500ms")), "1 student, 100 % loss at 5 s for 500 ms, 20 s");
     }
 }

@@ -7,9 +7,9 @@ use serde_json::Value;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 
-use super::super::super::watch::screen::Screen;
-use super::super::super::{blocking, or_never};
 use super::wire::{Counted, FromWatchers, Join, Picture, Sight};
+use crate::commands::watch::screen::Screen;
+use crate::commands::{blocking, or_never};
 use crate::media::{Render, RenderEvent, RenderOptions, Seen, Sink, TrackFormat, TrackStats, now_ms};
 use crate::peer::emulator::{Emulator, PathConfig, through, without_candidates};
 use crate::peer::link::{Incoming, Link, LinkConfig, LinkEvent, LinkStats};
