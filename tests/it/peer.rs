@@ -10,7 +10,7 @@ use classroom::id::UserId;
 use classroom::peer::emulator::{Emulator, PathConfig, through, without_candidates};
 use classroom::peer::hub::{Hub, HubConfig, HubEvent, Refusal};
 use classroom::peer::link::{Incoming, Link, LinkConfig, LinkEvent};
-use classroom::rtp::{Codec, Encoding, Frame, FrameAssembler, Track};
+use classroom::rtp::{Codec, Encoding, Frame, FrameAssembler, Track, payload_offset};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
@@ -143,7 +143,8 @@ impl Class {
                 g.packets.fetch_add(1, Ordering::Relaxed);
                 let number = |at: usize| u32::from_be_bytes(bytes[at..at + 4].try_into().unwrap());
                 let sequence = u16::from_be_bytes([bytes[2], bytes[3]]);
-                g.sequence.lock().unwrap().push((sequence, number(4), number(14)));
+                let payload = payload_offset(bytes).unwrap();
+                g.sequence.lock().unwrap().push((sequence, number(4), number(payload + 2)));
             }
             Incoming::Rtcp(..) => {
                 g.reports.fetch_add(1, Ordering::Relaxed);

@@ -19,9 +19,20 @@ fn firefox_plays_vp8() {
 }
 
 #[test]
-fn firefox_says_why_there_is_no_picture_where_h264_is_missing() {
+fn firefox_plays_vp8_in_a_class_of_h264() {
     let Some(lab) = Lab::new("Firefox without H.264", Kind::Firefox) else { return };
-    let _teacher = lab.lecturer(&["--codec", "h264"]);
+    let mut teacher = lab.lecturer(&["--codec", "h264"]);
+    let anna = lab.enters(2001, "Anna");
+    anna.screen_is("live");
+    anna.sees_the_lecture();
+    anna.says("it works here, too");
+    teacher.wait_for("the word", super::lab::said("2001", "it works here, too"));
+}
+
+#[test]
+fn firefox_says_why_there_is_no_picture_where_no_codec_is_common() {
+    let Some(lab) = Lab::new("Firefox and a pipeline of H.264 alone", Kind::Firefox) else { return };
+    let _teacher = lab.lecturer_with_h264_alone();
     let anna = lab.enters(2001, "Anna");
     anna.screen_is("error");
     anna.shows("This browser cannot show the lecture");

@@ -54,6 +54,21 @@ impl Lab {
         teacher
     }
 
+    /// A lecture whose pipeline is its teacher's own: it is sent in that codec and no other.
+    pub fn lecturer_with_h264_alone(&self) -> Process {
+        let graph = "videotestsrc is-live=true ! video/x-raw,width=640,height=360,framerate=15/1 ! x264enc tune=zerolatency \
+            ! video/x-h264,profile=constrained-baseline ! h264parse config-interval=-1 ! rtph264pay config-interval=0 \
+            ! appsink name=screen";
+        let path = std::env::temp_dir().join(format!("classroom-h264-alone-{}.gst", std::process::id()));
+        std::fs::write(&path, graph).unwrap();
+        let listen = self.class.url().replace("ws://", "");
+        let teacher =
+            Process::start("teacher", self.class.teach(&["--pipeline", path.to_str().unwrap(), "--listen", &listen]));
+        teacher.wait_for("joined", |event| event["event"] == "joined");
+        std::fs::remove_file(path).unwrap();
+        teacher
+    }
+
     /// A student in a terminal who types, and watches already.
     #[track_caller]
     pub fn student(&self, user: u32, nickname: &str) -> Process {
