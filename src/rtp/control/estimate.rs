@@ -13,9 +13,15 @@ use super::trains::Trains;
 /// of a bad Wi-Fi.
 const REORDERING: u64 = 120_000;
 
-/// Feedback that does not come for so long, and a round trip, is silence, in microseconds: browsers send one in 250 ms
-/// at least, and half a second of nothing shall change nothing.
+/// Feedback that does not come for so long, and a round trip, is silence, in microseconds: half a second of nothing
+/// shall change nothing.
 const SILENCE: u64 = 700_000;
+
+/// Nor do three feedbacks that are lost. Browsers send one in 50 to 250 ms.
+const SILENT_FEEDBACKS: u64 = 4;
+
+/// The longest interval of feedback that is waited for, in microseconds.
+const LONGEST_INTERVAL: u64 = 500_000;
 
 /// The longest round trip that is waited for, in microseconds: longer ones are queues.
 const LONGEST_LAG: u64 = 1_000_000;
@@ -67,6 +73,8 @@ pub struct Estimate {
     unheard: Option<u64>,
     /// From the sending of the newest packet that came to the feedback that told of it.
     lag: u64,
+    /// Between two feedbacks, smoothed.
+    interval: u64,
 }
 
 impl Estimate {
@@ -84,6 +92,7 @@ impl Estimate {
             heard: None,
             unheard: None,
             lag: 0,
+            interval: 0,
         }
     }
 
@@ -123,6 +132,8 @@ impl Estimate {
             newest = newest.max(Some(packet.sent));
         });
         delay.end();
+        let interval = self.heard.map_or(0, |heard| now.saturating_sub(heard)).min(LONGEST_INTERVAL);
+        self.interval = (self.interval * 7 + interval) / 8;
         self.heard = Some(now);
         self.unheard = None;
         if let Some(newest) = newest {
@@ -239,7 +250,8 @@ impl Estimate {
     }
 
     fn is_silent(&self, now: u64) -> bool {
-        self.unheard.is_some_and(|since| now.saturating_sub(since) > SILENCE + self.lag)
+        let silence = SILENCE.max(self.interval * SILENT_FEEDBACKS) + self.lag;
+        self.unheard.is_some_and(|since| now.saturating_sub(since) > silence)
     }
 
     fn micros(&self, now: Instant) -> u64 {

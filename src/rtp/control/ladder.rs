@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::estimate::{Estimate, Evidence, Trouble};
 use super::pictures::{Offered, Pictures, Rates, Rung};
+use super::probe::Probe;
 
 /// A step down takes effect within this: the other tier needs a key frame, and then the queue must drain.
 const SETTLES_WITHIN: Duration = Duration::from_millis(1500);
@@ -29,7 +30,7 @@ const HOPELESS: f32 = 0.4;
 const REMB_IS_CAREFUL: f64 = 1.15;
 
 /// A queue is a burst of ours, a key frame or the like, if this share of the line suffices for what is sent for long.
-const MATCH: f64 = 0.92;
+const MATCH: f64 = 0.95;
 
 /// What comes through a full line, and what trains say that it carries, are the same if they differ by less.
 const AGREED: f64 = 0.7;
@@ -67,9 +68,15 @@ const PROBED_IN_VAIN: Duration = Duration::from_secs(10);
 /// A longer queue is no peace.
 const NO_QUEUE: Duration = Duration::from_millis(60);
 
-/// A line that brings less than this share of what it carried when it was full, and all that is sent, has no queue of
-/// ours: it has become longer, or somebody else fills it.
-const NOT_OURS: f64 = 0.5;
+/// A line that brings less than this share of what it can, and all that is sent, has no queue of ours, which would come
+/// out of it at its full rate: the way has become longer, or somebody else fills it.
+const NOT_OURS: f64 = 0.8;
+
+/// Between two times that a queue is found not to be ours, lest one that grows slowly is taken for that.
+const BELIEVED_FOR: Duration = Duration::from_secs(10);
+
+/// A line that carries so many times what it was thought to carry at a wrong step up is another line.
+const ANOTHER_LINE: u32 = 3;
 
 /// All that is sent comes, give or take what is on its way.
 const ALL: f64 = 0.85;
@@ -82,18 +89,6 @@ const SECOND_PROBE: Duration = Duration::from_millis(400);
 
 /// Pictures of this time tell the capacity as well as a probe does.
 const TRAINS_TELL_FOR: Duration = Duration::from_secs(2);
-
-/// A line is not blocked for longer than this by a probe.
-const PROBE_TIME: Duration = Duration::from_millis(150);
-
-/// What a line is taken for when a probe is made, in bits a second, as long as nothing is known.
-const UNKNOWN_LINE: u32 = 500_000;
-
-/// Packets of a probe: as few as make a train, as many as a picture has.
-const PROBE_PACKETS: std::ops::RangeInclusive<u32> = 5..=10;
-
-/// Bytes of a packet of a probe.
-const PROBE_BYTES: std::ops::RangeInclusive<u32> = 250..=1000;
 
 /// Why a student gets something else.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -119,15 +114,6 @@ pub struct Decision {
     pub estimate_kbps: Option<u32>,
 }
 
-/// Padding to be sent at once, as a train that tells what the line carries.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Probe {
-    /// So many packets.
-    pub packets: u32,
-    /// Of so many bytes each, with the RTP header.
-    pub bytes_each: u32,
-}
-
 /// One student's place on the ladder. It begins on the best rung.
 #[derive(Debug)]
 pub struct Controller {
@@ -143,8 +129,12 @@ pub struct Controller {
     wrong: u32,
     /// Whether the last step up was found wrong already.
     found_wrong: bool,
-    /// What the line carried when it was full, at the last step down.
+    /// What the line was thought to carry at the last step up.
+    promised: Option<u32>,
+    /// What the line carried at the last step down, when it was full.
     carried: Option<u32>,
+    /// When a queue was found not to be ours.
+    believed: Option<Instant>,
     /// Since when there is room for the next rung.
     room: Option<Instant>,
     probed: Option<Instant>,
@@ -164,7 +154,9 @@ impl Controller {
             troubled: None,
             wrong: 0,
             found_wrong: false,
+            promised: None,
             carried: None,
+            believed: None,
             room: None,
             probed: None,
         }
@@ -215,11 +207,13 @@ impl Controller {
         if above.is_none() || !knows_every_packet || !is_calm || !is_due {
             return None;
         }
-        self.probed = Some(now);
-        let bits = self.estimate.bits_per_second(now).or(self.carried).unwrap_or(UNKNOWN_LINE);
-        let bytes = (f64::from(bits) / 8.0 * PROBE_TIME.as_secs_f64()) as u32;
-        let packets = (bytes / PROBE_BYTES.start()).clamp(*PROBE_PACKETS.start(), *PROBE_PACKETS.end());
-        Some(Probe { packets, bytes_each: (bytes / packets).clamp(*PROBE_BYTES.start(), *PROBE_BYTES.end()) })
+        let probed = self.probed.replace(now);
+        Some(match self.estimate.bits_per_second(now) {
+            Some(bits) => Probe::for_line(bits),
+            // The last one did not come through, so it was too long.
+            None if probed.is_some() => Probe::SHORTEST,
+            None => self.carried.map_or(Probe::UNKNOWN_LINE, Probe::for_line),
+        })
     }
 
     /// Goes down if it is time to; whether it did.
@@ -233,8 +227,7 @@ impl Controller {
         if since(self.down, now) < SETTLES_WITHIN + self.estimate.report_interval() {
             return false;
         }
-        if trouble == Trouble::Delay && self.queue_is_not_ours(now) {
-            self.estimate.believe_delay();
+        if trouble == Trouble::Delay && self.believes_delay(now) {
             return false;
         }
         let knows_every_packet = self.estimate.evidence() == Evidence::EveryPacket;
@@ -266,7 +259,7 @@ impl Controller {
         let Some(rung) = rung else { return false };
         self.rung = rung;
         self.down = Some(now);
-        self.carried = self.estimate.full_line();
+        self.carried = self.estimate.full_line().or(self.estimate.received());
         true
     }
 
@@ -276,6 +269,13 @@ impl Controller {
             self.wrong = 0;
         }
         let Some(rung) = self.rung.above(self.offered) else { return false };
+        if self.estimate.queue() >= NO_QUEUE && !self.believes_delay(now) {
+            return false;
+        }
+        let line = self.estimate.capacity(now);
+        if line.zip(self.promised).is_some_and(|(line, promised)| line / ANOTHER_LINE >= promised) {
+            self.wrong = 0;
+        }
         let room = match self.room {
             Some(_) => ROOM_TO_KEEP,
             None if self.pictures.is_empty() => ROOM_FOR_THE_FIRST,
@@ -287,18 +287,19 @@ impl Controller {
             return false;
         }
         let peace = since(self.troubled, now).min(since(self.down, now)).min(now.saturating_duration_since(self.began));
-        if since(self.up, now) < BETWEEN_STEPS_UP || self.estimate.queue() >= NO_QUEUE {
+        if since(self.up, now) < BETWEEN_STEPS_UP {
             return false;
         }
         let hold = |base: Duration| (base * 2u32.saturating_pow(self.wrong.min(5))).min(LONGEST_HOLD);
-        let goes = match (self.estimate.evidence(), self.estimate.capacity(now)) {
+        let goes = match (self.estimate.evidence(), line) {
             (Evidence::EveryPacket, Some(_)) => peace >= hold(HOLD),
-            (Evidence::EveryPacket, None) => peace >= hold(HOLD).max(PROBED_IN_VAIN),
+            (Evidence::EveryPacket, None) => peace >= hold(PROBED_IN_VAIN),
             _ => peace >= hold(HOLD_BEFORE_A_GUESS),
         };
         if goes {
             self.rung = rung;
             self.up = Some(now);
+            self.promised = line;
             self.room = None;
             self.found_wrong = false;
         }
@@ -324,14 +325,22 @@ impl Controller {
             && self.estimate.queue() < PATIENCE
     }
 
-    /// Whether packets are late although the line brings all that is sent, which is far less than it brought before.
-    fn queue_is_not_ours(&mut self, now: Instant) -> bool {
-        let (Some(carried), Some(received)) = (self.carried, self.estimate.received()) else { return false };
+    /// Packets are late although the line brings all that is sent, which is less than it can: then that is what an empty
+    /// line is like now. Whether it is so.
+    fn believes_delay(&mut self, now: Instant) -> bool {
+        if since(self.down, now) < SETTLES_WITHIN || since(self.believed, now) < BELIEVED_FOR {
+            return false;
+        }
+        let line = self.carried.max(self.estimate.capacity(now));
+        let (Some(line), Some(received)) = (line, self.estimate.received()) else { return false };
         let sent = f64::from(self.estimate.sent_of_a_second(now));
         let received = f64::from(received);
-        self.pictures == self.rung.pictures(self.offered)
-            && received < f64::from(carried) * NOT_OURS
-            && received > sent * ALL
+        let believes = received < f64::from(line) * NOT_OURS && received > sent * ALL;
+        if believes {
+            self.believed = Some(now);
+            self.estimate.believe_delay();
+        }
+        believes
     }
 }
 

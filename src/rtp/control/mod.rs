@@ -4,6 +4,10 @@
 //! [`Trouble`]. A [`Controller`] has one, and chooses from a ladder of [`Pictures`]; sound is never taken. The budgets
 //! say how much may be asked for again.
 //!
+//! Who sends does this for each student: [`Estimate::sent`] for every packet; [`Estimate::on_feedback`], or
+//! [`Estimate::on_remb`] and [`Estimate::on_report`], for what comes back; then, and ten times a second or so,
+//! [`Controller::decide`] and [`Controller::probe`], and what these say.
+//!
 //! This is not Google's congestion control, which a port of is at hand (`rtc-interceptor`). That one steers an encoder:
 //! it looks for the rate that a line just carries by going above it now and then, and begins low. Here the rates are few
 //! and given, one encoder serves all, and half of a rate in between is of no use to anybody. What is asked is whether a
@@ -16,6 +20,7 @@ mod history;
 mod ladder;
 mod loss;
 mod pictures;
+mod probe;
 mod repair;
 mod reports;
 mod sending;
@@ -25,6 +30,7 @@ mod trains;
 mod tests;
 
 pub use estimate::{Estimate, Trouble};
-pub use ladder::{Controller, Decision, Probe, Reason};
+pub use ladder::{Controller, Decision, Reason};
 pub use pictures::{Offered, Pictures, Rate, Rates};
+pub use probe::Probe;
 pub use repair::{KeyBudget, RepairBudget};

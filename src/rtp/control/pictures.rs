@@ -27,14 +27,14 @@ impl Offered {
 pub struct Rate {
     /// What its encoder was set to.
     pub nominal: u32,
-    /// What it made in the last seconds; 0 where it does not run.
+    /// What it made in the last second or two; 0 where it does not run, or not yet for so long.
     pub measured: u32,
 }
 
 impl Rate {
-    /// What it costs as long as it goes on like this.
+    /// What it costs as long as it goes on like this. What is more than the encoder was set to is a key frame, and passes.
     fn present(self) -> u32 {
-        if self.measured == 0 { self.nominal } else { self.measured }
+        if self.measured == 0 { self.nominal } else { self.measured.min(self.nominal) }
     }
 
     /// What it may cost soon: a still slide costs little, but the next page may be a film. Half of what the encoder may
@@ -226,5 +226,7 @@ mod tests {
         assert_eq!(rates.present(pictures), 70 + 300 + 450);
         assert_eq!(rates.soon(pictures), 70 + 1_250 + 450);
         assert_eq!(rates.present(Pictures::default()), 70);
+        rates.set(Track::Screen, Tier::Low, Rate { nominal: 450, measured: 700 });
+        assert_eq!(rates.present(Pictures { screen: Some(Tier::Low), camera: None }), 70 + 450, "a key frame");
     }
 }

@@ -48,9 +48,10 @@ impl Reports {
         self.too_much = match too_low {
             false => 0,
             true if u64::from(bits) * 10 < u64::from(before) * 9 => 2,
-            true if bits > before => 0,
+            true if u64::from(bits) * 20 > u64::from(before) * 21 => 0,
             true => (self.too_much + 1).min(2),
         };
+        self.interval = self.received.map_or(0, |(at, _)| now.saturating_sub(at)).min(LONGEST_INTERVAL);
         self.received = Some((now, bits));
     }
 

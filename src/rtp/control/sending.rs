@@ -22,7 +22,7 @@ impl Sending {
         *span = span.saturating_add(bytes.min(u16::MAX.into()) as u32);
     }
 
-    /// Bits a second of the last 2 s.
+    /// Bits a second of the last 2 s, or of those that there were.
     pub(super) fn rate(&mut self, now: u64) -> u32 {
         self.rate_of(now, SPANS)
     }
@@ -34,9 +34,11 @@ impl Sending {
 
     fn rate_of(&mut self, now: u64, spans: usize) -> u32 {
         self.go_on(now);
+        let spans = spans.min(self.newest as usize);
         let bytes = (1..=spans as u64).filter_map(|back| self.newest.checked_sub(back));
         let bytes: u64 = bytes.map(|number| u64::from(self.bytes[number as usize % (SPANS + 1)])).sum();
-        (bytes * 8_000_000 / (spans as u64 * SPAN)).min(u32::MAX.into()) as u32
+        let bits = (bytes * 8_000_000).checked_div(spans as u64 * SPAN);
+        bits.map_or(0, |bits| bits.min(u32::MAX.into()) as u32)
     }
 
     fn go_on(&mut self, now: u64) {
@@ -58,8 +60,10 @@ mod tests {
     #[test]
     fn the_rate_is_that_of_the_last_seconds() {
         let mut sending = Sending::default();
+        assert_eq!(sending.rate(0), 0);
         for at in (0..4_000_000).step_by(10_000) {
             sending.add(at, 1250);
+            assert!(at < 300_000 || (950_000..=1_000_000).contains(&sending.rate(at)));
         }
         assert_eq!((sending.rate(4_000_000), sending.rate_of_a_second(4_000_000)), (1_000_000, 1_000_000));
         assert_eq!((sending.rate(5_000_000), sending.rate_of_a_second(5_000_000)), (500_000, 0));

@@ -11,10 +11,16 @@ use crate::rtp::control::{Controller, Offered, Probe, Rate, Rates, RepairBudget,
 use crate::rtp::{Tier, Track};
 
 /// Microseconds of a step of virtual time.
-const STEP: u64 = 1_000;
+const STEP: u64 = 2_000;
 
 /// Pictures that a key frame is as large as.
 const KEY: u64 = 8;
+
+/// Microseconds between two pages of slides.
+const PAGE: u64 = 7_000_000;
+
+/// Of a picture's usual size, so many percent are the cursor on a still page.
+const STILL: u64 = 4;
 
 /// From the wish for a key frame to its first packet.
 const KEY_AFTER: u64 = 50_000;
@@ -41,6 +47,8 @@ struct Picture {
     sends: Option<Tier>,
     /// When its key frame is there.
     key: Option<u64>,
+    /// Bytes that each tier had in this second.
+    bytes: [u64; Tier::ALL.len()],
 }
 
 /// The hub's side.
@@ -49,10 +57,12 @@ pub(super) struct Class {
     control: Controller,
     rates: Rates,
     repairs: RepairBudget,
+    delayed: bool,
     pictures: Vec<Picture>,
     link: Link,
     dice: Dice,
     tells: Tells,
+    slides: bool,
     sent: Vec<Sent>,
     to_repair: Vec<u64>,
     on_the_way: BinaryHeap<Reverse<(u64, u64)>>,
@@ -93,15 +103,17 @@ impl Class {
         }
         let control = Controller::new(began, offered);
         let first = control.pictures();
-        let picture = |track: &Track| Picture { track: *track, sends: first.of(*track), key: Some(0) };
+        let picture = |track: &Track| Picture { track: *track, sends: first.of(*track), key: Some(0), bytes: [0; 2] };
         Self {
             began,
             rates,
             repairs: RepairBudget::default(),
+            delayed: false,
             pictures: setup.tracks.iter().map(picture).collect(),
             link: Link::new(setup.lines[0].1),
             dice: Dice::new(setup.seed),
             tells: setup.tells,
+            slides: setup.slides,
             sent: Vec::new(),
             to_repair: Vec::new(),
             on_the_way: BinaryHeap::new(),
@@ -118,14 +130,18 @@ impl Class {
             while let Some((_, line)) = lines.next_if(|(second, _)| second * 1e6 <= now as f64) {
                 self.link.change(now, *line);
             }
+            self.link.go_on(now);
             self.send(now);
             self.student.receive(now, &mut self.on_the_way, &self.sent);
-            if now.is_multiple_of(100_000) {
+            if now.is_multiple_of(setup.interval * 1000) {
                 self.tell(now);
             }
             self.hear(now);
             if now.is_multiple_of(20_000) {
                 self.decide(now);
+            }
+            if now > 0 && now.is_multiple_of(1_000_000) {
+                self.measure();
             }
             if now.is_multiple_of(10_000) {
                 self.outcome.queues.push(self.link.waits(now) / 1000);
@@ -145,8 +161,7 @@ impl Class {
         self.control.estimate().sent(at, sequence, bytes as usize);
         self.outcome.bytes += bytes;
         if kind == Kind::Media {
-            let delayed = self.control.estimate().trouble(at) == Some(Trouble::Delay);
-            self.repairs.sent(1, delayed);
+            self.repairs.sent(1, self.delayed);
         }
         self.sent.push(Sent { at: now, bytes, kind });
         if let Some(arrival) = self.link.send(now, bytes, &mut self.dice) {
@@ -159,28 +174,51 @@ impl Class {
             self.packet(now, 200, Kind::Media);
         }
         for n in 0..self.pictures.len() {
-            let picture = &mut self.pictures[n];
-            let Some(tier) = picture.sends else { continue };
-            let is_due = |tier| now * fps(tier) / 1_000_000 != (now + STEP) * fps(tier) / 1_000_000;
-            let size = u64::from(nominal(picture.track, tier)) / 8 / fps(tier);
-            let mut bytes = match picture.key {
-                Some(key) if key <= now => {
-                    picture.key = None;
-                    size * KEY
+            for tier in Tier::ALL {
+                let bytes = self.encoded(now, n, tier);
+                self.pictures[n].bytes[tier as usize] += bytes;
+                if self.pictures[n].sends != Some(tier) || self.pictures[n].key.is_some() {
+                    continue;
                 }
-                None if is_due(tier) => size * (80 + self.dice.below(41)) / 100,
-                _ => continue,
-            };
-            while bytes > 0 {
-                let packet = bytes.min(1200);
-                bytes -= packet;
-                self.packet(now, packet, Kind::Media);
+                let whole = (0..bytes / 1200).map(|_| 1200);
+                for packet in whole.chain(Some(bytes % 1200).filter(|rest| *rest > 0)) {
+                    self.packet(now, packet, Kind::Media);
+                }
             }
         }
         for number in std::mem::take(&mut self.to_repair) {
             let Sent { bytes, kind, .. } = self.sent[number as usize];
             if kind == Kind::Media && bytes > 200 && self.repairs.take() {
                 self.packet(now, bytes, Kind::Repair);
+            }
+        }
+    }
+
+    /// How large the picture is that an encoder has made just now. Both tiers are encoded: others watch them.
+    fn encoded(&mut self, now: u64, n: usize, tier: Tier) -> u64 {
+        let picture = &mut self.pictures[n];
+        let size = u64::from(nominal(picture.track, tier)) / 8 / fps(tier);
+        if picture.sends == Some(tier) && picture.key.is_some_and(|key| key <= now) {
+            picture.key = None;
+            return size * KEY;
+        }
+        if now * fps(tier) / 1_000_000 == (now + STEP) * fps(tier) / 1_000_000 {
+            return 0;
+        }
+        let page = self.slides && now / PAGE != (now + 1_000_000 / fps(tier)) / PAGE;
+        match self.slides {
+            true if page => size * KEY,
+            true => size * STILL / 100,
+            false => size * (80 + self.dice.below(41)) / 100,
+        }
+    }
+
+    /// What the hub measures once a second.
+    fn measure(&mut self) {
+        for picture in &mut self.pictures {
+            for (tier, bytes) in Tier::ALL.into_iter().zip(std::mem::take(&mut picture.bytes)) {
+                let rate = Rate { nominal: nominal(picture.track, tier), measured: bytes as u32 * 8 };
+                self.rates.set(picture.track, tier, rate);
             }
         }
     }
@@ -228,6 +266,7 @@ impl Class {
 
     fn decide(&mut self, now: u64) {
         let at = self.at(now);
+        self.delayed = self.control.estimate().trouble(at) == Some(Trouble::Delay);
         if let Some(decision) = self.control.decide(at, &self.rates) {
             self.outcome.changes.push((now as f64 / 1e6, decision.pictures, decision.reason));
             for picture in &mut self.pictures {

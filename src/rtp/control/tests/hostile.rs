@@ -1,9 +1,9 @@
-//! A student that says what it likes.
+//! A student that says what it likes, and a class that changes.
 
 use std::time::{Duration, Instant};
 
 use super::line::Dice;
-use crate::rtp::control::{Controller, Estimate, Offered, Rate, Rates};
+use crate::rtp::control::{Controller, Decision, Estimate, Offered, Pictures, Rate, Rates, Reason};
 use crate::rtp::{Tier, Track};
 
 fn rates() -> Rates {
@@ -68,6 +68,21 @@ fn whatever_a_student_says_there_is_a_tier() {
         }
         assert!(changes > 0);
     }
+}
+
+#[test]
+fn what_is_not_offered_any_more_is_not_sent() {
+    let now = Instant::now();
+    let (mut control, rates) = (Controller::new(now, offered()), rates());
+    assert_eq!(control.decide(now, &rates), None);
+    let low = Offered::default().with(Track::Screen, Tier::Low);
+    control.offer(low);
+    let pictures = Pictures { screen: Some(Tier::Low), camera: None };
+    assert_eq!(control.decide(now, &rates), Some(Decision { pictures, reason: Reason::Offer, estimate_kbps: None }));
+    assert_eq!((control.decide(now, &rates), control.pictures()), (None, pictures));
+    control.offer(offered());
+    let pictures = Pictures { screen: Some(Tier::Full), camera: Some(Tier::Full) };
+    assert_eq!(control.decide(now, &rates).map(|decision| decision.pictures), Some(pictures));
 }
 
 /// A liar claims trouble and peace in turns, and costs key frames: not many.

@@ -38,17 +38,19 @@ pub(super) struct Line {
     /// Added to each packet on its own: they overtake one another.
     pub(super) jitter: u64,
     pub(super) loss: f64,
+    /// Whether somebody else loads a file over it: the queue is half full at least.
+    pub(super) busy: bool,
 }
 
 impl Line {
     /// A gigabit, and no way to speak of.
     pub(super) fn lan() -> Self {
-        Self { rate: 1_000_000_000, queue: 1 << 20, delay: 200, jitter: 100, loss: 0.0 }
+        Self { rate: 1_000_000_000, queue: 1 << 20, delay: 200, jitter: 100, loss: 0.0, busy: false }
     }
 
     /// So many bits a second, with 20 ms round trip and a queue of 250 ms.
     pub(super) fn of(rate: u64) -> Self {
-        Self { rate, queue: rate / 8 / 4, delay: 10_000, jitter: 0, loss: 0.0 }
+        Self { rate, queue: rate / 8 / 4, delay: 10_000, jitter: 0, loss: 0.0, busy: false }
     }
 
     pub(super) fn round_trip(self, millis: u64) -> Self {
@@ -65,6 +67,10 @@ impl Line {
 
     pub(super) fn loss(self, share: f64) -> Self {
         Self { loss: share, ..self }
+    }
+
+    pub(super) fn busy(self) -> Self {
+        Self { busy: true, ..self }
     }
 }
 
@@ -83,6 +89,14 @@ impl Link {
     pub(super) fn change(&mut self, now: u64, line: Line) {
         self.free = now + self.waits(now) * self.line.rate / line.rate;
         self.line = line;
+    }
+
+    /// Others send what they have.
+    pub(super) fn go_on(&mut self, now: u64) {
+        let half = self.line.queue * 4_000_000 / self.line.rate;
+        if self.line.busy && self.waits(now) < half {
+            self.free = now + half;
+        }
     }
 
     /// How long a packet would wait.

@@ -1,6 +1,6 @@
 //! What must come of which line.
 
-use super::line::Line;
+use super::line::{Dice, Line};
 use super::setup::{Outcome, Setup, Tells};
 use crate::rtp::Tier;
 use crate::rtp::control::{Pictures, Reason, Trouble};
@@ -64,7 +64,7 @@ fn a_line_for_sound_gets_sound() {
 
 #[test]
 fn a_restored_line_is_full_again() {
-    for seed in 0..4 {
+    for seed in 0..2 {
         for rate in [600_000, 120_000] {
             for restored in [wide(), Line::of(10 * M).jitter(30), Line::lan(), wide().round_trip(50).loss(0.05)] {
                 let outcome = Setup::over(Line::of(rate)).then(30.0, restored).seed(seed).run();
@@ -123,15 +123,13 @@ fn the_camera_goes_first() {
 #[test]
 fn every_line_settles() {
     for kbit in [200, 400, 500, 550, 600, 700, 1000, 1500, 2000, 2500, 3000, 3500, 4000, 5000] {
-        for round_trip in [20, 200] {
-            for queue in [100, 250, 1000] {
-                let line = Line::of(kbit * 1000).round_trip(round_trip).queue(queue);
-                let outcome = Setup::over(line).run();
-                assert!(outcome.changes.len() <= 4, "{kbit} {round_trip} {queue} {:?}", outcome.changes);
-                let outcome = Setup::over(line).with_camera().run();
-                assert!(outcome.changes.len() <= 4, "{kbit} {round_trip} {queue} {:?}", outcome.changes);
-            }
+        for (round_trip, queue) in [(20, 100), (20, 250), (200, 250), (200, 1000)] {
+            let line = Line::of(kbit * 1000).round_trip(round_trip).queue(queue);
+            let outcome = Setup::over(line).run();
+            assert!(outcome.changes.len() <= 4, "{kbit} {round_trip} {queue} {:?}", outcome.changes);
         }
+        let outcome = Setup::over(Line::of(kbit * 1000)).with_camera().run();
+        assert!(outcome.changes.len() <= 4, "{kbit} {:?}", outcome.changes);
     }
 }
 
@@ -139,6 +137,26 @@ fn every_line_settles() {
 fn a_longer_way_is_no_queue_for_ever() {
     let outcome = Setup::over(wide()).then(20.0, wide().round_trip(800)).run();
     assert!(outcome.since(FULL, 20.0, 60.0).is_some_and(|at| at < 30.0), "{:?}", outcome.changes);
+}
+
+#[test]
+fn what_others_load_is_no_reason() {
+    for millis in [250, 500] {
+        let line = Line::of(20 * M).queue(millis);
+        let outcome = Setup::over(line).then(20.0, line.busy()).run();
+        assert!(outcome.seconds_of(|pictures| pictures == FULL) > 50.0, "{millis} {:?}", outcome.changes);
+        assert_eq!((outcome.seconds_of(Pictures::is_empty), outcome.last()), (0.0, FULL));
+    }
+}
+
+#[test]
+fn a_page_of_slides_is_waited_for() {
+    stays_full(&Setup::over(wide()).with_slides());
+    for kbit in [600, 1000, 2000] {
+        let outcome = Setup::over(Line::of(kbit * 1000)).with_slides().run();
+        assert_eq!(outcome.seconds_of(Pictures::is_empty), 0.0, "{kbit} {:?}", outcome.changes);
+        assert!(outcome.changes.len() <= 6, "{kbit} {:?}", outcome.changes);
+    }
 }
 
 #[test]
@@ -214,5 +232,29 @@ fn table() {
             changes.join(", ")
         );
         assert!(setup.tells != twcc || outcome.changes.len() <= 6, "{name}");
+    }
+}
+
+/// Lines of 100 kbit/s to 20 Mbit/s, drawn by lot, with all that lines have.
+#[test]
+fn any_line_is_used_and_not_overrun() {
+    let mut dice = Dice::new(99);
+    for seed in 0..60 {
+        let rate = (100e3 * 200f64.powf(dice.below(1000) as f64 / 1000.0)) as u64;
+        let line = Line::of(rate).queue(100 + dice.below(900)).round_trip(10 + dice.below(300));
+        let line = if dice.chance(0.3) { line.jitter(dice.below(30)) } else { line };
+        let line = if dice.chance(0.3) { line.loss(dice.below(60) as f64 / 1000.0) } else { line };
+        let setup = Setup::over(line).seed(seed).every([50, 100, 250][dice.below(3) as usize]);
+        let setup = if dice.chance(0.3) { setup.with_camera() } else { setup };
+        let outcome = setup.run();
+        let screen = |tier| outcome.seconds_of(|pictures| pictures.screen == tier);
+        let context = || format!("seed {seed} {line:?} {:?}", outcome.changes);
+        let changes = if (530_000..700_000).contains(&rate) { 10 } else { 4 };
+        assert!(outcome.changes.len() <= changes, "{}", context());
+        assert!(outcome.queue(10.0, 60.0) <= 600, "{} ms {}", outcome.queue(10.0, 60.0), context());
+        assert!(rate > 2_300_000 || screen(Some(Tier::Full)) < 3.0, "{}", context());
+        assert!(rate > 500_000 || screen(Some(Tier::Low)) < 6.0, "{}", context());
+        assert!(rate < 700_000 || screen(None) < 12.0, "{}", context());
+        assert!(rate < 5_500_000 || screen(Some(Tier::Full)) > 55.0, "{}", context());
     }
 }

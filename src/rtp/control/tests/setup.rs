@@ -19,6 +19,10 @@ pub(super) struct Setup {
     pub(super) seconds: u64,
     pub(super) tracks: &'static [Track],
     pub(super) tells: Tells,
+    /// Milliseconds between two feedbacks for every packet.
+    pub(super) interval: u64,
+    /// Whether pictures stand still, but for a page that is turned now and then.
+    pub(super) slides: bool,
     /// The line at the start, and what it becomes, by second.
     pub(super) lines: Vec<(f64, Line)>,
     pub(super) seed: u64,
@@ -27,7 +31,23 @@ pub(super) struct Setup {
 impl Setup {
     /// A minute of a screen over a line.
     pub(super) fn over(line: Line) -> Self {
-        Self { seconds: 60, tracks: &[Track::Screen], tells: Tells::EveryPacket, lines: vec![(0.0, line)], seed: 1 }
+        Self {
+            seconds: 60,
+            tracks: &[Track::Screen],
+            tells: Tells::EveryPacket,
+            interval: 100,
+            slides: false,
+            lines: vec![(0.0, line)],
+            seed: 1,
+        }
+    }
+
+    pub(super) fn with_slides(self) -> Self {
+        Self { slides: true, ..self }
+    }
+
+    pub(super) fn every(self, interval: u64) -> Self {
+        Self { interval, ..self }
     }
 
     pub(super) fn then(mut self, second: f64, line: Line) -> Self {

@@ -1,0 +1,54 @@
+//! A train of padding, for where pictures tell too little of a line.
+
+use std::ops::RangeInclusive;
+
+/// A line is blocked for no longer than this by a probe, in milliseconds, unless it is a very slow one.
+const MILLIS: u64 = 150;
+
+/// As few packets as make a sure train, as many as a picture has.
+const PACKETS: RangeInclusive<u32> = 5..=10;
+
+/// Bytes of a packet.
+const BYTES: RangeInclusive<u32> = 250..=1000;
+
+/// Padding to be sent at once, as a train that tells what the line carries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Probe {
+    /// So many packets.
+    pub packets: u32,
+    /// Of so many bytes each, with the RTP header.
+    pub bytes_each: u32,
+}
+
+impl Probe {
+    /// What tells anything at all: 100 ms of a line of 100 kbit/s.
+    pub(super) const SHORTEST: Self = Self { packets: *PACKETS.start(), bytes_each: *BYTES.start() };
+
+    /// For a line of which nothing is known: 150 ms of 500 kbit/s.
+    pub(super) const UNKNOWN_LINE: Self = Self { packets: *PACKETS.end(), bytes_each: 937 };
+
+    /// For a line of so many bits a second.
+    pub(super) fn for_line(bits: u32) -> Self {
+        let bytes = (u64::from(bits) / 8 * MILLIS / 1000).min(u32::MAX.into()) as u32;
+        let packets = (bytes / BYTES.start()).clamp(*PACKETS.start(), *PACKETS.end());
+        Self { packets, bytes_each: (bytes / packets).clamp(*BYTES.start(), *BYTES.end()) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_probe_blocks_no_line_for_long() {
+        for bits in [0, 50_000, 120_000, 300_000, 600_000, 10_000_000, u32::MAX] {
+            let probe = Probe::for_line(bits);
+            assert!(PACKETS.contains(&probe.packets) && BYTES.contains(&probe.bytes_each));
+            let millis = probe.packets * probe.bytes_each * 8 / (bits / 1000).max(1);
+            assert!(bits < 70_000 || millis <= 150, "{bits}: {millis}");
+        }
+        assert_eq!(Probe::for_line(0), Probe::SHORTEST);
+        assert_eq!(Probe::for_line(500_000), Probe::UNKNOWN_LINE);
+        assert_eq!(Probe::for_line(u32::MAX), Probe { packets: 10, bytes_each: 1000 });
+    }
+}
