@@ -199,6 +199,7 @@ fn capture_options(teach: &Teach) -> CaptureOptions {
         codec: video.codec,
         screen: VideoOptions { size: video.size, fps: video.fps, bitrate: video.bitrate.bits_per_second() },
         camera: VideoOptions { fps: video.fps, ..defaults.camera },
+        tiers: video.tiers,
         pipeline,
         ..defaults
     }
