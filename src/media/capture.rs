@@ -267,3 +267,6 @@ fn outlets(prepared: &Prepared, on_frame: &OnFrame, ends: &Arc<Ends>) -> Vec<(Ou
     }
     outlets
 }
+
+#[cfg(test)]
+mod tests;
