@@ -190,7 +190,7 @@ impl Size {
     /// What the low tier has of it: half the edges, even, and not less than encoders take.
     #[must_use]
     pub(super) fn half(self) -> Self {
-        let half = |edge: u32| (edge / 2 & !1).max(16);
+        let half = |edge: u32| ((edge / 2) & !1).max(16);
         Self { width: half(self.width), height: half(self.height) }
     }
 

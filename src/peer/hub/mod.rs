@@ -38,7 +38,7 @@ pub use peer::PeerStats;
 use super::offer::OfferError;
 use crate::id::{PeerKey, UserId};
 use crate::protocol::VideoTrack;
-use crate::rtp::{Codec, Delays, Frame, FrameRing, Track};
+use crate::rtp::{Codec, Delays, Encoding, Frame, FrameRing, Track};
 
 /// Frames between the pipelines and the hub: three tracks at 50 a second, so more than a second of a stopped hub.
 const FRAME_QUEUE: usize = 256;
@@ -169,6 +169,8 @@ pub struct HubStats {
     pub key_requests: HashMap<Track, u64>,
     /// Bytes of frames that came, by track.
     pub frame_bytes: HashMap<Track, u64>,
+    /// Students by what they watch, for each track the best first; without what nobody watches.
+    pub watched: Vec<(Encoding, usize)>,
     /// From the capture of a frame to its hand-over to the socket, for each packet that went to a student; what
     /// newcomers get is older.
     pub send_delay: Delays,
