@@ -12,7 +12,7 @@ use super::servers::{StunServer, TypedTurn};
 use super::values::{self, Bitrate, TypedServer, TypedSink};
 use crate::expect::Expectation;
 use crate::id::{RoomId, RoomName, UserId};
-use crate::media::Size;
+use crate::media::{Size, Tiers};
 use crate::rtp::{Codec, Latency};
 use crate::signal::ServerUrl;
 
@@ -130,6 +130,10 @@ pub(super) struct TypedDemo {
     /// Start the file again when it is over
     #[arg(long = "loop", help_heading = "Sources")]
     pub(super) looped: bool,
+
+    /// What the picture can be had as, as in teach: full,low or full or full,low=300k
+    #[arg(long, value_name = "LIST", default_value = "full,low", value_parser = values::tiers, help_heading = "Encoding")]
+    pub(super) tiers: Tiers,
 
     #[command(flatten)]
     pub(super) sink: TypedSinkArgs,
@@ -290,6 +294,11 @@ pub(super) struct TypedEncoding {
     /// Bits per second of the screen or file picture, for example 2500k or 2.5M
     #[arg(long, value_name = "RATE", default_value = "2500k")]
     pub(super) bitrate: Bitrate,
+
+    /// What pictures can be had as: full; low, of half the size and rate and a quarter of the bits, encoded while
+    /// somebody's line needs it; low=300k gives it so many
+    #[arg(long, value_name = "LIST", default_value = "full,low", value_parser = values::tiers)]
+    pub(super) tiers: Tiers,
 }
 
 #[derive(Debug, Args)]

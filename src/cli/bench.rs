@@ -9,7 +9,7 @@ use clap::Args;
 use super::Command;
 use super::meaning::{Conflict, Video};
 use super::values::{self, Bitrate, Burst};
-use crate::media::Size;
+use crate::media::{Size, Tiers};
 use crate::rtp::{Codec, Latency};
 
 /// `classroom bench`.
@@ -172,6 +172,10 @@ pub(super) struct TypedPictures {
     #[arg(long, value_name = "MS", value_parser = values::latency)]
     pub(super) latency: Option<Latency>,
 
+    /// In which tiers pictures can be had, as in teach [default: full,low]
+    #[arg(long, value_name = "LIST", value_parser = values::tiers)]
+    pub(super) tiers: Option<Tiers>,
+
     /// h264 or vp8, as in teach
     #[arg(long, value_name = "CODEC", value_parser = values::video_codec)]
     pub(super) codec: Option<Codec>,
@@ -234,7 +238,13 @@ impl TypedBench {
             network: network.try_into()?,
             file: pictures.file,
             film: pictures.film,
-            video: Video { codec: pictures.codec, size: pictures.size, fps, bitrate },
+            video: Video {
+                codec: pictures.codec,
+                size: pictures.size,
+                fps,
+                bitrate,
+                tiers: pictures.tiers.unwrap_or_default(),
+            },
             latency: pictures.latency.unwrap_or(Latency::AUTO),
             workers,
             length: length.unwrap_or(Duration::from_secs(20)),
@@ -258,7 +268,8 @@ impl TypedNetwork {
 impl TypedPictures {
     /// A flag that says nothing where there are no pictures.
     fn without_pictures(&self) -> Option<&'static str> {
-        let first = self.latency.map(|_| "--latency").or(self.codec.map(|_| "--codec"));
+        let first =
+            self.latency.map(|_| "--latency").or(self.codec.map(|_| "--codec")).or(self.tiers.map(|_| "--tiers"));
         let file = self.file.as_ref().map(|_| "--file");
         first.or(self.size.map(|_| "--size")).or(file).or(self.film.then_some("--film"))
     }

@@ -6,13 +6,14 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::args::{
-    TypedDemo, TypedRooms, TypedServe, TypedSinkArgs, TypedSources, TypedTeach, TypedToldTurn, TypedWatch,
+    TypedDemo, TypedEncoding, TypedRooms, TypedServe, TypedSinkArgs, TypedSources, TypedTeach, TypedToldTurn,
+    TypedWatch,
 };
 use super::servers::{StunServer, TurnServer, TypedTurn};
 use super::values::{Bitrate, TypedSink};
 use crate::expect::Expectation;
 use crate::id::{Nickname, RoomId, RoomName, UserId};
-use crate::media::Size;
+use crate::media::{Size, Tiers};
 use crate::protocol::DEFAULT_PORT;
 use crate::rtp::{Codec, Latency};
 use crate::signal::ServerUrl;
@@ -22,6 +23,8 @@ use crate::signal::ServerUrl;
 pub struct Demo {
     /// The built-in lecture, or one's own.
     pub lecture: DemoLecture,
+    /// In which tiers the picture can be had.
+    pub tiers: Tiers,
     /// Where the student puts it.
     pub sink: Sink,
     /// End after this time; none: run until asked to end.
@@ -147,6 +150,8 @@ pub struct Video {
     pub fps: u32,
     /// The target rate.
     pub bitrate: Bitrate,
+    /// In which tiers the pictures can be had.
+    pub tiers: Tiers,
 }
 
 /// Which lines of stdin are said in chat.
@@ -247,6 +252,8 @@ pub(super) enum Conflict {
     MicWithoutAudio,
     #[error("--pipeline encodes by itself, so {0} would do nothing: write it into the file")]
     PipelineEncodes(&'static str),
+    #[error("the low tier can't have more bits than the full one: --tiers low={0} is above --bitrate {1}")]
+    LowAboveFull(String, Bitrate),
     #[error("--fullscreen needs a window, but --sink is {0}: drop one of them")]
     FullscreenWithoutWindow(String),
     #[error(
@@ -277,7 +284,8 @@ impl TryFrom<TypedDemo> for Demo {
             None if typed.looped => return Err(Conflict::LoopWithoutFile),
             None => DemoLecture::BuiltIn,
         };
-        Ok(Demo { lecture, sink: typed.sink.try_into()?, length: typed.length })
+        low_below_full(typed.tiers, Bitrate::default())?;
+        Ok(Demo { lecture, tiers: typed.tiers, sink: typed.sink.try_into()?, length: typed.length })
     }
 }
 
@@ -305,7 +313,8 @@ impl TypedTeach {
         if let (Sources::Pipeline(_), Some(flag)) = (&sources, chosen.first()) {
             return Err(Conflict::PipelineEncodes(flag));
         }
-        let encoding = self.encoding;
+        let TypedEncoding { codec, size, fps, bitrate, tiers } = self.encoding;
+        low_below_full(tiers, bitrate)?;
         Ok(Teach {
             nickname: nickname(self.nickname, &self.user),
             room: self.room,
@@ -314,7 +323,7 @@ impl TypedTeach {
             signalling,
             sources,
             audio,
-            video: Video { codec: encoding.codec, size: encoding.size, fps: encoding.fps, bitrate: encoding.bitrate },
+            video: Video { codec, size, fps, bitrate, tiers },
             udp_port,
             advertise: self.advertise,
             stun: self.stun,
@@ -419,6 +428,15 @@ impl TypedToldTurn {
 impl From<TypedRooms> for Rooms {
     fn from(typed: TypedRooms) -> Self {
         Rooms { server: typed.server.and_then(|server| server.0) }
+    }
+}
+
+fn low_below_full(tiers: Tiers, full: Bitrate) -> Result<(), Conflict> {
+    match tiers {
+        Tiers::Both(Some(low)) if low > full.bits_per_second() => {
+            Err(Conflict::LowAboveFull(format!("{}k", low / 1000), full))
+        }
+        _ => Ok(()),
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use clap::CommandFactory;
 
 use super::*;
-use crate::media::Size;
+use crate::media::{Size, Tiers};
 use crate::rtp::{Codec, Latency};
 use crate::signal::ServerUrl;
 
@@ -46,7 +46,7 @@ fn a_teacher_needs_only_a_room() {
     assert_eq!(plain.signalling, Signalling::Embedded { listen: "0.0.0.0:18080".parse().unwrap() });
     assert_eq!((plain.sources, plain.audio, plain.udp_port), (Sources::Auto, true, 18080));
     let bitrate = "2500k".parse().unwrap();
-    assert_eq!(plain.video, Video { codec: None, size: None, fps: 30, bitrate });
+    assert_eq!(plain.video, Video { codec: None, size: None, fps: 30, bitrate, tiers: Tiers::Both(None) });
     assert_eq!((plain.max_students, plain.length), (None, None));
     assert!(plain.qr && !teach("--no-qr").qr);
     assert_eq!((plain.room_name, teach("--name Algebra").room_name), (None, "Algebra".parse().ok()));
@@ -82,6 +82,7 @@ fn encoding_is_what_was_typed() {
     let video = teach("--test --codec vp8 --size 640x360 --fps 15 --bitrate 1.5M").video;
     assert_eq!((video.codec, video.fps, video.bitrate.kbps()), (Some(Codec::Vp8), 15, 1500));
     assert_eq!(video.size, Some(Size { width: 640, height: 360 }));
+    assert_eq!(teach("--tiers full,low=300k").video.tiers, Tiers::Both(Some(300_000)));
     let limits = teach("--max-students 30 --for 1m30s --advertise 1.2.3.4 --stun stun:s:1");
     assert_eq!((limits.max_students, limits.length), (NonZeroUsize::new(30), Some(Duration::from_secs(90))));
     assert_eq!((limits.advertise.len(), limits.stun[0].url()), (1, "stun:s:1".into()));
@@ -146,8 +147,12 @@ fn students_are_told_what_the_server_was_told() {
 
 #[test]
 fn a_demo_needs_nothing() {
-    let expected = Demo { lecture: DemoLecture::BuiltIn, sink: Sink::Auto { fullscreen: false }, length: None };
-    assert_eq!(understand("demo").unwrap().command, Command::Demo(expected));
+    let expected = |tiers: Tiers| {
+        let sink = Sink::Auto { fullscreen: false };
+        Command::Demo(Demo { lecture: DemoLecture::BuiltIn, tiers, sink, length: None })
+    };
+    assert_eq!(understand("demo").unwrap().command, expected(Tiers::Both(None)));
+    assert_eq!(understand("demo --tiers full").unwrap().command, expected(Tiers::Full));
 }
 
 #[test]
@@ -174,6 +179,9 @@ fn contradictions_are_refused_with_the_flags_and_the_way_out() {
         ("teach --room 1 --pipeline a --mic", "--pipeline and --mic can't both be what is taught"),
         ("teach --room 1 --pipeline a --fps 30", "--pipeline encodes by itself, so --fps would do nothing"),
         ("teach --room 1 --pipeline a --no-audio", "--pipeline encodes by itself, so --no-audio would do nothing"),
+        ("teach --room 1 --pipeline a --tiers full", "--pipeline encodes by itself, so --tiers would do nothing"),
+        ("teach --room 1 --bitrate 1M --tiers full,low=2M", "the low tier can't have more bits than the full one"),
+        ("demo --tiers full,low=3M", "the low tier can't have more bits than the full one"),
         ("teach --room 1 --loop", "--loop repeats a file, but there is none: add --file PATH"),
         ("demo --loop", "--loop repeats a file, but there is none: add --file PATH"),
         ("teach --room 1 --mic --no-audio", "--mic asks for sound and --no-audio for none"),
@@ -202,6 +210,8 @@ fn bad_values_are_refused_with_the_flag_and_an_example() {
         ("teach --room 1 --size 1280", "--size", "1280x720"),
         ("teach --room 1 --fps 0", "--fps", "1..=120"),
         ("teach --room 1 --codec h265", "--codec", "h264 or vp8"),
+        ("teach --room 1 --tiers high", "--tiers", "full,low"),
+        ("demo --tiers low=fast", "--tiers", "2500k"),
         ("teach --room 1 --for 10", "--for", "no unit"),
         ("teach --room 1 --max-students 0", "--max-students", "0"),
         ("teach --room 1 --listen nowhere", "--listen", "0.0.0.0:18080"),

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
+use crate::media::Tiers;
 use crate::protocol::DEFAULT_PORT;
 use crate::rtp::{Codec, Latency, MOST_DELAY};
 use crate::signal::{ServerUrl, ServerUrlError};
@@ -284,6 +285,30 @@ fn bits(text: &str) -> Option<f64> {
     Some(decimal(number)? * unit)
 }
 
+/// `full,low`, `full`, `low`, `full,low=300k`.
+pub(super) fn tiers(text: &str) -> Result<Tiers, String> {
+    let (mut full, mut low) = (false, None);
+    for part in text.split(',') {
+        let (name, rate) = part.split_once('=').map_or((part, None), |(name, rate)| (name, Some(rate)));
+        match (name.trim().to_ascii_lowercase().as_str(), rate) {
+            ("full", None) if !full => full = true,
+            ("full", Some(_)) => return Err("gives full a rate of its own, which is that of --bitrate".into()),
+            ("low", rate) if low.is_none() => {
+                let rate = rate.map(|rate| rate.trim().parse::<Bitrate>().map_err(|why| format!("low={rate} {why}")));
+                low = Some(rate.transpose()?.map(Bitrate::bits_per_second));
+            }
+            ("full" | "low", _) => return Err(format!("names {} twice", name.trim())),
+            _ => return Err("is no list of tiers, for example full,low or full or full,low=300k".into()),
+        }
+    }
+    Ok(match (full, low) {
+        (true, Some(rate)) => Tiers::Both(rate),
+        (false, Some(rate)) => Tiers::Low(rate),
+        // At least one part was understood.
+        (_, None) => Tiers::Full,
+    })
+}
+
 /// A number such as `25`, `2.5`: no sign, no exponent, no `inf` or `NaN`.
 pub(crate) fn decimal(text: &str) -> Option<f64> {
     let plain = text.bytes().all(|b| b.is_ascii_digit() || b == b'.') && text.bytes().any(|b| b.is_ascii_digit());
@@ -338,6 +363,34 @@ mod tests {
         assert_eq!("20%@5s+2s/10s".parse(), Ok(Burst { every: Some(seconds(10)), ..burst }));
         for text in ["20%", "20%@5s", "20@5s+2s", "20%@5+2", "20%@5s+0s", "20%@5s+2s/2s", "20%@5s+2s/", "@+"] {
             assert!(text.parse::<Burst>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn tiers_are_a_list_of_names() {
+        for (text, expected) in [
+            ("full,low", Tiers::Both(None)),
+            ("low, FULL", Tiers::Both(None)),
+            ("full", Tiers::Full),
+            ("low", Tiers::Low(None)),
+            ("full,low=300k", Tiers::Both(Some(300_000))),
+            ("low=1M", Tiers::Low(Some(1_000_000))),
+        ] {
+            assert_eq!(tiers(text), Ok(expected), "{text}");
+        }
+        for (text, why) in [
+            ("", "for example full,low"),
+            ("high", "for example full,low"),
+            ("full,", "for example full,low"),
+            ("full,full", "names full twice"),
+            ("low,low=1M", "names low twice"),
+            ("full=1M", "--bitrate"),
+            ("low=", "low= is no bit rate"),
+            ("low=fast", "low=fast is no bit rate"),
+            ("low=1k", "low=1k is out of range"),
+        ] {
+            let error = tiers(text).unwrap_err();
+            assert!(error.contains(why), "{text}: {error}");
         }
     }
 

@@ -33,7 +33,7 @@ pub(super) async fn run(demo: Demo, output: Output, reporter: &Reporter) -> Resu
         DemoLecture::BuiltIn => MainSource::Demo,
         DemoLecture::File { path, looped } => MainSource::File { path, repeat: looped },
     };
-    let options = CaptureOptions { sources: Sources::only(main), ..defaults };
+    let options = CaptureOptions { sources: Sources::only(main), tiers: demo.tiers, ..defaults };
     let taught = Teach {
         room: room(),
         room_name: None,
@@ -43,7 +43,13 @@ pub(super) async fn run(demo: Demo, output: Output, reporter: &Reporter) -> Resu
         // What is taught is in the options.
         sources: cli::Sources::Auto,
         audio: true,
-        video: Video { codec: None, size: None, fps: options.screen.fps, bitrate: Bitrate::default() },
+        video: Video {
+            codec: None,
+            size: None,
+            fps: options.screen.fps,
+            bitrate: Bitrate::default(),
+            tiers: options.tiers,
+        },
         udp_port: 0,
         advertise: Vec::new(),
         stun: Vec::new(),

@@ -24,8 +24,8 @@ use crate::media::{self, Capture, CaptureEvent, CaptureOptions, VideoOptions, Wa
 use crate::peer::hub::{Hub, HubConfig, HubEvent, HubStats, RTCIceCandidateInit, Refusal};
 use crate::peer::offer::OfferError;
 use crate::protocol::{ClientMessage, ErrorCode, IceCandidate, LeaveReason, MAX_ROOM_USERS, ServerMessage, User};
-use crate::report::{EndReason, Event, Reporter, StudentState, TeachStats};
-use crate::rtp::{Encoding, Track};
+use crate::report::{EndReason, Event, Reporter, StudentState, TeachStats, Watched};
+use crate::rtp::{Codec, Encoding, Track};
 use crate::signal::{self, Client, ClientConfig, ServerUrl, SessionToken, SignalEvent};
 
 /// How long a server that was named may take to answer.
@@ -197,6 +197,7 @@ fn capture_options(teach: &Teach) -> CaptureOptions {
         codec: video.codec,
         screen: VideoOptions { size: video.size, fps: video.fps, bitrate: video.bitrate.bits_per_second() },
         camera: VideoOptions { fps: video.fps, ..defaults.camera },
+        tiers: video.tiers,
         pipeline,
         ..defaults
     }
@@ -374,6 +375,7 @@ impl Lecture<'_> {
             packets: numbers.packets,
             dropped: numbers.dropped,
             encode_ms: self.encode_ms(main).map(f64::from),
+            watched: watched(&numbers.watched, &self.capture.tracks()),
             key_frames: numbers.key_frames.iter().filter(|(of, _)| of.track.is_video()).map(|(_, count)| count).sum(),
         });
         self.reporter.event(&event);
@@ -421,6 +423,16 @@ impl Rates {
         let refused = numbers.refused.saturating_sub(std::mem::replace(&mut self.refused, numbers.refused));
         if refused > 0 { dropped.max(1) } else { dropped }
     }
+}
+
+/// What students watch, as it is reported of a class that goes with these codecs.
+fn watched(numbers: &[(Encoding, usize)], class: &[(Track, Codec)]) -> Vec<Watched> {
+    let report = |&(encoding, students): &(Encoding, usize)| Watched {
+        encoding,
+        students,
+        is_class_codec: class.contains(&(encoding.track, encoding.codec)),
+    };
+    numbers.iter().map(report).collect()
 }
 
 fn refusal_code(why: &Refusal) -> ErrorCode {

@@ -280,3 +280,6 @@ fn outlets(prepared: &Prepared, on_frame: &OnFrame, ends: &Arc<Ends>) -> Vec<(Ou
     }
     outlets
 }
+
+#[cfg(test)]
+mod tests;

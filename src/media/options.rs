@@ -119,6 +119,9 @@ impl VideoOptions {
     /// goes through a line of 600 kbit/s.
     const MOST_LOW: u32 = 450_000;
 
+    /// The least, unless the full tier has fewer: no encoder makes a readable slide of less.
+    const LEAST_LOW: u32 = 50_000;
+
     /// What is left of it in a tier. The size is that of the box; the picture itself is halved whatever its size.
     #[must_use]
     pub(super) fn in_tier(self, tier: Tier, low_bitrate: Option<u32>) -> Self {
@@ -127,7 +130,8 @@ impl VideoOptions {
             Tier::Low => Self {
                 size: self.size.map(Size::half),
                 fps: self.fps.div_ceil(2),
-                bitrate: low_bitrate.unwrap_or((self.bitrate / 4).min(Self::MOST_LOW)),
+                bitrate: low_bitrate
+                    .unwrap_or((self.bitrate / 4).clamp(Self::LEAST_LOW, Self::MOST_LOW).min(self.bitrate)),
             },
         }
     }
@@ -145,7 +149,7 @@ pub enum Tiers {
 }
 
 /// Bit/s of the low tier of the screen, or of the file in its place; without them a quarter of those of the full tier,
-/// at most 450,000. The camera always has the quarter.
+/// from 50,000 to 450,000. The camera always has the quarter.
 pub type LowRate = Option<u32>;
 
 impl Default for Tiers {
@@ -186,7 +190,7 @@ impl Size {
     /// What the low tier has of it: half the edges, even, and not less than encoders take.
     #[must_use]
     pub(super) fn half(self) -> Self {
-        let half = |edge: u32| (edge / 2 & !1).max(16);
+        let half = |edge: u32| ((edge / 2) & !1).max(16);
         Self { width: half(self.width), height: half(self.height) }
     }
 
@@ -235,6 +239,8 @@ mod tests {
         let sharp = VideoOptions { bitrate: 8_000_000, ..full };
         assert_eq!(sharp.in_tier(Tier::Low, None).bitrate, 450_000);
         assert_eq!(sharp.in_tier(Tier::Low, Some(900_000)).bitrate, 900_000);
+        let rates = [150_000, 40_000].map(|bitrate| VideoOptions { bitrate, ..full }.in_tier(Tier::Low, None).bitrate);
+        assert_eq!(rates, [50_000, 40_000]);
         assert_eq!(Size { width: 20, height: 64 }.half(), Size { width: 16, height: 32 });
     }
 

@@ -15,6 +15,34 @@ use super::options::Size;
 use super::render::RenderEvent;
 use crate::rtp::Track;
 
+/// How far a player must go back at most when its user jumps: a picture can be shown from a key frame on only, and
+/// encoders make none unasked for a hundred seconds.
+const KEY_EVERY: gst::ClockTime = gst::ClockTime::from_seconds(10);
+
+/// How long after a request the next, while none has come: requests get lost, and a teacher answers some of them only.
+const ASK_AGAIN: gst::ClockTime = gst::ClockTime::from_seconds(2);
+
+/// When a track of pictures needs a key frame for those who will jump.
+#[derive(Debug, Default)]
+struct KeyFrames {
+    /// When the next is asked for; nothing before the first has come.
+    due: Option<gst::ClockTime>,
+}
+
+impl KeyFrames {
+    /// Notes a picture; whether to ask for a key frame now.
+    fn note(&mut self, time: gst::ClockTime, key: bool) -> bool {
+        if key {
+            self.due = Some(time + KEY_EVERY);
+        }
+        let ask = self.due.is_some_and(|due| time >= due);
+        if ask {
+            self.due = Some(time + ASK_AGAIN);
+        }
+        ask
+    }
+}
+
 /// A file that is being written. Cheap to clone.
 #[derive(Debug, Clone)]
 pub(super) struct Recording {
@@ -35,10 +63,10 @@ impl Recording {
     /// Writes what arrives at a track's appsink.
     pub(super) fn connect(&self, track: Track, sink: &gst_app::AppSink) {
         let this = self.clone();
-        let mut number = None;
+        let (mut number, mut keys) = (None, KeyFrames::default());
         let callbacks = gst_app::AppSinkCallbacks::builder().new_sample(move |sink| {
             let sample = sink.pull_sample().map_err(|_| gst::FlowError::Eos)?;
-            if let Err(error) = this.write(track, &mut number, &sample) {
+            if let Err(error) = this.write(track, &mut number, &mut keys, &sample) {
                 this.fail(&error);
             }
             Ok(gst::FlowSuccess::Ok)
@@ -46,12 +74,22 @@ impl Recording {
         sink.set_callbacks(callbacks.build());
     }
 
-    fn write(&self, track: Track, number: &mut Option<u64>, sample: &gst::Sample) -> std::io::Result<()> {
+    fn write(
+        &self,
+        track: Track,
+        number: &mut Option<u64>,
+        keys: &mut KeyFrames,
+        sample: &gst::Sample,
+    ) -> std::io::Result<()> {
         let (Some(buffer), Some(segment)) = (sample.buffer(), sample.segment()) else { return Ok(()) };
         let segment = segment.downcast_ref::<gst::ClockTime>();
         let time = buffer.pts().zip(segment).and_then(|(pts, segment)| segment.to_running_time(pts));
         let (Some(time), Ok(data)) = (time, buffer.map_readable()) else { return Ok(()) };
         let key = !track.is_video() || !buffer.flags().contains(gst::BufferFlags::DELTA_UNIT);
+        if track.is_video() && keys.note(time, key) {
+            // Full or closed: it is asked for again.
+            let _ = self.events.try_send(RenderEvent::KeyFrameNeeded(track));
+        }
         let Ok(mut file) = self.file.lock() else { return Ok(()) };
         let Some(file) = file.as_mut() else { return Ok(()) };
         let number = match *number {
@@ -101,5 +139,24 @@ fn coding(caps: &gst::CapsRef, data: &[u8]) -> Option<Coding> {
         }
         "audio/x-opus" => Some(Coding::Opus),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_recording_asks_for_a_key_frame_every_ten_seconds_and_again_until_it_comes() {
+        let mut keys = KeyFrames::default();
+        let mut asked = Vec::new();
+        // Ten pictures a second; the first request is lost, the second brings a key frame with the next picture.
+        for n in 0..250u64 {
+            let key = n == 3 || n == 124;
+            if keys.note(gst::ClockTime::from_mseconds(n * 100), key) {
+                asked.push(n);
+            }
+        }
+        assert_eq!(asked, [103, 123, 224, 244]);
     }
 }

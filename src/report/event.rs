@@ -3,7 +3,7 @@
 use serde::{Serialize, Serializer};
 
 use crate::id::{UserId, named};
-use crate::rtp::Track;
+use crate::rtp::{Encoding, Track};
 
 /// Something that happened. Names and fields are stable: scripts read them. README has the table.
 ///
@@ -133,6 +133,21 @@ pub struct TeachStats {
     pub encode_ms: Option<f64>,
     /// Key frames of all video tracks.
     pub key_frames: u64,
+    /// What students watch, for each track the best first; what nobody watches is left out.
+    pub watched: Vec<Watched>,
+}
+
+/// How many students watch an encoding: `{"track":"screen","tier":"low","codec":"h264","students":3}`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Watched {
+    /// Which one.
+    #[serde(flatten)]
+    pub encoding: Encoding,
+    /// So many.
+    pub students: usize,
+    /// Whether it is in the codec that the class goes with; the status line names others.
+    #[serde(skip)]
+    pub is_class_codec: bool,
 }
 
 /// A student's numbers for one track. Rates are those of the last second, counts are totals since the start.
@@ -276,6 +291,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::rtp::{Codec, Tier};
 
     fn user(id: &str) -> UserId {
         id.parse().unwrap()
@@ -283,6 +299,11 @@ mod tests {
 
     #[test]
     fn names_and_fields_are_those_that_scripts_read() {
+        let low = Watched {
+            encoding: Encoding { track: Track::Screen, tier: Tier::Low, codec: Codec::Vp8 },
+            students: 28,
+            is_class_codec: false,
+        };
         let watch = WatchStats {
             track: Track::Screen,
             fps: 29.969_999,
@@ -320,9 +341,16 @@ mod tests {
                 json!({"event": "first-frame", "track": "screen", "after_ms": 281.3}),
             ),
             (
-                Event::TeachStats(TeachStats { students: 28, fps: 30.0, packets: 7, ..TeachStats::default() }),
+                Event::TeachStats(TeachStats {
+                    students: 28,
+                    fps: 30.0,
+                    packets: 7,
+                    watched: vec![low],
+                    ..TeachStats::default()
+                }),
                 json!({"event": "stats", "students": 28, "fps": 30.0, "kbps_per_student": 0.0, "kbps_up": 0.0,
-                    "packets": 7, "dropped": 0, "encode_ms": null, "key_frames": 0}),
+                    "packets": 7, "dropped": 0, "encode_ms": null, "key_frames": 0,
+                    "watched": [{"track": "screen", "tier": "low", "codec": "vp8", "students": 28}]}),
             ),
             (
                 Event::WatchStats(watch),

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::event::{Event, TeachStats, WatchStats};
-use crate::rtp::Track;
+use super::event::{Event, TeachStats, WatchStats, Watched};
+use crate::rtp::{Tier, Track};
 
 /// The latest of everything the status line tells.
 #[derive(Debug, Default)]
@@ -56,17 +56,41 @@ impl Board {
     }
 }
 
-/// `live  00:12:04  28 students  30 fps  2.5 Mbit/s each  70 Mbit/s up  0 dropped`
+/// `live  00:12:04  28 students  30 fps  2.5 Mbit/s each  70 Mbit/s up  0 dropped`, where some have less than the full
+/// tier `28 students (full 25, low 3)`.
 fn teach(live: Duration, stats: &TeachStats) -> String {
     format!(
-        "live  {}  {}  {:.0} fps  {} each  {} up  {} dropped",
+        "live  {}  {}{}  {:.0} fps  {} each  {} up  {} dropped",
         clock(live),
         counted(stats.students as u64, "student"),
+        shares(&stats.watched).map(|words| format!(" ({words})")).unwrap_or_default(),
         stats.fps,
         rate(stats.kbps_per_student),
         rate(stats.kbps_up),
         stats.dropped,
     )
+}
+
+/// `full 25, low 3, low VP8 1`; where there are two pictures `screen full 25, low 3; camera full 28`. Nothing where all
+/// have the best there is, in the class's codec.
+fn shares(all: &[Watched]) -> Option<String> {
+    let pictures = || all.iter().filter(|one| one.encoding.track.is_video() && one.students > 0);
+    if pictures().all(|one| one.encoding.tier == Tier::Full && one.is_class_codec) {
+        return None;
+    }
+    let of_track = |track: Track| {
+        let words = pictures().filter(|one| one.encoding.track == track).map(|one| {
+            let codec = if one.is_class_codec { String::new() } else { format!(" {}", one.encoding.codec) };
+            format!("{}{codec} {}", one.encoding.tier, one.students)
+        });
+        words.collect::<Vec<_>>().join(", ")
+    };
+    let tracks: Vec<(Track, String)> =
+        Track::ALL.map(|track| (track, of_track(track))).into_iter().filter(|(_, words)| !words.is_empty()).collect();
+    Some(match tracks.as_slice() {
+        [(_, words)] => words.clone(),
+        several => several.iter().map(|(track, words)| format!("{track} {words}")).collect::<Vec<_>>().join("; "),
+    })
 }
 
 /// `1280x720 30 fps  2.5 Mbit/s  0 lost`, of the screen or, without one, the camera; rates and losses of all tracks.
@@ -146,6 +170,36 @@ mod tests {
         assert_eq!(line, "live  00:12:04  28 students  30 fps  2.5 Mbit/s each  70 Mbit/s up  0 dropped");
         let line = board(&[Event::TeachStats(taught(1))]).line(Duration::ZERO).unwrap();
         assert!(line.contains("  1 student  "), "{line}");
+    }
+
+    #[test]
+    fn a_teacher_reads_how_many_have_less_than_the_best() {
+        use crate::rtp::{Codec, Encoding};
+        let watch = |track: Track, tier: Tier, codec: Codec, students: usize| Watched {
+            encoding: Encoding { track, tier, codec },
+            students,
+            is_class_codec: codec != Codec::Vp8,
+        };
+        let sound = watch(Track::Audio, Tier::Full, Codec::Opus, 31);
+        let full = watch(Track::Screen, Tier::Full, Codec::H264, 25);
+        let low = watch(Track::Screen, Tier::Low, Codec::H264, 5);
+        let other = watch(Track::Screen, Tier::Low, Codec::Vp8, 1);
+        let nobody = watch(Track::Camera, Tier::Low, Codec::H264, 0);
+        let camera = watch(Track::Camera, Tier::Full, Codec::H264, 31);
+        for (all, expected) in [
+            (vec![], None),
+            (vec![&sound, &full, &nobody, &camera], None),
+            (vec![&sound, &full, &low, &nobody], Some("full 25, low 5")),
+            (vec![&low], Some("low 5")),
+            (vec![&full, &low, &other], Some("full 25, low 5, low VP8 1")),
+            (vec![&sound, &full, &low, &other, &camera], Some("screen full 25, low 5, low VP8 1; camera full 31")),
+        ] {
+            let all: Vec<Watched> = all.into_iter().cloned().collect();
+            assert_eq!(shares(&all).as_deref(), expected);
+        }
+        let stats = TeachStats { watched: vec![full, low], ..taught(30) };
+        let line = board(&[Event::TeachStats(stats)]).line(Duration::ZERO).unwrap();
+        assert!(line.contains("  30 students (full 25, low 5)  30 fps"), "{line}");
     }
 
     #[test]

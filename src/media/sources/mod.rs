@@ -1,21 +1,22 @@
 //! From what is wanted to the text of a graph, with what was found on this machine.
 
 pub(super) mod devices;
+mod encodings;
 mod portal;
 
 use std::os::fd::AsRawFd;
 use std::path::PathBuf;
 
 use devices::{Camera, Display, Microphone};
+use encodings::{out, recipe, video_values};
 use portal::SharedScreen;
 
 use super::branch::Recipe;
-use super::contract::{name_of, pictures_of};
 use super::encoder::{self, Encoder};
 use super::error::MediaError;
 use super::graph::{self, File, Values};
 use super::options::{CaptureOptions, MainSource, Size, VideoOptions, Wanted};
-use crate::rtp::{Codec, Encoding, Tier, Track};
+use crate::rtp::{Codec, Track};
 
 /// The size of what is drawn, and the most that a file gets.
 const DRAWN: Size = Size { width: 1280, height: 720 };
@@ -286,79 +287,18 @@ impl Choice<'_> {
     }
 }
 
-/// How an encoding of raw pictures is made. The names of those that are not in the class's codec tell theirs.
-fn recipe(
-    track: Track,
-    tier: Tier,
-    encoder: &Encoder,
-    is_class: bool,
-    video: &VideoOptions,
-    timestamps: u32,
-) -> Result<Recipe, MediaError> {
-    let name = match encoder.codec {
-        _ if is_class => name_of(track, tier),
-        codec => format!("{}-{}", name_of(track, tier), codec.encoding_name().to_ascii_lowercase()),
-    };
-    let file = match tier {
-        Tier::Full => graph::TEACH_TIER_FULL,
-        Tier::Low => graph::TEACH_TIER_LOW,
-    };
-    let values = Values::default()
-        .set("tier.name", &name)
-        .set("tier.encoder", encoder.text(&format!("{name}-encoder"), tier, video))
-        .set("tier.out", out(&name, encoder.codec, timestamps));
-    let encoding = Encoding { track, tier, codec: encoder.codec };
-    Ok(Recipe { encoding, bits_per_second: video.bitrate, text: graph::text(&[file], &values)?, name })
-}
-
 /// The encoder of sound. Each packet has a copy of the block before it, for those who lost that: at the loss that is
 /// announced here, the encoder chooses its mode for speech, which is the one that can.
 pub(super) fn sound_encoder(bitrate: u32) -> String {
     format!("opusenc bitrate={bitrate} frame-size=20 inband-fec=true packet-loss-percentage=10")
 }
 
-/// The placeholders of a video track.
-fn video_values(values: Values, track: Track, encoder: &Encoder, video: &VideoOptions, timestamps: u32) -> Values {
-    let names = match track {
-        Track::Camera => {
-            ["camera.fitted", "camera.exact", "camera.fps", "camera.pictures", "camera.encoder", "camera.out"]
-        }
-        _ => ["screen.fitted", "screen.exact", "screen.fps", "screen.pictures", "screen.encoder", "screen.out"],
-    };
-    let Size { width, height } = video.size.unwrap_or(DRAWN);
-    let fps = video.fps;
-    let square = "pixel-aspect-ratio=1/1";
-    let encoder_name = format!("{track}-encoder");
-    values
-        .set(names[0], format!("videoconvertscale ! video/x-raw,width=[2,{width},2],height=[2,{height},2],{square}"))
-        .set(names[1], format!("video/x-raw,format=I420,width={width},height={height},framerate={fps}/1,{square}"))
-        .set(names[2], fps)
-        // One format for all encoders: none of them makes the source choose again when it comes.
-        .set(
-            names[3],
-            format!("capsfilter caps=video/x-raw,format=I420 ! tee name={} allow-not-linked=true", pictures_of(track)),
-        )
-        .set(names[4], format!("videoconvert ! {}", encoder.text(&encoder_name, Tier::Full, video)))
-        .set(names[5], out(track.name(), encoder.codec, timestamps))
-}
-
-/// Payloader and appsink of an encoding. Packets of 1,200 bytes fit every tunnel with SRTP and TURN around them. VP8 has
-/// no picture ids: those of two payloaders would not continue each other.
-fn out(name: &str, codec: Codec, timestamps: u32) -> String {
-    let payloader = match codec {
-        Codec::H264 => "rtph264pay config-interval=0 aggregate-mode=zero-latency mtu=1200 pt=96",
-        Codec::Vp8 => "rtpvp8pay picture-id-mode=none mtu=1200 pt=96",
-        Codec::Opus => "rtpopuspay mtu=1200 pt=111",
-    };
-    format!("{payloader} timestamp-offset={timestamps} ! appsink name={name}")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::media::branch::Branch;
     use crate::media::contract;
     use crate::media::error::require;
+    use crate::rtp::Encoding;
 
     /// Every value that a teaching graph may have, for an encoder.
     fn values(encoder: &Encoder) -> Values {
@@ -408,21 +348,6 @@ mod tests {
                 let mut found: Vec<Track> = encoded.chain(outputs.pictures.iter().map(|(track, _)| *track)).collect();
                 found.sort();
                 assert_eq!(found, tracks, "{name}");
-            }
-        }
-    }
-
-    #[test]
-    fn every_encoding_of_a_picture_is_built_by_every_encoder() {
-        crate::media::init().unwrap();
-        let video = CaptureOptions::default().camera;
-        for encoder in encoder::ENCODERS.iter().filter(|encoder| require(encoder.element).is_ok()) {
-            for (tier, is_class, name) in
-                [(Tier::Full, true, "camera"), (Tier::Low, true, "camera-low"), (Tier::Low, false, "camera-low-")]
-            {
-                let recipe = recipe(Track::Camera, tier, encoder, is_class, &video, 7).unwrap();
-                assert!(recipe.name.starts_with(name), "{recipe:?}");
-                Branch::build(&recipe).unwrap_or_else(|error| panic!("{error}\n{}", recipe.text));
             }
         }
     }

@@ -21,7 +21,7 @@ fn firefox_plays_vp8() {
 #[test]
 fn firefox_plays_vp8_in_a_class_of_h264() {
     let Some(lab) = Lab::new("Firefox without H.264", Kind::Firefox) else { return };
-    let mut teacher = lab.lecturer(&["--codec", "h264"]);
+    let teacher = lab.lecturer(&["--codec", "h264"]);
     let anna = lab.enters(2001, "Anna");
     anna.screen_is("live");
     anna.sees_the_lecture();

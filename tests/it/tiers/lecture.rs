@@ -69,7 +69,7 @@ pub fn size(encoding: Encoding, frames: &[Frame]) -> (u32, u32) {
         title: String::new(),
     };
     let (render, _events) = Render::start(options).unwrap();
-    frames.iter().flat_map(|frame| frame.packets()).for_each(|packet| render.push_rtp(track, packet));
+    frames.iter().flat_map(Frame::packets).for_each(|packet| render.push_rtp(track, packet));
     let deadline = std::time::Instant::now() + DEADLINE;
     loop {
         let stats = render.stats(track);

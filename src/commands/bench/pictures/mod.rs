@@ -198,6 +198,7 @@ fn capture_options(bench: &BenchPictures) -> CaptureOptions {
         sources: Sources::only(main),
         codec: video.codec,
         screen: VideoOptions { size: video.size, fps: video.fps, bitrate: video.bitrate.bits_per_second() },
+        tiers: video.tiers,
         ..CaptureOptions::default()
     }
 }

@@ -1,0 +1,131 @@
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use super::*;
+use crate::media::{MainSource, Sources, VideoOptions};
+use crate::rtp::Tier;
+
+/// How long anything may take on a busy machine.
+const DEADLINE: Duration = Duration::from_secs(30);
+
+const FULL: Encoding = Encoding { track: Track::Screen, tier: Tier::Full, codec: Codec::H264 };
+const LOW: Encoding = Encoding { tier: Tier::Low, ..FULL };
+
+/// A running test picture, and which frames came of it.
+struct Lecture {
+    capture: Capture,
+    events: mpsc::Receiver<CaptureEvent>,
+    log: Arc<Mutex<Vec<Encoding>>>,
+}
+
+impl Lecture {
+    /// With the text of one of its encodings changed.
+    fn start(encoding: Encoding, change: impl Fn(&str) -> String) -> Self {
+        let mut prepared = Capture::prepare(CaptureOptions {
+            sources: Sources { audio: false, ..Sources::only(MainSource::Test) },
+            codec: Some(Codec::H264),
+            screen: VideoOptions { size: "320x180".parse().ok(), fps: 20, bitrate: 400_000 },
+            ..CaptureOptions::default()
+        })
+        .unwrap();
+        let recipe = prepared.chosen.recipes.iter_mut().find(|recipe| recipe.encoding == encoding).unwrap();
+        recipe.text = change(&recipe.text);
+        let log = Arc::new(Mutex::new(Vec::new()));
+        let sink = log.clone();
+        let (capture, events) =
+            Capture::start(prepared, move |frame| sink.lock().unwrap().push(frame.encoding())).unwrap();
+        Self { capture, events, log }
+    }
+
+    fn frames(&self, encoding: Encoding) -> usize {
+        self.log.lock().unwrap().iter().filter(|one| **one == encoding).count()
+    }
+
+    fn until_more(&self, encoding: Encoding, more: usize) {
+        let before = self.frames(encoding);
+        until("frames", || (self.frames(encoding) >= before + more).then_some(()));
+    }
+
+    /// How many elements there are, and how many pads the tee has for branches.
+    fn parts(&self) -> (usize, i32) {
+        let pipeline = &self.capture.prepared.pipeline;
+        let tee = pipeline.by_name("screen-pictures").unwrap();
+        (pipeline.iterate_recurse().into_iter().count(), tee.property("num-src-pads"))
+    }
+}
+
+fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + DEADLINE;
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(Instant::now() < deadline, "{what} did not come within {DEADLINE:?}");
+        std::thread::park_timeout(Duration::from_millis(2));
+    }
+}
+
+#[test]
+fn fifty_switches_leave_no_branch_and_no_element_behind() {
+    let lecture = Lecture::start(LOW, str::to_owned);
+    lecture.until_more(FULL, 3);
+    let (elements, pads) = lecture.parts();
+    assert_eq!(pads, 1, "the full tier alone");
+    for round in 0..50 {
+        lecture.capture.need(LOW, true);
+        if round % 5 == 0 {
+            lecture.until_more(LOW, 1);
+            assert_eq!(lecture.parts().1, 2);
+        }
+        lecture.capture.need(LOW, false);
+    }
+    until("the end of the last branch", || (lecture.parts() == (elements, pads)).then_some(()));
+    lecture.until_more(FULL, 3);
+}
+
+#[test]
+fn nothing_is_left_of_a_full_tier_that_nobody_needs() {
+    let lecture = Lecture::start(LOW, str::to_owned);
+    lecture.until_more(FULL, 3);
+    lecture.capture.need(FULL, false);
+    until("its end", || (lecture.parts().1 == 0).then_some(()));
+    lecture.capture.need(FULL, true);
+    lecture.until_more(FULL, 3);
+}
+
+#[test]
+fn an_encoder_that_fails_ends_its_own_encoding_only() {
+    let fails = |text: &str| text.replacen("! capsfilter", "! identity error-after=3 ! capsfilter", 1);
+    let mut lecture = Lecture::start(LOW, fails);
+    let before = lecture.parts();
+    lecture.capture.need(LOW, true);
+    let event = until("an event", || lecture.events.try_recv().ok());
+    let CaptureEvent::Warning(sentence) = event else { panic!("{event:?}") };
+    assert!(sentence.starts_with("screen low in H.264 can't be encoded here"), "{sentence}");
+    assert!(!lecture.capture.encodings().contains(&LOW));
+    until("the end of the branch", || (lecture.parts() == before).then_some(()));
+    // It is not tried again, and the others go on.
+    lecture.capture.need(LOW, true);
+    lecture.until_more(FULL, 5);
+    assert_eq!(lecture.parts(), before);
+    assert!(lecture.events.try_recv().is_err(), "one failure is told once");
+}
+
+#[test]
+fn an_encoding_that_can_not_be_built_is_told_of_and_offered_no_more() {
+    let mut lecture = Lecture::start(LOW, |_| "nosuchelement ! fakesink".into());
+    assert!(lecture.capture.encodings().contains(&LOW));
+    lecture.capture.need(LOW, true);
+    let event = until("an event", || lecture.events.try_recv().ok());
+    assert!(matches!(&event, CaptureEvent::Warning(why) if why.contains("nosuchelement")), "{event:?}");
+    assert!(!lecture.capture.encodings().contains(&LOW) && lecture.capture.encodings().contains(&FULL));
+    lecture.until_more(FULL, 3);
+}
+
+#[test]
+fn a_class_whose_own_encoder_fails_is_over() {
+    let fails = |text: &str| text.replacen("! videoconvert", "! identity error-after=3 ! videoconvert", 1);
+    let mut lecture = Lecture::start(FULL, fails);
+    let event = until("an event", || lecture.events.try_recv().ok());
+    assert!(matches!(event, CaptureEvent::Error(MediaError::Pipeline { .. })), "{event:?}");
+}
