@@ -2,6 +2,7 @@
 
 mod course;
 mod diagnosis;
+mod health;
 mod meter;
 mod screen;
 mod servers;
@@ -369,6 +370,7 @@ impl Student<'_> {
         self.meter.begin(&formats);
         self.formats = formats;
         self.screen.show(render);
+        self.expect_pictures();
         Ok(Some(events))
     }
 
@@ -413,33 +415,6 @@ impl Student<'_> {
         }
     }
 
-    /// Other pictures are sent from now on.
-    fn on_told(&mut self, told: Told) {
-        self.told = Some(told);
-        self.expect_pictures();
-        for event in self.diagnosis.told(&told) {
-            self.reporter.event(&event);
-        }
-    }
-
-    fn forget_link(&mut self) {
-        self.told = None;
-        self.expect_pictures();
-        for event in self.diagnosis.forget() {
-            self.reporter.event(&event);
-        }
-    }
-
-    /// Where the hub sends no picture, there is no freeze.
-    fn expect_pictures(&self) {
-        let sends = |track| self.told.is_none_or(|told| told.sends(track));
-        self.screen.with(|render| {
-            for format in &self.formats {
-                render.expect(format.track, sends(format.track));
-            }
-        });
-    }
-
     async fn on_line(&mut self, line: &str) {
         if let Some(message) = self.talk.typed(line, self.reporter) {
             self.say(message).await;
@@ -474,24 +449,6 @@ impl Student<'_> {
     async fn ask_for_key_frame(&self, track: Track) {
         if let Some(attempt) = &self.link {
             attempt.link.request_key_frame(track).await;
-        }
-    }
-
-    fn tell(&mut self) {
-        let link = self.link.as_ref().map(|attempt| attempt.link.stats()).unwrap_or_default();
-        let Some(step) = self.screen.with(|render| self.meter.step(render, link)) else { return };
-        if self.link.as_ref().is_some_and(|attempt| attempt.answered) && self.course.is_live() {
-            for event in self.diagnosis.second(&step.seconds, step.asked) {
-                self.reporter.event(&event);
-            }
-        }
-        let mut moved = false;
-        for numbers in step.stats {
-            moved |= numbers.fps > 0.0;
-            self.reporter.event(&Event::WatchStats(numbers));
-        }
-        if moved {
-            self.course.media(Instant::now());
         }
     }
 
