@@ -15,6 +15,8 @@ pub enum Metric {
     Lost,
     /// Times the picture stood still.
     Freezes,
+    /// The share of the time that the picture stood still, in percent.
+    FreezePercent,
     /// Width of the last picture in pixels.
     Width,
     /// Height of the last picture in pixels.
@@ -25,8 +27,16 @@ pub enum Metric {
 
 impl Metric {
     /// All of them, in the order in which help lists them.
-    pub const ALL: [Metric; 7] =
-        [Metric::Fps, Metric::Kbps, Metric::Lost, Metric::Freezes, Metric::Width, Metric::Height, Metric::FirstFrameMs];
+    pub const ALL: [Metric; 8] = [
+        Metric::Fps,
+        Metric::Kbps,
+        Metric::Lost,
+        Metric::Freezes,
+        Metric::FreezePercent,
+        Metric::Width,
+        Metric::Height,
+        Metric::FirstFrameMs,
+    ];
 
     /// The name that is typed.
     pub fn name(self) -> &'static str {
@@ -35,6 +45,7 @@ impl Metric {
             Metric::Kbps => "kbps",
             Metric::Lost => "lost",
             Metric::Freezes => "freezes",
+            Metric::FreezePercent => "freeze_percent",
             Metric::Width => "width",
             Metric::Height => "height",
             Metric::FirstFrameMs => "first_frame_ms",
@@ -142,6 +153,8 @@ pub struct Run {
     pub lost: u64,
     /// Times the picture stood still.
     pub freezes: u64,
+    /// The time that it stood still.
+    pub frozen: Duration,
     /// Width and height of the last picture in pixels.
     pub size: Option<(u32, u32)>,
     /// From the start of joining to the first decoded picture.
@@ -165,6 +178,7 @@ impl Run {
             Metric::Kbps => Some(mean(self.bytes as f64 * 8.0 / 1000.0)),
             Metric::Lost => Some(self.lost as f64),
             Metric::Freezes => Some(self.freezes as f64),
+            Metric::FreezePercent => Some(mean(self.frozen.as_secs_f64() * 100.0)),
             Metric::Width => self.size.map(|(width, _)| width.into()),
             Metric::Height => self.size.map(|(_, height)| height.into()),
             Metric::FirstFrameMs => self.first_frame.map(|after| after.as_secs_f64() * 1000.0),
@@ -191,6 +205,7 @@ mod tests {
             bytes: 3_125_000,
             lost: 0,
             freezes: 1,
+            frozen: Duration::from_millis(250),
             size: Some((1280, 720)),
             first_frame: Some(Duration::from_millis(280)),
             live: Duration::from_secs(10),
@@ -199,7 +214,9 @@ mod tests {
 
     #[test]
     fn what_is_typed_is_what_is_printed() {
-        for text in ["fps>=25", "lost==0", "first_frame_ms<300", "kbps>100.5", "freezes<=1", "width==1280"] {
+        for text in
+            ["fps>=25", "lost==0", "first_frame_ms<300", "kbps>100.5", "freezes<=1", "freeze_percent<1", "width==1280"]
+        {
             assert_eq!(text.parse::<Expectation>().unwrap().to_string(), text);
         }
         assert_eq!(" fps >= 25 ".parse::<Expectation>().unwrap().to_string(), "fps>=25");
@@ -221,6 +238,7 @@ mod tests {
         assert_eq!(run().value(Metric::Fps), Some(30.0));
         assert_eq!(run().value(Metric::Kbps), Some(2500.0));
         assert_eq!(run().value(Metric::FirstFrameMs), Some(280.0));
+        assert_eq!(run().value(Metric::FreezePercent), Some(2.5));
     }
 
     #[test]

@@ -24,7 +24,8 @@
 //! A [`media::Capture`] gives [`rtp::Frame`]s, the packets of one picture or of one block of sound. The
 //! [`peer::hub::Hub`] keeps them once per track in an [`rtp::FrameRing`]; each student has an [`rtp::Subscription`] to
 //! it, an index with a name of its own for every packet. From the ring come the live lecture, the start of a late
-//! joiner, and the answer to a NACK; packets are sealed for each student by the hub itself. A student's [`peer::link::Link`] hands packets to a [`media::Render`].
+//! joiner, and the answer to a NACK; packets are sealed for each student by the hub itself. A student's
+//! [`peer::link::Link`] hands packets to a [`media::Render`], where an [`rtp::Playout`] says when each is played.
 //! [`signal`] carries offers and answers between them by the rules of [`room`], in the words of [`protocol`]. Chat, hands
 //! and reactions go over the data channel of the same connection, by the rules of [`room::talk`].
 //!

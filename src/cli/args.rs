@@ -327,7 +327,7 @@ pub(super) struct TypedWatch {
     #[arg(long, value_name = "DURATION", value_parser = values::duration, help_heading = "Lecture")]
     pub(super) retry: Option<Duration>,
 
-    /// Check the whole run, exit with 8 if unmet: fps, kbps, lost, freezes, width, height, first_frame_ms
+    /// Check the whole run, exit with 8 if unmet: fps, kbps, lost, freezes, freeze_percent, width, height, first_frame_ms
     #[arg(long, value_name = "'fps>=25'", help_heading = "Lecture")]
     pub(super) expect: Vec<Expectation>,
 

@@ -1,6 +1,8 @@
 //! `classroom watch`: joins signalling, one link and a render, and finds its way back to the lecture by itself.
 
 mod course;
+mod diagnosis;
+mod health;
 mod meter;
 pub(super) mod screen;
 mod servers;
@@ -17,11 +19,12 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior};
 
 use self::course::{Course, Step};
+use self::diagnosis::{Diagnosis, Told};
 use self::meter::Meter;
 use self::screen::Screen;
 use self::servers::ice_servers;
 use self::sink::numbered;
-use self::talk::Conversation;
+use self::talk::{Conversation, Heard};
 use super::teach::candidate_init;
 use super::typed::Typed;
 use super::{blocking, find_server, media_failure, or_never, signal_failure};
@@ -75,13 +78,15 @@ pub(super) async fn run(
         screen: Arc::default(),
         formats: Vec::new(),
         meter: Meter::new(begun),
+        diagnosis: Diagnosis::default(),
+        told: None,
         course: Course::new(begun, watch.timeout, watch.retry),
         talk: Conversation::new(watch.user.clone()),
         ice_servers: Vec::new(),
         files: 0,
     };
     let ended = student.run(signals, stop).await;
-    let run = student.finish().await;
+    let run = student.finish(matches!(ended, Ok(EndReason::LectureOver))).await;
     drop(token);
     let reason = ended?;
     let unmet = expect::unmet(&watch.expect, &run);
@@ -140,6 +145,9 @@ struct Student<'a> {
     screen: Arc<Screen>,
     formats: Vec<TrackFormat>,
     meter: Meter,
+    diagnosis: Diagnosis,
+    /// What the hub sends over this link.
+    told: Option<Told>,
     course: Course,
     talk: Conversation,
     /// Those that were typed, else those that the server told of.
@@ -290,11 +298,12 @@ impl Student<'_> {
         if let Some(before) = self.link.take() {
             // Nobody waits for a farewell that may have nobody to go to.
             tokio::spawn(before.link.close());
+            self.forget_link();
         }
-        let (screen, bytes) = (Arc::clone(&self.screen), self.meter.bytes());
+        let (screen, arrived) = (Arc::clone(&self.screen), self.meter.arrived());
         let sink = Arc::new(move |incoming: Incoming<'_>| {
             if let Incoming::Rtp(track, packet) = incoming {
-                bytes.count(track, packet.len());
+                arrived.count(track, packet.len());
             }
             screen.push(incoming);
         });
@@ -343,7 +352,7 @@ impl Student<'_> {
             return Ok(None);
         }
         if runs {
-            self.stop_render().await;
+            self.stop_render(false).await;
         }
         let sink = match &self.sink {
             media::Sink::File(path) if self.files > 0 => media::Sink::File(numbered(path, self.files)),
@@ -361,12 +370,13 @@ impl Student<'_> {
         self.meter.begin(&formats);
         self.formats = formats;
         self.screen.show(render);
+        self.expect_pictures();
         Ok(Some(events))
     }
 
-    async fn stop_render(&mut self) {
+    async fn stop_render(&mut self, is_over: bool) {
         if let Some(render) = self.screen.take() {
-            self.meter.end(&render);
+            self.meter.end(&render, is_over);
             let _ = blocking(move || render.finish()).await;
         }
     }
@@ -386,17 +396,18 @@ impl Student<'_> {
             Some(LinkEvent::Connected) => self.course.connected(Instant::now()),
             Some(LinkEvent::BeginningMissed(track)) => self.ask_for_key_frame(track).await,
             Some(LinkEvent::ChannelOpen) => {}
-            Some(LinkEvent::Heard(text)) => {
-                if let Some(answer) = self.talk.heard(&text, self.reporter) {
-                    self.say(answer).await;
-                }
-            }
+            Some(LinkEvent::Heard(text)) => match self.talk.heard(&text, self.reporter) {
+                Heard::Enough => {}
+                Heard::Answer(answer) => self.say(answer).await,
+                Heard::Sends(told) => self.on_told(told),
+            },
             Some(LinkEvent::Disturbed) => {
                 self.reporter.warn("nothing was heard of the teacher for some seconds, waiting for it to come back");
             }
             Some(LinkEvent::Gone) | None => {
                 if let Some(attempt) = self.link.take() {
                     self.reporter.detail("the connection to the teacher is gone");
+                    self.forget_link();
                     tokio::spawn(attempt.link.close());
                 }
                 self.course.failed(Instant::now());
@@ -441,25 +452,12 @@ impl Student<'_> {
         }
     }
 
-    fn tell(&mut self) {
-        let link = self.link.as_ref().map(|attempt| attempt.link.stats()).unwrap_or_default();
-        let Some(numbers) = self.screen.with(|render| self.meter.step(render, link)) else { return };
-        let mut moved = false;
-        for numbers in numbers {
-            moved |= numbers.fps > 0.0;
-            self.reporter.event(&Event::WatchStats(numbers));
-        }
-        if moved {
-            self.course.media(Instant::now());
-        }
-    }
-
     /// Leaves politely, and gives what was seen.
-    async fn finish(mut self) -> Run {
+    async fn finish(mut self, is_over: bool) -> Run {
         if let Some(attempt) = self.link.take() {
             attempt.link.close().await;
         }
-        self.stop_render().await;
+        self.stop_render(is_over).await;
         self.client.leave().await;
         self.meter.run()
     }

@@ -71,6 +71,8 @@ struct State {
     needed: Option<Instant>,
     /// When a key frame was last asked for.
     asked: Option<Instant>,
+    /// No pictures are expected; some may be under way.
+    unexpected: bool,
     /// Encoded pictures are thrown away up to the next key frame.
     skipping: bool,
     /// What comes behind the decoder, where late pictures are to be shown at once.
@@ -99,7 +101,9 @@ impl Received {
 
     /// Says whether pictures are expected; where none is, there is no freeze.
     pub(super) fn expect(&self, expected: bool) {
-        if !expected && let Ok(mut state) = self.0.state.lock() {
+        let Ok(mut state) = self.0.state.lock() else { return };
+        state.unexpected = !expected;
+        if !expected {
             state.freezes.pause(Instant::now());
         }
     }
@@ -265,7 +269,7 @@ impl Received {
     fn decoded(&self) {
         let Ok(mut state) = self.0.state.lock() else { return };
         state.stats.frames_decoded += 1;
-        if self.0.track.is_video() {
+        if self.0.track.is_video() && !state.unexpected {
             state.freezes.shown(Instant::now());
         }
         let first = state.stats.frames_decoded == 1;
@@ -311,5 +315,24 @@ mod tests {
         set(None, long_ago);
         received.remind();
         assert!(receiver.try_recv().is_err());
+    }
+
+    #[test]
+    fn pictures_that_are_not_sent_are_no_freeze() {
+        super::super::init().unwrap();
+        let (events, _receiver) = mpsc::channel(8);
+        let clock = Clock::new(&gst::Pipeline::new(), crate::rtp::Latency::AUTO);
+        let received = Received::new(Track::Screen, clock, events);
+        let last = || received.0.state.lock().unwrap().freezes.frozen(Instant::now() + Duration::from_secs(9));
+        (0..3).for_each(|_| received.decoded());
+        assert!(last().is_some());
+        received.expect(false);
+        // One was still under way.
+        received.decoded();
+        assert_eq!(last(), None);
+        received.expect(true);
+        assert_eq!(last(), None);
+        received.decoded();
+        assert!(last().is_some());
     }
 }

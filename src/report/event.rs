@@ -88,6 +88,22 @@ pub enum Event {
     /// Once a second and track, the student's numbers.
     #[serde(rename = "stats")]
     WatchStats(WatchStats),
+    /// The student suffers from something (student's side). Said anew when its text changes.
+    Trouble {
+        /// From what.
+        kind: TroubleKind,
+        /// Which track suffers; none when all do.
+        track: Option<Track>,
+        /// In words.
+        text: String,
+    },
+    /// A trouble is over.
+    TroubleOver {
+        /// Which.
+        kind: TroubleKind,
+        /// Of which track.
+        track: Option<Track>,
+    },
     /// Something worth saying that needs no action.
     Notice {
         /// A sentence.
@@ -171,11 +187,35 @@ pub struct WatchStats {
     pub nacks: u64,
     /// Key frames asked for.
     pub plis: u64,
-    /// Times the picture stood still.
+    /// Times the picture stood still (`freezeCount` of W3C's webrtc-stats), one that goes on too.
     pub freezes: u64,
+    /// Milliseconds that it stood still.
+    pub freeze_ms: u64,
+    /// Pictures or blocks of sound that were thrown away, because the decoder had no time for them.
+    pub skipped: u64,
+    /// Milliseconds of sound that never came, and in whose place something was played.
+    pub concealed_ms: u64,
+    /// How much later than possible it is shown, so that what the network delays comes in time; in milliseconds.
+    pub delay_ms: u64,
     /// Milliseconds of jitter (RFC 3550, section 6.4.1).
     #[serde(serialize_with = "one_decimal")]
     pub jitter_ms: f64,
+}
+
+/// What a student suffers from, the worst first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum TroubleKind {
+    /// No packets come.
+    Network,
+    /// The machine can't decode what comes.
+    Decoder,
+    /// The line carries less than the lecture.
+    Bandwidth,
+    /// Packets are lost.
+    Loss,
+    /// The teacher has no more for this class.
+    Class,
 }
 
 /// What a student does, as the teacher sees it.
@@ -265,6 +305,8 @@ impl Event {
             }
             Event::Reaction { user, nickname, reaction } => Some(format!("{}: {reaction}!", named(user, nickname))),
             Event::TeachStats(_) | Event::WatchStats(_) => None,
+            Event::Trouble { text, .. } => Some(format!("trouble: {text}")),
+            Event::TroubleOver { .. } => None,
             Event::Notice { message } => Some(message.clone()),
             Event::Warning { message } => Some(format!("warning: {message}")),
             Event::Ended { reason: EndReason::Failed, .. } => None,
@@ -314,6 +356,10 @@ mod tests {
             nacks: 2,
             plis: 3,
             freezes: 4,
+            freeze_ms: 800,
+            skipped: 5,
+            concealed_ms: 60,
+            delay_ms: 80,
             jitter_ms: 0.123,
         };
         for (event, expected) in [
@@ -355,7 +401,8 @@ mod tests {
             (
                 Event::WatchStats(watch),
                 json!({"event": "stats", "track": "screen", "fps": 30.0, "width": 1280, "height": 720,
-                    "kbps": 2512.3, "lost": 1, "nacks": 2, "plis": 3, "freezes": 4, "jitter_ms": 0.1}),
+                    "kbps": 2512.3, "lost": 1, "nacks": 2, "plis": 3, "freezes": 4, "freeze_ms": 800,
+                    "skipped": 5, "concealed_ms": 60, "delay_ms": 80, "jitter_ms": 0.1}),
             ),
             (
                 Event::Chat {
@@ -379,6 +426,14 @@ mod tests {
             (
                 Event::Reaction { user: user("1001"), nickname: "S-01".into(), reaction: "clap" },
                 json!({"event": "reaction", "user": "1001", "nickname": "S-01", "reaction": "clap"}),
+            ),
+            (
+                Event::Trouble { kind: TroubleKind::Loss, track: None, text: "5 % are lost".into() },
+                json!({"event": "trouble", "kind": "loss", "track": null, "text": "5 % are lost"}),
+            ),
+            (
+                Event::TroubleOver { kind: TroubleKind::Decoder, track: Some(Track::Screen) },
+                json!({"event": "trouble-over", "kind": "decoder", "track": "screen"}),
             ),
             (
                 Event::Ended { reason: EndReason::EndOfFile, exit: 0, message: None },

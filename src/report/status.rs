@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::event::{Event, TeachStats, WatchStats, Watched};
+use super::event::{Event, TeachStats, TroubleKind, WatchStats, Watched};
 use crate::rtp::{Tier, Track};
 
 /// The latest of everything the status line tells.
@@ -12,6 +12,8 @@ pub(super) struct Board {
     waiting: Option<String>,
     teach: Option<TeachStats>,
     watch: BTreeMap<Track, WatchStats>,
+    /// What is suffered from, the worst first.
+    troubles: BTreeMap<(TroubleKind, Option<Track>), String>,
     live: bool,
 }
 
@@ -36,6 +38,14 @@ impl Board {
                 }
                 self.watch.insert(stats.track, stats.clone());
             }
+            Event::Trouble { kind, track, text } => {
+                self.troubles.insert((*kind, *track), text.clone());
+                return false;
+            }
+            Event::TroubleOver { kind, track } => {
+                self.troubles.remove(&(*kind, *track));
+                return false;
+            }
             _ => return false,
         }
         !std::mem::replace(&mut self.live, true)
@@ -47,12 +57,14 @@ impl Board {
             return Some(waiting.clone());
         }
         let watch: Vec<&WatchStats> = self.watch.values().collect();
-        match (&self.teach, watch.is_empty()) {
+        let line = match (&self.teach, watch.is_empty()) {
             (Some(stats), true) => Some(teach(live, stats)),
             (Some(stats), false) => Some(format!("{}  |  {}", teach(live, stats), watching(&watch))),
             (None, false) => Some(format!("live  {}  {}", clock(live), watching(&watch))),
             (None, true) => None,
-        }
+        };
+        // One is enough: who has no network need not read that packets are lost.
+        line.map(|line| self.troubles.values().next().map_or(line.clone(), |trouble| format!("{line}  |  {trouble}")))
     }
 }
 
@@ -153,7 +165,22 @@ mod tests {
             Track::Audio => (0, 0),
         };
         let kbps = if track == Track::Screen { 2400.0 } else { 64.0 };
-        WatchStats { track, fps, width, height, kbps, lost: 0, nacks: 0, plis: 0, freezes: 0, jitter_ms: 0.0 }
+        WatchStats {
+            track,
+            fps,
+            width,
+            height,
+            kbps,
+            lost: 0,
+            nacks: 0,
+            plis: 0,
+            freezes: 0,
+            freeze_ms: 0,
+            skipped: 0,
+            concealed_ms: 0,
+            delay_ms: 20,
+            jitter_ms: 0.0,
+        }
     }
 
     fn board(events: &[Event]) -> Board {
@@ -230,6 +257,20 @@ mod tests {
         assert_eq!(board.line(Duration::ZERO).as_deref(), Some("waiting for a teacher"));
         board.note(&Event::WatchStats(watched(Track::Screen, 5.0)));
         assert!(board.line(Duration::ZERO).unwrap().starts_with("live"));
+    }
+
+    #[test]
+    fn the_worst_trouble_is_told_until_it_is_over() {
+        let mut board = board(&[Event::WatchStats(watched(Track::Screen, 30.0))]);
+        let trouble = |kind, text: &str| Event::Trouble { kind, track: None, text: text.into() };
+        board.note(&trouble(TroubleKind::Loss, "5 % are lost"));
+        assert!(board.line(Duration::ZERO).unwrap().ends_with("0 lost  |  5 % are lost"));
+        board.note(&trouble(TroubleKind::Network, "nothing comes"));
+        assert!(board.line(Duration::ZERO).unwrap().ends_with("|  nothing comes"));
+        board.note(&Event::TroubleOver { kind: TroubleKind::Network, track: None });
+        assert!(board.line(Duration::ZERO).unwrap().ends_with("|  5 % are lost"));
+        board.note(&Event::TroubleOver { kind: TroubleKind::Loss, track: None });
+        assert!(board.line(Duration::ZERO).unwrap().ends_with("0 lost"));
     }
 
     #[test]

@@ -109,6 +109,11 @@ impl Course {
         self.state = State::Connected { since: now, explained: false };
     }
 
+    /// Whether the connection stands, and something came once.
+    pub(super) fn is_live(&self) -> bool {
+        matches!(self.state, State::Connected { .. }) && self.media.is_some()
+    }
+
     /// A picture came.
     pub(super) fn media(&mut self, now: Instant) {
         self.media = Some(now);

@@ -6,24 +6,31 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::diagnosis::Second;
 use crate::expect::Run;
 use crate::media::{Render, TrackFormat, TrackStats};
 use crate::peer::link::LinkStats;
 use crate::report::WatchStats;
 use crate::rtp::Track;
 
-/// Bytes that arrived, by track; counted where packets come in.
+/// Bytes and packets that arrived, by track; counted where packets come in.
 #[derive(Debug, Default)]
-pub(super) struct Bytes([AtomicU64; 3]);
+pub(super) struct Arrived([(AtomicU64, AtomicU64); 3]);
 
-impl Bytes {
+impl Arrived {
     /// Counts a packet.
     pub(super) fn count(&self, track: Track, bytes: usize) {
-        self.0[track as usize].fetch_add(bytes as u64, Ordering::Relaxed);
+        let (all_bytes, packets) = &self.0[track as usize];
+        all_bytes.fetch_add(bytes as u64, Ordering::Relaxed);
+        packets.fetch_add(1, Ordering::Relaxed);
     }
 
-    fn of(&self, track: Track) -> u64 {
-        self.0[track as usize].load(Ordering::Relaxed)
+    fn bytes(&self, track: Track) -> u64 {
+        self.0[track as usize].0.load(Ordering::Relaxed)
+    }
+
+    fn packets(&self, track: Track) -> u64 {
+        self.0[track as usize].1.load(Ordering::Relaxed)
     }
 }
 
@@ -31,20 +38,34 @@ impl Bytes {
 struct Before {
     frames: u64,
     bytes: u64,
+    packets: u64,
+    lost: u64,
+    skipped: u64,
+}
+
+/// The numbers of the last second.
+#[derive(Debug, Default)]
+pub(super) struct Step {
+    /// One for each track.
+    pub(super) stats: Vec<WatchStats>,
+    /// One for each track.
+    pub(super) seconds: Vec<Second>,
+    /// Packets that were asked for again.
+    pub(super) asked: u64,
 }
 
 /// All measuring points of a student.
 #[derive(Debug)]
 pub(super) struct Meter {
     begun: Instant,
-    bytes: Arc<Bytes>,
+    arrived: Arc<Arrived>,
     tracks: Vec<Track>,
     before: [Before; 3],
     stepped: Option<Instant>,
     first: Option<(Instant, u64)>,
     ended: Option<Instant>,
-    /// Of renders that are gone: frames, lost, freezes of the main track.
-    earlier: (u64, u64, u64),
+    /// Of renders that are gone: frames, lost, freezes and their time, of the main track.
+    earlier: Run,
     links: LinkStats,
     link_before: LinkStats,
     size: Option<(u32, u32)>,
@@ -54,39 +75,43 @@ impl Meter {
     pub(super) fn new(begun: Instant) -> Self {
         Self {
             begun,
-            bytes: Arc::default(),
+            arrived: Arc::default(),
             tracks: Vec::new(),
             before: [Before::default(); 3],
             stepped: None,
             first: None,
             ended: None,
-            earlier: (0, 0, 0),
+            earlier: Run::default(),
             links: LinkStats::default(),
             link_before: LinkStats::default(),
             size: None,
         }
     }
 
-    /// Where arriving bytes are counted.
-    pub(super) fn bytes(&self) -> Arc<Bytes> {
-        Arc::clone(&self.bytes)
+    /// Where arriving packets are counted.
+    pub(super) fn arrived(&self) -> Arc<Arrived> {
+        Arc::clone(&self.arrived)
     }
 
     /// A render begins.
     pub(super) fn begin(&mut self, formats: &[TrackFormat]) {
         self.tracks = formats.iter().map(|format| format.track).collect();
         for before in &mut self.before {
-            before.frames = 0;
+            (before.frames, before.lost, before.skipped) = (0, 0, 0);
         }
     }
 
-    /// A render ends: its numbers go into the sum of the run.
-    pub(super) fn end(&mut self, render: &Render) {
+    /// A render ends: its numbers go into the sum of the run. A picture that stands still at the end is a freeze, unless
+    /// the lecture is over.
+    pub(super) fn end(&mut self, render: &Render, is_over: bool) {
         let Some(main) = self.main() else { return };
         let stats = render.stats(main);
         self.see(stats);
-        let (frames, lost, freezes) = self.earlier;
-        self.earlier = (frames + stats.frames_decoded, lost + stats.lost, freezes + stats.freezes);
+        let frozen = stats.frozen.filter(|_| !is_over);
+        self.earlier.frames += stats.frames_decoded;
+        self.earlier.lost += stats.lost;
+        self.earlier.freezes += stats.freezes + u64::from(frozen.is_some());
+        self.earlier.frozen += stats.freeze_total + frozen.unwrap_or_default();
         self.ended = Some(Instant::now());
     }
 
@@ -94,7 +119,7 @@ impl Meter {
     pub(super) fn first_frame(&mut self, track: Track) -> Duration {
         let now = Instant::now();
         if self.main() == Some(track) && self.first.is_none() {
-            self.first = Some((now, self.bytes.of(track)));
+            self.first = Some((now, self.arrived.bytes(track)));
         }
         now - self.begun
     }
@@ -110,55 +135,72 @@ impl Meter {
         }
     }
 
-    /// The numbers of the last second, one for each track.
-    pub(super) fn step(&mut self, render: &Render, link: LinkStats) -> Vec<WatchStats> {
+    /// The numbers of the last second.
+    pub(super) fn step(&mut self, render: &Render, link: LinkStats) -> Step {
         let now = Instant::now();
         let seconds = self.stepped.replace(now).map_or(1.0, |at| (now - at).as_secs_f64().max(0.001));
         // A new link counts from 0.
         let grown = |now: u64, before: u64| if now >= before { now - before } else { now };
-        self.links.nacks += grown(link.nacks, self.link_before.nacks);
+        let mut step = Step { asked: grown(link.nacks, self.link_before.nacks), ..Step::default() };
+        self.links.nacks += step.asked;
         self.links.plis += grown(link.plis, self.link_before.plis);
         self.link_before = link;
-        let mut all = Vec::with_capacity(self.tracks.len());
         for track in self.tracks.clone() {
             let stats = render.stats(track);
-            let before = &mut self.before[track as usize];
-            let bytes = self.bytes.of(track);
-            let frames = stats.frames_decoded.saturating_sub(before.frames);
-            let kbps = bytes.saturating_sub(before.bytes) as f64 * 8.0 / 1000.0 / seconds;
-            *before = Before { frames: stats.frames_decoded, bytes };
+            let now = Before {
+                frames: stats.frames_decoded,
+                bytes: self.arrived.bytes(track),
+                packets: self.arrived.packets(track),
+                lost: stats.lost,
+                skipped: stats.skipped,
+            };
+            let before = std::mem::replace(&mut self.before[track as usize], now);
+            let rate = |now: u64, before: u64| now.saturating_sub(before) as f64 / seconds;
             if self.main() == Some(track) {
                 self.see(stats);
             }
-            all.push(WatchStats {
+            step.seconds.push(Second {
                 track,
-                fps: frames as f64 / seconds,
+                packets: now.packets.saturating_sub(before.packets),
+                lost: now.lost.saturating_sub(before.lost),
+                skipped: now.skipped.saturating_sub(before.skipped),
+            });
+            let frozen = stats.freeze_total + stats.frozen.unwrap_or_default();
+            step.stats.push(WatchStats {
+                track,
+                fps: rate(now.frames, before.frames),
                 width: stats.width,
                 height: stats.height,
-                kbps,
+                kbps: rate(now.bytes, before.bytes) * 8.0 / 1000.0,
                 lost: stats.lost,
                 nacks: self.links.nacks,
                 plis: self.links.plis,
-                freezes: stats.freezes,
+                freezes: stats.freezes + u64::from(stats.frozen.is_some()),
+                freeze_ms: millis(frozen),
+                skipped: stats.skipped,
+                concealed_ms: millis(stats.concealed),
+                delay_ms: millis(render.delay()),
                 jitter_ms: stats.jitter_ms.into(),
             });
         }
-        all
+        step
     }
 
     /// The whole run.
     pub(super) fn run(&self) -> Run {
         let Some((first, bytes_before)) = self.first else { return Run::default() };
-        let (frames, lost, freezes) = self.earlier;
-        let bytes = self.main().map_or(0, |track| self.bytes.of(track).saturating_sub(bytes_before));
+        let bytes = self.main().map_or(0, |track| self.arrived.bytes(track).saturating_sub(bytes_before));
         Run {
-            frames,
             bytes,
-            lost,
-            freezes,
             size: self.size,
             first_frame: Some(first - self.begun),
             live: self.ended.map_or(Duration::ZERO, |ended| ended - first),
+            ..self.earlier
         }
     }
+}
+
+/// 584 million years and more don't happen.
+fn millis(time: Duration) -> u64 {
+    time.as_millis().try_into().unwrap_or(u64::MAX)
 }

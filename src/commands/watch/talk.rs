@@ -1,9 +1,21 @@
 //! The student's end of the conversation: tells the person, and what the person types.
 
+use super::diagnosis::Told;
 use crate::commands::lines::StudentLine;
 use crate::id::UserId;
 use crate::protocol::channel::{ChatMessage, HubMessage, RaisedHand, StudentMessage};
 use crate::report::{Event, Reporter};
+
+/// What follows from something that was heard.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Heard {
+    /// Nothing.
+    Enough,
+    /// This is to be said.
+    Answer(StudentMessage),
+    /// Other pictures are sent from now on.
+    Sends(Told),
+}
 
 /// What was heard so far.
 pub(super) struct Conversation {
@@ -20,8 +32,8 @@ impl Conversation {
         Self { me, last_id: 0, hands: Vec::new(), raised: false }
     }
 
-    /// Takes what the teacher's hub says, and gives what is to be answered.
-    pub(super) fn heard(&mut self, text: &str, reporter: &Reporter) -> Option<StudentMessage> {
+    /// Takes what the teacher's hub says.
+    pub(super) fn heard(&mut self, text: &str, reporter: &Reporter) -> Heard {
         match HubMessage::parse(text) {
             Ok(HubMessage::Welcome { history, hands }) => {
                 for message in history {
@@ -29,8 +41,9 @@ impl Conversation {
                 }
                 self.list(hands, reporter);
                 // A teacher that came back has forgotten it, or did not hear while there was no connection.
-                let differs = self.raised != self.is_up();
-                return differs.then_some(StudentMessage::Hand { raised: self.raised });
+                if self.raised != self.is_up() {
+                    return Heard::Answer(StudentMessage::Hand { raised: self.raised });
+                }
             }
             Ok(HubMessage::Msg(message)) => self.line(message, reporter),
             Ok(HubMessage::Hands { hands }) => {
@@ -47,10 +60,13 @@ impl Conversation {
                 });
             }
             Ok(HubMessage::Error { message, .. }) => reporter.warn(format!("not said: {message}")),
-            Ok(HubMessage::Tier { .. } | HubMessage::Unknown) => {}
+            Ok(HubMessage::Tier { tiers, estimate_kbps, reason }) => {
+                return Heard::Sends(Told { tiers, estimate_kbps, reason });
+            }
+            Ok(HubMessage::Unknown) => {}
             Err(error) => reporter.detail(error),
         }
-        None
+        Heard::Enough
     }
 
     /// What a typed line says to the teacher's hub.

@@ -1,4 +1,4 @@
-// Chat, hands and reactions: what is said over the data channel, and the lines in the panel.
+// What is said over the data channel: chat, hands and reactions, and which pictures are sent; the lines in the panel.
 
 import { $, bdi, clean, el, list, nameOf, onFrame } from './dom.js';
 import { hasWords, onLanguage, say, timeOfDay } from './i18n.js';
@@ -25,7 +25,7 @@ export class Chat {
   #follows = true;
   #draw = onFrame(() => this.#flush());
 
-  /** `on` has `line(message)`, `hands(list)`, `reaction(r)` and `state(isOpen)`. */
+  /** `on` has `line(message)`, `hands(list)`, `reaction(r)`, `tier(message)` and `state(isOpen)`. */
   constructor(on) {
     this.#on = on;
     const text = $('chat-text');
@@ -118,6 +118,9 @@ export class Chat {
         break;
       case 'reaction':
         if (REACTIONS.includes(message.reaction)) this.#on.reaction({ ...person(message), reaction: message.reaction });
+        break;
+      case 'tier':
+        this.#on.tier(message);
         break;
       case 'error':
         this.#complain(hasWords(message.code) ? say(message.code) : clean(message.message, 200));

@@ -41,6 +41,8 @@ class Room {
   #unsent = false;
   #hasPicture = false;
   #tracks = null;
+  /** What the teacher's hub says it sends us: its last `tier`. */
+  #sent = null;
   #isFlowing = false;
   #came = { bytes: 0, at: 0 };
   #retry = 0;
@@ -66,6 +68,10 @@ class Room {
         this.controls.hand();
       },
       reaction: (reaction) => this.danmaku.rise(reaction),
+      tier: (sent) => {
+        this.#sent = sent;
+        this.#draw();
+      },
       state: () => this.controls?.hand(),
     });
     this.layout = new Layout({
@@ -272,6 +278,7 @@ class Room {
     this.layout.freeze();
     this.#peer.close();
     this.#peer = null;
+    this.#sent = null;
     this.#isFlowing = false;
   }
 
@@ -342,6 +349,7 @@ class Room {
       isFlowing: this.#isFlowing,
       hasPicture: this.#hasPicture,
       tracks: this.#tracks,
+      sent: this.#sent,
       students: this.people.students,
       userId: this.#me.userId,
     });

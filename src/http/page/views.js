@@ -30,6 +30,9 @@ export function view(known) {
     const key = tracks.audio ? 'soundOnly' : 'nothing';
     return { screen: 'sound', title: say(`${key}Title`), text: say(`${key}Text`) };
   }
+  if (known.isConnected && known.sent && waits(known.sent)) {
+    return { screen: 'sound', title: say('soundOnlyTitle'), text: less(known.sent) };
+  }
   return { screen: 'connecting', title: say('pictureTitle'), text: say(isLate ? 'udpText' : 'pictureText') };
 }
 
@@ -81,13 +84,38 @@ function codecView(detail) {
 }
 
 /** What is wrong while the last picture stands, if anything. */
-function banner({ course, signal, isConnected, isFlowing }, isLate) {
+function banner({ course, signal, isConnected, isFlowing, sent }, isLate) {
   const code = signal.error?.code;
   if (isConnected && isFlowing) {
-    if (signal.isOpen) return '';
+    if (signal.isOpen) return less(sent);
     return hasWords(code) ? say(code) : say('bannerSignal');
   }
   if (isLate && course.publisher && signal.isOpen) return say('bannerUdp');
   if (!course.publisher || !signal.isOpen || isConnected) return say('bannerTeacher');
   return say('bannerMedia');
+}
+
+/** Whether no picture at all is sent. */
+function waits({ tiers }) {
+  const pictures = [tiers?.screen, tiers?.camera].filter((tier) => tier !== undefined);
+  return pictures.length > 0 && pictures.every((tier) => tier === 'none');
+}
+
+/** What is sent less than everything, and why; nothing where it is everything. */
+export function less(sent) {
+  const screen = sent?.tiers?.screen;
+  const camera = sent?.tiers?.camera;
+  let what = '';
+  if (sent && waits(sent)) what = 'lessWaits';
+  else if (screen === 'none') what = 'lessNoScreen';
+  else if (screen === 'low') what = camera === 'none' ? 'lessSmallNoCamera' : 'lessSmall';
+  else if (camera === 'none') what = 'lessNoCamera';
+  else if (camera === 'low') what = 'lessSmallCamera';
+  else return '';
+  const kbps = Number(sent.estimateKbps);
+  const rate = `${(kbps / 1000).toFixed(kbps < 95 ? 2 : 1)} Mbit/s`;
+  const bandwidth = kbps > 0 ? say('whyBandwidth', { rate }) : say('whyNoMore');
+  const why = { loss: say('whyLoss'), class: say('whyClass') }[sent.reason] ?? bandwidth;
+  const needsIt = what === 'lessWaits' && sent.reason !== 'class';
+  return say(what, { why: needsIt ? say('whySound', { why }) : why });
 }

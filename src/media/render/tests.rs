@@ -9,6 +9,8 @@ use super::*;
 const FPS: u64 = 30;
 const SIZE: (u32, u32) = (160, 96);
 
+const SHORT: Latency = Latency::Fixed(Duration::from_millis(40));
+
 /// Pictures of which each has a brightness of its own, for some seconds.
 fn brightness(picture: u64) -> u8 {
     20 + (picture % 70) as u8 * 3
@@ -68,16 +70,17 @@ impl Shown {
 /// thread stands still for `stops(n)` milliseconds at the n-th picture.
 fn play(
     tracks: &[Track],
+    latency: Latency,
     pictures: u64,
     leaves: impl Fn(u64) -> u64,
     stops: impl Fn(u64) -> u64 + Send + Sync + 'static,
-) -> (Vec<Shown>, TrackStats) {
+) -> (Vec<Shown>, TrackStats, Duration) {
     super::super::init().unwrap();
     let encoded = encoded(pictures);
     let formats = tracks.iter().map(|&track| TrackFormat { track, codec: Codec::H264, payload_type: 96 });
     let options = RenderOptions {
         sink: Sink::Window { fullscreen: false },
-        latency: Latency::Fixed(Duration::from_millis(40)),
+        latency,
         tracks: formats.collect(),
         sound: true,
         title: String::new(),
@@ -122,7 +125,7 @@ fn play(
         assert!(Instant::now() < deadline, "the last pictures never came: {:?}", log.lock().unwrap());
         std::thread::park_timeout(Duration::from_millis(5));
     }
-    let stats = render.stats(tracks[0]);
+    let (stats, delay) = (render.stats(tracks[0]), render.delay());
     render.finish();
     let log = log.lock().unwrap();
     let mut shown: Vec<Shown> = Vec::new();
@@ -132,7 +135,7 @@ fn play(
         let picture = before + (picture(*seen) + 70 - before % 70) % 70;
         shown.push(Shown { at: at.saturating_sub(start), picture });
     }
-    (shown, stats)
+    (shown, stats, delay)
 }
 
 /// The least age within some pictures: what the machine's load does not make older.
@@ -152,7 +155,7 @@ fn stalled(n: u64) -> u64 {
 #[test]
 fn a_second_of_stall_is_caught_up_at_once() {
     for tracks in [&[Track::Screen][..], &[Track::Screen, Track::Camera]] {
-        let (shown, stats) = play(tracks, 120, stalled, |_| 0);
+        let (shown, stats, _) = play(tracks, SHORT, 120, stalled, |_| 0);
         assert_eq!((stats.lost, stats.skipped), (0, 0));
         assert!(stats.frames_decoded >= 116, "{stats:?}");
         let (before, after) = (youngest(&shown, 10..45), youngest(&shown, 76..120));
@@ -162,22 +165,39 @@ fn a_second_of_stall_is_caught_up_at_once() {
         let soon = shown.iter().find(|shown| shown.at.as_millis() > 2500 && shown.age_ms() < 200).unwrap();
         assert!(soon.picture < 90, "{tracks:?}: {soon:?} of {shown:?}");
         if tracks.len() == 1 {
-            assert!(shown.len() > 110, "late ones are shown too: {}", shown.len());
+            assert!(shown.len() > 95, "most late ones are shown too: {}", shown.len());
         }
     }
 }
 
 #[test]
 fn a_window_that_stood_still_shows_the_present() {
-    let (shown, _) = play(&[Track::Screen], 120, on_time, |n| if n == 40 { 1000 } else { 0 });
+    let (shown, ..) = play(&[Track::Screen], SHORT, 120, on_time, |n| if n == 40 { 1000 } else { 0 });
     let (before, after) = (youngest(&shown, 10..40), youngest(&shown, 90..120));
     assert!(after < before + 20, "{before} ms before, {after} ms after: {shown:?}");
 }
 
 #[test]
 fn a_window_that_is_slow_leaves_out_pictures_and_not_the_present() {
-    let (shown, stats) = play(&[Track::Screen], 150, on_time, |_| 100);
+    let (shown, stats, _) = play(&[Track::Screen], SHORT, 150, on_time, |_| 100);
     // Ten pictures a second are shown, of thirty.
     let oldest = shown[20..].iter().map(Shown::age_ms).max().unwrap();
     assert!(shown.len() < 80 && oldest < 1500, "{oldest} ms, {stats:?}: {shown:?}");
+}
+
+#[test]
+fn a_network_that_becomes_unsteady_is_waited_for_and_the_picture_stays_steady() {
+    // From 2 s on a picture takes up to 150 ms.
+    let leaves = |n: u64| on_time(n) + if n < 60 { 0 } else { n * 53 % 150 };
+    for tracks in [&[Track::Screen][..], &[Track::Screen, Track::Camera]] {
+        let (shown, stats, delay) = play(tracks, Latency::AUTO, 180, leaves, |_| 0);
+        assert!((Duration::from_millis(100)..Duration::from_millis(300)).contains(&delay), "{delay:?}");
+        assert_eq!((stats.lost, stats.skipped), (0, 0));
+        let (before, after) = (youngest(&shown, 20..60), youngest(&shown, 100..180));
+        assert!(after > before + 30, "{tracks:?}: {before} ms before, {after} ms after: {shown:?}");
+        let mut freezes = super::super::freezes::Freezes::default();
+        let begun = Instant::now();
+        shown.iter().for_each(|shown| freezes.shown(begun + shown.at));
+        assert_eq!(freezes.count, 0, "{tracks:?}: {shown:?}");
+    }
 }

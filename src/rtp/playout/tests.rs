@@ -30,7 +30,7 @@ fn sent(track: Track, sequence: u16, keys: &[u16]) -> (u64, Vec<u8>) {
         return (u64::from(sequence) * 20, packet(track, sequence, u32::from(sequence) * 960, true, false));
     }
     let picture = sequence / 3;
-    let key = sequence % 3 == 0 && keys.contains(&picture);
+    let key = sequence.is_multiple_of(3) && keys.contains(&picture);
     (u64::from(picture) * 1000 / 30, packet(track, sequence, u32::from(picture) * 3000, sequence % 3 == 2, key))
 }
 
