@@ -422,6 +422,8 @@ impl Peer {
         }
         wishes.others = true;
         self.stats.changes += 1;
+        // The other encodings have losses of their own.
+        (self.repairs, self.recoveries) = (RepairBudget::default(), KeyBudget::default());
         let sent = |track: Track| {
             let has = self.lanes.tracks().any(|(known, _)| known == track);
             has.then(|| match pictures.of(track) {
