@@ -15,6 +15,7 @@ use rtc::sansio::Protocol;
 
 use super::Rings;
 use super::keys::Found;
+use super::pace::Pace;
 use super::peer::Wishes;
 use super::seal::{CoreWriter, Sealer, Side, TAG_BYTES};
 use super::socket::{Outlet, Sent};
@@ -131,8 +132,20 @@ pub(super) struct Lanes {
     path: Option<(SocketAddr, SocketAddr)>,
     /// The number of the next packet of all, and the id of the extension for it, where the student reports by these.
     transport: Option<TransportNumber>,
-    /// Whether there are frames to send that are older than the newest.
+    /// How fast pictures go, where the line is narrow.
+    pace: Option<Pace>,
+    /// The picture of which not all was sent yet, because of that.
+    under_way: Option<UnderWay>,
+    /// Whether there is something to send in the next turn: frames that are older than the newest, or the rest of one.
     pub(super) catches_up: bool,
+}
+
+/// Packets of one track that have their names and were not sent yet.
+#[derive(Debug, Clone, Copy)]
+struct UnderWay {
+    lane: usize,
+    next: u64,
+    end: u64,
 }
 
 impl Lanes {
@@ -140,7 +153,16 @@ impl Lanes {
     /// the header extension of that id.
     pub(super) fn new(found: Found, transport: Option<u8>) -> Self {
         let transport = transport.map(|id| TransportNumber { id, number: 0 });
-        Self { lanes: Vec::new(), found, sealer: None, path: None, transport, catches_up: false }
+        Self {
+            lanes: Vec::new(),
+            found,
+            sealer: None,
+            path: None,
+            transport,
+            pace: None,
+            under_way: None,
+            catches_up: false,
+        }
     }
 
     /// Adds a track that the core knows by `sender`.
@@ -162,6 +184,14 @@ impl Lanes {
             repairs,
             reported: None,
         });
+    }
+
+    /// Pictures go no faster than a line of so many bits a second carries them; or at once.
+    pub(super) fn set_pace(&mut self, now: Instant, bits_per_second: Option<u32>) {
+        match (&mut self.pace, bits_per_second) {
+            (Some(pace), Some(bits)) => pace.set(bits),
+            (pace, bits) => *pace = bits.map(|bits| Pace::new(now, bits)),
+        }
     }
 
     /// How many tracks there are.
@@ -218,10 +248,12 @@ impl Lanes {
         rings: &Rings,
         wishes: &mut Wishes,
     ) {
-        let Some(lane) = self.lanes.iter_mut().find(|lane| lane.track == track && track.is_video()) else { return };
+        let Some(n) = self.lanes.iter().position(|lane| lane.track == track && track.is_video()) else { return };
+        let lane = &mut self.lanes[n];
         let is_sent = !lane.subscription.is_paused();
         let Some(tier) = tier else {
             lane.next = None;
+            self.under_way = self.under_way.filter(|rest| rest.lane != n);
             return lane.subscription.pause();
         };
         if is_sent && lane.subscription.tier() == tier {
@@ -235,6 +267,7 @@ impl Lanes {
             wishes.key_frames.push(wanted);
             if trouble {
                 lane.subscription.give_up_for(tier);
+                self.under_way = self.under_way.filter(|rest| rest.lane != n);
             } else {
                 lane.next = Some(tier);
             }
@@ -317,6 +350,9 @@ impl Lanes {
             self.catches_up = false;
         }
         let mut count = 0;
+        if only.is_none_or(Track::is_video) {
+            self.go_on(now, rings, estimate, connection, outlet);
+        }
         for n in 0..self.lanes.len() {
             if only.is_some_and(|track| track != self.lanes[n].track) {
                 continue;
@@ -334,7 +370,20 @@ impl Lanes {
                     wishes.key_frames.push(lane.encoding());
                     break;
                 }
+                if self.under_way.is_some() && self.lanes[n].track.is_video() {
+                    self.catches_up = true;
+                    break;
+                }
                 let Some(packets) = self.lanes[n].subscription.take(ring) else { break };
+                if self.pace.is_some() && self.lanes[n].track.is_video() {
+                    let mut packets = packets;
+                    let Some(first) = packets.next().map(|packet| packet.index) else { continue };
+                    let end = first + 1 + packets.count() as u64;
+                    count += (end - first) as usize;
+                    self.under_way = Some(UnderWay { lane: n, next: first, end });
+                    self.go_on(now, rings, estimate, connection, outlet);
+                    continue;
+                }
                 let mut sent = Sent::Yes;
                 for packet in packets {
                     count += 1;
@@ -360,6 +409,34 @@ impl Lanes {
             }
         }
         count
+    }
+
+    /// Sends more of the picture that is under way, as much as its pace allows.
+    fn go_on(
+        &mut self,
+        now: Instant,
+        rings: &Rings,
+        estimate: &mut Estimate,
+        connection: &mut RTCPeerConnection,
+        outlet: &mut Outlet,
+    ) {
+        while let Some(rest) = self.under_way {
+            if self.pace.as_mut().is_some_and(|pace| !pace.allows(now)) {
+                self.catches_up = true;
+                break;
+            }
+            self.under_way = (rest.next + 1 < rest.end).then_some(UnderWay { next: rest.next + 1, ..rest });
+            let Some(lane) = self.lanes.get(rest.lane) else { continue };
+            let (track, codec) = (lane.track, lane.codec);
+            let ring = |tier| &rings[Encoding { track, tier, codec }];
+            // Gone where the track was given up meanwhile.
+            let Some(packet) = lane.subscription.resend(ring, rest.next as u16) else { continue };
+            if let Some(pace) = &mut self.pace {
+                pace.sent(packet.bytes());
+            }
+            self.write(now, rest.lane, packet, estimate, connection, outlet);
+        }
+        outlet.flush();
     }
 
     /// Sends packets again: on the SSRC for that where there is one, else as they were.

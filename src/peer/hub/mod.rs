@@ -9,6 +9,7 @@ mod demux;
 mod keys;
 mod lanes;
 mod needs;
+mod pace;
 mod peer;
 #[cfg(test)]
 mod random;

@@ -408,6 +408,8 @@ impl Peer {
         if let Some(decision) = decision {
             self.follow(now, decision, rings, wishes);
         }
+        let bits = self.control.estimate().bits_per_second(now);
+        self.lanes.set_pace(now, bits.filter(|_| self.suffers.is_some()));
         if let Some(probe) = self.control.probe(now) {
             self.lanes.probe(now, probe, self.control.estimate(), &mut self.connection, outlet);
         }
@@ -417,6 +419,9 @@ impl Peer {
     fn follow(&mut self, now: Instant, decision: Decision, rings: &Rings, wishes: &mut Wishes) {
         let Decision { pictures, reason, estimate_kbps } = decision;
         let in_trouble = matches!(reason, Reason::Down(_));
+        if in_trouble {
+            self.lanes.set_pace(now, estimate_kbps.map(|kbps| kbps.saturating_mul(1000)));
+        }
         for track in [Track::Screen, Track::Camera] {
             self.lanes.give(now, track, pictures.of(track), in_trouble, rings, wishes);
         }

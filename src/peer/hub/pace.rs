@@ -1,0 +1,78 @@
+//! How fast one student is sent pictures, where its line is known to be narrow.
+//!
+//! A key frame of the low tier is half a second of a narrow line. Sent at once it fills the queue in front of that line,
+//! loses its end there, and keeps sound waiting.
+
+use std::time::{Duration, Instant};
+
+/// What may be sent at once after a rest, in time of the line: less than sound would mind.
+const MOST_SAVED: Duration = Duration::from_millis(15);
+
+/// Of what the line carries, so much is used for a picture: the estimate may be low, and queues are there to be used.
+const SHARE: f64 = 1.1;
+
+/// No line is served slower: a picture must come out of this.
+const LEAST_BITS_PER_SECOND: u32 = 100_000;
+
+/// The rate for one student.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Pace {
+    bytes_per_second: f64,
+    /// Bytes that may be sent; below zero when the last packet was larger.
+    credit: f64,
+    at: Instant,
+}
+
+impl Pace {
+    /// For a line of so many bits a second, that nothing was sent on lately.
+    pub(super) fn new(now: Instant, bits_per_second: u32) -> Self {
+        let bytes_per_second = f64::from(bits_per_second.max(LEAST_BITS_PER_SECOND)) / 8.0 * SHARE;
+        Self { bytes_per_second, credit: bytes_per_second * MOST_SAVED.as_secs_f64(), at: now }
+    }
+
+    /// The line has become another one.
+    pub(super) fn set(&mut self, bits_per_second: u32) {
+        self.bytes_per_second = f64::from(bits_per_second.max(LEAST_BITS_PER_SECOND)) / 8.0 * SHARE;
+    }
+
+    /// Whether a packet may be sent now.
+    pub(super) fn allows(&mut self, now: Instant) -> bool {
+        let time = now.saturating_duration_since(self.at).as_secs_f64();
+        let most = self.bytes_per_second * MOST_SAVED.as_secs_f64();
+        self.credit = (self.credit + self.bytes_per_second * time).min(most);
+        self.at = now;
+        self.credit > 0.0
+    }
+
+    /// So many bytes were sent.
+    pub(super) fn sent(&mut self, bytes: usize) {
+        self.credit -= bytes as f64;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_second_of_a_narrow_line_is_what_it_carries_and_a_little_more() {
+        let start = Instant::now();
+        let mut pace = Pace::new(start, 600_000);
+        let mut sent = 0;
+        for turn in 0..200 {
+            while pace.allows(start + Duration::from_millis(5) * turn) {
+                pace.sent(1_200);
+                sent += 1_200;
+            }
+        }
+        assert!((82_000..85_000).contains(&sent), "{sent}");
+        // What was not used is not saved up.
+        let later = start + Duration::from_secs(60);
+        let mut burst = 0;
+        while pace.allows(later) {
+            pace.sent(1_200);
+            burst += 1_200;
+        }
+        assert!(burst <= 2_400, "{burst}");
+    }
+}
