@@ -15,7 +15,7 @@ use rtc::sansio::Protocol;
 
 use super::Rings;
 use super::keys::Found;
-use super::pace::Pace;
+use super::pace::{Line, Pace};
 use super::peer::Wishes;
 use super::seal::{CoreWriter, Sealer, Side, TAG_BYTES};
 use super::socket::{Outlet, Sent};
@@ -186,11 +186,11 @@ impl Lanes {
         });
     }
 
-    /// Pictures go no faster than a line of so many bits a second carries them; or at once.
-    pub(super) fn set_pace(&mut self, now: Instant, bits_per_second: Option<u32>) {
-        match (&mut self.pace, bits_per_second) {
-            (Some(pace), Some(bits)) => pace.set(bits),
-            (pace, bits) => *pace = bits.map(|bits| Pace::new(now, bits)),
+    /// Pictures go no faster than this line carries them; or at once.
+    pub(super) fn set_pace(&mut self, now: Instant, line: Option<Line>) {
+        match (&mut self.pace, line) {
+            (Some(pace), Some(line)) => pace.set(line),
+            (pace, line) => *pace = line.map(|line| Pace::new(now, line)),
         }
     }
 
@@ -431,9 +431,6 @@ impl Lanes {
             let ring = |tier| &rings[Encoding { track, tier, codec }];
             // Gone where the track was given up meanwhile.
             let Some(packet) = lane.subscription.resend(ring, rest.next as u16) else { continue };
-            if let Some(pace) = &mut self.pace {
-                pace.sent(packet.bytes());
-            }
             self.write(now, rest.lane, packet, estimate, connection, outlet);
         }
         outlet.flush();
@@ -503,6 +500,10 @@ impl Lanes {
             *number = number.wrapping_add(1);
         }
         estimate.sent(now, packet.transport.map(|transport| transport.number), packet.bytes());
+        // Sound and repairs don't wait, pictures make room for them.
+        if let Some(pace) = &mut self.pace {
+            pace.sent(packet.bytes());
+        }
         match (&self.lanes[lane].side, &self.sealer, self.path) {
             (Side::Own, Some(sealer), Some((from, to))) => {
                 outlet.queue_with(from, to, packet.bytes() + TAG_BYTES, |batch| sealer.seal(&packet, batch))
@@ -582,7 +583,7 @@ fn write_by_core(now: Instant, writer: &CoreWriter, packet: &OutPacket<'_>, conn
     };
     if let Some(TransportNumber { id, number }) = packet.transport {
         // Refused for an id that no header can have, and none is offered.
-        let _ = header.set_extension(id.into(), Bytes::copy_from_slice(&number.to_be_bytes()));
+        let _ = header.set_extension(id, Bytes::copy_from_slice(&number.to_be_bytes()));
     }
     let packet = rtc::rtp::Packet { header, payload: Bytes::copy_from_slice(packet.payload) };
     if let Some(mut sender) = connection.rtp_sender(writer.sender()) {

@@ -8,11 +8,30 @@ use std::time::{Duration, Instant};
 /// What may be sent at once after a rest, in time of the line: less than sound would mind.
 const MOST_SAVED: Duration = Duration::from_millis(15);
 
-/// Of what the line carries, so much is used for a picture: the estimate may be low, and queues are there to be used.
-const SHARE: f64 = 1.1;
+/// Of what the line carries, so much is used; less while packets wait in front of it, so that these get fewer.
+const SHARE: f64 = 1.05;
+const SHARE_WHEN_DELAYED: f64 = 0.9;
+
+/// Packets that wait this long are too many.
+const LONG_QUEUE: Duration = Duration::from_millis(80);
 
 /// No line is served slower: a picture must come out of this.
 const LEAST_BITS_PER_SECOND: u32 = 100_000;
+
+/// What is known of a line.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Line {
+    pub(super) bits_per_second: u32,
+    /// How long packets wait in front of it.
+    pub(super) queue: Duration,
+}
+
+impl Line {
+    fn bytes_per_second(self) -> f64 {
+        let share = if self.queue > LONG_QUEUE { SHARE_WHEN_DELAYED } else { SHARE };
+        f64::from(self.bits_per_second.max(LEAST_BITS_PER_SECOND)) / 8.0 * share
+    }
+}
 
 /// The rate for one student.
 #[derive(Debug, Clone, Copy)]
@@ -25,14 +44,14 @@ pub(super) struct Pace {
 
 impl Pace {
     /// For a line of so many bits a second, that nothing was sent on lately.
-    pub(super) fn new(now: Instant, bits_per_second: u32) -> Self {
-        let bytes_per_second = f64::from(bits_per_second.max(LEAST_BITS_PER_SECOND)) / 8.0 * SHARE;
+    pub(super) fn new(now: Instant, line: Line) -> Self {
+        let bytes_per_second = line.bytes_per_second();
         Self { bytes_per_second, credit: bytes_per_second * MOST_SAVED.as_secs_f64(), at: now }
     }
 
     /// The line has become another one.
-    pub(super) fn set(&mut self, bits_per_second: u32) {
-        self.bytes_per_second = f64::from(bits_per_second.max(LEAST_BITS_PER_SECOND)) / 8.0 * SHARE;
+    pub(super) fn set(&mut self, line: Line) {
+        self.bytes_per_second = line.bytes_per_second();
     }
 
     /// Whether a packet may be sent now.
@@ -57,7 +76,7 @@ mod tests {
     #[test]
     fn a_second_of_a_narrow_line_is_what_it_carries_and_a_little_more() {
         let start = Instant::now();
-        let mut pace = Pace::new(start, 600_000);
+        let mut pace = Pace::new(start, Line { bits_per_second: 600_000, queue: Duration::ZERO });
         let mut sent = 0;
         for turn in 0..200 {
             while pace.allows(start + Duration::from_millis(5) * turn) {
@@ -65,7 +84,7 @@ mod tests {
                 sent += 1_200;
             }
         }
-        assert!((82_000..85_000).contains(&sent), "{sent}");
+        assert!((78_000..81_000).contains(&sent), "{sent}");
         // What was not used is not saved up.
         let later = start + Duration::from_secs(60);
         let mut burst = 0;

@@ -31,6 +31,7 @@ use rtc::shared::{TaggedBytesMut, TransportContext, TransportProtocol};
 use super::Rings;
 use super::channel::{Channel, Opened};
 use super::lanes::{Lanes, Recovery, Repair, RepairStream, round_trip};
+use super::pace::Line;
 use super::shard::Slot;
 use super::socket::Outlet;
 use super::{Advertised, PerCodec, Shared, keys, sdp};
@@ -408,27 +409,38 @@ impl Peer {
         if let Some(decision) = decision {
             self.follow(now, decision, rings, wishes);
         }
-        let bits = self.control.estimate().bits_per_second(now);
-        self.lanes.set_pace(now, bits.filter(|_| self.suffers.is_some()));
+        if self.suffers.is_some() {
+            self.pace(now);
+        } else {
+            self.lanes.set_pace(now, None);
+        }
         if let Some(probe) = self.control.probe(now) {
             self.lanes.probe(now, probe, self.control.estimate(), &mut self.connection, outlet);
         }
         decision.is_some()
     }
 
+    /// Who has less than all gets it no faster than its line carries it.
+    fn pace(&mut self, now: Instant) {
+        let estimate = self.control.estimate();
+        let queue = estimate.queue();
+        let line = estimate.bits_per_second(now).map(|bits_per_second| Line { bits_per_second, queue });
+        self.lanes.set_pace(now, line);
+    }
+
     fn follow(&mut self, now: Instant, decision: Decision, rings: &Rings, wishes: &mut Wishes) {
         let Decision { pictures, reason, estimate_kbps } = decision;
         let in_trouble = matches!(reason, Reason::Down(_));
         if in_trouble {
-            self.lanes.set_pace(now, estimate_kbps.map(|kbps| kbps.saturating_mul(1000)));
+            self.pace(now);
         }
         for track in [Track::Screen, Track::Camera] {
             self.lanes.give(now, track, pictures.of(track), in_trouble, rings, wishes);
         }
         wishes.others = true;
         self.stats.changes += 1;
-        // The other encodings have losses of their own.
-        (self.repairs, self.recoveries) = (RepairBudget::default(), KeyBudget::default());
+        // The other encoding is another picture to recover.
+        self.recoveries = KeyBudget::default();
         let sent = |track: Track| {
             let has = self.lanes.tracks().any(|(known, _)| known == track);
             has.then(|| match pictures.of(track) {

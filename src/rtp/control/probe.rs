@@ -3,7 +3,7 @@
 use std::ops::RangeInclusive;
 
 /// A line is blocked for no longer than this by a probe, in milliseconds, unless it is a very slow one.
-const MILLIS: u64 = 150;
+const MILLIS: u64 = 50;
 
 /// As few packets as make a sure train, as many as a picture has.
 const PACKETS: RangeInclusive<u32> = 5..=10;
@@ -24,8 +24,8 @@ impl Probe {
     /// What tells anything at all: 100 ms of a line of 100 kbit/s.
     pub(super) const SHORTEST: Self = Self { packets: *PACKETS.start(), bytes_each: *BYTES.start() };
 
-    /// For a line of which nothing is known: 150 ms of 500 kbit/s.
-    pub(super) const UNKNOWN_LINE: Self = Self { packets: *PACKETS.end(), bytes_each: 937 };
+    /// For a line of which nothing is known: 50 ms of 500 kbit/s.
+    pub(super) const UNKNOWN_LINE: Self = Self { packets: *PACKETS.end(), bytes_each: 312 };
 
     /// For a line of so many bits a second.
     pub(super) fn for_line(bits: u32) -> Self {
@@ -45,7 +45,7 @@ mod tests {
             let probe = Probe::for_line(bits);
             assert!(PACKETS.contains(&probe.packets) && BYTES.contains(&probe.bytes_each));
             let millis = probe.packets * probe.bytes_each * 8 / (bits / 1000).max(1);
-            assert!(bits < 70_000 || millis <= 150, "{bits}: {millis}");
+            assert!(bits < 210_000 || millis <= 50, "{bits}: {millis}");
         }
         assert_eq!(Probe::for_line(0), Probe::SHORTEST);
         assert_eq!(Probe::for_line(500_000), Probe::UNKNOWN_LINE);
