@@ -274,6 +274,12 @@ impl Lanes {
         }
     }
 
+    /// The tier of the picture of this SSRC.
+    pub(super) fn tier_of(&self, ssrc: u32) -> Option<Tier> {
+        let lane = self.lanes.iter().find(|lane| lane.subscription.ssrc() == ssrc && lane.track.is_video())?;
+        Some(lane.subscription.tier())
+    }
+
     /// The student can't decode the picture of this SSRC: it begins anew, if it `may`. Nothing if that is no picture of
     /// ours.
     pub(super) fn picture_lost(
@@ -478,11 +484,14 @@ impl Lanes {
             return;
         }
         let packets = (probe.packets * probe.bytes_each).div_ceil(MAX_PADDING);
+        // Pictures would pay for it with a far longer time than it takes on the line.
+        let pace = self.pace.take();
         for _ in 0..packets {
             let Some(repairs) = &mut self.lanes[n].repairs else { break };
             let packet = repairs.padding(MAX_PADDING as u8, 0);
             self.write(now, n, packet, estimate, connection, outlet);
         }
+        self.pace = pace;
         outlet.flush();
     }
 

@@ -38,7 +38,7 @@ use super::{Advertised, PerCodec, Shared, keys, sdp};
 use crate::id::UserId;
 use crate::peer::engine;
 use crate::protocol::channel::{HubMessage, SentTier, SentTiers, TierReason};
-use crate::rtp::control::{Controller, Decision, KeyBudget, Offered, Rates, Reason, RepairBudget, Trouble};
+use crate::rtp::control::{Controller, Decision, KeyBudget, Offered, Rates, Reason, RepairBudget, Repaired, Trouble};
 use crate::rtp::{Codec, Encoding, MAX_FIRST_SEQUENCE_NUMBER, Subscription, Tier, Track};
 
 /// A student that offered and never connected is forgotten after this: ICE gives up much sooner.
@@ -146,6 +146,7 @@ pub(super) struct Peer {
     /// Whether packets wait in front of the student's line, which repairs would make longer.
     is_delayed: bool,
     repairs: RepairBudget,
+    repaired: Repaired,
     recoveries: KeyBudget,
     disturbed: bool,
 }
@@ -244,6 +245,7 @@ impl Peer {
             suffers: None,
             is_delayed: false,
             repairs: RepairBudget::default(),
+            repaired: Repaired::default(),
             recoveries: KeyBudget::default(),
             disturbed: false,
         };
@@ -345,8 +347,10 @@ impl Peer {
             for number in nack.nacks.iter().flat_map(NackPair::packet_list) {
                 self.stats.nacked += 1;
                 if let Some(repair) = self.lanes.repair(nack.media_ssrc, number, rings)
+                    && !self.repaired.is_under_way(now, nack.media_ssrc, number)
                     && self.repairs.take()
                 {
+                    self.repaired.note(now, nack.media_ssrc, number);
                     self.stats.resent += 1;
                     repairs.push(repair);
                 }
@@ -362,6 +366,7 @@ impl Peer {
             let Some(worst) = blocks.iter().map(|block| block.fraction_lost).max() else { return false };
             let round_trip = blocks.iter().filter_map(|b| round_trip(b.last_sender_report, b.delay)).min();
             self.stats.fraction_lost = f32::from(worst) / 256.0;
+            round_trip.into_iter().for_each(|time| self.repaired.on_round_trip(time));
             self.control.estimate().on_report(now, worst, round_trip);
             return true;
         } else if let Some(arrivals) = packet.downcast_ref::<TransportLayerCc>() {
@@ -378,11 +383,12 @@ impl Peer {
     }
 
     fn picture_lost(&mut self, now: Instant, ssrc: u32, rings: &Rings, wishes: &mut Wishes) {
-        let may = self.recoveries.has(now);
+        let Some(tier) = self.lanes.tier_of(ssrc) else { return };
+        let may = self.recoveries.has(now, tier);
         let Some(recovery) = self.lanes.picture_lost(now, ssrc, may, rings, wishes) else { return };
         self.stats.picture_losses += 1;
         if recovery == Recovery::Yes {
-            self.recoveries.take(now);
+            self.recoveries.take(now, tier);
         }
     }
 
