@@ -26,6 +26,9 @@ mod peer;
 // Students of a bench on loopback.
 mod crowd;
 
+// Bad students on loopback, and what they cost the others.
+mod bad_students;
+
 // Data channels on loopback.
 mod channel;
 

@@ -621,3 +621,6 @@ fn ntp_now() -> u64 {
     let fraction = (u64::from(since.subsec_nanos()) << 32) / 1_000_000_000;
     ((since.as_secs() + UNIX_EPOCH_IN_NTP) << 32) | fraction
 }
+
+#[cfg(test)]
+mod tests;

@@ -588,7 +588,7 @@ fn arrival_deltas(arrivals: &TransportLayerCc) -> impl Iterator<Item = Option<i3
     })
 }
 
-fn media_track(track: Track, codec: Codec, ssrc: u32, repairs: u32) -> MediaStreamTrack {
+pub(super) fn media_track(track: Track, codec: Codec, ssrc: u32, repairs: u32) -> MediaStreamTrack {
     let kind = if track.is_video() { RtpCodecKind::Video } else { RtpCodecKind::Audio };
     let coding = RTCRtpEncodingParameters {
         rtp_coding_parameters: RTCRtpCodingParameters {

@@ -22,10 +22,11 @@ const STEPS: usize = 10_000;
 
 const PAYLOAD_TYPE: u8 = 96;
 
-struct Random(u64);
+/// A small generator of numbers that are random enough (xorshift).
+pub(super) struct Random(pub(super) u64);
 
 impl Random {
-    fn below(&mut self, most: u64) -> u64 {
+    pub(super) fn below(&mut self, most: u64) -> u64 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;

@@ -1,0 +1,273 @@
+//! Bad students on loopback, in a class of ten: real ICE, DTLS and SRTP, synthetic frames. The others get every packet,
+//! and the uplink hardly grows.
+
+mod student;
+
+use std::collections::BTreeMap;
+use std::num::NonZeroUsize;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use classroom::peer::hub::{Hub, HubConfig, HubEvent, HubStats};
+use classroom::peer::link::{Incoming, Link, LinkConfig, LinkEvent};
+use classroom::rtp::{Codec, Encoding, FrameAssembler, HEADER_BYTES, Tier, Track, payload_offset};
+use tokio::sync::mpsc;
+use tokio::time::{Interval, timeout};
+
+use self::student::{Bad, Manner};
+use crate::support::DEADLINE;
+
+const SCREEN: Encoding = Encoding { track: Track::Screen, tier: Tier::Full, codec: Codec::Vp8 };
+
+/// Students of a class.
+const STUDENTS: usize = 10;
+
+/// Packets of a picture, and of a key frame: ten times as many.
+const PICTURE: usize = 5;
+const KEY_FRAME: usize = 50;
+
+/// Frames that a class has while all are good, and while some are bad: 3 s and 11 s. That is three times the interval
+/// in which who begs gets a key frame, with the one that it may have at once.
+const GOOD_FRAMES: usize = 90;
+const BAD_FRAMES: usize = 330;
+
+/// So much more may leave the teacher because of one bad student among ten.
+const MOST_GROWTH: f64 = 1.10;
+
+/// As in `rtp::control`: two key frames at once for one student, then one in this time.
+const KEYS_AT_ONCE: u64 = 2;
+const KEY_INTERVAL: Duration = Duration::from_secs(4);
+
+/// A packet without what each student has of its own: marker, timestamp and payload.
+type Content = (bool, u32, Vec<u8>);
+
+/// The packets that a student got, in the order of their arrival: sequence numbers and contents.
+type Got = Arc<Mutex<Vec<(u16, Content)>>>;
+
+fn content(packet: &[u8]) -> Content {
+    let timestamp = u32::from_be_bytes(packet[4..8].try_into().unwrap());
+    (packet[1] & 0x80 != 0, timestamp, packet[payload_offset(packet).unwrap()..].to_vec())
+}
+
+struct Class {
+    hub: Hub,
+    events: mpsc::Receiver<HubEvent>,
+    good: Vec<(Link, Got)>,
+    bad: Vec<Bad>,
+    assembler: FrameAssembler,
+    frames: u32,
+    wants_key: bool,
+    /// All packets of the source.
+    pushed: Vec<Content>,
+    clock: Interval,
+}
+
+impl Class {
+    /// Ten students, the last of them bad.
+    async fn join(manners: &[Manner]) -> Self {
+        let (hub, events) = Hub::start(HubConfig {
+            user: "9999".parse().unwrap(),
+            udp: "127.0.0.1:0".parse().unwrap(),
+            advertise: vec![],
+            stun: vec![],
+            max_students: STUDENTS,
+            workers: NonZeroUsize::MIN,
+            encodings: vec![(SCREEN, 1_000_000)],
+        })
+        .unwrap();
+        let clock = tokio::time::interval(Duration::from_millis(33));
+        let assembler = FrameAssembler::new(SCREEN);
+        let (good, bad, pushed) = (Vec::new(), Vec::new(), Vec::new());
+        let mut class = Self { hub, events, good, bad, assembler, frames: 0, wants_key: true, pushed, clock };
+        for n in 0..STUDENTS - manners.len() {
+            class.join_good(n).await;
+        }
+        for (n, manner) in manners.iter().enumerate() {
+            let (bad, offer) = Bad::offer(*manner);
+            bad.answer(class.exchange(100 + n, offer).await);
+            class.bad.push(bad);
+        }
+        let deadline = Instant::now() + DEADLINE;
+        while !class.bad.iter().all(Bad::is_connected)
+            || class.good.iter().any(|(_, got)| got.lock().unwrap().is_empty())
+        {
+            assert!(Instant::now() < deadline, "somebody never began");
+            class.teach(1).await;
+        }
+        class
+    }
+
+    async fn exchange(&mut self, n: usize, offer: String) -> String {
+        self.hub.offer(n.to_string().parse().unwrap(), offer, None);
+        loop {
+            match timeout(DEADLINE, self.events.recv()).await.unwrap().unwrap() {
+                HubEvent::Answer { sdp, .. } => return sdp,
+                refused @ HubEvent::Refused { .. } => panic!("{refused:?}"),
+                _ => {}
+            }
+        }
+    }
+
+    async fn join_good(&mut self, n: usize) {
+        let got = Got::default();
+        let g = Arc::clone(&got);
+        let sink = Arc::new(move |incoming: Incoming<'_>| {
+            if let Incoming::Rtp(_, packet) = incoming {
+                g.lock().unwrap().push((u16::from_be_bytes([packet[2], packet[3]]), content(packet)));
+            }
+        });
+        let config = LinkConfig { bind: vec!["127.0.0.1:0".to_owned()], ice_servers: vec![] };
+        let (link, offer, mut events) = Link::offer(config, sink).await.unwrap();
+        let answer = self.exchange(n, offer).await;
+        link.answer(answer).await.unwrap();
+        loop {
+            match timeout(DEADLINE, events.recv()).await.unwrap().unwrap() {
+                LinkEvent::Candidate(candidate) => self.hub.candidate(n.to_string().parse().unwrap(), candidate),
+                LinkEvent::Connected => break,
+                _ => {}
+            }
+        }
+        self.good.push((link, got));
+    }
+
+    /// Gives so many frames to the hub, 30 a second; a key frame where one was asked for.
+    async fn teach(&mut self, frames: usize) {
+        for _ in 0..frames {
+            self.clock.tick().await;
+            while let Ok(event) = self.events.try_recv() {
+                self.wants_key |= matches!(event, HubEvent::KeyFrameNeeded(_));
+            }
+            let key = std::mem::take(&mut self.wants_key);
+            let packets = if key { KEY_FRAME } else { PICTURE };
+            self.frames += 1;
+            for n in 0..packets {
+                let mut packet = vec![0x80, 96 | if n + 1 == packets { 0x80 } else { 0 }];
+                packet.extend_from_slice(&(self.pushed.len() as u16).to_be_bytes());
+                packet.extend_from_slice(&(self.frames * 3000).to_be_bytes());
+                packet.extend_from_slice(&[0, 0, 0, 1, if n == 0 { 0x10 } else { 0 }, u8::from(!key)]);
+                packet.extend_from_slice(&self.frames.to_be_bytes());
+                packet.resize(1000 + HEADER_BYTES, n as u8);
+                self.pushed.push(content(&packet));
+                if let Some(frame) = self.assembler.push(&packet, Instant::now()) {
+                    self.hub.input().push(frame);
+                }
+            }
+        }
+    }
+
+    async fn stats(&self) -> HubStats {
+        self.hub.stats().await.unwrap()
+    }
+
+    /// Waits until each good student has all packets from `first` on up to now, and looks at them: once, in order, and
+    /// the same as the source gave. What was lost on the way, of which it says so itself, may come late or twice.
+    async fn the_good_have_all_from(&mut self, first: usize) {
+        let last = self.pushed.len();
+        let deadline = Instant::now() + DEADLINE;
+        for n in 0..self.good.len() {
+            loop {
+                let (nacks, got) = (self.good[n].0.stats().nacks, self.good[n].1.lock().unwrap().clone());
+                let began = got.iter().position(|(_, content)| *content == self.pushed[first]);
+                let arrived = began.map_or(&[][..], |began| &got[began..]);
+                let number = |at: &(u16, Content)| usize::from(at.0.wrapping_sub(arrived[0].0));
+                let by_number: BTreeMap<usize, &Content> = arrived.iter().map(|a| (number(a), &a.1)).collect();
+                if (0..last - first).all(|n| by_number.contains_key(&n)) {
+                    for (n, pushed) in self.pushed[first..last].iter().enumerate() {
+                        let name = |content: &Content| (content.1 / 3000, content.2[6], content.2.len());
+                        let (is, was) = (name(by_number[&n]), name(pushed));
+                        assert!(by_number[&n] == pushed, "packet {n} is {is:?}, the source gave {was:?}");
+                    }
+                    let twice = arrived.len() - by_number.len();
+                    let late = arrived.windows(2).filter(|pair| number(&pair[1]) < number(&pair[0])).count();
+                    assert!((twice + late) as u64 <= nacks, "{twice} came twice and {late} late, {nacks} were lost");
+                    break;
+                }
+                assert!(
+                    Instant::now() < deadline,
+                    "student {n} has not got all: {} of {}",
+                    arrived.len(),
+                    last - first
+                );
+                // Who lost the last packet notices it by the next one.
+                self.teach(1).await;
+            }
+        }
+    }
+
+    async fn end(self) {
+        for (link, _) in self.good {
+            link.close().await;
+        }
+        self.bad.into_iter().for_each(Bad::end);
+        self.hub.close().await;
+    }
+}
+
+/// What a class was like with bad students in it.
+struct Outcome {
+    /// Of the hub, at the end.
+    stats: HubStats,
+    /// Bytes per frame that left, compared with those while all were good.
+    growth: f64,
+    /// Key frames that were asked for because of them, and at the most.
+    keys: u64,
+    most_keys: u64,
+    /// What they asked for.
+    asked: u64,
+}
+
+async fn class_with(manners: &[Manner]) -> Outcome {
+    let mut class = Class::join(manners).await;
+    let first = class.pushed.len();
+    let before = class.stats().await;
+    class.teach(GOOD_FRAMES).await;
+    let good = class.stats().await;
+    let begun = Instant::now();
+    class.bad.iter().for_each(Bad::misbehave);
+    class.teach(BAD_FRAMES).await;
+    let stats = class.stats().await;
+    let spans = begun.elapsed().as_nanos() / KEY_INTERVAL.as_nanos();
+    class.the_good_have_all_from(first).await;
+    let asked = class.bad.iter().map(Bad::asked).sum();
+    class.end().await;
+    for (user, peer) in &stats.peers {
+        let is_bad = user.as_str().len() == 3;
+        assert!(is_bad || (peer.changes, peer.dropped) == (0, 0), "{user}: {peer:?}");
+    }
+    assert_eq!((stats.students, stats.refused), (STUDENTS, 0));
+    let per_frame = |from: u64, to: u64, frames: usize| (to - from) as f64 / frames as f64;
+    let growth = per_frame(good.bytes, stats.bytes, BAD_FRAMES) / per_frame(before.bytes, good.bytes, GOOD_FRAMES);
+    let keys = stats.key_requests[&SCREEN] - good.key_requests[&SCREEN];
+    println!("{manners:?}: {growth:.3} of the bytes, {keys} key frames, {asked} wishes");
+    Outcome { stats, growth, keys, most_keys: KEYS_AT_ONCE + spans as u64, asked }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_never_sends_feedback_costs_nobody_anything() {
+    let Outcome { growth, keys, .. } = class_with(&[Manner::Silent]).await;
+    assert_eq!(keys, 0);
+    assert!(growth <= MOST_GROWTH, "{growth}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_wants_every_packet_again_gets_some_and_costs_nobody_anything() {
+    let Outcome { stats, growth, keys, asked, .. } = class_with(&[Manner::NacksAll]).await;
+    assert_eq!(keys, 0);
+    assert!(growth <= MOST_GROWTH, "{growth}");
+    let (_, bad) = stats.peers.iter().find(|(user, _)| user.as_str() == "100").unwrap();
+    assert!(asked >= (BAD_FRAMES * PICTURE) as u64 / 2 && bad.resent > 100, "{asked} {bad:?}");
+    assert!(bad.resent <= bad.nacked / 2, "{bad:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_begs_for_key_frames_gets_few_and_costs_nobody_anything() {
+    let Outcome { growth, keys, most_keys, asked, .. } = class_with(&[Manner::Begs]).await;
+    assert!(asked >= 300 && (1..=most_keys).contains(&keys), "{keys} of {asked}, {most_keys} at the most");
+    assert!(growth <= MOST_GROWTH, "{growth}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn three_bad_ones_at_once_harm_nobody_else() {
+    let outcome = class_with(&[Manner::Silent, Manner::NacksAll, Manner::Begs]).await;
+    assert!((1..=outcome.most_keys).contains(&outcome.keys), "{} key frames", outcome.keys);
+}
