@@ -1,5 +1,6 @@
 // Chromium, by Playwright.
 
+import { readFileSync } from 'node:fs';
 import { chromium } from 'playwright-core';
 import { witness } from './witness.mjs';
 
@@ -9,6 +10,8 @@ const flags = `--headless --no-sandbox --disable-gpu --disable-quic --no-first-r
   --enable-blink-features=ComputedAccessibilityInfo`.split(/\s+/);
 const nobodyElse = '--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1';
 
+const behind = readFileSync(new URL('behind.js', import.meta.url), 'utf8').trim();
+
 /** How long a click may take to find its button, in milliseconds. */
 const PATIENCE_MS = 10_000;
 
@@ -16,7 +19,7 @@ export async function launch(program) {
   const sessions = new WeakMap();
   const browser = await chromium.launch({ executablePath: program, args: [...flags, nobodyElse] });
   return {
-    async context({ lang = 'en', width = 1280, height = 720, scheme = 'light', bypassCsp = false, scale = 1 }) {
+    async context({ lang = 'en', width = 1280, height = 720, scheme = 'light', bypassCsp = false, scale = 1, emulator }) {
       const context = await browser.newContext({
         locale: lang,
         viewport: { width, height },
@@ -25,6 +28,7 @@ export async function launch(program) {
         bypassCSP: bypassCsp,
       });
       await context.addInitScript(witness);
+      if (emulator) await context.addInitScript(`(${behind})(${JSON.stringify(emulator)})`);
       return context;
     },
     async page(context) {

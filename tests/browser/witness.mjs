@@ -78,11 +78,32 @@ function install() {
       return { energy: sum('totalAudioEnergy'), seconds: sum('totalSamplesDuration') };
     },
 
-    /** Pictures decoded, dropped, and times they stood still. */
+    /** Pictures decoded, dropped, times and seconds they stood still; packets that came, and those that came again. */
     async pictures() {
       const all = await inbound('video');
       const sum = (field) => all.reduce((total, entry) => total + (entry[field] ?? 0), 0);
-      return { decoded: sum('framesDecoded'), dropped: sum('framesDropped'), freezes: sum('freezeCount') };
+      return {
+        at: performance.now(),
+        decoded: sum('framesDecoded'),
+        dropped: sum('framesDropped'),
+        freezes: sum('freezeCount'),
+        frozenSeconds: sum('totalFreezesDuration'),
+        packets: sum('packetsReceived'),
+        repaired: sum('retransmittedPacketsReceived'),
+        nacks: sum('nackCount'),
+        plis: sum('pliCount'),
+      };
+    },
+
+    /** What was agreed on for pictures: codecs in the browser's words, URIs of header extensions. */
+    agreed() {
+      const open = connections.filter((connection) => connection.connectionState === 'connected');
+      const receivers = open.flatMap((connection) => connection.getReceivers()).filter(({ track }) => track.kind === 'video');
+      const all = receivers.map((receiver) => receiver.getParameters());
+      return {
+        codecs: all.flatMap(({ codecs }) => codecs.map(({ mimeType }) => mimeType)),
+        extensions: all.flatMap(({ headerExtensions }) => headerExtensions.map(({ uri }) => uri)),
+      };
     },
 
     /** The text that a person sees. */

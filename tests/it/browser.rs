@@ -15,6 +15,9 @@ mod together;
 // Every screen that a student may meet.
 mod states;
 
+// A bad network before one page.
+mod network;
+
 // The other browser, with another decoder.
 mod firefox;
 

@@ -106,7 +106,8 @@ impl Browser {
         self.open_as(url, json!({}))
     }
 
-    /// The same with options: `lang`, `width`, `height`, `scheme`, `bypassCsp`.
+    /// The same with options: `lang`, `width`, `height`, `scheme`, `bypassCsp`, and for Chromium the address of an
+    /// `emulator` that its connections lead through.
     #[track_caller]
     pub fn open_as(&self, url: &str, options: Value) -> Page<'_> {
         let page = self.page(None);
