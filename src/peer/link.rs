@@ -374,6 +374,11 @@ fn arrivals(
     Box::new(move |packet| match packet {
         Packet::Rtp(rtp) => {
             let known = answered(rtp.header.ssrc);
+            // Padding on the SSRC of retransmissions probes the line. It is of no track, and would be taken for a new
+            // stream of the screen.
+            if known.is_none() && rtp.payload.is_empty() {
+                return;
+            }
             if let Some(known) = known.filter(|known| known.track.is_video())
                 && is_first(rtp.header.ssrc)
                 && !starts_key_frame(known.codec, &rtp.payload)
@@ -420,5 +425,25 @@ mod tests {
         };
         assert_eq!(tracks, [audio, camera]);
         assert!(answered_tracks("nonsense").is_err());
+    }
+
+    #[test]
+    fn a_probe_is_not_taken_for_a_picture() {
+        let screen =
+            Answered { track: Track::Screen, codec: Codec::Vp8, payload_type: 96, ssrc: Some(7), repair_ssrc: Some(8) };
+        let by_ssrc = Arc::new(RwLock::new(HashMap::from([(7, screen)])));
+        let got = Arc::new(Mutex::new(Vec::new()));
+        let g = Arc::clone(&got);
+        let sink: PacketSink = Arc::new(move |incoming| {
+            if let Incoming::Rtp(track, packet) = incoming {
+                g.lock().unwrap().push((track, packet[11]));
+            }
+        });
+        let arrived = arrivals(by_ssrc, sink, mpsc::channel(8).0);
+        for (ssrc, payload) in [(7, &b"\x10\0"[..]), (8, b""), (7, b"\x10\0"), (9, b"\x10\0")] {
+            let header = rtc::rtp::Header { version: 2, ssrc, payload_type: 97, ..Default::default() };
+            arrived(&Packet::Rtp(rtc::rtp::Packet { header, payload: bytes::Bytes::from_static(payload) }));
+        }
+        assert_eq!(*got.lock().unwrap(), [(Track::Screen, 7), (Track::Screen, 7), (Track::Screen, 9)]);
     }
 }

@@ -236,13 +236,24 @@ impl Router {
         *frames += 1;
         *keys += u64::from(frame.key);
         *bytes += frame.bytes() as u64;
+        let keys = *keys;
+        let mut has_gap = false;
+        for worker in &mut self.workers {
+            has_gap |= worker.frame(frame.clone(), keys);
+        }
+        if has_gap {
+            self.want_key_frames(frame.track);
+        }
         if frame.key {
             self.requests[frame.encoding()].fulfilled();
         }
-        for worker in &self.workers {
-            worker.frame(frame.clone());
-        }
-        self.shard.handle(Task::Frame(frame));
+        self.shard.handle(Task::Frame { frame, keys });
+    }
+
+    /// After a gap everybody needs a key frame of a track, in whatever encoding.
+    fn want_key_frames(&mut self, track: Track) {
+        let watched = self.encodings.iter().filter(|encoding| encoding.track == track);
+        watched.filter(|e| self.needs.is_needed(**e)).for_each(|e| self.requests[*e].want());
     }
 
     fn report(&mut self, report: Report) {
@@ -457,8 +468,7 @@ impl Router {
             for worker in 0..=self.workers.len() {
                 self.have(worker, Task::Gap(track));
             }
-            let watched = self.encodings.iter().filter(|encoding| encoding.track == track);
-            watched.filter(|e| self.needs.is_needed(**e)).for_each(|e| self.requests[*e].want());
+            self.want_key_frames(track);
         }
     }
 

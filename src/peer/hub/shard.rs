@@ -38,8 +38,8 @@ type Seat = usize;
 
 /// What a shard is to do.
 pub(super) enum Task {
-    /// Send this to everybody.
-    Frame(Frame),
+    /// Send this to everybody; with it there were so many key frames of its encoding.
+    Frame { frame: Frame, keys: u64 },
     /// A track has a gap: only a key frame will do.
     Gap(Track),
     /// A new student.
@@ -100,7 +100,7 @@ pub(super) struct Shard {
     /// The number of its thread.
     worker: usize,
     rings: Rings,
-    /// Key frames so far.
+    /// Key frames so far, those included that had no room on the way to here.
     keys: PerEncoding<u64>,
     /// What each encoding costs.
     traffic: Traffic,
@@ -157,7 +157,7 @@ impl Shard {
     pub(super) fn handle(&mut self, task: Task) {
         let now = Instant::now();
         match task {
-            Task::Frame(frame) => self.frame(now, frame),
+            Task::Frame { frame, keys } => self.frame(now, frame, keys),
             Task::Gap(track) => self.gap(track),
             Task::Add(slot, peer) => {
                 let seat = self.sit_down(slot, *peer);
@@ -255,11 +255,11 @@ impl Shard {
         }
     }
 
-    fn frame(&mut self, now: Instant, frame: Frame) {
+    fn frame(&mut self, now: Instant, frame: Frame, keys: u64) {
         let (encoding, key) = (frame.encoding(), frame.key);
         self.traffic.count(now, encoding, frame.bytes());
         let index = self.rings[encoding].push(frame);
-        self.keys[encoding] += u64::from(key);
+        self.keys[encoding] = keys;
         if encoding.track.is_video() {
             self.put_in_line(encoding, index, key);
             self.serve();
