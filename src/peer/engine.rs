@@ -146,6 +146,8 @@ pub type Hook = Box<dyn Fn(&Packet) + Send + Sync>;
 #[derive(Default)]
 pub struct Tap {
     delivers_rtcp: bool,
+    /// A stream of ours, as the core knows it.
+    own: Option<u32>,
     arrived: Option<Hook>,
     nacked: Arc<AtomicU64>,
     inbound: VecDeque<TaggedPacket>,
@@ -153,7 +155,11 @@ pub struct Tap {
 }
 
 impl Tap {
-    /// Hands inbound RTCP to the application.
+    /// Hands inbound RTCP to the application, whatever it speaks of.
+    ///
+    /// The core looks at the first SSRC of a compound, and drops all of it where that is none of a track. A browser
+    /// that has had a retransmission reports on its SSRC too, often first, and then its NACKs and key frame requests
+    /// would be lost. So what asks for nothing, of a stream that the core knows, goes before.
     pub fn delivering_rtcp() -> Self {
         Self { delivers_rtcp: true, ..Self::default() }
     }
@@ -183,7 +189,12 @@ impl Protocol<TaggedPacket, TaggedPacket, ()> for Tap {
         if let Some(arrived) = &self.arrived {
             arrived(&packet.message.packet);
         }
-        if self.delivers_rtcp && matches!(packet.message.packet, Packet::Rtcp(_)) {
+        if self.delivers_rtcp
+            && let Packet::Rtcp(rtcp) = &mut packet.message.packet
+        {
+            if let Some(media_ssrc) = self.own {
+                rtcp.insert(0, Box::new(TransportLayerNack { sender_ssrc: 0, media_ssrc, nacks: Vec::new() }));
+            }
             packet.message.add(Attribute::DeliverToApplication);
         }
         self.inbound.push_back(packet);
@@ -218,8 +229,42 @@ impl Protocol<TaggedPacket, TaggedPacket, ()> for Tap {
 }
 
 impl Interceptor for Tap {
-    fn bind_local_stream(&mut self, _: &StreamInfo) {}
-    fn unbind_local_stream(&mut self, _: &StreamInfo) {}
+    fn bind_local_stream(&mut self, stream: &StreamInfo) {
+        self.own = Some(stream.ssrc);
+    }
+    fn unbind_local_stream(&mut self, stream: &StreamInfo) {
+        self.own = self.own.filter(|ssrc| *ssrc != stream.ssrc);
+    }
     fn bind_remote_stream(&mut self, _: &StreamInfo) {}
     fn unbind_remote_stream(&mut self, _: &StreamInfo) {}
+}
+
+#[cfg(test)]
+mod tests {
+    use rtc::interceptor::AttributedPacket;
+    use rtc::rtcp::receiver_report::ReceiverReport;
+    use rtc::rtcp::reception_report::ReceptionReport;
+    use rtc::shared::TransportContext;
+
+    use super::*;
+
+    #[test]
+    fn a_report_on_retransmissions_takes_no_nack_with_it() {
+        let (media, retransmissions) = (1, 2);
+        let mut tap = Tap::delivering_rtcp();
+        tap.bind_local_stream(&StreamInfo { ssrc: media, ..StreamInfo::default() });
+        let reports = [retransmissions, media].map(|ssrc| ReceptionReport { ssrc, ..ReceptionReport::default() });
+        let report = ReceiverReport { reports: reports.to_vec(), ..ReceiverReport::default() };
+        let nack = TransportLayerNack { sender_ssrc: 3, media_ssrc: media, nacks: vec![7.into()] };
+        let message = AttributedPacket::new(Packet::Rtcp(vec![Box::new(report), Box::new(nack)]));
+        let (now, transport) = (Instant::now(), TransportContext::default());
+        tap.handle_read(TaggedPacket { now, transport, message }).unwrap();
+        let packet = tap.poll_read().unwrap();
+        assert!(packet.message.has(&Attribute::DeliverToApplication));
+        let Packet::Rtcp(rtcp) = packet.message.packet else { panic!("it was RTCP") };
+        assert_eq!(rtcp[0].destination_ssrc(), [media], "where the core looks");
+        let nacks = rtcp.iter().filter_map(|packet| packet.as_any().downcast_ref::<TransportLayerNack>());
+        let asked: usize = nacks.map(|nack| nack.nacks.len()).sum();
+        assert_eq!((rtcp.len(), asked), (3, 1), "nothing else is asked for");
+    }
 }

@@ -103,6 +103,7 @@ fn chromium_repairs_what_a_bad_network_loses() {
     assert!(decoded > 0.8 * taught, "{decoded} of {taught} pictures");
     assert!(grown("frozenSeconds") < 0.1 * seconds, "it stood still for {} s", grown("frozenSeconds"));
     assert_eq!(anna.value("witness.text('#banner:not([hidden])')"), "");
+    anna.clicks_for_sound();
     anna.hears_the_lecture();
 }
 
