@@ -450,7 +450,7 @@ impl Peer {
             })
         };
         let tiers = SentTiers { screen: sent(Track::Screen), camera: sent(Track::Camera) };
-        let less = [tiers.screen, tiers.camera].into_iter().flatten().any(|tier| tier != SentTier::Full);
+        let less = !self.control.has_the_best();
         self.suffers = match reason {
             Reason::Down(Trouble::Loss) => Some(TierReason::Loss),
             Reason::Down(_) => Some(TierReason::Bandwidth),
