@@ -344,9 +344,11 @@ impl Peer {
         if let Some(nack) = packet.downcast_ref::<TransportLayerNack>() {
             for number in nack.nacks.iter().flat_map(NackPair::packet_list) {
                 self.stats.nacked += 1;
-                if let Some(repair) = self.lanes.repair(nack.media_ssrc, number, rings)
-                    && self.repairs.take()
+                // First the budget: it costs nothing to look at, and a datagram may ask for thousands.
+                if self.repairs.has()
+                    && let Some(repair) = self.lanes.repair(nack.media_ssrc, number, rings)
                 {
+                    self.repairs.take();
                     self.stats.resent += 1;
                     repairs.push(repair);
                 }
