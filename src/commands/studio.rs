@@ -13,6 +13,12 @@ pub(super) async fn start(prepared: Prepared, hub: &Hub) -> Result<(Capture, mps
     blocking(move || Capture::start(prepared, move |frame| input.push(frame))).await?.map_err(media_failure)
 }
 
+/// Tells the hub what can still be had: a capture that complains may have given an encoding up, and whoever watched that
+/// gets another one.
+pub(super) fn offer(capture: &Capture, hub: &Hub) {
+    hub.encodings(capture.encodings());
+}
+
 /// Does what the hub wants of the encoders; an event that is about something else is given back.
 pub(super) fn obey(capture: &Capture, event: HubEvent) -> Option<HubEvent> {
     match event {

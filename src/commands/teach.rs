@@ -244,7 +244,10 @@ impl Lecture<'_> {
                 event = or_never(captured.as_mut().map(mpsc::Receiver::recv)) => match event {
                     Some(CaptureEvent::Eos) => return Ok(EndReason::EndOfFile),
                     Some(CaptureEvent::Error(error)) => return Err(media_failure(error)),
-                    Some(CaptureEvent::Warning(sentence)) => self.reporter.warn(sentence),
+                    Some(CaptureEvent::Warning(sentence)) => {
+                        self.reporter.warn(sentence);
+                        studio::offer(&self.capture, &self.hub);
+                    }
                     None => captured = None,
                 },
                 line = or_never(lines.as_mut().map(mpsc::Receiver::recv)) => match line {

@@ -266,9 +266,11 @@ impl Subscription {
 
     /// The packet that this student knows by `sequence_number`, if it was sent and is still in the ring of its tier.
     pub fn resend<'a>(&self, ring: impl FnOnce(Tier) -> &'a FrameRing, sequence_number: u16) -> Option<OutPacket<'a>> {
-        let sent =
-            self.sent.iter().rev().find(|sent| sequence_number.wrapping_sub(sent.first as u16) < sent.packets)?;
-        let n = usize::from(sequence_number.wrapping_sub(sent.first as u16));
+        // Of all packets with this number the newest.
+        let last = self.next_packet.checked_sub(1)?;
+        let wanted = last.checked_sub((last as u16).wrapping_sub(sequence_number).into())?;
+        let sent = self.sent.get(self.sent.partition_point(|sent| sent.first <= wanted).checked_sub(1)?)?;
+        let n = usize::try_from(wanted - sent.first).ok().filter(|n| *n < usize::from(sent.packets))?;
         let packet = ring(sent.tier).get(sent.index)?.packets().nth(n)?;
         rename(packet, self.ssrc, self.payload_type, *sent, n)
     }

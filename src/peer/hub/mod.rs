@@ -409,12 +409,13 @@ impl Hub {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
+    use std::time::{Duration, Instant};
 
     use tokio::time::timeout;
 
     use super::*;
     use crate::peer::link::{Incoming, Link, LinkConfig, LinkEvent};
+    use crate::rtp::{FrameAssembler, Tier};
 
     async fn student(hub: &Hub, events: &mut mpsc::Receiver<HubEvent>, id: &str) -> (Link, mpsc::Receiver<LinkEvent>) {
         let config = LinkConfig { bind: vec!["127.0.0.1:0".to_owned()], ice_servers: vec![] };
@@ -465,6 +466,51 @@ mod tests {
         for link in [one, two, again] {
             link.close().await;
         }
+        hub.close().await;
+    }
+
+    /// A picture of two packets.
+    fn picture(encoding: Encoding, timestamp: u32, key: bool) -> Frame {
+        let mut assembler = FrameAssembler::new(encoding);
+        let mut push = |n: u8| {
+            let start = [[0x80, 96 | n << 7, 0, n].as_slice(), &timestamp.to_be_bytes(), &[0, 0, 0, 7]].concat();
+            let body = [if n == 0 { 0x10 } else { 0 }, u8::from(!key), n, n];
+            assembler.push(&[start.as_slice(), &body].concat(), Instant::now())
+        };
+        push(0).or_else(|| push(1)).unwrap()
+    }
+
+    #[tokio::test]
+    async fn who_watches_an_encoding_that_fails_gets_another_and_what_nobody_needs_then_is_stopped() {
+        let full = Encoding::full(Track::Screen, Codec::Vp8);
+        let low = full.with(Tier::Low);
+        let (hub, mut events) = Hub::start(HubConfig {
+            user: "9999".parse().unwrap(),
+            udp: "127.0.0.1:0".parse().unwrap(),
+            advertise: vec![],
+            stun: vec![],
+            max_students: 10,
+            encodings: vec![(full, 1_000_000), (low, 250_000)],
+            workers: NonZeroUsize::MIN,
+        })
+        .unwrap();
+        let (link, mut heard) = student(&hub, &mut events, "1001").await;
+        next(&mut events, |event| matches!(event, HubEvent::KeyFrameNeeded(e) if e == full).then_some(())).await;
+        hub.encodings(vec![low]);
+        next(&mut events, |event| matches!(event, HubEvent::Needed(e, true) if e == low).then_some(())).await;
+        next(&mut events, |event| matches!(event, HubEvent::KeyFrameNeeded(e) if e == low).then_some(())).await;
+        let told = |event| if let LinkEvent::Heard(text) = event { Some(text) } else { None };
+        assert!(next(&mut heard, told).await.contains("low"));
+        hub.input().push(picture(low, 3000, true));
+        let stats = hub.stats().await.unwrap();
+        assert_eq!(stats.watched, [(low, 1)]);
+        next(&mut events, |event| matches!(event, HubEvent::Needed(e, false) if e == full).then_some(())).await;
+        // Its key frame, which never came, is not asked for any more.
+        let asked = |stats: HubStats| stats.key_requests[&full];
+        let before = asked(hub.stats().await.unwrap());
+        tokio::time::sleep(Duration::from_millis(700)).await;
+        assert_eq!(asked(hub.stats().await.unwrap()), before);
+        link.close().await;
         hub.close().await;
     }
 }

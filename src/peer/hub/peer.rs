@@ -346,10 +346,12 @@ impl Peer {
         if let Some(nack) = packet.downcast_ref::<TransportLayerNack>() {
             for number in nack.nacks.iter().flat_map(NackPair::packet_list) {
                 self.stats.nacked += 1;
-                if let Some(repair) = self.lanes.repair(nack.media_ssrc, number, rings)
+                // First the budget: it costs nothing to look at, and a datagram may ask for thousands.
+                if self.repairs.has()
+                    && let Some(repair) = self.lanes.repair(nack.media_ssrc, number, rings)
                     && !self.repaired.is_under_way(now, nack.media_ssrc, number)
-                    && self.repairs.take()
                 {
+                    self.repairs.take();
                     self.repaired.note(now, nack.media_ssrc, number);
                     self.stats.resent += 1;
                     repairs.push(repair);
@@ -456,7 +458,7 @@ impl Peer {
             })
         };
         let tiers = SentTiers { screen: sent(Track::Screen), camera: sent(Track::Camera) };
-        let less = [tiers.screen, tiers.camera].into_iter().flatten().any(|tier| tier != SentTier::Full);
+        let less = !self.control.has_the_best();
         self.suffers = match reason {
             Reason::Down(Trouble::Loss) => Some(TierReason::Loss),
             Reason::Down(_) => Some(TierReason::Bandwidth),

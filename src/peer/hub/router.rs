@@ -375,7 +375,11 @@ impl Router {
                 }
             }
             Command::Encodings(encodings) => {
+                let before = self.encodings.len();
                 self.encodings.retain(|encoding| encodings.contains(encoding));
+                if self.encodings.len() == before {
+                    return Next::GoOn;
+                }
                 let encodings: Arc<[Encoding]> = self.encodings.clone().into();
                 for worker in 0..=self.workers.len() {
                     self.have(worker, Task::Encodings(Arc::clone(&encodings)));
@@ -478,6 +482,8 @@ impl Router {
         self.ask_for_key_frames();
         let now = Instant::now();
         for encoding in self.needs.expired(now) {
+            // Who wanted a key frame of it has gone, or has got another.
+            self.requests[encoding].fulfilled();
             self.say(HubEvent::Needed(encoding, false));
         }
         for encoding in self.needs.restarted() {

@@ -298,6 +298,10 @@ impl Shard {
                 self.serving.push_back(seat);
             }
         }
+        if key {
+            // Who has waited for it needs the other tier no more.
+            self.look_who_needs_what();
+        }
     }
 
     /// Sends what is due to those in the `queue`, for the time of a slice.

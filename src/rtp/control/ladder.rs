@@ -172,6 +172,11 @@ impl Controller {
         self.pictures
     }
 
+    /// Whether it gets the best of what is offered, which need not be the full tier.
+    pub fn has_the_best(&self) -> bool {
+        self.rung.above(self.offered).is_none()
+    }
+
     /// Other tiers can be had; [`decide`](Self::decide) tells what comes of it.
     pub fn offer(&mut self, offered: Offered) {
         self.offered = offered;

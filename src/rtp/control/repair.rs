@@ -34,9 +34,14 @@ impl RepairBudget {
         self.left = (self.left + packets as f32 * share).min(BURST);
     }
 
+    /// Whether one may be asked for again.
+    pub fn has(&self) -> bool {
+        self.left >= 1.0
+    }
+
     /// One is asked for again.
     pub fn take(&mut self) -> bool {
-        let passes = self.left >= 1.0;
+        let passes = self.has();
         if passes {
             self.left -= 1.0;
         }
@@ -132,7 +137,8 @@ mod tests {
         let mut repaired = 0;
         for _ in 0..60 * 30 {
             budget.sent(9, delayed);
-            repaired += (0..100).filter(|_| budget.take()).count();
+            repaired += (0..100).filter(|_| budget.has() && budget.take()).count();
+            assert!(!budget.has());
         }
         repaired
     }

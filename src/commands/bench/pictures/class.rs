@@ -71,7 +71,10 @@ impl Class {
                 }
                 event = self.captured.recv() => match event {
                     Some(CaptureEvent::Error(error)) => return Err(error.into()),
-                    Some(CaptureEvent::Warning(sentence)) => self.reporter.warn(sentence),
+                    Some(CaptureEvent::Warning(sentence)) => {
+                        self.reporter.warn(sentence);
+                        studio::offer(&self.capture, &self.hub);
+                    }
                     Some(CaptureEvent::Eos) | None => bail!("the lecture ended before the bench: give a longer --file"),
                 },
             }

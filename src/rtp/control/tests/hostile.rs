@@ -111,3 +111,28 @@ fn a_student_is_small() {
     assert!(size_of::<Controller>() < 1500, "{}", size_of::<Controller>());
     assert!(size_of::<Estimate>() + 8 * 1024 < 10_000, "{}", size_of::<Estimate>());
 }
+
+#[test]
+fn a_class_of_low_tiers_has_its_best_there() {
+    let began = Instant::now();
+    let low = Offered::default().with(Track::Screen, Tier::Low).with(Track::Camera, Tier::Low);
+    let (mut control, rates) = (Controller::new(began, low), rates());
+    assert!(control.has_the_best());
+    // It was heard, and is not any more.
+    let at = |millis| began + Duration::from_millis(millis);
+    control.estimate().sent(at(0), Some(0), 1_000);
+    control.estimate().on_feedback(at(20), 0, 1, [Some(0)]);
+    control.estimate().sent(at(40), Some(1), 1_000);
+    let less = control.decide(at(3_000), &rates).unwrap();
+    assert!(matches!(less.reason, Reason::Down(_)) && !control.has_the_best());
+    // It comes back, and guesses as long as nothing tells what the line carries.
+    let mut back = None;
+    for n in 0..600_u16 {
+        let now = at(3_000 + u64::from(n) * 100);
+        control.estimate().sent(now, Some(2 + n), 100);
+        control.estimate().on_feedback(now + Duration::from_millis(20), 2 + n, 50 + u32::from(n) * 100 / 64, [Some(0)]);
+        back = control.decide(now + Duration::from_millis(20), &rates).or(back);
+    }
+    let all = Pictures { screen: Some(Tier::Low), camera: Some(Tier::Low) };
+    assert!(back.is_some_and(|up| up.reason == Reason::Up && up.pictures == all) && control.has_the_best());
+}
