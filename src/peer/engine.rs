@@ -244,6 +244,7 @@ mod tests {
     use rtc::interceptor::AttributedPacket;
     use rtc::rtcp::receiver_report::ReceiverReport;
     use rtc::rtcp::reception_report::ReceptionReport;
+    use rtc::rtcp::transport_feedbacks::transport_layer_nack::NackPair;
     use rtc::shared::TransportContext;
 
     use super::*;
@@ -255,7 +256,7 @@ mod tests {
         tap.bind_local_stream(&StreamInfo { ssrc: media, ..StreamInfo::default() });
         let reports = [retransmissions, media].map(|ssrc| ReceptionReport { ssrc, ..ReceptionReport::default() });
         let report = ReceiverReport { reports: reports.to_vec(), ..ReceiverReport::default() };
-        let nack = TransportLayerNack { sender_ssrc: 3, media_ssrc: media, nacks: vec![7.into()] };
+        let nack = TransportLayerNack { sender_ssrc: 3, media_ssrc: media, nacks: vec![NackPair::new(7)] };
         let message = AttributedPacket::new(Packet::Rtcp(vec![Box::new(report), Box::new(nack)]));
         let (now, transport) = (Instant::now(), TransportContext::default());
         tap.handle_read(TaggedPacket { now, transport, message }).unwrap();
