@@ -22,7 +22,7 @@ const SMALLER_WITHIN_MS: f64 = 10_000.0;
 /// And that it is wide again: a step up waits until peace has held, and is probed for.
 const FULL_AGAIN_WITHIN_MS: f64 = 20_000.0;
 
-/// A test picture that takes some 900 kbit/s: its corner of noise changes at random. The low tier has a quarter.
+/// A test picture that takes some 900 kbit/s, because all of it moves. The low tier has a quarter.
 const DEMANDING: [&str; 7] = ["--test", "--size", "640x360", "--fps", "30", "--bitrate", "1200k"];
 
 const TRANSPORT_NUMBERS: &str = "http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01";
@@ -99,7 +99,7 @@ fn chromium_repairs_what_a_bad_network_loses() {
     // Nothing went another way.
     assert!(counts.down.passed > 500 && counts.down.lost > 20, "{counts:?}");
     assert!(grown("repaired") > 0.0, "nothing came by RTX");
-    // Coarse: a busy machine shows less than it gets. All comes to 99 % and more when it is idle.
+    // Coarse: a busy machine shows less than it gets. An idle one shows 99 % and more.
     assert!(decoded > 0.8 * taught, "{decoded} of {taught} pictures");
     assert!(grown("frozenSeconds") < 0.1 * seconds, "it stood still for {} s", grown("frozenSeconds"));
     assert_eq!(anna.value("witness.text('#banner:not([hidden])')"), "");
