@@ -377,11 +377,6 @@ fn arrivals(
         Packet::Rtp(rtp) if rtp.payload.is_empty() => {}
         Packet::Rtp(rtp) => {
             let known = answered(rtp.header.ssrc);
-            // Padding on the SSRC of retransmissions probes the line. It is of no track, and would be taken for a new
-            // stream of the screen.
-            if known.is_none() && rtp.payload.is_empty() {
-                return;
-            }
             if let Some(known) = known.filter(|known| known.track.is_video())
                 && is_first(rtp.header.ssrc)
                 && !starts_key_frame(known.codec, &rtp.payload)
@@ -409,24 +404,6 @@ fn arrivals(
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn padding_is_not_handed_on() {
-        let got = Arc::new(Mutex::new(Vec::new()));
-        let g = Arc::clone(&got);
-        let sink = Arc::new(move |incoming: Incoming<'_>| {
-            if let Incoming::Rtp(_, packet) = incoming {
-                g.lock().unwrap().push(packet.to_vec());
-            }
-        });
-        let hook = arrivals(Arc::default(), sink, mpsc::channel(1).0);
-        let header = rtc::rtp::Header { version: 2, padding: true, ssrc: 8, ..Default::default() };
-        hook(&Packet::Rtp(rtc::rtp::Packet { header: header.clone(), payload: bytes::Bytes::new() }));
-        assert_eq!(got.lock().unwrap().len(), 0);
-        let header = rtc::rtp::Header { padding: false, ..header };
-        hook(&Packet::Rtp(rtc::rtp::Packet { header, payload: bytes::Bytes::from_static(b"picture") }));
-        assert_eq!(got.lock().unwrap().len(), 1);
-    }
 
     #[test]
     fn an_answer_says_what_will_come() {

@@ -39,6 +39,9 @@ const CATCH_UP_BYTES: usize = 24 << 10;
 /// frame, which is some 20 kB.
 const NARROW_REPLAY_BYTES: usize = 24 << 10;
 
+/// Between two key frames for one student whose pictures are late; what others ask for serves it, too.
+const ASK_WHEN_LATE: Duration = Duration::from_secs(2);
+
 /// The most padding of a packet (RFC 3550, 5.1).
 const MAX_PADDING: u32 = 255;
 
@@ -53,6 +56,8 @@ struct Lane {
     next: Option<Tier>,
     repairs: Option<RepairStream>,
     reported: Option<Instant>,
+    /// When a key frame was last asked for because a picture was late.
+    late: Option<Instant>,
 }
 
 impl Lane {
@@ -183,6 +188,7 @@ impl Lanes {
             next: None,
             repairs,
             reported: None,
+            late: None,
         });
     }
 
@@ -373,7 +379,12 @@ impl Lanes {
                 let lane = &mut self.lanes[n];
                 if lane.track.is_video() && lane.subscription.is_late(ring) {
                     lane.subscription.drop_to_next_key();
-                    wishes.key_frames.push(lane.encoding());
+                    // One whose line is taken for narrower than it is would ask all the time.
+                    let is_soon = lane.late.is_some_and(|at| now.saturating_duration_since(at) < ASK_WHEN_LATE);
+                    if !is_soon {
+                        lane.late = Some(now);
+                        wishes.key_frames.push(lane.encoding());
+                    }
                     break;
                 }
                 if self.under_way.is_some() && self.lanes[n].track.is_video() {
