@@ -234,7 +234,7 @@ fn what_is_refused_says_why() {
     // One byte too many, so that nothing is left unread on the wire when the answer comes.
     let chunked = format!("{:x}\r\n{}", MAX_MESSAGE_BYTES + 1, "v".repeat(MAX_MESSAGE_BYTES + 1));
     ask_raw(&class, "POST", &path, &[SDP, ("Transfer-Encoding", "chunked")], &chunked).is(413, "messageTooLarge");
-    post(&class, &path, &h264).is(422, "noCommonCodec");
+    post(&class, &path, &offer("H265")).is(422, "noCommonCodec");
     post(&class, &path, &vp8.replace("recvonly", "sendonly")).is(422, "offerNotRecvonly");
     let many = vp8.clone() + &"m=audio 9 UDP/TLS/RTP/SAVPF 0\r\na=recvonly\r\n".repeat(9);
     post(&class, &path, &many).is(422, "tooManySections");
