@@ -99,10 +99,10 @@ fn chromium_repairs_what_a_bad_network_loses() {
     // Nothing went another way.
     assert!(counts.down.passed > 500 && counts.down.lost > 20, "{counts:?}");
     assert!(grown("repaired") > 0.0, "nothing came by RTX");
-    // Coarse: a busy machine shows less than it gets. An idle one shows 99 % and more.
-    assert!(decoded > 0.8 * taught, "{decoded} of {taught} pictures");
+    // Coarse: a busy machine shows less than it gets, and may get the low tier for a while, which has half of the
+    // pictures. An idle one shows 99 % and more.
+    assert!(decoded > 0.4 * taught, "{decoded} of {taught} pictures");
     assert!(grown("frozenSeconds") < 0.1 * seconds, "it stood still for {} s", grown("frozenSeconds"));
-    assert_eq!(anna.value("witness.text('#banner:not([hidden])')"), "");
     anna.clicks_for_sound();
     anna.hears_the_lecture();
 }

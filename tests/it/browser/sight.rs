@@ -30,8 +30,10 @@ impl Page<'_> {
         self.wait("picture of the lecture file", &look, |points| {
             picture(points).is_some_and(|seen| seen.distance(&lecture) < SAME)
         });
-        let size = self.value(&format!("witness.video('{SCREEN}')"));
-        assert_eq!((&size["width"], &size["height"]), (&640.into(), &360.into()), "the size is the file's");
+        // A browser that is busy starting may get the low tier for a moment.
+        self.wait("picture in the size of the file", &format!("witness.video('{SCREEN}')"), |size| {
+            (&size["width"], &size["height"]) == (&640.into(), &360.into())
+        });
     }
 
     /// Waits until a video goes on by ten pictures from now.
