@@ -21,11 +21,13 @@
 //!
 //! # A lecture, end to end
 //!
-//! A [`media::Capture`] gives [`rtp::Frame`]s, the packets of one picture or of one block of sound. The
-//! [`peer::hub::Hub`] keeps them once per track in an [`rtp::FrameRing`]; each student has an [`rtp::Subscription`] to
-//! it, an index with a name of its own for every packet. From the ring come the live lecture, the start of a late
-//! joiner, and the answer to a NACK; packets are sealed for each student by the hub itself. A student's
-//! [`peer::link::Link`] hands packets to a [`media::Render`], where an [`rtp::Playout`] says when each is played.
+//! A [`media::Capture`] gives [`rtp::Frame`]s, the packets of one picture or of one block of sound; an
+//! [`rtp::Encoding`] is a track in a tier by a codec, made once for the class and only while somebody needs it. The
+//! [`peer::hub::Hub`] keeps frames once per encoding in an [`rtp::FrameRing`]; each student has an [`rtp::Subscription`]
+//! per track, an index with a name of its own for every packet, and an [`rtp::control::Controller`] that says which tiers
+//! it gets. From the rings come the live lecture, the start of a late joiner, and the answer to a NACK; packets are
+//! sealed for each student by the hub itself. A student's [`peer::link::Link`] hands packets to a [`media::Render`],
+//! whose [`rtp::Playout`] puts them back into order and time.
 //! [`signal`] carries offers and answers between them by the rules of [`room`], in the words of [`protocol`]. Chat, hands
 //! and reactions go over the data channel of the same connection, by the rules of [`room::talk`].
 //!
@@ -37,6 +39,7 @@
 //! - Media never waits: every queue between capture and socket is bounded, and what does not fit is dropped for one
 //!   student up to the next key frame.
 //! - Signalling may come and go while media flows: only a student's own goodbye, or the silence of its media, ends it.
+//! - What is sent to one student does not depend on how another one fares, but for key frames within budgets.
 //! - Under one key an SSRC is sealed by exactly one side, the core or the hub (`peer::hub::seal`).
 //! - Names in chat come from signalling, not from who speaks.
 //! - What comes from the network is parsed into types at the border, or refused with a stable code.
