@@ -17,6 +17,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context, anyhow, bail};
+use serde_json::Value;
 
 use self::class::Class;
 use self::source::{Desk, Rate};
@@ -58,17 +59,29 @@ const GLANCE: Duration = Duration::from_millis(100);
 
 /// Measures, and prints the table.
 pub(super) async fn run(bench: Bench, reporter: &Reporter) -> Result<(), Failure> {
+    let measuring = async {
+        let found = measure(&bench, reporter).await?;
+        Ok((found.object(), found.table()))
+    };
+    tell(measuring, reporter).await
+}
+
+/// Waits until something is measured, and prints it as an object or as a table.
+async fn tell(
+    measuring: impl Future<Output = Result<(Value, String), Failure>>,
+    reporter: &Reporter,
+) -> Result<(), Failure> {
     tokio::select! {
         // First, so that there is no student before somebody would hear the wish to end.
         biased;
         _ = stop(None) => reporter.warn("asked to end, so nothing was measured"),
-        found = measure(&bench, reporter) => {
-            let found = found?;
+        found = measuring => {
+            let (object, table) = found?;
             if reporter.is_json() {
-                reporter.result_object(&found.object());
+                reporter.result_object(&object);
             } else {
                 reporter.finish();
-                reporter.result(&found.table());
+                reporter.result(&table);
             }
         }
     }
@@ -171,6 +184,7 @@ async fn measure(bench: &Bench, reporter: &Reporter) -> anyhow::Result<Findings>
         calls: end.stats.calls - start.stats.calls,
         refused: end.stats.refused - start.stats.refused,
         dropped: end.stats.dropped - start.stats.dropped,
+        sealed_by_core: end.stats.sealed_by_core,
         delays: end.stats.send_delay.since(&start.stats.send_delay),
         sound_delays: end.stats.sound_delay.since(&start.stats.sound_delay),
         offered,

@@ -141,14 +141,18 @@ pub fn settings() -> SettingEngineBuilder {
 /// Sees each packet that arrives, decrypted and in order of arrival.
 pub type Hook = Box<dyn Fn(&Packet) + Send + Sync>;
 
-/// Our interceptor, one of two kinds: it hands inbound RTCP to the application, which the chain would swallow
-/// otherwise; or it watches what passes.
+/// Changes each packet that arrives, before those see it that are farther from the wire.
+pub type Change = Box<dyn Fn(&mut Packet) + Send + Sync>;
+
+/// Our interceptor, of a few kinds: it hands inbound RTCP to the application, which the chain would swallow otherwise;
+/// or it watches or changes what passes.
 #[derive(Default)]
 pub struct Tap {
     delivers_rtcp: bool,
     /// A stream of ours, as the core knows it.
     own: Option<u32>,
     arrived: Option<Hook>,
+    change: Option<Change>,
     nacked: Arc<AtomicU64>,
     inbound: VecDeque<TaggedPacket>,
     outbound: VecDeque<TaggedPacket>,
@@ -172,6 +176,11 @@ impl Tap {
         Self { arrived: Some(arrived), ..Self::default() }
     }
 
+    /// Lets `change` have each packet that arrives first.
+    pub fn changing(change: Change) -> Self {
+        Self { change: Some(change), ..Self::default() }
+    }
+
     /// Adds the packets that outbound NACKs ask for to `nacked`.
     pub fn counting(nacked: &Arc<AtomicU64>) -> Self {
         Self { nacked: Arc::clone(nacked), ..Self::default() }
@@ -186,6 +195,9 @@ impl Protocol<TaggedPacket, TaggedPacket, ()> for Tap {
     type Time = Instant;
 
     fn handle_read(&mut self, mut packet: TaggedPacket) -> Result<(), Error> {
+        if let Some(change) = &self.change {
+            change(&mut packet.message.packet);
+        }
         if let Some(arrived) = &self.arrived {
             arrived(&packet.message.packet);
         }

@@ -27,7 +27,7 @@ use webrtc::peer_connection::{
 };
 
 use super::engine;
-use super::retransmissions::{RepairedBy, Retransmissions};
+use super::retransmissions::{RepairedBy, renaming};
 use crate::protocol::channel::CHANNEL_LABEL;
 use crate::rtp::{Codec, Track, starts_key_frame};
 
@@ -148,7 +148,7 @@ impl Link {
             // Farthest from it, where all repairs are done.
             .with(Slot::from(14_000), engine::Tap::watching(arrivals))
             // Before those who look for what is missing.
-            .with(Slot::from(6_500), Retransmissions::new(Arc::clone(&repairs)))
+            .with(Slot::from(6_500), engine::Tap::changing(renaming(Arc::clone(&repairs))))
             .with(Slot::NackGenerator, nacks.build())
             .with(Slot::TwccReceiver, TwccReceiverBuilder::new().with_interval(FEEDBACK_INTERVAL).build())
             .with(Slot::ReceiverReport, ReceiverReportBuilder::new().build());

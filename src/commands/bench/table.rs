@@ -29,6 +29,8 @@ pub(super) struct Findings {
     pub(super) calls: u64,
     pub(super) refused: u64,
     pub(super) dropped: u64,
+    /// Students whose packets the library seals, at several times the cost.
+    pub(super) sealed_by_core: usize,
     pub(super) delays: Delays,
     pub(super) sound_delays: Delays,
     /// Packets that the lecture had for every student.
@@ -134,6 +136,7 @@ impl Findings {
             "sound_delay_max_ms": self.sound_delay_ms(1.0),
             "dropped": self.dropped,
             "refused": self.refused,
+            "sealed_by_core": self.sealed_by_core,
             "nacked": self.seen.nacked,
             "duplicates": self.seen.again,
             "floor_us_per_packet": self.floor(),
@@ -166,6 +169,7 @@ impl Findings {
             ("decrypted", everyone),
             ("later than 80 ms at the student", format!("{:.3} %", self.late())),
             ("dropped frames, packets refused by the kernel", format!("{}, {}", self.dropped, self.refused)),
+            ("students whose packets the library had to seal", self.sealed_by_core.to_string()),
             ("send delay, p50 and p99", format!("{:.2} ms, {:.2} ms", self.delay_ms(0.5), self.delay_ms(0.99))),
             (
                 "sound alone, p99 and most",
@@ -220,6 +224,7 @@ mod tests {
             calls: 600,
             refused: 0,
             dropped: 1,
+            sealed_by_core: 0,
             sound_delays: delays.clone(),
             delays,
             offered: 3000,

@@ -439,18 +439,22 @@ mod tests {
         timeout(Duration::from_secs(20), wait).await.unwrap()
     }
 
-    #[tokio::test]
-    async fn a_panic_in_one_students_turn_ends_that_student_and_not_the_class() {
-        let (hub, mut events) = Hub::start(HubConfig {
+    fn hub_of(encodings: Vec<(Encoding, u32)>) -> (Hub, mpsc::Receiver<HubEvent>) {
+        let config = HubConfig {
             user: "9999".parse().unwrap(),
             udp: "127.0.0.1:0".parse().unwrap(),
             advertise: vec![],
             stun: vec![],
             max_students: 10,
-            encodings: vec![(Encoding::full(Track::Screen, Codec::Vp8), 1_000_000)],
+            encodings,
             workers: NonZeroUsize::MIN,
-        })
-        .unwrap();
+        };
+        Hub::start(config).unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_panic_in_one_students_turn_ends_that_student_and_not_the_class() {
+        let (hub, mut events) = hub_of(vec![(Encoding::full(Track::Screen, Codec::Vp8), 1_000_000)]);
         let (one, _) = student(&hub, &mut events, "1001").await;
         let (two, mut heard) = student(&hub, &mut events, "1002").await;
         hub.send(Command::Panic { user: "1001".parse().unwrap() });
@@ -484,16 +488,7 @@ mod tests {
     async fn who_watches_an_encoding_that_fails_gets_another_and_what_nobody_needs_then_is_stopped() {
         let full = Encoding::full(Track::Screen, Codec::Vp8);
         let low = full.with(Tier::Low);
-        let (hub, mut events) = Hub::start(HubConfig {
-            user: "9999".parse().unwrap(),
-            udp: "127.0.0.1:0".parse().unwrap(),
-            advertise: vec![],
-            stun: vec![],
-            max_students: 10,
-            encodings: vec![(full, 1_000_000), (low, 250_000)],
-            workers: NonZeroUsize::MIN,
-        })
-        .unwrap();
+        let (hub, mut events) = hub_of(vec![(full, 1_000_000), (low, 250_000)]);
         let (link, mut heard) = student(&hub, &mut events, "1001").await;
         next(&mut events, |event| matches!(event, HubEvent::KeyFrameNeeded(e) if e == full).then_some(())).await;
         hub.encodings(vec![low]);

@@ -24,7 +24,7 @@ use self::judge::{Encoded, Window, judge};
 use self::wire::{FromWatchers, Join, ToWatchers};
 use super::machine::{CpuByThread, cpu_of_hub};
 use crate::cli::{BenchPictures, Network};
-use crate::commands::{allow_many_files, blocking, media_failure, stop, studio};
+use crate::commands::{allow_many_files, blocking, media_failure, studio};
 use crate::exit::Failure;
 use crate::media::{Capture, CaptureOptions, Codes, MainSource, Sources, VideoOptions};
 use crate::peer::emulator::{Burst, PathConfig, QUEUE};
@@ -48,21 +48,11 @@ const GLANCE: Duration = Duration::from_millis(500);
 
 /// Measures, and prints the table.
 pub(in crate::commands) async fn run(bench: BenchPictures, reporter: &Reporter) -> Result<(), Failure> {
-    tokio::select! {
-        // First, so that there is no student before somebody would hear the wish to end.
-        biased;
-        _ = stop(None) => reporter.warn("asked to end, so nothing was measured"),
-        found = measure(&bench, reporter) => {
-            let found = found?;
-            if reporter.is_json() {
-                reporter.result_object(&found.object());
-            } else {
-                reporter.finish();
-                reporter.result(&found.table());
-            }
-        }
-    }
-    Ok(())
+    let measuring = async {
+        let found = measure(&bench, reporter).await?;
+        Ok((found.object(), found.table()))
+    };
+    super::tell(measuring, reporter).await
 }
 
 async fn measure(bench: &BenchPictures, reporter: &Reporter) -> Result<Findings, Failure> {
