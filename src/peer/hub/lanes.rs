@@ -17,12 +17,12 @@ use super::Rings;
 use super::keys::Found;
 use super::pace::{Line, Pace};
 use super::peer::Wishes;
+use super::repair_stream::RepairStream;
 use super::seal::{CoreWriter, Sealer, Side, TAG_BYTES};
 use super::socket::{Outlet, Sent};
 use crate::rtp::control::{Estimate, Probe};
 use crate::rtp::{
-    Codec, Encoding, MAX_FIRST_SEQUENCE_NUMBER, OutPacket, REPLAY_BYTES, Start, Subscription, Tier, Track,
-    TransportNumber, timestamp_at,
+    Codec, Encoding, OutPacket, REPLAY_BYTES, Start, Subscription, Tier, Track, TransportNumber, timestamp_at,
 };
 
 /// Sender reports go out this often; each lets a receiver put sound and picture together.
@@ -67,46 +67,6 @@ impl Lane {
 
     fn in_tier(&self, tier: Tier) -> Encoding {
         Encoding { tier, ..self.encoding() }
-    }
-}
-
-/// The retransmissions of a track: an SSRC of their own (RFC 4588). We seal it from its first packet on.
-pub(super) struct RepairStream {
-    pub(super) ssrc: u32,
-    pub(super) payload_type: u8,
-    next: u64,
-}
-
-impl RepairStream {
-    pub(super) fn new(ssrc: u32, payload_type: u8) -> Self {
-        Self { ssrc, payload_type, next: (rand::random::<u16>() & MAX_FIRST_SEQUENCE_NUMBER).into() }
-    }
-
-    /// The packet as a retransmission.
-    fn again<'a>(&mut self, packet: &OutPacket<'a>) -> OutPacket<'a> {
-        let original = Some(packet.sequence_number());
-        self.name(OutPacket { original, ..*packet })
-    }
-
-    /// A packet of nothing but padding.
-    fn padding(&mut self, bytes: u8, timestamp: u32) -> OutPacket<'static> {
-        self.name(OutPacket {
-            marker: false,
-            payload_type: 0,
-            index: 0,
-            timestamp,
-            ssrc: 0,
-            transport: None,
-            original: None,
-            padding: bytes,
-            payload: &[],
-        })
-    }
-
-    fn name<'a>(&mut self, packet: OutPacket<'a>) -> OutPacket<'a> {
-        let index = self.next;
-        self.next += 1;
-        OutPacket { index, ssrc: self.ssrc, payload_type: self.payload_type, ..packet }
     }
 }
 

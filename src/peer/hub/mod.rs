@@ -4,6 +4,7 @@
 //! answers with [`HubEvent`]s. Every queue is bounded: commands block nobody and are refused when the hub does not
 //! keep up, frames are dropped and the encoder is asked for a new key frame.
 
+mod agreed;
 mod channel;
 mod demux;
 mod keys;
@@ -13,6 +14,7 @@ mod pace;
 mod peer;
 #[cfg(test)]
 mod random;
+mod repair_stream;
 mod router;
 pub(super) mod sdp;
 mod seal;

@@ -7,7 +7,6 @@ use bytes::BytesMut;
 use rtc::interceptor::{Registry, Slot as Place};
 use rtc::media_stream::MediaStreamTrack;
 use rtc::peer_connection::configuration::RTCConfigurationBuilder;
-use rtc::peer_connection::configuration::media_engine::MIME_TYPE_RTX;
 use rtc::peer_connection::event::RTCPeerConnectionEvent;
 use rtc::peer_connection::message::RTCMessage;
 use rtc::peer_connection::sdp::RTCSessionDescription;
@@ -20,18 +19,20 @@ use rtc::rtcp::payload_feedbacks::receiver_estimated_maximum_bitrate::ReceiverEs
 use rtc::rtcp::receiver_report::ReceiverReport;
 use rtc::rtcp::transport_feedbacks::transport_layer_cc::{PacketStatusChunk, SymbolTypeTcc, TransportLayerCc};
 use rtc::rtcp::transport_feedbacks::transport_layer_nack::{NackPair, TransportLayerNack};
+use rtc::rtp_transceiver::RTCRtpTransceiverDirection;
 use rtc::rtp_transceiver::rtp_sender::{
     RTCRtpCodingParameters, RTCRtpEncodingParameters, RTCRtpRtxParameters, RtpCodecKind,
 };
-use rtc::rtp_transceiver::{RTCRtpSenderId, RTCRtpTransceiverDirection};
 use rtc::sansio::Protocol;
 use rtc::shared::error::Error;
 use rtc::shared::{TaggedBytesMut, TransportContext, TransportProtocol};
 
 use super::Rings;
+use super::agreed::Agreed;
 use super::channel::{Channel, Opened};
-use super::lanes::{Lanes, Recovery, Repair, RepairStream, round_trip};
+use super::lanes::{Lanes, Recovery, Repair, round_trip};
 use super::pace::Line;
+use super::repair_stream::RepairStream;
 use super::shard::Slot;
 use super::socket::Outlet;
 use super::{Advertised, PerCodec, Shared, keys, sdp};
@@ -530,35 +531,6 @@ impl Peer {
     pub(super) fn close(mut self, outlet: &mut Outlet) {
         let _ = self.connection.close();
         self.lanes.drain(&mut self.connection, outlet);
-    }
-}
-
-/// What the two sides have agreed on for a track.
-struct Agreed {
-    payload_type: u8,
-    /// The payload type of retransmissions.
-    repairs: Option<u8>,
-    /// The id of the header extension with transport-wide numbers.
-    transport: Option<u8>,
-}
-
-impl Agreed {
-    fn of(connection: &mut RTCPeerConnection, sender: RTCRtpSenderId, codec: Codec) -> Option<Self> {
-        let mut sender = connection.rtp_sender(sender)?;
-        let parameters = &sender.get_parameters().rtp_parameters;
-        let mime = engine::rtp_codec(codec).mime_type;
-        let named = |wanted: &str| {
-            let wanted = wanted.to_owned();
-            parameters.codecs.iter().filter(move |c| c.rtp_codec.mime_type.eq_ignore_ascii_case(&wanted))
-        };
-        let payload_type = named(&mime).next()?.payload_type;
-        let of_it = format!("apt={payload_type}");
-        let is_of_it = |fmtp: &str| fmtp.split(';').any(|part| part.trim() == of_it);
-        let repairs = named(MIME_TYPE_RTX).find(|c| is_of_it(&c.rtp_codec.sdp_fmtp_line)).map(|c| c.payload_type);
-        // 15 and more need the long form of header extensions (RFC 8285, 4.3).
-        let numbers = parameters.header_extensions.iter().find(|e| e.uri == engine::TRANSPORT_NUMBER_URI);
-        let transport = numbers.and_then(|e| u8::try_from(e.id).ok()).filter(|id| (1..=14).contains(id));
-        Some(Self { payload_type, repairs, transport })
     }
 }
 
