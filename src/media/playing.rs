@@ -120,6 +120,7 @@ impl Playing {
         TrackStats {
             lost: missing.lost,
             late: missing.late,
+            restored: missing.restored,
             concealed: missing.concealed,
             jitter_ms: jitter_ms as f32,
             ..input.received.stats()

@@ -43,7 +43,9 @@ pub struct TrackStats {
     pub lost: u64,
     /// Packets that came too late.
     pub late: u64,
-    /// Sound that never came, and in whose place the decoder played something.
+    /// Packets of sound that never came, and whose copy in the next one was played.
+    pub restored: u64,
+    /// Sound that never came, and in whose place the decoder made something up.
     pub concealed: Duration,
     /// Encoded pictures or blocks of sound that were thrown away, because the decoder had no time for them.
     pub skipped: u64,

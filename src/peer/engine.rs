@@ -15,7 +15,7 @@ use rtc::peer_connection::configuration::setting_engine::SettingEngineBuilder;
 use rtc::rtcp::transport_feedbacks::transport_layer_nack::TransportLayerNack;
 use rtc::rtp_transceiver::rtp_sender::{
     RTCPFeedback, RTCRtpCodec, RTCRtpCodecParameters, RTCRtpHeaderExtensionCapability, RtpCodecKind,
-    TYPE_RTCP_FB_TRANSPORT_CC,
+    TYPE_RTCP_FB_NACK, TYPE_RTCP_FB_TRANSPORT_CC,
 };
 use rtc::sansio::Protocol;
 use rtc::shared::error::Error;
@@ -82,7 +82,12 @@ pub fn adaptive_media_engine(codecs: &[Codec]) -> Result<MediaEngine, Error> {
     let mut engine = MediaEngine::default();
     for &codec in codecs {
         let mut rtp_codec = rtp_codec(codec);
-        rtp_codec.rtcp_feedback.push(RTCPFeedback { typ: TYPE_RTCP_FB_TRANSPORT_CC.into(), parameter: String::new() });
+        let feedback = |typ: &str| RTCPFeedback { typ: typ.into(), parameter: String::new() };
+        rtp_codec.rtcp_feedback.push(feedback(TYPE_RTCP_FB_TRANSPORT_CC));
+        if codec == Codec::Opus {
+            // Sound goes again as it was: nobody has another stream for it.
+            rtp_codec.rtcp_feedback.push(feedback(TYPE_RTCP_FB_NACK));
+        }
         engine.register_codec(RTCRtpCodecParameters { rtp_codec, payload_type: payload_type(codec) }, kind(codec))?;
         if codec != Codec::Opus {
             let rtp_codec = RTCRtpCodec {

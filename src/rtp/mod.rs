@@ -11,6 +11,7 @@ mod encoding;
 mod frame;
 mod key_requests;
 mod keyframe;
+mod opus;
 mod out;
 mod playout;
 mod ring;

@@ -15,6 +15,7 @@ use rtc::sansio::Protocol;
 
 use super::Rings;
 use super::keys::Found;
+use super::numbers::Numbers;
 use super::pace::{Line, Pace};
 use super::peer::Wishes;
 use super::repair_stream::RepairStream;
@@ -55,6 +56,8 @@ struct Lane {
     /// The tier that it goes on with at the next key frame; until then the other one is sent.
     next: Option<Tier>,
     repairs: Option<RepairStream>,
+    /// Of sound, which has no such stream.
+    numbers: Numbers,
     reported: Option<Instant>,
     /// When a key frame was last asked for because a picture was late.
     late: Option<Instant>,
@@ -147,6 +150,7 @@ impl Lanes {
             subscription,
             next: None,
             repairs,
+            numbers: Numbers::default(),
             reported: None,
             late: None,
         });
@@ -431,12 +435,22 @@ impl Lanes {
             let Some(packet) = lane.subscription.resend(ring, repair.sequence_number) else { continue };
             // A packet that goes again under its own number must be the same one, bit for bit, see `seal`; with another
             // transport-wide number it would not be.
-            let packet = match &mut lane.repairs {
-                Some(repairs) if sealed_by_us => repairs.again(&packet),
-                _ if self.transport.is_none() => packet,
-                _ => continue,
-            };
-            self.write(now, repair.lane, packet, estimate, connection, outlet);
+            let had = lane.numbers.of(packet.index);
+            match (&mut lane.repairs, self.transport) {
+                (Some(repairs), _) if sealed_by_us => {
+                    let packet = repairs.again(&packet);
+                    self.write(now, repair.lane, packet, estimate, connection, outlet);
+                }
+                (_, None) => {
+                    self.write(now, repair.lane, packet, estimate, connection, outlet);
+                }
+                (_, Some(transport)) => {
+                    let Some(number) = had else { continue };
+                    let packet = OutPacket { transport: Some(TransportNumber { number, ..transport }), ..packet };
+                    estimate.sent(now, None, packet.bytes());
+                    self.seal(&packet, outlet);
+                }
+            }
         }
         outlet.flush();
     }
@@ -480,21 +494,28 @@ impl Lanes {
             *number = number.wrapping_add(1);
         }
         estimate.sent(now, packet.transport.map(|transport| transport.number), packet.bytes());
+        let lane = &mut self.lanes[lane];
+        if let Side::Core(writer) = &lane.side {
+            write_by_core(now, writer, &packet, connection);
+            return self.drain(connection, outlet);
+        }
+        if !lane.track.is_video()
+            && let Some(TransportNumber { number, .. }) = packet.transport
+        {
+            lane.numbers.note(packet.index, number);
+        }
+        self.seal(&packet, outlet)
+    }
+
+    /// Sends a packet that is sealed by us, for the first time or as it was.
+    fn seal(&mut self, packet: &OutPacket<'_>, outlet: &mut Outlet) -> Sent {
         // Sound and repairs don't wait, pictures make room for them.
         if let Some(pace) = &mut self.pace {
             pace.sent(packet.bytes());
         }
-        match (&self.lanes[lane].side, &self.sealer, self.path) {
-            (Side::Own, Some(sealer), Some((from, to))) => {
-                outlet.queue_with(from, to, packet.bytes() + TAG_BYTES, |batch| sealer.seal(&packet, batch))
-            }
-            (Side::Core(writer), ..) => {
-                write_by_core(now, writer, &packet, connection);
-                self.drain(connection, outlet)
-            }
-            // Who seals has a key, and the packet that told it has told the path.
-            (Side::Own, ..) => Sent::Yes,
-        }
+        // Who seals has a key, and the packet that told it has told the path.
+        let (Some(sealer), Some((from, to))) = (&self.sealer, self.path) else { return Sent::Yes };
+        outlet.queue_with(from, to, packet.bytes() + TAG_BYTES, |batch| sealer.seal(packet, batch))
     }
 
     /// Moves datagrams from the core to the socket, and sends them; learns key and path by the way.

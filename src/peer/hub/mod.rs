@@ -10,6 +10,7 @@ mod demux;
 mod keys;
 mod lanes;
 mod needs;
+mod numbers;
 mod pace;
 mod peer;
 #[cfg(test)]

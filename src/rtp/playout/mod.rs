@@ -21,7 +21,7 @@ pub use self::delay::{LEAST_DELAY, Latency, MOST_DELAY};
 use self::reorder::{Gap, Packet, Placed, Reorder};
 use self::report::SenderReport;
 use self::timeline::{Timeline, duration};
-use super::{Codec, Track, payload_offset, starts_key_frame};
+use super::{Codec, Track, opus, payload_offset, starts_key_frame};
 
 /// How long a picture's missing packets are waited for, from when they are known to be missing: all tries of a link of
 /// 300 ms and back.
@@ -78,7 +78,9 @@ pub struct Missing {
     pub lost: u64,
     /// Packets that came too late.
     pub late: u64,
-    /// Sound that never came, and for which something was played.
+    /// Packets of sound that never came, and whose copy in the next one was played.
+    pub restored: u64,
+    /// Sound that never came, and for which something was made up.
     pub concealed: Duration,
 }
 
@@ -109,6 +111,8 @@ struct Stream {
     /// Timestamp and time of what was played last.
     last: Option<(u32, Duration)>,
     after_loss: bool,
+    /// How long the hole was that was played last; none after a packet.
+    hole: Option<Duration>,
     /// A key frame was asked for because of the gap of this time.
     asked: Option<Duration>,
 }
@@ -198,6 +202,12 @@ impl Playout {
                     self.delay.note(*track, now.saturating_sub(stream.line.due(packet.timestamp)));
                 }
                 let after_loss = std::mem::take(&mut stream.after_loss);
+                if let Some(hole) = stream.hole.take()
+                    && opus::has_copy(&packet.bytes[payload_offset(&packet.bytes).unwrap_or(packet.bytes.len())..])
+                {
+                    missing.restored += 1;
+                    missing.concealed = missing.concealed.saturating_sub(hole);
+                }
                 play(*track, Played::Packet { bytes: packet.bytes, due, after_loss });
             }
             let Some(gap) = stream.order.gap() else { return };
@@ -222,7 +232,9 @@ impl Playout {
                 stream.order.skip_one();
                 stream.last = Some((timestamp, due));
                 missing.lost += 1;
-                if now < due + self.delay.now() + BYGONE {
+                let is_heard = now < due + self.delay.now() + BYGONE;
+                stream.hole = is_heard.then_some(lasts);
+                if is_heard {
                     missing.concealed += lasts;
                     play(*track, Played::Hole { due, lasts });
                 }
@@ -278,7 +290,7 @@ impl Stream {
     fn new(ssrc: u32, line: Timeline) -> Self {
         let order = Reorder::default();
         // A decoder must not take it for what comes behind the stream before.
-        Self { ssrc, line, order, report: None, last: None, after_loss: true, asked: None }
+        Self { ssrc, line, order, report: None, last: None, after_loss: true, hole: None, asked: None }
     }
 
     /// What has to be added to media time for the sender's clock.

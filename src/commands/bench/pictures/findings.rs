@@ -62,7 +62,9 @@ pub(super) struct Group {
     pub(super) glass_p95_ms: f64,
     pub(super) shown_p50_ms: f64,
     pub(super) shown_p95_ms: f64,
-    /// Packets of sound that never came or too late, all together: each is a block that was concealed.
+    /// Packets of sound that never came or too late, all together; and of these, for which something had to be made up,
+    /// as the next packet had no copy.
+    pub(super) sound_lost: u64,
     pub(super) sound_gaps: u64,
     pub(super) unreadable: u64,
     pub(super) nacks: u64,
@@ -97,7 +99,8 @@ impl Group {
             glass_p95_ms: percentile(&decoded_after, 0.95),
             shown_p50_ms: percentile(&shown_after, 0.5),
             shown_p95_ms: percentile(&shown_after, 0.95),
-            sound_gaps: sum(&|s| s.sight.sound.lost),
+            sound_lost: sum(&|s| s.sight.sound.lost),
+            sound_gaps: sum(&|s| s.sight.sound.lost.saturating_sub(s.sight.sound.restored)),
             unreadable: sum(&|s| s.verdict.smeared),
             nacks: sum(&|s| s.sight.nacks),
             plis: sum(&|s| s.sight.plis),
@@ -120,6 +123,7 @@ impl Group {
             "glass_p95_ms": self.glass_p95_ms,
             "shown_p50_ms": self.shown_p50_ms,
             "shown_p95_ms": self.shown_p95_ms,
+            "sound_lost": self.sound_lost,
             "sound_gaps": self.sound_gaps,
             "unreadable": self.unreadable,
             "nacks": self.nacks,
@@ -173,12 +177,15 @@ impl Findings {
         fields.remove("students");
         let freezes = verdict.gaps.iter().filter(|gap| !gap.told);
         let freezes: Vec<_> = freezes.map(|gap| [gap.start.saturating_sub(self.start), gap.end - gap.start]).collect();
+        let made_up = sight.made_up.iter().filter(|(at, _)| *at >= self.start);
+        let made_up: Vec<_> = made_up.map(|(at, ms)| [at - self.start, *ms]).collect();
         let more = json!({
             "student": sight.student,
             "bad": bad,
             "expected": verdict.expected,
             "decoded": verdict.decoded,
             "freezes": freezes,
+            "sound_made_up": made_up,
             "tiers": verdict.changes.iter().map(|(at, tier)| json!([at, tier])).collect::<Vec<_>>(),
         });
         if let Value::Object(more) = more {

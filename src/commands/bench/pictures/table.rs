@@ -32,7 +32,8 @@ impl Findings {
         let two = |p50, p95| format!("{}, {}", measured(p50, 0, "ms"), measured(p95, 0, "ms"));
         row("capture to decoded, p50 and p95", &|group| two(group.glass_p50_ms, group.glass_p95_ms));
         row("capture to shown in time, p50 and p95", &|group| two(group.shown_p50_ms, group.shown_p95_ms));
-        row("blocks of sound that were missing", &|group| group.sound_gaps.to_string());
+        row("packets of sound lost", &|group| group.sound_lost.to_string());
+        row("blocks of sound made up", &|group| group.sound_gaps.to_string());
         row("packets asked for again, key frames asked for", &|group| format!("{}, {}", group.nacks, group.plis));
         row("packets that the network lost, and its queue dropped", &|group| {
             format!("{}, {}", group.path_lost, group.path_dropped)

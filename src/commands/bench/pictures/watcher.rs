@@ -1,11 +1,12 @@
 //! One student of a bench with pictures: a link and a render as those of `watch`, and what came of it.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use anyhow::Context;
 use serde_json::Value;
 use tokio::sync::mpsc;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, interval, sleep_until};
 
 use super::wire::{Counted, FromWatchers, Join, Picture, Sight};
 use crate::commands::watch::screen::Screen;
@@ -14,6 +15,9 @@ use crate::media::{Render, RenderEvent, RenderOptions, Seen, Sink, TrackFormat, 
 use crate::peer::emulator::{Emulator, PathConfig, through, without_candidates};
 use crate::peer::link::{Incoming, Link, LinkConfig, LinkEvent, LinkStats};
 use crate::rtp::Track;
+
+/// How often it is noted what was heard.
+const LISTENS_EVERY: Duration = Duration::from_millis(100);
 
 /// What a student is told by its process.
 #[derive(Debug, Clone)]
@@ -29,6 +33,8 @@ struct Log {
     pictures: Vec<Picture>,
     unreadable: u64,
     paused: Vec<(u64, bool)>,
+    /// As in [`Sight`], since the connection stands.
+    made_up: Vec<(u64, u64)>,
 }
 
 pub(super) struct Watcher {
@@ -40,6 +46,8 @@ pub(super) struct Watcher {
     log: Arc<Mutex<Log>>,
     /// Of the beginning: screen, sound, link.
     before: (TrackStats, TrackStats, LinkStats),
+    /// Sound that had to be made up until now.
+    concealed: Duration,
     say: mpsc::Sender<FromWatchers>,
 }
 
@@ -82,7 +90,7 @@ impl Watcher {
         let sdp = if emulator.is_some() { without_candidates(&sdp) } else { sdp };
         say.send(FromWatchers::Offer { student, sdp }).await?;
         Ok((
-            Self { student, join, link, emulator, screen, log: Arc::default(), before: Default::default(), say },
+            Self { student, join, link, emulator, screen, log: Arc::default(), before: Default::default(), concealed: Duration::ZERO, say },
             events,
         ))
     }
@@ -94,8 +102,10 @@ impl Watcher {
     ) -> anyhow::Result<()> {
         let mut rendered: Option<mpsc::Receiver<RenderEvent>> = None;
         let mut restored: Option<Instant> = None;
+        let mut listens = interval(LISTENS_EVERY);
         loop {
             tokio::select! {
+                _ = listens.tick() => self.listen()?,
                 order = orders.recv() => match order {
                     Some(Order::Answer(sdp)) => rendered = Some(self.answer(sdp).await?),
                     Some(Order::Begin) => {
@@ -126,6 +136,18 @@ impl Watcher {
                 }
             }
         }
+    }
+
+    /// Notes how much sound had to be made up since the last time.
+    fn listen(&mut self) -> anyhow::Result<()> {
+        let concealed = self.screen.with(|render| render.stats(Track::Audio).concealed).unwrap_or_default();
+        // What its copy restores counts as made up until that comes, the block behind it.
+        let more = concealed.saturating_sub(self.concealed).as_millis() as u64;
+        if more > 0 {
+            lock(&self.log).made_up.push((now_ms()?, more));
+        }
+        self.concealed = concealed;
+        Ok(())
     }
 
     async fn answer(&self, sdp: String) -> anyhow::Result<mpsc::Receiver<RenderEvent>> {
@@ -185,6 +207,7 @@ impl Watcher {
             paused: std::mem::take(&mut log.paused),
             screen: counted(&before.0, &now.0),
             sound: counted(&before.1, &now.1),
+            made_up: std::mem::take(&mut log.made_up),
             nacks: now.2.nacks - before.2.nacks,
             plis: now.2.plis - before.2.plis,
             path: self.emulator.as_ref().map(Emulator::counts),
@@ -208,6 +231,7 @@ fn counted(before: &TrackStats, now: &TrackStats) -> Counted {
     Counted {
         decoded: now.frames_decoded.saturating_sub(before.frames_decoded),
         lost: now.lost.saturating_sub(before.lost),
+        restored: now.restored.saturating_sub(before.restored),
         freezes: now.freezes.saturating_sub(before.freezes),
         frozen_ms: now.freeze_total.saturating_sub(before.freeze_total).as_millis() as u64,
     }

@@ -67,6 +67,8 @@ pub(super) struct Sight {
     /// Of the time that counts, as `watch` counts it.
     pub(super) screen: Counted,
     pub(super) sound: Counted,
+    /// When sound was missing for which nothing came: a time, and how many milliseconds had to be made up before it.
+    pub(super) made_up: Vec<(u64, u64)>,
     /// Packets that were asked for again, and key frames.
     pub(super) nacks: u64,
     pub(super) plis: u64,
@@ -105,6 +107,8 @@ pub(super) struct Counted {
     pub(super) decoded: u64,
     /// Packets that never came, or too late.
     pub(super) lost: u64,
+    /// Of them, those whose copy in the next packet was played.
+    pub(super) restored: u64,
     pub(super) freezes: u64,
     pub(super) frozen_ms: u64,
 }
