@@ -188,6 +188,11 @@ impl Subscription {
         }
     }
 
+    /// Whether it has not begun.
+    pub fn is_idle(&self) -> bool {
+        self.state == State::Idle
+    }
+
     /// Whether it waits for a key frame.
     pub fn awaits_key(&self) -> bool {
         self.state == State::AwaitingKey

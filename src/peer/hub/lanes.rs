@@ -16,6 +16,7 @@ use rtc::sansio::Protocol;
 use super::Rings;
 use super::keys::Found;
 use super::numbers::Numbers;
+use super::opening::Handshake;
 use super::pace::{Line, Pace};
 use super::peer::Wishes;
 use super::repair_stream::RepairStream;
@@ -98,6 +99,8 @@ pub(super) struct Lanes {
     sealer: Option<Sealer>,
     /// From which of our addresses to which of the student's; ICE may change it.
     path: Option<(SocketAddr, SocketAddr)>,
+    /// How far away the student is.
+    pub(super) handshake: Handshake,
     /// The number of the next packet of all, and the id of the extension for it, where the student reports by these.
     transport: Option<TransportNumber>,
     /// How fast pictures go, where the line is narrow.
@@ -126,6 +129,7 @@ impl Lanes {
             found,
             sealer: None,
             path: None,
+            handshake: Handshake::default(),
             transport,
             pace: None,
             under_way: None,
@@ -195,13 +199,30 @@ impl Lanes {
         self.sealer.is_none() && self.lanes.iter().any(|lane| lane.subscription.counts().0 > 1)
     }
 
-    /// The connection stands: pictures begin with a key frame, sound with the next packet.
-    pub(super) fn start(&mut self, now: Instant, rings: &Rings, wishes: &mut Wishes) {
-        for lane in &mut self.lanes {
-            let ring = &rings[lane.encoding()];
-            if !lane.track.is_video() {
-                lane.subscription.start_live(ring);
-            } else if lane.subscription.start(ring, now) == Start::NeedsKey {
+    /// Whether a train can be sent that tells what the line carries before there is a picture: there is sound, whose
+    /// first packet tells the key, and a stream for the padding.
+    pub(super) fn can_open(&self) -> bool {
+        self.transport.is_some()
+            && self.lanes.iter().any(|lane| !lane.track.is_video())
+            && self.lanes.iter().any(|lane| lane.repairs.is_some())
+    }
+
+    /// Whether we have the key, and seal.
+    pub(super) fn has_key(&self) -> bool {
+        self.sealer.is_some()
+    }
+
+    /// The connection stands: sound begins with the next packet.
+    pub(super) fn start_sound(&mut self, rings: &Rings) {
+        for lane in self.lanes.iter_mut().filter(|lane| !lane.track.is_video()) {
+            lane.subscription.start_live(&rings[lane.encoding()]);
+        }
+    }
+
+    /// Pictures that have not begun do so, with a key frame.
+    pub(super) fn start_pictures(&mut self, now: Instant, rings: &Rings, wishes: &mut Wishes) {
+        for lane in self.lanes.iter_mut().filter(|lane| lane.track.is_video() && lane.subscription.is_idle()) {
+            if lane.subscription.start(&rings[lane.encoding()], now) == Start::NeedsKey {
                 wishes.key_frames.push(lane.encoding());
             }
         }
@@ -526,6 +547,8 @@ impl Lanes {
             // SRTP and SRTCP go where media goes; STUN also looks at other ways (RFC 7983, 7).
             if out.message.first().is_some_and(|first| (128..=191).contains(first)) {
                 self.path = Some((from, to));
+            } else if Handshake::is_of_it(&out.message) {
+                self.handshake.said(Instant::now());
             }
             sent = sent.and(outlet.queue(from, to, &out.message));
         }

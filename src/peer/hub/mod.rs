@@ -11,6 +11,7 @@ mod keys;
 mod lanes;
 mod needs;
 mod numbers;
+mod opening;
 mod pace;
 mod peer;
 #[cfg(test)]

@@ -31,6 +31,7 @@ use super::Rings;
 use super::agreed::Agreed;
 use super::channel::{Channel, Opened};
 use super::lanes::{Lanes, Recovery, Repair, round_trip};
+use super::opening::{Handshake, Opening, Step};
 use super::pace::Line;
 use super::repair_stream::RepairStream;
 use super::shard::Slot;
@@ -39,7 +40,7 @@ use super::{Advertised, PerCodec, Shared, keys, sdp};
 use crate::id::UserId;
 use crate::peer::engine;
 use crate::protocol::channel::{HubMessage, SentTier, SentTiers, TierReason};
-use crate::rtp::control::{Controller, Decision, KeyBudget, Offered, Rates, Reason, RepairBudget, Repaired, Trouble};
+use crate::rtp::control::{Controller, Decision, KeyBudget, Offered, Probe, Rates, Reason, RepairBudget, Repaired, Trouble};
 use crate::rtp::{Codec, Encoding, MAX_FIRST_SEQUENCE_NUMBER, Subscription, Tier, Track};
 
 /// A student that offered and never connected is forgotten after this: ICE gives up much sooner.
@@ -142,6 +143,8 @@ pub(super) struct Peer {
     connection: Box<RTCPeerConnection>,
     /// What the student's way carries, and what it gets.
     control: Controller,
+    /// It has sound and waits for its first picture.
+    opening: Option<Opening>,
     /// Why it gets less than all.
     suffers: Option<TierReason>,
     /// Whether packets wait in front of the student's line, which repairs would make longer.
@@ -243,6 +246,7 @@ impl Peer {
             panics: false,
             connection: Box::new(connection),
             control: Controller::new(now, offered),
+            opening: None,
             suffers: None,
             is_delayed: false,
             repairs: RepairBudget::default(),
@@ -262,6 +266,9 @@ impl Peer {
     pub(super) fn receive(&mut self, now: Instant, at: SocketAddr, from: SocketAddr, datagram: BytesMut) {
         let transport =
             TransportContext { local_addr: at, peer_addr: from, ecn: None, transport_protocol: TransportProtocol::UDP };
+        if Handshake::is_of_it(&datagram) {
+            self.lanes.handshake.heard(now);
+        }
         // What the core can't read was not meant for it, or was forged: its state has not changed.
         let _ = self.connection.handle_read(TaggedBytesMut { now, transport, message: datagram });
     }
@@ -306,7 +313,12 @@ impl Peer {
         }
         if self.starts.is_some_and(|at| at <= now) {
             self.starts = None;
-            self.lanes.start(now, rings, wishes);
+            self.lanes.start_sound(rings);
+            if self.lanes.can_open() && !self.lanes.handshake.is_near() {
+                self.opening = Some(Opening::new(now));
+            } else {
+                self.lanes.start_pictures(now, rings, wishes);
+            }
         }
         if !self.connected && now.saturating_duration_since(self.created) > CONNECT_WITHIN {
             fate = Fate::Gone("never connected");
@@ -410,6 +422,9 @@ impl Peer {
         }
         let picture = self.lanes.tracks().find(|(track, _)| track.is_video());
         let rates = &rates[picture.map_or(Codec::H264, |(_, codec)| codec)];
+        if self.opening.is_some() {
+            return self.open(now, rates, rings, outlet, wishes);
+        }
         let decision = self.control.decide(now, rates);
         let estimate = self.control.estimate();
         self.is_delayed = estimate.queue() > LONG_QUEUE;
@@ -427,6 +442,36 @@ impl Peer {
             self.lanes.probe(now, probe, self.control.estimate(), &mut self.connection, outlet);
         }
         decision.is_some()
+    }
+
+    /// Begins with pictures, if it is known what the line carries, or has been waited for long enough. Its channel has words
+    /// to say if that is not the best: gives whether there are some.
+    fn open(
+        &mut self,
+        now: Instant,
+        rates: &Rates,
+        rings: &Rings,
+        outlet: &mut Outlet,
+        wishes: &mut Wishes,
+    ) -> bool {
+        let Some(opening) = &mut self.opening else { return false };
+        let (trains, line) = self.control.estimate().first_trains(now);
+        match opening.step(now, trains, line, self.control.needed(rates)) {
+            Step::Wait => false,
+            Step::Probe => {
+                self.lanes.probe(now, Probe::FIRST, self.control.estimate(), &mut self.connection, outlet);
+                false
+            }
+            Step::Begin(line) => {
+                self.opening = None;
+                let less = line.and_then(|line| self.control.begin(now, rates, line));
+                if let Some(decision) = less {
+                    self.follow(now, decision, rings, wishes);
+                }
+                self.lanes.start_pictures(now, rings, wishes);
+                less.is_some()
+            }
+        }
     }
 
     /// Who has less than all gets it no faster than its line carries it.
@@ -490,6 +535,12 @@ impl Peer {
         let estimate = self.control.estimate();
         let sent = self.lanes.send(now, only, rings, estimate, &mut self.connection, outlet, wishes);
         self.repairs.sent(sent, self.is_delayed);
+        if let Some(opening) = &mut self.opening
+            && self.lanes.has_key()
+            && opening.wants_first_train()
+        {
+            self.lanes.probe(now, Probe::FIRST, self.control.estimate(), &mut self.connection, outlet);
+        }
         if self.lanes.report(now, rings, &mut self.connection) {
             self.lanes.drain(&mut self.connection, outlet);
             self.stats.dropped = self.lanes.dropped();

@@ -178,6 +178,13 @@ impl Estimate {
         Duration::from_millis(self.delay.queue().into())
     }
 
+    /// How many trains have told something lately, and what the line carries by the best of them in bits a second: all
+    /// that is known before the first picture.
+    pub fn first_trains(&self, now: Instant) -> (usize, Option<u32>) {
+        let now = self.micros(now);
+        (self.trains.count_within(now, now), self.trains.fastest(now))
+    }
+
     /// Whether something is wrong, and what.
     pub fn trouble(&mut self, now: Instant) -> Option<Trouble> {
         let now = self.micros(now);

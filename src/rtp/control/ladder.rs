@@ -200,6 +200,26 @@ impl Controller {
         Some(Decision { pictures, reason: reason.unwrap_or(Reason::Offer), estimate_kbps })
     }
 
+    /// What the best of what is offered needs of a line, in bits a second.
+    pub fn needed(&self, rates: &Rates) -> u64 {
+        (rates.present(self.pictures) as f64 / USED) as u64
+    }
+
+    /// The student has had no picture yet, and its line carries so many bits a second: gives what it begins with, where
+    /// that is not the best.
+    pub fn begin(&mut self, now: Instant, rates: &Rates, line: u32) -> Option<Decision> {
+        let mut below = self.rung.below(self.offered);
+        let fits = |rung: &Rung| rates.present(rung.pictures(self.offered)) as f64 <= USED * f64::from(line);
+        // The last one is sound alone, which is never taken.
+        let rung = if fits(&self.rung) { None } else { below.by_ref().find(fits).or(Some(Rung::LAST)) };
+        self.rung = rung?;
+        self.pictures = self.rung.pictures(self.offered);
+        self.down = Some(now);
+        self.carried = Some(line);
+        let reason = Reason::Down(Trouble::Delay);
+        Some(Decision { pictures: self.pictures, reason, estimate_kbps: Some(line / 1000) })
+    }
+
     /// A train of padding that is to be sent now, because nothing else tells whether the student could get more.
     pub fn probe(&mut self, now: Instant) -> Option<Probe> {
         let above = self.rung.above(self.offered);

@@ -116,6 +116,9 @@ const LADDER: [Pictures; 5] = [
 pub(super) struct Rung(u8);
 
 impl Rung {
+    /// Sound alone.
+    pub(super) const LAST: Self = Self(LADDER.len() as u8 - 1);
+
     /// What one gets there. What can't be had is replaced: the screen by its other tier, so that there is one as long
     /// as possible, the camera by a better one only where the screen is full too.
     pub(super) fn pictures(self, offered: Offered) -> Pictures {

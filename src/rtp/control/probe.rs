@@ -21,6 +21,9 @@ pub struct Probe {
 }
 
 impl Probe {
+    /// Before the first picture: 85 ms of a line of 120 kbit/s, less than sound is waited for at first.
+    pub const FIRST: Self = Self { packets: 4, bytes_each: 255 };
+
     /// What tells anything at all: 100 ms of a line of 100 kbit/s.
     pub(super) const SHORTEST: Self = Self { packets: *PACKETS.start(), bytes_each: *BYTES.start() };
 

@@ -11,7 +11,7 @@ const SPREAD: u64 = 500;
 const LEAST_PACKETS: u32 = 3;
 
 /// The fewest bytes after the first packet of a train: some packets of sound that were late together tell too little.
-const LEAST_BYTES: u32 = 900;
+const LEAST_BYTES: u32 = 800;
 
 /// How many trains are looked at: half a second of pictures at 30 fps.
 const TRAINS: usize = 16;
@@ -109,6 +109,11 @@ impl Trains {
         let slopes = &mut slopes[..count];
         slopes.sort_unstable();
         slopes.get(count / 2).map(|nanos| rate(*nanos))
+    }
+
+    /// The same by the train that tells of most: who was busy makes a line look narrower, and never wider.
+    pub(super) fn fastest(&self, now: u64) -> Option<u32> {
+        self.recent(now, TELLS_FOR).map(|train| rate(train.nanos_per_byte)).max()
     }
 
     /// How many trains were sent in the `micros` before `now`, [`TRAINS`] at most.

@@ -252,7 +252,8 @@ fn run(bad: &[Kind], began: Instant) -> (Student, Vec<Student>, [usize; 8]) {
         let only = (!encoding.track.is_video()).then_some(encoding.track);
         if step == 9 {
             for student in bad.iter_mut().chain([&mut healthy]) {
-                student.lanes.start(now, &rings, &mut Wishes::default());
+                student.lanes.start_sound(&rings);
+                student.lanes.start_pictures(now, &rings, &mut Wishes::default());
             }
         }
         // Some have their turn before the healthy one, and some after it.
