@@ -78,6 +78,8 @@ pub struct Line {
     pub rate: u32,
     /// How long packets wait for it at the most; none: as long as they usually do.
     pub queue: Option<Duration>,
+    /// When it becomes that slow; none: it is from the beginning on.
+    pub from: Option<Duration>,
     /// When it is fast again.
     pub until: Option<Duration>,
 }
@@ -142,6 +144,10 @@ pub(super) struct TypedNetwork {
     /// Bits per second that the line carries each way, for example 600k
     #[arg(long, value_name = "RATE", value_parser = values::line_rate)]
     pub(super) rate: Option<u32>,
+
+    /// Until this time the line is fast
+    #[arg(long, value_name = "DURATION", value_parser = values::duration)]
+    pub(super) rate_from: Option<Duration>,
 
     /// After this time the line is fast again
     #[arg(long, value_name = "DURATION", value_parser = values::duration)]
@@ -261,7 +267,8 @@ impl TypedNetwork {
     /// A flag that says nothing where there is no bad network.
     fn without_network(&self) -> Option<&'static str> {
         let bad = self.bad.map(|_| "--bad").or(self.seed.map(|_| "--seed"));
-        bad.or(self.rate_until.map(|_| "--rate-until")).or(self.queue.map(|_| "--queue"))
+        let line = self.rate_from.map(|_| "--rate-from").or(self.rate_until.map(|_| "--rate-until"));
+        bad.or(line).or(self.queue.map(|_| "--queue"))
     }
 }
 
@@ -278,12 +285,16 @@ impl TypedPictures {
 impl TryFrom<TypedNetwork> for Network {
     type Error = Conflict;
     fn try_from(typed: TypedNetwork) -> Result<Self, Conflict> {
-        let line = match (typed.rate, typed.rate_until, typed.queue) {
-            (Some(rate), until, queue) => Some(Line { rate, queue, until }),
-            (None, Some(_), _) => return Err(Conflict::NoRate("--rate-until")),
-            (None, None, Some(_)) => return Err(Conflict::NoRate("--queue")),
-            (None, None, None) => None,
+        let line = match (typed.rate, typed.without_network()) {
+            (Some(rate), _) => Some(Line { rate, queue: typed.queue, from: typed.rate_from, until: typed.rate_until }),
+            (None, Some(flag @ ("--rate-from" | "--rate-until" | "--queue"))) => return Err(Conflict::NoRate(flag)),
+            (None, _) => None,
         };
+        if let Some(Line { from: Some(from), until: Some(until), .. }) = line
+            && from >= until
+        {
+            return Err(Conflict::FastBeforeSlow);
+        }
         Ok(Network {
             loss: typed.loss.unwrap_or(0.0),
             bursts: typed.burst,

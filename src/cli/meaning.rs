@@ -266,6 +266,8 @@ pub(super) enum Conflict {
     BenchWithoutPictures(&'static str),
     #[error("{0} is about a line that carries little: add --rate 600k say")]
     NoRate(&'static str),
+    #[error("--rate-until is not after --rate-from: give a later time")]
+    FastBeforeSlow,
     #[error("--bad is about a bad network, but there is none: add --loss 5% say")]
     NothingBad,
     #[error("--bad {0} are more than --students {1}: change one of them")]

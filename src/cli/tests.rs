@@ -288,8 +288,10 @@ fn a_bench_of_a_bad_network_has_pictures() {
     assert_eq!((lossy.network.loss, lossy.network.rtt), (0.05, Duration::from_millis(50)));
     assert_eq!((lossy.video.codec, lossy.video.size), (Some(Codec::Vp8), "640x360".parse().ok()));
     let slow = bench("--rate 600k --rate-until 20s --burst 20%@5s+2s --burst 100%@9s+500ms");
-    let line = Line { rate: 600_000, queue: None, until: Some(Duration::from_secs(20)) };
+    let line = Line { rate: 600_000, queue: None, from: None, until: Some(Duration::from_secs(20)) };
     assert_eq!((slow.bad, slow.network.line, slow.network.bursts.len()), (1, Some(line), 2));
+    let later = bench("--rate 600k --rate-from 5s --rate-until 20s");
+    assert_eq!(later.network.line, Some(Line { from: Some(Duration::from_secs(5)), ..line }));
 }
 
 #[test]

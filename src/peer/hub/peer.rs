@@ -40,7 +40,9 @@ use super::{Advertised, PerCodec, Shared, keys, sdp};
 use crate::id::UserId;
 use crate::peer::engine;
 use crate::protocol::channel::{HubMessage, SentTier, SentTiers, TierReason};
-use crate::rtp::control::{Controller, Decision, KeyBudget, Offered, Probe, Rates, Reason, RepairBudget, Repaired, Trouble};
+use crate::rtp::control::{
+    Controller, Decision, KeyBudget, Offered, Probe, Rates, Reason, RepairBudget, Repaired, Trouble,
+};
 use crate::rtp::{Codec, Encoding, MAX_FIRST_SEQUENCE_NUMBER, Subscription, Tier, Track};
 
 /// A student that offered and never connected is forgotten after this: ICE gives up much sooner.
@@ -446,14 +448,7 @@ impl Peer {
 
     /// Begins with pictures, if it is known what the line carries, or has been waited for long enough. Its channel has words
     /// to say if that is not the best: gives whether there are some.
-    fn open(
-        &mut self,
-        now: Instant,
-        rates: &Rates,
-        rings: &Rings,
-        outlet: &mut Outlet,
-        wishes: &mut Wishes,
-    ) -> bool {
+    fn open(&mut self, now: Instant, rates: &Rates, rings: &Rings, outlet: &mut Outlet, wishes: &mut Wishes) -> bool {
         let Some(opening) = &mut self.opening else { return false };
         let (trains, line) = self.control.estimate().first_trains(now);
         match opening.step(now, trains, line, self.control.needed(rates)) {

@@ -76,6 +76,7 @@ async fn measure(bench: &BenchPictures, reporter: &Reporter) -> Result<Findings,
         students: bench.students,
         bad: bench.bad,
         network: path(&bench.network),
+        rate_from: bench.network.line.and_then(|line| line.from),
         rate_until: bench.network.line.and_then(|line| line.until),
         seed,
         hub: hub.udp(),
@@ -223,7 +224,8 @@ fn window(bench: &BenchPictures, start: u64) -> Window {
         }
     }
     let restored = bench.network.line.and_then(|line| line.until).filter(|until| *until < bench.length).map(at);
-    events.extend(restored.map(|restored| (start, restored)));
+    let slow_from = bench.network.line.and_then(|line| line.from).map_or(start, at);
+    events.extend(restored.map(|restored| (slow_from, restored)));
     events.sort_unstable();
     Window { start, end: at(bench.length), events, restored }
 }
@@ -247,8 +249,13 @@ fn title(bench: &BenchPictures) -> String {
     words.extend((!network.jitter.is_zero()).then(|| format!("{} jitter", ms(network.jitter))));
     words.extend((network.reorder > 0.0).then(|| format!("{} overtaken", percent(network.reorder))));
     words.extend(network.line.map(|line| {
-        let until = line.until.map_or(String::new(), |until| format!(" for {} s", until.as_secs_f64()));
-        format!("{} kbit/s{until}", line.rate / 1000)
+        let when = match (line.from, line.until) {
+            (None, None) => String::new(),
+            (None, Some(until)) => format!(" for {} s", until.as_secs_f64()),
+            (Some(from), None) => format!(" from {} s on", from.as_secs_f64()),
+            (Some(from), Some(until)) => format!(" from {} to {} s", from.as_secs_f64(), until.as_secs_f64()),
+        };
+        format!("{} kbit/s{when}", line.rate / 1000)
     }));
     words.extend(bench.film.then(|| "with a film".to_owned()));
     words.push(format!("{} s", bench.length.as_secs_f64()));
@@ -284,6 +291,10 @@ mod tests {
     fn the_title_says_what_was_asked_for() {
         let bad = bench("--students 30 --bad 5 --loss 5% --rtt 50ms --rate 600k --rate-until 10s --for 60s");
         assert_eq!(title(&bad), "30 students, 5 of them with 5 % loss, 50 ms round trip, 600 kbit/s for 10 s, 60 s");
+        assert_eq!(title(&bench("--rate 600k --rate-from 5s")), "1 student, 600 kbit/s from 5 s on, 20 s");
+        let narrow = bench("--rate 600k --rate-from 5s --rate-until 9s");
+        assert_eq!(title(&narrow), "1 student, 600 kbit/s from 5 to 9 s, 20 s");
+        assert_eq!(window(&narrow, 1000).events, [(6000, 10_000)]);
         assert_eq!(title(&bench("--burst 100%@5s+500ms")), "1 student, 100 % loss at 5 s for 500 ms, 20 s");
     }
 }

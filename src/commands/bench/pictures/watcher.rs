@@ -77,7 +77,8 @@ impl Watcher {
     ) -> anyhow::Result<(Self, mpsc::Receiver<LinkEvent>)> {
         let emulator = (student < join.bad).then(|| {
             // Nothing has begun, so there are no bursts.
-            let at_first = PathConfig { bursts: vec![], ..join.network.clone() };
+            let rate = join.network.rate.filter(|_| join.rate_from.is_none());
+            let at_first = PathConfig { bursts: vec![], rate, ..join.network.clone() };
             let seed = join.seed.wrapping_add(student as u64);
             Emulator::start(join.hub, at_first.clone(), at_first, seed)
         });
@@ -90,7 +91,17 @@ impl Watcher {
         let sdp = if emulator.is_some() { without_candidates(&sdp) } else { sdp };
         say.send(FromWatchers::Offer { student, sdp }).await?;
         Ok((
-            Self { student, join, link, emulator, screen, log: Arc::default(), before: Default::default(), concealed: Duration::ZERO, say },
+            Self {
+                student,
+                join,
+                link,
+                emulator,
+                screen,
+                log: Arc::default(),
+                before: Default::default(),
+                concealed: Duration::ZERO,
+                say,
+            },
             events,
         ))
     }
@@ -101,7 +112,7 @@ impl Watcher {
         mut orders: mpsc::Receiver<Order>,
     ) -> anyhow::Result<()> {
         let mut rendered: Option<mpsc::Receiver<RenderEvent>> = None;
-        let mut restored: Option<Instant> = None;
+        let (mut slowed, mut restored): (Option<Instant>, Option<Instant>) = (None, None);
         let mut listens = interval(LISTENS_EVERY);
         loop {
             tokio::select! {
@@ -109,7 +120,9 @@ impl Watcher {
                 order = orders.recv() => match order {
                     Some(Order::Answer(sdp)) => rendered = Some(self.answer(sdp).await?),
                     Some(Order::Begin) => {
-                        restored = self.join.rate_until.map(|until| Instant::now() + until);
+                        let [from, until] =
+                            [self.join.rate_from, self.join.rate_until].map(|time| time.map(|time| Instant::now() + time));
+                        (slowed, restored) = (from, until);
                         self.begin();
                     }
                     Some(Order::End) => self.say.send(FromWatchers::Sight(self.sight())).await?,
@@ -130,6 +143,10 @@ impl Watcher {
                     Some(_) => {}
                     None => rendered = None,
                 },
+                () = or_never(slowed.map(sleep_until)) => {
+                    slowed = None;
+                    self.set_network(self.join.network.clone());
+                }
                 () = or_never(restored.map(sleep_until)) => {
                     restored = None;
                     self.set_network(PathConfig { rate: None, ..self.join.network.clone() });
@@ -168,7 +185,8 @@ impl Watcher {
     }
 
     fn begin(&mut self) {
-        self.set_network(self.join.network.clone());
+        let rate = self.join.network.rate.filter(|_| self.join.rate_from.is_none());
+        self.set_network(PathConfig { rate, ..self.join.network.clone() });
         if let Some(emulator) = &self.emulator {
             emulator.begin();
         }

@@ -30,7 +30,8 @@ pub(super) struct Join {
     pub(super) bad: usize,
     /// Each direction of it.
     pub(super) network: PathConfig,
-    /// When its line is fast again.
+    /// When its line becomes slow, and when it is fast again.
+    pub(super) rate_from: Option<Duration>,
     pub(super) rate_until: Option<Duration>,
     pub(super) seed: u64,
     pub(super) hub: SocketAddr,
@@ -123,6 +124,7 @@ mod tests {
             students: 3,
             bad: 1,
             network: PathConfig { loss: 0.05, rate: Some(600_000), ..PathConfig::default() },
+            rate_from: None,
             rate_until: Some(Duration::from_secs(20)),
             seed: u64::MAX,
             hub: "127.0.0.1:9".parse().unwrap(),
