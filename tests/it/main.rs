@@ -29,6 +29,9 @@ mod crowd;
 // Bad students on loopback, and what they cost the others.
 mod bad_students;
 
+// How students begin, on loopback.
+mod opening;
+
 // Data channels on loopback.
 mod channel;
 
