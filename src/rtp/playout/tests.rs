@@ -123,6 +123,23 @@ fn a_block_of_sound_that_is_missing_is_concealed_when_its_time_has_come() {
 }
 
 #[test]
+fn a_block_of_sound_of_which_the_next_packet_has_a_copy_is_not_made_up() {
+    for (lost, copies, restored, concealed) in [(1, true, 1, 0), (3, true, 1, 40), (1, false, 0, 20)] {
+        let mut playout = Playout::new([(Track::Audio, Codec::Opus)], Latency::Fixed(ms(60)), false);
+        for n in (0..20u16).filter(|n| !(5..5 + lost).contains(n)) {
+            let mut bytes = packet(Track::Audio, n, u32::from(n) * 960, true, false);
+            // Wideband speech of one channel: somebody speaks, and the block before is here once more.
+            bytes.truncate(12);
+            bytes.extend([9 << 3, if copies { 0xc0 } else { 0x80 }]);
+            playout.take(Track::Audio, &bytes, ms(u64::from(n) * 20), |_, _| {});
+            playout.pass(ms(u64::from(n) * 20 + 1), |_, _| {});
+        }
+        let missing = playout.missing(Track::Audio);
+        assert_eq!((missing.lost, missing.restored, missing.concealed), (lost.into(), restored, ms(concealed)));
+    }
+}
+
+#[test]
 fn sound_that_comes_late_is_played_if_its_time_has_not_come() {
     let mut lecture = Lecture::new(Latency::Fixed(ms(60)));
     lecture.play(2_000, &[0], |_, n| {
