@@ -7,9 +7,11 @@
 mod agreed;
 mod channel;
 mod demux;
+mod feedback;
 mod keys;
 mod lanes;
 mod needs;
+mod open;
 mod pace;
 mod peer;
 #[cfg(test)]
