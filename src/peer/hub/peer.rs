@@ -24,9 +24,9 @@ use rtc::shared::{TaggedBytesMut, TransportContext, TransportProtocol};
 use super::Rings;
 use super::agreed::Agreed;
 use super::channel::{Channel, Opened};
-use super::feedback::{self, Feedback};
+use super::feedback;
 use super::keys::Found;
-use super::lanes::{Lanes, Recovery, Repair, round_trip};
+use super::lanes::{Lanes, Repair};
 use super::open::{Opener, is_rtcp};
 use super::pace::Line;
 use super::repair_stream::RepairStream;
@@ -38,6 +38,10 @@ use crate::peer::engine;
 use crate::protocol::channel::{HubMessage, SentTier, SentTiers, TierReason};
 use crate::rtp::control::{Controller, Decision, KeyBudget, Offered, Rates, Reason, RepairBudget, Repaired, Trouble};
 use crate::rtp::{Codec, Encoding, MAX_FIRST_SEQUENCE_NUMBER, Subscription, Tier, Track};
+
+mod hear;
+
+pub(super) use self::hear::Heard;
 
 /// A student that offered and never connected is forgotten after this: ICE gives up much sooner.
 const CONNECT_WITHIN: Duration = Duration::from_secs(20);
@@ -69,17 +73,6 @@ pub(super) struct Said {
     pub(super) opened: bool,
     /// Messages, oldest first.
     pub(super) texts: Vec<String>,
-}
-
-/// What came of a student's feedback.
-#[derive(Debug, Default)]
-pub(super) struct Heard {
-    /// It told how its packets come.
-    pub(super) reported: bool,
-    /// Its picture begins anew.
-    pub(super) recovers: bool,
-    /// What it gets again.
-    pub(super) repairs: Vec<Repair>,
 }
 
 /// What came of a turn.
@@ -366,58 +359,6 @@ impl Peer {
     pub(super) fn say(&mut self, now: Instant) {
         self.channel.flush(now, &mut self.connection);
         self.stats.unread = self.channel.dropped;
-    }
-
-    /// Takes what a student says of what it got.
-    fn hear(&mut self, now: Instant, said: Feedback<'_>, rings: &Rings, wishes: &mut Wishes, heard: &mut Heard) {
-        match said {
-            Feedback::Missing(ssrc, numbers) => {
-                for number in numbers {
-                    self.stats.nacked += 1;
-                    // First the budget: it costs nothing to look at, and a datagram may ask for thousands.
-                    if self.repairs.has()
-                        && let Some(repair) = self.lanes.repair(ssrc, number, rings)
-                        && !self.repaired.is_under_way(now, ssrc, number)
-                    {
-                        self.repairs.take();
-                        self.repaired.note(now, ssrc, number);
-                        self.stats.resent += 1;
-                        heard.repairs.push(repair);
-                    }
-                }
-            }
-            Feedback::PictureLost(ssrc) => {
-                heard.recovers = true;
-                self.picture_lost(now, ssrc, rings, wishes);
-            }
-            Feedback::Report(blocks) => {
-                let Some(worst) = blocks.iter().map(|block| block.fraction_lost).max() else { return };
-                let round_trip = blocks.iter().filter_map(|b| round_trip(b.last_sender_report, b.delay)).min();
-                self.stats.fraction_lost = f32::from(worst) / 256.0;
-                round_trip.into_iter().for_each(|time| self.repaired.on_round_trip(time));
-                self.control.estimate().on_report(now, worst, round_trip);
-                heard.reported = true;
-            }
-            Feedback::Arrivals(arrivals) => {
-                let (base, reference) = (arrivals.base, arrivals.reference);
-                self.control.estimate().on_feedback(now, base, reference, arrivals.statuses());
-                heard.reported = true;
-            }
-            Feedback::Most(bits_per_second) => {
-                self.control.estimate().on_remb(now, bits_per_second);
-                heard.reported = true;
-            }
-        }
-    }
-
-    fn picture_lost(&mut self, now: Instant, ssrc: u32, rings: &Rings, wishes: &mut Wishes) {
-        let Some(tier) = self.lanes.tier_of(ssrc) else { return };
-        let may = self.recoveries.has(now, tier);
-        let Some(recovery) = self.lanes.picture_lost(now, ssrc, may, rings, wishes) else { return };
-        self.stats.picture_losses += 1;
-        if recovery == Recovery::Yes {
-            self.recoveries.take(now, tier);
-        }
     }
 
     /// Looks at what the student's way carries, and changes what it gets; to be called after feedback and ten times a
