@@ -1,5 +1,8 @@
 //! When packets came, by their transport-wide numbers, and the feedback that says so
 //! (draft-holmer-rmcat-transport-wide-cc-extensions-01), as `watch` and browsers send it.
+//!
+//! A packet comes when it is read, as in `watch`. So where the machine has too little CPU for its students, they tell
+//! of a queue, and the hub gives them less: `delivered` falls.
 
 use std::collections::VecDeque;
 
