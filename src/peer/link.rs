@@ -40,7 +40,7 @@ const NACK_INTERVAL: Duration = Duration::from_millis(20);
 const NACK_TRIES: u16 = 8;
 
 /// How often the publisher is told when packets came.
-const FEEDBACK_INTERVAL: Duration = Duration::from_millis(100);
+pub(super) const FEEDBACK_INTERVAL: Duration = Duration::from_millis(100);
 
 /// What may be under way to the publisher over the data channel.
 const SEND_BUFFER_BYTES: usize = 64 * 1024;

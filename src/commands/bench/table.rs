@@ -72,6 +72,10 @@ impl Findings {
         percent(self.seen.late, self.seen.received)
     }
 
+    fn feedbacks_per_s(&self) -> f64 {
+        self.seen.feedbacks as f64 / self.time.as_secs_f64()
+    }
+
     fn handed(&self) -> f64 {
         percent(self.seen.handed, self.seen.received + self.seen.strange)
     }
@@ -138,6 +142,7 @@ impl Findings {
             "refused": self.refused,
             "sealed_by_core": self.sealed_by_core,
             "nacked": self.seen.nacked,
+            "feedbacks_per_s": self.feedbacks_per_s(),
             "duplicates": self.seen.again,
             "floor_us_per_packet": self.floor(),
             "floor_ratio": self.floor_ratio(),
@@ -165,6 +170,7 @@ impl Findings {
             ),
             ("memory per student", format!("{:.0} kB", self.kb_per_student())),
             ("packets/s", format!("{:.0}", self.packets_per_s())),
+            ("feedbacks/s on when packets came", format!("{:.0}", self.feedbacks_per_s())),
             ("delivered", format!("{:.3} %", self.delivered())),
             ("decrypted", everyone),
             ("later than 80 ms at the student", format!("{:.3} %", self.late())),
@@ -228,7 +234,7 @@ mod tests {
             sound_delays: delays.clone(),
             delays,
             offered: 3000,
-            seen: Tally { received: 5940, late: 6, handed: 2970, opened: 2970, ..Tally::default() },
+            seen: Tally { received: 5940, late: 6, handed: 2970, opened: 2970, feedbacks: 200, ..Tally::default() },
             first_pictures_ms: vec![100, 300],
             floor: Floor { packets: 1000, cpu: Duration::from_micros(1600) },
         }
@@ -240,6 +246,7 @@ mod tests {
         for (field, value) in [
             ("students", 2.0),
             ("packets_per_s", 600.0),
+            ("feedbacks_per_s", 20.0),
             ("us_per_packet", 2.0),
             ("floor_us_per_packet", 1.6),
             ("floor_ratio", 1.25),

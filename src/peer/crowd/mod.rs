@@ -4,6 +4,7 @@
 //! drive them all. Every packet is counted by its header. It is opened too as far as the machine can: past that, by
 //! some of the students in turn.
 
+mod arrivals;
 mod sample;
 mod stream;
 mod student;
@@ -66,6 +67,8 @@ pub struct Tally {
     pub strange: u64,
     /// That were asked for again.
     pub nacked: u64,
+    /// Feedbacks that told when packets came.
+    pub feedbacks: u64,
     /// That were handed to the core, to be opened.
     pub handed: u64,
     /// That it opened.
@@ -98,6 +101,7 @@ impl Tally {
             (&mut self.again, other.again),
             (&mut self.strange, other.strange),
             (&mut self.nacked, other.nacked),
+            (&mut self.feedbacks, other.feedbacks),
             (&mut self.handed, other.handed),
             (&mut self.opened, other.opened),
             (&mut self.unreadable, other.unreadable),

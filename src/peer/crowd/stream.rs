@@ -66,6 +66,16 @@ impl Stream {
         Arrival::New
     }
 
+    /// Notes that the packet with this sequence number was repaired; it was here before if it is not missing.
+    pub(super) fn repair(&mut self, number: u16) -> Arrival {
+        let Some(at) = self.missing.iter().position(|missing| missing.number as u16 == number) else {
+            return Arrival::Again;
+        };
+        self.missing.remove(at);
+        self.received += 1;
+        Arrival::New
+    }
+
     /// The packets that it is time to ask for.
     pub(super) fn due_nacks(&mut self, now: Instant) -> Vec<u16> {
         self.missing.retain(|missing| missing.tries < NACK_TRIES);
@@ -121,6 +131,17 @@ mod tests {
             assert_eq!(stream.due_nacks(now + n * NACK_INTERVAL), [0]);
         }
         assert_eq!(stream.due_nacks(now + Duration::from_secs(9)), [0; 0], "given up");
+    }
+
+    #[test]
+    fn a_repair_is_what_was_missing() {
+        let mut stream = taken([65_534, 1]);
+        assert_eq!(
+            (stream.repair(65_535), stream.repair(65_535), stream.repair(1)),
+            (Arrival::New, Arrival::Again, Arrival::Again)
+        );
+        assert_eq!(stream.due_nacks(Instant::now()), [0]);
+        assert_eq!(stream.report(7).unwrap().total_lost, 1);
     }
 
     #[test]

@@ -22,9 +22,10 @@ use rtc::sansio::Protocol;
 use rtc::shared::error::Error;
 use rtc::shared::{TaggedBytesMut, TransportContext, TransportProtocol};
 
+use super::arrivals::{Arrivals, transport_number};
 use super::stream::{Arrival, Stream};
 use super::{Clock, Shared, Tally};
-use crate::peer::link::{Answered, answered_tracks};
+use crate::peer::link::{Answered, FEEDBACK_INTERVAL, answered_tracks};
 use crate::peer::{engine, hub};
 use crate::protocol::channel::CHANNEL_LABEL;
 use crate::rtp::{Codec, HEADER_BYTES};
@@ -61,9 +62,24 @@ pub(super) struct Student {
     local: SocketAddr,
     connection: RTCPeerConnection,
     streams: Vec<(Answered, Stream)>,
+    /// The id of the header extension with transport-wide numbers, where the hub writes them.
+    numbered: Option<u8>,
+    arrivals: Arrivals,
     began: Instant,
     first_picture: bool,
     reported: Instant,
+    told: Instant,
+}
+
+/// What an RTP packet is by its header, which is not encrypted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Rtp {
+    /// Media, or of an SSRC that no answer named.
+    Media(Arrival),
+    /// A retransmission: what it repairs is encrypted.
+    Repair,
+    /// A retransmission of nothing, by which the hub measures the way.
+    Probe,
 }
 
 impl Student {
@@ -75,7 +91,7 @@ impl Student {
         let configuration = RTCConfigurationBuilder::new().with_certificates(vec![shared.certificate.clone()]).build();
         let mut connection = RTCPeerConnectionBuilder::new()
             .with_configuration(configuration)
-            .with_media_engine(engine::media_engine(&[Codec::Opus, Codec::H264, Codec::Vp8])?)
+            .with_media_engine(engine::adaptive_media_engine(&[Codec::Opus, Codec::H264, Codec::Vp8])?)
             .with_setting_engine(settings)
             // Reports and NACKs are ours: the core's would take the packets that we do not open for lost.
             .with_interceptor_registry(Registry::new())
@@ -98,9 +114,12 @@ impl Student {
             local,
             connection,
             streams: Vec::new(),
+            numbered: None,
+            arrivals: Arrivals::default(),
             began: now,
             first_picture: false,
             reported: now,
+            told: now,
         };
         Ok((student, offer))
     }
@@ -109,13 +128,15 @@ impl Student {
     pub(super) fn answer(&mut self, now: Instant, sdp: String) -> Result<(), Error> {
         let answered = answered_tracks(&sdp).map_err(|e| Error::Other(e.to_string()))?;
         self.streams = answered.into_iter().map(|answered| (answered, Stream::default())).collect();
+        self.numbered = numbered(&sdp);
         self.connection.set_remote_description(now, RTCSessionDescription::answer(sdp)?)?;
         self.deadline = now;
         Ok(())
     }
 
     /// Reads what the socket has. RTP is always counted, and opened if `opens`; but not twice, as the core would refuse
-    /// a replay and it would look like a packet that was sealed wrongly.
+    /// a replay and it would look like a packet that was sealed wrongly. Repairs are always opened: what they are of is
+    /// encrypted.
     pub(super) fn read(&mut self, now: Instant, opens: bool, clock: &Clock, tally: &mut Tally) -> Fate {
         let wall = SystemTime::now();
         let mut bytes = [0; MAX_DATAGRAM];
@@ -123,9 +144,12 @@ impl Student {
         for _ in 0..READ_AT_ONCE {
             let Ok((length, from)) = self.socket.recv_from(&mut bytes) else { break };
             let datagram = &bytes[..length];
-            let is_rtp = is_rtp(datagram);
-            if is_rtp && (self.count(datagram, wall, clock, tally) == Arrival::Again || !opens) {
-                continue;
+            let rtp = is_rtp(datagram).then(|| self.count(datagram, now, wall, clock, tally));
+            match rtp {
+                Some(Rtp::Media(Arrival::Again) | Rtp::Probe) => continue,
+                Some(Rtp::Media(Arrival::New)) if !opens => continue,
+                Some(Rtp::Repair) => self.open(now, tally),
+                Some(Rtp::Media(_)) | None => {}
             }
             let transport = TransportContext {
                 local_addr: self.local,
@@ -135,11 +159,14 @@ impl Student {
             };
             let message = TaggedBytesMut { now, transport, message: BytesMut::from(datagram) };
             let understood = self.connection.handle_read(message).is_ok();
-            tally.handed += u64::from(is_rtp);
-            tally.unreadable += u64::from(is_rtp && !understood);
-            handed |= is_rtp;
-            other |= !is_rtp;
-            if !is_rtp && !self.connected {
+            if rtp == Some(Rtp::Repair) {
+                self.repair(wall, clock, tally);
+            }
+            tally.handed += u64::from(rtp.is_some());
+            tally.unreadable += u64::from(rtp.is_some() && !understood);
+            handed |= rtp.is_some();
+            other |= rtp.is_none();
+            if rtp.is_none() && !self.connected {
                 // Keys are there after a turn, and what comes in the same batch needs them.
                 fate = self.turn(now, tally);
                 if fate == Fate::Gone {
@@ -154,21 +181,28 @@ impl Student {
         if fate == Fate::Same { last } else { fate }
     }
 
-    fn count(&mut self, packet: &[u8], wall: SystemTime, clock: &Clock, tally: &mut Tally) -> Arrival {
+    fn count(&mut self, packet: &[u8], now: Instant, wall: SystemTime, clock: &Clock, tally: &mut Tally) -> Rtp {
         let word = |at: usize| u32::from_be_bytes([packet[at], packet[at + 1], packet[at + 2], packet[at + 3]]);
         let (ssrc, timestamp) = (word(8), word(4));
         let number = u16::from_be_bytes([packet[2], packet[3]]);
+        if let Some(number) = self.numbered.and_then(|id| transport_number(packet, id)) {
+            self.arrivals.take(number, (now - self.began).as_micros() as i64);
+        }
+        if self.streams.iter().any(|(known, _)| known.repair_ssrc == Some(ssrc)) {
+            let is_padded = packet[0] & 0x20 != 0;
+            return if is_padded { Rtp::Probe } else { Rtp::Repair };
+        }
         let Some((answered, stream)) = self.streams.iter_mut().find(|(known, _)| known.ssrc == Some(ssrc)) else {
             tally.strange += 1;
-            return Arrival::New;
+            return Rtp::Media(Arrival::New);
         };
         if stream.take(number) == Arrival::Again {
             tally.again += 1;
-            return Arrival::Again;
+            return Rtp::Media(Arrival::Again);
         }
         tally.received += 1;
         tally.late += u64::from(clock.age(answered.codec, timestamp, wall) > Clock::LATE);
-        Arrival::New
+        Rtp::Media(Arrival::New)
     }
 
     /// Takes what the core has opened.
@@ -183,6 +217,23 @@ impl Student {
                     tally.first_pictures_ms.push((now - self.began).as_millis() as u32);
                 }
             }
+        }
+    }
+
+    /// Takes a repair that the core has opened, and given the name that the packet had first (RFC 4588).
+    fn repair(&mut self, wall: SystemTime, clock: &Clock, tally: &mut Tally) {
+        while let Some(message) = self.connection.poll_read() {
+            let RTCMessage::RtpPacket(_, packet) = message.message else { continue };
+            tally.opened += 1;
+            let header = &packet.header;
+            let stream = self.streams.iter_mut().find(|(known, _)| known.ssrc == Some(header.ssrc));
+            let Some((answered, stream)) = stream else { continue };
+            if stream.repair(header.sequence_number) == Arrival::Again {
+                tally.again += 1;
+                continue;
+            }
+            tally.received += 1;
+            tally.late += u64::from(clock.age(answered.codec, header.timestamp, wall) > Clock::LATE);
         }
     }
 
@@ -201,7 +252,8 @@ impl Student {
             return Fate::Same;
         }
         let mut packets: Vec<Box<dyn Rtcp>> = Vec::new();
-        for (answered, stream) in &mut self.streams {
+        // Sound is not asked for again: its next packet has a copy of it.
+        for (answered, stream) in self.streams.iter_mut().filter(|(known, _)| known.track.is_video()) {
             let missing = stream.due_nacks(now);
             if let (Some(media_ssrc), false) = (answered.ssrc, missing.is_empty()) {
                 tally.nacked += missing.len() as u64;
@@ -217,12 +269,29 @@ impl Student {
         if packets.is_empty() {
             return Fate::Same;
         }
+        self.write(now, packets);
+        self.turn(now, tally)
+    }
+
+    /// Tells when packets came, as often as `watch` does.
+    pub(super) fn tell_arrivals(&mut self, now: Instant, tally: &mut Tally) -> Fate {
+        if !self.connected || now - self.told < FEEDBACK_INTERVAL {
+            return Fate::Same;
+        }
+        self.told = now;
+        let media_ssrc = self.streams.iter().find_map(|(known, _)| known.ssrc);
+        let Some(feedback) = media_ssrc.and_then(|ssrc| self.arrivals.feedback(ssrc)) else { return Fate::Same };
+        tally.feedbacks += 1;
+        self.write(now, vec![Box::new(feedback)]);
+        self.turn(now, tally)
+    }
+
+    fn write(&mut self, now: Instant, packets: Vec<Box<dyn Rtcp>>) {
         let receiver = self.connection.get_receivers().next();
         if let Some(mut receiver) = receiver.and_then(|id| self.connection.rtp_receiver(id)) {
             // Fails only while the connection is not there.
             let _ = receiver.write_rtcp(now, packets);
         }
-        self.turn(now, tally)
     }
 
     /// Lets the core speak.
@@ -255,6 +324,13 @@ impl Student {
     }
 }
 
+/// The id of the header extension with transport-wide numbers, by the answer (RFC 8285, 8).
+fn numbered(sdp: &str) -> Option<u8> {
+    let named = sdp.lines().filter_map(|line| line.strip_prefix("a=extmap:")?.split_once(' '));
+    let id = named.filter(|(_, uri)| uri.trim() == engine::TRANSPORT_NUMBER_URI).map(|(id, _)| id).next()?;
+    id.split('/').next()?.parse().ok()
+}
+
 /// Whether a datagram is RTP, and not STUN, DTLS or RTCP (RFC 7983; RFC 5761, 4).
 fn is_rtp(datagram: &[u8]) -> bool {
     datagram.len() >= HEADER_BYTES && datagram[0] >> 6 == 2 && !(192..=223).contains(&datagram[1])
@@ -276,6 +352,14 @@ pub(in crate::peer) fn receiving_socket() -> io::Result<UdpSocket> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_answer_names_the_extension_with_numbers() {
+        let uri = engine::TRANSPORT_NUMBER_URI;
+        assert_eq!(numbered(&format!("a=extmap:1 urn:x\r\na=extmap:3/sendonly {uri}\r\n")), Some(3));
+        assert_eq!(numbered(&format!("a=extmap:14 {uri}\r\n")), Some(14));
+        assert_eq!(numbered("a=extmap:1 urn:x\r\n"), None);
+    }
 
     #[test]
     fn what_is_counted_is_rtp() {

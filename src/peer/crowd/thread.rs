@@ -83,6 +83,7 @@ pub(super) fn run(
         if now - ticked >= TICK {
             ticked = now;
             class.for_each(|student, tally| student.tick(now, tally));
+            class.for_each(|student, tally| student.tell_arrivals(now, tally));
             if now - fed_back >= FEEDBACK {
                 fed_back = now;
                 class.for_each(|student, tally| student.feed_back(now, tally));

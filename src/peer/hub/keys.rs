@@ -1,8 +1,9 @@
-//! How the hub comes to a student's SRTP session key: it looks over the shoulder of the core.
+//! How the hub comes to a student's SRTP session keys: it looks over the shoulder of the core.
 //!
 //! The core gives its keys to nobody. But it takes its cryptography from a provider, and ours is the default one with
 //! an ear: it remembers the key of each AES-128-GCM cipher that is made, and when one of them seals an RTP packet, that
-//! is the session key, and the nonce tells the salt (RFC 7714, 8.1).
+//! is the session key for media, and the nonce tells the salt (RFC 7714, 8.1). When one opens an RTCP packet, that is
+//! the key of the student's feedback (RFC 7714, 9.1).
 
 use std::sync::{Arc, OnceLock};
 
@@ -12,22 +13,45 @@ use rtc::crypto::{
     RTCRandom, SignatureScheme, SigningKey, StreamCipher, StreamCipherAlgorithm,
 };
 
-/// What seals the RTP packets to one student.
+use super::open;
+
+/// What seals the RTP packets to one student, or the RTCP packets that come from it.
 #[derive(Clone)]
 pub(super) struct SessionKey {
     /// AES-128.
     pub(super) key: [u8; 16],
-    /// See RFC 7714, 8.1.
+    /// See RFC 7714, 8.1 and 9.1.
     pub(super) salt: [u8; 12],
 }
 
-/// Where a session key is once the core has sealed an RTP packet with it.
+/// What opens the RTCP packets of one student, and the one that the core has opened already.
+pub(super) struct OpeningKey {
+    pub(super) session: SessionKey,
+    /// Who sent that packet.
+    pub(super) ssrc: u32,
+    /// Its SRTCP index.
+    pub(super) index: u32,
+}
+
+/// Where session keys are once the core has used them.
 #[derive(Clone, Default)]
-pub(super) struct Found(Arc<OnceLock<SessionKey>>);
+pub(super) struct Found(Arc<Keys>);
+
+#[derive(Default)]
+struct Keys {
+    sealing: OnceLock<SessionKey>,
+    opening: OnceLock<OpeningKey>,
+}
 
 impl Found {
-    pub(super) fn get(&self) -> Option<&SessionKey> {
-        self.0.get()
+    /// With which the core has sealed an RTP packet.
+    pub(super) fn sealing(&self) -> Option<&SessionKey> {
+        self.0.sealing.get()
+    }
+
+    /// With which the core has opened an RTCP packet, the first that was genuine.
+    pub(super) fn opening(&self) -> Option<&OpeningKey> {
+        self.0.opening.get()
     }
 }
 
@@ -119,16 +143,24 @@ impl AeadCipher for Cipher {
     }
 
     fn seal_in_place(&mut self, nonce: &[u8], aad: &[u8], text: &mut [u8], tag: &mut [u8]) -> Result<(), CryptoError> {
-        if self.found.get().is_none()
+        if self.found.sealing().is_none()
             && let Some(salt) = salt(nonce, aad)
         {
-            let _ = self.found.0.set(SessionKey { key: self.key, salt });
+            let _ = self.found.0.sealing.set(SessionKey { key: self.key, salt });
         }
         self.inner.seal_in_place(nonce, aad, text, tag)
     }
 
     fn open_in_place(&mut self, nonce: &[u8], aad: &[u8], text: &mut [u8], tag: &[u8]) -> Result<(), CryptoError> {
-        self.inner.open_in_place(nonce, aad, text, tag)
+        self.inner.open_in_place(nonce, aad, text, tag)?;
+        if self.found.opening().is_none()
+            && let Some((ssrc, index)) = open::authenticated(aad)
+            && let Ok(nonce) = nonce.try_into()
+        {
+            let session = SessionKey { key: self.key, salt: open::nonce(nonce, ssrc, index) };
+            let _ = self.found.0.opening.set(OpeningKey { session, ssrc, index });
+        }
+        Ok(())
     }
 }
 

@@ -168,11 +168,6 @@ impl Lanes {
         }
     }
 
-    /// How many tracks there are.
-    pub(super) fn len(&self) -> usize {
-        self.lanes.len()
-    }
-
     /// Tracks and their codecs.
     pub(super) fn tracks(&self) -> impl Iterator<Item = (Track, Codec)> {
         self.lanes.iter().map(|lane| (lane.track, lane.codec))
@@ -554,7 +549,7 @@ impl Lanes {
         }
         if self.sealer.is_none()
             && self.path.is_some()
-            && let Some(session) = self.found.get()
+            && let Some(session) = self.found.sealing()
         {
             self.sealer = Sealer::new(session);
             if self.sealer.is_some() {

@@ -7,10 +7,12 @@
 mod agreed;
 mod channel;
 mod demux;
+mod feedback;
 mod keys;
 mod lanes;
 mod needs;
 mod numbers;
+mod open;
 mod opening;
 mod pace;
 mod peer;

@@ -13,12 +13,6 @@ use rtc::peer_connection::sdp::RTCSessionDescription;
 use rtc::peer_connection::state::RTCPeerConnectionState;
 use rtc::peer_connection::transport::{RTCDtlsRole, RTCIceCandidateInit};
 use rtc::peer_connection::{RTCPeerConnection, RTCPeerConnectionBuilder};
-use rtc::rtcp::payload_feedbacks::full_intra_request::FullIntraRequest;
-use rtc::rtcp::payload_feedbacks::picture_loss_indication::PictureLossIndication;
-use rtc::rtcp::payload_feedbacks::receiver_estimated_maximum_bitrate::ReceiverEstimatedMaximumBitrate;
-use rtc::rtcp::receiver_report::ReceiverReport;
-use rtc::rtcp::transport_feedbacks::transport_layer_cc::{PacketStatusChunk, SymbolTypeTcc, TransportLayerCc};
-use rtc::rtcp::transport_feedbacks::transport_layer_nack::{NackPair, TransportLayerNack};
 use rtc::rtp_transceiver::RTCRtpTransceiverDirection;
 use rtc::rtp_transceiver::rtp_sender::{
     RTCRtpCodingParameters, RTCRtpEncodingParameters, RTCRtpRtxParameters, RtpCodecKind,
@@ -30,7 +24,10 @@ use rtc::shared::{TaggedBytesMut, TransportContext, TransportProtocol};
 use super::Rings;
 use super::agreed::Agreed;
 use super::channel::{Channel, Opened};
-use super::lanes::{Lanes, Recovery, Repair, round_trip};
+use super::feedback;
+use super::keys::Found;
+use super::lanes::{Lanes, Repair};
+use super::open::{Opener, is_rtcp};
 use super::opening::{Handshake, Opening, Step};
 use super::pace::Line;
 use super::repair_stream::RepairStream;
@@ -44,6 +41,10 @@ use crate::rtp::control::{
     Controller, Decision, KeyBudget, Offered, Probe, Rates, Reason, RepairBudget, Repaired, Trouble,
 };
 use crate::rtp::{Codec, Encoding, MAX_FIRST_SEQUENCE_NUMBER, Subscription, Tier, Track};
+
+mod hear;
+
+pub(super) use self::hear::Heard;
 
 /// A student that offered and never connected is forgotten after this: ICE gives up much sooner.
 const CONNECT_WITHIN: Duration = Duration::from_secs(20);
@@ -75,15 +76,13 @@ pub(super) struct Said {
     pub(super) opened: bool,
     /// Messages, oldest first.
     pub(super) texts: Vec<String>,
-    /// It told how its packets come.
-    pub(super) reported: bool,
 }
 
 /// What came of a turn.
 pub(super) struct Turn {
     pub(super) fate: Fate,
-    pub(super) repairs: Vec<Repair>,
     pub(super) said: Said,
+    pub(super) heard: Heard,
 }
 
 /// What a student's feedback wants of the encoders.
@@ -141,6 +140,9 @@ pub(super) struct Peer {
     pub(super) failed: bool,
     #[cfg(test)]
     pub(super) panics: bool,
+    found: Found,
+    /// Opens the student's feedback, from its second packet on.
+    opener: Option<Opener>,
     /// Far larger than all the rest, and not needed for media: out of the way of it.
     connection: Box<RTCPeerConnection>,
     /// What the student's way carries, and what it gets.
@@ -222,7 +224,7 @@ impl Peer {
         }
         // Without retransmissions of their own kind packets go again as they were, and can't have another number.
         let all_repaired = lanes.iter().all(|((track, _), .., repairs)| !track.is_video() || repairs.is_some());
-        let mut all = Lanes::new(found, transport.filter(|_| all_repaired));
+        let mut all = Lanes::new(found.clone(), transport.filter(|_| all_repaired));
         lanes.into_iter().for_each(|(track, sender, subscription, repairs)| {
             all.add(track, sender, subscription, repairs);
         });
@@ -246,6 +248,8 @@ impl Peer {
             failed: false,
             #[cfg(test)]
             panics: false,
+            found,
+            opener: None,
             connection: Box::new(connection),
             control: Controller::new(now, offered),
             opening: None,
@@ -264,8 +268,25 @@ impl Peer {
         let _ = self.connection.add_remote_candidate(candidate);
     }
 
-    /// Takes a datagram of this student.
-    pub(super) fn receive(&mut self, now: Instant, at: SocketAddr, from: SocketAddr, datagram: BytesMut) {
+    /// Takes a datagram of this student. Gives what came of it where it was feedback that we could open; all else is for
+    /// the core, which must have a turn then.
+    pub(super) fn receive(
+        &mut self,
+        now: Instant,
+        (at, from): (SocketAddr, SocketAddr),
+        mut datagram: BytesMut,
+        rings: &Rings,
+        wishes: &mut Wishes,
+    ) -> Option<Heard> {
+        if is_rtcp(&datagram)
+            && let Some(opener) = &mut self.opener
+        {
+            let mut heard = Heard::default();
+            // What can't be opened was forged, or came twice.
+            let compound = opener.open(&mut datagram).unwrap_or_default();
+            feedback::read(compound).for_each(|said| self.hear(now, said, rings, wishes, &mut heard));
+            return Some(heard);
+        }
         let transport =
             TransportContext { local_addr: at, peer_addr: from, ecn: None, transport_protocol: TransportProtocol::UDP };
         if Handshake::is_of_it(&datagram) {
@@ -273,6 +294,11 @@ impl Peer {
         }
         // What the core can't read was not meant for it, or was forged: its state has not changed.
         let _ = self.connection.handle_read(TaggedBytesMut { now, transport, message: datagram });
+        if self.opener.is_none() {
+            // At once: what the core opened later than the packet that told the key would count twice.
+            self.opener = self.found.opening().and_then(Opener::new);
+        }
+        None
     }
 
     /// Lets the core do what its timers ask for.
@@ -325,13 +351,13 @@ impl Peer {
         if !self.connected && now.saturating_duration_since(self.created) > CONNECT_WITHIN {
             fate = Fate::Gone("never connected");
         }
-        let mut repairs = Vec::new();
+        let mut heard = Heard::default();
         while let Some(message) = self.connection.poll_read() {
             match message.message {
+                // The first of all, or all where we have no key.
                 RTCMessage::RtcpPacket(_, packets) => {
-                    for packet in packets {
-                        said.reported |= self.feedback(now, packet.as_any(), rings, wishes, &mut repairs);
-                    }
+                    let compound = rtc::rtcp::packet::marshal(&packets).unwrap_or_default();
+                    feedback::read(&compound).for_each(|said| self.hear(now, said, rings, wishes, &mut heard));
                 }
                 RTCMessage::DataChannelMessage(id, message) => {
                     said.texts.extend(self.channel.read(now, id, &message));
@@ -340,73 +366,13 @@ impl Peer {
             }
         }
         self.say(now);
-        Turn { fate, repairs, said }
+        Turn { fate, said, heard }
     }
 
     /// Hands what waits in the student's channel to the core; a turn of sending moves it on.
     pub(super) fn say(&mut self, now: Instant) {
         self.channel.flush(now, &mut self.connection);
         self.stats.unread = self.channel.dropped;
-    }
-
-    /// Takes what a student says of what it got; gives whether that tells what its way carries.
-    fn feedback(
-        &mut self,
-        now: Instant,
-        packet: &dyn std::any::Any,
-        rings: &Rings,
-        wishes: &mut Wishes,
-        repairs: &mut Vec<Repair>,
-    ) -> bool {
-        if let Some(nack) = packet.downcast_ref::<TransportLayerNack>() {
-            for number in nack.nacks.iter().flat_map(NackPair::packet_list) {
-                self.stats.nacked += 1;
-                // First the budget: it costs nothing to look at, and a datagram may ask for thousands.
-                if self.repairs.has()
-                    && let Some(repair) = self.lanes.repair(nack.media_ssrc, number, rings)
-                    && !self.repaired.is_under_way(now, nack.media_ssrc, number)
-                {
-                    self.repairs.take();
-                    self.repaired.note(now, nack.media_ssrc, number);
-                    self.stats.resent += 1;
-                    repairs.push(repair);
-                }
-            }
-        } else if let Some(pli) = packet.downcast_ref::<PictureLossIndication>() {
-            self.picture_lost(now, pli.media_ssrc, rings, wishes);
-        } else if let Some(fir) = packet.downcast_ref::<FullIntraRequest>() {
-            for entry in fir.fir.iter().take(self.lanes.len()) {
-                self.picture_lost(now, entry.ssrc, rings, wishes);
-            }
-        } else if let Some(report) = packet.downcast_ref::<ReceiverReport>() {
-            let blocks = &report.reports;
-            let Some(worst) = blocks.iter().map(|block| block.fraction_lost).max() else { return false };
-            let round_trip = blocks.iter().filter_map(|b| round_trip(b.last_sender_report, b.delay)).min();
-            self.stats.fraction_lost = f32::from(worst) / 256.0;
-            round_trip.into_iter().for_each(|time| self.repaired.on_round_trip(time));
-            self.control.estimate().on_report(now, worst, round_trip);
-            return true;
-        } else if let Some(arrivals) = packet.downcast_ref::<TransportLayerCc>() {
-            let deltas = arrival_deltas(arrivals);
-            let (base, reference) = (arrivals.base_sequence_number, arrivals.reference_time);
-            self.control.estimate().on_feedback(now, base, reference, deltas);
-            return true;
-        } else if let Some(most) = packet.downcast_ref::<ReceiverEstimatedMaximumBitrate>() {
-            // Nonsense becomes a number: NaN and less than nothing are 0.
-            self.control.estimate().on_remb(now, most.bitrate as u64);
-            return true;
-        }
-        false
-    }
-
-    fn picture_lost(&mut self, now: Instant, ssrc: u32, rings: &Rings, wishes: &mut Wishes) {
-        let Some(tier) = self.lanes.tier_of(ssrc) else { return };
-        let may = self.recoveries.has(now, tier);
-        let Some(recovery) = self.lanes.picture_lost(now, ssrc, may, rings, wishes) else { return };
-        self.stats.picture_losses += 1;
-        if recovery == Recovery::Yes {
-            self.recoveries.take(now, tier);
-        }
     }
 
     /// Looks at what the student's way carries, and changes what it gets; to be called after feedback and ten times a
@@ -584,28 +550,6 @@ impl Peer {
 fn offered(lanes: &Lanes, encodings: &[Encoding]) -> Offered {
     let has = |encoding: &&Encoding| lanes.tracks().any(|lane| lane == (encoding.track, encoding.codec));
     encodings.iter().filter(has).fold(Offered::default(), |offered, e| offered.with(e.track, e.tier))
-}
-
-/// For each packet whether it came, and how many microseconds after the one before (the first: after the reference
-/// time), as [`Estimate::on_feedback`](crate::rtp::control::Estimate::on_feedback) wants it. Bounded by the datagram:
-/// there is no more than the packet's own count says, which has 16 bits.
-fn arrival_deltas(arrivals: &TransportLayerCc) -> impl Iterator<Item = Option<i32>> {
-    let symbols = arrivals.packet_chunks.iter().flat_map(|chunk| {
-        let (run, vector): (_, &[SymbolTypeTcc]) = match chunk {
-            PacketStatusChunk::RunLengthChunk(run) => (Some((run.packet_status_symbol, run.run_length)), &[]),
-            PacketStatusChunk::StatusVectorChunk(vector) => (None, &vector.symbol_list),
-        };
-        let run = run.into_iter().flat_map(|(symbol, length)| std::iter::repeat_n(symbol, length.into()));
-        run.chain(vector.iter().copied())
-    });
-    let mut deltas = arrivals.recv_deltas.iter();
-    symbols.take(arrivals.packet_status_count.into()).map(move |symbol| match symbol {
-        SymbolTypeTcc::PacketReceivedSmallDelta | SymbolTypeTcc::PacketReceivedLargeDelta => {
-            // The library gives microseconds, in steps of 250.
-            deltas.next().and_then(|delta| delta.delta.try_into().ok())
-        }
-        SymbolTypeTcc::PacketNotReceived | SymbolTypeTcc::PacketReceivedWithoutDelta => None,
-    })
 }
 
 pub(super) fn media_track(track: Track, codec: Codec, ssrc: u32, repairs: u32) -> MediaStreamTrack {

@@ -55,7 +55,7 @@ fn student(ssrc: u32, first: u16) -> Student {
     };
     let mut sender = context(provider.crypto());
     sender.encrypt_rtp(&[0x80, 96, 0, 1, 0, 0, 0, 0, 0, 0, 0, 9, 1]).unwrap();
-    let session: &SessionKey = found.get().unwrap();
+    let session: &SessionKey = found.sealing().unwrap();
     Student {
         subscription: Subscription::new(ssrc, PAYLOAD_TYPE, first, Tier::Full),
         sealer: Sealer::new(session).unwrap(),

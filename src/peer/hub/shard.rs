@@ -12,7 +12,7 @@ use bytes::BytesMut;
 use tokio::sync::mpsc;
 
 use super::lanes::Repair;
-use super::peer::{Fate, Peer, PeerStats, Turn, Wishes};
+use super::peer::{Fate, Heard, Peer, PeerStats, Turn, Wishes};
 use super::socket::{Outlet, SentCounts};
 use super::traffic::Traffic;
 use super::{HubEvent, PerCodec, RTCIceCandidateInit, Rings};
@@ -163,9 +163,7 @@ impl Shard {
                 let seat = self.sit_down(slot, *peer);
                 self.turn(now, seat);
             }
-            Task::Datagram { slot, at, from, bytes } => {
-                self.have(now, slot, |peer| peer.receive(now, at, from, bytes));
-            }
+            Task::Datagram { slot, at, from, bytes } => self.datagram(now, slot, (at, from), bytes),
             Task::Candidate { slot, candidate } => self.have(now, slot, |peer| peer.add_candidate(candidate)),
             Task::Encodings(encodings) => {
                 self.traffic.offer(&encodings);
@@ -202,6 +200,26 @@ impl Shard {
         // An encoder that has to begin does so while the student connects.
         self.look_who_needs_what();
         seat
+    }
+
+    /// Feedback that we could open has nothing to do with the core, so it needs no turn.
+    fn datagram(&mut self, now: Instant, slot: Slot, path: (SocketAddr, SocketAddr), bytes: BytesMut) {
+        let Some(seat) = self.by_slot.get(&slot).copied() else { return };
+        let Some(peer) = self.seats[seat].as_mut() else { return };
+        let (rings, mut wishes) = (&self.rings, Wishes::default());
+        match guarded(peer, |peer| peer.receive(now, path, bytes, rings, &mut wishes)) {
+            None => self.end_failed(vec![seat]),
+            Some(None) => self.turn(now, seat),
+            Some(Some(Heard { reported, recovers, repairs })) => {
+                if recovers || !repairs.is_empty() {
+                    self.give(now, seat, &repairs, &mut wishes);
+                }
+                if reported {
+                    self.adapt_one(now, seat);
+                }
+                self.wish(wishes);
+            }
+        }
     }
 
     /// Does something with a student, and lets it speak.
@@ -376,10 +394,10 @@ impl Shard {
         let Some(turn) = guarded(peer, |peer| peer.turn(now, rings, &mut wishes)) else {
             return self.end_failed(vec![seat]);
         };
-        let Turn { fate, repairs, said } = turn;
+        let Turn { fate, said, heard } = turn;
         let connected = peer.connected && !was_connected;
         let user = peer.user.clone();
-        self.give(now, seat, &repairs, &mut wishes);
+        self.give(now, seat, &heard.repairs, &mut wishes);
         if connected {
             self.say(HubEvent::Connected(user.clone()));
         }
@@ -391,7 +409,7 @@ impl Shard {
         }
         if let Fate::Gone(why) = fate {
             self.remove(seat, Some(why));
-        } else if said.reported {
+        } else if heard.reported {
             self.adapt_one(now, seat);
         }
         self.wish(wishes);

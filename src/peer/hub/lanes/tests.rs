@@ -115,7 +115,7 @@ impl Student {
             Kind::Modern | Kind::Plain => socket.local_addr().unwrap(),
         };
         lanes.path = Some((from, to));
-        lanes.sealer = Sealer::new(found.get().unwrap());
+        lanes.sealer = Sealer::new(found.sealing().unwrap());
         lanes.lanes.iter_mut().for_each(|lane| lane.side = Side::Own);
         Self {
             kind,
