@@ -14,6 +14,7 @@ mod pace;
 mod peer;
 #[cfg(test)]
 mod random;
+mod recovery;
 mod repair_stream;
 mod router;
 pub(super) mod sdp;

@@ -32,6 +32,7 @@ use super::agreed::Agreed;
 use super::channel::{Channel, Opened};
 use super::lanes::{Lanes, Recovery, Repair, round_trip};
 use super::pace::Line;
+use super::recovery::Recoveries;
 use super::repair_stream::RepairStream;
 use super::shard::Slot;
 use super::socket::Outlet;
@@ -39,7 +40,9 @@ use super::{Advertised, PerCodec, Shared, keys, sdp};
 use crate::id::UserId;
 use crate::peer::engine;
 use crate::protocol::channel::{HubMessage, SentTier, SentTiers, TierReason};
-use crate::rtp::control::{Controller, Decision, KeyBudget, Offered, Rates, Reason, RepairBudget, Repaired, Trouble};
+use crate::rtp::control::{
+    ClassRepairs, Controller, Decision, Offered, Rates, Reason, RepairBudget, Repaired, Trouble,
+};
 use crate::rtp::{Codec, Encoding, MAX_FIRST_SEQUENCE_NUMBER, Subscription, Tier, Track};
 
 /// A student that offered and never connected is forgotten after this: ICE gives up much sooner.
@@ -148,7 +151,7 @@ pub(super) struct Peer {
     is_delayed: bool,
     repairs: RepairBudget,
     repaired: Repaired,
-    recoveries: KeyBudget,
+    recoveries: Recoveries,
     disturbed: bool,
 }
 
@@ -247,7 +250,7 @@ impl Peer {
             is_delayed: false,
             repairs: RepairBudget::default(),
             repaired: Repaired::default(),
-            recoveries: KeyBudget::default(),
+            recoveries: Recoveries::default(),
             disturbed: false,
         };
         Ok((peer, answer))
@@ -274,7 +277,7 @@ impl Peer {
     }
 
     /// Reads what the core has to say after it was given something.
-    pub(super) fn turn(&mut self, now: Instant, rings: &Rings, wishes: &mut Wishes) -> Turn {
+    pub(super) fn turn(&mut self, now: Instant, rings: &Rings, class: &mut ClassRepairs, wishes: &mut Wishes) -> Turn {
         #[cfg(test)]
         assert!(!self.panics, "on purpose");
         let mut fate = Fate::Alive;
@@ -307,6 +310,7 @@ impl Peer {
         if self.starts.is_some_and(|at| at <= now) {
             self.starts = None;
             self.lanes.start(now, rings, wishes);
+            self.recoveries.were_asked_for(self.lanes.awaited());
         }
         if !self.connected && now.saturating_duration_since(self.created) > CONNECT_WITHIN {
             fate = Fate::Gone("never connected");
@@ -316,7 +320,7 @@ impl Peer {
             match message.message {
                 RTCMessage::RtcpPacket(_, packets) => {
                     for packet in packets {
-                        said.reported |= self.feedback(now, packet.as_any(), rings, wishes, &mut repairs);
+                        said.reported |= self.feedback(now, packet.as_any(), rings, class, wishes, &mut repairs);
                     }
                 }
                 RTCMessage::DataChannelMessage(id, message) => {
@@ -341,6 +345,7 @@ impl Peer {
         now: Instant,
         packet: &dyn std::any::Any,
         rings: &Rings,
+        class: &mut ClassRepairs,
         wishes: &mut Wishes,
         repairs: &mut Vec<Repair>,
     ) -> bool {
@@ -348,11 +353,11 @@ impl Peer {
             for number in nack.nacks.iter().flat_map(NackPair::packet_list) {
                 self.stats.nacked += 1;
                 // First the budget: it costs nothing to look at, and a datagram may ask for thousands.
-                if self.repairs.has()
+                if self.repairs.has(class)
                     && let Some(repair) = self.lanes.repair(nack.media_ssrc, number, rings)
                     && !self.repaired.is_under_way(now, nack.media_ssrc, number)
                 {
-                    self.repairs.take();
+                    self.repairs.take(class);
                     self.repaired.note(now, nack.media_ssrc, number);
                     self.stats.resent += 1;
                     repairs.push(repair);
@@ -387,11 +392,11 @@ impl Peer {
 
     fn picture_lost(&mut self, now: Instant, ssrc: u32, rings: &Rings, wishes: &mut Wishes) {
         let Some(tier) = self.lanes.tier_of(ssrc) else { return };
-        let may = self.recoveries.has(now, tier);
+        let may = self.recoveries.may_begin_anew(now, tier);
         let Some(recovery) = self.lanes.picture_lost(now, ssrc, may, rings, wishes) else { return };
         self.stats.picture_losses += 1;
         if recovery == Recovery::Yes {
-            self.recoveries.take(now, tier);
+            self.recoveries.begun_anew(now, tier);
         }
     }
 
@@ -418,6 +423,7 @@ impl Peer {
         if let Some(decision) = decision {
             self.follow(now, decision, rings, wishes);
         }
+        self.recoveries.ask_for(now, self.lanes.awaited(), wishes);
         if self.suffers.is_some() {
             self.pace(now);
         } else {
@@ -443,13 +449,14 @@ impl Peer {
         if in_trouble {
             self.pace(now);
         }
+        let wished = wishes.key_frames.len();
         for track in [Track::Screen, Track::Camera] {
             self.lanes.give(now, track, pictures.of(track), in_trouble, rings, wishes);
         }
         wishes.others = true;
         self.stats.changes += 1;
-        // The other encoding is another picture to recover.
-        self.recoveries = KeyBudget::default();
+        self.recoveries.were_asked_for(wishes.key_frames[wished..].iter().copied());
+        self.recoveries.on_other_pictures();
         let sent = |track: Track| {
             let has = self.lanes.tracks().any(|(known, _)| known == track);
             has.then(|| match pictures.of(track) {
@@ -470,6 +477,12 @@ impl Peer {
         self.channel.push(message.to_json().into());
     }
 
+    /// The source of a track has a gap, and the hub asks for a key frame for all.
+    pub(super) fn on_gap(&mut self, track: Track) {
+        self.lanes.on_gap(track);
+        self.recoveries.were_asked_for(self.lanes.awaited().filter(|encoding| encoding.track == track));
+    }
+
     /// Other encodings can be had than before.
     pub(super) fn offer(&mut self, encodings: &[Encoding]) {
         self.control.offer(offered(&self.lanes, encodings));
@@ -488,7 +501,8 @@ impl Peer {
             return;
         }
         let estimate = self.control.estimate();
-        let sent = self.lanes.send(now, only, rings, estimate, &mut self.connection, outlet, wishes);
+        let sent = self.lanes.send(now, only, rings, estimate, &mut self.connection, outlet);
+        self.recoveries.ask_for(now, self.lanes.awaited(), wishes);
         self.repairs.sent(sent, self.is_delayed);
         if self.lanes.report(now, rings, &mut self.connection) {
             self.lanes.drain(&mut self.connection, outlet);

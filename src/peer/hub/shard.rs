@@ -17,7 +17,7 @@ use super::socket::{Outlet, SentCounts};
 use super::traffic::Traffic;
 use super::{HubEvent, PerCodec, RTCIceCandidateInit, Rings};
 use crate::id::UserId;
-use crate::rtp::control::Rates;
+use crate::rtp::control::{ClassRepairs, Rates};
 use crate::rtp::{Delays, Encoding, Frame, FrameRing, PerEncoding, Track};
 
 /// How long pictures are sent before sound, feedback and newcomers get their turn.
@@ -102,6 +102,8 @@ pub(super) struct Shard {
     rings: Rings,
     /// Key frames so far, those included that had no room on the way to here.
     keys: PerEncoding<u64>,
+    /// What those may have whose own repairs are used up.
+    repairs: ClassRepairs,
     /// What each encoding costs.
     traffic: Traffic,
     rates: PerCodec<Rates>,
@@ -139,6 +141,7 @@ impl Shard {
             reports,
             rings: Rings::default(),
             keys: PerEncoding::default(),
+            repairs: ClassRepairs::default(),
             rates: PerCodec::default(),
             traffic,
             adapted: Instant::now(),
@@ -283,6 +286,7 @@ impl Shard {
             self.deadlines[seat] = Some(peer.deadline);
         }
         self.end_failed(failed);
+        self.wish(wishes);
     }
 
     /// A picture is for everybody, but not at once: a key frame of 100 kB for 1,000 students is 150 ms of sealing, which
@@ -337,7 +341,7 @@ impl Shard {
 
     fn gap(&mut self, track: Track) {
         self.rings.of(track).for_each(FrameRing::forget_key);
-        self.seats.iter_mut().flatten().for_each(|peer| peer.lanes.on_gap(track));
+        self.seats.iter_mut().flatten().for_each(|peer| peer.on_gap(track));
     }
 
     /// Puts a message into a student's queue, to be sent in one of the next turns.
@@ -372,8 +376,9 @@ impl Shard {
         let mut wishes = Wishes::default();
         let Some(peer) = self.seats[seat].as_mut() else { return };
         let was_connected = peer.connected;
-        let rings = &self.rings;
-        let Some(turn) = guarded(peer, |peer| peer.turn(now, rings, &mut wishes)) else {
+        self.repairs.have_left(self.outlet.sent.packets);
+        let (rings, class) = (&self.rings, &mut self.repairs);
+        let Some(turn) = guarded(peer, |peer| peer.turn(now, rings, class, &mut wishes)) else {
             return self.end_failed(vec![seat]);
         };
         let Turn { fate, repairs, said } = turn;

@@ -156,7 +156,7 @@ impl Student {
     fn send(&mut self, now: Instant, only: Option<Track>, rings: &Rings, outlet: &mut Outlet) {
         self.with(outlet, |s, outlet| {
             let (estimate, connection) = (&mut s.estimate, &mut s.connection);
-            s.lanes.send(now, only, rings, estimate, connection, outlet, &mut Wishes::default());
+            s.lanes.send(now, only, rings, estimate, connection, outlet);
         });
     }
 
