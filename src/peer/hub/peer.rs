@@ -41,7 +41,7 @@ use crate::id::UserId;
 use crate::peer::engine;
 use crate::protocol::channel::{HubMessage, SentTier, SentTiers, TierReason};
 use crate::rtp::control::{
-    ClassRepairs, Controller, Decision, Offered, Rates, Reason, RepairBudget, Repaired, Trouble,
+    ClassRepairs, Controller, Decision, Offered, Rates, Reason, RepairBudget, Repaired, Trouble, Way,
 };
 use crate::rtp::{Codec, Encoding, MAX_FIRST_SEQUENCE_NUMBER, Subscription, Tier, Track};
 
@@ -503,7 +503,8 @@ impl Peer {
         let estimate = self.control.estimate();
         let sent = self.lanes.send(now, only, rings, estimate, &mut self.connection, outlet);
         self.recoveries.ask_for(now, self.lanes.awaited(), wishes);
-        self.repairs.sent(sent, self.is_delayed);
+        let way = Way { is_delayed: self.is_delayed, lost: self.control.estimate().lost() };
+        self.repairs.sent(sent, way);
         if self.lanes.report(now, rings, &mut self.connection) {
             self.lanes.drain(&mut self.connection, outlet);
             self.stats.dropped = self.lanes.dropped();

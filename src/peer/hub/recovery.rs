@@ -97,7 +97,7 @@ mod tests {
     fn what_was_asked_for_is_not_asked_for_again() {
         let (mut recoveries, now) = (Recoveries::default(), Instant::now());
         let low = SCREEN.with(Tier::Low);
-        let mut ask = |recoveries: &mut Recoveries, awaited: Option<Encoding>| {
+        let ask = |recoveries: &mut Recoveries, awaited: Option<Encoding>| {
             let mut wishes = Wishes::default();
             recoveries.ask_for(now, awaited.into_iter(), &mut wishes);
             wishes.key_frames

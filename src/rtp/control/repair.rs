@@ -17,8 +17,12 @@ const SHARE_WHEN_DELAYED: f32 = 0.05;
 const BURST: f32 = 100.0;
 
 /// What one student may have of the class's repairs, per packet that is sent to it: with its own these are all that
-/// 20 % of lost packets need.
+/// 20 % of lost packets need. Only while it tells of [`MUCH_LOSS`].
 const SHARE_OF_CLASS: f32 = 0.10;
+
+/// Who needs more repairs than its own must also tell of so much loss, in its reports: then it is in trouble as well
+/// where that lasts, and gets less. Its own are enough for somewhat more.
+const MUCH_LOSS: f32 = 0.08;
 
 /// The same, saved up.
 const BURST_OF_CLASS: f32 = 50.0;
@@ -54,6 +58,15 @@ impl ClassRepairs {
     }
 }
 
+/// What is known of the way to a student: what it may ask for depends on it.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Way {
+    /// Whether packets wait in front of its line: [`Trouble::Delay`](super::Trouble::Delay).
+    pub is_delayed: bool,
+    /// The share of packets that is lost, as it reports: 0 to 1.
+    pub lost: f32,
+}
+
 /// Whether a packet may be sent again to one student.
 #[derive(Debug)]
 pub struct RepairBudget {
@@ -62,17 +75,20 @@ pub struct RepairBudget {
 }
 
 impl Default for RepairBudget {
-    /// A full one.
+    /// All of its own that can be saved up, and nothing of the class's.
     fn default() -> Self {
-        Self { own: BURST, of_class: BURST_OF_CLASS }
+        Self { own: BURST, of_class: 0.0 }
     }
 }
 
 impl RepairBudget {
-    /// So many packets are sent for the first time. `delayed` is [`Trouble::Delay`](super::Trouble::Delay): there is
-    /// nothing of the class's then.
-    pub fn sent(&mut self, packets: usize, delayed: bool) {
-        let (own, of_class) = if delayed { (SHARE_WHEN_DELAYED, 0.0) } else { (SHARE, SHARE_OF_CLASS) };
+    /// So many packets are sent for the first time.
+    pub fn sent(&mut self, packets: usize, way: Way) {
+        let (own, of_class) = match way {
+            Way { is_delayed: true, .. } => (SHARE_WHEN_DELAYED, 0.0),
+            Way { lost, .. } if lost < MUCH_LOSS => (SHARE, 0.0),
+            Way { .. } => (SHARE, SHARE_OF_CLASS),
+        };
         self.own = (self.own + packets as f32 * own).min(BURST);
         self.of_class = (self.of_class + packets as f32 * of_class).min(BURST_OF_CLASS);
     }
@@ -213,9 +229,10 @@ mod tests {
     use super::*;
     use crate::rtp::control::tests::Dice;
 
-    /// A class: each student is sent so many packets in each of 30 pictures a second, and asks for this share of them
-    /// again, and of the repairs. Gives how many packets were sent, and of the repairs how many were asked for and sent.
-    fn class(seconds: usize, packets: usize, delayed: bool, lost: impl Fn(usize, usize) -> f64) -> [Vec<usize>; 3] {
+    /// A class: each student is sent so many packets in each of 30 pictures a second, and asks for the share of them
+    /// again that `lost` gives, and as much of the repairs; it reports that share a second later, or nothing. Gives for each how many
+    /// packets it was sent, and how many it wanted again and got.
+    fn class(seconds: usize, packets: usize, reports: bool, lost: &dyn Fn(usize, usize) -> f64) -> [Vec<usize>; 3] {
         const STUDENTS: usize = 10;
         let (mut dice, mut common) = (Dice::new(7), ClassRepairs::default());
         let mut budgets: Vec<RepairBudget> = (0..STUDENTS).map(|_| RepairBudget::default()).collect();
@@ -223,7 +240,8 @@ mod tests {
         for picture in 0..seconds * 30 {
             for (student, budget) in budgets.iter_mut().enumerate() {
                 let share = lost(student, picture);
-                budget.sent(packets, delayed);
+                let before = picture.checked_sub(30).filter(|_| reports).map_or(0.0, |then| lost(student, then));
+                budget.sent(packets, Way { is_delayed: false, lost: before as f32 });
                 sent[student] += packets;
                 let mut missing = packets;
                 // A repair that is lost is asked for again; who wants everything asks for each once.
@@ -241,39 +259,49 @@ mod tests {
     }
 
     #[test]
-    fn who_wants_everything_again_gets_a_quarter_and_all_of_them_a_fifth() {
-        let [sent, _, repaired] = class(60, 9, false, |student, _| if student == 0 { 1.0 } else { 0.0 });
-        let quarter = sent[0] / 4;
-        assert!((quarter..=quarter + 150).contains(&repaired[0]), "{repaired:?}");
-        let [sent, _, repaired] = class(60, 9, false, |_, _| 1.0);
-        let (all, again): (usize, usize) = (sent.iter().sum(), repaired.iter().sum());
-        // 5 % of the repairs that leave count as well.
-        assert!((all / 5..all / 5 + all / 50 + 1_200).contains(&again), "{again} of {all}");
-        let [sent, _, repaired] = class(60, 9, true, |_, _| 1.0);
-        assert!(repaired.iter().all(|again| *again <= sent[0] / 20 + 150), "{repaired:?}");
+    fn who_wants_everything_again_gets_a_part() {
+        let one = |student: usize, _: usize| if student == 0 { 1.0 } else { 0.0 };
+        for (reports, share) in [(false, SHARE), (true, SHARE + SHARE_OF_CLASS)] {
+            let [sent, _, repaired] = class(60, 9, reports, &one);
+            let least = (sent[0] as f32 * share) as usize;
+            assert!((least - 1..=least + 150).contains(&repaired[0]), "{repaired:?} of {}", sent[0]);
+        }
+        let mut budget = RepairBudget::default();
+        (0..10_000).for_each(|_| budget.sent(1, Way { is_delayed: true, lost: 1.0 }));
+        assert!(budget.own <= BURST && budget.of_class == 0.0);
+    }
+
+    #[test]
+    fn all_together_get_no_more_than_a_fifth() {
+        let [sent, _, repaired] = class(60, 9, true, &|_, _| 1.0);
+        let (sent, repaired) = (sent.iter().sum::<usize>() as f32, repaired.iter().sum::<usize>() as f32);
+        // What is sent again counts as sent, too.
+        let most = sent * SHARE + (sent + repaired) * CLASS_SHARE + 10.0 * BURST + CLASS_BURST;
+        assert!((sent * (SHARE + CLASS_SHARE)..=most).contains(&repaired), "{repaired} of {sent}");
     }
 
     #[test]
     fn the_honest_get_all() {
         // 2.2 Mbit/s, and 4.
         for packets in [8, 14] {
-            let all_get_all = |lost: &dyn Fn(usize, usize) -> f64| {
-                let [_, asked, repaired] = class(60, packets, false, lost);
+            let all_get_all = |reports: bool, lost: &dyn Fn(usize, usize) -> f64| {
+                let [_, asked, repaired] = class(60, packets, reports, lost);
                 assert!(asked == repaired && asked[0] > 0, "{asked:?} {repaired:?}");
             };
-            all_get_all(&|_, _| 0.05);
-            all_get_all(&|_, _| 0.10);
+            // The whole class.
+            all_get_all(false, &|_, _| 0.05);
+            all_get_all(false, &|_, _| 0.10);
             let burst = |picture: usize| (300..360).contains(&picture);
-            all_get_all(&|_, picture| if burst(picture) { 0.20 } else { 0.0 });
-            all_get_all(&|_, picture| if burst(picture) { 0.20 } else { 0.05 });
-            // A few may have a bad line for good, also where others want everything again.
-            all_get_all(&|student, _| if student < 3 { 0.18 } else { 0.0 });
-            let [_, asked, repaired] = class(60, packets, false, |student, _| if student < 3 { 1.0 } else { 0.05 });
-            assert_eq!(asked[3..], repaired[3..]);
+            all_get_all(true, &|_, picture| if burst(picture) { 0.20 } else { 0.0 });
+            all_get_all(true, &|_, picture| if burst(picture) { 0.20 } else { 0.05 });
+            // A few may have a bad line for good.
+            all_get_all(true, &|student, _| if student < 3 { 0.18 } else { 0.0 });
+            let [_, asked, repaired] = class(60, packets, true, &|student, _| if student < 3 { 1.0 } else { 0.05 });
+            assert_eq!(asked[3..], repaired[3..], "also where others want everything again");
         }
     }
 
-    /// The seconds, with two digits, when a student gets key frames that asks for one 50 times a second.
+    /// The seconds when a student gets key frames that asks for one 50 times a second.
     fn begged(budget: &mut KeyBudget, start: Instant, seconds: u64, tier: Tier) -> Vec<f64> {
         let asks = (0..seconds * 50).map(|n| Duration::from_millis(20 * n));
         let given = asks.filter(|at| budget.wants(start + *at, tier) && budget.take(start + *at, tier));

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::line::{Dice, Link};
 use super::setup::{Outcome, Setup, Tells};
 use super::student::{Back, Student};
-use crate::rtp::control::{ClassRepairs, Controller, Offered, Probe, Rate, Rates, RepairBudget, Trouble};
+use crate::rtp::control::{ClassRepairs, Controller, Offered, Probe, Rate, Rates, RepairBudget, Trouble, Way};
 use crate::rtp::{Tier, Track};
 
 /// Microseconds of a step of virtual time.
@@ -164,7 +164,8 @@ impl Class {
         self.control.estimate().sent(at, sequence, bytes as usize);
         self.outcome.bytes += bytes;
         if kind == Kind::Media {
-            self.repairs.sent(1, self.delayed);
+            let way = Way { is_delayed: self.delayed, lost: self.control.estimate().lost() };
+            self.repairs.sent(1, way);
             self.class_repairs.have_left(self.sent.len() as u64);
         }
         self.sent.push(Sent { at: now, bytes, kind });
