@@ -33,18 +33,15 @@ static ALONE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
 const PICTURE: usize = 5;
 const KEY_FRAME: usize = 50;
 
-/// Pictures of a second. Nobody waits for a clock where only packets are counted: twice as many then.
-const USUAL: u32 = 30;
-const FAST: u32 = 60;
-
 /// Frames until newcomers have got what came before them.
 const SETTLING_FRAMES: usize = 15;
 
-/// Frames that a class has while all are good: at the usual pace 2 s, after which the hub has no key frame any more that
-/// it would give to who begs. And while some are bad: that is 11 s, when one that begs has cost the class most; it waits
-/// longer and longer, and the next key frame is a second away.
-const GOOD_FRAMES: usize = 63;
-const BAD_FRAMES: usize = 330;
+/// Frames that a class has while all are good, and while some are bad, where packets are counted.
+const FRAMES: (usize, usize) = (30, 120);
+
+/// The same where one begs for key frames: 2 s, after which the hub has no key frame any more that it would give to it; and
+/// 11 s, when it has cost the class most: it waits longer and longer, and the next key frame is a second away.
+const FRAMES_WITH_A_BEGGAR: (usize, usize) = (63, 330);
 
 /// So much more may leave the teacher because of bad students among ten.
 const MOST_GROWTH: f64 = 1.10;
@@ -79,8 +76,8 @@ struct Class {
 }
 
 impl Class {
-    /// Ten students, those with `manners` bad, and so many pictures a second.
-    async fn join(manners: &[Manner], per_second: u32) -> Self {
+    /// Ten students, those with `manners` bad.
+    async fn join(manners: &[Manner]) -> Self {
         let (hub, events) = Hub::start(HubConfig {
             user: "9999".parse().unwrap(),
             udp: "127.0.0.1:0".parse().unwrap(),
@@ -91,7 +88,7 @@ impl Class {
             encodings: vec![(SCREEN, 1_000_000)],
         })
         .unwrap();
-        let clock = tokio::time::interval(Duration::from_secs(1) / per_second);
+        let clock = tokio::time::interval(Duration::from_millis(33));
         let assembler = FrameAssembler::new(SCREEN);
         let (good, bad, pushed) = (Vec::new(), Vec::new(), Vec::new());
         let mut class = Self { hub, events, good, bad, assembler, frames: 0, wants_key: true, pushed, clock };
@@ -148,7 +145,7 @@ impl Class {
         self.good.push((link, got));
     }
 
-    /// Gives so many frames to the hub, each at its time; a key frame where one was asked for.
+    /// Gives so many frames to the hub, 30 a second; a key frame where one was asked for.
     async fn teach(&mut self, frames: usize) {
         for _ in 0..frames {
             self.clock.tick().await;
@@ -237,16 +234,17 @@ struct Outcome {
     asked: u64,
 }
 
-async fn class_with(manners: &[Manner], per_second: u32) -> Outcome {
+async fn class_with(manners: &[Manner]) -> Outcome {
     let _alone = ALONE.lock().await;
-    let mut class = Class::join(manners, per_second).await;
+    let (good_frames, bad_frames) = if manners.contains(&Manner::Begs) { FRAMES_WITH_A_BEGGAR } else { FRAMES };
+    let mut class = Class::join(manners).await;
     let first = class.pushed.len();
     let before = class.stats().await;
-    class.teach(GOOD_FRAMES).await;
+    class.teach(good_frames).await;
     let good = class.stats().await;
     let begun = Instant::now();
     class.bad.iter().for_each(Bad::misbehave);
-    class.teach(BAD_FRAMES).await;
+    class.teach(bad_frames).await;
     let stats = class.stats().await;
     let lasted = begun.elapsed();
     class.the_good_have_all_from(first).await;
@@ -258,7 +256,7 @@ async fn class_with(manners: &[Manner], per_second: u32) -> Outcome {
     }
     assert_eq!((stats.students, stats.refused), (STUDENTS, 0));
     let per_frame = |from: u64, to: u64, frames: usize| (to - from) as f64 / frames as f64;
-    let growth = per_frame(good.bytes, stats.bytes, BAD_FRAMES) / per_frame(before.bytes, good.bytes, GOOD_FRAMES);
+    let growth = per_frame(good.bytes, stats.bytes, bad_frames) / per_frame(before.bytes, good.bytes, good_frames);
     let keys_by = |stats: &HubStats| stats.key_requests[&SCREEN];
     assert_eq!(keys_by(&before), keys_by(&good), "nobody needed one");
     let keys = keys_by(&stats) - keys_by(&good);
@@ -268,31 +266,28 @@ async fn class_with(manners: &[Manner], per_second: u32) -> Outcome {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn who_never_sends_feedback_costs_nobody_anything() {
-    let Outcome { growth, keys, .. } = class_with(&[Manner::Silent], FAST).await;
+    let Outcome { growth, keys, .. } = class_with(&[Manner::Silent]).await;
     assert_eq!(keys, 0);
     assert!(growth <= MOST_GROWTH, "{growth}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn who_wants_every_packet_again_gets_some_and_costs_nobody_anything() {
-    let Outcome { stats, growth, keys, asked, .. } = class_with(&[Manner::NacksAll], FAST).await;
+    let Outcome { stats, growth, keys, asked, .. } = class_with(&[Manner::NacksAll]).await;
     assert_eq!(keys, 0);
     assert!(growth <= MOST_GROWTH, "{growth}");
     let (_, bad) = stats.peers.iter().find(|(user, _)| user.as_str() == "100").unwrap();
-    assert!(asked >= (BAD_FRAMES * PICTURE) as u64 / 2 && bad.resent > 100, "{asked} {bad:?}");
+    assert!(asked >= (FRAMES.1 * PICTURE) as u64 / 2 && bad.resent > 100, "{asked} {bad:?}");
     assert!(bad.resent <= bad.nacked / 2, "{bad:?}");
 }
 
+/// One that begs costs the most of the three: what holds with the others beside it holds without them.
 #[tokio::test(flavor = "multi_thread")]
-async fn who_begs_for_key_frames_gets_few_and_costs_nobody_anything() {
-    let Outcome { growth, keys, most_keys, asked, .. } = class_with(&[Manner::Begs], USUAL).await;
-    assert!(asked >= 300 && (1..=most_keys).contains(&keys), "{keys} of {asked}, {most_keys} at the most");
+async fn who_begs_for_key_frames_gets_few_and_three_bad_ones_at_once_cost_nobody_anything() {
+    let Outcome { growth, keys, most_keys, asked, .. } =
+        class_with(&[Manner::Silent, Manner::NacksAll, Manner::Begs]).await;
+    assert!((1..=most_keys).contains(&keys), "{keys} key frames, {most_keys} at the most");
+    // The least that the one asks for again, and the other: each 20 ms, if this machine is not too busy.
+    assert!(asked >= (FRAMES_WITH_A_BEGGAR.1 * PICTURE) as u64 / 2 + 300, "{asked}");
     assert!(growth <= MOST_GROWTH, "{growth}");
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn three_bad_ones_at_once_harm_nobody_else() {
-    let outcome = class_with(&[Manner::Silent, Manner::NacksAll, Manner::Begs], USUAL).await;
-    assert!((1..=outcome.most_keys).contains(&outcome.keys), "{} key frames", outcome.keys);
-    assert!(outcome.growth <= MOST_GROWTH, "{}", outcome.growth);
 }

@@ -15,6 +15,7 @@ use super::lanes::Repair;
 use super::peer::{Fate, Peer, PeerStats, Turn, Wishes};
 use super::socket::{Outlet, SentCounts};
 use super::traffic::Traffic;
+use super::voice::Voice;
 use super::{HubEvent, PerCodec, RTCIceCandidateInit, Rings};
 use crate::id::UserId;
 use crate::rtp::control::{ClassRepairs, Rates};
@@ -95,7 +96,7 @@ pub(super) struct ShardStats {
 
 pub(super) struct Shard {
     outlet: Outlet,
-    events: mpsc::Sender<HubEvent>,
+    voice: Voice,
     reports: mpsc::UnboundedSender<Report>,
     /// The number of its thread.
     worker: usize,
@@ -137,7 +138,7 @@ impl Shard {
         Self {
             worker,
             outlet,
-            events,
+            voice: Voice::new(events),
             reports,
             rings: Rings::default(),
             keys: PerEncoding::default(),
@@ -248,8 +249,9 @@ impl Shard {
         self.serving = queue;
     }
 
-    /// Lets the connections do what their timers ask for.
+    /// Lets the connections do what their timers ask for, and says what there was no room for.
     pub(super) fn tick(&mut self) {
+        self.voice.go_on();
         let now = Instant::now();
         for seat in 0..self.deadlines.len() {
             if self.deadlines[seat].is_some_and(|at| at <= now) && self.with(seat, |peer| peer.tick(now)) {
@@ -533,9 +535,8 @@ impl Shard {
         }
     }
 
-    fn say(&self, event: HubEvent) {
-        // The reader is a loop that only waits for us; if it is that far behind, the student asks again.
-        let _ = self.events.try_send(event);
+    fn say(&mut self, event: HubEvent) {
+        self.voice.say(event);
     }
 
     fn report(&self, report: Report) {
