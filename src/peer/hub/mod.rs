@@ -21,6 +21,7 @@ pub(super) mod sdp;
 mod seal;
 mod shard;
 mod socket;
+mod ssrc;
 mod stats;
 mod stun;
 mod threads;

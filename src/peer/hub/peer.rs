@@ -36,7 +36,7 @@ use super::recovery::Recoveries;
 use super::repair_stream::RepairStream;
 use super::shard::Slot;
 use super::socket::Outlet;
-use super::{Advertised, PerCodec, Shared, keys, sdp};
+use super::{Advertised, PerCodec, Shared, keys, sdp, ssrc};
 use crate::id::UserId;
 use crate::peer::engine;
 use crate::protocol::channel::{HubMessage, SentTier, SentTiers, TierReason};
@@ -185,8 +185,9 @@ impl Peer {
             .build(now)?;
         connection.set_remote_description(now, RTCSessionDescription::offer(offer)?)?;
         let mut added = Vec::new();
-        for &(track, codec) in tracks {
-            let (ssrc, repairs): (u32, u32) = (rand::random(), rand::random());
+        let ssrcs = ssrc::distinct(tracks.len() * 2, rand::random);
+        for (&(track, codec), ssrcs) in tracks.iter().zip(ssrcs.chunks_exact(2)) {
+            let (ssrc, repairs) = (ssrcs[0], ssrcs[1]);
             added.push((
                 track,
                 codec,
