@@ -26,13 +26,14 @@ impl KeyRequests {
     }
 
     /// Whether the encoder is to be asked now. An encoder that did not answer is asked again.
-    pub fn due(&mut self, now: Instant) -> bool {
-        let due = self.wanted && self.asked.is_none_or(|at| now.saturating_duration_since(at) >= INTERVAL);
-        if due {
-            self.asked = Some(now);
-            self.count += 1;
-        }
-        due
+    pub fn is_due(&self, now: Instant) -> bool {
+        self.wanted && self.asked.is_none_or(|at| now.saturating_duration_since(at) >= INTERVAL)
+    }
+
+    /// The encoder was asked.
+    pub fn asked(&mut self, now: Instant) {
+        self.asked = Some(now);
+        self.count += 1;
     }
 
     /// How often the encoder was asked.
@@ -45,23 +46,33 @@ impl KeyRequests {
 mod tests {
     use super::*;
 
+    /// Whether it is asked for, at this time.
+    fn asks(requests: &mut KeyRequests, now: Instant) -> bool {
+        let due = requests.is_due(now);
+        if due {
+            requests.asked(now);
+        }
+        due
+    }
+
     #[test]
     fn thirty_wishes_are_one_request() {
         let mut requests = KeyRequests::default();
         let now = Instant::now();
-        assert!(!requests.due(now));
+        assert!(!requests.is_due(now));
         let asked = (0..30)
             .filter(|n| {
                 requests.want();
-                requests.due(now + Duration::from_millis(*n))
+                asks(&mut requests, now + Duration::from_millis(*n))
             })
             .count();
         assert_eq!(asked, 1);
         requests.fulfilled();
-        assert!(!requests.due(now + INTERVAL), "it came");
+        assert!(!requests.is_due(now + INTERVAL), "it came");
         requests.want();
-        assert!(requests.due(now + INTERVAL));
-        assert!(requests.due(now + INTERVAL * 2), "no answer: asked again");
+        assert!(requests.is_due(now + INTERVAL) && requests.is_due(now + INTERVAL), "nobody could be asked");
+        assert!(asks(&mut requests, now + INTERVAL));
+        assert!(asks(&mut requests, now + INTERVAL * 2), "no answer: asked again");
         assert_eq!(requests.count(), 3);
     }
 }

@@ -33,17 +33,23 @@ static ALONE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
 const PICTURE: usize = 5;
 const KEY_FRAME: usize = 50;
 
-/// Frames that a class has while all are good, and while some are bad: 3 s and 11 s. That is three times the interval
-/// in which who begs gets a key frame, with the one that it may have at once.
-const GOOD_FRAMES: usize = 90;
-const BAD_FRAMES: usize = 330;
+/// Frames until newcomers have got what came before them.
+const SETTLING_FRAMES: usize = 15;
 
-/// So much more may leave the teacher because of one bad student among ten.
+/// Frames that a class has while all are good, and while some are bad, where packets are counted.
+const FRAMES: (usize, usize) = (30, 120);
+
+/// The same where one begs for key frames: 2 s, after which the hub has no key frame any more that it would give to it; and
+/// 11 s, when it has cost the class most: it waits longer and longer, and the next key frame is a second away.
+const FRAMES_WITH_A_BEGGAR: (usize, usize) = (63, 330);
+
+/// So much more may leave the teacher because of bad students among ten.
 const MOST_GROWTH: f64 = 1.10;
 
-/// As in `rtp::control`: two key frames at once for one student, then one in this time.
-const KEYS_AT_ONCE: u64 = 2;
-const KEY_INTERVAL: Duration = Duration::from_secs(4);
+/// As in `rtp::control`: when a student gets key frames that begs all the time. The first may come a second time where it
+/// was asked for again before it was there.
+const KEYS: [Duration; 4] =
+    [Duration::ZERO, Duration::from_millis(500), Duration::from_secs(4), Duration::from_secs(12)];
 
 /// A packet without what each student has of its own: marker, timestamp and payload.
 type Content = (bool, u32, Vec<u8>);
@@ -102,6 +108,7 @@ impl Class {
             assert!(Instant::now() < deadline, "somebody never began");
             class.teach(1).await;
         }
+        class.teach(SETTLING_FRAMES).await;
         class
     }
 
@@ -229,16 +236,17 @@ struct Outcome {
 
 async fn class_with(manners: &[Manner]) -> Outcome {
     let _alone = ALONE.lock().await;
+    let (good_frames, bad_frames) = if manners.contains(&Manner::Begs) { FRAMES_WITH_A_BEGGAR } else { FRAMES };
     let mut class = Class::join(manners).await;
     let first = class.pushed.len();
     let before = class.stats().await;
-    class.teach(GOOD_FRAMES).await;
+    class.teach(good_frames).await;
     let good = class.stats().await;
     let begun = Instant::now();
     class.bad.iter().for_each(Bad::misbehave);
-    class.teach(BAD_FRAMES).await;
+    class.teach(bad_frames).await;
     let stats = class.stats().await;
-    let spans = begun.elapsed().as_nanos() / KEY_INTERVAL.as_nanos();
+    let lasted = begun.elapsed();
     class.the_good_have_all_from(first).await;
     let asked = class.bad.iter().map(Bad::asked).sum();
     class.end().await;
@@ -248,10 +256,12 @@ async fn class_with(manners: &[Manner]) -> Outcome {
     }
     assert_eq!((stats.students, stats.refused), (STUDENTS, 0));
     let per_frame = |from: u64, to: u64, frames: usize| (to - from) as f64 / frames as f64;
-    let growth = per_frame(good.bytes, stats.bytes, BAD_FRAMES) / per_frame(before.bytes, good.bytes, GOOD_FRAMES);
-    let keys = stats.key_requests[&SCREEN] - good.key_requests[&SCREEN];
+    let growth = per_frame(good.bytes, stats.bytes, bad_frames) / per_frame(before.bytes, good.bytes, good_frames);
+    let keys_by = |stats: &HubStats| stats.key_requests[&SCREEN];
+    assert_eq!(keys_by(&before), keys_by(&good), "nobody needed one");
+    let keys = keys_by(&stats) - keys_by(&good);
     println!("{manners:?}: {growth:.3} of the bytes, {keys} key frames, {asked} wishes");
-    Outcome { stats, growth, keys, most_keys: KEYS_AT_ONCE + spans as u64, asked }
+    Outcome { stats, growth, keys, most_keys: KEYS.iter().filter(|at| **at <= lasted).count() as u64, asked }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -267,19 +277,17 @@ async fn who_wants_every_packet_again_gets_some_and_costs_nobody_anything() {
     assert_eq!(keys, 0);
     assert!(growth <= MOST_GROWTH, "{growth}");
     let (_, bad) = stats.peers.iter().find(|(user, _)| user.as_str() == "100").unwrap();
-    assert!(asked >= (BAD_FRAMES * PICTURE) as u64 / 2 && bad.resent > 100, "{asked} {bad:?}");
+    assert!(asked >= (FRAMES.1 * PICTURE) as u64 / 2 && bad.resent > 100, "{asked} {bad:?}");
     assert!(bad.resent <= bad.nacked / 2, "{bad:?}");
 }
 
+/// One that begs costs the most of the three: what holds with the others beside it holds without them.
 #[tokio::test(flavor = "multi_thread")]
-async fn who_begs_for_key_frames_gets_few_and_costs_nobody_anything() {
-    let Outcome { growth, keys, most_keys, asked, .. } = class_with(&[Manner::Begs]).await;
-    assert!(asked >= 300 && (1..=most_keys).contains(&keys), "{keys} of {asked}, {most_keys} at the most");
+async fn who_begs_for_key_frames_gets_few_and_three_bad_ones_at_once_cost_nobody_anything() {
+    let Outcome { growth, keys, most_keys, asked, .. } =
+        class_with(&[Manner::Silent, Manner::NacksAll, Manner::Begs]).await;
+    assert!((1..=most_keys).contains(&keys), "{keys} key frames, {most_keys} at the most");
+    // The least that the one asks for again, and the other: each 20 ms, if this machine is not too busy.
+    assert!(asked >= (FRAMES_WITH_A_BEGGAR.1 * PICTURE) as u64 / 2 + 300, "{asked}");
     assert!(growth <= MOST_GROWTH, "{growth}");
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn three_bad_ones_at_once_harm_nobody_else() {
-    let outcome = class_with(&[Manner::Silent, Manner::NacksAll, Manner::Begs]).await;
-    assert!((1..=outcome.most_keys).contains(&outcome.keys), "{} key frames", outcome.keys);
 }

@@ -20,11 +20,11 @@ fn picture(brightness: u8) -> u64 {
     (u64::from(brightness).saturating_sub(20) + 1) / 3
 }
 
-/// The packets of each picture.
-fn encoded(pictures: u64) -> Vec<Vec<Vec<u8>>> {
+/// The packets of each picture, with key frames as `keys` tells the encoder.
+fn encoded(pictures: u64, keys: &str) -> Vec<Vec<Vec<u8>>> {
     let text = format!(
         "appsrc name=raw format=time caps=video/x-raw,format=I420,width={},height={},framerate={FPS}/1 \
-         ! x264enc bitrate=800 tune=zerolatency speed-preset=superfast key-int-max=10000 bframes=0 \
+         ! x264enc bitrate=800 tune=zerolatency speed-preset=superfast {keys} bframes=0 \
          ! video/x-h264,profile=constrained-baseline ! h264parse config-interval=-1 \
          ! rtph264pay config-interval=0 aggregate-mode=zero-latency mtu=1200 pt=96 timestamp-offset=0 \
          ! appsink name=out sync=false",
@@ -75,8 +75,29 @@ fn play(
     leaves: impl Fn(u64) -> u64,
     stops: impl Fn(u64) -> u64 + Send + Sync + 'static,
 ) -> (Vec<Shown>, TrackStats, Duration) {
+    play_decoded(tracks, latency, (pictures, "key-int-max=10000"), leaves, stops, |_| 0)
+}
+
+/// Stands still.
+fn stand_still(time: Duration) {
+    let until = Instant::now() + time;
+    while Instant::now() < until {
+        std::thread::park_timeout(until.saturating_duration_since(Instant::now()));
+    }
+}
+
+/// The same, with such key frames; and the decoder takes `decodes(n)` milliseconds longer than usual for
+/// the n-th picture that it gets.
+fn play_decoded(
+    tracks: &[Track],
+    latency: Latency,
+    (pictures, keys): (u64, &str),
+    leaves: impl Fn(u64) -> u64,
+    stops: impl Fn(u64) -> u64 + Send + Sync + 'static,
+    decodes: impl Fn(u64) -> u64 + Send + Sync + 'static,
+) -> (Vec<Shown>, TrackStats, Duration) {
     super::super::init().unwrap();
-    let encoded = encoded(pictures);
+    let encoded = encoded(pictures, keys);
     let formats = tracks.iter().map(|&track| TrackFormat { track, codec: Codec::H264, payload_type: 96 });
     let options = RenderOptions {
         sink: Sink::Window { fullscreen: false },
@@ -98,12 +119,14 @@ fn play(
         let buffer = values.get(1)?.get::<gst::Buffer>().ok()?;
         let middle = (SIZE.0 * SIZE.1 / 2 + SIZE.0 / 2) as usize;
         to_log.lock().ok()?.push((now.into(), *buffer.map_readable().ok()?.get(middle)?));
-        let stop = Duration::from_millis(stops(counted.fetch_add(1, Ordering::Relaxed)));
-        let until = Instant::now() + stop;
-        while Instant::now() < until {
-            std::thread::park_timeout(until.saturating_duration_since(Instant::now()));
-        }
+        stand_still(Duration::from_millis(stops(counted.fetch_add(1, Ordering::Relaxed))));
         None
+    });
+    let decoder = render.pipeline.by_name(&format!("{}-decoder", tracks[0])).unwrap();
+    let counted = std::sync::atomic::AtomicU64::new(0);
+    decoder.static_pad("sink").unwrap().add_probe(gst::PadProbeType::BUFFER, move |_, _| {
+        stand_still(Duration::from_millis(decodes(counted.fetch_add(1, Ordering::Relaxed))));
+        gst::PadProbeReturn::Ok
     });
     let start: Duration = render.pipeline.current_running_time().unwrap().into();
     let begun = Instant::now();
@@ -183,6 +206,24 @@ fn a_window_that_is_slow_leaves_out_pictures_and_not_the_present() {
     // Ten pictures a second are shown, of thirty.
     let oldest = shown[20..].iter().map(Shown::age_ms).max().unwrap();
     assert!(shown.len() < 80 && oldest < 1500, "{oldest} ms, {stats:?}: {shown:?}");
+}
+
+#[test]
+fn a_decoder_that_is_too_slow_asks_for_a_key_frame_and_goes_on_with_the_present() {
+    const STOPS_AT: u64 = 40;
+    const KEYS_EVERY: u64 = 30;
+    let decodes = |n| if n == STOPS_AT { 1500 } else { 0 };
+    // At a second each, and nowhere else.
+    let keys = format!("key-int-max={KEYS_EVERY} option-string=scenecut=0");
+    let (shown, stats, _) = play_decoded(&[Track::Screen], SHORT, (180, &keys), on_time, |_| 0, decodes);
+    // What waited longer than it may was thrown away, and what came after it up to a key frame can't be decoded.
+    assert!((15..=100).contains(&stats.skipped) && stats.lost == 0, "{stats:?}");
+    assert!(stats.frames_decoded + stats.skipped <= 180, "{stats:?}");
+    assert!((1..=10).contains(&stats.key_frames_asked), "{stats:?}");
+    let first = shown.iter().find(|shown| shown.picture > STOPS_AT + 2).unwrap();
+    assert!(first.picture >= STOPS_AT + 15 && first.picture % KEYS_EVERY == 0, "{first:?} of {shown:?}");
+    let (before, after) = (youngest(&shown, 10..STOPS_AT), youngest(&shown, 120..180));
+    assert!(after < before + 400, "{before} ms before, {after} ms after: {shown:?}");
 }
 
 #[test]

@@ -41,9 +41,6 @@ const CATCH_UP_BYTES: usize = 24 << 10;
 /// frame, which is some 20 kB.
 const NARROW_REPLAY_BYTES: usize = 24 << 10;
 
-/// Between two key frames for one student whose pictures are late; what others ask for serves it, too.
-const ASK_WHEN_LATE: Duration = Duration::from_secs(2);
-
 /// The most padding of a packet (RFC 3550, 5.1).
 const MAX_PADDING: u32 = 255;
 
@@ -60,8 +57,6 @@ struct Lane {
     /// Of sound, which has no such stream.
     numbers: Numbers,
     reported: Option<Instant>,
-    /// When a key frame was last asked for because a picture was late.
-    late: Option<Instant>,
 }
 
 impl Lane {
@@ -156,7 +151,6 @@ impl Lanes {
             repairs,
             numbers: Numbers::default(),
             reported: None,
-            late: None,
         });
     }
 
@@ -277,16 +271,25 @@ impl Lanes {
         wishes: &mut Wishes,
     ) -> Option<Recovery> {
         let lane = self.lanes.iter_mut().find(|l| l.subscription.ssrc() == ssrc && l.track.is_video())?;
-        let (encoding, waits) = (lane.encoding(), lane.subscription.awaits_key());
-        if !may && !waits {
+        if lane.subscription.awaits_key() {
+            return Some(Recovery::UnderWay);
+        }
+        if !may {
             return Some(Recovery::No);
         }
+        let encoding = lane.encoding();
         match lane.subscription.start(&rings[encoding], now) {
             Start::TooSoon => return Some(Recovery::No),
             Start::FromRing => {}
             Start::NeedsKey => wishes.key_frames.push(encoding),
         }
-        Some(if waits { Recovery::UnderWay } else { Recovery::Yes })
+        Some(Recovery::Yes)
+    }
+
+    /// The pictures that can't go on without a key frame.
+    pub(super) fn awaited(&self) -> impl Iterator<Item = Encoding> {
+        let awaits = |lane: &&Lane| lane.track.is_video() && lane.subscription.awaits_key();
+        self.lanes.iter().filter(awaits).map(Lane::encoding)
     }
 
     /// What is to be sent again for a NACK, if it was sent and is still there.
@@ -327,7 +330,6 @@ impl Lanes {
 
     /// Sends the frames that were not sent yet, of `only` one track or of all, and gives how many packets these were.
     /// Sets [`Self::catches_up`] when there is more, for the next turn.
-    #[expect(clippy::too_many_arguments, reason = "each is another thing")]
     pub(super) fn send(
         &mut self,
         now: Instant,
@@ -336,7 +338,6 @@ impl Lanes {
         estimate: &mut Estimate,
         connection: &mut RTCPeerConnection,
         outlet: &mut Outlet,
-        wishes: &mut Wishes,
     ) -> usize {
         if only.is_none() {
             self.catches_up = false;
@@ -359,12 +360,6 @@ impl Lanes {
                 let lane = &mut self.lanes[n];
                 if lane.track.is_video() && lane.subscription.is_late(ring) {
                     lane.subscription.drop_to_next_key();
-                    // One whose line is taken for narrower than it is would ask all the time.
-                    let is_soon = lane.late.is_some_and(|at| now.saturating_duration_since(at) < ASK_WHEN_LATE);
-                    if !is_soon {
-                        lane.late = Some(now);
-                        wishes.key_frames.push(lane.encoding());
-                    }
                     break;
                 }
                 if self.under_way.is_some() && self.lanes[n].track.is_video() {
@@ -399,7 +394,6 @@ impl Lanes {
                     let lane = &mut self.lanes[n];
                     if lane.track.is_video() {
                         lane.subscription.drop_to_next_key();
-                        wishes.key_frames.push(lane.encoding());
                     }
                     break;
                 }

@@ -18,16 +18,19 @@ mod pace;
 mod peer;
 #[cfg(test)]
 mod random;
+mod recovery;
 mod repair_stream;
 mod router;
 pub(super) mod sdp;
 mod seal;
 mod shard;
 mod socket;
+mod ssrc;
 mod stats;
 mod stun;
 mod threads;
 mod traffic;
+mod voice;
 
 use std::collections::HashMap;
 use std::io;
@@ -35,7 +38,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroUsize;
 use std::ops::{Index, IndexMut};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use rtc::crypto::{RTCCryptoProvider, SignatureScheme};
 use rtc::peer_connection::certificate::{CertificateParams, RTCCertificate};
@@ -55,7 +58,7 @@ const FRAME_QUEUE: usize = 256;
 /// Commands that may wait: an offer and ten candidates of a hundred students that arrive in the same instant.
 const COMMAND_QUEUE: usize = 2048;
 
-/// Events that may wait for the command that reads them.
+/// Events that may wait for the command that reads them. When it is more, see [`voice`].
 const EVENT_QUEUE: usize = 4096;
 
 /// What a hub needs to know.
@@ -146,9 +149,10 @@ pub enum HubEvent {
         /// Why.
         why: &'static str,
     },
-    /// An encoder should make a key frame.
+    /// An encoder should make a key frame. Said again until one comes.
     KeyFrameNeeded(Encoding),
-    /// An encoding is watched from now on, or has not been for a while: its encoder should run, or stop.
+    /// An encoding is watched from now on, or has not been for a while: its encoder should run, or stop. A slow reader
+    /// hears it later, and only what is true then.
     Needed(Encoding, bool),
     /// Something the teacher should read.
     Notice(String),
@@ -292,20 +296,31 @@ enum Command {
     },
 }
 
+/// A frame on its way to the hub.
+struct Pushed {
+    frame: Frame,
+    /// Whether the one before it, of the same encoding, found no room.
+    after_gap: bool,
+}
+
+/// Which encodings have lost a picture that the hub does not know of yet.
+type Gaps = PerEncoding<AtomicBool>;
+
 /// The way into the hub for frames; cheap to clone, never blocks.
 #[derive(Debug, Clone)]
 pub struct FrameInput {
-    frames: mpsc::Sender<Frame>,
-    gaps: Arc<PerTrack<AtomicU64>>,
+    frames: mpsc::Sender<Pushed>,
+    gaps: Arc<Gaps>,
 }
 
 impl FrameInput {
-    /// Hands over the next frame of its track. If the hub does not keep up the frame is dropped and the students of
-    /// that track wait for a key frame.
+    /// Hands over the next frame of its encoding; one thread does so at a time. If the hub does not keep up the frame is
+    /// dropped and the students of that track wait for a key frame.
     pub fn push(&self, frame: Frame) {
-        let track = frame.track;
-        if self.frames.try_send(frame).is_err() {
-            self.gaps[track].fetch_add(1, Ordering::Relaxed);
+        let gap = &self.gaps[frame.encoding()];
+        let pushed = Pushed { after_gap: gap.swap(false, Ordering::Relaxed), frame };
+        if self.frames.try_send(pushed).is_err() {
+            gap.store(true, Ordering::Relaxed);
         }
     }
 }
@@ -331,7 +346,7 @@ impl Hub {
         let (frames, frame_queue) = mpsc::channel(FRAME_QUEUE);
         let (events, event_queue) = mpsc::channel(EVENT_QUEUE);
         let (bound, when_bound) = std::sync::mpsc::sync_channel(1);
-        let gaps = Arc::new(PerTrack::default());
+        let gaps = Arc::new(Gaps::default());
         let input = FrameInput { frames, gaps: Arc::clone(&gaps) };
         let user = config.user.clone();
         let queues = router::Queues { commands: command_queue, frames: frame_queue, gaps, events };
@@ -488,6 +503,25 @@ mod tests {
             assembler.push(&[start.as_slice(), &body].concat(), Instant::now())
         };
         push(0).or_else(|| push(1)).unwrap()
+    }
+
+    #[test]
+    fn the_picture_after_one_that_had_no_room_says_so() {
+        let (frames, mut queue) = mpsc::channel(2);
+        let input = FrameInput { frames, gaps: Arc::default() };
+        let full = Encoding::full(Track::Screen, Codec::Vp8);
+        let push = |encoding, number: u32| input.push(picture(encoding, number * 3000, number == 0));
+        (0..4).for_each(|number| push(full, number));
+        let mut come = || {
+            let come = std::iter::from_fn(|| queue.try_recv().ok());
+            come.map(|pushed| (pushed.frame.timestamp / 3000, pushed.after_gap)).collect::<Vec<_>>()
+        };
+        assert_eq!(come(), [(0, false), (1, false)]);
+        push(full.with(Tier::Low), 4);
+        push(full, 5);
+        assert_eq!(come(), [(4, false), (5, true)], "the other encoding has no gap");
+        push(full, 6);
+        assert_eq!(come(), [(6, false)], "said once");
     }
 
     #[tokio::test]

@@ -1,4 +1,5 @@
-//! Which encodings are needed: at once by who comes, and some time longer than by the last who goes.
+//! Which encodings are needed: at once by who comes, and some time longer than by the last who goes. Whoever encodes is
+//! told what is needed now, not each change: what could not be said is not lost, and nothing is said that is over.
 
 use std::time::{Duration, Instant};
 
@@ -14,6 +15,8 @@ pub(super) struct Needs {
     state: PerEncoding<State>,
     /// Made also for an empty room: the first student sees a picture at once, and the teacher that it is captured.
     always: Vec<Encoding>,
+    /// What was said last.
+    told: PerEncoding<bool>,
 }
 
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -34,15 +37,30 @@ impl Needs {
                 always.push(*encoding);
             }
         }
-        let mut state = PerEncoding::default();
-        always.iter().for_each(|encoding| state[*encoding] = State::Running);
-        Self { students: (0..threads).map(|_| PerEncoding::default()).collect(), state, always }
+        let (mut state, mut told) = (PerEncoding::default(), PerEncoding::default());
+        for encoding in &always {
+            (state[*encoding], told[*encoding]) = (State::Running, true);
+        }
+        Self { students: (0..threads).map(|_| PerEncoding::default()).collect(), state, always, told }
     }
 
-    /// So many students of a thread need it; says whether it has to begin.
-    pub(super) fn on_change(&mut self, thread: usize, encoding: Encoding, students: usize) -> bool {
+    /// So many students of a thread need it.
+    pub(super) fn on_change(&mut self, thread: usize, encoding: Encoding, students: usize) {
         self.students[thread][encoding] = students;
-        students > 0 && std::mem::replace(&mut self.state[encoding], State::Running) == State::Stopped
+        if students > 0 {
+            self.state[encoding] = State::Running;
+        }
+    }
+
+    /// What should run now, and what should not, where that is not what was said last.
+    pub(super) fn untold(&self) -> Vec<(Encoding, bool)> {
+        let needed = |encoding: Encoding| (encoding, self.state[encoding] != State::Stopped);
+        Encoding::all().map(needed).filter(|(encoding, needed)| self.told[*encoding] != *needed).collect()
+    }
+
+    /// That was said.
+    pub(super) fn told(&mut self, encoding: Encoding, needed: bool) {
+        self.told[encoding] = needed;
     }
 
     /// Whether somebody needs it.
@@ -70,16 +88,16 @@ impl Needs {
         expired
     }
 
-    /// What runs again because the room is empty.
-    pub(super) fn restarted(&mut self) -> Vec<Encoding> {
+    /// In an empty room what always runs does so again.
+    pub(super) fn restart(&mut self) {
         if Encoding::all().any(|encoding| self.is_needed(encoding)) {
-            return Vec::new();
+            return;
         }
-        let state = &mut self.state;
-        let stopped = self.always.iter().copied().filter(|encoding| state[*encoding] == State::Stopped);
-        let restarted: Vec<Encoding> = stopped.collect();
-        restarted.iter().for_each(|encoding| self.state[*encoding] = State::Running);
-        restarted
+        for encoding in &self.always {
+            if self.state[*encoding] == State::Stopped {
+                self.state[*encoding] = State::Running;
+            }
+        }
     }
 }
 
@@ -88,6 +106,13 @@ mod tests {
     use super::*;
     use crate::rtp::{Codec, Tier, Track};
 
+    /// What is said, all of which is heard.
+    fn said(needs: &mut Needs) -> Vec<(Encoding, bool)> {
+        let said = needs.untold();
+        said.iter().for_each(|(encoding, needed)| needs.told(*encoding, *needed));
+        said
+    }
+
     #[test]
     fn what_nobody_watches_is_not_encoded_for_long() {
         let full = Encoding::full(Track::Screen, Codec::H264);
@@ -95,19 +120,45 @@ mod tests {
         let mut needs = Needs::new(2, &[full, low]);
         let now = Instant::now();
         assert!(needs.expired(now + LINGER).is_empty() && needs.expired(now + LINGER * 3).is_empty(), "an empty room");
-        assert!(!needs.on_change(0, full, 1), "it runs");
-        assert!(needs.on_change(1, low, 1) && !needs.on_change(0, low, 1), "once for all threads");
+        needs.on_change(0, full, 1);
+        assert_eq!(said(&mut needs), [], "it runs");
+        needs.on_change(1, low, 1);
+        needs.on_change(0, low, 1);
+        assert_eq!(said(&mut needs), [(low, true)], "once for all threads");
         needs.on_change(0, full, 0);
         assert!(needs.expired(now).is_empty());
         assert!(needs.expired(now + LINGER - Duration::from_millis(1)).is_empty());
         assert_eq!(needs.expired(now + LINGER), [full], "all watch the other one");
-        assert!(needs.expired(now + LINGER * 2).is_empty(), "said once");
+        assert_eq!(said(&mut needs), [(full, false)]);
+        assert!(needs.expired(now + LINGER * 2).is_empty() && said(&mut needs).is_empty(), "said once");
         needs.on_change(0, low, 0);
-        assert!(needs.is_needed(low) && needs.restarted().is_empty());
+        needs.restart();
+        assert!(needs.is_needed(low) && said(&mut needs).is_empty());
         needs.on_change(1, low, 0);
-        assert_eq!(needs.restarted(), [full], "the room is empty again");
+        needs.restart();
+        assert_eq!(said(&mut needs), [(full, true)], "the room is empty again");
         needs.expired(now);
         assert_eq!(needs.expired(now + LINGER), [low]);
-        assert!(needs.on_change(0, low, 1));
+        assert_eq!(said(&mut needs), [(low, false)]);
+        needs.on_change(0, low, 1);
+        assert_eq!(said(&mut needs), [(low, true)]);
+    }
+
+    #[test]
+    fn what_could_not_be_said_is_said_later_if_it_is_still_true() {
+        let full = Encoding::full(Track::Screen, Codec::H264);
+        let low = full.with(Tier::Low);
+        let mut needs = Needs::new(1, &[full, low]);
+        let now = Instant::now();
+        needs.on_change(0, low, 1);
+        assert_eq!(needs.untold(), [(low, true)]);
+        assert_eq!(needs.untold(), [(low, true)], "nobody has heard it");
+        needs.on_change(0, low, 0);
+        needs.expired(now);
+        assert_eq!(needs.untold(), [(low, true)], "it lingers");
+        needs.expired(now + LINGER);
+        assert_eq!(needs.untold(), [], "it never ran");
+        needs.on_change(0, low, 1);
+        assert_eq!(said(&mut needs), [(low, true)]);
     }
 }

@@ -30,15 +30,16 @@ use super::lanes::{Lanes, Repair};
 use super::open::{Opener, is_rtcp};
 use super::opening::{Handshake, Opening, Step};
 use super::pace::Line;
+use super::recovery::Recoveries;
 use super::repair_stream::RepairStream;
 use super::shard::Slot;
 use super::socket::Outlet;
-use super::{Advertised, PerCodec, Shared, keys, sdp};
+use super::{Advertised, PerCodec, Shared, keys, sdp, ssrc};
 use crate::id::UserId;
 use crate::peer::engine;
 use crate::protocol::channel::{HubMessage, SentTier, SentTiers, TierReason};
 use crate::rtp::control::{
-    Controller, Decision, KeyBudget, Offered, Probe, Rates, Reason, RepairBudget, Repaired, Trouble,
+    ClassRepairs, Controller, Decision, Offered, Probe, Rates, Reason, RepairBudget, Repaired, Trouble, Way,
 };
 use crate::rtp::{Codec, Encoding, MAX_FIRST_SEQUENCE_NUMBER, Subscription, Tier, Track};
 
@@ -155,7 +156,7 @@ pub(super) struct Peer {
     is_delayed: bool,
     repairs: RepairBudget,
     repaired: Repaired,
-    recoveries: KeyBudget,
+    recoveries: Recoveries,
     disturbed: bool,
 }
 
@@ -189,8 +190,9 @@ impl Peer {
             .build(now)?;
         connection.set_remote_description(now, RTCSessionDescription::offer(offer)?)?;
         let mut added = Vec::new();
-        for &(track, codec) in tracks {
-            let (ssrc, repairs): (u32, u32) = (rand::random(), rand::random());
+        let ssrcs = ssrc::distinct(tracks.len() * 2, rand::random);
+        for (&(track, codec), ssrcs) in tracks.iter().zip(ssrcs.chunks_exact(2)) {
+            let (ssrc, repairs) = (ssrcs[0], ssrcs[1]);
             added.push((
                 track,
                 codec,
@@ -257,7 +259,7 @@ impl Peer {
             is_delayed: false,
             repairs: RepairBudget::default(),
             repaired: Repaired::default(),
-            recoveries: KeyBudget::default(),
+            recoveries: Recoveries::default(),
             disturbed: false,
         };
         Ok((peer, answer))
@@ -276,6 +278,7 @@ impl Peer {
         (at, from): (SocketAddr, SocketAddr),
         mut datagram: BytesMut,
         rings: &Rings,
+        class: &mut ClassRepairs,
         wishes: &mut Wishes,
     ) -> Option<Heard> {
         if is_rtcp(&datagram)
@@ -284,7 +287,7 @@ impl Peer {
             let mut heard = Heard::default();
             // What can't be opened was forged, or came twice.
             let compound = opener.open(&mut datagram).unwrap_or_default();
-            feedback::read(compound).for_each(|said| self.hear(now, said, rings, wishes, &mut heard));
+            feedback::read(compound).for_each(|said| self.hear(now, said, rings, class, wishes, &mut heard));
             return Some(heard);
         }
         let transport =
@@ -309,7 +312,7 @@ impl Peer {
     }
 
     /// Reads what the core has to say after it was given something.
-    pub(super) fn turn(&mut self, now: Instant, rings: &Rings, wishes: &mut Wishes) -> Turn {
+    pub(super) fn turn(&mut self, now: Instant, rings: &Rings, class: &mut ClassRepairs, wishes: &mut Wishes) -> Turn {
         #[cfg(test)]
         assert!(!self.panics, "on purpose");
         let mut fate = Fate::Alive;
@@ -345,7 +348,7 @@ impl Peer {
             if self.lanes.can_open() && !self.lanes.handshake.is_near() {
                 self.opening = Some(Opening::new(now));
             } else {
-                self.lanes.start_pictures(now, rings, wishes);
+                self.start_pictures(now, rings, wishes);
             }
         }
         if !self.connected && now.saturating_duration_since(self.created) > CONNECT_WITHIN {
@@ -357,7 +360,7 @@ impl Peer {
                 // The first of all, or all where we have no key.
                 RTCMessage::RtcpPacket(_, packets) => {
                     let compound = rtc::rtcp::packet::marshal(&packets).unwrap_or_default();
-                    feedback::read(&compound).for_each(|said| self.hear(now, said, rings, wishes, &mut heard));
+                    feedback::read(&compound).for_each(|said| self.hear(now, said, rings, class, wishes, &mut heard));
                 }
                 RTCMessage::DataChannelMessage(id, message) => {
                     said.texts.extend(self.channel.read(now, id, &message));
@@ -401,6 +404,7 @@ impl Peer {
         if let Some(decision) = decision {
             self.follow(now, decision, rings, wishes);
         }
+        self.recoveries.ask_for(now, self.lanes.awaited(), wishes);
         if self.suffers.is_some() {
             self.pace(now);
         } else {
@@ -410,6 +414,11 @@ impl Peer {
             self.lanes.probe(now, probe, self.control.estimate(), &mut self.connection, outlet);
         }
         decision.is_some()
+    }
+
+    fn start_pictures(&mut self, now: Instant, rings: &Rings, wishes: &mut Wishes) {
+        self.lanes.start_pictures(now, rings, wishes);
+        self.recoveries.were_asked_for(self.lanes.awaited());
     }
 
     /// Begins with pictures, if it is known what the line carries, or has been waited for long enough. Its channel has words
@@ -429,7 +438,7 @@ impl Peer {
                 if let Some(decision) = less {
                     self.follow(now, decision, rings, wishes);
                 }
-                self.lanes.start_pictures(now, rings, wishes);
+                self.start_pictures(now, rings, wishes);
                 less.is_some()
             }
         }
@@ -449,13 +458,14 @@ impl Peer {
         if in_trouble {
             self.pace(now);
         }
+        let wished = wishes.key_frames.len();
         for track in [Track::Screen, Track::Camera] {
             self.lanes.give(now, track, pictures.of(track), in_trouble, rings, wishes);
         }
         wishes.others = true;
         self.stats.changes += 1;
-        // The other encoding is another picture to recover.
-        self.recoveries = KeyBudget::default();
+        self.recoveries.were_asked_for(wishes.key_frames[wished..].iter().copied());
+        self.recoveries.on_other_pictures();
         let sent = |track: Track| {
             let has = self.lanes.tracks().any(|(known, _)| known == track);
             has.then(|| match pictures.of(track) {
@@ -476,6 +486,12 @@ impl Peer {
         self.channel.push(message.to_json().into());
     }
 
+    /// The source of a track has a gap, and the hub asks for a key frame for all.
+    pub(super) fn on_gap(&mut self, track: Track) {
+        self.lanes.on_gap(track);
+        self.recoveries.were_asked_for(self.lanes.awaited().filter(|encoding| encoding.track == track));
+    }
+
     /// Other encodings can be had than before.
     pub(super) fn offer(&mut self, encodings: &[Encoding]) {
         self.control.offer(offered(&self.lanes, encodings));
@@ -494,8 +510,10 @@ impl Peer {
             return;
         }
         let estimate = self.control.estimate();
-        let sent = self.lanes.send(now, only, rings, estimate, &mut self.connection, outlet, wishes);
-        self.repairs.sent(sent, self.is_delayed);
+        let sent = self.lanes.send(now, only, rings, estimate, &mut self.connection, outlet);
+        self.recoveries.ask_for(now, self.lanes.awaited(), wishes);
+        let way = Way { is_delayed: self.is_delayed, lost: self.control.estimate().lost() };
+        self.repairs.sent(sent, way);
         if let Some(opening) = &mut self.opening
             && self.lanes.has_key()
             && opening.wants_first_train()

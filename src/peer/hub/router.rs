@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::SyncSender;
 use std::time::{Duration, Instant};
 
@@ -22,7 +22,8 @@ use super::stats::Collector;
 use super::stun::{Asked, StunClient};
 use super::threads::Worker;
 use super::traffic::Traffic;
-use super::{Advertised, Command, HubConfig, HubError, HubEvent, PerTrack, Refusal, Shared};
+use super::voice::Voice;
+use super::{Advertised, Command, Gaps, HubConfig, HubError, HubEvent, Pushed, Refusal, Shared};
 use crate::id::UserId;
 use crate::peer::offer;
 use crate::protocol::VideoTrack;
@@ -46,8 +47,8 @@ const MAX_ADDRESSES: usize = 16;
 /// The thread's ends of the queues.
 pub(super) struct Queues {
     pub(super) commands: mpsc::Receiver<Command>,
-    pub(super) frames: mpsc::Receiver<Frame>,
-    pub(super) gaps: Arc<PerTrack<AtomicU64>>,
+    pub(super) frames: mpsc::Receiver<Pushed>,
+    pub(super) gaps: Arc<Gaps>,
     pub(super) events: mpsc::Sender<HubEvent>,
 }
 
@@ -98,7 +99,7 @@ struct Router {
     inlet: Inlet,
     /// For questions to STUN servers.
     outlet: Outlet,
-    events: mpsc::Sender<HubEvent>,
+    voice: Voice,
     addresses: Advertised,
     stun: Vec<StunClient>,
     requests: PerEncoding<KeyRequests>,
@@ -114,7 +115,6 @@ struct Router {
     by_user: HashMap<UserId, Slot>,
     by_address: HashMap<SocketAddr, Slot>,
     by_ufrag: HashMap<String, Slot>,
-    gaps_seen: PerTrack<u64>,
 }
 
 impl Router {
@@ -156,11 +156,10 @@ impl Router {
             by_user: HashMap::new(),
             by_address: HashMap::new(),
             by_ufrag: HashMap::new(),
-            gaps_seen: PerTrack::default(),
             config,
             shared,
             inlet,
-            events,
+            voice: Voice::new(events),
         };
         Ok((router, report_queue))
     }
@@ -168,9 +167,9 @@ impl Router {
     async fn run(
         mut self,
         mut commands: mpsc::Receiver<Command>,
-        mut frames: mpsc::Receiver<Frame>,
+        mut frames: mpsc::Receiver<Pushed>,
         mut reports: mpsc::UnboundedReceiver<Report>,
-        gaps: &PerTrack<AtomicU64>,
+        gaps: &Gaps,
     ) {
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Skip);
@@ -179,7 +178,10 @@ impl Router {
             // Not only in the select: under load there is always something before it.
             if ticked.elapsed() >= TICK {
                 ticked = Instant::now();
-                self.look_for_gaps(gaps);
+                // Where no picture comes after it to tell.
+                if frames.is_empty() {
+                    self.look_for_gaps(gaps);
+                }
                 self.tick();
                 self.shard.turns();
             }
@@ -189,7 +191,10 @@ impl Router {
             let next = tokio::select! {
                 biased;
                 frame = frames.recv() => match frame {
-                    Some(frame) => {
+                    Some(Pushed { frame, after_gap }) => {
+                        if after_gap {
+                            self.gap(frame.track);
+                        }
                         self.frame(frame);
                         Next::GoOn
                     }
@@ -273,9 +278,8 @@ impl Router {
                 self.ask_for_key_frames();
             }
             Report::Needs { worker, encoding, students } => {
-                if self.needs.on_change(worker, encoding, students) {
-                    self.say(HubEvent::Needed(encoding, true));
-                }
+                self.needs.on_change(worker, encoding, students);
+                self.tell_what_is_needed();
             }
         }
     }
@@ -317,7 +321,7 @@ impl Router {
         Next::GoOn
     }
 
-    fn fail(&self) -> Next {
+    fn fail(&mut self) -> Next {
         self.say(HubEvent::Notice("the UDP socket failed, the lecture can't go on".to_owned()));
         Next::End
     }
@@ -457,26 +461,42 @@ impl Router {
     fn ask_for_key_frames(&mut self) {
         let now = Instant::now();
         for encoding in Encoding::all().filter(|encoding| encoding.track.is_video()) {
-            if self.requests[encoding].due(now) {
-                self.say(HubEvent::KeyFrameNeeded(encoding));
+            // Else it is asked for in the next turn.
+            if self.requests[encoding].is_due(now) && self.voice.try_say(HubEvent::KeyFrameNeeded(encoding)).is_none() {
+                self.requests[encoding].asked(now);
             }
         }
     }
 
-    fn look_for_gaps(&mut self, gaps: &PerTrack<AtomicU64>) {
-        for track in Track::ALL {
-            let seen = gaps[track].load(Ordering::Relaxed);
-            if std::mem::replace(&mut self.gaps_seen[track], seen) == seen || !track.is_video() {
-                continue;
+    /// Says which encoders should run now, where that is not what was said last.
+    fn tell_what_is_needed(&mut self) {
+        for (encoding, needed) in self.needs.untold() {
+            if self.voice.try_say(HubEvent::Needed(encoding, needed)).is_none() {
+                self.needs.told(encoding, needed);
             }
-            for worker in 0..=self.workers.len() {
-                self.have(worker, Task::Gap(track));
-            }
-            self.want_key_frames(track);
         }
+    }
+
+    fn look_for_gaps(&mut self, gaps: &Gaps) {
+        for encoding in Encoding::all() {
+            if gaps[encoding].swap(false, Ordering::Relaxed) {
+                self.gap(encoding.track);
+            }
+        }
+    }
+
+    /// A picture of this track had no room on the way to here: what was there before is done with, only a key frame will do.
+    fn gap(&mut self, track: Track) {
+        if !track.is_video() {
+            return;
+        }
+        self.shard.handle(Task::Gap(track));
+        self.workers.iter_mut().for_each(|worker| worker.gap(track));
+        self.want_key_frames(track);
     }
 
     fn tick(&mut self) {
+        self.voice.go_on();
         self.shard.tick();
         self.shard.adapt();
         self.ask_for_key_frames();
@@ -484,11 +504,9 @@ impl Router {
         for encoding in self.needs.expired(now) {
             // Who wanted a key frame of it has gone, or has got another.
             self.requests[encoding].fulfilled();
-            self.say(HubEvent::Needed(encoding, false));
         }
-        for encoding in self.needs.restarted() {
-            self.say(HubEvent::Needed(encoding, true));
-        }
+        self.needs.restart();
+        self.tell_what_is_needed();
         for n in 0..self.stun.len() {
             let server = self.stun[n].server;
             match self.stun[n].step(now) {
@@ -509,9 +527,8 @@ impl Router {
         self.workers.drain(..).for_each(Worker::close);
     }
 
-    fn say(&self, event: HubEvent) {
-        // The reader is a loop that only waits for us; if it is that far behind, the student asks again.
-        let _ = self.events.try_send(event);
+    fn say(&mut self, event: HubEvent) {
+        self.voice.say(event);
     }
 }
 

@@ -15,9 +15,10 @@ use super::lanes::Repair;
 use super::peer::{Fate, Heard, Peer, PeerStats, Turn, Wishes};
 use super::socket::{Outlet, SentCounts};
 use super::traffic::Traffic;
+use super::voice::Voice;
 use super::{HubEvent, PerCodec, RTCIceCandidateInit, Rings};
 use crate::id::UserId;
-use crate::rtp::control::Rates;
+use crate::rtp::control::{ClassRepairs, Rates};
 use crate::rtp::{Delays, Encoding, Frame, FrameRing, PerEncoding, Track};
 
 /// How long pictures are sent before sound, feedback and newcomers get their turn.
@@ -95,13 +96,15 @@ pub(super) struct ShardStats {
 
 pub(super) struct Shard {
     outlet: Outlet,
-    events: mpsc::Sender<HubEvent>,
+    voice: Voice,
     reports: mpsc::UnboundedSender<Report>,
     /// The number of its thread.
     worker: usize,
     rings: Rings,
     /// Key frames so far, those included that had no room on the way to here.
     keys: PerEncoding<u64>,
+    /// What those may have whose own repairs are used up.
+    repairs: ClassRepairs,
     /// What each encoding costs.
     traffic: Traffic,
     rates: PerCodec<Rates>,
@@ -135,10 +138,11 @@ impl Shard {
         Self {
             worker,
             outlet,
-            events,
+            voice: Voice::new(events),
             reports,
             rings: Rings::default(),
             keys: PerEncoding::default(),
+            repairs: ClassRepairs::default(),
             rates: PerCodec::default(),
             traffic,
             adapted: Instant::now(),
@@ -206,8 +210,8 @@ impl Shard {
     fn datagram(&mut self, now: Instant, slot: Slot, path: (SocketAddr, SocketAddr), bytes: BytesMut) {
         let Some(seat) = self.by_slot.get(&slot).copied() else { return };
         let Some(peer) = self.seats[seat].as_mut() else { return };
-        let (rings, mut wishes) = (&self.rings, Wishes::default());
-        match guarded(peer, |peer| peer.receive(now, path, bytes, rings, &mut wishes)) {
+        let (rings, class, mut wishes) = (&self.rings, &mut self.repairs, Wishes::default());
+        match guarded(peer, |peer| peer.receive(now, path, bytes, rings, class, &mut wishes)) {
             None => self.end_failed(vec![seat]),
             Some(None) => self.turn(now, seat),
             Some(Some(Heard { reported, recovers, repairs })) => {
@@ -263,8 +267,9 @@ impl Shard {
         self.serving = queue;
     }
 
-    /// Lets the connections do what their timers ask for.
+    /// Lets the connections do what their timers ask for, and says what there was no room for.
     pub(super) fn tick(&mut self) {
+        self.voice.go_on();
         let now = Instant::now();
         for seat in 0..self.deadlines.len() {
             if self.deadlines[seat].is_some_and(|at| at <= now) && self.with(seat, |peer| peer.tick(now)) {
@@ -301,6 +306,7 @@ impl Shard {
             self.deadlines[seat] = Some(peer.deadline);
         }
         self.end_failed(failed);
+        self.wish(wishes);
     }
 
     /// A picture is for everybody, but not at once: a key frame of 100 kB for 1,000 students is 150 ms of sealing, which
@@ -355,7 +361,7 @@ impl Shard {
 
     fn gap(&mut self, track: Track) {
         self.rings.of(track).for_each(FrameRing::forget_key);
-        self.seats.iter_mut().flatten().for_each(|peer| peer.lanes.on_gap(track));
+        self.seats.iter_mut().flatten().for_each(|peer| peer.on_gap(track));
     }
 
     /// Puts a message into a student's queue, to be sent in one of the next turns.
@@ -390,8 +396,9 @@ impl Shard {
         let mut wishes = Wishes::default();
         let Some(peer) = self.seats[seat].as_mut() else { return };
         let was_connected = peer.connected;
-        let rings = &self.rings;
-        let Some(turn) = guarded(peer, |peer| peer.turn(now, rings, &mut wishes)) else {
+        self.repairs.have_left(self.outlet.sent.packets);
+        let (rings, class) = (&self.rings, &mut self.repairs);
+        let Some(turn) = guarded(peer, |peer| peer.turn(now, rings, class, &mut wishes)) else {
             return self.end_failed(vec![seat]);
         };
         let Turn { fate, said, heard } = turn;
@@ -546,9 +553,8 @@ impl Shard {
         }
     }
 
-    fn say(&self, event: HubEvent) {
-        // The reader is a loop that only waits for us; if it is that far behind, the student asks again.
-        let _ = self.events.try_send(event);
+    fn say(&mut self, event: HubEvent) {
+        self.voice.say(event);
     }
 
     fn report(&self, report: Report) {

@@ -8,7 +8,7 @@ use tokio::time::MissedTickBehavior;
 use super::router::TICK;
 use super::shard::{Shard, Task};
 use super::{HubError, PerTrack};
-use crate::rtp::Frame;
+use crate::rtp::{Frame, Track};
 
 /// Tasks that may wait for a thread: three tracks at 50 a second and the feedback of 1,000 students are some 5,000 a
 /// second, so more than a second of a thread that stands still.
@@ -52,6 +52,11 @@ impl Worker {
             self.gaps[track] = !fits && track.is_video();
         }
         told
+    }
+
+    /// A picture of this track was lost before it came here: the thread is told so at once, or before the next one.
+    pub(super) fn gap(&mut self, track: Track) {
+        self.gaps[track] = !self.give(Task::Gap(track));
     }
 
     /// Says goodbye to its students and ends the thread.
@@ -100,7 +105,7 @@ async fn run(mut shard: Shard, mut tasks: mpsc::Receiver<Task>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::rtp::{Codec, Encoding, FrameAssembler, Track};
+    use crate::rtp::{Codec, Encoding, FrameAssembler};
 
     fn frame(track: Track) -> Frame {
         let codec = if track.is_video() { Codec::Vp8 } else { Codec::Opus };

@@ -13,6 +13,7 @@ use rtc::srtp::protection_profile::ProtectionProfile;
 
 use super::super::peer::media_track;
 use super::super::random::Random;
+use super::super::recovery::Recoveries;
 use super::super::socket::Inlet;
 use super::*;
 use crate::peer::engine;
@@ -159,7 +160,7 @@ impl Student {
     fn send(&mut self, now: Instant, only: Option<Track>, rings: &Rings, outlet: &mut Outlet) {
         self.with(outlet, |s, outlet| {
             let (estimate, connection) = (&mut s.estimate, &mut s.connection);
-            s.lanes.send(now, only, rings, estimate, connection, outlet, &mut Wishes::default());
+            s.lanes.send(now, only, rings, estimate, connection, outlet);
         });
     }
 
@@ -306,4 +307,33 @@ async fn what_a_healthy_student_is_sent_does_not_depend_on_bad_ones() {
         assert_eq!(sound > 100, is_sent, "sound goes again as it was for everybody: {sound}");
     }
     assert!(bad[0].highest[&21] > u64::from(FIRST), "repairs of their own kind were sent");
+}
+
+#[tokio::test]
+async fn who_is_so_far_behind_that_its_pictures_are_forgotten_has_a_key_frame_asked_for() {
+    let inlet = Inlet::bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let mut outlet = inlet.outlet().unwrap();
+    let (mut rings, mut lecture, now) = (Rings::default(), Lecture::new(), Instant::now());
+    let mut student = Student::new(Kind::Modern, now, inlet.local());
+    // Key frames of all, and then without a turn for as long as it takes until nothing of its screen is left.
+    let mut next = |student: &mut Student, rings: &mut Rings, step| {
+        let (encoding, index, key) = lecture.next(step, now, rings);
+        student.lanes.on_frame(encoding, index, key);
+    };
+    let full = ENCODINGS[1];
+    for step in 0..500 {
+        next(&mut student, &mut rings, step);
+    }
+    student.lanes.start_pictures(now, &rings, &mut Wishes::default());
+    let due = rings[full].next();
+    let mut step = 500;
+    while rings[full].get(due).is_some() || rings[full].next() == due {
+        next(&mut student, &mut rings, step);
+        step += 1;
+    }
+    let (mut recoveries, mut wishes) = (Recoveries::default(), Wishes::default());
+    assert!(student.lanes.awaited().all(|encoding| encoding != full), "it does not know it yet");
+    student.send(now, Some(Track::Screen), &rings, &mut outlet);
+    recoveries.ask_for(now, student.lanes.awaited(), &mut wishes);
+    assert!(wishes.key_frames.contains(&full), "{wishes:?}");
 }

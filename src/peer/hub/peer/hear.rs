@@ -6,6 +6,7 @@ use super::{Peer, Wishes};
 use crate::peer::hub::Rings;
 use crate::peer::hub::feedback::Feedback;
 use crate::peer::hub::lanes::{Recovery, Repair, round_trip};
+use crate::rtp::control::ClassRepairs;
 
 /// What came of a student's feedback.
 #[derive(Debug, Default)]
@@ -25,6 +26,7 @@ impl Peer {
         now: Instant,
         said: Feedback<'_>,
         rings: &Rings,
+        class: &mut ClassRepairs,
         wishes: &mut Wishes,
         heard: &mut Heard,
     ) {
@@ -33,11 +35,11 @@ impl Peer {
                 for number in numbers {
                     self.stats.nacked += 1;
                     // First the budget: it costs nothing to look at, and a datagram may ask for thousands.
-                    if self.repairs.has()
+                    if self.repairs.has(class)
                         && let Some(repair) = self.lanes.repair(ssrc, number, rings)
                         && !self.repaired.is_under_way(now, ssrc, number)
                     {
-                        self.repairs.take();
+                        self.repairs.take(class);
                         self.repaired.note(now, ssrc, number);
                         self.stats.resent += 1;
                         heard.repairs.push(repair);
@@ -70,11 +72,11 @@ impl Peer {
     /// Gives whether there is something to send for it.
     fn picture_lost(&mut self, now: Instant, ssrc: u32, rings: &Rings, wishes: &mut Wishes) -> bool {
         let Some(tier) = self.lanes.tier_of(ssrc) else { return false };
-        let may = self.recoveries.has(now, tier);
+        let may = self.recoveries.may_begin_anew(now, tier);
         let Some(recovery) = self.lanes.picture_lost(now, ssrc, may, rings, wishes) else { return false };
         self.stats.picture_losses += 1;
         if recovery == Recovery::Yes {
-            self.recoveries.take(now, tier);
+            self.recoveries.begun_anew(now, tier);
         }
         recovery != Recovery::No
     }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::line::{Dice, Link};
 use super::setup::{Outcome, Setup, Tells};
 use super::student::{Back, Student};
-use crate::rtp::control::{Controller, Offered, Probe, Rate, Rates, RepairBudget, Trouble};
+use crate::rtp::control::{ClassRepairs, Controller, Offered, Probe, Rate, Rates, RepairBudget, Trouble, Way};
 use crate::rtp::{Tier, Track};
 
 /// Microseconds of a step of virtual time.
@@ -57,6 +57,8 @@ pub(super) struct Class {
     control: Controller,
     rates: Rates,
     repairs: RepairBudget,
+    /// Nobody else is in this class.
+    class_repairs: ClassRepairs,
     delayed: bool,
     pictures: Vec<Picture>,
     link: Link,
@@ -108,6 +110,7 @@ impl Class {
             began,
             rates,
             repairs: RepairBudget::default(),
+            class_repairs: ClassRepairs::default(),
             delayed: false,
             pictures: setup.tracks.iter().map(picture).collect(),
             link: Link::new(setup.lines[0].1),
@@ -161,7 +164,9 @@ impl Class {
         self.control.estimate().sent(at, sequence, bytes as usize);
         self.outcome.bytes += bytes;
         if kind == Kind::Media {
-            self.repairs.sent(1, self.delayed);
+            let way = Way { is_delayed: self.delayed, lost: self.control.estimate().lost() };
+            self.repairs.sent(1, way);
+            self.class_repairs.have_left(self.sent.len() as u64);
         }
         self.sent.push(Sent { at: now, bytes, kind });
         if let Some(arrival) = self.link.send(now, bytes, &mut self.dice) {
@@ -188,7 +193,7 @@ impl Class {
         }
         for number in std::mem::take(&mut self.to_repair) {
             let Sent { bytes, kind, .. } = self.sent[number as usize];
-            if kind == Kind::Media && bytes > 200 && self.repairs.take() {
+            if kind == Kind::Media && bytes > 200 && self.repairs.take(&mut self.class_repairs) {
                 self.packet(now, bytes, Kind::Repair);
             }
         }
