@@ -265,6 +265,9 @@ impl Controller {
         self.rung = rung;
         self.down = Some(now);
         self.carried = self.estimate.full_line().or(self.estimate.received());
+        if trouble == Trouble::Delay {
+            self.estimate.doubt_capacity(now);
+        }
         true
     }
 
