@@ -25,6 +25,9 @@ const BITRATE: &str = "2500k";
 const FULL: u32 = 640;
 const LOW: u32 = 320;
 
+/// How long before that it begins.
+const LOSS_IS_SEEN_MS: f64 = 4_000.0;
+
 /// How long loss is watched.
 const WATCHED_MS: f64 = 10_000.0;
 
@@ -154,6 +157,8 @@ fn chromium_repairs_what_a_bad_network_loses() {
     assert!(has("codecs", "video/rtx") && has("extensions", TRANSPORT_NUMBERS), "{agreed}");
 
     line.becomes(&PathConfig { loss: 0.05, ..usual() });
+    // As long as the page may take to see that it is so.
+    line.watches_until(line.clock() + LOSS_IS_SEEN_MS);
     let (from, before, sound) = (line.clock(), line.pictures(), line.sound());
     line.watches_until(from + WATCHED_MS);
     let (after, sound_after, shown, counts) = (line.pictures(), line.sound(), line.shown(), line.emulator.counts());
@@ -189,7 +194,7 @@ fn chromium_sees_all_again_soon_after_a_short_bad_time() {
     let Some(lab) = Lab::new("Chromium after a short bad time", Kind::Chromium) else { return };
     let line = Line::to(&lab);
     for (what, loss, length) in
-        [("20 % loss for 2 s", 0.2, Duration::from_secs(2)), ("nothing for 0.5 s", 1.0, Duration::from_millis(500))]
+        [("nothing for 0.5 s", 1.0, Duration::from_millis(500)), ("20 % loss for 2 s", 0.2, Duration::from_secs(2))]
     {
         line.is_wide(FULL);
         line.page.banner_is("");

@@ -85,7 +85,7 @@ impl Shown {
     /// The share of this time that was frozen, in percent.
     pub fn frozen_percent(&self, span: Span) -> f64 {
         let inside = |freeze: Span| freeze.to.min(span.to) - freeze.from.max(span.from);
-        self.freezes_in(span).map(inside).sum::<f64>() * 100.0 / span.millis()
+        self.freezes_in(span).map(inside).fold(0.0, |sum, millis| sum + millis) * 100.0 / span.millis()
     }
 
     /// From the end of something wrong to the end of the last freeze that came of it, which began within the time that is
