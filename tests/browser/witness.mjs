@@ -128,6 +128,12 @@ function install() {
       };
     },
 
+    /** How long the page lets packets be waited for, in milliseconds. */
+    patience() {
+      const receivers = connections.flatMap((connection) => connection.getReceivers());
+      return Math.max(...receivers.map(({ jitterBufferTarget }) => jitterBufferTarget ?? 0));
+    },
+
     /** What was agreed on for pictures: codecs in the browser's words, URIs of header extensions. */
     agreed() {
       const open = connections.filter((connection) => connection.connectionState === 'connected');
