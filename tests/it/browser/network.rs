@@ -26,7 +26,7 @@ const FULL: u32 = 640;
 const LOW: u32 = 320;
 
 /// How long Chromium takes to wait for as long as the page wants: 100 ms more in a second.
-const PATIENCE_GROWS_MS: f64 = 2_000.0;
+const PATIENCE_GROWS_MS: f64 = 3_000.0;
 
 /// How long loss is watched.
 const WATCHED_MS: f64 = 10_000.0;
