@@ -38,6 +38,7 @@ const FILES: &[(&str, &str, &str)] = &files! {
     "identity.js": JAVASCRIPT,
     "layout.js": JAVASCRIPT,
     "main.js": JAVASCRIPT,
+    "patience.js": JAVASCRIPT,
     "peer.js": JAVASCRIPT,
     "people.js": JAVASCRIPT,
     "room.js": JAVASCRIPT,

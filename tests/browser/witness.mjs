@@ -31,6 +31,16 @@ function install() {
     video.requestVideoFrameCallback(() => count(video));
   };
 
+  /** The newest pictures of the followed videos: when they were shown, how wide, and their RTP timestamps. */
+  const followed = new WeakMap();
+  const MOST_PICTURES = 4096;
+  const follow = (video, pictures) =>
+    video.requestVideoFrameCallback((at, { width, rtpTimestamp }) => {
+      if (pictures.length === MOST_PICTURES) pictures.shift();
+      pictures.push([at, width, rtpTimestamp]);
+      follow(video, pictures);
+    });
+
   globalThis.witness = {
     connections,
     violations,
@@ -71,14 +81,35 @@ function install() {
       return { frames: shown.get(video), width, height, paused, muted };
     },
 
-    /** The energy of the sound until now, and how many seconds of it there were. */
+    /** The pictures that a video has shown since the first such question, `[ms, width, RTP timestamp]`, oldest first. */
+    shown(selector) {
+      const video = document.querySelector(selector);
+      if (!video) return null;
+      if (!followed.has(video)) {
+        followed.set(video, []);
+        follow(video, followed.get(video));
+      }
+      return { at: performance.now(), pictures: followed.get(video) };
+    },
+
+    /** The energy of the sound until now, how many seconds of it there were, and what of it was made up for lost sound. */
     async sound() {
       const all = await inbound('audio');
       const sum = (field) => all.reduce((total, entry) => total + (entry[field] ?? 0), 0);
-      return { energy: sum('totalAudioEnergy'), seconds: sum('totalSamplesDuration') };
+      return {
+        at: performance.now(),
+        energy: sum('totalAudioEnergy'),
+        seconds: sum('totalSamplesDuration'),
+        samples: sum('totalSamplesReceived'),
+        concealed: sum('concealedSamples') - sum('silentConcealedSamples'),
+        concealments: sum('concealmentEvents'),
+      };
     },
 
-    /** Pictures decoded, dropped, times and seconds they stood still; packets that came, and those that came again. */
+    /**
+     * Pictures decoded, dropped, times and seconds they stood still; packets that came, and those that came again; the
+     * seconds that pictures waited for each other and for packets, and how many have waited.
+     */
     async pictures() {
       const all = await inbound('video');
       const sum = (field) => all.reduce((total, entry) => total + (entry[field] ?? 0), 0);
@@ -92,7 +123,15 @@ function install() {
         repaired: sum('retransmittedPacketsReceived'),
         nacks: sum('nackCount'),
         plis: sum('pliCount'),
+        waitedSeconds: sum('jitterBufferDelay'),
+        waited: sum('jitterBufferEmittedCount'),
       };
+    },
+
+    /** How long the page lets packets be waited for, in milliseconds. */
+    patience() {
+      const receivers = connections.flatMap((connection) => connection.getReceivers());
+      return Math.max(...receivers.map(({ jitterBufferTarget }) => jitterBufferTarget ?? 0));
     },
 
     /** What was agreed on for pictures: codecs in the browser's words, URIs of header extensions. */

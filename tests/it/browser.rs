@@ -3,10 +3,11 @@
 //! A test reads like a script: who opens what, sees, says and clicks. The browsers are driven by `tests/browser`, which
 //! `bin/setup --test` prepares.
 
-// What the tests stand on: browsers and pages, a class with both, eyes and ears, a student without the page.
+// What the tests stand on: browsers and pages, a class with both, eyes and ears, what was shown when, a student without the page.
 mod driver;
 mod lab;
 mod raw;
+mod shown;
 mod sight;
 
 // Browsers and terminals in one lecture, and a teacher who is killed and comes back.

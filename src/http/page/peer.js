@@ -1,10 +1,10 @@
 // One connection to the teacher: sound, two pictures and the data channel come over it.
 
+import { Patience } from './patience.js';
+
 const LABEL = 'classroom';
 /** Radio links are silent for a second or two; after this, a new connection is quicker. */
 const DISCONNECTED_MS = 4_000;
-/** A little room for packets that come late; the browser takes more where it must. */
-const JITTER_TARGET_MS = 50;
 
 /** Whether this browser can do it at all. */
 export const hasWebrtc = () => typeof RTCPeerConnection === 'function';
@@ -23,6 +23,7 @@ export class Peer {
   #waiting = [];
   #closed = false;
   #timer = 0;
+  #patience = new Patience();
 
   /**
    * Prepares an offer. `on` has `candidate(c)`, `tracks({audio, screen, camera})`, `connected()`, `disturbed()` and
@@ -63,12 +64,12 @@ export class Peer {
       const role = roles.get(transceiver.mid);
       if (!role) continue;
       tracks[role] = transceiver.receiver.track;
-      if ('jitterBufferTarget' in transceiver.receiver) transceiver.receiver.jitterBufferTarget = JITTER_TARGET_MS;
       const transport = transceiver.receiver.transport;
       if (transport && !transport.onstatechange) {
         transport.onstatechange = () => transport.state === 'closed' && this.#changed('closed');
       }
     }
+    this.#waits();
     this.#on.tracks(tracks);
   }
 
@@ -77,9 +78,11 @@ export class Peer {
     if (candidate) this.#pc.addIceCandidate(candidate).catch(() => {});
   }
 
-  /** The browser's numbers. */
-  stats() {
-    return this.#pc.getStats();
+  /** The browser's numbers, to be asked for once a second. */
+  async stats() {
+    const report = await this.#pc.getStats();
+    this.#waits(report);
+    return report;
   }
 
   /** Whether media can flow. */
@@ -91,6 +94,19 @@ export class Peer {
     this.#closed = true;
     clearTimeout(this.#timer);
     this.#pc.close();
+  }
+
+  /** Packets are waited for as long as the line needs it: sound as well as pictures, which go together. */
+  #waits(report = new Map()) {
+    const all = [...report.values()];
+    const videos = all.filter((x) => x.type === 'inbound-rtp' && x.kind === 'video');
+    const sum = (key) => videos.reduce((total, x) => total + (x[key] ?? 0), 0);
+    const trips = all.map((x) => (x.type === 'candidate-pair' ? (x.currentRoundTripTime ?? 0) * 1000 : 0));
+    const numbers = { packets: sum('packetsReceived'), nacks: sum('nackCount'), roundTripMs: Math.max(0, ...trips) };
+    const target = this.#patience.wait(numbers);
+    for (const { receiver } of this.#pc.getTransceivers()) {
+      if ('jitterBufferTarget' in receiver && receiver.jitterBufferTarget !== target) receiver.jitterBufferTarget = target;
+    }
   }
 
   #candidate(candidate) {

@@ -7,7 +7,7 @@ use super::history::History;
 use super::loss::Loss;
 use super::reports::Reports;
 use super::sending::Sending;
-use super::trains::Trains;
+use super::trains::{CONTRADICTION, Trains};
 
 /// What is told missing may still come for so long after what was sent later, in microseconds: four times the jitter
 /// of a bad Wi-Fi.
@@ -241,6 +241,14 @@ impl Estimate {
     /// Whether the newest train told of far more than those before.
     pub(super) fn contradicts_itself(&self, now: Instant) -> bool {
         self.trains.contradicts_itself(self.micros(now))
+    }
+
+    /// A line that is full and carries far less than trains told has become another one: they tell nothing any more.
+    pub(super) fn doubt_capacity(&mut self, now: Instant) {
+        let told = self.trains.rate(self.micros(now));
+        if self.full_line().zip(told).is_some_and(|(line, told)| line.saturating_mul(CONTRADICTION) < told) {
+            self.trains.forget();
+        }
     }
 
     /// How long it takes until what is reported is later than now.

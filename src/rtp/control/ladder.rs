@@ -285,6 +285,7 @@ impl Controller {
         self.rung = rung;
         self.down = Some(now);
         self.carried = self.estimate.full_line().or(self.estimate.received());
+        self.estimate.doubt_capacity(now);
         true
     }
 
@@ -357,7 +358,8 @@ impl Controller {
             return false;
         }
         let line = self.carried.max(self.estimate.capacity(now));
-        let (Some(line), Some(received)) = (line, self.estimate.received()) else { return false };
+        // What came before there was a queue tells nothing of it.
+        let (Some(line), Some(received)) = (line, self.estimate.full_line()) else { return false };
         let sent = f64::from(self.estimate.sent_of_a_second(now));
         let received = f64::from(received);
         let believes = received < f64::from(line) * NOT_OURS && received > sent * ALL;

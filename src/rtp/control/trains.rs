@@ -23,7 +23,7 @@ const TELLS_FOR: u64 = 6_000_000;
 pub(super) const VERY_FAST: u32 = 1_000_000_000;
 
 /// Two trains of one line differ by less than this factor, or its capacity has changed.
-const CONTRADICTION: u32 = 2;
+pub(super) const CONTRADICTION: u32 = 2;
 
 /// The train that is on its way: sums for the line of least squares through bytes (x) and time of arrival (y), both
 /// since the first packet.
@@ -114,6 +114,11 @@ impl Trains {
     /// The same by the train that tells of most: who was busy makes a line look narrower, and never wider.
     pub(super) fn fastest(&self, now: u64) -> Option<u32> {
         self.recent(now, TELLS_FOR).map(|train| rate(train.nanos_per_byte)).max()
+    }
+
+    /// What was told until now is of another line.
+    pub(super) fn forget(&mut self) {
+        self.count = 0;
     }
 
     /// How many trains were sent in the `micros` before `now`, [`TRAINS`] at most.

@@ -1,5 +1,6 @@
 //! A class with a browser beside it, and what people at pages do.
 
+use std::path::Path;
 use std::process::Stdio;
 
 use serde_json::{Value, json};
@@ -45,7 +46,13 @@ impl Lab {
     /// A teacher of the lecture file who types, with the server inside.
     #[track_caller]
     pub fn lecturer(&self, flags: &[&str]) -> Process {
-        let (file, listen) = (lecture_file().to_str().unwrap(), self.class.url().replace("ws://", ""));
+        self.lecturer_of(lecture_file(), flags)
+    }
+
+    /// The same of another file.
+    #[track_caller]
+    pub fn lecturer_of(&self, file: &Path, flags: &[&str]) -> Process {
+        let (file, listen) = (file.to_str().unwrap(), self.class.url().replace("ws://", ""));
         let always = ["--file", file, "--loop", "--chat", "--nickname", "Ms Li", "--listen", &listen];
         let mut command = self.class.teach(&[&always, flags].concat());
         command.stdin(Stdio::piped());

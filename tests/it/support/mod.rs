@@ -9,7 +9,7 @@ mod receiver;
 
 pub use self::classroom::{Classroom, ROOM, is_picture, is_stats, user_is};
 pub use self::display::{Display, Picture};
-pub use self::lecture_file::{LECTURE_FPS, LECTURE_SECONDS, lecture_file};
+pub use self::lecture_file::{LECTURE_FPS, LECTURE_SECONDS, film_file, lecture_file};
 pub use self::process::{DEADLINE, Process};
 pub use self::receiver::Receiver;
 

@@ -5,6 +5,7 @@ mod hostile;
 mod line;
 mod scenarios;
 mod setup;
+mod start;
 mod student;
 
 pub(crate) use line::Dice;

@@ -62,6 +62,20 @@ fn a_line_for_sound_gets_sound() {
     }
 }
 
+/// What trains told of the wide line is no reason to try a picture, nor for a long probe.
+#[test]
+fn a_line_that_carries_sound_alone_from_now_on_is_not_overrun_again() {
+    for seed in 0..4 {
+        for (wide, round_trip) in [(Line::lan(), 1), (wide(), 20), (wide(), 50), (Line::of(5 * M), 200)] {
+            let narrow = Line::of(120_000).round_trip(round_trip);
+            let outcome = Setup::over(wide.round_trip(round_trip)).then(20.0, narrow).seed(seed).run();
+            let none = outcome.since(NONE, 20.0, 60.0);
+            assert!(none.is_some_and(|at| at < 21.5), "{wide:?} {:?}", outcome.changes);
+            assert!(outcome.queue(22.0, 60.0) < 200, "{wide:?} {}", outcome.queue(22.0, 60.0));
+        }
+    }
+}
+
 #[test]
 fn a_restored_line_is_full_again() {
     for seed in 0..2 {
