@@ -14,9 +14,9 @@ use rtc::rtp_transceiver::RTCRtpSenderId;
 use rtc::sansio::Protocol;
 
 use super::Rings;
+use super::handshake::Handshake;
 use super::keys::Found;
 use super::numbers::Numbers;
-use super::opening::Handshake;
 use super::pace::{Line, Pace};
 use super::peer::Wishes;
 use super::repair_stream::RepairStream;
@@ -94,7 +94,7 @@ pub(super) struct Lanes {
     sealer: Option<Sealer>,
     /// From which of our addresses to which of the student's; ICE may change it.
     path: Option<(SocketAddr, SocketAddr)>,
-    /// How far away the student is.
+    /// How its connection came to be.
     pub(super) handshake: Handshake,
     /// The number of the next packet of all, and the id of the extension for it, where the student reports by these.
     transport: Option<TransportNumber>,
@@ -528,6 +528,13 @@ impl Lanes {
         outlet.queue_with(from, to, packet.bytes() + TAG_BYTES, |batch| sealer.seal(packet, batch))
     }
 
+    /// Says again what a student may have lost of the handshake.
+    pub(super) fn repeat_handshake(&mut self, now: Instant, outlet: &mut Outlet) {
+        for (from, to, datagram) in self.handshake.repeats(now) {
+            outlet.queue(*from, *to, datagram);
+        }
+    }
+
     /// Moves datagrams from the core to the socket, and sends them; learns key and path by the way.
     pub(super) fn drain(&mut self, connection: &mut RTCPeerConnection, outlet: &mut Outlet) -> Sent {
         let mut sent = Sent::Yes;
@@ -536,8 +543,9 @@ impl Lanes {
             // SRTP and SRTCP go where media goes; STUN also looks at other ways (RFC 7983, 7).
             if out.message.first().is_some_and(|first| (128..=191).contains(first)) {
                 self.path = Some((from, to));
-            } else if Handshake::is_of_it(&out.message) {
-                self.handshake.said(Instant::now());
+            } else if Handshake::is_of_it(&out.message) && !self.handshake.says(Instant::now(), from, to, &out.message)
+            {
+                continue;
             }
             sent = sent.and(outlet.queue(from, to, &out.message));
         }

@@ -8,6 +8,7 @@ mod agreed;
 mod channel;
 mod demux;
 mod feedback;
+mod handshake;
 mod keys;
 mod lanes;
 mod needs;

@@ -7,46 +7,11 @@
 
 use std::time::{Duration, Instant};
 
-/// Round trips below this are those of a LAN, where no line is narrow: a good Wi-Fi is below it too.
-const NEAR: Duration = Duration::from_millis(8);
-
 /// Nobody waits longer for the first picture. Feedback comes every 50 to 250 ms, and a round trip later.
 const AT_MOST: Duration = Duration::from_millis(500);
 
 /// A train that tells of a narrow line may have met a student who was busy; two in a row seldom do.
 const TRAINS: usize = 2;
-
-/// The round trip, by the handshake of DTLS: from our last flight to the answer, the least of all.
-#[derive(Debug, Default)]
-pub(super) struct Handshake {
-    said: Option<Instant>,
-    round_trip: Option<Duration>,
-}
-
-impl Handshake {
-    /// Whether a datagram is one of DTLS (RFC 7983, 7).
-    pub(super) fn is_of_it(datagram: &[u8]) -> bool {
-        datagram.first().is_some_and(|first| (20..=63).contains(first))
-    }
-
-    /// We send a datagram of it.
-    pub(super) fn said(&mut self, now: Instant) {
-        self.said = Some(now);
-    }
-
-    /// One came.
-    pub(super) fn heard(&mut self, now: Instant) {
-        if let Some(said) = self.said.take() {
-            let time = now.saturating_duration_since(said);
-            self.round_trip = Some(self.round_trip.map_or(time, |least| least.min(time)));
-        }
-    }
-
-    /// Whether the student is so near that nothing is to be found out. One of whom nothing is known is not.
-    pub(super) fn is_near(&self) -> bool {
-        self.round_trip.is_some_and(|time| time < NEAR)
-    }
-}
 
 /// What is to be done for a student that waits for its first picture.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -100,23 +65,6 @@ mod tests {
     use super::*;
 
     const MS: Duration = Duration::from_millis(1);
-
-    #[test]
-    fn the_round_trip_is_the_least_of_the_handshake() {
-        let (start, mut handshake) = (Instant::now(), Handshake::default());
-        handshake.heard(start);
-        assert!(!handshake.is_near(), "nothing was said before");
-        handshake.said(start);
-        handshake.heard(start + 30 * MS);
-        assert!(!handshake.is_near());
-        handshake.said(start + 31 * MS);
-        handshake.heard(start + 33 * MS);
-        // A second datagram of the same flight.
-        handshake.heard(start + 90 * MS);
-        assert!(handshake.is_near());
-        assert!(Handshake::is_of_it(&[22]) && !Handshake::is_of_it(&[0]) && !Handshake::is_of_it(&[128]));
-        assert!(!Handshake::is_of_it(&[]));
-    }
 
     #[test]
     fn a_wide_line_begins_with_the_first_train() {

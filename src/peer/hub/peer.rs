@@ -25,10 +25,11 @@ use super::Rings;
 use super::agreed::Agreed;
 use super::channel::{Channel, Opened};
 use super::feedback;
+use super::handshake::Handshake;
 use super::keys::Found;
 use super::lanes::{Lanes, Repair};
 use super::open::{Opener, is_rtcp};
-use super::opening::{Handshake, Opening, Step};
+use super::opening::{Opening, Step};
 use super::pace::Line;
 use super::recovery::Recoveries;
 use super::repair_stream::RepairStream;
@@ -293,7 +294,7 @@ impl Peer {
         let transport =
             TransportContext { local_addr: at, peer_addr: from, ecn: None, transport_protocol: TransportProtocol::UDP };
         if Handshake::is_of_it(&datagram) {
-            self.lanes.handshake.heard(now);
+            self.lanes.handshake.hears(now, &datagram);
         }
         // What the core can't read was not meant for it, or was forged: its state has not changed.
         let _ = self.connection.handle_read(TaggedBytesMut { now, transport, message: datagram });
@@ -543,13 +544,15 @@ impl Peer {
             }
             self.send(now, None, rings, outlet, wishes);
         }
+        self.lanes.repeat_handshake(now, outlet);
         self.lanes.drain(&mut self.connection, outlet);
         self.set_deadline(now);
     }
 
     fn set_deadline(&mut self, now: Instant) {
         let timeout = self.connection.poll_timeout().unwrap_or(now + Duration::from_secs(1));
-        self.deadline = self.starts.map_or(timeout, |at| at.min(timeout));
+        let ours = [self.starts, self.lanes.handshake.due()];
+        self.deadline = ours.into_iter().flatten().fold(timeout, Instant::min);
     }
 
     /// Whether the student has not been heard of lately.
