@@ -81,6 +81,7 @@ pub(super) async fn run_with(
         max_students: teach.max_students.map_or(MAX_ROOM_USERS, |most| most.get().min(MAX_ROOM_USERS)),
         encodings: prepared.rates(),
         workers: teach.workers,
+        adapts: true,
     };
     let (hub, hub_events) = Hub::start(config).map_err(Failure::usage)?;
     let token = SessionToken::acquire(&server, &teach.room, &teach.user);

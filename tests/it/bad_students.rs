@@ -85,6 +85,7 @@ impl Class {
             stun: vec![],
             max_students: STUDENTS,
             workers: NonZeroUsize::MIN,
+            adapts: true,
             encodings: vec![(SCREEN, 1_000_000)],
         })
         .unwrap();

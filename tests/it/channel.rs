@@ -32,6 +32,7 @@ impl Class {
             stun: vec![],
             max_students: 10,
             workers,
+            adapts: true,
             encodings: vec![(Encoding::full(Track::Screen, Codec::Vp8), 1_000_000)],
         };
         let (hub, events) = Hub::start(config).unwrap();

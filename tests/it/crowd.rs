@@ -33,6 +33,7 @@ impl Class {
             max_students: students,
             encodings: vec![(encoding, 1_000_000)],
             workers: NonZeroUsize::MIN,
+            adapts: true,
         })
         .unwrap();
         let good = PathConfig::default();

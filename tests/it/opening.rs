@@ -50,6 +50,7 @@ impl Class {
             stun: vec![],
             max_students: 10,
             workers: NonZeroUsize::MIN,
+            adapts: true,
             encodings: vec![(SOUND, 48_000), (FULL, 1_200_000), (LOW, 300_000)],
         })
         .unwrap();

@@ -88,6 +88,7 @@ impl Class {
             stun: vec![],
             max_students,
             workers: workers.try_into().unwrap(),
+            adapts: true,
             encodings: vec![(Encoding::full(Track::Screen, Codec::Vp8), 1_000_000)],
         })
         .unwrap();
@@ -218,6 +219,7 @@ async fn answers_name_the_public_address_and_the_advertised_one() {
         stun: vec![stun_server()],
         max_students: 1,
         workers: NonZeroUsize::MIN,
+        adapts: true,
         encodings: vec![(Encoding::full(Track::Screen, Codec::Vp8), 1_000_000)],
     })
     .unwrap();
@@ -267,6 +269,7 @@ async fn a_bundle_only_section_of_firefox_is_answered_like_the_others() {
         stun: vec![],
         max_students: 1,
         workers: NonZeroUsize::MIN,
+        adapts: true,
         encodings: vec![
             (Encoding::full(Track::Audio, Codec::Opus), 1_000_000),
             (Encoding::full(Track::Screen, Codec::Vp8), 1_000_000),

@@ -80,6 +80,8 @@ pub struct HubConfig {
     pub encodings: Vec<(Encoding, u32)>,
     /// Threads that send, each to its share of the students.
     pub workers: NonZeroUsize,
+    /// Whether students get what their lines carry; else always the best, which is for measuring.
+    pub adapts: bool,
 }
 
 /// Why a hub can't begin.
@@ -239,17 +241,18 @@ type Rings = PerEncoding<FrameRing>;
 struct Shared {
     crypto: Arc<dyn RTCCryptoProvider>,
     certificate: RTCCertificate,
+    adapts: bool,
 }
 
 impl Shared {
-    fn new() -> Result<Self, HubError> {
+    fn new(adapts: bool) -> Result<Self, HubError> {
         let setup = |e: &dyn std::fmt::Display| HubError::Setup(e.to_string());
         let crypto = rtc::crypto::default_provider().map_err(|e| setup(&e))?;
         let parameters =
             CertificateParams::new(vec![format!("classroom-{:08x}", rand::random::<u32>())]).map_err(|e| setup(&e))?;
         let certificate = RTCCertificate::generate(crypto.crypto(), SignatureScheme::EcdsaP256Sha256, parameters)
             .map_err(|e| setup(&e))?;
-        Ok(Self { crypto, certificate })
+        Ok(Self { crypto, certificate, adapts })
     }
 }
 
@@ -342,7 +345,7 @@ impl Hub {
     /// # Errors
     /// [`HubError`], when the port is taken or no thread can be had.
     pub fn start(config: HubConfig) -> Result<(Self, mpsc::Receiver<HubEvent>), HubError> {
-        let shared = Shared::new()?;
+        let shared = Shared::new(config.adapts)?;
         let (commands, command_queue) = mpsc::channel(COMMAND_QUEUE);
         let (frames, frame_queue) = mpsc::channel(FRAME_QUEUE);
         let (events, event_queue) = mpsc::channel(EVENT_QUEUE);
@@ -470,6 +473,7 @@ mod tests {
             max_students: 10,
             encodings,
             workers: NonZeroUsize::MIN,
+            adapts: true,
         };
         Hub::start(config).unwrap()
     }

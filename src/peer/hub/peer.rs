@@ -233,6 +233,8 @@ impl Peer {
         });
         let lanes = all;
         let offered = offered(&lanes, tiers);
+        let control = Controller::new(now, offered);
+        let control = if shared.adapts { control } else { control.staying() };
         let peer = Self {
             slot: 0,
             user,
@@ -254,7 +256,7 @@ impl Peer {
             found,
             opener: None,
             connection: Box::new(connection),
-            control: Controller::new(now, offered),
+            control,
             opening: None,
             suffers: None,
             is_delayed: false,

@@ -138,6 +138,8 @@ pub struct Controller {
     /// Since when there is room for the next rung.
     room: Option<Instant>,
     probed: Option<Instant>,
+    /// Whether it stays where it is.
+    stays: bool,
 }
 
 impl Controller {
@@ -159,7 +161,14 @@ impl Controller {
             believed: None,
             room: None,
             probed: None,
+            stays: false,
         }
+    }
+
+    /// The same, which gets the best whatever its way carries; that is found out all the same.
+    #[must_use]
+    pub fn staying(self) -> Self {
+        Self { stays: true, ..self }
     }
 
     /// What is known of the student's way, to be told of what is sent and what comes back.
@@ -188,6 +197,7 @@ impl Controller {
         let trouble = self.estimate.trouble(now);
         let trouble = trouble.filter(|trouble| *trouble != Trouble::Delay || !self.queue_will_pass(now, rates));
         let reason = match trouble {
+            _ if self.stays => None,
             Some(trouble) => self.down(now, rates, trouble).then_some(Reason::Down(trouble)),
             None => self.up(now, rates).then_some(Reason::Up),
         };
@@ -211,7 +221,7 @@ impl Controller {
         let mut below = self.rung.below(self.offered);
         let fits = |rung: &Rung| rates.present(rung.pictures(self.offered)) as f64 <= USED * f64::from(line);
         // The last one is sound alone, which is never taken.
-        let rung = if fits(&self.rung) { None } else { below.by_ref().find(fits).or(Some(Rung::LAST)) };
+        let rung = if self.stays || fits(&self.rung) { None } else { below.by_ref().find(fits).or(Some(Rung::LAST)) };
         self.rung = rung?;
         self.pictures = self.rung.pictures(self.offered);
         self.down = Some(now);

@@ -33,4 +33,4 @@ pub use estimate::{Estimate, Trouble};
 pub use ladder::{Controller, Decision, Reason};
 pub use pictures::{Offered, Pictures, Rate, Rates};
 pub use probe::Probe;
-pub use repair::{ClassRepairs, KeyBudget, RepairBudget, Repaired, Way};
+pub use repair::{ClassRepairs, KeyBudget, LastRepair, RepairBudget, Repaired, Way};

@@ -193,6 +193,17 @@ const REMEMBERED: usize = 128;
 /// A packet is not sent again sooner than this after it was, where the round trip is not known.
 const USUAL_ROUND_TRIP: Duration = Duration::from_millis(30);
 
+/// What became of a packet's repair.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LastRepair {
+    /// There was none.
+    None,
+    /// It may still come.
+    UnderWay,
+    /// It was lost too. Time is short then, so that the next one is worth two.
+    Lost,
+}
+
 /// What was sent again just now: a student asks again and again until the repair has come, which takes a round trip.
 #[derive(Debug, Default)]
 pub struct Repaired {
@@ -206,13 +217,15 @@ impl Repaired {
         self.round_trip = Some(time.min(Duration::from_millis(500)));
     }
 
-    /// Whether this packet's repair may still be under way.
-    pub fn is_under_way(&self, now: Instant, ssrc: u32, sequence_number: u16) -> bool {
+    /// What became of this packet's last repair.
+    pub fn last(&self, now: Instant, ssrc: u32, sequence_number: u16) -> LastRepair {
         let within = self.round_trip.unwrap_or(USUAL_ROUND_TRIP);
-        let newest_first = self.packets.iter().rev();
-        newest_first
-            .take_while(|(.., at)| now.saturating_duration_since(*at) < within)
-            .any(|(known, number, _)| (*known, *number) == (ssrc, sequence_number))
+        let mut newest_first = self.packets.iter().rev();
+        match newest_first.find(|(known, number, _)| (*known, *number) == (ssrc, sequence_number)) {
+            None => LastRepair::None,
+            Some((.., at)) if now.saturating_duration_since(*at) < within => LastRepair::UnderWay,
+            Some(_) => LastRepair::Lost,
+        }
     }
 
     /// This packet is sent again.
@@ -341,9 +354,9 @@ mod tests {
         let ms = Duration::from_millis;
         repaired.on_round_trip(ms(80));
         repaired.note(now, 7, 1);
-        assert!(repaired.is_under_way(now + ms(79), 7, 1));
-        assert!(!repaired.is_under_way(now + ms(80), 7, 1), "it was lost, too");
-        assert!(!repaired.is_under_way(now, 7, 2) && !repaired.is_under_way(now, 8, 1));
+        assert_eq!(repaired.last(now + ms(79), 7, 1), LastRepair::UnderWay);
+        assert_eq!(repaired.last(now + ms(80), 7, 1), LastRepair::Lost);
+        assert_eq!((repaired.last(now, 7, 2), repaired.last(now, 8, 1)), (LastRepair::None, LastRepair::None));
         (2..1_000).for_each(|number| repaired.note(now + ms(1), 7, number));
         assert_eq!(repaired.packets.len(), REMEMBERED);
     }

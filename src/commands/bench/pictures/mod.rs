@@ -68,6 +68,7 @@ async fn measure(bench: &BenchPictures, reporter: &Reporter) -> Result<Findings,
         max_students: bench.students,
         encodings: prepared.rates(),
         workers: bench.workers,
+        adapts: true,
     };
     let (hub, hub_events) = Hub::start(config).map_err(Failure::internal)?;
     let (capture, captured) = studio::start(prepared, &hub).await?;

@@ -6,7 +6,7 @@ use super::{Peer, Wishes};
 use crate::peer::hub::Rings;
 use crate::peer::hub::feedback::Feedback;
 use crate::peer::hub::lanes::{Recovery, Repair, round_trip};
-use crate::rtp::control::ClassRepairs;
+use crate::rtp::control::{ClassRepairs, LastRepair};
 
 /// What came of a student's feedback.
 #[derive(Debug, Default)]
@@ -35,14 +35,21 @@ impl Peer {
                 for number in numbers {
                     self.stats.nacked += 1;
                     // First the budget: it costs nothing to look at, and a datagram may ask for thousands.
-                    if self.repairs.has(class)
-                        && let Some(repair) = self.lanes.repair(ssrc, number, rings)
-                        && !self.repaired.is_under_way(now, ssrc, number)
-                    {
-                        self.repairs.take(class);
-                        self.repaired.note(now, ssrc, number);
-                        self.stats.resent += 1;
-                        heard.repairs.push(repair);
+                    if !self.repairs.has(class) {
+                        continue;
+                    }
+                    let Some(repair) = self.lanes.repair(ssrc, number, rings) else { continue };
+                    let copies = match self.repaired.last(now, ssrc, number) {
+                        LastRepair::UnderWay => continue,
+                        LastRepair::None => 1,
+                        LastRepair::Lost => 2,
+                    };
+                    self.repaired.note(now, ssrc, number);
+                    for _ in 0..copies {
+                        if self.repairs.take(class) {
+                            self.stats.resent += 1;
+                            heard.repairs.push(repair);
+                        }
                     }
                 }
             }

@@ -71,6 +71,23 @@ fn whatever_a_student_says_there_is_a_tier() {
 }
 
 #[test]
+fn who_is_to_stay_stays_whatever_it_says() {
+    let start = Instant::now();
+    let mut controller = Controller::new(start, offered()).staying();
+    let pictures = controller.pictures();
+    assert_eq!(controller.begin(start, &rates(), 1), None);
+    for step in 0..100 {
+        let now = start + Duration::from_millis(100) * step;
+        controller.estimate().on_remb(now, 1);
+        controller.estimate().on_report(now, 255, None);
+        assert_eq!(controller.decide(now, &rates()), None);
+    }
+    assert_eq!((controller.pictures(), controller.has_the_best()), (pictures, true));
+    let mut other = Controller::new(start, offered());
+    assert!(other.begin(start, &rates(), 1).is_some_and(|less| less.pictures.is_empty()));
+}
+
+#[test]
 fn what_is_not_offered_any_more_is_not_sent() {
     let now = Instant::now();
     let (mut control, rates) = (Controller::new(now, offered()), rates());
