@@ -4,14 +4,10 @@
 //! shared ring into the socket's batch ([`super::seal`]). Reports go by the core always: they have a key of their own.
 
 use std::net::SocketAddr;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use rtc::peer_connection::RTCPeerConnection;
-use rtc::rtcp::sender_report::SenderReport;
-use rtc::rtcp::source_description::{SdesType, SourceDescription, SourceDescriptionChunk, SourceDescriptionItem};
 use rtc::rtp_transceiver::RTCRtpSenderId;
-use rtc::sansio::Protocol;
 
 use super::Rings;
 use super::handshake::Handshake;
@@ -20,12 +16,15 @@ use super::numbers::Numbers;
 use super::pace::{Line, Pace};
 use super::peer::Wishes;
 use super::repair_stream::RepairStream;
-use super::seal::{CoreWriter, Sealer, Side, TAG_BYTES};
+use super::seal::{CoreWriter, Sealer, Side};
 use super::socket::{Outlet, Sent};
 use crate::rtp::control::{Estimate, Probe};
-use crate::rtp::{
-    Codec, Encoding, OutPacket, REPLAY_BYTES, Start, Subscription, Tier, Track, TransportNumber, timestamp_at,
-};
+use crate::rtp::{Codec, Encoding, OutPacket, REPLAY_BYTES, Start, Subscription, Tier, Track, TransportNumber};
+
+mod leaving;
+mod reports;
+
+pub(super) use self::reports::round_trip;
 
 /// Sender reports go out this often; each lets a receiver put sound and picture together.
 const REPORT_EVERY: Duration = Duration::from_secs(1);
@@ -402,31 +401,6 @@ impl Lanes {
         count
     }
 
-    /// Sends more of the picture that is under way, as much as its pace allows.
-    fn go_on(
-        &mut self,
-        now: Instant,
-        rings: &Rings,
-        estimate: &mut Estimate,
-        connection: &mut RTCPeerConnection,
-        outlet: &mut Outlet,
-    ) {
-        while let Some(rest) = self.under_way {
-            if self.pace.as_mut().is_some_and(|pace| !pace.allows(now)) {
-                self.catches_up = true;
-                break;
-            }
-            self.under_way = (rest.next + 1 < rest.end).then_some(UnderWay { next: rest.next + 1, ..rest });
-            let Some(lane) = self.lanes.get(rest.lane) else { continue };
-            let (track, codec) = (lane.track, lane.codec);
-            let ring = |tier| &rings[Encoding { track, tier, codec }];
-            // Gone where the track was given up meanwhile.
-            let Some(packet) = lane.subscription.resend(ring, rest.next as u16) else { continue };
-            self.write(now, rest.lane, packet, estimate, connection, outlet);
-        }
-        outlet.flush();
-    }
-
     /// Sends packets again: on the SSRC for that where there is one, else as they were.
     pub(super) fn resend(
         &mut self,
@@ -489,149 +463,6 @@ impl Lanes {
         self.pace = pace;
         outlet.flush();
     }
-
-    fn write(
-        &mut self,
-        now: Instant,
-        lane: usize,
-        mut packet: OutPacket<'_>,
-        estimate: &mut Estimate,
-        connection: &mut RTCPeerConnection,
-        outlet: &mut Outlet,
-    ) -> Sent {
-        packet.transport = self.transport;
-        if let Some(TransportNumber { number, .. }) = &mut self.transport {
-            *number = number.wrapping_add(1);
-        }
-        estimate.sent(now, packet.transport.map(|transport| transport.number), packet.bytes());
-        let lane = &mut self.lanes[lane];
-        if let Side::Core(writer) = &lane.side {
-            write_by_core(now, writer, &packet, connection);
-            return self.drain(connection, outlet);
-        }
-        if !lane.track.is_video()
-            && let Some(TransportNumber { number, .. }) = packet.transport
-        {
-            lane.numbers.note(packet.index, number);
-        }
-        self.seal(&packet, outlet)
-    }
-
-    /// Sends a packet that is sealed by us, for the first time or as it was.
-    fn seal(&mut self, packet: &OutPacket<'_>, outlet: &mut Outlet) -> Sent {
-        // Sound and repairs don't wait, pictures make room for them.
-        if let Some(pace) = &mut self.pace {
-            pace.sent(packet.bytes());
-        }
-        // Who seals has a key, and the packet that told it has told the path.
-        let (Some(sealer), Some((from, to))) = (&self.sealer, self.path) else { return Sent::Yes };
-        outlet.queue_with(from, to, packet.bytes() + TAG_BYTES, |batch| sealer.seal(packet, batch))
-    }
-
-    /// Says again what a student may have lost of the handshake.
-    pub(super) fn repeat_handshake(&mut self, now: Instant, outlet: &mut Outlet) {
-        for (from, to, datagram) in self.handshake.repeats(now) {
-            outlet.queue(*from, *to, datagram);
-        }
-    }
-
-    /// Moves datagrams from the core to the socket, and sends them; learns key and path by the way.
-    pub(super) fn drain(&mut self, connection: &mut RTCPeerConnection, outlet: &mut Outlet) -> Sent {
-        let mut sent = Sent::Yes;
-        while let Some(out) = connection.poll_write() {
-            let (from, to) = (out.transport.local_addr, out.transport.peer_addr);
-            // SRTP and SRTCP go where media goes; STUN also looks at other ways (RFC 7983, 7).
-            if out.message.first().is_some_and(|first| (128..=191).contains(first)) {
-                self.path = Some((from, to));
-            } else if Handshake::is_of_it(&out.message) && !self.handshake.says(Instant::now(), from, to, &out.message)
-            {
-                continue;
-            }
-            sent = sent.and(outlet.queue(from, to, &out.message));
-        }
-        if self.sealer.is_none()
-            && self.path.is_some()
-            && let Some(session) = self.found.sealing()
-        {
-            self.sealer = Sealer::new(session);
-            if self.sealer.is_some() {
-                self.lanes.iter_mut().for_each(|lane| lane.side = Side::Own);
-            }
-        }
-        sent.and(outlet.flush())
-    }
-
-    /// Writes a sender report for each track that has sent something and is due for one, and says whether there was
-    /// one. It carries the time of capture: with the time of sending, the delay of the encoder would put sound and
-    /// picture apart.
-    pub(super) fn report(&mut self, now: Instant, rings: &Rings, connection: &mut RTCPeerConnection) -> bool {
-        let mut reported = false;
-        for lane in &mut self.lanes {
-            let (packets, octets) = lane.subscription.counts();
-            let due = lane.reported.is_none_or(|at| now.saturating_duration_since(at) >= REPORT_EVERY);
-            let Some(newest) = rings[lane.encoding()].newest().filter(|_| due && packets > 0) else { continue };
-            lane.reported = Some(now);
-            reported = true;
-            let ssrc = lane.subscription.ssrc();
-            let report = SenderReport {
-                ssrc,
-                ntp_time: ntp_now(),
-                rtp_time: timestamp_at(newest, now),
-                packet_count: packets,
-                octet_count: octets,
-                ..Default::default()
-            };
-            let item = SourceDescriptionItem { sdes_type: SdesType::SdesCname, text: Bytes::from_static(CNAME) };
-            let name = SourceDescription { chunks: vec![SourceDescriptionChunk { source: ssrc, items: vec![item] }] };
-            if let Some(mut sender) = connection.rtp_sender(lane.reports) {
-                let _ = sender.write_rtcp(now, vec![Box::new(report), Box::new(name)]);
-            }
-        }
-        reported
-    }
-}
-
-/// Writes one packet into the core, which seals it.
-fn write_by_core(now: Instant, writer: &CoreWriter, packet: &OutPacket<'_>, connection: &mut RTCPeerConnection) {
-    let mut header = rtc::rtp::Header {
-        version: 2,
-        marker: packet.marker,
-        payload_type: packet.payload_type,
-        sequence_number: packet.sequence_number(),
-        timestamp: packet.timestamp,
-        ssrc: packet.ssrc,
-        ..Default::default()
-    };
-    if let Some(TransportNumber { id, number }) = packet.transport {
-        // Refused for an id that no header can have, and none is offered.
-        let _ = header.set_extension(id, Bytes::copy_from_slice(&number.to_be_bytes()));
-    }
-    let packet = rtc::rtp::Packet { header, payload: Bytes::copy_from_slice(packet.payload) };
-    if let Some(mut sender) = connection.rtp_sender(writer.sender()) {
-        // Fails only before DTLS is done; nothing is sent then.
-        let _ = sender.write_rtp(now, packet);
-    }
-}
-
-/// How long the way to a student and back is, by a block of its receiver report: from our last sender report to now,
-/// without the time that it lay there (RFC 3550, 6.4.1). None where it has had no report, or claims what can't be.
-pub(super) fn round_trip(last_sender_report: u32, delay: u32) -> Option<Duration> {
-    const MOST: Duration = Duration::from_secs(10);
-    if last_sender_report == 0 {
-        return None;
-    }
-    let now = (ntp_now() >> 16) as u32;
-    let units = now.wrapping_sub(last_sender_report).wrapping_sub(delay);
-    let time = Duration::from_nanos(u64::from(units) * 1_000_000_000 / (1 << 16));
-    (time <= MOST).then_some(time)
-}
-
-/// The wall clock as an NTP timestamp: seconds since 1900 and their fraction (RFC 3550, 4).
-fn ntp_now() -> u64 {
-    const UNIX_EPOCH_IN_NTP: u64 = 2_208_988_800;
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let fraction = (u64::from(since.subsec_nanos()) << 32) / 1_000_000_000;
-    ((since.as_secs() + UNIX_EPOCH_IN_NTP) << 32) | fraction
 }
 
 #[cfg(test)]

@@ -21,6 +21,9 @@ use crate::id::UserId;
 use crate::rtp::control::{ClassRepairs, Rates};
 use crate::rtp::{Delays, Encoding, Frame, FrameRing, PerEncoding, Track};
 
+mod adapting;
+mod serving;
+
 /// How long pictures are sent before sound, feedback and newcomers get their turn.
 const SLICE: Duration = Duration::from_millis(4);
 
@@ -243,30 +246,6 @@ impl Shard {
         !self.serving.is_empty()
     }
 
-    /// Gives those who catch up their turn, and those who are to be told something; due every 5 ms.
-    pub(super) fn turns(&mut self) {
-        let mut queue = std::mem::take(&mut self.catching_up);
-        for seat in &queue {
-            self.at(*seat).into_iter().for_each(|peer| peer.has_turns = false);
-        }
-        self.send_for_a_slice(&mut queue);
-        // Who had no turn is first the next time, before those who had one and need more.
-        for seat in queue.into_iter().rev() {
-            if let Some(peer) = self.at(seat).filter(|peer| !peer.has_turns) {
-                peer.has_turns = true;
-                self.catching_up.push_front(seat);
-            }
-        }
-        self.tell_some();
-    }
-
-    /// Sends pictures to students whose turn it is, for the time of a slice.
-    pub(super) fn serve(&mut self) {
-        let mut queue = std::mem::take(&mut self.serving);
-        self.send_for_a_slice(&mut queue);
-        self.serving = queue;
-    }
-
     /// Lets the connections do what their timers ask for, and says what there was no room for.
     pub(super) fn tick(&mut self) {
         self.voice.go_on();
@@ -275,87 +254,6 @@ impl Shard {
             if self.deadlines[seat].is_some_and(|at| at <= now) && self.with(seat, |peer| peer.tick(now)) {
                 self.turn(now, seat);
             }
-        }
-    }
-
-    fn frame(&mut self, now: Instant, frame: Frame, keys: u64) {
-        let (encoding, key) = (frame.encoding(), frame.key);
-        self.traffic.count(now, encoding, frame.bytes());
-        let index = self.rings[encoding].push(frame);
-        self.keys[encoding] = keys;
-        if encoding.track.is_video() {
-            self.put_in_line(encoding, index, key);
-            self.serve();
-        } else {
-            self.send_sound(now, encoding, index);
-        }
-    }
-
-    /// Sound goes to everybody at once: a packet for each, before the rest of a picture that is being sent.
-    fn send_sound(&mut self, now: Instant, sound: Encoding, index: u64) {
-        let mut wishes = Wishes::default();
-        let mut failed = Vec::new();
-        for (seat, peer) in self.seats.iter_mut().enumerate() {
-            let Some(peer) = peer.as_mut().filter(|peer| peer.connected) else { continue };
-            let (rings, outlet) = (&self.rings, &mut self.outlet);
-            let sent = guarded(peer, |peer| {
-                peer.lanes.on_frame(sound, index, true);
-                peer.send(now, Some(sound.track), rings, outlet, &mut wishes);
-            });
-            failed.extend(sent.is_none().then_some(seat));
-            self.deadlines[seat] = Some(peer.deadline);
-        }
-        self.end_failed(failed);
-        self.wish(wishes);
-    }
-
-    /// A picture is for everybody, but not at once: a key frame of 100 kB for 1,000 students is 150 ms of sealing, which
-    /// sound, feedback and newcomers can't wait for.
-    fn put_in_line(&mut self, encoding: Encoding, index: u64, key: bool) {
-        let seats = self.seats.len();
-        self.first_served = (self.first_served + 1) % seats.max(1);
-        for seat in (self.first_served..seats).chain(0..self.first_served) {
-            let Some(peer) = self.seats[seat].as_mut().filter(|peer| peer.connected) else { continue };
-            let gets = peer.lanes.on_frame(encoding, index, key);
-            // Who catches up has turns of its own.
-            if gets && !peer.lanes.catches_up && !std::mem::replace(&mut peer.is_to_be_served, true) {
-                self.serving.push_back(seat);
-            }
-        }
-        if key {
-            // Who has waited for it needs the other tier no more.
-            self.look_who_needs_what();
-        }
-    }
-
-    /// Sends what is due to those in the `queue`, for the time of a slice.
-    fn send_for_a_slice(&mut self, queue: &mut VecDeque<Seat>) {
-        let begun = Instant::now();
-        let mut wishes = Wishes::default();
-        let mut failed = Vec::new();
-        let mut now = begun;
-        while now.saturating_duration_since(begun) < SLICE {
-            let Some(seat) = queue.pop_front() else { break };
-            let Some(peer) = self.seats[seat].as_mut() else { continue };
-            peer.is_to_be_served = false;
-            let (rings, outlet) = (&self.rings, &mut self.outlet);
-            let sent = guarded(peer, |peer| peer.send(now, None, rings, outlet, &mut wishes));
-            failed.extend(sent.is_none().then_some(seat));
-            self.deadlines[seat] = Some(peer.deadline);
-            self.let_catch_up(seat);
-            now = Instant::now();
-        }
-        self.end_failed(failed);
-        self.wish(wishes);
-    }
-
-    /// Gives a student turns of its own as long as it is behind.
-    fn let_catch_up(&mut self, seat: Seat) {
-        if let Some(peer) = self.at(seat)
-            && peer.lanes.catches_up
-            && !std::mem::replace(&mut peer.has_turns, true)
-        {
-            self.catching_up.push_back(seat);
         }
     }
 
@@ -441,50 +339,6 @@ impl Shard {
         for encoding in wishes.key_frames {
             self.report(Report::WantsKey { encoding, seen: self.keys[encoding] });
         }
-    }
-
-    /// Tells how many students need which encoding, where that has changed.
-    fn look_who_needs_what(&mut self) {
-        let mut needed = PerEncoding::<usize>::default();
-        for encoding in self.seats.iter().flatten().flat_map(|peer| peer.lanes.needed()) {
-            needed[encoding] += 1;
-        }
-        for encoding in Encoding::all() {
-            let students = needed[encoding];
-            if students != std::mem::replace(&mut self.needed[encoding], students) {
-                self.report(Report::Needs { worker: self.worker, encoding, students });
-            }
-        }
-    }
-
-    /// Lets every student get what its way carries; does something ten times a second.
-    pub(super) fn adapt(&mut self) {
-        let now = Instant::now();
-        if now.saturating_duration_since(self.adapted) < ADAPT_EVERY {
-            return;
-        }
-        self.adapted = now;
-        self.rates = self.traffic.rates(now);
-        for seat in 0..self.seats.len() {
-            self.adapt_one(now, seat);
-        }
-    }
-
-    fn adapt_one(&mut self, now: Instant, seat: Seat) {
-        let mut wishes = Wishes::default();
-        let Some(peer) = self.seats[seat].as_mut() else { return };
-        let (rates, rings, outlet) = (&self.rates, &self.rings, &mut self.outlet);
-        match guarded(peer, |peer| peer.adapt(now, rates, rings, outlet, &mut wishes)) {
-            None => return self.end_failed(vec![seat]),
-            Some(true) => {
-                if !std::mem::replace(&mut peer.is_to_be_told, true) {
-                    self.to_tell.push_back(seat);
-                }
-                self.let_catch_up(seat);
-            }
-            Some(false) => {}
-        }
-        self.wish(wishes);
     }
 
     /// Forgets a peer, and says so where there is a reason to.
