@@ -232,7 +232,7 @@ impl Received {
                     this.shaped(caps.caps());
                 }
             } else {
-                this.decoded();
+                this.decoded(info.buffer().and_then(|buffer| buffer.pts()));
                 if let Some(buffer) = info.buffer_mut() {
                     this.hurry(buffer);
                 }
@@ -268,11 +268,14 @@ impl Received {
         }
     }
 
-    fn decoded(&self) {
+    /// A picture, or a block of sound, is decoded. It is shown when its time has come, which is what freezes are made of.
+    fn decoded(&self, pts: Option<gst::ClockTime>) {
+        let due = pts.map(|pts| Duration::from(pts) + self.0.clock.delay());
+        let left = due.zip(self.0.clock.now()).map_or(Duration::ZERO, |(due, now)| due.saturating_sub(now));
         let Ok(mut state) = self.0.state.lock() else { return };
         state.stats.frames_decoded += 1;
         if self.0.track.is_video() && !state.unexpected {
-            state.freezes.shown(Instant::now());
+            state.freezes.shown(Instant::now() + left);
         }
         let first = state.stats.frames_decoded == 1;
         drop(state);
@@ -326,15 +329,15 @@ mod tests {
         let clock = Clock::new(&gst::Pipeline::new(), crate::rtp::Latency::AUTO);
         let received = Received::new(Track::Screen, clock, events);
         let last = || received.0.state.lock().unwrap().freezes.frozen(Instant::now() + Duration::from_secs(9));
-        (0..3).for_each(|_| received.decoded());
+        (0..3).for_each(|_| received.decoded(None));
         assert!(last().is_some());
         received.expect(false);
         // One was still under way.
-        received.decoded();
+        received.decoded(None);
         assert_eq!(last(), None);
         received.expect(true);
         assert_eq!(last(), None);
-        received.decoded();
+        received.decoded(None);
         assert!(last().is_some());
     }
 }
