@@ -218,11 +218,22 @@ impl Controller {
     /// The student has had no picture yet, and its line carries so many bits a second: gives what it begins with, where
     /// that is not the best.
     pub fn begin(&mut self, now: Instant, rates: &Rates, line: u32) -> Option<Decision> {
-        let mut below = self.rung.below(self.offered);
-        let fits = |rung: &Rung| rates.present(rung.pictures(self.offered)) as f64 <= USED * f64::from(line);
-        // The last one is sound alone, which is never taken.
-        let rung = if self.stays || fits(&self.rung) { None } else { below.by_ref().find(fits).or(Some(Rung::LAST)) };
-        self.rung = rung?;
+        let cost = |rung: Rung| rates.present(rung.pictures(self.offered)) as f64 / f64::from(line);
+        if self.stays || cost(self.rung) <= USED {
+            return None;
+        }
+        let with_picture = |rung: &Rung| !rung.pictures(self.offered).is_empty();
+        let mut below = self.rung.below(self.offered).filter(with_picture).peekable();
+        // Sound alone is what is left, and is never taken.
+        let mut rung = Rung::LAST;
+        while let Some(next) = below.next() {
+            let used = if below.peek().is_none() { USED_BY_THE_LAST } else { USED };
+            if cost(next) <= used {
+                rung = next;
+                break;
+            }
+        }
+        self.rung = rung;
         self.pictures = self.rung.pictures(self.offered);
         self.down = Some(now);
         self.carried = Some(line);

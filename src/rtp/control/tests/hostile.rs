@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::line::Dice;
+use crate::rtp::control::pictures::Rung;
 use crate::rtp::control::{Controller, Decision, Estimate, Offered, Pictures, Rate, Rates, Reason};
 use crate::rtp::{Tier, Track};
 
@@ -83,8 +84,25 @@ fn who_is_to_stay_stays_whatever_it_says() {
         assert_eq!(controller.decide(now, &rates()), None);
     }
     assert_eq!((controller.pictures(), controller.has_the_best()), (pictures, true));
-    let mut other = Controller::new(start, offered());
-    assert!(other.begin(start, &rates(), 1).is_some_and(|less| less.pictures.is_empty()));
+}
+
+#[test]
+fn one_begins_with_what_the_line_carries() {
+    let start = Instant::now();
+    // Sound is 500 kbit/s here, and each picture 1,000 or 500.
+    let begins = |kbps: u32| {
+        let mut controller = Controller::new(start, offered());
+        let less = controller.begin(start, &rates(), kbps * 1000);
+        assert_eq!(less.map_or(Rung::default().pictures(offered()), |less| less.pictures), controller.pictures());
+        let name = |tier: Option<Tier>| tier.map_or("-", Tier::name);
+        format!("{} {}", name(controller.pictures().screen), name(controller.pictures().camera))
+    };
+    let wanted = [(3_000, "full full"), (2_900, "full low"), (2_300, "low low"), (1_700, "low -")];
+    for (kbps, pictures) in wanted {
+        assert_eq!(begins(kbps), pictures, "{kbps}");
+    }
+    // The smallest picture is tried on a line that just carries it, see `USED_BY_THE_LAST`.
+    assert_eq!((begins(1_000).as_str(), begins(999).as_str(), begins(1).as_str()), ("low -", "- -", "- -"));
 }
 
 #[test]
