@@ -205,7 +205,9 @@ impl Watcher {
         if said["type"] == "tier"
             && let Some(tier) = said["tiers"]["screen"].as_str()
         {
-            lock(&self.log).paused.push((now_ms()?, tier == "none"));
+            let is_paused = tier == "none";
+            lock(&self.log).paused.push((now_ms()?, is_paused));
+            self.screen.with(|render| render.expect(Track::Screen, !is_paused));
         }
         Ok(())
     }
