@@ -14,7 +14,7 @@ use bytes::Bytes;
 /// Round trips below this are those of a LAN, where no line is narrow: a good Wi-Fi is below it too.
 const NEAR: Duration = Duration::from_millis(8);
 
-/// A flight is repeated after this, then after twice as long, and so on: what RFC 6347, 4.2.4.1, wants a second for is an
+/// A flight is repeated after this or three of the last round trips, then after twice as long, and so on: what RFC 6347, 4.2.4.1, wants a second for is an
 /// unknown way, but nobody teaches over one of more than that.
 const FIRST_WAIT: Duration = Duration::from_millis(200);
 
@@ -43,7 +43,8 @@ pub(super) struct Handshake {
     /// When it is said again, and how often it was.
     again: Option<Instant>,
     tries: u32,
-    round_trip: Option<Duration>,
+    /// The least one and the last one.
+    round_trips: Option<(Duration, Duration)>,
     over: bool,
 }
 
@@ -65,7 +66,7 @@ impl Handshake {
             None => {
                 self.flight.clear();
                 (self.said, self.heard, self.tries) = (Some(now), false, 0);
-                self.again = Some(now + FIRST_WAIT);
+                self.again = Some(now + self.wait());
             }
         }
         self.flight.push((from, to, Bytes::copy_from_slice(datagram)));
@@ -76,7 +77,7 @@ impl Handshake {
     pub(super) fn hears(&mut self, now: Instant, datagram: &[u8]) {
         if let Some(said) = self.said.filter(|_| !self.heard && self.tries == 0) {
             let time = now.saturating_duration_since(said);
-            self.round_trip = Some(self.round_trip.map_or(time, |least| least.min(time)));
+            self.round_trips = Some((self.round_trips.map_or(time, |(least, _)| least.min(time)), time));
         }
         self.heard = true;
         // Who speaks under the keys has all of the handshake.
@@ -98,13 +99,18 @@ impl Handshake {
             return &[];
         }
         self.tries += 1;
-        self.again = (self.tries < TRIES).then(|| now + FIRST_WAIT * 2u32.pow(self.tries));
+        self.again = (self.tries < TRIES).then(|| now + self.wait() * 2u32.pow(self.tries));
         &self.flight
+    }
+
+    /// A class that comes all at once is answered slowly; to say everything twice would not be quicker.
+    fn wait(&self) -> Duration {
+        self.round_trips.map_or(FIRST_WAIT, |(_, last)| FIRST_WAIT.max(last * 3))
     }
 
     /// Whether the student is so near that nothing is to be found out of its line. One of whom nothing is known is not.
     pub(super) fn is_near(&self) -> bool {
-        self.round_trip.is_some_and(|time| time < NEAR)
+        self.round_trips.is_some_and(|(least, _)| least < NEAR)
     }
 }
 

@@ -129,7 +129,7 @@ async fn watch(
         match class.next(deadline).await? {
             Some(FromWatchers::Sight(sight)) => {
                 let verdict = judge(&sight, &encoded, &window);
-                students.push(Student { bad: sight.student < bench.bad, verdict, sight });
+                students.push(Student { bad: sight.student < bench.bad, verdict, sight: *sight });
             }
             Some(_) => {}
             None => anyhow::bail!("the students do not say what they have seen"),

@@ -125,7 +125,7 @@ impl Watcher {
                         (slowed, restored) = (from, until);
                         self.begin();
                     }
-                    Some(Order::End) => self.say.send(FromWatchers::Sight(self.sight())).await?,
+                    Some(Order::End) => self.say.send(FromWatchers::Sight(Box::new(self.sight()))).await?,
                     None => return Ok(()),
                 },
                 event = events.recv() => match event {

@@ -52,7 +52,7 @@ pub(super) enum FromWatchers {
     /// It counts from this time on.
     Began { at_ms: u64 },
     /// What a student has seen, all of it.
-    Sight(Sight),
+    Sight(Box<Sight>),
 }
 
 /// What a student has seen. Times are those of [`now_ms`](crate::media::now_ms).
@@ -137,8 +137,8 @@ mod tests {
         }
         let picture = Picture { number: 1, captured_ms: 2, at_ms: 3, shown_ms: None, width: 4 };
         let sight = Sight { pictures: vec![picture], paused: vec![(5, true)], ..Sight::default() };
-        let line = serde_json::to_string(&FromWatchers::Sight(sight.clone())).unwrap();
+        let line = serde_json::to_string(&FromWatchers::Sight(Box::new(sight.clone()))).unwrap();
         assert!(line.contains("[[1,2,3,null,4]]"), "{line}");
-        assert_eq!(serde_json::from_str::<FromWatchers>(&line).unwrap(), FromWatchers::Sight(sight));
+        assert_eq!(serde_json::from_str::<FromWatchers>(&line).unwrap(), FromWatchers::Sight(Box::new(sight)));
     }
 }

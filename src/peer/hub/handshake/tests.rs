@@ -175,6 +175,12 @@ fn a_flight_is_repeated_as_it_was_until_the_next_one_or_the_end() {
     handshake.hears(start + 1800 * MS, &[APPLICATION_DATA]);
     assert_eq!((said(&mut handshake, 9000), handshake.due()), (vec![], None));
     assert!(handshake.says(start + 9000 * MS, from, to, &[HANDSHAKE, 5]), "the core has to know");
+    // Who answers slowly is waited for longer.
+    let mut slow = Handshake::default();
+    assert!(slow.says(start, from, to, &[HANDSHAKE, 1]));
+    slow.hears(start + 150 * MS, &[HANDSHAKE]);
+    assert!(slow.says(start + 150 * MS, from, to, &[HANDSHAKE, 2]));
+    assert_eq!((said(&mut slow, 599), said(&mut slow, 600)), (vec![], vec![2]));
     // Not for ever.
     let mut silent = Handshake::default();
     assert!(silent.says(start, from, to, &[HANDSHAKE, 1]) && silent.says(start, from, to, &[APPLICATION_DATA, 2]));
