@@ -424,6 +424,8 @@ async fn offers_that_were_tampered_with_harm_nobody() {
                 1 => bad.insert(at, lines[next() % lines.len()].to_owned()),
                 2 => {
                     let cut = next() % (bad[at].len() + 1);
+                    // Not within the replacement character that another step may have put there.
+                    let cut = (0..=cut).rev().find(|cut| bad[at].is_char_boundary(*cut)).unwrap_or(0);
                     bad[at].truncate(cut);
                 }
                 3 => bad[at].push_str(&"9".repeat(next() % 40)),
