@@ -11,8 +11,9 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-/// Round trips below this are those of a LAN, where no line is narrow: a good Wi-Fi is below it too.
-const NEAR: Duration = Duration::from_millis(8);
+/// Round trips below this are those of a LAN, where no line is narrow, also of a Wi-Fi, and of a browser that is busy
+/// starting.
+const NEAR: Duration = Duration::from_millis(40);
 
 /// A flight is repeated after this or three of the last round trips, then after twice as long, and so on: what RFC 6347, 4.2.4.1, wants a second for is an
 /// unknown way, but nobody teaches over one of more than that.

@@ -8,7 +8,7 @@
 use std::time::{Duration, Instant};
 
 /// Nobody waits longer for the first picture. Feedback comes every 50 to 250 ms, and a round trip later.
-const AT_MOST: Duration = Duration::from_millis(500);
+const AT_MOST: Duration = Duration::from_millis(400);
 
 /// A train that tells of a narrow line may have met a student who was busy; two in a row seldom do.
 const TRAINS: usize = 2;

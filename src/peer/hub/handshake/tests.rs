@@ -144,10 +144,10 @@ fn the_round_trip_is_the_least_of_the_handshake() {
     handshake.hears(start, &[HANDSHAKE]);
     assert!(!handshake.is_near(), "nothing was said before");
     assert!(handshake.says(start, from, to, &[HANDSHAKE]));
-    handshake.hears(start + 30 * MS, &[HANDSHAKE]);
+    handshake.hears(start + 45 * MS, &[HANDSHAKE]);
     assert!(!handshake.is_near());
-    assert!(handshake.says(start + 31 * MS, from, to, &[HANDSHAKE]));
-    handshake.hears(start + 33 * MS, &[HANDSHAKE]);
+    assert!(handshake.says(start + 46 * MS, from, to, &[HANDSHAKE]));
+    handshake.hears(start + 48 * MS, &[HANDSHAKE]);
     // A second datagram of the same flight.
     handshake.hears(start + 90 * MS, &[HANDSHAKE]);
     assert!(handshake.is_near());
