@@ -13,7 +13,7 @@ use rtc::crypto::{
     RTCRandom, SignatureScheme, SigningKey, StreamCipher, StreamCipherAlgorithm,
 };
 
-use super::open;
+use super::{open, seal};
 
 /// What seals the RTP packets to one student, or the RTCP packets that come from it.
 #[derive(Clone)]
@@ -157,7 +157,7 @@ impl AeadCipher for Cipher {
             && let Some((ssrc, index)) = open::authenticated(aad)
             && let Ok(nonce) = nonce.try_into()
         {
-            let session = SessionKey { key: self.key, salt: open::nonce(nonce, ssrc, index) };
+            let session = SessionKey { key: self.key, salt: seal::nonce(nonce, ssrc, index.into()) };
             let _ = self.found.0.opening.set(OpeningKey { session, ssrc, index });
         }
         Ok(())

@@ -11,7 +11,7 @@
 use ring::aead::{AES_128_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 
 use super::keys::OpeningKey;
-use super::seal::TAG_BYTES;
+use super::seal::{TAG_BYTES, nonce};
 
 /// What is authenticated and not encrypted: the first header of the compound, and the SSRC of who sends it.
 const HEADER: usize = 8;
@@ -67,7 +67,7 @@ impl Opener {
         if !is_new {
             return None;
         }
-        let nonce = Nonce::assume_unique_for_key(nonce(self.salt, ssrc, index));
+        let nonce = Nonce::assume_unique_for_key(nonce(self.salt, ssrc, index.into()));
         let mut authenticated = [0; HEADER + TRAILER];
         authenticated[..HEADER].copy_from_slice(header);
         authenticated[HEADER..].copy_from_slice(trailer);
@@ -78,17 +78,6 @@ impl Opener {
         }
         datagram.get(..HEADER + length)
     }
-}
-
-/// Two zeroes, SSRC, two zeroes and index, xored with the salt (RFC 7714, 9.1). The same makes the salt of a nonce.
-pub(super) fn nonce(mut salt: [u8; 12], ssrc: u32, index: u32) -> [u8; 12] {
-    for (byte, known) in salt[2..6].iter_mut().zip(ssrc.to_be_bytes()) {
-        *byte ^= known;
-    }
-    for (byte, known) in salt[8..].iter_mut().zip(index.to_be_bytes()) {
-        *byte ^= known;
-    }
-    salt
 }
 
 /// What is authenticated of an SRTCP packet names its SSRC and its index; none if that is no such thing. RTP headers

@@ -61,7 +61,7 @@ impl Sealer {
         let header = &mut header[..begin - start];
         header.copy_from_slice(&out[start..]);
         packet.write_body(out);
-        let nonce = Nonce::assume_unique_for_key(self.nonce(packet));
+        let nonce = Nonce::assume_unique_for_key(nonce(self.salt, packet.ssrc, packet.index));
         match self.key.seal_in_place_separate_tag(nonce, Aad::from(&*header), &mut out[begin..]) {
             Ok(tag) => out.extend_from_slice(tag.as_ref()),
             // Only for texts of more than 64 GB. Nothing unsealed leaves: zeroes do.
@@ -71,20 +71,18 @@ impl Sealer {
             }
         }
     }
+}
 
-    /// Two zeroes, SSRC, roll-over counter and sequence number, xored with the salt.
-    fn nonce(&self, packet: &OutPacket<'_>) -> [u8; 12] {
-        let mut nonce = self.salt;
-        let index = packet.index.to_be_bytes();
-        for (byte, known) in nonce[2..6].iter_mut().zip(packet.ssrc.to_be_bytes()) {
-            *byte ^= known;
-        }
-        // The index has 48 bits: 32 of the counter, 16 of the sequence number.
-        for (byte, known) in nonce[6..].iter_mut().zip(&index[2..]) {
-            *byte ^= known;
-        }
-        nonce
+/// Two zeroes, SSRC and index, xored with the salt; the same makes the salt of a nonce. The index of SRTP has 48 bits, roll-over
+/// counter and sequence number (RFC 7714, 8.1); that of SRTCP is smaller, behind two zeroes (9.1).
+pub(super) fn nonce(mut salt: [u8; 12], ssrc: u32, index: u64) -> [u8; 12] {
+    for (byte, known) in salt[2..6].iter_mut().zip(ssrc.to_be_bytes()) {
+        *byte ^= known;
     }
+    for (byte, known) in salt[6..].iter_mut().zip(&index.to_be_bytes()[2..]) {
+        *byte ^= known;
+    }
+    salt
 }
 
 #[cfg(test)]
