@@ -22,7 +22,8 @@ fn main() -> ExitCode {
     match run(cli) {
         Ok(()) => Exit::Ended.into(),
         Err(failure) => {
-            let _ = writeln!(std::io::stderr(), "error: {failure}");
+            let red = anstyle::AnsiColor::Red.on_default().bold();
+            let _ = writeln!(anstream::stderr(), "{red}error:{red:#} {failure}");
             failure.exit.into()
         }
     }

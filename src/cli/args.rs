@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
+use clap_complete::Shell;
 
 use super::bench::TypedBench;
 use super::servers::{StunServer, TypedTurn};
@@ -14,11 +15,11 @@ use crate::expect::Expectation;
 use crate::id::{RoomId, RoomName, UserId};
 use crate::media::{Size, Tiers};
 use crate::rtp::{Codec, Latency};
-use crate::signal::ServerUrl;
 
 /// One teacher, many students, one command each.
 #[derive(Debug, Parser)]
-#[command(name = "classroom", version, max_term_width = 100, arg_required_else_help = true, after_help = EXAMPLES)]
+#[command(name = "classroom", version, max_term_width = 100, arg_required_else_help = true)]
+#[command(after_help = EXAMPLES, after_long_help = examples_and_exit_codes())]
 #[command(help_expected = true, subcommand_help_heading = "Verbs", subcommand_value_name = "VERB")]
 pub(super) struct TypedCli {
     #[command(subcommand)]
@@ -29,11 +30,11 @@ pub(super) struct TypedCli {
     pub(super) json: bool,
 
     /// Say more about what happens
-    #[arg(short, long, global = true, help_heading = "Output", overrides_with = "quiet")]
+    #[arg(short, long, global = true, help_heading = "Output", overrides_with = "quiet", hide_short_help = true)]
     pub(super) verbose: bool,
 
     /// Say nothing but warnings and errors
-    #[arg(short, long, global = true, help_heading = "Output", overrides_with = "verbose")]
+    #[arg(short, long, global = true, help_heading = "Output", overrides_with = "verbose", hide_short_help = true)]
     pub(super) quiet: bool,
 }
 
@@ -42,8 +43,15 @@ const EXAMPLES: &str = "Examples:
   classroom teach --room 10013                  teach what the screen, camera and microphone give
   classroom watch --room 10013 --user 1001      watch it, here or on another machine of the LAN
 
-Exit codes: 0 ended well, 1 internal error, 2 usage, 3 nothing to capture or a missing plug-in,
+classroom VERB -h shows the flags that are used most, classroom VERB --help all of them.";
+
+const EXIT_CODES: &str =
+    "Exit codes: 0 ended well, 1 internal error, 2 usage, 3 nothing to capture or a missing plug-in,
 4 server unreachable, 5 refused, 6 nobody taught in time, 7 media lost, 8 expectation unmet.";
+
+fn examples_and_exit_codes() -> String {
+    format!("{EXAMPLES}\n\n{EXIT_CODES}")
+}
 
 #[derive(Debug, Subcommand)]
 pub(super) enum TypedVerb {
@@ -55,7 +63,9 @@ pub(super) enum TypedVerb {
     Demo(TypedDemo),
 
     /// Teach: send the screen, the camera and the microphone to every student of a room
-    #[command(after_help = "Examples:
+    #[command(after_help = "Example: classroom teach --room 10013     everything this machine has, server included
+More flags and examples: classroom teach --help, or man classroom-teach")]
+    #[command(after_long_help = "Examples:
   classroom teach --room 10013                  everything this machine has, server included
   classroom teach --room 10013 --screen --mic   the screen and the microphone, no camera
   classroom teach --room 10013 --file lecture.mp4 --loop
@@ -68,7 +78,9 @@ With no source given, the screen, the camera and the microphone that exist are t
     Teach(TypedTeach),
 
     /// Watch: show the lecture of a room, or count or record it
-    #[command(after_help = "Examples:
+    #[command(after_help = "Example: classroom watch --room 10013 --user 1001
+More flags and examples: classroom watch --help, or man classroom-watch")]
+    #[command(after_long_help = "Examples:
   classroom watch --room 10013 --user 1001
   classroom watch --room 10013 --user 1001 --server ws://192.168.1.20:18080
   classroom watch --room 10013 --user 1001 --sink lecture.mkv
@@ -95,7 +107,9 @@ or localhost, in this order.")]
     Devices,
 
     /// Measure what a class costs its teacher, on this machine
-    #[command(after_help = "Examples:
+    #[command(after_help = "Example: classroom bench --students 300
+More flags and examples: classroom bench --help, or man classroom-bench")]
+    #[command(after_long_help = "Examples:
   classroom bench                               100 students for ten seconds
   classroom bench --students 500 --bitrate 2500k --fps 30 --for 10s
   classroom bench --students 50 --json          one object, for a script that compares
@@ -111,6 +125,20 @@ far as the machine can; past that some of them do in turn, and the table says ho
 With a bad network or --glass the lecture is really encoded and decoded: each picture carries a
 code, so that those that came can be counted.")]
     Bench(TypedBench),
+
+    /// Print what completes the flags of classroom in a shell
+    #[command(after_help = "Examples:
+  classroom completions bash > ~/.local/share/bash-completion/completions/classroom
+  classroom completions zsh > ~/.zfunc/_classroom
+  classroom completions fish > ~/.config/fish/completions/classroom.fish
+
+The Debian package has installed them already.")]
+    Completions(TypedCompletions),
+
+    /// Write the manual pages into a folder
+    #[command(after_help = "Example:
+  classroom man ~/.local/share/man/man1         then: man classroom-teach")]
+    Man(TypedMan),
 
     /// The students of `bench`, told what to do on stdin
     #[command(name = "bench-students", hide = true)]
@@ -132,7 +160,7 @@ pub(super) struct TypedDemo {
     pub(super) looped: bool,
 
     /// What the picture can be had as, as in teach: full,low or full or full,low=300k
-    #[arg(long, value_name = "LIST", default_value = "full,low", value_parser = values::tiers, help_heading = "Encoding")]
+    #[arg(long, value_name = "LIST", default_value = "full,low", value_parser = values::tiers, help_heading = "Encoding", hide_short_help = true)]
     pub(super) tiers: Tiers,
 
     #[command(flatten)]
@@ -150,7 +178,7 @@ pub(super) struct TypedSinkArgs {
     pub(super) sink: Option<TypedSink>,
 
     /// Fill the screen with the window
-    #[arg(long, help_heading = "Output")]
+    #[arg(long, help_heading = "Output", hide_short_help = true)]
     pub(super) fullscreen: bool,
 }
 
@@ -165,27 +193,27 @@ pub(super) struct TypedTeach {
     pub(super) name: Option<RoomName>,
 
     /// The teacher's user id, unique in the room
-    #[arg(long, value_name = "ID", default_value = "9999", help_heading = "Lecture")]
+    #[arg(long, value_name = "ID", default_value = "9999", help_heading = "Lecture", hide_short_help = true)]
     pub(super) user: UserId,
 
     /// The name that students see [default: the user id]
-    #[arg(long, value_name = "NAME", help_heading = "Lecture")]
+    #[arg(long, value_name = "NAME", help_heading = "Lecture", hide_short_help = true)]
     pub(super) nickname: Option<String>,
 
     /// Admit at most this many students [default: no limit]
-    #[arg(long, value_name = "N", help_heading = "Lecture")]
+    #[arg(long, value_name = "N", help_heading = "Lecture", hide_short_help = true)]
     pub(super) max_students: Option<NonZeroUsize>,
 
     /// Print the link for students without its QR code
-    #[arg(long, help_heading = "Output")]
+    #[arg(long, help_heading = "Output", hide_short_help = true)]
     pub(super) no_qr: bool,
 
     /// End after this time [default: until Ctrl-C or the end of the file]
-    #[arg(long = "for", value_name = "DURATION", value_parser = values::duration, help_heading = "Lecture")]
+    #[arg(long = "for", value_name = "DURATION", value_parser = values::duration, help_heading = "Lecture", hide_short_help = true)]
     pub(super) length: Option<Duration>,
 
     /// Say the lines of stdin in chat, also where it is no terminal; /help lists commands
-    #[arg(long, help_heading = "Lecture")]
+    #[arg(long, help_heading = "Lecture", hide_short_help = true)]
     pub(super) chat: bool,
 
     #[command(flatten)]
@@ -195,27 +223,27 @@ pub(super) struct TypedTeach {
     pub(super) encoding: TypedEncoding,
 
     /// Join this signalling server instead of running one
-    #[arg(long, value_name = "URL", help_heading = "Network")]
-    pub(super) server: Option<ServerUrl>,
+    #[arg(long, value_name = "URL", env = "CLASSROOM_SERVER", help_heading = "Network")]
+    pub(super) server: Option<TypedServer>,
 
     /// Where the built-in signalling server listens [default: 0.0.0.0:18080]
     #[arg(long, value_name = "ADDR:PORT", value_parser = values::listen, help_heading = "Network")]
     pub(super) listen: Option<SocketAddr>,
 
     /// The one UDP port of the media [default: the number of the built-in server's port, else 18080]
-    #[arg(long, value_name = "PORT", help_heading = "Network")]
+    #[arg(long, value_name = "PORT", help_heading = "Network", hide_short_help = true)]
     pub(super) udp_port: Option<u16>,
 
     /// Threads that send, each to its share of the students; one carries some hundreds
-    #[arg(long, value_name = "N", default_value = "1", value_parser = values::workers, help_heading = "Network")]
+    #[arg(long, value_name = "N", default_value = "1", value_parser = values::workers, help_heading = "Network", hide_short_help = true)]
     pub(super) workers: NonZeroUsize,
 
     /// Also tell students this address, for a teacher behind NAT with the UDP port forwarded
-    #[arg(long, value_name = "IP", help_heading = "Network")]
+    #[arg(long, value_name = "IP", help_heading = "Network", hide_short_help = true)]
     pub(super) advertise: Vec<IpAddr>,
 
     /// Ask this server for our public address, and tell students of our built-in server to do so; may be repeated
-    #[arg(long, value_name = "URL", help_heading = "Network")]
+    #[arg(long, value_name = "URL", help_heading = "Network", hide_short_help = true)]
     pub(super) stun: Vec<StunServer>,
 
     #[command(flatten)]
@@ -228,15 +256,15 @@ pub(super) struct TypedTeach {
 pub(super) struct TypedToldTurn {
     /// Tell students to relay through turn:USER:PASS@HOST:PORT, may be repeated. Whoever joins a room can read name and
     /// password: take ones that are good for nothing else
-    #[arg(long, value_name = "URL")]
+    #[arg(long, value_name = "URL", hide_short_help = true)]
     pub(super) turn: Vec<TypedTurn>,
 
     /// The name for every --turn that has none in its URL
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", hide_short_help = true)]
     pub(super) turn_user: Option<String>,
 
     /// The password that goes with --turn-user
-    #[arg(long, value_name = "PASSWORD")]
+    #[arg(long, value_name = "PASSWORD", hide_short_help = true)]
     pub(super) turn_pass: Option<String>,
 }
 
@@ -256,7 +284,7 @@ pub(super) struct TypedSources {
     pub(super) mic: Option<Option<String>>,
 
     /// Teach without sound
-    #[arg(long)]
+    #[arg(long, hide_short_help = true)]
     pub(super) no_audio: bool,
 
     /// Teach a video or audio file, in real time
@@ -264,15 +292,15 @@ pub(super) struct TypedSources {
     pub(super) file: Option<PathBuf>,
 
     /// Start the file again when it is over
-    #[arg(long = "loop")]
+    #[arg(long = "loop", hide_short_help = true)]
     pub(super) looped: bool,
 
     /// Teach a moving pattern with a running clock, and a tone
-    #[arg(long)]
+    #[arg(long, hide_short_help = true)]
     pub(super) test: bool,
 
     /// Teach a GStreamer graph of one's own, read from this file
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", hide_short_help = true)]
     pub(super) pipeline: Option<PathBuf>,
 }
 
@@ -280,7 +308,7 @@ pub(super) struct TypedSources {
 #[command(next_help_heading = "Encoding")]
 pub(super) struct TypedEncoding {
     /// h264 or vp8 [default: h264 unless no encoder for it works]
-    #[arg(long, value_name = "CODEC", value_parser = values::video_codec)]
+    #[arg(long, value_name = "CODEC", value_parser = values::video_codec, hide_short_help = true)]
     pub(super) codec: Option<Codec>,
 
     /// Fit the picture into this size [default: 1920x1080 for a screen, 1280x720 for others]
@@ -288,7 +316,7 @@ pub(super) struct TypedEncoding {
     pub(super) size: Option<Size>,
 
     /// Pictures per second
-    #[arg(long, value_name = "N", default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..=120))]
+    #[arg(long, value_name = "N", default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..=120), hide_short_help = true)]
     pub(super) fps: u32,
 
     /// Bits per second of the screen or file picture, for example 2500k or 2.5M
@@ -297,7 +325,7 @@ pub(super) struct TypedEncoding {
 
     /// What pictures can be had as: full; low, of half the size and rate and a quarter of the bits, encoded while
     /// somebody's line needs it; low=300k gives it so many
-    #[arg(long, value_name = "LIST", default_value = "full,low", value_parser = values::tiers)]
+    #[arg(long, value_name = "LIST", default_value = "full,low", value_parser = values::tiers, hide_short_help = true)]
     pub(super) tiers: Tiers,
 }
 
@@ -320,26 +348,26 @@ pub(super) struct TypedWatch {
     pub(super) length: Option<Duration>,
 
     /// Wait at most this long for somebody to teach, then exit with 6 [default: for ever]
-    #[arg(long, value_name = "DURATION", value_parser = values::duration, help_heading = "Lecture")]
+    #[arg(long, value_name = "DURATION", value_parser = values::duration, help_heading = "Lecture", hide_short_help = true)]
     pub(super) timeout: Option<Duration>,
 
     /// Wait at most this long for a lost lecture to come back, then exit with 7 [default: for ever]
-    #[arg(long, value_name = "DURATION", value_parser = values::duration, help_heading = "Lecture")]
+    #[arg(long, value_name = "DURATION", value_parser = values::duration, help_heading = "Lecture", hide_short_help = true)]
     pub(super) retry: Option<Duration>,
 
     /// Check the whole run, exit with 8 if unmet: fps, kbps, lost, freezes, freeze_percent, width, height, first_frame_ms
-    #[arg(long, value_name = "'fps>=25'", help_heading = "Lecture")]
+    #[arg(long, value_name = "'fps>=25'", help_heading = "Lecture", hide_short_help = true)]
     pub(super) expect: Vec<Expectation>,
 
     /// Say the lines of stdin in chat, also where it is no terminal; /hand raises a hand, /help lists commands
-    #[arg(long, help_heading = "Lecture")]
+    #[arg(long, help_heading = "Lecture", hide_short_help = true)]
     pub(super) chat: bool,
 
     #[command(flatten)]
     pub(super) sink: TypedSinkArgs,
 
     /// The jitter buffer: auto (20 to 500 ms, as the network needs), a range as 40..200, or always so many ms as 80
-    #[arg(long, value_name = "MS", default_value = "auto", value_parser = values::latency, help_heading = "Output")]
+    #[arg(long, value_name = "MS", default_value = "auto", value_parser = values::latency, help_heading = "Output", hide_short_help = true)]
     pub(super) latency: Latency,
 
     /// The signalling server [default: one that announces the room on the LAN, else localhost]
@@ -347,19 +375,19 @@ pub(super) struct TypedWatch {
     pub(super) server: Option<TypedServer>,
 
     /// Ask this server for our public address, may be repeated [default: those that the signalling server names]
-    #[arg(long, value_name = "URL", help_heading = "Network")]
+    #[arg(long, value_name = "URL", help_heading = "Network", hide_short_help = true)]
     pub(super) stun: Vec<StunServer>,
 
     /// Relay through turn:USER:PASS@HOST:PORT, may be repeated
-    #[arg(long, value_name = "URL", help_heading = "Network")]
+    #[arg(long, value_name = "URL", help_heading = "Network", hide_short_help = true)]
     pub(super) turn: Vec<TypedTurn>,
 
     /// The name for every --turn that has none in its URL
-    #[arg(long, value_name = "NAME", help_heading = "Network")]
+    #[arg(long, value_name = "NAME", help_heading = "Network", hide_short_help = true)]
     pub(super) turn_user: Option<String>,
 
     /// The password that goes with --turn-user
-    #[arg(long, value_name = "PASSWORD", help_heading = "Network")]
+    #[arg(long, value_name = "PASSWORD", help_heading = "Network", hide_short_help = true)]
     pub(super) turn_pass: Option<String>,
 }
 
@@ -370,7 +398,7 @@ pub(super) struct TypedServe {
     pub(super) listen: SocketAddr,
 
     /// Tell students to ask this server for their public address, may be repeated
-    #[arg(long, value_name = "URL", help_heading = "Network")]
+    #[arg(long, value_name = "URL", help_heading = "Network", hide_short_help = true)]
     pub(super) stun: Vec<StunServer>,
 
     #[command(flatten)]
@@ -382,4 +410,18 @@ pub(super) struct TypedRooms {
     /// The signalling server [default: one that announces itself on the LAN, else localhost]
     #[arg(long, value_name = "URL", env = "CLASSROOM_SERVER")]
     pub(super) server: Option<TypedServer>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct TypedCompletions {
+    /// The shell
+    #[arg(value_name = "SHELL")]
+    pub(super) shell: Shell,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct TypedMan {
+    /// The folder, which is made where it does not exist
+    #[arg(value_name = "FOLDER")]
+    pub(super) folder: PathBuf,
 }

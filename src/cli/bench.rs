@@ -91,19 +91,19 @@ pub(super) struct TypedBench {
     pub(super) students: Option<NonZeroUsize>,
 
     /// Bits per second of the picture, for example 2500k or 2.5M; sound comes on top
-    #[arg(long, value_name = "RATE", default_value = "2500k")]
+    #[arg(long, value_name = "RATE", default_value = "2500k", hide_short_help = true)]
     pub(super) bitrate: Bitrate,
 
     /// Pictures per second
-    #[arg(long, value_name = "N", default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..=120))]
+    #[arg(long, value_name = "N", default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..=120), hide_short_help = true)]
     pub(super) fps: u32,
 
     /// Threads that send, as in teach
-    #[arg(long, value_name = "N", default_value = "1", value_parser = values::workers)]
+    #[arg(long, value_name = "N", default_value = "1", value_parser = values::workers, hide_short_help = true)]
     pub(super) workers: NonZeroUsize,
 
     /// A key frame of eight pictures' size comes so often, unasked; the encoders of teach make one in 100 s
-    #[arg(long, value_name = "DURATION", default_value = "100s", value_parser = values::key_every)]
+    #[arg(long, value_name = "DURATION", default_value = "100s", value_parser = values::key_every, hide_short_help = true)]
     pub(super) key_every: Duration,
 
     /// Measure for so long, once all students have joined [default: 10s, or 20s with a bad network or --glass]
@@ -126,7 +126,7 @@ pub(super) struct TypedNetwork {
     pub(super) loss: Option<f64>,
 
     /// Lose this share from then on for so long: 20%@5s+2s, every ten seconds 20%@5s+2s/10s; may be repeated
-    #[arg(long, value_name = "PERCENT@AT+LENGTH")]
+    #[arg(long, value_name = "PERCENT@AT+LENGTH", hide_short_help = true)]
     pub(super) burst: Vec<Burst>,
 
     /// Delay packets by half of this each way
@@ -134,11 +134,11 @@ pub(super) struct TypedNetwork {
     pub(super) rtt: Option<Duration>,
 
     /// Delay packets by up to this much more each way, in order
-    #[arg(long, value_name = "DURATION", value_parser = values::network_delay)]
+    #[arg(long, value_name = "DURATION", value_parser = values::network_delay, hide_short_help = true)]
     pub(super) jitter: Option<Duration>,
 
     /// Let others get past this share of the packets
-    #[arg(long, value_name = "PERCENT", value_parser = values::percent)]
+    #[arg(long, value_name = "PERCENT", value_parser = values::percent, hide_short_help = true)]
     pub(super) reorder: Option<f64>,
 
     /// Bits per second that the line carries each way, for example 600k
@@ -146,23 +146,23 @@ pub(super) struct TypedNetwork {
     pub(super) rate: Option<u32>,
 
     /// Until this time the line is fast
-    #[arg(long, value_name = "DURATION", value_parser = values::duration)]
+    #[arg(long, value_name = "DURATION", value_parser = values::duration, hide_short_help = true)]
     pub(super) rate_from: Option<Duration>,
 
     /// After this time the line is fast again
-    #[arg(long, value_name = "DURATION", value_parser = values::duration)]
+    #[arg(long, value_name = "DURATION", value_parser = values::duration, hide_short_help = true)]
     pub(super) rate_until: Option<Duration>,
 
     /// How long packets wait for the line before they are dropped [default: 250ms]
-    #[arg(long, value_name = "DURATION", value_parser = values::network_delay)]
+    #[arg(long, value_name = "DURATION", value_parser = values::network_delay, hide_short_help = true)]
     pub(super) queue: Option<Duration>,
 
     /// Only so many of the students have this network [default: all]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", hide_short_help = true)]
     pub(super) bad: Option<usize>,
 
     /// The luck of the packets: the same number has the same luck [default: another each time]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", hide_short_help = true)]
     pub(super) seed: Option<u64>,
 }
 
@@ -171,31 +171,31 @@ pub(super) struct TypedNetwork {
 #[command(next_help_heading = "Pictures")]
 pub(super) struct TypedPictures {
     /// Measure how old pictures are when they have been decoded, on a clean link unless told otherwise
-    #[arg(long)]
+    #[arg(long, hide_short_help = true)]
     pub(super) glass: bool,
 
     /// The jitter buffer of the students in milliseconds, as in watch [default: 80]
-    #[arg(long, value_name = "MS", value_parser = values::latency)]
+    #[arg(long, value_name = "MS", value_parser = values::latency, hide_short_help = true)]
     pub(super) latency: Option<Latency>,
 
     /// In which tiers pictures can be had, as in teach [default: full,low]
-    #[arg(long, value_name = "LIST", value_parser = values::tiers)]
+    #[arg(long, value_name = "LIST", value_parser = values::tiers, hide_short_help = true)]
     pub(super) tiers: Option<Tiers>,
 
     /// h264 or vp8, as in teach
-    #[arg(long, value_name = "CODEC", value_parser = values::video_codec)]
+    #[arg(long, value_name = "CODEC", value_parser = values::video_codec, hide_short_help = true)]
     pub(super) codec: Option<Codec>,
 
     /// The size of the picture, as in teach [default: 1280x720]
-    #[arg(long, value_name = "WxH")]
+    #[arg(long, value_name = "WxH", hide_short_help = true)]
     pub(super) size: Option<Size>,
 
     /// Teach this file, over and over, instead of the built-in lecture
-    #[arg(long, value_name = "PATH")]
+    #[arg(long, value_name = "PATH", hide_short_help = true)]
     pub(super) file: Option<PathBuf>,
 
     /// Let a film run in a quarter of the picture, so that the encoder uses all its bits; slides alone need few
-    #[arg(long)]
+    #[arg(long, hide_short_help = true)]
     pub(super) film: bool,
 }
 

@@ -5,6 +5,8 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use clap_complete::Shell;
+
 use super::args::{
     TypedDemo, TypedEncoding, TypedRooms, TypedServe, TypedSinkArgs, TypedSources, TypedTeach, TypedToldTurn,
     TypedWatch,
@@ -232,6 +234,20 @@ pub struct Serve {
     pub turn: Vec<TurnServer>,
 }
 
+/// `classroom completions`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Completions {
+    /// For which shell.
+    pub shell: Shell,
+}
+
+/// `classroom man`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Man {
+    /// Where the pages are written.
+    pub folder: PathBuf,
+}
+
 /// `classroom rooms`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rooms {
@@ -292,9 +308,12 @@ impl TryFrom<TypedDemo> for Demo {
 }
 
 impl TypedTeach {
-    /// The meaning; `chosen` tells which encoding flags stood on the command line, and not only in the defaults.
+    /// The meaning; `chosen` tells which flags stood on the command line, and not only in the defaults or the environment.
     pub(super) fn mean(self, chosen: &[&'static str]) -> Result<Teach, Conflict> {
-        let signalling = match (self.server, self.listen) {
+        // `$CLASSROOM_SERVER` is the default of a machine, and --listen a decision of this moment.
+        let is_typed = chosen.contains(&"--server");
+        let server = self.server.and_then(|server| server.0).filter(|_| is_typed || self.listen.is_none());
+        let signalling = match (server, self.listen) {
             (Some(_), Some(_)) => return Err(Conflict::ServerAndListen),
             (Some(url), None) => Signalling::Remote(url),
             (None, listen) => {
@@ -312,7 +331,8 @@ impl TypedTeach {
         }
         let audio = !self.sources.no_audio;
         let sources = Sources::try_from(self.sources)?;
-        if let (Sources::Pipeline(_), Some(flag)) = (&sources, chosen.first()) {
+        let encodes = chosen.iter().find(|flag| **flag != "--server");
+        if let (Sources::Pipeline(_), Some(flag)) = (&sources, encodes) {
             return Err(Conflict::PipelineEncodes(flag));
         }
         let TypedEncoding { codec, size, fps, bitrate, tiers } = self.encoding;

@@ -5,6 +5,7 @@
 
 mod args;
 mod bench;
+mod manual;
 mod meaning;
 mod servers;
 mod values;
@@ -19,8 +20,10 @@ use self::args::{TypedCli, TypedVerb};
 use self::meaning::Conflict;
 
 pub use self::bench::{Bench, BenchPictures, Line, Network};
+pub use self::manual::{completions, man_pages};
 pub use self::meaning::{
-    Demo, DemoLecture, Device, Lines, MainSource, Rooms, Serve, Signalling, Sink, Sources, Teach, Video, Watch,
+    Completions, Demo, DemoLecture, Device, Lines, MainSource, Man, Rooms, Serve, Signalling, Sink, Sources, Teach,
+    Video, Watch,
 };
 pub use self::servers::{StunServer, TurnServer, TurnTransport};
 pub use self::values::{Bitrate, Burst};
@@ -52,6 +55,10 @@ pub enum Command {
     Rooms(Rooms),
     /// What can be captured here.
     Devices,
+    /// What completes the flags in a shell.
+    Completions(Completions),
+    /// The manual pages.
+    Man(Man),
     /// What a class costs its teacher.
     Bench(Bench),
     /// What a class sees over a bad network, and how late.
@@ -75,11 +82,13 @@ where
     let TypedCli { verb, json, verbose, quiet } = TypedCli::from_arg_matches(&matches)?;
     let command = match verb {
         TypedVerb::Demo(typed) => typed.try_into().map(Command::Demo),
-        TypedVerb::Teach(typed) => typed.mean(&encoding_flags(&matches)).map(Command::Teach),
+        TypedVerb::Teach(typed) => typed.mean(&typed_flags(&matches)).map(Command::Teach),
         TypedVerb::Watch(typed) => typed.try_into().map(Command::Watch),
         TypedVerb::Serve(typed) => typed.try_into().map(Command::Serve),
         TypedVerb::Rooms(typed) => Ok(Command::Rooms(typed.into())),
         TypedVerb::Devices => Ok(Command::Devices),
+        TypedVerb::Completions(typed) => Ok(Command::Completions(Completions { shell: typed.shell })),
+        TypedVerb::Man(typed) => Ok(Command::Man(Man { folder: typed.folder })),
         TypedVerb::Bench(typed) => typed.try_into(),
         TypedVerb::BenchStudents => Ok(Command::BenchStudents),
         TypedVerb::BenchWatchers => Ok(Command::BenchWatchers),
@@ -93,11 +102,14 @@ where
     Ok(Cli { command, output: if json { Output::Json } else { Output::Human }, verbosity })
 }
 
-/// Which flags of the built-in encoders were typed.
-fn encoding_flags(matches: &ArgMatches) -> Vec<&'static str> {
+/// Which of the flags of `teach` that have a default, or an environment variable, were typed.
+fn typed_flags(matches: &ArgMatches) -> Vec<&'static str> {
     let Some((_, verb)) = matches.subcommand() else { return Vec::new() };
-    [("codec", "--codec"), ("size", "--size"), ("fps", "--fps"), ("bitrate", "--bitrate"), ("tiers", "--tiers")]
+    let encoding =
+        [("codec", "--codec"), ("size", "--size"), ("fps", "--fps"), ("bitrate", "--bitrate"), ("tiers", "--tiers")];
+    encoding
         .into_iter()
+        .chain([("server", "--server")])
         .filter(|(id, _)| verb.value_source(id) == Some(ValueSource::CommandLine))
         .map(|(_, flag)| flag)
         .collect()

@@ -216,7 +216,6 @@ fn bad_values_are_refused_with_the_flag_and_an_example() {
         ("teach --room 1 --max-students 0", "--max-students", "0"),
         ("teach --room 1 --listen nowhere", "--listen", "0.0.0.0:18080"),
         ("teach --room 1 --udp-port 70000", "--udp-port", "65535"),
-        ("teach --room 1 --server=", "--server", "ws://HOST:PORT"),
         ("watch --room 1 --user 2 --server wss://a", "--server", "needs TLS"),
         ("teach --room 1 --stun stuns:a", "--stun", "stun:HOST:PORT"),
         ("watch --room 1 --user 2 --sink out.mp4", "--sink", ".mkv"),
@@ -316,4 +315,38 @@ fn the_help_has_all_exit_codes() {
         let words = format!("{} {}", exit.code(), exit.meaning().replace(", or", " or"));
         assert!(help.contains(&words), "{words:?} is missing in:\n{help}");
     }
+}
+
+#[test]
+fn the_short_help_fits_a_screen_and_the_long_one_has_every_flag() {
+    let mut command = TypedCli::command();
+    command.build();
+    for verb in command.get_subcommands_mut().filter(|verb| !verb.is_hide_set()) {
+        let name = verb.get_name().to_owned();
+        let short = verb.render_help().to_string();
+        let lines = short.lines().filter(|line| !line.is_empty()).count();
+        assert!(lines <= 26, "{name} -h has {lines} lines:\n{short}");
+        let long = verb.render_long_help().to_string();
+        for flag in verb.get_arguments().filter_map(clap::Arg::get_long) {
+            assert!(long.contains(&format!("--{flag}")), "{name} --help lacks --{flag}");
+        }
+    }
+}
+
+#[test]
+fn a_typed_port_is_stronger_than_the_server_of_the_environment() {
+    // The environment of a test is shared by all tests, so the value arrives here as clap would hand it over.
+    let typed = |flags: &str| {
+        let line = format!("classroom teach --room 1 {flags}");
+        let matches = TypedCli::command().try_get_matches_from(line.split_whitespace()).unwrap();
+        let TypedVerb::Teach(mut typed) = TypedCli::from_arg_matches(&matches).unwrap().verb else {
+            panic!("no teach")
+        };
+        typed.server = Some("ws://school:1".parse().unwrap());
+        typed.mean(&typed_flags(&matches))
+    };
+    assert_eq!(typed("").unwrap().signalling, Signalling::Remote(ServerUrl::new("school", 1)));
+    let listen = "127.0.0.1:5".parse().unwrap();
+    assert_eq!(typed("--listen 127.0.0.1:5").unwrap().signalling, Signalling::Embedded { listen });
+    assert_eq!(typed("--server ws://a --listen 127.0.0.1:5"), Err(Conflict::ServerAndListen));
 }

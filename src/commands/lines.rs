@@ -31,8 +31,27 @@ pub(super) enum StudentLine {
     Advice(String),
 }
 
-const TEACHER_HELP: &str = "type to say something to everybody; /hands lists raised hands, /lower 1001 takes one down, \
-                            /lower the first, /lower all; //word says /word";
+/// A command that can be typed: how, and what it does.
+type Described = (&'static str, &'static str);
+
+const TEACHER_COMMANDS: [Described; 4] = [
+    ("/hands", "list the raised hands in their order"),
+    ("/lower", "take down the hand that went up first"),
+    ("/lower 1001", "take down the hand of one student"),
+    ("/lower all", "take down all hands"),
+];
+
+const STUDENT_COMMANDS: [Described; 2] = [
+    ("/hand", "raise your hand, or take it down"),
+    ("/react clap", "react: like, clap, heart, laugh, wow or confused"),
+];
+
+/// What everybody may type.
+const ALL_COMMANDS: [Described; 3] = [
+    ("any words", "say them to everybody in the room"),
+    ("//word", "say something that begins with a slash"),
+    ("/help", "show this table"),
+];
 
 impl TeacherLine {
     pub(super) fn parse(line: &str) -> Self {
@@ -45,9 +64,14 @@ impl TeacherLine {
                 Ok(user) => Self::Lower(Some(user)),
                 Err(error) => Self::Advice(format!("/lower takes a user id: {error}")),
             },
-            ("help", _) => Self::Advice(TEACHER_HELP.to_owned()),
-            (other, _) => Self::Advice(format!("there is no /{other}; {TEACHER_HELP}")),
+            ("help", _) => Self::Advice(table(&TEACHER_COMMANDS)),
+            (other, _) => Self::Advice(unknown(other, &TEACHER_COMMANDS)),
         }
+    }
+
+    /// The commands, each with its slash.
+    pub(super) fn commands() -> Vec<String> {
+        words(&TEACHER_COMMANDS)
     }
 }
 
@@ -60,17 +84,34 @@ impl StudentLine {
                 Some(reaction) => Self::React(reaction),
                 None => Self::Advice(format!("/react takes one of {}", reactions())),
             },
-            ("help", _) => Self::Advice(Self::help()),
-            (other, _) => Self::Advice(format!("there is no /{other}; {}", Self::help())),
+            ("help", _) => Self::Advice(table(&STUDENT_COMMANDS)),
+            (other, _) => Self::Advice(unknown(other, &STUDENT_COMMANDS)),
         }
     }
 
-    fn help() -> String {
-        format!(
-            "type to say something to everybody; /hand raises or lowers your hand, /react takes one of {}; //word says /word",
-            reactions()
-        )
+    /// The commands, each with its slash.
+    pub(super) fn commands() -> Vec<String> {
+        words(&STUDENT_COMMANDS)
     }
+}
+
+/// One row a command, its description in a column of its own.
+fn table(commands: &[Described]) -> String {
+    let rows = ALL_COMMANDS[..1].iter().chain(commands).chain(&ALL_COMMANDS[1..]);
+    let rows: Vec<String> = rows.map(|(typed, does)| format!("  {typed:<12} {does}")).collect();
+    format!("you can type:\n{}", rows.join("\n"))
+}
+
+fn unknown(command: &str, commands: &[Described]) -> String {
+    format!("there is no command /{command}; {}", table(commands))
+}
+
+fn words(commands: &[Described]) -> Vec<String> {
+    let all = commands.iter().chain(&ALL_COMMANDS).filter_map(|(typed, _)| typed.split_whitespace().next());
+    let mut words: Vec<String> =
+        all.filter(|w| w.starts_with('/') && !w.starts_with("//")).map(str::to_owned).collect();
+    words.dedup();
+    words
 }
 
 fn reactions() -> String {
@@ -113,5 +154,26 @@ mod tests {
         for line in ["/react bomb", "/lower", "/help", "/hand up"] {
             assert!(matches!(StudentLine::parse(line), StudentLine::Advice(_)), "{line}");
         }
+    }
+
+    #[test]
+    fn help_is_a_table_of_commands_that_exist() {
+        for (typed, _) in TEACHER_COMMANDS {
+            assert!(!matches!(TeacherLine::parse(typed), TeacherLine::Advice(_) | TeacherLine::Say(_)), "{typed}");
+        }
+        for (typed, _) in STUDENT_COMMANDS {
+            assert!(!matches!(StudentLine::parse(typed), StudentLine::Advice(_) | StudentLine::Say(_)), "{typed}");
+        }
+        let TeacherLine::Advice(table) = TeacherLine::parse("/help") else { panic!("no table") };
+        assert_eq!(table.lines().count(), 1 + TEACHER_COMMANDS.len() + ALL_COMMANDS.len(), "{table}");
+        for reaction in Reaction::ALL.map(Reaction::name) {
+            assert!(STUDENT_COMMANDS[1].1.contains(reaction), "{reaction}");
+        }
+    }
+
+    #[test]
+    fn commands_for_completion_are_words_with_a_slash() {
+        assert_eq!(TeacherLine::commands(), ["/hands", "/lower", "/help"]);
+        assert_eq!(StudentLine::commands(), ["/hand", "/react", "/help"]);
     }
 }

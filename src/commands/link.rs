@@ -1,6 +1,6 @@
 //! The link that students open, and its QR code for those who would have to type it on a phone.
 
-use std::fmt::Write;
+use std::net::{IpAddr, SocketAddr};
 
 use qrcode::{Color, EcLevel, QrCode};
 
@@ -16,43 +16,76 @@ pub(super) fn room_page(server: &ServerUrl, room: &RoomId) -> String {
     format!("http://{}/room/{room}", server.authority())
 }
 
+/// More addresses of this machine than the one whose link is shown would hardly be of use to anybody.
+const MOST_OTHERS: usize = 6;
+
+/// The other addresses at which a server on all interfaces can be reached, each with the name of its interface: a
+/// machine with Wi-Fi and a cable is in two networks, and students may be in either. Not those of loopback and
+/// link-local ones, which no other machine can type.
+pub(super) fn other_hosts(listens: SocketAddr, shown: &str) -> Vec<(IpAddr, String)> {
+    if !listens.ip().is_unspecified() {
+        return Vec::new();
+    }
+    reachable(&if_addrs::get_if_addrs().unwrap_or_default(), listens.is_ipv6(), shown)
+}
+
+fn reachable(interfaces: &[if_addrs::Interface], with_ipv6: bool, shown: &str) -> Vec<(IpAddr, String)> {
+    let others = interfaces.iter().filter(|interface| match interface.ip() {
+        IpAddr::V4(ip) => !ip.is_loopback() && !ip.is_link_local() && ip.to_string() != shown,
+        IpAddr::V6(ip) => with_ipv6 && !ip.is_loopback() && !ip.is_unicast_link_local() && ip.to_string() != shown,
+    });
+    others.map(|interface| (interface.ip(), interface.name.clone())).take(MOST_OTHERS).collect()
+}
+
 /// Shows the link as a QR code, where a person sits before a terminal that is wide enough, and where the link means
 /// something to another machine.
 pub(super) fn show_qr(link: &str, server: &ServerUrl, reporter: &Reporter) {
-    let is_local =
-        server.host() == "localhost" || server.host().parse().is_ok_and(|ip: std::net::IpAddr| ip.is_loopback());
+    let is_local = server.host() == "localhost" || server.host().parse().is_ok_and(|ip: IpAddr| ip.is_loopback());
     let Some(columns) = reporter.columns().filter(|_| !is_local) else { return };
     // Least correction: a screen has no stains, and the code is as small as can be.
     let Ok(code) = QrCode::with_error_correction_level(link, EcLevel::L) else { return };
-    let lines = drawn(&code);
+    let lines = if reporter.has_colours() { drawn(&code) } else { drawn_without_colours(&code) };
     if code.width() + 2 * QUIET_ZONE <= columns {
         reporter.notice(lines);
     }
 }
 
-/// The code in half blocks, two modules above each other in one character. Black and white are said outright, as a
-/// terminal's own colours may be the other way round; and as numbers of the fixed palette, which no theme changes.
+/// Black on white in numbers of the fixed palette, which no theme of a terminal changes.
+const BLACK_ON_WHITE: (&str, &str) = ("\x1b[38;5;16;48;5;231m", "\x1b[0m");
+
+/// The code in half blocks, two modules above each other in one character. Black and white are set, as a terminal's
+/// own colours may be the other way round.
 fn drawn(code: &QrCode) -> String {
+    let rows: Vec<String> =
+        half_blocks(code, true).iter().map(|row| format!("{}{row}{}", BLACK_ON_WHITE.0, BLACK_ON_WHITE.1)).collect();
+    rows.join("\n")
+}
+
+/// The code for a terminal without colours, which mostly is light on dark: there the light modules are drawn.
+fn drawn_without_colours(code: &QrCode) -> String {
+    half_blocks(code, false).join("\n")
+}
+
+/// One string a row; `draws_dark` says which modules are blocks, and the others stay the background.
+fn half_blocks(code: &QrCode, draws_dark: bool) -> Vec<String> {
     let width = code.width();
-    let is_dark = |x: usize, y: usize| {
-        let (x, y) = (x.wrapping_sub(QUIET_ZONE), y.wrapping_sub(QUIET_ZONE));
-        x < width && y < width && code[(x, y)] == Color::Dark
-    };
     let side = width + 2 * QUIET_ZONE;
-    let mut text = String::new();
-    for y in (0..side).step_by(2) {
-        // The last half line is no module, and stays light.
-        let row = (0..side).map(|x| match (is_dark(x, y), is_dark(x, y + 1)) {
+    let is_block = |x: usize, y: usize| {
+        let (column, row) = (x.wrapping_sub(QUIET_ZONE), y.wrapping_sub(QUIET_ZONE));
+        let is_dark = column < width && row < width && code[(column, row)] == Color::Dark;
+        // The last half line has no modules.
+        y < side && is_dark == draws_dark
+    };
+    let row = |y: usize| {
+        let block = |x: usize| match (is_block(x, y), is_block(x, y + 1)) {
             (true, true) => '█',
             (true, false) => '▀',
             (false, true) => '▄',
             (false, false) => ' ',
-        });
-        let row: String = row.collect();
-        let end = if y + 2 < side { "\n" } else { "" };
-        _ = write!(text, "\x1b[38;5;16;48;5;231m{row}\x1b[0m{end}");
-    }
-    text
+        };
+        (0..side).map(block).collect()
+    };
+    (0..side).step_by(2).map(row).collect()
 }
 
 #[cfg(test)]
@@ -71,10 +104,9 @@ mod tests {
     #[test]
     fn every_module_is_drawn_with_light_around() {
         let code = QrCode::with_error_correction_level(LINK, EcLevel::L).unwrap();
-        let text = drawn(&code);
         let mut modules = Vec::new();
-        for line in text.lines() {
-            let row = line.strip_prefix("\x1b[38;5;16;48;5;231m").unwrap().strip_suffix("\x1b[0m").unwrap();
+        for line in drawn(&code).lines() {
+            let row = line.strip_prefix(BLACK_ON_WHITE.0).unwrap().strip_suffix(BLACK_ON_WHITE.1).unwrap();
             modules.push(row.chars().map(|c| matches!(c, '█' | '▀')).collect::<Vec<bool>>());
             modules.push(row.chars().map(|c| matches!(c, '█' | '▄')).collect());
         }
@@ -88,5 +120,48 @@ mod tests {
                 assert_eq!(*dark, expected, "at {x}, {y}");
             }
         }
+    }
+
+    #[test]
+    fn without_colours_light_modules_are_drawn() {
+        let code = QrCode::with_error_correction_level(LINK, EcLevel::L).unwrap();
+        let text = drawn_without_colours(&code);
+        assert!(!text.contains('\x1b'));
+        let first = text.lines().next().unwrap();
+        assert!(first.chars().all(|c| c == '█'), "the quiet zone is light: {first}");
+        assert_eq!(text.lines().nth(1).unwrap().chars().nth(QUIET_ZONE), Some(' '), "the corner of the finder is dark");
+    }
+
+    #[test]
+    fn addresses_that_another_machine_can_type_are_shown() {
+        let interface = |name: &str, ip: &str| if_addrs::Interface {
+            name: name.into(),
+            addr: match ip.parse().unwrap() {
+                IpAddr::V4(ip) => {
+                    let netmask = "255.255.255.0".parse().unwrap();
+                    if_addrs::IfAddr::V4(if_addrs::Ifv4Addr { ip, netmask, prefixlen: 24, broadcast: None })
+                }
+                IpAddr::V6(ip) => {
+                    let netmask = "ffff:ffff:ffff:ffff::".parse().unwrap();
+                    if_addrs::IfAddr::V6(if_addrs::Ifv6Addr { ip, netmask, prefixlen: 64, broadcast: None })
+                }
+            },
+            index: None,
+            oper_status: if_addrs::IfOperStatus::Up,
+            is_p2p: false,
+        };
+        let all = [
+            ("lo", "127.0.0.1"),
+            ("eth0", "10.0.3.7"),
+            ("wlan0", "192.168.1.5"),
+            ("wlan0", "fe80::1"),
+            ("wlan0", "2001:db8::5"),
+        ]
+        .map(|(name, ip)| interface(name, ip));
+        let shown = |with_ipv6| {
+            reachable(&all, with_ipv6, "10.0.3.7").iter().map(|(ip, name)| format!("{ip} {name}")).collect::<Vec<_>>()
+        };
+        assert_eq!(shown(false), ["192.168.1.5 wlan0"]);
+        assert_eq!(shown(true), ["192.168.1.5 wlan0", "2001:db8::5 wlan0"]);
     }
 }

@@ -5,6 +5,7 @@ mod demo;
 mod devices;
 mod lines;
 mod link;
+mod manual;
 mod rooms;
 mod serve;
 mod studio;
@@ -35,6 +36,7 @@ pub async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Watch(watch) => Some(watch.room.clone()),
         Command::Demo(_) => Some(demo::room()),
         Command::Serve(_) | Command::Rooms(_) | Command::Devices => None,
+        Command::Completions(_) | Command::Man(_) => None,
         Command::Bench(_) | Command::BenchPictures(_) | Command::BenchStudents | Command::BenchWatchers => None,
     };
     let reporter = Reporter::new(cli.output, cli.verbosity, room);
@@ -55,6 +57,11 @@ pub async fn run(cli: Cli) -> Result<(), Failure> {
         Command::BenchPictures(bench) => {
             bench::pictures::run(bench, &reporter).await.map_or_else(|e| Some(Err(e)), |()| None)
         }
+        Command::Completions(shell) => {
+            manual::completions(shell, &reporter);
+            None
+        }
+        Command::Man(folder) => manual::man(&folder, &reporter).map_or_else(|e| Some(Err(e)), |()| None),
         // Their stdout belongs to the process that started them.
         Command::BenchStudents => return bench::students().await,
         Command::BenchWatchers => return bench::pictures::students::run().await,

@@ -13,7 +13,8 @@ use tokio::time::{Instant, MissedTickBehavior};
 
 use self::roll::Roll;
 use self::talk::Conversation;
-use super::link::{room_page, show_qr};
+use super::lines::TeacherLine;
+use super::link::{other_hosts, room_page, show_qr};
 use super::serve::{Served, ice_servers};
 use super::typed::Typed;
 use super::{blocking, listen, media_failure, or_never, reachable_host, signal_failure, studio};
@@ -106,12 +107,20 @@ pub(super) async fn run_with(
         None => server.clone(),
     };
     let link = room_page(&others, &teach.room);
+    let more = match &served {
+        Some(served) => other_hosts(served.address(), others.host()),
+        None => Vec::new(),
+    };
     reporter.event(&Event::Listening { ws, page, room_page: Some(link.clone()), udp: Some(hub.udp().port()) });
     reporter.event(&Event::Joined { user: teach.user.clone(), server: server.to_string() });
     if teach.qr {
         show_qr(&link, &others, reporter);
     }
     reporter.notice(format!("students open {link}"));
+    for (host, interface) in more {
+        let server = ServerUrl::new(&host.to_string(), others.port());
+        reporter.notice(format!("  or, by {interface}: {}", room_page(&server, &teach.room)));
+    }
     reporter.notice(format!(
         "or type: classroom watch --room {} --user 1001 --server {}",
         teach.room,
@@ -228,7 +237,7 @@ impl Lecture<'_> {
         second.tick().await;
         let mut rates = Rates::default();
         let (mut signals, mut captured) = (Some(signals), Some(captured));
-        let (_typed, mut lines) = Typed::start(self.teach.lines, self.reporter).unzip();
+        let (_typed, mut lines) = Typed::start(self.teach.lines, TeacherLine::commands(), self.reporter).unzip();
         loop {
             tokio::select! {
                 reason = &mut stop => return Ok(reason),

@@ -6,6 +6,7 @@
 //! the terminal must not write what is typed into it: so its echo is turned off, and the reporter shows the line.
 
 mod editor;
+mod history;
 
 use std::collections::VecDeque;
 use std::io::{PipeReader, PipeWriter};
@@ -47,7 +48,12 @@ pub(super) struct Typed {
 impl Typed {
     /// Begins to read stdin. The lines are trimmed, not empty, of 4,000 bytes at most (the rest is cut off); they end
     /// where the input does. None where stdin is not what is wanted, or the system gives no thread.
-    pub(super) fn start(wanted: Lines, reporter: &Reporter) -> Option<(Typed, mpsc::Receiver<String>)> {
+    /// `commands` are the words that Tab completes.
+    pub(super) fn start(
+        wanted: Lines,
+        commands: Vec<String>,
+        reporter: &Reporter,
+    ) -> Option<(Typed, mpsc::Receiver<String>)> {
         let is_terminal = std::io::IsTerminal::is_terminal(&std::io::stdin());
         match wanted {
             Lines::Always => {}
@@ -61,7 +67,7 @@ impl Typed {
         let reader = Reader { lines, waiting: VecDeque::new(), woken, is_terminal, reporter: reporter.clone() };
         let thread = move || {
             let _ended: sync::Sender<()> = end;
-            if is_terminal && reader.reporter.refreshes() { reader.edit() } else { reader.read() }
+            if is_terminal && reader.reporter.refreshes() { reader.edit(commands) } else { reader.read() }
         };
         std::thread::Builder::new().name("typed".into()).spawn(thread).ok()?;
         Some((Typed { wake: Some(wake), ended }, received))
@@ -125,15 +131,15 @@ impl Reader {
     }
 
     /// Lines as keys make them, on a terminal that shows none of them by itself.
-    fn edit(mut self) {
-        let (mut editor, mut buffer) = (Editor::default(), [0; 256]);
+    fn edit(mut self, commands: Vec<String>) {
+        let (mut editor, mut buffer) = (Editor::completing(commands), [0; 256]);
         let mut terminal = Terminal::default();
         loop {
             let ours = is_in_foreground();
             if ours {
                 terminal.keep();
             }
-            self.reporter.typing(ours.then_some(editor.line()));
+            self.reporter.typing(ours.then(|| (editor.line(), editor.cursor())));
             match self.turn(ours) {
                 Turn::End => break,
                 Turn::Idle => {

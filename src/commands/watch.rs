@@ -25,6 +25,7 @@ use self::screen::Screen;
 use self::servers::ice_servers;
 use self::sink::numbered;
 use self::talk::{Conversation, Heard};
+use super::lines::StudentLine;
 use super::teach::candidate_init;
 use super::typed::Typed;
 use super::{blocking, find_server, media_failure, or_never, signal_failure};
@@ -165,7 +166,7 @@ impl Student<'_> {
         second.set_missed_tick_behavior(MissedTickBehavior::Delay);
         second.tick().await;
         let mut signals = Some(signals);
-        let (_typed, mut lines) = Typed::start(self.watch.lines, self.reporter).unzip();
+        let (_typed, mut lines) = Typed::start(self.watch.lines, StudentLine::commands(), self.reporter).unzip();
         let mut rendered: Option<mpsc::Receiver<RenderEvent>> = None;
         loop {
             let due = self.course.due();

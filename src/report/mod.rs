@@ -3,6 +3,7 @@
 //! Stdout belongs to what was asked for (`--json`, the lists of `rooms` and `devices`), stderr to everything else.
 //! A reader that goes away, as in `classroom watch --json | head -1`, is no error: the lecture goes on in silence.
 
+mod colour;
 mod event;
 mod status;
 mod typing;
@@ -11,6 +12,7 @@ use std::io::{self, IsTerminal, Write};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use anstream::{AutoStream, ColorChoice};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
 
@@ -28,7 +30,7 @@ const SPINNER_EVERY: Duration = Duration::from_millis(250);
 const TEMPLATE: &str = "{spinner} {wide_msg}";
 
 /// The status line, and below it what is being typed.
-const TYPING_TEMPLATE: &str = "{spinner} {wide_msg}\n> {prefix}_";
+const TYPING_TEMPLATE: &str = "{spinner} {wide_msg}\n> {prefix}";
 
 /// For whom the output is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -92,7 +94,9 @@ impl Reporter {
             Output::Human if io::stderr().is_terminal() && verbosity > Verbosity::Quiet => terminal(),
             Output::Human => Mode::Plain,
         };
-        Self::on(mode, verbosity, room, Box::new(io::stdout()), Box::new(io::stderr()))
+        // Colours are left out where nobody sees them, and where `$NO_COLOR` says so.
+        let stderr = AutoStream::auto(io::stderr());
+        Self::on(mode, verbosity, room, Box::new(io::stdout()), Box::new(stderr))
     }
 
     fn on(mode: Mode, verbosity: Verbosity, room: Option<RoomId>, stdout: Sink, stderr: Sink) -> Self {
@@ -181,12 +185,17 @@ impl Reporter {
         self.refreshes().then(typing::columns)
     }
 
-    /// Shows what is being typed as a line below the status; none takes that line away. Does nothing where the status
-    /// does not refresh, as the terminal shows it there.
-    pub fn typing(&self, line: Option<&str>) {
+    /// Whether what people read may have colours.
+    pub fn has_colours(&self) -> bool {
+        self.refreshes() && AutoStream::choice(&io::stderr()) != ColorChoice::Never
+    }
+
+    /// Shows the line that is being typed, and its cursor in front of this byte, below the status; none takes the line
+    /// away. Does nothing where the status does not refresh: there the terminal itself shows what is typed.
+    pub fn typing(&self, line: Option<(&str, usize)>) {
         let Mode::Terminal(bar) = &self.shared.mode else { return };
         let mut state = self.shared.state();
-        let shown = line.map(|line| typing::tail(line, typing::columns()));
+        let shown = line.map(|(line, cursor)| typing::shown(line, cursor, typing::columns()));
         if state.typing == shown {
             return;
         }
@@ -207,7 +216,7 @@ impl Reporter {
             return;
         }
         match &self.shared.mode {
-            Mode::Terminal(bar) => bar.suspend(|| state.stderr.line(sentence)),
+            Mode::Terminal(bar) => bar.suspend(|| state.stderr.line(&colour::paint(event, sentence))),
             Mode::Plain | Mode::Json => state.stderr.line(sentence),
         }
     }

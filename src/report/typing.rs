@@ -1,12 +1,16 @@
-//! What fits of a line that is being typed.
+//! What is shown of a line that is being typed: the part around the cursor that fits the terminal.
 
-use unicode_width::UnicodeWidthChar;
+use unicode_segmentation::UnicodeSegmentation;
+use unicode_width::UnicodeWidthStr;
 
 /// What a terminal that does not tell has, since 1978.
 const USUAL_COLUMNS: usize = 80;
 
-/// What stands around the line, `> ` and `_`, and a column that stays free: some terminals wrap when it is written.
+/// The columns of the prompt `> `, of a cursor at the end, and one that stays free: some terminals wrap when it is written.
 const AROUND: usize = 4;
+
+/// The cursor: the character in reverse video, which is not a colour.
+const CURSOR: (&str, &str) = ("\x1b[7m", "\x1b[27m");
 
 /// How wide the terminal of stderr is.
 pub(super) fn columns() -> usize {
@@ -14,34 +18,71 @@ pub(super) fn columns() -> usize {
     size.map(|size| usize::from(size.ws_col)).ok().filter(|columns| *columns > 0).unwrap_or(USUAL_COLUMNS)
 }
 
-/// The end of the line, where the typing is; the rest left out where it is too long for `columns`.
-pub(super) fn tail(line: &str, columns: usize) -> String {
+/// The line with its cursor, which stands before byte `cursor`. Where it is too long for `columns`, the text around
+/// the cursor.
+pub(super) fn shown(line: &str, cursor: usize, columns: usize) -> String {
     let space = columns.saturating_sub(AROUND);
-    let width = |c: char| c.width().unwrap_or(0);
-    if line.chars().map(width).sum::<usize>() <= space {
-        return line.to_owned();
+    let (before, after) = line.split_at(line.floor_char_boundary(cursor.min(line.len())));
+    let after_space = after.width().min(space / 3);
+    let before = end(before, space - after_space);
+    let after = start(after, space.saturating_sub(before.width()));
+    let under = after.graphemes(true).next().unwrap_or_default();
+    let rest = &after[under.len()..];
+    let under = if under.is_empty() { " " } else { under };
+    format!("{before}{}{under}{}{rest}", CURSOR.0, CURSOR.1)
+}
+
+/// The end of a text, after an ellipsis where something is left out.
+fn end(text: &str, space: usize) -> String {
+    if text.width() <= space {
+        return text.to_owned();
     }
     let mut left = space.saturating_sub(1);
-    let fits = |c: &char| {
-        let fits = width(*c) <= left;
-        left = left.saturating_sub(width(*c));
-        fits
-    };
-    let end: Vec<char> = line.chars().rev().take_while(fits).collect();
-    std::iter::once('…').chain(end.into_iter().rev()).collect()
+    let kept: Vec<&str> = text.graphemes(true).rev().take_while(|part| fits(part, &mut left)).collect();
+    std::iter::once("…").chain(kept.into_iter().rev()).collect()
+}
+
+/// The start of a text, before an ellipsis where something is left out.
+fn start(text: &str, space: usize) -> String {
+    if text.width() <= space {
+        return text.to_owned();
+    }
+    let mut left = space.saturating_sub(1);
+    text.graphemes(true).take_while(|part| fits(part, &mut left)).chain(["…"]).collect()
+}
+
+fn fits(part: &str, left: &mut usize) -> bool {
+    let fits = part.width() <= *left;
+    *left = left.saturating_sub(part.width());
+    fits
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    /// The shown line with `|` before the cursor.
+    fn view(line: &str, cursor: usize, columns: usize) -> String {
+        let shown = shown(line, cursor, columns);
+        shown.replace(CURSOR.0, "|").replace(CURSOR.1, "")
+    }
+
     #[test]
-    fn the_end_of_a_long_line_is_seen() {
-        assert_eq!(tail("hello", 9), "hello");
-        assert_eq!(tail("hello!", 9), "…llo!");
-        assert_eq!(tail("你好世界", 12), "你好世界");
-        assert_eq!(tail("你好世界", 11), "…好世界");
-        assert_eq!(tail("你好世界", 10), "…世界");
-        assert_eq!(tail("hello", 0), "…");
+    fn the_end_of_a_long_line_is_seen_where_the_cursor_is() {
+        assert_eq!(view("hello", 5, 9), "hello| ");
+        assert_eq!(view("hello!", 6, 9), "…llo!| ");
+        assert_eq!(view("你好世界", 12, 12), "你好世界| ");
+        assert_eq!(view("你好世界", 12, 11), "…好世界| ");
+        assert_eq!(view("你好世界", 12, 10), "…世界| ");
+        assert_eq!(view("hello", 5, 0), "…| ");
+    }
+
+    #[test]
+    fn a_cursor_within_the_line_has_text_on_both_sides() {
+        assert_eq!(view("hello", 0, 20), "|hello");
+        assert_eq!(view("hello", 2, 20), "he|llo");
+        assert_eq!(view("0123456789", 5, 10), "…234|5…");
+        assert_eq!(view("0123456789", 0, 10), "|01234…");
+        assert_eq!(view("a你b", 2, 20), "a|你b", "a byte within a character is none of a cursor");
     }
 }

@@ -1,9 +1,21 @@
-//! A line in the making: what a terminal does for a program, where the terminal is told not to.
+//! A line that is being typed: keys in, text, cursor and history out. No I/O.
+//!
+//! `terminput` decodes the bytes of the terminal, `tui-input` edits the line, both without a terminal of their own.
 
+use terminput::{Event, KeyCode, KeyEvent, KeyModifiers};
+use tui_input::{Input, InputRequest};
+
+use super::history::History;
 use crate::id::is_printable;
 
 /// The longest line, in bytes; a message of chat may have 1,000 characters.
 pub(super) const MAX_BYTES: usize = 4_000;
+
+/// The longest escape sequence that a keyboard sends is far shorter; more is not a key.
+const MAX_SEQUENCE: usize = 32;
+
+/// The first byte of an escape sequence, and the Escape key.
+const ESC: u8 = 0x1b;
 
 /// What a key did.
 #[derive(Debug, PartialEq, Eq)]
@@ -18,106 +30,161 @@ pub(super) enum Key {
     End,
 }
 
-/// Where in an escape sequence (ECMA-48) the keys are; what they mean is ignored.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-enum Escape {
-    #[default]
-    No,
-    /// After ESC: the key itself, or the first of a sequence.
-    Begun,
-    /// After ESC [, up to a letter.
-    Control,
-    /// After ESC O: one more.
-    Shifted,
-}
-
-/// The line and what is not yet a part of it.
+/// The line, what was entered before, and the bytes of a key that has not come whole.
 #[derive(Debug, Default)]
 pub(super) struct Editor {
-    line: String,
-    /// The first bytes of a character.
-    unfinished: Vec<u8>,
-    escape: Escape,
+    input: Input,
+    history: History,
+    pending: Vec<u8>,
+    /// The words that Tab completes, each with its slash.
+    commands: Vec<String>,
 }
 
 impl Editor {
-    /// What is typed so far.
+    /// An editor whose Tab key completes these commands.
+    pub(super) fn completing(commands: Vec<String>) -> Self {
+        Self { commands, ..Self::default() }
+    }
+
+    /// The line so far.
     pub(super) fn line(&self) -> &str {
-        &self.line
+        self.input.value()
+    }
+
+    /// Where the cursor is: this many bytes of the line stand before it.
+    pub(super) fn cursor(&self) -> usize {
+        let line = self.line();
+        line.char_indices().nth(self.input.cursor()).map_or(line.len(), |(at, _)| at)
     }
 
     /// Takes the next byte from the terminal.
     pub(super) fn key(&mut self, byte: u8) -> Key {
-        match (self.escape, byte) {
-            (_, 0x1b) => self.escape = Escape::Begun,
-            (Escape::Begun, b'[') => self.escape = Escape::Control,
-            (Escape::Begun, b'O') => self.escape = Escape::Shifted,
-            (Escape::Begun | Escape::Shifted, _) | (Escape::Control, 0x40..=0x7e) => self.escape = Escape::No,
-            (Escape::Control, _) => {}
-            (Escape::No, byte) => return self.plain_key(byte),
+        // Enter, whatever else is unfinished; and inside a sequence a new ESC begins a new one.
+        if matches!(byte, b'\r' | b'\n') {
+            self.pending.clear();
+            return self.enter();
         }
-        Key::Nothing
-    }
-
-    /// Nothing was typed for a while: an ESC was the key, not the beginning of a sequence.
-    pub(super) fn pause(&mut self) {
-        self.escape = Escape::No;
-    }
-
-    fn plain_key(&mut self, byte: u8) -> Key {
-        let before = self.line.len();
-        match byte {
-            b'\r' | b'\n' => {
-                self.unfinished.clear();
-                return Key::Entered(std::mem::take(&mut self.line));
-            }
-            0x04 if self.line.is_empty() => return Key::End,
-            // Backspace is the one or the other.
-            0x08 | 0x7f => drop(self.line.pop()),
-            // Ctrl-U
-            0x15 => self.line.clear(),
-            // Ctrl-W
-            0x17 => {
-                let words = self.line.trim_end();
-                self.line.truncate(words.rfind(char::is_whitespace).map_or(0, |at| at + space_at(words, at)));
-            }
-            b'\t' => self.add(' '),
-            0x00..=0x1f => {}
-            byte => self.text(byte),
+        if byte == ESC {
+            self.pending.clear();
         }
-        if self.line.len() == before { Key::Nothing } else { Key::Edited }
-    }
-
-    fn text(&mut self, byte: u8) {
-        self.unfinished.push(byte);
-        match std::str::from_utf8(&self.unfinished) {
-            Ok(text) => {
-                let text = text.to_owned();
-                self.unfinished.clear();
-                text.chars().filter(|c| is_printable(*c)).for_each(|c| self.add(c));
+        self.pending.push(byte);
+        // ESC alone may be a key or the begin of one: `pause` tells.
+        if self.pending == [ESC] {
+            return Key::Nothing;
+        }
+        match Event::parse_from(&self.pending) {
+            Ok(None) if self.pending.len() < MAX_SEQUENCE => Key::Nothing,
+            Ok(Some(Event::Key(key))) => {
+                self.pending.clear();
+                self.press(key)
             }
-            Err(error) if error.error_len().is_none() => {}
-            // No character begins so; perhaps one begins with this byte.
+            Ok(_) => {
+                self.pending.clear();
+                Key::Nothing
+            }
             Err(_) => {
-                let retry = self.unfinished.len() > 1;
-                self.unfinished.clear();
-                if retry {
-                    self.text(byte);
+                // A broken character must not swallow the byte that follows.
+                let retry = self.pending.len() > 1 && self.pending[0] != ESC;
+                self.pending.clear();
+                if retry { self.key(byte) } else { Key::Nothing }
+            }
+        }
+    }
+
+    /// Nothing was typed for a while: an ESC was the key and not the begin of a sequence.
+    pub(super) fn pause(&mut self) {
+        if self.pending.first() == Some(&ESC) {
+            self.pending.clear();
+        }
+    }
+
+    fn press(&mut self, key: KeyEvent) -> Key {
+        let (before, cursor) = (self.line().to_owned(), self.input.cursor());
+        let (ctrl, alt) = (KeyModifiers::CTRL, KeyModifiers::ALT);
+        match (key.code, key.modifiers) {
+            (KeyCode::Char('d'), modifiers) if modifiers == ctrl && before.is_empty() => return Key::End,
+            (KeyCode::Up, _) => self.recall(History::older),
+            (KeyCode::Down, _) => self.recall(History::newer),
+            (KeyCode::Char('p'), modifiers) if modifiers == ctrl => self.recall(History::older),
+            (KeyCode::Char('n'), modifiers) if modifiers == ctrl => self.recall(History::newer),
+            (KeyCode::Tab, _) => self.complete(),
+            (KeyCode::Char(c), modifiers) if !modifiers.intersects(ctrl | alt) => self.insert(c),
+            (code, modifiers) => {
+                if let Some(request) = request(code, modifiers) {
+                    self.input.handle(request);
                 }
             }
         }
+        if self.line() == before && self.input.cursor() == cursor { Key::Nothing } else { Key::Edited }
     }
 
-    fn add(&mut self, c: char) {
-        if self.line.len() + c.len_utf8() <= MAX_BYTES {
-            self.line.push(c);
+    fn insert(&mut self, c: char) {
+        if is_printable(c) && self.line().len() + c.len_utf8() <= MAX_BYTES {
+            self.input.handle(InputRequest::InsertChar(c));
         }
+    }
+
+    fn enter(&mut self) -> Key {
+        let line = self.input.value_and_reset();
+        self.history.add(&line);
+        Key::Entered(line)
+    }
+
+    fn recall(&mut self, step: fn(&mut History, &str) -> Option<String>) {
+        if let Some(line) = step(&mut self.history, self.input.value()) {
+            self.input = Input::new(line);
+        }
+    }
+
+    /// Completes a command as far as it is certain; elsewhere Tab is a space.
+    fn complete(&mut self) {
+        let line = self.line().to_owned();
+        let is_command = line.starts_with('/') && !line.contains(char::is_whitespace) && self.cursor() == line.len();
+        if !is_command {
+            return self.insert(' ');
+        }
+        let matching: Vec<&String> = self.commands.iter().filter(|command| command.starts_with(&line)).collect();
+        let Some(first) = matching.first() else { return };
+        let is_shared =
+            |end: &usize| first.is_char_boundary(*end) && matching.iter().all(|c| c.starts_with(&first[..*end]));
+        let shared = (line.len()..=first.len()).rev().find(is_shared).unwrap_or(line.len());
+        let end = if matching.len() == 1 { " " } else { "" };
+        self.input = Input::new(format!("{}{end}", &first[..shared]));
     }
 }
 
-/// How long the space is that stands at `at`.
-fn space_at(text: &str, at: usize) -> usize {
-    text[at..].chars().next().map_or(0, char::len_utf8)
+/// What a key asks of the line: those of readline, and the arrow keys.
+fn request(code: KeyCode, modifiers: KeyModifiers) -> Option<InputRequest> {
+    use InputRequest::{
+        DeleteFromStart, DeleteNextChar, DeleteNextWord, DeletePrevChar, DeletePrevWord, DeleteTillEnd, GoToEnd,
+        GoToNextChar, GoToNextWord, GoToPrevChar, GoToPrevWord, GoToStart, Yank,
+    };
+    let (ctrl, alt) = (modifiers.contains(KeyModifiers::CTRL), modifiers.contains(KeyModifiers::ALT));
+    Some(match code {
+        KeyCode::Backspace if alt => DeletePrevWord,
+        KeyCode::Backspace => DeletePrevChar,
+        KeyCode::Delete => DeleteNextChar,
+        KeyCode::Left if ctrl || alt => GoToPrevWord,
+        KeyCode::Left => GoToPrevChar,
+        KeyCode::Right if ctrl || alt => GoToNextWord,
+        KeyCode::Right => GoToNextChar,
+        KeyCode::Home => GoToStart,
+        KeyCode::End => GoToEnd,
+        KeyCode::Char('a') if ctrl => GoToStart,
+        KeyCode::Char('e') if ctrl => GoToEnd,
+        KeyCode::Char('b') if ctrl => GoToPrevChar,
+        KeyCode::Char('f') if ctrl => GoToNextChar,
+        KeyCode::Char('b') if alt => GoToPrevWord,
+        KeyCode::Char('f') if alt => GoToNextWord,
+        KeyCode::Char('d') if ctrl => DeleteNextChar,
+        KeyCode::Char('d') if alt => DeleteNextWord,
+        KeyCode::Char('h') if ctrl => DeletePrevChar,
+        KeyCode::Char('w') if ctrl => DeletePrevWord,
+        KeyCode::Char('u') if ctrl => DeleteFromStart,
+        KeyCode::Char('k') if ctrl => DeleteTillEnd,
+        KeyCode::Char('y') if ctrl => Yank,
+        _ => return None,
+    })
 }
 
 #[cfg(test)]
@@ -147,23 +214,71 @@ mod tests {
         assert_eq!(line("你好\x7f\x08a".as_bytes()), "a");
         assert_eq!(line(b"\x7f"), "");
         assert_eq!(line(b"one two \x17"), "one ");
-        assert_eq!(line("one\u{3000}two\x17".as_bytes()), "one\u{3000}");
         assert_eq!(line(b"one\x17"), "");
         assert_eq!(line(b"one two\x15three"), "three");
+        assert_eq!(line("a👩‍🏫\x7f".as_bytes()), "a", "a picture of several code points is one character");
+    }
+
+    #[test]
+    fn the_cursor_moves_within_the_line() {
+        assert_eq!(line(b"ac\x1b[Db"), "abc");
+        assert_eq!(line(b"bc\x01a"), "abc");
+        assert_eq!(line(b"bc\x1b[Ha\x1b[Fd"), "abcd");
+        assert_eq!(line(b"one two\x1b[1;5D\x1b[1;5Dzero "), "zero one two");
+        assert_eq!(line(b"abc\x1b[D\x1b[D\x1b[3~"), "ac");
+        assert_eq!(line(b"abc\x01\x0b"), "");
+        assert_eq!(line(b"one two\x17\x01\x19"), "twoone ");
+        let (editor, _) = typed("你好\x1b[D".as_bytes());
+        assert_eq!(editor.cursor(), "你".len());
+    }
+
+    #[test]
+    fn lines_from_before_come_back() {
+        assert_eq!(line(b"one\ntwo\n\x1b[A"), "two");
+        assert_eq!(line(b"one\ntwo\n\x1b[A\x1b[A\x1b[A"), "one");
+        assert_eq!(line(b"one\ntwo\nthr\x1bOA\x1bOA\x1bOB\x1bOB"), "thr", "what was begun is kept");
+        assert_eq!(line(b"one\none\n \n\x10\x10"), "one", "neither repetitions nor empty lines");
+    }
+
+    #[test]
+    fn tab_completes_a_command() {
+        let complete = |bytes: &[u8]| {
+            let mut editor = Editor::completing(["/hands", "/help", "/lower"].map(str::to_owned).to_vec());
+            for byte in bytes {
+                editor.key(*byte);
+            }
+            editor.line().to_owned()
+        };
+        assert_eq!(complete(b"/lo\t"), "/lower ");
+        assert_eq!(complete(b"/h\t"), "/h");
+        assert_eq!(complete(b"/he\t"), "/help ");
+        assert_eq!(complete(b"/x\t"), "/x");
+        assert_eq!(complete(b"a\tb"), "a b");
     }
 
     #[test]
     fn keys_that_are_no_text_leave_no_trace() {
-        assert_eq!(line(b"a\x1b[Ab\x1b[1;5Cc\x1bOPd\x1bxe\x01\x00"), "abcde");
+        assert_eq!(line(b"a\x1b[5~b\x1b[1;5Pc\x1bOPd\x1bxe\x00\x1b[?1;2c"), "abcde");
         assert_eq!(line(b"a\tb"), "a b");
         assert_eq!(line(b"\xff\xe4a\xe4\xbd\xa0\x80"), "a你");
         assert_eq!(line("\u{202e}\u{9b}x".as_bytes()), "x");
     }
 
     #[test]
+    fn an_endless_escape_sequence_ends() {
+        let (mut editor, _) = typed(b"\x1b[");
+        for _ in 0..1_000 {
+            editor.key(b'1');
+        }
+        assert!(editor.pending.len() <= MAX_SEQUENCE, "{}", editor.pending.len());
+        editor.key(b'\r');
+        assert_eq!(editor.key(b'a'), Key::Edited);
+    }
+
+    #[test]
     fn escape_alone_is_a_key_of_its_own() {
         let mut editor = Editor::default();
-        editor.key(0x1b);
+        editor.key(ESC);
         editor.pause();
         assert_eq!(editor.key(b'a'), Key::Edited);
     }

@@ -1,0 +1,25 @@
+//! `classroom completions` and `classroom man`: what packages and shells install beside the program.
+
+use anyhow::Context;
+
+use crate::cli::{self, Completions, Man};
+use crate::exit::Failure;
+use crate::report::Reporter;
+
+/// Prints the script.
+pub(super) fn completions(completions: Completions, reporter: &Reporter) {
+    reporter.result(&cli::completions(completions.shell));
+}
+
+/// Writes the pages.
+pub(super) fn man(man: &Man, reporter: &Reporter) -> Result<(), Failure> {
+    let write = || {
+        std::fs::create_dir_all(&man.folder)?;
+        cli::man_pages().iter().try_for_each(|(name, page)| std::fs::write(man.folder.join(name), page))
+    };
+    write()
+        .with_context(|| format!("can't write manual pages into {}; choose another folder", man.folder.display()))
+        .map_err(Failure::usage)?;
+    reporter.notice(format!("manual pages are in {}", man.folder.display()));
+    Ok(())
+}
