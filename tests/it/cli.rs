@@ -1,5 +1,6 @@
 //! What is typed: usage errors, help, README's commands.
 
+use std::path::Path;
 use std::process::Command;
 
 use crate::support::{DEADLINE, Process};
@@ -77,12 +78,19 @@ fn devices_lists_what_is_here_and_is_no_error_where_nothing_is() {
     assert!(text.contains("x264enc"), "encoders are listed: {text}");
 }
 
-/// The lines of README's blocks of shell commands.
-fn readme_commands() -> Vec<String> {
-    let readme = include_str!("../../README.md");
+/// README and the guides of `docs/`, each with its name.
+fn guides() -> Vec<(String, String)> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let docs = std::fs::read_dir(root.join("docs")).unwrap().map(|entry| entry.unwrap().path());
+    let pages = docs.filter(|path| path.extension().is_some_and(|kind| kind == "md")).chain([root.join("README.md")]);
+    pages.map(|path| (path.display().to_string(), std::fs::read_to_string(&path).unwrap())).collect()
+}
+
+/// The lines of a page's blocks of shell commands.
+fn shell_lines(page: &str) -> Vec<String> {
     let mut commands = Vec::new();
     let mut shell = false;
-    for line in readme.lines().map(str::trim) {
+    for line in page.lines().map(str::trim) {
         if let Some(language) = line.strip_prefix("```") {
             shell = matches!(language, "sh" | "console" | "bash");
         } else if shell && !line.is_empty() {
@@ -92,32 +100,41 @@ fn readme_commands() -> Vec<String> {
     commands
 }
 
-/// What stands after the program's name in each command of a line, without comments and quotes.
+/// What stands after the program's name in each command of a line, as a shell splits it.
 fn invocations(line: &str) -> Vec<Vec<String>> {
-    let line = line.split(" #").next().unwrap_or(line);
     let commands = line.split("&&").flat_map(|command| command.split(" | ")).map(str::trim);
     let arguments = |command: &str| {
         let rest = ["cargo run --release -- ", "classroom ", "target/release/classroom "]
             .iter()
             .find_map(|program| command.strip_prefix(program))?;
-        Some(
-            rest.trim_end_matches('&')
-                .split_whitespace()
-                .map(|word| word.trim_matches(['\'', '"']).to_owned())
-                .collect(),
-        )
+        Some(shlex::split(rest.trim_end_matches('&')).unwrap_or_else(|| panic!("a shell can't split {line}")))
     };
     commands.filter_map(arguments).collect()
 }
 
 #[test]
-fn every_command_of_readme_is_understood() {
-    let commands: Vec<Vec<String>> = readme_commands().iter().flat_map(|line| invocations(line)).collect();
-    assert!(commands.len() >= 6, "only {commands:?}");
-    for command in commands {
-        let line = std::iter::once("classroom".to_owned()).chain(command.iter().cloned());
-        if let Err(error) = classroom::cli::parse(line) {
-            panic!("classroom {}: {error}", command.join(" "));
+fn every_command_of_readme_and_guides_is_understood() {
+    for (page, text) in guides() {
+        let commands: Vec<Vec<String>> = shell_lines(&text).iter().flat_map(|line| invocations(line)).collect();
+        if page.ends_with("README.md") {
+            assert!(commands.len() >= 6, "only {commands:?}");
+        }
+        for command in commands {
+            let line = std::iter::once("classroom".to_owned()).chain(command.iter().cloned());
+            if let Err(error) = classroom::cli::parse(line) {
+                panic!("{page}: classroom {}: {error}", command.join(" "));
+            }
+        }
+    }
+}
+
+#[test]
+fn every_link_of_readme_and_guides_leads_to_a_file() {
+    for (page, text) in guides() {
+        let folder = Path::new(&page).parent().unwrap();
+        for target in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+            let is_elsewhere = target.starts_with("http");
+            assert!(is_elsewhere || folder.join(target).exists(), "{page}: {target} does not exist");
         }
     }
 }
@@ -127,4 +144,49 @@ fn a_closed_stdout_is_no_panic() {
     let program = env!("CARGO_BIN_EXE_classroom");
     let output = Command::new("sh").args(["-c", &format!("'{program}' --help | head -n 1")]).output().unwrap();
     assert!(output.stderr.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[test]
+fn a_shell_accepts_its_completions() {
+    let (code, script, _) = run("completions bash");
+    assert_eq!(code, 0);
+    let file = std::env::temp_dir().join(format!("classroom-completions-{}", std::process::id()));
+    std::fs::write(&file, script).unwrap();
+    // Sourced as a shell does it, then asked for what follows `classroom wa`.
+    let ask = format!(
+        "source '{}'; COMP_WORDS=(classroom wa); COMP_CWORD=1; _classroom classroom wa classroom; echo \"${{COMPREPLY[@]}}\"",
+        file.display()
+    );
+    let output = Command::new("bash").args(["-c", &ask]).output().unwrap();
+    std::fs::remove_file(&file).unwrap();
+    assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), "watch", "{output:?}");
+}
+
+#[test]
+fn manual_pages_are_written_where_one_wants_them() {
+    let folder = std::env::temp_dir().join(format!("classroom-man-{}", std::process::id()));
+    let (code, _, stderr) = run(&format!("man {}", folder.display()));
+    assert_eq!(code, 0, "{stderr}");
+    let page = std::fs::read_to_string(folder.join("classroom-watch.1")).unwrap();
+    assert!(page.starts_with(".ie") || page.starts_with(".TH"), "{page}");
+    std::fs::remove_dir_all(&folder).unwrap();
+    let (code, _, stderr) = run("man /dev/null/here");
+    assert_eq!(code, 2, "{stderr}");
+    assert!(stderr.contains("/dev/null/here"), "{stderr}");
+}
+
+#[test]
+fn a_teacher_joins_the_server_of_the_environment() {
+    let mut command = Process::command(&["teach", "--room", "1", "--test", "--no-audio", "--size", "320x180"]);
+    // Nothing listens on the port of `discard` here.
+    let output = command.env("CLASSROOM_SERVER", "ws://127.0.0.1:9").output().unwrap();
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(4), "{stderr}");
+    assert!(stderr.contains("127.0.0.1:9"), "{stderr}");
+}
+
+#[test]
+fn colours_go_to_terminals_only() {
+    let (_, _, stderr) = run("teach --room 1 --file /nowhere/lecture.mp4");
+    assert!(stderr.lines().any(|line| line.starts_with("error: ")) && !stderr.contains('\x1b'), "{stderr}");
 }
