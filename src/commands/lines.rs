@@ -14,6 +14,10 @@ pub(super) enum TeacherLine {
     Lower(Option<UserId>),
     /// Takes down all hands.
     LowerAll,
+    /// Lets lines of chat fly over the picture, or not; none asks how it is.
+    Comments(Option<bool>),
+    /// Lets students react, or not; none asks how it is.
+    Reactions(Option<bool>),
     /// Something else, with what to do about it.
     Advice(String),
 }
@@ -32,7 +36,8 @@ pub(super) enum StudentLine {
 }
 
 const TEACHER_HELP: &str = "type to say something to everybody; /hands lists raised hands, /lower 1001 takes one down, \
-                            /lower the first, /lower all; //word says /word";
+                            /lower the first, /lower all; /comments off keeps chat off the picture for the whole class, \
+                            /reactions off ends reactions, on brings them back; //word says /word";
 
 impl TeacherLine {
     pub(super) fn parse(line: &str) -> Self {
@@ -44,6 +49,11 @@ impl TeacherLine {
             ("lower", user) => match user.parse() {
                 Ok(user) => Self::Lower(Some(user)),
                 Err(error) => Self::Advice(format!("/lower takes a user id: {error}")),
+            },
+            ("comments" | "reactions", switch) => match (command, on_or_off(switch)) {
+                ("comments", Ok(switch)) => Self::Comments(switch),
+                (_, Ok(switch)) => Self::Reactions(switch),
+                (_, Err(())) => Self::Advice(format!("/{command} takes on or off")),
             },
             ("help", _) => Self::Advice(TEACHER_HELP.to_owned()),
             (other, _) => Self::Advice(format!("there is no /{other}; {TEACHER_HELP}")),
@@ -70,6 +80,16 @@ impl StudentLine {
             "type to say something to everybody; /hand raises or lowers your hand, /react takes one of {}; //word says /word",
             reactions()
         )
+    }
+}
+
+/// What a switch shall be; none where nothing is said.
+fn on_or_off(text: &str) -> Result<Option<bool>, ()> {
+    match text {
+        "" => Ok(None),
+        "on" => Ok(Some(true)),
+        "off" => Ok(Some(false)),
+        _ => Err(()),
     }
 }
 
@@ -100,7 +120,10 @@ mod tests {
         assert_eq!(TeacherLine::parse("/lower"), TeacherLine::Lower(None));
         assert_eq!(TeacherLine::parse("/lower  1001 "), TeacherLine::Lower(Some("1001".parse().unwrap())));
         assert_eq!(TeacherLine::parse("/lower all"), TeacherLine::LowerAll);
-        for line in ["/lower a b", "/", "/hans", "/help"] {
+        assert_eq!(TeacherLine::parse("/comments off"), TeacherLine::Comments(Some(false)));
+        assert_eq!(TeacherLine::parse("/reactions  on"), TeacherLine::Reactions(Some(true)));
+        assert_eq!(TeacherLine::parse("/reactions"), TeacherLine::Reactions(None));
+        for line in ["/lower a b", "/", "/hans", "/help", "/comments no"] {
             assert!(matches!(TeacherLine::parse(line), TeacherLine::Advice(_)), "{line}");
         }
     }

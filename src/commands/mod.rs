@@ -7,6 +7,7 @@ mod lines;
 mod link;
 mod rooms;
 mod serve;
+mod sources;
 mod studio;
 mod teach;
 mod typed;

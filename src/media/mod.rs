@@ -23,6 +23,7 @@ mod messages;
 mod options;
 mod outlet;
 mod playing;
+mod pulse;
 mod receive;
 mod recording;
 mod render;
