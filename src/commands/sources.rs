@@ -7,8 +7,8 @@ use std::time::Duration;
 use crate::protocol::channel::Stopped;
 use crate::rtp::Track;
 
-/// Seconds without a picture, after which a source has stopped. They are counted by looks and not by the clock: a process
-/// that was suspended itself knows nothing of its sources.
+/// Seconds without a picture, after which a source has stopped. They are counted by looks and not by the clock: a
+/// process that was suspended itself knows nothing of its sources.
 const STOPPED_SECONDS: u32 = 3;
 
 /// Seconds that the first picture may take: some cameras and encoders start slowly.
@@ -81,7 +81,9 @@ mod tests {
         let mut sources = Sources::default();
         let mut changes = Vec::new();
         for (second, count) in pictures.into_iter().enumerate() {
-            let changed = sources.second([(Track::Camera, count, interval), (Track::Screen, second as u64 + 1, NOT_ANNOUNCED)].into_iter());
+            let changed = sources.second(
+                [(Track::Camera, count, interval), (Track::Screen, second as u64 + 1, NOT_ANNOUNCED)].into_iter(),
+            );
             changes.extend(changed.into_iter().map(|(track, stopped)| {
                 assert_eq!(track, Track::Camera, "the screen lives");
                 assert_eq!(sources.stopped(), Stopped { camera: stopped, screen: false });

@@ -19,8 +19,12 @@ use super::messages::{About, ENDED, REWIND, STOP, Watch, post};
 use super::options::CaptureOptions;
 use super::outlet::{Gate, OnFrame, Outlet, ask_for_key_frame};
 use super::pulse::Pulse;
+use super::revival::Revival;
 use super::sources::{self, Chosen};
 use crate::rtp::{Codec, Encoding, Frame, Tier, Track};
+
+/// The element of a camera.
+const CAMERA: &str = "v4l2src";
 
 /// Events that nobody has read yet: more than one means trouble already, and warnings beyond that tell nothing new.
 const MOST_EVENTS: usize = 32;
@@ -187,6 +191,7 @@ impl Capture {
             events,
             about: About::new(&prepared.name, &prepared.chosen),
             branches: branches.clone(),
+            camera: camera(&prepared).map(Revival::of),
         };
         let mut capture = Self { prepared, outlets, branches: branches.clone(), pulses, builder: None, watcher: None };
         capture.watcher = Some(spawn("capture-events", move || watch.run())?);
@@ -290,6 +295,14 @@ fn outlets(prepared: &Prepared, on_frame: &OnFrame, ends: &Arc<Ends>) -> Vec<(Ou
         outlets.push((outlet, gate));
     }
     outlets
+}
+
+/// The camera that was chosen, where something else is taught too: then it may fail, and the lecture goes on.
+fn camera(prepared: &Prepared) -> Option<gst::Element> {
+    let is_chosen = prepared.chosen.devices.iter().any(|(element, _)| *element == CAMERA);
+    let is_camera = |element: &gst::Element| element.factory().is_some_and(|factory| factory.name() == CAMERA);
+    let mut elements = prepared.pipeline.iterate_recurse().into_iter().flatten();
+    elements.find(is_camera).filter(|_| is_chosen && prepared.tracks().len() > 1)
 }
 
 /// Counts pictures where they leave their source: in front of the encoders, or behind those of the graph's own.

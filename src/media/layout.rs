@@ -229,7 +229,11 @@ mod tests {
         let place = both.camera_place().unwrap();
         assert_eq!(place, Place { x: 934, y: 514, size: Size { width: 320, height: 180 } });
         let screen_off = Shown { screen_is_off: true, ..both };
-        assert_eq!(screen_off.camera_place(), alone.camera_place(), "a screen that has stopped leaves all to the camera");
+        assert_eq!(
+            screen_off.camera_place(),
+            alone.camera_place(),
+            "a screen that has stopped leaves all to the camera"
+        );
         // A tall picture of a telephone keeps off the upper half.
         let tall = Shown { camera: Some(Size { width: 360, height: 640 }), ..both };
         assert_eq!(tall.camera_place().unwrap().size, Size { width: 320, height: 360 });

@@ -27,6 +27,7 @@ mod pulse;
 mod receive;
 mod recording;
 mod render;
+mod revival;
 mod sinks;
 mod sources;
 mod timing;

@@ -142,7 +142,8 @@ impl Render {
         let playing =
             Playing::start(clock, inputs, playout, shown_after).map_err(|error| failed(&error.to_string()))?;
         let playing = Some(playing);
-        let mut render = Self { pipeline: pipeline.clone(), layout, playing, recording, watcher: None, fullscreen: None };
+        let mut render =
+            Self { pipeline: pipeline.clone(), layout, playing, recording, watcher: None, fullscreen: None };
         if pipeline.set_state(gst::State::Playing).is_err() {
             let error = bus.pop_filtered(&[gst::MessageType::Error]);
             return Err(match error.as_ref().map(|message| message.view()) {
