@@ -124,14 +124,14 @@ export class Controls {
     for (const what of ['comments', 'reactions']) {
       if (before[what] && !allowed[what]) announce(say(`${what}Off`));
     }
-    if (!allowed.reactions) this.#closeMenus(true);
+    if (!allowed.reactions) this.#closeMenus(true, 'react');
     this.refresh();
   }
 
   /** What is not as it should be, and no reason to cover the picture: `{ word, text }`, a word in the bar and a sentence. */
   mark(mark) {
     $('mark').hidden = !mark;
-    if (!mark) this.#closeMenus();
+    if (!mark) this.#closeMenus(false, 'mark');
     else {
       $('mark-word').textContent = mark.word;
       $('mark-text').textContent = mark.text;
@@ -281,9 +281,10 @@ export class Controls {
     $(menu).querySelector('button:not([hidden])')?.focus();
   }
 
-  #closeMenus(giveBack = false) {
+  /** Closes that which belongs to this button, or all; the focus may go back to the button. */
+  #closeMenus(giveBack = false, only = null) {
     for (const [button, menu] of MENUS) {
-      if ($(button).getAttribute('aria-expanded') !== 'true') continue;
+      if ((only ?? button) !== button || $(button).getAttribute('aria-expanded') !== 'true') continue;
       const hadFocus = $(menu).contains(document.activeElement);
       $(button).setAttribute('aria-expanded', 'false');
       $(menu).classList.remove('open');

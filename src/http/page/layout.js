@@ -237,6 +237,7 @@ export class Layout {
     if (inset.matches(':hover, :focus-within, .dragged')) return;
     const area = $('pictures');
     const { left, top, width, height } = this.picture();
+    if (width <= 0 || height <= 0) return;
     const edge = this.#edge();
     const boxes = CORNERS.map(({ x, y }) => ({
       left: edge + x * (area.clientWidth - inset.offsetWidth - 2 * edge),
