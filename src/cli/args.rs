@@ -216,6 +216,14 @@ pub(super) struct TypedTeach {
     #[arg(long, help_heading = "Lecture", hide_short_help = true)]
     pub(super) chat: bool,
 
+    /// Let no line of chat fly over the picture; while you teach, /comments on and off change it
+    #[arg(long, help_heading = "Lecture")]
+    pub(super) no_comments: bool,
+
+    /// Let nobody react; while you teach, /reactions on and off change it
+    #[arg(long, help_heading = "Lecture")]
+    pub(super) no_reactions: bool,
+
     #[command(flatten)]
     pub(super) sources: TypedSources,
 

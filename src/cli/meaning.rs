@@ -17,6 +17,7 @@ use crate::expect::Expectation;
 use crate::id::{Nickname, RoomId, RoomName, UserId};
 use crate::media::{Size, Tiers};
 use crate::protocol::DEFAULT_PORT;
+use crate::protocol::channel::Allowed;
 use crate::rtp::{Codec, Latency};
 use crate::signal::ServerUrl;
 
@@ -84,6 +85,8 @@ pub struct Teach {
     pub length: Option<Duration>,
     /// Whose typed lines are said in chat.
     pub lines: Lines,
+    /// What students may do at first.
+    pub allowed: Allowed,
 }
 
 /// Which signalling server a teacher uses.
@@ -355,6 +358,7 @@ impl TypedTeach {
             qr: !self.no_qr,
             length: self.length,
             lines: Lines::typed(self.chat),
+            allowed: Allowed { comments: !self.no_comments, reactions: !self.no_reactions },
         })
     }
 }

@@ -11,6 +11,7 @@ use crate::cli::{self, Bitrate, Demo, DemoLecture, Lines, Output, Signalling, Te
 use crate::exit::Failure;
 use crate::id::{Nickname, RoomId, UserId};
 use crate::media::{CaptureOptions, MainSource, Sources};
+use crate::protocol::channel::Allowed;
 use crate::report::{EndReason, Reporter};
 use crate::rtp::Latency;
 use crate::signal::ServerUrl;
@@ -59,6 +60,7 @@ pub(super) async fn run(demo: Demo, output: Output, reporter: &Reporter) -> Resu
         qr: false,
         length: None,
         lines: Lines::Never,
+        allowed: Allowed::default(),
     };
     // The status line is the student's; of the teacher only what needs attention is heard, or all of it by a script.
     let aside = match output {

@@ -14,6 +14,10 @@ pub(super) enum TeacherLine {
     Lower(Option<UserId>),
     /// Takes down all hands.
     LowerAll,
+    /// Lets lines of chat fly over the picture, or not; none asks how it is.
+    Comments(Option<bool>),
+    /// Lets students react, or not; none asks how it is.
+    Reactions(Option<bool>),
     /// Something else, with what to do about it.
     Advice(String),
 }
@@ -34,11 +38,15 @@ pub(super) enum StudentLine {
 /// A command that can be typed: how, and what it does.
 type Described = (&'static str, &'static str);
 
-const TEACHER_COMMANDS: [Described; 4] = [
+const TEACHER_COMMANDS: [Described; 8] = [
     ("/hands", "list the raised hands in their order"),
     ("/lower", "take down the hand that went up first"),
     ("/lower 1001", "take down the hand of one student"),
     ("/lower all", "take down all hands"),
+    ("/comments off", "keep chat off the picture for the whole class"),
+    ("/comments on", "let students show chat over the picture"),
+    ("/reactions off", "end reactions"),
+    ("/reactions on", "allow reactions"),
 ];
 
 const STUDENT_COMMANDS: [Described; 2] = [
@@ -63,6 +71,11 @@ impl TeacherLine {
             ("lower", user) => match user.parse() {
                 Ok(user) => Self::Lower(Some(user)),
                 Err(error) => Self::Advice(format!("/lower takes a user id: {error}")),
+            },
+            ("comments" | "reactions", switch) => match (command, on_or_off(switch)) {
+                ("comments", Ok(switch)) => Self::Comments(switch),
+                (_, Ok(switch)) => Self::Reactions(switch),
+                (_, Err(())) => Self::Advice(format!("/{command} takes on or off")),
             },
             ("help", _) => Self::Advice(table(&TEACHER_COMMANDS)),
             (other, _) => Self::Advice(unknown(other, &TEACHER_COMMANDS)),
@@ -98,7 +111,7 @@ impl StudentLine {
 /// One row a command, its description in a column of its own.
 fn table(commands: &[Described]) -> String {
     let rows = ALL_COMMANDS[..1].iter().chain(commands).chain(&ALL_COMMANDS[1..]);
-    let rows: Vec<String> = rows.map(|(typed, does)| format!("  {typed:<12} {does}")).collect();
+    let rows: Vec<String> = rows.map(|(typed, does)| format!("  {typed:<14} {does}")).collect();
     format!("you can type:\n{}", rows.join("\n"))
 }
 
@@ -112,6 +125,16 @@ fn words(commands: &[Described]) -> Vec<String> {
         all.filter(|w| w.starts_with('/') && !w.starts_with("//")).map(str::to_owned).collect();
     words.dedup();
     words
+}
+
+/// What a switch shall be; none where nothing is said.
+fn on_or_off(text: &str) -> Result<Option<bool>, ()> {
+    match text {
+        "" => Ok(None),
+        "on" => Ok(Some(true)),
+        "off" => Ok(Some(false)),
+        _ => Err(()),
+    }
 }
 
 fn reactions() -> String {
@@ -141,7 +164,10 @@ mod tests {
         assert_eq!(TeacherLine::parse("/lower"), TeacherLine::Lower(None));
         assert_eq!(TeacherLine::parse("/lower  1001 "), TeacherLine::Lower(Some("1001".parse().unwrap())));
         assert_eq!(TeacherLine::parse("/lower all"), TeacherLine::LowerAll);
-        for line in ["/lower a b", "/", "/hans", "/help"] {
+        assert_eq!(TeacherLine::parse("/comments off"), TeacherLine::Comments(Some(false)));
+        assert_eq!(TeacherLine::parse("/reactions  on"), TeacherLine::Reactions(Some(true)));
+        assert_eq!(TeacherLine::parse("/reactions"), TeacherLine::Reactions(None));
+        for line in ["/lower a b", "/", "/hans", "/help", "/comments no"] {
             assert!(matches!(TeacherLine::parse(line), TeacherLine::Advice(_)), "{line}");
         }
     }
@@ -173,7 +199,7 @@ mod tests {
 
     #[test]
     fn commands_for_completion_are_words_with_a_slash() {
-        assert_eq!(TeacherLine::commands(), ["/hands", "/lower", "/help"]);
+        assert_eq!(TeacherLine::commands(), ["/hands", "/lower", "/comments", "/reactions", "/help"]);
         assert_eq!(StudentLine::commands(), ["/hand", "/react", "/help"]);
     }
 }

@@ -8,6 +8,7 @@ mod link;
 mod manual;
 mod rooms;
 mod serve;
+mod sources;
 mod studio;
 mod teach;
 mod typed;

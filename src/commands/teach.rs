@@ -16,6 +16,7 @@ use self::talk::Conversation;
 use super::lines::TeacherLine;
 use super::link::{other_hosts, room_page, show_qr};
 use super::serve::{Served, ice_servers};
+use super::sources;
 use super::typed::Typed;
 use super::{blocking, listen, media_failure, or_never, reachable_host, signal_failure, studio};
 use crate::cli::{Device, MainSource, Signalling, Sources, Teach};
@@ -133,8 +134,9 @@ pub(super) async fn run_with(
         let _ = ready.send(server);
     }
     reporter.status("live, waiting for students");
-    let talk = Conversation::new(teach.user.clone(), teach.nickname.clone());
-    let mut lecture = Lecture { teach: &teach, reporter, hub, client, capture, roll: Roll::default(), talk };
+    let talk = Conversation::new(teach.user.clone(), teach.nickname.clone(), teach.allowed);
+    let (roll, sources) = (Roll::default(), sources::Sources::default());
+    let mut lecture = Lecture { teach: &teach, reporter, hub, client, capture, sources, roll, talk };
     let ended = lecture.run(hub_events, signals, captured, stop).await;
 
     let Lecture { hub, client, capture, .. } = lecture;
@@ -220,6 +222,7 @@ struct Lecture<'a> {
     hub: Hub,
     client: Client,
     capture: Capture,
+    sources: sources::Sources,
     roll: Roll,
     talk: Conversation,
 }
@@ -268,6 +271,7 @@ impl Lecture<'_> {
                     self.talk.tick(&self.hub, self.reporter);
                 }
                 _ = second.tick() => {
+                    self.look_at_sources();
                     if let Some(numbers) = self.hub.stats().await {
                         self.tell(&numbers, &mut rates);
                     }
@@ -362,6 +366,17 @@ impl Lecture<'_> {
     fn say(&self, message: ClientMessage) {
         if self.client.send(message).is_err() {
             self.reporter.warn("too many messages wait for the signalling server, a student has to ask again");
+        }
+    }
+
+    /// Once a second: which sources have stopped, and which are back.
+    fn look_at_sources(&mut self) {
+        let changed = self.sources.second(self.capture.pulses());
+        for (track, stopped) in &changed {
+            self.reporter.event(&Event::Source { track: *track, state: (*stopped).into() });
+        }
+        if !changed.is_empty() {
+            self.talk.stopped(self.sources.stopped(), &self.hub, self.reporter);
         }
     }
 

@@ -35,7 +35,7 @@ use crate::expect::{self, Run};
 use crate::id::UserId;
 use crate::media::{self, Render, RenderEvent, RenderOptions, TrackFormat};
 use crate::peer::link::{IceServer, Incoming, Link, LinkConfig, LinkEvent};
-use crate::protocol::channel::StudentMessage;
+use crate::protocol::channel::{Stopped, StudentMessage};
 use crate::protocol::{ClientMessage, ErrorCode, IceCandidate, LeaveReason, ServerMessage, User};
 use crate::report::{EndReason, Event, Reporter};
 use crate::rtp::Track;
@@ -81,6 +81,7 @@ pub(super) async fn run(
         meter: Meter::new(begun),
         diagnosis: Diagnosis::default(),
         told: None,
+        stopped: Stopped::default(),
         course: Course::new(begun, watch.timeout, watch.retry),
         talk: Conversation::new(watch.user.clone()),
         ice_servers: Vec::new(),
@@ -149,6 +150,8 @@ struct Student<'a> {
     diagnosis: Diagnosis,
     /// What the hub sends over this link.
     told: Option<Told>,
+    /// The pictures that have no source any more.
+    stopped: Stopped,
     course: Course,
     talk: Conversation,
     /// Those that were typed, else those that the server told of.
@@ -401,6 +404,7 @@ impl Student<'_> {
                 Heard::Enough => {}
                 Heard::Answer(answer) => self.say(answer).await,
                 Heard::Sends(told) => self.on_told(told),
+                Heard::Stopped(stopped) => self.on_stopped(stopped),
             },
             Some(LinkEvent::Disturbed) => {
                 self.reporter.warn("nothing was heard of the teacher for some seconds, waiting for it to come back");

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use gstreamer as gst;
 use gstreamer::prelude::*;
@@ -17,8 +18,13 @@ use super::graph;
 use super::messages::{About, ENDED, REWIND, STOP, Watch, post};
 use super::options::CaptureOptions;
 use super::outlet::{Gate, OnFrame, Outlet, ask_for_key_frame};
+use super::pulse::Pulse;
+use super::revival::Revival;
 use super::sources::{self, Chosen};
-use crate::rtp::{Codec, Encoding, Frame, Track};
+use crate::rtp::{Codec, Encoding, Frame, Tier, Track};
+
+/// The element of a camera.
+const CAMERA: &str = "v4l2src";
 
 /// Events that nobody has read yet: more than one means trouble already, and warnings beyond that tell nothing new.
 const MOST_EVENTS: usize = 32;
@@ -107,6 +113,8 @@ pub struct Capture {
     outlets: Vec<(Outlet, Arc<Gate>)>,
     /// What is encoded on demand.
     branches: Arc<Branches>,
+    /// Of each source of pictures that may stop.
+    pulses: Vec<(Track, Pulse)>,
     builder: Option<JoinHandle<()>>,
     watcher: Option<JoinHandle<()>>,
 }
@@ -157,6 +165,7 @@ impl Capture {
         let end = bus.clone();
         let ends = Arc::new(Ends::new(playing, move || post(&end, ENDED)));
         let outlets = outlets(&prepared, &on_frame, &ends);
+        let pulses = pulses(&prepared);
         let (events, receiver) = mpsc::channel(MOST_EVENTS);
         let (tees, recipes) = (prepared.outputs.pictures.clone(), prepared.chosen.recipes.clone());
         let branches = Branches::new(&pipeline, tees, recipes, on_frame, ends, events.clone())?;
@@ -182,8 +191,9 @@ impl Capture {
             events,
             about: About::new(&prepared.name, &prepared.chosen),
             branches: branches.clone(),
+            camera: camera(&prepared).map(Revival::of),
         };
-        let mut capture = Self { prepared, outlets, branches: branches.clone(), builder: None, watcher: None };
+        let mut capture = Self { prepared, outlets, branches: branches.clone(), pulses, builder: None, watcher: None };
         capture.watcher = Some(spawn("capture-events", move || watch.run())?);
         capture.builder = Some(spawn("capture-tiers", move || branches.run())?);
         Ok((capture, receiver))
@@ -233,6 +243,12 @@ impl Capture {
         }
     }
 
+    /// How many pictures each source has given so far, and the longest time from one to the next that it has announced.
+    /// A still screen gives pictures too. A file is not among them: it may show a slide for minutes.
+    pub fn pulses(&self) -> impl Iterator<Item = (Track, u64, Duration)> {
+        self.pulses.iter().map(|(track, pulse)| (*track, pulse.count(), pulse.interval()))
+    }
+
     fn outlet(&self, encoding: Encoding) -> Option<&(Outlet, Arc<Gate>)> {
         self.outlets.iter().find(|(outlet, _)| outlet.encoding == encoding)
     }
@@ -279,6 +295,24 @@ fn outlets(prepared: &Prepared, on_frame: &OnFrame, ends: &Arc<Ends>) -> Vec<(Ou
         outlets.push((outlet, gate));
     }
     outlets
+}
+
+/// The camera that was chosen, where something else is taught too: then it may fail, and the lecture goes on.
+fn camera(prepared: &Prepared) -> Option<gst::Element> {
+    let is_chosen = prepared.chosen.devices.iter().any(|(element, _)| *element == CAMERA);
+    let is_camera = |element: &gst::Element| element.factory().is_some_and(|factory| factory.name() == CAMERA);
+    let mut elements = prepared.pipeline.iterate_recurse().into_iter().flatten();
+    elements.find(is_camera).filter(|_| is_chosen && prepared.tracks().len() > 1)
+}
+
+/// Counts pictures where they leave their source: in front of the encoders, or behind those of the graph's own.
+fn pulses(prepared: &Prepared) -> Vec<(Track, Pulse)> {
+    let of_file = |track: &Track| prepared.chosen.file.as_ref().is_some_and(|file| file.tracks.contains(track));
+    let raw = prepared.outputs.pictures.iter().map(|(track, tee)| (*track, tee));
+    let encoded = prepared.outputs.encoded.iter().filter(|output| output.encoding.tier == Tier::Full);
+    let encoded = encoded.map(|output| (output.encoding.track, output.sink.upcast_ref::<gst::Element>()));
+    let pads = raw.chain(encoded).filter(|(track, _)| track.is_video() && !of_file(track));
+    pads.filter_map(|(track, element)| Some((track, Pulse::of(&element.static_pad("sink")?)))).collect()
 }
 
 #[cfg(test)]

@@ -25,6 +25,9 @@ struct Place {
 struct Shown {
     screen: Option<Size>,
     camera: Option<Size>,
+    /// Pictures that are taken off the window: their sources have stopped.
+    screen_is_off: bool,
+    camera_is_off: bool,
 }
 
 impl Shown {
@@ -38,7 +41,7 @@ impl Shown {
     /// has the whole window.
     fn camera_place(self) -> Option<Place> {
         let (canvas, camera) = (self.canvas(), self.camera?);
-        if self.screen.is_none() {
+        if self.screen.is_none() || self.screen_is_off {
             return Some(Place { x: 0, y: 0, size: canvas });
         }
         let width = (canvas.width / 4).max(2) & !1;
@@ -57,7 +60,7 @@ const CHAIN: [&str; 6] = ["window", "window-title", "layout-scale", "layout-queu
 /// It is built while media flows: a compositor waits for every pad that it has, and a window keeps the size that it
 /// opened with. So the window is started when the first picture's size is known, and a track joins with its own.
 #[derive(Debug, Clone)]
-struct Layout {
+pub(super) struct Layout {
     pipeline: gst::glib::WeakRef<gst::Pipeline>,
     chain: Vec<gst::Element>,
     expects_screen: bool,
@@ -72,11 +75,29 @@ struct Tracks {
     pads: Vec<(Track, gst::Pad)>,
 }
 
-/// Prepares the window of a graph that shares one.
-pub(super) fn attach(pipeline: &gst::Pipeline) {
+impl Tracks {
+    /// Puts each track where it belongs.
+    fn arrange(&self) {
+        for (track, pad) in &self.pads {
+            let (place, is_off) = match track {
+                Track::Camera => (self.shown.camera_place(), self.shown.camera_is_off),
+                _ => (Some(Place { x: 0, y: 0, size: self.shown.canvas() }), self.shown.screen_is_off),
+            };
+            let Some(Place { x, y, size }) = place else { continue };
+            pad.set_property("xpos", x);
+            pad.set_property("ypos", y);
+            pad.set_property("width", size.width as i32);
+            pad.set_property("height", size.height as i32);
+            pad.set_property("alpha", if is_off { 0.0 } else { 1.0 });
+        }
+    }
+}
+
+/// Prepares the window of a graph whose tracks share one; nothing where they don't.
+pub(super) fn attach(pipeline: &gst::Pipeline) -> Option<Layout> {
     let chain: Vec<gst::Element> = CHAIN.iter().filter_map(|name| pipeline.by_name(name)).collect();
     if chain.len() < CHAIN.len() {
-        return;
+        return None;
     }
     for element in &chain {
         element.set_locked_state(true);
@@ -102,9 +123,20 @@ pub(super) fn attach(pipeline: &gst::Pipeline) {
             gst::PadProbeReturn::Ok
         });
     }
+    Some(layout)
 }
 
 impl Layout {
+    /// Takes the picture of a track off the window, or puts it back.
+    pub(super) fn show(&self, track: Track, shown: bool) {
+        let Ok(mut tracks) = self.tracks.lock() else { return };
+        match track {
+            Track::Camera => tracks.shown.camera_is_off = !shown,
+            _ => tracks.shown.screen_is_off = !shown,
+        }
+        tracks.arrange();
+    }
+
     /// A track is about to send pictures of this size.
     fn came(&self, track: Track, output: &gst::Pad, size: Size) {
         let Some(mut tracks) = self.wait_for_turn(track) else { return };
@@ -122,17 +154,7 @@ impl Layout {
         {
             tracks.pads.push((track, pad));
         }
-        for (track, pad) in &tracks.pads {
-            let place = match track {
-                Track::Camera => tracks.shown.camera_place(),
-                _ => Some(Place { x: 0, y: 0, size: tracks.shown.canvas() }),
-            };
-            let Some(Place { x, y, size }) = place else { continue };
-            pad.set_property("xpos", x);
-            pad.set_property("ypos", y);
-            pad.set_property("width", size.width as i32);
-            pad.set_property("height", size.height as i32);
-        }
+        tracks.arrange();
     }
 
     /// Lets the screen be first, but not for long.
@@ -201,13 +223,19 @@ mod tests {
 
     #[test]
     fn the_camera_is_in_the_corner_and_alone_it_fills_the_window() {
-        let alone = Shown { screen: None, camera: CAMERA };
+        let alone = Shown { camera: CAMERA, ..Shown::default() };
         assert_eq!(alone.camera_place(), Some(Place { x: 0, y: 0, size: Size { width: 1280, height: 720 } }));
-        let both = Shown { screen: HD, camera: CAMERA };
+        let both = Shown { screen: HD, camera: CAMERA, ..Shown::default() };
         let place = both.camera_place().unwrap();
         assert_eq!(place, Place { x: 934, y: 514, size: Size { width: 320, height: 180 } });
+        let screen_off = Shown { screen_is_off: true, ..both };
+        assert_eq!(
+            screen_off.camera_place(),
+            alone.camera_place(),
+            "a screen that has stopped leaves all to the camera"
+        );
         // A tall picture of a telephone keeps off the upper half.
-        let tall = Shown { screen: HD, camera: Some(Size { width: 360, height: 640 }) };
+        let tall = Shown { camera: Some(Size { width: 360, height: 640 }), ..both };
         assert_eq!(tall.camera_place().unwrap().size, Size { width: 320, height: 360 });
     }
 }

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Instant;
 
 use gstreamer as gst;
 use gstreamer::prelude::*;
@@ -11,6 +12,7 @@ use super::branches::Branches;
 use super::capture::CaptureEvent;
 use super::error::MediaError;
 use super::file::Repeat;
+use super::revival::Revival;
 use super::sources::Chosen;
 use crate::rtp::Encoding;
 
@@ -32,6 +34,8 @@ pub(super) struct Watch {
     pub events: mpsc::Sender<CaptureEvent>,
     pub about: About,
     pub branches: Arc<Branches>,
+    /// Of a camera without which the lecture can go on.
+    pub camera: Option<Revival>,
 }
 
 /// What is needed to explain an error.
@@ -84,9 +88,16 @@ fn factory_of(message: &gst::message::Error) -> String {
 
 impl Watch {
     /// Until it is told to stop.
-    pub(super) fn run(self) {
-        while let Some(message) = self.bus.timed_pop(gst::ClockTime::NONE) {
+    pub(super) fn run(mut self) {
+        while let Some(message) = self.next() {
             let event = match message.view() {
+                gst::MessageView::Error(error) if self.camera.as_ref().is_some_and(|it| it.is_about(error)) => {
+                    if self.camera.as_mut().is_some_and(|camera| camera.failed(Instant::now())) {
+                        let sentence = "the lecture goes on without it, and takes it back when it is there again";
+                        self.send(CaptureEvent::Warning(format!("{}: {sentence}", self.about.explain(error))));
+                    }
+                    continue;
+                }
                 gst::MessageView::Error(error) => match self.branch_of(error) {
                     Some(encoding) => {
                         self.branches.give_up(encoding, &About::cause(error));
@@ -114,6 +125,21 @@ impl Watch {
                 _ => continue,
             };
             self.send(event);
+        }
+    }
+
+    /// The next message; until there is one, a camera that is gone is looked for.
+    fn next(&mut self) -> Option<gst::Message> {
+        loop {
+            let wait = self.camera.as_ref().and_then(|camera| camera.wait(Instant::now()));
+            let patience = wait.and_then(|wait| gst::ClockTime::try_from(wait).ok());
+            let message = self.bus.timed_pop(patience);
+            if let Some(camera) = &mut self.camera {
+                camera.look(Instant::now());
+            }
+            if message.is_some() || patience.is_none() {
+                return message;
+            }
         }
     }
 

@@ -83,6 +83,8 @@ pub enum RenderEvent {
 /// A running render.
 pub struct Render {
     pipeline: gst::Pipeline,
+    /// Of a window that tracks share.
+    layout: Option<layout::Layout>,
     /// Nothing only while this is dropped.
     playing: Option<Playing>,
     recording: Option<Recording>,
@@ -115,7 +117,7 @@ impl Render {
             let _ = events.try_send(RenderEvent::Warning(notice));
         }
         let pipeline = graph::parse("watch", &text)?;
-        layout::attach(&pipeline);
+        let layout = layout::attach(&pipeline);
         set_title(&pipeline, &options.title);
         let clock = Clock::new(&pipeline, options.latency);
         playing::set_delay(&pipeline, clock.delay(), shown_after);
@@ -140,7 +142,8 @@ impl Render {
         let playing =
             Playing::start(clock, inputs, playout, shown_after).map_err(|error| failed(&error.to_string()))?;
         let playing = Some(playing);
-        let mut render = Self { pipeline: pipeline.clone(), playing, recording, watcher: None, fullscreen: None };
+        let mut render =
+            Self { pipeline: pipeline.clone(), layout, playing, recording, watcher: None, fullscreen: None };
         if pipeline.set_state(gst::State::Playing).is_err() {
             let error = bus.pop_filtered(&[gst::MessageType::Error]);
             return Err(match error.as_ref().map(|message| message.view()) {
@@ -183,6 +186,13 @@ impl Render {
     pub fn expect(&self, track: Track, expected: bool) {
         if let Some(playing) = &self.playing {
             playing.expect(track, expected);
+        }
+    }
+
+    /// Takes a picture off a window that it shares with another one, or puts it back.
+    pub fn show(&self, track: Track, shown: bool) {
+        if let Some(layout) = &self.layout {
+            layout.show(track, shown);
         }
     }
 

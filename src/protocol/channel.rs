@@ -10,9 +10,12 @@
 //! student -> hub   {"type":"hand","raised":true}
 //! hub -> all       {"type":"hands","hands":[{"userId":"1001","nickname":"S-01","at":1795228801000}]}
 //! hub -> student   {"type":"tier","tiers":{"screen":"low","camera":"none"},"estimateKbps":600,"reason":"bandwidth"}
+//! hub -> all       {"type":"allows","comments":true,"reactions":false}
+//! hub -> all       {"type":"stopped","screen":false,"camera":true}
 //! ```
 //!
-//! The hub's first message is `welcome`. The hub stamps names and times: nobody speaks for another.
+//! The hub's first message is `welcome`; `allows` and `stopped` follow at once, and again whenever they change. The hub
+//! stamps names and times: nobody speaks for another.
 
 use serde::{Deserialize, Serialize};
 
@@ -99,6 +102,10 @@ pub enum HubMessage {
         #[serde(default)]
         reason: Option<TierReason>,
     },
+    /// What the teacher allows the class. In place of what was said before.
+    Allows(Allowed),
+    /// Which pictures have no source any more. In place of what was said before.
+    Stopped(Stopped),
     /// The last message was dropped.
     Error {
         /// Stable, for programs.
@@ -109,6 +116,38 @@ pub enum HubMessage {
     /// A type of a newer version.
     #[serde(other)]
     Unknown,
+}
+
+/// What the teacher allows the class; everything, unless the teacher says otherwise.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Allowed {
+    /// Lines of chat may fly over the picture at those students who want them to.
+    #[serde(default = "yes")]
+    pub comments: bool,
+    /// Students may react. Where they may not, [`ErrorCode::ReactionsOff`] is the answer.
+    #[serde(default = "yes")]
+    pub reactions: bool,
+}
+
+impl Default for Allowed {
+    fn default() -> Self {
+        Self { comments: true, reactions: true }
+    }
+}
+
+fn yes() -> bool {
+    true
+}
+
+/// The pictures whose source gives none any more, such as a camera that was unplugged. It may come back.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stopped {
+    /// The screen has stopped.
+    #[serde(default)]
+    pub screen: bool,
+    /// The camera has stopped.
+    #[serde(default)]
+    pub camera: bool,
 }
 
 /// How much of each picture a student is sent. A picture that the lecture does not have is left out.
@@ -361,6 +400,18 @@ mod tests {
         for text in [r#"{"type":"tier"}"#, r#"{"type":"tier","tiers":{},"estimateKbps":-1}"#] {
             assert!(HubMessage::parse(text).is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn what_is_allowed_and_what_has_stopped_is_said_in_a_few_words() {
+        let allows = HubMessage::Allows(Allowed { comments: true, reactions: false });
+        assert_eq!(allows.to_json(), r#"{"type":"allows","comments":true,"reactions":false}"#);
+        assert_eq!(HubMessage::parse(&allows.to_json()).unwrap(), allows);
+        let default = HubMessage::Allows(Allowed::default());
+        assert_eq!(HubMessage::parse(r#"{"type":"allows","polls":false}"#).unwrap(), default);
+        let stopped = Stopped { screen: false, camera: true };
+        assert_eq!(HubMessage::Stopped(stopped).to_json(), r#"{"type":"stopped","screen":false,"camera":true}"#);
+        assert_eq!(HubMessage::parse(r#"{"type":"stopped","camera":true}"#).unwrap(), HubMessage::Stopped(stopped));
     }
 
     #[test]

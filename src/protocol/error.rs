@@ -70,6 +70,8 @@ codes! {
     BadSdp = "badSdp",
     /// The picture that is asked for is not taught.
     NoSuchTrack = "noSuchTrack",
+    /// The teacher has switched reactions off; said over the data channel.
+    ReactionsOff = "reactionsOff",
 }
 
 impl ErrorCode {
@@ -90,7 +92,8 @@ impl ErrorCode {
             | Self::TooManySections
             | Self::NoCommonCodec
             | Self::BadSdp
-            | Self::NoSuchTrack => true,
+            | Self::NoSuchTrack
+            | Self::ReactionsOff => true,
             Self::FloodedMessages
             | Self::UnknownTarget
             | Self::TargetBusy
@@ -112,6 +115,7 @@ impl ErrorCode {
             | Self::NoCommonCodec
             | Self::BadSdp
             | Self::NoSuchTrack
+            | Self::ReactionsOff
             | Self::Unknown => false,
             Self::BadRequest
             | Self::MalformedMessage

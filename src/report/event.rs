@@ -82,6 +82,20 @@ pub enum Event {
         /// `like`, `clap`, `heart`, `laugh`, `wow` or `confused`.
         reaction: &'static str,
     },
+    /// What the teacher allows the class: said when it changes, or when the teacher asks.
+    Allowed {
+        /// Lines of chat may fly over the picture.
+        comments: bool,
+        /// Students may react.
+        reactions: bool,
+    },
+    /// A camera or a screen has stopped, or is back. Said on both sides.
+    Source {
+        /// Which.
+        track: Track,
+        /// How it is now.
+        state: SourceState,
+    },
     /// Once a second, the teacher's numbers.
     #[serde(rename = "stats")]
     TeachStats(TeachStats),
@@ -236,6 +250,23 @@ pub enum StudentState {
     Left,
 }
 
+/// How a source of pictures is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SourceState {
+    /// No picture has come from it for some seconds.
+    Stopped,
+    /// Pictures come again.
+    Live,
+}
+
+impl From<bool> for SourceState {
+    /// Of whether it has stopped.
+    fn from(stopped: bool) -> Self {
+        if stopped { Self::Stopped } else { Self::Live }
+    }
+}
+
 /// Why a process ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -304,6 +335,14 @@ impl Event {
                 Some(format!("the hand of {} is down", named(user, nickname)))
             }
             Event::Reaction { user, nickname, reaction } => Some(format!("{}: {reaction}!", named(user, nickname))),
+            Event::Allowed { comments, reactions } => {
+                let word = |on: bool| if on { "on" } else { "off" };
+                Some(format!("chat over the picture is {}, reactions are {}", word(*comments), word(*reactions)))
+            }
+            Event::Source { track, state: SourceState::Stopped } => {
+                Some(format!("the {track} has stopped: no picture comes from it"))
+            }
+            Event::Source { track, state: SourceState::Live } => Some(format!("the {track} is back")),
             Event::TeachStats(_) | Event::WatchStats(_) => None,
             Event::Trouble { text, .. } => Some(format!("trouble: {text}")),
             Event::TroubleOver { .. } => None,
@@ -380,6 +419,14 @@ mod tests {
             (
                 Event::Student { user: user("1001"), state: StudentState::Watching },
                 json!({"event": "student", "user": "1001", "state": "watching"}),
+            ),
+            (
+                Event::Allowed { comments: true, reactions: false },
+                json!({"event": "allowed", "comments": true, "reactions": false}),
+            ),
+            (
+                Event::Source { track: Track::Camera, state: SourceState::Stopped },
+                json!({"event": "source", "track": "camera", "state": "stopped"}),
             ),
             (Event::Publisher { user: Some(user("9999")) }, json!({"event": "publisher", "user": "9999"})),
             (

@@ -16,7 +16,7 @@ use anstream::{AutoStream, ColorChoice};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
 
-pub use self::event::{EndReason, Event, StudentState, TeachStats, TroubleKind, WatchStats, Watched};
+pub use self::event::{EndReason, Event, SourceState, StudentState, TeachStats, TroubleKind, WatchStats, Watched};
 use self::status::Board;
 use crate::id::RoomId;
 

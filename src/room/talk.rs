@@ -3,6 +3,7 @@
 //! - Names are stamped here, from what signalling knows of the sender.
 //! - Who writes too fast is told so, once a second at most, and what was written is dropped. The room as a whole has
 //!   limits too: every line goes to everybody.
+//! - The teacher may forbid reactions, and that lines of chat fly over the picture. A newcomer learns it at once.
 //! - Hands are listed in the order they went up. A hand stays up over a broken connection and goes down with its owner.
 
 use std::collections::{HashMap, VecDeque};
@@ -11,8 +12,8 @@ use std::time::{Duration, Instant};
 use super::Bucket;
 use crate::id::{Nickname, UserId};
 use crate::protocol::channel::{
-    ChatMessage, ChatText, HubMessage, MAX_HISTORY, MAX_HUB_MESSAGE_BYTES, MAX_LISTED_HANDS, RaisedHand, Reaction,
-    StudentMessage,
+    Allowed, ChatMessage, ChatText, HubMessage, MAX_HISTORY, MAX_HUB_MESSAGE_BYTES, MAX_LISTED_HANDS, RaisedHand,
+    Reaction, Stopped, StudentMessage,
 };
 use crate::protocol::{ErrorCode, User};
 
@@ -74,6 +75,8 @@ pub struct Talk {
     last_id: u64,
     chat: Bucket,
     reactions: Bucket,
+    allowed: Allowed,
+    stopped: Stopped,
 }
 
 #[derive(Debug)]
@@ -95,6 +98,8 @@ impl Talk {
             last_id: 0,
             chat: Bucket::new(CHAT_PER_SECOND, CHAT_BURST),
             reactions: Bucket::new(REACTIONS_PER_SECOND, REACTION_BURST),
+            allowed: Allowed::default(),
+            stopped: Stopped::default(),
         }
     }
 
@@ -124,7 +129,31 @@ impl Talk {
         while !history.is_empty() && size(&history) > MAX_HUB_MESSAGE_BYTES {
             history.drain(..history.len().div_ceil(4));
         }
-        vec![TalkOutput::To(user.clone(), HubMessage::Welcome { history, hands })]
+        let welcome = HubMessage::Welcome { history, hands };
+        [welcome, HubMessage::Allows(self.allowed), HubMessage::Stopped(self.stopped)]
+            .map(|message| TalkOutput::To(user.clone(), message))
+            .into()
+    }
+
+    /// What the class may do.
+    pub fn allowed(&self) -> Allowed {
+        self.allowed
+    }
+
+    /// The teacher allows or forbids something; nothing happens where that is so already.
+    pub fn allow(&mut self, allowed: Allowed) -> Vec<TalkOutput> {
+        if std::mem::replace(&mut self.allowed, allowed) == allowed {
+            return Vec::new();
+        }
+        vec![TalkOutput::All(HubMessage::Allows(allowed))]
+    }
+
+    /// Other sources of pictures have stopped than before.
+    pub fn stopped(&mut self, stopped: Stopped) -> Vec<TalkOutput> {
+        if std::mem::replace(&mut self.stopped, stopped) == stopped {
+            return Vec::new();
+        }
+        vec![TalkOutput::All(HubMessage::Stopped(stopped))]
     }
 
     /// A student said something over its channel; `at` is the time in milliseconds since 1970.
@@ -157,6 +186,9 @@ impl Talk {
                 vec![TalkOutput::Hand { user: user.clone(), nickname, raised: true }]
             }
             StudentMessage::Hand { raised: false } => self.lower(now, user),
+            StudentMessage::Reaction { .. } if !self.allowed.reactions => {
+                self.complain(now, user, ErrorCode::ReactionsOff, "the teacher has switched reactions off")
+            }
             StudentMessage::Reaction { reaction } if self.reactions.take(now).is_ok() => {
                 let user_id = user.clone();
                 vec![
@@ -356,6 +388,32 @@ mod tests {
             !history.is_empty()
                 && HubMessage::Welcome { history, hands: vec![] }.to_json().len() <= MAX_HUB_MESSAGE_BYTES
         );
+    }
+
+    #[test]
+    fn what_the_teacher_forbids_is_refused_and_newcomers_know() {
+        let (mut talk, now) = (talk(), Instant::now());
+        let clap = StudentMessage::Reaction { reaction: Reaction::Clap }.to_json();
+        assert_eq!(talk.heard(now, 0, &id("1001"), &clap).len(), 2);
+        let off = Allowed { comments: false, reactions: false };
+        assert_eq!(talk.allow(off), [TalkOutput::All(HubMessage::Allows(off))]);
+        assert_eq!(talk.allow(off), [], "it is so already");
+        let refused = talk.heard(now, 0, &id("1001"), &clap);
+        assert!(
+            matches!(&refused[..], [TalkOutput::To(user, HubMessage::Error { code: ErrorCode::ReactionsOff, .. })] if user.as_str() == "1001"),
+            "{refused:?}"
+        );
+        assert_eq!(talk.heard(now, 0, &id("1001"), &msg("still chat")).len(), 2);
+        let stopped = Stopped { camera: true, ..Stopped::default() };
+        assert_eq!(talk.stopped(stopped), [TalkOutput::All(HubMessage::Stopped(stopped))]);
+        assert_eq!(talk.stopped(stopped), []);
+        let told = talk.opened(&id("1002"));
+        assert_eq!(
+            told[1..],
+            [HubMessage::Allows(off), HubMessage::Stopped(stopped)].map(|it| TalkOutput::To(id("1002"), it))
+        );
+        talk.allow(Allowed::default());
+        assert_eq!(talk.heard(now, 0, &id("1002"), &clap).len(), 2);
     }
 
     #[test]

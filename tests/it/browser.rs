@@ -3,7 +3,9 @@
 //! A test reads like a script: who opens what, sees, says and clicks. The browsers are driven by `tests/browser`, which
 //! `bin/setup --test` prepares.
 
-// What the tests stand on: browsers and pages, a class with both, eyes and ears, what was shown when, a student without the page.
+// What the tests stand on: rules of accessibility, browsers and pages, a class with both, eyes and ears, what was shown
+// when, a student without the page.
+mod axe;
 mod driver;
 mod lab;
 mod raw;
@@ -15,6 +17,12 @@ mod together;
 
 // Every screen that a student may meet.
 mod states;
+
+// What stands over the picture, and what does not; pictures whose source stops.
+mod overlays;
+
+// Phones, tablets, windows and walls.
+mod sizes;
 
 // A bad network before one page.
 mod network;

@@ -76,6 +76,38 @@ fn everybody_reads_what_anybody_says_and_names_are_stamped() {
 }
 
 #[test]
+fn a_teacher_switches_reactions_and_flying_chat_off_and_everybody_knows() {
+    let class = Classroom::new();
+    let mut teacher = teacher(&class);
+    let mut one = student(&class, 1001);
+    say_until_heard(&mut one, &teacher, "1001", "here");
+    let allowed = |comments: bool, reactions: bool| {
+        move |event: &Event| {
+            event["event"] == "allowed" && event["comments"] == comments && event["reactions"] == reactions
+        }
+    };
+    teacher.types("/reactions off");
+    teacher.types("/comments off");
+    for reader in [&teacher, &one] {
+        reader.wait_for("no reactions", allowed(true, false));
+        reader.wait_for("nothing allowed", allowed(false, false));
+    }
+    // Who comes later knows it, too, and is told so instead of being refused.
+    let mut two = student(&class, 1002);
+    two.wait_for("nothing allowed", allowed(false, false));
+    two.types("/react clap");
+    two.wait_for("a word", |event| {
+        event["event"] == "notice" && event["message"] == "the teacher has switched reactions off"
+    });
+    let mark = teacher.mark();
+    teacher.types("/reactions on");
+    two.wait_for("reactions again", allowed(false, true));
+    two.types("/react clap");
+    teacher.wait_since(mark, DEADLINE, "applause", |event| event["event"] == "reaction" && event["user"] == "1002");
+    assert!(!teacher.events()[..mark].iter().any(|event| event["event"] == "reaction"));
+}
+
+#[test]
 fn hands_stand_in_the_order_they_went_up_and_the_teacher_lowers_them() {
     let class = Classroom::new();
     let mut teacher = teacher(&class);

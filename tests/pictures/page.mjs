@@ -110,7 +110,6 @@ try {
   await page.getByRole('textbox', { name: 'Message', exact: true }).fill('So a negative λ still counts?');
   await page.keyboard.press('Enter');
   await students.Ben.says('Could you zoom in on the lower left?');
-  await page.waitForFunction(() => document.querySelector('#danmaku').childElementCount === 0);
   await teacher.says('It does, Freya. Ben: better now?');
   await students.Elif.says('/hand');
   await teacher.wait((event) => event.event === 'hand' && event.hands.length === 1);
@@ -119,8 +118,9 @@ try {
   await teacher.wait((event) => event.event === 'hand' && event.hands.length === 2);
   await page.mouse.move(400, 300);
   await page.waitForFunction(() => document.querySelector('#hand').getAttribute('aria-pressed') === 'true');
-  // The last line is on its way over the picture.
-  await page.waitForFunction(() => document.querySelector('#danmaku').lastElementChild?.getBoundingClientRect().left < 480);
+  // The camera has found its corner.
+  await page.waitForFunction(() => document.querySelector('#pictures').dataset.corner !== undefined);
+  await page.waitForFunction(() => document.querySelector('#camera').getAnimations().length === 0);
   await page.screenshot({ path: path.join(here, 'page.png') });
   console.log(`made ${path.relative(process.cwd(), path.join(here, 'page.png'))}`);
 } finally {

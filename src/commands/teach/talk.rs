@@ -7,6 +7,7 @@ use crate::commands::lines::TeacherLine;
 use crate::id::{Nickname, UserId, named};
 use crate::peer::hub::Hub;
 use crate::protocol::User;
+use crate::protocol::channel::{Allowed, Stopped};
 use crate::report::{Event, Reporter};
 use crate::room::talk::{Talk, TalkOutput};
 
@@ -18,8 +19,17 @@ pub(super) struct Conversation {
 }
 
 impl Conversation {
-    pub(super) fn new(teacher: UserId, nickname: Nickname) -> Self {
-        Self { rules: Talk::new(teacher, nickname), present: HashSet::new() }
+    pub(super) fn new(teacher: UserId, nickname: Nickname, allowed: Allowed) -> Self {
+        let mut rules = Talk::new(teacher, nickname);
+        // Nobody is there yet to be told.
+        rules.allow(allowed);
+        Self { rules, present: HashSet::new() }
+    }
+
+    /// Other sources of pictures have stopped than before.
+    pub(super) fn stopped(&mut self, stopped: Stopped, hub: &Hub, reporter: &Reporter) {
+        let outputs = self.rules.stopped(stopped);
+        self.apply(outputs, hub, reporter);
     }
 
     /// Signalling says who is there.
@@ -76,6 +86,14 @@ impl Conversation {
                 let users: Vec<UserId> = self.rules.hands().iter().map(|hand| hand.user_id.clone()).collect();
                 users.iter().flat_map(|user| self.rules.lower(now, user)).collect()
             }
+            TeacherLine::Comments(switch) => {
+                let now = self.rules.allowed();
+                self.allow(Allowed { comments: switch.unwrap_or(now.comments), ..now }, reporter)
+            }
+            TeacherLine::Reactions(switch) => {
+                let now = self.rules.allowed();
+                self.allow(Allowed { reactions: switch.unwrap_or(now.reactions), ..now }, reporter)
+            }
             TeacherLine::Advice(sentence) => return reporter.notice(sentence),
         };
         self.apply(outputs, hub, reporter);
@@ -89,6 +107,13 @@ impl Conversation {
     pub(super) fn tick(&mut self, hub: &Hub, reporter: &Reporter) {
         let outputs = self.rules.tick(Instant::now());
         self.apply(outputs, hub, reporter);
+    }
+
+    /// Changes what the class may do, and says in any case how it is.
+    fn allow(&mut self, allowed: Allowed, reporter: &Reporter) -> Vec<TalkOutput> {
+        let Allowed { comments, reactions } = allowed;
+        reporter.event(&Event::Allowed { comments, reactions });
+        self.rules.allow(allowed)
     }
 
     fn forget(&mut self, user: &UserId, hub: &Hub, reporter: &Reporter) {

@@ -4,6 +4,8 @@ use tokio::time::Instant;
 
 use super::Student;
 use super::diagnosis::Told;
+use crate::commands::sources::has_stopped;
+use crate::protocol::channel::Stopped;
 use crate::report::Event;
 
 impl Student<'_> {
@@ -11,7 +13,9 @@ impl Student<'_> {
     pub(super) fn tell(&mut self) {
         let link = self.link.as_ref().map(|attempt| attempt.link.stats()).unwrap_or_default();
         let Some(step) = self.screen.with(|render| self.meter.step(render, link)) else { return };
-        if self.link.as_ref().is_some_and(|attempt| attempt.answered) && self.course.is_live() {
+        // Where nothing is left to be sent, silence is no trouble.
+        let is_expected = self.formats.iter().any(|format| !has_stopped(self.stopped, format.track));
+        if self.link.as_ref().is_some_and(|attempt| attempt.answered) && self.course.is_live() && is_expected {
             for event in self.diagnosis.second(&step.seconds, step.asked) {
                 self.reporter.event(&event);
             }
@@ -35,6 +39,18 @@ impl Student<'_> {
         }
     }
 
+    /// Other sources have stopped than before: their pictures are taken off the window, or shown again.
+    pub(super) fn on_stopped(&mut self, stopped: Stopped) {
+        let before = std::mem::replace(&mut self.stopped, stopped);
+        for format in &self.formats {
+            let (was, is) = (has_stopped(before, format.track), has_stopped(stopped, format.track));
+            if was != is {
+                self.reporter.event(&Event::Source { track: format.track, state: is.into() });
+            }
+        }
+        self.expect_pictures();
+    }
+
     /// The link is gone, and all that was known of it.
     pub(super) fn forget_link(&mut self) {
         self.told = None;
@@ -44,12 +60,14 @@ impl Student<'_> {
         }
     }
 
-    /// Where the hub sends no picture, there is no freeze.
+    /// Where the hub sends no picture, or has none to send, there is no freeze.
     pub(super) fn expect_pictures(&self) {
         let sends = |track| self.told.is_none_or(|told| told.sends(track));
         self.screen.with(|render| {
             for format in &self.formats {
-                render.expect(format.track, sends(format.track));
+                let stopped = has_stopped(self.stopped, format.track);
+                render.expect(format.track, sends(format.track) && !stopped);
+                render.show(format.track, !stopped);
             }
         });
     }

@@ -3,7 +3,7 @@
 use super::diagnosis::Told;
 use crate::commands::lines::StudentLine;
 use crate::id::UserId;
-use crate::protocol::channel::{ChatMessage, HubMessage, RaisedHand, StudentMessage};
+use crate::protocol::channel::{Allowed, ChatMessage, HubMessage, RaisedHand, Stopped, StudentMessage};
 use crate::report::{Event, Reporter};
 
 /// What follows from something that was heard.
@@ -15,6 +15,8 @@ pub(super) enum Heard {
     Answer(StudentMessage),
     /// Other pictures are sent from now on.
     Sends(Told),
+    /// Other sources have stopped than before.
+    Stopped(Stopped),
 }
 
 /// What was heard so far.
@@ -25,11 +27,13 @@ pub(super) struct Conversation {
     hands: Vec<RaisedHand>,
     /// Whether the own hand shall be up.
     raised: bool,
+    /// What the teacher lets the class do.
+    allowed: Allowed,
 }
 
 impl Conversation {
     pub(super) fn new(me: UserId) -> Self {
-        Self { me, last_id: 0, hands: Vec::new(), raised: false }
+        Self { me, last_id: 0, hands: Vec::new(), raised: false, allowed: Allowed::default() }
     }
 
     /// Takes what the teacher's hub says.
@@ -63,6 +67,13 @@ impl Conversation {
             Ok(HubMessage::Tier { tiers, estimate_kbps, reason }) => {
                 return Heard::Sends(Told { tiers, estimate_kbps, reason });
             }
+            Ok(HubMessage::Allows(allowed)) => {
+                if std::mem::replace(&mut self.allowed, allowed) != allowed {
+                    let Allowed { comments, reactions } = allowed;
+                    reporter.event(&Event::Allowed { comments, reactions });
+                }
+            }
+            Ok(HubMessage::Stopped(stopped)) => return Heard::Stopped(stopped),
             Ok(HubMessage::Unknown) => {}
             Err(error) => reporter.detail(error),
         }
@@ -76,6 +87,10 @@ impl Conversation {
             StudentLine::Hand => {
                 self.raised = !self.raised;
                 Some(StudentMessage::Hand { raised: self.raised })
+            }
+            StudentLine::React(_) if !self.allowed.reactions => {
+                reporter.notice("the teacher has switched reactions off");
+                None
             }
             StudentLine::React(reaction) => Some(StudentMessage::Reaction { reaction }),
             StudentLine::Advice(sentence) => {

@@ -1,7 +1,7 @@
 // What is said over the data channel: chat, hands and reactions, and which pictures are sent; the lines in the panel.
 
 import { $, bdi, clean, el, list, nameOf, onFrame } from './dom.js';
-import { hasWords, onLanguage, say, timeOfDay } from './i18n.js';
+import { hasWords, label, onLanguage, say, timeOfDay } from './i18n.js';
 
 const MOST_CHARS = 1_000;
 /** Lines that the page keeps; older ones go. */
@@ -25,7 +25,10 @@ export class Chat {
   #follows = true;
   #draw = onFrame(() => this.#flush());
 
-  /** `on` has `line(message)`, `hands(list)`, `reaction(r)`, `tier(message)` and `state(isOpen)`. */
+  /**
+   * `on` has `line(message)`, `hands(list)`, `reaction(r)`, `tier(message)`, `allows({ comments, reactions })`,
+   * `stopped({ screen, camera })` and `state(isOpen)`.
+   */
   constructor(on) {
     this.#on = on;
     const text = $('chat-text');
@@ -40,6 +43,8 @@ export class Chat {
       this.#submit();
     });
     text.addEventListener('input', () => this.#typed());
+    // A tap on it must not take the keyboard away, and with it the button from under the finger.
+    $('chat-send').addEventListener('mousedown', (event) => event.preventDefault());
     $('chat-scroll').addEventListener('scroll', () => {
       this.#follows = this.#isAtEnd();
       if (this.#follows) this.read();
@@ -122,6 +127,12 @@ export class Chat {
       case 'tier':
         this.#on.tier(message);
         break;
+      case 'allows':
+        this.#on.allows({ comments: message.comments !== false, reactions: message.reactions !== false });
+        break;
+      case 'stopped':
+        this.#on.stopped({ screen: message.screen === true, camera: message.camera === true });
+        break;
       case 'error':
         this.#complain(hasWords(message.code) ? say(message.code) : clean(message.message, 200));
         break;
@@ -192,7 +203,7 @@ export class Chat {
     const left = MOST_CHARS - Array.from(input.value).length;
     $('chat-left').textContent = left < 200 ? say('charsLeft', { n: left }) : '';
     input.style.height = 'auto';
-    input.style.height = `${Math.min(input.scrollHeight + 2, 160)}px`;
+    input.style.height = `${Math.min(input.scrollHeight + 2, 160, innerHeight / 4)}px`;
   }
 
   #complain(text) {
@@ -219,6 +230,7 @@ export class Chat {
       badge.hidden = this.#unread === 0;
       badge.textContent = this.#unread > 99 ? '99+' : this.#unread;
     }
+    label($('chat-toggle'), this.#unread > 0 ? say('chatUnread', { n: this.#unread > 99 ? '99+' : this.#unread }) : say('chat'));
     $('chat-newest').hidden = this.#unread === 0 || this.#isAtEnd();
   }
 
@@ -228,6 +240,7 @@ export class Chat {
     $('chat-send').disabled = !open;
     const hint = { later: 'chatLater', connecting: 'chatConnecting', open: 'chatEmpty' }[this.#state];
     $('chat-empty').textContent = say(hint);
+    this.#count();
     this.#on.state(open);
   }
 }

@@ -7,6 +7,12 @@ import { REACTIONS } from './chat.js';
 /** How long the bar stays over a full screen without a movement. */
 const IDLE_MS = 2_500;
 
+/** How far a menu keeps from the bar and from the edge of the window, together. */
+const MENU_EDGE_PX = 16;
+
+/** A button, and what it opens. */
+const MENUS = [['react', 'react-menu'], ['more', 'more-menu'], ['mark', 'mark-text']];
+
 /** Key, what it does, how it is explained. */
 const KEYS = [
   ['f', 'full', 'keyFull'],
@@ -31,6 +37,8 @@ export class Controls {
   #leave;
   #idle = 0;
   #place = 0;
+  #allowed = { comments: true, reactions: true };
+  #word = '';
 
   constructor({ layout, chat, people, danmaku, stats, leave }) {
     this.#layout = layout;
@@ -48,6 +56,7 @@ export class Controls {
     $('sound-wanted').addEventListener('click', () => layout.toggleMute());
     document.addEventListener('keydown', (event) => this.#key(event));
     document.addEventListener('fullscreenchange', () => this.refresh());
+    addEventListener('resize', () => this.#closeMenus());
     for (const id of ['screen-video', 'camera-video']) {
       $(id).addEventListener('enterpictureinpicture', () => this.refresh());
       $(id).addEventListener('leavepictureinpicture', () => this.refresh());
@@ -77,6 +86,10 @@ export class Controls {
     $('pip').hidden = !document.pictureInPictureEnabled || !layout.main()?.requestPictureInPicture;
     press('pip', Boolean(document.pictureInPictureElement));
     press('danmaku-toggle', this.#danmaku.isOn);
+    const comments = say(this.#allowed.comments ? 'danmaku' : 'commentsOff');
+    label($('danmaku-toggle'), comments);
+    $('danmaku-name').textContent = comments;
+    $('danmaku-toggle').setAttribute('aria-disabled', !this.#allowed.comments);
     press('stats-toggle', this.#stats.isShown);
     const isFull = Boolean(document.fullscreenElement);
     press('full', isFull);
@@ -92,6 +105,8 @@ export class Controls {
     const button = $('hand');
     button.disabled = !this.#chat.isOpen;
     $('react').disabled = !this.#chat.isOpen;
+    $('react').setAttribute('aria-disabled', !this.#allowed.reactions);
+    label($('react'), say(this.#allowed.reactions ? 'react' : 'reactionsOff'));
     if (!this.#chat.isOpen) this.#closeMenus();
     press('hand', place > 0);
     if (place !== this.#place) announce(place > 0 ? say('handPlace', { n: place }) : '');
@@ -102,6 +117,31 @@ export class Controls {
     label(button, place > 0 ? `${say('handPlace', { n: place })}. ${say('lowerHand')}` : say('raiseHand'));
   }
 
+  /** What the teacher lets the class do. A button that may not be used can be reached, and says why. */
+  allow(allowed) {
+    const before = this.#allowed;
+    this.#allowed = allowed;
+    for (const what of ['comments', 'reactions']) {
+      if (before[what] && !allowed[what]) announce(say(`${what}Off`));
+    }
+    if (!allowed.reactions) this.#closeMenus(true, 'react');
+    this.refresh();
+  }
+
+  /** What is not as it should be, and no reason to cover the picture: `{ word, text }`, a word in the bar and a sentence. */
+  mark(mark) {
+    $('mark').hidden = !mark;
+    if (!mark) this.#closeMenus(false, 'mark');
+    else {
+      $('mark-word').textContent = mark.word;
+      $('mark-text').textContent = mark.text;
+      label($('mark'), mark.text);
+    }
+    // What the line carries changes by the second, and is not worth another announcement.
+    if (mark && mark.word !== this.#word) announce(mark.text);
+    this.#word = mark?.word ?? '';
+  }
+
   #do(action) {
     const layout = this.#layout;
     const actions = {
@@ -110,10 +150,11 @@ export class Controls {
       pip: () => this.#pip(),
       swap: () => layout.swap(),
       camera: () => layout.toggleInset(),
-      danmaku: () => this.#danmaku.toggle(),
+      danmaku: () => (this.#allowed.comments ? this.#danmaku.toggle() : announce(say('commentsOff'))),
       stats: () => this.#stats.toggle(),
       hand: () => this.#chat.hand(this.#people.place === 0),
-      react: () => this.#menu('react', 'react-menu'),
+      react: () => (this.#allowed.reactions ? this.#menu('react', 'react-menu') : announce(say('reactionsOff'))),
+      mark: () => this.#menu('mark', 'mark-text'),
       more: () => this.#menu('more', 'more-menu'),
       chat: () => this.#show('chat'),
       people: () => this.#show('people'),
@@ -130,7 +171,7 @@ export class Controls {
       leave: this.#leave,
     };
     if (!(action in actions)) return;
-    if (action !== 'react' && action !== 'more') this.#closeMenus();
+    if (!MENUS.some(([button]) => button === action)) this.#closeMenus();
     actions[action]();
     this.refresh();
   }
@@ -236,16 +277,18 @@ export class Controls {
     $(button).setAttribute('aria-expanded', 'true');
     $(menu).classList.add('open');
     $(menu).hidden = false;
-    $(menu).querySelector('button:not([hidden])').focus();
+    fit($(menu));
+    $(menu).querySelector('button:not([hidden])')?.focus();
   }
 
-  #closeMenus(giveBack = false) {
-    for (const [button, menu] of [['react', 'react-menu'], ['more', 'more-menu']]) {
-      if ($(button).getAttribute('aria-expanded') !== 'true') continue;
+  /** Closes that which belongs to this button, or all; the focus may go back to the button. */
+  #closeMenus(giveBack = false, only = null) {
+    for (const [button, menu] of MENUS) {
+      if ((only ?? button) !== button || $(button).getAttribute('aria-expanded') !== 'true') continue;
       const hadFocus = $(menu).contains(document.activeElement);
       $(button).setAttribute('aria-expanded', 'false');
       $(menu).classList.remove('open');
-      if (menu === 'react-menu') $(menu).hidden = true;
+      if (menu !== 'more-menu') $(menu).hidden = true;
       if (giveBack && hadFocus) $(button).focus();
     }
   }
@@ -254,14 +297,23 @@ export class Controls {
     $('room').classList.remove('idle');
     clearTimeout(this.#idle);
     this.#idle = setTimeout(() => {
-      const busy = $('controls').matches(':hover') || $('controls').querySelector(':focus-visible, .open');
+      const busy = $('controls').matches(':hover') || $('controls').querySelector(':focus-visible, .open, #sound-wanted:not([hidden])');
       if (!busy) $('room').classList.add('idle');
     }, IDLE_MS);
   }
 }
 
-/** Where the panel stands below the picture instead of beside it. */
-const narrow = matchMedia('(max-width: 48rem) and (orientation: portrait)');
+/** Opens a menu to the side of the bar that has more room, and as high as there is room. */
+function fit(menu) {
+  const bar = $('controls').getBoundingClientRect();
+  const above = bar.top;
+  const below = (globalThis.visualViewport?.height ?? innerHeight) - bar.bottom;
+  menu.classList.toggle('down', below > above);
+  menu.style.setProperty('--most', `${Math.max(above, below) - MENU_EDGE_PX}px`);
+}
+
+/** Where the panel stands below the picture instead of beside it; style.css has the same words. */
+const narrow = matchMedia('(max-width: 34rem) and (max-aspect-ratio: 3/2), (max-width: 64rem) and (max-aspect-ratio: 5/4)');
 const isNarrow = () => narrow.matches;
 /** A phone that lies down has no room for it unasked. */
 const low = matchMedia('(max-height: 30rem)');

@@ -1,23 +1,44 @@
-// What flies over the picture: chat, and reactions that rise. Both are bounded; what is too much is left out.
+// What flies over the picture: chat for those who want it, and reactions that rise. Both are bounded, and chat keeps to
+// the top of the picture; what is too much is left out.
 
 import { $, el, icon, nameOf, store } from './dom.js';
 
 const MOST_FLYING = 30;
 const MOST_RISING = 20;
 const MOST_CHARS = 80;
+/** The share of the picture, from its upper edge, that lines may cover. */
+const TOP_SHARE = 0.2;
 /** The same time for all, so that two in a lane never meet unless the later one is much longer. */
 const FLIGHT_MS = 9_000;
 
 const calm = matchMedia('(prefers-reduced-motion: reduce)');
 
 export class Danmaku {
-  isOn = store.get('danmaku', !calm.matches);
+  /** Whether this student wants it. */
+  isWanted = store.get('danmaku', false);
+  /** Whether the teacher allows it. */
+  isAllowed = true;
+  #picture;
   /** When each lane has room at its beginning again. */
   #free = [];
 
+  /** `picture()` says where the large picture stands in its area. */
+  constructor(picture) {
+    this.#picture = picture;
+  }
+
+  get isOn() {
+    return this.isWanted && this.isAllowed;
+  }
+
   toggle() {
-    this.isOn = !this.isOn;
-    store.set('danmaku', this.isOn);
+    this.isWanted = !this.isWanted;
+    store.set('danmaku', this.isWanted);
+    if (!this.isOn) $('danmaku').replaceChildren();
+  }
+
+  allow(isAllowed) {
+    this.isAllowed = isAllowed;
     if (!this.isOn) $('danmaku').replaceChildren();
   }
 
@@ -32,7 +53,9 @@ export class Danmaku {
     const width = flyer.offsetWidth;
     const way = sky.clientWidth + width;
     const now = performance.now();
-    const lanes = Math.max(1, Math.floor((sky.clientHeight * 0.6) / height));
+    const { top, height: whole } = this.#picture();
+    // What is free above the picture is used, too.
+    const lanes = Math.max(1, Math.floor((top + whole * TOP_SHARE) / height));
     const lane = Array.from({ length: lanes }, (_, n) => n).find((n) => (this.#free[n] ?? 0) <= now);
     if (lane === undefined) return flyer.remove();
     // Free when its end has come in, with a little distance.

@@ -2,8 +2,13 @@
 
 import { $, store } from './dom.js';
 import { say, label, onLanguage } from './i18n.js';
+import { CORNERS, Corner, brightness, detail } from './corner.js';
 
 const STEP = 0.05;
+/** How often the corners of the picture are looked at. */
+const LOOK_MS = 2_000;
+/** A page so low, as over a keyboard, has no room for a bar and a header. */
+const CRAMPED_PX = 480;
 
 export class Layout {
   muted = false;
@@ -16,6 +21,13 @@ export class Layout {
   #insetHidden = false;
   #owner = $('screen-video');
   #place = { x: 1, y: 1, ...store.get('inset', {}) };
+  /** Whether somebody has put the small picture where it is. */
+  #isPut = store.get('inset') !== null;
+  #corner = new Corner();
+  /** Where the mouse or the finger is, in the window; nothing when it is elsewhere. */
+  #pointer = null;
+  /** The pictures that have no source any more. */
+  #stopped = { screen: false, camera: false };
 
   /**
    * `on` has `picture()` for the first picture of a connection, `changed()` for anything that buttons show, and says
@@ -31,6 +43,11 @@ export class Layout {
       this.#drag($(id));
     }
     this.#move(this.#place.x, this.#place.y);
+    const stage = $('stage');
+    stage.addEventListener('pointermove', ({ clientX: x, clientY: y }) => (this.#pointer = { x, y }));
+    stage.addEventListener('pointerleave', () => (this.#pointer = null));
+    setInterval(() => this.#look(), LOOK_MS);
+    globalThis.visualViewport?.addEventListener('resize', () => this.#fitWindow());
     onLanguage(() => this.#arrange());
   }
 
@@ -48,9 +65,28 @@ export class Layout {
     if (main) this.#whenPictureIn(main);
   }
 
+  /** Takes off what has no source any more, and shows again what has: `{ screen, camera }`, true where it has stopped. */
+  stop(stopped) {
+    this.#stopped = stopped;
+    this.#arrange();
+    const main = this.main();
+    if (main) this.#whenPictureIn(main);
+  }
+
+  /** Where the large picture stands in its area, in pixels: it keeps its shape, so there may be room beside it. */
+  picture() {
+    const { clientWidth: width, clientHeight: height } = $('pictures');
+    const { videoWidth, videoHeight } = this.main() ?? {};
+    if (!videoWidth) return { left: 0, top: 0, width, height };
+    const scale = Math.min(width / videoWidth, height / videoHeight);
+    const [shown, high] = [videoWidth * scale, videoHeight * scale];
+    return { left: (width - shown) / 2, top: (height - high) / 2, width: shown, height: high };
+  }
+
   /** Shows nothing. */
   clear() {
     $('last-picture').hidden = true;
+    this.#stopped = { screen: false, camera: false };
     this.show({});
   }
 
@@ -67,9 +103,13 @@ export class Layout {
 
   /** The large picture's element, if a picture is sent. */
   main() {
-    const { screen, camera } = this.#tracks;
+    const [screen, camera] = ['screen', 'camera'].map((id) => this.#has(id));
     if (!screen && !camera) return null;
     return $(screen && !(this.#swapped && camera) ? 'screen-video' : 'camera-video');
+  }
+
+  #has(id) {
+    return Boolean(this.#tracks[id]) && !this.#stopped[id];
   }
 
   get hasSound() {
@@ -77,7 +117,7 @@ export class Layout {
   }
 
   get hasTwo() {
-    return Boolean(this.#tracks.screen && this.#tracks.camera);
+    return this.#has('screen') && this.#has('camera');
   }
 
   get isInsetShown() {
@@ -166,7 +206,7 @@ export class Layout {
     for (const id of ['screen', 'camera']) {
       const picture = $(id);
       const isInset = this.isInsetShown && picture !== main;
-      picture.hidden = !this.#tracks[id] || (picture !== main && !isInset);
+      picture.hidden = !this.#has(id) || (picture !== main && !isInset);
       picture.classList.toggle('inset', isInset);
       if (isInset) {
         picture.append(document.querySelector('.inset-tools'));
@@ -188,22 +228,79 @@ export class Layout {
     $('pictures').style.setProperty('--y', this.#place.y);
   }
 
+  /** Looks whether the small picture hides something that another corner has not. */
+  #look() {
+    const video = this.main();
+    if (this.#isPut || !this.isInsetShown || document.hidden || !video?.videoWidth || !$('last-picture').hidden) return;
+    const inset = document.querySelector('.picture.inset');
+    // Somebody is about to use it.
+    if (inset.matches(':hover, :focus-within, .dragged')) return;
+    const area = $('pictures');
+    const { left, top, width, height } = this.picture();
+    if (width <= 0 || height <= 0) return;
+    const edge = this.#edge();
+    const boxes = CORNERS.map(({ x, y }) => ({
+      left: edge + x * (area.clientWidth - inset.offsetWidth - 2 * edge),
+      top: edge + y * (area.clientHeight - inset.offsetHeight - 2 * edge),
+      width: inset.offsetWidth,
+      height: inset.offsetHeight,
+    }));
+    const points = brightness(video);
+    const details = boxes.map((box) =>
+      detail(points, {
+        left: (box.left - left) / width,
+        top: (box.top - top) / height,
+        width: box.width / width,
+        height: box.height / height,
+      }));
+    this.#corner.look(details, performance.now(), (corner) => !this.#isAt(boxes[corner]));
+    const { x, y } = CORNERS[this.#corner.at];
+    area.dataset.corner = this.#corner.at;
+    if (x !== this.#place.x || y !== this.#place.y) this.#move(x, y);
+  }
+
+  /** Whether the pointer is where this box of the pictures is. */
+  #isAt(box) {
+    if (!this.#pointer) return false;
+    const area = $('pictures').getBoundingClientRect();
+    const [x, y] = [this.#pointer.x - area.left - box.left, this.#pointer.y - area.top - box.top];
+    return x >= 0 && y >= 0 && x <= box.width && y <= box.height;
+  }
+
+  /** How far from the edge the small picture keeps, in pixels. */
+  #edge() {
+    const rem = parseFloat(getComputedStyle(document.documentElement).fontSize);
+    return rem * parseFloat(getComputedStyle($('pictures')).getPropertyValue('--edge'));
+  }
+
+  /** A keyboard on the screen takes room from the page, which not every browser tells the page's style. */
+  #fitWindow() {
+    const { height, scale } = globalThis.visualViewport;
+    // Who looks closer wants the page to stay as it is.
+    if (scale > 1.01) return;
+    const isCovered = innerHeight - height > 1;
+    document.documentElement.style.setProperty('--seen', isCovered ? `${height}px` : '');
+    $('room').classList.toggle('is-cramped', height < CRAMPED_PX);
+    if (isCovered) scrollTo(0, 0);
+  }
+
   /** The inset follows mouse, finger and arrow keys, and stays where it was put. */
   #drag(picture) {
     picture.addEventListener('pointerdown', (down) => {
       if (!picture.classList.contains('inset') || down.button !== 0 || down.target.closest('button')) return;
       const area = $('pictures');
-      const rem = parseFloat(getComputedStyle(document.documentElement).fontSize);
-      const edges = 2 * rem * parseFloat(getComputedStyle(area).getPropertyValue('--edge'));
+      const edges = 2 * this.#edge();
       const free = { x: area.clientWidth - picture.offsetWidth - edges, y: area.clientHeight - picture.offsetHeight - edges };
       const start = { ...this.#place };
       picture.setPointerCapture(down.pointerId);
       const follow = (move) => {
         picture.classList.add('dragged');
+        this.#isPut = true;
         this.#move(start.x + (move.clientX - down.clientX) / free.x, start.y + (move.clientY - down.clientY) / free.y);
       };
       const end = () => {
         picture.removeEventListener('pointermove', follow);
+        if (!picture.classList.contains('dragged')) return;
         picture.classList.remove('dragged');
         store.set('inset', this.#place);
       };
@@ -214,6 +311,7 @@ export class Layout {
       const by = { ArrowLeft: [-STEP, 0], ArrowRight: [STEP, 0], ArrowUp: [0, -STEP], ArrowDown: [0, STEP] }[event.key];
       if (!by || !picture.classList.contains('inset')) return;
       event.preventDefault();
+      this.#isPut = true;
       this.#move(this.#place.x + by[0], this.#place.y + by[1]);
       store.set('inset', this.#place);
     });

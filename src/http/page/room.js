@@ -43,6 +43,8 @@ class Room {
   #tracks = null;
   /** What the teacher's hub says it sends us: its last `tier`. */
   #sent = null;
+  /** The pictures that have no source any more. */
+  #stopped = { screen: false, camera: false };
   #isFlowing = false;
   #came = { bytes: 0, at: 0 };
   #retry = 0;
@@ -52,7 +54,7 @@ class Room {
   constructor(room) {
     this.#room = room;
     this.#me = whoFromLink();
-    this.danmaku = new Danmaku();
+    this.danmaku = new Danmaku(() => this.layout.picture());
     this.stats = new Stats();
     this.course = new Course(() => this.#connect());
     // Before anything that takes time: the link was clicked, and a class waits.
@@ -70,6 +72,15 @@ class Room {
       reaction: (reaction) => this.danmaku.rise(reaction),
       tier: (sent) => {
         this.#sent = sent;
+        this.#draw();
+      },
+      allows: (allowed) => {
+        this.danmaku.allow(allowed.comments);
+        this.controls.allow(allowed);
+      },
+      stopped: (stopped) => {
+        this.#stopped = stopped;
+        this.layout.stop(stopped);
         this.#draw();
       },
       state: () => this.controls?.hand(),
@@ -290,6 +301,7 @@ class Room {
     this.people.hands([]);
     this.#hasPicture = false;
     this.#tracks = null;
+    this.#stopped = { screen: false, camera: false };
   }
 
   #pictureCame() {
@@ -305,9 +317,14 @@ class Room {
       const bytes = await this.stats.read(peer).catch(() => 0);
       const now = Date.now();
       if (bytes > this.#came.bytes) this.#came = { bytes, at: now };
-      this.#isFlowing = now - this.#came.at < STALLED_MS && bytes > 0;
+      this.#isFlowing = (now - this.#came.at < STALLED_MS && bytes > 0) || !this.#isDue();
     }
     this.#draw();
+  }
+
+  /** Whether anything can come: not where all that is taught has stopped. */
+  #isDue() {
+    return Object.keys(this.#tracks ?? {}).some((role) => !this.#stopped[role]);
   }
 
   // Who is it?
@@ -350,6 +367,7 @@ class Room {
       hasPicture: this.#hasPicture,
       tracks: this.#tracks,
       sent: this.#sent,
+      stopped: this.#stopped,
       students: this.people.students,
       userId: this.#me.userId,
     });
@@ -369,6 +387,7 @@ class Room {
     $('card-actions').replaceChildren(...(seen.actions ?? []).map((action) => this.#button(action)));
     $('banner').textContent = seen.banner ?? '';
     $('banner').hidden = !seen.banner;
+    this.controls.mark(seen.mark);
     this.#showAsk(seen, before);
   }
 

@@ -10,8 +10,9 @@ const UDP_HINT_MS = 15_000;
 const MOST_MESSAGE_CHARS = 400;
 
 /**
- * `{ screen, title, text, more, detail, actions, ask, banner }`: `screen` is `ask`, `connecting`, `waiting`, `live`,
- * `sound`, `ended` or `error`; all else may be missing.
+ * `{ screen, title, text, more, detail, actions, ask, banner, mark }`: `screen` is `ask`, `connecting`, `waiting`,
+ * `live`, `sound`, `ended` or `error`; all else may be missing. A banner stands over a picture that stands still, and a
+ * mark, `{ word, text }`, in the bar.
  */
 export function view(known) {
   const { asking, refused, rejected, signal, course, wasIn, tracks } = known;
@@ -23,15 +24,21 @@ export function view(known) {
   }
   if (rejected) return errorView(rejected, known);
   const isLate = course.since > 0 && Date.now() - course.since > UDP_HINT_MS;
-  if (known.hasPicture) return { screen: 'live', banner: banner(known, isLate) };
+  const gone = stoppedPictures(known);
+  if (known.isConnected && gone.length > 0 && gone.length === pictures(known).length) {
+    const key = gone.length > 1 ? 'bothStopped' : `${gone[0]}Stopped`;
+    return { screen: 'sound', title: say(key), text: say(tracks.audio ? 'stoppedSound' : 'stoppedText'), banner: banner(known, isLate) };
+  }
+  if (known.hasPicture) return { screen: 'live', banner: banner(known, isLate), mark: mark(known, gone) };
   if (!wasIn) return entryView(known);
   if (!course.publisher) return waitingView(known);
   if (tracks && known.isConnected && !tracks.screen && !tracks.camera) {
     const key = tracks.audio ? 'soundOnly' : 'nothing';
     return { screen: 'sound', title: say(`${key}Title`), text: say(`${key}Text`) };
   }
-  if (known.isConnected && known.sent && waits(known.sent)) {
-    return { screen: 'sound', title: say('soundOnlyTitle'), text: less(known.sent) };
+  const sent = living(known);
+  if (known.isConnected && sent && waits(sent)) {
+    return { screen: 'sound', title: say('soundOnlyTitle'), text: less(sent) };
   }
   return { screen: 'connecting', title: say('pictureTitle'), text: say(isLate ? 'udpText' : 'pictureText') };
 }
@@ -84,15 +91,51 @@ function codecView(detail) {
 }
 
 /** What is wrong while the last picture stands, if anything. */
-function banner({ course, signal, isConnected, isFlowing, sent }, isLate) {
+function banner(known, isLate) {
+  const { course, signal, isConnected, isFlowing } = known;
   const code = signal.error?.code;
   if (isConnected && isFlowing) {
-    if (signal.isOpen) return less(sent);
+    const sent = living(known);
+    if (signal.isOpen) return sent && waits(sent) ? less(sent) : '';
     return hasWords(code) ? say(code) : say('bannerSignal');
   }
   if (isLate && course.publisher && signal.isOpen) return say('bannerUdp');
   if (!course.publisher || !signal.isOpen || isConnected) return say('bannerTeacher');
   return say('bannerMedia');
+}
+
+/** What is less than it could be while the lecture goes on: a picture that has no source, one that is smaller. */
+function mark(known, gone) {
+  const { isConnected, isFlowing } = known;
+  const sent = living(known);
+  if (!isConnected || !isFlowing) return null;
+  const [stopped] = gone;
+  const lessText = sent && !waits(sent) ? less(sent) : '';
+  if (stopped) {
+    const word = say(`${stopped}Stopped`);
+    return { word, text: [say('stoppedMore', { what: word }), lessText].filter(Boolean).join(' ') };
+  }
+  if (!lessText) return null;
+  const { screen, camera } = sent.tiers;
+  const word = screen === 'none' ? 'wordNoScreen' : screen === 'low' || camera === 'low' ? 'wordSmall' : 'wordNoCamera';
+  return { word: say(word), text: lessText };
+}
+
+/** The pictures that the lecture has. */
+function pictures({ tracks }) {
+  return ['screen', 'camera'].filter((role) => tracks?.[role]);
+}
+
+/** Those of them that have no source any more. */
+function stoppedPictures(known) {
+  return pictures(known).filter((role) => known.stopped?.[role]);
+}
+
+/** What is sent of the pictures that have a source: of the others a narrow line is not the reason. */
+function living({ sent, stopped }) {
+  if (!sent?.tiers) return null;
+  const tiers = Object.fromEntries(Object.entries(sent.tiers).filter(([role]) => !stopped?.[role]));
+  return { ...sent, tiers };
 }
 
 /** Whether no picture at all is sent. */

@@ -100,6 +100,9 @@ pub fn hands<'a>(order: &'a [&'a str]) -> impl Fn(&Value) -> bool + 'a {
 /// The names of the hands in the panel, in its order.
 const HANDS: &str = "[...document.querySelectorAll('#hands li .name bdi:first-child')].map((name) => name.textContent)";
 
+/// The sentence of the mark in the bar; nothing where there is none.
+pub const MARK: &str = "witness.visible('#mark') ? document.querySelector('#mark').ariaLabel : ''";
+
 /// The lines of chat in the panel: who, and what.
 pub const LINES: &str = "[...document.querySelectorAll('#chat-lines > li')].map((line) => \
     [line.querySelector('.who bdi').textContent, line.querySelector('.text').textContent])";
@@ -118,6 +121,12 @@ impl Page<'_> {
     #[track_caller]
     pub fn banner_is(&self, text: &str) {
         self.wait(&format!("banner {text:?}"), "witness.text('#banner:not([hidden])')", |banner| banner == text);
+    }
+
+    /// Waits for the mark in the bar, and for its end when it is to be empty: its sentence.
+    #[track_caller]
+    pub fn mark_is(&self, text: &str) {
+        self.wait(&format!("mark {text:?}"), MARK, |mark| mark == text);
     }
 
     /// Clicks where the browser wants a click before it makes a sound.

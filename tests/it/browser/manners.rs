@@ -18,7 +18,7 @@ const HEADINGS: &str = "[...document.querySelectorAll('h1, h2, h3, h4')].filter(
 
 /// Everything has a name, and headings go down one step at a time from one h1.
 #[track_caller]
-fn is_readable(page: &Page<'_>) {
+pub fn is_readable(page: &Page<'_>) {
     let controls = page.value(CONTROLS);
     let controls = controls.as_array().unwrap();
     assert!(controls.len() >= 3, "{controls:?}");

@@ -11,7 +11,7 @@ use classroom::peer::emulator::{Burst, Emulator, PathConfig};
 use serde_json::{Value, json};
 
 use super::driver::{Kind, Page};
-use super::lab::Lab;
+use super::lab::{Lab, MARK};
 use super::shown::{Shown, Span};
 use super::sight::SCREEN;
 use crate::support::{LECTURE_FPS, Process, film_file};
@@ -73,7 +73,7 @@ impl<'a> Line<'a> {
         // From now on: what is usual must be known before it can be missed.
         line.shown();
         line.page.clicks_for_sound();
-        line.page.banner_is("");
+        line.page.mark_is("");
         line.is_wide(FULL);
         line.page.sees_moving(SCREEN);
         line
@@ -119,6 +119,15 @@ impl<'a> Line<'a> {
         let look = "witness.text('#banner:not([hidden])')";
         let begins = |banner: &Value| banner.as_str().is_some_and(|text| text.starts_with(words));
         self.page.wait(&format!("banner {words:?}"), look, begins).to_string()
+    }
+
+    /// Waits until the mark in the bar begins so; nothing stands over the picture.
+    #[track_caller]
+    fn is_marked(&self, words: &str) -> String {
+        let begins = |mark: &Value| mark.as_str().is_some_and(|text| text.starts_with(words));
+        let mark = self.page.wait(&format!("mark {words:?}"), MARK, begins).to_string();
+        self.page.banner_is("");
+        mark
     }
 
     /// How long the page waits for packets, in milliseconds.
@@ -205,7 +214,7 @@ fn chromium_sees_all_again_soon_after_a_short_bad_time() {
         [("nothing for 0.5 s", 1.0, Duration::from_millis(500)), ("20 % loss for 2 s", 0.2, Duration::from_secs(2))]
     {
         line.is_wide(FULL);
-        line.page.banner_is("");
+        line.page.mark_is("");
         let before = line.pictures();
         let wrong = line.loses(loss, length);
         line.watches_until(wrong.to + WATCHED_AFTER_MS);
@@ -237,7 +246,7 @@ fn chromium_gets_a_smaller_picture_on_a_narrow_line_and_is_told_why() {
     let (from, sound) = (line.clock(), line.sound());
     line.becomes(&PathConfig { rate: Some(600_000), ..usual() });
     line.is_wide(LOW);
-    let banner = line.is_told("A smaller picture: your line carries ");
+    let mark = line.is_marked("A smaller picture: your line carries ");
     line.watches_until(from + NARROW_MS);
     line.page.sees_moving(SCREEN);
     line.page.screen_is("live");
@@ -245,7 +254,7 @@ fn chromium_gets_a_smaller_picture_on_a_narrow_line_and_is_told_why() {
 
     line.becomes(&usual());
     line.is_wide(FULL);
-    line.page.banner_is("");
+    line.page.mark_is("");
     line.page.sees_moving(SCREEN);
     let shown = line.shown();
     let smaller = shown.first_of(LOW, from).unwrap();
@@ -254,7 +263,7 @@ fn chromium_gets_a_smaller_picture_on_a_narrow_line_and_is_told_why() {
     let (seen, sent) = shown.of_all(settled, FULL, LECTURE_FPS);
     println!(
         "600 kbit/s: low after {smaller:.0} ms, frozen {:.0} ms at the most until then and {:.0} ms after, {seen} of {sent} \
-         pictures shown, {banner}, {}; restored: full after {full_again:.0} ms, frozen {:.0} ms at the most; {:?}",
+         pictures shown, {mark}, {}; restored: full after {full_again:.0} ms, frozen {:.0} ms at the most; {:?}",
         shown.longest_freeze(Span { from, to: settled.from }),
         shown.longest_freeze(settled),
         of_sound(&sound, &sound_after),

@@ -210,14 +210,18 @@ fn small_and_large_picture_are_swapped_and_hidden() {
     page.clicks("button", "Small picture");
     page.wait_until("small picture", "witness.visible('#camera')");
     // The arrow keys move it, and the place is remembered.
-    let left = "document.querySelector('#camera').getBoundingClientRect().left";
-    let before = page.value(left).as_f64().unwrap();
+    page.wait_until("a corner", "document.querySelector('#pictures').dataset.corner !== undefined");
     page.value("document.querySelector('#camera').focus()");
-    page.presses("ArrowLeft");
-    page.wait("another place", left, |now| now.as_f64().unwrap() < before - 5.0);
+    let (left, place) =
+        ("document.querySelector('#pictures').style.getPropertyValue('--x')", "localStorage['classroom.inset']");
+    let (key, moved) = if page.value(left) == "1" { ("ArrowLeft", "0.95") } else { ("ArrowRight", "0.05") };
+    page.presses(key);
+    page.wait("another place", left, |now| now == moved);
+    let kept = page.value(place);
     page.reloads();
     page.sees_moving("#camera-video");
-    page.wait("the same place", left, |now| now.as_f64().unwrap() < before - 5.0);
+    page.wait("the same place", left, |now| now == moved);
+    assert_eq!(page.value(place), kept);
     assert_eq!(page.value("document.fullscreenElement"), json!(null));
     page.clicks("button", "Full screen");
     page.wait_until("full screen", "document.fullscreenElement !== null");
