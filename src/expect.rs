@@ -21,13 +21,15 @@ pub enum Metric {
     Width,
     /// Height of the last picture in pixels.
     Height,
-    /// Milliseconds from the start of joining to the first decoded picture.
+    /// Milliseconds from when teacher and student were both in the room to the first decoded picture.
     FirstFrameMs,
+    /// Milliseconds from the start of the process to the first decoded picture, the wait for server and teacher too.
+    StartToFrameMs,
 }
 
 impl Metric {
     /// All of them, in the order in which help lists them.
-    pub const ALL: [Metric; 8] = [
+    pub const ALL: [Metric; 9] = [
         Metric::Fps,
         Metric::Kbps,
         Metric::Lost,
@@ -36,6 +38,7 @@ impl Metric {
         Metric::Width,
         Metric::Height,
         Metric::FirstFrameMs,
+        Metric::StartToFrameMs,
     ];
 
     /// The name that is typed.
@@ -49,6 +52,7 @@ impl Metric {
             Metric::Width => "width",
             Metric::Height => "height",
             Metric::FirstFrameMs => "first_frame_ms",
+            Metric::StartToFrameMs => "start_to_frame_ms",
         }
     }
 }
@@ -157,8 +161,10 @@ pub struct Run {
     pub frozen: Duration,
     /// Width and height of the last picture in pixels.
     pub size: Option<(u32, u32)>,
-    /// From the start of joining to the first decoded picture.
+    /// From when teacher and student were both in the room to the first decoded picture.
     pub first_frame: Option<Duration>,
+    /// From the start of the process to the first decoded picture.
+    pub start_to_frame: Option<Duration>,
     /// From the first decoded picture to the end.
     pub live: Duration,
 }
@@ -182,6 +188,7 @@ impl Run {
             Metric::Width => self.size.map(|(width, _)| width.into()),
             Metric::Height => self.size.map(|(_, height)| height.into()),
             Metric::FirstFrameMs => self.first_frame.map(|after| after.as_secs_f64() * 1000.0),
+            Metric::StartToFrameMs => self.start_to_frame.map(|after| after.as_secs_f64() * 1000.0),
         }
     }
 }
@@ -208,6 +215,7 @@ mod tests {
             frozen: Duration::from_millis(250),
             size: Some((1280, 720)),
             first_frame: Some(Duration::from_millis(280)),
+            start_to_frame: Some(Duration::from_secs(61)),
             live: Duration::from_secs(10),
         }
     }
@@ -238,6 +246,7 @@ mod tests {
         assert_eq!(run().value(Metric::Fps), Some(30.0));
         assert_eq!(run().value(Metric::Kbps), Some(2500.0));
         assert_eq!(run().value(Metric::FirstFrameMs), Some(280.0));
+        assert_eq!(run().value(Metric::StartToFrameMs), Some(61_000.0));
         assert_eq!(run().value(Metric::FreezePercent), Some(2.5));
     }
 
@@ -251,7 +260,7 @@ mod tests {
     #[test]
     fn without_a_picture_nothing_passes_by_accident() {
         let nothing = Run::default();
-        for text in ["fps>=0", "width>=1", "lost==0", "freezes==0", "first_frame_ms<1000"] {
+        for text in ["fps>=0", "width>=1", "lost==0", "freezes==0", "first_frame_ms<1000", "start_to_frame_ms<1000"] {
             assert!(text.parse::<Expectation>().unwrap().check(&nothing).is_err(), "{text}");
         }
     }

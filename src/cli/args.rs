@@ -87,8 +87,9 @@ More flags and examples: classroom watch --help, or man classroom-watch")]
   classroom watch --room 10013 --user 1001 --sink null --for 30s --expect 'fps>=25'
 
 At a terminal, typed lines are said in chat, and /hand raises your hand.
-The server is the one of --server, of $CLASSROOM_SERVER, one that announces the room on the LAN,
-or localhost, in this order.")]
+The server is the one of --server, of $CLASSROOM_SERVER, the one on this computer, or one that
+announces the room on the LAN (DNS-SD), in this order. It need not be there yet: without --timeout,
+watch waits for server and teacher for ever, and comes back to them by itself.")]
     Watch(TypedWatch),
 
     /// Run the signalling server alone
@@ -355,7 +356,8 @@ pub(super) struct TypedWatch {
     #[arg(long = "for", value_name = "DURATION", value_parser = values::duration, help_heading = "Lecture")]
     pub(super) length: Option<Duration>,
 
-    /// Wait at most this long for somebody to teach, then exit with 6 [default: for ever]
+    /// Wait at most this long for the server (else exit with 4) and for somebody to teach (else 6), both together
+    /// [default: for ever]
     #[arg(long, value_name = "DURATION", value_parser = values::duration, help_heading = "Lecture", hide_short_help = true)]
     pub(super) timeout: Option<Duration>,
 
@@ -363,7 +365,8 @@ pub(super) struct TypedWatch {
     #[arg(long, value_name = "DURATION", value_parser = values::duration, help_heading = "Lecture", hide_short_help = true)]
     pub(super) retry: Option<Duration>,
 
-    /// Check the whole run, exit with 8 if unmet: fps, kbps, lost, freezes, freeze_percent, width, height, first_frame_ms
+    /// Check the whole run, exit with 8 if unmet: fps, kbps, lost, freezes, freeze_percent, width, height,
+    /// first_frame_ms (from when the teacher is there), start_to_frame_ms (from the start of this program)
     #[arg(long, value_name = "'fps>=25'", help_heading = "Lecture", hide_short_help = true)]
     pub(super) expect: Vec<Expectation>,
 
@@ -378,7 +381,7 @@ pub(super) struct TypedWatch {
     #[arg(long, value_name = "MS", default_value = "auto", value_parser = values::latency, help_heading = "Output", hide_short_help = true)]
     pub(super) latency: Latency,
 
-    /// The signalling server [default: one that announces the room on the LAN, else localhost]
+    /// The signalling server, waited for [default: the one on this computer, else one that announces the room on the LAN]
     #[arg(long, value_name = "URL", env = "CLASSROOM_SERVER", help_heading = "Network")]
     pub(super) server: Option<TypedServer>,
 
@@ -415,7 +418,7 @@ pub(super) struct TypedServe {
 
 #[derive(Debug, Args)]
 pub(super) struct TypedRooms {
-    /// The signalling server [default: one that announces itself on the LAN, else localhost]
+    /// The signalling server [default: the one on this computer, else one that announces itself on the LAN]
     #[arg(long, value_name = "URL", env = "CLASSROOM_SERVER")]
     pub(super) server: Option<TypedServer>,
 }

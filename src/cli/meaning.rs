@@ -185,7 +185,7 @@ pub struct Watch {
     pub user: UserId,
     /// The name that others see; the user id where none was typed.
     pub nickname: Nickname,
-    /// The server of the flag or of `$CLASSROOM_SERVER`; none: DNS-SD, then localhost.
+    /// The server of the flag or of `$CLASSROOM_SERVER`; none: the one on this computer, then DNS-SD.
     pub server: Option<ServerUrl>,
     /// Where the lecture goes.
     pub sink: Sink,
@@ -195,7 +195,7 @@ pub struct Watch {
     pub latency: Latency,
     /// End after this time; none: run until asked to end.
     pub length: Option<Duration>,
-    /// How long to wait for somebody to teach; none: for ever.
+    /// How long to wait for the server and for somebody to teach, both together; none: for ever.
     pub timeout: Option<Duration>,
     /// How long to wait for a lost lecture to come back; none: for ever.
     pub retry: Option<Duration>,
@@ -254,7 +254,7 @@ pub struct Man {
 /// `classroom rooms`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rooms {
-    /// The server of the flag or of `$CLASSROOM_SERVER`; none: DNS-SD, then localhost.
+    /// The server of the flag or of `$CLASSROOM_SERVER`; none: the one on this computer, then DNS-SD.
     pub server: Option<ServerUrl>,
 }
 

@@ -25,7 +25,7 @@ use crate::cli::{Cli, Command};
 use crate::exit::{Exit, Failure};
 use crate::media::MediaError;
 use crate::report::{EndReason, Event, Reporter};
-use crate::signal::{ServerUrl, SignalError};
+use crate::signal::SignalError;
 
 /// Runs a verb to its end. The last thing that scripts hear is the `ended` event, however it ends.
 ///
@@ -129,7 +129,7 @@ fn media_failure(error: MediaError) -> Failure {
 /// The exit code that a signalling error stands for.
 fn signal_failure(error: SignalError) -> Failure {
     let exit = match &error {
-        SignalError::Unreachable { .. } => Exit::ServerUnreachable,
+        SignalError::Unreachable { .. } | SignalError::NotAServer { .. } => Exit::ServerUnreachable,
         SignalError::Refused { .. } => Exit::Refused,
     };
     Failure::new(exit, error)
@@ -175,34 +175,6 @@ fn reachable_host(ip: IpAddr) -> IpAddr {
         .map(|interface| interface.ip())
         .find(|ip| matches!(ip, IpAddr::V4(v4) if !v4.is_loopback() && !v4.is_link_local()))
         .unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST))
-}
-
-/// The server that was named, else the one that DNS-SD finds for this room, else the one on this machine.
-async fn find_server(named: Option<ServerUrl>, room: Option<&crate::id::RoomId>, reporter: &Reporter) -> ServerUrl {
-    /// A teacher in the same network is found within a second; more covers a sleepy Wi-Fi.
-    const PATIENCE: Duration = Duration::from_millis(2500);
-    if let Some(url) = named {
-        return url;
-    }
-    let local = ServerUrl::new("127.0.0.1", crate::protocol::DEFAULT_PORT);
-    // Whoever runs a server on this very machine means that one, and does not wait.
-    let here = tokio::net::TcpStream::connect((local.host(), local.port()));
-    if let Ok(Ok(_)) = tokio::time::timeout(Duration::from_millis(200), here).await {
-        return local;
-    }
-    match crate::signal::discover(room, PATIENCE).await {
-        Ok(found) => match found.into_iter().next() {
-            Some(found) => {
-                reporter.notice(format!("found {} by DNS-SD", found.url));
-                found.url
-            }
-            None => local,
-        },
-        Err(error) => {
-            reporter.detail(format!("DNS-SD is not available: {error}"));
-            local
-        }
-    }
 }
 
 /// A future that never completes where there is nothing to wait for.

@@ -1,17 +1,26 @@
 //! `classroom rooms`: who teaches where, how many watch.
 
+use std::time::Duration;
+
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
-use super::find_server;
 use crate::cli::Rooms;
 use crate::exit::{Exit, Failure};
 use crate::http::client;
+use crate::protocol::DEFAULT_PORT;
 use crate::report::Reporter;
 use crate::room::{RoomState, RoomSummary};
+use crate::signal::{ServerUrl, discover};
+
+/// How soon a server on this computer answers.
+const HERE_WITHIN: Duration = Duration::from_millis(200);
+
+/// A teacher in the same network is found within a second; more covers a sleepy Wi-Fi.
+const DISCOVER_FOR: Duration = Duration::from_millis(2500);
 
 /// Prints every room of the server.
 pub(super) async fn run(rooms: Rooms, reporter: &Reporter) -> Result<(), Failure> {
-    let server = find_server(rooms.server, None, reporter).await;
+    let server = find_server(rooms.server, reporter).await;
     let list = client::rooms(server.host(), server.port()).await.map_err(|error| {
         let error =
             anyhow::anyhow!("no list from {server}: {error}; start one with `classroom teach` or `classroom serve`, or name it with --server");
@@ -23,6 +32,31 @@ pub(super) async fn run(rooms: Rooms, reporter: &Reporter) -> Result<(), Failure
         reporter.result(&table(&list, &server.to_string()));
     }
     Ok(())
+}
+
+/// The server that was named, else the one on this computer, else one that DNS-SD finds.
+async fn find_server(named: Option<ServerUrl>, reporter: &Reporter) -> ServerUrl {
+    if let Some(url) = named {
+        return url;
+    }
+    let local = ServerUrl::new("127.0.0.1", DEFAULT_PORT);
+    let here = tokio::net::TcpStream::connect((local.host(), local.port()));
+    if let Ok(Ok(_)) = tokio::time::timeout(HERE_WITHIN, here).await {
+        return local;
+    }
+    match discover(None, DISCOVER_FOR).await {
+        Ok(found) => match found.into_iter().next() {
+            Some(found) => {
+                reporter.notice(format!("found {} by DNS-SD", found.url));
+                found.url
+            }
+            None => local,
+        },
+        Err(error) => {
+            reporter.detail(format!("DNS-SD is not available: {error}"));
+            local
+        }
+    }
 }
 
 fn table(rooms: &[RoomSummary], server: &str) -> String {

@@ -473,7 +473,8 @@ fn refusal_code(why: &Refusal) -> ErrorCode {
             ErrorCode::BadSdp
         }
         Refusal::Full(_) => ErrorCode::RoomFull,
-        Refusal::TooFast(_) => ErrorCode::FloodedMessages,
+        // Not `floodedMessages`, which only the server may say.
+        Refusal::TooFast(_) => ErrorCode::TargetBusy,
     }
 }
 

@@ -6,6 +6,7 @@ mod health;
 mod meter;
 pub(super) mod screen;
 mod servers;
+mod signalling;
 mod sink;
 mod talk;
 
@@ -23,12 +24,13 @@ use self::diagnosis::{Diagnosis, Told};
 use self::meter::Meter;
 use self::screen::Screen;
 use self::servers::ice_servers;
+use self::signalling::Signalling;
 use self::sink::numbered;
 use self::talk::{Conversation, Heard};
 use super::lines::StudentLine;
 use super::teach::candidate_init;
 use super::typed::Typed;
-use super::{blocking, find_server, media_failure, or_never, signal_failure};
+use super::{blocking, media_failure, or_never};
 use crate::cli::Watch;
 use crate::exit::Failure;
 use crate::expect::{self, Run};
@@ -39,10 +41,7 @@ use crate::protocol::channel::{Stopped, StudentMessage};
 use crate::protocol::{ClientMessage, ErrorCode, IceCandidate, LeaveReason, ServerMessage, User};
 use crate::report::{EndReason, Event, Reporter};
 use crate::rtp::Track;
-use crate::signal::{Client, ClientConfig, ServerUrl, SessionToken, SignalError, SignalEvent};
-
-/// How long the server may take to answer at first: a lab script wants to know soon.
-const SERVER_WITHIN: Duration = Duration::from_secs(3);
+use crate::signal::{ServerUrl, SignalEvent};
 
 /// How a run of `watch` went.
 #[derive(Debug)]
@@ -60,21 +59,13 @@ pub(super) async fn run(
     stop: impl Future<Output = EndReason>,
 ) -> Result<Watched, Failure> {
     let begun = Instant::now();
-    let mut stop = std::pin::pin!(stop);
-    let sink = sink::choose(&watch.sink, reporter)?;
-    reporter.status("looking for the server");
-    let (server, token, client, signals) = tokio::select! {
-        joined = join(&watch, begun, reporter) => joined?,
-        reason = &mut stop => return Ok(Watched { reason, run: Run::default() }),
-    };
-    reporter.event(&Event::Joined { user: watch.user.clone(), server: server.to_string() });
-    reporter.status("waiting for a teacher");
+    let stop = std::pin::pin!(stop);
     let mut student = Student {
         watch: &watch,
         reporter,
-        server,
-        client,
-        sink,
+        sink: sink::choose(&watch.sink, reporter)?,
+        signalling: Signalling::start(&watch, begun, reporter),
+        server: None,
         link: None,
         screen: Arc::default(),
         formats: Vec::new(),
@@ -86,47 +77,13 @@ pub(super) async fn run(
         talk: Conversation::new(watch.user.clone()),
         ice_servers: Vec::new(),
         files: 0,
+        silent_seconds: 0,
     };
-    let ended = student.run(signals, stop).await;
+    let ended = student.run(stop).await;
     let run = student.finish(matches!(ended, Ok(EndReason::LectureOver))).await;
-    drop(token);
     let reason = ended?;
     let unmet = expect::unmet(&watch.expect, &run);
     if unmet.is_empty() { Ok(Watched { reason, run }) } else { Err(Failure::expectation_unmet(&unmet)) }
-}
-
-/// Finds the server and joins the room. Whoever waits for a teacher (`--timeout`) waits for the teacher's server too.
-async fn join(
-    watch: &Watch,
-    begun: Instant,
-    reporter: &Reporter,
-) -> Result<(ServerUrl, SessionToken, Client, mpsc::Receiver<SignalEvent>), Failure> {
-    let patience = watch.timeout.unwrap_or_default();
-    let epoch = rand::random();
-    loop {
-        let server = find_server(watch.server.clone(), Some(&watch.room), reporter).await;
-        let token = SessionToken::acquire(&server, &watch.room, &watch.user);
-        let left = patience.saturating_sub(begun.elapsed());
-        // A server that was named is worth all the patience; one that was guessed is looked for again.
-        let initial_deadline = if watch.server.is_some() { SERVER_WITHIN.max(left) } else { SERVER_WITHIN };
-        let joined = Client::connect(ClientConfig {
-            server: server.clone(),
-            room: watch.room.clone(),
-            room_name: None,
-            user: watch.user.clone(),
-            nickname: watch.nickname.clone(),
-            publishes: false,
-            session: token.session().clone(),
-            epoch,
-            initial_deadline,
-        })
-        .await;
-        match joined {
-            Ok((client, signals)) => return Ok((server, token, client, signals)),
-            Err(SignalError::Unreachable { .. }) if begun.elapsed() < patience => {}
-            Err(error) => return Err(signal_failure(error)),
-        }
-    }
 }
 
 /// A link to the publisher, from its offer on.
@@ -140,9 +97,10 @@ struct Attempt {
 struct Student<'a> {
     watch: &'a Watch,
     reporter: &'a Reporter,
-    server: ServerUrl,
-    client: Client,
     sink: media::Sink,
+    signalling: Signalling<'a>,
+    /// The server that this student is or was in the room at.
+    server: Option<ServerUrl>,
     link: Option<Attempt>,
     screen: Arc<Screen>,
     formats: Vec<TrackFormat>,
@@ -157,33 +115,26 @@ struct Student<'a> {
     /// Those that were typed, else those that the server told of.
     ice_servers: Vec<IceServer>,
     files: u32,
+    /// Seconds in which nothing came, until now.
+    silent_seconds: u32,
 }
 
 impl Student<'_> {
-    async fn run(
-        &mut self,
-        signals: mpsc::Receiver<SignalEvent>,
-        mut stop: Pin<&mut impl Future<Output = EndReason>>,
-    ) -> Result<EndReason, Failure> {
+    async fn run(&mut self, mut stop: Pin<&mut impl Future<Output = EndReason>>) -> Result<EndReason, Failure> {
         let mut second = tokio::time::interval(Duration::from_secs(1));
         second.set_missed_tick_behavior(MissedTickBehavior::Delay);
         second.tick().await;
-        let mut signals = Some(signals);
         let (_typed, mut lines) = Typed::start(self.watch.lines, StudentLine::commands(), self.reporter).unzip();
         let mut rendered: Option<mpsc::Receiver<RenderEvent>> = None;
         loop {
             let due = self.course.due();
             tokio::select! {
                 reason = &mut stop => return Ok(reason),
-                event = or_never(signals.as_mut().map(mpsc::Receiver::recv)) => match event {
-                    Some(SignalEvent::Ended(error)) => return Err(signal_failure(error)),
-                    Some(event) => {
-                        if let Some(reason) = self.on_signal(event, &mut rendered).await? {
-                            return Ok(reason);
-                        }
+                event = self.signalling.next() => {
+                    if let Some(reason) = self.on_signal(event?, &mut rendered).await? {
+                        return Ok(reason);
                     }
-                    None => signals = None,
-                },
+                }
                 event = or_never(self.link.as_mut().map(|attempt| attempt.events.recv())) => self.on_link(event).await,
                 event = or_never(rendered.as_mut().map(mpsc::Receiver::recv)) => match event {
                     Some(RenderEvent::WindowClosed) => return Ok(EndReason::WindowClosed),
@@ -198,7 +149,9 @@ impl Student<'_> {
                         Step::Explain(why) => self.reporter.warn(why),
                         Step::NobodyTaught(waited) => return Err(Failure::nobody_taught(anyhow::anyhow!(
                             "nobody taught in room {} at {} within {} s (--timeout); is the room right? `classroom rooms` lists them",
-                            self.watch.room, self.server.authority(), waited.as_secs_f32()
+                            self.watch.room,
+                            self.server.as_ref().map_or_else(String::new, ServerUrl::authority),
+                            waited.as_secs_f32()
                         ))),
                         Step::MediaLost(waited) => return Err(Failure::media_lost(anyhow::anyhow!(
                             "the lecture in room {} broke off and did not come back within {} s (--retry)",
@@ -225,9 +178,10 @@ impl Student<'_> {
         match event {
             SignalEvent::Joined { users, ice_servers: told, .. } => {
                 self.ice_servers = ice_servers(self.watch, told);
-                self.look_for_publisher(&users);
+                self.on_joined(&users);
             }
             SignalEvent::Lost { reason } => {
+                self.course.server_is_lost();
                 self.reporter.warn(format!("the signalling server is gone ({reason}), trying to get back"));
             }
             SignalEvent::Message(message) => return self.on_message(message, rendered).await,
@@ -289,11 +243,36 @@ impl Student<'_> {
         Ok(None)
     }
 
+    /// In the room, for the first time or again, and perhaps at another server than before.
+    fn on_joined(&mut self, users: &[User]) {
+        let server = self.signalling.server().cloned();
+        if let Some(server) = server.as_ref().filter(|server| self.server.as_ref() != Some(*server)) {
+            self.reporter.event(&Event::Joined { user: self.watch.user.clone(), server: server.to_string() });
+        } else {
+            self.reporter.notice("the signalling server is back");
+        }
+        self.server = server;
+        let teacher = users.iter().find(|user| user.publishes);
+        let publisher = teacher.map(|teacher| (teacher.user_id.clone(), teacher.epoch));
+        let is_news = self.course.server_is_here(publisher, Instant::now());
+        match teacher.filter(|_| is_news) {
+            Some(teacher) => self.on_publisher(teacher),
+            None if !self.course.is_live() => self.reporter.status("waiting for a teacher"),
+            None => {}
+        }
+    }
+
     fn look_for_publisher(&mut self, users: &[User]) {
         let Some(teacher) = users.iter().find(|user| user.publishes) else { return };
         if self.course.publisher_is(teacher.user_id.clone(), teacher.epoch, Instant::now()) {
-            self.reporter.event(&Event::Publisher { user: Some(teacher.user_id.clone()) });
+            self.on_publisher(teacher);
         }
+    }
+
+    /// Somebody teaches who did not before.
+    fn on_publisher(&mut self, teacher: &User) {
+        self.meter.teacher_came();
+        self.reporter.event(&Event::Publisher { user: Some(teacher.user_id.clone()) });
     }
 
     /// Offers a new connection to the publisher, in place of the one before.
@@ -317,7 +296,7 @@ impl Student<'_> {
                 "no connection can be set up here: {error}; is UDP allowed, are --stun and --turn right?"
             ))
         })?;
-        if self.client.send(ClientMessage::Offer { target_uid: publisher.clone(), sdp, video: None }).is_err() {
+        if !self.signalling.send(ClientMessage::Offer { target_uid: publisher.clone(), sdp, video: None }) {
             self.course.failed(Instant::now());
         }
         self.link = Some(Attempt { link, events, publisher, answered: false });
@@ -327,7 +306,7 @@ impl Student<'_> {
     /// One socket for each interface; and one on loopback where the server is on this machine, whose other addresses
     /// may not even exist.
     fn bind(&self) -> Vec<String> {
-        let host = self.server.host();
+        let host = self.server.as_ref().map_or("", ServerUrl::host);
         let address: Option<IpAddr> = host.parse().ok();
         let mut sockets = match address {
             Some(ip) if ip.is_loopback() => vec![SocketAddr::new(ip, 0).to_string()],
@@ -395,7 +374,8 @@ impl Student<'_> {
                     sdp_m_line_index: candidate.sdp_mline_index,
                     username_fragment: candidate.username_fragment,
                 };
-                let _ = self.client.send(ClientMessage::Candidate { target_uid: attempt.publisher.clone(), candidate });
+                // While the server is lost nobody hears of them: all is offered anew then.
+                self.signalling.send(ClientMessage::Candidate { target_uid: attempt.publisher.clone(), candidate });
             }
             Some(LinkEvent::Connected) => self.course.connected(Instant::now()),
             Some(LinkEvent::BeginningMissed(track)) => self.ask_for_key_frame(track).await,
@@ -407,6 +387,7 @@ impl Student<'_> {
                 Heard::Stopped(stopped) => self.on_stopped(stopped),
             },
             Some(LinkEvent::Disturbed) => {
+                self.course.silent();
                 self.reporter.warn("nothing was heard of the teacher for some seconds, waiting for it to come back");
             }
             Some(LinkEvent::Gone) | None => {
@@ -440,7 +421,11 @@ impl Student<'_> {
         match event {
             RenderEvent::FirstFrame { track } => {
                 let after = self.meter.first_frame(track);
-                self.reporter.event(&Event::FirstFrame { track, after_ms: after.as_secs_f64() * 1000.0 });
+                self.reporter.event(&Event::FirstFrame {
+                    track,
+                    after_ms: after.teacher.as_secs_f64() * 1000.0,
+                    after_start_ms: after.start.as_secs_f64() * 1000.0,
+                });
                 self.course.media(Instant::now());
             }
             RenderEvent::KeyFrameNeeded(track) => {
@@ -463,7 +448,7 @@ impl Student<'_> {
             attempt.link.close().await;
         }
         self.stop_render(is_over).await;
-        self.client.leave().await;
+        self.signalling.leave().await;
         self.meter.run()
     }
 }

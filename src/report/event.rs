@@ -45,9 +45,12 @@ pub enum Event {
     FirstFrame {
         /// Of which track.
         track: Track,
-        /// Milliseconds since this process began to join.
+        /// Milliseconds since teacher and student were both in the room.
         #[serde(serialize_with = "one_decimal")]
         after_ms: f64,
+        /// Milliseconds since this process began.
+        #[serde(serialize_with = "one_decimal")]
+        after_start_ms: f64,
     },
     /// Somebody said something.
     Chat {
@@ -319,7 +322,7 @@ impl Event {
             },
             Event::Publisher { user: Some(user) } => Some(format!("{user} teaches")),
             Event::Publisher { user: None } => Some("the teacher has gone, waiting".into()),
-            Event::FirstFrame { track, after_ms } => Some(format!("{track} after {after_ms:.0} ms")),
+            Event::FirstFrame { track, after_ms, .. } => Some(format!("{track} after {after_ms:.0} ms")),
             Event::Chat { user, nickname, teacher, text, .. } => {
                 let role = if *teacher { ", teacher" } else { "" };
                 Some(match nickname.as_str() {
@@ -430,8 +433,8 @@ mod tests {
             ),
             (Event::Publisher { user: Some(user("9999")) }, json!({"event": "publisher", "user": "9999"})),
             (
-                Event::FirstFrame { track: Track::Screen, after_ms: 281.26 },
-                json!({"event": "first-frame", "track": "screen", "after_ms": 281.3}),
+                Event::FirstFrame { track: Track::Screen, after_ms: 281.26, after_start_ms: 61_000.0 },
+                json!({"event": "first-frame", "track": "screen", "after_ms": 281.3, "after_start_ms": 61000.0}),
             ),
             (
                 Event::TeachStats(TeachStats {
@@ -497,7 +500,10 @@ mod tests {
         let listening =
             Event::Listening { ws: Some("ws://a/ws".into()), page: None, room_page: None, udp: Some(18080) };
         assert_eq!(sentence(listening), "listening on ws://a/ws, media on UDP port 18080");
-        assert_eq!(sentence(Event::FirstFrame { track: Track::Screen, after_ms: 281.3 }), "screen after 281 ms");
+        assert_eq!(
+            sentence(Event::FirstFrame { track: Track::Screen, after_ms: 281.3, after_start_ms: 0.0 }),
+            "screen after 281 ms"
+        );
         assert_eq!(sentence(Event::Warning { message: "no sound card".into() }), "warning: no sound card");
         let said =
             |teacher| Event::Chat { id: 1, user: user("1001"), nickname: "S-01".into(), teacher, text: "hi".into() };

@@ -1,29 +1,30 @@
 //! The client: joins a room, and comes back by itself when the connection or the server was lost.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{SinkExt, StreamExt};
-use tokio::net::TcpStream;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_tungstenite::tungstenite::error::Error;
-use tokio_tungstenite::tungstenite::protocol::{Message, WebSocketConfig};
-use tokio_tungstenite::{WebSocketStream, client_async_with_config};
+use tokio_tungstenite::tungstenite::protocol::Message;
 
 use super::ServerUrl;
+use super::attempt::{Entered, Refusal, Socket, closing_error, enter};
+use super::backoff::Backoff;
 use crate::id::{Nickname, RoomId, RoomName, UserId};
-use crate::protocol::{self, ClientMessage, ErrorCode, IceServer, JoinRequest, ServerMessage, Session, User};
-
-/// How long one attempt may take to reach the server, and again to be let in.
-const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(3);
-
-/// The pause before the second attempt; it doubles up to [`MAX_BACKOFF`].
-const MIN_BACKOFF: Duration = Duration::from_millis(100);
+use crate::protocol::{self, ClientMessage, ErrorCode, IceServer, ServerMessage, Session, User};
 
 /// The longest pause between attempts: a class is whole again a second after its server.
-const MAX_BACKOFF: Duration = Duration::from_secs(1);
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+
+/// How much longer than asked for a client waits for a place that was promised.
+const PROMISE_MARGIN: Duration = Duration::from_millis(100);
+
+/// How long the server may take to answer a [`Client::probe`].
+const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// How long a goodbye may take.
 const LEAVE_TIMEOUT: Duration = Duration::from_secs(1);
@@ -85,12 +86,22 @@ pub enum SignalEvent {
 /// Why there is no connection.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SignalError {
-    /// Nothing answered that speaks the protocol.
+    /// Nothing answered.
     #[error("can't reach the signalling server {server}: {cause}")]
     Unreachable {
         /// Where it should be.
         server: ServerUrl,
         /// What the last attempt met.
+        cause: String,
+    },
+    /// Something answered that does not speak the protocol.
+    #[error(
+        "{server} is no classroom server: {cause}; check host and port, `classroom serve` and `teach` print theirs"
+    )]
+    NotAServer {
+        /// Where it is.
+        server: ServerUrl,
+        /// What it said.
         cause: String,
     },
     /// The server said no.
@@ -113,6 +124,8 @@ pub struct QueueFull;
 pub struct Client {
     outgoing: mpsc::Sender<ClientMessage>,
     goodbye: Option<oneshot::Sender<()>>,
+    /// How many probes were asked for.
+    probes: watch::Sender<u32>,
     task: JoinHandle<()>,
 }
 
@@ -121,19 +134,20 @@ impl Client {
     /// The first event is [`SignalEvent::Joined`].
     pub async fn connect(config: ClientConfig) -> Result<(Self, mpsc::Receiver<SignalEvent>), SignalError> {
         let mut deadline = Instant::now() + config.initial_deadline;
-        let mut backoff = Backoff::new();
-        let (socket, joined) = loop {
-            let refusal = match open(&config).await {
-                Ok(open) => break open,
+        let mut backoff = Backoff::up_to(LONGEST_PAUSE);
+        let Entered { socket, joined, address } = loop {
+            let begun = Instant::now();
+            let refusal = match enter(&config, None).await {
+                Ok(entered) => break entered,
                 Err(refusal) => refusal,
             };
-            if refusal.is_final() {
+            if refusal.is_final_at_first() {
                 return Err(refusal.error);
             }
-            let pause = refusal.retry_after.unwrap_or_else(|| backoff.next());
+            let pause = refusal.retry_after.unwrap_or_else(|| backoff.after(begun));
             if refusal.retry_after.is_some() {
                 // A place that is promised is worth waiting for; the server bounds that time.
-                deadline = deadline.max(Instant::now() + pause + MIN_BACKOFF);
+                deadline = deadline.max(Instant::now() + pause + PROMISE_MARGIN);
             }
             if Instant::now() + pause > deadline {
                 return Err(refusal.error);
@@ -143,15 +157,24 @@ impl Client {
         let (outgoing, messages) = mpsc::channel(SEND_QUEUE);
         let (events, received) = mpsc::channel(EVENT_QUEUE);
         let (goodbye, leaving) = oneshot::channel();
+        let (probes, probed) = watch::channel(0);
         // There is space in a new channel.
         _ = events.try_send(joined);
-        let task = tokio::spawn(Life { config, messages, events, leaving }.run(socket));
-        Ok((Self { outgoing, goodbye: Some(goodbye), task }, received))
+        let life = Life { config, address, messages, events, leaving, probed };
+        let task = tokio::spawn(life.run(socket));
+        Ok((Self { outgoing, goodbye: Some(goodbye), probes, task }, received))
     }
 
     /// Queues a message. While the connection is lost it waits for the next one.
     pub fn send(&self, message: ClientMessage) -> Result<(), QueueFull> {
         self.outgoing.try_send(message).map_err(|_| QueueFull)
+    }
+
+    /// Asks the server for a sign of life: what is not answered within two seconds is a lost connection. For who has a
+    /// reason to doubt, such as media that stopped: on a dead line, silence alone is noticed after
+    /// [`SILENCE_TIMEOUT`](protocol::SILENCE_TIMEOUT), and what TCP has to repeat comes late when the line works again.
+    pub fn probe(&self) {
+        self.probes.send_modify(|count| *count = count.wrapping_add(1));
     }
 
     /// Says goodbye, after what was sent before; takes a second at most.
@@ -169,23 +192,6 @@ impl Drop for Client {
     }
 }
 
-type Socket = WebSocketStream<TcpStream>;
-
-/// An attempt that failed.
-struct Refusal {
-    error: SignalError,
-    retry_after: Option<Duration>,
-}
-
-impl Refusal {
-    fn is_final(&self) -> bool {
-        match &self.error {
-            SignalError::Unreachable { .. } => false,
-            SignalError::Refused { code, .. } => self.retry_after.is_none() && code.is_final(),
-        }
-    }
-}
-
 /// How a conversation ended.
 enum End {
     /// Worth coming back.
@@ -199,9 +205,12 @@ enum End {
 /// The client's task.
 struct Life {
     config: ClientConfig,
+    /// The address that the server was last reached at.
+    address: Option<SocketAddr>,
     messages: mpsc::Receiver<ClientMessage>,
     events: mpsc::Sender<SignalEvent>,
     leaving: oneshot::Receiver<()>,
+    probed: watch::Receiver<u32>,
 }
 
 impl Life {
@@ -224,13 +233,17 @@ impl Life {
 
     /// Attempts until it is in again; nothing when it is over.
     async fn come_back(&mut self) -> Option<Socket> {
-        let mut backoff = Backoff::new();
+        let mut backoff = Backoff::up_to(LONGEST_PAUSE);
         loop {
+            let begun = Instant::now();
             let refusal = tokio::select! {
                 _ = &mut self.leaving => return None,
                 () = self.events.closed() => return None,
-                result = open(&self.config) => match result {
-                    Ok((socket, joined)) => return self.events.send(joined).await.is_ok().then_some(socket),
+                result = enter(&self.config, self.address) => match result {
+                    Ok(Entered { socket, joined, address }) => {
+                        self.address = address;
+                        return self.events.send(joined).await.is_ok().then_some(socket);
+                    }
                     Err(refusal) => refusal,
                 },
             };
@@ -239,7 +252,7 @@ impl Life {
                 _ = self.events.send(SignalEvent::Ended(refusal.error)).await;
                 return None;
             }
-            let pause = refusal.retry_after.unwrap_or_else(|| backoff.next());
+            let pause = refusal.retry_after.unwrap_or_else(|| backoff.after(begun));
             tokio::select! {
                 _ = &mut self.leaving => return None,
                 () = self.events.closed() => return None,
@@ -250,10 +263,12 @@ impl Life {
 
     async fn converse(&mut self, socket: &mut Socket) -> End {
         let (mut sink, mut stream) = socket.split();
+        // What was asked of the connection before is answered.
+        self.probed.mark_unchanged();
         // Both at once: were reading to wait for writing, two ends that have much to say could wait for each other.
         tokio::select! {
-            end = read(&mut stream, &self.events) => end,
-            end = write(&mut sink, &mut self.messages) => end,
+            end = read(&mut stream, &self.events, self.probed.clone()) => end,
+            end = write(&mut sink, &mut self.messages, self.probed.clone()) => end,
             _ = &mut self.leaving => End::Leave,
         }
     }
@@ -276,11 +291,24 @@ impl Life {
     }
 }
 
-async fn read(stream: &mut SplitStream<&mut Socket>, events: &mpsc::Sender<SignalEvent>) -> End {
+async fn read(
+    stream: &mut SplitStream<&mut Socket>,
+    events: &mpsc::Sender<SignalEvent>,
+    mut probed: watch::Receiver<u32>,
+) -> End {
     let mut last_words: Option<Refusal> = None;
+    let mut patience = Patience::whole();
     loop {
-        let reason = match timeout(protocol::SILENCE_TIMEOUT, stream.next()).await {
-            Ok(Some(Ok(Message::Text(text)))) => {
+        let message = tokio::select! {
+            message = stream.next() => Some(message),
+            Ok(()) = probed.changed() => {
+                patience.shorten();
+                continue;
+            }
+            () = sleep_until(patience.ends) => None,
+        };
+        let reason = match message {
+            Some(Some(Ok(Message::Text(text)))) => {
                 match ServerMessage::parse(&text) {
                     Ok(message) => match closing_error(&message) {
                         Some(refusal) => last_words = Some(refusal),
@@ -290,12 +318,16 @@ async fn read(stream: &mut SplitStream<&mut Socket>, events: &mpsc::Sender<Signa
                     // A newer server may have more words.
                     Err(_unknown) => {}
                 }
+                patience = Patience::whole();
                 continue;
             }
-            Ok(Some(Ok(Message::Close(_)))) | Ok(None) => "the server closed the connection".into(),
-            Ok(Some(Ok(_))) => continue,
-            Ok(Some(Err(error))) => error.to_string(),
-            Err(_) => format!("nothing from the server for {} s", protocol::SILENCE_TIMEOUT.as_secs()),
+            Some(Some(Ok(Message::Close(_))) | None) => "the server closed the connection".into(),
+            Some(Some(Ok(_))) => {
+                patience = Patience::whole();
+                continue;
+            }
+            Some(Some(Err(error))) => error.to_string(),
+            None => format!("nothing from the server for {} s", patience.lasts.as_secs()),
         };
         return match last_words {
             Some(refusal) if refusal.is_final() => End::Final(refusal.error),
@@ -305,9 +337,44 @@ async fn read(stream: &mut SplitStream<&mut Socket>, events: &mpsc::Sender<Signa
     }
 }
 
-async fn write(sink: &mut SplitSink<&mut Socket, Message>, messages: &mut mpsc::Receiver<ClientMessage>) -> End {
+/// Until when the server must have said something.
+struct Patience {
+    lasts: Duration,
+    ends: Instant,
+}
+
+impl Patience {
+    fn whole() -> Self {
+        Self { lasts: protocol::SILENCE_TIMEOUT, ends: Instant::now() + protocol::SILENCE_TIMEOUT }
+    }
+
+    /// The server was asked for a sign of life.
+    fn shorten(&mut self) {
+        let ends = Instant::now() + PROBE_TIMEOUT;
+        if ends < self.ends {
+            *self = Self { lasts: PROBE_TIMEOUT, ends };
+        }
+    }
+}
+
+async fn write(
+    sink: &mut SplitSink<&mut Socket, Message>,
+    messages: &mut mpsc::Receiver<ClientMessage>,
+    mut probed: watch::Receiver<u32>,
+) -> End {
     loop {
-        let Some(mut message) = messages.recv().await else { return End::Leave };
+        let mut message = tokio::select! {
+            message = messages.recv() => match message {
+                Some(message) => message,
+                None => return End::Leave,
+            },
+            Ok(()) = probed.changed() => {
+                if let Err(error) = sink.send(Message::Ping(bytes::Bytes::new())).await {
+                    return End::Lost(error.to_string());
+                }
+                continue;
+            }
+        };
         loop {
             if let Err(error) = sink.feed(Message::text(message.to_json())).await {
                 return End::Lost(error.to_string());
@@ -320,92 +387,5 @@ async fn write(sink: &mut SplitSink<&mut Socket, Message>, messages: &mut mpsc::
         if let Err(error) = sink.flush().await {
             return End::Lost(error.to_string());
         }
-    }
-}
-
-/// An error by the server itself after which it closes the connection.
-fn closing_error(message: &ServerMessage) -> Option<Refusal> {
-    match message {
-        ServerMessage::Error { code, message, user_id: None, retry_after_ms } if code.closes() => Some(Refusal {
-            error: SignalError::Refused { code: *code, message: message.clone() },
-            retry_after: retry_after_ms.map(Duration::from_millis),
-        }),
-        _ => None,
-    }
-}
-
-/// One attempt: connected, and let into the room.
-async fn open(config: &ClientConfig) -> Result<(Socket, SignalEvent), Refusal> {
-    let unreachable = |cause: String| Refusal {
-        error: SignalError::Unreachable { server: config.server.clone(), cause },
-        retry_after: None,
-    };
-    let too_slow = |_| unreachable(format!("no answer within {} s", ATTEMPT_TIMEOUT.as_secs()));
-
-    let address = (config.server.host(), config.server.port());
-    let stream = timeout(ATTEMPT_TIMEOUT, TcpStream::connect(address)).await.map_err(too_slow)?;
-    let stream = stream.map_err(|e| unreachable(e.to_string()))?;
-    // Signalling is small messages that somebody waits for.
-    stream.set_nodelay(true).map_err(|e| unreachable(e.to_string()))?;
-
-    let request = JoinRequest {
-        room: config.room.clone(),
-        room_name: config.room_name.clone(),
-        user: config.user.clone(),
-        nickname: config.nickname.clone(),
-        publishes: config.publishes,
-        session: Some(config.session.clone()),
-        epoch: config.epoch,
-    };
-    let url = config.server.with_query(&request.to_query());
-    let limits = WebSocketConfig::default()
-        .read_buffer_size(16 * 1024)
-        .write_buffer_size(16 * 1024)
-        .max_message_size(Some(protocol::MAX_SERVER_MESSAGE_BYTES))
-        .max_frame_size(Some(protocol::MAX_SERVER_MESSAGE_BYTES));
-    let enter = async {
-        let (mut socket, _response) = match client_async_with_config(url, stream, Some(limits)).await {
-            Ok(open) => open,
-            Err(Error::Http(response)) => {
-                let status = response.status();
-                return Err(unreachable(format!("it answered {status}, is that a classroom server?")));
-            }
-            Err(error) => return Err(unreachable(error.to_string())),
-        };
-        loop {
-            let text = match socket.next().await {
-                Some(Ok(Message::Text(text))) => text,
-                Some(Ok(Message::Ping(_) | Message::Pong(_))) => continue,
-                Some(Err(error)) => return Err(unreachable(error.to_string())),
-                _ => return Err(unreachable("it closed the connection".into())),
-            };
-            match ServerMessage::parse(&text) {
-                Ok(ServerMessage::Joined { users, publisher, ice_servers, .. }) => {
-                    return Ok((socket, SignalEvent::Joined { users, publisher, ice_servers }));
-                }
-                Ok(message) => {
-                    if let Some(refusal) = closing_error(&message) {
-                        return Err(refusal);
-                    }
-                }
-                Err(cause) => return Err(unreachable(cause)),
-            }
-        }
-    };
-    timeout(ATTEMPT_TIMEOUT, enter).await.map_err(too_slow)?
-}
-
-/// The pauses between attempts, each drawn from half to whole: a class does not come back in step.
-struct Backoff(Duration);
-
-impl Backoff {
-    fn new() -> Self {
-        Self(MIN_BACKOFF)
-    }
-
-    fn next(&mut self) -> Duration {
-        let pause = self.0.mul_f64(rand::random_range(0.5..=1.0));
-        self.0 = (self.0 * 2).min(MAX_BACKOFF);
-        pause
     }
 }

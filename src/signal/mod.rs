@@ -4,8 +4,11 @@
 //! The words are those of [`crate::protocol`], the decisions those of [`crate::room`]; here are sockets, queues and
 //! time-outs.
 
+mod attempt;
+mod backoff;
 mod client;
 mod connection;
+mod dial;
 mod discovery;
 mod local;
 mod outbox;
@@ -13,6 +16,7 @@ mod server;
 mod session;
 mod url;
 
+pub use backoff::Backoff;
 pub use client::{Client, ClientConfig, QueueFull, SignalError, SignalEvent};
 pub use discovery::{Announcement, DiscoveryError, Found, announce, discover};
 pub use local::LocalMember;

@@ -30,7 +30,18 @@ impl SessionToken {
     /// The secret of this user in this room on this server; a fresh one where none is kept, or where it is in use by
     /// another process, or where nothing can be kept.
     pub fn acquire(server: &ServerUrl, room: &RoomId, user: &UserId) -> Self {
-        let kept = state_dir().and_then(|dir| keep(&dir, server, room, user));
+        Self::of(&server.authority(), room, user)
+    }
+
+    /// The same for whichever server is found: one machine may be found by each of its addresses, and all of them lead to
+    /// the same place in the room.
+    pub fn acquire_anywhere(room: &RoomId, user: &UserId) -> Self {
+        // No server has this authority.
+        Self::of("", room, user)
+    }
+
+    fn of(authority: &str, room: &RoomId, user: &UserId) -> Self {
+        let kept = state_dir().and_then(|dir| keep(&dir, authority, room, user));
         match kept {
             Ok((session, path, file)) => Self { session, kept: Some((path, file)) },
             Err(_) => Self { session: random_session(), kept: None },
@@ -72,9 +83,9 @@ pub(super) fn random_session() -> Session {
     }
 }
 
-fn keep(dir: &Path, server: &ServerUrl, room: &RoomId, user: &UserId) -> io::Result<(Session, PathBuf, File)> {
+fn keep(dir: &Path, authority: &str, room: &RoomId, user: &UserId) -> io::Result<(Session, PathBuf, File)> {
     // `+` is in no id, so that no two rooms and users share a name. A host may be too long for a file name.
-    let path = dir.join(format!("session+{room}+{user}+{:016x}", fnv1a(server.authority().as_bytes())));
+    let path = dir.join(format!("session+{room}+{user}+{:016x}", fnv1a(authority.as_bytes())));
     let mut options = OpenOptions::new();
     // A link that somebody else put there is not followed.
     options.read(true).write(true).create(true).truncate(false).mode(0o600).custom_flags(libc::O_NOFOLLOW);
@@ -134,9 +145,9 @@ mod tests {
     fn who_is_killed_finds_the_secret_and_a_second_process_does_not() {
         let dir = std::env::temp_dir().join(format!("classroom-test-{}", random_session().as_str()));
         let dir = private_dir(dir).unwrap();
-        let (server, room) = (ServerUrl::new("host", 1), "10013".parse().unwrap());
+        let (authority, room) = ("host:1", "10013".parse().unwrap());
         let user: UserId = "1001".parse().unwrap();
-        let keep = |user: &UserId| keep(&dir, &server, &room, user);
+        let keep = |user: &UserId| keep(&dir, authority, &room, user);
 
         let (first, path, file) = keep(&user).unwrap();
         assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o600);
@@ -155,11 +166,11 @@ mod tests {
     fn a_file_with_something_else_in_it_is_written_anew() {
         let dir = std::env::temp_dir().join(format!("classroom-test-{}", random_session().as_str()));
         let dir = private_dir(dir).unwrap();
-        let (server, room, user) = (ServerUrl::new("host", 1), "1".parse().unwrap(), "2".parse().unwrap());
-        let (_, path, file) = keep(&dir, &server, &room, &user).unwrap();
+        let (authority, room, user) = ("host:1", "1".parse().unwrap(), "2".parse().unwrap());
+        let (_, path, file) = keep(&dir, authority, &room, &user).unwrap();
         drop(file);
         fs::write(&path, "not a secret, and longer than one would be: ------------------").unwrap();
-        let (session, _, file) = keep(&dir, &server, &room, &user).unwrap();
+        let (session, _, file) = keep(&dir, authority, &room, &user).unwrap();
         drop(file);
         assert_eq!(fs::read_to_string(&path).unwrap(), session.as_str());
         fs::remove_dir_all(dir).unwrap();

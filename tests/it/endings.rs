@@ -1,8 +1,9 @@
 //! How each process ends: the table of exit codes, and the sentence that goes with each.
 
+use std::io::{Read, Write};
 use std::time::Duration;
 
-use crate::support::{Classroom, DEADLINE, Process, is_picture};
+use crate::support::{Classroom, DEADLINE, Lan, Process, ROOM, has_lan, is_picture};
 
 /// The last line, which must be one `error:` that contains all these words.
 #[track_caller]
@@ -81,14 +82,62 @@ fn an_address_in_use_is_named() {
 #[test]
 fn an_unreachable_server_is_4_and_named() {
     let class = Classroom::new();
-    let mut student = class.student(1001, &[]);
-    explains(&student.ends_with(4), &[&class.url()]);
+    let mut student = class.student(1001, &["--timeout", "1s"]);
+    explains(&student.ends_with(4), &[&class.url(), "--timeout", "CLASSROOM_SERVER"]);
     ended(&student, 4);
     let url = class.url();
     let mut rooms = Process::start("rooms", class.command(&["rooms", "--server", &url]));
     explains(&rooms.ends_with(4), &[&url]);
     let mut teacher = Process::start("teacher", class.teach(&["--test", "--server", &url, "--udp-port", "0"]));
     explains(&teacher.ends_with(4), &[&url]);
+}
+
+#[test]
+fn a_server_that_can_not_be_found_is_4_and_both_ways_to_name_one_are_said() {
+    if !has_lan("a_server_that_can_not_be_found") {
+        return;
+    }
+    let class = Classroom::new();
+    let mut lan = Lan::new();
+    let alone = lan.machine();
+    let command = class.command(&["watch", "--room", ROOM, "--user", "1001", "--sink", "null", "--timeout", "4s"]);
+    let mut student = Process::start_on(&alone, "student", &command);
+    let said = student.wait_for("what it waits for", |event| event["event"] == "notice");
+    for words in ["waiting for a server", "this computer", "DNS-SD", ROOM, "--server", "$CLASSROOM_SERVER"] {
+        assert!(said["message"].as_str().unwrap().contains(words), "no {words:?} in {said}");
+    }
+    explains(&student.ends_with(4), &["--timeout", "DNS-SD", "--server"]);
+    let notices = student.events().into_iter().filter(|event| event["event"] == "notice").count();
+    assert_eq!(notices, 1, "said once");
+}
+
+#[test]
+fn what_is_no_server_is_4_at_once() {
+    let class = Classroom::new();
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("ws://{}", listener.local_addr().unwrap());
+    let web = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        stream.write_all(b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n").unwrap();
+        // Until the other side has read it.
+        _ = stream.read_to_end(&mut Vec::new());
+    });
+    let watch = ["watch", "--room", ROOM, "--user", "1001", "--sink", "null", "--server", &url];
+    let mut student = Process::start("student", class.command(&watch));
+    explains(&student.ends_with(4), &[&url, "404", "no classroom server"]);
+    web.join().unwrap();
+}
+
+#[test]
+fn a_wait_that_ends_without_a_picture_meets_no_expectation() {
+    let class = Classroom::new();
+    let mut student = class.student(1001, &["--for", "1s", "--expect", "fps>=1"]);
+    explains(&student.ends_with(8), &["but no picture"]);
+    let mut waits = class.student(1002, &[]);
+    waits.wait_for("what it waits for", |event| event["event"] == "notice");
+    waits.interrupt();
+    waits.ends_with(0);
+    ended(&waits, 0);
 }
 
 #[test]

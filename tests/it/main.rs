@@ -20,6 +20,12 @@ mod cli;
 // The arrows of the design: which folder may name which.
 mod layering;
 
+// Machines with a network between that can be cut.
+mod lan;
+
+// A room full of students that are there before their teacher, and stay.
+mod lab;
+
 // Hub and links on loopback.
 mod peer;
 

@@ -115,8 +115,14 @@ impl Diagnosis {
     fn find(&mut self, tracks: &[Second], asked: u64) -> Vec<Trouble> {
         let packets: u64 = tracks.iter().map(|second| second.packets).sum();
         let lost: u64 = tracks.iter().map(|second| second.lost).sum();
+        let was_silent = self.silent > 0;
         self.silent = if packets == 0 { self.silent + 1 } else { 0 };
-        self.losses.push_back((packets, lost.max(asked)));
+        if packets == 0 || was_silent {
+            // What a silence took is found missing when it is over, and is no loss of the line that works again.
+            self.losses.clear();
+        } else {
+            self.losses.push_back((packets, lost.max(asked)));
+        }
         if self.losses.len() > LOSS_SECONDS {
             self.losses.pop_front();
         }
@@ -233,7 +239,8 @@ mod tests {
         let said = texts(&diagnosis.second(&silent, 0));
         assert_eq!(said, ["Network: nothing comes from the teacher, is the network still there?"]);
         assert_eq!(diagnosis.second(&silent, 0), []);
-        let after: Vec<_> = (0..4).map(|_| texts(&diagnosis.second(&GOOD, 0))).collect();
+        // What was missed meanwhile is asked for in the first second after.
+        let after: Vec<_> = (0..4).map(|n| texts(&diagnosis.second(&GOOD, if n == 0 { 900 } else { 0 }))).collect();
         assert_eq!(after.concat(), ["Network over"]);
         assert_eq!(after[2], ["Network over"]);
     }

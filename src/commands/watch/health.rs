@@ -8,11 +8,25 @@ use crate::commands::sources::has_stopped;
 use crate::protocol::channel::Stopped;
 use crate::report::Event;
 
+/// Seconds without any packet, after which the server is asked whether it is still there. Media of a lecture never
+/// pauses: sound comes fifty times a second.
+const DOUBT_AFTER: u32 = 2;
+
 impl Student<'_> {
     /// Once a second: the numbers, and what is suffered from.
     pub(super) fn tell(&mut self) {
         let link = self.link.as_ref().map(|attempt| attempt.link.stats()).unwrap_or_default();
         let Some(step) = self.screen.with(|render| self.meter.step(render, link)) else { return };
+        if step.seconds.iter().any(|second| second.packets > 0) {
+            self.silent_seconds = 0;
+            self.course.heard(Instant::now());
+        } else {
+            self.silent_seconds += 1;
+            // A line that is dead takes signalling along, which is to be known before the line works again.
+            if self.silent_seconds >= DOUBT_AFTER && self.course.is_live() {
+                self.signalling.probe();
+            }
+        }
         // Where nothing is left to be sent, silence is no trouble.
         let is_expected = self.formats.iter().any(|format| !has_stopped(self.stopped, format.track));
         if self.link.as_ref().is_some_and(|attempt| attempt.answered) && self.course.is_live() && is_expected {

@@ -54,15 +54,27 @@ pub(super) struct Step {
     pub(super) asked: u64,
 }
 
+/// How long the first frame of a track took.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct After {
+    /// Since the teacher and this student were both in the room.
+    pub(super) teacher: Duration,
+    /// Since this process began.
+    pub(super) start: Duration,
+}
+
 /// All measuring points of a student.
 #[derive(Debug)]
 pub(super) struct Meter {
     begun: Instant,
+    /// Since when the teacher of now and this student are both in the room.
+    taught: Option<Instant>,
     arrived: Arc<Arrived>,
     tracks: Vec<Track>,
     before: [Before; 3],
     stepped: Option<Instant>,
-    first: Option<(Instant, u64)>,
+    /// When the first picture of the run came, how long it took, and the bytes before it.
+    first: Option<(Instant, After, u64)>,
     ended: Option<Instant>,
     /// Of renders that are gone: frames, lost, freezes and their time, of the main track.
     earlier: Run,
@@ -75,6 +87,7 @@ impl Meter {
     pub(super) fn new(begun: Instant) -> Self {
         Self {
             begun,
+            taught: None,
             arrived: Arc::default(),
             tracks: Vec::new(),
             before: [Before::default(); 3],
@@ -91,6 +104,11 @@ impl Meter {
     /// Where arriving packets are counted.
     pub(super) fn arrived(&self) -> Arc<Arrived> {
         Arc::clone(&self.arrived)
+    }
+
+    /// A teacher is in the room who was not before.
+    pub(super) fn teacher_came(&mut self) {
+        self.taught = Some(Instant::now());
     }
 
     /// A render begins.
@@ -115,13 +133,14 @@ impl Meter {
         self.ended = Some(Instant::now());
     }
 
-    /// The first frame of a track came: the time since joining began.
-    pub(super) fn first_frame(&mut self, track: Track) -> Duration {
+    /// The first frame of a track came, from a teacher who may have been preceded by others.
+    pub(super) fn first_frame(&mut self, track: Track) -> After {
         let now = Instant::now();
+        let after = After { teacher: now - self.taught.unwrap_or(self.begun), start: now - self.begun };
         if self.main() == Some(track) && self.first.is_none() {
-            self.first = Some((now, self.arrived.bytes(track)));
+            self.first = Some((now, after, self.arrived.bytes(track)));
         }
-        now - self.begun
+        after
     }
 
     /// The track that expectations are about: the screen, or the camera, or else the sound.
@@ -188,12 +207,13 @@ impl Meter {
 
     /// The whole run.
     pub(super) fn run(&self) -> Run {
-        let Some((first, bytes_before)) = self.first else { return Run::default() };
+        let Some((first, after, bytes_before)) = self.first else { return Run::default() };
         let bytes = self.main().map_or(0, |track| self.arrived.bytes(track).saturating_sub(bytes_before));
         Run {
             bytes,
             size: self.size,
-            first_frame: Some(first - self.begun),
+            first_frame: Some(after.teacher),
+            start_to_frame: Some(after.start),
             live: self.ended.map_or(Duration::ZERO, |ended| ended - first),
             ..self.earlier
         }

@@ -138,6 +138,8 @@ pub struct Controller {
     /// Since when there is room for the next rung.
     room: Option<Instant>,
     probed: Option<Instant>,
+    /// The rung when the silence began, until it ends.
+    before_silence: Option<Rung>,
     /// Whether it stays where it is.
     stays: bool,
 }
@@ -161,6 +163,7 @@ impl Controller {
             believed: None,
             room: None,
             probed: None,
+            before_silence: None,
             stays: false,
         }
     }
@@ -198,8 +201,11 @@ impl Controller {
         let trouble = trouble.filter(|trouble| *trouble != Trouble::Delay || !self.queue_will_pass(now, rates));
         let reason = match trouble {
             _ if self.stays => None,
-            Some(trouble) => self.down(now, rates, trouble).then_some(Reason::Down(trouble)),
-            None => self.up(now, rates).then_some(Reason::Up),
+            Some(trouble) => {
+                self.note_silence(trouble);
+                self.down(now, rates, trouble).then_some(Reason::Down(trouble))
+            }
+            None => (self.back_from_silence(now) || self.up(now, rates)).then_some(Reason::Up),
         };
         let pictures = self.rung.pictures(self.offered);
         if pictures == self.pictures {
@@ -307,6 +313,31 @@ impl Controller {
         self.down = Some(now);
         self.carried = self.estimate.full_line().or(self.estimate.received());
         self.estimate.doubt_capacity(now);
+        true
+    }
+
+    /// Remembers where a silence began. A line that is full after it is another line than before.
+    fn note_silence(&mut self, trouble: Trouble) {
+        match trouble {
+            Trouble::Silence => _ = self.before_silence.get_or_insert(self.rung),
+            Trouble::Delay => self.before_silence = None,
+            Trouble::Loss => {}
+        }
+    }
+
+    /// Goes up to where a silence began that is over; whether it did. A dead line tells nothing of what it carries when it
+    /// works again: what it carried before is tried at once. Where that is too much, half a second tells, and the next
+    /// silence is held against it.
+    fn back_from_silence(&mut self, now: Instant) -> bool {
+        let Some(before) = self.before_silence.take() else { return false };
+        if before == self.rung || since(self.up, now) < WRONG_WITHIN {
+            return false;
+        }
+        self.rung = before;
+        self.up = Some(now);
+        self.promised = self.estimate.capacity(now);
+        self.room = None;
+        self.found_wrong = false;
         true
     }
 

@@ -84,3 +84,92 @@ async fn a_client_whose_place_was_taken_over_ends() {
     assert!(matches!(ended, SignalEvent::Ended(SignalError::Refused { code: ErrorCode::Replaced, .. })), "{ended:?}");
     school.close().await;
 }
+
+/// A server that lets everybody in and is not heard of again, as behind a line that is dead.
+async fn mute_server() -> (std::net::SocketAddr, tokio::task::JoinHandle<()>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let serving = tokio::spawn(async move {
+        let mut mute = Vec::new();
+        loop {
+            let (stream, _) = listener.accept().await.unwrap();
+            let mut socket = tokio_tungstenite::accept_async(stream).await.unwrap();
+            let joined = r#"{"type":"joined","roomId":"1","userId":"1001","users":[],"publisher":null}"#;
+            socket.send(Message::text(joined)).await.unwrap();
+            // Never read, so that no ping is answered.
+            mute.push(socket);
+        }
+    });
+    (address, serving)
+}
+
+#[tokio::test]
+async fn a_client_that_doubts_its_server_leaves_a_dead_line() {
+    let (address, serving) = mute_server().await;
+    let school = School::open().await;
+    let config = ClientConfig { server: ServerUrl::from(address), ..school.config("1001", 's') };
+    let (client, mut events) = Client::connect(config).await.unwrap();
+    assert!(matches!(event(&mut events).await, SignalEvent::Joined { .. }));
+    let start = Instant::now();
+    client.probe();
+    let lost = event(&mut events).await;
+    assert!(matches!(&lost, SignalEvent::Lost { reason } if reason.contains("nothing from the server")), "{lost:?}");
+    assert!(start.elapsed() < classroom::protocol::SILENCE_TIMEOUT, "noticed without a doubt only then");
+    assert!(matches!(event(&mut events).await, SignalEvent::Joined { .. }), "by a new connection");
+    serving.abort();
+    school.close().await;
+}
+
+#[tokio::test]
+async fn a_server_that_answers_keeps_a_client_that_doubts() {
+    let school = School::open().await;
+    let (client, mut events) = Client::connect(school.config("1001", 's')).await.unwrap();
+    assert!(matches!(event(&mut events).await, SignalEvent::Joined { .. }));
+    client.probe();
+    // Longer than the server has for an answer.
+    let next = timeout(Duration::from_millis(2_500), event(&mut events)).await;
+    assert!(next.is_err(), "{next:?}");
+    school.close().await;
+}
+
+/// A port that answers every connection with these bytes.
+async fn answers(bytes: &'static [u8]) -> (ServerUrl, tokio::task::JoinHandle<()>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let server = ServerUrl::from(listener.local_addr().unwrap());
+    let serving = tokio::spawn(async move {
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut request = [0; 4_096];
+            _ = tokio::io::AsyncReadExt::read(&mut stream, &mut request).await;
+            tokio::io::AsyncWriteExt::write_all(&mut stream, bytes).await.unwrap();
+        }
+    });
+    (server, serving)
+}
+
+#[tokio::test]
+async fn what_is_no_server_is_told_from_one_that_is_not_there_yet() {
+    let school = School::open().await;
+    for (bytes, is_a_mistake) in [
+        (&b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n"[..], true),
+        (b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n", true),
+        (b"SSH-2.0-OpenSSH_9.2\r\n", true),
+        // An alert of TLS.
+        (&[0x15, 3, 1, 0, 2, 2, 10], true),
+        (b"HTTP/1.1 502 Bad Gateway\r\ncontent-length: 0\r\n\r\n", false),
+        (b"", false),
+    ] {
+        let (server, serving) = answers(bytes).await;
+        let config = ClientConfig { server, initial_deadline: Duration::ZERO, ..school.config("1001", 's') };
+        let error = Client::connect(config).await.unwrap_err();
+        let said = String::from_utf8_lossy(bytes);
+        assert_eq!(matches!(error, SignalError::NotAServer { .. }), is_a_mistake, "{said:?}: {error}");
+        assert_eq!(matches!(error, SignalError::Unreachable { .. }), !is_a_mistake, "{said:?}: {error}");
+        serving.abort();
+    }
+    let name = ServerUrl::new("no-such-host.invalid", 1);
+    let config = ClientConfig { server: name, initial_deadline: Duration::ZERO, ..school.config("1001", 's') };
+    let error = Client::connect(config).await.unwrap_err().to_string();
+    assert!(error.contains("does not resolve") || error.contains("no answer"), "{error}");
+    school.close().await;
+}

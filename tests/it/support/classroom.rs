@@ -18,8 +18,7 @@ pub type Event = Value;
 /// One lecture at a time: two of them on two cores would measure each other.
 static STAGE: Mutex<()> = Mutex::new(());
 
-/// The room of all tests; each test has a server of its own.
-/// The room of every test.
+/// The room of every test; each has a server of its own.
 pub const ROOM: &str = "10013";
 
 /// How often `rooms` is asked while waiting for what it says.

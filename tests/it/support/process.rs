@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+use super::Machine;
+
 /// How long anything may take that has no limit of its own: a debug build on two busy cores.
 pub const DEADLINE: Duration = Duration::from_secs(30);
 
@@ -85,6 +87,14 @@ impl Process {
             }),
         ];
         Self { name: name.to_owned(), child, said, readers, started: Instant::now() }
+    }
+
+    /// Starts the program on a machine of a [`Lan`](super::Lan).
+    #[track_caller]
+    pub fn start_on(machine: &Machine, name: &str, command: &Command) -> Self {
+        let mut command = machine.command(command);
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        Self::start(name, command)
     }
 
     /// The id of the process.

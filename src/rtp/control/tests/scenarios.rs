@@ -116,7 +116,33 @@ fn half_a_second_of_nothing_changes_nothing() {
     }
     let outcome = Setup::over(wide()).then(20.0, outage).then(25.0, wide()).run();
     assert!(matches!(outcome.changes[0], (at, LOW, Reason::Down(Trouble::Silence)) if at < 21.0));
-    assert!(outcome.since(FULL, 25.0, 60.0).is_some_and(|at| at < 35.0), "{:?}", outcome.changes);
+    assert!(outcome.since(FULL, 25.0, 60.0).is_some_and(|at| at < 26.0), "{:?}", outcome.changes);
+}
+
+#[test]
+fn a_line_that_was_dead_carries_what_it_did_before_until_it_says_otherwise() {
+    let dead = wide().loss(1.0);
+    for seconds in [1.0, 2.0, 4.0, 9.0] {
+        let back = 20.0 + seconds;
+        for line in [Line::lan(), wide().round_trip(50), Line::of(5 * M)] {
+            let outcome = Setup::over(line).then(20.0, dead).then(back, line).run();
+            let full = outcome.since(FULL, back, 60.0);
+            assert!(full.is_some_and(|at| at < back + 0.7), "{seconds} {line:?} {:?}", outcome.changes);
+        }
+        // Behind a telephone now: too much is tried once, and not again.
+        let outcome = Setup::over(wide()).then(20.0, dead).then(back, Line::of(600_000)).run();
+        assert!(outcome.since(LOW, back, 60.0).is_some_and(|at| at < back + 2.5), "{seconds} {:?}", outcome.changes);
+        assert!(outcome.queue(back + 4.0, 60.0) <= 500, "{seconds} {}", outcome.queue(back + 4.0, 60.0));
+    }
+    // A line that breaks every three seconds is no reason for a key frame each time.
+    let breaks = (0..6).fold(Setup::over(wide()), |setup, n| {
+        let at = 20.0 + 3.0 * f64::from(n);
+        setup.then(at, dead).then(at + 1.5, wide())
+    });
+    let outcome = breaks.run();
+    let ups = outcome.changes.iter().filter(|(.., reason)| *reason == Reason::Up).count();
+    assert!(ups <= 5, "{:?}", outcome.changes);
+    assert_eq!(outcome.last(), FULL);
 }
 
 #[test]

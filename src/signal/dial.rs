@@ -1,0 +1,179 @@
+//! A TCP connection to a server, which comes about soon after a dead line works again.
+
+use std::fmt;
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt, StreamExt};
+use tokio::net::{TcpStream, lookup_host};
+use tokio::time::{MissedTickBehavior, interval, timeout};
+
+/// How long all of it may take: the name, and an attempt after the other.
+pub(super) const DIAL_WITHIN: Duration = Duration::from_secs(3);
+
+/// When the next attempt begins beside the ones before. A SYN that is lost is repeated by the kernel after 1, 3 and 7 s
+/// (RFC 6298, section 2): by a single attempt, a line that works again would go unnoticed for seconds.
+const NEXT_ATTEMPT: Duration = Duration::from_secs(1);
+
+/// Why there is no connection.
+#[derive(Debug)]
+pub(super) enum DialError {
+    /// The name has no address, or nobody could be asked for it.
+    Name(io::Error),
+    /// An address refused, or has no route.
+    Connect(io::Error),
+    /// Nobody answered in [`DIAL_WITHIN`].
+    Silence,
+}
+
+impl fmt::Display for DialError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Name(error) => write!(f, "its name does not resolve: {error}"),
+            Self::Connect(error) => error.fmt(f),
+            Self::Silence => write!(f, "no answer within {} s", DIAL_WITHIN.as_secs()),
+        }
+    }
+}
+
+/// Connects to a host. `known` is the address that it had before: tried at once, as the name can't be asked for while the
+/// line is dead, and the answer takes seconds once it is not.
+pub(super) async fn dial(host: &str, port: u16, known: Option<SocketAddr>) -> Result<TcpStream, DialError> {
+    let name = async { lookup_host((host, port)).await.map(Iterator::collect) };
+    let dialing = connect_to_one(name, known, TcpStream::connect);
+    timeout(DIAL_WITHIN, dialing).await.unwrap_or(Err(DialError::Silence))
+}
+
+/// Tries the addresses in turn, one more each second; the first that connects is it.
+async fn connect_to_one<T, C: Future<Output = io::Result<T>>>(
+    name: impl Future<Output = io::Result<Vec<SocketAddr>>>,
+    known: Option<SocketAddr>,
+    connect: impl Fn(SocketAddr) -> C,
+) -> Result<T, DialError> {
+    let mut name = std::pin::pin!(name.fuse());
+    let mut resolves = true;
+    let mut addresses: Vec<SocketAddr> = known.into_iter().collect();
+    let mut attempts: FuturesUnordered<C> = addresses.iter().map(|address| connect(*address)).collect();
+    // How many attempts were begun: the next address is that of this number, in turn.
+    let mut begun = attempts.len();
+    let mut next = interval(NEXT_ATTEMPT);
+    next.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    next.reset();
+    let mut last_error = None;
+    loop {
+        tokio::select! {
+            found = &mut name, if resolves => {
+                resolves = false;
+                match found {
+                    Ok(found) => addresses.extend(found.into_iter().filter(|address| Some(*address) != known)),
+                    Err(error) => last_error = last_error.or(Some(DialError::Name(error))),
+                }
+            }
+            Some(attempt) = attempts.next() => match attempt {
+                Ok(connected) => return Ok(connected),
+                Err(error) => last_error = Some(DialError::Connect(error)),
+            },
+            _ = next.tick() => {
+                if !addresses.is_empty() {
+                    attempts.push(connect(addresses[begun % addresses.len()]));
+                    begun += 1;
+                }
+            }
+        }
+        // An address that was not tried yet need not wait for those that fail.
+        if attempts.is_empty() && begun < addresses.len() {
+            attempts.push(connect(addresses[begun]));
+            begun += 1;
+            next.reset();
+        }
+        if attempts.is_empty() && !resolves {
+            let nothing = || DialError::Name(io::Error::new(io::ErrorKind::NotFound, "it has no address"));
+            return Err(last_error.unwrap_or_else(nothing));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+
+    use tokio::time::{Instant, sleep};
+
+    use super::*;
+
+    fn address(last: u8) -> SocketAddr {
+        ([10, 0, 0, last], 1).into()
+    }
+
+    fn seconds(n: u64) -> Duration {
+        Duration::from_secs(n)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_line_that_returns_is_noticed_by_the_next_attempt() {
+        let start = Instant::now();
+        // Each attempt sends one SYN, which is lost in the first 1.5 s.
+        let connect = |to| async move {
+            if start.elapsed() < Duration::from_millis(1500) {
+                sleep(seconds(3600)).await;
+            }
+            Ok(to)
+        };
+        let connected = connect_to_one(async { Ok(vec![address(1)]) }, None, connect).await.unwrap();
+        assert_eq!((connected, start.elapsed()), (address(1), seconds(2)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_address_that_is_silent_does_not_keep_from_the_others() {
+        let tried = RefCell::new(Vec::new());
+        let connect = |to| {
+            tried.borrow_mut().push(to);
+            async move {
+                if to == address(1) {
+                    sleep(seconds(3600)).await;
+                }
+                Ok(to)
+            }
+        };
+        let addresses = async { Ok(vec![address(1), address(2)]) };
+        assert_eq!(connect_to_one(addresses, None, connect).await.unwrap(), address(2));
+        assert_eq!(*tried.borrow(), [address(1), address(2)]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_address_that_is_known_is_not_looked_up_first() {
+        let start = Instant::now();
+        let never = std::future::pending::<io::Result<Vec<SocketAddr>>>();
+        let connected = connect_to_one(never, Some(address(7)), |to| async move { Ok(to) }).await.unwrap();
+        assert_eq!((connected, start.elapsed()), (address(7), Duration::ZERO));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_moved_is_found_by_name() {
+        let connect = |to| async move {
+            let refused = to == address(7);
+            if refused { Err(io::ErrorKind::ConnectionRefused.into()) } else { Ok(to) }
+        };
+        let name = async {
+            sleep(Duration::from_millis(200)).await;
+            Ok(vec![address(7), address(8)])
+        };
+        assert_eq!(connect_to_one(name, Some(address(7)), connect).await.unwrap(), address(8));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_last_error_is_told() {
+        let refuse = |_| async { Err::<(), _>(io::Error::from(io::ErrorKind::ConnectionRefused)) };
+        let start = Instant::now();
+        let refused = connect_to_one(async { Ok(vec![address(1), address(2)]) }, None, refuse).await;
+        assert!(matches!(refused, Err(DialError::Connect(_))), "{refused:?}");
+        let nameless = connect_to_one(async { Err(io::ErrorKind::NotFound.into()) }, None, refuse).await;
+        assert!(matches!(nameless, Err(DialError::Name(_))), "{nameless:?}");
+        let empty = connect_to_one(async { Ok(Vec::new()) }, None, refuse).await.unwrap_err();
+        assert_eq!(empty.to_string(), "its name does not resolve: it has no address");
+        assert_eq!(start.elapsed(), Duration::ZERO, "nobody waits for what is known");
+    }
+}

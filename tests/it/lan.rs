@@ -1,0 +1,99 @@
+//! Machines with a network between: what a cut line does, and how soon students are back after it.
+
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use crate::support::{Classroom, Lan, Machine, Process, ROOM, has_lan, is_picture, is_stats};
+
+/// How soon there are pictures on a line that works again: three seconds are the aim, and the rest is for the second
+/// between two `stats` and for a debug build on two busy cores.
+const COMES_BACK: Duration = Duration::from_secs(8);
+
+/// A light lecture.
+const LECTURE: [&str; 6] = ["teach", "--test", "--size", "320x180", "--fps", "10"];
+
+/// Whether `to` answers `from` within a second: nobody listens there, and a machine that is reached says so.
+fn reaches(from: &Machine, to: &Machine) -> bool {
+    let mut connect = Command::new("timeout");
+    connect.args(["1", "bash", "-c", &format!(": </dev/tcp/{}/9", to.address())]).env("LC_ALL", "C");
+    let output = from.command(&connect).stdout(Stdio::null()).stderr(Stdio::piped()).output().unwrap();
+    String::from_utf8_lossy(&output.stderr).contains("refused")
+}
+
+/// The state of a machine's own interface, as the kernel calls it.
+fn state(machine: &Machine) -> String {
+    let mut show = Command::new("cat");
+    show.arg("/sys/class/net/lan0/operstate");
+    let output = machine.command(&show).stdout(Stdio::piped()).output().unwrap();
+    String::from_utf8_lossy(&output.stdout).trim().to_owned()
+}
+
+#[test]
+fn a_line_is_cut_or_unplugged_and_comes_back() {
+    if !has_lan("a_line_is_cut_or_unplugged_and_comes_back") {
+        return;
+    }
+    let mut lan = Lan::new();
+    let (teacher, student) = (lan.machine(), lan.machine());
+    assert!(reaches(&student, &teacher) && reaches(&teacher, &student));
+    student.cut();
+    assert!(!reaches(&student, &teacher) && !reaches(&teacher, &student));
+    assert_eq!(state(&student), "up", "the interface of the machine does not notice");
+    student.restore();
+    assert!(reaches(&student, &teacher) && reaches(&teacher, &student));
+    student.unplug();
+    assert!(!reaches(&student, &teacher));
+    assert_eq!(state(&student), "down", "the interface of the machine has no carrier");
+    student.plug_in();
+    assert!(reaches(&student, &teacher));
+}
+
+#[test]
+fn a_student_is_back_soon_after_a_line_was_dead_for_however_long() {
+    if !has_lan("a_student_is_back_soon_after_a_dead_line") {
+        return;
+    }
+    let class = Classroom::new();
+    let mut lan = Lan::new();
+    let teacher_machine = lan.machine();
+    let teacher = class.command(&[&LECTURE[..], &["--room", ROOM]].concat());
+    let teacher = Process::start_on(&teacher_machine, "teacher", &teacher);
+    teacher.wait_for("joined", |event| event["event"] == "joined");
+    // The line of the third one is unplugged, so that its own interface goes down as well.
+    let lines = [(1004, 4, true), (1010, 10, true), (1011, 11, false), (1040, 40, true)];
+    std::thread::scope(|scope| {
+        for (user, seconds, is_cut) in lines {
+            let machine = lan.machine();
+            let (class, teacher, server) = (&class, &teacher, teacher_machine.address());
+            scope.spawn(move || {
+                let id = user.to_string();
+                let watch = ["watch", "--room", ROOM, "--user", &id, "--sink", "null", "--server", server];
+                let student = Process::start_on(&machine, &format!("student {user}"), &class.command(&watch));
+                student.wait_for("picture", is_picture);
+                let mark = student.mark();
+                if is_cut {
+                    machine.cut()
+                } else {
+                    machine.unplug()
+                }
+                let until = Instant::now() + Duration::from_secs(seconds);
+                let still = |event: &serde_json::Value| is_stats(event) && event["fps"] == 0.0;
+                student.wait_since(mark, COMES_BACK, "end of the picture", still);
+                // The passing of time is what is tested.
+                std::thread::sleep(until.saturating_duration_since(Instant::now()));
+                let mark = student.mark();
+                if is_cut {
+                    machine.restore()
+                } else {
+                    machine.plug_in()
+                }
+                student.wait_since(mark, COMES_BACK, &format!("picture after {seconds} s"), is_picture);
+                let connected = |event: &serde_json::Value| {
+                    event["event"] == "student" && event["user"] == id.as_str() && event["state"] == "watching"
+                };
+                let connections = teacher.events().iter().filter(|event| connected(event)).count();
+                assert!(seconds > 4 || connections == 1, "a connection that may come back by itself is kept");
+            });
+        }
+    });
+}
