@@ -38,7 +38,7 @@ use crate::protocol::channel::StudentMessage;
 use crate::protocol::{ClientMessage, ErrorCode, IceCandidate, LeaveReason, ServerMessage, User};
 use crate::report::{EndReason, Event, Reporter};
 use crate::rtp::Track;
-use crate::signal::{Client, ClientConfig, ServerUrl, SessionToken, SignalError, SignalEvent};
+use crate::signal::{Client, ClientConfig, Goodbye, ServerUrl, SessionToken, SignalError, SignalEvent};
 
 /// How long the server may take to answer at first: a lab script wants to know soon.
 const SERVER_WITHIN: Duration = Duration::from_secs(3);
@@ -244,8 +244,8 @@ impl Student<'_> {
                 if teacher.is_some() {
                     self.course.publisher_left(Instant::now());
                     match reason {
-                        LeaveReason::Left => return Ok(Some(EndReason::LectureOver)),
-                        LeaveReason::Lost => self.reporter.event(&Event::Publisher { user: None }),
+                        LeaveReason::Ended => return Ok(Some(EndReason::LectureOver)),
+                        LeaveReason::Left | LeaveReason::Lost => self.reporter.event(&Event::Publisher { user: None }),
                         LeaveReason::Replaced => {}
                     }
                 }
@@ -458,7 +458,7 @@ impl Student<'_> {
             attempt.link.close().await;
         }
         self.stop_render(is_over).await;
-        self.client.leave().await;
+        self.client.leave(Goodbye::Leave).await;
         self.meter.run()
     }
 }

@@ -41,6 +41,15 @@ pub enum Event {
         /// Who; none when the teacher has gone.
         user: Option<UserId>,
     },
+    /// A file begins (teacher's side).
+    Playing {
+        /// As it was given.
+        file: String,
+        /// Its place in the list, from 1.
+        index: usize,
+        /// How long the list is.
+        of: usize,
+    },
     /// The first picture was decoded, or the first sound.
     FirstFrame {
         /// Of which track.
@@ -287,7 +296,11 @@ impl Event {
                 StudentState::Left => Some(format!("student {user} has left")),
             },
             Event::Publisher { user: Some(user) } => Some(format!("{user} teaches")),
-            Event::Publisher { user: None } => Some("the teacher has gone, waiting".into()),
+            Event::Publisher { user: None } => Some("the teacher has left; waiting".into()),
+            Event::Playing { file, index, of } => Some(match of {
+                1 => format!("playing {file}"),
+                of => format!("playing {file}, {index} of {of}"),
+            }),
             Event::FirstFrame { track, after_ms } => Some(format!("{track} after {after_ms:.0} ms")),
             Event::Chat { user, nickname, teacher, text, .. } => {
                 let role = if *teacher { ", teacher" } else { "" };
@@ -382,6 +395,10 @@ mod tests {
                 json!({"event": "student", "user": "1001", "state": "watching"}),
             ),
             (Event::Publisher { user: Some(user("9999")) }, json!({"event": "publisher", "user": "9999"})),
+            (
+                Event::Playing { file: "b.mp4".into(), index: 2, of: 3 },
+                json!({"event": "playing", "file": "b.mp4", "index": 2, "of": 3}),
+            ),
             (
                 Event::FirstFrame { track: Track::Screen, after_ms: 281.26 },
                 json!({"event": "first-frame", "track": "screen", "after_ms": 281.3}),
