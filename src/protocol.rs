@@ -42,7 +42,8 @@
 //! what was known of them is out of date; a `leave` may name somebody who never was listed.
 //!
 //! `leave`, or closing the WebSocket with code 1000, is a goodbye. Who loses the connection otherwise keeps the
-//! place for [`RESUME_GRACE`]; messages for them wait there meanwhile.
+//! place for [`RESUME_GRACE`]; messages for them wait there meanwhile. A publisher that leaves with `"over":true` ends
+//! the lecture: the others read the reason `ended`, and need not wait for another publisher as after `left`.
 //!
 //! # Errors
 //!
@@ -244,7 +245,11 @@ pub enum ClientMessage {
         target_uid: UserId,
     },
     /// Goodbye: the place is free at once.
-    Leave,
+    Leave {
+        /// A publisher says that the lecture is over. Of a student it means nothing.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        over: bool,
+    },
     /// Asks for [`ServerMessage::RoomUserList`].
     RoomUserList,
 }
@@ -255,10 +260,13 @@ pub enum ClientMessage {
 pub enum LeaveReason {
     /// Said goodbye.
     Left,
-    /// The connection was lost and did not come back in time.
-    Lost,
+    /// A publisher said goodbye, and that the lecture is over.
+    Ended,
     /// Another process took over the place (same session, new epoch); a `join` follows.
     Replaced,
+    /// The connection was lost and did not come back in time. A reason of a newer server is read as this one.
+    #[serde(other)]
+    Lost,
 }
 
 /// What the server says.
@@ -446,6 +454,15 @@ mod tests {
         assert_eq!(ClientMessage::parse(text).unwrap(), offer);
         let hangup = ServerMessage::Hangup { user_id: id("9999") };
         assert_eq!(hangup.to_json(), r#"{"type":"hangup","userId":"9999"}"#);
+        assert_eq!(ClientMessage::Leave { over: false }.to_json(), r#"{"type":"leave"}"#);
+        assert_eq!(ClientMessage::Leave { over: true }.to_json(), r#"{"type":"leave","over":true}"#);
+        for (word, reason) in
+            [("left", LeaveReason::Left), ("ended", LeaveReason::Ended), ("evicted", LeaveReason::Lost)]
+        {
+            let text = format!(r#"{{"type":"leave","users":["9999"],"reason":"{word}"}}"#);
+            let leave = ServerMessage::Leave { users: vec![id("9999")], reason };
+            assert_eq!(ServerMessage::parse(&text).unwrap(), leave);
+        }
         assert_eq!(ClientMessage::parse(r#"{"type":"roomUserList","extra":1}"#).unwrap(), ClientMessage::RoomUserList);
         let user = User { user_id: id("1001"), nickname: "S-01".into(), publishes: false, epoch: 7 };
         let join = ServerMessage::Join { users: vec![user] };

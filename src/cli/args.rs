@@ -69,11 +69,13 @@ More flags and examples: classroom teach --help, or man classroom-teach")]
   classroom teach --room 10013                  everything this machine has, server included
   classroom teach --room 10013 --screen --mic   the screen and the microphone, no camera
   classroom teach --room 10013 --file lecture.mp4 --loop
+  classroom teach --room 10013 --file title.png --file part1.mp4 --file part2.mp4 --end-class
   classroom teach --room 10013 --file lecture.mp4 --camera --mic
   classroom teach --room 10013 --server ws://school.example:18080
 
 At a terminal, typed lines are said in chat: /hands lists raised hands, /lower takes one down.
 With no source given, the screen, the camera and the microphone that exist are taught.
+Students wait for the next lecture after this one, unless --end-class or the question at Ctrl-C ends it.
 `classroom devices` lists them.")]
     Teach(TypedTeach),
 
@@ -141,6 +143,10 @@ The Debian package has installed them already.")]
   classroom man ~/.local/share/man/man1         then: man classroom-teach")]
     Man(TypedMan),
 
+    /// Open files and say what is in them: `teach` does that in another process, which may break down on one
+    #[command(name = "inspect-files", hide = true)]
+    InspectFiles(TypedFiles),
+
     /// The students of `bench`, told what to do on stdin
     #[command(name = "bench-students", hide = true)]
     BenchStudents,
@@ -151,12 +157,19 @@ The Debian package has installed them already.")]
 }
 
 #[derive(Debug, Args)]
-pub(super) struct TypedDemo {
-    /// Teach this file instead of the built-in lecture
-    #[arg(long, value_name = "PATH", help_heading = "Sources")]
-    pub(super) file: Option<PathBuf>,
+pub(super) struct TypedFiles {
+    /// The files
+    #[arg(value_name = "PATH", required = true)]
+    pub(super) paths: Vec<PathBuf>,
+}
 
-    /// Start the file again when it is over
+#[derive(Debug, Args)]
+pub(super) struct TypedDemo {
+    /// Teach this file instead of the built-in lecture; may be repeated, as in teach
+    #[arg(long, value_name = "PATH", help_heading = "Sources")]
+    pub(super) file: Vec<PathBuf>,
+
+    /// Start again with the first file after the last one
     #[arg(long = "loop", help_heading = "Sources")]
     pub(super) looped: bool,
 
@@ -212,6 +225,10 @@ pub(super) struct TypedTeach {
     /// End after this time [default: until Ctrl-C or the end of the file]
     #[arg(long = "for", value_name = "DURATION", value_parser = values::duration, help_heading = "Lecture", hide_short_help = true)]
     pub(super) length: Option<Duration>,
+
+    /// End the lecture for the students too, instead of letting them wait for the next one
+    #[arg(long, help_heading = "Lecture")]
+    pub(super) end_class: bool,
 
     /// Say the lines of stdin in chat, also where it is no terminal; /help lists commands
     #[arg(long, help_heading = "Lecture", hide_short_help = true)]
@@ -296,13 +313,18 @@ pub(super) struct TypedSources {
     #[arg(long, hide_short_help = true)]
     pub(super) no_audio: bool,
 
-    /// Teach a video or audio file, in real time
+    /// Teach a video, a picture or a sound file, in real time; may be repeated, and then they are played one after
+    /// another
     #[arg(long, value_name = "PATH")]
-    pub(super) file: Option<PathBuf>,
+    pub(super) file: Vec<PathBuf>,
 
-    /// Start the file again when it is over
+    /// Start again with the first file after the last one
     #[arg(long = "loop", hide_short_help = true)]
     pub(super) looped: bool,
+
+    /// Show each picture file for this time [default: 10s where there are more files, else until Ctrl-C]
+    #[arg(long, value_name = "DURATION", value_parser = values::duration)]
+    pub(super) still: Option<Duration>,
 
     /// Teach a moving pattern with a running clock, and a tone
     #[arg(long, hide_short_help = true)]

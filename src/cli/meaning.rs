@@ -15,7 +15,7 @@ use super::servers::{StunServer, TurnServer, TypedTurn};
 use super::values::{Bitrate, TypedSink};
 use crate::expect::Expectation;
 use crate::id::{Nickname, RoomId, RoomName, UserId};
-use crate::media::{Size, Tiers};
+use crate::media::{FileList, Size, Tiers};
 use crate::protocol::DEFAULT_PORT;
 use crate::protocol::channel::Allowed;
 use crate::rtp::{Codec, Latency};
@@ -39,13 +39,8 @@ pub struct Demo {
 pub enum DemoLecture {
     /// A short lecture that the binary draws and speaks itself.
     BuiltIn,
-    /// A file.
-    File {
-        /// Where it is.
-        path: PathBuf,
-        /// Whether to start again at its end.
-        looped: bool,
-    },
+    /// Files, one after another.
+    Files(FileList),
 }
 
 /// `classroom teach`.
@@ -83,6 +78,8 @@ pub struct Teach {
     pub qr: bool,
     /// End after this time; none: run until asked to end, or to the end of the file.
     pub length: Option<Duration>,
+    /// Whether the lecture is over for the students too when it ends here.
+    pub end_class: bool,
     /// Whose typed lines are said in chat.
     pub lines: Lines,
     /// What students may do at first.
@@ -124,13 +121,8 @@ pub enum Sources {
 pub enum MainSource {
     /// A screen.
     Screen(Device),
-    /// A file, played in real time, with its sound.
-    File {
-        /// Where it is.
-        path: PathBuf,
-        /// Whether to start again at its end.
-        looped: bool,
-    },
+    /// Files, played in real time, with their sound, one after another.
+    Files(FileList),
     /// A moving pattern with a running clock, and a tone.
     Test,
 }
@@ -267,6 +259,8 @@ pub(super) enum Conflict {
     TwoSources(&'static str, &'static str),
     #[error("--loop repeats a file, but there is none: add --file PATH")]
     LoopWithoutFile,
+    #[error("--still is about picture files, but there is none: add --file PATH")]
+    StillWithoutFile,
     #[error("--mic asks for sound and --no-audio for none: drop one of them")]
     MicWithoutAudio,
     #[error("--pipeline encodes by itself, so {0} would do nothing: write it into the file")]
@@ -301,9 +295,9 @@ impl TryFrom<TypedDemo> for Demo {
     type Error = Conflict;
     fn try_from(typed: TypedDemo) -> Result<Self, Conflict> {
         let lecture = match typed.file {
-            Some(path) => DemoLecture::File { path, looped: typed.looped },
-            None if typed.looped => return Err(Conflict::LoopWithoutFile),
-            None => DemoLecture::BuiltIn,
+            paths if !paths.is_empty() => DemoLecture::Files(FileList { paths, repeat: typed.looped, still: None }),
+            _ if typed.looped => return Err(Conflict::LoopWithoutFile),
+            _ => DemoLecture::BuiltIn,
         };
         low_below_full(typed.tiers, Bitrate::default())?;
         Ok(Demo { lecture, tiers: typed.tiers, sink: typed.sink.try_into()?, length: typed.length })
@@ -357,6 +351,7 @@ impl TypedTeach {
             max_students: self.max_students,
             qr: !self.no_qr,
             length: self.length,
+            end_class: self.end_class,
             lines: Lines::typed(self.chat),
             allowed: Allowed { comments: !self.no_comments, reactions: !self.no_reactions },
         })
@@ -366,16 +361,21 @@ impl TypedTeach {
 impl TryFrom<TypedSources> for Sources {
     type Error = Conflict;
     fn try_from(typed: TypedSources) -> Result<Self, Conflict> {
-        if typed.looped && typed.file.is_none() {
-            return Err(Conflict::LoopWithoutFile);
+        if typed.file.is_empty() {
+            if typed.looped {
+                return Err(Conflict::LoopWithoutFile);
+            }
+            if typed.still.is_some() {
+                return Err(Conflict::StillWithoutFile);
+            }
         }
         if typed.mic.is_some() && typed.no_audio {
             return Err(Conflict::MicWithoutAudio);
         }
         let named = |device: Option<String>| device.map_or(Device::Default, Device::Named);
-        let looped = typed.looped;
         let screen = typed.screen.map(|device| ("--screen", MainSource::Screen(named(device))));
-        let file = typed.file.map(|path| ("--file", MainSource::File { path, looped }));
+        let files = FileList { paths: typed.file, repeat: typed.looped, still: typed.still };
+        let file = (!files.paths.is_empty()).then_some(("--file", MainSource::Files(files)));
         let test = typed.test.then_some(("--test", MainSource::Test));
         let mut mains = [file, test, screen].into_iter().flatten();
         let main = mains.next();

@@ -11,6 +11,7 @@ mod servers;
 mod values;
 
 use std::ffi::OsString;
+use std::path::PathBuf;
 
 use clap::error::ErrorKind;
 use clap::parser::ValueSource;
@@ -63,6 +64,8 @@ pub enum Command {
     Bench(Bench),
     /// What a class sees over a bad network, and how late.
     BenchPictures(BenchPictures),
+    /// What is in these files, told to the process that asks.
+    InspectFiles(Vec<PathBuf>),
     /// The students of a bench, in the process that it starts for them.
     BenchStudents,
     /// Those of a bench with pictures.
@@ -90,6 +93,7 @@ where
         TypedVerb::Completions(typed) => Ok(Command::Completions(Completions { shell: typed.shell })),
         TypedVerb::Man(typed) => Ok(Command::Man(Man { folder: typed.folder })),
         TypedVerb::Bench(typed) => typed.try_into(),
+        TypedVerb::InspectFiles(typed) => Ok(Command::InspectFiles(typed.paths)),
         TypedVerb::BenchStudents => Ok(Command::BenchStudents),
         TypedVerb::BenchWatchers => Ok(Command::BenchWatchers),
     };

@@ -5,7 +5,7 @@ use std::time::Duration;
 use clap::CommandFactory;
 
 use super::*;
-use crate::media::{Size, Tiers};
+use crate::media::{FileList, Size, Tiers};
 use crate::rtp::{Codec, Latency};
 use crate::signal::ServerUrl;
 
@@ -49,6 +49,7 @@ fn a_teacher_needs_only_a_room() {
     assert_eq!(plain.video, Video { codec: None, size: None, fps: 30, bitrate, tiers: Tiers::Both(None) });
     assert_eq!((plain.max_students, plain.length), (None, None));
     assert!(plain.qr && !teach("--no-qr").qr);
+    assert!(!plain.end_class && teach("--end-class").end_class);
     assert_eq!((plain.room_name, teach("--name Algebra").room_name), (None, "Algebra".parse().ok()));
 }
 
@@ -72,8 +73,12 @@ fn sources_are_chosen_by_flags() {
     assert_eq!(sources("--mic"), chosen(None, None, Some(Device::Default)));
     assert_eq!(sources("--test --no-audio"), chosen(Some(MainSource::Test), None, None));
     assert!(!teach("--test --no-audio").audio);
-    let file = Some(MainSource::File { path: "a.mp4".into(), looped: true });
+    let file = Some(MainSource::Files(FileList::looped("a.mp4")));
     assert_eq!(sources("--file a.mp4 --loop --camera"), chosen(file, Some(Device::Default), None));
+    let paths = vec!["b.png".into(), "a.mp4".into()];
+    let list = FileList { paths, repeat: false, still: Some(Duration::from_secs(5)) };
+    let list = chosen(Some(MainSource::Files(list)), None, None);
+    assert_eq!(sources("--file b.png --still 5s --file a.mp4"), list);
     assert_eq!(teach("--pipeline a.gst").sources, Sources::Pipeline("a.gst".into()));
 }
 
@@ -183,6 +188,7 @@ fn contradictions_are_refused_with_the_flags_and_the_way_out() {
         ("teach --room 1 --bitrate 1M --tiers full,low=2M", "the low tier can't have more bits than the full one"),
         ("demo --tiers full,low=3M", "the low tier can't have more bits than the full one"),
         ("teach --room 1 --loop", "--loop repeats a file, but there is none: add --file PATH"),
+        ("teach --room 1 --test --still 5s", "--still is about picture files, but there is none: add --file PATH"),
         ("demo --loop", "--loop repeats a file, but there is none: add --file PATH"),
         ("teach --room 1 --mic --no-audio", "--mic asks for sound and --no-audio for none"),
         ("watch --room 1 --user 2 --sink null --fullscreen", "--fullscreen needs a window, but --sink is null"),

@@ -6,7 +6,7 @@ use std::num::NonZeroUsize;
 use tokio::sync::oneshot;
 
 use super::link::room_page;
-use super::{stop, teach, watch};
+use super::{Stop, stop, teach, watch};
 use crate::cli::{self, Bitrate, Demo, DemoLecture, Lines, Output, Signalling, Teach, Verbosity, Video, Watch};
 use crate::exit::Failure;
 use crate::id::{Nickname, RoomId, UserId};
@@ -32,9 +32,10 @@ pub(super) async fn run(demo: Demo, output: Output, reporter: &Reporter) -> Resu
     let defaults = CaptureOptions::default();
     let main = match demo.lecture {
         DemoLecture::BuiltIn => MainSource::Demo,
-        DemoLecture::File { path, looped } => MainSource::File { path, repeat: looped },
+        DemoLecture::Files(list) => MainSource::Files(list),
     };
-    let options = CaptureOptions { sources: Sources::only(main), tiers: demo.tiers, ..defaults };
+    let inspector = std::env::current_exe().ok();
+    let options = CaptureOptions { sources: Sources::only(main), tiers: demo.tiers, inspector, ..defaults };
     let taught = Teach {
         room: room(),
         room_name: None,
@@ -59,6 +60,7 @@ pub(super) async fn run(demo: Demo, output: Output, reporter: &Reporter) -> Resu
         workers: NonZeroUsize::MIN,
         qr: false,
         length: None,
+        end_class: true,
         lines: Lines::Never,
         allowed: Allowed::default(),
     };
@@ -71,7 +73,7 @@ pub(super) async fn run(demo: Demo, output: Output, reporter: &Reporter) -> Resu
     let (end, ended) = oneshot::channel::<()>();
     let ends = async move {
         let _ = ended.await;
-        EndReason::Interrupted
+        Stop::Signal
     };
     let mut teaching = tokio::spawn(async move { teach::run_with(taught, options, &aside, ends, Some(ready)).await });
     let mut stopped = std::pin::pin!(stop(demo.length));

@@ -1,6 +1,7 @@
 //! One file a verb, named as typed: wiring, and nothing that could be decided elsewhere.
 
 mod bench;
+mod crash;
 mod demo;
 mod devices;
 mod lines;
@@ -21,9 +22,9 @@ use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::cli::{Cli, Command};
+use crate::cli::{Cli, Command, Output};
 use crate::exit::{Exit, Failure};
-use crate::media::MediaError;
+use crate::media::{MediaError, inspect_files};
 use crate::report::{EndReason, Event, Reporter};
 use crate::signal::SignalError;
 
@@ -32,40 +33,32 @@ use crate::signal::SignalError;
 /// # Errors
 /// [`Failure`] with the exit code and the sentence for people.
 pub async fn run(cli: Cli) -> Result<(), Failure> {
+    // The stdout of these belongs to the process that started them.
+    match cli.command {
+        Command::InspectFiles(paths) => {
+            let _failures = crash::listen();
+            return blocking(move || inspect_files(&paths, io::stdout())).await?.map_err(Failure::internal);
+        }
+        Command::BenchStudents => return bench::students().await,
+        Command::BenchWatchers => return bench::pictures::students::run().await,
+        _ => {}
+    }
     let room = match &cli.command {
         Command::Teach(teach) => Some(teach.room.clone()),
         Command::Watch(watch) => Some(watch.room.clone()),
         Command::Demo(_) => Some(demo::room()),
-        Command::Serve(_) | Command::Rooms(_) | Command::Devices => None,
+        Command::Serve(_) | Command::Rooms(_) | Command::Devices | Command::InspectFiles(_) => None,
         Command::Completions(_) | Command::Man(_) => None,
         Command::Bench(_) | Command::BenchPictures(_) | Command::BenchStudents | Command::BenchWatchers => None,
     };
     let reporter = Reporter::new(cli.output, cli.verbosity, room);
-    let ended = match cli.command {
-        Command::Demo(demo) => Some(demo::run(demo, cli.output, &reporter).await),
-        Command::Teach(teach) => {
-            let stop = stop(teach.length);
-            Some(teach::run(teach, &reporter, stop, None).await)
-        }
-        Command::Watch(watch) => {
-            let stop = stop(watch.length);
-            Some(watch::run(watch, &reporter, stop).await.map(|watched| watched.reason))
-        }
-        Command::Serve(serve) => Some(serve::run(serve, &reporter, stop(None)).await),
-        Command::Rooms(rooms) => rooms::run(rooms, &reporter).await.map_or_else(|e| Some(Err(e)), |()| None),
-        Command::Devices => devices::run(&reporter).await.map_or_else(|e| Some(Err(e)), |()| None),
-        Command::Bench(bench) => bench::run(bench, &reporter).await.map_or_else(|e| Some(Err(e)), |()| None),
-        Command::BenchPictures(bench) => {
-            bench::pictures::run(bench, &reporter).await.map_or_else(|e| Some(Err(e)), |()| None)
-        }
-        Command::Completions(shell) => {
-            manual::completions(shell, &reporter);
-            None
-        }
-        Command::Man(folder) => manual::man(&folder, &reporter).map_or_else(|e| Some(Err(e)), |()| None),
-        // Their stdout belongs to the process that started them.
-        Command::BenchStudents => return bench::students().await,
-        Command::BenchWatchers => return bench::pictures::students::run().await,
+    let mut broken = crash::listen();
+    let (output, command) = (cli.output, cli.command);
+    // On the heap, and there until the end has been told: to drop it may wait for a thread that broke down.
+    let mut verb = Box::pin(run_verb(command, output, &reporter));
+    let ended = tokio::select! {
+        ended = &mut verb => ended,
+        Some(failure) = broken.recv() => Some(Err(failure)),
     };
     let result = match ended {
         None => Ok(()),
@@ -83,17 +76,69 @@ pub async fn run(cli: Cli) -> Result<(), Failure> {
     result
 }
 
+/// Runs a verb; why it ended, of those that run until something ends them.
+async fn run_verb(command: Command, output: Output, reporter: &Reporter) -> Option<Result<EndReason, Failure>> {
+    let ended = match command {
+        Command::Demo(demo) => return Some(demo::run(demo, output, reporter).await),
+        Command::Teach(teach) => {
+            let stop = stop_by(teach.length);
+            return Some(teach::run(teach, reporter, stop).await);
+        }
+        Command::Watch(watch) => {
+            let stop = stop(watch.length);
+            return Some(watch::run(watch, reporter, stop).await.map(|watched| watched.reason));
+        }
+        Command::Serve(serve) => return Some(serve::run(serve, reporter, stop(None)).await),
+        Command::Rooms(rooms) => rooms::run(rooms, reporter).await,
+        Command::Devices => devices::run(reporter).await,
+        Command::Bench(bench) => bench::run(bench, reporter).await,
+        Command::BenchPictures(bench) => bench::pictures::run(bench, reporter).await,
+        Command::Completions(shell) => {
+            manual::completions(shell, reporter);
+            Ok(())
+        }
+        Command::Man(folder) => manual::man(&folder, reporter),
+        Command::InspectFiles(_) | Command::BenchStudents | Command::BenchWatchers => Ok(()),
+    };
+    ended.err().map(Err)
+}
+
+/// What made a command end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stop {
+    /// SIGINT, as of Ctrl-C.
+    Interrupt,
+    /// Another signal that asks a process to end.
+    Signal,
+    /// The time that was given is over.
+    Duration,
+}
+
+impl Stop {
+    fn reason(self) -> EndReason {
+        match self {
+            Stop::Interrupt | Stop::Signal => EndReason::Interrupted,
+            Stop::Duration => EndReason::Duration,
+        }
+    }
+}
+
 /// Completes when the process is asked to end, or after `length`.
 async fn stop(length: Option<Duration>) -> EndReason {
+    stop_by(length).await.reason()
+}
+
+/// The same, and tells how it was asked.
+async fn stop_by(length: Option<Duration>) -> Stop {
     let asked = async {
         let kinds = (SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup());
         match (signal(kinds.0), signal(kinds.1), signal(kinds.2)) {
             (Ok(mut interrupt), Ok(mut terminate), Ok(mut hangup)) => {
                 tokio::select! {
-                    _ = interrupt.recv() => {}
-                    _ = terminate.recv() => {}
+                    _ = interrupt.recv() => Stop::Interrupt,
+                    _ = terminate.recv() => Stop::Signal,
                     // The terminal was closed.
-                    _ = hangup.recv() => {}
+                    _ = hangup.recv() => Stop::Signal,
                 }
             }
             // Without handlers the signals end the process by themselves.
@@ -101,8 +146,8 @@ async fn stop(length: Option<Duration>) -> EndReason {
         }
     };
     tokio::select! {
-        () = asked => EndReason::Interrupted,
-        () = sleep(length) => EndReason::Duration,
+        asked = asked => asked,
+        () = sleep(length) => Stop::Duration,
     }
 }
 
@@ -119,6 +164,7 @@ fn media_failure(error: MediaError) -> Failure {
         MediaError::File { .. } | MediaError::Contract { .. } => Exit::Usage,
         MediaError::NothingToCapture { .. }
         | MediaError::MissingElement { .. }
+        | MediaError::NoDecoder { .. }
         | MediaError::NoEncoder { .. }
         | MediaError::Device { .. } => Exit::NothingToCapture,
         MediaError::Pipeline { .. } => Exit::Internal,

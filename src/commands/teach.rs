@@ -1,5 +1,6 @@
 //! `classroom teach`: joins pipelines, hub and signalling, and tells what happens.
 
+mod farewell;
 mod roll;
 mod talk;
 
@@ -11,6 +12,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, MissedTickBehavior};
 
+use self::farewell::{Question, can_ask};
 use self::roll::Roll;
 use self::talk::Conversation;
 use super::lines::TeacherLine;
@@ -18,7 +20,7 @@ use super::link::{other_hosts, room_page, show_qr};
 use super::serve::{Served, ice_servers};
 use super::sources;
 use super::typed::Typed;
-use super::{blocking, listen, media_failure, or_never, reachable_host, signal_failure, studio};
+use super::{Stop, blocking, listen, media_failure, or_never, reachable_host, signal_failure, studio};
 use crate::cli::{Device, MainSource, Signalling, Sources, Teach};
 use crate::exit::Failure;
 use crate::id::UserId;
@@ -28,7 +30,7 @@ use crate::peer::offer::OfferError;
 use crate::protocol::{ClientMessage, ErrorCode, IceCandidate, LeaveReason, MAX_ROOM_USERS, ServerMessage, User};
 use crate::report::{EndReason, Event, Reporter, StudentState, TeachStats, Watched};
 use crate::rtp::{Codec, Encoding, Track};
-use crate::signal::{self, Client, ClientConfig, ServerUrl, SessionToken, SignalEvent};
+use crate::signal::{self, Client, ClientConfig, Goodbye, ServerUrl, SessionToken, SignalEvent};
 
 /// How long a server that was named may take to answer.
 const SERVER_WITHIN: Duration = Duration::from_secs(3);
@@ -36,15 +38,14 @@ const SERVER_WITHIN: Duration = Duration::from_secs(3);
 /// What a demo must know of its teacher: where the server is.
 pub(super) type Ready = oneshot::Sender<ServerUrl>;
 
-/// Teaches until `stop`, or the end of the file.
+/// Teaches until `stop`, or the end of the last file.
 pub(super) async fn run(
     teach: Teach,
     reporter: &Reporter,
-    stop: impl Future<Output = EndReason>,
-    ready: Option<Ready>,
+    stop: impl Future<Output = Stop>,
 ) -> Result<EndReason, Failure> {
     let options = capture_options(&teach);
-    run_with(teach, options, reporter, stop, ready).await
+    run_with(teach, options, reporter, stop, None).await
 }
 
 /// Teaches what `options` say.
@@ -52,7 +53,7 @@ pub(super) async fn run_with(
     teach: Teach,
     options: CaptureOptions,
     reporter: &Reporter,
-    stop: impl Future<Output = EndReason>,
+    stop: impl Future<Output = Stop>,
     ready: Option<Ready>,
 ) -> Result<EndReason, Failure> {
     let mut stop = std::pin::pin!(stop);
@@ -60,7 +61,7 @@ pub(super) async fn run_with(
     // A desktop may ask its user which screen to share, so this may take long and may be interrupted.
     let prepared = tokio::select! {
         prepared = blocking(move || Capture::prepare(options)) => prepared?.map_err(media_failure)?,
-        reason = &mut stop => return Ok(reason),
+        stopped = &mut stop => return Ok(stopped.reason()),
     };
     prepared.notices().iter().for_each(|notice| reporter.notice(notice));
 
@@ -100,7 +101,7 @@ pub(super) async fn run_with(
     });
     let (client, signals) = tokio::select! {
         joined = joining => joined.map_err(signal_failure)?,
-        reason = &mut stop => return Ok(reason),
+        stopped = &mut stop => return Ok(stopped.reason()),
     };
     let (ws, page) = served.as_ref().map(Served::urls).unzip();
     let others = match &served {
@@ -136,11 +137,13 @@ pub(super) async fn run_with(
     reporter.status("live, waiting for students");
     let talk = Conversation::new(teach.user.clone(), teach.nickname.clone(), teach.allowed);
     let (roll, sources) = (Roll::default(), sources::Sources::default());
-    let mut lecture = Lecture { teach: &teach, reporter, hub, client, capture, sources, roll, talk };
+    let goodbye = if teach.end_class { Goodbye::LectureOver } else { Goodbye::Leave };
+    let mut lecture = Lecture { teach: &teach, reporter, hub, client, capture, sources, roll, talk, goodbye };
     let ended = lecture.run(hub_events, signals, captured, stop).await;
 
-    let Lecture { hub, client, capture, .. } = lecture;
-    client.leave().await;
+    let Lecture { hub, client, capture, goodbye, .. } = lecture;
+    // A lecture that failed is worth waiting for, whatever was asked for.
+    client.leave(if ended.is_ok() { goodbye } else { Goodbye::Leave }).await;
     if let Some(announcement) = announcement {
         announcement.stop().await;
     }
@@ -194,9 +197,7 @@ fn capture_options(teach: &Teach) -> CaptureOptions {
             let main = match main {
                 None => media::MainSource::Screen(Wanted::No),
                 Some(MainSource::Screen(device)) => media::MainSource::Screen(wanted(&Some(device.clone()))),
-                Some(MainSource::File { path, looped }) => {
-                    media::MainSource::File { path: path.clone(), repeat: *looped }
-                }
+                Some(MainSource::Files(list)) => media::MainSource::Files(list.clone()),
                 Some(MainSource::Test) => media::MainSource::Test,
             };
             let sources = media::Sources { main, camera: wanted(camera), microphone: wanted(mic), audio: teach.audio };
@@ -211,6 +212,8 @@ fn capture_options(teach: &Teach) -> CaptureOptions {
         camera: VideoOptions { fps: video.fps, ..defaults.camera },
         tiers: video.tiers,
         pipeline,
+        // Where this program can't be found, it opens its files itself.
+        inspector: std::env::current_exe().ok(),
         ..defaults
     }
 }
@@ -225,6 +228,8 @@ struct Lecture<'a> {
     sources: sources::Sources,
     roll: Roll,
     talk: Conversation,
+    /// How the class is left.
+    goodbye: Goodbye,
 }
 
 impl Lecture<'_> {
@@ -233,17 +238,33 @@ impl Lecture<'_> {
         mut hub_events: mpsc::Receiver<HubEvent>,
         signals: mpsc::Receiver<SignalEvent>,
         captured: mpsc::Receiver<CaptureEvent>,
-        mut stop: std::pin::Pin<&mut impl Future<Output = EndReason>>,
+        mut stop: std::pin::Pin<&mut impl Future<Output = Stop>>,
     ) -> Result<EndReason, Failure> {
         let mut second = tokio::time::interval(Duration::from_secs(1));
         second.set_missed_tick_behavior(MissedTickBehavior::Delay);
         second.tick().await;
         let mut rates = Rates::default();
         let (mut signals, mut captured) = (Some(signals), Some(captured));
-        let (_typed, mut lines) = Typed::start(self.teach.lines, TeacherLine::commands(), self.reporter).unzip();
+        let (mut typed, mut lines) = Typed::start(self.teach.lines, TeacherLine::commands(), self.reporter).unzip();
+        let mut question: Option<Question> = None;
         loop {
             tokio::select! {
-                reason = &mut stop => return Ok(reason),
+                stopped = &mut stop, if question.is_none() => {
+                    let asks = stopped == Stop::Interrupt && self.goodbye == Goodbye::Leave && !self.roll.is_empty();
+                    if asks && can_ask(self.reporter) {
+                        // Stdin is for the answer now.
+                        lines = None;
+                        drop(typed.take());
+                        question = Question::ask(self.reporter);
+                    }
+                    if question.is_none() {
+                        return Ok(stopped.reason());
+                    }
+                }
+                goodbye = or_never(question.as_mut().map(Question::answered)) => {
+                    self.goodbye = goodbye;
+                    return Ok(EndReason::Interrupted);
+                }
                 event = hub_events.recv() => match event {
                     Some(event) => self.on_hub(event),
                     None => return Err(Failure::internal(anyhow::anyhow!("the hub ended"))),
@@ -255,6 +276,9 @@ impl Lecture<'_> {
                     None => signals = None,
                 },
                 event = or_never(captured.as_mut().map(mpsc::Receiver::recv)) => match event {
+                    Some(CaptureEvent::Playing { path, index, of }) => {
+                        self.reporter.event(&Event::Playing { file: path.display().to_string(), index, of });
+                    }
                     Some(CaptureEvent::Eos) => return Ok(EndReason::EndOfFile),
                     Some(CaptureEvent::Error(error)) => return Err(media_failure(error)),
                     Some(CaptureEvent::Warning(sentence)) => {

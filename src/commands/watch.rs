@@ -202,8 +202,8 @@ impl Student<'_> {
                 if teacher.is_some() {
                     self.course.publisher_left(Instant::now());
                     match reason {
-                        LeaveReason::Left => return Ok(Some(EndReason::LectureOver)),
-                        LeaveReason::Lost => self.reporter.event(&Event::Publisher { user: None }),
+                        LeaveReason::Ended => return Ok(Some(EndReason::LectureOver)),
+                        LeaveReason::Left | LeaveReason::Lost => self.reporter.event(&Event::Publisher { user: None }),
                         LeaveReason::Replaced => {}
                     }
                 }

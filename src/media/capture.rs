@@ -1,6 +1,7 @@
 //! The teacher's side: from sources to RTP packets, each encoding made once, and only while somebody needs it.
 
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -13,9 +14,9 @@ use super::branches::Branches;
 use super::contract::{self, Outputs};
 use super::ends::Ends;
 use super::error::MediaError;
-use super::file::{self, Repeat};
+use super::file::Playlist;
 use super::graph;
-use super::messages::{About, ENDED, REWIND, STOP, Watch, post};
+use super::messages::{About, ENDED, STOP, Watch, post};
 use super::options::CaptureOptions;
 use super::outlet::{Gate, OnFrame, Outlet, ask_for_key_frame};
 use super::pulse::Pulse;
@@ -32,7 +33,16 @@ const MOST_EVENTS: usize = 32;
 /// What a running capture has to say.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CaptureEvent {
-    /// The file is at its end.
+    /// A file of a list begins.
+    Playing {
+        /// Which one.
+        path: PathBuf,
+        /// Its place in the list, from 1.
+        index: usize,
+        /// How long the list is.
+        of: usize,
+    },
+    /// The last file is at its end.
     Eos,
     /// The capture is over.
     Error(MediaError),
@@ -115,6 +125,8 @@ pub struct Capture {
     branches: Arc<Branches>,
     /// Of each source of pictures that may stop.
     pulses: Vec<(Track, Pulse)>,
+    /// What is played into the graph.
+    playlist: Option<Playlist>,
     builder: Option<JoinHandle<()>>,
     watcher: Option<JoinHandle<()>>,
 }
@@ -153,31 +165,23 @@ impl Capture {
     ///
     /// Of each track the first of [`encodings`](Self::encodings) is needed from the start.
     pub fn start(
-        prepared: Prepared,
+        mut prepared: Prepared,
         on_frame: impl Fn(Frame) + Send + Sync + 'static,
     ) -> Result<(Self, mpsc::Receiver<CaptureEvent>), MediaError> {
         let on_frame: OnFrame = Arc::new(on_frame);
         let pipeline = prepared.pipeline.clone();
         let failed = |cause: String| MediaError::Pipeline { pipeline: prepared.name.clone(), cause };
         let bus = pipeline.bus().ok_or_else(|| failed("no bus".into()))?;
-        let of_file = |track: &Track| prepared.chosen.file.as_ref().is_none_or(|file| file.tracks.contains(track));
+        let pulses = pulses(&prepared);
+        let program = prepared.chosen.program.take();
+        let of_file = |track: &Track| program.as_ref().is_none_or(|program| program.tracks.contains(track));
         let playing = prepared.tracks().into_iter().map(|(track, _)| track).filter(of_file).collect();
         let end = bus.clone();
         let ends = Arc::new(Ends::new(playing, move || post(&end, ENDED)));
         let outlets = outlets(&prepared, &on_frame, &ends);
-        let pulses = pulses(&prepared);
         let (events, receiver) = mpsc::channel(MOST_EVENTS);
         let (tees, recipes) = (prepared.outputs.pictures.clone(), prepared.chosen.recipes.clone());
         let branches = Branches::new(&pipeline, tees, recipes, on_frame, ends, events.clone())?;
-        let repeat = match &prepared.chosen.file {
-            Some(file) => {
-                let end = bus.clone();
-                let repeat = file.repeat.then(|| Repeat::attach(&pipeline, move || post(&end, REWIND))).flatten();
-                file::open(&pipeline).map_err(|cause| MediaError::File { path: file.path.clone(), cause })?;
-                repeat
-            }
-            None => None,
-        };
         if pipeline.set_state(gst::State::Playing).is_err() {
             let error = bus.pop_filtered(&[gst::MessageType::Error]);
             return Err(match error.as_ref().map(|message| message.view()) {
@@ -187,13 +191,14 @@ impl Capture {
         }
         let watch = Watch {
             bus,
-            repeat,
-            events,
+            events: events.clone(),
             about: About::new(&prepared.name, &prepared.chosen),
             branches: branches.clone(),
             camera: camera(&prepared).map(Revival::of),
         };
-        let mut capture = Self { prepared, outlets, branches: branches.clone(), pulses, builder: None, watcher: None };
+        let playlist = program.map(|program| Playlist::start(program, &pipeline, events)).transpose()?;
+        let mut capture =
+            Self { prepared, outlets, branches: branches.clone(), pulses, playlist, builder: None, watcher: None };
         capture.watcher = Some(spawn("capture-events", move || watch.run())?);
         capture.builder = Some(spawn("capture-tiers", move || branches.run())?);
         Ok((capture, receiver))
@@ -259,6 +264,9 @@ impl Capture {
 
 impl Drop for Capture {
     fn drop(&mut self) {
+        if let Some(playlist) = &self.playlist {
+            playlist.stop();
+        }
         // First whoever builds: what joins a graph that stops would not be stopped.
         self.branches.stop();
         if let Some(builder) = self.builder.take() {
@@ -266,6 +274,8 @@ impl Drop for Capture {
         }
         // Null always succeeds, and waits for the streaming threads: no frame comes after this.
         let _ = self.prepared.pipeline.set_state(gst::State::Null);
+        // Its files are closed now that nobody takes anything from them.
+        self.playlist = None;
         if let Some(bus) = self.prepared.pipeline.bus() {
             // Null makes the bus drop messages, so it is opened again for this one.
             bus.set_flushing(false);
@@ -307,7 +317,7 @@ fn camera(prepared: &Prepared) -> Option<gst::Element> {
 
 /// Counts pictures where they leave their source: in front of the encoders, or behind those of the graph's own.
 fn pulses(prepared: &Prepared) -> Vec<(Track, Pulse)> {
-    let of_file = |track: &Track| prepared.chosen.file.as_ref().is_some_and(|file| file.tracks.contains(track));
+    let of_file = |track: &Track| prepared.chosen.program.as_ref().is_some_and(|program| program.tracks.contains(track));
     let raw = prepared.outputs.pictures.iter().map(|(track, tee)| (*track, tee));
     let encoded = prepared.outputs.encoded.iter().filter(|output| output.encoding.tier == Tier::Full);
     let encoded = encoded.map(|output| (output.encoding.track, output.sink.upcast_ref::<gst::Element>()));

@@ -19,6 +19,16 @@ pub enum MediaError {
         /// The Debian package that has it.
         package: String,
     },
+    /// A file needs a decoder that isn't installed.
+    #[error("file {}: there is no decoder for {what} here, install the package {package}", path.display())]
+    NoDecoder {
+        /// The file.
+        path: PathBuf,
+        /// The media type, as GStreamer calls it.
+        what: String,
+        /// The Debian package that has one.
+        package: String,
+    },
     /// No encoder for the codec works.
     #[error("no {codec} encoder works here: {}; try another --codec or run `classroom devices`", tried.join(", "))]
     NoEncoder {
@@ -74,8 +84,10 @@ pub(super) fn package_of(element: &str) -> &'static str {
             "gstreamer1.0-plugins-bad"
         }
         "textoverlay" | "clockoverlay" | "timeoverlay" | "ximagesink" | "xvimagesink" => "gstreamer1.0-x",
-        "opusenc" | "opusdec" | "compositor" | "videoconvertscale" | "videorate" | "audioconvert" | "audioresample"
-        | "uridecodebin" | "videotestsrc" | "audiotestsrc" | "appsink" | "appsrc" => "gstreamer1.0-plugins-base",
+        "opusenc" | "opusdec" | "compositor" | "videoconvert" | "videoconvertscale" | "videorate" | "audioconvert"
+        | "audioresample" | "uridecodebin" | "videotestsrc" | "audiotestsrc" | "appsink" | "appsrc" => {
+            "gstreamer1.0-plugins-base"
+        }
         "queue" | "identity" | "clocksync" | "capsfilter" | "fakesink" => "libgstreamer1.0-0",
         _ => "gstreamer1.0-plugins-good",
     }

@@ -1,224 +1,191 @@
-//! A media file as a source: what is in it, and how its repeats become one timeline.
+//! Media files as a source: what is in them, and how one is played after another as one stream.
+//!
+//! Each file has a graph of its own ([`player`]), which ends in appsinks. [`playlist`] carries what arrives there to the
+//! appsrcs of the teaching graph and counts its time on, so that the encoders, and whoever watches, see one stream that
+//! never ends: a file that breaks takes nothing with it but itself. Before anything starts, [`inspect`] has opened each
+//! file, in a process of its own, and [`check`] has looked whether it is one.
 
-use std::path::Path;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+mod check;
+mod feed;
+mod inspect;
+mod picture;
+mod player;
+mod playlist;
+mod timeline;
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use gstreamer as gst;
 use gstreamer::prelude::*;
+use serde::{Deserialize, Serialize};
 
 use super::error::MediaError;
+use super::options::Size;
+
+pub(super) use self::inspect::contents;
+pub use self::inspect::inspect_files;
+pub(super) use self::playlist::{Entry, Playlist, Program};
 
 /// How long opening a file may take: a slow network share, a large index.
 const OPEN_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// How long a still is shown in a list, unless another time is asked for.
+const STILL: Duration = Duration::from_secs(10);
+
+/// Media files that are played in this order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FileList {
+    /// Any files that GStreamer can decode; at least one.
+    pub paths: Vec<PathBuf>,
+    /// Whether the first one follows the last.
+    pub repeat: bool,
+    /// How long a still is shown; without it 10 s in a list, and for ever when it is alone.
+    pub still: Option<Duration>,
+}
+
+impl FileList {
+    /// One file, played once.
+    pub fn once(path: impl Into<PathBuf>) -> Self {
+        Self { paths: vec![path.into()], repeat: false, still: None }
+    }
+
+    /// One file, again and again.
+    pub fn looped(path: impl Into<PathBuf>) -> Self {
+        Self { repeat: true, ..Self::once(path) }
+    }
+
+    /// How long a still is shown; none: for ever.
+    pub(super) fn still_length(&self) -> Option<Duration> {
+        self.still.or((self.paths.len() > 1).then_some(STILL))
+    }
+
+    /// An error about one of the files, which names its place where there are more.
+    fn error(&self, index: usize, cause: impl Into<String>) -> MediaError {
+        let cause = cause.into();
+        let (path, of) = (self.paths[index].clone(), self.paths.len());
+        let cause = if of > 1 { format!("{cause} (it is --file number {} of {of})", index + 1) } else { cause };
+        MediaError::File { path, cause }
+    }
+}
+
 /// What a file has.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Contents {
-    pub picture: bool,
+    /// Its picture, if it has one.
+    pub picture: Option<Picture>,
+    /// Whether it has sound.
     pub sound: bool,
 }
 
-/// The URI of a file that exists.
-pub(super) fn uri(path: &Path) -> Result<String, MediaError> {
-    let failed = |cause: String| MediaError::File { path: path.into(), cause };
-    let absolute = std::fs::canonicalize(path).map_err(|error| failed(error.to_string()))?;
-    if absolute.is_dir() {
-        return Err(failed("it is a folder, give a media file".into()));
+/// The picture of a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Picture {
+    /// In square pixels, as it is shown: turned, if the file says that it is to be turned.
+    pub width: u32,
+    pub height: u32,
+    /// Whether it names no rate: a still does not.
+    pub is_still: bool,
+}
+
+impl Contents {
+    /// In words.
+    pub(super) fn words(&self) -> &'static str {
+        match (self.picture, self.sound) {
+            (Some(_), true) => "picture and sound",
+            (Some(picture), false) if picture.is_still => "a picture",
+            (Some(_), false) => "picture, it has no sound",
+            _ => "sound, it has no picture",
+        }
     }
-    let uri = gst::glib::filename_to_uri(&absolute, None).map_err(|error| failed(error.message().into()))?;
+}
+
+/// The size in which all pictures of a list are taught: that of the largest one, as it fits into `most`. The others are
+/// scaled into it, with borders where their shape is another one, so that nothing behind sees a change of size: encoders
+/// go on, and recordings stay whole.
+pub(super) fn canvas(contents: &[Contents], most: Size) -> Option<Size> {
+    let pictures = contents.iter().filter_map(|contents| contents.picture);
+    pictures.map(|picture| fitted(picture, most)).max_by_key(|size| u64::from(size.width) * u64::from(size.height))
+}
+
+/// A picture's size in a box: its shape is kept, it is never enlarged but to what encoders take, and its edges are even.
+fn fitted(picture: Picture, most: Size) -> Size {
+    let (width, height) = (u64::from(picture.width.max(1)), u64::from(picture.height.max(1)));
+    let (most_width, most_height) = (u64::from(most.width), u64::from(most.height));
+    // What is wider in shape than the box is bounded by its width.
+    let (width, height) = if width <= most_width && height <= most_height {
+        (width, height)
+    } else if width * most_height >= height * most_width {
+        (most_width, height * most_width / width)
+    } else {
+        (width * most_height / height, most_height)
+    };
+    let edge = |edge: u64| u32::try_from(edge).unwrap_or(u32::MAX).max(Size::LEAST_EDGE) & !1;
+    Size { width: edge(width), height: edge(height) }
+}
+
+/// Puts decoders into another order, for this process. Those of libav for BMP and TIFF want a picture as one buffer, which
+/// nothing gives them; that of GDK takes pieces, and is not used unless it is asked for.
+pub(super) fn prefer_decoders() {
+    let ranks =
+        [("avdec_bmp", gst::Rank::NONE), ("avdec_tiff", gst::Rank::NONE), ("gdkpixbufdec", gst::Rank::MARGINAL)];
+    for (decoder, rank) in ranks {
+        if let Some(factory) = gst::ElementFactory::find(decoder) {
+            factory.set_rank(rank);
+        }
+    }
+}
+
+/// The URI of a file.
+fn uri(path: &Path) -> Result<String, String> {
+    let absolute = std::fs::canonicalize(path).map_err(|error| error.to_string())?;
+    let uri = gst::glib::filename_to_uri(&absolute, None).map_err(|error| error.message().to_owned())?;
     Ok(uri.to_string())
 }
 
-/// Opens a file and looks what is in it.
-pub(super) fn inspect(path: &Path) -> Result<Contents, MediaError> {
-    let failed = |cause: String| MediaError::File { path: path.into(), cause };
-    let pipeline = gst::Pipeline::new();
-    let source = gst::ElementFactory::make("uridecodebin")
-        .property("uri", uri(path)?)
-        .build()
-        .map_err(|_| super::error::require("uridecodebin").err().unwrap_or_else(|| failed("no decoder".into())))?;
-    pipeline.add(&source).map_err(|error| failed(error.to_string()))?;
-    let found = Arc::new(Mutex::new(Contents { picture: false, sound: false }));
-    let (weak, contents) = (pipeline.downgrade(), found.clone());
-    source.connect_pad_added(move |_, pad| {
-        let caps = pad.current_caps().unwrap_or_else(|| pad.query_caps(None));
-        let kind = caps.structure(0).map(|structure| structure.name().to_string()).unwrap_or_default();
-        if let Ok(mut contents) = contents.lock() {
-            contents.picture |= kind.starts_with("video/");
-            contents.sound |= kind.starts_with("audio/");
-        }
-        // Every stream needs a sink, or the file counts as unreadable.
-        let Some(pipeline) = weak.upgrade() else { return };
-        if let Ok(sink) = gst::ElementFactory::make("fakesink").build()
-            && pipeline.add(&sink).is_ok()
-            && let Some(input) = sink.static_pad("sink")
-        {
-            // A failure shows as an error of the whole graph.
-            let _ = pad.link(&input);
-            let _ = sink.sync_state_with_parent();
-        }
-    });
-    let outcome = preroll(&pipeline, OPEN_TIMEOUT).map_err(failed);
-    // Null always succeeds here.
-    let _ = pipeline.set_state(gst::State::Null);
-    outcome?;
-    let contents = found.lock().map(|contents| *contents).unwrap_or(Contents { picture: false, sound: false });
-    if !contents.picture && !contents.sound {
-        return Err(failed("it has neither picture nor sound".into()));
-    }
-    Ok(contents)
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-/// Opens all streams of a graph that ends in sinks. The error is for people.
-fn preroll(pipeline: &gst::Pipeline, timeout: Duration) -> Result<(), String> {
-    let changing = pipeline.set_state(gst::State::Paused);
-    await_message(pipeline, changing, timeout, &|message| matches!(message.view(), gst::MessageView::AsyncDone(_)))
-}
+    const HD: Size = Size { width: 1280, height: 720 };
 
-/// Brings a teaching graph to where the first buffers of its file wait for the clock, which must not run while the
-/// file is being opened: its begin would be played in a rush. The error is for people.
-pub(super) fn open(pipeline: &gst::Pipeline) -> Result<(), String> {
-    const OPENED: &str = "classroom-file-opened";
-    let bus = pipeline.bus().ok_or("no bus")?;
-    for pad in timelines(pipeline) {
-        let bus = bus.clone();
-        pad.add_probe(gst::PadProbeType::BUFFER, move |_, _| {
-            // Whoever waits is the only reader of the bus at this time.
-            let _ = bus.post(gst::message::Application::new(gst::Structure::new_empty(OPENED)));
-            gst::PadProbeReturn::Remove
-        });
-    }
-    let changing = pipeline.set_state(gst::State::Paused);
-    await_message(pipeline, changing, OPEN_TIMEOUT, &|message| match message.view() {
-        gst::MessageView::Application(own) => own.structure().is_some_and(|own| own.name() == OPENED),
-        _ => false,
-    })
-}
-
-/// Waits after a change of state for a message, for an error, or until it takes too long.
-fn await_message(
-    pipeline: &gst::Pipeline,
-    changing: Result<gst::StateChangeSuccess, gst::StateChangeError>,
-    timeout: Duration,
-    is_done: &dyn Fn(&gst::MessageRef) -> bool,
-) -> Result<(), String> {
-    let bus = pipeline.bus().ok_or("no bus")?;
-    // A failed change of state has left its cause on the bus already.
-    let timeout = if changing.is_ok() { timeout } else { Duration::ZERO };
-    let deadline = Instant::now() + timeout;
-    loop {
-        let left = deadline.saturating_duration_since(Instant::now());
-        let Some(message) = bus.timed_pop(gst::ClockTime::try_from(left).unwrap_or(gst::ClockTime::ZERO)) else {
-            return Err(format!("it could not be opened within {} s", timeout.as_secs()));
-        };
-        if let gst::MessageView::Error(error) = message.view() {
-            return Err(error.error().message().to_string());
-        }
-        if is_done(&message) {
-            return Ok(());
-        }
-    }
-}
-
-/// Where the tracks of a file leave their decoders.
-fn timelines(pipeline: &gst::Pipeline) -> Vec<gst::Pad> {
-    let pad = |name: &&str| pipeline.by_name(name)?.static_pad("src");
-    ["screen-timeline", "audio-timeline"].iter().filter_map(pad).collect()
-}
-
-/// Makes one endless timeline of a file that is played again and again.
-///
-/// Each track's decoded buffers pass a `*-timeline` element, where their time is counted on from where the last
-/// repeat ended, and where the end of the file and the flush of the jump back stop, so that everything behind it,
-/// the clock and the encoders, sees one stream without an end.
-#[derive(Debug)]
-pub(super) struct Repeat {
-    source: gst::Element,
-    shared: Arc<Shared>,
-}
-
-#[derive(Debug)]
-struct Shared {
-    tracks: usize,
-    ended: AtomicUsize,
-    /// Where the current repeat began and where the furthest track of it has come, in running time.
-    span: Mutex<(gst::ClockTime, gst::ClockTime)>,
-}
-
-impl Repeat {
-    /// Prepares a parsed graph; `on_end` is called each time all tracks have come to the end of the file.
-    pub(super) fn attach(pipeline: &gst::Pipeline, on_end: impl Fn() + Send + Sync + 'static) -> Option<Self> {
-        let source = pipeline.by_name("file")?;
-        let pads = timelines(pipeline);
-        let zero = (gst::ClockTime::ZERO, gst::ClockTime::ZERO);
-        let shared = Arc::new(Shared { tracks: pads.len(), ended: AtomicUsize::new(0), span: Mutex::new(zero) });
-        let on_end = Arc::new(on_end);
-        for pad in pads {
-            let (shared, on_end) = (shared.clone(), on_end.clone());
-            let timeline = Mutex::new(Timeline { segment: None, announced: false });
-            let kinds =
-                gst::PadProbeType::BUFFER | gst::PadProbeType::EVENT_DOWNSTREAM | gst::PadProbeType::EVENT_FLUSH;
-            pad.add_probe(kinds, move |_, info| {
-                let Ok(mut timeline) = timeline.lock() else { return gst::PadProbeReturn::Ok };
-                timeline.pass(info, &shared, &*on_end)
-            });
-        }
-        Some(Self { source, shared })
+    fn picture(width: u32, height: u32) -> Contents {
+        Contents { picture: Some(Picture { width, height, is_still: false }), sound: false }
     }
 
-    /// Jumps back to the begin of the file. Not from a streaming thread: it waits for them.
-    pub(super) fn rewind(&self) -> Result<(), gst::glib::BoolError> {
-        if let Ok(mut span) = self.shared.span.lock() {
-            span.0 = span.1;
+    #[test]
+    fn a_picture_fits_the_box_and_is_never_enlarged() {
+        for ((width, height), fits) in [
+            ((640, 360), (640, 360)),
+            ((1921, 1081), (1278, 720)),
+            ((4000, 3000), (960, 720)),
+            ((1080, 1920), (404, 720)),
+            ((853, 479), (852, 478)),
+            ((1, 1), (64, 64)),
+            ((10_000, 1), (1280, 64)),
+            ((0, 0), (64, 64)),
+        ] {
+            let size = canvas(&[picture(width, height)], HD).unwrap();
+            assert_eq!((size.width, size.height), fits, "{width}x{height}");
         }
-        self.shared.ended.store(0, Ordering::SeqCst);
-        self.source.seek_simple(gst::SeekFlags::FLUSH | gst::SeekFlags::KEY_UNIT, gst::ClockTime::ZERO)
     }
-}
 
-/// One track of a file that repeats. What it takes out is `Handled`: `Drop` frees an event twice in GStreamer 1.22.
-#[derive(Debug)]
-struct Timeline {
-    segment: Option<gst::FormattedSegment<gst::ClockTime>>,
-    announced: bool,
-}
+    #[test]
+    fn a_list_has_the_size_of_its_largest_picture() {
+        let sound = Contents { picture: None, sound: true };
+        let list = [sound, picture(320, 240), picture(1920, 1080), picture(1080, 1920)];
+        assert_eq!(canvas(&list, HD), Some(HD));
+        assert_eq!(canvas(&[sound], HD), None);
+    }
 
-impl Timeline {
-    fn pass(&mut self, info: &mut gst::PadProbeInfo<'_>, shared: &Shared, on_end: &dyn Fn()) -> gst::PadProbeReturn {
-        if let Some(event) = info.event() {
-            return match event.view() {
-                gst::EventView::Segment(segment) => {
-                    self.segment = segment.segment().downcast_ref::<gst::ClockTime>().cloned();
-                    if std::mem::replace(&mut self.announced, true) {
-                        return gst::PadProbeReturn::Handled;
-                    }
-                    let plain = gst::event::Segment::new(&gst::FormattedSegment::<gst::ClockTime>::new());
-                    info.data = Some(gst::PadProbeData::Event(plain));
-                    gst::PadProbeReturn::Ok
-                }
-                gst::EventView::Eos(_) => {
-                    if shared.ended.fetch_add(1, Ordering::SeqCst) + 1 == shared.tracks {
-                        on_end();
-                    }
-                    gst::PadProbeReturn::Handled
-                }
-                gst::EventView::FlushStart(_) | gst::EventView::FlushStop(_) => gst::PadProbeReturn::Handled,
-                _ => gst::PadProbeReturn::Ok,
-            };
-        }
-        let Some(buffer) = info.buffer_mut() else { return gst::PadProbeReturn::Ok };
-        let running = buffer.pts().zip(self.segment.as_ref()).and_then(|(pts, segment)| segment.to_running_time(pts));
-        // What is before the begin of the segment would not be shown either.
-        let Some(running) = running else { return gst::PadProbeReturn::Handled };
-        let Ok(mut span) = shared.span.lock() else { return gst::PadProbeReturn::Ok };
-        let time = span.0 + running;
-        let duration = buffer.duration();
-        span.1 = span.1.max(time + duration.unwrap_or(gst::ClockTime::ZERO));
-        let buffer = buffer.make_mut();
-        buffer.set_pts(time);
-        buffer.set_dts(gst::ClockTime::NONE);
-        gst::PadProbeReturn::Ok
+    #[test]
+    fn a_still_is_shown_for_ever_alone_and_for_ten_seconds_in_a_list() {
+        let mut list = FileList::once("a.png");
+        assert_eq!(list.still_length(), None);
+        list.paths.push("b.png".into());
+        assert_eq!(list.still_length(), Some(STILL));
+        assert_eq!(list.error(1, "it is empty").to_string(), "file b.png: it is empty (it is --file number 2 of 2)");
+        list.still = Some(Duration::from_secs(3));
+        assert_eq!(list.still_length(), list.still);
     }
 }

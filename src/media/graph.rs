@@ -34,9 +34,11 @@ files! {
     TEACH_CAMERA = "teach-camera.gst";
     TEACH_CAMERA_TEST = "teach-camera-test.gst";
     TEACH_MICROPHONE = "teach-microphone.gst";
-    TEACH_FILE = "teach-file.gst";
     TEACH_FILE_PICTURE = "teach-file-picture.gst";
     TEACH_FILE_SOUND = "teach-file-sound.gst";
+    PLAY_FILE = "play-file.gst";
+    PLAY_FILE_PICTURE = "play-file-picture.gst";
+    PLAY_FILE_SOUND = "play-file-sound.gst";
     TEACH_TEST_PICTURE = "teach-test-picture.gst";
     TEACH_TEST_SOUND = "teach-test-sound.gst";
     TEACH_DEMO_PICTURE = "teach-demo-picture.gst";

@@ -1,6 +1,5 @@
 //! What a teaching graph reports, turned into events.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -11,13 +10,11 @@ use tokio::sync::mpsc;
 use super::branches::Branches;
 use super::capture::CaptureEvent;
 use super::error::MediaError;
-use super::file::Repeat;
 use super::revival::Revival;
 use super::sources::Chosen;
 use crate::rtp::Encoding;
 
 /// Messages of this program to its own watcher.
-pub(super) const REWIND: &str = "classroom-rewind";
 pub(super) const ENDED: &str = "classroom-ended";
 pub(super) const STOP: &str = "classroom-stop";
 
@@ -30,7 +27,6 @@ pub(super) fn post(bus: &gst::Bus, what: &str) {
 /// Turns what the graph reports into events, on a thread of its own.
 pub(super) struct Watch {
     pub bus: gst::Bus,
-    pub repeat: Option<Repeat>,
     pub events: mpsc::Sender<CaptureEvent>,
     pub about: About,
     pub branches: Arc<Branches>,
@@ -41,18 +37,13 @@ pub(super) struct Watch {
 /// What is needed to explain an error.
 pub(super) struct About {
     name: String,
-    file: Option<PathBuf>,
     devices: Vec<(&'static str, String)>,
 }
 
 impl About {
     /// Of a graph of this name.
     pub(super) fn new(name: &str, chosen: &Chosen) -> Self {
-        Self {
-            name: name.to_string(),
-            file: chosen.file.as_ref().map(|file| file.path.clone()),
-            devices: chosen.devices.clone(),
-        }
+        Self { name: name.to_string(), devices: chosen.devices.clone() }
     }
 
     /// Says what an error message of the graph means to its user.
@@ -67,11 +58,7 @@ impl About {
         if let Some((_, device)) = self.devices.iter().find(|(element, _)| *element == factory) {
             return MediaError::Device { device: device.clone(), cause };
         }
-        match &self.file {
-            // Whatever fails outside of the named elements of the graph is within the file's decoders.
-            Some(path) => MediaError::File { path: path.clone(), cause: format!("{cause} ({factory})") },
-            None => MediaError::Pipeline { pipeline: self.name.clone(), cause: format!("{factory}: {cause}") },
-        }
+        MediaError::Pipeline { pipeline: self.name.clone(), cause: format!("{factory}: {cause}") }
     }
 
     /// What it says, in short.
@@ -110,15 +97,6 @@ impl Watch {
                     match own.structure().map(|structure| structure.name().as_str()) {
                         Some(STOP) => return,
                         Some(ENDED) => CaptureEvent::Eos,
-                        Some(REWIND) => match self.repeat.as_ref().map(Repeat::rewind) {
-                            Some(Err(_)) => {
-                                self.send(CaptureEvent::Warning(
-                                    "this file can't be played again from its begin".into(),
-                                ));
-                                CaptureEvent::Eos
-                            }
-                            _ => continue,
-                        },
                         _ => continue,
                     }
                 }

@@ -13,6 +13,7 @@ mod devices;
 mod encoder;
 mod ends;
 mod error;
+mod fatal;
 mod file;
 mod freezes;
 mod fullscreen;
@@ -38,6 +39,8 @@ pub use code::{Codes, Drawn, Seen, now_ms};
 pub use devices::{Devices, EncoderState, devices};
 pub use encoder::Verdict;
 pub use error::MediaError;
+pub use fatal::on_fatal;
+pub use file::{FileList, inspect_files};
 pub use options::{CaptureOptions, LowRate, MainSource, Size, Sources, Tiers, VideoOptions, Wanted};
 pub use receive::TrackStats;
 pub use render::{Render, RenderEvent, RenderOptions, Sink, TrackFormat};
@@ -47,5 +50,7 @@ pub use sources::devices::Source;
 /// Starts GStreamer, once for the process; every function of this module that needs it calls it.
 fn init() -> Result<(), MediaError> {
     gstreamer::init()
-        .map_err(|error| MediaError::Pipeline { pipeline: "GStreamer".into(), cause: error.message().to_string() })
+        .map_err(|error| MediaError::Pipeline { pipeline: "GStreamer".into(), cause: error.message().to_string() })?;
+    file::prefer_decoders();
+    Ok(())
 }

@@ -4,6 +4,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use super::file::FileList;
 use crate::rtp::{Codec, Tier};
 
 /// What to capture, and how.
@@ -23,6 +24,9 @@ pub struct CaptureOptions {
     pub audio_bitrate: u32,
     /// A graph that replaces the built-in one; sources then come from that file alone.
     pub pipeline: Option<PathBuf>,
+    /// The program that opens files first, by its verb `inspect-files`: what breaks down on a file is then another
+    /// process. Without one they are opened in this process.
+    pub inspector: Option<PathBuf>,
 }
 
 impl Default for CaptureOptions {
@@ -36,6 +40,7 @@ impl Default for CaptureOptions {
             // Speech is transparent at 48 kbit/s, and a lecture's film clips are good enough.
             audio_bitrate: 48_000,
             pipeline: None,
+            inspector: None,
         }
     }
 }
@@ -78,13 +83,8 @@ impl Sources {
 pub enum MainSource {
     /// A display, named as in `$DISPLAY`.
     Screen(Wanted),
-    /// A media file, played in real time.
-    File {
-        /// Any file that GStreamer can decode.
-        path: PathBuf,
-        /// Whether it starts again at its end.
-        repeat: bool,
-    },
+    /// Media files, played in real time, one after another.
+    Files(FileList),
     /// A moving pattern with a running clock, and a tone.
     Test,
     /// A short lecture that is drawn and played by this program.
@@ -194,8 +194,11 @@ impl Size {
         Self { width: half(self.width), height: half(self.height) }
     }
 
+    /// The least pixels of an edge that all encoders take.
+    pub(super) const LEAST_EDGE: u32 = 64;
+
     /// The least and the most pixels of an edge: what the encoders take, and what H.264 level 5.2 allows.
-    const EDGE: std::ops::RangeInclusive<u32> = 64..=4096;
+    const EDGE: std::ops::RangeInclusive<u32> = Self::LEAST_EDGE..=4096;
 }
 
 impl FromStr for Size {

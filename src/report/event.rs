@@ -41,6 +41,15 @@ pub enum Event {
         /// Who; none when the teacher has gone.
         user: Option<UserId>,
     },
+    /// A file begins (teacher's side).
+    Playing {
+        /// As it was given.
+        file: String,
+        /// Its place in the list, from 1.
+        index: usize,
+        /// How long the list is.
+        of: usize,
+    },
     /// The first picture was decoded, or the first sound.
     FirstFrame {
         /// Of which track.
@@ -321,7 +330,11 @@ impl Event {
                 StudentState::Left => Some(format!("student {user} has left")),
             },
             Event::Publisher { user: Some(user) } => Some(format!("{user} teaches")),
-            Event::Publisher { user: None } => Some("the teacher has gone, waiting".into()),
+            Event::Publisher { user: None } => Some("the teacher has left; waiting".into()),
+            Event::Playing { file, index, of } => Some(match of {
+                1 => format!("playing {file}"),
+                of => format!("playing {file}, {index} of {of}"),
+            }),
             Event::FirstFrame { track, after_ms, .. } => Some(format!("{track} after {after_ms:.0} ms")),
             Event::Chat { user, nickname, teacher, text, .. } => {
                 let role = if *teacher { ", teacher" } else { "" };
@@ -432,6 +445,10 @@ mod tests {
                 json!({"event": "source", "track": "camera", "state": "stopped"}),
             ),
             (Event::Publisher { user: Some(user("9999")) }, json!({"event": "publisher", "user": "9999"})),
+            (
+                Event::Playing { file: "b.mp4".into(), index: 2, of: 3 },
+                json!({"event": "playing", "file": "b.mp4", "index": 2, "of": 3}),
+            ),
             (
                 Event::FirstFrame { track: Track::Screen, after_ms: 281.26, after_start_ms: 61_000.0 },
                 json!({"event": "first-frame", "track": "screen", "after_ms": 281.3, "after_start_ms": 61000.0}),

@@ -82,6 +82,8 @@ struct State {
     said: Option<Instant>,
     /// What is shown of a line that is being typed.
     typing: Option<String>,
+    /// What a person is being asked.
+    question: Option<String>,
     stdout: Stream,
     stderr: Stream,
 }
@@ -105,6 +107,7 @@ impl Reporter {
             live: None,
             said: None,
             typing: None,
+            question: None,
             stdout: Stream(Some(stdout)),
             stderr: Stream(Some(stderr)),
         };
@@ -211,8 +214,24 @@ impl Reporter {
         self.shared.clear();
     }
 
+    /// Asks a person something, in place of the status line: the answer is typed behind it. What is said from now on
+    /// comes before the question, which is then asked again.
+    pub fn ask(&self, question: &str) {
+        self.shared.clear();
+        let mut state = self.shared.state();
+        state.stderr.write(question);
+        state.question = Some(question.to_owned());
+    }
+
     fn say(&self, state: &mut State, event: &Event, sentence: &str) {
         if self.shared.verbosity == Verbosity::Quiet && !matches!(event, Event::Warning { .. }) {
+            return;
+        }
+        if let Some(question) = state.question.take_if(|_| matches!(event, Event::Ended { .. })) {
+            // It was answered, or nobody waits for the answer.
+            drop(question);
+        } else if let Some(question) = state.question.clone() {
+            state.stderr.write(&format!("\n{sentence}\n{question}"));
             return;
         }
         match &self.shared.mode {
@@ -222,7 +241,7 @@ impl Reporter {
     }
 
     fn refresh(&self, state: &mut State, at_once: bool) {
-        if self.shared.verbosity == Verbosity::Quiet {
+        if self.shared.verbosity == Verbosity::Quiet || state.question.is_some() {
             return;
         }
         let now = Instant::now();
@@ -296,9 +315,13 @@ impl Stream {
         let mut line = String::with_capacity(text.len() + 1);
         line.push_str(text);
         line.push('\n');
+        self.write(&line);
+    }
+
+    fn write(&mut self, text: &str) {
         if let Some(stream) = &mut self.0
-            // Whole lines and flushed: a script waits for them, and another thread may write to the same terminal.
-            && stream.write_all(line.as_bytes()).and_then(|()| stream.flush()).is_err()
+            // At once and flushed: a script waits for it, and another thread may write to the same terminal.
+            && stream.write_all(text.as_bytes()).and_then(|()| stream.flush()).is_err()
         {
             self.0 = None;
         }

@@ -203,13 +203,24 @@ impl Lecture {
         Ok(())
     }
 
-    pub(super) fn leave(&mut self, now: Instant, id: &UserId, conn: ConnId, limits: &Limits, out: &mut Vec<Output>) {
+    /// Somebody says goodbye; a publisher may say with it that the lecture is `over`.
+    pub(super) fn leave(
+        &mut self,
+        now: Instant,
+        (id, conn): (&UserId, ConnId),
+        over: bool,
+        limits: &Limits,
+        out: &mut Vec<Output>,
+    ) {
         out.push(Output::Close { conn, code: None });
         if let Some(member) = self.members.remove(id) {
-            if member.user.publishes {
-                self.stay.ended(now);
+            let reason = if over && member.user.publishes { LeaveReason::Ended } else { LeaveReason::Left };
+            match reason {
+                LeaveReason::Ended => self.stay.ended(now),
+                _ if member.user.publishes => self.stay.left(),
+                _ => {}
             }
-            self.tell_left(now, &member.user, LeaveReason::Left, limits, out);
+            self.tell_left(now, &member.user, reason, limits, out);
         }
         self.look_around(now, limits);
     }
@@ -253,7 +264,7 @@ impl Lecture {
                 return out.push(Output::Send { to: conn, message });
             }
             // Handled by the caller, who may have to remove the room.
-            ClientMessage::Leave => return,
+            ClientMessage::Leave { .. } => return,
         };
         let publishes = self.publisher.as_ref() == Some(id);
         let to_publisher = self.publisher.as_ref() == Some(&target);

@@ -324,8 +324,8 @@ impl Rooms {
     fn message(&mut self, now: Instant, conn: ConnId, message: ClientMessage, out: &mut Vec<Output>) {
         let Some((room, user)) = self.conns.get(&conn) else { return };
         let Some(lecture) = self.rooms.get_mut(room) else { return };
-        if message == ClientMessage::Leave {
-            lecture.leave(now, user, conn, &self.limits, out);
+        if let ClientMessage::Leave { over } = message {
+            lecture.leave(now, (user, conn), over, &self.limits, out);
             let room = room.clone();
             if lecture.is_over(now) {
                 self.rooms.remove(&room);

@@ -9,8 +9,10 @@ use super::Limits;
 pub(super) struct Stay {
     /// Made by [`super::Rooms::create`], and not by its first user.
     created: bool,
-    /// Since when the teacher has said goodbye.
+    /// Since when the teacher has said that the lecture is over.
     ended: Option<Instant>,
+    /// The teacher said goodbye, and may come back.
+    left: bool,
     /// Nobody is in.
     unused: Option<Unused>,
 }
@@ -24,12 +26,12 @@ struct Unused {
 impl Stay {
     /// Of a room that somebody is about to enter.
     pub(super) fn opened(now: Instant) -> Self {
-        Self { created: false, ended: None, unused: Some(Unused { since: now, until: now }) }
+        Self { created: false, ended: None, left: false, unused: Some(Unused { since: now, until: now }) }
     }
 
     /// Of a room that somebody may enter later.
     pub(super) fn created(now: Instant, limits: &Limits) -> Self {
-        let mut stay = Self { created: true, ended: None, unused: None };
+        let mut stay = Self { created: true, ended: None, left: false, unused: None };
         stay.emptied(now, limits);
         stay
     }
@@ -38,11 +40,16 @@ impl Stay {
     pub(super) fn entered(&mut self, publishes: bool) {
         self.unused = None;
         if publishes {
-            self.ended = None;
+            (self.ended, self.left) = (None, false);
         }
     }
 
-    /// The teacher said goodbye.
+    /// The teacher said goodbye, and may come back.
+    pub(super) fn left(&mut self) {
+        self.left = true;
+    }
+
+    /// The teacher said that the lecture is over.
     pub(super) fn ended(&mut self, now: Instant) {
         self.ended = Some(now);
     }
@@ -52,6 +59,7 @@ impl Stay {
         let stays = match self.ended {
             Some(_) => limits.ended_stays,
             None if self.created => limits.created_stays,
+            None if self.left => limits.ended_stays,
             None => Duration::ZERO,
         };
         self.unused.get_or_insert(Unused { since: now, until: now + stays });

@@ -270,9 +270,26 @@ fn a_teacher_that_stays_away_is_told_to_students_at_once() {
     let lost = ServerMessage::Leave { users: vec![id(TEACHER)], reason: LeaveReason::Lost };
     assert_eq!(told(&out, student), [lost]);
     let teacher = house.join(TEACHER);
-    let out = house.say(teacher, ClientMessage::Leave);
+    let out = house.say(teacher, ClientMessage::Leave { over: false });
     let left = ServerMessage::Leave { users: vec![id(TEACHER)], reason: LeaveReason::Left };
     assert_eq!(told(&out, student), [left]);
+    assert_eq!(closed(&out), [(teacher, None)]);
+}
+
+#[test]
+fn a_lecture_is_over_only_when_its_teacher_says_so() {
+    let mut house = House::new();
+    let student = house.join("1001");
+    let teacher = house.join(TEACHER);
+    let other = house.join("1002");
+    house.pass(Duration::from_secs(1));
+    // A student ends nothing.
+    let out = house.say(other, ClientMessage::Leave { over: true });
+    let left = |user, reason| ServerMessage::Leave { users: vec![id(user)], reason };
+    assert_eq!(told(&out, teacher), [left("1002", LeaveReason::Left)]);
+    house.pass(Duration::from_secs(1));
+    let out = house.say(teacher, ClientMessage::Leave { over: true });
+    assert_eq!(told(&out, student), [left(TEACHER, LeaveReason::Ended)]);
     assert_eq!(closed(&out), [(teacher, None)]);
 }
 
@@ -285,7 +302,7 @@ fn what_is_said_to_someone_on_the_way_back_waits_in_order() {
     house.pass(Duration::from_secs(1));
     house.lose(teacher);
     house.say(student, offer_to(TEACHER));
-    house.say(gone, ClientMessage::Leave);
+    house.say(gone, ClientMessage::Leave { over: false });
     house.say(student, candidate_to(TEACHER));
     let (teacher, out) = house.join_as(TEACHER, 'a', 1);
     let told = told(&out, teacher);
@@ -401,7 +418,7 @@ fn a_full_server_takes_no_room_and_empty_rooms_vanish() {
     let conn = ConnId(99);
     let out = house.rooms.handle(house.now, Input::Join { conn, newcomer: elsewhere(session.clone()) });
     assert_eq!(error_code(&out, conn), Some(ErrorCode::ServerFull));
-    house.say(student, ClientMessage::Leave);
+    house.say(student, ClientMessage::Leave { over: false });
     assert_eq!(house.rooms.summaries(house.now), []);
     let conn = ConnId(100);
     let out = house.rooms.handle(house.now, Input::Join { conn, newcomer: elsewhere(session) });
@@ -433,9 +450,9 @@ fn presence_of_who_came_and_went_within_a_batch_ends_as_it_is() {
     let watcher = house.join("1001");
     house.pass(Duration::from_secs(1));
     let brief = house.join("1002");
-    house.say(brief, ClientMessage::Leave);
+    house.say(brief, ClientMessage::Leave { over: false });
     let back = house.join("1003");
-    house.say(back, ClientMessage::Leave);
+    house.say(back, ClientMessage::Leave { over: false });
     house.join("1003");
     let out = house.pass(Duration::from_secs(1));
     let told = told(&out, watcher);

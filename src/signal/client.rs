@@ -119,11 +119,20 @@ pub enum SignalError {
 #[error("too many messages wait for the signalling server")]
 pub struct QueueFull;
 
+/// What a member says when it leaves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Goodbye {
+    /// It is gone, and may come back.
+    Leave,
+    /// A publisher ends the lecture: nobody need wait for it.
+    LectureOver,
+}
+
 /// A place in a room. Dropping it without [`Client::leave`] is a lost connection to everybody else.
 #[derive(Debug)]
 pub struct Client {
     outgoing: mpsc::Sender<ClientMessage>,
-    goodbye: Option<oneshot::Sender<()>>,
+    goodbye: Option<oneshot::Sender<Goodbye>>,
     /// How many probes were asked for.
     probes: watch::Sender<u32>,
     task: JoinHandle<()>,
@@ -178,9 +187,9 @@ impl Client {
     }
 
     /// Says goodbye, after what was sent before; takes a second at most.
-    pub async fn leave(mut self) {
-        if let Some(goodbye) = self.goodbye.take() {
-            _ = goodbye.send(());
+    pub async fn leave(mut self, goodbye: Goodbye) {
+        if let Some(leaving) = self.goodbye.take() {
+            _ = leaving.send(goodbye);
         }
         _ = timeout(LEAVE_TIMEOUT, &mut self.task).await;
     }
@@ -199,7 +208,7 @@ enum End {
     /// The server does not want us.
     Final(SignalError),
     /// The application does not want it any more.
-    Leave,
+    Leave(Goodbye),
 }
 
 /// The client's task.
@@ -209,7 +218,7 @@ struct Life {
     address: Option<SocketAddr>,
     messages: mpsc::Receiver<ClientMessage>,
     events: mpsc::Sender<SignalEvent>,
-    leaving: oneshot::Receiver<()>,
+    leaving: oneshot::Receiver<Goodbye>,
     probed: watch::Receiver<u32>,
 }
 
@@ -217,7 +226,7 @@ impl Life {
     async fn run(mut self, mut socket: Socket) {
         loop {
             let last = match self.converse(&mut socket).await {
-                End::Leave => return self.say_goodbye(socket).await,
+                End::Leave(goodbye) => return self.say_goodbye(socket, goodbye).await,
                 End::Final(error) => SignalEvent::Ended(error),
                 End::Lost(reason) => SignalEvent::Lost { reason },
             };
@@ -269,17 +278,18 @@ impl Life {
         tokio::select! {
             end = read(&mut stream, &self.events, self.probed.clone()) => end,
             end = write(&mut sink, &mut self.messages, self.probed.clone()) => end,
-            _ = &mut self.leaving => End::Leave,
+            goodbye = &mut self.leaving => End::Leave(goodbye.unwrap_or(Goodbye::Leave)),
         }
     }
 
-    async fn say_goodbye(mut self, mut socket: Socket) {
+    async fn say_goodbye(mut self, mut socket: Socket, goodbye: Goodbye) {
         let deadline = Instant::now() + LEAVE_TIMEOUT;
+        let over = goodbye == Goodbye::LectureOver;
         let goodbye = async {
             while let Ok(message) = self.messages.try_recv() {
                 socket.feed(Message::text(message.to_json())).await?;
             }
-            socket.send(Message::text(ClientMessage::Leave.to_json())).await?;
+            socket.send(Message::text(ClientMessage::Leave { over }.to_json())).await?;
             // The server closes; what it still says is for nobody.
             while socket.next().await.is_some_and(|message| message.is_ok()) {}
             Ok::<_, Error>(())
@@ -312,7 +322,9 @@ async fn read(
                 match ServerMessage::parse(&text) {
                     Ok(message) => match closing_error(&message) {
                         Some(refusal) => last_words = Some(refusal),
-                        None if events.send(SignalEvent::Message(message)).await.is_err() => return End::Leave,
+                        None if events.send(SignalEvent::Message(message)).await.is_err() => {
+                            return End::Leave(Goodbye::Leave);
+                        }
                         None => {}
                     },
                     // A newer server may have more words.
@@ -366,7 +378,7 @@ async fn write(
         let mut message = tokio::select! {
             message = messages.recv() => match message {
                 Some(message) => message,
-                None => return End::Leave,
+                None => return End::Leave(Goodbye::Leave),
             },
             Ok(()) = probed.changed() => {
                 if let Err(error) = sink.send(Message::Ping(bytes::Bytes::new())).await {

@@ -64,7 +64,7 @@ pub(super) async fn run(shared: Arc<Shared>, io: Upgraded, join: Result<JoinRequ
         end = read(&mut stream, &shared, conn, rate, Bucket::new(rate, burst)) => end,
     };
     if matches!(end, End::Goodbye) {
-        shared.message(conn, ClientMessage::Leave);
+        shared.message(conn, ClientMessage::Leave { over: false });
     }
     // Before anything that takes time: the place is held from now, and nothing more is queued.
     shared.lost(conn);

@@ -54,7 +54,7 @@ impl LocalMember {
 
 impl Drop for LocalMember {
     fn drop(&mut self) {
-        self.send(ClientMessage::Leave);
+        self.send(ClientMessage::Leave { over: false });
         self.shared.lost(self.conn);
     }
 }

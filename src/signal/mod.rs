@@ -17,7 +17,7 @@ mod session;
 mod url;
 
 pub use backoff::Backoff;
-pub use client::{Client, ClientConfig, QueueFull, SignalError, SignalEvent};
+pub use client::{Client, ClientConfig, Goodbye, QueueFull, SignalError, SignalEvent};
 pub use discovery::{Announcement, DiscoveryError, Found, announce, discover};
 pub use local::LocalMember;
 pub use server::{Limits, Server};

@@ -64,6 +64,12 @@ mod bench;
 // How each process ends: the table of exit codes.
 mod endings;
 
+// Files and pictures, one after another, and those that can't be played.
+mod files;
+
+// How a class is left: for the teacher alone, or for all.
+mod farewell;
+
 // A real screen, taught and watched in a window.
 mod screen;
 

@@ -5,8 +5,8 @@ use std::process::Command;
 use std::time::Duration;
 
 use classroom::media::{
-    Capture, CaptureEvent, CaptureOptions, MainSource, MediaError, Render, RenderEvent, RenderOptions, Sink, Sources,
-    TrackFormat, Wanted,
+    Capture, CaptureEvent, CaptureOptions, FileList, MainSource, MediaError, Render, RenderEvent, RenderOptions, Sink,
+    Sources, TrackFormat, Wanted,
 };
 use classroom::rtp::{Codec, Latency, Track};
 
@@ -25,7 +25,7 @@ fn options(main: MainSource) -> CaptureOptions {
 }
 
 fn file(path: PathBuf) -> MainSource {
-    MainSource::File { path, repeat: false }
+    MainSource::Files(FileList::once(path))
 }
 
 fn with_test_camera(mut options: CaptureOptions) -> CaptureOptions {
@@ -96,7 +96,7 @@ fn a_repeated_file_goes_on_with_one_timeline() {
         return;
     }
     let path = files::lecture("repeated.mp4", 75);
-    let main = MainSource::File { path, repeat: true };
+    let main = MainSource::Files(FileList::looped(path));
     let mut lecture = Lecture::start(options(main), Sink::Null);
     lecture.until_stats(Track::Screen, |stats| stats.frames_decoded >= 160);
     for track in [Track::Screen, Track::Audio] {
@@ -107,6 +107,113 @@ fn a_repeated_file_goes_on_with_one_timeline() {
             assert!(gap < 400, "{track}: a gap of {gap} ms");
         }
     }
+    lecture.finish();
+}
+
+/// Frames of a track, and how many milliseconds each comes after the one before it.
+fn steps(sent: &[bed::Sent], track: Track) -> Vec<(bool, i64)> {
+    let of_track: Vec<_> = sent.iter().filter(|sent| sent.track == track).collect();
+    let rate = i64::from(of_track[0].codec.clock_rate() / 1000);
+    let step = |pair: &[&bed::Sent]| {
+        (pair[1].key, i64::from(pair[1].timestamp.wrapping_sub(pair[0].timestamp).cast_signed()) / rate)
+    };
+    of_track.windows(2).map(step).collect()
+}
+
+#[test]
+fn one_file_goes_on_where_the_other_ends_with_a_key_frame_and_no_gap() {
+    // Other sizes, other rates; the one in the middle has no sound, the last one no picture.
+    let (first, second) = (files::flashes_and_ticks("first.mkv", 2), files::one_track("silent.mp4"));
+    let third = folder().join("only-ticks.mkv");
+    files::run(&format!(
+        "audiotestsrc wave=ticks num-buffers=100 samplesperbuffer=960 ! audio/x-raw,rate=48000,channels=1 ! opusenc \
+         ! matroskamux ! filesink location={}",
+        third.display()
+    ));
+    let list = FileList { paths: vec![first.clone(), second, third, first], repeat: false, still: None };
+    let mut lecture = Lecture::start(options(MainSource::Files(list)), Sink::Null);
+    let played: Vec<_> = (1..=4)
+        .map(|_| match lecture.until_any() {
+            CaptureEvent::Playing { index, of: 4, .. } => index,
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    assert_eq!(played, [1, 2, 3, 4]);
+    lecture.until_end();
+    let stats = lecture.render.stats(Track::Screen);
+    assert_eq!((stats.width, stats.height), (320, 240), "the size of the largest, from the first on");
+    let sent = lecture.sent();
+    for (key, ms) in steps(&sent, Track::Screen) {
+        // While there is only sound, the picture stands in tenths of a second.
+        assert!((1..=200).contains(&ms), "{ms} ms from picture to picture, key: {key}");
+    }
+    for (_, ms) in steps(&sent, Track::Audio) {
+        assert!((15..=65).contains(&ms), "{ms} ms from block to block");
+    }
+    let keys = sent.iter().filter(|sent| sent.track == Track::Screen && sent.key).count();
+    assert_eq!(keys, 4, "one for each file");
+    // In real time: 2 s four times.
+    let (begin, end) = (sent[0].at, sent[sent.len() - 1].at);
+    let took = end - begin;
+    assert!(took > Duration::from_millis(7_300) && took < Duration::from_millis(9_500), "{took:?} for 8 s");
+    lecture.finish();
+}
+
+#[test]
+fn sound_and_picture_stay_together_from_file_to_file() {
+    let source = files::flashes_and_ticks("flashes-in-turn.mkv", 3);
+    let path = folder().join("flashes-in-turn-recorded.mkv");
+    let list = FileList { paths: vec![source.clone(), source.clone(), source.clone()], repeat: false, still: None };
+    let mut lecture = Lecture::start(options(MainSource::Files(list)), Sink::File(path.clone()));
+    lecture.until_end();
+    lecture.finish();
+    let before = decode(&source).flash_to_tick();
+    let after = decode(&path).flash_to_tick();
+    assert!(after.len() >= 8, "{after:?}");
+    for offset in &after[1..] {
+        assert!(
+            (offset - before[1]).abs() <= 40.0,
+            "sound is {offset} ms late, {} in the source: {after:?}",
+            before[1]
+        );
+    }
+}
+
+#[test]
+fn a_file_that_is_gone_when_its_turn_comes_is_skipped_with_a_warning_that_names_it() {
+    let first = files::flashes_and_ticks("stays.mkv", 6);
+    let gone = folder().join("goes.mkv");
+    std::fs::copy(&first, &gone).unwrap();
+    let last = files::flashes_and_ticks("stays-too.mkv", 1);
+    let list = FileList { paths: vec![first, gone.clone(), last], repeat: false, still: None };
+    let mut lecture = Lecture::start(options(MainSource::Files(list)), Sink::Null);
+    assert!(matches!(lecture.until_any(), CaptureEvent::Playing { index: 1, .. }));
+    std::fs::remove_file(&gone).unwrap();
+    let warning = lecture.until_any();
+    let named = "goes.mkv, 2 of 3, is skipped: ";
+    assert!(matches!(&warning, CaptureEvent::Warning(why) if why.contains(named)), "{warning:?}");
+    assert!(matches!(lecture.until_any(), CaptureEvent::Playing { index: 3, .. }));
+    lecture.until_end();
+    lecture.finish();
+}
+
+#[test]
+fn a_still_is_taught_for_its_time_and_whoever_joins_gets_a_key_frame() {
+    let path = folder().join("still.png");
+    files::run(&format!(
+        "videotestsrc num-buffers=1 ! video/x-raw,width=201,height=151 ! pngenc ! filesink location={}",
+        path.display()
+    ));
+    let list = FileList { still: Some(Duration::from_secs(2)), ..FileList::once(path) };
+    let mut lecture = Lecture::start(options(MainSource::Files(list)), Sink::Null);
+    lecture.until_stats(Track::Screen, |stats| stats.frames_decoded >= 5 && (stats.width, stats.height) == (200, 150));
+    let main = lecture.capture.encodings()[0];
+    lecture.capture.request_key_frame(main);
+    lecture.until_end();
+    let sent = lecture.sent();
+    assert_eq!(sent.iter().filter(|sent| sent.key).count(), 2, "the first, and the one that was asked for");
+    let took = sent[sent.len() - 1].at - sent[0].at;
+    assert!(took > Duration::from_millis(1_700) && took < Duration::from_millis(2_600), "{took:?} for 2 s");
     lecture.finish();
 }
 

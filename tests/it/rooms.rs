@@ -242,7 +242,7 @@ fn a_room_is_called_as_its_teacher_calls_it_and_is_over_when_the_teacher_goes() 
     };
     let state_is = |wanted: &str, name: &str| assert_eq!(state(), (wanted.into(), name.into()));
     // As it was created.
-    let mut teacher = teach(&[]);
+    let mut teacher = teach(&["--end-class"]);
     let listening = teacher.wait_for("listening", |event| event["event"] == "listening");
     assert_eq!(listening["room_page"], json!(format!("http://{address}/room/{id}")));
     state_is("live", "Linear algebra");

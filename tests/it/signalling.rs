@@ -9,7 +9,7 @@ use classroom::http;
 use classroom::id::UserId;
 use classroom::protocol::{ClientMessage, ErrorCode, JoinRequest, LeaveReason, ServerMessage};
 use classroom::room::{self, RoomState};
-use classroom::signal::{Client, ClientConfig, Limits, Server, ServerUrl, SignalError, SignalEvent};
+use classroom::signal::{Client, ClientConfig, Goodbye, Limits, Server, ServerUrl, SignalError, SignalEvent};
 use futures_util::future::join_all;
 use futures_util::{SinkExt, StreamExt};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -409,7 +409,7 @@ async fn a_goodbye_frees_the_place_at_once() {
     let school = School::open().await;
     let mut teacher = school.join(TEACHER).await;
     let mut by_message = school.student("1001").await;
-    by_message.say(ClientMessage::Leave).await;
+    by_message.say(ClientMessage::Leave { over: false }).await;
     assert_eq!(by_message.closed().await.0, CloseCode::Normal);
     teacher.hear_until(|m| matches!(m, ServerMessage::Leave { reason: LeaveReason::Left, .. })).await;
     let mut by_frame = school.join("roomId=1&userId=1001&session=strangerstranger").await;

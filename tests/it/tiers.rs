@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use classroom::media::{
-    Capture, CaptureEvent, CaptureOptions, MainSource, Render, RenderOptions, Sink, Sources, Tiers, TrackFormat,
-    VideoOptions, Wanted,
+    Capture, CaptureEvent, CaptureOptions, FileList, MainSource, Render, RenderOptions, Sink, Sources, Tiers,
+    TrackFormat, VideoOptions, Wanted,
 };
 use classroom::rtp::{Codec, Encoding, Frame, Tier, Track};
 use tokio::sync::mpsc::Receiver;
@@ -160,7 +160,7 @@ fn a_file_ends_though_nobody_watches_its_picture() {
         return;
     }
     let path = crate::pipelines::files::lecture("unwatched.mp4", 30);
-    let main = MainSource::File { path, repeat: false };
+    let main = MainSource::Files(FileList::once(path));
     let mut lecture = Lecture::start(CaptureOptions { sources: Sources::only(main), ..options() });
     lecture.capture.need(FULL, false);
     assert_eq!(lecture.until_event(), CaptureEvent::Eos);

@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use classroom::protocol::MAX_MESSAGE_BYTES;
-use classroom::signal::{Client, ClientConfig, ServerUrl, SessionToken};
+use classroom::signal::{Client, ClientConfig, Goodbye, ServerUrl, SessionToken};
 use serde_json::Value;
 
 use crate::support::{Classroom, DEADLINE, Process, ROOM};
@@ -303,7 +303,7 @@ async fn a_teacher_that_does_not_answer_is_not_waited_for_long() {
         wait_until("the player is out", || watching(0));
         assert!(begun.elapsed() < Duration::from_secs(4), "{:?}", begun.elapsed());
     });
-    client.leave().await;
+    client.leave(Goodbye::Leave).await;
     drop(server);
 }
 

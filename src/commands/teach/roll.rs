@@ -36,6 +36,11 @@ impl Roll {
         is_news
     }
 
+    /// Whether nobody is here.
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// The state of a student.
     pub(super) fn state(&self, user: &UserId) -> Option<StudentState> {
         self.0.get(user).copied()
@@ -56,6 +61,7 @@ mod tests {
                 .into_iter()
                 .map(|state| roll.enter(&user, state))
                 .collect();
+        assert!(roll.is_empty());
         assert_eq!(told, [true, false, true, true, false, false, false, true, false, true, true]);
     }
 }

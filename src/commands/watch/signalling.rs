@@ -14,7 +14,7 @@ use crate::commands::signal_failure;
 use crate::exit::Failure;
 use crate::protocol::{ClientMessage, DEFAULT_PORT};
 use crate::report::Reporter;
-use crate::signal::{self, Backoff, Client, ClientConfig, ServerUrl, SessionToken, SignalError, SignalEvent};
+use crate::signal::{self, Backoff, Client, ClientConfig, Goodbye, ServerUrl, SessionToken, SignalError, SignalEvent};
 
 /// The longest pause between two attempts: with the time of an attempt, a server is found within three seconds however
 /// long it was waited for.
@@ -118,7 +118,7 @@ impl<'a> Signalling<'a> {
     /// Leaves politely.
     pub(super) async fn leave(self) {
         if let Place::Taken(taken) = self.place {
-            taken.client.leave().await;
+            taken.client.leave(Goodbye::Leave).await;
         }
     }
 }

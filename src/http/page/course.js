@@ -9,7 +9,7 @@ const LONGEST_PAUSE_MS = 2_000;
 export class Course {
   /** Who teaches: `{ userId, epoch, ... }`. */
   publisher = null;
-  /** How the last teacher went: `left`, `lost`. */
+  /** How the last teacher went: `ended` (the lecture is over), `left`, `lost`. */
   wentBy = null;
   /** When connecting began without success; 0 when connected or nobody is there. */
   since = 0;

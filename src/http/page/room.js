@@ -185,8 +185,9 @@ class Room {
   }
 
   #teacherLeft(reason) {
-    this.course.publisherLeft(reason === 'left' ? 'left' : 'lost');
-    if (reason !== 'left') return;
+    const wentBy = ['ended', 'left'].includes(reason) ? reason : 'lost';
+    this.course.publisherLeft(wentBy);
+    if (wentBy === 'lost') return;
     this.#endMedia();
     this.#rejected = null;
   }

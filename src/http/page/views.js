@@ -19,7 +19,7 @@ export function view(known) {
   if (asking) return askView(asking);
   const error = refused ?? (signal.error?.code === 'userIdTaken' ? signal.error : null);
   if (error) return errorView(error, known);
-  if (course.wentBy === 'left' && !course.publisher) {
+  if (course.wentBy === 'ended' && !course.publisher) {
     return { screen: 'ended', title: say('endedTitle'), text: say('endedText'), actions: ['rooms'] };
   }
   if (rejected) return errorView(rejected, known);
@@ -56,12 +56,12 @@ function entryView(known) {
   return { screen: 'connecting', title: say('connectingTitle'), text: say(isSilent ? 'serverSilent' : 'connectingText') };
 }
 
-function waitingView({ students, signal }) {
+function waitingView({ students, signal, course }) {
   const others = students - 1;
   return {
     screen: 'waiting',
-    title: say('waitingTitle'),
-    text: say('waitingText'),
+    title: say(course.wentBy === 'left' ? 'leftTitle' : 'waitingTitle'),
+    text: say(course.wentBy === 'left' ? 'leftText' : 'waitingText'),
     more: others > 1 ? say('waitingMany', { n: others }) : say(others === 1 ? 'waitingOne' : 'waitingFirst'),
     banner: signal.isOpen ? '' : say('serverSilent'),
   };

@@ -14,6 +14,7 @@ use portal::SharedScreen;
 use super::branch::Recipe;
 use super::encoder::{self, Encoder};
 use super::error::MediaError;
+use super::file::{self, Entry, FileList, Program};
 use super::graph::{self, File, Values};
 use super::options::{CaptureOptions, MainSource, Size, VideoOptions, Wanted};
 use crate::rtp::{Codec, Track};
@@ -31,8 +32,8 @@ pub(super) struct Chosen {
     pub notices: Vec<String>,
     /// What was looked for and is not there.
     pub absent: Vec<String>,
-    /// Set for a media file.
-    pub file: Option<ChosenFile>,
+    /// Set for media files.
+    pub program: Option<Program>,
     /// Set for the demo: its size.
     pub demo: Option<Size>,
     /// Source elements and the device that they stand for, to explain errors.
@@ -48,15 +49,6 @@ pub(super) struct Chosen {
     pub no_encoder: Option<MediaError>,
     /// The screen that the desktop shares; pipewiresrc uses its connection until the graph is gone.
     pub shared_screen: Option<SharedScreen>,
-}
-
-/// A media file that is played.
-#[derive(Debug)]
-pub(super) struct ChosenFile {
-    pub path: PathBuf,
-    pub repeat: bool,
-    /// The tracks that come from it; others go on when it ends.
-    pub tracks: Vec<Track>,
 }
 
 /// Decides what is captured.
@@ -160,27 +152,7 @@ impl Choice<'_> {
                 }
                 Ok(false)
             }
-            MainSource::File { path, repeat } => {
-                let contents = super::file::inspect(path)?;
-                let uri = super::file::uri(path)?;
-                self.quote("file.uri", &uri);
-                let what = match (contents.picture, contents.sound) {
-                    (true, true) => "picture and sound",
-                    (true, false) => "picture, it has no sound",
-                    _ => "sound, it has no picture",
-                };
-                self.add(graph::TEACH_FILE, format!("playing {}: {what}", path.display()));
-                if contents.picture {
-                    self.files.push(graph::TEACH_FILE_PICTURE);
-                }
-                if contents.sound && own_sound {
-                    self.files.push(graph::TEACH_FILE_SOUND);
-                }
-                let tracks = [(contents.picture, Track::Screen), (contents.sound && own_sound, Track::Audio)];
-                let tracks = tracks.into_iter().filter(|(there, _)| *there).map(|(_, track)| track).collect();
-                self.chosen.file = Some(ChosenFile { path: path.clone(), repeat: *repeat, tracks });
-                Ok(contents.sound && own_sound)
-            }
+            MainSource::Files(list) => self.play(list, own_sound),
             MainSource::Test => {
                 self.add(graph::TEACH_TEST_PICTURE, "screen: a test picture");
                 if own_sound {
@@ -199,6 +171,42 @@ impl Choice<'_> {
                 Ok(own_sound)
             }
         }
+    }
+
+    /// Files in place of the screen, and whether sound came with them.
+    fn play(&mut self, list: &FileList, own_sound: bool) -> Result<bool, MediaError> {
+        let contents = file::contents(list, self.options.inspector.as_deref())?;
+        for (path, contents) in list.paths.iter().zip(&contents) {
+            self.chosen.notices.push(format!("file: {}, {}", path.display(), contents.words()));
+        }
+        let canvas = file::canvas(&contents, self.options.screen.size.unwrap_or(DRAWN));
+        let has_sound = own_sound && contents.iter().any(|contents| contents.sound);
+        let mut tracks = Vec::new();
+        if canvas.is_some() {
+            self.files.push(graph::TEACH_FILE_PICTURE);
+            tracks.push(Track::Screen);
+        }
+        if has_sound {
+            self.files.push(graph::TEACH_FILE_SOUND);
+            tracks.push(Track::Audio);
+        }
+        let entry = |contents: file::Contents| {
+            let mut files = vec![graph::PLAY_FILE];
+            files.extend(contents.picture.map(|_| graph::PLAY_FILE_PICTURE));
+            files.extend((contents.sound && has_sound).then_some(graph::PLAY_FILE_SOUND));
+            // A still is scaled once, and has letters.
+            let is_still = contents.picture.is_some_and(|picture| picture.is_still);
+            let size = canvas.unwrap_or(DRAWN);
+            let values = Values::default()
+                .set("canvas.width", size.width)
+                .set("canvas.height", size.height)
+                .set("canvas.method", if is_still { "lanczos" } else { "bilinear" });
+            Ok(Entry { text: graph::text(&files, &values)? })
+        };
+        let entries = contents.into_iter().map(entry).collect::<Result<_, MediaError>>()?;
+        let fps = self.options.screen.fps;
+        self.chosen.program = Some(Program { list: list.clone(), entries, tracks, canvas, fps });
+        Ok(has_sound)
     }
 
     fn camera(&mut self) -> Result<(), MediaError> {
@@ -304,7 +312,6 @@ mod tests {
     fn values(encoder: &Encoder) -> Values {
         let video = CaptureOptions::default().camera;
         let values = super::super::demo::values(Values::default(), DRAWN)
-            .quoted("file.uri", "file:///tmp/a b.mkv")
             .quoted("screen.device", ":0")
             .quoted("camera.device", "/dev/video0")
             .set("camera.format", "image/jpeg,width=[1,640],height=[1,360]")
@@ -327,8 +334,8 @@ mod tests {
             (&[graph::TEACH_CAMERA], &[Track::Camera]),
             (&[graph::TEACH_CAMERA_TEST], &[Track::Camera]),
             (&[graph::TEACH_MICROPHONE], &[Track::Audio]),
-            (&[graph::TEACH_FILE, graph::TEACH_FILE_PICTURE], &[Track::Screen]),
-            (&[graph::TEACH_FILE, graph::TEACH_FILE_SOUND], &[Track::Audio]),
+            (&[graph::TEACH_FILE_PICTURE], &[Track::Screen]),
+            (&[graph::TEACH_FILE_SOUND], &[Track::Audio]),
             (&[graph::TEACH_TEST_PICTURE, graph::TEACH_TEST_SOUND], &[Track::Audio, Track::Screen]),
             (&[graph::TEACH_DEMO_PICTURE, graph::TEACH_DEMO_SOUND], &[Track::Audio, Track::Screen]),
             (&[graph::TEACH_SCREEN_X11, graph::TEACH_CAMERA, graph::TEACH_MICROPHONE], &Track::ALL),

@@ -28,6 +28,12 @@ fn the_list_shows_rooms_empty_waiting_live_and_ended() {
     lists(&page, ROOM, &["Live", "9999 teaches"]);
     teacher.interrupt();
     teacher.ends_with(0);
+    // Whoever is there waits for the next one.
+    lists(&page, ROOM, &["Waiting", "No teacher yet", "1 here"]);
+    let mut teacher = lab.class.last_lecturer();
+    lists(&page, ROOM, &["Live", "9999 teaches"]);
+    teacher.interrupt();
+    teacher.ends_with(0);
     drop(student);
     lists(&page, ROOM, &["Ended"]);
     page.was_calm(&lab.site());
@@ -80,6 +86,14 @@ fn a_room_is_created_its_link_followed_and_the_lecture_starts_and_ends_by_itself
     let (file, server) = (lecture_file().to_str().unwrap(), lab.class.url());
     let teach = ["teach", "--room", room, "--file", file, "--loop", "--server", &server, "--udp-port", "0"];
     let mut teacher = Process::start("teacher", lab.class.command(&teach));
+    anna.screen_is("live");
+    anna.sees_the_lecture();
+    // The teacher goes, and comes back to a class that waits.
+    teacher.interrupt();
+    teacher.ends_with(0);
+    anna.screen_is("waiting");
+    anna.shows("The teacher has left");
+    let mut teacher = Process::start("teacher", lab.class.command(&[&teach[..], &["--end-class"]].concat()));
     anna.screen_is("live");
     anna.sees_the_lecture();
     lists(&page, room, &["Live", "1 watching"]);

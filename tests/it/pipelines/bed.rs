@@ -128,6 +128,14 @@ impl Lecture {
     pub fn until_captured(&mut self) -> CaptureEvent {
         until("an event of the capture", || {
             self.poll();
+            self.captured.try_recv().ok().filter(|event| !matches!(event, CaptureEvent::Playing { .. }))
+        })
+    }
+
+    /// Also that a file begins.
+    pub fn until_any(&mut self) -> CaptureEvent {
+        until("an event of the capture", || {
+            self.poll();
             self.captured.try_recv().ok()
         })
     }

@@ -74,7 +74,8 @@ fn speech(name: &str) -> PathBuf {
     path
 }
 
-fn run(text: &str) {
+/// Runs a graph to its end.
+pub fn run(text: &str) {
     gst::init().unwrap();
     let pipeline = gst::parse::launch(text).unwrap();
     pipeline.set_state(gst::State::Playing).unwrap();

@@ -37,7 +37,7 @@ async fn clients_come_back_to_a_restarted_server_and_the_room_is_whole() {
         heard = event_until(&mut students[0].1, |event| matches!(event, SignalEvent::Message(ServerMessage::Error { .. }))) => heard,
     };
     assert!(matches!(heard, SignalEvent::Message(_)));
-    teacher.leave().await;
+    teacher.leave(Goodbye::Leave).await;
     wait_for("the teacher is gone", || school.server.rooms()[0].publisher.is_none()).await;
     school.close().await;
 }

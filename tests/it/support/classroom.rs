@@ -87,9 +87,20 @@ impl Classroom {
     /// A teacher of the lecture file at the server of this class, ready.
     #[track_caller]
     pub fn guest_lecturer(&self) -> Process {
+        self.guest(&[])
+    }
+
+    /// The same, who ends the class when it goes.
+    #[track_caller]
+    pub fn last_lecturer(&self) -> Process {
+        self.guest(&["--end-class"])
+    }
+
+    #[track_caller]
+    fn guest(&self, more: &[&str]) -> Process {
         let (file, url) = (lecture_file(), self.url());
         let flags = ["--file", file.to_str().unwrap(), "--loop", "--server", &url, "--udp-port", "0"];
-        let teacher = Process::start("teacher", self.teach(&flags));
+        let teacher = Process::start("teacher", self.teach(&[&flags, more].concat()));
         teacher.wait_for("joined", |event| event["event"] == "joined");
         teacher
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use classroom::id::{Nickname, RoomId, UserId};
 use classroom::peer::link::{Incoming, Link, LinkConfig, LinkEvent};
 use classroom::protocol::{ClientMessage, IceCandidate, ServerMessage};
-use classroom::signal::{Client, ClientConfig, ServerUrl, SessionToken, SignalEvent};
+use classroom::signal::{Client, ClientConfig, Goodbye, ServerUrl, SessionToken, SignalEvent};
 
 /// What one student saw of one stream.
 #[derive(Default)]
@@ -111,6 +111,6 @@ impl Receiver {
     /// Leaves politely.
     pub async fn leave(self) {
         self.link.close().await;
-        self.client.leave().await;
+        self.client.leave(Goodbye::Leave).await;
     }
 }

@@ -40,8 +40,9 @@ impl Lecture {
     pub fn until_event(&mut self) -> CaptureEvent {
         let deadline = std::time::Instant::now() + DEADLINE;
         loop {
-            if let Ok(event) = self.events.try_recv() {
-                return event;
+            match self.events.try_recv() {
+                Ok(CaptureEvent::Playing { .. }) | Err(_) => {}
+                Ok(event) => return event,
             }
             assert!(std::time::Instant::now() < deadline, "no event within {DEADLINE:?}");
             std::thread::park_timeout(Duration::from_millis(2));

@@ -75,6 +75,7 @@ impl Class {
                         self.reporter.warn(sentence);
                         studio::offer(&self.capture, &self.hub);
                     }
+                    Some(CaptureEvent::Playing { .. }) => {}
                     Some(CaptureEvent::Eos) | None => bail!("the lecture ended before the bench: give a longer --file"),
                 },
             }

@@ -26,7 +26,7 @@ use super::machine::{CpuByThread, cpu_of_hub};
 use crate::cli::{BenchPictures, Network};
 use crate::commands::{allow_many_files, blocking, media_failure, studio};
 use crate::exit::Failure;
-use crate::media::{Capture, CaptureOptions, Codes, MainSource, Sources, VideoOptions};
+use crate::media::{Capture, CaptureOptions, Codes, FileList, MainSource, Sources, VideoOptions};
 use crate::peer::emulator::{Burst, PathConfig, QUEUE};
 use crate::peer::hub::{Hub, HubConfig, HubStats};
 use crate::report::Reporter;
@@ -182,7 +182,7 @@ impl Reading {
 
 fn capture_options(bench: &BenchPictures) -> CaptureOptions {
     let main = match &bench.file {
-        Some(path) => MainSource::File { path: path.clone(), repeat: true },
+        Some(path) => MainSource::Files(FileList::looped(path)),
         None => MainSource::Demo,
     };
     let video = &bench.video;

@@ -1,0 +1,83 @@
+//! One file that is being played, as fast as whoever takes its pictures and its sound lets it.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use gstreamer as gst;
+use gstreamer::prelude::*;
+use gstreamer_app as gst_app;
+
+use super::{OPEN_TIMEOUT, uri};
+use crate::media::graph;
+use crate::rtp::Track;
+
+/// The graph of a file, opened. Dropping it closes the file.
+pub(super) struct Player {
+    pipeline: gst::Pipeline,
+    sinks: Vec<(Track, gst_app::AppSink)>,
+}
+
+impl Player {
+    /// Opens a file in a graph that has a `uridecodebin` named `file`, and an appsink for each track. The error is for
+    /// people.
+    pub(super) fn open(path: &Path, text: &str) -> Result<Self, String> {
+        let pipeline = graph::parse("of a file", text).map_err(|error| error.to_string())?;
+        let source = pipeline.by_name("file").ok_or("the graph has no element named file")?;
+        source.set_property("uri", uri(path)?);
+        let sink = |track: Track| Some((track, pipeline.by_name(track.name())?.downcast::<gst_app::AppSink>().ok()?));
+        let sinks = Track::ALL.into_iter().filter_map(sink).collect();
+        let player = Self { pipeline, sinks };
+        preroll(&player.pipeline, OPEN_TIMEOUT, &mut |_| {})?;
+        player.pipeline.set_state(gst::State::Playing).map_err(|error| error.to_string())?;
+        Ok(player)
+    }
+
+    /// Where a track arrives, if the file has it.
+    pub(super) fn sink(&self, track: Track) -> Option<&gst_app::AppSink> {
+        self.sinks.iter().find(|(of, _)| *of == track).map(|(_, sink)| sink)
+    }
+
+    /// How long the file says that it is.
+    pub(super) fn duration(&self) -> Option<gst::ClockTime> {
+        self.pipeline.query_duration::<gst::ClockTime>().filter(|duration| !duration.is_zero())
+    }
+
+    /// Why it broke, if it did; waits at most so long for that.
+    pub(super) fn error(&self, within: Duration) -> Option<String> {
+        let within = gst::ClockTime::try_from(within).unwrap_or(gst::ClockTime::ZERO);
+        let message = self.pipeline.bus()?.timed_pop_filtered(within, &[gst::MessageType::Error])?;
+        let gst::MessageView::Error(error) = message.view() else { return None };
+        Some(error.error().message().trim_end_matches('.').to_owned())
+    }
+}
+
+impl Drop for Player {
+    fn drop(&mut self) {
+        // Null always succeeds, and makes whoever waits for a sample return.
+        let _ = self.pipeline.set_state(gst::State::Null);
+    }
+}
+
+/// Opens all streams of a graph that ends in sinks; `look` sees each message meanwhile. The error is for people.
+pub(super) fn preroll(
+    pipeline: &gst::Pipeline,
+    timeout: Duration,
+    look: &mut dyn FnMut(&gst::MessageRef),
+) -> Result<(), String> {
+    let bus = pipeline.bus().ok_or("no bus")?;
+    // A failed change of state has left its cause on the bus already.
+    let timeout = if pipeline.set_state(gst::State::Paused).is_ok() { timeout } else { Duration::ZERO };
+    let deadline = Instant::now() + timeout;
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let Some(message) = bus.timed_pop(gst::ClockTime::try_from(left).unwrap_or(gst::ClockTime::ZERO)) else {
+            return Err(format!("it could not be opened within {} s", timeout.as_secs()));
+        };
+        look(&message);
+        match message.view() {
+            gst::MessageView::Error(error) => return Err(error.error().message().to_owned()),
+            gst::MessageView::AsyncDone(_) => return Ok(()),
+            _ => {}
+        }
+    }
+}
