@@ -8,6 +8,7 @@ pub(super) mod screen;
 mod servers;
 mod sink;
 mod talk;
+mod title;
 
 use std::future::Future;
 use std::net::{IpAddr, SocketAddr};
@@ -25,6 +26,7 @@ use self::screen::Screen;
 use self::servers::ice_servers;
 use self::sink::numbered;
 use self::talk::{Conversation, Heard};
+use self::title::Title;
 use super::teach::candidate_init;
 use super::typed::Typed;
 use super::{blocking, find_server, media_failure, or_never, signal_failure};
@@ -83,6 +85,7 @@ pub(super) async fn run(
         course: Course::new(begun, watch.timeout, watch.retry),
         talk: Conversation::new(watch.user.clone()),
         ice_servers: Vec::new(),
+        title: Title::new(watch.room.clone()),
         files: 0,
     };
     let ended = student.run(signals, stop).await;
@@ -152,6 +155,8 @@ struct Student<'a> {
     talk: Conversation,
     /// Those that were typed, else those that the server told of.
     ice_servers: Vec<IceServer>,
+    /// Of the window.
+    title: Title,
     files: u32,
 }
 
@@ -219,7 +224,8 @@ impl Student<'_> {
         rendered: &mut Option<mpsc::Receiver<RenderEvent>>,
     ) -> Result<Option<EndReason>, Failure> {
         match event {
-            SignalEvent::Joined { users, ice_servers: told, .. } => {
+            SignalEvent::Joined { room_name, users, ice_servers: told, .. } => {
+                self.title.room_is(room_name);
                 self.ice_servers = ice_servers(self.watch, told);
                 self.look_for_publisher(&users);
             }
@@ -243,6 +249,9 @@ impl Student<'_> {
                 let teacher = self.course.publisher().filter(|teacher| users.contains(teacher)).cloned();
                 if teacher.is_some() {
                     self.course.publisher_left(Instant::now());
+                    self.say_over_picture(Some(
+                        "The teacher has gone.\nThe lecture goes on here when somebody teaches again.",
+                    ));
                     match reason {
                         LeaveReason::Left => return Ok(Some(EndReason::LectureOver)),
                         LeaveReason::Lost => self.reporter.event(&Event::Publisher { user: None }),
@@ -287,6 +296,8 @@ impl Student<'_> {
 
     fn look_for_publisher(&mut self, users: &[User]) {
         let Some(teacher) = users.iter().find(|user| user.publishes) else { return };
+        self.title.teacher_is(teacher);
+        self.screen.with(|render| render.window().map(|window| window.set_title(&self.title.text())));
         if self.course.publisher_is(teacher.user_id.clone(), teacher.epoch, Instant::now()) {
             self.reporter.event(&Event::Publisher { user: Some(teacher.user_id.clone()) });
         }
@@ -364,7 +375,7 @@ impl Student<'_> {
             latency: self.watch.latency,
             tracks: formats.clone(),
             sound: true,
-            title: format!("classroom {}", self.watch.room),
+            title: self.title.text(),
         };
         let (render, events) = blocking(move || Render::start(options)).await?.map_err(media_failure)?;
         self.meter.begin(&formats);
@@ -393,16 +404,22 @@ impl Student<'_> {
                 };
                 let _ = self.client.send(ClientMessage::Candidate { target_uid: attempt.publisher.clone(), candidate });
             }
-            Some(LinkEvent::Connected) => self.course.connected(Instant::now()),
+            Some(LinkEvent::Connected) => {
+                self.course.connected(Instant::now());
+                self.say_over_picture(None);
+            }
             Some(LinkEvent::BeginningMissed(track)) => self.ask_for_key_frame(track).await,
             Some(LinkEvent::ChannelOpen) => {}
-            Some(LinkEvent::Heard(text)) => match self.talk.heard(&text, self.reporter) {
+            Some(LinkEvent::Heard(text)) => match self.talk.heard(&text, self.reporter, &self.screen) {
                 Heard::Enough => {}
                 Heard::Answer(answer) => self.say(answer).await,
                 Heard::Sends(told) => self.on_told(told),
             },
             Some(LinkEvent::Disturbed) => {
                 self.reporter.warn("nothing was heard of the teacher for some seconds, waiting for it to come back");
+                self.say_over_picture(Some(
+                    "Nothing comes from the teacher.\nWaiting for the connection to come back.",
+                ));
             }
             Some(LinkEvent::Gone) | None => {
                 if let Some(attempt) = self.link.take() {
@@ -413,6 +430,11 @@ impl Student<'_> {
                 self.course.failed(Instant::now());
             }
         }
+    }
+
+    /// Says a sentence over the dimmed last picture of a window, until pictures come again.
+    fn say_over_picture(&self, sentence: Option<&str>) {
+        self.screen.with(|render| render.window().map(|window| window.set_message(sentence)));
     }
 
     async fn on_line(&mut self, line: &str) {

@@ -64,6 +64,8 @@ pub enum SignalEvent {
     /// In the room, for the first time or again. Who is not listed may be on the way back too, after a server's
     /// restart: who went is told by [`ServerMessage::Leave`].
     Joined {
+        /// The room's name, if it has one.
+        room_name: Option<RoomName>,
         /// Everybody in the room.
         users: Vec<User>,
         /// Who teaches, if anybody does.
@@ -380,8 +382,8 @@ async fn open(config: &ClientConfig) -> Result<(Socket, SignalEvent), Refusal> {
                 _ => return Err(unreachable("it closed the connection".into())),
             };
             match ServerMessage::parse(&text) {
-                Ok(ServerMessage::Joined { users, publisher, ice_servers, .. }) => {
-                    return Ok((socket, SignalEvent::Joined { users, publisher, ice_servers }));
+                Ok(ServerMessage::Joined { room_name, users, publisher, ice_servers, .. }) => {
+                    return Ok((socket, SignalEvent::Joined { room_name, users, publisher, ice_servers }));
                 }
                 Ok(message) => {
                     if let Some(refusal) = closing_error(&message) {
