@@ -5,7 +5,7 @@
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, Once, PoisonError};
 use std::time::{Duration, Instant};
 
 use gstreamer as gst;
@@ -122,7 +122,9 @@ impl Window {
     /// Names the window. The title must begin as it did when the window was made, so that it is found on X11.
     pub fn set_title(&self, title: &str) {
         let Some(element) = self.element("window-title") else { return };
-        gst::glib::set_application_name("classroom");
+        // A process may say it once.
+        static NAMED: Once = Once::new();
+        NAMED.call_once(|| gst::glib::set_application_name("classroom"));
         let tags = gst::Structure::builder("taglist").field("title", title).build().to_string();
         // The element wants the fields alone, without the name and the end of the structure.
         let fields = tags.strip_prefix("taglist, ").unwrap_or_default();
