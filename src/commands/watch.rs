@@ -9,6 +9,7 @@ mod servers;
 mod signalling;
 mod sink;
 mod talk;
+mod title;
 
 use std::future::Future;
 use std::net::{IpAddr, SocketAddr};
@@ -27,6 +28,7 @@ use self::servers::ice_servers;
 use self::signalling::Signalling;
 use self::sink::numbered;
 use self::talk::{Conversation, Heard};
+use self::title::Title;
 use super::lines::StudentLine;
 use super::teach::candidate_init;
 use super::typed::Typed;
@@ -76,6 +78,7 @@ pub(super) async fn run(
         course: Course::new(begun, watch.timeout, watch.retry),
         talk: Conversation::new(watch.user.clone()),
         ice_servers: Vec::new(),
+        title: Title::new(watch.room.clone()),
         files: 0,
         silent_seconds: 0,
     };
@@ -114,6 +117,8 @@ struct Student<'a> {
     talk: Conversation,
     /// Those that were typed, else those that the server told of.
     ice_servers: Vec<IceServer>,
+    /// Of the window.
+    title: Title,
     files: u32,
     /// Seconds in which nothing came, until now.
     silent_seconds: u32,
@@ -176,7 +181,8 @@ impl Student<'_> {
         rendered: &mut Option<mpsc::Receiver<RenderEvent>>,
     ) -> Result<Option<EndReason>, Failure> {
         match event {
-            SignalEvent::Joined { users, ice_servers: told, .. } => {
+            SignalEvent::Joined { room_name, users, ice_servers: told, .. } => {
+                self.title.room_is(room_name);
                 self.ice_servers = ice_servers(self.watch, told);
                 self.on_joined(&users);
             }
@@ -201,6 +207,9 @@ impl Student<'_> {
                 let teacher = self.course.publisher().filter(|teacher| users.contains(teacher)).cloned();
                 if teacher.is_some() {
                     self.course.publisher_left(Instant::now());
+                    self.say_over_picture(Some(
+                        "The teacher has gone.\nThe lecture goes on here when somebody teaches again.",
+                    ));
                     match reason {
                         LeaveReason::Ended => return Ok(Some(EndReason::LectureOver)),
                         LeaveReason::Left | LeaveReason::Lost => self.reporter.event(&Event::Publisher { user: None }),
@@ -272,6 +281,8 @@ impl Student<'_> {
     /// Somebody teaches who did not before.
     fn on_publisher(&mut self, teacher: &User) {
         self.meter.teacher_came();
+        self.title.teacher_is(teacher);
+        self.screen.with(|render| render.window().map(|window| window.set_title(&self.title.text())));
         self.reporter.event(&Event::Publisher { user: Some(teacher.user_id.clone()) });
     }
 
@@ -347,7 +358,7 @@ impl Student<'_> {
             latency: self.watch.latency,
             tracks: formats.clone(),
             sound: true,
-            title: format!("classroom {}", self.watch.room),
+            title: self.title.text(),
         };
         let (render, events) = blocking(move || Render::start(options)).await?.map_err(media_failure)?;
         self.meter.begin(&formats);
@@ -377,10 +388,13 @@ impl Student<'_> {
                 // While the server is lost nobody hears of them: all is offered anew then.
                 self.signalling.send(ClientMessage::Candidate { target_uid: attempt.publisher.clone(), candidate });
             }
-            Some(LinkEvent::Connected) => self.course.connected(Instant::now()),
+            Some(LinkEvent::Connected) => {
+                self.course.connected(Instant::now());
+                self.say_over_picture(None);
+            }
             Some(LinkEvent::BeginningMissed(track)) => self.ask_for_key_frame(track).await,
             Some(LinkEvent::ChannelOpen) => {}
-            Some(LinkEvent::Heard(text)) => match self.talk.heard(&text, self.reporter) {
+            Some(LinkEvent::Heard(text)) => match self.talk.heard(&text, self.reporter, &self.screen) {
                 Heard::Enough => {}
                 Heard::Answer(answer) => self.say(answer).await,
                 Heard::Sends(told) => self.on_told(told),
@@ -389,6 +403,9 @@ impl Student<'_> {
             Some(LinkEvent::Disturbed) => {
                 self.course.silent();
                 self.reporter.warn("nothing was heard of the teacher for some seconds, waiting for it to come back");
+                self.say_over_picture(Some(
+                    "Nothing comes from the teacher.\nWaiting for the connection to come back.",
+                ));
             }
             Some(LinkEvent::Gone) | None => {
                 if let Some(attempt) = self.link.take() {
@@ -399,6 +416,11 @@ impl Student<'_> {
                 self.course.failed(Instant::now());
             }
         }
+    }
+
+    /// Says a sentence over the dimmed last picture of a window, until pictures come again.
+    fn say_over_picture(&self, sentence: Option<&str>) {
+        self.screen.with(|render| render.window().map(|window| window.set_message(sentence)));
     }
 
     async fn on_line(&mut self, line: &str) {

@@ -317,7 +317,8 @@ fn camera(prepared: &Prepared) -> Option<gst::Element> {
 
 /// Counts pictures where they leave their source: in front of the encoders, or behind those of the graph's own.
 fn pulses(prepared: &Prepared) -> Vec<(Track, Pulse)> {
-    let of_file = |track: &Track| prepared.chosen.program.as_ref().is_some_and(|program| program.tracks.contains(track));
+    let of_file =
+        |track: &Track| prepared.chosen.program.as_ref().is_some_and(|program| program.tracks.contains(track));
     let raw = prepared.outputs.pictures.iter().map(|(track, tee)| (*track, tee));
     let encoded = prepared.outputs.encoded.iter().filter(|output| output.encoding.tier == Tier::Full);
     let encoded = encoded.map(|output| (output.encoding.track, output.sink.upcast_ref::<gst::Element>()));

@@ -51,6 +51,7 @@ files! {
     WATCH_WINDOW = "watch-window.gst";
     WATCH_WINDOW_LAYOUT = "watch-window-layout.gst";
     WATCH_WINDOW_INPUT = "watch-window-input.gst";
+    WATCH_WINDOW_OVER = "watch-window-over.gst";
     WATCH_WINDOW_SOUND = "watch-window-sound.gst";
 }
 

@@ -53,7 +53,18 @@ impl Shown {
 }
 
 /// The elements of the window, the last one first: the order in which they are started.
-const CHAIN: [&str; 6] = ["window", "window-title", "layout-scale", "layout-queue", "canvas", "layout"];
+const CHAIN: [&str; 10] = [
+    "window",
+    "window-title",
+    "window-note",
+    "window-chat",
+    "window-message",
+    "window-dim",
+    "layout-scale",
+    "layout-queue",
+    "canvas",
+    "layout",
+];
 
 /// The window that tracks share.
 ///

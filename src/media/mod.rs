@@ -33,6 +33,7 @@ mod sinks;
 mod sources;
 mod timing;
 mod watching;
+mod window;
 
 pub use capture::{Capture, CaptureEvent, Prepared};
 pub use code::{Codes, Drawn, Seen, now_ms};
@@ -46,6 +47,7 @@ pub use receive::TrackStats;
 pub use render::{Render, RenderEvent, RenderOptions, Sink, TrackFormat};
 pub use sinks::has_display;
 pub use sources::devices::Source;
+pub use window::Window;
 
 /// Starts GStreamer, once for the process; every function of this module that needs it calls it.
 fn init() -> Result<(), MediaError> {

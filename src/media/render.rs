@@ -2,10 +2,8 @@
 
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use gstreamer as gst;
 use gstreamer::prelude::*;
@@ -16,7 +14,8 @@ use super::error::MediaError;
 use super::playing::{self, Clock, DECODED_AFTER, Input, Playing};
 use super::receive::{Received, TrackStats};
 use super::recording::Recording;
-use super::{fullscreen, graph, layout, watching};
+use super::window::{Asked, Window};
+use super::{graph, layout, watching, window};
 use crate::rtp::{Codec, Latency, Playout, Track};
 
 /// Events that nobody has read yet: a few per track, and warnings beyond that tell nothing new.
@@ -89,7 +88,7 @@ pub struct Render {
     playing: Option<Playing>,
     recording: Option<Recording>,
     watcher: Option<JoinHandle<()>>,
-    fullscreen: Option<(Arc<AtomicBool>, JoinHandle<()>)>,
+    window: Option<Window>,
 }
 
 impl fmt::Debug for Render {
@@ -118,7 +117,6 @@ impl Render {
         }
         let pipeline = graph::parse("watch", &text)?;
         let layout = layout::attach(&pipeline);
-        set_title(&pipeline, &options.title);
         let clock = Clock::new(&pipeline, options.latency);
         playing::set_delay(&pipeline, clock.delay(), shown_after);
         let inputs: Vec<Input> =
@@ -142,8 +140,12 @@ impl Render {
         let playing =
             Playing::start(clock, inputs, playout, shown_after).map_err(|error| failed(&error.to_string()))?;
         let playing = Some(playing);
-        let mut render =
-            Self { pipeline: pipeline.clone(), layout, playing, recording, watcher: None, fullscreen: None };
+        let window = match options.sink {
+            Sink::Window { fullscreen } => Some(Window::attach(&pipeline, &options.title, fullscreen)),
+            Sink::Null | Sink::File(_) => None,
+        };
+        let of_watcher = window.clone();
+        let mut render = Self { pipeline: pipeline.clone(), layout, playing, recording, watcher: None, window };
         if pipeline.set_state(gst::State::Playing).is_err() {
             let error = bus.pop_filtered(&[gst::MessageType::Error]);
             return Err(match error.as_ref().map(|message| message.view()) {
@@ -152,18 +154,10 @@ impl Render {
             });
         }
         let weak = pipeline.downgrade();
-        let watcher =
-            std::thread::Builder::new().name("render-events".into()).spawn(move || watch(&bus, &weak, &events));
+        let watcher = std::thread::Builder::new()
+            .name("render-events".into())
+            .spawn(move || watch(&bus, &weak, of_watcher.as_ref(), &events));
         render.watcher = Some(watcher.map_err(|error| failed(&error.to_string()))?);
-        // Only Wayland's sink can be told by a property.
-        let is_x11 = pipeline.by_name("window").is_some_and(|window| window.find_property("fullscreen").is_none());
-        if is_x11 && options.sink == (Sink::Window { fullscreen: true }) {
-            let (stop, title) = (Arc::new(AtomicBool::new(false)), options.title);
-            let stopped = stop.clone();
-            let thread = std::thread::Builder::new().name("fullscreen".into());
-            let thread = thread.spawn(move || fullscreen::follow(&title, &stopped));
-            render.fullscreen = thread.ok().map(|thread| (stop, thread));
-        }
         Ok((render, receiver))
     }
 
@@ -194,6 +188,11 @@ impl Render {
         if let Some(layout) = &self.layout {
             layout.show(track, shown);
         }
+    }
+
+    /// What stands over the picture; none where there is no window.
+    pub fn window(&self) -> Option<&Window> {
+        self.window.as_ref()
     }
 
     /// How much later than possible sound and picture are shown now.
@@ -228,12 +227,6 @@ impl Drop for Render {
             // A bus that drops it has no reader either.
             let _ = bus.post(gst::message::Application::new(gst::Structure::new_empty(STOP)));
         }
-        if let Some((stop, thread)) = self.fullscreen.take() {
-            stop.store(true, Ordering::Relaxed);
-            thread.thread().unpark();
-            // It can only have failed, and then there is nothing left to end.
-            let _ = thread.join();
-        }
         if let Some(watcher) = self.watcher.take() {
             let _ = watcher.join();
         }
@@ -258,17 +251,6 @@ fn record(
         }
     }
     Ok(recording)
-}
-
-/// Names the window, if there is one.
-fn set_title(pipeline: &gst::Pipeline, title: &str) {
-    if let Some(element) = pipeline.by_name("window-title") {
-        gst::glib::set_application_name("classroom");
-        let tags = gst::Structure::builder("taglist").field("title", title).build().to_string();
-        // The element wants the fields alone, without the name and the end of the structure.
-        let fields = tags.strip_prefix("taglist, ").unwrap_or_default();
-        element.set_property("tags", fields.trim_end_matches(';'));
-    }
 }
 
 /// Finds the elements of a track, and measures at them.
@@ -300,8 +282,22 @@ pub(super) fn caps(format: TrackFormat) -> gst::Caps {
 }
 
 /// Turns what the graph reports into events.
-fn watch(bus: &gst::Bus, pipeline: &gst::glib::WeakRef<gst::Pipeline>, events: &mpsc::Sender<RenderEvent>) {
-    while let Some(message) = bus.timed_pop(gst::ClockTime::NONE) {
+fn watch(
+    bus: &gst::Bus,
+    pipeline: &gst::glib::WeakRef<gst::Pipeline>,
+    window: Option<&Window>,
+    events: &mpsc::Sender<RenderEvent>,
+) {
+    loop {
+        let patience = window.and_then(Window::due).map(|due| due.saturating_duration_since(Instant::now()));
+        let patience = patience.and_then(|patience| gst::ClockTime::try_from(patience).ok());
+        let Some(message) = bus.timed_pop(patience) else {
+            match window {
+                Some(window) if patience.is_some() => window.expire(),
+                _ => return,
+            }
+            continue;
+        };
         let event = match message.view() {
             gst::MessageView::Error(error) => match explain(error) {
                 MediaError::Pipeline { cause, .. } if cause.contains("window was closed") => RenderEvent::WindowClosed,
@@ -316,6 +312,12 @@ fn watch(bus: &gst::Bus, pipeline: &gst::glib::WeakRef<gst::Pipeline>, events: &
                     let _ = pipeline.recalculate_latency();
                 }
                 continue;
+            }
+            gst::MessageView::Application(own) if own.structure().is_some_and(|own| own.name() == window::KEY) => {
+                match window.zip(own.structure().and_then(|own| own.get::<String>("key").ok())) {
+                    Some((window, key)) if window.on_key(&key) == Asked::Close => RenderEvent::WindowClosed,
+                    _ => continue,
+                }
             }
             gst::MessageView::Application(own) if own.structure().is_some_and(|own| own.name() == STOP) => return,
             _ => continue,

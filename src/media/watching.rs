@@ -70,22 +70,24 @@ pub(super) fn with_outputs(options: &RenderOptions, outputs: &Outputs) -> Result
 }
 
 fn compose(options: &RenderOptions, outputs: &Outputs) -> Result<String, MediaError> {
-    let shared = Values::default()
-        .set("window.sink", format!("{} name=window sync=true async=false", outputs.window))
-        .set("sound.sink", format!("{} sync=true async=false", outputs.sound.as_deref().unwrap_or("fakesink")));
+    let shared =
+        Values::default().set("window.sink", format!("{} name=window sync=true async=false", outputs.window)).set(
+            "sound.sink",
+            format!("{} name=speaker sync=true async=false", outputs.sound.as_deref().unwrap_or("fakesink")),
+        );
     let mut text = String::new();
     let videos = options.tracks.iter().filter(|format| format.track.is_video()).count();
     let is_window = matches!(options.sink, Sink::Window { .. });
     if is_window && videos > 1 {
-        text.push_str(&graph::text(&[graph::WATCH_WINDOW_LAYOUT], &shared)?);
+        text.push_str(&graph::text(&[graph::WATCH_WINDOW_LAYOUT, graph::WATCH_WINDOW_OVER], &shared)?);
     }
     for format in &options.tracks {
-        let output = match &options.sink {
-            Sink::Null => graph::WATCH_NULL,
-            Sink::File(_) => graph::WATCH_FILE,
-            Sink::Window { .. } if !format.track.is_video() => graph::WATCH_WINDOW_SOUND,
-            Sink::Window { .. } if videos > 1 => graph::WATCH_WINDOW_INPUT,
-            Sink::Window { .. } => graph::WATCH_WINDOW,
+        let output: &[graph::File] = match &options.sink {
+            Sink::Null => &[graph::WATCH_NULL],
+            Sink::File(_) => &[graph::WATCH_FILE],
+            Sink::Window { .. } if !format.track.is_video() => &[graph::WATCH_WINDOW_SOUND],
+            Sink::Window { .. } if videos > 1 => &[graph::WATCH_WINDOW_INPUT],
+            Sink::Window { .. } => &[graph::WATCH_WINDOW, graph::WATCH_WINDOW_OVER],
         };
         let (depayloader, encoded) = depayloader(format.codec);
         let values = shared
@@ -95,7 +97,7 @@ fn compose(options: &RenderOptions, outputs: &Outputs) -> Result<String, MediaEr
             .set("encoded", encoded)
             .set("parser", parser(format))
             .set("decoder", if matches!(options.sink, Sink::File(_)) { String::new() } else { decoder(format)? });
-        text.push_str(&graph::text(&[graph::WATCH_TRACK, output], &values)?);
+        text.push_str(&graph::text(&[&[graph::WATCH_TRACK], output].concat(), &values)?);
     }
     Ok(text)
 }

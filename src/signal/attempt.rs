@@ -112,8 +112,8 @@ async fn join(config: &ClientConfig, stream: TcpStream) -> Result<(Socket, Signa
             _ => return Err(unreachable("it closed the connection".into())),
         };
         match ServerMessage::parse(&text) {
-            Ok(ServerMessage::Joined { users, publisher, ice_servers, .. }) => {
-                return Ok((socket, SignalEvent::Joined { users, publisher, ice_servers }));
+            Ok(ServerMessage::Joined { room_name, users, publisher, ice_servers, .. }) => {
+                return Ok((socket, SignalEvent::Joined { room_name, users, publisher, ice_servers }));
             }
             Ok(message) => {
                 if let Some(refusal) = closing_error(&message) {

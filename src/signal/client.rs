@@ -65,6 +65,8 @@ pub enum SignalEvent {
     /// In the room, for the first time or again. Who is not listed may be on the way back too, after a server's
     /// restart: who went is told by [`ServerMessage::Leave`].
     Joined {
+        /// The room's name, if it has one.
+        room_name: Option<RoomName>,
         /// Everybody in the room.
         users: Vec<User>,
         /// Who teaches, if anybody does.

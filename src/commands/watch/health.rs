@@ -40,6 +40,7 @@ impl Student<'_> {
             self.reporter.event(&Event::WatchStats(numbers));
         }
         if moved {
+            self.say_over_picture(None);
             self.course.media(Instant::now());
         }
     }

@@ -1,8 +1,9 @@
 //! The student's end of the conversation: tells the person, and what the person types.
 
 use super::diagnosis::Told;
+use super::screen::Screen;
 use crate::commands::lines::StudentLine;
-use crate::id::UserId;
+use crate::id::{UserId, named};
 use crate::protocol::channel::{Allowed, ChatMessage, HubMessage, RaisedHand, Stopped, StudentMessage};
 use crate::report::{Event, Reporter};
 
@@ -37,11 +38,11 @@ impl Conversation {
     }
 
     /// Takes what the teacher's hub says.
-    pub(super) fn heard(&mut self, text: &str, reporter: &Reporter) -> Heard {
+    pub(super) fn heard(&mut self, text: &str, reporter: &Reporter, screen: &Screen) -> Heard {
         match HubMessage::parse(text) {
             Ok(HubMessage::Welcome { history, hands }) => {
                 for message in history {
-                    self.line(message, reporter);
+                    self.line(message, reporter, screen);
                 }
                 self.list(hands, reporter);
                 // A teacher that came back has forgotten it, or did not hear while there was no connection.
@@ -49,7 +50,7 @@ impl Conversation {
                     return Heard::Answer(StudentMessage::Hand { raised: self.raised });
                 }
             }
-            Ok(HubMessage::Msg(message)) => self.line(message, reporter),
+            Ok(HubMessage::Msg(message)) => self.line(message, reporter, screen),
             Ok(HubMessage::Hands { hands }) => {
                 let was_up = self.is_up();
                 self.list(hands, reporter);
@@ -100,11 +101,13 @@ impl Conversation {
         }
     }
 
-    fn line(&mut self, message: ChatMessage, reporter: &Reporter) {
+    fn line(&mut self, message: ChatMessage, reporter: &Reporter, screen: &Screen) {
         if message.id <= self.last_id {
             return;
         }
         self.last_id = message.id;
+        let speaker = named(&message.user_id, message.nickname.as_str());
+        screen.with(|render| render.window().map(|window| window.add_chat(&format!("{speaker}: {}", message.text))));
         reporter.event(&Event::Chat {
             id: message.id,
             user: message.user_id,

@@ -1,6 +1,7 @@
 //! How old pictures are when they are shown, whatever the network and the decoder do.
 
-use std::sync::Mutex;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use super::super::watching::{Outputs, with_outputs};
