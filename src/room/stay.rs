@@ -82,7 +82,7 @@ impl Stay {
 
     /// Which unused room makes place first: of those where the lecture is over, then of the others, the oldest.
     pub(super) fn rank(&self) -> Option<(Waits, Instant)> {
-        let waits = if self.ended.is_some() { Waits::ForNobody } else { Waits::ForItsTeacher };
+        let waits = if self.ended.is_some() || (self.left && !self.created) { Waits::ForNobody } else { Waits::ForItsTeacher };
         self.unused.as_ref().map(|unused| (waits, unused.since))
     }
 }
@@ -90,7 +90,7 @@ impl Stay {
 /// What an unused room is there for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Waits {
-    /// The lecture is over.
+    /// The lecture is over, or left and nobody waits for it in a room that nobody created.
     ForNobody,
     /// The lecture has not been yet.
     ForItsTeacher,

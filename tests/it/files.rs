@@ -40,7 +40,7 @@ fn playing(index: u32) -> impl Fn(&Value) -> bool {
     move |event| event["event"] == "playing" && event["index"] == index
 }
 
-fn flags<'a>(paths: &'a [&'a Path]) -> Vec<&'a str> {
+fn flags<'a>(paths: &[&'a Path]) -> Vec<&'a str> {
     paths.iter().flat_map(|path| ["--file", path.to_str().unwrap()]).collect()
 }
 

@@ -27,7 +27,7 @@ impl House {
     }
 
     fn leave(&mut self, conn: ConnId) {
-        self.say(conn, ClientMessage::Leave { over: false });
+        self.say(conn, ClientMessage::Leave { over: true });
     }
 
     fn summary(&self, room: &str) -> Option<RoomSummary> {
