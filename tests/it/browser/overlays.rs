@@ -190,7 +190,7 @@ impl Outside {
     fn new(pattern: &str, (width, height): (u32, u32)) -> Self {
         let port = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let graph = format!(
-            "videotestsrc is-live=true pattern={pattern} ! video/x-raw,width={width},height={height},framerate=10/1 \
+            "videotestsrc is-live=true pattern={pattern} ! video/x-raw,format=I420,width={width},height={height},framerate=10/1 \
              ! jpegenc ! rtpjpegpay ! udpsink host=127.0.0.1 port={port}"
         );
         let mut launch = Command::new("gst-launch-1.0");
@@ -233,7 +233,7 @@ fn source<'a>(track: &'a str, state: &'a str) -> impl Fn(&Value) -> bool + 'a {
 #[test]
 fn a_camera_or_a_screen_that_stops_is_taken_off_and_comes_back_by_itself() {
     let Some(lab) = Lab::new("a camera that stops", Kind::Chromium) else { return };
-    let (screen, camera) = (Outside::new("smpte", (640, 360)), Outside::new("ball", (320, 180)));
+    let (screen, camera) = (Outside::new("smpte", (640, 360)), Outside::new("ball", (320, 176)));
     let sound = "audiotestsrc is-live=true volume=0.1 ! audioconvert ! opusenc ! rtpopuspay ! appsink name=audio";
     let graph =
         format!("{} ! tee name=screen-pictures {} ! tee name=camera-pictures {sound}", screen.graph(), camera.graph());
