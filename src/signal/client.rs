@@ -14,7 +14,9 @@ use tokio_tungstenite::{WebSocketStream, client_async_with_config};
 
 use super::ServerUrl;
 use crate::id::{Nickname, RoomId, RoomName, UserId};
-use crate::protocol::{self, ClientMessage, ErrorCode, IceServer, JoinRequest, ServerMessage, Session, User};
+use crate::protocol::{
+    self, ClientKind, ClientMessage, ErrorCode, IceServer, JoinRequest, ServerMessage, Session, User,
+};
 
 /// How long one attempt may take to reach the server, and again to be let in.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(3);
@@ -356,6 +358,7 @@ async fn open(config: &ClientConfig) -> Result<(Socket, SignalEvent), Refusal> {
         publishes: config.publishes,
         session: Some(config.session.clone()),
         epoch: config.epoch,
+        client: (!config.publishes).then_some(ClientKind::Watch),
     };
     let url = config.server.with_query(&request.to_query());
     let limits = WebSocketConfig::default()
