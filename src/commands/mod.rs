@@ -5,6 +5,8 @@ mod demo;
 mod devices;
 mod lines;
 mod link;
+mod metrics;
+mod process;
 mod rooms;
 mod serve;
 mod studio;

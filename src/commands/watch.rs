@@ -66,7 +66,11 @@ pub(super) async fn run(
         joined = join(&watch, begun, reporter) => joined?,
         reason = &mut stop => return Ok(Watched { reason, run: Run::default() }),
     };
-    reporter.event(&Event::Joined { user: watch.user.clone(), server: server.to_string() });
+    reporter.event(&Event::Joined {
+        user: watch.user.clone(),
+        nickname: watch.nickname.clone().into(),
+        server: server.to_string(),
+    });
     reporter.status("waiting for a teacher");
     let mut student = Student {
         watch: &watch,
@@ -245,7 +249,7 @@ impl Student<'_> {
                     self.course.publisher_left(Instant::now());
                     match reason {
                         LeaveReason::Left => return Ok(Some(EndReason::LectureOver)),
-                        LeaveReason::Lost => self.reporter.event(&Event::Publisher { user: None }),
+                        LeaveReason::Lost => self.reporter.event(&Event::Publisher { user: None, nickname: None }),
                         LeaveReason::Replaced => {}
                     }
                 }
@@ -288,7 +292,8 @@ impl Student<'_> {
     fn look_for_publisher(&mut self, users: &[User]) {
         let Some(teacher) = users.iter().find(|user| user.publishes) else { return };
         if self.course.publisher_is(teacher.user_id.clone(), teacher.epoch, Instant::now()) {
-            self.reporter.event(&Event::Publisher { user: Some(teacher.user_id.clone()) });
+            let (user, nickname) = (Some(teacher.user_id.clone()), Some(teacher.nickname.clone().into()));
+            self.reporter.event(&Event::Publisher { user, nickname });
         }
     }
 

@@ -44,7 +44,7 @@ impl Student<'_> {
         }
     }
 
-    /// Where the hub sends no picture, there is no freeze.
+    /// Tells the render which pictures the publisher withholds.
     pub(super) fn expect_pictures(&self) {
         let sends = |track| self.told.is_none_or(|told| told.sends(track));
         self.screen.with(|render| {
