@@ -13,10 +13,12 @@ pub enum Metric {
     Kbps,
     /// Packets that never came.
     Lost,
-    /// Times the picture stood still.
+    /// Times the picture stood still or was away after the first one, whatever the reason.
     Freezes,
-    /// The share of the time that the picture stood still, in percent.
+    /// The share of the time that the picture stood still or was away, in percent.
     FreezePercent,
+    /// The share of the time that the publisher withheld the picture, in percent; a part of [`Metric::FreezePercent`].
+    WithheldPercent,
     /// Width of the last picture in pixels.
     Width,
     /// Height of the last picture in pixels.
@@ -29,12 +31,13 @@ pub enum Metric {
 
 impl Metric {
     /// All of them, in the order in which help lists them.
-    pub const ALL: [Metric; 9] = [
+    pub const ALL: [Metric; 10] = [
         Metric::Fps,
         Metric::Kbps,
         Metric::Lost,
         Metric::Freezes,
         Metric::FreezePercent,
+        Metric::WithheldPercent,
         Metric::Width,
         Metric::Height,
         Metric::FirstFrameMs,
@@ -49,6 +52,7 @@ impl Metric {
             Metric::Lost => "lost",
             Metric::Freezes => "freezes",
             Metric::FreezePercent => "freeze_percent",
+            Metric::WithheldPercent => "withheld_percent",
             Metric::Width => "width",
             Metric::Height => "height",
             Metric::FirstFrameMs => "first_frame_ms",
@@ -112,7 +116,7 @@ impl Expectation {
         match run.value(self.metric) {
             Some(value) if self.comparison.holds(value, self.bound) => Ok(()),
             Some(value) => Err(format!("expected {self}, it was {}", short(value))),
-            None => Err(format!("expected {self}, but no picture was decoded")),
+            None => Err(format!("expected {self}, but no picture ever came")),
         }
     }
 }
@@ -155,10 +159,12 @@ pub struct Run {
     pub bytes: u64,
     /// Packets that never came.
     pub lost: u64,
-    /// Times the picture stood still.
+    /// Times the picture stood still or was away after the first one, whatever the reason.
     pub freezes: u64,
-    /// The time that it stood still.
+    /// The time that it stood still or was away.
     pub frozen: Duration,
+    /// The part of that time in which the publisher withheld it.
+    pub withheld: Duration,
     /// Width and height of the last picture in pixels.
     pub size: Option<(u32, u32)>,
     /// From when teacher and student were both in the room to the first decoded picture.
@@ -185,6 +191,7 @@ impl Run {
             Metric::Lost => Some(self.lost as f64),
             Metric::Freezes => Some(self.freezes as f64),
             Metric::FreezePercent => Some(mean(self.frozen.as_secs_f64() * 100.0)),
+            Metric::WithheldPercent => Some(mean(self.withheld.as_secs_f64() * 100.0)),
             Metric::Width => self.size.map(|(width, _)| width.into()),
             Metric::Height => self.size.map(|(_, height)| height.into()),
             Metric::FirstFrameMs => self.first_frame.map(|after| after.as_secs_f64() * 1000.0),
@@ -213,6 +220,7 @@ mod tests {
             lost: 0,
             freezes: 1,
             frozen: Duration::from_millis(250),
+            withheld: Duration::from_millis(100),
             size: Some((1280, 720)),
             first_frame: Some(Duration::from_millis(280)),
             start_to_frame: Some(Duration::from_secs(61)),
@@ -248,6 +256,7 @@ mod tests {
         assert_eq!(run().value(Metric::FirstFrameMs), Some(280.0));
         assert_eq!(run().value(Metric::StartToFrameMs), Some(61_000.0));
         assert_eq!(run().value(Metric::FreezePercent), Some(2.5));
+        assert_eq!(run().value(Metric::WithheldPercent), Some(1.0));
     }
 
     #[test]
@@ -260,8 +269,11 @@ mod tests {
     #[test]
     fn without_a_picture_nothing_passes_by_accident() {
         let nothing = Run::default();
-        for text in ["fps>=0", "width>=1", "lost==0", "freezes==0", "first_frame_ms<1000", "start_to_frame_ms<1000"] {
-            assert!(text.parse::<Expectation>().unwrap().check(&nothing).is_err(), "{text}");
+        let texts =
+            ["fps>=0", "lost==0", "freezes==0", "withheld_percent<1", "first_frame_ms<9", "start_to_frame_ms<9"];
+        for text in texts {
+            let sentence = text.parse::<Expectation>().unwrap().check(&nothing).unwrap_err();
+            assert!(sentence.ends_with("but no picture ever came"), "{sentence}");
         }
     }
 }

@@ -208,12 +208,24 @@ fn cleaned(text: &str, most: usize) -> Box<str> {
     shown.trim().into()
 }
 
-/// Somebody in a sentence: `Ms Li (9999)`, or only the id where there is no nickname, or none but the id.
-pub fn named(user: &UserId, nickname: &str) -> String {
-    match nickname {
-        "" => user.to_string(),
-        nickname if nickname == user.as_str() => user.to_string(),
-        nickname => format!("{nickname} ({user})"),
+/// Somebody as every sentence names people: `Ms Li (9999)`. Only the id where the nickname is empty or the id again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Named<'a> {
+    user: &'a UserId,
+    nickname: &'a str,
+}
+
+/// The name of `user` for a sentence.
+pub fn named<'a>(user: &'a UserId, nickname: &'a str) -> Named<'a> {
+    Named { user, nickname }
+}
+
+impl fmt::Display for Named<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.nickname {
+            nickname if nickname.is_empty() || nickname == self.user.as_str() => f.write_str(self.user.as_str()),
+            nickname => write!(f, "{nickname} ({})", self.user),
+        }
     }
 }
 
@@ -272,7 +284,8 @@ mod tests {
     #[test]
     fn somebody_is_named_once() {
         let teacher: UserId = "9999".parse().unwrap();
-        assert_eq!(["", "9999", "Ms Li"].map(|nickname| named(&teacher, nickname)), ["9999", "9999", "Ms Li (9999)"]);
+        let names = ["", "9999", "Ms Li"].map(|nickname| named(&teacher, nickname).to_string());
+        assert_eq!(names, ["9999", "9999", "Ms Li (9999)"]);
     }
 
     #[test]

@@ -17,6 +17,8 @@
 //! - `epoch` is a number drawn at random once per process. It tells others whether this is still the process that they
 //!   negotiated media with: same epoch, only the socket was reconnected, keep the media; new epoch, offer again.
 //! - `roomName` names the room for people; only a publisher's counts.
+//! - `client` says what the client is, for the teacher's list: `browser`, `watch`, `whep`. It is a word of the client's own,
+//!   and nothing depends on it.
 //!
 //! # Messages
 //!
@@ -60,7 +62,7 @@ use serde::{Deserialize, Serialize};
 use crate::id::{Nickname, RoomId, RoomName, UserId, is_printable};
 
 pub use error::ErrorCode;
-pub use join::{JoinError, JoinRequest, Session};
+pub use join::{ClientKind, JoinError, JoinRequest, Session};
 pub use origin::is_same_origin;
 
 pub mod channel;
@@ -159,6 +161,9 @@ pub struct User {
     /// Changes when the process behind the user changed.
     #[serde(default)]
     pub epoch: u32,
+    /// What it watches with, where that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "join::known_client")]
+    pub client: Option<ClientKind>,
 }
 
 /// One ICE candidate, the W3C's `RTCIceCandidateInit`; an empty `candidate` ends the list.
@@ -464,11 +469,18 @@ mod tests {
             assert_eq!(ServerMessage::parse(&text).unwrap(), leave);
         }
         assert_eq!(ClientMessage::parse(r#"{"type":"roomUserList","extra":1}"#).unwrap(), ClientMessage::RoomUserList);
-        let user = User { user_id: id("1001"), nickname: "S-01".into(), publishes: false, epoch: 7 };
+        let user = User { user_id: id("1001"), nickname: "S-01".into(), publishes: false, epoch: 7, client: None };
         let join = ServerMessage::Join { users: vec![user] };
         let text = r#"{"type":"join","users":[{"userId":"1001","nickname":"S-01","pub":"no","epoch":7}]}"#;
         assert_eq!(join.to_json(), text);
         assert_eq!(ServerMessage::parse(text).unwrap(), join);
+        let client = |word: &str| {
+            let text = format!(r#"{{"userId":"1001","nickname":"","pub":"no","client":{word}}}"#);
+            serde_json::from_str::<User>(&text).map(|user| (user.client, serde_json::to_string(&user).unwrap()))
+        };
+        let (whep, written) = client(r#""whep""#).unwrap();
+        assert!(whep == Some(ClientKind::Whep) && written.contains(r#""client":"whep""#), "{written}");
+        assert_eq!(client(r#""hologram""#).unwrap().0, None, "a newer server may know more");
         let error = ServerMessage::error(ErrorCode::UserIdTaken, "1001 is here");
         assert_eq!(error.to_json(), r#"{"type":"error","code":"userIdTaken","message":"1001 is here"}"#);
     }

@@ -218,6 +218,10 @@ pub(super) struct TypedTeach {
     #[arg(long, value_name = "N", help_heading = "Lecture", hide_short_help = true)]
     pub(super) max_students: Option<NonZeroUsize>,
 
+    /// Keep a list of who was there in this file: a row for each student, whole at any time
+    #[arg(long, value_name = "FILE.csv", help_heading = "Output")]
+    pub(super) attendance: Option<PathBuf>,
+
     /// Print the link for students without its QR code
     #[arg(long, help_heading = "Output", hide_short_help = true)]
     pub(super) no_qr: bool,
@@ -259,6 +263,10 @@ pub(super) struct TypedTeach {
     /// The one UDP port of the media [default: the number of the built-in server's port, else 18080]
     #[arg(long, value_name = "PORT", help_heading = "Network", hide_short_help = true)]
     pub(super) udp_port: Option<u16>,
+
+    /// Serve /healthz and /metrics here too; the built-in server always does [default: with --server nowhere]
+    #[arg(long, value_name = "ADDR:PORT", value_parser = values::listen, help_heading = "Network")]
+    pub(super) metrics: Option<SocketAddr>,
 
     /// Threads that send, each to its share of the students; one carries some hundreds
     #[arg(long, value_name = "N", default_value = "1", value_parser = values::workers, help_heading = "Network", hide_short_help = true)]
@@ -387,7 +395,7 @@ pub(super) struct TypedWatch {
     #[arg(long, value_name = "DURATION", value_parser = values::duration, help_heading = "Lecture", hide_short_help = true)]
     pub(super) retry: Option<Duration>,
 
-    /// Check the whole run, exit with 8 if unmet: fps, kbps, lost, freezes, freeze_percent, width, height,
+    /// Check the whole run, exit with 8 if unmet: fps, kbps, lost, freezes, freeze_percent, withheld_percent, width, height,
     /// first_frame_ms (from when the teacher is there), start_to_frame_ms (from the start of this program)
     #[arg(long, value_name = "'fps>=25'", help_heading = "Lecture", hide_short_help = true)]
     pub(super) expect: Vec<Expectation>,

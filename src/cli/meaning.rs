@@ -74,6 +74,10 @@ pub struct Teach {
     pub workers: NonZeroUsize,
     /// At most so many students; none: no limit but those of the server.
     pub max_students: Option<NonZeroUsize>,
+    /// The file that lists who was there.
+    pub attendance: Option<PathBuf>,
+    /// Where the numbers for a monitoring system are served, beside the embedded server.
+    pub metrics: Option<SocketAddr>,
     /// Whether the link for students is shown as a QR code too, where a terminal can.
     pub qr: bool,
     /// End after this time; none: run until asked to end, or to the end of the file.
@@ -349,6 +353,8 @@ impl TypedTeach {
             turn,
             workers: self.workers,
             max_students: self.max_students,
+            attendance: self.attendance,
+            metrics: self.metrics,
             qr: !self.no_qr,
             length: self.length,
             end_class: self.end_class,

@@ -207,7 +207,7 @@ impl Reading {
     async fn take(hub: &Hub) -> anyhow::Result<Self> {
         let stats = hub.stats().await.context("the hub ended")?;
         let cpu = machine::cpu_of_hub().context("can't read the CPU of the hub's threads")?;
-        let memory_kb = machine::memory_kb().context("can't read how much memory the hub takes")?;
+        let memory_kb = super::process::memory_kb().context("can't read how much memory the hub takes")?;
         Ok(Self { stats, cpu, memory_kb })
     }
 }

@@ -58,6 +58,8 @@ pub(super) async fn run(demo: Demo, output: Output, reporter: &Reporter) -> Resu
         turn: Vec::new(),
         max_students: None,
         workers: NonZeroUsize::MIN,
+        attendance: None,
+        metrics: None,
         qr: false,
         length: None,
         end_class: true,

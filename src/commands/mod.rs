@@ -7,6 +7,8 @@ mod devices;
 mod lines;
 mod link;
 mod manual;
+mod metrics;
+mod process;
 mod rooms;
 mod serve;
 mod sources;

@@ -9,6 +9,7 @@ use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
+use super::metrics::Meters;
 use super::{listen, reachable_host};
 use crate::cli::{Serve, StunServer, TurnServer};
 use crate::exit::Failure;
@@ -46,6 +47,7 @@ pub(super) fn ice_servers(stun: &[StunServer], turn: &[TurnServer]) -> Vec<IceSe
 /// A running server: signalling and pages on one port.
 pub(super) struct Served {
     server: Server,
+    meters: Meters,
     address: std::net::SocketAddr,
     end: oneshot::Sender<()>,
     task: JoinHandle<()>,
@@ -67,11 +69,13 @@ impl Served {
         );
         let app = app.merge(http::whep::router(whep::Players(server.clone()), &ice_servers));
         let app = app.merge(http::creation(move |name| creating.create_room(name)));
+        let meters = Meters::new(Some(server.clone()));
+        let app = app.merge(meters.router());
         let (end, ended) = oneshot::channel::<()>();
         let task = tokio::spawn(http::serve(listener, app, http::Limits::default(), async {
             let _ = ended.await;
         }));
-        Ok(Self { server, address, end, task })
+        Ok(Self { server, meters, address, end, task })
     }
 
     /// Where it is bound.
@@ -85,11 +89,17 @@ impl Served {
         (format!("ws://{host}{}", protocol::WS_PATH), format!("http://{host}/"))
     }
 
+    /// Where its numbers are.
+    pub(super) fn meters(&self) -> &Meters {
+        &self.meters
+    }
+
     /// Tells everybody, closes everything; the port is free when this returns.
     pub(super) async fn shutdown(self) {
-        // First the door, then those who are inside.
+        self.meters.end();
+        // The port stays open meanwhile: who asks is told that the server is ending, and nobody is let in.
+        self.server.shutdown().await;
         let _ = self.end.send(());
         let _ = self.task.await;
-        self.server.shutdown().await;
     }
 }

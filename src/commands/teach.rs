@@ -1,22 +1,29 @@
 //! `classroom teach`: joins pipelines, hub and signalling, and tells what happens.
 
 mod farewell;
+mod keeper;
+mod numbers;
+mod register;
 mod roll;
 mod talk;
+mod telling;
 
-use std::collections::HashMap;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::{Instant, MissedTickBehavior};
+use tokio::time::MissedTickBehavior;
 
 use self::farewell::{Question, can_ask};
+use self::keeper::{AttendanceFile, Keeper};
+use self::numbers::Rates;
+use self::register::{Now, Register};
 use self::roll::Roll;
 use self::talk::Conversation;
 use super::lines::TeacherLine;
 use super::link::{other_hosts, room_page, show_qr};
+use super::metrics::{Meters, MetricsPort};
 use super::serve::{Served, ice_servers};
 use super::sources;
 use super::typed::Typed;
@@ -25,11 +32,10 @@ use crate::cli::{Device, MainSource, Signalling, Sources, Teach};
 use crate::exit::Failure;
 use crate::id::UserId;
 use crate::media::{self, Capture, CaptureEvent, CaptureOptions, VideoOptions, Wanted};
-use crate::peer::hub::{Hub, HubConfig, HubEvent, HubStats, RTCIceCandidateInit, Refusal};
+use crate::peer::hub::{Hub, HubConfig, HubEvent, Queue, RTCIceCandidateInit, Refusal};
 use crate::peer::offer::OfferError;
 use crate::protocol::{ClientMessage, ErrorCode, IceCandidate, LeaveReason, MAX_ROOM_USERS, ServerMessage, User};
-use crate::report::{EndReason, Event, Reporter, StudentState, TeachStats, Watched};
-use crate::rtp::{Codec, Encoding, Track};
+use crate::report::{EndReason, Event, Reporter, StudentState};
 use crate::signal::{self, Client, ClientConfig, Goodbye, ServerUrl, SessionToken, SignalEvent};
 
 /// How long a server that was named may take to answer.
@@ -57,6 +63,7 @@ pub(super) async fn run_with(
     ready: Option<Ready>,
 ) -> Result<EndReason, Failure> {
     let mut stop = std::pin::pin!(stop);
+    let attendance = teach.attendance.as_deref().map(AttendanceFile::check).transpose()?;
     reporter.status("preparing");
     // A desktop may ask its user which screen to share, so this may take long and may be interrupted.
     let prepared = tokio::select! {
@@ -76,6 +83,9 @@ pub(super) async fn run_with(
         }
         Signalling::Remote(server) => (None, server.clone(), [0, 0, 0, 0].into()),
     };
+    let meters = served.as_ref().map_or_else(|| Meters::new(None), |served| served.meters().clone());
+    let metrics_port = teach.metrics.map(|address| MetricsPort::start(listen_for_metrics(address)?, &meters));
+    let metrics_port = metrics_port.transpose()?;
     let config = HubConfig {
         user: teach.user.clone(),
         udp: SocketAddr::new(udp_ip, teach.udp_port),
@@ -114,7 +124,11 @@ pub(super) async fn run_with(
         None => Vec::new(),
     };
     reporter.event(&Event::Listening { ws, page, room_page: Some(link.clone()), udp: Some(hub.udp().port()) });
-    reporter.event(&Event::Joined { user: teach.user.clone(), server: server.to_string() });
+    let nickname = teach.nickname.clone().into();
+    reporter.event(&Event::Joined { user: teach.user.clone(), nickname, server: server.to_string() });
+    if let Some(port) = &metrics_port {
+        reporter.notice(format!("numbers for a monitoring system at http://{}/metrics", port.address()));
+    }
     if teach.qr {
         show_qr(&link, &others, reporter);
     }
@@ -136,10 +150,23 @@ pub(super) async fn run_with(
     }
     reporter.status("live, waiting for students");
     let talk = Conversation::new(teach.user.clone(), teach.nickname.clone(), teach.allowed);
-    let (roll, sources) = (Roll::default(), sources::Sources::default());
-    let goodbye = if teach.end_class { Goodbye::LectureOver } else { Goodbye::Leave };
-    let mut lecture = Lecture { teach: &teach, reporter, hub, client, capture, sources, roll, talk, goodbye };
+    let mut lecture = Lecture {
+        teach: &teach,
+        reporter,
+        hub,
+        client,
+        capture,
+        sources: sources::Sources::default(),
+        roll: Roll::default(),
+        talk,
+        goodbye: if teach.end_class { Goodbye::LectureOver } else { Goodbye::Leave },
+        register: Register::new(Now::read()),
+        keeper: attendance.map(|file| Keeper::start(file, reporter)),
+        meters,
+    };
     let ended = lecture.run(hub_events, signals, captured, stop).await;
+    lecture.meters.end();
+    let concluded = lecture.conclude().await;
 
     let Lecture { hub, client, capture, goodbye, .. } = lecture;
     // A lecture that failed is worth waiting for, whatever was asked for.
@@ -151,9 +178,27 @@ pub(super) async fn run_with(
     if let Some(served) = served {
         served.shutdown().await;
     }
+    if let Some(port) = metrics_port {
+        port.shutdown().await;
+    }
     blocking(move || capture.stop()).await?;
     drop(token);
-    ended
+    match (ended, concluded) {
+        (Ok(reason), concluded) => concluded.map(|()| reason),
+        (Err(failure), concluded) => {
+            // The process ends with the first failure, and the second is no less true.
+            concluded.unwrap_or_else(|second| reporter.warn(second.to_string()));
+            Err(failure)
+        }
+    }
+}
+
+/// Binds the port of `--metrics`.
+fn listen_for_metrics(address: SocketAddr) -> Result<tokio::net::TcpListener, Failure> {
+    crate::http::bind(address).map_err(|cause| {
+        let advice = "choose another address with --metrics";
+        Failure::usage(anyhow::anyhow!("can't serve metrics on {address}: {cause}; {advice}"))
+    })
 }
 
 fn announce(teach: &Teach, served: &Served, reporter: &Reporter) -> Option<signal::Announcement> {
@@ -230,6 +275,9 @@ struct Lecture<'a> {
     talk: Conversation,
     /// How the class is left.
     goodbye: Goodbye,
+    register: Register,
+    keeper: Option<Keeper>,
+    meters: Meters,
 }
 
 impl Lecture<'_> {
@@ -244,6 +292,9 @@ impl Lecture<'_> {
         second.set_missed_tick_behavior(MissedTickBehavior::Delay);
         second.tick().await;
         let mut rates = Rates::default();
+        if let Some(keeper) = &mut self.keeper {
+            keeper.keep(Now::read(), &mut self.register);
+        }
         let (mut signals, mut captured) = (Some(signals), Some(captured));
         let (mut typed, mut lines) = Typed::start(self.teach.lines, TeacherLine::commands(), self.reporter).unzip();
         let mut question: Option<Question> = None;
@@ -296,9 +347,8 @@ impl Lecture<'_> {
                 }
                 _ = second.tick() => {
                     self.look_at_sources();
-                    if let Some(numbers) = self.hub.stats().await {
-                        self.tell(&numbers, &mut rates);
-                    }
+                    let capacity = hub_events.max_capacity();
+                    self.tell(&mut rates, Queue { name: "events", length: hub_events.len(), capacity }).await;
                 }
             }
         }
@@ -310,12 +360,22 @@ impl Lecture<'_> {
             HubEvent::Answer { user, sdp } => self.say(ClientMessage::Answer { target_uid: user, sdp }),
             HubEvent::Refused { user, why } => {
                 let (code, message) = (refusal_code(&why), why.to_string());
-                self.reporter.detail(format!("{}: {message}", self.hub.key(&user)));
+                self.reporter.detail(format!("{}: {message}", self.register.named(&user)));
                 self.student(&user, StudentState::Refused);
                 self.say(ClientMessage::Reject { target_uid: user, code, message });
             }
-            HubEvent::Connected(user) => self.student(&user, StudentState::Watching),
+            HubEvent::Connected(user) => {
+                self.register.connected(Now::read(), &user);
+                self.student(&user, StudentState::Watching);
+            }
             HubEvent::Gone { user, why } => {
+                self.register.gone(Now::read(), &user);
+                if why == "failed" {
+                    self.reporter.warn(format!(
+                        "the connection of {} failed by a mistake in this program, please report it; it may come again",
+                        self.register.named(&user)
+                    ));
+                }
                 let state = if why == "left" { StudentState::Left } else { StudentState::Lost };
                 self.student(&user, state);
                 self.talk.gone(&user, &self.hub, self.reporter);
@@ -353,6 +413,7 @@ impl Lecture<'_> {
                 for user in users {
                     let watches = self.roll.state(&user) == Some(StudentState::Watching);
                     self.talk.left(&user, watches && reason != LeaveReason::Left, &self.hub, self.reporter);
+                    self.register.left(Now::read(), &user);
                     // Whose signalling was lost may still receive: its media says when it is gone.
                     if reason == LeaveReason::Left {
                         self.hub.remove(user.clone());
@@ -377,13 +438,15 @@ impl Lecture<'_> {
     fn joined(&mut self, users: &[User]) {
         for user in users.iter().filter(|user| user.user_id != self.teach.user) {
             self.talk.joined(user);
+            self.register.joined(Now::read(), user);
             self.student(&user.user_id, StudentState::Joined);
         }
     }
 
     fn student(&mut self, user: &UserId, state: StudentState) {
         if self.roll.enter(user, state) {
-            self.reporter.event(&Event::Student { user: user.clone(), state });
+            let nickname = self.register.nickname(user).to_owned();
+            self.reporter.event(&Event::Student { user: user.clone(), nickname, state });
         }
     }
 
@@ -403,88 +466,6 @@ impl Lecture<'_> {
             self.talk.stopped(self.sources.stopped(), &self.hub, self.reporter);
         }
     }
-
-    /// The time that the best encoding of a track takes, of those that somebody watches.
-    fn encode_ms(&self, track: Track) -> Option<f32> {
-        let encodings = self.capture.encodings().into_iter().filter(|encoding| encoding.track == track);
-        encodings.into_iter().find_map(|encoding| self.capture.encode_ms(encoding))
-    }
-
-    fn tell(&self, numbers: &HubStats, rates: &mut Rates) {
-        let main = if self.capture.tracks().iter().any(|(track, _)| *track == Track::Screen) {
-            Track::Screen
-        } else {
-            Track::Camera
-        };
-        let mut best: Vec<Encoding> = self.capture.encodings();
-        best.dedup_by_key(|encoding| encoding.track);
-        let (fps, kbps_per_student, kbps_up) = rates.step(numbers, main, &best);
-        let event = Event::TeachStats(TeachStats {
-            students: numbers.students,
-            fps,
-            kbps_per_student,
-            kbps_up,
-            packets: numbers.packets,
-            dropped: numbers.dropped,
-            encode_ms: self.encode_ms(main).map(f64::from),
-            watched: watched(&numbers.watched, &self.capture.tracks()),
-            key_frames: numbers.key_frames.iter().filter(|(of, _)| of.track.is_video()).map(|(_, count)| count).sum(),
-        });
-        self.reporter.event(&event);
-        let left_out = rates.left_out(numbers);
-        if left_out > 0 {
-            self.reporter.warn(format!(
-                "{left_out} frames were left out in the last second, because this computer or its network did not keep up: \
-                 lower --bitrate, use a wire, or more --workers"
-            ));
-        }
-    }
-}
-
-/// Totals of a second ago.
-#[derive(Default)]
-struct Rates {
-    at: Option<Instant>,
-    frames: u64,
-    frame_bytes: u64,
-    bytes: u64,
-    dropped: u64,
-    refused: u64,
-}
-
-impl Rates {
-    /// Frames a second, and kbit/s of a student that gets the `best` of each track, and of all.
-    fn step(&mut self, numbers: &HubStats, main: Track, best: &[Encoding]) -> (f64, f64, f64) {
-        let now = Instant::now();
-        let seconds = self.at.replace(now).map_or(1.0, |at| (now - at).as_secs_f64().max(0.001));
-        let of = |all: &HashMap<Encoding, u64>, encoding| all.get(encoding).copied().unwrap_or(0);
-        let frames = best.iter().filter(|e| e.track == main).map(|encoding| of(&numbers.frames, encoding)).sum();
-        let rate = |now: u64, before: &mut u64| {
-            let grown = now.saturating_sub(std::mem::replace(before, now));
-            grown as f64 / seconds
-        };
-        let fps = rate(frames, &mut self.frames);
-        let one = rate(best.iter().map(|e| of(&numbers.frame_bytes, e)).sum(), &mut self.frame_bytes) * 8.0 / 1000.0;
-        let all = rate(numbers.bytes, &mut self.bytes) * 8.0 / 1000.0;
-        (fps, one, all)
-    }
-
-    /// Frames that were left out since the last time: late, or refused by the kernel.
-    fn left_out(&mut self, numbers: &HubStats) -> u64 {
-        let dropped = numbers.dropped.saturating_sub(std::mem::replace(&mut self.dropped, numbers.dropped));
-        let refused = numbers.refused.saturating_sub(std::mem::replace(&mut self.refused, numbers.refused));
-        if refused > 0 { dropped.max(1) } else { dropped }
-    }
-}
-
-/// What students watch, as it is reported of a class that goes with these codecs.
-fn watched(numbers: &[(Encoding, usize)], class: &[(Track, Codec)]) -> Vec<Watched> {
-    let report = |&(encoding, students): &(Encoding, usize)| Watched {
-        encoding,
-        students,
-        is_class_codec: class.contains(&(encoding.track, encoding.codec)),
-    };
-    numbers.iter().map(report).collect()
 }
 
 fn refusal_code(why: &Refusal) -> ErrorCode {

@@ -212,7 +212,9 @@ impl Student<'_> {
                     ));
                     match reason {
                         LeaveReason::Ended => return Ok(Some(EndReason::LectureOver)),
-                        LeaveReason::Left | LeaveReason::Lost => self.reporter.event(&Event::Publisher { user: None }),
+                        LeaveReason::Left | LeaveReason::Lost => {
+                            self.reporter.event(&Event::Publisher { user: None, nickname: None });
+                        }
                         LeaveReason::Replaced => {}
                     }
                 }
@@ -256,7 +258,8 @@ impl Student<'_> {
     fn on_joined(&mut self, users: &[User]) {
         let server = self.signalling.server().cloned();
         if let Some(server) = server.as_ref().filter(|server| self.server.as_ref() != Some(*server)) {
-            self.reporter.event(&Event::Joined { user: self.watch.user.clone(), server: server.to_string() });
+            let (user, nickname) = (self.watch.user.clone(), self.watch.nickname.clone().into());
+            self.reporter.event(&Event::Joined { user, nickname, server: server.to_string() });
         } else {
             self.reporter.notice("the signalling server is back");
         }
@@ -283,7 +286,8 @@ impl Student<'_> {
         self.meter.teacher_came();
         self.title.teacher_is(teacher);
         self.screen.with(|render| render.window().map(|window| window.set_title(&self.title.text())));
-        self.reporter.event(&Event::Publisher { user: Some(teacher.user_id.clone()) });
+        let (user, nickname) = (Some(teacher.user_id.clone()), Some(teacher.nickname.clone().into()));
+        self.reporter.event(&Event::Publisher { user, nickname });
     }
 
     /// Offers a new connection to the publisher, in place of the one before.

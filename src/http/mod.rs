@@ -6,6 +6,7 @@
 //! - `GET /api/rooms` the [`RoomSummary`] list as JSON; [`client::rooms`] reads it
 //! - `/whep/{room}` players; its routes are made by [`whep::router`]
 //! - `POST /api/rooms` a new room with a name, see [`creation`]
+//! - `GET /healthz`, `GET /metrics` for a monitoring system, see [`health()`]
 //!
 //! The rooms come from a function, so that this knows nothing of signalling; the command that serves both hangs the
 //! WebSocket's route beside these. [`bind`] makes a listening socket, [`serve()`] takes it and keeps clients within
@@ -13,6 +14,7 @@
 
 mod assets;
 pub mod client;
+mod health;
 mod pages;
 mod rooms;
 mod serve;
@@ -29,6 +31,7 @@ use axum::routing::get;
 
 use crate::id::RoomId;
 use crate::room::RoomSummary;
+pub use health::health;
 pub use rooms::creation;
 pub use serve::{Limits, bind, serve};
 

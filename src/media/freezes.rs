@@ -1,5 +1,5 @@
 //! How often and how long a picture stood still, as W3C's webrtc-stats defines `freezeCount` and
-//! `totalFreezesDuration`.
+//! `totalFreezesDuration`; and, apart from that, how long there was none because the publisher withheld it.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -20,11 +20,33 @@ pub(super) struct Freezes {
     pub(super) count: u64,
     /// The time in those that are over.
     pub(super) total: Duration,
+    /// Times that the publisher withheld the picture, those that are over.
+    withholdings: u64,
+    /// The time in those that are over, each up to the next picture.
+    withheld: Duration,
+    withholding: Option<Withholding>,
+}
+
+/// The publisher withholds the picture, after there was one.
+#[derive(Debug, Clone, Copy)]
+struct Withholding {
+    since: Instant,
+    /// The picture stood still before: that freeze was counted, and goes on.
+    follows_a_freeze: bool,
+}
+
+/// How often and how long the publisher withheld the picture.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Withheld {
+    pub(super) count: u64,
+    pub(super) total: Duration,
 }
 
 impl Freezes {
     /// A picture was shown.
     pub(super) fn shown(&mut self, now: Instant) {
+        Withheld { count: self.withholdings, total: self.withheld } = self.withheld(now);
+        self.withholding = None;
         if let Some(frozen) = self.frozen(now) {
             self.count += 1;
             self.total += frozen;
@@ -42,18 +64,45 @@ impl Freezes {
     /// How long the picture stands still by now, if it is a freeze.
     pub(super) fn frozen(&self, now: Instant) -> Option<Duration> {
         let interval = now.saturating_duration_since(self.last?);
-        let average = self.sum.checked_div(self.intervals.len().try_into().ok()?)?;
-        (interval >= (average * 3).max(average + LONGER)).then_some(interval)
+        (interval >= self.least()?).then_some(interval)
     }
 
-    /// No picture is expected before the next one comes: that is no freeze.
+    /// The publisher sends no picture from now on. The time to the next one is withheld, and no freeze of the network.
     pub(super) fn pause(&mut self, now: Instant) {
+        let frozen = self.frozen(now);
         // What stood still before is one.
-        if let Some(frozen) = self.frozen(now) {
+        if let Some(frozen) = frozen {
             self.count += 1;
             self.total += frozen;
         }
-        self.last = None;
+        if let Some(last) = self.last.take() {
+            let since = if frozen.is_some() { now } else { last };
+            self.withholding = Some(Withholding { since, follows_a_freeze: frozen.is_some() });
+        }
+    }
+
+    /// Whether the publisher withholds the picture now, after there was one.
+    pub(super) fn is_withheld(&self) -> bool {
+        self.withholding.is_some()
+    }
+
+    /// What was withheld until now, from the first picture on.
+    pub(super) fn withheld(&self, now: Instant) -> Withheld {
+        let mut sum = Withheld { count: self.withholdings, total: self.withheld };
+        if let Some(Withholding { since, follows_a_freeze }) = self.withholding {
+            let time = now.saturating_duration_since(since);
+            if follows_a_freeze || time >= self.least().unwrap_or(LONGER) {
+                sum.count += u64::from(!follows_a_freeze);
+                sum.total += time;
+            }
+        }
+        sum
+    }
+
+    /// The shortest interval that stands out of those before.
+    fn least(&self) -> Option<Duration> {
+        let average = self.sum.checked_div(self.intervals.len().try_into().ok()?)?;
+        Some((average * 3).max(average + LONGER))
     }
 }
 
@@ -101,5 +150,24 @@ mod tests {
         freezes.pause(now + Duration::from_secs(1));
         freezes.pause(now + Duration::from_secs(2));
         assert_eq!((freezes.count, freezes.total), (1, Duration::from_secs(1)));
+    }
+
+    #[test]
+    fn a_picture_that_is_withheld_is_known_from_the_last_one_to_the_next() {
+        let (mut freezes, mut now) = (Freezes::default(), Instant::now());
+        let withheld = |count, ms| Withheld { count, total: Duration::from_millis(ms) };
+        freezes.pause(now);
+        assert_eq!(freezes.withheld(now + Duration::from_secs(9)), withheld(0, 0), "before the first picture");
+        show(&mut freezes, &mut now, [33; 60]);
+        freezes.pause(now + Duration::from_millis(20));
+        assert_eq!(freezes.withheld(now + Duration::from_millis(100)), withheld(0, 0), "nobody sees so little");
+        assert_eq!(freezes.withheld(now + Duration::from_secs(8)), withheld(1, 8_000), "it goes on");
+        show(&mut freezes, &mut now, [8_000, 33]);
+        assert_eq!((freezes.withheld(now), freezes.count), (withheld(1, 8_000), 0));
+        // One time without a picture, first because of the network: counted once.
+        freezes.pause(now + Duration::from_secs(1));
+        show(&mut freezes, &mut now, [3_000]);
+        assert_eq!((freezes.withheld(now), freezes.count), (withheld(1, 10_000), 1));
+        assert_eq!(freezes.total, Duration::from_secs(1));
     }
 }

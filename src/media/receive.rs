@@ -7,7 +7,7 @@ use gstreamer as gst;
 use gstreamer::prelude::*;
 use tokio::sync::mpsc;
 
-use super::freezes::Freezes;
+use super::freezes::{Freezes, Withheld};
 use super::playing::Clock;
 use super::render::RenderEvent;
 use crate::rtp::Track;
@@ -39,6 +39,12 @@ pub struct TrackStats {
     pub freeze_total: Duration,
     /// How long the picture stands still by now, if it does.
     pub frozen: Option<Duration>,
+    /// How often the publisher withheld the picture after the first one, one that goes on too.
+    pub withholdings: u64,
+    /// How long the publisher withheld the picture after the first one, each time up to the next picture.
+    pub withheld: Duration,
+    /// Whether the publisher withholds the picture now, after the first one.
+    pub is_withheld: bool,
     /// Packets that never came, or too late.
     pub lost: u64,
     /// Packets that came too late.
@@ -97,11 +103,20 @@ impl Received {
     pub(super) fn stats(&self) -> TrackStats {
         let Ok(state) = self.0.state.lock() else { return TrackStats::default() };
         let State { stats, freezes, .. } = &*state;
-        let frozen = freezes.frozen(Instant::now());
-        TrackStats { freezes: freezes.count, freeze_total: freezes.total, frozen, ..*stats }
+        let now = Instant::now();
+        let Withheld { count: withholdings, total: withheld } = freezes.withheld(now);
+        TrackStats {
+            freezes: freezes.count,
+            freeze_total: freezes.total,
+            frozen: freezes.frozen(now),
+            withholdings,
+            withheld,
+            is_withheld: freezes.is_withheld(),
+            ..*stats
+        }
     }
 
-    /// Says whether pictures are expected; where none is, there is no freeze.
+    /// Says whether pictures are expected; the time without one is withheld then, and no freeze.
     pub(super) fn expect(&self, expected: bool) {
         let Ok(mut state) = self.0.state.lock() else { return };
         state.unexpected = !expected;

@@ -176,7 +176,8 @@ impl Render {
         }
     }
 
-    /// Says whether pictures of a track are expected now. Where the publisher sends none, there is no freeze.
+    /// Says whether pictures of a track are expected now. Where the publisher sends none, the time counts as
+    /// [`TrackStats::withheld`], and is no freeze.
     pub fn expect(&self, track: Track, expected: bool) {
         if let Some(playing) = &self.playing {
             playing.expect(track, expected);

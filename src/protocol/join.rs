@@ -3,6 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use serde::{Deserialize, Deserializer, Serialize};
+
 use crate::id::{IdError, Nickname, RoomId, RoomName, UserId};
 
 /// The fewest characters of a session secret: 95 bits of randomness.
@@ -42,6 +44,41 @@ impl fmt::Debug for Session {
     }
 }
 
+/// What a client is, by its own word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ClientKind {
+    /// The page in a browser.
+    Browser,
+    /// `classroom watch`.
+    Watch,
+    /// A player that speaks WHEP.
+    Whep,
+}
+
+impl ClientKind {
+    const ALL: [ClientKind; 3] = [ClientKind::Browser, ClientKind::Watch, ClientKind::Whep];
+
+    /// As on the wire and in lists.
+    pub fn name(self) -> &'static str {
+        match self {
+            ClientKind::Browser => "browser",
+            ClientKind::Watch => "watch",
+            ClientKind::Whep => "whep",
+        }
+    }
+
+    fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|client| client.name() == name)
+    }
+}
+
+/// Reads a client that may be of a kind which this version does not know.
+pub(super) fn known_client<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<ClientKind>, D::Error> {
+    let name = Option::<String>::deserialize(deserializer)?;
+    Ok(name.as_deref().and_then(ClientKind::from_name))
+}
+
 /// Why a query is no request to join.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum JoinError {
@@ -79,6 +116,8 @@ pub struct JoinRequest {
     pub session: Option<Session>,
     /// Drawn once per process; 0 when not given.
     pub epoch: u32,
+    /// What the client is, where it says so.
+    pub client: Option<ClientKind>,
 }
 
 impl JoinRequest {
@@ -96,6 +135,7 @@ impl JoinRequest {
             publishes: get("pub").map_or(Ok(false), |word| parse_publishes(&word))?,
             session: session.map(|s| s.parse()).transpose()?,
             epoch: get("epoch").map_or(Ok(0), |number| number.parse()).map_err(|_| JoinError::Epoch)?,
+            client: get("client").and_then(|name| ClientKind::from_name(&name)),
         })
     }
 
@@ -116,6 +156,10 @@ impl JoinRequest {
         if let Some(session) = &self.session {
             query.push_str("&session=");
             query.push_str(session.as_str());
+        }
+        if let Some(client) = self.client {
+            query.push_str("&client=");
+            query.push_str(client.name());
         }
         query
     }
@@ -175,10 +219,12 @@ mod tests {
             publishes: true,
             session: Some("0123456789abcdef".parse().unwrap()),
             epoch: u32::MAX,
+            client: Some(ClientKind::Browser),
         };
         assert_eq!(JoinRequest::parse(&request.to_query()).unwrap(), request);
         let short = JoinRequest::parse("roomId=1&userId=2&x&nickname=a+b%zz%f&roomName=+").unwrap();
-        assert_eq!(short.room_name, None);
+        assert_eq!((short.room_name, short.client), (None, None));
+        assert_eq!(JoinRequest::parse("roomId=1&userId=2&client=hologram").unwrap().client, None);
         assert_eq!((short.nickname.as_str(), short.publishes, short.epoch), ("a b%zz%f", false, 0));
     }
 

@@ -2,12 +2,14 @@
 
 use serde::{Serialize, Serializer};
 
+use super::summary::Summary;
 use crate::id::{UserId, named};
 use crate::rtp::{Encoding, Track};
 
 /// Something that happened. Names and fields are stable: scripts read them. README has the table.
 ///
-/// [`super::Reporter`] adds `room` to each (null where there is none, as for `serve`).
+/// [`super::Reporter`] adds `at`, the time (RFC 3339, UTC, milliseconds), and `room` (null where there is none, as for
+/// `serve`).
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(tag = "event", rename_all = "kebab-case")]
 pub enum Event {
@@ -26,6 +28,8 @@ pub enum Event {
     Joined {
         /// As whom.
         user: UserId,
+        /// As shown to people, possibly empty.
+        nickname: String,
         /// At which server.
         server: String,
     },
@@ -33,6 +37,8 @@ pub enum Event {
     Student {
         /// Who.
         user: UserId,
+        /// As shown to people, possibly empty.
+        nickname: String,
         /// What they do now.
         state: StudentState,
     },
@@ -40,6 +46,8 @@ pub enum Event {
     Publisher {
         /// Who; none when the teacher has gone.
         user: Option<UserId>,
+        /// As shown to people, possibly empty; none when the teacher has gone.
+        nickname: Option<String>,
     },
     /// A file begins (teacher's side).
     Playing {
@@ -130,6 +138,8 @@ pub enum Event {
         /// Of which track.
         track: Option<Track>,
     },
+    /// A lecture is over (teacher's side): who was there, and what each student had of it.
+    Summary(Summary),
     /// Something worth saying that needs no action.
     Notice {
         /// A sentence.
@@ -213,10 +223,12 @@ pub struct WatchStats {
     pub nacks: u64,
     /// Key frames asked for.
     pub plis: u64,
-    /// Times the picture stood still (`freezeCount` of W3C's webrtc-stats), one that goes on too.
+    /// Times the picture stood still (`freezeCount` of W3C's webrtc-stats) or was withheld, one that goes on too.
     pub freezes: u64,
-    /// Milliseconds that it stood still.
+    /// Milliseconds that it stood still or was withheld.
     pub freeze_ms: u64,
+    /// The part of them in which the publisher withheld the picture.
+    pub withheld_ms: u64,
     /// Pictures or blocks of sound that were thrown away, because the decoder had no time for them.
     pub skipped: u64,
     /// Milliseconds of sound that never came, and in whose place something was played.
@@ -320,17 +332,24 @@ impl Event {
                     ws.as_ref().map(|ws| format!("listening on {ws}")).into_iter().chain(media).collect();
                 (!parts.is_empty()).then(|| parts.join(", "))
             }
-            Event::Joined { user, server } => Some(format!("joined as {user} at {server}")),
-            Event::Student { user, state } => match state {
-                StudentState::Joined => Some(format!("student {user} is here")),
-                StudentState::Connecting => None,
-                StudentState::Watching => Some(format!("student {user} watches")),
-                StudentState::Lost => Some(format!("student {user} was lost")),
-                StudentState::Refused => Some(format!("student {user} was refused")),
-                StudentState::Left => Some(format!("student {user} has left")),
-            },
-            Event::Publisher { user: Some(user) } => Some(format!("{user} teaches")),
-            Event::Publisher { user: None } => Some("the teacher has left; waiting".into()),
+            Event::Joined { user, nickname, server } => {
+                Some(format!("joined as {} at {server}", named(user, nickname)))
+            }
+            Event::Student { user, nickname, state } => {
+                let does = match state {
+                    StudentState::Joined => "is here",
+                    StudentState::Connecting => return None,
+                    StudentState::Watching => "watches",
+                    StudentState::Lost => "was lost",
+                    StudentState::Refused => "was refused",
+                    StudentState::Left => "has left",
+                };
+                Some(format!("student {} {does}", named(user, nickname)))
+            }
+            Event::Publisher { user: Some(user), nickname } => {
+                Some(format!("{} teaches", named(user, nickname.as_deref().unwrap_or_default())))
+            }
+            Event::Publisher { user: None, .. } => Some("the teacher has left; waiting".into()),
             Event::Playing { file, index, of } => Some(match of {
                 1 => format!("playing {file}"),
                 of => format!("playing {file}, {index} of {of}"),
@@ -338,10 +357,7 @@ impl Event {
             Event::FirstFrame { track, after_ms, .. } => Some(format!("{track} after {after_ms:.0} ms")),
             Event::Chat { user, nickname, teacher, text, .. } => {
                 let role = if *teacher { ", teacher" } else { "" };
-                Some(match nickname.as_str() {
-                    "" => format!("<{user}{role}> {text}"),
-                    nickname => format!("<{nickname}{role}> {text}"),
-                })
+                Some(format!("<{}{role}> {text}", named(user, nickname)))
             }
             Event::Hand { user, nickname, raised: true, hands } => {
                 let place = hands.iter().position(|id| id == user).map_or(hands.len(), |at| at + 1);
@@ -360,6 +376,7 @@ impl Event {
             }
             Event::Source { track, state: SourceState::Live } => Some(format!("the {track} is back")),
             Event::TeachStats(_) | Event::WatchStats(_) => None,
+            Event::Summary(summary) => Some(summary.text()),
             Event::Trouble { text, .. } => Some(format!("trouble: {text}")),
             Event::TroubleOver { .. } => None,
             Event::Notice { message } => Some(message.clone()),
@@ -372,11 +389,11 @@ impl Event {
 
 /// A tenth is as exact as anything here is measured, and shorter to read than 29.969999313354492.
 #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
-fn one_decimal<S: Serializer>(value: &f64, serializer: S) -> Result<S::Ok, S::Error> {
+pub(super) fn one_decimal<S: Serializer>(value: &f64, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_f64((value * 10.0).round() / 10.0)
 }
 
-fn one_decimal_or_null<S: Serializer>(value: &Option<f64>, serializer: S) -> Result<S::Ok, S::Error> {
+pub(super) fn one_decimal_or_null<S: Serializer>(value: &Option<f64>, serializer: S) -> Result<S::Ok, S::Error> {
     match value {
         Some(value) => one_decimal(value, serializer),
         None => serializer.serialize_none(),
@@ -412,6 +429,7 @@ mod tests {
             plis: 3,
             freezes: 4,
             freeze_ms: 800,
+            withheld_ms: 300,
             skipped: 5,
             concealed_ms: 60,
             delay_ms: 80,
@@ -429,12 +447,16 @@ mod tests {
                     "room_page": "http://a/room/1", "udp": 18080}),
             ),
             (
-                Event::Joined { user: user("1001"), server: "ws://a".into() },
-                json!({"event": "joined", "user": "1001", "server": "ws://a"}),
+                Event::Joined { user: user("1001"), nickname: "Anna".into(), server: "ws://a".into() },
+                json!({"event": "joined", "user": "1001", "nickname": "Anna", "server": "ws://a"}),
             ),
             (
-                Event::Student { user: user("1001"), state: StudentState::Watching },
-                json!({"event": "student", "user": "1001", "state": "watching"}),
+                Event::Student { user: user("1001"), nickname: "Anna".into(), state: StudentState::Watching },
+                json!({"event": "student", "user": "1001", "nickname": "Anna", "state": "watching"}),
+            ),
+            (
+                Event::Publisher { user: Some(user("9999")), nickname: Some("Ms Li".into()) },
+                json!({"event": "publisher", "user": "9999", "nickname": "Ms Li"}),
             ),
             (
                 Event::Allowed { comments: true, reactions: false },
@@ -444,7 +466,6 @@ mod tests {
                 Event::Source { track: Track::Camera, state: SourceState::Stopped },
                 json!({"event": "source", "track": "camera", "state": "stopped"}),
             ),
-            (Event::Publisher { user: Some(user("9999")) }, json!({"event": "publisher", "user": "9999"})),
             (
                 Event::Playing { file: "b.mp4".into(), index: 2, of: 3 },
                 json!({"event": "playing", "file": "b.mp4", "index": 2, "of": 3}),
@@ -468,7 +489,7 @@ mod tests {
             (
                 Event::WatchStats(watch),
                 json!({"event": "stats", "track": "screen", "fps": 30.0, "width": 1280, "height": 720,
-                    "kbps": 2512.3, "lost": 1, "nacks": 2, "plis": 3, "freezes": 4, "freeze_ms": 800,
+                    "kbps": 2512.3, "lost": 1, "nacks": 2, "plis": 3, "freezes": 4, "freeze_ms": 800, "withheld_ms": 300,
                     "skipped": 5, "concealed_ms": 60, "delay_ms": 80, "jitter_ms": 0.1}),
             ),
             (
@@ -524,14 +545,18 @@ mod tests {
         assert_eq!(sentence(Event::Warning { message: "no sound card".into() }), "warning: no sound card");
         let said =
             |teacher| Event::Chat { id: 1, user: user("1001"), nickname: "S-01".into(), teacher, text: "hi".into() };
-        assert_eq!(sentence(said(false)), "<S-01> hi");
-        assert_eq!(sentence(said(true)), "<S-01, teacher> hi");
+        assert_eq!(sentence(said(false)), "<S-01 (1001)> hi");
+        assert_eq!(sentence(said(true)), "<S-01 (1001), teacher> hi");
         let hand =
             |raised| Event::Hand { user: user("1001"), nickname: "S-01".into(), raised, hands: vec![user("1001")] };
         assert_eq!(sentence(hand(true)), "S-01 (1001) raises a hand, number 1");
         assert_eq!(sentence(hand(false)), "the hand of S-01 (1001) is down");
-        let left = Event::Student { user: user("1001"), state: StudentState::Left };
-        assert_eq!(sentence(left), "student 1001 has left");
+        let left = |nickname: &str| {
+            sentence(Event::Student { user: user("1001"), nickname: nickname.into(), state: StudentState::Left })
+        };
+        assert_eq!([left("Anna"), left("")], ["student Anna (1001) has left", "student 1001 has left"]);
+        let teaches = Event::Publisher { user: Some(user("9999")), nickname: Some("Ms Li".into()) };
+        assert_eq!(sentence(teaches), "Ms Li (9999) teaches");
         assert_eq!(sentence(Event::TeachStats(TeachStats::default())), "");
         let ended = Event::Ended { reason: EndReason::Interrupted, exit: 0, message: None };
         assert_eq!(sentence(ended), "ended: asked to end");

@@ -3,9 +3,12 @@
 //! Stdout belongs to what was asked for (`--json`, the lists of `rooms` and `devices`), stderr to everything else.
 //! A reader that goes away, as in `classroom watch --json | head -1`, is no error: the lecture goes on in silence.
 
+mod attendance;
 mod colour;
 mod event;
+mod metrics;
 mod status;
+mod summary;
 mod typing;
 
 use std::io::{self, IsTerminal, Write};
@@ -14,10 +17,14 @@ use std::time::{Duration, Instant};
 
 use anstream::{AutoStream, ColorChoice};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use jiff::Timestamp;
 use serde::Serialize;
 
+pub use self::attendance::csv;
 pub use self::event::{EndReason, Event, SourceState, StudentState, TeachStats, TroubleKind, WatchStats, Watched};
+pub use self::metrics::{EncodingMetrics, LectureMetrics, Metrics, ProcessMetrics, QUANTILES, ServerMetrics};
 use self::status::Board;
+pub use self::summary::{StudentRow, Summary};
 use crate::id::RoomId;
 
 /// Where nothing refreshes, a status line this often: seldom enough for a log, often enough to see that it lives.
@@ -124,7 +131,7 @@ impl Reporter {
     pub fn event(&self, event: &Event) {
         let mut state = self.shared.state();
         if let Mode::Json = self.shared.mode {
-            state.stdout.object(&WithRoom { event, room: self.room.as_ref() });
+            state.stdout.object(&AtInRoom { at: now(), event, room: self.room.as_ref() });
             return;
         }
         if state.board.note(event) {
@@ -168,9 +175,9 @@ impl Reporter {
         self.shared.state().stdout.line(text);
     }
 
-    /// Prints a result that was asked for as one JSON object on stdout.
+    /// Prints a result that was asked for as one JSON object on stdout, with the time as `at`.
     pub fn result_object(&self, object: &impl Serialize) {
-        self.shared.state().stdout.object(object);
+        self.shared.state().stdout.object(&At { at: now(), object });
     }
 
     /// Whether events are objects on stdout.
@@ -299,10 +306,27 @@ fn is_due(said: Option<Instant>, now: Instant) -> bool {
 }
 
 #[derive(Serialize)]
-struct WithRoom<'a> {
+struct AtInRoom<'a> {
+    at: String,
     #[serde(flatten)]
     event: &'a Event,
     room: Option<&'a RoomId>,
+}
+
+#[derive(Serialize)]
+struct At<'a, T> {
+    at: String,
+    #[serde(flatten)]
+    object: &'a T,
+}
+
+/// The time as scripts read it: RFC 3339, UTC, milliseconds.
+fn now() -> String {
+    rfc3339(Timestamp::now())
+}
+
+fn rfc3339(at: Timestamp) -> String {
+    format!("{at:.3}")
 }
 
 type Sink = Box<dyn Write + Send>;
@@ -383,16 +407,33 @@ mod tests {
     fn a_script_reads_one_object_a_line_and_each_has_the_room() {
         let (reporter, out, err) = reporter(Mode::Json, Verbosity::Normal);
         reporter.status("waiting for a teacher");
-        reporter.event(&Event::Publisher { user: Some("9999".parse().unwrap()) });
+        let before = Timestamp::now();
+        reporter.event(&Event::Publisher { user: Some("9999".parse().unwrap()), nickname: Some("Ms Li".into()) });
         reporter.about("7".parse().unwrap()).warn("no sound card");
+        reporter.result_object(&serde_json::json!({"roomId": "7"}));
+        let mut objects: Vec<serde_json::Value> =
+            out.lines().iter().map(|line| serde_json::from_str(line).unwrap()).collect();
+        for object in &mut objects {
+            let at = object.as_object_mut().unwrap().remove("at").unwrap();
+            let at: Timestamp = at.as_str().unwrap().parse().unwrap();
+            assert!(at.as_millisecond() >= before.as_millisecond() && at <= Timestamp::now(), "{at}");
+        }
         assert_eq!(
-            out.lines(),
+            objects,
             [
-                r#"{"event":"publisher","user":"9999","room":"10013"}"#,
-                r#"{"event":"warning","message":"no sound card","room":"7"}"#
+                serde_json::json!({"event": "publisher", "user": "9999", "nickname": "Ms Li", "room": "10013"}),
+                serde_json::json!({"event": "warning", "message": "no sound card", "room": "7"}),
+                serde_json::json!({"roomId": "7"}),
             ]
         );
         assert!(err.lines().is_empty());
+    }
+
+    #[test]
+    fn times_are_utc_with_milliseconds() {
+        let at = |text: &str| rfc3339(text.parse().unwrap());
+        assert_eq!(at("2026-03-01T08:30:00+08:00"), "2026-03-01T00:30:00.000Z");
+        assert_eq!(at("2026-03-01T00:30:00.1239Z"), "2026-03-01T00:30:00.123Z");
     }
 
     #[test]

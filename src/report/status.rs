@@ -123,7 +123,7 @@ fn watching(tracks: &[&WatchStats]) -> String {
 }
 
 /// `00:12:04`
-fn clock(time: Duration) -> String {
+pub(super) fn clock(time: Duration) -> String {
     let seconds = time.as_secs();
     format!("{:02}:{:02}:{:02}", seconds / 3600, seconds / 60 % 60, seconds % 60)
 }
@@ -140,7 +140,7 @@ fn rate(kbps: f64) -> String {
     }
 }
 
-fn counted(number: u64, what: &str) -> String {
+pub(super) fn counted(number: u64, what: &str) -> String {
     if number == 1 { format!("1 {what}") } else { format!("{number} {what}s") }
 }
 
@@ -176,6 +176,7 @@ mod tests {
             plis: 0,
             freezes: 0,
             freeze_ms: 0,
+            withheld_ms: 0,
             skipped: 0,
             concealed_ms: 0,
             delay_ms: 20,

@@ -110,8 +110,8 @@ impl Lecture {
         out: &mut Vec<Output>,
     ) -> Result<(), Refusal> {
         self.check(now, &newcomer, limits)?;
-        let Newcomer { room, room_name, user: id, nickname, publishes, epoch, session } = newcomer;
-        let user = User { user_id: id.clone(), nickname, publishes, epoch };
+        let Newcomer { room, room_name, user: id, nickname, publishes, epoch, session, client } = newcomer;
+        let user = User { user_id: id.clone(), nickname, publishes, epoch, client };
 
         let mut waiting = Mail::default();
         let mut since = now;

@@ -32,7 +32,7 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 
 use crate::id::{Nickname, RoomId, RoomName, UserId};
-use crate::protocol::{self, ClientMessage, ErrorCode, ServerMessage, Session, User};
+use crate::protocol::{self, ClientKind, ClientMessage, ErrorCode, ServerMessage, Session, User};
 pub(crate) use bucket::Bucket;
 use lecture::Lecture;
 use stay::Waits;
@@ -58,6 +58,8 @@ pub struct Newcomer {
     pub epoch: u32,
     /// What the same client has and nobody else.
     pub session: Session,
+    /// What the client is, by its own word.
+    pub client: Option<ClientKind>,
 }
 
 /// What happened.

@@ -10,7 +10,7 @@ use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use super::Bucket;
-use crate::id::{Nickname, UserId};
+use crate::id::{Named, Nickname, UserId, named};
 use crate::protocol::channel::{
     Allowed, ChatMessage, ChatText, HubMessage, MAX_HISTORY, MAX_HUB_MESSAGE_BYTES, MAX_LISTED_HANDS, RaisedHand,
     Reaction, Stopped, StudentMessage,
@@ -218,6 +218,11 @@ impl Talk {
         vec![TalkOutput::Hand { user, nickname, raised: false }]
     }
 
+    /// A student in a sentence.
+    pub fn named<'a>(&'a self, user: &'a UserId) -> Named<'a> {
+        named(user, self.students.get(user).map_or("", |student| student.nickname.as_str()))
+    }
+
     /// The hands that are up, in the order they went up.
     pub fn hands(&self) -> &[RaisedHand] {
         &self.hands
@@ -286,7 +291,13 @@ mod tests {
     fn talk() -> Talk {
         let mut talk = Talk::new(id("9999"), "Ms Li".into());
         for (user, nickname) in [("1001", "S-01"), ("1002", "S-02")] {
-            talk.joined(&User { user_id: id(user), nickname: nickname.into(), publishes: false, epoch: 0 });
+            talk.joined(&User {
+                user_id: id(user),
+                nickname: nickname.into(),
+                publishes: false,
+                epoch: 0,
+                client: None,
+            });
         }
         talk
     }

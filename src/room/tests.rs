@@ -39,6 +39,7 @@ impl House {
             publishes: user.starts_with('9'),
             epoch,
             session: session.to_string().repeat(16).parse().unwrap(),
+            client: None,
         };
         (conn, self.rooms.handle(self.now, Input::Join { conn, newcomer }))
     }
@@ -106,7 +107,13 @@ fn closed(out: &[Output]) -> Vec<(ConnId, Option<ErrorCode>)> {
 }
 
 fn user(name: &str, epoch: u32) -> User {
-    User { user_id: id(name), nickname: format!("N-{name}").as_str().into(), publishes: name == TEACHER, epoch }
+    User {
+        user_id: id(name),
+        nickname: format!("N-{name}").as_str().into(),
+        publishes: name == TEACHER,
+        epoch,
+        client: None,
+    }
 }
 
 fn offer_to(target: &str) -> ClientMessage {
@@ -413,6 +420,7 @@ fn a_full_server_takes_no_room_and_empty_rooms_vanish() {
         publishes: false,
         epoch: 0,
         session: n,
+        client: None,
     };
     let session: Session = "b".repeat(16).parse().unwrap();
     let conn = ConnId(99);

@@ -13,7 +13,7 @@ use tokio_tungstenite::{WebSocketStream, client_async_with_config};
 
 use super::client::{ClientConfig, SignalError, SignalEvent};
 use super::dial::dial;
-use crate::protocol::{self, JoinRequest, ServerMessage};
+use crate::protocol::{self, ClientKind, JoinRequest, ServerMessage};
 
 /// How long the server may take to let us in, once connected.
 const ENTER_WITHIN: Duration = Duration::from_secs(3);
@@ -82,6 +82,7 @@ async fn join(config: &ClientConfig, stream: TcpStream) -> Result<(Socket, Signa
         publishes: config.publishes,
         session: Some(config.session.clone()),
         epoch: config.epoch,
+        client: (!config.publishes).then_some(ClientKind::Watch),
     };
     let url = config.server.with_query(&request.to_query());
     let limits = WebSocketConfig::default()

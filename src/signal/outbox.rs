@@ -84,6 +84,16 @@ impl Outbox {
         self.items.try_send(Item::Text(text)).map_err(|_| Full)
     }
 
+    /// How many messages wait, and their bytes.
+    pub(super) fn waiting(&self) -> (usize, usize) {
+        (self.shared.messages.load(Ordering::Relaxed), self.shared.bytes.load(Ordering::Relaxed))
+    }
+
+    /// Whether it is a student's.
+    pub(super) fn is_of_student(&self) -> bool {
+        self.most == protocol::STUDENT_QUEUE
+    }
+
     /// Closes the connection once what waits is written.
     pub(super) fn close(&self, code: Option<ErrorCode>) {
         // No space means that it was closed already, or that the connection is gone.

@@ -44,6 +44,17 @@ impl Default for Limits {
     }
 }
 
+/// What waits to be written to all clients of a server.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Waiting {
+    /// Messages.
+    pub messages: usize,
+    /// Their bytes.
+    pub bytes: usize,
+    /// Messages in the fullest queue to one student.
+    pub longest_student_queue: usize,
+}
+
 /// A signalling server without a socket of its own: it is given requests for upgrade. A clone is the same server.
 #[derive(Debug, Clone)]
 pub struct Server {
@@ -166,6 +177,21 @@ impl Server {
         created.map(|()| room)
     }
 
+    /// What waits to be written to clients.
+    pub fn waiting(&self) -> Waiting {
+        let state = self.shared.lock();
+        let mut sum = Waiting::default();
+        for outbox in state.outboxes.values() {
+            let (messages, bytes) = outbox.waiting();
+            sum.messages += messages;
+            sum.bytes += bytes;
+            if outbox.is_of_student() {
+                sum.longest_student_queue = sum.longest_student_queue.max(messages);
+            }
+        }
+        sum
+    }
+
     /// How many WebSockets are open.
     pub fn connections(&self) -> usize {
         *self.shared.open.borrow()
@@ -196,7 +222,7 @@ impl Server {
 impl Shared {
     /// Brings a connection in. A refusal waits in its outbox, like everything that it will be told.
     pub(super) fn join(&self, request: JoinRequest) -> (ConnId, Outgoing) {
-        let JoinRequest { room, room_name, user, nickname, publishes, session, epoch } = request;
+        let JoinRequest { room, room_name, user, nickname, publishes, session, epoch, client } = request;
         let session = session.unwrap_or_else(random_session);
         let (outbox, outgoing) = outbox(publishes);
         let mut state = self.lock();
@@ -207,7 +233,7 @@ impl Shared {
             return (conn, outgoing);
         }
         state.outboxes.insert(conn, outbox);
-        let newcomer = Newcomer { room, room_name, user, nickname, publishes, epoch, session };
+        let newcomer = Newcomer { room, room_name, user, nickname, publishes, epoch, session, client };
         self.apply(state, Input::Join { conn, newcomer });
         (conn, outgoing)
     }

@@ -47,6 +47,12 @@ mod lecture;
 // Chat, hands and reactions between the programs.
 mod talk;
 
+// What is left after a lecture: the summary, the attendance file, times and names.
+mod attendance;
+
+// What a monitoring system reads.
+mod metrics;
+
 // The wire, with raw WebSockets.
 mod signalling;
 

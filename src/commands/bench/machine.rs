@@ -46,14 +46,6 @@ impl CpuByThread {
     }
 }
 
-/// Memory of this process that is in RAM, in kB.
-pub(super) fn memory_kb() -> io::Result<u64> {
-    let status = std::fs::read_to_string("/proc/self/status")?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    let number = line.and_then(|rest| rest.trim().split(' ').next()?.parse().ok());
-    number.ok_or_else(|| io::Error::other("/proc/self/status has no VmRSS"))
-}
-
 /// Cores of this machine that this process may use.
 pub(super) fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, Into::into)
@@ -77,7 +69,6 @@ mod tests {
     fn the_kernel_is_understood() {
         assert_eq!(nanoseconds("222264498 210598993 311\n"), Some(Duration::from_nanos(222_264_498)));
         assert_eq!(nanoseconds(""), None);
-        assert!(memory_kb().unwrap() > 1000);
         assert!(cpu_of_this_thread().is_ok());
     }
 

@@ -16,6 +16,17 @@ pub(super) struct Conversation {
     rules: Talk,
     /// Who is in the room, by signalling; media may stand without it.
     present: HashSet<UserId>,
+    /// What students did since [`Conversation::take_deeds`]; the rules bound how much a room says.
+    deeds: Vec<Deed>,
+}
+
+/// Something that a student did, for the register.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Deed {
+    /// Wrote a chat message.
+    Said(UserId),
+    /// Raised a hand.
+    RaisedHand(UserId),
 }
 
 impl Conversation {
@@ -23,13 +34,18 @@ impl Conversation {
         let mut rules = Talk::new(teacher, nickname);
         // Nobody is there yet to be told.
         rules.allow(allowed);
-        Self { rules, present: HashSet::new() }
+        Self { rules, present: HashSet::new(), deeds: Vec::new() }
     }
 
     /// Other sources of pictures have stopped than before.
     pub(super) fn stopped(&mut self, stopped: Stopped, hub: &Hub, reporter: &Reporter) {
         let outputs = self.rules.stopped(stopped);
         self.apply(outputs, hub, reporter);
+    }
+
+    /// What students did since the last time.
+    pub(super) fn take_deeds(&mut self) -> Vec<Deed> {
+        std::mem::take(&mut self.deeds)
     }
 
     /// Signalling says who is there.
@@ -78,7 +94,7 @@ impl Conversation {
                 };
                 let outputs = self.rules.lower(now, &user);
                 if outputs.is_empty() {
-                    reporter.notice(format!("the hand of {user} is not up"));
+                    reporter.notice(format!("the hand of {} is not up", self.rules.named(&user)));
                 }
                 outputs
             }
@@ -121,19 +137,27 @@ impl Conversation {
         self.apply(outputs, hub, reporter);
     }
 
-    fn apply(&self, outputs: Vec<TalkOutput>, hub: &Hub, reporter: &Reporter) {
+    fn apply(&mut self, outputs: Vec<TalkOutput>, hub: &Hub, reporter: &Reporter) {
         for output in outputs {
             match output {
                 TalkOutput::To(user, message) => hub.tell(user, &message.to_json()),
                 TalkOutput::All(message) => hub.tell_all(&message.to_json()),
-                TalkOutput::Said(message) => reporter.event(&Event::Chat {
-                    id: message.id,
-                    user: message.user_id,
-                    nickname: message.nickname.into(),
-                    teacher: message.publishes,
-                    text: message.text.into(),
-                }),
+                TalkOutput::Said(message) => {
+                    if !message.publishes {
+                        self.deeds.push(Deed::Said(message.user_id.clone()));
+                    }
+                    reporter.event(&Event::Chat {
+                        id: message.id,
+                        user: message.user_id,
+                        nickname: message.nickname.into(),
+                        teacher: message.publishes,
+                        text: message.text.into(),
+                    });
+                }
                 TalkOutput::Hand { user, nickname, raised } => {
+                    if raised {
+                        self.deeds.push(Deed::RaisedHand(user.clone()));
+                    }
                     let hands = self.rules.hands().iter().map(|hand| hand.user_id.clone()).collect();
                     reporter.event(&Event::Hand { user, nickname: nickname.into(), raised, hands });
                 }

@@ -75,7 +75,7 @@ impl Student<'_> {
         }
     }
 
-    /// Where the hub sends no picture, or has none to send, there is no freeze.
+    /// Tells the render which pictures the publisher withholds, or has none of.
     pub(super) fn expect_pictures(&self) {
         let sends = |track| self.told.is_none_or(|told| told.sends(track));
         self.screen.with(|render| {

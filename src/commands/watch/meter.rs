@@ -13,6 +13,12 @@ use crate::peer::link::LinkStats;
 use crate::report::WatchStats;
 use crate::rtp::Track;
 
+/// How soon after the last picture of a lecture its end is told: a picture that stands still for longer was a freeze.
+const GOODBYE_WITHIN: Duration = Duration::from_secs(2);
+
+/// The shortest time without a picture between two renders that is a freeze: as long as one at 30 pictures a second.
+const BLANK_FROM: Duration = Duration::from_millis(183);
+
 /// Bytes and packets that arrived, by track; counted where packets come in.
 #[derive(Debug, Default)]
 pub(super) struct Arrived([(AtomicU64, AtomicU64); 3]);
@@ -76,6 +82,8 @@ pub(super) struct Meter {
     /// When the first picture of the run came, how long it took, and the bytes before it.
     first: Option<(Instant, After, u64)>,
     ended: Option<Instant>,
+    /// No render has a picture since then, though an earlier one had.
+    blank: Option<Blank>,
     /// Of renders that are gone: frames, lost, freezes and their time, of the main track.
     earlier: Run,
     links: LinkStats,
@@ -94,6 +102,7 @@ impl Meter {
             stepped: None,
             first: None,
             ended: None,
+            blank: None,
             earlier: Run::default(),
             links: LinkStats::default(),
             link_before: LinkStats::default(),
@@ -120,17 +129,19 @@ impl Meter {
     }
 
     /// A render ends: its numbers go into the sum of the run. A picture that stands still at the end is a freeze, unless
-    /// the lecture is over.
+    /// the lecture is over and said so at once.
     pub(super) fn end(&mut self, render: &Render, is_over: bool) {
         let Some(main) = self.main() else { return };
         let stats = render.stats(main);
         self.see(stats);
-        let frozen = stats.frozen.filter(|_| !is_over);
-        self.earlier.frames += stats.frames_decoded;
-        self.earlier.lost += stats.lost;
-        self.earlier.freezes += stats.freezes + u64::from(frozen.is_some());
-        self.earlier.frozen += stats.freeze_total + frozen.unwrap_or_default();
-        self.ended = Some(Instant::now());
+        let frozen = stats.frozen.filter(|frozen| !is_over || *frozen > GOODBYE_WITHIN);
+        self.earlier = with(self.earlier, &stats, frozen);
+        let now = Instant::now();
+        self.ended = Some(now);
+        if self.first.is_some() && stats.frames_decoded > 0 && !is_over {
+            let counted = frozen.is_some() || stats.is_withheld;
+            self.blank = Some(Blank { since: now, counted });
+        }
     }
 
     /// The first frame of a track came, from a teacher who may have been preceded by others.
@@ -139,6 +150,11 @@ impl Meter {
         let after = After { teacher: now - self.taught.unwrap_or(self.begun), start: now - self.begun };
         if self.main() == Some(track) && self.first.is_none() {
             self.first = Some((now, after, self.arrived.bytes(track)));
+        }
+        if self.main() == Some(track)
+            && let Some(blank) = self.blank.take()
+        {
+            self.earlier = blank.until(now, self.earlier);
         }
         after
     }
@@ -184,7 +200,7 @@ impl Meter {
                 lost: now.lost.saturating_sub(before.lost),
                 skipped: now.skipped.saturating_sub(before.skipped),
             });
-            let frozen = stats.freeze_total + stats.frozen.unwrap_or_default();
+            let frozen = stats.freeze_total + stats.withheld + stats.frozen.unwrap_or_default();
             step.stats.push(WatchStats {
                 track,
                 fps: rate(now.frames, before.frames),
@@ -194,8 +210,9 @@ impl Meter {
                 lost: stats.lost,
                 nacks: self.links.nacks,
                 plis: self.links.plis,
-                freezes: stats.freezes + u64::from(stats.frozen.is_some()),
+                freezes: stats.freezes + stats.withholdings + u64::from(stats.frozen.is_some()),
                 freeze_ms: millis(frozen),
+                withheld_ms: millis(stats.withheld),
                 skipped: stats.skipped,
                 concealed_ms: millis(stats.concealed),
                 delay_ms: millis(render.delay()),
@@ -209,18 +226,89 @@ impl Meter {
     pub(super) fn run(&self) -> Run {
         let Some((first, after, bytes_before)) = self.first else { return Run::default() };
         let bytes = self.main().map_or(0, |track| self.arrived.bytes(track).saturating_sub(bytes_before));
+        let sum = match (self.blank, self.ended) {
+            (Some(blank), Some(ended)) => blank.until(ended, self.earlier),
+            _ => self.earlier,
+        };
         Run {
             bytes,
             size: self.size,
             first_frame: Some(after.teacher),
             start_to_frame: Some(after.start),
             live: self.ended.map_or(Duration::ZERO, |ended| ended - first),
-            ..self.earlier
+            ..sum
         }
+    }
+}
+
+/// A run with the numbers of one more render in it, whose picture stood still at its end for this time.
+fn with(sum: Run, stats: &TrackStats, frozen: Option<Duration>) -> Run {
+    Run {
+        frames: sum.frames + stats.frames_decoded,
+        lost: sum.lost + stats.lost,
+        freezes: sum.freezes + stats.freezes + stats.withholdings + u64::from(frozen.is_some()),
+        frozen: sum.frozen + stats.freeze_total + stats.withheld + frozen.unwrap_or_default(),
+        withheld: sum.withheld + stats.withheld,
+        ..sum
+    }
+}
+
+/// The time between two renders in which there is no picture.
+#[derive(Debug, Clone, Copy)]
+struct Blank {
+    since: Instant,
+    /// The picture stood still before, and that was counted as a freeze.
+    counted: bool,
+}
+
+impl Blank {
+    /// The sum with this time, which ends at `now`, in it.
+    fn until(self, now: Instant, sum: Run) -> Run {
+        let time = now.saturating_duration_since(self.since);
+        if time < BLANK_FROM {
+            return sum;
+        }
+        Run { freezes: sum.freezes + u64::from(!self.counted), frozen: sum.frozen + time, ..sum }
     }
 }
 
 /// 584 million years and more don't happen.
 fn millis(time: Duration) -> u64 {
     time.as_millis().try_into().unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_picture_that_is_away_is_a_freeze_whatever_the_reason() {
+        let seconds = Duration::from_secs;
+        let withheld =
+            TrackStats { frames_decoded: 300, withholdings: 1, withheld: seconds(8), ..TrackStats::default() };
+        let run = Run { live: seconds(20), ..with(Run::default(), &withheld, None) };
+        for (met, text) in
+            [(false, "freezes==0"), (true, "freezes==1"), (true, "freeze_percent==40"), (true, "withheld_percent==40")]
+        {
+            let expectation: crate::expect::Expectation = text.parse().unwrap();
+            assert_eq!(expectation.check(&run).is_ok(), met, "{text}");
+        }
+        let broken = TrackStats { freezes: 1, freeze_total: seconds(2), ..withheld };
+        let run = with(run, &broken, Some(seconds(3)));
+        assert_eq!((run.freezes, run.frozen, run.withheld), (4, seconds(21), seconds(16)));
+    }
+
+    #[test]
+    fn the_time_between_two_renders_is_a_freeze_once() {
+        let since = Instant::now();
+        let at = |ms| since + Duration::from_millis(ms);
+        let sum = Run { freezes: 2, frozen: Duration::from_secs(1), ..Run::default() };
+        let found = |counted, ms| {
+            let run = Blank { since, counted }.until(at(ms), sum);
+            (run.freezes, run.frozen.as_millis())
+        };
+        assert_eq!(found(false, 100), (2, 1_000), "nobody sees so little");
+        assert_eq!(found(false, 8_000), (3, 9_000));
+        assert_eq!(found(true, 8_000), (2, 9_000), "the freeze before goes on");
+    }
 }

@@ -28,7 +28,7 @@ impl Title {
     /// rules, and we, find the window.
     pub(super) fn text(&self) -> String {
         let name = self.name.as_ref().map(ToString::to_string);
-        let teacher = self.teacher.as_ref().map(|(user, nickname)| named(user, nickname));
+        let teacher = self.teacher.as_ref().map(|(user, nickname)| named(user, nickname).to_string());
         let known: Vec<String> = name.into_iter().chain(teacher).collect();
         let colon = if known.is_empty() { "" } else { ": " };
         format!("classroom {}{colon}{}", self.room, known.join(", "))

@@ -35,7 +35,7 @@ export class Signalling {
     this.#socket?.close();
     this.#stopped = false;
     const scheme = location.protocol === 'https:' ? 'wss' : 'ws';
-    const query = new URLSearchParams({ ...this.#query, pub: 'no' });
+    const query = new URLSearchParams({ ...this.#query, pub: 'no', client: 'browser' });
     const socket = new WebSocket(`${scheme}://${location.host}/ws?${query}`);
     this.#socket = socket;
     let error = null;

@@ -193,7 +193,10 @@ impl<L: Lectures> Whep<L> {
 fn player(room: &RoomId, query: &str, headers: &HeaderMap) -> Result<JoinRequest, Problem> {
     let made_up = Alphanumeric.sample_string(&mut rand::rng(), ID_CHARS).to_lowercase();
     // Of doubles the first counts: what is ours to say stands before the query, what is only a default behind it.
-    let query = format!("roomId={room}&pub=no&session=&epoch={}&{query}&userId=whep-{made_up}", rand::random::<u32>());
+    let query = format!(
+        "roomId={room}&pub=no&client=whep&session=&epoch={}&{query}&userId=whep-{made_up}",
+        rand::random::<u32>()
+    );
     let mut player = JoinRequest::parse(&query).map_err(|error| Problem::bad_request(&error))?;
     if player.nickname.as_str().is_empty() {
         player.nickname = product(headers);
@@ -241,6 +244,8 @@ mod tests {
         assert!(named("", "").0.starts_with("whep-"));
         // What only we say can't be said by the query.
         named("roomId=2&pub=pub&session=0123456789abcdef", "");
+        let client = player(&"1".parse().unwrap(), "client=browser", &HeaderMap::new()).ok().and_then(|it| it.client);
+        assert_eq!(client, Some(crate::protocol::ClientKind::Whep));
         assert!(player(&"1".parse().unwrap(), "userId=a%20b", &HeaderMap::new()).is_err());
     }
 }

@@ -126,8 +126,12 @@ pub(super) struct Blocks<'a>(&'a [[u8; 24]]);
 /// One of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Block {
+    /// Of which stream.
+    pub(super) ssrc: u32,
     /// The share that was lost since the last report, in 256ths.
     pub(super) fraction_lost: u8,
+    /// Packets that were lost so far; below 0 where more came than were sent, as copies of one packet.
+    pub(super) total_lost: i32,
     /// The middle of the time of our last sender report, or 0.
     pub(super) last_sender_report: u32,
     /// How long that lay there, in 65,536ths of a second.
@@ -138,7 +142,9 @@ impl<'a> Blocks<'a> {
     pub(super) fn iter(self) -> impl Iterator<Item = Block> + 'a {
         let block = |b: &[u8; 24]| {
             let word = |at| be32(b, at).unwrap_or(0);
-            Block { fraction_lost: b[4], last_sender_report: word(16), delay: word(20) }
+            // 24 bits with a sign.
+            let total_lost = (word(4) << 8) as i32 >> 8;
+            Block { ssrc: word(0), fraction_lost: b[4], total_lost, last_sender_report: word(16), delay: word(20) }
         };
         self.0.iter().map(block)
     }

@@ -56,6 +56,8 @@ struct Lane {
     /// Of sound, which has no such stream.
     numbers: Numbers,
     reported: Option<Instant>,
+    /// Packets that the student said were lost.
+    lost: u32,
 }
 
 impl Lane {
@@ -101,6 +103,8 @@ pub(super) struct Lanes {
     pace: Option<Pace>,
     /// The picture of which not all was sent yet, because of that.
     under_way: Option<UnderWay>,
+    /// Packets that were sent, and their bytes.
+    sent: (u64, u64),
     /// Whether there is something to send in the next turn: frames that are older than the newest, or the rest of one.
     pub(super) catches_up: bool,
 }
@@ -127,6 +131,7 @@ impl Lanes {
             transport,
             pace: None,
             under_way: None,
+            sent: (0, 0),
             catches_up: false,
         }
     }
@@ -150,6 +155,7 @@ impl Lanes {
             repairs,
             numbers: Numbers::default(),
             reported: None,
+            lost: 0,
         });
     }
 
@@ -180,6 +186,23 @@ impl Lanes {
             Some(tier) => Some(lane.in_tier(tier)),
             None => (!lane.subscription.is_paused()).then(|| lane.encoding()),
         })
+    }
+
+    /// Packets that were sent, and their bytes.
+    pub(super) fn sent(&self) -> (u64, u64) {
+        self.sent
+    }
+
+    /// The student says how many packets of an SSRC were lost so far; it can't have lost more than were sent.
+    pub(super) fn on_lost(&mut self, ssrc: u32, lost: i32) {
+        if let Some(lane) = self.lanes.iter_mut().find(|lane| lane.subscription.ssrc() == ssrc) {
+            lane.lost = u32::try_from(lost).unwrap_or(0).min(lane.subscription.counts().0);
+        }
+    }
+
+    /// Packets that the student reported lost.
+    pub(super) fn reported_lost(&self) -> u64 {
+        self.lanes.iter().map(|lane| u64::from(lane.lost)).sum()
     }
 
     /// Whether the core seals, because we have no key.
@@ -432,6 +455,7 @@ impl Lanes {
                     let Some(number) = had else { continue };
                     let packet = OutPacket { transport: Some(TransportNumber { number, ..transport }), ..packet };
                     estimate.sent(now, None, packet.bytes());
+                    self.count(&packet);
                     self.seal(&packet, outlet);
                 }
             }

@@ -46,7 +46,7 @@ use rtc::peer_connection::certificate::{CertificateParams, RTCCertificate};
 pub use rtc::peer_connection::transport::RTCIceCandidateInit;
 use tokio::sync::{mpsc, oneshot};
 
-pub use peer::PeerStats;
+pub use peer::{PeerStats, PeerTotals, SentPicture};
 
 use super::offer::OfferError;
 use crate::id::{PeerKey, UserId};
@@ -145,7 +145,8 @@ pub enum HubEvent {
         /// What, at most a byte more than [`MAX_CHANNEL_MESSAGE_BYTES`](crate::protocol::channel::MAX_CHANNEL_MESSAGE_BYTES).
         text: String,
     },
-    /// A student's connection is gone: `left`, `lost`, `never connected`, `misbehaved`, `failed`.
+    /// A student's connection is gone: `left`, `lost`, `never connected`, `misbehaved`, or `failed` by a mistake in this
+    /// program.
     Gone {
         /// Who.
         user: UserId,
@@ -197,8 +198,28 @@ pub struct HubStats {
     pub watched: Vec<(Encoding, usize)>,
     /// Students whose packets the library seals, at five times the cost, as their key did not become known.
     pub sealed_by_core: usize,
-    /// Each student.
+    /// Each student whose connection stands.
     pub peers: Vec<(UserId, PeerStats)>,
+    /// Counts of all students, those included that are gone.
+    pub totals: PeerTotals,
+}
+
+/// How full a bounded queue is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Queue {
+    /// What waits in it: `commands`, `frames`.
+    pub name: &'static str,
+    /// How many wait.
+    pub length: usize,
+    /// How many may wait.
+    pub capacity: usize,
+}
+
+impl Queue {
+    fn of<T>(name: &'static str, sender: &mpsc::Sender<T>) -> Self {
+        let capacity = sender.max_capacity();
+        Self { name, length: capacity - sender.capacity(), capacity }
+    }
 }
 
 /// Something for each track.
@@ -413,6 +434,11 @@ impl Hub {
         let (reply, numbers) = oneshot::channel();
         self.commands.send(Command::Stats(reply)).await.ok()?;
         numbers.await.ok()
+    }
+
+    /// How full the queues to the hub are now.
+    pub fn queues(&self) -> [Queue; 2] {
+        [Queue::of("commands", &self.commands), Queue::of("frames", &self.input.frames)]
     }
 
     /// Says goodbye to every student and ends the thread.

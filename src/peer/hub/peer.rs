@@ -31,11 +31,13 @@ use crate::rtp::{Encoding, Track};
 mod adapt;
 mod answer;
 mod hear;
+mod totals;
 
 #[cfg(test)]
 pub(super) use self::answer::media_track;
 use self::answer::offered;
 pub(super) use self::hear::Heard;
+pub use self::totals::{PeerTotals, SentPicture};
 
 /// A student that offered and never connected is forgotten after this: ICE gives up much sooner.
 const CONNECT_WITHIN: Duration = Duration::from_secs(20);
@@ -99,6 +101,14 @@ pub struct PeerStats {
     pub queue_ms: u32,
     /// What its line carries in kbit/s, where that is known.
     pub estimate_kbps: Option<u32>,
+    /// RTP packets that were sent to it, those included that were sent again.
+    pub packets: u64,
+    /// Their bytes, without UDP and IP headers.
+    pub bytes: u64,
+    /// Packets that it reported lost (RFC 3550, 6.4.1), before anything was sent again.
+    pub lost: u64,
+    /// What it gets of the picture now.
+    pub picture: SentPicture,
 }
 
 pub(super) struct Peer {

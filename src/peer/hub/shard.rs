@@ -12,7 +12,7 @@ use bytes::BytesMut;
 use tokio::sync::mpsc;
 
 use super::lanes::Repair;
-use super::peer::{Fate, Heard, Peer, PeerStats, Turn, Wishes};
+use super::peer::{Fate, Heard, Peer, PeerStats, PeerTotals, Turn, Wishes};
 use super::socket::{Outlet, SentCounts};
 use super::traffic::Traffic;
 use super::voice::Voice;
@@ -95,6 +95,8 @@ pub(super) struct ShardStats {
     /// Students that get an encoding, or will at its next key frame.
     pub(super) watched: PerEncoding<usize>,
     pub(super) peers: Vec<(UserId, PeerStats)>,
+    /// Of all students, those included that are gone.
+    pub(super) totals: PeerTotals,
 }
 
 pub(super) struct Shard {
@@ -128,6 +130,7 @@ pub(super) struct Shard {
     /// Students with messages that were not handed to their connection yet.
     to_tell: VecDeque<Seat>,
     dropped_by_the_gone: u64,
+    totals_of_the_gone: PeerTotals,
 }
 
 impl Shard {
@@ -158,6 +161,7 @@ impl Shard {
             catching_up: VecDeque::new(),
             to_tell: VecDeque::new(),
             dropped_by_the_gone: 0,
+            totals_of_the_gone: PeerTotals::default(),
         }
     }
 
@@ -357,6 +361,7 @@ impl Shard {
             queue.retain(|other| *other != seat);
         }
         self.dropped_by_the_gone += peer.stats.dropped;
+        self.totals_of_the_gone.add(&peer.numbers());
         let user = peer.user.clone();
         let outlet = &mut self.outlet;
         if !peer.failed {
@@ -382,9 +387,6 @@ impl Shard {
         for seat in failed {
             self.outlet.discard();
             if let Some(user) = self.forget(seat) {
-                self.say(HubEvent::Notice(format!(
-                    "the connection of {user} failed by a mistake in this program, please report it; it may come again"
-                )));
                 self.say(HubEvent::Gone { user, why: "failed" });
             }
         }
@@ -393,6 +395,10 @@ impl Shard {
     fn stats(&self) -> ShardStats {
         let peers = || self.seats.iter().flatten();
         let connected: Vec<&Peer> = peers().filter(|peer| peer.connected).collect();
+        let numbers: Vec<(UserId, PeerStats)> =
+            connected.iter().map(|peer| (peer.user.clone(), peer.numbers())).collect();
+        let mut totals = self.totals_of_the_gone;
+        numbers.iter().for_each(|(_, numbers)| totals.add(numbers));
         ShardStats {
             students: connected.len(),
             connecting: peers().count() - connected.len(),
@@ -403,7 +409,8 @@ impl Shard {
             sealed_by_core: connected.iter().filter(|peer| peer.lanes.is_sealed_by_core()).count(),
             watched: watched(&connected),
             dropped: self.dropped_by_the_gone + connected.iter().map(|peer| peer.stats.dropped).sum::<u64>(),
-            peers: connected.iter().map(|peer| (peer.user.clone(), peer.stats)).collect(),
+            peers: numbers,
+            totals,
         }
     }
 

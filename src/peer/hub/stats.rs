@@ -60,6 +60,7 @@ impl Collector {
         numbers.send_delay.merge(&shard.delays);
         numbers.sound_delay.merge(&shard.sound_delays);
         numbers.peers.extend(shard.peers);
+        numbers.totals = numbers.totals.plus(shard.totals);
         *missing -= 1;
         if *missing == 0
             && let Some(Sum { numbers, reply, .. }) = sum.take()

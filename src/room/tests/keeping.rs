@@ -22,6 +22,7 @@ impl House {
             publishes: user.starts_with('9'),
             epoch: 1,
             session: "a".repeat(16).parse().unwrap(),
+            client: None,
         };
         (conn, self.rooms.handle(self.now, Input::Join { conn, newcomer }))
     }

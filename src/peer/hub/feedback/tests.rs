@@ -27,6 +27,7 @@ fn a_compound_is_read_to_its_end() {
     let block = |ssrc, fraction_lost| ReceptionReport {
         ssrc,
         fraction_lost,
+        total_lost: 300,
         last_sender_report: 5,
         delay: 6,
         ..ReceptionReport::default()
@@ -46,8 +47,8 @@ fn a_compound_is_read_to_its_end() {
     ]);
     let said: Vec<Feedback<'_>> = read(&bytes).collect();
     let Feedback::Report(blocks) = said[0] else { panic!("{said:?}") };
-    let lost = |fraction_lost| Block { fraction_lost, last_sender_report: 5, delay: 6 };
-    assert_eq!(blocks.iter().collect::<Vec<_>>(), [lost(10), lost(20)]);
+    let lost = |ssrc, fraction_lost| Block { ssrc, fraction_lost, total_lost: 300, last_sender_report: 5, delay: 6 };
+    assert_eq!(blocks.iter().collect::<Vec<_>>(), [lost(7, 10), lost(8, 20)]);
     let Feedback::Missing(7, numbers) = said[1] else { panic!("{said:?}") };
     assert_eq!(numbers.collect::<Vec<_>>(), [65_534, 65_535, 1, 14, 9]);
     assert_eq!(said[2..4], [Feedback::PictureLost(7), Feedback::Most(1_500_000)]);
@@ -187,4 +188,15 @@ fn whatever_is_said_is_survived_and_bounded() {
         }
         assert!(read(&bytes).count() <= bytes.len());
     }
+}
+
+#[test]
+fn lost_packets_are_counted_with_their_sign() {
+    let total = |bytes: [u8; 3]| {
+        let mut block = [0; 24];
+        block[5..8].copy_from_slice(&bytes);
+        Blocks(&[block]).iter().map(|block| block.total_lost).next()
+    };
+    let found = [[0, 0, 9], [0x7f, 0xff, 0xff], [0xff, 0xff, 0xff], [0x80, 0, 0]].map(total);
+    assert_eq!(found, [9, 8_388_607, -1, -8_388_608].map(Some));
 }

@@ -52,6 +52,7 @@ impl Lanes {
             *number = number.wrapping_add(1);
         }
         estimate.sent(now, packet.transport.map(|transport| transport.number), packet.bytes());
+        self.count(&packet);
         let lane = &mut self.lanes[lane];
         if let Side::Core(writer) = &lane.side {
             write_by_core(now, writer, &packet, connection);
@@ -63,6 +64,11 @@ impl Lanes {
             lane.numbers.note(packet.index, number);
         }
         self.seal(&packet, outlet)
+    }
+
+    pub(super) fn count(&mut self, packet: &OutPacket<'_>) {
+        self.sent.0 += 1;
+        self.sent.1 += packet.bytes() as u64;
     }
 
     /// Sends a packet that is sealed by us, for the first time or as it was.

@@ -60,6 +60,7 @@ impl Peer {
                 let Some(worst) = blocks.iter().map(|block| block.fraction_lost).max() else { return };
                 let round_trip = blocks.iter().filter_map(|b| round_trip(b.last_sender_report, b.delay)).min();
                 self.stats.fraction_lost = f32::from(worst) / 256.0;
+                blocks.iter().for_each(|block| self.lanes.on_lost(block.ssrc, block.total_lost));
                 round_trip.into_iter().for_each(|time| self.repaired.on_round_trip(time));
                 self.control.estimate().on_report(now, worst, round_trip);
                 heard.reported = true;

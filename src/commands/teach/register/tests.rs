@@ -1,0 +1,216 @@
+use super::*;
+
+/// A register, and clocks that tests move on.
+struct Class {
+    register: Register,
+    now: Now,
+}
+
+impl Class {
+    fn new() -> Self {
+        let at = "2026-03-02T08:00:00Z".parse().unwrap();
+        let now = Now { instant: Instant::now(), at };
+        Self { register: Register::new(now), now }
+    }
+
+    fn pass(&mut self, seconds: u64) {
+        let time = Duration::from_secs(seconds);
+        self.now = Now { instant: self.now.instant + time, at: self.now.at + time };
+    }
+
+    fn joins(&mut self, id: &str, nickname: &str, client: Option<ClientKind>) {
+        let user = User { user_id: user(id), nickname: nickname.into(), publishes: false, epoch: 1, client };
+        self.register.joined(self.now, &user);
+    }
+
+    /// Joins and gets media.
+    fn comes(&mut self, id: &str) {
+        self.joins(id, &format!("N-{id}"), None);
+        self.register.connected(self.now, &user(id));
+    }
+
+    /// Says goodbye.
+    fn goes(&mut self, id: &str) {
+        self.register.left(self.now, &user(id));
+        self.register.gone(self.now, &user(id));
+    }
+
+    /// These got so many packets of a kilobyte each, some of them lost.
+    fn sample(&mut self, peers: &[(&str, u64, u64, SentPicture)]) {
+        let peers: Vec<(UserId, PeerStats)> = peers
+            .iter()
+            .map(|&(id, packets, lost, picture)| {
+                (user(id), PeerStats { packets, lost, bytes: packets * 1000, picture, ..PeerStats::default() })
+            })
+            .collect();
+        let bytes = peers.iter().map(|(_, stats)| stats.bytes).sum();
+        self.register.sample(self.now, bytes, &peers);
+    }
+
+    fn row(&self, id: &str) -> StudentRow {
+        self.register.rows(self.now).into_iter().find(|row| row.user.as_str() == id).unwrap()
+    }
+
+    fn at(&self, seconds_ago: u64) -> Timestamp {
+        self.now.at - Duration::from_secs(seconds_ago)
+    }
+}
+
+fn user(id: &str) -> UserId {
+    id.parse().unwrap()
+}
+
+#[test]
+fn a_student_that_comes_back_is_one_row() {
+    let mut class = Class::new();
+    class.pass(60);
+    class.comes("1001");
+    class.pass(600);
+    class.goes("1001");
+    class.pass(120);
+    class.comes("1001");
+    class.pass(300);
+    let row = class.row("1001");
+    assert_eq!((row.times_joined, row.watched_s, row.longest_absence_s), (2, 900.0, 120.0));
+    assert_eq!((row.first_joined, row.last_left), (class.at(1020), None), "still there");
+    class.goes("1001");
+    class.pass(200);
+    class.register.close(class.now);
+    let row = class.row("1001");
+    assert_eq!((row.last_left, row.watched_s), (Some(class.at(200)), 900.0));
+    assert_eq!(row.longest_absence_s, 200.0, "the lecture went on without it");
+    assert_eq!(class.register.rows(class.now).len(), 1);
+}
+
+#[test]
+fn who_is_there_at_the_end_leaves_with_it() {
+    let mut class = Class::new();
+    class.comes("1001");
+    class.joins("1002", "Ben", None);
+    class.pass(90);
+    class.register.close(class.now);
+    for (id, watched, absence) in [("1001", 90.0, 0.0), ("1002", 0.0, 0.0)] {
+        let row = class.row(id);
+        assert_eq!((row.last_left, row.watched_s, row.longest_absence_s), (Some(class.now.at), watched, absence));
+    }
+}
+
+#[test]
+fn signalling_that_comes_and_goes_while_media_flows_is_no_absence() {
+    let mut class = Class::new();
+    class.comes("1001");
+    class.pass(10);
+    class.register.left(class.now, &user("1001"));
+    class.pass(10);
+    assert_eq!(class.row("1001").last_left, None);
+    class.joins("1001", "Anna", None);
+    class.pass(10);
+    let row = class.row("1001");
+    assert_eq!((row.times_joined, row.watched_s, row.longest_absence_s), (1, 30.0, 0.0));
+}
+
+#[test]
+fn media_that_is_gone_without_a_word_is_noticed() {
+    let mut class = Class::new();
+    class.comes("1001");
+    class.pass(10);
+    class.sample(&[]);
+    class.pass(10);
+    assert_eq!(class.row("1001").watched_s, 10.0);
+}
+
+#[test]
+fn loss_and_bytes_are_of_all_connections() {
+    let mut class = Class::new();
+    class.comes("1001");
+    class.pass(1);
+    class.sample(&[("1001", 800, 20, SentPicture::Full)]);
+    // A page that was loaded again: the old connection's end is not told.
+    class.pass(1);
+    class.sample(&[("1001", 100, 0, SentPicture::Full)]);
+    class.pass(1);
+    class.sample(&[("1001", 200, 10, SentPicture::Full)]);
+    let row = class.row("1001");
+    assert_eq!((row.loss_percent, row.bytes), (Some(3.0), 1_000_000));
+    class.goes("1001");
+    assert_eq!(class.row("1001").bytes, 1_000_000);
+    class.joins("1002", "", None);
+    assert_eq!(class.row("1002").loss_percent, None, "nothing was sent");
+}
+
+#[test]
+fn shares_of_the_picture_are_of_the_time_that_was_watched() {
+    let mut class = Class::new();
+    class.comes("1001");
+    class.sample(&[("1001", 1, 0, SentPicture::Full)]);
+    class.pass(50);
+    class.sample(&[("1001", 2, 0, SentPicture::Low)]);
+    class.pass(30);
+    class.sample(&[("1001", 3, 0, SentPicture::Withheld)]);
+    class.pass(20);
+    class.goes("1001");
+    class.pass(1000);
+    let row = class.row("1001");
+    assert_eq!((row.low_percent, row.no_picture_percent, row.watched_s), (Some(30.0), Some(20.0), 100.0));
+}
+
+#[test]
+fn who_they_are_and_what_they_did() {
+    let mut class = Class::new();
+    class.joins("1001", "", Some(ClientKind::Whep));
+    class.joins("1001", "Anna", None);
+    let deeds = [Deed::Said(user("1001")), Deed::Said(user("1001")), Deed::RaisedHand(user("1001"))];
+    deeds.iter().for_each(|deed| class.register.note(deed));
+    class.register.note(&Deed::Said(user("9999")));
+    let row = class.row("1001");
+    assert_eq!((row.nickname.as_str(), row.client, row.chats, row.hands), ("Anna", Some("whep"), 2, 1));
+    assert_eq!(class.register.named(&user("1001")).to_string(), "Anna (1001)");
+    assert_eq!(class.register.named(&user("1002")).to_string(), "1002");
+    assert_eq!(class.register.rows(class.now).len(), 1, "the teacher is no student");
+}
+
+#[test]
+fn the_summary_counts_who_was_there_at_once() {
+    let mut class = Class::new();
+    class.comes("1001");
+    class.comes("1002");
+    class.goes("1001");
+    class.pass(10);
+    class.comes("1003");
+    class.sample(&[("1002", 5, 0, SentPicture::Full), ("1003", 5, 0, SentPicture::Full)]);
+    let summary = class.register.summary(class.now);
+    assert_eq!((summary.most_at_once, summary.duration_s, summary.bytes), (2, 10.0, 10_000));
+    let order: Vec<&str> = summary.students.iter().map(|row| row.user.as_str()).collect();
+    assert_eq!(order, ["1001", "1002", "1003"]);
+}
+
+#[test]
+fn what_is_new_is_told_once() {
+    let mut class = Class::new();
+    assert!(class.register.take_changed() && !class.register.take_changed());
+    class.comes("1001");
+    assert!(class.register.take_changed() && !class.register.take_changed());
+    class.sample(&[("1001", 5, 0, SentPicture::Full)]);
+    assert!(!class.register.take_changed(), "numbers alone are no news");
+    class.goes("1001");
+    assert!(class.register.take_changed());
+}
+
+#[test]
+fn a_flood_of_ids_fills_no_memory_and_pushes_out_nobody_who_watched() {
+    let mut class = Class::new();
+    class.comes("anna");
+    class.pass(1);
+    class.goes("anna");
+    class.comes("ben");
+    for number in 0..2 * MAX_ROWS {
+        let id = format!("flood-{number}");
+        class.joins(&id, "", None);
+        class.register.left(class.now, &user(&id));
+    }
+    let rows = class.register.rows(class.now);
+    assert!(rows.len() <= MAX_ROWS, "{}", rows.len());
+    assert_eq!((class.row("anna").watched_s, class.row("ben").times_joined), (1.0, 1));
+    let summary = class.register.summary(class.now);
+    assert_eq!(summary.students.len() as u64 + summary.unlisted, 2 * MAX_ROWS as u64 + 2);
+}

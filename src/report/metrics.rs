@@ -1,0 +1,334 @@
+//! What a monitoring system reads at `/metrics`: the numbers of a server and of a lecture in Prometheus' text format.
+//!
+//! Numbers of a class only: no name, no id of a student or of a room is in them, so whoever reaches the port may read
+//! them, and their length does not depend on who is there.
+
+use std::collections::HashMap;
+use std::fmt;
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, prometheus_text};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::counter::ConstCounter;
+use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::registry::Registry;
+
+use crate::rtp::Encoding;
+
+/// All numbers of a process.
+#[derive(Debug, Clone, Default)]
+pub struct Metrics {
+    /// What the process uses.
+    pub process: ProcessMetrics,
+    /// The signalling server; none where somebody else's is used.
+    pub server: Option<ServerMetrics>,
+    /// The lecture; none where nobody teaches in this process.
+    pub lecture: Option<LectureMetrics>,
+}
+
+/// What a process uses; what the system does not tell is left out.
+#[derive(Debug, Clone, Default)]
+pub struct ProcessMetrics {
+    /// Seconds since 1970 of its start.
+    pub start_time_seconds: f64,
+    /// Seconds of CPU.
+    pub cpu_seconds: Option<f64>,
+    /// Bytes in RAM.
+    pub resident_bytes: Option<u64>,
+    /// Open file descriptors.
+    pub open_fds: Option<u64>,
+    /// How many may be open.
+    pub max_fds: Option<u64>,
+}
+
+/// A signalling server.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ServerMetrics {
+    /// Rooms that wait for a teacher.
+    pub rooms_waiting: usize,
+    /// Rooms in which somebody teaches.
+    pub rooms_live: usize,
+    /// Rooms whose lecture is over.
+    pub rooms_ended: usize,
+    /// Teachers in all rooms.
+    pub teachers: usize,
+    /// Students in all rooms.
+    pub students: usize,
+    /// Open WebSockets.
+    pub connections: usize,
+    /// Messages that wait to be written to clients.
+    pub waiting_messages: usize,
+    /// Their bytes.
+    pub waiting_bytes: usize,
+    /// Messages in the fullest queue to one student.
+    pub longest_student_queue: usize,
+    /// Messages that may wait for one student.
+    pub student_queue: usize,
+}
+
+/// A lecture. Counts are totals since its start.
+#[derive(Debug, Clone, Default)]
+pub struct LectureMetrics {
+    /// Seconds since its start.
+    pub seconds: f64,
+    /// Students whose media is about to begin.
+    pub connecting: usize,
+    /// Students that receive media.
+    pub watching: usize,
+    /// Those of them that have not been heard of lately.
+    pub disturbed: usize,
+    /// How many students get which encoding.
+    pub viewers: Vec<(Encoding, usize)>,
+    /// RTP packets that were sent.
+    pub packets: u64,
+    /// Bytes that were sent, without UDP and IP headers.
+    pub bytes: u64,
+    /// System calls that sending took.
+    pub send_calls: u64,
+    /// Packets that the kernel refused.
+    pub refused: u64,
+    /// Packets that students reported lost.
+    pub lost: u64,
+    /// Packets that students asked for again.
+    pub nacked: u64,
+    /// Packets that were sent again.
+    pub resent: u64,
+    /// Times that a student could not decode.
+    pub picture_losses: u64,
+    /// Times that a student was given other tiers.
+    pub tier_changes: u64,
+    /// Frames that were left out for a student.
+    pub dropped: u64,
+    /// Messages that were left out because a student did not read.
+    pub unread: u64,
+    /// What came out of the encoders.
+    pub encodings: Vec<(Encoding, EncodingMetrics)>,
+    /// From capture to socket in the last second, median and 99th percentile in seconds: of all packets, and of audio.
+    pub send_delay: HashMap<&'static str, [Option<f64>; 2]>,
+    /// Bounded queues: name, what waits, what may wait.
+    pub queues: Vec<(&'static str, usize, usize)>,
+}
+
+/// What an encoder made.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct EncodingMetrics {
+    /// Frames.
+    pub frames: u64,
+    /// Key frames among them.
+    pub key_frames: u64,
+    /// Key frames that were asked for.
+    pub key_requests: u64,
+    /// Bytes.
+    pub bytes: u64,
+    /// Frames a second, in the last second.
+    pub fps: f64,
+    /// Seconds that a frame spends in the encoder, recent mean; none while it does not run.
+    pub delay: Option<f64>,
+}
+
+/// The quantiles of delays.
+pub const QUANTILES: [f64; 2] = [0.5, 0.99];
+
+impl Metrics {
+    /// The text, in Prometheus' format 0.0.4.
+    pub fn text(self) -> String {
+        let mut registry = Registry::default();
+        registry.register_collector(Box::new(self));
+        let mut text = String::new();
+        // A string takes everything.
+        let written = prometheus_text::encode(&mut text, &registry);
+        debug_assert!(written.is_ok());
+        text
+    }
+}
+
+/// Labels of a metric, such as `[("track", "screen")]`.
+type Labels = Vec<(&'static str, String)>;
+
+/// Writes metrics one after the other.
+struct Writer<'a>(DescriptorEncoder<'a>);
+
+impl Writer<'_> {
+    fn counter<N>(&mut self, name: &str, help: &str, values: impl IntoIterator<Item = (Labels, N)>) -> fmt::Result
+    where
+        ConstCounter<N>: EncodeMetric,
+    {
+        let values = values.into_iter().map(|(labels, value)| (labels, ConstCounter::new(value)));
+        self.family(name, help, MetricType::Counter, values)
+    }
+
+    fn gauge<N>(&mut self, name: &str, help: &str, values: impl IntoIterator<Item = (Labels, N)>) -> fmt::Result
+    where
+        ConstGauge<N>: EncodeMetric,
+    {
+        let values = values.into_iter().map(|(labels, value)| (labels, ConstGauge::new(value)));
+        self.family(name, help, MetricType::Gauge, values)
+    }
+
+    fn family<M: EncodeMetric>(
+        &mut self,
+        name: &str,
+        help: &str,
+        metric_type: MetricType,
+        values: impl IntoIterator<Item = (Labels, M)>,
+    ) -> fmt::Result {
+        let mut values = values.into_iter().peekable();
+        if values.peek().is_none() {
+            return Ok(());
+        }
+        let mut family = self.0.encode_descriptor(name, help, None, metric_type)?;
+        for (labels, value) in values {
+            value.encode(family.encode_family(&labels)?)?;
+        }
+        Ok(())
+    }
+}
+
+fn one<N>(value: N) -> [(Labels, N); 1] {
+    [(Labels::new(), value)]
+}
+
+fn some<N>(value: Option<N>) -> Option<(Labels, N)> {
+    value.map(|value| (Labels::new(), value))
+}
+
+fn labelled<N>(name: &'static str, values: impl IntoIterator<Item = (&'static str, N)>) -> Vec<(Labels, N)> {
+    values.into_iter().map(|(value, number)| (vec![(name, value.to_owned())], number)).collect()
+}
+
+fn of(encoding: Encoding) -> Labels {
+    vec![
+        ("track", encoding.track.to_string()),
+        ("tier", encoding.tier.to_string()),
+        ("codec", encoding.codec.encoding_name().to_ascii_lowercase()),
+    ]
+}
+
+/// One count of an encoder.
+type CountOf = fn(&EncodingMetrics) -> u64;
+
+/// A number of things as a gauge takes it.
+fn number(count: usize) -> i64 {
+    count.try_into().unwrap_or(i64::MAX)
+}
+
+impl Collector for Metrics {
+    fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let mut to = Writer(encoder);
+        let version = vec![("version", env!("CARGO_PKG_VERSION").to_owned())];
+        to.gauge("classroom_build_info", "The version that runs, always 1", [(version, 1i64)])?;
+        self.process.write(&mut to)?;
+        if let Some(server) = &self.server {
+            server.write(&mut to)?;
+        }
+        if let Some(lecture) = &self.lecture {
+            lecture.write(&mut to)?;
+        }
+        Ok(())
+    }
+}
+
+impl ProcessMetrics {
+    fn write(&self, to: &mut Writer<'_>) -> fmt::Result {
+        let bytes = |value: Option<u64>| some(value.map(|value| value as f64));
+        to.gauge("process_start_time_seconds", "Start of the process since 1970", one(self.start_time_seconds))?;
+        to.counter("process_cpu_seconds", "CPU time of the process", some(self.cpu_seconds))?;
+        to.gauge("process_resident_memory_bytes", "Memory of the process in RAM", bytes(self.resident_bytes))?;
+        to.gauge("process_open_fds", "Open file descriptors", bytes(self.open_fds))?;
+        to.gauge("process_max_fds", "File descriptors that may be open", bytes(self.max_fds))
+    }
+}
+
+impl ServerMetrics {
+    fn write(&self, to: &mut Writer<'_>) -> fmt::Result {
+        let rooms = [("waiting", self.rooms_waiting), ("live", self.rooms_live), ("ended", self.rooms_ended)];
+        let members = [("teacher", self.teachers), ("student", self.students)];
+        let numbers = |name, values: &[(&'static str, usize)]| {
+            labelled(name, values.iter().map(|(label, count)| (*label, number(*count))))
+        };
+        to.gauge("classroom_rooms", "Rooms of the server", numbers("state", &rooms))?;
+        to.gauge("classroom_room_members", "Who is in a room, by signalling", numbers("role", &members))?;
+        to.gauge("classroom_connections", "Open WebSockets", one(number(self.connections)))?;
+        to.gauge(
+            "classroom_signalling_waiting_messages",
+            "Messages that wait to be written to clients",
+            one(number(self.waiting_messages)),
+        )?;
+        to.gauge(
+            "classroom_signalling_waiting_bytes",
+            "Bytes that wait to be written to clients",
+            one(number(self.waiting_bytes)),
+        )?;
+        to.gauge(
+            "classroom_signalling_longest_queue_messages",
+            "Messages in the fullest queue to one student",
+            one(number(self.longest_student_queue)),
+        )?;
+        to.gauge(
+            "classroom_signalling_queue_capacity_messages",
+            "Messages that may wait for one student",
+            one(number(self.student_queue)),
+        )
+    }
+}
+
+impl LectureMetrics {
+    fn write(&self, to: &mut Writer<'_>) -> fmt::Result {
+        to.gauge("classroom_lecture_duration_seconds", "Time since the lecture began", one(self.seconds))?;
+        let states = [("connecting", self.connecting), ("watching", self.watching), ("disturbed", self.disturbed)];
+        to.gauge(
+            "classroom_students",
+            "Students by the state of their media; the disturbed are among the watching",
+            labelled("state", states.map(|(state, count)| (state, number(count)))),
+        )?;
+        let viewers = self.viewers.iter().map(|(encoding, students)| (of(*encoding), number(*students)));
+        to.gauge("classroom_viewers", "Students that get an encoding", viewers)?;
+        for (name, help, value) in [
+            ("classroom_sent_packets", "RTP packets sent", self.packets),
+            ("classroom_sent_bytes", "Bytes sent, without UDP and IP headers", self.bytes),
+            ("classroom_send_calls", "System calls that sending took", self.send_calls),
+            ("classroom_refused_packets", "Packets that the kernel refused", self.refused),
+            ("classroom_lost_packets", "Packets that students reported lost", self.lost),
+            ("classroom_nacked_packets", "Packets that students asked for again", self.nacked),
+            ("classroom_retransmitted_packets", "Packets sent again", self.resent),
+            ("classroom_picture_losses", "Times that a student could not decode", self.picture_losses),
+            ("classroom_tier_changes", "Times that a student was given other tiers", self.tier_changes),
+            ("classroom_dropped_frames", "Frames left out for a student", self.dropped),
+            ("classroom_unread_messages", "Messages left out because a student did not read", self.unread),
+        ] {
+            to.counter(name, help, one(value))?;
+        }
+        self.write_encodings(to)?;
+        let delays = self.send_delay.iter().flat_map(|(media, delays)| {
+            QUANTILES.into_iter().zip(delays).filter_map(|(quantile, delay)| {
+                let labels = vec![("media", (*media).to_owned()), ("quantile", quantile.to_string())];
+                delay.map(|delay| (labels, delay))
+            })
+        });
+        to.gauge("classroom_send_delay_seconds", "From capture to socket in the last second", delays)?;
+        let queues = |value: fn(&(&'static str, usize, usize)) -> usize| {
+            labelled("queue", self.queues.iter().map(|queue| (queue.0, number(value(queue)))))
+        };
+        to.gauge("classroom_queue_length", "What waits in a bounded queue", queues(|queue| queue.1))?;
+        to.gauge("classroom_queue_capacity", "What may wait in a bounded queue", queues(|queue| queue.2))
+    }
+
+    fn write_encodings(&self, to: &mut Writer<'_>) -> fmt::Result {
+        let counts: [(&str, &str, CountOf); 4] = [
+            ("classroom_encoded_frames", "Frames that an encoder made", |made| made.frames),
+            ("classroom_encoded_key_frames", "Key frames that an encoder made", |made| made.key_frames),
+            ("classroom_key_frame_requests", "Key frames that an encoder was asked for", |made| made.key_requests),
+            ("classroom_encoded_bytes", "Bytes that an encoder made", |made| made.bytes),
+        ];
+        for (name, help, count) in counts {
+            to.counter(name, help, self.encodings.iter().map(|(encoding, made)| (of(*encoding), count(made))))?;
+        }
+        let fps = self.encodings.iter().map(|(encoding, made)| (of(*encoding), made.fps));
+        to.gauge("classroom_encoder_frames_per_second", "Frames that an encoder made in the last second", fps)?;
+        let delays = self.encodings.iter().filter_map(|(encoding, made)| Some((of(*encoding), made.delay?)));
+        to.gauge("classroom_encoder_delay_seconds", "Time that a frame spends in its encoder", delays)
+    }
+}
+
+#[cfg(test)]
+mod tests;
