@@ -29,6 +29,9 @@ mod crowd;
 // Bad students on loopback, and what they cost the others.
 mod bad_students;
 
+// A student that forges addresses and floods with its own credentials, on loopback.
+mod insider;
+
 // How students begin, on loopback.
 mod opening;
 

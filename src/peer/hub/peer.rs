@@ -13,6 +13,7 @@ use rtc::sansio::Protocol;
 use rtc::shared::{TaggedBytesMut, TransportContext, TransportProtocol};
 
 use super::Rings;
+use super::addresses::CONFIRM_EVERY;
 use super::channel::{Channel, Opened};
 use super::feedback;
 use super::handshake::Handshake;
@@ -127,6 +128,10 @@ pub(super) struct Peer {
     found: Found,
     /// Opens the student's feedback, from its second packet on.
     opener: Option<Opener>,
+    /// The address from which a packet was opened just now.
+    opened_from: Option<SocketAddr>,
+    /// When the router was told last where the student is.
+    confirmed: Option<Instant>,
     /// Far larger than all the rest, and not needed for media: out of the way of it.
     connection: Box<RTCPeerConnection>,
     /// What the student's way carries, and what it gets.
@@ -164,8 +169,12 @@ impl Peer {
             && let Some(opener) = &mut self.opener
         {
             let mut heard = Heard::default();
+            let opened = opener.open(&mut datagram);
+            if opened.is_some() {
+                self.opened_from = Some(from);
+            }
             // What can't be opened was forged, or came twice.
-            let compound = opener.open(&mut datagram).unwrap_or_default();
+            let compound = opened.unwrap_or_default();
             feedback::read(compound).for_each(|said| self.hear(now, said, rings, class, wishes, &mut heard));
             return Some(heard);
         }
@@ -174,13 +183,27 @@ impl Peer {
         if Handshake::is_of_it(&datagram) {
             self.lanes.handshake.hears(now, &datagram);
         }
+        let opened = self.found.opened();
         // What the core can't read was not meant for it, or was forged: its state has not changed.
         let _ = self.connection.handle_read(TaggedBytesMut { now, transport, message: datagram });
+        if self.found.opened() > opened {
+            self.opened_from = Some(from);
+        }
         if self.opener.is_none() {
             // At once: what the core opened later than the packet that told the key would count twice.
             self.opener = self.found.opening().and_then(Opener::new);
         }
         None
+    }
+
+    /// Where the student is, if a packet from there was opened just now and its media goes there; once in a while.
+    pub(super) fn confirmed_address(&mut self, now: Instant) -> Option<SocketAddr> {
+        let from = self.opened_from.take().filter(|from| self.lanes.destination() == Some(*from))?;
+        let is_due = self.confirmed.is_none_or(|at| now.saturating_duration_since(at) >= CONFIRM_EVERY);
+        if is_due {
+            self.confirmed = Some(now);
+        }
+        is_due.then_some(from)
     }
 
     /// Lets the core do what its timers ask for.

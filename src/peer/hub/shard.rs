@@ -74,6 +74,8 @@ pub(super) enum Task {
 pub(super) enum Report {
     /// A student is forgotten.
     Gone(Slot),
+    /// A student's connection has opened a packet from this address, where its media goes.
+    Confirmed { slot: Slot, from: SocketAddr },
     /// Somebody can't go on without another key frame than the `seen` ones that the shard was given until now.
     WantsKey { encoding: Encoding, seen: u64 },
     /// So many students of this shard, the number of its thread, need the encoding.
@@ -214,7 +216,12 @@ impl Shard {
         let Some(seat) = self.by_slot.get(&slot).copied() else { return };
         let Some(peer) = self.seats[seat].as_mut() else { return };
         let (rings, class, mut wishes) = (&self.rings, &mut self.repairs, Wishes::default());
-        match guarded(peer, |peer| peer.receive(now, path, bytes, rings, class, &mut wishes)) {
+        let heard = guarded(peer, |peer| peer.receive(now, path, bytes, rings, class, &mut wishes));
+        let confirmed = peer.confirmed_address(now);
+        if let Some(from) = confirmed {
+            self.report(Report::Confirmed { slot, from });
+        }
+        match heard {
             None => self.end_failed(vec![seat]),
             Some(None) => self.turn(now, seat),
             Some(Some(Heard { reported, recovers, repairs })) => {

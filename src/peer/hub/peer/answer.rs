@@ -124,6 +124,8 @@ impl Peer {
             panics: false,
             found,
             opener: None,
+            opened_from: None,
+            confirmed: None,
             connection: Box::new(connection),
             control,
             opening: None,
