@@ -1,11 +1,11 @@
 //! Which student a datagram belongs to, by its source address.
 //!
-//! A source address is easy to forge, so a STUN check proves who wrote the check and not where that student is. A check
-//! with a student's credentials therefore only *claims* its source address, for a short time. What is sealed goes to all
-//! who claim the address: only the right connection can open it, so a forged claim takes nothing from anybody. When a
-//! connection opens a packet that comes from where its media goes (ICE has proved with a check of ours and its answer that
-//! the student is there, RFC 8445, 7.2.5), the claim is *confirmed*: the address belongs to that student alone, until it
-//! leaves or was not heard for the time of consent.
+//! A source address is easy to forge, so a STUN check proves who wrote the check and not where that student is. A
+//! check with a student's credentials therefore only *claims* its source address, for a short time. What is sealed
+//! goes to all who claim the address: only the right connection can open it, so a forged claim takes nothing from
+//! anybody. When a connection opens a packet that comes from where its media goes (ICE has proved with a check of ours
+//! and its answer that the student is there, RFC 8445, 7.2.5), the claim is *confirmed*: the address belongs to that
+//! student alone, until it leaves or was not heard for the time of consent.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -16,7 +16,8 @@ use super::shard::Slot;
 /// A claim lasts so long; the next check claims anew. The handshake of a student that connects takes far less.
 const CLAIMED_FOR: Duration = Duration::from_secs(10);
 
-/// A confirmed address from which nothing was opened for so long is anybody's again: consent has expired (RFC 7675, 5.1).
+/// A confirmed address from which nothing was opened for so long is anybody's again: consent has expired (RFC 7675,
+/// 5.1).
 const CONFIRMED_FOR: Duration = Duration::from_secs(30);
 
 /// How often a connection confirms its address while packets come from there.

@@ -11,8 +11,8 @@ use rtc::stun::message::Message;
 use super::Shared;
 use crate::room::Bucket;
 
-/// STUN messages a second of one student and kind, and how many may come at once: a student and a hub with six addresses
-/// each try 36 pairs.
+/// STUN messages a second of one student and kind, and how many may come at once: a student and a hub with six
+/// addresses each try 36 pairs.
 const PER_SECOND: u32 = 100;
 const BURST: u32 = 300;
 

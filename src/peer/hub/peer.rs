@@ -33,6 +33,7 @@ mod adapt;
 mod answer;
 mod hear;
 
+pub(super) use self::adapt::ClassNow;
 #[cfg(test)]
 pub(super) use self::answer::media_track;
 use self::answer::offered;
@@ -44,6 +45,10 @@ const CONNECT_WITHIN: Duration = Duration::from_secs(20);
 /// Media begins this long after the connection stands. Packets that a receiver reads together with our last handshake
 /// message come before its keys do, and are lost: with them would go the key frame, and half a second to ask for it.
 const START_DELAY: Duration = Duration::from_millis(15);
+
+/// After this process stood still no timer of a connection counts for so long: what the student said meanwhile waits in
+/// the socket, and is read first.
+const READ_FIRST: Duration = Duration::from_millis(500);
 
 /// What became of a student in a turn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -109,6 +114,8 @@ pub(super) struct Peer {
     pub(super) password: String,
     /// The next time that the core wants to be woken.
     pub(super) deadline: Instant,
+    /// Before this time it is not woken.
+    rests_until: Option<Instant>,
     created: Instant,
     pub(super) connected: bool,
     starts: Option<Instant>,
@@ -340,7 +347,21 @@ impl Peer {
     fn set_deadline(&mut self, now: Instant) {
         let timeout = self.connection.poll_timeout().unwrap_or(now + Duration::from_secs(1));
         let ours = [self.starts, self.lanes.handshake.due()];
-        self.deadline = ours.into_iter().flatten().fold(timeout, Instant::min);
+        let due = ours.into_iter().flatten().fold(timeout, Instant::min);
+        self.deadline = self.rests_until.map_or(due, |rests_until| due.max(rests_until));
+    }
+
+    /// This process stood still until now: that is held against nobody.
+    pub(super) fn stood_still(&mut self, now: Instant) {
+        self.control.stood_still(now);
+        self.rests_until = Some(now + READ_FIRST);
+        self.deadline = self.deadline.max(now + READ_FIRST);
+    }
+
+    /// Since when it is in trouble, if it is; none where it gets no pictures yet.
+    pub(super) fn troubled_since(&self) -> Option<Option<Instant>> {
+        let gets_pictures = self.connected && self.starts.is_none() && self.opening.is_none();
+        gets_pictures.then(|| self.control.troubled_since())
     }
 
     /// Whether the student has not been heard of lately.

@@ -110,6 +110,7 @@ impl Peer {
             ufrag: attribute("a=ice-ufrag:"),
             password: attribute("a=ice-pwd:"),
             deadline: now,
+            rests_until: None,
             created: now,
             connected: false,
             starts: None,
