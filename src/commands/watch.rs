@@ -34,6 +34,7 @@ use crate::expect::{self, Run};
 use crate::id::UserId;
 use crate::media::{self, Render, RenderEvent, RenderOptions, TrackFormat};
 use crate::peer::link::{IceServer, Incoming, Link, LinkConfig, LinkEvent};
+use crate::peer::pulse::{Heart, Pause};
 use crate::protocol::channel::StudentMessage;
 use crate::protocol::{ClientMessage, ErrorCode, IceCandidate, LeaveReason, ServerMessage, User};
 use crate::report::{EndReason, Event, Reporter};
@@ -84,6 +85,8 @@ pub(super) async fn run(
         talk: Conversation::new(watch.user.clone()),
         ice_servers: Vec::new(),
         files: 0,
+        heart: Heart::start(),
+        paused: None,
     };
     let ended = student.run(signals, stop).await;
     let run = student.finish(matches!(ended, Ok(EndReason::LectureOver))).await;
@@ -153,6 +156,9 @@ struct Student<'a> {
     /// Those that were typed, else those that the server told of.
     ice_servers: Vec<IceServer>,
     files: u32,
+    heart: Heart,
+    /// The newest pause of this process that is known of.
+    paused: Option<Pause>,
 }
 
 impl Student<'_> {
@@ -188,6 +194,8 @@ impl Student<'_> {
                     None => rendered = None,
                 },
                 () = or_never(due.map(tokio::time::sleep_until)) => {
+                    // First, lest a time that has passed meanwhile counts.
+                    self.look_for_pause();
                     match self.course.step(Instant::now()) {
                         Step::Nothing => {}
                         Step::Connect => self.connect().await?,
@@ -402,7 +410,11 @@ impl Student<'_> {
                 Heard::Sends(told) => self.on_told(told),
             },
             Some(LinkEvent::Disturbed) => {
-                self.reporter.warn("nothing was heard of the teacher for some seconds, waiting for it to come back");
+                self.look_for_pause();
+                if !self.has_just_paused() {
+                    let silent = "nothing was heard of the teacher for some seconds, waiting for it to come back";
+                    self.reporter.warn(silent);
+                }
             }
             Some(LinkEvent::Gone) | None => {
                 if let Some(attempt) = self.link.take() {

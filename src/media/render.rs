@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use gstreamer as gst;
 use gstreamer::prelude::*;
@@ -183,6 +183,13 @@ impl Render {
     pub fn expect(&self, track: Track, expected: bool) {
         if let Some(playing) = &self.playing {
             playing.expect(track, expected);
+        }
+    }
+
+    /// This process stood still from one time to another: its pictures did not freeze, and its network was not slow.
+    pub fn stood_still(&self, from: Instant, to: Instant) {
+        if let Some(playing) = &self.playing {
+            playing.stood_still(from, to);
         }
     }
 
