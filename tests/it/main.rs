@@ -41,6 +41,9 @@ mod channel;
 // A lecture from one terminal to many, and everything that can happen to it.
 mod lecture;
 
+// A process that stands still.
+mod pause;
+
 // Chat, hands and reactions between the programs.
 mod talk;
 
