@@ -42,6 +42,9 @@
 //! - Signalling may come and go while media flows: only a student's own goodbye, or the silence of its media, ends it.
 //! - What is sent to one student does not depend on how another one fares, but for key frames within budgets.
 //! - Under one key an SSRC is sealed by exactly one side, the core or the hub (`peer::hub::seal`).
+//! - A source address proves nothing: a sealed packet goes to every student that may have sent it, and counts for the
+//!   one that can open it (`peer::hub::addresses`).
+//! - A pause of this process is nobody's bad line ([`peer::pulse`]).
 //! - Names in chat come from signalling, not from who speaks.
 //! - What comes from the network is parsed into types at the border, or refused with a stable code.
 

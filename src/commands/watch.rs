@@ -39,6 +39,7 @@ use crate::expect::{self, Run};
 use crate::id::UserId;
 use crate::media::{self, Render, RenderEvent, RenderOptions, TrackFormat};
 use crate::peer::link::{IceServer, Incoming, Link, LinkConfig, LinkEvent};
+use crate::peer::pulse::{Heart, Pause};
 use crate::protocol::channel::{Stopped, StudentMessage};
 use crate::protocol::{ClientMessage, ErrorCode, IceCandidate, LeaveReason, ServerMessage, User};
 use crate::report::{EndReason, Event, Reporter};
@@ -81,6 +82,8 @@ pub(super) async fn run(
         title: Title::new(watch.room.clone()),
         files: 0,
         silent_seconds: 0,
+        heart: Heart::start(),
+        paused: None,
     };
     let ended = student.run(stop).await;
     let run = student.finish(matches!(ended, Ok(EndReason::LectureOver))).await;
@@ -122,6 +125,9 @@ struct Student<'a> {
     files: u32,
     /// Seconds in which nothing came, until now.
     silent_seconds: u32,
+    heart: Heart,
+    /// The newest pause of this process that is known of.
+    paused: Option<Pause>,
 }
 
 impl Student<'_> {
@@ -148,6 +154,8 @@ impl Student<'_> {
                     None => rendered = None,
                 },
                 () = or_never(due.map(tokio::time::sleep_until)) => {
+                    // First, lest a time that has passed meanwhile counts.
+                    self.look_for_pause();
                     match self.course.step(Instant::now()) {
                         Step::Nothing => {}
                         Step::Connect => self.connect().await?,
@@ -405,11 +413,15 @@ impl Student<'_> {
                 Heard::Stopped(stopped) => self.on_stopped(stopped),
             },
             Some(LinkEvent::Disturbed) => {
-                self.course.silent();
-                self.reporter.warn("nothing was heard of the teacher for some seconds, waiting for it to come back");
-                self.say_over_picture(Some(
-                    "Nothing comes from the teacher.\nWaiting for the connection to come back.",
-                ));
+                self.look_for_pause();
+                if !self.has_just_paused() {
+                    self.course.silent();
+                    let silent = "nothing was heard of the teacher for some seconds, waiting for it to come back";
+                    self.reporter.warn(silent);
+                    self.say_over_picture(Some(
+                        "Nothing comes from the teacher.\nWaiting for the connection to come back.",
+                    ));
+                }
             }
             Some(LinkEvent::Gone) | None => {
                 if let Some(attempt) = self.link.take() {

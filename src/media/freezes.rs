@@ -16,6 +16,8 @@ pub(super) struct Freezes {
     intervals: VecDeque<Duration>,
     sum: Duration,
     last: Option<Instant>,
+    /// The newest that is over: its beginning and its end.
+    newest: Option<(Instant, Instant)>,
     /// Those that are over.
     pub(super) count: u64,
     /// The time in those that are over.
@@ -47,10 +49,7 @@ impl Freezes {
     pub(super) fn shown(&mut self, now: Instant) {
         Withheld { count: self.withholdings, total: self.withheld } = self.withheld(now);
         self.withholding = None;
-        if let Some(frozen) = self.frozen(now) {
-            self.count += 1;
-            self.total += frozen;
-        }
+        self.end(now);
         if let Some(last) = self.last.replace(now) {
             let interval = now.saturating_duration_since(last);
             self.sum += interval;
@@ -71,13 +70,30 @@ impl Freezes {
     pub(super) fn pause(&mut self, now: Instant) {
         let frozen = self.frozen(now);
         // What stood still before is one.
-        if let Some(frozen) = frozen {
-            self.count += 1;
-            self.total += frozen;
-        }
+        self.end(now);
         if let Some(last) = self.last.take() {
             let since = if frozen.is_some() { now } else { last };
             self.withholding = Some(Withholding { since, follows_a_freeze: frozen.is_some() });
+        }
+    }
+
+    /// This process stood still from one time to another: the picture's standing still was its own, whether the next
+    /// picture has been seen already or not.
+    pub(super) fn stood_still(&mut self, from: Instant, to: Instant) {
+        if let Some((began, ended)) = self.newest.filter(|(began, ended)| *began < to && *ended > from) {
+            self.count -= 1;
+            self.total -= ended - began;
+            self.newest = None;
+        }
+        self.last = self.last.filter(|last| *last > to);
+    }
+
+    /// If the picture stands still, that is over now.
+    fn end(&mut self, now: Instant) {
+        if let Some((frozen, last)) = self.frozen(now).zip(self.last) {
+            self.count += 1;
+            self.total += frozen;
+            self.newest = Some((last, now));
         }
     }
 
@@ -132,6 +148,29 @@ mod tests {
         assert_eq!(freezes.count, 4);
         show(&mut freezes, &mut now, [700]);
         assert_eq!(freezes.count, 5);
+    }
+
+    #[test]
+    fn standing_still_with_the_whole_process_is_no_freeze() {
+        let (mut freezes, mut now) = (Freezes::default(), Instant::now());
+        show(&mut freezes, &mut now, [33; 60]);
+        let (from, to) = (now + Duration::from_millis(10), now + Duration::from_millis(3_010));
+        // Noticed before the next picture.
+        freezes.stood_still(from, to);
+        assert_eq!(freezes.frozen(to), None);
+        now = to;
+        show(&mut freezes, &mut now, [400, 33]);
+        assert_eq!(freezes.count, 0, "the picture begins anew");
+        // Noticed after it.
+        show(&mut freezes, &mut now, [33, 3_000, 33]);
+        assert_eq!((freezes.count, freezes.total), (1, Duration::from_secs(3)));
+        let ended = now - Duration::from_millis(33);
+        freezes.stood_still(ended - Duration::from_millis(2_990), ended - Duration::from_millis(1));
+        assert_eq!((freezes.count, freezes.total), (0, Duration::ZERO));
+        // Another one stays.
+        show(&mut freezes, &mut now, [[33; 60].as_slice(), &[900, 33, 33]].concat());
+        freezes.stood_still(now + Duration::from_secs(1), now + Duration::from_secs(2));
+        assert_eq!(freezes.count, 1);
     }
 
     #[test]

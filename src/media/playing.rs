@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use gstreamer as gst;
 use gstreamer::prelude::*;
@@ -130,6 +130,12 @@ impl Playing {
     /// How much later than possible everything is played.
     pub(super) fn delay(&self) -> Duration {
         self.shared.clock.delay()
+    }
+
+    /// This process stood still from one time to another: that is neither a freeze nor a reason to wait longer.
+    pub(super) fn stood_still(&self, from: Instant, to: Instant) {
+        self.shared.state().playout.stood_still();
+        self.shared.inputs.iter().for_each(|input| input.received.stood_still(from, to));
     }
 
     /// Says whether pictures of a track are expected.

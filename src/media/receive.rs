@@ -125,6 +125,13 @@ impl Received {
         }
     }
 
+    /// This process stood still from one time to another.
+    pub(super) fn stood_still(&self, from: Instant, to: Instant) {
+        if let Ok(mut state) = self.0.state.lock() {
+            state.freezes.stood_still(from, to);
+        }
+    }
+
     /// Notes that the decoder can't go on, and asks for a key frame unless that was done just now.
     pub(super) fn need_key_frame(&self) {
         self.ask(|state| {

@@ -196,6 +196,13 @@ impl Render {
         self.window.as_ref()
     }
 
+    /// This process stood still from one time to another: its pictures did not freeze, and its network was not slow.
+    pub fn stood_still(&self, from: Instant, to: Instant) {
+        if let Some(playing) = &self.playing {
+            playing.stood_still(from, to);
+        }
+    }
+
     /// How much later than possible sound and picture are shown now.
     pub fn delay(&self) -> Duration {
         self.playing.as_ref().map(Playing::delay).unwrap_or_default()

@@ -7,6 +7,7 @@
 //! - [`floor`]: what this machine takes at least for a packet.
 //! - [`engine`]: what both ends negotiate.
 //! - [`offer`]: what a student's offer asks for, checked before anything is built of it.
+//! - [`pulse`]: whether this process stood still.
 
 pub mod crowd;
 pub mod emulator;
@@ -15,4 +16,5 @@ pub mod floor;
 pub mod hub;
 pub mod link;
 pub mod offer;
+pub mod pulse;
 mod retransmissions;

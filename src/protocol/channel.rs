@@ -184,6 +184,8 @@ pub enum TierReason {
     Bandwidth,
     /// Too much is lost on the way.
     Loss,
+    /// Nothing was heard of the student for a moment: its connection was cut, or its machine stood still.
+    Silence,
     /// The teacher's machine or line has no more for this class.
     Class,
     /// A reason of a newer version.

@@ -244,7 +244,7 @@ pub struct WatchStats {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum TroubleKind {
-    /// No packets come.
+    /// No packets come, or nothing was heard of this student.
     Network,
     /// The machine can't decode what comes.
     Decoder,

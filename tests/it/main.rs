@@ -35,6 +35,9 @@ mod crowd;
 // Bad students on loopback, and what they cost the others.
 mod bad_students;
 
+// A student that forges addresses and floods with its own credentials, on loopback.
+mod insider;
+
 // How students begin, on loopback.
 mod opening;
 
@@ -43,6 +46,9 @@ mod channel;
 
 // A lecture from one terminal to many, and everything that can happen to it.
 mod lecture;
+
+// A process that stands still.
+mod pause;
 
 // Chat, hands and reactions between the programs.
 mod talk;

@@ -186,6 +186,15 @@ impl Course {
         self.pause = Duration::ZERO;
     }
 
+    /// This process stood still for so long: no time has passed.
+    pub(super) fn stood_still(&mut self, lasted: Duration) {
+        self.begun += lasted;
+        self.media = self.media.map(|media| media + lasted);
+        if let State::Connecting { since } | State::Connected { since, .. } = &mut self.state {
+            *since += lasted;
+        }
+    }
+
     /// The offer was refused for now, or the connection is gone.
     pub(super) fn failed(&mut self, now: Instant) {
         self.state = match self.publisher {
@@ -354,6 +363,23 @@ mod tests {
         course.failed(now + seconds(11));
         assert_eq!(course.step(now + seconds(11)), Step::Connect);
         assert_eq!(course.step(now + seconds(12)), Step::MediaLost(seconds(2)));
+    }
+
+    #[test]
+    fn a_pause_of_this_process_uses_up_no_patience() {
+        let now = Instant::now();
+        let mut course = Course::new(now, Some(seconds(3)), Some(seconds(2)));
+        course.stood_still(seconds(60));
+        assert_eq!(course.step(now + seconds(61)), Step::Nothing);
+        course.publisher_is(user(), 1, now + seconds(61));
+        assert_eq!(course.step(now + seconds(61)), Step::Connect);
+        course.stood_still(seconds(60));
+        assert_eq!(course.step(now + seconds(122)), Step::Nothing, "the teacher had no time to answer");
+        course.connected(now + seconds(122));
+        course.media(now + seconds(123));
+        course.stood_still(seconds(60));
+        assert_eq!(course.step(now + seconds(184)), Step::Nothing);
+        assert_eq!(course.step(now + seconds(187)), Step::MediaLost(seconds(2)), "the pause is over");
     }
 
     #[test]

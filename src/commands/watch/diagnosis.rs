@@ -22,6 +22,10 @@ const FEW_PACKETS: u64 = 50;
 /// Seconds without trouble, until it is over.
 const QUIET_SECONDS: u32 = 3;
 
+/// Seconds after a pause of this process in which nothing is said of line and computer: what came meanwhile was lost or
+/// is late, and the hub has heard nothing of this student.
+const PARDONED_SECONDS: u32 = 5;
+
 /// What a track did in the last second.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Second {
@@ -62,6 +66,9 @@ pub(super) struct Diagnosis {
     /// What is seen here, each with the seconds since it was last seen.
     seen: Vec<(Trouble, u32)>,
     silent: u32,
+    /// Seconds in which nothing more is said, after a pause of this process; and what the hub said in these.
+    pardoned: u32,
+    held: Option<Told>,
     /// Packets and losses of the last seconds, the newest last.
     losses: VecDeque<(u64, u64)>,
 }
@@ -69,7 +76,12 @@ pub(super) struct Diagnosis {
 impl Diagnosis {
     /// The hub says what it sends.
     pub(super) fn told(&mut self, told: &Told) -> Vec<Event> {
-        let before = std::mem::replace(&mut self.told, told.trouble());
+        self.held = Some(*told).filter(|_| self.pardoned > 0);
+        let trouble = told.trouble();
+        if self.held.is_some() && trouble.is_some() {
+            return Vec::new();
+        }
+        let before = std::mem::replace(&mut self.told, trouble);
         if before == self.told {
             return Vec::new();
         }
@@ -79,9 +91,17 @@ impl Diagnosis {
         over.into_iter().chain(self.told.as_ref().map(Trouble::begins)).collect()
     }
 
+    /// This process stood still until now.
+    pub(super) fn stood_still(&mut self) {
+        self.pardoned = PARDONED_SECONDS;
+        self.silent = 0;
+        self.losses.clear();
+    }
+
     /// The link is gone, and with it all that was wrong with it.
     pub(super) fn forget(&mut self) -> Vec<Event> {
-        let Self { told, seen, .. } = std::mem::take(self);
+        let pardoned = self.pardoned;
+        let Self { told, seen, .. } = std::mem::replace(self, Self { pardoned, ..Self::default() });
         told.into_iter().chain(seen.into_iter().map(|(trouble, _)| trouble)).map(|trouble| trouble.over()).collect()
     }
 
@@ -91,7 +111,8 @@ impl Diagnosis {
             *quiet += 1;
         }
         let mut events = Vec::new();
-        for trouble in self.find(tracks, asked) {
+        let found = if self.pardoned == 0 { self.find(tracks, asked) } else { self.pardon(&mut events) };
+        for trouble in found {
             let same = |(seen, _): &&mut (Trouble, u32)| (seen.kind, seen.track) == (trouble.kind, trouble.track);
             // The share of a loss is another each second, and nobody wants to read each.
             if let Some((_, quiet)) = self.seen.iter_mut().find(same) {
@@ -109,6 +130,17 @@ impl Diagnosis {
             stays
         });
         events
+    }
+
+    /// What is wrong in a second after a pause is nothing; at the end of these what the hub says counts again.
+    fn pardon(&mut self, events: &mut Vec<Event>) -> Vec<Trouble> {
+        self.pardoned -= 1;
+        if self.pardoned == 0
+            && let Some(held) = self.held.take()
+        {
+            events.extend(self.told(&held));
+        }
+        Vec::new()
     }
 
     /// What is wrong in this second.
@@ -183,11 +215,13 @@ impl Told {
         };
         let (kind, why) = match (self.reason, self.estimate_kbps) {
             (Some(TierReason::Loss), _) => (TroubleKind::Loss, "too much is lost on the way".to_owned()),
+            (Some(TierReason::Silence), _) => (TroubleKind::Network, "your connection was interrupted".to_owned()),
             (Some(TierReason::Class), _) => (TroubleKind::Class, "the teacher has no more for this class".to_owned()),
             (_, None) => (TroubleKind::Bandwidth, "your line carries no more".to_owned()),
             (_, Some(kbps)) => (TroubleKind::Bandwidth, format!("your line carries {}", mbit(kbps))),
         };
-        let sound = if all_wait && kind != TroubleKind::Class { ", sound needs it" } else { "" };
+        let is_narrow = matches!(kind, TroubleKind::Bandwidth | TroubleKind::Loss);
+        let sound = if all_wait && is_narrow { ", sound needs it" } else { "" };
         Some(Trouble { kind, track: Some(track), text: format!("{what}: {why}{sound}") })
     }
 }
@@ -301,11 +335,36 @@ mod tests {
                 words(Some(Full), Some(Low), None, Some(TierReason::Class)),
                 "Class: a smaller picture of the camera: the teacher has no more for this class",
             ),
+            (
+                words(Some(Nothing), None, None, Some(TierReason::Silence)),
+                "Network: the picture waits: your connection was interrupted",
+            ),
             (words(Some(Full), Some(Full), Some(5000), None), ""),
             (words(None, None, None, bandwidth), ""),
         ] {
             assert_eq!(said, expected);
         }
+    }
+
+    #[test]
+    fn a_pause_of_this_process_is_blamed_on_nobody() {
+        let mut diagnosis = Diagnosis::default();
+        let bad = GOOD.map(|second| Second { packets: 0, lost: 50, skipped: 20, ..second });
+        let waits = told(Some(SentTier::None), None, None, Some(TierReason::Silence));
+        let all = told(Some(SentTier::Full), None, None, None);
+        diagnosis.stood_still();
+        assert_eq!(diagnosis.second(&bad, 100), []);
+        assert_eq!(diagnosis.told(&waits), []);
+        assert_eq!(diagnosis.second(&bad, 100), []);
+        assert_eq!(diagnosis.told(&all), [], "and it is over before it was said");
+        for _ in 0..3 {
+            assert_eq!(diagnosis.second(&bad, 100), []);
+        }
+        assert_eq!(diagnosis.second(&GOOD, 0), []);
+        diagnosis.stood_still();
+        assert_eq!(diagnosis.told(&waits), []);
+        let said: Vec<_> = (0..6).flat_map(|_| texts(&diagnosis.second(&GOOD, 0))).collect();
+        assert_eq!(said, ["Network: the picture waits: your connection was interrupted"], "it lasts");
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! How it goes: what a student tells of its numbers and its troubles.
 
+use std::time::Duration;
+
 use tokio::time::Instant;
 
 use super::Student;
@@ -11,10 +13,34 @@ use crate::report::Event;
 /// Seconds without any packet, after which the server is asked whether it is still there. Media of a lecture never
 /// pauses: sound comes fifty times a second.
 const DOUBT_AFTER: u32 = 2;
+/// A pause of this process that is worth a word.
+const WORTH_A_WORD: Duration = Duration::from_secs(1);
+
+/// After a pause the connection may look disturbed for so long.
+const JUST: Duration = Duration::from_secs(5);
 
 impl Student<'_> {
+    /// Whether this process stood still just now: then what looks like a bad line or a bad computer is none.
+    pub(super) fn look_for_pause(&mut self) {
+        let Some(pause) = self.heart.newest_pause().filter(|pause| self.paused != Some(*pause)) else { return };
+        self.paused = Some(pause);
+        self.course.stood_still(pause.to - pause.from);
+        self.diagnosis.stood_still();
+        self.screen.with(|render| render.stood_still(pause.from, pause.to));
+        if pause.lasted >= WORTH_A_WORD {
+            let seconds = pause.lasted.as_secs_f32();
+            self.reporter.notice(format!("this computer stood still for {seconds:.1} s; the lecture goes on"));
+        }
+    }
+
+    /// Whether that was a moment ago.
+    pub(super) fn has_just_paused(&self) -> bool {
+        self.paused.is_some_and(|pause| pause.to.elapsed() < JUST)
+    }
+
     /// Once a second: the numbers, and what is suffered from.
     pub(super) fn tell(&mut self) {
+        self.look_for_pause();
         let link = self.link.as_ref().map(|attempt| attempt.link.stats()).unwrap_or_default();
         let Some(step) = self.screen.with(|render| self.meter.step(render, link)) else { return };
         if step.seconds.iter().any(|second| second.packets > 0) {
@@ -47,6 +73,7 @@ impl Student<'_> {
 
     /// Other pictures are sent from now on.
     pub(super) fn on_told(&mut self, told: Told) {
+        self.look_for_pause();
         self.told = Some(told);
         self.expect_pictures();
         for event in self.diagnosis.told(&told) {

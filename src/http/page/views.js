@@ -158,7 +158,7 @@ export function less(sent) {
   const kbps = Number(sent.estimateKbps);
   const rate = `${(kbps / 1000).toFixed(kbps < 95 ? 2 : 1)} Mbit/s`;
   const bandwidth = kbps > 0 ? say('whyBandwidth', { rate }) : say('whyNoMore');
-  const why = { loss: say('whyLoss'), class: say('whyClass') }[sent.reason] ?? bandwidth;
-  const needsIt = what === 'lessWaits' && sent.reason !== 'class';
+  const why = { loss: say('whyLoss'), silence: say('whySilence'), class: say('whyClass') }[sent.reason] ?? bandwidth;
+  const needsIt = what === 'lessWaits' && !['class', 'silence'].includes(sent.reason);
   return say(what, { why: needsIt ? say('whySound', { why }) : why });
 }

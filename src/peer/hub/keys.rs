@@ -5,6 +5,7 @@
 //! is the session key for media, and the nonce tells the salt (RFC 7714, 8.1). When one opens an RTCP packet, that is
 //! the key of the student's feedback (RFC 7714, 9.1).
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use rtc::crypto::{
@@ -41,9 +42,15 @@ pub(super) struct Found(Arc<Keys>);
 struct Keys {
     sealing: OnceLock<SessionKey>,
     opening: OnceLock<OpeningKey>,
+    opened: AtomicU64,
 }
 
 impl Found {
+    /// How many packets and records the core has opened so far, all of them genuine.
+    pub(super) fn opened(&self) -> u64 {
+        self.0.opened.load(Ordering::Relaxed)
+    }
+
     /// With which the core has sealed an RTP packet.
     pub(super) fn sealing(&self) -> Option<&SessionKey> {
         self.0.sealing.get()
@@ -153,6 +160,7 @@ impl AeadCipher for Cipher {
 
     fn open_in_place(&mut self, nonce: &[u8], aad: &[u8], text: &mut [u8], tag: &[u8]) -> Result<(), CryptoError> {
         self.inner.open_in_place(nonce, aad, text, tag)?;
+        self.found.0.opened.fetch_add(1, Ordering::Relaxed);
         if self.found.opening().is_none()
             && let Some((ssrc, index)) = open::authenticated(aad)
             && let Ok(nonce) = nonce.try_into()

@@ -159,6 +159,11 @@ impl Lanes {
         });
     }
 
+    /// Where media goes, once the first packet of it has gone: ICE has proved that the student is there.
+    pub(super) fn destination(&self) -> Option<SocketAddr> {
+        self.path.map(|(_, to)| to)
+    }
+
     /// Pictures go no faster than this line carries them; or at once.
     pub(super) fn set_pace(&mut self, now: Instant, line: Option<Line>) {
         match (&mut self.pace, line) {

@@ -4,8 +4,10 @@
 //! answers with [`HubEvent`]s. Every queue is bounded: commands block nobody and are refused when the hub does not
 //! keep up, frames are dropped and the encoder is asked for a new key frame.
 
+mod addresses;
 mod agreed;
 mod channel;
+mod checks;
 mod demux;
 mod feedback;
 mod handshake;
@@ -198,6 +200,8 @@ pub struct HubStats {
     pub watched: Vec<(Encoding, usize)>,
     /// Students whose packets the library seals, at five times the cost, as their key did not become known.
     pub sealed_by_core: usize,
+    /// STUN messages of students that were not read, because there were far more than ICE needs.
+    pub checks_left_out: u64,
     /// Each student whose connection stands.
     pub peers: Vec<(UserId, PeerStats)>,
     /// Counts of all students, those included that are gone.

@@ -13,6 +13,7 @@ use rtc::sansio::Protocol;
 use rtc::shared::{TaggedBytesMut, TransportContext, TransportProtocol};
 
 use super::Rings;
+use super::addresses::CONFIRM_EVERY;
 use super::channel::{Channel, Opened};
 use super::feedback;
 use super::handshake::Handshake;
@@ -33,6 +34,7 @@ mod answer;
 mod hear;
 mod totals;
 
+pub(super) use self::adapt::ClassNow;
 #[cfg(test)]
 pub(super) use self::answer::media_track;
 use self::answer::offered;
@@ -45,6 +47,10 @@ const CONNECT_WITHIN: Duration = Duration::from_secs(20);
 /// Media begins this long after the connection stands. Packets that a receiver reads together with our last handshake
 /// message come before its keys do, and are lost: with them would go the key frame, and half a second to ask for it.
 const START_DELAY: Duration = Duration::from_millis(15);
+
+/// After this process stood still no timer of a connection counts for so long: what the student said meanwhile waits in
+/// the socket, and is read first.
+const READ_FIRST: Duration = Duration::from_millis(500);
 
 /// What became of a student in a turn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -118,6 +124,8 @@ pub(super) struct Peer {
     pub(super) password: String,
     /// The next time that the core wants to be woken.
     pub(super) deadline: Instant,
+    /// Before this time it is not woken.
+    rests_until: Option<Instant>,
     created: Instant,
     pub(super) connected: bool,
     starts: Option<Instant>,
@@ -137,6 +145,10 @@ pub(super) struct Peer {
     found: Found,
     /// Opens the student's feedback, from its second packet on.
     opener: Option<Opener>,
+    /// The address from which a packet was opened just now.
+    opened_from: Option<SocketAddr>,
+    /// When the router was told last where the student is.
+    confirmed: Option<Instant>,
     /// Far larger than all the rest, and not needed for media: out of the way of it.
     connection: Box<RTCPeerConnection>,
     /// What the student's way carries, and what it gets.
@@ -174,8 +186,12 @@ impl Peer {
             && let Some(opener) = &mut self.opener
         {
             let mut heard = Heard::default();
+            let opened = opener.open(&mut datagram);
+            if opened.is_some() {
+                self.opened_from = Some(from);
+            }
             // What can't be opened was forged, or came twice.
-            let compound = opener.open(&mut datagram).unwrap_or_default();
+            let compound = opened.unwrap_or_default();
             feedback::read(compound).for_each(|said| self.hear(now, said, rings, class, wishes, &mut heard));
             return Some(heard);
         }
@@ -184,13 +200,27 @@ impl Peer {
         if Handshake::is_of_it(&datagram) {
             self.lanes.handshake.hears(now, &datagram);
         }
+        let opened = self.found.opened();
         // What the core can't read was not meant for it, or was forged: its state has not changed.
         let _ = self.connection.handle_read(TaggedBytesMut { now, transport, message: datagram });
+        if self.found.opened() > opened {
+            self.opened_from = Some(from);
+        }
         if self.opener.is_none() {
             // At once: what the core opened later than the packet that told the key would count twice.
             self.opener = self.found.opening().and_then(Opener::new);
         }
         None
+    }
+
+    /// Where the student is, if a packet from there was opened just now and its media goes there; once in a while.
+    pub(super) fn confirmed_address(&mut self, now: Instant) -> Option<SocketAddr> {
+        let from = self.opened_from.take().filter(|from| self.lanes.destination() == Some(*from))?;
+        let is_due = self.confirmed.is_none_or(|at| now.saturating_duration_since(at) >= CONFIRM_EVERY);
+        if is_due {
+            self.confirmed = Some(now);
+        }
+        is_due.then_some(from)
     }
 
     /// Lets the core do what its timers ask for.
@@ -327,7 +357,21 @@ impl Peer {
     fn set_deadline(&mut self, now: Instant) {
         let timeout = self.connection.poll_timeout().unwrap_or(now + Duration::from_secs(1));
         let ours = [self.starts, self.lanes.handshake.due()];
-        self.deadline = ours.into_iter().flatten().fold(timeout, Instant::min);
+        let due = ours.into_iter().flatten().fold(timeout, Instant::min);
+        self.deadline = self.rests_until.map_or(due, |rests_until| due.max(rests_until));
+    }
+
+    /// This process stood still until now: that is held against nobody.
+    pub(super) fn stood_still(&mut self, now: Instant) {
+        self.control.stood_still(now);
+        self.rests_until = Some(now + READ_FIRST);
+        self.deadline = self.deadline.max(now + READ_FIRST);
+    }
+
+    /// Since when it is in trouble, if it is; none where it gets no pictures yet.
+    pub(super) fn troubled_since(&self) -> Option<Option<Instant>> {
+        let gets_pictures = self.connected && self.starts.is_none() && self.opening.is_none();
+        gets_pictures.then(|| self.control.troubled_since())
     }
 
     /// Whether the student has not been heard of lately.

@@ -9,10 +9,11 @@ use std::sync::mpsc::SyncSender;
 use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
-use rtc::stun::message::Message;
 use tokio::sync::mpsc;
 use tokio::time::MissedTickBehavior;
 
+use super::addresses::{Addresses, Holders};
+use super::checks::{Check, Checks, is_authentic};
 use super::demux::{Datagram, classify};
 use super::needs::Needs;
 use super::peer::Peer;
@@ -40,9 +41,6 @@ const READ_BATCHES: usize = 8;
 
 /// Commands that are done between two slices of a picture: an offer costs half a millisecond.
 const COMMANDS_AT_ONCE: usize = 8;
-
-/// Source addresses that may belong to one student: its interfaces, behind as many NAT bindings.
-const MAX_ADDRESSES: usize = 16;
 
 /// The thread's ends of the queues.
 pub(super) struct Queues {
@@ -90,7 +88,7 @@ struct Student {
     password: String,
     created: Instant,
     worker: usize,
-    addresses: usize,
+    checks: Checks,
 }
 
 struct Router {
@@ -100,7 +98,7 @@ struct Router {
     /// For questions to STUN servers.
     outlet: Outlet,
     voice: Voice,
-    addresses: Advertised,
+    advertised: Advertised,
     stun: Vec<StunClient>,
     requests: PerEncoding<KeyRequests>,
     counts: PerEncoding<(u64, u64, u64)>,
@@ -113,7 +111,9 @@ struct Router {
     students: HashMap<Slot, Student>,
     next_slot: Slot,
     by_user: HashMap<UserId, Slot>,
-    by_address: HashMap<SocketAddr, Slot>,
+    addresses: Addresses,
+    /// STUN messages of students that were not read, as there were too many.
+    left_out: u64,
     by_ufrag: HashMap<String, Slot>,
 }
 
@@ -143,7 +143,7 @@ impl Router {
         }
         let router = Self {
             outlet: outlet()?,
-            addresses: Advertised { local, reflexive },
+            advertised: Advertised { local, reflexive },
             stun,
             requests: PerEncoding::default(),
             counts: PerEncoding::default(),
@@ -154,7 +154,8 @@ impl Router {
             students: HashMap::new(),
             next_slot: 0,
             by_user: HashMap::new(),
-            by_address: HashMap::new(),
+            addresses: Addresses::default(),
+            left_out: 0,
             by_ufrag: HashMap::new(),
             config,
             shared,
@@ -265,10 +266,15 @@ impl Router {
         match report {
             Report::Gone(slot) => {
                 let Some(student) = self.students.remove(&slot) else { return };
-                self.by_address.retain(|_, s| *s != slot);
+                self.addresses.forget(slot);
                 self.by_ufrag.remove(&student.ufrag);
                 if self.by_user.get(&student.user) == Some(&slot) {
                     self.by_user.remove(&student.user);
+                }
+            }
+            Report::Confirmed { slot, from } => {
+                if self.students.contains_key(&slot) {
+                    self.addresses.confirm(Instant::now(), from, slot);
                 }
             }
             // A thread may not have seen the key frame yet that was made for it.
@@ -312,10 +318,14 @@ impl Router {
                 Err(_) => return self.fail(),
             }
             for (at, from, bytes) in batch {
-                let Some(slot) = self.route(now, from, &bytes) else { continue };
-                let Some(student) = self.students.get(&slot) else { continue };
-                // What a thread has no time for is lost, as it would be in the kernel.
-                self.have(student.worker, Task::Datagram { slot, at, from, bytes });
+                let mut holders = self.route(now, from, &bytes).into_iter().flatten().peekable();
+                let mut bytes = Some(bytes);
+                while let Some(slot) = holders.next() {
+                    let datagram = if holders.peek().is_some() { bytes.clone() } else { bytes.take() };
+                    let (Some(bytes), Some(student)) = (datagram, self.students.get(&slot)) else { continue };
+                    // What a thread has no time for is lost, as it would be in the kernel.
+                    self.have(student.worker, Task::Datagram { slot, at, from, bytes });
+                }
             }
         }
         Next::GoOn
@@ -326,40 +336,50 @@ impl Router {
         Next::End
     }
 
-    /// Whose datagram this is. Addresses are learnt from STUN requests that know the password, and kept.
-    fn route(&mut self, now: Instant, from: SocketAddr, bytes: &[u8]) -> Option<Slot> {
-        let known = self.by_address.get(&from).copied();
+    /// To whom this datagram goes. Addresses are learnt from STUN requests that know the password, see [`Addresses`].
+    fn route(&mut self, now: Instant, from: SocketAddr, bytes: &[u8]) -> Holders {
         match classify(bytes) {
-            Datagram::Sealed => known,
-            Datagram::Unknown | Datagram::UnencryptedRtcp => None,
+            Datagram::Sealed => self.addresses.holders(now, from),
+            Datagram::Unknown | Datagram::UnencryptedRtcp => Holders::default(),
             Datagram::Stun { transaction } => {
                 if let Some(client) = self.stun.iter_mut().find(|client| client.expects(from, transaction)) {
                     if let Some(public) = client.answer(bytes, now) {
                         self.public_address(public);
                     }
-                    return None;
+                    return Holders::default();
                 }
-                known
+                let holders = self.addresses.holders(now, from);
+                holders.map(|holder| holder.filter(|slot| self.reads(now, *slot, Check::Answer)))
             }
             Datagram::StunRequest { ufrag } => {
-                let slot = *self.by_ufrag.get(ufrag)?;
-                if known != Some(slot) {
-                    let student = self.students.get_mut(&slot)?;
-                    if student.addresses >= MAX_ADDRESSES || !is_authentic(bytes, &student.password, &self.shared) {
-                        return None;
-                    }
-                    student.addresses += 1;
-                    self.by_address.insert(from, slot);
-                }
-                Some(slot)
+                let Some(slot) = self.by_ufrag.get(ufrag).copied() else { return Holders::default() };
+                let passes = if self.addresses.holds(now, from, slot) {
+                    self.reads(now, slot, Check::Known)
+                } else {
+                    // The cheapest question first.
+                    self.addresses.is_free_for(now, from, slot)
+                        && self.reads(now, slot, Check::Unknown)
+                        && self.students.get(&slot).is_some_and(|s| is_authentic(bytes, &s.password, &self.shared))
+                        && self.addresses.claim(now, from, slot)
+                };
+                let mut holders = Holders::default();
+                holders[0] = Some(slot).filter(|_| passes);
+                holders
             }
         }
     }
 
+    /// Whether one more STUN message of this kind is read; counts those that are not.
+    fn reads(&mut self, now: Instant, slot: Slot, check: Check) -> bool {
+        let reads = self.students.get_mut(&slot).is_some_and(|student| student.checks.take(now, check));
+        self.left_out += u64::from(!reads);
+        reads
+    }
+
     fn public_address(&mut self, public: SocketAddr) {
-        let base = self.addresses.local[0];
-        self.addresses.reflexive.retain(|(known, _)| self.config.advertise.contains(&known.ip()));
-        self.addresses.reflexive.push((public, base));
+        let base = self.advertised.local[0];
+        self.advertised.reflexive.retain(|(known, _)| self.config.advertise.contains(&known.ip()));
+        self.advertised.reflexive.push((public, base));
         self.say(HubEvent::Notice(format!("students outside reach this computer at UDP {public} (STUN)")));
     }
 
@@ -390,7 +410,8 @@ impl Router {
                 }
             }
             Command::Stats(reply) => {
-                let collector = Collector::new(&self.counts, &self.requests, 1 + self.workers.len(), reply);
+                let numbers = Collector::numbers(&self.counts, &self.requests, self.left_out);
+                let collector = Collector::new(numbers, 1 + self.workers.len(), reply);
                 for worker in 0..=self.workers.len() {
                     let collector = Arc::clone(&collector);
                     self.have(worker, Task::Stats(Box::new(move |numbers| collector.add(numbers))));
@@ -425,7 +446,7 @@ impl Router {
             }
         }
         let tracks = offer::tracks_for(&sdp, video, &codecs)?;
-        let (shared, addresses) = (&self.shared, &self.addresses);
+        let (shared, addresses) = (&self.shared, &self.advertised);
         let answering = || Peer::answer(user.clone(), sdp, &tracks, &self.encodings, shared, addresses, now);
         let (peer, answer) = caught(answering)
             .ok_or_else(|| Refusal::Unanswerable("it can't be processed".to_owned()))?
@@ -434,7 +455,7 @@ impl Router {
         self.next_slot += 1;
         let worker = self.least_busy();
         let (ufrag, password) = (peer.ufrag.clone(), peer.password.clone());
-        let student = Student { user: user.clone(), ufrag, password, created: now, worker, addresses: 0 };
+        let student = Student { user: user.clone(), ufrag, password, created: now, worker, checks: Checks::default() };
         self.by_ufrag.insert(student.ufrag.clone(), slot);
         self.by_user.insert(user.clone(), slot);
         self.students.insert(slot, student);
@@ -530,12 +551,4 @@ impl Router {
     fn say(&mut self, event: HubEvent) {
         self.voice.say(event);
     }
-}
-
-/// Whether a STUN request was made by somebody who knows the password that only the answer told (RFC 8445, 7.3).
-fn is_authentic(bytes: &[u8], password: &str, shared: &Shared) -> bool {
-    let mut message = Message::new();
-    message.unmarshal_binary(bytes).is_ok()
-        && rtc::stun::integrity::MessageIntegrity::check(&mut message, password.as_bytes(), shared.crypto.crypto())
-            .is_ok()
 }

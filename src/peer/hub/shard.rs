@@ -18,7 +18,8 @@ use super::traffic::Traffic;
 use super::voice::Voice;
 use super::{HubEvent, PerCodec, RTCIceCandidateInit, Rings};
 use crate::id::UserId;
-use crate::rtp::control::{ClassRepairs, Rates};
+use crate::peer::pulse::{Pause, Pulse};
+use crate::rtp::control::{ClassRepairs, CommonTrouble, Rates};
 use crate::rtp::{Delays, Encoding, Frame, FrameRing, PerEncoding, Track};
 
 mod adapting;
@@ -33,6 +34,9 @@ const ADAPT_EVERY: Duration = Duration::from_millis(100);
 /// Students that are told something before frames and datagrams get their turn. A message costs a student some 20 us,
 /// so these are a millisecond; the next turn is 5 ms later, so a class of 1,000 is told within 100 ms.
 const TELL_AT_ONCE: usize = 50;
+
+/// A pause of this process that is worth a word to the teacher.
+const WORTH_A_WORD: Duration = Duration::from_secs(1);
 
 /// A student's connection; never used twice in a hub.
 pub(super) type Slot = u64;
@@ -74,6 +78,8 @@ pub(super) enum Task {
 pub(super) enum Report {
     /// A student is forgotten.
     Gone(Slot),
+    /// A student's connection has opened a packet from this address, where its media goes.
+    Confirmed { slot: Slot, from: SocketAddr },
     /// Somebody can't go on without another key frame than the `seen` ones that the shard was given until now.
     WantsKey { encoding: Encoding, seen: u64 },
     /// So many students of this shard, the number of its thread, need the encoding.
@@ -113,6 +119,10 @@ pub(super) struct Shard {
     /// What each encoding costs.
     traffic: Traffic,
     rates: PerCodec<Rates>,
+    /// Trouble that many students have.
+    common: CommonTrouble,
+    /// Whether its thread stood still.
+    pulse: Pulse,
     /// When students were last asked what their way carries.
     adapted: Instant,
     /// How many students need an encoding, as was reported.
@@ -150,6 +160,8 @@ impl Shard {
             keys: PerEncoding::default(),
             repairs: ClassRepairs::default(),
             rates: PerCodec::default(),
+            common: CommonTrouble::default(),
+            pulse: Pulse::default(),
             traffic,
             adapted: Instant::now(),
             needed: PerEncoding::default(),
@@ -218,7 +230,12 @@ impl Shard {
         let Some(seat) = self.by_slot.get(&slot).copied() else { return };
         let Some(peer) = self.seats[seat].as_mut() else { return };
         let (rings, class, mut wishes) = (&self.rings, &mut self.repairs, Wishes::default());
-        match guarded(peer, |peer| peer.receive(now, path, bytes, rings, class, &mut wishes)) {
+        let heard = guarded(peer, |peer| peer.receive(now, path, bytes, rings, class, &mut wishes));
+        let confirmed = peer.confirmed_address(now);
+        if let Some(from) = confirmed {
+            self.report(Report::Confirmed { slot, from });
+        }
+        match heard {
             None => self.end_failed(vec![seat]),
             Some(None) => self.turn(now, seat),
             Some(Some(Heard { reported, recovers, repairs })) => {
@@ -253,11 +270,31 @@ impl Shard {
     /// Lets the connections do what their timers ask for, and says what there was no room for.
     pub(super) fn tick(&mut self) {
         self.voice.go_on();
+        // Before any timer is looked at.
+        if let Some(pause) = self.pulse.beat() {
+            self.stood_still(pause);
+        }
         let now = Instant::now();
         for seat in 0..self.deadlines.len() {
             if self.deadlines[seat].is_some_and(|at| at <= now) && self.with(seat, |peer| peer.tick(now)) {
                 self.turn(now, seat);
             }
+        }
+    }
+
+    /// Nothing was sent, and nothing was read: no student is to blame.
+    fn stood_still(&mut self, Pause { to, lasted, .. }: Pause) {
+        self.traffic.stood_still();
+        for (peer, deadline) in self.seats.iter_mut().zip(&mut self.deadlines) {
+            if let Some(peer) = peer {
+                peer.stood_still(to);
+                *deadline = Some(peer.deadline);
+            }
+        }
+        // Each thread notices by itself; one says so.
+        if self.worker == 0 && lasted >= WORTH_A_WORD {
+            let seconds = lasted.as_secs_f32();
+            self.say(HubEvent::Notice(format!("this computer stood still for {seconds:.1} s; the lecture goes on")));
         }
     }
 

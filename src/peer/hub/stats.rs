@@ -18,23 +18,27 @@ struct Sum {
 }
 
 impl Collector {
-    /// For so many `shards`, beside what the hub counts itself: frames, key frames and bytes by encoding.
-    pub(super) fn new(
+    /// What the hub counts itself: frames, key frames and bytes by encoding, and STUN messages that it did not read.
+    pub(super) fn numbers(
         counts: &PerEncoding<(u64, u64, u64)>,
         requests: &PerEncoding<KeyRequests>,
-        shards: usize,
-        reply: oneshot::Sender<HubStats>,
-    ) -> Arc<Self> {
+        checks_left_out: u64,
+    ) -> HubStats {
         let by_encoding = |f: &dyn Fn(Encoding) -> u64| {
             Encoding::all().map(|encoding| (encoding, f(encoding))).filter(|(_, count)| *count > 0).collect()
         };
-        let numbers = HubStats {
+        HubStats {
             frames: by_encoding(&|encoding| counts[encoding].0),
             key_frames: by_encoding(&|encoding| counts[encoding].1),
             frame_bytes: by_encoding(&|encoding| counts[encoding].2),
             key_requests: by_encoding(&|encoding| requests[encoding].count()),
+            checks_left_out,
             ..HubStats::default()
-        };
+        }
+    }
+
+    /// For so many `shards`, beside the numbers of the hub itself.
+    pub(super) fn new(numbers: HubStats, shards: usize, reply: oneshot::Sender<HubStats>) -> Arc<Self> {
         Arc::new(Self(Mutex::new(Some(Sum { numbers, missing: shards, reply }))))
     }
 

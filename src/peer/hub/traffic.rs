@@ -35,6 +35,14 @@ impl Traffic {
         self.nominal.retain(|(encoding, _)| encodings.contains(encoding));
     }
 
+    /// This process stood still: what came meanwhile is no measure.
+    pub(super) fn stood_still(&mut self) {
+        Encoding::all().for_each(|encoding| {
+            let window = &mut self.windows[encoding];
+            (window.began, window.bytes) = (None, 0);
+        });
+    }
+
     /// A frame of so many bytes came.
     pub(super) fn count(&mut self, now: Instant, encoding: Encoding, bytes: usize) {
         let window = &mut self.windows[encoding];
@@ -90,6 +98,9 @@ mod tests {
         }
         assert_eq!(cost(&mut traffic, start + WINDOW), 120_000);
         assert_eq!(cost(&mut traffic, start + WINDOW * 2), 2_500_000, "it does not run any more");
+        traffic.count(start + WINDOW * 2, screen, 30_000);
+        traffic.stood_still();
+        assert_eq!(cost(&mut traffic, start + WINDOW * 9), 2_500_000, "a pause makes nothing cheaper");
         traffic.offer(&[]);
         assert_eq!(cost(&mut traffic, start + WINDOW * 2), 0);
     }

@@ -133,6 +133,12 @@ impl Delay {
         }
     }
 
+    /// What came until now tells nothing of the queue any more; the shortest way is still known.
+    pub(super) fn forget_windows(&mut self) {
+        self.open = None;
+        self.count = 0;
+    }
+
     fn windows(&self) -> &[Window] {
         &self.windows[..self.count]
     }

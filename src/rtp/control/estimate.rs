@@ -7,7 +7,7 @@ use super::history::History;
 use super::loss::Loss;
 use super::reports::Reports;
 use super::sending::Sending;
-use super::trains::{CONTRADICTION, Trains};
+use super::trains::{CONTRADICTION, Trains, VERY_FAST};
 
 /// What is told missing may still come for so long after what was sent later, in microseconds: four times the jitter
 /// of a bad Wi-Fi.
@@ -163,6 +163,25 @@ impl Estimate {
     /// student say.
     pub fn bits_per_second(&self, now: Instant) -> Option<u32> {
         self.full_line().or_else(|| self.capacity(now))
+    }
+
+    /// The same in kbit/s, to be told to people. None for a line that was never seen full, and on which trains come
+    /// together: it carries more than anybody has measured.
+    pub fn told_kbps(&self, now: Instant) -> Option<u32> {
+        self.bits_per_second(now).filter(|bits| *bits < VERY_FAST).map(|bits| bits / 1000)
+    }
+
+    /// This process stood still until now: what is under way tells nothing, and nobody was silent. What the line
+    /// carries is known as before.
+    pub(super) fn stood_still(&mut self, now: Instant) {
+        let now = self.micros(now);
+        self.history.iter_mut().for_each(History::forget_under_way);
+        self.delay.forget_windows();
+        self.trains.forget_under_way();
+        self.loss = Loss::default();
+        self.reports.stood_still(now);
+        self.heard = self.heard.map(|_| now);
+        self.unheard = self.unheard.map(|_| now);
     }
 
     /// The share of packets that is lost, 0 to 1.

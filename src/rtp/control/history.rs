@@ -96,6 +96,14 @@ impl History {
         }
     }
 
+    /// Whatever becomes of the packets under way, it tells nothing: feedback of them is passed over.
+    pub(super) fn forget_under_way(&mut self) {
+        for packet in self.packets.iter_mut().filter(|packet| matches!(packet.fate, Fate::Open | Fate::Missing)) {
+            packet.fate = Fate::Unsent;
+        }
+        self.undecided = self.next;
+    }
+
     /// Decides on what was sent before `before`, late enough that reordering is no excuse: calls `each` with the time
     /// of sending and whether it was lost. Packets of which no feedback told are left out: there, feedback was lost.
     pub(super) fn decide(&mut self, now: u64, before: u64, mut each: impl FnMut(u64, bool)) {
@@ -172,6 +180,21 @@ mod tests {
         decided.clear();
         history.decide(30_000, 30_000, |sent, lost| decided.push((sent / 1_000, lost)));
         assert_eq!(decided, [(18, true), (19, false)], "each once");
+    }
+
+    #[test]
+    fn what_was_under_way_and_is_forgotten_is_neither_lost_nor_late() {
+        let mut history = History::new(0);
+        (0..10).for_each(|sequence| history.sent(u64::from(sequence) * 1_000, sequence, 1200));
+        acknowledged(&mut history, 20_000, 0, &[Some(0), None, Some(0)]);
+        history.forget_under_way();
+        assert!(acknowledged(&mut history, 3_000_000, 1, &[Some(0), None, Some(0), None, Some(0)]).is_empty());
+        history.sent(3_000_000, 10, 1200);
+        history.sent(3_001_000, 11, 1200);
+        assert_eq!(acknowledged(&mut history, 3_020_000, 10, &[None, Some(0)]).len(), 1);
+        let mut decided = Vec::new();
+        history.decide(3_020_000, 3_020_000, |sent, lost| decided.push((sent, lost)));
+        assert_eq!(decided, [(3_000_000, true), (3_001_000, false)]);
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use super::common::CommonTrouble;
 use super::estimate::{Estimate, Evidence, Trouble};
 use super::pictures::{Offered, Pictures, Rates, Rung};
 use super::probe::Probe;
@@ -90,6 +91,23 @@ const SECOND_PROBE: Duration = Duration::from_millis(400);
 /// Pictures of this time tell the capacity as well as a probe does.
 const TRAINS_TELL_FOR: Duration = Duration::from_secs(2);
 
+/// Trouble counts for nothing so long after this process stood still: what waited leaves as a burst, and the feedback
+/// that waited is read all at once.
+const RECOVERS_WITHIN: Duration = Duration::from_secs(1);
+
+/// And not again for so long: who stands still again and again has a computer that is too slow for the class.
+const BETWEEN_PAUSES: Duration = Duration::from_secs(5);
+
+/// A student that was silent and is heard again without trouble for so long gets what it had before: its line was cut,
+/// or its computer stood still, and neither tells of a narrow line.
+const BACK_AFTER: Duration = Duration::from_millis(400);
+
+/// Silence within this after another trouble is that of a line that is overrun.
+const STRAINED_FOR: Duration = Duration::from_secs(3);
+
+/// Who falls silent again and again comes back slowly: each change costs the class a key frame.
+const BETWEEN_RETURNS: Duration = Duration::from_secs(30);
+
 /// Why a student gets something else.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reason {
@@ -138,8 +156,15 @@ pub struct Controller {
     /// Since when there is room for the next rung.
     room: Option<Instant>,
     probed: Option<Instant>,
-    /// The rung when the silence began, until it ends.
+    /// Since when there is trouble.
+    troubled_since: Option<Instant>,
+    /// When this process stood still last.
+    stood_still: Option<Instant>,
+    /// Where it was before it fell silent, and when it came back there last.
     before_silence: Option<Rung>,
+    back: Option<Instant>,
+    /// When it was last in trouble that was not silence.
+    strained: Option<Instant>,
     /// Whether it stays where it is.
     stays: bool,
 }
@@ -163,7 +188,11 @@ impl Controller {
             believed: None,
             room: None,
             probed: None,
+            troubled_since: None,
+            stood_still: None,
             before_silence: None,
+            back: None,
+            strained: None,
             stays: false,
         }
     }
@@ -194,26 +223,52 @@ impl Controller {
         self.offered = offered;
     }
 
+    /// This process stood still until now: that is no trouble of the student's line.
+    pub fn stood_still(&mut self, now: Instant) {
+        self.estimate.stood_still(now);
+        self.troubled_since = None;
+        if since(self.stood_still, now) >= BETWEEN_PAUSES {
+            self.stood_still = Some(now);
+        }
+    }
+
+    /// Since when the student is in trouble, if it is.
+    pub fn troubled_since(&self) -> Option<Instant> {
+        self.troubled_since
+    }
+
     /// What the student gets from now on, where that is something else than before. To be asked after feedback, and ten
     /// times a second or so.
-    pub fn decide(&mut self, now: Instant, rates: &Rates) -> Option<Decision> {
+    pub fn decide(&mut self, now: Instant, rates: &Rates, common: &CommonTrouble) -> Option<Decision> {
         let trouble = self.estimate.trouble(now);
         let trouble = trouble.filter(|trouble| *trouble != Trouble::Delay || !self.queue_will_pass(now, rates));
+        self.troubled_since = trouble.map(|_| self.troubled_since.unwrap_or(now));
+        let is_ours = since(self.stood_still, now) < RECOVERS_WITHIN
+            || self.troubled_since.is_some_and(|since| common.excuses(now, since));
         let reason = match trouble {
             _ if self.stays => None,
-            Some(trouble) => {
-                self.note_silence(trouble);
-                self.down(now, rates, trouble).then_some(Reason::Down(trouble))
-            }
-            None => (self.back_from_silence(now) || self.up(now, rates)).then_some(Reason::Up),
+            Some(_) if is_ours => None,
+            Some(trouble) => self.down(now, rates, trouble).then_some(Reason::Down(trouble)),
+            None => self.up(now, rates).then_some(Reason::Up),
         };
         let pictures = self.rung.pictures(self.offered);
         if pictures == self.pictures {
             return None;
         }
         self.pictures = pictures;
-        let estimate_kbps = self.estimate.bits_per_second(now).map(|bits| bits / 1000);
-        Some(Decision { pictures, reason: reason.unwrap_or(Reason::Offer), estimate_kbps })
+        let reason = reason.unwrap_or(Reason::Offer);
+        let estimate_kbps = self.told_kbps(now, rates, reason);
+        Some(Decision { pictures, reason, estimate_kbps })
+    }
+
+    /// What is told of the line, in kbit/s. To who gets less only what explains that: a line that carries the best is
+    /// no reason, and lost packets or silence tell nothing of what a line carries.
+    fn told_kbps(&self, now: Instant, rates: &Rates, reason: Reason) -> Option<u32> {
+        let told = self.estimate.told_kbps(now)?;
+        let best = rates.soon(Rung::default().pictures(self.offered)) as f64 / USED / 1000.0;
+        let explains = self.has_the_best() || f64::from(told) < best;
+        let is_of_the_line = !matches!(reason, Reason::Down(Trouble::Loss | Trouble::Silence));
+        (explains && is_of_the_line).then_some(told)
     }
 
     /// What the best of what is offered needs of a line, in bits a second.
@@ -272,6 +327,9 @@ impl Controller {
     fn down(&mut self, now: Instant, rates: &Rates, trouble: Trouble) -> bool {
         self.troubled = Some(now);
         self.room = None;
+        if trouble != Trouble::Silence {
+            self.strained = Some(now);
+        }
         if since(self.up, now) < WRONG_WITHIN && !self.found_wrong {
             self.found_wrong = true;
             self.wrong += 1;
@@ -309,35 +367,14 @@ impl Controller {
             }
         }
         let Some(rung) = rung else { return false };
+        self.before_silence = match trouble {
+            Trouble::Silence if since(self.strained, now) >= STRAINED_FOR => self.before_silence.or(Some(self.rung)),
+            Trouble::Silence | Trouble::Delay | Trouble::Loss => None,
+        };
         self.rung = rung;
         self.down = Some(now);
         self.carried = self.estimate.full_line().or(self.estimate.received());
         self.estimate.doubt_capacity(now);
-        true
-    }
-
-    /// Remembers where a silence began. A line that is full after it is another line than before.
-    fn note_silence(&mut self, trouble: Trouble) {
-        match trouble {
-            Trouble::Silence => _ = self.before_silence.get_or_insert(self.rung),
-            Trouble::Delay => self.before_silence = None,
-            Trouble::Loss => {}
-        }
-    }
-
-    /// Goes up to where a silence began that is over; whether it did. A dead line tells nothing of what it carries when it
-    /// works again: what it carried before is tried at once. Where that is too much, half a second tells, and the next
-    /// silence is held against it.
-    fn back_from_silence(&mut self, now: Instant) -> bool {
-        let Some(before) = self.before_silence.take() else { return false };
-        if before == self.rung || since(self.up, now) < WRONG_WITHIN {
-            return false;
-        }
-        self.rung = before;
-        self.up = Some(now);
-        self.promised = self.estimate.capacity(now);
-        self.room = None;
-        self.found_wrong = false;
         true
     }
 
@@ -351,6 +388,15 @@ impl Controller {
             return false;
         }
         let line = self.estimate.capacity(now);
+        if let Some(before) = self.before_silence
+            && since(self.troubled, now) >= BACK_AFTER
+            && since(self.back, now) >= BETWEEN_RETURNS
+            && self.has_room_for(now, rates, before, ROOM_TO_KEEP)
+        {
+            self.back = Some(now);
+            self.step_up(now, before, line);
+            return true;
+        }
         if line.zip(self.promised).is_some_and(|(line, promised)| line / ANOTHER_LINE >= promised) {
             self.wrong = 0;
         }
@@ -375,13 +421,18 @@ impl Controller {
             _ => peace >= hold(HOLD_BEFORE_A_GUESS),
         };
         if goes {
-            self.rung = rung;
-            self.up = Some(now);
-            self.promised = line;
-            self.room = None;
-            self.found_wrong = false;
+            self.step_up(now, rung, line);
         }
         goes
+    }
+
+    fn step_up(&mut self, now: Instant, rung: Rung, line: Option<u32>) {
+        self.rung = rung;
+        self.up = Some(now);
+        self.promised = line;
+        self.room = None;
+        self.found_wrong = false;
+        self.before_silence = None;
     }
 
     /// Whether a rung fits `room` times, or nothing tells that it does not.

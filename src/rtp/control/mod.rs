@@ -8,12 +8,16 @@
 //! [`Estimate::on_remb`] and [`Estimate::on_report`], for what comes back; then, and ten times a second or so,
 //! [`Controller::decide`] and [`Controller::probe`], and what these say.
 //!
+//! What this process does not do while it stands still says nothing of any line: [`Controller::stood_still`]. Nor does
+//! trouble that most of a class has in the same instant, for a while: [`CommonTrouble`].
+//!
 //! This is not Google's congestion control, which a port of is at hand (`rtc-interceptor`). That one steers an encoder:
 //! it looks for the rate that a line just carries by going above it now and then, and begins low. Here the rates are few
 //! and given, one encoder serves all, and half of a rate in between is of no use to anybody. What is asked is whether a
 //! line carries the next rung, and the pictures themselves tell, because each leaves as a burst (see `trains`). So
 //! everybody begins on the best rung, and who has stepped down does not try the next one before it is known to fit.
 
+mod common;
 mod delay;
 mod estimate;
 mod history;
@@ -29,6 +33,7 @@ mod trains;
 #[cfg(test)]
 mod tests;
 
+pub use common::CommonTrouble;
 pub use estimate::{Estimate, Trouble};
 pub use ladder::{Controller, Decision, Reason};
 pub use pictures::{Offered, Pictures, Rate, Rates};

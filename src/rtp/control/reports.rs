@@ -21,9 +21,15 @@ const TELLS_FOR: u64 = 6_000_000;
 /// An interval of reports that is longer is a pause, in microseconds.
 const LONGEST_INTERVAL: u64 = 5_000_000;
 
+/// Reports are not believed for so long after this process stood still, in microseconds: round trips have the pause in
+/// them, and the shares tell of what was sent before it, or all at once after it.
+const DOUBTED_FOR: u64 = 2_000_000;
+
 /// What a student said of itself.
 #[derive(Debug, Default)]
 pub(super) struct Reports {
+    /// Reports that come before this tell nothing.
+    doubted_until: u64,
     /// The rate in bits a second that the student can receive, and when it said so.
     received: Option<(u64, u32)>,
     /// How many times in a row it said that this is less than is sent.
@@ -43,6 +49,10 @@ impl Reports {
     /// A receiver raises its estimate by at most half of what it gets, and slowly. One that is low and rises has heard
     /// little up to now; one that falls below what is sent has seen its queue grow.
     pub(super) fn on_remb(&mut self, now: u64, bits: u32, sent: u32) {
+        if now < self.doubted_until {
+            self.received = Some((now, bits));
+            return;
+        }
         let before = self.received.map_or(bits, |(_, bits)| bits);
         let too_low = u64::from(bits) * 10 < u64::from(sent) * 9;
         self.too_much = match too_low {
@@ -57,6 +67,10 @@ impl Reports {
 
     /// A receiver report: the share of lost packets in 256ths, and the round trip in microseconds where it is known.
     pub(super) fn on_report(&mut self, now: u64, lost: u8, round_trip: Option<u32>) {
+        if now < self.doubted_until {
+            self.reported = Some(now);
+            return;
+        }
         let counted = |before: u8, bad: bool| if bad { (before + 1).min(2) } else { 0 };
         self.lossy = counted(self.lossy, lost > LOSSY);
         self.lost = lost;
@@ -70,6 +84,12 @@ impl Reports {
         };
         self.floor = Some((current, before, since));
         self.late = counted(self.late, round_trip > current.min(before).saturating_add(LATE));
+    }
+
+    /// This process stood still until now.
+    pub(super) fn stood_still(&mut self, now: u64) {
+        (self.too_much, self.lossy, self.late, self.lost) = (0, 0, 0, 0);
+        self.doubted_until = now + DOUBTED_FOR;
     }
 
     /// Whether it said anything, ever.
@@ -141,6 +161,22 @@ mod tests {
         assert!(lossy(4, 0.20));
         assert!(!lossy(5, 0.05));
         assert!(lossy(6, 0.40));
+    }
+
+    #[test]
+    fn what_is_reported_of_a_pause_of_our_own_is_no_trouble() {
+        let mut reports = Reports::default();
+        reports.on_remb(0, 5_000_000, 2_500_000);
+        reports.on_report(0, 0, Some(40_000));
+        reports.on_report(SECOND, 50, Some(3_000_000));
+        reports.stood_still(4 * SECOND);
+        for second in 4..6 {
+            reports.on_report(second * SECOND, 200, Some(3_000_000));
+            reports.on_remb(second * SECOND, 100_000, 2_500_000);
+            assert!(!reports.is_lossy(second * SECOND) && !reports.is_delayed(second * SECOND));
+        }
+        reports.on_report(6 * SECOND, 200, None);
+        assert!(reports.is_lossy(6 * SECOND), "it is believed again");
     }
 
     #[test]

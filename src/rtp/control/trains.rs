@@ -116,6 +116,11 @@ impl Trains {
         self.recent(now, TELLS_FOR).map(|train| rate(train.nanos_per_byte)).max()
     }
 
+    /// The train that is on its way tells nothing.
+    pub(super) fn forget_under_way(&mut self) {
+        self.open = Open::default();
+    }
+
     /// What was told until now is of another line.
     pub(super) fn forget(&mut self) {
         self.count = 0;

@@ -133,6 +133,11 @@ impl Delay {
         }
     }
 
+    /// What comes is late for a reason of the receiver's own, up to the first that is in time again.
+    pub(super) fn stood_still(&mut self) {
+        self.tracks.iter_mut().for_each(|track| *track = Lateness { stalled: true, ..Lateness::default() });
+    }
+
     /// Looks at the last seconds, ten times a second at most; whether the delay has changed.
     pub(super) fn look(&mut self, at: Duration) -> bool {
         let Latency::Adaptive { least, most } = self.latency else { return false };
@@ -244,6 +249,15 @@ mod tests {
         let mut delay = Delay::new(Latency::AUTO);
         play(&mut delay, 0..20, |_| 2);
         assert!(play(&mut delay, 20..21, stall(400))[0] > 200);
+    }
+
+    #[test]
+    fn a_short_pause_of_the_receiver_changes_nothing() {
+        let mut delay = Delay::new(Latency::AUTO);
+        play(&mut delay, 0..20, |_| 2);
+        delay.stood_still();
+        let late = |n: u64| if n < 615 { 400u64.saturating_sub((n - 600) * 33) } else { 2 };
+        assert!(play(&mut delay, 20..40, late).iter().all(|end| *end == 20));
     }
 
     #[test]

@@ -124,6 +124,11 @@ impl Playout {
         Self { tracks: tracks.into_iter().map(incoming).collect(), delay: Delay::new(latency), keeps }
     }
 
+    /// The receiver itself stood still until now: what comes late because of that is no reason to wait longer.
+    pub fn stood_still(&mut self) {
+        self.delay.stood_still();
+    }
+
     /// How much later than due everything is to be played.
     pub fn delay(&self) -> Duration {
         self.delay.now()

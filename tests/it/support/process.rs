@@ -169,6 +169,14 @@ impl Process {
         let _ = self.child.wait();
     }
 
+    /// Stands still for so long, as after Ctrl-Z, and goes on. The time is what a test is about, not a wait for
+    /// something.
+    pub fn stops_for(&self, time: Duration) {
+        self.signal("-STOP");
+        std::thread::sleep(time);
+        self.signal("-CONT");
+    }
+
     fn signal(&self, signal: &str) {
         let status = Command::new("kill").args([signal, &self.pid().to_string()]).status().unwrap();
         assert!(status.success(), "kill {signal} {}", self.name);

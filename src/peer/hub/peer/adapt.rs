@@ -8,11 +8,20 @@ use crate::peer::hub::pace::Line;
 use crate::peer::hub::socket::Outlet;
 use crate::peer::hub::{PerCodec, Rings};
 use crate::protocol::channel::{HubMessage, SentTier, SentTiers, TierReason};
-use crate::rtp::control::{Decision, Probe, Rates, Reason, Trouble};
+use crate::rtp::control::{CommonTrouble, Decision, Probe, Rates, Reason, Trouble};
 use crate::rtp::{Codec, Encoding, Tier, Track};
 
 /// Where packets wait this long in front of a student's line, repairs make it worse.
 const LONG_QUEUE: Duration = Duration::from_millis(100);
+
+/// What is known of the class.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::peer::hub) struct ClassNow<'a> {
+    /// What everything costs.
+    pub(in crate::peer::hub) rates: &'a PerCodec<Rates>,
+    /// The trouble that many have.
+    pub(in crate::peer::hub) common: &'a CommonTrouble,
+}
 
 impl Peer {
     /// Looks at what the student's way carries, and changes what it gets; to be called after feedback and ten times a
@@ -20,7 +29,7 @@ impl Peer {
     pub(in crate::peer::hub) fn adapt(
         &mut self,
         now: Instant,
-        rates: &PerCodec<Rates>,
+        class: ClassNow<'_>,
         rings: &Rings,
         outlet: &mut Outlet,
         wishes: &mut Wishes,
@@ -29,15 +38,15 @@ impl Peer {
             return false;
         }
         let picture = self.lanes.tracks().find(|(track, _)| track.is_video());
-        let rates = &rates[picture.map_or(Codec::H264, |(_, codec)| codec)];
+        let rates = &class.rates[picture.map_or(Codec::H264, |(_, codec)| codec)];
         if self.opening.is_some() {
             return self.open(now, rates, rings, outlet, wishes);
         }
-        let decision = self.control.decide(now, rates);
+        let decision = self.control.decide(now, rates, class.common);
         let estimate = self.control.estimate();
         self.is_delayed = estimate.queue() > LONG_QUEUE;
         self.stats.queue_ms = estimate.queue().as_millis() as u32;
-        self.stats.estimate_kbps = estimate.bits_per_second(now).map(|bits| bits / 1000);
+        self.stats.estimate_kbps = estimate.told_kbps(now);
         if let Some(decision) = decision {
             self.follow(now, decision, rings, wishes);
         }
@@ -115,7 +124,8 @@ impl Peer {
         let less = !self.control.has_the_best();
         self.suffers = match reason {
             Reason::Down(Trouble::Loss) => Some(TierReason::Loss),
-            Reason::Down(_) => Some(TierReason::Bandwidth),
+            Reason::Down(Trouble::Silence) => Some(TierReason::Silence),
+            Reason::Down(Trouble::Delay) => Some(TierReason::Bandwidth),
             Reason::Up | Reason::Offer if less => self.suffers,
             Reason::Up | Reason::Offer => None,
         };

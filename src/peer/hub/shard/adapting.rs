@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use super::{ADAPT_EVERY, Report, Seat, Shard, Wishes, guarded};
+use crate::peer::hub::peer::{ClassNow, Peer};
 use crate::rtp::{Encoding, PerEncoding};
 
 impl Shard {
@@ -28,6 +29,7 @@ impl Shard {
         }
         self.adapted = now;
         self.rates = self.traffic.rates(now);
+        self.common.look(now, self.seats.iter().flatten().filter_map(Peer::troubled_since));
         for seat in 0..self.seats.len() {
             self.adapt_one(now, seat);
         }
@@ -36,8 +38,9 @@ impl Shard {
     pub(super) fn adapt_one(&mut self, now: Instant, seat: Seat) {
         let mut wishes = Wishes::default();
         let Some(peer) = self.seats[seat].as_mut() else { return };
-        let (rates, rings, outlet) = (&self.rates, &self.rings, &mut self.outlet);
-        match guarded(peer, |peer| peer.adapt(now, rates, rings, outlet, &mut wishes)) {
+        let class = ClassNow { rates: &self.rates, common: &self.common };
+        let (rings, outlet) = (&self.rings, &mut self.outlet);
+        match guarded(peer, |peer| peer.adapt(now, class, rings, outlet, &mut wishes)) {
             None => return self.end_failed(vec![seat]),
             Some(true) => {
                 if !std::mem::replace(&mut peer.is_to_be_told, true) {

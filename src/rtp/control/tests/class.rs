@@ -5,9 +5,11 @@ use std::collections::BinaryHeap;
 use std::time::{Duration, Instant};
 
 use super::line::{Dice, Link};
-use super::setup::{Outcome, Setup, Tells};
+use super::setup::{Outcome, Setup, Tells, Who};
 use super::student::{Back, Student};
-use crate::rtp::control::{ClassRepairs, Controller, Offered, Probe, Rate, Rates, RepairBudget, Trouble, Way};
+use crate::rtp::control::{
+    ClassRepairs, CommonTrouble, Controller, Offered, Probe, Rate, Rates, RepairBudget, Trouble, Way,
+};
 use crate::rtp::{Tier, Track};
 
 /// Microseconds of a step of virtual time.
@@ -70,6 +72,7 @@ pub(super) struct Class {
     on_the_way: BinaryHeap<Reverse<(u64, u64)>>,
     student: Student,
     back: Vec<(u64, Back)>,
+    woke_up: bool,
     outcome: Outcome,
 }
 
@@ -122,6 +125,7 @@ impl Class {
             on_the_way: BinaryHeap::new(),
             student: Student::default(),
             back: Vec::new(),
+            woke_up: false,
             outcome: Outcome { first, seconds: setup.seconds as f64, ..Outcome::default() },
             control,
         }
@@ -134,14 +138,27 @@ impl Class {
                 self.link.change(now, *line);
             }
             self.link.go_on(now);
-            self.send(now);
-            self.student.receive(now, &mut self.on_the_way, &self.sent);
-            if now.is_multiple_of(setup.interval * 1000) {
-                self.tell(now);
+            let still = setup.still.filter(|(_, from, to)| (*from..*to).contains(&(now as f64 / 1e6)));
+            let (hub_runs, student_runs) = match still {
+                Some((Who::Student, ..)) => (true, false),
+                Some(_) => (false, true),
+                None => (true, true),
+            };
+            if hub_runs {
+                self.wake_up(now, setup);
+                self.send(now);
             }
-            self.hear(now);
-            if now.is_multiple_of(20_000) {
-                self.decide(now);
+            if student_runs {
+                self.student.receive(now, &mut self.on_the_way, &self.sent);
+                if now.is_multiple_of(setup.interval * 1000) {
+                    self.tell(now);
+                }
+            }
+            if hub_runs {
+                self.hear(now);
+                if now.is_multiple_of(20_000) {
+                    self.decide(now);
+                }
             }
             if now > 0 && now.is_multiple_of(1_000_000) {
                 self.measure();
@@ -151,6 +168,28 @@ impl Class {
             }
         }
         self.outcome
+    }
+
+    /// After a pause of the hub the sound of that time leaves at once, and nothing that waits in its socket was read
+    /// yet.
+    fn wake_up(&mut self, now: u64, setup: &Setup) {
+        let Some((who, from, to)) = setup.still.filter(|_| !self.woke_up) else { return };
+        if (now as f64) < to * 1e6 {
+            return;
+        }
+        self.woke_up = true;
+        if who == Who::Student {
+            return self.student.wake_up(now);
+        }
+        if who == Who::Hub {
+            let at = self.at(now);
+            self.control.stood_still(at);
+        }
+        // Timers have passed, and the socket was not read yet.
+        self.decide(now);
+        for _ in 0..((to - from) * 50.0) as usize {
+            self.packet(now, 200, Kind::Media);
+        }
     }
 
     fn at(&self, now: u64) -> Instant {
@@ -272,7 +311,7 @@ impl Class {
     fn decide(&mut self, now: u64) {
         let at = self.at(now);
         self.delayed = self.control.estimate().trouble(at) == Some(Trouble::Delay);
-        if let Some(decision) = self.control.decide(at, &self.rates) {
+        if let Some(decision) = self.control.decide(at, &self.rates, &CommonTrouble::default()) {
             self.outcome.changes.push((now as f64 / 1e6, decision.pictures, decision.reason));
             for picture in &mut self.pictures {
                 let sends = decision.pictures.of(picture.track);

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::line::Dice;
 use crate::rtp::control::pictures::Rung;
-use crate::rtp::control::{Controller, Decision, Estimate, Offered, Pictures, Rate, Rates, Reason};
+use crate::rtp::control::{CommonTrouble, Controller, Decision, Estimate, Offered, Pictures, Rate, Rates, Reason};
 use crate::rtp::{Tier, Track};
 
 fn rates() -> Rates {
@@ -57,7 +57,7 @@ fn whatever_a_student_says_there_is_a_tier() {
                 _ => {
                     control.offer(if dice.chance(0.1) { Offered::default() } else { offered() });
                     let before = control.pictures();
-                    if let Some(decision) = control.decide(now, &rates) {
+                    if let Some(decision) = control.decide(now, &rates, &CommonTrouble::default()) {
                         changes += 1;
                         assert_ne!(before, decision.pictures);
                     }
@@ -81,7 +81,7 @@ fn who_is_to_stay_stays_whatever_it_says() {
         let now = start + Duration::from_millis(100) * step;
         controller.estimate().on_remb(now, 1);
         controller.estimate().on_report(now, 255, None);
-        assert_eq!(controller.decide(now, &rates()), None);
+        assert_eq!(controller.decide(now, &rates(), &CommonTrouble::default()), None);
     }
     assert_eq!((controller.pictures(), controller.has_the_best()), (pictures, true));
 }
@@ -109,15 +109,21 @@ fn one_begins_with_what_the_line_carries() {
 fn what_is_not_offered_any_more_is_not_sent() {
     let now = Instant::now();
     let (mut control, rates) = (Controller::new(now, offered()), rates());
-    assert_eq!(control.decide(now, &rates), None);
+    assert_eq!(control.decide(now, &rates, &CommonTrouble::default()), None);
     let low = Offered::default().with(Track::Screen, Tier::Low);
     control.offer(low);
     let pictures = Pictures { screen: Some(Tier::Low), camera: None };
-    assert_eq!(control.decide(now, &rates), Some(Decision { pictures, reason: Reason::Offer, estimate_kbps: None }));
-    assert_eq!((control.decide(now, &rates), control.pictures()), (None, pictures));
+    assert_eq!(
+        control.decide(now, &rates, &CommonTrouble::default()),
+        Some(Decision { pictures, reason: Reason::Offer, estimate_kbps: None })
+    );
+    assert_eq!((control.decide(now, &rates, &CommonTrouble::default()), control.pictures()), (None, pictures));
     control.offer(offered());
     let pictures = Pictures { screen: Some(Tier::Full), camera: Some(Tier::Full) };
-    assert_eq!(control.decide(now, &rates).map(|decision| decision.pictures), Some(pictures));
+    assert_eq!(
+        control.decide(now, &rates, &CommonTrouble::default()).map(|decision| decision.pictures),
+        Some(pictures)
+    );
 }
 
 /// A liar claims trouble and peace in turns, and costs key frames: not many.
@@ -136,7 +142,7 @@ fn a_liar_changes_tiers_seldom() {
             let reference = step * 10_000 / 64_000;
             control.estimate().on_feedback(now, (step - 9) as u16, reference as u32, deltas);
         }
-        changes += usize::from(control.decide(now, &rates).is_some());
+        changes += usize::from(control.decide(now, &rates, &CommonTrouble::default()).is_some());
     }
     assert!((1..=20).contains(&changes), "{changes}");
 }
@@ -158,7 +164,7 @@ fn a_class_of_low_tiers_has_its_best_there() {
     control.estimate().sent(at(0), Some(0), 1_000);
     control.estimate().on_feedback(at(20), 0, 1, [Some(0)]);
     control.estimate().sent(at(40), Some(1), 1_000);
-    let less = control.decide(at(3_000), &rates).unwrap();
+    let less = control.decide(at(3_000), &rates, &CommonTrouble::default()).unwrap();
     assert!(matches!(less.reason, Reason::Down(_)) && !control.has_the_best());
     // It comes back, and guesses as long as nothing tells what the line carries.
     let mut back = None;
@@ -166,7 +172,7 @@ fn a_class_of_low_tiers_has_its_best_there() {
         let now = at(3_000 + u64::from(n) * 100);
         control.estimate().sent(now, Some(2 + n), 100);
         control.estimate().on_feedback(now + Duration::from_millis(20), 2 + n, 50 + u32::from(n) * 100 / 64, [Some(0)]);
-        back = control.decide(now + Duration::from_millis(20), &rates).or(back);
+        back = control.decide(now + Duration::from_millis(20), &rates, &CommonTrouble::default()).or(back);
     }
     let all = Pictures { screen: Some(Tier::Low), camera: Some(Tier::Low) };
     assert!(back.is_some_and(|up| up.reason == Reason::Up && up.pictures == all) && control.has_the_best());

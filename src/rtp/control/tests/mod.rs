@@ -3,6 +3,7 @@
 mod class;
 mod hostile;
 mod line;
+mod pauses;
 mod scenarios;
 mod setup;
 mod start;

@@ -26,6 +26,19 @@ pub(super) struct Setup {
     /// The line at the start, and what it becomes, by second.
     pub(super) lines: Vec<(f64, Line)>,
     pub(super) seed: u64,
+    /// Whose process stands still, from one second to another.
+    pub(super) still: Option<(Who, f64, f64)>,
+}
+
+/// Who stands still.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Who {
+    /// The teacher's process, which notices.
+    Hub,
+    /// The teacher's process, which does not notice: what came of it before it did.
+    HubUnnoticed,
+    /// The student's.
+    Student,
 }
 
 impl Setup {
@@ -39,6 +52,7 @@ impl Setup {
             slides: false,
             lines: vec![(0.0, line)],
             seed: 1,
+            still: None,
         }
     }
 
@@ -61,6 +75,10 @@ impl Setup {
 
     pub(super) fn telling(self, tells: Tells) -> Self {
         Self { tells, ..self }
+    }
+
+    pub(super) fn stands_still(self, who: Who, from: f64, to: f64) -> Self {
+        Self { still: Some((who, from, to)), ..self }
     }
 
     pub(super) fn seed(self, seed: u64) -> Self {

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::line::{Dice, Line, Link};
-use crate::rtp::control::{Controller, Offered, Pictures, Rate, Rates, Reason, Trouble};
+use crate::rtp::control::{CommonTrouble, Controller, Offered, Pictures, Rate, Rates, Reason, Trouble};
 use crate::rtp::{Tier, Track};
 
 const MILLI: u64 = 1000;
@@ -56,7 +56,7 @@ fn less_after(narrow: u64, interval: u64) -> Option<(u64, Reason)> {
             control.estimate().on_feedback(now, told as u16, first as u32, deltas.collect::<Vec<_>>());
             (told, newest_told) = (newest + 1, newest + 1);
         }
-        if let Some(decision) = control.decide(now, &rates) {
+        if let Some(decision) = control.decide(now, &rates, &CommonTrouble::default()) {
             assert_eq!(decision.pictures, Pictures::default(), "sound alone fits");
             return Some((millis - narrow, decision.reason));
         }

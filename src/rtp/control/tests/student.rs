@@ -9,6 +9,9 @@ use super::class::Sent;
 /// The student's clock is ahead by so much that the time in its feedback rolls over after 20 s, and 100 ppm fast.
 const AHEAD: u64 = (1 << 24) * 64_000 - 20_000_000;
 
+/// What the kernel keeps for a process that does not read.
+const KERNEL_BUFFER: u64 = 160_000;
+
 /// What goes back to the hub.
 pub(super) enum Back {
     Feedback { base: u16, reference: u32, deltas: Vec<Option<i32>>, missing: Vec<u64> },
@@ -31,18 +34,33 @@ pub(super) struct Student {
     least_delay: Option<u64>,
     pub(super) delay: u64,
     remb: Option<u64>,
+    /// When its process went on after a pause, and how much the kernel has kept for it.
+    awake: u64,
+    kept: u64,
 }
 
 impl Student {
+    /// Its process goes on: what came meanwhile is read now, and what the kernel had no room for is lost.
+    pub(super) fn wake_up(&mut self, now: u64) {
+        (self.awake, self.kept) = (now, 0);
+    }
+
     pub(super) fn receive(&mut self, now: u64, on_the_way: &mut BinaryHeap<Reverse<(u64, u64)>>, sent: &[Sent]) {
         while let Some(Reverse((arrival, number))) = on_the_way.peek().copied() {
             if arrival > now {
                 break;
             }
             on_the_way.pop();
+            let Sent { at, bytes, .. } = sent[number as usize];
+            if arrival < self.awake {
+                self.kept += bytes;
+                if self.kept > KERNEL_BUFFER {
+                    continue;
+                }
+            }
+            let arrival = arrival.max(self.awake);
             self.came.insert(number, arrival);
             self.new.push(number);
-            let Sent { at, bytes, .. } = sent[number as usize];
             self.bytes += bytes;
             self.packets += 1;
             self.delay = arrival - at;

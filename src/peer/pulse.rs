@@ -1,0 +1,119 @@
+//! Whether this process stood still: it was stopped (Ctrl-Z), the computer slept (a laptop's lid), or it got no CPU.
+//!
+//! What nobody did in that time says nothing of anybody's line: silence, lateness and timeouts of it are ours.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use rustix::time::{ClockId, clock_gettime};
+
+/// Less is a busy computer.
+const LEAST: Duration = Duration::from_millis(300);
+
+/// How often a [`Heart`] beats.
+const EVERY: Duration = Duration::from_millis(50);
+
+/// A time in which this process did nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pause {
+    /// The last sign of life before.
+    pub from: Instant,
+    /// The first one after. While a computer sleeps this clock stands still.
+    pub to: Instant,
+    /// How long it lasted, sleep included.
+    pub lasted: Duration,
+}
+
+/// Notices pauses between beats.
+#[derive(Debug, Default)]
+pub struct Pulse {
+    last: Option<(Instant, Duration)>,
+}
+
+impl Pulse {
+    /// Beats; to be called far more often than the shortest pause that is looked for, 300 ms. Gives the pause that
+    /// ends now.
+    pub fn beat(&mut self) -> Option<Pause> {
+        self.beat_at(Instant::now(), since_boot())
+    }
+
+    /// The same at this time, and with this time since the computer was started, sleep included.
+    fn beat_at(&mut self, now: Instant, boot: Duration) -> Option<Pause> {
+        let (from, boot_before) = self.last.replace((now, boot))?;
+        let lasted = now.saturating_duration_since(from).max(boot.saturating_sub(boot_before));
+        (lasted >= LEAST).then_some(Pause { from, to: now, lasted })
+    }
+}
+
+fn since_boot() -> Duration {
+    let time = clock_gettime(ClockId::Boottime);
+    let (seconds, nanos) = (u64::try_from(time.tv_sec), u32::try_from(time.tv_nsec));
+    Duration::new(seconds.unwrap_or_default(), nanos.unwrap_or_default())
+}
+
+/// A pulse that beats by itself, whatever else waits.
+#[derive(Debug)]
+pub struct Heart {
+    shared: Arc<Mutex<(Pulse, Option<Pause>)>>,
+    beating: tokio::task::JoinHandle<()>,
+}
+
+impl Heart {
+    /// Begins to beat, on the tokio runtime that this is called on.
+    pub fn start() -> Self {
+        let shared = Arc::default();
+        let of_task = Arc::clone(&shared);
+        let beating = tokio::spawn(async move {
+            loop {
+                look(&of_task);
+                tokio::time::sleep(EVERY).await;
+            }
+        });
+        Self { shared, beating }
+    }
+
+    /// The newest pause; one that has just ended is noticed here, whoever runs first after it.
+    pub fn newest_pause(&self) -> Option<Pause> {
+        look(&self.shared)
+    }
+}
+
+impl Drop for Heart {
+    fn drop(&mut self) {
+        self.beating.abort();
+    }
+}
+
+fn look(shared: &Mutex<(Pulse, Option<Pause>)>) -> Option<Pause> {
+    let mut locked: MutexGuard<'_, _> = shared.lock().unwrap_or_else(PoisonError::into_inner);
+    let (pulse, newest) = &mut *locked;
+    *newest = pulse.beat().or(*newest);
+    *newest
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MS: Duration = Duration::from_millis(1);
+
+    #[test]
+    fn a_stop_and_a_sleep_are_noticed_and_a_busy_computer_is_none() {
+        let (mut pulse, start, boot) = (Pulse::default(), Instant::now(), Duration::from_secs(1_000));
+        assert_eq!(pulse.beat_at(start, boot), None, "the first");
+        assert_eq!(pulse.beat_at(start + 250 * MS, boot + 250 * MS), None);
+        let (from, to) = (start + 250 * MS, start + 3_250 * MS);
+        let stopped = pulse.beat_at(to, boot + 3_250 * MS);
+        assert_eq!(stopped, Some(Pause { from, to, lasted: 3_000 * MS }));
+        assert_eq!(pulse.beat_at(to + 5 * MS, boot + 3_255 * MS), None, "said once");
+        let slept = pulse.beat_at(to + 10 * MS, boot + 63_255 * MS);
+        assert_eq!(slept.map(|pause| pause.lasted), Some(60_000 * MS));
+    }
+
+    #[test]
+    fn the_clocks_of_this_computer_agree() {
+        let mut pulse = Pulse::default();
+        assert_eq!((pulse.beat(), pulse.beat()), (None, None));
+        assert!(since_boot() > Duration::ZERO);
+    }
+}

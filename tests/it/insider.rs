@@ -1,0 +1,259 @@
+//! An admitted student that abuses its own credentials, on loopback: real ICE, DTLS and SRTP, synthetic frames.
+
+use std::net::{SocketAddr, SocketAddrV4, UdpSocket};
+use std::num::NonZeroUsize;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use classroom::id::UserId;
+use classroom::peer::hub::{Hub, HubConfig, HubEvent};
+use classroom::peer::link::{Incoming, Link, LinkConfig, LinkEvent};
+use classroom::rtp::{Codec, Encoding, FrameAssembler, Tier, Track};
+use rtc::stun::attributes::ATTR_USERNAME;
+use rtc::stun::fingerprint::FINGERPRINT;
+use rtc::stun::integrity::MessageIntegrity;
+use rtc::stun::message::{BINDING_REQUEST, Message, TransactionId};
+use rtc::stun::textattrs::TextAttribute;
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+
+use crate::support::DEADLINE;
+
+const SCREEN: Encoding = Encoding { track: Track::Screen, tier: Tier::Full, codec: Codec::Vp8 };
+
+/// What the victim says while its address is forged.
+const WORDS: usize = 20;
+
+struct Class {
+    hub: Hub,
+    events: mpsc::Receiver<HubEvent>,
+}
+
+struct Student {
+    user: UserId,
+    link: Link,
+    address: SocketAddrV4,
+    /// What its checks are written with.
+    credentials: Credentials,
+    /// The sequence numbers of what came.
+    got: Arc<Mutex<Vec<u16>>>,
+}
+
+struct Credentials {
+    username: String,
+    password: String,
+}
+
+impl Credentials {
+    /// A binding request that the hub takes for one of this student (RFC 8445, 7.2.2).
+    fn check(&self) -> Vec<u8> {
+        let crypto = rtc::crypto::default_provider().unwrap();
+        let mut message = Message::new();
+        let integrity =
+            MessageIntegrity::new_short_term_integrity_with_provider(self.password.clone(), crypto.crypto());
+        message
+            .build(&[
+                Box::new(BINDING_REQUEST),
+                Box::new(TransactionId::new()),
+                Box::new(TextAttribute::new(ATTR_USERNAME, self.username.clone())),
+                Box::new(integrity),
+                Box::new(FINGERPRINT),
+            ])
+            .unwrap();
+        message.raw
+    }
+}
+
+impl Class {
+    fn start() -> Self {
+        let (hub, events) = Hub::start(HubConfig {
+            user: "9999".parse().unwrap(),
+            udp: "127.0.0.1:0".parse().unwrap(),
+            advertise: vec![],
+            stun: vec![],
+            max_students: 10,
+            workers: NonZeroUsize::MIN,
+            adapts: true,
+            encodings: vec![(SCREEN, 1_000_000)],
+        })
+        .unwrap();
+        Self { hub, events }
+    }
+
+    async fn next<T>(&mut self, wanted: impl Fn(HubEvent) -> Option<T>) -> T {
+        let wait = async {
+            loop {
+                if let Some(found) = wanted(self.events.recv().await.expect("the hub goes on")) {
+                    return found;
+                }
+            }
+        };
+        timeout(DEADLINE, wait).await.expect("the hub says so")
+    }
+
+    /// A student whose channel stands at both ends.
+    async fn student(&mut self, id: &str) -> Student {
+        let user: UserId = id.parse().unwrap();
+        let got: Arc<Mutex<Vec<u16>>> = Arc::default();
+        let come = Arc::clone(&got);
+        let sink = Arc::new(move |incoming: Incoming<'_>| {
+            if let Incoming::Rtp(_, packet) = incoming {
+                come.lock().unwrap().push(u16::from_be_bytes([packet[2], packet[3]]));
+            }
+        });
+        let config = LinkConfig { bind: vec!["127.0.0.1:0".to_owned()], ice_servers: vec![] };
+        let (link, offer, mut link_events) = Link::offer(config, sink).await.unwrap();
+        self.hub.offer(user.clone(), offer.clone(), None);
+        let answer = self.next(|event| if let HubEvent::Answer { sdp, .. } = event { Some(sdp) } else { None }).await;
+        link.answer(answer.clone()).await.unwrap();
+        let mut address = None;
+        let stands = async {
+            loop {
+                match link_events.recv().await.expect("the link goes on") {
+                    LinkEvent::Candidate(candidate) => address = address.or(host_address(&candidate.candidate)),
+                    LinkEvent::ChannelOpen => return,
+                    _ => {}
+                }
+            }
+        };
+        timeout(DEADLINE, stands).await.expect("the channel opens");
+        self.next(|event| matches!(event, HubEvent::ChannelOpen(who) if who == user).then_some(())).await;
+        let address = address.or_else(|| offer.lines().find_map(host_address)).expect("a candidate");
+        let username = format!("{}:{}", attribute(&answer, "a=ice-ufrag:"), attribute(&offer, "a=ice-ufrag:"));
+        let credentials = Credentials { username, password: attribute(&answer, "a=ice-pwd:") };
+        Student { user, link, address, credentials, got }
+    }
+
+    /// Pictures of one packet, as the hub wants them, until the task is aborted.
+    fn teach(&self) -> tokio::task::JoinHandle<()> {
+        let input = self.hub.input();
+        tokio::spawn(async move {
+            let mut assembler = FrameAssembler::new(SCREEN);
+            let mut pace = tokio::time::interval(Duration::from_millis(10));
+            for n in 0u32.. {
+                pace.tick().await;
+                let header = [&[0x80, 0x80 | 96][..], &(n as u16).to_be_bytes(), &(n * 900).to_be_bytes()].concat();
+                let packet = [&header[..], &[0, 0, 0, 1, 0x10, u8::from(n % 100 > 0)], &[7; 500]].concat();
+                if let Some(frame) = assembler.push(&packet, Instant::now()) {
+                    input.push(frame);
+                }
+            }
+        })
+    }
+}
+
+fn attribute(sdp: &str, name: &str) -> String {
+    sdp.lines().find_map(|line| line.strip_prefix(name)).unwrap().trim().to_owned()
+}
+
+/// `candidate:1 1 udp 2130706431 127.0.0.1 4711 typ host`
+fn host_address(candidate: &str) -> Option<SocketAddrV4> {
+    let words: Vec<&str> = candidate.split(' ').collect();
+    let at = words.iter().position(|word| *word == "typ")?;
+    (words.get(at + 1)? == &"host").then(|| format!("{}:{}", words[at - 2], words[at - 1]).parse().ok())?
+}
+
+/// An IPv4 packet with a UDP datagram in it, from whatever address. The kernel writes the checksum of the header.
+fn forged(from: SocketAddrV4, to: SocketAddrV4, payload: &[u8]) -> Vec<u8> {
+    let length = 20 + 8 + payload.len() as u16;
+    let mut packet = vec![0x45, 0];
+    packet.extend_from_slice(&length.to_be_bytes());
+    packet.extend_from_slice(&[0, 0, 0, 0, 64, 17, 0, 0]);
+    packet.extend_from_slice(&from.ip().octets());
+    packet.extend_from_slice(&to.ip().octets());
+    for field in [from.port(), to.port(), length - 20, 0] {
+        packet.extend_from_slice(&field.to_be_bytes());
+    }
+    packet.extend_from_slice(payload);
+    packet
+}
+
+/// A socket that sends whole IPv4 packets; none where this process is not root.
+fn raw_socket() -> Option<socket2::Socket> {
+    let (raw, with_header) = (socket2::Type::from(libc::SOCK_RAW), socket2::Protocol::from(libc::IPPROTO_RAW));
+    match socket2::Socket::new(socket2::Domain::IPV4, raw, Some(with_header)) {
+        Ok(socket) => Some(socket),
+        Err(error) => {
+            assert!(std::env::var_os("CI").is_none(), "a raw socket: {error}");
+            println!("skipped: a forged source address needs a raw socket, and that needs root: {error}");
+            None
+        }
+    }
+}
+
+fn hub_address(hub: &Hub) -> SocketAddrV4 {
+    match hub.udp() {
+        SocketAddr::V4(address) => address,
+        SocketAddr::V6(_) => unreachable!("it was bound to 127.0.0.1"),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn checks_from_a_students_forged_address_take_none_of_its_datagrams() {
+    let Some(raw) = raw_socket() else { return };
+    let mut class = Class::start();
+    let teaching = class.teach();
+    let (victim, insider) = (class.student("1001").await, class.student("1002").await);
+    let to = hub_address(&class.hub);
+    let (from, stop) = (victim.address, Arc::new(AtomicBool::new(false)));
+    let (stopped, credentials) = (Arc::clone(&stop), insider.credentials);
+    let forging = std::thread::spawn(move || {
+        let mut sent = 0;
+        while !stopped.load(Ordering::Relaxed) {
+            raw.send_to(&forged(from, to, &credentials.check()), &to.into()).unwrap();
+            sent += 1;
+            std::thread::park_timeout(Duration::from_millis(1));
+        }
+        sent
+    });
+    for n in 0..WORDS {
+        let word = format!("word {n}");
+        assert!(victim.link.say(&word).await);
+        let heard = class.next(|event| match event {
+            HubEvent::Heard { user, text } => Some((user, text)),
+            _ => None,
+        });
+        assert_eq!(heard.await, (victim.user.clone(), word));
+    }
+    stop.store(true, Ordering::Relaxed);
+    let sent = forging.join().unwrap();
+    let stats = class.hub.stats().await.unwrap();
+    teaching.abort();
+    assert_eq!((stats.students, stats.disturbed), (2, 0), "after {sent} forged checks");
+    let (_, of_victim) = stats.peers.iter().find(|(user, _)| *user == victim.user).unwrap();
+    assert_eq!((of_victim.changes, of_victim.dropped), (0, 0));
+    let mut came = victim.got.lock().unwrap().clone();
+    came.sort_unstable();
+    came.dedup();
+    assert!(came.len() > WORDS && came.windows(2).all(|pair| pair[1] - pair[0] == 1), "a packet is missing: {came:?}");
+    victim.link.close().await;
+    insider.link.close().await;
+    class.hub.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_flood_of_authentic_checks_is_cut() {
+    const FLOOD: u64 = 5_000;
+    let mut class = Class::start();
+    let insider = class.student("1002").await;
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let check = insider.credentials.check();
+    let mut counted = 0;
+    // In small bursts, so that the kernel's queue loses none of them.
+    for sent in 1..=FLOOD {
+        socket.send_to(&check, class.hub.udp()).unwrap();
+        if sent % 100 == 0 {
+            counted = class.hub.stats().await.unwrap().checks_left_out;
+        }
+    }
+    let deadline = Instant::now() + DEADLINE;
+    while counted < FLOOD * 4 / 5 && Instant::now() < deadline {
+        counted = class.hub.stats().await.unwrap().checks_left_out;
+    }
+    assert!(counted >= FLOOD * 4 / 5, "{counted} of {FLOOD} were left out");
+    assert!(insider.link.say("still here").await);
+    class.next(|event| matches!(event, HubEvent::Heard { text, .. } if text == "still here").then_some(())).await;
+    insider.link.close().await;
+    class.hub.close().await;
+}
