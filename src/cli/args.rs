@@ -202,7 +202,7 @@ pub(super) struct TypedTeach {
     #[arg(long, value_name = "ID", help_heading = "Lecture")]
     pub(super) room: RoomId,
 
-    /// What the room is called, for example 'Linear algebra' [default: as it is called already, if it is]
+    /// What the room is called, for example 'Linear algebra'
     #[arg(long, value_name = "TEXT", help_heading = "Lecture")]
     pub(super) name: Option<RoomName>,
 
@@ -219,7 +219,7 @@ pub(super) struct TypedTeach {
     pub(super) max_students: Option<NonZeroUsize>,
 
     /// Keep a list of who was there in this file: a row for each student, whole at any time
-    #[arg(long, value_name = "FILE.csv", help_heading = "Output")]
+    #[arg(long, value_name = "FILE.csv", help_heading = "Output", hide_short_help = true)]
     pub(super) attendance: Option<PathBuf>,
 
     /// Print the link for students without its QR code
@@ -239,11 +239,11 @@ pub(super) struct TypedTeach {
     pub(super) chat: bool,
 
     /// Let no line of chat fly over the picture; while you teach, /comments on and off change it
-    #[arg(long, help_heading = "Lecture")]
+    #[arg(long, help_heading = "Lecture", hide_short_help = true)]
     pub(super) no_comments: bool,
 
     /// Let nobody react; while you teach, /reactions on and off change it
-    #[arg(long, help_heading = "Lecture")]
+    #[arg(long, help_heading = "Lecture", hide_short_help = true)]
     pub(super) no_reactions: bool,
 
     #[command(flatten)]
@@ -265,7 +265,7 @@ pub(super) struct TypedTeach {
     pub(super) udp_port: Option<u16>,
 
     /// Serve /healthz and /metrics here too; the built-in server always does [default: with --server nowhere]
-    #[arg(long, value_name = "ADDR:PORT", value_parser = values::listen, help_heading = "Network")]
+    #[arg(long, value_name = "ADDR:PORT", value_parser = values::listen, help_heading = "Network", hide_short_help = true)]
     pub(super) metrics: Option<SocketAddr>,
 
     /// Threads that send, each to its share of the students; one carries some hundreds
@@ -321,8 +321,7 @@ pub(super) struct TypedSources {
     #[arg(long, hide_short_help = true)]
     pub(super) no_audio: bool,
 
-    /// Teach a video, a picture or a sound file, in real time; may be repeated, and then they are played one after
-    /// another
+    /// Teach a video, picture or sound file; repeat the flag to play a list
     #[arg(long, value_name = "PATH")]
     pub(super) file: Vec<PathBuf>,
 
@@ -331,7 +330,7 @@ pub(super) struct TypedSources {
     pub(super) looped: bool,
 
     /// Show each picture file for this time [default: 10s where there are more files, else until Ctrl-C]
-    #[arg(long, value_name = "DURATION", value_parser = values::duration)]
+    #[arg(long, value_name = "DURATION", value_parser = values::duration, hide_short_help = true)]
     pub(super) still: Option<Duration>,
 
     /// Teach a moving pattern with a running clock, and a tone

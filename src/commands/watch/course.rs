@@ -193,6 +193,9 @@ impl Course {
         if let State::Connecting { since } | State::Connected { since, .. } = &mut self.state {
             *since += lasted;
         }
+        if let State::Silent { until: Some(until) } = &mut self.state {
+            *until += lasted;
+        }
     }
 
     /// The offer was refused for now, or the connection is gone.
@@ -369,6 +372,7 @@ mod tests {
     fn a_pause_of_this_process_uses_up_no_patience() {
         let now = Instant::now();
         let mut course = Course::new(now, Some(seconds(3)), Some(seconds(2)));
+        course.server_is_here(None, now);
         course.stood_still(seconds(60));
         assert_eq!(course.step(now + seconds(61)), Step::Nothing);
         course.publisher_is(user(), 1, now + seconds(61));

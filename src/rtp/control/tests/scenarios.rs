@@ -131,8 +131,8 @@ fn a_line_that_was_dead_carries_what_it_did_before_until_it_says_otherwise() {
         }
         // Behind a telephone now: too much is tried once, and not again.
         let outcome = Setup::over(wide()).then(20.0, dead).then(back, Line::of(600_000)).run();
-        assert!(outcome.since(LOW, back, 60.0).is_some_and(|at| at < back + 2.5), "{seconds} {:?}", outcome.changes);
-        assert!(outcome.queue(back + 4.0, 60.0) <= 500, "{seconds} {}", outcome.queue(back + 4.0, 60.0));
+        assert!(outcome.since(LOW, back, 60.0).is_some_and(|at| at < back + 4.5), "{seconds} {:?}", outcome.changes);
+        assert!(outcome.queue(back + 5.0, 60.0) <= 500, "{seconds} {}", outcome.queue(back + 5.0, 60.0));
     }
     // A line that breaks every three seconds is no reason for a key frame each time.
     let breaks = (0..6).fold(Setup::over(wide()), |setup, n| {
