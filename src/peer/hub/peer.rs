@@ -14,6 +14,8 @@ use rtc::shared::{TaggedBytesMut, TransportContext, TransportProtocol};
 
 use super::Rings;
 use super::channel::{Channel, Opened};
+use super::demux::is_stun;
+use super::dtls::Records;
 use super::feedback;
 use super::handshake::Handshake;
 use super::keys::Found;
@@ -21,10 +23,12 @@ use super::lanes::{Lanes, Repair};
 use super::open::{Opener, is_rtcp};
 use super::opening::Opening;
 use super::recovery::Recoveries;
+use super::sctp::Violation;
 use super::shard::Slot;
 use super::socket::Outlet;
 use crate::id::UserId;
 use crate::protocol::channel::TierReason;
+use crate::room::Bucket;
 use crate::rtp::control::{ClassRepairs, Controller, Probe, RepairBudget, Repaired, Way};
 use crate::rtp::{Encoding, Track};
 
@@ -44,6 +48,10 @@ const CONNECT_WITHIN: Duration = Duration::from_secs(20);
 /// message come before its keys do, and are lost: with them would go the key frame, and half a second to ask for it.
 const START_DELAY: Duration = Duration::from_millis(15);
 
+/// ICE checks and their answers that the core reads. libwebrtc sends 20 a second until it is connected, Firefox 50.
+pub(super) const CHECKS_PER_SECOND: u32 = 100;
+pub(super) const CHECK_BURST: u32 = 300;
+
 /// What became of a student in a turn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Fate {
@@ -51,6 +59,8 @@ pub(super) enum Fate {
     Alive,
     /// It is gone, for this reason.
     Gone(&'static str),
+    /// It broke the rules of SCTP, and is gone.
+    Broke(Violation),
 }
 
 /// What a student said over its channel in a turn.
@@ -95,6 +105,8 @@ pub struct PeerStats {
     pub unread: u64,
     /// Times that it was given other tiers than before.
     pub changes: u64,
+    /// Its packets that were not read, as no student needs to send them: of DTLS, SCTP and STUN.
+    pub refused: u64,
     /// How long packets wait in front of its line, in milliseconds.
     pub queue_ms: u32,
     /// What its line carries in kbit/s, where that is known.
@@ -125,6 +137,12 @@ pub(super) struct Peer {
     #[cfg(test)]
     pub(super) panics: bool,
     found: Found,
+    /// What may come of DTLS.
+    records: Records,
+    /// What may come of STUN.
+    checks: Bucket,
+    /// Datagrams that were too many, or not well made.
+    not_read: u64,
     /// Opens the student's feedback, from its second packet on.
     opener: Option<Opener>,
     /// Far larger than all the rest, and not needed for media: out of the way of it.
@@ -172,7 +190,14 @@ impl Peer {
         let transport =
             TransportContext { local_addr: at, peer_addr: from, ecn: None, transport_protocol: TransportProtocol::UDP };
         if Handshake::is_of_it(&datagram) {
+            if !self.records.admit(now, self.connected, &datagram) {
+                self.not_read += 1;
+                return Some(Heard::default());
+            }
             self.lanes.handshake.hears(now, &datagram);
+        } else if is_stun(&datagram) && self.checks.take(now).is_err() {
+            self.not_read += 1;
+            return Some(Heard::default());
         }
         // What the core can't read was not meant for it, or was forged: its state has not changed.
         let _ = self.connection.handle_read(TaggedBytesMut { now, transport, message: datagram });
@@ -232,6 +257,10 @@ impl Peer {
         }
         if !self.connected && now.saturating_duration_since(self.created) > CONNECT_WITHIN {
             fate = Fate::Gone("never connected");
+        }
+        self.stats.refused = self.not_read + self.found.refused();
+        if let Some(violation) = self.found.offence() {
+            fate = Fate::Broke(violation);
         }
         let mut heard = Heard::default();
         while let Some(message) = self.connection.poll_read() {

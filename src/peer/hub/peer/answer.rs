@@ -14,15 +14,17 @@ use rtc::rtp_transceiver::rtp_sender::{
 };
 use rtc::shared::error::Error;
 
-use super::{Peer, PeerStats};
+use super::{CHECK_BURST, CHECKS_PER_SECOND, Peer, PeerStats};
 use crate::id::UserId;
 use crate::peer::engine;
 use crate::peer::hub::agreed::Agreed;
 use crate::peer::hub::channel::Channel;
+use crate::peer::hub::dtls::Records;
 use crate::peer::hub::lanes::Lanes;
 use crate::peer::hub::recovery::Recoveries;
 use crate::peer::hub::repair_stream::RepairStream;
 use crate::peer::hub::{Advertised, Shared, keys, sdp, ssrc};
+use crate::room::Bucket;
 use crate::rtp::control::{Controller, Offered, RepairBudget, Repaired};
 use crate::rtp::{Codec, Encoding, MAX_FIRST_SEQUENCE_NUMBER, Subscription, Tier, Track};
 
@@ -123,6 +125,9 @@ impl Peer {
             #[cfg(test)]
             panics: false,
             found,
+            records: Records::default(),
+            checks: Bucket::new(CHECKS_PER_SECOND, CHECK_BURST),
+            not_read: 0,
             opener: None,
             connection: Box::new(connection),
             control,
