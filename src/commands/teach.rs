@@ -259,7 +259,12 @@ impl Lecture<'_> {
                     self.talk.tick(&self.hub, self.reporter);
                 }
                 _ = second.tick() => {
-                    if let Some(numbers) = self.hub.stats().await {
+                    // A hub that does not answer must not keep who wants to end.
+                    let numbers = tokio::select! {
+                        reason = &mut stop => return Ok(reason),
+                        numbers = self.hub.stats() => numbers,
+                    };
+                    if let Some(numbers) = numbers {
                         self.tell(&numbers, &mut rates);
                     }
                 }
