@@ -347,8 +347,15 @@ impl Lecture<'_> {
                 }
                 _ = second.tick() => {
                     self.look_at_sources();
-                    let capacity = hub_events.max_capacity();
-                    self.tell(&mut rates, Queue { name: "events", length: hub_events.len(), capacity }).await;
+                    // A hub that does not answer must not keep who wants to end.
+                    let numbers = tokio::select! {
+                        stopped = &mut stop, if question.is_none() => return Ok(stopped.reason()),
+                        numbers = self.hub.stats() => numbers,
+                    };
+                    if let Some(numbers) = numbers {
+                        let capacity = hub_events.max_capacity();
+                        self.tell(&numbers, &mut rates, Queue { name: "events", length: hub_events.len(), capacity });
+                    }
                 }
             }
         }

@@ -1,6 +1,7 @@
 //! Bad students on loopback, in a class of ten: real ICE, DTLS and SRTP, synthetic frames. The others get every packet,
 //! and the uplink hardly grows.
 
+mod forger;
 mod student;
 
 use std::collections::BTreeMap;
@@ -14,6 +15,7 @@ use classroom::rtp::{Codec, Encoding, FrameAssembler, HEADER_BYTES, Tier, Track,
 use tokio::sync::mpsc;
 use tokio::time::{Interval, timeout};
 
+use self::forger::Forgery;
 use self::student::{Bad, Manner};
 use crate::support::DEADLINE;
 
@@ -70,6 +72,9 @@ struct Class {
     assembler: FrameAssembler,
     frames: u32,
     wants_key: bool,
+    /// Who is gone, and why; and what the teacher is told.
+    gone: Vec<(String, &'static str)>,
+    notices: Vec<String>,
     /// All packets of the source.
     pushed: Vec<Content>,
     clock: Interval,
@@ -92,7 +97,19 @@ impl Class {
         let clock = tokio::time::interval(Duration::from_millis(33));
         let assembler = FrameAssembler::new(SCREEN);
         let (good, bad, pushed) = (Vec::new(), Vec::new(), Vec::new());
-        let mut class = Self { hub, events, good, bad, assembler, frames: 0, wants_key: true, pushed, clock };
+        let mut class = Self {
+            hub,
+            events,
+            good,
+            bad,
+            assembler,
+            frames: 0,
+            wants_key: true,
+            gone: Vec::new(),
+            notices: Vec::new(),
+            pushed,
+            clock,
+        };
         for n in 0..WHOLE {
             class.join_good(n).await;
         }
@@ -151,7 +168,12 @@ impl Class {
         for _ in 0..frames {
             self.clock.tick().await;
             while let Ok(event) = self.events.try_recv() {
-                self.wants_key |= matches!(event, HubEvent::KeyFrameNeeded(_));
+                match event {
+                    HubEvent::KeyFrameNeeded(_) => self.wants_key = true,
+                    HubEvent::Gone { user, why } => self.gone.push((user.to_string(), why)),
+                    HubEvent::Notice(notice) => self.notices.push(notice),
+                    _ => {}
+                }
             }
             let key = std::mem::take(&mut self.wants_key);
             let packets = if key { KEY_FRAME } else { PICTURE };
@@ -201,12 +223,11 @@ impl Class {
                     assert!((twice + late) as u64 <= nacks, "{twice} came twice and {late} late, {nacks} were lost");
                     break;
                 }
-                assert!(
-                    Instant::now() < deadline,
-                    "student {n} has not got all: {} of {}",
-                    arrived.len(),
-                    last - first
-                );
+                if Instant::now() >= deadline {
+                    let (came, stats) = (arrived.len(), self.stats().await);
+                    let (gone, notices) = (&self.gone, &self.notices);
+                    panic!("student {n} has {came} of {}: {stats:?} {gone:?} {notices:?}", last - first);
+                }
                 // Who lost the last packet notices it by the next one.
                 self.teach(1).await;
             }
@@ -291,4 +312,40 @@ async fn who_begs_for_key_frames_gets_few_and_three_bad_ones_at_once_cost_nobody
     // The least that the one asks for again, and the other: each 20 ms, if this machine is not too busy.
     assert!(asked >= (FRAMES_WITH_A_BEGGAR.1 * PICTURE) as u64 / 2 + 300, "{asked}");
     assert!(growth <= MOST_GROWTH, "{growth}");
+}
+
+/// One student forges, the others lose nothing, and the one is gone.
+async fn class_with_a_forger(forgery: Forgery) {
+    let _alone = ALONE.lock().await;
+    let mut class = Class::join(&[Manner::Forges(forgery)]).await;
+    let first = class.pushed.len();
+    class.teach(FRAMES.0).await;
+    class.bad.iter().for_each(Bad::misbehave);
+    let deadline = Instant::now() + DEADLINE;
+    while class.gone.is_empty() {
+        assert!(Instant::now() < deadline, "the forger is still there after {} packets", class.bad[0].asked());
+        class.teach(1).await;
+    }
+    class.teach(FRAMES.0).await;
+    class.the_good_have_all_from(first).await;
+    let stats = class.stats().await;
+    assert_eq!(class.gone, [("100".to_owned(), "misbehaved")]);
+    assert!(class.notices.iter().any(|notice| notice.starts_with("100 was disconnected: ")), "{:?}", class.notices);
+    assert_eq!((stats.students, stats.refused), (STUDENTS - 1, 0));
+    for (user, peer) in &stats.peers {
+        assert_eq!((peer.changes, peer.dropped, peer.refused), (0, 0, 0), "{user}: {peer:?}");
+    }
+    class.end().await;
+}
+
+/// The core counts each TSN: one packet kept the hub's thread for five seconds.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_sends_a_forward_tsn_far_ahead_is_gone_and_costs_nobody_anything() {
+    class_with_a_forger(Forgery::ForwardTsn).await;
+}
+
+/// The core panics.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_sends_an_abort_whose_cause_is_too_long_is_gone_and_costs_nobody_anything() {
+    class_with_a_forger(Forgery::Abort).await;
 }

@@ -15,11 +15,10 @@ const LAST_NUMBERS_WITHIN: Duration = Duration::from_secs(1);
 
 impl Lecture<'_> {
     /// Once a second: the numbers for people, scripts and a monitoring system, and what students got.
-    pub(super) async fn tell(&mut self, rates: &mut Rates, waiting_events: Queue) {
-        let Some(numbers) = self.hub.stats().await else { return };
+    pub(super) fn tell(&mut self, numbers: &HubStats, rates: &mut Rates, waiting_events: Queue) {
         let now = Now::read();
-        self.note(now, &numbers);
-        let Second { stats, mut metrics, left_out } = rates.step(&numbers, &self.capture, self.register.lasted(now));
+        self.note(now, numbers);
+        let Second { stats, mut metrics, left_out } = rates.step(numbers, &self.capture, self.register.lasted(now));
         let [commands, frames] = self.hub.queues();
         metrics.queues = numbers::queues(&[commands, frames, waiting_events]);
         self.meters.lecture(metrics);

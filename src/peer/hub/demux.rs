@@ -29,6 +29,10 @@ const USERNAME: u16 = 0x0006;
 /// The longest user name that RFC 8489, 14.3 allows.
 const MAX_USERNAME: usize = 508;
 
+/// Bytes and attributes of a STUN message. Those of ICE have some 120 bytes and 8 attributes; the core copies each.
+const MAX_STUN_BYTES: usize = 1_280;
+const MAX_ATTRIBUTES: usize = 32;
+
 /// Reads just enough of a datagram to route it.
 pub(super) fn classify(bytes: &[u8]) -> Datagram<'_> {
     match bytes.first() {
@@ -45,24 +49,29 @@ pub(super) fn classify(bytes: &[u8]) -> Datagram<'_> {
 }
 
 fn stun(bytes: &[u8]) -> Option<Datagram<'_>> {
-    if bytes.get(4..8)? != MAGIC_COOKIE {
+    if bytes.len() > MAX_STUN_BYTES || bytes.get(4..8)? != MAGIC_COOKIE {
         return None;
     }
     let transaction = bytes.get(8..STUN_HEADER)?.try_into().ok()?;
-    if be16(bytes, 0)? != BINDING_REQUEST {
-        return Some(Datagram::Stun { transaction });
-    }
     let length = usize::from(be16(bytes, 2)?);
     let mut attributes = bytes.get(STUN_HEADER..STUN_HEADER + length)?;
+    let (mut count, mut username) = (0, None);
     while attributes.len() >= 4 {
+        count += 1;
+        if count > MAX_ATTRIBUTES {
+            return None;
+        }
         let (kind, size) = (be16(attributes, 0)?, usize::from(be16(attributes, 2)?));
-        if kind == USERNAME {
-            let name = std::str::from_utf8(attributes.get(4..4 + size.min(MAX_USERNAME))?).ok()?;
-            return Some(Datagram::StunRequest { ufrag: name.split(':').next()? });
+        if kind == USERNAME && username.is_none() {
+            username = Some(attributes.get(4..4 + size.min(MAX_USERNAME))?);
         }
         attributes = attributes.get(4 + size.next_multiple_of(4)..)?;
     }
-    None
+    if be16(bytes, 0)? != BINDING_REQUEST {
+        return Some(Datagram::Stun { transaction });
+    }
+    let name = std::str::from_utf8(username?).ok()?;
+    Some(Datagram::StunRequest { ufrag: name.split(':').next()? })
 }
 
 fn be16(bytes: &[u8], at: usize) -> Option<u16> {
@@ -93,6 +102,23 @@ mod tests {
         let mut answer = request(b"x:y");
         answer[0] = 1;
         assert_eq!(classify(&answer), Datagram::Stun { transaction: [7; 12] });
+    }
+
+    #[test]
+    fn a_message_of_many_attributes_is_not_read() {
+        let mut many = request(b"abcd:efghi");
+        let before = (many.len() - STUN_HEADER) / 4;
+        many.resize(many.len() + 4 * MAX_ATTRIBUTES, 0);
+        let length = (many.len() - STUN_HEADER) as u16;
+        many[2..4].copy_from_slice(&length.to_be_bytes());
+        assert!(before < MAX_ATTRIBUTES);
+        assert_eq!(classify(&many), Datagram::Unknown);
+        many[0] = 1;
+        assert_eq!(classify(&many), Datagram::Unknown, "nor is an answer");
+        let mut long = request(&[b'a'; MAX_USERNAME]);
+        assert!(matches!(classify(&long), Datagram::StunRequest { .. }));
+        long.resize(MAX_STUN_BYTES + 1, 0);
+        assert_eq!(classify(&long), Datagram::Unknown);
     }
 
     #[test]

@@ -1,12 +1,16 @@
-//! How the hub comes to a student's SRTP session keys: it looks over the shoulder of the core.
+//! How the hub comes to a student's SRTP session keys, and to its SCTP packets: it looks over the shoulder of the core.
 //!
 //! The core gives its keys to nobody. But it takes its cryptography from a provider, and ours is the default one with
 //! an ear: it remembers the key of each AES-128-GCM cipher that is made, and when one of them seals an RTP packet, that
 //! is the session key for media, and the nonce tells the salt (RFC 7714, 8.1). When one opens an RTCP packet, that is
 //! the key of the student's feedback (RFC 7714, 9.1).
+//!
+//! DTLS records pass here, too. [`sctp`](super::sctp) looks at what is in them before the core reads it, and a record
+//! that is refused has not opened. No other cipher is spoken: the packets of who offers it would not be looked at.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Instant;
 
 use rtc::crypto::{
     ActiveKeyExchange, AeadAlgorithm, AeadCipher, BlockCipherAlgorithm, CbcAlgorithm, CbcCipher, CryptoAlgorithm,
@@ -14,6 +18,8 @@ use rtc::crypto::{
     RTCRandom, SignatureScheme, SigningKey, StreamCipher, StreamCipherAlgorithm,
 };
 
+use super::dtls::{self, Sealed};
+use super::sctp::{Association, Violation};
 use super::{open, seal};
 
 /// What seals the RTP packets to one student, or the RTCP packets that come from it.
@@ -43,6 +49,8 @@ struct Keys {
     sealing: OnceLock<SessionKey>,
     opening: OnceLock<OpeningKey>,
     opened: AtomicU64,
+    /// Only the thread of its shard has it.
+    association: Mutex<Association>,
 }
 
 impl Found {
@@ -59,6 +67,21 @@ impl Found {
     /// With which the core has opened an RTCP packet, the first that was genuine.
     pub(super) fn opening(&self) -> Option<&OpeningKey> {
         self.0.opening.get()
+    }
+
+    /// What the student did with SCTP that ends it.
+    pub(super) fn offence(&self) -> Option<Violation> {
+        self.association().offence()
+    }
+
+    /// SCTP packets of the student that were not read.
+    pub(super) fn refused(&self) -> u64 {
+        self.association().refused()
+    }
+
+    fn association(&self) -> MutexGuard<'_, Association> {
+        // Who panics with it is gone.
+        self.0.association.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -87,17 +110,21 @@ impl RTCCryptoProvider for Listening {
 
 impl RTCCrypto for Listening {
     fn new_aead(&self, algorithm: AeadAlgorithm, key: &[u8]) -> Result<Box<dyn AeadCipher>, CryptoError> {
-        let inner = self.inner.crypto().new_aead(algorithm, key)?;
-        match <[u8; 16]>::try_from(key) {
-            Ok(key) if algorithm == AeadAlgorithm::Aes128Gcm => {
-                Ok(Box::new(Cipher { inner, key, found: self.found.clone() }))
-            }
-            _ => Ok(inner),
+        if algorithm != AeadAlgorithm::Aes128Gcm {
+            return Err(CryptoError::UnsupportedAlgorithm(CryptoAlgorithm::Aead(algorithm)));
         }
+        let inner = self.inner.crypto().new_aead(algorithm, key)?;
+        let invalid = CryptoError::InvalidKeyLength { expected: 16, actual: key.len() };
+        let key = key.try_into().map_err(|_| invalid)?;
+        Ok(Box::new(Cipher { inner, key, found: self.found.clone() }))
     }
 
     fn supports(&self, algorithm: CryptoAlgorithm) -> bool {
-        self.inner.crypto().supports(algorithm)
+        match algorithm {
+            CryptoAlgorithm::Aead(aead) if aead != AeadAlgorithm::Aes128Gcm => false,
+            CryptoAlgorithm::Cbc(_) => false,
+            _ => self.inner.crypto().supports(algorithm),
+        }
     }
     fn hash(&self, algorithm: HashAlgorithm, data: &[u8]) -> Result<Vec<u8>, CryptoError> {
         self.inner.crypto().hash(algorithm, data)
@@ -115,8 +142,8 @@ impl RTCCrypto for Listening {
     ) -> Result<Box<dyn StreamCipher>, CryptoError> {
         self.inner.crypto().new_stream_cipher(algorithm, key)
     }
-    fn new_cbc(&self, algorithm: CbcAlgorithm, key: &[u8]) -> Result<Box<dyn CbcCipher>, CryptoError> {
-        self.inner.crypto().new_cbc(algorithm, key)
+    fn new_cbc(&self, algorithm: CbcAlgorithm, _: &[u8]) -> Result<Box<dyn CbcCipher>, CryptoError> {
+        Err(CryptoError::UnsupportedAlgorithm(CryptoAlgorithm::Cbc(algorithm)))
     }
     fn start_key_exchange(&self, algorithm: KeyExchangeAlgorithm) -> Result<Box<dyn ActiveKeyExchange>, CryptoError> {
         self.inner.crypto().start_key_exchange(algorithm)
@@ -155,11 +182,22 @@ impl AeadCipher for Cipher {
         {
             let _ = self.found.0.sealing.set(SessionKey { key: self.key, salt });
         }
+        if Sealed::of(aad) == Some(Sealed::Data) {
+            self.found.association().seal(text);
+        }
         self.inner.seal_in_place(nonce, aad, text, tag)
     }
 
     fn open_in_place(&mut self, nonce: &[u8], aad: &[u8], text: &mut [u8], tag: &[u8]) -> Result<(), CryptoError> {
         self.inner.open_in_place(nonce, aad, text, tag)?;
+        let may_be_read = match Sealed::of(aad) {
+            None => true,
+            Some(Sealed::Data) => self.found.association().open(Instant::now(), text).is_ok(),
+            Some(Sealed::Handshake) => dtls::is_finished(text),
+        };
+        if !may_be_read {
+            return Err(CryptoError::AuthenticationFailed);
+        }
         self.found.0.opened.fetch_add(1, Ordering::Relaxed);
         if self.found.opening().is_none()
             && let Some((ssrc, index)) = open::authenticated(aad)

@@ -9,6 +9,7 @@ mod agreed;
 mod channel;
 mod checks;
 mod demux;
+mod dtls;
 mod feedback;
 mod handshake;
 mod keys;
@@ -24,6 +25,7 @@ mod random;
 mod recovery;
 mod repair_stream;
 mod router;
+mod sctp;
 pub(super) mod sdp;
 mod seal;
 mod shard;
@@ -34,6 +36,7 @@ mod stun;
 mod threads;
 mod traffic;
 mod voice;
+mod watchdog;
 
 use std::collections::HashMap;
 use std::io;
@@ -42,6 +45,7 @@ use std::num::NonZeroUsize;
 use std::ops::{Index, IndexMut};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use rtc::crypto::{RTCCryptoProvider, SignatureScheme};
 use rtc::peer_connection::certificate::{CertificateParams, RTCCertificate};
@@ -63,6 +67,9 @@ const COMMAND_QUEUE: usize = 2048;
 
 /// Events that may wait for the command that reads them. When it is more, see [`voice`].
 const EVENT_QUEUE: usize = 4096;
+
+/// Goodbyes to a thousand students take a fifth of this.
+const CLOSE_WITHIN: Duration = Duration::from_secs(1);
 
 /// What a hub needs to know.
 #[derive(Debug, Clone)]
@@ -323,6 +330,9 @@ enum Command {
     Panic {
         user: UserId,
     },
+    /// Keeps the thread busy until the other end is gone.
+    #[cfg(test)]
+    Stall(std::sync::mpsc::Receiver<()>),
 }
 
 /// A frame on its way to the hub.
@@ -445,13 +455,16 @@ impl Hub {
         [Queue::of("commands", &self.commands), Queue::of("frames", &self.input.frames)]
     }
 
-    /// Says goodbye to every student and ends the thread.
+    /// Says goodbye to every student and ends the thread. A thread that does not answer within a second is left alone:
+    /// whatever it is busy with, who wants to end is not to wait for it.
     pub async fn close(mut self) {
         let (done, wait) = oneshot::channel();
-        if self.commands.send(Command::Close(done)).await.is_ok() {
-            let _ = wait.await;
-        }
-        if let Some(thread) = self.thread.take() {
+        let goodbye = async {
+            self.commands.send(Command::Close(done)).await.ok()?;
+            wait.await.ok()
+        };
+        let said = tokio::time::timeout(CLOSE_WITHIN, goodbye).await;
+        if let (Ok(_), Some(thread)) = (said, self.thread.take()) {
             let _ = tokio::task::spawn_blocking(move || thread.join()).await;
         }
     }
@@ -464,7 +477,7 @@ impl Hub {
 
 #[cfg(test)]
 mod tests {
-    use std::time::{Duration, Instant};
+    use std::time::Instant;
 
     use tokio::time::timeout;
 
@@ -527,6 +540,16 @@ mod tests {
             link.close().await;
         }
         hub.close().await;
+    }
+
+    /// Who ends a lecture is not to wait for a thread that is busy with something else for good.
+    #[tokio::test]
+    async fn closing_does_not_wait_for_a_thread_that_does_not_answer() {
+        let (hub, _events) = hub_of(vec![(Encoding::full(Track::Screen, Codec::Vp8), 1_000_000)]);
+        let (release, stall) = std::sync::mpsc::channel::<()>();
+        hub.send(Command::Stall(stall));
+        timeout(Duration::from_secs(20), hub.close()).await.unwrap();
+        drop(release);
     }
 
     /// A picture of two packets.

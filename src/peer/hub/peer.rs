@@ -15,6 +15,7 @@ use rtc::shared::{TaggedBytesMut, TransportContext, TransportProtocol};
 use super::Rings;
 use super::addresses::CONFIRM_EVERY;
 use super::channel::{Channel, Opened};
+use super::dtls::Records;
 use super::feedback;
 use super::handshake::Handshake;
 use super::keys::Found;
@@ -22,6 +23,7 @@ use super::lanes::{Lanes, Repair};
 use super::open::{Opener, is_rtcp};
 use super::opening::Opening;
 use super::recovery::Recoveries;
+use super::sctp::Violation;
 use super::shard::Slot;
 use super::socket::Outlet;
 use crate::id::UserId;
@@ -59,6 +61,8 @@ pub(super) enum Fate {
     Alive,
     /// It is gone, for this reason.
     Gone(&'static str),
+    /// It broke the rules of SCTP, and is gone.
+    Broke(Violation),
 }
 
 /// What a student said over its channel in a turn.
@@ -103,6 +107,8 @@ pub struct PeerStats {
     pub unread: u64,
     /// Times that it was given other tiers than before.
     pub changes: u64,
+    /// Its packets that were not read, as no student needs to send them: of DTLS, SCTP and STUN.
+    pub refused: u64,
     /// How long packets wait in front of its line, in milliseconds.
     pub queue_ms: u32,
     /// What its line carries in kbit/s, where that is known.
@@ -143,6 +149,10 @@ pub(super) struct Peer {
     #[cfg(test)]
     pub(super) panics: bool,
     found: Found,
+    /// What may come of DTLS.
+    records: Records,
+    /// Datagrams that were too many, or not well made.
+    not_read: u64,
     /// Opens the student's feedback, from its second packet on.
     opener: Option<Opener>,
     /// The address from which a packet was opened just now.
@@ -198,6 +208,10 @@ impl Peer {
         let transport =
             TransportContext { local_addr: at, peer_addr: from, ecn: None, transport_protocol: TransportProtocol::UDP };
         if Handshake::is_of_it(&datagram) {
+            if !self.records.admit(now, self.connected, &datagram) {
+                self.not_read += 1;
+                return Some(Heard::default());
+            }
             self.lanes.handshake.hears(now, &datagram);
         }
         let opened = self.found.opened();
@@ -272,6 +286,10 @@ impl Peer {
         }
         if !self.connected && now.saturating_duration_since(self.created) > CONNECT_WITHIN {
             fate = Fate::Gone("never connected");
+        }
+        self.stats.refused = self.not_read + self.found.refused();
+        if let Some(violation) = self.found.offence() {
+            fate = Fate::Broke(violation);
         }
         let mut heard = Heard::default();
         while let Some(message) = self.connection.poll_read() {

@@ -424,6 +424,8 @@ impl Router {
             }
             #[cfg(test)]
             Command::Panic { user } => self.have_of(&user, |slot| Task::Panic { slot }),
+            #[cfg(test)]
+            Command::Stall(until) => drop(until.recv()),
         }
         Next::GoOn
     }

@@ -16,9 +16,11 @@ use super::peer::{Fate, Heard, Peer, PeerStats, PeerTotals, Turn, Wishes};
 use super::socket::{Outlet, SentCounts};
 use super::traffic::Traffic;
 use super::voice::Voice;
+use super::watchdog::Watchdog;
 use super::{HubEvent, PerCodec, RTCIceCandidateInit, Rings};
 use crate::id::UserId;
 use crate::peer::pulse::{Pause, Pulse};
+use crate::room::Bucket;
 use crate::rtp::control::{ClassRepairs, CommonTrouble, Rates};
 use crate::rtp::{Delays, Encoding, Frame, FrameRing, PerEncoding, Track};
 
@@ -37,6 +39,9 @@ const TELL_AT_ONCE: usize = 50;
 
 /// A pause of this process that is worth a word to the teacher.
 const WORTH_A_WORD: Duration = Duration::from_secs(1);
+/// Sentences on students that had to go: a class of attackers does not fill the teacher's terminal.
+const REMOVALS_PER_SECOND: u32 = 1;
+const REMOVAL_BURST: u32 = 5;
 
 /// A student's connection; never used twice in a hub.
 pub(super) type Slot = u64;
@@ -108,6 +113,10 @@ pub(super) struct ShardStats {
 pub(super) struct Shard {
     outlet: Outlet,
     voice: Voice,
+    /// Looks how long a student's core takes.
+    watchdog: Watchdog,
+    /// How often the teacher is told why somebody had to go.
+    removals: Bucket,
     reports: mpsc::UnboundedSender<Report>,
     /// The number of its thread.
     worker: usize,
@@ -155,6 +164,8 @@ impl Shard {
             worker,
             outlet,
             voice: Voice::new(events),
+            watchdog: Watchdog::default(),
+            removals: Bucket::new(REMOVALS_PER_SECOND, REMOVAL_BURST),
             reports,
             rings: Rings::default(),
             keys: PerEncoding::default(),
@@ -230,13 +241,14 @@ impl Shard {
         let Some(seat) = self.by_slot.get(&slot).copied() else { return };
         let Some(peer) = self.seats[seat].as_mut() else { return };
         let (rings, class, mut wishes) = (&self.rings, &mut self.repairs, Wishes::default());
-        let heard = guarded(peer, |peer| peer.receive(now, path, bytes, rings, class, &mut wishes));
-        let confirmed = peer.confirmed_address(now);
-        if let Some(from) = confirmed {
+        let receive = |peer: &mut Peer| peer.receive(now, path, bytes, rings, class, &mut wishes);
+        let (received, long) = self.watchdog.watch(|| guarded(peer, receive));
+        if let Some(from) = peer.confirmed_address(now) {
             self.report(Report::Confirmed { slot, from });
         }
-        match heard {
+        match received {
             None => self.end_failed(vec![seat]),
+            Some(_) if long.is_some() => self.end_slow(seat, long.unwrap_or_default()),
             Some(None) => self.turn(now, seat),
             Some(Some(Heard { reported, recovers, repairs })) => {
                 if recovers || !repairs.is_empty() {
@@ -337,9 +349,13 @@ impl Shard {
         let was_connected = peer.connected;
         self.repairs.have_left(self.outlet.sent.packets);
         let (rings, class) = (&self.rings, &mut self.repairs);
-        let Some(turn) = guarded(peer, |peer| peer.turn(now, rings, class, &mut wishes)) else {
+        let (turn, long) = self.watchdog.watch(|| guarded(peer, |peer| peer.turn(now, rings, class, &mut wishes)));
+        let Some(turn) = turn else {
             return self.end_failed(vec![seat]);
         };
+        if let Some(long) = long {
+            return self.end_slow(seat, long);
+        }
         let Turn { fate, said, heard } = turn;
         let connected = peer.connected && !was_connected;
         let user = peer.user.clone();
@@ -353,10 +369,14 @@ impl Shard {
         for text in said.texts {
             self.say(HubEvent::Heard { user: user.clone(), text });
         }
-        if let Fate::Gone(why) = fate {
-            self.remove(seat, Some(why));
-        } else if heard.reported {
-            self.adapt_one(now, seat);
+        match fate {
+            Fate::Gone(why) => self.remove(seat, Some(why)),
+            Fate::Broke(rule) => {
+                let why = format!("it sent {rule} over its data channel, which no browser does");
+                self.end_bad(seat, &why);
+            }
+            Fate::Alive if heard.reported => self.adapt_one(now, seat),
+            Fate::Alive => {}
         }
         self.wish(wishes);
     }
@@ -364,10 +384,13 @@ impl Shard {
     fn give(&mut self, now: Instant, seat: Seat, repairs: &[Repair], wishes: &mut Wishes) {
         let Some(peer) = self.seats[seat].as_mut() else { return };
         let (rings, outlet) = (&self.rings, &mut self.outlet);
-        let sent = guarded(peer, |peer| peer.send_all(now, repairs, rings, outlet, wishes));
+        let send = |peer: &mut Peer| peer.send_all(now, repairs, rings, outlet, wishes);
+        let (sent, long) = self.watchdog.watch(|| guarded(peer, send));
         self.deadlines[seat] = Some(peer.deadline);
         if sent.is_none() {
             self.end_failed(vec![seat]);
+        } else if let Some(long) = long {
+            self.end_slow(seat, long);
         } else {
             self.let_catch_up(seat);
         }
@@ -411,12 +434,31 @@ impl Shard {
 
     /// Does something with a peer; gives false where there is none, or none any more.
     fn with(&mut self, seat: Seat, work: impl FnOnce(&mut Peer)) -> bool {
-        let Some(peer) = self.at(seat) else { return false };
-        let done = guarded(peer, work).is_some();
+        let Some(peer) = self.seats.get_mut(seat).and_then(Option::as_mut) else { return false };
+        let (done, long) = self.watchdog.watch(|| guarded(peer, work).is_some());
         if !done {
             self.end_failed(vec![seat]);
+        } else if let Some(long) = long {
+            self.end_slow(seat, long);
         }
-        done
+        done && long.is_none()
+    }
+
+    /// Ends a student whose turn was everybody's: without a goodbye, which would be another turn.
+    fn end_slow(&mut self, seat: Seat, long: Duration) {
+        let Some(peer) = self.at(seat) else { return };
+        peer.failed = true;
+        self.outlet.discard();
+        self.end_bad(seat, &format!("what it sent kept this computer busy for {} ms", long.as_millis()));
+    }
+
+    /// Ends a student that harms the others.
+    fn end_bad(&mut self, seat: Seat, why: &str) {
+        let Some(user) = self.forget(seat) else { return };
+        if self.removals.take(Instant::now()).is_ok() {
+            self.say(HubEvent::Notice(format!("{user} was disconnected: {why}")));
+        }
+        self.say(HubEvent::Gone { user, why: "misbehaved" });
     }
 
     /// Ends students whose connection panicked: theirs and nobody else's.

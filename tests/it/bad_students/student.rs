@@ -7,7 +7,9 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use classroom::peer::engine;
+use classroom::protocol::channel::CHANNEL_LABEL;
 use classroom::rtp::{Codec, HEADER_BYTES};
+use rtc::data_channel::{RTCDataChannelId, RTCDataChannelState};
 use rtc::interceptor::Registry;
 use rtc::peer_connection::event::RTCPeerConnectionEvent;
 use rtc::peer_connection::sdp::RTCSessionDescription;
@@ -22,6 +24,8 @@ use rtc::rtp_transceiver::{RTCRtpTransceiverDirection, RTCRtpTransceiverInit};
 use rtc::sansio::Protocol;
 use rtc::shared::{TaggedBytesMut, TransportContext, TransportProtocol};
 
+use super::forger::{self, Forgery};
+
 /// Fifty times a second.
 const EVERY: Duration = Duration::from_millis(20);
 
@@ -34,6 +38,8 @@ pub enum Manner {
     NacksAll,
     /// Says that it can't decode.
     Begs,
+    /// Writes this over its data channel.
+    Forges(Forgery),
 }
 
 /// What the thread and the test both know.
@@ -42,7 +48,7 @@ struct Known {
     connected: AtomicBool,
     misbehaves: AtomicBool,
     ends: AtomicBool,
-    /// Packets that were asked for again, or key frames.
+    /// Packets that were asked for again, key frames, or forgeries.
     asked: AtomicU64,
 }
 
@@ -60,15 +66,21 @@ impl Bad {
         socket.set_read_timeout(Some(Duration::from_millis(5))).unwrap();
         let (now, port) = (Instant::now(), socket.local_addr().unwrap().port());
         let codecs = [Codec::Opus, Codec::H264, Codec::Vp8];
+        let forger = if let Manner::Forges(forgery) = manner { Some(forger::provider(forgery)) } else { None };
+        let settings = match &forger {
+            Some((provider, _)) => engine::settings().with_crypto_provider(Arc::clone(provider)),
+            None => engine::settings(),
+        };
         let mut connection = RTCPeerConnectionBuilder::new()
             .with_media_engine(engine::adaptive_media_engine(&codecs).unwrap())
-            .with_setting_engine(engine::settings().build())
+            .with_setting_engine(settings.build())
             .with_interceptor_registry(Registry::new())
             .build(now)
             .unwrap();
         let direction = RTCRtpTransceiverDirection::Recvonly;
         let init = RTCRtpTransceiverInit { direction, ..Default::default() };
         connection.add_transceiver_from_kind(RtpCodecKind::Video, Some(init)).unwrap();
+        let channel = forger.is_some().then(|| connection.create_data_channel(CHANNEL_LABEL, None).unwrap().id());
         let offer = connection.create_offer(None).unwrap();
         connection.set_local_description(now, offer).unwrap();
         let candidate = format!("candidate:1 1 udp 2130706431 127.0.0.1 {port} typ host");
@@ -77,8 +89,18 @@ impl Bad {
         let sdp = connection.local_description().unwrap().sdp;
         let (answer, answers) = mpsc::channel();
         let known = Arc::new(Known::default());
-        let student =
-            Student { manner, socket, connection, known: Arc::clone(&known), ssrc: None, came: Vec::new(), acted: now };
+        let forges = forger.map(|(_, begun)| begun);
+        let student = Student {
+            manner,
+            socket,
+            connection,
+            known: Arc::clone(&known),
+            channel,
+            forges,
+            ssrc: None,
+            came: Vec::new(),
+            acted: now,
+        };
         (Self { known, answer, thread: std::thread::spawn(move || student.run(&answers)) }, sdp)
     }
 
@@ -95,7 +117,7 @@ impl Bad {
         self.known.misbehaves.store(true, Ordering::Relaxed);
     }
 
-    /// Packets that it asked for again, or key frames.
+    /// Packets that it asked for again, key frames, or forgeries.
     pub fn asked(&self) -> u64 {
         self.known.asked.load(Ordering::Relaxed)
     }
@@ -112,6 +134,9 @@ struct Student {
     socket: UdpSocket,
     connection: RTCPeerConnection,
     known: Arc<Known>,
+    /// The channel of one that forges, and what tells it to.
+    channel: Option<RTCDataChannelId>,
+    forges: Option<Arc<AtomicBool>>,
     /// That of the picture.
     ssrc: Option<u32>,
     /// Numbers of packets that came since it last asked.
@@ -168,6 +193,9 @@ impl Student {
     }
 
     fn act(&mut self, now: Instant) {
+        if let Manner::Forges(forgery) = self.manner {
+            return self.forge(now, forgery);
+        }
         let came = std::mem::take(&mut self.came);
         let Some(media_ssrc) = self.ssrc.filter(|_| self.known.misbehaves.load(Ordering::Relaxed)) else { return };
         let (asked, packet): (usize, Box<dyn Rtcp>) = match self.manner {
@@ -176,10 +204,21 @@ impl Student {
                 (came.len(), Box::new(TransportLayerNack { sender_ssrc: 0, media_ssrc, nacks }))
             }
             Manner::Begs => (1, Box::new(PictureLossIndication { sender_ssrc: 0, media_ssrc })),
-            Manner::Silent | Manner::NacksAll => return,
+            Manner::Silent | Manner::NacksAll | Manner::Forges(_) => return,
         };
         let receiver = self.connection.get_receivers().next().unwrap();
         self.connection.rtp_receiver(receiver).unwrap().write_rtcp(now, vec![packet]).unwrap();
         self.known.asked.fetch_add(asked as u64, Ordering::Relaxed);
+    }
+    fn forge(&mut self, now: Instant, forgery: Forgery) {
+        let (Some(id), Some(forges)) = (self.channel, &self.forges) else { return };
+        if !self.known.misbehaves.load(Ordering::Relaxed) {
+            return;
+        }
+        forges.store(true, Ordering::Relaxed);
+        let Some(mut channel) = self.connection.data_channel(id) else { return };
+        if channel.ready_state() == RTCDataChannelState::Open && channel.send_text(now, forgery.message()).is_ok() {
+            self.known.asked.fetch_add(1, Ordering::Relaxed);
+        }
     }
 }

@@ -19,6 +19,7 @@ use crate::id::UserId;
 use crate::peer::engine;
 use crate::peer::hub::agreed::Agreed;
 use crate::peer::hub::channel::Channel;
+use crate::peer::hub::dtls::Records;
 use crate::peer::hub::lanes::Lanes;
 use crate::peer::hub::recovery::Recoveries;
 use crate::peer::hub::repair_stream::RepairStream;
@@ -124,6 +125,8 @@ impl Peer {
             #[cfg(test)]
             panics: false,
             found,
+            records: Records::default(),
+            not_read: 0,
             opener: None,
             opened_from: None,
             confirmed: None,

@@ -1,0 +1,144 @@
+//! A student that writes its own SCTP: where the core seals a message of the data channel, something else of the same
+//! length is sealed in its place, under the right tag and with the right checksum.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use rtc::crypto::{
+    ActiveKeyExchange, AeadAlgorithm, AeadCipher, BlockCipherAlgorithm, CbcAlgorithm, CbcCipher, CryptoAlgorithm,
+    CryptoError, HashAlgorithm, HmacAlgorithm, KeyExchangeAlgorithm, Mac, PublicKey, RTCCrypto, RTCCryptoProvider,
+    RTCRandom, SignatureScheme, SigningKey, StreamCipher, StreamCipherAlgorithm,
+};
+
+/// What is written instead of a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Forgery {
+    /// A FORWARD-TSN as far ahead as there is, in a packet of 36 bytes.
+    ForwardTsn,
+    /// An ABORT with a cause that says to be longer than the packet.
+    Abort,
+}
+
+impl Forgery {
+    /// The message whose packet is as long.
+    pub fn message(self) -> &'static str {
+        match self {
+            Self::ForwardTsn => "12345678",
+            Self::Abort => "1234",
+        }
+    }
+
+    /// Writes the chunk over one of data.
+    fn write(self, chunk: &mut [u8]) {
+        let tsn = u32::from_be_bytes(chunk[4..8].try_into().unwrap());
+        let length = chunk.len() as u8;
+        chunk.fill(0);
+        match self {
+            Self::ForwardTsn => {
+                chunk[..4].copy_from_slice(&[192, 0, 0, length]);
+                chunk[4..8].copy_from_slice(&tsn.wrapping_add((1 << 31) - 2).to_be_bytes());
+            }
+            Self::Abort => chunk[..8].copy_from_slice(&[6, 0, 0, length, 0, 13, 255, 0]),
+        }
+    }
+}
+
+/// A provider that forges from the time on that it is told to.
+pub fn provider(forgery: Forgery) -> (Arc<dyn RTCCryptoProvider>, Arc<AtomicBool>) {
+    let begun = Arc::new(AtomicBool::new(false));
+    let inner = rtc::crypto::default_provider().unwrap();
+    (Arc::new(Forger { inner, forgery, begun: Arc::clone(&begun) }), begun)
+}
+
+struct Forger {
+    inner: Arc<dyn RTCCryptoProvider>,
+    forgery: Forgery,
+    begun: Arc<AtomicBool>,
+}
+
+impl RTCCryptoProvider for Forger {
+    fn name(&self) -> &'static str {
+        self.inner.name()
+    }
+    fn crypto(&self) -> &dyn RTCCrypto {
+        self
+    }
+    fn random(&self) -> &dyn RTCRandom {
+        self.inner.random()
+    }
+}
+
+impl RTCCrypto for Forger {
+    fn new_aead(&self, algorithm: AeadAlgorithm, key: &[u8]) -> Result<Box<dyn AeadCipher>, CryptoError> {
+        let inner = self.inner.crypto().new_aead(algorithm, key)?;
+        Ok(Box::new(Cipher { inner, forgery: self.forgery, begun: Arc::clone(&self.begun) }))
+    }
+    fn supports(&self, algorithm: CryptoAlgorithm) -> bool {
+        self.inner.crypto().supports(algorithm)
+    }
+    fn hash(&self, algorithm: HashAlgorithm, data: &[u8]) -> Result<Vec<u8>, CryptoError> {
+        self.inner.crypto().hash(algorithm, data)
+    }
+    fn block_encrypt(&self, algorithm: BlockCipherAlgorithm, key: &[u8], block: &mut [u8]) -> Result<(), CryptoError> {
+        self.inner.crypto().block_encrypt(algorithm, key, block)
+    }
+    fn new_hmac(&self, algorithm: HmacAlgorithm, key: &[u8]) -> Result<Box<dyn Mac>, CryptoError> {
+        self.inner.crypto().new_hmac(algorithm, key)
+    }
+    fn new_stream_cipher(
+        &self,
+        algorithm: StreamCipherAlgorithm,
+        key: &[u8],
+    ) -> Result<Box<dyn StreamCipher>, CryptoError> {
+        self.inner.crypto().new_stream_cipher(algorithm, key)
+    }
+    fn new_cbc(&self, algorithm: CbcAlgorithm, key: &[u8]) -> Result<Box<dyn CbcCipher>, CryptoError> {
+        self.inner.crypto().new_cbc(algorithm, key)
+    }
+    fn start_key_exchange(&self, algorithm: KeyExchangeAlgorithm) -> Result<Box<dyn ActiveKeyExchange>, CryptoError> {
+        self.inner.crypto().start_key_exchange(algorithm)
+    }
+    fn generate_signing_key(&self, scheme: SignatureScheme) -> Result<Arc<dyn SigningKey>, CryptoError> {
+        self.inner.crypto().generate_signing_key(scheme)
+    }
+    fn import_signing_key(&self, scheme: SignatureScheme, der: &[u8]) -> Result<Arc<dyn SigningKey>, CryptoError> {
+        self.inner.crypto().import_signing_key(scheme, der)
+    }
+    fn verify_signature(
+        &self,
+        scheme: SignatureScheme,
+        key: PublicKey<'_>,
+        message: &[u8],
+        signature: &[u8],
+    ) -> Result<(), CryptoError> {
+        self.inner.crypto().verify_signature(scheme, key, message, signature)
+    }
+}
+
+struct Cipher {
+    inner: Box<dyn AeadCipher>,
+    forgery: Forgery,
+    begun: Arc<AtomicBool>,
+}
+
+impl AeadCipher for Cipher {
+    fn tag_len(&self) -> usize {
+        self.inner.tag_len()
+    }
+
+    fn seal_in_place(&mut self, nonce: &[u8], aad: &[u8], text: &mut [u8], tag: &mut [u8]) -> Result<(), CryptoError> {
+        // Headers of packet and chunk before it.
+        let is_message = aad.len() == 13 && aad[8] == 23 && text.len() == 28 + self.forgery.message().len();
+        if is_message && text[12] == 0 && self.begun.load(Ordering::Relaxed) {
+            self.forgery.write(&mut text[12..]);
+            text[8..12].fill(0);
+            let checksum = crc32c::crc32c(text).to_le_bytes();
+            text[8..12].copy_from_slice(&checksum);
+        }
+        self.inner.seal_in_place(nonce, aad, text, tag)
+    }
+
+    fn open_in_place(&mut self, nonce: &[u8], aad: &[u8], text: &mut [u8], tag: &[u8]) -> Result<(), CryptoError> {
+        self.inner.open_in_place(nonce, aad, text, tag)
+    }
+}
