@@ -233,9 +233,11 @@ export class Layout {
     const video = this.main();
     if (this.#isPut || !this.isInsetShown || document.hidden || !video?.videoWidth || !$('last-picture').hidden) return;
     const inset = document.querySelector('.picture.inset');
-    // Somebody is about to use it.
-    if (inset.matches(':hover, :focus-within, .dragged')) return;
     const area = $('pictures');
+    const [here, there] = [inset, area].map((element) => element.getBoundingClientRect());
+    const own = { left: here.left - there.left, top: here.top - there.top, width: here.width, height: here.height };
+    // Somebody is about to use it. Chromium's `:hover` stays for ever on what was hidden under the mouse.
+    if (this.#isAt(own) || inset.matches(':focus-within, .dragged')) return;
     const { left, top, width, height } = this.picture();
     if (width <= 0 || height <= 0) return;
     const edge = this.#edge();
