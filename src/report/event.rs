@@ -453,7 +453,10 @@ mod tests {
         let listening =
             Event::Listening { ws: Some("ws://a/ws".into()), page: None, room_page: None, udp: Some(18080) };
         assert_eq!(sentence(listening), "listening on ws://a/ws, media on UDP port 18080");
-        assert_eq!(sentence(Event::FirstFrame { track: Track::Screen, after_ms: 281.3, after_start_ms: 0.0 }), "screen after 281 ms");
+        assert_eq!(
+            sentence(Event::FirstFrame { track: Track::Screen, after_ms: 281.3, after_start_ms: 0.0 }),
+            "screen after 281 ms"
+        );
         assert_eq!(sentence(Event::Warning { message: "no sound card".into() }), "warning: no sound card");
         let said =
             |teacher| Event::Chat { id: 1, user: user("1001"), nickname: "S-01".into(), teacher, text: "hi".into() };

@@ -11,9 +11,9 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_tungstenite::tungstenite::error::Error;
 use tokio_tungstenite::tungstenite::protocol::Message;
 
+use super::ServerUrl;
 use super::attempt::{Entered, Refusal, Socket, closing_error, enter};
 use super::backoff::Backoff;
-use super::ServerUrl;
 use crate::id::{Nickname, RoomId, RoomName, UserId};
 use crate::protocol::{self, ClientMessage, ErrorCode, IceServer, ServerMessage, Session, User};
 
@@ -95,7 +95,9 @@ pub enum SignalError {
         cause: String,
     },
     /// Something answered that does not speak the protocol.
-    #[error("{server} is no classroom server: {cause}; check host and port, `classroom serve` and `teach` print theirs")]
+    #[error(
+        "{server} is no classroom server: {cause}; check host and port, `classroom serve` and `teach` print theirs"
+    )]
     NotAServer {
         /// Where it is.
         server: ServerUrl,
@@ -240,6 +242,8 @@ impl Life {
                 result = enter(&self.config, self.address) => match result {
                     Ok(Entered { socket, joined, address }) => {
                         self.address = address;
+                        // What was asked of the connection before is answered.
+                        self.probed.mark_unchanged();
                         return self.events.send(joined).await.is_ok().then_some(socket);
                     }
                     Err(refusal) => refusal,
@@ -261,8 +265,6 @@ impl Life {
 
     async fn converse(&mut self, socket: &mut Socket) -> End {
         let (mut sink, mut stream) = socket.split();
-        // What was asked of the connection before is answered.
-        self.probed.mark_unchanged();
         // Both at once: were reading to wait for writing, two ends that have much to say could wait for each other.
         tokio::select! {
             end = read(&mut stream, &self.events, self.probed.clone()) => end,

@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::support::{Classroom, DEADLINE, Lan, Machine, Process, ROOM, film_file, has_lan, has_tools, is_picture, lecture_file};
+use crate::support::{
+    Classroom, DEADLINE, Lan, Machine, Process, ROOM, film_file, has_lan, has_tools, is_picture, lecture_file,
+};
 
 /// How soon all of a lab have a picture, once somebody teaches: three seconds to find the server, and a debug build on
 /// two busy cores.

@@ -71,14 +71,22 @@ fn a_student_is_back_soon_after_a_line_was_dead_for_however_long() {
                 let student = Process::start_on(&machine, &format!("student {user}"), &class.command(&watch));
                 student.wait_for("picture", is_picture);
                 let mark = student.mark();
-                if is_cut { machine.cut() } else { machine.unplug() }
+                if is_cut {
+                    machine.cut()
+                } else {
+                    machine.unplug()
+                }
                 let until = Instant::now() + Duration::from_secs(seconds);
                 let still = |event: &serde_json::Value| is_stats(event) && event["fps"] == 0.0;
                 student.wait_since(mark, COMES_BACK, "end of the picture", still);
                 // The passing of time is what is tested.
                 std::thread::sleep(until.saturating_duration_since(Instant::now()));
                 let mark = student.mark();
-                if is_cut { machine.restore() } else { machine.plug_in() }
+                if is_cut {
+                    machine.restore()
+                } else {
+                    machine.plug_in()
+                }
                 student.wait_since(mark, COMES_BACK, &format!("picture after {seconds} s"), is_picture);
                 let connected = |event: &serde_json::Value| {
                     event["event"] == "student" && event["user"] == id.as_str() && event["state"] == "watching"

@@ -149,7 +149,6 @@ impl Seeker<'_> {
         let seeking = self.seek(None, |miss| {
             if !said.replace(true) {
                 self.reporter.notice(format!("waiting for a server: {miss}; {}", self.advice()));
-                self.reporter.status("waiting for a server");
             }
             *why.borrow_mut() = miss;
         });
@@ -186,7 +185,9 @@ impl Seeker<'_> {
     async fn attempt(&self, before: Option<&ServerUrl>) -> Result<Taken, Miss> {
         if let Some(named) = &self.watch.server {
             return self.join(named.clone()).await.map_err(|error| match error {
-                SignalError::Unreachable { server, cause } => Miss::NotYet(format!("{server} does not answer ({cause})")),
+                SignalError::Unreachable { server, cause } => {
+                    Miss::NotYet(format!("{server} does not answer ({cause})"))
+                }
                 error => Miss::of(error),
             });
         }
