@@ -110,11 +110,10 @@ async fn a_client_that_doubts_its_server_leaves_a_dead_line() {
     let config = ClientConfig { server: ServerUrl::from(address), ..school.config("1001", 's') };
     let (client, mut events) = Client::connect(config).await.unwrap();
     assert!(matches!(event(&mut events).await, SignalEvent::Joined { .. }));
-    let start = Instant::now();
     client.probe();
     let lost = event(&mut events).await;
-    assert!(matches!(&lost, SignalEvent::Lost { reason } if reason.contains("nothing from the server")), "{lost:?}");
-    assert!(start.elapsed() < classroom::protocol::SILENCE_TIMEOUT, "noticed without a doubt only then");
+    // Without a doubt it is 12 s.
+    assert!(matches!(&lost, SignalEvent::Lost { reason } if reason == "nothing from the server for 2 s"), "{lost:?}");
     assert!(matches!(event(&mut events).await, SignalEvent::Joined { .. }), "by a new connection");
     serving.abort();
     school.close().await;
