@@ -253,6 +253,8 @@ impl Life {
                 result = enter(&self.config, self.address) => match result {
                     Ok(Entered { socket, joined, address }) => {
                         self.address = address;
+                        // What was asked of the connection before is answered.
+                        self.probed.mark_unchanged();
                         return self.events.send(joined).await.is_ok().then_some(socket);
                     }
                     Err(refusal) => refusal,
@@ -274,8 +276,6 @@ impl Life {
 
     async fn converse(&mut self, socket: &mut Socket) -> End {
         let (mut sink, mut stream) = socket.split();
-        // What was asked of the connection before is answered.
-        self.probed.mark_unchanged();
         // Both at once: were reading to wait for writing, two ends that have much to say could wait for each other.
         tokio::select! {
             end = read(&mut stream, &self.events, self.probed.clone()) => end,

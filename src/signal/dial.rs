@@ -9,10 +9,13 @@ use std::time::Duration;
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt};
 use tokio::net::{TcpStream, lookup_host};
-use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
 
-/// How long all of it may take: the name, and an attempt after the other.
-pub(super) const DIAL_WITHIN: Duration = Duration::from_secs(3);
+/// How long attempts may take, once the name is resolved or known to have no address.
+const DIAL_WITHIN: Duration = Duration::from_secs(3);
+
+/// How long the name may take: with one dead name server of two, an answer takes five seconds.
+const NAME_WITHIN: Duration = Duration::from_secs(10);
 
 /// When the next attempt begins beside the ones before. A SYN that is lost is repeated by the kernel after 1, 3 and 7 s
 /// (RFC 6298, section 2): by a single attempt, a line that works again would go unnoticed for seconds.
@@ -42,9 +45,12 @@ impl fmt::Display for DialError {
 /// Connects to a host. `known` is the address that it had before: tried at once, as the name can't be asked for while the
 /// line is dead, and the answer takes seconds once it is not.
 pub(super) async fn dial(host: &str, port: u16, known: Option<SocketAddr>) -> Result<TcpStream, DialError> {
-    let name = async { lookup_host((host, port)).await.map(Iterator::collect) };
-    let dialing = connect_to_one(name, known, TcpStream::connect);
-    timeout(DIAL_WITHIN, dialing).await.unwrap_or(Err(DialError::Silence))
+    let name = async {
+        let found = timeout(NAME_WITHIN, lookup_host((host, port))).await;
+        let silence = || Err(io::Error::new(io::ErrorKind::TimedOut, "no name server answers"));
+        found.map_or_else(|_| silence(), |found| found.map(Iterator::collect))
+    };
+    connect_to_one(name, known, TcpStream::connect).await
 }
 
 /// Tries the addresses in turn, one more each second; the first that connects is it.
@@ -63,10 +69,12 @@ async fn connect_to_one<T, C: Future<Output = io::Result<T>>>(
     next.set_missed_tick_behavior(MissedTickBehavior::Delay);
     next.reset();
     let mut last_error = None;
+    let mut deadline = Instant::now();
     loop {
         tokio::select! {
             found = &mut name, if resolves => {
                 resolves = false;
+                deadline = Instant::now() + DIAL_WITHIN;
                 match found {
                     Ok(found) => addresses.extend(found.into_iter().filter(|address| Some(*address) != known)),
                     Err(error) => last_error = last_error.or(Some(DialError::Name(error))),
@@ -82,6 +90,7 @@ async fn connect_to_one<T, C: Future<Output = io::Result<T>>>(
                     begun += 1;
                 }
             }
+            () = sleep_until(deadline), if !resolves => return Err(last_error.unwrap_or(DialError::Silence)),
         }
         // An address that was not tried yet need not wait for those that fail.
         if attempts.is_empty() && begun < addresses.len() {
@@ -100,7 +109,7 @@ async fn connect_to_one<T, C: Future<Output = io::Result<T>>>(
 mod tests {
     use std::cell::RefCell;
 
-    use tokio::time::{Instant, sleep};
+    use tokio::time::sleep;
 
     use super::*;
 
@@ -149,6 +158,18 @@ mod tests {
         let never = std::future::pending::<io::Result<Vec<SocketAddr>>>();
         let connected = connect_to_one(never, Some(address(7)), |to| async move { Ok(to) }).await.unwrap();
         assert_eq!((connected, start.elapsed()), (address(7), Duration::ZERO));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_slow_name_server_is_waited_for_and_a_silent_server_is_not() {
+        let start = Instant::now();
+        let slow = async {
+            sleep(seconds(5)).await;
+            Ok(vec![address(1)])
+        };
+        let silent = connect_to_one(slow, None, |_| std::future::pending::<io::Result<()>>()).await.unwrap_err();
+        assert!(matches!(silent, DialError::Silence), "{silent}");
+        assert_eq!(start.elapsed(), seconds(5) + DIAL_WITHIN);
     }
 
     #[tokio::test(start_paused = true)]

@@ -18,8 +18,9 @@ const SERVICE_TYPE: &str = "_classroom._tcp.local.";
 /// How long the goodbye of an announcement may take.
 const STOP_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// How often the library is asked for news: not felt by a person who waits for an answer from the network.
-const POLL_INTERVAL: Duration = Duration::from_millis(10);
+/// How often the library is asked for news: not felt by a person who waits for an answer from the network, nor by a
+/// computer that waits for its teacher all night.
+const POLL_INTERVAL: Duration = Duration::from_millis(30);
 
 /// How many characters of a room's id are in the name of its service: with the rest, a DNS label of at most 63 bytes.
 const ROOM_CHARS_IN_NAME: usize = 40;

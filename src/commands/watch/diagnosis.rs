@@ -163,7 +163,8 @@ impl Diagnosis {
             let text = "nothing comes from the teacher, is the network still there?".to_owned();
             found.push(Trouble { kind: TroubleKind::Network, track: None, text });
         }
-        for second in tracks.iter().filter(|second| second.skipped > 0) {
+        // What waited for a silence to end comes all at once.
+        for second in tracks.iter().filter(|second| second.skipped > 0 && !was_silent) {
             let text = format!("this computer is too slow for the {}, pictures are left out", second.track);
             found.push(Trouble { kind: TroubleKind::Decoder, track: Some(second.track), text });
         }
@@ -273,8 +274,10 @@ mod tests {
         let said = texts(&diagnosis.second(&silent, 0));
         assert_eq!(said, ["Network: nothing comes from the teacher, is the network still there?"]);
         assert_eq!(diagnosis.second(&silent, 0), []);
-        // What was missed meanwhile is asked for in the first second after.
-        let after: Vec<_> = (0..4).map(|n| texts(&diagnosis.second(&GOOD, if n == 0 { 900 } else { 0 }))).collect();
+        // What was missed meanwhile is asked for in the first second after, and some of it is too late.
+        let rush = GOOD.map(|second| Second { skipped: 1, ..second });
+        let after = [texts(&diagnosis.second(&rush, 900))];
+        let after: Vec<_> = after.into_iter().chain((0..3).map(|_| texts(&diagnosis.second(&GOOD, 0)))).collect();
         assert_eq!(after.concat(), ["Network over"]);
         assert_eq!(after[2], ["Network over"]);
     }

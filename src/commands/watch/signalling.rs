@@ -149,7 +149,6 @@ impl Seeker<'_> {
         let seeking = self.seek(None, |miss| {
             if !said.replace(true) {
                 self.reporter.notice(format!("waiting for a server: {miss}; {}", self.advice()));
-                self.reporter.status("waiting for a server");
             }
             *why.borrow_mut() = miss;
         });

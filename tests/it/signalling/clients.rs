@@ -86,7 +86,7 @@ async fn a_client_whose_place_was_taken_over_ends() {
 }
 
 /// A server that lets everybody in and is not heard of again, as behind a line that is dead.
-async fn mute_server() -> (std::net::SocketAddr, tokio::task::JoinHandle<()>) {
+async fn mute_server() -> (SocketAddr, JoinHandle<()>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let serving = tokio::spawn(async move {
@@ -110,11 +110,10 @@ async fn a_client_that_doubts_its_server_leaves_a_dead_line() {
     let config = ClientConfig { server: ServerUrl::from(address), ..school.config("1001", 's') };
     let (client, mut events) = Client::connect(config).await.unwrap();
     assert!(matches!(event(&mut events).await, SignalEvent::Joined { .. }));
-    let start = Instant::now();
     client.probe();
     let lost = event(&mut events).await;
-    assert!(matches!(&lost, SignalEvent::Lost { reason } if reason.contains("nothing from the server")), "{lost:?}");
-    assert!(start.elapsed() < classroom::protocol::SILENCE_TIMEOUT, "noticed without a doubt only then");
+    // Without a doubt it is 12 s.
+    assert!(matches!(&lost, SignalEvent::Lost { reason } if reason == "nothing from the server for 2 s"), "{lost:?}");
     assert!(matches!(event(&mut events).await, SignalEvent::Joined { .. }), "by a new connection");
     serving.abort();
     school.close().await;
@@ -127,21 +126,22 @@ async fn a_server_that_answers_keeps_a_client_that_doubts() {
     assert!(matches!(event(&mut events).await, SignalEvent::Joined { .. }));
     client.probe();
     // Longer than the server has for an answer.
-    let next = timeout(Duration::from_millis(2_500), event(&mut events)).await;
-    assert!(next.is_err(), "{next:?}");
+    let lost = event_until(&mut events, |event| matches!(event, SignalEvent::Lost { .. }));
+    let lost = timeout(Duration::from_millis(2_500), lost).await;
+    assert!(lost.is_err(), "{lost:?}");
     school.close().await;
 }
 
 /// A port that answers every connection with these bytes.
-async fn answers(bytes: &'static [u8]) -> (ServerUrl, tokio::task::JoinHandle<()>) {
+async fn answers(bytes: &'static [u8]) -> (ServerUrl, JoinHandle<()>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let server = ServerUrl::from(listener.local_addr().unwrap());
     let serving = tokio::spawn(async move {
         loop {
             let (mut stream, _) = listener.accept().await.unwrap();
             let mut request = [0; 4_096];
-            _ = tokio::io::AsyncReadExt::read(&mut stream, &mut request).await;
-            tokio::io::AsyncWriteExt::write_all(&mut stream, bytes).await.unwrap();
+            _ = stream.read(&mut request).await;
+            stream.write_all(bytes).await.unwrap();
         }
     });
     (server, serving)
