@@ -12,6 +12,9 @@ use super::playing::Clock;
 use super::render::RenderEvent;
 use crate::rtp::Track;
 
+/// Between two pictures of text in the low tier.
+const SPARSE: Duration = Duration::from_millis(200);
+
 /// A key frame is asked for twice a second at most, and as often until it comes, because requests get lost too.
 const ASK_AGAIN: Duration = Duration::from_millis(500);
 
@@ -107,6 +110,13 @@ impl Received {
         state.unexpected = !expected;
         if !expected {
             state.freezes.pause(Instant::now());
+        }
+    }
+
+    /// The publisher sends fewer pictures from now on: as few as the low tier of text has.
+    pub(super) fn expect_fewer(&self) {
+        if let Ok(mut state) = self.0.state.lock() {
+            state.freezes.slow_down(SPARSE);
         }
     }
 

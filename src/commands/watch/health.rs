@@ -5,6 +5,7 @@ use tokio::time::Instant;
 use super::Student;
 use super::diagnosis::Told;
 use crate::report::Event;
+use crate::rtp::Track;
 
 impl Student<'_> {
     /// Once a second: the numbers, and what is suffered from.
@@ -28,8 +29,13 @@ impl Student<'_> {
 
     /// Other pictures are sent from now on.
     pub(super) fn on_told(&mut self, told: Told) {
-        self.told = Some(told);
+        let before = self.told.replace(told);
         self.expect_pictures();
+        for track in [Track::Screen, Track::Camera] {
+            if told.has_low(track) && !before.is_some_and(|before| before.has_low(track)) {
+                self.screen.with(|render| render.expect_fewer(track));
+            }
+        }
         for event in self.diagnosis.told(&told) {
             self.reporter.event(&event);
         }
