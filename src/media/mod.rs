@@ -32,7 +32,7 @@ mod timing;
 mod watching;
 
 pub use capture::{Capture, CaptureEvent, Prepared};
-pub use code::{Codes, Drawn, Seen, now_ms};
+pub use code::{Codes, Drawn, Seen, now_ms, tier_of_code};
 pub use devices::{Devices, EncoderState, devices};
 pub use encoder::Verdict;
 pub use error::MediaError;
