@@ -96,11 +96,18 @@ where
 /// Which flags of the built-in encoders were typed.
 fn encoding_flags(matches: &ArgMatches) -> Vec<&'static str> {
     let Some((_, verb)) = matches.subcommand() else { return Vec::new() };
-    [("codec", "--codec"), ("size", "--size"), ("fps", "--fps"), ("bitrate", "--bitrate"), ("tiers", "--tiers")]
-        .into_iter()
-        .filter(|(id, _)| verb.value_source(id) == Some(ValueSource::CommandLine))
-        .map(|(_, flag)| flag)
-        .collect()
+    [
+        ("codec", "--codec"),
+        ("size", "--size"),
+        ("fps", "--fps"),
+        ("bitrate", "--bitrate"),
+        ("tiers", "--tiers"),
+        ("content", "--content"),
+    ]
+    .into_iter()
+    .filter(|(id, _)| verb.value_source(id) == Some(ValueSource::CommandLine))
+    .map(|(_, flag)| flag)
+    .collect()
 }
 
 /// A conflict as clap would say it, with the usage of the verb it is about.

@@ -17,7 +17,7 @@ use super::link::{room_page, show_qr};
 use super::serve::{Served, ice_servers};
 use super::typed::Typed;
 use super::{blocking, listen, media_failure, or_never, reachable_host, signal_failure, studio};
-use crate::cli::{Device, MainSource, Signalling, Sources, Teach};
+use crate::cli::{Bitrate, Device, MainSource, Signalling, Sources, Teach};
 use crate::exit::Failure;
 use crate::id::UserId;
 use crate::media::{self, Capture, CaptureEvent, CaptureOptions, VideoOptions, Wanted};
@@ -196,8 +196,9 @@ fn capture_options(teach: &Teach) -> CaptureOptions {
     CaptureOptions {
         sources,
         codec: video.codec,
-        screen: VideoOptions { size: video.size, fps: video.fps, bitrate: video.bitrate.bits_per_second() },
+        screen: VideoOptions { size: video.size, fps: video.fps, bitrate: video.bitrate.map(Bitrate::bits_per_second) },
         camera: VideoOptions { fps: video.fps, ..defaults.camera },
+        content: video.content,
         tiers: video.tiers,
         pipeline,
         ..defaults

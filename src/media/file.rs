@@ -9,15 +9,19 @@ use gstreamer as gst;
 use gstreamer::prelude::*;
 
 use super::error::MediaError;
+use super::layout::size_of;
+use super::options::Size;
 
 /// How long opening a file may take: a slow network share, a large index.
 const OPEN_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What a file has.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Contents {
     pub picture: bool,
     pub sound: bool,
+    /// Of its picture.
+    pub size: Option<Size>,
 }
 
 /// The URI of a file that exists.
@@ -40,13 +44,14 @@ pub(super) fn inspect(path: &Path) -> Result<Contents, MediaError> {
         .build()
         .map_err(|_| super::error::require("uridecodebin").err().unwrap_or_else(|| failed("no decoder".into())))?;
     pipeline.add(&source).map_err(|error| failed(error.to_string()))?;
-    let found = Arc::new(Mutex::new(Contents { picture: false, sound: false }));
+    let found = Arc::new(Mutex::new(Contents::default()));
     let (weak, contents) = (pipeline.downgrade(), found.clone());
     source.connect_pad_added(move |_, pad| {
         let caps = pad.current_caps().unwrap_or_else(|| pad.query_caps(None));
         let kind = caps.structure(0).map(|structure| structure.name().to_string()).unwrap_or_default();
         if let Ok(mut contents) = contents.lock() {
             contents.picture |= kind.starts_with("video/");
+            contents.size = contents.size.or_else(|| size_of(&caps));
             contents.sound |= kind.starts_with("audio/");
         }
         // Every stream needs a sink, or the file counts as unreadable.
@@ -64,7 +69,7 @@ pub(super) fn inspect(path: &Path) -> Result<Contents, MediaError> {
     // Null always succeeds here.
     let _ = pipeline.set_state(gst::State::Null);
     outcome?;
-    let contents = found.lock().map(|contents| *contents).unwrap_or(Contents { picture: false, sound: false });
+    let contents = found.lock().map(|contents| *contents).unwrap_or(Contents::default());
     if !contents.picture && !contents.sound {
         return Err(failed("it has neither picture nor sound".into()));
     }
