@@ -113,8 +113,7 @@ fn encode(recipe: &Recipe, pictures: &[gst::Buffer]) -> Vec<Frame> {
     let message = pipeline.bus().unwrap().timed_pop_filtered(gst::ClockTime::from_seconds(60), &ends).unwrap();
     assert_eq!(message.type_(), gst::MessageType::Eos, "{message:?}");
     pipeline.set_state(gst::State::Null).unwrap();
-    let frames = frames.lock().unwrap().clone();
-    frames
+    frames.lock().unwrap().clone()
 }
 
 /// Decodes frames, and makes them as large as the source, as a student's window does.
