@@ -13,7 +13,7 @@ use super::servers::{StunServer, TypedTurn};
 use super::values::{self, Bitrate, TypedServer, TypedSink};
 use crate::expect::Expectation;
 use crate::id::{RoomId, RoomName, UserId};
-use crate::media::{Size, Tiers};
+use crate::media::{Content, Size, Tiers};
 use crate::rtp::{Codec, Latency};
 
 /// One teacher, many students, one command each.
@@ -349,7 +349,8 @@ pub(super) struct TypedEncoding {
     #[arg(long, value_name = "CODEC", value_parser = values::video_codec, hide_short_help = true)]
     pub(super) codec: Option<Codec>,
 
-    /// Fit the picture into this size [default: 1920x1080 for a screen, 1280x720 for others]
+    /// Fit the picture into this size, or native for any [default: as it is up to 1920x1080, a screen up to 2560x1440
+    /// where the encoder is fast enough]
     #[arg(long, value_name = "WxH")]
     pub(super) size: Option<Size>,
 
@@ -357,14 +358,20 @@ pub(super) struct TypedEncoding {
     #[arg(long, value_name = "N", default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..=120), hide_short_help = true)]
     pub(super) fps: u32,
 
-    /// Bits per second of the screen or file picture, for example 2500k or 2.5M
-    #[arg(long, value_name = "RATE", default_value = "2500k")]
-    pub(super) bitrate: Bitrate,
+    /// Bits per second of the screen or file picture, for example 2500k or 2.5M [default: by its size: 2500k for
+    /// 1280x720, 4600k for 1920x1080, 7100k for 2560x1440]
+    #[arg(long, value_name = "RATE")]
+    pub(super) bitrate: Option<Bitrate>,
 
-    /// What pictures can be had as: full; low, of half the size and rate and a quarter of the bits, encoded while
+    /// What pictures can be had as: full; low, which has a quarter of the bits, 450k at the most, and is encoded while
     /// somebody's line needs it; low=300k gives it so many
     #[arg(long, value_name = "LIST", default_value = "full,low", value_parser = values::tiers, hide_short_help = true)]
     pub(super) tiers: Tiers,
+
+    /// What the low tier keeps: text keeps every letter sharp, at 5 pictures a second or fewer; film keeps half of the
+    /// pictures, in half the size [default: text for a screen, film for others]
+    #[arg(long, value_name = "KIND", value_parser = values::content)]
+    pub(super) content: Option<Content>,
 }
 
 #[derive(Debug, Args)]

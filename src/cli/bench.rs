@@ -9,7 +9,7 @@ use clap::Args;
 use super::Command;
 use super::meaning::{Conflict, Video};
 use super::values::{self, Bitrate, Burst};
-use crate::media::{Size, Tiers};
+use crate::media::{Content, Size, Tiers};
 use crate::rtp::{Codec, Latency};
 
 /// `classroom bench`.
@@ -90,9 +90,10 @@ pub(super) struct TypedBench {
     #[arg(long, value_name = "N", value_parser = values::bench_students)]
     pub(super) students: Option<NonZeroUsize>,
 
-    /// Bits per second of the picture, for example 2500k or 2.5M; sound comes on top
-    #[arg(long, value_name = "RATE", default_value = "2500k", hide_short_help = true)]
-    pub(super) bitrate: Bitrate,
+    /// Bits per second of the picture, for example 2500k or 2.5M; sound comes on top [default: 2500k; where pictures are
+    /// encoded by their size, as in teach]
+    #[arg(long, value_name = "RATE", hide_short_help = true)]
+    pub(super) bitrate: Option<Bitrate>,
 
     /// Pictures per second
     #[arg(long, value_name = "N", default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..=120), hide_short_help = true)]
@@ -182,6 +183,10 @@ pub(super) struct TypedPictures {
     #[arg(long, value_name = "LIST", value_parser = values::tiers, hide_short_help = true)]
     pub(super) tiers: Option<Tiers>,
 
+    /// What the low tier keeps, text or film, as in teach [default: film]
+    #[arg(long, value_name = "KIND", value_parser = values::content, hide_short_help = true)]
+    pub(super) content: Option<Content>,
+
     /// h264 or vp8, as in teach
     #[arg(long, value_name = "CODEC", value_parser = values::video_codec, hide_short_help = true)]
     pub(super) codec: Option<Codec>,
@@ -212,6 +217,7 @@ impl TryFrom<TypedBench> for Command {
         }
         let students = students.or(NonZeroUsize::new(100)).unwrap_or(NonZeroUsize::MIN);
         let length = length.unwrap_or(Duration::from_secs(10));
+        let bitrate = bitrate.unwrap_or_default();
         Ok(Command::Bench(Bench { students, bitrate, fps, workers, key_every, length }))
     }
 }
@@ -250,6 +256,7 @@ impl TypedBench {
                 fps,
                 bitrate,
                 tiers: pictures.tiers.unwrap_or_default(),
+                content: pictures.content,
             },
             latency: pictures.latency.unwrap_or(Latency::AUTO),
             workers,
@@ -278,7 +285,8 @@ impl TypedPictures {
         let first =
             self.latency.map(|_| "--latency").or(self.codec.map(|_| "--codec")).or(self.tiers.map(|_| "--tiers"));
         let file = self.file.as_ref().map(|_| "--file");
-        first.or(self.size.map(|_| "--size")).or(file).or(self.film.then_some("--film"))
+        let content = self.content.map(|_| "--content");
+        first.or(self.size.map(|_| "--size")).or(content).or(file).or(self.film.then_some("--film"))
     }
 }
 

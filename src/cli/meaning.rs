@@ -15,7 +15,7 @@ use super::servers::{StunServer, TurnServer, TypedTurn};
 use super::values::{Bitrate, TypedSink};
 use crate::expect::Expectation;
 use crate::id::{Nickname, RoomId, RoomName, UserId};
-use crate::media::{FileList, Size, Tiers};
+use crate::media::{Content, FileList, Size, Tiers};
 use crate::protocol::DEFAULT_PORT;
 use crate::protocol::channel::Allowed;
 use crate::rtp::{Codec, Latency};
@@ -145,14 +145,16 @@ pub enum Device {
 pub struct Video {
     /// The codec; none: H.264 unless no encoder for it works.
     pub codec: Option<Codec>,
-    /// The box that the picture must fit; none: 1920x1080 for a screen, 1280x720 for others.
+    /// The box that the picture must fit; none: as the source is, up to 1920x1080 or, for a screen, 2560x1440.
     pub size: Option<Size>,
     /// Pictures per second, 1 to 120.
     pub fps: u32,
-    /// The target rate.
-    pub bitrate: Bitrate,
+    /// The target rate; none: by the size.
+    pub bitrate: Option<Bitrate>,
     /// In which tiers the pictures can be had.
     pub tiers: Tiers,
+    /// What the picture shows; none: text on a screen and in the demo, else a film.
+    pub content: Option<Content>,
 }
 
 /// Which lines of stdin are said in chat.
@@ -303,7 +305,7 @@ impl TryFrom<TypedDemo> for Demo {
             _ if typed.looped => return Err(Conflict::LoopWithoutFile),
             _ => DemoLecture::BuiltIn,
         };
-        low_below_full(typed.tiers, Bitrate::default())?;
+        low_below_full(typed.tiers, Some(Bitrate::default()))?;
         Ok(Demo { lecture, tiers: typed.tiers, sink: typed.sink.try_into()?, length: typed.length })
     }
 }
@@ -336,7 +338,7 @@ impl TypedTeach {
         if let (Sources::Pipeline(_), Some(flag)) = (&sources, encodes) {
             return Err(Conflict::PipelineEncodes(flag));
         }
-        let TypedEncoding { codec, size, fps, bitrate, tiers } = self.encoding;
+        let TypedEncoding { codec, size, fps, bitrate, tiers, content } = self.encoding;
         low_below_full(tiers, bitrate)?;
         Ok(Teach {
             nickname: nickname(self.nickname, &self.user),
@@ -346,7 +348,7 @@ impl TypedTeach {
             signalling,
             sources,
             audio,
-            video: Video { codec, size, fps, bitrate, tiers },
+            video: Video { codec, size, fps, bitrate, tiers, content },
             udp_port,
             advertise: self.advertise,
             stun: self.stun,
@@ -463,9 +465,9 @@ impl From<TypedRooms> for Rooms {
     }
 }
 
-fn low_below_full(tiers: Tiers, full: Bitrate) -> Result<(), Conflict> {
-    match tiers {
-        Tiers::Both(Some(low)) if low > full.bits_per_second() => {
+fn low_below_full(tiers: Tiers, full: Option<Bitrate>) -> Result<(), Conflict> {
+    match (tiers, full) {
+        (Tiers::Both(Some(low)), Some(full)) if low > full.bits_per_second() => {
             Err(Conflict::LowAboveFull(format!("{}k", low / 1000), full))
         }
         _ => Ok(()),

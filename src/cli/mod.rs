@@ -109,8 +109,14 @@ where
 /// Which of the flags of `teach` that have a default, or an environment variable, were typed.
 fn typed_flags(matches: &ArgMatches) -> Vec<&'static str> {
     let Some((_, verb)) = matches.subcommand() else { return Vec::new() };
-    let encoding =
-        [("codec", "--codec"), ("size", "--size"), ("fps", "--fps"), ("bitrate", "--bitrate"), ("tiers", "--tiers")];
+    let encoding = [
+        ("codec", "--codec"),
+        ("size", "--size"),
+        ("fps", "--fps"),
+        ("bitrate", "--bitrate"),
+        ("tiers", "--tiers"),
+        ("content", "--content"),
+    ];
     encoding
         .into_iter()
         .chain([("server", "--server")])

@@ -5,7 +5,7 @@ use std::time::Duration;
 use clap::CommandFactory;
 
 use super::*;
-use crate::media::{FileList, Size, Tiers};
+use crate::media::{Content, FileList, Size, Tiers};
 use crate::rtp::{Codec, Latency};
 use crate::signal::ServerUrl;
 
@@ -45,8 +45,8 @@ fn a_teacher_needs_only_a_room() {
     assert_eq!((plain.room.as_str(), plain.user.as_str(), plain.nickname.as_str()), ("10013", "9999", "9999"));
     assert_eq!(plain.signalling, Signalling::Embedded { listen: "0.0.0.0:18080".parse().unwrap() });
     assert_eq!((plain.sources, plain.audio, plain.udp_port), (Sources::Auto, true, 18080));
-    let bitrate = "2500k".parse().unwrap();
-    assert_eq!(plain.video, Video { codec: None, size: None, fps: 30, bitrate, tiers: Tiers::Both(None) });
+    let tiers = Tiers::Both(None);
+    assert_eq!(plain.video, Video { codec: None, size: None, fps: 30, bitrate: None, tiers, content: None });
     assert_eq!((plain.max_students, plain.length), (None, None));
     assert!(plain.qr && !teach("--no-qr").qr);
     assert!(!plain.end_class && teach("--end-class").end_class);
@@ -85,7 +85,9 @@ fn sources_are_chosen_by_flags() {
 #[test]
 fn encoding_is_what_was_typed() {
     let video = teach("--test --codec vp8 --size 640x360 --fps 15 --bitrate 1.5M").video;
-    assert_eq!((video.codec, video.fps, video.bitrate.kbps()), (Some(Codec::Vp8), 15, 1500));
+    assert_eq!((video.codec, video.fps, video.bitrate.map(Bitrate::kbps)), (Some(Codec::Vp8), 15, Some(1500)));
+    let native = teach("--screen --size native --content film").video;
+    assert_eq!((native.size, native.content), (Some(Size::NATIVE), Some(Content::Film)));
     assert_eq!(video.size, Some(Size { width: 640, height: 360 }));
     assert_eq!(teach("--tiers full,low=300k").video.tiers, Tiers::Both(Some(300_000)));
     let limits = teach("--max-students 30 --for 1m30s --advertise 1.2.3.4 --stun stun:s:1");
@@ -214,6 +216,7 @@ fn bad_values_are_refused_with_the_flag_and_an_example() {
         ("teach --room 1 --name \u{202e}", "--name", "1 to 80 characters"),
         ("teach --room 1 --bitrate fast", "--bitrate", "2500k"),
         ("teach --room 1 --size 1280", "--size", "1280x720"),
+        ("teach --room 1 --content slides", "--content", "text or film"),
         ("teach --room 1 --fps 0", "--fps", "1..=120"),
         ("teach --room 1 --codec h265", "--codec", "h264 or vp8"),
         ("teach --room 1 --tiers high", "--tiers", "full,low"),

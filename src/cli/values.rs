@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
-use crate::media::Tiers;
+use crate::media::{Content, Tiers};
 use crate::protocol::DEFAULT_PORT;
 use crate::rtp::{Codec, Latency, MOST_DELAY};
 use crate::signal::{ServerUrl, ServerUrlError};
@@ -307,6 +307,15 @@ pub(super) fn tiers(text: &str) -> Result<Tiers, String> {
         // At least one part was understood.
         (_, None) => Tiers::Full,
     })
+}
+
+/// `text`, `film`.
+pub(super) fn content(text: &str) -> Result<Content, String> {
+    match text.to_ascii_lowercase().as_str() {
+        "text" => Ok(Content::Text),
+        "film" => Ok(Content::Film),
+        _ => Err("is no kind of content, give text or film".into()),
+    }
 }
 
 /// A number such as `25`, `2.5`: no sign, no exponent, no `inf` or `NaN`.

@@ -7,7 +7,7 @@ use tokio::sync::oneshot;
 
 use super::link::room_page;
 use super::{Stop, stop, teach, watch};
-use crate::cli::{self, Bitrate, Demo, DemoLecture, Lines, Output, Signalling, Teach, Verbosity, Video, Watch};
+use crate::cli::{self, Demo, DemoLecture, Lines, Output, Signalling, Teach, Verbosity, Video, Watch};
 use crate::exit::Failure;
 use crate::id::{Nickname, RoomId, UserId};
 use crate::media::{CaptureOptions, MainSource, Sources};
@@ -49,8 +49,9 @@ pub(super) async fn run(demo: Demo, output: Output, reporter: &Reporter) -> Resu
             codec: None,
             size: None,
             fps: options.screen.fps,
-            bitrate: Bitrate::default(),
+            bitrate: None,
             tiers: options.tiers,
+            content: None,
         },
         udp_port: 0,
         advertise: Vec::new(),

@@ -28,7 +28,7 @@ use super::serve::{Served, ice_servers};
 use super::sources;
 use super::typed::Typed;
 use super::{Stop, blocking, listen, media_failure, or_never, reachable_host, signal_failure, studio};
-use crate::cli::{Device, MainSource, Signalling, Sources, Teach};
+use crate::cli::{Bitrate, Device, MainSource, Signalling, Sources, Teach};
 use crate::exit::Failure;
 use crate::id::UserId;
 use crate::media::{self, Capture, CaptureEvent, CaptureOptions, VideoOptions, Wanted};
@@ -253,8 +253,9 @@ fn capture_options(teach: &Teach) -> CaptureOptions {
     CaptureOptions {
         sources,
         codec: video.codec,
-        screen: VideoOptions { size: video.size, fps: video.fps, bitrate: video.bitrate.bits_per_second() },
+        screen: VideoOptions { size: video.size, fps: video.fps, bitrate: video.bitrate.map(Bitrate::bits_per_second) },
         camera: VideoOptions { fps: video.fps, ..defaults.camera },
+        content: video.content,
         tiers: video.tiers,
         pipeline,
         // Where this program can't be found, it opens its files itself.

@@ -1,7 +1,7 @@
 //! One encoding of a picture: a part of the graph that hangs on the tee of raw pictures, and can come and go while
 //! others go on.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::Arc;
 use std::sync::mpsc::sync_channel;
 use std::time::Duration;
 
@@ -10,11 +10,13 @@ use gstreamer::prelude::*;
 use gstreamer_app as gst_app;
 use gstreamer_video as gst_video;
 
+use super::coding::{Coding, Reduction};
 use super::error::MediaError;
 use super::graph;
 use super::options::Size;
-use super::outlet::Outlet;
-use crate::rtp::{Encoding, Tier};
+use super::outlet::{Outlet, ask_for_key_frame};
+use super::thinning::Thinning;
+use crate::rtp::Encoding;
 
 /// How long a picture that is just being handed to a branch is waited for: that takes microseconds, its queue drops.
 const UNLINK_WITHIN: Duration = Duration::from_secs(1);
@@ -23,7 +25,7 @@ const UNLINK_WITHIN: Duration = Duration::from_secs(1);
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Recipe {
     pub encoding: Encoding,
-    pub bits_per_second: u32,
+    pub coding: Coding,
     /// The name of its appsink, with which the names of its elements begin: `screen`, `screen-low`, `camera-vp8`.
     pub name: String,
     /// The graph from the queue that takes raw pictures to the appsink.
@@ -43,6 +45,7 @@ pub(super) struct Branch {
     pub outlet: Outlet,
     bin: gst::Bin,
     entry: gst::GhostPad,
+    thinning: Arc<Thinning>,
     /// The pad of the tee, while it is linked.
     source: Option<gst::Pad>,
 }
@@ -59,11 +62,21 @@ impl Branch {
         let queue = bin.by_name(&format!("{}-entry", recipe.name)).ok_or_else(|| missing("-entry"))?;
         let (first, last) = queue.static_pad("sink").zip(queue.static_pad("src")).ok_or_else(|| missing("-entry"))?;
         if let Some(filter) = bin.by_name(&format!("{}-size", recipe.name)) {
-            halve_size(&last, filter);
+            reduce_size(&last, filter, recipe.coding.reduction);
         }
-        let entry = entry(&first, recipe.encoding.tier).map_err(|error| failed(error.to_string()))?;
+        let thinning = Arc::new(Thinning::new(recipe.coding.reduction, recipe.coding.fps));
+        let entry = entry(&first, thinning.clone()).map_err(|error| failed(error.to_string()))?;
         bin.add_pad(&entry).map_err(|error| failed(error.to_string()))?;
-        Ok(Self { outlet, bin, entry, source: None })
+        Ok(Self { outlet, bin, entry, thinning, source: None })
+    }
+
+    /// What asks it for a key frame, which comes with the next picture of the source. To be called without a lock.
+    pub(super) fn key_frames(&self) -> impl Fn() + use<> {
+        let (sink, thinning) = (self.outlet.sink(), self.thinning.clone());
+        move || {
+            thinning.hurry();
+            ask_for_key_frame(&sink);
+        }
     }
 
     /// Hangs it on a tee of the pipeline, in whose state it then is.
@@ -118,27 +131,24 @@ fn unlink(source: &gst::Pad, entry: &gst::GhostPad) {
 /// The pad of a branch that the tee is linked to.
 ///
 /// What goes wrong behind it is told by a message on the bus: the tee, which would stop everybody's pictures, sees
-/// every picture taken. The low tier takes every other one, so that what it shows has the timestamps of the full tier;
-/// videorate would make its own.
-fn entry(queue: &gst::Pad, tier: Tier) -> Result<gst::GhostPad, gst::glib::BoolError> {
-    let skip_next = AtomicBool::new(false);
+/// every picture taken.
+fn entry(queue: &gst::Pad, thinning: Arc<Thinning>) -> Result<gst::GhostPad, gst::glib::BoolError> {
+    let told = thinning.clone();
     let entry = gst::GhostPad::builder_with_target(queue)?
         .name("entry")
         .chain_function(move |pad, parent, buffer| {
-            if tier == Tier::Full || !skip_next.fetch_xor(true, Ordering::Relaxed) {
+            if thinning.takes(buffer.pts()) {
                 // Its error is on the bus.
                 let _ = gst::ProxyPad::chain_default(pad, parent, buffer);
             }
             Ok(gst::FlowSuccess::Ok)
         })
         .event_function(move |pad, parent, event| {
-            let event = match (tier, event.view()) {
-                (Tier::Low, gst::EventView::Caps(caps)) => match half_rate(caps.caps()) {
-                    Some(caps) => gst::event::Caps::new(&caps),
-                    None => event,
-                },
-                _ => event,
+            let caps = match event.view() {
+                gst::EventView::Caps(caps) => told.caps(caps.caps()),
+                _ => None,
             };
+            let event = caps.map_or(event, |caps| gst::event::Caps::new(&caps));
             // Caps that were refused would come back as an error of the next picture.
             gst::Pad::event_default(pad, parent, event);
             true
@@ -146,21 +156,13 @@ fn entry(queue: &gst::Pad, tier: Tier) -> Result<gst::GhostPad, gst::glib::BoolE
     Ok(entry.build())
 }
 
-/// Caps with half the rate: encoders divide their bits by it. Nothing where the rate varies.
-fn half_rate(caps: &gst::CapsRef) -> Option<gst::Caps> {
-    let rate = caps.structure(0)?.get::<gst::Fraction>("framerate").ok().filter(|rate| rate.numer() > 0)?;
-    let mut caps = caps.to_owned();
-    caps.make_mut().set("framerate", gst::Fraction::new(rate.numer(), rate.denom().checked_mul(2)?));
-    Some(caps)
-}
-
-/// Makes a filter behind a scaler ask for half the size of whatever comes to the scaler.
-fn halve_size(pad: &gst::Pad, filter: gst::Element) {
+/// Makes a filter behind a scaler ask for what is left of the size of whatever comes to the scaler.
+fn reduce_size(pad: &gst::Pad, filter: gst::Element, reduction: Reduction) {
     pad.add_probe(gst::PadProbeType::EVENT_DOWNSTREAM, move |_, info| {
         if let Some(gst::EventView::Caps(caps)) = info.event().map(|event| event.view())
-            && let Some(half) = half_size(caps.caps())
+            && let Some(reduced) = reduced(caps.caps(), reduction)
         {
-            filter.set_property("caps", half);
+            filter.set_property("caps", reduced);
         }
         gst::PadProbeReturn::Ok
     });
@@ -168,20 +170,20 @@ fn halve_size(pad: &gst::Pad, filter: gst::Element) {
 
 /// What to ask a scaler for. Format and colours stay as they are: small pictures have other colours unless told, and
 /// converting them costs five times as much as the scaling.
-fn half_size(caps: &gst::CapsRef) -> Option<gst::Caps> {
+fn reduced(caps: &gst::CapsRef, reduction: Reduction) -> Option<gst::Caps> {
     let info = gst_video::VideoInfo::from_caps(caps).ok()?;
-    let Size { width, height } = Size { width: info.width(), height: info.height() }.half();
+    let Size { width, height } = reduction.size(Size { width: info.width(), height: info.height() });
     let shape = caps.structure(0)?;
     // Where they are not named, those of its size are meant, which have a name.
     let colours = shape.get::<String>("colorimetry").unwrap_or_else(|_| info.colorimetry().to_string());
-    let half = gst::Caps::builder("video/x-raw")
+    let reduced = gst::Caps::builder("video/x-raw")
         .field("format", info.format().to_str())
         .field("width", i32::try_from(width).ok()?)
         .field("height", i32::try_from(height).ok()?)
         .field("pixel-aspect-ratio", gst::Fraction::new(1, 1))
         .field("colorimetry", colours)
         .field_if_some("chroma-site", shape.get::<String>("chroma-site").ok());
-    Some(half.build())
+    Some(reduced.build())
 }
 
 #[cfg(test)]
@@ -189,19 +191,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_low_tier_has_half_the_rate_and_half_the_size_in_the_same_colours() {
+    fn a_film_is_halved_and_text_keeps_its_size_in_the_same_colours() {
         crate::media::init().unwrap();
         let caps = |text: &str| text.parse::<gst::Caps>().unwrap();
         let full = caps("video/x-raw,format=I420,width=1366,height=768,framerate=25/1");
-        let low = caps("video/x-raw,format=I420,width=1366,height=768,framerate=25/2");
-        assert_eq!(half_rate(&full), Some(low));
-        assert_eq!(half_rate(&caps("video/x-raw,framerate=0/1")), None);
         let size = "format=I420,width=682,height=384,pixel-aspect-ratio=1/1";
         // Those of its own size would be bt601.
-        assert_eq!(half_size(&full), Some(caps(&format!("video/x-raw,{size},colorimetry=bt709"))));
+        assert_eq!(reduced(&full, Reduction::Small), Some(caps(&format!("video/x-raw,{size},colorimetry=bt709"))));
+        let whole = "video/x-raw,format=I420,width=1366,height=768,pixel-aspect-ratio=1/1,colorimetry=bt709";
+        assert_eq!(reduced(&full, Reduction::Sparse), Some(caps(whole)));
         let other = "colorimetry=1:3:7:1,chroma-site=mpeg2";
-        let half = half_size(&caps(&format!("video/x-raw,format=I420,width=1366,height=768,framerate=0/1,{other}")));
-        assert_eq!(half, Some(caps(&format!("video/x-raw,{size},{other}"))));
-        assert_eq!(half_size(&caps("audio/x-raw")), None);
+        let full = caps(&format!("video/x-raw,format=I420,width=1366,height=768,framerate=0/1,{other}"));
+        assert_eq!(reduced(&full, Reduction::Small), Some(caps(&format!("video/x-raw,{size},{other}"))));
+        assert_eq!(reduced(&caps("audio/x-raw"), Reduction::Small), None);
     }
 }

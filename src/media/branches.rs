@@ -12,7 +12,7 @@ use super::branch::{Branch, Recipe};
 use super::capture::CaptureEvent;
 use super::ends::Ends;
 use super::error::MediaError;
-use super::outlet::{Gate, OnFrame, ask_for_key_frame};
+use super::outlet::{Gate, OnFrame};
 use crate::rtp::{Encoding, PerEncoding, Track};
 
 /// All encodings that are made of tees of raw pictures.
@@ -102,16 +102,16 @@ impl Branches {
         slot.needed = needed;
         slot.gate.set(needed);
         // Needed again before it was taken away.
-        let sink = slot.branch.as_ref().filter(|_| needed).map(|branch| branch.outlet.sink());
+        let ask = slot.branch.as_ref().filter(|_| needed).map(Branch::key_frames);
         drop(state);
         self.changed.notify_one();
-        sink.iter().for_each(ask_for_key_frame);
+        ask.iter().for_each(|ask| ask());
     }
 
     /// Asks for a key frame. An encoding that is only being built begins with one.
     pub(super) fn request_key_frame(&self, encoding: Encoding) {
-        let sink = self.state().slots[encoding].branch.as_ref().map(|branch| branch.outlet.sink());
-        sink.iter().for_each(ask_for_key_frame);
+        let ask = self.state().slots[encoding].branch.as_ref().map(Branch::key_frames);
+        ask.iter().for_each(|ask| ask());
     }
 
     /// How long the encoder takes for a picture, in milliseconds, while there is one.

@@ -87,7 +87,7 @@ impl Prepared {
     pub fn rates(&self) -> Vec<(Encoding, u32)> {
         let rate = |encoding: &Encoding| {
             let recipe = self.chosen.recipes.iter().find(|recipe| recipe.encoding == *encoding);
-            recipe.map_or(self.chosen.rates[encoding.track as usize], |recipe| recipe.bits_per_second)
+            recipe.map_or(self.chosen.rates[encoding.track as usize], |recipe| recipe.coding.bitrate)
         };
         self.encodings().into_iter().map(|encoding| (encoding, rate(&encoding))).collect()
     }
@@ -155,6 +155,7 @@ impl Capture {
             return Err(error);
         }
         chosen.recipes.retain(|recipe| outputs.pictures.iter().any(|(track, _)| *track == recipe.encoding.track));
+        super::even::attach(&pipeline, &Track::ALL.map(Track::name));
         if let Some(size) = chosen.demo {
             super::demo::attach(&pipeline, size);
         }

@@ -1,8 +1,9 @@
 //! What `classroom devices` shows: all that can be captured, encoded and shown on this machine.
 
+use super::coding::Coding;
 use super::encoder::{self, Verdict};
 use super::error::MediaError;
-use super::options::VideoOptions;
+use super::options::Size;
 use super::sinks;
 use super::sources::devices::{self, Source};
 use crate::rtp::Codec;
@@ -40,7 +41,7 @@ pub struct EncoderState {
 /// Looks at everything, which takes a second or so: cameras are opened, and encoders are tried for some pictures.
 pub fn devices() -> Result<Devices, MediaError> {
     super::init()?;
-    let trial = VideoOptions { size: None, fps: 30, bitrate: 2_500_000 };
+    let trial = Coding::full(Size { width: 1280, height: 720 }, 30, 2_500_000);
     let encoders = encoder::ENCODERS.iter().map(|encoder| EncoderState {
         element: encoder.element,
         label: encoder.label,

@@ -100,28 +100,12 @@ impl Contents {
     }
 }
 
-/// The size in which all pictures of a list are taught: that of the largest one, as it fits into `most`. The others are
-/// scaled into it, with borders where their shape is another one, so that nothing behind sees a change of size: encoders
-/// go on, and recordings stay whole.
-pub(super) fn canvas(contents: &[Contents], most: Size) -> Option<Size> {
+/// The size of the largest picture of a list. All pictures are taught in what becomes of that size, with borders where their
+/// shape is another one, so that nothing behind sees a change of size: encoders go on, and recordings stay whole.
+pub(super) fn largest(contents: &[Contents]) -> Option<Size> {
     let pictures = contents.iter().filter_map(|contents| contents.picture);
-    pictures.map(|picture| fitted(picture, most)).max_by_key(|size| u64::from(size.width) * u64::from(size.height))
-}
-
-/// A picture's size in a box: its shape is kept, it is never enlarged but to what encoders take, and its edges are even.
-fn fitted(picture: Picture, most: Size) -> Size {
-    let (width, height) = (u64::from(picture.width.max(1)), u64::from(picture.height.max(1)));
-    let (most_width, most_height) = (u64::from(most.width), u64::from(most.height));
-    // What is wider in shape than the box is bounded by its width.
-    let (width, height) = if width <= most_width && height <= most_height {
-        (width, height)
-    } else if width * most_height >= height * most_width {
-        (most_width, height * most_width / width)
-    } else {
-        (width * most_height / height, most_height)
-    };
-    let edge = |edge: u64| u32::try_from(edge).unwrap_or(u32::MAX).max(Size::LEAST_EDGE) & !1;
-    Size { width: edge(width), height: edge(height) }
+    let sizes = pictures.map(|picture| Size { width: picture.width, height: picture.height });
+    sizes.max_by_key(|size| u64::from(size.width) * u64::from(size.height))
 }
 
 /// Puts decoders into another order, for this process. Those of libav for BMP and TIFF want a picture as one buffer, which
@@ -147,35 +131,16 @@ fn uri(path: &Path) -> Result<String, String> {
 mod tests {
     use super::*;
 
-    const HD: Size = Size { width: 1280, height: 720 };
-
     fn picture(width: u32, height: u32) -> Contents {
         Contents { picture: Some(Picture { width, height, is_still: false }), sound: false }
-    }
-
-    #[test]
-    fn a_picture_fits_the_box_and_is_never_enlarged() {
-        for ((width, height), fits) in [
-            ((640, 360), (640, 360)),
-            ((1921, 1081), (1278, 720)),
-            ((4000, 3000), (960, 720)),
-            ((1080, 1920), (404, 720)),
-            ((853, 479), (852, 478)),
-            ((1, 1), (64, 64)),
-            ((10_000, 1), (1280, 64)),
-            ((0, 0), (64, 64)),
-        ] {
-            let size = canvas(&[picture(width, height)], HD).unwrap();
-            assert_eq!((size.width, size.height), fits, "{width}x{height}");
-        }
     }
 
     #[test]
     fn a_list_has_the_size_of_its_largest_picture() {
         let sound = Contents { picture: None, sound: true };
         let list = [sound, picture(320, 240), picture(1920, 1080), picture(1080, 1920)];
-        assert_eq!(canvas(&list, HD), Some(HD));
-        assert_eq!(canvas(&[sound], HD), None);
+        assert_eq!(largest(&list[..3]), Some(Size { width: 1920, height: 1080 }));
+        assert_eq!(largest(&[sound]), None);
     }
 
     #[test]

@@ -60,6 +60,13 @@ impl Freezes {
         }
     }
 
+    /// Pictures come with longer intervals from now on, such as this one, because the publisher has chosen so: the first
+    /// of them are no freezes.
+    pub(super) fn slow_down(&mut self, interval: Duration) {
+        self.intervals = VecDeque::from([interval]);
+        self.sum = interval;
+    }
+
     /// How long the picture stands still by now, if it is a freeze.
     pub(super) fn frozen(&self, now: Instant) -> Option<Duration> {
         let interval = now.saturating_duration_since(self.last?);
@@ -171,6 +178,18 @@ mod tests {
         show(&mut freezes, &mut now, [[33; 60].as_slice(), &[900, 33, 33]].concat());
         freezes.stood_still(now + Duration::from_secs(1), now + Duration::from_secs(2));
         assert_eq!(freezes.count, 1);
+    }
+
+    #[test]
+    fn fewer_pictures_that_were_announced_are_no_freezes() {
+        let (mut freezes, mut now) = (Freezes::default(), Instant::now());
+        show(&mut freezes, &mut now, [33; 60]);
+        freezes.slow_down(Duration::from_millis(200));
+        show(&mut freezes, &mut now, [200; 40]);
+        assert_eq!(freezes.count, 0);
+        freezes.slow_down(Duration::from_millis(200));
+        show(&mut freezes, &mut now, [700]);
+        assert_eq!(freezes.count, 1, "the key frame of the other tier was late");
     }
 
     #[test]

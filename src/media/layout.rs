@@ -219,7 +219,8 @@ impl Layout {
     }
 }
 
-fn size_of(caps: &gst::CapsRef) -> Option<Size> {
+/// The size of the pictures of these caps.
+pub(super) fn size_of(caps: &gst::CapsRef) -> Option<Size> {
     let shape = caps.structure(0)?;
     let edge = |name: &str| shape.get::<i32>(name).ok().and_then(|n| u32::try_from(n).ok());
     Some(Size { width: edge("width")?, height: edge("height")? })

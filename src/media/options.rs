@@ -18,6 +18,8 @@ pub struct CaptureOptions {
     pub screen: VideoOptions,
     /// Size, rate and bitrate of the camera.
     pub camera: VideoOptions,
+    /// What the screen shows; none: text on a screen and in the demo, a film in a file and the test picture.
+    pub content: Option<Content>,
     /// In which tiers the pictures can be had.
     pub tiers: Tiers,
     /// Bit/s of the sound.
@@ -34,8 +36,9 @@ impl Default for CaptureOptions {
         Self {
             sources: Sources::default(),
             codec: None,
-            screen: VideoOptions { size: None, fps: 30, bitrate: 2_500_000 },
-            camera: VideoOptions { size: Some(Size { width: 640, height: 360 }), fps: 30, bitrate: 400_000 },
+            screen: VideoOptions { size: None, fps: 30, bitrate: None },
+            camera: VideoOptions { size: Some(Size { width: 640, height: 360 }), fps: 30, bitrate: Some(400_000) },
+            content: None,
             tiers: Tiers::default(),
             // Speech is transparent at 48 kbit/s, and a lecture's film clips are good enough.
             audio_bitrate: 48_000,
@@ -102,39 +105,26 @@ pub enum Wanted {
     Yes(Option<String>),
 }
 
-/// How a video track is encoded.
+/// How a video track is encoded, as far as that was asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct VideoOptions {
-    /// The box that the picture must fit, in pixels. It keeps its shape and is never enlarged. Without one, drawn
-    /// pictures and files have 1280x720, and screens up to 1920x1080.
+    /// The box that the picture must fit, in pixels. It keeps its shape and is never enlarged. Without one, a file is
+    /// sent as it is up to 1920x1080, a screen up to 2560x1440 where the encoder is fast enough, and drawn pictures have
+    /// 1280x720.
     pub size: Option<Size>,
     /// Pictures per second, at most.
     pub fps: u32,
-    /// Bit/s.
-    pub bitrate: u32,
+    /// Bit/s; none: as many as the size needs.
+    pub bitrate: Option<u32>,
 }
 
-impl VideoOptions {
-    /// The most bits of a picture in the low tier, unless others are asked for: with sound and what packets cost it
-    /// goes through a line of 600 kbit/s.
-    const MOST_LOW: u32 = 450_000;
-
-    /// The least, unless the full tier has fewer: no encoder makes a readable slide of less.
-    const LEAST_LOW: u32 = 50_000;
-
-    /// What is left of it in a tier. The size is that of the box; the picture itself is halved whatever its size.
-    #[must_use]
-    pub(super) fn in_tier(self, tier: Tier, low_bitrate: Option<u32>) -> Self {
-        match tier {
-            Tier::Full => self,
-            Tier::Low => Self {
-                size: self.size.map(Size::half),
-                fps: self.fps.div_ceil(2),
-                bitrate: low_bitrate
-                    .unwrap_or((self.bitrate / 4).clamp(Self::LEAST_LOW, Self::MOST_LOW).min(self.bitrate)),
-            },
-        }
-    }
+/// What a picture shows, which decides what is left out of it in the low tier.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Content {
+    /// Slides, code, a desktop: letters stay sharp, and there are few pictures.
+    Text,
+    /// A film, a face: movement stays smooth, and the picture is half as large.
+    Film,
 }
 
 /// In which tiers the pictures of a lecture can be had; at least one.
@@ -142,7 +132,7 @@ impl VideoOptions {
 pub enum Tiers {
     /// As asked for, and nothing less.
     Full,
-    /// Half the size, half the rate, for everybody.
+    /// The low tier, for everybody.
     Low(LowRate),
     /// Full, and low for those whose line or machine needs it.
     Both(LowRate),
@@ -187,6 +177,37 @@ pub struct Size {
 }
 
 impl Size {
+    /// A box that holds every picture: it stays as large as it is.
+    pub const NATIVE: Size = Size { width: 8192, height: 8192 };
+
+    /// How many pixels it has.
+    pub(super) fn pixels(self) -> u32 {
+        self.width * self.height
+    }
+
+    /// What becomes of a picture of this size in a box: it keeps its shape, is never enlarged but
+    /// to what encoders take, and its edges are even.
+    #[must_use]
+    pub(super) fn fitted(self, most: Size) -> Size {
+        let scale = (f64::from(most.width) / f64::from(self.width.max(1)))
+            .min(f64::from(most.height) / f64::from(self.height.max(1)))
+            .min(1.0);
+        let edge = |edge: u32| ((f64::from(edge) * scale).round() as u32 & !1).max(Self::LEAST_EDGE);
+        Size { width: edge(self.width), height: edge(self.height) }
+    }
+
+    /// The same box, turned for a picture that is higher than wide.
+    #[must_use]
+    pub(super) fn turned_for(self, picture: Size) -> Size {
+        let is_turned = (picture.height > picture.width) != (self.height > self.width);
+        if is_turned { Size { width: self.height, height: self.width } } else { self }
+    }
+
+    /// Whether a picture of this size is in the box as it is.
+    pub(super) fn fits(self, most: Size) -> bool {
+        self.width <= most.width && self.height <= most.height
+    }
+
     /// What the low tier has of it: half the edges, even, and not less than encoders take.
     #[must_use]
     pub(super) fn half(self) -> Self {
@@ -205,11 +226,15 @@ impl FromStr for Size {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
+        if text.eq_ignore_ascii_case("native") {
+            return Ok(Self::NATIVE);
+        }
         let parse = || {
             let (width, height) = text.split_once(['x', 'X'])?;
             Some(Size { width: width.parse().ok()?, height: height.parse().ok()? })
         };
-        let size = parse().ok_or_else(|| format!("{text:?} is no size, write WIDTHxHEIGHT such as 1280x720"))?;
+        let size =
+            parse().ok_or_else(|| format!("{text:?} is no size, write WIDTHxHEIGHT such as 1280x720, or native"))?;
         if !Self::EDGE.contains(&size.width) || !Self::EDGE.contains(&size.height) {
             return Err(format!(
                 "{text} is out of range, an edge has {} to {} pixels",
@@ -224,6 +249,9 @@ impl FromStr for Size {
 
 impl fmt::Display for Size {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if *self == Self::NATIVE {
+            return f.write_str("native");
+        }
         write!(f, "{}x{}", self.width, self.height)
     }
 }
@@ -233,26 +261,33 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_low_tier_has_half_the_size_half_the_rate_and_a_quarter_of_the_bits() {
-        let size = |width, height| Some(Size { width, height });
-        let full = VideoOptions { size: size(1366, 768), fps: 25, bitrate: 1_200_000 };
-        let low = VideoOptions { size: size(682, 384), fps: 13, bitrate: 300_000 };
-        assert_eq!(full.in_tier(Tier::Low, None), low);
-        assert_eq!(full.in_tier(Tier::Full, Some(7)), full);
-        let sharp = VideoOptions { bitrate: 8_000_000, ..full };
-        assert_eq!(sharp.in_tier(Tier::Low, None).bitrate, 450_000);
-        assert_eq!(sharp.in_tier(Tier::Low, Some(900_000)).bitrate, 900_000);
-        let rates = [150_000, 40_000].map(|bitrate| VideoOptions { bitrate, ..full }.in_tier(Tier::Low, None).bitrate);
-        assert_eq!(rates, [50_000, 40_000]);
-        assert_eq!(Size { width: 20, height: 64 }.half(), Size { width: 16, height: 32 });
-    }
-
-    #[test]
     fn sizes_are_even_and_bounded() {
         assert_eq!("1281x721".parse(), Ok(Size { width: 1280, height: 720 }));
         assert_eq!(Size { width: 640, height: 360 }.to_string(), "640x360");
+        assert_eq!("native".parse(), Ok(Size::NATIVE));
+        assert_eq!(Size::NATIVE.to_string(), "native");
+        assert_eq!(Size { width: 20, height: 64 }.half(), Size { width: 16, height: 32 });
         for bad in ["", "1280", "x", "1280x", "-1x5", "63x720", "5000x720", "axb"] {
             assert!(bad.parse::<Size>().is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn a_picture_keeps_its_shape_and_its_size_where_it_fits() {
+        let size = |width, height| Size { width, height };
+        for (picture, most, fitted) in [
+            (size(1920, 1080), size(1920, 1080), size(1920, 1080)),
+            (size(2560, 1440), size(1920, 1080), size(1920, 1080)),
+            (size(3840, 2160), size(2560, 1440), size(2560, 1440)),
+            (size(1080, 1920), size(1920, 1080), size(608, 1080)),
+            (size(1365, 767), size(1920, 1080), size(1364, 766)),
+            (size(5120, 1440), Size::NATIVE, size(5120, 1440)),
+            (size(1, 1), size(1920, 1080), size(2, 2)),
+        ] {
+            assert_eq!(picture.fitted(most), fitted, "{picture} in {most}");
+        }
+        assert_eq!(size(1920, 1080).turned_for(size(1080, 1920)), size(1080, 1920));
+        assert_eq!(size(1920, 1080).turned_for(size(64, 48)), size(1920, 1080));
+        assert!(size(1920, 1080).fits(size(1920, 1080)) && !size(1080, 1920).fits(size(1920, 1080)));
     }
 }

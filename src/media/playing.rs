@@ -144,6 +144,13 @@ impl Playing {
             input.received.expect(expected);
         }
     }
+
+    /// As [`super::Render::expect_fewer`].
+    pub(super) fn expect_fewer(&self, track: Track) {
+        if let Some(input) = self.shared.input(track) {
+            input.received.expect_fewer();
+        }
+    }
 }
 
 impl Drop for Playing {

@@ -12,6 +12,9 @@ use super::playing::Clock;
 use super::render::RenderEvent;
 use crate::rtp::Track;
 
+/// Between two pictures of text in the low tier.
+const SPARSE: Duration = Duration::from_millis(200);
+
 /// A key frame is asked for twice a second at most, and as often until it comes, because requests get lost too.
 const ASK_AGAIN: Duration = Duration::from_millis(500);
 
@@ -129,6 +132,13 @@ impl Received {
     pub(super) fn stood_still(&self, from: Instant, to: Instant) {
         if let Ok(mut state) = self.0.state.lock() {
             state.freezes.stood_still(from, to);
+        }
+    }
+
+    /// The publisher sends fewer pictures from now on: as few as the low tier of text has.
+    pub(super) fn expect_fewer(&self) {
+        if let Ok(mut state) = self.0.state.lock() {
+            state.freezes.slow_down(SPARSE);
         }
     }
 

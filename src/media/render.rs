@@ -203,6 +203,13 @@ impl Render {
         }
     }
 
+    /// Says that the publisher sends fewer pictures of a track from now on, the low tier: that is no freeze.
+    pub fn expect_fewer(&self, track: Track) {
+        if let Some(playing) = &self.playing {
+            playing.expect_fewer(track);
+        }
+    }
+
     /// How much later than possible sound and picture are shown now.
     pub fn delay(&self) -> Duration {
         self.playing.as_ref().map(Playing::delay).unwrap_or_default()

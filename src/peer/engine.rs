@@ -34,12 +34,15 @@ pub fn payload_type(codec: Codec) -> u8 {
     }
 }
 
-/// The codec as SDP describes it.
+/// Level 5.2 of H.264 (`level_idc`): 4096x2304 at 60 pictures a second, which is more than is ever sent unasked.
+pub const HIGHEST_H264_LEVEL: u8 = 0x34;
+
+/// The codec as SDP describes it. H.264 is constrained baseline of any size up to [`HIGHEST_H264_LEVEL`].
 pub fn rtp_codec(codec: Codec) -> RTCRtpCodec {
     let (mime_type, channels, fmtp) = match codec {
         Codec::Opus => (MIME_TYPE_OPUS, 2, "minptime=10;useinbandfec=1"),
         Codec::Vp8 => (MIME_TYPE_VP8, 0, ""),
-        Codec::H264 => (MIME_TYPE_H264, 0, "level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=42e01f"),
+        Codec::H264 => (MIME_TYPE_H264, 0, "level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=42e034"),
     };
     let feedback = |typ: &str, parameter: &str| RTCPFeedback { typ: typ.into(), parameter: parameter.into() };
     let rtcp_feedback = match codec {

@@ -167,7 +167,7 @@ pub struct SentTiers {
 pub enum SentTier {
     /// All of it.
     Full,
-    /// Smaller, and fewer pictures a second.
+    /// Fewer pictures a second, and of a film smaller ones.
     Low,
     /// Nothing: the picture waits for a better line.
     None,

@@ -13,7 +13,7 @@ use super::{Codec, Track};
 pub enum Tier {
     /// Size, rate and bits that the teacher asked for.
     Full,
-    /// Half the size, half the rate, a quarter of the bits.
+    /// A quarter of the bits: of text a few sharp pictures a second, of a film half the size and half the rate.
     Low,
 }
 

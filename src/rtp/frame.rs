@@ -139,6 +139,12 @@ impl Frame {
         })
     }
 
+    /// The level of the H.264 that begins here (`level_idc`); none where nothing begins.
+    pub fn h264_level(&self) -> Option<u8> {
+        let of_packet = |packet: &[u8]| super::keyframe::h264_level(packet.get(payload_offset(packet)?..)?);
+        if self.key && self.codec == Codec::H264 { self.packets().find_map(of_packet) } else { None }
+    }
+
     /// How many packets it has.
     pub fn len(&self) -> usize {
         self.ends.len()

@@ -38,6 +38,26 @@ fn h264(payload: &[u8]) -> Option<bool> {
     }
 }
 
+/// The level (`level_idc`) that a sequence parameter set in this RTP payload names, alone or aggregated.
+pub(super) fn h264_level(payload: &[u8]) -> Option<u8> {
+    const SPS: u8 = 7;
+    const STAP_A: u8 = 24;
+    // Behind the type: profile, constraints, level (ITU-T H.264, 7.3.2.1.1).
+    let of_unit = |unit: &[u8]| (unit.first()? & 0x1f == SPS).then(|| unit.get(3).copied()).flatten();
+    if payload.first()? & 0x1f != STAP_A {
+        return of_unit(payload);
+    }
+    let mut rest = &payload[1..];
+    while rest.len() > 2 {
+        let size = usize::from(u16::from_be_bytes([rest[0], rest[1]]));
+        if let Some(level) = of_unit(&rest[2..]) {
+            return Some(level);
+        }
+        rest = rest.get(2 + size..)?;
+    }
+    None
+}
+
 /// First packet of the first partition of a picture whose P bit is clear; RFC 7741, 4.2 and 4.3.
 fn vp8(payload: &[u8]) -> Option<bool> {
     let first = *payload.first()?;
@@ -59,6 +79,15 @@ fn vp8(payload: &[u8]) -> Option<bool> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_level_is_in_the_parameter_set() {
+        assert_eq!(h264_level(&[0x67, 0x42, 0xc0, 0x28, 0xda]), Some(0x28));
+        assert_eq!(h264_level(&[0x18, 0, 2, 0x09, 0xf0, 0, 4, 0x67, 0x42, 0xc0, 0x1f]), Some(0x1f));
+        for none in [&[0x65u8, 0x42, 0xc0, 0x28][..], &[0x67, 0x42], &[], &[0x18, 0, 9, 0x67], &[0x18, 0, 1, 0x09, 0]] {
+            assert_eq!(h264_level(none), None, "{none:?}");
+        }
+    }
 
     #[test]
     fn h264_shapes() {

@@ -14,8 +14,8 @@ use super::{Frame, FrameRing, OutPacket, Tier, payload_offset};
 /// Thirty machines that boot together arrive within about two seconds; all of them share one key frame then.
 pub const REPLAY_AGE: Duration = Duration::from_secs(2);
 
-/// The most that is sent again for a start: 2 s at 2.5 Mbit/s.
-pub const REPLAY_BYTES: usize = 640 << 10;
+/// The most that is sent again for a start: 2 s at 4.6 Mbit/s, which 1920x1080 has.
+pub const REPLAY_BYTES: usize = 1150 << 10;
 
 /// The least time between two restarts of one student, so that one who begs all the time costs no more than this.
 const RESTART_INTERVAL: Duration = Duration::from_millis(500);

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use classroom::media::{
     Capture, CaptureEvent, CaptureOptions, FileList, MainSource, MediaError, Render, RenderEvent, RenderOptions, Sink,
-    Sources, TrackFormat, Wanted,
+    Size, Sources, TrackFormat, Wanted,
 };
 use classroom::rtp::{Codec, Latency, Track};
 
@@ -227,6 +227,27 @@ fn a_file_without_picture_or_without_sound_is_played() {
         let mut lecture = Lecture::start(options(file(path)), Sink::Null);
         assert_eq!(lecture.capture.tracks().iter().map(|(track, _)| *track).collect::<Vec<_>>(), [track]);
         lecture.until_stats(track, |stats| stats.frames_decoded >= 20);
+        lecture.finish();
+    }
+}
+
+#[test]
+fn a_file_is_sent_as_large_as_it_is_up_to_full_hd() {
+    let sizes = [
+        ((1920, 1080), None, (1920, 1080)),
+        ((1080, 1920), None, (1080, 1920)),
+        ((321, 241), None, (320, 240)),
+        ((32, 18), None, (32, 18)),
+        ((2560, 1440), None, (1920, 1080)),
+        ((2560, 1440), Some(Size::NATIVE), (2560, 1440)),
+        ((1920, 1080), Some(Size { width: 1280, height: 720 }), (1280, 720)),
+    ];
+    for ((width, height), asked, sent) in sizes {
+        let mut options = options(file(files::sized(width, height)));
+        options.screen.size = asked;
+        let mut lecture = Lecture::start(options, Sink::Null);
+        let stats = lecture.until_stats(Track::Screen, |stats| stats.frames_decoded >= 1);
+        assert_eq!((stats.width, stats.height), sent, "{width}x{height} with {asked:?}");
         lecture.finish();
     }
 }

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use classroom::media::{
-    Capture, CaptureEvent, CaptureOptions, FileList, MainSource, Render, RenderOptions, Sink, Sources, Tiers,
+    Capture, CaptureEvent, CaptureOptions, Content, FileList, MainSource, Render, RenderOptions, Sink, Sources, Tiers,
     TrackFormat, VideoOptions, Wanted,
 };
 use classroom::rtp::{Codec, Encoding, Frame, Tier, Track};
@@ -25,7 +25,7 @@ fn options() -> CaptureOptions {
     CaptureOptions {
         sources: Sources::only(MainSource::Test),
         codec: Some(Codec::H264),
-        screen: VideoOptions { size: Some("320x180".parse().unwrap()), fps: 20, bitrate: 400_000 },
+        screen: VideoOptions { size: Some("320x180".parse().unwrap()), fps: 20, bitrate: Some(400_000) },
         ..CaptureOptions::default()
     }
 }
@@ -114,6 +114,33 @@ fn every_encoding_begins_with_a_key_frame_and_has_its_size() {
             assert!(shared >= 1, "{encoding} in {} shares no timestamp with full", encoding.codec);
         }
     }
+}
+
+#[test]
+fn the_low_tier_of_text_is_as_large_as_its_source_and_has_five_pictures_a_second() {
+    let mut options = options();
+    options.content = Some(Content::Text);
+    options.tiers = Tiers::Both(Some(400_000));
+    options.sources.camera = Wanted::Yes(Some("test".into()));
+    options.camera.size = Some("192x108".parse().unwrap());
+    let lecture = Lecture::start(options);
+    let camera = Encoding { track: Track::Camera, ..LOW };
+    let vp8 = Encoding { codec: Codec::Vp8, ..LOW };
+    let lows = [LOW, vp8, camera];
+    lows.iter().for_each(|encoding| lecture.capture.need(*encoding, true));
+    for encoding in lows {
+        lecture.until_frames(encoding, 8);
+    }
+    assert_eq!(lows.map(|low| lecture::size(low, &lecture.frames(low))), [(320, 180), (320, 180), (96, 54)]);
+    for low in [LOW, vp8] {
+        let frames = lecture.frames(low);
+        let seconds = f64::from(frames[frames.len() - 1].timestamp.wrapping_sub(frames[0].timestamp)) / 90_000.0;
+        assert!((frames.len() - 1) as f64 <= 5.1 * seconds, "{} pictures in {seconds} s", frames.len());
+    }
+    // Who needs a key frame does not wait for the next of these few pictures.
+    let before = lecture.frames(LOW).len();
+    lecture.capture.request_key_frame(LOW);
+    lecture.until("a key frame", || lecture.frames(LOW)[before..].iter().any(|frame| frame.key));
 }
 
 #[test]

@@ -191,12 +191,20 @@ impl Trouble {
 impl Told {
     /// Whether pictures of a track are sent.
     pub(super) fn sends(&self, track: Track) -> bool {
-        let sent = match track {
+        self.sent(track) != Some(SentTier::None)
+    }
+
+    /// Whether a track is sent in the low tier.
+    pub(super) fn has_low(&self, track: Track) -> bool {
+        self.sent(track) == Some(SentTier::Low)
+    }
+
+    fn sent(&self, track: Track) -> Option<SentTier> {
+        match track {
             Track::Audio => None,
             Track::Screen => self.tiers.screen,
             Track::Camera => self.tiers.camera,
-        };
-        sent != Some(SentTier::None)
+        }
     }
 
     /// What the student suffers from; none where everything is sent.
@@ -208,11 +216,11 @@ impl Told {
         let (track, what) = match (sent(SentTier::None), sent(SentTier::Low)) {
             (None, None) => return None,
             (Some(first), _) if all_wait => (first, "the picture waits"),
-            (Some(Track::Camera), Some(low)) => (low, "a smaller picture, and no camera"),
+            (Some(Track::Camera), Some(low)) => (low, "a reduced picture, and no camera"),
             (Some(Track::Camera), None) => (Track::Camera, "no camera"),
             (Some(waits), _) => (waits, "no screen"),
             (None, Some(Track::Camera)) => (Track::Camera, "a smaller picture of the camera"),
-            (None, Some(low)) => (low, "a smaller picture"),
+            (None, Some(low)) => (low, "a reduced picture"),
         };
         let (kind, why) = match (self.reason, self.estimate_kbps) {
             (Some(TierReason::Loss), _) => (TroubleKind::Loss, "too much is lost on the way".to_owned()),
@@ -316,7 +324,7 @@ mod tests {
         for (said, expected) in [
             (
                 words(Some(Low), None, Some(600), bandwidth),
-                "Bandwidth: a smaller picture: your line carries 0.6 Mbit/s",
+                "Bandwidth: a reduced picture: your line carries 0.6 Mbit/s",
             ),
             (
                 words(Some(Nothing), Some(Nothing), Some(120), bandwidth),
@@ -328,7 +336,7 @@ mod tests {
             ),
             (
                 words(Some(Low), Some(Nothing), None, bandwidth),
-                "Bandwidth: a smaller picture, and no camera: your line carries no more",
+                "Bandwidth: a reduced picture, and no camera: your line carries no more",
             ),
             (
                 words(Some(Full), Some(Nothing), None, Some(TierReason::Loss)),
@@ -376,14 +384,14 @@ mod tests {
         let low = |kbps| told(Some(SentTier::Low), None, Some(kbps), Some(TierReason::Bandwidth));
         assert_eq!(diagnosis.told(&low(600)).len(), 1);
         assert_eq!(diagnosis.told(&low(610)), [], "the same in words");
-        assert_eq!(texts(&diagnosis.told(&low(400))), ["Bandwidth: a smaller picture: your line carries 0.4 Mbit/s"]);
+        assert_eq!(texts(&diagnosis.told(&low(400))), ["Bandwidth: a reduced picture: your line carries 0.4 Mbit/s"]);
         for _ in 0..10 {
             assert_eq!(diagnosis.second(&GOOD, 0), []);
         }
         let lossy = told(Some(SentTier::Low), None, Some(400), Some(TierReason::Loss));
         assert_eq!(
             texts(&diagnosis.told(&lossy)),
-            ["Bandwidth over", "Loss: a smaller picture: too much is lost on the way"]
+            ["Bandwidth over", "Loss: a reduced picture: too much is lost on the way"]
         );
         let all = told(Some(SentTier::Full), None, Some(4000), None);
         let none = told(Some(SentTier::None), None, None, None);

@@ -9,6 +9,7 @@ use super::diagnosis::Told;
 use crate::commands::sources::has_stopped;
 use crate::protocol::channel::Stopped;
 use crate::report::Event;
+use crate::rtp::Track;
 
 /// Seconds without any packet, after which the server is asked whether it is still there. Media of a lecture never
 /// pauses: sound comes fifty times a second.
@@ -74,8 +75,13 @@ impl Student<'_> {
     /// Other pictures are sent from now on.
     pub(super) fn on_told(&mut self, told: Told) {
         self.look_for_pause();
-        self.told = Some(told);
+        let before = self.told.replace(told);
         self.expect_pictures();
+        for track in [Track::Screen, Track::Camera] {
+            if told.has_low(track) && !before.is_some_and(|before| before.has_low(track)) {
+                self.screen.with(|render| render.expect_fewer(track));
+            }
+        }
         for event in self.diagnosis.told(&told) {
             self.reporter.event(&event);
         }

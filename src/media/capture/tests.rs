@@ -24,7 +24,7 @@ impl Lecture {
         let mut prepared = Capture::prepare(CaptureOptions {
             sources: Sources { audio: false, ..Sources::only(MainSource::Test) },
             codec: Some(Codec::H264),
-            screen: VideoOptions { size: "320x180".parse().ok(), fps: 20, bitrate: 400_000 },
+            screen: VideoOptions { size: "320x180".parse().ok(), fps: 20, bitrate: Some(400_000) },
             ..CaptureOptions::default()
         })
         .unwrap();

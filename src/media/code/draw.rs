@@ -11,7 +11,8 @@ use gstreamer_video::prelude::*;
 
 use super::super::capture::Prepared;
 use super::super::timing::instant_of;
-use super::{COLUMNS, Code, ROWS, clock_ms, draw, edge, film};
+use super::{COLUMNS, Code, OF_LOW, ROWS, clock_ms, draw, edge, film};
+use crate::rtp::Tier;
 
 /// Pictures whose number is remembered until the slowest encoder has them: two seconds.
 const MOST_NUMBERS: usize = 64;
@@ -43,6 +44,18 @@ struct State {
     next: u16,
 }
 
+impl Drawn {
+    /// The tier that the encoder makes.
+    pub fn tier(&self) -> Tier {
+        tier_of_encoder(&self.encoder)
+    }
+}
+
+/// The names of encoders are those of their encodings: `screen-encoder`, `screen-low-vp8-encoder`.
+fn tier_of_encoder(name: &str) -> Tier {
+    if name.contains("-low-") { Tier::Low } else { Tier::Full }
+}
+
 impl State {
     /// The number of the picture of a running time.
     fn number(&mut self, running: gst::ClockTime) -> u16 {
@@ -50,7 +63,7 @@ impl State {
             return *number;
         }
         let number = self.next;
-        self.next = number.wrapping_add(1);
+        self.next = number.wrapping_add(1) & !OF_LOW;
         if self.numbers.len() >= MOST_NUMBERS {
             self.numbers.pop_front();
         }
@@ -126,7 +139,8 @@ impl Codes {
         let captured_ms = clock_ms().saturating_sub(age.as_millis() as u64);
         let mut state = self.state();
         let number = state.number(running);
-        let code = Code::new(number, captured_ms);
+        let of_tier = if tier_of_encoder(&encoder.name()) == Tier::Low { OF_LOW } else { 0 };
+        let code = Code::new(number | of_tier, captured_ms);
         // Shared with another encoding: then this makes a copy.
         let mut frame = gst_video::VideoFrameRef::from_buffer_ref_writable(buffer.make_mut(), &info).ok()?;
         let width = info.width();

@@ -14,6 +14,7 @@ use gstreamer::prelude::*;
 
 pub use self::draw::{Codes, Drawn};
 pub use self::read::Seen;
+use crate::rtp::Tier;
 
 /// Cells in a row, and rows.
 const COLUMNS: usize = 16;
@@ -30,10 +31,18 @@ const MIDDLE: u32 = 126;
 /// Milliseconds of a code begin again after this many: 4.6 hours.
 const MS_WRAP: u64 = 1 << 24;
 
+/// Set in the number of a picture of the low tier, whose size may be that of the full one.
+const OF_LOW: u16 = 1 << 15;
+
+/// The tier of the picture that has this number in its code.
+pub fn tier_of_code(number: u16) -> Tier {
+    if number & OF_LOW == 0 { Tier::Full } else { Tier::Low }
+}
+
 /// What a picture says of itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct Code {
-    /// Which picture, counted by the teacher; begins again after 65,535.
+    /// Which picture, counted by the teacher; begins again after 32,767. The highest bit is [`OF_LOW`].
     number: u16,
     /// When it was captured, by [`now_ms`]; 24 bits.
     captured_ms: u32,

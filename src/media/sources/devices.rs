@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use gstreamer as gst;
 use gstreamer::prelude::*;
+use x11rb::connection::Connection;
 
 use crate::media::error::{MediaError, require};
 use crate::media::options::{Size, VideoOptions};
@@ -78,6 +79,13 @@ pub(super) fn display(name: Option<&str>) -> Result<Display, MediaError> {
         return Err(absent(format!("screen {name}"), "the X server does not answer, or does not let this user in"));
     }
     Ok(Display::X11(name))
+}
+
+/// The size of an X11 display, as it is now.
+pub(super) fn size_of_display(name: &str) -> Option<Size> {
+    let (display, screen) = x11rb::connect(Some(name)).ok()?;
+    let screen = display.setup().roots.get(screen)?;
+    Some(Size { width: screen.width_in_pixels.into(), height: screen.height_in_pixels.into() })
 }
 
 /// All screens.
@@ -255,7 +263,7 @@ mod tests {
     #[test]
     fn a_camera_is_asked_for_raw_pictures_or_else_for_jpeg() {
         crate::media::init().unwrap();
-        let video = VideoOptions { size: Some(Size { width: 640, height: 360 }), fps: 30, bitrate: 1 };
+        let video = VideoOptions { size: Some(Size { width: 640, height: 360 }), fps: 30, bitrate: None };
         let format = |caps: &str| camera_format(&caps.parse().unwrap(), &video);
         let jpeg = "image/jpeg,width=640,height=360,framerate={30/1,15/1}";
         assert_eq!(
@@ -273,7 +281,7 @@ mod tests {
     #[test]
     fn what_is_absent_is_named() {
         crate::media::init().unwrap();
-        let video = VideoOptions { size: None, fps: 30, bitrate: 1 };
+        let video = VideoOptions { size: None, fps: 30, bitrate: None };
         let error = camera(Some("/dev/video-none"), &video).unwrap_err().to_string();
         assert!(error.contains("/dev/video-none"), "{error}");
         let error = display(Some(":987")).unwrap_err().to_string();

@@ -3,27 +3,27 @@
 pub(super) mod devices;
 mod encodings;
 mod portal;
+mod shown;
 
 use std::os::fd::AsRawFd;
 use std::path::PathBuf;
 
 use devices::{Camera, Display, Microphone};
+#[cfg(test)]
+pub(super) use encodings::recipe as recipe_of;
 use encodings::{out, recipe, video_values};
 use portal::SharedScreen;
+use shown::{DRAWN, FULL_HD, Fit, Shown};
 
 use super::branch::Recipe;
+use super::coding::Coding;
 use super::encoder::{self, Encoder};
 use super::error::MediaError;
 use super::file::{self, Entry, FileList, Program};
 use super::graph::{self, File, Values};
-use super::options::{CaptureOptions, MainSource, Size, VideoOptions, Wanted};
+use super::options::{CaptureOptions, Content, MainSource, Size, Wanted};
+use super::speed;
 use crate::rtp::{Codec, Track};
-
-/// The size of what is drawn, and the most that a file gets.
-const DRAWN: Size = Size { width: 1280, height: 720 };
-
-/// The most that a screen gets: 4K needs more than software encodes and students' machines decode.
-const SCREEN: Size = Size { width: 1920, height: 1080 };
 
 /// A graph and what belongs to it.
 #[derive(Debug, Default)]
@@ -56,7 +56,8 @@ pub(super) fn choose(options: &CaptureOptions) -> Result<Chosen, MediaError> {
     // All ones would mean one that the payloader chooses.
     let timestamps = std::array::from_fn(|_| rand::random::<u32>() >> 1);
     let chosen = Chosen { timestamps, ..Chosen::default() };
-    let mut choice = Choice { options, files: Vec::new(), values: Values::default(), chosen };
+    let shown = Shown::default();
+    let mut choice = Choice { options, files: Vec::new(), values: Values::default(), shown, is_text: false, chosen };
     if let Some(path) = &options.pipeline {
         choice.encode(Some(path))?;
         let text = graph::read(path)?;
@@ -82,6 +83,9 @@ struct Choice<'a> {
     options: &'a CaptureOptions,
     files: Vec<File>,
     values: Values,
+    shown: Shown,
+    /// Only stills are taught, which have letters.
+    is_text: bool,
     chosen: Chosen,
 }
 
@@ -139,11 +143,13 @@ impl Choice<'_> {
                 };
                 let (x11, shared) = self.found(wanted, look)?.unwrap_or_default();
                 if let Some(name) = x11 {
+                    self.shown = Shown::Screen(devices::size_of_display(&name));
                     self.quote("screen.device", &name);
                     self.chosen.devices.push(("ximagesrc", format!("screen {name}")));
                     self.add(graph::TEACH_SCREEN_X11, format!("screen: the X11 display {name}"));
                 }
                 if let Some(shared) = shared {
+                    self.shown = Shown::Screen(shared.size);
                     self.set("screen.fd", shared.connection.as_raw_fd());
                     self.set("screen.node", shared.node);
                     self.chosen.shared_screen = Some(shared);
@@ -161,7 +167,7 @@ impl Choice<'_> {
                 Ok(own_sound)
             }
             MainSource::Demo => {
-                let size = self.options.screen.size.unwrap_or(DRAWN);
+                let Fit { size, .. } = Shown::Drawn.at_most(self.options.screen.size);
                 self.values = super::demo::values(std::mem::take(&mut self.values), size);
                 self.chosen.demo = Some(size);
                 self.add(graph::TEACH_DEMO_PICTURE, "screen: a lecture drawn by this program");
@@ -179,7 +185,11 @@ impl Choice<'_> {
         for (path, contents) in list.paths.iter().zip(&contents) {
             self.chosen.notices.push(format!("file: {}, {}", path.display(), contents.words()));
         }
-        let canvas = file::canvas(&contents, self.options.screen.size.unwrap_or(DRAWN));
+        self.shown = Shown::File(file::largest(&contents));
+        let canvas = file::largest(&contents).map(|_| self.shown.at_most(self.options.screen.size).size);
+        // A film that stutters is worse than small text; a still can't stutter.
+        let mut pictures = contents.iter().filter_map(|contents| contents.picture).peekable();
+        self.is_text = pictures.peek().is_some() && pictures.all(|picture| picture.is_still);
         let has_sound = own_sound && contents.iter().any(|contents| contents.sound);
         let mut tracks = Vec::new();
         if canvas.is_some() {
@@ -247,28 +257,60 @@ impl Choice<'_> {
     /// only fails when it uses a placeholder that is not there, or has raw pictures.
     fn encode(&mut self, own: Option<&PathBuf>) -> Result<(), MediaError> {
         let options = self.options;
-        let most = if matches!(options.sources.main, MainSource::Screen(_)) { SCREEN } else { DRAWN };
-        let screen = VideoOptions { size: Some(options.screen.size.unwrap_or(most)), ..options.screen };
-        let is_video =
-            |file: &File| file.name.contains("screen") || file.name.contains("picture") || file.name.contains("camera");
-        if own.is_some() || self.files.iter().any(is_video) {
+        let asked = options.screen.size.or(own.map(|_| FULL_HD));
+        let mut fit = self.shown.at_most(asked);
+        let mut screen = shown::coding(options, fit);
+        let is_screen = |file: &File| file.name.contains("screen") || file.name.contains("picture");
+        let has_screen = self.files.iter().any(is_screen);
+        let has_camera = self.files.iter().any(|file| file.name.contains("camera"));
+        if own.is_some() || has_screen || has_camera {
             match encoder::choose(options.codec, &screen) {
                 Ok((encoder, notice)) => {
                     self.chosen.notices.extend(notice);
-                    self.pictures(&encoder, &screen)?;
+                    let because = self.too_slow(&encoder, &screen, fit);
+                    if because.is_some() {
+                        fit = self.shown.within(self.shown.full_hd());
+                        screen = shown::coding(options, fit);
+                    }
+                    if has_screen {
+                        self.chosen.notices.push(self.shown.sentence(&screen, because));
+                    }
+                    self.pictures(&encoder, &screen, fit)?;
                 }
                 Err(error) if own.is_some() => self.chosen.no_encoder = Some(error),
                 Err(error) => return Err(error),
             }
         }
-        self.chosen.rates = [options.audio_bitrate, screen.bitrate, options.camera.bitrate];
+        self.chosen.rates = [options.audio_bitrate, screen.bitrate, self.camera_coding().bitrate];
         self.set("audio.encoder", sound_encoder(options.audio_bitrate));
         self.set("audio.out", out("audio", Codec::Opus, self.chosen.timestamps[Track::Audio as usize]));
         Ok(())
     }
 
+    /// Why a large screen is not sent as it is: the encoder takes too long for that.
+    fn too_slow(&self, encoder: &Encoder, screen: &Coding, fit: Fit) -> Option<String> {
+        if !self.shown.is_in_doubt(self.options.screen.size, fit) {
+            return None;
+        }
+        let time = speed::time_of_a_picture(encoder, screen)?;
+        let ms = time.as_secs_f64() * 1000.0;
+        let (label, size, fps) = (encoder.label, screen.size, screen.fps);
+        (!speed::keeps_up(time, fps)).then(|| {
+            format!(
+                "{label} takes {ms:.0} ms for a picture of {size}, too long for {fps} a second; --size native sends it \
+                 whole all the same"
+            )
+        })
+    }
+
+    fn camera_coding(&self) -> Coding {
+        let camera = &self.options.camera;
+        let size = camera.size.unwrap_or(DRAWN);
+        Coding::full(size, camera.fps, camera.bitrate.unwrap_or_else(|| super::coding::bits_for(size)))
+    }
+
     /// Fills what belongs to pictures: the class's encoder, and how else they can be encoded.
-    fn pictures(&mut self, class: &Encoder, screen: &VideoOptions) -> Result<(), MediaError> {
+    fn pictures(&mut self, class: &Encoder, screen: &Coding, fit: Fit) -> Result<(), MediaError> {
         let other = if class.codec == Codec::Vp8 { Codec::H264 } else { Codec::Vp8 };
         let mut encoders = vec![*class];
         match encoder::choose(Some(other), screen) {
@@ -278,16 +320,20 @@ impl Choice<'_> {
             }
         }
         let tiers = self.options.tiers;
-        for (track, video, low_rate) in
-            [(Track::Screen, screen, tiers.low_rate()), (Track::Camera, &self.options.camera, None)]
-        {
+        let camera = self.camera_coding();
+        let usual = if self.is_text { Content::Text } else { shown::content(self.options) };
+        let content = self.options.content.unwrap_or(usual);
+        for (track, coding, most, content, low_rate) in [
+            (Track::Screen, *screen, fit.most, content, tiers.low_rate()),
+            (Track::Camera, camera, camera.size, Content::Film, None),
+        ] {
             let timestamps = self.chosen.timestamps[track as usize];
-            self.values = video_values(std::mem::take(&mut self.values), track, class, video, timestamps);
+            self.values = video_values(std::mem::take(&mut self.values), track, class, &coding, most, timestamps);
             for encoder in &encoders {
                 for tier in tiers.offered() {
-                    let video = video.in_tier(*tier, low_rate);
+                    let coding = coding.in_tier(*tier, encoder.codec, content, low_rate);
                     let is_class = encoder.codec == class.codec;
-                    self.chosen.recipes.push(recipe(track, *tier, encoder, is_class, &video, timestamps)?);
+                    self.chosen.recipes.push(recipe(track, *tier, encoder, is_class, coding, timestamps)?);
                 }
             }
         }
@@ -310,7 +356,7 @@ mod tests {
 
     /// Every value that a teaching graph may have, for an encoder.
     fn values(encoder: &Encoder) -> Values {
-        let video = CaptureOptions::default().camera;
+        let video = Coding::full(Size { width: 640, height: 360 }, 30, 400_000);
         let values = super::super::demo::values(Values::default(), DRAWN)
             .quoted("screen.device", ":0")
             .quoted("camera.device", "/dev/video0")
@@ -322,7 +368,7 @@ mod tests {
             .set("audio.out", out("audio", Codec::Opus, 7));
         [Track::Screen, Track::Camera]
             .into_iter()
-            .fold(values, |values, track| video_values(values, track, encoder, &video, 7))
+            .fold(values, |values, track| video_values(values, track, encoder, &video, video.size, 7))
     }
 
     #[test]

@@ -10,6 +10,7 @@ use ashpd::desktop::screencast::{CursorMode, Screencast, SelectSourcesOptions, S
 use tokio::sync::oneshot;
 
 use crate::media::error::MediaError;
+use crate::media::options::Size;
 
 /// How long a user may think about the dialogue.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(120);
@@ -20,6 +21,8 @@ pub(in crate::media) struct SharedScreen {
     pub connection: OwnedFd,
     /// The stream's node in PipeWire.
     pub node: u32,
+    /// The size of the screen or window, where the desktop tells.
+    pub size: Option<Size>,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
@@ -58,8 +61,8 @@ pub(super) fn open() -> Result<SharedScreen, MediaError> {
         runtime.block_on(async {
             let asked = tokio::time::timeout(ANSWER_TIMEOUT, ask()).await;
             match asked.unwrap_or_else(|_| Err(format!("nobody answered within {} s", ANSWER_TIMEOUT.as_secs()))) {
-                Ok((connection, node, session)) => {
-                    if answer.send(Ok((connection, node))).is_ok() {
+                Ok((connection, node, size, session)) => {
+                    if answer.send(Ok((connection, node, size))).is_ok() {
                         // Either way the end of the graph is meant.
                         let _ = stopped.await;
                     }
@@ -71,13 +74,13 @@ pub(super) fn open() -> Result<SharedScreen, MediaError> {
         });
     });
     let thread = thread.map_err(|error| failed(error.to_string()))?;
-    let (connection, node) = answered.recv().map_err(|error| failed(error.to_string()))?.map_err(failed)?;
-    Ok(SharedScreen { connection, node, stop: Some(stop), thread: Some(thread) })
+    let (connection, node, size) = answered.recv().map_err(|error| failed(error.to_string()))?.map_err(failed)?;
+    Ok(SharedScreen { connection, node, size, stop: Some(stop), thread: Some(thread) })
 }
 
 type Session = ashpd::desktop::Session<Screencast>;
 
-async fn ask() -> Result<(OwnedFd, u32, Session), String> {
+async fn ask() -> Result<(OwnedFd, u32, Option<Size>, Session), String> {
     let explain = |error: ashpd::Error| match error {
         ashpd::Error::Response(_) => "the dialogue was cancelled".to_string(),
         error => format!("{error}; is xdg-desktop-portal running"),
@@ -93,7 +96,10 @@ async fn ask() -> Result<(OwnedFd, u32, Session), String> {
     portal.select_sources(&session, options).await.map_err(explain)?.response().map_err(explain)?;
     let started = portal.start(&session, None, Default::default()).await.map_err(explain)?;
     let streams = started.response().map_err(explain)?;
-    let node = streams.streams().first().ok_or("no screen was chosen")?.pipe_wire_node_id();
+    let stream = streams.streams().first().ok_or("no screen was chosen")?;
+    let edge = |pixels: i32| u32::try_from(pixels).ok().filter(|pixels| *pixels > 0);
+    let size = stream.size().and_then(|(width, height)| Some(Size { width: edge(width)?, height: edge(height)? }));
+    let node = stream.pipe_wire_node_id();
     let connection = portal.open_pipe_wire_remote(&session, Default::default()).await.map_err(explain)?;
-    Ok((connection, node, session))
+    Ok((connection, node, size, session))
 }

@@ -274,6 +274,8 @@ struct Shared {
     crypto: Arc<dyn RTCCryptoProvider>,
     certificate: RTCCertificate,
     adapts: bool,
+    /// The highest level of the H.264 that was sent, once some was.
+    h264_level: Option<u8>,
 }
 
 impl Shared {
@@ -284,7 +286,7 @@ impl Shared {
             CertificateParams::new(vec![format!("classroom-{:08x}", rand::random::<u32>())]).map_err(|e| setup(&e))?;
         let certificate = RTCCertificate::generate(crypto.crypto(), SignatureScheme::EcdsaP256Sha256, parameters)
             .map_err(|e| setup(&e))?;
-        Ok(Self { crypto, certificate, adapts })
+        Ok(Self { crypto, certificate, adapts, h264_level: None })
     }
 }
 

@@ -251,6 +251,7 @@ impl Router {
             self.want_key_frames(frame.track);
         }
         if frame.key {
+            self.shared.h264_level = self.shared.h264_level.max(frame.h264_level());
             self.requests[frame.encoding()].fulfilled();
         }
         self.shard.handle(Task::Frame { frame, keys });

@@ -40,6 +40,19 @@ pub(super) fn with_candidates_where_they_are_looked_for(sdp: &str) -> String {
     sections.concat().into_iter().flat_map(|line| [line, "\r\n"]).collect()
 }
 
+/// Says that H.264 is sent of this level (`level_idc`), where the offer has named a lower one and lets each side have its
+/// own (RFC 6184, 8.2.2): 1920x1080 needs level 4.0, and browsers offer 3.1, which is 1280x720.
+pub(super) fn with_level(sdp: &str, level: u8) -> String {
+    const ID: &str = "profile-level-id=";
+    let line = |line: &str| {
+        let of_its_own = line.starts_with("a=fmtp:") && line.contains("level-asymmetry-allowed=1");
+        let digits = line.find(ID).map(|at| at + ID.len() + 4).filter(|_| of_its_own)?;
+        let offered = u8::from_str_radix(line.get(digits..digits + 2)?, 16).ok()?;
+        (offered < level).then(|| format!("{}{level:02x}{}", &line[..digits], &line[digits + 2..]))
+    };
+    sdp.lines().flat_map(|old| [line(old).unwrap_or_else(|| old.to_owned()), "\r\n".to_owned()]).collect()
+}
+
 /// A host candidate for `address`, as the core wants it.
 pub(in crate::peer) fn host_candidate(address: SocketAddr) -> Result<RTCIceCandidateInit, Error> {
     let candidate = CandidateHostConfig { base_config: base(address), ..Default::default() }.new_candidate_host()?;
@@ -74,6 +87,23 @@ mod tests {
 
     const CANDIDATES: [&str; 2] = ["a=candidate:1 1 udp 5 127.0.0.1 9 typ host", "a=end-of-candidates"];
     const OF_RTCP: &str = "a=candidate:1 2 udp 5 127.0.0.1 9 typ host";
+
+    #[test]
+    fn the_level_is_raised_to_what_is_sent() {
+        let line = |fmtp: &str| format!("a=rtpmap:102 H264/90000\r\na=fmtp:102 {fmtp}\r\n");
+        let own =
+            |level: &str| line(&format!("level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=42e0{level}"));
+        assert_eq!(with_level(&own("1f"), 0x28), own("28"));
+        assert_eq!(with_level(&own("1f"), 0x0d), own("1f"), "the offer allows more");
+        assert_eq!(with_level(&own("34"), 0x28), own("34"));
+        for strange in
+            ["profile-level-id=42e01f;packetization-mode=1", "level-asymmetry-allowed=1;profile-level-id=42é"]
+        {
+            assert_eq!(with_level(&line(strange), 0x28), line(strange));
+        }
+        let first = line("profile-level-id=42001f;level-asymmetry-allowed=1;packetization-mode=1");
+        assert_eq!(with_level(&first, 0x32), first.replace("42001f", "420032"));
+    }
 
     /// Which of these sections have the candidates, if the core put them into the first.
     fn sections_with_candidates(sections: [&[&str]; 3]) -> Vec<usize> {

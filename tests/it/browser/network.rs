@@ -246,7 +246,7 @@ fn chromium_gets_a_smaller_picture_on_a_narrow_line_and_is_told_why() {
     let (from, sound) = (line.clock(), line.sound());
     line.becomes(&PathConfig { rate: Some(600_000), ..usual() });
     line.is_wide(LOW);
-    let mark = line.is_marked("A smaller picture: your line carries ");
+    let mark = line.is_marked("A reduced picture: your line carries ");
     line.watches_until(from + NARROW_MS);
     line.page.sees_moving(SCREEN);
     line.page.screen_is("live");

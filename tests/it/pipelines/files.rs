@@ -45,6 +45,17 @@ pub fn one_track(name: &str) -> PathBuf {
     path
 }
 
+/// A picture of this size for a second.
+pub fn sized(width: u32, height: u32) -> PathBuf {
+    let path = folder().join(format!("{width}x{height}.mkv"));
+    run(&format!(
+        "videotestsrc num-buffers=25 ! video/x-raw,format=I420,width={width},height={height},framerate=25/1 \
+         ! vp8enc deadline=1 cpu-used=8 ! matroskamux ! filesink location={}",
+        path.display()
+    ));
+    path
+}
+
 /// Each second one white picture among black ones, and a tick.
 pub fn flashes_and_ticks(name: &str, seconds: usize) -> PathBuf {
     let path = folder().join(name);

@@ -14,17 +14,14 @@ const MEAN_OF: usize = 30;
 #[derive(Debug, Default)]
 pub(super) struct Encoded {
     tiers: [Vec<u64>; 2],
-    width: u32,
 }
 
 impl Encoded {
-    /// Sorts what the encoders were given: those of the largest picture are full, others are low.
+    /// Sorts what the encoders were given.
     pub(super) fn new(drawn: &[Drawn]) -> Self {
-        let width = drawn.iter().map(|drawn| drawn.width).max().unwrap_or(0);
-        let mut encoded = Self { tiers: Default::default(), width };
+        let mut encoded = Self::default();
         for drawn in drawn {
-            let tier = encoded.tier(drawn.width);
-            encoded.tiers[tier as usize].extend(&drawn.captured_ms);
+            encoded.tiers[drawn.tier() as usize].extend(&drawn.captured_ms);
         }
         for times in &mut encoded.tiers {
             times.sort_unstable();
@@ -34,12 +31,8 @@ impl Encoded {
         encoded
     }
 
-    pub(super) fn tier(&self, width: u32) -> Tier {
-        if width * 4 > self.width * 3 { Tier::Full } else { Tier::Low }
-    }
-
     fn has(&self, picture: &Picture) -> bool {
-        self.tiers[self.tier(picture.width) as usize].binary_search(&picture.captured_ms).is_ok()
+        self.tiers[picture.tier() as usize].binary_search(&picture.captured_ms).is_ok()
     }
 
     /// How many pictures of a tier were captured from one time on and before another.
@@ -118,7 +111,7 @@ pub(super) fn judge(sight: &Sight, encoded: &Encoded, window: &Window) -> Verdic
         changes: judge.changes(),
         recover_ms: judge.recovery(&gaps),
         full_again_ms: window.restored.and_then(|at| {
-            let full = pictures.iter().find(|p| p.at_ms >= at && encoded.tier(p.width) == Tier::Full)?;
+            let full = pictures.iter().find(|p| p.at_ms >= at && p.tier() == Tier::Full)?;
             Some(full.at_ms - at)
         }),
         delays_ms: inside.iter().map(|picture| picture.at_ms.saturating_sub(picture.captured_ms) as u32).collect(),
@@ -163,7 +156,7 @@ impl Judge<'_> {
     /// Pictures that were to come, and that came. Who joins within the window is judged from its first picture on.
     fn pictures(&self) -> (u64, u64) {
         let (Window { start, end, .. }, inside) = (self.window, self.inside());
-        let tier = |picture: &Picture| self.encoded.tier(picture.width);
+        let tier = Picture::tier;
         let before = self.pictures.iter().rfind(|picture| picture.captured_ms < *start);
         let mut expected = 0;
         let mut last = before.map(|picture| (*start, tier(picture)));
@@ -226,14 +219,14 @@ impl Judge<'_> {
         let (mut since, mut tier) = (start.min(self.pictures.first().map_or(start, |first| first.at_ms)), None);
         for picture in self.pictures {
             add(since, picture.at_ms, tier);
-            (since, tier) = (picture.at_ms.max(since), Some(self.encoded.tier(picture.width)));
+            (since, tier) = (picture.at_ms.max(since), Some(picture.tier()));
         }
         add(since, end, tier);
         sums
     }
 
     fn changes(&self) -> Vec<(u64, Tier)> {
-        let tiers = self.pictures.iter().map(|picture| (picture.at_ms, self.encoded.tier(picture.width)));
+        let tiers = self.pictures.iter().map(|picture| (picture.at_ms, picture.tier()));
         let mut changes: Vec<(u64, Tier)> = Vec::new();
         for (at, tier) in tiers.filter(|(at, _)| *at < self.window.end) {
             if changes.last().is_none_or(|(_, before)| *before != tier) {
@@ -260,9 +253,10 @@ mod tests {
 
     /// 30 pictures a second of full and 15 of low for ten seconds from 1000 on.
     fn encoded() -> Encoded {
-        let full = Drawn { width: 1280, captured_ms: (0..300).map(time).collect(), ..Drawn::default() };
-        let low = Drawn { width: 640, captured_ms: (0..150).map(|n| time(2 * n)).collect(), ..Drawn::default() };
-        let again = Drawn { encoder: "screen-vp8".into(), ..low.clone() };
+        let drawn = |encoder: &str, captured_ms| Drawn { encoder: encoder.into(), captured_ms, ..Drawn::default() };
+        let full = drawn("screen-encoder", (0..300).map(time).collect());
+        let low = drawn("screen-low-encoder", (0..150).map(|n| time(2 * n)).collect());
+        let again = Drawn { encoder: "screen-low-vp8-encoder".into(), ..low.clone() };
         Encoded::new(&[full, low, again])
     }
 
@@ -274,7 +268,8 @@ mod tests {
     fn sight(numbers: impl Iterator<Item = u64>, width: impl Fn(u64) -> u32) -> Sight {
         let picture = |n| {
             let (captured_ms, at_ms, shown_ms) = (time(n), time(n) + 50, Some(time(n) + 90));
-            Picture { number: n as u16, captured_ms, at_ms, shown_ms, width: width(n) }
+            let of_low = if width(n) == 640 { 1 << 15 } else { 0 };
+            Picture { number: n as u16 | of_low, captured_ms, at_ms, shown_ms, width: width(n) }
         };
         Sight { pictures: numbers.map(picture).collect(), ..Sight::default() }
     }

@@ -23,10 +23,10 @@ use self::findings::{Encoder, Findings, Student};
 use self::judge::{Encoded, Window, judge};
 use self::wire::{FromWatchers, Join, ToWatchers};
 use super::machine::{CpuByThread, cpu_of_hub};
-use crate::cli::{BenchPictures, Network};
+use crate::cli::{BenchPictures, Bitrate, Network};
 use crate::commands::{allow_many_files, blocking, media_failure, studio};
 use crate::exit::Failure;
-use crate::media::{Capture, CaptureOptions, Codes, FileList, MainSource, Sources, VideoOptions};
+use crate::media::{Capture, CaptureOptions, Codes, Content, FileList, MainSource, Sources, VideoOptions};
 use crate::peer::emulator::{Burst, PathConfig, QUEUE};
 use crate::peer::hub::{Hub, HubConfig, HubStats};
 use crate::report::Reporter;
@@ -189,7 +189,8 @@ fn capture_options(bench: &BenchPictures) -> CaptureOptions {
     CaptureOptions {
         sources: Sources::only(main),
         codec: video.codec,
-        screen: VideoOptions { size: video.size, fps: video.fps, bitrate: video.bitrate.bits_per_second() },
+        screen: VideoOptions { size: video.size, fps: video.fps, bitrate: video.bitrate.map(Bitrate::bits_per_second) },
+        content: Some(video.content.unwrap_or(Content::Film)),
         tiers: video.tiers,
         ..CaptureOptions::default()
     }

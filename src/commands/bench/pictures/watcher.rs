@@ -207,7 +207,12 @@ impl Watcher {
         {
             let is_paused = tier == "none";
             lock(&self.log).paused.push((now_ms()?, is_paused));
-            self.screen.with(|render| render.expect(Track::Screen, !is_paused));
+            self.screen.with(|render| {
+                render.expect(Track::Screen, !is_paused);
+                if tier == "low" {
+                    render.expect_fewer(Track::Screen);
+                }
+            });
         }
         Ok(())
     }

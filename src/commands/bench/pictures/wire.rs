@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::media::tier_of_code;
 use crate::peer::emulator::{Counts, PathConfig};
-use crate::rtp::Latency;
+use crate::rtp::{Latency, Tier};
 
 /// To the students.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -86,6 +87,13 @@ pub(super) struct Picture {
     pub(super) at_ms: u64,
     pub(super) shown_ms: Option<u64>,
     pub(super) width: u32,
+}
+
+impl Picture {
+    /// Of which tier it is.
+    pub(super) fn tier(&self) -> Tier {
+        tier_of_code(self.number)
+    }
 }
 
 type OnTheWire = (u16, u64, u64, Option<u64>, u32);

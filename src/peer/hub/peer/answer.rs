@@ -84,6 +84,7 @@ impl Peer {
         connection.set_local_description(now, answer)?;
         let answer = connection.local_description().ok_or(Error::ErrNoRemoteDescription)?.sdp;
         let answer = sdp::with_candidates_where_they_are_looked_for(&answer);
+        let answer = sdp::with_level(&answer, shared.h264_level.unwrap_or(engine::HIGHEST_H264_LEVEL));
         let attribute =
             |name: &str| answer.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default().trim().to_owned();
         let (mut lanes, mut transport) = (Vec::new(), None);
