@@ -20,6 +20,9 @@ mod cli;
 // The arrows of the design: which folder may name which.
 mod layering;
 
+// Machines with a network between that can be cut.
+mod lan;
+
 // Hub and links on loopback.
 mod peer;
 

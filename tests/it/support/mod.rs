@@ -2,6 +2,7 @@
 
 mod classroom;
 mod display;
+mod lan;
 mod lecture_file;
 mod process;
 #[allow(dead_code, reason = "the benchmark uses the rest")]
@@ -9,6 +10,7 @@ mod receiver;
 
 pub use self::classroom::{Classroom, ROOM, is_picture, is_stats, user_is};
 pub use self::display::{Display, Picture};
+pub use self::lan::{Lan, Machine, has_lan};
 pub use self::lecture_file::{LECTURE_FPS, LECTURE_SECONDS, film_file, lecture_file};
 pub use self::process::{DEADLINE, Process};
 pub use self::receiver::Receiver;

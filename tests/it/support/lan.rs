@@ -1,0 +1,182 @@
+//! A network of a few machines in namespaces of their own, whose cables a test can cut.
+//!
+//! Each [`Machine`] is a network namespace with one interface, `lan0`, on a switch that is a bridge in a further
+//! namespace. A machine whose line is [cut](Machine::cut) keeps its interface up, as behind an access point that lost
+//! its own line; one that is [unplugged](Machine::unplug) sees its interface go down, as with a cable that is pulled.
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use super::{has_tools, run_tool};
+
+/// What each namespace's name begins with; the id of the process that made the namespace follows.
+const PREFIX: &str = "classroom-";
+
+/// The interface of a machine, and the bridge in the switch.
+const INTERFACE: &str = "lan0";
+
+/// Whether networks can be made here. If not, the test is skipped by name, or fails where `$CI` promises them.
+pub fn has_lan(test: &str) -> bool {
+    if !has_tools(test, &["ip"]) {
+        return false;
+    }
+    let name = format!("{PREFIX}{}-probe-{}", std::process::id(), next_number());
+    if try_ip(&["netns", "add", &name]) {
+        let works = try_ip(&["-netns", &name, "link", "add", INTERFACE, "type", "bridge"]);
+        _ = try_ip(&["netns", "delete", &name]);
+        if works {
+            return true;
+        }
+    }
+    assert!(std::env::var_os("CI").is_none(), "no network namespaces: run the tests as root, with CAP_NET_ADMIN");
+    println!("skipped {test}: no network namespaces, they need root and the kernel's bridge and veth");
+    false
+}
+
+/// A switch, and the machines at it. All of it goes away when dropped.
+pub struct Lan {
+    switch: String,
+    machines: u8,
+}
+
+impl Lan {
+    /// A switch that no other test uses.
+    #[track_caller]
+    pub fn new() -> Self {
+        sweep();
+        let switch = format!("{PREFIX}{}-{}", std::process::id(), next_number());
+        ip(&["netns", "add", &switch]);
+        let lan = Self { switch, machines: 0 };
+        // A bridge without spanning tree forwards at once.
+        ip(&["-netns", &lan.switch, "link", "add", INTERFACE, "type", "bridge", "stp_state", "0"]);
+        ip(&["-netns", &lan.switch, "link", "set", INTERFACE, "up"]);
+        lan
+    }
+
+    /// One more machine, with the next address of 10.13.0.0/24.
+    #[track_caller]
+    pub fn machine(&mut self) -> Machine {
+        self.machines += 1;
+        let (number, switch) = (self.machines, self.switch.as_str());
+        let machine = Machine {
+            namespace: format!("{switch}-{number}"),
+            switch: switch.to_owned(),
+            port: format!("port{number}"),
+            address: format!("10.13.0.{number}"),
+        };
+        let (namespace, port) = (machine.namespace.as_str(), machine.port.as_str());
+        ip(&["netns", "add", namespace]);
+        let peer = ["peer", "name", port, "netns", switch];
+        ip(&[&["-netns", namespace, "link", "add", INTERFACE, "type", "veth"][..], &peer].concat());
+        ip(&["-netns", namespace, "address", "add", &format!("{}/24", machine.address), "dev", INTERFACE]);
+        ip(&["-netns", namespace, "link", "set", "lo", "up"]);
+        ip(&["-netns", namespace, "link", "set", INTERFACE, "up"]);
+        // Browsers take the interface of the default route for their own; there is nobody behind this one.
+        ip(&["-netns", namespace, "route", "add", "default", "via", "10.13.0.254"]);
+        machine.restore();
+        machine.plug_in();
+        machine
+    }
+}
+
+impl Drop for Lan {
+    fn drop(&mut self) {
+        remove(&self.switch);
+    }
+}
+
+/// A machine at the switch. Processes that still run in it keep its network alive, though nothing reaches it any more.
+pub struct Machine {
+    namespace: String,
+    switch: String,
+    port: String,
+    address: String,
+}
+
+impl Machine {
+    /// The IPv4 address of its interface.
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// A command as it would be on this machine: the same process id, arguments and environment. What was said of
+    /// stdin, stdout and stderr is not known here and is to be said again; stdin is empty until then.
+    pub fn command(&self, command: &Command) -> Command {
+        let mut here = Command::new("ip");
+        here.args(["netns", "exec", &self.namespace]).arg(command.get_program()).args(command.get_args());
+        for (name, value) in command.get_envs() {
+            match value {
+                Some(value) => here.env(name, value),
+                None => here.env_remove(name),
+            };
+        }
+        if let Some(directory) = command.get_current_dir() {
+            here.current_dir(directory);
+        }
+        here.stdin(Stdio::null());
+        here
+    }
+
+    /// Loses every packet in both directions, while the interface of the machine stays up.
+    #[track_caller]
+    pub fn cut(&self) {
+        ip(&["-netns", &self.switch, "link", "set", &self.port, "nomaster"]);
+    }
+
+    /// The end of [`Machine::cut`].
+    #[track_caller]
+    pub fn restore(&self) {
+        ip(&["-netns", &self.switch, "link", "set", &self.port, "master", INTERFACE]);
+    }
+
+    /// Pulls the cable: the interface of the machine has no carrier.
+    #[track_caller]
+    pub fn unplug(&self) {
+        ip(&["-netns", &self.switch, "link", "set", &self.port, "down"]);
+    }
+
+    /// The end of [`Machine::unplug`].
+    #[track_caller]
+    pub fn plug_in(&self) {
+        ip(&["-netns", &self.switch, "link", "set", &self.port, "up"]);
+    }
+}
+
+impl Drop for Machine {
+    fn drop(&mut self) {
+        remove(&self.namespace);
+    }
+}
+
+fn next_number() -> u32 {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    COUNT.fetch_add(1, Ordering::Relaxed)
+}
+
+#[track_caller]
+fn ip(arguments: &[&str]) {
+    run_tool(Command::new("ip").args(arguments));
+}
+
+fn try_ip(arguments: &[&str]) -> bool {
+    let mut command = Command::new("ip");
+    command.args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    command.status().is_ok_and(|status| status.success())
+}
+
+fn remove(namespace: &str) {
+    // A drop says nothing; what stays is swept away by the next test.
+    _ = try_ip(&["netns", "delete", namespace]);
+}
+
+/// Removes what test processes left that were killed.
+fn sweep() {
+    let Ok(namespaces) = std::fs::read_dir("/run/netns") else { return };
+    for name in namespaces.flatten().filter_map(|entry| entry.file_name().into_string().ok()) {
+        let owner = name.strip_prefix(PREFIX).and_then(|rest| rest.split('-').next());
+        if owner.is_some_and(|pid| !Path::new("/proc").join(pid).exists()) {
+            remove(&name);
+        }
+    }
+}
