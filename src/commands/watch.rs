@@ -280,6 +280,7 @@ impl Student<'_> {
             ServerMessage::Hangup { .. }
             | ServerMessage::Joined { .. }
             | ServerMessage::RoomUserList { .. }
+            | ServerMessage::Pong
             | ServerMessage::Offer { .. } => {}
         }
         Ok(None)
