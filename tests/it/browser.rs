@@ -16,8 +16,14 @@ mod together;
 // Every screen that a student may meet.
 mod states;
 
+// How a lecture ends, what is read after it, and a reload where no server answers.
+mod endings;
+
 // A bad network before one page.
 mod network;
+
+// Lines that are dead for a while, in a network of machines.
+mod away;
 
 // The other browser, with another decoder.
 mod firefox;
