@@ -229,6 +229,11 @@ impl fmt::Display for Named<'_> {
     }
 }
 
+/// How many students, in a sentence: `1 student`, `2 students`.
+pub fn count_of_students(number: usize) -> String {
+    if number == 1 { "1 student".into() } else { format!("{number} students") }
+}
+
 /// Whether a character may be shown as part of somebody else's text: no control characters, no bidirectional
 /// overrides or isolates (Unicode TR 9), no byte order mark.
 pub fn is_printable(c: char) -> bool {

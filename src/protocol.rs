@@ -46,6 +46,13 @@
 //! `leave`, or closing the WebSocket with code 1000, is a goodbye. Who loses the connection otherwise keeps the
 //! place for [`RESUME_GRACE`]; messages for them wait there meanwhile. A publisher that leaves with `"over":true` ends
 //! the lecture: the others read the reason `ended`, and need not wait for another publisher as after `left`.
+//! `joined` says how the last publisher went, for a student who comes after the lecture.
+//!
+//! # A line that is dead
+//!
+//! The server sends WebSocket pings ([`PING_INTERVAL`]), and either end takes a connection for lost after
+//! [`SILENCE_TIMEOUT`]. The script of a page never sees a WebSocket ping, so a page sends `ping` and is answered by
+//! `pong`: a page notices a dead line within seconds. A `ping` counts against [`STUDENT_RATE`] as all messages do.
 //!
 //! # Errors
 //!
@@ -257,6 +264,8 @@ pub enum ClientMessage {
     },
     /// Asks for [`ServerMessage::RoomUserList`].
     RoomUserList,
+    /// Asks for [`ServerMessage::Pong`]: whether the line still works.
+    Ping,
 }
 
 /// How someone went.
@@ -291,6 +300,9 @@ pub enum ServerMessage {
         users: Vec<User>,
         /// Who teaches, if anybody does.
         publisher: Option<UserId>,
+        /// How the last publisher went; absent while somebody teaches, and where nobody has taught yet.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        publisher_went: Option<LeaveReason>,
         /// What may help media through NAT.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         ice_servers: Vec<IceServer>,
@@ -312,6 +324,8 @@ pub enum ServerMessage {
         /// Everybody in the room.
         users: Vec<User>,
     },
+    /// The answer to [`ClientMessage::Ping`].
+    Pong,
     /// A student asks the publisher for media.
     Offer {
         /// The student.
@@ -469,6 +483,8 @@ mod tests {
             assert_eq!(ServerMessage::parse(&text).unwrap(), leave);
         }
         assert_eq!(ClientMessage::parse(r#"{"type":"roomUserList","extra":1}"#).unwrap(), ClientMessage::RoomUserList);
+        assert_eq!(ClientMessage::parse(r#"{"type":"ping"}"#).unwrap(), ClientMessage::Ping);
+        assert_eq!(ServerMessage::Pong.to_json(), r#"{"type":"pong"}"#);
         let user = User { user_id: id("1001"), nickname: "S-01".into(), publishes: false, epoch: 7, client: None };
         let join = ServerMessage::Join { users: vec![user] };
         let text = r#"{"type":"join","users":[{"userId":"1001","nickname":"S-01","pub":"no","epoch":7}]}"#;

@@ -438,6 +438,7 @@ impl Lecture<'_> {
             },
             ServerMessage::Joined { .. }
             | ServerMessage::RoomUserList { .. }
+            | ServerMessage::Pong
             | ServerMessage::Answer { .. }
             | ServerMessage::Hangup { .. } => {}
         }

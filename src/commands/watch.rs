@@ -257,6 +257,7 @@ impl Student<'_> {
             ServerMessage::Hangup { .. }
             | ServerMessage::Joined { .. }
             | ServerMessage::RoomUserList { .. }
+            | ServerMessage::Pong
             | ServerMessage::Offer { .. } => {}
         }
         Ok(None)

@@ -15,6 +15,9 @@ use flate2::write::GzEncoder;
 /// Where an HTML file says that the folder of these files stands.
 const FOLDER: &str = "{{assets}}";
 
+/// Where the service worker has the list of these files.
+const LIST: &str = "{{files}}";
+
 const JAVASCRIPT: &str = "text/javascript; charset=utf-8";
 const CSS: &str = "text/css; charset=utf-8";
 const SVG: &str = "image/svg+xml";
@@ -39,6 +42,7 @@ const FILES: &[(&str, &str, &str)] = &files! {
     "identity.js": JAVASCRIPT,
     "layout.js": JAVASCRIPT,
     "main.js": JAVASCRIPT,
+    "memory.js": JAVASCRIPT,
     "patience.js": JAVASCRIPT,
     "peer.js": JAVASCRIPT,
     "people.js": JAVASCRIPT,
@@ -53,6 +57,14 @@ const FILES: &[(&str, &str, &str)] = &files! {
 
 /// The page: rooms at `/`, one room at `/room/{id}`.
 pub(super) static PAGE: LazyLock<File> = LazyLock::new(|| File::html(include_str!("page/index.html")));
+
+/// The service worker, which keeps a copy of the page and of all files of this build.
+static WORKER: LazyLock<File> = LazyLock::new(|| {
+    let folder = format!("/assets/{}", ASSETS.hash);
+    let files: Vec<_> = FILES.iter().map(|(name, ..)| format!("\"{folder}/{name}\"")).collect();
+    let text = without_comments(include_str!("page/worker.js")).replace(FOLDER, &folder);
+    File::new(JAVASCRIPT, text.replace(LIST, &format!("[{}]", files.join(", "))))
+});
 
 /// What is shown where nothing is.
 pub(super) static NOT_FOUND: LazyLock<File> = LazyLock::new(|| File::html(include_str!("page/not_found.html")));
@@ -69,26 +81,10 @@ impl Assets {
     fn new() -> Self {
         let mut hasher = DefaultHasher::new();
         FILES.hash(&mut hasher);
-        let files =
-            FILES.iter().map(|(name, content_type, text)| (*name, File::new(content_type, lean(text)))).collect();
+        // A picture has no such lines.
+        let files = FILES.iter().map(|(name, kind, text)| (*name, File::new(kind, without_comments(text)))).collect();
         Self { hash: format!("{:016x}", hasher.finish()), files }
     }
-}
-
-/// The same without comments that have lines of their own, and without indentation: a sixth of what is sent. No string
-/// of the page spans lines, which a test makes sure of.
-fn lean(text: &str) -> String {
-    let mut lean = String::with_capacity(text.len());
-    let mut is_comment = false;
-    for line in text.lines().map(str::trim) {
-        if is_comment || line.starts_with("/*") {
-            is_comment = !line.ends_with("*/");
-        } else if !line.is_empty() && !line.starts_with("//") {
-            lean.push_str(line);
-            lean.push('\n');
-        }
-    }
-    lean
 }
 
 /// A file as it is sent.
@@ -138,10 +134,34 @@ pub(super) fn asset(hash: &str, name: &str, request: &HeaderMap) -> Response {
     response
 }
 
+/// A script or a style sheet without the lines that are comments, a fifth of it. They stay as empty lines: a browser's
+/// error names the same line as the source.
+fn without_comments(text: &str) -> String {
+    let mut is_inside = false;
+    let kept = text.lines().map(|line| {
+        let trimmed = line.trim();
+        let is_block = is_inside || trimmed.starts_with("/*");
+        is_inside = is_block && !trimmed.ends_with("*/");
+        if is_block || trimmed.starts_with("//") { "" } else { line }
+    });
+    kept.flat_map(|line| [line, "\n"]).collect()
+}
+
+/// The service worker. A browser asks for it at each visit, and sees by its content whether the page is another one.
+pub(super) fn worker(request: &HeaderMap) -> Response {
+    let mut response = WORKER.respond(request);
+    let headers = response.headers_mut();
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    let policy = HeaderValue::from_static("default-src 'none'; connect-src 'self'");
+    headers.insert(header::CONTENT_SECURITY_POLICY, policy);
+    response
+}
+
 /// Compresses everything now, instead of while the first student waits.
 pub(super) fn prepare() {
     LazyLock::force(&PAGE);
     LazyLock::force(&NOT_FOUND);
+    LazyLock::force(&WORKER);
 }
 
 /// `gzip` or `*` with a weight above 0 (RFC 9110, 12.5.3).
@@ -184,11 +204,10 @@ mod tests {
     #[test]
     fn comments_are_not_sent_and_all_else_is() {
         let text = "// Why.\n\n/** What. */\nconst a = 'b // c';\n  /*\n   * More.\n   */\n  call(a); // here\n";
-        assert_eq!(lean(text), "const a = 'b // c';\ncall(a); // here\n");
+        let sent = without_comments(text);
+        assert_eq!(sent, "\n\n\nconst a = 'b // c';\n\n\n\n  call(a); // here\n", "lines keep their numbers");
         for (name, text) in modules() {
-            let spans = text.lines().find(|line| line.matches('`').count() % 2 == 1);
-            assert_eq!(spans, None, "{name}: a string that spans lines would lose its indentation");
-            assert!(!lean(text).contains("/**"), "{name}");
+            assert!(!without_comments(text).contains("/**"), "{name}");
         }
     }
 
@@ -207,7 +226,39 @@ mod tests {
         let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src/http/page");
         for entry in std::fs::read_dir(folder).unwrap() {
             let name = entry.unwrap().file_name().into_string().unwrap();
-            assert!(name.ends_with(".html") || FILES.iter().any(|(known, ..)| *known == name), "{name} is not served");
+            let is_served = name == "worker.js" || FILES.iter().any(|(known, ..)| *known == name);
+            assert!(name.ends_with(".html") || is_served, "{name} is not served");
+        }
+    }
+
+    #[test]
+    fn comments_stay_at_home_and_lines_where_they_are() {
+        let text = "/** One. */\nconst a = 1; // kept\n  /*\n   * two\n   */\n  // three\nconst b = '//';\n";
+        assert_eq!(without_comments(text), "\nconst a = 1; // kept\n\n\n\n\nconst b = '//';\n");
+        for (name, kind, text) in FILES.iter().filter(|(_, kind, _)| *kind != SVG) {
+            // What begins with a comment is nothing else.
+            let ends = |line: &str| line.find("*/").is_none_or(|at| line.trim_end().len() == at + 2);
+            assert!(text.lines().filter(|line| line.trim().starts_with("/*")).all(ends), "{name}, {kind}");
+            assert_eq!(without_comments(text).lines().count(), text.lines().count(), "{name}");
+        }
+    }
+
+    #[test]
+    fn the_service_worker_keeps_every_file_of_this_build() {
+        let worker = worker(&HeaderMap::new());
+        assert_eq!(worker.headers()[header::CACHE_CONTROL], "no-cache");
+        let text = std::str::from_utf8(&WORKER.plain).unwrap();
+        for (name, ..) in FILES {
+            assert!(text.contains(&format!("\"/assets/{}/{name}\"", ASSETS.hash)), "{name}");
+        }
+        assert!(!text.contains("{{"), "{text}");
+    }
+
+    /// What the page says is for students, who have no command line.
+    #[test]
+    fn no_sentence_names_a_flag() {
+        for line in file("words.js").lines() {
+            assert!(!line.contains("--"), "{line}");
         }
     }
 

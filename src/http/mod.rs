@@ -2,7 +2,8 @@
 //!
 //! - `GET /` the page, with all rooms
 //! - `GET /room/{id}` the page, in a room
-//! - `GET /assets/{hash}/{file}` what the page is made of
+//! - `GET /assets/{hash}/{file}` what the page is made of, `GET /worker.js` its service worker
+//! - `GET /api/ping` nothing, 204: a page asks whether the server is there
 //! - `GET /api/rooms` the [`RoomSummary`] list as JSON; [`client::rooms`] reads it
 //! - `/whep/{room}` players; its routes are made by [`whep::router`]
 //! - `POST /api/rooms` a new room with a name, see [`creation`]
@@ -48,7 +49,9 @@ pub fn router(rooms: impl Fn() -> Vec<RoomSummary> + Send + Sync + 'static) -> R
         .route("/", get(index))
         .route("/room/{id}", get(room))
         .route("/assets/{hash}/{file}", get(asset))
-        .route("/favicon.ico", get(no_icon))
+        .route("/worker.js", get(worker))
+        .route("/api/ping", get(nothing))
+        .route("/favicon.ico", get(nothing))
         .route(ROOMS_PATH, get(rooms_json))
         .fallback(not_found)
         .with_state(rooms)
@@ -70,8 +73,13 @@ async fn asset(Path((hash, file)): Path<(String, String)>, headers: HeaderMap) -
     assets::asset(&hash, &file, &headers)
 }
 
-/// Browsers ask for it where a page is shown that names no other, such as the JSON.
-async fn no_icon() -> StatusCode {
+async fn worker(headers: HeaderMap) -> Response {
+    assets::worker(&headers)
+}
+
+/// The answer to a page on a line that was dead. Also instead of an icon: browsers ask for one where something is shown
+/// that names no other, such as the JSON.
+async fn nothing() -> StatusCode {
     StatusCode::NO_CONTENT
 }
 

@@ -7,7 +7,7 @@ use super::mail::Mail;
 use super::presence::Presence;
 use super::stay::{Stay, Waits};
 use super::{ConnId, Limits, Newcomer, Output, Refusal, RoomState, RoomSummary};
-use crate::id::{RoomId, RoomName, UserId, named};
+use crate::id::{RoomId, RoomName, UserId, count_of_students, named};
 use crate::protocol::{ClientMessage, ErrorCode, LeaveReason, ServerMessage, Session, User};
 
 /// One room.
@@ -18,6 +18,8 @@ pub(super) struct Lecture {
     stay: Stay,
     members: BTreeMap<UserId, Member>,
     publisher: Option<UserId>,
+    /// How the last publisher went, until the next one comes.
+    publisher_went: Option<LeaveReason>,
     presence: Presence,
     /// Not later than the earliest end of a held place.
     held_until: Option<Instant>,
@@ -56,6 +58,7 @@ impl Lecture {
             stay,
             members: BTreeMap::new(),
             publisher: None,
+            publisher_went: None,
             presence: Presence::default(),
             held_until: None,
         }
@@ -139,6 +142,7 @@ impl Lecture {
         self.stay.entered(publishes);
         if publishes {
             self.publisher = Some(id.clone());
+            self.publisher_went = None;
             self.name = room_name.or(self.name.take());
         }
         self.members.insert(id.clone(), Member { user: user.clone(), session, since, place: Place::Here(conn) });
@@ -150,6 +154,7 @@ impl Lecture {
                 user_id: id,
                 users: self.users(),
                 publisher: self.publisher.clone(),
+                publisher_went: self.publisher_went,
                 // Those are the server's to add.
                 ice_servers: Vec::new(),
             },
@@ -196,7 +201,7 @@ impl Lecture {
         if adds_a_student && students >= limits.max_room_users {
             return Err(Refusal {
                 code: ErrorCode::RoomFull,
-                message: format!("room {} has {students} students and takes no more", newcomer.room),
+                message: format!("room {} is full: it takes {}", newcomer.room, count_of_students(students)),
                 retry_after: None,
             });
         }
@@ -263,6 +268,7 @@ impl Lecture {
                 let message = ServerMessage::RoomUserList { users: self.users() };
                 return out.push(Output::Send { to: conn, message });
             }
+            ClientMessage::Ping => return out.push(Output::Send { to: conn, message: ServerMessage::Pong }),
             // Handled by the caller, who may have to remove the room.
             ClientMessage::Leave { .. } => return,
         };
@@ -333,6 +339,7 @@ impl Lecture {
         let message = ServerMessage::Leave { users: vec![user.user_id.clone()], reason };
         if user.publishes {
             self.publisher = None;
+            self.publisher_went = Some(reason);
             self.presence.forget(&user.user_id);
             self.broadcast(message, None, out);
         } else {

@@ -150,6 +150,7 @@ fn students_may_come_first_and_hear_of_the_teacher_at_once() {
         user_id: id("1001"),
         users: vec![user("1001", 1)],
         publisher: None,
+        publisher_went: None,
         ice_servers: vec![],
     };
     assert_eq!(told(&out, student), [joined]);
@@ -298,6 +299,39 @@ fn a_lecture_is_over_only_when_its_teacher_says_so() {
     let out = house.say(teacher, ClientMessage::Leave { over: true });
     assert_eq!(told(&out, student), [left(TEACHER, LeaveReason::Ended)]);
     assert_eq!(closed(&out), [(teacher, None)]);
+}
+
+#[test]
+fn who_comes_after_the_teacher_hears_how_the_teacher_went() {
+    let mut house = House::new();
+    let went = |house: &mut House| {
+        let (conn, out) = house.join_as("1002", 'a', 1);
+        match &told(&out, conn)[0] {
+            ServerMessage::Joined { publisher_went, .. } => *publisher_went,
+            other => panic!("{other:?}"),
+        }
+    };
+    house.join("1001");
+    assert_eq!(went(&mut house), None, "nobody has taught");
+    let teacher = house.join(TEACHER);
+    assert_eq!(went(&mut house), None, "somebody teaches");
+    house.lose(teacher);
+    house.pass(protocol::RESUME_GRACE);
+    assert_eq!(went(&mut house), Some(LeaveReason::Lost));
+    let teacher = house.join(TEACHER);
+    assert_eq!(went(&mut house), None, "the teacher is back");
+    house.say(teacher, ClientMessage::Leave { over: false });
+    assert_eq!(went(&mut house), Some(LeaveReason::Left));
+}
+
+#[test]
+fn a_ping_is_answered_to_its_sender_alone() {
+    let mut house = House::new();
+    let (teacher, student) = (house.join(TEACHER), house.join("1001"));
+    house.pass(Duration::from_secs(1));
+    for conn in [teacher, student] {
+        assert_eq!(flat(&house.say(conn, ClientMessage::Ping)), [(conn, ServerMessage::Pong)]);
+    }
 }
 
 #[test]

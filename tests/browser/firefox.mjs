@@ -8,13 +8,13 @@ const prefs = {
   // default route as long as a page may not use the microphone.
   'media.peerconnection.ice.loopback': true,
   'permissions.default.microphone': 1,
-  // No word to anybody outside: whatever is not on this machine goes to a port where nobody listens.
+  // No word to anybody outside: whatever is not on this machine or in a `Lan` goes to a port where nobody listens.
   'network.proxy.type': 1,
   'network.proxy.http': '127.0.0.1',
   'network.proxy.http_port': 9,
   'network.proxy.ssl': '127.0.0.1',
   'network.proxy.ssl_port': 9,
-  'network.proxy.no_proxies_on': '127.0.0.1',
+  'network.proxy.no_proxies_on': '127.0.0.1, 10.13.0.0/24',
   'media.gmp-manager.updateEnabled': false,
   'network.captive-portal-service.enabled': false,
   'network.connectivity-service.enabled': false,

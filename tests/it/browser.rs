@@ -23,9 +23,14 @@ mod overlays;
 
 // Phones, tablets, windows and walls.
 mod sizes;
+// How a lecture ends, what is read after it, and a reload where no server answers.
+mod endings;
 
 // A bad network before one page.
 mod network;
+
+// Lines that are dead for a while, in a network of machines.
+mod away;
 
 // The other browser, with another decoder.
 mod firefox;

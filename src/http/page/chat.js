@@ -134,7 +134,7 @@ export class Chat {
         this.#on.stopped({ screen: message.screen === true, camera: message.camera === true });
         break;
       case 'error':
-        this.#complain(hasWords(message.code) ? say(message.code) : clean(message.message, 200));
+        this.#complain(say(hasWords(message.code) ? message.code : 'unknown'));
         break;
       default:
     }
@@ -181,7 +181,7 @@ export class Chat {
     else if (line.userId === this.#me) head.append(el('span', 'soft', say('you')));
     const time = el('time', 'soft', timeOfDay(line.at));
     head.append(time);
-    const text = el('p', 'text', line.text);
+    const text = el('p', 'text', ...withLinks(line.text));
     text.dir = 'auto';
     const item = el('li', line.isTeacher ? 'line teacher' : 'line', head, text);
     if (line.userId === this.#me) item.classList.add('mine');
@@ -243,6 +243,44 @@ export class Chat {
     this.#count();
     this.#on.state(open);
   }
+}
+
+/** Where an address in a text ends: at a space, a quotation mark, or a Chinese sign. */
+const ADDRESS = /\bhttps?:\/\/[^\s<>"'`{}|\\^\u3000-\u303f\uff00-\uffef\u2018-\u201f]+/gi;
+
+/** The text in pieces, of which those that are addresses of the web are links. */
+function withLinks(text) {
+  const pieces = [];
+  let end = 0;
+  for (const { 0: found, index } of text.matchAll(ADDRESS)) {
+    const address = withoutEnd(found);
+    if (!isAddress(address)) continue;
+    const link = el('a', '', address);
+    link.href = address;
+    link.target = '_blank';
+    link.rel = 'noopener noreferrer';
+    pieces.push(text.slice(end, index), link);
+    end = index + address.length;
+  }
+  return [...pieces, text.slice(end)].filter((piece) => piece !== '');
+}
+
+function isAddress(text) {
+  try {
+    return new URL(text).hostname !== '';
+  } catch {
+    return false;
+  }
+}
+
+/** Without what belongs to the sentence: its full stop, and a bracket that was opened before the address. */
+function withoutEnd(address) {
+  let kept = address.replace(/[.,;:!?*_~]+$/, '');
+  for (const [open, close] of ['()', '[]']) {
+    const count = (sign) => kept.split(sign).length;
+    while (kept.endsWith(close) && count(close) > count(open)) kept = kept.slice(0, -1).replace(/[.,;:!?]+$/, '');
+  }
+  return kept;
 }
 
 function person(message) {

@@ -36,6 +36,8 @@ export class Controls {
   #stats;
   #leave;
   #idle = 0;
+  /** Whether the panel was open before the full screen. */
+  #hadPanel = false;
   #place = 0;
   #allowed = { comments: true, reactions: true };
   #word = '';
@@ -55,13 +57,14 @@ export class Controls {
     $('volume').addEventListener('input', (event) => layout.setVolume(Number(event.target.value)));
     $('sound-wanted').addEventListener('click', () => layout.toggleMute());
     document.addEventListener('keydown', (event) => this.#key(event));
-    document.addEventListener('fullscreenchange', () => this.refresh());
+    document.addEventListener('fullscreenchange', () => this.#fullChanged());
     addEventListener('resize', () => this.#closeMenus());
     for (const id of ['screen-video', 'camera-video']) {
       $(id).addEventListener('enterpictureinpicture', () => this.refresh());
       $(id).addEventListener('leavepictureinpicture', () => this.refresh());
     }
-    for (const event of ['pointermove', 'pointerdown', 'keydown', 'focusin']) $('room').addEventListener(event, () => this.#wake());
+    // On the document: a key that is pressed while nothing has the focus does not pass the room.
+    for (const event of ['pointermove', 'pointerdown', 'keydown', 'focusin']) document.addEventListener(event, () => this.#wake());
     this.#tabs();
     this.#panel(isNarrow() || (!low.matches && store.get('panel', true)), false);
     onLanguage(() => {
@@ -178,7 +181,10 @@ export class Controls {
 
   #key(event) {
     if ($('room').hidden || event.ctrlKey || event.altKey || event.metaKey || event.isComposing) return;
-    if (event.key === 'Escape') return this.#closeMenus(true);
+    if (event.key === 'Escape') {
+      if (event.target === $('chat-text')) event.target.blur();
+      return this.#closeMenus(true);
+    }
     if (event.target.closest?.('input, textarea, select, dialog') || event.repeat) return;
     const [, action] = KEYS.find(([key]) => key === event.key.toLowerCase()) ?? [];
     if (!action || (action === 'hand' && $('hand').disabled)) return;
@@ -190,14 +196,23 @@ export class Controls {
     try {
       if (document.fullscreenElement) await document.exitFullscreen();
       else if ($('room').requestFullscreen) {
+        this.#hadPanel = !$('panel').hidden && !isNarrow();
         this.#panel(false, false);
         await $('room').requestFullscreen();
         // A phone lies down for it, where it can.
         screen.orientation?.lock?.('landscape').catch(() => {});
       } else this.#layout.main()?.webkitEnterFullscreen?.();
     } catch {
-      // The browser or its owner does not want it; the button stays as it is.
+      // The browser or its owner does not want it; all stays as it is.
+      this.#fullChanged();
     }
+  }
+
+  #fullChanged() {
+    if (!document.fullscreenElement && this.#hadPanel) this.#panel(true, false);
+    if (!document.fullscreenElement) this.#hadPanel = false;
+    this.refresh();
+    this.#wake();
   }
 
   async #pip() {
@@ -297,7 +312,7 @@ export class Controls {
     $('room').classList.remove('idle');
     clearTimeout(this.#idle);
     this.#idle = setTimeout(() => {
-      const busy = $('controls').matches(':hover') || $('controls').querySelector(':focus-visible, .open, #sound-wanted:not([hidden])');
+      const busy = $('controls').matches(':hover') || $('controls').querySelector('.open, #sound-wanted:not([hidden])');
       if (!busy) $('room').classList.add('idle');
     }, IDLE_MS);
   }

@@ -9,7 +9,7 @@ const LONGEST_PAUSE_MS = 2_000;
 export class Course {
   /** Who teaches: `{ userId, epoch, ... }`. */
   publisher = null;
-  /** How the last teacher went: `ended` (the lecture is over), `left`, `lost`. */
+  /** How the last teacher went: `ended` (the lecture is over), `left` (and may come back), `lost`. */
   wentBy = null;
   /** When connecting began without success; 0 when connected or nobody is there. */
   since = 0;
@@ -33,11 +33,15 @@ export class Course {
     return isNews;
   }
 
-  /** The publisher is not in the room any more. Media that flows is not touched. */
+  /**
+   * The publisher is not in the room any more, or went before we came; `reason` is the server's `LeaveReason`. Gives
+   * whether it was a goodbye: media of a publisher that is lost may still flow.
+   */
   publisherLeft(reason) {
     this.publisher = null;
-    this.wentBy = reason;
+    this.wentBy = reason === 'ended' || reason === 'left' ? reason : 'lost';
     if (!this.#connected) this.#stop();
+    return this.wentBy !== 'lost';
   }
 
   /** The connection stands. */

@@ -13,9 +13,10 @@ function pick() {
   return liked.find((tag) => tag in words) ?? 'en';
 }
 
-/** A sentence in the language of the page. */
+/** A sentence in the language of the page; of one thing (`n` is 1) it may say something else, by the key with `One`. */
 export function say(key, values = {}) {
-  const text = words[language][key] ?? words.en[key] ?? key;
+  const one = values.n === 1 && words[language][`${key}One`];
+  const text = one || (words[language][key] ?? words.en[key] ?? key);
   return text.replace(/\{(\w+)\}/g, (whole, name) => (name in values ? String(values[name]) : whole));
 }
 

@@ -25,22 +25,32 @@ export function roomOfAddress() {
 export const linkTo = (room) => `${location.origin}/room/${encodeURIComponent(room)}`;
 
 /**
- * `{ userId, nickname, known }`. It is known when nothing has to be asked: the link says both, or what it does not say
- * was remembered.
+ * `{ userId, nickname, known }`. It is known when nothing has to be asked: the link or an earlier visit says the name.
+ * An id that nobody gave is made up.
  */
 export function whoFromLink() {
   const query = new URLSearchParams(location.search);
   const remembered = store.get('me') ?? {};
-  const userId = query.get('userId') ?? remembered.userId;
   const nickname = query.get('nickname') ?? remembered.nickname;
-  const known = typeof userId === 'string' && userId !== '' && typeof nickname === 'string';
-  return { userId: userId || suggestion(), nickname: cut(nickname ?? ''), known };
+  const userId = query.get('userId') || remembered.userId;
+  return { userId: typeof userId === 'string' ? userId : ownId(), nickname: cut(nickname ?? ''), known: typeof nickname === 'string' };
 }
 
-/** An id that is probably free. */
-export function suggestion() {
-  return `s-${1000 + (random(1)[0] % 9000)}`;
+/** The id of this browser, for people who give a name alone: the same after a reload. */
+export function ownId() {
+  const kept = store.get('id');
+  return isOwnId(kept) ? kept : newId();
 }
+
+/** Another one, where somebody else has the one before. */
+export function newId() {
+  const id = `s-${made('abcdefghijkmnpqrstuvwxyz23456789', 6)}`;
+  store.set('id', id);
+  return id;
+}
+
+/** Whether an id was made up: it is for programs, and no person needs to see it. */
+export const isOwnId = (id) => /^s-[a-z0-9]{6}$/.test(id);
 
 /** Remembers what was asked for, and forgets what the link said: that would be shared with the link. */
 export function remember(userId, nickname) {
@@ -64,10 +74,9 @@ export function session(room, userId) {
   return secret;
 }
 
-function newSecret() {
-  const letters = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789';
-  return Array.from(random(24), (n) => letters[n % letters.length]).join('');
-}
+const newSecret = () => made('ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789', 24);
+
+const made = (letters, length) => Array.from(random(length), (n) => letters[n % letters.length]).join('');
 
 const random = (n) => crypto.getRandomValues(new Uint32Array(n));
 

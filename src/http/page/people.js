@@ -2,6 +2,7 @@
 
 import { $, bdi, clean, el, icon, list, nameOf, onFrame } from './dom.js';
 import { onLanguage, say } from './i18n.js';
+import { isOwnId } from './identity.js';
 
 /** People that are listed; a list of thousands is counted, not read. */
 const MOST_LISTED = 200;
@@ -91,7 +92,7 @@ export class People {
 
   #item(user, isUp, place = 0) {
     const name = el('span', 'name', bdi(nameOf(user)));
-    if (user.nickname && user.nickname !== user.userId) name.append(bdi(user.userId, 'soft id'));
+    if (user.nickname && user.nickname !== user.userId && !isOwnId(user.userId)) name.append(bdi(user.userId, 'soft id'));
     const item = el('li', '', initial(user), name);
     if (user.isTeacher) item.append(el('span', 'badge teacher', say('teacher')));
     if (user.userId === this.#me) item.append(el('span', 'badge', say('you')));

@@ -2,7 +2,8 @@
 
 import { $, clean, el, list, nameOf, onFrame, setIcon } from './dom.js';
 import { onLanguage, say, sayOf, translate } from './i18n.js';
-import { epoch, isId, remember, session, suggestion, whoFromLink } from './identity.js';
+import { epoch, isId, isOwnId, newId, ownId, remember, session, whoFromLink } from './identity.js';
+import { isKept, keepLast, keepPage, lastOf } from './memory.js';
 import { Chat } from './chat.js';
 import { Controls } from './controls.js';
 import { Course } from './course.js';
@@ -16,13 +17,27 @@ import { view } from './views.js';
 
 /** Media counts as interrupted when nothing came for this time. */
 const STALLED_MS = 2_500;
+/** After so long a silence of the media it is asked whether the line is dead. */
+const STILL_MS = 1_500;
+/** An answer that comes so late came over a line that was dead. */
+const LATE_MS = 800;
+/** A teacher's hub forgets a student that it has not heard for this time (`DISCONNECTED_AFTER` and `FAILED_AFTER`). */
+const FORGOTTEN_MS = 10_000;
+/** How often and how many times pictures are looked for on a line that is back, before they are connected anew. */
+const LOOK_MS = 250;
+const LOOKS = 3;
+/** When the page is kept for later: after what the first visit needs. */
+const KEEP_AFTER_MS = 3_000;
+/** How long it is said why a page is not loaded anew. */
+const EXPLAIN_MS = 8_000;
 /** How soon a full room is tried again. */
 const FULL_RETRY_MS = 20_000;
 
 /** Opens the room that the address names. */
 export function startRoom(room) {
-  new Room(room);
+  // What is hidden can't have the focus.
   $('room').hidden = false;
+  new Room(room);
 }
 
 class Room {
@@ -31,7 +46,7 @@ class Room {
   #me;
   #asking = null;
   #signalling = null;
-  #signal = { isOpen: false, error: null, since: Date.now() };
+  #signal = { isOpen: false, error: null, cause: null, since: Date.now() };
   #wasIn = false;
   #refused = null;
   #rejected = null;
@@ -46,14 +61,17 @@ class Room {
   /** The pictures that have no source any more. */
   #stopped = { screen: false, camera: false };
   #isFlowing = false;
-  #came = { bytes: 0, at: 0 };
+  #came = { bytes: 0, pictureBytes: 0, at: 0 };
   #retry = 0;
+  #last = null;
+  #wantsReload = false;
   #shown = '';
   #draw = onFrame(() => this.#show());
 
   constructor(room) {
     this.#room = room;
     this.#me = whoFromLink();
+    this.#last = lastOf(room);
     this.danmaku = new Danmaku(() => this.layout.picture());
     this.stats = new Stats();
     this.course = new Course(() => this.#connect());
@@ -96,7 +114,9 @@ class Room {
     $('ask').addEventListener('submit', (event) => this.#answerAsk(event));
     $('change-me').addEventListener('click', () => this.#ask('change'));
     document.querySelector('#room .brand').addEventListener('click', () => this.#signalling?.leave());
+    addEventListener('keydown', (event) => this.#reload(event));
     setInterval(() => this.#second(), 1_000);
+    setTimeout(keepPage, KEEP_AFTER_MS);
     onLanguage(() => {
       this.#shown = '';
       this.#show();
@@ -114,11 +134,11 @@ class Room {
     this.#refused = null;
     this.#rejected = null;
     this.#wasIn = false;
-    this.#signal = { isOpen: false, error: null, since: Date.now() };
+    this.#signal = { isOpen: false, error: null, cause: null, since: Date.now() };
     const secret = session(this.#room, userId);
     this.#signalling = new Signalling({ roomId: this.#room, userId, nickname, session: secret, epoch }, {
       message: (message) => this.#message(message),
-      lost: (error) => this.#lost(error),
+      lost: (error, cause) => this.#lost(error, cause),
       refused: (error) => this.#refuse(error),
     });
     this.#signalling.open();
@@ -151,6 +171,10 @@ class Room {
         this.people.leave(message.users);
         if (list(message.users, 10_000).includes(this.course.publisher?.userId)) this.#teacherLeft(message.reason);
         break;
+      case 'pong':
+        if (this.#unsent && this.course.publisher) this.course.now();
+        else if (this.#signalling.waited > LATE_MS) this.#mend();
+        break;
       case 'answer':
         if (message.userId === this.course.publisher?.userId) this.#answer(String(message.sdp));
         break;
@@ -166,28 +190,56 @@ class Room {
   }
 
   #joined(message) {
-    this.#signal = { isOpen: true, error: null, since: Date.now() };
+    this.#signal = { isOpen: true, error: null, cause: null, since: Date.now() };
     this.#wasIn = true;
     this.#refused = null;
     this.#name = clean(message.roomName, 80);
     this.#iceServers = list(message.iceServers, 10);
     this.people.set(message.users);
-    if (!this.people.teacher && this.course.publisher) this.#teacherLeft('lost');
-    if (this.#unsent && this.course.publisher) this.course.now();
-    this.#look();
+    if (!this.people.teacher && (this.course.publisher || message.publisherWent)) {
+      this.#teacherLeft(message.publisherWent ?? 'lost');
+    }
+    if (!this.#look()) this.#mend();
+  }
+
+  /**
+   * The line was dead and is back. Pictures that stood still meanwhile come by themselves at once, or not soon: the
+   * teacher's hub forgets who is silent, or takes the line for a narrow one.
+   */
+  async #mend() {
+    const peer = this.#peer;
+    if (!this.course.publisher) return;
+    // An offer that was not sent, or whose answer is lost with the connection that it was sent over.
+    if (this.#unsent || (peer && !peer.wasConnected)) return this.course.now();
+    const { bytes, pictureBytes, at } = this.#came;
+    const silence = performance.now() - at;
+    if (!peer || silence < STALLED_MS) return;
+    for (let look = 0; look < LOOKS && silence < FORGOTTEN_MS; look += 1) {
+      await new Promise((done) => setTimeout(done, LOOK_MS));
+      await this.#measure();
+      const goesOn = this.#hasPicture ? this.#came.pictureBytes > pictureBytes : this.#came.bytes > bytes;
+      if (peer !== this.#peer || !this.course.publisher || goesOn) return;
+    }
+    this.course.now();
   }
 
   #look() {
     const { teacher } = this.people;
-    if (!teacher) return;
-    if (this.course.publisherIs(teacher)) this.#rejected = null;
+    if (!teacher) return false;
+    const isNews = this.course.publisherIs(teacher);
+    if (isNews) {
+      this.#rejected = null;
+      keepLast(this.#room, null);
+    }
     if (!this.chat.isOpen) this.chat.attach(this.#peer?.channel ?? null, true);
+    return isNews;
   }
 
   #teacherLeft(reason) {
-    const wentBy = ['ended', 'left'].includes(reason) ? reason : 'lost';
-    this.course.publisherLeft(wentBy);
-    if (wentBy === 'lost') return;
+    const isGoodbye = this.course.publisherLeft(reason);
+    keepLast(this.#room, this.course.wentBy);
+    this.#last = lastOf(this.#room);
+    if (!isGoodbye) return;
     this.#endMedia();
     this.#rejected = null;
   }
@@ -204,12 +256,14 @@ class Room {
     }
   }
 
-  #lost(error) {
-    this.#signal = { isOpen: false, error: error ?? this.#signal.error, since: this.#signal.isOpen ? Date.now() : this.#signal.since };
+  #lost(error, cause) {
+    const { isOpen, since } = this.#signal;
+    this.#signal = { isOpen: false, error: error ?? this.#signal.error, cause, since: isOpen ? Date.now() : since };
     this.#draw();
   }
 
   #refuse(error) {
+    if (error.code === 'userIdTaken' && isOwnId(this.#me.userId)) return this.#enterAnew({ ...this.#me, userId: newId() });
     this.#refused = error;
     this.#signal.isOpen = false;
     this.course.publisher = null;
@@ -241,11 +295,16 @@ class Room {
       connected: () => {
         if (peer !== this.#peer) return;
         this.#rejected = null;
+        peer.wasConnected = true;
+        this.#unsent = false;
         this.course.connected();
-        this.#came = { bytes: 0, at: Date.now() };
+        this.#came = { bytes: 0, pictureBytes: 0, at: performance.now() };
         this.#draw();
       },
-      disturbed: () => this.#draw(),
+      disturbed: () => {
+        this.#signalling.check();
+        this.#draw();
+      },
       gone: () => {
         if (peer !== this.#peer) return;
         this.#isFlowing = false;
@@ -258,6 +317,9 @@ class Room {
 
   async #connect() {
     const { publisher } = this.course;
+    // On a dead line an offer would wait in the socket for seconds. The one that is sent on a line that works is fresh.
+    this.#unsent = !this.#signalling.isSure;
+    if (this.#unsent) return this.#signalling.check();
     this.#dropPeer();
     const peer = this.#spare ?? this.#newPeer();
     this.#spare = null;
@@ -313,14 +375,20 @@ class Room {
 
   /** Once a second: whether media still comes. */
   async #second() {
-    const peer = this.#peer;
-    if (peer?.isConnected) {
-      const bytes = await this.stats.read(peer).catch(() => 0);
-      const now = Date.now();
-      if (bytes > this.#came.bytes) this.#came = { bytes, at: now };
-      this.#isFlowing = (now - this.#came.at < STALLED_MS && bytes > 0) || !this.#isDue();
-    }
+    await this.#measure();
+    const isStill = this.#came.bytes > 0 && performance.now() - this.#came.at > STILL_MS;
+    if (isStill && this.course.publisher) this.#signalling.check();
     this.#draw();
+  }
+
+  async #measure() {
+    const peer = this.#peer;
+    if (!peer?.wasConnected) return;
+    const { bytes, pictureBytes } = await this.stats.read(peer).catch(() => this.#came);
+    if (peer !== this.#peer) return;
+    const now = performance.now();
+    if (bytes > this.#came.bytes) this.#came = { bytes, pictureBytes, at: now };
+    this.#isFlowing = (now - this.#came.at < STALLED_MS && bytes > 0) || !this.#isDue();
   }
 
   /** Whether anything can come: not where all that is taught has stopped. */
@@ -337,19 +405,43 @@ class Room {
 
   #answerAsk(event) {
     event.preventDefault();
-    const userId = $('ask-id').value.trim();
-    if (!isId(userId)) {
-      $('ask-error').textContent = say('badUserId');
-      $('ask-id').focus();
-      return;
-    }
+    const nickname = $('ask-name').value.trim();
+    const userId = $('ask-id').value.trim() || ownId();
+    if (!nickname) return this.#complain('ask-name', 'yourNameMissing');
+    if (!isId(userId)) return this.#complain('ask-id', 'badUserId');
+    this.#enterAnew({ userId, nickname });
+  }
+
+  #complain(field, why) {
+    $('ask-error').textContent = say(why);
+    if (field === 'ask-id') $('ask-more').open = true;
+    $(field).focus();
+    $(field).select();
+  }
+
+  /** Comes in as somebody else. */
+  #enterAnew({ userId, nickname }) {
     this.#signalling?.leave();
     this.#endMedia();
     this.course.publisher = null;
     this.course.wentBy = null;
-    this.#me = remember(userId, $('ask-name').value);
+    this.#me = remember(userId, nickname);
     this.#iAm();
     this.#enter();
+    this.#draw();
+  }
+
+  /** Where no server answers, a reload would show an error of the browser instead of this page: it tries again. */
+  #reload(event) {
+    const isReload = event.key === 'F5' || ((event.ctrlKey || event.metaKey) && event.key === 'r');
+    if (!isReload || event.shiftKey || !this.#signalling || this.#signal.isOpen || !this.#signal.cause || isKept()) return;
+    event.preventDefault();
+    this.#signalling.check();
+    this.#wantsReload = true;
+    setTimeout(() => {
+      this.#wantsReload = false;
+      this.#draw();
+    }, EXPLAIN_MS);
     this.#draw();
   }
 
@@ -363,6 +455,9 @@ class Room {
       signal: this.#signal,
       course: this.course,
       wasIn: this.#wasIn,
+      isOffline: navigator.onLine === false && !this.#signal.isOpen,
+      // The server was heard after the last of the media: then it is not the line that is dead.
+      isHeard: this.#signalling?.heardAt - this.#came.at > STILL_MS && Date.now() - this.#signal.since > STALLED_MS,
       isConnected: Boolean(this.#peer?.isConnected),
       isFlowing: this.#isFlowing,
       hasPicture: this.#hasPicture,
@@ -370,6 +465,8 @@ class Room {
       sent: this.#sent,
       stopped: this.#stopped,
       students: this.people.students,
+      last: this.#last,
+      wantsReload: this.#wantsReload,
       userId: this.#me.userId,
     });
   }
@@ -384,7 +481,7 @@ class Room {
     $('room').dataset.screen = seen.screen;
     $('card').hidden = seen.screen === 'live';
     setIcon($('card-art'), seen.screen === 'error' ? 'i-warn' : seen.screen === 'sound' ? 'i-sound' : 'i-board');
-    for (const part of ['title', 'text', 'more', 'detail']) $(`card-${part}`).textContent = seen[part] ?? '';
+    for (const part of ['title', 'text', 'more']) $(`card-${part}`).textContent = seen[part] ?? '';
     $('card-actions').replaceChildren(...(seen.actions ?? []).map((action) => this.#button(action)));
     $('banner').textContent = seen.banner ?? '';
     $('banner').hidden = !seen.banner;
@@ -396,11 +493,13 @@ class Room {
     $('ask').hidden = !seen.ask;
     if (!seen.ask || before?.ask) return;
     const isTaken = seen.screen === 'error';
-    $('ask-id').value = isTaken ? suggestion() : this.#me.userId;
+    $('ask-id').value = isTaken || isOwnId(this.#me.userId) ? '' : this.#me.userId;
     $('ask-name').value = this.#me.nickname;
+    $('ask-more').open = isTaken || $('ask-id').value !== '';
     $('ask-error').textContent = seen.ask.trim();
-    $('ask-id').focus();
-    $('ask-id').select();
+    const field = $(isTaken || seen.ask.trim() ? 'ask-id' : 'ask-name');
+    field.focus();
+    field.select();
   }
 
   #button(action) {
@@ -426,7 +525,7 @@ class Room {
     this.#rejected = null;
     if (this.#signal.isOpen) this.course.now();
     else {
-      this.#signal = { isOpen: false, error: null, since: Date.now() };
+      this.#signal = { isOpen: false, error: null, cause: null, since: Date.now() };
       this.#signalling.open();
     }
     this.#draw();

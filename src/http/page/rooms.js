@@ -108,8 +108,8 @@ async function create(event) {
     });
     const answer = await response.json().catch(() => ({}));
     if (!response.ok || !isId(answer.roomId)) {
-      const detail = clean(answer.message, 200);
-      error.textContent = [say('cannotCreate'), detail && say('serverSays', { message: detail })].filter(Boolean).join(' ');
+      const why = { floodedMessages: say('createFlooded'), serverFull: say('createFull'), badRequest: say('createBadName') };
+      error.textContent = why[answer.code] ?? say('cannotCreate');
       return;
     }
     newRoom = answer.roomId;

@@ -1,8 +1,26 @@
-// The WebSocket: joins, sends, receives, and comes back by itself.
+// The WebSocket: joins, sends, receives, notices a dead line, and comes back by itself.
 
-const FIRST_PAUSE_MS = 300;
-const LONGEST_PAUSE_MS = 5_000;
-const OPEN_WITHIN_MS = 6_000;
+/** How long a WebSocket may take to open, and again until the server lets us in: a whole class may be before us. */
+const OPEN_WITHIN_MS = 4_000;
+/** How often the server is asked whether it is there, and how soon it has to answer: at once, or a while later. */
+const PING_AFTER_MS = 3_000;
+const PONG_WITHIN_MS = 2_500;
+const ANSWER_WITHIN_MS = 1_500;
+/** What was heard so lately needs no question. */
+const FRESH_MS = 1_000;
+/** A timer that is so late tells of this computer, not of the line. */
+const LATE_MS = 500;
+/** How long a question by HTTP may take. At the most four wait at a time: browsers open six connections. */
+const PROBE_WITHIN_MS = 3_000;
+/** Pauses between attempts; nobody looks at a page that is hidden. */
+const FIRST_PAUSE_MS = 250;
+const LONGEST_PAUSE_MS = 900;
+const HIDDEN_PAUSE_MS = 5_000;
+/** A server that let nobody in, for now, needs no haste. */
+const REFUSED_PAUSE_MS = 5_000;
+const LONGEST_RETRY_MS = 60_000;
+/** A refusal comes as fast as an answer would, the end of patience does not. */
+const REFUSED_WITHIN_MS = 300;
 
 /** Coming back with the same request is pointless after these (`ErrorCode::is_final`). */
 const FINAL = new Set([
@@ -11,67 +29,58 @@ const FINAL = new Set([
 ]);
 
 export class Signalling {
+  /** When the server was last heard, by `performance.now()`, and how long it was waited for. */
+  heardAt = -Infinity;
+  waited = 0;
   #query;
   #on;
   #socket = null;
+  #error = null;
+  #isIn = false;
+  /** When the server was asked whether it is there; 0 when it has answered. */
+  #askedAt = 0;
+  #patience = 0;
   #timer = 0;
+  #beat = 0;
+  #probes = new Set();
   #pause = FIRST_PAUSE_MS;
   #stopped = false;
 
   /**
-   * `query` is what the server wants to know (`roomId`, `userId`, ...). `on` has `message(m)`, `lost(error)` for a
-   * connection that will be tried again, and `refused(error)` for one that will not.
+   * `query` is what the server wants to know (`roomId`, `userId`, ...). `on` has `message(m)`, `lost(error, cause)` for
+   * a connection that will be tried again, and `refused(error)` for one that will not. A cause is `closed` (the server
+   * ended it), `refused` (the computer answers, no server runs on it) or `silent` (nothing answers).
    */
   constructor(query, on) {
     this.#query = query;
     this.#on = on;
-    addEventListener('online', this.#hurry);
+    for (const event of ['online', 'offline', 'visibilitychange']) addEventListener(event, this.check);
     addEventListener('pagehide', this.#goodbye);
+    this.#beat = setInterval(() => this.#ping(PING_AFTER_MS, PONG_WITHIN_MS), 1_000);
   }
 
   /** Connects, or connects again. */
   open() {
-    clearTimeout(this.#timer);
-    this.#socket?.close();
+    this.#drop();
     this.#stopped = false;
+    this.#error = null;
     const scheme = location.protocol === 'https:' ? 'wss' : 'ws';
     const query = new URLSearchParams({ ...this.#query, pub: 'no', client: 'browser' });
     const socket = new WebSocket(`${scheme}://${location.host}/ws?${query}`);
     this.#socket = socket;
-    let error = null;
-    socket.onmessage = ({ data }) => {
+    const since = performance.now();
+    let opened = false;
+    socket.onopen = () => {
+      opened = true;
+      this.#expect(OPEN_WITHIN_MS);
+    };
+    socket.onmessage = ({ data }) => socket === this.#socket && this.#heard(data);
+    socket.onclose = () => {
       if (socket !== this.#socket) return;
-      const message = parse(data);
-      if (!message) return;
-      if (message.type === 'joined') {
-        clearTimeout(patience);
-        this.#pause = FIRST_PAUSE_MS;
-      }
-      // What another user says does not end our own connection.
-      if (message.type === 'error' && !message.userId) error = message;
-      this.#on.message(message);
+      const isRefusal = performance.now() - since < REFUSED_WITHIN_MS;
+      this.#ended(opened ? 'closed' : isRefusal ? 'refused' : 'silent');
     };
-    const ended = () => {
-      clearTimeout(patience);
-      if (socket !== this.#socket || this.#stopped) return;
-      this.#socket = null;
-      const retry = Number(error?.retryAfterMs);
-      if (error && FINAL.has(error.code) && !(retry >= 0)) {
-        this.#stopped = true;
-        this.#on.refused(error);
-        return;
-      }
-      const pause = retry >= 0 ? Math.min(retry, 60_000) : this.#pause * (0.75 + Math.random() / 2);
-      this.#pause = Math.min(this.#pause * 1.7, LONGEST_PAUSE_MS);
-      this.#timer = setTimeout(() => this.open(), pause);
-      this.#on.lost(error);
-    };
-    socket.onclose = ended;
-    // A socket that never came about does not always say so.
-    const patience = setTimeout(() => {
-      socket.close();
-      ended();
-    }, OPEN_WITHIN_MS);
+    this.#expect(OPEN_WITHIN_MS);
   }
 
   /** Sends, and says whether there was a connection to send on. */
@@ -81,12 +90,27 @@ export class Signalling {
     return true;
   }
 
+  /** Whether what is sent now will arrive, as far as can be known. */
+  get isSure() {
+    return this.#socket?.readyState === WebSocket.OPEN && performance.now() - this.heardAt < FRESH_MS;
+  }
+
+  /** The line may be dead, or just back: the server answers soon, or the connection is made anew. */
+  check = () => {
+    if (this.#stopped) return;
+    if (this.#socket) return this.#ping(0, ANSWER_WITHIN_MS);
+    this.#drop();
+    this.#pause = FIRST_PAUSE_MS;
+    this.#look();
+  };
+
   /** Says goodbye: the place is free at once. */
   leave() {
     this.#stopped = true;
-    clearTimeout(this.#timer);
     this.#goodbye();
-    removeEventListener('online', this.#hurry);
+    this.#drop();
+    clearInterval(this.#beat);
+    for (const event of ['online', 'offline', 'visibilitychange']) removeEventListener(event, this.check);
     removeEventListener('pagehide', this.#goodbye);
   }
 
@@ -95,9 +119,102 @@ export class Signalling {
     this.#socket?.close(1000);
   };
 
-  #hurry = () => {
-    if (!this.#stopped && !this.#socket) this.open();
-  };
+  #heard(data) {
+    const message = parse(data);
+    if (!message) return;
+    this.heardAt = performance.now();
+    this.waited = this.#askedAt ? this.heardAt - this.#askedAt : 0;
+    this.#askedAt = 0;
+    clearTimeout(this.#patience);
+    if (message.type === 'joined') {
+      this.#isIn = true;
+      this.#pause = FIRST_PAUSE_MS;
+    }
+    // What another user says does not end our own connection, and what ends it is the last word.
+    this.#error = message.type === 'error' && !message.userId ? message : null;
+    this.#on.message(message);
+  }
+
+  /** Asks whether the server is there, unless it was heard within `after` or was asked already. */
+  #ping(after, within) {
+    const now = performance.now();
+    if (!this.#isIn || this.#askedAt || now - this.heardAt < after || !this.send({ type: 'ping' })) return;
+    this.#askedAt = now;
+    this.#expect(within);
+  }
+
+  /** Gives the connection up if nothing is heard of it in this time. */
+  #expect(within) {
+    clearTimeout(this.#patience);
+    const due = performance.now() + within;
+    this.#patience = setTimeout(() => {
+      // A page that hung has not read yet what waits for it.
+      if (performance.now() - due > LATE_MS) return this.#expect(within);
+      this.#ended('silent');
+    }, within);
+  }
+
+  #drop() {
+    clearTimeout(this.#patience);
+    clearTimeout(this.#timer);
+    for (const probe of this.#probes) probe.abort();
+    this.#probes.clear();
+    const socket = this.#socket;
+    this.#socket = null;
+    this.#isIn = false;
+    this.#askedAt = 0;
+    socket?.close();
+  }
+
+  #ended(cause) {
+    this.#drop();
+    if (this.#stopped) return;
+    const error = this.#error;
+    this.#error = null;
+    const retry = Number(error?.retryAfterMs);
+    if (error && FINAL.has(error.code) && !(retry >= 0)) {
+      this.#stopped = true;
+      this.#on.refused(error);
+      return;
+    }
+    // A server that closed the connection is there, or will be in a moment; of another it is asked first whether it is.
+    if (cause !== 'closed') this.#later(() => this.#look());
+    else if (retry >= 0) this.#later(() => this.open(), Math.min(retry, LONGEST_RETRY_MS));
+    else this.#later(() => this.open(), this.#drawn(error ? REFUSED_PAUSE_MS : LONGEST_PAUSE_MS));
+    this.#on.lost(error, cause);
+  }
+
+  /** The next pause: each is longer than the one before, and a class does not come back in step. */
+  #drawn(longest) {
+    const pause = this.#pause * (0.75 + Math.random() / 2);
+    this.#pause = Math.min(this.#pause * 1.5, document.hidden ? HIDDEN_PAUSE_MS : longest);
+    return pause;
+  }
+
+  #later(work, pause = this.#drawn(LONGEST_PAUSE_MS)) {
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(work, pause);
+  }
+
+  /**
+   * Asks by HTTP whether the server answers, again and again. Not by a WebSocket: after some that failed, Firefox lets a
+   * page wait up to ten seconds before the next one. A question is patient, for slow lines; the next one does not wait for
+   * its end, since the first packet to come through on a line that is back is that of a new question.
+   */
+  #look() {
+    const probe = new AbortController();
+    const since = performance.now();
+    const patience = setTimeout(() => probe.abort(), PROBE_WITHIN_MS);
+    this.#probes.add(probe);
+    this.#later(() => this.#look());
+    const answered = () => this.#probes.has(probe) && this.open();
+    const failed = () => {
+      if (!this.#probes.delete(probe)) return;
+      this.#on.lost(null, performance.now() - since < REFUSED_WITHIN_MS ? 'refused' : 'silent');
+    };
+    const question = fetch('/api/ping', { cache: 'no-store', signal: probe.signal });
+    question.then(answered, failed).finally(() => clearTimeout(patience));
+  }
 }
 
 function parse(text) {

@@ -12,14 +12,14 @@ export class Stats {
     $('stats').hidden = !this.isShown;
   }
 
-  /** Reads the browser's numbers, shows them if they are wanted, and gives the bytes that came so far. */
+  /** Reads the browser's numbers, shows them if they are wanted, and gives the bytes that came so far, and of pictures. */
   async read(peer) {
     const report = await peer.stats();
     const now = summary(report);
     const before = this.#before?.peer === peer ? this.#before.now : null;
     this.#before = { peer, now };
     if (this.isShown) this.#show(now, before);
-    return now.bytes;
+    return now;
   }
 
   #show(now, before) {
@@ -49,7 +49,7 @@ function summary(report) {
   const all = [...report.values()];
   const inbound = all.filter((x) => x.type === 'inbound-rtp');
   const videos = inbound.filter((x) => x.kind === 'video' && x.bytesReceived > 0);
-  const sum = (key) => inbound.reduce((total, x) => total + (x[key] ?? 0), 0);
+  const sum = (key, of = inbound) => of.reduce((total, x) => total + (x[key] ?? 0), 0);
   const chosen = all.find((x) => x.type === 'transport' && x.selectedCandidatePairId)?.selectedCandidatePairId;
   const pair = report.get(chosen) ?? all.find((x) => x.type === 'candidate-pair' && (x.selected || (x.nominated && x.state === 'succeeded')));
   const codecs = inbound.map((x) => report.get(x.codecId)?.mimeType?.split('/')[1]).filter(Boolean);
@@ -57,6 +57,7 @@ function summary(report) {
   return {
     at: performance.now(),
     bytes: sum('bytesReceived'),
+    pictureBytes: sum('bytesReceived', videos),
     packets: sum('packetsReceived'),
     lost: Math.max(0, sum('packetsLost')),
     dropped: sum('framesDropped'),

@@ -1,7 +1,7 @@
 // What there is to see in a room, by what is known: no element is touched here.
 
 import { clean } from './dom.js';
-import { hasWords, say } from './i18n.js';
+import { hasWords, say, timeOfDay } from './i18n.js';
 
 /** Silence of the server that is worth a word. */
 const SILENT_MS = 3_000;
@@ -10,7 +10,7 @@ const UDP_HINT_MS = 15_000;
 const MOST_MESSAGE_CHARS = 400;
 
 /**
- * `{ screen, title, text, more, detail, actions, ask, banner, mark }`: `screen` is `ask`, `connecting`, `waiting`,
+ * `{ screen, title, text, more, actions, ask, banner, mark }`: `screen` is `ask`, `connecting`, `waiting`,
  * `live`, `sound`, `ended` or `error`; all else may be missing. A banner stands over a picture that stands still, and a
  * mark, `{ word, text }`, in the bar.
  */
@@ -19,19 +19,19 @@ export function view(known) {
   if (asking) return askView(asking);
   const error = refused ?? (signal.error?.code === 'userIdTaken' ? signal.error : null);
   if (error) return errorView(error, known);
-  if (course.wentBy === 'ended' && !course.publisher) {
-    return { screen: 'ended', title: say('endedTitle'), text: say('endedText'), actions: ['rooms'] };
-  }
+  const went = wentBy(known);
+  if (went === 'ended') return endedView(known);
   if (rejected) return errorView(rejected, known);
-  const isLate = course.since > 0 && Date.now() - course.since > UDP_HINT_MS;
+  // Of a port it is only spoken where all else works.
+  const isLate = signal.isOpen && course.since > 0 && Date.now() - Math.max(course.since, signal.since) > UDP_HINT_MS;
   const gone = stoppedPictures(known);
   if (known.isConnected && gone.length > 0 && gone.length === pictures(known).length) {
     const key = gone.length > 1 ? 'bothStopped' : `${gone[0]}Stopped`;
     return { screen: 'sound', title: say(key), text: say(tracks.audio ? 'stoppedSound' : 'stoppedText'), banner: banner(known, isLate) };
   }
   if (known.hasPicture) return { screen: 'live', banner: banner(known, isLate), mark: mark(known, gone) };
-  if (!wasIn) return entryView(known);
-  if (!course.publisher) return waitingView(known);
+  if (!wasIn && !went) return entryView(known);
+  if (!course.publisher) return waitingView(known, went);
   if (tracks && known.isConnected && !tracks.screen && !tracks.camera) {
     const key = tracks.audio ? 'soundOnly' : 'nothing';
     return { screen: 'sound', title: say(`${key}Title`), text: say(`${key}Text`) };
@@ -48,44 +48,62 @@ function askView(why) {
   return { screen: 'ask', title: say('whoTitle'), text: say('whoText'), ask: why === 'badUserId' ? say('badUserId') : ' ', actions };
 }
 
+/** How the teacher went who is not here; where no server answers, as it was when this browser was here last. */
+function wentBy({ course, wasIn, signal, last }) {
+  if (course.publisher) return null;
+  return course.wentBy ?? (!wasIn && signal.cause ? (last?.by ?? null) : null);
+}
+
 /** Before the server let us in. */
 function entryView(known) {
-  const { error, since } = known.signal;
+  const { error, cause, since } = known.signal;
   if (error) return { ...errorView(error, known), screen: 'connecting' };
-  const isSilent = Date.now() - since > SILENT_MS;
-  return { screen: 'connecting', title: say('connectingTitle'), text: say(isSilent ? 'serverSilent' : 'connectingText') };
+  if (known.isOffline) return { screen: 'connecting', title: say('offlineTitle'), text: say('offlineText') };
+  const isSilent = cause === 'silent' || Date.now() - since > SILENT_MS;
+  const text = cause === 'refused' ? 'serverGone' : isSilent ? 'serverSilent' : 'connectingText';
+  return { screen: 'connecting', title: say('connectingTitle'), text: say(text), banner: noReload(known) };
 }
 
-function waitingView({ students, signal, course }) {
+function waitingView(known, went) {
+  const { students, signal, isOffline } = known;
   const others = students - 1;
-  return {
-    screen: 'waiting',
-    title: say(course.wentBy === 'left' ? 'leftTitle' : 'waitingTitle'),
-    text: say(course.wentBy === 'left' ? 'leftText' : 'waitingText'),
-    more: others > 1 ? say('waitingMany', { n: others }) : say(others === 1 ? 'waitingOne' : 'waitingFirst'),
-    banner: signal.isOpen ? '' : say('serverSilent'),
-  };
+  const how = { left: 'left', lost: 'lost' }[went];
+  const seen = { screen: 'waiting', title: say(how ? `${how}Title` : 'waitingTitle'), text: say(how ? 'backText' : 'waitingText') };
+  if (signal.isOpen) {
+    seen.more = others > 1 ? say('waitingMany', { n: others }) : say(others === 1 ? 'waitingOne' : 'waitingFirst');
+  } else if (isOffline) seen.banner = say('bannerOffline');
+  // A teacher who went may have taken the server along.
+  else if (signal.cause === 'refused') seen.banner = how ? '' : say('serverGone');
+  else if (signal.cause === 'silent') seen.banner = say('serverSilent');
+  return { ...seen, banner: noReload(known) || seen.banner };
 }
 
+function endedView(known) {
+  const more = known.last?.by === 'ended' ? say('endedAt', { time: timeOfDay(known.last.at) }) : '';
+  return { screen: 'ended', title: say('endedTitle'), text: say('endedText'), more, actions: ['rooms'], banner: noReload(known) };
+}
+
+/** What was wanted just now, and why it was not done. */
+const noReload = ({ wantsReload, signal }) => (wantsReload && !signal.isOpen ? say('noReload') : '');
+
+/** Sentences of the server and of the teacher's program are for programs and terminals; a page has its own. */
 function errorView(error, { userId, refused }) {
   const code = hasWords(`${error.code}Title`) ? error.code : 'unknown';
-  const detail = clean(error.message, MOST_MESSAGE_CHARS);
   const seen = { screen: 'error', title: say(`${code}Title`), text: say(code, { user: userId }), actions: ['retry', 'rooms'] };
-  if (detail) seen.detail = say(error.userId ? 'teacherSays' : 'serverSays', { message: detail });
   if (code === 'userIdTaken') {
     seen.ask = ' ';
     seen.actions = ['rooms'];
     if (!refused) seen.more = say('userIdHeld');
   } else if (code === 'replaced') seen.actions = ['takeBack', 'rooms'];
   else if (code === 'badRequest') seen.actions = ['rooms'];
-  else if (code === 'noCommonCodec') Object.assign(seen, codecView(detail));
+  else if (code === 'noCommonCodec') Object.assign(seen, codecView(clean(error.message, MOST_MESSAGE_CHARS)));
   return seen;
 }
 
 /** Names the codec that is missing, and what to do in this browser. */
 function codecView(detail) {
   const codec = /sent as (H\.264|VP8|VP9|AV1)/.exec(detail)?.[1] ?? 'H.264';
-  const remedy = codec === 'H.264' ? 'vp8' : 'h264';
+  const remedy = codec === 'H.264' ? 'VP8' : 'H.264';
   const isFirefox = navigator.userAgent.includes('Firefox/') && codec === 'H.264';
   return { text: say('noCommonCodec', { codec }), more: say(isFirefox ? 'noCommonCodecFirefox' : 'noCommonCodecOther', { remedy }) };
 }
@@ -97,11 +115,16 @@ function banner(known, isLate) {
   if (isConnected && isFlowing) {
     const sent = living(known);
     if (signal.isOpen) return sent && waits(sent) ? less(sent) : '';
-    return hasWords(code) ? say(code) : say('bannerSignal');
+    // Whether the lecture goes on is known after some silence.
+    if (!hasWords(code)) return Date.now() - signal.since > SILENT_MS ? say('bannerSignal') : '';
+    return say(code);
   }
-  if (isLate && course.publisher && signal.isOpen) return say('bannerUdp');
-  if (!course.publisher || !signal.isOpen || isConnected) return say('bannerTeacher');
-  return say('bannerMedia');
+  if (known.isOffline) return say('bannerOffline');
+  if (noReload(known)) return noReload(known);
+  if (!signal.isOpen) return say(signal.cause === 'silent' ? 'bannerSilent' : 'bannerTeacher');
+  if (!course.publisher) return say('bannerTeacher');
+  if (isLate) return say('bannerUdp');
+  return say(isConnected && known.isHeard ? 'bannerTeacher' : 'bannerMedia');
 }
 
 /** What is less than it could be while the lecture goes on: a picture that has no source, one that is smaller. */

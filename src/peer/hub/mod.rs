@@ -55,7 +55,7 @@ use tokio::sync::{mpsc, oneshot};
 pub use peer::{PeerStats, PeerTotals, SentPicture};
 
 use super::offer::OfferError;
-use crate::id::{PeerKey, UserId};
+use crate::id::{PeerKey, UserId, count_of_students};
 use crate::protocol::VideoTrack;
 use crate::rtp::{Codec, Delays, Encoding, Frame, FrameRing, PerEncoding, Track};
 
@@ -116,7 +116,7 @@ pub enum Refusal {
     #[error(transparent)]
     Offer(#[from] OfferError),
     /// There is no place left.
-    #[error("the room is full: {0} students are watching, the teacher allows no more (--max-students)")]
+    #[error("the room is full: the teacher takes {} (--max-students)", count_of_students(*.0))]
     Full(usize),
     /// It came right after the one before.
     #[error("offers of {0} follow each other too fast, wait a second")]

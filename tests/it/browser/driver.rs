@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::support::{DEADLINE, Process};
+use crate::support::{DEADLINE, Machine, Process};
 
 /// How often a page is asked while waiting for what it shows.
 const ASK: Duration = Duration::from_millis(50);
@@ -61,6 +61,11 @@ fn found(program: &str) -> Option<PathBuf> {
 /// The browser, if the machine has all that is needed. If not, the test is skipped by name, or fails where `$CI`
 /// promises it.
 pub fn browser(test: &str, kind: Kind) -> Option<Browser> {
+    browser_on(test, kind, None)
+}
+
+/// The same on a machine of a [`Lan`](crate::support::Lan).
+pub fn browser_on(test: &str, kind: Kind, machine: Option<&Machine>) -> Option<Browser> {
     let program = kind.program();
     let missing = if program.is_none() {
         kind.programs()[0]
@@ -69,7 +74,7 @@ pub fn browser(test: &str, kind: Kind) -> Option<Browser> {
     } else if !Path::new(SCRIPTS).join("node_modules").is_dir() {
         "tests/browser/node_modules"
     } else {
-        return program.map(|program| Browser::start(kind, &program));
+        return program.map(|program| Browser::start(kind, &program, machine));
     };
     assert!(std::env::var_os("CI").is_none(), "{missing} is missing: run bin/setup --test");
     println!("skipped {test}: {missing} is missing, bin/setup --test installs it");
@@ -85,7 +90,7 @@ pub struct Browser {
 }
 
 impl Browser {
-    fn start(kind: Kind, program: &Path) -> Self {
+    fn start(kind: Kind, program: &Path, machine: Option<&Machine>) -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
         // Short: Chromium has a socket in there, and the path of a socket has at most 107 bytes.
@@ -94,6 +99,10 @@ impl Browser {
         std::fs::create_dir_all(&directory).unwrap();
         let mut command = Command::new("node");
         command.arg(Path::new(SCRIPTS).join("driver.mjs")).arg(kind.name()).arg(program).env("TMPDIR", &directory);
+        let mut command = match machine {
+            Some(machine) => machine.command(&command),
+            None => command,
+        };
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let driver = Process::start(kind.name(), command);
         driver.wait_for("a browser", |event| event["event"] == "ready");

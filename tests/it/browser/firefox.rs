@@ -38,5 +38,5 @@ fn firefox_says_why_there_is_no_picture_where_no_codec_is_common() {
     anna.shows("This browser cannot show the lecture");
     anna.shows("The lecture is sent as H.264, which this browser does not have.");
     anna.shows("about:addons");
-    anna.shows("--codec vp8");
+    anna.shows("ask the teacher to send VP8");
 }

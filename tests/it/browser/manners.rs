@@ -117,6 +117,76 @@ fn the_keyboard_reaches_chat_and_hand() {
 }
 
 #[test]
+fn full_screen_by_key_hides_its_bar_and_gives_the_panel_back() {
+    let Some(lab) = Lab::new("full screen by key", Kind::Chromium) else { return };
+    let _teacher = lab.class.teacher(&["--test", "--size", "320x180"]);
+    let page = lab.enters(2001, "Anna");
+    page.screen_is("live");
+    page.wait_until("a panel", "witness.visible('#panel')");
+    page.presses("f");
+    page.wait_until("full screen", "document.fullscreenElement !== null && !witness.visible('#panel')");
+    let bar = |is_there: bool| {
+        let opacity =
+            format!("getComputedStyle(document.querySelector('#controls')).opacity === '{}'", u8::from(is_there));
+        page.wait_until(if is_there { "a bar" } else { "no bar" }, &opacity);
+    };
+    bar(false);
+    // Whoever uses the keyboard sees what has the focus.
+    page.presses("Tab");
+    bar(true);
+    bar(false);
+    page.presses("f");
+    page.wait_until("no full screen", "document.fullscreenElement === null && witness.visible('#panel')");
+    bar(true);
+    // One that was closed before stays so.
+    page.clicks("button", "Close");
+    page.clicks("button", "Full screen");
+    page.wait_until("full screen", "document.fullscreenElement !== null");
+    page.presses("f");
+    page.wait_until("no full screen", "document.fullscreenElement === null");
+    assert_eq!(page.value("witness.visible('#panel')"), json!(false));
+    page.was_calm(&lab.site());
+}
+
+#[test]
+fn addresses_in_chat_are_links_and_escape_leaves_the_field() {
+    let Some(lab) = Lab::new("links in chat", Kind::Chromium) else { return };
+    let _teacher = lab.class.teacher(&["--test", "--size", "320x180"]);
+    let page = lab.enters(2001, "Anna");
+    page.screen_is("live");
+    page.wait_until("chat", "!document.querySelector('#chat-text').disabled");
+    let text = "see http://lab/a?b=1&c=2, (https://lab/wiki/A_(b)). javascript:alert(1) http://lab/\"onclick=x 请看https://lab/d。";
+    page.says(text);
+    page.reads("Anna", text);
+    let links = "[...document.querySelectorAll('#chat-lines a')].map((a) => [a.textContent, a.href, a.target, a.rel])";
+    let links = page.value(links);
+    let link = |shown: &str, to: &str| json!([shown, to, "_blank", "noopener noreferrer"]);
+    let wanted = json!([
+        link("http://lab/a?b=1&c=2", "http://lab/a?b=1&c=2"),
+        link("https://lab/wiki/A_(b)", "https://lab/wiki/A_(b)"),
+        link("http://lab/", "http://lab/"),
+        link("https://lab/d", "https://lab/d"),
+    ]);
+    assert_eq!(links, wanted);
+    is_readable(&page);
+
+    // One is not many.
+    let fills = "const text = document.querySelector('#chat-text'); text.value = 'x'.repeat(999); \
+        text.dispatchEvent(new Event('input'))";
+    page.value(&format!("(() => {{ {fills} }})()"));
+    page.shows("1 character left");
+    assert!(!page.value("witness.text()").as_str().unwrap().contains("1 characters"));
+
+    page.wait_until("focus in chat", "document.activeElement.id === 'chat-text'");
+    page.presses("Escape");
+    page.wait_until("no focus in chat", "document.activeElement === document.body");
+    // A letter is a shortcut again.
+    page.presses("i");
+    page.wait_until("numbers", "witness.visible('#stats')");
+    page.was_calm(&lab.site());
+}
+
+#[test]
 fn a_first_visit_takes_less_than_60_kilobytes() {
     let Some(lab) = Lab::new("the weight", Kind::Chromium) else { return };
     let _teacher = lab.class.teacher(&["--test", "--size", "320x180"]);

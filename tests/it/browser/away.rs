@@ -1,0 +1,135 @@
+//! Pages on machines of their own, whose lines are dead for a while.
+//!
+//! The test prints how soon each page is back; what is asserted is coarser, because the tests' machine is busy.
+
+use std::process::Stdio;
+
+use serde_json::Value;
+
+use super::driver::{Kind, Page, browser_on};
+use super::sight::SCREEN;
+use crate::support::{Classroom, Lan, Machine, Process, ROOM, has_lan};
+
+const PORT: u16 = 18_080;
+
+/// How soon a page shows a new picture when its line is back, by the page's clock.
+const BACK_WITHIN_MS: f64 = 10_000.0;
+
+/// How long one look at a page's clock may wait: less than any deadline.
+const STEP_MS: f64 = 10_000.0;
+
+const SILENT: &str = "Nothing arrives, and the server does not answer. Is the network down? We try again every second.";
+const OFFLINE: &str = "Your computer is offline. The lecture goes on by itself when the network is back.";
+
+/// A teacher with the server inside, on a machine of a network.
+#[track_caller]
+fn teacher_on(machine: &Machine, class: &Classroom) -> Process {
+    let listen = format!("{}:{PORT}", machine.address());
+    let mut command =
+        machine.command(&class.teach(&["--test", "--size", "320x180", "--fps", "15", "--listen", &listen]));
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let teacher = Process::start("teacher", command);
+    teacher.wait_for("joined", |event| event["event"] == "joined");
+    teacher
+}
+
+/// A machine with a page that watches.
+struct Desk<'a> {
+    machine: &'a Machine,
+    page: Page<'a>,
+}
+
+impl Desk<'_> {
+    /// The page's clock, in milliseconds.
+    #[track_caller]
+    fn clock(&self) -> f64 {
+        self.page.value("performance.now()").as_f64().unwrap()
+    }
+
+    /// Waits until so many seconds have passed on the page's clock.
+    #[track_caller]
+    fn waits(&self, seconds: f64) {
+        let end = self.clock() + seconds * 1_000.0;
+        while self.clock() < end {
+            let step = end.min(self.clock() + STEP_MS);
+            self.page.wait("that time", "performance.now()", |now| now.as_f64().is_some_and(|now| now >= step));
+        }
+    }
+
+    /// How long after `from` the first picture was shown, in milliseconds.
+    #[track_caller]
+    fn first_picture_after(&self, from: f64) -> f64 {
+        let look = format!("witness.shown('{SCREEN}').pictures.map(([at]) => at).find((at) => at > {from}) ?? null");
+        let at = self.page.wait("a picture", &look, |at| !at.is_null());
+        at.as_f64().unwrap() - from
+    }
+}
+
+#[test]
+fn pages_are_back_soon_after_their_line_and_say_why_they_were_not() {
+    const NAME: &str = "pages_are_back_soon_after_their_line_and_say_why_they_were_not";
+    if !has_lan(NAME) {
+        return;
+    }
+    let class = Classroom::new();
+    let mut lan = Lan::new();
+    let (school, one, two) = (lan.machine(), lan.machine(), lan.machine());
+    let Some(chromium) = browser_on(NAME, Kind::Chromium, Some(&one)) else { return };
+    let Some(firefox) = browser_on(NAME, Kind::Firefox, Some(&two)) else { return };
+    let mut teacher = teacher_on(&school, &class);
+    let link = |user: &str| format!("http://{}:{PORT}/room/{ROOM}?userId={user}&nickname={user}", school.address());
+    let anna = Desk { machine: &one, page: chromium.open(&link("Anna")) };
+    let ben = Desk { machine: &two, page: firefox.open(&link("Ben")) };
+    let desks = [("Chromium", &anna), ("Firefox", &ben)];
+    for (_, desk) in desks {
+        desk.page.screen_is("live");
+        desk.page.sees_moving(SCREEN);
+    }
+    for seconds in [10.0, 40.0] {
+        for (_, desk) in desks {
+            desk.first_picture_after(desk.clock());
+            desk.machine.cut();
+        }
+        for (_, desk) in desks {
+            desk.page.banner_is(SILENT);
+        }
+        anna.waits(seconds);
+        let from = desks.map(|(_, desk)| {
+            desk.machine.restore();
+            desk.clock()
+        });
+        for ((browser, desk), from) in desks.into_iter().zip(from) {
+            let back = desk.first_picture_after(from);
+            println!("{browser}: a picture {back:.0} ms after a line that was dead for {seconds} s");
+            assert!(back < BACK_WITHIN_MS, "{browser}: {back} ms");
+            desk.page.banner_is("");
+            desk.page.sees_moving(SCREEN);
+        }
+    }
+
+    // A cable that is pulled is another cause.
+    anna.machine.unplug();
+    anna.page.banner_is(OFFLINE);
+    anna.machine.plug_in();
+    anna.page.banner_is("");
+    anna.page.sees_moving(SCREEN);
+
+    // No service worker here, as the page came over http: a reload would show an error of the browser.
+    assert_eq!(anna.page.value("isSecureContext || 'serviceWorker' in navigator"), Value::Bool(false));
+    teacher.interrupt();
+    teacher.ends_with(0);
+    anna.page.shows("The teacher has left");
+    anna.page.value(
+        "window.reloads = []; addEventListener('keydown', (event) => reloads.push(event.defaultPrevented)); null",
+    );
+    anna.page.wait("a key that is kept from the browser", "reloads", |reloads| {
+        anna.page.presses("F5");
+        reloads.as_array().is_some_and(|all| all.contains(&Value::Bool(true)))
+    });
+    anna.page.shows("While the server does not answer, a reload would only show an error.");
+    let _teacher = teacher_on(&school, &class);
+    for (_, desk) in desks {
+        desk.page.screen_is("live");
+        desk.page.sees_moving(SCREEN);
+    }
+}
