@@ -72,9 +72,9 @@ fn a_student_is_back_soon_after_a_line_was_dead_for_however_long() {
                 student.wait_for("picture", is_picture);
                 let mark = student.mark();
                 if is_cut {
-                    machine.cut()
+                    machine.cut();
                 } else {
-                    machine.unplug()
+                    machine.unplug();
                 }
                 let until = Instant::now() + Duration::from_secs(seconds);
                 let still = |event: &serde_json::Value| is_stats(event) && event["fps"] == 0.0;
@@ -83,9 +83,9 @@ fn a_student_is_back_soon_after_a_line_was_dead_for_however_long() {
                 std::thread::sleep(until.saturating_duration_since(Instant::now()));
                 let mark = student.mark();
                 if is_cut {
-                    machine.restore()
+                    machine.restore();
                 } else {
-                    machine.plug_in()
+                    machine.plug_in();
                 }
                 student.wait_since(mark, COMES_BACK, &format!("picture after {seconds} s"), is_picture);
                 let connected = |event: &serde_json::Value| {
