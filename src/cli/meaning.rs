@@ -276,9 +276,7 @@ impl TryFrom<TypedDemo> for Demo {
     type Error = Conflict;
     fn try_from(typed: TypedDemo) -> Result<Self, Conflict> {
         let lecture = match typed.file {
-            paths if !paths.is_empty() => {
-                DemoLecture::Files(FileList { paths, repeat: typed.looped, still: None })
-            }
+            paths if !paths.is_empty() => DemoLecture::Files(FileList { paths, repeat: typed.looped, still: None }),
             _ if typed.looped => return Err(Conflict::LoopWithoutFile),
             _ => DemoLecture::BuiltIn,
         };

@@ -84,8 +84,10 @@ pub(super) fn package_of(element: &str) -> &'static str {
             "gstreamer1.0-plugins-bad"
         }
         "textoverlay" | "clockoverlay" | "timeoverlay" | "ximagesink" | "xvimagesink" => "gstreamer1.0-x",
-        "opusenc" | "opusdec" | "compositor" | "videoconvert" | "videoconvertscale" | "videorate" | "audioconvert" | "audioresample"
-        | "uridecodebin" | "videotestsrc" | "audiotestsrc" | "appsink" | "appsrc" => "gstreamer1.0-plugins-base",
+        "opusenc" | "opusdec" | "compositor" | "videoconvert" | "videoconvertscale" | "videorate" | "audioconvert"
+        | "audioresample" | "uridecodebin" | "videotestsrc" | "audiotestsrc" | "appsink" | "appsrc" => {
+            "gstreamer1.0-plugins-base"
+        }
         "queue" | "identity" | "clocksync" | "capsfilter" | "fakesink" => "libgstreamer1.0-0",
         _ => "gstreamer1.0-plugins-good",
     }

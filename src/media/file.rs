@@ -23,8 +23,8 @@ use serde::{Deserialize, Serialize};
 use super::error::MediaError;
 use super::options::Size;
 
-pub use self::inspect::inspect_files;
 pub(super) use self::inspect::contents;
+pub use self::inspect::inspect_files;
 pub(super) use self::playlist::{Entry, Playlist, Program};
 
 /// How long opening a file may take: a slow network share, a large index.
@@ -100,12 +100,12 @@ impl Contents {
     }
 }
 
-/// The size in which all pictures of a list are taught: that of the largest one, as it fits into `most`. The others are
-/// scaled into it, with borders where their shape is another one, so that nothing behind sees a change of size: encoders
-/// go on, and recordings stay whole.
+/// The size in which all pictures of a list are taught: the least in which each has all the pixels that it has in the box
+/// `most`. They are scaled into it, with borders where their shape is another one, so that nothing behind sees a change of
+/// size: encoders go on, and recordings stay whole.
 pub(super) fn canvas(contents: &[Contents], most: Size) -> Option<Size> {
-    let pictures = contents.iter().filter_map(|contents| contents.picture);
-    pictures.map(|picture| fitted(picture, most)).max_by_key(|size| u64::from(size.width) * u64::from(size.height))
+    let sizes = contents.iter().filter_map(|contents| contents.picture).map(|picture| fitted(picture, most));
+    sizes.reduce(|one, other| Size { width: one.width.max(other.width), height: one.height.max(other.height) })
 }
 
 /// A picture's size in a box: its shape is kept, it is never enlarged but to what encoders take, and its edges are even.
@@ -127,7 +127,8 @@ fn fitted(picture: Picture, most: Size) -> Size {
 /// Puts decoders into another order, for this process. Those of libav for BMP and TIFF want a picture as one buffer, which
 /// nothing gives them; that of GDK takes pieces, and is not used unless it is asked for.
 pub(super) fn prefer_decoders() {
-    let ranks = [("avdec_bmp", gst::Rank::NONE), ("avdec_tiff", gst::Rank::NONE), ("gdkpixbufdec", gst::Rank::MARGINAL)];
+    let ranks =
+        [("avdec_bmp", gst::Rank::NONE), ("avdec_tiff", gst::Rank::NONE), ("gdkpixbufdec", gst::Rank::MARGINAL)];
     for (decoder, rank) in ranks {
         if let Some(factory) = gst::ElementFactory::find(decoder) {
             factory.set_rank(rank);
@@ -170,10 +171,12 @@ mod tests {
     }
 
     #[test]
-    fn a_list_has_the_size_of_its_largest_picture() {
+    fn a_list_has_a_size_in_which_no_picture_loses_any() {
         let sound = Contents { picture: None, sound: true };
         let list = [sound, picture(320, 240), picture(1920, 1080), picture(1080, 1920)];
         assert_eq!(canvas(&list, HD), Some(HD));
+        let shapes = [picture(640, 360), picture(400, 600)];
+        assert_eq!(canvas(&shapes, HD), Some(Size { width: 640, height: 600 }));
         assert_eq!(canvas(&[sound], HD), None);
     }
 

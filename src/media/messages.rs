@@ -39,10 +39,7 @@ pub(super) struct About {
 impl About {
     /// Of a graph of this name.
     pub(super) fn new(name: &str, chosen: &Chosen) -> Self {
-        Self {
-            name: name.to_string(),
-            devices: chosen.devices.clone(),
-        }
+        Self { name: name.to_string(), devices: chosen.devices.clone() }
     }
 
     /// Says what an error message of the graph means to its user.

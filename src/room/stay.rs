@@ -82,7 +82,8 @@ impl Stay {
 
     /// Which unused room makes place first: of those where the lecture is over, then of the others, the oldest.
     pub(super) fn rank(&self) -> Option<(Waits, Instant)> {
-        let waits = if self.ended.is_some() || (self.left && !self.created) { Waits::ForNobody } else { Waits::ForItsTeacher };
+        let waits =
+            if self.ended.is_some() || (self.left && !self.created) { Waits::ForNobody } else { Waits::ForItsTeacher };
         self.unused.as_ref().map(|unused| (waits, unused.since))
     }
 }

@@ -51,7 +51,7 @@ fn two_files_are_one_lecture_to_the_class() {
     }
     let class = Classroom::new();
     let first = film(&class, "first.mkv", (320, 180), "0xff2040c0", 100, true);
-    let second = film(&class, "second film.mkv", (240, 240), "0xffc04020", 75, false);
+    let second = film(&class, "second film.mkv", (180, 160), "0xffc04020", 75, false);
     let list = flags(&[&first, &second]);
     let _server = class.server();
     let mut student = class.student(1001, &[]);
@@ -77,6 +77,9 @@ fn two_files_are_one_lecture_to_the_class() {
     assert!(!sizes.is_empty() && sizes.iter().all(|height| *height == 180), "{sizes:?}");
     let frozen = seen.iter().filter_map(|event| event["freeze_ms"].as_u64()).max();
     assert_eq!(frozen, Some(0), "the picture never stood still");
+    let told = teacher.events();
+    let keys = told.iter().filter_map(|event| event["key_frames"].as_u64()).max();
+    assert!(keys >= Some(2), "each file begins with a key frame: {keys:?}");
 }
 
 #[test]
@@ -107,10 +110,13 @@ fn stills_are_taught() {
     let class = Classroom::new();
     let animated = class.directory().join("moves.gif");
     run_tool(
-        Command::new("convert").args(["-delay", "20", "-size", "120x90", "xc:red", "xc:green", "xc:blue"]).arg(&animated),
+        Command::new("convert")
+            .args(["-delay", "20", "-size", "120x90", "xc:red", "xc:green", "xc:blue"])
+            .arg(&animated),
     );
     let drawn = class.directory().join("drawn.svg");
-    let svg = r##"<svg xmlns="http://www.w3.org/2000/svg" width="120" height="90"><rect width="99" height="9"/></svg>"##;
+    let svg =
+        r##"<svg xmlns="http://www.w3.org/2000/svg" width="120" height="90"><rect width="99" height="9"/></svg>"##;
     std::fs::write(&drawn, svg).unwrap();
     let files = [
         still(&class, "slide 1 #ä%20?.png", &["-size", "640x360", "gradient:red-blue"]),
@@ -150,7 +156,8 @@ fn what_can_not_be_played_is_refused_before_anything_is_printed() {
     let fifo = class.directory().join("pipe");
     run_tool(Command::new("mkfifo").arg(&fifo));
     let mp4 = class.directory().join("whole.mp4");
-    let graph = "videotestsrc num-buffers=50 ! video/x-raw,width=160,height=120 ! x264enc ! mp4mux ! filesink location=";
+    let graph =
+        "videotestsrc num-buffers=50 ! video/x-raw,width=160,height=120 ! x264enc ! mp4mux ! filesink location=";
     let graph = format!("{graph}{}", mp4.display());
     run_tool(Command::new("gst-launch-1.0").arg("--quiet").args(graph.split_whitespace()));
     let mp4 = std::fs::read(mp4).unwrap();
@@ -186,7 +193,8 @@ fn what_can_not_be_played_is_refused_before_anything_is_printed() {
         let mut teacher = Process::start("teacher", class.teach(&list));
         let stderr = teacher.ends_with(2);
         let shown = path.display();
-        let error = stderr.lines().find(|line| line.starts_with("error: ")).unwrap_or_else(|| panic!("{shown}: {stderr}"));
+        let error =
+            stderr.lines().find(|line| line.starts_with("error: ")).unwrap_or_else(|| panic!("{shown}: {stderr}"));
         for word in words.iter().copied().chain([path.to_str().unwrap(), "--file number 2 of 2"]) {
             assert!(error.contains(word), "no {word:?} in {error:?}");
         }

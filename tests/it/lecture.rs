@@ -180,7 +180,8 @@ fn ctrl_c_leaves_the_room_politely() {
         return;
     }
     let class = Classroom::new();
-    let mut teacher = class.teacher(&["--file", crate::support::lecture_file().to_str().unwrap(), "--loop", "--end-class"]);
+    let mut teacher =
+        class.teacher(&["--file", crate::support::lecture_file().to_str().unwrap(), "--loop", "--end-class"]);
     let mut student = class.student(1001, &[]);
     let mut waits = class.student(1002, &[]);
     watches(&student);

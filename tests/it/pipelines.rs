@@ -5,8 +5,8 @@ use std::process::Command;
 use std::time::Duration;
 
 use classroom::media::{
-    Capture, CaptureEvent, CaptureOptions, FileList, MainSource, MediaError, Render, RenderEvent, RenderOptions, Sink, Sources,
-    TrackFormat, Wanted,
+    Capture, CaptureEvent, CaptureOptions, FileList, MainSource, MediaError, Render, RenderEvent, RenderOptions, Sink,
+    Sources, TrackFormat, Wanted,
 };
 use classroom::rtp::{Codec, Latency, Track};
 
@@ -148,7 +148,8 @@ fn one_file_goes_on_where_the_other_ends_with_a_key_frame_and_no_gap() {
         assert!((1..=200).contains(&ms), "{ms} ms from picture to picture, key: {key}");
     }
     for (_, ms) in steps(&sent, Track::Audio) {
-        assert!((15..=65).contains(&ms), "{ms} ms from block to block");
+        // An encoder that is given sound a little early or late moves its blocks.
+        assert!((5..=65).contains(&ms), "{ms} ms from block to block");
     }
     let keys = sent.iter().filter(|sent| sent.track == Track::Screen && sent.key).count();
     assert_eq!(keys, 4, "one for each file");
@@ -171,7 +172,11 @@ fn sound_and_picture_stay_together_from_file_to_file() {
     let after = decode(&path).flash_to_tick();
     assert!(after.len() >= 8, "{after:?}");
     for offset in &after[1..] {
-        assert!((offset - before[1]).abs() <= 40.0, "sound is {offset} ms late, {} in the source: {after:?}", before[1]);
+        assert!(
+            (offset - before[1]).abs() <= 40.0,
+            "sound is {offset} ms late, {} in the source: {after:?}",
+            before[1]
+        );
     }
 }
 

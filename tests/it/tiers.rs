@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use classroom::media::{
-    Capture, CaptureEvent, CaptureOptions, FileList, MainSource, Render, RenderOptions, Sink, Sources, Tiers, TrackFormat,
-    VideoOptions, Wanted,
+    Capture, CaptureEvent, CaptureOptions, FileList, MainSource, Render, RenderOptions, Sink, Sources, Tiers,
+    TrackFormat, VideoOptions, Wanted,
 };
 use classroom::rtp::{Codec, Encoding, Frame, Tier, Track};
 use tokio::sync::mpsc::Receiver;

@@ -65,7 +65,8 @@ mod tests {
 
     #[test]
     fn only_a_yes_is_a_yes() {
-        for (line, yes) in [("y\n", true), ("Yes\n", true), (" y \n", true), ("\n", false), ("", false), ("n\n", false)] {
+        for (line, yes) in [("y\n", true), ("Yes\n", true), (" y \n", true), ("\n", false), ("", false), ("n\n", false)]
+        {
             assert_eq!(is_yes(line), yes, "{line:?}");
         }
     }

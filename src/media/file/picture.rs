@@ -22,9 +22,8 @@ pub(super) fn with_rate(caps: &gst::CapsRef, most: u32) -> gst::Caps {
     let mut caps = caps.to_owned();
     let named = caps.structure(0).and_then(|shape| shape.get::<gst::Fraction>("framerate").ok());
     let most = i32::try_from(most).unwrap_or(i32::MAX);
-    let is_slower = |rate: &gst::Fraction| {
-        rate.numer() > 0 && i64::from(rate.numer()) <= i64::from(most) * i64::from(rate.denom())
-    };
+    let is_slower =
+        |rate: &gst::Fraction| rate.numer() > 0 && i64::from(rate.numer()) <= i64::from(most) * i64::from(rate.denom());
     if named.filter(is_slower).is_none() {
         caps.make_mut().set("framerate", gst::Fraction::new(most, 1));
     }

@@ -11,10 +11,10 @@ use gstreamer::prelude::*;
 use gstreamer_app as gst_app;
 use tokio::sync::mpsc;
 
+use super::FileList;
 use super::feed::Input;
 use super::player::Player;
 use super::timeline::Progress;
-use super::FileList;
 use crate::media::capture::CaptureEvent;
 use crate::media::error::MediaError;
 use crate::media::options::Size;
@@ -67,12 +67,14 @@ impl Playlist {
         let inputs: Vec<Input> = (program.tracks.iter().enumerate())
             .filter_map(|(slot, track)| {
                 let source = pipeline.by_name(&format!("file-{track}"))?.downcast::<gst_app::AppSrc>().ok()?;
-                Some(Input { slot, track: *track, source, canvas: program.canvas, fps: program.fps })
+                let (canvas, fps) = (program.canvas, program.fps);
+                Some(Input { slot, track: *track, source, canvas, fps, has_begun: AtomicBool::new(false) })
             })
             .collect();
         let show = Show { program, inputs, pipeline: pipeline.clone(), events, stopping: stopping.clone() };
         let thread = std::thread::Builder::new().name("playlist".into()).spawn(move || show.run());
-        let failed = |error: std::io::Error| MediaError::Pipeline { pipeline: "playlist".into(), cause: error.to_string() };
+        let failed =
+            |error: std::io::Error| MediaError::Pipeline { pipeline: "playlist".into(), cause: error.to_string() };
         Ok(Self { stopping, thread: Some(thread.map_err(failed)?) })
     }
 

@@ -103,7 +103,8 @@ mod tests {
 
     #[test]
     fn no_more_pictures_are_taken_than_wanted_and_none_is_left_out_without_need() {
-        for (given, most, taken) in [(25, 30, 25), (30, 30, 30), (50, 30, 30), (60, 30, 30), (60, 1, 1), (24, 120, 24)] {
+        for (given, most, taken) in [(25, 30, 25), (30, 30, 30), (50, 30, 30), (60, 30, 30), (60, 1, 1), (24, 120, 24)]
+        {
             let mut limit = RateLimit::new(most);
             // Times as a file has them, in whole milliseconds.
             let count = (0..given * 10).filter(|n| limit.takes(ms(n * 1_000 / given))).count();
