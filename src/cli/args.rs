@@ -77,7 +77,7 @@ At a terminal, typed lines are said in chat: /hands lists raised hands, /lower t
 With no source given, the screen, the camera and the microphone that exist are taught.
 Students wait for the next lecture after this one, unless --end-class or the question at Ctrl-C ends it.
 `classroom devices` lists them.")]
-    Teach(TypedTeach),
+    Teach(Box<TypedTeach>),
 
     /// Watch: show the lecture of a room, or count or record it
     #[command(after_help = "Example: classroom watch --room 10013 --user 1001

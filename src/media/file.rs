@@ -100,12 +100,24 @@ impl Contents {
     }
 }
 
-/// The size of the largest picture of a list. All pictures are taught in what becomes of that size, with borders where their
-/// shape is another one, so that nothing behind sees a change of size: encoders go on, and recordings stay whole.
+/// The size of the largest picture of a list.
 pub(super) fn largest(contents: &[Contents]) -> Option<Size> {
-    let pictures = contents.iter().filter_map(|contents| contents.picture);
-    let sizes = pictures.map(|picture| Size { width: picture.width, height: picture.height });
-    sizes.max_by_key(|size| u64::from(size.width) * u64::from(size.height))
+    sizes(contents).max_by_key(|size| u64::from(size.width) * u64::from(size.height))
+}
+
+/// The size in which all pictures of a list are taught: the least in which each has all the pixels that it has in the box
+/// `most`. They are scaled into it, with borders where their shape is another one, so that nothing behind sees a change of
+/// size: encoders go on, and recordings stay whole.
+pub(super) fn canvas(contents: &[Contents], most: Size) -> Option<Size> {
+    let fitted = sizes(contents).map(|size| size.fitted(most));
+    fitted.reduce(|one, other| Size { width: one.width.max(other.width), height: one.height.max(other.height) })
+}
+
+fn sizes(contents: &[Contents]) -> impl Iterator<Item = Size> {
+    contents
+        .iter()
+        .filter_map(|contents| contents.picture)
+        .map(|picture| Size { width: picture.width, height: picture.height })
 }
 
 /// Puts decoders into another order, for this process. Those of libav for BMP and TIFF want a picture as one buffer, which
@@ -136,11 +148,14 @@ mod tests {
     }
 
     #[test]
-    fn a_list_has_the_size_of_its_largest_picture() {
+    fn a_list_has_a_size_in_which_no_picture_loses_pixels() {
+        const HD: Size = Size { width: 1280, height: 720 };
         let sound = Contents { picture: None, sound: true };
         let list = [sound, picture(320, 240), picture(1920, 1080), picture(1080, 1920)];
         assert_eq!(largest(&list[..3]), Some(Size { width: 1920, height: 1080 }));
-        assert_eq!(largest(&[sound]), None);
+        assert_eq!(canvas(&list, HD), Some(HD));
+        assert_eq!(canvas(&[picture(400, 300), picture(300, 400)], HD), Some(Size { width: 400, height: 400 }));
+        assert_eq!((largest(&[sound]), canvas(&[sound], HD)), (None, None));
     }
 
     #[test]

@@ -51,7 +51,7 @@ fn two_files_are_one_lecture_to_the_class() {
     }
     let class = Classroom::new();
     let first = film(&class, "first.mkv", (320, 180), "0xff2040c0", 100, true);
-    let second = film(&class, "second film.mkv", (240, 240), "0xffc04020", 75, false);
+    let second = film(&class, "second film.mkv", (180, 160), "0xffc04020", 75, false);
     let list = flags(&[&first, &second]);
     let _server = class.server();
     let mut student = class.student(1001, &[]);
@@ -77,6 +77,9 @@ fn two_files_are_one_lecture_to_the_class() {
     assert!(!sizes.is_empty() && sizes.iter().all(|height| *height == 180), "{sizes:?}");
     let frozen = seen.iter().filter_map(|event| event["freeze_ms"].as_u64()).max();
     assert_eq!(frozen, Some(0), "the picture never stood still");
+    let told = teacher.events();
+    let keys = told.iter().filter_map(|event| event["key_frames"].as_u64()).max();
+    assert!(keys >= Some(2), "each file begins with a key frame: {keys:?}");
 }
 
 #[test]
@@ -165,7 +168,7 @@ fn what_can_not_be_played_is_refused_before_anything_is_printed() {
     crc.update(&huge[12..29]);
     huge[29..33].copy_from_slice(&crc.sum().to_be_bytes());
     let locked = write("locked.png", &png);
-    std::fs::set_permissions(&locked, std::fs::Permissions::from_mode(0)).unwrap();
+    std::fs::set_permissions(&locked, std::fs::Permissions::from_mode(0o000)).unwrap();
     // Root may read everything.
     let may_read = std::fs::File::open(&locked).is_ok();
     let mut refused: Vec<(PathBuf, &[&str])> = vec![

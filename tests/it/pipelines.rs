@@ -148,7 +148,8 @@ fn one_file_goes_on_where_the_other_ends_with_a_key_frame_and_no_gap() {
         assert!((1..=200).contains(&ms), "{ms} ms from picture to picture, key: {key}");
     }
     for (_, ms) in steps(&sent, Track::Audio) {
-        assert!((15..=65).contains(&ms), "{ms} ms from block to block");
+        // An encoder that is given sound a little early or late moves its blocks.
+        assert!((5..=65).contains(&ms), "{ms} ms from block to block");
     }
     let keys = sent.iter().filter(|sent| sent.track == Track::Screen && sent.key).count();
     assert_eq!(keys, 4, "one for each file");

@@ -1,5 +1,7 @@
 //! One track on its way from the files into the teaching graph.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use gstreamer as gst;
 use gstreamer::prelude::*;
 use gstreamer_app as gst_app;
@@ -35,6 +37,8 @@ pub(super) struct Input {
     pub canvas: Option<Size>,
     /// The most pictures a second.
     pub fps: u32,
+    /// Whether anything was pushed yet.
+    pub has_begun: AtomicBool,
 }
 
 /// The teaching graph takes nothing more, or nobody wants more of this file.
@@ -155,12 +159,18 @@ impl Input {
         }
         let sample = gst::Sample::builder().buffer(&buffer).caps(caps).build();
         self.source.push_sample(&sample).map_err(|_| Over)?;
+        self.has_begun.store(true, Ordering::Relaxed);
         run.moves(|progress| progress.fed(self.slot, until));
         Ok(())
     }
 
-    /// Every encoder makes the picture of this time a key frame: of another film nothing can be predicted.
+    /// Every encoder makes the picture of this time a key frame: of another film nothing can be predicted. The first
+    /// picture of all is one in any case. (Asked for then, GStreamer 1.22 takes the times of x264 for its own, and
+    /// refuses all that is asked for later.)
     fn ask_for_key_frame(&self, time: gst::ClockTime) {
+        if !self.has_begun.load(Ordering::Relaxed) {
+            return;
+        }
         let event = gst_video::DownstreamForceKeyUnitEvent::builder().running_time(time).all_headers(true).build();
         // It waits in turn between the pictures. Without it the encoder decides by itself.
         let _ = self.source.send_event(event);

@@ -67,7 +67,8 @@ impl Playlist {
         let inputs: Vec<Input> = (program.tracks.iter().enumerate())
             .filter_map(|(slot, track)| {
                 let source = pipeline.by_name(&format!("file-{track}"))?.downcast::<gst_app::AppSrc>().ok()?;
-                Some(Input { slot, track: *track, source, canvas: program.canvas, fps: program.fps })
+                let (canvas, fps) = (program.canvas, program.fps);
+                Some(Input { slot, track: *track, source, canvas, fps, has_begun: AtomicBool::new(false) })
             })
             .collect();
         let show = Show { program, inputs, pipeline: pipeline.clone(), events, stopping: stopping.clone() };

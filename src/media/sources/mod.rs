@@ -186,7 +186,10 @@ impl Choice<'_> {
             self.chosen.notices.push(format!("file: {}, {}", path.display(), contents.words()));
         }
         self.shown = Shown::File(file::largest(&contents));
-        let canvas = file::largest(&contents).map(|_| self.shown.at_most(self.options.screen.size).size);
+        let canvas = file::canvas(&contents, self.shown.at_most(self.options.screen.size).most);
+        if list.paths.len() > 1 {
+            self.shown = Shown::File(canvas);
+        }
         // A film that stutters is worse than small text; a still can't stutter.
         let mut pictures = contents.iter().filter_map(|contents| contents.picture).peekable();
         self.is_text = pictures.peek().is_some() && pictures.all(|picture| picture.is_still);
