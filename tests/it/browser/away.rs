@@ -25,7 +25,8 @@ const OFFLINE: &str = "Your computer is offline. The lecture goes on by itself w
 #[track_caller]
 fn teacher_on(machine: &Machine, class: &Classroom) -> Process {
     let listen = format!("{}:{PORT}", machine.address());
-    let mut command = machine.command(&class.teach(&["--test", "--size", "320x180", "--fps", "15", "--listen", &listen]));
+    let mut command =
+        machine.command(&class.teach(&["--test", "--size", "320x180", "--fps", "15", "--listen", &listen]));
     command.stdout(Stdio::piped()).stderr(Stdio::piped());
     let teacher = Process::start("teacher", command);
     teacher.wait_for("joined", |event| event["event"] == "joined");
@@ -118,7 +119,9 @@ fn pages_are_back_soon_after_their_line_and_say_why_they_were_not() {
     teacher.interrupt();
     teacher.ends_with(0);
     anna.page.shows("The teacher has left");
-    anna.page.value("window.reloads = []; addEventListener('keydown', (event) => reloads.push(event.defaultPrevented)); null");
+    anna.page.value(
+        "window.reloads = []; addEventListener('keydown', (event) => reloads.push(event.defaultPrevented)); null",
+    );
     anna.page.wait("a key that is kept from the browser", "reloads", |reloads| {
         anna.page.presses("F5");
         reloads.as_array().is_some_and(|all| all.contains(&Value::Bool(true)))

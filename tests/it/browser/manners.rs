@@ -126,7 +126,8 @@ fn full_screen_by_key_hides_its_bar_and_gives_the_panel_back() {
     page.presses("f");
     page.wait_until("full screen", "document.fullscreenElement !== null && !witness.visible('#panel')");
     let bar = |is_there: bool| {
-        let opacity = format!("getComputedStyle(document.querySelector('#controls')).opacity === '{}'", u8::from(is_there));
+        let opacity =
+            format!("getComputedStyle(document.querySelector('#controls')).opacity === '{}'", u8::from(is_there));
         page.wait_until(if is_there { "a bar" } else { "no bar" }, &opacity);
     };
     bar(false);
