@@ -360,7 +360,7 @@ pub(super) struct TypedEncoding {
 
     /// Bits per second of the screen or file picture, for example 2500k or 2.5M [default: by its size: 2500k for
     /// 1280x720, 4600k for 1920x1080, 7100k for 2560x1440]
-    #[arg(long, value_name = "RATE")]
+    #[arg(long, value_name = "RATE", hide_short_help = true)]
     pub(super) bitrate: Option<Bitrate>,
 
     /// What pictures can be had as: full; low, which has a quarter of the bits, 450k at the most, and is encoded while
@@ -370,7 +370,7 @@ pub(super) struct TypedEncoding {
 
     /// What the low tier keeps: text keeps every letter sharp, at 5 pictures a second or fewer; film keeps half of the
     /// pictures, in half the size [default: text for a screen, film for others]
-    #[arg(long, value_name = "KIND", value_parser = values::content)]
+    #[arg(long, value_name = "KIND", value_parser = values::content, hide_short_help = true)]
     pub(super) content: Option<Content>,
 }
 

@@ -80,6 +80,7 @@ pub(super) async fn run(
         talk: Conversation::new(watch.user.clone()),
         ice_servers: Vec::new(),
         title: Title::new(watch.room.clone()),
+        rests: false,
         files: 0,
         silent_seconds: 0,
         heart: Heart::start(),
@@ -122,6 +123,8 @@ struct Student<'a> {
     ice_servers: Vec<IceServer>,
     /// Of the window.
     title: Title,
+    /// The teacher has left politely, and nobody teaches since.
+    rests: bool,
     files: u32,
     /// Seconds in which nothing came, until now.
     silent_seconds: u32,
@@ -221,6 +224,10 @@ impl Student<'_> {
                     match reason {
                         LeaveReason::Ended => return Ok(Some(EndReason::LectureOver)),
                         LeaveReason::Left | LeaveReason::Lost => {
+                            if reason == LeaveReason::Left {
+                                self.rests = true;
+                                self.screen.with(Render::rest);
+                            }
                             self.reporter.event(&Event::Publisher { user: None, nickname: None });
                         }
                         LeaveReason::Replaced => {}
@@ -293,6 +300,7 @@ impl Student<'_> {
     /// Somebody teaches who did not before.
     fn on_publisher(&mut self, teacher: &User) {
         self.meter.teacher_came();
+        self.rests = false;
         self.title.teacher_is(teacher);
         self.screen.with(|render| render.window().map(|window| window.set_title(&self.title.text())));
         let (user, nickname) = (Some(teacher.user_id.clone()), Some(teacher.nickname.clone().into()));

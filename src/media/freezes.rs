@@ -84,6 +84,12 @@ impl Freezes {
         }
     }
 
+    /// The lecture is over for now: the picture that still stands is no freeze, and nobody withholds it.
+    pub(super) fn rest(&mut self, now: Instant) {
+        Withheld { count: self.withholdings, total: self.withheld } = self.withheld(now);
+        (self.withholding, self.last) = (None, None);
+    }
+
     /// This process stood still from one time to another: the picture's standing still was its own, whether the next
     /// picture has been seen already or not.
     pub(super) fn stood_still(&mut self, from: Instant, to: Instant) {
@@ -155,6 +161,18 @@ mod tests {
         assert_eq!(freezes.count, 4);
         show(&mut freezes, &mut now, [700]);
         assert_eq!(freezes.count, 5);
+    }
+
+    #[test]
+    fn the_time_between_two_lectures_is_no_freeze() {
+        let (mut freezes, mut now) = (Freezes::default(), Instant::now());
+        show(&mut freezes, &mut now, [33; 60]);
+        freezes.rest(now);
+        freezes.pause(now);
+        now += Duration::from_secs(60);
+        assert_eq!((freezes.frozen(now), freezes.withheld(now)), (None, Withheld::default()));
+        show(&mut freezes, &mut now, [33; 60]);
+        assert_eq!((freezes.count, freezes.withheld(now)), (0, Withheld::default()));
     }
 
     #[test]

@@ -282,7 +282,7 @@ mod tests {
             (size(1080, 1920), size(1920, 1080), size(608, 1080)),
             (size(1365, 767), size(1920, 1080), size(1364, 766)),
             (size(5120, 1440), Size::NATIVE, size(5120, 1440)),
-            (size(1, 1), size(1920, 1080), size(2, 2)),
+            (size(1, 1), size(1920, 1080), size(64, 64)),
         ] {
             assert_eq!(picture.fitted(most), fitted, "{picture} in {most}");
         }

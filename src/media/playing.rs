@@ -145,6 +145,11 @@ impl Playing {
         }
     }
 
+    /// As [`super::Render::rest`].
+    pub(super) fn rest(&self) {
+        self.shared.inputs.iter().for_each(|input| input.received.rest());
+    }
+
     /// As [`super::Render::expect_fewer`].
     pub(super) fn expect_fewer(&self, track: Track) {
         if let Some(input) = self.shared.input(track) {

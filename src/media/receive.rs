@@ -128,6 +128,13 @@ impl Received {
         }
     }
 
+    /// The lecture is over for now. What is still under way is not expected.
+    pub(super) fn rest(&self) {
+        let Ok(mut state) = self.0.state.lock() else { return };
+        state.unexpected = true;
+        state.freezes.rest(Instant::now());
+    }
+
     /// This process stood still from one time to another.
     pub(super) fn stood_still(&self, from: Instant, to: Instant) {
         if let Ok(mut state) = self.0.state.lock() {

@@ -184,6 +184,13 @@ impl Render {
         }
     }
 
+    /// The lecture is over for now, as its teacher has said: the last picture stands, and that is no freeze.
+    pub fn rest(&self) {
+        if let Some(playing) = &self.playing {
+            playing.rest();
+        }
+    }
+
     /// Takes a picture off a window that it shares with another one, or puts it back.
     pub fn show(&self, track: Track, shown: bool) {
         if let Some(layout) = &self.layout {

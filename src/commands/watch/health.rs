@@ -110,7 +110,7 @@ impl Student<'_> {
 
     /// Tells the render which pictures the publisher withholds, or has none of.
     pub(super) fn expect_pictures(&self) {
-        let sends = |track| self.told.is_none_or(|told| told.sends(track));
+        let sends = |track| !self.rests && self.told.is_none_or(|told| told.sends(track));
         self.screen.with(|render| {
             for format in &self.formats {
                 let stopped = has_stopped(self.stopped, format.track);
