@@ -127,7 +127,7 @@ impl FromStr for Expectation {
         let (name, comparison, bound) = Comparison::ALL
             .into_iter()
             .find_map(|comparison| text.split_once(comparison.sign()).map(|(name, bound)| (name, comparison, bound)))
-            .ok_or("is no expectation, for example 'fps>=25' (in quotes), with >=, <=, >, < or ==")?;
+            .ok_or("is not an expectation, for example 'fps>=25' (in quotes), with >=, <=, >, < or ==")?;
         let name = name.trim();
         let metric = Metric::ALL
             .into_iter()
@@ -139,7 +139,7 @@ impl FromStr for Expectation {
             .all(|b| b.is_ascii_digit() || b == b'.')
             .then(|| bound.parse().ok())
             .flatten()
-            .ok_or_else(|| format!("ends in {bound:?}, which is no number"))?;
+            .ok_or_else(|| format!("ends in {bound:?}, which is not a number"))?;
         Ok(Expectation { metric, comparison, bound })
     }
 }
@@ -243,7 +243,7 @@ mod tests {
         let refused = |text: &str| text.parse::<Expectation>().unwrap_err();
         assert!(refused("fps").contains("for example 'fps>=25'"));
         assert!(refused("fsp>=25").contains("fps, kbps, lost"));
-        assert!(refused("fps>=fast").contains("no number"));
+        assert!(refused("fps>=fast").contains("not a number"));
         for text in ["", ">=", "fps>=", "fps>=-1", "fps>=NaN", "fps=>25", "fps>=1>=2", "fps=25"] {
             assert!(text.parse::<Expectation>().is_err(), "{text}");
         }

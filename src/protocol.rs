@@ -410,7 +410,7 @@ impl ServerMessage {
     pub fn target_busy() -> Self {
         Self::Error {
             code: ErrorCode::TargetBusy,
-            message: "more messages wait for the target than fit, try again".into(),
+            message: "too many messages wait for the target, try again".into(),
             user_id: None,
             retry_after_ms: Some(BUSY_RETRY_MS),
         }

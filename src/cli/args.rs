@@ -29,18 +29,18 @@ pub(super) struct TypedCli {
     #[arg(long, global = true, help_heading = "Output")]
     pub(super) json: bool,
 
-    /// Say more about what happens
+    /// Print more details
     #[arg(short, long, global = true, help_heading = "Output", overrides_with = "quiet", hide_short_help = true)]
     pub(super) verbose: bool,
 
-    /// Say nothing but warnings and errors
+    /// Print only warnings and errors
     #[arg(short, long, global = true, help_heading = "Output", overrides_with = "verbose", hide_short_help = true)]
     pub(super) quiet: bool,
 }
 
 const EXAMPLES: &str = "Examples:
   classroom demo                                a lecture taught and watched, on this machine
-  classroom teach --room 10013                  teach what the screen, camera and microphone give
+  classroom teach --room 10013                  teach with this machine's screen, camera and microphone
   classroom watch --room 10013 --user 1001      watch it, here or on another machine of the LAN
 
 classroom VERB -h shows the flags that are used most, classroom VERB --help all of them.";
@@ -59,7 +59,7 @@ pub(super) enum TypedVerb {
     #[command(after_help = "Examples:
   classroom demo                                until Ctrl-C
   classroom demo --for 10s                      ten seconds, then a summary
-  classroom demo --file lecture.mp4 --loop      a lecture of one's own")]
+  classroom demo --file lecture.mp4 --loop      your own lecture")]
     Demo(TypedDemo),
 
     /// Teach: send the screen, the camera and the microphone to every student of a room
@@ -73,10 +73,10 @@ More flags and examples: classroom teach --help, or man classroom-teach")]
   classroom teach --room 10013 --file lecture.mp4 --camera --mic
   classroom teach --room 10013 --server ws://school.example:18080
 
-At a terminal, typed lines are said in chat: /hands lists raised hands, /lower takes one down.
-With no source given, the screen, the camera and the microphone that exist are taught.
-Students wait for the next lecture after this one, unless --end-class or the question at Ctrl-C ends it.
-`classroom devices` lists them.")]
+At a terminal, typed lines go to the chat: /hands lists raised hands, /lower takes one down.
+Without a source, teach sends the screen, the camera and the microphone that exist:
+`classroom devices` lists them. When the lecture ends, students wait for the next one, unless
+--end-class or the answer to the question at Ctrl-C ends the class.")]
     Teach(Box<TypedTeach>),
 
     /// Watch: show the lecture of a room, or count or record it
@@ -88,10 +88,10 @@ More flags and examples: classroom watch --help, or man classroom-watch")]
   classroom watch --room 10013 --user 1001 --sink lecture.mkv
   classroom watch --room 10013 --user 1001 --sink null --for 30s --expect 'fps>=25'
 
-At a terminal, typed lines are said in chat, and /hand raises your hand.
-The server is the one of --server, of $CLASSROOM_SERVER, the one on this computer, or one that
-announces the room on the LAN (DNS-SD), in this order. It need not be there yet: without --timeout,
-watch waits for server and teacher for ever, and comes back to them by itself.")]
+At a terminal, typed lines go to the chat, and /hand raises your hand.
+watch looks for the server in this order: --server, $CLASSROOM_SERVER, this computer, and the LAN,
+where a server announces the room (DNS-SD). The server need not be there yet: without --timeout,
+watch waits for server and teacher for ever, and reconnects by itself.")]
     Watch(TypedWatch),
 
     /// Run the signalling server alone
@@ -122,14 +122,14 @@ More flags and examples: classroom bench --help, or man classroom-bench")]
   classroom bench --students 30 --bad 5 --loss 5% --rtt 50ms --for 60s
   classroom bench --glass --latency 20          from the capture of a picture to its decoding
 
-The students are real connections in another process of this machine. They open every packet as
-far as the machine can; past that some of them do in turn, and the table says how many were opened.
+The students are real connections in another process of this machine. They open every packet if the
+machine is fast enough; if not, they take turns, and the table says what share was opened.
 
-With a bad network or --glass the lecture is really encoded and decoded: each picture carries a
-code, so that those that came can be counted.")]
+With a bad network or --glass a real lecture is encoded and decoded: each picture carries a code,
+so that the pictures that arrive can be counted.")]
     Bench(TypedBench),
 
-    /// Print what completes the flags of classroom in a shell
+    /// Print a script that completes the flags of classroom in a shell
     #[command(after_help = "Examples:
   classroom completions bash > ~/.local/share/bash-completion/completions/classroom
   classroom completions zsh > ~/.zfunc/_classroom
@@ -173,7 +173,7 @@ pub(super) struct TypedDemo {
     #[arg(long = "loop", help_heading = "Sources")]
     pub(super) looped: bool,
 
-    /// What the picture can be had as, as in teach: full,low or full or full,low=300k
+    /// The tiers in which the picture is offered, as in teach: full,low or full or full,low=300k
     #[arg(long, value_name = "LIST", default_value = "full,low", value_parser = values::tiers, help_heading = "Encoding", hide_short_help = true)]
     pub(super) tiers: Tiers,
 
@@ -218,7 +218,7 @@ pub(super) struct TypedTeach {
     #[arg(long, value_name = "N", help_heading = "Lecture", hide_short_help = true)]
     pub(super) max_students: Option<NonZeroUsize>,
 
-    /// Keep a list of who was there in this file: a row for each student, whole at any time
+    /// Keep an attendance list in this file: one row for each student, complete at any time
     #[arg(long, value_name = "FILE.csv", help_heading = "Output", hide_short_help = true)]
     pub(super) attendance: Option<PathBuf>,
 
@@ -234,15 +234,15 @@ pub(super) struct TypedTeach {
     #[arg(long, help_heading = "Lecture")]
     pub(super) end_class: bool,
 
-    /// Say the lines of stdin in chat, also where it is no terminal; /help lists commands
+    /// Send the lines of stdin to the chat even if stdin is not a terminal; /help lists commands
     #[arg(long, help_heading = "Lecture", hide_short_help = true)]
     pub(super) chat: bool,
 
-    /// Let no line of chat fly over the picture; while you teach, /comments on and off change it
+    /// Do not let chat fly over the picture; while you teach, /comments on and /comments off change this
     #[arg(long, help_heading = "Lecture", hide_short_help = true)]
     pub(super) no_comments: bool,
 
-    /// Let nobody react; while you teach, /reactions on and off change it
+    /// Do not allow reactions; while you teach, /reactions on and /reactions off change this
     #[arg(long, help_heading = "Lecture", hide_short_help = true)]
     pub(super) no_reactions: bool,
 
@@ -260,15 +260,15 @@ pub(super) struct TypedTeach {
     #[arg(long, value_name = "ADDR:PORT", value_parser = values::listen, help_heading = "Network")]
     pub(super) listen: Option<SocketAddr>,
 
-    /// The one UDP port of the media [default: the number of the built-in server's port, else 18080]
+    /// The one UDP port for all media [default: the number of the built-in server's port, else 18080]
     #[arg(long, value_name = "PORT", help_heading = "Network", hide_short_help = true)]
     pub(super) udp_port: Option<u16>,
 
-    /// Serve /healthz and /metrics here too; the built-in server always does [default: with --server nowhere]
+    /// Serve /healthz and /metrics at this address too [default: only on the port of the built-in server]
     #[arg(long, value_name = "ADDR:PORT", value_parser = values::listen, help_heading = "Network", hide_short_help = true)]
     pub(super) metrics: Option<SocketAddr>,
 
-    /// Threads that send, each to its share of the students; one carries some hundreds
+    /// Number of sending threads, each for its share of the students; one carries several hundred students
     #[arg(long, value_name = "N", default_value = "1", value_parser = values::workers, help_heading = "Network", hide_short_help = true)]
     pub(super) workers: NonZeroUsize,
 
@@ -276,7 +276,8 @@ pub(super) struct TypedTeach {
     #[arg(long, value_name = "IP", help_heading = "Network", hide_short_help = true)]
     pub(super) advertise: Vec<IpAddr>,
 
-    /// Ask this server for our public address, and tell students of our built-in server to do so; may be repeated
+    /// Ask this STUN server for this computer's public address; the built-in server tells students to ask it too; may be
+    /// repeated
     #[arg(long, value_name = "URL", help_heading = "Network", hide_short_help = true)]
     pub(super) stun: Vec<StunServer>,
 
@@ -288,8 +289,8 @@ pub(super) struct TypedTeach {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Network")]
 pub(super) struct TypedToldTurn {
-    /// Tell students to relay through turn:USER:PASS@HOST:PORT, may be repeated. Whoever joins a room can read name and
-    /// password: take ones that are good for nothing else
+    /// Tell students to relay through turn:USER:PASS@HOST:PORT, may be repeated. Anybody who joins a room can read the
+    /// name and the password: use ones that open nothing else
     #[arg(long, value_name = "URL", hide_short_help = true)]
     pub(super) turn: Vec<TypedTurn>,
 
@@ -329,7 +330,7 @@ pub(super) struct TypedSources {
     #[arg(long = "loop", hide_short_help = true)]
     pub(super) looped: bool,
 
-    /// Show each picture file for this time [default: 10s where there are more files, else until Ctrl-C]
+    /// Show each picture file for this long [default: 10s in a list of files, else until Ctrl-C]
     #[arg(long, value_name = "DURATION", value_parser = values::duration, hide_short_help = true)]
     pub(super) still: Option<Duration>,
 
@@ -337,7 +338,7 @@ pub(super) struct TypedSources {
     #[arg(long, hide_short_help = true)]
     pub(super) test: bool,
 
-    /// Teach a GStreamer graph of one's own, read from this file
+    /// Teach your own GStreamer graph, read from this file
     #[arg(long, value_name = "FILE", hide_short_help = true)]
     pub(super) pipeline: Option<PathBuf>,
 }
@@ -349,8 +350,8 @@ pub(super) struct TypedEncoding {
     #[arg(long, value_name = "CODEC", value_parser = values::video_codec, hide_short_help = true)]
     pub(super) codec: Option<Codec>,
 
-    /// Fit the picture into this size, or native for any [default: as it is up to 1920x1080, a screen up to 2560x1440
-    /// where the encoder is fast enough]
+    /// Fit the picture into this size; native sends any size [default: whole up to 1920x1080, a screen up to 2560x1440 if
+    /// the encoder is fast enough]
     #[arg(long, value_name = "WxH")]
     pub(super) size: Option<Size>,
 
@@ -363,13 +364,13 @@ pub(super) struct TypedEncoding {
     #[arg(long, value_name = "RATE", hide_short_help = true)]
     pub(super) bitrate: Option<Bitrate>,
 
-    /// What pictures can be had as: full; low, which has a quarter of the bits, 450k at the most, and is encoded while
-    /// somebody's line needs it; low=300k gives it so many
+    /// The tiers in which pictures are offered: full; and low, which has a quarter of the bits, 450k at most, and is
+    /// encoded only while somebody's line needs it; low=300k sets its bit rate
     #[arg(long, value_name = "LIST", default_value = "full,low", value_parser = values::tiers, hide_short_help = true)]
     pub(super) tiers: Tiers,
 
     /// What the low tier keeps: text keeps every letter sharp, at 5 pictures a second or fewer; film keeps half of the
-    /// pictures, in half the size [default: text for a screen, film for others]
+    /// pictures, in half the size [default: text for a screen or picture files, film for the rest]
     #[arg(long, value_name = "KIND", value_parser = values::content, hide_short_help = true)]
     pub(super) content: Option<Content>,
 }
@@ -401,27 +402,27 @@ pub(super) struct TypedWatch {
     #[arg(long, value_name = "DURATION", value_parser = values::duration, help_heading = "Lecture", hide_short_help = true)]
     pub(super) retry: Option<Duration>,
 
-    /// Check the whole run, exit with 8 if unmet: fps, kbps, lost, freezes, freeze_percent, withheld_percent, width, height,
-    /// first_frame_ms (from when the teacher is there), start_to_frame_ms (from the start of this program)
+    /// Check the whole run, and exit with 8 if this is unmet: fps, kbps, lost, freezes, freeze_percent, withheld_percent,
+    /// width, height, first_frame_ms (from when the teacher is there), start_to_frame_ms (from the start of this program)
     #[arg(long, value_name = "'fps>=25'", help_heading = "Lecture", hide_short_help = true)]
     pub(super) expect: Vec<Expectation>,
 
-    /// Say the lines of stdin in chat, also where it is no terminal; /hand raises a hand, /help lists commands
+    /// Send the lines of stdin to the chat even if stdin is not a terminal; /hand raises a hand, /help lists commands
     #[arg(long, help_heading = "Lecture", hide_short_help = true)]
     pub(super) chat: bool,
 
     #[command(flatten)]
     pub(super) sink: TypedSinkArgs,
 
-    /// The jitter buffer: auto (20 to 500 ms, as the network needs), a range as 40..200, or always so many ms as 80
+    /// The jitter buffer: auto (20 to 500 ms, as the network needs), a range such as 40..200, or a fixed length such as 80
     #[arg(long, value_name = "MS", default_value = "auto", value_parser = values::latency, help_heading = "Output", hide_short_help = true)]
     pub(super) latency: Latency,
 
-    /// The signalling server, waited for [default: the one on this computer, else one that announces the room on the LAN]
+    /// The signalling server, which may start later [default: on this computer, else one on the LAN that has the room]
     #[arg(long, value_name = "URL", env = "CLASSROOM_SERVER", help_heading = "Network")]
     pub(super) server: Option<TypedServer>,
 
-    /// Ask this server for our public address, may be repeated [default: those that the signalling server names]
+    /// Ask this STUN server for our public address, may be repeated [default: those that the signalling server names]
     #[arg(long, value_name = "URL", help_heading = "Network", hide_short_help = true)]
     pub(super) stun: Vec<StunServer>,
 
@@ -468,7 +469,7 @@ pub(super) struct TypedCompletions {
 
 #[derive(Debug, Args)]
 pub(super) struct TypedMan {
-    /// The folder, which is made where it does not exist
+    /// The folder, which is created if it does not exist
     #[arg(value_name = "FOLDER")]
     pub(super) folder: PathBuf,
 }

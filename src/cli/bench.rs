@@ -90,8 +90,8 @@ pub(super) struct TypedBench {
     #[arg(long, value_name = "N", value_parser = values::bench_students)]
     pub(super) students: Option<NonZeroUsize>,
 
-    /// Bits per second of the picture, for example 2500k or 2.5M; sound comes on top [default: 2500k; where pictures are
-    /// encoded by their size, as in teach]
+    /// Bits per second of the picture, for example 2500k or 2.5M; sound comes on top [default: 2500k, or by
+    /// the size as in teach where pictures are encoded]
     #[arg(long, value_name = "RATE", hide_short_help = true)]
     pub(super) bitrate: Option<Bitrate>,
 
@@ -99,15 +99,16 @@ pub(super) struct TypedBench {
     #[arg(long, value_name = "N", default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..=120), hide_short_help = true)]
     pub(super) fps: u32,
 
-    /// Threads that send, as in teach
+    /// Number of sending threads, as in teach
     #[arg(long, value_name = "N", default_value = "1", value_parser = values::workers, hide_short_help = true)]
     pub(super) workers: NonZeroUsize,
 
-    /// A key frame of eight pictures' size comes so often, unasked; the encoders of teach make one in 100 s
+    /// Time between key frames that nobody asked for, as large as eight pictures each; the encoders of teach make one in
+    /// 100 s
     #[arg(long, value_name = "DURATION", default_value = "100s", value_parser = values::key_every, hide_short_help = true)]
     pub(super) key_every: Duration,
 
-    /// Measure for so long, once all students have joined [default: 10s, or 20s with a bad network or --glass]
+    /// Measure for this long, once all students have joined [default: 10s, or 20s with a bad network or --glass]
     #[arg(long = "for", value_name = "DURATION", value_parser = values::bench_length)]
     pub(super) length: Option<Duration>,
 
@@ -126,7 +127,7 @@ pub(super) struct TypedNetwork {
     #[arg(long, value_name = "PERCENT", value_parser = values::percent)]
     pub(super) loss: Option<f64>,
 
-    /// Lose this share from then on for so long: 20%@5s+2s, every ten seconds 20%@5s+2s/10s; may be repeated
+    /// Lose this share from this time on, for this long: 20%@5s+2s, or every ten seconds 20%@5s+2s/10s; may be repeated
     #[arg(long, value_name = "PERCENT@AT+LENGTH", hide_short_help = true)]
     pub(super) burst: Vec<Burst>,
 
@@ -138,7 +139,7 @@ pub(super) struct TypedNetwork {
     #[arg(long, value_name = "DURATION", value_parser = values::network_delay, hide_short_help = true)]
     pub(super) jitter: Option<Duration>,
 
-    /// Let others get past this share of the packets
+    /// Let later packets overtake this share of the packets
     #[arg(long, value_name = "PERCENT", value_parser = values::percent, hide_short_help = true)]
     pub(super) reorder: Option<f64>,
 
@@ -146,11 +147,11 @@ pub(super) struct TypedNetwork {
     #[arg(long, value_name = "RATE", value_parser = values::line_rate)]
     pub(super) rate: Option<u32>,
 
-    /// Until this time the line is fast
+    /// The line is fast until this time
     #[arg(long, value_name = "DURATION", value_parser = values::duration, hide_short_help = true)]
     pub(super) rate_from: Option<Duration>,
 
-    /// After this time the line is fast again
+    /// The line is fast again after this time
     #[arg(long, value_name = "DURATION", value_parser = values::duration, hide_short_help = true)]
     pub(super) rate_until: Option<Duration>,
 
@@ -158,11 +159,11 @@ pub(super) struct TypedNetwork {
     #[arg(long, value_name = "DURATION", value_parser = values::network_delay, hide_short_help = true)]
     pub(super) queue: Option<Duration>,
 
-    /// Only so many of the students have this network [default: all]
+    /// Only this many students have this network [default: all]
     #[arg(long, value_name = "N", hide_short_help = true)]
     pub(super) bad: Option<usize>,
 
-    /// The luck of the packets: the same number has the same luck [default: another each time]
+    /// Seed of the random losses: the same number gives the same losses [default: another one each time]
     #[arg(long, value_name = "N", hide_short_help = true)]
     pub(super) seed: Option<u64>,
 }
@@ -179,7 +180,7 @@ pub(super) struct TypedPictures {
     #[arg(long, value_name = "MS", value_parser = values::latency, hide_short_help = true)]
     pub(super) latency: Option<Latency>,
 
-    /// In which tiers pictures can be had, as in teach [default: full,low]
+    /// The tiers in which pictures are offered, as in teach [default: full,low]
     #[arg(long, value_name = "LIST", value_parser = values::tiers, hide_short_help = true)]
     pub(super) tiers: Option<Tiers>,
 

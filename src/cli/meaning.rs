@@ -263,9 +263,9 @@ pub(super) enum Conflict {
     ServerAndListen,
     #[error("{0} and {1} can't both be what is taught: drop one of them")]
     TwoSources(&'static str, &'static str),
-    #[error("--loop repeats a file, but there is none: add --file PATH")]
+    #[error("--loop repeats files, but no file is given: add --file PATH")]
     LoopWithoutFile,
-    #[error("--still is about picture files, but there is none: add --file PATH")]
+    #[error("--still needs a picture file: add --file PATH")]
     StillWithoutFile,
     #[error("--mic asks for sound and --no-audio for none: drop one of them")]
     MicWithoutAudio,
@@ -275,21 +275,19 @@ pub(super) enum Conflict {
     LowAboveFull(String, Bitrate),
     #[error("--fullscreen needs a window, but --sink is {0}: drop one of them")]
     FullscreenWithoutWindow(String),
-    #[error(
-        "--turn is told to students by the built-in server, but --server joins another: start that one with --turn"
-    )]
+    #[error("the built-in server tells students of --turn, but --server joins another one: start that one with --turn")]
     TurnForAnotherServer,
     #[error("{0} needs a server: add --turn turn:HOST:PORT")]
     LoginWithoutTurn(&'static str),
-    #[error("{0} is about pictures and a network, of which this bench has none: add --glass, or --loss 5% say")]
+    #[error("{0} needs a bench with pictures and a network: add --glass or, for example, --loss 5%")]
     BenchWithoutPictures(&'static str),
-    #[error("{0} is about a line that carries little: add --rate 600k say")]
+    #[error("{0} needs a narrow line: add, for example, --rate 600k")]
     NoRate(&'static str),
     #[error("--rate-until is not after --rate-from: give a later time")]
     FastBeforeSlow,
-    #[error("--bad is about a bad network, but there is none: add --loss 5% say")]
+    #[error("--bad needs a bad network: add, for example, --loss 5%")]
     NothingBad,
-    #[error("--bad {0} are more than --students {1}: change one of them")]
+    #[error("--bad {0} is more than --students {1}: change one of them")]
     MoreBadThanStudents(usize, usize),
     #[error("--size {0} is too small for the code that this bench draws: give 640 pixels across, or more")]
     TooSmallForCodes(Size),

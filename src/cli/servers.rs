@@ -29,7 +29,7 @@ impl FromStr for StunServer {
             return Err("asks for STUN over TLS, which is not supported, give stun:HOST:PORT".into());
         }
         let (host, port) = host_and_port(text.strip_prefix("stun:").unwrap_or(text))
-            .ok_or("is no STUN server, for example stun:stun.example.org:3478")?;
+            .ok_or("is not a STUN server, for example stun:stun.example.org:3478")?;
         Ok(StunServer { host, port })
     }
 }
@@ -53,7 +53,7 @@ impl FromStr for TypedTurn {
     type Err = String;
     fn from_str(text: &str) -> Result<Self, String> {
         // Clap repeats what was typed, so no sentence here does.
-        const EXAMPLE: &str = "is no TURN server, for example turn:user:password@turn.example.org:3478";
+        const EXAMPLE: &str = "is not a TURN server, for example turn:user:password@turn.example.org:3478";
         if text.starts_with("turns:") {
             return Err("asks for TURN over TLS, which is not supported, give turn:HOST:PORT".into());
         }

@@ -43,7 +43,7 @@ impl Bitrate {
 impl FromStr for Bitrate {
     type Err = String;
     fn from_str(text: &str) -> Result<Self, String> {
-        let bits = bits(text).ok_or("is no bit rate, for example 2500k, 2.5M or 800000")?;
+        let bits = bits(text).ok_or("is not a bit rate, for example 2500k, 2.5M or 800000")?;
         if bits < f64::from(Self::LEAST.0) || bits > f64::from(Self::MOST.0) {
             return Err("is out of range, give 50k to 100M bits per second (2500k is the default)".into());
         }
@@ -74,14 +74,14 @@ pub struct Burst {
 impl FromStr for Burst {
     type Err = String;
     fn from_str(text: &str) -> Result<Self, String> {
-        const EXAMPLE: &str = "is no burst, for example 20%@5s+2s: the share, when, for how long";
+        const EXAMPLE: &str = "is not a burst, for example 20%@5s+2s: the share, when, for how long";
         let (loss, time) = text.split_once('@').ok_or(EXAMPLE)?;
         let (at, length) = time.split_once('+').ok_or(EXAMPLE)?;
         let (length, every) = length.split_once('/').map_or((length, None), |(length, every)| (length, Some(every)));
         let every = every.map(duration).transpose()?;
         let burst = Burst { loss: percent(loss)?, at: duration(at)?, length: duration(length)?, every };
         if burst.length.is_zero() || every.is_some_and(|every| every <= burst.length) {
-            return Err("lasts not at all or longer than until it comes again, for example 20%@5s+2s/10s".into());
+            return Err("has no length, or a longer one than its period, for example 20%@5s+2s/10s".into());
         }
         Ok(burst)
     }
@@ -114,7 +114,7 @@ impl FromStr for TypedSink {
             "window" => Ok(TypedSink::Window),
             "null" => Ok(TypedSink::Null),
             file if file.len() > 4 && file.to_ascii_lowercase().ends_with(".mkv") => Ok(TypedSink::File(file.into())),
-            _ => Err("is no sink, give window, null or the name of a file that ends in .mkv".into()),
+            _ => Err("is not a sink, give window, null or a file name that ends in .mkv".into()),
         }
     }
 }
@@ -135,13 +135,13 @@ pub(super) fn listen(text: &str) -> Result<SocketAddr, String> {
     match text.strip_prefix("localhost").map(|rest| rest.strip_prefix(':').map(str::parse::<u16>)) {
         Some(None) if text == "localhost" => Ok(SocketAddr::new(local, DEFAULT_PORT)),
         Some(Some(Ok(port))) => Ok(SocketAddr::new(local, port)),
-        _ => Err("is no address to listen on, for example 0.0.0.0:18080 or 127.0.0.1:18090".into()),
+        _ => Err("is not an address to listen on, for example 0.0.0.0:18080 or 127.0.0.1:18090".into()),
     }
 }
 
 /// `10s`, `1m30s`, `1h`, `500ms`, `1.5s`.
 pub(super) fn duration(text: &str) -> Result<Duration, String> {
-    const EXAMPLE: &str = "is no duration, for example 10s, 1m30s or 500ms";
+    const EXAMPLE: &str = "is not a duration, for example 10s, 1m30s or 500ms";
     if decimal(text).is_some() {
         return Err("has no unit, for example 10s, 1m30s or 500ms".into());
     }
@@ -191,13 +191,13 @@ pub(super) fn workers(text: &str) -> Result<NonZeroUsize, String> {
 pub(super) fn percent(text: &str) -> Result<f64, String> {
     match text.strip_suffix('%').and_then(decimal) {
         Some(percent) if percent <= 100.0 => Ok(percent / 100.0),
-        _ => Err("is no share, give 0% to 100%, for example 5%".into()),
+        _ => Err("is not a share, give 0% to 100%, for example 5%".into()),
     }
 }
 
 /// What a line carries: a modem's rate to that of the cable of this machine.
 pub(super) fn line_rate(text: &str) -> Result<u32, String> {
-    match bits(text).ok_or("is no bit rate, for example 600k or 1.5M")? {
+    match bits(text).ok_or("is not a bit rate, for example 600k or 1.5M")? {
         rate if (10e3..=1e9).contains(&rate) => Ok(rate as u32),
         _ => Err("is out of range, give 10k to 1000M bits per second".into()),
     }
@@ -232,7 +232,7 @@ pub(super) fn bench_students(text: &str) -> Result<NonZeroUsize, String> {
     const MOST: usize = 10_000;
     match text.parse::<NonZeroUsize>() {
         Ok(students) if students.get() <= MOST => Ok(students),
-        _ => Err(format!("is no number of students, give 1 to {MOST}")),
+        _ => Err(format!("is not a number of students, give 1 to {MOST}")),
     }
 }
 
@@ -244,11 +244,11 @@ pub(super) fn latency(text: &str) -> Result<Latency, String> {
     let Some((least, most)) = text.split_once("..") else { return milliseconds(text).map(Latency::Fixed) };
     let (least, most) = (milliseconds(least)?, milliseconds(most)?);
     if least > most {
-        return Err("ends before it begins, give the least first, for example 40..200".into());
+        return Err("ends before it begins, give the smaller number first, for example 40..200".into());
     }
     if most > MOST_DELAY {
         return Err(format!(
-            "adapts up to {} milliseconds; a longer one can be fixed, for example 1000",
+            "adapts to {} milliseconds at most; only a fixed one can be longer, for example 1000",
             MOST_DELAY.as_millis()
         ));
     }
@@ -259,7 +259,8 @@ fn milliseconds(text: &str) -> Result<Duration, String> {
     const MOST: Duration = Duration::from_secs(5);
     let time = match text.parse::<u32>() {
         Ok(number) => Duration::from_millis(number.into()),
-        Err(_) => duration(text).map_err(|_| "is none of auto, a number of milliseconds as 80, a range as 40..200")?,
+        Err(_) => duration(text)
+            .map_err(|_| "is neither auto nor a number of milliseconds such as 80 nor a range such as 40..200")?,
     };
     if time > MOST {
         return Err("is more than 5000 milliseconds".into());
@@ -272,7 +273,7 @@ pub(super) fn video_codec(text: &str) -> Result<Codec, String> {
     match text.to_ascii_lowercase().as_str() {
         "h264" | "h.264" => Ok(Codec::H264),
         "vp8" => Ok(Codec::Vp8),
-        _ => Err("is no codec for pictures, give h264 or vp8".into()),
+        _ => Err("is not a codec for pictures, give h264 or vp8".into()),
     }
 }
 
@@ -292,13 +293,13 @@ pub(super) fn tiers(text: &str) -> Result<Tiers, String> {
         let (name, rate) = part.split_once('=').map_or((part, None), |(name, rate)| (name, Some(rate)));
         match (name.trim().to_ascii_lowercase().as_str(), rate) {
             ("full", None) if !full => full = true,
-            ("full", Some(_)) => return Err("gives full a rate of its own, which is that of --bitrate".into()),
+            ("full", Some(_)) => return Err("gives the full tier a rate, which only --bitrate sets".into()),
             ("low", rate) if low.is_none() => {
                 let rate = rate.map(|rate| rate.trim().parse::<Bitrate>().map_err(|why| format!("low={rate} {why}")));
                 low = Some(rate.transpose()?.map(Bitrate::bits_per_second));
             }
             ("full" | "low", _) => return Err(format!("names {} twice", name.trim())),
-            _ => return Err("is no list of tiers, for example full,low or full or full,low=300k".into()),
+            _ => return Err("is not a list of tiers, for example full,low or full or full,low=300k".into()),
         }
     }
     Ok(match (full, low) {
@@ -314,7 +315,7 @@ pub(super) fn content(text: &str) -> Result<Content, String> {
     match text.to_ascii_lowercase().as_str() {
         "text" => Ok(Content::Text),
         "film" => Ok(Content::Film),
-        _ => Err("is no kind of content, give text or film".into()),
+        _ => Err("is not a kind of content, give text or film".into()),
     }
 }
 
@@ -394,8 +395,8 @@ mod tests {
             ("full,full", "names full twice"),
             ("low,low=1M", "names low twice"),
             ("full=1M", "--bitrate"),
-            ("low=", "low= is no bit rate"),
-            ("low=fast", "low=fast is no bit rate"),
+            ("low=", "low= is not a bit rate"),
+            ("low=fast", "low=fast is not a bit rate"),
             ("low=1k", "low=1k is out of range"),
         ] {
             let error = tiers(text).unwrap_err();

@@ -74,7 +74,7 @@ async fn tell(
     tokio::select! {
         // First, so that there is no student before somebody would hear the wish to end.
         biased;
-        _ = stop(None) => reporter.warn("asked to end, so nothing was measured"),
+        _ = stop(None) => reporter.warn("interrupted, so nothing was measured"),
         found = measuring => {
             let (object, table) = found?;
             if reporter.is_json() {

@@ -29,8 +29,8 @@ pub(super) fn listen() -> mpsc::UnboundedReceiver<Failure> {
 
 fn failure(cause: &str) -> Failure {
     Failure::internal(anyhow::anyhow!(
-        "GStreamer broke down: {}; this is a mistake in it or in one of its plug-ins: what was being taught or watched \
-         when it happened is best left out",
+        "GStreamer broke down: {}; this is a bug in GStreamer or in one of its plug-ins: leave out what was being taught or \
+         watched when it happened",
         cause.trim()
     ))
 }

@@ -45,7 +45,7 @@ const TEACHER_COMMANDS: [Described; 8] = [
     ("/lower all", "take down all hands"),
     ("/comments off", "keep chat off the picture for the whole class"),
     ("/comments on", "let students show chat over the picture"),
-    ("/reactions off", "end reactions"),
+    ("/reactions off", "forbid reactions"),
     ("/reactions on", "allow reactions"),
 ];
 
@@ -56,8 +56,8 @@ const STUDENT_COMMANDS: [Described; 2] = [
 
 /// What everybody may type.
 const ALL_COMMANDS: [Described; 3] = [
-    ("any words", "say them to everybody in the room"),
-    ("//word", "say something that begins with a slash"),
+    ("any words", "send them to everybody in the room"),
+    ("//word", "send a line that begins with a slash"),
     ("/help", "show this table"),
 ];
 

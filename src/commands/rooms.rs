@@ -23,7 +23,7 @@ pub(super) async fn run(rooms: Rooms, reporter: &Reporter) -> Result<(), Failure
     let server = find_server(rooms.server, reporter).await;
     let list = client::rooms(server.host(), server.port()).await.map_err(|error| {
         let error =
-            anyhow::anyhow!("no list from {server}: {error}; start one with `classroom teach` or `classroom serve`, or name it with --server");
+            anyhow::anyhow!("no list from {server}: {error}; start a server with `classroom teach` or `classroom serve`, or name one with --server");
         Failure::new(Exit::ServerUnreachable, error)
     })?;
     if reporter.is_json() {

@@ -127,7 +127,7 @@ pub(super) async fn run_with(
     let nickname = teach.nickname.clone().into();
     reporter.event(&Event::Joined { user: teach.user.clone(), nickname, server: server.to_string() });
     if let Some(port) = &metrics_port {
-        reporter.notice(format!("numbers for a monitoring system at http://{}/metrics", port.address()));
+        reporter.notice(format!("metrics for a monitoring system at http://{}/metrics", port.address()));
     }
     if teach.qr {
         show_qr(&link, &others, reporter);
@@ -221,7 +221,7 @@ async fn stun_addresses(teach: &Teach, reporter: &Reporter) -> Vec<SocketAddr> {
         match found.ok().and_then(|mut all| all.find(SocketAddr::is_ipv4)) {
             Some(address) => addresses.push(address),
             None => {
-                reporter.warn(format!("the STUN server {} has no IPv4 address here, it is not asked", server.url()));
+                reporter.warn(format!("the STUN server {} has no IPv4 address and is not asked", server.url()));
             }
         }
     }
@@ -380,7 +380,7 @@ impl Lecture<'_> {
                 self.register.gone(Now::read(), &user);
                 if why == "failed" {
                     self.reporter.warn(format!(
-                        "the connection of {} failed by a mistake in this program, please report it; it may come again",
+                        "the connection of {} failed because of a bug in this program, please report it; the student can connect again",
                         self.register.named(&user)
                     ));
                 }
@@ -402,7 +402,7 @@ impl Lecture<'_> {
         match event {
             SignalEvent::Joined { users, .. } => self.joined(&users),
             SignalEvent::Lost { reason } => self.reporter.warn(format!(
-                "the signalling server is gone ({reason}): the lecture goes on, newcomers must wait; trying to get back"
+                "lost the signalling server ({reason}): the lecture goes on, new students must wait; trying to reconnect"
             )),
             SignalEvent::Message(message) => self.on_message(message),
             SignalEvent::Ended(_) => {}

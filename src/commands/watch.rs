@@ -199,7 +199,7 @@ impl Student<'_> {
             }
             SignalEvent::Lost { reason } => {
                 self.course.server_is_lost();
-                self.reporter.warn(format!("the signalling server is gone ({reason}), trying to get back"));
+                self.reporter.warn(format!("lost the signalling server ({reason}), trying to reconnect"));
             }
             SignalEvent::Message(message) => return self.on_message(message, rendered).await,
             SignalEvent::Ended(_) => {}
@@ -219,7 +219,7 @@ impl Student<'_> {
                 if teacher.is_some() {
                     self.course.publisher_left(Instant::now());
                     self.say_over_picture(Some(
-                        "The teacher has gone.\nThe lecture goes on here when somebody teaches again.",
+                        "The teacher has left.\nThe lecture goes on here when somebody teaches again.",
                     ));
                     match reason {
                         LeaveReason::Ended => return Ok(Some(EndReason::LectureOver)),
@@ -425,10 +425,10 @@ impl Student<'_> {
                 self.look_for_pause();
                 if !self.has_just_paused() {
                     self.course.silent();
-                    let silent = "nothing was heard of the teacher for some seconds, waiting for it to come back";
+                    let silent = "nothing has arrived from the teacher for some seconds, waiting for the connection to come back";
                     self.reporter.warn(silent);
                     self.say_over_picture(Some(
-                        "Nothing comes from the teacher.\nWaiting for the connection to come back.",
+                        "Nothing arrives from the teacher.\nWaiting for the connection to come back.",
                     ));
                 }
             }
@@ -460,7 +460,7 @@ impl Student<'_> {
             None => false,
         };
         if !said && !matches!(message, StudentMessage::Hand { .. }) {
-            self.reporter.warn("not said: there is no connection to the teacher just now");
+            self.reporter.warn("not sent: there is no connection to the teacher just now");
         }
     }
 

@@ -31,7 +31,7 @@ pub enum RoomsError {
         cause: String,
     },
     /// Something answered that is no classroom server.
-    #[error("{authority} is no classroom server: {cause}")]
+    #[error("{authority} is not a classroom server: {cause}")]
     Foreign {
         /// Where it was looked for.
         authority: String,

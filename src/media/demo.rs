@@ -35,7 +35,7 @@ const SLIDES: [(&str, &[&str]); 4] = [
         &[
             "What was lost is sent again",
             "A slow student drops pictures, never the class",
-            "Whoever falls out comes back without help",
+            "A lost connection comes back by itself",
         ],
     ),
     (

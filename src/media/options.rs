@@ -234,7 +234,7 @@ impl FromStr for Size {
             Some(Size { width: width.parse().ok()?, height: height.parse().ok()? })
         };
         let size =
-            parse().ok_or_else(|| format!("{text:?} is no size, write WIDTHxHEIGHT such as 1280x720, or native"))?;
+            parse().ok_or_else(|| format!("{text:?} is not a size, write WIDTHxHEIGHT such as 1280x720, or native"))?;
         if !Self::EDGE.contains(&size.width) || !Self::EDGE.contains(&size.height) {
             return Err(format!(
                 "{text} is out of range, an edge has {} to {} pixels",

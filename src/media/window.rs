@@ -247,7 +247,7 @@ impl Window {
     /// Holds the picture, or shows the live one again. Decoding goes on, so nothing is lost.
     fn hold(&self) {
         let holds = !self.0.holds.fetch_xor(true, Ordering::Relaxed);
-        self.note(if holds { "held; space shows the live picture" } else { "live" }, NOTE_FOR);
+        self.note(if holds { "picture held; space shows the live picture" } else { "live" }, NOTE_FOR);
     }
 
     fn show_chat(&self) {

@@ -15,7 +15,7 @@ pub const MAX_SECTIONS: usize = 8;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum OfferError {
     /// It is not SDP.
-    #[error("the offer is no session description: {0}")]
+    #[error("the offer is not a session description: {0}")]
     Malformed(String),
     /// More sections than a lecture can have use for.
     #[error("the offer has {0} media sections, at most {MAX_SECTIONS} are answered")]

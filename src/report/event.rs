@@ -313,8 +313,8 @@ impl EndReason {
     fn words(self) -> &'static str {
         match self {
             EndReason::Duration => "the time is over",
-            EndReason::EndOfFile => "the file is over",
-            EndReason::Interrupted => "asked to end",
+            EndReason::EndOfFile => "the file has ended",
+            EndReason::Interrupted => "interrupted",
             EndReason::WindowClosed => "the window was closed",
             EndReason::LectureOver => "the lecture is over",
             EndReason::Failed => "failed",
@@ -337,9 +337,9 @@ impl Event {
             }
             Event::Student { user, nickname, state } => {
                 let does = match state {
-                    StudentState::Joined => "is here",
+                    StudentState::Joined => "has joined",
                     StudentState::Connecting => return None,
-                    StudentState::Watching => "watches",
+                    StudentState::Watching => "is watching",
                     StudentState::Lost => "was lost",
                     StudentState::Refused => "was refused",
                     StudentState::Left => "has left",
@@ -347,7 +347,7 @@ impl Event {
                 Some(format!("student {} {does}", named(user, nickname)))
             }
             Event::Publisher { user: Some(user), nickname } => {
-                Some(format!("{} teaches", named(user, nickname.as_deref().unwrap_or_default())))
+                Some(format!("{} is teaching", named(user, nickname.as_deref().unwrap_or_default())))
             }
             Event::Publisher { user: None, .. } => Some("the teacher has left; waiting".into()),
             Event::Playing { file, index, of } => Some(match of {
@@ -556,9 +556,9 @@ mod tests {
         };
         assert_eq!([left("Anna"), left("")], ["student Anna (1001) has left", "student 1001 has left"]);
         let teaches = Event::Publisher { user: Some(user("9999")), nickname: Some("Ms Li".into()) };
-        assert_eq!(sentence(teaches), "Ms Li (9999) teaches");
+        assert_eq!(sentence(teaches), "Ms Li (9999) is teaching");
         assert_eq!(sentence(Event::TeachStats(TeachStats::default())), "");
         let ended = Event::Ended { reason: EndReason::Interrupted, exit: 0, message: None };
-        assert_eq!(sentence(ended), "ended: asked to end");
+        assert_eq!(sentence(ended), "ended: interrupted");
     }
 }

@@ -76,7 +76,7 @@ impl Summary {
     /// For people: a line about the lecture, and a table of its students.
     pub fn text(&self) -> String {
         let mut text = format!(
-            "the lecture took {}: {}, {} at most at the same time, {} sent",
+            "the lecture took {}: {}, at most {} at the same time, {} sent",
             clock(std::time::Duration::from_secs_f64(self.duration_s.max(0.0))),
             counted(self.students.len() as u64 + self.unlisted, "student"),
             self.most_at_once,
@@ -101,9 +101,9 @@ impl Summary {
         let more = self.students.len().saturating_sub(MOST_ROWS) as u64 + self.unlisted;
         match (more, &self.attendance) {
             (0, None) => {}
-            (0, Some(file)) => text.push_str(&format!("\n{file} has all of it")),
-            (more, Some(file)) => text.push_str(&format!("\n... and {more} more, {file} has all")),
-            (more, None) => text.push_str(&format!("\n... and {more} more, --attendance FILE.csv has all")),
+            (0, Some(file)) => text.push_str(&format!("\n{file} has the whole list")),
+            (more, Some(file)) => text.push_str(&format!("\n... and {more} more, {file} lists all")),
+            (more, None) => text.push_str(&format!("\n... and {more} more, --attendance FILE.csv lists all")),
         }
         text
     }
@@ -228,7 +228,7 @@ pub(super) mod tests {
         assert_eq!(
             lines,
             [
-                "the lecture took 00:45:10: 2 students, 2 at most at the same time, 1.6 GB sent",
+                "the lecture took 00:45:10: 2 students, at most 2 at the same time, 1.6 GB sent",
                 "student      minutes  joined   lost   low  no picture    sent  longest absence",
                 "Anna (1001)     43.1       2  0.1 %  12 %         0 %  812 MB             2:06",
                 "李雷 (1002)      0.0       1      -     -           -  0.0 kB                -",
@@ -243,11 +243,11 @@ pub(super) mod tests {
             .collect();
         let mut summary = lecture(class);
         assert_eq!(summary.text().lines().count(), 1 + 1 + MOST_ROWS + 1);
-        assert!(summary.text().ends_with("\n... and 12 more, --attendance FILE.csv has all"));
+        assert!(summary.text().ends_with("\n... and 12 more, --attendance FILE.csv lists all"));
         summary.attendance = Some("monday.csv".into());
-        assert!(summary.text().ends_with("\n... and 12 more, monday.csv has all"));
+        assert!(summary.text().ends_with("\n... and 12 more, monday.csv lists all"));
         summary.students.truncate(3);
-        assert!(summary.text().ends_with("\nmonday.csv has all of it"));
+        assert!(summary.text().ends_with("\nmonday.csv has the whole list"));
         let nobody = lecture(Vec::new()).text();
         assert_eq!(nobody.lines().count(), 1, "{nobody}");
     }

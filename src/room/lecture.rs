@@ -123,7 +123,7 @@ impl Lecture {
             let same_process = old.user.epoch == epoch && old.user.publishes == publishes;
             match old.place {
                 Place::Here(older) => {
-                    let message = format!("user {id} came back to room {room} by a newer connection");
+                    let message = format!("user {id} joined room {room} again over a newer connection");
                     out.push(Output::Send { to: older, message: ServerMessage::error(ErrorCode::Replaced, message) });
                     out.push(Output::Close { conn: older, code: Some(ErrorCode::Replaced) });
                 }

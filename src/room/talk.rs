@@ -160,7 +160,7 @@ impl Talk {
     pub fn heard(&mut self, now: Instant, at: u64, user: &UserId, text: &str) -> Vec<TalkOutput> {
         let student = self.student(user);
         if student.pace.take(now).is_err() {
-            return self.complain(now, user, ErrorCode::FloodedMessages, "too fast: wait a moment, then say it again");
+            return self.complain(now, user, ErrorCode::FloodedMessages, "too fast: wait a moment, then send it again");
         }
         let message = match StudentMessage::parse(text) {
             Ok(message) => message,
@@ -177,7 +177,7 @@ impl Talk {
                 now,
                 user,
                 ErrorCode::FloodedMessages,
-                "everybody writes at once: say it again in a moment",
+                "too many people write at once: send it again in a moment",
             ),
             StudentMessage::Hand { raised: true } if self.hands.iter().any(|hand| hand.user_id == *user) => Vec::new(),
             StudentMessage::Hand { raised: true } => {

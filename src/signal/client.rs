@@ -98,7 +98,7 @@ pub enum SignalError {
     },
     /// Something answered that does not speak the protocol.
     #[error(
-        "{server} is no classroom server: {cause}; check host and port, `classroom serve` and `teach` print theirs"
+        "{server} is not a classroom server: {cause}; check host and port, which `classroom serve` and `teach` print"
     )]
     NotAServer {
         /// Where it is.

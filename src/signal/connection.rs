@@ -101,7 +101,7 @@ async fn read(stream: &mut SplitStream<Socket>, shared: &Shared, conn: ConnId, r
                 Err(message) => return End::Violation(ErrorCode::MalformedMessage, message),
             },
             Message::Binary(_) => {
-                return End::Violation(ErrorCode::BinaryFrame, "binary frame, only text is spoken here".into());
+                return End::Violation(ErrorCode::BinaryFrame, "binary frame, only text frames are accepted".into());
             }
             Message::Close(Some(frame)) if frame.code == CloseCode::Normal => return End::Goodbye,
             Message::Close(_) => return End::Lost,

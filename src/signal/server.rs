@@ -116,8 +116,11 @@ impl Server {
         }
         let headers = request.headers();
         let Some(key) = websocket_key(request.method(), headers) else {
-            let mut response =
-                refused(StatusCode::UPGRADE_REQUIRED, ErrorCode::BadRequest, "this is a WebSocket, connect by ws://");
+            let mut response = refused(
+                StatusCode::UPGRADE_REQUIRED,
+                ErrorCode::BadRequest,
+                "this is the address of a WebSocket, connect with ws://",
+            );
             response.headers_mut().insert(header::UPGRADE, HeaderValue::from_static("websocket"));
             return response;
         };

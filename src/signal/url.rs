@@ -22,16 +22,16 @@ pub enum ServerUrlError {
     #[error("{0}:// needs TLS, which classroom does not speak yet; use ws:// or put a TLS proxy on this machine")]
     Tls(String),
     /// Another scheme.
-    #[error("{0}:// is no scheme of a signalling server, use ws://HOST:PORT")]
+    #[error("{0}:// is not a scheme of a signalling server, use ws://HOST:PORT")]
     Scheme(String),
     /// No host, or one with characters that no host has.
     #[error("{0:?} has no valid host, use ws://HOST:PORT")]
     Host(String),
     /// Not a port.
-    #[error("{0:?} is no port, use a number from 1 to 65535")]
+    #[error("{0:?} is not a port, use a number from 1 to 65535")]
     Port(String),
     /// A path that would not survive a request line.
-    #[error("{0:?} is no path of a URL, the server's is {WS_PATH}")]
+    #[error("{0:?} is not the path of a signalling server, which is {WS_PATH}")]
     Path(String),
 }
 

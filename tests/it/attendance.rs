@@ -179,15 +179,15 @@ fn people_read_the_same_name_everywhere_and_a_table_at_the_end() {
     };
     seen(&teacher, "students open");
     let anna = student(&class, 1001, "Anna");
-    seen(&teacher, "student Anna (1001) is here");
-    seen(&teacher, "student Anna (1001) watches");
+    seen(&teacher, "student Anna (1001) has joined");
+    seen(&teacher, "student Anna (1001) is watching");
     let publisher = anna.wait_for("teacher", |event| event["event"] == "publisher");
     assert_eq!((&publisher["user"], &publisher["nickname"]), (&"9999".into(), &"9999".into()));
     drop(anna);
     teacher.interrupt();
     let stderr = teacher.ends_with(0);
     let table = stderr.split_once("the lecture took ").unwrap_or_else(|| panic!("{stderr}")).1;
-    assert!(table.contains("1 student, 1 at most at the same time"), "{table}");
+    assert!(table.contains("1 student, at most 1 at the same time"), "{table}");
     let row = table.lines().find(|line| line.starts_with("Anna (1001)")).unwrap_or_else(|| panic!("{table}"));
     assert!(row.contains(" %") && row.contains(" kB") || row.contains(" MB"), "{row}");
     let mut quiet = Process::start("quiet", Process::command(&[&flags[..], &["--quiet", "--for", "1s"]].concat()));

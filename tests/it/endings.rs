@@ -124,7 +124,7 @@ fn what_is_no_server_is_4_at_once() {
     });
     let watch = ["watch", "--room", ROOM, "--user", "1001", "--sink", "null", "--server", &url];
     let mut student = Process::start("student", class.command(&watch));
-    explains(&student.ends_with(4), &[&url, "404", "no classroom server"]);
+    explains(&student.ends_with(4), &[&url, "404", "not a classroom server"]);
     web.join().unwrap();
 }
 

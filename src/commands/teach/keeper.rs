@@ -50,13 +50,13 @@ impl AttendanceFile {
         };
         // A link stays one, and what it leads to is replaced.
         let path = match typed.canonicalize() {
-            Ok(there) if !there.is_file() => return Err(refuse(&"it is no regular file")),
+            Ok(there) if !there.is_file() => return Err(refuse(&"it is not a regular file")),
             Ok(there) => there,
             Err(error) if error.kind() == io::ErrorKind::NotFound => typed.to_owned(),
             Err(error) => return Err(refuse(&error)),
         };
         if path.file_name().is_none() {
-            return Err(refuse(&"it is no file name"));
+            return Err(refuse(&"it is not a file name"));
         }
         let directory = match path.parent() {
             Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
@@ -169,11 +169,11 @@ async fn write_all(file: AttendanceFile, mut texts: watch::Receiver<Vec<u8>>, re
         let written = tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| Err(io::Error::other(error)));
         is_first &= written.is_err();
         match &written {
-            Ok(Some(moved)) => reporter.notice(format!("the attendance of before is now in {}", moved.display())),
+            Ok(Some(moved)) => reporter.notice(format!("the earlier attendance list is now in {}", moved.display())),
             Ok(None) => {}
             // Said once, not every minute.
             Err(error) if last.is_ok() => {
-                reporter.warn(format!("the attendance can't be written now: {error}; it is tried again"));
+                reporter.warn(format!("the attendance can't be written now: {error}; trying again"));
             }
             Err(_) => {}
         }
@@ -226,9 +226,9 @@ mod tests {
         };
         let nowhere = refused(&directory.path().join("nowhere").join("a.csv"));
         assert!(nowhere.contains("nowhere/a.csv") && nowhere.contains("No such file"), "{nowhere}");
-        assert!(refused(directory.path()).contains("no regular file"));
-        assert!(refused(Path::new("/dev/null")).contains("no regular file"));
-        assert!(refused(Path::new("")).contains("no file name"));
+        assert!(refused(directory.path()).contains("not a regular file"));
+        assert!(refused(Path::new("/dev/null")).contains("not a regular file"));
+        assert!(refused(Path::new("")).contains("not a file name"));
         assert!(refused(Path::new("/proc/attendance.csv")).contains("/proc/attendance.csv"));
     }
 

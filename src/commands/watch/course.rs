@@ -239,7 +239,7 @@ impl Course {
             State::Connecting { since } if since + CONNECT_WITHIN <= now => {
                 self.failed(now);
                 Step::Explain(
-                    "the teacher does not answer, or its UDP port is not reached from here: is a firewall between? \
+                    "the teacher does not answer, or its UDP port can't be reached from here: is a firewall between? \
                      trying again",
                 )
             }

@@ -160,7 +160,7 @@ impl Diagnosis {
         }
         let mut found = Vec::new();
         if self.silent >= SILENT_SECONDS {
-            let text = "nothing comes from the teacher, is the network still there?".to_owned();
+            let text = "nothing arrives from the teacher, is the network still there?".to_owned();
             found.push(Trouble { kind: TroubleKind::Network, track: None, text });
         }
         // What waited for a silence to end comes all at once.
@@ -215,22 +215,24 @@ impl Told {
         let all_wait = pictures.iter().all(|(_, sent)| matches!(sent, None | Some(SentTier::None)));
         let (track, what) = match (sent(SentTier::None), sent(SentTier::Low)) {
             (None, None) => return None,
-            (Some(first), _) if all_wait => (first, "the picture waits"),
+            (Some(first), _) if all_wait => (first, "no picture for now"),
             (Some(Track::Camera), Some(low)) => (low, "a reduced picture, and no camera"),
             (Some(Track::Camera), None) => (Track::Camera, "no camera"),
             (Some(waits), _) => (waits, "no screen"),
-            (None, Some(Track::Camera)) => (Track::Camera, "a smaller picture of the camera"),
+            (None, Some(Track::Camera)) => (Track::Camera, "a reduced picture of the camera"),
             (None, Some(low)) => (low, "a reduced picture"),
         };
         let (kind, why) = match (self.reason, self.estimate_kbps) {
             (Some(TierReason::Loss), _) => (TroubleKind::Loss, "too much is lost on the way".to_owned()),
             (Some(TierReason::Silence), _) => (TroubleKind::Network, "your connection was interrupted".to_owned()),
-            (Some(TierReason::Class), _) => (TroubleKind::Class, "the teacher has no more for this class".to_owned()),
+            (Some(TierReason::Class), _) => {
+                (TroubleKind::Class, "the teacher has no more bandwidth for this class".to_owned())
+            }
             (_, None) => (TroubleKind::Bandwidth, "your line carries no more".to_owned()),
             (_, Some(kbps)) => (TroubleKind::Bandwidth, format!("your line carries {}", mbit(kbps))),
         };
         let is_narrow = matches!(kind, TroubleKind::Bandwidth | TroubleKind::Loss);
-        let sound = if all_wait && is_narrow { ", sound needs it" } else { "" };
+        let sound = if all_wait && is_narrow { ", which the sound needs" } else { "" };
         Some(Trouble { kind, track: Some(track), text: format!("{what}: {why}{sound}") })
     }
 }
@@ -280,7 +282,7 @@ mod tests {
         assert_eq!(diagnosis.second(&GOOD, 0), []);
         assert_eq!(diagnosis.second(&silent, 0), []);
         let said = texts(&diagnosis.second(&silent, 0));
-        assert_eq!(said, ["Network: nothing comes from the teacher, is the network still there?"]);
+        assert_eq!(said, ["Network: nothing arrives from the teacher, is the network still there?"]);
         assert_eq!(diagnosis.second(&silent, 0), []);
         // What was missed meanwhile is asked for in the first second after, and some of it is too late.
         let rush = GOOD.map(|second| Second { skipped: 1, ..second });
@@ -328,11 +330,11 @@ mod tests {
             ),
             (
                 words(Some(Nothing), Some(Nothing), Some(120), bandwidth),
-                "Bandwidth: the picture waits: your line carries 0.1 Mbit/s, sound needs it",
+                "Bandwidth: no picture for now: your line carries 0.1 Mbit/s, which the sound needs",
             ),
             (
                 words(None, Some(Nothing), Some(64), None),
-                "Bandwidth: the picture waits: your line carries 0.06 Mbit/s, sound needs it",
+                "Bandwidth: no picture for now: your line carries 0.06 Mbit/s, which the sound needs",
             ),
             (
                 words(Some(Low), Some(Nothing), None, bandwidth),
@@ -344,11 +346,11 @@ mod tests {
             ),
             (
                 words(Some(Full), Some(Low), None, Some(TierReason::Class)),
-                "Class: a smaller picture of the camera: the teacher has no more for this class",
+                "Class: a reduced picture of the camera: the teacher has no more bandwidth for this class",
             ),
             (
                 words(Some(Nothing), None, None, Some(TierReason::Silence)),
-                "Network: the picture waits: your connection was interrupted",
+                "Network: no picture for now: your connection was interrupted",
             ),
             (words(Some(Full), Some(Full), Some(5000), None), ""),
             (words(None, None, None, bandwidth), ""),
@@ -375,7 +377,7 @@ mod tests {
         diagnosis.stood_still();
         assert_eq!(diagnosis.told(&waits), []);
         let said: Vec<_> = (0..6).flat_map(|_| texts(&diagnosis.second(&GOOD, 0))).collect();
-        assert_eq!(said, ["Network: the picture waits: your connection was interrupted"], "it lasts");
+        assert_eq!(said, ["Network: no picture for now: your connection was interrupted"], "it lasts");
     }
 
     #[test]

@@ -240,8 +240,8 @@ impl Seeker<'_> {
     /// What a person can do about it.
     fn advice(&self) -> &'static str {
         match self.watch.server {
-            Some(_) => "it was named by --server or $CLASSROOM_SERVER",
-            None => "--server or $CLASSROOM_SERVER names one",
+            Some(_) => "--server or $CLASSROOM_SERVER names this server",
+            None => "name one with --server or $CLASSROOM_SERVER",
         }
     }
 }

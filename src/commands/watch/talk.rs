@@ -64,7 +64,7 @@ impl Conversation {
                     reaction: reaction.name(),
                 });
             }
-            Ok(HubMessage::Error { message, .. }) => reporter.warn(format!("not said: {message}")),
+            Ok(HubMessage::Error { message, .. }) => reporter.warn(format!("not sent: {message}")),
             Ok(HubMessage::Tier { tiers, estimate_kbps, reason }) => {
                 return Heard::Sends(Told { tiers, estimate_kbps, reason });
             }

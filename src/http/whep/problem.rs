@@ -83,12 +83,12 @@ impl Problem {
     }
 
     pub(super) fn bad_sdp() -> Self {
-        let message = "the body is no session description: send an SDP offer, it starts with v=0";
+        let message = "the body is not a session description: send an SDP offer, which starts with v=0";
         Self::new(StatusCode::BAD_REQUEST, ErrorCode::BadSdp.as_str(), message)
     }
 
     pub(super) fn no_text() -> Self {
-        let message = "the body did not arrive whole, or is no UTF-8";
+        let message = "the body did not arrive whole, or is not UTF-8";
         Self::new(StatusCode::BAD_REQUEST, ErrorCode::BadSdp.as_str(), message)
     }
 
@@ -102,17 +102,17 @@ impl Problem {
     }
 
     pub(super) fn full() -> Self {
-        let message = "the server has as many players as it takes, try again";
+        let message = "the server takes no more players at the moment, try again";
         Self::new(StatusCode::SERVICE_UNAVAILABLE, ErrorCode::ServerFull.as_str(), message).after(PLACE_RETRY)
     }
 
     pub(super) fn no_such_picture() -> Self {
-        let message = "there is /whep/ROOM, /whep/ROOM/screen and /whep/ROOM/camera";
+        let message = "the endpoints are /whep/ROOM, /whep/ROOM/screen and /whep/ROOM/camera";
         Self::new(StatusCode::NOT_FOUND, ErrorCode::NoSuchTrack.as_str(), message)
     }
 
     pub(super) fn no_session() -> Self {
-        let message = "there is no such session, or it is over: offer anew to go on";
+        let message = "there is no such session, or it is over: send a new offer";
         Self::new(StatusCode::NOT_FOUND, "noSuchSession", message)
     }
 
@@ -127,7 +127,7 @@ impl Problem {
     }
 
     pub(super) fn restart() -> Self {
-        let message = "ICE can't be restarted here: DELETE this session and offer anew";
+        let message = "ICE can't be restarted here: DELETE this session and send a new offer";
         Self::new(StatusCode::UNPROCESSABLE_ENTITY, "iceRestartUnsupported", message)
     }
 

@@ -39,7 +39,7 @@ impl Fragment {
                 if fragment.candidates.len() == MAX_CANDIDATES {
                     return Err(format!("more than {MAX_CANDIDATES} candidates in one fragment"));
                 }
-                let sdp_mid = Some(mid.clone().ok_or("a candidate stands before the a=mid of its section")?);
+                let sdp_mid = Some(mid.clone().ok_or("a candidate comes before the a=mid of its section")?);
                 fragment.candidates.push(candidate(attribute, sdp_mid, fragment.ufrag.clone())?);
             }
         }

@@ -38,17 +38,17 @@ fn in_words(error: &std::io::Error) -> String {
 /// What a file is and what helps, for one that GStreamer can't play: by its media type, as GStreamer found it.
 pub(super) fn advice(media_type: Option<&str>) -> String {
     let Some(media_type) = media_type else {
-        return "its content is of no kind that GStreamer knows: is it damaged, or copied only in part?".into();
+        return "GStreamer does not know this kind of file: is it damaged, or copied only in part?".into();
     };
     let (what, helps) = match media_type {
         "application/pdf" => {
             ("a PDF document", "save its pages as pictures, for example with pdftoppm -png FILE page".into())
         }
-        "application/msword" => ("a document of an office program", "export its pages as pictures".into()),
-        "text/plain" | "text/html" | "text/uri-list" => ("a text", "give a video, a picture or a sound file".into()),
-        "application/zip" => {
-            ("a ZIP archive, or a document of an office program", "export its pages as pictures".into())
+        "application/msword" => ("an office document", "export its pages as pictures".into()),
+        "text/plain" | "text/html" | "text/uri-list" => {
+            ("a text file", "give a video, a picture or a sound file".into())
         }
+        "application/zip" => ("a ZIP archive or an office document", "export its pages as pictures".into()),
         other if ["video/", "audio/", "image/"].iter().any(|kind| other.starts_with(kind)) => {
             return format!(
                 "it is {other}, damaged, incomplete or protected: \
@@ -90,7 +90,7 @@ mod tests {
     #[test]
     fn advice_names_what_a_file_is() {
         assert!(advice(Some("application/pdf")).contains("pdftoppm"));
-        assert!(advice(Some("text/plain")).starts_with("it is a text: "));
+        assert!(advice(Some("text/plain")).starts_with("it is a text file: "));
         assert!(advice(Some("video/quicktime")).contains("video/quicktime, damaged"));
         assert!(advice(Some("application/x-tar")).starts_with("it is application/x-tar: "));
         assert!(advice(None).contains("damaged"));

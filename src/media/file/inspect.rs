@@ -140,8 +140,8 @@ impl Process {
                 let words = self.words.lock().unwrap_or_else(PoisonError::into_inner);
                 let cause = last_words(&words).or(signal.map(|signal| format!("ended by signal {signal}")));
                 Err(format!(
-                    "a decoder breaks down on it ({}): convert it, for example with ffmpeg -i FILE new.mp4",
-                    cause.unwrap_or_else(|| "it says nothing".into())
+                    "a decoder fails on it ({}): convert it, for example with ffmpeg -i FILE new.mp4",
+                    cause.unwrap_or_else(|| "without a message".into())
                 ))
             }
         }
@@ -223,7 +223,7 @@ fn open(path: &Path) -> Result<Finding, String> {
     let _ = pipeline.set_state(gst::State::Null);
     if let Some((width, height)) = seen.too_large {
         return Ok(Finding::Unplayable(format!(
-            "it has {width}x{height} pixels, and pictures of up to {} million are taught: \
+            "it has {width}x{height} pixels, and the limit is {} million: \
              make it smaller, for example with convert FILE -resize 3840x2160 small.png",
             MOST_PIXELS / 1_000_000
         )));

@@ -263,7 +263,7 @@ impl Show {
         {
             let (played, path) = (end.saturating_sub(base).seconds(), self.path(index));
             let all = duration.seconds();
-            self.warn(format!("{} breaks off after {played} s of {all} s: is it whole?", path.display()));
+            self.warn(format!("{} breaks off after {played} s of {all} s: is the file complete?", path.display()));
         }
         (end, broke)
     }

@@ -301,7 +301,7 @@ impl Choice<'_> {
         (!speed::keeps_up(time, fps)).then(|| {
             format!(
                 "{label} takes {ms:.0} ms for a picture of {size}, too long for {fps} a second; --size native sends it \
-                 whole all the same"
+                 whole anyway"
             )
         })
     }

@@ -102,7 +102,7 @@ fn a_teacher_that_has_gone_is_told_over_the_dimmed_last_picture() {
     let before = bed.next();
     assert!(is_plain(&before));
     bed.idle();
-    bed.window.set_message(Some("The teacher has gone <&> waiting"));
+    bed.window.set_message(Some("The teacher has left <&> waiting"));
     let told = bed.next();
     assert!(told[0] < before[0] - 20, "dimmed from {} to {}", before[0], told[0]);
     assert!(!is_plain(&told), "the sentence is drawn, markup or not");

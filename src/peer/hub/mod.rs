@@ -119,7 +119,7 @@ pub enum Refusal {
     #[error("the room is full: the teacher takes {} (--max-students)", count_of_students(*.0))]
     Full(usize),
     /// It came right after the one before.
-    #[error("offers of {0} follow each other too fast, wait a second")]
+    #[error("{0} sends offers too fast, wait a second")]
     TooFast(UserId),
     /// The library could not make sense of it.
     #[error("the offer can't be answered: {0}")]

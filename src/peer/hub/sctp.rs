@@ -57,7 +57,7 @@ pub(super) enum Violation {
     #[error("a chunk whose length is wrong")]
     Length,
     /// A second INIT that is not the first one again, or one with company.
-    #[error("a handshake that begins anew")]
+    #[error("a second handshake")]
     Handshake,
     /// Data farther ahead than any receive window.
     #[error("data far ahead of the receive window")]
@@ -78,7 +78,7 @@ pub(super) enum Violation {
     #[error("fragments out of order")]
     Order,
     /// A message that is too long, or in too many pieces.
-    #[error("a message that has no end")]
+    #[error("a message without an end")]
     Message,
 }
 

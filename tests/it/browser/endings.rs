@@ -46,7 +46,7 @@ fn a_reload_where_no_server_answers_shows_the_page_and_what_happened() {
     }
     // The list of rooms is the same page.
     let list = anna.another_window(&lab.site());
-    list.shows("The server does not answer. This list is tried again by itself.");
+    list.shows("The server does not answer. We keep trying.");
     list.closes();
     let _teacher = lab.lecturer(&[]);
     anna.screen_is("live");

@@ -36,7 +36,7 @@ fn firefox_says_why_there_is_no_picture_where_no_codec_is_common() {
     let anna = lab.enters(2001, "Anna");
     anna.screen_is("error");
     anna.shows("This browser cannot show the lecture");
-    anna.shows("The lecture is sent as H.264, which this browser does not have.");
+    anna.shows("The lecture is sent as H.264, which this browser cannot play.");
     anna.shows("about:addons");
     anna.shows("ask the teacher to send VP8");
 }

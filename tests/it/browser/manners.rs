@@ -67,7 +67,7 @@ fn the_page_speaks_the_language_of_the_browser() {
     let _server = lab.class.server();
     for (browser, page_language, list, room) in [
         ("en-GB", "en", "No room is open yet", "The teacher is not here yet"),
-        ("zh-CN", "zh", "还没有开放的房间", "老师还没有来"),
+        ("zh-CN", "zh", "还没有开放的教室", "老师还没有来"),
         ("fr-FR", "en", "No room is open yet", "The teacher is not here yet"),
     ] {
         let page = lab.browser.open_as(&lab.site(), json!({"lang": browser}));

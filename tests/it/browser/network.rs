@@ -280,7 +280,7 @@ fn chromium_keeps_the_sound_where_no_picture_fits_and_says_so() {
     let line = Line::to(&lab);
     let (from, before) = (line.clock(), line.sound());
     line.becomes(&PathConfig { rate: Some(120_000), ..usual() });
-    let banner = line.is_told("The picture waits: ");
+    let banner = line.is_told("No picture for now: ");
     let (told, sound) = (line.clock(), line.sound());
     line.page.hears_the_lecture();
     line.watches_until(from + NARROW_MS);

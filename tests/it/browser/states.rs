@@ -50,7 +50,7 @@ fn the_list_shows_rooms_empty_waiting_live_and_ended() {
 
     page.goes_to(&lab.site());
     server.kill();
-    page.shows("The server does not answer. This list is tried again by itself.");
+    page.shows("The server does not answer. We keep trying.");
     let _server = lab.class.server();
     page.shows("No room is open yet");
 }
@@ -60,7 +60,7 @@ fn a_room_is_created_its_link_followed_and_the_lecture_starts_and_ends_by_itself
     let Some(lab) = Lab::new("a room of one's own", Kind::Chromium) else { return };
     let _server = lab.class.server();
     let page = lab.browser.open(&lab.site());
-    page.fills("What is it called?", "Linear algebra <1>");
+    page.fills("Name of the room", "Linear algebra <1>");
     page.clicks("button", "Create");
     let link = page.wait("link", "document.querySelector('#share-link').textContent", |link| link != "");
     let link = link.as_str().unwrap();
@@ -133,7 +133,7 @@ fn wrong_links_and_ids_get_a_sentence_and_a_way_on() {
         let page = lab.browser.open(&format!("{}{path}", lab.site()));
         page.shows("There is no such page");
         page.shows("A room's id has 1 to 64 letters, digits, dots, dashes or underscores.");
-        page.clicks("link", "All rooms 所有房间");
+        page.clicks("link", "All rooms 所有教室");
         lists(&page, ROOM, &["Live"]);
         page.closes();
     }
@@ -143,7 +143,7 @@ fn wrong_links_and_ids_get_a_sentence_and_a_way_on() {
     page.shows("An id has 1 to 64 letters");
     page.wait_until("focus where it is wrong", "document.activeElement.id === 'ask-id'");
     page.fills("Student number or id", "a/b");
-    page.clicks("button", "Go in");
+    page.clicks("button", "Come in");
     page.shows("An id has 1 to 64 letters");
 
     // Somebody else is in the room under this id: who gives no other gets one.
@@ -151,7 +151,7 @@ fn wrong_links_and_ids_get_a_sentence_and_a_way_on() {
     page.screen_is("error");
     page.shows("This id is in use");
     page.shows("Somebody else is in the room as 1001. Choose another id.");
-    page.clicks("button", "Go in");
+    page.clicks("button", "Come in");
     page.screen_is("live");
     page.sees_the_lecture();
     page.was_calm(&lab.site());
@@ -184,7 +184,7 @@ fn a_server_that_is_gone_does_not_stop_the_picture() {
     let anna = lab.enters(2001, "Anna");
     anna.sees_the_lecture();
     server.kill();
-    anna.banner_is("The server is out of reach. The lecture goes on; we are connecting again…");
+    anna.banner_is("The server is out of reach. The lecture goes on; reconnecting…");
     anna.sees_moving(SCREEN);
     let _server = lab.class.server();
     anna.banner_is("");
