@@ -47,8 +47,8 @@
 //! - A pause of this process is nobody's bad line ([`peer::pulse`]).
 //! - Names in chat come from signalling, not from who speaks.
 //! - What comes from the network is parsed into types at the border, or refused with a stable code.
-//! - The library reads of a student's DTLS and SCTP only what costs it little (`peer::hub::dtls`, `peer::hub::sctp`), and a
-//!   student whose turn takes too long is gone (`peer::hub::watchdog`).
+//! - The library reads of a student's DTLS and SCTP only what costs it little (`peer::hub::dtls`, `peer::hub::sctp`),
+//!   and a student whose turn takes too long is gone (`peer::hub::watchdog`).
 
 pub mod cli;
 mod commands;

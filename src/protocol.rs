@@ -17,8 +17,8 @@
 //! - `epoch` is a number drawn at random once per process. It tells others whether this is still the process that they
 //!   negotiated media with: same epoch, only the socket was reconnected, keep the media; new epoch, offer again.
 //! - `roomName` names the room for people; only a publisher's counts.
-//! - `client` says what the client is, for the teacher's list: `browser`, `watch`, `whep`. It is a word of the client's own,
-//!   and nothing depends on it.
+//! - `client` says what the client is, for the teacher's list: `browser`, `watch`, `whep`. It is a word of the client's
+//!   own, and nothing depends on it.
 //!
 //! # Messages
 //!

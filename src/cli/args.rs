@@ -276,8 +276,8 @@ pub(super) struct TypedTeach {
     #[arg(long, value_name = "IP", help_heading = "Network", hide_short_help = true)]
     pub(super) advertise: Vec<IpAddr>,
 
-    /// Ask this STUN server for this computer's public address; the built-in server tells students to ask it too; may be
-    /// repeated
+    /// Ask this STUN server for this computer's public address; the built-in server tells students to ask it too; may
+    /// be repeated
     #[arg(long, value_name = "URL", help_heading = "Network", hide_short_help = true)]
     pub(super) stun: Vec<StunServer>,
 
@@ -350,8 +350,8 @@ pub(super) struct TypedEncoding {
     #[arg(long, value_name = "CODEC", value_parser = values::video_codec, hide_short_help = true)]
     pub(super) codec: Option<Codec>,
 
-    /// Fit the picture into this size; native sends any size [default: whole up to 1920x1080, a screen up to 2560x1440 if
-    /// the encoder is fast enough]
+    /// Fit the picture into this size; native sends any size [default: whole up to 1920x1080, a screen up to 2560x1440
+    /// if the encoder is fast enough]
     #[arg(long, value_name = "WxH")]
     pub(super) size: Option<Size>,
 
@@ -402,8 +402,9 @@ pub(super) struct TypedWatch {
     #[arg(long, value_name = "DURATION", value_parser = values::duration, help_heading = "Lecture", hide_short_help = true)]
     pub(super) retry: Option<Duration>,
 
-    /// Check the whole run, and exit with 8 if this is unmet: fps, kbps, lost, freezes, freeze_percent, withheld_percent,
-    /// width, height, first_frame_ms (from when the teacher is there), start_to_frame_ms (from the start of this program)
+    /// Check the whole run, and exit with 8 if this is unmet: fps, kbps, lost, freezes, freeze_percent,
+    /// withheld_percent, width, height, first_frame_ms (from when the teacher is there), start_to_frame_ms (from the
+    /// start of this program)
     #[arg(long, value_name = "'fps>=25'", help_heading = "Lecture", hide_short_help = true)]
     pub(super) expect: Vec<Expectation>,
 
@@ -414,7 +415,8 @@ pub(super) struct TypedWatch {
     #[command(flatten)]
     pub(super) sink: TypedSinkArgs,
 
-    /// The jitter buffer: auto (20 to 500 ms, as the network needs), a range such as 40..200, or a fixed length such as 80
+    /// The jitter buffer: auto (20 to 500 ms, as the network needs), a range such as 40..200, or a fixed length such as
+    /// 80
     #[arg(long, value_name = "MS", default_value = "auto", value_parser = values::latency, help_heading = "Output", hide_short_help = true)]
     pub(super) latency: Latency,
 

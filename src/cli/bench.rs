@@ -103,8 +103,8 @@ pub(super) struct TypedBench {
     #[arg(long, value_name = "N", default_value = "1", value_parser = values::workers, hide_short_help = true)]
     pub(super) workers: NonZeroUsize,
 
-    /// Time between key frames that nobody asked for, as large as eight pictures each; the encoders of teach make one in
-    /// 100 s
+    /// Time between key frames that nobody asked for, as large as eight pictures each; the encoders of teach make one
+    /// in 100 s
     #[arg(long, value_name = "DURATION", default_value = "100s", value_parser = values::key_every, hide_short_help = true)]
     pub(super) key_every: Duration,
 

@@ -309,7 +309,8 @@ impl TryFrom<TypedDemo> for Demo {
 }
 
 impl TypedTeach {
-    /// The meaning; `chosen` tells which flags stood on the command line, and not only in the defaults or the environment.
+    /// The meaning; `chosen` tells which flags stood on the command line, and not only in the defaults or the
+    /// environment.
     pub(super) fn mean(self, chosen: &[&'static str]) -> Result<Teach, Conflict> {
         // `$CLASSROOM_SERVER` is the default of a machine, and --listen a decision of this moment.
         let is_typed = chosen.contains(&"--server");

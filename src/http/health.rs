@@ -1,7 +1,7 @@
 //! What a monitoring system asks: `GET /healthz` and `GET /metrics`.
 //!
-//! `/healthz` is 200 and `ok`, or 503 while the process ends. `/metrics` is Prometheus' text format. The text is made once
-//! a second at the most, however many ask.
+//! `/healthz` is 200 and `ok`, or 503 while the process ends. `/metrics` is Prometheus' text format. The text is made
+//! once a second at the most, however many ask.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};

@@ -1,7 +1,7 @@
 //! How a picture is encoded in a tier: what is left of it, and how many bits it gets.
 //!
-//! The low tier is for a line of 600 kbit/s. At so few bits either the picture is small or pictures are few, and what it
-//! shows decides: letters of 10 pt in half the size are ambiguous however long one looks (26 dB, and 20 dB on a page
+//! The low tier is for a line of 600 kbit/s. At so few bits either the picture is small or pictures are few, and what
+//! it shows decides: letters of 10 pt in half the size are ambiguous however long one looks (26 dB, and 20 dB on a page
 //! that is full of them), while the whole size at five pictures a second is as good after half a second and sharp after
 //! two (38 dB). A film is worth less at five pictures a second (28 dB) than in half the size (35 dB).
 //! `cargo test --lib legible -- --ignored --nocapture` makes a table of these.
@@ -13,8 +13,8 @@ use crate::rtp::{Codec, Tier};
 const BITS_OF_720P: f64 = 2_500_000.0;
 const PIXELS_OF_720P: f64 = 1280.0 * 720.0;
 
-/// Neighbours are the more alike the more pixels a picture has, so that bits grow slower than pixels do: with this power
-/// 1920x1080 at 4.6 Mbit/s is as good as 1280x720 at 2.5.
+/// Neighbours are the more alike the more pixels a picture has, so that bits grow slower than pixels do: with this
+/// power 1920x1080 at 4.6 Mbit/s is as good as 1280x720 at 2.5.
 const GROWTH: f64 = 0.75;
 
 /// No picture gets fewer by its size: what costs bits in a small one is the same movement.
@@ -27,7 +27,8 @@ const MOST_LOW: u32 = 450_000;
 /// The least, unless the full tier has fewer: no encoder makes a readable slide of less.
 const LEAST_LOW: u32 = 50_000;
 
-/// What a picture of text needs in the low tier, in bits: with fewer, a new page is not sharper for being sent more often.
+/// What a picture of text needs in the low tier, in bits: with fewer, a new page is not sharper for being sent more
+/// often.
 const BITS_OF_A_PAGE: u32 = 75_000;
 
 /// With fewer bit/s VP8 has no whole pictures of text: it can't make a key frame of a full page smaller than 67 kB.

@@ -28,8 +28,8 @@ pub(super) struct Encoder {
     /// What it stands for in messages.
     pub label: &'static str,
     /// Everything behind the scaled I420 picture up to and with caps: placeholders `{name}`, `{kbps}`, `{bps}`,
-    /// `{key}` (pictures between key frames; `{key-va}` where 1,024 is the most), `{threads}`, `{preset}` and `{buffer}`
-    /// (of x264), `{vp8-threads}`, `{speed}`, `{drop}` and `{most-key}` (of libvpx).
+    /// `{key}` (pictures between key frames; `{key-va}` where 1,024 is the most), `{threads}`, `{preset}` and
+    /// `{buffer}` (of x264), `{vp8-threads}`, `{speed}`, `{drop}` and `{most-key}` (of libvpx).
     text: &'static str,
 }
 
@@ -128,8 +128,8 @@ struct Effort {
     buffer_ms: u32,
     /// Of libvpx: 0 takes all the time, 16 none.
     speed: &'static str,
-    /// Of libvpx: how empty its buffer may be, in percent, before pictures are left out. It must keep the rate of a narrow
-    /// line whatever is shown: else it takes seven times as much for a picture of noise.
+    /// Of libvpx: how empty its buffer may be, in percent, before pictures are left out. It must keep the rate of a
+    /// narrow line whatever is shown: else it takes seven times as much for a picture of noise.
     drop: &'static str,
     /// Of libvpx: the bits of a key frame, in percent of those that a picture has in the mean.
     most_key_percent: u32,

@@ -1,5 +1,5 @@
-//! Pictures with an odd edge: encoders of 4:2:0 take even ones only. A line of pixels is cut off: scaling a window of 1365
-//! pixels to 1364 would blur all its letters.
+//! Pictures with an odd edge: encoders of 4:2:0 take even ones only. A line of pixels is cut off: scaling a window of
+//! 1365 pixels to 1364 would blur all its letters.
 
 use gstreamer as gst;
 use gstreamer::prelude::*;

@@ -1,18 +1,18 @@
 //! What GLib says before it ends the process.
 //!
 //! An assertion of GStreamer, or of a plug-in, prints its text and calls `abort`: a shell then sees 134, and a script
-//! nothing. The text passes a handler before that, on the thread that failed. That thread is kept there for ever, so that
-//! the process can end by itself, with a sentence and an exit code of its own. (A signal handler would need `unsafe`, and
-//! could do less. What calls `abort` without a word, or crashes, still ends the process; files are therefore opened first
-//! by another one.)
+//! nothing. The text passes a handler before that, on the thread that failed. That thread is kept there for ever, so
+//! that the process can end by itself, with a sentence and an exit code of its own. (A signal handler would need
+//! `unsafe`, and could do less. What calls `abort` without a word, or crashes, still ends the process; files are
+//! therefore opened first by another one.)
 
 use std::io::Write;
 use std::sync::Once;
 
 use gstreamer::glib;
 
-/// From now on `tell` is called with the text of a fatal assertion, on the thread that failed. Once `tell` returns, that
-/// thread waits for the end of the process. Only the first call of this function has an effect.
+/// From now on `tell` is called with the text of a fatal assertion, on the thread that failed. Once `tell` returns,
+/// that thread waits for the end of the process. Only the first call of this function has an effect.
 pub fn on_fatal(tell: impl Fn(&str) + Send + Sync + 'static) {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {

@@ -1,9 +1,9 @@
 //! Media files as a source: what is in them, and how one is played after another as one stream.
 //!
-//! Each file has a graph of its own ([`player`]), which ends in appsinks. [`playlist`] carries what arrives there to the
-//! appsrcs of the teaching graph and counts its time on, so that the encoders, and whoever watches, see one stream that
-//! never ends: a file that breaks takes nothing with it but itself. Before anything starts, [`inspect`] has opened each
-//! file, in a process of its own, and [`check`] has looked whether it is one.
+//! Each file has a graph of its own ([`player`]), which ends in appsinks. [`playlist`] carries what arrives there to
+//! the appsrcs of the teaching graph and counts its time on, so that the encoders, and whoever watches, see one stream
+//! that never ends: a file that breaks takes nothing with it but itself. Before anything starts, [`inspect`] has opened
+//! each file, in a process of its own, and [`check`] has looked whether it is one.
 
 mod check;
 mod feed;
@@ -105,9 +105,9 @@ pub(super) fn largest(contents: &[Contents]) -> Option<Size> {
     sizes(contents).max_by_key(|size| u64::from(size.width) * u64::from(size.height))
 }
 
-/// The size in which all pictures of a list are taught: the least in which each has all the pixels that it has in the box
-/// `most`. They are scaled into it, with borders where their shape is another one, so that nothing behind sees a change of
-/// size: encoders go on, and recordings stay whole.
+/// The size in which all pictures of a list are taught: the least in which each has all the pixels that it has in the
+/// box `most`. They are scaled into it, with borders where their shape is another one, so that nothing behind sees a
+/// change of size: encoders go on, and recordings stay whole.
 pub(super) fn canvas(contents: &[Contents], most: Size) -> Option<Size> {
     let fitted = sizes(contents).map(|size| size.fitted(most));
     fitted.reduce(|one, other| Size { width: one.width.max(other.width), height: one.height.max(other.height) })
@@ -120,8 +120,8 @@ fn sizes(contents: &[Contents]) -> impl Iterator<Item = Size> {
         .map(|picture| Size { width: picture.width, height: picture.height })
 }
 
-/// Puts decoders into another order, for this process. Those of libav for BMP and TIFF want a picture as one buffer, which
-/// nothing gives them; that of GDK takes pieces, and is not used unless it is asked for.
+/// Puts decoders into another order, for this process. Those of libav for BMP and TIFF want a picture as one buffer,
+/// which nothing gives them; that of GDK takes pieces, and is not used unless it is asked for.
 pub(super) fn prefer_decoders() {
     let ranks =
         [("avdec_bmp", gst::Rank::NONE), ("avdec_tiff", gst::Rank::NONE), ("gdkpixbufdec", gst::Rank::MARGINAL)];

@@ -60,8 +60,8 @@ impl Freezes {
         }
     }
 
-    /// Pictures come with longer intervals from now on, such as this one, because the publisher has chosen so: the first
-    /// of them are no freezes.
+    /// Pictures come with longer intervals from now on, such as this one, because the publisher has chosen so: the
+    /// first of them are no freezes.
     pub(super) fn slow_down(&mut self, interval: Duration) {
         self.intervals = VecDeque::from([interval]);
         self.sum = interval;

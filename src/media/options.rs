@@ -109,8 +109,8 @@ pub enum Wanted {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct VideoOptions {
     /// The box that the picture must fit, in pixels. It keeps its shape and is never enlarged. Without one, a file is
-    /// sent as it is up to 1920x1080, a screen up to 2560x1440 where the encoder is fast enough, and drawn pictures have
-    /// 1280x720.
+    /// sent as it is up to 1920x1080, a screen up to 2560x1440 where the encoder is fast enough, and drawn pictures
+    /// have 1280x720.
     pub size: Option<Size>,
     /// Pictures per second, at most.
     pub fps: u32,

@@ -1,5 +1,5 @@
-//! Which pictures a tier takes: all, every other one, or so many a second. Those that it takes keep their times, so that
-//! a picture has the same timestamp in all tiers; videorate would make its own.
+//! Which pictures a tier takes: all, every other one, or so many a second. Those that it takes keep their times, so
+//! that a picture has the same timestamp in all tiers; videorate would make its own.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};

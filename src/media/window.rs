@@ -1,7 +1,8 @@
 //! What stands over the picture of a window, and what its keys do.
 //!
-//! The elements are those of `pipelines/watch-window-over.gst`. Texts are drawn into the picture, so they look the same on
-//! X11 and Wayland. While no pictures come, the last one is sent through these elements again, so that a text appears.
+//! The elements are those of `pipelines/watch-window-over.gst`. Texts are drawn into the picture, so they look the same
+//! on X11 and Wayland. While no pictures come, the last one is sent through these elements again, so that a text
+//! appears.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -1,7 +1,7 @@
 //! The attendance list as CSV (RFC 4180), for a spreadsheet.
 //!
-//! It begins with a byte order mark: without one Excel takes UTF-8 for the code page of the machine, and a name in Chinese
-//! for noise. Times have the offset of this machine's time zone.
+//! It begins with a byte order mark: without one Excel takes UTF-8 for the code page of the machine, and a name in
+//! Chinese for noise. Times have the offset of this machine's time zone.
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;

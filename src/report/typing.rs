@@ -6,7 +6,8 @@ use unicode_width::UnicodeWidthStr;
 /// What a terminal that does not tell has, since 1978.
 const USUAL_COLUMNS: usize = 80;
 
-/// The columns of the prompt `> `, of a cursor at the end, and one that stays free: some terminals wrap when it is written.
+/// The columns of the prompt `> `, of a cursor at the end, and one that stays free: some terminals wrap when it is
+/// written.
 const AROUND: usize = 4;
 
 /// The cursor: the character in reverse video, which is not a colour.

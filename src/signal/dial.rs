@@ -42,8 +42,8 @@ impl fmt::Display for DialError {
     }
 }
 
-/// Connects to a host. `known` is the address that it had before: tried at once, as the name can't be asked for while the
-/// line is dead, and the answer takes seconds once it is not.
+/// Connects to a host. `known` is the address that it had before: tried at once, as the name can't be asked for while
+/// the line is dead, and the answer takes seconds once it is not.
 pub(super) async fn dial(host: &str, port: u16, known: Option<SocketAddr>) -> Result<TcpStream, DialError> {
     let name = async {
         let found = timeout(NAME_WITHIN, lookup_host((host, port))).await;

@@ -33,8 +33,8 @@ impl SessionToken {
         Self::of(&server.authority(), room, user)
     }
 
-    /// The same for whichever server is found: one machine may be found by each of its addresses, and all of them lead to
-    /// the same place in the room.
+    /// The same for whichever server is found: one machine may be found by each of its addresses, and all of them lead
+    /// to the same place in the room.
     pub fn acquire_anywhere(room: &RoomId, user: &UserId) -> Self {
         // No server has this authority.
         Self::of("", room, user)

@@ -1,4 +1,5 @@
-//! How a lecture ends: for its teacher alone, or for the class too. Only a person can tell, so at a terminal Ctrl-C asks.
+//! How a lecture ends: for its teacher alone, or for the class too. Only a person can tell, so at a terminal Ctrl-C
+//! asks.
 
 use std::io::IsTerminal;
 

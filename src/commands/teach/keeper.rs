@@ -74,8 +74,8 @@ impl AttendanceFile {
         builder.tempfile_in(&self.directory)
     }
 
-    /// Moves the file of an earlier lecture out of the way; gives its new name, if there was one. A teacher that crashed
-    /// and begins again with the same words loses nothing.
+    /// Moves the file of an earlier lecture out of the way; gives its new name, if there was one. A teacher that
+    /// crashed and begins again with the same words loses nothing.
     fn make_way(&self) -> io::Result<Option<PathBuf>> {
         if !self.path.exists() {
             return Ok(None);
@@ -107,7 +107,8 @@ fn numbered(path: &Path, number: u32) -> PathBuf {
     path.with_file_name(name)
 }
 
-/// Keeps the file up to date. A disk that is slow holds nobody up: what it has no time for is left out for what is newer.
+/// Keeps the file up to date. A disk that is slow holds nobody up: what it has no time for is left out for what is
+/// newer.
 pub(super) struct Keeper {
     file: AttendanceFile,
     texts: watch::Sender<Vec<u8>>,

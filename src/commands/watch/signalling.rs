@@ -76,7 +76,8 @@ impl<'a> Signalling<'a> {
                 SignalEvent::Joined { .. } => self.is_here = true,
                 SignalEvent::Lost { .. } => {
                     self.is_here = false;
-                    // A client comes back by itself to a server that was named. One that was found may be elsewhere now.
+                    // A client comes back by itself to a server that was named. One that was found may be elsewhere
+                    // now.
                     if self.seeker.watch.server.is_none() {
                         let before = taken.server.clone();
                         self.place = Place::Sought(Box::pin(self.seeker.clone().again(before)));

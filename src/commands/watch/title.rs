@@ -24,8 +24,8 @@ impl Title {
         self.teacher = Some((teacher.user_id.clone(), teacher.nickname.as_str().to_owned()));
     }
 
-    /// `classroom 10013: Linear algebra, Ms Li (9999)`. It begins the same whatever is known, so that a window manager's
-    /// rules, and we, find the window.
+    /// `classroom 10013: Linear algebra, Ms Li (9999)`. It begins the same whatever is known, so that a window
+    /// manager's rules, and we, find the window.
     pub(super) fn text(&self) -> String {
         let name = self.name.as_ref().map(ToString::to_string);
         let teacher = self.teacher.as_ref().map(|(user, nickname)| named(user, nickname).to_string());

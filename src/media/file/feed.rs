@@ -13,8 +13,8 @@ use super::timeline::{RateLimit, period};
 use crate::media::options::Size;
 use crate::rtp::Track;
 
-/// How often a picture that stands is pushed: whoever joins, or asks for a key frame, waits a tenth of a second at most,
-/// and an encoder has next to nothing to do.
+/// How often a picture that stands is pushed: whoever joins, or asks for a key frame, waits a tenth of a second at
+/// most, and an encoder has next to nothing to do.
 const STANDS_FPS: u32 = 10;
 
 /// A block of silence: 20 ms of 48,000 samples a second, two channels of two bytes.
@@ -194,8 +194,8 @@ fn next(run: &Run, sink: Option<&gst_app::AppSink>) -> Result<Option<gst::Sample
 }
 
 /// A buffer at its place in the timeline, that of a file that began at `base`. One without a time, or with no later one
-/// than the one `before` (as in a GIF, where all have zero), comes right behind that, which ended at `end`. What is before
-/// the begin of its segment is not to be seen or heard.
+/// than the one `before` (as in a GIF, where all have zero), comes right behind that, which ended at `end`. What is
+/// before the begin of its segment is not to be seen or heard.
 fn placed(
     sample: gst::Sample,
     base: gst::ClockTime,

@@ -1,7 +1,7 @@
 //! What is in a file, found out by opening it, in a process of its own.
 //!
-//! Decoders are many libraries by many authors, and some meet a file that they do not understand with an assertion, which
-//! ends the process. That process is then not the lecture's; GStreamer loads unknown plug-ins in the same way.
+//! Decoders are many libraries by many authors, and some meet a file that they do not understand with an assertion,
+//! which ends the process. That process is then not the lecture's; GStreamer loads unknown plug-ins in the same way.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
@@ -282,7 +282,8 @@ fn picture_of(caps: &gst::CapsRef) -> Option<Picture> {
     Some(Picture { width: u32::try_from(width).ok()?, height: info.height(), is_still: info.fps().numer() == 0 })
 }
 
-/// What a missing plug-in stands for. One for something else than pictures and sound matters only if it is all there is.
+/// What a missing plug-in stands for. One for something else than pictures and sound matters only if it is all there
+/// is.
 fn needs_decoder(caps: &gst::CapsRef, is_all: bool) -> Option<Finding> {
     let media_type = caps.structure(0)?.name().to_string();
     let is_media = ["video/", "audio/", "image/"].iter().any(|kind| media_type.starts_with(kind));

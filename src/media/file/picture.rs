@@ -16,8 +16,8 @@ pub(super) fn black(size: Size, fps: u32) -> Option<(gst::Buffer, gst::Caps)> {
     Some((gst::Buffer::from_mut_slice(bytes), info.to_caps().ok()?))
 }
 
-/// Caps with the rate in which pictures are really pushed: encoders divide their bits by it. Those that name no rate, or
-/// a higher one, get the most that is wanted.
+/// Caps with the rate in which pictures are really pushed: encoders divide their bits by it. Those that name no rate,
+/// or a higher one, get the most that is wanted.
 pub(super) fn with_rate(caps: &gst::CapsRef, most: u32) -> gst::Caps {
     let mut caps = caps.to_owned();
     let named = caps.structure(0).and_then(|shape| shape.get::<gst::Fraction>("framerate").ok());

@@ -9,8 +9,8 @@ pub(super) const DRAWN: Size = Size { width: 1280, height: 720 };
 /// What is sent as it is on every machine.
 pub(super) const FULL_HD: Size = Size { width: 1920, height: 1080 };
 
-/// What a screen is sent as where the encoder is fast enough. 4K needs more than software encodes and students' machines
-/// decode; who has hardware for that asks for it.
+/// What a screen is sent as where the encoder is fast enough. 4K needs more than software encodes and students'
+/// machines decode; who has hardware for that asks for it.
 pub(super) const LARGE: Size = Size { width: 2560, height: 1440 };
 
 /// What is on the `screen` track.
@@ -85,8 +85,8 @@ impl Shown {
     }
 }
 
-/// The coding of the screen in the full tier. Who asks for more bits in the low tier than the size needs gets as many in
-/// the full one.
+/// The coding of the screen in the full tier. Who asks for more bits in the low tier than the size needs gets as many
+/// in the full one.
 pub(super) fn coding(options: &CaptureOptions, fit: Fit) -> Coding {
     let bitrate = options.screen.bitrate;
     let bitrate = bitrate.unwrap_or_else(|| bits_for(fit.size).max(options.tiers.low_rate().unwrap_or(0)));

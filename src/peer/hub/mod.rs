@@ -154,8 +154,8 @@ pub enum HubEvent {
         /// What, at most a byte more than [`MAX_CHANNEL_MESSAGE_BYTES`](crate::protocol::channel::MAX_CHANNEL_MESSAGE_BYTES).
         text: String,
     },
-    /// A student's connection is gone: `left`, `lost`, `never connected`, `misbehaved`, or `failed` by a mistake in this
-    /// program.
+    /// A student's connection is gone: `left`, `lost`, `never connected`, `misbehaved`, or `failed` by a mistake in
+    /// this program.
     Gone {
         /// Who.
         user: UserId,

@@ -40,8 +40,8 @@ pub(super) fn with_candidates_where_they_are_looked_for(sdp: &str) -> String {
     sections.concat().into_iter().flat_map(|line| [line, "\r\n"]).collect()
 }
 
-/// Says that H.264 is sent of this level (`level_idc`), where the offer has named a lower one and lets each side have its
-/// own (RFC 6184, 8.2.2): 1920x1080 needs level 4.0, and browsers offer 3.1, which is 1280x720.
+/// Says that H.264 is sent of this level (`level_idc`), where the offer has named a lower one and lets each side have
+/// its own (RFC 6184, 8.2.2): 1920x1080 needs level 4.0, and browsers offer 3.1, which is 1280x720.
 pub(super) fn with_level(sdp: &str, level: u8) -> String {
     const ID: &str = "profile-level-id=";
     let line = |line: &str| {

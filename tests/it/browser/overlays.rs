@@ -1,5 +1,5 @@
-//! What stands over the picture: chat where it is wanted, and nothing that could stand elsewhere. And pictures that have
-//! no source any more, which are taken off.
+//! What stands over the picture: chat where it is wanted, and nothing that could stand elsewhere. And pictures that
+//! have no source any more, which are taken off.
 
 use std::net::UdpSocket;
 use std::process::{Child, Command, Stdio};
@@ -123,8 +123,8 @@ fn teaches(lab: &Lab, graph: &str) -> Process {
 const PLACE: &str = "['--x', '--y'].map((name) => \
     Math.round(100 * document.querySelector('#pictures').style.getPropertyValue(name)) / 100)";
 
-/// Looks at corners again and again in the page's own code, in a time that the test makes: what there is to see in each,
-/// and the time; gives the corner after each look.
+/// Looks at corners again and again in the page's own code, in a time that the test makes: what there is to see in
+/// each, and the time; gives the corner after each look.
 fn corners(page: &Page<'_>, looks: &[([f64; 4], u64)]) -> Value {
     page.value(&format!(
         "(async () => {{ \
