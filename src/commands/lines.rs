@@ -14,9 +14,9 @@ pub(super) enum TeacherLine {
     Lower(Option<UserId>),
     /// Takes down all hands.
     LowerAll,
-    /// Lets lines of chat fly over the picture, or not; none asks how it is.
+    /// Allows or forbids chat over the picture; none asks which of them holds.
     Comments(Option<bool>),
-    /// Lets students react, or not; none asks how it is.
+    /// Allows or forbids reactions; none asks which of them holds.
     Reactions(Option<bool>),
     /// Something else, with what to do about it.
     Advice(String),

@@ -348,7 +348,7 @@ impl Lecture<'_> {
                 }
                 _ = second.tick() => {
                     self.look_at_sources();
-                    // A hub that does not answer must not keep who wants to end.
+                    // A hub that does not answer must not keep a teacher who wants to end.
                     let numbers = tokio::select! {
                         stopped = &mut stop, if question.is_none() => return Ok(stopped.reason()),
                         numbers = self.hub.stats() => numbers,

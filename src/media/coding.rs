@@ -13,11 +13,11 @@ use crate::rtp::{Codec, Tier};
 const BITS_OF_720P: f64 = 2_500_000.0;
 const PIXELS_OF_720P: f64 = 1280.0 * 720.0;
 
-/// Neighbours are the more alike the more pixels a picture has, so that bits grow slower than pixels do: with this
-/// power 1920x1080 at 4.6 Mbit/s is as good as 1280x720 at 2.5.
+/// The more pixels a picture has, the more alike its neighbouring pixels are, so bits grow more slowly than pixels:
+/// with this power 1920x1080 at 4.6 Mbit/s is as good as 1280x720 at 2.5.
 const GROWTH: f64 = 0.75;
 
-/// No picture gets fewer by its size: what costs bits in a small one is the same movement.
+/// The size never gives a picture fewer: the same movement costs bits in a small picture too.
 const LEAST: u32 = 300_000;
 
 /// The most bits of a picture in the low tier, unless others are asked for: with sound and what packets cost it
@@ -37,8 +37,8 @@ const LEAST_OF_VP8: u32 = 300_000;
 /// Pictures of text per second in the low tier, at most: one sees where the pointer goes.
 const MOST_PAGES: u32 = 5;
 
-/// The largest picture of text that the low tier keeps the size of. What has more pixels has larger letters too: a 4K
-/// screen is half of that for its user.
+/// The largest picture of text whose size the low tier keeps. A picture with more pixels has larger letters too: a 4K
+/// screen is usually scaled to twice the size.
 const LARGEST_WHOLE: Size = Size { width: 2560, height: 1440 };
 
 /// The bit/s that a picture of this size gets unless others are asked for, in steps of 100,000.

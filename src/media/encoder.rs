@@ -123,8 +123,8 @@ struct Effort {
     vp8_threads: usize,
     /// Of x264.
     preset: &'static str,
-    /// The time in which no more than the rate is sent, which bounds key frames, so that they are no burst that a
-    /// student's Wi-Fi drops and keep nobody waiting on a narrow line.
+    /// The time in which no more than the rate is sent, which bounds key frames, so that a student's Wi-Fi does not
+    /// drop them as a burst, and nobody on a narrow line waits for them.
     buffer_ms: u32,
     /// Of libvpx: 0 takes all the time, 16 none.
     speed: &'static str,

@@ -4,7 +4,7 @@
 //! nothing. The text passes a handler before that, on the thread that failed. That thread is kept there for ever, so
 //! that the process can end by itself, with a sentence and an exit code of its own. (A signal handler would need
 //! `unsafe`, and could do less. What calls `abort` without a word, or crashes, still ends the process; files are
-//! therefore opened first by another one.)
+//! therefore opened first by another process.)
 
 use std::io::Write;
 use std::sync::Once;

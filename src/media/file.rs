@@ -2,8 +2,8 @@
 //!
 //! Each file has a graph of its own ([`player`]), which ends in appsinks. [`playlist`] carries what arrives there to
 //! the appsrcs of the teaching graph and counts its time on, so that the encoders, and whoever watches, see one stream
-//! that never ends: a file that breaks takes nothing with it but itself. Before anything starts, [`inspect`] has opened
-//! each file, in a process of its own, and [`check`] has looked whether it is one.
+//! that never ends: a file that breaks ends nothing but itself. Before anything starts, [`check`] has made sure that
+//! each path is a file, and [`inspect`] has opened it in another process.
 
 mod check;
 mod feed;

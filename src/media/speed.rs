@@ -14,8 +14,8 @@ use super::graph;
 const PICTURES: usize = 12;
 const FIRST: usize = 4;
 
-/// Of the time between two pictures, so much may go into encoding. The rest is for capturing and converting them, which
-/// takes a quarter of a core at 2560x1440, and for everything else that a teacher does with the machine.
+/// The share of the time between two pictures that encoding may take. The rest is for capturing and converting them,
+/// which takes a quarter of a core at 2560x1440, and for everything else that a teacher does with the machine.
 const SHARE: f64 = 0.5;
 
 /// The time of a picture for this encoder: of a pattern that moves all over, the median of some. None where it failed.

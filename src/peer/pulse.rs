@@ -1,13 +1,13 @@
 //! Whether this process stood still: it was stopped (Ctrl-Z), the computer slept (a laptop's lid), or it got no CPU.
 //!
-//! What nobody did in that time says nothing of anybody's line: silence, lateness and timeouts of it are ours.
+//! What did not happen in that time says nothing about anybody's line: its silence, lateness and timeouts are ours.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use rustix::time::{ClockId, clock_gettime};
 
-/// Less is a busy computer.
+/// A shorter pause is a busy computer.
 const LEAST: Duration = Duration::from_millis(300);
 
 /// How often a [`Heart`] beats.

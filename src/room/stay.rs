@@ -91,7 +91,7 @@ impl Stay {
 /// What an unused room is there for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Waits {
-    /// The lecture is over, or left and nobody waits for it in a room that nobody created.
+    /// The lecture is over; or its teacher left, and nobody waits in a room that nobody created.
     ForNobody,
     /// The lecture has not been yet.
     ForItsTeacher,

@@ -22,7 +22,7 @@ pub(super) struct Question {
 impl Question {
     /// Asks; nothing where nobody could answer. Nobody else may read stdin from now on.
     pub(super) fn ask(reporter: &Reporter) -> Option<Self> {
-        // Whoever asks again before that has an answer means it.
+        // A second signal before there is an answer means it.
         let again = [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()].map(signal);
         let [Ok(interrupt), Ok(terminate), Ok(hangup)] = again else { return None };
         let (say, answer) = oneshot::channel();
@@ -33,7 +33,7 @@ impl Question {
             let _ = say.send(is_yes(&line));
         };
         reporter.ask(QUESTION);
-        // No task of the runtime: it would not end before the read does.
+        // Not a task of the runtime, which would not end before the read does.
         std::thread::Builder::new().name("question".into()).spawn(read).ok()?;
         Some(Self { answer, signals: [interrupt, terminate, hangup] })
     }

@@ -13,7 +13,7 @@ use super::register::{Now, Register};
 use crate::exit::Failure;
 use crate::report::{Reporter, csv};
 
-/// How soon what is new is written: a class that comes in is one writing, not thirty.
+/// How soon news is written: a class that comes in costs one write, not thirty.
 const SOON: Duration = Duration::from_secs(5);
 
 /// How often it is written where only numbers change: a crash loses no more minutes than this.
@@ -74,8 +74,8 @@ impl AttendanceFile {
         builder.tempfile_in(&self.directory)
     }
 
-    /// Moves the file of an earlier lecture out of the way; gives its new name, if there was one. A teacher that
-    /// crashed and begins again with the same words loses nothing.
+    /// Moves the file of an earlier lecture out of the way; gives its new name, if there was one. A teacher who crashed
+    /// and begins again with the same command line loses nothing.
     fn make_way(&self) -> io::Result<Option<PathBuf>> {
         if !self.path.exists() {
             return Ok(None);
@@ -107,8 +107,7 @@ fn numbered(path: &Path, number: u32) -> PathBuf {
     path.with_file_name(name)
 }
 
-/// Keeps the file up to date. A disk that is slow holds nobody up: what it has no time for is left out for what is
-/// newer.
+/// Keeps the file up to date. A slow disk holds nobody up: a text that waits for the disk is replaced by the next one.
 pub(super) struct Keeper {
     file: AttendanceFile,
     texts: watch::Sender<Vec<u8>>,
@@ -156,7 +155,7 @@ impl Keeper {
     }
 }
 
-/// Writes each text, as far as there is time, and the last one always; gives how that one went.
+/// Writes each text for which there is time, and always the last one; gives the result of the last one.
 async fn write_all(file: AttendanceFile, mut texts: watch::Receiver<Vec<u8>>, reporter: Reporter) -> io::Result<()> {
     let mut last = Ok(());
     let mut is_first = true;

@@ -1,7 +1,7 @@
 //! The register: who was in class, when, and what each student got of it. Pure; time is an argument.
 //!
-//! A student is in class from its first word, of signalling or of media, to the last of both. Who comes back is the
-//! same row.
+//! A student is in class from its first word, of signalling or of media, to the last of both. A student who comes back
+//! has the same row.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -14,8 +14,8 @@ use crate::peer::hub::{PeerStats, SentPicture};
 use crate::protocol::{ClientKind, User};
 use crate::report::{StudentRow, Summary};
 
-/// Students in the register at the most. Anybody may join a room under ever new ids: who has watched keeps a row, and
-/// of who has not the rows make room.
+/// Students in the register at the most. Anybody may join a room under ever new ids: students who have watched keep
+/// their rows, and the rows of the others make room.
 const MAX_ROWS: usize = 10_000;
 
 /// One moment, by both clocks.

@@ -17,7 +17,8 @@ const FIRST_PAUSE: Duration = Duration::from_millis(200);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
 /// How long a connection that fell silent may need to be heard again, once the server is: the keep-alive of ICE comes
-/// every two seconds, packets sooner, and they are looked at once a second. Longer silence is another line than before.
+/// every two seconds, packets sooner, and they are looked at once a second. After a longer silence the line may be
+/// another one.
 const HEARD_WITHIN: Duration = Duration::from_millis(1100);
 
 /// When a connection without pictures is worth a word.

@@ -132,7 +132,7 @@ impl Diagnosis {
         events
     }
 
-    /// What is wrong in a second after a pause is nothing; at the end of these what the hub says counts again.
+    /// Nothing is called wrong in the seconds after a pause; after them, what the hub says counts again.
     fn pardon(&mut self, events: &mut Vec<Event>) -> Vec<Trouble> {
         self.pardoned -= 1;
         if self.pardoned == 0
@@ -150,7 +150,8 @@ impl Diagnosis {
         let was_silent = self.silent > 0;
         self.silent = if packets == 0 { self.silent + 1 } else { 0 };
         if packets == 0 || was_silent {
-            // What a silence took is found missing when it is over, and is no loss of the line that works again.
+            // Packets that a silence took are found missing when it is over; the line that works again has not lost
+            // them.
             self.losses.clear();
         } else {
             self.losses.push_back((packets, lost.max(asked)));

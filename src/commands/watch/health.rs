@@ -49,7 +49,7 @@ impl Student<'_> {
             self.course.heard(Instant::now());
         } else {
             self.silent_seconds += 1;
-            // A line that is dead takes signalling along, which is to be known before the line works again.
+            // A dead line breaks signalling too, which must be known before the line works again.
             if self.silent_seconds >= DOUBT_AFTER && self.course.is_live() {
                 self.signalling.probe();
             }

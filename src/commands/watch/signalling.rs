@@ -100,8 +100,8 @@ impl<'a> Signalling<'a> {
         }
     }
 
-    /// Says something to the server; gives false when it is not there to hear it. Nothing is kept for later: what waits
-    /// for a line to work again is about connections that are gone by then.
+    /// Says something to the server; gives false when it is not there to hear it. Nothing is kept for later: once the
+    /// line works again, a kept message would be about connections that are gone.
     pub(super) fn send(&self, message: ClientMessage) -> bool {
         match &self.place {
             Place::Taken(taken) if self.is_here => taken.client.send(message).is_ok(),

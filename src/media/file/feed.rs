@@ -21,7 +21,7 @@ const STANDS_FPS: u32 = 10;
 const SILENCE: gst::ClockTime = gst::ClockTime::from_mseconds(20);
 const SILENCE_BYTES: usize = 960 * 2 * 2;
 
-/// How long a sample is waited for before it is looked whether anybody still wants it.
+/// How long to wait for a sample before checking whether anybody still wants one.
 const PULL: gst::ClockTime = gst::ClockTime::from_mseconds(50);
 
 /// How long a still is shown, of a file that may be one; the inner none is for ever.
@@ -165,8 +165,8 @@ impl Input {
     }
 
     /// Every encoder makes the picture of this time a key frame: of another film nothing can be predicted. The first
-    /// picture of all is one in any case. (Asked for then, GStreamer 1.22 takes the times of x264 for its own, and
-    /// refuses all that is asked for later.)
+    /// picture of all is one in any case. (If one were requested there, GStreamer 1.22 would take the times of x264 for
+    /// its own, and refuse all later requests.)
     fn ask_for_key_frame(&self, time: gst::ClockTime) {
         if !self.has_begun.load(Ordering::Relaxed) {
             return;
@@ -194,8 +194,8 @@ fn next(run: &Run, sink: Option<&gst_app::AppSink>) -> Result<Option<gst::Sample
 }
 
 /// A buffer at its place in the timeline, that of a file that began at `base`. One without a time, or with no later one
-/// than the one `before` (as in a GIF, where all have zero), comes right behind that, which ended at `end`. What is
-/// before the begin of its segment is not to be seen or heard.
+/// than the one `before` (as in a GIF, where all have zero), comes right behind that, which ended at `end`. What comes
+/// before the beginning of its segment is neither seen nor heard.
 fn placed(
     sample: gst::Sample,
     base: gst::ClockTime,

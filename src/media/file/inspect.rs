@@ -1,7 +1,7 @@
 //! What is in a file, found out by opening it, in a process of its own.
 //!
-//! Decoders are many libraries by many authors, and some meet a file that they do not understand with an assertion,
-//! which ends the process. That process is then not the lecture's; GStreamer loads unknown plug-ins in the same way.
+//! Decoders come from many libraries, and some answer a file that they do not understand with an assertion, which ends
+//! the process. So that must not be the process of the lecture; GStreamer loads unknown plug-ins in the same way.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::process::{CommandExt, ExitStatusExt};

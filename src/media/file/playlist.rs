@@ -23,8 +23,7 @@ use crate::rtp::Track;
 /// How long before the end of a file the next one is opened. What takes longer leaves a gap.
 const AHEAD: gst::ClockTime = gst::ClockTime::from_seconds(5);
 
-/// How often it is looked whether a file is over, or broken. What waits in the teaching graph bridges ten times as
-/// much.
+/// How often to check whether a file is over or broken. What waits in the teaching graph bridges ten times as much.
 const GLANCE: Duration = Duration::from_millis(20);
 
 /// A file that ends so much earlier than it says is worth a word.

@@ -10,7 +10,7 @@ pub(super) const DRAWN: Size = Size { width: 1280, height: 720 };
 pub(super) const FULL_HD: Size = Size { width: 1920, height: 1080 };
 
 /// What a screen is sent as where the encoder is fast enough. 4K needs more than software encodes and students'
-/// machines decode; who has hardware for that asks for it.
+/// machines decode; a teacher with the hardware for 4K asks for it.
 pub(super) const LARGE: Size = Size { width: 2560, height: 1440 };
 
 /// What is on the `screen` track.
@@ -42,7 +42,7 @@ impl Shown {
         }
     }
 
-    /// The box of what every machine sends as it is. A picture may stand in it as well as lie.
+    /// The box of what every machine sends as it is. The picture may be upright or wide.
     pub(super) fn full_hd(self) -> Size {
         self.native().map_or(FULL_HD, |native| FULL_HD.turned_for(native))
     }
@@ -85,8 +85,8 @@ impl Shown {
     }
 }
 
-/// The coding of the screen in the full tier. Who asks for more bits in the low tier than the size needs gets as many
-/// in the full one.
+/// The coding of the screen in the full tier. A teacher who asks for more bits in the low tier than the size needs gets
+/// as many in the full tier.
 pub(super) fn coding(options: &CaptureOptions, fit: Fit) -> Coding {
     let bitrate = options.screen.bitrate;
     let bitrate = bitrate.unwrap_or_else(|| bits_for(fit.size).max(options.tiers.low_rate().unwrap_or(0)));

@@ -1,7 +1,7 @@
 //! How many STUN messages of a student are read: each costs an HMAC or two, a turn of the core and two datagrams.
 //!
 //! A browser sends some ten checks a second for each pair of candidates while it connects, and one in a few seconds
-//! afterwards. What is more is dropped without a word: who needs it sends it again.
+//! afterwards. More are dropped silently: a student that needs them sends them again.
 
 use std::time::Instant;
 

@@ -1,7 +1,7 @@
 //! What a student's DTLS records may be, before the core reads them (RFC 6347, 4.1 and 4.2).
 //!
-//! `rtc-dtls` 0.21.1 keeps every fragment of a handshake message that it gets and calls itself for each to put them
-//! together, so that a message in pieces of a byte ends the process by its stack. It keeps all records of the next
+//! `rtc-dtls` 0.21.1 keeps every fragment of a handshake message that it gets and puts fragments together by recursion,
+//! so that a message in pieces of one byte overflows the stack and ends the process. It keeps all records of the next
 //! epoch until the handshake is over, and believes a ChangeCipherSpec of any epoch. What no student needs is dropped
 //! here, as if it was lost.
 
@@ -25,8 +25,8 @@ const MAX_SEQUENCE: u32 = 16;
 /// Only the last fragment of a message is shorter.
 const MIN_FRAGMENT: u32 = 64;
 
-/// Fragments of one student, and sealed messages of the handshake. A flight has five of the ones and one of the others,
-/// and is said seven times; a NAT may make a student begin anew.
+/// Fragments of one student, and sealed messages of the handshake. A flight has five fragments and one sealed message,
+/// and is sent seven times; behind a NAT a student may have to begin again.
 const MAX_FRAGMENTS: usize = 256;
 const MAX_SEALED: usize = 64;
 

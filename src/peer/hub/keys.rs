@@ -1,4 +1,4 @@
-//! How the hub comes to a student's SRTP session keys, and to its SCTP packets: it looks over the shoulder of the core.
+//! How the hub comes to a student's SRTP session keys, and to its SCTP packets: the core's crypto provider is ours.
 //!
 //! The core gives its keys to nobody. But it takes its cryptography from a provider, and ours is the default one with
 //! an ear: it remembers the key of each AES-128-GCM cipher that is made, and when one of them seals an RTP packet, that
@@ -6,7 +6,7 @@
 //! the key of the student's feedback (RFC 7714, 9.1).
 //!
 //! DTLS records pass here, too. [`sctp`](super::sctp) looks at what is in them before the core reads it, and a record
-//! that is refused has not opened. No other cipher is spoken: the packets of who offers it would not be looked at.
+//! that is refused has not opened. No other cipher is spoken, because its packets would not be checked.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -80,7 +80,7 @@ impl Found {
     }
 
     fn association(&self) -> MutexGuard<'_, Association> {
-        // Who panics with it is gone.
+        // A student whose packet panics here is gone.
         self.0.association.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

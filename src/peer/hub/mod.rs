@@ -458,7 +458,7 @@ impl Hub {
     }
 
     /// Says goodbye to every student and ends the thread. A thread that does not answer within a second is left alone:
-    /// whatever it is busy with, who wants to end is not to wait for it.
+    /// whoever ends the lecture does not wait for it.
     pub async fn close(mut self) {
         let (done, wait) = oneshot::channel();
         let goodbye = async {
@@ -544,7 +544,7 @@ mod tests {
         hub.close().await;
     }
 
-    /// Who ends a lecture is not to wait for a thread that is busy with something else for good.
+    /// The end of a lecture does not wait for a thread that is busy for good.
     #[tokio::test]
     async fn closing_does_not_wait_for_a_thread_that_does_not_answer() {
         let (hub, _events) = hub_of(vec![(Encoding::full(Track::Screen, Codec::Vp8), 1_000_000)]);

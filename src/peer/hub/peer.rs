@@ -50,7 +50,7 @@ const CONNECT_WITHIN: Duration = Duration::from_secs(20);
 /// message come before its keys do, and are lost: with them would go the key frame, and half a second to ask for it.
 const START_DELAY: Duration = Duration::from_millis(15);
 
-/// After this process stood still no timer of a connection counts for so long: what the student said meanwhile waits in
+/// How long no timer of a connection counts after this process stood still: what the student said meanwhile waits in
 /// the socket, and is read first.
 const READ_FIRST: Duration = Duration::from_millis(500);
 

@@ -32,7 +32,7 @@ const HEARTBEAT_BURST: u32 = 20;
 /// Times that an INIT may be sent: one, and as often again (RFC 9260, 16). Each makes an association in the core.
 const MAX_INITS: usize = 9;
 
-/// Who broke the rules so often is gone.
+/// A student that broke the rules this often is disconnected.
 const MAX_VIOLATIONS: u32 = 3;
 
 /// Why a packet is not read.
@@ -56,7 +56,7 @@ pub(super) enum Violation {
     /// A length field says more or less than there is.
     #[error("a chunk whose length is wrong")]
     Length,
-    /// A second INIT that is not the first one again, or one with company.
+    /// A second INIT that differs from the first, or one that shares its packet with other chunks.
     #[error("a second handshake")]
     Handshake,
     /// Data farther ahead than any receive window.

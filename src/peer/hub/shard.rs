@@ -444,7 +444,7 @@ impl Shard {
         done && long.is_none()
     }
 
-    /// Ends a student whose turn was everybody's: without a goodbye, which would be another turn.
+    /// Ends a student whose turn took everybody's time, without a goodbye, which would be another turn.
     fn end_slow(&mut self, seat: Seat, long: Duration) {
         let Some(peer) = self.at(seat) else { return };
         peer.failed = true;

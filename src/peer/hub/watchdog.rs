@@ -1,4 +1,4 @@
-//! How long one student's turn took: a thread that a class shares must not be one student's.
+//! How long one student's turn took: one student must not keep a thread that the class shares.
 //!
 //! What counts is CPU time of the thread, as a machine that is busy or stopped is no student's fault. To ask for it
 //! costs a system call, so it is asked for twice in [`FRESH`] at the most, and after a turn only if that took long by
@@ -8,11 +8,11 @@ use std::time::{Duration, Instant};
 
 use rustix::time::{ClockId, clock_gettime};
 
-/// A turn takes 20 us, and 2 ms where a connection is agreed upon.
+/// A turn takes 20 us, and 2 ms where a connection is negotiated.
 pub(super) const LONGEST_TURN: Duration = Duration::from_millis(50);
 
-/// CPU time that is known of this instant counts as that of now, less what has passed since: a turn is not found longer
-/// than it was.
+/// CPU time that is known of this instant counts as that of now, less what has passed since: a turn is never taken for
+/// longer than it was.
 const FRESH: Duration = Duration::from_millis(2);
 
 /// Measures turns of one thread.

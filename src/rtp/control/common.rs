@@ -5,19 +5,20 @@
 
 use std::time::{Duration, Instant};
 
-/// In smaller classes many bad lines in one instant are no miracle: some students share one.
+/// In smaller classes many bad lines in one instant are no surprise: some students share one.
 const LEAST_STUDENTS: usize = 8;
 
 /// Students that came into trouble within this did so in the same instant: their feedback comes every 50 to 250 ms.
 const INSTANT: Duration = Duration::from_millis(600);
 
-/// So long the trouble of one student is looked at before it counts, to see whether others have the same.
+/// How long one student's trouble is watched before it counts, to see whether others have the same.
 const LOOKED_AT: Duration = Duration::from_millis(250);
 
-/// So long trouble in common counts for nothing.
+/// How long common trouble counts for nothing.
 const EXCUSED_FOR: Duration = Duration::from_secs(2);
 
-/// And then not again for so long: what comes again and again is a line that is too narrow.
+/// How long after that common trouble is not excused again: trouble that comes again and again is a line that is too
+/// narrow.
 const BETWEEN: Duration = Duration::from_secs(10);
 
 /// What is known of a class's trouble.

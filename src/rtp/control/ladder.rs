@@ -95,17 +95,18 @@ const TRAINS_TELL_FOR: Duration = Duration::from_secs(2);
 /// that waited is read all at once.
 const RECOVERS_WITHIN: Duration = Duration::from_secs(1);
 
-/// And not again for so long: who stands still again and again has a computer that is too slow for the class.
+/// How long after that a pause is not excused again: a computer that stands still again and again is too slow for the
+/// class.
 const BETWEEN_PAUSES: Duration = Duration::from_secs(5);
 
 /// A student that was silent and is heard again without trouble for so long gets what it had before: its line was cut,
 /// or its computer stood still, and neither tells of a narrow line.
 const BACK_AFTER: Duration = Duration::from_millis(400);
 
-/// Silence within this after another trouble is that of a line that is overrun.
+/// Silence this soon after other trouble is that of an overloaded line.
 const STRAINED_FOR: Duration = Duration::from_secs(3);
 
-/// Who falls silent again and again comes back slowly: each change costs the class a key frame.
+/// A student that falls silent again and again comes back slowly: each change costs the class a key frame.
 const BETWEEN_RETURNS: Duration = Duration::from_secs(30);
 
 /// Why a student gets something else.
@@ -261,8 +262,8 @@ impl Controller {
         Some(Decision { pictures, reason, estimate_kbps })
     }
 
-    /// What is told of the line, in kbit/s. To who gets less only what explains that: a line that carries the best is
-    /// no reason, and lost packets or silence tell nothing of what a line carries.
+    /// What is told of the line, in kbit/s. A student that gets less is told only what explains that: a line that
+    /// carries the best is no reason, and lost packets or silence tell nothing of what a line carries.
     fn told_kbps(&self, now: Instant, rates: &Rates, reason: Reason) -> Option<u32> {
         let told = self.estimate.told_kbps(now)?;
         let best = rates.soon(Rung::default().pictures(self.offered)) as f64 / USED / 1000.0;

@@ -2,8 +2,8 @@
 //!
 //! `rtc-sctp` 0.21.1 keeps what it can't put together, takes the next TSN also where its buffer is full, and makes a
 //! stream of every number that it sees. So each chunk is looked at twice: when it comes, as it may be far away or on a
-//! stream that nobody opened; and when all before it have come, as it must go on where they ended. How far the core is
-//! tells its last SACK.
+//! stream that nobody opened; and when all before it have come, as it must go on where they ended. The core's last SACK
+//! tells how far the core is.
 
 use std::collections::VecDeque;
 

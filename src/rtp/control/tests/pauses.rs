@@ -56,7 +56,7 @@ fn a_student_that_stood_still_has_all_again_soon() {
     }
 }
 
-/// Who is silent again and again costs the class few key frames.
+/// A student that is silent again and again costs the class few key frames.
 #[test]
 fn a_student_that_is_silent_again_and_again_comes_back_slowly() {
     let mut setup = Setup::over(Line::lan());
