@@ -3,13 +3,13 @@
 use std::fmt;
 use std::process::ExitCode;
 
-/// Why a process ended. The numbers are stable; README has this table.
+/// Why a process ended. The numbers are stable; `docs/labs.md` has this table.
 ///
 /// SIGINT and SIGTERM leave the room politely and end with [`Exit::Ended`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[repr(u8)]
 pub enum Exit {
-    /// It ended well: the duration or the file was over, the window was closed, or it was asked to end.
+    /// It ended well: the duration or the file was over, the window was closed, or it was interrupted.
     Ended = 0,
     /// Something that should not happen: a bug, or a machine out of memory, files or ports.
     Internal = 1,

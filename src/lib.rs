@@ -27,10 +27,10 @@
 //! per track, an index with a name of its own for every packet, and an [`rtp::control::Controller`] that says which tiers
 //! it gets. From the rings come the live lecture, the start of a late joiner, and the answer to a NACK; packets are
 //! sealed for each student by the hub itself, which opens their feedback, too. Who is not near begins with sound and a
-//! train of padding, and with the pictures that its line carries (`peer::hub::opening`). A student's [`peer::link::Link`] hands packets to a [`media::Render`],
-//! whose [`rtp::Playout`] puts them back into order and time.
-//! [`signal`] carries offers and answers between them by the rules of [`room`], in the words of [`protocol`]. Chat, hands
-//! and reactions go over the data channel of the same connection, by the rules of [`room::talk`].
+//! train of padding, and with the pictures that its line carries (`peer::hub::opening`). A student's
+//! [`peer::link::Link`] hands packets to a [`media::Render`], whose [`rtp::Playout`] puts them back into order and
+//! time. [`signal`] carries offers and answers between them by the rules of [`room`], in the words of [`protocol`].
+//! Chat, hands and reactions go over the data channel of the same connection, by the rules of [`room::talk`].
 //!
 //! A browser is a student like any other: [`http`] serves the page, which speaks the same wire, and WHEP, which brings
 //! any player into the room as a member.

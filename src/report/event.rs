@@ -6,7 +6,7 @@ use super::summary::Summary;
 use crate::id::{UserId, named};
 use crate::rtp::{Encoding, Track};
 
-/// Something that happened. Names and fields are stable: scripts read them. README has the table.
+/// Something that happened. Names and fields are stable: scripts read them. `docs/labs.md` has the table.
 ///
 /// [`super::Reporter`] adds `at`, the time (RFC 3339, UTC, milliseconds), and `room` (null where there is none, as for
 /// `serve`).

@@ -1,8 +1,8 @@
 //! All integration tests, in one binary: linking once is most of what a test binary costs.
 //!
 //! They run the real program as a user or a script would, on ports of their own, and wait for events with a
-//! deadline; they sleep only where the passing of time is what is tested. Where a machine lacks something (a virtual display, speech), a test says so by name and
-//! passes, except where `$CI` is set.
+//! deadline; they sleep only where the passing of time is what is tested. Where a machine lacks something (a virtual
+//! display, speech), a test says so by name and passes, except where `$CI` is set.
 
 #![allow(
     clippy::unwrap_used,

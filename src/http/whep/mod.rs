@@ -7,8 +7,9 @@
 //!
 //! The player is a member of the room like any student: `?nickname=` is the name that others see, `?userId=` the id.
 //! A session ends by `DELETE`, by the player's silence (ICE consent, some 10 s), or with the lecture; then its URL is
-//! 404 (a `GET` tells without changing anything), and a player that wants to go on offers anew. An offer while nobody teaches is 409 with `Retry-After`. Whatever
-//! is refused has a JSON body, `{"code", "message"}`. A page of any origin may play: CORS says so.
+//! 404 (a `GET` tells without changing anything), and a player that wants to go on offers anew. An offer while nobody
+//! teaches is 409 with `Retry-After`. Whatever is refused has a JSON body, `{"code", "message"}`. A page of any origin
+//! may play: CORS says so.
 //!
 //! Media is `SRTP_AEAD_AES_128_GCM` or nothing; a player without it gets its answer and fails in the DTLS handshake.
 

@@ -15,8 +15,8 @@ use bytes::Bytes;
 /// starting.
 const NEAR: Duration = Duration::from_millis(40);
 
-/// A flight is repeated after this or three of the last round trips, then after twice as long, and so on: what RFC 6347, 4.2.4.1, wants a second for is an
-/// unknown way, but nobody teaches over one of more than that.
+/// A flight is repeated after this or three of the last round trips, then after twice as long, and so on: what RFC
+/// 6347, 4.2.4.1, wants a second for is an unknown way, but nobody teaches over one of more than that.
 const FIRST_WAIT: Duration = Duration::from_millis(200);
 
 /// It is repeated so many times: for 25 s, longer than a student is waited for.

@@ -151,7 +151,8 @@ pub enum HubEvent {
     Heard {
         /// Who.
         user: UserId,
-        /// What, at most a byte more than [`MAX_CHANNEL_MESSAGE_BYTES`](crate::protocol::channel::MAX_CHANNEL_MESSAGE_BYTES).
+        /// What, at most a byte more than
+        /// [`MAX_CHANNEL_MESSAGE_BYTES`](crate::protocol::channel::MAX_CHANNEL_MESSAGE_BYTES).
         text: String,
     },
     /// A student's connection is gone: `left`, `lost`, `never connected`, `misbehaved`, or `failed` by a mistake in

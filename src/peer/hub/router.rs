@@ -509,7 +509,8 @@ impl Router {
         }
     }
 
-    /// A picture of this track had no room on the way to here: what was there before is done with, only a key frame will do.
+    /// A picture of this track had no room on the way to here: what was there before is done with, only a key frame
+    /// will do.
     fn gap(&mut self, track: Track) {
         if !track.is_video() {
             return;

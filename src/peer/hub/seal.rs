@@ -73,8 +73,8 @@ impl Sealer {
     }
 }
 
-/// Two zeroes, SSRC and index, xored with the salt; the same makes the salt of a nonce. The index of SRTP has 48 bits, roll-over
-/// counter and sequence number (RFC 7714, 8.1); that of SRTCP is smaller, behind two zeroes (9.1).
+/// Two zeroes, SSRC and index, xored with the salt; the same makes the salt of a nonce. The index of SRTP has 48 bits,
+/// roll-over counter and sequence number (RFC 7714, 8.1); that of SRTCP is smaller, behind two zeroes (9.1).
 pub(super) fn nonce(mut salt: [u8; 12], ssrc: u32, index: u64) -> [u8; 12] {
     for (byte, known) in salt[2..6].iter_mut().zip(ssrc.to_be_bytes()) {
         *byte ^= known;

@@ -151,8 +151,8 @@ impl Estimate {
         self.unheard = None;
     }
 
-    /// A receiver report: the worst share of lost packets of its blocks in 256ths, as on the wire, and the round trip where it
-    /// can be told.
+    /// A receiver report: the worst share of lost packets of its blocks in 256ths, as on the wire, and the round trip
+    /// where it can be told.
     pub fn on_report(&mut self, now: Instant, fraction_lost: u8, round_trip: Option<Duration>) {
         let round_trip = round_trip.map(|time| time.as_micros().min(u32::MAX.into()) as u32);
         self.reports.on_report(self.micros(now), fraction_lost, round_trip);

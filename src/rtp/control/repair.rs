@@ -243,8 +243,8 @@ mod tests {
     use crate::rtp::control::tests::Dice;
 
     /// A class: each student is sent so many packets in each of 30 pictures a second, and asks for the share of them
-    /// again that `lost` gives, and as much of the repairs; it reports that share a second later, or nothing. Gives for each how many
-    /// packets it was sent, and how many it wanted again and got.
+    /// again that `lost` gives, and as much of the repairs; it reports that share a second later, or nothing. Gives for
+    /// each how many packets it was sent, and how many it wanted again and got.
     fn class(seconds: usize, packets: usize, reports: bool, lost: &dyn Fn(usize, usize) -> f64) -> [Vec<usize>; 3] {
         const STUDENTS: usize = 10;
         let (mut dice, mut common) = (Dice::new(7), ClassRepairs::default());

@@ -143,7 +143,7 @@ fn wrong_links_and_ids_get_a_sentence_and_a_way_on() {
     page.shows("An id has 1 to 64 letters");
     page.wait_until("focus where it is wrong", "document.activeElement.id === 'ask-id'");
     page.fills("Student number or id", "a/b");
-    page.clicks("button", "Come in");
+    page.clicks("button", "Enter the room");
     page.shows("An id has 1 to 64 letters");
 
     // Somebody else is in the room under this id: who gives no other gets one.
@@ -151,7 +151,7 @@ fn wrong_links_and_ids_get_a_sentence_and_a_way_on() {
     page.screen_is("error");
     page.shows("This id is in use");
     page.shows("Somebody else is in the room as 1001. Choose another id.");
-    page.clicks("button", "Come in");
+    page.clicks("button", "Enter the room");
     page.screen_is("live");
     page.sees_the_lecture();
     page.was_calm(&lab.site());

@@ -181,7 +181,8 @@ impl Judge<'_> {
         count(before).min(count(after))
     }
 
-    /// Gaps between shown pictures that stand out, as the W3C defines a freeze: longer than three mean intervals, and by 150 ms than one.
+    /// Gaps between shown pictures that stand out, as the W3C defines a freeze: longer than three mean intervals, and
+    /// by 150 ms than one.
     fn gaps(&self) -> Vec<Gap> {
         let Window { start, end, .. } = *self.window;
         let mut gaps = Vec::new();

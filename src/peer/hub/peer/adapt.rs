@@ -67,8 +67,8 @@ impl Peer {
         self.recoveries.were_asked_for(self.lanes.awaited());
     }
 
-    /// Begins with pictures, if it is known what the line carries, or has been waited for long enough. Its channel has words
-    /// to say if that is not the best: gives whether there are some.
+    /// Begins with pictures, if it is known what the line carries, or has been waited for long enough. Its channel has
+    /// words to say if that is not the best: gives whether there are some.
     fn open(&mut self, now: Instant, rates: &Rates, rings: &Rings, outlet: &mut Outlet, wishes: &mut Wishes) -> bool {
         let Some(opening) = &mut self.opening else { return false };
         let (trains, line) = self.control.estimate().first_trains(now);
