@@ -1,5 +1,5 @@
 #!/usr/bin/env node
-// Makes the picture of the page for README.md from the real program: a lecture file with a slide and a voice, a drawn
+// Makes the pictures of the page for README.md, one that stands and one that moves, from the real program: a lecture file with a slide and a voice, a drawn
 // camera, chat and raised hands. Needs what `bin/setup --test` installs, and a release build.
 //
 //   node tests/pictures/page.mjs [path of the classroom program]
@@ -104,15 +104,33 @@ try {
   const sound = page.getByRole('button', { name: 'Click for sound' });
   if (await sound.isVisible()) await sound.click();
 
+  const frames = [];
+  const frame = async () => {
+    frames.push(path.join(work, `frame-${frames.length}.png`));
+    await page.screenshot({ path: frames.at(-1) });
+  };
+  /** A line that the page shows is worth a frame. */
+  const shows = async (text) => {
+    await page.locator('#chat').getByText(text).waitFor();
+    await frame();
+  };
+  await frame();
   await teacher.says('Good morning! Today: what a matrix does to a vector.');
+  await shows('Good morning!');
   await students.Anna.says('Is v₂ turned around, or is that another direction?');
+  await shows('another direction?');
   await students['王小明'].says('方向没变，只是长度乘以 −1');
+  await shows('方向没变');
   await page.getByRole('textbox', { name: 'Message', exact: true }).fill('So a negative λ still counts?');
+  await frame();
   await page.keyboard.press('Enter');
+  await shows('still counts?');
   await students.Ben.says('Could you zoom in on the lower left?');
   await teacher.says('It does, Freya. Ben: better now?');
+  await shows('better now?');
   await students.Elif.says('/hand');
   await teacher.wait((event) => event.event === 'hand' && event.hands.length === 1);
+  await frame();
   await page.evaluate(() => document.activeElement.blur());
   await page.keyboard.press('h');
   await teacher.wait((event) => event.event === 'hand' && event.hands.length === 2);
@@ -122,7 +140,10 @@ try {
   await page.waitForFunction(() => document.querySelector('#pictures').dataset.corner !== undefined);
   await page.waitForFunction(() => document.querySelector('#camera').getAnimations().length === 0);
   await page.screenshot({ path: path.join(here, 'page.png') });
-  console.log(`made ${path.relative(process.cwd(), path.join(here, 'page.png'))}`);
+  await frame();
+  execFileSync('convert', ['-delay', '110', ...frames, '-resize', '900x', '-dither', 'None', '-colors', '128', '-layers', 'optimize',
+    '-loop', '0', path.join(here, 'lecture.gif')]);
+  for (const made of ['page.png', 'lecture.gif']) console.log(`made ${path.relative(process.cwd(), path.join(here, made))}`);
 } finally {
   for (const child of children) child.kill();
   await browser.close();

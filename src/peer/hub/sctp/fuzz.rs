@@ -32,8 +32,8 @@ const PACKETS_OF_ONE: u64 = 400;
 
 /// Packets, and bytes in them, that the core says after one that it was given: an answer to each chunk, and what was
 /// due.
-const MOST_ANSWERS: usize = 24;
-const MOST_ANSWER_BYTES: usize = 48 * 1024;
+const MOST_ANSWERS: usize = 16;
+const MOST_ANSWER_BYTES: usize = 8 * 1024;
 
 /// As in our answers.
 const RECEIVE_BUFFER_BYTES: u32 = 128 * 1024;
