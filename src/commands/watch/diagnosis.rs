@@ -233,7 +233,7 @@ impl Told {
             (_, Some(kbps)) => (TroubleKind::Bandwidth, format!("your line carries {}", mbit(kbps))),
         };
         let is_narrow = matches!(kind, TroubleKind::Bandwidth | TroubleKind::Loss);
-        let sound = if all_wait && is_narrow { ", which the sound needs" } else { "" };
+        let sound = if all_wait && is_narrow { ", and sound comes first" } else { "" };
         Some(Trouble { kind, track: Some(track), text: format!("{what}: {why}{sound}") })
     }
 }
@@ -331,11 +331,11 @@ mod tests {
             ),
             (
                 words(Some(Nothing), Some(Nothing), Some(120), bandwidth),
-                "Bandwidth: no picture for now: your line carries 0.1 Mbit/s, which the sound needs",
+                "Bandwidth: no picture for now: your line carries 0.1 Mbit/s, and sound comes first",
             ),
             (
                 words(None, Some(Nothing), Some(64), None),
-                "Bandwidth: no picture for now: your line carries 0.06 Mbit/s, which the sound needs",
+                "Bandwidth: no picture for now: your line carries 0.06 Mbit/s, and sound comes first",
             ),
             (
                 words(Some(Low), Some(Nothing), None, bandwidth),

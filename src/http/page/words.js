@@ -148,7 +148,7 @@ const en = {
   whyLoss: 'too much is lost on the way',
   whySilence: 'your connection was interrupted',
   whyClass: 'the teacher has no more bandwidth for this class',
-  whySound: '{why}, which the sound needs',
+  whySound: '{why}, and sound comes first',
   wordSmall: 'Reduced picture',
   wordNoScreen: 'No screen',
   wordNoCamera: 'No camera',
