@@ -312,8 +312,9 @@ export class Controls {
     $('room').classList.remove('idle');
     clearTimeout(this.#idle);
     this.#idle = setTimeout(() => {
-      const busy = $('controls').matches(':hover') || $('controls').querySelector('.open, #sound-wanted:not([hidden])');
-      if (!busy) $('room').classList.add('idle');
+      const busy = $('controls').matches(':hover') || $('controls').querySelector('.open');
+      const waits = !$('room').classList.contains('is-full') && !$('sound-wanted').hidden;
+      if (!busy && !waits) $('room').classList.add('idle');
     }, IDLE_MS);
   }
 }

@@ -114,8 +114,8 @@ fn a_room_is_created_its_link_followed_and_the_lecture_starts_and_ends_by_itself
 
     teacher.interrupt();
     teacher.ends_with(0);
-    anna.screen_is("waiting");
-    anna.shows("The teacher has left");
+    anna.screen_is("ended");
+    anna.shows("The lecture is over");
     // And it goes on, should the teacher come back.
     let _teacher = Process::start("teacher", lab.class.command(&teach));
     anna.screen_is("live");
