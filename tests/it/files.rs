@@ -168,7 +168,7 @@ fn what_can_not_be_played_is_refused_before_anything_is_printed() {
     crc.update(&huge[12..29]);
     huge[29..33].copy_from_slice(&crc.sum().to_be_bytes());
     let locked = write("locked.png", &png);
-    std::fs::set_permissions(&locked, std::fs::Permissions::from_mode(0)).unwrap();
+    std::fs::set_permissions(&locked, std::fs::Permissions::from_mode(0o000)).unwrap();
     // Root may read everything.
     let may_read = std::fs::File::open(&locked).is_ok();
     let mut refused: Vec<(PathBuf, &[&str])> = vec![
