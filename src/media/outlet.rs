@@ -110,9 +110,12 @@ impl Outlet {
 }
 
 /// Asks the encoder before an appsink for a key frame, which then comes with the next picture.
+///
+/// Nothing is asked before the first picture has come, which is a key frame anyway: of GStreamer 1.22, x264enc then takes
+/// that request for one of a thousand hours later, and refuses all others until then.
 pub(super) fn ask_for_key_frame(sink: &gst_app::AppSink) {
-    if let Some(pad) = sink.static_pad("sink") {
-        // False means that no picture has come yet, and the first one is a key frame anyway.
+    if let Some(pad) = sink.static_pad("sink").filter(|pad| pad.current_caps().is_some()) {
+        // False means that the graph is being stopped.
         pad.push_event(gst_video::UpstreamForceKeyUnitEvent::builder().all_headers(true).build());
     }
 }

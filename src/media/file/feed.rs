@@ -165,8 +165,9 @@ impl Input {
     }
 
     /// Every encoder makes the picture of this time a key frame: of another film nothing can be predicted. The first
-    /// picture of all is one in any case. (If one were requested there, GStreamer 1.22 would take the times of x264 for
-    /// its own, and refuse all later requests.)
+    /// picture of all is one in any case, and must not be asked for (see [`ask_for_key_frame`]).
+    ///
+    /// [`ask_for_key_frame`]: crate::media::outlet::ask_for_key_frame
     fn ask_for_key_frame(&self, time: gst::ClockTime) {
         if !self.has_begun.load(Ordering::Relaxed) {
             return;
