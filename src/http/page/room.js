@@ -61,7 +61,7 @@ class Room {
   /** The pictures that have no source any more. */
   #stopped = { screen: false, camera: false };
   #isFlowing = false;
-  #came = { bytes: 0, pictureBytes: 0, at: 0 };
+  #came = { bytes: 0, pictureBytes: 0, at: 0, pictureAt: 0 };
   #retry = 0;
   #last = null;
   #wantsReload = false;
@@ -211,8 +211,9 @@ class Room {
     if (!this.course.publisher) return;
     // An offer that was not sent, or whose answer is lost with the connection that it was sent over.
     if (this.#unsent || (peer && !peer.wasConnected)) return this.course.now();
-    const { bytes, pictureBytes, at } = this.#came;
-    const silence = performance.now() - at;
+    // Sound may have come back before.
+    const { bytes, pictureBytes, at, pictureAt } = this.#came;
+    const silence = performance.now() - (this.#hasPicture ? pictureAt : at);
     if (!peer || silence < STALLED_MS) return;
     for (let look = 0; look < LOOKS && silence < FORGOTTEN_MS; look += 1) {
       await new Promise((done) => setTimeout(done, LOOK_MS));
@@ -298,7 +299,7 @@ class Room {
         peer.wasConnected = true;
         this.#unsent = false;
         this.course.connected();
-        this.#came = { bytes: 0, pictureBytes: 0, at: performance.now() };
+        this.#came = { bytes: 0, pictureBytes: 0, at: performance.now(), pictureAt: performance.now() };
         this.#draw();
       },
       disturbed: () => {
@@ -387,7 +388,8 @@ class Room {
     const { bytes, pictureBytes } = await this.stats.read(peer).catch(() => this.#came);
     if (peer !== this.#peer) return;
     const now = performance.now();
-    if (bytes > this.#came.bytes) this.#came = { bytes, pictureBytes, at: now };
+    const pictureAt = pictureBytes > this.#came.pictureBytes ? now : this.#came.pictureAt;
+    if (bytes > this.#came.bytes) this.#came = { bytes, pictureBytes, at: now, pictureAt };
     this.#isFlowing = (now - this.#came.at < STALLED_MS && bytes > 0) || !this.#isDue();
   }
 

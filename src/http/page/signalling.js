@@ -37,6 +37,8 @@ export class Signalling {
   #socket = null;
   #error = null;
   #isIn = false;
+  /** Whether nothing answered since the server was lost. */
+  #isSilent = false;
   /** When the server was asked whether it is there; 0 when it has answered. */
   #askedAt = 0;
   #patience = 0;
@@ -128,6 +130,7 @@ export class Signalling {
     clearTimeout(this.#patience);
     if (message.type === 'joined') {
       this.#isIn = true;
+      this.#isSilent = false;
       this.#pause = FIRST_PAUSE_MS;
     }
     // What another user says does not end our own connection, and what ends it is the last word.
@@ -177,6 +180,7 @@ export class Signalling {
       this.#on.refused(error);
       return;
     }
+    this.#isSilent ||= cause === 'silent';
     // A server that closed the connection is there, or will be in a moment; of another it is asked first whether it is.
     if (cause !== 'closed') this.#later(() => this.#look());
     else if (retry >= 0) this.#later(() => this.open(), Math.min(retry, LONGEST_RETRY_MS));
@@ -210,7 +214,9 @@ export class Signalling {
     const answered = () => this.#probes.has(probe) && this.open();
     const failed = () => {
       if (!this.#probes.delete(probe)) return;
-      this.#on.lost(null, performance.now() - since < REFUSED_WITHIN_MS ? 'refused' : 'silent');
+      // The system gives up an address that was silent for long, which looks like a refusal.
+      this.#isSilent ||= performance.now() - since >= REFUSED_WITHIN_MS;
+      this.#on.lost(null, this.#isSilent ? 'silent' : 'refused');
     };
     const question = fetch('/api/ping', { cache: 'no-store', signal: probe.signal });
     question.then(answered, failed).finally(() => clearTimeout(patience));
