@@ -12,6 +12,10 @@ const FRESH_MS = 1_000;
 const LATE_MS = 500;
 /** How long a question by HTTP may take. At the most four wait at a time: browsers open six connections. */
 const PROBE_WITHIN_MS = 3_000;
+/** How long an attempt by WebSocket may take while the line is dead: some first ones, and later ones. */
+const DIAL_WITHIN_MS = 2_400;
+const LATER_DIAL_WITHIN_MS = 4_800;
+const FIRST_DIALS = 10;
 /** Pauses between attempts; nobody looks at a page that is hidden. */
 const FIRST_PAUSE_MS = 250;
 const LONGEST_PAUSE_MS = 900;
@@ -21,6 +25,9 @@ const REFUSED_PAUSE_MS = 5_000;
 const LONGEST_RETRY_MS = 60_000;
 /** A refusal comes as fast as an answer would, the end of patience does not. */
 const REFUSED_WITHIN_MS = 300;
+
+/** Gecko lets a page wait up to ten seconds before a WebSocket that follows failed ones; others only after very many. */
+const IS_GECKO = CSS.supports('-moz-appearance', 'none');
 
 /** Coming back with the same request is pointless after these (`ErrorCode::is_final`). */
 const FINAL = new Set([
@@ -45,6 +52,8 @@ export class Signalling {
   #timer = 0;
   #beat = 0;
   #probes = new Set();
+  #dialled = null;
+  #dials = 0;
   #pause = FIRST_PAUSE_MS;
   #stopped = false;
 
@@ -66,12 +75,20 @@ export class Signalling {
     this.#drop();
     this.#stopped = false;
     this.#error = null;
+    this.#adopt(this.#dial());
+  }
+
+  #dial() {
     const scheme = location.protocol === 'https:' ? 'wss' : 'ws';
     const query = new URLSearchParams({ ...this.#query, pub: 'no', client: 'browser' });
-    const socket = new WebSocket(`${scheme}://${location.host}/ws?${query}`);
+    return new WebSocket(`${scheme}://${location.host}/ws?${query}`);
+  }
+
+  /** From now on this is the connection, open or not yet. */
+  #adopt(socket) {
     this.#socket = socket;
     const since = performance.now();
-    let opened = false;
+    let opened = socket.readyState === WebSocket.OPEN;
     socket.onopen = () => {
       opened = true;
       this.#expect(OPEN_WITHIN_MS);
@@ -98,9 +115,11 @@ export class Signalling {
   }
 
   /** The line may be dead, or just back: the server answers soon, or the connection is made anew. */
-  check = () => {
+  check = (event) => {
     if (this.#stopped) return;
     if (this.#socket) return this.#ping(0, ANSWER_WITHIN_MS);
+    // An attempt repeats its SYN each second; only an event is a reason for another one.
+    if (this.#dialled && !event) return;
     this.#drop();
     this.#pause = FIRST_PAUSE_MS;
     this.#look();
@@ -132,6 +151,7 @@ export class Signalling {
       this.#isIn = true;
       this.#isSilent = false;
       this.#pause = FIRST_PAUSE_MS;
+      this.#dials = 0;
     }
     // What another user says does not end our own connection, and what ends it is the last word.
     this.#error = message.type === 'error' && !message.userId ? message : null;
@@ -162,6 +182,8 @@ export class Signalling {
     clearTimeout(this.#timer);
     for (const probe of this.#probes) probe.abort();
     this.#probes.clear();
+    this.#dialled?.close();
+    this.#dialled = null;
     const socket = this.#socket;
     this.#socket = null;
     this.#isIn = false;
@@ -200,12 +222,47 @@ export class Signalling {
     this.#timer = setTimeout(work, pause);
   }
 
-  /**
-   * Asks by HTTP whether the server answers, again and again. Not by a WebSocket: after some that failed, Firefox lets a
-   * page wait up to ten seconds before the next one. A question is patient, for slow lines; the next one does not wait for
-   * its end, since the first packet to come through on a line that is back is that of a new question.
-   */
+  /** Looks again and again whether the server answers. The first packet to come through on a line that is back must be new. */
   #look() {
+    if (IS_GECKO) this.#ask();
+    else this.#tryToConnect();
+  }
+
+  /**
+   * By WebSocket. Chromium keeps the TCP connections of HTTP requests that were given up, six of them, and a new request
+   * waits for one of these: its next SYN may come half a minute later. A WebSocket that is closed takes its connection along.
+   */
+  #tryToConnect() {
+    const last = this.#dialled;
+    if (last) {
+      this.#dialled = null;
+      last.close();
+      this.#isSilent = true;
+      this.#on.lost(null, 'silent');
+    }
+    const socket = this.#dial();
+    const since = performance.now();
+    this.#dialled = socket;
+    this.#dials += 1;
+    this.#later(() => this.#look(), this.#dials > FIRST_DIALS ? LATER_DIAL_WITHIN_MS : DIAL_WITHIN_MS);
+    socket.onopen = () => {
+      if (socket !== this.#dialled) return;
+      this.#dialled = null;
+      this.#drop();
+      this.#adopt(socket);
+    };
+    socket.onclose = () => {
+      if (socket !== this.#dialled) return;
+      this.#dialled = null;
+      // The system gives up an address that was silent for long, which looks like a refusal.
+      this.#isSilent ||= performance.now() - since >= REFUSED_WITHIN_MS;
+      this.#on.lost(null, this.#isSilent ? 'silent' : 'refused');
+      this.#later(() => this.#look());
+    };
+  }
+
+  /** By HTTP. A question is patient, for slow lines, and the next one does not wait for its end. */
+  #ask() {
     const probe = new AbortController();
     const since = performance.now();
     const patience = setTimeout(() => probe.abort(), PROBE_WITHIN_MS);

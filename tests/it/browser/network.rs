@@ -113,6 +113,14 @@ impl<'a> Line<'a> {
         self.page.wait(&format!("picture {width} wide"), &look, |video| video["width"] == width);
     }
 
+    /// Waits until a picture so `wide` has been shown since a time of the page's clock. A video keeps its last width while
+    /// no picture comes.
+    #[track_caller]
+    fn shows(&self, width: u32, since: f64) {
+        let look = format!("witness.shown('{SCREEN}').pictures.some(([at, wide]) => at >= {since} && wide === {width})");
+        self.page.wait(&format!("a picture {width} wide"), &look, |shown| shown == true);
+    }
+
     /// Waits until the banner begins so.
     #[track_caller]
     fn is_told(&self, words: &str) -> String {
@@ -288,7 +296,7 @@ fn chromium_keeps_the_sound_where_no_picture_fits_and_says_so() {
     let (restored, sound_after) = (line.clock(), line.sound());
 
     line.becomes(&usual());
-    line.is_wide(FULL);
+    line.shows(FULL, restored);
     line.page.banner_is("");
     line.page.sees_moving(SCREEN);
     let shown = line.shown();
