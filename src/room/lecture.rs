@@ -122,6 +122,9 @@ impl Lecture {
         if let Some(old) = self.members.remove(&id) {
             let same_process = old.user.epoch == epoch && old.user.publishes == publishes;
             match old.place {
+                // An attempt that its process has given up may arrive late, over a line that is back. The process must not
+                // read that it was replaced, which is final: it joins again. (Who tells no epoch may be anybody.)
+                Place::Here(older) if same_process && epoch != 0 => out.push(Output::Close { conn: older, code: None }),
                 Place::Here(older) => {
                     let message = format!("user {id} joined room {room} again over a newer connection");
                     out.push(Output::Send { to: older, message: ServerMessage::error(ErrorCode::Replaced, message) });

@@ -34,12 +34,17 @@ export class Danmaku {
   toggle() {
     this.isWanted = !this.isWanted;
     store.set('danmaku', this.isWanted);
-    if (!this.isOn) $('danmaku').replaceChildren();
+    if (!this.isOn) this.#clear();
   }
 
   allow(isAllowed) {
     this.isAllowed = isAllowed;
-    if (!this.isOn) $('danmaku').replaceChildren();
+    if (!this.isOn) this.#clear();
+  }
+
+  #clear() {
+    $('danmaku').replaceChildren();
+    this.#free = [];
   }
 
   /** Lets a line of chat fly. */

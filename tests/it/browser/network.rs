@@ -117,7 +117,8 @@ impl<'a> Line<'a> {
     /// no picture comes.
     #[track_caller]
     fn shows(&self, width: u32, since: f64) {
-        let look = format!("witness.shown('{SCREEN}').pictures.some(([at, wide]) => at >= {since} && wide === {width})");
+        let look =
+            format!("witness.shown('{SCREEN}').pictures.some(([at, wide]) => at >= {since} && wide === {width})");
         self.page.wait(&format!("a picture {width} wide"), &look, |shown| shown == true);
     }
 

@@ -79,7 +79,8 @@ async fn a_client_waits_for_a_place_that_will_be_free() {
 async fn a_client_whose_place_was_taken_over_ends() {
     let school = School::open().await;
     let (_older, mut events) = Client::connect(school.config("1001", 's')).await.unwrap();
-    let (_newer, _) = Client::connect(school.config("1001", 's')).await.unwrap();
+    let other_process = ClientConfig { epoch: 8, ..school.config("1001", 's') };
+    let (_newer, _) = Client::connect(other_process).await.unwrap();
     let ended = event_until(&mut events, |event| matches!(event, SignalEvent::Ended(_))).await;
     assert!(matches!(ended, SignalEvent::Ended(SignalError::Refused { code: ErrorCode::Replaced, .. })), "{ended:?}");
     school.close().await;
