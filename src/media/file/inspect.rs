@@ -70,7 +70,7 @@ pub(in crate::media) fn contents(list: &FileList, inspector: Option<&Path>) -> R
     Ok(all)
 }
 
-/// Opens files one after another, and writes a line of JSON about each: the other end of [`contents`].
+/// Opens files one after another, and writes a line of JSON about each: the other end of `contents`.
 ///
 /// # Errors
 /// Whoever reads is gone, or GStreamer can't be started.
