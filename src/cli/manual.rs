@@ -1,4 +1,4 @@
-//! What shells and `man` are told of the flags, made from the flags themselves.
+//! Shell completions and manual pages, made from the flags.
 
 use clap::CommandFactory;
 use clap_complete::Shell;

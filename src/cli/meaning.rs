@@ -86,7 +86,7 @@ pub struct Teach {
     pub end_class: bool,
     /// Whose typed lines are said in chat.
     pub lines: Lines,
-    /// What students may do at first.
+    /// The permissions of students at the start.
     pub allowed: Allowed,
 }
 
@@ -153,7 +153,7 @@ pub struct Video {
     pub bitrate: Option<Bitrate>,
     /// In which tiers the pictures can be had.
     pub tiers: Tiers,
-    /// What the picture shows; none: text on a screen and in the demo, else a film.
+    /// The kind of picture; none: text for a screen and the demo, film for the rest.
     pub content: Option<Content>,
 }
 

@@ -56,7 +56,7 @@ pub enum Command {
     Rooms(Rooms),
     /// What can be captured here.
     Devices,
-    /// What completes the flags in a shell.
+    /// Shell completions.
     Completions(Completions),
     /// The manual pages.
     Man(Man),
@@ -64,7 +64,7 @@ pub enum Command {
     Bench(Bench),
     /// What a class sees over a bad network, and how late.
     BenchPictures(BenchPictures),
-    /// What is in these files, told to the process that asks.
+    /// An inspection of files, for the process that asks.
     InspectFiles(Vec<PathBuf>),
     /// The students of a bench, in the process that it starts for them.
     BenchStudents,

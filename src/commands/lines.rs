@@ -54,7 +54,7 @@ const STUDENT_COMMANDS: [Described; 2] = [
     ("/react clap", "react: like, clap, heart, laugh, wow or confused"),
 ];
 
-/// What everybody may type.
+/// Lines that teachers and students may type alike.
 const ALL_COMMANDS: [Described; 3] = [
     ("any words", "send them to everybody in the room"),
     ("//word", "send a line that begins with a slash"),
@@ -127,7 +127,7 @@ fn words(commands: &[Described]) -> Vec<String> {
     words
 }
 
-/// What a switch shall be; none where nothing is said.
+/// The position of a switch that was typed; none where only the command was typed.
 fn on_or_off(text: &str) -> Result<Option<bool>, ()> {
     match text {
         "" => Ok(None),

@@ -1,4 +1,4 @@
-//! `classroom completions` and `classroom man`: what packages and shells install beside the program.
+//! `classroom completions` and `classroom man`: files that packages install beside the program.
 
 use anyhow::Context;
 

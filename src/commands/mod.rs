@@ -105,7 +105,7 @@ async fn run_verb(command: Command, output: Output, reporter: &Reporter) -> Opti
     ended.err().map(Err)
 }
 
-/// What made a command end.
+/// The cause of a command's end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stop {
     /// SIGINT, as of Ctrl-C.

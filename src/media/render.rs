@@ -198,7 +198,7 @@ impl Render {
         }
     }
 
-    /// What stands over the picture; none where there is no window.
+    /// The window with its texts; none for other sinks.
     pub fn window(&self) -> Option<&Window> {
         self.window.as_ref()
     }

@@ -1,4 +1,4 @@
-//! What stands over the picture of a window, and what its keys do.
+//! The texts over the picture of a window, and the keys of the window.
 //!
 //! The elements are those of `pipelines/watch-window-over.gst`. Texts are drawn into the picture, so they look the same
 //! on X11 and Wayland. While no pictures come, the last one is sent through these elements again, so that a text
@@ -44,7 +44,7 @@ const KEYS: &str = "f or F11   full screen\n\
                     h          these keys\n\
                     q          leave";
 
-/// What a key asks of the program.
+/// The request of a key to the program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Asked {
     /// Nothing: the key was for the window.

@@ -1,4 +1,4 @@
-//! What is shown of a line that is being typed: the part around the cursor that fits the terminal.
+//! The visible part of a line that is being typed: the text around the cursor that fits the terminal.
 
 use unicode_segmentation::UnicodeSegmentation;
 use unicode_width::UnicodeWidthStr;
