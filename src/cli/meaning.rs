@@ -66,7 +66,7 @@ pub struct Teach {
     pub udp_port: u16,
     /// More addresses to tell students (NAT 1:1).
     pub advertise: Vec<IpAddr>,
-    /// Servers to ask for our public address, from the hub's own socket.
+    /// Servers to ask for our public address, from the SFU's own socket.
     pub stun: Vec<StunServer>,
     /// Servers to relay through, for students of the embedded server.
     pub turn: Vec<TurnServer>,

@@ -1,6 +1,6 @@
 //! `classroom bench`: what a class costs its teacher, and how near that is to what this machine can do at all.
 //!
-//! The teacher is a real [`Hub`] in this process, fed with packets of realistic sizes. The students are real
+//! The teacher is a real [`Sfu`] in this process, fed with packets of realistic sizes. The students are real
 //! connections in another process, so that the teacher's CPU is its own.
 
 mod class;
@@ -24,13 +24,13 @@ use self::source::{Desk, Rate};
 use self::table::Findings;
 use self::wire::ToStudents;
 use super::{allow_many_files, blocking, stop};
+use crate::bench::crowd::{Clock, Tally};
+use crate::bench::floor::{Floor, FloorMeter};
 use crate::cli::Bench;
 use crate::exit::Failure;
-use crate::peer::crowd::{Clock, Tally};
-use crate::peer::floor::{Floor, FloorMeter};
-use crate::peer::hub::{Hub, HubConfig, HubStats};
 use crate::report::Reporter;
 use crate::rtp::{Codec, Encoding, Track};
+use crate::sfu::{Sfu, SfuConfig, SfuStats};
 
 /// How long joining may take: a second on top of what a slow machine needs for a student, on each side.
 const JOIN_WITHIN: Duration = Duration::from_secs(10);
@@ -97,7 +97,7 @@ async fn measure(bench: &Bench, reporter: &Reporter) -> anyhow::Result<Findings>
     allow_many_files();
     let asked = bench.students.get();
     let rate = Rate { bits_per_second: bench.bitrate.bits_per_second(), fps: bench.fps, key_every: bench.key_every };
-    let (hub, events) = Hub::start(HubConfig {
+    let (sfu, events) = Sfu::start(SfuConfig {
         user: "9999".parse().map_err(|e| anyhow!("{e}"))?,
         udp: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
         advertise: vec![],
@@ -111,38 +111,38 @@ async fn measure(bench: &Bench, reporter: &Reporter) -> anyhow::Result<Findings>
         // The students share this machine: if they come late to read, that tells nothing of their lines.
         adapts: false,
     })?;
-    let (hub, desk) = (Arc::new(hub), Arc::new(Desk::default()));
+    let (sfu, desk) = (Arc::new(sfu), Arc::new(Desk::default()));
     let (epoch, clock) = (Instant::now(), Clock { epoch: SystemTime::now() });
-    let lecture = tokio::spawn(source::teach(hub.input(), rate, epoch, Arc::clone(&desk)));
+    let lecture = tokio::spawn(source::teach(sfu.input(), rate, epoch, Arc::clone(&desk)));
 
     reporter.status(&format!("{asked} students join"));
     tokio::time::sleep(WARM_UP).await;
-    let before = Reading::take(&hub).await?;
+    let before = Reading::take(&sfu).await?;
     let begun = Instant::now();
     // One core is the teacher's.
     let threads = machine::cores().saturating_sub(1).max(1);
     let join = ToStudents::Join { students: asked, threads, clock };
-    let mut class = Class::join(join, Arc::clone(&hub), events, Arc::clone(&desk)).await?;
+    let mut class = Class::join(join, Arc::clone(&sfu), events, Arc::clone(&desk)).await?;
     wait_for_all(&mut class, asked).await?;
     let joined_in = begun.elapsed();
-    let joined = Reading::take(&hub).await?;
+    let joined = Reading::take(&sfu).await?;
 
     reporter.status(&format!("all have joined, measuring for {} s", bench.length.as_secs_f64()));
     tokio::time::sleep(SETTLE).await;
     let students = class.roll.borrow().connected;
     let mut meter = blocking(move || FloorMeter::new(students)).await.map_err(|f| f.error)?.context(NO_FLOOR)?;
-    // Between two silences there are as many packets as were handed to the hub, neither more nor fewer.
+    // Between two silences there are as many packets as were handed to the SFU, neither more nor fewer.
     let seen_before = silence(&mut class, &desk).await?;
-    let (offered, start) = (desk.packets.load(Ordering::Relaxed), Reading::take(&hub).await?);
+    let (offered, start) = (desk.packets.load(Ordering::Relaxed), Reading::take(&sfu).await?);
     let (mut time, mut cpu, mut floor) = (Duration::ZERO, Duration::ZERO, Floor::default());
     while time < bench.length {
-        let (before, at) = (Reading::take(&hub).await?, Instant::now());
+        let (before, at) = (Reading::take(&sfu).await?, Instant::now());
         desk.silent.store(false, Ordering::Relaxed);
         tokio::time::sleep(SLICE.min(bench.length - time)).await;
         desk.silent.store(true, Ordering::Relaxed);
         time += at.elapsed();
         tokio::time::sleep(SENT_WITHIN).await;
-        cpu += Reading::take(&hub).await?.cpu - before.cpu;
+        cpu += Reading::take(&sfu).await?.cpu - before.cpu;
         // In turn with the class: what else this machine does meanwhile, it does to both.
         let lecture = rate.second();
         let measured = blocking(move || {
@@ -152,7 +152,7 @@ async fn measure(bench: &Bench, reporter: &Reporter) -> anyhow::Result<Findings>
         let (back, measured) = measured.await.map_err(|failure| failure.error)?;
         (meter, floor) = (back, floor.and(measured.context(NO_FLOOR)?));
     }
-    let end = Reading::take(&hub).await?;
+    let end = Reading::take(&sfu).await?;
     let seen = silence(&mut class, &desk).await?;
     let offered = desk.packets.load(Ordering::Relaxed) - offered;
     blocking(move || drop(meter)).await.map_err(|failure| failure.error)?;
@@ -163,11 +163,11 @@ async fn measure(bench: &Bench, reporter: &Reporter) -> anyhow::Result<Findings>
         reporter.warn(format!("{} students did not come or did not stay; the last one: {why}", asked - at_end));
     }
     lecture.abort();
-    // The task ends at its next await, and the hub's last handle but ours with it.
+    // The task ends at its next await, and the SFU's last handle but ours with it.
     let _ = lecture.await;
     class.end().await;
-    if let Ok(hub) = Arc::try_unwrap(hub) {
-        hub.close().await;
+    if let Ok(sfu) = Arc::try_unwrap(sfu) {
+        sfu.close().await;
     }
     let mut first_pictures_ms = seen.first_pictures_ms.clone();
     first_pictures_ms.sort_unstable();
@@ -198,16 +198,16 @@ async fn measure(bench: &Bench, reporter: &Reporter) -> anyhow::Result<Findings>
 
 /// The sender's state at an instant.
 struct Reading {
-    stats: HubStats,
+    stats: SfuStats,
     cpu: Duration,
     memory_kb: u64,
 }
 
 impl Reading {
-    async fn take(hub: &Hub) -> anyhow::Result<Self> {
-        let stats = hub.stats().await.context("the hub ended")?;
-        let cpu = machine::cpu_of_hub().context("can't read the CPU of the hub's threads")?;
-        let memory_kb = super::process::memory_kb().context("can't read how much memory the hub takes")?;
+    async fn take(sfu: &Sfu) -> anyhow::Result<Self> {
+        let stats = sfu.stats().await.context("the SFU ended")?;
+        let cpu = machine::cpu_of_sfu().context("can't read the CPU of the SFU's threads")?;
+        let memory_kb = super::process::memory_kb().context("can't read how much memory the SFU takes")?;
         Ok(Self { stats, cpu, memory_kb })
     }
 }

@@ -25,7 +25,7 @@ struct Shared {
     begun: SystemTime,
     ending: AtomicBool,
     server: Option<Server>,
-    /// As the lecture left it a second ago: who asks costs the hub nothing.
+    /// As the lecture left it a second ago: who asks costs the SFU nothing.
     lecture: Mutex<Option<LectureMetrics>>,
 }
 

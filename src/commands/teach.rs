@@ -1,4 +1,4 @@
-//! `classroom teach`: joins pipelines, hub and signalling, and tells what happens.
+//! `classroom teach`: joins pipelines, SFU and signalling, and tells what happens.
 
 mod farewell;
 mod keeper;
@@ -32,10 +32,10 @@ use crate::cli::{Bitrate, Device, MainSource, Signalling, Sources, Teach};
 use crate::exit::Failure;
 use crate::id::UserId;
 use crate::media::{self, Capture, CaptureEvent, CaptureOptions, VideoOptions, Wanted};
-use crate::peer::hub::{Hub, HubConfig, HubEvent, Queue, RTCIceCandidateInit, Refusal};
-use crate::peer::offer::OfferError;
 use crate::protocol::{ClientMessage, ErrorCode, IceCandidate, LeaveReason, MAX_ROOM_USERS, ServerMessage, User};
 use crate::report::{EndReason, Event, Reporter, StudentState};
+use crate::sdp::offer::OfferError;
+use crate::sfu::{Queue, RTCIceCandidateInit, Refusal, Sfu, SfuConfig, SfuEvent};
 use crate::signal::{self, Client, ClientConfig, Goodbye, ServerUrl, SessionToken, SignalEvent};
 
 /// How long a server that was named may take to answer.
@@ -86,7 +86,7 @@ pub(super) async fn run_with(
     let meters = served.as_ref().map_or_else(|| Meters::new(None), |served| served.meters().clone());
     let metrics_port = teach.metrics.map(|address| MetricsPort::start(listen_for_metrics(address)?, &meters));
     let metrics_port = metrics_port.transpose()?;
-    let config = HubConfig {
+    let config = SfuConfig {
         user: teach.user.clone(),
         udp: SocketAddr::new(udp_ip, teach.udp_port),
         advertise: teach.advertise.clone(),
@@ -96,7 +96,7 @@ pub(super) async fn run_with(
         workers: teach.workers,
         adapts: true,
     };
-    let (hub, hub_events) = Hub::start(config).map_err(Failure::usage)?;
+    let (sfu, sfu_events) = Sfu::start(config).map_err(Failure::usage)?;
     let token = SessionToken::acquire(&server, &teach.room, &teach.user);
     let joining = Client::connect(ClientConfig {
         server: server.clone(),
@@ -123,7 +123,7 @@ pub(super) async fn run_with(
         Some(served) => other_hosts(served.address(), others.host()),
         None => Vec::new(),
     };
-    reporter.event(&Event::Listening { ws, page, room_page: Some(link.clone()), udp: Some(hub.udp().port()) });
+    reporter.event(&Event::Listening { ws, page, room_page: Some(link.clone()), udp: Some(sfu.udp().port()) });
     let nickname = teach.nickname.clone().into();
     reporter.event(&Event::Joined { user: teach.user.clone(), nickname, server: server.to_string() });
     if let Some(port) = &metrics_port {
@@ -144,7 +144,7 @@ pub(super) async fn run_with(
     ));
     let announcement = served.as_ref().and_then(|served| announce(&teach, served, reporter));
 
-    let (capture, captured) = studio::start(prepared, &hub).await?;
+    let (capture, captured) = studio::start(prepared, &sfu).await?;
     if let Some(ready) = ready {
         let _ = ready.send(server);
     }
@@ -153,7 +153,7 @@ pub(super) async fn run_with(
     let mut lecture = Lecture {
         teach: &teach,
         reporter,
-        hub,
+        sfu,
         client,
         capture,
         sources: sources::Sources::default(),
@@ -164,17 +164,17 @@ pub(super) async fn run_with(
         keeper: attendance.map(|file| Keeper::start(file, reporter)),
         meters,
     };
-    let ended = lecture.run(hub_events, signals, captured, stop).await;
+    let ended = lecture.run(sfu_events, signals, captured, stop).await;
     lecture.meters.end();
     let concluded = lecture.conclude().await;
 
-    let Lecture { hub, client, capture, goodbye, .. } = lecture;
+    let Lecture { sfu, client, capture, goodbye, .. } = lecture;
     // A lecture that failed is worth waiting for, whatever was asked for.
     client.leave(if ended.is_ok() { goodbye } else { Goodbye::Leave }).await;
     if let Some(announcement) = announcement {
         announcement.stop().await;
     }
-    hub.close().await;
+    sfu.close().await;
     if let Some(served) = served {
         served.shutdown().await;
     }
@@ -268,7 +268,7 @@ fn capture_options(teach: &Teach) -> CaptureOptions {
 struct Lecture<'a> {
     teach: &'a Teach,
     reporter: &'a Reporter,
-    hub: Hub,
+    sfu: Sfu,
     client: Client,
     capture: Capture,
     sources: sources::Sources,
@@ -284,7 +284,7 @@ struct Lecture<'a> {
 impl Lecture<'_> {
     async fn run(
         &mut self,
-        mut hub_events: mpsc::Receiver<HubEvent>,
+        mut sfu_events: mpsc::Receiver<SfuEvent>,
         signals: mpsc::Receiver<SignalEvent>,
         captured: mpsc::Receiver<CaptureEvent>,
         mut stop: std::pin::Pin<&mut impl Future<Output = Stop>>,
@@ -317,9 +317,9 @@ impl Lecture<'_> {
                     self.goodbye = goodbye;
                     return Ok(EndReason::Interrupted);
                 }
-                event = hub_events.recv() => match event {
-                    Some(event) => self.on_hub(event),
-                    None => return Err(Failure::internal(anyhow::anyhow!("the hub ended"))),
+                event = sfu_events.recv() => match event {
+                    Some(event) => self.on_sfu(event),
+                    None => return Err(Failure::internal(anyhow::anyhow!("the SFU ended"))),
                 },
                 event = or_never(signals.as_mut().map(mpsc::Receiver::recv)) => match event {
                     Some(SignalEvent::Ended(error)) => return Err(signal_failure(error)),
@@ -335,48 +335,48 @@ impl Lecture<'_> {
                     Some(CaptureEvent::Error(error)) => return Err(media_failure(error)),
                     Some(CaptureEvent::Warning(sentence)) => {
                         self.reporter.warn(sentence);
-                        studio::offer(&self.capture, &self.hub);
+                        studio::offer(&self.capture, &self.sfu);
                     }
                     None => captured = None,
                 },
                 line = or_never(lines.as_mut().map(mpsc::Receiver::recv)) => match line {
-                    Some(line) => self.talk.typed(&line, &self.hub, self.reporter),
+                    Some(line) => self.talk.typed(&line, &self.sfu, self.reporter),
                     None => lines = None,
                 },
                 () = or_never(self.talk.next_tick().map(tokio::time::sleep_until)) => {
-                    self.talk.tick(&self.hub, self.reporter);
+                    self.talk.tick(&self.sfu, self.reporter);
                 }
                 _ = second.tick() => {
                     self.look_at_sources();
-                    // A hub that does not answer must not keep a teacher who wants to end.
+                    // An SFU that does not answer must not keep a teacher who wants to end.
                     let numbers = tokio::select! {
                         stopped = &mut stop, if question.is_none() => return Ok(stopped.reason()),
-                        numbers = self.hub.stats() => numbers,
+                        numbers = self.sfu.stats() => numbers,
                     };
                     if let Some(numbers) = numbers {
-                        let capacity = hub_events.max_capacity();
-                        self.tell(&numbers, &mut rates, Queue { name: "events", length: hub_events.len(), capacity });
+                        let capacity = sfu_events.max_capacity();
+                        self.tell(&numbers, &mut rates, Queue { name: "events", length: sfu_events.len(), capacity });
                     }
                 }
             }
         }
     }
 
-    fn on_hub(&mut self, event: HubEvent) {
+    fn on_sfu(&mut self, event: SfuEvent) {
         let Some(event) = studio::obey(&self.capture, event) else { return };
         match event {
-            HubEvent::Answer { user, sdp } => self.say(ClientMessage::Answer { target_uid: user, sdp }),
-            HubEvent::Refused { user, why } => {
+            SfuEvent::Answer { user, sdp } => self.say(ClientMessage::Answer { target_uid: user, sdp }),
+            SfuEvent::Refused { user, why } => {
                 let (code, message) = (refusal_code(&why), why.to_string());
                 self.reporter.detail(format!("{}: {message}", self.register.named(&user)));
                 self.student(&user, StudentState::Refused);
                 self.say(ClientMessage::Reject { target_uid: user, code, message });
             }
-            HubEvent::Connected(user) => {
+            SfuEvent::Connected(user) => {
                 self.register.connected(Now::read(), &user);
                 self.student(&user, StudentState::Watching);
             }
-            HubEvent::Gone { user, why } => {
+            SfuEvent::Gone { user, why } => {
                 self.register.gone(Now::read(), &user);
                 if why == "failed" {
                     self.reporter.warn(format!(
@@ -386,15 +386,15 @@ impl Lecture<'_> {
                 }
                 let state = if why == "left" { StudentState::Left } else { StudentState::Lost };
                 self.student(&user, state);
-                self.talk.gone(&user, &self.hub, self.reporter);
+                self.talk.gone(&user, &self.sfu, self.reporter);
                 // To one who has left the room it is not delivered.
                 self.say(ClientMessage::Hangup { target_uid: user });
             }
-            HubEvent::ChannelOpen(user) => self.talk.opened(&user, &self.hub, self.reporter),
-            HubEvent::Heard { user, text } => self.talk.heard(&user, &text, &self.hub, self.reporter),
-            HubEvent::Notice(sentence) => self.reporter.notice(sentence),
+            SfuEvent::ChannelOpen(user) => self.talk.opened(&user, &self.sfu, self.reporter),
+            SfuEvent::Heard { user, text } => self.talk.heard(&user, &text, &self.sfu, self.reporter),
+            SfuEvent::Notice(sentence) => self.reporter.notice(sentence),
             // Of the encoders: done above.
-            HubEvent::KeyFrameNeeded(_) | HubEvent::Needed(..) => {}
+            SfuEvent::KeyFrameNeeded(_) | SfuEvent::Needed(..) => {}
         }
     }
 
@@ -413,18 +413,18 @@ impl Lecture<'_> {
         match message {
             ServerMessage::Offer { user_id, sdp, video } => {
                 self.student(&user_id, StudentState::Connecting);
-                self.hub.offer(user_id, sdp, video);
+                self.sfu.offer(user_id, sdp, video);
             }
-            ServerMessage::Candidate { user_id, candidate } => self.hub.candidate(user_id, candidate_init(candidate)),
+            ServerMessage::Candidate { user_id, candidate } => self.sfu.candidate(user_id, candidate_init(candidate)),
             ServerMessage::Join { users } => self.joined(&users),
             ServerMessage::Leave { users, reason } => {
                 for user in users {
                     let watches = self.roll.state(&user) == Some(StudentState::Watching);
-                    self.talk.left(&user, watches && reason != LeaveReason::Left, &self.hub, self.reporter);
+                    self.talk.left(&user, watches && reason != LeaveReason::Left, &self.sfu, self.reporter);
                     self.register.left(Now::read(), &user);
                     // Whose signalling was lost may still receive: its media says when it is gone.
                     if reason == LeaveReason::Left {
-                        self.hub.remove(user.clone());
+                        self.sfu.remove(user.clone());
                         self.student(&user, StudentState::Left);
                     } else if reason == LeaveReason::Lost && !watches {
                         self.student(&user, StudentState::Lost);
@@ -472,7 +472,7 @@ impl Lecture<'_> {
             self.reporter.event(&Event::Source { track: *track, state: (*stopped).into() });
         }
         if !changed.is_empty() {
-            self.talk.stopped(self.sources.stopped(), &self.hub, self.reporter);
+            self.talk.stopped(self.sources.stopped(), &self.sfu, self.reporter);
         }
     }
 }

@@ -38,13 +38,13 @@ use crate::exit::Failure;
 use crate::expect::{self, Run};
 use crate::id::UserId;
 use crate::media::{self, Render, RenderEvent, RenderOptions, TrackFormat};
-use crate::peer::link::{IceServer, Incoming, Link, LinkConfig, LinkEvent};
-use crate::peer::pulse::{Heart, Pause};
 use crate::protocol::channel::{Stopped, StudentMessage};
 use crate::protocol::{ClientMessage, ErrorCode, IceCandidate, LeaveReason, ServerMessage, User};
 use crate::report::{EndReason, Event, Reporter};
 use crate::rtp::Track;
 use crate::signal::{ServerUrl, SignalEvent};
+use crate::suspension::{Heart, Pause};
+use crate::viewer::{IceServer, Incoming, Viewer, ViewerConfig, ViewerEvent};
 
 /// How a run of `watch` went.
 #[derive(Debug)]
@@ -95,8 +95,8 @@ pub(super) async fn run(
 
 /// A link to the publisher, from its offer on.
 struct Attempt {
-    link: Link,
-    events: mpsc::Receiver<LinkEvent>,
+    link: Viewer,
+    events: mpsc::Receiver<ViewerEvent>,
     publisher: UserId,
     answered: bool,
 }
@@ -113,7 +113,7 @@ struct Student<'a> {
     formats: Vec<TrackFormat>,
     meter: Meter,
     diagnosis: Diagnosis,
-    /// What the hub sends over this link.
+    /// What the SFU sends over this link.
     told: Option<Told>,
     /// The pictures that have no source any more.
     stopped: Stopped,
@@ -322,7 +322,8 @@ impl Student<'_> {
             }
             screen.push(incoming);
         });
-        let offered = Link::offer(LinkConfig { bind: self.bind(), ice_servers: self.ice_servers.clone() }, sink).await;
+        let offered =
+            Viewer::offer(ViewerConfig { bind: self.bind(), ice_servers: self.ice_servers.clone() }, sink).await;
         let (link, sdp, events) = offered.map_err(|error| {
             Failure::internal(anyhow::anyhow!(
                 "no connection can be set up here: {error}; is UDP allowed, are --stun and --turn right?"
@@ -396,9 +397,9 @@ impl Student<'_> {
         }
     }
 
-    async fn on_link(&mut self, event: Option<LinkEvent>) {
+    async fn on_link(&mut self, event: Option<ViewerEvent>) {
         match event {
-            Some(LinkEvent::Candidate(candidate)) => {
+            Some(ViewerEvent::Candidate(candidate)) => {
                 let Some(attempt) = &self.link else { return };
                 let candidate = IceCandidate {
                     candidate: candidate.candidate,
@@ -409,19 +410,19 @@ impl Student<'_> {
                 // While the server is lost nobody hears of them: all is offered anew then.
                 self.signalling.send(ClientMessage::Candidate { target_uid: attempt.publisher.clone(), candidate });
             }
-            Some(LinkEvent::Connected) => {
+            Some(ViewerEvent::Connected) => {
                 self.course.connected(Instant::now());
                 self.say_over_picture(None);
             }
-            Some(LinkEvent::BeginningMissed(track)) => self.ask_for_key_frame(track).await,
-            Some(LinkEvent::ChannelOpen) => {}
-            Some(LinkEvent::Heard(text)) => match self.talk.heard(&text, self.reporter, &self.screen) {
+            Some(ViewerEvent::BeginningMissed(track)) => self.ask_for_key_frame(track).await,
+            Some(ViewerEvent::ChannelOpen) => {}
+            Some(ViewerEvent::Heard(text)) => match self.talk.heard(&text, self.reporter, &self.screen) {
                 Heard::Enough => {}
                 Heard::Answer(answer) => self.say(answer).await,
                 Heard::Sends(told) => self.on_told(told),
                 Heard::Stopped(stopped) => self.on_stopped(stopped),
             },
-            Some(LinkEvent::Disturbed) => {
+            Some(ViewerEvent::Disturbed) => {
                 self.look_for_pause();
                 if !self.has_just_paused() {
                     self.course.silent();
@@ -432,7 +433,7 @@ impl Student<'_> {
                     ));
                 }
             }
-            Some(LinkEvent::Gone) | None => {
+            Some(ViewerEvent::Gone) | None => {
                 if let Some(attempt) = self.link.take() {
                     self.reporter.detail("the connection to the teacher is gone");
                     self.forget_link();

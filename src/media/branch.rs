@@ -14,7 +14,7 @@ use super::coding::{Coding, Reduction};
 use super::error::MediaError;
 use super::graph;
 use super::options::Size;
-use super::outlet::{Outlet, ask_for_key_frame};
+use super::outlet::{EncodedOutput, ask_for_key_frame};
 use super::thinning::Thinning;
 use crate::rtp::Encoding;
 
@@ -42,7 +42,7 @@ impl Recipe {
 /// An encoding that is being made, or about to be.
 #[derive(Debug)]
 pub(super) struct Branch {
-    pub outlet: Outlet,
+    pub outlet: EncodedOutput,
     bin: gst::Bin,
     entry: gst::GhostPad,
     thinning: Arc<Thinning>,
@@ -58,7 +58,7 @@ impl Branch {
         let bin = graph::parse_bin(&recipe.bin_name(), &recipe.text)?;
         let sink = bin.by_name(&recipe.name).and_then(|sink| sink.downcast::<gst_app::AppSink>().ok());
         let encoder = bin.by_name(&format!("{}-encoder", recipe.name));
-        let outlet = Outlet::new(recipe.encoding, sink.ok_or_else(|| missing(""))?, encoder.as_ref());
+        let outlet = EncodedOutput::new(recipe.encoding, sink.ok_or_else(|| missing(""))?, encoder.as_ref());
         let queue = bin.by_name(&format!("{}-entry", recipe.name)).ok_or_else(|| missing("-entry"))?;
         let (first, last) = queue.static_pad("sink").zip(queue.static_pad("src")).ok_or_else(|| missing("-entry"))?;
         if let Some(filter) = bin.by_name(&format!("{}-size", recipe.name)) {

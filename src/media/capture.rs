@@ -18,7 +18,7 @@ use super::file::Playlist;
 use super::graph;
 use super::messages::{About, ENDED, STOP, Watch, post};
 use super::options::CaptureOptions;
-use super::outlet::{Gate, OnFrame, Outlet, ask_for_key_frame};
+use super::outlet::{EncodedOutput, Gate, OnFrame, ask_for_key_frame};
 use super::pulse::Pulse;
 use super::revival::Revival;
 use super::sources::{self, Chosen};
@@ -120,7 +120,7 @@ impl Drop for Prepared {
 pub struct Capture {
     prepared: Prepared,
     /// What the graph encodes by itself, always.
-    outlets: Vec<(Outlet, Arc<Gate>)>,
+    outlets: Vec<(EncodedOutput, Arc<Gate>)>,
     /// What is encoded on demand.
     branches: Arc<Branches>,
     /// Of each source of pictures that may stop.
@@ -255,7 +255,7 @@ impl Capture {
         self.pulses.iter().map(|(track, pulse)| (*track, pulse.count(), pulse.interval()))
     }
 
-    fn outlet(&self, encoding: Encoding) -> Option<&(Outlet, Arc<Gate>)> {
+    fn outlet(&self, encoding: Encoding) -> Option<&(EncodedOutput, Arc<Gate>)> {
         self.outlets.iter().find(|(outlet, _)| outlet.encoding == encoding)
     }
 
@@ -294,12 +294,12 @@ fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> Result<JoinHandle<(
 }
 
 /// Connects what the graph encodes by itself. Its best tier is needed from the start.
-fn outlets(prepared: &Prepared, on_frame: &OnFrame, ends: &Arc<Ends>) -> Vec<(Outlet, Arc<Gate>)> {
-    let mut outlets: Vec<(Outlet, Arc<Gate>)> = Vec::new();
+fn outlets(prepared: &Prepared, on_frame: &OnFrame, ends: &Arc<Ends>) -> Vec<(EncodedOutput, Arc<Gate>)> {
+    let mut outlets: Vec<(EncodedOutput, Arc<Gate>)> = Vec::new();
     for output in &prepared.outputs.encoded {
         let Encoding { track, tier, .. } = output.encoding;
         let encoder = prepared.pipeline.by_name(&format!("{}-encoder", contract::name_of(track, tier)));
-        let outlet = Outlet::new(output.encoding, output.sink.clone(), encoder.as_ref());
+        let outlet = EncodedOutput::new(output.encoding, output.sink.clone(), encoder.as_ref());
         let (gate, ends) = (Arc::<Gate>::default(), ends.clone());
         gate.set(outlets.iter().all(|(other, _)| other.encoding.track != track));
         outlet.connect(gate.clone(), on_frame.clone(), move || ends.ended(track));

@@ -54,13 +54,13 @@ impl Gate {
 
 /// The appsink of an encoding, and its encoder.
 #[derive(Debug)]
-pub(super) struct Outlet {
+pub(super) struct EncodedOutput {
     pub encoding: Encoding,
     sink: gst_app::AppSink,
     time: Option<EncodeTime>,
 }
 
-impl Outlet {
+impl EncodedOutput {
     /// Of an appsink that no picture has come to yet. An encoder is timed.
     pub(super) fn new(encoding: Encoding, sink: gst_app::AppSink, encoder: Option<&gst::Element>) -> Self {
         sink.set_property("sync", false);

@@ -1,4 +1,4 @@
-//! Between a student's network and its graph: packets wait in a [`Playout`], and go on when it says so.
+//! Between a student's network and its graph: packets wait in a [`JitterBuffer`], and go on when it says so.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -10,7 +10,7 @@ use gstreamer::prelude::*;
 use gstreamer_app as gst_app;
 
 use super::receive::{Received, TrackStats};
-use crate::rtp::{Latency, Played, Playout, Track};
+use crate::rtp::{JitterBuffer, Latency, Played, Track};
 
 /// What the decoder of a picture may take, before it is late.
 pub(super) const DECODED_AFTER: Duration = Duration::from_millis(20);
@@ -70,7 +70,7 @@ struct Shared {
 
 #[derive(Debug)]
 struct State {
-    playout: Playout,
+    playout: JitterBuffer,
     /// When the thread wakes by itself; none: only when it is woken.
     wakes: Option<Duration>,
     stopped: bool,
@@ -81,7 +81,7 @@ impl Playing {
     pub(super) fn start(
         clock: Clock,
         inputs: Vec<Input>,
-        playout: Playout,
+        playout: JitterBuffer,
         shown_after: Duration,
     ) -> std::io::Result<Self> {
         let state = Mutex::new(State { playout, wakes: None, stopped: false });

@@ -16,7 +16,7 @@ use super::receive::{Received, TrackStats};
 use super::recording::Recording;
 use super::window::{Asked, Window};
 use super::{graph, layout, watching, window};
-use crate::rtp::{Codec, Latency, Playout, Track};
+use crate::rtp::{Codec, JitterBuffer, Latency, Track};
 
 /// Events that nobody has read yet: a few per track, and warnings beyond that tell nothing new.
 const MOST_EVENTS: usize = 64;
@@ -136,7 +136,7 @@ impl Render {
             _ => None,
         };
         let keeps = matches!(options.sink, Sink::File(_));
-        let playout = Playout::new(options.tracks.iter().map(|it| (it.track, it.codec)), options.latency, keeps);
+        let playout = JitterBuffer::new(options.tracks.iter().map(|it| (it.track, it.codec)), options.latency, keeps);
         let playing =
             Playing::start(clock, inputs, playout, shown_after).map_err(|error| failed(&error.to_string()))?;
         let playing = Some(playing);

@@ -1,20 +1,20 @@
-//! What a student and the publisher's hub say to each other over their data channel: chat, hands and reactions, and
+//! What a student and the publisher's SFU say to each other over their data channel: chat, hands and reactions, and
 //! how much of each picture the student is sent.
 //!
 //! The student makes one ordered and reliable channel with the label [`CHANNEL_LABEL`] before its offer. Messages are
 //! text, one JSON object each, tagged by `type`, fields in camel case. Fields and types that are not known are ignored.
 //!
 //! ```text
-//! student -> hub   {"type":"msg","text":"can you zoom in?"}
-//! hub -> all       {"type":"msg","id":1795228800000,"userId":"1001","nickname":"S-01","pub":"no","text":"can you zoom in?","at":1795228800000}
-//! student -> hub   {"type":"hand","raised":true}
-//! hub -> all       {"type":"hands","hands":[{"userId":"1001","nickname":"S-01","at":1795228801000}]}
-//! hub -> student   {"type":"tier","tiers":{"screen":"low","camera":"none"},"estimateKbps":600,"reason":"bandwidth"}
-//! hub -> all       {"type":"allows","comments":true,"reactions":false}
-//! hub -> all       {"type":"stopped","screen":false,"camera":true}
+//! student -> SFU   {"type":"msg","text":"can you zoom in?"}
+//! SFU -> all       {"type":"msg","id":1795228800000,"userId":"1001","nickname":"S-01","pub":"no","text":"can you zoom in?","at":1795228800000}
+//! student -> SFU   {"type":"hand","raised":true}
+//! SFU -> all       {"type":"hands","hands":[{"userId":"1001","nickname":"S-01","at":1795228801000}]}
+//! SFU -> student   {"type":"tier","tiers":{"screen":"low","camera":"none"},"estimateKbps":600,"reason":"bandwidth"}
+//! SFU -> all       {"type":"allows","comments":true,"reactions":false}
+//! SFU -> all       {"type":"stopped","screen":false,"camera":true}
 //! ```
 //!
-//! The hub's first message is `welcome`; `allows` and `stopped` follow at once, and again whenever they change. The hub
+//! The SFU's first message is `welcome`; `allows` and `stopped` follow at once, and again whenever they change. The SFU
 //! stamps names and times: nobody speaks for another.
 
 use serde::{Deserialize, Serialize};
@@ -28,7 +28,7 @@ pub const CHANNEL_LABEL: &str = "classroom";
 /// The largest message that a student may send, in bytes: the longest text with every character escaped, and some.
 pub const MAX_CHANNEL_MESSAGE_BYTES: usize = 8 * 1024;
 
-/// The largest message that a hub sends, in bytes: browsers and this crate take 64 kB.
+/// The largest message that an SFU sends, in bytes: browsers and this crate take 64 kB.
 pub const MAX_HUB_MESSAGE_BYTES: usize = 48 * 1024;
 
 /// The most characters of a chat message: a paragraph.
@@ -64,10 +64,10 @@ pub enum StudentMessage {
     Unknown,
 }
 
-/// What the hub says to a student.
+/// What the SFU says to a student.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "camelCase", rename_all_fields = "camelCase")]
-pub enum HubMessage {
+pub enum PublisherMessage {
     /// The first message.
     Welcome {
         /// What was said before, oldest first; at most [`MAX_HISTORY`].
@@ -95,7 +95,7 @@ pub enum HubMessage {
     Tier {
         /// By picture.
         tiers: SentTiers,
-        /// What the student's line carries by the hub's estimate, in thousands of bits per second.
+        /// What the student's line carries by the SFU's estimate, in thousands of bits per second.
         #[serde(default)]
         estimate_kbps: Option<u32>,
         /// Why it is less than everything; none where it is everything.
@@ -193,7 +193,7 @@ pub enum TierReason {
     Unknown,
 }
 
-/// One line of chat, as the hub stamped it.
+/// One line of chat, as the SFU stamped it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ChatMessage {
@@ -312,7 +312,7 @@ impl std::fmt::Display for ChatText {
 }
 
 impl StudentMessage {
-    /// Reads one message; the error is a code and a sentence for [`HubMessage::Error`].
+    /// Reads one message; the error is a code and a sentence for [`PublisherMessage::Error`].
     pub fn parse(text: &str) -> Result<Self, (ErrorCode, String)> {
         if text.len() > MAX_CHANNEL_MESSAGE_BYTES {
             let sentence =
@@ -328,8 +328,8 @@ impl StudentMessage {
     }
 }
 
-impl HubMessage {
-    /// Reads one message; an error means one that no hub of this kind sends.
+impl PublisherMessage {
+    /// Reads one message; an error means one that no SFU of this kind sends.
     pub fn parse(text: &str) -> Result<Self, String> {
         serde_json::from_str(text).map_err(|e| format!("message from the teacher not understood: {e}"))
     }
@@ -366,14 +366,14 @@ mod tests {
             at: 5,
         };
         let text = r#"{"type":"msg","id":17,"userId":"1001","nickname":"S-01","pub":"no","text":"hello","at":5}"#;
-        assert_eq!(HubMessage::Msg(message.clone()).to_json(), text);
-        assert_eq!(HubMessage::parse(text).unwrap(), HubMessage::Msg(message));
-        assert_eq!(HubMessage::parse(r#"{"type":"poll"}"#).unwrap(), HubMessage::Unknown);
+        assert_eq!(PublisherMessage::Msg(message.clone()).to_json(), text);
+        assert_eq!(PublisherMessage::parse(text).unwrap(), PublisherMessage::Msg(message));
+        assert_eq!(PublisherMessage::parse(r#"{"type":"poll"}"#).unwrap(), PublisherMessage::Unknown);
     }
 
     #[test]
     fn a_student_is_told_what_it_is_sent_and_why() {
-        let less = HubMessage::Tier {
+        let less = PublisherMessage::Tier {
             tiers: SentTiers { screen: Some(SentTier::Low), camera: Some(SentTier::None) },
             estimate_kbps: Some(600),
             reason: Some(TierReason::Bandwidth),
@@ -381,39 +381,42 @@ mod tests {
         let text =
             r#"{"type":"tier","tiers":{"screen":"low","camera":"none"},"estimateKbps":600,"reason":"bandwidth"}"#;
         assert_eq!(less.to_json(), text);
-        assert_eq!(HubMessage::parse(text).unwrap(), less);
-        let all = HubMessage::Tier {
+        assert_eq!(PublisherMessage::parse(text).unwrap(), less);
+        let all = PublisherMessage::Tier {
             tiers: SentTiers { screen: Some(SentTier::Full), camera: None },
             estimate_kbps: None,
             reason: None,
         };
         let text = r#"{"type":"tier","tiers":{"screen":"full"},"estimateKbps":null,"reason":null}"#;
         assert_eq!(all.to_json(), text);
-        assert_eq!(HubMessage::parse(r#"{"type":"tier","tiers":{"screen":"full"}}"#).unwrap(), all);
+        assert_eq!(PublisherMessage::parse(r#"{"type":"tier","tiers":{"screen":"full"}}"#).unwrap(), all);
         let newer = r#"{"type":"tier","tiers":{"screen":"half","film":"low"},"estimateKbps":1,"reason":"weather"}"#;
         assert_eq!(
-            HubMessage::parse(newer).unwrap(),
-            HubMessage::Tier {
+            PublisherMessage::parse(newer).unwrap(),
+            PublisherMessage::Tier {
                 tiers: SentTiers { screen: Some(SentTier::Unknown), camera: None },
                 estimate_kbps: Some(1),
                 reason: Some(TierReason::Unknown),
             }
         );
         for text in [r#"{"type":"tier"}"#, r#"{"type":"tier","tiers":{},"estimateKbps":-1}"#] {
-            assert!(HubMessage::parse(text).is_err(), "{text}");
+            assert!(PublisherMessage::parse(text).is_err(), "{text}");
         }
     }
 
     #[test]
     fn what_is_allowed_and_what_has_stopped_is_said_in_a_few_words() {
-        let allows = HubMessage::Allows(Allowed { comments: true, reactions: false });
+        let allows = PublisherMessage::Allows(Allowed { comments: true, reactions: false });
         assert_eq!(allows.to_json(), r#"{"type":"allows","comments":true,"reactions":false}"#);
-        assert_eq!(HubMessage::parse(&allows.to_json()).unwrap(), allows);
-        let default = HubMessage::Allows(Allowed::default());
-        assert_eq!(HubMessage::parse(r#"{"type":"allows","polls":false}"#).unwrap(), default);
+        assert_eq!(PublisherMessage::parse(&allows.to_json()).unwrap(), allows);
+        let default = PublisherMessage::Allows(Allowed::default());
+        assert_eq!(PublisherMessage::parse(r#"{"type":"allows","polls":false}"#).unwrap(), default);
         let stopped = Stopped { screen: false, camera: true };
-        assert_eq!(HubMessage::Stopped(stopped).to_json(), r#"{"type":"stopped","screen":false,"camera":true}"#);
-        assert_eq!(HubMessage::parse(r#"{"type":"stopped","camera":true}"#).unwrap(), HubMessage::Stopped(stopped));
+        assert_eq!(PublisherMessage::Stopped(stopped).to_json(), r#"{"type":"stopped","screen":false,"camera":true}"#);
+        assert_eq!(
+            PublisherMessage::parse(r#"{"type":"stopped","camera":true}"#).unwrap(),
+            PublisherMessage::Stopped(stopped)
+        );
     }
 
     #[test]

@@ -17,7 +17,6 @@
 //!   that who comes late can be told.
 //! - A room that nobody is in makes place when somebody wants to enter another, and the server is full.
 
-mod bucket;
 mod lecture;
 mod mail;
 mod presence;
@@ -33,7 +32,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::id::{Nickname, RoomId, RoomName, UserId};
 use crate::protocol::{self, ClientKind, ClientMessage, ErrorCode, ServerMessage, Session, User};
-pub(crate) use bucket::Bucket;
+use crate::token_bucket::TokenBucket;
 use lecture::Lecture;
 use stay::Waits;
 
@@ -206,7 +205,7 @@ pub struct Refusal {
 pub struct Rooms {
     limits: Limits,
     rooms: BTreeMap<RoomId, Lecture>,
-    creations: Bucket,
+    creations: TokenBucket,
     /// Connections that are in a room. One that was refused or closed is not here, and what it still says is ignored.
     conns: HashMap<ConnId, (RoomId, UserId)>,
     /// Not later than the earliest deadline of any room.
@@ -216,7 +215,7 @@ pub struct Rooms {
 impl Rooms {
     /// No rooms.
     pub fn new(limits: Limits) -> Self {
-        let creations = Bucket::new(protocol::CREATE_RATE, protocol::CREATE_BURST);
+        let creations = TokenBucket::new(protocol::CREATE_RATE, protocol::CREATE_BURST);
         Self { limits, rooms: BTreeMap::new(), creations, conns: HashMap::new(), next_tick: None }
     }
 

@@ -9,13 +9,13 @@
 use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
-use super::Bucket;
 use crate::id::{Named, Nickname, UserId, named};
 use crate::protocol::channel::{
-    Allowed, ChatMessage, ChatText, HubMessage, MAX_HISTORY, MAX_HUB_MESSAGE_BYTES, MAX_LISTED_HANDS, RaisedHand,
+    Allowed, ChatMessage, ChatText, MAX_HISTORY, MAX_HUB_MESSAGE_BYTES, MAX_LISTED_HANDS, PublisherMessage, RaisedHand,
     Reaction, Stopped, StudentMessage,
 };
 use crate::protocol::{ErrorCode, User};
+use crate::token_bucket::TokenBucket;
 
 /// Messages of one student: three a second, ten in a row. Who types fast writes one.
 const STUDENT_PER_SECOND: u32 = 3;
@@ -39,9 +39,9 @@ const HANDS_INTERVAL: Duration = Duration::from_millis(150);
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum TalkOutput {
     /// To one student.
-    To(UserId, HubMessage),
+    To(UserId, PublisherMessage),
     /// To every student.
-    All(HubMessage),
+    All(PublisherMessage),
     /// Somebody said something, for the teacher to read; an `All` goes with it.
     Said(ChatMessage),
     /// Somebody's hand went up or down.
@@ -73,8 +73,8 @@ pub struct Talk {
     hands: Vec<RaisedHand>,
     hands_due: Option<Instant>,
     last_id: u64,
-    chat: Bucket,
-    reactions: Bucket,
+    chat: TokenBucket,
+    reactions: TokenBucket,
     allowed: Allowed,
     stopped: Stopped,
 }
@@ -82,7 +82,7 @@ pub struct Talk {
 #[derive(Debug)]
 struct Student {
     nickname: Nickname,
-    pace: Bucket,
+    pace: TokenBucket,
     complained: Option<Instant>,
 }
 
@@ -96,8 +96,8 @@ impl Talk {
             hands: Vec::new(),
             hands_due: None,
             last_id: 0,
-            chat: Bucket::new(CHAT_PER_SECOND, CHAT_BURST),
-            reactions: Bucket::new(REACTIONS_PER_SECOND, REACTION_BURST),
+            chat: TokenBucket::new(CHAT_PER_SECOND, CHAT_BURST),
+            reactions: TokenBucket::new(REACTIONS_PER_SECOND, REACTION_BURST),
             allowed: Allowed::default(),
             stopped: Stopped::default(),
         }
@@ -123,14 +123,14 @@ impl Talk {
         let hands: Vec<RaisedHand> = self.listed_hands();
         let mut history: Vec<ChatMessage> = self.history.iter().cloned().collect();
         let size = |history: &[ChatMessage]| {
-            HubMessage::Welcome { history: history.to_vec(), hands: hands.clone() }.to_json().len()
+            PublisherMessage::Welcome { history: history.to_vec(), hands: hands.clone() }.to_json().len()
         };
         // The newest that fit: fifty of the longest texts don't.
         while !history.is_empty() && size(&history) > MAX_HUB_MESSAGE_BYTES {
             history.drain(..history.len().div_ceil(4));
         }
-        let welcome = HubMessage::Welcome { history, hands };
-        [welcome, HubMessage::Allows(self.allowed), HubMessage::Stopped(self.stopped)]
+        let welcome = PublisherMessage::Welcome { history, hands };
+        [welcome, PublisherMessage::Allows(self.allowed), PublisherMessage::Stopped(self.stopped)]
             .map(|message| TalkOutput::To(user.clone(), message))
             .into()
     }
@@ -145,7 +145,7 @@ impl Talk {
         if std::mem::replace(&mut self.allowed, allowed) == allowed {
             return Vec::new();
         }
-        vec![TalkOutput::All(HubMessage::Allows(allowed))]
+        vec![TalkOutput::All(PublisherMessage::Allows(allowed))]
     }
 
     /// Other sources of pictures have stopped than before.
@@ -153,7 +153,7 @@ impl Talk {
         if std::mem::replace(&mut self.stopped, stopped) == stopped {
             return Vec::new();
         }
-        vec![TalkOutput::All(HubMessage::Stopped(stopped))]
+        vec![TalkOutput::All(PublisherMessage::Stopped(stopped))]
     }
 
     /// A student said something over its channel; `at` is the time in milliseconds since 1970.
@@ -192,7 +192,7 @@ impl Talk {
             StudentMessage::Reaction { reaction } if self.reactions.take(now).is_ok() => {
                 let user_id = user.clone();
                 vec![
-                    TalkOutput::All(HubMessage::Reaction { user_id, nickname: nickname.clone(), reaction }),
+                    TalkOutput::All(PublisherMessage::Reaction { user_id, nickname: nickname.clone(), reaction }),
                     TalkOutput::Reacted { user: user.clone(), nickname, reaction },
                 ]
             }
@@ -239,7 +239,7 @@ impl Talk {
             return Vec::new();
         }
         self.hands_due = None;
-        vec![TalkOutput::All(HubMessage::Hands { hands: self.listed_hands() })]
+        vec![TalkOutput::All(PublisherMessage::Hands { hands: self.listed_hands() })]
     }
 
     fn say(&mut self, mut message: ChatMessage) -> Vec<TalkOutput> {
@@ -250,7 +250,7 @@ impl Talk {
             self.history.pop_front();
         }
         self.history.push_back(message.clone());
-        vec![TalkOutput::All(HubMessage::Msg(message.clone())), TalkOutput::Said(message)]
+        vec![TalkOutput::All(PublisherMessage::Msg(message.clone())), TalkOutput::Said(message)]
     }
 
     fn complain(&mut self, now: Instant, user: &UserId, code: ErrorCode, sentence: &str) -> Vec<TalkOutput> {
@@ -259,7 +259,7 @@ impl Talk {
             return Vec::new();
         }
         student.complained = Some(now);
-        vec![TalkOutput::To(user.clone(), HubMessage::Error { code, message: sentence.to_owned() })]
+        vec![TalkOutput::To(user.clone(), PublisherMessage::Error { code, message: sentence.to_owned() })]
     }
 
     fn listed_hands(&self) -> Vec<RaisedHand> {
@@ -274,7 +274,7 @@ impl Talk {
     fn student(&mut self, user: &UserId) -> &mut Student {
         self.students.entry(user.clone()).or_insert_with(|| Student {
             nickname: "".into(),
-            pace: Bucket::new(STUDENT_PER_SECOND, STUDENT_BURST),
+            pace: TokenBucket::new(STUDENT_PER_SECOND, STUDENT_BURST),
             complained: None,
         })
     }
@@ -318,7 +318,7 @@ mod tests {
     fn what_is_said_is_stamped_and_goes_to_all() {
         let (mut talk, now) = (talk(), Instant::now());
         let out = talk.heard(now, 7, &id("1001"), r#"{"type":"msg","text":"hi","userId":"9999","nickname":"Ms Li"}"#);
-        let [TalkOutput::All(HubMessage::Msg(to_all)), TalkOutput::Said(said)] = out.as_slice() else {
+        let [TalkOutput::All(PublisherMessage::Msg(to_all)), TalkOutput::Said(said)] = out.as_slice() else {
             panic!("{out:?}")
         };
         assert_eq!(to_all, said);
@@ -338,13 +338,15 @@ mod tests {
         assert_eq!(listed(&talk), ["1002", "1001"]);
         let due = talk.next_tick().unwrap();
         assert_eq!(talk.tick(now), []);
-        assert!(matches!(&talk.tick(due)[..], [TalkOutput::All(HubMessage::Hands { hands })] if hands.len() == 2));
+        assert!(
+            matches!(&talk.tick(due)[..], [TalkOutput::All(PublisherMessage::Hands { hands })] if hands.len() == 2)
+        );
         assert_eq!(talk.next_tick(), None);
         assert_eq!(talk.lower(due, &id("1002")).len(), 1);
         assert_eq!(talk.lower(due, &id("1002")), []);
         assert_eq!(talk.left(due, &id("1001")).len(), 1, "a hand goes down with its owner");
         assert!(
-            matches!(&talk.tick(due + HANDS_INTERVAL)[..], [TalkOutput::All(HubMessage::Hands { hands })] if hands.is_empty())
+            matches!(&talk.tick(due + HANDS_INTERVAL)[..], [TalkOutput::All(PublisherMessage::Hands { hands })] if hands.is_empty())
         );
     }
 
@@ -357,7 +359,7 @@ mod tests {
             for output in talk.heard(now, n, &id("1001"), &msg("spam")) {
                 match output {
                     TalkOutput::All(_) => to_all += 1,
-                    TalkOutput::To(user, HubMessage::Error { code, .. }) => {
+                    TalkOutput::To(user, PublisherMessage::Error { code, .. }) => {
                         assert_eq!((user.as_str(), code), ("1001", ErrorCode::FloodedMessages));
                         complaints += 1;
                     }
@@ -386,7 +388,7 @@ mod tests {
             talk.teacher_says(n, &format!("line {n}"));
         }
         let welcome = |talk: &Talk| match talk.opened(&id("1001")).remove(0) {
-            TalkOutput::To(_, HubMessage::Welcome { history, .. }) => history,
+            TalkOutput::To(_, PublisherMessage::Welcome { history, .. }) => history,
             other => panic!("{other:?}"),
         };
         let history = welcome(&talk);
@@ -397,7 +399,7 @@ mod tests {
         let history = welcome(&talk);
         assert!(
             !history.is_empty()
-                && HubMessage::Welcome { history, hands: vec![] }.to_json().len() <= MAX_HUB_MESSAGE_BYTES
+                && PublisherMessage::Welcome { history, hands: vec![] }.to_json().len() <= MAX_HUB_MESSAGE_BYTES
         );
     }
 
@@ -407,21 +409,22 @@ mod tests {
         let clap = StudentMessage::Reaction { reaction: Reaction::Clap }.to_json();
         assert_eq!(talk.heard(now, 0, &id("1001"), &clap).len(), 2);
         let off = Allowed { comments: false, reactions: false };
-        assert_eq!(talk.allow(off), [TalkOutput::All(HubMessage::Allows(off))]);
+        assert_eq!(talk.allow(off), [TalkOutput::All(PublisherMessage::Allows(off))]);
         assert_eq!(talk.allow(off), [], "it is so already");
         let refused = talk.heard(now, 0, &id("1001"), &clap);
         assert!(
-            matches!(&refused[..], [TalkOutput::To(user, HubMessage::Error { code: ErrorCode::ReactionsOff, .. })] if user.as_str() == "1001"),
+            matches!(&refused[..], [TalkOutput::To(user, PublisherMessage::Error { code: ErrorCode::ReactionsOff, .. })] if user.as_str() == "1001"),
             "{refused:?}"
         );
         assert_eq!(talk.heard(now, 0, &id("1001"), &msg("still chat")).len(), 2);
         let stopped = Stopped { camera: true, ..Stopped::default() };
-        assert_eq!(talk.stopped(stopped), [TalkOutput::All(HubMessage::Stopped(stopped))]);
+        assert_eq!(talk.stopped(stopped), [TalkOutput::All(PublisherMessage::Stopped(stopped))]);
         assert_eq!(talk.stopped(stopped), []);
         let told = talk.opened(&id("1002"));
         assert_eq!(
             told[1..],
-            [HubMessage::Allows(off), HubMessage::Stopped(stopped)].map(|it| TalkOutput::To(id("1002"), it))
+            [PublisherMessage::Allows(off), PublisherMessage::Stopped(stopped)]
+                .map(|it| TalkOutput::To(id("1002"), it))
         );
         talk.allow(Allowed::default());
         assert_eq!(talk.heard(now, 0, &id("1002"), &clap).len(), 2);
@@ -433,7 +436,7 @@ mod tests {
         let long = "x".repeat(1 << 20);
         for (n, text) in ["{", "", "\u{0}", &long, r#"{"type":"reaction","reaction":"bomb"}"#].into_iter().enumerate() {
             let out = talk.heard(now + Duration::from_secs(n as u64), 0, &id("1001"), text);
-            assert!(matches!(&out[..], [TalkOutput::To(_, HubMessage::Error { .. })]), "{out:?}");
+            assert!(matches!(&out[..], [TalkOutput::To(_, PublisherMessage::Error { .. })]), "{out:?}");
         }
     }
 }

@@ -118,6 +118,40 @@ impl<T> IndexMut<Encoding> for PerEncoding<T> {
     }
 }
 
+/// Something for each track.
+#[derive(Debug, Default)]
+pub struct PerTrack<T>([T; 3]);
+
+impl<T> Index<Track> for PerTrack<T> {
+    type Output = T;
+    fn index(&self, track: Track) -> &T {
+        &self.0[track as usize]
+    }
+}
+
+impl<T> IndexMut<Track> for PerTrack<T> {
+    fn index_mut(&mut self, track: Track) -> &mut T {
+        &mut self.0[track as usize]
+    }
+}
+
+/// Something for each codec of pictures.
+#[derive(Debug, Default)]
+pub struct PerCodec<T>([T; 2]);
+
+impl<T> Index<Codec> for PerCodec<T> {
+    type Output = T;
+    fn index(&self, codec: Codec) -> &T {
+        &self.0[usize::from(codec == Codec::Vp8)]
+    }
+}
+
+impl<T> IndexMut<Codec> for PerCodec<T> {
+    fn index_mut(&mut self, codec: Codec) -> &mut T {
+        &mut self.0[usize::from(codec == Codec::Vp8)]
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,30 +1,33 @@
-//! RTP as plain bytes and numbers: what the pipelines hand over, what the hub keeps, rewrites and repairs.
+//! RTP as plain bytes and numbers: what the pipelines hand over, what the SFU keeps, rewrites and repairs.
 //!
-//! A [`FrameAssembler`] makes [`Frame`]s of a payloader's packets. The hub keeps them once per track in a
+//! A [`FrameAssembler`] makes [`Frame`]s of a payloader's packets. The SFU keeps them once per track in a
 //! [`FrameRing`]; each student has a [`Subscription`] to it, and a [`Controller`](control::Controller) that says which
-//! tiers it gets. A student's [`Playout`] puts what arrives back into order and time. Nothing here knows a clock, a
+//! tiers it gets. A student's [`JitterBuffer`] puts what arrives back into order and time. Nothing here knows a clock, a
 //! socket, webrtc or gstreamer.
 
-pub mod control;
 mod delays;
 mod encoding;
 mod frame;
-mod key_requests;
+mod jitter;
+mod key_frame_requests;
 mod keyframe;
 mod opus;
-mod out;
-mod playout;
+mod packet;
 mod ring;
+mod rtx;
+mod sent_numbers;
 mod subscription;
 
 pub use delays::Delays;
-pub use encoding::{Encoding, PerEncoding, Tier};
+pub use encoding::{Encoding, PerCodec, PerEncoding, PerTrack, Tier};
 pub use frame::{Codec, Frame, FrameAssembler, HEADER_BYTES, Track, payload_offset};
-pub use key_requests::KeyRequests;
+pub use jitter::{JitterBuffer, LEAST_DELAY, Latency, MOST_DELAY, Missing, Played};
+pub use key_frame_requests::KeyFrameRequests;
 pub use keyframe::starts_key_frame;
-pub use out::{MAX_HEADER_BYTES, OutPacket, TransportNumber};
-pub use playout::{LEAST_DELAY, Latency, MOST_DELAY, Missing, Played, Playout};
+pub use packet::{MAX_HEADER_BYTES, OutPacket, TransportNumber};
 pub use ring::FrameRing;
+pub(crate) use rtx::RepairStream;
+pub(crate) use sent_numbers::Numbers;
 pub use subscription::{
     MAX_FIRST_SEQUENCE_NUMBER, MAX_LATENESS, REPLAY_AGE, REPLAY_BYTES, Start, Subscription, timestamp_at,
 };

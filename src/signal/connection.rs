@@ -17,7 +17,8 @@ use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Message, Role, WebSoc
 use super::outbox::{Item, Outgoing};
 use super::server::{Limits, Shared};
 use crate::protocol::{self, ClientMessage, ErrorCode, JoinError, JoinRequest, ServerMessage};
-use crate::room::{Bucket, ConnId};
+use crate::room::ConnId;
+use crate::token_bucket::TokenBucket;
 
 /// How long a client has to read the last words and to close its side.
 const FAREWELL: Duration = Duration::from_secs(1);
@@ -61,7 +62,7 @@ pub(super) async fn run(shared: Arc<Shared>, io: Upgraded, join: Result<JoinRequ
     // Both at once: a client that writes much and one that is told much may be the same.
     let end = tokio::select! {
         end = write(&mut sink, &mut outgoing, &shared.limits) => end,
-        end = read(&mut stream, &shared, conn, rate, Bucket::new(rate, burst)) => end,
+        end = read(&mut stream, &shared, conn, rate, TokenBucket::new(rate, burst)) => end,
     };
     if matches!(end, End::Goodbye) {
         shared.message(conn, ClientMessage::Leave { over: false });
@@ -78,7 +79,13 @@ pub(super) async fn run(shared: Arc<Shared>, io: Upgraded, join: Result<JoinRequ
     }
 }
 
-async fn read(stream: &mut SplitStream<Socket>, shared: &Shared, conn: ConnId, rate: u32, mut bucket: Bucket) -> End {
+async fn read(
+    stream: &mut SplitStream<Socket>,
+    shared: &Shared,
+    conn: ConnId,
+    rate: u32,
+    mut bucket: TokenBucket,
+) -> End {
     loop {
         let message = match timeout(shared.limits.silence_timeout, stream.next()).await {
             Ok(Some(Ok(message))) => message,

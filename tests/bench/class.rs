@@ -70,17 +70,17 @@ fn main() {
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
-    let joined_cpu = teacher.hub_cpu();
+    let joined_cpu = teacher.sfu_cpu();
     let mut lines = BufReader::new(class.stdout.take().unwrap());
     assert_eq!(line(&mut lines), "joined");
     let joined = begun.elapsed();
-    let join_cpu = teacher.hub_cpu() - joined_cpu;
+    let join_cpu = teacher.sfu_cpu() - joined_cpu;
     // Late joiners are served from the ring for a moment; the measurement is of a class that sits.
     std::thread::sleep(Duration::from_secs(3));
     let full = teacher.memory_kb();
-    let (cpu, all_cpu, packets, at) = (teacher.hub_cpu(), teacher.cpu(), teacher.packets(), Instant::now());
+    let (cpu, all_cpu, packets, at) = (teacher.sfu_cpu(), teacher.cpu(), teacher.packets(), Instant::now());
     std::thread::sleep(Duration::from_secs(options.seconds));
-    let (cpu, all_cpu) = (teacher.hub_cpu() - cpu, teacher.cpu() - all_cpu);
+    let (cpu, all_cpu) = (teacher.sfu_cpu() - cpu, teacher.cpu() - all_cpu);
     let (packets, seconds) = (teacher.packets() - packets, at.elapsed().as_secs_f64());
     writeln!(class.stdin.take().unwrap(), "report").unwrap();
     let report: Value = serde_json::from_str(&line(&mut lines)).unwrap();
@@ -101,8 +101,8 @@ fn main() {
     println!("| joined in | {:.2} s |", joined.as_secs_f64());
     println!("| teacher's CPU for a join | {:.1} ms |", join_cpu * 1000.0 / n);
     println!("| delivered | {:.0} packets/s |", packets as f64 / seconds);
-    println!("| teacher's CPU per delivered packet (hub thread) | {:.2} us |", cpu * 1e6 / packets as f64);
-    println!("| hub thread | {:.1} % of a core |", cpu / seconds * 100.0);
+    println!("| teacher's CPU per delivered packet (SFU thread) | {:.2} us |", cpu * 1e6 / packets as f64);
+    println!("| SFU thread | {:.1} % of a core |", cpu / seconds * 100.0);
     println!("| whole teacher, encoders and test picture included | {:.1} % of a core |", all_cpu / seconds * 100.0);
     println!("| memory per student | {:.0} kB |", (full - idle) as f64 / n);
     println!(
@@ -198,12 +198,12 @@ impl Teacher {
         cpu_of(&format!("/proc/{}/stat", self.child.id()))
     }
 
-    /// Seconds of CPU of the hub's thread.
-    fn hub_cpu(&self) -> f64 {
+    /// Seconds of CPU of the SFU's thread.
+    fn sfu_cpu(&self) -> f64 {
         let tasks = std::fs::read_dir(format!("/proc/{}/task", self.child.id())).unwrap();
         tasks
             .map(|task| task.unwrap().path())
-            .filter(|task| std::fs::read_to_string(task.join("comm")).is_ok_and(|name| name.trim() == "hub"))
+            .filter(|task| std::fs::read_to_string(task.join("comm")).is_ok_and(|name| name.trim() == "sfu"))
             .map(|task| cpu_of(task.join("stat").to_str().unwrap()))
             .sum()
     }

@@ -9,9 +9,9 @@ use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use classroom::peer::hub::{Hub, HubConfig, HubEvent, HubStats};
-use classroom::peer::link::{Incoming, Link, LinkConfig, LinkEvent};
 use classroom::rtp::{Codec, Encoding, FrameAssembler, HEADER_BYTES, Tier, Track, payload_offset};
+use classroom::sfu::{Sfu, SfuConfig, SfuEvent, SfuStats};
+use classroom::viewer::{Incoming, Viewer, ViewerConfig, ViewerEvent};
 use tokio::sync::mpsc;
 use tokio::time::{Interval, timeout};
 
@@ -41,14 +41,14 @@ const SETTLING_FRAMES: usize = 15;
 /// Frames that a class has while all are good, and while some are bad, where packets are counted.
 const FRAMES: (usize, usize) = (30, 120);
 
-/// The same where one begs for key frames: 2 s, after which the hub has no key frame any more that it would give to it; and
+/// The same where one begs for key frames: 2 s, after which the SFU has no key frame any more that it would give to it; and
 /// 11 s, when it has cost the class most: it waits longer and longer, and the next key frame is a second away.
 const FRAMES_WITH_A_BEGGAR: (usize, usize) = (63, 330);
 
 /// So much more may leave the teacher because of bad students among ten.
 const MOST_GROWTH: f64 = 1.10;
 
-/// As in `rtp::control`: when a student gets key frames that begs all the time. The first may come a second time where it
+/// As in `congestion`: when a student gets key frames that begs all the time. The first may come a second time where it
 /// was asked for again before it was there.
 const KEYS: [Duration; 4] =
     [Duration::ZERO, Duration::from_millis(500), Duration::from_secs(4), Duration::from_secs(12)];
@@ -65,9 +65,9 @@ fn content(packet: &[u8]) -> Content {
 }
 
 struct Class {
-    hub: Hub,
-    events: mpsc::Receiver<HubEvent>,
-    good: Vec<(Link, Got)>,
+    sfu: Sfu,
+    events: mpsc::Receiver<SfuEvent>,
+    good: Vec<(Viewer, Got)>,
     bad: Vec<Bad>,
     assembler: FrameAssembler,
     frames: u32,
@@ -83,7 +83,7 @@ struct Class {
 impl Class {
     /// Ten students, those with `manners` bad.
     async fn join(manners: &[Manner]) -> Self {
-        let (hub, events) = Hub::start(HubConfig {
+        let (sfu, events) = Sfu::start(SfuConfig {
             user: "9999".parse().unwrap(),
             udp: "127.0.0.1:0".parse().unwrap(),
             advertise: vec![],
@@ -98,7 +98,7 @@ impl Class {
         let assembler = FrameAssembler::new(SCREEN);
         let (good, bad, pushed) = (Vec::new(), Vec::new(), Vec::new());
         let mut class = Self {
-            hub,
+            sfu,
             events,
             good,
             bad,
@@ -131,11 +131,11 @@ impl Class {
     }
 
     async fn exchange(&mut self, n: usize, offer: String) -> String {
-        self.hub.offer(n.to_string().parse().unwrap(), offer, None);
+        self.sfu.offer(n.to_string().parse().unwrap(), offer, None);
         loop {
             match timeout(DEADLINE, self.events.recv()).await.unwrap().unwrap() {
-                HubEvent::Answer { sdp, .. } => return sdp,
-                refused @ HubEvent::Refused { .. } => panic!("{refused:?}"),
+                SfuEvent::Answer { sdp, .. } => return sdp,
+                refused @ SfuEvent::Refused { .. } => panic!("{refused:?}"),
                 _ => {}
             }
         }
@@ -149,29 +149,29 @@ impl Class {
                 g.lock().unwrap().push((u16::from_be_bytes([packet[2], packet[3]]), content(packet)));
             }
         });
-        let config = LinkConfig { bind: vec!["127.0.0.1:0".to_owned()], ice_servers: vec![] };
-        let (link, offer, mut events) = Link::offer(config, sink).await.unwrap();
+        let config = ViewerConfig { bind: vec!["127.0.0.1:0".to_owned()], ice_servers: vec![] };
+        let (link, offer, mut events) = Viewer::offer(config, sink).await.unwrap();
         let answer = self.exchange(n, offer).await;
         link.answer(answer).await.unwrap();
         loop {
             match timeout(DEADLINE, events.recv()).await.unwrap().unwrap() {
-                LinkEvent::Candidate(candidate) => self.hub.candidate(n.to_string().parse().unwrap(), candidate),
-                LinkEvent::Connected => break,
+                ViewerEvent::Candidate(candidate) => self.sfu.candidate(n.to_string().parse().unwrap(), candidate),
+                ViewerEvent::Connected => break,
                 _ => {}
             }
         }
         self.good.push((link, got));
     }
 
-    /// Gives so many frames to the hub, 30 a second; a key frame where one was asked for.
+    /// Gives so many frames to the SFU, 30 a second; a key frame where one was asked for.
     async fn teach(&mut self, frames: usize) {
         for _ in 0..frames {
             self.clock.tick().await;
             while let Ok(event) = self.events.try_recv() {
                 match event {
-                    HubEvent::KeyFrameNeeded(_) => self.wants_key = true,
-                    HubEvent::Gone { user, why } => self.gone.push((user.to_string(), why)),
-                    HubEvent::Notice(notice) => self.notices.push(notice),
+                    SfuEvent::KeyFrameNeeded(_) => self.wants_key = true,
+                    SfuEvent::Gone { user, why } => self.gone.push((user.to_string(), why)),
+                    SfuEvent::Notice(notice) => self.notices.push(notice),
                     _ => {}
                 }
             }
@@ -187,14 +187,14 @@ impl Class {
                 packet.resize(1000 + HEADER_BYTES, n as u8);
                 self.pushed.push(content(&packet));
                 if let Some(frame) = self.assembler.push(&packet, Instant::now()) {
-                    self.hub.input().push(frame);
+                    self.sfu.input().push(frame);
                 }
             }
         }
     }
 
-    async fn stats(&self) -> HubStats {
-        self.hub.stats().await.unwrap()
+    async fn stats(&self) -> SfuStats {
+        self.sfu.stats().await.unwrap()
     }
 
     /// Waits until each good student has all packets from `first` on up to now, and looks at them: once, in order, and
@@ -239,14 +239,14 @@ impl Class {
             link.close().await;
         }
         self.bad.into_iter().for_each(Bad::end);
-        self.hub.close().await;
+        self.sfu.close().await;
     }
 }
 
 /// What a class was like with bad students in it.
 struct Outcome {
-    /// Of the hub, at the end.
-    stats: HubStats,
+    /// Of the SFU, at the end.
+    stats: SfuStats,
     /// Bytes per frame that left, compared with those while all were good.
     growth: f64,
     /// Key frames that were asked for because of them, and at the most.
@@ -279,7 +279,7 @@ async fn class_with(manners: &[Manner]) -> Outcome {
     assert_eq!((stats.students, stats.refused), (STUDENTS, 0));
     let per_frame = |from: u64, to: u64, frames: usize| (to - from) as f64 / frames as f64;
     let growth = per_frame(good.bytes, stats.bytes, bad_frames) / per_frame(before.bytes, good.bytes, good_frames);
-    let keys_by = |stats: &HubStats| stats.key_requests[&SCREEN];
+    let keys_by = |stats: &SfuStats| stats.key_requests[&SCREEN];
     assert_eq!(keys_by(&before), keys_by(&good), "nobody needed one");
     let keys = keys_by(&stats) - keys_by(&good);
     println!("{manners:?}: {growth:.3} of the bytes, {keys} key frames, {asked} wishes");
@@ -338,7 +338,7 @@ async fn class_with_a_forger(forgery: Forgery) {
     class.end().await;
 }
 
-/// The core counts each TSN: one packet kept the hub's thread for five seconds.
+/// The core counts each TSN: one packet kept the SFU's thread for five seconds.
 #[tokio::test(flavor = "multi_thread")]
 async fn who_sends_a_forward_tsn_far_ahead_is_gone_and_costs_nobody_anything() {
     class_with_a_forger(Forgery::ForwardTsn).await;

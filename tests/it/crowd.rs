@@ -1,20 +1,20 @@
-//! A crowd of bench students on loopback: that it counts what a hub sends, opens it, and asks again.
+//! A crowd of bench students on loopback: that it counts what an SFU sends, opens it, and asks again.
 
 use std::num::NonZeroUsize;
 use std::time::{Duration, Instant, SystemTime};
 
-use classroom::peer::crowd::{Clock, Crowd, CrowdEvent, Tally};
-use classroom::peer::emulator::{Emulator, PathConfig, through, without_candidates};
-use classroom::peer::hub::{Hub, HubConfig, HubEvent};
+use classroom::bench::crowd::{Clock, Crowd, CrowdEvent, Tally};
+use classroom::bench::emulator::{Emulator, PathConfig, through, without_candidates};
 use classroom::rtp::{Codec, Encoding, FrameAssembler, Track};
+use classroom::sfu::{Sfu, SfuConfig, SfuEvent};
 
 use crate::support::DEADLINE;
 
-/// A hub with one track, and students that watch it. Sound needs no key frame, and is not asked for again.
+/// An SFU with one track, and students that watch it. Sound needs no key frame, and is not asked for again.
 struct Class {
-    hub: Hub,
+    sfu: Sfu,
     crowd: Crowd,
-    /// Where all students get what they get, if not from the hub itself.
+    /// Where all students get what they get, if not from the SFU itself.
     way: Option<Emulator>,
     students: u64,
     encoding: Encoding,
@@ -25,7 +25,7 @@ struct Class {
 impl Class {
     /// All join; `emulated` is for one alone, over a network that may become bad.
     async fn join(students: usize, threads: usize, encoding: Encoding, emulated: bool) -> Self {
-        let (hub, mut events) = Hub::start(HubConfig {
+        let (sfu, mut events) = Sfu::start(SfuConfig {
             user: "9999".parse().unwrap(),
             udp: "127.0.0.1:0".parse().unwrap(),
             advertise: vec![],
@@ -37,18 +37,18 @@ impl Class {
         })
         .unwrap();
         let good = PathConfig::default();
-        let way = emulated.then(|| Emulator::start(hub.udp(), good.clone(), good, 1).unwrap());
+        let way = emulated.then(|| Emulator::start(sfu.udp(), good.clone(), good, 1).unwrap());
         let (crowd, said) = Crowd::start(students, threads, Clock { epoch: SystemTime::now() }).unwrap();
         let mut connected = 0;
         while connected < students {
             match said.recv_timeout(DEADLINE).expect("something happens in the crowd") {
                 CrowdEvent::Offer { student, sdp } => {
-                    // The hub would find a direct way where it has a candidate.
+                    // The SFU would find a direct way where it has a candidate.
                     let sdp = if way.is_some() { without_candidates(&sdp) } else { sdp };
-                    hub.offer(student.to_string().parse().unwrap(), sdp, None);
+                    sfu.offer(student.to_string().parse().unwrap(), sdp, None);
                     let answer = loop {
                         let event = tokio::time::timeout(DEADLINE, events.recv()).await.unwrap();
-                        if let Some(HubEvent::Answer { user, sdp }) = event {
+                        if let Some(SfuEvent::Answer { user, sdp }) = event {
                             assert_eq!(user.as_str(), student.to_string());
                             break sdp;
                         }
@@ -61,7 +61,7 @@ impl Class {
             }
         }
         let assembler = FrameAssembler::new(encoding);
-        let mut class = Self { hub, crowd, way, students: students as u64, encoding, assembler, packets: 0 };
+        let mut class = Self { sfu, crowd, way, students: students as u64, encoding, assembler, packets: 0 };
         class.wait_until_live().await;
         class
     }
@@ -90,7 +90,7 @@ impl Class {
             packet.extend_from_slice(&[0, 0, 0, 1, 0x10, 0]);
             packet.resize(1000, 7);
             self.packets += 1;
-            self.hub.input().push(self.assembler.push(&packet, Instant::now()).unwrap());
+            self.sfu.input().push(self.assembler.push(&packet, Instant::now()).unwrap());
         }
     }
 
@@ -109,7 +109,7 @@ impl Class {
 
     async fn end(self) {
         self.crowd.leave();
-        self.hub.close().await;
+        self.sfu.close().await;
     }
 }
 

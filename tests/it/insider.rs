@@ -7,9 +7,9 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use classroom::id::UserId;
-use classroom::peer::hub::{Hub, HubConfig, HubEvent};
-use classroom::peer::link::{Incoming, Link, LinkConfig, LinkEvent};
 use classroom::rtp::{Codec, Encoding, FrameAssembler, Tier, Track};
+use classroom::sfu::{Sfu, SfuConfig, SfuEvent};
+use classroom::viewer::{Incoming, Viewer, ViewerConfig, ViewerEvent};
 use rtc::stun::attributes::ATTR_USERNAME;
 use rtc::stun::fingerprint::FINGERPRINT;
 use rtc::stun::integrity::MessageIntegrity;
@@ -26,13 +26,13 @@ const SCREEN: Encoding = Encoding { track: Track::Screen, tier: Tier::Full, code
 const WORDS: usize = 20;
 
 struct Class {
-    hub: Hub,
-    events: mpsc::Receiver<HubEvent>,
+    sfu: Sfu,
+    events: mpsc::Receiver<SfuEvent>,
 }
 
 struct Student {
     user: UserId,
-    link: Link,
+    link: Viewer,
     address: SocketAddrV4,
     /// What its checks are written with.
     credentials: Credentials,
@@ -46,7 +46,7 @@ struct Credentials {
 }
 
 impl Credentials {
-    /// A binding request that the hub takes for one of this student (RFC 8445, 7.2.2).
+    /// A binding request that the SFU takes for one of this student (RFC 8445, 7.2.2).
     fn check(&self) -> Vec<u8> {
         let crypto = rtc::crypto::default_provider().unwrap();
         let mut message = Message::new();
@@ -67,7 +67,7 @@ impl Credentials {
 
 impl Class {
     fn start() -> Self {
-        let (hub, events) = Hub::start(HubConfig {
+        let (sfu, events) = Sfu::start(SfuConfig {
             user: "9999".parse().unwrap(),
             udp: "127.0.0.1:0".parse().unwrap(),
             advertise: vec![],
@@ -78,18 +78,18 @@ impl Class {
             encodings: vec![(SCREEN, 1_000_000)],
         })
         .unwrap();
-        Self { hub, events }
+        Self { sfu, events }
     }
 
-    async fn next<T>(&mut self, wanted: impl Fn(HubEvent) -> Option<T>) -> T {
+    async fn next<T>(&mut self, wanted: impl Fn(SfuEvent) -> Option<T>) -> T {
         let wait = async {
             loop {
-                if let Some(found) = wanted(self.events.recv().await.expect("the hub goes on")) {
+                if let Some(found) = wanted(self.events.recv().await.expect("the SFU goes on")) {
                     return found;
                 }
             }
         };
-        timeout(DEADLINE, wait).await.expect("the hub says so")
+        timeout(DEADLINE, wait).await.expect("the SFU says so")
     }
 
     /// A student whose channel stands at both ends.
@@ -102,32 +102,32 @@ impl Class {
                 come.lock().unwrap().push(u16::from_be_bytes([packet[2], packet[3]]));
             }
         });
-        let config = LinkConfig { bind: vec!["127.0.0.1:0".to_owned()], ice_servers: vec![] };
-        let (link, offer, mut link_events) = Link::offer(config, sink).await.unwrap();
-        self.hub.offer(user.clone(), offer.clone(), None);
-        let answer = self.next(|event| if let HubEvent::Answer { sdp, .. } = event { Some(sdp) } else { None }).await;
+        let config = ViewerConfig { bind: vec!["127.0.0.1:0".to_owned()], ice_servers: vec![] };
+        let (link, offer, mut link_events) = Viewer::offer(config, sink).await.unwrap();
+        self.sfu.offer(user.clone(), offer.clone(), None);
+        let answer = self.next(|event| if let SfuEvent::Answer { sdp, .. } = event { Some(sdp) } else { None }).await;
         link.answer(answer.clone()).await.unwrap();
         let mut address = None;
         let stands = async {
             loop {
                 match link_events.recv().await.expect("the link goes on") {
-                    LinkEvent::Candidate(candidate) => address = address.or(host_address(&candidate.candidate)),
-                    LinkEvent::ChannelOpen => return,
+                    ViewerEvent::Candidate(candidate) => address = address.or(host_address(&candidate.candidate)),
+                    ViewerEvent::ChannelOpen => return,
                     _ => {}
                 }
             }
         };
         timeout(DEADLINE, stands).await.expect("the channel opens");
-        self.next(|event| matches!(event, HubEvent::ChannelOpen(who) if who == user).then_some(())).await;
+        self.next(|event| matches!(event, SfuEvent::ChannelOpen(who) if who == user).then_some(())).await;
         let address = address.or_else(|| offer.lines().find_map(host_address)).expect("a candidate");
         let username = format!("{}:{}", attribute(&answer, "a=ice-ufrag:"), attribute(&offer, "a=ice-ufrag:"));
         let credentials = Credentials { username, password: attribute(&answer, "a=ice-pwd:") };
         Student { user, link, address, credentials, got }
     }
 
-    /// Pictures of one packet, as the hub wants them, until the task is aborted.
+    /// Pictures of one packet, as the SFU wants them, until the task is aborted.
     fn teach(&self) -> tokio::task::JoinHandle<()> {
-        let input = self.hub.input();
+        let input = self.sfu.input();
         tokio::spawn(async move {
             let mut assembler = FrameAssembler::new(SCREEN);
             let mut pace = tokio::time::interval(Duration::from_millis(10));
@@ -182,8 +182,8 @@ fn raw_socket() -> Option<socket2::Socket> {
     }
 }
 
-fn hub_address(hub: &Hub) -> SocketAddrV4 {
-    match hub.udp() {
+fn sfu_address(sfu: &Sfu) -> SocketAddrV4 {
+    match sfu.udp() {
         SocketAddr::V4(address) => address,
         SocketAddr::V6(_) => unreachable!("it was bound to 127.0.0.1"),
     }
@@ -195,7 +195,7 @@ async fn checks_from_a_students_forged_address_take_none_of_its_datagrams() {
     let mut class = Class::start();
     let teaching = class.teach();
     let (victim, insider) = (class.student("1001").await, class.student("1002").await);
-    let to = hub_address(&class.hub);
+    let to = sfu_address(&class.sfu);
     let (from, stop) = (victim.address, Arc::new(AtomicBool::new(false)));
     let (stopped, credentials) = (Arc::clone(&stop), insider.credentials);
     let forging = std::thread::spawn(move || {
@@ -213,14 +213,14 @@ async fn checks_from_a_students_forged_address_take_none_of_its_datagrams() {
         let word = format!("word {n}");
         assert!(victim.link.say(&word).await);
         let heard = class.next(|event| match event {
-            HubEvent::Heard { user, text } => Some((user, text)),
+            SfuEvent::Heard { user, text } => Some((user, text)),
             _ => None,
         });
         assert_eq!(heard.await, (victim.user.clone(), word));
     }
     stop.store(true, Ordering::Relaxed);
     let sent = forging.join().unwrap();
-    let stats = class.hub.stats().await.unwrap();
+    let stats = class.sfu.stats().await.unwrap();
     teaching.abort();
     assert_eq!((stats.students, stats.disturbed), (2, 0), "after {sent} forged checks");
     let (_, of_victim) = stats.peers.iter().find(|(user, _)| *user == victim.user).unwrap();
@@ -231,7 +231,7 @@ async fn checks_from_a_students_forged_address_take_none_of_its_datagrams() {
     assert!(came.len() > WORDS && came.windows(2).all(|pair| pair[1] - pair[0] == 1), "a packet is missing: {came:?}");
     victim.link.close().await;
     insider.link.close().await;
-    class.hub.close().await;
+    class.sfu.close().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -244,18 +244,18 @@ async fn a_flood_of_authentic_checks_is_cut() {
     let mut counted = 0;
     // In small bursts, so that the kernel's queue loses none of them.
     for sent in 1..=FLOOD {
-        socket.send_to(&check, class.hub.udp()).unwrap();
+        socket.send_to(&check, class.sfu.udp()).unwrap();
         if sent % 100 == 0 {
-            counted = class.hub.stats().await.unwrap().checks_left_out;
+            counted = class.sfu.stats().await.unwrap().checks_left_out;
         }
     }
     let deadline = Instant::now() + DEADLINE;
     while counted < FLOOD * 4 / 5 && Instant::now() < deadline {
-        counted = class.hub.stats().await.unwrap().checks_left_out;
+        counted = class.sfu.stats().await.unwrap().checks_left_out;
     }
     assert!(counted >= FLOOD * 4 / 5, "{counted} of {FLOOD} were left out");
     assert!(insider.link.say("still here").await);
-    class.next(|event| matches!(event, HubEvent::Heard { text, .. } if text == "still here").then_some(())).await;
+    class.next(|event| matches!(event, SfuEvent::Heard { text, .. } if text == "still here").then_some(())).await;
     insider.link.close().await;
-    class.hub.close().await;
+    class.sfu.close().await;
 }

@@ -1,35 +1,20 @@
-//! The arrows of the design point down: `bin -> cli, run -> commands -> adapters -> core -> id`.
+//! The map in `src/lib.rs` is the rule: a folder names only what stands below it, and no files import each other in a
+//! circle.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-/// Folders (or files) of `src/`, and which others each may name. Adapters never name one another.
-const ARROWS: [(&str, &[&str]); 13] = [
-    ("id", &[]),
-    ("exit", &["expect"]),
-    ("expect", &[]),
-    ("protocol", &["id"]),
-    ("room", &["id", "protocol"]),
-    ("rtp", &["id"]),
-    ("peer", &["id", "protocol", "room", "rtp"]),
-    ("media", &["id", "protocol", "room", "rtp"]),
-    ("signal", &["id", "protocol", "room", "rtp"]),
-    ("http", &["id", "protocol", "room", "rtp"]),
-    ("report", &["id", "rtp"]),
-    ("cli", &["exit", "expect", "id", "media", "protocol", "report", "rtp", "signal"]),
-    (
-        "commands",
-        &["cli", "exit", "expect", "http", "id", "media", "peer", "protocol", "report", "room", "rtp", "signal"],
-    ),
+/// Libraries that only these folders may name.
+const OWNERS: [(&[&str], &[&str]); 5] = [
+    (&["media"], &["gstreamer", "gstreamer_app", "gstreamer_video", "gst", "ashpd"]),
+    (&["sfu", "viewer", "sdp", "srtp", "dtls", "bench"], &["webrtc", "rtc", "quinn_udp"]),
+    (&["signal"], &["tokio_tungstenite", "mdns_sd"]),
+    (&["report"], &["indicatif"]),
+    (&["srtp", "bench"], &["ring"]),
 ];
 
-/// Libraries that only one folder may name.
-const OWNERS: [(&str, &[&str]); 4] = [
-    ("media", &["gstreamer", "gstreamer_app", "gstreamer_video", "gst", "ashpd"]),
-    ("peer", &["webrtc", "rtc", "quinn_udp"]),
-    ("signal", &["tokio_tungstenite", "mdns_sd"]),
-    ("report", &["indicatif"]),
-];
+/// Rules, packets and the wire: pure, each call is told the time.
+const CORE: [&str; 7] = ["id", "protocol", "room", "rtp", "rtcp", "congestion", "token_bucket"];
 
 /// What the core knows nothing of: sockets, threads of the runtime, files, clocks.
 const NOT_IN_CORE: [&str; 8] =
@@ -109,29 +94,112 @@ fn names(code: &str, library: &str) -> bool {
     code.match_indices(&path).any(|(at, _)| whole(at))
 }
 
-#[test]
-fn arrows_point_down() {
-    for source in sources().iter().filter(|source| source.folder != "lib") {
-        let Some((_, allowed)) = ARROWS.iter().find(|(folder, _)| *folder == source.folder) else {
-            panic!("{}: a folder that the design doesn't know: add its arrows here", source.path.display());
-        };
-        for name in named(&source.code).iter().filter(|name| **name != source.folder) {
-            assert!(
-                allowed.contains(&name.as_str()),
-                "{}: {} may not name crate::{name}",
-                source.path.display(),
-                source.folder
-            );
-        }
-    }
+/// The map in `src/lib.rs`: lines from the top to the bottom, each with the folders that stand on it.
+fn map() -> Vec<Vec<String>> {
+    let text = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("src/lib.rs")).unwrap();
+    let (_, after) = text.split_once("//! # Map\n").expect("lib.rs has a map");
+    let (_, block) = after.split_once("//! ```text\n").expect("the map is a block of text");
+    let (block, _) = block.split_once("//! ```\n").unwrap();
+    // Folders stand to the left of the bar, what they are for to the right.
+    let folders = |line: &str| {
+        let (left, _) = line.trim_start_matches("//!").split_once('|').expect("a line of the map has a bar");
+        left.split_whitespace().filter(|word| !word.contains('/')).map(ToOwned::to_owned).collect()
+    };
+    block.lines().map(folders).collect()
 }
 
 #[test]
-fn a_library_belongs_to_one_folder() {
+fn a_folder_names_only_what_stands_below_it_on_the_map() {
+    let map = map();
+    let line = |folder: &str| map.iter().position(|line| line.iter().any(|known| known == folder));
+    let sources = sources();
+    for source in sources.iter().filter(|source| source.folder != "lib") {
+        let path = source.path.display();
+        let own = line(&source.folder).unwrap_or_else(|| panic!("{path}: {} is not on the map", source.folder));
+        for name in named(&source.code).iter().filter(|name| **name != source.folder && **name != "run") {
+            let other = line(name).unwrap_or_else(|| panic!("{path}: {name} is not on the map"));
+            assert!(other > own, "{path}: {} names {name}, which does not stand below it", source.folder);
+        }
+    }
+    for folder in map.iter().flatten() {
+        assert!(sources.iter().any(|source| source.folder == *folder), "{folder} is on the map and not in src/");
+        assert_eq!(map.iter().flatten().filter(|other| *other == folder).count(), 1, "{folder} stands there once");
+    }
+}
+
+/// The module of a file: `src/a/b.rs` and `src/a/b/mod.rs` are `a::b`.
+fn module(path: &Path) -> String {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let below = path.strip_prefix(root).unwrap().with_extension("");
+    let parts: Vec<_> = below.iter().map(|part| part.to_string_lossy().into_owned()).collect();
+    parts.join("::").trim_end_matches("::mod").to_owned()
+}
+
+/// The modules that a module imports, of those that there are. A module and the one around it belong together, so
+/// neither counts as an import of the other.
+fn imports(own: &str, code: &str, modules: &BTreeSet<String>) -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    for (at, start) in code.match_indices("super::").chain(code.match_indices("crate::")) {
+        if code[..at].ends_with("super::") {
+            continue;
+        }
+        let (mut base, mut rest) = match start {
+            "crate::" => (Vec::new(), &code[at + start.len()..]),
+            _ => (own.split("::").collect::<Vec<_>>(), &code[at..]),
+        };
+        while let Some(after) = rest.strip_prefix("super::") {
+            base.pop();
+            rest = after;
+        }
+        let group: Vec<&str> = match rest.strip_prefix('{').and_then(|rest| rest.split_once('}')) {
+            Some((group, _)) => group.split(',').map(str::trim).collect(),
+            None => vec![rest],
+        };
+        for path in group {
+            let mut name = base.clone();
+            for part in path.split("::") {
+                let part: &str = part.split(|c: char| !c.is_alphanumeric() && c != '_').next().unwrap_or_default();
+                name.push(part);
+                let name = name.join("::");
+                let is_around = |outer: &str, inner: &str| format!("{inner}::").starts_with(&format!("{outer}::"));
+                if modules.contains(&name) && !is_around(&name, own) && !is_around(own, &name) {
+                    found.insert(name);
+                }
+            }
+        }
+    }
+    found
+}
+
+#[test]
+fn no_files_import_each_other_in_a_circle() {
+    let sources = sources();
+    let modules: BTreeSet<String> = sources.iter().map(|source| module(&source.path)).collect();
+    let mut left: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for source in &sources {
+        let own = module(&source.path);
+        left.insert(own.clone(), imports(&own, &source.code, &modules));
+    }
+    // What imports nothing that is left is in no circle.
+    loop {
+        let free: Vec<String> = left.iter().filter(|(_, names)| names.is_empty()).map(|(own, _)| own.clone()).collect();
+        if free.is_empty() {
+            break;
+        }
+        for own in &free {
+            left.remove(own);
+        }
+        left.values_mut().for_each(|names| names.retain(|name| !free.contains(name)));
+    }
+    assert!(left.is_empty(), "these import each other, or what is in a circle: {left:#?}");
+}
+
+#[test]
+fn a_library_belongs_to_its_folders() {
     for source in sources() {
-        for (owner, libraries) in OWNERS.iter().filter(|(owner, _)| *owner != source.folder) {
+        for (owners, libraries) in OWNERS.iter().filter(|(owners, _)| !owners.contains(&&*source.folder)) {
             for library in *libraries {
-                assert!(!names(&source.code, library), "{}: only {owner}/ names {library}", source.path.display());
+                assert!(!names(&source.code, library), "{}: only {owners:?} name {library}", source.path.display());
             }
         }
     }
@@ -139,7 +207,7 @@ fn a_library_belongs_to_one_folder() {
 
 #[test]
 fn the_core_knows_no_socket_no_runtime_and_no_clock() {
-    for source in sources().iter().filter(|source| ["id", "protocol", "room", "rtp"].contains(&&*source.folder)) {
+    for source in sources().iter().filter(|source| CORE.contains(&&*source.folder)) {
         for word in NOT_IN_CORE {
             assert!(!source.code.contains(word), "{}: {word} in the core", source.path.display());
         }

@@ -26,7 +26,7 @@ mod lan;
 // A room full of students that are there before their teacher, and stay.
 mod lab;
 
-// Hub and links on loopback.
+// Sfu and links on loopback.
 mod peer;
 
 // Students of a bench on loopback.

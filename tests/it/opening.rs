@@ -5,10 +5,10 @@ use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use classroom::peer::emulator::{Emulator, PathConfig, through, without_candidates};
-use classroom::peer::hub::{Hub, HubConfig, HubEvent};
-use classroom::peer::link::{Incoming, Link, LinkConfig, LinkEvent};
+use classroom::bench::emulator::{Emulator, PathConfig, through, without_candidates};
 use classroom::rtp::{Codec, Encoding, FrameAssembler, HEADER_BYTES, Tier, Track, payload_offset};
+use classroom::sfu::{Sfu, SfuConfig, SfuEvent};
+use classroom::viewer::{Incoming, Viewer, ViewerConfig, ViewerEvent};
 use tokio::sync::mpsc;
 use tokio::time::{Interval, timeout};
 
@@ -33,8 +33,8 @@ struct Got {
 }
 
 struct Class {
-    hub: Hub,
-    events: mpsc::Receiver<HubEvent>,
+    sfu: Sfu,
+    events: mpsc::Receiver<SfuEvent>,
     assemblers: [(Encoding, FrameAssembler); 3],
     sequence_number: u16,
     blocks: u32,
@@ -43,7 +43,7 @@ struct Class {
 
 impl Class {
     fn start() -> Self {
-        let (hub, events) = Hub::start(HubConfig {
+        let (sfu, events) = Sfu::start(SfuConfig {
             user: "9999".parse().unwrap(),
             udp: "127.0.0.1:0".parse().unwrap(),
             advertise: vec![],
@@ -56,12 +56,12 @@ impl Class {
         .unwrap();
         let assemblers = [SOUND, FULL, LOW].map(|encoding| (encoding, FrameAssembler::new(encoding)));
         let clock = tokio::time::interval(BLOCK);
-        Self { hub, events, assemblers, sequence_number: 0, blocks: 0, clock }
+        Self { sfu, events, assemblers, sequence_number: 0, blocks: 0, clock }
     }
 
     /// A student joins through a network, or directly; sound and pictures go on meanwhile.
-    async fn join(&mut self, user: &str, network: Option<PathConfig>) -> (Link, Arc<Mutex<Got>>, Option<Emulator>) {
-        let emulator = network.map(|path| Emulator::start(self.hub.udp(), path.clone(), path, 1).unwrap());
+    async fn join(&mut self, user: &str, network: Option<PathConfig>) -> (Viewer, Arc<Mutex<Got>>, Option<Emulator>) {
+        let emulator = network.map(|path| Emulator::start(self.sfu.udp(), path.clone(), path, 1).unwrap());
         let got = Arc::<Mutex<Got>>::default();
         let g = Arc::clone(&got);
         let sink = Arc::new(move |incoming: Incoming<'_>| match incoming {
@@ -75,14 +75,14 @@ impl Class {
             }
             Incoming::Rtcp(..) => {}
         });
-        let config = LinkConfig { bind: vec!["127.0.0.1:0".to_owned()], ice_servers: vec![] };
-        let (link, offer, mut events) = Link::offer(config, sink).await.unwrap();
+        let config = ViewerConfig { bind: vec!["127.0.0.1:0".to_owned()], ice_servers: vec![] };
+        let (link, offer, mut events) = Viewer::offer(config, sink).await.unwrap();
         let offer = if emulator.is_some() { without_candidates(&offer) } else { offer };
-        self.hub.offer(user.parse().unwrap(), offer, None);
+        self.sfu.offer(user.parse().unwrap(), offer, None);
         let answer = loop {
             match timeout(DEADLINE, self.events.recv()).await.unwrap().unwrap() {
-                HubEvent::Answer { sdp, .. } => break sdp,
-                refused @ HubEvent::Refused { .. } => panic!("{refused:?}"),
+                SfuEvent::Answer { sdp, .. } => break sdp,
+                refused @ SfuEvent::Refused { .. } => panic!("{refused:?}"),
                 _ => {}
             }
         };
@@ -98,10 +98,10 @@ impl Class {
             self.teach().await;
             while let Ok(event) = events.try_recv() {
                 match event {
-                    LinkEvent::Candidate(candidate) if emulator.is_none() => {
-                        self.hub.candidate(user.parse().unwrap(), candidate);
+                    ViewerEvent::Candidate(candidate) if emulator.is_none() => {
+                        self.sfu.candidate(user.parse().unwrap(), candidate);
                     }
-                    LinkEvent::Connected => connected = true,
+                    ViewerEvent::Connected => connected = true,
                     _ => {}
                 }
             }
@@ -132,7 +132,7 @@ impl Class {
                 packet.resize(HEADER_BYTES + bytes, u8::from(encoding.tier == Tier::Full));
                 self.sequence_number = self.sequence_number.wrapping_add(1);
                 if let Some(frame) = assembler.push(&packet, Instant::now()) {
-                    self.hub.input().push(frame);
+                    self.sfu.input().push(frame);
                 }
             }
         }
@@ -163,7 +163,7 @@ async fn a_narrow_line_begins_with_the_low_tier_and_whole_sound() {
     }
     assert_eq!(counts.down.dropped, 0, "no queue was overrun: {counts:?}");
     link.close().await;
-    class.hub.close().await;
+    class.sfu.close().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -177,7 +177,7 @@ async fn a_wide_line_begins_with_the_full_tier_however_long_it_is() {
         assert!(tiers.iter().all(|tier| *tier == Tier::Full), "{user}: {tiers:?}");
         link.close().await;
     }
-    class.hub.close().await;
+    class.sfu.close().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -197,8 +197,8 @@ async fn a_line_for_sound_begins_with_sound_and_says_why() {
         assert!(got.sound.windows(2).all(|two| two[1].wrapping_sub(two[0]) == 1), "sound with a gap: {:?}", got.sound);
     }
     assert_eq!(counts.down.dropped, 0, "no queue was overrun: {counts:?}");
-    let stats = class.hub.stats().await.unwrap();
+    let stats = class.sfu.stats().await.unwrap();
     assert!(stats.peers.iter().all(|(_, peer)| peer.changes == 1), "{:?}", stats.peers);
     link.close().await;
-    class.hub.close().await;
+    class.sfu.close().await;
 }

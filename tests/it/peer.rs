@@ -1,4 +1,4 @@
-//! Hub and links on loopback: real ICE, DTLS and SRTP, synthetic frames.
+//! Sfu and links on loopback: real ICE, DTLS and SRTP, synthetic frames.
 
 use std::collections::HashMap;
 use std::num::NonZeroUsize;
@@ -6,11 +6,11 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use classroom::bench::emulator::{Emulator, PathConfig, through, without_candidates};
 use classroom::id::UserId;
-use classroom::peer::emulator::{Emulator, PathConfig, through, without_candidates};
-use classroom::peer::hub::{Hub, HubConfig, HubEvent, Refusal};
-use classroom::peer::link::{Incoming, Link, LinkConfig, LinkEvent};
 use classroom::rtp::{Codec, Encoding, Frame, FrameAssembler, Track, payload_offset};
+use classroom::sfu::{Refusal, Sfu, SfuConfig, SfuEvent};
+use classroom::viewer::{Incoming, Viewer, ViewerConfig, ViewerEvent};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
@@ -65,7 +65,7 @@ struct Got {
 }
 
 struct Class {
-    hub: Arc<Hub>,
+    sfu: Arc<Sfu>,
     links: Arc<Mutex<HashMap<UserId, mpsc::UnboundedSender<String>>>>,
     refused: Arc<Mutex<Vec<(UserId, Refusal)>>>,
     gone: Arc<Mutex<Vec<UserId>>>,
@@ -75,13 +75,13 @@ struct Class {
 }
 
 impl Class {
-    /// A hub with a source of 30 frames a second.
+    /// An SFU with a source of 30 frames a second.
     fn start(max_students: usize) -> Self {
         Self::with_workers(max_students, 1)
     }
 
     fn with_workers(max_students: usize, workers: usize) -> Self {
-        let (hub, mut events) = Hub::start(HubConfig {
+        let (sfu, mut events) = Sfu::start(SfuConfig {
             user: user(9999),
             udp: "127.0.0.1:0".parse().unwrap(),
             advertise: vec![],
@@ -100,17 +100,17 @@ impl Class {
         tokio::spawn(async move {
             while let Some(event) = events.recv().await {
                 match event {
-                    HubEvent::Answer { user, sdp } => {
+                    SfuEvent::Answer { user, sdp } => {
                         if let Some(link) = l.lock().unwrap().get(&user) {
                             let _ = link.send(sdp);
                         }
                     }
-                    HubEvent::Refused { user, why } => {
+                    SfuEvent::Refused { user, why } => {
                         l.lock().unwrap().remove(&user);
                         r.lock().unwrap().push((user, why));
                     }
-                    HubEvent::Gone { user, .. } => g.lock().unwrap().push(user),
-                    HubEvent::KeyFrameNeeded(_) => {
+                    SfuEvent::Gone { user, .. } => g.lock().unwrap().push(user),
+                    SfuEvent::KeyFrameNeeded(_) => {
                         k.fetch_add(1, Ordering::Relaxed);
                         w.store(true, Ordering::Relaxed);
                     }
@@ -118,7 +118,7 @@ impl Class {
                 }
             }
         });
-        let (input, want) = (hub.input(), want_key.clone());
+        let (input, want) = (sfu.input(), want_key.clone());
         let teaching = tokio::spawn(async move {
             let mut source = Source::new();
             let mut pace = tokio::time::interval(Duration::from_millis(33));
@@ -128,15 +128,15 @@ impl Class {
                 input.push(source.frame(key, if key { 40 } else { 5 }));
             }
         });
-        Self { hub: Arc::new(hub), links, refused, gone, want_key, key_requests, teaching }
+        Self { sfu: Arc::new(sfu), links, refused, gone, want_key, key_requests, teaching }
     }
 
-    async fn join(&self, n: usize) -> Result<(Link, Arc<Got>), String> {
+    async fn join(&self, n: usize) -> Result<(Viewer, Arc<Got>), String> {
         self.join_by(n, None).await
     }
 
-    /// Joins through an emulator in place of the hub. The hub is told no candidate then: it would find a direct way.
-    async fn join_by(&self, n: usize, way: Option<&Emulator>) -> Result<(Link, Arc<Got>), String> {
+    /// Joins through an emulator in place of the hub. The SFU is told no candidate then: it would find a direct way.
+    async fn join_by(&self, n: usize, way: Option<&Emulator>) -> Result<(Viewer, Arc<Got>), String> {
         let got = Arc::new(Got::default());
         let g = got.clone();
         let sink = Arc::new(move |incoming: Incoming<'_>| match incoming {
@@ -151,12 +151,12 @@ impl Class {
                 g.reports.fetch_add(1, Ordering::Relaxed);
             }
         });
-        let config = LinkConfig { bind: vec!["127.0.0.1:0".to_owned()], ice_servers: vec![] };
-        let (link, offer, mut events) = Link::offer(config, sink).await.map_err(|e| e.to_string())?;
+        let config = ViewerConfig { bind: vec!["127.0.0.1:0".to_owned()], ice_servers: vec![] };
+        let (link, offer, mut events) = Viewer::offer(config, sink).await.map_err(|e| e.to_string())?;
         let (answers, mut answer) = mpsc::unbounded_channel();
         self.links.lock().unwrap().insert(user(n), answers);
         let offer = if way.is_some() { without_candidates(&offer) } else { offer };
-        self.hub.offer(user(n), offer, None);
+        self.sfu.offer(user(n), offer, None);
         let Some(sdp) = timeout(DEADLINE, answer.recv()).await.map_err(|_| "no answer")? else {
             link.close().await;
             return Err("refused".to_owned());
@@ -171,10 +171,10 @@ impl Class {
         let connected = async {
             loop {
                 match events.recv().await {
-                    Some(LinkEvent::Connected) => return Ok(()),
-                    Some(LinkEvent::Candidate(candidate)) if way.is_none() => self.hub.candidate(user(n), candidate),
-                    Some(LinkEvent::Candidate(_)) => {}
-                    Some(LinkEvent::Gone) | None => return Err("gone".to_owned()),
+                    Some(ViewerEvent::Connected) => return Ok(()),
+                    Some(ViewerEvent::Candidate(candidate)) if way.is_none() => self.sfu.candidate(user(n), candidate),
+                    Some(ViewerEvent::Candidate(_)) => {}
+                    Some(ViewerEvent::Gone) | None => return Err("gone".to_owned()),
                     Some(_) => {}
                 }
             }
@@ -186,8 +186,8 @@ impl Class {
     async fn end(self) {
         self.teaching.abort();
         let _ = self.teaching.await;
-        if let Ok(hub) = Arc::try_unwrap(self.hub) {
-            hub.close().await;
+        if let Ok(sfu) = Arc::try_unwrap(self.sfu) {
+            sfu.close().await;
         }
     }
 }
@@ -212,7 +212,7 @@ fn stun_server() -> std::net::SocketAddr {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn answers_name_the_public_address_and_the_advertised_one() {
-    let (hub, mut events) = Hub::start(HubConfig {
+    let (sfu, mut events) = Sfu::start(SfuConfig {
         user: user(9999),
         udp: "127.0.0.1:0".parse().unwrap(),
         advertise: vec!["198.51.100.9".parse().unwrap()],
@@ -224,19 +224,19 @@ async fn answers_name_the_public_address_and_the_advertised_one() {
     })
     .unwrap();
     let noticed = timeout(DEADLINE, events.recv()).await.unwrap();
-    assert!(matches!(noticed, Some(HubEvent::Notice(sentence)) if sentence.contains("203.0.113.7:4711")));
-    let config = LinkConfig { bind: vec!["127.0.0.1:0".to_owned()], ice_servers: vec![] };
-    let (link, offer, _events) = Link::offer(config, Arc::new(|_: Incoming<'_>| {})).await.unwrap();
-    hub.offer(user(1), offer, None);
-    let Some(HubEvent::Answer { sdp, .. }) = timeout(DEADLINE, events.recv()).await.unwrap() else {
+    assert!(matches!(noticed, Some(SfuEvent::Notice(sentence)) if sentence.contains("203.0.113.7:4711")));
+    let config = ViewerConfig { bind: vec!["127.0.0.1:0".to_owned()], ice_servers: vec![] };
+    let (link, offer, _events) = Viewer::offer(config, Arc::new(|_: Incoming<'_>| {})).await.unwrap();
+    sfu.offer(user(1), offer, None);
+    let Some(SfuEvent::Answer { sdp, .. }) = timeout(DEADLINE, events.recv()).await.unwrap() else {
         panic!("no answer");
     };
-    let port = hub.udp().port();
+    let port = sfu.udp().port();
     assert!(sdp.contains(&format!("127.0.0.1 {port} typ host")), "{sdp}");
     assert!(sdp.contains("203.0.113.7 4711 typ srflx"), "{sdp}");
     assert!(sdp.contains(&format!("198.51.100.9 {port} typ srflx")), "{sdp}");
     link.close().await;
-    hub.close().await;
+    sfu.close().await;
 }
 
 /// What Firefox offers, but for extensions and codecs that do not matter here: all but the first section of a
@@ -262,7 +262,7 @@ fn offer_of_firefox() -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_bundle_only_section_of_firefox_is_answered_like_the_others() {
-    let (hub, mut events) = Hub::start(HubConfig {
+    let (sfu, mut events) = Sfu::start(SfuConfig {
         user: user(9999),
         udp: "127.0.0.1:0".parse().unwrap(),
         advertise: vec![],
@@ -277,9 +277,9 @@ async fn a_bundle_only_section_of_firefox_is_answered_like_the_others() {
         ],
     })
     .unwrap();
-    hub.offer(user(1), offer_of_firefox(), None);
+    sfu.offer(user(1), offer_of_firefox(), None);
     let answered = timeout(DEADLINE, events.recv()).await.unwrap();
-    let Some(HubEvent::Answer { sdp, .. }) = answered else { panic!("{answered:?}") };
+    let Some(SfuEvent::Answer { sdp, .. }) = answered else { panic!("{answered:?}") };
     let sections: Vec<&str> = sdp.split("m=").skip(1).collect();
     let ports: Vec<&str> = sections.iter().filter_map(|section| section.split(' ').nth(1)).collect();
     assert_eq!(ports, ["9"; 3], "none is rejected: {sdp}");
@@ -290,7 +290,7 @@ async fn a_bundle_only_section_of_firefox_is_answered_like_the_others() {
         sections[0].contains("a=candidate:") && sections.iter().filter(|s| with_candidates(s)).count() == 1,
         "{sdp}"
     );
-    hub.close().await;
+    sfu.close().await;
 }
 
 async fn until(what: &str, mut condition: impl FnMut() -> bool) {
@@ -339,7 +339,7 @@ async fn thirty_at_once(workers: usize) {
         until("packets", || got.packets.load(Ordering::Relaxed) > 60).await;
     }
     assert_eq!(class.key_requests.load(Ordering::Relaxed), 1);
-    let stats = class.hub.stats().await.unwrap();
+    let stats = class.sfu.stats().await.unwrap();
     assert_eq!((stats.students, stats.dropped, stats.refused), (30, 0, 0));
     // Each got every packet once, whichever thread it came from; repaired ones come late.
     for (_, got) in &students {
@@ -372,14 +372,14 @@ async fn a_full_room_refuses_and_serves_the_others() {
 async fn nonsense_is_refused_and_harms_nobody() {
     let class = Class::start(10);
     let (link, got) = class.join(1).await.unwrap();
-    class.hub.offer(user(2), "v=0".to_owned(), None);
-    class.hub.offer(user(3), "\u{0}\u{1}".repeat(1000), None);
+    class.sfu.offer(user(2), "v=0".to_owned(), None);
+    class.sfu.offer(user(3), "\u{0}\u{1}".repeat(1000), None);
     until("two refusals", || class.refused.lock().unwrap().len() == 2).await;
     let attacker = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
     for n in 0..2000u32 {
         let bytes: Vec<u8> =
             (0..(n % 200)).map(|i| (n.wrapping_mul(2_654_435_761).wrapping_add(i * 7) >> 8) as u8).collect();
-        attacker.send_to(&bytes, class.hub.udp()).unwrap();
+        attacker.send_to(&bytes, class.sfu.udp()).unwrap();
     }
     let before = got.packets.load(Ordering::Relaxed);
     until("more packets", || got.packets.load(Ordering::Relaxed) > before + 50).await;
@@ -394,7 +394,7 @@ async fn a_second_offer_replaces_the_first() {
     tokio::time::sleep(Duration::from_millis(400)).await;
     let (second, got) = class.join(1).await.unwrap();
     until("packets", || got.packets.load(Ordering::Relaxed) > 50).await;
-    assert_eq!(class.hub.stats().await.unwrap().students, 1);
+    assert_eq!(class.sfu.stats().await.unwrap().students, 1);
     first.close().await;
     second.close().await;
     class.end().await;
@@ -404,8 +404,8 @@ async fn a_second_offer_replaces_the_first() {
 async fn offers_that_were_tampered_with_harm_nobody() {
     let class = Class::start(2000);
     let (link, got) = class.join(1).await.unwrap();
-    let config = LinkConfig { bind: vec!["127.0.0.1:0".to_owned()], ice_servers: vec![] };
-    let (model, good, _events) = Link::offer(config, Arc::new(|_: Incoming<'_>| {})).await.unwrap();
+    let config = ViewerConfig { bind: vec!["127.0.0.1:0".to_owned()], ice_servers: vec![] };
+    let (model, good, _events) = Viewer::offer(config, Arc::new(|_: Incoming<'_>| {})).await.unwrap();
     // A fixed seed: the same offers in every run.
     let mut random = 0x9e37_79b9_7f4a_7c15_u64;
     let mut next = move || {
@@ -432,13 +432,13 @@ async fn offers_that_were_tampered_with_harm_nobody() {
                 _ => bad[at] = bad[at].replace(['1', '9', ':'], ["", "-1", "4294967296", "\u{fffd}"][next() % 4]),
             }
         }
-        class.hub.offer(user(100 + n), bad.join("\r\n") + "\r\n", None);
-        // As fast as the hub takes them: its queue is bounded.
+        class.sfu.offer(user(100 + n), bad.join("\r\n") + "\r\n", None);
+        // As fast as the SFU takes them: its queue is bounded.
         if n % 50 == 0 {
-            assert!(class.hub.stats().await.is_some(), "the hub ended at offer {n}");
+            assert!(class.sfu.stats().await.is_some(), "the SFU ended at offer {n}");
         }
     }
-    assert!(class.hub.stats().await.is_some(), "the hub ended");
+    assert!(class.sfu.stats().await.is_some(), "the SFU ended");
     let before = got.packets.load(Ordering::Relaxed);
     until("more packets", || got.packets.load(Ordering::Relaxed) > before + 50).await;
     link.close().await;
@@ -450,7 +450,7 @@ async fn offers_that_were_tampered_with_harm_nobody() {
 async fn what_is_lost_on_the_way_is_sent_again() {
     let class = Class::start(10);
     let lossy = PathConfig { loss: 0.1, ..PathConfig::default() };
-    let way = Emulator::start(class.hub.udp(), lossy, PathConfig::default(), 1).unwrap();
+    let way = Emulator::start(class.sfu.udp(), lossy, PathConfig::default(), 1).unwrap();
     let (link, got) = class.join_by(1, Some(&way)).await.unwrap();
     until("a thousand packets", || got.packets.load(Ordering::Relaxed) > 1000).await;
     // The last ones may still be on their second way.
@@ -465,7 +465,7 @@ async fn what_is_lost_on_the_way_is_sent_again() {
     until("each of the first 900 packets", whole).await;
     // A tenth of them, give or take what luck has.
     assert!(link.stats().nacks >= 50 && way.counts().down.lost >= 50, "{:?} {:?}", link.stats(), way.counts());
-    let stats = class.hub.stats().await.unwrap();
+    let stats = class.sfu.stats().await.unwrap();
     assert!(stats.peers[0].1.resent >= 50, "{stats:?}");
     link.close().await;
     class.end().await;

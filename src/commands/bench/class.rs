@@ -12,9 +12,9 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use super::source::Desk;
 use super::wire::{FromStudents, ToStudents};
+use crate::bench::crowd::Tally;
 use crate::id::UserId;
-use crate::peer::crowd::Tally;
-use crate::peer::hub::{Hub, HubEvent};
+use crate::sfu::{Sfu, SfuEvent};
 
 /// How far joining has come.
 #[derive(Debug, Default, Clone)]
@@ -39,15 +39,15 @@ impl Class {
     /// Starts the process and lets it join.
     pub(super) async fn join(
         join: ToStudents,
-        hub: Arc<Hub>,
-        events: mpsc::Receiver<HubEvent>,
+        sfu: Arc<Sfu>,
+        events: mpsc::Receiver<SfuEvent>,
         desk: Arc<Desk>,
     ) -> anyhow::Result<Self> {
         let Students { child, stdin, lines } = process("bench-students")?;
         let (roll_in, roll) = watch::channel(Roll::default());
         let (asks, asked) = mpsc::channel(4);
         let mut relay =
-            Relay { hub, events, desk, roll: roll_in, asked, stdin, lines, asking: None, seated: HashSet::new() };
+            Relay { sfu, events, desk, roll: roll_in, asked, stdin, lines, asking: None, seated: HashSet::new() };
         relay.tell(&join).await?;
         Ok(Self { roll, asks, relay: tokio::spawn(relay.run()), child })
     }
@@ -103,10 +103,10 @@ pub(super) fn process(verb: &str) -> anyhow::Result<Students> {
     Ok(Students { child, stdin, lines: BufReader::new(stdout).lines() })
 }
 
-/// Passes on what the hub and the students have to say to each other.
+/// Passes on what the SFU and the students have to say to each other.
 struct Relay {
-    hub: Arc<Hub>,
-    events: mpsc::Receiver<HubEvent>,
+    sfu: Arc<Sfu>,
+    events: mpsc::Receiver<SfuEvent>,
     desk: Arc<Desk>,
     roll: watch::Sender<Roll>,
     asked: mpsc::Receiver<oneshot::Sender<Tally>>,
@@ -126,14 +126,14 @@ impl Relay {
                     let said = serde_json::from_str(&line).with_context(|| format!("students said {line:?}"))?;
                     self.heard(said)?;
                 }
-                event = self.events.recv() => match event.context("the hub ended")? {
-                    HubEvent::Answer { user, sdp } => {
-                        let student = user.as_str().parse().context("the hub answered a stranger")?;
+                event = self.events.recv() => match event.context("the SFU ended")? {
+                    SfuEvent::Answer { user, sdp } => {
+                        let student = user.as_str().parse().context("the SFU answered a stranger")?;
                         self.tell(&ToStudents::Answer { student, sdp }).await?;
                     }
-                    HubEvent::Refused { why, .. } => self.missing(why.to_string(), true),
-                    HubEvent::Gone { why, .. } => self.missing(format!("the teacher says: {why}"), false),
-                    HubEvent::KeyFrameNeeded(_) => self.desk.key_wanted.store(true, Ordering::Relaxed),
+                    SfuEvent::Refused { why, .. } => self.missing(why.to_string(), true),
+                    SfuEvent::Gone { why, .. } => self.missing(format!("the teacher says: {why}"), false),
+                    SfuEvent::KeyFrameNeeded(_) => self.desk.key_wanted.store(true, Ordering::Relaxed),
                     _ => {}
                 },
                 Some(reply) = self.asked.recv() => {
@@ -148,7 +148,7 @@ impl Relay {
         match said {
             FromStudents::Offer { student, sdp } => {
                 let user: UserId = student.to_string().parse().map_err(|e| anyhow!("student {student}: {e}"))?;
-                self.hub.offer(user, sdp, None);
+                self.sfu.offer(user, sdp, None);
             }
             FromStudents::Connected { student } => {
                 self.seated.insert(student);

@@ -9,13 +9,13 @@ pub(super) fn cpu_of_this_thread() -> io::Result<Duration> {
     cpu("/proc/thread-self/schedstat")
 }
 
-/// CPU of all threads of the hub, which are those whose name begins with `hub`.
-pub(super) fn cpu_of_hub() -> io::Result<Duration> {
+/// CPU of all threads of the SFU, which are those whose name begins with `hub`.
+pub(super) fn cpu_of_sfu() -> io::Result<Duration> {
     let mut sum = Duration::ZERO;
     for task in std::fs::read_dir("/proc/self/task")? {
         let task = task?.path();
         // A thread may end while we look.
-        if std::fs::read_to_string(task.join("comm")).is_ok_and(|name| name.starts_with("hub")) {
+        if std::fs::read_to_string(task.join("comm")).is_ok_and(|name| name.starts_with("sfu")) {
             sum += cpu(&task.join("schedstat").to_string_lossy())?;
         }
     }
@@ -93,6 +93,6 @@ mod tests {
 
     #[test]
     fn only_the_hub_counts() {
-        assert_eq!(cpu_of_hub().unwrap(), Duration::ZERO, "no thread of the tests is named so");
+        assert_eq!(cpu_of_sfu().unwrap(), Duration::ZERO, "no thread of the tests is named so");
     }
 }

@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::peer::floor::Load;
-use crate::peer::hub::FrameInput;
+use crate::bench::floor::Load;
 use crate::rtp::{Codec, Encoding, Frame, FrameAssembler, HEADER_BYTES, Track};
+use crate::sfu::FrameInput;
 
 /// The largest RTP packet, as the payloaders of our pipelines make them.
 const MTU: usize = 1200;
@@ -67,7 +67,7 @@ pub(super) struct Desk {
     pub(super) key_wanted: AtomicBool,
     /// Nothing is sent for the moment.
     pub(super) silent: AtomicBool,
-    /// Packets that were handed to the hub for each student.
+    /// Packets that were handed to the SFU for each student.
     pub(super) packets: AtomicU64,
 }
 
@@ -111,7 +111,7 @@ impl Payloader {
     }
 }
 
-/// Sends a lecture into a hub until it is aborted; the timestamps of its tracks are 0 at `epoch`.
+/// Sends a lecture into an SFU until it is aborted; the timestamps of its tracks are 0 at `epoch`.
 pub(super) async fn teach(input: FrameInput, rate: Rate, epoch: Instant, desk: Arc<Desk>) {
     let mut picture = Payloader::new(Track::Screen, Codec::Vp8, 96);
     let mut sound = Payloader::new(Track::Audio, Codec::Opus, 111);

@@ -7,7 +7,7 @@ use anyhow::Context;
 
 use super::super::allow_many_files;
 use super::wire::{FromStudents, ToStudents};
-use crate::peer::crowd::Crowd;
+use crate::bench::crowd::Crowd;
 
 /// Runs the students until stdin ends, as it does when the teacher's process ends, however that happens.
 pub(super) fn run() -> anyhow::Result<()> {

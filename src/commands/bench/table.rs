@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::peer::crowd::Tally;
-use crate::peer::floor::Floor;
+use crate::bench::crowd::Tally;
+use crate::bench::floor::Floor;
 use crate::rtp::Delays;
 
 /// What was measured, as it was counted; the table is arithmetic.
@@ -15,10 +15,10 @@ pub(super) struct Findings {
     pub(super) title: String,
     pub(super) asked: usize,
     pub(super) joined: usize,
-    /// How many the hub still had at the end.
+    /// How many the SFU still had at the end.
     pub(super) at_end: usize,
     pub(super) joined_in: Duration,
-    /// The hub's CPU while students joined, and what it sent meanwhile.
+    /// The SFU's CPU while students joined, and what it sent meanwhile.
     pub(super) join_cpu: Duration,
     pub(super) join_packets: u64,
     pub(super) memory_kb: u64,

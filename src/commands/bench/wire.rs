@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::peer::crowd::{Clock, CrowdEvent, Tally};
+use crate::bench::crowd::{Clock, CrowdEvent, Tally};
 
 /// To the students.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -6,9 +6,9 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::media::Capture;
-use crate::peer::hub::{HubStats, Queue};
 use crate::report::{EncodingMetrics, LectureMetrics, TeachStats, Watched};
 use crate::rtp::{Codec, Delays, Encoding, Track};
+use crate::sfu::{Queue, SfuStats};
 
 /// Totals of a second ago, and what has grown since.
 #[derive(Default)]
@@ -35,7 +35,7 @@ pub(super) struct Second {
 
 impl Rates {
     /// The numbers of the second that ends now, `lasted` after the beginning of the lecture.
-    pub(super) fn step(&mut self, numbers: &HubStats, capture: &Capture, lasted: Duration) -> Second {
+    pub(super) fn step(&mut self, numbers: &SfuStats, capture: &Capture, lasted: Duration) -> Second {
         let now = Instant::now();
         let seconds = self.at.replace(now).map_or(1.0, |at| (now - at).as_secs_f64().max(0.001));
         let class = capture.tracks();
@@ -87,7 +87,7 @@ impl Rates {
         Second { stats, metrics, left_out: self.left_out(numbers) }
     }
 
-    fn left_out(&mut self, numbers: &HubStats) -> u64 {
+    fn left_out(&mut self, numbers: &SfuStats) -> u64 {
         let dropped = numbers.dropped.saturating_sub(std::mem::replace(&mut self.dropped, numbers.dropped));
         let refused = numbers.refused.saturating_sub(std::mem::replace(&mut self.refused, numbers.refused));
         if refused > 0 { dropped.max(1) } else { dropped }
@@ -101,8 +101,8 @@ fn quantiles(now: &Delays, before: &mut Delays) -> [Option<f64>; 2] {
     crate::report::QUANTILES.map(|share| recent.percentile(share).map(|delay| delay.as_secs_f64()))
 }
 
-/// What the hub counts.
-fn lecture(numbers: &HubStats, lasted: Duration) -> LectureMetrics {
+/// What the SFU counts.
+fn lecture(numbers: &SfuStats, lasted: Duration) -> LectureMetrics {
     LectureMetrics {
         seconds: lasted.as_secs_f64(),
         connecting: numbers.connecting,
@@ -157,7 +157,7 @@ mod tests {
     #[test]
     fn frames_that_the_kernel_refuses_are_told_too() {
         let mut rates = Rates::default();
-        let numbers = |dropped, refused| HubStats { dropped, refused, ..HubStats::default() };
+        let numbers = |dropped, refused| SfuStats { dropped, refused, ..SfuStats::default() };
         let left_out =
             [(0, 0), (5, 0), (5, 3), (5, 3)].map(|(dropped, refused)| rates.left_out(&numbers(dropped, refused)));
         assert_eq!(left_out, [0, 5, 1, 0]);

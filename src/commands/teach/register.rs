@@ -10,9 +10,9 @@ use jiff::Timestamp;
 
 use super::talk::Deed;
 use crate::id::{Named, UserId, named};
-use crate::peer::hub::{PeerStats, SentPicture};
 use crate::protocol::{ClientKind, User};
 use crate::report::{StudentRow, Summary};
+use crate::sfu::{PeerStats, SentPicture};
 
 /// Students in the register at the most. Anybody may join a room under ever new ids: students who have watched keep
 /// their rows, and the rows of the others make room.

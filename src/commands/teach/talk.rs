@@ -1,15 +1,15 @@
-//! The teacher's end of the conversation: passes it on by the hub, and tells the teacher.
+//! The teacher's end of the conversation: passes it on by the SFU, and tells the teacher.
 
 use std::collections::HashSet;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use crate::commands::lines::TeacherLine;
 use crate::id::{Nickname, UserId, named};
-use crate::peer::hub::Hub;
 use crate::protocol::User;
 use crate::protocol::channel::{Allowed, Stopped};
 use crate::report::{Event, Reporter};
 use crate::room::talk::{Talk, TalkOutput};
+use crate::sfu::Sfu;
 
 /// Who talks, and who is there to.
 pub(super) struct Conversation {
@@ -38,9 +38,9 @@ impl Conversation {
     }
 
     /// Other sources of pictures have stopped than before.
-    pub(super) fn stopped(&mut self, stopped: Stopped, hub: &Hub, reporter: &Reporter) {
+    pub(super) fn stopped(&mut self, stopped: Stopped, sfu: &Sfu, reporter: &Reporter) {
         let outputs = self.rules.stopped(stopped);
-        self.apply(outputs, hub, reporter);
+        self.apply(outputs, sfu, reporter);
     }
 
     /// What students did since the last time.
@@ -55,32 +55,32 @@ impl Conversation {
     }
 
     /// Somebody is not in the room any more; `watches` says whether media still stands, so that it may be back.
-    pub(super) fn left(&mut self, user: &UserId, watches: bool, hub: &Hub, reporter: &Reporter) {
+    pub(super) fn left(&mut self, user: &UserId, watches: bool, sfu: &Sfu, reporter: &Reporter) {
         self.present.remove(user);
         if !watches {
-            self.forget(user, hub, reporter);
+            self.forget(user, sfu, reporter);
         }
     }
 
     /// A student's media is gone. Who still is in the room keeps its place in the row of hands.
-    pub(super) fn gone(&mut self, user: &UserId, hub: &Hub, reporter: &Reporter) {
+    pub(super) fn gone(&mut self, user: &UserId, sfu: &Sfu, reporter: &Reporter) {
         if !self.present.contains(user) {
-            self.forget(user, hub, reporter);
+            self.forget(user, sfu, reporter);
         }
     }
 
-    pub(super) fn opened(&mut self, user: &UserId, hub: &Hub, reporter: &Reporter) {
+    pub(super) fn opened(&mut self, user: &UserId, sfu: &Sfu, reporter: &Reporter) {
         let outputs = self.rules.opened(user);
-        self.apply(outputs, hub, reporter);
+        self.apply(outputs, sfu, reporter);
     }
 
-    pub(super) fn heard(&mut self, user: &UserId, text: &str, hub: &Hub, reporter: &Reporter) {
+    pub(super) fn heard(&mut self, user: &UserId, text: &str, sfu: &Sfu, reporter: &Reporter) {
         let outputs = self.rules.heard(Instant::now(), now_ms(), user, text);
-        self.apply(outputs, hub, reporter);
+        self.apply(outputs, sfu, reporter);
     }
 
     /// The teacher typed a line.
-    pub(super) fn typed(&mut self, line: &str, hub: &Hub, reporter: &Reporter) {
+    pub(super) fn typed(&mut self, line: &str, sfu: &Sfu, reporter: &Reporter) {
         let now = Instant::now();
         let outputs = match TeacherLine::parse(line) {
             TeacherLine::Say(words) => self.rules.teacher_says(now_ms(), &words),
@@ -112,7 +112,7 @@ impl Conversation {
             }
             TeacherLine::Advice(sentence) => return reporter.notice(sentence),
         };
-        self.apply(outputs, hub, reporter);
+        self.apply(outputs, sfu, reporter);
     }
 
     /// When [`Conversation::tick`] is due.
@@ -120,9 +120,9 @@ impl Conversation {
         self.rules.next_tick().map(Into::into)
     }
 
-    pub(super) fn tick(&mut self, hub: &Hub, reporter: &Reporter) {
+    pub(super) fn tick(&mut self, sfu: &Sfu, reporter: &Reporter) {
         let outputs = self.rules.tick(Instant::now());
-        self.apply(outputs, hub, reporter);
+        self.apply(outputs, sfu, reporter);
     }
 
     /// Changes what the class may do, and says in any case how it is.
@@ -132,16 +132,16 @@ impl Conversation {
         self.rules.allow(allowed)
     }
 
-    fn forget(&mut self, user: &UserId, hub: &Hub, reporter: &Reporter) {
+    fn forget(&mut self, user: &UserId, sfu: &Sfu, reporter: &Reporter) {
         let outputs = self.rules.left(Instant::now(), user);
-        self.apply(outputs, hub, reporter);
+        self.apply(outputs, sfu, reporter);
     }
 
-    fn apply(&mut self, outputs: Vec<TalkOutput>, hub: &Hub, reporter: &Reporter) {
+    fn apply(&mut self, outputs: Vec<TalkOutput>, sfu: &Sfu, reporter: &Reporter) {
         for output in outputs {
             match output {
-                TalkOutput::To(user, message) => hub.tell(user, &message.to_json()),
-                TalkOutput::All(message) => hub.tell_all(&message.to_json()),
+                TalkOutput::To(user, message) => sfu.tell(user, &message.to_json()),
+                TalkOutput::All(message) => sfu.tell_all(&message.to_json()),
                 TalkOutput::Said(message) => {
                     if !message.publishes {
                         self.deeds.push(Deed::Said(message.user_id.clone()));

@@ -1,4 +1,4 @@
-//! What a student suffers from, in words: found in the numbers of each second, and in what the hub says.
+//! What a student suffers from, in words: found in the numbers of each second, and in what the SFU says.
 
 use std::collections::VecDeque;
 
@@ -23,7 +23,7 @@ const FEW_PACKETS: u64 = 50;
 const QUIET_SECONDS: u32 = 3;
 
 /// Seconds after a pause of this process in which nothing is said of line and computer: what came meanwhile was lost or
-/// is late, and the hub has heard nothing of this student.
+/// is late, and the SFU has heard nothing of this student.
 const PARDONED_SECONDS: u32 = 5;
 
 /// What a track did in the last second.
@@ -39,7 +39,7 @@ pub(super) struct Second {
     pub(super) skipped: u64,
 }
 
-/// What the hub says it sends to this student.
+/// What the SFU says it sends to this student.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Told {
     /// How much of each picture.
@@ -61,12 +61,12 @@ struct Trouble {
 /// What is suffered from now. It says what begins, and what is over.
 #[derive(Debug, Default)]
 pub(super) struct Diagnosis {
-    /// What the hub says.
+    /// What the SFU says.
     told: Option<Trouble>,
     /// What is seen here, each with the seconds since it was last seen.
     seen: Vec<(Trouble, u32)>,
     silent: u32,
-    /// Seconds in which nothing more is said, after a pause of this process; and what the hub said in these.
+    /// Seconds in which nothing more is said, after a pause of this process; and what the SFU said in these.
     pardoned: u32,
     held: Option<Told>,
     /// Packets and losses of the last seconds, the newest last.
@@ -74,7 +74,7 @@ pub(super) struct Diagnosis {
 }
 
 impl Diagnosis {
-    /// The hub says what it sends.
+    /// The SFU says what it sends.
     pub(super) fn told(&mut self, told: &Told) -> Vec<Event> {
         self.held = Some(*told).filter(|_| self.pardoned > 0);
         let trouble = told.trouble();
@@ -132,7 +132,7 @@ impl Diagnosis {
         events
     }
 
-    /// Nothing is called wrong in the seconds after a pause; after them, what the hub says counts again.
+    /// Nothing is called wrong in the seconds after a pause; after them, what the SFU says counts again.
     fn pardon(&mut self, events: &mut Vec<Event>) -> Vec<Trouble> {
         self.pardoned -= 1;
         if self.pardoned == 0

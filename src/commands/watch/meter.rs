@@ -9,9 +9,9 @@ use tokio::time::Instant;
 use super::diagnosis::Second;
 use crate::expect::Run;
 use crate::media::{Render, TrackFormat, TrackStats};
-use crate::peer::link::LinkStats;
 use crate::report::WatchStats;
 use crate::rtp::Track;
+use crate::viewer::ViewerStats;
 
 /// How soon after the last picture of a lecture its end is told: a picture that stands still for longer was a freeze.
 const GOODBYE_WITHIN: Duration = Duration::from_secs(2);
@@ -86,8 +86,8 @@ pub(super) struct Meter {
     blank: Option<Blank>,
     /// Of renders that are gone: frames, lost, freezes and their time, of the main track.
     earlier: Run,
-    links: LinkStats,
-    link_before: LinkStats,
+    links: ViewerStats,
+    link_before: ViewerStats,
     size: Option<(u32, u32)>,
 }
 
@@ -104,8 +104,8 @@ impl Meter {
             ended: None,
             blank: None,
             earlier: Run::default(),
-            links: LinkStats::default(),
-            link_before: LinkStats::default(),
+            links: ViewerStats::default(),
+            link_before: ViewerStats::default(),
             size: None,
         }
     }
@@ -171,7 +171,7 @@ impl Meter {
     }
 
     /// The numbers of the last second.
-    pub(super) fn step(&mut self, render: &Render, link: LinkStats) -> Step {
+    pub(super) fn step(&mut self, render: &Render, link: ViewerStats) -> Step {
         let now = Instant::now();
         let seconds = self.stepped.replace(now).map_or(1.0, |at| (now - at).as_secs_f64().max(0.001));
         // A new link counts from 0.

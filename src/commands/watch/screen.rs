@@ -3,8 +3,8 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::media::Render;
-use crate::peer::link::Incoming;
 use crate::rtp::Track;
+use crate::viewer::Incoming;
 
 /// Packets that may come before the render runs. A start from the publisher's ring is some 500 packets, and building
 /// the graph takes some ten milliseconds; the first of them carry the key frame, so they must not be lost.

@@ -2,8 +2,8 @@
 
 use crate::cli::Watch;
 use crate::commands::serve;
-use crate::peer::link::IceServer;
 use crate::protocol;
+use crate::viewer::IceServer;
 
 /// What was typed; if nothing was, what the server tells.
 pub(super) fn ice_servers(watch: &Watch, told: Vec<protocol::IceServer>) -> Vec<IceServer> {

@@ -4,7 +4,7 @@ use super::diagnosis::Told;
 use super::screen::Screen;
 use crate::commands::lines::StudentLine;
 use crate::id::{UserId, named};
-use crate::protocol::channel::{Allowed, ChatMessage, HubMessage, RaisedHand, Stopped, StudentMessage};
+use crate::protocol::channel::{Allowed, ChatMessage, PublisherMessage, RaisedHand, Stopped, StudentMessage};
 use crate::report::{Event, Reporter};
 
 /// What follows from something that was heard.
@@ -37,10 +37,10 @@ impl Conversation {
         Self { me, last_id: 0, hands: Vec::new(), raised: false, allowed: Allowed::default() }
     }
 
-    /// Takes what the teacher's hub says.
+    /// Takes what the teacher's SFU says.
     pub(super) fn heard(&mut self, text: &str, reporter: &Reporter, screen: &Screen) -> Heard {
-        match HubMessage::parse(text) {
-            Ok(HubMessage::Welcome { history, hands }) => {
+        match PublisherMessage::parse(text) {
+            Ok(PublisherMessage::Welcome { history, hands }) => {
                 for message in history {
                     self.line(message, reporter, screen);
                 }
@@ -50,32 +50,32 @@ impl Conversation {
                     return Heard::Answer(StudentMessage::Hand { raised: self.raised });
                 }
             }
-            Ok(HubMessage::Msg(message)) => self.line(message, reporter, screen),
-            Ok(HubMessage::Hands { hands }) => {
+            Ok(PublisherMessage::Msg(message)) => self.line(message, reporter, screen),
+            Ok(PublisherMessage::Hands { hands }) => {
                 let was_up = self.is_up();
                 self.list(hands, reporter);
                 // The teacher took it down.
                 self.raised &= !was_up || self.is_up();
             }
-            Ok(HubMessage::Reaction { user_id, nickname, reaction }) => {
+            Ok(PublisherMessage::Reaction { user_id, nickname, reaction }) => {
                 reporter.event(&Event::Reaction {
                     user: user_id,
                     nickname: nickname.into(),
                     reaction: reaction.name(),
                 });
             }
-            Ok(HubMessage::Error { message, .. }) => reporter.warn(format!("not sent: {message}")),
-            Ok(HubMessage::Tier { tiers, estimate_kbps, reason }) => {
+            Ok(PublisherMessage::Error { message, .. }) => reporter.warn(format!("not sent: {message}")),
+            Ok(PublisherMessage::Tier { tiers, estimate_kbps, reason }) => {
                 return Heard::Sends(Told { tiers, estimate_kbps, reason });
             }
-            Ok(HubMessage::Allows(allowed)) => {
+            Ok(PublisherMessage::Allows(allowed)) => {
                 if std::mem::replace(&mut self.allowed, allowed) != allowed {
                     let Allowed { comments, reactions } = allowed;
                     reporter.event(&Event::Allowed { comments, reactions });
                 }
             }
-            Ok(HubMessage::Stopped(stopped)) => return Heard::Stopped(stopped),
-            Ok(HubMessage::Unknown) => {}
+            Ok(PublisherMessage::Stopped(stopped)) => return Heard::Stopped(stopped),
+            Ok(PublisherMessage::Unknown) => {}
             Err(error) => reporter.detail(error),
         }
         Heard::Enough

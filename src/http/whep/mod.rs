@@ -15,7 +15,6 @@
 
 mod headers;
 mod problem;
-mod sdpfrag;
 mod sessions;
 
 use std::sync::Arc;
@@ -31,10 +30,10 @@ use rand::distr::{Alphanumeric, SampleString};
 use tokio::sync::{Semaphore, mpsc, watch};
 
 use self::problem::Problem;
-use self::sdpfrag::Fragment;
 use self::sessions::Sessions;
 use crate::id::{Nickname, RoomId};
 use crate::protocol::{IceCandidate, IceServer, JoinRequest, MAX_MESSAGE_BYTES, VideoTrack};
+use crate::sdp::fragment::{self, Fragment};
 
 pub use self::problem::Unavailable;
 pub use self::sessions::MAX_CANDIDATES;
@@ -147,7 +146,7 @@ impl<L: Lectures> Whep<L> {
         let offer = offer.replace("\na=sendrecv\r\n", "\na=recvonly\r\n").replace("\na=sendrecv\n", "\na=recvonly\n");
         let _pending = self.pending.try_acquire().map_err(|_| Problem::full())?;
         let place = self.sessions.place().ok_or_else(Problem::full)?;
-        let ufrag = sdpfrag::ufrag(&offer);
+        let ufrag = fragment::ufrag(&offer);
         let Watching { answer, candidates, over } = self.lectures.watch(player, offer, picture).await?;
         let (id, etag) = place.fill(room.clone(), ufrag, candidates, over);
         let mut response = (StatusCode::CREATED, answer).into_response();

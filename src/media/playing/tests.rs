@@ -65,7 +65,7 @@ fn heard(packets: &[Vec<u8>], lose: impl Fn(usize) -> bool) -> Vec<i16> {
     pipeline.by_name("audio-queue").unwrap().set_property_from_str("leaky", "no");
     pipeline.set_state(gst::State::Playing).unwrap();
     let latency = Latency::Fixed(Duration::from_millis(60));
-    let mut playout = Playout::new([(Track::Audio, Codec::Opus)], latency, false);
+    let mut playout = JitterBuffer::new([(Track::Audio, Codec::Opus)], latency, false);
     for (n, packet) in packets.iter().enumerate() {
         let now = Duration::from_millis(1000 + n as u64 * 20);
         playout.pass(now, |_, played| hand_on(&source, played));

@@ -6,9 +6,9 @@ use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use classroom::peer::engine;
 use classroom::protocol::channel::CHANNEL_LABEL;
 use classroom::rtp::{Codec, HEADER_BYTES};
+use classroom::sdp::engine;
 use rtc::data_channel::{RTCDataChannelId, RTCDataChannelState};
 use rtc::interceptor::Registry;
 use rtc::peer_connection::event::RTCPeerConnectionEvent;

@@ -7,7 +7,7 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use classroom::peer::emulator::{Burst, Emulator, PathConfig};
+use classroom::bench::emulator::{Burst, Emulator, PathConfig};
 use serde_json::{Value, json};
 
 use super::driver::{Kind, Page};
@@ -37,7 +37,7 @@ const WATCHED_AFTER_MS: f64 = 3_000.0;
 /// How long a narrow line is watched, from when it became so.
 const NARROW_MS: f64 = 6_000.0;
 
-/// How soon the hub must have found a narrow line, by the page's clock.
+/// How soon the SFU must have found a narrow line, by the page's clock.
 const SMALLER_WITHIN_MS: f64 = 10_000.0;
 
 /// And that it is wide again: a step up waits until peace has held, and is probed for.
@@ -64,8 +64,8 @@ impl<'a> Line<'a> {
         let teacher = lab.lecturer_of(film_file(), &["--bitrate", BITRATE]);
         let listening = teacher.wait_for("listening", |event| event["event"] == "listening");
         let port = listening["udp"].as_u64().and_then(|port| u16::try_from(port).ok()).unwrap();
-        let hub = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-        let emulator = Emulator::start(hub, usual(), usual(), SEED).unwrap();
+        let sfu = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        let emulator = Emulator::start(sfu, usual(), usual(), SEED).unwrap();
         let options = json!({ "emulator": emulator.address().to_string() });
         let page = lab.browser.open_as(&lab.link(2001, "Anna"), options);
         page.screen_is("live");

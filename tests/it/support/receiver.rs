@@ -5,9 +5,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use classroom::id::{Nickname, RoomId, UserId};
-use classroom::peer::link::{Incoming, Link, LinkConfig, LinkEvent};
 use classroom::protocol::{ClientMessage, IceCandidate, ServerMessage};
 use classroom::signal::{Client, ClientConfig, Goodbye, ServerUrl, SessionToken, SignalEvent};
+use classroom::viewer::{Incoming, Viewer, ViewerConfig, ViewerEvent};
 
 /// What one student saw of one stream.
 #[derive(Default)]
@@ -51,7 +51,7 @@ impl Seen {
 
 /// A student whose connection stands.
 pub struct Receiver {
-    pub link: Link,
+    pub link: Viewer,
     client: Client,
     pub seen: Arc<Seen>,
 }
@@ -80,8 +80,8 @@ impl Receiver {
                 sink_seen.take(packet);
             }
         });
-        let config = LinkConfig { bind: vec!["127.0.0.1:0".to_owned()], ice_servers: Vec::new() };
-        let (link, sdp, mut events) = Link::offer(config, sink).await.unwrap();
+        let config = ViewerConfig { bind: vec!["127.0.0.1:0".to_owned()], ice_servers: Vec::new() };
+        let (link, sdp, mut events) = Viewer::offer(config, sink).await.unwrap();
         client.send(ClientMessage::Offer { target_uid: teacher.clone(), sdp, video: None }).unwrap();
         loop {
             tokio::select! {
@@ -93,12 +93,12 @@ impl Receiver {
                     None => panic!("signalling ended"),
                 },
                 event = events.recv() => match event {
-                    Some(LinkEvent::Connected) => break,
-                    Some(LinkEvent::Candidate(c)) => {
+                    Some(ViewerEvent::Connected) => break,
+                    Some(ViewerEvent::Candidate(c)) => {
                         let candidate = IceCandidate { candidate: c.candidate, sdp_mid: c.sdp_mid, ..IceCandidate::default() };
                         client.send(ClientMessage::Candidate { target_uid: teacher.clone(), candidate }).unwrap();
                     }
-                    Some(LinkEvent::BeginningMissed(track)) => link.request_key_frame(track).await,
+                    Some(ViewerEvent::BeginningMissed(track)) => link.request_key_frame(track).await,
                     other => panic!("student {user}: {other:?}"),
                 },
             }

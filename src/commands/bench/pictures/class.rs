@@ -14,13 +14,13 @@ use super::wire::{FromWatchers, Join, ToWatchers};
 use crate::commands::studio;
 use crate::id::UserId;
 use crate::media::{Capture, CaptureEvent};
-use crate::peer::hub::{Hub, HubEvent};
 use crate::report::Reporter;
+use crate::sfu::{Sfu, SfuEvent};
 
 /// A lecture and its class. Dropping it ends both.
 pub(super) struct Class {
-    pub(super) hub: Hub,
-    hub_events: mpsc::Receiver<HubEvent>,
+    pub(super) sfu: Sfu,
+    sfu_events: mpsc::Receiver<SfuEvent>,
     capture: Capture,
     captured: mpsc::Receiver<CaptureEvent>,
     reporter: Reporter,
@@ -38,7 +38,7 @@ pub(super) struct Class {
 impl Class {
     /// Starts the process of the students and lets them join.
     pub(super) async fn start(
-        (hub, hub_events): (Hub, mpsc::Receiver<HubEvent>),
+        (sfu, sfu_events): (Sfu, mpsc::Receiver<SfuEvent>),
         (capture, captured): (Capture, mpsc::Receiver<CaptureEvent>),
         join: Join,
         reporter: &Reporter,
@@ -46,7 +46,7 @@ impl Class {
         let Students { child, stdin, lines } = process("bench-watchers")?;
         let (reporter, connected, gone) = (reporter.clone(), HashSet::new(), HashSet::new());
         let mut class =
-            Self { hub, hub_events, capture, captured, reporter, child, stdin, lines, connected, gone, why: None };
+            Self { sfu, sfu_events, capture, captured, reporter, child, stdin, lines, connected, gone, why: None };
         class.tell(&ToWatchers::Join(join)).await?;
         Ok(class)
     }
@@ -63,17 +63,17 @@ impl Class {
                         return Ok(Some(said));
                     }
                 }
-                event = self.hub_events.recv() => {
-                    let event = event.context("the hub ended")?;
+                event = self.sfu_events.recv() => {
+                    let event = event.context("the SFU ended")?;
                     if let Some(event) = studio::obey(&self.capture, event) {
-                        self.on_hub(event).await?;
+                        self.on_sfu(event).await?;
                     }
                 }
                 event = self.captured.recv() => match event {
                     Some(CaptureEvent::Error(error)) => return Err(error.into()),
                     Some(CaptureEvent::Warning(sentence)) => {
                         self.reporter.warn(sentence);
-                        studio::offer(&self.capture, &self.hub);
+                        studio::offer(&self.capture, &self.sfu);
                     }
                     Some(CaptureEvent::Playing { .. }) => {}
                     Some(CaptureEvent::Eos) | None => bail!("the lecture ended before the bench: give a longer --file"),
@@ -82,14 +82,14 @@ impl Class {
         }
     }
 
-    async fn on_hub(&mut self, event: HubEvent) -> anyhow::Result<()> {
-        let number = |user: &UserId| user.as_str().parse().context("the hub speaks of a stranger");
+    async fn on_sfu(&mut self, event: SfuEvent) -> anyhow::Result<()> {
+        let number = |user: &UserId| user.as_str().parse().context("the SFU speaks of a stranger");
         match event {
-            HubEvent::Answer { user, sdp } => {
+            SfuEvent::Answer { user, sdp } => {
                 self.tell(&ToWatchers::Answer { student: number(&user)?, sdp }).await?;
             }
-            HubEvent::Refused { user, why } => self.missing(number(&user)?, why.to_string()),
-            HubEvent::Gone { user, why } => self.missing(number(&user)?, format!("the teacher says: {why}")),
+            SfuEvent::Refused { user, why } => self.missing(number(&user)?, why.to_string()),
+            SfuEvent::Gone { user, why } => self.missing(number(&user)?, format!("the teacher says: {why}")),
             _ => {}
         }
         Ok(())
@@ -99,7 +99,7 @@ impl Class {
         match said {
             FromWatchers::Offer { student, sdp } => {
                 let user: UserId = student.to_string().parse().map_err(|e| anyhow!("student {student}: {e}"))?;
-                self.hub.offer(user, sdp, None);
+                self.sfu.offer(user, sdp, None);
                 return Ok(None);
             }
             FromWatchers::Connected { student } => drop(self.connected.insert(student)),
@@ -132,10 +132,10 @@ impl Class {
         Ok(())
     }
 
-    /// Ends the process of the students, the hub and the capture.
+    /// Ends the process of the students, the SFU and the capture.
     pub(super) async fn end(mut self) {
         let _ = self.child.kill().await;
-        self.hub.close().await;
+        self.sfu.close().await;
         let capture = self.capture;
         let _ = tokio::task::spawn_blocking(move || capture.stop()).await;
     }

@@ -16,9 +16,9 @@ pub(super) struct Findings {
     /// Whether there was something to recover from.
     pub(super) has_event: bool,
     pub(super) seconds: f64,
-    /// What the hub sent to all.
+    /// What the SFU sent to all.
     pub(super) uplink_kbps: f64,
-    pub(super) hub_cpu_percent: f64,
+    pub(super) sfu_cpu_percent: f64,
     pub(super) encoders: Vec<Encoder>,
     /// When it began, by the clock of the codes.
     pub(super) start: u64,
@@ -84,7 +84,7 @@ impl Group {
             sorted(students.iter().flat_map(|student| &student.verdict.shown_after_ms)),
         ];
         let full_again: Option<Vec<u64>> = students.iter().map(|student| student.verdict.full_again_ms).collect();
-        let path = |f: &dyn Fn(&crate::peer::emulator::PathCounts) -> u64| {
+        let path = |f: &dyn Fn(&crate::bench::emulator::PathCounts) -> u64| {
             sum(&|student| student.sight.path.map_or(0, |counts| f(&counts.down)))
         };
         Self {
@@ -156,7 +156,7 @@ impl Findings {
             "gone": self.gone,
             "seconds": self.seconds,
             "uplink_kbps": self.uplink_kbps,
-            "hub_cpu_percent": self.hub_cpu_percent,
+            "sfu_cpu_percent": self.sfu_cpu_percent,
             "encoders": encoders,
             "seed": self.seed,
             "good": good.as_ref().map(Group::fields),
@@ -243,7 +243,7 @@ pub(super) mod tests {
             has_event: true,
             seconds: 10.0,
             uplink_kbps: 5000.0,
-            hub_cpu_percent: 4.0,
+            sfu_cpu_percent: 4.0,
             encoders: vec![Encoder { name: "screen-encoder".into(), width: 1280, pictures: 300, cpu_percent: 21.0 }],
             start: 1000,
             students: vec![student(true, 100, Some(700)), student(false, 200, Some(0))],

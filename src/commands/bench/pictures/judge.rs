@@ -59,7 +59,7 @@ pub(super) struct Window {
 pub(super) struct Gap {
     pub(super) start: u64,
     pub(super) end: u64,
-    /// The hub had said that the picture pauses.
+    /// The SFU had said that the picture pauses.
     pub(super) told: bool,
 }
 
@@ -120,7 +120,7 @@ pub(super) fn judge(sight: &Sight, encoded: &Encoded, window: &Window) -> Verdic
     }
 }
 
-/// From when to when the hub had said that there is no picture.
+/// From when to when the SFU had said that there is no picture.
 fn pauses(told: &[(u64, bool)], end: u64) -> Vec<(u64, u64)> {
     let mut pauses: Vec<(u64, u64)> = Vec::new();
     let mut since = None;

@@ -22,14 +22,14 @@ use self::class::Class;
 use self::findings::{Encoder, Findings, Student};
 use self::judge::{Encoded, Window, judge};
 use self::wire::{FromWatchers, Join, ToWatchers};
-use super::machine::{CpuByThread, cpu_of_hub};
+use super::machine::{CpuByThread, cpu_of_sfu};
+use crate::bench::emulator::{Burst, PathConfig, QUEUE};
 use crate::cli::{BenchPictures, Bitrate, Network};
 use crate::commands::{allow_many_files, blocking, media_failure, studio};
 use crate::exit::Failure;
 use crate::media::{Capture, CaptureOptions, Codes, Content, FileList, MainSource, Sources, VideoOptions};
-use crate::peer::emulator::{Burst, PathConfig, QUEUE};
-use crate::peer::hub::{Hub, HubConfig, HubStats};
 use crate::report::Reporter;
+use crate::sfu::{Sfu, SfuConfig, SfuStats};
 
 /// How long joining may take: a handshake over a bad network is tried again after 1, 2 and 4 s; and 100 ms for each
 /// student's graph and keys.
@@ -60,7 +60,7 @@ async fn measure(bench: &BenchPictures, reporter: &Reporter) -> Result<Findings,
     let options = capture_options(bench);
     let prepared = blocking(move || Capture::prepare(options)).await?.map_err(media_failure)?;
     let codes = Codes::draw_into(&prepared, bench.film);
-    let config = HubConfig {
+    let config = SfuConfig {
         user: "9999".parse().map_err(|e| Failure::internal(anyhow!("{e}")))?,
         udp: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
         advertise: vec![],
@@ -70,8 +70,8 @@ async fn measure(bench: &BenchPictures, reporter: &Reporter) -> Result<Findings,
         workers: bench.workers,
         adapts: true,
     };
-    let (hub, hub_events) = Hub::start(config).map_err(Failure::internal)?;
-    let (capture, captured) = studio::start(prepared, &hub).await?;
+    let (sfu, sfu_events) = Sfu::start(config).map_err(Failure::internal)?;
+    let (capture, captured) = studio::start(prepared, &sfu).await?;
     let seed = bench.seed.unwrap_or_else(|| u64::from(rand::random::<u32>()));
     let join = Join {
         students: bench.students,
@@ -80,11 +80,11 @@ async fn measure(bench: &BenchPictures, reporter: &Reporter) -> Result<Findings,
         rate_from: bench.network.line.and_then(|line| line.from),
         rate_until: bench.network.line.and_then(|line| line.until),
         seed,
-        hub: hub.udp(),
+        sfu: sfu.udp(),
         latency: bench.latency,
     };
     reporter.status(&format!("{} students join", bench.students));
-    let class = Class::start((hub, hub_events), (capture, captured), join, reporter).await;
+    let class = Class::start((sfu, sfu_events), (capture, captured), join, reporter).await;
     let mut class = class.map_err(Failure::internal)?;
     let found = watch(bench, &mut class, &codes, seed, reporter).await;
     class.end().await;
@@ -109,12 +109,12 @@ async fn watch(
     };
     let end = Instant::now() + bench.length;
     let mut cpu = CpuByThread::default();
-    let (before, hub_before) = (Reading::take(class, &mut cpu).await?, cpu_of_hub()?);
+    let (before, sfu_before) = (Reading::take(class, &mut cpu).await?, cpu_of_sfu()?);
     while Instant::now() < end {
         while class.next(end.min(Instant::now() + GLANCE)).await?.is_some() {}
         cpu.look();
     }
-    let (after, hub_cpu) = (Reading::take(class, &mut cpu).await?, cpu_of_hub()?.saturating_sub(hub_before));
+    let (after, sfu_cpu) = (Reading::take(class, &mut cpu).await?, cpu_of_sfu()?.saturating_sub(sfu_before));
     let drained = Instant::now() + DRAIN;
     while class.next(drained).await?.is_some() {}
     class.tell(&ToWatchers::End).await?;
@@ -158,7 +158,7 @@ async fn watch(
         has_event: !window.events.is_empty(),
         seconds,
         uplink_kbps: after.stats.bytes.saturating_sub(before.stats.bytes) as f64 * 8.0 / 1000.0 / seconds,
-        hub_cpu_percent: hub_cpu.as_secs_f64() / seconds * 100.0,
+        sfu_cpu_percent: sfu_cpu.as_secs_f64() / seconds * 100.0,
         encoders: encoders.collect(),
         start: window.start,
         students,
@@ -168,13 +168,13 @@ async fn watch(
 
 /// The teacher's state at an instant.
 struct Reading {
-    stats: HubStats,
+    stats: SfuStats,
     cpu: CpuByThread,
 }
 
 impl Reading {
     async fn take(class: &Class, cpu: &mut CpuByThread) -> anyhow::Result<Self> {
-        let stats = class.hub.stats().await.context("the hub ended")?;
+        let stats = class.sfu.stats().await.context("the SFU ended")?;
         cpu.look();
         Ok(Self { stats, cpu: cpu.clone() })
     }

@@ -9,12 +9,12 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, interval, sleep_until};
 
 use super::wire::{Counted, FromWatchers, Join, Picture, Sight};
+use crate::bench::emulator::{Emulator, PathConfig, through, without_candidates};
 use crate::commands::watch::screen::Screen;
 use crate::commands::{blocking, or_never};
 use crate::media::{Render, RenderEvent, RenderOptions, Seen, Sink, TrackFormat, TrackStats, now_ms};
-use crate::peer::emulator::{Emulator, PathConfig, through, without_candidates};
-use crate::peer::link::{Incoming, Link, LinkConfig, LinkEvent, LinkStats};
 use crate::rtp::Track;
+use crate::viewer::{Incoming, Viewer, ViewerConfig, ViewerEvent, ViewerStats};
 
 /// How often it is noted what was heard.
 const LISTENS_EVERY: Duration = Duration::from_millis(100);
@@ -40,12 +40,12 @@ struct Log {
 pub(super) struct Watcher {
     student: usize,
     join: Arc<Join>,
-    link: Link,
+    link: Viewer,
     emulator: Option<Emulator>,
     screen: Arc<Screen>,
     log: Arc<Mutex<Log>>,
     /// Of the beginning: screen, sound, link.
-    before: (TrackStats, TrackStats, LinkStats),
+    before: (TrackStats, TrackStats, ViewerStats),
     /// Sound that had to be made up until now.
     concealed: Duration,
     say: mpsc::Sender<FromWatchers>,
@@ -74,20 +74,20 @@ impl Watcher {
         student: usize,
         join: Arc<Join>,
         say: mpsc::Sender<FromWatchers>,
-    ) -> anyhow::Result<(Self, mpsc::Receiver<LinkEvent>)> {
+    ) -> anyhow::Result<(Self, mpsc::Receiver<ViewerEvent>)> {
         let emulator = (student < join.bad).then(|| {
             // Nothing has begun, so there are no bursts.
             let rate = join.network.rate.filter(|_| join.rate_from.is_none());
             let at_first = PathConfig { bursts: vec![], rate, ..join.network.clone() };
             let seed = join.seed.wrapping_add(student as u64);
-            Emulator::start(join.hub, at_first.clone(), at_first, seed)
+            Emulator::start(join.sfu, at_first.clone(), at_first, seed)
         });
         let emulator = emulator.transpose().context("can't emulate a network")?;
         let screen = Arc::<Screen>::default();
         let to_screen = Arc::clone(&screen);
         let sink = Arc::new(move |incoming: Incoming<'_>| to_screen.push(incoming));
-        let config = LinkConfig { bind: vec!["127.0.0.1:0".to_owned()], ice_servers: vec![] };
-        let (link, sdp, events) = Link::offer(config, sink).await?;
+        let config = ViewerConfig { bind: vec!["127.0.0.1:0".to_owned()], ice_servers: vec![] };
+        let (link, sdp, events) = Viewer::offer(config, sink).await?;
         let sdp = if emulator.is_some() { without_candidates(&sdp) } else { sdp };
         say.send(FromWatchers::Offer { student, sdp }).await?;
         Ok((
@@ -108,7 +108,7 @@ impl Watcher {
 
     async fn watch(
         mut self,
-        mut events: mpsc::Receiver<LinkEvent>,
+        mut events: mpsc::Receiver<ViewerEvent>,
         mut orders: mpsc::Receiver<Order>,
     ) -> anyhow::Result<()> {
         let mut rendered: Option<mpsc::Receiver<RenderEvent>> = None;
@@ -129,12 +129,12 @@ impl Watcher {
                     None => return Ok(()),
                 },
                 event = events.recv() => match event {
-                    Some(LinkEvent::Connected) => {
+                    Some(ViewerEvent::Connected) => {
                         self.say.send(FromWatchers::Connected { student: self.student }).await?;
                     }
-                    Some(LinkEvent::BeginningMissed(track)) => self.link.request_key_frame(track).await,
-                    Some(LinkEvent::Heard(text)) => self.heard(&text)?,
-                    Some(LinkEvent::Gone) | None => anyhow::bail!("the connection is gone"),
+                    Some(ViewerEvent::BeginningMissed(track)) => self.link.request_key_frame(track).await,
+                    Some(ViewerEvent::Heard(text)) => self.heard(&text)?,
+                    Some(ViewerEvent::Gone) | None => anyhow::bail!("the connection is gone"),
                     Some(_) => {}
                 },
                 event = or_never(rendered.as_mut().map(mpsc::Receiver::recv)) => match event {
@@ -199,7 +199,7 @@ impl Watcher {
         }
     }
 
-    /// The hub says which tier it sends. What else it says is nothing for a bench.
+    /// The SFU says which tier it sends. What else it says is nothing for a bench.
     fn heard(&self, text: &str) -> anyhow::Result<()> {
         let said: Value = serde_json::from_str(text).unwrap_or_default();
         if said["type"] == "tier"
@@ -217,7 +217,7 @@ impl Watcher {
         Ok(())
     }
 
-    fn numbers(&self) -> (TrackStats, TrackStats, LinkStats) {
+    fn numbers(&self) -> (TrackStats, TrackStats, ViewerStats) {
         let stats = |track| self.screen.with(|render| render.stats(track)).unwrap_or_default();
         (stats(Track::Screen), stats(Track::Audio), self.link.stats())
     }

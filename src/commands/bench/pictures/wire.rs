@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::bench::emulator::{Counts, PathConfig};
 use crate::media::tier_of_code;
-use crate::peer::emulator::{Counts, PathConfig};
 use crate::rtp::{Latency, Tier};
 
 /// To the students.
@@ -35,7 +35,7 @@ pub(super) struct Join {
     pub(super) rate_from: Option<Duration>,
     pub(super) rate_until: Option<Duration>,
     pub(super) seed: u64,
-    pub(super) hub: SocketAddr,
+    pub(super) sfu: SocketAddr,
     /// The jitter buffer.
     pub(super) latency: Latency,
 }
@@ -64,7 +64,7 @@ pub(super) struct Sight {
     pub(super) pictures: Vec<Picture>,
     /// Decoded pictures whose code could not be read.
     pub(super) unreadable: u64,
-    /// When the hub said that the picture pauses (true), or goes on.
+    /// When the SFU said that the picture pauses (true), or goes on.
     pub(super) paused: Vec<(u64, bool)>,
     /// Of the time that counts, as `watch` counts it.
     pub(super) screen: Counted,
@@ -135,7 +135,7 @@ mod tests {
             rate_from: None,
             rate_until: Some(Duration::from_secs(20)),
             seed: u64::MAX,
-            hub: "127.0.0.1:9".parse().unwrap(),
+            sfu: "127.0.0.1:9".parse().unwrap(),
             latency: Latency::AUTO,
         };
         for message in [ToWatchers::Join(join), ToWatchers::Answer { student: 1, sdp: "v=0\r\n".to_owned() }] {

@@ -1,0 +1,262 @@
+//! When packets came, by their transport-wide numbers, and the feedback that says so
+//! (draft-holmer-rmcat-transport-wide-cc-extensions-01), as `watch` and browsers send it.
+//!
+//! A packet comes when it is read, as in `watch`. So where the machine has too little CPU for its students, they tell
+//! of a queue, and the SFU gives them less: `delivered` falls.
+
+use std::collections::VecDeque;
+
+use rtc::rtcp::transport_feedbacks::transport_layer_cc::{
+    PacketStatusChunk, RecvDelta, RunLengthChunk, StatusChunkTypeTcc, StatusVectorChunk, SymbolSizeTypeTcc,
+    SymbolTypeTcc, TYPE_TCC_DELTA_SCALE_FACTOR as DELTA_MICROS, TransportLayerCc,
+};
+
+use crate::rtp::HEADER_BYTES;
+
+/// Numbers that are remembered: those of a key frame and more. With two bytes each, feedback on all fits a datagram.
+const KEPT: usize = 512;
+
+/// The unit of a feedback's reference time, in microseconds.
+const REFERENCE_MICROS: i64 = 64_000;
+
+/// So many packets of one fate are told as a run; fewer take no more room in a vector with two bits for each.
+const VECTOR: usize = 7;
+
+/// Which packets of one connection came, and when.
+#[derive(Debug, Default)]
+pub(super) struct Arrivals {
+    /// By number from `oldest` on: when it came, in microseconds, if it did.
+    came: VecDeque<Option<i64>>,
+    /// With all roll-overs that were seen, and one more, so that there are numbers before the first.
+    oldest: u64,
+    /// The first number that was not told of.
+    untold: u64,
+    feedbacks: u8,
+}
+
+impl Arrivals {
+    /// Notes that the packet of this number came, at so many microseconds of any clock.
+    pub(super) fn take(&mut self, number: u16, at: i64) {
+        let next = self.oldest + self.came.len() as u64;
+        // The number with these low bits that is nearest to the next (RFC 3711, 3.3.1).
+        let ahead = number.wrapping_sub(next as u16).cast_signed();
+        if self.came.is_empty() || usize::from(ahead.unsigned_abs()) >= KEPT {
+            // The first, or what is missing is more than anybody remembers.
+            self.came.clear();
+            self.oldest = 1 << 16 | u64::from(number);
+            self.untold = self.oldest;
+            self.came.push_back(Some(at));
+            return;
+        }
+        // Something older than the oldest was told as it was: missing.
+        let number = next.wrapping_add_signed(ahead.into());
+        let Some(place) = number.checked_sub(self.oldest).map(|place| place as usize) else { return };
+        if place >= self.came.len() {
+            self.came.resize(place + 1, None);
+        }
+        if self.came[place].is_none() {
+            self.came[place] = Some(at);
+            self.untold = self.untold.min(number);
+        }
+        let too_many = self.came.len().saturating_sub(KEPT);
+        self.came.drain(..too_many);
+        self.oldest += too_many as u64;
+        self.untold = self.untold.max(self.oldest);
+    }
+
+    /// Feedback on what came since the last: every number up to the newest, with those that did not come. Nothing where
+    /// nothing came.
+    pub(super) fn feedback(&mut self, media_ssrc: u32) -> Option<TransportLayerCc> {
+        let first = (self.untold - self.oldest) as usize;
+        let reference = self.came.iter().skip(first).flatten().next()?.div_euclid(REFERENCE_MICROS);
+        let (mut symbols, mut recv_deltas) = (Vec::new(), Vec::new());
+        let mut before = reference * REFERENCE_MICROS;
+        for came in self.came.iter().skip(first) {
+            let symbol = match came.map(|at| (at - before + DELTA_MICROS / 2).div_euclid(DELTA_MICROS)) {
+                None => SymbolTypeTcc::PacketNotReceived,
+                // A pause of seconds: the rest has a reference of its own, in the next feedback.
+                Some(units) if i16::try_from(units).is_err() => break,
+                Some(units) => {
+                    let is_small = u8::try_from(units).is_ok();
+                    let large = SymbolTypeTcc::PacketReceivedLargeDelta;
+                    let type_tcc_packet = if is_small { SymbolTypeTcc::PacketReceivedSmallDelta } else { large };
+                    let delta = units * DELTA_MICROS;
+                    // What was rounded off is told with the next one, so that it does not add up.
+                    before += delta;
+                    recv_deltas.push(RecvDelta { type_tcc_packet, delta });
+                    type_tcc_packet
+                }
+            };
+            symbols.push(symbol);
+        }
+        let feedback = TransportLayerCc {
+            sender_ssrc: 0,
+            media_ssrc,
+            base_sequence_number: self.untold as u16,
+            packet_status_count: symbols.len() as u16,
+            reference_time: reference as u32 & 0xff_ffff,
+            fb_pkt_count: self.feedbacks,
+            packet_chunks: chunks(&symbols),
+            recv_deltas,
+        };
+        self.untold += symbols.len() as u64;
+        self.feedbacks = self.feedbacks.wrapping_add(1);
+        Some(feedback)
+    }
+}
+
+fn chunks(mut symbols: &[SymbolTypeTcc]) -> Vec<PacketStatusChunk> {
+    let mut chunks = Vec::new();
+    while let Some(first) = symbols.first().copied() {
+        let run = symbols.iter().take_while(|symbol| **symbol == first).count();
+        let told = if run >= VECTOR.min(symbols.len()) { run } else { VECTOR.min(symbols.len()) };
+        chunks.push(if told == run {
+            PacketStatusChunk::RunLengthChunk(RunLengthChunk {
+                type_tcc: StatusChunkTypeTcc::RunLengthChunk,
+                packet_status_symbol: first,
+                run_length: run as u16,
+            })
+        } else {
+            PacketStatusChunk::StatusVectorChunk(StatusVectorChunk {
+                type_tcc: StatusChunkTypeTcc::StatusVectorChunk,
+                symbol_size: SymbolSizeTypeTcc::TwoBit,
+                symbol_list: symbols[..told].to_vec(),
+            })
+        });
+        symbols = &symbols[told..];
+    }
+    chunks
+}
+
+/// The transport-wide number of an RTP packet: a header extension of one-byte form with this id (RFC 8285, 4.2). Headers
+/// are not encrypted.
+pub(super) fn transport_number(packet: &[u8], id: u8) -> Option<u16> {
+    if packet.first()? & 0x10 == 0 {
+        return None;
+    }
+    let extension = HEADER_BYTES + 4 * usize::from(packet[0] & 0x0f);
+    let head = packet.get(extension..extension + 4)?;
+    if head[..2] != [0xbe, 0xde] {
+        return None;
+    }
+    let words = usize::from(u16::from_be_bytes([head[2], head[3]]));
+    let mut elements = packet.get(extension + 4..)?.get(..4 * words)?;
+    while let Some((&head, rest)) = elements.split_first() {
+        if head == 0 {
+            elements = rest;
+            continue;
+        }
+        let (value, rest) = rest.split_at_checked(usize::from(head & 0x0f) + 1)?;
+        if head >> 4 == id {
+            return Some(u16::from_be_bytes(value.try_into().ok()?));
+        }
+        elements = rest;
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use rtc::shared::marshal::{Marshal, Unmarshal};
+
+    use super::*;
+    use crate::rtp::{OutPacket, TransportNumber};
+
+    /// Number and microseconds of what a feedback tells, as it comes out of the library's reader.
+    fn told(feedback: &TransportLayerCc) -> Vec<(u16, Option<i64>)> {
+        let read = TransportLayerCc::unmarshal(&mut feedback.marshal().unwrap()).unwrap();
+        assert_eq!(&read.recv_deltas, &feedback.recv_deltas);
+        let symbols = read.packet_chunks.iter().flat_map(|chunk| match chunk {
+            PacketStatusChunk::RunLengthChunk(run) => vec![run.packet_status_symbol; run.run_length.into()],
+            PacketStatusChunk::StatusVectorChunk(vector) => vector.symbol_list.clone(),
+        });
+        let (mut at, mut deltas) = (i64::from(read.reference_time) * REFERENCE_MICROS, read.recv_deltas.iter());
+        let tell = |(n, symbol)| {
+            let came = (symbol != SymbolTypeTcc::PacketNotReceived).then(|| {
+                at += deltas.next().unwrap().delta;
+                at
+            });
+            (read.base_sequence_number.wrapping_add(n as u16), came)
+        };
+        symbols.take(read.packet_status_count.into()).enumerate().map(tell).collect()
+    }
+
+    #[test]
+    fn feedback_tells_what_came_and_what_did_not_and_each_once() {
+        let mut arrivals = Arrivals::default();
+        assert_eq!(arrivals.feedback(7), None);
+        for (number, at) in [(65_534, 1_000_000), (65_535, 1_000_250), (1, 1_100_000), (2, 1_099_000)] {
+            arrivals.take(number, at);
+        }
+        let first = arrivals.feedback(7).unwrap();
+        assert_eq!((first.media_ssrc, first.fb_pkt_count), (7, 0));
+        let some = [(65_534, Some(1_000_000)), (65_535, Some(1_000_250)), (0, None), (1, Some(1_100_000))];
+        assert_eq!(told(&first), [&some[..], &[(2, Some(1_099_000))]].concat());
+        assert_eq!(arrivals.feedback(7), None);
+        arrivals.take(3, 1_200_000);
+        let second = arrivals.feedback(7).unwrap();
+        assert_eq!((told(&second), second.fb_pkt_count), (vec![(3, Some(1_200_000))], 1));
+    }
+
+    #[test]
+    fn what_comes_late_is_told_late() {
+        let mut arrivals = Arrivals::default();
+        [(10, 0), (12, 500)].iter().for_each(|(number, at)| arrivals.take(*number, *at));
+        assert_eq!(told(&arrivals.feedback(7).unwrap())[1], (11, None));
+        arrivals.take(11, 90_000);
+        assert_eq!(told(&arrivals.feedback(7).unwrap()), [(11, Some(90_000)), (12, Some(500))]);
+        arrivals.take(11, 95_000);
+        arrivals.take(9, 95_000);
+        assert_eq!(arrivals.feedback(7), None, "not again, and nothing from before the first");
+    }
+
+    #[test]
+    fn a_long_pause_makes_two_feedbacks_and_rounding_does_not_add_up() {
+        let mut arrivals = Arrivals::default();
+        (0..300).for_each(|n| arrivals.take(n, i64::from(n) * 333));
+        arrivals.take(300, 20_000_000);
+        let first = told(&arrivals.feedback(7).unwrap());
+        assert_eq!(first.len(), 300);
+        assert!(first.iter().all(|(n, came)| (came.unwrap() - i64::from(*n) * 333).abs() <= 125), "{first:?}");
+        assert_eq!(told(&arrivals.feedback(7).unwrap()), [(300, Some(20_000_000))]);
+    }
+
+    #[test]
+    fn what_is_remembered_is_bounded_and_fits_a_datagram() {
+        let mut arrivals = Arrivals::default();
+        for n in 0..2_000u16 {
+            arrivals.take(n, i64::from(n % 5) * 100_000);
+        }
+        let feedback = arrivals.feedback(7).unwrap();
+        assert_eq!(told(&feedback).len(), KEPT);
+        assert!(feedback.marshal().unwrap().len() < 1200);
+        arrivals.take(40_000, 600_000);
+        assert_eq!(told(&arrivals.feedback(7).unwrap()), [(40_000, Some(600_000))], "a gap that nobody can tell of");
+    }
+
+    #[test]
+    fn the_number_of_a_packet_is_read_without_its_key() {
+        let transport = Some(TransportNumber { id: 3, number: 0xfedc });
+        let packet = OutPacket {
+            marker: false,
+            payload_type: 96,
+            index: 1,
+            timestamp: 2,
+            ssrc: 3,
+            transport,
+            original: None,
+            padding: 0,
+            payload: b"sealed",
+        };
+        let numbered = packet.plain();
+        assert_eq!(transport_number(&numbered, 3), Some(0xfedc));
+        assert_eq!(transport_number(&numbered, 4), None);
+        assert_eq!(transport_number(&OutPacket { transport: None, ..packet }.plain(), 3), None);
+        // Behind another one, and behind padding.
+        let others = [&[0x90, 96][..], &[0; 10], &[0xbe, 0xde, 0, 2, 0x10, 9, 0, 0x31, 1, 2, 0, 0]].concat();
+        assert_eq!(transport_number(&others, 3), Some(0x0102));
+        for cut in 0..numbered.len() {
+            assert_eq!(transport_number(&numbered[..cut], 3), (cut >= 20).then_some(0xfedc), "{cut}");
+        }
+    }
+}

@@ -1,0 +1,162 @@
+//! What one student saw of one stream: which packets came, which are asked for again.
+
+use std::time::{Duration, Instant};
+
+use rtc::rtcp::reception_report::ReceptionReport;
+
+/// How often and how many times a missing packet is asked for, as in [`crate::sfu::link`].
+const NACK_INTERVAL: Duration = Duration::from_millis(20);
+const NACK_TRIES: u8 = 8;
+
+/// Missing packets that are remembered: a whole key frame. Older ones are given up.
+const MAX_MISSING: usize = 256;
+
+/// What an arrival was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Arrival {
+    /// It was not here before.
+    New,
+    /// It was: sent twice.
+    Again,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Missing {
+    number: u64,
+    asked: Option<Instant>,
+    tries: u8,
+}
+
+/// The sequence numbers of one SSRC. They are not encrypted, so a packet is counted without being opened.
+#[derive(Debug, Default)]
+pub(super) struct Stream {
+    first: u64,
+    highest: Option<u64>,
+    received: u64,
+    missing: Vec<Missing>,
+    /// Expected and received at the last report.
+    reported: (u64, u64),
+}
+
+impl Stream {
+    /// Notes that the packet with this sequence number came.
+    pub(super) fn take(&mut self, number: u16) -> Arrival {
+        let Some(highest) = self.highest else {
+            // Room below the first, for packets that overtook each other.
+            self.first = u64::from(number) + (1 << 32);
+            self.highest = Some(self.first);
+            self.received = 1;
+            return Arrival::New;
+        };
+        // The number with these low bits that is nearest to the highest (RFC 3711, 3.3.1).
+        let ahead = number.wrapping_sub(highest as u16).cast_signed();
+        let extended = highest.wrapping_add_signed(i64::from(ahead));
+        if ahead > 0 {
+            let gap = (highest + 1)..extended;
+            self.missing.extend(gap.map(|number| Missing { number, asked: None, tries: 0 }));
+            let too_many = self.missing.len().saturating_sub(MAX_MISSING);
+            self.missing.drain(..too_many);
+            self.highest = Some(extended);
+        } else if let Some(at) = self.missing.iter().position(|missing| missing.number == extended) {
+            self.missing.remove(at);
+        } else {
+            return Arrival::Again;
+        }
+        self.received += 1;
+        Arrival::New
+    }
+
+    /// Notes that the packet with this sequence number was repaired; it was here before if it is not missing.
+    pub(super) fn repair(&mut self, number: u16) -> Arrival {
+        let Some(at) = self.missing.iter().position(|missing| missing.number as u16 == number) else {
+            return Arrival::Again;
+        };
+        self.missing.remove(at);
+        self.received += 1;
+        Arrival::New
+    }
+
+    /// The packets that it is time to ask for.
+    pub(super) fn due_nacks(&mut self, now: Instant) -> Vec<u16> {
+        self.missing.retain(|missing| missing.tries < NACK_TRIES);
+        let due = self.missing.iter_mut().filter(|m| m.asked.is_none_or(|at| now - at >= NACK_INTERVAL));
+        due.map(|missing| {
+            missing.asked = Some(now);
+            missing.tries += 1;
+            missing.number as u16
+        })
+        .collect()
+    }
+
+    /// The block of a receiver report (RFC 3550, 6.4.1); none before the first packet.
+    pub(super) fn report(&mut self, ssrc: u32) -> Option<ReceptionReport> {
+        let highest = self.highest?;
+        let expected = highest - self.first + 1;
+        let (expected_before, received_before) = std::mem::replace(&mut self.reported, (expected, self.received));
+        let (now_expected, now_received) = (expected - expected_before, self.received - received_before);
+        let lost = now_expected.saturating_sub(now_received);
+        let fraction_lost = (lost * 256).checked_div(now_expected).unwrap_or(0).min(255) as u8;
+        let total_lost = expected.saturating_sub(self.received) as u32;
+        Some(ReceptionReport {
+            ssrc,
+            fraction_lost,
+            total_lost,
+            last_sequence_number: (highest - (1 << 32)) as u32,
+            ..Default::default()
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn taken(numbers: impl IntoIterator<Item = u16>) -> Stream {
+        let mut stream = Stream::default();
+        for number in numbers {
+            assert_eq!(stream.take(number), Arrival::New);
+        }
+        stream
+    }
+
+    #[test]
+    fn a_gap_is_asked_for_until_it_is_filled() {
+        let now = Instant::now();
+        let mut stream = taken([65_534, 1]);
+        assert_eq!(stream.due_nacks(now), [65_535, 0]);
+        assert_eq!(stream.due_nacks(now), [0; 0], "not at once again");
+        assert_eq!(stream.take(65_535), Arrival::New);
+        assert_eq!(stream.take(65_535), Arrival::Again);
+        for n in 1..u32::from(NACK_TRIES) {
+            assert_eq!(stream.due_nacks(now + n * NACK_INTERVAL), [0]);
+        }
+        assert_eq!(stream.due_nacks(now + Duration::from_secs(9)), [0; 0], "given up");
+    }
+
+    #[test]
+    fn a_repair_is_what_was_missing() {
+        let mut stream = taken([65_534, 1]);
+        assert_eq!(
+            (stream.repair(65_535), stream.repair(65_535), stream.repair(1)),
+            (Arrival::New, Arrival::Again, Arrival::Again)
+        );
+        assert_eq!(stream.due_nacks(Instant::now()), [0]);
+        assert_eq!(stream.report(7).unwrap().total_lost, 1);
+    }
+
+    #[test]
+    fn a_report_tells_what_was_lost_since_the_last() {
+        let mut stream = taken([10, 11, 13]);
+        let report = stream.report(7).unwrap();
+        assert_eq!((report.ssrc, report.total_lost, report.fraction_lost, report.last_sequence_number), (7, 1, 64, 13));
+        stream.take(14);
+        assert_eq!(stream.report(7).unwrap().fraction_lost, 0);
+        assert_eq!(Stream::default().report(1), None);
+    }
+
+    #[test]
+    fn what_is_missing_is_bounded() {
+        let mut stream = taken([0, 30_000]);
+        assert_eq!(stream.due_nacks(Instant::now()).len(), MAX_MISSING);
+    }
+}

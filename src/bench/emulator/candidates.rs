@@ -1,0 +1,62 @@
+//! What is said of addresses when an emulator stands between: the only way that is told leads through it.
+
+use std::net::SocketAddr;
+
+/// The answer of an SFU to a student behind an emulator: `address` in place of the SFU's candidates.
+pub fn through(sdp: &str, address: SocketAddr) -> String {
+    let of_emulator = format!("a=candidate:1 1 udp 2130706431 {} {} typ host", address.ip(), address.port());
+    let mut lines = Vec::new();
+    let mut is_told = false;
+    for line in sdp.lines() {
+        if line.starts_with("m=") {
+            is_told = false;
+        }
+        if !is_candidate(line) {
+            lines.push(line);
+        } else if !is_told {
+            is_told = true;
+            lines.push(&of_emulator);
+        }
+    }
+    joined(lines)
+}
+
+/// The offer of a student behind an emulator: without its candidates, by which the SFU would find a direct way.
+pub fn without_candidates(sdp: &str) -> String {
+    joined(sdp.lines().filter(|line| !is_candidate(line)).collect())
+}
+
+fn is_candidate(line: &str) -> bool {
+    line.starts_with("a=candidate:")
+}
+
+fn joined(lines: Vec<&str>) -> String {
+    lines.into_iter().flat_map(|line| [line, "\r\n"]).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ANSWER: &str = "v=0\r\nm=audio 9 X 111\r\nc=IN IP4 0.0.0.0\r\na=candidate:1 1 udp 5 127.0.0.1 9 typ host\r\n\
+        a=candidate:2 1 udp 4 203.0.113.7 9 typ srflx raddr 10.0.0.1 rport 9\r\na=end-of-candidates\r\n\
+        m=video 9 X 96\r\na=candidate:1 1 udp 5 127.0.0.1 9 typ host\r\na=sendonly\r\nm=video 9 X 96\r\n";
+
+    #[test]
+    fn an_answer_leads_through_the_emulator_only() {
+        let told = through(ANSWER, "127.0.0.1:4711".parse().unwrap());
+        let own = "a=candidate:1 1 udp 2130706431 127.0.0.1 4711 typ host\r\n";
+        let expected = format!(
+            "v=0\r\nm=audio 9 X 111\r\nc=IN IP4 0.0.0.0\r\n{own}a=end-of-candidates\r\n\
+             m=video 9 X 96\r\n{own}a=sendonly\r\nm=video 9 X 96\r\n"
+        );
+        assert_eq!(told, expected);
+    }
+
+    #[test]
+    fn an_offer_tells_no_way() {
+        let told = without_candidates(ANSWER);
+        assert!(!told.contains("a=candidate:") && told.contains("a=sendonly\r\n"), "{told}");
+        assert_eq!(without_candidates("v=0\n"), "v=0\r\n");
+    }
+}

@@ -1,0 +1,235 @@
+//! What there is to choose from: tiers that are offered, what they cost, and the ladder between all and nothing.
+
+use crate::rtp::{Tier, Track};
+
+/// The tiers in which pictures can be had, by a student's codec.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct Offered([[bool; Tier::ALL.len()]; 2]);
+
+impl Offered {
+    /// The same, and this. Sound is always there.
+    #[must_use]
+    pub fn with(mut self, track: Track, tier: Tier) -> Self {
+        if let Some(picture) = picture(track) {
+            self.0[picture][tier as usize] = true;
+        }
+        self
+    }
+
+    /// Whether this can be had.
+    pub fn has(&self, track: Track, tier: Tier) -> bool {
+        picture(track).is_none_or(|picture| self.0[picture][tier as usize])
+    }
+}
+
+/// What an encoding costs, in bits a second with RTP headers.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct Rate {
+    /// What its encoder was set to.
+    pub nominal: u32,
+    /// What it made in the last second or two; 0 where it does not run, or not yet for so long.
+    pub measured: u32,
+}
+
+impl Rate {
+    /// What it costs as long as it goes on like this. What is more than the encoder was set to is a key frame, and passes.
+    fn present(self) -> u32 {
+        if self.measured == 0 { self.nominal } else { self.measured.min(self.nominal) }
+    }
+
+    /// What it may cost soon: a still slide costs little, but the next page may be a film. Half of what the encoder may
+    /// use at least.
+    fn soon(self) -> u32 {
+        self.present().max(self.nominal / 2)
+    }
+}
+
+/// What all encodings of a class cost, for students with one codec. The SFU measures it once for all of them.
+#[derive(Debug, Default, Clone)]
+pub struct Rates {
+    sound: Rate,
+    pictures: [[Rate; Tier::ALL.len()]; 2],
+}
+
+impl Rates {
+    /// An encoding costs this. Sound has one tier.
+    pub fn set(&mut self, track: Track, tier: Tier, rate: Rate) {
+        match picture(track) {
+            None => self.sound = rate,
+            Some(picture) => self.pictures[picture][tier as usize] = rate,
+        }
+    }
+
+    /// What sound and these pictures cost, as long as they go on like this.
+    pub fn present(&self, pictures: Pictures) -> u64 {
+        self.sum(pictures, Rate::present)
+    }
+
+    /// What they may cost soon.
+    pub(super) fn soon(&self, pictures: Pictures) -> u64 {
+        self.sum(pictures, Rate::soon)
+    }
+
+    fn sum(&self, pictures: Pictures, cost: impl Fn(Rate) -> u32) -> u64 {
+        let each = [pictures.screen, pictures.camera].into_iter().zip(&self.pictures);
+        let sum: u64 = each.filter_map(|(tier, rates)| tier.map(|tier| u64::from(cost(rates[tier as usize])))).sum();
+        sum + u64::from(cost(self.sound))
+    }
+}
+
+/// What a student gets beside sound: a tier of each picture, or none of it.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct Pictures {
+    /// The screen.
+    pub screen: Option<Tier>,
+    /// The camera.
+    pub camera: Option<Tier>,
+}
+
+impl Pictures {
+    /// What it gets of a track. Sound it gets always.
+    pub fn of(self, track: Track) -> Option<Tier> {
+        match track {
+            Track::Audio => Some(Tier::Full),
+            Track::Screen => self.screen,
+            Track::Camera => self.camera,
+        }
+    }
+
+    /// Whether it gets sound alone.
+    pub fn is_empty(self) -> bool {
+        self == Self::default()
+    }
+}
+
+/// The rungs, best first: text must be read, so the camera suffers first.
+const LADDER: [Pictures; 5] = [
+    Pictures { screen: Some(Tier::Full), camera: Some(Tier::Full) },
+    Pictures { screen: Some(Tier::Full), camera: Some(Tier::Low) },
+    Pictures { screen: Some(Tier::Low), camera: Some(Tier::Low) },
+    Pictures { screen: Some(Tier::Low), camera: None },
+    Pictures { screen: None, camera: None },
+];
+
+/// A place on the ladder. Where a class has fewer pictures or tiers, some rungs are the same.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Rung(u8);
+
+impl Rung {
+    /// Sound alone.
+    pub(super) const LAST: Self = Self(LADDER.len() as u8 - 1);
+
+    /// What one gets there. What can't be had is replaced: the screen by its other tier, so that there is one as long
+    /// as possible, the camera by a better one only where the screen is full too.
+    pub(super) fn pictures(self, offered: Offered) -> Pictures {
+        let Pictures { screen, camera } = LADDER[usize::from(self.0).min(LADDER.len() - 1)];
+        let screen_is_there = Tier::ALL.into_iter().any(|tier| offered.has(Track::Screen, tier));
+        let had = |track, wanted: Option<Tier>, or: &[Tier]| {
+            let wanted = wanted?;
+            std::iter::once(&wanted).chain(or).copied().find(|tier| offered.has(track, *tier))
+        };
+        // Without a screen the camera is what is taught on, and stays for as long as the screen would.
+        let camera = if screen_is_there { camera } else { screen };
+        let or: &[Tier] = match camera {
+            Some(Tier::Low) if screen_is_there => &[],
+            _ => &Tier::ALL,
+        };
+        Pictures { screen: had(Track::Screen, screen, &Tier::ALL), camera: had(Track::Camera, camera, or) }
+    }
+
+    /// The rungs below where one gets something else, the next first.
+    pub(super) fn below(self, offered: Offered) -> impl Iterator<Item = Rung> {
+        let mut last = self.pictures(offered);
+        (self.0 + 1..LADDER.len() as u8).map(Rung).filter(move |rung| {
+            let pictures = rung.pictures(offered);
+            std::mem::replace(&mut last, pictures) != pictures
+        })
+    }
+
+    /// The next rung above where one gets something else.
+    pub(super) fn above(self, offered: Offered) -> Option<Rung> {
+        (0..self.0).rev().map(Rung).find(|rung| rung.pictures(offered) != self.pictures(offered))
+    }
+}
+
+/// The place of a picture's numbers; sound has none.
+fn picture(track: Track) -> Option<usize> {
+    match track {
+        Track::Audio => None,
+        Track::Screen => Some(0),
+        Track::Camera => Some(1),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rungs(offered: Offered) -> Vec<String> {
+        let name = |tier: Option<Tier>| tier.map_or("-", Tier::name);
+        std::iter::once(Rung::default())
+            .chain(Rung::default().below(offered))
+            .map(|rung| rung.pictures(offered))
+            .map(|pictures| format!("{} {}", name(pictures.screen), name(pictures.camera)))
+            .collect()
+    }
+
+    #[test]
+    fn the_camera_suffers_first() {
+        let screen = Offered::default().with(Track::Screen, Tier::Full).with(Track::Screen, Tier::Low);
+        let camera = Offered::default().with(Track::Camera, Tier::Full).with(Track::Camera, Tier::Low);
+        let both = screen.with(Track::Camera, Tier::Full).with(Track::Camera, Tier::Low);
+        assert_eq!(rungs(both), ["full full", "full low", "low low", "low -", "- -"]);
+        assert_eq!(rungs(screen), ["full -", "low -", "- -"]);
+        assert_eq!(rungs(camera), ["- full", "- low", "- -"]);
+        assert_eq!(rungs(Offered::default()), ["- -"]);
+    }
+
+    #[test]
+    fn what_can_not_be_had_is_left_out() {
+        let full = Offered::default().with(Track::Screen, Tier::Full).with(Track::Camera, Tier::Full);
+        let low = Offered::default().with(Track::Screen, Tier::Low).with(Track::Camera, Tier::Low);
+        assert_eq!(rungs(full), ["full full", "full -", "- -"]);
+        assert_eq!(rungs(low), ["low low", "low -", "- -"]);
+        assert_eq!(rungs(full.with(Track::Screen, Tier::Low)), ["full full", "full -", "low -", "- -"]);
+        assert_eq!(rungs(Offered::default().with(Track::Camera, Tier::Full)), ["- full", "- -"]);
+    }
+
+    #[test]
+    fn up_is_the_way_back() {
+        for bits in 0..16 {
+            let mut offered = Offered::default();
+            for (n, (track, tier)) in [Track::Screen, Track::Camera]
+                .into_iter()
+                .flat_map(|track| Tier::ALL.map(|tier| (track, tier)))
+                .enumerate()
+            {
+                if bits >> n & 1 == 1 {
+                    offered = offered.with(track, tier);
+                }
+            }
+            let down: Vec<Pictures> = std::iter::once(Rung::default())
+                .chain(Rung::default().below(offered))
+                .map(|rung| rung.pictures(offered))
+                .collect();
+            let up = std::iter::successors(Some(Rung(4)), |rung| rung.above(offered));
+            let mut up: Vec<Pictures> = up.map(|rung| rung.pictures(offered)).collect();
+            up.reverse();
+            assert_eq!(down, up, "{bits:b}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_measured_costs_what_it_was_set_to() {
+        let mut rates = Rates::default();
+        rates.set(Track::Audio, Tier::Full, Rate { nominal: 80, measured: 70 });
+        rates.set(Track::Screen, Tier::Full, Rate { nominal: 2_500, measured: 300 });
+        rates.set(Track::Camera, Tier::Low, Rate { nominal: 450, measured: 0 });
+        let pictures = Pictures { screen: Some(Tier::Full), camera: Some(Tier::Low) };
+        assert_eq!(rates.present(pictures), 70 + 300 + 450);
+        assert_eq!(rates.soon(pictures), 70 + 1_250 + 450);
+        assert_eq!(rates.present(Pictures::default()), 70);
+        rates.set(Track::Screen, Tier::Low, Rate { nominal: 450, measured: 700 });
+        assert_eq!(rates.present(Pictures { screen: Some(Tier::Low), camera: None }), 70 + 450, "a key frame");
+    }
+}

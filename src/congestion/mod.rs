@@ -1,0 +1,49 @@
+//! What one student's way carries, and what it is therefore sent: pure, each call is told the time.
+//!
+//! An [`Estimate`] is told of every packet and of all feedback, and says what the way carries and whether it is in
+//! [`Trouble`]. A [`Controller`] has one, and chooses from a ladder of [`Pictures`]; sound is never taken. The budgets
+//! say how much may be asked for again.
+//!
+//! Who sends does this for each student: [`Estimate::sent`] for every packet; [`Estimate::on_feedback`], or
+//! [`Estimate::on_remb`] and [`Estimate::on_report`], for what comes back; then, and ten times a second or so,
+//! [`Controller::decide`] and [`Controller::probe`], and what these say.
+//!
+//! What this process does not do while it stands still says nothing of any line: [`Controller::stood_still`]. Nor does
+//! trouble that most of a class has in the same instant, for a while: [`CommonTrouble`].
+//!
+//! This is not Google's congestion control, which a port of is at hand (`rtc-interceptor`). That one steers an encoder:
+//! it looks for the rate that a line just carries by going above it now and then, and begins low. Here the rates are few
+//! and given, one encoder serves all, and half of a rate in between is of no use to anybody. What is asked is whether a
+//! line carries the next rung, and the pictures themselves tell, because each leaves as a burst (see `trains`). So
+//! everybody begins on the best rung, and who has stepped down does not try the next one before it is known to fit.
+
+mod budget;
+mod clusters;
+mod common;
+mod delay;
+mod estimate;
+mod layers;
+mod loss;
+mod pacer;
+mod probe;
+mod rates;
+mod recovery;
+mod reports;
+mod selection;
+mod sent;
+mod startup;
+mod twcc;
+
+#[cfg(test)]
+mod tests;
+
+pub use budget::{ClassRepairs, KeyBudget, LastRepair, RepairBudget, Repaired, Way};
+pub use common::CommonTrouble;
+pub use estimate::{Estimate, Trouble};
+pub use layers::{Offered, Pictures, Rate, Rates};
+pub(crate) use pacer::{Line, Pace};
+pub use probe::Probe;
+pub(crate) use rates::Traffic;
+pub(crate) use recovery::Recoveries;
+pub use selection::{Controller, Decision, Reason};
+pub(crate) use startup::{Opening, Step};

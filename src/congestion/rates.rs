@@ -1,0 +1,107 @@
+//! What each encoding costs: as its encoder was set, and as was measured.
+
+use std::time::{Duration, Instant};
+
+use crate::congestion::{Rate, Rates};
+use crate::rtp::PerCodec;
+use crate::rtp::{Codec, Encoding, PerEncoding};
+
+/// Bits are counted over windows of this length; the last whole one counts. A slide that is turned is a burst within it.
+const WINDOW: Duration = Duration::from_secs(2);
+
+/// What is offered, and what it costs.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Traffic {
+    nominal: Vec<(Encoding, u32)>,
+    windows: PerEncoding<Window>,
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+struct Window {
+    began: Option<Instant>,
+    bytes: usize,
+    /// Bits per second of the window before.
+    rate: u32,
+}
+
+impl Traffic {
+    /// Of encodings that are set to so many bits a second.
+    pub(crate) fn new(nominal: &[(Encoding, u32)]) -> Self {
+        Self { nominal: nominal.to_vec(), windows: PerEncoding::default() }
+    }
+
+    /// Only these can be had from now on.
+    pub(crate) fn offer(&mut self, encodings: &[Encoding]) {
+        self.nominal.retain(|(encoding, _)| encodings.contains(encoding));
+    }
+
+    /// This process stood still: what came meanwhile is no measure.
+    pub(crate) fn stood_still(&mut self) {
+        Encoding::all().for_each(|encoding| {
+            let window = &mut self.windows[encoding];
+            (window.began, window.bytes) = (None, 0);
+        });
+    }
+
+    /// A frame of so many bytes came.
+    pub(crate) fn count(&mut self, now: Instant, encoding: Encoding, bytes: usize) {
+        let window = &mut self.windows[encoding];
+        window.turn(now);
+        window.bytes += bytes;
+    }
+
+    /// What everything costs, for students of one codec each.
+    pub(crate) fn rates(&mut self, now: Instant) -> PerCodec<Rates> {
+        let mut rates = PerCodec::<Rates>::default();
+        for &(encoding, nominal) in &self.nominal {
+            self.windows[encoding].turn(now);
+            let rate = Rate { nominal, measured: self.windows[encoding].rate };
+            for codec in [Codec::H264, Codec::Vp8] {
+                if encoding.codec == codec || !encoding.track.is_video() {
+                    rates[codec].set(encoding.track, encoding.tier, rate);
+                }
+            }
+        }
+        rates
+    }
+}
+
+impl Window {
+    fn turn(&mut self, now: Instant) {
+        let began = *self.began.get_or_insert(now);
+        let length = now.saturating_duration_since(began);
+        if length >= WINDOW {
+            self.rate = (self.bytes as f64 * 8.0 / length.as_secs_f64()) as u32;
+            (self.began, self.bytes) = (Some(now), 0);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::congestion::Pictures;
+    use crate::rtp::{Tier, Track};
+
+    #[test]
+    fn what_was_sent_lately_counts_and_else_what_is_set() {
+        let screen = Encoding::full(Track::Screen, Codec::Vp8);
+        let mut traffic = Traffic::new(&[(screen, 2_500_000)]);
+        let start = Instant::now();
+        let cost = |traffic: &mut Traffic, at| {
+            let pictures = Pictures { screen: Some(Tier::Full), camera: None };
+            traffic.rates(at)[Codec::Vp8].present(pictures)
+        };
+        assert_eq!(cost(&mut traffic, start), 2_500_000);
+        for n in 0..30 {
+            traffic.count(start + WINDOW * n / 30, screen, 1000);
+        }
+        assert_eq!(cost(&mut traffic, start + WINDOW), 120_000);
+        assert_eq!(cost(&mut traffic, start + WINDOW * 2), 2_500_000, "it does not run any more");
+        traffic.count(start + WINDOW * 2, screen, 30_000);
+        traffic.stood_still();
+        assert_eq!(cost(&mut traffic, start + WINDOW * 9), 2_500_000, "a pause makes nothing cheaper");
+        traffic.offer(&[]);
+        assert_eq!(cost(&mut traffic, start + WINDOW * 2), 0);
+    }
+}

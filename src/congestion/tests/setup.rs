@@ -1,0 +1,135 @@
+//! A student's minute, and what became of it.
+
+use super::class::Class;
+use super::line::Line;
+use crate::congestion::{Pictures, Reason};
+use crate::rtp::Track;
+
+/// How the student tells what it gets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Tells {
+    EveryPacket,
+    Remb,
+    Reports,
+    Nothing,
+}
+
+/// A student's minute.
+pub(super) struct Setup {
+    pub(super) seconds: u64,
+    pub(super) tracks: &'static [Track],
+    pub(super) tells: Tells,
+    /// Milliseconds between two feedbacks for every packet.
+    pub(super) interval: u64,
+    /// Whether pictures stand still, but for a page that is turned now and then.
+    pub(super) slides: bool,
+    /// The line at the start, and what it becomes, by second.
+    pub(super) lines: Vec<(f64, Line)>,
+    pub(super) seed: u64,
+    /// Whose process stands still, from one second to another.
+    pub(super) still: Option<(Who, f64, f64)>,
+}
+
+/// Who stands still.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Who {
+    /// The teacher's process, which notices.
+    Hub,
+    /// The teacher's process, which does not notice: what came of it before it did.
+    HubUnnoticed,
+    /// The student's.
+    Student,
+}
+
+impl Setup {
+    /// A minute of a screen over a line.
+    pub(super) fn over(line: Line) -> Self {
+        Self {
+            seconds: 60,
+            tracks: &[Track::Screen],
+            tells: Tells::EveryPacket,
+            interval: 100,
+            slides: false,
+            lines: vec![(0.0, line)],
+            seed: 1,
+            still: None,
+        }
+    }
+
+    pub(super) fn with_slides(self) -> Self {
+        Self { slides: true, ..self }
+    }
+
+    pub(super) fn every(self, interval: u64) -> Self {
+        Self { interval, ..self }
+    }
+
+    pub(super) fn then(mut self, second: f64, line: Line) -> Self {
+        self.lines.push((second, line));
+        self
+    }
+
+    pub(super) fn with_camera(self) -> Self {
+        Self { tracks: &[Track::Screen, Track::Camera], ..self }
+    }
+
+    pub(super) fn telling(self, tells: Tells) -> Self {
+        Self { tells, ..self }
+    }
+
+    pub(super) fn stands_still(self, who: Who, from: f64, to: f64) -> Self {
+        Self { still: Some((who, from, to)), ..self }
+    }
+
+    pub(super) fn seed(self, seed: u64) -> Self {
+        Self { seed, ..self }
+    }
+
+    pub(super) fn run(&self) -> Outcome {
+        Class::new(self).run(self)
+    }
+}
+
+/// What became of it.
+#[derive(Default)]
+pub(super) struct Outcome {
+    /// By second.
+    pub(super) changes: Vec<(f64, Pictures, Reason)>,
+    pub(super) first: Pictures,
+    /// How long a packet would have waited, in milliseconds, every 10 ms.
+    pub(super) queues: Vec<u64>,
+    pub(super) probe_bytes: u64,
+    pub(super) bytes: u64,
+    pub(super) seconds: f64,
+}
+
+impl Outcome {
+    /// What it got at this second.
+    pub(super) fn at(&self, second: f64) -> Pictures {
+        self.changes.iter().take_while(|change| change.0 <= second).last().map_or(self.first, |change| change.1)
+    }
+
+    pub(super) fn last(&self) -> Pictures {
+        self.at(self.seconds)
+    }
+
+    /// The first second after `from` at which it gets this for the rest of the time up to `to`.
+    pub(super) fn since(&self, pictures: Pictures, from: f64, to: f64) -> Option<f64> {
+        let mut at = (self.at(from) == pictures).then_some(from);
+        for change in self.changes.iter().filter(|change| change.0 > from && change.0 <= to) {
+            at = if change.1 == pictures { at.or(Some(change.0)) } else { None };
+        }
+        at
+    }
+
+    /// The longest queue from one second to another, in milliseconds.
+    pub(super) fn queue(&self, from: f64, to: f64) -> u64 {
+        let index = |second: f64| ((second * 100.0) as usize).min(self.queues.len());
+        self.queues[index(from)..index(to)].iter().copied().max().unwrap_or(0)
+    }
+
+    pub(super) fn seconds_of(&self, wanted: impl Fn(Pictures) -> bool) -> f64 {
+        let steps = (self.seconds * 100.0) as u32;
+        (0..steps).filter(|step| wanted(self.at(f64::from(*step) / 100.0))).count() as f64 / 100.0
+    }
+}

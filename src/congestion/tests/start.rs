@@ -1,0 +1,77 @@
+//! A line that becomes narrow just after a student came, who was sent half a second of pictures at once.
+
+use std::time::{Duration, Instant};
+
+use super::line::{Dice, Line, Link};
+use crate::congestion::{CommonTrouble, Controller, Offered, Pictures, Rate, Rates, Reason, Trouble};
+use crate::rtp::{Tier, Track};
+
+const MILLI: u64 = 1000;
+
+/// How long after the line became narrow the student gets less, and why. Times are in milliseconds.
+fn less_after(narrow: u64, interval: u64) -> Option<(u64, Reason)> {
+    let began = Instant::now();
+    let offered = Offered::default().with(Track::Screen, Tier::Full).with(Track::Screen, Tier::Low);
+    let mut rates = Rates::default();
+    for (track, tier, nominal) in [
+        (Track::Audio, Tier::Full, 60_000),
+        (Track::Screen, Tier::Full, 2_500_000),
+        (Track::Screen, Tier::Low, 450_000),
+    ] {
+        rates.set(track, tier, Rate { nominal, measured: 0 });
+    }
+    let mut control = Controller::new(began, offered);
+    let (mut link, mut dice) = (Link::new(Line::lan().round_trip(50)), Dice::new(1));
+    // By transport-wide number: when it comes, if it does.
+    let mut arrivals: Vec<Option<u64>> = Vec::new();
+    let (mut told, mut newest_told) = (0, 0);
+    for millis in 0..5_000 {
+        let (micros, now) = (millis * MILLI, began + Duration::from_millis(millis));
+        if millis == narrow {
+            link.change(micros, Line::of(120_000).round_trip(50));
+        }
+        let packets = match millis {
+            0 => 300,
+            // 25 pictures a second of 12,500 bytes.
+            _ if millis % 40 == 0 => 11,
+            _ => 0,
+        };
+        for _ in 0..packets {
+            control.estimate().sent(now, Some(arrivals.len() as u16), 1150);
+            arrivals.push(link.send(micros, 1150, &mut dice));
+        }
+        if millis % interval == 0 {
+            let came = |arrival: &Option<u64>| arrival.is_some_and(|at| at + 25 * MILLI <= micros);
+            let Some(newest) = arrivals.iter().rposition(came).filter(|newest| *newest >= newest_told) else {
+                continue;
+            };
+            let first = arrivals[told..].iter().flatten().next().copied().unwrap_or(0) / 64_000;
+            let mut last = first * 64_000;
+            let deltas = arrivals[told..=newest].iter().map(|arrival| {
+                let at = (*arrival)?;
+                let delta = at as i64 - last as i64;
+                last = at;
+                Some(delta as i32)
+            });
+            control.estimate().on_feedback(now, told as u16, first as u32, deltas.collect::<Vec<_>>());
+            (told, newest_told) = (newest + 1, newest + 1);
+        }
+        if let Some(decision) = control.decide(now, &rates, &CommonTrouble::default()) {
+            assert_eq!(decision.pictures, Pictures::default(), "sound alone fits");
+            return Some((millis - narrow, decision.reason));
+        }
+    }
+    None
+}
+
+/// What came when there was no queue yet is no reason to take a queue for a longer way.
+#[test]
+fn a_queue_soon_after_the_start_is_a_queue() {
+    for interval in [50, 100, 150, 200] {
+        for narrow in (600..1400).step_by(20) {
+            let less = less_after(narrow, interval);
+            let is_soon = |(after, why)| after < 700 + 2 * interval && why == Reason::Down(Trouble::Delay);
+            assert!(less.is_some_and(is_soon), "{narrow} {interval} {less:?}");
+        }
+    }
+}

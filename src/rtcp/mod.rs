@@ -1,0 +1,253 @@
+//! What a student says of what it got: RTCP compounds, read where they lie, without a copy.
+//!
+//! The core's reader makes a box for each packet, and lists of what is in it: for transport-wide feedback one entry a
+//! packet, a thousand times ten times a second.
+
+use crate::rtp::Track;
+
+/// Types of RTCP packets, and formats of feedback (RFC 3550, 12.1; RFC 4585, 6; RFC 5104, 4.3.1; the two drafts).
+const RECEIVER_REPORT: u8 = 201;
+const TRANSPORT_FEEDBACK: u8 = 205;
+const PAYLOAD_FEEDBACK: u8 = 206;
+const NACK: u8 = 1;
+const ARRIVALS: u8 = 15;
+const PICTURE_LOSS: u8 = 1;
+const FULL_INTRA: u8 = 4;
+const APPLICATION: u8 = 15;
+
+/// What every RTCP packet begins with.
+const COMMON: usize = 4;
+
+/// The same, and the SSRCs of who sends the feedback and what it is about.
+const FEEDBACK: usize = 12;
+
+/// The unit of times between arrivals, in microseconds.
+const DELTA_MICROS: i32 = 250;
+
+/// What a student says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Feedback<'a> {
+    /// It misses packets of this SSRC.
+    Missing(u32, Numbers<'a>),
+    /// It can't decode the picture of this SSRC.
+    PictureLost(u32),
+    /// How much it got of each SSRC.
+    Report(Blocks<'a>),
+    /// When each packet came.
+    Arrivals(Arrivals<'a>),
+    /// It can receive so many bits a second.
+    Most(u64),
+}
+
+/// Reads a compound to its end, or to where it is none any more. What is not for us is passed over.
+pub(crate) fn read(compound: &[u8]) -> impl Iterator<Item = Feedback<'_>> {
+    Packets(compound).flat_map(|packet| {
+        let format = packet[0] & 0x1f;
+        // One for each picture that there can be.
+        let (one, lost) = match packet[1] {
+            PAYLOAD_FEEDBACK if format == FULL_INTRA => (None, full_intra(packet)),
+            _ => (single(packet, format), &[][..]),
+        };
+        let lost = lost.as_chunks::<8>().0.iter().take(Track::ALL.len());
+        one.into_iter().chain(lost.filter_map(|entry| Some(Feedback::PictureLost(be32(entry, 0)?))))
+    })
+}
+
+fn full_intra(packet: &[u8]) -> &[u8] {
+    packet.get(FEEDBACK..).unwrap_or_default()
+}
+
+fn single(packet: &[u8], format: u8) -> Option<Feedback<'_>> {
+    match (packet[1], format) {
+        (RECEIVER_REPORT, count) => {
+            let blocks = packet.get(COMMON + 4..)?.as_chunks().0;
+            Some(Feedback::Report(Blocks(blocks.get(..usize::from(count)).unwrap_or(blocks))))
+        }
+        (TRANSPORT_FEEDBACK, NACK) => {
+            let pairs = packet.get(FEEDBACK..)?.as_chunks().0;
+            Some(Feedback::Missing(be32(packet, 8)?, Numbers { pairs, rest: None }))
+        }
+        (TRANSPORT_FEEDBACK, ARRIVALS) => Arrivals::read(packet).map(Feedback::Arrivals),
+        (PAYLOAD_FEEDBACK, PICTURE_LOSS) => be32(packet, 8).map(Feedback::PictureLost),
+        (PAYLOAD_FEEDBACK, APPLICATION) if packet.get(FEEDBACK..FEEDBACK + 4)? == b"REMB" => {
+            // A count of SSRCs, an exponent of 6 bits, a mantissa of 18 (draft-alvestrand-rmcat-remb-03, 2.2).
+            let word = be32(packet, FEEDBACK + 4)? & 0xff_ffff;
+            let most = u128::from(word & 0x3_ffff) << (word >> 18);
+            Some(Feedback::Most(u64::try_from(most).unwrap_or(u64::MAX)))
+        }
+        _ => None,
+    }
+}
+
+/// The packets of a compound, each with its header and without its padding.
+struct Packets<'a>(&'a [u8]);
+
+impl<'a> Iterator for Packets<'a> {
+    type Item = &'a [u8];
+
+    fn next(&mut self) -> Option<&'a [u8]> {
+        let words = usize::from(be16(self.0, 2)?);
+        let (packet, rest) = self.0.split_at_checked(4 * (words + 1)).filter(|_| self.0[0] >> 6 == 2)?;
+        self.0 = rest;
+        let is_padded = packet[0] & 0x20 != 0;
+        // A padding that can't be is none.
+        let padding = packet.last().copied().filter(|_| is_padded).map_or(0, usize::from);
+        Some(packet.get(..packet.len() - padding.min(packet.len())).filter(|p| p.len() >= COMMON).unwrap_or(packet))
+    }
+}
+
+/// Sequence numbers of a NACK (RFC 4585, 6.2.1): some with a mask of the sixteen after each.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Numbers<'a> {
+    pairs: &'a [[u8; 4]],
+    rest: Option<(u16, u16)>,
+}
+
+impl Iterator for Numbers<'_> {
+    type Item = u16;
+
+    fn next(&mut self) -> Option<u16> {
+        if let Some((first, mask)) = self.rest.filter(|(_, mask)| *mask != 0) {
+            self.rest = Some((first, mask & (mask - 1)));
+            return Some(first.wrapping_add(mask.trailing_zeros() as u16 + 1));
+        }
+        let ([a, b, c, d], pairs) = self.pairs.split_first()?;
+        self.pairs = pairs;
+        let first = u16::from_be_bytes([*a, *b]);
+        self.rest = Some((first, u16::from_be_bytes([*c, *d])));
+        Some(first)
+    }
+}
+
+/// The blocks of a receiver report (RFC 3550, 6.4.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Blocks<'a>(&'a [[u8; 24]]);
+
+/// One of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Block {
+    /// Of which stream.
+    pub(crate) ssrc: u32,
+    /// The share that was lost since the last report, in 256ths.
+    pub(crate) fraction_lost: u8,
+    /// Packets that were lost so far; below 0 where more came than were sent, as copies of one packet.
+    pub(crate) total_lost: i32,
+    /// The middle of the time of our last sender report, or 0.
+    pub(crate) last_sender_report: u32,
+    /// How long that lay there, in 65,536ths of a second.
+    pub(crate) delay: u32,
+}
+
+impl<'a> Blocks<'a> {
+    pub(crate) fn iter(self) -> impl Iterator<Item = Block> + 'a {
+        let block = |b: &[u8; 24]| {
+            let word = |at| be32(b, at).unwrap_or(0);
+            // 24 bits with a sign.
+            let total_lost = (word(4) << 8) as i32 >> 8;
+            Block { ssrc: word(0), fraction_lost: b[4], total_lost, last_sender_report: word(16), delay: word(20) }
+        };
+        self.0.iter().map(block)
+    }
+}
+
+/// Transport-wide feedback (draft-holmer-rmcat-transport-wide-cc-extensions-01, 3.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Arrivals<'a> {
+    /// The number of the first packet that it tells of.
+    pub(crate) base: u16,
+    /// What times of arrival begin with, in units of 64 ms.
+    pub(crate) reference: u32,
+    count: u16,
+    chunks: &'a [[u8; 2]],
+    deltas: &'a [u8],
+}
+
+/// What a chunk says: so many packets of one fate, or the fates of some, the first in the highest bits.
+#[derive(Debug, Clone, Copy)]
+enum Chunk {
+    Run { symbol: u16, length: u16 },
+    Vector { bits: u16, each: u16, length: u16 },
+}
+
+impl Chunk {
+    fn read(chunk: [u8; 2]) -> Self {
+        let word = u16::from_be_bytes(chunk);
+        match word >> 14 {
+            0 | 1 => Chunk::Run { symbol: word >> 13 & 3, length: word & 0x1fff },
+            2 => Chunk::Vector { bits: word << 2, each: 1, length: 14 },
+            _ => Chunk::Vector { bits: word << 2, each: 2, length: 7 },
+        }
+    }
+
+    fn length(self) -> u16 {
+        match self {
+            Chunk::Run { length, .. } | Chunk::Vector { length, .. } => length,
+        }
+    }
+
+    /// The first symbol, and the rest.
+    fn split(self) -> Option<(u16, Self)> {
+        match self {
+            Chunk::Run { length: 0, .. } | Chunk::Vector { length: 0, .. } => None,
+            Chunk::Run { symbol, length } => Some((symbol, Chunk::Run { symbol, length: length - 1 })),
+            Chunk::Vector { bits, each, length } => {
+                Some((bits >> (16 - each), Chunk::Vector { bits: bits << each, each, length: length - 1 }))
+            }
+        }
+    }
+}
+
+impl<'a> Arrivals<'a> {
+    fn read(packet: &'a [u8]) -> Option<Self> {
+        let (base, count) = (be16(packet, 12)?, be16(packet, 14)?);
+        let reference = be32(packet, 16)? >> 8;
+        let all = packet.get(20..)?;
+        let (mut told, mut chunks) = (0, 0);
+        while told < usize::from(count) {
+            told += usize::from(Chunk::read(all.get(2 * chunks..)?.first_chunk().copied()?).length());
+            chunks += 1;
+        }
+        let (chunks, deltas) = all.split_at_checked(2 * chunks)?;
+        Some(Self { base, reference, count, chunks: chunks.as_chunks().0, deltas })
+    }
+
+    /// For each packet whether it came, and how many microseconds after the one before (the first: after the reference
+    /// time), as [`Estimate::on_feedback`](crate::congestion::Estimate::on_feedback) wants it. Ends where a time is
+    /// missing; there is no more than the packet's own count says, which has 16 bits.
+    pub(crate) fn statuses(self) -> impl Iterator<Item = Option<i32>> + 'a {
+        let (mut chunks, mut chunk, mut deltas) =
+            (self.chunks.iter(), Chunk::Run { symbol: 0, length: 0 }, self.deltas);
+        let next = move || {
+            let (symbol, rest) = loop {
+                match chunk.split() {
+                    Some(found) => break found,
+                    None => chunk = Chunk::read(*chunks.next()?),
+                }
+            };
+            chunk = rest;
+            let units = match symbol {
+                1 => i32::from(*deltas.split_off_first()?),
+                2 => {
+                    let (units, rest) = deltas.split_first_chunk()?;
+                    deltas = rest;
+                    i16::from_be_bytes(*units).into()
+                }
+                // It did not come, or nobody says when.
+                _ => return Some(None),
+            };
+            Some(Some(units * DELTA_MICROS))
+        };
+        std::iter::from_fn(next).take(self.count.into())
+    }
+}
+
+fn be16(bytes: &[u8], at: usize) -> Option<u16> {
+    Some(u16::from_be_bytes(*bytes.get(at..)?.first_chunk()?))
+}
+
+fn be32(bytes: &[u8], at: usize) -> Option<u32> {
+    Some(u32::from_be_bytes(*bytes.get(at..)?.first_chunk()?))
+}
+
+#[cfg(test)]
+mod tests;

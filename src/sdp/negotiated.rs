@@ -1,0 +1,37 @@
+//! What offer and answer have agreed on for a track.
+
+use rtc::peer_connection::RTCPeerConnection;
+use rtc::peer_connection::configuration::media_engine::MIME_TYPE_RTX;
+use rtc::rtp_transceiver::RTCRtpSenderId;
+
+use crate::rtp::Codec;
+use crate::sdp::engine;
+
+/// What the two sides have agreed on for a track.
+pub(crate) struct Agreed {
+    pub(crate) payload_type: u8,
+    /// The payload type of retransmissions.
+    pub(crate) repairs: Option<u8>,
+    /// The id of the header extension with transport-wide numbers.
+    pub(crate) transport: Option<u8>,
+}
+
+impl Agreed {
+    pub(crate) fn of(connection: &mut RTCPeerConnection, sender: RTCRtpSenderId, codec: Codec) -> Option<Self> {
+        let mut sender = connection.rtp_sender(sender)?;
+        let parameters = &sender.get_parameters().rtp_parameters;
+        let mime = engine::rtp_codec(codec).mime_type;
+        let named = |wanted: &str| {
+            let wanted = wanted.to_owned();
+            parameters.codecs.iter().filter(move |c| c.rtp_codec.mime_type.eq_ignore_ascii_case(&wanted))
+        };
+        let payload_type = named(&mime).next()?.payload_type;
+        let of_it = format!("apt={payload_type}");
+        let is_of_it = |fmtp: &str| fmtp.split(';').any(|part| part.trim() == of_it);
+        let repairs = named(MIME_TYPE_RTX).find(|c| is_of_it(&c.rtp_codec.sdp_fmtp_line)).map(|c| c.payload_type);
+        // 15 and more need the long form of header extensions (RFC 8285, 4.3).
+        let numbers = parameters.header_extensions.iter().find(|e| e.uri == engine::TRANSPORT_NUMBER_URI);
+        let transport = numbers.and_then(|e| u8::try_from(e.id).ok()).filter(|id| (1..=14).contains(id));
+        Some(Self { payload_type, repairs, transport })
+    }
+}

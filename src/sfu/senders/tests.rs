@@ -1,0 +1,346 @@
+//! Ten thousand random steps of a class with bad students in it, by the real sending code and a real socket: a healthy
+//! one gets byte for byte the same as alone, and no nonce is used for two packets. No clock decides anything.
+
+use std::collections::HashMap;
+use std::net::UdpSocket;
+
+use rtc::crypto::default_provider;
+use rtc::interceptor::Registry;
+use rtc::peer_connection::RTCPeerConnectionBuilder;
+use rtc::srtp::context::Context;
+use rtc::srtp::option::srtp_no_replay_protection;
+use rtc::srtp::protection_profile::ProtectionProfile;
+
+use super::super::peer::media_track;
+use super::super::udp::UdpReceiver;
+use super::*;
+use crate::congestion::Recoveries;
+use crate::rtp::{FrameAssembler, HEADER_BYTES};
+use crate::sdp::engine;
+use crate::srtp::random::Random;
+
+/// The same class in every run.
+const SEED: u64 = 0x5eed_c1a5_5000_0005;
+
+const STEPS: usize = 10_000;
+
+/// Time between two steps.
+const STEP: Duration = Duration::from_millis(8);
+
+/// A datagram that a step sends arrives at once on loopback; a missing one fails the test after this.
+const DEADLINE: Duration = Duration::from_secs(10);
+
+/// The largest payload of a packet.
+const PAYLOAD: u64 = 900;
+
+/// The first number of every stream: far later than students get, so that all of them roll over.
+const FIRST: u16 = 60_000;
+
+const TRANSPORT_ID: u8 = 3;
+
+/// A way that the kernel refuses to send on: nobody has allowed a broadcast.
+const REFUSED_WAY: &str = "255.255.255.255:9";
+
+/// What a student has negotiated.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// Transport-wide numbers, and retransmissions of their own kind.
+    Modern,
+    /// Neither: packets go again as they were.
+    Plain,
+    /// As modern, but the kernel refuses whatever is sent to it.
+    Unreachable,
+}
+
+/// A student, and all that has come to it.
+struct Student {
+    kind: Kind,
+    lanes: Lanes,
+    estimate: Estimate,
+    connection: RTCPeerConnection,
+    socket: UdpSocket,
+    receiver: Context,
+    /// By SSRC: the highest index of a packet.
+    highest: HashMap<u32, u64>,
+    /// By SSRC and index, which are the nonce: what was sealed.
+    sealed: HashMap<(u32, u64), Vec<u8>>,
+    /// What came, opened.
+    got: Vec<Vec<u8>>,
+    /// How many came under a nonce that had been there: pictures, and sound.
+    again: [usize; 2],
+}
+
+/// The SSRC of sound.
+const SOUND: u32 = 10;
+
+const TRACKS: [(Track, Codec); 3] =
+    [(Track::Audio, Codec::Opus), (Track::Screen, Codec::Vp8), (Track::Camera, Codec::Vp8)];
+
+/// What frames come in.
+const ENCODINGS: [Encoding; 5] = [
+    Encoding { track: Track::Audio, tier: Tier::Full, codec: Codec::Opus },
+    Encoding { track: Track::Screen, tier: Tier::Full, codec: Codec::Vp8 },
+    Encoding { track: Track::Screen, tier: Tier::Low, codec: Codec::Vp8 },
+    Encoding { track: Track::Camera, tier: Tier::Full, codec: Codec::Vp8 },
+    Encoding { track: Track::Camera, tier: Tier::Low, codec: Codec::Vp8 },
+];
+
+impl Student {
+    /// One whose packets we seal: the core has sent the first, long ago.
+    fn new(kind: Kind, now: Instant, from: SocketAddr) -> Self {
+        let (provider, found) = crate::srtp::listening(default_provider().unwrap());
+        let context = |crypto| {
+            let profile = ProtectionProfile::AeadAes128Gcm;
+            Context::new(&[3; 16], &[5; 12], profile, Some(srtp_no_replay_protection()), None, crypto).unwrap()
+        };
+        context(provider.crypto()).encrypt_rtp(&[0x80, 96, 0, 1, 0, 0, 0, 0, 0, 0, 0, 9, 1]).unwrap();
+        let mut connection = RTCPeerConnectionBuilder::new()
+            .with_media_engine(engine::adaptive_media_engine(&[Codec::Opus, Codec::Vp8]).unwrap())
+            .with_interceptor_registry(Registry::new())
+            .build(now)
+            .unwrap();
+        let socket = crate::bench::crowd::receiving_socket().unwrap();
+        socket.set_nonblocking(false).unwrap();
+        socket.set_read_timeout(Some(DEADLINE)).unwrap();
+        let mut lanes = Lanes::new(found.clone(), (kind != Kind::Plain).then_some(TRANSPORT_ID));
+        for (n, (track, codec)) in TRACKS.into_iter().enumerate() {
+            let (ssrc, repairs) = (SOUND + n as u32, 20 + n as u32);
+            let sender = connection.add_track(media_track(track, codec, ssrc, repairs)).unwrap();
+            let subscription = Subscription::new(ssrc, 96, FIRST, Tier::Full);
+            let repairs = RepairStream { ssrc: repairs, payload_type: 97, next: FIRST.into() };
+            let has_repairs = kind != Kind::Plain && track.is_video();
+            lanes.add((track, codec), sender, subscription, has_repairs.then_some(repairs));
+        }
+        let to = match kind {
+            Kind::Unreachable => REFUSED_WAY.parse().unwrap(),
+            Kind::Modern | Kind::Plain => socket.local_addr().unwrap(),
+        };
+        lanes.path = Some((from, to));
+        lanes.sealer = Sealer::new(found.sealing().unwrap());
+        lanes.lanes.iter_mut().for_each(|lane| lane.side = Side::Own);
+        Self {
+            kind,
+            lanes,
+            estimate: Estimate::new(now),
+            connection,
+            socket,
+            receiver: context(default_provider().unwrap().crypto()),
+            highest: HashMap::new(),
+            sealed: HashMap::new(),
+            got: Vec::new(),
+            again: [0; 2],
+        }
+    }
+
+    /// Does something that may send, then reads and checks all that came of it.
+    fn with(&mut self, outlet: &mut UdpSender, work: impl FnOnce(&mut Self, &mut UdpSender)) {
+        let before = outlet.sent.packets;
+        work(self, outlet);
+        for _ in before..outlet.sent.packets {
+            self.read();
+        }
+    }
+
+    fn read(&mut self) {
+        let mut bytes = [0; 2048];
+        let length = self.socket.recv(&mut bytes).expect("what was sent to this student arrives");
+        let sealed = bytes[..length].to_vec();
+        let ssrc = u32::from_be_bytes(sealed[8..HEADER_BYTES].try_into().unwrap());
+        let highest = self.highest.entry(ssrc).or_insert(FIRST.into());
+        let ahead = u16::from_be_bytes([sealed[2], sealed[3]]).wrapping_sub(*highest as u16).cast_signed();
+        let index = highest.checked_add_signed(ahead.into()).unwrap();
+        *highest = index.max(*highest);
+        self.got.push(self.receiver.decrypt_rtp(&sealed).expect("the student opens it").to_vec());
+        if let Some(before) = self.sealed.insert((ssrc, index), sealed.clone()) {
+            assert!(before == sealed, "two packets of SSRC {ssrc} under one nonce, at {index}");
+            self.again[usize::from(ssrc == SOUND)] += 1;
+        }
+    }
+
+    fn send(&mut self, now: Instant, only: Option<Track>, rings: &Rings, outlet: &mut UdpSender) {
+        self.with(outlet, |s, outlet| {
+            let (estimate, connection) = (&mut s.estimate, &mut s.connection);
+            s.lanes.send(now, only, rings, estimate, connection, outlet);
+        });
+    }
+
+    /// Asks for packets again, of one track: the `newest` one, and so many before it.
+    fn ask_again(
+        &mut self,
+        now: Instant,
+        ssrc: u32,
+        (oldest, count): (u64, u16),
+        rings: &Rings,
+        outlet: &mut UdpSender,
+    ) {
+        let newest = self.highest.get(&ssrc).copied().unwrap_or(FIRST.into());
+        let first = newest.saturating_sub(oldest) as u16;
+        let repairs: Vec<Repair> =
+            (0..count).filter_map(|n| self.lanes.repair(ssrc, first.wrapping_add(n), rings)).collect();
+        self.with(outlet, |s, outlet| {
+            s.lanes.resend(now, &repairs, rings, &mut s.estimate, &mut s.connection, outlet);
+        });
+    }
+
+    /// Something that the SFU does for a student in trouble, or that such a one does to it. Gives what it was.
+    fn misbehave(&mut self, random: &mut Random, now: Instant, rings: &Rings, outlet: &mut UdpSender) -> usize {
+        let track = if random.below(2) == 0 { Track::Screen } else { Track::Camera };
+        let ssrc = SOUND + random.below(4) as u32;
+        let what = random.below(8) as usize;
+        let mut wishes = Wishes::default();
+        match what {
+            0 => self.lanes.give(now, track, Some(Tier::Low), random.below(2) == 0, rings, &mut wishes),
+            1 => self.lanes.give(now, track, Some(Tier::Full), random.below(2) == 0, rings, &mut wishes),
+            2 if random.below(3) == 0 => self.lanes.give(now, track, None, true, rings, &mut wishes),
+            2 | 3 => {
+                let bits_per_second = random.below(3_000_000) as u32;
+                let queue = Duration::from_millis(random.below(200));
+                self.lanes.set_pace(now, (random.below(3) > 0).then_some(Line { bits_per_second, queue }));
+            }
+            4 => drop(self.lanes.picture_lost(now, ssrc, random.below(2) == 0, rings, &mut wishes)),
+            5 => {
+                let probe = Probe { packets: random.below(5) as u32, bytes_each: 1_200 };
+                self.with(outlet, |s, outlet| {
+                    s.lanes.probe(now, probe, &mut s.estimate, &mut s.connection, outlet);
+                });
+            }
+            // Of what is new, old, or was never sent.
+            _ => self.ask_again(now, ssrc, (random.below(600), random.below(40) as u16), rings, outlet),
+        }
+        what
+    }
+}
+
+/// What the sources of a lecture give, the same in every run.
+struct Lecture {
+    random: Random,
+    assemblers: [FrameAssembler; ENCODINGS.len()],
+    sequence_number: u16,
+}
+
+impl Lecture {
+    fn new() -> Self {
+        Self { random: Random(SEED), assemblers: ENCODINGS.map(FrameAssembler::new), sequence_number: 0 }
+    }
+
+    /// The next frame: put into its ring, with its index there, and whether it is a key frame.
+    fn next(&mut self, step: usize, now: Instant, rings: &mut Rings) -> (Encoding, u64, bool) {
+        let n = self.random.below(ENCODINGS.len() as u64) as usize;
+        let encoding = ENCODINGS[n];
+        let key = self.random.below(25) == 0 || !encoding.track.is_video();
+        let packets = match (encoding.track.is_video(), key) {
+            (false, _) => 1,
+            (true, key) => 1 + self.random.below(if key { 20 } else { 8 }),
+        };
+        let mut pushed = None;
+        for packet in 0..packets {
+            let last = packet + 1 == packets;
+            let mut bytes = vec![0x80, 96 | if last && encoding.track.is_video() { 0x80 } else { 0 }];
+            bytes.extend_from_slice(&self.sequence_number.to_be_bytes());
+            bytes.extend_from_slice(&(step as u32 * 720).to_be_bytes());
+            bytes.extend_from_slice(&[0, 0, 0, n as u8, if packet == 0 { 0x10 } else { 0 }, u8::from(!key)]);
+            bytes.extend_from_slice(&(step as u32).to_be_bytes());
+            bytes.resize(bytes.len() + 1 + self.random.below(PAYLOAD) as usize, packet as u8);
+            self.sequence_number = self.sequence_number.wrapping_add(1);
+            pushed = self.assemblers[n].push(&bytes, now).or(pushed);
+        }
+        (encoding, rings[encoding].push(pushed.unwrap()), key)
+    }
+}
+
+/// A whole lecture for a healthy student and the `bad` ones; gives the healthy one, these, and how often each kind of
+/// step was done.
+fn run(bad: &[Kind], began: Instant) -> (Student, Vec<Student>, [usize; 8]) {
+    let inlet = UdpReceiver::bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let mut outlet = inlet.outlet().unwrap();
+    let (mut rings, mut lecture, mut random) = (Rings::default(), Lecture::new(), Random(SEED ^ 0xbad));
+    let mut healthy = Student::new(Kind::Modern, began, inlet.local());
+    let mut bad: Vec<Student> = bad.iter().map(|kind| Student::new(*kind, began, inlet.local())).collect();
+    let mut seen = [0; 8];
+    for step in 0..STEPS {
+        let now = began + STEP * step as u32;
+        let (encoding, index, key) = lecture.next(step, now, &mut rings);
+        let only = (!encoding.track.is_video()).then_some(encoding.track);
+        if step == 9 {
+            for student in bad.iter_mut().chain([&mut healthy]) {
+                student.lanes.start_sound(&rings);
+                student.lanes.start_pictures(now, &rings, &mut Wishes::default());
+            }
+        }
+        // Some have their turn before the healthy one, and some after it.
+        let before = random.below(bad.len() as u64 + 1) as usize;
+        let mut turns = |bad: &mut [Student], outlet: &mut UdpSender| {
+            for student in bad {
+                student.lanes.on_frame(encoding, index, key);
+                if random.below(3) == 0 {
+                    seen[student.misbehave(&mut random, now, &rings, outlet)] += 1;
+                }
+                // Now and then one has no turn, and catches up later.
+                if random.below(8) > 0 {
+                    student.send(now, only, &rings, outlet);
+                }
+            }
+        };
+        turns(&mut bad[..before], &mut outlet);
+        healthy.lanes.on_frame(encoding, index, key);
+        healthy.send(now, only, &rings, &mut outlet);
+        if step % 40 == 0 {
+            // Nobody is so healthy as never to miss a packet.
+            healthy.ask_again(now, 11, (5, 1), &rings, &mut outlet);
+        }
+        turns(&mut bad[before..], &mut outlet);
+    }
+    (healthy, bad, seen)
+}
+
+#[tokio::test]
+async fn what_a_healthy_student_is_sent_does_not_depend_on_bad_ones() {
+    println!("seed {SEED:#x}");
+    let began = Instant::now();
+    let (alone, ..) = run(&[], began);
+    let (among_bad_ones, bad, seen) = run(&[Kind::Modern, Kind::Plain, Kind::Unreachable], began);
+    assert!(seen.iter().all(|count| *count > 100), "every kind of step was taken: {seen:?}");
+    assert!(alone.got.len() > 20_000 && alone.lanes.dropped() == 0, "{}", alone.got.len());
+    assert!(alone.highest[&11] > 1 << 16, "the numbers rolled over, they are at {}", alone.highest[&11]);
+    let different = alone.got.iter().zip(&among_bad_ones.got).position(|(a, b)| a != b);
+    assert_eq!(different, None, "the first packet that is another one");
+    assert_eq!(alone.got.len(), among_bad_ones.got.len());
+    assert_eq!(among_bad_ones.again, [0; 2], "each packet of a modern student has a number of its own");
+    for student in &bad {
+        let is_sent = !student.got.is_empty();
+        assert_eq!(is_sent, student.kind != Kind::Unreachable);
+        let [pictures, sound] = student.again;
+        assert_eq!(pictures > 100, student.kind == Kind::Plain, "{pictures}");
+        assert_eq!(sound > 100, is_sent, "sound goes again as it was for everybody: {sound}");
+    }
+    assert!(bad[0].highest[&21] > u64::from(FIRST), "repairs of their own kind were sent");
+}
+
+#[tokio::test]
+async fn who_is_so_far_behind_that_its_pictures_are_forgotten_has_a_key_frame_asked_for() {
+    let inlet = UdpReceiver::bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let mut outlet = inlet.outlet().unwrap();
+    let (mut rings, mut lecture, now) = (Rings::default(), Lecture::new(), Instant::now());
+    let mut student = Student::new(Kind::Modern, now, inlet.local());
+    // Key frames of all, and then without a turn for as long as it takes until nothing of its screen is left.
+    let mut next = |student: &mut Student, rings: &mut Rings, step| {
+        let (encoding, index, key) = lecture.next(step, now, rings);
+        student.lanes.on_frame(encoding, index, key);
+    };
+    let full = ENCODINGS[1];
+    for step in 0..500 {
+        next(&mut student, &mut rings, step);
+    }
+    student.lanes.start_pictures(now, &rings, &mut Wishes::default());
+    let due = rings[full].next();
+    let mut step = 500;
+    while rings[full].get(due).is_some() || rings[full].next() == due {
+        next(&mut student, &mut rings, step);
+        step += 1;
+    }
+    let (mut recoveries, mut wishes) = (Recoveries::default(), Wishes::default());
+    assert!(student.lanes.awaited().all(|encoding| encoding != full), "it does not know it yet");
+    student.send(now, Some(Track::Screen), &rings, &mut outlet);
+    recoveries.ask_for(now, student.lanes.awaited(), &mut wishes.key_frames);
+    assert!(wishes.key_frames.contains(&full), "{wishes:?}");
+}

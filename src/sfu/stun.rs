@@ -1,0 +1,115 @@
+//! How the world sees the SFU's socket: asked of a STUN server, from that very socket (RFC 8489).
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use rtc::stun::message::{BINDING_REQUEST, BINDING_SUCCESS, Getter, Message, TransactionId};
+use rtc::stun::xoraddr::XorMappedAddress;
+
+/// How often an unanswered question is asked again, and how often an answered one, so that the NAT keeps the way open.
+const RETRY: Duration = Duration::from_millis(500);
+const REFRESH: Duration = Duration::from_secs(20);
+
+/// Unanswered questions before the server counts as silent.
+const PATIENCE: u32 = 8;
+
+/// A STUN server that is asked for the SFU's public address.
+pub(super) struct StunClient {
+    pub(super) server: SocketAddr,
+    transaction: TransactionId,
+    due: Instant,
+    unanswered: u32,
+    mapped: Option<SocketAddr>,
+}
+
+/// What a step of the client says.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Asked {
+    /// Nothing is due.
+    NotYet,
+    /// These bytes go to the server.
+    Send(Vec<u8>),
+    /// The server did not answer, for the first time.
+    Silent,
+}
+
+impl StunClient {
+    pub(super) fn new(server: SocketAddr, now: Instant) -> Self {
+        Self { server, transaction: TransactionId::new(), due: now, unanswered: 0, mapped: None }
+    }
+
+    /// What is to be done at `now`.
+    pub(super) fn step(&mut self, now: Instant) -> Asked {
+        if now < self.due {
+            return Asked::NotYet;
+        }
+        self.unanswered += 1;
+        if self.unanswered == PATIENCE {
+            self.due = now + REFRESH;
+            return Asked::Silent;
+        }
+        self.due = now + if self.unanswered < PATIENCE { RETRY } else { REFRESH };
+        let mut message = Message::new();
+        match message.build(&[Box::new(self.transaction), Box::new(BINDING_REQUEST)]) {
+            Ok(()) => Asked::Send(message.raw),
+            Err(_) => Asked::NotYet,
+        }
+    }
+
+    /// Whether a STUN message with this transaction id answers this client.
+    pub(super) fn expects(&self, from: SocketAddr, transaction: [u8; 12]) -> bool {
+        from == self.server && transaction == self.transaction.0
+    }
+
+    /// Reads an answer, and gives the public address when it is new.
+    pub(super) fn answer(&mut self, bytes: &[u8], now: Instant) -> Option<SocketAddr> {
+        let mut message = Message::new();
+        message.unmarshal_binary(bytes).ok()?;
+        if message.typ != BINDING_SUCCESS {
+            return None;
+        }
+        let mut address = XorMappedAddress::default();
+        address.get_from(&message).ok()?;
+        self.unanswered = 0;
+        self.due = now + REFRESH;
+        self.transaction = TransactionId::new();
+        let mapped = SocketAddr::new(address.ip, address.port);
+        (self.mapped.replace(mapped) != Some(mapped)).then_some(mapped)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rtc::stun::message::Setter;
+
+    #[test]
+    fn a_server_tells_the_address() {
+        let now = Instant::now();
+        let server: SocketAddr = "127.0.0.1:3478".parse().unwrap();
+        let mut client = StunClient::new(server, now);
+        let Asked::Send(question) = client.step(now) else { panic!("nothing was asked") };
+        let mut request = Message::new();
+        request.unmarshal_binary(&question).unwrap();
+        assert!(client.expects(server, request.transaction_id.0));
+        let mut answer = Message::new();
+        answer.build(&[Box::new(request.transaction_id), Box::new(BINDING_SUCCESS)]).unwrap();
+        XorMappedAddress { ip: "203.0.113.7".parse().unwrap(), port: 4711 }.add_to(&mut answer).unwrap();
+        assert_eq!(client.answer(&answer.raw, now), Some("203.0.113.7:4711".parse().unwrap()));
+        assert_eq!(client.answer(&answer.raw, now), None, "nothing new");
+        assert!(!client.expects(server, request.transaction_id.0), "an answer counts once");
+    }
+
+    #[test]
+    fn a_silent_server_is_reported_once() {
+        let mut now = Instant::now();
+        let mut client = StunClient::new("127.0.0.1:3478".parse().unwrap(), now);
+        let mut silent = 0;
+        for _ in 0..30 {
+            silent += u32::from(client.step(now) == Asked::Silent);
+            now += REFRESH;
+        }
+        assert_eq!(silent, 1);
+        assert_eq!(client.answer(b"nonsense", now), None);
+    }
+}
