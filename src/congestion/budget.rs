@@ -36,7 +36,7 @@ const CLASS_BURST: f32 = 200.0;
 
 /// The repairs that a class has in common, for those whose own are used up.
 #[derive(Debug)]
-pub struct ClassRepairs {
+pub(crate) struct ClassRepairs {
     left: f32,
     /// Packets that left so far.
     counted: u64,
@@ -51,7 +51,7 @@ impl Default for ClassRepairs {
 
 impl ClassRepairs {
     /// So many packets have left for the class since it began.
-    pub fn have_left(&mut self, packets: u64) {
+    pub(crate) fn have_left(&mut self, packets: u64) {
         let new = packets.saturating_sub(self.counted);
         self.counted = self.counted.max(packets);
         self.left = (self.left + new as f32 * CLASS_SHARE).min(CLASS_BURST);
@@ -60,16 +60,16 @@ impl ClassRepairs {
 
 /// What is known of the way to a student: what it may ask for depends on it.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Way {
+pub(crate) struct Way {
     /// Whether packets wait in front of its line: [`Trouble::Delay`](super::Trouble::Delay).
-    pub is_delayed: bool,
+    pub(crate) is_delayed: bool,
     /// The share of packets that is lost, as it reports: 0 to 1.
-    pub lost: f32,
+    pub(crate) lost: f32,
 }
 
 /// Whether a packet may be sent again to one student.
 #[derive(Debug)]
-pub struct RepairBudget {
+pub(crate) struct RepairBudget {
     own: f32,
     of_class: f32,
 }
@@ -83,7 +83,7 @@ impl Default for RepairBudget {
 
 impl RepairBudget {
     /// So many packets are sent for the first time.
-    pub fn sent(&mut self, packets: usize, way: Way) {
+    pub(crate) fn sent(&mut self, packets: usize, way: Way) {
         let (own, of_class) = match way {
             Way { is_delayed: true, .. } => (SHARE_WHEN_DELAYED, 0.0),
             Way { lost, .. } if lost < MUCH_LOSS => (SHARE, 0.0),
@@ -94,12 +94,12 @@ impl RepairBudget {
     }
 
     /// Whether one may be asked for again.
-    pub fn has(&self, class: &ClassRepairs) -> bool {
+    pub(crate) fn has(&self, class: &ClassRepairs) -> bool {
         self.own >= 1.0 || self.of_class.min(class.left) >= 1.0
     }
 
     /// One is asked for again.
-    pub fn take(&mut self, class: &mut ClassRepairs) -> bool {
+    pub(crate) fn take(&mut self, class: &mut ClassRepairs) -> bool {
         let passes = self.has(class);
         if self.own >= 1.0 {
             self.own -= 1.0;
@@ -129,7 +129,7 @@ const PEACE: Duration = Duration::from_secs(60);
 /// Whether a student's wish for a key frame is passed on to [`KeyFrameRequests`](crate::rtp::KeyFrameRequests), which join those of
 /// the class.
 #[derive(Debug)]
-pub struct KeyBudget {
+pub(crate) struct KeyBudget {
     /// When all that was taken is earned again.
     earned: Option<Instant>,
     /// How many intervals the next one takes to earn.
@@ -149,7 +149,7 @@ impl Default for KeyBudget {
 
 impl KeyBudget {
     /// The student wants one of this tier; gives whether it may be asked for.
-    pub fn wants(&mut self, now: Instant, tier: Tier) -> bool {
+    pub(crate) fn wants(&mut self, now: Instant, tier: Tier) -> bool {
         if self.asked.replace(now).is_none_or(|at| now.saturating_duration_since(at) >= PEACE) {
             self.intervals = 1;
         }
@@ -157,7 +157,7 @@ impl KeyBudget {
     }
 
     /// One is asked for.
-    pub fn take(&mut self, now: Instant, tier: Tier) -> bool {
+    pub(crate) fn take(&mut self, now: Instant, tier: Tier) -> bool {
         let passes = self.has(now, tier);
         if passes && !std::mem::take(&mut self.is_free) {
             let before = self.earned.filter(|at| *at > now);
@@ -170,7 +170,7 @@ impl KeyBudget {
     }
 
     /// The student gets another encoding, which it may have to recover, too: once.
-    pub fn on_other_picture(&mut self) {
+    pub(crate) fn on_other_picture(&mut self) {
         self.is_free = true;
     }
 
@@ -195,7 +195,7 @@ const USUAL_ROUND_TRIP: Duration = Duration::from_millis(30);
 
 /// What became of a packet's repair.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LastRepair {
+pub(crate) enum LastRepair {
     /// There was none.
     None,
     /// It may still come.
@@ -206,19 +206,19 @@ pub enum LastRepair {
 
 /// What was sent again just now: a student asks again and again until the repair has come, which takes a round trip.
 #[derive(Debug, Default)]
-pub struct Repaired {
+pub(crate) struct Repaired {
     packets: VecDeque<(u32, u16, Instant)>,
     round_trip: Option<Duration>,
 }
 
 impl Repaired {
     /// The way there and back takes this long.
-    pub fn on_round_trip(&mut self, time: Duration) {
+    pub(crate) fn on_round_trip(&mut self, time: Duration) {
         self.round_trip = Some(time.min(Duration::from_millis(500)));
     }
 
     /// What became of this packet's last repair.
-    pub fn last(&self, now: Instant, ssrc: u32, sequence_number: u16) -> LastRepair {
+    pub(crate) fn last(&self, now: Instant, ssrc: u32, sequence_number: u16) -> LastRepair {
         let within = self.round_trip.unwrap_or(USUAL_ROUND_TRIP);
         let mut newest_first = self.packets.iter().rev();
         match newest_first.find(|(known, number, _)| (*known, *number) == (ssrc, sequence_number)) {
@@ -229,7 +229,7 @@ impl Repaired {
     }
 
     /// This packet is sent again.
-    pub fn note(&mut self, now: Instant, ssrc: u32, sequence_number: u16) {
+    pub(crate) fn note(&mut self, now: Instant, ssrc: u32, sequence_number: u16) {
         if self.packets.len() == REMEMBERED {
             self.packets.pop_front();
         }

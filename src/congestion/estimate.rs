@@ -31,7 +31,7 @@ const SURE_TRAINS: usize = 3;
 
 /// What is wrong with a student's way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Trouble {
+pub(crate) enum Trouble {
     /// A queue grows, or stays long: more is sent than the line carries.
     Delay,
     /// Far more than a tenth is lost, for more than half a second.
@@ -57,7 +57,7 @@ pub(super) enum Evidence {
 /// As long as nothing speaks against it, a way carries everything: on a LAN the first picture is a full one. Trains tell
 /// the capacity from the first picture on, so that does not cost anybody more than half a second.
 #[derive(Debug)]
-pub struct Estimate {
+pub(crate) struct Estimate {
     began: Instant,
     history: Option<History>,
     /// Of the last feedback, in units of 64 ms, with all roll-overs of its 24 bits.
@@ -79,7 +79,7 @@ pub struct Estimate {
 
 impl Estimate {
     /// Of a student of whom nothing is known.
-    pub fn new(now: Instant) -> Self {
+    pub(crate) fn new(now: Instant) -> Self {
         Self {
             began: now,
             history: None,
@@ -98,7 +98,7 @@ impl Estimate {
 
     /// A packet is sent: its transport-wide sequence number, where that was offered, and its length with the RTP header,
     /// be it media, a repair or padding. Packets of one picture have the same `now`.
-    pub fn sent(&mut self, now: Instant, sequence: Option<u16>, bytes: usize) {
+    pub(crate) fn sent(&mut self, now: Instant, sequence: Option<u16>, bytes: usize) {
         let now = self.micros(now);
         self.sending.add(now, bytes);
         if let Some(sequence) = sequence {
@@ -110,7 +110,7 @@ impl Estimate {
     /// Transport-wide feedback (draft-holmer-rmcat-transport-wide-cc-extensions-01): the first packet's number, the
     /// reference time as on the wire, in units of 64 ms, and for every packet from the first one on, whether it came
     /// and how many microseconds after the one before that came (the first after the reference time).
-    pub fn on_feedback(
+    pub(crate) fn on_feedback(
         &mut self,
         now: Instant,
         base: u16,
@@ -144,7 +144,7 @@ impl Estimate {
     }
 
     /// The student can receive so many bits a second, it says (REMB).
-    pub fn on_remb(&mut self, now: Instant, bits_per_second: u64) {
+    pub(crate) fn on_remb(&mut self, now: Instant, bits_per_second: u64) {
         let now = self.micros(now);
         let sent = self.sending.rate(now);
         self.reports.on_remb(now, bits_per_second.min(u32::MAX.into()) as u32, sent);
@@ -153,7 +153,7 @@ impl Estimate {
 
     /// A receiver report: the worst share of lost packets of its blocks in 256ths, as on the wire, and the round trip
     /// where it can be told.
-    pub fn on_report(&mut self, now: Instant, fraction_lost: u8, round_trip: Option<Duration>) {
+    pub(crate) fn on_report(&mut self, now: Instant, fraction_lost: u8, round_trip: Option<Duration>) {
         let round_trip = round_trip.map(|time| time.as_micros().min(u32::MAX.into()) as u32);
         self.reports.on_report(self.micros(now), fraction_lost, round_trip);
         self.unheard = None;
@@ -161,13 +161,13 @@ impl Estimate {
 
     /// What the student's way carries, where that is known: what came through while it was full, or what trains or the
     /// student say.
-    pub fn bits_per_second(&self, now: Instant) -> Option<u32> {
+    pub(crate) fn bits_per_second(&self, now: Instant) -> Option<u32> {
         self.full_line().or_else(|| self.capacity(now))
     }
 
     /// The same in kbit/s, to be told to people. None for a line that was never seen full, and on which trains come
     /// together: it carries more than anybody has measured.
-    pub fn told_kbps(&self, now: Instant) -> Option<u32> {
+    pub(crate) fn told_kbps(&self, now: Instant) -> Option<u32> {
         self.bits_per_second(now).filter(|bits| *bits < VERY_FAST).map(|bits| bits / 1000)
     }
 
@@ -185,7 +185,7 @@ impl Estimate {
     }
 
     /// The share of packets that is lost, 0 to 1.
-    pub fn lost(&self) -> f32 {
+    pub(crate) fn lost(&self) -> f32 {
         match self.evidence() {
             Evidence::EveryPacket => self.loss.share(),
             Evidence::Reports | Evidence::Nothing => self.reports.lost(),
@@ -193,19 +193,19 @@ impl Estimate {
     }
 
     /// How long packets wait in front of the narrowest link; zero where that is not known.
-    pub fn queue(&self) -> Duration {
+    pub(crate) fn queue(&self) -> Duration {
         Duration::from_millis(self.delay.queue().into())
     }
 
     /// How many trains have told something lately, and what the line carries by the best of them in bits a second: all
     /// that is known before the first picture.
-    pub fn first_trains(&self, now: Instant) -> (usize, Option<u32>) {
+    pub(crate) fn first_trains(&self, now: Instant) -> (usize, Option<u32>) {
         let now = self.micros(now);
         (self.trains.count_within(now, now), self.trains.fastest(now))
     }
 
     /// Whether something is wrong, and what.
-    pub fn trouble(&mut self, now: Instant) -> Option<Trouble> {
+    pub(crate) fn trouble(&mut self, now: Instant) -> Option<Trouble> {
         let now = self.micros(now);
         match self.evidence() {
             Evidence::Nothing => None,

@@ -4,12 +4,12 @@ use crate::rtp::{Tier, Track};
 
 /// The tiers in which pictures can be had, by a student's codec.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-pub struct Offered([[bool; Tier::ALL.len()]; 2]);
+pub(crate) struct Offered([[bool; Tier::ALL.len()]; 2]);
 
 impl Offered {
     /// The same, and this. Sound is always there.
     #[must_use]
-    pub fn with(mut self, track: Track, tier: Tier) -> Self {
+    pub(crate) fn with(mut self, track: Track, tier: Tier) -> Self {
         if let Some(picture) = picture(track) {
             self.0[picture][tier as usize] = true;
         }
@@ -17,18 +17,18 @@ impl Offered {
     }
 
     /// Whether this can be had.
-    pub fn has(&self, track: Track, tier: Tier) -> bool {
+    pub(crate) fn has(&self, track: Track, tier: Tier) -> bool {
         picture(track).is_none_or(|picture| self.0[picture][tier as usize])
     }
 }
 
 /// What an encoding costs, in bits a second with RTP headers.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-pub struct Rate {
+pub(crate) struct Rate {
     /// What its encoder was set to.
-    pub nominal: u32,
+    pub(crate) nominal: u32,
     /// What it made in the last second or two; 0 where it does not run, or not yet for so long.
-    pub measured: u32,
+    pub(crate) measured: u32,
 }
 
 impl Rate {
@@ -46,14 +46,14 @@ impl Rate {
 
 /// What all encodings of a class cost, for students with one codec. The SFU measures it once for all of them.
 #[derive(Debug, Default, Clone)]
-pub struct Rates {
+pub(crate) struct Rates {
     sound: Rate,
     pictures: [[Rate; Tier::ALL.len()]; 2],
 }
 
 impl Rates {
     /// An encoding costs this. Sound has one tier.
-    pub fn set(&mut self, track: Track, tier: Tier, rate: Rate) {
+    pub(crate) fn set(&mut self, track: Track, tier: Tier, rate: Rate) {
         match picture(track) {
             None => self.sound = rate,
             Some(picture) => self.pictures[picture][tier as usize] = rate,
@@ -61,7 +61,7 @@ impl Rates {
     }
 
     /// What sound and these pictures cost, as long as they go on like this.
-    pub fn present(&self, pictures: Pictures) -> u64 {
+    pub(crate) fn present(&self, pictures: Pictures) -> u64 {
         self.sum(pictures, Rate::present)
     }
 
@@ -79,16 +79,16 @@ impl Rates {
 
 /// What a student gets beside sound: a tier of each picture, or none of it.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-pub struct Pictures {
+pub(crate) struct Pictures {
     /// The screen.
-    pub screen: Option<Tier>,
+    pub(crate) screen: Option<Tier>,
     /// The camera.
-    pub camera: Option<Tier>,
+    pub(crate) camera: Option<Tier>,
 }
 
 impl Pictures {
     /// What it gets of a track. Sound it gets always.
-    pub fn of(self, track: Track) -> Option<Tier> {
+    pub(crate) fn of(self, track: Track) -> Option<Tier> {
         match track {
             Track::Audio => Some(Tier::Full),
             Track::Screen => self.screen,
@@ -97,7 +97,7 @@ impl Pictures {
     }
 
     /// Whether it gets sound alone.
-    pub fn is_empty(self) -> bool {
+    pub(crate) fn is_empty(self) -> bool {
         self == Self::default()
     }
 }

@@ -17,6 +17,7 @@
 //! line carries the next rung, and the pictures themselves tell, because each leaves as a burst (see `trains`). So
 //! everybody begins on the best rung, and who has stepped down does not try the next one before it is known to fit.
 
+mod adaptation;
 mod budget;
 mod clusters;
 mod common;
@@ -37,13 +38,11 @@ mod twcc;
 #[cfg(test)]
 mod tests;
 
-pub use budget::{ClassRepairs, KeyBudget, LastRepair, RepairBudget, Repaired, Way};
-pub use common::CommonTrouble;
-pub use estimate::{Estimate, Trouble};
-pub use layers::{Offered, Pictures, Rate, Rates};
+pub(crate) use adaptation::{Actions, Adaptation, Change};
+pub(crate) use budget::ClassRepairs;
+pub(crate) use common::CommonTrouble;
+pub(crate) use estimate::{Estimate, Trouble};
+pub(crate) use layers::{Offered, Rate, Rates};
 pub(crate) use pacer::{Line, Pace};
-pub use probe::Probe;
+pub(crate) use probe::Probe;
 pub(crate) use rates::Traffic;
-pub(crate) use recovery::Recoveries;
-pub use selection::{Controller, Decision, Reason};
-pub(crate) use startup::{Opening, Step};

@@ -13,16 +13,16 @@ const BYTES: RangeInclusive<u32> = 250..=1000;
 
 /// Padding to be sent at once, as a train that tells what the line carries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Probe {
+pub(crate) struct Probe {
     /// So many packets.
-    pub packets: u32,
+    pub(crate) packets: u32,
     /// Of so many bytes each, with the RTP header.
-    pub bytes_each: u32,
+    pub(crate) bytes_each: u32,
 }
 
 impl Probe {
     /// Before the first picture: 85 ms of a line of 120 kbit/s, less than sound is waited for at first.
-    pub const FIRST: Self = Self { packets: 4, bytes_each: 255 };
+    pub(crate) const FIRST: Self = Self { packets: 4, bytes_each: 255 };
 
     /// What tells anything at all: 100 ms of a line of 100 kbit/s.
     pub(super) const SHORTEST: Self = Self { packets: *PACKETS.start(), bytes_each: *BYTES.start() };

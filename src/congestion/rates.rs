@@ -80,7 +80,7 @@ impl Window {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::congestion::Pictures;
+    use crate::congestion::layers::Pictures;
     use crate::rtp::{Tier, Track};
 
     #[test]

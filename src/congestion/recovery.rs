@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use crate::congestion::KeyBudget;
+use super::budget::KeyBudget;
 use crate::rtp::PerTrack;
 use crate::rtp::{Encoding, Tier};
 

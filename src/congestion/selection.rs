@@ -111,7 +111,7 @@ const BETWEEN_RETURNS: Duration = Duration::from_secs(30);
 
 /// Why a student gets something else.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Reason {
+pub(crate) enum Reason {
     /// Less, because of this.
     Down(Trouble),
     /// More, because there is room.
@@ -124,18 +124,18 @@ pub enum Reason {
 ///
 /// What it gets no more ends at once, also where the other tier must wait for its key frame: the queue drains meanwhile.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Decision {
+pub(crate) struct Decision {
     /// The pictures.
-    pub pictures: Pictures,
+    pub(crate) pictures: Pictures,
     /// Why.
-    pub reason: Reason,
+    pub(crate) reason: Reason,
     /// What its way carries in kbit/s, where that is known.
-    pub estimate_kbps: Option<u32>,
+    pub(crate) estimate_kbps: Option<u32>,
 }
 
 /// One student's place on the ladder. It begins on the best rung.
 #[derive(Debug)]
-pub struct Controller {
+pub(crate) struct Controller {
     estimate: Estimate,
     offered: Offered,
     rung: Rung,
@@ -172,7 +172,7 @@ pub struct Controller {
 
 impl Controller {
     /// Of a student that gets the best of what is offered, and of whom nothing is known.
-    pub fn new(now: Instant, offered: Offered) -> Self {
+    pub(crate) fn new(now: Instant, offered: Offered) -> Self {
         Self {
             estimate: Estimate::new(now),
             offered,
@@ -200,32 +200,33 @@ impl Controller {
 
     /// The same, which gets the best whatever its way carries; that is found out all the same.
     #[must_use]
-    pub fn staying(self) -> Self {
+    pub(crate) fn staying(self) -> Self {
         Self { stays: true, ..self }
     }
 
     /// What is known of the student's way, to be told of what is sent and what comes back.
-    pub fn estimate(&mut self) -> &mut Estimate {
+    pub(crate) fn estimate(&mut self) -> &mut Estimate {
         &mut self.estimate
     }
 
     /// What the student gets.
-    pub fn pictures(&self) -> Pictures {
+    #[cfg(test)]
+    pub(crate) fn pictures(&self) -> Pictures {
         self.pictures
     }
 
     /// Whether it gets the best of what is offered, which need not be the full tier.
-    pub fn has_the_best(&self) -> bool {
+    pub(crate) fn has_the_best(&self) -> bool {
         self.rung.above(self.offered).is_none()
     }
 
     /// Other tiers can be had; [`decide`](Self::decide) tells what comes of it.
-    pub fn offer(&mut self, offered: Offered) {
+    pub(crate) fn offer(&mut self, offered: Offered) {
         self.offered = offered;
     }
 
     /// This process stood still until now: that is no trouble of the student's line.
-    pub fn stood_still(&mut self, now: Instant) {
+    pub(crate) fn stood_still(&mut self, now: Instant) {
         self.estimate.stood_still(now);
         self.troubled_since = None;
         if since(self.stood_still, now) >= BETWEEN_PAUSES {
@@ -234,13 +235,13 @@ impl Controller {
     }
 
     /// Since when the student is in trouble, if it is.
-    pub fn troubled_since(&self) -> Option<Instant> {
+    pub(crate) fn troubled_since(&self) -> Option<Instant> {
         self.troubled_since
     }
 
     /// What the student gets from now on, where that is something else than before. To be asked after feedback, and ten
     /// times a second or so.
-    pub fn decide(&mut self, now: Instant, rates: &Rates, common: &CommonTrouble) -> Option<Decision> {
+    pub(crate) fn decide(&mut self, now: Instant, rates: &Rates, common: &CommonTrouble) -> Option<Decision> {
         let trouble = self.estimate.trouble(now);
         let trouble = trouble.filter(|trouble| *trouble != Trouble::Delay || !self.queue_will_pass(now, rates));
         self.troubled_since = trouble.map(|_| self.troubled_since.unwrap_or(now));
@@ -273,13 +274,13 @@ impl Controller {
     }
 
     /// What the best of what is offered needs of a line, in bits a second.
-    pub fn needed(&self, rates: &Rates) -> u64 {
+    pub(crate) fn needed(&self, rates: &Rates) -> u64 {
         (rates.present(self.pictures) as f64 / USED) as u64
     }
 
     /// The student has had no picture yet, and its line carries so many bits a second: gives what it begins with, where
     /// that is not the best.
-    pub fn begin(&mut self, now: Instant, rates: &Rates, line: u32) -> Option<Decision> {
+    pub(crate) fn begin(&mut self, now: Instant, rates: &Rates, line: u32) -> Option<Decision> {
         let cost = |rung: Rung| rates.present(rung.pictures(self.offered)) as f64 / f64::from(line);
         if self.stays || cost(self.rung) <= USED {
             return None;
@@ -304,7 +305,7 @@ impl Controller {
     }
 
     /// A train of padding that is to be sent now, because nothing else tells whether the student could get more.
-    pub fn probe(&mut self, now: Instant) -> Option<Probe> {
+    pub(crate) fn probe(&mut self, now: Instant) -> Option<Probe> {
         let above = self.rung.above(self.offered);
         let knows_every_packet = self.estimate.evidence() == Evidence::EveryPacket;
         let is_calm = since(self.down, now) >= SETTLES_WITHIN

@@ -7,9 +7,8 @@ use std::time::{Duration, Instant};
 use super::line::{Dice, Link};
 use super::setup::{Outcome, Setup, Tells, Who};
 use super::student::{Back, Student};
-use crate::congestion::{
-    ClassRepairs, CommonTrouble, Controller, Offered, Probe, Rate, Rates, RepairBudget, Trouble, Way,
-};
+use super::{ClassRepairs, CommonTrouble, Controller, Offered, Probe, Rate, Rates, Trouble};
+use super::{RepairBudget, Way};
 use crate::rtp::{Tier, Track};
 
 /// Microseconds of a step of virtual time.

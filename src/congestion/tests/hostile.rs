@@ -2,9 +2,9 @@
 
 use std::time::{Duration, Instant};
 
+use super::Rung;
 use super::line::Dice;
-use crate::congestion::layers::Rung;
-use crate::congestion::{CommonTrouble, Controller, Decision, Estimate, Offered, Pictures, Rate, Rates, Reason};
+use super::{CommonTrouble, Controller, Decision, Estimate, Offered, Pictures, Rate, Rates, Reason};
 use crate::rtp::{Tier, Track};
 
 fn rates() -> Rates {

@@ -10,3 +10,8 @@ mod start;
 mod student;
 
 pub(crate) use line::Dice;
+
+use super::budget::{RepairBudget, Way};
+use super::layers::{Pictures, Rung};
+use super::selection::{Controller, Decision, Reason};
+use super::{ClassRepairs, CommonTrouble, Estimate, Offered, Probe, Rate, Rates, Trouble};

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::line::Line;
 use super::setup::{Setup, Tells, Who};
-use crate::congestion::{CommonTrouble, Controller, Decision, Offered, Pictures, Rate, Rates, Reason, Trouble};
+use super::{CommonTrouble, Controller, Decision, Offered, Pictures, Rate, Rates, Reason, Trouble};
 use crate::rtp::{Tier, Track};
 
 const FULL: Pictures = Pictures { screen: Some(Tier::Full), camera: None };

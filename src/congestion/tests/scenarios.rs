@@ -2,7 +2,7 @@
 
 use super::line::{Dice, Line};
 use super::setup::{Outcome, Setup, Tells};
-use crate::congestion::{Pictures, Reason, Trouble};
+use super::{Pictures, Reason, Trouble};
 use crate::rtp::Tier;
 
 const FULL: Pictures = Pictures { screen: Some(Tier::Full), camera: None };

@@ -2,7 +2,7 @@
 
 use super::class::Class;
 use super::line::Line;
-use crate::congestion::{Pictures, Reason};
+use super::{Pictures, Reason};
 use crate::rtp::Track;
 
 /// How the student tells what it gets.

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::line::{Dice, Line, Link};
-use crate::congestion::{CommonTrouble, Controller, Offered, Pictures, Rate, Rates, Reason, Trouble};
+use super::{CommonTrouble, Controller, Offered, Pictures, Rate, Rates, Reason, Trouble};
 use crate::rtp::{Tier, Track};
 
 const MILLI: u64 = 1000;

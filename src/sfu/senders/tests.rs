@@ -14,7 +14,7 @@ use rtc::srtp::protection_profile::ProtectionProfile;
 use super::super::peer::media_track;
 use super::super::udp::UdpReceiver;
 use super::*;
-use crate::congestion::Recoveries;
+use crate::congestion::{Adaptation, Offered};
 use crate::rtp::{FrameAssembler, HEADER_BYTES};
 use crate::sdp::engine;
 use crate::srtp::random::Random;
@@ -338,9 +338,9 @@ async fn who_is_so_far_behind_that_its_pictures_are_forgotten_has_a_key_frame_as
         next(&mut student, &mut rings, step);
         step += 1;
     }
-    let (mut recoveries, mut wishes) = (Recoveries::default(), Wishes::default());
+    let (mut adaptation, mut wishes) = (Adaptation::new(now, Offered::default(), true), Wishes::default());
     assert!(student.lanes.awaited().all(|encoding| encoding != full), "it does not know it yet");
     student.send(now, Some(Track::Screen), &rings, &mut outlet);
-    recoveries.ask_for(now, student.lanes.awaited(), &mut wishes.key_frames);
+    adaptation.request_key_frames(now, student.lanes.awaited(), &mut wishes.key_frames);
     assert!(wishes.key_frames.contains(&full), "{wishes:?}");
 }
