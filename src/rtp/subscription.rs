@@ -326,7 +326,7 @@ pub fn timestamp_at(frame: &Frame, now: Instant) -> u32 {
 
 #[cfg(test)]
 mod tests {
-    use super::super::ring::tests::frame;
+    use super::super::frame_ring::tests::frame;
     use super::*;
 
     fn drain<'a>(subscription: &mut Subscription, ring: &'a FrameRing) -> Vec<OutPacket<'a>> {
