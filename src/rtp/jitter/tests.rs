@@ -1,5 +1,8 @@
 //! A lecture over simulated networks: sound 50 times and a picture of three packets 30 times a second.
 
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+
 use super::*;
 
 /// What a network does to a packet: how many milliseconds it takes; none: it is lost.
@@ -295,13 +298,8 @@ fn a_teacher_that_comes_back_is_played_by_the_same() {
 fn whatever_comes_nothing_breaks_and_nothing_grows() {
     for seed in 1..20u64 {
         let mut lecture = Lecture::new(Latency::AUTO);
-        let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        let mut random = |below: u64| {
-            state ^= state << 13;
-            state ^= state >> 7;
-            state ^= state << 17;
-            state % below
-        };
+        let mut rng = StdRng::seed_from_u64(seed);
+        let mut random = |below: u64| rng.random_range(0..below);
         let (mut now, mut played) = (0, 0);
         for n in 0..3000u64 {
             now += random(40);

@@ -220,7 +220,7 @@ struct Lecture {
 
 impl Lecture {
     fn new() -> Self {
-        Self { random: Random(SEED), assemblers: ENCODINGS.map(FrameAssembler::new), sequence_number: 0 }
+        Self { random: Random::new(SEED), assemblers: ENCODINGS.map(FrameAssembler::new), sequence_number: 0 }
     }
 
     /// The next frame: put into its ring, with its index there, and whether it is a key frame.
@@ -253,7 +253,7 @@ impl Lecture {
 fn run(bad: &[Kind], began: Instant) -> (Student, Vec<Student>, [usize; 8]) {
     let inlet = UdpReceiver::bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let mut outlet = inlet.outlet().unwrap();
-    let (mut rings, mut lecture, mut random) = (Rings::default(), Lecture::new(), Random(SEED ^ 0xbad));
+    let (mut rings, mut lecture, mut random) = (Rings::default(), Lecture::new(), Random::new(SEED ^ 0xbad));
     let mut healthy = Student::new(Kind::Modern, began, inlet.local());
     let mut bad: Vec<Student> = bad.iter().map(|kind| Student::new(*kind, began, inlet.local())).collect();
     let mut seen = [0; 8];
