@@ -19,6 +19,10 @@ use crate::rtp::{Encoding, Tier};
 /// Packets that wait longer than this in front of the narrowest link leave no room for many retransmissions.
 const LONG_QUEUE: Duration = Duration::from_millis(100);
 
+/// Video is paced for so long after more of it was decided on: the key frame that it begins with is larger than many a
+/// queue, and losing it would look like a path that does not carry it.
+const PACED_AFTER_MORE: Duration = Duration::from_secs(2);
+
 /// What the sender has to do after [`Adaptation::adapt`].
 #[derive(Debug, Default, Clone, Copy)]
 pub(crate) struct Actions {
@@ -53,6 +57,8 @@ pub(crate) struct Adaptation {
     startup: Option<Opening>,
     /// The last trouble that took layers away, until the peer has the best again.
     reason: Option<Trouble>,
+    /// Video is paced until then, also where the peer has the best.
+    paced_until: Option<Instant>,
     is_delayed: bool,
     retransmissions: RepairBudget,
     retransmitted: Repaired,
@@ -67,6 +73,7 @@ impl Adaptation {
             selection: if adapts { selection } else { selection.staying() },
             startup: None,
             reason: None,
+            paced_until: None,
             is_delayed: false,
             retransmissions: RepairBudget::default(),
             retransmitted: Repaired::default(),
@@ -134,17 +141,23 @@ impl Adaptation {
             actions.probe = self.selection.probe(now);
             decision
         };
-        actions.change = decision.map(|decision| self.change(decision));
-        actions.pace = self.reason.and_then(|_| {
-            let estimate = self.selection.estimate();
-            let queue = estimate.queue();
-            estimate.bits_per_second(now).map(|bits_per_second| Line { bits_per_second, queue })
-        });
+        actions.change = decision.map(|decision| self.change(now, decision));
+        let is_paced = self.reason.is_some() || self.paced_until.is_some_and(|until| now < until);
+        actions.pace = if is_paced { self.pace(now, rates) } else { None };
         actions
     }
 
-    fn change(&mut self, Decision { pictures, reason, estimate_kbps }: Decision) -> Change {
+    fn pace(&mut self, now: Instant, rates: &Rates) -> Option<Line> {
+        // A REMB is no more than 1.5 times what arrives: video that is paced by it may stay below it for ever.
+        let least = if self.selection.estimate().knows_every_packet() { 0 } else { self.selection.cost(rates) };
+        let estimate = self.selection.estimate();
+        let queue = estimate.queue();
+        estimate.bits_per_second(now).map(|bits| Line { bits_per_second: bits.max(least), queue })
+    }
+
+    fn change(&mut self, now: Instant, Decision { pictures, reason, estimate_kbps }: Decision) -> Change {
         let has_less = !self.selection.has_the_best();
+        self.paced_until = (reason == Reason::Up).then_some(now + PACED_AFTER_MORE);
         let is_urgent = matches!(reason, Reason::Down(_));
         self.reason = match reason {
             Reason::Down(trouble) => Some(trouble),

@@ -71,6 +71,8 @@ pub(crate) struct Estimate {
     heard: Option<u64>,
     /// When the first packet was sent of which no feedback was heard.
     unheard: Option<u64>,
+    /// When the last silence ended: what was lost before says nothing about the share that is lost now.
+    silent_until: u64,
     /// From the sending of the newest packet that came to the feedback that told of it.
     lag: u64,
     /// Between two feedbacks, smoothed.
@@ -91,6 +93,7 @@ impl Estimate {
             reports: Reports::default(),
             heard: None,
             unheard: None,
+            silent_until: 0,
             lag: 0,
             interval: 0,
         }
@@ -118,6 +121,9 @@ impl Estimate {
         deltas: impl IntoIterator<Item = Option<i32>>,
     ) {
         let now = self.micros(now);
+        if self.is_silent(now) {
+            self.silent_until = now;
+        }
         let Some(history) = &mut self.history else { return };
         let ahead = (reference << 8).wrapping_sub((self.reference as u32) << 8) as i32 >> 8;
         self.reference = match self.heard {
@@ -138,8 +144,12 @@ impl Estimate {
         self.unheard = None;
         if let Some(newest) = newest {
             self.lag = now.saturating_sub(newest).min(LONGEST_LAG);
-            let loss = &mut self.loss;
-            history.decide(now, newest.saturating_sub(REORDERING), |sent, lost| loss.record(sent, lost));
+            let (loss, silent_until) = (&mut self.loss, self.silent_until);
+            history.decide(now, newest.saturating_sub(REORDERING), |sent, lost| {
+                if sent >= silent_until {
+                    loss.record(sent, lost);
+                }
+            });
         }
     }
 
@@ -215,6 +225,11 @@ impl Estimate {
             Evidence::EveryPacket if self.delay.is_trouble() => Some(Trouble::Delay),
             Evidence::EveryPacket => self.loss.is_trouble().then_some(Trouble::Loss),
         }
+    }
+
+    /// Whether the peer reports the arrival of every packet.
+    pub(super) fn knows_every_packet(&self) -> bool {
+        self.evidence() == Evidence::EveryPacket
     }
 
     pub(super) fn evidence(&self) -> Evidence {

@@ -273,6 +273,11 @@ impl Controller {
         (explains && is_of_the_line).then_some(told)
     }
 
+    /// What the layers of now cost, in bits a second.
+    pub(crate) fn cost(&self, rates: &Rates) -> u32 {
+        rates.present(self.pictures).min(u32::MAX.into()) as u32
+    }
+
     /// What the best of what is offered needs of a line, in bits a second.
     pub(crate) fn needed(&self, rates: &Rates) -> u64 {
         (rates.present(self.pictures) as f64 / USED) as u64
