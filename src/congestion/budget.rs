@@ -239,15 +239,17 @@ impl Repaired {
 
 #[cfg(test)]
 mod tests {
+    use rand::rngs::StdRng;
+    use rand::{RngExt, SeedableRng};
+
     use super::*;
-    use crate::congestion::tests::Dice;
 
     /// A class: each student is sent so many packets in each of 30 pictures a second, and asks for the share of them
     /// again that `lost` gives, and as much of the repairs; it reports that share a second later, or nothing. Gives for
     /// each how many packets it was sent, and how many it wanted again and got.
     fn class(seconds: usize, packets: usize, reports: bool, lost: &dyn Fn(usize, usize) -> f64) -> [Vec<usize>; 3] {
         const STUDENTS: usize = 10;
-        let (mut dice, mut common) = (Dice::new(7), ClassRepairs::default());
+        let (mut rng, mut common) = (StdRng::seed_from_u64(7), ClassRepairs::default());
         let mut budgets: Vec<RepairBudget> = (0..STUDENTS).map(|_| RepairBudget::default()).collect();
         let [mut sent, mut asked, mut repaired] = [(); 3].map(|()| vec![0; STUDENTS]);
         for picture in 0..seconds * 30 {
@@ -259,7 +261,7 @@ mod tests {
                 let mut missing = packets;
                 // A repair that is lost is asked for again; who wants everything asks for each once.
                 while missing > 0 {
-                    missing = (0..missing).filter(|_| dice.chance(share)).count();
+                    missing = (0..missing).filter(|_| rng.random_bool(share)).count();
                     asked[student] += missing;
                     let again = (0..missing).filter(|_| budget.has(&common) && budget.take(&mut common)).count();
                     repaired[student] += again;

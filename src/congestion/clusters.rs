@@ -148,17 +148,19 @@ fn rate(nanos_per_byte: u32) -> u32 {
 
 #[cfg(test)]
 mod tests {
+    use rand::rngs::StdRng;
+    use rand::{RngExt, SeedableRng};
+
     use super::*;
-    use crate::congestion::tests::Dice;
 
     /// Sends `trains` of `packets` each, a picture apart, over a line with this rate and jitter; gives its capacity.
     fn measured(trains: u64, packets: u64, bytes: u32, rate: u64, jitter: i64) -> Option<u32> {
-        let (mut all, mut dice) = (Trains::default(), Dice::new(3));
+        let (mut all, mut rng) = (Trains::default(), StdRng::seed_from_u64(3));
         for train in 0..=trains {
             let sent = train * 33_333;
             for n in 0..packets {
                 let leaves = sent + (n + 1) * u64::from(bytes) * 8_000_000 / rate;
-                all.add(sent, leaves as i64 + dice.below(jitter as u64 + 1) as i64, bytes);
+                all.add(sent, leaves as i64 + rng.random_range(0..=jitter), bytes);
             }
         }
         all.rate(trains * 33_333)

@@ -2,9 +2,13 @@
 
 use std::time::{Duration, Instant};
 
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+
 use super::Rung;
-use super::line::Dice;
-use super::{CommonTrouble, Controller, Decision, Estimate, Offered, Pictures, Rate, Rates, Reason};
+use super::{
+    Actions, Adaptation, CommonTrouble, Controller, Decision, Estimate, Offered, Pictures, Rate, Rates, Reason,
+};
 use crate::rtp::{Tier, Track};
 
 fn rates() -> Rates {
@@ -25,45 +29,45 @@ fn offered() -> Offered {
 #[test]
 fn whatever_a_student_says_there_is_a_tier() {
     for seed in 0..20 {
-        let (mut dice, began) = (Dice::new(seed), Instant::now());
-        let (mut control, rates) = (Controller::new(began, offered()), rates());
-        let (mut sequence, mut micros, mut changes) = (dice.below(65_536) as u16, 0, 0);
+        let (mut rng, began) = (StdRng::seed_from_u64(seed), Instant::now());
+        let (mut adaptation, rates) = (Adaptation::new(began, offered(), true), rates());
+        let (mut sequence, mut micros, mut changes) = (rng.random_range(0..65_536) as u16, 0, 0);
+        let mut before = None;
         for _ in 0..20_000 {
-            micros += dice.below(30_000);
+            micros += rng.random_range(0..30_000);
             // Now and then the hub's own time is that of an earlier turn.
-            let now = began + Duration::from_micros(micros - dice.below(micros.min(2_000) + 1));
-            match dice.below(12) {
+            let now = began + Duration::from_micros(micros - rng.random_range(0..=micros.min(2_000)));
+            match rng.random_range(0..12) {
                 0..5 => {
-                    for _ in 0..dice.below(40) {
-                        control.estimate().sent(now, Some(sequence), dice.below(70_000) as usize);
+                    for _ in 0..rng.random_range(0..40) {
+                        adaptation.estimate().sent(now, Some(sequence), rng.random_range(0..70_000) as usize);
                         sequence = sequence.wrapping_add(1);
                     }
                 }
-                5 => sequence = sequence.wrapping_add(dice.below(40_000) as u16),
+                5 => sequence = sequence.wrapping_add(rng.random_range(0..40_000) as u16),
                 6..9 => {
-                    let base = sequence.wrapping_sub(dice.below(3_000) as u16);
-                    let reference = dice.below(1 << 32) as u32;
-                    let many = dice.chance(0.1);
-                    let count = dice.below(if many { 66_000 } else { 100 });
-                    let deltas = (0..count).map(|_| Some(dice.below(1 << 32)).filter(|delta| delta % 3 > 0));
+                    let base = sequence.wrapping_sub(rng.random_range(0..3_000) as u16);
+                    let reference = rng.random_range(0..1_u64 << 32) as u32;
+                    let many = rng.random_bool(0.1);
+                    let count = rng.random_range(0..if many { 66_000 } else { 100 });
+                    let deltas =
+                        (0..count).map(|_| Some(rng.random_range(0..1_u64 << 32)).filter(|delta| delta % 3 > 0));
                     let deltas = deltas.map(|delta| delta.map(|delta| delta as i32));
-                    control.estimate().on_feedback(now, base, reference, deltas);
+                    adaptation.estimate().on_feedback(now, base, reference, deltas);
                 }
-                9 => control.estimate().on_remb(now, dice.below(u64::MAX)),
+                9 => adaptation.estimate().on_remb(now, rng.random_range(0..u64::MAX)),
                 10 => {
-                    let round_trip = dice.chance(0.5).then(|| Duration::from_micros(dice.below(u64::MAX)));
-                    control.estimate().on_report(now, dice.below(256) as u8, round_trip);
+                    let round_trip = rng.random_bool(0.5).then(|| Duration::from_micros(rng.random_range(0..u64::MAX)));
+                    adaptation.on_report(now, rng.random_range(0..256) as u8, round_trip);
                 }
                 _ => {
-                    control.offer(if dice.chance(0.1) { Offered::default() } else { offered() });
-                    let before = control.pictures();
-                    if let Some(decision) = control.decide(now, &rates, &CommonTrouble::default()) {
+                    adaptation.offer(if rng.random_bool(0.1) { Offered::default() } else { offered() });
+                    let Actions { change, probe, .. } = adaptation.adapt(now, &rates, &CommonTrouble::default());
+                    if let Some(change) = change {
                         changes += 1;
-                        assert_ne!(before, decision.pictures);
+                        assert_ne!(before.replace(change.pictures), Some(change.pictures));
                     }
-                    if let Some(probe) = control.probe(now) {
-                        assert!(probe.packets <= 10 && probe.bytes_each <= 1000);
-                    }
+                    assert!(probe.is_none_or(|probe| probe.packets <= 10 && probe.bytes_each <= 1000));
                 }
             }
         }

@@ -1,17 +1,17 @@
-//! One student behind a line, in virtual time: what it gets, and what that does to its line.
+//! One peer behind a link, in virtual time: what it is sent, and what that does to the link.
 
-mod class;
 mod hostile;
-mod line;
+mod link;
 mod pauses;
+mod receiver;
 mod scenarios;
+mod sender;
 mod setup;
 mod start;
-mod student;
 
-pub(crate) use line::Dice;
-
-use super::budget::{RepairBudget, Way};
 use super::layers::{Pictures, Rung};
 use super::selection::{Controller, Decision, Reason};
-use super::{ClassRepairs, CommonTrouble, Estimate, Offered, Probe, Rate, Rates, Trouble};
+use super::{
+    Actions, Adaptation, Change, ClassRepairs, CommonTrouble, Estimate, Offered, Pace, Probe, Rate, Rates, Traffic,
+    Trouble,
+};
