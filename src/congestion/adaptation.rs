@@ -5,15 +5,15 @@
 
 use std::time::{Duration, Instant};
 
-use super::budget::{ClassRepairs, LastRepair, RepairBudget, Repaired, Way};
+use super::budget::{ClassRetransmissions, LastRetransmission, PathState, RecentRetransmissions, RetransmissionBudget};
 use super::common::CommonTrouble;
 use super::estimate::{Estimate, Trouble};
-use super::layers::{Offered, Pictures, Rates};
-use super::pacer::Line;
+use super::layers::{Layers, Offered, Rates};
+use super::pacer::PathCapacity;
 use super::probe::Probe;
-use super::recovery::Recoveries;
-use super::selection::{Controller, Decision, Reason};
-use super::startup::{Opening, Step};
+use super::recovery::KeyFrameRecovery;
+use super::selection::{Decision, LayerSelection, Reason};
+use super::startup::{StartupProbe, StartupStep};
 use crate::rtp::{Encoding, Tier};
 
 /// Packets that wait longer than this in front of the narrowest link leave no room for many retransmissions.
@@ -31,7 +31,7 @@ pub(crate) struct Actions {
     /// Video begins, after the startup probe. Any `change` is made first.
     pub(crate) starts_video: bool,
     /// Video is paced for this path; none: it is not paced.
-    pub(crate) pace: Option<Line>,
+    pub(crate) pace: Option<PathCapacity>,
     /// Padding to be sent at once.
     pub(crate) probe: Option<Probe>,
 }
@@ -40,7 +40,7 @@ pub(crate) struct Actions {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Change {
     /// The layers.
-    pub(crate) pictures: Pictures,
+    pub(crate) layers: Layers,
     /// Whether the old layers end at once. Otherwise they are sent until the new ones have a key frame.
     pub(crate) is_urgent: bool,
     /// Why the peer gets less than the best that is offered; none where it gets the best.
@@ -52,38 +52,38 @@ pub(crate) struct Change {
 /// The decisions about one peer.
 #[derive(Debug)]
 pub(crate) struct Adaptation {
-    selection: Controller,
+    selection: LayerSelection,
     /// While audio is sent and video waits for the startup probe.
-    startup: Option<Opening>,
+    startup: Option<StartupProbe>,
     /// The last trouble that took layers away, until the peer has the best again.
     reason: Option<Trouble>,
     /// Video is paced until then, also where the peer has the best.
     paced_until: Option<Instant>,
     is_delayed: bool,
-    retransmissions: RepairBudget,
-    retransmitted: Repaired,
-    key_frames: Recoveries,
+    retransmissions: RetransmissionBudget,
+    retransmitted: RecentRetransmissions,
+    key_frames: KeyFrameRecovery,
 }
 
 impl Adaptation {
     /// For a new peer. Without `adapts` it gets the best layers whatever it reports.
     pub(crate) fn new(now: Instant, offered: Offered, adapts: bool) -> Self {
-        let selection = Controller::new(now, offered);
+        let selection = LayerSelection::new(now, offered);
         Self {
             selection: if adapts { selection } else { selection.staying() },
             startup: None,
             reason: None,
             paced_until: None,
             is_delayed: false,
-            retransmissions: RepairBudget::default(),
-            retransmitted: Repaired::default(),
-            key_frames: Recoveries::default(),
+            retransmissions: RetransmissionBudget::default(),
+            retransmitted: RecentRetransmissions::default(),
+            key_frames: KeyFrameRecovery::default(),
         }
     }
 
     /// The connection stands. Gives whether video begins at once; with `probes_first` it waits for a startup probe.
     pub(crate) fn start(&mut self, now: Instant, probes_first: bool) -> bool {
-        self.startup = probes_first.then(|| Opening::new(now));
+        self.startup = probes_first.then(|| StartupProbe::new(now));
         !probes_first
     }
 
@@ -94,13 +94,13 @@ impl Adaptation {
 
     /// Media packets were sent for the first time.
     pub(crate) fn on_media_sent(&mut self, packets: usize) {
-        let way = Way { is_delayed: self.is_delayed, lost: self.selection.estimate().lost() };
-        self.retransmissions.sent(packets, way);
+        let path = PathState { is_delayed: self.is_delayed, lost: self.selection.estimate().lost() };
+        self.retransmissions.sent(packets, path);
     }
 
     /// The first startup probe, once. Ask as soon as padding can be sent.
     pub(crate) fn first_probe(&mut self) -> Option<Probe> {
-        self.startup.as_mut()?.wants_first_train().then_some(Probe::FIRST)
+        self.startup.as_mut()?.wants_first_probe().then_some(Probe::FIRST)
     }
 
     /// Other encodings can be had; [`adapt`](Self::adapt) tells what comes of it.
@@ -122,14 +122,14 @@ impl Adaptation {
     pub(crate) fn adapt(&mut self, now: Instant, rates: &Rates, common: &CommonTrouble) -> Actions {
         let mut actions = Actions::default();
         let decision = if let Some(startup) = &mut self.startup {
-            let (trains, line) = self.selection.estimate().first_trains(now);
-            match startup.step(now, trains, line, self.selection.needed(rates)) {
-                Step::Wait => None,
-                Step::Probe => {
+            let (clusters, line) = self.selection.estimate().first_clusters(now);
+            match startup.step(now, clusters, line, self.selection.needed(rates)) {
+                StartupStep::Wait => None,
+                StartupStep::Probe => {
                     actions.probe = Some(Probe::FIRST);
                     None
                 }
-                Step::Begin(line) => {
+                StartupStep::Begin(line) => {
                     self.startup = None;
                     actions.starts_video = true;
                     line.and_then(|line| self.selection.begin(now, rates, line))
@@ -147,15 +147,15 @@ impl Adaptation {
         actions
     }
 
-    fn pace(&mut self, now: Instant, rates: &Rates) -> Option<Line> {
+    fn pace(&mut self, now: Instant, rates: &Rates) -> Option<PathCapacity> {
         // A REMB is no more than 1.5 times what arrives: video that is paced by it may stay below it for ever.
         let least = if self.selection.estimate().knows_every_packet() { 0 } else { self.selection.cost(rates) };
         let estimate = self.selection.estimate();
         let queue = estimate.queue();
-        estimate.bits_per_second(now).map(|bits| Line { bits_per_second: bits.max(least), queue })
+        estimate.bits_per_second(now).map(|bits| PathCapacity { bits_per_second: bits.max(least), queue })
     }
 
-    fn change(&mut self, now: Instant, Decision { pictures, reason, estimate_kbps }: Decision) -> Change {
+    fn change(&mut self, now: Instant, Decision { layers, reason, estimate_kbps }: Decision) -> Change {
         let has_less = !self.selection.has_the_best();
         self.paced_until = (reason == Reason::Up).then_some(now + PACED_AFTER_MORE);
         let is_urgent = matches!(reason, Reason::Down(_));
@@ -163,8 +163,8 @@ impl Adaptation {
             Reason::Down(trouble) => Some(trouble),
             Reason::Up | Reason::Offer => self.reason.filter(|_| has_less),
         };
-        self.key_frames.on_other_pictures();
-        Change { pictures, is_urgent, reason: self.reason.filter(|_| has_less), estimate_kbps }
+        self.key_frames.on_layer_change();
+        Change { layers, is_urgent, reason: self.reason.filter(|_| has_less), estimate_kbps }
     }
 
     /// The peer misses a packet (NACK). Gives what `find` found of it and in how many copies it is sent again; none where
@@ -175,7 +175,7 @@ impl Adaptation {
         &mut self,
         now: Instant,
         (ssrc, sequence_number): (u32, u16),
-        class: &mut ClassRepairs,
+        class: &mut ClassRetransmissions,
         find: impl FnOnce() -> Option<T>,
     ) -> Option<(T, usize)> {
         if !self.retransmissions.has(class) {
@@ -183,9 +183,9 @@ impl Adaptation {
         }
         let found = find()?;
         let copies = match self.retransmitted.last(now, ssrc, sequence_number) {
-            LastRepair::UnderWay => return None,
-            LastRepair::None => 1,
-            LastRepair::Lost => 2,
+            LastRetransmission::UnderWay => return None,
+            LastRetransmission::None => 1,
+            LastRetransmission::Lost => 2,
         };
         self.retransmitted.note(now, ssrc, sequence_number);
         Some((found, (0..copies).filter(|_| self.retransmissions.take(class)).count()))
@@ -201,17 +201,17 @@ impl Adaptation {
 
     /// The peer can't decode this tier of a track (PLI, FIR): whether its budget allows to begin anew.
     pub(crate) fn may_restart(&mut self, now: Instant, tier: Tier) -> bool {
-        self.key_frames.may_begin_anew(now, tier)
+        self.key_frames.may_restart(now, tier)
     }
 
     /// The track began anew after [`may_restart`](Self::may_restart).
     pub(crate) fn restarted(&mut self, now: Instant, tier: Tier) {
-        self.key_frames.begun_anew(now, tier);
+        self.key_frames.restarted(now, tier);
     }
 
     /// Key frames of these were requested already, for a reason that costs the peer nothing.
     pub(crate) fn key_frames_requested(&mut self, encodings: impl IntoIterator<Item = Encoding>) {
-        self.key_frames.were_asked_for(encodings);
+        self.key_frames.requested(encodings);
     }
 
     /// Adds to `requests` the key frames that the peer's tracks await and that its budget allows by now.

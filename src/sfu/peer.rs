@@ -18,7 +18,7 @@ use super::channel::{Channel, Opened};
 use super::senders::{Lanes, Repair};
 use super::udp::UdpSender;
 use super::worker::Slot;
-use crate::congestion::{Adaptation, ClassRepairs};
+use crate::congestion::{Adaptation, ClassRetransmissions};
 use crate::dtls::flights::Handshake;
 use crate::dtls::records::Records;
 use crate::dtls::sctp::Violation;
@@ -177,7 +177,7 @@ impl Peer {
         (at, from): (SocketAddr, SocketAddr),
         mut datagram: BytesMut,
         rings: &Rings,
-        class: &mut ClassRepairs,
+        class: &mut ClassRetransmissions,
         wishes: &mut Wishes,
     ) -> Option<Heard> {
         if is_rtcp(&datagram)
@@ -233,7 +233,13 @@ impl Peer {
     }
 
     /// Reads what the core has to say after it was given something.
-    pub(super) fn turn(&mut self, now: Instant, rings: &Rings, class: &mut ClassRepairs, wishes: &mut Wishes) -> Turn {
+    pub(super) fn turn(
+        &mut self,
+        now: Instant,
+        rings: &Rings,
+        class: &mut ClassRetransmissions,
+        wishes: &mut Wishes,
+    ) -> Turn {
         #[cfg(test)]
         assert!(!self.panics, "on purpose");
         let mut fate = Fate::Alive;

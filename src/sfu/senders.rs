@@ -13,7 +13,7 @@ use super::Rings;
 use super::peer::Wishes;
 use super::udp::{Sent, UdpSender};
 use crate::congestion::{Estimate, Probe};
-use crate::congestion::{Line, Pace};
+use crate::congestion::{Pacer, PathCapacity};
 use crate::dtls::flights::Handshake;
 use crate::rtp::Numbers;
 use crate::rtp::RepairStream;
@@ -100,7 +100,7 @@ pub(super) struct Lanes {
     /// The number of the next packet of all, and the id of the extension for it, where the student reports by these.
     transport: Option<TransportNumber>,
     /// How fast pictures go, where the line is narrow.
-    pace: Option<Pace>,
+    pace: Option<Pacer>,
     /// The picture of which not all was sent yet, because of that.
     under_way: Option<UnderWay>,
     /// Packets that were sent, and their bytes.
@@ -165,10 +165,10 @@ impl Lanes {
     }
 
     /// Pictures go no faster than this line carries them; or at once.
-    pub(super) fn set_pace(&mut self, now: Instant, line: Option<Line>) {
+    pub(super) fn set_pace(&mut self, now: Instant, line: Option<PathCapacity>) {
         match (&mut self.pace, line) {
             (Some(pace), Some(line)) => pace.set(line),
-            (pace, line) => *pace = line.map(|line| Pace::new(now, line)),
+            (pace, line) => *pace = line.map(|line| Pacer::new(now, line)),
         }
     }
 

@@ -9,9 +9,9 @@ mod sender;
 mod setup;
 mod start;
 
-use super::layers::{Pictures, Rung};
-use super::selection::{Controller, Decision, Reason};
+use super::layers::{LayerIndex, Layers};
+use super::selection::{Decision, LayerSelection, Reason};
 use super::{
-    Actions, Adaptation, Change, ClassRepairs, CommonTrouble, Estimate, Offered, Pace, Probe, Rate, Rates, Traffic,
-    Trouble,
+    Actions, Adaptation, Change, ClassRetransmissions, CommonTrouble, Estimate, Offered, Pacer, Probe, Rate, RateMeter,
+    Rates, Trouble,
 };

@@ -4,10 +4,10 @@ use std::time::{Duration, Instant};
 
 use super::link::Link;
 use super::setup::{Reports, Setup, Who};
-use super::{Adaptation, Change, CommonTrouble, Offered, Pictures, Rate, Rates, Trouble};
+use super::{Adaptation, Change, CommonTrouble, Layers, Offered, Rate, Rates, Trouble};
 use crate::rtp::{Tier, Track};
 
-const FULL: Pictures = Pictures { screen: Some(Tier::Full), camera: None };
+const FULL: Layers = Layers { screen: Some(Tier::Full), camera: None };
 
 const M: u64 = 1_000_000;
 
@@ -36,7 +36,7 @@ fn a_pause_of_the_teacher_is_not_the_students_line() {
 fn a_line_that_is_narrow_after_a_pause_is_found_all_the_same() {
     let setup = Setup::over(Link::of(50 * M)).stands_still(Who::Sender, 20.0, 23.0);
     let outcome = setup.then(23.0, Link::of(600_000)).run();
-    let low = Pictures { screen: Some(Tier::Low), camera: None };
+    let low = Layers { screen: Some(Tier::Low), camera: None };
     assert!(outcome.since(low, 23.0, 60.0).is_some_and(|at| at < 27.0), "{:?}", outcome.changes);
 }
 

@@ -5,13 +5,13 @@ use rand::{RngExt, SeedableRng};
 
 use super::link::Link;
 use super::setup::{Outcome, Reports, Setup};
-use super::{Change, Pictures, Trouble};
+use super::{Change, Layers, Trouble};
 use crate::rtp::Tier;
 
-const FULL: Pictures = Pictures { screen: Some(Tier::Full), camera: None };
-const LOW: Pictures = Pictures { screen: Some(Tier::Low), camera: None };
-const NONE: Pictures = Pictures { screen: None, camera: None };
-const ALL: Pictures = Pictures { screen: Some(Tier::Full), camera: Some(Tier::Full) };
+const FULL: Layers = Layers { screen: Some(Tier::Full), camera: None };
+const LOW: Layers = Layers { screen: Some(Tier::Low), camera: None };
+const NONE: Layers = Layers { screen: None, camera: None };
+const ALL: Layers = Layers { screen: Some(Tier::Full), camera: Some(Tier::Full) };
 
 const M: u64 = 1_000_000;
 
@@ -98,14 +98,14 @@ fn a_burst_of_loss_is_soon_forgotten() {
         let lossy = wide().round_trip(50).loss(0.20);
         let outcome = Setup::over(wide().round_trip(50)).then(20.0, lossy).then(22.0, wide()).seed(seed).run();
         assert!(outcome.since(FULL, 20.0, 60.0).is_some_and(|at| at < 30.0), "{:?}", outcome.changes);
-        assert_eq!(outcome.seconds_of(Pictures::is_empty), 0.0);
+        assert_eq!(outcome.seconds_of(Layers::is_empty), 0.0);
     }
 }
 
 #[test]
 fn loss_that_less_does_not_help_takes_no_picture() {
     let outcome = Setup::over(wide().round_trip(50)).then(20.0, wide().loss(0.20)).run();
-    assert_eq!(outcome.seconds_of(Pictures::is_empty), 0.0, "{:?}", outcome.changes);
+    assert_eq!(outcome.seconds_of(Layers::is_empty), 0.0, "{:?}", outcome.changes);
     let outcome = Setup::over(wide().round_trip(50)).then(20.0, wide().loss(0.60)).run();
     assert_eq!(outcome.last(), NONE, "{:?}", outcome.changes);
 }
@@ -119,7 +119,7 @@ fn half_a_second_of_nothing_changes_nothing() {
     }
     let outcome = Setup::over(wide()).then(20.0, outage).then(25.0, wide()).run();
     assert!(
-        matches!(outcome.changes[0], (at, Change { pictures: LOW, reason: Some(Trouble::Silence), .. }) if at < 21.0)
+        matches!(outcome.changes[0], (at, Change { layers: LOW, reason: Some(Trouble::Silence), .. }) if at < 21.0)
     );
     assert!(outcome.since(FULL, 25.0, 60.0).is_some_and(|at| at < 26.0), "{:?}", outcome.changes);
 }
@@ -154,9 +154,9 @@ fn a_line_that_was_dead_carries_what_it_did_before_until_it_says_otherwise() {
 fn the_camera_goes_first() {
     let outcome = Setup::over(Link::of(3_300_000)).with_camera().run();
     assert_eq!(outcome.first, ALL);
-    let camera_low = Pictures { camera: Some(Tier::Low), ..ALL };
-    let low = Pictures { screen: Some(Tier::Low), camera: Some(Tier::Low) };
-    assert!([camera_low, low].contains(&outcome.changes[0].1.pictures), "{:?}", outcome.changes);
+    let camera_low = Layers { camera: Some(Tier::Low), ..ALL };
+    let low = Layers { screen: Some(Tier::Low), camera: Some(Tier::Low) };
+    assert!([camera_low, low].contains(&outcome.changes[0].1.layers), "{:?}", outcome.changes);
     let outcome = Setup::over(Link::of(600_000)).with_camera().then(30.0, wide()).run();
     assert!(outcome.since(LOW, 0.0, 30.0).is_some_and(|at| at < 2.0), "{:?}", outcome.changes);
     assert!(outcome.since(ALL, 30.0, 60.0).is_some_and(|at| at < 40.0), "{:?}", outcome.changes);
@@ -189,8 +189,8 @@ fn what_others_load_is_no_reason() {
     for millis in [250, 500] {
         let line = Link::of(20 * M).queue(millis);
         let outcome = Setup::over(line).then(20.0, line.busy()).run();
-        assert!(outcome.seconds_of(|pictures| pictures == FULL) > 50.0, "{millis} {:?}", outcome.changes);
-        assert_eq!((outcome.seconds_of(Pictures::is_empty), outcome.last()), (0.0, FULL));
+        assert!(outcome.seconds_of(|layers| layers == FULL) > 50.0, "{millis} {:?}", outcome.changes);
+        assert_eq!((outcome.seconds_of(Layers::is_empty), outcome.last()), (0.0, FULL));
     }
 }
 
@@ -199,7 +199,7 @@ fn a_page_of_slides_is_waited_for() {
     stays_full(&Setup::over(wide()).with_slides());
     for kbit in [600, 1000, 2000] {
         let outcome = Setup::over(Link::of(kbit * 1000)).with_slides().run();
-        assert_eq!(outcome.seconds_of(Pictures::is_empty), 0.0, "{kbit} {:?}", outcome.changes);
+        assert_eq!(outcome.seconds_of(Layers::is_empty), 0.0, "{kbit} {:?}", outcome.changes);
         assert!(outcome.changes.len() <= 6, "{kbit} {:?}", outcome.changes);
     }
 }
@@ -213,11 +213,11 @@ fn less_feedback_is_slower_and_does() {
         }
         let outcome = Setup::over(Link::of(600_000)).then(30.0, wide()).reporting(tells).run();
         assert!(outcome.at(3.5) == LOW, "{tells:?} {:?}", outcome.changes);
-        assert!(outcome.seconds_of(|pictures| pictures == FULL) > full, "{tells:?} {:?}", outcome.changes);
+        assert!(outcome.seconds_of(|layers| layers == FULL) > full, "{tells:?} {:?}", outcome.changes);
         assert_eq!(outcome.last(), FULL, "{tells:?} {:?}", outcome.changes);
         let outcome = Setup::over(Link::of(120_000)).reporting(tells).run();
-        assert!(outcome.seconds_of(|pictures| pictures == FULL) < 10.0, "{tells:?} {:?}", outcome.changes);
-        assert!(outcome.seconds_of(Pictures::is_empty) > 30.0, "{tells:?} {:?}", outcome.changes);
+        assert!(outcome.seconds_of(|layers| layers == FULL) < 10.0, "{tells:?} {:?}", outcome.changes);
+        assert!(outcome.seconds_of(Layers::is_empty) > 30.0, "{tells:?} {:?}", outcome.changes);
     }
 }
 
@@ -246,8 +246,8 @@ fn table() {
         ("120k, 30 s: 50M", Setup::over(Link::of(120_000)).then(30.0, wide())),
         ("20 s: 20 % loss for 2 s", Setup::over(wide()).then(20.0, wide().loss(0.2)).then(22.0, wide())),
         ("20 s: nothing for 0.5 s", Setup::over(wide()).then(20.0, wide().loss(1.0)).then(20.5, wide())),
-        ("two pictures, 3M", Setup::over(Link::of(3 * M)).with_camera()),
-        ("two pictures, 120k, 30 s: 50M", Setup::over(Link::of(120_000)).with_camera().then(30.0, wide())),
+        ("two layers, 3M", Setup::over(Link::of(3 * M)).with_camera()),
+        ("two layers, 120k, 30 s: 50M", Setup::over(Link::of(120_000)).with_camera().then(30.0, wide())),
         ("REMB, 600k, 30 s: 50M", Setup::over(Link::of(600_000)).reporting(Reports::Remb).then(30.0, wide())),
         (
             "reports, 600k, 30 s: 50M",
@@ -260,15 +260,15 @@ fn table() {
     );
     for (name, setup) in rows {
         let outcome = setup.run();
-        let share = |tier| outcome.seconds_of(|pictures| pictures.screen == tier);
+        let share = |tier| outcome.seconds_of(|layers| layers.screen == tier);
         let seconds = setup.seconds as f64;
         let name_of = |tier: Option<Tier>| tier.map_or("none", Tier::name);
         let changes: Vec<String> = outcome
             .changes
             .iter()
-            .map(|(at, Change { pictures, .. })| match setup.tracks {
-                [_] => format!("{at:.2} {}", name_of(pictures.screen)),
-                _ => format!("{at:.2} {}+{}", name_of(pictures.screen), name_of(pictures.camera)),
+            .map(|(at, Change { layers, .. })| match setup.tracks {
+                [_] => format!("{at:.2} {}", name_of(layers.screen)),
+                _ => format!("{at:.2} {}+{}", name_of(layers.screen), name_of(layers.camera)),
             })
             .collect();
         println!(
@@ -296,7 +296,7 @@ fn any_line_is_used_and_not_overrun() {
         let setup = Setup::over(line).seed(seed).every([50, 100, 250][rng.random_range(0..3) as usize]);
         let setup = if rng.random_bool(0.3) { setup.with_camera() } else { setup };
         let outcome = setup.run();
-        let screen = |tier| outcome.seconds_of(|pictures| pictures.screen == tier);
+        let screen = |tier| outcome.seconds_of(|layers| layers.screen == tier);
         let context = || format!("seed {seed} {line:?} {:?}", outcome.changes);
         let changes = if (510_000..700_000).contains(&rate) { 10 } else { 4 };
         assert!(outcome.changes.len() <= changes, "{}", context());

@@ -13,7 +13,9 @@ use rand::{RngExt, SeedableRng};
 use super::link::Path;
 use super::receiver::{Feedback, Receiver};
 use super::setup::{Outcome, Reports, Setup, Who};
-use super::{Actions, Adaptation, Change, ClassRepairs, CommonTrouble, Offered, Pace, Pictures, Probe, Rates, Traffic};
+use super::{
+    Actions, Adaptation, Change, ClassRetransmissions, CommonTrouble, Layers, Offered, Pacer, Probe, RateMeter, Rates,
+};
 use crate::rtp::{
     Codec, Encoding, Frame, FrameAssembler, FrameRing, KeyFrameRequests, PerCodec, PerEncoding, Start, Subscription,
     Tier, Track,
@@ -103,17 +105,17 @@ struct Encoder {
 pub(super) struct Sender {
     began: Instant,
     adaptation: Adaptation,
-    traffic: Traffic,
+    traffic: RateMeter,
     rates: PerCodec<Rates>,
     /// Nobody else is in this class.
-    class: ClassRepairs,
+    class: ClassRetransmissions,
     encodings: Vec<Encoding>,
     encoders: PerEncoding<Encoder>,
     rings: PerEncoding<FrameRing>,
     /// By encoding and size: frames to be copied.
     templates: HashMap<(Encoding, u64), Frame>,
     feeds: Vec<Feed>,
-    pace: Option<Pace>,
+    pace: Option<Pacer>,
     under_way: Option<UnderWay>,
     path: Path,
     rng: StdRng,
@@ -155,7 +157,7 @@ impl Sender {
         let offered = encodings.iter().fold(Offered::default(), |offered, e| offered.with(e.track, e.tier));
         let nominals: Vec<(Encoding, u32)> =
             encodings.iter().chain([&AUDIO]).map(|encoding| (*encoding, nominal(*encoding))).collect();
-        let mut traffic = Traffic::new(&nominals);
+        let mut traffic = RateMeter::new(&nominals);
         let tracks = std::iter::once(Track::Audio).chain(setup.tracks.iter().copied());
         let feed = |track: Track| Feed {
             track,
@@ -163,13 +165,13 @@ impl Sender {
             pending: None,
         };
         let best = |track| setup.tracks.contains(&track).then_some(Tier::Full);
-        let first = Pictures { screen: best(Track::Screen), camera: best(Track::Camera) };
+        let first = Layers { screen: best(Track::Screen), camera: best(Track::Camera) };
         let mut sender = Self {
             began,
             adaptation: Adaptation::new(began, offered, true),
             rates: traffic.rates(began),
             traffic,
-            class: ClassRepairs::default(),
+            class: ClassRetransmissions::default(),
             encodings,
             encoders: PerEncoding::default(),
             rings: PerEncoding::default(),
@@ -531,19 +533,19 @@ impl Sender {
         self.request_key_frames(at);
         match (&mut self.pace, pace) {
             (Some(pace), Some(line)) => pace.set(line),
-            (pace, line) => *pace = line.map(|line| Pace::new(at, line)),
+            (pace, line) => *pace = line.map(|line| Pacer::new(at, line)),
         }
         if let Some(probe) = probe {
             self.probe(now, probe);
         }
     }
 
-    fn change(&mut self, at: Instant, Change { pictures, is_urgent, .. }: Change) {
+    fn change(&mut self, at: Instant, Change { layers, is_urgent, .. }: Change) {
         for n in 1..self.feeds.len() {
             let feed = &mut self.feeds[n];
             let is_sent = !feed.subscription.is_paused();
             feed.pending = None;
-            let Some(tier) = pictures.of(feed.track) else {
+            let Some(tier) = layers.of(feed.track) else {
                 self.under_way = self.under_way.filter(|rest| rest.feed != n);
                 feed.subscription.pause();
                 continue;

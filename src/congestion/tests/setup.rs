@@ -2,7 +2,7 @@
 
 use super::link::Link;
 use super::sender::Sender;
-use super::{Change, Pictures};
+use super::{Change, Layers};
 use crate::rtp::Track;
 
 /// By which RTCP the receiver reports.
@@ -95,7 +95,7 @@ impl Setup {
 pub(super) struct Outcome {
     /// By second.
     pub(super) changes: Vec<(f64, Change)>,
-    pub(super) first: Pictures,
+    pub(super) first: Layers,
     /// How long a packet would have waited in the queue, in milliseconds, every 10 ms.
     pub(super) queues: Vec<u64>,
     pub(super) probe_bytes: u64,
@@ -108,23 +108,19 @@ pub(super) struct Outcome {
 
 impl Outcome {
     /// What it got at this second.
-    pub(super) fn at(&self, second: f64) -> Pictures {
-        self.changes
-            .iter()
-            .take_while(|change| change.0 <= second)
-            .last()
-            .map_or(self.first, |change| change.1.pictures)
+    pub(super) fn at(&self, second: f64) -> Layers {
+        self.changes.iter().take_while(|change| change.0 <= second).last().map_or(self.first, |change| change.1.layers)
     }
 
-    pub(super) fn last(&self) -> Pictures {
+    pub(super) fn last(&self) -> Layers {
         self.at(self.seconds)
     }
 
     /// The first second after `from` at which it gets this for the rest of the time up to `to`.
-    pub(super) fn since(&self, pictures: Pictures, from: f64, to: f64) -> Option<f64> {
-        let mut at = (self.at(from) == pictures).then_some(from);
+    pub(super) fn since(&self, layers: Layers, from: f64, to: f64) -> Option<f64> {
+        let mut at = (self.at(from) == layers).then_some(from);
         for change in self.changes.iter().filter(|change| change.0 > from && change.0 <= to) {
-            at = if change.1.pictures == pictures { at.or(Some(change.0)) } else { None };
+            at = if change.1.layers == layers { at.or(Some(change.0)) } else { None };
         }
         at
     }
@@ -135,7 +131,7 @@ impl Outcome {
         self.queues[index(from)..index(to)].iter().copied().max().unwrap_or(0)
     }
 
-    pub(super) fn seconds_of(&self, wanted: impl Fn(Pictures) -> bool) -> f64 {
+    pub(super) fn seconds_of(&self, wanted: impl Fn(Layers) -> bool) -> f64 {
         let steps = (self.seconds * 100.0) as u32;
         (0..steps).filter(|step| wanted(self.at(f64::from(*step) / 100.0))).count() as f64 / 100.0
     }

@@ -6,7 +6,7 @@ use rand::SeedableRng;
 use rand::rngs::StdRng;
 
 use super::link::{Link, Path};
-use super::{Adaptation, Change, CommonTrouble, Offered, Pictures, Rate, Rates, Trouble};
+use super::{Adaptation, Change, CommonTrouble, Layers, Offered, Rate, Rates, Trouble};
 use crate::rtp::{Tier, Track};
 
 const MILLI: u64 = 1000;
@@ -60,7 +60,7 @@ fn less_after(narrow: u64, interval: u64) -> Option<(u64, Change)> {
             (told, newest_told) = (newest + 1, newest + 1);
         }
         if let Some(change) = adaptation.adapt(now, &rates, &CommonTrouble::default()).change {
-            assert_eq!(change.pictures, Pictures::default(), "sound alone fits");
+            assert_eq!(change.layers, Layers::default(), "sound alone fits");
             return Some((millis - narrow, change));
         }
     }

@@ -58,17 +58,17 @@ impl Peer {
     }
 
     fn follow(&mut self, now: Instant, change: Change, rings: &Rings, wishes: &mut Wishes) {
-        let Change { pictures, is_urgent, reason, estimate_kbps } = change;
+        let Change { layers, is_urgent, reason, estimate_kbps } = change;
         let wished = wishes.key_frames.len();
         for track in [Track::Screen, Track::Camera] {
-            self.lanes.give(now, track, pictures.of(track), is_urgent, rings, wishes);
+            self.lanes.give(now, track, layers.of(track), is_urgent, rings, wishes);
         }
         wishes.others = true;
         self.stats.changes += 1;
         self.adaptation.key_frames_requested(wishes.key_frames[wished..].iter().copied());
         let sent = |track: Track| {
             let has = self.lanes.tracks().any(|(known, _)| known == track);
-            has.then(|| match pictures.of(track) {
+            has.then(|| match layers.of(track) {
                 Some(Tier::Full) => SentTier::Full,
                 Some(Tier::Low) => SentTier::Low,
                 None => SentTier::None,

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use super::{Peer, Wishes};
-use crate::congestion::ClassRepairs;
+use crate::congestion::ClassRetransmissions;
 use crate::rtcp::Feedback;
 use crate::sfu::Rings;
 use crate::sfu::senders::{Recovery, Repair, round_trip};
@@ -26,7 +26,7 @@ impl Peer {
         now: Instant,
         said: Feedback<'_>,
         rings: &Rings,
-        class: &mut ClassRepairs,
+        class: &mut ClassRetransmissions,
         wishes: &mut Wishes,
         heard: &mut Heard,
     ) {

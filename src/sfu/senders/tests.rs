@@ -195,7 +195,7 @@ impl Student {
             2 | 3 => {
                 let bits_per_second = random.below(3_000_000) as u32;
                 let queue = Duration::from_millis(random.below(200));
-                self.lanes.set_pace(now, (random.below(3) > 0).then_some(Line { bits_per_second, queue }));
+                self.lanes.set_pace(now, (random.below(3) > 0).then_some(PathCapacity { bits_per_second, queue }));
             }
             4 => drop(self.lanes.picture_lost(now, ssrc, random.below(2) == 0, rings, &mut wishes)),
             5 => {
