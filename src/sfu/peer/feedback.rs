@@ -31,7 +31,7 @@ impl Peer {
         heard: &mut Heard,
     ) {
         match said {
-            Feedback::Missing(ssrc, numbers) => {
+            Feedback::Nack(ssrc, numbers) => {
                 for number in numbers {
                     self.stats.nacked += 1;
                     let find = || self.lanes.repair(ssrc, number, rings);
@@ -41,10 +41,10 @@ impl Peer {
                     }
                 }
             }
-            Feedback::PictureLost(ssrc) => {
+            Feedback::Pli(ssrc) => {
                 heard.recovers |= self.picture_lost(now, ssrc, rings, wishes);
             }
-            Feedback::Report(blocks) => {
+            Feedback::ReceiverReport(blocks) => {
                 let Some(worst) = blocks.iter().map(|block| block.fraction_lost).max() else { return };
                 let round_trip = blocks.iter().filter_map(|b| round_trip(b.last_sender_report, b.delay)).min();
                 self.stats.fraction_lost = f32::from(worst) / 256.0;
@@ -52,12 +52,12 @@ impl Peer {
                 self.adaptation.on_report(now, worst, round_trip);
                 heard.reported = true;
             }
-            Feedback::Arrivals(arrivals) => {
+            Feedback::Transport(arrivals) => {
                 let (base, reference) = (arrivals.base, arrivals.reference);
                 self.adaptation.estimate().on_feedback(now, base, reference, arrivals.statuses());
                 heard.reported = true;
             }
-            Feedback::Most(bits_per_second) => {
+            Feedback::Remb(bits_per_second) => {
                 self.adaptation.estimate().on_remb(now, bits_per_second);
                 heard.reported = true;
             }
