@@ -22,10 +22,10 @@ pub use delays::Delays;
 pub use encoding::{Encoding, PerCodec, PerEncoding, PerTrack, Tier};
 pub use frame::{Codec, Frame, FrameAssembler, HEADER_BYTES, Track, payload_offset};
 pub use frame_ring::FrameRing;
-pub use jitter::{JitterBuffer, LEAST_DELAY, Latency, MOST_DELAY, Missing, Played};
+pub use jitter::{JitterBuffer, Latency, LossStats, MAX_DELAY, MIN_DELAY, PlayoutEvent};
 pub use key_frame_requests::KeyFrameRequests;
 pub use keyframe::starts_key_frame;
-pub use packet::{MAX_HEADER_BYTES, OutPacket, TransportNumber};
+pub use packet::{MAX_HEADER_BYTES, OutgoingPacket, TwccSequenceNumber};
 pub(crate) use rtx::RepairStream;
 pub(crate) use sent_numbers::Numbers;
 pub use subscription::{

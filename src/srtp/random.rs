@@ -12,8 +12,8 @@ use rtc::srtp::protection_profile::ProtectionProfile;
 
 use super::keys::SessionKey;
 use crate::rtp::{
-    Codec, Encoding, FrameAssembler, FrameRing, MAX_FIRST_SEQUENCE_NUMBER, OutPacket, REPLAY_AGE, Start, Subscription,
-    Tier, Track,
+    Codec, Encoding, FrameAssembler, FrameRing, MAX_FIRST_SEQUENCE_NUMBER, OutgoingPacket, REPLAY_AGE, Start,
+    Subscription, Tier, Track,
 };
 use crate::srtp::Sealer;
 
@@ -75,7 +75,7 @@ impl Student {
     /// Sends all that is due, and looks at each packet as the student would.
     fn drain(&mut self, ring: &FrameRing) {
         while self.subscription.due(ring).is_some() {
-            let packets: Vec<OutPacket<'_>> = self.subscription.take(ring).unwrap().collect();
+            let packets: Vec<OutgoingPacket<'_>> = self.subscription.take(ring).unwrap().collect();
             let (first, last) = (packets[0], packets[packets.len() - 1]);
             let source = u32::from_be_bytes(first.payload[2..6].try_into().unwrap());
             let is_key = first.payload[1] & 1 == 0;
@@ -97,7 +97,7 @@ impl Student {
     }
 
     /// Seals a packet, and opens it as the library does.
-    fn seal(&mut self, packet: &OutPacket<'_>) -> Vec<u8> {
+    fn seal(&mut self, packet: &OutgoingPacket<'_>) -> Vec<u8> {
         let mut sealed = Vec::new();
         self.sealer.seal(packet, &mut sealed);
         let opened = self.receiver.decrypt_rtp(&sealed).expect("the student opens it");
