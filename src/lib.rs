@@ -28,7 +28,7 @@
 //! A [`media::Capture`] gives [`rtp::Frame`]s, the packets of one picture or of one block of sound; an
 //! [`rtp::Encoding`] is a track in a tier by a codec, made once for the class and only while somebody needs it. The
 //! [`sfu::Sfu`] keeps frames once per encoding in an [`rtp::FrameRing`]; each student has an [`rtp::Subscription`]
-//! per track, an index with a name of its own for every packet, and an [`congestion::Controller`] that says which tiers
+//! per track, an index with a name of its own for every packet, and a `congestion::Adaptation` that decides which tiers
 //! it gets. From the rings come the live lecture, the start of a late joiner, and the answer to a NACK; packets are
 //! sealed for each student by the SFU itself, which opens their feedback, too. Who is not near begins with sound and a
 //! train of padding, and with the pictures that its line carries (`sfu::opening`). A student's
@@ -57,7 +57,7 @@
 pub mod bench;
 pub mod cli;
 mod commands;
-pub mod congestion;
+mod congestion;
 mod dtls;
 pub mod exit;
 pub mod expect;

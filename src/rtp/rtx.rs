@@ -1,6 +1,6 @@
 //! What is sent again, and probes: packets of an SSRC of their own, each with a number of its own.
 
-use crate::rtp::{MAX_FIRST_SEQUENCE_NUMBER, OutPacket};
+use crate::rtp::{MAX_FIRST_SEQUENCE_NUMBER, OutgoingPacket};
 
 /// The retransmissions of a track: an SSRC of their own (RFC 4588). We seal it from its first packet on.
 pub(crate) struct RepairStream {
@@ -15,14 +15,14 @@ impl RepairStream {
     }
 
     /// The packet as a retransmission.
-    pub(crate) fn again<'a>(&mut self, packet: &OutPacket<'a>) -> OutPacket<'a> {
+    pub(crate) fn again<'a>(&mut self, packet: &OutgoingPacket<'a>) -> OutgoingPacket<'a> {
         let original = Some(packet.sequence_number());
-        self.name(OutPacket { original, ..*packet })
+        self.name(OutgoingPacket { original, ..*packet })
     }
 
     /// A packet of nothing but padding.
-    pub(crate) fn padding(&mut self, bytes: u8, timestamp: u32) -> OutPacket<'static> {
-        self.name(OutPacket {
+    pub(crate) fn padding(&mut self, bytes: u8, timestamp: u32) -> OutgoingPacket<'static> {
+        self.name(OutgoingPacket {
             marker: false,
             payload_type: 0,
             index: 0,
@@ -35,9 +35,9 @@ impl RepairStream {
         })
     }
 
-    fn name<'a>(&mut self, packet: OutPacket<'a>) -> OutPacket<'a> {
+    fn name<'a>(&mut self, packet: OutgoingPacket<'a>) -> OutgoingPacket<'a> {
         let index = self.next;
         self.next += 1;
-        OutPacket { index, ssrc: self.ssrc, payload_type: self.payload_type, ..packet }
+        OutgoingPacket { index, ssrc: self.ssrc, payload_type: self.payload_type, ..packet }
     }
 }

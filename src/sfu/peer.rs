@@ -18,14 +18,11 @@ use super::channel::{Channel, Opened};
 use super::senders::{Lanes, Repair};
 use super::udp::UdpSender;
 use super::worker::Slot;
-use crate::congestion::Opening;
-use crate::congestion::Recoveries;
-use crate::congestion::{ClassRepairs, Controller, Probe, RepairBudget, Repaired, Way};
+use crate::congestion::{Adaptation, ClassRetransmissions};
 use crate::dtls::flights::Handshake;
 use crate::dtls::records::Records;
 use crate::dtls::sctp::Violation;
 use crate::id::UserId;
-use crate::protocol::channel::TierReason;
 use crate::rtcp;
 use crate::rtp::{Encoding, Track};
 use crate::srtp::Found;
@@ -161,17 +158,8 @@ pub(super) struct Peer {
     confirmed: Option<Instant>,
     /// Far larger than all the rest, and not needed for media: out of the way of it.
     connection: Box<RTCPeerConnection>,
-    /// What the student's way carries, and what it gets.
-    control: Controller,
-    /// It has sound and waits for its first picture.
-    opening: Option<Opening>,
-    /// Why it gets less than all.
-    suffers: Option<TierReason>,
-    /// Whether packets wait in front of the student's line, which repairs would make longer.
-    is_delayed: bool,
-    repairs: RepairBudget,
-    repaired: Repaired,
-    recoveries: Recoveries,
+    /// What it gets, and why.
+    adaptation: Adaptation,
     disturbed: bool,
 }
 
@@ -189,7 +177,7 @@ impl Peer {
         (at, from): (SocketAddr, SocketAddr),
         mut datagram: BytesMut,
         rings: &Rings,
-        class: &mut ClassRepairs,
+        class: &mut ClassRetransmissions,
         wishes: &mut Wishes,
     ) -> Option<Heard> {
         if is_rtcp(&datagram)
@@ -245,7 +233,13 @@ impl Peer {
     }
 
     /// Reads what the core has to say after it was given something.
-    pub(super) fn turn(&mut self, now: Instant, rings: &Rings, class: &mut ClassRepairs, wishes: &mut Wishes) -> Turn {
+    pub(super) fn turn(
+        &mut self,
+        now: Instant,
+        rings: &Rings,
+        class: &mut ClassRetransmissions,
+        wishes: &mut Wishes,
+    ) -> Turn {
         #[cfg(test)]
         assert!(!self.panics, "on purpose");
         let mut fate = Fate::Alive;
@@ -278,9 +272,8 @@ impl Peer {
         if self.starts.is_some_and(|at| at <= now) {
             self.starts = None;
             self.lanes.start_sound(rings);
-            if self.lanes.can_open() && !self.lanes.handshake.is_near() {
-                self.opening = Some(Opening::new(now));
-            } else {
+            let probes_first = self.lanes.can_open() && !self.lanes.handshake.is_near();
+            if self.adaptation.start(now, probes_first) {
                 self.start_pictures(now, rings, wishes);
             }
         }
@@ -318,7 +311,7 @@ impl Peer {
     /// The source of a track has a gap, and the SFU asks for a key frame for all.
     pub(super) fn on_gap(&mut self, track: Track) {
         self.lanes.on_gap(track);
-        self.recoveries.were_asked_for(self.lanes.awaited().filter(|encoding| encoding.track == track));
+        self.adaptation.key_frames_requested(self.lanes.awaited().filter(|encoding| encoding.track == track));
     }
 
     /// Sends what is due of one track, or of all: no more than the hot path.
@@ -333,16 +326,14 @@ impl Peer {
         if !self.connected {
             return;
         }
-        let estimate = self.control.estimate();
+        let estimate = self.adaptation.estimate();
         let sent = self.lanes.send(now, only, rings, estimate, &mut self.connection, outlet);
-        self.recoveries.ask_for(now, self.lanes.awaited(), &mut wishes.key_frames);
-        let way = Way { is_delayed: self.is_delayed, lost: self.control.estimate().lost() };
-        self.repairs.sent(sent, way);
-        if let Some(opening) = &mut self.opening
-            && self.lanes.has_key()
-            && opening.wants_first_train()
+        self.adaptation.request_key_frames(now, self.lanes.awaited(), &mut wishes.key_frames);
+        self.adaptation.on_media_sent(sent);
+        if self.lanes.has_key()
+            && let Some(probe) = self.adaptation.first_probe()
         {
-            self.lanes.probe(now, Probe::FIRST, self.control.estimate(), &mut self.connection, outlet);
+            self.lanes.probe(now, probe, self.adaptation.estimate(), &mut self.connection, outlet);
         }
         if self.lanes.report(now, rings, &mut self.connection) {
             self.lanes.drain(&mut self.connection, outlet);
@@ -362,7 +353,7 @@ impl Peer {
     ) {
         if self.connected {
             if !repairs.is_empty() {
-                let estimate = self.control.estimate();
+                let estimate = self.adaptation.estimate();
                 self.lanes.resend(now, repairs, rings, estimate, &mut self.connection, outlet);
             }
             self.send(now, None, rings, outlet, wishes);
@@ -381,15 +372,15 @@ impl Peer {
 
     /// This process stood still until now: that is held against nobody.
     pub(super) fn stood_still(&mut self, now: Instant) {
-        self.control.stood_still(now);
+        self.adaptation.stood_still(now);
         self.rests_until = Some(now + READ_FIRST);
         self.deadline = self.deadline.max(now + READ_FIRST);
     }
 
     /// Since when it is in trouble, if it is; none where it gets no pictures yet.
     pub(super) fn troubled_since(&self) -> Option<Option<Instant>> {
-        let gets_pictures = self.connected && self.starts.is_none() && self.opening.is_none();
-        gets_pictures.then(|| self.control.troubled_since())
+        let has_begun = self.connected && self.starts.is_none();
+        has_begun.then(|| self.adaptation.troubled_since()).flatten()
     }
 
     /// Whether the student has not been heard of lately.

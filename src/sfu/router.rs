@@ -24,7 +24,7 @@ use super::threads::Worker;
 use super::udp::{UdpReceiver, UdpSender, local_addresses};
 use super::worker::{Report, Shard, Slot, Task, caught};
 use super::{Advertised, Command, Gaps, Pushed, Refusal, SfuConfig, SfuError, SfuEvent, Shared};
-use crate::congestion::Traffic;
+use crate::congestion::RateMeter;
 use crate::id::UserId;
 use crate::protocol::VideoTrack;
 use crate::rtp::{Codec, Encoding, Frame, KeyFrameRequests, PerEncoding, Track};
@@ -133,7 +133,7 @@ impl Router {
         let (reports, report_queue) = mpsc::unbounded_channel();
         let encodings: Vec<Encoding> = config.encodings.iter().map(|(encoding, _)| *encoding).collect();
         let new_shard = |worker| {
-            let traffic = Traffic::new(&config.encodings);
+            let traffic = RateMeter::new(&config.encodings);
             Ok(Shard::new(worker, traffic, outlet()?, events.clone(), reports.clone()))
         };
         let shard = new_shard(0)?;

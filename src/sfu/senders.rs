@@ -13,11 +13,11 @@ use super::Rings;
 use super::peer::Wishes;
 use super::udp::{Sent, UdpSender};
 use crate::congestion::{Estimate, Probe};
-use crate::congestion::{Line, Pace};
+use crate::congestion::{Pacer, PathCapacity};
 use crate::dtls::flights::Handshake;
 use crate::rtp::Numbers;
 use crate::rtp::RepairStream;
-use crate::rtp::{Codec, Encoding, OutPacket, REPLAY_BYTES, Start, Subscription, Tier, Track, TransportNumber};
+use crate::rtp::{Codec, Encoding, OutgoingPacket, REPLAY_BYTES, Start, Subscription, Tier, Track, TwccSequenceNumber};
 use crate::srtp::Found;
 use crate::srtp::{CoreWriter, Sealer, Side};
 
@@ -98,9 +98,9 @@ pub(super) struct Lanes {
     /// How its connection came to be.
     pub(super) handshake: Handshake,
     /// The number of the next packet of all, and the id of the extension for it, where the student reports by these.
-    transport: Option<TransportNumber>,
+    transport: Option<TwccSequenceNumber>,
     /// How fast pictures go, where the line is narrow.
-    pace: Option<Pace>,
+    pace: Option<Pacer>,
     /// The picture of which not all was sent yet, because of that.
     under_way: Option<UnderWay>,
     /// Packets that were sent, and their bytes.
@@ -121,7 +121,7 @@ impl Lanes {
     /// Without a track; `found` will have the session key. With `transport` each packet gets a transport-wide number in
     /// the header extension of that id.
     pub(super) fn new(found: Found, transport: Option<u8>) -> Self {
-        let transport = transport.map(|id| TransportNumber { id, number: 0 });
+        let transport = transport.map(|id| TwccSequenceNumber { id, number: 0 });
         Self {
             lanes: Vec::new(),
             found,
@@ -165,10 +165,10 @@ impl Lanes {
     }
 
     /// Pictures go no faster than this line carries them; or at once.
-    pub(super) fn set_pace(&mut self, now: Instant, line: Option<Line>) {
+    pub(super) fn set_pace(&mut self, now: Instant, line: Option<PathCapacity>) {
         match (&mut self.pace, line) {
             (Some(pace), Some(line)) => pace.set(line),
-            (pace, line) => *pace = line.map(|line| Pace::new(now, line)),
+            (pace, line) => *pace = line.map(|line| Pacer::new(now, line)),
         }
     }
 
@@ -458,7 +458,8 @@ impl Lanes {
                 }
                 (_, Some(transport)) => {
                     let Some(number) = had else { continue };
-                    let packet = OutPacket { transport: Some(TransportNumber { number, ..transport }), ..packet };
+                    let packet =
+                        OutgoingPacket { transport: Some(TwccSequenceNumber { number, ..transport }), ..packet };
                     estimate.sent(now, None, packet.bytes());
                     self.count(&packet);
                     self.seal(&packet, outlet);

@@ -17,8 +17,8 @@ use super::senders::Repair;
 use super::udp::{SentCounts, UdpSender};
 use super::watchdog::Watchdog;
 use super::{RTCIceCandidateInit, Rings, SfuEvent};
-use crate::congestion::Traffic;
-use crate::congestion::{ClassRepairs, CommonTrouble, Rates};
+use crate::congestion::RateMeter;
+use crate::congestion::{ClassRetransmissions, CommonTrouble, Rates};
 use crate::id::UserId;
 use crate::rtp::{Delays, Encoding, Frame, FrameRing, PerCodec, PerEncoding, Track};
 use crate::suspension::{Pause, Pulse};
@@ -124,9 +124,9 @@ pub(super) struct Shard {
     /// Key frames so far, those included that had no room on the way to here.
     keys: PerEncoding<u64>,
     /// What those may have whose own repairs are used up.
-    repairs: ClassRepairs,
+    repairs: ClassRetransmissions,
     /// What each encoding costs.
-    traffic: Traffic,
+    traffic: RateMeter,
     rates: PerCodec<Rates>,
     /// Trouble that many students have.
     common: CommonTrouble,
@@ -155,7 +155,7 @@ pub(super) struct Shard {
 impl Shard {
     pub(super) fn new(
         worker: usize,
-        traffic: Traffic,
+        traffic: RateMeter,
         outlet: UdpSender,
         events: mpsc::Sender<SfuEvent>,
         reports: mpsc::UnboundedSender<Report>,
@@ -169,7 +169,7 @@ impl Shard {
             reports,
             rings: Rings::default(),
             keys: PerEncoding::default(),
-            repairs: ClassRepairs::default(),
+            repairs: ClassRetransmissions::default(),
             rates: PerCodec::default(),
             common: CommonTrouble::default(),
             pulse: Pulse::default(),

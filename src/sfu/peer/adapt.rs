@@ -1,18 +1,13 @@
 //! A student gets what its way carries.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::{Peer, Wishes, offered};
-use crate::congestion::Line;
-use crate::congestion::Step;
-use crate::congestion::{CommonTrouble, Decision, Probe, Rates, Reason, Trouble};
+use crate::congestion::{Actions, Change, CommonTrouble, Rates, Trouble};
 use crate::protocol::channel::{PublisherMessage, SentTier, SentTiers, TierReason};
 use crate::rtp::{Codec, Encoding, PerCodec, Tier, Track};
 use crate::sfu::Rings;
 use crate::sfu::udp::UdpSender;
-
-/// Where packets wait this long in front of a student's line, repairs make it worse.
-const LONG_QUEUE: Duration = Duration::from_millis(100);
 
 /// What is known of the class.
 #[derive(Debug, Clone, Copy)]
@@ -39,109 +34,57 @@ impl Peer {
         }
         let picture = self.lanes.tracks().find(|(track, _)| track.is_video());
         let rates = &class.rates[picture.map_or(Codec::H264, |(_, codec)| codec)];
-        if self.opening.is_some() {
-            return self.open(now, rates, rings, outlet, wishes);
+        let Actions { change, starts_video, pace, probe } = self.adaptation.adapt(now, rates, class.common);
+        if let Some(change) = change {
+            self.follow(now, change, rings, wishes);
         }
-        let decision = self.control.decide(now, rates, class.common);
-        let estimate = self.control.estimate();
-        self.is_delayed = estimate.queue() > LONG_QUEUE;
+        if starts_video {
+            self.start_pictures(now, rings, wishes);
+        }
+        self.adaptation.request_key_frames(now, self.lanes.awaited(), &mut wishes.key_frames);
+        self.lanes.set_pace(now, pace);
+        let estimate = self.adaptation.estimate();
         self.stats.queue_ms = estimate.queue().as_millis() as u32;
         self.stats.estimate_kbps = estimate.told_kbps(now);
-        if let Some(decision) = decision {
-            self.follow(now, decision, rings, wishes);
+        if let Some(probe) = probe {
+            self.lanes.probe(now, probe, estimate, &mut self.connection, outlet);
         }
-        self.recoveries.ask_for(now, self.lanes.awaited(), &mut wishes.key_frames);
-        if self.suffers.is_some() {
-            self.pace(now);
-        } else {
-            self.lanes.set_pace(now, None);
-        }
-        if let Some(probe) = self.control.probe(now) {
-            self.lanes.probe(now, probe, self.control.estimate(), &mut self.connection, outlet);
-        }
-        decision.is_some()
+        change.is_some()
     }
 
     pub(super) fn start_pictures(&mut self, now: Instant, rings: &Rings, wishes: &mut Wishes) {
         self.lanes.start_pictures(now, rings, wishes);
-        self.recoveries.were_asked_for(self.lanes.awaited());
+        self.adaptation.key_frames_requested(self.lanes.awaited());
     }
 
-    /// Begins with pictures, if it is known what the line carries, or has been waited for long enough. Its channel has
-    /// words to say if that is not the best: gives whether there are some.
-    fn open(
-        &mut self,
-        now: Instant,
-        rates: &Rates,
-        rings: &Rings,
-        outlet: &mut UdpSender,
-        wishes: &mut Wishes,
-    ) -> bool {
-        let Some(opening) = &mut self.opening else { return false };
-        let (trains, line) = self.control.estimate().first_trains(now);
-        match opening.step(now, trains, line, self.control.needed(rates)) {
-            Step::Wait => false,
-            Step::Probe => {
-                self.lanes.probe(now, Probe::FIRST, self.control.estimate(), &mut self.connection, outlet);
-                false
-            }
-            Step::Begin(line) => {
-                self.opening = None;
-                let less = line.and_then(|line| self.control.begin(now, rates, line));
-                if let Some(decision) = less {
-                    self.follow(now, decision, rings, wishes);
-                }
-                self.start_pictures(now, rings, wishes);
-                less.is_some()
-            }
-        }
-    }
-
-    /// Who has less than all gets it no faster than its line carries it.
-    fn pace(&mut self, now: Instant) {
-        let estimate = self.control.estimate();
-        let queue = estimate.queue();
-        let line = estimate.bits_per_second(now).map(|bits_per_second| Line { bits_per_second, queue });
-        self.lanes.set_pace(now, line);
-    }
-
-    fn follow(&mut self, now: Instant, decision: Decision, rings: &Rings, wishes: &mut Wishes) {
-        let Decision { pictures, reason, estimate_kbps } = decision;
-        let in_trouble = matches!(reason, Reason::Down(_));
-        if in_trouble {
-            self.pace(now);
-        }
+    fn follow(&mut self, now: Instant, change: Change, rings: &Rings, wishes: &mut Wishes) {
+        let Change { layers, is_urgent, reason, estimate_kbps } = change;
         let wished = wishes.key_frames.len();
         for track in [Track::Screen, Track::Camera] {
-            self.lanes.give(now, track, pictures.of(track), in_trouble, rings, wishes);
+            self.lanes.give(now, track, layers.of(track), is_urgent, rings, wishes);
         }
         wishes.others = true;
         self.stats.changes += 1;
-        self.recoveries.were_asked_for(wishes.key_frames[wished..].iter().copied());
-        self.recoveries.on_other_pictures();
+        self.adaptation.key_frames_requested(wishes.key_frames[wished..].iter().copied());
         let sent = |track: Track| {
             let has = self.lanes.tracks().any(|(known, _)| known == track);
-            has.then(|| match pictures.of(track) {
+            has.then(|| match layers.of(track) {
                 Some(Tier::Full) => SentTier::Full,
                 Some(Tier::Low) => SentTier::Low,
                 None => SentTier::None,
             })
         };
         let tiers = SentTiers { screen: sent(Track::Screen), camera: sent(Track::Camera) };
-        let less = !self.control.has_the_best();
-        self.suffers = match reason {
-            Reason::Down(Trouble::Loss) => Some(TierReason::Loss),
-            Reason::Down(Trouble::Silence) => Some(TierReason::Silence),
-            Reason::Down(Trouble::Delay) => Some(TierReason::Bandwidth),
-            Reason::Up | Reason::Offer if less => self.suffers,
-            Reason::Up | Reason::Offer => None,
-        };
-        let message = PublisherMessage::Tier { tiers, estimate_kbps, reason: self.suffers.filter(|_| less) };
-        self.channel.push(message.to_json().into());
+        let reason = reason.map(|trouble| match trouble {
+            Trouble::Loss => TierReason::Loss,
+            Trouble::Silence => TierReason::Silence,
+            Trouble::Delay => TierReason::Bandwidth,
+        });
+        self.channel.push(PublisherMessage::Tier { tiers, estimate_kbps, reason }.to_json().into());
     }
 
     /// Other encodings can be had than before.
     pub(in crate::sfu) fn offer(&mut self, encodings: &[Encoding]) {
-        self.control.offer(offered(&self.lanes, encodings));
+        self.adaptation.offer(offered(&self.lanes, encodings));
     }
 }

@@ -15,8 +15,7 @@ use rtc::rtp_transceiver::rtp_sender::{
 use rtc::shared::error::Error;
 
 use super::{Peer, PeerStats};
-use crate::congestion::Recoveries;
-use crate::congestion::{Controller, Offered, RepairBudget, Repaired};
+use crate::congestion::{Adaptation, Offered};
 use crate::dtls::records::Records;
 use crate::id::UserId;
 use crate::rtp::RepairStream;
@@ -106,8 +105,6 @@ impl Peer {
         });
         let lanes = all;
         let offered = offered(&lanes, tiers);
-        let control = Controller::new(now, offered);
-        let control = if shared.adapts { control } else { control.staying() };
         let peer = Self {
             slot: 0,
             user,
@@ -134,13 +131,7 @@ impl Peer {
             opened_from: None,
             confirmed: None,
             connection: Box::new(connection),
-            control,
-            opening: None,
-            suffers: None,
-            is_delayed: false,
-            repairs: RepairBudget::default(),
-            repaired: Repaired::default(),
-            recoveries: Recoveries::default(),
+            adaptation: Adaptation::new(now, offered, shared.adapts),
             disturbed: false,
         };
         Ok((peer, answer))

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use super::{Peer, Wishes};
-use crate::congestion::{ClassRepairs, LastRepair};
+use crate::congestion::ClassRetransmissions;
 use crate::rtcp::Feedback;
 use crate::sfu::Rings;
 use crate::sfu::senders::{Recovery, Repair, round_trip};
@@ -26,52 +26,39 @@ impl Peer {
         now: Instant,
         said: Feedback<'_>,
         rings: &Rings,
-        class: &mut ClassRepairs,
+        class: &mut ClassRetransmissions,
         wishes: &mut Wishes,
         heard: &mut Heard,
     ) {
         match said {
-            Feedback::Missing(ssrc, numbers) => {
+            Feedback::Nack(ssrc, numbers) => {
                 for number in numbers {
                     self.stats.nacked += 1;
-                    // First the budget: it costs nothing to look at, and a datagram may ask for thousands.
-                    if !self.repairs.has(class) {
-                        continue;
-                    }
-                    let Some(repair) = self.lanes.repair(ssrc, number, rings) else { continue };
-                    let copies = match self.repaired.last(now, ssrc, number) {
-                        LastRepair::UnderWay => continue,
-                        LastRepair::None => 1,
-                        LastRepair::Lost => 2,
-                    };
-                    self.repaired.note(now, ssrc, number);
-                    for _ in 0..copies {
-                        if self.repairs.take(class) {
-                            self.stats.resent += 1;
-                            heard.repairs.push(repair);
-                        }
+                    let find = || self.lanes.repair(ssrc, number, rings);
+                    if let Some((repair, copies)) = self.adaptation.on_nack(now, (ssrc, number), class, find) {
+                        self.stats.resent += copies as u64;
+                        heard.repairs.extend(std::iter::repeat_n(repair, copies));
                     }
                 }
             }
-            Feedback::PictureLost(ssrc) => {
+            Feedback::Pli(ssrc) => {
                 heard.recovers |= self.picture_lost(now, ssrc, rings, wishes);
             }
-            Feedback::Report(blocks) => {
+            Feedback::ReceiverReport(blocks) => {
                 let Some(worst) = blocks.iter().map(|block| block.fraction_lost).max() else { return };
                 let round_trip = blocks.iter().filter_map(|b| round_trip(b.last_sender_report, b.delay)).min();
                 self.stats.fraction_lost = f32::from(worst) / 256.0;
                 blocks.iter().for_each(|block| self.lanes.on_lost(block.ssrc, block.total_lost));
-                round_trip.into_iter().for_each(|time| self.repaired.on_round_trip(time));
-                self.control.estimate().on_report(now, worst, round_trip);
+                self.adaptation.on_report(now, worst, round_trip);
                 heard.reported = true;
             }
-            Feedback::Arrivals(arrivals) => {
+            Feedback::Transport(arrivals) => {
                 let (base, reference) = (arrivals.base, arrivals.reference);
-                self.control.estimate().on_feedback(now, base, reference, arrivals.statuses());
+                self.adaptation.estimate().on_feedback(now, base, reference, arrivals.statuses());
                 heard.reported = true;
             }
-            Feedback::Most(bits_per_second) => {
-                self.control.estimate().on_remb(now, bits_per_second);
+            Feedback::Remb(bits_per_second) => {
+                self.adaptation.estimate().on_remb(now, bits_per_second);
                 heard.reported = true;
             }
         }
@@ -80,11 +67,11 @@ impl Peer {
     /// Gives whether there is something to send for it.
     fn picture_lost(&mut self, now: Instant, ssrc: u32, rings: &Rings, wishes: &mut Wishes) -> bool {
         let Some(tier) = self.lanes.tier_of(ssrc) else { return false };
-        let may = self.recoveries.may_begin_anew(now, tier);
+        let may = self.adaptation.may_restart(now, tier);
         let Some(recovery) = self.lanes.picture_lost(now, ssrc, may, rings, wishes) else { return false };
         self.stats.picture_losses += 1;
         if recovery == Recovery::Yes {
-            self.recoveries.begun_anew(now, tier);
+            self.adaptation.restarted(now, tier);
         }
         recovery != Recovery::No
     }

@@ -8,7 +8,7 @@ use rtc::sansio::Protocol;
 
 use super::{Handshake, Lanes, Rings, UnderWay};
 use crate::congestion::Estimate;
-use crate::rtp::{Encoding, OutPacket, TransportNumber};
+use crate::rtp::{Encoding, OutgoingPacket, TwccSequenceNumber};
 use crate::sfu::udp::{Sent, UdpSender};
 use crate::srtp::{CoreWriter, Sealer, Side, TAG_BYTES};
 
@@ -42,13 +42,13 @@ impl Lanes {
         &mut self,
         now: Instant,
         lane: usize,
-        mut packet: OutPacket<'_>,
+        mut packet: OutgoingPacket<'_>,
         estimate: &mut Estimate,
         connection: &mut RTCPeerConnection,
         outlet: &mut UdpSender,
     ) -> Sent {
         packet.transport = self.transport;
-        if let Some(TransportNumber { number, .. }) = &mut self.transport {
+        if let Some(TwccSequenceNumber { number, .. }) = &mut self.transport {
             *number = number.wrapping_add(1);
         }
         estimate.sent(now, packet.transport.map(|transport| transport.number), packet.bytes());
@@ -59,20 +59,20 @@ impl Lanes {
             return self.drain(connection, outlet);
         }
         if !lane.track.is_video()
-            && let Some(TransportNumber { number, .. }) = packet.transport
+            && let Some(TwccSequenceNumber { number, .. }) = packet.transport
         {
             lane.numbers.note(packet.index, number);
         }
         self.seal(&packet, outlet)
     }
 
-    pub(super) fn count(&mut self, packet: &OutPacket<'_>) {
+    pub(super) fn count(&mut self, packet: &OutgoingPacket<'_>) {
         self.sent.0 += 1;
         self.sent.1 += packet.bytes() as u64;
     }
 
     /// Sends a packet that is sealed by us, for the first time or as it was.
-    pub(super) fn seal(&mut self, packet: &OutPacket<'_>, outlet: &mut UdpSender) -> Sent {
+    pub(super) fn seal(&mut self, packet: &OutgoingPacket<'_>, outlet: &mut UdpSender) -> Sent {
         // Sound and repairs don't wait, pictures make room for them.
         if let Some(pace) = &mut self.pace {
             pace.sent(packet.bytes());
@@ -117,7 +117,7 @@ impl Lanes {
 }
 
 /// Writes one packet into the core, which seals it.
-fn write_by_core(now: Instant, writer: &CoreWriter, packet: &OutPacket<'_>, connection: &mut RTCPeerConnection) {
+fn write_by_core(now: Instant, writer: &CoreWriter, packet: &OutgoingPacket<'_>, connection: &mut RTCPeerConnection) {
     let mut header = rtc::rtp::Header {
         version: 2,
         marker: packet.marker,
@@ -127,7 +127,7 @@ fn write_by_core(now: Instant, writer: &CoreWriter, packet: &OutPacket<'_>, conn
         ssrc: packet.ssrc,
         ..Default::default()
     };
-    if let Some(TransportNumber { id, number }) = packet.transport {
+    if let Some(TwccSequenceNumber { id, number }) = packet.transport {
         // Refused for an id that no header can have, and none is offered.
         let _ = header.set_extension(id, Bytes::copy_from_slice(&number.to_be_bytes()));
     }

@@ -14,7 +14,7 @@ use rtc::srtp::protection_profile::ProtectionProfile;
 use super::super::peer::media_track;
 use super::super::udp::UdpReceiver;
 use super::*;
-use crate::congestion::Recoveries;
+use crate::congestion::{Adaptation, Offered};
 use crate::rtp::{FrameAssembler, HEADER_BYTES};
 use crate::sdp::engine;
 use crate::srtp::random::Random;
@@ -195,7 +195,7 @@ impl Student {
             2 | 3 => {
                 let bits_per_second = random.below(3_000_000) as u32;
                 let queue = Duration::from_millis(random.below(200));
-                self.lanes.set_pace(now, (random.below(3) > 0).then_some(Line { bits_per_second, queue }));
+                self.lanes.set_pace(now, (random.below(3) > 0).then_some(PathCapacity { bits_per_second, queue }));
             }
             4 => drop(self.lanes.picture_lost(now, ssrc, random.below(2) == 0, rings, &mut wishes)),
             5 => {
@@ -220,7 +220,7 @@ struct Lecture {
 
 impl Lecture {
     fn new() -> Self {
-        Self { random: Random(SEED), assemblers: ENCODINGS.map(FrameAssembler::new), sequence_number: 0 }
+        Self { random: Random::new(SEED), assemblers: ENCODINGS.map(FrameAssembler::new), sequence_number: 0 }
     }
 
     /// The next frame: put into its ring, with its index there, and whether it is a key frame.
@@ -253,7 +253,7 @@ impl Lecture {
 fn run(bad: &[Kind], began: Instant) -> (Student, Vec<Student>, [usize; 8]) {
     let inlet = UdpReceiver::bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let mut outlet = inlet.outlet().unwrap();
-    let (mut rings, mut lecture, mut random) = (Rings::default(), Lecture::new(), Random(SEED ^ 0xbad));
+    let (mut rings, mut lecture, mut random) = (Rings::default(), Lecture::new(), Random::new(SEED ^ 0xbad));
     let mut healthy = Student::new(Kind::Modern, began, inlet.local());
     let mut bad: Vec<Student> = bad.iter().map(|kind| Student::new(*kind, began, inlet.local())).collect();
     let mut seen = [0; 8];
@@ -338,9 +338,9 @@ async fn who_is_so_far_behind_that_its_pictures_are_forgotten_has_a_key_frame_as
         next(&mut student, &mut rings, step);
         step += 1;
     }
-    let (mut recoveries, mut wishes) = (Recoveries::default(), Wishes::default());
+    let (mut adaptation, mut wishes) = (Adaptation::new(now, Offered::default(), true), Wishes::default());
     assert!(student.lanes.awaited().all(|encoding| encoding != full), "it does not know it yet");
     student.send(now, Some(Track::Screen), &rings, &mut outlet);
-    recoveries.ask_for(now, student.lanes.awaited(), &mut wishes.key_frames);
+    adaptation.request_key_frames(now, student.lanes.awaited(), &mut wishes.key_frames);
     assert!(wishes.key_frames.contains(&full), "{wishes:?}");
 }
