@@ -77,9 +77,8 @@ pub(super) async fn run_with(
             let served = Served::start(listen(*address)?, ice_servers(&teach.stun, &teach.turn))?;
             let host = if address.ip().is_unspecified() { [127, 0, 0, 1].into() } else { address.ip() };
             let server = ServerUrl::new(&host.to_string(), served.address().port());
-            // Where signalling listens on all addresses, media does on all IPv4 ones.
-            let udp_ip = if address.ip().is_unspecified() { [0, 0, 0, 0].into() } else { address.ip() };
-            (Some(served), server, udp_ip)
+            // Media is where signalling is: on one address, or on all.
+            (Some(served), server, address.ip())
         }
         Signalling::Remote(server) => (None, server.clone(), [0, 0, 0, 0].into()),
     };

@@ -247,6 +247,14 @@ struct Advertised {
 }
 
 impl Advertised {
+    /// Adds a public address. Its base is a local one of the same family.
+    fn add_reflexive(&mut self, public: SocketAddr) {
+        let is_same = |local: &&SocketAddr| local.is_ipv4() == public.is_ipv4();
+        if let Some(base) = self.local.iter().find(is_same).or(self.local.first()) {
+            self.reflexive.push((public, *base));
+        }
+    }
+
     fn candidates(&self) -> impl Iterator<Item = RTCIceCandidateInit> + '_ {
         let hosts = self.local.iter().map(|at| answer::host_candidate(*at));
         let reflexive = self.reflexive.iter().map(|(public, local)| answer::reflexive_candidate(*public, *local));

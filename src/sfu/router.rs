@@ -124,10 +124,10 @@ impl Router {
         inlet: UdpReceiver,
         events: mpsc::Sender<SfuEvent>,
     ) -> Result<(Self, mpsc::UnboundedReceiver<Report>), SfuError> {
-        let outlet = || inlet.outlet().map_err(|e| SfuError::Setup(e.to_string()));
+        let outlet = || inlet.sender().map_err(|e| SfuError::Setup(e.to_string()));
         let local = local_addresses(inlet.local());
-        let base = local[0];
-        let reflexive = config.advertise.iter().map(|ip| (SocketAddr::new(*ip, inlet.local().port()), base)).collect();
+        let mut advertised = Advertised { local, reflexive: Vec::new() };
+        config.advertise.iter().for_each(|ip| advertised.add_reflexive(SocketAddr::new(*ip, inlet.local().port())));
         let now = Instant::now();
         let stun = config.stun.iter().map(|server| StunClient::new(*server, now)).collect();
         let (reports, report_queue) = mpsc::unbounded_channel();
@@ -143,7 +143,7 @@ impl Router {
         }
         let router = Self {
             outlet: outlet()?,
-            advertised: Advertised { local, reflexive },
+            advertised,
             stun,
             requests: PerEncoding::default(),
             counts: PerEncoding::default(),
@@ -378,9 +378,11 @@ impl Router {
     }
 
     fn public_address(&mut self, public: SocketAddr) {
-        let base = self.advertised.local[0];
-        self.advertised.reflexive.retain(|(known, _)| self.config.advertise.contains(&known.ip()));
-        self.advertised.reflexive.push((public, base));
+        let is_stale = |known: &SocketAddr| {
+            known.is_ipv4() == public.is_ipv4() && !self.config.advertise.contains(&known.ip())
+        };
+        self.advertised.reflexive.retain(|(known, _)| !is_stale(known));
+        self.advertised.add_reflexive(public);
         self.say(SfuEvent::Notice(format!("students outside reach this computer at UDP {public} (STUN)")));
     }
 

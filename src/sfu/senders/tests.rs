@@ -252,7 +252,7 @@ impl Lecture {
 /// step was done.
 fn run(bad: &[Kind], began: Instant) -> (Student, Vec<Student>, [usize; 8]) {
     let inlet = UdpReceiver::bind("127.0.0.1:0".parse().unwrap()).unwrap();
-    let mut outlet = inlet.outlet().unwrap();
+    let mut outlet = inlet.sender().unwrap();
     let (mut rings, mut lecture, mut random) = (Rings::default(), Lecture::new(), Random(SEED ^ 0xbad));
     let mut healthy = Student::new(Kind::Modern, began, inlet.local());
     let mut bad: Vec<Student> = bad.iter().map(|kind| Student::new(*kind, began, inlet.local())).collect();
@@ -319,7 +319,7 @@ async fn what_a_healthy_student_is_sent_does_not_depend_on_bad_ones() {
 #[tokio::test]
 async fn who_is_so_far_behind_that_its_pictures_are_forgotten_has_a_key_frame_asked_for() {
     let inlet = UdpReceiver::bind("127.0.0.1:0".parse().unwrap()).unwrap();
-    let mut outlet = inlet.outlet().unwrap();
+    let mut outlet = inlet.sender().unwrap();
     let (mut rings, mut lecture, now) = (Rings::default(), Lecture::new(), Instant::now());
     let mut student = Student::new(Kind::Modern, now, inlet.local());
     // Key frames of all, and then without a turn for as long as it takes until nothing of its screen is left.
