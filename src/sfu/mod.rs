@@ -7,8 +7,8 @@
 mod addresses;
 mod channel;
 mod checks;
-mod demand;
 mod demux;
+mod encoders;
 mod event_queue;
 mod peer;
 mod router;

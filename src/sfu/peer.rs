@@ -17,7 +17,7 @@ use super::addresses::CONFIRM_EVERY;
 use super::channel::{Channel, Opened};
 use super::senders::{Lanes, Repair};
 use super::udp::UdpSender;
-use super::worker::Slot;
+use super::worker::PeerId;
 use crate::congestion::Opening;
 use crate::congestion::Recoveries;
 use crate::congestion::{ClassRepairs, Controller, Probe, RepairBudget, Repaired, Way};
@@ -124,7 +124,7 @@ pub struct PeerStats {
 }
 
 pub(super) struct Peer {
-    pub(super) slot: Slot,
+    pub(super) id: PeerId,
     pub(super) user: UserId,
     pub(super) ufrag: String,
     pub(super) password: String,
