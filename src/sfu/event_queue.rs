@@ -70,6 +70,7 @@ fn must_arrive(event: &SfuEvent) -> bool {
 mod tests {
     use super::*;
     use crate::id::UserId;
+    use crate::sfu::Departure;
 
     #[test]
     fn a_slow_reader_misses_nobody_who_comes_or_goes() {
@@ -81,7 +82,7 @@ mod tests {
             queue.push(SfuEvent::Heard { user: user.clone(), text: "spam".to_owned() });
         }
         queue.push(SfuEvent::ChannelOpen(user.clone()));
-        queue.push(SfuEvent::Gone { user: user.clone(), why: "left" });
+        queue.push(SfuEvent::Gone { user: user.clone(), why: Departure::Left });
         assert!(queue.try_push(SfuEvent::Notice("overtaken".to_owned())).is_some(), "it would come too early");
         let mut said = Vec::new();
         while let Ok(event) = reader.try_recv() {

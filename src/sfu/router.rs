@@ -17,7 +17,7 @@ use super::checks::{Check, Checks, is_authentic};
 use super::demux::{Datagram, classify};
 use super::encoders::ActiveEncodings;
 use super::event_queue::EventQueue;
-use super::peer::Peer;
+use super::peer::{Departure, Peer};
 use super::stats::Collector;
 use super::stun::{Asked, StunClient};
 use super::threads::WorkerThread;
@@ -394,7 +394,9 @@ impl Router {
             Command::Candidate { user, candidate } => {
                 self.have_of(&user, |id| WorkerCommand::Candidate { id, candidate })
             }
-            Command::Remove { user } => self.have_of(&user, |id| WorkerCommand::Remove { id, why: Some("left") }),
+            Command::Remove { user } => {
+                self.have_of(&user, |id| WorkerCommand::Remove { id, why: Some(Departure::Left) })
+            }
             Command::Tell { user, text } => self.have_of(&user, |id| WorkerCommand::Tell { id, text }),
             Command::TellAll { text } => {
                 for worker in 0..=self.workers.len() {
@@ -472,7 +474,7 @@ impl Router {
         self.say(SfuEvent::Answer { user: user.clone(), sdp: answer });
         if !self.have(worker, WorkerCommand::Add(id, Box::new(peer))) {
             self.report(WorkerReport::Gone(id));
-            self.say(SfuEvent::Gone { user: user.clone(), why: "lost" });
+            self.say(SfuEvent::Gone { user: user.clone(), why: Departure::Lost });
         }
         Ok(())
     }

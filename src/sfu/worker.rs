@@ -12,7 +12,7 @@ use bytes::BytesMut;
 use tokio::sync::mpsc;
 
 use super::event_queue::EventQueue;
-use super::peer::{Fate, Heard, Peer, PeerStats, PeerTotals, Turn, Wishes};
+use super::peer::{Departure, Fate, Heard, Peer, PeerStats, PeerTotals, Turn, Wishes};
 use super::senders::Repair;
 use super::udp::{SentCounts, UdpSender};
 use super::watchdog::Watchdog;
@@ -61,7 +61,7 @@ pub(super) enum WorkerCommand {
     /// Where a student may be reached.
     Candidate { id: PeerId, candidate: RTCIceCandidateInit },
     /// A student goes; `why` is said, where there is something to say.
-    Remove { id: PeerId, why: Option<&'static str> },
+    Remove { id: PeerId, why: Option<Departure> },
     /// Tell one student something.
     Tell { id: PeerId, text: Arc<str> },
     /// Tell everybody something.
@@ -405,7 +405,7 @@ impl Worker {
     }
 
     /// Forgets a peer, and says so where there is a reason to.
-    fn remove(&mut self, index: usize, why: Option<&'static str>) {
+    fn remove(&mut self, index: usize, why: Option<Departure>) {
         if let (Some(user), Some(why)) = (self.forget(index), why) {
             self.say(SfuEvent::Gone { user, why });
         }
@@ -457,7 +457,7 @@ impl Worker {
         if self.removals.take(Instant::now()).is_ok() {
             self.say(SfuEvent::Notice(format!("{user} was disconnected: {why}")));
         }
-        self.say(SfuEvent::Gone { user, why: "misbehaved" });
+        self.say(SfuEvent::Gone { user, why: Departure::Misbehaved });
     }
 
     /// Ends students whose connection panicked: theirs and nobody else's.
@@ -465,7 +465,7 @@ impl Worker {
         for index in failed {
             self.outlet.discard();
             if let Some(user) = self.forget(index) {
-                self.say(SfuEvent::Gone { user, why: "failed" });
+                self.say(SfuEvent::Gone { user, why: Departure::Failed });
             }
         }
     }
