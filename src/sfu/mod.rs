@@ -7,8 +7,8 @@
 mod addresses;
 mod channel;
 mod checks;
-mod demand;
 mod demux;
+mod encoders;
 mod event_queue;
 mod peer;
 mod router;
@@ -34,7 +34,7 @@ use rtc::peer_connection::certificate::{CertificateParams, RTCCertificate};
 pub use rtc::peer_connection::transport::RTCIceCandidateInit;
 use tokio::sync::{mpsc, oneshot};
 
-pub use peer::{PeerStats, PeerTotals, SentPicture};
+pub use peer::{Departure, PeerStats, PeerTotals, SentPicture};
 
 use crate::id::{PeerKey, UserId, count_of_students};
 use crate::protocol::VideoTrack;
@@ -138,13 +138,12 @@ pub enum SfuEvent {
         /// [`MAX_CHANNEL_MESSAGE_BYTES`](crate::protocol::channel::MAX_CHANNEL_MESSAGE_BYTES).
         text: String,
     },
-    /// A student's connection is gone: `left`, `lost`, `never connected`, `misbehaved`, or `failed` by a mistake in
-    /// this program.
+    /// A student's connection is gone.
     Gone {
         /// Who.
         user: UserId,
         /// Why.
-        why: &'static str,
+        why: Departure,
     },
     /// An encoder should make a key frame. Said again until one comes.
     KeyFrameNeeded(Encoding),
@@ -496,7 +495,7 @@ mod tests {
             SfuEvent::Gone { user, why } => Some((user, why)),
             _ => None,
         });
-        assert_eq!(gone.await, ("1001".parse().unwrap(), "failed"));
+        assert_eq!(gone.await, ("1001".parse().unwrap(), Departure::Failed));
         sfu.tell_all("the class goes on");
         next(&mut heard, |event| {
             matches!(event, ViewerEvent::Heard(text) if text == "the class goes on").then_some(())

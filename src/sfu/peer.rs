@@ -1,5 +1,6 @@
 //! One student, as the SFU knows it: a connection of the sans-I/O core, and a subscription to each track.
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
@@ -17,7 +18,7 @@ use super::addresses::CONFIRM_EVERY;
 use super::channel::{Channel, Opened};
 use super::senders::{Lanes, Repair};
 use super::udp::UdpSender;
-use super::worker::Slot;
+use super::worker::PeerId;
 use crate::congestion::Opening;
 use crate::congestion::Recoveries;
 use crate::congestion::{ClassRepairs, Controller, Probe, RepairBudget, Repaired, Way};
@@ -54,13 +55,47 @@ const START_DELAY: Duration = Duration::from_millis(15);
 /// the socket, and is read first.
 const READ_FIRST: Duration = Duration::from_millis(500);
 
+/// Why a student's connection is gone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Departure {
+    /// The student closed the connection or left the room.
+    Left,
+    /// ICE consent expired (RFC 7675), or the worker had no room for the new connection.
+    Lost,
+    /// The student sent an offer but the connection was not established in time.
+    NeverConnected,
+    /// The student broke a limit that no browser breaks.
+    Misbehaved,
+    /// A bug in this program: the peer's code panicked.
+    Failed,
+}
+
+impl Departure {
+    /// The word for logs and JSON events.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Departure::Left => "left",
+            Departure::Lost => "lost",
+            Departure::NeverConnected => "never connected",
+            Departure::Misbehaved => "misbehaved",
+            Departure::Failed => "failed",
+        }
+    }
+}
+
+impl fmt::Display for Departure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
 /// What became of a student in a turn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Fate {
     /// It goes on.
     Alive,
     /// It is gone, for this reason.
-    Gone(&'static str),
+    Gone(Departure),
     /// It broke the rules of SCTP, and is gone.
     Broke(Violation),
 }
@@ -124,7 +159,7 @@ pub struct PeerStats {
 }
 
 pub(super) struct Peer {
-    pub(super) slot: Slot,
+    pub(super) id: PeerId,
     pub(super) user: UserId,
     pub(super) ufrag: String,
     pub(super) password: String,
@@ -257,7 +292,7 @@ impl Peer {
                     match self.channel.on_event(&mut self.connection, event) {
                         Opened::No => {}
                         Opened::Yes => said.opened = true,
-                        Opened::TooMany => fate = Fate::Gone("misbehaved"),
+                        Opened::TooMany => fate = Fate::Gone(Departure::Misbehaved),
                     }
                     continue;
                 }
@@ -270,8 +305,8 @@ impl Peer {
                 }
                 RTCPeerConnectionState::Connected => self.disturbed = false,
                 RTCPeerConnectionState::Disconnected => self.disturbed = true,
-                RTCPeerConnectionState::Failed => fate = Fate::Gone("lost"),
-                RTCPeerConnectionState::Closed => fate = Fate::Gone("left"),
+                RTCPeerConnectionState::Failed => fate = Fate::Gone(Departure::Lost),
+                RTCPeerConnectionState::Closed => fate = Fate::Gone(Departure::Left),
                 _ => {}
             }
         }
@@ -285,7 +320,7 @@ impl Peer {
             }
         }
         if !self.connected && now.saturating_duration_since(self.created) > CONNECT_WITHIN {
-            fate = Fate::Gone("never connected");
+            fate = Fate::Gone(Departure::NeverConnected);
         }
         self.stats.refused = self.not_read + self.found.refused();
         if let Some(violation) = self.found.offence() {

@@ -1,14 +1,14 @@
-//! The numbers of an SFU, added up over its shards.
+//! The numbers of an SFU, added up over its workers.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::oneshot;
 
 use super::SfuStats;
-use super::worker::ShardStats;
+use super::worker::WorkerStats;
 use crate::rtp::{Encoding, KeyFrameRequests, PerEncoding};
 
-/// Waits for the numbers of each shard, then replies.
+/// Waits for the numbers of each worker, then replies.
 pub(super) struct Collector(Mutex<Option<Sum>>);
 
 struct Sum {
@@ -37,34 +37,34 @@ impl Collector {
         }
     }
 
-    /// For so many `shards`, beside the numbers of the SFU itself.
-    pub(super) fn new(numbers: SfuStats, shards: usize, reply: oneshot::Sender<SfuStats>) -> Arc<Self> {
-        Arc::new(Self(Mutex::new(Some(Sum { numbers, missing: shards, reply }))))
+    /// For so many `workers`, beside the numbers of the SFU itself.
+    pub(super) fn new(numbers: SfuStats, workers: usize, reply: oneshot::Sender<SfuStats>) -> Arc<Self> {
+        Arc::new(Self(Mutex::new(Some(Sum { numbers, missing: workers, reply }))))
     }
 
-    /// Takes the numbers of one shard.
-    pub(super) fn add(&self, shard: ShardStats) {
+    /// Takes the numbers of one worker.
+    pub(super) fn add(&self, worker: WorkerStats) {
         let mut sum = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(Sum { numbers, missing, .. }) = sum.as_mut() else { return };
-        numbers.students += shard.students;
-        numbers.connecting += shard.connecting;
-        numbers.disturbed += shard.disturbed;
-        numbers.packets += shard.sent.packets;
-        numbers.bytes += shard.sent.bytes;
-        numbers.calls += shard.sent.calls;
-        numbers.refused += shard.sent.refused;
-        numbers.sealed_by_core += shard.sealed_by_core;
-        for encoding in Encoding::all().filter(|encoding| shard.watched[*encoding] > 0) {
+        numbers.students += worker.students;
+        numbers.connecting += worker.connecting;
+        numbers.disturbed += worker.disturbed;
+        numbers.packets += worker.sent.packets;
+        numbers.bytes += worker.sent.bytes;
+        numbers.calls += worker.sent.calls;
+        numbers.refused += worker.sent.refused;
+        numbers.sealed_by_core += worker.sealed_by_core;
+        for encoding in Encoding::all().filter(|encoding| worker.watched[*encoding] > 0) {
             match numbers.watched.iter_mut().find(|(known, _)| *known == encoding) {
-                Some((_, students)) => *students += shard.watched[encoding],
-                None => numbers.watched.push((encoding, shard.watched[encoding])),
+                Some((_, students)) => *students += worker.watched[encoding],
+                None => numbers.watched.push((encoding, worker.watched[encoding])),
             }
         }
-        numbers.dropped += shard.dropped;
-        numbers.send_delay.merge(&shard.delays);
-        numbers.sound_delay.merge(&shard.sound_delays);
-        numbers.peers.extend(shard.peers);
-        numbers.totals = numbers.totals.plus(shard.totals);
+        numbers.dropped += worker.dropped;
+        numbers.send_delay.merge(&worker.delays);
+        numbers.sound_delay.merge(&worker.sound_delays);
+        numbers.peers.extend(worker.peers);
+        numbers.totals = numbers.totals.plus(worker.totals);
         *missing -= 1;
         if *missing == 0
             && let Some(Sum { numbers, reply, .. }) = sum.take()

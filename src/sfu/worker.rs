@@ -1,6 +1,6 @@
 //! A part of a class: its students, and the sending to them. An SFU has one, or one for each of its threads.
 //!
-//! It is given [`Task`]s and time, sends by its own [`UdpSender`], and says what concerns the whole SFU as [`Report`]s. A
+//! It is given [`WorkerCommand`]s and time, sends by its own [`UdpSender`], and says what concerns the whole SFU as [`WorkerReport`]s. A
 //! panic in one student's turn ends that student and nobody else.
 
 use std::collections::{HashMap, VecDeque};
@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 use bytes::BytesMut;
 use tokio::sync::mpsc;
 
-use super::event_queue::Voice;
-use super::peer::{Fate, Heard, Peer, PeerStats, PeerTotals, Turn, Wishes};
+use super::event_queue::EventQueue;
+use super::peer::{Departure, Fate, Heard, Peer, PeerStats, PeerTotals, Turn, Wishes};
 use super::senders::Repair;
 use super::udp::{SentCounts, UdpSender};
 use super::watchdog::Watchdog;
@@ -44,56 +44,53 @@ const REMOVALS_PER_SECOND: u32 = 1;
 const REMOVAL_BURST: u32 = 5;
 
 /// A student's connection; never used twice in an SFU.
-pub(super) type Slot = u64;
+pub(super) type PeerId = u64;
 
-/// A student's place in its shard; another one's when it has gone.
-type Seat = usize;
-
-/// What a shard is to do.
-pub(super) enum Task {
+/// What a worker is to do.
+pub(super) enum WorkerCommand {
     /// Send this to everybody; with it there were so many key frames of its encoding.
     Frame { frame: Frame, keys: u64 },
     /// A track has a gap: only a key frame will do.
     Gap(Track),
     /// A new student.
-    Add(Slot, Box<Peer>),
+    Add(PeerId, Box<Peer>),
     /// What a student sent: to which of our addresses, and from which of its own.
-    Datagram { slot: Slot, at: SocketAddr, from: SocketAddr, bytes: BytesMut },
+    Datagram { id: PeerId, at: SocketAddr, from: SocketAddr, bytes: BytesMut },
     /// From now on pictures can be had in these encodings.
     Encodings(Arc<[Encoding]>),
     /// Where a student may be reached.
-    Candidate { slot: Slot, candidate: RTCIceCandidateInit },
+    Candidate { id: PeerId, candidate: RTCIceCandidateInit },
     /// A student goes; `why` is said, where there is something to say.
-    Remove { slot: Slot, why: Option<&'static str> },
+    Remove { id: PeerId, why: Option<Departure> },
     /// Tell one student something.
-    Tell { slot: Slot, text: Arc<str> },
+    Tell { id: PeerId, text: Arc<str> },
     /// Tell everybody something.
     TellAll { text: Arc<str> },
     /// Add up the numbers.
-    Stats(Box<dyn FnOnce(ShardStats) + Send>),
+    Stats(Box<dyn FnOnce(WorkerStats) + Send>),
     /// Say goodbye to everybody.
     Close,
     /// Makes a student's next turn panic.
     #[cfg(test)]
-    Panic { slot: Slot },
+    Panic { id: PeerId },
 }
 
 /// What the rest of the SFU must know.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Report {
+pub(super) enum WorkerReport {
     /// A student is forgotten.
-    Gone(Slot),
+    Gone(PeerId),
     /// A student's connection has opened a packet from this address, where its media goes.
-    Confirmed { slot: Slot, from: SocketAddr },
-    /// Somebody can't go on without another key frame than the `seen` ones that the shard was given until now.
-    WantsKey { encoding: Encoding, seen: u64 },
-    /// So many students of this shard, the number of its thread, need the encoding.
-    Needs { worker: usize, encoding: Encoding, students: usize },
+    Confirmed { id: PeerId, from: SocketAddr },
+    /// Somebody can't go on without another key frame than the `seen` ones that the worker was given until now.
+    KeyFrameNeeded { encoding: Encoding, seen: u64 },
+    /// So many students of this worker, the number of its thread, need the encoding.
+    Active { worker: usize, encoding: Encoding, students: usize },
 }
 
-/// Numbers of a shard.
+/// Numbers of a worker.
 #[derive(Debug, Default)]
-pub(super) struct ShardStats {
+pub(super) struct WorkerStats {
     pub(super) students: usize,
     pub(super) connecting: usize,
     pub(super) disturbed: usize,
@@ -110,14 +107,14 @@ pub(super) struct ShardStats {
     pub(super) totals: PeerTotals,
 }
 
-pub(super) struct Shard {
+pub(super) struct Worker {
     outlet: UdpSender,
-    voice: Voice,
+    events: EventQueue,
     /// Looks how long a student's core takes.
     watchdog: Watchdog,
     /// How often the teacher is told why somebody had to go.
     removals: TokenBucket,
-    reports: mpsc::UnboundedSender<Report>,
+    reports: mpsc::UnboundedSender<WorkerReport>,
     /// The number of its thread.
     worker: usize,
     rings: Rings,
@@ -137,33 +134,33 @@ pub(super) struct Shard {
     /// How many students need an encoding, as was reported.
     needed: PerEncoding<usize>,
     /// In one piece of memory: each frame goes through all of them.
-    seats: Vec<Option<Peer>>,
+    peers: Vec<Option<Peer>>,
     /// When each student's core wants to be woken.
     deadlines: Vec<Option<Instant>>,
-    by_slot: HashMap<Slot, Seat>,
+    by_id: HashMap<PeerId, usize>,
     /// Students to whom the newest pictures were not sent yet, in the order of their turns.
-    serving: VecDeque<Seat>,
+    serving: VecDeque<usize>,
     /// Who is served first: another one with each picture.
     first_served: usize,
-    catching_up: VecDeque<Seat>,
+    catching_up: VecDeque<usize>,
     /// Students with messages that were not handed to their connection yet.
-    to_tell: VecDeque<Seat>,
+    to_tell: VecDeque<usize>,
     dropped_by_the_gone: u64,
     totals_of_the_gone: PeerTotals,
 }
 
-impl Shard {
+impl Worker {
     pub(super) fn new(
         worker: usize,
         traffic: Traffic,
         outlet: UdpSender,
         events: mpsc::Sender<SfuEvent>,
-        reports: mpsc::UnboundedSender<Report>,
+        reports: mpsc::UnboundedSender<WorkerReport>,
     ) -> Self {
         Self {
             worker,
             outlet,
-            voice: Voice::new(events),
+            events: EventQueue::new(events),
             watchdog: Watchdog::default(),
             removals: TokenBucket::new(REMOVALS_PER_SECOND, REMOVAL_BURST),
             reports,
@@ -176,9 +173,9 @@ impl Shard {
             traffic,
             adapted: Instant::now(),
             needed: PerEncoding::default(),
-            seats: Vec::new(),
+            peers: Vec::new(),
             deadlines: Vec::new(),
-            by_slot: HashMap::new(),
+            by_id: HashMap::new(),
             serving: VecDeque::new(),
             first_served: 0,
             catching_up: VecDeque::new(),
@@ -188,74 +185,76 @@ impl Shard {
         }
     }
 
-    pub(super) fn handle(&mut self, task: Task) {
+    pub(super) fn handle(&mut self, task: WorkerCommand) {
         let now = Instant::now();
         match task {
-            Task::Frame { frame, keys } => self.frame(now, frame, keys),
-            Task::Gap(track) => self.gap(track),
-            Task::Add(slot, peer) => {
-                let seat = self.sit_down(slot, *peer);
-                self.turn(now, seat);
+            WorkerCommand::Frame { frame, keys } => self.frame(now, frame, keys),
+            WorkerCommand::Gap(track) => self.gap(track),
+            WorkerCommand::Add(id, peer) => {
+                let index = self.add(id, *peer);
+                self.turn(now, index);
             }
-            Task::Datagram { slot, at, from, bytes } => self.datagram(now, slot, (at, from), bytes),
-            Task::Candidate { slot, candidate } => self.have(now, slot, |peer| peer.add_candidate(candidate)),
-            Task::Encodings(encodings) => {
+            WorkerCommand::Datagram { id, at, from, bytes } => self.datagram(now, id, (at, from), bytes),
+            WorkerCommand::Candidate { id, candidate } => self.have(now, id, |peer| peer.add_candidate(candidate)),
+            WorkerCommand::Encodings(encodings) => {
                 self.traffic.offer(&encodings);
-                self.seats.iter_mut().flatten().for_each(|peer| peer.offer(&encodings));
+                self.peers.iter_mut().flatten().for_each(|peer| peer.offer(&encodings));
             }
-            Task::Remove { slot, why } => {
-                if let Some(seat) = self.by_slot.get(&slot) {
-                    self.remove(*seat, why);
+            WorkerCommand::Remove { id, why } => {
+                if let Some(index) = self.by_id.get(&id) {
+                    self.remove(*index, why);
                 }
             }
-            Task::Tell { slot, text } => {
-                if let Some(seat) = self.by_slot.get(&slot) {
-                    self.tell(*seat, text);
+            WorkerCommand::Tell { id, text } => {
+                if let Some(index) = self.by_id.get(&id) {
+                    self.tell(*index, text);
                 }
             }
-            Task::TellAll { text } => (0..self.seats.len()).for_each(|seat| self.tell(seat, Arc::clone(&text))),
-            Task::Stats(reply) => reply(self.stats()),
-            Task::Close => (0..self.seats.len()).for_each(|seat| drop(self.forget(seat))),
+            WorkerCommand::TellAll { text } => {
+                (0..self.peers.len()).for_each(|index| self.tell(index, Arc::clone(&text)))
+            }
+            WorkerCommand::Stats(reply) => reply(self.stats()),
+            WorkerCommand::Close => (0..self.peers.len()).for_each(|index| drop(self.forget(index))),
             #[cfg(test)]
-            Task::Panic { slot } => self.have(now, slot, |peer| peer.panics = true),
+            WorkerCommand::Panic { id } => self.have(now, id, |peer| peer.panics = true),
         }
     }
 
-    fn sit_down(&mut self, slot: Slot, mut peer: Peer) -> Seat {
-        let seat = self.seats.iter().position(Option::is_none).unwrap_or(self.seats.len());
-        if seat == self.seats.len() {
-            self.seats.push(None);
+    fn add(&mut self, id: PeerId, mut peer: Peer) -> usize {
+        let index = self.peers.iter().position(Option::is_none).unwrap_or(self.peers.len());
+        if index == self.peers.len() {
+            self.peers.push(None);
             self.deadlines.push(None);
         }
-        self.deadlines[seat] = Some(peer.deadline);
-        peer.slot = slot;
-        self.seats[seat] = Some(peer);
-        self.by_slot.insert(slot, seat);
+        self.deadlines[index] = Some(peer.deadline);
+        peer.id = id;
+        self.peers[index] = Some(peer);
+        self.by_id.insert(id, index);
         // An encoder that has to begin does so while the student connects.
         self.look_who_needs_what();
-        seat
+        index
     }
 
     /// Feedback that we could open has nothing to do with the core, so it needs no turn.
-    fn datagram(&mut self, now: Instant, slot: Slot, path: (SocketAddr, SocketAddr), bytes: BytesMut) {
-        let Some(seat) = self.by_slot.get(&slot).copied() else { return };
-        let Some(peer) = self.seats[seat].as_mut() else { return };
+    fn datagram(&mut self, now: Instant, id: PeerId, path: (SocketAddr, SocketAddr), bytes: BytesMut) {
+        let Some(index) = self.by_id.get(&id).copied() else { return };
+        let Some(peer) = self.peers[index].as_mut() else { return };
         let (rings, class, mut wishes) = (&self.rings, &mut self.repairs, Wishes::default());
         let receive = |peer: &mut Peer| peer.receive(now, path, bytes, rings, class, &mut wishes);
         let (received, long) = self.watchdog.watch(|| guarded(peer, receive));
         if let Some(from) = peer.confirmed_address(now) {
-            self.report(Report::Confirmed { slot, from });
+            self.report(WorkerReport::Confirmed { id, from });
         }
         match received {
-            None => self.end_failed(vec![seat]),
-            Some(_) if long.is_some() => self.end_slow(seat, long.unwrap_or_default()),
-            Some(None) => self.turn(now, seat),
+            None => self.end_failed(vec![index]),
+            Some(_) if long.is_some() => self.end_slow(index, long.unwrap_or_default()),
+            Some(None) => self.turn(now, index),
             Some(Some(Heard { reported, recovers, repairs })) => {
                 if recovers || !repairs.is_empty() {
-                    self.give(now, seat, &repairs, &mut wishes);
+                    self.give(now, index, &repairs, &mut wishes);
                 }
                 if reported {
-                    self.adapt_one(now, seat);
+                    self.adapt_one(now, index);
                 }
                 self.wish(wishes);
             }
@@ -263,33 +262,33 @@ impl Shard {
     }
 
     /// Does something with a student, and lets it speak.
-    fn have(&mut self, now: Instant, slot: Slot, work: impl FnOnce(&mut Peer)) {
-        let Some(seat) = self.by_slot.get(&slot).copied() else { return };
-        if self.with(seat, work) {
-            self.turn(now, seat);
+    fn have(&mut self, now: Instant, id: PeerId, work: impl FnOnce(&mut Peer)) {
+        let Some(index) = self.by_id.get(&id).copied() else { return };
+        if self.with(index, work) {
+            self.turn(now, index);
         }
     }
 
-    fn at(&mut self, seat: Seat) -> Option<&mut Peer> {
-        self.seats.get_mut(seat)?.as_mut()
+    fn at(&mut self, index: usize) -> Option<&mut Peer> {
+        self.peers.get_mut(index)?.as_mut()
     }
 
-    /// Whether pictures wait to be sent: [`Shard::serve`] sends some.
-    pub(super) fn has_pictures(&self) -> bool {
+    /// Whether pictures wait to be sent: [`Worker::serve`] sends some.
+    pub(super) fn has_video(&self) -> bool {
         !self.serving.is_empty()
     }
 
     /// Lets the connections do what their timers ask for, and says what there was no room for.
     pub(super) fn tick(&mut self) {
-        self.voice.go_on();
+        self.events.flush();
         // Before any timer is looked at.
         if let Some(pause) = self.pulse.beat() {
             self.stood_still(pause);
         }
         let now = Instant::now();
-        for seat in 0..self.deadlines.len() {
-            if self.deadlines[seat].is_some_and(|at| at <= now) && self.with(seat, |peer| peer.tick(now)) {
-                self.turn(now, seat);
+        for index in 0..self.deadlines.len() {
+            if self.deadlines[index].is_some_and(|at| at <= now) && self.with(index, |peer| peer.tick(now)) {
+                self.turn(now, index);
             }
         }
     }
@@ -297,7 +296,7 @@ impl Shard {
     /// Nothing was sent, and nothing was read: no student is to blame.
     fn stood_still(&mut self, Pause { to, lasted, .. }: Pause) {
         self.traffic.stood_still();
-        for (peer, deadline) in self.seats.iter_mut().zip(&mut self.deadlines) {
+        for (peer, deadline) in self.peers.iter_mut().zip(&mut self.deadlines) {
             if let Some(peer) = peer {
                 peer.stood_still(to);
                 *deadline = Some(peer.deadline);
@@ -312,15 +311,15 @@ impl Shard {
 
     fn gap(&mut self, track: Track) {
         self.rings.of(track).for_each(FrameRing::forget_key);
-        self.seats.iter_mut().flatten().for_each(|peer| peer.on_gap(track));
+        self.peers.iter_mut().flatten().for_each(|peer| peer.on_gap(track));
     }
 
     /// Puts a message into a student's queue, to be sent in one of the next turns.
-    fn tell(&mut self, seat: Seat, text: Arc<str>) {
-        if let Some(peer) = self.at(seat) {
+    fn tell(&mut self, index: usize, text: Arc<str>) {
+        if let Some(peer) = self.at(index) {
             peer.channel.push(text);
             if !std::mem::replace(&mut peer.is_to_be_told, true) {
-                self.to_tell.push_back(seat);
+                self.to_tell.push_back(index);
             }
         }
     }
@@ -330,36 +329,36 @@ impl Shard {
         let now = Instant::now();
         let mut wishes = Wishes::default();
         for _ in 0..TELL_AT_ONCE {
-            let Some(seat) = self.to_tell.pop_front() else { break };
-            let said = self.with(seat, |peer| {
+            let Some(index) = self.to_tell.pop_front() else { break };
+            let said = self.with(index, |peer| {
                 peer.is_to_be_told = false;
                 peer.say(now);
             });
             if said {
-                self.give(now, seat, &[], &mut wishes);
+                self.give(now, index, &[], &mut wishes);
             }
         }
         self.wish(wishes);
     }
 
     /// Lets a peer speak after something was put into it.
-    fn turn(&mut self, now: Instant, seat: Seat) {
+    fn turn(&mut self, now: Instant, index: usize) {
         let mut wishes = Wishes::default();
-        let Some(peer) = self.seats[seat].as_mut() else { return };
+        let Some(peer) = self.peers[index].as_mut() else { return };
         let was_connected = peer.connected;
         self.repairs.have_left(self.outlet.sent.packets);
         let (rings, class) = (&self.rings, &mut self.repairs);
         let (turn, long) = self.watchdog.watch(|| guarded(peer, |peer| peer.turn(now, rings, class, &mut wishes)));
         let Some(turn) = turn else {
-            return self.end_failed(vec![seat]);
+            return self.end_failed(vec![index]);
         };
         if let Some(long) = long {
-            return self.end_slow(seat, long);
+            return self.end_slow(index, long);
         }
         let Turn { fate, said, heard } = turn;
         let connected = peer.connected && !was_connected;
         let user = peer.user.clone();
-        self.give(now, seat, &heard.repairs, &mut wishes);
+        self.give(now, index, &heard.repairs, &mut wishes);
         if connected {
             self.say(SfuEvent::Connected(user.clone()));
         }
@@ -370,29 +369,29 @@ impl Shard {
             self.say(SfuEvent::Heard { user: user.clone(), text });
         }
         match fate {
-            Fate::Gone(why) => self.remove(seat, Some(why)),
+            Fate::Gone(why) => self.remove(index, Some(why)),
             Fate::Broke(rule) => {
                 let why = format!("it sent {rule} over its data channel, which no browser does");
-                self.end_bad(seat, &why);
+                self.end_bad(index, &why);
             }
-            Fate::Alive if heard.reported => self.adapt_one(now, seat),
+            Fate::Alive if heard.reported => self.adapt_one(now, index),
             Fate::Alive => {}
         }
         self.wish(wishes);
     }
 
-    fn give(&mut self, now: Instant, seat: Seat, repairs: &[Repair], wishes: &mut Wishes) {
-        let Some(peer) = self.seats[seat].as_mut() else { return };
+    fn give(&mut self, now: Instant, index: usize, repairs: &[Repair], wishes: &mut Wishes) {
+        let Some(peer) = self.peers[index].as_mut() else { return };
         let (rings, outlet) = (&self.rings, &mut self.outlet);
         let send = |peer: &mut Peer| peer.send_all(now, repairs, rings, outlet, wishes);
         let (sent, long) = self.watchdog.watch(|| guarded(peer, send));
-        self.deadlines[seat] = Some(peer.deadline);
+        self.deadlines[index] = Some(peer.deadline);
         if sent.is_none() {
-            self.end_failed(vec![seat]);
+            self.end_failed(vec![index]);
         } else if let Some(long) = long {
-            self.end_slow(seat, long);
+            self.end_slow(index, long);
         } else {
-            self.let_catch_up(seat);
+            self.let_catch_up(index);
         }
     }
 
@@ -401,24 +400,24 @@ impl Shard {
             self.look_who_needs_what();
         }
         for encoding in wishes.key_frames {
-            self.report(Report::WantsKey { encoding, seen: self.keys[encoding] });
+            self.report(WorkerReport::KeyFrameNeeded { encoding, seen: self.keys[encoding] });
         }
     }
 
     /// Forgets a peer, and says so where there is a reason to.
-    fn remove(&mut self, seat: Seat, why: Option<&'static str>) {
-        if let (Some(user), Some(why)) = (self.forget(seat), why) {
+    fn remove(&mut self, index: usize, why: Option<Departure>) {
+        if let (Some(user), Some(why)) = (self.forget(index), why) {
             self.say(SfuEvent::Gone { user, why });
         }
     }
 
-    fn forget(&mut self, seat: Seat) -> Option<UserId> {
-        let peer = self.seats.get_mut(seat)?.take()?;
-        let slot = peer.slot;
-        self.by_slot.remove(&slot);
-        self.deadlines[seat] = None;
+    fn forget(&mut self, index: usize) -> Option<UserId> {
+        let peer = self.peers.get_mut(index)?.take()?;
+        let id = peer.id;
+        self.by_id.remove(&id);
+        self.deadlines[index] = None;
         for queue in [&mut self.serving, &mut self.catching_up, &mut self.to_tell] {
-            queue.retain(|other| *other != seat);
+            queue.retain(|other| *other != index);
         }
         self.dropped_by_the_gone += peer.stats.dropped;
         self.totals_of_the_gone.add(&peer.numbers());
@@ -427,58 +426,58 @@ impl Shard {
         if !peer.failed {
             caught(|| peer.close(outlet));
         }
-        self.report(Report::Gone(slot));
+        self.report(WorkerReport::Gone(id));
         self.look_who_needs_what();
         Some(user)
     }
 
     /// Does something with a peer; gives false where there is none, or none any more.
-    fn with(&mut self, seat: Seat, work: impl FnOnce(&mut Peer)) -> bool {
-        let Some(peer) = self.seats.get_mut(seat).and_then(Option::as_mut) else { return false };
+    fn with(&mut self, index: usize, work: impl FnOnce(&mut Peer)) -> bool {
+        let Some(peer) = self.peers.get_mut(index).and_then(Option::as_mut) else { return false };
         let (done, long) = self.watchdog.watch(|| guarded(peer, work).is_some());
         if !done {
-            self.end_failed(vec![seat]);
+            self.end_failed(vec![index]);
         } else if let Some(long) = long {
-            self.end_slow(seat, long);
+            self.end_slow(index, long);
         }
         done && long.is_none()
     }
 
     /// Ends a student whose turn took everybody's time, without a goodbye, which would be another turn.
-    fn end_slow(&mut self, seat: Seat, long: Duration) {
-        let Some(peer) = self.at(seat) else { return };
+    fn end_slow(&mut self, index: usize, long: Duration) {
+        let Some(peer) = self.at(index) else { return };
         peer.failed = true;
         self.outlet.discard();
-        self.end_bad(seat, &format!("what it sent kept this computer busy for {} ms", long.as_millis()));
+        self.end_bad(index, &format!("what it sent kept this computer busy for {} ms", long.as_millis()));
     }
 
     /// Ends a student that harms the others.
-    fn end_bad(&mut self, seat: Seat, why: &str) {
-        let Some(user) = self.forget(seat) else { return };
+    fn end_bad(&mut self, index: usize, why: &str) {
+        let Some(user) = self.forget(index) else { return };
         if self.removals.take(Instant::now()).is_ok() {
             self.say(SfuEvent::Notice(format!("{user} was disconnected: {why}")));
         }
-        self.say(SfuEvent::Gone { user, why: "misbehaved" });
+        self.say(SfuEvent::Gone { user, why: Departure::Misbehaved });
     }
 
     /// Ends students whose connection panicked: theirs and nobody else's.
-    fn end_failed(&mut self, failed: Vec<Seat>) {
-        for seat in failed {
+    fn end_failed(&mut self, failed: Vec<usize>) {
+        for index in failed {
             self.outlet.discard();
-            if let Some(user) = self.forget(seat) {
-                self.say(SfuEvent::Gone { user, why: "failed" });
+            if let Some(user) = self.forget(index) {
+                self.say(SfuEvent::Gone { user, why: Departure::Failed });
             }
         }
     }
 
-    fn stats(&self) -> ShardStats {
-        let peers = || self.seats.iter().flatten();
+    fn stats(&self) -> WorkerStats {
+        let peers = || self.peers.iter().flatten();
         let connected: Vec<&Peer> = peers().filter(|peer| peer.connected).collect();
         let numbers: Vec<(UserId, PeerStats)> =
             connected.iter().map(|peer| (peer.user.clone(), peer.numbers())).collect();
         let mut totals = self.totals_of_the_gone;
         numbers.iter().for_each(|(_, numbers)| totals.add(numbers));
-        ShardStats {
+        WorkerStats {
             students: connected.len(),
             connecting: peers().count() - connected.len(),
             disturbed: connected.iter().filter(|peer| peer.disturbed()).count(),
@@ -494,10 +493,10 @@ impl Shard {
     }
 
     fn say(&mut self, event: SfuEvent) {
-        self.voice.say(event);
+        self.events.push(event);
     }
 
-    fn report(&self, report: Report) {
+    fn report(&self, report: WorkerReport) {
         // No more of them than students come and go, and frames are refused.
         let _ = self.reports.send(report);
     }

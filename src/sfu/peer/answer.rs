@@ -109,7 +109,7 @@ impl Peer {
         let control = Controller::new(now, offered);
         let control = if shared.adapts { control } else { control.staying() };
         let peer = Self {
-            slot: 0,
+            id: 0,
             user,
             ufrag: attribute("a=ice-ufrag:"),
             password: attribute("a=ice-pwd:"),

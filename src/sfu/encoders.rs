@@ -9,14 +9,14 @@ use crate::rtp::{Encoding, PerEncoding};
 const LINGER: Duration = Duration::from_secs(10);
 
 /// Who needs what, over all threads.
-pub(super) struct Needs {
+pub(super) struct ActiveEncodings {
     /// Of each thread.
     students: Vec<PerEncoding<usize>>,
     state: PerEncoding<State>,
     /// Made also for an empty room: the first student sees a picture at once, and the teacher that it is captured.
     always: Vec<Encoding>,
     /// What was said last.
-    told: PerEncoding<bool>,
+    announced: PerEncoding<bool>,
 }
 
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -28,7 +28,7 @@ enum State {
     Lingering(Instant),
 }
 
-impl Needs {
+impl ActiveEncodings {
     /// Of threads that have nobody yet. The best of each track runs from the beginning.
     pub(super) fn new(threads: usize, encodings: &[Encoding]) -> Self {
         let mut always: Vec<Encoding> = Vec::new();
@@ -37,15 +37,15 @@ impl Needs {
                 always.push(*encoding);
             }
         }
-        let (mut state, mut told) = (PerEncoding::default(), PerEncoding::default());
+        let (mut state, mut announced) = (PerEncoding::default(), PerEncoding::default());
         for encoding in &always {
-            (state[*encoding], told[*encoding]) = (State::Running, true);
+            (state[*encoding], announced[*encoding]) = (State::Running, true);
         }
-        Self { students: (0..threads).map(|_| PerEncoding::default()).collect(), state, always, told }
+        Self { students: (0..threads).map(|_| PerEncoding::default()).collect(), state, always, announced }
     }
 
     /// So many students of a thread need it.
-    pub(super) fn on_change(&mut self, thread: usize, encoding: Encoding, students: usize) {
+    pub(super) fn set_peers(&mut self, thread: usize, encoding: Encoding, students: usize) {
         self.students[thread][encoding] = students;
         if students > 0 {
             self.state[encoding] = State::Running;
@@ -53,14 +53,14 @@ impl Needs {
     }
 
     /// What should run now, and what should not, where that is not what was said last.
-    pub(super) fn untold(&self) -> Vec<(Encoding, bool)> {
+    pub(super) fn unannounced(&self) -> Vec<(Encoding, bool)> {
         let needed = |encoding: Encoding| (encoding, self.state[encoding] != State::Stopped);
-        Encoding::all().map(needed).filter(|(encoding, needed)| self.told[*encoding] != *needed).collect()
+        Encoding::all().map(needed).filter(|(encoding, needed)| self.announced[*encoding] != *needed).collect()
     }
 
     /// That was said.
-    pub(super) fn told(&mut self, encoding: Encoding, needed: bool) {
-        self.told[encoding] = needed;
+    pub(super) fn set_announced(&mut self, encoding: Encoding, needed: bool) {
+        self.announced[encoding] = needed;
     }
 
     /// Whether somebody needs it.
@@ -107,9 +107,9 @@ mod tests {
     use crate::rtp::{Codec, Tier, Track};
 
     /// What is said, all of which is heard.
-    fn said(needs: &mut Needs) -> Vec<(Encoding, bool)> {
-        let said = needs.untold();
-        said.iter().for_each(|(encoding, needed)| needs.told(*encoding, *needed));
+    fn said(needs: &mut ActiveEncodings) -> Vec<(Encoding, bool)> {
+        let said = needs.unannounced();
+        said.iter().for_each(|(encoding, needed)| needs.set_announced(*encoding, *needed));
         said
     }
 
@@ -117,30 +117,30 @@ mod tests {
     fn what_nobody_watches_is_not_encoded_for_long() {
         let full = Encoding::full(Track::Screen, Codec::H264);
         let low = full.with(Tier::Low);
-        let mut needs = Needs::new(2, &[full, low]);
+        let mut needs = ActiveEncodings::new(2, &[full, low]);
         let now = Instant::now();
         assert!(needs.expired(now + LINGER).is_empty() && needs.expired(now + LINGER * 3).is_empty(), "an empty room");
-        needs.on_change(0, full, 1);
+        needs.set_peers(0, full, 1);
         assert_eq!(said(&mut needs), [], "it runs");
-        needs.on_change(1, low, 1);
-        needs.on_change(0, low, 1);
+        needs.set_peers(1, low, 1);
+        needs.set_peers(0, low, 1);
         assert_eq!(said(&mut needs), [(low, true)], "once for all threads");
-        needs.on_change(0, full, 0);
+        needs.set_peers(0, full, 0);
         assert!(needs.expired(now).is_empty());
         assert!(needs.expired(now + LINGER - Duration::from_millis(1)).is_empty());
         assert_eq!(needs.expired(now + LINGER), [full], "all watch the other one");
         assert_eq!(said(&mut needs), [(full, false)]);
         assert!(needs.expired(now + LINGER * 2).is_empty() && said(&mut needs).is_empty(), "said once");
-        needs.on_change(0, low, 0);
+        needs.set_peers(0, low, 0);
         needs.restart();
         assert!(needs.is_needed(low) && said(&mut needs).is_empty());
-        needs.on_change(1, low, 0);
+        needs.set_peers(1, low, 0);
         needs.restart();
         assert_eq!(said(&mut needs), [(full, true)], "the room is empty again");
         needs.expired(now);
         assert_eq!(needs.expired(now + LINGER), [low]);
         assert_eq!(said(&mut needs), [(low, false)]);
-        needs.on_change(0, low, 1);
+        needs.set_peers(0, low, 1);
         assert_eq!(said(&mut needs), [(low, true)]);
     }
 
@@ -148,17 +148,17 @@ mod tests {
     fn what_could_not_be_said_is_said_later_if_it_is_still_true() {
         let full = Encoding::full(Track::Screen, Codec::H264);
         let low = full.with(Tier::Low);
-        let mut needs = Needs::new(1, &[full, low]);
+        let mut needs = ActiveEncodings::new(1, &[full, low]);
         let now = Instant::now();
-        needs.on_change(0, low, 1);
-        assert_eq!(needs.untold(), [(low, true)]);
-        assert_eq!(needs.untold(), [(low, true)], "nobody has heard it");
-        needs.on_change(0, low, 0);
+        needs.set_peers(0, low, 1);
+        assert_eq!(needs.unannounced(), [(low, true)]);
+        assert_eq!(needs.unannounced(), [(low, true)], "nobody has heard it");
+        needs.set_peers(0, low, 0);
         needs.expired(now);
-        assert_eq!(needs.untold(), [(low, true)], "it lingers");
+        assert_eq!(needs.unannounced(), [(low, true)], "it lingers");
         needs.expired(now + LINGER);
-        assert_eq!(needs.untold(), [], "it never ran");
-        needs.on_change(0, low, 1);
+        assert_eq!(needs.unannounced(), [], "it never ran");
+        needs.set_peers(0, low, 1);
         assert_eq!(said(&mut needs), [(low, true)]);
     }
 }
