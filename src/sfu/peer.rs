@@ -13,12 +13,11 @@ use rtc::peer_connection::transport::RTCIceCandidateInit;
 use rtc::sansio::Protocol;
 use rtc::shared::{TaggedBytesMut, TransportContext, TransportProtocol};
 
-use super::Rings;
 use super::addresses::CONFIRM_EVERY;
 use super::channel::{Channel, Opened};
 use super::senders::{Lanes, Repair};
 use super::udp::UdpSender;
-use super::worker::PeerId;
+use super::{PeerId, Rings};
 use crate::congestion::Opening;
 use crate::congestion::Recoveries;
 use crate::congestion::{ClassRepairs, Controller, Probe, RepairBudget, Repaired, Way};

@@ -10,12 +10,11 @@ use std::collections::HashSet;
 use std::io::{self, IoSliceMut};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use nix::sys::socket::{setsockopt, sockopt};
 use quinn_udp::{BATCH_SIZE, RecvMeta, Transmit, UdpSockRef, UdpSocketState};
-use rustix::net::sockopt::{
-    Ipv4PathMtuDiscovery, Ipv6PathMtuDiscovery, set_ip_mtu_discover, set_ipv6_mtu_discover,
-};
+use rustix::net::sockopt::{Ipv4PathMtuDiscovery, Ipv6PathMtuDiscovery, set_ip_mtu_discover, set_ipv6_mtu_discover};
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use tokio::io::Interest;
 use tokio::net::UdpSocket;
@@ -31,6 +30,9 @@ const MAX_SEGMENTS: usize = 40;
 
 /// The largest datagram that GSO may build.
 const MAX_BATCH_BYTES: usize = 60_000;
+
+/// A socket that does nothing but fail for this long is gone.
+const GONE_AFTER: Duration = Duration::from_secs(3);
 
 /// Destinations without GSO that are remembered. One that is forgotten costs a failed system call.
 const MAX_WITHOUT_GSO: usize = 4096;
@@ -173,7 +175,7 @@ impl UdpReceiver {
     /// false when nothing was there. An IPv4 address is an IPv4 address here, whatever the socket calls it.
     pub(super) fn receive(&mut self, mut each: impl FnMut(SocketAddr, SocketAddr, &[u8])) -> io::Result<bool> {
         #[cfg(test)]
-        if let Some(errno) = self.fails_with {
+        if let Some(errno) = self.fails_with.filter(|errno| *errno != 0) {
             return Err(io::Error::from_raw_os_error(errno));
         }
         let Self { io, state, local, receive, .. } = self;
@@ -197,6 +199,28 @@ impl UdpReceiver {
             }
         }
         Ok(true)
+    }
+}
+
+/// Errors of receiving since the last success.
+#[derive(Debug, Default)]
+pub(super) struct ReceiveErrors {
+    since: Option<Instant>,
+}
+
+impl ReceiveErrors {
+    /// A receive went well, also one that found nothing.
+    pub(super) fn on_success(&mut self) {
+        self.since = None;
+    }
+
+    /// Whether the socket is gone, after this error. Most errors are of another kind: ICMP answers to earlier sends, which
+    /// the kernel reports here (ECONNREFUSED, EHOSTUNREACH, ENETUNREACH, EPERM, ...), an interface that is down, or
+    /// memory that is short for a moment.
+    pub(super) fn is_gone(&mut self, now: Instant, error: &io::Error) -> bool {
+        let since = *self.since.get_or_insert(now);
+        matches!(error.raw_os_error(), Some(libc::EBADF | libc::ENOTSOCK))
+            || now.saturating_duration_since(since) >= GONE_AFTER
     }
 }
 
@@ -355,41 +379,6 @@ fn is_about_gso(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::EINVAL | libc::EMSGSIZE | libc::EIO))
 }
 
-/// The addresses of this machine by which a peer might reach `bound`, real ones before loopback. At most eight: ICE tries
-/// every pair, and a machine full of container bridges would make students wait.
-pub(super) fn local_addresses(bound: SocketAddr) -> Vec<SocketAddr> {
-    if !bound.ip().is_unspecified() {
-        return vec![bound];
-    }
-    let interfaces = if_addrs::get_if_addrs().unwrap_or_default();
-    let ips: Vec<IpAddr> = interfaces.iter().map(if_addrs::Interface::ip).collect();
-    reachable(&ips, bound.is_ipv6()).into_iter().map(|ip| SocketAddr::new(ip, bound.port())).collect()
-}
-
-/// The addresses among `ips` that candidates may name. IPv4 and IPv6 take turns (RFC 8421, 4), so that many of one family
-/// do not displace the other. Link-local addresses are left out: in a candidate they have no scope.
-fn reachable(ips: &[IpAddr], has_ipv6: bool) -> Vec<IpAddr> {
-    const MOST: usize = 8;
-    let is_real = |ip: &IpAddr| match ip {
-        IpAddr::V4(ip) => !ip.is_loopback() && !ip.is_link_local() && !ip.is_unspecified(),
-        IpAddr::V6(ip) => has_ipv6 && !ip.is_loopback() && !ip.is_unicast_link_local() && !ip.is_unspecified(),
-    };
-    let mut v6_loopback = ips.iter().copied().filter(|ip| has_ipv6 && *ip == IpAddr::from(Ipv6Addr::LOCALHOST));
-    let loopback: Vec<IpAddr> = [Ipv4Addr::LOCALHOST.into()].into_iter().chain(v6_loopback.next()).collect();
-    let (v4, v6): (Vec<IpAddr>, Vec<IpAddr>) = ips.iter().copied().filter(is_real).partition(IpAddr::is_ipv4);
-    let mut reachable: Vec<IpAddr> = Vec::new();
-    for n in 0..v4.len().max(v6.len()) {
-        for ip in [v4.get(n), v6.get(n)].into_iter().flatten() {
-            if !reachable.contains(ip) {
-                reachable.push(*ip);
-            }
-        }
-    }
-    reachable.truncate(MOST - loopback.len());
-    reachable.extend(loopback);
-    reachable
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -397,7 +386,7 @@ mod tests {
     async fn receive_all(socket: &mut UdpReceiver, want: usize) -> Vec<Vec<u8>> {
         let mut got = Vec::new();
         while got.len() < want {
-            tokio::time::timeout(std::time::Duration::from_secs(5), socket.readable()).await.unwrap().unwrap();
+            tokio::time::timeout(Duration::from_secs(5), socket.readable()).await.unwrap().unwrap();
             socket.receive(|_, _, bytes| got.push(bytes.to_vec())).unwrap();
         }
         got
@@ -428,26 +417,10 @@ mod tests {
         let mut sender = student.sender().unwrap();
         sender.queue(student.local(), to, b"hello");
         sender.flush();
-        tokio::time::timeout(std::time::Duration::from_secs(5), sfu.readable()).await.unwrap().unwrap();
+        tokio::time::timeout(Duration::from_secs(5), sfu.readable()).await.unwrap().unwrap();
         let mut seen = None;
         sfu.receive(|at, from, _| seen = Some((at, from))).unwrap();
         assert_eq!(seen, Some((to, student.local())));
-        assert!(local_addresses(sfu.local()).contains(&to));
-    }
-
-    #[test]
-    fn both_families_are_candidates_and_neither_displaces_the_other() {
-        let ips = |texts: &[&str]| texts.iter().map(|ip| ip.parse().unwrap()).collect::<Vec<IpAddr>>();
-        let laptop =
-            ips(&["127.0.0.1", "::1", "192.168.1.7", "fe80::1", "2001:db8::7", "fd00::7", "169.254.3.4", "2001:db8::7"]);
-        let all = ips(&["192.168.1.7", "2001:db8::7", "fd00::7", "127.0.0.1", "::1"]);
-        assert_eq!(reachable(&laptop, true), all, "no link-local address, and none twice");
-        assert_eq!(reachable(&laptop, false), ips(&["192.168.1.7", "127.0.0.1"]), "a socket without IPv6");
-        let bridges: Vec<IpAddr> = (1..30).map(|n| Ipv4Addr::new(172, 17, n, 1).into()).collect();
-        let many = reachable(&[bridges.clone(), ips(&["2001:db8::7", "::1"])].concat(), true);
-        assert_eq!(many.len(), 8);
-        assert!(ips(&["2001:db8::7", "127.0.0.1", "::1"]).iter().all(|ip| many.contains(ip)), "{many:?}");
-        assert_eq!(reachable(&bridges, true).len(), 8);
     }
 
     #[tokio::test]
@@ -464,7 +437,7 @@ mod tests {
             let mut sender = student.sender().unwrap();
             sender.queue(student.local(), to, b"question");
             sender.flush();
-            tokio::time::timeout(std::time::Duration::from_secs(5), sfu.readable()).await.unwrap().unwrap();
+            tokio::time::timeout(Duration::from_secs(5), sfu.readable()).await.unwrap().unwrap();
             let mut seen = None;
             sfu.receive(|at, from, _| seen = Some((at, from))).unwrap();
             assert_eq!(seen, Some((to, student.local())));
@@ -494,5 +467,38 @@ mod tests {
         of_student.queue(student.local(), local, b"hello");
         of_student.flush();
         assert_eq!(receive_all(&mut sfu, 1).await, [b"hello"]);
+    }
+
+    #[test]
+    fn only_a_socket_that_is_gone_counts_as_gone() {
+        let (mut errors, start) = (ReceiveErrors::default(), Instant::now());
+        let error = io::Error::from_raw_os_error;
+        for errno in [
+            libc::ECONNREFUSED,
+            libc::EHOSTUNREACH,
+            libc::ENETUNREACH,
+            libc::EHOSTDOWN,
+            libc::ENETDOWN,
+            libc::EPERM,
+            libc::ENOBUFS,
+            libc::ENOMEM,
+            libc::EINTR,
+            libc::EPROTO,
+            libc::EMSGSIZE,
+            libc::ENOPROTOOPT,
+            libc::EIO,
+        ] {
+            for n in 0..100 {
+                assert!(!errors.is_gone(start + GONE_AFTER / 200 * n, &error(errno)), "{errno}");
+            }
+            errors.on_success();
+        }
+        assert!(!errors.is_gone(start, &error(libc::EIO)));
+        assert!(errors.is_gone(start + GONE_AFTER, &error(libc::EIO)), "no success since");
+        errors.on_success();
+        assert!(!errors.is_gone(start + GONE_AFTER * 2, &error(libc::EIO)));
+        for errno in [libc::EBADF, libc::ENOTSOCK] {
+            assert!(ReceiveErrors::default().is_gone(start, &error(errno)));
+        }
     }
 }

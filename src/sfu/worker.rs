@@ -16,7 +16,7 @@ use super::peer::{Departure, Fate, Heard, Peer, PeerStats, PeerTotals, Turn, Wis
 use super::senders::Repair;
 use super::udp::{SentCounts, UdpSender};
 use super::watchdog::Watchdog;
-use super::{RTCIceCandidateInit, Rings, SfuEvent};
+use super::{PeerId, RTCIceCandidateInit, Rings, SfuEvent};
 use crate::congestion::Traffic;
 use crate::congestion::{ClassRepairs, CommonTrouble, Rates};
 use crate::id::UserId;
@@ -43,9 +43,6 @@ const WORTH_A_WORD: Duration = Duration::from_secs(1);
 const REMOVALS_PER_SECOND: u32 = 1;
 const REMOVAL_BURST: u32 = 5;
 
-/// A student's connection; never used twice in an SFU.
-pub(super) type PeerId = u64;
-
 /// What a worker is to do.
 pub(super) enum WorkerCommand {
     /// Send this to everybody; with it there were so many key frames of its encoding.
@@ -66,6 +63,8 @@ pub(super) enum WorkerCommand {
     Tell { id: PeerId, text: Arc<str> },
     /// Tell everybody something.
     TellAll { text: Arc<str> },
+    /// The socket was bound anew: send by this one.
+    MoveTo(Box<UdpSender>),
     /// Add up the numbers.
     Stats(Box<dyn FnOnce(WorkerStats) + Send>),
     /// Say goodbye to everybody.
@@ -213,6 +212,7 @@ impl Worker {
             WorkerCommand::TellAll { text } => {
                 (0..self.peers.len()).for_each(|index| self.tell(index, Arc::clone(&text)))
             }
+            WorkerCommand::MoveTo(sender) => self.outlet.move_to(*sender),
             WorkerCommand::Stats(reply) => reply(self.stats()),
             WorkerCommand::Close => (0..self.peers.len()).for_each(|index| drop(self.forget(index))),
             #[cfg(test)]

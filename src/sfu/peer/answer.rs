@@ -24,9 +24,11 @@ use crate::rtp::{Codec, Encoding, MAX_FIRST_SEQUENCE_NUMBER, Subscription, Tier,
 use crate::sdp::answer;
 use crate::sdp::engine;
 use crate::sdp::negotiated::Agreed;
+use crate::sfu::candidates::Advertised;
 use crate::sfu::channel::Channel;
+use crate::sfu::config::AnswerContext;
 use crate::sfu::senders::Lanes;
-use crate::sfu::{Advertised, Shared, ssrc};
+use crate::sfu::ssrc;
 use crate::srtp;
 
 /// What a student may have under way to us over its data channel: two of the largest messages that the core allows. It
@@ -40,7 +42,7 @@ impl Peer {
         offer: String,
         tracks: &[(Track, Codec)],
         tiers: &[Encoding],
-        shared: &Shared,
+        context: &AnswerContext,
         addresses: &Advertised,
         now: Instant,
     ) -> Result<(Self, String), Error> {
@@ -48,13 +50,13 @@ impl Peer {
         let mut codecs = vec![Codec::Opus];
         codecs.extend(tracks.iter().map(|(_, codec)| *codec).filter(|codec| *codec != Codec::Opus));
         codecs.dedup();
-        let (crypto, found) = srtp::listening(shared.crypto.clone());
+        let (crypto, found) = srtp::listening(context.crypto.clone());
         let settings = engine::settings()
             .with_crypto_provider(crypto)
             .with_answering_dtls_role(RTCDtlsRole::Server)
             .with_sctp_max_receive_buffer_size(RECEIVE_BUFFER_BYTES)
             .build();
-        let configuration = RTCConfigurationBuilder::new().with_certificates(vec![shared.certificate.clone()]).build();
+        let configuration = RTCConfigurationBuilder::new().with_certificates(vec![context.certificate.clone()]).build();
         let mut connection = RTCPeerConnectionBuilder::new()
             .with_configuration(configuration)
             .with_media_engine(engine::adaptive_media_engine(&codecs)?)
@@ -86,7 +88,7 @@ impl Peer {
         connection.set_local_description(now, answer)?;
         let answer = connection.local_description().ok_or(Error::ErrNoRemoteDescription)?.sdp;
         let answer = answer::with_candidates_where_they_are_looked_for(&answer);
-        let answer = answer::with_level(&answer, shared.h264_level.unwrap_or(engine::HIGHEST_H264_LEVEL));
+        let answer = answer::with_level(&answer, context.h264_level.unwrap_or(engine::HIGHEST_H264_LEVEL));
         let attribute =
             |name: &str| answer.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default().trim().to_owned();
         let (mut lanes, mut transport) = (Vec::new(), None);
@@ -107,7 +109,7 @@ impl Peer {
         let lanes = all;
         let offered = offered(&lanes, tiers);
         let control = Controller::new(now, offered);
-        let control = if shared.adapts { control } else { control.staying() };
+        let control = if context.adapts { control } else { control.staying() };
         let peer = Self {
             id: 0,
             user,
