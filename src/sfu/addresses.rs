@@ -11,7 +11,7 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use super::worker::PeerId;
+use super::PeerId;
 
 /// A claim lasts so long; the next check claims anew. The handshake of a student that connects takes far less.
 const CLAIMED_FOR: Duration = Duration::from_secs(10);

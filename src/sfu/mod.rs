@@ -12,11 +12,12 @@ mod encoders;
 mod event_queue;
 mod peer;
 mod router;
+mod sender;
 mod senders;
-mod ssrc;
 mod stats;
 mod stun;
 mod threads;
+mod transport;
 mod udp;
 pub(crate) mod watchdog;
 mod worker;
@@ -34,7 +35,8 @@ use rtc::peer_connection::certificate::{CertificateParams, RTCCertificate};
 pub use rtc::peer_connection::transport::RTCIceCandidateInit;
 use tokio::sync::{mpsc, oneshot};
 
-pub use peer::{Departure, PeerStats, PeerTotals, SentPicture};
+pub use peer::Departure;
+pub use stats::{PeerStats, PeerTotals, SentPicture};
 
 use crate::id::{PeerKey, UserId, count_of_students};
 use crate::protocol::VideoTrack;
@@ -217,6 +219,9 @@ impl Queue {
 }
 
 type Rings = PerEncoding<FrameRing>;
+
+/// The number of a peer; never used twice in an SFU.
+type PeerId = u64;
 
 /// What all peers of an SFU share, made once: a certificate takes longer than all the rest of a join.
 struct Shared {

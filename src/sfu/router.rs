@@ -12,6 +12,7 @@ use bytes::BytesMut;
 use tokio::sync::mpsc;
 use tokio::time::MissedTickBehavior;
 
+use super::PeerId;
 use super::addresses::{Addresses, Holders};
 use super::checks::{Check, Checks, is_authentic};
 use super::demux::{Datagram, classify};
@@ -22,7 +23,8 @@ use super::stats::Collector;
 use super::stun::{Asked, StunClient};
 use super::threads::WorkerThread;
 use super::udp::{UdpReceiver, UdpSender, local_addresses};
-use super::worker::{PeerId, Worker, WorkerCommand, WorkerReport, caught};
+use super::watchdog::caught;
+use super::worker::{Worker, WorkerCommand, WorkerReport};
 use super::{Advertised, Command, Gaps, Pushed, Refusal, SfuConfig, SfuError, SfuEvent, Shared};
 use crate::congestion::Traffic;
 use crate::id::UserId;
@@ -392,10 +394,10 @@ impl Router {
                 }
             }
             Command::Candidate { user, candidate } => {
-                self.have_of(&user, |id| WorkerCommand::Candidate { id, candidate })
+                self.have_of(&user, |id| WorkerCommand::Candidate { id, candidate });
             }
             Command::Remove { user } => {
-                self.have_of(&user, |id| WorkerCommand::Remove { id, why: Some(Departure::Left) })
+                self.have_of(&user, |id| WorkerCommand::Remove { id, why: Some(Departure::Left) });
             }
             Command::Tell { user, text } => self.have_of(&user, |id| WorkerCommand::Tell { id, text }),
             Command::TellAll { text } => {
