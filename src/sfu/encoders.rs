@@ -1,21 +1,33 @@
-//! Which encodings are needed: at once by who comes, and some time longer than by the last who goes. Whoever encodes is
-//! told what is needed now, not each change: what could not be said is not lost, and nothing is said that is over.
+//! Which encodings are active, so that an encoder runs only while somebody watches what it makes.
+//!
+//! An encoding becomes active with the first peer that needs it, and stops being active some time after the last one
+//! has gone. The reader of the events is told the present state, not each change: an announcement that finds no room is
+//! not lost, and an outdated one is never made.
 
 use std::time::{Duration, Instant};
 
 use crate::rtp::{Encoding, PerEncoding};
 
-/// An encoder runs this long without anybody: who comes back, or goes up and down, finds it running.
+/// An encoder runs this long without a peer: one that comes back, or changes its tier twice, finds it running.
 const LINGER: Duration = Duration::from_secs(10);
 
-/// Who needs what, over all threads.
+/// What peers ask of the encoders in one turn.
+#[derive(Debug, Default)]
+pub(super) struct EncoderRequests {
+    /// Encodings that need a key frame.
+    pub(super) key_frames: Vec<Encoding>,
+    /// A peer gets other encodings than before.
+    pub(super) encodings_changed: bool,
+}
+
+/// The active encodings of an SFU.
 pub(super) struct ActiveEncodings {
-    /// Of each thread.
-    students: Vec<PerEncoding<usize>>,
+    /// How many peers of each worker need an encoding.
+    peers: Vec<PerEncoding<usize>>,
     state: PerEncoding<State>,
-    /// Made also for an empty room: the first student sees a picture at once, and the teacher that it is captured.
+    /// Active in an empty room too: the first student sees video at once, and the teacher that it is captured.
     always: Vec<Encoding>,
-    /// What was said last.
+    /// What was announced last.
     announced: PerEncoding<bool>,
 }
 
@@ -24,13 +36,13 @@ enum State {
     #[default]
     Stopped,
     Running,
-    /// Nobody needs it since then.
+    /// Not needed by a peer since then.
     Lingering(Instant),
 }
 
 impl ActiveEncodings {
-    /// Of threads that have nobody yet. The best of each track runs from the beginning.
-    pub(super) fn new(threads: usize, encodings: &[Encoding]) -> Self {
+    /// For an SFU without peers. Of each track the best encoding is active from the beginning.
+    pub(super) fn new(workers: usize, encodings: &[Encoding]) -> Self {
         let mut always: Vec<Encoding> = Vec::new();
         for encoding in encodings {
             if always.iter().all(|known| known.track != encoding.track) {
@@ -41,34 +53,34 @@ impl ActiveEncodings {
         for encoding in &always {
             (state[*encoding], announced[*encoding]) = (State::Running, true);
         }
-        Self { students: (0..threads).map(|_| PerEncoding::default()).collect(), state, always, announced }
+        Self { peers: (0..workers).map(|_| PerEncoding::default()).collect(), state, always, announced }
     }
 
-    /// So many students of a thread need it.
-    pub(super) fn set_peers(&mut self, thread: usize, encoding: Encoding, students: usize) {
-        self.students[thread][encoding] = students;
-        if students > 0 {
+    /// So many peers of a worker need an encoding.
+    pub(super) fn set_peers(&mut self, worker: usize, encoding: Encoding, peers: usize) {
+        self.peers[worker][encoding] = peers;
+        if peers > 0 {
             self.state[encoding] = State::Running;
         }
     }
 
-    /// What should run now, and what should not, where that is not what was said last.
+    /// The encodings whose state is not the announced one, and whether they are active.
     pub(super) fn unannounced(&self) -> Vec<(Encoding, bool)> {
-        let needed = |encoding: Encoding| (encoding, self.state[encoding] != State::Stopped);
-        Encoding::all().map(needed).filter(|(encoding, needed)| self.announced[*encoding] != *needed).collect()
+        let active = |encoding: Encoding| (encoding, self.state[encoding] != State::Stopped);
+        Encoding::all().map(active).filter(|(encoding, active)| self.announced[*encoding] != *active).collect()
     }
 
-    /// That was said.
-    pub(super) fn set_announced(&mut self, encoding: Encoding, needed: bool) {
-        self.announced[encoding] = needed;
+    /// A state was announced.
+    pub(super) fn set_announced(&mut self, encoding: Encoding, active: bool) {
+        self.announced[encoding] = active;
     }
 
-    /// Whether somebody needs it.
+    /// Whether a peer needs an encoding.
     pub(super) fn is_needed(&self, encoding: Encoding) -> bool {
-        self.students.iter().any(|thread| thread[encoding] > 0)
+        self.peers.iter().any(|worker| worker[encoding] > 0)
     }
 
-    /// What has been needed by nobody for long enough.
+    /// Stops the encodings that no peer has needed for [`LINGER`], and gives them.
     pub(super) fn expired(&mut self, now: Instant) -> Vec<Encoding> {
         let is_empty = !Encoding::all().any(|encoding| self.is_needed(encoding));
         let mut expired = Vec::new();
@@ -88,7 +100,7 @@ impl ActiveEncodings {
         expired
     }
 
-    /// In an empty room what always runs does so again.
+    /// If the room is empty, activates again what is active in an empty room.
     pub(super) fn restart(&mut self) {
         if Encoding::all().any(|encoding| self.is_needed(encoding)) {
             return;
@@ -106,59 +118,62 @@ mod tests {
     use super::*;
     use crate::rtp::{Codec, Tier, Track};
 
-    /// What is said, all of which is heard.
-    fn said(needs: &mut ActiveEncodings) -> Vec<(Encoding, bool)> {
-        let said = needs.unannounced();
-        said.iter().for_each(|(encoding, needed)| needs.set_announced(*encoding, *needed));
-        said
+    /// Announces all that is not announced yet, and gives it.
+    fn announce(active: &mut ActiveEncodings) -> Vec<(Encoding, bool)> {
+        let announced = active.unannounced();
+        announced.iter().for_each(|(encoding, is_active)| active.set_announced(*encoding, *is_active));
+        announced
     }
 
     #[test]
-    fn what_nobody_watches_is_not_encoded_for_long() {
+    fn an_encoding_that_nobody_watches_stops_after_a_while() {
         let full = Encoding::full(Track::Screen, Codec::H264);
         let low = full.with(Tier::Low);
-        let mut needs = ActiveEncodings::new(2, &[full, low]);
+        let mut active = ActiveEncodings::new(2, &[full, low]);
         let now = Instant::now();
-        assert!(needs.expired(now + LINGER).is_empty() && needs.expired(now + LINGER * 3).is_empty(), "an empty room");
-        needs.set_peers(0, full, 1);
-        assert_eq!(said(&mut needs), [], "it runs");
-        needs.set_peers(1, low, 1);
-        needs.set_peers(0, low, 1);
-        assert_eq!(said(&mut needs), [(low, true)], "once for all threads");
-        needs.set_peers(0, full, 0);
-        assert!(needs.expired(now).is_empty());
-        assert!(needs.expired(now + LINGER - Duration::from_millis(1)).is_empty());
-        assert_eq!(needs.expired(now + LINGER), [full], "all watch the other one");
-        assert_eq!(said(&mut needs), [(full, false)]);
-        assert!(needs.expired(now + LINGER * 2).is_empty() && said(&mut needs).is_empty(), "said once");
-        needs.set_peers(0, low, 0);
-        needs.restart();
-        assert!(needs.is_needed(low) && said(&mut needs).is_empty());
-        needs.set_peers(1, low, 0);
-        needs.restart();
-        assert_eq!(said(&mut needs), [(full, true)], "the room is empty again");
-        needs.expired(now);
-        assert_eq!(needs.expired(now + LINGER), [low]);
-        assert_eq!(said(&mut needs), [(low, false)]);
-        needs.set_peers(0, low, 1);
-        assert_eq!(said(&mut needs), [(low, true)]);
+        assert!(
+            active.expired(now + LINGER).is_empty() && active.expired(now + LINGER * 3).is_empty(),
+            "an empty room"
+        );
+        active.set_peers(0, full, 1);
+        assert_eq!(announce(&mut active), [], "it runs");
+        active.set_peers(1, low, 1);
+        active.set_peers(0, low, 1);
+        assert_eq!(announce(&mut active), [(low, true)], "once for all workers");
+        active.set_peers(0, full, 0);
+        assert!(active.expired(now).is_empty());
+        assert!(active.expired(now + LINGER - Duration::from_millis(1)).is_empty());
+        assert_eq!(active.expired(now + LINGER), [full], "all peers have the other tier");
+        assert_eq!(announce(&mut active), [(full, false)]);
+        assert!(active.expired(now + LINGER * 2).is_empty() && announce(&mut active).is_empty(), "announced once");
+        active.set_peers(0, low, 0);
+        active.restart();
+        assert!(active.is_needed(low) && announce(&mut active).is_empty());
+        active.set_peers(1, low, 0);
+        active.restart();
+        assert_eq!(announce(&mut active), [(full, true)], "the room is empty again");
+        active.expired(now);
+        assert_eq!(active.expired(now + LINGER), [low]);
+        assert_eq!(announce(&mut active), [(low, false)]);
+        active.set_peers(0, low, 1);
+        assert_eq!(announce(&mut active), [(low, true)]);
     }
 
     #[test]
-    fn what_could_not_be_said_is_said_later_if_it_is_still_true() {
+    fn an_announcement_without_room_is_made_later_if_it_is_still_true() {
         let full = Encoding::full(Track::Screen, Codec::H264);
         let low = full.with(Tier::Low);
-        let mut needs = ActiveEncodings::new(1, &[full, low]);
+        let mut active = ActiveEncodings::new(1, &[full, low]);
         let now = Instant::now();
-        needs.set_peers(0, low, 1);
-        assert_eq!(needs.unannounced(), [(low, true)]);
-        assert_eq!(needs.unannounced(), [(low, true)], "nobody has heard it");
-        needs.set_peers(0, low, 0);
-        needs.expired(now);
-        assert_eq!(needs.unannounced(), [(low, true)], "it lingers");
-        needs.expired(now + LINGER);
-        assert_eq!(needs.unannounced(), [], "it never ran");
-        needs.set_peers(0, low, 1);
-        assert_eq!(said(&mut needs), [(low, true)]);
+        active.set_peers(0, low, 1);
+        assert_eq!(active.unannounced(), [(low, true)]);
+        assert_eq!(active.unannounced(), [(low, true)], "it was not announced");
+        active.set_peers(0, low, 0);
+        active.expired(now);
+        assert_eq!(active.unannounced(), [(low, true)], "it lingers");
+        active.expired(now + LINGER);
+        assert_eq!(active.unannounced(), [], "it never ran");
+        active.set_peers(0, low, 1);
+        assert_eq!(announce(&mut active), [(low, true)]);
     }
 }

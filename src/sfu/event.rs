@@ -2,7 +2,8 @@
 
 use std::collections::HashMap;
 
-use super::peer::{Departure, PeerStats, PeerTotals};
+use super::peer::Departure;
+use super::stats::{PeerStats, PeerTotals};
 use crate::id::{UserId, count_of_students};
 use crate::rtp::{Delays, Encoding};
 use crate::sdp::offer::OfferError;

@@ -19,13 +19,14 @@ mod input;
 mod peer;
 mod peer_table;
 mod router;
+mod sender;
 mod senders;
-mod ssrc;
 mod stats;
 mod stun;
 #[cfg(test)]
 mod tests;
 mod threads;
+mod transport;
 mod udp;
 pub(crate) mod watchdog;
 mod worker;
@@ -40,7 +41,8 @@ use tokio::sync::{mpsc, oneshot};
 pub use config::{SfuConfig, SfuError};
 pub use event::{Queue, Refusal, SfuEvent, SfuStats};
 pub use input::FrameInput;
-pub use peer::{Departure, PeerStats, PeerTotals, SentPicture};
+pub use peer::Departure;
+pub use stats::{PeerStats, PeerTotals, SentPicture};
 
 use self::command::Command;
 use self::config::AnswerContext;
@@ -56,7 +58,7 @@ const EVENT_QUEUE: usize = 4096;
 /// How long a polite end may take. Goodbyes to a thousand students take a fifth of this.
 const CLOSE_WITHIN: Duration = Duration::from_secs(1);
 
-/// A student's connection; never used twice in an SFU.
+/// The number of a peer; never used twice in an SFU.
 type PeerId = u64;
 
 type Rings = PerEncoding<FrameRing>;
