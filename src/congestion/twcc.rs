@@ -10,11 +10,11 @@ enum Status {
     /// Nothing was sent by this number.
     Unsent,
     /// No feedback told of it.
-    Open,
+    InFlight,
     /// Feedback told that it has not come, yet.
-    Missing,
+    NotReceived,
     /// It came.
-    Arrived,
+    Received,
 }
 
 #[derive(Debug, Clone, Copy)]

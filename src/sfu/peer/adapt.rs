@@ -1,13 +1,10 @@
-//! A student gets what its way carries.
+//! Carries out what the adaptation of a peer decides.
 
-use std::time::Instant;
-
-use super::{Peer, Wishes, offered};
+use super::{Peer, Phase, offered};
 use crate::congestion::{Actions, Change, CommonTrouble, Rates, Trouble};
 use crate::protocol::channel::{PublisherMessage, SentTier, SentTiers, TierReason};
 use crate::rtp::{Codec, Encoding, PerCodec, Tier, Track};
-use crate::sfu::Rings;
-use crate::sfu::udp::UdpSender;
+use crate::sfu::transport::SendContext;
 
 /// What is known of the class.
 #[derive(Debug, Clone, Copy)]
@@ -21,53 +18,49 @@ pub(in crate::sfu) struct ClassNow<'a> {
 impl Peer {
     /// Looks at what the student's way carries, and changes what it gets; to be called after feedback and ten times a
     /// second. Its channel has words to say then: gives whether there are some.
-    pub(in crate::sfu) fn adapt(
-        &mut self,
-        now: Instant,
-        class: ClassNow<'_>,
-        rings: &Rings,
-        outlet: &mut UdpSender,
-        wishes: &mut Wishes,
-    ) -> bool {
-        if !self.connected || self.starts.is_some() {
+    pub(in crate::sfu) fn adapt(&mut self, cx: &mut SendContext<'_>, class: ClassNow<'_>) -> bool {
+        if self.phase != Phase::Live {
             return false;
         }
-        let picture = self.lanes.tracks().find(|(track, _)| track.is_video());
+        let now = cx.now;
+        let picture = self.senders.tracks().find(|(track, _)| track.is_video());
         let rates = &class.rates[picture.map_or(Codec::H264, |(_, codec)| codec)];
         let Actions { change, starts_video, pace, probe } = self.adaptation.adapt(now, rates, class.common);
         if let Some(change) = change {
-            self.follow(now, change, rings, wishes);
+            self.follow(cx, change);
         }
         if starts_video {
-            self.start_pictures(now, rings, wishes);
+            self.start_video(cx);
         }
-        self.adaptation.request_key_frames(now, self.lanes.awaited(), &mut wishes.key_frames);
-        self.lanes.set_pace(now, pace);
+        let awaiting = self.senders.awaiting_key_frame();
+        self.adaptation.request_key_frames(now, awaiting, &mut cx.requests.key_frames);
+        self.transport.set_pace(now, pace);
         let estimate = self.adaptation.estimate();
         self.stats.queue_ms = estimate.queue().as_millis() as u32;
         self.stats.estimate_kbps = estimate.told_kbps(now);
         if let Some(probe) = probe {
-            self.lanes.probe(now, probe, estimate, &mut self.connection, outlet);
+            self.probe(cx, probe);
         }
         change.is_some()
     }
 
-    pub(super) fn start_pictures(&mut self, now: Instant, rings: &Rings, wishes: &mut Wishes) {
-        self.lanes.start_pictures(now, rings, wishes);
-        self.adaptation.key_frames_requested(self.lanes.awaited());
+    pub(super) fn start_video(&mut self, cx: &mut SendContext<'_>) {
+        self.senders.start_video(cx);
+        self.adaptation.key_frames_requested(self.senders.awaiting_key_frame());
     }
 
-    fn follow(&mut self, now: Instant, change: Change, rings: &Rings, wishes: &mut Wishes) {
+    /// Sends other tiers from now on, and tells the student which and why.
+    fn follow(&mut self, cx: &mut SendContext<'_>, change: Change) {
         let Change { layers, is_urgent, reason, estimate_kbps } = change;
-        let wished = wishes.key_frames.len();
+        let requested = cx.requests.key_frames.len();
         for track in [Track::Screen, Track::Camera] {
-            self.lanes.give(now, track, layers.of(track), is_urgent, rings, wishes);
+            self.senders.set_tier(cx, track, layers.of(track), is_urgent);
         }
-        wishes.others = true;
+        cx.requests.encodings_changed = true;
         self.stats.changes += 1;
-        self.adaptation.key_frames_requested(wishes.key_frames[wished..].iter().copied());
+        self.adaptation.key_frames_requested(cx.requests.key_frames[requested..].iter().copied());
         let sent = |track: Track| {
-            let has = self.lanes.tracks().any(|(known, _)| known == track);
+            let has = self.senders.tracks().any(|(known, _)| known == track);
             has.then(|| match layers.of(track) {
                 Some(Tier::Full) => SentTier::Full,
                 Some(Tier::Low) => SentTier::Low,
@@ -85,6 +78,6 @@ impl Peer {
 
     /// Other encodings can be had than before.
     pub(in crate::sfu) fn offer(&mut self, encodings: &[Encoding]) {
-        self.adaptation.offer(offered(&self.lanes, encodings));
+        self.adaptation.offer(offered(&self.senders, encodings));
     }
 }
