@@ -226,7 +226,7 @@ impl Student<'_> {
                         LeaveReason::Left | LeaveReason::Lost => {
                             if reason == LeaveReason::Left {
                                 self.rests = true;
-                                self.screen.with(Render::rest);
+                                self.screen.with(Render::expect_nothing);
                             }
                             self.reporter.event(&Event::Publisher { user: None, nickname: None });
                         }

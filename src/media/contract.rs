@@ -1,10 +1,10 @@
 //! What a teaching graph must have, by element name.
 //!
 //! A picture leaves it in one of two ways. Either raw, in a tee `screen-pictures` or `camera-pictures`, which the
-//! placeholders `{screen.pictures}` and `{camera.pictures}` stand for: it is then encoded here, in every tier and codec
+//! placeholders `{screen.raw_video}` and `{camera.raw_video}` stand for: it is then encoded here, in every tier and codec
 //! that somebody watches. Or encoded, in an appsink `screen` or `camera` that is given RTP packets of H.264 or VP8:
 //! that is the full tier, always encoded, and the only one unless there is an appsink `screen-low` or `camera-low` too,
-//! made of the same pictures with their own timestamps. The payloader of each then stands before the appsink, with
+//! made of the same raw_video with their own timestamps. The payloader of each then stands before the appsink, with
 //! nothing but queues between: both get the same `timestamp-offset`. Sound is Opus in an appsink `audio`.
 //!
 //! Key-frame requests travel up from these appsinks; an encoder that is called `screen-encoder` or `camera-low-encoder`
@@ -19,22 +19,22 @@ use super::error::MediaError;
 use crate::rtp::{Codec, Encoding, Tier, Track};
 
 /// Elements between a payloader and its appsink, at most: queues and a capsfilter.
-const MOST_BEHIND_PAYLOADER: usize = 4;
+const MAX_BEHIND_PAYLOADER: usize = 4;
 
 /// Where a track leaves a graph that encodes it by itself.
 #[derive(Debug, Clone)]
-pub(super) struct Output {
+pub(super) struct EncodedSink {
     pub encoding: Encoding,
     pub sink: gst_app::AppSink,
 }
 
 /// Where everything leaves a teaching graph.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Outputs {
+pub(super) struct PipelineOutputs {
     /// What is encoded already, in the order of [`Track::ALL`], the best tier first.
-    pub encoded: Vec<Output>,
-    /// The tees of raw pictures.
-    pub pictures: Vec<(Track, gst::Element)>,
+    pub encoded: Vec<EncodedSink>,
+    /// The tees of raw raw_video.
+    pub raw_video: Vec<(Track, gst::Element)>,
 }
 
 /// The name of the appsink of a track's tier, and the first part of the names that belong to it.
@@ -45,30 +45,30 @@ pub(super) fn name_of(track: Track, tier: Tier) -> String {
     }
 }
 
-/// The name of the tee of a track's raw pictures.
-pub(super) fn pictures_of(track: Track) -> String {
+/// The name of the tee of a track's raw raw_video.
+pub(super) fn raw_video_of(track: Track) -> String {
     format!("{track}-pictures")
 }
 
-/// Checks a teaching graph against the contract, and finds where it ends.
+/// Checks a teaching graph against the contract, and finds where it end_of_stream.
 ///
 /// `timestamps` is what the RTP timestamps of a track begin with, where several payloaders must agree.
 pub(super) fn outputs(
     name: &str,
     pipeline: &gst::Pipeline,
     timestamps: impl Fn(Track) -> u32,
-) -> Result<Outputs, MediaError> {
+) -> Result<PipelineOutputs, MediaError> {
     let broken = |problem: String| MediaError::Contract { pipeline: name.into(), problem };
-    let mut outputs = Outputs::default();
+    let mut outputs = PipelineOutputs::default();
     for track in Track::ALL {
         let full = encoded(pipeline, track, Tier::Full).map_err(broken)?;
         let low = if track.is_video() { encoded(pipeline, track, Tier::Low).map_err(broken)? } else { None };
-        if let Some(tee) = pictures(pipeline, track).map_err(broken)? {
+        if let Some(tee) = raw_video(pipeline, track).map_err(broken)? {
             if let Some(both) = full.as_ref().or(low.as_ref()) {
                 let (tee, sink) = (tee.name(), both.sink.name());
                 return Err(broken(format!("{track} leaves it raw in {tee} and encoded in {sink}: drop one of them")));
             }
-            outputs.pictures.push((track, tee));
+            outputs.raw_video.push((track, tee));
         }
         match (&full, &low) {
             (None, Some(low)) => {
@@ -86,13 +86,13 @@ pub(super) fn outputs(
         }
         outputs.encoded.extend(full.into_iter().chain(low));
     }
-    if outputs.encoded.is_empty() && outputs.pictures.is_empty() {
+    if outputs.encoded.is_empty() && outputs.raw_video.is_empty() {
         return Err(broken("an appsink named screen, camera or audio is missing, at least one is needed".into()));
     }
     Ok(outputs)
 }
 
-fn encoded(pipeline: &gst::Pipeline, track: Track, tier: Tier) -> Result<Option<Output>, String> {
+fn encoded(pipeline: &gst::Pipeline, track: Track, tier: Tier) -> Result<Option<EncodedSink>, String> {
     let name = name_of(track, tier);
     let Some(element) = pipeline.by_name(&name) else { return Ok(None) };
     let kind = kind_of(&element);
@@ -105,11 +105,11 @@ fn encoded(pipeline: &gst::Pipeline, track: Track, tier: Tier) -> Result<Option<
     if track.is_video() == (codec == Codec::Opus) {
         return Err(format!("the appsink {name} must not carry {codec}"));
     }
-    Ok(Some(Output { encoding: Encoding { track, tier, codec }, sink }))
+    Ok(Some(EncodedSink { encoding: Encoding { track, tier, codec }, sink }))
 }
 
-fn pictures(pipeline: &gst::Pipeline, track: Track) -> Result<Option<gst::Element>, String> {
-    let name = pictures_of(track);
+fn raw_video(pipeline: &gst::Pipeline, track: Track) -> Result<Option<gst::Element>, String> {
+    let name = raw_video_of(track);
     let Some(tee) = pipeline.by_name(&name) else { return Ok(None) };
     let kind = kind_of(&tee);
     let linked = tee.static_pad("sink").is_some_and(|pad| pad.is_linked());
@@ -127,7 +127,7 @@ fn kind_of(element: &gst::Element) -> String {
 /// The payloader that an appsink gets its packets from.
 fn payloader_of(sink: &gst_app::AppSink) -> Option<gst::Element> {
     let mut pad = sink.static_pad("sink");
-    for _ in 0..=MOST_BEHIND_PAYLOADER {
+    for _ in 0..=MAX_BEHIND_PAYLOADER {
         let before = pad?.peer()?.parent_element()?;
         if before.has_property_with_type("timestamp-offset", u32::static_type()) {
             return Some(before);
@@ -171,11 +171,11 @@ fn encoding_name(caps: &gst::StructureRef) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::graph::{Values, fill, parse};
     use super::*;
+    use crate::media::graph::{Values, fill, parse};
 
-    fn contract(text: &str) -> Result<Outputs, MediaError> {
-        super::super::init().unwrap();
+    fn contract(text: &str) -> Result<PipelineOutputs, MediaError> {
+        crate::media::init().unwrap();
         let pipeline = parse("test", &fill("test", text, &Values::default())?)?;
         outputs("test", &pipeline, |_| 7)
     }
@@ -192,7 +192,7 @@ mod tests {
         let found = [(Track::Audio, Codec::Opus), (Track::Screen, Codec::H264), (Track::Camera, Codec::Vp8)];
         assert_eq!(encodings(text), found.map(|(track, codec)| Encoding::full(track, codec)));
         let raw = contract("videotestsrc ! tee name=camera-pictures").unwrap();
-        assert_eq!((raw.encoded.len(), raw.pictures.len(), raw.pictures[0].0), (0, 1, Track::Camera));
+        assert_eq!((raw.encoded.len(), raw.raw_video.len(), raw.raw_video[0].0), (0, 1, Track::Camera));
     }
 
     #[test]

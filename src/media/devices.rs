@@ -1,11 +1,12 @@
 //! What `classroom devices` shows: all that can be captured, encoded and shown on this machine.
 
-use super::coding::Coding;
-use super::encoder::{self, Verdict};
+use super::encode::config::EncoderConfig;
+use super::encode::encoder::ENCODERS;
+use super::encode::trial::Verdict;
 use super::error::MediaError;
 use super::options::Size;
-use super::sinks;
-use super::sources::devices::{self, Source};
+use super::render::pipeline::{audio_sink, window_sink};
+use super::source::devices::{self, Source};
 use crate::rtp::Codec;
 
 /// All that was found on this machine.
@@ -41,8 +42,8 @@ pub struct EncoderState {
 /// Looks at everything, which takes a second or so: cameras are opened, and encoders are tried for some pictures.
 pub fn devices() -> Result<Devices, MediaError> {
     super::init()?;
-    let trial = Coding::full(Size { width: 1280, height: 720 }, 30, 2_500_000);
-    let encoders = encoder::ENCODERS.iter().map(|encoder| EncoderState {
+    let trial = EncoderConfig::full(Size { width: 1280, height: 720 }, 30, 2_500_000);
+    let encoders = ENCODERS.iter().map(|encoder| EncoderState {
         element: encoder.element,
         label: encoder.label,
         codec: encoder.codec,
@@ -53,8 +54,8 @@ pub fn devices() -> Result<Devices, MediaError> {
         cameras: devices::list_cameras(),
         microphones: devices::list_microphones(),
         encoders: encoders.collect(),
-        window: sinks::window(),
-        loudspeaker: sinks::sound(),
+        window: window_sink(),
+        loudspeaker: audio_sink(),
     })
 }
 
@@ -65,7 +66,7 @@ mod tests {
     #[test]
     fn every_encoder_has_a_verdict() {
         let found = devices().unwrap();
-        assert_eq!(found.encoders.len(), encoder::ENCODERS.len());
+        assert_eq!(found.encoders.len(), ENCODERS.len());
         let works = |codec| found.encoders.iter().any(|e| e.codec == codec && e.verdict == Verdict::Works);
         assert!(works(Codec::H264) && works(Codec::Vp8), "{:?}", found.encoders);
     }

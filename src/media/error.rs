@@ -1,6 +1,12 @@
 //! What can go wrong between a device and an RTP packet, and what to do about it.
 
-use std::path::PathBuf;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::Once;
+
+use gstreamer as gst;
+use gstreamer::glib;
+use gstreamer::prelude::*;
 
 /// Why media can't be captured or shown.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -95,8 +101,92 @@ pub(super) fn package_of(element: &str) -> &'static str {
 
 /// Fails with the package to install when an element isn't there.
 pub(super) fn require(element: &str) -> Result<(), MediaError> {
-    if gstreamer::ElementFactory::find(element).is_some() {
+    if gst::ElementFactory::find(element).is_some() {
         return Ok(());
     }
     Err(MediaError::MissingElement { element: element.into(), package: package_of(element).into() })
+}
+
+/// From now on `tell` is called with the text of a fatal assertion, on the thread that failed. Once `tell` returns,
+/// that thread waits for the end of the process. Only the first call of this function has an effect.
+pub fn on_fatal(tell: impl Fn(&str) + Send + Sync + 'static) {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let tell = std::sync::Arc::new(tell);
+        let told = tell.clone();
+        // `g_assert` and its like print to stderr.
+        glib::set_printerr_handler(move |text| match assertion(text) {
+            Some(cause) => stay(cause, &*told),
+            None => {
+                // Nobody is left to tell when this fails.
+                let _ = std::io::stderr().write_all(text.as_bytes());
+            }
+        });
+        // `g_error`, which is also what a machine without memory end_of_stream with.
+        glib::log_set_writer_func(move |level, fields| {
+            if level == glib::LogLevel::Error {
+                let message = fields.iter().find(|field| field.key() == "MESSAGE");
+                stay(message.and_then(|field| field.value_str()).unwrap_or("no cause was given"), &*tell);
+            }
+            glib::log_writer_default(level, fields)
+        });
+    });
+}
+
+/// Tells of a failure, and does not return: whoever called would end the process in its own way.
+fn stay(cause: &str, tell: &dyn Fn(&str)) -> ! {
+    tell(cause);
+    loop {
+        std::thread::park();
+    }
+}
+
+/// The text of an assertion in what GLib prints: `**`, and on the next line where and what.
+fn assertion(text: &str) -> Option<&str> {
+    let text = text.strip_prefix("**\n")?.trim();
+    text.contains("ERROR:").then_some(text)
+}
+
+/// Whether an element exists and gets hold of its device.
+pub(super) fn can_open(element: &str) -> bool {
+    let Ok(element) = gst::ElementFactory::make(element).build() else { return false };
+    let opened = element.set_state(gst::State::Ready).is_ok();
+    // Null always succeeds.
+    let _ = element.set_state(gst::State::Null);
+    opened
+}
+
+/// Whether a PulseAudio server, or PipeWire in its place, is told of or runs for this user.
+pub(super) fn has_pulse() -> bool {
+    let socket = || variable("XDG_RUNTIME_DIR").is_some_and(|folder| Path::new(&folder).join("pulse/native").exists());
+    variable("PULSE_SERVER").is_some() || socket()
+}
+
+/// Whether a PipeWire server runs for this user.
+pub(super) fn has_pipewire() -> bool {
+    let runtime = variable("PIPEWIRE_RUNTIME_DIR").or_else(|| variable("XDG_RUNTIME_DIR"));
+    runtime.is_some_and(|folder| Path::new(&folder).join("pipewire-0").exists())
+}
+
+/// Whether ALSA has a card.
+pub(super) fn has_alsa_card() -> bool {
+    std::fs::read_to_string("/proc/asound/cards").is_ok_and(|cards| cards.lines().any(|line| line.contains('[')))
+}
+
+/// A variable of the environment, unless it is empty.
+pub(super) fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_assertion_is_told_from_other_words() {
+        let text = "**\nERROR:../gst/videorate/gstvideorate.c:740:push: assertion failed: (valid)\n";
+        assert_eq!(assertion(text), Some(text[3..].trim()));
+        assert_eq!(assertion("** Message: hello\n"), None);
+        assert_eq!(assertion("**\nno such thing\n"), None);
+    }
 }

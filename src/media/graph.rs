@@ -5,10 +5,9 @@
 
 use std::path::Path;
 
+use super::error::{MediaError, package_of};
 use gstreamer as gst;
 use gstreamer::prelude::*;
-
-use super::error::{MediaError, package_of};
 
 /// Declares the files of `pipelines/` as constants, and lists them for the test that parses them all.
 macro_rules! files {
@@ -203,7 +202,7 @@ mod tests {
 
     #[test]
     fn a_quoted_value_can_not_add_an_element() {
-        super::super::init().unwrap();
+        crate::media::init().unwrap();
         let evil = "/tmp/a\" ! fakesink name=evil \\";
         let text =
             fill("f", "filesrc name=f location={path} ! fakesink", &Values::default().quoted("path", evil)).unwrap();

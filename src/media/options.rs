@@ -3,8 +3,9 @@
 use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::time::Duration;
 
-use super::file::FileList;
+use super::error::MediaError;
 use crate::rtp::{Codec, Tier};
 
 /// What to capture, and how.
@@ -192,7 +193,7 @@ impl Size {
         let scale = (f64::from(most.width) / f64::from(self.width.max(1)))
             .min(f64::from(most.height) / f64::from(self.height.max(1)))
             .min(1.0);
-        let edge = |edge: u32| ((f64::from(edge) * scale).round() as u32 & !1).max(Self::LEAST_EDGE);
+        let edge = |edge: u32| ((f64::from(edge) * scale).round() as u32 & !1).max(Self::MIN_EDGE);
         Size { width: edge(self.width), height: edge(self.height) }
     }
 
@@ -216,10 +217,10 @@ impl Size {
     }
 
     /// The least pixels of an edge that all encoders take.
-    pub(super) const LEAST_EDGE: u32 = 64;
+    pub(super) const MIN_EDGE: u32 = 64;
 
     /// The least and the most pixels of an edge: what the encoders take, and what H.264 level 5.2 allows.
-    const EDGE: std::ops::RangeInclusive<u32> = Self::LEAST_EDGE..=4096;
+    const EDGE: std::ops::RangeInclusive<u32> = Self::MIN_EDGE..=4096;
 }
 
 impl FromStr for Size {
@@ -256,6 +257,65 @@ impl fmt::Display for Size {
     }
 }
 
+/// How long a still is shown in a list, unless another time is asked for.
+const STILL: Duration = Duration::from_secs(10);
+
+/// Media files that are played in this order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FileList {
+    /// Any files that GStreamer can decode; at least one.
+    pub paths: Vec<PathBuf>,
+    /// Whether the first one follows the last.
+    pub repeat: bool,
+    /// How long a still is shown; without it 10 s in a list, and for ever when it is alone.
+    pub still: Option<Duration>,
+}
+
+impl FileList {
+    /// One file, played once.
+    pub fn once(path: impl Into<PathBuf>) -> Self {
+        Self { paths: vec![path.into()], repeat: false, still: None }
+    }
+
+    /// One file, again and again.
+    pub fn looped(path: impl Into<PathBuf>) -> Self {
+        Self { repeat: true, ..Self::once(path) }
+    }
+
+    /// How long a still is shown; none: for ever.
+    pub(super) fn still_length(&self) -> Option<Duration> {
+        self.still.or((self.paths.len() > 1).then_some(STILL))
+    }
+
+    /// An error about one of the files, which names its place where there are more.
+    pub(super) fn error(&self, index: usize, cause: impl Into<String>) -> MediaError {
+        let cause = cause.into();
+        let (path, of) = (self.paths[index].clone(), self.paths.len());
+        let cause = if of > 1 { format!("{cause} (it is --file number {} of {of})", index + 1) } else { cause };
+        MediaError::File { path, cause }
+    }
+}
+
+/// What a running capture has to say.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CaptureEvent {
+    /// A file of a list begins.
+    Playing {
+        /// Which one.
+        path: PathBuf,
+        /// Its place in the list, from 1.
+        index: usize,
+        /// How long the list is.
+        of: usize,
+    },
+    /// The last file is at its end.
+    Eos,
+    /// The capture is over.
+    Error(MediaError),
+    /// The capture goes on, but somebody should know.
+    Warning(String),
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -289,5 +349,16 @@ mod tests {
         assert_eq!(size(1920, 1080).turned_for(size(1080, 1920)), size(1080, 1920));
         assert_eq!(size(1920, 1080).turned_for(size(64, 48)), size(1920, 1080));
         assert!(size(1920, 1080).fits(size(1920, 1080)) && !size(1080, 1920).fits(size(1920, 1080)));
+    }
+
+    #[test]
+    fn a_still_is_shown_for_ever_alone_and_for_ten_seconds_in_a_list() {
+        let mut list = FileList::once("a.png");
+        assert_eq!(list.still_length(), None);
+        list.paths.push("b.png".into());
+        assert_eq!(list.still_length(), Some(STILL));
+        assert_eq!(list.error(1, "it is empty").to_string(), "file b.png: it is empty (it is --file number 2 of 2)");
+        list.still = Some(Duration::from_secs(3));
+        assert_eq!(list.still_length(), list.still);
     }
 }

@@ -28,8 +28,8 @@ impl Lecture {
             ..CaptureOptions::default()
         })
         .unwrap();
-        let recipe = prepared.chosen.recipes.iter_mut().find(|recipe| recipe.encoding == encoding).unwrap();
-        recipe.text = change(&recipe.text);
+        let spec = prepared.plan.specs.iter_mut().find(|spec| spec.encoding == encoding).unwrap();
+        spec.text = change(&spec.text);
         let log = Arc::new(Mutex::new(Vec::new()));
         let sink = log.clone();
         let (capture, events) =

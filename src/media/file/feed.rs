@@ -7,15 +7,13 @@ use gstreamer::prelude::*;
 use gstreamer_app as gst_app;
 use gstreamer_video as gst_video;
 
-use super::picture::{black, with_rate};
-use super::playlist::Run;
-use super::timeline::{RateLimit, period};
+use super::timeline::{Playback, RateLimit, period};
 use crate::media::options::Size;
 use crate::rtp::Track;
 
 /// How often a picture that stands is pushed: whoever joins, or asks for a key frame, waits a tenth of a second at
 /// most, and an encoder has next to nothing to do.
-const STANDS_FPS: u32 = 10;
+const STILL_FPS: u32 = 10;
 
 /// A block of silence: 20 ms of 48,000 samples a second, two channels of two bytes.
 const SILENCE: gst::ClockTime = gst::ClockTime::from_mseconds(20);
@@ -28,7 +26,7 @@ const PULL: gst::ClockTime = gst::ClockTime::from_mseconds(50);
 type Still = Option<Option<gst::ClockTime>>;
 
 /// An appsrc of the teaching graph.
-pub(super) struct Input {
+pub(super) struct TrackFeeder {
     /// Its place among all.
     pub slot: usize,
     pub track: Track,
@@ -42,19 +40,19 @@ pub(super) struct Input {
 }
 
 /// The teaching graph takes nothing more, or nobody wants more of this file.
-struct Over;
+struct Stopped;
 
-impl Input {
+impl TrackFeeder {
     /// Pushes what comes from `sink`; and then, while the file has more of another track, the last picture again, or
     /// silence: whoever joins meanwhile gets a picture.
-    pub(super) fn feed(&self, run: &Run, sink: Option<&gst_app::AppSink>, still: Still) {
+    pub(super) fn feed(&self, run: &Playback, sink: Option<&gst_app::AppSink>, still: Still) {
         let fed = if self.track.is_video() { self.pictures(run, sink, still) } else { self.sound(run, sink) };
         if fed.is_err() {
             run.give_up();
         }
     }
 
-    fn pictures(&self, run: &Run, sink: Option<&gst_app::AppSink>, still: Still) -> Result<(), Over> {
+    fn pictures(&self, run: &Playback, sink: Option<&gst_app::AppSink>, still: Still) -> Result<(), Stopped> {
         let base = run.progress().of(self.slot);
         let mut last = None;
         let first = next(run, sink)?;
@@ -62,9 +60,9 @@ impl Input {
         let second = next(run, sink)?;
         let stands = first.is_some() && second.is_none() && sink.is_some();
         if let (true, Some(length)) = (stands, still) {
-            run.moves(|progress| progress.stands(length));
+            run.update(|progress| progress.stands(length));
         }
-        let fps = if stands { STANDS_FPS.min(self.fps) } else { self.fps };
+        let fps = if stands { STILL_FPS.min(self.fps) } else { self.fps };
         let mut limit = RateLimit::new(self.fps);
         let mut waiting = [first, second].into_iter().flatten();
         let (mut is_first, mut before) = (true, None);
@@ -83,10 +81,10 @@ impl Input {
             let until = time + buffer.duration().unwrap_or_else(|| period(fps));
             self.push(run, buffer, &caps, until)?;
         }
-        run.moves(|progress| progress.ended(self.slot));
-        let last = last.or_else(|| black(self.canvas?, STANDS_FPS));
+        run.update(|progress| progress.ended(self.slot));
+        let last = last.or_else(|| black(self.canvas?, STILL_FPS));
         let Some((picture, caps)) = last else { return Ok(()) };
-        self.fill(run, period(STANDS_FPS.min(self.fps)), |time, input| {
+        self.fill(run, period(STILL_FPS.min(self.fps)), |time, input| {
             if std::mem::take(&mut is_first) {
                 input.ask_for_key_frame(time);
             }
@@ -94,7 +92,7 @@ impl Input {
         })
     }
 
-    fn sound(&self, run: &Run, sink: Option<&gst_app::AppSink>) -> Result<(), Over> {
+    fn sound(&self, run: &Playback, sink: Option<&gst_app::AppSink>) -> Result<(), Stopped> {
         let base = run.progress().of(self.slot);
         while let Some(sample) = next(run, sink)? {
             let Some(caps) = sample.caps_owned() else { continue };
@@ -102,7 +100,7 @@ impl Input {
             let until = time + buffer.duration().unwrap_or(gst::ClockTime::ZERO);
             self.push(run, buffer, &caps, until)?;
         }
-        run.moves(|progress| progress.ended(self.slot));
+        run.update(|progress| progress.ended(self.slot));
         let caps = gst::Caps::builder("audio/x-raw")
             .field("format", "S16LE")
             .field("layout", "interleaved")
@@ -117,10 +115,10 @@ impl Input {
     /// Pushes the same again and again, as far as the other tracks have come, or for as long as a still is shown.
     fn fill(
         &self,
-        run: &Run,
+        run: &Playback,
         step: gst::ClockTime,
         mut make: impl FnMut(gst::ClockTime, &Self) -> (gst::Buffer, gst::Caps),
-    ) -> Result<(), Over> {
+    ) -> Result<(), Stopped> {
         loop {
             if run.is_given_up() {
                 return Ok(());
@@ -153,14 +151,20 @@ impl Input {
     }
 
     /// Waits until the teaching graph has room.
-    fn push(&self, run: &Run, buffer: gst::Buffer, caps: &gst::Caps, until: gst::ClockTime) -> Result<(), Over> {
+    fn push(
+        &self,
+        run: &Playback,
+        buffer: gst::Buffer,
+        caps: &gst::Caps,
+        until: gst::ClockTime,
+    ) -> Result<(), Stopped> {
         if run.is_given_up() {
-            return Err(Over);
+            return Err(Stopped);
         }
         let sample = gst::Sample::builder().buffer(&buffer).caps(caps).build();
-        self.source.push_sample(&sample).map_err(|_| Over)?;
+        self.source.push_sample(&sample).map_err(|_| Stopped)?;
         self.has_begun.store(true, Ordering::Relaxed);
-        run.moves(|progress| progress.fed(self.slot, until));
+        run.update(|progress| progress.fed(self.slot, until));
         Ok(())
     }
 
@@ -179,11 +183,11 @@ impl Input {
 }
 
 /// The next sample of a file, none at its end.
-fn next(run: &Run, sink: Option<&gst_app::AppSink>) -> Result<Option<gst::Sample>, Over> {
+fn next(run: &Playback, sink: Option<&gst_app::AppSink>) -> Result<Option<gst::Sample>, Stopped> {
     let Some(sink) = sink else { return Ok(None) };
     loop {
         if run.is_given_up() {
-            return Err(Over);
+            return Err(Stopped);
         }
         if let Some(sample) = sink.try_pull_sample(PULL) {
             return Ok(Some(sample));
@@ -216,4 +220,55 @@ fn placed(
     about.set_pts(time);
     about.set_dts(gst::ClockTime::NONE);
     Some((buffer, time))
+}
+
+/// A black picture and its caps.
+fn black(size: Size, fps: u32) -> Option<(gst::Buffer, gst::Caps)> {
+    let rate = gst::Fraction::new(i32::try_from(fps).ok()?, 1);
+    let format = gst_video::VideoFormat::I420;
+    let info = gst_video::VideoInfo::builder(format, size.width, size.height).fps(rate).build().ok()?;
+    let mut bytes = vec![128; info.size()];
+    let luma = info.offset()[1];
+    bytes[..luma].fill(16);
+    Some((gst::Buffer::from_mut_slice(bytes), info.to_caps().ok()?))
+}
+
+/// Caps with the rate in which pictures are really pushed: encoders divide their bits by it. Those that name no rate,
+/// or a higher one, get the most that is wanted.
+fn with_rate(caps: &gst::CapsRef, most: u32) -> gst::Caps {
+    let mut caps = caps.to_owned();
+    let named = caps.structure(0).and_then(|shape| shape.get::<gst::Fraction>("framerate").ok());
+    let most = i32::try_from(most).unwrap_or(i32::MAX);
+    let is_slower =
+        |rate: &gst::Fraction| rate.numer() > 0 && i64::from(rate.numer()) <= i64::from(most) * i64::from(rate.denom());
+    if named.filter(is_slower).is_none() {
+        caps.make_mut().set("framerate", gst::Fraction::new(most, 1));
+    }
+    caps
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn black_is_black() {
+        crate::media::init().unwrap();
+        let (buffer, caps) = black(Size { width: 64, height: 36 }, 5).unwrap();
+        let map = buffer.map_readable().unwrap();
+        assert_eq!((map[0], map[64 * 36 - 1], map[64 * 36]), (16, 16, 128));
+        assert!(caps.to_string().contains("I420") && caps.to_string().contains("5/1"), "{caps}");
+    }
+
+    #[test]
+    fn the_rate_is_that_of_the_file_if_it_has_one() {
+        crate::media::init().unwrap();
+        let rate = |text: &str| {
+            let caps = with_rate(&format!("video/x-raw,framerate={text}").parse::<gst::Caps>().unwrap(), 30);
+            let rate = caps.structure(0).unwrap().get::<gst::Fraction>("framerate").unwrap();
+            (rate.numer(), rate.denom())
+        };
+        let given = ["25/1", "30000/1001", "60/1", "0/1"];
+        assert_eq!(given.map(rate), [(25, 1), (30_000, 1_001), (30, 1), (30, 1)]);
+    }
 }

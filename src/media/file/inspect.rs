@@ -1,6 +1,6 @@
 //! What is in a file, found out by opening it, in a process of its own.
 //!
-//! Decoders come from many libraries, and some answer a file that they do not understand with an assertion, which ends
+//! Decoders come from many libraries, and some answer a file that they do not understand with an assertion, which end_of_stream
 //! the process. So that must not be the process of the lecture; GStreamer loads unknown plug-ins in the same way.
 
 use std::io::{BufRead, BufReader, Read, Write};
@@ -11,32 +11,31 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use super::player::preroll;
+use super::{Contents, OPEN_TIMEOUT, Picture, advice, check, package_for, uri};
+use crate::media::error::MediaError;
+use crate::media::options::FileList;
 use gstreamer as gst;
 use gstreamer::prelude::*;
 use gstreamer_video as gst_video;
 use serde::{Deserialize, Serialize};
-
-use super::check::{advice, check, package_for};
-use super::player::preroll;
-use super::{Contents, FileList, OPEN_TIMEOUT, Picture, uri};
-use crate::media::error::MediaError;
 
 /// The verb of this program that opens files and says what is in them.
 const VERB: &str = "inspect-files";
 
 /// The most pixels of a picture: twice as many as an 8K film has, and as many as the largest photographs. More would
 /// take gigabytes before they are made small.
-const MOST_PIXELS: u64 = 120_000_000;
+const MAX_PIXELS: u64 = 120_000_000;
 
 /// What the process may need beyond the time of opening: a machine that does much else.
 const MARGIN: Duration = Duration::from_secs(10);
 
 /// The most that is kept of what the process says about its end.
-const MOST_WORDS: u64 = 64 * 1024;
+const MAX_STDERR_BYTES: u64 = 64 * 1024;
 
 /// What came of opening a file; a line of JSON from the process that opened it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-enum Finding {
+enum Inspection {
     Plays(Contents),
     /// Why not, for people.
     Unplayable(String),
@@ -52,17 +51,17 @@ pub(in crate::media) fn contents(list: &FileList, inspector: Option<&Path>) -> R
     for (index, path) in list.paths.iter().enumerate() {
         check(path).map_err(|cause| list.error(index, cause))?;
     }
-    let process = inspector.and_then(|program| Process::start(program, &list.paths));
+    let process = inspector.and_then(|program| Inspector::start(program, &list.paths));
     let mut all = Vec::new();
     for (index, path) in list.paths.iter().enumerate() {
-        let finding = match &process {
+        let inspection = match &process {
             Some(process) => process.next().map_err(|cause| list.error(index, cause))?,
             None => inspect(path),
         };
-        match finding {
-            Finding::Plays(contents) => all.push(contents),
-            Finding::Unplayable(cause) => return Err(list.error(index, cause)),
-            Finding::NeedsDecoder { what, package } => {
+        match inspection {
+            Inspection::Plays(contents) => all.push(contents),
+            Inspection::Unplayable(cause) => return Err(list.error(index, cause)),
+            Inspection::NeedsDecoder { what, package } => {
                 return Err(MediaError::NoDecoder { path: path.clone(), what, package });
             }
         }
@@ -84,14 +83,14 @@ pub fn inspect_files(paths: &[PathBuf], mut out: impl Write) -> anyhow::Result<(
     Ok(())
 }
 
-/// The process that opens files. Dropping it ends it.
-struct Process {
+/// The process that opens files. Dropping it end_of_stream it.
+struct Inspector {
     child: Mutex<Child>,
-    findings: Receiver<String>,
-    words: Arc<Mutex<String>>,
+    inspections: Receiver<String>,
+    stderr_text: Arc<Mutex<String>>,
 }
 
-impl Process {
+impl Inspector {
     /// Nothing where it can't be started: then this process opens the files.
     fn start(program: &Path, paths: &[PathBuf]) -> Option<Self> {
         let mut child = Command::new(program)
@@ -106,17 +105,17 @@ impl Process {
             .spawn()
             .ok()?;
         let (stdout, stderr) = child.stdout.take().zip(child.stderr.take())?;
-        let (sender, findings) = channel();
-        let words = Arc::new(Mutex::new(String::new()));
-        let heard = words.clone();
+        let (sender, inspections) = channel();
+        let stderr_text = Arc::new(Mutex::new(String::new()));
+        let written = stderr_text.clone();
         let listen = move || {
-            // First to the end of what it says, so that the end of its findings is the end of all.
+            // First to the end of what it says, so that the end of its inspections is the end of all.
             let said = std::thread::spawn(move || {
                 let mut text = Vec::new();
                 let mut stderr = stderr;
-                let _ = stderr.by_ref().take(MOST_WORDS).read_to_end(&mut text);
+                let _ = stderr.by_ref().take(MAX_STDERR_BYTES).read_to_end(&mut text);
                 let _ = std::io::copy(&mut stderr, &mut std::io::sink());
-                *heard.lock().unwrap_or_else(PoisonError::into_inner) = String::from_utf8_lossy(&text).into_owned();
+                *written.lock().unwrap_or_else(PoisonError::into_inner) = String::from_utf8_lossy(&text).into_owned();
             });
             for line in BufReader::new(stdout).lines().map_while(Result::ok) {
                 if sender.send(line).is_err() {
@@ -126,19 +125,19 @@ impl Process {
             let _ = said.join();
         };
         std::thread::Builder::new().name("inspect-files".into()).spawn(listen).ok()?;
-        Some(Self { child: Mutex::new(child), findings, words })
+        Some(Self { child: Mutex::new(child), inspections, stderr_text })
     }
 
     /// What came of the next file. The error is for people.
-    fn next(&self) -> Result<Finding, String> {
-        match self.findings.recv_timeout(OPEN_TIMEOUT + MARGIN) {
+    fn next(&self) -> Result<Inspection, String> {
+        match self.inspections.recv_timeout(OPEN_TIMEOUT + MARGIN) {
             Ok(line) => serde_json::from_str(&line).map_err(|error| format!("it could not be opened: {error}")),
             Err(RecvTimeoutError::Timeout) => Err(too_slow()),
             Err(RecvTimeoutError::Disconnected) => {
                 let status = self.child.lock().unwrap_or_else(PoisonError::into_inner).wait();
                 let signal = status.ok().and_then(|status| status.signal());
-                let words = self.words.lock().unwrap_or_else(PoisonError::into_inner);
-                let cause = last_words(&words).or(signal.map(|signal| format!("ended by signal {signal}")));
+                let stderr_text = self.stderr_text.lock().unwrap_or_else(PoisonError::into_inner);
+                let cause = failure_message(&stderr_text).or(signal.map(|signal| format!("ended by signal {signal}")));
                 Err(format!(
                     "a decoder fails on it ({}): convert it, for example with ffmpeg -i FILE new.mp4",
                     cause.unwrap_or_else(|| "without a message".into())
@@ -148,7 +147,7 @@ impl Process {
     }
 }
 
-impl Drop for Process {
+impl Drop for Inspector {
     fn drop(&mut self) {
         let child = self.child.get_mut().unwrap_or_else(PoisonError::into_inner);
         let _ = child.kill();
@@ -157,8 +156,8 @@ impl Drop for Process {
 }
 
 /// What a process that broke down said about it.
-fn last_words(words: &str) -> Option<String> {
-    let lines = words.lines().map(str::trim).filter(|line| !line.is_empty());
+fn failure_message(stderr_text: &str) -> Option<String> {
+    let lines = stderr_text.lines().map(str::trim).filter(|line| !line.is_empty());
     let telling = lines.rev().find(|line| line.to_lowercase().contains("error"))?;
     Some(telling.strip_prefix("error: ").unwrap_or(telling).to_owned())
 }
@@ -168,20 +167,20 @@ fn too_slow() -> String {
 }
 
 /// Opens a file and looks what is in it.
-fn inspect(path: &Path) -> Finding {
+fn inspect(path: &Path) -> Inspection {
     match open(path) {
-        Ok(finding) => finding,
+        Ok(inspection) => inspection,
         Err(cause) => {
             let media_type = media_type(path);
             let cause = cause.trim_end_matches('.');
-            Finding::Unplayable(format!("GStreamer can't play it ({cause}); {}", advice(media_type.as_deref())))
+            Inspection::Unplayable(format!("GStreamer can't play it ({cause}); {}", advice(media_type.as_deref())))
         }
     }
 }
 
 /// What is found out while a file is being opened.
 #[derive(Default)]
-struct Seen {
+struct StreamsFound {
     /// Where pictures arrive.
     picture: Option<gst::Pad>,
     sound: bool,
@@ -189,22 +188,22 @@ struct Seen {
     too_large: Option<(i32, i32)>,
 }
 
-fn open(path: &Path) -> Result<Finding, String> {
+fn open(path: &Path) -> Result<Inspection, String> {
     let pipeline = gst::Pipeline::new();
     let source = gst::ElementFactory::make("uridecodebin").property("uri", uri(path)?).build();
     let source = source.map_err(|error| error.message.to_string())?;
     pipeline.add(&source).map_err(|error| error.message.to_string())?;
-    let seen = Arc::new(Mutex::new(Seen::default()));
-    let noticed = seen.clone();
+    let streams = Arc::new(Mutex::new(StreamsFound::default()));
+    let noticed = streams.clone();
     source.connect("autoplug-continue", false, move |arguments| {
         let caps = arguments.get(2)?.get::<gst::Caps>().ok()?;
-        let too_large = edges(&caps).filter(|(width, height)| pixels(*width, *height) > MOST_PIXELS);
+        let too_large = edges(&caps).filter(|(width, height)| pixels(*width, *height) > MAX_PIXELS);
         if too_large.is_some() {
             noticed.lock().unwrap_or_else(PoisonError::into_inner).too_large = too_large;
         }
         Some(too_large.is_none().to_value())
     });
-    let (weak, noticed) = (pipeline.downgrade(), seen.clone());
+    let (weak, noticed) = (pipeline.downgrade(), streams.clone());
     source.connect_pad_added(move |_, pad| {
         if let Some(pipeline) = weak.upgrade() {
             take(&pipeline, pad, &mut noticed.lock().unwrap_or_else(PoisonError::into_inner));
@@ -217,35 +216,35 @@ fn open(path: &Path) -> Result<Finding, String> {
             missing = Some(detail);
         }
     });
-    let mut seen = std::mem::take(&mut *seen.lock().unwrap_or_else(PoisonError::into_inner));
-    let picture = seen.picture.take().and_then(|pad| pad.current_caps());
+    let mut streams = std::mem::take(&mut *streams.lock().unwrap_or_else(PoisonError::into_inner));
+    let picture = streams.picture.take().and_then(|pad| pad.current_caps());
     // Null always succeeds here.
     let _ = pipeline.set_state(gst::State::Null);
-    if let Some((width, height)) = seen.too_large {
-        return Ok(Finding::Unplayable(format!(
+    if let Some((width, height)) = streams.too_large {
+        return Ok(Inspection::Unplayable(format!(
             "it has {width}x{height} pixels, and the limit is {} million: \
              make it smaller, for example with convert FILE -resize 3840x2160 small.png",
-            MOST_PIXELS / 1_000_000
+            MAX_PIXELS / 1_000_000
         )));
     }
     // A film without its picture is not what anybody means.
-    if let Some(finding) = missing.as_ref().and_then(|caps| needs_decoder(caps, outcome.is_err())) {
-        return Ok(finding);
+    if let Some(inspection) = missing.as_ref().and_then(|caps| needs_decoder(caps, outcome.is_err())) {
+        return Ok(inspection);
     }
     outcome?;
     let picture = picture.as_ref().and_then(|caps| picture_of(caps));
-    if picture.is_none() && !seen.sound {
-        return Ok(Finding::Unplayable("it has neither picture nor sound".into()));
+    if picture.is_none() && !streams.sound {
+        return Ok(Inspection::Unplayable("it has neither picture nor sound".into()));
     }
-    Ok(Finding::Plays(Contents { picture, sound: seen.sound }))
+    Ok(Inspection::Plays(Contents { picture, sound: streams.sound }))
 }
 
 /// Gives a new stream a sink: without one, the file counts as unreadable.
-fn take(pipeline: &gst::Pipeline, pad: &gst::Pad, seen: &mut Seen) {
+fn take(pipeline: &gst::Pipeline, pad: &gst::Pad, streams: &mut StreamsFound) {
     let caps = pad.current_caps().unwrap_or_else(|| pad.query_caps(None));
     let kind = caps.structure(0).map(|structure| structure.name().to_string()).unwrap_or_default();
-    let is_picture = kind == "video/x-raw" && seen.picture.is_none();
-    seen.sound |= kind == "audio/x-raw";
+    let is_picture = kind == "video/x-raw" && streams.picture.is_none();
+    streams.sound |= kind == "audio/x-raw";
     let text = if is_picture {
         "videoconvert ! videoflip video-direction=auto ! fakesink name=end"
     } else {
@@ -254,7 +253,7 @@ fn take(pipeline: &gst::Pipeline, pad: &gst::Pad, seen: &mut Seen) {
     // A failure shows as an error of the whole graph.
     let Ok(bin) = gst::parse::bin_from_description(text, true) else { return };
     if is_picture {
-        seen.picture = bin.by_name("end").and_then(|sink| sink.static_pad("sink"));
+        streams.picture = bin.by_name("end").and_then(|sink| sink.static_pad("sink"));
     }
     if pipeline.add(&bin).is_ok()
         && let Some(input) = bin.static_pad("sink")
@@ -284,15 +283,15 @@ fn picture_of(caps: &gst::CapsRef) -> Option<Picture> {
 
 /// What a missing plug-in stands for. One for something else than pictures and sound matters only if it is all there
 /// is.
-fn needs_decoder(caps: &gst::CapsRef, is_all: bool) -> Option<Finding> {
+fn needs_decoder(caps: &gst::CapsRef, is_all: bool) -> Option<Inspection> {
     let media_type = caps.structure(0)?.name().to_string();
     let is_media = ["video/", "audio/", "image/"].iter().any(|kind| media_type.starts_with(kind));
     if !is_media {
         let cause = || format!("GStreamer can't play it; {}", advice(Some(&media_type)));
-        return is_all.then(|| Finding::Unplayable(cause()));
+        return is_all.then(|| Inspection::Unplayable(cause()));
     }
     let package = package_for(&media_type).into();
-    Some(Finding::NeedsDecoder { what: media_type, package })
+    Some(Inspection::NeedsDecoder { what: media_type, package })
 }
 
 /// What GStreamer takes a file for.
@@ -303,7 +302,7 @@ fn media_type(path: &Path) -> Option<String> {
     let sink = gst::ElementFactory::make("fakesink").build().ok()?;
     pipeline.add_many([&source, &finder, &sink]).ok()?;
     gst::Element::link_many([&source, &finder, &sink]).ok()?;
-    // What has no type ends with an error, and then there are no caps.
+    // What has no type end_of_stream with an error, and then there are no caps.
     let _ = preroll(&pipeline, OPEN_TIMEOUT, &mut |_| {});
     let caps = finder.property::<Option<gst::Caps>>("caps");
     let _ = pipeline.set_state(gst::State::Null);
@@ -316,10 +315,10 @@ mod tests {
 
     #[test]
     fn the_words_of_a_process_that_broke_down_are_found() {
-        let words = "warning: x\n**\nERROR:gstvideorate.c:740:push: assertion failed: (x)\nAborted\n";
-        assert_eq!(last_words(words).unwrap(), "ERROR:gstvideorate.c:740:push: assertion failed: (x)");
-        assert_eq!(last_words("error: GStreamer broke down\n").unwrap(), "GStreamer broke down");
-        assert_eq!(last_words("Segmentation fault\n"), None);
+        let stderr_text = "warning: x\n**\nERROR:gstvideorate.c:740:push: assertion failed: (x)\nAborted\n";
+        assert_eq!(failure_message(stderr_text).unwrap(), "ERROR:gstvideorate.c:740:push: assertion failed: (x)");
+        assert_eq!(failure_message("error: GStreamer broke down\n").unwrap(), "GStreamer broke down");
+        assert_eq!(failure_message("Segmentation fault\n"), None);
     }
 
     #[test]
@@ -329,19 +328,19 @@ mod tests {
         let picture = picture_of(&caps.parse::<gst::Caps>().unwrap());
         assert_eq!(picture, Some(Picture { width: 768, height: 576, is_still: false }));
         let caps = "image/png,width=20000,height=20000".parse::<gst::Caps>().unwrap();
-        assert!(edges(&caps).is_some_and(|(width, height)| pixels(width, height) > MOST_PIXELS));
+        assert!(edges(&caps).is_some_and(|(width, height)| pixels(width, height) > MAX_PIXELS));
     }
 
     #[test]
     fn findings_are_read_as_they_were_written() {
         let picture = Some(Picture { width: 2, height: 1, is_still: true });
-        for finding in [
-            Finding::Plays(Contents { picture, sound: true }),
-            Finding::Unplayable("why \"so\"".into()),
-            Finding::NeedsDecoder { what: "video/x-h265".into(), package: "p".into() },
+        for inspection in [
+            Inspection::Plays(Contents { picture, sound: true }),
+            Inspection::Unplayable("why \"so\"".into()),
+            Inspection::NeedsDecoder { what: "video/x-h265".into(), package: "p".into() },
         ] {
-            let line = serde_json::to_string(&finding).unwrap();
-            assert_eq!(serde_json::from_str::<Finding>(&line).unwrap(), finding, "{line}");
+            let line = serde_json::to_string(&inspection).unwrap();
+            assert_eq!(serde_json::from_str::<Inspection>(&line).unwrap(), inspection, "{line}");
         }
     }
 }

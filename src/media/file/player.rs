@@ -58,7 +58,7 @@ impl Drop for Player {
     }
 }
 
-/// Opens all streams of a graph that ends in sinks; `look` sees each message meanwhile. The error is for people.
+/// Opens all streams of a graph that end_of_stream in sinks; `look` sees each message meanwhile. The error is for people.
 pub(super) fn preroll(
     pipeline: &gst::Pipeline,
     timeout: Duration,

@@ -1,40 +1,34 @@
 //! Plays a list of files into the teaching graph, one behind the other.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Duration;
 
 use gstreamer as gst;
 use gstreamer::prelude::*;
 use gstreamer_app as gst_app;
 use tokio::sync::mpsc;
 
-use super::FileList;
-use super::feed::Input;
+use super::feed::TrackFeeder;
 use super::player::Player;
-use super::timeline::Progress;
-use crate::media::capture::CaptureEvent;
+use super::timeline::{POLL_INTERVAL, Playback, Progress};
 use crate::media::error::MediaError;
-use crate::media::options::Size;
+use crate::media::options::{CaptureEvent, FileList, Size};
 use crate::rtp::Track;
 
 /// How long before the end of a file the next one is opened. What takes longer leaves a gap.
-const AHEAD: gst::ClockTime = gst::ClockTime::from_seconds(5);
+const OPEN_AHEAD: gst::ClockTime = gst::ClockTime::from_seconds(5);
 
-/// How often to check whether a file is over or broken. What waits in the teaching graph bridges ten times as much.
-const GLANCE: Duration = Duration::from_millis(20);
-
-/// A file that ends so much earlier than it says is worth a word.
-const MUCH: gst::ClockTime = gst::ClockTime::from_seconds(2);
+/// A file that end_of_stream so much earlier than it says is worth a word.
+const MIN_MISSING: gst::ClockTime = gst::ClockTime::from_seconds(2);
 
 /// What is played.
 #[derive(Debug)]
-pub(in crate::media) struct Program {
+pub(in crate::media) struct PlaylistConfig {
     pub list: FileList,
-    /// For each path of the list.
-    pub entries: Vec<Entry>,
+    /// The text of the pipeline that plays each path of the list.
+    pub graphs: Vec<String>,
     /// The tracks that the files have together.
     pub tracks: Vec<Track>,
     /// The size of all pictures.
@@ -43,14 +37,7 @@ pub(in crate::media) struct Program {
     pub fps: u32,
 }
 
-/// A file of it.
-#[derive(Debug)]
-pub(in crate::media) struct Entry {
-    /// The graph that plays it.
-    pub text: String,
-}
-
-/// A list that is being played. Dropping it ends that, once the teaching graph takes nothing more.
+/// A list that is being played. Dropping it end_of_stream that, once the teaching graph takes nothing more.
 pub(in crate::media) struct Playlist {
     stopping: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
@@ -59,19 +46,19 @@ pub(in crate::media) struct Playlist {
 impl Playlist {
     /// Plays into the appsrcs `file-screen` and `file-audio` of a graph that runs.
     pub(in crate::media) fn start(
-        program: Program,
+        config: PlaylistConfig,
         pipeline: &gst::Pipeline,
         events: mpsc::Sender<CaptureEvent>,
     ) -> Result<Self, MediaError> {
         let stopping = Arc::<AtomicBool>::default();
-        let inputs: Vec<Input> = (program.tracks.iter().enumerate())
+        let inputs: Vec<TrackFeeder> = (config.tracks.iter().enumerate())
             .filter_map(|(slot, track)| {
                 let source = pipeline.by_name(&format!("file-{track}"))?.downcast::<gst_app::AppSrc>().ok()?;
-                let (canvas, fps) = (program.canvas, program.fps);
-                Some(Input { slot, track: *track, source, canvas, fps, has_begun: AtomicBool::new(false) })
+                let (canvas, fps) = (config.canvas, config.fps);
+                Some(TrackFeeder { slot, track: *track, source, canvas, fps, has_begun: AtomicBool::new(false) })
             })
             .collect();
-        let show = Show { program, inputs, pipeline: pipeline.clone(), events, stopping: stopping.clone() };
+        let show = PlaylistThread { config, inputs, pipeline: pipeline.clone(), events, stopping: stopping.clone() };
         let thread = std::thread::Builder::new().name("playlist".into()).spawn(move || show.run());
         let failed =
             |error: std::io::Error| MediaError::Pipeline { pipeline: "playlist".into(), cause: error.to_string() };
@@ -93,65 +80,22 @@ impl Drop for Playlist {
     }
 }
 
-/// A file that is being played, as its feeders and whoever watches over them share it.
-pub(super) struct Run {
-    progress: Mutex<Progress>,
-    moved: Condvar,
-    given_up: AtomicBool,
-}
-
-impl Run {
-    fn new(base: gst::ClockTime, tracks: usize) -> Self {
-        let progress = Mutex::new(Progress::new(base, tracks));
-        Self { progress, moved: Condvar::new(), given_up: AtomicBool::new(false) }
-    }
-
-    pub(super) fn progress(&self) -> MutexGuard<'_, Progress> {
-        self.progress.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Changes how far the file has come, and tells whoever waits for that.
-    pub(super) fn moves(&self, change: impl FnOnce(&mut Progress)) {
-        change(&mut self.progress());
-        self.moved.notify_all();
-    }
-
-    /// Waits until something moves, or for a [`GLANCE`].
-    pub(super) fn wait(&self) {
-        let _ = self.moved.wait_timeout(self.progress(), GLANCE);
-    }
-
-    /// Nothing more of this file is played.
-    pub(super) fn give_up(&self) {
-        self.given_up.store(true, Ordering::SeqCst);
-        self.moved.notify_all();
-    }
-
-    pub(super) fn is_given_up(&self) -> bool {
-        self.given_up.load(Ordering::SeqCst)
-    }
-
-    fn is_over(&self) -> bool {
-        self.is_given_up() || self.progress().end().is_some()
-    }
-}
-
 /// A file that was opened before its turn.
-type Next = Option<(usize, Result<Player, String>)>;
+type Preopened = Option<(usize, Result<Player, String>)>;
 
 /// What the thread has.
-struct Show {
-    program: Program,
-    inputs: Vec<Input>,
+struct PlaylistThread {
+    config: PlaylistConfig,
+    inputs: Vec<TrackFeeder>,
     pipeline: gst::Pipeline,
     events: mpsc::Sender<CaptureEvent>,
     stopping: Arc<AtomicBool>,
 }
 
-impl Show {
+impl PlaylistThread {
     fn run(&self) {
-        let (of, mut index) = (self.program.entries.len(), 0);
-        let (mut base, mut next): (gst::ClockTime, Next) = (gst::ClockTime::ZERO, None);
+        let (of, mut index) = (self.config.graphs.len(), 0);
+        let (mut base, mut next): (gst::ClockTime, Preopened) = (gst::ClockTime::ZERO, None);
         let (mut rounds, mut broken) = (0, 0);
         while !self.is_stopping() {
             let player = match next.take() {
@@ -181,7 +125,7 @@ impl Show {
                     broken += 1;
                     // All in turn: nothing is left to be played.
                     if broken >= of {
-                        return self.send(CaptureEvent::Error(self.program.list.error(index, cause)));
+                        return self.send(CaptureEvent::Error(self.config.list.error(index, cause)));
                     }
                     let (path, number) = (self.path(index), index + 1);
                     self.warn(format!("{}, {number} of {of}, is skipped: {cause}", path.display()));
@@ -204,18 +148,18 @@ impl Show {
     }
 
     fn path(&self, index: usize) -> PathBuf {
-        self.program.list.paths[index].clone()
+        self.config.list.paths[index].clone()
     }
 
     fn open(&self, index: usize) -> Result<Player, String> {
-        Player::open(&self.program.list.paths[index], &self.program.entries[index].text)
+        Player::open(&self.config.list.paths[index], &self.config.graphs[index])
     }
 
     /// Which file comes after one.
     fn after(&self, index: usize) -> Option<usize> {
         match index + 1 {
-            next if next < self.program.entries.len() => Some(next),
-            _ => self.program.list.repeat.then_some(0),
+            next if next < self.config.graphs.len() => Some(next),
+            _ => self.config.list.repeat.then_some(0),
         }
     }
 
@@ -225,11 +169,11 @@ impl Show {
         index: usize,
         player: Player,
         base: gst::ClockTime,
-        next: &mut Next,
+        next: &mut Preopened,
     ) -> (gst::ClockTime, Option<String>) {
-        let run = Run::new(base, self.inputs.len());
+        let run = Playback::new(base, self.inputs.len());
         let duration = player.duration();
-        let still = self.program.list.still_length().and_then(|still| gst::ClockTime::try_from(still).ok());
+        let still = self.config.list.still_length().and_then(|still| gst::ClockTime::try_from(still).ok());
         let is_silent = player.sink(Track::Audio).is_none();
         let mut broke = None;
         std::thread::scope(|scope| {
@@ -245,7 +189,7 @@ impl Show {
             while !run.is_over() {
                 if self.is_stopping() {
                     run.give_up();
-                } else if let Some(cause) = player.error(GLANCE) {
+                } else if let Some(cause) = player.error(POLL_INTERVAL) {
                     broke = Some(cause);
                     run.give_up();
                 } else if next.is_none()
@@ -259,7 +203,7 @@ impl Show {
         let end = run.progress().furthest();
         if let (None, Some(duration)) = (&broke, duration)
             && !run.is_given_up()
-            && end.saturating_sub(base) + MUCH < duration
+            && end.saturating_sub(base) + MIN_MISSING < duration
         {
             let (played, path) = (end.saturating_sub(base).seconds(), self.path(index));
             let all = duration.seconds();
@@ -278,7 +222,7 @@ impl Show {
     }
 }
 
-/// Whether a file that began at `base` ends soon, as far as is known.
+/// Whether a file that began at `base` end_of_stream soon, as far as is known.
 fn is_near_end(progress: &Progress, base: gst::ClockTime, duration: Option<gst::ClockTime>) -> bool {
     let end = match (progress.least_end(), duration) {
         // A still that stands for ever.
@@ -287,7 +231,7 @@ fn is_near_end(progress: &Progress, base: gst::ClockTime, duration: Option<gst::
         (Some(_), Some(duration)) => base + duration,
         (Some(_), None) => return true,
     };
-    progress.furthest() + AHEAD >= end
+    progress.furthest() + OPEN_AHEAD >= end
 }
 
 #[cfg(test)]

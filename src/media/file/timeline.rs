@@ -1,5 +1,9 @@
 //! How the times of many files become one timeline. Pure.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
 use gstreamer::ClockTime;
 
 /// When pictures are left out, so that no more come than are wanted.
@@ -39,7 +43,7 @@ pub(super) fn period(fps: u32) -> ClockTime {
 pub(super) struct Progress {
     base: ClockTime,
     tracks: Vec<(ClockTime, bool)>,
-    /// When the file ends at the earliest: a still is shown for some time. None: never.
+    /// When the file end_of_stream at the earliest: a still is shown for some time. None: never.
     least_end: Option<ClockTime>,
 }
 
@@ -87,9 +91,55 @@ impl Progress {
         self.tracks.iter().map(|(fed, _)| *fed).max().unwrap_or(self.base)
     }
 
-    /// When a still ends; none: it does not.
+    /// When a still end_of_stream; none: it does not.
     pub(super) fn least_end(&self) -> Option<ClockTime> {
         self.least_end
+    }
+}
+
+/// How often to check whether a file is over or broken. What waits in the teaching graph bridges ten times as much.
+pub(super) const POLL_INTERVAL: Duration = Duration::from_millis(20);
+
+/// A file that is being played, as its feeders and whoever watches over them share it.
+pub(super) struct Playback {
+    progress: Mutex<Progress>,
+    changed: Condvar,
+    given_up: AtomicBool,
+}
+
+impl Playback {
+    pub(super) fn new(base: ClockTime, tracks: usize) -> Self {
+        let progress = Mutex::new(Progress::new(base, tracks));
+        Self { progress, changed: Condvar::new(), given_up: AtomicBool::new(false) }
+    }
+
+    pub(super) fn progress(&self) -> MutexGuard<'_, Progress> {
+        self.progress.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Changes how far the file has come, and tells whoever waits for that.
+    pub(super) fn update(&self, change: impl FnOnce(&mut Progress)) {
+        change(&mut self.progress());
+        self.changed.notify_all();
+    }
+
+    /// Waits until something update, or for a [`POLL_INTERVAL`].
+    pub(super) fn wait(&self) {
+        let _ = self.changed.wait_timeout(self.progress(), POLL_INTERVAL);
+    }
+
+    /// Nothing more of this file is played.
+    pub(super) fn give_up(&self) {
+        self.given_up.store(true, Ordering::SeqCst);
+        self.changed.notify_all();
+    }
+
+    pub(super) fn is_given_up(&self) -> bool {
+        self.given_up.load(Ordering::SeqCst)
+    }
+
+    pub(super) fn is_over(&self) -> bool {
+        self.is_given_up() || self.progress().end().is_some()
     }
 }
 

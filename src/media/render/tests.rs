@@ -4,8 +4,10 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
-use super::super::watching::{Outputs, with_outputs};
+use super::freeze_detector::FreezeDetector;
+use super::pipeline::{WindowSinks, with_sinks};
 use super::*;
+use crate::rtp::{Codec, Latency};
 
 const FPS: u64 = 30;
 const SIZE: (u32, u32) = (160, 96);
@@ -97,7 +99,7 @@ fn play_decoded(
     stops: impl Fn(u64) -> u64 + Send + Sync + 'static,
     decodes: impl Fn(u64) -> u64 + Send + Sync + 'static,
 ) -> (Vec<Shown>, TrackStats, Duration) {
-    super::super::init().unwrap();
+    crate::media::init().unwrap();
     let encoded = encoded(pictures, keys);
     let formats = tracks.iter().map(|&track| TrackFormat { track, codec: Codec::H264, payload_type: 96 });
     let options = RenderOptions {
@@ -107,8 +109,8 @@ fn play_decoded(
         sound: true,
         title: String::new(),
     };
-    let outputs = Outputs { window: "fakesink qos=true max-lateness=20000000".into(), sound: None };
-    let graph = with_outputs(&options, &outputs).unwrap();
+    let outputs = WindowSinks { window: "fakesink qos=true max-lateness=20000000".into(), sound: None };
+    let graph = with_sinks(&options, &outputs).unwrap();
     let (render, _events) = Render::with_graph(options, graph).unwrap();
     let log: Arc<Mutex<Vec<(Duration, u8)>>> = Arc::default();
     let (pipeline, to_log) = (render.pipeline.downgrade(), Arc::clone(&log));
@@ -154,7 +156,7 @@ fn play_decoded(
     let log = log.lock().unwrap();
     let mut shown: Vec<Shown> = Vec::new();
     for (at, seen) in log.iter().filter(|(_, seen)| *seen >= 19) {
-        // The brightness tells it within 70 pictures; the order does the rest.
+        // The brightness tells it within 70 pictures; the order does the expect_nothing.
         let before = shown.last().map_or(0, |shown| shown.picture);
         let picture = before + (picture(*seen) + 70 - before % 70) % 70;
         shown.push(Shown { at: at.saturating_sub(start), picture });
@@ -237,9 +239,9 @@ fn a_network_that_becomes_unsteady_is_waited_for_and_the_picture_stays_steady() 
         assert_eq!((stats.lost, stats.skipped), (0, 0));
         let (before, after) = (youngest(&shown, 20..60), youngest(&shown, 100..180));
         assert!(after > before + 30, "{tracks:?}: {before} ms before, {after} ms after: {shown:?}");
-        let mut freezes = super::super::freezes::Freezes::default();
+        let mut freezes = FreezeDetector::default();
         let begun = Instant::now();
-        shown.iter().for_each(|shown| freezes.shown(begun + shown.at));
+        shown.iter().for_each(|shown| freezes.frame_shown(begun + shown.at));
         assert_eq!(freezes.count, 0, "{tracks:?}: {shown:?}");
     }
 }

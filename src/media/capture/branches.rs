@@ -1,0 +1,251 @@
+//! Which encodings of the pictures are needed, and a thread that builds them and takes them away.
+//!
+//! An encoder takes milliseconds to open and a GPU seconds, so nobody who says what is needed waits for it.
+
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+
+use gstreamer as gst;
+use gstreamer::prelude::*;
+use tokio::sync::mpsc;
+
+use super::source_state::EndOfStream;
+use crate::media::encode::branch::Branch;
+use crate::media::encode::branch_spec::BranchSpec;
+use crate::media::encode::output::{KeyFrameGate, OnFrame};
+use crate::media::error::MediaError;
+use crate::media::options::CaptureEvent;
+use crate::rtp::{Encoding, PerEncoding, Track};
+
+/// What branches are made of.
+pub(in crate::media) struct BranchInputs {
+    pub pipeline: gst::Pipeline,
+    /// The tees of raw video.
+    pub tees: Vec<(Track, gst::Element)>,
+    /// For each track the best encoding first.
+    pub specs: Vec<BranchSpec>,
+    pub on_frame: OnFrame,
+    pub end_of_stream: Arc<EndOfStream>,
+    pub events: mpsc::Sender<CaptureEvent>,
+}
+
+/// All encodings that are made of tees of raw pictures.
+pub(in crate::media) struct Branches {
+    inputs: BranchInputs,
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    encodings: PerEncoding<EncodingState>,
+    /// Tracks whose source has ended.
+    ended: Vec<Track>,
+    stopping: bool,
+}
+
+/// What is known of an encoding.
+#[derive(Debug, Default)]
+struct EncodingState {
+    demand: Demand,
+    gate: Arc<KeyFrameGate>,
+    /// There from when it is built until it is being taken away.
+    branch: Option<Branch>,
+}
+
+/// Whether an encoding is to be made.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+enum Demand {
+    #[default]
+    NotNeeded,
+    Needed,
+    /// Not tried again: what fails on this machine fails every time.
+    Failed,
+}
+
+/// What the thread does next.
+enum Task<'a> {
+    Build(&'a BranchSpec),
+    Remove(Branch),
+}
+
+impl Branches {
+    /// Joins those branches that are needed at the start to a graph that does not play yet.
+    pub(in crate::media) fn new(inputs: BranchInputs) -> Result<Arc<Self>, MediaError> {
+        let this = Arc::new(Self { inputs, state: Mutex::default(), changed: Condvar::new() });
+        for (track, tee) in &this.inputs.tees {
+            this.watch_end(*track, tee);
+        }
+        for spec in this.inputs.specs.iter().filter(|spec| this.is_main(spec.encoding)) {
+            let gate = Arc::<KeyFrameGate>::default();
+            gate.set(true);
+            let branch = this.build(spec, gate.clone())?;
+            this.state().encodings[spec.encoding] =
+                EncodingState { demand: Demand::Needed, gate, branch: Some(branch) };
+        }
+        Ok(this)
+    }
+
+    /// What can be made, best first.
+    pub(in crate::media) fn encodings(&self) -> Vec<Encoding> {
+        let state = self.state();
+        let encodings = self.inputs.specs.iter().map(|spec| spec.encoding);
+        encodings.filter(|encoding| state.encodings[*encoding].demand != Demand::Failed).collect()
+    }
+
+    /// Whether an encoding is that with which its track began, and with which the class goes.
+    pub(in crate::media) fn is_main(&self, encoding: Encoding) -> bool {
+        let first = self.inputs.specs.iter().find(|spec| spec.encoding.track == encoding.track);
+        first.is_some_and(|spec| spec.encoding == encoding)
+    }
+
+    /// From now on an encoding is needed, and its frames come from the next key frame on; or it is not, and none come.
+    pub(in crate::media) fn need(&self, encoding: Encoding, needed: bool) {
+        if self.inputs.specs.iter().all(|spec| spec.encoding != encoding) {
+            return;
+        }
+        let mut state = self.state();
+        let encoding_state = &mut state.encodings[encoding];
+        let demand = if needed { Demand::Needed } else { Demand::NotNeeded };
+        if encoding_state.demand == Demand::Failed || encoding_state.demand == demand {
+            return;
+        }
+        encoding_state.demand = demand;
+        encoding_state.gate.set(needed);
+        // Needed again before it was taken away.
+        let ask = encoding_state.branch.as_ref().filter(|_| needed).map(Branch::key_frames);
+        drop(state);
+        self.changed.notify_one();
+        ask.iter().for_each(|ask| ask());
+    }
+
+    /// Asks for a key frame. An encoding that is only being built begins with one.
+    pub(in crate::media) fn request_key_frame(&self, encoding: Encoding) {
+        let ask = self.state().encodings[encoding].branch.as_ref().map(Branch::key_frames);
+        ask.iter().for_each(|ask| ask());
+    }
+
+    /// How long the encoder takes for a picture, in milliseconds, while there is one.
+    pub(in crate::media) fn encode_ms(&self, encoding: Encoding) -> Option<f32> {
+        self.state().encodings[encoding].branch.as_ref()?.output.encode_ms()
+    }
+
+    /// Which encoding an element is a part of.
+    pub(in crate::media) fn encoding_of(&self, element: &gst::Object) -> Option<Encoding> {
+        let mut at = Some(element.clone());
+        while let Some(object) = at {
+            let name = object.name();
+            if let Some(spec) = self.inputs.specs.iter().find(|spec| spec.bin_name() == name) {
+                return Some(spec.encoding);
+            }
+            at = object.parent();
+        }
+        None
+    }
+
+    /// Gives an encoding up, for it failed.
+    pub(in crate::media) fn give_up(&self, encoding: Encoding, cause: &str) {
+        let mut state = self.state();
+        let encoding_state = &mut state.encodings[encoding];
+        let before = std::mem::replace(&mut encoding_state.demand, Demand::Failed);
+        encoding_state.gate.set(false);
+        drop(state);
+        self.changed.notify_one();
+        // One failure makes several elements complain.
+        if before != Demand::Failed {
+            let sentence = format!("{encoding} in {} can't be encoded here, nobody gets it: {cause}", encoding.codec);
+            // Full or closed: whoever doesn't read the first events would not read this one.
+            let _ = self.inputs.events.try_send(CaptureEvent::Warning(sentence));
+        }
+    }
+
+    /// Builds and takes away, until it is told to stop.
+    pub(in crate::media) fn run(&self) {
+        while let Some(task) = self.next() {
+            match task {
+                Task::Build(spec) => {
+                    let gate = self.state().encodings[spec.encoding].gate.clone();
+                    match self.build(spec, gate) {
+                        Ok(branch) => self.state().encodings[spec.encoding].branch = Some(branch),
+                        Err(error) => self.give_up(spec.encoding, &error.to_string()),
+                    }
+                }
+                Task::Remove(branch) => {
+                    let track = branch.output.encoding.track;
+                    branch.leave(&self.inputs.pipeline);
+                    self.end_if_none(track);
+                }
+            }
+        }
+    }
+
+    /// Makes [`run`](Self::run) return.
+    pub(in crate::media) fn stop(&self) {
+        self.state().stopping = true;
+        self.changed.notify_one();
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits for something to do, and nothing once it is to stop.
+    fn next(&self) -> Option<Task<'_>> {
+        let mut state = self.state();
+        loop {
+            if state.stopping {
+                return None;
+            }
+            for spec in &self.inputs.specs {
+                let encoding_state = &mut state.encodings[spec.encoding];
+                match (encoding_state.demand == Demand::Needed, encoding_state.branch.is_some()) {
+                    (true, false) => return Some(Task::Build(spec)),
+                    (false, true) => return encoding_state.branch.take().map(Task::Remove),
+                    _ => {}
+                }
+            }
+            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    fn build(&self, spec: &BranchSpec, gate: Arc<KeyFrameGate>) -> Result<Branch, MediaError> {
+        let track = spec.encoding.track;
+        let no_tee = || MediaError::Pipeline { pipeline: spec.name.clone(), cause: "there are no pictures".into() };
+        let (_, tee) = self.inputs.tees.iter().find(|(of, _)| *of == track).ok_or_else(no_tee)?;
+        let mut branch = Branch::build(spec)?;
+        let end_of_stream = self.inputs.end_of_stream.clone();
+        branch.output.connect(gate, self.inputs.on_frame.clone(), move || end_of_stream.track_ended(track));
+        match branch.join(&self.inputs.pipeline, tee) {
+            Ok(()) => Ok(branch),
+            Err(error) => {
+                branch.leave(&self.inputs.pipeline);
+                Err(error)
+            }
+        }
+    }
+
+    /// A track that somebody encodes end_of_stream with its last encoded picture; one that nobody does, at its tee.
+    fn watch_end(self: &Arc<Self>, track: Track, tee: &gst::Element) {
+        let Some(pad) = tee.static_pad("sink") else { return };
+        let this = Arc::downgrade(self);
+        pad.add_probe(gst::PadProbeType::EVENT_DOWNSTREAM, move |_, info| {
+            if let Some(gst::EventView::Eos(_)) = info.event().map(|event| event.view())
+                && let Some(this) = this.upgrade()
+            {
+                this.state().ended.push(track);
+                this.end_if_none(track);
+            }
+            gst::PadProbeReturn::Ok
+        });
+    }
+
+    fn end_if_none(&self, track: Track) {
+        let state = self.state();
+        let branch_of =
+            |spec: &&BranchSpec| spec.encoding.track == track && state.encodings[spec.encoding].branch.is_some();
+        let ended = state.ended.contains(&track) && self.inputs.specs.iter().find(branch_of).is_none();
+        drop(state);
+        if ended {
+            self.inputs.end_of_stream.track_ended(track);
+        }
+    }
+}

@@ -1,0 +1,134 @@
+//! What a teaching graph reports, turned into events.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use gstreamer as gst;
+use gstreamer::prelude::*;
+use tokio::sync::mpsc;
+
+use super::branches::Branches;
+use super::source_state::SourceRestart;
+use crate::media::error::MediaError;
+use crate::media::options::CaptureEvent;
+use crate::media::source::CapturePlan;
+use crate::rtp::Encoding;
+
+/// Messages of this program to its own watcher.
+pub(in crate::media) const ENDED: &str = "classroom-ended";
+pub(in crate::media) const STOP: &str = "classroom-stop";
+
+/// Sends one.
+pub(in crate::media) fn post(bus: &gst::Bus, what: &str) {
+    // A bus that is being closed drops it, and then nobody waits for it either.
+    let _ = bus.post(gst::message::Application::new(gst::Structure::new_empty(what)));
+}
+
+/// Turns what the graph reports into events, on a thread of its own.
+pub(in crate::media) struct BusWatcher {
+    pub bus: gst::Bus,
+    pub events: mpsc::Sender<CaptureEvent>,
+    pub about: ErrorContext,
+    pub branches: Arc<Branches>,
+    /// Of a camera without which the lecture can go on.
+    pub camera: Option<SourceRestart>,
+}
+
+/// What is needed to explain an error.
+pub(in crate::media) struct ErrorContext {
+    name: String,
+    devices: Vec<(&'static str, String)>,
+}
+
+impl ErrorContext {
+    /// Of a graph of this name.
+    pub(in crate::media) fn new(name: &str, plan: &CapturePlan) -> Self {
+        Self { name: name.to_string(), devices: plan.devices.clone() }
+    }
+
+    /// Says what an error message of the graph means to its user.
+    pub(in crate::media) fn explain(&self, message: &gst::message::Error) -> MediaError {
+        let error = message.error();
+        let cause = error.message().to_string();
+        let factory = factory_of(message);
+        if error.matches(gst::CoreError::MissingPlugin) || error.matches(gst::StreamError::CodecNotFound) {
+            let package = "gstreamer1.0-libav or gstreamer1.0-plugins-bad".into();
+            return MediaError::MissingElement { element: format!("decoder ({cause})"), package };
+        }
+        if let Some((_, device)) = self.devices.iter().find(|(element, _)| *element == factory) {
+            return MediaError::Device { device: device.clone(), cause };
+        }
+        MediaError::Pipeline { pipeline: self.name.clone(), cause: format!("{factory}: {cause}") }
+    }
+
+    /// What it says, in short.
+    fn cause(message: &gst::message::Error) -> String {
+        format!("{}: {}", factory_of(message), message.error().message())
+    }
+}
+
+/// The kind of element that complains.
+fn factory_of(message: &gst::message::Error) -> String {
+    let element = message.src().and_then(|source| source.downcast_ref::<gst::Element>());
+    element.and_then(gst::Element::factory).map(|factory| factory.name().to_string()).unwrap_or_default()
+}
+
+impl BusWatcher {
+    /// Until it is told to stop.
+    pub(in crate::media) fn run(mut self) {
+        while let Some(message) = self.next() {
+            let event = match message.view() {
+                gst::MessageView::Error(error) if self.camera.as_ref().is_some_and(|it| it.is_source_of(error)) => {
+                    if self.camera.as_mut().is_some_and(|camera| camera.failed(Instant::now())) {
+                        let sentence = "the lecture goes on without it, and uses it again when it is back";
+                        self.send(CaptureEvent::Warning(format!("{}: {sentence}", self.about.explain(error))));
+                    }
+                    continue;
+                }
+                gst::MessageView::Error(error) => match self.branch_of(error) {
+                    Some(encoding) => {
+                        self.branches.give_up(encoding, &ErrorContext::cause(error));
+                        continue;
+                    }
+                    None => CaptureEvent::Error(self.about.explain(error)),
+                },
+                gst::MessageView::Warning(warning) => CaptureEvent::Warning(warning.error().message().to_string()),
+                gst::MessageView::Application(own) => {
+                    match own.structure().map(|structure| structure.name().as_str()) {
+                        Some(STOP) => return,
+                        Some(ENDED) => CaptureEvent::Eos,
+                        _ => continue,
+                    }
+                }
+                _ => continue,
+            };
+            self.send(event);
+        }
+    }
+
+    /// The next message; until there is one, a camera that is gone is looked for.
+    fn next(&mut self) -> Option<gst::Message> {
+        loop {
+            let wait = self.camera.as_ref().and_then(|camera| camera.wait(Instant::now()));
+            let patience = wait.and_then(|wait| gst::ClockTime::try_from(wait).ok());
+            let message = self.bus.timed_pop(patience);
+            if let Some(camera) = &mut self.camera {
+                camera.restart_if_due(Instant::now());
+            }
+            if message.is_some() || patience.is_none() {
+                return message;
+            }
+        }
+    }
+
+    /// The encoding that failed, if the class can go on without it.
+    fn branch_of(&self, error: &gst::message::Error) -> Option<Encoding> {
+        let encoding = self.branches.encoding_of(error.src()?)?;
+        (!self.branches.is_main(encoding)).then_some(encoding)
+    }
+
+    fn send(&self, event: CaptureEvent) {
+        // Full or closed: whoever doesn't read the first events would not read this one.
+        let _ = self.events.try_send(event);
+    }
+}

@@ -1,0 +1,221 @@
+//! A camera that is unplugged while the lecture goes on, and plugged in again.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use gstreamer as gst;
+use gstreamer::prelude::*;
+
+use crate::rtp::Track;
+
+/// How often a camera that is gone is looked for.
+const RESTART_INTERVAL: Duration = Duration::from_secs(2);
+
+/// A source that may fail and come back. The rest of the graph goes on.
+#[derive(Debug)]
+pub(in crate::media) struct SourceRestart {
+    source: gst::Element,
+    /// Whether it has given anything since it was started last.
+    lives: Arc<AtomicBool>,
+    /// When it is started next, while it is gone.
+    due: Option<Instant>,
+}
+
+impl SourceRestart {
+    /// Of this source. Its end is kept from the graph, so that what it gives after that is let through.
+    pub(in crate::media) fn new(source: gst::Element) -> Self {
+        let lives = Arc::<AtomicBool>::default();
+        if let Some(pad) = source.static_pad("src") {
+            let lives = lives.clone();
+            pad.add_probe(gst::PadProbeType::BUFFER | gst::PadProbeType::EVENT_DOWNSTREAM, move |_, info| {
+                match info.event().map(|event| event.type_()) {
+                    Some(gst::EventType::Eos) => return gst::PadProbeReturn::Drop,
+                    Some(_) => {}
+                    None => lives.store(true, Ordering::Relaxed),
+                }
+                gst::PadProbeReturn::Ok
+            });
+        }
+        Self { source, lives, due: None }
+    }
+
+    /// Whether it is this source that complains.
+    pub(in crate::media) fn is_source_of(&self, error: &gst::message::Error) -> bool {
+        error.src().is_some_and(|source| source == self.source.upcast_ref::<gst::Object>())
+    }
+
+    /// It has failed: it is shut, and started again from time to time. Gives whether it had worked until now.
+    pub(in crate::media) fn failed(&mut self, now: Instant) -> bool {
+        // The graph must not start it by itself. Null always succeeds.
+        self.source.set_locked_state(true);
+        let _ = self.source.set_state(gst::State::Null);
+        let is_news = self.lives.swap(false, Ordering::Relaxed) || self.due.is_none();
+        self.due = Some(now + RESTART_INTERVAL);
+        is_news
+    }
+
+    /// How long [`SourceRestart::restart_if_due`] may wait; none while all is well.
+    pub(in crate::media) fn wait(&self, now: Instant) -> Option<Duration> {
+        self.due.map(|due| due.saturating_duration_since(now))
+    }
+
+    /// Starts it again when that is due; nothing happens while it works.
+    pub(in crate::media) fn restart_if_due(&mut self, now: Instant) {
+        if self.due.is_none_or(|due| due > now) {
+            return;
+        }
+        if self.lives.load(Ordering::Relaxed) {
+            self.due = None;
+            return;
+        }
+        self.due = Some(now + RESTART_INTERVAL);
+        self.source.set_locked_state(false);
+        // Where it is still gone, it says so by an error.
+        let _ = self.source.sync_state_with_parent();
+    }
+}
+
+/// Counts the pictures of a source. Cheap to clone.
+#[derive(Debug, Clone, Default)]
+pub(in crate::media) struct FrameCounter(Arc<FrameCounts>);
+
+#[derive(Debug, Default)]
+struct FrameCounts {
+    pictures: AtomicU64,
+    interval_ms: AtomicU64,
+}
+
+impl FrameCounter {
+    /// Of what passes this pad.
+    pub(in crate::media) fn new(pad: &gst::Pad) -> Self {
+        let this = Self::default();
+        let counted = this.0.clone();
+        let passes = gst::PadProbeType::BUFFER | gst::PadProbeType::BUFFER_LIST | gst::PadProbeType::EVENT_DOWNSTREAM;
+        pad.add_probe(passes, move |_, info| {
+            match info.event().map(|event| event.view()) {
+                Some(gst::EventView::Caps(caps)) => {
+                    counted.interval_ms.store(interval_ms(caps.caps()), Ordering::Relaxed);
+                }
+                Some(_) => {}
+                None => {
+                    counted.pictures.fetch_add(1, Ordering::Relaxed);
+                }
+            }
+            gst::PadProbeReturn::Ok
+        });
+        this
+    }
+
+    /// Pictures, or packets of them, so far.
+    pub(in crate::media) fn count(&self) -> u64 {
+        self.0.pictures.load(Ordering::Relaxed)
+    }
+
+    /// The time from one picture to the next, as the source has announced; nothing where it varies or is not known.
+    pub(in crate::media) fn interval(&self) -> Duration {
+        Duration::from_millis(self.0.interval_ms.load(Ordering::Relaxed))
+    }
+}
+
+fn interval_ms(caps: &gst::CapsRef) -> u64 {
+    let rate = caps.structure(0).and_then(|shape| shape.get::<gst::Fraction>("framerate").ok());
+    let Some((frames, seconds)) = rate.map(|rate| (rate.numer(), rate.denom())) else { return 0 };
+    if frames <= 0 { 0 } else { u64::try_from(i64::from(seconds) * 1000 / i64::from(frames)).unwrap_or(0) }
+}
+
+/// Counts the tracks that still go on.
+pub(in crate::media) struct EndOfStream {
+    open: Mutex<Vec<Track>>,
+    at_end: Box<dyn Fn() + Send + Sync>,
+}
+
+impl EndOfStream {
+    /// Calls `at_end` once, when all of these tracks have ended. Others may go on for ever.
+    pub(in crate::media) fn new(tracks: Vec<Track>, at_end: impl Fn() + Send + Sync + 'static) -> Self {
+        Self { open: Mutex::new(tracks), at_end: Box::new(at_end) }
+    }
+
+    /// A track has ended; it may say so in each of its encodings.
+    pub(in crate::media) fn track_ended(&self, track: Track) {
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = open.len();
+        open.retain(|other| *other != track);
+        let last = before > 0 && open.is_empty();
+        drop(open);
+        if last {
+            (self.at_end)();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_source_that_has_failed_is_started_again_and_the_graph_goes_on() {
+        crate::media::init().unwrap();
+        let text =
+            "videotestsrc is-live=true num-buffers=5 name=camera ! video/x-raw,framerate=100/1 ! fakesink name=end";
+        let graph = gst::parse::launch(text).unwrap().downcast::<gst::Pipeline>().unwrap();
+        let counter = FrameCounter::new(&graph.by_name("end").unwrap().static_pad("sink").unwrap());
+        let mut restart = SourceRestart::new(graph.by_name("camera").unwrap());
+        graph.set_state(gst::State::Playing).unwrap();
+        let until = |count: u64| {
+            let deadline = Instant::now() + Duration::from_secs(20);
+            while counter.count() < count {
+                assert!(Instant::now() < deadline, "{} pictures", counter.count());
+                std::thread::park_timeout(Duration::from_millis(5));
+            }
+        };
+        until(5);
+        let mut now = Instant::now();
+        assert_eq!(restart.wait(now), None);
+        assert!(restart.failed(now), "it had worked");
+        assert!(!restart.failed(now), "that is known");
+        assert_eq!(restart.wait(now), Some(RESTART_INTERVAL));
+        restart.restart_if_due(now);
+        now += RESTART_INTERVAL;
+        restart.restart_if_due(now);
+        until(10);
+        now += RESTART_INTERVAL;
+        restart.restart_if_due(now);
+        assert_eq!(restart.wait(now), None, "it is back");
+        let ended = graph.bus().unwrap().pop_filtered(&[gst::MessageType::Eos, gst::MessageType::Error]);
+        assert!(ended.is_none(), "{ended:?}");
+        graph.set_state(gst::State::Null).unwrap();
+    }
+
+    #[test]
+    fn pictures_are_counted_and_their_rate_is_known() {
+        crate::media::init().unwrap();
+        let text = "videotestsrc num-buffers=7 ! video/x-raw,framerate=1/5,width=16,height=16 ! fakesink name=end";
+        let graph = gst::parse::launch(text).unwrap().downcast::<gst::Pipeline>().unwrap();
+        let counter = FrameCounter::new(&graph.by_name("end").unwrap().static_pad("sink").unwrap());
+        graph.set_state(gst::State::Playing).unwrap();
+        let bus = graph.bus().unwrap();
+        bus.timed_pop_filtered(gst::ClockTime::from_seconds(20), &[gst::MessageType::Eos]).unwrap();
+        graph.set_state(gst::State::Null).unwrap();
+        assert_eq!((counter.count(), counter.interval()), (7, Duration::from_secs(5)));
+    }
+
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    #[test]
+    fn the_last_track_ends_it_once() {
+        let count = Arc::new(AtomicUsize::new(0));
+        let seen = count.clone();
+        let end_of_stream = EndOfStream::new(vec![Track::Audio, Track::Screen], move || {
+            seen.fetch_add(1, Ordering::SeqCst);
+        });
+        for track in [Track::Camera, Track::Screen, Track::Screen] {
+            end_of_stream.track_ended(track);
+            assert_eq!(count.load(Ordering::SeqCst), 0);
+        }
+        end_of_stream.track_ended(Track::Audio);
+        end_of_stream.track_ended(Track::Audio);
+        assert_eq!(count.load(Ordering::SeqCst), 1);
+    }
+}

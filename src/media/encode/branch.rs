@@ -1,0 +1,190 @@
+//! One encoding of a picture: a part of the graph that hangs on the tee of raw pictures, and can come and go while
+//! others go on.
+
+use std::sync::Arc;
+use std::sync::mpsc::sync_channel;
+use std::time::Duration;
+
+use gstreamer as gst;
+use gstreamer::prelude::*;
+use gstreamer_app as gst_app;
+use gstreamer_video as gst_video;
+
+use super::branch_spec::BranchSpec;
+use super::config::Reduction;
+use super::frame_dropper::FrameDropper;
+use super::output::{EncodedOutput, request_key_frame};
+use crate::media::error::MediaError;
+use crate::media::graph;
+use crate::media::options::Size;
+
+/// How long a picture that is just being handed to a branch is waited for: that keeps microseconds, its queue drops.
+const UNLINK_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// An encoding that is being made, or about to be.
+#[derive(Debug)]
+pub(in crate::media) struct Branch {
+    pub output: EncodedOutput,
+    bin: gst::Bin,
+    entry: gst::GhostPad,
+    dropper: Arc<FrameDropper>,
+    /// The pad of the tee, while it is linked.
+    source: Option<gst::Pad>,
+}
+
+impl Branch {
+    /// Builds it, on its own.
+    pub(in crate::media) fn build(spec: &BranchSpec) -> Result<Self, MediaError> {
+        let failed = |cause: String| MediaError::Pipeline { pipeline: spec.name.clone(), cause };
+        let missing = |what: &str| failed(format!("{}{what} is missing", spec.name));
+        let bin = graph::parse_bin(&spec.bin_name(), &spec.text)?;
+        let sink = bin.by_name(&spec.name).and_then(|sink| sink.downcast::<gst_app::AppSink>().ok());
+        let encoder = bin.by_name(&format!("{}-encoder", spec.name));
+        let output = EncodedOutput::new(spec.encoding, sink.ok_or_else(|| missing(""))?, encoder.as_ref());
+        let queue = bin.by_name(&format!("{}-entry", spec.name)).ok_or_else(|| missing("-entry"))?;
+        let (first, last) = queue.static_pad("sink").zip(queue.static_pad("src")).ok_or_else(|| missing("-entry"))?;
+        if let Some(filter) = bin.by_name(&format!("{}-size", spec.name)) {
+            reduce_size(&last, filter, spec.config.reduction);
+        }
+        let dropper = Arc::new(FrameDropper::new(spec.config.reduction, spec.config.fps));
+        let entry = entry(&first, dropper.clone()).map_err(|error| failed(error.to_string()))?;
+        bin.add_pad(&entry).map_err(|error| failed(error.to_string()))?;
+        Ok(Self { output, bin, entry, dropper, source: None })
+    }
+
+    /// What asks it for a key frame, which comes with the next picture of the source. To be called without a lock.
+    pub(in crate::media) fn key_frames(&self) -> impl Fn() + use<> {
+        let (sink, dropper) = (self.output.sink(), self.dropper.clone());
+        move || {
+            dropper.keep_next();
+            request_key_frame(&sink);
+        }
+    }
+
+    /// Hangs it on a tee of the pipeline, in whose state it then is.
+    pub(in crate::media) fn join(&mut self, pipeline: &gst::Pipeline, tee: &gst::Element) -> Result<(), MediaError> {
+        let name = self.bin.name();
+        let failed = |cause: &str| MediaError::Pipeline { pipeline: name.to_string(), cause: cause.into() };
+        pipeline.add(&self.bin).map_err(|error| failed(&error.message))?;
+        // It runs before the first picture comes, which else would meet a pad that is not ready.
+        self.bin.sync_state_with_parent().map_err(|_| failed("it can't be started"))?;
+        let source = tee.request_pad_simple("src_%u").ok_or_else(|| failed("the tee has no pad for it"))?;
+        // Nothing that it says upwards concerns others: a wish for other caps would make the source negotiate again.
+        // `Drop` frees an event twice in GStreamer 1.22.
+        source.add_probe(gst::PadProbeType::EVENT_UPSTREAM, |_, _| gst::PadProbeReturn::Handled);
+        let linked = source.link(&self.entry);
+        self.source = Some(source);
+        linked.map(|_| ()).map_err(|error| failed(&error.to_string()))
+    }
+
+    /// Takes it away, as far as it had come. Not from a streaming thread: it waits for its own.
+    pub(in crate::media) fn leave(self, pipeline: &gst::Pipeline) {
+        if let Some(source) = &self.source {
+            unlink(source, &self.entry);
+        }
+        // Null always succeeds for elements that were created, and waits for the encoder.
+        let _ = self.bin.set_state(gst::State::Null);
+        // It is not in there when it could not be added.
+        let _ = pipeline.remove(&self.bin);
+        if let Some(source) = &self.source
+            && let Some(tee) = source.parent_element()
+        {
+            tee.release_request_pad(source);
+        }
+    }
+}
+
+/// Takes a pad from its peer between two pictures.
+fn unlink(source: &gst::Pad, entry: &gst::GhostPad) {
+    let (done, is_done) = sync_channel(1);
+    let peer = entry.clone();
+    source.add_probe(gst::PadProbeType::IDLE, move |pad, _| {
+        // They are linked unless linking failed; and whoever waits has room for one message.
+        let _ = pad.unlink(&peer);
+        let _ = done.try_send(());
+        gst::PadProbeReturn::Remove
+    });
+    if is_done.recv_timeout(UNLINK_TIMEOUT).is_err() {
+        // An encoder hangs in there.
+        let _ = source.unlink(entry);
+    }
+}
+
+/// The pad of a branch that the tee is linked to.
+///
+/// What goes wrong behind it is told by a message on the bus: the tee, which would stop everybody's pictures, sees
+/// every picture taken.
+fn entry(queue: &gst::Pad, dropper: Arc<FrameDropper>) -> Result<gst::GhostPad, gst::glib::BoolError> {
+    let told = dropper.clone();
+    let entry = gst::GhostPad::builder_with_target(queue)?
+        .name("entry")
+        .chain_function(move |pad, parent, buffer| {
+            if dropper.keeps(buffer.pts()) {
+                // Its error is on the bus.
+                let _ = gst::ProxyPad::chain_default(pad, parent, buffer);
+            }
+            Ok(gst::FlowSuccess::Ok)
+        })
+        .event_function(move |pad, parent, event| {
+            let caps = match event.view() {
+                gst::EventView::Caps(caps) => told.output_caps(caps.caps()),
+                _ => None,
+            };
+            let event = caps.map_or(event, |caps| gst::event::Caps::new(&caps));
+            // Caps that were refused would come back as an error of the next picture.
+            gst::Pad::event_default(pad, parent, event);
+            true
+        });
+    Ok(entry.build())
+}
+
+/// Makes a filter behind a scaler ask for what is left of the size of whatever comes to the scaler.
+fn reduce_size(pad: &gst::Pad, filter: gst::Element, reduction: Reduction) {
+    pad.add_probe(gst::PadProbeType::EVENT_DOWNSTREAM, move |_, info| {
+        if let Some(gst::EventView::Caps(caps)) = info.event().map(|event| event.view())
+            && let Some(reduced) = reduced(caps.caps(), reduction)
+        {
+            filter.set_property("caps", reduced);
+        }
+        gst::PadProbeReturn::Ok
+    });
+}
+
+/// What to ask a scaler for. Format and colours stay as they are: small pictures have other colours unless told, and
+/// converting them costs five times as much as the scaling.
+fn reduced(caps: &gst::CapsRef, reduction: Reduction) -> Option<gst::Caps> {
+    let info = gst_video::VideoInfo::from_caps(caps).ok()?;
+    let Size { width, height } = reduction.size(Size { width: info.width(), height: info.height() });
+    let shape = caps.structure(0)?;
+    // Where they are not named, those of its size are meant, which have a name.
+    let colours = shape.get::<String>("colorimetry").unwrap_or_else(|_| info.colorimetry().to_string());
+    let reduced = gst::Caps::builder("video/x-raw")
+        .field("format", info.format().to_str())
+        .field("width", i32::try_from(width).ok()?)
+        .field("height", i32::try_from(height).ok()?)
+        .field("pixel-aspect-ratio", gst::Fraction::new(1, 1))
+        .field("colorimetry", colours)
+        .field_if_some("chroma-site", shape.get::<String>("chroma-site").ok());
+    Some(reduced.build())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_film_is_halved_and_text_keeps_its_size_in_the_same_colours() {
+        crate::media::init().unwrap();
+        let caps = |text: &str| text.parse::<gst::Caps>().unwrap();
+        let full = caps("video/x-raw,format=I420,width=1366,height=768,framerate=25/1");
+        let size = "format=I420,width=682,height=384,pixel-aspect-ratio=1/1";
+        // Those of its own size would be bt601.
+        assert_eq!(reduced(&full, Reduction::HalfSize), Some(caps(&format!("video/x-raw,{size},colorimetry=bt709"))));
+        let whole = "video/x-raw,format=I420,width=1366,height=768,pixel-aspect-ratio=1/1,colorimetry=bt709";
+        assert_eq!(reduced(&full, Reduction::LowFrameRate), Some(caps(whole)));
+        let other = "colorimetry=1:3:7:1,chroma-site=mpeg2";
+        let full = caps(&format!("video/x-raw,format=I420,width=1366,height=768,framerate=0/1,{other}"));
+        assert_eq!(reduced(&full, Reduction::HalfSize), Some(caps(&format!("video/x-raw,{size},{other}"))));
+        assert_eq!(reduced(&caps("audio/x-raw"), Reduction::HalfSize), None);
+    }
+}

@@ -1,0 +1,318 @@
+//! The student's side: from RTP packets to a window, to a file, or to nothing but numbers.
+
+mod freeze_detector;
+mod fullscreen;
+mod layout;
+mod matroska;
+pub(super) mod pipeline;
+mod playout;
+mod recording;
+mod track_monitor;
+mod types;
+mod window;
+
+use std::fmt;
+use std::path::Path;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use gstreamer as gst;
+use gstreamer::prelude::*;
+use gstreamer_app as gst_app;
+use tokio::sync::mpsc;
+
+use self::pipeline::DECODE_LATENCY;
+use self::playout::{Playout, TrackInput};
+use self::recording::Recording;
+use self::track_monitor::{RenderClock, TrackMonitor};
+pub use self::types::{RenderEvent, RenderOptions, Sink, TrackFormat, TrackStats};
+use self::window::KeyAction;
+pub use self::window::Window;
+use crate::media::error::MediaError;
+use crate::media::graph;
+use crate::rtp::{JitterBuffer, Track};
+
+/// Events that nobody has read yet: a few per track, and warnings beyond that tell nothing new.
+const MAX_QUEUED_EVENTS: usize = 64;
+
+/// A running render.
+pub struct Render {
+    pipeline: gst::Pipeline,
+    /// Of a window that tracks share.
+    layout: Option<layout::Layout>,
+    /// Nothing only while this is dropped.
+    playout: Option<Playout>,
+    recording: Option<Recording>,
+    watcher: Option<JoinHandle<()>>,
+    window: Option<Window>,
+}
+
+impl fmt::Debug for Render {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Render").field("playout", &self.playout).finish_non_exhaustive()
+    }
+}
+
+impl Render {
+    /// Builds and starts the graph, in some ten milliseconds; no media need be there yet.
+    pub fn start(options: RenderOptions) -> Result<(Self, mpsc::Receiver<RenderEvent>), MediaError> {
+        crate::media::init()?;
+        let graph = pipeline::graph(&options)?;
+        Self::with_graph(options, graph)
+    }
+
+    fn with_graph(
+        options: RenderOptions,
+        graph: pipeline::RenderGraph,
+    ) -> Result<(Self, mpsc::Receiver<RenderEvent>), MediaError> {
+        let (events, receiver) = mpsc::channel(MAX_QUEUED_EVENTS);
+        let pipeline::RenderGraph { text, notices, pipeline_latency } = graph;
+        for notice in notices {
+            // The channel is new, so there is room.
+            let _ = events.try_send(RenderEvent::Warning(notice));
+        }
+        let pipeline = graph::parse("watch", &text)?;
+        let layout = layout::attach(&pipeline);
+        let clock = RenderClock::new(&pipeline, options.latency);
+        playout::set_delay(&pipeline, clock.delay(), pipeline_latency);
+        let inputs: Vec<TrackInput> =
+            options.tracks.iter().map(|format| input(&pipeline, *format, &clock, &events)).collect::<Result<_, _>>()?;
+        for TrackInput { monitor, .. } in &inputs {
+            match options.sink {
+                // A compositor waits for what is decoded, the window itself for everything.
+                Sink::Window { .. } if pipeline.by_name("layout").is_some() => monitor.show_late(DECODE_LATENCY),
+                Sink::Window { .. } => monitor.show_late(pipeline_latency),
+                Sink::Null | Sink::File(_) => {}
+            }
+        }
+        let failed = |cause: &str| MediaError::Pipeline { pipeline: "watch".into(), cause: cause.into() };
+        let bus = pipeline.bus().ok_or_else(|| failed("no bus"))?;
+        let recording = match &options.sink {
+            Sink::File(path) => Some(record(&pipeline, path, &options.tracks, &events)?),
+            _ => None,
+        };
+        let keeps = matches!(options.sink, Sink::File(_));
+        let jitter_buffer =
+            JitterBuffer::new(options.tracks.iter().map(|it| (it.track, it.codec)), options.latency, keeps);
+        let playout = Playout::start(clock, inputs, jitter_buffer, pipeline_latency)
+            .map_err(|error| failed(&error.to_string()))?;
+        let playout = Some(playout);
+        let window = match options.sink {
+            Sink::Window { fullscreen } => Some(Window::attach(&pipeline, &options.title, fullscreen)),
+            Sink::Null | Sink::File(_) => None,
+        };
+        let of_watcher = window.clone();
+        let mut render = Self { pipeline: pipeline.clone(), layout, playout, recording, watcher: None, window };
+        if pipeline.set_state(gst::State::Playing).is_err() {
+            let error = bus.pop_filtered(&[gst::MessageType::Error]);
+            return Err(match error.as_ref().map(|message| message.view()) {
+                Some(gst::MessageView::Error(error)) => explain(error),
+                _ => failed("it can't be started"),
+            });
+        }
+        let weak = pipeline.downgrade();
+        let watcher = std::thread::Builder::new()
+            .name("render-events".into())
+            .spawn(move || watch(&bus, &weak, of_watcher.as_ref(), &events));
+        render.watcher = Some(watcher.map_err(|error| failed(&error.to_string()))?);
+        Ok((render, receiver))
+    }
+
+    /// Takes an RTP packet of a track. Never blocks; a track that was not announced is ignored.
+    pub fn push_rtp(&self, track: Track, packet: &[u8]) {
+        if let Some(playout) = &self.playout {
+            playout.push_rtp(track, packet);
+        }
+    }
+
+    /// Takes a compound RTCP packet of a track: a sender report with the capture time, by which the tracks are kept
+    /// together. Never blocks.
+    pub fn push_rtcp(&self, track: Track, packet: &[u8]) {
+        if let Some(playout) = &self.playout {
+            playout.push_rtcp(track, packet);
+        }
+    }
+
+    /// Says whether pictures of a track are expected now. Where the publisher sends none, the time counts as
+    /// [`TrackStats::withheld`], and is no freeze.
+    pub fn expect(&self, track: Track, expected: bool) {
+        if let Some(playout) = &self.playout {
+            playout.expect(track, expected);
+        }
+    }
+
+    /// The lecture is over for now, as its teacher has said: the last picture stands, and that is no freeze.
+    pub fn expect_nothing(&self) {
+        if let Some(playout) = &self.playout {
+            playout.expect_nothing();
+        }
+    }
+
+    /// Takes a picture off a window that it shares with another one, or puts it back.
+    pub fn show(&self, track: Track, shown: bool) {
+        if let Some(layout) = &self.layout {
+            layout.show(track, shown);
+        }
+    }
+
+    /// The window with its texts; none for other sinks.
+    pub fn window(&self) -> Option<&Window> {
+        self.window.as_ref()
+    }
+
+    /// This process stood still from one time to another: its pictures did not freeze, and its network was not slow.
+    pub fn note_suspension(&self, from: Instant, to: Instant) {
+        if let Some(playout) = &self.playout {
+            playout.note_suspension(from, to);
+        }
+    }
+
+    /// Says that the publisher sends fewer pictures of a track from now on, the low tier: that is no freeze.
+    pub fn expect_fewer(&self, track: Track) {
+        if let Some(playout) = &self.playout {
+            playout.expect_fewer(track);
+        }
+    }
+
+    /// How much later than possible sound and picture are shown now.
+    pub fn delay(&self) -> Duration {
+        self.playout.as_ref().map(Playout::delay).unwrap_or_default()
+    }
+
+    /// The numbers of a track since the start.
+    pub fn stats(&self, track: Track) -> TrackStats {
+        self.playout.as_ref().map(|playout| playout.stats(track)).unwrap_or_default()
+    }
+
+    /// Stops; a file is complete when this returns. Dropping does the same.
+    pub fn finish(self) {}
+
+    pub(in crate::media) fn pipeline(&self) -> &gst::Pipeline {
+        &self.pipeline
+    }
+}
+
+impl Drop for Render {
+    fn drop(&mut self) {
+        self.playout = None;
+        // Null always succeeds, and waits for the streaming threads.
+        let _ = self.pipeline.set_state(gst::State::Null);
+        if let Some(recording) = &self.recording {
+            recording.finish();
+        }
+        if let Some(bus) = self.pipeline.bus() {
+            // Null makes the bus drop messages, so it is opened again for this one.
+            bus.set_flushing(false);
+            // A bus that drops it has no reader either.
+            let _ = bus.post(gst::message::Application::new(gst::Structure::new_empty(STOP)));
+        }
+        if let Some(watcher) = self.watcher.take() {
+            let _ = watcher.join();
+        }
+    }
+}
+
+/// The message by which the watcher of the bus end_of_stream.
+const STOP: &str = "classroom-stop";
+
+/// Creates the file and lets all tracks be written to it.
+fn record(
+    pipeline: &gst::Pipeline,
+    path: &Path,
+    tracks: &[TrackFormat],
+    events: &mpsc::Sender<RenderEvent>,
+) -> Result<Recording, MediaError> {
+    let recording = Recording::create(path, events.clone())?;
+    for format in tracks {
+        let sink = pipeline.by_name(&format!("{}-sink", format.track));
+        if let Some(sink) = sink.and_then(|sink| sink.downcast::<gst_app::AppSink>().ok()) {
+            recording.connect(format.track, &sink);
+        }
+    }
+    Ok(recording)
+}
+
+/// Finds the elements of a track, and measures at them.
+fn input(
+    pipeline: &gst::Pipeline,
+    format: TrackFormat,
+    clock: &RenderClock,
+    events: &mpsc::Sender<RenderEvent>,
+) -> Result<TrackInput, MediaError> {
+    let track = format.track;
+    let missing = |name: &str| MediaError::Contract { pipeline: "watch".into(), problem: format!("{name} is missing") };
+    let find = |name: String| pipeline.by_name(&name).ok_or_else(|| missing(&name));
+    let packets = find(track.to_string())?.downcast::<gst_app::AppSrc>().map_err(|_| missing(track.name()))?;
+    packets.set_caps(Some(&caps(format)));
+    let monitor = TrackMonitor::new(track, clock.clone(), events.clone());
+    monitor.watch_depayloader(&find(format!("{track}-depayloader"))?);
+    monitor.watch_queue(&find(format!("{track}-queue"))?);
+    monitor.watch_decoder(&find(format!("{track}-decoder"))?);
+    Ok(TrackInput { packets, monitor })
+}
+
+pub(in crate::media) fn caps(format: TrackFormat) -> gst::Caps {
+    gst::Caps::builder("application/x-rtp")
+        .field("media", if format.track.is_video() { "video" } else { "audio" })
+        .field("payload", i32::from(format.payload_type))
+        .field("clock-rate", format.codec.clock_rate() as i32)
+        .field("encoding-name", format.codec.encoding_name())
+        .build()
+}
+
+/// Turns what the graph reports into events.
+fn watch(
+    bus: &gst::Bus,
+    pipeline: &gst::glib::WeakRef<gst::Pipeline>,
+    window: Option<&Window>,
+    events: &mpsc::Sender<RenderEvent>,
+) {
+    loop {
+        let patience = window.and_then(Window::due).map(|due| due.saturating_duration_since(Instant::now()));
+        let patience = patience.and_then(|patience| gst::ClockTime::try_from(patience).ok());
+        let Some(message) = bus.timed_pop(patience) else {
+            match window {
+                Some(window) if patience.is_some() => window.expire(),
+                _ => return,
+            }
+            continue;
+        };
+        let event = match message.view() {
+            gst::MessageView::Error(error) => match explain(error) {
+                MediaError::Pipeline { cause, .. } if cause.contains("window was closed") => RenderEvent::WindowClosed,
+                error => RenderEvent::Error(error),
+            },
+            // That the fixed latency is less than the worst that elements claim; see where it is set.
+            gst::MessageView::Warning(warning) if warning.error().matches(gst::CoreError::Clock) => continue,
+            gst::MessageView::Warning(warning) => RenderEvent::Warning(warning.error().message().to_string()),
+            gst::MessageView::Latency(_) => {
+                if let Some(pipeline) = pipeline.upgrade() {
+                    // It fails only while the graph is being stopped.
+                    let _ = pipeline.recalculate_latency();
+                }
+                continue;
+            }
+            gst::MessageView::Application(own) if own.structure().is_some_and(|own| own.name() == window::KEY) => {
+                match window.zip(own.structure().and_then(|own| own.get::<String>("key").ok())) {
+                    Some((window, key)) if window.on_key(&key) == KeyAction::Close => RenderEvent::WindowClosed,
+                    _ => continue,
+                }
+            }
+            gst::MessageView::Application(own) if own.structure().is_some_and(|own| own.name() == STOP) => return,
+            _ => continue,
+        };
+        // Full or closed: whoever doesn't read the first events would not read this one.
+        let _ = events.try_send(event);
+    }
+}
+
+/// Says what an error message of the graph means.
+fn explain(message: &gst::message::Error) -> MediaError {
+    let element = message.src().and_then(|source| source.downcast_ref::<gst::Element>());
+    let factory = element.and_then(gst::Element::factory).map(|factory| factory.name().to_string());
+    let name = factory.unwrap_or_else(|| "watch".into());
+    MediaError::Pipeline { pipeline: name, cause: message.error().message().to_string() }
+}
+
+#[cfg(test)]
+mod tests;

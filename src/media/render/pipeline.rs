@@ -1,0 +1,227 @@
+//! The text of a student's graph: one part per track, and what they are shown in.
+
+use std::time::Duration;
+
+use gstreamer as gst;
+
+use super::types::{RenderOptions, Sink, TrackFormat};
+use crate::media::error::{MediaError, can_open, has_alsa_card, has_pipewire, has_pulse, package_of, require};
+use crate::media::graph::{self, Values};
+use crate::rtp::Codec;
+
+/// What the decoder of a picture may take, before it is late.
+pub(in crate::media) const DECODE_LATENCY: Duration = Duration::from_millis(20);
+
+/// What a picture waits in a compositor: one of its own pictures.
+const COMPOSITOR_LATENCY: Duration = Duration::from_millis(33);
+
+/// What sound needs: one block in the Opus decoder (20 ms), the sound card's buffer (40 ms), and the time to decode it.
+const AUDIO_LATENCY: Duration = Duration::from_millis(80);
+
+/// A student's graph.
+pub(in crate::media) struct RenderGraph {
+    /// Its text.
+    pub(in crate::media) text: String,
+    /// What to say about it.
+    pub(in crate::media) notices: Vec<String>,
+    /// How long after the playout's delay everything is shown: what the slowest part of the graph needs, because sound
+    /// and picture stay together.
+    pub(in crate::media) pipeline_latency: Duration,
+}
+
+/// What a window's pictures and sound end in.
+#[derive(Debug, Default)]
+pub(in crate::media) struct WindowSinks {
+    /// The element that shows pictures.
+    pub(in crate::media) window: String,
+    /// The element that plays sound; nothing where sound is thrown away in time.
+    pub(in crate::media) sound: Option<String>,
+}
+
+/// The graph that does this, on this machine.
+pub(in crate::media) fn graph(options: &RenderOptions) -> Result<RenderGraph, MediaError> {
+    let mut notices = Vec::new();
+    let mut outputs = WindowSinks::default();
+    if let Sink::Window { fullscreen } = options.sink {
+        let window = window_sink()?;
+        // The X11 sinks can't; see fullscreen.rs.
+        let fullscreen = if fullscreen && window == "waylandsink" { "fullscreen=true" } else { "" };
+        outputs.window = format!("{window} {fullscreen}");
+        let has_audio = options.tracks.iter().any(|format| !format.track.is_video());
+        let card = audio_sink().filter(|_| options.sound && has_audio);
+        if options.sound && has_audio && card.is_none() {
+            notices.push("no sound card here, so there is no sound".into());
+        }
+        // The system clock goes on when sound stops; the card's clock would stop the picture with it.
+        outputs.sound = card.map(|card| format!("{card} provide-clock=false buffer-time=40000 latency-time=10000"));
+    }
+    Ok(RenderGraph { notices, ..with_sinks(options, &outputs)? })
+}
+
+/// The graph that end_of_stream in these.
+pub(in crate::media) fn with_sinks(options: &RenderOptions, outputs: &WindowSinks) -> Result<RenderGraph, MediaError> {
+    let mut pipeline_latency = DECODE_LATENCY;
+    if options.tracks.iter().filter(|format| format.track.is_video()).count() > 1 {
+        pipeline_latency += COMPOSITOR_LATENCY;
+    }
+    if outputs.sound.is_some() {
+        pipeline_latency = pipeline_latency.max(AUDIO_LATENCY);
+    }
+    Ok(RenderGraph { text: compose(options, outputs)?, notices: Vec::new(), pipeline_latency })
+}
+
+fn compose(options: &RenderOptions, outputs: &WindowSinks) -> Result<String, MediaError> {
+    let shared =
+        Values::default().set("window.sink", format!("{} name=window sync=true async=false", outputs.window)).set(
+            "sound.sink",
+            format!("{} name=speaker sync=true async=false", outputs.sound.as_deref().unwrap_or("fakesink")),
+        );
+    let mut text = String::new();
+    let videos = options.tracks.iter().filter(|format| format.track.is_video()).count();
+    let is_window = matches!(options.sink, Sink::Window { .. });
+    if is_window && videos > 1 {
+        text.push_str(&graph::text(&[graph::WATCH_WINDOW_LAYOUT, graph::WATCH_WINDOW_OVER], &shared)?);
+    }
+    for format in &options.tracks {
+        let output: &[graph::File] = match &options.sink {
+            Sink::Null => &[graph::WATCH_NULL],
+            Sink::File(_) => &[graph::WATCH_FILE],
+            Sink::Window { .. } if !format.track.is_video() => &[graph::WATCH_WINDOW_SOUND],
+            Sink::Window { .. } if videos > 1 => &[graph::WATCH_WINDOW_INPUT],
+            Sink::Window { .. } => &[graph::WATCH_WINDOW, graph::WATCH_WINDOW_OVER],
+        };
+        let (depayloader, encoded) = depayloader(format.codec);
+        let values = shared
+            .clone()
+            .set("track", format.track)
+            .set("depayloader", depayloader)
+            .set("encoded", encoded)
+            .set("parser", parser(format))
+            .set("decoder", if matches!(options.sink, Sink::File(_)) { String::new() } else { decoder(format)? });
+        text.push_str(&graph::text(&[&[graph::WATCH_TRACK], output].concat(), &values)?);
+    }
+    Ok(text)
+}
+
+/// After a loss nothing is shown before the next key frame: a still picture can be read, a smeared one can't.
+pub(in crate::media) fn depayloader(codec: Codec) -> (&'static str, &'static str) {
+    match codec {
+        Codec::H264 => (
+            "rtph264depay wait-for-keyframe=true request-keyframe=true",
+            "video/x-h264,stream-format=byte-stream,alignment=au",
+        ),
+        Codec::Vp8 => ("rtpvp8depay wait-for-keyframe=true request-keyframe=true", "video/x-vp8"),
+        Codec::Opus => ("rtpopusdepay", "audio/x-opus"),
+    }
+}
+
+/// What makes packets into what a file holds. It takes the decoder's place, and is counted at.
+fn parser(format: &TrackFormat) -> String {
+    let name = format!("name={}-decoder", format.track);
+    match format.codec {
+        Codec::H264 => {
+            format!("h264parse {name} config-interval=-1 ! video/x-h264,stream-format=avc,alignment=au")
+        }
+        Codec::Vp8 | Codec::Opus => format!("identity {name}"),
+    }
+}
+
+/// The decoder of a track. One thread each: more would hold a picture back per thread, and many students share a
+/// machine. Errors are answered with a key frame, however many there are. What is late is decoded all the same, because
+/// what comes next is made of it: a decoder that is too slow is helped before it, and a window that is too slow behind it.
+pub(in crate::media) fn decoder(format: &TrackFormat) -> Result<String, MediaError> {
+    let name = format!("name={}-decoder", format.track);
+    let ask = "automatic-request-sync-points=true max-errors=-1 qos=false";
+    Ok(match format.codec {
+        Codec::H264 if gst::ElementFactory::find("avdec_h264").is_some() => {
+            format!("avdec_h264 {name} max-threads=1 {ask}")
+        }
+        Codec::H264 if gst::ElementFactory::find("openh264dec").is_some() => {
+            format!("h264parse ! openh264dec {name} {ask}")
+        }
+        Codec::H264 => require("avdec_h264").map(|()| String::new())?,
+        Codec::Vp8 => format!("vp8dec {name} threads=1 {ask}"),
+        Codec::Opus => format!("opusdec {name} use-inband-fec=true plc=true max-errors=-1"),
+    })
+}
+
+/// Elements that show a window, best first. Xv scales on the graphics card, and ximagesink works everywhere. (glimagesink
+/// is not among them: it also opens, and shows nothing, where there is no display.)
+const WINDOWS: [&str; 3] = ["waylandsink", "xvimagesink", "ximagesink"];
+
+/// Elements that play sound, best first.
+const SOUNDS: [&str; 3] = ["pulsesink", "pipewiresink", "alsasink"];
+
+/// Whether a window can be opened here.
+pub fn has_display() -> bool {
+    crate::media::init().is_ok() && window_sink().is_ok()
+}
+
+/// The element that can open a window here.
+pub(in crate::media) fn window_sink() -> Result<&'static str, MediaError> {
+    let names = ["WAYLAND_DISPLAY", "DISPLAY"];
+    let is_set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+    if !names.into_iter().any(is_set) {
+        let cause = "neither $WAYLAND_DISPLAY nor $DISPLAY is set, give --sink null or --sink FILE.mkv".into();
+        return Err(MediaError::Device { device: "a window".into(), cause });
+    }
+    let fits = |element: &&&str| is_set(if **element == "waylandsink" { names[0] } else { names[1] });
+    let candidates: Vec<&str> = WINDOWS.iter().filter(fits).copied().collect();
+    if let Some(works) = candidates.iter().find(|element| can_open(element)) {
+        return Ok(works);
+    }
+    let missing = |element: &&str| gst::ElementFactory::find(element).is_none();
+    if candidates.iter().all(missing) {
+        let element = "ximagesink";
+        return Err(MediaError::MissingElement { element: element.into(), package: package_of(element).into() });
+    }
+    let cause = "the display does not answer, give --sink null or --sink FILE.mkv".into();
+    Err(MediaError::Device { device: "a window".into(), cause })
+}
+
+/// The element that reaches a sound card here.
+pub(in crate::media) fn audio_sink() -> Option<&'static str> {
+    SOUNDS.into_iter().find(|element| is_plausible(element) && can_open(element))
+}
+
+/// Whether it is worth trying: asking ALSA or PipeWire where there is none prints to the terminal.
+fn is_plausible(element: &str) -> bool {
+    match element {
+        "pulsesink" => has_pulse(),
+        "alsasink" => has_alsa_card(),
+        "pipewiresink" => has_pipewire(),
+        _ => true,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rtp::Track;
+
+    fn formats(video: Codec, tracks: &[Track]) -> Vec<TrackFormat> {
+        let codec = |track: Track| if track.is_video() { video } else { Codec::Opus };
+        tracks.iter().map(|&track| TrackFormat { track, codec: codec(track), payload_type: 96 }).collect()
+    }
+
+    #[test]
+    fn every_watching_graph_is_parsed() {
+        crate::media::init().unwrap();
+        for video in [Codec::H264, Codec::Vp8] {
+            for tracks in [&Track::ALL[..], &[Track::Audio], &[Track::Screen], &[Track::Audio, Track::Camera]] {
+                for sink in [Sink::Null, Sink::File("a.mkv".into()), Sink::Window { fullscreen: true }] {
+                    let options = RenderOptions {
+                        sink,
+                        latency: crate::rtp::Latency::AUTO,
+                        tracks: formats(video, tracks),
+                        sound: true,
+                        title: String::new(),
+                    };
+                    let outputs = WindowSinks { window: "ximagesink".into(), sound: None };
+                    let text = with_sinks(&options, &outputs).unwrap().text;
+                    graph::parse("watch", &text).unwrap_or_else(|error| panic!("{error}\n{text}"));
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,232 @@
+//! Between a student's network and its graph: packets wait in a [`JitterBuffer`], and go on when it says so.
+
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use gstreamer as gst;
+use gstreamer::prelude::*;
+use gstreamer_app as gst_app;
+
+use super::pipeline::DECODE_LATENCY;
+use super::track_monitor::{RenderClock, TrackMonitor};
+use super::types::TrackStats;
+use crate::rtp::{JitterBuffer, Played, Track};
+
+/// One track on its way in.
+#[derive(Debug)]
+pub(in crate::media) struct TrackInput {
+    pub(in crate::media) packets: gst_app::AppSrc,
+    pub(in crate::media) monitor: TrackMonitor,
+}
+
+/// All tracks on their way in.
+#[derive(Debug)]
+pub(in crate::media) struct Playout {
+    shared: Arc<PlayoutThread>,
+    thread: Option<JoinHandle<()>>,
+}
+
+#[derive(Debug)]
+struct PlayoutThread {
+    clock: RenderClock,
+    inputs: Vec<TrackInput>,
+    /// What is shown after the delay, by the parts of this graph.
+    pipeline_latency: Duration,
+    state: Mutex<State>,
+    woken: Condvar,
+}
+
+#[derive(Debug)]
+struct State {
+    jitter_buffer: JitterBuffer,
+    /// When the thread wakes by itself; none: only when it is woken.
+    wakes: Option<Duration>,
+    stopped: bool,
+}
+
+impl Playout {
+    /// Starts, for a graph that is about to run.
+    pub(in crate::media) fn start(
+        clock: RenderClock,
+        inputs: Vec<TrackInput>,
+        jitter_buffer: JitterBuffer,
+        pipeline_latency: Duration,
+    ) -> std::io::Result<Self> {
+        let state = Mutex::new(State { jitter_buffer, wakes: None, stopped: false });
+        let shared = Arc::new(PlayoutThread { clock, inputs, pipeline_latency, state, woken: Condvar::new() });
+        let thread_state = Arc::clone(&shared);
+        let thread = std::thread::Builder::new().name("render-playout".into()).spawn(move || thread_state.run())?;
+        Ok(Self { shared, thread: Some(thread) })
+    }
+
+    /// Takes an RTP packet of a track; it is dropped while the graph starts or stops.
+    pub(in crate::media) fn push_rtp(&self, track: Track, packet: &[u8]) {
+        let shared = &*self.shared;
+        let (Some(input), Some(now)) = (shared.input(track), shared.clock.now()) else { return };
+        input.monitor.repeat_request();
+        let mut state = shared.state();
+        let changed = state.jitter_buffer.take(track, packet, now, |track, played| shared.play(track, played));
+        let wakes = state.jitter_buffer.wakes();
+        let sooner = wakes.is_some_and(|at| state.wakes.is_none_or(|then| at < then));
+        drop(state);
+        if changed || sooner {
+            shared.woken.notify_one();
+        }
+    }
+
+    /// Takes a compound RTCP packet of a track.
+    pub(in crate::media) fn push_rtcp(&self, track: Track, packet: &[u8]) {
+        self.shared.state().jitter_buffer.report(track, packet);
+    }
+
+    /// The numbers of a track since the start.
+    pub(in crate::media) fn stats(&self, track: Track) -> TrackStats {
+        let Some(input) = self.shared.input(track) else { return TrackStats::default() };
+        let state = self.shared.state();
+        let (missing, jitter_ms) = (state.jitter_buffer.missing(track), state.jitter_buffer.jitter_ms(track));
+        drop(state);
+        TrackStats {
+            lost: missing.lost,
+            late: missing.late,
+            restored: missing.restored,
+            concealed: missing.concealed,
+            jitter_ms: jitter_ms as f32,
+            ..input.monitor.stats()
+        }
+    }
+
+    /// How much later than possible everything is played.
+    pub(in crate::media) fn delay(&self) -> Duration {
+        self.shared.clock.delay()
+    }
+
+    /// This process stood still from one time to another: that is neither a freeze nor a reason to wait longer.
+    pub(in crate::media) fn note_suspension(&self, from: Instant, to: Instant) {
+        self.shared.state().jitter_buffer.stood_still();
+        self.shared.inputs.iter().for_each(|input| input.monitor.note_suspension(from, to));
+    }
+
+    /// Says whether pictures of a track are expected.
+    pub(in crate::media) fn expect(&self, track: Track, expected: bool) {
+        if let Some(input) = self.shared.input(track) {
+            input.monitor.expect(expected);
+        }
+    }
+
+    /// As [`super::Render::expect_nothing`].
+    pub(in crate::media) fn expect_nothing(&self) {
+        self.shared.inputs.iter().for_each(|input| input.monitor.expect_nothing());
+    }
+
+    /// As [`super::Render::expect_fewer`].
+    pub(in crate::media) fn expect_fewer(&self, track: Track) {
+        if let Some(input) = self.shared.input(track) {
+            input.monitor.expect_fewer();
+        }
+    }
+}
+
+impl Drop for Playout {
+    fn drop(&mut self) {
+        self.shared.state().stopped = true;
+        self.shared.woken.notify_one();
+        if let Some(thread) = self.thread.take() {
+            // It can only have failed, and then there is nothing left to end.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl PlayoutThread {
+    fn input(&self, track: Track) -> Option<&TrackInput> {
+        self.inputs.iter().find(|input| input.monitor.track() == track)
+    }
+
+    /// A panic elsewhere is no reason to stop playout.
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn play(&self, track: Track, played: Played) {
+        let Some(input) = self.input(track) else { return };
+        match played {
+            Played::KeyFrameWanted => input.monitor.want_key_frame(),
+            played => push_to_appsrc(&input.packets, played),
+        }
+    }
+
+    /// Plays what needs not be waited for any more, and tells the graph of a new delay.
+    fn run(&self) {
+        let mut applied = self.clock.delay();
+        let mut state = self.state();
+        while !state.stopped {
+            let now = self.clock.now().unwrap_or_default();
+            state.jitter_buffer.pass(now, |track, played| self.play(track, played));
+            let delay = state.jitter_buffer.delay();
+            if delay != applied {
+                drop(state);
+                self.apply(delay);
+                applied = delay;
+                state = self.state();
+                continue;
+            }
+            state.wakes = state.jitter_buffer.wakes();
+            state = match state.wakes {
+                Some(wakes) => {
+                    // Never nothing at all, whatever the clock does.
+                    let wait = wakes.saturating_sub(now).max(Duration::from_millis(1));
+                    self.woken.wait_timeout(state, wait).unwrap_or_else(PoisonError::into_inner).0
+                }
+                None => self.woken.wait(state).unwrap_or_else(PoisonError::into_inner),
+            };
+        }
+    }
+
+    /// Makes everything that plays wait as long as this. It may take as long as a picture in a sink.
+    fn apply(&self, delay: Duration) {
+        self.clock.set_delay(delay);
+        let Some(pipeline) = self.clock.pipeline() else { return };
+        set_delay(&pipeline, delay, self.pipeline_latency);
+        // It fails only while the graph is being stopped.
+        let _ = pipeline.recalculate_latency();
+    }
+}
+
+/// Hands a packet to the graph, or what stands for sound that never came. Never blocks: an appsrc queues.
+fn push_to_appsrc(packets: &gst_app::AppSrc, played: Played) {
+    // Both fail only while the graph is being stopped.
+    match played {
+        Played::Packet { bytes, due, after_loss } => {
+            let mut buffer = gst::Buffer::from_slice(bytes);
+            if let Some(buffer) = buffer.get_mut() {
+                buffer.set_pts(gst::ClockTime::try_from(due).ok());
+                if after_loss {
+                    buffer.set_flags(gst::BufferFlags::DISCONT);
+                }
+            }
+            let _ = packets.push_buffer(buffer);
+        }
+        Played::Hole { due, lasts } => {
+            if let (Ok(due), Ok(lasts)) = (gst::ClockTime::try_from(due), gst::ClockTime::try_from(lasts)) {
+                let _ = packets.send_event(gst::event::Gap::builder(due).duration(lasts).build());
+            }
+        }
+        Played::KeyFrameWanted => {}
+    }
+}
+
+/// Writes a delay into the graph.
+///
+/// The graph's latency is not asked for: it does not know before media flows, and then answers with the worst that an
+/// Opus decoder or a sound card might ever need, a quarter of a second more.
+pub(in crate::media) fn set_delay(pipeline: &gst::Pipeline, delay: Duration, pipeline_latency: Duration) {
+    pipeline.set_latency(gst::ClockTime::try_from(delay + pipeline_latency).ok());
+    if let Some(layout) = pipeline.by_name("layout") {
+        let wait = (delay + DECODE_LATENCY).as_nanos();
+        layout.set_property("min-upstream-latency", u64::try_from(wait).unwrap_or(u64::MAX));
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,365 @@
+//! The texts over the picture of a window, and the keys of the window.
+//!
+//! The elements are those of `pipelines/watch-window-over.gst`. Texts are drawn into the picture, so they look the same
+//! on X11 and Wayland. While no pictures come, the last one is sent through these elements again, so that a text
+//! appears.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, Once, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::fullscreen::Fullscreen;
+use gstreamer as gst;
+use gstreamer::prelude::*;
+
+/// The name of the message by which a key reaches the bus, with the field `key`.
+pub(in crate::media) const KEY: &str = "classroom-key";
+
+/// The lines of chat that are shown at once.
+const CHAT_LINES: usize = 6;
+
+/// The characters of a chat line that fit a window of 1280 pixels.
+const CHAT_COLUMNS: usize = 90;
+
+/// How long a note stays: the time to read a few words.
+const NOTE_FOR: Duration = Duration::from_secs(2);
+
+/// How long the list of keys stays.
+const KEYS_FOR: Duration = Duration::from_secs(8);
+
+/// Pictures come more often than this, unless the teacher is away or the screen is withheld.
+const IDLE_AFTER: Duration = Duration::from_millis(250);
+
+/// One key press changes the volume by this.
+const VOLUME_STEP: f64 = 0.1;
+
+const KEYS: &str = "f or F11   full screen\n\
+                    Esc        leave full screen\n\
+                    m          sound off and on\n\
+                    ↑ ↓        volume\n\
+                    space      hold the picture, the sound goes on\n\
+                    c          chat\n\
+                    h          these keys\n\
+                    q          leave";
+
+/// The request of a key to the program.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::media) enum KeyAction {
+    /// Nothing: the key was for the window.
+    Nothing,
+    /// To end.
+    Close,
+}
+
+/// The texts and the state of a window. Clones are the same window.
+#[derive(Debug, Clone)]
+pub struct Window(Arc<WindowInner>);
+
+#[derive(Debug)]
+struct WindowInner {
+    pipeline: gst::glib::WeakRef<gst::Pipeline>,
+    state: Mutex<State>,
+    /// The picture that passes now is the last one once more.
+    repeats: AtomicBool,
+    /// Pictures are held back.
+    holds: AtomicBool,
+}
+
+#[derive(Debug)]
+struct State {
+    /// For X11; Wayland's sink has a property.
+    fullscreen: Option<Fullscreen>,
+    is_full: bool,
+    has_sound: bool,
+    volume: f64,
+    is_muted: bool,
+    message: Option<String>,
+    chat: VecDeque<String>,
+    shows_chat: bool,
+    /// Until when the note stays.
+    note_until: Option<Instant>,
+    /// The last picture, and when it came.
+    last: Option<(gst::Buffer, Instant)>,
+}
+
+impl Window {
+    /// Takes the window of a graph that is about to start.
+    pub(in crate::media) fn attach(pipeline: &gst::Pipeline, title: &str, fullscreen: bool) -> Self {
+        let is_x11 = pipeline.by_name("window").is_some_and(|window| window.find_property("fullscreen").is_none());
+        let has_sound = pipeline
+            .by_name("speaker")
+            .and_then(|speaker| speaker.factory())
+            .is_some_and(|factory| factory.name() != "fakesink");
+        // What follows the colon changes with the room's name and the teacher.
+        let begin = title.split_once(": ").map_or(title, |(begin, _)| begin);
+        let state = State {
+            // Without a thread the window stays as it is.
+            fullscreen: is_x11.then(|| Fullscreen::start(begin, fullscreen).ok()).flatten(),
+            is_full: fullscreen,
+            has_sound,
+            volume: 1.0,
+            is_muted: false,
+            message: None,
+            chat: VecDeque::new(),
+            shows_chat: false,
+            note_until: None,
+            last: None,
+        };
+        let inner = WindowInner {
+            pipeline: pipeline.downgrade(),
+            state: Mutex::new(state),
+            repeats: AtomicBool::new(false),
+            holds: AtomicBool::new(false),
+        };
+        let window = Self(Arc::new(inner));
+        window.see_pictures(pipeline);
+        window.see_keys(pipeline);
+        window.set_title(title);
+        window
+    }
+
+    /// Names the window. The title must begin as it did when the window was made, so that it is found on X11.
+    pub fn set_title(&self, title: &str) {
+        let Some(element) = self.element("window-title") else { return };
+        // A process may say it once.
+        static NAMED: Once = Once::new();
+        NAMED.call_once(|| gst::glib::set_application_name("classroom"));
+        let tags = gst::Structure::builder("taglist").field("title", title).build().to_string();
+        // The element wants the fields alone, without the name and the end of the structure.
+        let fields = tags.strip_prefix("taglist, ").unwrap_or_default();
+        element.set_property("tags", fields.trim_end_matches(';'));
+    }
+
+    /// Shows a sentence over the dimmed picture; none shows the picture alone.
+    pub fn set_message(&self, message: Option<&str>) {
+        let mut state = self.state();
+        if state.message.as_deref() == message {
+            return;
+        }
+        state.message = message.map(str::to_owned);
+        drop(state);
+        self.set_text("window-message", message);
+        if let Some(dim) = self.element("window-dim") {
+            let (brightness, contrast, saturation) = if message.is_some() { (-0.2, 0.5, 0.3) } else { (0.0, 1.0, 1.0) };
+            dim.set_property("brightness", brightness);
+            dim.set_property("contrast", contrast);
+            dim.set_property("saturation", saturation);
+        }
+        self.redraw();
+    }
+
+    /// Adds a line of chat to those that the key `c` shows.
+    pub fn add_chat(&self, line: &str) {
+        let mut state = self.state();
+        state.chat.push_back(shortened(line));
+        while state.chat.len() > CHAT_LINES {
+            state.chat.pop_front();
+        }
+        let shows = state.shows_chat;
+        drop(state);
+        if shows {
+            self.show_chat();
+        }
+    }
+
+    /// Does what a key stands for, by its name as X11 has it.
+    pub(in crate::media) fn on_key(&self, key: &str) -> KeyAction {
+        match key {
+            "q" | "Q" => return KeyAction::Close,
+            "f" | "F" | "F11" => {
+                let is_full = self.state().is_full;
+                self.fill(!is_full);
+            }
+            "Escape" => self.fill(false),
+            "m" | "M" => {
+                let mut state = self.state();
+                state.is_muted = !state.is_muted;
+                drop(state);
+                self.set_volume(0.0);
+            }
+            "Up" | "Right" | "plus" | "equal" | "KP_Add" => self.set_volume(VOLUME_STEP),
+            "Down" | "Left" | "minus" | "KP_Subtract" => self.set_volume(-VOLUME_STEP),
+            "space" => self.hold(),
+            "c" | "C" => {
+                let mut state = self.state();
+                state.shows_chat = !state.shows_chat;
+                let is_empty = state.shows_chat && state.chat.is_empty();
+                drop(state);
+                if is_empty {
+                    self.note("nobody has written anything yet", NOTE_FOR);
+                }
+                self.show_chat();
+            }
+            "h" | "H" | "question" | "slash" | "F1" => self.note(KEYS, KEYS_FOR),
+            _ => {}
+        }
+        KeyAction::Nothing
+    }
+
+    /// When [`expire`](Self::expire) is due.
+    pub(in crate::media) fn due(&self) -> Option<Instant> {
+        self.state().note_until
+    }
+
+    /// Takes away what has stood long enough.
+    pub(in crate::media) fn expire(&self) {
+        let mut state = self.state();
+        if state.note_until.is_none_or(|until| Instant::now() < until) {
+            return;
+        }
+        state.note_until = None;
+        drop(state);
+        self.set_text("window-note", None);
+        self.redraw();
+    }
+
+    fn fill(&self, full: bool) {
+        let mut state = self.state();
+        state.is_full = full;
+        match &state.fullscreen {
+            Some(fullscreen) => fullscreen.set(full),
+            None => {
+                drop(state);
+                if let Some(window) = self.element("window").filter(|w| w.find_property("fullscreen").is_some()) {
+                    window.set_property("fullscreen", full);
+                }
+            }
+        }
+    }
+
+    /// Changes the volume by a step; a step of nothing only applies what changed, and any other end_of_stream a mute.
+    fn set_volume(&self, step: f64) {
+        let mut state = self.state();
+        if step != 0.0 {
+            state.volume = (state.volume + step).clamp(0.0, 1.0);
+            state.is_muted = false;
+        }
+        let (volume, is_muted, has_sound) = (state.volume, state.is_muted, state.has_sound);
+        drop(state);
+        if let Some(element) = self.element("window-volume") {
+            element.set_property("volume", volume);
+            element.set_property("mute", is_muted);
+        }
+        self.note(&level(volume, is_muted, has_sound), NOTE_FOR);
+    }
+
+    /// Holds the picture, or shows the live one again. Decoding goes on, so nothing is lost.
+    fn hold(&self) {
+        let holds = !self.0.holds.fetch_xor(true, Ordering::Relaxed);
+        self.note(if holds { "picture held; space shows the live picture" } else { "live" }, NOTE_FOR);
+    }
+
+    fn show_chat(&self) {
+        let state = self.state();
+        let lines: Vec<&str> = state.chat.iter().map(String::as_str).collect();
+        let text = (state.shows_chat && !lines.is_empty()).then(|| lines.join("\n"));
+        drop(state);
+        self.set_text("window-chat", text.as_deref());
+        self.redraw();
+    }
+
+    fn note(&self, text: &str, time: Duration) {
+        self.state().note_until = Some(Instant::now() + time);
+        self.set_text("window-note", Some(text));
+        self.redraw();
+    }
+
+    fn set_text(&self, element: &str, text: Option<&str>) {
+        let Some(element) = self.element(element) else { return };
+        // The element reads Pango's markup, and a text may come from anybody.
+        element.set_property("text", gst::glib::markup_escape_text(text.unwrap_or_default()).as_str());
+        element.set_property("silent", text.is_none());
+    }
+
+    /// Shows the last picture once more, with the texts of now, unless the next one comes anyway.
+    fn redraw(&self) {
+        let is_held = self.0.holds.load(Ordering::Relaxed);
+        let last = {
+            let state = self.state();
+            state.last.as_ref().filter(|(_, came)| is_held || came.elapsed() > IDLE_AFTER).map(|(last, _)| last.clone())
+        };
+        let (Some(mut picture), Some(pipeline)) = (last, self.0.pipeline.upgrade()) else { return };
+        let Some(pad) = pipeline.by_name("window-dim").and_then(|dim| dim.static_pad("sink")) else { return };
+        let latency = pipeline.latency().unwrap_or_default();
+        if let Some(now) = pipeline.current_running_time() {
+            picture.make_mut().set_pts(now.saturating_sub(latency));
+        }
+        self.0.repeats.store(true, Ordering::Relaxed);
+        // It fails only while the graph is being stopped.
+        let _ = pad.chain(picture);
+        self.0.repeats.store(false, Ordering::Relaxed);
+    }
+
+    /// Keeps the last picture, and holds pictures back where that was asked for.
+    fn see_pictures(&self, pipeline: &gst::Pipeline) {
+        let Some(pad) = pipeline.by_name("window-dim").and_then(|dim| dim.static_pad("sink")) else { return };
+        let inner = Arc::downgrade(&self.0);
+        pad.add_probe(gst::PadProbeType::BUFFER, move |_, info| {
+            let Some(inner) = inner.upgrade() else { return gst::PadProbeReturn::Ok };
+            if inner.repeats.load(Ordering::Relaxed) {
+                return gst::PadProbeReturn::Ok;
+            }
+            if inner.holds.load(Ordering::Relaxed) {
+                return gst::PadProbeReturn::Drop;
+            }
+            if let Some(picture) = info.buffer() {
+                let mut state = inner.state.lock().unwrap_or_else(PoisonError::into_inner);
+                state.last = Some((picture.clone(), Instant::now()));
+            }
+            gst::PadProbeReturn::Ok
+        });
+    }
+
+    /// Hands the keys of the window to the thread that reads the bus: here the window's own thread waits.
+    fn see_keys(&self, pipeline: &gst::Pipeline) {
+        let Some(pad) = pipeline.by_name("window").and_then(|window| window.static_pad("sink")) else { return };
+        let weak = pipeline.downgrade();
+        pad.add_probe(gst::PadProbeType::EVENT_UPSTREAM, move |_, info| {
+            if let Some(key) = info.event().and_then(|event| pressed(event))
+                && let Some(pipeline) = weak.upgrade()
+            {
+                let message = gst::Structure::builder(KEY).field("key", key).build();
+                // It fails only while the graph is being stopped.
+                let _ = pipeline.post_message(gst::message::Application::new(message));
+            }
+            gst::PadProbeReturn::Ok
+        });
+    }
+
+    fn element(&self, name: &str) -> Option<gst::Element> {
+        self.0.pipeline.upgrade()?.by_name(name)
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The key of a navigation event (GstNavigation), if one was pressed.
+fn pressed(event: &gst::EventRef) -> Option<String> {
+    let structure = event.structure().filter(|_| event.type_() == gst::EventType::Navigation)?;
+    let is_press = structure.get::<&str>("event").is_ok_and(|kind| kind == "key-press");
+    is_press.then(|| structure.get::<String>("key").ok()).flatten()
+}
+
+/// The volume as a bar of ten blocks.
+fn level(volume: f64, is_muted: bool, has_sound: bool) -> String {
+    if !has_sound {
+        return "there is no sound card here".to_owned();
+    }
+    let percent = (volume * 100.0).round() as usize;
+    let blocks = percent.div_ceil(10).min(10);
+    let bar = format!("{}{}", "█".repeat(blocks), "░".repeat(10 - blocks));
+    if is_muted { format!("{bar}  sound off, m turns it on") } else { format!("{bar}  {percent} %") }
+}
+
+fn shortened(line: &str) -> String {
+    if line.chars().count() <= CHAT_COLUMNS {
+        return line.to_owned();
+    }
+    line.chars().take(CHAT_COLUMNS - 1).chain(['…']).collect()
+}
+
+#[cfg(test)]
+mod tests;

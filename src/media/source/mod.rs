@@ -1,0 +1,434 @@
+//! From what is wanted to the text of a graph, with what was found on this machine.
+
+pub(super) mod demo;
+pub(super) mod devices;
+mod portal;
+mod sizing;
+
+use std::os::fd::AsRawFd;
+use std::path::PathBuf;
+
+use self::devices::{Camera, Display, Microphone};
+use self::portal::SharedScreen;
+use self::sizing::{FULL_HD, Fit, SYNTHETIC_SIZE, ScreenSource};
+use super::encode::branch_spec::{BranchSpec, VideoTrack, payloader};
+use super::encode::config::{EncoderConfig, default_bitrate};
+use super::encode::encoder::Encoder;
+use super::encode::trial;
+use super::error::MediaError;
+use super::file::{self, PlaylistConfig};
+use super::graph::{self, File, Values};
+use super::options::{CaptureOptions, Content, FileList, MainSource, Size, Wanted};
+use crate::rtp::{Codec, Track};
+
+/// A graph and what belongs to it.
+#[derive(Debug, Default)]
+pub(super) struct CapturePlan {
+    pub text: String,
+    pub notices: Vec<String>,
+    /// What was looked for and is not there.
+    pub absent: Vec<String>,
+    /// Set for media files.
+    pub playlist: Option<PlaylistConfig>,
+    /// Set for the demo: its size.
+    pub demo: Option<Size>,
+    /// Source elements and the device that they stand for, to explain errors.
+    pub devices: Vec<(&'static str, String)>,
+    /// How raw pictures are encoded, for each track the best first.
+    pub specs: Vec<BranchSpec>,
+    /// Bits per second by track, of what the graph encodes by itself.
+    pub rates: [u32; 3],
+    /// What RTP timestamps begin with, by [`Track`]: the same in all encodings of a track, so that a student who is
+    /// given another sees one timeline.
+    pub timestamps: [u32; 3],
+    /// Why raw pictures of a graph of the user's can't be encoded.
+    pub no_encoder: Option<MediaError>,
+    /// The screen that the desktop shares; pipewiresrc uses its connection until the graph is gone.
+    pub shared_screen: Option<SharedScreen>,
+}
+
+/// Decides what is captured.
+pub(super) fn plan(options: &CaptureOptions) -> Result<CapturePlan, MediaError> {
+    // All ones would mean one that the payloader chooses.
+    let timestamps = std::array::from_fn(|_| rand::random::<u32>() >> 1);
+    let plan = CapturePlan { timestamps, ..CapturePlan::default() };
+    let screen_source = ScreenSource::default();
+    let mut planner =
+        Planner { options, files: Vec::new(), values: Values::default(), screen_source, is_text: false, plan };
+    if let Some(path) = &options.pipeline {
+        planner.encode(Some(path))?;
+        let text = graph::read(path)?;
+        planner.plan.text = graph::fill(&path.display().to_string(), &text, &planner.values)?;
+        planner.plan.notices.push(format!("capturing with the pipeline {}", path.display()));
+        return Ok(planner.plan);
+    }
+    let has_sound = planner.main()?;
+    planner.camera()?;
+    if options.sources.audio && !has_sound {
+        planner.microphone()?;
+    }
+    if planner.files.is_empty() {
+        return Err(MediaError::NothingToCapture { looked_for: planner.plan.absent });
+    }
+    planner.encode(None)?;
+    planner.plan.text = graph::text(&planner.files, &planner.values)?;
+    Ok(planner.plan)
+}
+
+/// A planner that is being made.
+struct Planner<'a> {
+    options: &'a CaptureOptions,
+    files: Vec<File>,
+    values: Values,
+    screen_source: ScreenSource,
+    /// Only stills are taught, which have letters.
+    is_text: bool,
+    plan: CapturePlan,
+}
+
+impl Planner<'_> {
+    fn add(&mut self, file: File, notice: impl Into<String>) {
+        self.files.push(file);
+        self.plan.notices.push(notice.into());
+    }
+
+    fn set(&mut self, name: &'static str, value: impl ToString) {
+        self.values = std::mem::take(&mut self.values).set(name, value);
+    }
+
+    fn quote(&mut self, name: &'static str, value: &str) {
+        self.values = std::mem::take(&mut self.values).quoted(name, value);
+    }
+
+    /// Whether a device of a kind was found; else why not, which is an error if it must be there.
+    fn found<T>(
+        &mut self,
+        wanted: &Wanted,
+        look: impl FnOnce(Option<&str>) -> Result<T, MediaError>,
+    ) -> Result<Option<T>, MediaError> {
+        let name = match wanted {
+            Wanted::No => return Ok(None),
+            Wanted::IfPresent => None,
+            Wanted::Yes(name) => name.as_deref(),
+        };
+        match look(name) {
+            Ok(device) => Ok(Some(device)),
+            Err(MediaError::Device { device, cause }) if *wanted == Wanted::IfPresent => {
+                self.plan.absent.push(format!("{device} ({cause})"));
+                self.plan.notices.push(format!("without {device}: {cause}"));
+                Ok(None)
+            }
+            Err(MediaError::MissingElement { element, package }) if *wanted == Wanted::IfPresent => {
+                let missing = format!("{element} is missing, install the package {package}");
+                self.plan.absent.push(missing.clone());
+                self.plan.notices.push(missing);
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The `screen` track, and whether sound came with it.
+    fn main(&mut self) -> Result<bool, MediaError> {
+        let sources = &self.options.sources;
+        let own_sound = sources.audio && !matches!(sources.microphone, Wanted::Yes(_));
+        match &sources.main {
+            MainSource::Screen(wanted) => {
+                let look = |name: Option<&str>| match devices::display(name)? {
+                    Display::X11(name) => Ok((Some(name), None)),
+                    Display::Portal => Ok((None, Some(portal::open()?))),
+                };
+                let (x11, shared) = self.found(wanted, look)?.unwrap_or_default();
+                if let Some(name) = x11 {
+                    self.screen_source = ScreenSource::Screen(devices::size_of_display(&name));
+                    self.quote("screen.device", &name);
+                    self.plan.devices.push(("ximagesrc", format!("screen {name}")));
+                    self.add(graph::TEACH_SCREEN_X11, format!("screen: the X11 display {name}"));
+                }
+                if let Some(shared) = shared {
+                    self.screen_source = ScreenSource::Screen(shared.size);
+                    self.set("screen.fd", shared.connection.as_raw_fd());
+                    self.set("screen.node", shared.node);
+                    self.plan.shared_screen = Some(shared);
+                    self.plan.devices.push(("pipewiresrc", "screen of the Wayland desktop".into()));
+                    self.add(graph::TEACH_SCREEN_PORTAL, "screen: what was chosen in the dialogue of the desktop");
+                }
+                Ok(false)
+            }
+            MainSource::Files(list) => self.play(list, own_sound),
+            MainSource::Test => {
+                self.add(graph::TEACH_TEST_PICTURE, "screen: a test picture");
+                if own_sound {
+                    self.add(graph::TEACH_TEST_SOUND, "sound: a test tone");
+                }
+                Ok(own_sound)
+            }
+            MainSource::Demo => {
+                let Fit { size, .. } = ScreenSource::Synthetic.fit(self.options.screen.size);
+                self.values = demo::values(std::mem::take(&mut self.values), size);
+                self.plan.demo = Some(size);
+                self.add(graph::TEACH_DEMO_PICTURE, "screen: a lecture drawn by this program");
+                if own_sound {
+                    self.add(graph::TEACH_DEMO_SOUND, "sound: a melody");
+                }
+                Ok(own_sound)
+            }
+        }
+    }
+
+    /// Files in place of the screen, and whether sound came with them.
+    fn play(&mut self, list: &FileList, own_sound: bool) -> Result<bool, MediaError> {
+        let contents = file::contents(list, self.options.inspector.as_deref())?;
+        for (path, contents) in list.paths.iter().zip(&contents) {
+            self.plan.notices.push(format!("file: {}, {}", path.display(), contents.words()));
+        }
+        self.screen_source = ScreenSource::File(file::largest(&contents));
+        let canvas = file::canvas(&contents, self.screen_source.fit(self.options.screen.size).bounds);
+        if list.paths.len() > 1 {
+            self.screen_source = ScreenSource::File(canvas);
+        }
+        // A film that stutters is worse than small text; a still can't stutter.
+        let mut pictures = contents.iter().filter_map(|contents| contents.picture).peekable();
+        self.is_text = pictures.peek().is_some() && pictures.all(|picture| picture.is_still);
+        let has_sound = own_sound && contents.iter().any(|contents| contents.sound);
+        let mut tracks = Vec::new();
+        if canvas.is_some() {
+            self.files.push(graph::TEACH_FILE_PICTURE);
+            tracks.push(Track::Screen);
+        }
+        if has_sound {
+            self.files.push(graph::TEACH_FILE_SOUND);
+            tracks.push(Track::Audio);
+        }
+        let graph_of = |contents: file::Contents| {
+            let mut files = vec![graph::PLAY_FILE];
+            files.extend(contents.picture.map(|_| graph::PLAY_FILE_PICTURE));
+            files.extend((contents.sound && has_sound).then_some(graph::PLAY_FILE_SOUND));
+            // A still is scaled once, and has letters.
+            let is_still = contents.picture.is_some_and(|picture| picture.is_still);
+            let size = canvas.unwrap_or(SYNTHETIC_SIZE);
+            let values = Values::default()
+                .set("canvas.width", size.width)
+                .set("canvas.height", size.height)
+                .set("canvas.method", if is_still { "lanczos" } else { "bilinear" });
+            graph::text(&files, &values)
+        };
+        let graphs = contents.into_iter().map(graph_of).collect::<Result<_, MediaError>>()?;
+        let fps = self.options.screen.fps;
+        self.plan.playlist = Some(PlaylistConfig { list: list.clone(), graphs, tracks, canvas, fps });
+        Ok(has_sound)
+    }
+
+    fn camera(&mut self) -> Result<(), MediaError> {
+        let wanted = &self.options.sources.camera;
+        if *wanted == Wanted::Yes(Some("test".into())) {
+            self.add(graph::TEACH_CAMERA_TEST, "camera: a test picture");
+            return Ok(());
+        }
+        let video = self.options.camera;
+        if let Some(Camera { device, label, format }) = self.found(wanted, |name| devices::camera(name, &video))? {
+            self.quote("camera.device", &device);
+            self.set("camera.format", format);
+            self.plan.devices.push(("v4l2src", device.clone()));
+            self.add(graph::TEACH_CAMERA, format!("camera: {label} ({device})"));
+        }
+        Ok(())
+    }
+
+    fn microphone(&mut self) -> Result<(), MediaError> {
+        let wanted = &self.options.sources.microphone;
+        if let Some(Microphone { element, device, label }) = self.found(wanted, devices::microphone)? {
+            let property = if element == "pipewiresrc" { "target-object" } else { "device" };
+            let source = match &device {
+                Some(device) => {
+                    self.quote("audio.device", device);
+                    format!("{element} {property}={{audio.device}} do-timestamp=true")
+                }
+                None => format!("{element} do-timestamp=true"),
+            };
+            self.set("audio.source", source);
+            self.plan.devices.push((element, label.clone()));
+            self.add(graph::TEACH_MICROPHONE, format!("sound: {label}"));
+        }
+        Ok(())
+    }
+
+    /// Chooses encoders, and fills what belongs to them. A pipeline of the user's may have no video at all, and so
+    /// only fails when it uses a placeholder that is not there, or has raw pictures.
+    fn encode(&mut self, own: Option<&PathBuf>) -> Result<(), MediaError> {
+        let options = self.options;
+        let asked = options.screen.size.or(own.map(|_| FULL_HD));
+        let mut fit = self.screen_source.fit(asked);
+        let mut screen = sizing::screen_config(options, fit);
+        let is_screen = |file: &File| file.name.contains("screen") || file.name.contains("picture");
+        let has_screen = self.files.iter().any(is_screen);
+        let has_camera = self.files.iter().any(|file| file.name.contains("camera"));
+        if own.is_some() || has_screen || has_camera {
+            match trial::choose(options.codec, &screen) {
+                Ok((encoder, notice)) => {
+                    self.plan.notices.extend(notice);
+                    let because = self.too_slow(&encoder, &screen, fit);
+                    if because.is_some() {
+                        fit = self.screen_source.within(self.screen_source.full_hd());
+                        screen = sizing::screen_config(options, fit);
+                    }
+                    if has_screen {
+                        self.plan.notices.push(self.screen_source.sentence(&screen, because));
+                    }
+                    self.video(&encoder, &screen, fit)?;
+                }
+                Err(error) if own.is_some() => self.plan.no_encoder = Some(error),
+                Err(error) => return Err(error),
+            }
+        }
+        self.plan.rates = [options.audio_bitrate, screen.bitrate, self.camera_config().bitrate];
+        self.set("audio.encoder", audio_encoder(options.audio_bitrate));
+        self.set("audio.out", payloader("audio", Codec::Opus, self.plan.timestamps[Track::Audio as usize]));
+        Ok(())
+    }
+
+    /// Why a large screen is not sent as it is: the encoder takes too long for that.
+    fn too_slow(&self, encoder: &Encoder, screen: &EncoderConfig, fit: Fit) -> Option<String> {
+        if !self.screen_source.needs_speed_test(self.options.screen.size, fit) {
+            return None;
+        }
+        let time = trial::measure_encode_time(encoder, screen)?;
+        let ms = time.as_secs_f64() * 1000.0;
+        let (label, size, fps) = (encoder.label, screen.size, screen.fps);
+        (!trial::is_fast_enough(time, fps)).then(|| {
+            format!(
+                "{label} takes {ms:.0} ms for a picture of {size}, too long for {fps} a second; --size native sends it \
+                 whole anyway"
+            )
+        })
+    }
+
+    fn camera_config(&self) -> EncoderConfig {
+        let camera = &self.options.camera;
+        let size = camera.size.unwrap_or(SYNTHETIC_SIZE);
+        EncoderConfig::full(size, camera.fps, camera.bitrate.unwrap_or_else(|| default_bitrate(size)))
+    }
+
+    /// Fills what belongs to pictures: the class's encoder, and how else they can be encoded.
+    fn video(&mut self, main: &Encoder, screen: &EncoderConfig, fit: Fit) -> Result<(), MediaError> {
+        let other = if main.codec == Codec::Vp8 { Codec::H264 } else { Codec::Vp8 };
+        let mut encoders = vec![*main];
+        match trial::choose(Some(other), screen) {
+            Ok((encoder, _)) => encoders.push(encoder),
+            Err(error) => {
+                self.plan.notices.push(format!("students who can't play {} get no picture: {error}", main.codec));
+            }
+        }
+        let tiers = self.options.tiers;
+        let camera = self.camera_config();
+        let usual = if self.is_text { Content::Text } else { sizing::content(self.options) };
+        let video = |track: Track, full: EncoderConfig| VideoTrack {
+            track,
+            full,
+            bounds: full.size,
+            content: Content::Film,
+            low_bitrate: None,
+            timestamp_offset: self.plan.timestamps[track as usize],
+        };
+        let screen = VideoTrack {
+            bounds: fit.bounds,
+            content: self.options.content.unwrap_or(usual),
+            low_bitrate: tiers.low_rate(),
+            ..video(Track::Screen, *screen)
+        };
+        for video in [screen, video(Track::Camera, camera)] {
+            self.values = video.placeholders(std::mem::take(&mut self.values), main);
+            for encoder in &encoders {
+                for tier in tiers.offered() {
+                    self.plan.specs.push(video.branch_spec(*tier, encoder, encoder.codec == main.codec)?);
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The encoder of sound. Each packet has a copy of the block before it, for those who lost that: at the loss that is
+/// announced here, the encoder chooses its mode for speech, which is the one that can.
+pub(super) fn audio_encoder(bitrate: u32) -> String {
+    format!("opusenc bitrate={bitrate} frame-size=20 inband-fec=true packet-loss-percentage=10")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::media::contract;
+    use crate::media::encode::encoder::ENCODERS;
+    use crate::media::error::require;
+    use crate::rtp::Encoding;
+
+    /// Every value that a teaching graph may have, for an encoder.
+    fn values(encoder: &Encoder) -> Values {
+        let size = Size { width: 640, height: 360 };
+        let video = |track: Track| VideoTrack {
+            track,
+            full: EncoderConfig::full(size, 30, 400_000),
+            bounds: size,
+            content: Content::Film,
+            low_bitrate: None,
+            timestamp_offset: 7,
+        };
+        let values = demo::values(Values::default(), SYNTHETIC_SIZE)
+            .quoted("screen.device", ":0")
+            .quoted("camera.device", "/dev/video0")
+            .set("camera.format", "image/jpeg,width=[1,640],height=[1,360]")
+            .set("screen.fd", 3)
+            .set("screen.node", 42)
+            .set("audio.source", "audiotestsrc is-live=true")
+            .set("audio.encoder", "opusenc")
+            .set("audio.out", payloader("audio", Codec::Opus, 7));
+        [Track::Screen, Track::Camera]
+            .into_iter()
+            .fold(values, |values, track| video(track).placeholders(values, encoder))
+    }
+
+    #[test]
+    fn every_teaching_graph_is_parsed_and_keeps_the_contract() {
+        crate::media::init().unwrap();
+        let graphs: [(&[File], &[Track]); 10] = [
+            (&[graph::TEACH_SCREEN_X11], &[Track::Screen]),
+            (&[graph::TEACH_SCREEN_PORTAL], &[Track::Screen]),
+            (&[graph::TEACH_CAMERA], &[Track::Camera]),
+            (&[graph::TEACH_CAMERA_TEST], &[Track::Camera]),
+            (&[graph::TEACH_MICROPHONE], &[Track::Audio]),
+            (&[graph::TEACH_FILE_PICTURE], &[Track::Screen]),
+            (&[graph::TEACH_FILE_SOUND], &[Track::Audio]),
+            (&[graph::TEACH_TEST_PICTURE, graph::TEACH_TEST_SOUND], &[Track::Audio, Track::Screen]),
+            (&[graph::TEACH_DEMO_PICTURE, graph::TEACH_DEMO_SOUND], &[Track::Audio, Track::Screen]),
+            (&[graph::TEACH_SCREEN_X11, graph::TEACH_CAMERA, graph::TEACH_MICROPHONE], &Track::ALL),
+        ];
+        let here = ENCODERS.iter().filter(|encoder| require(encoder.element).is_ok());
+        for encoder in here {
+            for (files, tracks) in graphs {
+                let name = format!("{} with {}", files[0].name, encoder.element);
+                let text = graph::text(files, &values(encoder)).unwrap();
+                let pipeline = match graph::parse(&name, &text) {
+                    // The plug-in for PipeWire is not everywhere, and then Wayland isn't either.
+                    Err(MediaError::MissingElement { element, .. }) if element == "pipewiresrc" => continue,
+                    parsed => parsed.unwrap_or_else(|error| panic!("{error}\n{text}")),
+                };
+                let outputs = contract::outputs(&name, &pipeline, |_| 7).unwrap();
+                let encoded = outputs.encoded.iter().map(|output| output.encoding.track);
+                let mut found: Vec<Track> = encoded.chain(outputs.raw_video.iter().map(|(track, _)| *track)).collect();
+                found.sort();
+                assert_eq!(found, tracks, "{name}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_graph_of_ones_own_may_encode_by_itself() {
+        crate::media::init().unwrap();
+        for encoder in ENCODERS.iter().filter(|encoder| require(encoder.element).is_ok()) {
+            let text = "videotestsrc ! {screen.exact} ! {screen.encoder} ! {screen.out}";
+            let text = graph::fill("own", text, &values(encoder)).unwrap();
+            let outputs = contract::outputs("own", &graph::parse("own", &text).unwrap(), |_| 7).unwrap();
+            assert_eq!(outputs.encoded[0].encoding, Encoding::full(Track::Screen, encoder.codec), "{text}");
+        }
+    }
+}

@@ -1,0 +1,197 @@
+//! How large a picture is, and how large it is sent.
+
+use crate::media::encode::config::{EncoderConfig, default_bitrate};
+use crate::media::options::{CaptureOptions, Content, MainSource, Size};
+
+/// The size of what is drawn here.
+pub(super) const SYNTHETIC_SIZE: Size = Size { width: 1280, height: 720 };
+
+/// What is sent as it is on every machine.
+pub(super) const FULL_HD: Size = Size { width: 1920, height: 1080 };
+
+/// What a screen is sent as where the encoder is fast enough. 4K needs more than software encodes and students'
+/// machines decode; a teacher with the hardware for 4K asks for it.
+pub(super) const LARGE: Size = Size { width: 2560, height: 1440 };
+
+/// What is on the `screen` track.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) enum ScreenSource {
+    /// A picture that is drawn in any size, or the graph of a user's own.
+    #[default]
+    Synthetic,
+    /// The picture of a file, of this size where it tells.
+    File(Option<Size>),
+    /// A screen or window, of this size where it is known.
+    Screen(Option<Size>),
+}
+
+/// How it is sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Fit {
+    /// The box that it must fit, whatever its size becomes.
+    pub bounds: Size,
+    /// Its size at first.
+    pub size: Size,
+}
+
+impl ScreenSource {
+    fn native(self) -> Option<Size> {
+        match self {
+            Self::Synthetic => None,
+            Self::File(size) | Self::Screen(size) => size,
+        }
+    }
+
+    /// The box of what every machine sends as it is. The picture may be upright or wide.
+    pub(super) fn full_hd(self) -> Size {
+        self.native().map_or(FULL_HD, |native| FULL_HD.turned_for(native))
+    }
+
+    /// In a box of this size.
+    pub(super) fn within(self, bounds: Size) -> Fit {
+        let unknown = if self == Self::Synthetic { SYNTHETIC_SIZE } else { FULL_HD };
+        match self.native() {
+            Some(native) => Fit { bounds, size: native.fitted(bounds) },
+            None if bounds == Size::NATIVE => Fit { bounds, size: unknown },
+            None => Fit { bounds, size: bounds },
+        }
+    }
+
+    /// As asked for, or else the largest size that may be sent.
+    pub(super) fn fit(self, asked: Option<Size>) -> Fit {
+        let usual = match self {
+            Self::Synthetic => SYNTHETIC_SIZE,
+            Self::File(_) => self.full_hd(),
+            Self::Screen(Some(native)) if !native.fits(self.full_hd()) => LARGE.turned_for(native),
+            Self::Screen(_) => self.full_hd(),
+        };
+        self.within(asked.unwrap_or(usual))
+    }
+
+    /// Whether that size is sent only where the encoder is fast enough.
+    pub(super) fn needs_speed_test(self, asked: Option<Size>, fit: Fit) -> bool {
+        asked.is_none() && matches!(self, Self::Screen(_)) && !fit.size.fits(self.full_hd())
+    }
+
+    /// What is sent, for people; nothing where no picture is.
+    pub(super) fn sentence(self, config: &EncoderConfig, because: Option<String>) -> String {
+        let rate = f64::from(config.bitrate) / 1e6;
+        let of = self.native().filter(|native| *native != config.size && native.fitted(Size::NATIVE) != config.size);
+        let of = of.map(|native| match because {
+            Some(because) => format!(" ({native} here: {because})"),
+            None => format!(" ({native} here, --size native sends it whole)"),
+        });
+        format!("the picture is sent as {}{}, at up to {rate:.1} Mbit/s", config.size, of.unwrap_or_default())
+    }
+}
+
+/// The config of the screen in the full tier. A teacher who asks for more bits in the low tier than the size needs gets
+/// as many in the full tier.
+pub(super) fn screen_config(options: &CaptureOptions, fit: Fit) -> EncoderConfig {
+    let bitrate = options.screen.bitrate;
+    let bitrate = bitrate.unwrap_or_else(|| default_bitrate(fit.size).max(options.tiers.low_rate().unwrap_or(0)));
+    EncoderConfig::full(fit.size, options.screen.fps, bitrate)
+}
+
+/// What the screen shows, unless it is told: a file may be anything, and a film that stutters is worse than small text.
+pub(super) fn content(options: &CaptureOptions) -> Content {
+    options.content.unwrap_or(match options.sources.main {
+        _ if options.pipeline.is_some() => Content::Film,
+        MainSource::Screen(_) | MainSource::Demo => Content::Text,
+        MainSource::Files(_) | MainSource::Test => Content::Film,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::media::{FileList, Sources, VideoOptions};
+
+    const SMALL: Size = Size { width: 640, height: 480 };
+    const FOUR_K: Size = Size { width: 3840, height: 2160 };
+
+    #[test]
+    fn what_fits_is_sent_as_it_is() {
+        let sent = |screen_source: ScreenSource, asked| screen_source.fit(asked).size;
+        assert_eq!(sent(ScreenSource::Synthetic, None), SYNTHETIC_SIZE);
+        assert_eq!(sent(ScreenSource::Synthetic, Some(Size::NATIVE)), SYNTHETIC_SIZE);
+        assert_eq!(sent(ScreenSource::Synthetic, Some(FULL_HD)), FULL_HD);
+        assert_eq!(sent(ScreenSource::File(Some(FULL_HD)), None), FULL_HD);
+        assert_eq!(sent(ScreenSource::File(Some(LARGE)), None), FULL_HD);
+        assert_eq!(sent(ScreenSource::File(Some(SMALL)), None), SMALL);
+        assert_eq!(sent(ScreenSource::File(Some(FOUR_K)), Some(Size::NATIVE)), FOUR_K);
+        assert_eq!(sent(ScreenSource::File(None), Some(SYNTHETIC_SIZE)), SYNTHETIC_SIZE);
+        let portrait = Size { width: 1080, height: 1920 };
+        assert_eq!(sent(ScreenSource::File(Some(portrait)), None), portrait);
+        assert_eq!(sent(ScreenSource::File(Some(portrait)), Some(FULL_HD)), Size { width: 608, height: 1080 });
+    }
+
+    #[test]
+    fn only_a_large_screen_is_tried_out() {
+        let doubt = |screen_source: ScreenSource, asked| {
+            let fit = screen_source.fit(asked);
+            (fit.size, screen_source.needs_speed_test(asked, fit))
+        };
+        let screen = |size| ScreenSource::Screen(Some(size));
+        assert_eq!(doubt(screen(FULL_HD), None), (FULL_HD, false));
+        assert_eq!(doubt(screen(LARGE), None), (LARGE, true));
+        assert_eq!(doubt(screen(FOUR_K), None), (LARGE, true));
+        assert_eq!(doubt(screen(LARGE), Some(Size::NATIVE)), (LARGE, false));
+        assert_eq!(doubt(screen(LARGE), Some(SYNTHETIC_SIZE)), (SYNTHETIC_SIZE, false));
+        assert_eq!(doubt(ScreenSource::Screen(None), None), (FULL_HD, false));
+        assert_eq!(ScreenSource::Screen(None).fit(None).bounds, FULL_HD);
+        assert_eq!(screen(LARGE).within(FULL_HD), Fit { bounds: FULL_HD, size: FULL_HD });
+    }
+
+    #[test]
+    fn bits_follow_what_is_sent_unless_they_are_asked_for() {
+        let options = |bitrate, tiers| CaptureOptions {
+            screen: VideoOptions { size: None, fps: 30, bitrate },
+            tiers,
+            ..CaptureOptions::default()
+        };
+        let bits =
+            |options: &CaptureOptions| screen_config(options, ScreenSource::File(Some(FULL_HD)).fit(None)).bitrate;
+        let tiers = crate::media::Tiers::default();
+        assert_eq!(bits(&options(None, tiers)), 4_600_000);
+        assert_eq!(bits(&options(Some(800_000), tiers)), 800_000);
+        assert_eq!(bits(&options(None, crate::media::Tiers::Both(Some(6_000_000)))), 6_000_000);
+    }
+
+    #[test]
+    fn a_screen_is_text_and_a_file_is_a_film_unless_told() {
+        let of = |main: MainSource, content, pipeline: Option<&str>| {
+            let (sources, pipeline) = (Sources::only(main), pipeline.map(Into::into));
+            super::content(&CaptureOptions { sources, content, pipeline, ..CaptureOptions::default() })
+        };
+        let screen = || MainSource::Screen(crate::media::Wanted::IfPresent);
+        let file = || MainSource::Files(FileList::once("a.mp4"));
+        assert_eq!(of(screen(), None, None), Content::Text);
+        assert_eq!(of(screen(), Some(Content::Film), None), Content::Film);
+        assert_eq!(of(file(), None, None), Content::Film);
+        assert_eq!(of(file(), Some(Content::Text), None), Content::Text);
+        assert_eq!(of(screen(), None, Some("own.gst")), Content::Film);
+    }
+
+    #[test]
+    fn what_is_sent_is_said() {
+        let sentence = |screen_source: ScreenSource, asked, because: Option<&str>| {
+            let config = screen_config(&CaptureOptions::default(), screen_source.fit(asked));
+            screen_source.sentence(&config, because.map(str::to_owned))
+        };
+        assert_eq!(
+            sentence(ScreenSource::Synthetic, None, None),
+            "the picture is sent as 1280x720, at up to 2.5 Mbit/s"
+        );
+        assert_eq!(
+            sentence(ScreenSource::File(Some(FOUR_K)), None, None),
+            "the picture is sent as 1920x1080 (3840x2160 here, --size native sends it whole), at up to 4.6 Mbit/s"
+        );
+        assert_eq!(
+            sentence(ScreenSource::Screen(Some(LARGE)), Some(FULL_HD), Some("x264 takes 20 ms")),
+            "the picture is sent as 1920x1080 (2560x1440 here: x264 takes 20 ms), at up to 4.6 Mbit/s"
+        );
+        let odd = ScreenSource::File(Some(Size { width: 1365, height: 767 }));
+        assert_eq!(sentence(odd, None, None), "the picture is sent as 1364x766, at up to 2.7 Mbit/s");
+    }
+}
