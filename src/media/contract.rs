@@ -1,15 +1,19 @@
-//! What a teaching graph must have, by element name.
+//! The element names that a teaching pipeline must have.
 //!
-//! A picture leaves it in one of two ways. Either raw, in a tee `screen-pictures` or `camera-pictures`, which the
-//! placeholders `{screen.raw_video}` and `{camera.raw_video}` stand for: it is then encoded here, in every tier and codec
-//! that somebody watches. Or encoded, in an appsink `screen` or `camera` that is given RTP packets of H.264 or VP8:
-//! that is the full tier, always encoded, and the only one unless there is an appsink `screen-low` or `camera-low` too,
-//! made of the same raw_video with their own timestamps. The payloader of each then stands before the appsink, with
-//! nothing but queues between: both get the same `timestamp-offset`. Sound is Opus in an appsink `audio`.
+//! A video track leaves the pipeline either raw or encoded:
 //!
-//! Key-frame requests travel up from these appsinks; an encoder that is called `screen-encoder` or `camera-low-encoder`
-//! is also timed. H.264 needs its parameter sets in each key frame, by `h264parse config-interval=-1` before
-//! `rtph264pay config-interval=0`.
+//! - Raw, in a tee `screen-pictures` or `camera-pictures`, for which the placeholders `{screen.pictures}` and
+//!   `{camera.pictures}` stand. This program then encodes the video in each tier and codec that somebody watches.
+//! - Encoded, as RTP packets of H.264 or VP8 in an appsink `screen` or `camera`. This is the full tier, always encoded.
+//!   An appsink `screen-low` or `camera-low` adds a low tier of the same frames with the same timestamps. Then both
+//!   appsinks must follow their payloaders directly (queues are allowed), because both payloaders get the same
+//!   `timestamp-offset`.
+//!
+//! Audio is Opus in an appsink `audio`.
+//!
+//! Key-frame requests travel upstream from the appsinks. An encoder named `screen-encoder` or `camera-low-encoder` is
+//! measured. H.264 needs parameter sets in each key frame: `h264parse config-interval=-1` before `rtph264pay
+//! config-interval=0`.
 
 use gstreamer as gst;
 use gstreamer::prelude::*;
@@ -18,26 +22,26 @@ use gstreamer_app as gst_app;
 use super::error::MediaError;
 use crate::rtp::{Codec, Encoding, Tier, Track};
 
-/// Elements between a payloader and its appsink, at most: queues and a capsfilter.
+/// The maximum of elements between a payloader and its appsink: queues and a capsfilter.
 const MAX_BEHIND_PAYLOADER: usize = 4;
 
-/// Where a track leaves a graph that encodes it by itself.
+/// An appsink of RTP packets that the pipeline itself encodes.
 #[derive(Debug, Clone)]
 pub(super) struct EncodedSink {
     pub encoding: Encoding,
     pub sink: gst_app::AppSink,
 }
 
-/// Where everything leaves a teaching graph.
+/// All outputs of a teaching pipeline.
 #[derive(Debug, Clone, Default)]
 pub(super) struct PipelineOutputs {
-    /// What is encoded already, in the order of [`Track::ALL`], the best tier first.
+    /// Encoded outputs in the order of [`Track::ALL`], the best tier first.
     pub encoded: Vec<EncodedSink>,
-    /// The tees of raw raw_video.
+    /// The tees of raw video.
     pub raw_video: Vec<(Track, gst::Element)>,
 }
 
-/// The name of the appsink of a track's tier, and the first part of the names that belong to it.
+/// The appsink name of a track's tier, and the prefix of the names that belong to it.
 pub(super) fn name_of(track: Track, tier: Tier) -> String {
     match tier {
         Tier::Full => track.name().into(),
@@ -45,14 +49,14 @@ pub(super) fn name_of(track: Track, tier: Tier) -> String {
     }
 }
 
-/// The name of the tee of a track's raw raw_video.
+/// The name of a track's tee of raw video.
 pub(super) fn raw_video_of(track: Track) -> String {
     format!("{track}-pictures")
 }
 
-/// Checks a teaching graph against the contract, and finds where it end_of_stream.
+/// Checks a teaching pipeline against the contract, and finds its outputs.
 ///
-/// `timestamps` is what the RTP timestamps of a track begin with, where several payloaders must agree.
+/// `timestamps` gives the first RTP timestamp of a track whose payloaders must agree.
 pub(super) fn outputs(
     name: &str,
     pipeline: &gst::Pipeline,
@@ -124,7 +128,7 @@ fn kind_of(element: &gst::Element) -> String {
     element.factory().map(|factory| factory.name().to_string()).unwrap_or_default()
 }
 
-/// The payloader that an appsink gets its packets from.
+/// The payloader in front of an appsink.
 fn payloader_of(sink: &gst_app::AppSink) -> Option<gst::Element> {
     let mut pad = sink.static_pad("sink");
     for _ in 0..=MAX_BEHIND_PAYLOADER {
@@ -137,7 +141,7 @@ fn payloader_of(sink: &gst_app::AppSink) -> Option<gst::Element> {
     None
 }
 
-/// The codec that an appsink will be given, or a description of what it gets instead.
+/// The codec that an appsink receives, or a description of what it receives instead.
 fn codec_of(sink: &gst_app::AppSink) -> Result<Codec, String> {
     let pad = sink.static_pad("sink").ok_or("nothing")?;
     if pad.peer().is_none() {
@@ -158,7 +162,7 @@ fn codec_of(sink: &gst_app::AppSink) -> Result<Codec, String> {
     }
 }
 
-/// The encoding name of RTP caps; a payloader for Opus names two, of which the first is the usual.
+/// The encoding name in RTP caps. An Opus payloader offers two; the first known one counts.
 fn encoding_name(caps: &gst::StructureRef) -> Option<String> {
     caps.get::<String>("encoding-name").ok().or_else(|| {
         let names = caps.get::<gst::List>("encoding-name").ok()?;

@@ -1,4 +1,4 @@
-//! What `classroom devices` shows: all that can be captured, encoded and shown on this machine.
+//! The inventory of `classroom devices`: what this machine can capture, encode and show.
 
 use super::encode::config::EncoderConfig;
 use super::encode::encoder::ENCODERS;
@@ -9,7 +9,7 @@ use super::render::pipeline::{audio_sink, window_sink};
 use super::source::devices::{self, Source};
 use crate::rtp::Codec;
 
-/// All that was found on this machine.
+/// What was found on this machine.
 #[derive(Debug, Clone)]
 pub struct Devices {
     /// Screens, for `--screen`.
@@ -18,28 +18,32 @@ pub struct Devices {
     pub cameras: Vec<Source>,
     /// Microphones, for `--mic`.
     pub microphones: Vec<Source>,
-    /// Video encoders, best first; the first of a codec that works is used.
+    /// Video encoders, best first. The first working one of a codec is used.
     pub encoders: Vec<EncoderState>,
-    /// The GStreamer element that shows a window, or why there is none.
+    /// The GStreamer element that opens a window, or why none can.
     pub window: Result<&'static str, MediaError>,
-    /// The GStreamer element that plays sound.
+    /// The GStreamer element that plays audio.
     pub loudspeaker: Option<&'static str>,
 }
 
-/// A video encoder, and whether it can be used.
+/// A video encoder, and whether it works.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EncoderState {
-    /// Its GStreamer element.
+    /// The GStreamer element.
     pub element: &'static str,
-    /// What it stands for: NVENC, x264.
+    /// The name for users: NVENC, x264.
     pub label: &'static str,
-    /// What it encodes.
+    /// The codec.
     pub codec: Codec,
-    /// The outcome of its trial.
+    /// The result of its trial.
     pub verdict: Verdict,
 }
 
-/// Looks at everything, which takes a second or so: cameras are opened, and encoders are tried for some pictures.
+/// Takes the inventory. This takes about a second: cameras are opened, and encoders encode some frames.
+///
+/// # Errors
+///
+/// GStreamer can't start.
 pub fn devices() -> Result<Devices, MediaError> {
     super::init()?;
     let trial = EncoderConfig::full(Size { width: 1280, height: 720 }, 30, 2_500_000);

@@ -1,7 +1,7 @@
-//! Graphs as text: the files of `pipelines/`, and what is filled in.
+//! Pipelines as text: the files of `pipelines/` and their placeholders.
 //!
-//! A line that starts with `#` is a comment. `{word.word}` is a placeholder; braces around anything else, such as a
-//! list of formats, are left alone. What a teaching graph must have is in [`super::contract`].
+//! Lines that start with `#` are comments. `{word.word}` is a placeholder; other braces, such as lists of formats,
+//! stay. [`super::contract`] says what a teaching pipeline must contain.
 
 use std::path::Path;
 
@@ -9,20 +9,19 @@ use super::error::{MediaError, package_of};
 use gstreamer as gst;
 use gstreamer::prelude::*;
 
-/// Declares the files of `pipelines/` as constants, and lists them for the test that parses them all.
+/// Declares the files of `pipelines/` as constants, and lists them for a test.
 macro_rules! files {
     ($($name:ident = $file:literal;)*) => {
         $(pub(super) const $name: File = File { name: $file, text: include_str!(concat!("../../pipelines/", $file)) };)*
-        /// All files, for the tests.
         #[cfg(test)]
         const ALL: &[File] = &[$($name),*];
     };
 }
 
-/// A graph, or a part of one.
+/// A pipeline file, complete or a part.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct File {
-    /// Its name in `pipelines/`.
+    /// The file name in `pipelines/`.
     pub name: &'static str,
     text: &'static str,
 }
@@ -54,26 +53,26 @@ files! {
     WATCH_WINDOW_SOUND = "watch-window-sound.gst";
 }
 
-/// What stands for the placeholders of a graph.
+/// The values of placeholders.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Values(Vec<(&'static str, String)>);
 
 impl Values {
-    /// Sets a placeholder to text that is part of the graph: a number, an element.
+    /// Sets a placeholder to pipeline text: a number, an element.
     pub(super) fn set(mut self, name: &'static str, value: impl ToString) -> Self {
         self.0.retain(|(known, _)| *known != name);
         self.0.push((name, value.to_string()));
         self
     }
 
-    /// Sets a placeholder to text from outside, quoted so that it is one value whatever it contains.
+    /// Sets a placeholder to text from outside. It is quoted, so that it stays one value whatever it contains.
     pub(super) fn quoted(self, name: &'static str, value: &str) -> Self {
         let value = format!("\"{}\"", value.replace('\\', "\\\\").replace('"', "\\\""));
         self.set(name, value)
     }
 }
 
-/// The graph that the files make together, one behind the other.
+/// Joins files to one pipeline text, with placeholders filled.
 pub(super) fn text(files: &[File], values: &Values) -> Result<String, MediaError> {
     let mut all = String::new();
     for file in files {
@@ -83,14 +82,14 @@ pub(super) fn text(files: &[File], values: &Values) -> Result<String, MediaError
     Ok(all)
 }
 
-/// Takes the comments out of a graph and fills its placeholders, also those in what was filled in.
+/// Removes comments and fills placeholders, including placeholders within values.
 pub(super) fn fill(name: &str, text: &str, values: &Values) -> Result<String, MediaError> {
     let mut filled: String = text
         .lines()
         .filter(|line| !line.trim_start().starts_with('#'))
         .flat_map(|line| [line.trim_end(), "\n"])
         .collect();
-    // A value may hold placeholders itself, such as the bitrate in an encoder; two levels exist, and a loop is a bug.
+    // Values nest at most two levels, such as the bitrate in an encoder. More passes would loop.
     for _ in 0..3 {
         let Some((start, end)) = placeholder(&filled, 0) else { break };
         filled = replace(name, &filled, start, end, values)?;
@@ -98,7 +97,7 @@ pub(super) fn fill(name: &str, text: &str, values: &Values) -> Result<String, Me
     Ok(filled)
 }
 
-/// One pass over all placeholders, the first of which is at `start..end`.
+/// Replaces all placeholders once. The first one is at `start..end`.
 fn replace(file: &str, text: &str, start: usize, end: usize, values: &Values) -> Result<String, MediaError> {
     let mut out = String::with_capacity(text.len() * 2);
     let (mut done, mut next) = (0, Some((start, end)));
@@ -121,7 +120,7 @@ fn known(values: &Values) -> String {
     values.0.iter().map(|(name, _)| format!("{{{name}}}")).collect::<Vec<_>>().join(", ")
 }
 
-/// The next `{name}` outside of quotes from an offset on: a name is lower-case words joined by dots or dashes.
+/// The next `{name}` outside quotes, from an offset on. A name consists of lower-case words, joined by dots or dashes.
 fn placeholder(text: &str, from: usize) -> Option<(usize, usize)> {
     let bytes = text.as_bytes();
     let (mut at, mut in_quotes) = (from, false);
@@ -143,12 +142,12 @@ fn placeholder(text: &str, from: usize) -> Option<(usize, usize)> {
     None
 }
 
-/// Parses a graph. Nothing is opened yet.
+/// Parses a pipeline. No device is opened yet.
 pub(super) fn parse(name: &str, text: &str) -> Result<gst::Pipeline, MediaError> {
     let element = parsed(name, |context, flags| gst::parse::launch_full(text, Some(context), flags))?;
     match element.downcast::<gst::Pipeline>() {
         Ok(pipeline) => Ok(pipeline),
-        // A text with one element only gives that element.
+        // The text of a single element parses to that element.
         Err(element) => {
             let pipeline = gst::Pipeline::new();
             let failed = |cause: String| MediaError::Pipeline { pipeline: name.into(), cause };
@@ -158,7 +157,7 @@ pub(super) fn parse(name: &str, text: &str) -> Result<gst::Pipeline, MediaError>
     }
 }
 
-/// Parses a part of a graph that is added to a pipeline while that runs. The bin has this name, and no pads.
+/// Parses a bin of this name, to be added to a running pipeline. The bin has no ghost pads.
 pub(super) fn parse_bin(name: &str, text: &str) -> Result<gst::Bin, MediaError> {
     let element = parsed(name, |context, flags| {
         gst::parse::bin_from_description_with_name_full(text, false, name, Some(context), flags)
@@ -180,7 +179,7 @@ fn parsed(
     })
 }
 
-/// Reads the text of a graph from a file.
+/// Reads a pipeline file.
 pub(super) fn read(path: &Path) -> Result<String, MediaError> {
     std::fs::read_to_string(path).map_err(|error| MediaError::File { path: path.into(), cause: error.to_string() })
 }

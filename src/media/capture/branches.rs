@@ -1,6 +1,6 @@
-//! Which encodings of the pictures are needed, and a thread that builds them and takes them away.
+//! Encodings on demand: which ones are needed, and a thread that builds and removes their branches.
 //!
-//! An encoder takes milliseconds to open and a GPU seconds, so nobody who says what is needed waits for it.
+//! Opening an encoder takes milliseconds, on a GPU seconds. So callers only set the demand and never wait.
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
@@ -16,19 +16,19 @@ use crate::media::error::MediaError;
 use crate::media::options::CaptureEvent;
 use crate::rtp::{Encoding, PerEncoding, Track};
 
-/// What branches are made of.
+/// What the branches work with.
 pub(in crate::media) struct BranchInputs {
     pub pipeline: gst::Pipeline,
     /// The tees of raw video.
     pub tees: Vec<(Track, gst::Element)>,
-    /// For each track the best encoding first.
+    /// The best encoding of each track comes first.
     pub specs: Vec<BranchSpec>,
     pub on_frame: OnFrame,
     pub end_of_stream: Arc<EndOfStream>,
     pub events: mpsc::Sender<CaptureEvent>,
 }
 
-/// All encodings that are made of tees of raw pictures.
+/// All encodings of raw video.
 pub(in crate::media) struct Branches {
     inputs: BranchInputs,
     state: Mutex<State>,
@@ -43,33 +43,33 @@ struct State {
     stopping: bool,
 }
 
-/// What is known of an encoding.
+/// The state of one encoding.
 #[derive(Debug, Default)]
 struct EncodingState {
     demand: Demand,
     gate: Arc<KeyFrameGate>,
-    /// There from when it is built until it is being taken away.
+    /// Present from the end of building to the start of removal.
     branch: Option<Branch>,
 }
 
-/// Whether an encoding is to be made.
+/// Whether an encoding must be produced.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 enum Demand {
     #[default]
     NotNeeded,
     Needed,
-    /// Not tried again: what fails on this machine fails every time.
+    /// Never tried again: a failure on this machine repeats every time.
     Failed,
 }
 
-/// What the thread does next.
+/// The next work of the thread.
 enum Task<'a> {
     Build(&'a BranchSpec),
     Remove(Branch),
 }
 
 impl Branches {
-    /// Joins those branches that are needed at the start to a graph that does not play yet.
+    /// Builds the main branch of each track, in a pipeline that does not play yet.
     pub(in crate::media) fn new(inputs: BranchInputs) -> Result<Arc<Self>, MediaError> {
         let this = Arc::new(Self { inputs, state: Mutex::default(), changed: Condvar::new() });
         for (track, tee) in &this.inputs.tees {
@@ -85,20 +85,20 @@ impl Branches {
         Ok(this)
     }
 
-    /// What can be made, best first.
+    /// The encodings that can be produced, the best of each track first.
     pub(in crate::media) fn encodings(&self) -> Vec<Encoding> {
         let state = self.state();
         let encodings = self.inputs.specs.iter().map(|spec| spec.encoding);
         encodings.filter(|encoding| state.encodings[*encoding].demand != Demand::Failed).collect()
     }
 
-    /// Whether an encoding is that with which its track began, and with which the class goes.
+    /// Whether this is the main encoding of its track, which the lecture can't do without.
     pub(in crate::media) fn is_main(&self, encoding: Encoding) -> bool {
         let first = self.inputs.specs.iter().find(|spec| spec.encoding.track == encoding.track);
         first.is_some_and(|spec| spec.encoding == encoding)
     }
 
-    /// From now on an encoding is needed, and its frames come from the next key frame on; or it is not, and none come.
+    /// Sets whether an encoding is needed. If so, frames come from the next key frame on; if not, none come.
     pub(in crate::media) fn need(&self, encoding: Encoding, needed: bool) {
         if self.inputs.specs.iter().all(|spec| spec.encoding != encoding) {
             return;
@@ -111,25 +111,25 @@ impl Branches {
         }
         encoding_state.demand = demand;
         encoding_state.gate.set(needed);
-        // Needed again before it was taken away.
+        // The branch may still exist if it is needed again before its removal.
         let ask = encoding_state.branch.as_ref().filter(|_| needed).map(Branch::key_frames);
         drop(state);
         self.changed.notify_one();
         ask.iter().for_each(|ask| ask());
     }
 
-    /// Asks for a key frame. An encoding that is only being built begins with one.
+    /// Requests a key frame. A branch that is being built starts with one.
     pub(in crate::media) fn request_key_frame(&self, encoding: Encoding) {
         let ask = self.state().encodings[encoding].branch.as_ref().map(Branch::key_frames);
         ask.iter().for_each(|ask| ask());
     }
 
-    /// How long the encoder takes for a picture, in milliseconds, while there is one.
+    /// The mean encode time in milliseconds, while the branch exists.
     pub(in crate::media) fn encode_ms(&self, encoding: Encoding) -> Option<f32> {
         self.state().encodings[encoding].branch.as_ref()?.output.encode_ms()
     }
 
-    /// Which encoding an element is a part of.
+    /// The encoding whose branch contains an element.
     pub(in crate::media) fn encoding_of(&self, element: &gst::Object) -> Option<Encoding> {
         let mut at = Some(element.clone());
         while let Some(object) = at {
@@ -142,7 +142,7 @@ impl Branches {
         None
     }
 
-    /// Gives an encoding up, for it failed.
+    /// Gives up an encoding after a failure.
     pub(in crate::media) fn give_up(&self, encoding: Encoding, cause: &str) {
         let mut state = self.state();
         let encoding_state = &mut state.encodings[encoding];
@@ -150,15 +150,15 @@ impl Branches {
         encoding_state.gate.set(false);
         drop(state);
         self.changed.notify_one();
-        // One failure makes several elements complain.
+        // One failure causes errors of several elements. Report the first.
         if before != Demand::Failed {
             let sentence = format!("{encoding} in {} can't be encoded here, nobody gets it: {cause}", encoding.codec);
-            // Full or closed: whoever doesn't read the first events would not read this one.
+            // If the queue is full or closed, nobody reads events, so drop this one.
             let _ = self.inputs.events.try_send(CaptureEvent::Warning(sentence));
         }
     }
 
-    /// Builds and takes away, until it is told to stop.
+    /// Builds and removes branches until [`stop`](Self::stop).
     pub(in crate::media) fn run(&self) {
         while let Some(task) = self.next() {
             match task {
@@ -188,7 +188,7 @@ impl Branches {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits for something to do, and nothing once it is to stop.
+    /// Waits for work. None after [`stop`](Self::stop).
     fn next(&self) -> Option<Task<'_>> {
         let mut state = self.state();
         loop {
@@ -223,7 +223,8 @@ impl Branches {
         }
     }
 
-    /// A track that somebody encodes end_of_stream with its last encoded picture; one that nobody does, at its tee.
+    /// Watches for the end of the source. A track with branches ends when its encoders have delivered their last frame;
+    /// a track without any ends at the tee.
     fn watch_end(self: &Arc<Self>, track: Track, tee: &gst::Element) {
         let Some(pad) = tee.static_pad("sink") else { return };
         let this = Arc::downgrade(self);

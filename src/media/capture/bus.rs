@@ -1,4 +1,4 @@
-//! What a teaching graph reports, turned into events.
+//! Turns bus messages of the teaching pipeline into events.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -14,23 +14,23 @@ use crate::media::options::CaptureEvent;
 use crate::media::source::CapturePlan;
 use crate::rtp::Encoding;
 
-/// Messages of this program to its own watcher.
+/// Application messages from this program to its own bus watcher.
 pub(in crate::media) const ENDED: &str = "classroom-ended";
 pub(in crate::media) const STOP: &str = "classroom-stop";
 
-/// Sends one.
+/// Posts an application message.
 pub(in crate::media) fn post(bus: &gst::Bus, what: &str) {
-    // A bus that is being closed drops it, and then nobody waits for it either.
+    // A closed bus drops the message. Then nobody waits for it.
     let _ = bus.post(gst::message::Application::new(gst::Structure::new_empty(what)));
 }
 
-/// Turns what the graph reports into events, on a thread of its own.
+/// Reads the bus on a thread of its own.
 pub(in crate::media) struct BusWatcher {
     pub bus: gst::Bus,
     pub events: mpsc::Sender<CaptureEvent>,
     pub about: ErrorContext,
     pub branches: Arc<Branches>,
-    /// Of a camera without which the lecture can go on.
+    /// A camera that the lecture can go on without.
     pub camera: Option<SourceRestart>,
 }
 
@@ -41,12 +41,12 @@ pub(in crate::media) struct ErrorContext {
 }
 
 impl ErrorContext {
-    /// Of a graph of this name.
+    /// For the pipeline of this name.
     pub(in crate::media) fn new(name: &str, plan: &CapturePlan) -> Self {
         Self { name: name.to_string(), devices: plan.devices.clone() }
     }
 
-    /// Says what an error message of the graph means to its user.
+    /// Translates an error message for the user.
     pub(in crate::media) fn explain(&self, message: &gst::message::Error) -> MediaError {
         let error = message.error();
         let cause = error.message().to_string();
@@ -61,20 +61,20 @@ impl ErrorContext {
         MediaError::Pipeline { pipeline: self.name.clone(), cause: format!("{factory}: {cause}") }
     }
 
-    /// What it says, in short.
+    /// The short form of an error.
     fn cause(message: &gst::message::Error) -> String {
         format!("{}: {}", factory_of(message), message.error().message())
     }
 }
 
-/// The kind of element that complains.
+/// The factory name of the element that failed.
 fn factory_of(message: &gst::message::Error) -> String {
     let element = message.src().and_then(|source| source.downcast_ref::<gst::Element>());
     element.and_then(gst::Element::factory).map(|factory| factory.name().to_string()).unwrap_or_default()
 }
 
 impl BusWatcher {
-    /// Until it is told to stop.
+    /// Reads the bus until the message [`STOP`].
     pub(in crate::media) fn run(mut self) {
         while let Some(message) = self.next() {
             let event = match message.view() {
@@ -106,7 +106,7 @@ impl BusWatcher {
         }
     }
 
-    /// The next message; until there is one, a camera that is gone is looked for.
+    /// The next message. While waiting, restarts a failed camera from time to time.
     fn next(&mut self) -> Option<gst::Message> {
         loop {
             let wait = self.camera.as_ref().and_then(|camera| camera.wait(Instant::now()));
@@ -121,14 +121,14 @@ impl BusWatcher {
         }
     }
 
-    /// The encoding that failed, if the class can go on without it.
+    /// The encoding that failed, if the lecture can go on without it.
     fn branch_of(&self, error: &gst::message::Error) -> Option<Encoding> {
         let encoding = self.branches.encoding_of(error.src()?)?;
         (!self.branches.is_main(encoding)).then_some(encoding)
     }
 
     fn send(&self, event: CaptureEvent) {
-        // Full or closed: whoever doesn't read the first events would not read this one.
+        // If the queue is full or closed, nobody reads events, so drop this one.
         let _ = self.events.try_send(event);
     }
 }

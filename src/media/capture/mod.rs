@@ -1,4 +1,4 @@
-//! The teacher's side: from sources to RTP packets, each encoding made once, and only while somebody needs it.
+//! A running capture: from sources to RTP packets. Each encoding is produced once, and only while it is needed.
 
 pub(in crate::media) mod branches;
 mod bus;
@@ -26,13 +26,13 @@ use crate::media::options::{CaptureEvent, CaptureOptions};
 use crate::media::source::{self, CapturePlan};
 use crate::rtp::{Codec, Encoding, Frame, Tier, Track};
 
-/// The element of a camera.
+/// The source element of cameras.
 const CAMERA: &str = "v4l2src";
 
-/// Events that nobody has read yet: more than one means trouble already, and warnings beyond that tell nothing new.
+/// The event queue. More than one unread event means trouble, and more warnings add nothing.
 const MAX_QUEUED_EVENTS: usize = 32;
 
-/// A graph that was built and checked, and waits to be started.
+/// A pipeline that is built and checked, ready to start.
 pub struct Prepared {
     name: String,
     pipeline: gst::Pipeline,
@@ -47,7 +47,7 @@ impl fmt::Debug for Prepared {
 }
 
 impl Prepared {
-    /// What will be captured and with which codec the class goes, in the order of [`Track::ALL`].
+    /// The captured tracks and their main codec, in the order of [`Track::ALL`].
     pub fn tracks(&self) -> Vec<(Track, Codec)> {
         let mut tracks: Vec<(Track, Codec)> = Vec::new();
         for Encoding { track, codec, .. } in self.encodings() {
@@ -58,14 +58,14 @@ impl Prepared {
         tracks
     }
 
-    /// All that can be made on this machine, in the order of [`Track::ALL`], for each track the best first: that in
-    /// the class's codec in its tiers, then those for students who can't take it.
+    /// All encodings that this machine can produce, in the order of [`Track::ALL`], and per track the best first: the
+    /// main codec in its tiers, then the codec for students that can't decode the main one.
     pub fn encodings(&self) -> Vec<Encoding> {
         let made = self.plan.specs.iter().map(|spec| spec.encoding);
         in_order(self.outputs.encoded.iter().map(|output| output.encoding).chain(made))
     }
 
-    /// The same, each with the bits per second that its encoder is set to.
+    /// The encodings with the configured bit/s of each.
     pub fn rates(&self) -> Vec<(Encoding, u32)> {
         let rate = |encoding: &Encoding| {
             let spec = self.plan.specs.iter().find(|spec| spec.encoding == *encoding);
@@ -78,13 +78,13 @@ impl Prepared {
         &self.pipeline
     }
 
-    /// What was plan and why, a sentence each, for people.
+    /// What was chosen and why, one sentence each, for the user.
     pub fn notices(&self) -> &[String] {
         &self.plan.notices
     }
 }
 
-/// Sorted by track, and otherwise as they come.
+/// Sorts by track and keeps the order within a track.
 fn in_order(encodings: impl Iterator<Item = Encoding>) -> Vec<Encoding> {
     let mut all: Vec<Encoding> = encodings.collect();
     all.sort_by_key(|encoding| encoding.track);
@@ -93,21 +93,21 @@ fn in_order(encodings: impl Iterator<Item = Encoding>) -> Vec<Encoding> {
 
 impl Drop for Prepared {
     fn drop(&mut self) {
-        // A graph must be in Null when it goes. Null always succeeds.
+        // A pipeline must be in Null before it is freed. A change to Null always succeeds.
         let _ = self.pipeline.set_state(gst::State::Null);
     }
 }
 
-/// A running capture.
+/// A running capture. Dropping it stops the pipeline.
 pub struct Capture {
     prepared: Prepared,
-    /// What the graph encodes by itself, always.
+    /// Encodings that the pipeline itself always produces.
     outputs: Vec<(EncodedOutput, Arc<KeyFrameGate>)>,
-    /// What is encoded on demand.
+    /// Encodings on demand.
     branches: Arc<Branches>,
-    /// Of each source of pictures that may stop.
+    /// One per video source that may stall.
     frame_counters: Vec<(Track, FrameCounter)>,
-    /// What is played into the graph.
+    /// The files that are played into the pipeline.
     playlist: Option<Playlist>,
     builder: Option<JoinHandle<()>>,
     watcher: Option<JoinHandle<()>>,
@@ -120,10 +120,14 @@ impl fmt::Debug for Capture {
 }
 
 impl Capture {
-    /// Finds devices and working encoders, builds the graph and checks the contract by element name.
+    /// Finds devices and working encoders, builds the pipeline and checks its element names.
     ///
-    /// This blocks: encoders are tried for some pictures (50 ms each, seconds for a GPU), a file is opened, and on
-    /// Wayland the desktop asks its user. Call it where blocking is allowed, and also from within no async runtime.
+    /// Blocks: each encoder trial takes 50 ms (seconds on a GPU), files are opened, and on Wayland the desktop asks its
+    /// user. Don't call this in an async task.
+    ///
+    /// # Errors
+    ///
+    /// A source, an element or every encoder is missing, or the user's pipeline breaks the contract.
     pub fn prepare(options: CaptureOptions) -> Result<Prepared, MediaError> {
         crate::media::init()?;
         let mut plan = source::plan(&options)?;
@@ -144,9 +148,13 @@ impl Capture {
         Ok(Prepared { name, pipeline, outputs, plan })
     }
 
-    /// Starts a graph. `on_frame` is called on the graph's own threads, one for each encoding, and must not block.
+    /// Starts the pipeline. `on_frame` is called on streaming threads, one per encoding, and must not block.
     ///
-    /// Of each track the first of [`encodings`](Self::encodings) is needed from the start.
+    /// At the start, the first encoding of each track is needed.
+    ///
+    /// # Errors
+    ///
+    /// The pipeline can't start: a device is in use, or an encoder fails.
     pub fn start(
         mut prepared: Prepared,
         on_frame: impl Fn(Frame) + Send + Sync + 'static,
@@ -202,22 +210,23 @@ impl Capture {
         Ok((capture, receiver))
     }
 
-    /// What is captured and with which codec the class goes, in the order of [`Track::ALL`].
+    /// The captured tracks and their main codec, in the order of [`Track::ALL`].
     pub fn tracks(&self) -> Vec<(Track, Codec)> {
         self.prepared.tracks()
     }
 
-    /// All that can be made, as [`Prepared::encodings`] says, without what has failed since.
+    /// As [`Prepared::encodings`], without those that have failed since.
     pub fn encodings(&self) -> Vec<Encoding> {
         let always = self.outputs.iter().map(|(output, _)| output.encoding);
         in_order(always.chain(self.branches.encodings()))
     }
 
-    /// From now on an encoding is needed, and its frames come from a key frame on; or it is not: none come, and what
-    /// makes them is taken away. Returns at once, and changes nothing for other encodings.
+    /// Sets whether an encoding is needed. If so, its frames come from a key frame on; if not, none come and its
+    /// encoder is removed. Returns at once. Other encodings are not affected.
     ///
-    /// What can't be built is told as a [`CaptureEvent::Warning`], and is among [`encodings`](Self::encodings) no more.
-    /// A graph of the user's own encodes always; then only frames come or not. So does sound, which always comes.
+    /// If the encoder can't be built, a [`CaptureEvent::Warning`] follows and the encoding leaves
+    /// [`encodings`](Self::encodings). A user's pipeline may encode by itself, always; then only the delivery of frames
+    /// starts and stops. Audio is always delivered.
     pub fn need(&self, encoding: Encoding, needed: bool) {
         match self.output(encoding) {
             Some((output, gate)) if encoding.track.is_video() => {
@@ -230,7 +239,7 @@ impl Capture {
         }
     }
 
-    /// Asks an encoder for a key frame, which then comes with the next picture. Sound has none.
+    /// Requests a key frame of a video encoding, for the next captured frame.
     pub fn request_key_frame(&self, encoding: Encoding) {
         match self.output(encoding) {
             Some((output, _)) if encoding.track.is_video() => request_key_frame(&output.sink()),
@@ -238,7 +247,7 @@ impl Capture {
         }
     }
 
-    /// How long the encoder took for a picture, the mean of about a second, in milliseconds; none while there is none.
+    /// The mean encode time of about the last second, in milliseconds. None while the encoding is not produced.
     pub fn encode_ms(&self, encoding: Encoding) -> Option<f32> {
         match self.output(encoding) {
             Some((output, _)) => output.encode_ms(),
@@ -246,8 +255,8 @@ impl Capture {
         }
     }
 
-    /// How many pictures each source has given so far, and the longest time from one to the next that it has announced.
-    /// A still screen gives pictures too. A file is not among them: it may show a slide for minutes.
+    /// Per video source: the frames so far, and the announced frame interval (zero if unknown). A static screen
+    /// delivers frames too. Files are left out: they may show a slide for minutes.
     pub fn frame_counts(&self) -> impl Iterator<Item = (Track, u64, Duration)> {
         self.frame_counters.iter().map(|(track, counter)| (*track, counter.count(), counter.interval()))
     }
@@ -256,7 +265,7 @@ impl Capture {
         self.outputs.iter().find(|(output, _)| output.encoding == encoding)
     }
 
-    /// Stops the graph and closes its devices. Dropping does the same.
+    /// Stops the pipeline and closes its devices, as dropping does.
     pub fn stop(self) {}
 }
 
@@ -265,17 +274,17 @@ impl Drop for Capture {
         if let Some(playlist) = &self.playlist {
             playlist.stop();
         }
-        // First whoever builds: what joins a graph that stops would not be stopped.
+        // Stop building branches first: a branch that joins a stopping pipeline would not be stopped.
         self.branches.stop();
         if let Some(builder) = self.builder.take() {
             let _ = builder.join();
         }
-        // Null always succeeds, and waits for the streaming threads: no frame comes after this.
+        // A change to Null always succeeds, and waits for the streaming threads: no frame comes after this.
         let _ = self.prepared.pipeline.set_state(gst::State::Null);
-        // Its files are closed now that nobody takes anything from them.
+        // Close the files now that nothing reads from them.
         self.playlist = None;
         if let Some(bus) = self.prepared.pipeline.bus() {
-            // Null makes the bus drop messages, so it is opened again for this one.
+            // In Null the bus drops messages, so reopen it for this one.
             bus.set_flushing(false);
             post(&bus, STOP);
         }
@@ -290,7 +299,7 @@ fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> Result<JoinHandle<(
     std::thread::Builder::new().name(name.into()).spawn(run).map_err(failed)
 }
 
-/// Connects what the graph encodes by itself. Its best tier is needed from the start.
+/// Connects the encodings that the pipeline itself produces. The best tier of each track is needed from the start.
 fn outputs(
     prepared: &Prepared,
     on_frame: &OnFrame,
@@ -309,7 +318,7 @@ fn outputs(
     outputs
 }
 
-/// The camera that was plan, where something else is taught too: then it may fail, and the lecture goes on.
+/// The chosen camera, if the lecture has other tracks and can go on without it.
 fn camera(prepared: &Prepared) -> Option<gst::Element> {
     let is_chosen = prepared.plan.devices.iter().any(|(element, _)| *element == CAMERA);
     let is_camera = |element: &gst::Element| element.factory().is_some_and(|factory| factory.name() == CAMERA);
@@ -317,7 +326,7 @@ fn camera(prepared: &Prepared) -> Option<gst::Element> {
     elements.find(is_camera).filter(|_| is_chosen && prepared.tracks().len() > 1)
 }
 
-/// Counts pictures where they leave their source: in front of the encoders, or behind those of the graph's own.
+/// Counts frames at the end of each video source: at the tee of raw video, or at the appsink of a user's own encoder.
 fn frame_counters(prepared: &Prepared) -> Vec<(Track, FrameCounter)> {
     let of_file = |track: &Track| prepared.plan.playlist.as_ref().is_some_and(|list| list.tracks.contains(track));
     let raw = prepared.outputs.raw_video.iter().map(|(track, tee)| (*track, tee));

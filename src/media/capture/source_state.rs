@@ -1,4 +1,4 @@
-//! A camera that is unplugged while the lecture goes on, and plugged in again.
+//! The state of sources while a lecture runs: frames delivered, failed and restarted, ended.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -9,21 +9,22 @@ use gstreamer::prelude::*;
 
 use crate::rtp::Track;
 
-/// How often a camera that is gone is looked for.
+/// How often a failed source is restarted.
 const RESTART_INTERVAL: Duration = Duration::from_secs(2);
 
-/// A source that may fail and come back. The rest of the graph goes on.
+/// A source that may fail and return, such as a camera that is unplugged. The rest of the pipeline goes on.
 #[derive(Debug)]
 pub(in crate::media) struct SourceRestart {
     source: gst::Element,
-    /// Whether it has given anything since it was started last.
+    /// Whether the source has delivered a buffer since its last start.
     lives: Arc<AtomicBool>,
-    /// When it is started next, while it is gone.
+    /// The time of the next restart, while the source is gone.
     due: Option<Instant>,
 }
 
 impl SourceRestart {
-    /// Of this source. Its end is kept from the graph, so that what it gives after that is let through.
+    /// Watches a source element. Its end-of-stream events are dropped, because downstream elements would refuse buffers
+    /// after them.
     pub(in crate::media) fn new(source: gst::Element) -> Self {
         let lives = Arc::<AtomicBool>::default();
         if let Some(pad) = source.static_pad("src") {
@@ -40,14 +41,14 @@ impl SourceRestart {
         Self { source, lives, due: None }
     }
 
-    /// Whether it is this source that complains.
+    /// Whether an error comes from this source.
     pub(in crate::media) fn is_source_of(&self, error: &gst::message::Error) -> bool {
         error.src().is_some_and(|source| source == self.source.upcast_ref::<gst::Object>())
     }
 
-    /// It has failed: it is shut, and started again from time to time. Gives whether it had worked until now.
+    /// Stops the failed source and schedules a restart. Returns whether the failure is new.
     pub(in crate::media) fn failed(&mut self, now: Instant) -> bool {
-        // The graph must not start it by itself. Null always succeeds.
+        // Lock the state, so that the pipeline does not start the element. A change to Null always succeeds.
         self.source.set_locked_state(true);
         let _ = self.source.set_state(gst::State::Null);
         let is_news = self.lives.swap(false, Ordering::Relaxed) || self.due.is_none();
@@ -55,12 +56,12 @@ impl SourceRestart {
         is_news
     }
 
-    /// How long [`SourceRestart::restart_if_due`] may wait; none while all is well.
+    /// The time until [`SourceRestart::restart_if_due`] must be called. None while the source works.
     pub(in crate::media) fn wait(&self, now: Instant) -> Option<Duration> {
         self.due.map(|due| due.saturating_duration_since(now))
     }
 
-    /// Starts it again when that is due; nothing happens while it works.
+    /// Restarts the source if that is due.
     pub(in crate::media) fn restart_if_due(&mut self, now: Instant) {
         if self.due.is_none_or(|due| due > now) {
             return;
@@ -71,12 +72,12 @@ impl SourceRestart {
         }
         self.due = Some(now + RESTART_INTERVAL);
         self.source.set_locked_state(false);
-        // Where it is still gone, it says so by an error.
+        // If the device is still gone, the element posts another error.
         let _ = self.source.sync_state_with_parent();
     }
 }
 
-/// Counts the pictures of a source. Cheap to clone.
+/// Counts the frames of a source. Clones share the count.
 #[derive(Debug, Clone, Default)]
 pub(in crate::media) struct FrameCounter(Arc<FrameCounts>);
 
@@ -87,7 +88,7 @@ struct FrameCounts {
 }
 
 impl FrameCounter {
-    /// Of what passes this pad.
+    /// Counts buffers at a pad.
     pub(in crate::media) fn new(pad: &gst::Pad) -> Self {
         let this = Self::default();
         let counted = this.0.clone();
@@ -107,12 +108,12 @@ impl FrameCounter {
         this
     }
 
-    /// Pictures, or packets of them, so far.
+    /// Frames so far, or packets if the pad carries packets.
     pub(in crate::media) fn count(&self) -> u64 {
         self.0.pictures.load(Ordering::Relaxed)
     }
 
-    /// The time from one picture to the next, as the source has announced; nothing where it varies or is not known.
+    /// The frame interval in the caps. Zero if it is unknown or variable.
     pub(in crate::media) fn interval(&self) -> Duration {
         Duration::from_millis(self.0.interval_ms.load(Ordering::Relaxed))
     }
@@ -124,19 +125,19 @@ fn interval_ms(caps: &gst::CapsRef) -> u64 {
     if frames <= 0 { 0 } else { u64::try_from(i64::from(seconds) * 1000 / i64::from(frames)).unwrap_or(0) }
 }
 
-/// Counts the tracks that still go on.
+/// Detects the end of a lecture: all tracks that can end have ended.
 pub(in crate::media) struct EndOfStream {
     open: Mutex<Vec<Track>>,
     at_end: Box<dyn Fn() + Send + Sync>,
 }
 
 impl EndOfStream {
-    /// Calls `at_end` once, when all of these tracks have ended. Others may go on for ever.
+    /// Calls `at_end` once, when all of these tracks have ended. Other tracks may go on.
     pub(in crate::media) fn new(tracks: Vec<Track>, at_end: impl Fn() + Send + Sync + 'static) -> Self {
         Self { open: Mutex::new(tracks), at_end: Box::new(at_end) }
     }
 
-    /// A track has ended; it may say so in each of its encodings.
+    /// Notes the end of a track. Each of its encodings may report it.
     pub(in crate::media) fn track_ended(&self, track: Track) {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         let before = open.len();

@@ -5,13 +5,13 @@ use super::*;
 use crate::media::{MainSource, Sources, VideoOptions};
 use crate::rtp::Tier;
 
-/// How long anything may take on a busy machine.
+/// A generous deadline for a busy machine.
 const DEADLINE: Duration = Duration::from_secs(30);
 
 const FULL: Encoding = Encoding { track: Track::Screen, tier: Tier::Full, codec: Codec::H264 };
 const LOW: Encoding = Encoding { tier: Tier::Low, ..FULL };
 
-/// A running test picture, and which frames came of it.
+/// A capture of the test picture, and the encoding of each frame that it delivered.
 struct Lecture {
     capture: Capture,
     events: mpsc::Receiver<CaptureEvent>,
@@ -19,7 +19,7 @@ struct Lecture {
 }
 
 impl Lecture {
-    /// With the text of one of its encodings changed.
+    /// Starts with one branch's pipeline text changed.
     fn start(encoding: Encoding, change: impl Fn(&str) -> String) -> Self {
         let mut prepared = Capture::prepare(CaptureOptions {
             sources: Sources { audio: false, ..Sources::only(MainSource::Test) },
@@ -46,7 +46,7 @@ impl Lecture {
         until("frames", || (self.frames(encoding) >= before + more).then_some(()));
     }
 
-    /// How many elements there are, and how many pads the tee has for branches.
+    /// The number of elements in the pipeline, and of branch pads at the tee.
     fn parts(&self) -> (usize, i32) {
         let pipeline = &self.capture.prepared.pipeline;
         let tee = pipeline.by_name("screen-pictures").unwrap();
@@ -104,7 +104,7 @@ fn an_encoder_that_fails_ends_its_own_encoding_only() {
     assert!(sentence.starts_with("screen low in H.264 can't be encoded here"), "{sentence}");
     assert!(!lecture.capture.encodings().contains(&LOW));
     until("the end of the branch", || (lecture.parts() == before).then_some(()));
-    // It is not tried again, and the others go on.
+    // The failed encoding is not tried again, and the others go on.
     lecture.capture.need(LOW, true);
     lecture.until_more(FULL, 5);
     assert_eq!(lecture.parts(), before);

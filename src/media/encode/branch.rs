@@ -1,5 +1,6 @@
-//! One encoding of a picture: a part of the graph that hangs on the tee of raw pictures, and can come and go while
-//! others go on.
+//! A branch of the pipeline: queue, encoder, payloader and appsink of one encoding, behind the tee of raw video.
+//!
+//! Branches are added and removed while the pipeline runs, without effect on other branches.
 
 use std::sync::Arc;
 use std::sync::mpsc::sync_channel;
@@ -18,22 +19,23 @@ use crate::media::error::MediaError;
 use crate::media::graph;
 use crate::media::options::Size;
 
-/// How long a picture that is just being handed to a branch is waited for: that keeps microseconds, its queue drops.
+/// Timeout for the tee to finish pushing a buffer into the branch. The branch's queue drops, so this takes
+/// microseconds.
 const UNLINK_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// An encoding that is being made, or about to be.
+/// The elements of one encoding, in a bin.
 #[derive(Debug)]
 pub(in crate::media) struct Branch {
     pub output: EncodedOutput,
     bin: gst::Bin,
     entry: gst::GhostPad,
     dropper: Arc<FrameDropper>,
-    /// The pad of the tee, while it is linked.
+    /// The request pad of the tee, while it is linked.
     source: Option<gst::Pad>,
 }
 
 impl Branch {
-    /// Builds it, on its own.
+    /// Builds the bin, outside of any pipeline.
     pub(in crate::media) fn build(spec: &BranchSpec) -> Result<Self, MediaError> {
         let failed = |cause: String| MediaError::Pipeline { pipeline: spec.name.clone(), cause };
         let missing = |what: &str| failed(format!("{}{what} is missing", spec.name));
@@ -52,7 +54,8 @@ impl Branch {
         Ok(Self { output, bin, entry, dropper, source: None })
     }
 
-    /// What asks it for a key frame, which comes with the next picture of the source. To be called without a lock.
+    /// A function that requests a key frame for the next captured frame. Call it without holding a lock: the request
+    /// event travels through the encoder.
     pub(in crate::media) fn key_frames(&self) -> impl Fn() + use<> {
         let (sink, dropper) = (self.output.sink(), self.dropper.clone());
         move || {
@@ -61,30 +64,31 @@ impl Branch {
         }
     }
 
-    /// Hangs it on a tee of the pipeline, in whose state it then is.
+    /// Adds the bin to the pipeline, brings it into the pipeline's state and links it to the tee.
     pub(in crate::media) fn join(&mut self, pipeline: &gst::Pipeline, tee: &gst::Element) -> Result<(), MediaError> {
         let name = self.bin.name();
         let failed = |cause: &str| MediaError::Pipeline { pipeline: name.to_string(), cause: cause.into() };
         pipeline.add(&self.bin).map_err(|error| failed(&error.message))?;
-        // It runs before the first picture comes, which else would meet a pad that is not ready.
+        // Start the bin before linking it: the first buffer must not meet a pad that is not active.
         self.bin.sync_state_with_parent().map_err(|_| failed("it can't be started"))?;
         let source = tee.request_pad_simple("src_%u").ok_or_else(|| failed("the tee has no pad for it"))?;
-        // Nothing that it says upwards concerns others: a wish for other caps would make the source negotiate again.
-        // `Drop` frees an event twice in GStreamer 1.22.
+        // Upstream events of one branch must not reach the source: a reconfigure event would make the source negotiate
+        // again for all branches. Return `Handled`, because `Drop` frees an event twice in GStreamer 1.22.
         source.add_probe(gst::PadProbeType::EVENT_UPSTREAM, |_, _| gst::PadProbeReturn::Handled);
         let linked = source.link(&self.entry);
         self.source = Some(source);
         linked.map(|_| ()).map_err(|error| failed(&error.to_string()))
     }
 
-    /// Takes it away, as far as it had come. Not from a streaming thread: it waits for its own.
+    /// Unlinks and removes the bin, complete or not. Don't call this from a streaming thread: it waits for the threads
+    /// of the bin.
     pub(in crate::media) fn leave(self, pipeline: &gst::Pipeline) {
         if let Some(source) = &self.source {
             unlink(source, &self.entry);
         }
-        // Null always succeeds for elements that were created, and waits for the encoder.
+        // A change to Null always succeeds, and waits for the encoder.
         let _ = self.bin.set_state(gst::State::Null);
-        // It is not in there when it could not be added.
+        // This fails only if the bin was never added.
         let _ = pipeline.remove(&self.bin);
         if let Some(source) = &self.source
             && let Some(tee) = source.parent_element()
@@ -94,33 +98,33 @@ impl Branch {
     }
 }
 
-/// Takes a pad from its peer between two pictures.
+/// Unlinks the tee's pad while no buffer passes.
 fn unlink(source: &gst::Pad, entry: &gst::GhostPad) {
     let (done, is_done) = sync_channel(1);
     let peer = entry.clone();
     source.add_probe(gst::PadProbeType::IDLE, move |pad, _| {
-        // They are linked unless linking failed; and whoever waits has room for one message.
+        // Unlinking fails only if linking failed. The channel has room for this one message.
         let _ = pad.unlink(&peer);
         let _ = done.try_send(());
         gst::PadProbeReturn::Remove
     });
     if is_done.recv_timeout(UNLINK_TIMEOUT).is_err() {
-        // An encoder hangs in there.
+        // The encoder hangs, so unlink without waiting.
         let _ = source.unlink(entry);
     }
 }
 
-/// The pad of a branch that the tee is linked to.
+/// The sink pad of a branch.
 ///
-/// What goes wrong behind it is told by a message on the bus: the tee, which would stop everybody's pictures, sees
-/// every picture taken.
+/// The pad reports success for every buffer. A flow error would make the tee stop all branches; the failing element has
+/// posted its error on the bus already.
 fn entry(queue: &gst::Pad, dropper: Arc<FrameDropper>) -> Result<gst::GhostPad, gst::glib::BoolError> {
     let told = dropper.clone();
     let entry = gst::GhostPad::builder_with_target(queue)?
         .name("entry")
         .chain_function(move |pad, parent, buffer| {
             if dropper.keeps(buffer.pts()) {
-                // Its error is on the bus.
+                // The failing element posts the error on the bus.
                 let _ = gst::ProxyPad::chain_default(pad, parent, buffer);
             }
             Ok(gst::FlowSuccess::Ok)
@@ -131,14 +135,14 @@ fn entry(queue: &gst::Pad, dropper: Arc<FrameDropper>) -> Result<gst::GhostPad, 
                 _ => None,
             };
             let event = caps.map_or(event, |caps| gst::event::Caps::new(&caps));
-            // Caps that were refused would come back as an error of the next picture.
+            // Ignore refused caps: the next buffer fails with the same error.
             gst::Pad::event_default(pad, parent, event);
             true
         });
     Ok(entry.build())
 }
 
-/// Makes a filter behind a scaler ask for what is left of the size of whatever comes to the scaler.
+/// Sets the caps of the filter behind a scaler whenever the input caps change.
 fn reduce_size(pad: &gst::Pad, filter: gst::Element, reduction: Reduction) {
     pad.add_probe(gst::PadProbeType::EVENT_DOWNSTREAM, move |_, info| {
         if let Some(gst::EventView::Caps(caps)) = info.event().map(|event| event.view())
@@ -150,13 +154,13 @@ fn reduce_size(pad: &gst::Pad, filter: gst::Element, reduction: Reduction) {
     });
 }
 
-/// What to ask a scaler for. Format and colours stay as they are: small pictures have other colours unless told, and
-/// converting them costs five times as much as the scaling.
+/// The caps behind the scaler. Format and colorimetry stay: without them GStreamer assumes BT.601 for small video, and
+/// the conversion costs five times as much as the scaling.
 fn reduced(caps: &gst::CapsRef, reduction: Reduction) -> Option<gst::Caps> {
     let info = gst_video::VideoInfo::from_caps(caps).ok()?;
     let Size { width, height } = reduction.size(Size { width: info.width(), height: info.height() });
     let shape = caps.structure(0)?;
-    // Where they are not named, those of its size are meant, which have a name.
+    // Caps without colorimetry mean the default of their size.
     let colours = shape.get::<String>("colorimetry").unwrap_or_else(|_| info.colorimetry().to_string());
     let reduced = gst::Caps::builder("video/x-raw")
         .field("format", info.format().to_str())
@@ -178,7 +182,7 @@ mod tests {
         let caps = |text: &str| text.parse::<gst::Caps>().unwrap();
         let full = caps("video/x-raw,format=I420,width=1366,height=768,framerate=25/1");
         let size = "format=I420,width=682,height=384,pixel-aspect-ratio=1/1";
-        // Those of its own size would be bt601.
+        // The default of the smaller size would be bt601.
         assert_eq!(reduced(&full, Reduction::HalfSize), Some(caps(&format!("video/x-raw,{size},colorimetry=bt709"))));
         let whole = "video/x-raw,format=I420,width=1366,height=768,pixel-aspect-ratio=1/1,colorimetry=bt709";
         assert_eq!(reduced(&full, Reduction::LowFrameRate), Some(caps(whole)));

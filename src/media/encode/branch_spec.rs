@@ -1,4 +1,4 @@
-//! From an encoder to text: how a picture is encoded, and what stands for the placeholders of a track.
+//! Pipeline text for video tracks: the branch of each encoding, and the placeholders of the teaching pipelines.
 
 use gstreamer as gst;
 use gstreamer::prelude::*;
@@ -11,19 +11,19 @@ use crate::media::graph::{self, Values};
 use crate::media::options::{Content, Size};
 use crate::rtp::{Codec, Encoding, Tier, Track};
 
-/// How an encoding of a picture is made.
+/// The description of a branch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::media) struct BranchSpec {
     pub encoding: Encoding,
     pub config: EncoderConfig,
-    /// The name of its appsink, with which the names of its elements begin: `screen`, `screen-low`, `camera-vp8`.
+    /// The name of the appsink and prefix of all element names: `screen`, `screen-low`, `camera-vp8`.
     pub name: String,
-    /// The graph from the queue that takes raw pictures to the appsink.
+    /// The pipeline text from the queue behind the tee to the appsink.
     pub text: String,
 }
 
 impl BranchSpec {
-    /// The name of the bin that it becomes.
+    /// The name of the branch's bin.
     pub(in crate::media) fn bin_name(&self) -> String {
         format!("{}-branch", self.name)
     }
@@ -33,19 +33,19 @@ impl BranchSpec {
 #[derive(Debug, Clone, Copy)]
 pub(in crate::media) struct VideoTrack {
     pub track: Track,
-    /// The full tier.
+    /// Settings of the full tier.
     pub full: EncoderConfig,
-    /// The box that the video must fit, whatever its size becomes.
+    /// The bounds of the video, whatever size the source has now or later.
     pub bounds: Size,
     pub content: Content,
-    /// Bit/s that were asked for of the low tier.
+    /// The requested bit/s of the low tier.
     pub low_bitrate: Option<u32>,
-    /// The first RTP timestamp, the same in all encodings of the track.
+    /// The first RTP timestamp. All encodings of a track share it.
     pub timestamp_offset: u32,
 }
 
 impl VideoTrack {
-    /// How an encoding is made. The names of those that are not in the class's codec tell theirs.
+    /// The branch of an encoding. Names of encodings in another than the main codec include their codec.
     pub(in crate::media) fn branch_spec(
         &self,
         tier: Tier,
@@ -69,7 +69,7 @@ impl VideoTrack {
         Ok(BranchSpec { encoding, config, text: graph::text(&[file], &values)?, name })
     }
 
-    /// The placeholders of the track.
+    /// Sets the placeholders of the track.
     pub(in crate::media) fn placeholders(&self, values: Values, encoder: &Encoder) -> Values {
         let track = self.track;
         let names = match track {
@@ -81,7 +81,7 @@ impl VideoTrack {
         let EncoderConfig { size: Size { width, height }, fps, .. } = self.full;
         let (square, Size { width: max_width, height: max_height }) = ("pixel-aspect-ratio=1/1", self.bounds);
         values
-            // The converter is for formats that videocrop does not know, and else does nothing.
+            // videoconvert serves formats that videocrop does not support, and passes all others through.
             .set(
                 names[0],
                 format!(
@@ -91,7 +91,7 @@ impl VideoTrack {
             )
             .set(names[1], format!("video/x-raw,format=I420,width={width},height={height},framerate={fps}/1,{square}"))
             .set(names[2], fps)
-            // One format for all encoders: none of them makes the source choose again when it comes.
+            // All encoders get one format, so a new branch never makes the source negotiate again.
             .set(
                 names[3],
                 format!(
@@ -104,8 +104,8 @@ impl VideoTrack {
     }
 }
 
-/// Payloader and appsink of an encoding. Packets of 1,200 bytes fit every tunnel with SRTP and TURN around them. VP8 has
-/// no picture ids: those of two payloaders would not continue each other.
+/// Payloader and appsink of an encoding. Packets of 1,200 bytes fit into tunnels with SRTP and TURN overhead. VP8 has
+/// no picture ids: the ids of two payloaders would not form one sequence.
 pub(in crate::media) fn payloader(name: &str, codec: Codec, timestamp_offset: u32) -> String {
     let payloader = match codec {
         Codec::H264 => "rtph264pay config-interval=0 aggregate-mode=zero-latency mtu=1200 pt=96",
@@ -115,8 +115,10 @@ pub(in crate::media) fn payloader(name: &str, codec: Codec, timestamp_offset: u3
     format!("{payloader} timestamp-offset={timestamp_offset} ! appsink name={name}")
 }
 
-/// Makes the element `NAME-even` of each of these names, where a graph has it, cut an odd line or column off whatever
-/// comes to it, now and when its size changes.
+/// Makes the videocrop elements named `TRACK-crop` remove an odd last row or column, now and whenever the size changes.
+///
+/// Encoders of 4:2:0 video need even sizes. Scaling 1365 columns to 1364 would blur all letters, so one column is
+/// cropped.
 pub(in crate::media) fn crop_to_even(pipeline: &gst::Pipeline) {
     for track in Track::ALL {
         let Some(crop) = pipeline.by_name(&format!("{track}-crop")) else { continue };
@@ -126,7 +128,7 @@ pub(in crate::media) fn crop_to_even(pipeline: &gst::Pipeline) {
                 && let Some(shape) = caps.caps().structure(0)
                 && let Some(crop) = pad.parent_element()
             {
-                // Of a line that is one pixel wide nothing would be left.
+                // An edge of one pixel stays.
                 let odd = |edge: &str| shape.get::<i32>(edge).map_or(0, |pixels| i32::from(pixels > 1) & pixels & 1);
                 crop.set_property("right", odd("width"));
                 crop.set_property("bottom", odd("height"));

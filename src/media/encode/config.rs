@@ -1,65 +1,64 @@
-//! How a picture is encoded in a tier: what is left of it, and how many bits it gets.
+//! Encoder settings per tier: size, frame rate and bitrate.
 //!
-//! The low tier is for a line of 600 kbit/s. At so few bits either the picture is small or pictures are few, and what
-//! it shows decides: letters of 10 pt in half the size are ambiguous however long one looks (26 dB, and 20 dB on a page
-//! that is full of them), while the whole size at five pictures a second is as good after half a second and sharp after
-//! two (38 dB). A film is worth less at five pictures a second (28 dB) than in half the size (35 dB).
-//! `cargo test --lib legible -- --ignored --nocapture` makes a table of these.
+//! The low tier is for a path of 600 kbit/s, which carries either small frames or few frames. The content decides. Text
+//! of 10 pt stays ambiguous at half the size (26 dB PSNR, 20 dB on a full page), but at full size and five frames per
+//! second a page reaches the same quality after half a second and is sharp after two (38 dB). A film is worse at five
+//! frames per second (28 dB) than at half the size (35 dB). `cargo test --lib legible -- --ignored --nocapture` prints
+//! the table.
 
 use crate::media::options::{Content, Size};
 use crate::rtp::{Codec, Tier};
 
-/// What 1280x720 gets: 2.5 Mbit/s, at which a desktop and a film are good.
+/// The bitrate of 1280x720: good for a desktop and for film.
 const BITRATE_OF_720P: f64 = 2_500_000.0;
 const PIXELS_OF_720P: f64 = 1280.0 * 720.0;
 
-/// The more pixels a picture has, the more alike its neighbouring pixels are, so bits grow more slowly than pixels:
-/// with this power 1920x1080 at 4.6 Mbit/s is as good as 1280x720 at 2.5.
+/// Bitrate grows with pixels to this power, because neighbouring pixels get more alike: 1920x1080 at 4.6 Mbit/s looks
+/// as good as 1280x720 at 2.5.
 const GROWTH: f64 = 0.75;
 
-/// The size never gives a picture fewer: the same movement costs bits in a small picture too.
+/// The lower limit of the default: small frames need bits for movement too.
 const MIN_BITRATE: u32 = 300_000;
 
-/// The most bits of a picture in the low tier, unless others are asked for: with sound and what packets cost it
-/// goes through a line of 600 kbit/s.
+/// The highest default of the low tier. With audio and packet overhead this fits 600 kbit/s.
 const MAX_LOW_BITRATE: u32 = 450_000;
 
-/// The least, unless the full tier has fewer: no encoder makes a readable slide of less.
+/// The lowest default of the low tier, unless the full tier has less. With less, no encoder produces a readable slide.
 const MIN_LOW_BITRATE: u32 = 50_000;
 
-/// What a picture of text needs in the low tier, in bits: with fewer, a new page is not sharper for being sent more
-/// often.
+/// Bits per frame that text needs in the low tier. With fewer bits per frame, more frames do not make a new page
+/// sharper.
 const BITS_PER_SLIDE: u32 = 75_000;
 
-/// With fewer bit/s VP8 has no whole pictures of text: it can't make a key frame of a full page smaller than 67 kB.
+/// Below this bitrate VP8 can't send text at full size: its key frame of a full page has at least 67 kB.
 const MIN_VP8_TEXT_BITRATE: u32 = 300_000;
 
-/// Pictures of text per second in the low tier, at most: one sees where the pointer goes.
+/// The highest frame rate of text in the low tier: enough to follow the pointer.
 const MAX_TEXT_FPS: u32 = 5;
 
-/// The largest picture of text whose size the low tier keeps. A picture with more pixels has larger letters too: a 4K
-/// screen is usually scaled to twice the size.
+/// The largest text video that keeps its size in the low tier. Larger screens usually have larger letters: a 4K desktop
+/// is scaled to 200 %.
 const MAX_TEXT_SIZE: Size = Size { width: 2560, height: 1440 };
 
-/// The bit/s that a picture of this size gets unless others are asked for, in steps of 100,000.
+/// The default bit/s of a size, in steps of 100,000.
 pub(in crate::media) fn default_bitrate(size: Size) -> u32 {
     let bits = BITRATE_OF_720P * (f64::from(size.pixels()) / PIXELS_OF_720P).powf(GROWTH);
     ((bits / 100_000.0).round() as u32 * 100_000).max(MIN_BITRATE)
 }
 
-/// What the low tier leaves out.
+/// What the low tier drops.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::media) enum Reduction {
-    /// Nothing: this is the full tier.
+    /// Nothing (full tier).
     None,
-    /// Half of each edge, and every other picture.
+    /// Half of each edge and every other frame.
     HalfSize,
-    /// Most pictures: there are at most as many a second as the config says. Their size is kept.
+    /// Most frames, down to the configured frame rate. The size stays.
     LowFrameRate,
 }
 
 impl Reduction {
-    /// The size of what was this large.
+    /// The size after the reduction.
     pub(in crate::media) fn size(self, whole: Size) -> Size {
         match self {
             Self::None => whole,
@@ -69,12 +68,12 @@ impl Reduction {
     }
 }
 
-/// How a picture is encoded in a tier.
+/// Settings of one encoder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::media) struct EncoderConfig {
-    /// The box that it fits.
+    /// The bounds of the video in pixels.
     pub size: Size,
-    /// Pictures per second, at most.
+    /// Frames per second, at most.
     pub fps: u32,
     /// Bit/s.
     pub bitrate: u32,
@@ -82,12 +81,12 @@ pub(in crate::media) struct EncoderConfig {
 }
 
 impl EncoderConfig {
-    /// In the full tier.
+    /// Settings of the full tier.
     pub(in crate::media) fn full(size: Size, fps: u32, bitrate: u32) -> Self {
         Self { size, fps, bitrate, reduction: Reduction::None }
     }
 
-    /// What is left of the full tier's in a tier, with the bit/s that were asked for of the low one.
+    /// Derives the settings of a tier from those of the full tier. `low` is the requested bit/s of the low tier.
     #[must_use]
     pub(in crate::media) fn for_tier(self, tier: Tier, codec: Codec, content: Content, low: Option<u32>) -> Self {
         if tier == Tier::Full {

@@ -1,30 +1,30 @@
-//! Video encoders: which exist, which really work, and how each is told to have no latency.
+//! The supported video encoders, and their settings for low latency.
 
 use super::config::{EncoderConfig, Reduction};
 use crate::rtp::Codec;
 
-/// Seconds between key frames that nobody asked for, as long as libwebrtc has them: to a class of 1,000 one is a burst
-/// of a tenth of a second. Whoever comes, or lost too much, asks; a recording asks every ten seconds.
+/// Seconds between unrequested key frames, as in libwebrtc. To 1,000 students a key frame is a burst of 0.1 s. Students
+/// request key frames when they join or lose too much; a recording requests one every ten seconds.
 const KEY_FRAME_SECONDS: u32 = 100;
 
-/// An encoder that this crate can drive.
+/// A GStreamer encoder element and its pipeline text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::media) struct Encoder {
     pub element: &'static str,
     pub codec: Codec,
-    /// What it stands for in messages.
+    /// The name in messages.
     pub label: &'static str,
-    /// Everything behind the scaled I420 picture up to and with caps: placeholders `{name}`, `{kbps}`, `{bps}`,
-    /// `{key}` (pictures between key frames; `{key-va}` where 1,024 is the most), `{threads}`, `{preset}` and
-    /// `{buffer}` (of x264), `{vp8-threads}`, `{speed}`, `{drop}` and `{most-key}` (of libvpx).
+    /// The pipeline text from I420 video to the encoder's output caps. Placeholders: `{name}`, `{kbps}`, `{bps}`,
+    /// `{key}` (frames between key frames; `{key-va}` is limited to 1,024), `{threads}`, `{preset}` and `{buffer}`
+    /// (x264), `{vp8-threads}`, `{speed}`, `{drop}` and `{most-key}` (libvpx).
     text: &'static str,
 }
 
 /// All encoders, best first: hardware, then x264, then the others.
 ///
-/// None has B-frames or look-ahead, for they cost a picture of latency each. Key frames come on request; a new slide is
-/// none. Parameter sets are part of each key frame already when it leaves: rtph264pay, told to add them, puts them
-/// before every slice, and decoders then take a picture of several slices for several pictures.
+/// B-frames and look-ahead are off, because each costs a frame of latency. Scene-cut key frames are off: key frames
+/// come on request. The encoder or h264parse repeats the parameter sets in each key frame. rtph264pay must not: it
+/// inserts them before every slice, and decoders then take a frame of several slices for several frames.
 pub(in crate::media) const ENCODERS: [Encoder; 7] = [
     Encoder {
         element: "nvh264enc",
@@ -87,26 +87,26 @@ pub(in crate::media) const ENCODERS: [Encoder; 7] = [
     },
 ];
 
-/// How much work an encoder puts into a picture, and how large its bursts may be.
+/// How much CPU time an encoder spends per frame, and how large its bursts may be.
 struct Tuning {
     threads: usize,
     vp8_threads: usize,
-    /// Of x264.
+    /// x264's `speed-preset`.
     preset: &'static str,
-    /// The time in which no more than the rate is sent, which bounds key frames, so that a student's Wi-Fi does not
-    /// drop them as a burst, and nobody on a narrow line waits for them.
+    /// The size of the rate control buffer (VBV) in milliseconds. It limits key frames, so that Wi-Fi does not drop
+    /// them as a burst and a narrow path does not wait for them.
     buffer_ms: u32,
-    /// Of libvpx: 0 takes all the time, 16 none.
+    /// libvpx's `cpu-used`: 0 is slowest, 16 is fastest.
     speed: &'static str,
-    /// Of libvpx: how empty its buffer may be, in percent, before pictures are left out. It must keep the rate of a
-    /// narrow line whatever is shown: else it takes seven times as much for a picture of noise.
+    /// libvpx's `dropframe-threshold`: the buffer level in percent below which frames are dropped. Without dropping,
+    /// noise takes seven times the bitrate of the low tier.
     drop: &'static str,
-    /// Of libvpx: the bits of a key frame, in percent of those that a picture has in the mean.
+    /// libvpx's `max-intra-bitrate`: the limit of a key frame in percent of an average frame.
     max_key_frame_percent: u32,
 }
 
 impl Tuning {
-    /// Key frames of VP8 in the low tier, in milliseconds of its rate.
+    /// The limit of a VP8 key frame in the low tier, in milliseconds of the bitrate.
     const VP8_KEY_MS: u32 = 400;
 
     fn of(config: &EncoderConfig) -> Self {
@@ -115,8 +115,8 @@ impl Tuning {
         match config.reduction {
             Reduction::None => Self {
                 threads: cores.min(4),
-                // The threads of libvpx spin while they wait for each other: on two busy cores, two took twelve times
-                // as long as one.
+                // libvpx's threads spin while they wait for each other: on two busy cores, two threads took twelve
+                // times as long as one.
                 vp8_threads: (cores / 4).clamp(1, 4),
                 preset: "superfast",
                 buffer_ms: 350,
@@ -124,7 +124,7 @@ impl Tuning {
                 drop: "0",
                 max_key_frame_percent: 600,
             },
-            // An eighth of the work, and too few bits: it pays to look closer.
+            // An eighth of the pixels per second and few bits, so a slower preset pays off.
             Reduction::HalfSize => Self {
                 threads: 1,
                 vp8_threads: 1,
@@ -134,8 +134,8 @@ impl Tuning {
                 drop: "30",
                 max_key_frame_percent: of_key(config.fps),
             },
-            // A sixth of the pictures: 16 ms each at 1920x1080. A longer buffer makes a new page legible sooner, and a
-            // shorter one is less than a page needs where pictures are fewer.
+            // A sixth of the frames, so a slow preset is affordable: 16 ms per frame at 1920x1080. A longer buffer
+            // makes a new page legible sooner; at low frame rates a page needs more than the usual buffer.
             Reduction::LowFrameRate => Self {
                 threads: 1,
                 vp8_threads: 1,
@@ -150,7 +150,7 @@ impl Tuning {
 }
 
 impl Encoder {
-    /// Its part of a graph.
+    /// The pipeline text with all placeholders set. The element gets the given name.
     pub(in crate::media) fn text(&self, name: &str, config: &EncoderConfig) -> String {
         let tuning = Tuning::of(config);
         let key = config.fps.saturating_mul(KEY_FRAME_SECONDS);

@@ -1,5 +1,5 @@
-//! Which pictures a tier keeps: all, every other one, or so many a second. Those that it keeps keep their times, so
-//! that a picture has the same timestamp in all tiers; videorate would make its own.
+//! Drops frames to reach the frame rate of a tier. Kept frames keep their timestamps, so that a frame has the same RTP
+//! timestamp in all tiers. videorate would generate new ones.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -7,14 +7,14 @@ use std::sync::{Mutex, PoisonError};
 use super::config::Reduction;
 use gstreamer as gst;
 
-/// A picture that comes so much too early is taken: a screen is captured by a clock that is not exact.
+/// How early a frame may come and still be kept. Screen capture has jitter.
 const TOLERANCE: gst::ClockTime = gst::ClockTime::from_mseconds(8);
 
-/// Takes some of the pictures that pass.
+/// Decides per frame whether to keep it.
 #[derive(Debug)]
 pub(super) struct FrameDropper {
     rule: Rule,
-    /// The next one is taken whenever it comes: somebody waits for it.
+    /// Keep the next frame at any rate: somebody waits for a key frame.
     keeps_next: AtomicBool,
 }
 
@@ -26,7 +26,7 @@ enum Rule {
 }
 
 impl FrameDropper {
-    /// For a tier that has at most so many pictures a second.
+    /// For a tier with at most `fps` frames per second.
     pub(super) fn new(reduction: Reduction, fps: u32) -> Self {
         let rule = match reduction {
             Reduction::None => Rule::All,
@@ -36,12 +36,12 @@ impl FrameDropper {
         Self { rule, keeps_next: AtomicBool::new(false) }
     }
 
-    /// Takes the next picture even if its time has not come.
+    /// Keeps the next frame even if it is not due.
     pub(super) fn keep_next(&self) {
         self.keeps_next.store(true, Ordering::Relaxed);
     }
 
-    /// Whether the picture of this time is taken.
+    /// Whether to keep the frame of this timestamp.
     pub(super) fn keeps(&self, time: Option<gst::ClockTime>) -> bool {
         let keeps_next = self.keeps_next.swap(false, Ordering::Relaxed);
         match &self.rule {
@@ -55,24 +55,24 @@ impl FrameDropper {
                 let Some(time) = time else { return true };
                 let interval = gst::ClockTime::SECOND / u64::from(*fps);
                 let mut due = due.lock().unwrap_or_else(PoisonError::into_inner);
-                // A time that is far from it belongs to another timeline: a source that began anew.
+                // A time far from the due time means that the source has restarted its timeline.
                 let near = due.filter(|due| time + interval * 2 >= *due && time < *due + interval);
                 if !keeps_next && near.is_some_and(|due| time + TOLERANCE < due) {
                     return false;
                 }
-                // In step with the ones before: sources whose rate is no multiple have so many in the mean.
+                // Advance by the interval, not from this frame: then the mean rate is right for any source rate.
                 *due = Some(near.filter(|_| !keeps_next).unwrap_or(time) + interval);
                 true
             }
         }
     }
 
-    /// The caps that an encoder is told of: it divides its bits by the rate in them.
+    /// The caps with the frame rate that is left, by which encoders divide their bitrate.
     pub(super) fn output_caps(&self, caps: &gst::CapsRef) -> Option<gst::Caps> {
         let rate = caps.structure(0)?.get::<gst::Fraction>("framerate").ok();
         let rate = match &self.rule {
             Rule::All => return None,
-            // Nothing where the rate varies.
+            // Unknown for variable rates.
             Rule::EveryOther { .. } => {
                 let rate = rate.filter(|rate| rate.numer() > 0)?;
                 gst::Fraction::new(rate.numer(), rate.denom().checked_mul(2)?)
@@ -92,7 +92,7 @@ impl FrameDropper {
 mod tests {
     use super::*;
 
-    /// Which of a second's pictures at this rate are taken, in milliseconds.
+    /// The kept frames of one second at this rate, as times in milliseconds.
     fn taken(dropper: &FrameDropper, per_second: u64) -> Vec<u64> {
         let times = (0..per_second).map(|n| n * 1_000_000 / per_second);
         times
@@ -110,7 +110,7 @@ mod tests {
         assert_eq!(taken(&sparse(), 4), [0, 250, 500, 750]);
         assert_eq!(taken(&FrameDropper::new(Reduction::HalfSize, 15), 6), [0, 333, 666]);
         assert_eq!(taken(&FrameDropper::new(Reduction::None, 30), 4).len(), 4);
-        // A clock that is not exact.
+        // Input with jitter.
         let (shaky, time) = (sparse(), gst::ClockTime::from_mseconds);
         let times = [0, 33, 69, 99, 135, 164, 197, 236, 265, 299, 330, 365, 396, 433];
         let kept: Vec<u64> = times.into_iter().filter(|at| shaky.keeps(Some(time(*at)))).collect();

@@ -1,4 +1,5 @@
-//! Where encoded pictures and sound leave a graph: packets become frames, which pass while somebody needs them.
+//! Encoded output of the pipeline: RTP packets from an appsink become [`Frame`]s, gated per encoding, with capture time
+//! and encode time.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -12,28 +13,29 @@ use gstreamer_video as gst_video;
 
 use crate::rtp::{Encoding, Frame, FrameAssembler};
 
-/// Packets of pictures between payloader and callback: one picture is handed over at a time.
+/// Packets queued between payloader and callback. The callback takes one frame at a time.
 const MAX_BUFFERS: u32 = 8;
 
-/// Takes what was encoded, on the graph's own threads.
+/// Receives frames on the pipeline's streaming threads.
 pub(in crate::media) type OnFrame = Arc<dyn Fn(Frame) + Send + Sync>;
 
-/// Whether the frames of an encoding pass. Nobody is given a frame that needs another which did not pass.
+/// Whether the frames of an encoding pass. The gate opens only at a key frame, so that no delivered frame depends on an
+/// undelivered one.
 #[derive(Debug, Default)]
 pub(in crate::media) struct KeyFrameGate(AtomicU8);
 
 impl KeyFrameGate {
     const CLOSED: u8 = 0;
-    /// Open from the next key frame on.
+    /// Opens at the next key frame.
     const AWAITING_KEY_FRAME: u8 = 1;
     const OPEN: u8 = 2;
 
-    /// From the next key frame on all pass, or from now on none.
+    /// Opens the gate from the next key frame on, or closes it at once.
     pub(in crate::media) fn set(&self, open: bool) {
         if open {
             let shut =
                 self.0.compare_exchange(Self::CLOSED, Self::AWAITING_KEY_FRAME, Ordering::SeqCst, Ordering::SeqCst);
-            // It was ajar or open already.
+            // A failed exchange means that the gate is open or waiting already.
             let _ = shut;
         } else {
             self.0.store(Self::CLOSED, Ordering::SeqCst);
@@ -45,7 +47,7 @@ impl KeyFrameGate {
         match self.0.load(Ordering::SeqCst) {
             Self::OPEN => true,
             Self::AWAITING_KEY_FRAME if key => {
-                // It may have been shut just now, and then stays so.
+                // The exchange fails if the gate has just been closed. Then it stays closed.
                 self.0
                     .compare_exchange(Self::AWAITING_KEY_FRAME, Self::OPEN, Ordering::SeqCst, Ordering::SeqCst)
                     .is_ok()
@@ -55,7 +57,7 @@ impl KeyFrameGate {
     }
 }
 
-/// The appsink of an encoding, and its encoder.
+/// The appsink of an encoding, and the statistics of its encoder.
 #[derive(Debug)]
 pub(in crate::media) struct EncodedOutput {
     pub encoding: Encoding,
@@ -64,10 +66,10 @@ pub(in crate::media) struct EncodedOutput {
 }
 
 impl EncodedOutput {
-    /// Of an appsink that no picture has come to yet. An encoder is timed.
+    /// Configures an appsink that has not received a buffer yet. `encoder` is measured.
     pub(in crate::media) fn new(encoding: Encoding, sink: gst_app::AppSink, encoder: Option<&gst::Element>) -> Self {
         sink.set_property("sync", false);
-        // A graph that already plays must not wait for its first picture.
+        // Otherwise a playing pipeline would wait for this sink's first buffer.
         sink.set_property("async", false);
         sink.set_property("buffer-list", true);
         sink.set_property("enable-last-sample", false);
@@ -76,7 +78,7 @@ impl EncodedOutput {
         Self { encoding, sink, time: encoder.map(EncodeTime::watch) }
     }
 
-    /// Hands the packets over as frames, as far as the gate lets them.
+    /// Delivers packets as frames while the gate is open.
     pub(in crate::media) fn connect(
         &self,
         gate: Arc<KeyFrameGate>,
@@ -106,29 +108,29 @@ impl EncodedOutput {
         self.sink.set_callbacks(callbacks.eos(move |_| on_end()).build());
     }
 
-    /// The appsink, to be asked for a key frame without a lock.
+    /// The appsink. Request key frames from it without holding a lock.
     pub(in crate::media) fn sink(&self) -> gst_app::AppSink {
         self.sink.clone()
     }
 
-    /// How long the encoder took for a picture, the mean of about a second, in milliseconds.
+    /// The mean encode time of about the last second, in milliseconds.
     pub(in crate::media) fn encode_ms(&self) -> Option<f32> {
         self.time.as_ref()?.mean_ms()
     }
 }
 
-/// Asks the encoder before an appsink for a key frame, which then comes with the next picture.
+/// Requests a key frame from the encoder in front of an appsink, for the next captured frame.
 ///
-/// Nothing is asked before the first picture has come, which is a key frame anyway: of GStreamer 1.22, x264enc then takes
-/// that request for one of a thousand hours later, and refuses all others until then.
+/// Does nothing before the first frame, which is a key frame anyway. x264enc of GStreamer 1.22 would misread such an
+/// early request as one for a time thousands of hours later, and ignore all others until then.
 pub(in crate::media) fn request_key_frame(sink: &gst_app::AppSink) {
     if let Some(pad) = sink.static_pad("sink").filter(|pad| pad.current_caps().is_some()) {
-        // False means that the graph is being stopped.
+        // This returns false only while the pipeline stops.
         pad.push_event(gst_video::UpstreamForceKeyUnitEvent::builder().all_headers(true).build());
     }
 }
 
-/// The instant at which the graph's clock showed a running time.
+/// The instant at which the pipeline's clock had a running time.
 pub(in crate::media) fn instant_of(element: &impl IsA<gst::Element>, running: gst::ClockTime) -> Option<Instant> {
     let clock = element.as_ref().clock()?;
     let target = element.as_ref().base_time()? + running;
@@ -140,7 +142,7 @@ pub(in crate::media) fn instant_of(element: &impl IsA<gst::Element>, running: gs
     }
 }
 
-/// The mean time from the picture entering an encoder to its packets leaving it.
+/// The mean time from a frame's entry into an encoder to the exit of its data.
 #[derive(Debug, Clone, Default)]
 pub(in crate::media) struct EncodeTime(Arc<Mutex<Measured>>);
 
@@ -151,17 +153,18 @@ struct Measured {
 }
 
 impl EncodeTime {
-    /// More pictures than any encoder of this crate holds; a picture that the encoder drops must not stay for ever.
+    /// The maximum of tracked frames, more than any of the encoders holds. Without a limit, frames that an encoder
+    /// drops would accumulate.
     const MAX_INSIDE: usize = 16;
 
-    /// Watches an encoder.
+    /// Measures an encoder by probes on its pads.
     pub(in crate::media) fn watch(encoder: &gst::Element) -> Self {
         let this = Self::default();
         for (pad, enters) in [("sink", true), ("src", false)] {
             let Some(pad) = encoder.static_pad(pad) else { continue };
             let measured = this.0.clone();
             pad.add_probe(gst::PadProbeType::BUFFER, move |pad, info| {
-                // The encoder may shift its timestamps, but never the running time.
+                // Encoders may shift timestamps and segment, but keep the running time.
                 let segment = pad.sticky_event::<gst::event::Segment>(0);
                 let running =
                     info.buffer().and_then(|buffer| buffer.pts()).zip(segment).and_then(|(pts, event)| {
@@ -176,7 +179,7 @@ impl EncodeTime {
         this
     }
 
-    /// The mean over about the last second, in milliseconds.
+    /// The mean of about the last second, in milliseconds.
     pub(in crate::media) fn mean_ms(&self) -> Option<f32> {
         self.0.lock().ok()?.mean_ms
     }
@@ -194,7 +197,7 @@ impl Measured {
         let Some(at) = self.entered.iter().position(|(entered, _)| *entered == running) else { return };
         let Some((_, entered)) = self.entered.drain(..=at).next_back() else { return };
         let ms = entered.elapsed().as_secs_f32() * 1000.0;
-        // A weight of 1/30 forgets within about a second of pictures.
+        // An exponential mean with weight 1/30: about a second at 30 frames per second.
         self.mean_ms = Some(self.mean_ms.map_or(ms, |mean| mean + (ms - mean) / 30.0));
     }
 }

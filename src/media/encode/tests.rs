@@ -1,6 +1,7 @@
-//! What the low tier makes of a page of small letters, and of a film: encoded, decoded, and held against the source.
+//! The quality of the low tier for small text and for film: encode, decode and compare with the source.
 //!
-//! Nothing here takes part in time: pictures go as fast as the encoder takes them, and none is left out for that.
+//! These tests are independent of time: frames enter as fast as the encoder takes them, and none is dropped for being
+//! late.
 
 use std::sync::{Arc, Mutex};
 
@@ -21,7 +22,7 @@ use crate::rtp::{Codec, Frame, Tier, Track};
 const SIZE: Size = Size { width: 1920, height: 1080 };
 const FPS: u64 = 30;
 
-/// Luma of one picture.
+/// The luma plane of a frame.
 type Luma = Vec<u8>;
 
 fn pull(text: &str) -> Vec<gst::Buffer> {
@@ -53,13 +54,13 @@ fn page(seed: usize) -> gst::Buffer {
     pictures.into_iter().next().unwrap()
 }
 
-/// Some seconds of two pages, a new one after three.
+/// A page that is replaced by another one after three seconds.
 fn pages(seconds: u64) -> Vec<gst::Buffer> {
     let (first, second) = (page(0), page(3));
     (0..seconds * FPS).map(|n| if n < 3 * FPS { first.clone() } else { second.clone() }).collect()
 }
 
-/// Rings that grow, with a grain of noise: movement everywhere.
+/// Growing rings with some noise: movement everywhere.
 fn film(seconds: u64) -> Vec<gst::Buffer> {
     let pictures = seconds * FPS;
     pull(&format!(
@@ -73,14 +74,14 @@ fn luma(picture: &gst::Buffer) -> Luma {
     picture.map_readable().unwrap()[..SIZE.pixels() as usize].to_vec()
 }
 
-/// Peak signal to noise, in dB.
+/// Peak signal-to-noise ratio in dB.
 fn psnr(one: &[u8], other: &[u8]) -> f64 {
     let square = |(a, b): (&u8, &u8)| u64::from(a.abs_diff(*b)).pow(2);
     let sum: u64 = one.iter().zip(other).map(square).sum();
     10.0 * (255.0 * 255.0 * one.len() as f64 / sum.max(1) as f64).log10()
 }
 
-/// The low tier's spec for 1920x1080 at `bitrate`.
+/// The low tier of 1920x1080 at `bitrate`.
 fn spec(encoder: &Encoder, content: Content, bitrate: u32) -> BranchSpec {
     let video = VideoTrack {
         track: Track::Screen,
@@ -93,7 +94,7 @@ fn spec(encoder: &Encoder, content: Content, bitrate: u32) -> BranchSpec {
     video.branch_spec(Tier::Low, encoder, true).unwrap()
 }
 
-/// Encodes pictures that come at 30 a second.
+/// Encodes frames of 30 per second.
 fn encode(spec: &BranchSpec, pictures: &[gst::Buffer]) -> Vec<Frame> {
     let text = format!(
         "appsrc name=in format=time block=true max-buffers=4 caps=\"{}\" ! tee name=screen-pictures allow-not-linked=true",
@@ -106,7 +107,7 @@ fn encode(spec: &BranchSpec, pictures: &[gst::Buffer]) -> Vec<Frame> {
     let mut branch = Branch::build(spec).unwrap();
     branch.output.connect(gate, Arc::new(move |frame| log.lock().unwrap().push(frame)), || {});
     branch.join(&pipeline, &pipeline.by_name("screen-pictures").unwrap()).unwrap();
-    // It drops where an encoder is slow.
+    // In production, this queue drops frames if the encoder is slow.
     pipeline.by_name(&format!("{}-entry", spec.name)).unwrap().set_property_from_str("leaky", "no");
     pipeline.set_state(gst::State::Playing).unwrap();
     let source = pipeline.by_name("in").unwrap().downcast::<gst_app::AppSrc>().unwrap();
@@ -125,7 +126,7 @@ fn encode(spec: &BranchSpec, pictures: &[gst::Buffer]) -> Vec<Frame> {
     frames.lock().unwrap().clone()
 }
 
-/// Decodes frames, and makes them as large as the source, as a student's window does.
+/// Decodes frames and scales them to the size of the source, as a student's window does.
 fn decode(codec: Codec, frames: &[Frame]) -> Vec<Luma> {
     let name = codec.encoding_name();
     let text = format!(
@@ -153,11 +154,12 @@ fn decode(codec: Codec, frames: &[Frame]) -> Vec<Luma> {
     pictures
 }
 
-/// What a student sees: each picture from when its last byte has come over a line with a fifth more than the rate.
+/// What a student sees over a path with 20 % more capacity than the bitrate: each frame appears when its last byte has
+/// arrived.
 struct Shown {
     frames: Vec<Frame>,
     pictures: Vec<Luma>,
-    /// Of each, in seconds.
+    /// In seconds, one per frame.
     arrivals: Vec<f64>,
 }
 
@@ -175,7 +177,7 @@ impl Shown {
         Self { arrivals: arrivals.collect(), pictures, frames }
     }
 
-    /// How like the source it is at a time; nothing before the first picture has come.
+    /// The PSNR of the visible frame at a time. None before the first frame has arrived.
     fn psnr_at(&self, seconds: f64, source: &[gst::Buffer]) -> Option<f64> {
         let at = self.arrivals.iter().rposition(|arrival| *arrival <= seconds)?;
         Some(psnr(&luma(&source[(seconds * FPS as f64) as usize]), &self.pictures[at]))
@@ -224,7 +226,7 @@ fn table() {
                     let spec = spec(encoder, content, bitrate);
                     let shown = Shown::of(&spec, source);
                     let of = |time: &f64| {
-                        // Of what moves the mean of half a second.
+                        // For film, the mean of half a second.
                         let times =
                             (0..15).map(|n| time + f64::from(n) / FPS as f64 * f64::from(u8::from(name == "film")));
                         let all: Vec<f64> = times.filter_map(|time| shown.psnr_at(time, source)).collect();

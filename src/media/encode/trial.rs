@@ -1,4 +1,4 @@
-//! How long an encoder takes for a picture, tried out: whether this machine can send a large screen as it is.
+//! Trials of encoders: which ones work on this machine, and which are fast enough for a large screen.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -13,21 +13,21 @@ use crate::media::error::{MediaError, package_of};
 use crate::media::graph;
 use crate::rtp::Codec;
 
-/// How long an encoder may take for its trial. Software takes 50 ms; opening a GPU can take a second.
+/// The timeout of a trial. Software takes 50 ms; opening a GPU can take a second.
 const TRIAL_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// Pictures that an encoder must give in its trial.
+/// Frames that an encoder must deliver in a trial.
 const TRIAL_PICTURES: usize = 3;
 
-/// Pictures that are encoded, a tenth of a second of work: the first ones, for which buffers are filled, do not count.
+/// Frames of a speed measurement, 0.1 s of work. The first ones fill buffers and don't count.
 const PICTURES: usize = 12;
 const FIRST: usize = 4;
 
-/// The share of the time between two pictures that encoding may take. The rest is for capturing and converting them,
-/// which takes a quarter of a core at 2560x1440, and for everything else that a teacher does with the machine.
+/// The share of the frame interval that encoding may take. The rest is for capture and conversion (a quarter of a core
+/// at 2560x1440) and for the teacher's other programs.
 const SHARE: f64 = 0.5;
 
-/// The time of a picture for this encoder: of a pattern that moves all over, the median of some. None where it failed.
+/// The encode time per frame: the median over a pattern that moves everywhere. None if the encoder fails.
 pub(in crate::media) fn measure_encode_time(encoder: &Encoder, config: &EncoderConfig) -> Option<Duration> {
     let text = format!(
         "videotestsrc pattern=zone-plate kx2=12 ky2=12 kt=3 \
@@ -50,7 +50,7 @@ pub(in crate::media) fn measure_encode_time(encoder: &Encoder, config: &EncoderC
     let takes = times.clone();
     element.static_pad("src")?.add_probe(gst::PadProbeType::BUFFER, move |_, _| {
         let mut takes = takes.lock().unwrap_or_else(PoisonError::into_inner);
-        // It gives pictures in the order in which it got them, and drops none of these few.
+        // The encoder keeps the order of frames and drops none of these few.
         let entered = entered.lock().unwrap_or_else(PoisonError::into_inner).get(takes.len()).copied();
         takes.extend(entered.map(|entered| entered.elapsed()));
         gst::PadProbeReturn::Ok
@@ -62,30 +62,30 @@ pub(in crate::media) fn measure_encode_time(encoder: &Encoder, config: &EncoderC
     times.get(times.len() / 2).copied()
 }
 
-/// Whether an encoder that takes so long keeps up with so many pictures a second.
+/// Whether an encoder with this time per frame can keep up with `fps`.
 pub(in crate::media) fn is_fast_enough(time: Duration, fps: u32) -> bool {
     time.as_secs_f64() * f64::from(fps) <= SHARE
 }
 
-/// Whether an encoder can be used here.
+/// Whether an encoder works on this machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
-    /// It encoded some pictures.
+    /// The encoder delivered frames.
     Works,
-    /// It isn't installed; the package has it.
+    /// The element isn't installed.
     Missing {
-        /// The Debian package.
+        /// The Debian package to install.
         package: String,
     },
-    /// It is installed and failed.
+    /// The element is installed but failed.
     Fails {
-        /// What it said.
+        /// The error message.
         cause: String,
     },
 }
 
 impl Encoder {
-    /// Encodes some pictures: that an element exists says nothing about driver, device or permission.
+    /// Encodes a few frames. An installed element may still lack driver, device or permission.
     pub(in crate::media) fn try_out(&self, config: &EncoderConfig) -> Verdict {
         if gst::ElementFactory::find(self.element).is_none() {
             return Verdict::Missing { package: package_of(self.element).into() };
@@ -106,7 +106,8 @@ impl Encoder {
     }
 }
 
-/// The first encoder that works, for the codec or else for H.264 and then VP8, and what to say about the planner.
+/// Picks the first encoder that works, for `codec` or else for H.264, then VP8. Also returns a notice if better
+/// encoders failed.
 pub(in crate::media) fn choose(
     codec: Option<Codec>,
     config: &EncoderConfig,
@@ -132,9 +133,9 @@ pub(in crate::media) fn choose(
     Err(MediaError::NoEncoder { codec, tried: tried.into_iter().map(|(text, _)| text).collect() })
 }
 
-/// Runs a trial until so many pictures have come to its sink `trial-sink`, and stops it.
+/// Runs a pipeline until `pictures` buffers have arrived at its sink `trial-sink`, and stops it.
 ///
-/// The source has no end: encoders that are asked for what they still hold complain on the terminal.
+/// The source must be endless: at the end of a stream some encoders print complaints while they drain.
 fn run(pipeline: &gst::Pipeline, pictures: usize) -> Result<(), MediaError> {
     const DONE: &str = "classroom-trial-done";
     let failed = |cause: String| MediaError::Pipeline { pipeline: "trial".into(), cause };
@@ -143,14 +144,14 @@ fn run(pipeline: &gst::Pipeline, pictures: usize) -> Result<(), MediaError> {
         let (bus, seen) = (bus.clone(), AtomicUsize::new(0));
         pad.add_probe(gst::PadProbeType::BUFFER, move |_, _| {
             if seen.fetch_add(1, Ordering::Relaxed) + 1 == pictures {
-                // It is read below, and dropped when that has given up.
+                // The loop below reads this message, unless it has timed out.
                 let _ = bus.post(gst::message::Application::new(gst::Structure::new_empty(DONE)));
             }
             gst::PadProbeReturn::Ok
         });
     }
     let started = pipeline.set_state(gst::State::Playing).is_ok();
-    // A failed change of state leaves its cause on the bus.
+    // A failed state change has left its cause on the bus.
     let timeout = if started { TRIAL_TIMEOUT } else { Duration::ZERO };
     let timeout = gst::ClockTime::try_from(timeout).unwrap_or(gst::ClockTime::SECOND);
     let kinds = [gst::MessageType::Application, gst::MessageType::Error];
@@ -160,7 +161,7 @@ fn run(pipeline: &gst::Pipeline, pictures: usize) -> Result<(), MediaError> {
         _ if !started => Err(failed("it can't be started".into())),
         _ => Err(failed(format!("no picture within {} s", timeout.seconds()))),
     };
-    // Null always succeeds for elements that were created; a driver that hangs here can't be helped.
+    // A change to Null always succeeds. Nothing helps against a driver that hangs here.
     let _ = pipeline.set_state(gst::State::Null);
     result
 }
@@ -195,7 +196,7 @@ mod tests {
         assert_eq!(encoder.element, "vp8enc");
         for encoder in ENCODERS.iter().filter(|encoder| gst::ElementFactory::find(encoder.element).is_some()) {
             let verdict = encoder.try_out(&video);
-            // Hardware may be absent, software must work.
+            // Hardware may be absent; software must work.
             if matches!(encoder.element, "x264enc" | "openh264enc" | "vp8enc") {
                 assert_eq!(verdict, Verdict::Works, "{}", encoder.element);
             }

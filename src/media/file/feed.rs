@@ -1,4 +1,4 @@
-//! One track on its way from the files into the teaching graph.
+//! Feeds one track of each file into the teaching pipeline, and fills gaps with the last video frame or with silence.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -11,96 +11,98 @@ use super::timeline::{Playback, RateLimit, period};
 use crate::media::options::Size;
 use crate::rtp::Track;
 
-/// How often a picture that stands is pushed: whoever joins, or asks for a key frame, waits a tenth of a second at
-/// most, and an encoder has next to nothing to do.
+/// The frame rate of still video: whoever joins or requests a key frame waits 0.1 s at most, and the encoder has little
+/// to do.
 const STILL_FPS: u32 = 10;
 
-/// A block of silence: 20 ms of 48,000 samples a second, two channels of two bytes.
+/// A block of silence: 20 ms at 48 kHz, two channels of two bytes.
 const SILENCE: gst::ClockTime = gst::ClockTime::from_mseconds(20);
 const SILENCE_BYTES: usize = 960 * 2 * 2;
 
-/// How long to wait for a sample before checking whether anybody still wants one.
+/// How long to wait for a sample before checking whether the file was given up.
 const PULL: gst::ClockTime = gst::ClockTime::from_mseconds(50);
 
-/// How long a still is shown, of a file that may be one; the inner none is for ever.
+/// The duration of a still image, if the file may be one. The inner None means for ever.
 type Still = Option<Option<gst::ClockTime>>;
 
-/// An appsrc of the teaching graph.
+/// An appsrc of the teaching pipeline.
 pub(super) struct TrackFeeder {
-    /// Its place among all.
+    /// The index of the track in the playlist.
     pub slot: usize,
     pub track: Track,
     pub source: gst_app::AppSrc,
-    /// The size of all pictures.
+    /// The size of all video frames.
     pub canvas: Option<Size>,
-    /// The most pictures a second.
+    /// Frames per second, at most.
     pub fps: u32,
-    /// Whether anything was pushed yet.
+    /// Whether a buffer was pushed yet.
     pub has_begun: AtomicBool,
 }
 
-/// The teaching graph takes nothing more, or nobody wants more of this file.
+/// The teaching pipeline takes no more buffers, or the file was given up.
 struct Stopped;
 
 impl TrackFeeder {
-    /// Pushes what comes from `sink`; and then, while the file has more of another track, the last picture again, or
-    /// silence: whoever joins meanwhile gets a picture.
-    pub(super) fn feed(&self, run: &Playback, sink: Option<&gst_app::AppSink>, still: Still) {
-        let fed = if self.track.is_video() { self.pictures(run, sink, still) } else { self.sound(run, sink) };
+    /// Pushes the samples from `sink`. While other tracks of the file go on, then pushes the last video frame again, or
+    /// silence, so that new students still get video.
+    pub(super) fn feed(&self, playback: &Playback, sink: Option<&gst_app::AppSink>, still: Still) {
+        let fed = if self.track.is_video() { self.pictures(playback, sink, still) } else { self.sound(playback, sink) };
         if fed.is_err() {
-            run.give_up();
+            playback.give_up();
         }
     }
 
-    fn pictures(&self, run: &Playback, sink: Option<&gst_app::AppSink>, still: Still) -> Result<(), Stopped> {
-        let base = run.progress().of(self.slot);
+    fn pictures(&self, playback: &Playback, sink: Option<&gst_app::AppSink>, still: Still) -> Result<(), Stopped> {
+        let base = playback.progress().of(self.slot);
         let mut last = None;
-        let first = next(run, sink)?;
-        // Whether there is a second one decides what the first one is.
-        let second = next(run, sink)?;
+        let first = next(playback, sink)?;
+        // A single frame is a still image.
+        let second = next(playback, sink)?;
         let stands = first.is_some() && second.is_none() && sink.is_some();
         if let (true, Some(length)) = (stands, still) {
-            run.update(|progress| progress.stands(length));
+            playback.update(|progress| progress.stands(length));
         }
         let fps = if stands { STILL_FPS.min(self.fps) } else { self.fps };
         let mut limit = RateLimit::new(self.fps);
         let mut waiting = [first, second].into_iter().flatten();
         let (mut is_first, mut before) = (true, None);
         loop {
-            let Some(sample) = waiting.next().or(next(run, sink)?) else { break };
+            let Some(sample) = waiting.next().or(next(playback, sink)?) else { break };
             let Some(caps) = sample.caps().map(|caps| with_rate(caps, fps)) else { continue };
-            let Some((buffer, time)) = placed(sample, base, run.progress().of(self.slot), before) else { continue };
+            let Some((buffer, time)) = placed(sample, base, playback.progress().of(self.slot), before) else {
+                continue;
+            };
             before = Some(time);
             if !limit.takes(time.saturating_sub(base)) {
                 continue;
             }
             if std::mem::take(&mut is_first) {
-                self.ask_for_key_frame(time);
+                self.request_key_frame(time);
             }
             last = Some((buffer.clone(), caps.clone()));
             let until = time + buffer.duration().unwrap_or_else(|| period(fps));
-            self.push(run, buffer, &caps, until)?;
+            self.push(playback, buffer, &caps, until)?;
         }
-        run.update(|progress| progress.ended(self.slot));
+        playback.update(|progress| progress.ended(self.slot));
         let last = last.or_else(|| black(self.canvas?, STILL_FPS));
         let Some((picture, caps)) = last else { return Ok(()) };
-        self.fill(run, period(STILL_FPS.min(self.fps)), |time, input| {
+        self.fill(playback, period(STILL_FPS.min(self.fps)), |time, input| {
             if std::mem::take(&mut is_first) {
-                input.ask_for_key_frame(time);
+                input.request_key_frame(time);
             }
             (picture.copy(), caps.clone())
         })
     }
 
-    fn sound(&self, run: &Playback, sink: Option<&gst_app::AppSink>) -> Result<(), Stopped> {
-        let base = run.progress().of(self.slot);
-        while let Some(sample) = next(run, sink)? {
+    fn sound(&self, playback: &Playback, sink: Option<&gst_app::AppSink>) -> Result<(), Stopped> {
+        let base = playback.progress().of(self.slot);
+        while let Some(sample) = next(playback, sink)? {
             let Some(caps) = sample.caps_owned() else { continue };
-            let Some((buffer, time)) = placed(sample, base, run.progress().of(self.slot), None) else { continue };
+            let Some((buffer, time)) = placed(sample, base, playback.progress().of(self.slot), None) else { continue };
             let until = time + buffer.duration().unwrap_or(gst::ClockTime::ZERO);
-            self.push(run, buffer, &caps, until)?;
+            self.push(playback, buffer, &caps, until)?;
         }
-        run.update(|progress| progress.ended(self.slot));
+        playback.update(|progress| progress.ended(self.slot));
         let caps = gst::Caps::builder("audio/x-raw")
             .field("format", "S16LE")
             .field("layout", "interleaved")
@@ -109,22 +111,22 @@ impl TrackFeeder {
             .field("channel-mask", gst::Bitmask::new(3))
             .build();
         let silence = gst::Buffer::from_slice([0u8; SILENCE_BYTES]);
-        self.fill(run, SILENCE, |_, _| (silence.copy(), caps.clone()))
+        self.fill(playback, SILENCE, |_, _| (silence.copy(), caps.clone()))
     }
 
-    /// Pushes the same again and again, as far as the other tracks have come, or for as long as a still is shown.
+    /// Pushes the same buffer again and again, until the other tracks end or a still image has had its time.
     fn fill(
         &self,
-        run: &Playback,
+        playback: &Playback,
         step: gst::ClockTime,
         mut make: impl FnMut(gst::ClockTime, &Self) -> (gst::Buffer, gst::Caps),
     ) -> Result<(), Stopped> {
         loop {
-            if run.is_given_up() {
+            if playback.is_given_up() {
                 return Ok(());
             }
             let (time, wanted, is_over) = {
-                let progress = run.progress();
+                let progress = playback.progress();
                 let stands = self.track.is_video() && progress.is_read();
                 let wanted = match progress.least_end() {
                     None if stands => None,
@@ -133,7 +135,7 @@ impl TrackFeeder {
                 };
                 (progress.of(self.slot), wanted, progress.end().is_some())
             };
-            // Pictures may begin where the others end, silence must not go on for longer than they do.
+            // A video frame may start before the end of the other tracks. Silence must not last longer than they do.
             let fits = if self.track.is_video() { time } else { time + step };
             if wanted.is_none_or(|wanted| if self.track.is_video() { fits < wanted } else { fits <= wanted }) {
                 let (mut buffer, caps) = make(time, self);
@@ -141,52 +143,53 @@ impl TrackFeeder {
                 about.set_pts(time);
                 about.set_dts(gst::ClockTime::NONE);
                 about.set_duration(step);
-                self.push(run, buffer, &caps, time + step)?;
+                self.push(playback, buffer, &caps, time + step)?;
             } else if is_over {
                 return Ok(());
             } else {
-                run.wait();
+                playback.wait();
             }
         }
     }
 
-    /// Waits until the teaching graph has room.
+    /// Pushes a buffer, and waits for room in the teaching pipeline.
     fn push(
         &self,
-        run: &Playback,
+        playback: &Playback,
         buffer: gst::Buffer,
         caps: &gst::Caps,
         until: gst::ClockTime,
     ) -> Result<(), Stopped> {
-        if run.is_given_up() {
+        if playback.is_given_up() {
             return Err(Stopped);
         }
         let sample = gst::Sample::builder().buffer(&buffer).caps(caps).build();
         self.source.push_sample(&sample).map_err(|_| Stopped)?;
         self.has_begun.store(true, Ordering::Relaxed);
-        run.update(|progress| progress.fed(self.slot, until));
+        playback.update(|progress| progress.fed(self.slot, until));
         Ok(())
     }
 
-    /// Every encoder makes the picture of this time a key frame: of another film nothing can be predicted. The first
-    /// picture of all is one in any case, and must not be asked for (see [`ask_for_key_frame`]).
+    /// Requests a key frame for the frame of this time, the first one of a file: nothing of another film can predict
+    /// it. Not for the very first frame, which is a key frame anyway and must not be requested (see
+    /// [`request_key_frame`]).
     ///
-    /// [`ask_for_key_frame`]: crate::media::outlet::ask_for_key_frame
-    fn ask_for_key_frame(&self, time: gst::ClockTime) {
+    /// [`request_key_frame`]: crate::media::encode::output::request_key_frame
+    fn request_key_frame(&self, time: gst::ClockTime) {
         if !self.has_begun.load(Ordering::Relaxed) {
             return;
         }
         let event = gst_video::DownstreamForceKeyUnitEvent::builder().running_time(time).all_headers(true).build();
-        // It waits in turn between the pictures. Without it the encoder decides by itself.
+        // The event travels in order with the buffers. If it fails, the encoder decides by itself.
         let _ = self.source.send_event(event);
     }
 }
 
-/// The next sample of a file, none at its end.
-fn next(run: &Playback, sink: Option<&gst_app::AppSink>) -> Result<Option<gst::Sample>, Stopped> {
+/// The next sample of a file. None at its end.
+fn next(playback: &Playback, sink: Option<&gst_app::AppSink>) -> Result<Option<gst::Sample>, Stopped> {
     let Some(sink) = sink else { return Ok(None) };
     loop {
-        if run.is_given_up() {
+        if playback.is_given_up() {
             return Err(Stopped);
         }
         if let Some(sample) = sink.try_pull_sample(PULL) {
@@ -198,9 +201,9 @@ fn next(run: &Playback, sink: Option<&gst_app::AppSink>) -> Result<Option<gst::S
     }
 }
 
-/// A buffer at its place in the timeline, that of a file that began at `base`. One without a time, or with no later one
-/// than the one `before` (as in a GIF, where all have zero), comes right behind that, which ended at `end`. What comes
-/// before the beginning of its segment is neither seen nor heard.
+/// Moves a buffer into the timeline of a file that starts at `base`. A buffer without a timestamp, or with one not
+/// later than `before` (a GIF may have all zeros), follows the previous buffer, which ended at `end`. None for buffers
+/// before the start of their segment: players skip them.
 fn placed(
     sample: gst::Sample,
     base: gst::ClockTime,
@@ -209,7 +212,7 @@ fn placed(
 ) -> Option<(gst::Buffer, gst::ClockTime)> {
     let segment = sample.segment().and_then(|segment| segment.downcast_ref::<gst::ClockTime>()).cloned();
     let mut buffer = sample.buffer_owned()?;
-    // So that the buffer is not shared, and need not be copied.
+    // Drop the sample, so that the buffer is not shared and need not be copied.
     drop(sample);
     let time = match (buffer.pts(), segment) {
         (Some(pts), Some(segment)) => base + segment.to_running_time(pts)?,
@@ -222,7 +225,7 @@ fn placed(
     Some((buffer, time))
 }
 
-/// A black picture and its caps.
+/// A black frame and its caps.
 fn black(size: Size, fps: u32) -> Option<(gst::Buffer, gst::Caps)> {
     let rate = gst::Fraction::new(i32::try_from(fps).ok()?, 1);
     let format = gst_video::VideoFormat::I420;
@@ -233,8 +236,7 @@ fn black(size: Size, fps: u32) -> Option<(gst::Buffer, gst::Caps)> {
     Some((gst::Buffer::from_mut_slice(bytes), info.to_caps().ok()?))
 }
 
-/// Caps with the rate in which pictures are really pushed: encoders divide their bits by it. Those that name no rate,
-/// or a higher one, get the most that is wanted.
+/// Caps with the pushed frame rate, by which encoders divide their bitrate. An unknown or higher rate becomes `most`.
 fn with_rate(caps: &gst::CapsRef, most: u32) -> gst::Caps {
     let mut caps = caps.to_owned();
     let named = caps.structure(0).and_then(|shape| shape.get::<gst::Fraction>("framerate").ok());

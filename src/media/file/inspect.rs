@@ -1,7 +1,7 @@
-//! What is in a file, found out by opening it, in a process of its own.
+//! Finds out what a file contains, by opening it in another process.
 //!
-//! Decoders come from many libraries, and some answer a file that they do not understand with an assertion, which end_of_stream
-//! the process. So that must not be the process of the lecture; GStreamer loads unknown plug-ins in the same way.
+//! Decoders come from many libraries. Some fail on an unknown file with an assertion, which ends the process; that must
+//! not be the process of the lecture. GStreamer loads unknown plug-ins in the same way.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
@@ -20,33 +20,37 @@ use gstreamer::prelude::*;
 use gstreamer_video as gst_video;
 use serde::{Deserialize, Serialize};
 
-/// The verb of this program that opens files and says what is in them.
+/// The hidden verb of this program that inspects files.
 const VERB: &str = "inspect-files";
 
-/// The most pixels of a picture: twice as many as an 8K film has, and as many as the largest photographs. More would
-/// take gigabytes before they are made small.
+/// The largest video frame: twice the pixels of 8K, as large as the largest photographs. Decoding more would take
+/// gigabytes.
 const MAX_PIXELS: u64 = 120_000_000;
 
-/// What the process may need beyond the time of opening: a machine that does much else.
+/// Time that the process may take in addition to [`OPEN_TIMEOUT`] on a busy machine.
 const MARGIN: Duration = Duration::from_secs(10);
 
-/// The most that is kept of what the process says about its end.
+/// The maximum of stderr output to keep.
 const MAX_STDERR_BYTES: u64 = 64 * 1024;
 
-/// What came of opening a file; a line of JSON from the process that opened it.
+/// The result of opening a file: one line of JSON from the inspecting process.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 enum Inspection {
     Plays(Contents),
-    /// Why not, for people.
+    /// The cause, for the user.
     Unplayable(String),
-    /// The media type that has no decoder here, as GStreamer calls it, and the package to install.
+    /// No decoder is installed for this media type (in GStreamer's terms). `package` has one.
     NeedsDecoder {
         what: String,
         package: String,
     },
 }
 
-/// Opens all files of a list, and looks what is in them, by the program `inspector` where there is one.
+/// Inspects all files of a list, by the program `inspector` if there is one.
+///
+/// # Errors
+///
+/// A file can't be opened, or needs a missing decoder.
 pub(in crate::media) fn contents(list: &FileList, inspector: Option<&Path>) -> Result<Vec<Contents>, MediaError> {
     for (index, path) in list.paths.iter().enumerate() {
         check(path).map_err(|cause| list.error(index, cause))?;
@@ -69,10 +73,11 @@ pub(in crate::media) fn contents(list: &FileList, inspector: Option<&Path>) -> R
     Ok(all)
 }
 
-/// Opens files one after another, and writes a line of JSON about each: the other end of `contents`.
+/// Inspects files and writes one line of JSON per file, for [`contents`] in another process.
 ///
 /// # Errors
-/// Whoever reads is gone, or GStreamer can't be started.
+///
+/// The reader has gone, or GStreamer can't start.
 pub fn inspect_files(paths: &[PathBuf], mut out: impl Write) -> anyhow::Result<()> {
     crate::media::init()?;
     for path in paths {
@@ -83,7 +88,7 @@ pub fn inspect_files(paths: &[PathBuf], mut out: impl Write) -> anyhow::Result<(
     Ok(())
 }
 
-/// The process that opens files. Dropping it end_of_stream it.
+/// The inspecting process. Dropping it kills the process.
 struct Inspector {
     child: Mutex<Child>,
     inspections: Receiver<String>,
@@ -91,7 +96,7 @@ struct Inspector {
 }
 
 impl Inspector {
-    /// Nothing where it can't be started: then this process opens the files.
+    /// Starts the process. None if that fails; then this process inspects the files.
     fn start(program: &Path, paths: &[PathBuf]) -> Option<Self> {
         let mut child = Command::new(program)
             .arg(VERB)
@@ -100,7 +105,7 @@ impl Inspector {
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
-            // Ctrl-C is for the lecture.
+            // Ctrl-C is for the lecture, not for this process.
             .process_group(0)
             .spawn()
             .ok()?;
@@ -109,7 +114,7 @@ impl Inspector {
         let stderr_text = Arc::new(Mutex::new(String::new()));
         let written = stderr_text.clone();
         let listen = move || {
-            // First to the end of what it says, so that the end of its inspections is the end of all.
+            // Read stderr to its end before closing the channel, so that the last error message is complete.
             let said = std::thread::spawn(move || {
                 let mut text = Vec::new();
                 let mut stderr = stderr;
@@ -128,7 +133,7 @@ impl Inspector {
         Some(Self { child: Mutex::new(child), inspections, stderr_text })
     }
 
-    /// What came of the next file. The error is for people.
+    /// The result of the next file. The error is for the user.
     fn next(&self) -> Result<Inspection, String> {
         match self.inspections.recv_timeout(OPEN_TIMEOUT + MARGIN) {
             Ok(line) => serde_json::from_str(&line).map_err(|error| format!("it could not be opened: {error}")),
@@ -155,7 +160,7 @@ impl Drop for Inspector {
     }
 }
 
-/// What a process that broke down said about it.
+/// The error message of a process that crashed.
 fn failure_message(stderr_text: &str) -> Option<String> {
     let lines = stderr_text.lines().map(str::trim).filter(|line| !line.is_empty());
     let telling = lines.rev().find(|line| line.to_lowercase().contains("error"))?;
@@ -166,7 +171,7 @@ fn too_slow() -> String {
     format!("it could not be opened within {} s", OPEN_TIMEOUT.as_secs())
 }
 
-/// Opens a file and looks what is in it.
+/// Opens a file and looks at its streams.
 fn inspect(path: &Path) -> Inspection {
     match open(path) {
         Ok(inspection) => inspection,
@@ -178,13 +183,13 @@ fn inspect(path: &Path) -> Inspection {
     }
 }
 
-/// What is found out while a file is being opened.
+/// The streams found so far.
 #[derive(Default)]
 struct StreamsFound {
-    /// Where pictures arrive.
+    /// The sink pad of the video stream.
     picture: Option<gst::Pad>,
     sound: bool,
-    /// Edges of a picture that is not decoded, as it has too many pixels.
+    /// Width and height of a frame that is too large to decode.
     too_large: Option<(i32, i32)>,
 }
 
@@ -218,7 +223,7 @@ fn open(path: &Path) -> Result<Inspection, String> {
     });
     let mut streams = std::mem::take(&mut *streams.lock().unwrap_or_else(PoisonError::into_inner));
     let picture = streams.picture.take().and_then(|pad| pad.current_caps());
-    // Null always succeeds here.
+    // A change to Null always succeeds.
     let _ = pipeline.set_state(gst::State::Null);
     if let Some((width, height)) = streams.too_large {
         return Ok(Inspection::Unplayable(format!(
@@ -227,7 +232,7 @@ fn open(path: &Path) -> Result<Inspection, String> {
             MAX_PIXELS / 1_000_000
         )));
     }
-    // A film without its picture is not what anybody means.
+    // A film whose video can't be decoded is an error, even if its audio can.
     if let Some(inspection) = missing.as_ref().and_then(|caps| needs_decoder(caps, outcome.is_err())) {
         return Ok(inspection);
     }
@@ -239,7 +244,7 @@ fn open(path: &Path) -> Result<Inspection, String> {
     Ok(Inspection::Plays(Contents { picture, sound: streams.sound }))
 }
 
-/// Gives a new stream a sink: without one, the file counts as unreadable.
+/// Gives a new stream a sink. Without one, opening the file would fail.
 fn take(pipeline: &gst::Pipeline, pad: &gst::Pad, streams: &mut StreamsFound) {
     let caps = pad.current_caps().unwrap_or_else(|| pad.query_caps(None));
     let kind = caps.structure(0).map(|structure| structure.name().to_string()).unwrap_or_default();
@@ -250,7 +255,7 @@ fn take(pipeline: &gst::Pipeline, pad: &gst::Pad, streams: &mut StreamsFound) {
     } else {
         "identity ! fakesink name=end"
     };
-    // A failure shows as an error of the whole graph.
+    // A failure becomes an error of the whole pipeline.
     let Ok(bin) = gst::parse::bin_from_description(text, true) else { return };
     if is_picture {
         streams.picture = bin.by_name("end").and_then(|sink| sink.static_pad("sink"));
@@ -272,7 +277,7 @@ fn pixels(width: i32, height: i32) -> u64 {
     u64::from(width.unsigned_abs()) * u64::from(height.unsigned_abs())
 }
 
-/// The picture that raw caps tell of. Where pixels are not square, the width is that of as many square ones.
+/// The video described by raw caps, its width converted to square pixels.
 fn picture_of(caps: &gst::CapsRef) -> Option<Picture> {
     let info = gst_video::VideoInfo::from_caps(caps).ok()?;
     let par = info.par();
@@ -281,8 +286,8 @@ fn picture_of(caps: &gst::CapsRef) -> Option<Picture> {
     Some(Picture { width: u32::try_from(width).ok()?, height: info.height(), is_still: info.fps().numer() == 0 })
 }
 
-/// What a missing plug-in stands for. One for something else than pictures and sound matters only if it is all there
-/// is.
+/// What a missing plug-in means. A missing plug-in for other streams than audio and video matters only if the file has
+/// nothing else.
 fn needs_decoder(caps: &gst::CapsRef, is_all: bool) -> Option<Inspection> {
     let media_type = caps.structure(0)?.name().to_string();
     let is_media = ["video/", "audio/", "image/"].iter().any(|kind| media_type.starts_with(kind));
@@ -294,7 +299,7 @@ fn needs_decoder(caps: &gst::CapsRef, is_all: bool) -> Option<Inspection> {
     Some(Inspection::NeedsDecoder { what: media_type, package })
 }
 
-/// What GStreamer takes a file for.
+/// The media type, as GStreamer detects it.
 fn media_type(path: &Path) -> Option<String> {
     let pipeline = gst::Pipeline::new();
     let source = gst::ElementFactory::make("filesrc").property("location", path).build().ok()?;
@@ -302,7 +307,7 @@ fn media_type(path: &Path) -> Option<String> {
     let sink = gst::ElementFactory::make("fakesink").build().ok()?;
     pipeline.add_many([&source, &finder, &sink]).ok()?;
     gst::Element::link_many([&source, &finder, &sink]).ok()?;
-    // What has no type end_of_stream with an error, and then there are no caps.
+    // If the type is unknown, preroll fails and there are no caps.
     let _ = preroll(&pipeline, OPEN_TIMEOUT, &mut |_| {});
     let caps = finder.property::<Option<gst::Caps>>("caps");
     let _ = pipeline.set_state(gst::State::Null);

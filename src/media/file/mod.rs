@@ -1,9 +1,9 @@
-//! Media files as a source: what is in them, and how one is played after another as one stream.
+//! Media files as a source: inspect them, then play one after another as one stream.
 //!
-//! Each file has a graph of its own ([`player`]), which end_of_stream in appsinks. [`playlist`] carries what arrives there to
-//! the appsrcs of the teaching graph and counts its time on, so that the encoders, and whoever watches, see one stream
-//! that never end_of_stream: a file that breaks end_of_stream nothing but itself. Before anything starts, [`check`] has made sure that
-//! each path is a file, and [`inspect`] has opened it in another process.
+//! Each file has a pipeline of its own ([`player`]) that ends in appsinks. [`playlist`] moves the samples from there to
+//! the appsrcs of the teaching pipeline and adjusts their timestamps, so that encoders and students see one endless
+//! stream, and a broken file ends nothing but itself. Before the start, [`check`] makes sure that each path is a file,
+//! and [`inspect`] opens it in another process.
 
 mod feed;
 mod inspect;
@@ -25,30 +25,30 @@ pub(super) use self::inspect::contents;
 pub use self::inspect::inspect_files;
 pub(super) use self::playlist::{Playlist, PlaylistConfig};
 
-/// How long opening a file may take: a slow network share, a large index.
+/// The timeout for opening a file: it may have a large index, or be on a slow network share.
 const OPEN_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// What a file has.
+/// The streams of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Contents {
-    /// Its picture, if it has one.
+    /// The video stream, if there is one.
     pub picture: Option<Picture>,
-    /// Whether it has sound.
+    /// Whether there is an audio stream.
     pub sound: bool,
 }
 
-/// The picture of a file.
+/// A video stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Picture {
-    /// In square pixels, as it is shown: turned, if the file says that it is to be turned.
+    /// The displayed size in square pixels, after the rotation that the file asks for.
     pub width: u32,
     pub height: u32,
-    /// Whether it names no rate: a still does not.
+    /// Whether the stream has no frame rate, as a still image.
     pub is_still: bool,
 }
 
 impl Contents {
-    /// In words.
+    /// A description for the user.
     pub(super) fn words(&self) -> &'static str {
         match (self.picture, self.sound) {
             (Some(_), true) => "picture and sound",
@@ -59,14 +59,13 @@ impl Contents {
     }
 }
 
-/// The size of the largest picture of a list.
+/// The size of the largest video of a list.
 pub(super) fn largest(contents: &[Contents]) -> Option<Size> {
     sizes(contents).max_by_key(|size| u64::from(size.width) * u64::from(size.height))
 }
 
-/// The size in which all pictures of a list are taught: the least in which each has all the pixels that it has in the
-/// box `most`. They are scaled into it, with borders where their shape is another one, so that nothing behind sees a
-/// change of size: encoders go on, and recordings stay whole.
+/// The size of all frames of a list: the smallest in which each video, fitted into `most`, keeps all its pixels. Videos
+/// of another shape get borders. The size never changes during a lecture, so encoders go on and recordings stay valid.
 pub(super) fn canvas(contents: &[Contents], most: Size) -> Option<Size> {
     let fitted = sizes(contents).map(|size| size.fitted(most));
     fitted.reduce(|one, other| Size { width: one.width.max(other.width), height: one.height.max(other.height) })
@@ -79,8 +78,8 @@ fn sizes(contents: &[Contents]) -> impl Iterator<Item = Size> {
         .map(|picture| Size { width: picture.width, height: picture.height })
 }
 
-/// Puts decoders into another order, for this process. Those of libav for BMP and TIFF want a picture as one buffer,
-/// which nothing gives them; that of GDK takes pieces, and is not used unless it is asked for.
+/// Changes the rank of decoders in this process. libav's decoders for BMP and TIFF need a frame as one buffer, which no
+/// element delivers. gdkpixbufdec accepts pieces, but has rank None by default.
 pub(super) fn prefer_decoders() {
     let ranks =
         [("avdec_bmp", gst::Rank::NONE), ("avdec_tiff", gst::Rank::NONE), ("gdkpixbufdec", gst::Rank::MARGINAL)];
@@ -98,8 +97,7 @@ fn uri(path: &Path) -> Result<String, String> {
     Ok(uri.to_string())
 }
 
-/// Looks at a path before GStreamer does: it would wait for ever for somebody to write into a pipe. The error is for
-/// people.
+/// Checks a path before GStreamer opens it: a named pipe would block for ever. The error is for the user.
 fn check(path: &Path) -> Result<(), String> {
     let about = metadata(path).map_err(|error| in_words(&error))?;
     let kind = about.file_type();
@@ -129,7 +127,7 @@ fn in_words(error: &std::io::Error) -> String {
     }
 }
 
-/// What a file is and what helps, for one that GStreamer can't play: by its media type, as GStreamer found it.
+/// Says what a file is that GStreamer can't play, by its media type, and what to do.
 fn advice(media_type: Option<&str>) -> String {
     let Some(media_type) = media_type else {
         return "GStreamer does not know this kind of file: is it damaged, or copied only in part?".into();
@@ -154,7 +152,7 @@ fn advice(media_type: Option<&str>) -> String {
     format!("it is {what}: {helps}")
 }
 
-/// The Debian package that has a decoder for a media type.
+/// The Debian package with a decoder for a media type.
 fn package_for(media_type: &str) -> &'static str {
     match media_type {
         "image/heif" | "image/heic" | "image/avif" | "image/svg+xml" | "image/svg" | "image/webp" | "image/x-jpc" => {

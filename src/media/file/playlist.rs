@@ -1,4 +1,4 @@
-//! Plays a list of files into the teaching graph, one behind the other.
+//! Plays a list of files into the teaching pipeline, one after another.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -17,34 +17,34 @@ use crate::media::error::MediaError;
 use crate::media::options::{CaptureEvent, FileList, Size};
 use crate::rtp::Track;
 
-/// How long before the end of a file the next one is opened. What takes longer leaves a gap.
+/// How long before the end of a file the next one is opened. A slower file leaves a gap.
 const OPEN_AHEAD: gst::ClockTime = gst::ClockTime::from_seconds(5);
 
-/// A file that end_of_stream so much earlier than it says is worth a word.
+/// Warn if a file ends this much earlier than announced.
 const MIN_MISSING: gst::ClockTime = gst::ClockTime::from_seconds(2);
 
-/// What is played.
+/// The files to play, and how.
 #[derive(Debug)]
 pub(in crate::media) struct PlaylistConfig {
     pub list: FileList,
-    /// The text of the pipeline that plays each path of the list.
+    /// The pipeline text of each file.
     pub graphs: Vec<String>,
-    /// The tracks that the files have together.
+    /// The tracks of all files together.
     pub tracks: Vec<Track>,
-    /// The size of all pictures.
+    /// The size of all video frames.
     pub canvas: Option<Size>,
-    /// The most pictures a second.
+    /// Frames per second, at most.
     pub fps: u32,
 }
 
-/// A list that is being played. Dropping it end_of_stream that, once the teaching graph takes nothing more.
+/// A running playlist. Stop the teaching pipeline before dropping this, so that no push blocks.
 pub(in crate::media) struct Playlist {
     stopping: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Playlist {
-    /// Plays into the appsrcs `file-screen` and `file-audio` of a graph that runs.
+    /// Plays into the appsrcs `file-screen` and `file-audio` of a running pipeline.
     pub(in crate::media) fn start(
         config: PlaylistConfig,
         pipeline: &gst::Pipeline,
@@ -65,7 +65,7 @@ impl Playlist {
         Ok(Self { stopping, thread: Some(thread.map_err(failed)?) })
     }
 
-    /// From now on nothing is played, as soon as the teaching graph is stopped too.
+    /// Ends the playback as soon as the teaching pipeline stops too.
     pub(in crate::media) fn stop(&self) {
         self.stopping.store(true, Ordering::SeqCst);
     }
@@ -83,7 +83,7 @@ impl Drop for Playlist {
 /// A file that was opened before its turn.
 type Preopened = Option<(usize, Result<Player, String>)>;
 
-/// What the thread has.
+/// The state of the playlist's thread.
 struct PlaylistThread {
     config: PlaylistConfig,
     inputs: Vec<TrackFeeder>,
@@ -105,11 +105,11 @@ impl PlaylistThread {
             let broke = match player {
                 Err(cause) => Some(cause),
                 Ok(player) => {
-                    // One file that repeats is told once.
+                    // Report a single repeated file only once.
                     if of > 1 || rounds == 0 {
                         self.send(CaptureEvent::Playing { path: self.path(index), index: index + 1, of });
                     }
-                    // After a gap the clock has gone on, and what came late must not be played in a rush.
+                    // After a gap, skip to the current time. Late frames would be played in a rush.
                     base = base.max(self.pipeline.current_running_time().unwrap_or(base));
                     let (end, broke) = self.play(index, player, base, &mut next);
                     base = end;
@@ -123,7 +123,7 @@ impl PlaylistThread {
                 None => broken = 0,
                 Some(cause) => {
                     broken += 1;
-                    // All in turn: nothing is left to be played.
+                    // All files in a row have failed: nothing is left to play.
                     if broken >= of {
                         return self.send(CaptureEvent::Error(self.config.list.error(index, cause)));
                     }
@@ -138,7 +138,7 @@ impl PlaylistThread {
             rounds += usize::from(index == 0);
         }
         for input in &self.inputs {
-            // It fails only while the graph is being stopped.
+            // This fails only while the pipeline stops.
             let _ = input.source.end_of_stream();
         }
     }
@@ -155,7 +155,7 @@ impl PlaylistThread {
         Player::open(&self.config.list.paths[index], &self.config.graphs[index])
     }
 
-    /// Which file comes after one.
+    /// The index of the following file.
     fn after(&self, index: usize) -> Option<usize> {
         match index + 1 {
             next if next < self.config.graphs.len() => Some(next),
@@ -163,7 +163,7 @@ impl PlaylistThread {
         }
     }
 
-    /// Plays a file from `base` on. Gives the time at which it ended, and why it broke, if it did.
+    /// Plays a file from `base` on. Returns its end, and why it broke if it did.
     fn play(
         &self,
         index: usize,
@@ -171,38 +171,38 @@ impl PlaylistThread {
         base: gst::ClockTime,
         next: &mut Preopened,
     ) -> (gst::ClockTime, Option<String>) {
-        let run = Playback::new(base, self.inputs.len());
+        let playback = Playback::new(base, self.inputs.len());
         let duration = player.duration();
         let still = self.config.list.still_length().and_then(|still| gst::ClockTime::try_from(still).ok());
         let is_silent = player.sink(Track::Audio).is_none();
         let mut broke = None;
         std::thread::scope(|scope| {
             for input in &self.inputs {
-                let (run, sink) = (&run, player.sink(input.track));
-                let feed = move || input.feed(run, sink, is_silent.then_some(still));
+                let (playback, sink) = (&playback, player.sink(input.track));
+                let feed = move || input.feed(playback, sink, is_silent.then_some(still));
                 let name = format!("file-{}", input.track);
                 if let Err(error) = std::thread::Builder::new().name(name).spawn_scoped(scope, feed) {
                     broke = Some(error.to_string());
-                    run.give_up();
+                    playback.give_up();
                 }
             }
-            while !run.is_over() {
+            while !playback.is_over() {
                 if self.is_stopping() {
-                    run.give_up();
+                    playback.give_up();
                 } else if let Some(cause) = player.error(POLL_INTERVAL) {
                     broke = Some(cause);
-                    run.give_up();
+                    playback.give_up();
                 } else if next.is_none()
-                    && is_near_end(&run.progress(), base, duration)
+                    && is_near_end(&playback.progress(), base, duration)
                     && let Some(following) = self.after(index)
                 {
                     *next = Some((following, self.open(following)));
                 }
             }
         });
-        let end = run.progress().furthest();
+        let end = playback.progress().furthest();
         if let (None, Some(duration)) = (&broke, duration)
-            && !run.is_given_up()
+            && !playback.is_given_up()
             && end.saturating_sub(base) + MIN_MISSING < duration
         {
             let (played, path) = (end.saturating_sub(base).seconds(), self.path(index));
@@ -217,15 +217,15 @@ impl PlaylistThread {
     }
 
     fn send(&self, event: CaptureEvent) {
-        // Full or closed: whoever doesn't read the first events would not read this one.
+        // If the queue is full or closed, nobody reads events, so drop this one.
         let _ = self.events.try_send(event);
     }
 }
 
-/// Whether a file that began at `base` end_of_stream soon, as far as is known.
+/// Whether a file that started at `base` ends soon, or nobody knows.
 fn is_near_end(progress: &Progress, base: gst::ClockTime, duration: Option<gst::ClockTime>) -> bool {
     let end = match (progress.least_end(), duration) {
-        // A still that stands for ever.
+        // A still image that stays for ever.
         (None, _) => return false,
         (Some(least), _) if least > base => least,
         (Some(_), Some(duration)) => base + duration,

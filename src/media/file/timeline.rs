@@ -1,4 +1,4 @@
-//! How the times of many files become one timeline. Pure.
+//! One timeline for many files: how far each track of the current file has been fed.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use gstreamer::ClockTime;
 
-/// When pictures are left out, so that no more come than are wanted.
+/// Drops frames down to a maximum rate.
 #[derive(Debug)]
 pub(super) struct RateLimit {
     period: ClockTime,
@@ -14,93 +14,93 @@ pub(super) struct RateLimit {
 }
 
 impl RateLimit {
-    /// What a picture may come too early: times in files are rounded to milliseconds.
+    /// How early a frame may come and still be kept: files round times to milliseconds.
     const TOLERANCE: ClockTime = ClockTime::from_useconds(1_500);
 
-    /// At most `fps` pictures a second.
+    /// At most `fps` frames per second.
     pub(super) fn new(fps: u32) -> Self {
         Self { period: period(fps), due: ClockTime::ZERO }
     }
 
-    /// Whether a picture of this time is taken.
+    /// Whether to keep the frame of this time.
     pub(super) fn takes(&mut self, time: ClockTime) -> bool {
         if time + Self::TOLERANCE < self.due {
             return false;
         }
-        // Not from this picture on: of 50 pictures 30 are taken and not 25.
+        // Advance from the due time, not from this frame: then 30 of 50 frames are kept, and not 25.
         self.due = (self.due + self.period).max(time);
         true
     }
 }
 
-/// How long a picture is shown at a rate.
+/// The duration of a frame.
 pub(super) fn period(fps: u32) -> ClockTime {
     ClockTime::SECOND / u64::from(fps.max(1))
 }
 
-/// How far a file has come: of each track that is fed, up to when it has been fed and whether the file has more of it.
+/// The progress of a file: per track, the time up to which it has been fed, and whether it has ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Progress {
     base: ClockTime,
     tracks: Vec<(ClockTime, bool)>,
-    /// When the file end_of_stream at the earliest: a still is shown for some time. None: never.
+    /// The earliest end, for a still image. None: never.
     least_end: Option<ClockTime>,
 }
 
 impl Progress {
-    /// Of a file that begins at `base`, with so many tracks.
+    /// A file that starts at `base`.
     pub(super) fn new(base: ClockTime, tracks: usize) -> Self {
         Self { base, tracks: vec![(base, false); tracks], least_end: Some(base) }
     }
 
-    /// A track has been fed up to this time.
+    /// Notes that a track has been fed up to a time.
     pub(super) fn fed(&mut self, track: usize, until: ClockTime) {
         let fed = &mut self.tracks[track].0;
         *fed = (*fed).max(until);
     }
 
-    /// Up to when a track has been fed.
+    /// The time up to which a track has been fed.
     pub(super) fn of(&self, track: usize) -> ClockTime {
         self.tracks[track].0
     }
 
-    /// The file has no more of a track.
+    /// Notes that the file has no more of a track.
     pub(super) fn ended(&mut self, track: usize) {
         self.tracks[track].1 = true;
     }
 
-    /// The file is a still, to be shown for so long; none: for ever.
+    /// Notes that the file is a still image, to be shown for `length`. None: for ever.
     pub(super) fn stands(&mut self, length: Option<ClockTime>) {
         self.least_end = length.map(|length| self.base + length);
     }
 
-    /// Whether the file has no more of any track.
+    /// Whether all tracks have ended.
     pub(super) fn is_read(&self) -> bool {
         self.tracks.iter().all(|(_, ended)| *ended)
     }
 
-    /// The time from which the next file goes on; none while this one goes on.
+    /// The end of the file, from which the next one continues. None while the file goes on.
     pub(super) fn end(&self) -> Option<ClockTime> {
         let fed = self.furthest();
         let least_end = self.least_end?;
         (self.is_read() && fed >= least_end).then_some(fed)
     }
 
-    /// The furthest that a track has come. What fills a gap in another track goes so far, and not further.
+    /// The latest time of any track. Other tracks are filled up to it.
     pub(super) fn furthest(&self) -> ClockTime {
         self.tracks.iter().map(|(fed, _)| *fed).max().unwrap_or(self.base)
     }
 
-    /// When a still end_of_stream; none: it does not.
+    /// The earliest end. None: never.
     pub(super) fn least_end(&self) -> Option<ClockTime> {
         self.least_end
     }
 }
 
-/// How often to check whether a file is over or broken. What waits in the teaching graph bridges ten times as much.
+/// How often to check whether a file has ended or failed. The buffers in the teaching pipeline last ten times as long.
 pub(super) const POLL_INTERVAL: Duration = Duration::from_millis(20);
 
-/// A file that is being played, as its feeders and whoever watches over them share it.
+/// The playback of one file, shared by its feeders and the playlist's thread.
 pub(super) struct Playback {
     progress: Mutex<Progress>,
     changed: Condvar,
@@ -117,18 +117,18 @@ impl Playback {
         self.progress.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Changes how far the file has come, and tells whoever waits for that.
+    /// Changes the progress and wakes those that wait for it.
     pub(super) fn update(&self, change: impl FnOnce(&mut Progress)) {
         change(&mut self.progress());
         self.changed.notify_all();
     }
 
-    /// Waits until something update, or for a [`POLL_INTERVAL`].
+    /// Waits for a change, at most [`POLL_INTERVAL`].
     pub(super) fn wait(&self) {
         let _ = self.changed.wait_timeout(self.progress(), POLL_INTERVAL);
     }
 
-    /// Nothing more of this file is played.
+    /// Ends the playback of this file.
     pub(super) fn give_up(&self) {
         self.given_up.store(true, Ordering::SeqCst);
         self.changed.notify_all();
@@ -156,7 +156,7 @@ mod tests {
         for (given, most, taken) in [(25, 30, 25), (30, 30, 30), (50, 30, 30), (60, 30, 30), (60, 1, 1), (24, 120, 24)]
         {
             let mut limit = RateLimit::new(most);
-            // Times as a file has them, in whole milliseconds.
+            // Files have times in whole milliseconds.
             let count = (0..given * 10).filter(|n| limit.takes(ms(n * 1_000 / given))).count();
             assert!(count.abs_diff(taken * 10) <= 1, "{count} of {given}/s at {most}/s");
         }

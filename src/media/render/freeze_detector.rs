@@ -1,43 +1,43 @@
-//! How often and how long a picture stood still, as W3C's webrtc-stats defines `freezeCount` and
-//! `totalFreezesDuration`; and, apart from that, how long there was none because the publisher withheld it.
+//! Freezes of a video track, by the definition of `freezeCount` and `totalFreezesDuration` in W3C's webrtc-stats.
+//! Counts pauses by the publisher separately.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-/// Intervals that the average is of.
+/// The number of intervals in the mean.
 const WINDOW: usize = 30;
 
-/// The threshold by which a freeze is longer than the average interval.
+/// A freeze exceeds the mean interval by at least this.
 const MIN_EXCESS: Duration = Duration::from_millis(150);
 
-/// The freezes of a picture.
+/// The freezes and pauses of a video track.
 #[derive(Debug, Default)]
 pub(in crate::media) struct FreezeDetector {
     intervals: VecDeque<Duration>,
     sum: Duration,
     last: Option<Instant>,
-    /// The newest that is over: its beginning and its end.
+    /// The start and end of the last freeze.
     newest: Option<(Instant, Instant)>,
-    /// Those that are over.
+    /// Completed freezes.
     pub(in crate::media) count: u64,
-    /// The time in those that are over.
+    /// The time in completed freezes.
     pub(in crate::media) total: Duration,
-    /// Times that the publisher withheld the picture, those that are over.
+    /// Completed pauses by the publisher.
     withholdings: u64,
-    /// The time in those that are over, each up to the next picture.
+    /// The time in completed pauses, each up to the next frame.
     withheld: Duration,
     withholding: Option<Withholding>,
 }
 
-/// The publisher withholds the picture, after there was one.
+/// A pause by the publisher, after at least one frame.
 #[derive(Debug, Clone, Copy)]
 struct Withholding {
     since: Instant,
-    /// The picture stood still before: that freeze was counted, and goes on.
+    /// The pause follows a freeze, which counts already. The pause does not count as another interruption.
     follows_a_freeze: bool,
 }
 
-/// How often and how long the publisher withheld the picture.
+/// The number and total time of pauses by the publisher.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(in crate::media) struct Withheld {
     pub(in crate::media) count: u64,
@@ -45,7 +45,7 @@ pub(in crate::media) struct Withheld {
 }
 
 impl FreezeDetector {
-    /// A picture was frame_shown.
+    /// Notes that a frame was shown.
     pub(in crate::media) fn frame_shown(&mut self, now: Instant) {
         Withheld { count: self.withholdings, total: self.withheld } = self.withheld(now);
         self.withholding = None;
@@ -60,23 +60,22 @@ impl FreezeDetector {
         }
     }
 
-    /// Pictures come with longer intervals from now on, such as this one, because the publisher has plan so: the
-    /// first of them are no freezes.
+    /// Notes that the publisher sends frames with this longer interval from now on: the first of them are no freezes.
     pub(in crate::media) fn expect_interval(&mut self, interval: Duration) {
         self.intervals = VecDeque::from([interval]);
         self.sum = interval;
     }
 
-    /// How long the picture stands still by now, if it is a freeze.
+    /// The duration of the current freeze.
     pub(in crate::media) fn frozen(&self, now: Instant) -> Option<Duration> {
         let interval = now.saturating_duration_since(self.last?);
         (interval >= self.threshold()?).then_some(interval)
     }
 
-    /// The publisher sends no picture from now on. The time to the next one is withheld, and no freeze of the network.
+    /// Notes that the publisher pauses the video. The time up to the next frame is no freeze.
     pub(in crate::media) fn pause(&mut self, now: Instant) {
         let frozen = self.frozen(now);
-        // What stood still before is one.
+        // A freeze before the pause counts.
         self.end(now);
         if let Some(last) = self.last.take() {
             let since = if frozen.is_some() { now } else { last };
@@ -84,14 +83,14 @@ impl FreezeDetector {
         }
     }
 
-    /// The lecture is over for now: the picture that still stands is no freeze, and nobody withholds it.
+    /// Notes that the lecture is over for now: neither a freeze nor a pause.
     pub(in crate::media) fn expect_nothing(&mut self, now: Instant) {
         Withheld { count: self.withholdings, total: self.withheld } = self.withheld(now);
         (self.withholding, self.last) = (None, None);
     }
 
-    /// This process stood still from one time to another: the picture's standing still was its own, whether the next
-    /// picture has been seen already or not.
+    /// Notes that this process was suspended. A freeze of that time does not count, whether the next frame has come
+    /// already or not.
     pub(in crate::media) fn note_suspension(&mut self, from: Instant, to: Instant) {
         if let Some((began, ended)) = self.newest.filter(|(began, ended)| *began < to && *ended > from) {
             self.count -= 1;
@@ -101,7 +100,7 @@ impl FreezeDetector {
         self.last = self.last.filter(|last| *last > to);
     }
 
-    /// If the picture stands still, that is over now.
+    /// Ends the current freeze, if there is one.
     fn end(&mut self, now: Instant) {
         if let Some((frozen, last)) = self.frozen(now).zip(self.last) {
             self.count += 1;
@@ -110,12 +109,12 @@ impl FreezeDetector {
         }
     }
 
-    /// Whether the publisher withholds the picture now, after there was one.
+    /// Whether the publisher pauses the video now, after at least one frame.
     pub(in crate::media) fn is_withheld(&self) -> bool {
         self.withholding.is_some()
     }
 
-    /// What was withheld until now, from the first picture on.
+    /// The pauses so far, including the current one.
     pub(in crate::media) fn withheld(&self, now: Instant) -> Withheld {
         let mut sum = Withheld { count: self.withholdings, total: self.withheld };
         if let Some(Withholding { since, follows_a_freeze }) = self.withholding {
@@ -128,7 +127,7 @@ impl FreezeDetector {
         sum
     }
 
-    /// The shortest interval that stands out of those before.
+    /// The shortest interval that is a freeze.
     fn threshold(&self) -> Option<Duration> {
         let average = self.sum.checked_div(self.intervals.len().try_into().ok()?)?;
         Some((average * 3).max(average + MIN_EXCESS))
@@ -139,7 +138,7 @@ impl FreezeDetector {
 mod tests {
     use super::*;
 
-    /// Shows pictures with these intervals in milliseconds.
+    /// Shows frames with these intervals in milliseconds.
     fn show(freezes: &mut FreezeDetector, now: &mut Instant, intervals: impl IntoIterator<Item = u64>) {
         for interval in intervals {
             *now += Duration::from_millis(interval);
@@ -154,7 +153,7 @@ mod tests {
         assert_eq!(freezes.count, 0);
         show(&mut freezes, &mut now, [33; 30].into_iter().chain([183]));
         assert_eq!((freezes.count, freezes.total), (1, Duration::from_millis(183)));
-        // Of slow pictures the threefold counts.
+        // For slow video, three times the mean counts.
         show(&mut freezes, &mut now, [200; 40]);
         assert_eq!(freezes.count, 4, "until the average has grown");
         show(&mut freezes, &mut now, [599, 200]);
@@ -180,19 +179,19 @@ mod tests {
         let (mut freezes, mut now) = (FreezeDetector::default(), Instant::now());
         show(&mut freezes, &mut now, [33; 60]);
         let (from, to) = (now + Duration::from_millis(10), now + Duration::from_millis(3_010));
-        // Noticed before the next picture.
+        // Noted before the next frame.
         freezes.note_suspension(from, to);
         assert_eq!(freezes.frozen(to), None);
         now = to;
         show(&mut freezes, &mut now, [400, 33]);
         assert_eq!(freezes.count, 0, "the picture begins anew");
-        // Noticed after it.
+        // Noted after the next frame.
         show(&mut freezes, &mut now, [33, 3_000, 33]);
         assert_eq!((freezes.count, freezes.total), (1, Duration::from_secs(3)));
         let ended = now - Duration::from_millis(33);
         freezes.note_suspension(ended - Duration::from_millis(2_990), ended - Duration::from_millis(1));
         assert_eq!((freezes.count, freezes.total), (0, Duration::ZERO));
-        // Another one stays.
+        // Other freezes stay.
         show(&mut freezes, &mut now, [[33; 60].as_slice(), &[900, 33, 33]].concat());
         freezes.note_suspension(now + Duration::from_secs(1), now + Duration::from_secs(2));
         assert_eq!(freezes.count, 1);
@@ -240,7 +239,7 @@ mod tests {
         assert_eq!(freezes.withheld(now + Duration::from_secs(8)), withheld(1, 8_000), "it goes on");
         show(&mut freezes, &mut now, [8_000, 33]);
         assert_eq!((freezes.withheld(now), freezes.count), (withheld(1, 8_000), 0));
-        // One time without a picture, first because of the network: counted once.
+        // A freeze that becomes a pause counts once.
         freezes.pause(now + Duration::from_secs(1));
         show(&mut freezes, &mut now, [3_000]);
         assert_eq!((freezes.withheld(now), freezes.count), (withheld(1, 10_000), 1));

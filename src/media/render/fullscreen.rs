@@ -1,4 +1,4 @@
-//! A window over the whole screen, and back. GStreamer's X11 sinks open a plain window, so its manager is asked here.
+//! Full screen for GStreamer's X11 sinks, which open a plain window: ask the window manager to change it.
 
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread::JoinHandle;
@@ -10,36 +10,34 @@ use x11rb::protocol::xproto::{
 };
 use x11rb::rust_connection::RustConnection;
 
-/// How often the window is looked for: it opens with the first picture.
+/// How often to look for the window, which opens with the first frame.
 const LOOK_INTERVAL: Duration = Duration::from_millis(100);
 
-/// How often it is told: a sink that is just opening its window may give it the picture's size once more. With several
-/// monitors the window never gets the size of all, and a user may have changed it.
+/// How often to repeat the request. A sink that is opening its window may resize it once more. Give up in the end: with
+/// several monitors the window never gets the whole size, and the user may have resized it.
 const MAX_TRIES: usize = 20;
 
-/// How many looks a window is left alone after it was first seen: its sink is still agreeing on the picture's size with
-/// what is before it, and may miss that the window has another by now.
+/// How many looks to leave a new window alone. Its sink still negotiates the video size and may miss a new window size.
 const SETTLE_LOOKS: usize = 3;
 
-/// How deep a window may be below the root: window managers put one or two frames around it.
+/// The depth below the root window: window managers add one or two frames.
 const MAX_DEPTH: usize = 3;
 
-/// A window's place and size: x, y, width and height in pixels.
+/// x, y, width and height in pixels.
 type Geometry = (i16, i16, u16, u16);
 
 type XError = Box<dyn std::error::Error>;
 
-/// The thread that asks the window manager. It end_of_stream when this is dropped.
+/// The thread that asks the window manager. Dropping this ends the thread.
 #[derive(Debug)]
 pub(in crate::media) struct Fullscreen {
-    /// Nothing only while this is dropped.
+    /// None only during the drop.
     wanted: Option<Sender<bool>>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Fullscreen {
-    /// Looks after the window whose title begins so on `$DISPLAY`; `wanted` says whether it fills the screen from the
-    /// beginning.
+    /// Watches for the window on `$DISPLAY` whose title starts with `title`. `wanted`: full screen from the start.
     pub(in crate::media) fn start(title: &str, wanted: bool) -> std::io::Result<Self> {
         let (sender, orders) = mpsc::channel();
         let title = title.to_owned();
@@ -48,10 +46,10 @@ impl Fullscreen {
         Ok(Self { wanted: Some(sender), thread: Some(thread) })
     }
 
-    /// Fills the screen, or gives the window the place back that it had before.
+    /// Fills the screen, or restores the previous geometry.
     pub(in crate::media) fn set(&self, wanted: bool) {
         if let Some(sender) = &self.wanted {
-            // The thread has ended where the display can't be asked: then the window stays as it is.
+            // This fails if the thread has lost the display. Then the window stays as it is.
             let _ = sender.send(wanted);
         }
     }
@@ -61,13 +59,13 @@ impl Drop for Fullscreen {
     fn drop(&mut self) {
         self.wanted = None;
         if let Some(thread) = self.thread.take() {
-            // It can only have failed, and then there is nothing left to end.
+            // A failed thread leaves nothing to end.
             let _ = thread.join();
         }
     }
 }
 
-/// Does what is wanted until the orders end, or the display can't be asked.
+/// Follows the orders until the channel closes or the display fails.
 fn follow(title: &str, mut wanted: bool, orders: &Receiver<bool>) -> Result<(), XError> {
     let (display, screen) = x11rb::connect(None)?;
     let screen = display.setup().roots.get(screen).cloned().ok_or("no screen")?;
@@ -94,19 +92,19 @@ fn follow(title: &str, mut wanted: bool, orders: &Receiver<bool>) -> Result<(), 
         } else {
             restore(&display, &screen, window, &mut before)
         };
-        // It was told again, or it has just gone and may come back.
+        // The window has been asked again, or has gone and may come back.
         tries += 1;
         is_done = done.unwrap_or(false) || tries >= MAX_TRIES;
     }
 }
 
-/// The window whose name begins with a title. (The sink adds the name of the program.)
+/// Finds the window by the start of its title. (The sink appends the program's name.)
 fn find(display: &RustConnection, below: Window, title: &str, depth: usize) -> Option<Window> {
     let children = display.query_tree(below).ok()?.reply().ok()?.children;
     children.into_iter().find_map(|window| {
         let name = display.get_property(false, window, AtomEnum::WM_NAME, AtomEnum::ANY, 0, 256).ok()?.reply();
         if name.is_ok_and(|name| name.value.starts_with(title.as_bytes())) {
-            // Before it is seen its sink does not listen yet, and would never learn of its new size.
+            // Before the window is mapped, its sink does not listen and would miss the new size.
             let seen = display.get_window_attributes(window).ok()?.reply().ok()?.map_state == MapState::VIEWABLE;
             return seen.then_some(window);
         }
@@ -114,7 +112,8 @@ fn find(display: &RustConnection, below: Window, title: &str, depth: usize) -> O
     })
 }
 
-/// Whether the window fills the screen. If not, asks the window manager, or resizes the window where there is none.
+/// Returns whether the window fills the screen. If not, asks the window manager, or resizes the window if there is
+/// none.
 fn fill(
     display: &RustConnection,
     screen: &Screen,
@@ -135,8 +134,8 @@ fn fill(
     Ok(false)
 }
 
-/// Whether the window does not fill the screen. If it does, asks the window manager, or gives the window the place that
-/// it had before.
+/// Returns whether the window is smaller than the screen. If not, asks the window manager, or restores the previous
+/// geometry.
 fn restore(
     display: &RustConnection,
     screen: &Screen,
@@ -150,7 +149,7 @@ fn restore(
         return Ok(true);
     }
     if !ask_manager(display, screen.root, window, false)? {
-        // One that began over the whole screen has no place from before.
+        // A window that started in full screen has no previous geometry.
         let centre = ((width / 8).cast_signed(), (height / 8).cast_signed(), width / 4 * 3, height / 4 * 3);
         place(display, window, before.unwrap_or(centre))?;
     }
@@ -158,14 +157,14 @@ fn restore(
     Ok(false)
 }
 
-/// Asks the window manager (freedesktop.org's EWMH, `_NET_WM_STATE`); false where there is none.
+/// Asks the window manager by `_NET_WM_STATE` (freedesktop.org, EWMH). False if there is none.
 fn ask_manager(display: &RustConnection, root: Window, window: Window, full: bool) -> Result<bool, XError> {
     let atom = |name: &str| -> Result<u32, XError> { Ok(display.intern_atom(false, name.as_bytes())?.reply()?.atom) };
     let check = atom("_NET_SUPPORTING_WM_CHECK")?;
     if display.get_property(false, root, check, AtomEnum::WINDOW, 0, 1)?.reply()?.value_len == 0 {
         return Ok(false);
     }
-    // 1 adds the state and 0 removes it; the other 1 says that an ordinary program asks.
+    // 1 adds the state and 0 removes it. The last 1 marks a normal application.
     let data = [u32::from(full), atom("_NET_WM_STATE_FULLSCREEN")?, 0, 1, 0];
     let message = ClientMessageEvent::new(32, window, atom("_NET_WM_STATE")?, data);
     let mask = EventMask::SUBSTRUCTURE_REDIRECT | EventMask::SUBSTRUCTURE_NOTIFY;

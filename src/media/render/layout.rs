@@ -1,4 +1,4 @@
-//! Where screen and camera stand in the window they share.
+//! The window that screen and camera share: a compositor with picture in picture.
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::Duration;
@@ -9,7 +9,7 @@ use gstreamer::prelude::*;
 use crate::media::options::Size;
 use crate::rtp::Track;
 
-/// How long the camera waits for the screen, which usually comes within a tenth of that.
+/// How long the camera waits for the screen, which usually arrives within a tenth of this.
 const SCREEN_TIMEOUT: Duration = Duration::from_millis(700);
 
 /// A rectangle in pixels.
@@ -20,25 +20,25 @@ struct Rect {
     size: Size,
 }
 
-/// The pictures that have come so far.
+/// The videos that have arrived.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 struct Scene {
     screen: Option<Size>,
     camera: Option<Size>,
-    /// Pictures that are taken off the window: their sources have stopped.
+    /// Stopped by the teacher, so hidden.
     screen_is_off: bool,
     camera_is_off: bool,
 }
 
 impl Scene {
-    /// The size of the window's content: that of the screen, so that its letters are not scaled. A window keeps the
-    /// size it opened with, so a camera that is there first must not make it small.
+    /// The size of the composed video: that of the screen, so that its letters are not scaled. A window keeps its first
+    /// size, so a camera that arrives first must not make it small.
     fn canvas(self) -> Size {
         self.screen.unwrap_or(Size { width: 1280, height: 720 })
     }
 
-    /// The camera has a quarter of the width, in the corner at the bottom right, where a lecture has least; alone it
-    /// has the whole window.
+    /// The camera's place: a quarter of the width in the bottom right corner, where a lecture has least, or the whole
+    /// window if there is no screen.
     fn camera_rect(self) -> Option<Rect> {
         let (canvas, camera) = (self.canvas(), self.camera?);
         if self.screen.is_none() || self.screen_is_off {
@@ -52,7 +52,7 @@ impl Scene {
     }
 }
 
-/// The elements of the window, the last one first: the order in which they are started.
+/// The elements behind the compositor, from the sink upstream: the order of their start.
 const CHAIN: [&str; 10] = [
     "window",
     "window-title",
@@ -66,10 +66,10 @@ const CHAIN: [&str; 10] = [
     "layout",
 ];
 
-/// The window that tracks share.
+/// A window that several tracks share.
 ///
-/// It is built while media flows: a compositor waits for every pad that it has, and a window keeps the size that it
-/// opened with. So the window is started when the first picture's size is known, and a track joins with its own.
+/// The window is completed while media flows, because a compositor waits for all its pads, and a window keeps its first
+/// size. So the window starts when the size of the first video is known, and each track joins with its first frame.
 #[derive(Debug, Clone)]
 pub(in crate::media) struct Layout {
     pipeline: gst::glib::WeakRef<gst::Pipeline>,
@@ -79,7 +79,7 @@ pub(in crate::media) struct Layout {
     screen_came: Arc<Condvar>,
 }
 
-/// What the compositor has.
+/// The state of the compositor.
 #[derive(Debug, Default)]
 struct Compositor {
     shown: Scene,
@@ -87,7 +87,7 @@ struct Compositor {
 }
 
 impl Compositor {
-    /// Puts each track where it belongs.
+    /// Sets the place and visibility of each track.
     fn arrange(&self) {
         for (track, pad) in &self.pads {
             let (place, is_off) = match track {
@@ -104,7 +104,7 @@ impl Compositor {
     }
 }
 
-/// Prepares the window of a graph whose tracks share one; nothing where they don't.
+/// Prepares the shared window of a pipeline. None if its tracks do not share one.
 pub(in crate::media) fn attach(pipeline: &gst::Pipeline) -> Option<Layout> {
     let chain: Vec<gst::Element> = CHAIN.iter().filter_map(|name| pipeline.by_name(name)).collect();
     if chain.len() < CHAIN.len() {
@@ -138,7 +138,7 @@ pub(in crate::media) fn attach(pipeline: &gst::Pipeline) -> Option<Layout> {
 }
 
 impl Layout {
-    /// Takes the picture of a track off the window, or puts it back.
+    /// Shows or hides a track.
     pub(in crate::media) fn show(&self, track: Track, shown: bool) {
         let Ok(mut tracks) = self.tracks.lock() else { return };
         match track {
@@ -148,7 +148,7 @@ impl Layout {
         tracks.arrange();
     }
 
-    /// A track is about to send pictures of this size.
+    /// Handles the caps of a track: its first frame is about to come, or its size changes.
     fn came(&self, track: Track, output: &gst::Pad, size: Size) {
         let Some(mut tracks) = self.wait_for_turn(track) else { return };
         match track {
@@ -168,7 +168,7 @@ impl Layout {
         tracks.arrange();
     }
 
-    /// Lets the screen be first, but not for long.
+    /// Makes the camera wait for the screen, up to [`SCREEN_TIMEOUT`].
     fn wait_for_turn(&self, track: Track) -> Option<MutexGuard<'_, Compositor>> {
         let tracks = self.tracks.lock().ok()?;
         if track == Track::Screen || !self.expects_screen {
@@ -184,23 +184,23 @@ impl Layout {
         let Some(pipeline) = self.pipeline.upgrade() else { return };
         for element in &self.chain {
             element.set_locked_state(false);
-            // They were not there when the graph got its time.
+            // These elements were locked when the pipeline distributed its base time.
             if let Some(time) = pipeline.base_time() {
                 element.set_base_time(time);
             }
-            // If it fails the graph reports an error.
+            // If this fails, the pipeline reports an error.
             let _ = element.sync_state_with_parent();
         }
-        // The graph tells its new sink how late pictures are. It fails only while the graph is being stopped.
+        // Distribute the latency to the new sink. Posting fails only while the pipeline stops.
         let _ = pipeline.post_message(gst::message::Latency::new());
     }
 
-    /// Gives a track a pad of the compositor.
+    /// Requests a compositor pad for a track.
     fn join(&self, track: Track, output: &gst::Pad) -> Option<gst::Pad> {
         let pad = self.chain.last()?.request_pad_simple("sink_%u")?;
         pad.set_property_from_str("sizing-policy", "keep-aspect-ratio");
         pad.set_property("zorder", if track == Track::Camera { 1u32 } else { 0 });
-        // Both carry raw pictures; if it fails the graph reports an error.
+        // Both sides have raw video. If this fails, the pipeline reports an error.
         let _ = output.link(&pad);
         Some(pad)
     }
@@ -219,7 +219,7 @@ impl Layout {
     }
 }
 
-/// The size of the pictures of these caps.
+/// The frame size in caps.
 pub(in crate::media) fn size_of(caps: &gst::CapsRef) -> Option<Size> {
     let shape = caps.structure(0)?;
     let edge = |name: &str| shape.get::<i32>(name).ok().and_then(|n| u32::try_from(n).ok());
@@ -242,7 +242,7 @@ mod tests {
         assert_eq!(place, Rect { x: 934, y: 514, size: Size { width: 320, height: 180 } });
         let screen_off = Scene { screen_is_off: true, ..both };
         assert_eq!(screen_off.camera_rect(), alone.camera_rect(), "a screen that has stopped leaves all to the camera");
-        // A tall picture of a telephone keeps off the upper half.
+        // Portrait video of a phone stays out of the upper half.
         let tall = Scene { camera: Some(Size { width: 360, height: 640 }), ..both };
         assert_eq!(tall.camera_rect().unwrap().size, Size { width: 320, height: 360 });
     }

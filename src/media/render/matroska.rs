@@ -1,26 +1,25 @@
-//! A Matroska file (RFC 9559), written as tracks come.
+//! A Matroska writer (RFC 9559) to which tracks can be added at any time.
 //!
-//! GStreamer's matroskamux waits for all its tracks before it writes the first byte, and again whenever one of them
-//! pauses: a camera that is unplugged would end the recording of the screen. Here a track can begin at any time, for
-//! the description of the tracks is written into a space that was kept for it; nothing is ever waited for, and a file
-//! whose writer was killed can be played up to its last second.
+//! This replaces GStreamer's matroskamux, which waits for all tracks before the first byte and whenever one pauses: an
+//! unplugged camera would end the recording of the screen. Here the track descriptions go into reserved space at the
+//! start of the file. The writer never waits, and after a crash the file is playable up to its last second.
 
 use crate::media::options::Size;
 use std::io::{self, Seek, SeekFrom, Write};
 
-/// The space for what describes the file: three tracks need 700 bytes, and long parameter sets some hundred more.
+/// Space for the descriptions. Three tracks need 700 bytes, and long parameter sets a few hundred more.
 const HEAD_BYTES: usize = 4096;
 
-/// A cluster is written at once: what is lost when the writer is killed, and what stays in memory.
+/// The duration of a cluster. Clusters are written as a whole, so this is what a crash loses.
 const CLUSTER_MS: i64 = 1000;
 
-/// Beyond this a cluster is written early, so that memory stays bounded whatever is sent.
+/// Write a larger cluster early, to bound memory.
 const CLUSTER_BYTES: usize = 4_000_000;
 
-/// An unknown size, in eight bytes, to be replaced at the end.
+/// The unknown size in eight bytes, replaced at the end.
 const UNKNOWN: [u8; 8] = [0x01, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff];
 
-/// How a track is encoded, with what its decoder needs to start.
+/// A codec, with what its decoder needs to start.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::media) enum TrackCodec {
     /// With the AVCDecoderConfigurationRecord (ISO 14496-15).
@@ -29,7 +28,7 @@ pub(in crate::media) enum TrackCodec {
     Opus,
 }
 
-/// The ids of the elements that are used (RFC 9559, 27.1).
+/// Element ids (RFC 9559, 27.1).
 mod id {
     pub(in crate::media) const EBML: u32 = 0x1A45_DFA3;
     pub(in crate::media) const SEGMENT: u32 = 0x1853_8067;
@@ -46,15 +45,15 @@ mod id {
 #[derive(Debug)]
 pub(in crate::media) struct Matroska<W> {
     file: W,
-    /// Where the segment's content begins; positions within the file count from here.
+    /// The start of the segment's content. Positions in the file are relative to it.
     segment: u64,
-    /// Where the next cluster goes.
+    /// The position of the next cluster.
     end: u64,
     tracks: Vec<(String, TrackCodec)>,
     start_ms: Option<i64>,
     duration_ms: i64,
     cluster: Option<Cluster>,
-    /// Time in ms, track number and position of clusters that begin with a key frame.
+    /// Time in ms, track number and position of clusters that start with a key frame.
     cues: Vec<(i64, u64, u64)>,
     seek_cues: Option<u64>,
 }
@@ -66,7 +65,7 @@ struct Cluster {
 }
 
 impl<W: Write + Seek> Matroska<W> {
-    /// Begins a file.
+    /// Starts a file.
     pub(in crate::media) fn new(mut file: W) -> io::Result<Self> {
         let mut head = Vec::new();
         let mut ebml = Vec::new();
@@ -97,14 +96,14 @@ impl<W: Write + Seek> Matroska<W> {
         Ok(this)
     }
 
-    /// Adds a track and gives its number.
+    /// Adds a track and returns its number.
     pub(in crate::media) fn add(&mut self, name: &str, codec: TrackCodec) -> io::Result<u64> {
         self.tracks.push((name.into(), codec));
         self.describe()?;
         Ok(self.tracks.len() as u64)
     }
 
-    /// Adds a picture or a block of sound, at a time in nanoseconds on a clock that all tracks share.
+    /// Adds an encoded frame. All tracks share the clock of `time_ns`.
     pub(in crate::media) fn block(&mut self, track: u64, time_ns: u64, key: bool, data: &[u8]) -> io::Result<()> {
         let time = (time_ns / 1_000_000) as i64;
         let time = (time - *self.start_ms.get_or_insert(time)).max(0);
@@ -125,14 +124,14 @@ impl<W: Write + Seek> Matroska<W> {
         put_id(&mut cluster.blocks, 0xA3);
         put_size(&mut cluster.blocks, data.len() + 4);
         cluster.blocks.push(0x80 | track as u8);
-        // Within a second of the cluster's own time, see above, so it fits.
+        // A cluster is at most a second long, so the offset fits.
         cluster.blocks.extend(((time - cluster.time_ms) as i16).to_be_bytes());
         cluster.blocks.push(if key { 0x80 } else { 0 });
         cluster.blocks.extend(data);
         Ok(())
     }
 
-    /// Ends the file: with its duration, and an index to seek by.
+    /// Completes the file with its duration and an index for seeking.
     pub(in crate::media) fn finish(mut self) -> io::Result<W> {
         self.flush()?;
         let cues_at = self.end - self.segment;
@@ -157,7 +156,7 @@ impl<W: Write + Seek> Matroska<W> {
         Ok(self.file)
     }
 
-    /// Writes the cluster that is being filled.
+    /// Writes the current cluster.
     fn flush(&mut self) -> io::Result<()> {
         let Some(cluster) = self.cluster.take() else { return Ok(()) };
         let mut content = Vec::with_capacity(cluster.blocks.len() + 16);
@@ -176,7 +175,7 @@ impl<W: Write + Seek> Matroska<W> {
         Ok(())
     }
 
-    /// Writes what describes the file into the space that was kept for it.
+    /// Writes the descriptions into the reserved space.
     fn describe(&mut self) -> io::Result<()> {
         let mut head = Vec::new();
         if let Some(cues) = self.seek_cues {
@@ -196,14 +195,14 @@ impl<W: Write + Seek> Matroska<W> {
         }
         element(&mut head, id::INFO, &info);
         let mut tracks = Vec::new();
-        // Players show the first track of a kind unless told otherwise: that is the screen, whoever came first.
+        // Players select the first track of a kind. Make that the screen, even if it was added later.
         let mut sorted: Vec<_> = self.tracks.iter().enumerate().collect();
         sorted.sort_by_key(|(_, (name, codec))| (*codec == TrackCodec::Opus, name != "screen"));
         for (index, (name, codec)) in sorted {
             element(&mut tracks, id::TRACK, &track(index as u64 + 1, name, codec));
         }
         element(&mut head, id::TRACKS, &tracks);
-        // The void behind it has an id and eight bytes of size.
+        // The Void element behind has an id of one byte and a size of eight.
         let Some(space) = HEAD_BYTES.checked_sub(head.len() + 9) else {
             return Err(io::Error::other("the description of the tracks is too long"));
         };
@@ -238,9 +237,9 @@ fn track(number: u64, name: &str, codec: &TrackCodec) -> Vec<u8> {
         TrackCodec::Vp8(size) => video(b"V_VP8", size),
         TrackCodec::Opus => {
             element(&mut track, 0x86, b"A_OPUS");
-            // RFC 7845, 5.1: version 1, two channels, 312 samples to skip at the start, 48 kHz, no gain, mapping 0.
+            // RFC 7845, 5.1: version 1, two channels, 312 samples of pre-skip, 48 kHz, no gain, mapping 0.
             element(&mut track, 0x63A2, b"OpusHead\x01\x02\x38\x01\x80\xbb\x00\x00\x00\x00\x00");
-            // 312 samples, and the 80 ms that RFC 7845 asks to decode before a seek's target, in nanoseconds.
+            // CodecDelay of 312 samples, and the SeekPreRoll of 80 ms that RFC 7845 recommends, in nanoseconds.
             uint(&mut track, 0x56AA, 6_500_000);
             uint(&mut track, 0x56BB, 80_000_000);
             let mut audio = Vec::new();
@@ -253,11 +252,11 @@ fn track(number: u64, name: &str, codec: &TrackCodec) -> Vec<u8> {
 }
 
 fn put_id(out: &mut Vec<u8>, id: u32) {
-    // An id carries its own length in its leading zeros.
+    // The leading zeros of an id encode its length.
     out.extend(id.to_be_bytes().into_iter().skip_while(|byte| *byte == 0));
 }
 
-/// A size of four bytes, which is enough for anything up to 256 MB.
+/// A size in four bytes, for up to 256 MB.
 fn put_size(out: &mut Vec<u8>, size: usize) {
     out.extend(((size as u32 & 0x0fff_ffff) | 0x1000_0000).to_be_bytes());
 }
@@ -278,7 +277,7 @@ mod tests {
 
     use super::*;
 
-    /// The ids of the elements within `data`, each with its content.
+    /// The child elements of `data`: ids and contents.
     fn children(mut data: &[u8]) -> Vec<(u32, &[u8])> {
         let mut found = Vec::new();
         while !data.is_empty() {
@@ -313,7 +312,7 @@ mod tests {
         let clusters = [id::CLUSTER; 3];
         assert_eq!(ids, [&[id::SEEK_HEAD, id::INFO, id::TRACKS, id::VOID], &clusters[..], &[id::CUES]].concat());
         assert_eq!(children(segment[2].1).len(), 2);
-        // The last cluster holds the picture, and sound of just before it.
+        // The last cluster has the video frame, and an audio block from just before.
         let blocks = children(segment[6].1);
         assert_eq!((blocks.len(), &blocks[2].1[..4]), (3, &[0x81, 0xff, 0xf6, 0x80][..]));
         let duration = children(segment[1].1).into_iter().find(|(id, _)| *id == 0x4489).unwrap().1;

@@ -1,4 +1,4 @@
-//! The student's side: from RTP packets to a window, to a file, or to nothing but numbers.
+//! A running render: from RTP packets to a window, to a file, or only to statistics.
 
 mod freeze_detector;
 mod fullscreen;
@@ -32,15 +32,15 @@ use crate::media::error::MediaError;
 use crate::media::graph;
 use crate::rtp::{JitterBuffer, Track};
 
-/// Events that nobody has read yet: a few per track, and warnings beyond that tell nothing new.
+/// The event queue: a few per track. More warnings add nothing.
 const MAX_QUEUED_EVENTS: usize = 64;
 
-/// A running render.
+/// A running render. Dropping it stops the pipeline and completes a recording.
 pub struct Render {
     pipeline: gst::Pipeline,
-    /// Of a window that tracks share.
+    /// Present if tracks share a window.
     layout: Option<layout::Layout>,
-    /// Nothing only while this is dropped.
+    /// None only during the drop.
     playout: Option<Playout>,
     recording: Option<Recording>,
     watcher: Option<JoinHandle<()>>,
@@ -54,7 +54,11 @@ impl fmt::Debug for Render {
 }
 
 impl Render {
-    /// Builds and starts the graph, in some ten milliseconds; no media need be there yet.
+    /// Builds and starts the pipeline, within some ten milliseconds. Media may come at any time later.
+    ///
+    /// # Errors
+    ///
+    /// There is no display, a decoder is missing, or the file can't be created.
     pub fn start(options: RenderOptions) -> Result<(Self, mpsc::Receiver<RenderEvent>), MediaError> {
         crate::media::init()?;
         let graph = pipeline::graph(&options)?;
@@ -68,7 +72,7 @@ impl Render {
         let (events, receiver) = mpsc::channel(MAX_QUEUED_EVENTS);
         let pipeline::RenderGraph { text, notices, pipeline_latency } = graph;
         for notice in notices {
-            // The channel is new, so there is room.
+            // The channel is new, so it has room.
             let _ = events.try_send(RenderEvent::Warning(notice));
         }
         let pipeline = graph::parse("watch", &text)?;
@@ -79,7 +83,7 @@ impl Render {
             options.tracks.iter().map(|format| input(&pipeline, *format, &clock, &events)).collect::<Result<_, _>>()?;
         for TrackInput { monitor, .. } in &inputs {
             match options.sink {
-                // A compositor waits for what is decoded, the window itself for everything.
+                // A compositor waits for the decoder, a window for the whole pipeline.
                 Sink::Window { .. } if pipeline.by_name("layout").is_some() => monitor.show_late(DECODE_LATENCY),
                 Sink::Window { .. } => monitor.show_late(pipeline_latency),
                 Sink::Null | Sink::File(_) => {}
@@ -118,73 +122,73 @@ impl Render {
         Ok((render, receiver))
     }
 
-    /// Takes an RTP packet of a track. Never blocks; a track that was not announced is ignored.
+    /// Takes an RTP packet of a track. Never blocks. Packets of unknown tracks are ignored.
     pub fn push_rtp(&self, track: Track, packet: &[u8]) {
         if let Some(playout) = &self.playout {
             playout.push_rtp(track, packet);
         }
     }
 
-    /// Takes a compound RTCP packet of a track: a sender report with the capture time, by which the tracks are kept
-    /// together. Never blocks.
+    /// Takes a compound RTCP packet of a track. Its sender report has the capture time, by which tracks are kept in
+    /// sync. Never blocks.
     pub fn push_rtcp(&self, track: Track, packet: &[u8]) {
         if let Some(playout) = &self.playout {
             playout.push_rtcp(track, packet);
         }
     }
 
-    /// Says whether pictures of a track are expected now. Where the publisher sends none, the time counts as
-    /// [`TrackStats::withheld`], and is no freeze.
+    /// Sets whether frames of a track are expected. Time without an expected frame counts as [`TrackStats::withheld`],
+    /// not as a freeze.
     pub fn expect(&self, track: Track, expected: bool) {
         if let Some(playout) = &self.playout {
             playout.expect(track, expected);
         }
     }
 
-    /// The lecture is over for now, as its teacher has said: the last picture stands, and that is no freeze.
+    /// Notes that the teacher has ended the lecture for now: the last frame stays, and that is no freeze.
     pub fn expect_nothing(&self) {
         if let Some(playout) = &self.playout {
             playout.expect_nothing();
         }
     }
 
-    /// Takes a picture off a window that it shares with another one, or puts it back.
+    /// Shows or hides a track in a window that it shares with another one.
     pub fn show(&self, track: Track, shown: bool) {
         if let Some(layout) = &self.layout {
             layout.show(track, shown);
         }
     }
 
-    /// The window with its texts; none for other sinks.
+    /// The window. None for other sinks.
     pub fn window(&self) -> Option<&Window> {
         self.window.as_ref()
     }
 
-    /// This process stood still from one time to another: its pictures did not freeze, and its network was not slow.
+    /// Notes that this process was suspended: video did not freeze, and the network was not slow.
     pub fn note_suspension(&self, from: Instant, to: Instant) {
         if let Some(playout) = &self.playout {
             playout.note_suspension(from, to);
         }
     }
 
-    /// Says that the publisher sends fewer pictures of a track from now on, the low tier: that is no freeze.
+    /// Notes that the publisher switches a track to fewer frames per second (the low tier). That is no freeze.
     pub fn expect_fewer(&self, track: Track) {
         if let Some(playout) = &self.playout {
             playout.expect_fewer(track);
         }
     }
 
-    /// How much later than possible sound and picture are shown now.
+    /// The current delay of the jitter buffer.
     pub fn delay(&self) -> Duration {
         self.playout.as_ref().map(Playout::delay).unwrap_or_default()
     }
 
-    /// The numbers of a track since the start.
+    /// The statistics of a track since the start.
     pub fn stats(&self, track: Track) -> TrackStats {
         self.playout.as_ref().map(|playout| playout.stats(track)).unwrap_or_default()
     }
 
-    /// Stops; a file is complete when this returns. Dropping does the same.
+    /// Stops, as dropping does. A file is complete when this returns.
     pub fn finish(self) {}
 
     pub(in crate::media) fn pipeline(&self) -> &gst::Pipeline {
@@ -195,15 +199,15 @@ impl Render {
 impl Drop for Render {
     fn drop(&mut self) {
         self.playout = None;
-        // Null always succeeds, and waits for the streaming threads.
+        // A change to Null always succeeds, and waits for the streaming threads.
         let _ = self.pipeline.set_state(gst::State::Null);
         if let Some(recording) = &self.recording {
             recording.finish();
         }
         if let Some(bus) = self.pipeline.bus() {
-            // Null makes the bus drop messages, so it is opened again for this one.
+            // In Null the bus drops messages, so reopen it for this one.
             bus.set_flushing(false);
-            // A bus that drops it has no reader either.
+            // A bus that drops the message has no reader either.
             let _ = bus.post(gst::message::Application::new(gst::Structure::new_empty(STOP)));
         }
         if let Some(watcher) = self.watcher.take() {
@@ -212,10 +216,10 @@ impl Drop for Render {
     }
 }
 
-/// The message by which the watcher of the bus end_of_stream.
+/// The message that ends the bus watcher.
 const STOP: &str = "classroom-stop";
 
-/// Creates the file and lets all tracks be written to it.
+/// Creates the file and connects all tracks to it.
 fn record(
     pipeline: &gst::Pipeline,
     path: &Path,
@@ -232,7 +236,7 @@ fn record(
     Ok(recording)
 }
 
-/// Finds the elements of a track, and measures at them.
+/// Finds the elements of a track and attaches its monitor.
 fn input(
     pipeline: &gst::Pipeline,
     format: TrackFormat,
@@ -260,7 +264,7 @@ pub(in crate::media) fn caps(format: TrackFormat) -> gst::Caps {
         .build()
 }
 
-/// Turns what the graph reports into events.
+/// Turns bus messages into events.
 fn watch(
     bus: &gst::Bus,
     pipeline: &gst::glib::WeakRef<gst::Pipeline>,
@@ -282,12 +286,12 @@ fn watch(
                 MediaError::Pipeline { cause, .. } if cause.contains("window was closed") => RenderEvent::WindowClosed,
                 error => RenderEvent::Error(error),
             },
-            // That the fixed latency is less than the worst that elements claim; see where it is set.
+            // The configured latency is lower than the worst case that elements report; see `set_delay`.
             gst::MessageView::Warning(warning) if warning.error().matches(gst::CoreError::Clock) => continue,
             gst::MessageView::Warning(warning) => RenderEvent::Warning(warning.error().message().to_string()),
             gst::MessageView::Latency(_) => {
                 if let Some(pipeline) = pipeline.upgrade() {
-                    // It fails only while the graph is being stopped.
+                    // This fails only while the pipeline stops.
                     let _ = pipeline.recalculate_latency();
                 }
                 continue;
@@ -301,12 +305,12 @@ fn watch(
             gst::MessageView::Application(own) if own.structure().is_some_and(|own| own.name() == STOP) => return,
             _ => continue,
         };
-        // Full or closed: whoever doesn't read the first events would not read this one.
+        // If the queue is full or closed, nobody reads events, so drop this one.
         let _ = events.try_send(event);
     }
 }
 
-/// Says what an error message of the graph means.
+/// Translates an error message for the user.
 fn explain(message: &gst::message::Error) -> MediaError {
     let element = message.src().and_then(|source| source.downcast_ref::<gst::Element>());
     let factory = element.and_then(gst::Element::factory).map(|factory| factory.name().to_string());

@@ -1,4 +1,4 @@
-//! The text of a student's graph: one part per track, and what they are shown in.
+//! The text of a student's pipeline: one part per track, and the sinks that this machine has.
 
 use std::time::Duration;
 
@@ -9,42 +9,45 @@ use crate::media::error::{MediaError, can_open, has_alsa_card, has_pipewire, has
 use crate::media::graph::{self, Values};
 use crate::rtp::Codec;
 
-/// What the decoder of a picture may take, before it is late.
+/// The time for the video decoder before a frame is late.
 pub(in crate::media) const DECODE_LATENCY: Duration = Duration::from_millis(20);
 
-/// What a picture waits in a compositor: one of its own pictures.
+/// The latency of the compositor: one frame.
 const COMPOSITOR_LATENCY: Duration = Duration::from_millis(33);
 
-/// What sound needs: one block in the Opus decoder (20 ms), the sound card's buffer (40 ms), and the time to decode it.
+/// The latency of audio: one block in the Opus decoder (20 ms), the sound card's buffer (40 ms), and decoding.
 const AUDIO_LATENCY: Duration = Duration::from_millis(80);
 
-/// A student's graph.
+/// A student's pipeline.
 pub(in crate::media) struct RenderGraph {
-    /// Its text.
+    /// The pipeline text.
     pub(in crate::media) text: String,
-    /// What to say about it.
+    /// Notices for the user.
     pub(in crate::media) notices: Vec<String>,
-    /// How long after the playout's delay everything is shown: what the slowest part of the graph needs, because sound
-    /// and picture stay together.
+    /// The latency behind the jitter buffer: that of the slowest branch, because audio and video stay in sync.
     pub(in crate::media) pipeline_latency: Duration,
 }
 
-/// What a window's pictures and sound end in.
+/// The sinks of a window and its audio.
 #[derive(Debug, Default)]
 pub(in crate::media) struct WindowSinks {
-    /// The element that shows pictures.
+    /// The element that shows video.
     pub(in crate::media) window: String,
-    /// The element that plays sound; nothing where sound is thrown away in time.
+    /// The element that plays audio. None: a fakesink drops audio in real time.
     pub(in crate::media) sound: Option<String>,
 }
 
-/// The graph that does this, on this machine.
+/// The pipeline for these options on this machine.
+///
+/// # Errors
+///
+/// There is no display, or a decoder is missing.
 pub(in crate::media) fn graph(options: &RenderOptions) -> Result<RenderGraph, MediaError> {
     let mut notices = Vec::new();
     let mut outputs = WindowSinks::default();
     if let Sink::Window { fullscreen } = options.sink {
         let window = window_sink()?;
-        // The X11 sinks can't; see fullscreen.rs.
+        // The X11 sinks have no such property; see `fullscreen.rs`.
         let fullscreen = if fullscreen && window == "waylandsink" { "fullscreen=true" } else { "" };
         outputs.window = format!("{window} {fullscreen}");
         let has_audio = options.tracks.iter().any(|format| !format.track.is_video());
@@ -52,13 +55,13 @@ pub(in crate::media) fn graph(options: &RenderOptions) -> Result<RenderGraph, Me
         if options.sound && has_audio && card.is_none() {
             notices.push("no sound card here, so there is no sound".into());
         }
-        // The system clock goes on when sound stops; the card's clock would stop the picture with it.
+        // Use the system clock: a sound card's clock would stop the video whenever audio stops.
         outputs.sound = card.map(|card| format!("{card} provide-clock=false buffer-time=40000 latency-time=10000"));
     }
     Ok(RenderGraph { notices, ..with_sinks(options, &outputs)? })
 }
 
-/// The graph that end_of_stream in these.
+/// The pipeline with these sinks.
 pub(in crate::media) fn with_sinks(options: &RenderOptions, outputs: &WindowSinks) -> Result<RenderGraph, MediaError> {
     let mut pipeline_latency = DECODE_LATENCY;
     if options.tracks.iter().filter(|format| format.track.is_video()).count() > 1 {
@@ -103,7 +106,8 @@ fn compose(options: &RenderOptions, outputs: &WindowSinks) -> Result<String, Med
     Ok(text)
 }
 
-/// After a loss nothing is shown before the next key frame: a still picture can be read, a smeared one can't.
+/// Depayloader and output caps. After a loss, the last frame stays until the next key frame: a still frame is readable,
+/// a corrupt one is not.
 pub(in crate::media) fn depayloader(codec: Codec) -> (&'static str, &'static str) {
     match codec {
         Codec::H264 => (
@@ -115,7 +119,8 @@ pub(in crate::media) fn depayloader(codec: Codec) -> (&'static str, &'static str
     }
 }
 
-/// What makes packets into what a file holds. It takes the decoder's place, and is counted at.
+/// Converts frames to the format of the file. The element takes the place and the name of the decoder, where frames are
+/// counted.
 fn parser(format: &TrackFormat) -> String {
     let name = format!("name={}-decoder", format.track);
     match format.codec {
@@ -126,9 +131,9 @@ fn parser(format: &TrackFormat) -> String {
     }
 }
 
-/// The decoder of a track. One thread each: more would hold a picture back per thread, and many students share a
-/// machine. Errors are answered with a key frame, however many there are. What is late is decoded all the same, because
-/// what comes next is made of it: a decoder that is too slow is helped before it, and a window that is too slow behind it.
+/// The decoder of a track. It has one thread, because each additional one adds a frame of latency and many students
+/// share a machine. Any number of errors is answered with key-frame requests. Late frames are decoded too, because
+/// later frames depend on them; the queue before the decoder and the sink behind it drop frames instead.
 pub(in crate::media) fn decoder(format: &TrackFormat) -> Result<String, MediaError> {
     let name = format!("name={}-decoder", format.track);
     let ask = "automatic-request-sync-points=true max-errors=-1 qos=false";
@@ -145,19 +150,23 @@ pub(in crate::media) fn decoder(format: &TrackFormat) -> Result<String, MediaErr
     })
 }
 
-/// Elements that show a window, best first. Xv scales on the graphics card, and ximagesink works everywhere. (glimagesink
-/// is not among them: it also opens, and shows nothing, where there is no display.)
+/// Elements that show a window, best first. xvimagesink scales on the graphics card, ximagesink works everywhere.
+/// glimagesink is missing: it also opens without a display and shows nothing.
 const WINDOWS: [&str; 3] = ["waylandsink", "xvimagesink", "ximagesink"];
 
-/// Elements that play sound, best first.
+/// Elements that play audio, best first.
 const SOUNDS: [&str; 3] = ["pulsesink", "pipewiresink", "alsasink"];
 
-/// Whether a window can be opened here.
+/// Whether this machine can open a window.
 pub fn has_display() -> bool {
     crate::media::init().is_ok() && window_sink().is_ok()
 }
 
-/// The element that can open a window here.
+/// The element that can open a window on this machine.
+///
+/// # Errors
+///
+/// There is no display, or no element for it.
 pub(in crate::media) fn window_sink() -> Result<&'static str, MediaError> {
     let names = ["WAYLAND_DISPLAY", "DISPLAY"];
     let is_set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
@@ -179,12 +188,12 @@ pub(in crate::media) fn window_sink() -> Result<&'static str, MediaError> {
     Err(MediaError::Device { device: "a window".into(), cause })
 }
 
-/// The element that reaches a sound card here.
+/// The element that can open a sound card on this machine.
 pub(in crate::media) fn audio_sink() -> Option<&'static str> {
     SOUNDS.into_iter().find(|element| is_plausible(element) && can_open(element))
 }
 
-/// Whether it is worth trying: asking ALSA or PipeWire where there is none prints to the terminal.
+/// Whether to try an element. ALSA and PipeWire print to the terminal if they are absent.
 fn is_plausible(element: &str) -> bool {
     match element {
         "pulsesink" => has_pulse(),

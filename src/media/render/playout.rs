@@ -1,4 +1,5 @@
-//! Between a student's network and its graph: packets wait in a [`JitterBuffer`], and go on when it says so.
+//! The thread between network and pipeline: packets wait in a [`JitterBuffer`] and go to the track's appsrc when they
+//! are due.
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
@@ -13,14 +14,14 @@ use super::track_monitor::{RenderClock, TrackMonitor};
 use super::types::TrackStats;
 use crate::rtp::{JitterBuffer, Played, Track};
 
-/// One track on its way in.
+/// The input of a track.
 #[derive(Debug)]
 pub(in crate::media) struct TrackInput {
     pub(in crate::media) packets: gst_app::AppSrc,
     pub(in crate::media) monitor: TrackMonitor,
 }
 
-/// All tracks on their way in.
+/// The running playout of all tracks.
 #[derive(Debug)]
 pub(in crate::media) struct Playout {
     shared: Arc<PlayoutThread>,
@@ -31,7 +32,7 @@ pub(in crate::media) struct Playout {
 struct PlayoutThread {
     clock: RenderClock,
     inputs: Vec<TrackInput>,
-    /// What is shown after the delay, by the parts of this graph.
+    /// The latency behind the jitter buffer.
     pipeline_latency: Duration,
     state: Mutex<State>,
     woken: Condvar,
@@ -40,13 +41,13 @@ struct PlayoutThread {
 #[derive(Debug)]
 struct State {
     jitter_buffer: JitterBuffer,
-    /// When the thread wakes by itself; none: only when it is woken.
+    /// When the thread wakes by itself. None: only when notified.
     wakes: Option<Duration>,
     stopped: bool,
 }
 
 impl Playout {
-    /// Starts, for a graph that is about to run.
+    /// Starts the playout of a pipeline that is about to run.
     pub(in crate::media) fn start(
         clock: RenderClock,
         inputs: Vec<TrackInput>,
@@ -60,7 +61,7 @@ impl Playout {
         Ok(Self { shared, thread: Some(thread) })
     }
 
-    /// Takes an RTP packet of a track; it is dropped while the graph starts or stops.
+    /// Takes an RTP packet of a track. It is dropped while the pipeline starts or stops.
     pub(in crate::media) fn push_rtp(&self, track: Track, packet: &[u8]) {
         let shared = &*self.shared;
         let (Some(input), Some(now)) = (shared.input(track), shared.clock.now()) else { return };
@@ -80,7 +81,7 @@ impl Playout {
         self.shared.state().jitter_buffer.report(track, packet);
     }
 
-    /// The numbers of a track since the start.
+    /// The statistics of a track since the start.
     pub(in crate::media) fn stats(&self, track: Track) -> TrackStats {
         let Some(input) = self.shared.input(track) else { return TrackStats::default() };
         let state = self.shared.state();
@@ -96,30 +97,30 @@ impl Playout {
         }
     }
 
-    /// How much later than possible everything is played.
+    /// The current delay of the jitter buffer.
     pub(in crate::media) fn delay(&self) -> Duration {
         self.shared.clock.delay()
     }
 
-    /// This process stood still from one time to another: that is neither a freeze nor a reason to wait longer.
+    /// Notes that this process was suspended: neither a freeze nor a reason for a longer delay.
     pub(in crate::media) fn note_suspension(&self, from: Instant, to: Instant) {
         self.shared.state().jitter_buffer.stood_still();
         self.shared.inputs.iter().for_each(|input| input.monitor.note_suspension(from, to));
     }
 
-    /// Says whether pictures of a track are expected.
+    /// Sets whether frames of a track are expected.
     pub(in crate::media) fn expect(&self, track: Track, expected: bool) {
         if let Some(input) = self.shared.input(track) {
             input.monitor.expect(expected);
         }
     }
 
-    /// As [`super::Render::expect_nothing`].
+    /// See [`super::Render::expect_nothing`].
     pub(in crate::media) fn expect_nothing(&self) {
         self.shared.inputs.iter().for_each(|input| input.monitor.expect_nothing());
     }
 
-    /// As [`super::Render::expect_fewer`].
+    /// See [`super::Render::expect_fewer`].
     pub(in crate::media) fn expect_fewer(&self, track: Track) {
         if let Some(input) = self.shared.input(track) {
             input.monitor.expect_fewer();
@@ -132,7 +133,7 @@ impl Drop for Playout {
         self.shared.state().stopped = true;
         self.shared.woken.notify_one();
         if let Some(thread) = self.thread.take() {
-            // It can only have failed, and then there is nothing left to end.
+            // A failed thread leaves nothing to end.
             let _ = thread.join();
         }
     }
@@ -143,7 +144,7 @@ impl PlayoutThread {
         self.inputs.iter().find(|input| input.monitor.track() == track)
     }
 
-    /// A panic elsewhere is no reason to stop playout.
+    /// Ignore poisoning: a panic elsewhere is no reason to stop the playout.
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -156,7 +157,7 @@ impl PlayoutThread {
         }
     }
 
-    /// Plays what needs not be waited for any more, and tells the graph of a new delay.
+    /// Plays what is due, and applies changed delays to the pipeline.
     fn run(&self) {
         let mut applied = self.clock.delay();
         let mut state = self.state();
@@ -174,7 +175,7 @@ impl PlayoutThread {
             state.wakes = state.jitter_buffer.wakes();
             state = match state.wakes {
                 Some(wakes) => {
-                    // Never nothing at all, whatever the clock does.
+                    // Never wait for zero time, whatever the clock says.
                     let wait = wakes.saturating_sub(now).max(Duration::from_millis(1));
                     self.woken.wait_timeout(state, wait).unwrap_or_else(PoisonError::into_inner).0
                 }
@@ -183,19 +184,19 @@ impl PlayoutThread {
         }
     }
 
-    /// Makes everything that plays wait as long as this. It may take as long as a picture in a sink.
+    /// Applies a delay to all sinks. This may block as long as a sink shows a frame.
     fn apply(&self, delay: Duration) {
         self.clock.set_delay(delay);
         let Some(pipeline) = self.clock.pipeline() else { return };
         set_delay(&pipeline, delay, self.pipeline_latency);
-        // It fails only while the graph is being stopped.
+        // This fails only while the pipeline stops.
         let _ = pipeline.recalculate_latency();
     }
 }
 
-/// Hands a packet to the graph, or what stands for sound that never came. Never blocks: an appsrc queues.
+/// Pushes a packet, or a gap event for lost audio. Never blocks, because appsrc queues.
 fn push_to_appsrc(packets: &gst_app::AppSrc, played: Played) {
-    // Both fail only while the graph is being stopped.
+    // Both fail only while the pipeline stops.
     match played {
         Played::Packet { bytes, due, after_loss } => {
             let mut buffer = gst::Buffer::from_slice(bytes);
@@ -216,10 +217,10 @@ fn push_to_appsrc(packets: &gst_app::AppSrc, played: Played) {
     }
 }
 
-/// Writes a delay into the graph.
+/// Sets the latency of the pipeline.
 ///
-/// The graph's latency is not asked for: it does not know before media flows, and then answers with the worst that an
-/// Opus decoder or a sound card might ever need, a quarter of a second more.
+/// The latency query is of no use: before media flows it has no result, and later the worst case of the Opus decoder
+/// and the sound card, 0.25 s more than they need.
 pub(in crate::media) fn set_delay(pipeline: &gst::Pipeline, delay: Duration, pipeline_latency: Duration) {
     pipeline.set_latency(gst::ClockTime::try_from(delay + pipeline_latency).ok());
     if let Some(layout) = pipeline.by_name("layout") {

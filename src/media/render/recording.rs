@@ -1,4 +1,4 @@
-//! A render's file: what leaves the depayloaders, written as it was encoded.
+//! Records the encoded tracks of a render to a file.
 
 use std::fs::File;
 use std::io::BufWriter;
@@ -15,22 +15,22 @@ use crate::media::error::MediaError;
 use crate::media::options::Size;
 use crate::rtp::Track;
 
-/// How far a player must go back at most when its user jumps: a picture can be shown from a key frame on only, and
-/// encoders make none unasked for a hundred seconds.
+/// The longest distance to seek back. Players can start only at a key frame, and encoders send one in a hundred seconds
+/// unless asked.
 const KEY_FRAME_INTERVAL: gst::ClockTime = gst::ClockTime::from_seconds(10);
 
-/// How long after a request the next, while none has come: requests get lost, and a teacher answers some of them only.
+/// The interval of repeated requests: requests get lost, and teachers limit them.
 const REQUEST_INTERVAL: gst::ClockTime = gst::ClockTime::from_seconds(2);
 
-/// When a track of pictures needs a key frame for those who will jump.
+/// Decides when a recorded video track needs a key frame for seeking.
 #[derive(Debug, Default)]
 struct KeyFrameTimer {
-    /// When the next is asked for; nothing before the first has come.
+    /// The time of the next request. None before the first key frame.
     due: Option<gst::ClockTime>,
 }
 
 impl KeyFrameTimer {
-    /// Notes a picture; whether to ask for a key frame now.
+    /// Notes a frame. Returns whether to request a key frame now.
     fn note(&mut self, time: gst::ClockTime, key: bool) -> bool {
         if key {
             self.due = Some(time + KEY_FRAME_INTERVAL);
@@ -43,24 +43,28 @@ impl KeyFrameTimer {
     }
 }
 
-/// A file that is being written. Cheap to clone.
+/// A recording in progress. Clones share the file.
 #[derive(Debug, Clone)]
 pub(in crate::media) struct Recording {
     path: PathBuf,
-    /// Nothing once it is complete or has failed.
+    /// None after completion or failure.
     file: Arc<Mutex<Option<Matroska<BufWriter<File>>>>>,
     events: mpsc::Sender<RenderEvent>,
 }
 
 impl Recording {
-    /// Creates the file, in place of one of that name.
+    /// Creates the file, or replaces one of that name.
+    ///
+    /// # Errors
+    ///
+    /// The file can't be created.
     pub(in crate::media) fn create(path: &Path, events: mpsc::Sender<RenderEvent>) -> Result<Self, MediaError> {
         let failed = |error: std::io::Error| MediaError::File { path: path.into(), cause: error.to_string() };
         let file = Matroska::new(BufWriter::new(File::create(path).map_err(failed)?)).map_err(failed)?;
         Ok(Self { path: path.into(), file: Arc::new(Mutex::new(Some(file))), events })
     }
 
-    /// Writes what arrives at a track's appsink.
+    /// Records what arrives at a track's appsink.
     pub(in crate::media) fn connect(&self, track: Track, sink: &gst_app::AppSink) {
         let this = self.clone();
         let (mut number, mut keys) = (None, KeyFrameTimer::default());
@@ -87,14 +91,14 @@ impl Recording {
         let (Some(time), Ok(data)) = (time, buffer.map_readable()) else { return Ok(()) };
         let key = !track.is_video() || !buffer.flags().contains(gst::BufferFlags::DELTA_UNIT);
         if track.is_video() && keys.note(time, key) {
-            // Full or closed: it is asked for again.
+            // If the queue is full, the request is repeated later.
             let _ = self.events.try_send(RenderEvent::KeyFrameNeeded(track));
         }
         let Ok(mut file) = self.file.lock() else { return Ok(()) };
         let Some(file) = file.as_mut() else { return Ok(()) };
         let number = match *number {
             Some(number) => number,
-            // A decoder can't begin with anything else.
+            // A decoder can start only at a key frame.
             None if !key => return Ok(()),
             None => {
                 let Some(codec) = sample.caps().and_then(|caps| codec(caps, &data)) else { return Ok(()) };
@@ -104,7 +108,7 @@ impl Recording {
         file.block(number, time.nseconds(), key, &data)
     }
 
-    /// Ends the file. What arrives later is dropped.
+    /// Completes the file. Later frames are dropped.
     pub(in crate::media) fn finish(&self) {
         let file = self.file.lock().ok().and_then(|mut file| file.take());
         if let Some(Err(error)) = file.map(Matroska::finish) {
@@ -117,12 +121,12 @@ impl Recording {
             *file = None;
         }
         let error = MediaError::File { path: self.path.clone(), cause: error.to_string() };
-        // Full or closed: whoever doesn't read the first events would not read this one.
+        // If the queue is full or closed, nobody reads events, so drop this one.
         let _ = self.events.try_send(RenderEvent::Error(error));
     }
 }
 
-/// How a track is encoded, of what its caps and its first key frame say.
+/// The codec of a track, from its caps and its first key frame.
 fn codec(caps: &gst::CapsRef, data: &[u8]) -> Option<TrackCodec> {
     let shape = caps.structure(0)?;
     let edge = |name: &str| shape.get::<i32>(name).ok().and_then(|n| u32::try_from(n).ok());
@@ -132,7 +136,7 @@ fn codec(caps: &gst::CapsRef, data: &[u8]) -> Option<TrackCodec> {
             let record = record.map_readable().ok()?.to_vec();
             Some(TrackCodec::H264(Size { width: edge("width")?, height: edge("height")? }, record))
         }
-        // The 14 bits of each edge are in the key frame itself (RFC 6386, 9.1).
+        // The key frame contains both edges in 14 bits each (RFC 6386, 9.1).
         "video/x-vp8" => {
             let edge = |at: usize| Some(u32::from(u16::from_le_bytes(data.get(at..at + 2)?.try_into().ok()?) & 0x3fff));
             Some(TrackCodec::Vp8(Size { width: edge(6)?, height: edge(8)? }))
@@ -150,7 +154,7 @@ mod tests {
     fn a_recording_asks_for_a_key_frame_every_ten_seconds_and_again_until_it_comes() {
         let mut keys = KeyFrameTimer::default();
         let mut asked = Vec::new();
-        // Ten pictures a second; the first request is lost, the second brings a key frame with the next picture.
+        // Ten frames per second. The first request is lost, the second brings a key frame with the next frame.
         for n in 0..250u64 {
             let key = n == 3 || n == 124;
             if keys.note(gst::ClockTime::from_mseconds(n * 100), key) {

@@ -1,4 +1,4 @@
-//! How old pictures are when they are shown, whatever the network and the decoder do.
+//! The age of frames when they are shown, with a disturbed network and a slow decoder.
 
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
@@ -14,7 +14,7 @@ const SIZE: (u32, u32) = (160, 96);
 
 const SHORT: Latency = Latency::Fixed(Duration::from_millis(40));
 
-/// Pictures of which each has a brightness of its own, for some seconds.
+/// The brightness that identifies a frame, distinct for some seconds.
 fn brightness(picture: u64) -> u8 {
     20 + (picture % 70) as u8 * 3
 }
@@ -23,7 +23,7 @@ fn picture(brightness: u8) -> u64 {
     (u64::from(brightness).saturating_sub(20) + 1) / 3
 }
 
-/// The packets of each picture, with key frames as `keys` tells the encoder.
+/// The packets of each frame. `keys` configures the encoder's key frames.
 fn encoded(pictures: u64, keys: &str) -> Vec<Vec<Vec<u8>>> {
     let text = format!(
         "appsrc name=raw format=time caps=video/x-raw,format=I420,width={},height={},framerate={FPS}/1 \
@@ -55,7 +55,7 @@ fn encoded(pictures: u64, keys: &str) -> Vec<Vec<Vec<u8>>> {
     all
 }
 
-/// A picture in the window: when, counted from the first packet, and which.
+/// A frame in the window, and its time since the first packet.
 #[derive(Debug, Clone, Copy)]
 struct Shown {
     at: Duration,
@@ -63,14 +63,14 @@ struct Shown {
 }
 
 impl Shown {
-    /// How long after it was sent on time.
+    /// The time from its regular send time to the window.
     fn age_ms(&self) -> u64 {
         self.at.as_millis() as u64 - (self.picture * 1000 / FPS).min(self.at.as_millis() as u64)
     }
 }
 
-/// Plays pictures on these tracks in a window that is none; the n-th leaves at `leaves(n)` milliseconds, and the window's
-/// thread stands still for `stops(n)` milliseconds at the n-th picture.
+/// Plays frames on these tracks into a fake window. Frame n is sent at `leaves(n)` ms, and the window's thread blocks
+/// for `stops(n)` ms at frame n.
 fn play(
     tracks: &[Track],
     latency: Latency,
@@ -81,7 +81,7 @@ fn play(
     play_decoded(tracks, latency, (pictures, "key-int-max=10000"), leaves, stops, |_| 0)
 }
 
-/// Stands still.
+/// Blocks this thread.
 fn stand_still(time: Duration) {
     let until = Instant::now() + time;
     while Instant::now() < until {
@@ -89,8 +89,7 @@ fn stand_still(time: Duration) {
     }
 }
 
-/// The same, with such key frames; and the decoder takes `decodes(n)` milliseconds longer than usual for
-/// the n-th picture that it gets.
+/// As [`play`], with configured key frames. The decoder takes `decodes(n)` ms more for its n-th frame.
 fn play_decoded(
     tracks: &[Track],
     latency: Latency,
@@ -145,7 +144,7 @@ fn play_decoded(
         }
     }
     let deadline = Instant::now() + Duration::from_secs(20);
-    // A slow window may leave out the very last.
+    // A slow window may drop the very last frames.
     let end = brightness(pictures - 5)..=brightness(pictures - 1) + 1;
     while log.lock().unwrap().last().is_none_or(|(_, seen)| !end.contains(seen)) {
         assert!(Instant::now() < deadline, "the last pictures never came: {:?}", log.lock().unwrap());
@@ -156,7 +155,7 @@ fn play_decoded(
     let log = log.lock().unwrap();
     let mut shown: Vec<Shown> = Vec::new();
     for (at, seen) in log.iter().filter(|(_, seen)| *seen >= 19) {
-        // The brightness tells it within 70 pictures; the order does the expect_nothing.
+        // The brightness identifies a frame among 70; the order does the rest.
         let before = shown.last().map_or(0, |shown| shown.picture);
         let picture = before + (picture(*seen) + 70 - before % 70) % 70;
         shown.push(Shown { at: at.saturating_sub(start), picture });
@@ -164,7 +163,7 @@ fn play_decoded(
     (shown, stats, delay)
 }
 
-/// The least age within some pictures: what the machine's load does not make older.
+/// The lowest age of some frames, which the load of the machine does not affect.
 fn youngest(shown: &[Shown], pictures: std::ops::Range<u64>) -> u64 {
     shown.iter().filter(|shown| pictures.contains(&shown.picture)).map(Shown::age_ms).min().unwrap_or(u64::MAX)
 }
@@ -173,7 +172,7 @@ fn on_time(n: u64) -> u64 {
     n * 1000 / FPS
 }
 
-/// What is sent from 1.5 to 2.5 s comes at 2.5 s.
+/// Frames of 1.5 s to 2.5 s are sent at 2.5 s.
 fn stalled(n: u64) -> u64 {
     if (1500..2500).contains(&on_time(n)) { 2500 } else { on_time(n) }
 }
@@ -187,7 +186,7 @@ fn a_second_of_stall_is_caught_up_at_once() {
         let (before, after) = (youngest(&shown, 10..45), youngest(&shown, 76..120));
         assert!((40..150).contains(&before), "{before} ms: {shown:?}");
         assert!(after < before + 400, "{tracks:?}: {before} ms before, {after} ms after: {shown:?}");
-        // Not one second later, but with the first pictures that come.
+        // Not one second later, but with the first frames that arrive.
         let soon = shown.iter().find(|shown| shown.at.as_millis() > 2500 && shown.age_ms() < 200).unwrap();
         assert!(soon.picture < 90, "{tracks:?}: {soon:?} of {shown:?}");
         if tracks.len() == 1 {
@@ -206,7 +205,7 @@ fn a_window_that_stood_still_shows_the_present() {
 #[test]
 fn a_window_that_is_slow_leaves_out_pictures_and_not_the_present() {
     let (shown, stats, _) = play(&[Track::Screen], SHORT, 150, on_time, |_| 100);
-    // Ten pictures a second are shown, of thirty.
+    // The window shows ten of thirty frames per second.
     let oldest = shown[20..].iter().map(Shown::age_ms).max().unwrap();
     assert!(shown.len() < 80 && oldest < 1500, "{oldest} ms, {stats:?}: {shown:?}");
 }
@@ -216,10 +215,10 @@ fn a_decoder_that_is_too_slow_asks_for_a_key_frame_and_goes_on_with_the_present(
     const STOPS_AT: u64 = 40;
     const KEYS_EVERY: u64 = 30;
     let decodes = |n| if n == STOPS_AT { 1500 } else { 0 };
-    // At a second each, and nowhere else.
+    // A key frame per second and nowhere else.
     let keys = format!("key-int-max={KEYS_EVERY} option-string=scenecut=0");
     let (shown, stats, _) = play_decoded(&[Track::Screen], SHORT, (180, &keys), on_time, |_| 0, decodes);
-    // What waited longer than it may was thrown away, and what came after it up to a key frame can't be decoded.
+    // The decoder skips what has waited too long, and the following frames up to a key frame.
     assert!((15..=100).contains(&stats.skipped) && stats.lost == 0, "{stats:?}");
     assert!(stats.frames_decoded + stats.skipped <= 180, "{stats:?}");
     assert!((1..=10).contains(&stats.key_frames_asked), "{stats:?}");
@@ -231,7 +230,7 @@ fn a_decoder_that_is_too_slow_asks_for_a_key_frame_and_goes_on_with_the_present(
 
 #[test]
 fn a_network_that_becomes_unsteady_is_waited_for_and_the_picture_stays_steady() {
-    // From 2 s on a picture takes up to 150 ms.
+    // From 2 s on, a frame takes up to 150 ms.
     let leaves = |n: u64| on_time(n) + if n < 60 { 0 } else { n * 53 % 150 };
     for tracks in [&[Track::Screen][..], &[Track::Screen, Track::Camera]] {
         let (shown, stats, delay) = play(tracks, Latency::AUTO, 180, leaves, |_| 0);

@@ -1,4 +1,4 @@
-//! What a student's graph measures of a track, and when it needs a key frame.
+//! Watches one track in a student's pipeline: statistics, key-frame requests, and dropping before a slow decoder.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -12,20 +12,20 @@ use super::freeze_detector::{FreezeDetector, Withheld};
 use super::types::{RenderEvent, TrackStats};
 use crate::rtp::{Latency, Track};
 
-/// Between two pictures of text in the low tier.
+/// The frame interval of text in the low tier.
 const TEXT_INTERVAL: Duration = Duration::from_millis(200);
 
-/// A key frame is asked for twice a second at most, and as often until it comes, because requests get lost too.
+/// The interval of key-frame requests. They are repeated until a key frame comes, because requests get lost too.
 const KEY_FRAME_REQUEST_INTERVAL: Duration = Duration::from_millis(500);
 
-/// How long an encoded picture may wait for the decoder beyond its time. A slow decoder is not followed into the past: what
-/// waits is thrown away up to a fresh key frame.
+/// How late an encoded frame may leave the queue before the decoder. Later frames are dropped up to the next key frame,
+/// so that a slow decoder does not fall behind more and more.
 const MAX_LATENESS: Duration = Duration::from_millis(700);
 
-/// What a late picture gets for the expect_nothing of its way to the window.
+/// The time that a late frame gets to reach the window.
 const REMAINING_TIME: Duration = Duration::from_millis(5);
 
-/// The graph's time, and how much later than due it plays. Cheap to clone.
+/// The running time of the pipeline and the delay of the jitter buffer. Clones share the delay.
 #[derive(Debug, Clone)]
 pub(in crate::media) struct RenderClock {
     pipeline: gst::glib::WeakRef<gst::Pipeline>,
@@ -39,12 +39,12 @@ impl RenderClock {
         clock
     }
 
-    /// The time since the graph began; none while it starts or stops.
+    /// The running time. None while the pipeline starts or stops.
     pub(in crate::media) fn now(&self) -> Option<Duration> {
         Some(self.pipeline.upgrade()?.current_running_time()?.into())
     }
 
-    /// How much later than due everything is played.
+    /// The current delay of the jitter buffer.
     pub(in crate::media) fn delay(&self) -> Duration {
         Duration::from_nanos(self.delay.load(Ordering::Relaxed))
     }
@@ -59,7 +59,7 @@ impl RenderClock {
     }
 }
 
-/// The measuring points of one track. Cheap to clone.
+/// Watches one track. Clones share the state.
 #[derive(Debug, Clone)]
 pub(in crate::media) struct TrackMonitor(Arc<Monitored>);
 
@@ -75,21 +75,21 @@ struct Monitored {
 struct State {
     stats: TrackStats,
     freezes: FreezeDetector,
-    /// When a key frame was last asked for, while one is needed.
+    /// When a key frame was last requested, while one is needed.
     needed: Option<Instant>,
-    /// When a key frame was last asked for.
+    /// When a key frame was last requested.
     asked: Option<Instant>,
-    /// No pictures are expected; some may be under way.
+    /// No frames are expected, though some may still be under way.
     unexpected: bool,
-    /// Encoded pictures are thrown away up to the next key frame.
+    /// Encoded frames are dropped up to the next key frame.
     skipping: bool,
-    /// What comes behind the decoder, where late pictures are to be shown at once.
+    /// The latency behind the decoder. Set if late frames must be shown at once.
     pipeline_latency: Option<Duration>,
 }
 
 impl TrackMonitor {
     pub(in crate::media) fn new(track: Track, clock: RenderClock, events: mpsc::Sender<RenderEvent>) -> Self {
-        // A video track begins with the need for a key frame, which the teacher sends unasked.
+        // A video track starts at a key frame, which the teacher sends unasked.
         let needed = track.is_video().then(Instant::now);
         let state = State { needed, asked: needed, ..State::default() };
         Self(Arc::new(Monitored { track, clock, events, state: Mutex::new(state) }))
@@ -99,7 +99,7 @@ impl TrackMonitor {
         self.0.track
     }
 
-    /// The numbers that are known here, which is all but those of packets.
+    /// The statistics, except those of packets.
     pub(in crate::media) fn stats(&self) -> TrackStats {
         let Ok(state) = self.0.state.lock() else { return TrackStats::default() };
         let State { stats, freezes, .. } = &*state;
@@ -116,7 +116,7 @@ impl TrackMonitor {
         }
     }
 
-    /// Says whether pictures are expected; the time without one is withheld then, and no freeze.
+    /// Sets whether frames are expected. Unexpected time is a pause, not a freeze.
     pub(in crate::media) fn expect(&self, expected: bool) {
         let Ok(mut state) = self.0.state.lock() else { return };
         state.unexpected = !expected;
@@ -125,28 +125,28 @@ impl TrackMonitor {
         }
     }
 
-    /// The lecture is over for now. What is still under way is not expected.
+    /// Notes that the lecture is over for now. Frames under way are unexpected.
     pub(in crate::media) fn expect_nothing(&self) {
         let Ok(mut state) = self.0.state.lock() else { return };
         state.unexpected = true;
         state.freezes.expect_nothing(Instant::now());
     }
 
-    /// This process stood still from one time to another.
+    /// Notes that this process was suspended.
     pub(in crate::media) fn note_suspension(&self, from: Instant, to: Instant) {
         if let Ok(mut state) = self.0.state.lock() {
             state.freezes.note_suspension(from, to);
         }
     }
 
-    /// The publisher sends fewer pictures from now on: as few as the low tier of text has.
+    /// Notes that the publisher sends as few frames as the low tier of text.
     pub(in crate::media) fn expect_fewer(&self) {
         if let Ok(mut state) = self.0.state.lock() {
             state.freezes.expect_interval(TEXT_INTERVAL);
         }
     }
 
-    /// Notes that the decoder can't go on, and asks for a key frame unless that was done just now.
+    /// Notes that the decoder needs a key frame, and requests one unless that was done just now.
     pub(in crate::media) fn need_key_frame(&self) {
         self.request(|state| {
             state.needed.get_or_insert_with(Instant::now);
@@ -154,12 +154,12 @@ impl TrackMonitor {
         });
     }
 
-    /// Asks for a key frame that may not be needed, because repairs are still under way.
+    /// Requests a key frame that may turn out unnecessary, because retransmissions are still under way.
     pub(in crate::media) fn want_key_frame(&self) {
         self.request(|_| true);
     }
 
-    /// Asks again while a key frame is still needed. Called with every packet.
+    /// Repeats the request while a key frame is needed. Called for every packet.
     pub(in crate::media) fn repeat_request(&self) {
         self.request(|state| state.needed.is_some());
     }
@@ -173,12 +173,12 @@ impl TrackMonitor {
             state.asked = Some(Instant::now());
             state.stats.key_frames_asked += 1;
             drop(state);
-            // Full: the reader has events enough, and this one is repeated.
+            // If the queue is full, the request is repeated later.
             let _ = self.0.events.try_send(RenderEvent::KeyFrameNeeded(self.0.track));
         }
     }
 
-    /// Sees key frames pass, and requests of depayloader and decoder going up.
+    /// Sees key frames, and the key-frame requests of depayloader and decoder.
     pub(in crate::media) fn watch_depayloader(&self, depayloader: &gst::Element) {
         if !self.0.track.is_video() {
             return;
@@ -207,7 +207,7 @@ impl TrackMonitor {
         }
     }
 
-    /// Keeps what waits for the decoder fresh: what the decoder has no time for is thrown away up to a key frame.
+    /// Drops frames that have waited too long for the decoder, up to a key frame.
     pub(in crate::media) fn watch_queue(&self, queue: &gst::Element) {
         let this = self.clone();
         queue.connect("overrun", false, move |_| {
@@ -218,7 +218,7 @@ impl TrackMonitor {
         let clock = self.0.clock.clone();
         input.add_probe(gst::PadProbeType::BUFFER, move |_, info| {
             if let (Some(now), Some(buffer)) = (clock.now(), info.buffer_mut()) {
-                // Nothing behind a depayloader reads it.
+                // No element behind the depayloader reads the offset.
                 buffer.make_mut().set_offset(now.as_nanos().try_into().unwrap_or(u64::MAX));
             }
             gst::PadProbeReturn::Ok
@@ -237,7 +237,7 @@ impl TrackMonitor {
         self.need_key_frame();
     }
 
-    /// Whether the decoder shall get this.
+    /// Whether to pass this buffer to the decoder.
     fn keep(&self, buffer: &mut gst::Buffer) -> bool {
         let Some(now) = self.0.clock.now() else { return true };
         let due = buffer.pts().map_or(Duration::ZERO, |pts| Duration::from(pts) + self.0.clock.delay());
@@ -258,7 +258,7 @@ impl TrackMonitor {
         false
     }
 
-    /// Counts what is frame_decoded.
+    /// Counts decoded frames.
     pub(in crate::media) fn watch_decoder(&self, decoder: &gst::Element) {
         let Some(pad) = decoder.static_pad("src") else { return };
         let this = self.clone();
@@ -277,8 +277,8 @@ impl TrackMonitor {
         });
     }
 
-    /// Lets pictures that are late be shown at once: a window and a compositor would drop them as they are. What comes
-    /// behind the decoder waits for the delay and this.
+    /// Shows late frames at once: window and compositor would drop them. `pipeline_latency` is the latency behind the
+    /// decoder.
     pub(in crate::media) fn show_late(&self, pipeline_latency: Duration) {
         if let Ok(mut state) = self.0.state.lock() {
             state.pipeline_latency = Some(pipeline_latency).filter(|_| self.0.track.is_video());
@@ -304,7 +304,7 @@ impl TrackMonitor {
         }
     }
 
-    /// A picture, or a block of sound, is frame_decoded. It is shown when its time has come, which is what freezes are made of.
+    /// Notes a decoded frame. Freezes depend on its display time, not on this moment.
     fn frame_decoded(&self, pts: Option<gst::ClockTime>) {
         let due = pts.map(|pts| Duration::from(pts) + self.0.clock.delay());
         let left = due.zip(self.0.clock.now()).map_or(Duration::ZERO, |(due, now)| due.saturating_sub(now));
@@ -316,7 +316,7 @@ impl TrackMonitor {
         let first = state.stats.frames_decoded == 1;
         drop(state);
         if first {
-            // Full is impossible so early; closed means that nobody asks.
+            // The queue has room so early. If it is closed, nobody cares.
             let _ = self.0.events.try_send(RenderEvent::FirstFrame { track: self.0.track });
         }
     }
@@ -350,7 +350,7 @@ mod tests {
         set(None, long_ago);
         monitor.repeat_request();
         assert!(receiver.try_recv().is_err());
-        // What is only wanted is not repeated.
+        // An unnecessary request is not repeated.
         monitor.want_key_frame();
         assert!(receiver.try_recv().is_ok());
         set(None, long_ago);
@@ -368,7 +368,7 @@ mod tests {
         (0..3).for_each(|_| monitor.frame_decoded(None));
         assert!(last().is_some());
         monitor.expect(false);
-        // One was still under way.
+        // A frame was still under way.
         monitor.frame_decoded(None);
         assert_eq!(last(), None);
         monitor.expect(true);

@@ -1,4 +1,4 @@
-//! What a render is asked for, what it reports, and what it measures.
+//! What a render is asked for, the events that it reports, and its statistics.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -6,97 +6,97 @@ use std::time::Duration;
 use crate::media::error::MediaError;
 use crate::rtp::{Codec, Latency, Track};
 
-/// Where a lecture is shown.
+/// Where a lecture goes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Sink {
-    /// In a window, with sound where there is a sound card.
+    /// To a window, with audio if there is a sound card.
     Window {
-        /// Over the whole screen.
+        /// Full screen from the start.
         fullscreen: bool,
     },
-    /// Nowhere: decoded and counted.
+    /// Nowhere: decode and count.
     Null,
-    /// In a Matroska file, as it was encoded.
+    /// To a Matroska file, as encoded.
     File(PathBuf),
 }
 
-/// How a track will arrive.
+/// The format of a track.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TrackFormat {
-    /// Which track.
+    /// The track.
     pub track: Track,
-    /// How it is encoded.
+    /// Its codec.
     pub codec: Codec,
-    /// The payload type that was agreed on; packets of another are taken for the same codec.
+    /// The negotiated payload type. Packets with another one are taken for the same codec.
     pub payload_type: u8,
 }
 
-/// What to show, and where.
+/// What to render, and where.
 #[derive(Debug, Clone)]
 pub struct RenderOptions {
-    /// Where to.
+    /// The destination.
     pub sink: Sink,
-    /// How much later than possible sound and picture are shown, so that what the network delays comes in time.
+    /// The delay of the jitter buffer.
     pub latency: Latency,
-    /// The tracks that may come. One that never does costs nothing.
+    /// The tracks that may come. A track that never comes costs nothing.
     pub tracks: Vec<TrackFormat>,
-    /// Whether a window plays sound, where there is a sound card.
+    /// Whether a window plays audio, if there is a sound card.
     pub sound: bool,
     /// The title of the window.
     pub title: String,
 }
 
-/// What a running render has to say.
+/// Events of a running render.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RenderEvent {
-    /// The first picture or block of sound of a track was decoded, or for a file, monitor.
+    /// The first frame of a track was decoded, or for a file, received.
     FirstFrame {
-        /// Which track.
+        /// The track.
         track: Track,
     },
-    /// The decoder can't go on without a key frame. Repeated twice a second until one comes.
+    /// The decoder needs a key frame. Repeated twice a second until one comes.
     KeyFrameNeeded(Track),
     /// The user closed the window: the render is over.
     WindowClosed,
     /// The render is over.
     Error(MediaError),
-    /// The render goes on, but somebody should know.
+    /// The render goes on, but the user should know.
     Warning(String),
 }
 
-/// Numbers of a track since the start.
+/// Statistics of a track since the start.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct TrackStats {
-    /// Pictures or blocks of sound that came out of the decoder.
+    /// Decoded video frames or audio blocks.
     pub frames_decoded: u64,
-    /// Width of the picture in pixels, 0 before the first.
+    /// Width in pixels, 0 before the first frame.
     pub width: u32,
-    /// Height of the picture in pixels, 0 before the first.
+    /// Height in pixels, 0 before the first frame.
     pub height: u32,
-    /// Jitter of arrival (RFC 3550, 6.4.1), in milliseconds.
+    /// Interarrival jitter in milliseconds (RFC 3550, 6.4.1).
     pub jitter_ms: f32,
-    /// How often the picture stood still, by W3C's `freezeCount`; none that goes on.
+    /// Completed freezes (W3C webrtc-stats, `freezeCount`).
     pub freezes: u64,
-    /// The time in all freezes that are over.
+    /// The time in completed freezes (`totalFreezesDuration`).
     pub freeze_total: Duration,
-    /// How long the picture stands still by now, if it does.
+    /// The duration of the current freeze.
     pub frozen: Option<Duration>,
-    /// How often the publisher withheld the picture after the first one, one that goes on too.
+    /// Pauses by the publisher after the first frame, including the current one.
     pub withholdings: u64,
-    /// How long the publisher withheld the picture after the first one, each time up to the next picture.
+    /// The time in these pauses, each up to the next frame.
     pub withheld: Duration,
-    /// Whether the publisher withholds the picture now, after the first one.
+    /// Whether the publisher pauses the video now, after the first frame.
     pub is_withheld: bool,
-    /// Packets that never came, or too late.
+    /// Packets that never came, or came too late.
     pub lost: u64,
     /// Packets that came too late.
     pub late: u64,
-    /// Packets of sound that never came, and whose copy in the next one was played.
+    /// Lost audio packets that were restored from the redundant copy in the next packet (Opus in-band FEC).
     pub restored: u64,
-    /// Sound that never came, and in whose place the decoder made something up.
+    /// Lost audio that the decoder concealed.
     pub concealed: Duration,
-    /// Encoded pictures or blocks of sound that were thrown away, because the decoder had no time for them.
+    /// Encoded frames that were dropped before a slow decoder.
     pub skipped: u64,
-    /// Key frames that were asked for.
+    /// Key frames that were requested.
     pub key_frames_asked: u64,
 }

@@ -1,8 +1,7 @@
-//! The texts over the picture of a window, and the keys of the window.
+//! The texts over the video in a window, and the keys of the window.
 //!
-//! The elements are those of `pipelines/watch-window-over.gst`. Texts are drawn into the picture, so they look the same
-//! on X11 and Wayland. While no pictures come, the last one is sent through these elements again, so that a text
-//! appears.
+//! The elements are in `pipelines/watch-window-over.gst`. They draw texts into the video, so that these look the same
+//! on X11 and Wayland. While no frames come, the last frame passes these elements again to show a new text.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,25 +12,25 @@ use super::fullscreen::Fullscreen;
 use gstreamer as gst;
 use gstreamer::prelude::*;
 
-/// The name of the message by which a key reaches the bus, with the field `key`.
+/// The bus message of a key press. The field `key` has its name.
 pub(in crate::media) const KEY: &str = "classroom-key";
 
-/// The lines of chat that are shown at once.
+/// The number of visible chat lines.
 const CHAT_LINES: usize = 6;
 
-/// The characters of a chat line that fit a window of 1280 pixels.
+/// The characters of a chat line that fit into 1280 pixels.
 const CHAT_COLUMNS: usize = 90;
 
-/// How long a note stays: the time to read a few words.
+/// How long a note is visible: enough to read a few words.
 const NOTE_FOR: Duration = Duration::from_secs(2);
 
-/// How long the list of keys stays.
+/// How long the list of keys is visible.
 const KEYS_FOR: Duration = Duration::from_secs(8);
 
-/// Pictures come more often than this, unless the teacher is away or the screen is withheld.
+/// Without a frame for this long, redraw the last one. Shorter gaps are normal.
 const IDLE_AFTER: Duration = Duration::from_millis(250);
 
-/// One key press changes the volume by this.
+/// The volume change of one key press.
 const VOLUME_STEP: f64 = 0.1;
 
 const KEYS: &str = "f or F11   full screen\n\
@@ -43,16 +42,16 @@ const KEYS: &str = "f or F11   full screen\n\
                     h          these keys\n\
                     q          leave";
 
-/// The request of a key to the program.
+/// What the program must do after a key press.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::media) enum KeyAction {
-    /// Nothing: the key was for the window.
+    /// Nothing: the window has handled the key.
     Nothing,
-    /// To end.
+    /// Close the window and leave.
     Close,
 }
 
-/// The texts and the state of a window. Clones are the same window.
+/// The texts and state of a window. Clones share the window.
 #[derive(Debug, Clone)]
 pub struct Window(Arc<WindowInner>);
 
@@ -60,15 +59,15 @@ pub struct Window(Arc<WindowInner>);
 struct WindowInner {
     pipeline: gst::glib::WeakRef<gst::Pipeline>,
     state: Mutex<State>,
-    /// The picture that passes now is the last one once more.
+    /// The passing frame is a redrawn one.
     repeats: AtomicBool,
-    /// Pictures are held back.
+    /// The user holds the video.
     holds: AtomicBool,
 }
 
 #[derive(Debug)]
 struct State {
-    /// For X11; Wayland's sink has a property.
+    /// For X11 only: waylandsink has a property.
     fullscreen: Option<Fullscreen>,
     is_full: bool,
     has_sound: bool,
@@ -77,24 +76,24 @@ struct State {
     message: Option<String>,
     chat: VecDeque<String>,
     shows_chat: bool,
-    /// Until when the note stays.
+    /// When the note disappears.
     note_until: Option<Instant>,
-    /// The last picture, and when it came.
+    /// The last frame, and when it came.
     last: Option<(gst::Buffer, Instant)>,
 }
 
 impl Window {
-    /// Takes the window of a graph that is about to start.
+    /// Takes over the window of a pipeline that is about to start.
     pub(in crate::media) fn attach(pipeline: &gst::Pipeline, title: &str, fullscreen: bool) -> Self {
         let is_x11 = pipeline.by_name("window").is_some_and(|window| window.find_property("fullscreen").is_none());
         let has_sound = pipeline
             .by_name("speaker")
             .and_then(|speaker| speaker.factory())
             .is_some_and(|factory| factory.name() != "fakesink");
-        // What follows the colon changes with the room's name and the teacher.
+        // The part behind the colon changes with room name and teacher.
         let begin = title.split_once(": ").map_or(title, |(begin, _)| begin);
         let state = State {
-            // Without a thread the window stays as it is.
+            // If there is no thread, the window stays as it is.
             fullscreen: is_x11.then(|| Fullscreen::start(begin, fullscreen).ok()).flatten(),
             is_full: fullscreen,
             has_sound,
@@ -119,19 +118,19 @@ impl Window {
         window
     }
 
-    /// Names the window. The title must begin as it did when the window was made, so that it is found on X11.
+    /// Sets the title. On X11 the window is found by the start of its first title, which must stay.
     pub fn set_title(&self, title: &str) {
         let Some(element) = self.element("window-title") else { return };
-        // A process may say it once.
+        // GLib allows this once per process.
         static NAMED: Once = Once::new();
         NAMED.call_once(|| gst::glib::set_application_name("classroom"));
         let tags = gst::Structure::builder("taglist").field("title", title).build().to_string();
-        // The element wants the fields alone, without the name and the end of the structure.
+        // The element wants only the fields, without the name and the end of the structure.
         let fields = tags.strip_prefix("taglist, ").unwrap_or_default();
         element.set_property("tags", fields.trim_end_matches(';'));
     }
 
-    /// Shows a sentence over the dimmed picture; none shows the picture alone.
+    /// Shows a sentence over the dimmed video. None shows the video alone.
     pub fn set_message(&self, message: Option<&str>) {
         let mut state = self.state();
         if state.message.as_deref() == message {
@@ -149,7 +148,7 @@ impl Window {
         self.redraw();
     }
 
-    /// Adds a line of chat to those that the key `c` shows.
+    /// Adds a chat line. The key `c` shows the last ones.
     pub fn add_chat(&self, line: &str) {
         let mut state = self.state();
         state.chat.push_back(shortened(line));
@@ -163,7 +162,7 @@ impl Window {
         }
     }
 
-    /// Does what a key stands for, by its name as X11 has it.
+    /// Handles a key press, by its X11 name.
     pub(in crate::media) fn on_key(&self, key: &str) -> KeyAction {
         match key {
             "q" | "Q" => return KeyAction::Close,
@@ -202,7 +201,7 @@ impl Window {
         self.state().note_until
     }
 
-    /// Takes away what has stood long enough.
+    /// Removes the note if its time is over.
     pub(in crate::media) fn expire(&self) {
         let mut state = self.state();
         if state.note_until.is_none_or(|until| Instant::now() < until) {
@@ -228,7 +227,7 @@ impl Window {
         }
     }
 
-    /// Changes the volume by a step; a step of nothing only applies what changed, and any other end_of_stream a mute.
+    /// Changes the volume by a step. A step of 0 only applies a changed mute; any other step unmutes.
     fn set_volume(&self, step: f64) {
         let mut state = self.state();
         if step != 0.0 {
@@ -244,7 +243,7 @@ impl Window {
         self.note(&level(volume, is_muted, has_sound), NOTE_FOR);
     }
 
-    /// Holds the picture, or shows the live one again. Decoding goes on, so nothing is lost.
+    /// Holds the video, or shows it live again. Decoding goes on.
     fn hold(&self) {
         let holds = !self.0.holds.fetch_xor(true, Ordering::Relaxed);
         self.note(if holds { "picture held; space shows the live picture" } else { "live" }, NOTE_FOR);
@@ -267,12 +266,12 @@ impl Window {
 
     fn set_text(&self, element: &str, text: Option<&str>) {
         let Some(element) = self.element(element) else { return };
-        // The element reads Pango's markup, and a text may come from anybody.
+        // The element reads Pango markup, and the text may come from anybody.
         element.set_property("text", gst::glib::markup_escape_text(text.unwrap_or_default()).as_str());
         element.set_property("silent", text.is_none());
     }
 
-    /// Shows the last picture once more, with the texts of now, unless the next one comes anyway.
+    /// Shows the last frame again with the current texts, unless a new frame comes soon anyway.
     fn redraw(&self) {
         let is_held = self.0.holds.load(Ordering::Relaxed);
         let last = {
@@ -286,12 +285,12 @@ impl Window {
             picture.make_mut().set_pts(now.saturating_sub(latency));
         }
         self.0.repeats.store(true, Ordering::Relaxed);
-        // It fails only while the graph is being stopped.
+        // This fails only while the pipeline stops.
         let _ = pad.chain(picture);
         self.0.repeats.store(false, Ordering::Relaxed);
     }
 
-    /// Keeps the last picture, and holds pictures back where that was asked for.
+    /// Keeps the last frame, and drops frames while the user holds the video.
     fn see_pictures(&self, pipeline: &gst::Pipeline) {
         let Some(pad) = pipeline.by_name("window-dim").and_then(|dim| dim.static_pad("sink")) else { return };
         let inner = Arc::downgrade(&self.0);
@@ -311,7 +310,7 @@ impl Window {
         });
     }
 
-    /// Hands the keys of the window to the thread that reads the bus: here the window's own thread waits.
+    /// Posts key presses to the bus, because this is the window's own thread and must not wait.
     fn see_keys(&self, pipeline: &gst::Pipeline) {
         let Some(pad) = pipeline.by_name("window").and_then(|window| window.static_pad("sink")) else { return };
         let weak = pipeline.downgrade();
@@ -320,7 +319,7 @@ impl Window {
                 && let Some(pipeline) = weak.upgrade()
             {
                 let message = gst::Structure::builder(KEY).field("key", key).build();
-                // It fails only while the graph is being stopped.
+                // This fails only while the pipeline stops.
                 let _ = pipeline.post_message(gst::message::Application::new(message));
             }
             gst::PadProbeReturn::Ok
@@ -336,7 +335,7 @@ impl Window {
     }
 }
 
-/// The key of a navigation event (GstNavigation), if one was pressed.
+/// The key of a navigation event (GstNavigation), if it is a key press.
 fn pressed(event: &gst::EventRef) -> Option<String> {
     let structure = event.structure().filter(|_| event.type_() == gst::EventType::Navigation)?;
     let is_press = structure.get::<&str>("event").is_ok_and(|kind| kind == "key-press");

@@ -1,6 +1,6 @@
-//! The lecture that needs no device: slides with a running clock, and a soft melody.
+//! The demo lecture, which needs no device: slides with a running clock, and a soft melody.
 //!
-//! Plain areas are painted into the picture here, the texts are elements of `pipelines/teach-demo-picture.gst`.
+//! This file fills plain areas of each frame. The texts are elements of `pipelines/teach-demo-picture.gst`.
 
 use crate::media::graph::Values;
 use crate::media::options::Size;
@@ -9,10 +9,10 @@ use gstreamer::prelude::*;
 use gstreamer_video as gst_video;
 use gstreamer_video::prelude::*;
 
-/// How long a slide stays. A demo of ten seconds shows that slides change.
+/// The duration of a slide, short enough for a demo of ten seconds to show a change.
 const SLIDE_SECONDS: f64 = 6.0;
 
-/// How long after one line the next appears.
+/// The delay from one line to the next.
 const LINE_SECONDS: f64 = 1.1;
 
 /// Title and lines, in Pango markup.
@@ -47,7 +47,7 @@ const SLIDES: [(&str, &[&str]); 4] = [
     ),
 ];
 
-/// Where everything stands, in pixels of a picture of this size.
+/// Positions and sizes, in pixels.
 #[derive(Debug, Clone, Copy)]
 struct Layout {
     size: Size,
@@ -61,7 +61,7 @@ struct Layout {
 
 impl Layout {
     fn new(size: Size) -> Self {
-        // A narrow picture limits the letters as much as a low one does.
+        // A narrow frame limits the letters as much as a low one.
         let unit = size.height.min(size.width * 9 / 16);
         Self {
             size,
@@ -75,7 +75,7 @@ impl Layout {
     }
 }
 
-/// Sets the placeholders of the demo's graph.
+/// Sets the placeholders of the demo's pipeline.
 pub(super) fn values(values: Values, size: Size) -> Values {
     let layout = Layout::new(size);
     values
@@ -108,9 +108,9 @@ fn pad_of(pipeline: &gst::Pipeline, element: &str) -> Option<gst::Pad> {
     pipeline.by_name(element)?.static_pad("src")
 }
 
-/// Calls `change` with each buffer that passes a pad.
+/// Calls `change` for each buffer at a pad.
 fn on_buffers(pad: &gst::Pad, change: impl FnMut(&gst::Pad, &mut gst::BufferRef) + Send + 'static) {
-    // Probes are called by the pad's one streaming thread, so the lock is never waited for.
+    // Only the pad's one streaming thread calls the probe, so nobody waits for the lock.
     let change = std::sync::Mutex::new(change);
     pad.add_probe(gst::PadProbeType::BUFFER, move |pad, info| {
         if let (Some(buffer), Ok(mut change)) = (info.buffer_mut(), change.lock()) {
@@ -160,7 +160,7 @@ impl Painter {
         self.write(seconds);
     }
 
-    /// Sets those texts that have changed: each change is laid out anew.
+    /// Sets the texts that have changed. An unchanged text would be laid out again too.
     fn write(&mut self, seconds: f64) {
         let slide = (seconds / SLIDE_SECONDS) as usize;
         let (title, lines) = SLIDES[slide % SLIDES.len()];
@@ -191,7 +191,7 @@ impl Painter {
     }
 }
 
-/// Paper, a dark header, and a bar that fills while a slide is shown.
+/// Draws paper, a dark header, and a bar that fills during a slide.
 fn areas(frame: &mut gst_video::VideoFrameRef<&mut gst::BufferRef>, layout: &Layout, seconds: f64) {
     let Size { width, height } = layout.size;
     let done = (f64::from(width) * (seconds % SLIDE_SECONDS) / SLIDE_SECONDS) as u32 & !1;
@@ -200,17 +200,17 @@ fn areas(frame: &mut gst_video::VideoFrameRef<&mut gst::BufferRef>, layout: &Lay
     fill(frame, [0, 0, width, header], 0x1d3346);
     fill(frame, [0, header, width, layout.bar], 0xd9dee3);
     fill(frame, [0, header, done, layout.bar], 0x2a7de1);
-    // A dot that wanders: whoever watches sees at once whether pictures still come. The corner is the camera's.
+    // A moving dot shows that frames arrive. The other corner belongs to the camera.
     let travel = f64::from(width) * 0.55;
     let x = layout.margin + (travel * (0.5 - 0.5 * (seconds * 0.8).cos())) as u32;
     let dot = layout.footer & !1;
     fill(frame, [x & !1, (height - layout.margin / 2 - 3 * dot) & !1, dot, dot], 0x2fa37a);
 }
 
-/// Fills the rectangle `x, y, width, height`, all even, of an I420 picture with an RGB colour.
+/// Fills the rectangle `x, y, width, height`, all even, of an I420 frame with an RGB colour.
 fn fill(frame: &mut gst_video::VideoFrameRef<&mut gst::BufferRef>, area: [u32; 4], rgb: u32) {
     let [r, g, b] = [16, 8, 0].map(|shift| ((rgb >> shift) & 0xff) as f32);
-    // BT.709, which GStreamer assumes of pictures that are not told otherwise and not small; the difference is a tint.
+    // BT.709, GStreamer's default for larger frames. Smaller ones get a slight tint.
     let y = 16.0 + 0.1826 * r + 0.6142 * g + 0.0620 * b;
     let u = 128.0 - 0.1006 * r - 0.3386 * g + 0.4392 * b;
     let v = 128.0 + 0.4392 * r - 0.3989 * g - 0.0403 * b;
@@ -226,7 +226,7 @@ fn fill(frame: &mut gst_video::VideoFrameRef<&mut gst::BufferRef>, area: [u32; 4
     }
 }
 
-/// A pentatonic melody, four notes a second, at about -20 dB.
+/// A pentatonic melody, four notes per second, at about -20 dB.
 #[derive(Debug, Default)]
 struct Melody {
     sample: u64,
@@ -236,7 +236,7 @@ struct Melody {
 impl Melody {
     const RATE: u64 = 48_000;
     const NOTE_SAMPLES: u64 = Self::RATE / 4;
-    /// Semitones above A3; each is a step of A minor pentatonic, so that no two of them clash.
+    /// Semitones above A3, all from A minor pentatonic, in which no two notes clash.
     const NOTES: [f32; 16] = [0., 7., 12., 15., 12., 7., 10., 7., 3., 10., 15., 19., 15., 10., 12., 7.];
 
     fn next_sample(&mut self) -> i16 {
@@ -244,7 +244,7 @@ impl Melody {
         let at = (self.sample % Self::NOTE_SAMPLES) as f32 / Self::NOTE_SAMPLES as f32;
         self.sample += 1;
         self.phase = (self.phase + 220.0 * (note / 12.0).exp2() / Self::RATE as f32).fract();
-        // Rises within 10 ms and fades to nothing, so that the notes join without a click.
+        // Rise within 10 ms and fade to zero, so that notes join without a click.
         let loudness = (at * 25.0).min(1.0) * (1.0 - at).powi(2);
         let turn = self.phase * std::f32::consts::TAU;
         (loudness * (turn.sin() + 0.25 * (2.0 * turn).sin()) * 3200.0) as i16

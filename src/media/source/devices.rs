@@ -1,4 +1,4 @@
-//! Which devices are here, and which of them is the one that is meant.
+//! Screens, cameras and microphones of this machine: list them, or find the requested one.
 
 use std::path::{Path, PathBuf};
 
@@ -8,32 +8,32 @@ use gstreamer as gst;
 use gstreamer::prelude::*;
 use x11rb::connection::Connection;
 
-/// A source that can be named.
+/// A source that a flag can name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Source {
-    /// What to give to `--screen`, `--camera` or `--mic`. Empty for what is plan in a dialogue.
+    /// The value for `--screen`, `--camera` or `--mic`. Empty for sources that the user selects in a dialogue.
     pub name: String,
-    /// What it is, for people.
+    /// The name for users.
     pub label: String,
 }
 
 /// A screen.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Display {
-    /// Named as in `$DISPLAY`.
+    /// A display, named as in `$DISPLAY`.
     X11(String),
-    /// Whatever the user chooses in the dialogue of a Wayland desktop.
+    /// The user selects it in the dialogue of a Wayland desktop.
     Portal,
 }
 
 /// A camera.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Camera {
-    /// `/dev/video0`.
+    /// The device file, such as `/dev/video0`.
     pub device: String,
-    /// What it calls itself.
+    /// The name for users.
     pub label: String,
-    /// The caps to ask it for.
+    /// The caps to request.
     pub format: String,
 }
 
@@ -41,7 +41,7 @@ pub(super) struct Camera {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Microphone {
     pub element: &'static str,
-    /// Its name within the sound system; without one, the default.
+    /// The name within the audio system. Default: its default source.
     pub device: Option<String>,
     pub label: String,
 }
@@ -50,7 +50,7 @@ fn absent(device: impl Into<String>, cause: impl Into<String>) -> MediaError {
     MediaError::Device { device: device.into(), cause: cause.into() }
 }
 
-/// The screen of the given name, or that of this session.
+/// The screen of this name, or that of the session.
 pub(super) fn display(name: Option<&str>) -> Result<Display, MediaError> {
     if name.is_none() && variable("WAYLAND_DISPLAY").is_some() {
         require("pipewiresrc")?;
@@ -62,9 +62,9 @@ pub(super) fn display(name: Option<&str>) -> Result<Display, MediaError> {
     require("ximagesrc")?;
     let source = gst::ElementFactory::make("ximagesrc").property("display-name", &name).build();
     let opened = source.is_ok_and(|source| {
-        // It connects to the display on the way to Paused.
+        // ximagesrc connects to the display when it goes to Paused.
         let opened = source.set_state(gst::State::Paused).is_ok();
-        // Null always succeeds.
+        // A change to Null always succeeds.
         let _ = source.set_state(gst::State::Null);
         opened
     });
@@ -74,7 +74,7 @@ pub(super) fn display(name: Option<&str>) -> Result<Display, MediaError> {
     Ok(Display::X11(name))
 }
 
-/// The size of an X11 display, as it is now.
+/// The current size of an X11 display.
 pub(super) fn size_of_display(name: &str) -> Option<Size> {
     let (display, screen) = x11rb::connect(Some(name)).ok()?;
     let screen = display.setup().roots.get(screen)?;
@@ -97,7 +97,7 @@ pub(in crate::media) fn list_cameras() -> Vec<Source> {
     cameras().into_iter().map(|(name, label, _)| Source { name, label }).collect()
 }
 
-/// All microphones of the first sound system that answers.
+/// All microphones of the first audio system that answers.
 pub(in crate::media) fn list_microphones() -> Vec<Source> {
     let Some((element, _, _)) =
         sound_systems().into_iter().find(|(element, _, plausible)| *plausible && can_open(element))
@@ -117,7 +117,7 @@ pub(in crate::media) fn list_microphones() -> Vec<Source> {
         let property = if element == "pipewiresrc" { "target-object" } else { "device" };
         is_same.then(|| source.property::<Option<String>>(property)).flatten()
     };
-    // What a loudspeaker plays can be captured too, but nobody means it when asking for a microphone.
+    // Leave out monitors of loudspeakers: nobody means them by "microphone".
     let is_loudspeaker = |device: &gst::Device| {
         device.properties().is_some_and(|p| p.get::<String>("device.class").is_ok_and(|class| class == "monitor"))
     };
@@ -128,7 +128,7 @@ pub(in crate::media) fn list_microphones() -> Vec<Source> {
         .collect()
 }
 
-/// The camera of the given device file, or the first one.
+/// The camera of this device file, or the first one.
 pub(super) fn camera(device: Option<&str>, video: &VideoOptions) -> Result<Camera, MediaError> {
     let found = cameras();
     if let Some(device) = device {
@@ -152,7 +152,7 @@ fn same_file(one: &str, other: &str) -> bool {
     one == other || std::fs::canonicalize(one).ok().is_some_and(|path| std::fs::canonicalize(other).ok() == Some(path))
 }
 
-/// Device file, label and caps of each camera. Opens each: a camera has several device files, of which one captures.
+/// Device file, label and caps of each camera. Each file is opened, because a camera has several and captures with one.
 pub(super) fn cameras() -> Vec<(String, String, gst::Caps)> {
     let mut files: Vec<PathBuf> = std::fs::read_dir("/dev")
         .map(|entries| entries.flatten().map(|entry| entry.path()).collect())
@@ -171,14 +171,14 @@ fn probe_camera(path: &Path) -> Option<(String, String, gst::Caps)> {
     let opened = source.set_state(gst::State::Ready).is_ok();
     let caps = opened.then(|| source.static_pad("src").map(|pad| pad.query_caps(None))).flatten();
     let label = source.property::<Option<String>>("device-name");
-    // Null always succeeds.
+    // A change to Null always succeeds.
     let _ = source.set_state(gst::State::Null);
     let caps = caps.filter(|caps| !caps.is_empty() && !caps.is_any())?;
     Some((device.into(), label.unwrap_or_else(|| "camera".into()), caps))
 }
 
-/// What to ask a camera for: raw pictures of about the wanted size where it has them at the wanted rate, else MJPEG,
-/// which is what USB 2 cameras need for anything large.
+/// The caps to request from a camera: raw video up to the wanted size if the rate is high enough, else MJPEG, which USB
+/// 2 cameras need for large frames.
 fn camera_format(caps: &gst::Caps, video: &VideoOptions) -> String {
     let size = video.size.unwrap_or(Size { width: 640, height: 360 });
     let fps = video.fps.min(i32::MAX as u32) as i32;
@@ -196,13 +196,13 @@ fn camera_format(caps: &gst::Caps, video: &VideoOptions) -> String {
     let kind = ["video/x-raw", "image/jpeg"].into_iter().find(|kind| can(kind));
     match kind {
         Some(kind) => format!("{kind},width=[1,{}],height=[1,{}]", size.width, size.height),
-        // It has nothing that small, or that fast: it chooses, and its picture is scaled.
+        // The camera has nothing so small or so fast. It chooses, and its video is scaled.
         None if caps.iter().any(|structure| structure.name() == "video/x-raw") => "video/x-raw".into(),
         None => "image/jpeg".into(),
     }
 }
 
-/// The microphone of the given name, or the default one.
+/// The microphone of this name, or the default one.
 pub(super) fn microphone(name: Option<&str>) -> Result<Microphone, MediaError> {
     let label = |system: &str| match name {
         Some(name) => format!("microphone {name} ({system})"),
@@ -217,8 +217,8 @@ pub(super) fn microphone(name: Option<&str>) -> Result<Microphone, MediaError> {
     Err(absent(device, "no PulseAudio, PipeWire or ALSA device answers"))
 }
 
-/// The elements that capture sound, best first, and whether it is worth trying: asking ALSA or PipeWire where there is
-/// none prints to the terminal.
+/// The elements that capture audio, best first, and whether to try them. ALSA and PipeWire print to the terminal if
+/// they are absent.
 pub(super) fn sound_systems() -> [(&'static str, &'static str, bool); 3] {
     [
         ("pulsesrc", "PulseAudio", has_pulse()),

@@ -1,4 +1,4 @@
-//! From what is wanted to the text of a graph, with what was found on this machine.
+//! From capture options to the pipeline text, with the devices, files and encoders of this machine.
 
 pub(super) mod demo;
 pub(super) mod devices;
@@ -21,35 +21,39 @@ use super::graph::{self, File, Values};
 use super::options::{CaptureOptions, Content, FileList, MainSource, Size, Wanted};
 use crate::rtp::{Codec, Track};
 
-/// A graph and what belongs to it.
+/// The pipeline text, and all that belongs to it.
 #[derive(Debug, Default)]
 pub(super) struct CapturePlan {
     pub text: String,
     pub notices: Vec<String>,
-    /// What was looked for and is not there.
+    /// What was looked for and not found.
     pub absent: Vec<String>,
-    /// Set for media files.
+    /// Present if files are played.
     pub playlist: Option<PlaylistConfig>,
-    /// Set for the demo: its size.
+    /// The size of the demo, if it is played.
     pub demo: Option<Size>,
-    /// Source elements and the device that they stand for, to explain errors.
+    /// Source elements and their devices, to explain errors.
     pub devices: Vec<(&'static str, String)>,
-    /// How raw pictures are encoded, for each track the best first.
+    /// The branches of raw video, the best encoding of each track first.
     pub specs: Vec<BranchSpec>,
-    /// Bits per second by track, of what the graph encodes by itself.
+    /// Bit/s per [`Track`] for encodings that the pipeline itself produces.
     pub rates: [u32; 3],
-    /// What RTP timestamps begin with, by [`Track`]: the same in all encodings of a track, so that a student who is
-    /// given another sees one timeline.
+    /// The first RTP timestamp per [`Track`], the same in all encodings, so that a student that switches encodings sees
+    /// one timeline.
     pub timestamps: [u32; 3],
-    /// Why raw pictures of a graph of the user's can't be encoded.
+    /// Why this program can't encode raw video of a user's pipeline.
     pub no_encoder: Option<MediaError>,
-    /// The screen that the desktop shares; pipewiresrc uses its connection until the graph is gone.
+    /// The shared Wayland screen. pipewiresrc uses its connection as long as the pipeline exists.
     pub shared_screen: Option<SharedScreen>,
 }
 
-/// Decides what is captured.
+/// Plans a capture.
+///
+/// # Errors
+///
+/// A required source or every encoder is missing, or a file can't be played.
 pub(super) fn plan(options: &CaptureOptions) -> Result<CapturePlan, MediaError> {
-    // All ones would mean one that the payloader chooses.
+    // Keep below 2^31: all ones make the payloader choose by itself.
     let timestamps = std::array::from_fn(|_| rand::random::<u32>() >> 1);
     let plan = CapturePlan { timestamps, ..CapturePlan::default() };
     let screen_source = ScreenSource::default();
@@ -75,13 +79,13 @@ pub(super) fn plan(options: &CaptureOptions) -> Result<CapturePlan, MediaError> 
     Ok(planner.plan)
 }
 
-/// A planner that is being made.
+/// A plan in progress.
 struct Planner<'a> {
     options: &'a CaptureOptions,
     files: Vec<File>,
     values: Values,
     screen_source: ScreenSource,
-    /// Only stills are taught, which have letters.
+    /// The list has only still images, which usually contain text.
     is_text: bool,
     plan: CapturePlan,
 }
@@ -100,7 +104,8 @@ impl Planner<'_> {
         self.values = std::mem::take(&mut self.values).quoted(name, value);
     }
 
-    /// Whether a device of a kind was found; else why not, which is an error if it must be there.
+    /// Looks for a device. None if it is not wanted, or only wanted if present and absent. A missing required device is
+    /// an error.
     fn found<T>(
         &mut self,
         wanted: &Wanted,
@@ -128,7 +133,7 @@ impl Planner<'_> {
         }
     }
 
-    /// The `screen` track, and whether sound came with it.
+    /// Adds the `screen` track. Returns whether audio came with it.
     fn main(&mut self) -> Result<bool, MediaError> {
         let sources = &self.options.sources;
         let own_sound = sources.audio && !matches!(sources.microphone, Wanted::Yes(_));
@@ -176,7 +181,7 @@ impl Planner<'_> {
         }
     }
 
-    /// Files in place of the screen, and whether sound came with them.
+    /// Adds files in place of the screen. Returns whether audio came with them.
     fn play(&mut self, list: &FileList, own_sound: bool) -> Result<bool, MediaError> {
         let contents = file::contents(list, self.options.inspector.as_deref())?;
         for (path, contents) in list.paths.iter().zip(&contents) {
@@ -187,7 +192,7 @@ impl Planner<'_> {
         if list.paths.len() > 1 {
             self.screen_source = ScreenSource::File(canvas);
         }
-        // A film that stutters is worse than small text; a still can't stutter.
+        // In a film, dropped frames are worse than small text. Still images can't stutter.
         let mut pictures = contents.iter().filter_map(|contents| contents.picture).peekable();
         self.is_text = pictures.peek().is_some() && pictures.all(|picture| picture.is_still);
         let has_sound = own_sound && contents.iter().any(|contents| contents.sound);
@@ -204,7 +209,7 @@ impl Planner<'_> {
             let mut files = vec![graph::PLAY_FILE];
             files.extend(contents.picture.map(|_| graph::PLAY_FILE_PICTURE));
             files.extend((contents.sound && has_sound).then_some(graph::PLAY_FILE_SOUND));
-            // A still is scaled once, and has letters.
+            // Scale a still image with more care: that happens once, and it usually contains text.
             let is_still = contents.picture.is_some_and(|picture| picture.is_still);
             let size = canvas.unwrap_or(SYNTHETIC_SIZE);
             let values = Values::default()
@@ -253,8 +258,8 @@ impl Planner<'_> {
         Ok(())
     }
 
-    /// Chooses encoders, and fills what belongs to them. A pipeline of the user's may have no video at all, and so
-    /// only fails when it uses a placeholder that is not there, or has raw pictures.
+    /// Chooses encoders and sets their placeholders. A user's pipeline may do without: it fails only if it uses one of
+    /// these placeholders or has raw video.
     fn encode(&mut self, own: Option<&PathBuf>) -> Result<(), MediaError> {
         let options = self.options;
         let asked = options.screen.size.or(own.map(|_| FULL_HD));
@@ -287,7 +292,7 @@ impl Planner<'_> {
         Ok(())
     }
 
-    /// Why a large screen is not sent as it is: the encoder takes too long for that.
+    /// Why a large screen must be scaled down: the encoder takes too long for the full size.
     fn too_slow(&self, encoder: &Encoder, screen: &EncoderConfig, fit: Fit) -> Option<String> {
         if !self.screen_source.needs_speed_test(self.options.screen.size, fit) {
             return None;
@@ -309,7 +314,7 @@ impl Planner<'_> {
         EncoderConfig::full(size, camera.fps, camera.bitrate.unwrap_or_else(|| default_bitrate(size)))
     }
 
-    /// Fills what belongs to pictures: the class's encoder, and how else they can be encoded.
+    /// Sets the placeholders of both video tracks, and adds a branch per encoder and tier.
     fn video(&mut self, main: &Encoder, screen: &EncoderConfig, fit: Fit) -> Result<(), MediaError> {
         let other = if main.codec == Codec::Vp8 { Codec::H264 } else { Codec::Vp8 };
         let mut encoders = vec![*main];
@@ -348,8 +353,8 @@ impl Planner<'_> {
     }
 }
 
-/// The encoder of sound. Each packet has a copy of the block before it, for those who lost that: at the loss that is
-/// announced here, the encoder chooses its mode for speech, which is the one that can.
+/// The Opus encoder. In-band FEC adds a copy of the previous block to each packet. The announced loss of 10 % makes the
+/// encoder use its speech mode, the only one with FEC.
 pub(super) fn audio_encoder(bitrate: u32) -> String {
     format!("opusenc bitrate={bitrate} frame-size=20 inband-fec=true packet-loss-percentage=10")
 }
@@ -362,7 +367,7 @@ mod tests {
     use crate::media::error::require;
     use crate::rtp::Encoding;
 
-    /// Every value that a teaching graph may have, for an encoder.
+    /// All placeholders of teaching pipelines, for an encoder.
     fn values(encoder: &Encoder) -> Values {
         let size = Size { width: 640, height: 360 };
         let video = |track: Track| VideoTrack {
@@ -408,7 +413,7 @@ mod tests {
                 let name = format!("{} with {}", files[0].name, encoder.element);
                 let text = graph::text(files, &values(encoder)).unwrap();
                 let pipeline = match graph::parse(&name, &text) {
-                    // The plug-in for PipeWire is not everywhere, and then Wayland isn't either.
+                    // Where the PipeWire plug-in is missing, there is no Wayland either.
                     Err(MediaError::MissingElement { element, .. }) if element == "pipewiresrc" => continue,
                     parsed => parsed.unwrap_or_else(|error| panic!("{error}\n{text}")),
                 };

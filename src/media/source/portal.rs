@@ -1,4 +1,4 @@
-//! The screen of a Wayland session, which only the desktop portal gives away, after it has asked its user.
+//! Wayland screen capture through the desktop portal, which asks the user.
 
 use std::fmt;
 use std::os::fd::OwnedFd;
@@ -11,16 +11,16 @@ use ashpd::desktop::PersistMode;
 use ashpd::desktop::screencast::{CursorMode, Screencast, SelectSourcesOptions, SourceType};
 use tokio::sync::oneshot;
 
-/// How long a user may think about the dialogue.
+/// How long the user may take to answer the dialogue.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(120);
 
-/// A screen that the user has agreed to share. The desktop end_of_stream it when this is dropped.
+/// A screen that the user has agreed to share. Dropping it ends the session.
 pub(in crate::media) struct SharedScreen {
     /// The connection to PipeWire.
     pub connection: OwnedFd,
-    /// The stream's node in PipeWire.
+    /// The node id of the PipeWire stream.
     pub node: u32,
-    /// The size of the screen or window, where the desktop tells.
+    /// The size of the screen or window, if the desktop tells it.
     pub size: Option<Size>,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
@@ -34,19 +34,23 @@ impl fmt::Debug for SharedScreen {
 
 impl Drop for SharedScreen {
     fn drop(&mut self) {
-        // Dropping the sender end_of_stream the thread as well.
+        // Dropping the sender ends the thread.
         drop(self.stop.take());
         if let Some(thread) = self.thread.take() {
-            // It can only have failed, and then there is nothing left to end.
+            // A failed thread leaves nothing to end.
             let _ = thread.join();
         }
     }
 }
 
-/// Asks the user, by a dialogue of the desktop, and waits for the answer.
+/// Opens the desktop's dialogue and waits for the answer.
 ///
-/// The portal speaks D-Bus, and end_of_stream the session with the connection. So a thread with a runtime of its own keeps it,
-/// and this function can be called from anywhere.
+/// The portal speaks D-Bus and ends the session with the connection. A thread with a runtime of its own keeps the
+/// connection, so this function can be called from anywhere.
+///
+/// # Errors
+///
+/// There is no portal, the user cancels, or nobody answers in time.
 pub(super) fn open() -> Result<SharedScreen, MediaError> {
     let failed = |cause: String| MediaError::Device { device: "the screen of the Wayland desktop".into(), cause };
     let (answer, answered) = std::sync::mpsc::sync_channel(1);
@@ -54,7 +58,7 @@ pub(super) fn open() -> Result<SharedScreen, MediaError> {
     let thread = std::thread::Builder::new().name("screen-portal".into()).spawn(move || {
         let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
             Ok(runtime) => runtime,
-            // The other end gives up with us, so nobody misses this answer.
+            // If this fails, the caller has gone.
             Err(error) => return drop(answer.send(Err(error.to_string()))),
         };
         runtime.block_on(async {
@@ -62,10 +66,10 @@ pub(super) fn open() -> Result<SharedScreen, MediaError> {
             match asked.unwrap_or_else(|_| Err(format!("nobody answered within {} s", ANSWER_TIMEOUT.as_secs()))) {
                 Ok((connection, node, size, session)) => {
                     if answer.send(Ok((connection, node, size))).is_ok() {
-                        // Either way the end of the graph is meant.
+                        // A message and a dropped sender mean the same: the capture is over.
                         let _ = stopped.await;
                     }
-                    // The desktop notices the end of the connection as well.
+                    // The portal also notices the end of the connection.
                     let _ = session.close().await;
                 }
                 Err(cause) => drop(answer.send(Err(cause))),

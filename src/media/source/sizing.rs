@@ -1,36 +1,36 @@
-//! How large a picture is, and how large it is sent.
+//! The size of the screen track: that of its source, and that which is sent.
 
 use crate::media::encode::config::{EncoderConfig, default_bitrate};
 use crate::media::options::{CaptureOptions, Content, MainSource, Size};
 
-/// The size of what is drawn here.
+/// The size of synthetic video.
 pub(super) const SYNTHETIC_SIZE: Size = Size { width: 1280, height: 720 };
 
-/// What is sent as it is on every machine.
+/// Sent without scaling on every machine.
 pub(super) const FULL_HD: Size = Size { width: 1920, height: 1080 };
 
-/// What a screen is sent as where the encoder is fast enough. 4K needs more than software encodes and students'
-/// machines decode; a teacher with the hardware for 4K asks for it.
+/// The largest screen sent by default, if the encoder is fast enough. 4K is too much for software encoders and
+/// students' decoders; a teacher with the hardware can request it.
 pub(super) const LARGE: Size = Size { width: 2560, height: 1440 };
 
-/// What is on the `screen` track.
+/// The source of the screen track, and its size.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) enum ScreenSource {
-    /// A picture that is drawn in any size, or the graph of a user's own.
+    /// Video drawn in any size, or a user's pipeline.
     #[default]
     Synthetic,
-    /// The picture of a file, of this size where it tells.
+    /// A file's video, with its size if known.
     File(Option<Size>),
-    /// A screen or window, of this size where it is known.
+    /// A screen or window, with its size if known.
     Screen(Option<Size>),
 }
 
-/// How it is sent.
+/// The size that is sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Fit {
-    /// The box that it must fit, whatever its size becomes.
+    /// The bounds, whatever size the source gets later.
     pub bounds: Size,
-    /// Its size at first.
+    /// The size at the start.
     pub size: Size,
 }
 
@@ -42,12 +42,12 @@ impl ScreenSource {
         }
     }
 
-    /// The box of what every machine sends as it is. The picture may be upright or wide.
+    /// Full HD, in portrait format if the source is.
     pub(super) fn full_hd(self) -> Size {
         self.native().map_or(FULL_HD, |native| FULL_HD.turned_for(native))
     }
 
-    /// In a box of this size.
+    /// Fits the source into bounds.
     pub(super) fn within(self, bounds: Size) -> Fit {
         let unknown = if self == Self::Synthetic { SYNTHETIC_SIZE } else { FULL_HD };
         match self.native() {
@@ -57,7 +57,7 @@ impl ScreenSource {
         }
     }
 
-    /// As asked for, or else the largest size that may be sent.
+    /// Fits the source into the requested bounds, or into the default ones of its kind.
     pub(super) fn fit(self, asked: Option<Size>) -> Fit {
         let usual = match self {
             Self::Synthetic => SYNTHETIC_SIZE,
@@ -68,12 +68,12 @@ impl ScreenSource {
         self.within(asked.unwrap_or(usual))
     }
 
-    /// Whether that size is sent only where the encoder is fast enough.
+    /// Whether this size depends on the speed of the encoder.
     pub(super) fn needs_speed_test(self, asked: Option<Size>, fit: Fit) -> bool {
         asked.is_none() && matches!(self, Self::Screen(_)) && !fit.size.fits(self.full_hd())
     }
 
-    /// What is sent, for people; nothing where no picture is.
+    /// The notice about the size and rate that is sent.
     pub(super) fn sentence(self, config: &EncoderConfig, because: Option<String>) -> String {
         let rate = f64::from(config.bitrate) / 1e6;
         let of = self.native().filter(|native| *native != config.size && native.fitted(Size::NATIVE) != config.size);
@@ -85,15 +85,16 @@ impl ScreenSource {
     }
 }
 
-/// The config of the screen in the full tier. A teacher who asks for more bits in the low tier than the size needs gets
-/// as many in the full tier.
+/// Settings of the screen's full tier. If the low tier is to have more bits than the size needs, the full tier gets as
+/// many.
 pub(super) fn screen_config(options: &CaptureOptions, fit: Fit) -> EncoderConfig {
     let bitrate = options.screen.bitrate;
     let bitrate = bitrate.unwrap_or_else(|| default_bitrate(fit.size).max(options.tiers.low_rate().unwrap_or(0)));
     EncoderConfig::full(fit.size, options.screen.fps, bitrate)
 }
 
-/// What the screen shows, unless it is told: a file may be anything, and a film that stutters is worse than small text.
+/// The content of the screen track. Default: a file may be anything, and in a film dropped frames are worse than small
+/// text.
 pub(super) fn content(options: &CaptureOptions) -> Content {
     options.content.unwrap_or(match options.sources.main {
         _ if options.pipeline.is_some() => Content::Film,

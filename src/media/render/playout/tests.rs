@@ -1,4 +1,4 @@
-//! Lost sound, with the real encoder and decoder.
+//! Audio loss with the real encoder and decoder.
 
 use super::super::pipeline;
 use super::super::types::TrackFormat;
@@ -9,7 +9,7 @@ use crate::rtp::{Codec, Latency};
 const RATE: usize = 48_000;
 const BLOCK: usize = RATE / 50;
 
-/// Something like speech: a voice that goes up and down, in syllables.
+/// An artificial voice with syllables and a varying pitch.
 fn voice(seconds: usize) -> Vec<i16> {
     let mut phase = 0.0f64;
     let sample = |n: usize| {
@@ -21,7 +21,7 @@ fn voice(seconds: usize) -> Vec<i16> {
     (0..seconds * RATE).map(sample).collect()
 }
 
-/// The voice as the teacher's graph sends it.
+/// The packets of the voice, as the teacher's pipeline sends them.
 fn packets(voice: &[i16]) -> Vec<Vec<u8>> {
     let text = format!(
         "appsrc name=voice format=time caps=audio/x-raw,format=S16LE,rate={RATE},channels=1,layout=interleaved \
@@ -44,7 +44,7 @@ fn packets(voice: &[i16]) -> Vec<Vec<u8>> {
     packets
 }
 
-/// What a student hears of packets that come in time, or never.
+/// The decoded audio of packets that arrive in time or never.
 fn heard(packets: &[Vec<u8>], lose: impl Fn(usize) -> bool) -> Vec<i16> {
     let format = TrackFormat { track: Track::Audio, codec: Codec::Opus, payload_type: 111 };
     let (depayloader, encoded) = pipeline::depayloader(Codec::Opus);
@@ -61,7 +61,7 @@ fn heard(packets: &[Vec<u8>], lose: impl Fn(usize) -> bool) -> Vec<i16> {
     let source = pipeline.by_name("audio").unwrap().downcast::<gst_app::AppSrc>().unwrap();
     source.set_caps(Some(&super::super::caps(format)));
     let sink = pipeline.by_name("out").unwrap().downcast::<gst_app::AppSink>().unwrap();
-    // Faster than any network.
+    // This test pushes faster than any network.
     pipeline.by_name("audio-queue").unwrap().set_property_from_str("leaky", "no");
     pipeline.set_state(gst::State::Playing).unwrap();
     let latency = Latency::Fixed(Duration::from_millis(60));
@@ -85,7 +85,7 @@ fn heard(packets: &[Vec<u8>], lose: impl Fn(usize) -> bool) -> Vec<i16> {
     heard
 }
 
-/// How alike two blocks of sound are: 1 is the same.
+/// The correlation of two blocks; 1 means equal.
 fn likeness(one: &[i16], other: &[i16]) -> f64 {
     let product = |a: &[i16], b: &[i16]| a.iter().zip(b).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum::<f64>();
     product(one, other) / (product(one, one) * product(other, other)).sqrt().max(1.0)
@@ -97,11 +97,11 @@ fn lost_sound_is_heard_from_the_copy_in_the_next_packet() {
     let packets = packets(&voice(6));
     let is_lost = |n: usize| n % 10 == 7;
     let (whole, lossy) = (heard(&packets, |_| false), heard(&packets, is_lost));
-    // The decoder keeps the last packet for the copy in a next one.
+    // The decoder holds the last packet, whose redundant copy may be needed.
     assert_eq!((whole.len(), lossy.len()), (300 * BLOCK, 300 * BLOCK), "no hole, and nothing twice");
     let blocks = whole.chunks(BLOCK).zip(lossy.chunks(BLOCK)).enumerate();
     let loud = blocks.filter(|(n, (whole, _))| is_lost(*n) && whole.iter().any(|sample| sample.abs() > 4000));
     let likes: Vec<f64> = loud.map(|(_, (whole, lossy))| likeness(whole, lossy)).collect();
-    // Guessed from what was before, as without the copy, the worst of them is below 0.9.
+    // Without the redundant copy, concealment gives less than 0.9 in the worst block.
     assert!(likes.len() > 15 && likes.iter().all(|like| *like > 0.98), "{likes:?}");
 }

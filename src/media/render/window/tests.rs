@@ -1,4 +1,4 @@
-//! Keys go in as a window sends them; what is drawn comes out of a graph without a display.
+//! Sends keys as a window does, and reads the drawn frames, without a display.
 
 use std::sync::mpsc;
 
@@ -7,7 +7,7 @@ use gstreamer_app as gst_app;
 use super::*;
 use crate::media::graph;
 
-/// A window that hands its pictures here instead of showing them.
+/// A window whose frames arrive here.
 struct Bed {
     pipeline: gst::Pipeline,
     raw: gst_app::AppSrc,
@@ -47,7 +47,7 @@ impl Bed {
         Self { pipeline, raw, window, shown }
     }
 
-    /// A grey picture comes.
+    /// Pushes a grey frame.
     fn push(&self) {
         let mut picture = gst::Buffer::from_slice(vec![128; WIDTH * HEIGHT]);
         picture.get_mut().unwrap().set_pts(self.pipeline.current_running_time());
@@ -58,7 +58,7 @@ impl Bed {
         self.shown.recv_timeout(Duration::from_secs(20)).expect("a picture")
     }
 
-    /// The last picture came long ago.
+    /// Pretends that the last frame came long ago.
     fn idle(&self) {
         if let Some((_, came)) = &mut self.window.state().last {
             *came = Instant::now().checked_sub(2 * IDLE_AFTER).unwrap();
