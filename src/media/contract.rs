@@ -70,18 +70,18 @@ pub(super) fn outputs(
         if let Some(tee) = raw_video(pipeline, track).map_err(broken)? {
             if let Some(both) = full.as_ref().or(low.as_ref()) {
                 let (tee, sink) = (tee.name(), both.sink.name());
-                return Err(broken(format!("{track} leaves it raw in {tee} and encoded in {sink}: drop one of them")));
+                return Err(broken(format!("{track} leaves the pipeline raw in the tee {tee} and encoded in the appsink {sink}: remove one of them")));
             }
             outputs.raw_video.push((track, tee));
         }
         match (&full, &low) {
             (None, Some(low)) => {
-                return Err(broken(format!("the appsink {} needs one named {track} beside it", low.sink.name())));
+                return Err(broken(format!("the appsink {} needs an appsink named {track}", low.sink.name())));
             }
             (Some(full), Some(low)) => {
                 for sink in [&full.sink, &low.sink] {
                     let payloader = payloader_of(sink).ok_or_else(|| {
-                        broken(format!("the appsink {} must stand right behind its payloader", sink.name()))
+                        broken(format!("the appsink {} must directly follow its payloader", sink.name()))
                     })?;
                     payloader.set_property("timestamp-offset", timestamps(track));
                 }
@@ -91,7 +91,7 @@ pub(super) fn outputs(
         outputs.encoded.extend(full.into_iter().chain(low));
     }
     if outputs.encoded.is_empty() && outputs.raw_video.is_empty() {
-        return Err(broken("an appsink named screen, camera or audio is missing, at least one is needed".into()));
+        return Err(broken("an appsink named screen, camera or audio is missing: at least one is needed".into()));
     }
     Ok(outputs)
 }
@@ -104,7 +104,7 @@ fn encoded(pipeline: &gst::Pipeline, track: Track, tier: Tier) -> Result<Option<
     let sink = element.downcast::<gst_app::AppSink>().map_err(not_sink)?;
     let codec = codec_of(&sink).map_err(|found| {
         let wanted = if track.is_video() { "rtph264pay or rtpvp8pay" } else { "rtpopuspay" };
-        format!("the appsink {name} must be given RTP packets by {wanted} and gets {found}")
+        format!("the appsink {name} must receive RTP packets from {wanted} and receives {found}")
     })?;
     if track.is_video() == (codec == Codec::Opus) {
         return Err(format!("the appsink {name} must not carry {codec}"));
@@ -119,7 +119,7 @@ fn raw_video(pipeline: &gst::Pipeline, track: Track) -> Result<Option<gst::Eleme
     let linked = tee.static_pad("sink").is_some_and(|pad| pad.is_linked());
     match (kind.as_str(), linked) {
         ("tee", true) => Ok(Some(tee)),
-        ("tee", false) => Err(format!("the tee {name} is given nothing, it is not linked")),
+        ("tee", false) => Err(format!("the tee {name} has no input: it is not linked")),
         _ => Err(format!("the element named {name} must be a tee and is {kind}")),
     }
 }
@@ -145,7 +145,7 @@ fn payloader_of(sink: &gst_app::AppSink) -> Option<gst::Element> {
 fn codec_of(sink: &gst_app::AppSink) -> Result<Codec, String> {
     let pad = sink.static_pad("sink").ok_or("nothing")?;
     if pad.peer().is_none() {
-        return Err("nothing, it is not linked".into());
+        return Err("nothing: it is not linked".into());
     }
     let caps = pad.peer_query_caps(None);
     let codecs: Option<Vec<Codec>> = caps
@@ -200,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn a_low_tier_of_ones_own_shares_its_timestamps_with_the_full_one() {
+    fn both_tiers_of_a_users_pipeline_share_their_timestamps() {
         let text = "videotestsrc ! tee name=t t. ! x264enc ! rtph264pay name=a ! appsink name=screen \
                     t. ! queue ! vp8enc ! rtpvp8pay name=b ! queue ! appsink name=screen-low";
         let full = Encoding::full(Track::Screen, Codec::H264);
@@ -219,12 +219,12 @@ mod tests {
             ("videotestsrc ! fakesink name=other", "appsink named screen, camera or audio is missing"),
             ("videotestsrc ! fakesink name=screen", "screen must be an appsink and is fakesink"),
             ("videotestsrc ! x264enc ! appsink name=screen", "rtph264pay or rtpvp8pay"),
-            ("appsink name=camera videotestsrc ! fakesink", "camera must be given RTP packets"),
+            ("appsink name=camera videotestsrc ! fakesink", "camera must receive RTP packets"),
             ("audiotestsrc ! opusenc ! rtpopuspay ! appsink name=screen", "must not carry Opus"),
-            ("videotestsrc ! x264enc ! rtph264pay ! appsink name=screen-low", "needs one named screen"),
+            ("videotestsrc ! x264enc ! rtph264pay ! appsink name=screen-low", "needs an appsink named screen"),
             ("videotestsrc ! fakesink name=screen-pictures", "screen-pictures must be a tee and is fakesink"),
-            ("tee name=screen-pictures videotestsrc ! fakesink", "screen-pictures is given nothing"),
-            (&format!("{raw} ! x264enc ! rtph264pay ! appsink name=screen"), "raw in screen-pictures and encoded"),
+            ("tee name=screen-pictures videotestsrc ! fakesink", "screen-pictures has no input"),
+            (&format!("{raw} ! x264enc ! rtph264pay ! appsink name=screen"), "raw in the tee screen-pictures and encoded"),
         ] {
             let error = contract(text).unwrap_err();
             assert!(matches!(error, MediaError::Contract { .. }), "{error}");

@@ -12,13 +12,13 @@ use gstreamer::prelude::*;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum MediaError {
     /// No source was named, and none was found.
-    #[error("nothing to capture here, looked for {}; give --file PATH or --test", looked_for.join(", "))]
+    #[error("there is nothing to capture: {}; give --file PATH or --test", looked_for.join(", "))]
     NothingToCapture {
         /// What was looked for and why it was not found, for the user.
         looked_for: Vec<String>,
     },
     /// A GStreamer element isn't installed.
-    #[error("the GStreamer element {element} is missing, install the package {package}")]
+    #[error("the GStreamer element {element} is missing; install the package {package}")]
     MissingElement {
         /// The element, or the media type that needs one.
         element: String,
@@ -26,7 +26,7 @@ pub enum MediaError {
         package: String,
     },
     /// A file needs a decoder that isn't installed.
-    #[error("file {}: there is no decoder for {what} here, install the package {package}", path.display())]
+    #[error("file {}: no decoder for {what} is installed; install the package {package}", path.display())]
     NoDecoder {
         /// The media file.
         path: PathBuf,
@@ -36,7 +36,7 @@ pub enum MediaError {
         package: String,
     },
     /// No encoder for the codec works.
-    #[error("no {codec} encoder works here: {}; try another --codec or run `classroom devices`", tried.join(", "))]
+    #[error("no {codec} encoder works on this machine: {}; try another --codec or run `classroom devices`", tried.join(", "))]
     NoEncoder {
         /// The requested codec.
         codec: String,
@@ -52,7 +52,7 @@ pub enum MediaError {
         problem: String,
     },
     /// A device is absent, in use or not permitted.
-    #[error("can't use {device}: {cause}; `classroom devices` lists what can be captured here")]
+    #[error("can't use {device}: {cause}; `classroom devices` lists what this machine has")]
     Device {
         /// The device, as given to a flag.
         device: String,
@@ -131,7 +131,7 @@ pub fn on_fatal(tell: impl Fn(&str) + Send + Sync + 'static) {
         glib::log_set_writer_func(move |level, fields| {
             if level == glib::LogLevel::Error {
                 let message = fields.iter().find(|field| field.key() == "MESSAGE");
-                stay(message.and_then(|field| field.value_str()).unwrap_or("no cause was given"), &*tell);
+                stay(message.and_then(|field| field.value_str()).unwrap_or("no cause"), &*tell);
             }
             glib::log_writer_default(level, fields)
         });
@@ -188,7 +188,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_assertion_is_told_from_other_words() {
+    fn assertions_are_recognised_in_stderr_text() {
         let text = "**\nERROR:../gst/videorate/gstvideorate.c:740:push: assertion failed: (valid)\n";
         assert_eq!(assertion(text), Some(text[3..].trim()));
         assert_eq!(assertion("** Message: hello\n"), None);

@@ -105,7 +105,7 @@ fn replace(file: &str, text: &str, start: usize, end: usize, values: &Values) ->
         let name = &text[start + 1..end - 1];
         let value = values.0.iter().find(|(known, _)| *known == name).ok_or_else(|| MediaError::Contract {
             pipeline: file.into(),
-            problem: format!("unknown placeholder {{{name}}}, known are {}", known(values)),
+            problem: format!("unknown placeholder {{{name}}}; known placeholders are {}", known(values)),
         })?;
         out.push_str(&text[done..start]);
         out.push_str(&value.1);
@@ -162,7 +162,7 @@ pub(super) fn parse_bin(name: &str, text: &str) -> Result<gst::Bin, MediaError> 
     let element = parsed(name, |context, flags| {
         gst::parse::bin_from_description_with_name_full(text, false, name, Some(context), flags)
     })?;
-    let no_bin = |_| MediaError::Pipeline { pipeline: name.into(), cause: "it is no bin".into() };
+    let no_bin = |_| MediaError::Pipeline { pipeline: name.into(), cause: "the text is not a bin".into() };
     element.downcast::<gst::Bin>().map_err(no_bin)
 }
 
@@ -189,7 +189,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn comments_go_and_placeholders_are_filled_outside_of_quotes() {
+    fn comments_are_removed_and_placeholders_filled_outside_quotes() {
         let values = Values::default().set("b.c", "1").quoted("d", "x\"{b.c} \\ y").set("e", "{b.c}2");
         assert_eq!(
             fill("f", "# no {x}\na {b.c} {I420, NV12}\n  # no\n{d} {e}", &values).unwrap(),

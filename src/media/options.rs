@@ -234,10 +234,10 @@ impl FromStr for Size {
             Some(Size { width: width.parse().ok()?, height: height.parse().ok()? })
         };
         let size =
-            parse().ok_or_else(|| format!("{text:?} is not a size, write WIDTHxHEIGHT such as 1280x720, or native"))?;
+            parse().ok_or_else(|| format!("{text:?} is not a size: write WIDTHxHEIGHT such as 1280x720, or native"))?;
         if !Self::EDGE.contains(&size.width) || !Self::EDGE.contains(&size.height) {
             return Err(format!(
-                "{text} is out of range, an edge has {} to {} pixels",
+                "{text} is out of range: width and height have {} to {} pixels",
                 Self::EDGE.start(),
                 Self::EDGE.end()
             ));
@@ -332,7 +332,7 @@ mod tests {
     }
 
     #[test]
-    fn a_picture_keeps_its_shape_and_its_size_where_it_fits() {
+    fn fitting_keeps_the_aspect_ratio_and_never_enlarges() {
         let size = |width, height| Size { width, height };
         for (picture, most, fitted) in [
             (size(1920, 1080), size(1920, 1080), size(1920, 1080)),
@@ -351,7 +351,7 @@ mod tests {
     }
 
     #[test]
-    fn a_still_is_shown_for_ever_alone_and_for_ten_seconds_in_a_list() {
+    fn a_still_image_stays_for_ever_alone_and_for_ten_seconds_in_a_list() {
         let mut list = FileList::once("a.png");
         assert_eq!(list.still_length(), None);
         list.paths.push("b.png".into());

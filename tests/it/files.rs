@@ -45,7 +45,7 @@ fn flags<'a>(paths: &[&'a Path]) -> Vec<&'a str> {
 }
 
 #[test]
-fn two_files_are_one_lecture_to_the_class() {
+fn students_see_two_files_as_one_lecture() {
     if !has_tools("two files in turn", &MAKE) {
         return;
     }
@@ -83,7 +83,7 @@ fn two_files_are_one_lecture_to_the_class() {
 }
 
 #[test]
-fn a_list_repeats_and_tells_which_file_plays() {
+fn a_repeating_list_reports_each_file() {
     if !has_tools("a list that repeats", &MAKE) {
         return;
     }
@@ -103,7 +103,7 @@ fn a_list_repeats_and_tells_which_file_plays() {
 
 /// Stills of every kind that GStreamer has a decoder for, each in the name that makes trouble.
 #[test]
-fn stills_are_taught() {
+fn still_images_of_all_formats_are_sent() {
     if !has_tools("stills", &MAKE) {
         return;
     }
@@ -141,7 +141,7 @@ fn stills_are_taught() {
 }
 
 #[test]
-fn what_can_not_be_played_is_refused_before_anything_is_printed() {
+fn an_unplayable_file_is_refused_with_its_name_and_a_remedy() {
     if !has_tools("refused files", &MAKE) {
         return;
     }
@@ -204,7 +204,7 @@ fn what_can_not_be_played_is_refused_before_anything_is_printed() {
 }
 
 #[test]
-fn a_film_that_breaks_in_the_middle_is_played_so_far_and_the_next_one_follows() {
+fn a_film_that_breaks_in_the_middle_is_followed_by_the_next_file() {
     if !has_tools("a film that breaks", &MAKE) {
         return;
     }
@@ -226,7 +226,7 @@ fn a_film_that_breaks_in_the_middle_is_played_so_far_and_the_next_one_follows() 
 }
 
 #[test]
-fn a_plug_in_that_breaks_down_ends_the_process_with_a_sentence() {
+fn a_crash_in_a_plug_in_ends_the_process_with_an_error_message() {
     if !has_tools("a plug-in that breaks down", &MAKE) {
         return;
     }

@@ -34,7 +34,7 @@ fn with_test_camera(mut options: CaptureOptions) -> CaptureOptions {
 }
 
 #[test]
-fn the_demo_and_the_test_picture_are_captured_and_decoded() {
+fn demo_and_test_picture_are_captured_and_decoded() {
     for main in [MainSource::Demo, MainSource::Test] {
         let mut lecture = Lecture::start(with_test_camera(options(main)), Sink::Null);
         for track in Track::ALL {
@@ -54,7 +54,7 @@ fn the_demo_and_the_test_picture_are_captured_and_decoded() {
 }
 
 #[test]
-fn frames_carry_the_instant_of_capture() {
+fn frames_carry_their_capture_time() {
     let mut lecture = Lecture::start(options(MainSource::Test), Sink::Null);
     lecture.until_stats(Track::Screen, |stats| stats.frames_decoded >= 60);
     for track in [Track::Screen, Track::Audio] {
@@ -91,7 +91,7 @@ fn a_lecture_file_is_played_in_real_time_to_its_end() {
 }
 
 #[test]
-fn a_repeated_file_goes_on_with_one_timeline() {
+fn a_repeated_file_has_one_timeline() {
     if !has_tools("a repeated file goes on with one timeline", &["espeak-ng"]) {
         return;
     }
@@ -121,7 +121,7 @@ fn steps(sent: &[bed::Sent], track: Track) -> Vec<(bool, i64)> {
 }
 
 #[test]
-fn one_file_goes_on_where_the_other_ends_with_a_key_frame_and_no_gap() {
+fn the_next_file_starts_with_a_key_frame_and_without_a_gap() {
     // Other sizes, other rates; the one in the middle has no sound, the last one no picture.
     let (first, second) = (files::flashes_and_ticks("first.mkv", 2), files::one_track("silent.mp4"));
     let third = folder().join("only-ticks.mkv");
@@ -161,7 +161,7 @@ fn one_file_goes_on_where_the_other_ends_with_a_key_frame_and_no_gap() {
 }
 
 #[test]
-fn sound_and_picture_stay_together_from_file_to_file() {
+fn audio_and_video_stay_in_sync_from_file_to_file() {
     let source = files::flashes_and_ticks("flashes-in-turn.mkv", 3);
     let path = folder().join("flashes-in-turn-recorded.mkv");
     let list = FileList { paths: vec![source.clone(), source.clone(), source.clone()], repeat: false, still: None };
@@ -181,7 +181,7 @@ fn sound_and_picture_stay_together_from_file_to_file() {
 }
 
 #[test]
-fn a_file_that_is_gone_when_its_turn_comes_is_skipped_with_a_warning_that_names_it() {
+fn a_deleted_file_is_skipped_with_a_warning_that_names_it() {
     let first = files::flashes_and_ticks("stays.mkv", 6);
     let gone = folder().join("goes.mkv");
     std::fs::copy(&first, &gone).unwrap();
@@ -199,7 +199,7 @@ fn a_file_that_is_gone_when_its_turn_comes_is_skipped_with_a_warning_that_names_
 }
 
 #[test]
-fn a_still_is_taught_for_its_time_and_whoever_joins_gets_a_key_frame() {
+fn a_still_image_is_sent_for_its_duration_with_key_frames_on_request() {
     let path = folder().join("still.png");
     files::run(&format!(
         "videotestsrc num-buffers=1 ! video/x-raw,width=201,height=151 ! pngenc ! filesink location={}",
@@ -219,7 +219,7 @@ fn a_still_is_taught_for_its_time_and_whoever_joins_gets_a_key_frame() {
 }
 
 #[test]
-fn a_file_without_picture_or_without_sound_is_played() {
+fn a_file_without_video_or_without_audio_is_played() {
     if !has_tools("a file without picture or without sound is played", &["espeak-ng"]) {
         return;
     }
@@ -233,7 +233,7 @@ fn a_file_without_picture_or_without_sound_is_played() {
 }
 
 #[test]
-fn a_file_is_sent_as_large_as_it_is_up_to_full_hd() {
+fn a_file_keeps_its_size_up_to_full_hd() {
     let sizes = [
         ((1920, 1080), None, (1920, 1080)),
         ((1080, 1920), None, (1080, 1920)),
@@ -254,7 +254,7 @@ fn a_file_is_sent_as_large_as_it_is_up_to_full_hd() {
 }
 
 #[test]
-fn a_recording_has_all_tracks_the_duration_and_the_picture() {
+fn a_recording_has_all_tracks_and_the_right_duration_and_frames() {
     if !has_tools("a recording has all tracks the duration and the picture", &["espeak-ng"]) {
         return;
     }
@@ -281,7 +281,7 @@ fn a_recording_has_all_tracks_the_duration_and_the_picture() {
 }
 
 #[test]
-fn sound_and_picture_stay_together_whatever_the_network_does() {
+fn audio_and_video_stay_in_sync_over_a_network_with_unequal_delays() {
     let source = files::flashes_and_ticks("flashes.mkv", 8);
     let path = folder().join("flashes-recorded.mkv");
     // The picture takes 90 ms longer than the sound: sender reports have to make up for it.
@@ -301,7 +301,7 @@ fn sound_and_picture_stay_together_whatever_the_network_does() {
 }
 
 #[test]
-fn a_loss_is_repaired_by_one_key_frame() {
+fn one_key_frame_repairs_a_loss() {
     let carry =
         Carry { lose: |track, index| track == Track::Screen && (400..403).contains(&index), ..Carry::default() };
     let mut lecture = Lecture::carried(options(MainSource::Test), Sink::Null, carry);
@@ -315,7 +315,7 @@ fn a_loss_is_repaired_by_one_key_frame() {
 }
 
 #[test]
-fn a_teacher_that_comes_back_is_shown_by_the_same_render() {
+fn a_render_survives_a_restart_of_the_teacher() {
     let mut lecture = Lecture::start(options(MainSource::Test), Sink::Null);
     lecture.until_stats(Track::Screen, |stats| stats.frames_decoded >= 30);
     lecture.restart(options(MainSource::Test));
@@ -326,7 +326,7 @@ fn a_teacher_that_comes_back_is_shown_by_the_same_render() {
 }
 
 #[test]
-fn a_pipeline_of_ones_own_replaces_the_graph() {
+fn a_users_pipeline_replaces_the_built_in_one() {
     let path = folder().join("own.gst");
     let text = "# One camera, and nothing else.\n\
                 videotestsrc is-live=true ! video/x-raw,width=320,height=180,framerate=15/1\n\
@@ -341,7 +341,7 @@ fn a_pipeline_of_ones_own_replaces_the_graph() {
 }
 
 #[test]
-fn what_can_not_be_captured_is_refused_before_anything_starts() {
+fn invalid_sources_and_sinks_are_refused_before_the_start() {
     let write = |name: &str, text: &str| {
         let path = folder().join(name);
         std::fs::write(&path, text).unwrap();
@@ -376,7 +376,7 @@ fn what_can_not_be_captured_is_refused_before_anything_starts() {
 }
 
 #[test]
-fn a_file_that_ends_in_the_middle_is_played_as_far_as_it_goes() {
+fn a_truncated_file_is_played_to_its_end() {
     if !has_tools("a file that ends in the middle is played as far as it goes", &["espeak-ng"]) {
         return;
     }
@@ -431,7 +431,7 @@ fn window_with_camera() {
 }
 
 #[test]
-fn a_camera_that_never_comes_is_not_waited_for_and_fullscreen_fills_the_screen() {
+fn a_window_does_not_wait_for_an_absent_camera_and_fills_the_screen() {
     if !has_tools("a window without a camera", &["Xvfb", "import"]) {
         return;
     }
@@ -440,7 +440,7 @@ fn a_camera_that_never_comes_is_not_waited_for_and_fullscreen_fills_the_screen()
 }
 
 #[test]
-#[ignore = "started by a_camera_that_never_comes_is_not_waited_for_and_fullscreen_fills_the_screen"]
+#[ignore = "started by a_window_does_not_wait_for_an_absent_camera_and_fills_the_screen"]
 fn window_without_camera() {
     let display = std::env::var("DISPLAY").unwrap();
     let carry = Carry { lose: |track, _| track == Track::Camera, ..Carry::default() };
@@ -456,12 +456,12 @@ fn window_without_camera() {
 }
 
 #[test]
-fn renders_and_captures_leave_no_thread_behind() {
+fn captures_and_renders_leave_no_thread_or_file_open() {
     in_process("start_and_stop_again_and_again", &[]);
 }
 
 #[test]
-#[ignore = "started by renders_and_captures_leave_no_thread_behind"]
+#[ignore = "started by captures_and_renders_leave_no_thread_or_file_open"]
 fn start_and_stop_again_and_again() {
     let threads = || std::fs::read_dir("/proc/self/task").unwrap().count();
     let open = || std::fs::read_dir("/proc/self/fd").unwrap().count();
@@ -479,7 +479,7 @@ fn start_and_stop_again_and_again() {
 }
 
 #[test]
-fn a_render_starts_without_media_and_says_nothing() {
+fn a_render_starts_without_media_and_ignores_garbage() {
     let tracks: Vec<TrackFormat> =
         [(Track::Audio, Codec::Opus), (Track::Screen, Codec::H264), (Track::Camera, Codec::Vp8)]
             .map(|(track, codec)| format_of(track, codec))

@@ -74,7 +74,7 @@ fn distance(a: &[u8], b: &[u8]) -> f64 {
 }
 
 #[test]
-fn the_lecture_file_of_these_tests_is_a_lecture() {
+fn the_generated_lecture_file_has_moving_video_and_a_voice() {
     if !has_tools("the lecture file", &["gst-launch-1.0", "espeak-ng"]) {
         return;
     }
@@ -88,7 +88,7 @@ fn the_lecture_file_of_these_tests_is_a_lecture() {
 }
 
 #[test]
-fn a_lecture_is_recorded_with_picture_and_sound() {
+fn a_recording_has_the_video_and_audio_of_the_lecture() {
     if !has_tools("a recording", &["gst-launch-1.0", "espeak-ng"]) {
         return;
     }
@@ -123,7 +123,7 @@ fn a_lecture_is_recorded_with_picture_and_sound() {
 }
 
 #[test]
-fn a_recording_is_whole_when_it_is_interrupted() {
+fn an_interrupted_recording_is_complete() {
     let class = Classroom::new();
     let _teacher = class.teacher(&["--test", "--size", "320x180"]);
     let file = class.directory().join("out.mkv");

@@ -26,7 +26,7 @@ fn wait_to_see(what: &str, mut look: impl FnMut() -> (bool, String)) {
 }
 
 #[test]
-fn what_is_on_the_screen_is_seen_in_the_window() {
+fn a_students_window_shows_the_teachers_screen() {
     if !has_tools("a screen in a window", &["Xvfb", "xclock", "xdotool", "import", "gst-launch-1.0", "display"]) {
         return;
     }
@@ -80,7 +80,7 @@ fn what_is_on_the_screen_is_seen_in_the_window() {
 }
 
 #[test]
-fn without_a_display_the_lecture_is_counted_with_a_notice() {
+fn without_a_display_a_student_only_counts_frames_and_says_so() {
     let class = Classroom::new();
     let _teacher = class.teacher(&["--test", "--size", "320x180"]);
     let mut student = Process::start("student", class.watch(1001, &["--for", "2s"]));

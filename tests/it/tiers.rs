@@ -31,7 +31,7 @@ fn options() -> CaptureOptions {
 }
 
 #[test]
-fn what_can_be_encoded_is_told_best_first() {
+fn encodings_are_listed_best_first() {
     let mut options = options();
     options.sources.camera = Wanted::Yes(Some("test".into()));
     let of = |tiers: Tiers, codec: Codec| {
@@ -53,7 +53,7 @@ fn what_can_be_encoded_is_told_best_first() {
 }
 
 #[test]
-fn the_low_tier_comes_and_goes_and_the_full_one_goes_on() {
+fn starting_and_stopping_the_low_tier_does_not_disturb_the_full_tier() {
     let lecture = Lecture::start(options());
     lecture.until_frames(FULL, 5);
     assert!(lecture.frames(LOW).is_empty(), "nobody needs it");
@@ -82,7 +82,7 @@ fn the_low_tier_comes_and_goes_and_the_full_one_goes_on() {
 }
 
 #[test]
-fn every_encoding_begins_with_a_key_frame_and_has_its_size() {
+fn every_encoding_starts_with_a_key_frame_and_has_its_size() {
     let mut options = options();
     options.sources.camera = Wanted::Yes(Some("test".into()));
     options.camera.size = Some("192x108".parse().unwrap());
@@ -117,7 +117,7 @@ fn every_encoding_begins_with_a_key_frame_and_has_its_size() {
 }
 
 #[test]
-fn the_low_tier_of_text_is_as_large_as_its_source_and_has_five_pictures_a_second() {
+fn the_low_tier_of_text_keeps_the_size_at_five_frames_per_second() {
     let mut options = options();
     options.content = Some(Content::Text);
     options.tiers = Tiers::Both(Some(400_000));
@@ -144,7 +144,7 @@ fn the_low_tier_of_text_is_as_large_as_its_source_and_has_five_pictures_a_second
 }
 
 #[test]
-fn even_the_full_tier_is_encoded_only_while_it_is_needed() {
+fn the_full_tier_is_encoded_only_while_it_is_needed() {
     let lecture = Lecture::start(options());
     lecture.until_frames(FULL, 5);
     lecture.capture.need(LOW, true);
@@ -168,7 +168,7 @@ fn even_the_full_tier_is_encoded_only_while_it_is_needed() {
 }
 
 #[test]
-fn what_is_needed_again_at_once_begins_with_a_key_frame_too() {
+fn an_encoding_that_is_needed_again_at_once_starts_with_a_key_frame() {
     let lecture = Lecture::start(options());
     for _ in 0..20 {
         let before = lecture.frames(LOW).len();
@@ -182,7 +182,7 @@ fn what_is_needed_again_at_once_begins_with_a_key_frame_too() {
 }
 
 #[test]
-fn a_file_ends_though_nobody_watches_its_picture() {
+fn a_file_ends_even_if_nobody_watches_its_video() {
     if !crate::support::has_tools("a file ends though nobody watches its picture", &["espeak-ng"]) {
         return;
     }
@@ -194,7 +194,7 @@ fn a_file_ends_though_nobody_watches_its_picture() {
 }
 
 #[test]
-fn a_graph_of_ones_own_has_the_tiers_that_it_encodes() {
+fn a_users_pipeline_has_the_tiers_that_it_encodes() {
     let path = crate::pipelines::bed::folder().join("own-tiers.gst");
     let text = "videotestsrc is-live=true ! video/x-raw,width=320,height=180,framerate=20/1 ! tee name=all\n\
                 all. ! queue ! vp8enc name=screen-encoder deadline=1 ! rtpvp8pay ! appsink name=screen\n\

@@ -152,7 +152,7 @@ impl Branches {
         self.changed.notify_one();
         // One failure causes errors of several elements. Report the first.
         if before != Demand::Failed {
-            let sentence = format!("{encoding} in {} can't be encoded here, nobody gets it: {cause}", encoding.codec);
+            let sentence = format!("{encoding} in {} can't be encoded on this machine, so no student gets it: {cause}", encoding.codec);
             // If the queue is full or closed, nobody reads events, so drop this one.
             let _ = self.inputs.events.try_send(CaptureEvent::Warning(sentence));
         }
@@ -209,7 +209,7 @@ impl Branches {
 
     fn build(&self, spec: &BranchSpec, gate: Arc<KeyFrameGate>) -> Result<Branch, MediaError> {
         let track = spec.encoding.track;
-        let no_tee = || MediaError::Pipeline { pipeline: spec.name.clone(), cause: "there are no pictures".into() };
+        let no_tee = || MediaError::Pipeline { pipeline: spec.name.clone(), cause: "there is no raw video".into() };
         let (_, tee) = self.inputs.tees.iter().find(|(of, _)| *of == track).ok_or_else(no_tee)?;
         let mut branch = Branch::build(spec)?;
         let end_of_stream = self.inputs.end_of_stream.clone();

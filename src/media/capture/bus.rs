@@ -80,7 +80,7 @@ impl BusWatcher {
             let event = match message.view() {
                 gst::MessageView::Error(error) if self.camera.as_ref().is_some_and(|it| it.is_source_of(error)) => {
                     if self.camera.as_mut().is_some_and(|camera| camera.failed(Instant::now())) {
-                        let sentence = "the lecture goes on without it, and uses it again when it is back";
+                        let sentence = "the lecture goes on without it until it is back";
                         self.send(CaptureEvent::Warning(format!("{}: {sentence}", self.about.explain(error))));
                     }
                     continue;

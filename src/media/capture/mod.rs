@@ -133,7 +133,7 @@ impl Capture {
         let mut plan = source::plan(&options)?;
         let name = match &options.pipeline {
             Some(path) => path.display().to_string(),
-            None => "of this program".into(),
+            None => "built into this program".into(),
         };
         let pipeline = graph::parse(&name, &plan.text)?;
         let outputs = contract::outputs(&name, &pipeline, |track| plan.timestamps[track as usize])?;
@@ -185,7 +185,7 @@ impl Capture {
                 Some(gst::MessageView::Error(error)) => {
                     ErrorContext::new(&prepared.name, &prepared.plan).explain(error)
                 }
-                _ => failed("it can't be started".into()),
+                _ => failed("it can't start".into()),
             });
         }
         let watch = BusWatcher {

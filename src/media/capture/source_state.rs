@@ -155,7 +155,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_source_that_has_failed_is_started_again_and_the_graph_goes_on() {
+    fn a_failed_source_is_restarted_while_the_pipeline_goes_on() {
         crate::media::init().unwrap();
         let text =
             "videotestsrc is-live=true num-buffers=5 name=camera ! video/x-raw,framerate=100/1 ! fakesink name=end";
@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn pictures_are_counted_and_their_rate_is_known() {
+    fn frames_are_counted_and_their_interval_is_known() {
         crate::media::init().unwrap();
         let text = "videotestsrc num-buffers=7 ! video/x-raw,framerate=1/5,width=16,height=16 ! fakesink name=end";
         let graph = gst::parse::launch(text).unwrap().downcast::<gst::Pipeline>().unwrap();
@@ -205,7 +205,7 @@ mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     #[test]
-    fn the_last_track_ends_it_once() {
+    fn the_last_track_ends_the_lecture_once() {
         let count = Arc::new(AtomicUsize::new(0));
         let seen = count.clone();
         let end_of_stream = EndOfStream::new(vec![Track::Audio, Track::Screen], move || {

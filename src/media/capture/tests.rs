@@ -84,7 +84,7 @@ fn fifty_switches_leave_no_branch_and_no_element_behind() {
 }
 
 #[test]
-fn nothing_is_left_of_a_full_tier_that_nobody_needs() {
+fn an_unneeded_full_tier_has_no_branch() {
     let lecture = Lecture::start(LOW, str::to_owned);
     lecture.until_more(FULL, 3);
     lecture.capture.need(FULL, false);
@@ -94,14 +94,14 @@ fn nothing_is_left_of_a_full_tier_that_nobody_needs() {
 }
 
 #[test]
-fn an_encoder_that_fails_ends_its_own_encoding_only() {
+fn a_failed_encoder_ends_only_its_own_encoding() {
     let fails = |text: &str| text.replacen("! capsfilter", "! identity error-after=3 ! capsfilter", 1);
     let mut lecture = Lecture::start(LOW, fails);
     let before = lecture.parts();
     lecture.capture.need(LOW, true);
     let event = until("an event", || lecture.events.try_recv().ok());
     let CaptureEvent::Warning(sentence) = event else { panic!("{event:?}") };
-    assert!(sentence.starts_with("screen low in H.264 can't be encoded here"), "{sentence}");
+    assert!(sentence.starts_with("screen low in H.264 can't be encoded on this machine"), "{sentence}");
     assert!(!lecture.capture.encodings().contains(&LOW));
     until("the end of the branch", || (lecture.parts() == before).then_some(()));
     // The failed encoding is not tried again, and the others go on.
@@ -112,7 +112,7 @@ fn an_encoder_that_fails_ends_its_own_encoding_only() {
 }
 
 #[test]
-fn an_encoding_that_can_not_be_built_is_told_of_and_offered_no_more() {
+fn an_encoding_that_fails_to_build_is_reported_and_no_longer_offered() {
     let mut lecture = Lecture::start(LOW, |_| "nosuchelement ! fakesink".into());
     assert!(lecture.capture.encodings().contains(&LOW));
     lecture.capture.need(LOW, true);
@@ -123,7 +123,7 @@ fn an_encoding_that_can_not_be_built_is_told_of_and_offered_no_more() {
 }
 
 #[test]
-fn a_class_whose_own_encoder_fails_is_over() {
+fn a_failed_main_encoder_ends_the_capture() {
     let fails = |text: &str| text.replacen("! videoconvert", "! identity error-after=3 ! videoconvert", 1);
     let mut lecture = Lecture::start(FULL, fails);
     let event = until("an event", || lecture.events.try_recv().ok());

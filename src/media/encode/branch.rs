@@ -70,8 +70,8 @@ impl Branch {
         let failed = |cause: &str| MediaError::Pipeline { pipeline: name.to_string(), cause: cause.into() };
         pipeline.add(&self.bin).map_err(|error| failed(&error.message))?;
         // Start the bin before linking it: the first buffer must not meet a pad that is not active.
-        self.bin.sync_state_with_parent().map_err(|_| failed("it can't be started"))?;
-        let source = tee.request_pad_simple("src_%u").ok_or_else(|| failed("the tee has no pad for it"))?;
+        self.bin.sync_state_with_parent().map_err(|_| failed("it can't start"))?;
+        let source = tee.request_pad_simple("src_%u").ok_or_else(|| failed("the tee has no pad for the branch"))?;
         // Upstream events of one branch must not reach the source: a reconfigure event would make the source negotiate
         // again for all branches. Return `Handled`, because `Drop` frees an event twice in GStreamer 1.22.
         source.add_probe(gst::PadProbeType::EVENT_UPSTREAM, |_, _| gst::PadProbeReturn::Handled);
@@ -177,7 +177,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_film_is_halved_and_text_keeps_its_size_in_the_same_colours() {
+    fn the_reduced_caps_keep_the_colorimetry() {
         crate::media::init().unwrap();
         let caps = |text: &str| text.parse::<gst::Caps>().unwrap();
         let full = caps("video/x-raw,format=I420,width=1366,height=768,framerate=25/1");

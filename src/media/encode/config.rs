@@ -110,7 +110,7 @@ mod tests {
     const HD: Size = Size { width: 1920, height: 1080 };
 
     #[test]
-    fn bits_follow_the_size() {
+    fn the_default_bitrate_follows_the_size() {
         let size = |width, height| Size { width, height };
         for (size, bits) in [
             (size(1280, 720), 2_500_000),
@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn the_low_tier_of_a_film_has_half_the_size_half_the_rate_and_a_quarter_of_the_bits() {
+    fn the_low_tier_of_film_has_half_the_size_half_the_frame_rate_and_a_quarter_of_the_bitrate() {
         let film = |full: EncoderConfig, low| full.for_tier(Tier::Low, Codec::H264, Content::Film, low);
         let full = EncoderConfig::full(Size { width: 1366, height: 768 }, 25, 1_200_000);
         let size = Size { width: 682, height: 384 };
@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn the_low_tier_of_text_has_its_size_and_as_many_pictures_as_the_bits_carry() {
+    fn the_low_tier_of_text_keeps_the_size_and_has_as_many_frames_as_the_bitrate_carries() {
         let low = |size, fps, low| {
             let config = EncoderConfig::full(size, fps, 4_600_000).for_tier(Tier::Low, Codec::H264, Content::Text, low);
             assert_eq!(config.reduction, Reduction::LowFrameRate);

@@ -102,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn so_many_a_second_are_taken_whatever_there_are() {
+    fn the_frame_dropper_keeps_the_configured_rate() {
         let sparse = || FrameDropper::new(Reduction::LowFrameRate, 5);
         assert_eq!(taken(&sparse(), 30), [0, 200, 400, 600, 800]);
         assert_eq!(taken(&sparse(), 24), [0, 208, 416, 625, 833]);
@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn who_waits_for_a_picture_gets_the_next_one() {
+    fn the_next_frame_is_kept_on_demand() {
         let (dropper, time) = (FrameDropper::new(Reduction::LowFrameRate, 5), gst::ClockTime::from_mseconds);
         assert!(dropper.keeps(Some(time(0))) && !dropper.keeps(Some(time(33))));
         dropper.keep_next();
@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn an_encoder_is_told_the_rate_that_is_left() {
+    fn the_output_caps_have_the_reduced_frame_rate() {
         crate::media::init().unwrap();
         let caps = |text: &str| text.parse::<gst::Caps>().unwrap();
         let told =

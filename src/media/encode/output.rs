@@ -207,7 +207,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_gate_opens_with_a_key_frame_and_shuts_at_once() {
+    fn the_gate_opens_at_a_key_frame_and_closes_at_once() {
         let gate = KeyFrameGate::default();
         assert!(!gate.passes(true), "shut at first");
         gate.set(true);

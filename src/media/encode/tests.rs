@@ -189,7 +189,7 @@ fn x264() -> Option<&'static Encoder> {
 }
 
 #[test]
-fn small_letters_stay_legible_in_the_low_tier_of_a_screen_and_a_film_is_halved() {
+fn small_text_stays_legible_in_the_low_tier_and_film_has_half_the_size() {
     init().unwrap();
     let Some(encoder) = x264() else { return };
     let source = pages(3);
@@ -210,7 +210,7 @@ fn small_letters_stay_legible_in_the_low_tier_of_a_screen_and_a_film_is_halved()
 
 #[test]
 #[ignore = "measures for a minute, for people"]
-fn table() {
+fn how_legible_each_low_tier_is() {
     init().unwrap();
     let (pages, film) = (pages(8), film(4));
     let vp8 = ENCODERS.iter().find(|encoder| encoder.element == "vp8enc");

@@ -120,7 +120,7 @@ pub(in crate::media) fn choose(
                 let fails: Vec<&str> =
                     tried.iter().filter(|(_, fails)| *fails).map(|(text, _): &(String, bool)| text.as_str()).collect();
                 let notice =
-                    (!fails.is_empty()).then(|| format!("encoding with {}, for {}", encoder.element, fails.join(", ")));
+                    (!fails.is_empty()).then(|| format!("encoding with {}, because {}", encoder.element, fails.join(", ")));
                 return Ok((*encoder, notice));
             }
             Verdict::Missing { package } => {
@@ -158,7 +158,7 @@ fn run(pipeline: &gst::Pipeline, pictures: usize) -> Result<(), MediaError> {
     let result = match bus.timed_pop_filtered(timeout, &kinds).as_ref().map(|message| message.view()) {
         Some(gst::MessageView::Application(_)) => Ok(()),
         Some(gst::MessageView::Error(error)) => Err(failed(error.error().message().to_string())),
-        _ if !started => Err(failed("it can't be started".into())),
+        _ if !started => Err(failed("it can't start".into())),
         _ => Err(failed(format!("no picture within {} s", timeout.seconds()))),
     };
     // A change to Null always succeeds. Nothing helps against a driver that hangs here.
@@ -172,14 +172,14 @@ mod tests {
     use crate::media::options::Size;
 
     #[test]
-    fn an_encoder_may_take_half_of_the_time_between_two_pictures() {
+    fn an_encoder_may_take_half_of_the_frame_interval() {
         let ms = Duration::from_millis;
         assert!(is_fast_enough(ms(16), 30) && !is_fast_enough(ms(17), 30));
         assert!(is_fast_enough(ms(33), 15) && !is_fast_enough(ms(16), 60));
     }
 
     #[test]
-    fn every_software_encoder_takes_some_time() {
+    fn the_encode_time_of_software_encoders_is_measured() {
         crate::media::init().unwrap();
         for encoder in ENCODERS.iter().filter(|encoder| matches!(encoder.element, "x264enc" | "vp8enc")) {
             let config = EncoderConfig::full(Size { width: 320, height: 180 }, 30, 400_000);
@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn what_works_is_chosen_and_what_is_missing_is_named() {
+    fn a_working_encoder_is_chosen_and_a_missing_one_is_named() {
         crate::media::init().unwrap();
         let video = EncoderConfig::full(Size { width: 1280, height: 720 }, 30, 2_500_000);
         let (encoder, _) = choose(Some(Codec::Vp8), &video).unwrap();

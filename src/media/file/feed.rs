@@ -254,7 +254,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn black_is_black() {
+    fn a_black_frame_is_black() {
         crate::media::init().unwrap();
         let (buffer, caps) = black(Size { width: 64, height: 36 }, 5).unwrap();
         let map = buffer.map_readable().unwrap();
@@ -263,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn the_rate_is_that_of_the_file_if_it_has_one() {
+    fn caps_keep_the_frame_rate_of_the_file() {
         crate::media::init().unwrap();
         let rate = |text: &str| {
             let caps = with_rate(&format!("video/x-raw,framerate={text}").parse::<gst::Caps>().unwrap(), 30);

@@ -144,7 +144,7 @@ impl Inspector {
                 let stderr_text = self.stderr_text.lock().unwrap_or_else(PoisonError::into_inner);
                 let cause = failure_message(&stderr_text).or(signal.map(|signal| format!("ended by signal {signal}")));
                 Err(format!(
-                    "a decoder fails on it ({}): convert it, for example with ffmpeg -i FILE new.mp4",
+                    "a decoder crashes on it ({}): convert the file, for example with ffmpeg -i FILE new.mp4",
                     cause.unwrap_or_else(|| "without a message".into())
                 ))
             }
@@ -319,7 +319,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_words_of_a_process_that_broke_down_are_found() {
+    fn the_error_message_of_a_crashed_process_is_found() {
         let stderr_text = "warning: x\n**\nERROR:gstvideorate.c:740:push: assertion failed: (x)\nAborted\n";
         assert_eq!(failure_message(stderr_text).unwrap(), "ERROR:gstvideorate.c:740:push: assertion failed: (x)");
         assert_eq!(failure_message("error: GStreamer broke down\n").unwrap(), "GStreamer broke down");
@@ -327,7 +327,7 @@ mod tests {
     }
 
     #[test]
-    fn pixels_are_counted_as_they_are_shown() {
+    fn frame_sizes_are_in_square_pixels() {
         crate::media::init().unwrap();
         let caps = "video/x-raw,format=I420,width=720,height=576,framerate=25/1,pixel-aspect-ratio=16/15";
         let picture = picture_of(&caps.parse::<gst::Caps>().unwrap());
@@ -337,7 +337,7 @@ mod tests {
     }
 
     #[test]
-    fn findings_are_read_as_they_were_written() {
+    fn inspections_survive_json() {
         let picture = Some(Picture { width: 2, height: 1, is_still: true });
         for inspection in [
             Inspection::Plays(Contents { picture, sound: true }),

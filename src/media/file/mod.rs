@@ -53,8 +53,8 @@ impl Contents {
         match (self.picture, self.sound) {
             (Some(_), true) => "picture and sound",
             (Some(picture), false) if picture.is_still => "a picture",
-            (Some(_), false) => "picture, it has no sound",
-            _ => "sound, it has no picture",
+            (Some(_), false) => "picture, no sound",
+            _ => "sound, no picture",
         }
     }
 }
@@ -111,7 +111,7 @@ fn check(path: &Path) -> Result<(), String> {
         _ => None,
     };
     if let Some(special) = special {
-        return Err(format!("it is {special}, and only a file can be played: copy what comes from it into a file"));
+        return Err(format!("it is {special}, and only files can be played: copy its data into a file"));
     }
     if about.len() == 0 {
         return Err("it is empty".into());
@@ -130,7 +130,7 @@ fn in_words(error: &std::io::Error) -> String {
 /// Says what a file is that GStreamer can't play, by its media type, and what to do.
 fn advice(media_type: Option<&str>) -> String {
     let Some(media_type) = media_type else {
-        return "GStreamer does not know this kind of file: is it damaged, or copied only in part?".into();
+        return "GStreamer does not recognise this file: is it damaged or incomplete?".into();
     };
     let (what, helps) = match media_type {
         "application/pdf" => {
@@ -138,16 +138,16 @@ fn advice(media_type: Option<&str>) -> String {
         }
         "application/msword" => ("an office document", "export its pages as pictures".into()),
         "text/plain" | "text/html" | "text/uri-list" => {
-            ("a text file", "give a video, a picture or a sound file".into())
+            ("a text file", "give a video, a picture or an audio file".into())
         }
         "application/zip" => ("a ZIP archive or an office document", "export its pages as pictures".into()),
         other if ["video/", "audio/", "image/"].iter().any(|kind| other.starts_with(kind)) => {
             return format!(
-                "it is {other}, damaged, incomplete or protected: \
-                 convert it again, for example with ffmpeg -i FILE new.mp4"
+                "it is {other}, and may be damaged, incomplete or protected: \
+                 convert the file, for example with ffmpeg -i FILE new.mp4"
             );
         }
-        other => (other, String::from("give a video, a picture or a sound file")),
+        other => (other, String::from("give a video, a picture or an audio file")),
     };
     format!("it is {what}: {helps}")
 }
@@ -175,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn a_list_has_a_size_in_which_no_picture_loses_pixels() {
+    fn the_canvas_of_a_list_fits_each_video() {
         const HD: Size = Size { width: 1280, height: 720 };
         let sound = Contents { picture: None, sound: true };
         let list = [sound, picture(320, 240), picture(1920, 1080), picture(1080, 1920)];
@@ -186,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_file_is_named_with_the_way_out() {
+    fn a_path_that_is_not_a_file_is_refused() {
         let folder = std::env::temp_dir();
         let refused = |path: &Path| check(path).unwrap_err();
         assert!(refused(&folder).contains("folder") && refused(Path::new("/dev/null")).contains("a device"));
@@ -195,10 +195,10 @@ mod tests {
     }
 
     #[test]
-    fn advice_names_what_a_file_is() {
+    fn advice_names_the_kind_of_file() {
         assert!(advice(Some("application/pdf")).contains("pdftoppm"));
         assert!(advice(Some("text/plain")).starts_with("it is a text file: "));
-        assert!(advice(Some("video/quicktime")).contains("video/quicktime, damaged"));
+        assert!(advice(Some("video/quicktime")).contains("video/quicktime, and may be damaged"));
         assert!(advice(Some("application/x-tar")).starts_with("it is application/x-tar: "));
         assert!(advice(None).contains("damaged"));
     }

@@ -207,7 +207,7 @@ impl PlaylistThread {
         {
             let (played, path) = (end.saturating_sub(base).seconds(), self.path(index));
             let all = duration.seconds();
-            self.warn(format!("{} breaks off after {played} s of {all} s: is the file complete?", path.display()));
+            self.warn(format!("{} ends after {played} s of {all} s: is the file complete?", path.display()));
         }
         (end, broke)
     }
@@ -239,7 +239,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_next_file_is_opened_near_the_end_of_this_one() {
+    fn the_next_file_opens_near_the_end_of_the_current_one() {
         let seconds = gst::ClockTime::from_seconds;
         let mut progress = Progress::new(seconds(100), 1);
         progress.fed(0, seconds(110));

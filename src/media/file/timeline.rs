@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn no_more_pictures_are_taken_than_wanted_and_none_is_left_out_without_need() {
+    fn the_rate_limit_drops_no_more_frames_than_necessary() {
         for (given, most, taken) in [(25, 30, 25), (30, 30, 30), (50, 30, 30), (60, 30, 30), (60, 1, 1), (24, 120, 24)]
         {
             let mut limit = RateLimit::new(most);
@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_is_over_when_all_its_tracks_are() {
+    fn a_file_ends_with_its_last_track() {
         let mut file = Progress::new(ms(1000), 2);
         file.fed(0, ms(1500));
         file.ended(0);
@@ -174,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn a_still_is_over_after_its_time_or_never() {
+    fn a_still_image_ends_after_its_duration_or_never() {
         let mut still = Progress::new(ms(1000), 1);
         still.stands(Some(ms(200)));
         still.ended(0);

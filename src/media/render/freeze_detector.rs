@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn a_freeze_is_an_interval_that_stands_out() {
+    fn a_freeze_is_an_interval_far_above_the_mean() {
         let (mut freezes, mut now) = (FreezeDetector::default(), Instant::now());
         show(&mut freezes, &mut now, [33; 60].into_iter().chain([182]));
         assert_eq!(freezes.count, 0);
@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn the_time_between_two_lectures_is_no_freeze() {
+    fn the_time_between_lectures_is_no_freeze() {
         let (mut freezes, mut now) = (FreezeDetector::default(), Instant::now());
         show(&mut freezes, &mut now, [33; 60]);
         freezes.expect_nothing(now);
@@ -175,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn standing_still_with_the_whole_process_is_no_freeze() {
+    fn a_suspended_process_has_no_freeze() {
         let (mut freezes, mut now) = (FreezeDetector::default(), Instant::now());
         show(&mut freezes, &mut now, [33; 60]);
         let (from, to) = (now + Duration::from_millis(10), now + Duration::from_millis(3_010));
@@ -198,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn fewer_pictures_that_were_announced_are_no_freezes() {
+    fn an_announced_lower_frame_rate_is_no_freeze() {
         let (mut freezes, mut now) = (FreezeDetector::default(), Instant::now());
         show(&mut freezes, &mut now, [33; 60]);
         freezes.expect_interval(Duration::from_millis(200));
@@ -210,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn one_that_goes_on_is_known_and_a_pause_is_none() {
+    fn a_current_freeze_is_known_and_a_pause_is_no_freeze() {
         let (mut freezes, mut now) = (FreezeDetector::default(), Instant::now());
         assert_eq!(freezes.frozen(now), None);
         show(&mut freezes, &mut now, [33; 60]);
@@ -228,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn a_picture_that_is_withheld_is_known_from_the_last_one_to_the_next() {
+    fn a_pause_lasts_from_the_last_frame_to_the_next() {
         let (mut freezes, mut now) = (FreezeDetector::default(), Instant::now());
         let withheld = |count, ms| Withheld { count, total: Duration::from_millis(ms) };
         freezes.pause(now);

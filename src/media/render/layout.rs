@@ -234,7 +234,7 @@ mod tests {
     const CAMERA: Option<Size> = Some(Size { width: 640, height: 360 });
 
     #[test]
-    fn the_camera_is_in_the_corner_and_alone_it_fills_the_window() {
+    fn the_camera_is_in_the_corner_or_fills_the_window_alone() {
         let alone = Scene { camera: CAMERA, ..Scene::default() };
         assert_eq!(alone.camera_rect(), Some(Rect { x: 0, y: 0, size: Size { width: 1280, height: 720 } }));
         let both = Scene { screen: HD, camera: CAMERA, ..Scene::default() };

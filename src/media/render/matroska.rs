@@ -295,7 +295,7 @@ mod tests {
     }
 
     #[test]
-    fn a_track_that_comes_late_is_described_and_no_byte_is_out_of_place() {
+    fn a_late_track_is_described_in_a_valid_file() {
         let mut file = Matroska::new(Cursor::new(Vec::new())).unwrap();
         let sound = file.add("audio", TrackCodec::Opus).unwrap();
         for n in 0..100u64 {

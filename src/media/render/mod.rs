@@ -111,7 +111,7 @@ impl Render {
             let error = bus.pop_filtered(&[gst::MessageType::Error]);
             return Err(match error.as_ref().map(|message| message.view()) {
                 Some(gst::MessageView::Error(error)) => explain(error),
-                _ => failed("it can't be started"),
+                _ => failed("it can't start"),
             });
         }
         let weak = pipeline.downgrade();

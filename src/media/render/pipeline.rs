@@ -53,7 +53,7 @@ pub(in crate::media) fn graph(options: &RenderOptions) -> Result<RenderGraph, Me
         let has_audio = options.tracks.iter().any(|format| !format.track.is_video());
         let card = audio_sink().filter(|_| options.sound && has_audio);
         if options.sound && has_audio && card.is_none() {
-            notices.push("no sound card here, so there is no sound".into());
+            notices.push("there is no sound card: the lecture is silent".into());
         }
         // Use the system clock: a sound card's clock would stop the video whenever audio stops.
         outputs.sound = card.map(|card| format!("{card} provide-clock=false buffer-time=40000 latency-time=10000"));
@@ -171,7 +171,7 @@ pub(in crate::media) fn window_sink() -> Result<&'static str, MediaError> {
     let names = ["WAYLAND_DISPLAY", "DISPLAY"];
     let is_set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
     if !names.into_iter().any(is_set) {
-        let cause = "neither $WAYLAND_DISPLAY nor $DISPLAY is set, give --sink null or --sink FILE.mkv".into();
+        let cause = "neither $WAYLAND_DISPLAY nor $DISPLAY is set: give --sink null or --sink FILE.mkv".into();
         return Err(MediaError::Device { device: "a window".into(), cause });
     }
     let fits = |element: &&&str| is_set(if **element == "waylandsink" { names[0] } else { names[1] });
@@ -184,7 +184,7 @@ pub(in crate::media) fn window_sink() -> Result<&'static str, MediaError> {
         let element = "ximagesink";
         return Err(MediaError::MissingElement { element: element.into(), package: package_of(element).into() });
     }
-    let cause = "the display does not answer, give --sink null or --sink FILE.mkv".into();
+    let cause = "the display does not answer: give --sink null or --sink FILE.mkv".into();
     Err(MediaError::Device { device: "a window".into(), cause })
 }
 
@@ -214,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn every_watching_graph_is_parsed() {
+    fn every_render_pipeline_parses() {
         crate::media::init().unwrap();
         for video in [Codec::H264, Codec::Vp8] {
             for tracks in [&Track::ALL[..], &[Track::Audio], &[Track::Screen], &[Track::Audio, Track::Camera]] {

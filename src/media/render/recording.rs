@@ -151,7 +151,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_recording_asks_for_a_key_frame_every_ten_seconds_and_again_until_it_comes() {
+    fn a_recording_requests_key_frames_every_ten_seconds_until_they_come() {
         let mut keys = KeyFrameTimer::default();
         let mut asked = Vec::new();
         // Ten frames per second. The first request is lost, the second brings a key frame with the next frame.

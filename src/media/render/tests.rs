@@ -178,7 +178,7 @@ fn stalled(n: u64) -> u64 {
 }
 
 #[test]
-fn a_second_of_stall_is_caught_up_at_once() {
+fn the_render_catches_up_at_once_after_a_stall_of_a_second() {
     for tracks in [&[Track::Screen][..], &[Track::Screen, Track::Camera]] {
         let (shown, stats, _) = play(tracks, SHORT, 120, stalled, |_| 0);
         assert_eq!((stats.lost, stats.skipped), (0, 0));
@@ -196,14 +196,14 @@ fn a_second_of_stall_is_caught_up_at_once() {
 }
 
 #[test]
-fn a_window_that_stood_still_shows_the_present() {
+fn a_blocked_window_catches_up() {
     let (shown, ..) = play(&[Track::Screen], SHORT, 120, on_time, |n| if n == 40 { 1000 } else { 0 });
     let (before, after) = (youngest(&shown, 10..40), youngest(&shown, 90..120));
     assert!(after < before + 400, "{before} ms before, {after} ms after: {shown:?}");
 }
 
 #[test]
-fn a_window_that_is_slow_leaves_out_pictures_and_not_the_present() {
+fn a_slow_window_drops_frames_and_stays_current() {
     let (shown, stats, _) = play(&[Track::Screen], SHORT, 150, on_time, |_| 100);
     // The window shows ten of thirty frames per second.
     let oldest = shown[20..].iter().map(Shown::age_ms).max().unwrap();
@@ -211,7 +211,7 @@ fn a_window_that_is_slow_leaves_out_pictures_and_not_the_present() {
 }
 
 #[test]
-fn a_decoder_that_is_too_slow_asks_for_a_key_frame_and_goes_on_with_the_present() {
+fn a_slow_decoder_skips_to_a_requested_key_frame() {
     const STOPS_AT: u64 = 40;
     const KEYS_EVERY: u64 = 30;
     let decodes = |n| if n == STOPS_AT { 1500 } else { 0 };
@@ -229,7 +229,7 @@ fn a_decoder_that_is_too_slow_asks_for_a_key_frame_and_goes_on_with_the_present(
 }
 
 #[test]
-fn a_network_that_becomes_unsteady_is_waited_for_and_the_picture_stays_steady() {
+fn the_delay_grows_with_jitter_so_that_video_does_not_freeze() {
     // From 2 s on, a frame takes up to 150 ms.
     let leaves = |n: u64| on_time(n) + if n < 60 { 0 } else { n * 53 % 150 };
     for tracks in [&[Track::Screen][..], &[Track::Screen, Track::Camera]] {

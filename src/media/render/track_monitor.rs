@@ -327,7 +327,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_key_frame_is_asked_for_once_and_again_only_after_a_while() {
+    fn key_frame_requests_are_limited_and_repeated() {
         crate::media::init().unwrap();
         let (events, mut receiver) = mpsc::channel(8);
         let clock = RenderClock::new(&gst::Pipeline::new(), Latency::AUTO);
@@ -359,7 +359,7 @@ mod tests {
     }
 
     #[test]
-    fn pictures_that_are_not_sent_are_no_freeze() {
+    fn unexpected_frames_are_no_freeze() {
         crate::media::init().unwrap();
         let (events, _receiver) = mpsc::channel(8);
         let clock = RenderClock::new(&gst::Pipeline::new(), Latency::AUTO);

@@ -186,7 +186,7 @@ impl Window {
                 let is_empty = state.shows_chat && state.chat.is_empty();
                 drop(state);
                 if is_empty {
-                    self.note("nobody has written anything yet", NOTE_FOR);
+                    self.note("there are no chat messages yet", NOTE_FOR);
                 }
                 self.show_chat();
             }
@@ -345,7 +345,7 @@ fn pressed(event: &gst::EventRef) -> Option<String> {
 /// The volume as a bar of ten blocks.
 fn level(volume: f64, is_muted: bool, has_sound: bool) -> String {
     if !has_sound {
-        return "there is no sound card here".to_owned();
+        return "there is no sound card".to_owned();
     }
     let percent = (volume * 100.0).round() as usize;
     let blocks = percent.div_ceil(10).min(10);

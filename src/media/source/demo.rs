@@ -32,8 +32,8 @@ const SLIDES: [(&str, &[&str]); 4] = [
     (
         "When the network is bad",
         &[
-            "What was lost is sent again",
-            "A slow student drops pictures, never the class",
+            "Lost packets are sent again",
+            "A slow student never slows the others",
             "A lost connection comes back by itself",
         ],
     ),

@@ -69,7 +69,7 @@ pub(super) fn display(name: Option<&str>) -> Result<Display, MediaError> {
         opened
     });
     if !opened {
-        return Err(absent(format!("screen {name}"), "the X server does not answer, or does not let this user in"));
+        return Err(absent(format!("screen {name}"), "the X server does not answer or refuses access"));
     }
     Ok(Display::X11(name))
 }
@@ -85,7 +85,7 @@ pub(super) fn size_of_display(name: &str) -> Option<Size> {
 pub(in crate::media) fn list_screens() -> Vec<Source> {
     match display(None) {
         Ok(Display::Portal) => {
-            vec![Source { name: String::new(), label: "Wayland, chosen in a dialogue of the desktop".into() }]
+            vec![Source { name: String::new(), label: "Wayland, selected in a dialogue of the desktop".into() }]
         }
         Ok(Display::X11(name)) => vec![Source { name, label: "X11 display".into() }],
         Err(_) => Vec::new(),
@@ -140,12 +140,12 @@ pub(super) fn camera(device: Option<&str>, video: &VideoOptions) -> Result<Camer
             .into_iter()
             .find(|(file, ..)| same_file(file, device))
             .map(|(_, label, caps)| Camera { device: device.into(), label, format: camera_format(&caps, video) })
-            .ok_or_else(|| absent(format!("camera {device}"), "it can't be opened, or captures no pictures"));
+            .ok_or_else(|| absent(format!("camera {device}"), "it can't be opened, or is not a camera"));
     }
     let first = found.into_iter().next();
     first
         .map(|(device, label, caps)| Camera { device, label, format: camera_format(&caps, video) })
-        .ok_or_else(|| absent("a camera", "no /dev/video* captures pictures"))
+        .ok_or_else(|| absent("a camera", "no /dev/video* is a camera"))
 }
 
 fn same_file(one: &str, other: &str) -> bool {
@@ -237,7 +237,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_camera_is_asked_for_raw_pictures_or_else_for_jpeg() {
+    fn a_camera_is_asked_for_raw_video_or_else_for_jpeg() {
         crate::media::init().unwrap();
         let video = VideoOptions { size: Some(Size { width: 640, height: 360 }), fps: 30, bitrate: None };
         let format = |caps: &str| camera_format(&caps.parse().unwrap(), &video);
@@ -255,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_absent_is_named() {
+    fn errors_name_the_absent_device() {
         crate::media::init().unwrap();
         let video = VideoOptions { size: None, fps: 30, bitrate: None };
         let error = camera(Some("/dev/video-none"), &video).unwrap_err().to_string();

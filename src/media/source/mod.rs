@@ -124,7 +124,7 @@ impl Planner<'_> {
                 Ok(None)
             }
             Err(MediaError::MissingElement { element, package }) if *wanted == Wanted::IfPresent => {
-                let missing = format!("{element} is missing, install the package {package}");
+                let missing = format!("{element} is missing; install the package {package}");
                 self.plan.absent.push(missing.clone());
                 self.plan.notices.push(missing);
                 Ok(None)
@@ -156,7 +156,7 @@ impl Planner<'_> {
                     self.set("screen.node", shared.node);
                     self.plan.shared_screen = Some(shared);
                     self.plan.devices.push(("pipewiresrc", "screen of the Wayland desktop".into()));
-                    self.add(graph::TEACH_SCREEN_PORTAL, "screen: what was chosen in the dialogue of the desktop");
+                    self.add(graph::TEACH_SCREEN_PORTAL, "screen: selected in the dialogue of the desktop");
                 }
                 Ok(false)
             }
@@ -172,7 +172,7 @@ impl Planner<'_> {
                 let Fit { size, .. } = ScreenSource::Synthetic.fit(self.options.screen.size);
                 self.values = demo::values(std::mem::take(&mut self.values), size);
                 self.plan.demo = Some(size);
-                self.add(graph::TEACH_DEMO_PICTURE, "screen: a lecture drawn by this program");
+                self.add(graph::TEACH_DEMO_PICTURE, "screen: the demo lecture");
                 if own_sound {
                     self.add(graph::TEACH_DEMO_SOUND, "sound: a melody");
                 }
@@ -302,8 +302,8 @@ impl Planner<'_> {
         let (label, size, fps) = (encoder.label, screen.size, screen.fps);
         (!trial::is_fast_enough(time, fps)).then(|| {
             format!(
-                "{label} takes {ms:.0} ms for a picture of {size}, too long for {fps} a second; --size native sends it \
-                 whole anyway"
+                "{label} takes {ms:.0} ms per picture of {size}, too long for {fps} per second; --size native sends the \
+                 full size anyway"
             )
         })
     }
@@ -321,7 +321,7 @@ impl Planner<'_> {
         match trial::choose(Some(other), screen) {
             Ok((encoder, _)) => encoders.push(encoder),
             Err(error) => {
-                self.plan.notices.push(format!("students who can't play {} get no picture: {error}", main.codec));
+                self.plan.notices.push(format!("students that can't decode {} get no picture: {error}", main.codec));
             }
         }
         let tiers = self.options.tiers;
@@ -393,7 +393,7 @@ mod tests {
     }
 
     #[test]
-    fn every_teaching_graph_is_parsed_and_keeps_the_contract() {
+    fn every_teaching_pipeline_keeps_the_contract() {
         crate::media::init().unwrap();
         let graphs: [(&[File], &[Track]); 10] = [
             (&[graph::TEACH_SCREEN_X11], &[Track::Screen]),
@@ -427,7 +427,7 @@ mod tests {
     }
 
     #[test]
-    fn a_graph_of_ones_own_may_encode_by_itself() {
+    fn a_users_pipeline_may_use_the_chosen_encoder() {
         crate::media::init().unwrap();
         for encoder in ENCODERS.iter().filter(|encoder| require(encoder.element).is_ok()) {
             let text = "videotestsrc ! {screen.exact} ! {screen.encoder} ! {screen.out}";

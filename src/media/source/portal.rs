@@ -86,7 +86,7 @@ type Session = ashpd::desktop::Session<Screencast>;
 async fn ask() -> Result<(OwnedFd, u32, Option<Size>, Session), String> {
     let explain = |error: ashpd::Error| match error {
         ashpd::Error::Response(_) => "the dialogue was cancelled".to_string(),
-        error => format!("{error}; is xdg-desktop-portal running"),
+        error => format!("{error}: is xdg-desktop-portal running?"),
     };
     let bus = ashpd::zbus::Connection::session().await.map_err(|error| format!("no D-Bus session: {error}"))?;
     let portal = Screencast::with_connection(bus).await.map_err(explain)?;
@@ -99,7 +99,7 @@ async fn ask() -> Result<(OwnedFd, u32, Option<Size>, Session), String> {
     portal.select_sources(&session, options).await.map_err(explain)?.response().map_err(explain)?;
     let started = portal.start(&session, None, Default::default()).await.map_err(explain)?;
     let streams = started.response().map_err(explain)?;
-    let stream = streams.streams().first().ok_or("no screen was chosen")?;
+    let stream = streams.streams().first().ok_or("no screen was selected")?;
     let edge = |pixels: i32| u32::try_from(pixels).ok().filter(|pixels| *pixels > 0);
     let size = stream.size().and_then(|(width, height)| Some(Size { width: edge(width)?, height: edge(height)? }));
     let node = stream.pipe_wire_node_id();

@@ -78,8 +78,8 @@ impl ScreenSource {
         let rate = f64::from(config.bitrate) / 1e6;
         let of = self.native().filter(|native| *native != config.size && native.fitted(Size::NATIVE) != config.size);
         let of = of.map(|native| match because {
-            Some(because) => format!(" ({native} here: {because})"),
-            None => format!(" ({native} here, --size native sends it whole)"),
+            Some(because) => format!(" (the source has {native}: {because})"),
+            None => format!(" (the source has {native}; --size native sends that)"),
         });
         format!("the picture is sent as {}{}, at up to {rate:.1} Mbit/s", config.size, of.unwrap_or_default())
     }
@@ -112,7 +112,7 @@ mod tests {
     const FOUR_K: Size = Size { width: 3840, height: 2160 };
 
     #[test]
-    fn what_fits_is_sent_as_it_is() {
+    fn video_within_the_bounds_is_not_scaled() {
         let sent = |screen_source: ScreenSource, asked| screen_source.fit(asked).size;
         assert_eq!(sent(ScreenSource::Synthetic, None), SYNTHETIC_SIZE);
         assert_eq!(sent(ScreenSource::Synthetic, Some(Size::NATIVE)), SYNTHETIC_SIZE);
@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_large_screen_is_tried_out() {
+    fn only_a_large_screen_needs_a_speed_test() {
         let doubt = |screen_source: ScreenSource, asked| {
             let fit = screen_source.fit(asked);
             (fit.size, screen_source.needs_speed_test(asked, fit))
@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn bits_follow_what_is_sent_unless_they_are_asked_for() {
+    fn the_bitrate_follows_the_size_unless_requested() {
         let options = |bitrate, tiers| CaptureOptions {
             screen: VideoOptions { size: None, fps: 30, bitrate },
             tiers,
@@ -160,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn a_screen_is_text_and_a_file_is_a_film_unless_told() {
+    fn by_default_a_screen_is_text_and_a_file_is_film() {
         let of = |main: MainSource, content, pipeline: Option<&str>| {
             let (sources, pipeline) = (Sources::only(main), pipeline.map(Into::into));
             super::content(&CaptureOptions { sources, content, pipeline, ..CaptureOptions::default() })
@@ -175,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_sent_is_said() {
+    fn the_notice_tells_the_size_and_the_rate() {
         let sentence = |screen_source: ScreenSource, asked, because: Option<&str>| {
             let config = screen_config(&CaptureOptions::default(), screen_source.fit(asked));
             screen_source.sentence(&config, because.map(str::to_owned))
@@ -186,11 +186,11 @@ mod tests {
         );
         assert_eq!(
             sentence(ScreenSource::File(Some(FOUR_K)), None, None),
-            "the picture is sent as 1920x1080 (3840x2160 here, --size native sends it whole), at up to 4.6 Mbit/s"
+            "the picture is sent as 1920x1080 (the source has 3840x2160; --size native sends that), at up to 4.6 Mbit/s"
         );
         assert_eq!(
             sentence(ScreenSource::Screen(Some(LARGE)), Some(FULL_HD), Some("x264 takes 20 ms")),
-            "the picture is sent as 1920x1080 (2560x1440 here: x264 takes 20 ms), at up to 4.6 Mbit/s"
+            "the picture is sent as 1920x1080 (the source has 2560x1440: x264 takes 20 ms), at up to 4.6 Mbit/s"
         );
         let odd = ScreenSource::File(Some(Size { width: 1365, height: 767 }));
         assert_eq!(sentence(odd, None, None), "the picture is sent as 1364x766, at up to 2.7 Mbit/s");

@@ -92,7 +92,7 @@ fn likeness(one: &[i16], other: &[i16]) -> f64 {
 }
 
 #[test]
-fn lost_sound_is_heard_from_the_copy_in_the_next_packet() {
+fn a_lost_audio_packet_is_restored_from_the_next_one() {
     crate::media::init().unwrap();
     let packets = packets(&voice(6));
     let is_lost = |n: usize| n % 10 == 7;

@@ -96,7 +96,7 @@ fn is_plain(luma: &[u8]) -> bool {
 }
 
 #[test]
-fn a_teacher_that_has_gone_is_told_over_the_dimmed_last_picture() {
+fn a_message_is_drawn_over_the_dimmed_last_frame() {
     let bed = Bed::new();
     bed.push();
     let before = bed.next();
@@ -114,7 +114,7 @@ fn a_teacher_that_has_gone_is_told_over_the_dimmed_last_picture() {
 }
 
 #[test]
-fn space_holds_the_picture_and_shows_the_live_one_again() {
+fn the_space_key_holds_and_resumes_the_video() {
     let bed = Bed::new();
     bed.push();
     bed.next();
@@ -130,7 +130,7 @@ fn space_holds_the_picture_and_shows_the_live_one_again() {
 }
 
 #[test]
-fn keys_change_the_volume_and_the_level_is_shown() {
+fn keys_change_and_show_the_volume() {
     let bed = Bed::new();
     for _ in 0..4 {
         assert_eq!(bed.press("Down"), KeyAction::Nothing);
@@ -141,11 +141,11 @@ fn keys_change_the_volume_and_the_level_is_shown() {
     assert!(bed.property::<bool>("window-volume", "mute"));
     bed.press("Up");
     assert!(!bed.property::<bool>("window-volume", "mute"), "louder means to hear it");
-    assert_eq!(level(0.5, false, false), "there is no sound card here");
+    assert_eq!(level(0.5, false, false), "there is no sound card");
 }
 
 #[test]
-fn chat_is_shown_on_demand_and_only_the_newest_lines() {
+fn the_c_key_shows_the_newest_chat_lines() {
     let bed = Bed::new();
     for n in 0..CHAT_LINES + 3 {
         bed.window.add_chat(&format!("Anna (1001): line {n} <b>&"));
@@ -161,7 +161,7 @@ fn chat_is_shown_on_demand_and_only_the_newest_lines() {
 }
 
 #[test]
-fn q_ends_and_other_keys_do_not() {
+fn only_the_q_key_closes_the_window() {
     let bed = Bed::new();
     assert_eq!(bed.press("q"), KeyAction::Close);
     for key in ["x", "Escape", "Return", "Shift_L", "f", "h"] {
