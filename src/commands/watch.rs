@@ -379,7 +379,7 @@ impl Student<'_> {
             sink,
             latency: self.watch.latency,
             tracks: formats.clone(),
-            sound: true,
+            audio: true,
             title: self.title.text(),
         };
         let (render, events) = blocking(move || Render::start(options)).await?.map_err(media_failure)?;

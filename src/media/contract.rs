@@ -70,7 +70,9 @@ pub(super) fn outputs(
         if let Some(tee) = raw_video(pipeline, track).map_err(broken)? {
             if let Some(both) = full.as_ref().or(low.as_ref()) {
                 let (tee, sink) = (tee.name(), both.sink.name());
-                return Err(broken(format!("{track} leaves the pipeline raw in the tee {tee} and encoded in the appsink {sink}: remove one of them")));
+                return Err(broken(format!(
+                    "{track} leaves both raw in the tee {tee} and encoded in the appsink {sink}: remove one of them"
+                )));
             }
             outputs.raw_video.push((track, tee));
         }
@@ -224,7 +226,10 @@ mod tests {
             ("videotestsrc ! x264enc ! rtph264pay ! appsink name=screen-low", "needs an appsink named screen"),
             ("videotestsrc ! fakesink name=screen-pictures", "screen-pictures must be a tee and is fakesink"),
             ("tee name=screen-pictures videotestsrc ! fakesink", "screen-pictures has no input"),
-            (&format!("{raw} ! x264enc ! rtph264pay ! appsink name=screen"), "raw in the tee screen-pictures and encoded"),
+            (
+                &format!("{raw} ! x264enc ! rtph264pay ! appsink name=screen"),
+                "raw in the tee screen-pictures and encoded",
+            ),
         ] {
             let error = contract(text).unwrap_err();
             assert!(matches!(error, MediaError::Contract { .. }), "{error}");

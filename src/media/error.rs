@@ -36,7 +36,7 @@ pub enum MediaError {
         package: String,
     },
     /// No encoder for the codec works.
-    #[error("no {codec} encoder works on this machine: {}; try another --codec or run `classroom devices`", tried.join(", "))]
+    #[error("no {codec} encoder works: {}; try another --codec or run `classroom devices`", tried.join(", "))]
     NoEncoder {
         /// The requested codec.
         codec: String,

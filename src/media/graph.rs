@@ -32,15 +32,15 @@ files! {
     TEACH_CAMERA = "teach-camera.gst";
     TEACH_CAMERA_TEST = "teach-camera-test.gst";
     TEACH_MICROPHONE = "teach-microphone.gst";
-    TEACH_FILE_PICTURE = "teach-file-picture.gst";
-    TEACH_FILE_SOUND = "teach-file-sound.gst";
+    TEACH_FILE_VIDEO = "teach-file-video.gst";
+    TEACH_FILE_AUDIO = "teach-file-audio.gst";
     PLAY_FILE = "play-file.gst";
-    PLAY_FILE_PICTURE = "play-file-picture.gst";
-    PLAY_FILE_SOUND = "play-file-sound.gst";
-    TEACH_TEST_PICTURE = "teach-test-picture.gst";
-    TEACH_TEST_SOUND = "teach-test-sound.gst";
-    TEACH_DEMO_PICTURE = "teach-demo-picture.gst";
-    TEACH_DEMO_SOUND = "teach-demo-sound.gst";
+    PLAY_FILE_VIDEO = "play-file-video.gst";
+    PLAY_FILE_AUDIO = "play-file-audio.gst";
+    TEACH_TEST_VIDEO = "teach-test-video.gst";
+    TEACH_TEST_AUDIO = "teach-test-audio.gst";
+    TEACH_DEMO_VIDEO = "teach-demo-video.gst";
+    TEACH_DEMO_AUDIO = "teach-demo-audio.gst";
     TEACH_TIER_FULL = "teach-tier-full.gst";
     TEACH_TIER_LOW = "teach-tier-low.gst";
     WATCH_TRACK = "watch-track.gst";
@@ -50,7 +50,7 @@ files! {
     WATCH_WINDOW_LAYOUT = "watch-window-layout.gst";
     WATCH_WINDOW_INPUT = "watch-window-input.gst";
     WATCH_WINDOW_OVER = "watch-window-over.gst";
-    WATCH_WINDOW_SOUND = "watch-window-sound.gst";
+    WATCH_WINDOW_AUDIO = "watch-window-audio.gst";
 }
 
 /// The values of placeholders.

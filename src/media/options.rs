@@ -198,8 +198,8 @@ impl Size {
 
     /// These bounds, rotated if the video is in portrait format and they are not, or the reverse.
     #[must_use]
-    pub(super) fn turned_for(self, picture: Size) -> Size {
-        let is_turned = (picture.height > picture.width) != (self.height > self.width);
+    pub(super) fn turned_for(self, video: Size) -> Size {
+        let is_turned = (video.height > video.width) != (self.height > self.width);
         if is_turned { Size { width: self.height, height: self.width } } else { self }
     }
 
@@ -334,7 +334,7 @@ mod tests {
     #[test]
     fn fitting_keeps_the_aspect_ratio_and_never_enlarges() {
         let size = |width, height| Size { width, height };
-        for (picture, most, fitted) in [
+        for (video, most, fitted) in [
             (size(1920, 1080), size(1920, 1080), size(1920, 1080)),
             (size(2560, 1440), size(1920, 1080), size(1920, 1080)),
             (size(3840, 2160), size(2560, 1440), size(2560, 1440)),
@@ -343,7 +343,7 @@ mod tests {
             (size(5120, 1440), Size::NATIVE, size(5120, 1440)),
             (size(1, 1), size(1920, 1080), size(64, 64)),
         ] {
-            assert_eq!(picture.fitted(most), fitted, "{picture} in {most}");
+            assert_eq!(video.fitted(most), fitted, "{video} in {most}");
         }
         assert_eq!(size(1920, 1080).turned_for(size(1080, 1920)), size(1080, 1920));
         assert_eq!(size(1920, 1080).turned_for(size(64, 48)), size(1920, 1080));

@@ -1,4 +1,4 @@
-//! A lecture recorded into a file, and played back.
+//! A lecture recorded to a file and played back.
 
 use std::path::Path;
 use std::process::Command;
@@ -10,21 +10,21 @@ use crate::support::{
     Classroom, DEADLINE, LECTURE_FPS, LECTURE_SECONDS, Process, has_tools, is_picture, lecture_file, run_tool,
 };
 
-/// How long is recorded.
+/// The duration of the recording.
 const SECONDS: f64 = 6.0;
 
-/// Points across and down of what pictures are made into for comparison; two of each of the seven colour bars.
+/// Columns and rows to which frames are reduced for comparison: two columns per colour bar.
 const SMALL: (usize, usize) = (14, 8);
 
-/// Samples of sound per second after playing back.
+/// The audio sample rate after playback.
 const SAMPLES: usize = 8000;
 
 struct Played {
-    /// As the container says, without playing.
+    /// The duration in the container.
     duration: f64,
-    /// Red, green and blue of each point of each picture.
+    /// The RGB values of each frame.
     pictures: Vec<Vec<u8>>,
-    /// Loudness of each tenth of a second.
+    /// The loudness of each 0.1 s.
     loudness: Vec<f64>,
 }
 
@@ -68,7 +68,7 @@ fn duration(file: &Path) -> f64 {
     duration.mseconds() as f64 / 1000.0
 }
 
-/// How far two pictures are apart: 0 the same, 255 black and white.
+/// The mean difference of two frames: 0 is equal, 255 is black and white.
 fn distance(a: &[u8], b: &[u8]) -> f64 {
     a.iter().zip(b).map(|(a, b)| f64::from(a.abs_diff(*b))).sum::<f64>() / a.len() as f64
 }
@@ -102,7 +102,7 @@ fn a_recording_has_the_video_and_audio_of_the_lecture() {
     student.ends_with(0);
 
     let recorded = play(&file, class.directory());
-    // Joining and the wait for the first key frame belong to the time, and not to the file.
+    // `--for` includes joining and the wait for the first key frame, which are not in the file.
     assert!((SECONDS - 3.0..SECONDS + 1.0).contains(&recorded.duration), "{} s", recorded.duration);
     let pictures_per_second = recorded.pictures.len() as f64 / recorded.duration;
     assert!((20.0..33.0).contains(&pictures_per_second), "{pictures_per_second} pictures per second");

@@ -152,7 +152,10 @@ impl Branches {
         self.changed.notify_one();
         // One failure causes errors of several elements. Report the first.
         if before != Demand::Failed {
-            let sentence = format!("{encoding} in {} can't be encoded on this machine, so no student gets it: {cause}", encoding.codec);
+            let sentence = format!(
+                "{encoding} in {} can't be encoded on this machine, so no student gets it: {cause}",
+                encoding.codec
+            );
             // If the queue is full or closed, nobody reads events, so drop this one.
             let _ = self.inputs.events.try_send(CaptureEvent::Warning(sentence));
         }

@@ -83,7 +83,7 @@ pub(in crate::media) struct FrameCounter(Arc<FrameCounts>);
 
 #[derive(Debug, Default)]
 struct FrameCounts {
-    pictures: AtomicU64,
+    frames: AtomicU64,
     interval_ms: AtomicU64,
 }
 
@@ -100,7 +100,7 @@ impl FrameCounter {
                 }
                 Some(_) => {}
                 None => {
-                    counted.pictures.fetch_add(1, Ordering::Relaxed);
+                    counted.frames.fetch_add(1, Ordering::Relaxed);
                 }
             }
             gst::PadProbeReturn::Ok
@@ -110,7 +110,7 @@ impl FrameCounter {
 
     /// Frames so far, or packets if the pad carries packets.
     pub(in crate::media) fn count(&self) -> u64 {
-        self.0.pictures.load(Ordering::Relaxed)
+        self.0.frames.load(Ordering::Relaxed)
     }
 
     /// The frame interval in the caps. Zero if it is unknown or variable.

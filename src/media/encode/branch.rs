@@ -119,7 +119,7 @@ fn unlink(source: &gst::Pad, entry: &gst::GhostPad) {
 /// The pad reports success for every buffer. A flow error would make the tee stop all branches; the failing element has
 /// posted its error on the bus already.
 fn entry(queue: &gst::Pad, dropper: Arc<FrameDropper>) -> Result<gst::GhostPad, gst::glib::BoolError> {
-    let told = dropper.clone();
+    let caps_dropper = dropper.clone();
     let entry = gst::GhostPad::builder_with_target(queue)?
         .name("entry")
         .chain_function(move |pad, parent, buffer| {
@@ -131,7 +131,7 @@ fn entry(queue: &gst::Pad, dropper: Arc<FrameDropper>) -> Result<gst::GhostPad, 
         })
         .event_function(move |pad, parent, event| {
             let caps = match event.view() {
-                gst::EventView::Caps(caps) => told.output_caps(caps.caps()),
+                gst::EventView::Caps(caps) => caps_dropper.output_caps(caps.caps()),
                 _ => None,
             };
             let event = caps.map_or(event, |caps| gst::event::Caps::new(&caps));

@@ -29,9 +29,10 @@ fn pull(text: &str) -> Vec<gst::Buffer> {
     let pipeline = gst::parse::launch(text).unwrap().downcast::<gst::Pipeline>().unwrap();
     let sink = pipeline.by_name("out").unwrap().downcast::<gst_app::AppSink>().unwrap();
     pipeline.set_state(gst::State::Playing).unwrap();
-    let pictures = std::iter::from_fn(|| sink.pull_sample().ok()).filter_map(|sample| sample.buffer_owned()).collect();
+    let raw_frames =
+        std::iter::from_fn(|| sink.pull_sample().ok()).filter_map(|sample| sample.buffer_owned()).collect();
     pipeline.set_state(gst::State::Null).unwrap();
-    pictures
+    raw_frames
 }
 
 fn raw() -> String {
@@ -45,13 +46,13 @@ fn page(seed: usize) -> gst::Buffer {
         |n: usize| (0..9).map(|k| words[(n * 5 + k * 3 + n * k + seed) % words.len()]).collect::<Vec<_>>().join("  ");
     let text: String =
         (0..52).map(|n| format!("{n:02}  {}&#10;", line(n).replace('<', "&lt;").replace('>', "&gt;"))).collect();
-    let pictures = pull(&format!(
+    let raw_frames = pull(&format!(
         "videotestsrc num-buffers=1 pattern=white ! {} ! textoverlay text=\"{text}\" halignment=left valignment=top \
          line-alignment=left auto-resize=false wrap-mode=none color=0xff101010 draw-shadow=false draw-outline=false \
          font-desc=\"DejaVu Sans Mono 13px\" xpad=40 ypad=20 ! appsink name=out sync=false",
         raw()
     ));
-    pictures.into_iter().next().unwrap()
+    raw_frames.into_iter().next().unwrap()
 }
 
 /// A page that is replaced by another one after three seconds.
@@ -62,16 +63,16 @@ fn pages(seconds: u64) -> Vec<gst::Buffer> {
 
 /// Growing rings with some noise: movement everywhere.
 fn film(seconds: u64) -> Vec<gst::Buffer> {
-    let pictures = seconds * FPS;
+    let raw_frames = seconds * FPS;
     pull(&format!(
-        "videotestsrc num-buffers={pictures} pattern=zone-plate kx2=3 ky2=3 kt=12 ! {} ! appsink name=out sync=false \
+        "videotestsrc num-buffers={raw_frames} pattern=zone-plate kx2=3 ky2=3 kt=12 ! {} ! appsink name=out sync=false \
          max-buffers=2",
         raw()
     ))
 }
 
-fn luma(picture: &gst::Buffer) -> Luma {
-    picture.map_readable().unwrap()[..SIZE.pixels() as usize].to_vec()
+fn luma(raw_frame: &gst::Buffer) -> Luma {
+    raw_frame.map_readable().unwrap()[..SIZE.pixels() as usize].to_vec()
 }
 
 /// Peak signal-to-noise ratio in dB.
@@ -95,9 +96,10 @@ fn spec(encoder: &Encoder, content: Content, bitrate: u32) -> BranchSpec {
 }
 
 /// Encodes frames of 30 per second.
-fn encode(spec: &BranchSpec, pictures: &[gst::Buffer]) -> Vec<Frame> {
+fn encode(spec: &BranchSpec, raw_frames: &[gst::Buffer]) -> Vec<Frame> {
     let text = format!(
-        "appsrc name=in format=time block=true max-buffers=4 caps=\"{}\" ! tee name=screen-pictures allow-not-linked=true",
+        "appsrc name=in format=time block=true max-buffers=4 caps=\"{}\" \
+         ! tee name=screen-pictures allow-not-linked=true",
         raw()
     );
     let pipeline = gst::parse::launch(&text).unwrap().downcast::<gst::Pipeline>().unwrap();
@@ -111,12 +113,12 @@ fn encode(spec: &BranchSpec, pictures: &[gst::Buffer]) -> Vec<Frame> {
     pipeline.by_name(&format!("{}-entry", spec.name)).unwrap().set_property_from_str("leaky", "no");
     pipeline.set_state(gst::State::Playing).unwrap();
     let source = pipeline.by_name("in").unwrap().downcast::<gst_app::AppSrc>().unwrap();
-    for (n, picture) in pictures.iter().enumerate() {
-        let mut picture = picture.clone();
-        let own = picture.make_mut();
+    for (n, raw_frame) in raw_frames.iter().enumerate() {
+        let mut raw_frame = raw_frame.clone();
+        let own = raw_frame.make_mut();
         own.set_pts(gst::ClockTime::SECOND * n as u64 / FPS);
         own.set_duration(gst::ClockTime::SECOND / FPS);
-        source.push_buffer(picture).unwrap();
+        source.push_buffer(raw_frame).unwrap();
     }
     source.end_of_stream().unwrap();
     let end_of_stream = [gst::MessageType::Eos, gst::MessageType::Error];
@@ -130,7 +132,8 @@ fn encode(spec: &BranchSpec, pictures: &[gst::Buffer]) -> Vec<Frame> {
 fn decode(codec: Codec, frames: &[Frame]) -> Vec<Luma> {
     let name = codec.encoding_name();
     let text = format!(
-        "appsrc name=in format=time caps=\"application/x-rtp,media=video,clock-rate=90000,encoding-name={name},payload=96\" \
+        "appsrc name=in format=time \
+         caps=\"application/x-rtp,media=video,clock-rate=90000,encoding-name={name},payload=96\" \
          ! {} ! decodebin ! videoconvertscale ! {} ! appsink name=out sync=false",
         if codec == Codec::H264 { "rtph264depay" } else { "rtpvp8depay" },
         raw().replace(&format!(",framerate={FPS}/1"), "")
@@ -148,17 +151,17 @@ fn decode(codec: Codec, frames: &[Frame]) -> Vec<Luma> {
         }
     }
     source.end_of_stream().unwrap();
-    let pictures: Vec<Luma> =
+    let raw_frames: Vec<Luma> =
         std::iter::from_fn(|| sink.pull_sample().ok()).map(|sample| luma(&sample.buffer_owned().unwrap())).collect();
     pipeline.set_state(gst::State::Null).unwrap();
-    pictures
+    raw_frames
 }
 
 /// What a student sees over a path with 20 % more capacity than the bitrate: each frame appears when its last byte has
 /// arrived.
 struct Shown {
     frames: Vec<Frame>,
-    pictures: Vec<Luma>,
+    raw_frames: Vec<Luma>,
     /// In seconds, one per frame.
     arrivals: Vec<f64>,
 }
@@ -166,21 +169,21 @@ struct Shown {
 impl Shown {
     fn of(spec: &BranchSpec, source: &[gst::Buffer]) -> Self {
         let frames = encode(spec, source);
-        let pictures = decode(spec.encoding.codec, &frames);
-        assert_eq!(pictures.len(), frames.len());
+        let raw_frames = decode(spec.encoding.codec, &frames);
+        assert_eq!(raw_frames.len(), frames.len());
         let mut free = 0.0f64;
         let arrivals = frames.iter().map(|frame| {
             free = free.max(f64::from(frame.timestamp) / 90_000.0)
                 + frame.bytes() as f64 * 8.0 / (f64::from(spec.config.bitrate) * 1.2);
             free
         });
-        Self { arrivals: arrivals.collect(), pictures, frames }
+        Self { arrivals: arrivals.collect(), raw_frames, frames }
     }
 
     /// The PSNR of the visible frame at a time. None before the first frame has arrived.
     fn psnr_at(&self, seconds: f64, source: &[gst::Buffer]) -> Option<f64> {
         let at = self.arrivals.iter().rposition(|arrival| *arrival <= seconds)?;
-        Some(psnr(&luma(&source[(seconds * FPS as f64) as usize]), &self.pictures[at]))
+        Some(psnr(&luma(&source[(seconds * FPS as f64) as usize]), &self.raw_frames[at]))
     }
 }
 

@@ -17,15 +17,15 @@ use crate::rtp::Codec;
 const TRIAL_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Frames that an encoder must deliver in a trial.
-const TRIAL_PICTURES: usize = 3;
+const TRIAL_FRAMES: usize = 3;
 
 /// Frames of a speed measurement, 0.1 s of work. The first ones fill buffers and don't count.
-const PICTURES: usize = 12;
-const FIRST: usize = 4;
+const SPEED_FRAMES: usize = 12;
+const WARM_UP_FRAMES: usize = 4;
 
 /// The share of the frame interval that encoding may take. The rest is for capture and conversion (a quarter of a core
 /// at 2560x1440) and for the teacher's other programs.
-const SHARE: f64 = 0.5;
+const MAX_SHARE: f64 = 0.5;
 
 /// The encode time per frame: the median over a pattern that moves everywhere. None if the encoder fails.
 pub(in crate::media) fn measure_encode_time(encoder: &Encoder, config: &EncoderConfig) -> Option<Duration> {
@@ -55,16 +55,16 @@ pub(in crate::media) fn measure_encode_time(encoder: &Encoder, config: &EncoderC
         takes.extend(entered.map(|entered| entered.elapsed()));
         gst::PadProbeReturn::Ok
     });
-    run(&pipeline, PICTURES).ok()?;
+    run(&pipeline, SPEED_FRAMES).ok()?;
     let times = times.lock().unwrap_or_else(PoisonError::into_inner);
-    let mut times: Vec<Duration> = times.iter().skip(FIRST).copied().collect();
+    let mut times: Vec<Duration> = times.iter().skip(WARM_UP_FRAMES).copied().collect();
     times.sort_unstable();
     times.get(times.len() / 2).copied()
 }
 
 /// Whether an encoder with this time per frame can keep up with `fps`.
 pub(in crate::media) fn is_fast_enough(time: Duration, fps: u32) -> bool {
-    time.as_secs_f64() * f64::from(fps) <= SHARE
+    time.as_secs_f64() * f64::from(fps) <= MAX_SHARE
 }
 
 /// Whether an encoder works on this machine.
@@ -98,7 +98,7 @@ impl Encoder {
             config.fps,
             self.text("trial", config)
         );
-        match graph::parse(self.element, &text).and_then(|pipeline| run(&pipeline, TRIAL_PICTURES)) {
+        match graph::parse(self.element, &text).and_then(|pipeline| run(&pipeline, TRIAL_FRAMES)) {
             Ok(()) => Verdict::Works,
             Err(MediaError::Pipeline { cause, .. }) => Verdict::Fails { cause },
             Err(error) => Verdict::Fails { cause: error.to_string() },
@@ -119,8 +119,8 @@ pub(in crate::media) fn choose(
             Verdict::Works => {
                 let fails: Vec<&str> =
                     tried.iter().filter(|(_, fails)| *fails).map(|(text, _): &(String, bool)| text.as_str()).collect();
-                let notice =
-                    (!fails.is_empty()).then(|| format!("encoding with {}, because {}", encoder.element, fails.join(", ")));
+                let notice = (!fails.is_empty())
+                    .then(|| format!("encoding with {}, because {}", encoder.element, fails.join(", ")));
                 return Ok((*encoder, notice));
             }
             Verdict::Missing { package } => {
@@ -136,14 +136,14 @@ pub(in crate::media) fn choose(
 /// Runs a pipeline until `pictures` buffers have arrived at its sink `trial-sink`, and stops it.
 ///
 /// The source must be endless: at the end of a stream some encoders print complaints while they drain.
-fn run(pipeline: &gst::Pipeline, pictures: usize) -> Result<(), MediaError> {
+fn run(pipeline: &gst::Pipeline, frames: usize) -> Result<(), MediaError> {
     const DONE: &str = "classroom-trial-done";
     let failed = |cause: String| MediaError::Pipeline { pipeline: "trial".into(), cause };
     let bus = pipeline.bus().ok_or_else(|| failed("no bus".into()))?;
     if let Some(pad) = pipeline.by_name("trial-sink").and_then(|sink| sink.static_pad("sink")) {
         let (bus, seen) = (bus.clone(), AtomicUsize::new(0));
         pad.add_probe(gst::PadProbeType::BUFFER, move |_, _| {
-            if seen.fetch_add(1, Ordering::Relaxed) + 1 == pictures {
+            if seen.fetch_add(1, Ordering::Relaxed) + 1 == frames {
                 // The loop below reads this message, unless it has timed out.
                 let _ = bus.post(gst::message::Application::new(gst::Structure::new_empty(DONE)));
             }

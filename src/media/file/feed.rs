@@ -46,13 +46,13 @@ impl TrackFeeder {
     /// Pushes the samples from `sink`. While other tracks of the file go on, then pushes the last video frame again, or
     /// silence, so that new students still get video.
     pub(super) fn feed(&self, playback: &Playback, sink: Option<&gst_app::AppSink>, still: Still) {
-        let fed = if self.track.is_video() { self.pictures(playback, sink, still) } else { self.sound(playback, sink) };
+        let fed = if self.track.is_video() { self.video(playback, sink, still) } else { self.audio(playback, sink) };
         if fed.is_err() {
             playback.give_up();
         }
     }
 
-    fn pictures(&self, playback: &Playback, sink: Option<&gst_app::AppSink>, still: Still) -> Result<(), Stopped> {
+    fn video(&self, playback: &Playback, sink: Option<&gst_app::AppSink>, still: Still) -> Result<(), Stopped> {
         let base = playback.progress().of(self.slot);
         let mut last = None;
         let first = next(playback, sink)?;
@@ -60,7 +60,7 @@ impl TrackFeeder {
         let second = next(playback, sink)?;
         let stands = first.is_some() && second.is_none() && sink.is_some();
         if let (true, Some(length)) = (stands, still) {
-            playback.update(|progress| progress.stands(length));
+            playback.update(|progress| progress.set_still(length));
         }
         let fps = if stands { STILL_FPS.min(self.fps) } else { self.fps };
         let mut limit = RateLimit::new(self.fps);
@@ -85,16 +85,16 @@ impl TrackFeeder {
         }
         playback.update(|progress| progress.ended(self.slot));
         let last = last.or_else(|| black(self.canvas?, STILL_FPS));
-        let Some((picture, caps)) = last else { return Ok(()) };
+        let Some((frame, caps)) = last else { return Ok(()) };
         self.fill(playback, period(STILL_FPS.min(self.fps)), |time, input| {
             if std::mem::take(&mut is_first) {
                 input.request_key_frame(time);
             }
-            (picture.copy(), caps.clone())
+            (frame.copy(), caps.clone())
         })
     }
 
-    fn sound(&self, playback: &Playback, sink: Option<&gst_app::AppSink>) -> Result<(), Stopped> {
+    fn audio(&self, playback: &Playback, sink: Option<&gst_app::AppSink>) -> Result<(), Stopped> {
         let base = playback.progress().of(self.slot);
         while let Some(sample) = next(playback, sink)? {
             let Some(caps) = sample.caps_owned() else { continue };

@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::player::preroll;
-use super::{Contents, OPEN_TIMEOUT, Picture, advice, check, package_for, uri};
+use super::{Contents, OPEN_TIMEOUT, VideoStream, advice, check, package_for, uri};
 use crate::media::error::MediaError;
 use crate::media::options::FileList;
 use gstreamer as gst;
@@ -187,8 +187,8 @@ fn inspect(path: &Path) -> Inspection {
 #[derive(Default)]
 struct StreamsFound {
     /// The sink pad of the video stream.
-    picture: Option<gst::Pad>,
-    sound: bool,
+    video: Option<gst::Pad>,
+    audio: bool,
     /// Width and height of a frame that is too large to decode.
     too_large: Option<(i32, i32)>,
 }
@@ -222,7 +222,7 @@ fn open(path: &Path) -> Result<Inspection, String> {
         }
     });
     let mut streams = std::mem::take(&mut *streams.lock().unwrap_or_else(PoisonError::into_inner));
-    let picture = streams.picture.take().and_then(|pad| pad.current_caps());
+    let video = streams.video.take().and_then(|pad| pad.current_caps());
     // A change to Null always succeeds.
     let _ = pipeline.set_state(gst::State::Null);
     if let Some((width, height)) = streams.too_large {
@@ -237,28 +237,28 @@ fn open(path: &Path) -> Result<Inspection, String> {
         return Ok(inspection);
     }
     outcome?;
-    let picture = picture.as_ref().and_then(|caps| picture_of(caps));
-    if picture.is_none() && !streams.sound {
+    let video = video.as_ref().and_then(|caps| video_stream_of(caps));
+    if video.is_none() && !streams.audio {
         return Ok(Inspection::Unplayable("it has neither picture nor sound".into()));
     }
-    Ok(Inspection::Plays(Contents { picture, sound: streams.sound }))
+    Ok(Inspection::Plays(Contents { video, audio: streams.audio }))
 }
 
 /// Gives a new stream a sink. Without one, opening the file would fail.
 fn take(pipeline: &gst::Pipeline, pad: &gst::Pad, streams: &mut StreamsFound) {
     let caps = pad.current_caps().unwrap_or_else(|| pad.query_caps(None));
     let kind = caps.structure(0).map(|structure| structure.name().to_string()).unwrap_or_default();
-    let is_picture = kind == "video/x-raw" && streams.picture.is_none();
-    streams.sound |= kind == "audio/x-raw";
-    let text = if is_picture {
+    let is_video = kind == "video/x-raw" && streams.video.is_none();
+    streams.audio |= kind == "audio/x-raw";
+    let text = if is_video {
         "videoconvert ! videoflip video-direction=auto ! fakesink name=end"
     } else {
         "identity ! fakesink name=end"
     };
     // A failure becomes an error of the whole pipeline.
     let Ok(bin) = gst::parse::bin_from_description(text, true) else { return };
-    if is_picture {
-        streams.picture = bin.by_name("end").and_then(|sink| sink.static_pad("sink"));
+    if is_video {
+        streams.video = bin.by_name("end").and_then(|sink| sink.static_pad("sink"));
     }
     if pipeline.add(&bin).is_ok()
         && let Some(input) = bin.static_pad("sink")
@@ -278,12 +278,12 @@ fn pixels(width: i32, height: i32) -> u64 {
 }
 
 /// The video described by raw caps, its width converted to square pixels.
-fn picture_of(caps: &gst::CapsRef) -> Option<Picture> {
+fn video_stream_of(caps: &gst::CapsRef) -> Option<VideoStream> {
     let info = gst_video::VideoInfo::from_caps(caps).ok()?;
     let par = info.par();
     let (numerator, denominator) = (i64::from(par.numer()).max(1), i64::from(par.denom()).max(1));
     let width = i64::from(info.width()) * numerator / denominator;
-    Some(Picture { width: u32::try_from(width).ok()?, height: info.height(), is_still: info.fps().numer() == 0 })
+    Some(VideoStream { width: u32::try_from(width).ok()?, height: info.height(), is_still: info.fps().numer() == 0 })
 }
 
 /// What a missing plug-in means. A missing plug-in for other streams than audio and video matters only if the file has
@@ -330,17 +330,17 @@ mod tests {
     fn frame_sizes_are_in_square_pixels() {
         crate::media::init().unwrap();
         let caps = "video/x-raw,format=I420,width=720,height=576,framerate=25/1,pixel-aspect-ratio=16/15";
-        let picture = picture_of(&caps.parse::<gst::Caps>().unwrap());
-        assert_eq!(picture, Some(Picture { width: 768, height: 576, is_still: false }));
+        let video = video_stream_of(&caps.parse::<gst::Caps>().unwrap());
+        assert_eq!(video, Some(VideoStream { width: 768, height: 576, is_still: false }));
         let caps = "image/png,width=20000,height=20000".parse::<gst::Caps>().unwrap();
         assert!(edges(&caps).is_some_and(|(width, height)| pixels(width, height) > MAX_PIXELS));
     }
 
     #[test]
     fn inspections_survive_json() {
-        let picture = Some(Picture { width: 2, height: 1, is_still: true });
+        let video = Some(VideoStream { width: 2, height: 1, is_still: true });
         for inspection in [
-            Inspection::Plays(Contents { picture, sound: true }),
+            Inspection::Plays(Contents { video, audio: true }),
             Inspection::Unplayable("why \"so\"".into()),
             Inspection::NeedsDecoder { what: "video/x-h265".into(), package: "p".into() },
         ] {

@@ -32,14 +32,14 @@ const OPEN_TIMEOUT: Duration = Duration::from_secs(10);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Contents {
     /// The video stream, if there is one.
-    pub picture: Option<Picture>,
+    pub video: Option<VideoStream>,
     /// Whether there is an audio stream.
-    pub sound: bool,
+    pub audio: bool,
 }
 
 /// A video stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Picture {
+pub(super) struct VideoStream {
     /// The displayed size in square pixels, after the rotation that the file asks for.
     pub width: u32,
     pub height: u32,
@@ -50,9 +50,9 @@ pub(super) struct Picture {
 impl Contents {
     /// A description for the user.
     pub(super) fn words(&self) -> &'static str {
-        match (self.picture, self.sound) {
+        match (self.video, self.audio) {
             (Some(_), true) => "picture and sound",
-            (Some(picture), false) if picture.is_still => "a picture",
+            (Some(video), false) if video.is_still => "a picture",
             (Some(_), false) => "picture, no sound",
             _ => "sound, no picture",
         }
@@ -72,10 +72,7 @@ pub(super) fn canvas(contents: &[Contents], most: Size) -> Option<Size> {
 }
 
 fn sizes(contents: &[Contents]) -> impl Iterator<Item = Size> {
-    contents
-        .iter()
-        .filter_map(|contents| contents.picture)
-        .map(|picture| Size { width: picture.width, height: picture.height })
+    contents.iter().filter_map(|contents| contents.video).map(|video| Size { width: video.width, height: video.height })
 }
 
 /// Changes the rank of decoders in this process. libav's decoders for BMP and TIFF need a frame as one buffer, which no
@@ -170,19 +167,19 @@ fn package_for(media_type: &str) -> &'static str {
 mod tests {
     use super::*;
 
-    fn picture(width: u32, height: u32) -> Contents {
-        Contents { picture: Some(Picture { width, height, is_still: false }), sound: false }
+    fn video(width: u32, height: u32) -> Contents {
+        Contents { video: Some(VideoStream { width, height, is_still: false }), audio: false }
     }
 
     #[test]
     fn the_canvas_of_a_list_fits_each_video() {
         const HD: Size = Size { width: 1280, height: 720 };
-        let sound = Contents { picture: None, sound: true };
-        let list = [sound, picture(320, 240), picture(1920, 1080), picture(1080, 1920)];
+        let audio = Contents { video: None, audio: true };
+        let list = [audio, video(320, 240), video(1920, 1080), video(1080, 1920)];
         assert_eq!(largest(&list[..3]), Some(Size { width: 1920, height: 1080 }));
         assert_eq!(canvas(&list, HD), Some(HD));
-        assert_eq!(canvas(&[picture(400, 300), picture(300, 400)], HD), Some(Size { width: 400, height: 400 }));
-        assert_eq!((largest(&[sound]), canvas(&[sound], HD)), (None, None));
+        assert_eq!(canvas(&[video(400, 300), video(300, 400)], HD), Some(Size { width: 400, height: 400 }));
+        assert_eq!((largest(&[audio]), canvas(&[audio], HD)), (None, None));
     }
 
     #[test]

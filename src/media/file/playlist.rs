@@ -246,9 +246,9 @@ mod tests {
         assert!(!is_near_end(&progress, seconds(100), Some(seconds(20))));
         assert!(is_near_end(&progress, seconds(100), Some(seconds(15))));
         assert!(is_near_end(&progress, seconds(100), None), "nobody knows");
-        progress.stands(Some(seconds(30)));
+        progress.set_still(Some(seconds(30)));
         assert!(!is_near_end(&progress, seconds(100), None));
-        progress.stands(None);
+        progress.set_still(None);
         assert!(!is_near_end(&progress, seconds(100), Some(seconds(0))));
     }
 }

@@ -70,7 +70,7 @@ impl Progress {
     }
 
     /// Notes that the file is a still image, to be shown for `length`. None: for ever.
-    pub(super) fn stands(&mut self, length: Option<ClockTime>) {
+    pub(super) fn set_still(&mut self, length: Option<ClockTime>) {
         self.least_end = length.map(|length| self.base + length);
     }
 
@@ -176,13 +176,13 @@ mod tests {
     #[test]
     fn a_still_image_ends_after_its_duration_or_never() {
         let mut still = Progress::new(ms(1000), 1);
-        still.stands(Some(ms(200)));
+        still.set_still(Some(ms(200)));
         still.ended(0);
         still.fed(0, ms(1100));
         assert_eq!(still.end(), None);
         still.fed(0, ms(1200));
         assert_eq!(still.end(), Some(ms(1200)));
-        still.stands(None);
+        still.set_still(None);
         assert_eq!((still.end(), still.is_read()), (None, true));
     }
 }

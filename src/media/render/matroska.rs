@@ -115,8 +115,8 @@ impl<W: Write + Seek> Matroska<W> {
         if full {
             self.flush()?;
             self.cluster = Some(Cluster { time_ms: time, blocks: Vec::new() });
-            let only_sound = self.tracks.iter().all(|(_, codec)| matches!(codec, TrackCodec::Opus));
-            if key && (is_video || only_sound) {
+            let only_audio = self.tracks.iter().all(|(_, codec)| matches!(codec, TrackCodec::Opus));
+            if key && (is_video || only_audio) {
                 self.cues.push((time, track, self.end - self.segment));
             }
         }
@@ -297,13 +297,13 @@ mod tests {
     #[test]
     fn a_late_track_is_described_in_a_valid_file() {
         let mut file = Matroska::new(Cursor::new(Vec::new())).unwrap();
-        let sound = file.add("audio", TrackCodec::Opus).unwrap();
+        let audio = file.add("audio", TrackCodec::Opus).unwrap();
         for n in 0..100u64 {
-            file.block(sound, n * 20_000_000, true, &[n as u8; 10]).unwrap();
+            file.block(audio, n * 20_000_000, true, &[n as u8; 10]).unwrap();
         }
         let picture = file.add("screen", TrackCodec::Vp8(Size { width: 640, height: 360 })).unwrap();
         file.block(picture, 2_000_000_000, true, &[1; 2000]).unwrap();
-        file.block(sound, 1_990_000_000, true, &[2; 10]).unwrap();
+        file.block(audio, 1_990_000_000, true, &[2; 10]).unwrap();
         let bytes = file.finish().unwrap().into_inner();
         let top = children(&bytes);
         assert_eq!(top.iter().map(|(id, _)| *id).collect::<Vec<_>>(), [id::EBML, id::SEGMENT]);

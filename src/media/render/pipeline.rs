@@ -34,7 +34,7 @@ pub(in crate::media) struct WindowSinks {
     /// The element that shows video.
     pub(in crate::media) window: String,
     /// The element that plays audio. None: a fakesink drops audio in real time.
-    pub(in crate::media) sound: Option<String>,
+    pub(in crate::media) audio: Option<String>,
 }
 
 /// The pipeline for these options on this machine.
@@ -51,12 +51,12 @@ pub(in crate::media) fn graph(options: &RenderOptions) -> Result<RenderGraph, Me
         let fullscreen = if fullscreen && window == "waylandsink" { "fullscreen=true" } else { "" };
         outputs.window = format!("{window} {fullscreen}");
         let has_audio = options.tracks.iter().any(|format| !format.track.is_video());
-        let card = audio_sink().filter(|_| options.sound && has_audio);
-        if options.sound && has_audio && card.is_none() {
+        let card = audio_sink().filter(|_| options.audio && has_audio);
+        if options.audio && has_audio && card.is_none() {
             notices.push("there is no sound card: the lecture is silent".into());
         }
         // Use the system clock: a sound card's clock would stop the video whenever audio stops.
-        outputs.sound = card.map(|card| format!("{card} provide-clock=false buffer-time=40000 latency-time=10000"));
+        outputs.audio = card.map(|card| format!("{card} provide-clock=false buffer-time=40000 latency-time=10000"));
     }
     Ok(RenderGraph { notices, ..with_sinks(options, &outputs)? })
 }
@@ -67,7 +67,7 @@ pub(in crate::media) fn with_sinks(options: &RenderOptions, outputs: &WindowSink
     if options.tracks.iter().filter(|format| format.track.is_video()).count() > 1 {
         pipeline_latency += COMPOSITOR_LATENCY;
     }
-    if outputs.sound.is_some() {
+    if outputs.audio.is_some() {
         pipeline_latency = pipeline_latency.max(AUDIO_LATENCY);
     }
     Ok(RenderGraph { text: compose(options, outputs)?, notices: Vec::new(), pipeline_latency })
@@ -76,8 +76,8 @@ pub(in crate::media) fn with_sinks(options: &RenderOptions, outputs: &WindowSink
 fn compose(options: &RenderOptions, outputs: &WindowSinks) -> Result<String, MediaError> {
     let shared =
         Values::default().set("window.sink", format!("{} name=window sync=true async=false", outputs.window)).set(
-            "sound.sink",
-            format!("{} name=speaker sync=true async=false", outputs.sound.as_deref().unwrap_or("fakesink")),
+            "audio.sink",
+            format!("{} name=speaker sync=true async=false", outputs.audio.as_deref().unwrap_or("fakesink")),
         );
     let mut text = String::new();
     let videos = options.tracks.iter().filter(|format| format.track.is_video()).count();
@@ -89,7 +89,7 @@ fn compose(options: &RenderOptions, outputs: &WindowSinks) -> Result<String, Med
         let output: &[graph::File] = match &options.sink {
             Sink::Null => &[graph::WATCH_NULL],
             Sink::File(_) => &[graph::WATCH_FILE],
-            Sink::Window { .. } if !format.track.is_video() => &[graph::WATCH_WINDOW_SOUND],
+            Sink::Window { .. } if !format.track.is_video() => &[graph::WATCH_WINDOW_AUDIO],
             Sink::Window { .. } if videos > 1 => &[graph::WATCH_WINDOW_INPUT],
             Sink::Window { .. } => &[graph::WATCH_WINDOW, graph::WATCH_WINDOW_OVER],
         };
@@ -152,10 +152,10 @@ pub(in crate::media) fn decoder(format: &TrackFormat) -> Result<String, MediaErr
 
 /// Elements that show a window, best first. xvimagesink scales on the graphics card, ximagesink works everywhere.
 /// glimagesink is missing: it also opens without a display and shows nothing.
-const WINDOWS: [&str; 3] = ["waylandsink", "xvimagesink", "ximagesink"];
+const WINDOW_SINKS: [&str; 3] = ["waylandsink", "xvimagesink", "ximagesink"];
 
 /// Elements that play audio, best first.
-const SOUNDS: [&str; 3] = ["pulsesink", "pipewiresink", "alsasink"];
+const AUDIO_SINKS: [&str; 3] = ["pulsesink", "pipewiresink", "alsasink"];
 
 /// Whether this machine can open a window.
 pub fn has_display() -> bool {
@@ -175,7 +175,7 @@ pub(in crate::media) fn window_sink() -> Result<&'static str, MediaError> {
         return Err(MediaError::Device { device: "a window".into(), cause });
     }
     let fits = |element: &&&str| is_set(if **element == "waylandsink" { names[0] } else { names[1] });
-    let candidates: Vec<&str> = WINDOWS.iter().filter(fits).copied().collect();
+    let candidates: Vec<&str> = WINDOW_SINKS.iter().filter(fits).copied().collect();
     if let Some(works) = candidates.iter().find(|element| can_open(element)) {
         return Ok(works);
     }
@@ -190,7 +190,7 @@ pub(in crate::media) fn window_sink() -> Result<&'static str, MediaError> {
 
 /// The element that can open a sound card on this machine.
 pub(in crate::media) fn audio_sink() -> Option<&'static str> {
-    SOUNDS.into_iter().find(|element| is_plausible(element) && can_open(element))
+    AUDIO_SINKS.into_iter().find(|element| is_plausible(element) && can_open(element))
 }
 
 /// Whether to try an element. ALSA and PipeWire print to the terminal if they are absent.
@@ -223,10 +223,10 @@ mod tests {
                         sink,
                         latency: crate::rtp::Latency::AUTO,
                         tracks: formats(video, tracks),
-                        sound: true,
+                        audio: true,
                         title: String::new(),
                     };
-                    let outputs = WindowSinks { window: "ximagesink".into(), sound: None };
+                    let outputs = WindowSinks { window: "ximagesink".into(), audio: None };
                     let text = with_sinks(&options, &outputs).unwrap().text;
                     graph::parse("watch", &text).unwrap_or_else(|error| panic!("{error}\n{text}"));
                 }

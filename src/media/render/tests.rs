@@ -15,16 +15,16 @@ const SIZE: (u32, u32) = (160, 96);
 const SHORT: Latency = Latency::Fixed(Duration::from_millis(40));
 
 /// The brightness that identifies a frame, distinct for some seconds.
-fn brightness(picture: u64) -> u8 {
-    20 + (picture % 70) as u8 * 3
+fn brightness(frame: u64) -> u8 {
+    20 + (frame % 70) as u8 * 3
 }
 
-fn picture(brightness: u8) -> u64 {
+fn frame(brightness: u8) -> u64 {
     (u64::from(brightness).saturating_sub(20) + 1) / 3
 }
 
 /// The packets of each frame. `keys` configures the encoder's key frames.
-fn encoded(pictures: u64, keys: &str) -> Vec<Vec<Vec<u8>>> {
+fn encoded(frames: u64, keys: &str) -> Vec<Vec<Vec<u8>>> {
     let text = format!(
         "appsrc name=raw format=time caps=video/x-raw,format=I420,width={},height={},framerate={FPS}/1 \
          ! x264enc bitrate=800 tune=zerolatency speed-preset=superfast {keys} bframes=0 \
@@ -38,14 +38,14 @@ fn encoded(pictures: u64, keys: &str) -> Vec<Vec<Vec<u8>>> {
     let out = pipeline.by_name("out").unwrap().downcast::<gst_app::AppSink>().unwrap();
     pipeline.set_state(gst::State::Playing).unwrap();
     let luma = (SIZE.0 * SIZE.1) as usize;
-    for n in 0..pictures {
+    for n in 0..frames {
         let bytes = [vec![brightness(n); luma], vec![128; luma / 2]].concat();
         let mut buffer = gst::Buffer::from_slice(bytes);
         buffer.get_mut().unwrap().set_pts(gst::ClockTime::from_nseconds(n * 1_000_000_000 / FPS));
         raw.push_buffer(buffer).unwrap();
     }
     raw.end_of_stream().unwrap();
-    let mut all: Vec<Vec<Vec<u8>>> = vec![Vec::new(); pictures as usize];
+    let mut all: Vec<Vec<Vec<u8>>> = vec![Vec::new(); frames as usize];
     while let Ok(sample) = out.pull_sample() {
         let packet = sample.buffer().unwrap().map_readable().unwrap().to_vec();
         let timestamp = u64::from(u32::from_be_bytes(packet[4..8].try_into().unwrap()));
@@ -59,13 +59,13 @@ fn encoded(pictures: u64, keys: &str) -> Vec<Vec<Vec<u8>>> {
 #[derive(Debug, Clone, Copy)]
 struct Shown {
     at: Duration,
-    picture: u64,
+    frame: u64,
 }
 
 impl Shown {
     /// The time from its regular send time to the window.
     fn age_ms(&self) -> u64 {
-        self.at.as_millis() as u64 - (self.picture * 1000 / FPS).min(self.at.as_millis() as u64)
+        self.at.as_millis() as u64 - (self.frame * 1000 / FPS).min(self.at.as_millis() as u64)
     }
 }
 
@@ -74,11 +74,11 @@ impl Shown {
 fn play(
     tracks: &[Track],
     latency: Latency,
-    pictures: u64,
+    frames: u64,
     leaves: impl Fn(u64) -> u64,
     stops: impl Fn(u64) -> u64 + Send + Sync + 'static,
 ) -> (Vec<Shown>, TrackStats, Duration) {
-    play_decoded(tracks, latency, (pictures, "key-int-max=10000"), leaves, stops, |_| 0)
+    play_decoded(tracks, latency, (frames, "key-int-max=10000"), leaves, stops, |_| 0)
 }
 
 /// Blocks this thread.
@@ -93,22 +93,22 @@ fn stand_still(time: Duration) {
 fn play_decoded(
     tracks: &[Track],
     latency: Latency,
-    (pictures, keys): (u64, &str),
+    (frames, keys): (u64, &str),
     leaves: impl Fn(u64) -> u64,
     stops: impl Fn(u64) -> u64 + Send + Sync + 'static,
     decodes: impl Fn(u64) -> u64 + Send + Sync + 'static,
 ) -> (Vec<Shown>, TrackStats, Duration) {
     crate::media::init().unwrap();
-    let encoded = encoded(pictures, keys);
+    let encoded = encoded(frames, keys);
     let formats = tracks.iter().map(|&track| TrackFormat { track, codec: Codec::H264, payload_type: 96 });
     let options = RenderOptions {
         sink: Sink::Window { fullscreen: false },
         latency,
         tracks: formats.collect(),
-        sound: true,
+        audio: true,
         title: String::new(),
     };
-    let outputs = WindowSinks { window: "fakesink qos=true max-lateness=20000000".into(), sound: None };
+    let outputs = WindowSinks { window: "fakesink qos=true max-lateness=20000000".into(), audio: None };
     let graph = with_sinks(&options, &outputs).unwrap();
     let (render, _events) = Render::with_graph(options, graph).unwrap();
     let log: Arc<Mutex<Vec<(Duration, u8)>>> = Arc::default();
@@ -145,9 +145,9 @@ fn play_decoded(
     }
     let deadline = Instant::now() + Duration::from_secs(20);
     // A slow window may drop the very last frames.
-    let end = brightness(pictures - 5)..=brightness(pictures - 1) + 1;
+    let end = brightness(frames - 5)..=brightness(frames - 1) + 1;
     while log.lock().unwrap().last().is_none_or(|(_, seen)| !end.contains(seen)) {
-        assert!(Instant::now() < deadline, "the last pictures never came: {:?}", log.lock().unwrap());
+        assert!(Instant::now() < deadline, "the last frames never came: {:?}", log.lock().unwrap());
         std::thread::park_timeout(Duration::from_millis(5));
     }
     let (stats, delay) = (render.stats(tracks[0]), render.delay());
@@ -156,16 +156,16 @@ fn play_decoded(
     let mut shown: Vec<Shown> = Vec::new();
     for (at, seen) in log.iter().filter(|(_, seen)| *seen >= 19) {
         // The brightness identifies a frame among 70; the order does the rest.
-        let before = shown.last().map_or(0, |shown| shown.picture);
-        let picture = before + (picture(*seen) + 70 - before % 70) % 70;
-        shown.push(Shown { at: at.saturating_sub(start), picture });
+        let before = shown.last().map_or(0, |shown| shown.frame);
+        let frame = before + (frame(*seen) + 70 - before % 70) % 70;
+        shown.push(Shown { at: at.saturating_sub(start), frame });
     }
     (shown, stats, delay)
 }
 
 /// The lowest age of some frames, which the load of the machine does not affect.
-fn youngest(shown: &[Shown], pictures: std::ops::Range<u64>) -> u64 {
-    shown.iter().filter(|shown| pictures.contains(&shown.picture)).map(Shown::age_ms).min().unwrap_or(u64::MAX)
+fn youngest(shown: &[Shown], frames: std::ops::Range<u64>) -> u64 {
+    shown.iter().filter(|shown| frames.contains(&shown.frame)).map(Shown::age_ms).min().unwrap_or(u64::MAX)
 }
 
 fn on_time(n: u64) -> u64 {
@@ -188,7 +188,7 @@ fn the_render_catches_up_at_once_after_a_stall_of_a_second() {
         assert!(after < before + 400, "{tracks:?}: {before} ms before, {after} ms after: {shown:?}");
         // Not one second later, but with the first frames that arrive.
         let soon = shown.iter().find(|shown| shown.at.as_millis() > 2500 && shown.age_ms() < 200).unwrap();
-        assert!(soon.picture < 90, "{tracks:?}: {soon:?} of {shown:?}");
+        assert!(soon.frame < 90, "{tracks:?}: {soon:?} of {shown:?}");
         if tracks.len() == 1 {
             assert!(shown.len() > 95, "most late ones are shown too: {}", shown.len());
         }
@@ -222,8 +222,8 @@ fn a_slow_decoder_skips_to_a_requested_key_frame() {
     assert!((15..=100).contains(&stats.skipped) && stats.lost == 0, "{stats:?}");
     assert!(stats.frames_decoded + stats.skipped <= 180, "{stats:?}");
     assert!((1..=10).contains(&stats.key_frames_asked), "{stats:?}");
-    let first = shown.iter().find(|shown| shown.picture > STOPS_AT + 2).unwrap();
-    assert!(first.picture >= STOPS_AT + 15 && first.picture % KEYS_EVERY == 0, "{first:?} of {shown:?}");
+    let first = shown.iter().find(|shown| shown.frame > STOPS_AT + 2).unwrap();
+    assert!(first.frame >= STOPS_AT + 15 && first.frame % KEYS_EVERY == 0, "{first:?} of {shown:?}");
     let (before, after) = (youngest(&shown, 10..STOPS_AT), youngest(&shown, 120..180));
     assert!(after < before + 400, "{before} ms before, {after} ms after: {shown:?}");
 }

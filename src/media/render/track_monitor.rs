@@ -285,14 +285,14 @@ impl TrackMonitor {
         }
     }
 
-    fn retime_if_late(&self, picture: &mut gst::Buffer) {
+    fn retime_if_late(&self, frame: &mut gst::Buffer) {
         let pipeline_latency = self.0.state.lock().ok().and_then(|state| state.pipeline_latency);
         let (Some(pipeline_latency), Some(now)) = (pipeline_latency, self.0.clock.now()) else { return };
         let latest = (now + REMAINING_TIME).saturating_sub(self.0.clock.delay() + pipeline_latency);
-        if let (Some(pts), Ok(latest)) = (picture.pts(), gst::ClockTime::try_from(latest))
+        if let (Some(pts), Ok(latest)) = (frame.pts(), gst::ClockTime::try_from(latest))
             && pts < latest
         {
-            picture.make_mut().set_pts(latest);
+            frame.make_mut().set_pts(latest);
         }
     }
 

@@ -41,7 +41,7 @@ pub struct RenderOptions {
     /// The tracks that may come. A track that never comes costs nothing.
     pub tracks: Vec<TrackFormat>,
     /// Whether a window plays audio, if there is a sound card.
-    pub sound: bool,
+    pub audio: bool,
     /// The title of the window.
     pub title: String,
 }

@@ -70,7 +70,7 @@ struct State {
     /// For X11 only: waylandsink has a property.
     fullscreen: Option<Fullscreen>,
     is_full: bool,
-    has_sound: bool,
+    has_audio: bool,
     volume: f64,
     is_muted: bool,
     message: Option<String>,
@@ -86,7 +86,7 @@ impl Window {
     /// Takes over the window of a pipeline that is about to start.
     pub(in crate::media) fn attach(pipeline: &gst::Pipeline, title: &str, fullscreen: bool) -> Self {
         let is_x11 = pipeline.by_name("window").is_some_and(|window| window.find_property("fullscreen").is_none());
-        let has_sound = pipeline
+        let has_audio = pipeline
             .by_name("speaker")
             .and_then(|speaker| speaker.factory())
             .is_some_and(|factory| factory.name() != "fakesink");
@@ -96,7 +96,7 @@ impl Window {
             // If there is no thread, the window stays as it is.
             fullscreen: is_x11.then(|| Fullscreen::start(begin, fullscreen).ok()).flatten(),
             is_full: fullscreen,
-            has_sound,
+            has_audio,
             volume: 1.0,
             is_muted: false,
             message: None,
@@ -112,8 +112,8 @@ impl Window {
             holds: AtomicBool::new(false),
         };
         let window = Self(Arc::new(inner));
-        window.see_pictures(pipeline);
-        window.see_keys(pipeline);
+        window.watch_frames(pipeline);
+        window.watch_keys(pipeline);
         window.set_title(title);
         window
     }
@@ -234,13 +234,13 @@ impl Window {
             state.volume = (state.volume + step).clamp(0.0, 1.0);
             state.is_muted = false;
         }
-        let (volume, is_muted, has_sound) = (state.volume, state.is_muted, state.has_sound);
+        let (volume, is_muted, has_audio) = (state.volume, state.is_muted, state.has_audio);
         drop(state);
         if let Some(element) = self.element("window-volume") {
             element.set_property("volume", volume);
             element.set_property("mute", is_muted);
         }
-        self.note(&level(volume, is_muted, has_sound), NOTE_FOR);
+        self.note(&level(volume, is_muted, has_audio), NOTE_FOR);
     }
 
     /// Holds the video, or shows it live again. Decoding goes on.
@@ -278,20 +278,20 @@ impl Window {
             let state = self.state();
             state.last.as_ref().filter(|(_, came)| is_held || came.elapsed() > IDLE_AFTER).map(|(last, _)| last.clone())
         };
-        let (Some(mut picture), Some(pipeline)) = (last, self.0.pipeline.upgrade()) else { return };
+        let (Some(mut frame), Some(pipeline)) = (last, self.0.pipeline.upgrade()) else { return };
         let Some(pad) = pipeline.by_name("window-dim").and_then(|dim| dim.static_pad("sink")) else { return };
         let latency = pipeline.latency().unwrap_or_default();
         if let Some(now) = pipeline.current_running_time() {
-            picture.make_mut().set_pts(now.saturating_sub(latency));
+            frame.make_mut().set_pts(now.saturating_sub(latency));
         }
         self.0.repeats.store(true, Ordering::Relaxed);
         // This fails only while the pipeline stops.
-        let _ = pad.chain(picture);
+        let _ = pad.chain(frame);
         self.0.repeats.store(false, Ordering::Relaxed);
     }
 
     /// Keeps the last frame, and drops frames while the user holds the video.
-    fn see_pictures(&self, pipeline: &gst::Pipeline) {
+    fn watch_frames(&self, pipeline: &gst::Pipeline) {
         let Some(pad) = pipeline.by_name("window-dim").and_then(|dim| dim.static_pad("sink")) else { return };
         let inner = Arc::downgrade(&self.0);
         pad.add_probe(gst::PadProbeType::BUFFER, move |_, info| {
@@ -302,16 +302,16 @@ impl Window {
             if inner.holds.load(Ordering::Relaxed) {
                 return gst::PadProbeReturn::Drop;
             }
-            if let Some(picture) = info.buffer() {
+            if let Some(frame) = info.buffer() {
                 let mut state = inner.state.lock().unwrap_or_else(PoisonError::into_inner);
-                state.last = Some((picture.clone(), Instant::now()));
+                state.last = Some((frame.clone(), Instant::now()));
             }
             gst::PadProbeReturn::Ok
         });
     }
 
     /// Posts key presses to the bus, because this is the window's own thread and must not wait.
-    fn see_keys(&self, pipeline: &gst::Pipeline) {
+    fn watch_keys(&self, pipeline: &gst::Pipeline) {
         let Some(pad) = pipeline.by_name("window").and_then(|window| window.static_pad("sink")) else { return };
         let weak = pipeline.downgrade();
         pad.add_probe(gst::PadProbeType::EVENT_UPSTREAM, move |_, info| {
@@ -343,8 +343,8 @@ fn pressed(event: &gst::EventRef) -> Option<String> {
 }
 
 /// The volume as a bar of ten blocks.
-fn level(volume: f64, is_muted: bool, has_sound: bool) -> String {
-    if !has_sound {
+fn level(volume: f64, is_muted: bool, has_audio: bool) -> String {
+    if !has_audio {
         return "there is no sound card".to_owned();
     }
     let percent = (volume * 100.0).round() as usize;

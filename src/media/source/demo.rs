@@ -1,6 +1,6 @@
 //! The demo lecture, which needs no device: slides with a running clock, and a soft melody.
 //!
-//! This file fills plain areas of each frame. The texts are elements of `pipelines/teach-demo-picture.gst`.
+//! This file fills plain areas of each frame. The texts are elements of `pipelines/teach-demo-video.gst`.
 
 use crate::media::graph::Values;
 use crate::media::options::Size;

@@ -57,8 +57,15 @@ pub(super) fn plan(options: &CaptureOptions) -> Result<CapturePlan, MediaError> 
     let timestamps = std::array::from_fn(|_| rand::random::<u32>() >> 1);
     let plan = CapturePlan { timestamps, ..CapturePlan::default() };
     let screen_source = ScreenSource::default();
-    let mut planner =
-        Planner { options, files: Vec::new(), values: Values::default(), screen_source, is_text: false, plan };
+    let mut planner = Planner {
+        options,
+        files: Vec::new(),
+        tracks: Vec::new(),
+        values: Values::default(),
+        screen_source,
+        is_text: false,
+        plan,
+    };
     if let Some(path) = &options.pipeline {
         planner.encode(Some(path))?;
         let text = graph::read(path)?;
@@ -66,9 +73,9 @@ pub(super) fn plan(options: &CaptureOptions) -> Result<CapturePlan, MediaError> 
         planner.plan.notices.push(format!("capturing with the pipeline {}", path.display()));
         return Ok(planner.plan);
     }
-    let has_sound = planner.main()?;
+    let has_audio = planner.main()?;
     planner.camera()?;
-    if options.sources.audio && !has_sound {
+    if options.sources.audio && !has_audio {
         planner.microphone()?;
     }
     if planner.files.is_empty() {
@@ -83,6 +90,8 @@ pub(super) fn plan(options: &CaptureOptions) -> Result<CapturePlan, MediaError> 
 struct Planner<'a> {
     options: &'a CaptureOptions,
     files: Vec<File>,
+    /// The tracks of these files.
+    tracks: Vec<Track>,
     values: Values,
     screen_source: ScreenSource,
     /// The list has only still images, which usually contain text.
@@ -91,8 +100,9 @@ struct Planner<'a> {
 }
 
 impl Planner<'_> {
-    fn add(&mut self, file: File, notice: impl Into<String>) {
+    fn add(&mut self, track: Track, file: File, notice: impl Into<String>) {
         self.files.push(file);
+        self.tracks.push(track);
         self.plan.notices.push(notice.into());
     }
 
@@ -136,7 +146,7 @@ impl Planner<'_> {
     /// Adds the `screen` track. Returns whether audio came with it.
     fn main(&mut self) -> Result<bool, MediaError> {
         let sources = &self.options.sources;
-        let own_sound = sources.audio && !matches!(sources.microphone, Wanted::Yes(_));
+        let own_audio = sources.audio && !matches!(sources.microphone, Wanted::Yes(_));
         match &sources.main {
             MainSource::Screen(wanted) => {
                 let look = |name: Option<&str>| match devices::display(name)? {
@@ -148,7 +158,7 @@ impl Planner<'_> {
                     self.screen_source = ScreenSource::Screen(devices::size_of_display(&name));
                     self.quote("screen.device", &name);
                     self.plan.devices.push(("ximagesrc", format!("screen {name}")));
-                    self.add(graph::TEACH_SCREEN_X11, format!("screen: the X11 display {name}"));
+                    self.add(Track::Screen, graph::TEACH_SCREEN_X11, format!("screen: the X11 display {name}"));
                 }
                 if let Some(shared) = shared {
                     self.screen_source = ScreenSource::Screen(shared.size);
@@ -156,33 +166,37 @@ impl Planner<'_> {
                     self.set("screen.node", shared.node);
                     self.plan.shared_screen = Some(shared);
                     self.plan.devices.push(("pipewiresrc", "screen of the Wayland desktop".into()));
-                    self.add(graph::TEACH_SCREEN_PORTAL, "screen: selected in the dialogue of the desktop");
+                    self.add(
+                        Track::Screen,
+                        graph::TEACH_SCREEN_PORTAL,
+                        "screen: selected in the dialogue of the desktop",
+                    );
                 }
                 Ok(false)
             }
-            MainSource::Files(list) => self.play(list, own_sound),
+            MainSource::Files(list) => self.play(list, own_audio),
             MainSource::Test => {
-                self.add(graph::TEACH_TEST_PICTURE, "screen: a test picture");
-                if own_sound {
-                    self.add(graph::TEACH_TEST_SOUND, "sound: a test tone");
+                self.add(Track::Screen, graph::TEACH_TEST_VIDEO, "screen: a test picture");
+                if own_audio {
+                    self.add(Track::Audio, graph::TEACH_TEST_AUDIO, "sound: a test tone");
                 }
-                Ok(own_sound)
+                Ok(own_audio)
             }
             MainSource::Demo => {
                 let Fit { size, .. } = ScreenSource::Synthetic.fit(self.options.screen.size);
                 self.values = demo::values(std::mem::take(&mut self.values), size);
                 self.plan.demo = Some(size);
-                self.add(graph::TEACH_DEMO_PICTURE, "screen: the demo lecture");
-                if own_sound {
-                    self.add(graph::TEACH_DEMO_SOUND, "sound: a melody");
+                self.add(Track::Screen, graph::TEACH_DEMO_VIDEO, "screen: the demo lecture");
+                if own_audio {
+                    self.add(Track::Audio, graph::TEACH_DEMO_AUDIO, "sound: a melody");
                 }
-                Ok(own_sound)
+                Ok(own_audio)
             }
         }
     }
 
     /// Adds files in place of the screen. Returns whether audio came with them.
-    fn play(&mut self, list: &FileList, own_sound: bool) -> Result<bool, MediaError> {
+    fn play(&mut self, list: &FileList, own_audio: bool) -> Result<bool, MediaError> {
         let contents = file::contents(list, self.options.inspector.as_deref())?;
         for (path, contents) in list.paths.iter().zip(&contents) {
             self.plan.notices.push(format!("file: {}, {}", path.display(), contents.words()));
@@ -193,24 +207,25 @@ impl Planner<'_> {
             self.screen_source = ScreenSource::File(canvas);
         }
         // In a film, dropped frames are worse than small text. Still images can't stutter.
-        let mut pictures = contents.iter().filter_map(|contents| contents.picture).peekable();
-        self.is_text = pictures.peek().is_some() && pictures.all(|picture| picture.is_still);
-        let has_sound = own_sound && contents.iter().any(|contents| contents.sound);
+        let mut videos = contents.iter().filter_map(|contents| contents.video).peekable();
+        self.is_text = videos.peek().is_some() && videos.all(|video| video.is_still);
+        let has_audio = own_audio && contents.iter().any(|contents| contents.audio);
         let mut tracks = Vec::new();
         if canvas.is_some() {
-            self.files.push(graph::TEACH_FILE_PICTURE);
+            self.files.push(graph::TEACH_FILE_VIDEO);
             tracks.push(Track::Screen);
         }
-        if has_sound {
-            self.files.push(graph::TEACH_FILE_SOUND);
+        if has_audio {
+            self.files.push(graph::TEACH_FILE_AUDIO);
             tracks.push(Track::Audio);
         }
+        self.tracks.extend(&tracks);
         let graph_of = |contents: file::Contents| {
             let mut files = vec![graph::PLAY_FILE];
-            files.extend(contents.picture.map(|_| graph::PLAY_FILE_PICTURE));
-            files.extend((contents.sound && has_sound).then_some(graph::PLAY_FILE_SOUND));
+            files.extend(contents.video.map(|_| graph::PLAY_FILE_VIDEO));
+            files.extend((contents.audio && has_audio).then_some(graph::PLAY_FILE_AUDIO));
             // Scale a still image with more care: that happens once, and it usually contains text.
-            let is_still = contents.picture.is_some_and(|picture| picture.is_still);
+            let is_still = contents.video.is_some_and(|video| video.is_still);
             let size = canvas.unwrap_or(SYNTHETIC_SIZE);
             let values = Values::default()
                 .set("canvas.width", size.width)
@@ -221,13 +236,13 @@ impl Planner<'_> {
         let graphs = contents.into_iter().map(graph_of).collect::<Result<_, MediaError>>()?;
         let fps = self.options.screen.fps;
         self.plan.playlist = Some(PlaylistConfig { list: list.clone(), graphs, tracks, canvas, fps });
-        Ok(has_sound)
+        Ok(has_audio)
     }
 
     fn camera(&mut self) -> Result<(), MediaError> {
         let wanted = &self.options.sources.camera;
         if *wanted == Wanted::Yes(Some("test".into())) {
-            self.add(graph::TEACH_CAMERA_TEST, "camera: a test picture");
+            self.add(Track::Camera, graph::TEACH_CAMERA_TEST, "camera: a test picture");
             return Ok(());
         }
         let video = self.options.camera;
@@ -235,7 +250,7 @@ impl Planner<'_> {
             self.quote("camera.device", &device);
             self.set("camera.format", format);
             self.plan.devices.push(("v4l2src", device.clone()));
-            self.add(graph::TEACH_CAMERA, format!("camera: {label} ({device})"));
+            self.add(Track::Camera, graph::TEACH_CAMERA, format!("camera: {label} ({device})"));
         }
         Ok(())
     }
@@ -253,7 +268,7 @@ impl Planner<'_> {
             };
             self.set("audio.source", source);
             self.plan.devices.push((element, label.clone()));
-            self.add(graph::TEACH_MICROPHONE, format!("sound: {label}"));
+            self.add(Track::Audio, graph::TEACH_MICROPHONE, format!("sound: {label}"));
         }
         Ok(())
     }
@@ -265,9 +280,8 @@ impl Planner<'_> {
         let asked = options.screen.size.or(own.map(|_| FULL_HD));
         let mut fit = self.screen_source.fit(asked);
         let mut screen = sizing::screen_config(options, fit);
-        let is_screen = |file: &File| file.name.contains("screen") || file.name.contains("picture");
-        let has_screen = self.files.iter().any(is_screen);
-        let has_camera = self.files.iter().any(|file| file.name.contains("camera"));
+        let has_screen = self.tracks.contains(&Track::Screen);
+        let has_camera = self.tracks.contains(&Track::Camera);
         if own.is_some() || has_screen || has_camera {
             match trial::choose(options.codec, &screen) {
                 Ok((encoder, notice)) => {
@@ -302,8 +316,8 @@ impl Planner<'_> {
         let (label, size, fps) = (encoder.label, screen.size, screen.fps);
         (!trial::is_fast_enough(time, fps)).then(|| {
             format!(
-                "{label} takes {ms:.0} ms per picture of {size}, too long for {fps} per second; --size native sends the \
-                 full size anyway"
+                "{label} takes {ms:.0} ms per picture of {size}, too long for {fps} per second; --size native sends \
+                 the full size anyway"
             )
         })
     }
@@ -401,10 +415,10 @@ mod tests {
             (&[graph::TEACH_CAMERA], &[Track::Camera]),
             (&[graph::TEACH_CAMERA_TEST], &[Track::Camera]),
             (&[graph::TEACH_MICROPHONE], &[Track::Audio]),
-            (&[graph::TEACH_FILE_PICTURE], &[Track::Screen]),
-            (&[graph::TEACH_FILE_SOUND], &[Track::Audio]),
-            (&[graph::TEACH_TEST_PICTURE, graph::TEACH_TEST_SOUND], &[Track::Audio, Track::Screen]),
-            (&[graph::TEACH_DEMO_PICTURE, graph::TEACH_DEMO_SOUND], &[Track::Audio, Track::Screen]),
+            (&[graph::TEACH_FILE_VIDEO], &[Track::Screen]),
+            (&[graph::TEACH_FILE_AUDIO], &[Track::Audio]),
+            (&[graph::TEACH_TEST_VIDEO, graph::TEACH_TEST_AUDIO], &[Track::Audio, Track::Screen]),
+            (&[graph::TEACH_DEMO_VIDEO, graph::TEACH_DEMO_AUDIO], &[Track::Audio, Track::Screen]),
             (&[graph::TEACH_SCREEN_X11, graph::TEACH_CAMERA, graph::TEACH_MICROPHONE], &Track::ALL),
         ];
         let here = ENCODERS.iter().filter(|encoder| require(encoder.element).is_ok());

@@ -27,7 +27,8 @@ impl Bed {
         )
         .unwrap();
         let text = format!(
-            "appsrc name=raw format=time is-live=true caps=video/x-raw,format=GRAY8,width={WIDTH},height={HEIGHT},framerate=30/1 \
+            "appsrc name=raw format=time is-live=true \
+             caps=video/x-raw,format=GRAY8,width={WIDTH},height={HEIGHT},framerate=30/1 \
              ! videoconvert ! video/x-raw,format=I420 {over} \
              audiotestsrc is-live=true ! volume name=window-volume ! identity name=speaker ! fakesink"
         );
@@ -49,13 +50,13 @@ impl Bed {
 
     /// Pushes a grey frame.
     fn push(&self) {
-        let mut picture = gst::Buffer::from_slice(vec![128; WIDTH * HEIGHT]);
-        picture.get_mut().unwrap().set_pts(self.pipeline.current_running_time());
-        self.raw.push_buffer(picture).unwrap();
+        let mut frame = gst::Buffer::from_slice(vec![128; WIDTH * HEIGHT]);
+        frame.get_mut().unwrap().set_pts(self.pipeline.current_running_time());
+        self.raw.push_buffer(frame).unwrap();
     }
 
     fn next(&self) -> Vec<u8> {
-        self.shown.recv_timeout(Duration::from_secs(20)).expect("a picture")
+        self.shown.recv_timeout(Duration::from_secs(20)).expect("a frame")
     }
 
     /// Pretends that the last frame came long ago.
@@ -119,11 +120,11 @@ fn the_space_key_holds_and_resumes_the_video() {
     bed.push();
     bed.next();
     bed.press("space");
-    assert!(!is_plain(&bed.next()), "the note is drawn into the held picture");
+    assert!(!is_plain(&bed.next()), "the note is drawn into the held frame");
     bed.push();
     bed.window.state().note_until = Some(Instant::now());
     bed.window.expire();
-    assert!(is_plain(&bed.next()), "the held picture once more, without the note; the pushed one is held back");
+    assert!(is_plain(&bed.next()), "the held frame once more, without the note; the pushed one is held back");
     bed.press("space");
     bed.push();
     assert!(!is_plain(&bed.next()), "live, with a note");
