@@ -178,7 +178,7 @@ fn encoding_name(caps: &gst::StructureRef) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::media::graph::{Values, fill, parse};
+    use crate::media::pipelines::{Values, fill, parse};
 
     fn contract(text: &str) -> Result<PipelineOutputs, MediaError> {
         crate::media::init().unwrap();

@@ -9,7 +9,8 @@
 //! encode            | encoders, their settings per tier, the branch of the pipeline that is one encoding
 //! contract          | the element names that a teaching pipeline must have
 //! render            | a student's pipeline: jitter buffer, decoder, window or recording, statistics
-//! graph   options   | pipelines as text; what a capture is asked for
+//! pipelines         | the pipeline files as text, with placeholders
+//! options           | what a capture is asked for
 //! error             | what can fail, and which package to install
 //! ```
 
@@ -20,8 +21,8 @@ mod devices;
 mod encode;
 mod error;
 mod file;
-mod graph;
 mod options;
+mod pipelines;
 mod render;
 mod source;
 

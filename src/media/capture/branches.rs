@@ -17,7 +17,7 @@ use crate::media::options::CaptureEvent;
 use crate::rtp::{Encoding, PerEncoding, Track};
 
 /// What the branches work with.
-pub(in crate::media) struct BranchInputs {
+pub(super) struct BranchInputs {
     pub pipeline: gst::Pipeline,
     /// The tees of raw video.
     pub tees: Vec<(Track, gst::Element)>,
@@ -29,7 +29,7 @@ pub(in crate::media) struct BranchInputs {
 }
 
 /// All encodings of raw video.
-pub(in crate::media) struct Branches {
+pub(super) struct Branches {
     inputs: BranchInputs,
     state: Mutex<State>,
     changed: Condvar,
@@ -70,7 +70,7 @@ enum Task<'a> {
 
 impl Branches {
     /// Builds the main branch of each track, in a pipeline that does not play yet.
-    pub(in crate::media) fn new(inputs: BranchInputs) -> Result<Arc<Self>, MediaError> {
+    pub(super) fn new(inputs: BranchInputs) -> Result<Arc<Self>, MediaError> {
         let this = Arc::new(Self { inputs, state: Mutex::default(), changed: Condvar::new() });
         for (track, tee) in &this.inputs.tees {
             this.watch_end(*track, tee);
@@ -86,20 +86,20 @@ impl Branches {
     }
 
     /// The encodings that can be produced, the best of each track first.
-    pub(in crate::media) fn encodings(&self) -> Vec<Encoding> {
+    pub(super) fn encodings(&self) -> Vec<Encoding> {
         let state = self.state();
         let encodings = self.inputs.specs.iter().map(|spec| spec.encoding);
         encodings.filter(|encoding| state.encodings[*encoding].demand != Demand::Failed).collect()
     }
 
     /// Whether this is the main encoding of its track, which the lecture can't do without.
-    pub(in crate::media) fn is_main(&self, encoding: Encoding) -> bool {
+    pub(super) fn is_main(&self, encoding: Encoding) -> bool {
         let first = self.inputs.specs.iter().find(|spec| spec.encoding.track == encoding.track);
         first.is_some_and(|spec| spec.encoding == encoding)
     }
 
     /// Sets whether an encoding is needed. If so, frames come from the next key frame on; if not, none come.
-    pub(in crate::media) fn need(&self, encoding: Encoding, needed: bool) {
+    pub(super) fn need(&self, encoding: Encoding, needed: bool) {
         if self.inputs.specs.iter().all(|spec| spec.encoding != encoding) {
             return;
         }
@@ -112,25 +112,25 @@ impl Branches {
         encoding_state.demand = demand;
         encoding_state.gate.set(needed);
         // The branch may still exist if it is needed again before its removal.
-        let ask = encoding_state.branch.as_ref().filter(|_| needed).map(Branch::key_frames);
+        let request = encoding_state.branch.as_ref().filter(|_| needed).map(Branch::key_frame_request);
         drop(state);
         self.changed.notify_one();
-        ask.iter().for_each(|ask| ask());
+        request.iter().for_each(|request| request());
     }
 
     /// Requests a key frame. A branch that is being built starts with one.
-    pub(in crate::media) fn request_key_frame(&self, encoding: Encoding) {
-        let ask = self.state().encodings[encoding].branch.as_ref().map(Branch::key_frames);
-        ask.iter().for_each(|ask| ask());
+    pub(super) fn request_key_frame(&self, encoding: Encoding) {
+        let request = self.state().encodings[encoding].branch.as_ref().map(Branch::key_frame_request);
+        request.iter().for_each(|request| request());
     }
 
     /// The mean encode time in milliseconds, while the branch exists.
-    pub(in crate::media) fn encode_ms(&self, encoding: Encoding) -> Option<f32> {
+    pub(super) fn encode_ms(&self, encoding: Encoding) -> Option<f32> {
         self.state().encodings[encoding].branch.as_ref()?.output.encode_ms()
     }
 
     /// The encoding whose branch contains an element.
-    pub(in crate::media) fn encoding_of(&self, element: &gst::Object) -> Option<Encoding> {
+    pub(super) fn encoding_of(&self, element: &gst::Object) -> Option<Encoding> {
         let mut at = Some(element.clone());
         while let Some(object) = at {
             let name = object.name();
@@ -143,7 +143,7 @@ impl Branches {
     }
 
     /// Gives up an encoding after a failure.
-    pub(in crate::media) fn give_up(&self, encoding: Encoding, cause: &str) {
+    pub(super) fn give_up(&self, encoding: Encoding, cause: &str) {
         let mut state = self.state();
         let encoding_state = &mut state.encodings[encoding];
         let before = std::mem::replace(&mut encoding_state.demand, Demand::Failed);
@@ -162,7 +162,7 @@ impl Branches {
     }
 
     /// Builds and removes branches until [`stop`](Self::stop).
-    pub(in crate::media) fn run(&self) {
+    pub(super) fn run(&self) {
         while let Some(task) = self.next() {
             match task {
                 Task::Build(spec) => {
@@ -174,7 +174,7 @@ impl Branches {
                 }
                 Task::Remove(branch) => {
                     let track = branch.output.encoding.track;
-                    branch.leave(&self.inputs.pipeline);
+                    branch.remove_from(&self.inputs.pipeline);
                     self.end_if_none(track);
                 }
             }
@@ -182,7 +182,7 @@ impl Branches {
     }
 
     /// Makes [`run`](Self::run) return.
-    pub(in crate::media) fn stop(&self) {
+    pub(super) fn stop(&self) {
         self.state().stopping = true;
         self.changed.notify_one();
     }
@@ -217,10 +217,10 @@ impl Branches {
         let mut branch = Branch::build(spec)?;
         let end_of_stream = self.inputs.end_of_stream.clone();
         branch.output.connect(gate, self.inputs.on_frame.clone(), move || end_of_stream.track_ended(track));
-        match branch.join(&self.inputs.pipeline, tee) {
+        match branch.add_to(&self.inputs.pipeline, tee) {
             Ok(()) => Ok(branch),
             Err(error) => {
-                branch.leave(&self.inputs.pipeline);
+                branch.remove_from(&self.inputs.pipeline);
                 Err(error)
             }
         }

@@ -15,39 +15,39 @@ use crate::media::source::CapturePlan;
 use crate::rtp::Encoding;
 
 /// Application messages from this program to its own bus watcher.
-pub(in crate::media) const ENDED: &str = "classroom-ended";
-pub(in crate::media) const STOP: &str = "classroom-stop";
+pub(super) const ENDED: &str = "classroom-ended";
+pub(super) const STOP: &str = "classroom-stop";
 
 /// Posts an application message.
-pub(in crate::media) fn post(bus: &gst::Bus, what: &str) {
+pub(super) fn post(bus: &gst::Bus, what: &str) {
     // A closed bus drops the message. Then nobody waits for it.
     let _ = bus.post(gst::message::Application::new(gst::Structure::new_empty(what)));
 }
 
 /// Reads the bus on a thread of its own.
-pub(in crate::media) struct BusWatcher {
+pub(super) struct BusWatcher {
     pub bus: gst::Bus,
     pub events: mpsc::Sender<CaptureEvent>,
-    pub about: ErrorContext,
+    pub context: ErrorContext,
     pub branches: Arc<Branches>,
     /// A camera that the lecture can go on without.
     pub camera: Option<SourceRestart>,
 }
 
 /// What is needed to explain an error.
-pub(in crate::media) struct ErrorContext {
+pub(super) struct ErrorContext {
     name: String,
     devices: Vec<(&'static str, String)>,
 }
 
 impl ErrorContext {
     /// For the pipeline of this name.
-    pub(in crate::media) fn new(name: &str, plan: &CapturePlan) -> Self {
+    pub(super) fn new(name: &str, plan: &CapturePlan) -> Self {
         Self { name: name.to_string(), devices: plan.devices.clone() }
     }
 
     /// Translates an error message for the user.
-    pub(in crate::media) fn explain(&self, message: &gst::message::Error) -> MediaError {
+    pub(super) fn explain(&self, message: &gst::message::Error) -> MediaError {
         let error = message.error();
         let cause = error.message().to_string();
         let factory = factory_of(message);
@@ -75,13 +75,13 @@ fn factory_of(message: &gst::message::Error) -> String {
 
 impl BusWatcher {
     /// Reads the bus until the message [`STOP`].
-    pub(in crate::media) fn run(mut self) {
+    pub(super) fn run(mut self) {
         while let Some(message) = self.next() {
             let event = match message.view() {
                 gst::MessageView::Error(error) if self.camera.as_ref().is_some_and(|it| it.is_source_of(error)) => {
                     if self.camera.as_mut().is_some_and(|camera| camera.failed(Instant::now())) {
                         let sentence = "the lecture goes on without it until it is back";
-                        self.send(CaptureEvent::Warning(format!("{}: {sentence}", self.about.explain(error))));
+                        self.send(CaptureEvent::Warning(format!("{}: {sentence}", self.context.explain(error))));
                     }
                     continue;
                 }
@@ -90,7 +90,7 @@ impl BusWatcher {
                         self.branches.give_up(encoding, &ErrorContext::cause(error));
                         continue;
                     }
-                    None => CaptureEvent::Error(self.about.explain(error)),
+                    None => CaptureEvent::Error(self.context.explain(error)),
                 },
                 gst::MessageView::Warning(warning) => CaptureEvent::Warning(warning.error().message().to_string()),
                 gst::MessageView::Application(own) => {
@@ -109,13 +109,13 @@ impl BusWatcher {
     /// The next message. While waiting, restarts a failed camera from time to time.
     fn next(&mut self) -> Option<gst::Message> {
         loop {
-            let wait = self.camera.as_ref().and_then(|camera| camera.wait(Instant::now()));
-            let patience = wait.and_then(|wait| gst::ClockTime::try_from(wait).ok());
-            let message = self.bus.timed_pop(patience);
+            let wait = self.camera.as_ref().and_then(|camera| camera.time_to_restart(Instant::now()));
+            let timeout = wait.and_then(|wait| gst::ClockTime::try_from(wait).ok());
+            let message = self.bus.timed_pop(timeout);
             if let Some(camera) = &mut self.camera {
                 camera.restart_if_due(Instant::now());
             }
-            if message.is_some() || patience.is_none() {
+            if message.is_some() || timeout.is_none() {
                 return message;
             }
         }

@@ -1,6 +1,6 @@
 //! A running capture: from sources to RTP packets. Each encoding is produced once, and only while it is needed.
 
-pub(in crate::media) mod branches;
+mod branches;
 mod bus;
 mod source_state;
 
@@ -21,8 +21,8 @@ use crate::media::encode::branch_spec;
 use crate::media::encode::output::{EncodedOutput, KeyFrameGate, OnFrame, request_key_frame};
 use crate::media::error::MediaError;
 use crate::media::file::Playlist;
-use crate::media::graph;
 use crate::media::options::{CaptureEvent, CaptureOptions};
+use crate::media::pipelines;
 use crate::media::source::{self, CapturePlan};
 use crate::rtp::{Codec, Encoding, Frame, Tier, Track};
 
@@ -135,7 +135,7 @@ impl Capture {
             Some(path) => path.display().to_string(),
             None => "built into this program".into(),
         };
-        let pipeline = graph::parse(&name, &plan.text)?;
+        let pipeline = pipelines::parse(&name, &plan.text)?;
         let outputs = contract::outputs(&name, &pipeline, |track| plan.timestamps[track as usize])?;
         if let Some(error) = plan.no_encoder.take_if(|_| !outputs.raw_video.is_empty()) {
             return Err(error);
@@ -188,10 +188,10 @@ impl Capture {
                 _ => failed("it can't start".into()),
             });
         }
-        let watch = BusWatcher {
+        let watcher = BusWatcher {
             bus,
             events: events.clone(),
-            about: ErrorContext::new(&prepared.name, &prepared.plan),
+            context: ErrorContext::new(&prepared.name, &prepared.plan),
             branches: branches.clone(),
             camera: camera(&prepared).map(SourceRestart::new),
         };
@@ -205,7 +205,7 @@ impl Capture {
             builder: None,
             watcher: None,
         };
-        capture.watcher = Some(spawn("capture-events", move || watch.run())?);
+        capture.watcher = Some(spawn("capture-events", move || watcher.run())?);
         capture.builder = Some(spawn("capture-tiers", move || branches.run())?);
         Ok((capture, receiver))
     }
@@ -247,7 +247,7 @@ impl Capture {
         }
     }
 
-    /// The mean encode time of about the last second, in milliseconds. None while the encoding is not produced.
+    /// The mean encode time of context the last second, in milliseconds. None while the encoding is not produced.
     pub fn encode_ms(&self, encoding: Encoding) -> Option<f32> {
         match self.output(encoding) {
             Some((output, _)) => output.encode_ms(),

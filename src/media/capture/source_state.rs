@@ -14,10 +14,10 @@ const RESTART_INTERVAL: Duration = Duration::from_secs(2);
 
 /// A source that may fail and return, such as a camera that is unplugged. The rest of the pipeline goes on.
 #[derive(Debug)]
-pub(in crate::media) struct SourceRestart {
+pub(super) struct SourceRestart {
     source: gst::Element,
     /// Whether the source has delivered a buffer since its last start.
-    lives: Arc<AtomicBool>,
+    delivers: Arc<AtomicBool>,
     /// The time of the next restart, while the source is gone.
     due: Option<Instant>,
 }
@@ -25,48 +25,48 @@ pub(in crate::media) struct SourceRestart {
 impl SourceRestart {
     /// Watches a source element. Its end-of-stream events are dropped, because downstream elements would refuse buffers
     /// after them.
-    pub(in crate::media) fn new(source: gst::Element) -> Self {
-        let lives = Arc::<AtomicBool>::default();
+    pub(super) fn new(source: gst::Element) -> Self {
+        let delivers = Arc::<AtomicBool>::default();
         if let Some(pad) = source.static_pad("src") {
-            let lives = lives.clone();
+            let delivers = delivers.clone();
             pad.add_probe(gst::PadProbeType::BUFFER | gst::PadProbeType::EVENT_DOWNSTREAM, move |_, info| {
                 match info.event().map(|event| event.type_()) {
                     Some(gst::EventType::Eos) => return gst::PadProbeReturn::Drop,
                     Some(_) => {}
-                    None => lives.store(true, Ordering::Relaxed),
+                    None => delivers.store(true, Ordering::Relaxed),
                 }
                 gst::PadProbeReturn::Ok
             });
         }
-        Self { source, lives, due: None }
+        Self { source, delivers, due: None }
     }
 
     /// Whether an error comes from this source.
-    pub(in crate::media) fn is_source_of(&self, error: &gst::message::Error) -> bool {
+    pub(super) fn is_source_of(&self, error: &gst::message::Error) -> bool {
         error.src().is_some_and(|source| source == self.source.upcast_ref::<gst::Object>())
     }
 
     /// Stops the failed source and schedules a restart. Returns whether the failure is new.
-    pub(in crate::media) fn failed(&mut self, now: Instant) -> bool {
+    pub(super) fn failed(&mut self, now: Instant) -> bool {
         // Lock the state, so that the pipeline does not start the element. A change to Null always succeeds.
         self.source.set_locked_state(true);
         let _ = self.source.set_state(gst::State::Null);
-        let is_news = self.lives.swap(false, Ordering::Relaxed) || self.due.is_none();
+        let is_new = self.delivers.swap(false, Ordering::Relaxed) || self.due.is_none();
         self.due = Some(now + RESTART_INTERVAL);
-        is_news
+        is_new
     }
 
     /// The time until [`SourceRestart::restart_if_due`] must be called. None while the source works.
-    pub(in crate::media) fn wait(&self, now: Instant) -> Option<Duration> {
+    pub(super) fn time_to_restart(&self, now: Instant) -> Option<Duration> {
         self.due.map(|due| due.saturating_duration_since(now))
     }
 
     /// Restarts the source if that is due.
-    pub(in crate::media) fn restart_if_due(&mut self, now: Instant) {
+    pub(super) fn restart_if_due(&mut self, now: Instant) {
         if self.due.is_none_or(|due| due > now) {
             return;
         }
-        if self.lives.load(Ordering::Relaxed) {
+        if self.delivers.load(Ordering::Relaxed) {
             self.due = None;
             return;
         }
@@ -79,7 +79,7 @@ impl SourceRestart {
 
 /// Counts the frames of a source. Clones share the count.
 #[derive(Debug, Clone, Default)]
-pub(in crate::media) struct FrameCounter(Arc<FrameCounts>);
+pub(super) struct FrameCounter(Arc<FrameCounts>);
 
 #[derive(Debug, Default)]
 struct FrameCounts {
@@ -89,7 +89,7 @@ struct FrameCounts {
 
 impl FrameCounter {
     /// Counts buffers at a pad.
-    pub(in crate::media) fn new(pad: &gst::Pad) -> Self {
+    pub(super) fn new(pad: &gst::Pad) -> Self {
         let this = Self::default();
         let counted = this.0.clone();
         let passes = gst::PadProbeType::BUFFER | gst::PadProbeType::BUFFER_LIST | gst::PadProbeType::EVENT_DOWNSTREAM;
@@ -109,12 +109,12 @@ impl FrameCounter {
     }
 
     /// Frames so far, or packets if the pad carries packets.
-    pub(in crate::media) fn count(&self) -> u64 {
+    pub(super) fn count(&self) -> u64 {
         self.0.frames.load(Ordering::Relaxed)
     }
 
     /// The frame interval in the caps. Zero if it is unknown or variable.
-    pub(in crate::media) fn interval(&self) -> Duration {
+    pub(super) fn interval(&self) -> Duration {
         Duration::from_millis(self.0.interval_ms.load(Ordering::Relaxed))
     }
 }
@@ -126,19 +126,19 @@ fn interval_ms(caps: &gst::CapsRef) -> u64 {
 }
 
 /// Detects the end of a lecture: all tracks that can end have ended.
-pub(in crate::media) struct EndOfStream {
+pub(super) struct EndOfStream {
     open: Mutex<Vec<Track>>,
     at_end: Box<dyn Fn() + Send + Sync>,
 }
 
 impl EndOfStream {
     /// Calls `at_end` once, when all of these tracks have ended. Other tracks may go on.
-    pub(in crate::media) fn new(tracks: Vec<Track>, at_end: impl Fn() + Send + Sync + 'static) -> Self {
+    pub(super) fn new(tracks: Vec<Track>, at_end: impl Fn() + Send + Sync + 'static) -> Self {
         Self { open: Mutex::new(tracks), at_end: Box::new(at_end) }
     }
 
     /// Notes the end of a track. Each of its encodings may report it.
-    pub(in crate::media) fn track_ended(&self, track: Track) {
+    pub(super) fn track_ended(&self, track: Track) {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         let before = open.len();
         open.retain(|other| *other != track);
@@ -159,10 +159,10 @@ mod tests {
         crate::media::init().unwrap();
         let text =
             "videotestsrc is-live=true num-buffers=5 name=camera ! video/x-raw,framerate=100/1 ! fakesink name=end";
-        let graph = gst::parse::launch(text).unwrap().downcast::<gst::Pipeline>().unwrap();
-        let counter = FrameCounter::new(&graph.by_name("end").unwrap().static_pad("sink").unwrap());
-        let mut restart = SourceRestart::new(graph.by_name("camera").unwrap());
-        graph.set_state(gst::State::Playing).unwrap();
+        let pipeline = gst::parse::launch(text).unwrap().downcast::<gst::Pipeline>().unwrap();
+        let counter = FrameCounter::new(&pipeline.by_name("end").unwrap().static_pad("sink").unwrap());
+        let mut restart = SourceRestart::new(pipeline.by_name("camera").unwrap());
+        pipeline.set_state(gst::State::Playing).unwrap();
         let until = |count: u64| {
             let deadline = Instant::now() + Duration::from_secs(20);
             while counter.count() < count {
@@ -172,32 +172,32 @@ mod tests {
         };
         until(5);
         let mut now = Instant::now();
-        assert_eq!(restart.wait(now), None);
+        assert_eq!(restart.time_to_restart(now), None);
         assert!(restart.failed(now), "it had worked");
         assert!(!restart.failed(now), "that is known");
-        assert_eq!(restart.wait(now), Some(RESTART_INTERVAL));
+        assert_eq!(restart.time_to_restart(now), Some(RESTART_INTERVAL));
         restart.restart_if_due(now);
         now += RESTART_INTERVAL;
         restart.restart_if_due(now);
         until(10);
         now += RESTART_INTERVAL;
         restart.restart_if_due(now);
-        assert_eq!(restart.wait(now), None, "it is back");
-        let ended = graph.bus().unwrap().pop_filtered(&[gst::MessageType::Eos, gst::MessageType::Error]);
+        assert_eq!(restart.time_to_restart(now), None, "it is back");
+        let ended = pipeline.bus().unwrap().pop_filtered(&[gst::MessageType::Eos, gst::MessageType::Error]);
         assert!(ended.is_none(), "{ended:?}");
-        graph.set_state(gst::State::Null).unwrap();
+        pipeline.set_state(gst::State::Null).unwrap();
     }
 
     #[test]
     fn frames_are_counted_and_their_interval_is_known() {
         crate::media::init().unwrap();
         let text = "videotestsrc num-buffers=7 ! video/x-raw,framerate=1/5,width=16,height=16 ! fakesink name=end";
-        let graph = gst::parse::launch(text).unwrap().downcast::<gst::Pipeline>().unwrap();
-        let counter = FrameCounter::new(&graph.by_name("end").unwrap().static_pad("sink").unwrap());
-        graph.set_state(gst::State::Playing).unwrap();
-        let bus = graph.bus().unwrap();
+        let pipeline = gst::parse::launch(text).unwrap().downcast::<gst::Pipeline>().unwrap();
+        let counter = FrameCounter::new(&pipeline.by_name("end").unwrap().static_pad("sink").unwrap());
+        pipeline.set_state(gst::State::Playing).unwrap();
+        let bus = pipeline.bus().unwrap();
         bus.timed_pop_filtered(gst::ClockTime::from_seconds(20), &[gst::MessageType::Eos]).unwrap();
-        graph.set_state(gst::State::Null).unwrap();
+        pipeline.set_state(gst::State::Null).unwrap();
         assert_eq!((counter.count(), counter.interval()), (7, Duration::from_secs(5)));
     }
 

@@ -16,8 +16,8 @@ use super::config::Reduction;
 use super::frame_dropper::FrameDropper;
 use super::output::{EncodedOutput, request_key_frame};
 use crate::media::error::MediaError;
-use crate::media::graph;
 use crate::media::options::Size;
+use crate::media::pipelines;
 
 /// Timeout for the tee to finish pushing a buffer into the branch. The branch's queue drops, so this takes
 /// microseconds.
@@ -39,7 +39,7 @@ impl Branch {
     pub(in crate::media) fn build(spec: &BranchSpec) -> Result<Self, MediaError> {
         let failed = |cause: String| MediaError::Pipeline { pipeline: spec.name.clone(), cause };
         let missing = |what: &str| failed(format!("{}{what} is missing", spec.name));
-        let bin = graph::parse_bin(&spec.bin_name(), &spec.text)?;
+        let bin = pipelines::parse_bin(&spec.bin_name(), &spec.text)?;
         let sink = bin.by_name(&spec.name).and_then(|sink| sink.downcast::<gst_app::AppSink>().ok());
         let encoder = bin.by_name(&format!("{}-encoder", spec.name));
         let output = EncodedOutput::new(spec.encoding, sink.ok_or_else(|| missing(""))?, encoder.as_ref());
@@ -56,7 +56,7 @@ impl Branch {
 
     /// A function that requests a key frame for the next captured frame. Call it without holding a lock: the request
     /// event travels through the encoder.
-    pub(in crate::media) fn key_frames(&self) -> impl Fn() + use<> {
+    pub(in crate::media) fn key_frame_request(&self) -> impl Fn() + use<> {
         let (sink, dropper) = (self.output.sink(), self.dropper.clone());
         move || {
             dropper.keep_next();
@@ -65,7 +65,7 @@ impl Branch {
     }
 
     /// Adds the bin to the pipeline, brings it into the pipeline's state and links it to the tee.
-    pub(in crate::media) fn join(&mut self, pipeline: &gst::Pipeline, tee: &gst::Element) -> Result<(), MediaError> {
+    pub(in crate::media) fn add_to(&mut self, pipeline: &gst::Pipeline, tee: &gst::Element) -> Result<(), MediaError> {
         let name = self.bin.name();
         let failed = |cause: &str| MediaError::Pipeline { pipeline: name.to_string(), cause: cause.into() };
         pipeline.add(&self.bin).map_err(|error| failed(&error.message))?;
@@ -82,7 +82,7 @@ impl Branch {
 
     /// Unlinks and removes the bin, complete or not. Don't call this from a streaming thread: it waits for the threads
     /// of the bin.
-    pub(in crate::media) fn leave(self, pipeline: &gst::Pipeline) {
+    pub(in crate::media) fn remove_from(self, pipeline: &gst::Pipeline) {
         if let Some(source) = &self.source {
             unlink(source, &self.entry);
         }

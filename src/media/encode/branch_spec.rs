@@ -7,8 +7,8 @@ use super::config::EncoderConfig;
 use super::encoder::Encoder;
 use crate::media::contract::{name_of, raw_video_of};
 use crate::media::error::MediaError;
-use crate::media::graph::{self, Values};
 use crate::media::options::{Content, Size};
+use crate::media::pipelines::{self, Values};
 use crate::rtp::{Codec, Encoding, Tier, Track};
 
 /// The description of a branch.
@@ -58,15 +58,15 @@ impl VideoTrack {
             codec => format!("{}-{}", name_of(self.track, tier), codec.encoding_name().to_ascii_lowercase()),
         };
         let file = match tier {
-            Tier::Full => graph::TEACH_TIER_FULL,
-            Tier::Low => graph::TEACH_TIER_LOW,
+            Tier::Full => pipelines::TEACH_TIER_FULL,
+            Tier::Low => pipelines::TEACH_TIER_LOW,
         };
         let values = Values::default()
             .set("tier.name", &name)
             .set("tier.encoder", encoder.text(&format!("{name}-encoder"), &config))
             .set("tier.out", payloader(&name, encoder.codec, self.timestamp_offset));
         let encoding = Encoding { track: self.track, tier, codec: encoder.codec };
-        Ok(BranchSpec { encoding, config, text: graph::text(&[file], &values)?, name })
+        Ok(BranchSpec { encoding, config, text: pipelines::text(&[file], &values)?, name })
     }
 
     /// Sets the placeholders of the track.

@@ -108,7 +108,7 @@ fn encode(spec: &BranchSpec, raw_frames: &[gst::Buffer]) -> Vec<Frame> {
     gate.set(true);
     let mut branch = Branch::build(spec).unwrap();
     branch.output.connect(gate, Arc::new(move |frame| log.lock().unwrap().push(frame)), || {});
-    branch.join(&pipeline, &pipeline.by_name("screen-pictures").unwrap()).unwrap();
+    branch.add_to(&pipeline, &pipeline.by_name("screen-pictures").unwrap()).unwrap();
     // In production, this queue drops frames if the encoder is slow.
     pipeline.by_name(&format!("{}-entry", spec.name)).unwrap().set_property_from_str("leaky", "no");
     pipeline.set_state(gst::State::Playing).unwrap();

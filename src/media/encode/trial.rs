@@ -10,7 +10,7 @@ use gstreamer::prelude::*;
 use super::config::EncoderConfig;
 use super::encoder::{ENCODERS, Encoder};
 use crate::media::error::{MediaError, package_of};
-use crate::media::graph;
+use crate::media::pipelines;
 use crate::rtp::Codec;
 
 /// The timeout of a trial. Software takes 50 ms; opening a GPU can take a second.
@@ -38,7 +38,7 @@ pub(in crate::media) fn measure_encode_time(encoder: &Encoder, config: &EncoderC
         config.fps,
         encoder.text("trial", config)
     );
-    let pipeline = graph::parse(encoder.element, &text).ok()?;
+    let pipeline = pipelines::parse(encoder.element, &text).ok()?;
     let element = pipeline.by_name("trial")?;
     let entered = Arc::new(Mutex::new(Vec::<Instant>::new()));
     let times = Arc::new(Mutex::new(Vec::<Duration>::new()));
@@ -98,7 +98,7 @@ impl Encoder {
             config.fps,
             self.text("trial", config)
         );
-        match graph::parse(self.element, &text).and_then(|pipeline| run(&pipeline, TRIAL_FRAMES)) {
+        match pipelines::parse(self.element, &text).and_then(|pipeline| run(&pipeline, TRIAL_FRAMES)) {
             Ok(()) => Verdict::Works,
             Err(MediaError::Pipeline { cause, .. }) => Verdict::Fails { cause },
             Err(error) => Verdict::Fails { cause: error.to_string() },

@@ -28,7 +28,7 @@ type Still = Option<Option<gst::ClockTime>>;
 /// An appsrc of the teaching pipeline.
 pub(super) struct TrackFeeder {
     /// The index of the track in the playlist.
-    pub slot: usize,
+    pub track_index: usize,
     pub track: Track,
     pub source: gst_app::AppSrc,
     /// The size of all video frames.
@@ -53,23 +53,23 @@ impl TrackFeeder {
     }
 
     fn video(&self, playback: &Playback, sink: Option<&gst_app::AppSink>, still: Still) -> Result<(), Stopped> {
-        let base = playback.progress().of(self.slot);
+        let base = playback.progress().of(self.track_index);
         let mut last = None;
         let first = next(playback, sink)?;
         // A single frame is a still image.
         let second = next(playback, sink)?;
-        let stands = first.is_some() && second.is_none() && sink.is_some();
-        if let (true, Some(length)) = (stands, still) {
+        let is_still = first.is_some() && second.is_none() && sink.is_some();
+        if let (true, Some(length)) = (is_still, still) {
             playback.update(|progress| progress.set_still(length));
         }
-        let fps = if stands { STILL_FPS.min(self.fps) } else { self.fps };
+        let fps = if is_still { STILL_FPS.min(self.fps) } else { self.fps };
         let mut limit = RateLimit::new(self.fps);
         let mut waiting = [first, second].into_iter().flatten();
         let (mut is_first, mut before) = (true, None);
         loop {
             let Some(sample) = waiting.next().or(next(playback, sink)?) else { break };
             let Some(caps) = sample.caps().map(|caps| with_rate(caps, fps)) else { continue };
-            let Some((buffer, time)) = placed(sample, base, playback.progress().of(self.slot), before) else {
+            let Some((buffer, time)) = placed(sample, base, playback.progress().of(self.track_index), before) else {
                 continue;
             };
             before = Some(time);
@@ -83,7 +83,7 @@ impl TrackFeeder {
             let until = time + buffer.duration().unwrap_or_else(|| period(fps));
             self.push(playback, buffer, &caps, until)?;
         }
-        playback.update(|progress| progress.ended(self.slot));
+        playback.update(|progress| progress.ended(self.track_index));
         let last = last.or_else(|| black(self.canvas?, STILL_FPS));
         let Some((frame, caps)) = last else { return Ok(()) };
         self.fill(playback, period(STILL_FPS.min(self.fps)), |time, input| {
@@ -95,14 +95,16 @@ impl TrackFeeder {
     }
 
     fn audio(&self, playback: &Playback, sink: Option<&gst_app::AppSink>) -> Result<(), Stopped> {
-        let base = playback.progress().of(self.slot);
+        let base = playback.progress().of(self.track_index);
         while let Some(sample) = next(playback, sink)? {
             let Some(caps) = sample.caps_owned() else { continue };
-            let Some((buffer, time)) = placed(sample, base, playback.progress().of(self.slot), None) else { continue };
+            let Some((buffer, time)) = placed(sample, base, playback.progress().of(self.track_index), None) else {
+                continue;
+            };
             let until = time + buffer.duration().unwrap_or(gst::ClockTime::ZERO);
             self.push(playback, buffer, &caps, until)?;
         }
-        playback.update(|progress| progress.ended(self.slot));
+        playback.update(|progress| progress.ended(self.track_index));
         let caps = gst::Caps::builder("audio/x-raw")
             .field("format", "S16LE")
             .field("layout", "interleaved")
@@ -127,13 +129,13 @@ impl TrackFeeder {
             }
             let (time, wanted, is_over) = {
                 let progress = playback.progress();
-                let stands = self.track.is_video() && progress.is_read();
+                let is_still = self.track.is_video() && progress.is_read();
                 let wanted = match progress.least_end() {
-                    None if stands => None,
-                    Some(least) if stands => Some(least.max(progress.furthest())),
+                    None if is_still => None,
+                    Some(least) if is_still => Some(least.max(progress.furthest())),
                     _ => Some(progress.furthest()),
                 };
-                (progress.of(self.slot), wanted, progress.end().is_some())
+                (progress.of(self.track_index), wanted, progress.end().is_some())
             };
             // A video frame may start before the end of the other tracks. Silence must not last longer than they do.
             let fits = if self.track.is_video() { time } else { time + step };
@@ -166,7 +168,7 @@ impl TrackFeeder {
         let sample = gst::Sample::builder().buffer(&buffer).caps(caps).build();
         self.source.push_sample(&sample).map_err(|_| Stopped)?;
         self.has_begun.store(true, Ordering::Relaxed);
-        playback.update(|progress| progress.fed(self.slot, until));
+        playback.update(|progress| progress.fed(self.track_index, until));
         Ok(())
     }
 

@@ -8,7 +8,7 @@ use gstreamer::prelude::*;
 use gstreamer_app as gst_app;
 
 use super::{OPEN_TIMEOUT, uri};
-use crate::media::graph;
+use crate::media::pipelines;
 use crate::rtp::Track;
 
 /// The opened pipeline of a file. Dropping it closes the file.
@@ -21,8 +21,8 @@ impl Player {
     /// Opens a file. The pipeline text must have a `uridecodebin` named `file` and an appsink per track. The error is
     /// for the user.
     pub(super) fn open(path: &Path, text: &str) -> Result<Self, String> {
-        let pipeline = graph::parse("of a file", text).map_err(|error| error.to_string())?;
-        let source = pipeline.by_name("file").ok_or("the graph has no element named file")?;
+        let pipeline = pipelines::parse("of a file", text).map_err(|error| error.to_string())?;
+        let source = pipeline.by_name("file").ok_or("the pipeline has no element named file")?;
         source.set_property("uri", uri(path)?);
         let sink = |track: Track| Some((track, pipeline.by_name(track.name())?.downcast::<gst_app::AppSink>().ok()?));
         let sinks = Track::ALL.into_iter().filter_map(sink).collect();

@@ -28,7 +28,7 @@ const MIN_MISSING: gst::ClockTime = gst::ClockTime::from_seconds(2);
 pub(in crate::media) struct PlaylistConfig {
     pub list: FileList,
     /// The pipeline text of each file.
-    pub graphs: Vec<String>,
+    pub pipelines: Vec<String>,
     /// The tracks of all files together.
     pub tracks: Vec<Track>,
     /// The size of all video frames.
@@ -52,10 +52,10 @@ impl Playlist {
     ) -> Result<Self, MediaError> {
         let stopping = Arc::<AtomicBool>::default();
         let inputs: Vec<TrackFeeder> = (config.tracks.iter().enumerate())
-            .filter_map(|(slot, track)| {
+            .filter_map(|(track_index, track)| {
                 let source = pipeline.by_name(&format!("file-{track}"))?.downcast::<gst_app::AppSrc>().ok()?;
                 let (canvas, fps) = (config.canvas, config.fps);
-                Some(TrackFeeder { slot, track: *track, source, canvas, fps, has_begun: AtomicBool::new(false) })
+                Some(TrackFeeder { track_index, track: *track, source, canvas, fps, has_begun: AtomicBool::new(false) })
             })
             .collect();
         let show = PlaylistThread { config, inputs, pipeline: pipeline.clone(), events, stopping: stopping.clone() };
@@ -94,7 +94,7 @@ struct PlaylistThread {
 
 impl PlaylistThread {
     fn run(&self) {
-        let (of, mut index) = (self.config.graphs.len(), 0);
+        let (of, mut index) = (self.config.pipelines.len(), 0);
         let (mut base, mut next): (gst::ClockTime, Preopened) = (gst::ClockTime::ZERO, None);
         let (mut rounds, mut broken) = (0, 0);
         while !self.is_stopping() {
@@ -152,13 +152,13 @@ impl PlaylistThread {
     }
 
     fn open(&self, index: usize) -> Result<Player, String> {
-        Player::open(&self.config.list.paths[index], &self.config.graphs[index])
+        Player::open(&self.config.list.paths[index], &self.config.pipelines[index])
     }
 
     /// The index of the following file.
     fn after(&self, index: usize) -> Option<usize> {
         match index + 1 {
-            next if next < self.config.graphs.len() => Some(next),
+            next if next < self.config.pipelines.len() => Some(next),
             _ => self.config.list.repeat.then_some(0),
         }
     }

@@ -12,16 +12,16 @@ const MIN_EXCESS: Duration = Duration::from_millis(150);
 
 /// The freezes and pauses of a video track.
 #[derive(Debug, Default)]
-pub(in crate::media) struct FreezeDetector {
+pub(super) struct FreezeDetector {
     intervals: VecDeque<Duration>,
     sum: Duration,
     last: Option<Instant>,
     /// The start and end of the last freeze.
     newest: Option<(Instant, Instant)>,
     /// Completed freezes.
-    pub(in crate::media) count: u64,
+    pub(super) count: u64,
     /// The time in completed freezes.
-    pub(in crate::media) total: Duration,
+    pub(super) total: Duration,
     /// Completed pauses by the publisher.
     withholdings: u64,
     /// The time in completed pauses, each up to the next frame.
@@ -39,14 +39,14 @@ struct Withholding {
 
 /// The number and total time of pauses by the publisher.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(in crate::media) struct Withheld {
-    pub(in crate::media) count: u64,
-    pub(in crate::media) total: Duration,
+pub(super) struct Withheld {
+    pub(super) count: u64,
+    pub(super) total: Duration,
 }
 
 impl FreezeDetector {
     /// Notes that a frame was shown.
-    pub(in crate::media) fn frame_shown(&mut self, now: Instant) {
+    pub(super) fn frame_shown(&mut self, now: Instant) {
         Withheld { count: self.withholdings, total: self.withheld } = self.withheld(now);
         self.withholding = None;
         self.end(now);
@@ -61,19 +61,19 @@ impl FreezeDetector {
     }
 
     /// Notes that the publisher sends frames with this longer interval from now on: the first of them are no freezes.
-    pub(in crate::media) fn expect_interval(&mut self, interval: Duration) {
+    pub(super) fn expect_interval(&mut self, interval: Duration) {
         self.intervals = VecDeque::from([interval]);
         self.sum = interval;
     }
 
     /// The duration of the current freeze.
-    pub(in crate::media) fn frozen(&self, now: Instant) -> Option<Duration> {
+    pub(super) fn frozen(&self, now: Instant) -> Option<Duration> {
         let interval = now.saturating_duration_since(self.last?);
         (interval >= self.threshold()?).then_some(interval)
     }
 
     /// Notes that the publisher pauses the video. The time up to the next frame is no freeze.
-    pub(in crate::media) fn pause(&mut self, now: Instant) {
+    pub(super) fn pause(&mut self, now: Instant) {
         let frozen = self.frozen(now);
         // A freeze before the pause counts.
         self.end(now);
@@ -84,14 +84,14 @@ impl FreezeDetector {
     }
 
     /// Notes that the lecture is over for now: neither a freeze nor a pause.
-    pub(in crate::media) fn expect_nothing(&mut self, now: Instant) {
+    pub(super) fn expect_nothing(&mut self, now: Instant) {
         Withheld { count: self.withholdings, total: self.withheld } = self.withheld(now);
         (self.withholding, self.last) = (None, None);
     }
 
     /// Notes that this process was suspended. A freeze of that time does not count, whether the next frame has come
     /// already or not.
-    pub(in crate::media) fn note_suspension(&mut self, from: Instant, to: Instant) {
+    pub(super) fn note_suspension(&mut self, from: Instant, to: Instant) {
         if let Some((began, ended)) = self.newest.filter(|(began, ended)| *began < to && *ended > from) {
             self.count -= 1;
             self.total -= ended - began;
@@ -110,12 +110,12 @@ impl FreezeDetector {
     }
 
     /// Whether the publisher pauses the video now, after at least one frame.
-    pub(in crate::media) fn is_withheld(&self) -> bool {
+    pub(super) fn is_withheld(&self) -> bool {
         self.withholding.is_some()
     }
 
     /// The pauses so far, including the current one.
-    pub(in crate::media) fn withheld(&self, now: Instant) -> Withheld {
+    pub(super) fn withheld(&self, now: Instant) -> Withheld {
         let mut sum = Withheld { count: self.withholdings, total: self.withheld };
         if let Some(Withholding { since, follows_a_freeze }) = self.withholding {
             let time = now.saturating_duration_since(since);

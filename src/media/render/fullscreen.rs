@@ -30,7 +30,7 @@ type XError = Box<dyn std::error::Error>;
 
 /// The thread that asks the window manager. Dropping this ends the thread.
 #[derive(Debug)]
-pub(in crate::media) struct Fullscreen {
+pub(super) struct Fullscreen {
     /// None only during the drop.
     wanted: Option<Sender<bool>>,
     thread: Option<JoinHandle<()>>,
@@ -38,7 +38,7 @@ pub(in crate::media) struct Fullscreen {
 
 impl Fullscreen {
     /// Watches for the window on `$DISPLAY` whose title starts with `title`. `wanted`: full screen from the start.
-    pub(in crate::media) fn start(title: &str, wanted: bool) -> std::io::Result<Self> {
+    pub(super) fn start(title: &str, wanted: bool) -> std::io::Result<Self> {
         let (sender, orders) = mpsc::channel();
         let title = title.to_owned();
         let thread = std::thread::Builder::new().name("fullscreen".into());
@@ -47,7 +47,7 @@ impl Fullscreen {
     }
 
     /// Fills the screen, or restores the previous geometry.
-    pub(in crate::media) fn set(&self, wanted: bool) {
+    pub(super) fn set(&self, wanted: bool) {
         if let Some(sender) = &self.wanted {
             // This fails if the thread has lost the display. Then the window stays as it is.
             let _ = sender.send(wanted);

@@ -71,7 +71,7 @@ const CHAIN: [&str; 10] = [
 /// The window is completed while media flows, because a compositor waits for all its pads, and a window keeps its first
 /// size. So the window starts when the size of the first video is known, and each track joins with its first frame.
 #[derive(Debug, Clone)]
-pub(in crate::media) struct Layout {
+pub(super) struct Layout {
     pipeline: gst::glib::WeakRef<gst::Pipeline>,
     chain: Vec<gst::Element>,
     expects_screen: bool,
@@ -105,7 +105,7 @@ impl Compositor {
 }
 
 /// Prepares the shared window of a pipeline. None if its tracks do not share one.
-pub(in crate::media) fn attach(pipeline: &gst::Pipeline) -> Option<Layout> {
+pub(super) fn attach(pipeline: &gst::Pipeline) -> Option<Layout> {
     let chain: Vec<gst::Element> = CHAIN.iter().filter_map(|name| pipeline.by_name(name)).collect();
     if chain.len() < CHAIN.len() {
         return None;
@@ -139,7 +139,7 @@ pub(in crate::media) fn attach(pipeline: &gst::Pipeline) -> Option<Layout> {
 
 impl Layout {
     /// Shows or hides a track.
-    pub(in crate::media) fn show(&self, track: Track, shown: bool) {
+    pub(super) fn show(&self, track: Track, shown: bool) {
         let Ok(mut tracks) = self.tracks.lock() else { return };
         match track {
             Track::Camera => tracks.shown.camera_is_off = !shown,
@@ -220,7 +220,7 @@ impl Layout {
 }
 
 /// The frame size in caps.
-pub(in crate::media) fn size_of(caps: &gst::CapsRef) -> Option<Size> {
+pub(super) fn size_of(caps: &gst::CapsRef) -> Option<Size> {
     let shape = caps.structure(0)?;
     let edge = |name: &str| shape.get::<i32>(name).ok().and_then(|n| u32::try_from(n).ok());
     Some(Size { width: edge("width")?, height: edge("height")? })

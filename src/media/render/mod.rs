@@ -29,7 +29,7 @@ pub use self::types::{RenderEvent, RenderOptions, Sink, TrackFormat, TrackStats}
 use self::window::KeyAction;
 pub use self::window::Window;
 use crate::media::error::MediaError;
-use crate::media::graph;
+use crate::media::pipelines;
 use crate::rtp::{JitterBuffer, Track};
 
 /// The event queue: a few per track. More warnings add nothing.
@@ -61,21 +61,21 @@ impl Render {
     /// There is no display, a decoder is missing, or the file can't be created.
     pub fn start(options: RenderOptions) -> Result<(Self, mpsc::Receiver<RenderEvent>), MediaError> {
         crate::media::init()?;
-        let graph = pipeline::graph(&options)?;
-        Self::with_graph(options, graph)
+        let plan = pipeline::plan(&options)?;
+        Self::with_plan(options, plan)
     }
 
-    fn with_graph(
+    fn with_plan(
         options: RenderOptions,
-        graph: pipeline::RenderGraph,
+        plan: pipeline::RenderPlan,
     ) -> Result<(Self, mpsc::Receiver<RenderEvent>), MediaError> {
         let (events, receiver) = mpsc::channel(MAX_QUEUED_EVENTS);
-        let pipeline::RenderGraph { text, notices, pipeline_latency } = graph;
+        let pipeline::RenderPlan { text, notices, pipeline_latency } = plan;
         for notice in notices {
             // The channel is new, so it has room.
             let _ = events.try_send(RenderEvent::Warning(notice));
         }
-        let pipeline = graph::parse("watch", &text)?;
+        let pipeline = pipelines::parse("watch", &text)?;
         let layout = layout::attach(&pipeline);
         let clock = RenderClock::new(&pipeline, options.latency);
         playout::set_delay(&pipeline, clock.delay(), pipeline_latency);
@@ -272,11 +272,11 @@ fn watch(
     events: &mpsc::Sender<RenderEvent>,
 ) {
     loop {
-        let patience = window.and_then(Window::due).map(|due| due.saturating_duration_since(Instant::now()));
-        let patience = patience.and_then(|patience| gst::ClockTime::try_from(patience).ok());
-        let Some(message) = bus.timed_pop(patience) else {
+        let timeout = window.and_then(Window::due).map(|due| due.saturating_duration_since(Instant::now()));
+        let timeout = timeout.and_then(|timeout| gst::ClockTime::try_from(timeout).ok());
+        let Some(message) = bus.timed_pop(timeout) else {
             match window {
-                Some(window) if patience.is_some() => window.expire(),
+                Some(window) if timeout.is_some() => window.expire(),
                 _ => return,
             }
             continue;

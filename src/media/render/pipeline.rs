@@ -6,11 +6,11 @@ use gstreamer as gst;
 
 use super::types::{RenderOptions, Sink, TrackFormat};
 use crate::media::error::{MediaError, can_open, has_alsa_card, has_pipewire, has_pulse, package_of, require};
-use crate::media::graph::{self, Values};
+use crate::media::pipelines::{self, Values};
 use crate::rtp::Codec;
 
 /// The time for the video decoder before a frame is late.
-pub(in crate::media) const DECODE_LATENCY: Duration = Duration::from_millis(20);
+pub(super) const DECODE_LATENCY: Duration = Duration::from_millis(20);
 
 /// The latency of the compositor: one frame.
 const COMPOSITOR_LATENCY: Duration = Duration::from_millis(33);
@@ -19,22 +19,22 @@ const COMPOSITOR_LATENCY: Duration = Duration::from_millis(33);
 const AUDIO_LATENCY: Duration = Duration::from_millis(80);
 
 /// A student's pipeline.
-pub(in crate::media) struct RenderGraph {
+pub(super) struct RenderPlan {
     /// The pipeline text.
-    pub(in crate::media) text: String,
+    pub(super) text: String,
     /// Notices for the user.
-    pub(in crate::media) notices: Vec<String>,
+    pub(super) notices: Vec<String>,
     /// The latency behind the jitter buffer: that of the slowest branch, because audio and video stay in sync.
-    pub(in crate::media) pipeline_latency: Duration,
+    pub(super) pipeline_latency: Duration,
 }
 
 /// The sinks of a window and its audio.
 #[derive(Debug, Default)]
-pub(in crate::media) struct WindowSinks {
+pub(super) struct WindowSinks {
     /// The element that shows video.
-    pub(in crate::media) window: String,
+    pub(super) window: String,
     /// The element that plays audio. None: a fakesink drops audio in real time.
-    pub(in crate::media) audio: Option<String>,
+    pub(super) audio: Option<String>,
 }
 
 /// The pipeline for these options on this machine.
@@ -42,7 +42,7 @@ pub(in crate::media) struct WindowSinks {
 /// # Errors
 ///
 /// There is no display, or a decoder is missing.
-pub(in crate::media) fn graph(options: &RenderOptions) -> Result<RenderGraph, MediaError> {
+pub(super) fn plan(options: &RenderOptions) -> Result<RenderPlan, MediaError> {
     let mut notices = Vec::new();
     let mut outputs = WindowSinks::default();
     if let Sink::Window { fullscreen } = options.sink {
@@ -58,11 +58,11 @@ pub(in crate::media) fn graph(options: &RenderOptions) -> Result<RenderGraph, Me
         // Use the system clock: a sound card's clock would stop the video whenever audio stops.
         outputs.audio = card.map(|card| format!("{card} provide-clock=false buffer-time=40000 latency-time=10000"));
     }
-    Ok(RenderGraph { notices, ..with_sinks(options, &outputs)? })
+    Ok(RenderPlan { notices, ..with_sinks(options, &outputs)? })
 }
 
 /// The pipeline with these sinks.
-pub(in crate::media) fn with_sinks(options: &RenderOptions, outputs: &WindowSinks) -> Result<RenderGraph, MediaError> {
+pub(super) fn with_sinks(options: &RenderOptions, outputs: &WindowSinks) -> Result<RenderPlan, MediaError> {
     let mut pipeline_latency = DECODE_LATENCY;
     if options.tracks.iter().filter(|format| format.track.is_video()).count() > 1 {
         pipeline_latency += COMPOSITOR_LATENCY;
@@ -70,7 +70,7 @@ pub(in crate::media) fn with_sinks(options: &RenderOptions, outputs: &WindowSink
     if outputs.audio.is_some() {
         pipeline_latency = pipeline_latency.max(AUDIO_LATENCY);
     }
-    Ok(RenderGraph { text: compose(options, outputs)?, notices: Vec::new(), pipeline_latency })
+    Ok(RenderPlan { text: compose(options, outputs)?, notices: Vec::new(), pipeline_latency })
 }
 
 fn compose(options: &RenderOptions, outputs: &WindowSinks) -> Result<String, MediaError> {
@@ -83,15 +83,15 @@ fn compose(options: &RenderOptions, outputs: &WindowSinks) -> Result<String, Med
     let videos = options.tracks.iter().filter(|format| format.track.is_video()).count();
     let is_window = matches!(options.sink, Sink::Window { .. });
     if is_window && videos > 1 {
-        text.push_str(&graph::text(&[graph::WATCH_WINDOW_LAYOUT, graph::WATCH_WINDOW_OVER], &shared)?);
+        text.push_str(&pipelines::text(&[pipelines::WATCH_WINDOW_LAYOUT, pipelines::WATCH_WINDOW_OVER], &shared)?);
     }
     for format in &options.tracks {
-        let output: &[graph::File] = match &options.sink {
-            Sink::Null => &[graph::WATCH_NULL],
-            Sink::File(_) => &[graph::WATCH_FILE],
-            Sink::Window { .. } if !format.track.is_video() => &[graph::WATCH_WINDOW_AUDIO],
-            Sink::Window { .. } if videos > 1 => &[graph::WATCH_WINDOW_INPUT],
-            Sink::Window { .. } => &[graph::WATCH_WINDOW, graph::WATCH_WINDOW_OVER],
+        let output: &[pipelines::File] = match &options.sink {
+            Sink::Null => &[pipelines::WATCH_NULL],
+            Sink::File(_) => &[pipelines::WATCH_FILE],
+            Sink::Window { .. } if !format.track.is_video() => &[pipelines::WATCH_WINDOW_AUDIO],
+            Sink::Window { .. } if videos > 1 => &[pipelines::WATCH_WINDOW_INPUT],
+            Sink::Window { .. } => &[pipelines::WATCH_WINDOW, pipelines::WATCH_WINDOW_OVER],
         };
         let (depayloader, encoded) = depayloader(format.codec);
         let values = shared
@@ -101,14 +101,14 @@ fn compose(options: &RenderOptions, outputs: &WindowSinks) -> Result<String, Med
             .set("encoded", encoded)
             .set("parser", parser(format))
             .set("decoder", if matches!(options.sink, Sink::File(_)) { String::new() } else { decoder(format)? });
-        text.push_str(&graph::text(&[&[graph::WATCH_TRACK], output].concat(), &values)?);
+        text.push_str(&pipelines::text(&[&[pipelines::WATCH_TRACK], output].concat(), &values)?);
     }
     Ok(text)
 }
 
 /// Depayloader and output caps. After a loss, the last frame stays until the next key frame: a still frame is readable,
 /// a corrupt one is not.
-pub(in crate::media) fn depayloader(codec: Codec) -> (&'static str, &'static str) {
+pub(super) fn depayloader(codec: Codec) -> (&'static str, &'static str) {
     match codec {
         Codec::H264 => (
             "rtph264depay wait-for-keyframe=true request-keyframe=true",
@@ -134,7 +134,7 @@ fn parser(format: &TrackFormat) -> String {
 /// The decoder of a track. It has one thread, because each additional one adds a frame of latency and many students
 /// share a machine. Any number of errors is answered with key-frame requests. Late frames are decoded too, because
 /// later frames depend on them; the queue before the decoder and the sink behind it drop frames instead.
-pub(in crate::media) fn decoder(format: &TrackFormat) -> Result<String, MediaError> {
+pub(super) fn decoder(format: &TrackFormat) -> Result<String, MediaError> {
     let name = format!("name={}-decoder", format.track);
     let ask = "automatic-request-sync-points=true max-errors=-1 qos=false";
     Ok(match format.codec {
@@ -228,7 +228,7 @@ mod tests {
                     };
                     let outputs = WindowSinks { window: "ximagesink".into(), audio: None };
                     let text = with_sinks(&options, &outputs).unwrap().text;
-                    graph::parse("watch", &text).unwrap_or_else(|error| panic!("{error}\n{text}"));
+                    pipelines::parse("watch", &text).unwrap_or_else(|error| panic!("{error}\n{text}"));
                 }
             }
         }

@@ -16,14 +16,14 @@ use crate::rtp::{JitterBuffer, Played, Track};
 
 /// The input of a track.
 #[derive(Debug)]
-pub(in crate::media) struct TrackInput {
-    pub(in crate::media) packets: gst_app::AppSrc,
-    pub(in crate::media) monitor: TrackMonitor,
+pub(super) struct TrackInput {
+    pub(super) packets: gst_app::AppSrc,
+    pub(super) monitor: TrackMonitor,
 }
 
 /// The running playout of all tracks.
 #[derive(Debug)]
-pub(in crate::media) struct Playout {
+pub(super) struct Playout {
     shared: Arc<PlayoutThread>,
     thread: Option<JoinHandle<()>>,
 }
@@ -48,7 +48,7 @@ struct State {
 
 impl Playout {
     /// Starts the playout of a pipeline that is about to run.
-    pub(in crate::media) fn start(
+    pub(super) fn start(
         clock: RenderClock,
         inputs: Vec<TrackInput>,
         jitter_buffer: JitterBuffer,
@@ -62,7 +62,7 @@ impl Playout {
     }
 
     /// Takes an RTP packet of a track. It is dropped while the pipeline starts or stops.
-    pub(in crate::media) fn push_rtp(&self, track: Track, packet: &[u8]) {
+    pub(super) fn push_rtp(&self, track: Track, packet: &[u8]) {
         let shared = &*self.shared;
         let (Some(input), Some(now)) = (shared.input(track), shared.clock.now()) else { return };
         input.monitor.repeat_request();
@@ -77,12 +77,12 @@ impl Playout {
     }
 
     /// Takes a compound RTCP packet of a track.
-    pub(in crate::media) fn push_rtcp(&self, track: Track, packet: &[u8]) {
+    pub(super) fn push_rtcp(&self, track: Track, packet: &[u8]) {
         self.shared.state().jitter_buffer.report(track, packet);
     }
 
     /// The statistics of a track since the start.
-    pub(in crate::media) fn stats(&self, track: Track) -> TrackStats {
+    pub(super) fn stats(&self, track: Track) -> TrackStats {
         let Some(input) = self.shared.input(track) else { return TrackStats::default() };
         let state = self.shared.state();
         let (missing, jitter_ms) = (state.jitter_buffer.missing(track), state.jitter_buffer.jitter_ms(track));
@@ -98,30 +98,30 @@ impl Playout {
     }
 
     /// The current delay of the jitter buffer.
-    pub(in crate::media) fn delay(&self) -> Duration {
+    pub(super) fn delay(&self) -> Duration {
         self.shared.clock.delay()
     }
 
     /// Notes that this process was suspended: neither a freeze nor a reason for a longer delay.
-    pub(in crate::media) fn note_suspension(&self, from: Instant, to: Instant) {
+    pub(super) fn note_suspension(&self, from: Instant, to: Instant) {
         self.shared.state().jitter_buffer.stood_still();
         self.shared.inputs.iter().for_each(|input| input.monitor.note_suspension(from, to));
     }
 
     /// Sets whether frames of a track are expected.
-    pub(in crate::media) fn expect(&self, track: Track, expected: bool) {
+    pub(super) fn expect(&self, track: Track, expected: bool) {
         if let Some(input) = self.shared.input(track) {
             input.monitor.expect(expected);
         }
     }
 
     /// See [`super::Render::expect_nothing`].
-    pub(in crate::media) fn expect_nothing(&self) {
+    pub(super) fn expect_nothing(&self) {
         self.shared.inputs.iter().for_each(|input| input.monitor.expect_nothing());
     }
 
     /// See [`super::Render::expect_fewer`].
-    pub(in crate::media) fn expect_fewer(&self, track: Track) {
+    pub(super) fn expect_fewer(&self, track: Track) {
         if let Some(input) = self.shared.input(track) {
             input.monitor.expect_fewer();
         }
@@ -221,7 +221,7 @@ fn push_to_appsrc(packets: &gst_app::AppSrc, played: Played) {
 ///
 /// The latency query is of no use: before media flows it has no result, and later the worst case of the Opus decoder
 /// and the sound card, 0.25 s more than they need.
-pub(in crate::media) fn set_delay(pipeline: &gst::Pipeline, delay: Duration, pipeline_latency: Duration) {
+pub(super) fn set_delay(pipeline: &gst::Pipeline, delay: Duration, pipeline_latency: Duration) {
     pipeline.set_latency(gst::ClockTime::try_from(delay + pipeline_latency).ok());
     if let Some(layout) = pipeline.by_name("layout") {
         let wait = (delay + DECODE_LATENCY).as_nanos();

@@ -45,7 +45,7 @@ impl KeyFrameTimer {
 
 /// A recording in progress. Clones share the file.
 #[derive(Debug, Clone)]
-pub(in crate::media) struct Recording {
+pub(super) struct Recording {
     path: PathBuf,
     /// None after completion or failure.
     file: Arc<Mutex<Option<Matroska<BufWriter<File>>>>>,
@@ -58,14 +58,14 @@ impl Recording {
     /// # Errors
     ///
     /// The file can't be created.
-    pub(in crate::media) fn create(path: &Path, events: mpsc::Sender<RenderEvent>) -> Result<Self, MediaError> {
+    pub(super) fn create(path: &Path, events: mpsc::Sender<RenderEvent>) -> Result<Self, MediaError> {
         let failed = |error: std::io::Error| MediaError::File { path: path.into(), cause: error.to_string() };
         let file = Matroska::new(BufWriter::new(File::create(path).map_err(failed)?)).map_err(failed)?;
         Ok(Self { path: path.into(), file: Arc::new(Mutex::new(Some(file))), events })
     }
 
     /// Records what arrives at a track's appsink.
-    pub(in crate::media) fn connect(&self, track: Track, sink: &gst_app::AppSink) {
+    pub(super) fn connect(&self, track: Track, sink: &gst_app::AppSink) {
         let this = self.clone();
         let (mut number, mut keys) = (None, KeyFrameTimer::default());
         let callbacks = gst_app::AppSinkCallbacks::builder().new_sample(move |sink| {
@@ -109,7 +109,7 @@ impl Recording {
     }
 
     /// Completes the file. Later frames are dropped.
-    pub(in crate::media) fn finish(&self) {
+    pub(super) fn finish(&self) {
         let file = self.file.lock().ok().and_then(|mut file| file.take());
         if let Some(Err(error)) = file.map(Matroska::finish) {
             self.fail(&error);

@@ -33,7 +33,7 @@ fn encoded(frames: u64, keys: &str) -> Vec<Vec<Vec<u8>>> {
          ! appsink name=out sync=false",
         SIZE.0, SIZE.1
     );
-    let pipeline = graph::parse("encoder", &text).unwrap();
+    let pipeline = pipelines::parse("encoder", &text).unwrap();
     let raw = pipeline.by_name("raw").unwrap().downcast::<gst_app::AppSrc>().unwrap();
     let out = pipeline.by_name("out").unwrap().downcast::<gst_app::AppSink>().unwrap();
     pipeline.set_state(gst::State::Playing).unwrap();
@@ -69,16 +69,35 @@ impl Shown {
     }
 }
 
-/// Plays frames on these tracks into a fake window. Frame n is sent at `leaves(n)` ms, and the window's thread blocks
-/// for `stops(n)` ms at frame n.
-fn play(
-    tracks: &[Track],
+/// What is played into a fake window, and what goes wrong. Times are in milliseconds.
+#[derive(Clone, Copy)]
+struct Scenario<'a> {
+    tracks: &'a [Track],
     latency: Latency,
     frames: u64,
-    leaves: impl Fn(u64) -> u64,
-    stops: impl Fn(u64) -> u64 + Send + Sync + 'static,
-) -> (Vec<Shown>, TrackStats, Duration) {
-    play_decoded(tracks, latency, (frames, "key-int-max=10000"), leaves, stops, |_| 0)
+    /// The encoder's options for key frames.
+    keys: &'a str,
+    /// When frame n is sent.
+    leaves: fn(u64) -> u64,
+    /// How long the window's thread blocks at its n-th frame.
+    stops: fn(u64) -> u64,
+    /// How much longer the decoder takes for its n-th frame.
+    decodes: fn(u64) -> u64,
+}
+
+impl Default for Scenario<'_> {
+    /// Four seconds of a screen without trouble, with one key frame.
+    fn default() -> Self {
+        Self {
+            tracks: &[Track::Screen],
+            latency: SHORT,
+            frames: 120,
+            keys: "key-int-max=10000",
+            leaves: on_time,
+            stops: |_| 0,
+            decodes: |_| 0,
+        }
+    }
 }
 
 /// Blocks this thread.
@@ -89,15 +108,9 @@ fn stand_still(time: Duration) {
     }
 }
 
-/// As [`play`], with configured key frames. The decoder takes `decodes(n)` ms more for its n-th frame.
-fn play_decoded(
-    tracks: &[Track],
-    latency: Latency,
-    (frames, keys): (u64, &str),
-    leaves: impl Fn(u64) -> u64,
-    stops: impl Fn(u64) -> u64 + Send + Sync + 'static,
-    decodes: impl Fn(u64) -> u64 + Send + Sync + 'static,
-) -> (Vec<Shown>, TrackStats, Duration) {
+/// Plays a scenario. Returns the shown frames, and the statistics and the delay at the end.
+fn play(scenario: Scenario<'_>) -> (Vec<Shown>, TrackStats, Duration) {
+    let Scenario { tracks, latency, frames, keys, leaves, stops, decodes } = scenario;
     crate::media::init().unwrap();
     let encoded = encoded(frames, keys);
     let formats = tracks.iter().map(|&track| TrackFormat { track, codec: Codec::H264, payload_type: 96 });
@@ -109,8 +122,8 @@ fn play_decoded(
         title: String::new(),
     };
     let outputs = WindowSinks { window: "fakesink qos=true max-lateness=20000000".into(), audio: None };
-    let graph = with_sinks(&options, &outputs).unwrap();
-    let (render, _events) = Render::with_graph(options, graph).unwrap();
+    let plan = with_sinks(&options, &outputs).unwrap();
+    let (render, _events) = Render::with_plan(options, plan).unwrap();
     let log: Arc<Mutex<Vec<(Duration, u8)>>> = Arc::default();
     let (pipeline, to_log) = (render.pipeline.downgrade(), Arc::clone(&log));
     let window = render.pipeline.by_name("window").unwrap();
@@ -180,7 +193,7 @@ fn stalled(n: u64) -> u64 {
 #[test]
 fn the_render_catches_up_at_once_after_a_stall_of_a_second() {
     for tracks in [&[Track::Screen][..], &[Track::Screen, Track::Camera]] {
-        let (shown, stats, _) = play(tracks, SHORT, 120, stalled, |_| 0);
+        let (shown, stats, _) = play(Scenario { tracks, leaves: stalled, ..Scenario::default() });
         assert_eq!((stats.lost, stats.skipped), (0, 0));
         assert!(stats.frames_decoded >= 116, "{stats:?}");
         let (before, after) = (youngest(&shown, 10..45), youngest(&shown, 76..120));
@@ -197,14 +210,14 @@ fn the_render_catches_up_at_once_after_a_stall_of_a_second() {
 
 #[test]
 fn a_blocked_window_catches_up() {
-    let (shown, ..) = play(&[Track::Screen], SHORT, 120, on_time, |n| if n == 40 { 1000 } else { 0 });
+    let (shown, ..) = play(Scenario { stops: |n| if n == 40 { 1000 } else { 0 }, ..Scenario::default() });
     let (before, after) = (youngest(&shown, 10..40), youngest(&shown, 90..120));
     assert!(after < before + 400, "{before} ms before, {after} ms after: {shown:?}");
 }
 
 #[test]
 fn a_slow_window_drops_frames_and_stays_current() {
-    let (shown, stats, _) = play(&[Track::Screen], SHORT, 150, on_time, |_| 100);
+    let (shown, stats, _) = play(Scenario { frames: 150, stops: |_| 100, ..Scenario::default() });
     // The window shows ten of thirty frames per second.
     let oldest = shown[20..].iter().map(Shown::age_ms).max().unwrap();
     assert!(shown.len() < 80 && oldest < 1500, "{oldest} ms, {stats:?}: {shown:?}");
@@ -214,10 +227,10 @@ fn a_slow_window_drops_frames_and_stays_current() {
 fn a_slow_decoder_skips_to_a_requested_key_frame() {
     const STOPS_AT: u64 = 40;
     const KEYS_EVERY: u64 = 30;
-    let decodes = |n| if n == STOPS_AT { 1500 } else { 0 };
+    let decodes: fn(u64) -> u64 = |n| if n == STOPS_AT { 1500 } else { 0 };
     // A key frame per second and nowhere else.
     let keys = format!("key-int-max={KEYS_EVERY} option-string=scenecut=0");
-    let (shown, stats, _) = play_decoded(&[Track::Screen], SHORT, (180, &keys), on_time, |_| 0, decodes);
+    let (shown, stats, _) = play(Scenario { frames: 180, keys: &keys, decodes, ..Scenario::default() });
     // The decoder skips what has waited too long, and the following frames up to a key frame.
     assert!((15..=100).contains(&stats.skipped) && stats.lost == 0, "{stats:?}");
     assert!(stats.frames_decoded + stats.skipped <= 180, "{stats:?}");
@@ -231,9 +244,10 @@ fn a_slow_decoder_skips_to_a_requested_key_frame() {
 #[test]
 fn the_delay_grows_with_jitter_so_that_video_does_not_freeze() {
     // From 2 s on, a frame takes up to 150 ms.
-    let leaves = |n: u64| on_time(n) + if n < 60 { 0 } else { n * 53 % 150 };
+    let leaves: fn(u64) -> u64 = |n| on_time(n) + if n < 60 { 0 } else { n * 53 % 150 };
     for tracks in [&[Track::Screen][..], &[Track::Screen, Track::Camera]] {
-        let (shown, stats, delay) = play(tracks, Latency::AUTO, 180, leaves, |_| 0);
+        let (shown, stats, delay) =
+            play(Scenario { tracks, latency: Latency::AUTO, frames: 180, leaves, ..Scenario::default() });
         assert!((Duration::from_millis(100)..Duration::from_millis(300)).contains(&delay), "{delay:?}");
         assert_eq!((stats.lost, stats.skipped), (0, 0));
         let (before, after) = (youngest(&shown, 20..60), youngest(&shown, 100..180));

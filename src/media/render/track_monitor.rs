@@ -27,25 +27,25 @@ const REMAINING_TIME: Duration = Duration::from_millis(5);
 
 /// The running time of the pipeline and the delay of the jitter buffer. Clones share the delay.
 #[derive(Debug, Clone)]
-pub(in crate::media) struct RenderClock {
+pub(super) struct RenderClock {
     pipeline: gst::glib::WeakRef<gst::Pipeline>,
     delay: Arc<AtomicU64>,
 }
 
 impl RenderClock {
-    pub(in crate::media) fn new(pipeline: &gst::Pipeline, latency: Latency) -> Self {
+    pub(super) fn new(pipeline: &gst::Pipeline, latency: Latency) -> Self {
         let clock = Self { pipeline: pipeline.downgrade(), delay: Arc::default() };
         clock.set_delay(latency.first());
         clock
     }
 
     /// The running time. None while the pipeline starts or stops.
-    pub(in crate::media) fn now(&self) -> Option<Duration> {
+    pub(super) fn now(&self) -> Option<Duration> {
         Some(self.pipeline.upgrade()?.current_running_time()?.into())
     }
 
     /// The current delay of the jitter buffer.
-    pub(in crate::media) fn delay(&self) -> Duration {
+    pub(super) fn delay(&self) -> Duration {
         Duration::from_nanos(self.delay.load(Ordering::Relaxed))
     }
 
@@ -61,7 +61,7 @@ impl RenderClock {
 
 /// Watches one track. Clones share the state.
 #[derive(Debug, Clone)]
-pub(in crate::media) struct TrackMonitor(Arc<Monitored>);
+pub(super) struct TrackMonitor(Arc<Monitored>);
 
 #[derive(Debug)]
 struct Monitored {
@@ -88,19 +88,19 @@ struct State {
 }
 
 impl TrackMonitor {
-    pub(in crate::media) fn new(track: Track, clock: RenderClock, events: mpsc::Sender<RenderEvent>) -> Self {
+    pub(super) fn new(track: Track, clock: RenderClock, events: mpsc::Sender<RenderEvent>) -> Self {
         // A video track starts at a key frame, which the teacher sends unasked.
         let needed = track.is_video().then(Instant::now);
         let state = State { needed, asked: needed, ..State::default() };
         Self(Arc::new(Monitored { track, clock, events, state: Mutex::new(state) }))
     }
 
-    pub(in crate::media) fn track(&self) -> Track {
+    pub(super) fn track(&self) -> Track {
         self.0.track
     }
 
     /// The statistics, except those of packets.
-    pub(in crate::media) fn stats(&self) -> TrackStats {
+    pub(super) fn stats(&self) -> TrackStats {
         let Ok(state) = self.0.state.lock() else { return TrackStats::default() };
         let State { stats, freezes, .. } = &*state;
         let now = Instant::now();
@@ -117,7 +117,7 @@ impl TrackMonitor {
     }
 
     /// Sets whether frames are expected. Unexpected time is a pause, not a freeze.
-    pub(in crate::media) fn expect(&self, expected: bool) {
+    pub(super) fn expect(&self, expected: bool) {
         let Ok(mut state) = self.0.state.lock() else { return };
         state.unexpected = !expected;
         if !expected {
@@ -126,28 +126,28 @@ impl TrackMonitor {
     }
 
     /// Notes that the lecture is over for now. Frames under way are unexpected.
-    pub(in crate::media) fn expect_nothing(&self) {
+    pub(super) fn expect_nothing(&self) {
         let Ok(mut state) = self.0.state.lock() else { return };
         state.unexpected = true;
         state.freezes.expect_nothing(Instant::now());
     }
 
     /// Notes that this process was suspended.
-    pub(in crate::media) fn note_suspension(&self, from: Instant, to: Instant) {
+    pub(super) fn note_suspension(&self, from: Instant, to: Instant) {
         if let Ok(mut state) = self.0.state.lock() {
             state.freezes.note_suspension(from, to);
         }
     }
 
     /// Notes that the publisher sends as few frames as the low tier of text.
-    pub(in crate::media) fn expect_fewer(&self) {
+    pub(super) fn expect_fewer(&self) {
         if let Ok(mut state) = self.0.state.lock() {
             state.freezes.expect_interval(TEXT_INTERVAL);
         }
     }
 
     /// Notes that the decoder needs a key frame, and requests one unless that was done just now.
-    pub(in crate::media) fn need_key_frame(&self) {
+    pub(super) fn need_key_frame(&self) {
         self.request(|state| {
             state.needed.get_or_insert_with(Instant::now);
             true
@@ -155,12 +155,12 @@ impl TrackMonitor {
     }
 
     /// Requests a key frame that may turn out unnecessary, because retransmissions are still under way.
-    pub(in crate::media) fn want_key_frame(&self) {
+    pub(super) fn want_key_frame(&self) {
         self.request(|_| true);
     }
 
     /// Repeats the request while a key frame is needed. Called for every packet.
-    pub(in crate::media) fn repeat_request(&self) {
+    pub(super) fn repeat_request(&self) {
         self.request(|state| state.needed.is_some());
     }
 
@@ -179,7 +179,7 @@ impl TrackMonitor {
     }
 
     /// Sees key frames, and the key-frame requests of depayloader and decoder.
-    pub(in crate::media) fn watch_depayloader(&self, depayloader: &gst::Element) {
+    pub(super) fn watch_depayloader(&self, depayloader: &gst::Element) {
         if !self.0.track.is_video() {
             return;
         }
@@ -208,7 +208,7 @@ impl TrackMonitor {
     }
 
     /// Drops frames that have waited too long for the decoder, up to a key frame.
-    pub(in crate::media) fn watch_queue(&self, queue: &gst::Element) {
+    pub(super) fn watch_queue(&self, queue: &gst::Element) {
         let this = self.clone();
         queue.connect("overrun", false, move |_| {
             this.skip();
@@ -259,7 +259,7 @@ impl TrackMonitor {
     }
 
     /// Counts decoded frames.
-    pub(in crate::media) fn watch_decoder(&self, decoder: &gst::Element) {
+    pub(super) fn watch_decoder(&self, decoder: &gst::Element) {
         let Some(pad) = decoder.static_pad("src") else { return };
         let this = self.clone();
         pad.add_probe(gst::PadProbeType::BUFFER | gst::PadProbeType::EVENT_DOWNSTREAM, move |_, info| {
@@ -279,7 +279,7 @@ impl TrackMonitor {
 
     /// Shows late frames at once: window and compositor would drop them. `pipeline_latency` is the latency behind the
     /// decoder.
-    pub(in crate::media) fn show_late(&self, pipeline_latency: Duration) {
+    pub(super) fn show_late(&self, pipeline_latency: Duration) {
         if let Ok(mut state) = self.0.state.lock() {
             state.pipeline_latency = Some(pipeline_latency).filter(|_| self.0.track.is_video());
         }

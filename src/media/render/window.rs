@@ -13,7 +13,7 @@ use gstreamer as gst;
 use gstreamer::prelude::*;
 
 /// The bus message of a key press. The field `key` has its name.
-pub(in crate::media) const KEY: &str = "classroom-key";
+pub(super) const KEY: &str = "classroom-key";
 
 /// The number of visible chat lines.
 const CHAT_LINES: usize = 6;
@@ -44,7 +44,7 @@ const KEYS: &str = "f or F11   full screen\n\
 
 /// What the program must do after a key press.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::media) enum KeyAction {
+pub(super) enum KeyAction {
     /// Nothing: the window has handled the key.
     Nothing,
     /// Close the window and leave.
@@ -84,7 +84,7 @@ struct State {
 
 impl Window {
     /// Takes over the window of a pipeline that is about to start.
-    pub(in crate::media) fn attach(pipeline: &gst::Pipeline, title: &str, fullscreen: bool) -> Self {
+    pub(super) fn attach(pipeline: &gst::Pipeline, title: &str, fullscreen: bool) -> Self {
         let is_x11 = pipeline.by_name("window").is_some_and(|window| window.find_property("fullscreen").is_none());
         let has_audio = pipeline
             .by_name("speaker")
@@ -163,14 +163,14 @@ impl Window {
     }
 
     /// Handles a key press, by its X11 name.
-    pub(in crate::media) fn on_key(&self, key: &str) -> KeyAction {
+    pub(super) fn on_key(&self, key: &str) -> KeyAction {
         match key {
             "q" | "Q" => return KeyAction::Close,
             "f" | "F" | "F11" => {
                 let is_full = self.state().is_full;
-                self.fill(!is_full);
+                self.set_fullscreen(!is_full);
             }
-            "Escape" => self.fill(false),
+            "Escape" => self.set_fullscreen(false),
             "m" | "M" => {
                 let mut state = self.state();
                 state.is_muted = !state.is_muted;
@@ -197,12 +197,12 @@ impl Window {
     }
 
     /// When [`expire`](Self::expire) is due.
-    pub(in crate::media) fn due(&self) -> Option<Instant> {
+    pub(super) fn due(&self) -> Option<Instant> {
         self.state().note_until
     }
 
     /// Removes the note if its time is over.
-    pub(in crate::media) fn expire(&self) {
+    pub(super) fn expire(&self) {
         let mut state = self.state();
         if state.note_until.is_none_or(|until| Instant::now() < until) {
             return;
@@ -213,7 +213,7 @@ impl Window {
         self.redraw();
     }
 
-    fn fill(&self, full: bool) {
+    fn set_fullscreen(&self, full: bool) {
         let mut state = self.state();
         state.is_full = full;
         match &state.fullscreen {

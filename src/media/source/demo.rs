@@ -2,8 +2,8 @@
 //!
 //! This file fills plain areas of each frame. The texts are elements of `pipelines/teach-demo-video.gst`.
 
-use crate::media::graph::Values;
 use crate::media::options::Size;
+use crate::media::pipelines::Values;
 use gstreamer as gst;
 use gstreamer::prelude::*;
 use gstreamer_video as gst_video;

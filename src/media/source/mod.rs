@@ -17,8 +17,8 @@ use super::encode::encoder::Encoder;
 use super::encode::trial;
 use super::error::MediaError;
 use super::file::{self, PlaylistConfig};
-use super::graph::{self, File, Values};
 use super::options::{CaptureOptions, Content, FileList, MainSource, Size, Wanted};
+use super::pipelines::{self, File, Values};
 use crate::rtp::{Codec, Track};
 
 /// The pipeline text, and all that belongs to it.
@@ -68,8 +68,8 @@ pub(super) fn plan(options: &CaptureOptions) -> Result<CapturePlan, MediaError> 
     };
     if let Some(path) = &options.pipeline {
         planner.encode(Some(path))?;
-        let text = graph::read(path)?;
-        planner.plan.text = graph::fill(&path.display().to_string(), &text, &planner.values)?;
+        let text = pipelines::read(path)?;
+        planner.plan.text = pipelines::fill(&path.display().to_string(), &text, &planner.values)?;
         planner.plan.notices.push(format!("capturing with the pipeline {}", path.display()));
         return Ok(planner.plan);
     }
@@ -82,7 +82,7 @@ pub(super) fn plan(options: &CaptureOptions) -> Result<CapturePlan, MediaError> 
         return Err(MediaError::NothingToCapture { looked_for: planner.plan.absent });
     }
     planner.encode(None)?;
-    planner.plan.text = graph::text(&planner.files, &planner.values)?;
+    planner.plan.text = pipelines::text(&planner.files, &planner.values)?;
     Ok(planner.plan)
 }
 
@@ -158,7 +158,7 @@ impl Planner<'_> {
                     self.screen_source = ScreenSource::Screen(devices::size_of_display(&name));
                     self.quote("screen.device", &name);
                     self.plan.devices.push(("ximagesrc", format!("screen {name}")));
-                    self.add(Track::Screen, graph::TEACH_SCREEN_X11, format!("screen: the X11 display {name}"));
+                    self.add(Track::Screen, pipelines::TEACH_SCREEN_X11, format!("screen: the X11 display {name}"));
                 }
                 if let Some(shared) = shared {
                     self.screen_source = ScreenSource::Screen(shared.size);
@@ -168,7 +168,7 @@ impl Planner<'_> {
                     self.plan.devices.push(("pipewiresrc", "screen of the Wayland desktop".into()));
                     self.add(
                         Track::Screen,
-                        graph::TEACH_SCREEN_PORTAL,
+                        pipelines::TEACH_SCREEN_PORTAL,
                         "screen: selected in the dialogue of the desktop",
                     );
                 }
@@ -176,9 +176,9 @@ impl Planner<'_> {
             }
             MainSource::Files(list) => self.play(list, own_audio),
             MainSource::Test => {
-                self.add(Track::Screen, graph::TEACH_TEST_VIDEO, "screen: a test picture");
+                self.add(Track::Screen, pipelines::TEACH_TEST_VIDEO, "screen: a test picture");
                 if own_audio {
-                    self.add(Track::Audio, graph::TEACH_TEST_AUDIO, "sound: a test tone");
+                    self.add(Track::Audio, pipelines::TEACH_TEST_AUDIO, "sound: a test tone");
                 }
                 Ok(own_audio)
             }
@@ -186,9 +186,9 @@ impl Planner<'_> {
                 let Fit { size, .. } = ScreenSource::Synthetic.fit(self.options.screen.size);
                 self.values = demo::values(std::mem::take(&mut self.values), size);
                 self.plan.demo = Some(size);
-                self.add(Track::Screen, graph::TEACH_DEMO_VIDEO, "screen: the demo lecture");
+                self.add(Track::Screen, pipelines::TEACH_DEMO_VIDEO, "screen: the demo lecture");
                 if own_audio {
-                    self.add(Track::Audio, graph::TEACH_DEMO_AUDIO, "sound: a melody");
+                    self.add(Track::Audio, pipelines::TEACH_DEMO_AUDIO, "sound: a melody");
                 }
                 Ok(own_audio)
             }
@@ -212,18 +212,18 @@ impl Planner<'_> {
         let has_audio = own_audio && contents.iter().any(|contents| contents.audio);
         let mut tracks = Vec::new();
         if canvas.is_some() {
-            self.files.push(graph::TEACH_FILE_VIDEO);
+            self.files.push(pipelines::TEACH_FILE_VIDEO);
             tracks.push(Track::Screen);
         }
         if has_audio {
-            self.files.push(graph::TEACH_FILE_AUDIO);
+            self.files.push(pipelines::TEACH_FILE_AUDIO);
             tracks.push(Track::Audio);
         }
         self.tracks.extend(&tracks);
-        let graph_of = |contents: file::Contents| {
-            let mut files = vec![graph::PLAY_FILE];
-            files.extend(contents.video.map(|_| graph::PLAY_FILE_VIDEO));
-            files.extend((contents.audio && has_audio).then_some(graph::PLAY_FILE_AUDIO));
+        let pipeline_of = |contents: file::Contents| {
+            let mut files = vec![pipelines::PLAY_FILE];
+            files.extend(contents.video.map(|_| pipelines::PLAY_FILE_VIDEO));
+            files.extend((contents.audio && has_audio).then_some(pipelines::PLAY_FILE_AUDIO));
             // Scale a still image with more care: that happens once, and it usually contains text.
             let is_still = contents.video.is_some_and(|video| video.is_still);
             let size = canvas.unwrap_or(SYNTHETIC_SIZE);
@@ -231,18 +231,18 @@ impl Planner<'_> {
                 .set("canvas.width", size.width)
                 .set("canvas.height", size.height)
                 .set("canvas.method", if is_still { "lanczos" } else { "bilinear" });
-            graph::text(&files, &values)
+            pipelines::text(&files, &values)
         };
-        let graphs = contents.into_iter().map(graph_of).collect::<Result<_, MediaError>>()?;
+        let pipelines = contents.into_iter().map(pipeline_of).collect::<Result<_, MediaError>>()?;
         let fps = self.options.screen.fps;
-        self.plan.playlist = Some(PlaylistConfig { list: list.clone(), graphs, tracks, canvas, fps });
+        self.plan.playlist = Some(PlaylistConfig { list: list.clone(), pipelines, tracks, canvas, fps });
         Ok(has_audio)
     }
 
     fn camera(&mut self) -> Result<(), MediaError> {
         let wanted = &self.options.sources.camera;
         if *wanted == Wanted::Yes(Some("test".into())) {
-            self.add(Track::Camera, graph::TEACH_CAMERA_TEST, "camera: a test picture");
+            self.add(Track::Camera, pipelines::TEACH_CAMERA_TEST, "camera: a test picture");
             return Ok(());
         }
         let video = self.options.camera;
@@ -250,7 +250,7 @@ impl Planner<'_> {
             self.quote("camera.device", &device);
             self.set("camera.format", format);
             self.plan.devices.push(("v4l2src", device.clone()));
-            self.add(Track::Camera, graph::TEACH_CAMERA, format!("camera: {label} ({device})"));
+            self.add(Track::Camera, pipelines::TEACH_CAMERA, format!("camera: {label} ({device})"));
         }
         Ok(())
     }
@@ -268,7 +268,7 @@ impl Planner<'_> {
             };
             self.set("audio.source", source);
             self.plan.devices.push((element, label.clone()));
-            self.add(Track::Audio, graph::TEACH_MICROPHONE, format!("sound: {label}"));
+            self.add(Track::Audio, pipelines::TEACH_MICROPHONE, format!("sound: {label}"));
         }
         Ok(())
     }
@@ -409,24 +409,24 @@ mod tests {
     #[test]
     fn every_teaching_pipeline_keeps_the_contract() {
         crate::media::init().unwrap();
-        let graphs: [(&[File], &[Track]); 10] = [
-            (&[graph::TEACH_SCREEN_X11], &[Track::Screen]),
-            (&[graph::TEACH_SCREEN_PORTAL], &[Track::Screen]),
-            (&[graph::TEACH_CAMERA], &[Track::Camera]),
-            (&[graph::TEACH_CAMERA_TEST], &[Track::Camera]),
-            (&[graph::TEACH_MICROPHONE], &[Track::Audio]),
-            (&[graph::TEACH_FILE_VIDEO], &[Track::Screen]),
-            (&[graph::TEACH_FILE_AUDIO], &[Track::Audio]),
-            (&[graph::TEACH_TEST_VIDEO, graph::TEACH_TEST_AUDIO], &[Track::Audio, Track::Screen]),
-            (&[graph::TEACH_DEMO_VIDEO, graph::TEACH_DEMO_AUDIO], &[Track::Audio, Track::Screen]),
-            (&[graph::TEACH_SCREEN_X11, graph::TEACH_CAMERA, graph::TEACH_MICROPHONE], &Track::ALL),
+        let pipelines: [(&[File], &[Track]); 10] = [
+            (&[pipelines::TEACH_SCREEN_X11], &[Track::Screen]),
+            (&[pipelines::TEACH_SCREEN_PORTAL], &[Track::Screen]),
+            (&[pipelines::TEACH_CAMERA], &[Track::Camera]),
+            (&[pipelines::TEACH_CAMERA_TEST], &[Track::Camera]),
+            (&[pipelines::TEACH_MICROPHONE], &[Track::Audio]),
+            (&[pipelines::TEACH_FILE_VIDEO], &[Track::Screen]),
+            (&[pipelines::TEACH_FILE_AUDIO], &[Track::Audio]),
+            (&[pipelines::TEACH_TEST_VIDEO, pipelines::TEACH_TEST_AUDIO], &[Track::Audio, Track::Screen]),
+            (&[pipelines::TEACH_DEMO_VIDEO, pipelines::TEACH_DEMO_AUDIO], &[Track::Audio, Track::Screen]),
+            (&[pipelines::TEACH_SCREEN_X11, pipelines::TEACH_CAMERA, pipelines::TEACH_MICROPHONE], &Track::ALL),
         ];
         let here = ENCODERS.iter().filter(|encoder| require(encoder.element).is_ok());
         for encoder in here {
-            for (files, tracks) in graphs {
+            for (files, tracks) in pipelines {
                 let name = format!("{} with {}", files[0].name, encoder.element);
-                let text = graph::text(files, &values(encoder)).unwrap();
-                let pipeline = match graph::parse(&name, &text) {
+                let text = pipelines::text(files, &values(encoder)).unwrap();
+                let pipeline = match pipelines::parse(&name, &text) {
                     // Where the PipeWire plug-in is missing, there is no Wayland either.
                     Err(MediaError::MissingElement { element, .. }) if element == "pipewiresrc" => continue,
                     parsed => parsed.unwrap_or_else(|error| panic!("{error}\n{text}")),
@@ -445,8 +445,8 @@ mod tests {
         crate::media::init().unwrap();
         for encoder in ENCODERS.iter().filter(|encoder| require(encoder.element).is_ok()) {
             let text = "videotestsrc ! {screen.exact} ! {screen.encoder} ! {screen.out}";
-            let text = graph::fill("own", text, &values(encoder)).unwrap();
-            let outputs = contract::outputs("own", &graph::parse("own", &text).unwrap(), |_| 7).unwrap();
+            let text = pipelines::fill("own", text, &values(encoder)).unwrap();
+            let outputs = contract::outputs("own", &pipelines::parse("own", &text).unwrap(), |_| 7).unwrap();
             assert_eq!(outputs.encoded[0].encoding, Encoding::full(Track::Screen, encoder.codec), "{text}");
         }
     }

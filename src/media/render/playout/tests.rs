@@ -3,7 +3,7 @@
 use super::super::pipeline;
 use super::super::types::TrackFormat;
 use super::*;
-use crate::media::graph::{self, Values};
+use crate::media::pipelines::{self, Values};
 use crate::rtp::{Codec, Latency};
 
 const RATE: usize = 48_000;
@@ -28,7 +28,7 @@ fn packets(voice: &[i16]) -> Vec<Vec<u8>> {
          ! {} ! rtpopuspay pt=111 ! appsink name=out sync=false",
         crate::media::source::audio_encoder(64_000)
     );
-    let pipeline = graph::parse("encoder", &text).unwrap();
+    let pipeline = pipelines::parse("encoder", &text).unwrap();
     let source = pipeline.by_name("voice").unwrap().downcast::<gst_app::AppSrc>().unwrap();
     let sink = pipeline.by_name("out").unwrap().downcast::<gst_app::AppSink>().unwrap();
     pipeline.set_state(gst::State::Playing).unwrap();
@@ -53,11 +53,11 @@ fn heard(packets: &[Vec<u8>], lose: impl Fn(usize) -> bool) -> Vec<i16> {
         .set("depayloader", depayloader)
         .set("encoded", encoded)
         .set("decoder", pipeline::decoder(&format).unwrap());
-    let mut text = graph::text(&[graph::WATCH_TRACK], &values).unwrap();
+    let mut text = pipelines::text(&[pipelines::WATCH_TRACK], &values).unwrap();
     text.push_str(
-        &graph::fill("end", "! {decoder} ! audio/x-raw,channels=1 ! appsink name=out sync=false", &values).unwrap(),
+        &pipelines::fill("end", "! {decoder} ! audio/x-raw,channels=1 ! appsink name=out sync=false", &values).unwrap(),
     );
-    let pipeline = graph::parse("decoder", &text).unwrap();
+    let pipeline = pipelines::parse("decoder", &text).unwrap();
     let source = pipeline.by_name("audio").unwrap().downcast::<gst_app::AppSrc>().unwrap();
     source.set_caps(Some(&super::super::caps(format)));
     let sink = pipeline.by_name("out").unwrap().downcast::<gst_app::AppSink>().unwrap();

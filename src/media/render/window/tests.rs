@@ -5,7 +5,7 @@ use std::sync::mpsc;
 use gstreamer_app as gst_app;
 
 use super::*;
-use crate::media::graph;
+use crate::media::pipelines;
 
 /// A window whose frames arrive here.
 struct Bed {
@@ -21,9 +21,9 @@ const HEIGHT: usize = 240;
 impl Bed {
     fn new() -> Self {
         crate::media::init().unwrap();
-        let over = graph::text(
-            &[graph::WATCH_WINDOW_OVER],
-            &graph::Values::default().set("window.sink", "appsink name=window sync=false"),
+        let over = pipelines::text(
+            &[pipelines::WATCH_WINDOW_OVER],
+            &pipelines::Values::default().set("window.sink", "appsink name=window sync=false"),
         )
         .unwrap();
         let text = format!(
@@ -32,7 +32,7 @@ impl Bed {
              ! videoconvert ! video/x-raw,format=I420 {over} \
              audiotestsrc is-live=true ! volume name=window-volume ! identity name=speaker ! fakesink"
         );
-        let pipeline = graph::parse("window", &text).unwrap();
+        let pipeline = pipelines::parse("window", &text).unwrap();
         let sink = pipeline.by_name("window").unwrap().downcast::<gst_app::AppSink>().unwrap();
         let (send, shown) = mpsc::channel();
         let callbacks = gst_app::AppSinkCallbacks::builder().new_sample(move |sink| {
