@@ -471,7 +471,7 @@ impl Lecture<'_> {
 
     /// Once a second: which sources have stopped, and which are back.
     fn look_at_sources(&mut self) {
-        let changed = self.sources.second(self.capture.pulses());
+        let changed = self.sources.second(self.capture.frame_counts());
         for (track, stopped) in &changed {
             self.reporter.event(&Event::Source { track: *track, state: (*stopped).into() });
         }

@@ -226,7 +226,7 @@ impl Student<'_> {
                         LeaveReason::Left | LeaveReason::Lost => {
                             if reason == LeaveReason::Left {
                                 self.rests = true;
-                                self.screen.with(Render::rest);
+                                self.screen.with(Render::expect_nothing);
                             }
                             self.reporter.event(&Event::Publisher { user: None, nickname: None });
                         }
@@ -379,7 +379,7 @@ impl Student<'_> {
             sink,
             latency: self.watch.latency,
             tracks: formats.clone(),
-            sound: true,
+            audio: true,
             title: self.title.text(),
         };
         let (render, events) = blocking(move || Render::start(options)).await?.map_err(media_failure)?;

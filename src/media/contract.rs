@@ -1,15 +1,19 @@
-//! What a teaching graph must have, by element name.
+//! The element names that a teaching pipeline must have.
 //!
-//! A picture leaves it in one of two ways. Either raw, in a tee `screen-pictures` or `camera-pictures`, which the
-//! placeholders `{screen.pictures}` and `{camera.pictures}` stand for: it is then encoded here, in every tier and codec
-//! that somebody watches. Or encoded, in an appsink `screen` or `camera` that is given RTP packets of H.264 or VP8:
-//! that is the full tier, always encoded, and the only one unless there is an appsink `screen-low` or `camera-low` too,
-//! made of the same pictures with their own timestamps. The payloader of each then stands before the appsink, with
-//! nothing but queues between: both get the same `timestamp-offset`. Sound is Opus in an appsink `audio`.
+//! A video track leaves the pipeline either raw or encoded:
 //!
-//! Key-frame requests travel up from these appsinks; an encoder that is called `screen-encoder` or `camera-low-encoder`
-//! is also timed. H.264 needs its parameter sets in each key frame, by `h264parse config-interval=-1` before
-//! `rtph264pay config-interval=0`.
+//! - Raw, in a tee `screen-pictures` or `camera-pictures`, for which the placeholders `{screen.pictures}` and
+//!   `{camera.pictures}` stand. This program then encodes the video in each tier and codec that somebody watches.
+//! - Encoded, as RTP packets of H.264 or VP8 in an appsink `screen` or `camera`. This is the full tier, always encoded.
+//!   An appsink `screen-low` or `camera-low` adds a low tier of the same frames with the same timestamps. Then both
+//!   appsinks must follow their payloaders directly (queues are allowed), because both payloaders get the same
+//!   `timestamp-offset`.
+//!
+//! Audio is Opus in an appsink `audio`.
+//!
+//! Key-frame requests travel upstream from the appsinks. An encoder named `screen-encoder` or `camera-low-encoder` is
+//! measured. H.264 needs parameter sets in each key frame: `h264parse config-interval=-1` before `rtph264pay
+//! config-interval=0`.
 
 use gstreamer as gst;
 use gstreamer::prelude::*;
@@ -18,26 +22,26 @@ use gstreamer_app as gst_app;
 use super::error::MediaError;
 use crate::rtp::{Codec, Encoding, Tier, Track};
 
-/// Elements between a payloader and its appsink, at most: queues and a capsfilter.
-const MOST_BEHIND_PAYLOADER: usize = 4;
+/// The maximum of elements between a payloader and its appsink: queues and a capsfilter.
+const MAX_BEHIND_PAYLOADER: usize = 4;
 
-/// Where a track leaves a graph that encodes it by itself.
+/// An appsink of RTP packets that the pipeline itself encodes.
 #[derive(Debug, Clone)]
-pub(super) struct Output {
+pub(super) struct EncodedSink {
     pub encoding: Encoding,
     pub sink: gst_app::AppSink,
 }
 
-/// Where everything leaves a teaching graph.
+/// All outputs of a teaching pipeline.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Outputs {
-    /// What is encoded already, in the order of [`Track::ALL`], the best tier first.
-    pub encoded: Vec<Output>,
-    /// The tees of raw pictures.
-    pub pictures: Vec<(Track, gst::Element)>,
+pub(super) struct PipelineOutputs {
+    /// Encoded outputs in the order of [`Track::ALL`], the best tier first.
+    pub encoded: Vec<EncodedSink>,
+    /// The tees of raw video.
+    pub raw_video: Vec<(Track, gst::Element)>,
 }
 
-/// The name of the appsink of a track's tier, and the first part of the names that belong to it.
+/// The appsink name of a track's tier, and the prefix of the names that belong to it.
 pub(super) fn name_of(track: Track, tier: Tier) -> String {
     match tier {
         Tier::Full => track.name().into(),
@@ -45,39 +49,41 @@ pub(super) fn name_of(track: Track, tier: Tier) -> String {
     }
 }
 
-/// The name of the tee of a track's raw pictures.
-pub(super) fn pictures_of(track: Track) -> String {
+/// The name of a track's tee of raw video.
+pub(super) fn raw_video_of(track: Track) -> String {
     format!("{track}-pictures")
 }
 
-/// Checks a teaching graph against the contract, and finds where it ends.
+/// Checks a teaching pipeline against the contract, and finds its outputs.
 ///
-/// `timestamps` is what the RTP timestamps of a track begin with, where several payloaders must agree.
+/// `timestamps` gives the first RTP timestamp of a track whose payloaders must agree.
 pub(super) fn outputs(
     name: &str,
     pipeline: &gst::Pipeline,
     timestamps: impl Fn(Track) -> u32,
-) -> Result<Outputs, MediaError> {
+) -> Result<PipelineOutputs, MediaError> {
     let broken = |problem: String| MediaError::Contract { pipeline: name.into(), problem };
-    let mut outputs = Outputs::default();
+    let mut outputs = PipelineOutputs::default();
     for track in Track::ALL {
         let full = encoded(pipeline, track, Tier::Full).map_err(broken)?;
         let low = if track.is_video() { encoded(pipeline, track, Tier::Low).map_err(broken)? } else { None };
-        if let Some(tee) = pictures(pipeline, track).map_err(broken)? {
+        if let Some(tee) = raw_video(pipeline, track).map_err(broken)? {
             if let Some(both) = full.as_ref().or(low.as_ref()) {
                 let (tee, sink) = (tee.name(), both.sink.name());
-                return Err(broken(format!("{track} leaves it raw in {tee} and encoded in {sink}: drop one of them")));
+                return Err(broken(format!(
+                    "{track} leaves both raw in the tee {tee} and encoded in the appsink {sink}: remove one of them"
+                )));
             }
-            outputs.pictures.push((track, tee));
+            outputs.raw_video.push((track, tee));
         }
         match (&full, &low) {
             (None, Some(low)) => {
-                return Err(broken(format!("the appsink {} needs one named {track} beside it", low.sink.name())));
+                return Err(broken(format!("the appsink {} needs an appsink named {track}", low.sink.name())));
             }
             (Some(full), Some(low)) => {
                 for sink in [&full.sink, &low.sink] {
                     let payloader = payloader_of(sink).ok_or_else(|| {
-                        broken(format!("the appsink {} must stand right behind its payloader", sink.name()))
+                        broken(format!("the appsink {} must directly follow its payloader", sink.name()))
                     })?;
                     payloader.set_property("timestamp-offset", timestamps(track));
                 }
@@ -86,13 +92,13 @@ pub(super) fn outputs(
         }
         outputs.encoded.extend(full.into_iter().chain(low));
     }
-    if outputs.encoded.is_empty() && outputs.pictures.is_empty() {
-        return Err(broken("an appsink named screen, camera or audio is missing, at least one is needed".into()));
+    if outputs.encoded.is_empty() && outputs.raw_video.is_empty() {
+        return Err(broken("an appsink named screen, camera or audio is missing: at least one is needed".into()));
     }
     Ok(outputs)
 }
 
-fn encoded(pipeline: &gst::Pipeline, track: Track, tier: Tier) -> Result<Option<Output>, String> {
+fn encoded(pipeline: &gst::Pipeline, track: Track, tier: Tier) -> Result<Option<EncodedSink>, String> {
     let name = name_of(track, tier);
     let Some(element) = pipeline.by_name(&name) else { return Ok(None) };
     let kind = kind_of(&element);
@@ -100,22 +106,22 @@ fn encoded(pipeline: &gst::Pipeline, track: Track, tier: Tier) -> Result<Option<
     let sink = element.downcast::<gst_app::AppSink>().map_err(not_sink)?;
     let codec = codec_of(&sink).map_err(|found| {
         let wanted = if track.is_video() { "rtph264pay or rtpvp8pay" } else { "rtpopuspay" };
-        format!("the appsink {name} must be given RTP packets by {wanted} and gets {found}")
+        format!("the appsink {name} must receive RTP packets from {wanted} and receives {found}")
     })?;
     if track.is_video() == (codec == Codec::Opus) {
         return Err(format!("the appsink {name} must not carry {codec}"));
     }
-    Ok(Some(Output { encoding: Encoding { track, tier, codec }, sink }))
+    Ok(Some(EncodedSink { encoding: Encoding { track, tier, codec }, sink }))
 }
 
-fn pictures(pipeline: &gst::Pipeline, track: Track) -> Result<Option<gst::Element>, String> {
-    let name = pictures_of(track);
+fn raw_video(pipeline: &gst::Pipeline, track: Track) -> Result<Option<gst::Element>, String> {
+    let name = raw_video_of(track);
     let Some(tee) = pipeline.by_name(&name) else { return Ok(None) };
     let kind = kind_of(&tee);
     let linked = tee.static_pad("sink").is_some_and(|pad| pad.is_linked());
     match (kind.as_str(), linked) {
         ("tee", true) => Ok(Some(tee)),
-        ("tee", false) => Err(format!("the tee {name} is given nothing, it is not linked")),
+        ("tee", false) => Err(format!("the tee {name} has no input: it is not linked")),
         _ => Err(format!("the element named {name} must be a tee and is {kind}")),
     }
 }
@@ -124,10 +130,10 @@ fn kind_of(element: &gst::Element) -> String {
     element.factory().map(|factory| factory.name().to_string()).unwrap_or_default()
 }
 
-/// The payloader that an appsink gets its packets from.
+/// The payloader in front of an appsink.
 fn payloader_of(sink: &gst_app::AppSink) -> Option<gst::Element> {
     let mut pad = sink.static_pad("sink");
-    for _ in 0..=MOST_BEHIND_PAYLOADER {
+    for _ in 0..=MAX_BEHIND_PAYLOADER {
         let before = pad?.peer()?.parent_element()?;
         if before.has_property_with_type("timestamp-offset", u32::static_type()) {
             return Some(before);
@@ -137,11 +143,11 @@ fn payloader_of(sink: &gst_app::AppSink) -> Option<gst::Element> {
     None
 }
 
-/// The codec that an appsink will be given, or a description of what it gets instead.
+/// The codec that an appsink receives, or a description of what it receives instead.
 fn codec_of(sink: &gst_app::AppSink) -> Result<Codec, String> {
     let pad = sink.static_pad("sink").ok_or("nothing")?;
     if pad.peer().is_none() {
-        return Err("nothing, it is not linked".into());
+        return Err("nothing: it is not linked".into());
     }
     let caps = pad.peer_query_caps(None);
     let codecs: Option<Vec<Codec>> = caps
@@ -158,7 +164,7 @@ fn codec_of(sink: &gst_app::AppSink) -> Result<Codec, String> {
     }
 }
 
-/// The encoding name of RTP caps; a payloader for Opus names two, of which the first is the usual.
+/// The encoding name in RTP caps. An Opus payloader offers two; the first known one counts.
 fn encoding_name(caps: &gst::StructureRef) -> Option<String> {
     caps.get::<String>("encoding-name").ok().or_else(|| {
         let names = caps.get::<gst::List>("encoding-name").ok()?;
@@ -171,11 +177,11 @@ fn encoding_name(caps: &gst::StructureRef) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::graph::{Values, fill, parse};
     use super::*;
+    use crate::media::pipelines::{Values, fill, parse};
 
-    fn contract(text: &str) -> Result<Outputs, MediaError> {
-        super::super::init().unwrap();
+    fn contract(text: &str) -> Result<PipelineOutputs, MediaError> {
+        crate::media::init().unwrap();
         let pipeline = parse("test", &fill("test", text, &Values::default())?)?;
         outputs("test", &pipeline, |_| 7)
     }
@@ -192,11 +198,11 @@ mod tests {
         let found = [(Track::Audio, Codec::Opus), (Track::Screen, Codec::H264), (Track::Camera, Codec::Vp8)];
         assert_eq!(encodings(text), found.map(|(track, codec)| Encoding::full(track, codec)));
         let raw = contract("videotestsrc ! tee name=camera-pictures").unwrap();
-        assert_eq!((raw.encoded.len(), raw.pictures.len(), raw.pictures[0].0), (0, 1, Track::Camera));
+        assert_eq!((raw.encoded.len(), raw.raw_video.len(), raw.raw_video[0].0), (0, 1, Track::Camera));
     }
 
     #[test]
-    fn a_low_tier_of_ones_own_shares_its_timestamps_with_the_full_one() {
+    fn both_tiers_of_a_users_pipeline_share_their_timestamps() {
         let text = "videotestsrc ! tee name=t t. ! x264enc ! rtph264pay name=a ! appsink name=screen \
                     t. ! queue ! vp8enc ! rtpvp8pay name=b ! queue ! appsink name=screen-low";
         let full = Encoding::full(Track::Screen, Codec::H264);
@@ -215,12 +221,15 @@ mod tests {
             ("videotestsrc ! fakesink name=other", "appsink named screen, camera or audio is missing"),
             ("videotestsrc ! fakesink name=screen", "screen must be an appsink and is fakesink"),
             ("videotestsrc ! x264enc ! appsink name=screen", "rtph264pay or rtpvp8pay"),
-            ("appsink name=camera videotestsrc ! fakesink", "camera must be given RTP packets"),
+            ("appsink name=camera videotestsrc ! fakesink", "camera must receive RTP packets"),
             ("audiotestsrc ! opusenc ! rtpopuspay ! appsink name=screen", "must not carry Opus"),
-            ("videotestsrc ! x264enc ! rtph264pay ! appsink name=screen-low", "needs one named screen"),
+            ("videotestsrc ! x264enc ! rtph264pay ! appsink name=screen-low", "needs an appsink named screen"),
             ("videotestsrc ! fakesink name=screen-pictures", "screen-pictures must be a tee and is fakesink"),
-            ("tee name=screen-pictures videotestsrc ! fakesink", "screen-pictures is given nothing"),
-            (&format!("{raw} ! x264enc ! rtph264pay ! appsink name=screen"), "raw in screen-pictures and encoded"),
+            ("tee name=screen-pictures videotestsrc ! fakesink", "screen-pictures has no input"),
+            (
+                &format!("{raw} ! x264enc ! rtph264pay ! appsink name=screen"),
+                "raw in the tee screen-pictures and encoded",
+            ),
         ] {
             let error = contract(text).unwrap_err();
             assert!(matches!(error, MediaError::Contract { .. }), "{error}");

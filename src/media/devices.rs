@@ -1,14 +1,15 @@
-//! What `classroom devices` shows: all that can be captured, encoded and shown on this machine.
+//! The inventory of `classroom devices`: what this machine can capture, encode and show.
 
-use super::coding::Coding;
-use super::encoder::{self, Verdict};
+use super::encode::config::EncoderConfig;
+use super::encode::encoder::ENCODERS;
+use super::encode::trial::Verdict;
 use super::error::MediaError;
 use super::options::Size;
-use super::sinks;
-use super::sources::devices::{self, Source};
+use super::render::pipeline::{audio_sink, window_sink};
+use super::source::devices::{self, Source};
 use crate::rtp::Codec;
 
-/// All that was found on this machine.
+/// What was found on this machine.
 #[derive(Debug, Clone)]
 pub struct Devices {
     /// Screens, for `--screen`.
@@ -17,32 +18,36 @@ pub struct Devices {
     pub cameras: Vec<Source>,
     /// Microphones, for `--mic`.
     pub microphones: Vec<Source>,
-    /// Video encoders, best first; the first of a codec that works is used.
+    /// Video encoders, best first. The first working one of a codec is used.
     pub encoders: Vec<EncoderState>,
-    /// The GStreamer element that shows a window, or why there is none.
+    /// The GStreamer element that opens a window, or why none can.
     pub window: Result<&'static str, MediaError>,
-    /// The GStreamer element that plays sound.
+    /// The GStreamer element that plays audio.
     pub loudspeaker: Option<&'static str>,
 }
 
-/// A video encoder, and whether it can be used.
+/// A video encoder, and whether it works.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EncoderState {
-    /// Its GStreamer element.
+    /// The GStreamer element.
     pub element: &'static str,
-    /// What it stands for: NVENC, x264.
+    /// The name for users: NVENC, x264.
     pub label: &'static str,
-    /// What it encodes.
+    /// The codec.
     pub codec: Codec,
-    /// The outcome of its trial.
+    /// The result of its trial.
     pub verdict: Verdict,
 }
 
-/// Looks at everything, which takes a second or so: cameras are opened, and encoders are tried for some pictures.
+/// Takes the inventory. This takes about a second: cameras are opened, and encoders encode some frames.
+///
+/// # Errors
+///
+/// GStreamer can't start.
 pub fn devices() -> Result<Devices, MediaError> {
     super::init()?;
-    let trial = Coding::full(Size { width: 1280, height: 720 }, 30, 2_500_000);
-    let encoders = encoder::ENCODERS.iter().map(|encoder| EncoderState {
+    let trial = EncoderConfig::full(Size { width: 1280, height: 720 }, 30, 2_500_000);
+    let encoders = ENCODERS.iter().map(|encoder| EncoderState {
         element: encoder.element,
         label: encoder.label,
         codec: encoder.codec,
@@ -53,8 +58,8 @@ pub fn devices() -> Result<Devices, MediaError> {
         cameras: devices::list_cameras(),
         microphones: devices::list_microphones(),
         encoders: encoders.collect(),
-        window: sinks::window(),
-        loudspeaker: sinks::sound(),
+        window: window_sink(),
+        loudspeaker: audio_sink(),
     })
 }
 
@@ -65,7 +70,7 @@ mod tests {
     #[test]
     fn every_encoder_has_a_verdict() {
         let found = devices().unwrap();
-        assert_eq!(found.encoders.len(), encoder::ENCODERS.len());
+        assert_eq!(found.encoders.len(), ENCODERS.len());
         let works = |codec| found.encoders.iter().any(|e| e.codec == codec && e.verdict == Verdict::Works);
         assert!(works(Codec::H264) && works(Codec::Vp8), "{:?}", found.encoders);
     }

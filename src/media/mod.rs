@@ -1,61 +1,45 @@
-//! Pictures and sound: from devices and files to RTP packets, and from RTP packets to a window or a file.
+//! Audio and video: from devices and files to RTP packets, and from RTP packets to a window or a file.
 //!
-//! This is the only place that names GStreamer. A [`Capture`] gives [`Frame`](crate::rtp::Frame)s, a [`Render`] takes
-//! RTP packets; the graphs between them and the world are the text files of `pipelines/`.
+//! Only this folder names GStreamer. A [`Capture`] produces [`Frame`](crate::rtp::Frame)s, a [`Render`] consumes RTP
+//! packets. The GStreamer pipelines between them and the devices are the text files of `pipelines/`.
+//!
+//! ```text
+//! capture           | a running lecture: encodings on demand, errors, end of stream
+//! source   file     | what to capture, with the devices and files of this machine
+//! encode            | encoders, their settings per tier, the branch of the pipeline that is one encoding
+//! contract          | the element names that a teaching pipeline must have
+//! render            | a student's pipeline: jitter buffer, decoder, window or recording, statistics
+//! pipelines         | the pipeline files as text, with placeholders
+//! options           | what a capture is asked for
+//! error             | what can fail, and which package to install
+//! ```
 
-mod branch;
-mod branches;
 mod capture;
 mod code;
-mod coding;
 mod contract;
-mod demo;
 mod devices;
-mod encoder;
-mod ends;
+mod encode;
 mod error;
-mod even;
-mod fatal;
 mod file;
-mod freezes;
-mod fullscreen;
-mod graph;
-mod layout;
-#[cfg(test)]
-mod legible;
-mod matroska;
-mod messages;
 mod options;
-mod outlet;
-mod playing;
-mod pulse;
-mod receive;
-mod recording;
+mod pipelines;
 mod render;
-mod revival;
-mod sinks;
-mod sources;
-mod speed;
-mod thinning;
-mod timing;
-mod watching;
-mod window;
+mod source;
 
-pub use capture::{Capture, CaptureEvent, Prepared};
+pub use capture::{Capture, Prepared};
 pub use code::{Codes, Drawn, Seen, now_ms, tier_of_code};
 pub use devices::{Devices, EncoderState, devices};
-pub use encoder::Verdict;
-pub use error::MediaError;
-pub use fatal::on_fatal;
-pub use file::{FileList, inspect_files};
-pub use options::{CaptureOptions, Content, LowRate, MainSource, Size, Sources, Tiers, VideoOptions, Wanted};
-pub use receive::TrackStats;
-pub use render::{Render, RenderEvent, RenderOptions, Sink, TrackFormat};
-pub use sinks::has_display;
-pub use sources::devices::Source;
-pub use window::Window;
+pub use encode::trial::Verdict;
+pub use error::{MediaError, on_fatal};
+pub use file::inspect_files;
+pub use options::{
+    CaptureEvent, CaptureOptions, Content, FileList, LowRate, MainSource, Size, Sources, Tiers, VideoOptions, Wanted,
+};
+pub use render::pipeline::has_display;
+pub use render::{Render, RenderEvent, RenderOptions, Sink, TrackFormat, TrackStats, Window};
+pub use source::devices::Source;
 
-/// Starts GStreamer, once for the process; every function of this module that needs it calls it.
+/// Starts GStreamer once per process. Every function of this module that needs GStreamer calls this one.
 fn init() -> Result<(), MediaError> {
     gstreamer::init()
         .map_err(|error| MediaError::Pipeline { pipeline: "GStreamer".into(), cause: error.message().to_string() })?;

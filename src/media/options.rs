@@ -1,33 +1,34 @@
-//! What a teacher wants to be captured, before anybody has looked whether it exists.
+//! What a capture is asked for, and the events that it reports.
 
 use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::time::Duration;
 
-use super::file::FileList;
+use super::error::MediaError;
 use crate::rtp::{Codec, Tier};
 
 /// What to capture, and how.
 #[derive(Debug, Clone, PartialEq)]
 pub struct CaptureOptions {
-    /// Where picture and sound come from.
+    /// The sources of video and audio.
     pub sources: Sources,
-    /// The video codec; without one H.264 where an encoder for it works, else VP8.
+    /// The video codec. Default: H.264 if an encoder for it works, else VP8.
     pub codec: Option<Codec>,
-    /// Size, rate and bitrate of the screen, or of the file in its place.
+    /// Settings of the screen, or of the file in its place.
     pub screen: VideoOptions,
-    /// Size, rate and bitrate of the camera.
+    /// Settings of the camera.
     pub camera: VideoOptions,
-    /// What the screen shows; none: text on a screen and in the demo, a film in a file and the test picture.
+    /// The content of the screen track. Default: text for a screen and the demo, film for a file and the test picture.
     pub content: Option<Content>,
-    /// In which tiers the pictures can be had.
+    /// The tiers to offer.
     pub tiers: Tiers,
-    /// Bit/s of the sound.
+    /// Bit/s of the audio.
     pub audio_bitrate: u32,
-    /// A graph that replaces the built-in one; sources then come from that file alone.
+    /// A pipeline file that replaces the built-in one and all sources.
     pub pipeline: Option<PathBuf>,
-    /// The program that opens files first, by its verb `inspect-files`: what breaks down on a file is then another
-    /// process. Without one they are opened in this process.
+    /// The program that inspects files first, by its verb `inspect-files`, so that a crash in a decoder ends another
+    /// process. Default: files are inspected in this process.
     pub inspector: Option<PathBuf>,
 }
 
@@ -40,7 +41,7 @@ impl Default for CaptureOptions {
             camera: VideoOptions { size: Some(Size { width: 640, height: 360 }), fps: 30, bitrate: Some(400_000) },
             content: None,
             tiers: Tiers::default(),
-            // Speech is transparent at 48 kbit/s, and a lecture's film clips are good enough.
+            // Opus at 48 kbit/s is transparent for speech, and good enough for film clips.
             audio_bitrate: 48_000,
             pipeline: None,
             inspector: None,
@@ -48,22 +49,22 @@ impl Default for CaptureOptions {
     }
 }
 
-/// Where picture and sound come from.
+/// The sources of video and audio.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sources {
-    /// What is shown on the `screen` track.
+    /// The source of the `screen` track.
     pub main: MainSource,
-    /// The camera, on the `camera` track. The device `test` is a drawn one.
+    /// The source of the `camera` track. The device `test` is a synthetic one.
     pub camera: Wanted,
-    /// The microphone, on the `audio` track. A file, the test picture and the demo bring their own sound, and only a
-    /// microphone that is asked for by [`Wanted::Yes`] takes its place.
+    /// The source of the `audio` track. Files, the test picture and the demo have their own audio; only [`Wanted::Yes`]
+    /// replaces it.
     pub microphone: Wanted,
-    /// Whether there is any sound at all.
+    /// Whether to capture audio at all.
     pub audio: bool,
 }
 
 impl Default for Sources {
-    /// The screen, the camera and the microphone that exist.
+    /// The screen, camera and microphone of this machine, as far as they exist.
     fn default() -> Self {
         Self {
             main: MainSource::Screen(Wanted::IfPresent),
@@ -75,13 +76,13 @@ impl Default for Sources {
 }
 
 impl Sources {
-    /// Only `main`, with its own sound and no device.
+    /// Only `main` with its own audio, and no device.
     pub fn only(main: MainSource) -> Self {
         Self { main, camera: Wanted::No, microphone: Wanted::No, audio: true }
     }
 }
 
-/// What is shown on the `screen` track.
+/// The source of the `screen` track.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum MainSource {
     /// A display, named as in `$DISPLAY`.
@@ -90,56 +91,55 @@ pub enum MainSource {
     Files(FileList),
     /// A moving pattern with a running clock, and a tone.
     Test,
-    /// A short lecture that is drawn and played by this program.
+    /// A short lecture that this program draws and plays.
     Demo,
 }
 
-/// Whether a device is to be used.
+/// Whether to use a device.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Wanted {
     /// Not at all.
     No,
-    /// If there is one.
+    /// If one exists.
     IfPresent,
-    /// It must be there: the first one, or that of the given name.
+    /// Required: the first one, or the one of this name.
     Yes(Option<String>),
 }
 
-/// How a video track is encoded, as far as that was asked for.
+/// Requested settings of a video track.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct VideoOptions {
-    /// The box that the picture must fit, in pixels. It keeps its shape and is never enlarged. Without one, a file is
-    /// sent as it is up to 1920x1080, a screen up to 2560x1440 where the encoder is fast enough, and drawn pictures
-    /// have 1280x720.
+    /// The bounds of the video in pixels. Video is scaled down to fit, and never enlarged. Default: files up to
+    /// 1920x1080, screens up to 2560x1440 if the encoder is fast enough, synthetic video 1280x720.
     pub size: Option<Size>,
-    /// Pictures per second, at most.
+    /// Frames per second, at most.
     pub fps: u32,
-    /// Bit/s; none: as many as the size needs.
+    /// Bit/s. Default: derived from the size.
     pub bitrate: Option<u32>,
 }
 
-/// What a picture shows, which decides what is left out of it in the low tier.
+/// The content of a video track. It decides what the low tier drops.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Content {
-    /// Slides, code, a desktop: letters stay sharp, and there are few pictures.
+    /// Slides, code, a desktop: keep the size, and drop frames.
     Text,
-    /// A film, a face: movement stays smooth, and the picture is half as large.
+    /// Film, faces: keep the movement, and halve the size.
     Film,
 }
 
-/// In which tiers the pictures of a lecture can be had; at least one.
+/// The tiers of a lecture, at least one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Tiers {
-    /// As asked for, and nothing less.
+    /// Only the full tier.
     Full,
-    /// The low tier, for everybody.
+    /// Only the low tier.
     Low(LowRate),
-    /// Full, and low for those whose line or machine needs it.
+    /// The full tier, and the low tier for students with a narrow path or a slow machine.
     Both(LowRate),
 }
 
-/// Bit/s of the low tier of the screen, or of the file in its place; without them a quarter of those of the full tier,
-/// from 50,000 to 450,000. The camera always has the quarter.
+/// The requested bit/s of the screen's (or file's) low tier. Default: a quarter of the full tier, from 50,000 to
+/// 450,000. The camera always has the default.
 pub type LowRate = Option<u32>;
 
 impl Default for Tiers {
@@ -149,7 +149,7 @@ impl Default for Tiers {
 }
 
 impl Tiers {
-    /// The best first.
+    /// The tiers, best first.
     pub(super) fn offered(self) -> &'static [Tier] {
         match self {
             Self::Full => &[Tier::Full],
@@ -158,7 +158,7 @@ impl Tiers {
         }
     }
 
-    /// The rate that was asked for of the low tier.
+    /// The requested bit/s of the low tier.
     pub fn low_rate(self) -> LowRate {
         match self {
             Self::Full => None,
@@ -170,56 +170,56 @@ impl Tiers {
 /// Width and height in pixels, both even.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Size {
-    /// Pixels from left to right.
+    /// Columns.
     pub width: u32,
-    /// Pixels from top to bottom.
+    /// Rows.
     pub height: u32,
 }
 
 impl Size {
-    /// A box that holds every picture: it stays as large as it is.
+    /// Bounds that fit every video: nothing is scaled.
     pub const NATIVE: Size = Size { width: 8192, height: 8192 };
 
-    /// How many pixels it has.
+    /// The number of pixels.
     pub(super) fn pixels(self) -> u32 {
         self.width * self.height
     }
 
-    /// What becomes of a picture of this size in a box: it keeps its shape, is never enlarged but
-    /// to what encoders take, and its edges are even.
+    /// The size of this video within bounds: aspect ratio kept, not enlarged beyond [`MIN_EDGE`](Self::MIN_EDGE), edges
+    /// even.
     #[must_use]
     pub(super) fn fitted(self, most: Size) -> Size {
         let scale = (f64::from(most.width) / f64::from(self.width.max(1)))
             .min(f64::from(most.height) / f64::from(self.height.max(1)))
             .min(1.0);
-        let edge = |edge: u32| ((f64::from(edge) * scale).round() as u32 & !1).max(Self::LEAST_EDGE);
+        let edge = |edge: u32| ((f64::from(edge) * scale).round() as u32 & !1).max(Self::MIN_EDGE);
         Size { width: edge(self.width), height: edge(self.height) }
     }
 
-    /// The same box, turned for a picture that is higher than wide.
+    /// These bounds, rotated if the video is in portrait format and they are not, or the reverse.
     #[must_use]
-    pub(super) fn turned_for(self, picture: Size) -> Size {
-        let is_turned = (picture.height > picture.width) != (self.height > self.width);
+    pub(super) fn turned_for(self, video: Size) -> Size {
+        let is_turned = (video.height > video.width) != (self.height > self.width);
         if is_turned { Size { width: self.height, height: self.width } } else { self }
     }
 
-    /// Whether a picture of this size is in the box as it is.
+    /// Whether a video of this size fits without scaling.
     pub(super) fn fits(self, most: Size) -> bool {
         self.width <= most.width && self.height <= most.height
     }
 
-    /// What the low tier has of it: half the edges, even, and not less than encoders take.
+    /// Half the edges, even, for the low tier. At least 16 pixels.
     #[must_use]
     pub(super) fn half(self) -> Self {
         let half = |edge: u32| ((edge / 2) & !1).max(16);
         Self { width: half(self.width), height: half(self.height) }
     }
 
-    /// The least pixels of an edge that all encoders take.
-    pub(super) const LEAST_EDGE: u32 = 64;
+    /// The shortest edge that all encoders accept.
+    pub(super) const MIN_EDGE: u32 = 64;
 
-    /// The least and the most pixels of an edge: what the encoders take, and what H.264 level 5.2 allows.
-    const EDGE: std::ops::RangeInclusive<u32> = Self::LEAST_EDGE..=4096;
+    /// The valid edges: the encoders' minimum, and the maximum of H.264 level 5.2.
+    const EDGE: std::ops::RangeInclusive<u32> = Self::MIN_EDGE..=4096;
 }
 
 impl FromStr for Size {
@@ -234,15 +234,15 @@ impl FromStr for Size {
             Some(Size { width: width.parse().ok()?, height: height.parse().ok()? })
         };
         let size =
-            parse().ok_or_else(|| format!("{text:?} is not a size, write WIDTHxHEIGHT such as 1280x720, or native"))?;
+            parse().ok_or_else(|| format!("{text:?} is not a size: write WIDTHxHEIGHT such as 1280x720, or native"))?;
         if !Self::EDGE.contains(&size.width) || !Self::EDGE.contains(&size.height) {
             return Err(format!(
-                "{text} is out of range, an edge has {} to {} pixels",
+                "{text} is out of range: width and height have {} to {} pixels",
                 Self::EDGE.start(),
                 Self::EDGE.end()
             ));
         }
-        // 4:2:0 pictures have half the colour samples in each direction.
+        // 4:2:0 video has half the colour samples in each direction, so both edges must be even.
         Ok(Size { width: size.width & !1, height: size.height & !1 })
     }
 }
@@ -254,6 +254,65 @@ impl fmt::Display for Size {
         }
         write!(f, "{}x{}", self.width, self.height)
     }
+}
+
+/// The default duration of a still image in a list.
+const STILL: Duration = Duration::from_secs(10);
+
+/// Media files to play in this order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FileList {
+    /// Files that GStreamer can decode; at least one.
+    pub paths: Vec<PathBuf>,
+    /// Whether the list repeats.
+    pub repeat: bool,
+    /// The duration of still images. Default: 10 s in a list, for ever if the image is alone.
+    pub still: Option<Duration>,
+}
+
+impl FileList {
+    /// One file, played once.
+    pub fn once(path: impl Into<PathBuf>) -> Self {
+        Self { paths: vec![path.into()], repeat: false, still: None }
+    }
+
+    /// One file, played again and again.
+    pub fn looped(path: impl Into<PathBuf>) -> Self {
+        Self { repeat: true, ..Self::once(path) }
+    }
+
+    /// The duration of a still image. None means for ever.
+    pub(super) fn still_length(&self) -> Option<Duration> {
+        self.still.or((self.paths.len() > 1).then_some(STILL))
+    }
+
+    /// An error about one of the files. With several files, it names the position in the list.
+    pub(super) fn error(&self, index: usize, cause: impl Into<String>) -> MediaError {
+        let cause = cause.into();
+        let (path, of) = (self.paths[index].clone(), self.paths.len());
+        let cause = if of > 1 { format!("{cause} (it is --file number {} of {of})", index + 1) } else { cause };
+        MediaError::File { path, cause }
+    }
+}
+
+/// Events of a running capture.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CaptureEvent {
+    /// A file of the list starts.
+    Playing {
+        /// The path.
+        path: PathBuf,
+        /// The position in the list, from 1.
+        index: usize,
+        /// The length of the list.
+        of: usize,
+    },
+    /// The last file has ended.
+    Eos,
+    /// The capture is over.
+    Error(MediaError),
+    /// The capture goes on, but the user should know.
+    Warning(String),
 }
 
 #[cfg(test)]
@@ -273,9 +332,9 @@ mod tests {
     }
 
     #[test]
-    fn a_picture_keeps_its_shape_and_its_size_where_it_fits() {
+    fn fitting_keeps_the_aspect_ratio_and_never_enlarges() {
         let size = |width, height| Size { width, height };
-        for (picture, most, fitted) in [
+        for (video, most, fitted) in [
             (size(1920, 1080), size(1920, 1080), size(1920, 1080)),
             (size(2560, 1440), size(1920, 1080), size(1920, 1080)),
             (size(3840, 2160), size(2560, 1440), size(2560, 1440)),
@@ -284,10 +343,21 @@ mod tests {
             (size(5120, 1440), Size::NATIVE, size(5120, 1440)),
             (size(1, 1), size(1920, 1080), size(64, 64)),
         ] {
-            assert_eq!(picture.fitted(most), fitted, "{picture} in {most}");
+            assert_eq!(video.fitted(most), fitted, "{video} in {most}");
         }
         assert_eq!(size(1920, 1080).turned_for(size(1080, 1920)), size(1080, 1920));
         assert_eq!(size(1920, 1080).turned_for(size(64, 48)), size(1920, 1080));
         assert!(size(1920, 1080).fits(size(1920, 1080)) && !size(1080, 1920).fits(size(1920, 1080)));
+    }
+
+    #[test]
+    fn a_still_image_stays_for_ever_alone_and_for_ten_seconds_in_a_list() {
+        let mut list = FileList::once("a.png");
+        assert_eq!(list.still_length(), None);
+        list.paths.push("b.png".into());
+        assert_eq!(list.still_length(), Some(STILL));
+        assert_eq!(list.error(1, "it is empty").to_string(), "file b.png: it is empty (it is --file number 2 of 2)");
+        list.still = Some(Duration::from_secs(3));
+        assert_eq!(list.still_length(), list.still);
     }
 }

@@ -1,4 +1,4 @@
-//! Files in place of the screen, by the real program: one after another, stills, and all that can't be played.
+//! Files in place of the screen, with the real program: lists, still images, and files that can't be played.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -10,12 +10,13 @@ use crate::support::{Classroom, DEADLINE, Process, has_tools, is_picture, run_to
 
 const MAKE: [&str; 2] = ["gst-launch-1.0", "convert"];
 
-/// A film of so many pictures, 25 a second, in one colour, with a tone if it has sound.
+/// A film in one colour at 25 frames per second, with a tone if `sound` is set.
 fn film(class: &Classroom, name: &str, size: (u32, u32), colour: &str, pictures: u32, sound: bool) -> PathBuf {
     let path = class.directory().join(name);
     let (width, height) = size;
     let tone = format!(
-        "audiotestsrc num-buffers={} samplesperbuffer=960 wave=sine ! audio/x-raw,rate=48000,channels=1 ! opusenc ! out.",
+        "audiotestsrc num-buffers={} samplesperbuffer=960 wave=sine ! audio/x-raw,rate=48000,channels=1 \
+         ! opusenc ! out.",
         pictures * 2
     );
     let graph = format!(
@@ -29,7 +30,7 @@ fn film(class: &Classroom, name: &str, size: (u32, u32), colour: &str, pictures:
     path
 }
 
-/// A picture by ImageMagick.
+/// A still image, created by ImageMagick.
 fn still(class: &Classroom, name: &str, arguments: &[&str]) -> PathBuf {
     let path = class.directory().join(name);
     run_tool(Command::new("convert").args(arguments).arg(&path));
@@ -45,7 +46,7 @@ fn flags<'a>(paths: &[&'a Path]) -> Vec<&'a str> {
 }
 
 #[test]
-fn two_files_are_one_lecture_to_the_class() {
+fn students_see_two_files_as_one_lecture() {
     if !has_tools("two files in turn", &MAKE) {
         return;
     }
@@ -72,7 +73,7 @@ fn two_files_are_one_lecture_to_the_class() {
     let count = |name: &str| seen.iter().filter(|event| event["event"] == name).count();
     assert_eq!(count("publisher"), 1, "one teacher, from the first file to the end of the last");
     assert_eq!(count("first-frame"), 2, "a picture and sound, once each");
-    // Not to the pixel in time, but whatever was decoded had the one size of the list.
+    // The decoded height is always that of the list, whatever frames were decoded.
     let sizes: Vec<_> = seen.iter().filter(|event| is_picture(event)).map(|event| event["height"].clone()).collect();
     assert!(!sizes.is_empty() && sizes.iter().all(|height| *height == 180), "{sizes:?}");
     let frozen = seen.iter().filter_map(|event| event["freeze_ms"].as_u64()).max();
@@ -83,7 +84,7 @@ fn two_files_are_one_lecture_to_the_class() {
 }
 
 #[test]
-fn a_list_repeats_and_tells_which_file_plays() {
+fn a_repeating_list_reports_each_file() {
     if !has_tools("a list that repeats", &MAKE) {
         return;
     }
@@ -101,9 +102,9 @@ fn a_list_repeats_and_tells_which_file_plays() {
     teacher.wait_since(mark, DEADLINE, "the second round of the still", playing(2));
 }
 
-/// Stills of every kind that GStreamer has a decoder for, each in the name that makes trouble.
+/// Still images in all formats that GStreamer can decode, some with problematic names.
 #[test]
-fn stills_are_taught() {
+fn still_images_of_all_formats_are_sent() {
     if !has_tools("stills", &MAKE) {
         return;
     }
@@ -141,7 +142,7 @@ fn stills_are_taught() {
 }
 
 #[test]
-fn what_can_not_be_played_is_refused_before_anything_is_printed() {
+fn an_unplayable_file_is_refused_with_its_name_and_a_remedy() {
     if !has_tools("refused files", &MAKE) {
         return;
     }
@@ -161,7 +162,7 @@ fn what_can_not_be_played_is_refused_before_anything_is_printed() {
     let graph = format!("{graph}{}", mp4.display());
     run_tool(Command::new("gst-launch-1.0").arg("--quiet").args(graph.split_whitespace()));
     let mp4 = std::fs::read(mp4).unwrap();
-    // A header that promises 400 million pixels.
+    // A header that announces 400 million pixels.
     let mut huge = png.clone();
     huge[16..24].copy_from_slice(&[0, 0, 0x4e, 0x20, 0, 0, 0x4e, 0x20]);
     let mut crc = flate2::Crc::new();
@@ -169,7 +170,7 @@ fn what_can_not_be_played_is_refused_before_anything_is_printed() {
     huge[29..33].copy_from_slice(&crc.sum().to_be_bytes());
     let locked = write("locked.png", &png);
     std::fs::set_permissions(&locked, std::fs::Permissions::from_mode(0o000)).unwrap();
-    // Root may read everything.
+    // Root can read every file.
     let may_read = std::fs::File::open(&locked).is_ok();
     let mut refused: Vec<(PathBuf, &[&str])> = vec![
         ("/nowhere/a.mp4".into(), &["there is no such file"]),
@@ -187,7 +188,7 @@ fn what_can_not_be_played_is_refused_before_anything_is_printed() {
         refused.push((locked, &["may not read"]));
     }
     for (path, words) in refused {
-        // The second of two, to be named with its place.
+        // The bad file is the second of two, so that the error must name its position.
         let paths = [good.as_path(), &path];
         let list = [&flags(&paths)[..], &["--listen", "127.0.0.1:0"]].concat();
         let mut teacher = Process::start("teacher", class.teach(&list));
@@ -204,14 +205,14 @@ fn what_can_not_be_played_is_refused_before_anything_is_printed() {
 }
 
 #[test]
-fn a_film_that_breaks_in_the_middle_is_played_so_far_and_the_next_one_follows() {
+fn a_film_that_breaks_in_the_middle_is_followed_by_the_next_file() {
     if !has_tools("a film that breaks", &MAKE) {
         return;
     }
     let class = Classroom::new();
     let whole = std::fs::read(film(&class, "whole.mkv", (160, 120), "0xff2040c0", 200, true)).unwrap();
     let broken = class.directory().join("broken.mkv");
-    // The second half is something else.
+    // Overwrite the second half.
     let half = whole.len() / 2;
     std::fs::write(&broken, [&whole[..half], &vec![0x11; half]].concat()).unwrap();
     let last = still(&class, "last.png", &["-size", "160x120", "xc:orange"]);
@@ -226,16 +227,17 @@ fn a_film_that_breaks_in_the_middle_is_played_so_far_and_the_next_one_follows() 
 }
 
 #[test]
-fn a_plug_in_that_breaks_down_ends_the_process_with_a_sentence() {
+fn a_crash_in_a_plug_in_ends_the_process_with_an_error_message() {
     if !has_tools("a plug-in that breaks down", &MAKE) {
         return;
     }
     let class = Classroom::new();
     let picture = still(&class, "a.png", &["-size", "640x360", "gradient:red-blue"]);
     let graph = class.directory().join("own.gst");
-    // videorate of GStreamer 1.22 asserts that a picture says how long it lasts.
+    // videorate of GStreamer 1.22 asserts that each frame has a duration.
     let text = format!(
-        "filesrc location=\"{}\" ! decodebin ! videoconvert ! videorate drop-only=true max-rate=30 ! {{screen.pictures}}",
+        "filesrc location=\"{}\" ! decodebin ! videoconvert ! videorate drop-only=true max-rate=30 \
+         ! {{screen.pictures}}",
         picture.display()
     );
     std::fs::write(&graph, text).unwrap();

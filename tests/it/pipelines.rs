@@ -1,4 +1,4 @@
-//! The pipelines on real input: captured, carried as RTP, and rendered, without a network between.
+//! The pipelines with real media: capture, packets, render, with a simulated network.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -34,7 +34,7 @@ fn with_test_camera(mut options: CaptureOptions) -> CaptureOptions {
 }
 
 #[test]
-fn the_demo_and_the_test_picture_are_captured_and_decoded() {
+fn demo_and_test_picture_are_captured_and_decoded() {
     for main in [MainSource::Demo, MainSource::Test] {
         let mut lecture = Lecture::start(with_test_camera(options(main)), Sink::Null);
         for track in Track::ALL {
@@ -48,20 +48,21 @@ fn the_demo_and_the_test_picture_are_captured_and_decoded() {
         assert!(lecture.encode_ms(Track::Screen).is_some_and(|ms| ms > 0.0 && ms < 500.0));
         let sent = lecture.sent();
         let keys = sent.iter().filter(|sent| sent.track == Track::Screen && sent.key).count();
-        assert_eq!(keys, 1, "one key frame at the start, and no other unless asked for");
+        assert_eq!(keys, 1, "one key frame at the start, and no other without a request");
         lecture.finish();
     }
 }
 
 #[test]
-fn frames_carry_the_instant_of_capture() {
+fn frames_carry_their_capture_time() {
     let mut lecture = Lecture::start(options(MainSource::Test), Sink::Null);
     lecture.until_stats(Track::Screen, |stats| stats.frames_decoded >= 60);
     for track in [Track::Screen, Track::Audio] {
         let sent: Vec<_> = lecture.sent().into_iter().filter(|sent| sent.track == track).collect();
         let rate = f64::from(sent[0].codec.clock_rate());
         for sent in &sent {
-            // Never in the future by more than its own duration, and RTP time runs with it.
+            // The capture time is never later than the frame, by more than a frame's duration, and RTP time advances
+            // with it.
             assert!(sent.at + Duration::from_millis(40) > sent.captured, "{sent:?}");
         }
         for pair in sent.windows(2) {
@@ -75,13 +76,13 @@ fn frames_carry_the_instant_of_capture() {
 
 #[test]
 fn a_lecture_file_is_played_in_real_time_to_its_end() {
-    if !has_tools("a lecture file is played in real time to its end", &["espeak-ng"]) {
+    if !has_tools("playing a lecture file in real time", &["espeak-ng"]) {
         return;
     }
     let path = files::lecture("real-time.mp4", 75);
     let mut lecture = Lecture::start(options(file(path)), Sink::Null);
     lecture.until_end();
-    // A busy machine may drop pictures, but never sound.
+    // A busy machine may drop video frames, but never audio.
     lecture.until_stats(Track::Screen, |stats| stats.frames_decoded >= 40);
     lecture.until_stats(Track::Audio, |stats| stats.frames_decoded >= 100);
     let screen: Vec<_> = lecture.sent().into_iter().filter(|sent| sent.track == Track::Screen).collect();
@@ -91,8 +92,8 @@ fn a_lecture_file_is_played_in_real_time_to_its_end() {
 }
 
 #[test]
-fn a_repeated_file_goes_on_with_one_timeline() {
-    if !has_tools("a repeated file goes on with one timeline", &["espeak-ng"]) {
+fn a_repeated_file_has_one_timeline() {
+    if !has_tools("repeating a file", &["espeak-ng"]) {
         return;
     }
     let path = files::lecture("repeated.mp4", 75);
@@ -103,14 +104,14 @@ fn a_repeated_file_goes_on_with_one_timeline() {
         let sent: Vec<_> = lecture.sent().into_iter().filter(|sent| sent.track == track).collect();
         for pair in sent.windows(2) {
             let gap = pair[1].timestamp.wrapping_sub(pair[0].timestamp) / (pair[0].codec.clock_rate() / 1000);
-            // The picture stands still while the end of the sound is played, never longer.
+            // At the end of each round the last frame stays until the audio has ended.
             assert!(gap < 400, "{track}: a gap of {gap} ms");
         }
     }
     lecture.finish();
 }
 
-/// Frames of a track, and how many milliseconds each comes after the one before it.
+/// Per frame of a track: whether it is a key frame, and the milliseconds since the frame before.
 fn steps(sent: &[bed::Sent], track: Track) -> Vec<(bool, i64)> {
     let of_track: Vec<_> = sent.iter().filter(|sent| sent.track == track).collect();
     let rate = i64::from(of_track[0].codec.clock_rate() / 1000);
@@ -121,8 +122,8 @@ fn steps(sent: &[bed::Sent], track: Track) -> Vec<(bool, i64)> {
 }
 
 #[test]
-fn one_file_goes_on_where_the_other_ends_with_a_key_frame_and_no_gap() {
-    // Other sizes, other rates; the one in the middle has no sound, the last one no picture.
+fn the_next_file_starts_with_a_key_frame_and_without_a_gap() {
+    // The files differ in size and frame rate. The middle one has no audio, the last one no video.
     let (first, second) = (files::flashes_and_ticks("first.mkv", 2), files::one_track("silent.mp4"));
     let third = folder().join("only-ticks.mkv");
     files::run(&format!(
@@ -141,19 +142,19 @@ fn one_file_goes_on_where_the_other_ends_with_a_key_frame_and_no_gap() {
     assert_eq!(played, [1, 2, 3, 4]);
     lecture.until_end();
     let stats = lecture.render.stats(Track::Screen);
-    assert_eq!((stats.width, stats.height), (320, 240), "the size of the largest, from the first on");
+    assert_eq!((stats.width, stats.height), (320, 240), "all frames have the size of the largest file");
     let sent = lecture.sent();
     for (key, ms) in steps(&sent, Track::Screen) {
-        // While there is only sound, the picture stands in tenths of a second.
+        // Without video, the last frame is repeated every 0.1 s.
         assert!((1..=200).contains(&ms), "{ms} ms from picture to picture, key: {key}");
     }
     for (_, ms) in steps(&sent, Track::Audio) {
-        // An encoder that is given sound a little early or late moves its blocks.
+        // An encoder that receives audio slightly early or late shifts its blocks.
         assert!((5..=65).contains(&ms), "{ms} ms from block to block");
     }
     let keys = sent.iter().filter(|sent| sent.track == Track::Screen && sent.key).count();
     assert_eq!(keys, 4, "one for each file");
-    // In real time: 2 s four times.
+    // Four files of 2 s in real time.
     let (begin, end) = (sent[0].at, sent[sent.len() - 1].at);
     let took = end - begin;
     assert!(took > Duration::from_millis(7_300) && took < Duration::from_millis(9_500), "{took:?} for 8 s");
@@ -161,7 +162,7 @@ fn one_file_goes_on_where_the_other_ends_with_a_key_frame_and_no_gap() {
 }
 
 #[test]
-fn sound_and_picture_stay_together_from_file_to_file() {
+fn audio_and_video_stay_in_sync_from_file_to_file() {
     let source = files::flashes_and_ticks("flashes-in-turn.mkv", 3);
     let path = folder().join("flashes-in-turn-recorded.mkv");
     let list = FileList { paths: vec![source.clone(), source.clone(), source.clone()], repeat: false, still: None };
@@ -174,14 +175,14 @@ fn sound_and_picture_stay_together_from_file_to_file() {
     for offset in &after[1..] {
         assert!(
             (offset - before[1]).abs() <= 40.0,
-            "sound is {offset} ms late, {} in the source: {after:?}",
+            "audio is {offset} ms late, {} in the source: {after:?}",
             before[1]
         );
     }
 }
 
 #[test]
-fn a_file_that_is_gone_when_its_turn_comes_is_skipped_with_a_warning_that_names_it() {
+fn a_deleted_file_is_skipped_with_a_warning_that_names_it() {
     let first = files::flashes_and_ticks("stays.mkv", 6);
     let gone = folder().join("goes.mkv");
     std::fs::copy(&first, &gone).unwrap();
@@ -199,7 +200,7 @@ fn a_file_that_is_gone_when_its_turn_comes_is_skipped_with_a_warning_that_names_
 }
 
 #[test]
-fn a_still_is_taught_for_its_time_and_whoever_joins_gets_a_key_frame() {
+fn a_still_image_is_sent_for_its_duration_with_key_frames_on_request() {
     let path = folder().join("still.png");
     files::run(&format!(
         "videotestsrc num-buffers=1 ! video/x-raw,width=201,height=151 ! pngenc ! filesink location={}",
@@ -212,15 +213,15 @@ fn a_still_is_taught_for_its_time_and_whoever_joins_gets_a_key_frame() {
     lecture.capture.request_key_frame(main);
     lecture.until_end();
     let sent = lecture.sent();
-    assert_eq!(sent.iter().filter(|sent| sent.key).count(), 2, "the first, and the one that was asked for");
+    assert_eq!(sent.iter().filter(|sent| sent.key).count(), 2, "the first and the requested one");
     let took = sent[sent.len() - 1].at - sent[0].at;
     assert!(took > Duration::from_millis(1_700) && took < Duration::from_millis(2_600), "{took:?} for 2 s");
     lecture.finish();
 }
 
 #[test]
-fn a_file_without_picture_or_without_sound_is_played() {
-    if !has_tools("a file without picture or without sound is played", &["espeak-ng"]) {
+fn a_file_without_video_or_without_audio_is_played() {
+    if !has_tools("playing a file without video or without audio", &["espeak-ng"]) {
         return;
     }
     for (name, track) in [("only-sound.wav", Track::Audio), ("only-picture.mp4", Track::Screen)] {
@@ -233,7 +234,7 @@ fn a_file_without_picture_or_without_sound_is_played() {
 }
 
 #[test]
-fn a_file_is_sent_as_large_as_it_is_up_to_full_hd() {
+fn a_file_keeps_its_size_up_to_full_hd() {
     let sizes = [
         ((1920, 1080), None, (1920, 1080)),
         ((1080, 1920), None, (1080, 1920)),
@@ -254,8 +255,8 @@ fn a_file_is_sent_as_large_as_it_is_up_to_full_hd() {
 }
 
 #[test]
-fn a_recording_has_all_tracks_the_duration_and_the_picture() {
-    if !has_tools("a recording has all tracks the duration and the picture", &["espeak-ng"]) {
+fn a_recording_has_all_tracks_and_the_right_duration_and_frames() {
+    if !has_tools("recording all tracks", &["espeak-ng"]) {
         return;
     }
     for codec in [Codec::H264, Codec::Vp8] {
@@ -271,7 +272,7 @@ fn a_recording_has_all_tracks_the_duration_and_the_picture() {
         assert!((3.6..6.0).contains(&seconds), "{codec}: {seconds} s");
         assert!(recorded.pictures.len() >= 60, "{codec}: {} pictures", recorded.pictures.len());
         assert!(recorded.sound.iter().any(|(_, peak)| *peak > 1000), "{codec}: no speech");
-        // The same moment of both, by the picture's own timeline: encoders lose a little, never the ball.
+        // Compare the same moment of both. Encoding loses a little detail, but not the ball.
         let original = decode(&source);
         let (first, second) = (&original.pictures[30], &recorded.pictures[30]);
         assert_eq!((first.width, first.height), (second.width, second.height));
@@ -281,10 +282,10 @@ fn a_recording_has_all_tracks_the_duration_and_the_picture() {
 }
 
 #[test]
-fn sound_and_picture_stay_together_whatever_the_network_does() {
+fn audio_and_video_stay_in_sync_over_a_network_with_unequal_delays() {
     let source = files::flashes_and_ticks("flashes.mkv", 8);
     let path = folder().join("flashes-recorded.mkv");
-    // The picture takes 90 ms longer than the sound: sender reports have to make up for it.
+    // Video takes 90 ms longer than audio. Sender reports must compensate for that.
     let carry =
         Carry { delay: |track| Duration::from_millis(if track == Track::Screen { 90 } else { 0 }), ..Carry::default() };
     let mut lecture = Lecture::carried(options(file(source.clone())), Sink::File(path.clone()), carry);
@@ -294,14 +295,14 @@ fn sound_and_picture_stay_together_whatever_the_network_does() {
     let before = decode(&source).flash_to_tick();
     let after = decode(&path).flash_to_tick();
     assert!(before.len() >= 7 && after.len() >= 6, "{before:?} {after:?}");
-    // The first reports come with the first packets, so that the second flash is right already.
+    // The first sender reports come with the first packets, so the second flash is in sync already.
     for offset in &after[1..] {
-        assert!((offset - before[1]).abs() <= 40.0, "sound is {offset} ms late, {} in the source", before[1]);
+        assert!((offset - before[1]).abs() <= 40.0, "audio is {offset} ms late, {} in the source", before[1]);
     }
 }
 
 #[test]
-fn a_loss_is_repaired_by_one_key_frame() {
+fn one_key_frame_repairs_a_loss() {
     let carry =
         Carry { lose: |track, index| track == Track::Screen && (400..403).contains(&index), ..Carry::default() };
     let mut lecture = Lecture::carried(options(MainSource::Test), Sink::Null, carry);
@@ -310,12 +311,12 @@ fn a_loss_is_repaired_by_one_key_frame() {
     let stats = lecture.until_stats(Track::Screen, |stats| stats.frames_decoded >= before + 60);
     assert!((1..=3).contains(&stats.lost), "{stats:?}");
     let keys = lecture.sent().iter().filter(|sent| sent.track == Track::Screen && sent.key).count();
-    assert_eq!(keys, 2, "the first, and the one that was asked for");
+    assert_eq!(keys, 2, "the first and the requested one");
     lecture.finish();
 }
 
 #[test]
-fn a_teacher_that_comes_back_is_shown_by_the_same_render() {
+fn a_render_survives_a_restart_of_the_teacher() {
     let mut lecture = Lecture::start(options(MainSource::Test), Sink::Null);
     lecture.until_stats(Track::Screen, |stats| stats.frames_decoded >= 30);
     lecture.restart(options(MainSource::Test));
@@ -326,7 +327,7 @@ fn a_teacher_that_comes_back_is_shown_by_the_same_render() {
 }
 
 #[test]
-fn a_pipeline_of_ones_own_replaces_the_graph() {
+fn a_users_pipeline_replaces_the_built_in_one() {
     let path = folder().join("own.gst");
     let text = "# One camera, and nothing else.\n\
                 videotestsrc is-live=true ! video/x-raw,width=320,height=180,framerate=15/1\n\
@@ -341,7 +342,7 @@ fn a_pipeline_of_ones_own_replaces_the_graph() {
 }
 
 #[test]
-fn what_can_not_be_captured_is_refused_before_anything_starts() {
+fn invalid_sources_and_sinks_are_refused_before_the_start() {
     let write = |name: &str, text: &str| {
         let path = folder().join(name);
         std::fs::write(&path, text).unwrap();
@@ -369,15 +370,15 @@ fn what_can_not_be_captured_is_refused_before_anything_starts() {
         sink: Sink::File("/nonexistent/out.mkv".into()),
         latency: Latency::Fixed(Duration::ZERO),
         tracks: vec![format_of(Track::Audio, Codec::Opus)],
-        sound: false,
+        audio: false,
         title: String::new(),
     });
     assert!(matches!(error.unwrap_err(), MediaError::File { .. }));
 }
 
 #[test]
-fn a_file_that_ends_in_the_middle_is_played_as_far_as_it_goes() {
-    if !has_tools("a file that ends in the middle is played as far as it goes", &["espeak-ng"]) {
+fn a_truncated_file_is_played_to_its_end() {
+    if !has_tools("playing a truncated file", &["espeak-ng"]) {
         return;
     }
     let whole = std::fs::read(files::lecture("whole.mkv", 100)).unwrap();
@@ -391,8 +392,7 @@ fn a_file_that_ends_in_the_middle_is_played_as_far_as_it_goes() {
     lecture.finish();
 }
 
-/// Runs one test of this file again, in a process with a display. Only there may `$DISPLAY` be set: this process has
-/// other threads.
+/// Runs one test of this file in a new process, because `$DISPLAY` can't be set safely in a process with threads.
 fn in_process(test: &str, environment: &[(&str, &str)]) {
     let output = Command::new(std::env::current_exe().unwrap())
         .args([&format!("pipelines::{test}"), "--exact", "--ignored", "--nocapture"])
@@ -431,7 +431,7 @@ fn window_with_camera() {
 }
 
 #[test]
-fn a_camera_that_never_comes_is_not_waited_for_and_fullscreen_fills_the_screen() {
+fn a_window_does_not_wait_for_an_absent_camera_and_fills_the_screen() {
     if !has_tools("a window without a camera", &["Xvfb", "import"]) {
         return;
     }
@@ -440,7 +440,7 @@ fn a_camera_that_never_comes_is_not_waited_for_and_fullscreen_fills_the_screen()
 }
 
 #[test]
-#[ignore = "started by a_camera_that_never_comes_is_not_waited_for_and_fullscreen_fills_the_screen"]
+#[ignore = "started by a_window_does_not_wait_for_an_absent_camera_and_fills_the_screen"]
 fn window_without_camera() {
     let display = std::env::var("DISPLAY").unwrap();
     let carry = Carry { lose: |track, _| track == Track::Camera, ..Carry::default() };
@@ -456,12 +456,12 @@ fn window_without_camera() {
 }
 
 #[test]
-fn renders_and_captures_leave_no_thread_behind() {
+fn captures_and_renders_leave_no_thread_or_file_open() {
     in_process("start_and_stop_again_and_again", &[]);
 }
 
 #[test]
-#[ignore = "started by renders_and_captures_leave_no_thread_behind"]
+#[ignore = "started by captures_and_renders_leave_no_thread_or_file_open"]
 fn start_and_stop_again_and_again() {
     let threads = || std::fs::read_dir("/proc/self/task").unwrap().count();
     let open = || std::fs::read_dir("/proc/self/fd").unwrap().count();
@@ -470,7 +470,7 @@ fn start_and_stop_again_and_again() {
         lecture.until_stats(Track::Screen, |stats| stats.frames_decoded >= 5);
         lecture.finish();
     };
-    // The first rounds start what GStreamer keeps for the process: its pool of threads.
+    // The first rounds start GStreamer's thread pool, which stays for the life of the process.
     (0..3).for_each(|_| cycle());
     let before = (threads(), open());
     (0..8).for_each(|_| cycle());
@@ -479,17 +479,17 @@ fn start_and_stop_again_and_again() {
 }
 
 #[test]
-fn a_render_starts_without_media_and_says_nothing() {
+fn a_render_starts_without_media_and_ignores_garbage() {
     let tracks: Vec<TrackFormat> =
         [(Track::Audio, Codec::Opus), (Track::Screen, Codec::H264), (Track::Camera, Codec::Vp8)]
             .map(|(track, codec)| format_of(track, codec))
             .into();
     let latency = Latency::Fixed(Duration::from_millis(100));
     let started = std::time::Instant::now();
-    let options = RenderOptions { sink: Sink::Null, latency, tracks, sound: true, title: String::new() };
+    let options = RenderOptions { sink: Sink::Null, latency, tracks, audio: true, title: String::new() };
     let (render, mut events) = Render::start(options).unwrap();
     assert!(started.elapsed() < Duration::from_secs(3), "{:?}", started.elapsed());
-    // Garbage from the network is dropped.
+    // Invalid packets from the network are dropped.
     for garbage in [&[][..], &[0; 3], &[0x80; 12], &[0xff; 1500]] {
         render.push_rtp(Track::Screen, garbage);
         render.push_rtcp(Track::Audio, garbage);

@@ -1,4 +1,4 @@
-//! A lecture recorded into a file, and played back.
+//! A lecture recorded to a file and played back.
 
 use std::path::Path;
 use std::process::Command;
@@ -10,26 +10,26 @@ use crate::support::{
     Classroom, DEADLINE, LECTURE_FPS, LECTURE_SECONDS, Process, has_tools, is_picture, lecture_file, run_tool,
 };
 
-/// How long is recorded.
+/// The duration of the recording.
 const SECONDS: f64 = 6.0;
 
-/// Points across and down of what pictures are made into for comparison; two of each of the seven colour bars.
+/// Columns and rows to which frames are reduced for comparison: two columns per colour bar.
 const SMALL: (usize, usize) = (14, 8);
 
-/// Samples of sound per second after playing back.
+/// The audio sample rate after playback.
 const SAMPLES: usize = 8000;
 
-struct PlayoutEvent {
-    /// As the container says, without playing.
+struct Played {
+    /// The duration in the container.
     duration: f64,
-    /// Red, green and blue of each point of each picture.
+    /// The RGB values of each frame.
     pictures: Vec<Vec<u8>>,
-    /// Loudness of each tenth of a second.
+    /// The loudness of each 0.1 s.
     loudness: Vec<f64>,
 }
 
 /// Plays a file with GStreamer's own tools, as another program would.
-fn play(file: &Path, scratch: &Path) -> PlayoutEvent {
+fn play(file: &Path, scratch: &Path) -> Played {
     let (pictures, sound) = (scratch.join("pictures.rgb"), scratch.join("sound.raw"));
     let graph = format!(
         "filesrc location={} ! decodebin name=file \
@@ -49,7 +49,7 @@ fn play(file: &Path, scratch: &Path) -> PlayoutEvent {
         let samples = block.chunks_exact(2).map(|sample| f64::from(i16::from_le_bytes([sample[0], sample[1]])));
         (samples.map(|sample| sample * sample).sum::<f64>() / (block.len() / 2) as f64).sqrt()
     };
-    PlayoutEvent {
+    Played {
         duration: duration(file),
         pictures: std::fs::read(pictures).unwrap().chunks_exact(frame).map(<[u8]>::to_vec).collect(),
         loudness: std::fs::read(sound).unwrap().chunks_exact(SAMPLES / 10 * 2).map(loud).collect(),
@@ -68,13 +68,13 @@ fn duration(file: &Path) -> f64 {
     duration.mseconds() as f64 / 1000.0
 }
 
-/// How far two pictures are apart: 0 the same, 255 black and white.
+/// The mean difference of two frames: 0 is equal, 255 is black and white.
 fn distance(a: &[u8], b: &[u8]) -> f64 {
     a.iter().zip(b).map(|(a, b)| f64::from(a.abs_diff(*b))).sum::<f64>() / a.len() as f64
 }
 
 #[test]
-fn the_lecture_file_of_these_tests_is_a_lecture() {
+fn the_generated_lecture_file_has_moving_video_and_a_voice() {
     if !has_tools("the lecture file", &["gst-launch-1.0", "espeak-ng"]) {
         return;
     }
@@ -88,7 +88,7 @@ fn the_lecture_file_of_these_tests_is_a_lecture() {
 }
 
 #[test]
-fn a_lecture_is_recorded_with_picture_and_sound() {
+fn a_recording_has_the_video_and_audio_of_the_lecture() {
     if !has_tools("a recording", &["gst-launch-1.0", "espeak-ng"]) {
         return;
     }
@@ -102,7 +102,7 @@ fn a_lecture_is_recorded_with_picture_and_sound() {
     student.ends_with(0);
 
     let recorded = play(&file, class.directory());
-    // Joining and the wait for the first key frame belong to the time, and not to the file.
+    // `--for` includes joining and the wait for the first key frame, which are not in the file.
     assert!((SECONDS - 3.0..SECONDS + 1.0).contains(&recorded.duration), "{} s", recorded.duration);
     let pictures_per_second = recorded.pictures.len() as f64 / recorded.duration;
     assert!((20.0..33.0).contains(&pictures_per_second), "{pictures_per_second} pictures per second");
@@ -117,13 +117,13 @@ fn a_lecture_is_recorded_with_picture_and_sound() {
     }
     let (first, last) = (recorded.pictures.first().unwrap(), recorded.pictures.last().unwrap());
     assert_ne!(first, last, "the picture moves");
-    let loudest = |played: &PlayoutEvent| played.loudness.iter().copied().fold(0.0, f64::max);
+    let loudest = |played: &Played| played.loudness.iter().copied().fold(0.0, f64::max);
     let ratio = loudest(&recorded) / loudest(&original);
     assert!((0.25..4.0).contains(&ratio), "the voice is {ratio:.2} times as loud as it was");
 }
 
 #[test]
-fn a_recording_is_whole_when_it_is_interrupted() {
+fn an_interrupted_recording_is_complete() {
     let class = Classroom::new();
     let _teacher = class.teacher(&["--test", "--size", "320x180"]);
     let file = class.directory().join("out.mkv");

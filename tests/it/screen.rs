@@ -1,17 +1,17 @@
-//! A real screen, taught and watched in a window.
+//! A captured X11 screen, watched in a window.
 
 use std::process::Command;
 use std::time::{Duration, Instant};
 
 use crate::support::{Classroom, DEADLINE, Display, Picture, Process, has_tools, is_picture, run_tool};
 
-/// How far a watched picture may be from the one that is taught, of 255: encoding, scaling, a moved clock hand.
+/// The limit of the mean difference, of 255: encoding, scaling and a moved clock hand change a frame a little.
 const ALIKE: f64 = 12.0;
 
-/// How often the window is looked at.
+/// The interval between screenshots.
 const LOOK: Duration = Duration::from_millis(200);
 
-/// Looks until it is seen; the last look otherwise fails the test.
+/// Looks again and again until `look` succeeds or the deadline has passed.
 #[track_caller]
 fn wait_to_see(what: &str, mut look: impl FnMut() -> (bool, String)) {
     let deadline = Instant::now() + DEADLINE;
@@ -26,13 +26,13 @@ fn wait_to_see(what: &str, mut look: impl FnMut() -> (bool, String)) {
 }
 
 #[test]
-fn what_is_on_the_screen_is_seen_in_the_window() {
+fn a_students_window_shows_the_teachers_screen() {
     if !has_tools("a screen in a window", &["Xvfb", "xclock", "xdotool", "import", "gst-launch-1.0", "display"]) {
         return;
     }
     let class = Classroom::new();
     let (mut school, home) = (Display::new(), Display::new());
-    // Colours that no default has, and a clock that moves.
+    // Show unusual colours, and a moving clock.
     let poster = class.directory().join("poster.png");
     let mut draw = Command::new("gst-launch-1.0");
     draw.args([
@@ -46,7 +46,7 @@ fn what_is_on_the_screen_is_seen_in_the_window() {
     run_tool(
         draw.args(["!", "videoconvert", "!", "pngenc", "!", "filesink"]).arg(format!("location={}", poster.display())),
     );
-    // Its exit code is 1 also when it has drawn; what it drew is looked at below.
+    // `display` exits with 1 even on success. The screenshot below shows whether it has drawn.
     school.command("display").args(["-window", "root"]).arg(&poster).output().unwrap();
     school.show("xclock", &["-update", "1", "-geometry", "400x400+440+160"]);
     wait_to_see("the poster and the clock", || {
@@ -75,12 +75,12 @@ fn what_is_on_the_screen_is_seen_in_the_window() {
         seen = Some(picture);
         (distance < ALIKE, format!("the pictures are {distance:.1} apart"))
     });
-    // A second hand moves, so two looks differ; a window that froze after its first picture would not.
+    // The second hand moves, so two screenshots differ. A window that froze after its first frame fails here.
     wait_to_see("movement", || (Some(home.look_at(&windows()[0])) != seen, "the window stands still".into()));
 }
 
 #[test]
-fn without_a_display_the_lecture_is_counted_with_a_notice() {
+fn without_a_display_a_student_only_counts_frames_and_says_so() {
     let class = Classroom::new();
     let _teacher = class.teacher(&["--test", "--size", "320x180"]);
     let mut student = Process::start("student", class.watch(1001, &["--for", "2s"]));

@@ -1,4 +1,4 @@
-//! Encodings on demand: what is not watched is not encoded, and who comes or goes disturbs nobody.
+//! Encodings on demand: unneeded ones are not produced, and starting or stopping one does not disturb the others.
 
 use std::collections::HashSet;
 use std::process::Command;
@@ -20,7 +20,7 @@ mod lecture;
 const FULL: Encoding = Encoding { track: Track::Screen, tier: Tier::Full, codec: Codec::H264 };
 const LOW: Encoding = Encoding { tier: Tier::Low, ..FULL };
 
-/// A small test picture: what is tested is who gets which frames, not how fast this machine encodes.
+/// A small test picture, because these tests do not depend on encoding speed.
 fn options() -> CaptureOptions {
     CaptureOptions {
         sources: Sources::only(MainSource::Test),
@@ -31,7 +31,7 @@ fn options() -> CaptureOptions {
 }
 
 #[test]
-fn what_can_be_encoded_is_told_best_first() {
+fn encodings_are_listed_best_first() {
     let mut options = options();
     options.sources.camera = Wanted::Yes(Some("test".into()));
     let of = |tiers: Tiers, codec: Codec| {
@@ -53,10 +53,10 @@ fn what_can_be_encoded_is_told_best_first() {
 }
 
 #[test]
-fn the_low_tier_comes_and_goes_and_the_full_one_goes_on() {
+fn starting_and_stopping_the_low_tier_does_not_disturb_the_full_tier() {
     let lecture = Lecture::start(options());
     lecture.until_frames(FULL, 5);
-    assert!(lecture.frames(LOW).is_empty(), "nobody needs it");
+    assert!(lecture.frames(LOW).is_empty(), "unneeded");
     lecture.capture.need(LOW, true);
     lecture.until_frames(LOW, 15);
     lecture.capture.need(LOW, false);
@@ -65,24 +65,30 @@ fn the_low_tier_comes_and_goes_and_the_full_one_goes_on() {
     let (full, low) = (lecture.frames(FULL), lecture.frames(LOW));
     let after = low.len();
     lecture.until_frames(FULL, before + 40);
-    assert_eq!(lecture.frames(LOW).len(), after, "it came on after it was no longer needed");
+    assert_eq!(lecture.frames(LOW).len(), after, "the low tier goes on although it is no longer needed");
 
-    assert!(low[0].key && low[1..].iter().all(|frame| !frame.key), "a key frame, and then none unasked");
+    assert!(low[0].key && low[1..].iter().all(|frame| !frame.key), "one key frame, and no other without a request");
     let pictures: HashSet<u32> = full.iter().map(|frame| frame.timestamp).collect();
-    assert!(low.iter().all(|frame| pictures.contains(&frame.timestamp)), "the same picture has the same timestamp");
-    // Every other picture; a busy machine may leave out more.
+    assert!(
+        low.iter().all(|frame| pictures.contains(&frame.timestamp)),
+        "a frame has the same timestamp in both tiers"
+    );
+    // Every other frame. A busy machine may drop more.
     let step = 90_000 / 20;
     assert!(low.windows(2).all(|pair| pair[1].timestamp.wrapping_sub(pair[0].timestamp) >= 2 * step - 90));
 
-    assert!(full[0].key && full[1..].iter().all(|frame| !frame.key), "the full tier began only once");
+    assert!(full[0].key && full[1..].iter().all(|frame| !frame.key), "the full tier started only once");
     let packets: Vec<(u32, u16)> = full.iter().flat_map(lecture::names).collect();
-    assert!(packets.windows(2).all(|pair| pair[1] == (pair[0].0, pair[0].1.wrapping_add(1))), "one stream, no hole");
+    assert!(
+        packets.windows(2).all(|pair| pair[1] == (pair[0].0, pair[0].1.wrapping_add(1))),
+        "one stream without a gap"
+    );
     let longest = full.windows(2).map(|pair| pair[1].timestamp.wrapping_sub(pair[0].timestamp) / step).max();
-    assert!(longest < Some(10), "pictures were missing: {longest:?} in a row");
+    assert!(longest < Some(10), "missing frames: {longest:?} in a row");
 }
 
 #[test]
-fn every_encoding_begins_with_a_key_frame_and_has_its_size() {
+fn every_encoding_starts_with_a_key_frame_and_has_its_size() {
     let mut options = options();
     options.sources.camera = Wanted::Yes(Some("test".into()));
     options.camera.size = Some("192x108".parse().unwrap());
@@ -103,7 +109,7 @@ fn every_encoding_begins_with_a_key_frame_and_has_its_size() {
         };
         assert_eq!(lecture::size(encoding, &frames), expected, "{encoding} in {}", encoding.codec);
     }
-    // The timestamps of a track begin with one number in all of its encodings, so none is far from the others.
+    // All encodings of a track start with the same RTP timestamp, so they share timestamps.
     for track in [Track::Screen, Track::Camera] {
         let of_track = |encoding: &Encoding| encoding.track == track;
         let encodings: Vec<Encoding> = lecture.capture.encodings().into_iter().filter(of_track).collect();
@@ -117,7 +123,7 @@ fn every_encoding_begins_with_a_key_frame_and_has_its_size() {
 }
 
 #[test]
-fn the_low_tier_of_text_is_as_large_as_its_source_and_has_five_pictures_a_second() {
+fn the_low_tier_of_text_keeps_the_size_at_five_frames_per_second() {
     let mut options = options();
     options.content = Some(Content::Text);
     options.tiers = Tiers::Both(Some(400_000));
@@ -137,14 +143,14 @@ fn the_low_tier_of_text_is_as_large_as_its_source_and_has_five_pictures_a_second
         let seconds = f64::from(frames[frames.len() - 1].timestamp.wrapping_sub(frames[0].timestamp)) / 90_000.0;
         assert!((frames.len() - 1) as f64 <= 5.1 * seconds, "{} pictures in {seconds} s", frames.len());
     }
-    // Who needs a key frame does not wait for the next of these few pictures.
+    // A requested key frame does not wait for the next regular frame of this low rate.
     let before = lecture.frames(LOW).len();
     lecture.capture.request_key_frame(LOW);
     lecture.until("a key frame", || lecture.frames(LOW)[before..].iter().any(|frame| frame.key));
 }
 
 #[test]
-fn even_the_full_tier_is_encoded_only_while_it_is_needed() {
+fn the_full_tier_is_encoded_only_while_it_is_needed() {
     let lecture = Lecture::start(options());
     lecture.until_frames(FULL, 5);
     lecture.capture.need(LOW, true);
@@ -157,8 +163,8 @@ fn even_the_full_tier_is_encoded_only_while_it_is_needed() {
     lecture.capture.need(FULL, true);
     lecture.until_frames(FULL, before + 10);
     let full = lecture.frames(FULL);
-    assert!(full[before].key, "it begins anew");
-    // A key frame is asked of one encoding only.
+    assert!(full[before].key, "the full tier starts with a key frame");
+    // A key-frame request reaches only one encoding.
     let low_keys = || lecture.frames(LOW).iter().filter(|frame| frame.key).count();
     lecture.capture.request_key_frame(FULL);
     lecture.until("a key frame", || lecture.frames(FULL)[before + 10..].iter().any(|frame| frame.key));
@@ -168,7 +174,7 @@ fn even_the_full_tier_is_encoded_only_while_it_is_needed() {
 }
 
 #[test]
-fn what_is_needed_again_at_once_begins_with_a_key_frame_too() {
+fn an_encoding_that_is_needed_again_at_once_starts_with_a_key_frame() {
     let lecture = Lecture::start(options());
     for _ in 0..20 {
         let before = lecture.frames(LOW).len();
@@ -177,13 +183,13 @@ fn what_is_needed_again_at_once_begins_with_a_key_frame_too() {
         lecture.capture.need(LOW, false);
         let kept = lecture.frames(LOW);
         assert!(kept[before].key, "after {before} frames");
-        // It is needed again before, while or after it is taken away, as it comes.
+        // The next round needs the encoding again before, during or after its removal.
     }
 }
 
 #[test]
-fn a_file_ends_though_nobody_watches_its_picture() {
-    if !crate::support::has_tools("a file ends though nobody watches its picture", &["espeak-ng"]) {
+fn a_file_ends_even_if_nobody_watches_its_video() {
+    if !crate::support::has_tools("ending a file that nobody watches", &["espeak-ng"]) {
         return;
     }
     let path = crate::pipelines::files::lecture("unwatched.mp4", 30);
@@ -194,7 +200,7 @@ fn a_file_ends_though_nobody_watches_its_picture() {
 }
 
 #[test]
-fn a_graph_of_ones_own_has_the_tiers_that_it_encodes() {
+fn a_users_pipeline_has_the_tiers_that_it_encodes() {
     let path = crate::pipelines::bed::folder().join("own-tiers.gst");
     let text = "videotestsrc is-live=true ! video/x-raw,width=320,height=180,framerate=20/1 ! tee name=all\n\
                 all. ! queue ! vp8enc name=screen-encoder deadline=1 ! rtpvp8pay ! appsink name=screen\n\
@@ -210,7 +216,7 @@ fn a_graph_of_ones_own_has_the_tiers_that_it_encodes() {
     assert_eq!(lecture.capture.encodings()[..4], [full, low, camera, camera.with(Tier::Low)]);
     lecture.until_frames(full, 5);
     lecture.until_frames(camera, 5);
-    assert!(lecture.frames(low).is_empty(), "it is encoded, but nobody needs it");
+    assert!(lecture.frames(low).is_empty(), "encoded but not needed");
     lecture.capture.need(low, true);
     lecture.until_frames(low, 5);
     lecture.capture.need(low, false);
@@ -218,10 +224,10 @@ fn a_graph_of_ones_own_has_the_tiers_that_it_encodes() {
     assert!(frames[0].key && lecture.capture.encode_ms(low).is_some());
     assert_eq!(lecture::size(low, &frames), (160, 90));
     let near = frames[0].timestamp.wrapping_sub(lecture.frames(full)[0].timestamp);
-    assert!(near < 90_000 * 60, "both begin with the same number, {near} apart");
+    assert!(near < 90_000 * 60, "the timestamps are {near} apart");
 }
 
-/// Runs one test of this file again, in a process of its own.
+/// Runs one test of this file in a new process.
 fn in_process(test: &str) {
     let output = Command::new(std::env::current_exe().unwrap())
         .args([&format!("tiers::{test}"), "--exact", "--ignored", "--nocapture"])
@@ -250,15 +256,15 @@ fn on_and_off_again_and_again() {
         lecture.capture.need(Encoding { codec: Codec::Vp8, ..LOW }, false);
     };
     let gone = || lecture.capture.encode_ms(LOW).is_none();
-    // The first round starts what GStreamer keeps for the process: its pool of threads.
+    // The first round starts GStreamer's thread pool, which stays for the life of the process.
     on();
     lecture.until_frames(LOW, 2);
     off();
-    lecture.until("it is gone", gone);
+    lecture.until("the end of the low tier", gone);
     let before = threads();
     for round in 0..50 {
         on();
-        // Now and then it lives long enough to encode.
+        // Sometimes let the encoder live long enough to encode.
         if round % 10 == 0 {
             let frames = lecture.frames(LOW).len();
             lecture.until_frames(LOW, frames + 1);

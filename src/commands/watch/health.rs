@@ -27,7 +27,7 @@ impl Student<'_> {
         self.paused = Some(pause);
         self.course.stood_still(pause.to - pause.from);
         self.diagnosis.stood_still();
-        self.screen.with(|render| render.stood_still(pause.from, pause.to));
+        self.screen.with(|render| render.note_suspension(pause.from, pause.to));
         if pause.lasted >= WORTH_A_WORD {
             let seconds = pause.lasted.as_secs_f32();
             self.reporter.notice(format!("this computer stood still for {seconds:.1} s; the lecture goes on"));

@@ -5,13 +5,13 @@ use super::*;
 use crate::media::{MainSource, Sources, VideoOptions};
 use crate::rtp::Tier;
 
-/// How long anything may take on a busy machine.
+/// A generous deadline for a busy machine.
 const DEADLINE: Duration = Duration::from_secs(30);
 
 const FULL: Encoding = Encoding { track: Track::Screen, tier: Tier::Full, codec: Codec::H264 };
 const LOW: Encoding = Encoding { tier: Tier::Low, ..FULL };
 
-/// A running test picture, and which frames came of it.
+/// A capture of the test picture, and the encoding of each frame that it delivered.
 struct Lecture {
     capture: Capture,
     events: mpsc::Receiver<CaptureEvent>,
@@ -19,7 +19,7 @@ struct Lecture {
 }
 
 impl Lecture {
-    /// With the text of one of its encodings changed.
+    /// Starts with one branch's pipeline text changed.
     fn start(encoding: Encoding, change: impl Fn(&str) -> String) -> Self {
         let mut prepared = Capture::prepare(CaptureOptions {
             sources: Sources { audio: false, ..Sources::only(MainSource::Test) },
@@ -28,8 +28,8 @@ impl Lecture {
             ..CaptureOptions::default()
         })
         .unwrap();
-        let recipe = prepared.chosen.recipes.iter_mut().find(|recipe| recipe.encoding == encoding).unwrap();
-        recipe.text = change(&recipe.text);
+        let spec = prepared.plan.specs.iter_mut().find(|spec| spec.encoding == encoding).unwrap();
+        spec.text = change(&spec.text);
         let log = Arc::new(Mutex::new(Vec::new()));
         let sink = log.clone();
         let (capture, events) =
@@ -46,7 +46,7 @@ impl Lecture {
         until("frames", || (self.frames(encoding) >= before + more).then_some(()));
     }
 
-    /// How many elements there are, and how many pads the tee has for branches.
+    /// The number of elements in the pipeline, and of branch pads at the tee.
     fn parts(&self) -> (usize, i32) {
         let pipeline = &self.capture.prepared.pipeline;
         let tee = pipeline.by_name("screen-pictures").unwrap();
@@ -84,7 +84,7 @@ fn fifty_switches_leave_no_branch_and_no_element_behind() {
 }
 
 #[test]
-fn nothing_is_left_of_a_full_tier_that_nobody_needs() {
+fn an_unneeded_full_tier_has_no_branch() {
     let lecture = Lecture::start(LOW, str::to_owned);
     lecture.until_more(FULL, 3);
     lecture.capture.need(FULL, false);
@@ -94,17 +94,17 @@ fn nothing_is_left_of_a_full_tier_that_nobody_needs() {
 }
 
 #[test]
-fn an_encoder_that_fails_ends_its_own_encoding_only() {
+fn a_failed_encoder_ends_only_its_own_encoding() {
     let fails = |text: &str| text.replacen("! capsfilter", "! identity error-after=3 ! capsfilter", 1);
     let mut lecture = Lecture::start(LOW, fails);
     let before = lecture.parts();
     lecture.capture.need(LOW, true);
     let event = until("an event", || lecture.events.try_recv().ok());
     let CaptureEvent::Warning(sentence) = event else { panic!("{event:?}") };
-    assert!(sentence.starts_with("screen low in H.264 can't be encoded here"), "{sentence}");
+    assert!(sentence.starts_with("screen low in H.264 can't be encoded on this machine"), "{sentence}");
     assert!(!lecture.capture.encodings().contains(&LOW));
     until("the end of the branch", || (lecture.parts() == before).then_some(()));
-    // It is not tried again, and the others go on.
+    // The failed encoding is not tried again, and the others go on.
     lecture.capture.need(LOW, true);
     lecture.until_more(FULL, 5);
     assert_eq!(lecture.parts(), before);
@@ -112,7 +112,7 @@ fn an_encoder_that_fails_ends_its_own_encoding_only() {
 }
 
 #[test]
-fn an_encoding_that_can_not_be_built_is_told_of_and_offered_no_more() {
+fn an_encoding_that_fails_to_build_is_reported_and_no_longer_offered() {
     let mut lecture = Lecture::start(LOW, |_| "nosuchelement ! fakesink".into());
     assert!(lecture.capture.encodings().contains(&LOW));
     lecture.capture.need(LOW, true);
@@ -123,7 +123,7 @@ fn an_encoding_that_can_not_be_built_is_told_of_and_offered_no_more() {
 }
 
 #[test]
-fn a_class_whose_own_encoder_fails_is_over() {
+fn a_failed_main_encoder_ends_the_capture() {
     let fails = |text: &str| text.replacen("! videoconvert", "! identity error-after=3 ! videoconvert", 1);
     let mut lecture = Lecture::start(FULL, fails);
     let event = until("an event", || lecture.events.try_recv().ok());

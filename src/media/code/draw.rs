@@ -10,7 +10,7 @@ use gstreamer_video as gst_video;
 use gstreamer_video::prelude::*;
 
 use super::super::capture::Prepared;
-use super::super::timing::instant_of;
+use super::super::encode::output::instant_of;
 use super::{COLUMNS, Code, OF_LOW, ROWS, clock_ms, draw, edge, film};
 use crate::rtp::Tier;
 

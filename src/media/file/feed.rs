@@ -1,4 +1,4 @@
-//! One track on its way from the files into the teaching graph.
+//! Feeds one track of each file into the teaching pipeline, and fills gaps with the last video frame or with silence.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -7,102 +7,104 @@ use gstreamer::prelude::*;
 use gstreamer_app as gst_app;
 use gstreamer_video as gst_video;
 
-use super::picture::{black, with_rate};
-use super::playlist::Run;
-use super::timeline::{RateLimit, period};
+use super::timeline::{Playback, RateLimit, period};
 use crate::media::options::Size;
 use crate::rtp::Track;
 
-/// How often a picture that stands is pushed: whoever joins, or asks for a key frame, waits a tenth of a second at
-/// most, and an encoder has next to nothing to do.
-const STANDS_FPS: u32 = 10;
+/// The frame rate of still video: whoever joins or requests a key frame waits 0.1 s at most, and the encoder has little
+/// to do.
+const STILL_FPS: u32 = 10;
 
-/// A block of silence: 20 ms of 48,000 samples a second, two channels of two bytes.
+/// A block of silence: 20 ms at 48 kHz, two channels of two bytes.
 const SILENCE: gst::ClockTime = gst::ClockTime::from_mseconds(20);
 const SILENCE_BYTES: usize = 960 * 2 * 2;
 
-/// How long to wait for a sample before checking whether anybody still wants one.
+/// How long to wait for a sample before checking whether the file was given up.
 const PULL: gst::ClockTime = gst::ClockTime::from_mseconds(50);
 
-/// How long a still is shown, of a file that may be one; the inner none is for ever.
+/// The duration of a still image, if the file may be one. The inner None means for ever.
 type Still = Option<Option<gst::ClockTime>>;
 
-/// An appsrc of the teaching graph.
-pub(super) struct Input {
-    /// Its place among all.
-    pub slot: usize,
+/// An appsrc of the teaching pipeline.
+pub(super) struct TrackFeeder {
+    /// The index of the track in the playlist.
+    pub track_index: usize,
     pub track: Track,
     pub source: gst_app::AppSrc,
-    /// The size of all pictures.
+    /// The size of all video frames.
     pub canvas: Option<Size>,
-    /// The most pictures a second.
+    /// Frames per second, at most.
     pub fps: u32,
-    /// Whether anything was pushed yet.
+    /// Whether a buffer was pushed yet.
     pub has_begun: AtomicBool,
 }
 
-/// The teaching graph takes nothing more, or nobody wants more of this file.
-struct Over;
+/// The teaching pipeline takes no more buffers, or the file was given up.
+struct Stopped;
 
-impl Input {
-    /// Pushes what comes from `sink`; and then, while the file has more of another track, the last picture again, or
-    /// silence: whoever joins meanwhile gets a picture.
-    pub(super) fn feed(&self, run: &Run, sink: Option<&gst_app::AppSink>, still: Still) {
-        let fed = if self.track.is_video() { self.pictures(run, sink, still) } else { self.sound(run, sink) };
+impl TrackFeeder {
+    /// Pushes the samples from `sink`. While other tracks of the file go on, then pushes the last video frame again, or
+    /// silence, so that new students still get video.
+    pub(super) fn feed(&self, playback: &Playback, sink: Option<&gst_app::AppSink>, still: Still) {
+        let fed = if self.track.is_video() { self.video(playback, sink, still) } else { self.audio(playback, sink) };
         if fed.is_err() {
-            run.give_up();
+            playback.give_up();
         }
     }
 
-    fn pictures(&self, run: &Run, sink: Option<&gst_app::AppSink>, still: Still) -> Result<(), Over> {
-        let base = run.progress().of(self.slot);
+    fn video(&self, playback: &Playback, sink: Option<&gst_app::AppSink>, still: Still) -> Result<(), Stopped> {
+        let base = playback.progress().of(self.track_index);
         let mut last = None;
-        let first = next(run, sink)?;
-        // Whether there is a second one decides what the first one is.
-        let second = next(run, sink)?;
-        let stands = first.is_some() && second.is_none() && sink.is_some();
-        if let (true, Some(length)) = (stands, still) {
-            run.moves(|progress| progress.stands(length));
+        let first = next(playback, sink)?;
+        // A single frame is a still image.
+        let second = next(playback, sink)?;
+        let is_still = first.is_some() && second.is_none() && sink.is_some();
+        if let (true, Some(length)) = (is_still, still) {
+            playback.update(|progress| progress.set_still(length));
         }
-        let fps = if stands { STANDS_FPS.min(self.fps) } else { self.fps };
+        let fps = if is_still { STILL_FPS.min(self.fps) } else { self.fps };
         let mut limit = RateLimit::new(self.fps);
         let mut waiting = [first, second].into_iter().flatten();
         let (mut is_first, mut before) = (true, None);
         loop {
-            let Some(sample) = waiting.next().or(next(run, sink)?) else { break };
+            let Some(sample) = waiting.next().or(next(playback, sink)?) else { break };
             let Some(caps) = sample.caps().map(|caps| with_rate(caps, fps)) else { continue };
-            let Some((buffer, time)) = placed(sample, base, run.progress().of(self.slot), before) else { continue };
+            let Some((buffer, time)) = placed(sample, base, playback.progress().of(self.track_index), before) else {
+                continue;
+            };
             before = Some(time);
             if !limit.takes(time.saturating_sub(base)) {
                 continue;
             }
             if std::mem::take(&mut is_first) {
-                self.ask_for_key_frame(time);
+                self.request_key_frame(time);
             }
             last = Some((buffer.clone(), caps.clone()));
             let until = time + buffer.duration().unwrap_or_else(|| period(fps));
-            self.push(run, buffer, &caps, until)?;
+            self.push(playback, buffer, &caps, until)?;
         }
-        run.moves(|progress| progress.ended(self.slot));
-        let last = last.or_else(|| black(self.canvas?, STANDS_FPS));
-        let Some((picture, caps)) = last else { return Ok(()) };
-        self.fill(run, period(STANDS_FPS.min(self.fps)), |time, input| {
+        playback.update(|progress| progress.ended(self.track_index));
+        let last = last.or_else(|| black(self.canvas?, STILL_FPS));
+        let Some((frame, caps)) = last else { return Ok(()) };
+        self.fill(playback, period(STILL_FPS.min(self.fps)), |time, input| {
             if std::mem::take(&mut is_first) {
-                input.ask_for_key_frame(time);
+                input.request_key_frame(time);
             }
-            (picture.copy(), caps.clone())
+            (frame.copy(), caps.clone())
         })
     }
 
-    fn sound(&self, run: &Run, sink: Option<&gst_app::AppSink>) -> Result<(), Over> {
-        let base = run.progress().of(self.slot);
-        while let Some(sample) = next(run, sink)? {
+    fn audio(&self, playback: &Playback, sink: Option<&gst_app::AppSink>) -> Result<(), Stopped> {
+        let base = playback.progress().of(self.track_index);
+        while let Some(sample) = next(playback, sink)? {
             let Some(caps) = sample.caps_owned() else { continue };
-            let Some((buffer, time)) = placed(sample, base, run.progress().of(self.slot), None) else { continue };
+            let Some((buffer, time)) = placed(sample, base, playback.progress().of(self.track_index), None) else {
+                continue;
+            };
             let until = time + buffer.duration().unwrap_or(gst::ClockTime::ZERO);
-            self.push(run, buffer, &caps, until)?;
+            self.push(playback, buffer, &caps, until)?;
         }
-        run.moves(|progress| progress.ended(self.slot));
+        playback.update(|progress| progress.ended(self.track_index));
         let caps = gst::Caps::builder("audio/x-raw")
             .field("format", "S16LE")
             .field("layout", "interleaved")
@@ -111,31 +113,31 @@ impl Input {
             .field("channel-mask", gst::Bitmask::new(3))
             .build();
         let silence = gst::Buffer::from_slice([0u8; SILENCE_BYTES]);
-        self.fill(run, SILENCE, |_, _| (silence.copy(), caps.clone()))
+        self.fill(playback, SILENCE, |_, _| (silence.copy(), caps.clone()))
     }
 
-    /// Pushes the same again and again, as far as the other tracks have come, or for as long as a still is shown.
+    /// Pushes the same buffer again and again, until the other tracks end or a still image has had its time.
     fn fill(
         &self,
-        run: &Run,
+        playback: &Playback,
         step: gst::ClockTime,
         mut make: impl FnMut(gst::ClockTime, &Self) -> (gst::Buffer, gst::Caps),
-    ) -> Result<(), Over> {
+    ) -> Result<(), Stopped> {
         loop {
-            if run.is_given_up() {
+            if playback.is_given_up() {
                 return Ok(());
             }
             let (time, wanted, is_over) = {
-                let progress = run.progress();
-                let stands = self.track.is_video() && progress.is_read();
+                let progress = playback.progress();
+                let is_still = self.track.is_video() && progress.is_read();
                 let wanted = match progress.least_end() {
-                    None if stands => None,
-                    Some(least) if stands => Some(least.max(progress.furthest())),
+                    None if is_still => None,
+                    Some(least) if is_still => Some(least.max(progress.furthest())),
                     _ => Some(progress.furthest()),
                 };
-                (progress.of(self.slot), wanted, progress.end().is_some())
+                (progress.of(self.track_index), wanted, progress.end().is_some())
             };
-            // Pictures may begin where the others end, silence must not go on for longer than they do.
+            // A video frame may start before the end of the other tracks. Silence must not last longer than they do.
             let fits = if self.track.is_video() { time } else { time + step };
             if wanted.is_none_or(|wanted| if self.track.is_video() { fits < wanted } else { fits <= wanted }) {
                 let (mut buffer, caps) = make(time, self);
@@ -143,47 +145,54 @@ impl Input {
                 about.set_pts(time);
                 about.set_dts(gst::ClockTime::NONE);
                 about.set_duration(step);
-                self.push(run, buffer, &caps, time + step)?;
+                self.push(playback, buffer, &caps, time + step)?;
             } else if is_over {
                 return Ok(());
             } else {
-                run.wait();
+                playback.wait();
             }
         }
     }
 
-    /// Waits until the teaching graph has room.
-    fn push(&self, run: &Run, buffer: gst::Buffer, caps: &gst::Caps, until: gst::ClockTime) -> Result<(), Over> {
-        if run.is_given_up() {
-            return Err(Over);
+    /// Pushes a buffer, and waits for room in the teaching pipeline.
+    fn push(
+        &self,
+        playback: &Playback,
+        buffer: gst::Buffer,
+        caps: &gst::Caps,
+        until: gst::ClockTime,
+    ) -> Result<(), Stopped> {
+        if playback.is_given_up() {
+            return Err(Stopped);
         }
         let sample = gst::Sample::builder().buffer(&buffer).caps(caps).build();
-        self.source.push_sample(&sample).map_err(|_| Over)?;
+        self.source.push_sample(&sample).map_err(|_| Stopped)?;
         self.has_begun.store(true, Ordering::Relaxed);
-        run.moves(|progress| progress.fed(self.slot, until));
+        playback.update(|progress| progress.fed(self.track_index, until));
         Ok(())
     }
 
-    /// Every encoder makes the picture of this time a key frame: of another film nothing can be predicted. The first
-    /// picture of all is one in any case, and must not be asked for (see [`ask_for_key_frame`]).
+    /// Requests a key frame for the frame of this time, the first one of a file: nothing of another film can predict
+    /// it. Not for the very first frame, which is a key frame anyway and must not be requested (see
+    /// [`request_key_frame`]).
     ///
-    /// [`ask_for_key_frame`]: crate::media::outlet::ask_for_key_frame
-    fn ask_for_key_frame(&self, time: gst::ClockTime) {
+    /// [`request_key_frame`]: crate::media::encode::output::request_key_frame
+    fn request_key_frame(&self, time: gst::ClockTime) {
         if !self.has_begun.load(Ordering::Relaxed) {
             return;
         }
         let event = gst_video::DownstreamForceKeyUnitEvent::builder().running_time(time).all_headers(true).build();
-        // It waits in turn between the pictures. Without it the encoder decides by itself.
+        // The event travels in order with the buffers. If it fails, the encoder decides by itself.
         let _ = self.source.send_event(event);
     }
 }
 
-/// The next sample of a file, none at its end.
-fn next(run: &Run, sink: Option<&gst_app::AppSink>) -> Result<Option<gst::Sample>, Over> {
+/// The next sample of a file. None at its end.
+fn next(playback: &Playback, sink: Option<&gst_app::AppSink>) -> Result<Option<gst::Sample>, Stopped> {
     let Some(sink) = sink else { return Ok(None) };
     loop {
-        if run.is_given_up() {
-            return Err(Over);
+        if playback.is_given_up() {
+            return Err(Stopped);
         }
         if let Some(sample) = sink.try_pull_sample(PULL) {
             return Ok(Some(sample));
@@ -194,9 +203,9 @@ fn next(run: &Run, sink: Option<&gst_app::AppSink>) -> Result<Option<gst::Sample
     }
 }
 
-/// A buffer at its place in the timeline, that of a file that began at `base`. One without a time, or with no later one
-/// than the one `before` (as in a GIF, where all have zero), comes right behind that, which ended at `end`. What comes
-/// before the beginning of its segment is neither seen nor heard.
+/// Moves a buffer into the timeline of a file that starts at `base`. A buffer without a timestamp, or with one not
+/// later than `before` (a GIF may have all zeros), follows the previous buffer, which ended at `end`. None for buffers
+/// before the start of their segment: players skip them.
 fn placed(
     sample: gst::Sample,
     base: gst::ClockTime,
@@ -205,7 +214,7 @@ fn placed(
 ) -> Option<(gst::Buffer, gst::ClockTime)> {
     let segment = sample.segment().and_then(|segment| segment.downcast_ref::<gst::ClockTime>()).cloned();
     let mut buffer = sample.buffer_owned()?;
-    // So that the buffer is not shared, and need not be copied.
+    // Drop the sample, so that the buffer is not shared and need not be copied.
     drop(sample);
     let time = match (buffer.pts(), segment) {
         (Some(pts), Some(segment)) => base + segment.to_running_time(pts)?,
@@ -216,4 +225,54 @@ fn placed(
     about.set_pts(time);
     about.set_dts(gst::ClockTime::NONE);
     Some((buffer, time))
+}
+
+/// A black frame and its caps.
+fn black(size: Size, fps: u32) -> Option<(gst::Buffer, gst::Caps)> {
+    let rate = gst::Fraction::new(i32::try_from(fps).ok()?, 1);
+    let format = gst_video::VideoFormat::I420;
+    let info = gst_video::VideoInfo::builder(format, size.width, size.height).fps(rate).build().ok()?;
+    let mut bytes = vec![128; info.size()];
+    let luma = info.offset()[1];
+    bytes[..luma].fill(16);
+    Some((gst::Buffer::from_mut_slice(bytes), info.to_caps().ok()?))
+}
+
+/// Caps with the pushed frame rate, by which encoders divide their bitrate. An unknown or higher rate becomes `most`.
+fn with_rate(caps: &gst::CapsRef, most: u32) -> gst::Caps {
+    let mut caps = caps.to_owned();
+    let named = caps.structure(0).and_then(|shape| shape.get::<gst::Fraction>("framerate").ok());
+    let most = i32::try_from(most).unwrap_or(i32::MAX);
+    let is_slower =
+        |rate: &gst::Fraction| rate.numer() > 0 && i64::from(rate.numer()) <= i64::from(most) * i64::from(rate.denom());
+    if named.filter(is_slower).is_none() {
+        caps.make_mut().set("framerate", gst::Fraction::new(most, 1));
+    }
+    caps
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_black_frame_is_black() {
+        crate::media::init().unwrap();
+        let (buffer, caps) = black(Size { width: 64, height: 36 }, 5).unwrap();
+        let map = buffer.map_readable().unwrap();
+        assert_eq!((map[0], map[64 * 36 - 1], map[64 * 36]), (16, 16, 128));
+        assert!(caps.to_string().contains("I420") && caps.to_string().contains("5/1"), "{caps}");
+    }
+
+    #[test]
+    fn caps_keep_the_frame_rate_of_the_file() {
+        crate::media::init().unwrap();
+        let rate = |text: &str| {
+            let caps = with_rate(&format!("video/x-raw,framerate={text}").parse::<gst::Caps>().unwrap(), 30);
+            let rate = caps.structure(0).unwrap().get::<gst::Fraction>("framerate").unwrap();
+            (rate.numer(), rate.denom())
+        };
+        let given = ["25/1", "30000/1001", "60/1", "0/1"];
+        assert_eq!(given.map(rate), [(25, 1), (30_000, 1_001), (30, 1), (30, 1)]);
+    }
 }

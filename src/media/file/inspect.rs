@@ -1,7 +1,7 @@
-//! What is in a file, found out by opening it, in a process of its own.
+//! Finds out what a file contains, by opening it in another process.
 //!
-//! Decoders come from many libraries, and some answer a file that they do not understand with an assertion, which ends
-//! the process. So that must not be the process of the lecture; GStreamer loads unknown plug-ins in the same way.
+//! Decoders come from many libraries. Some fail on an unknown file with an assertion, which ends the process; that must
+//! not be the process of the lecture. GStreamer loads unknown plug-ins in the same way.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
@@ -11,58 +11,61 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use super::player::preroll;
+use super::{Contents, OPEN_TIMEOUT, VideoStream, advice, check, package_for, uri};
+use crate::media::error::MediaError;
+use crate::media::options::FileList;
 use gstreamer as gst;
 use gstreamer::prelude::*;
 use gstreamer_video as gst_video;
 use serde::{Deserialize, Serialize};
 
-use super::check::{advice, check, package_for};
-use super::player::preroll;
-use super::{Contents, FileList, OPEN_TIMEOUT, Picture, uri};
-use crate::media::error::MediaError;
-
-/// The verb of this program that opens files and says what is in them.
+/// The hidden verb of this program that inspects files.
 const VERB: &str = "inspect-files";
 
-/// The most pixels of a picture: twice as many as an 8K film has, and as many as the largest photographs. More would
-/// take gigabytes before they are made small.
-const MOST_PIXELS: u64 = 120_000_000;
+/// The largest video frame: twice the pixels of 8K, as large as the largest photographs. Decoding more would take
+/// gigabytes.
+const MAX_PIXELS: u64 = 120_000_000;
 
-/// What the process may need beyond the time of opening: a machine that does much else.
+/// Time that the process may take in addition to [`OPEN_TIMEOUT`] on a busy machine.
 const MARGIN: Duration = Duration::from_secs(10);
 
-/// The most that is kept of what the process says about its end.
-const MOST_WORDS: u64 = 64 * 1024;
+/// The maximum of stderr output to keep.
+const MAX_STDERR_BYTES: u64 = 64 * 1024;
 
-/// What came of opening a file; a line of JSON from the process that opened it.
+/// The result of opening a file: one line of JSON from the inspecting process.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-enum Finding {
+enum Inspection {
     Plays(Contents),
-    /// Why not, for people.
+    /// The cause, for the user.
     Unplayable(String),
-    /// The media type that has no decoder here, as GStreamer calls it, and the package to install.
+    /// No decoder is installed for this media type (in GStreamer's terms). `package` has one.
     NeedsDecoder {
         what: String,
         package: String,
     },
 }
 
-/// Opens all files of a list, and looks what is in them, by the program `inspector` where there is one.
+/// Inspects all files of a list, by the program `inspector` if there is one.
+///
+/// # Errors
+///
+/// A file can't be opened, or needs a missing decoder.
 pub(in crate::media) fn contents(list: &FileList, inspector: Option<&Path>) -> Result<Vec<Contents>, MediaError> {
     for (index, path) in list.paths.iter().enumerate() {
         check(path).map_err(|cause| list.error(index, cause))?;
     }
-    let process = inspector.and_then(|program| Process::start(program, &list.paths));
+    let process = inspector.and_then(|program| Inspector::start(program, &list.paths));
     let mut all = Vec::new();
     for (index, path) in list.paths.iter().enumerate() {
-        let finding = match &process {
+        let inspection = match &process {
             Some(process) => process.next().map_err(|cause| list.error(index, cause))?,
             None => inspect(path),
         };
-        match finding {
-            Finding::Plays(contents) => all.push(contents),
-            Finding::Unplayable(cause) => return Err(list.error(index, cause)),
-            Finding::NeedsDecoder { what, package } => {
+        match inspection {
+            Inspection::Plays(contents) => all.push(contents),
+            Inspection::Unplayable(cause) => return Err(list.error(index, cause)),
+            Inspection::NeedsDecoder { what, package } => {
                 return Err(MediaError::NoDecoder { path: path.clone(), what, package });
             }
         }
@@ -70,10 +73,11 @@ pub(in crate::media) fn contents(list: &FileList, inspector: Option<&Path>) -> R
     Ok(all)
 }
 
-/// Opens files one after another, and writes a line of JSON about each: the other end of `contents`.
+/// Inspects files and writes one line of JSON per file, for [`contents`] in another process.
 ///
 /// # Errors
-/// Whoever reads is gone, or GStreamer can't be started.
+///
+/// The reader has gone, or GStreamer can't start.
 pub fn inspect_files(paths: &[PathBuf], mut out: impl Write) -> anyhow::Result<()> {
     crate::media::init()?;
     for path in paths {
@@ -84,15 +88,15 @@ pub fn inspect_files(paths: &[PathBuf], mut out: impl Write) -> anyhow::Result<(
     Ok(())
 }
 
-/// The process that opens files. Dropping it ends it.
-struct Process {
+/// The inspecting process. Dropping it kills the process.
+struct Inspector {
     child: Mutex<Child>,
-    findings: Receiver<String>,
-    words: Arc<Mutex<String>>,
+    inspections: Receiver<String>,
+    stderr_text: Arc<Mutex<String>>,
 }
 
-impl Process {
-    /// Nothing where it can't be started: then this process opens the files.
+impl Inspector {
+    /// Starts the process. None if that fails; then this process inspects the files.
     fn start(program: &Path, paths: &[PathBuf]) -> Option<Self> {
         let mut child = Command::new(program)
             .arg(VERB)
@@ -101,22 +105,22 @@ impl Process {
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
-            // Ctrl-C is for the lecture.
+            // Ctrl-C is for the lecture, not for this process.
             .process_group(0)
             .spawn()
             .ok()?;
         let (stdout, stderr) = child.stdout.take().zip(child.stderr.take())?;
-        let (sender, findings) = channel();
-        let words = Arc::new(Mutex::new(String::new()));
-        let heard = words.clone();
+        let (sender, inspections) = channel();
+        let stderr_text = Arc::new(Mutex::new(String::new()));
+        let written = stderr_text.clone();
         let listen = move || {
-            // First to the end of what it says, so that the end of its findings is the end of all.
+            // Read stderr to its end before closing the channel, so that the last error message is complete.
             let said = std::thread::spawn(move || {
                 let mut text = Vec::new();
                 let mut stderr = stderr;
-                let _ = stderr.by_ref().take(MOST_WORDS).read_to_end(&mut text);
+                let _ = stderr.by_ref().take(MAX_STDERR_BYTES).read_to_end(&mut text);
                 let _ = std::io::copy(&mut stderr, &mut std::io::sink());
-                *heard.lock().unwrap_or_else(PoisonError::into_inner) = String::from_utf8_lossy(&text).into_owned();
+                *written.lock().unwrap_or_else(PoisonError::into_inner) = String::from_utf8_lossy(&text).into_owned();
             });
             for line in BufReader::new(stdout).lines().map_while(Result::ok) {
                 if sender.send(line).is_err() {
@@ -126,21 +130,21 @@ impl Process {
             let _ = said.join();
         };
         std::thread::Builder::new().name("inspect-files".into()).spawn(listen).ok()?;
-        Some(Self { child: Mutex::new(child), findings, words })
+        Some(Self { child: Mutex::new(child), inspections, stderr_text })
     }
 
-    /// What came of the next file. The error is for people.
-    fn next(&self) -> Result<Finding, String> {
-        match self.findings.recv_timeout(OPEN_TIMEOUT + MARGIN) {
+    /// The result of the next file. The error is for the user.
+    fn next(&self) -> Result<Inspection, String> {
+        match self.inspections.recv_timeout(OPEN_TIMEOUT + MARGIN) {
             Ok(line) => serde_json::from_str(&line).map_err(|error| format!("it could not be opened: {error}")),
             Err(RecvTimeoutError::Timeout) => Err(too_slow()),
             Err(RecvTimeoutError::Disconnected) => {
                 let status = self.child.lock().unwrap_or_else(PoisonError::into_inner).wait();
                 let signal = status.ok().and_then(|status| status.signal());
-                let words = self.words.lock().unwrap_or_else(PoisonError::into_inner);
-                let cause = last_words(&words).or(signal.map(|signal| format!("ended by signal {signal}")));
+                let stderr_text = self.stderr_text.lock().unwrap_or_else(PoisonError::into_inner);
+                let cause = failure_message(&stderr_text).or(signal.map(|signal| format!("ended by signal {signal}")));
                 Err(format!(
-                    "a decoder fails on it ({}): convert it, for example with ffmpeg -i FILE new.mp4",
+                    "a decoder crashes on it ({}): convert the file, for example with ffmpeg -i FILE new.mp4",
                     cause.unwrap_or_else(|| "without a message".into())
                 ))
             }
@@ -148,7 +152,7 @@ impl Process {
     }
 }
 
-impl Drop for Process {
+impl Drop for Inspector {
     fn drop(&mut self) {
         let child = self.child.get_mut().unwrap_or_else(PoisonError::into_inner);
         let _ = child.kill();
@@ -156,9 +160,9 @@ impl Drop for Process {
     }
 }
 
-/// What a process that broke down said about it.
-fn last_words(words: &str) -> Option<String> {
-    let lines = words.lines().map(str::trim).filter(|line| !line.is_empty());
+/// The error message of a process that crashed.
+fn failure_message(stderr_text: &str) -> Option<String> {
+    let lines = stderr_text.lines().map(str::trim).filter(|line| !line.is_empty());
     let telling = lines.rev().find(|line| line.to_lowercase().contains("error"))?;
     Some(telling.strip_prefix("error: ").unwrap_or(telling).to_owned())
 }
@@ -167,44 +171,44 @@ fn too_slow() -> String {
     format!("it could not be opened within {} s", OPEN_TIMEOUT.as_secs())
 }
 
-/// Opens a file and looks what is in it.
-fn inspect(path: &Path) -> Finding {
+/// Opens a file and looks at its streams.
+fn inspect(path: &Path) -> Inspection {
     match open(path) {
-        Ok(finding) => finding,
+        Ok(inspection) => inspection,
         Err(cause) => {
             let media_type = media_type(path);
             let cause = cause.trim_end_matches('.');
-            Finding::Unplayable(format!("GStreamer can't play it ({cause}); {}", advice(media_type.as_deref())))
+            Inspection::Unplayable(format!("GStreamer can't play it ({cause}); {}", advice(media_type.as_deref())))
         }
     }
 }
 
-/// What is found out while a file is being opened.
+/// The streams found so far.
 #[derive(Default)]
-struct Seen {
-    /// Where pictures arrive.
-    picture: Option<gst::Pad>,
-    sound: bool,
-    /// Edges of a picture that is not decoded, as it has too many pixels.
+struct StreamsFound {
+    /// The sink pad of the video stream.
+    video: Option<gst::Pad>,
+    audio: bool,
+    /// Width and height of a frame that is too large to decode.
     too_large: Option<(i32, i32)>,
 }
 
-fn open(path: &Path) -> Result<Finding, String> {
+fn open(path: &Path) -> Result<Inspection, String> {
     let pipeline = gst::Pipeline::new();
     let source = gst::ElementFactory::make("uridecodebin").property("uri", uri(path)?).build();
     let source = source.map_err(|error| error.message.to_string())?;
     pipeline.add(&source).map_err(|error| error.message.to_string())?;
-    let seen = Arc::new(Mutex::new(Seen::default()));
-    let noticed = seen.clone();
+    let streams = Arc::new(Mutex::new(StreamsFound::default()));
+    let noticed = streams.clone();
     source.connect("autoplug-continue", false, move |arguments| {
         let caps = arguments.get(2)?.get::<gst::Caps>().ok()?;
-        let too_large = edges(&caps).filter(|(width, height)| pixels(*width, *height) > MOST_PIXELS);
+        let too_large = edges(&caps).filter(|(width, height)| pixels(*width, *height) > MAX_PIXELS);
         if too_large.is_some() {
             noticed.lock().unwrap_or_else(PoisonError::into_inner).too_large = too_large;
         }
         Some(too_large.is_none().to_value())
     });
-    let (weak, noticed) = (pipeline.downgrade(), seen.clone());
+    let (weak, noticed) = (pipeline.downgrade(), streams.clone());
     source.connect_pad_added(move |_, pad| {
         if let Some(pipeline) = weak.upgrade() {
             take(&pipeline, pad, &mut noticed.lock().unwrap_or_else(PoisonError::into_inner));
@@ -217,44 +221,44 @@ fn open(path: &Path) -> Result<Finding, String> {
             missing = Some(detail);
         }
     });
-    let mut seen = std::mem::take(&mut *seen.lock().unwrap_or_else(PoisonError::into_inner));
-    let picture = seen.picture.take().and_then(|pad| pad.current_caps());
-    // Null always succeeds here.
+    let mut streams = std::mem::take(&mut *streams.lock().unwrap_or_else(PoisonError::into_inner));
+    let video = streams.video.take().and_then(|pad| pad.current_caps());
+    // A change to Null always succeeds.
     let _ = pipeline.set_state(gst::State::Null);
-    if let Some((width, height)) = seen.too_large {
-        return Ok(Finding::Unplayable(format!(
+    if let Some((width, height)) = streams.too_large {
+        return Ok(Inspection::Unplayable(format!(
             "it has {width}x{height} pixels, and the limit is {} million: \
              make it smaller, for example with convert FILE -resize 3840x2160 small.png",
-            MOST_PIXELS / 1_000_000
+            MAX_PIXELS / 1_000_000
         )));
     }
-    // A film without its picture is not what anybody means.
-    if let Some(finding) = missing.as_ref().and_then(|caps| needs_decoder(caps, outcome.is_err())) {
-        return Ok(finding);
+    // A film whose video can't be decoded is an error, even if its audio can.
+    if let Some(inspection) = missing.as_ref().and_then(|caps| needs_decoder(caps, outcome.is_err())) {
+        return Ok(inspection);
     }
     outcome?;
-    let picture = picture.as_ref().and_then(|caps| picture_of(caps));
-    if picture.is_none() && !seen.sound {
-        return Ok(Finding::Unplayable("it has neither picture nor sound".into()));
+    let video = video.as_ref().and_then(|caps| video_stream_of(caps));
+    if video.is_none() && !streams.audio {
+        return Ok(Inspection::Unplayable("it has neither picture nor sound".into()));
     }
-    Ok(Finding::Plays(Contents { picture, sound: seen.sound }))
+    Ok(Inspection::Plays(Contents { video, audio: streams.audio }))
 }
 
-/// Gives a new stream a sink: without one, the file counts as unreadable.
-fn take(pipeline: &gst::Pipeline, pad: &gst::Pad, seen: &mut Seen) {
+/// Gives a new stream a sink. Without one, opening the file would fail.
+fn take(pipeline: &gst::Pipeline, pad: &gst::Pad, streams: &mut StreamsFound) {
     let caps = pad.current_caps().unwrap_or_else(|| pad.query_caps(None));
     let kind = caps.structure(0).map(|structure| structure.name().to_string()).unwrap_or_default();
-    let is_picture = kind == "video/x-raw" && seen.picture.is_none();
-    seen.sound |= kind == "audio/x-raw";
-    let text = if is_picture {
+    let is_video = kind == "video/x-raw" && streams.video.is_none();
+    streams.audio |= kind == "audio/x-raw";
+    let text = if is_video {
         "videoconvert ! videoflip video-direction=auto ! fakesink name=end"
     } else {
         "identity ! fakesink name=end"
     };
-    // A failure shows as an error of the whole graph.
+    // A failure becomes an error of the whole pipeline.
     let Ok(bin) = gst::parse::bin_from_description(text, true) else { return };
-    if is_picture {
-        seen.picture = bin.by_name("end").and_then(|sink| sink.static_pad("sink"));
+    if is_video {
+        streams.video = bin.by_name("end").and_then(|sink| sink.static_pad("sink"));
     }
     if pipeline.add(&bin).is_ok()
         && let Some(input) = bin.static_pad("sink")
@@ -273,29 +277,29 @@ fn pixels(width: i32, height: i32) -> u64 {
     u64::from(width.unsigned_abs()) * u64::from(height.unsigned_abs())
 }
 
-/// The picture that raw caps tell of. Where pixels are not square, the width is that of as many square ones.
-fn picture_of(caps: &gst::CapsRef) -> Option<Picture> {
+/// The video described by raw caps, its width converted to square pixels.
+fn video_stream_of(caps: &gst::CapsRef) -> Option<VideoStream> {
     let info = gst_video::VideoInfo::from_caps(caps).ok()?;
     let par = info.par();
     let (numerator, denominator) = (i64::from(par.numer()).max(1), i64::from(par.denom()).max(1));
     let width = i64::from(info.width()) * numerator / denominator;
-    Some(Picture { width: u32::try_from(width).ok()?, height: info.height(), is_still: info.fps().numer() == 0 })
+    Some(VideoStream { width: u32::try_from(width).ok()?, height: info.height(), is_still: info.fps().numer() == 0 })
 }
 
-/// What a missing plug-in stands for. One for something else than pictures and sound matters only if it is all there
-/// is.
-fn needs_decoder(caps: &gst::CapsRef, is_all: bool) -> Option<Finding> {
+/// What a missing plug-in means. A missing plug-in for other streams than audio and video matters only if the file has
+/// nothing else.
+fn needs_decoder(caps: &gst::CapsRef, is_all: bool) -> Option<Inspection> {
     let media_type = caps.structure(0)?.name().to_string();
     let is_media = ["video/", "audio/", "image/"].iter().any(|kind| media_type.starts_with(kind));
     if !is_media {
         let cause = || format!("GStreamer can't play it; {}", advice(Some(&media_type)));
-        return is_all.then(|| Finding::Unplayable(cause()));
+        return is_all.then(|| Inspection::Unplayable(cause()));
     }
     let package = package_for(&media_type).into();
-    Some(Finding::NeedsDecoder { what: media_type, package })
+    Some(Inspection::NeedsDecoder { what: media_type, package })
 }
 
-/// What GStreamer takes a file for.
+/// The media type, as GStreamer detects it.
 fn media_type(path: &Path) -> Option<String> {
     let pipeline = gst::Pipeline::new();
     let source = gst::ElementFactory::make("filesrc").property("location", path).build().ok()?;
@@ -303,7 +307,7 @@ fn media_type(path: &Path) -> Option<String> {
     let sink = gst::ElementFactory::make("fakesink").build().ok()?;
     pipeline.add_many([&source, &finder, &sink]).ok()?;
     gst::Element::link_many([&source, &finder, &sink]).ok()?;
-    // What has no type ends with an error, and then there are no caps.
+    // If the type is unknown, preroll fails and there are no caps.
     let _ = preroll(&pipeline, OPEN_TIMEOUT, &mut |_| {});
     let caps = finder.property::<Option<gst::Caps>>("caps");
     let _ = pipeline.set_state(gst::State::Null);
@@ -315,33 +319,33 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_words_of_a_process_that_broke_down_are_found() {
-        let words = "warning: x\n**\nERROR:gstvideorate.c:740:push: assertion failed: (x)\nAborted\n";
-        assert_eq!(last_words(words).unwrap(), "ERROR:gstvideorate.c:740:push: assertion failed: (x)");
-        assert_eq!(last_words("error: GStreamer broke down\n").unwrap(), "GStreamer broke down");
-        assert_eq!(last_words("Segmentation fault\n"), None);
+    fn the_error_message_of_a_crashed_process_is_found() {
+        let stderr_text = "warning: x\n**\nERROR:gstvideorate.c:740:push: assertion failed: (x)\nAborted\n";
+        assert_eq!(failure_message(stderr_text).unwrap(), "ERROR:gstvideorate.c:740:push: assertion failed: (x)");
+        assert_eq!(failure_message("error: GStreamer broke down\n").unwrap(), "GStreamer broke down");
+        assert_eq!(failure_message("Segmentation fault\n"), None);
     }
 
     #[test]
-    fn pixels_are_counted_as_they_are_shown() {
+    fn frame_sizes_are_in_square_pixels() {
         crate::media::init().unwrap();
         let caps = "video/x-raw,format=I420,width=720,height=576,framerate=25/1,pixel-aspect-ratio=16/15";
-        let picture = picture_of(&caps.parse::<gst::Caps>().unwrap());
-        assert_eq!(picture, Some(Picture { width: 768, height: 576, is_still: false }));
+        let video = video_stream_of(&caps.parse::<gst::Caps>().unwrap());
+        assert_eq!(video, Some(VideoStream { width: 768, height: 576, is_still: false }));
         let caps = "image/png,width=20000,height=20000".parse::<gst::Caps>().unwrap();
-        assert!(edges(&caps).is_some_and(|(width, height)| pixels(width, height) > MOST_PIXELS));
+        assert!(edges(&caps).is_some_and(|(width, height)| pixels(width, height) > MAX_PIXELS));
     }
 
     #[test]
-    fn findings_are_read_as_they_were_written() {
-        let picture = Some(Picture { width: 2, height: 1, is_still: true });
-        for finding in [
-            Finding::Plays(Contents { picture, sound: true }),
-            Finding::Unplayable("why \"so\"".into()),
-            Finding::NeedsDecoder { what: "video/x-h265".into(), package: "p".into() },
+    fn inspections_survive_json() {
+        let video = Some(VideoStream { width: 2, height: 1, is_still: true });
+        for inspection in [
+            Inspection::Plays(Contents { video, audio: true }),
+            Inspection::Unplayable("why \"so\"".into()),
+            Inspection::NeedsDecoder { what: "video/x-h265".into(), package: "p".into() },
         ] {
-            let line = serde_json::to_string(&finding).unwrap();
-            assert_eq!(serde_json::from_str::<Finding>(&line).unwrap(), finding, "{line}");
+            let line = serde_json::to_string(&inspection).unwrap();
+            assert_eq!(serde_json::from_str::<Inspection>(&line).unwrap(), inspection, "{line}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! One file that is being played, as fast as whoever takes its pictures and its sound lets it.
+//! Plays one file, as fast as its samples are consumed.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -8,21 +8,21 @@ use gstreamer::prelude::*;
 use gstreamer_app as gst_app;
 
 use super::{OPEN_TIMEOUT, uri};
-use crate::media::graph;
+use crate::media::pipelines;
 use crate::rtp::Track;
 
-/// The graph of a file, opened. Dropping it closes the file.
+/// The opened pipeline of a file. Dropping it closes the file.
 pub(super) struct Player {
     pipeline: gst::Pipeline,
     sinks: Vec<(Track, gst_app::AppSink)>,
 }
 
 impl Player {
-    /// Opens a file in a graph that has a `uridecodebin` named `file`, and an appsink for each track. The error is for
-    /// people.
+    /// Opens a file. The pipeline text must have a `uridecodebin` named `file` and an appsink per track. The error is
+    /// for the user.
     pub(super) fn open(path: &Path, text: &str) -> Result<Self, String> {
-        let pipeline = graph::parse("of a file", text).map_err(|error| error.to_string())?;
-        let source = pipeline.by_name("file").ok_or("the graph has no element named file")?;
+        let pipeline = pipelines::parse("of a file", text).map_err(|error| error.to_string())?;
+        let source = pipeline.by_name("file").ok_or("the pipeline has no element named file")?;
         source.set_property("uri", uri(path)?);
         let sink = |track: Track| Some((track, pipeline.by_name(track.name())?.downcast::<gst_app::AppSink>().ok()?));
         let sinks = Track::ALL.into_iter().filter_map(sink).collect();
@@ -32,17 +32,17 @@ impl Player {
         Ok(player)
     }
 
-    /// Where a track arrives, if the file has it.
+    /// The appsink of a track, if the file has the track.
     pub(super) fn sink(&self, track: Track) -> Option<&gst_app::AppSink> {
         self.sinks.iter().find(|(of, _)| *of == track).map(|(_, sink)| sink)
     }
 
-    /// How long the file says that it is.
+    /// The duration that the file announces.
     pub(super) fn duration(&self) -> Option<gst::ClockTime> {
         self.pipeline.query_duration::<gst::ClockTime>().filter(|duration| !duration.is_zero())
     }
 
-    /// Why it broke, if it did; waits at most so long for that.
+    /// Why the playback failed, if it did. Waits up to `within`.
     pub(super) fn error(&self, within: Duration) -> Option<String> {
         let within = gst::ClockTime::try_from(within).unwrap_or(gst::ClockTime::ZERO);
         let message = self.pipeline.bus()?.timed_pop_filtered(within, &[gst::MessageType::Error])?;
@@ -53,19 +53,20 @@ impl Player {
 
 impl Drop for Player {
     fn drop(&mut self) {
-        // Null always succeeds, and makes whoever waits for a sample return.
+        // A change to Null always succeeds, and wakes readers of the appsinks.
         let _ = self.pipeline.set_state(gst::State::Null);
     }
 }
 
-/// Opens all streams of a graph that ends in sinks; `look` sees each message meanwhile. The error is for people.
+/// Brings a pipeline to Paused and waits until all sinks have data. `look` sees each bus message. The error is for the
+/// user.
 pub(super) fn preroll(
     pipeline: &gst::Pipeline,
     timeout: Duration,
     look: &mut dyn FnMut(&gst::MessageRef),
 ) -> Result<(), String> {
     let bus = pipeline.bus().ok_or("no bus")?;
-    // A failed change of state has left its cause on the bus already.
+    // A failed state change has left its cause on the bus.
     let timeout = if pipeline.set_state(gst::State::Paused).is_ok() { timeout } else { Duration::ZERO };
     let deadline = Instant::now() + timeout;
     loop {

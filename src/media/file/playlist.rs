@@ -1,84 +1,71 @@
-//! Plays a list of files into the teaching graph, one behind the other.
+//! Plays a list of files into the teaching pipeline, one after another.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Duration;
 
 use gstreamer as gst;
 use gstreamer::prelude::*;
 use gstreamer_app as gst_app;
 use tokio::sync::mpsc;
 
-use super::FileList;
-use super::feed::Input;
+use super::feed::TrackFeeder;
 use super::player::Player;
-use super::timeline::Progress;
-use crate::media::capture::CaptureEvent;
+use super::timeline::{POLL_INTERVAL, Playback, Progress};
 use crate::media::error::MediaError;
-use crate::media::options::Size;
+use crate::media::options::{CaptureEvent, FileList, Size};
 use crate::rtp::Track;
 
-/// How long before the end of a file the next one is opened. What takes longer leaves a gap.
-const AHEAD: gst::ClockTime = gst::ClockTime::from_seconds(5);
+/// How long before the end of a file the next one is opened. A slower file leaves a gap.
+const OPEN_AHEAD: gst::ClockTime = gst::ClockTime::from_seconds(5);
 
-/// How often to check whether a file is over or broken. What waits in the teaching graph bridges ten times as much.
-const GLANCE: Duration = Duration::from_millis(20);
+/// Warn if a file ends this much earlier than announced.
+const MIN_MISSING: gst::ClockTime = gst::ClockTime::from_seconds(2);
 
-/// A file that ends so much earlier than it says is worth a word.
-const MUCH: gst::ClockTime = gst::ClockTime::from_seconds(2);
-
-/// What is played.
+/// The files to play, and how.
 #[derive(Debug)]
-pub(in crate::media) struct Program {
+pub(in crate::media) struct PlaylistConfig {
     pub list: FileList,
-    /// For each path of the list.
-    pub entries: Vec<Entry>,
-    /// The tracks that the files have together.
+    /// The pipeline text of each file.
+    pub pipelines: Vec<String>,
+    /// The tracks of all files together.
     pub tracks: Vec<Track>,
-    /// The size of all pictures.
+    /// The size of all video frames.
     pub canvas: Option<Size>,
-    /// The most pictures a second.
+    /// Frames per second, at most.
     pub fps: u32,
 }
 
-/// A file of it.
-#[derive(Debug)]
-pub(in crate::media) struct Entry {
-    /// The graph that plays it.
-    pub text: String,
-}
-
-/// A list that is being played. Dropping it ends that, once the teaching graph takes nothing more.
+/// A running playlist. Stop the teaching pipeline before dropping this, so that no push blocks.
 pub(in crate::media) struct Playlist {
     stopping: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Playlist {
-    /// Plays into the appsrcs `file-screen` and `file-audio` of a graph that runs.
+    /// Plays into the appsrcs `file-screen` and `file-audio` of a running pipeline.
     pub(in crate::media) fn start(
-        program: Program,
+        config: PlaylistConfig,
         pipeline: &gst::Pipeline,
         events: mpsc::Sender<CaptureEvent>,
     ) -> Result<Self, MediaError> {
         let stopping = Arc::<AtomicBool>::default();
-        let inputs: Vec<Input> = (program.tracks.iter().enumerate())
-            .filter_map(|(slot, track)| {
+        let inputs: Vec<TrackFeeder> = (config.tracks.iter().enumerate())
+            .filter_map(|(track_index, track)| {
                 let source = pipeline.by_name(&format!("file-{track}"))?.downcast::<gst_app::AppSrc>().ok()?;
-                let (canvas, fps) = (program.canvas, program.fps);
-                Some(Input { slot, track: *track, source, canvas, fps, has_begun: AtomicBool::new(false) })
+                let (canvas, fps) = (config.canvas, config.fps);
+                Some(TrackFeeder { track_index, track: *track, source, canvas, fps, has_begun: AtomicBool::new(false) })
             })
             .collect();
-        let show = Show { program, inputs, pipeline: pipeline.clone(), events, stopping: stopping.clone() };
+        let show = PlaylistThread { config, inputs, pipeline: pipeline.clone(), events, stopping: stopping.clone() };
         let thread = std::thread::Builder::new().name("playlist".into()).spawn(move || show.run());
         let failed =
             |error: std::io::Error| MediaError::Pipeline { pipeline: "playlist".into(), cause: error.to_string() };
         Ok(Self { stopping, thread: Some(thread.map_err(failed)?) })
     }
 
-    /// From now on nothing is played, as soon as the teaching graph is stopped too.
+    /// Ends the playback as soon as the teaching pipeline stops too.
     pub(in crate::media) fn stop(&self) {
         self.stopping.store(true, Ordering::SeqCst);
     }
@@ -93,65 +80,22 @@ impl Drop for Playlist {
     }
 }
 
-/// A file that is being played, as its feeders and whoever watches over them share it.
-pub(super) struct Run {
-    progress: Mutex<Progress>,
-    moved: Condvar,
-    given_up: AtomicBool,
-}
-
-impl Run {
-    fn new(base: gst::ClockTime, tracks: usize) -> Self {
-        let progress = Mutex::new(Progress::new(base, tracks));
-        Self { progress, moved: Condvar::new(), given_up: AtomicBool::new(false) }
-    }
-
-    pub(super) fn progress(&self) -> MutexGuard<'_, Progress> {
-        self.progress.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Changes how far the file has come, and tells whoever waits for that.
-    pub(super) fn moves(&self, change: impl FnOnce(&mut Progress)) {
-        change(&mut self.progress());
-        self.moved.notify_all();
-    }
-
-    /// Waits until something moves, or for a [`GLANCE`].
-    pub(super) fn wait(&self) {
-        let _ = self.moved.wait_timeout(self.progress(), GLANCE);
-    }
-
-    /// Nothing more of this file is played.
-    pub(super) fn give_up(&self) {
-        self.given_up.store(true, Ordering::SeqCst);
-        self.moved.notify_all();
-    }
-
-    pub(super) fn is_given_up(&self) -> bool {
-        self.given_up.load(Ordering::SeqCst)
-    }
-
-    fn is_over(&self) -> bool {
-        self.is_given_up() || self.progress().end().is_some()
-    }
-}
-
 /// A file that was opened before its turn.
-type Next = Option<(usize, Result<Player, String>)>;
+type Preopened = Option<(usize, Result<Player, String>)>;
 
-/// What the thread has.
-struct Show {
-    program: Program,
-    inputs: Vec<Input>,
+/// The state of the playlist's thread.
+struct PlaylistThread {
+    config: PlaylistConfig,
+    inputs: Vec<TrackFeeder>,
     pipeline: gst::Pipeline,
     events: mpsc::Sender<CaptureEvent>,
     stopping: Arc<AtomicBool>,
 }
 
-impl Show {
+impl PlaylistThread {
     fn run(&self) {
-        let (of, mut index) = (self.program.entries.len(), 0);
-        let (mut base, mut next): (gst::ClockTime, Next) = (gst::ClockTime::ZERO, None);
+        let (of, mut index) = (self.config.pipelines.len(), 0);
+        let (mut base, mut next): (gst::ClockTime, Preopened) = (gst::ClockTime::ZERO, None);
         let (mut rounds, mut broken) = (0, 0);
         while !self.is_stopping() {
             let player = match next.take() {
@@ -161,11 +105,11 @@ impl Show {
             let broke = match player {
                 Err(cause) => Some(cause),
                 Ok(player) => {
-                    // One file that repeats is told once.
+                    // Report a single repeated file only once.
                     if of > 1 || rounds == 0 {
                         self.send(CaptureEvent::Playing { path: self.path(index), index: index + 1, of });
                     }
-                    // After a gap the clock has gone on, and what came late must not be played in a rush.
+                    // After a gap, skip to the current time. Late frames would be played in a rush.
                     base = base.max(self.pipeline.current_running_time().unwrap_or(base));
                     let (end, broke) = self.play(index, player, base, &mut next);
                     base = end;
@@ -179,9 +123,9 @@ impl Show {
                 None => broken = 0,
                 Some(cause) => {
                     broken += 1;
-                    // All in turn: nothing is left to be played.
+                    // All files in a row have failed: nothing is left to play.
                     if broken >= of {
-                        return self.send(CaptureEvent::Error(self.program.list.error(index, cause)));
+                        return self.send(CaptureEvent::Error(self.config.list.error(index, cause)));
                     }
                     let (path, number) = (self.path(index), index + 1);
                     self.warn(format!("{}, {number} of {of}, is skipped: {cause}", path.display()));
@@ -194,7 +138,7 @@ impl Show {
             rounds += usize::from(index == 0);
         }
         for input in &self.inputs {
-            // It fails only while the graph is being stopped.
+            // This fails only while the pipeline stops.
             let _ = input.source.end_of_stream();
         }
     }
@@ -204,66 +148,66 @@ impl Show {
     }
 
     fn path(&self, index: usize) -> PathBuf {
-        self.program.list.paths[index].clone()
+        self.config.list.paths[index].clone()
     }
 
     fn open(&self, index: usize) -> Result<Player, String> {
-        Player::open(&self.program.list.paths[index], &self.program.entries[index].text)
+        Player::open(&self.config.list.paths[index], &self.config.pipelines[index])
     }
 
-    /// Which file comes after one.
+    /// The index of the following file.
     fn after(&self, index: usize) -> Option<usize> {
         match index + 1 {
-            next if next < self.program.entries.len() => Some(next),
-            _ => self.program.list.repeat.then_some(0),
+            next if next < self.config.pipelines.len() => Some(next),
+            _ => self.config.list.repeat.then_some(0),
         }
     }
 
-    /// Plays a file from `base` on. Gives the time at which it ended, and why it broke, if it did.
+    /// Plays a file from `base` on. Returns its end, and why it broke if it did.
     fn play(
         &self,
         index: usize,
         player: Player,
         base: gst::ClockTime,
-        next: &mut Next,
+        next: &mut Preopened,
     ) -> (gst::ClockTime, Option<String>) {
-        let run = Run::new(base, self.inputs.len());
+        let playback = Playback::new(base, self.inputs.len());
         let duration = player.duration();
-        let still = self.program.list.still_length().and_then(|still| gst::ClockTime::try_from(still).ok());
+        let still = self.config.list.still_length().and_then(|still| gst::ClockTime::try_from(still).ok());
         let is_silent = player.sink(Track::Audio).is_none();
         let mut broke = None;
         std::thread::scope(|scope| {
             for input in &self.inputs {
-                let (run, sink) = (&run, player.sink(input.track));
-                let feed = move || input.feed(run, sink, is_silent.then_some(still));
+                let (playback, sink) = (&playback, player.sink(input.track));
+                let feed = move || input.feed(playback, sink, is_silent.then_some(still));
                 let name = format!("file-{}", input.track);
                 if let Err(error) = std::thread::Builder::new().name(name).spawn_scoped(scope, feed) {
                     broke = Some(error.to_string());
-                    run.give_up();
+                    playback.give_up();
                 }
             }
-            while !run.is_over() {
+            while !playback.is_over() {
                 if self.is_stopping() {
-                    run.give_up();
-                } else if let Some(cause) = player.error(GLANCE) {
+                    playback.give_up();
+                } else if let Some(cause) = player.error(POLL_INTERVAL) {
                     broke = Some(cause);
-                    run.give_up();
+                    playback.give_up();
                 } else if next.is_none()
-                    && is_near_end(&run.progress(), base, duration)
+                    && is_near_end(&playback.progress(), base, duration)
                     && let Some(following) = self.after(index)
                 {
                     *next = Some((following, self.open(following)));
                 }
             }
         });
-        let end = run.progress().furthest();
+        let end = playback.progress().furthest();
         if let (None, Some(duration)) = (&broke, duration)
-            && !run.is_given_up()
-            && end.saturating_sub(base) + MUCH < duration
+            && !playback.is_given_up()
+            && end.saturating_sub(base) + MIN_MISSING < duration
         {
             let (played, path) = (end.saturating_sub(base).seconds(), self.path(index));
             let all = duration.seconds();
-            self.warn(format!("{} breaks off after {played} s of {all} s: is the file complete?", path.display()));
+            self.warn(format!("{} ends after {played} s of {all} s: is the file complete?", path.display()));
         }
         (end, broke)
     }
@@ -273,21 +217,21 @@ impl Show {
     }
 
     fn send(&self, event: CaptureEvent) {
-        // Full or closed: whoever doesn't read the first events would not read this one.
+        // If the queue is full or closed, nobody reads events, so drop this one.
         let _ = self.events.try_send(event);
     }
 }
 
-/// Whether a file that began at `base` ends soon, as far as is known.
+/// Whether a file that started at `base` ends soon, or nobody knows.
 fn is_near_end(progress: &Progress, base: gst::ClockTime, duration: Option<gst::ClockTime>) -> bool {
     let end = match (progress.least_end(), duration) {
-        // A still that stands for ever.
+        // A still image that stays for ever.
         (None, _) => return false,
         (Some(least), _) if least > base => least,
         (Some(_), Some(duration)) => base + duration,
         (Some(_), None) => return true,
     };
-    progress.furthest() + AHEAD >= end
+    progress.furthest() + OPEN_AHEAD >= end
 }
 
 #[cfg(test)]
@@ -295,16 +239,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_next_file_is_opened_near_the_end_of_this_one() {
+    fn the_next_file_opens_near_the_end_of_the_current_one() {
         let seconds = gst::ClockTime::from_seconds;
         let mut progress = Progress::new(seconds(100), 1);
         progress.fed(0, seconds(110));
         assert!(!is_near_end(&progress, seconds(100), Some(seconds(20))));
         assert!(is_near_end(&progress, seconds(100), Some(seconds(15))));
         assert!(is_near_end(&progress, seconds(100), None), "nobody knows");
-        progress.stands(Some(seconds(30)));
+        progress.set_still(Some(seconds(30)));
         assert!(!is_near_end(&progress, seconds(100), None));
-        progress.stands(None);
+        progress.set_still(None);
         assert!(!is_near_end(&progress, seconds(100), Some(seconds(0))));
     }
 }

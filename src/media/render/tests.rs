@@ -1,28 +1,30 @@
-//! How old pictures are when they are shown, whatever the network and the decoder do.
+//! The age of frames when they are shown, with a disturbed network and a slow decoder.
 
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
-use super::super::watching::{Outputs, with_outputs};
+use super::freeze_detector::FreezeDetector;
+use super::pipeline::{WindowSinks, with_sinks};
 use super::*;
+use crate::rtp::{Codec, Latency};
 
 const FPS: u64 = 30;
 const SIZE: (u32, u32) = (160, 96);
 
 const SHORT: Latency = Latency::Fixed(Duration::from_millis(40));
 
-/// Pictures of which each has a brightness of its own, for some seconds.
-fn brightness(picture: u64) -> u8 {
-    20 + (picture % 70) as u8 * 3
+/// The brightness that identifies a frame, distinct for some seconds.
+fn brightness(frame: u64) -> u8 {
+    20 + (frame % 70) as u8 * 3
 }
 
-fn picture(brightness: u8) -> u64 {
+fn frame(brightness: u8) -> u64 {
     (u64::from(brightness).saturating_sub(20) + 1) / 3
 }
 
-/// The packets of each picture, with key frames as `keys` tells the encoder.
-fn encoded(pictures: u64, keys: &str) -> Vec<Vec<Vec<u8>>> {
+/// The packets of each frame. `keys` configures the encoder's key frames.
+fn encoded(frames: u64, keys: &str) -> Vec<Vec<Vec<u8>>> {
     let text = format!(
         "appsrc name=raw format=time caps=video/x-raw,format=I420,width={},height={},framerate={FPS}/1 \
          ! x264enc bitrate=800 tune=zerolatency speed-preset=superfast {keys} bframes=0 \
@@ -31,19 +33,19 @@ fn encoded(pictures: u64, keys: &str) -> Vec<Vec<Vec<u8>>> {
          ! appsink name=out sync=false",
         SIZE.0, SIZE.1
     );
-    let pipeline = graph::parse("encoder", &text).unwrap();
+    let pipeline = pipelines::parse("encoder", &text).unwrap();
     let raw = pipeline.by_name("raw").unwrap().downcast::<gst_app::AppSrc>().unwrap();
     let out = pipeline.by_name("out").unwrap().downcast::<gst_app::AppSink>().unwrap();
     pipeline.set_state(gst::State::Playing).unwrap();
     let luma = (SIZE.0 * SIZE.1) as usize;
-    for n in 0..pictures {
+    for n in 0..frames {
         let bytes = [vec![brightness(n); luma], vec![128; luma / 2]].concat();
         let mut buffer = gst::Buffer::from_slice(bytes);
         buffer.get_mut().unwrap().set_pts(gst::ClockTime::from_nseconds(n * 1_000_000_000 / FPS));
         raw.push_buffer(buffer).unwrap();
     }
     raw.end_of_stream().unwrap();
-    let mut all: Vec<Vec<Vec<u8>>> = vec![Vec::new(); pictures as usize];
+    let mut all: Vec<Vec<Vec<u8>>> = vec![Vec::new(); frames as usize];
     while let Ok(sample) = out.pull_sample() {
         let packet = sample.buffer().unwrap().map_readable().unwrap().to_vec();
         let timestamp = u64::from(u32::from_be_bytes(packet[4..8].try_into().unwrap()));
@@ -53,33 +55,52 @@ fn encoded(pictures: u64, keys: &str) -> Vec<Vec<Vec<u8>>> {
     all
 }
 
-/// A picture in the window: when, counted from the first packet, and which.
+/// A frame in the window, and its time since the first packet.
 #[derive(Debug, Clone, Copy)]
 struct Shown {
     at: Duration,
-    picture: u64,
+    frame: u64,
 }
 
 impl Shown {
-    /// How long after it was sent on time.
+    /// The time from its regular send time to the window.
     fn age_ms(&self) -> u64 {
-        self.at.as_millis() as u64 - (self.picture * 1000 / FPS).min(self.at.as_millis() as u64)
+        self.at.as_millis() as u64 - (self.frame * 1000 / FPS).min(self.at.as_millis() as u64)
     }
 }
 
-/// Plays pictures on these tracks in a window that is none; the n-th leaves at `leaves(n)` milliseconds, and the window's
-/// thread stands still for `stops(n)` milliseconds at the n-th picture.
-fn play(
-    tracks: &[Track],
+/// What is played into a fake window, and what goes wrong. Times are in milliseconds.
+#[derive(Clone, Copy)]
+struct Scenario<'a> {
+    tracks: &'a [Track],
     latency: Latency,
-    pictures: u64,
-    leaves: impl Fn(u64) -> u64,
-    stops: impl Fn(u64) -> u64 + Send + Sync + 'static,
-) -> (Vec<Shown>, TrackStats, Duration) {
-    play_decoded(tracks, latency, (pictures, "key-int-max=10000"), leaves, stops, |_| 0)
+    frames: u64,
+    /// The encoder's options for key frames.
+    keys: &'a str,
+    /// When frame n is sent.
+    leaves: fn(u64) -> u64,
+    /// How long the window's thread blocks at its n-th frame.
+    stops: fn(u64) -> u64,
+    /// How much longer the decoder takes for its n-th frame.
+    decodes: fn(u64) -> u64,
 }
 
-/// Stands still.
+impl Default for Scenario<'_> {
+    /// Four seconds of a screen without trouble, with one key frame.
+    fn default() -> Self {
+        Self {
+            tracks: &[Track::Screen],
+            latency: SHORT,
+            frames: 120,
+            keys: "key-int-max=10000",
+            leaves: on_time,
+            stops: |_| 0,
+            decodes: |_| 0,
+        }
+    }
+}
+
+/// Blocks this thread.
 fn stand_still(time: Duration) {
     let until = Instant::now() + time;
     while Instant::now() < until {
@@ -87,29 +108,22 @@ fn stand_still(time: Duration) {
     }
 }
 
-/// The same, with such key frames; and the decoder takes `decodes(n)` milliseconds longer than usual for
-/// the n-th picture that it gets.
-fn play_decoded(
-    tracks: &[Track],
-    latency: Latency,
-    (pictures, keys): (u64, &str),
-    leaves: impl Fn(u64) -> u64,
-    stops: impl Fn(u64) -> u64 + Send + Sync + 'static,
-    decodes: impl Fn(u64) -> u64 + Send + Sync + 'static,
-) -> (Vec<Shown>, TrackStats, Duration) {
-    super::super::init().unwrap();
-    let encoded = encoded(pictures, keys);
+/// Plays a scenario. Returns the shown frames, and the statistics and the delay at the end.
+fn play(scenario: Scenario<'_>) -> (Vec<Shown>, TrackStats, Duration) {
+    let Scenario { tracks, latency, frames, keys, leaves, stops, decodes } = scenario;
+    crate::media::init().unwrap();
+    let encoded = encoded(frames, keys);
     let formats = tracks.iter().map(|&track| TrackFormat { track, codec: Codec::H264, payload_type: 96 });
     let options = RenderOptions {
         sink: Sink::Window { fullscreen: false },
         latency,
         tracks: formats.collect(),
-        sound: true,
+        audio: true,
         title: String::new(),
     };
-    let outputs = Outputs { window: "fakesink qos=true max-lateness=20000000".into(), sound: None };
-    let graph = with_outputs(&options, &outputs).unwrap();
-    let (render, _events) = Render::with_graph(options, graph).unwrap();
+    let outputs = WindowSinks { window: "fakesink qos=true max-lateness=20000000".into(), audio: None };
+    let plan = with_sinks(&options, &outputs).unwrap();
+    let (render, _events) = Render::with_plan(options, plan).unwrap();
     let log: Arc<Mutex<Vec<(Duration, u8)>>> = Arc::default();
     let (pipeline, to_log) = (render.pipeline.downgrade(), Arc::clone(&log));
     let window = render.pipeline.by_name("window").unwrap();
@@ -143,10 +157,10 @@ fn play_decoded(
         }
     }
     let deadline = Instant::now() + Duration::from_secs(20);
-    // A slow window may leave out the very last.
-    let end = brightness(pictures - 5)..=brightness(pictures - 1) + 1;
+    // A slow window may drop the very last frames.
+    let end = brightness(frames - 5)..=brightness(frames - 1) + 1;
     while log.lock().unwrap().last().is_none_or(|(_, seen)| !end.contains(seen)) {
-        assert!(Instant::now() < deadline, "the last pictures never came: {:?}", log.lock().unwrap());
+        assert!(Instant::now() < deadline, "the last frames never came: {:?}", log.lock().unwrap());
         std::thread::park_timeout(Duration::from_millis(5));
     }
     let (stats, delay) = (render.stats(tracks[0]), render.delay());
@@ -154,40 +168,40 @@ fn play_decoded(
     let log = log.lock().unwrap();
     let mut shown: Vec<Shown> = Vec::new();
     for (at, seen) in log.iter().filter(|(_, seen)| *seen >= 19) {
-        // The brightness tells it within 70 pictures; the order does the rest.
-        let before = shown.last().map_or(0, |shown| shown.picture);
-        let picture = before + (picture(*seen) + 70 - before % 70) % 70;
-        shown.push(Shown { at: at.saturating_sub(start), picture });
+        // The brightness identifies a frame among 70; the order does the rest.
+        let before = shown.last().map_or(0, |shown| shown.frame);
+        let frame = before + (frame(*seen) + 70 - before % 70) % 70;
+        shown.push(Shown { at: at.saturating_sub(start), frame });
     }
     (shown, stats, delay)
 }
 
-/// The least age within some pictures: what the machine's load does not make older.
-fn youngest(shown: &[Shown], pictures: std::ops::Range<u64>) -> u64 {
-    shown.iter().filter(|shown| pictures.contains(&shown.picture)).map(Shown::age_ms).min().unwrap_or(u64::MAX)
+/// The lowest age of some frames, which the load of the machine does not affect.
+fn youngest(shown: &[Shown], frames: std::ops::Range<u64>) -> u64 {
+    shown.iter().filter(|shown| frames.contains(&shown.frame)).map(Shown::age_ms).min().unwrap_or(u64::MAX)
 }
 
 fn on_time(n: u64) -> u64 {
     n * 1000 / FPS
 }
 
-/// What is sent from 1.5 to 2.5 s comes at 2.5 s.
+/// Frames of 1.5 s to 2.5 s are sent at 2.5 s.
 fn stalled(n: u64) -> u64 {
     if (1500..2500).contains(&on_time(n)) { 2500 } else { on_time(n) }
 }
 
 #[test]
-fn a_second_of_stall_is_caught_up_at_once() {
+fn the_render_catches_up_at_once_after_a_stall_of_a_second() {
     for tracks in [&[Track::Screen][..], &[Track::Screen, Track::Camera]] {
-        let (shown, stats, _) = play(tracks, SHORT, 120, stalled, |_| 0);
+        let (shown, stats, _) = play(Scenario { tracks, leaves: stalled, ..Scenario::default() });
         assert_eq!((stats.lost, stats.skipped), (0, 0));
         assert!(stats.frames_decoded >= 116, "{stats:?}");
         let (before, after) = (youngest(&shown, 10..45), youngest(&shown, 76..120));
         assert!((40..150).contains(&before), "{before} ms: {shown:?}");
         assert!(after < before + 400, "{tracks:?}: {before} ms before, {after} ms after: {shown:?}");
-        // Not one second later, but with the first pictures that come.
+        // Not one second later, but with the first frames that arrive.
         let soon = shown.iter().find(|shown| shown.at.as_millis() > 2500 && shown.age_ms() < 200).unwrap();
-        assert!(soon.picture < 90, "{tracks:?}: {soon:?} of {shown:?}");
+        assert!(soon.frame < 90, "{tracks:?}: {soon:?} of {shown:?}");
         if tracks.len() == 1 {
             assert!(shown.len() > 95, "most late ones are shown too: {}", shown.len());
         }
@@ -195,51 +209,52 @@ fn a_second_of_stall_is_caught_up_at_once() {
 }
 
 #[test]
-fn a_window_that_stood_still_shows_the_present() {
-    let (shown, ..) = play(&[Track::Screen], SHORT, 120, on_time, |n| if n == 40 { 1000 } else { 0 });
+fn a_blocked_window_catches_up() {
+    let (shown, ..) = play(Scenario { stops: |n| if n == 40 { 1000 } else { 0 }, ..Scenario::default() });
     let (before, after) = (youngest(&shown, 10..40), youngest(&shown, 90..120));
     assert!(after < before + 400, "{before} ms before, {after} ms after: {shown:?}");
 }
 
 #[test]
-fn a_window_that_is_slow_leaves_out_pictures_and_not_the_present() {
-    let (shown, stats, _) = play(&[Track::Screen], SHORT, 150, on_time, |_| 100);
-    // Ten pictures a second are shown, of thirty.
+fn a_slow_window_drops_frames_and_stays_current() {
+    let (shown, stats, _) = play(Scenario { frames: 150, stops: |_| 100, ..Scenario::default() });
+    // The window shows ten of thirty frames per second.
     let oldest = shown[20..].iter().map(Shown::age_ms).max().unwrap();
     assert!(shown.len() < 80 && oldest < 1500, "{oldest} ms, {stats:?}: {shown:?}");
 }
 
 #[test]
-fn a_decoder_that_is_too_slow_asks_for_a_key_frame_and_goes_on_with_the_present() {
+fn a_slow_decoder_skips_to_a_requested_key_frame() {
     const STOPS_AT: u64 = 40;
     const KEYS_EVERY: u64 = 30;
-    let decodes = |n| if n == STOPS_AT { 1500 } else { 0 };
-    // At a second each, and nowhere else.
+    let decodes: fn(u64) -> u64 = |n| if n == STOPS_AT { 1500 } else { 0 };
+    // A key frame per second and nowhere else.
     let keys = format!("key-int-max={KEYS_EVERY} option-string=scenecut=0");
-    let (shown, stats, _) = play_decoded(&[Track::Screen], SHORT, (180, &keys), on_time, |_| 0, decodes);
-    // What waited longer than it may was thrown away, and what came after it up to a key frame can't be decoded.
+    let (shown, stats, _) = play(Scenario { frames: 180, keys: &keys, decodes, ..Scenario::default() });
+    // The decoder skips what has waited too long, and the following frames up to a key frame.
     assert!((15..=100).contains(&stats.skipped) && stats.lost == 0, "{stats:?}");
     assert!(stats.frames_decoded + stats.skipped <= 180, "{stats:?}");
     assert!((1..=10).contains(&stats.key_frames_asked), "{stats:?}");
-    let first = shown.iter().find(|shown| shown.picture > STOPS_AT + 2).unwrap();
-    assert!(first.picture >= STOPS_AT + 15 && first.picture % KEYS_EVERY == 0, "{first:?} of {shown:?}");
+    let first = shown.iter().find(|shown| shown.frame > STOPS_AT + 2).unwrap();
+    assert!(first.frame >= STOPS_AT + 15 && first.frame % KEYS_EVERY == 0, "{first:?} of {shown:?}");
     let (before, after) = (youngest(&shown, 10..STOPS_AT), youngest(&shown, 120..180));
     assert!(after < before + 400, "{before} ms before, {after} ms after: {shown:?}");
 }
 
 #[test]
-fn a_network_that_becomes_unsteady_is_waited_for_and_the_picture_stays_steady() {
-    // From 2 s on a picture takes up to 150 ms.
-    let leaves = |n: u64| on_time(n) + if n < 60 { 0 } else { n * 53 % 150 };
+fn the_delay_grows_with_jitter_so_that_video_does_not_freeze() {
+    // From 2 s on, a frame takes up to 150 ms.
+    let leaves: fn(u64) -> u64 = |n| on_time(n) + if n < 60 { 0 } else { n * 53 % 150 };
     for tracks in [&[Track::Screen][..], &[Track::Screen, Track::Camera]] {
-        let (shown, stats, delay) = play(tracks, Latency::AUTO, 180, leaves, |_| 0);
+        let (shown, stats, delay) =
+            play(Scenario { tracks, latency: Latency::AUTO, frames: 180, leaves, ..Scenario::default() });
         assert!((Duration::from_millis(100)..Duration::from_millis(300)).contains(&delay), "{delay:?}");
         assert_eq!((stats.lost, stats.skipped), (0, 0));
         let (before, after) = (youngest(&shown, 20..60), youngest(&shown, 100..180));
         assert!(after > before + 30, "{tracks:?}: {before} ms before, {after} ms after: {shown:?}");
-        let mut freezes = super::super::freezes::Freezes::default();
+        let mut freezes = FreezeDetector::default();
         let begun = Instant::now();
-        shown.iter().for_each(|shown| freezes.shown(begun + shown.at));
+        shown.iter().for_each(|shown| freezes.frame_shown(begun + shown.at));
         assert_eq!(freezes.count, 0, "{tracks:?}: {shown:?}");
     }
 }

@@ -1,4 +1,4 @@
-//! A teacher and a student in one process, with a small network between them.
+//! A teacher and a student in one process, with a simulated network between them.
 
 use std::path::Path;
 use std::sync::mpsc::{Sender, channel};
@@ -13,12 +13,12 @@ use tokio::sync::mpsc::Receiver;
 
 use crate::support::DEADLINE;
 
-/// Where tests put their files.
+/// The directory for test files.
 pub fn folder() -> &'static Path {
     Path::new(env!("CARGO_TARGET_TMPDIR"))
 }
 
-/// Waits until something is there.
+/// Polls until `look` returns something.
 pub fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
     let deadline = Instant::now() + DEADLINE;
     loop {
@@ -30,10 +30,10 @@ pub fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
     }
 }
 
-/// What a network does.
+/// The behaviour of the network.
 #[derive(Clone, Copy)]
 pub struct Carry {
-    /// How long the packets of a track take.
+    /// The delay of a track's packets.
     pub delay: fn(Track) -> Duration,
     /// Whether the n-th packet of a track is lost.
     pub lose: fn(Track, usize) -> bool,
@@ -45,7 +45,7 @@ impl Default for Carry {
     }
 }
 
-/// What was sent.
+/// A sent frame.
 #[derive(Debug, Clone, Copy)]
 pub struct Sent {
     pub track: Track,
@@ -67,7 +67,7 @@ pub struct Lecture {
 }
 
 pub fn format_of(track: Track, codec: Codec) -> TrackFormat {
-    // What the built-in graphs payload with.
+    // The payload types of the built-in pipelines.
     TrackFormat { track, codec, payload_type: if track.is_video() { 96 } else { 111 } }
 }
 
@@ -80,7 +80,7 @@ impl Lecture {
         let prepared = Capture::prepare(options).unwrap();
         let tracks = prepared.tracks().into_iter().map(|(track, codec)| format_of(track, codec)).collect();
         let latency = Latency::Fixed(Duration::from_millis(100));
-        let options = RenderOptions { sink, latency, tracks, sound: true, title: "Room 10013".into() };
+        let options = RenderOptions { sink, latency, tracks, audio: true, title: "Room 10013".into() };
         let (render, rendered) = Render::start(options).unwrap();
         let render = Arc::new(render);
         let log = Arc::new(Mutex::new(Vec::new()));
@@ -88,7 +88,7 @@ impl Lecture {
         Lecture { capture, captured, render, rendered, carry, log, seen: Vec::new() }
     }
 
-    /// The teacher goes and comes back, with other SSRCs; the student stays.
+    /// Restarts the teacher with new SSRCs. The student stays.
     pub fn restart(&mut self, options: CaptureOptions) {
         let prepared = Capture::prepare(options).unwrap();
         (self.capture, self.captured) = start(prepared, &self.render, &self.log, self.carry);
@@ -105,7 +105,7 @@ impl Lecture {
         }
     }
 
-    /// Of the encoding that a track begins with.
+    /// The encode time of a track's main encoding.
     pub fn encode_ms(&self, track: Track) -> Option<f32> {
         self.capture.encode_ms(self.capture.encodings().into_iter().find(|encoding| encoding.track == track)?)
     }
@@ -132,7 +132,7 @@ impl Lecture {
         })
     }
 
-    /// Also that a file begins.
+    /// The next event, including [`CaptureEvent::Playing`].
     pub fn until_any(&mut self) -> CaptureEvent {
         until("an event of the capture", || {
             self.poll();
@@ -164,7 +164,7 @@ fn start(
     let lines: Vec<(Track, Sender<Parcel>)> =
         prepared.tracks().into_iter().map(|(track, _)| (track, line(track, render.clone()))).collect();
     let log = log.clone();
-    // The log's counters begin anew with the teacher.
+    // Frames and packets sent per track by this teacher.
     let counts = Mutex::new([(0usize, 0usize); 3]);
     Capture::start(prepared, move |frame| {
         let now = Instant::now();
@@ -179,7 +179,7 @@ fn start(
                 line.send(Parcel { due, bytes: packet.to_vec(), is_report: false }).unwrap();
             }
             *packets += 1;
-            // With the first packet, and then about once a second.
+            // Send a report with the first packet, then about once a second.
             if index == 0 && *frames % 40 == 0 && !(carry.lose)(track, 0) {
                 let ssrc = u32::from_be_bytes(packet[8..12].try_into().unwrap());
                 let bytes = sender_report(ssrc, timestamp, captured);
@@ -197,7 +197,7 @@ struct Parcel {
     is_report: bool,
 }
 
-/// A thread that hands each packet over when it is due, in order.
+/// A thread that delivers packets in order when they are due.
 fn line(track: Track, render: Arc<Render>) -> Sender<Parcel> {
     let (sender, parcels) = channel::<Parcel>();
     std::thread::spawn(move || {
@@ -215,11 +215,11 @@ fn line(track: Track, render: Arc<Render>) -> Sender<Parcel> {
     sender
 }
 
-/// A sender report with capture time, and the name that all tracks share (RFC 3550, 6.4.1 and 6.5).
+/// A sender report with the capture time, and the CNAME that all tracks share (RFC 3550, 6.4.1 and 6.5).
 fn sender_report(ssrc: u32, timestamp: u32, captured: Instant) -> Vec<u8> {
     let age = Instant::now().saturating_duration_since(captured);
     let since = (SystemTime::now() - age).duration_since(UNIX_EPOCH).unwrap();
-    // NTP counts from 1900.
+    // NTP time starts in 1900.
     let seconds = since.as_secs() + 2_208_988_800;
     let fraction = (u64::from(since.subsec_nanos()) << 32) / 1_000_000_000;
     let mut report = vec![0x80, 200, 0, 6];

@@ -1,4 +1,4 @@
-//! Codes in pictures: drawn before the encoder, read after the decoder, at few bits.
+//! Codes drawn into frames before the encoder and read after the decoder, at low bitrates.
 
 use std::sync::{Arc, Mutex};
 
@@ -10,7 +10,7 @@ use classroom::rtp::{Codec, Latency, Track};
 use super::bed::{format_of, until};
 use super::options;
 
-/// A minute on this machine is less than this.
+/// An upper bound for the run time of a test.
 const SOON_MS: u64 = 60_000;
 
 #[test]
@@ -46,7 +46,7 @@ fn survives(codec: Codec, screen: VideoOptions, film: bool) {
         sink: Sink::Null,
         latency: Latency::Fixed(latency),
         tracks,
-        sound: false,
+        audio: false,
         title: String::new(),
     };
     let (render, _rendered) = Render::start(options).unwrap();

@@ -1,4 +1,4 @@
-//! Media files for tests, made and looked into by GStreamer, speech by espeak-ng.
+//! Test files: created and decoded by GStreamer, with speech by espeak-ng.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -14,7 +14,7 @@ use gstreamer_video::prelude::*;
 use super::bed::folder;
 use crate::support::run_tool;
 
-/// A lecture: a ball that moves and a running clock at 25 pictures/s, and three seconds of speech.
+/// A lecture: a moving ball and a running clock at 25 frames/s, and three seconds of speech.
 pub fn lecture(name: &str, pictures: u32) -> PathBuf {
     let path = folder().join(name);
     let speech = speech(&format!("{name}.wav"));
@@ -31,7 +31,7 @@ pub fn lecture(name: &str, pictures: u32) -> PathBuf {
     path
 }
 
-/// Only a picture, or only sound.
+/// A file with only video or only audio.
 pub fn one_track(name: &str) -> PathBuf {
     if name.ends_with(".wav") {
         return speech(name);
@@ -45,7 +45,7 @@ pub fn one_track(name: &str) -> PathBuf {
     path
 }
 
-/// A picture of this size for a second.
+/// One second of video in this size.
 pub fn sized(width: u32, height: u32) -> PathBuf {
     let path = folder().join(format!("{width}x{height}.mkv"));
     run(&format!(
@@ -56,7 +56,7 @@ pub fn sized(width: u32, height: u32) -> PathBuf {
     path
 }
 
-/// Each second one white picture among black ones, and a tick.
+/// One white frame per second among black ones, each with a tick.
 pub fn flashes_and_ticks(name: &str, seconds: usize) -> PathBuf {
     let path = folder().join(name);
     let raw = folder().join(format!("{name}.raw"));
@@ -85,7 +85,7 @@ fn speech(name: &str) -> PathBuf {
     path
 }
 
-/// Runs a graph to its end.
+/// Runs a pipeline to its end.
 pub fn run(text: &str) {
     gst::init().unwrap();
     let pipeline = gst::parse::launch(text).unwrap();
@@ -93,12 +93,12 @@ pub fn run(text: &str) {
     let kinds = [gst::MessageType::Eos, gst::MessageType::Error];
     let message = pipeline.bus().unwrap().timed_pop_filtered(gst::ClockTime::from_seconds(60), &kinds);
     pipeline.set_state(gst::State::Null).unwrap();
-    if let gst::MessageView::Error(error) = message.expect("it ends in time").view() {
+    if let gst::MessageView::Error(error) = message.expect("the pipeline ends in time").view() {
         panic!("{error:?}");
     }
 }
 
-/// A grey picture.
+/// A frame in greyscale.
 pub struct Picture {
     pub time: Duration,
     pub width: usize,
@@ -119,20 +119,20 @@ impl Picture {
     }
 }
 
-/// What is in a file.
+/// The decoded content of a file.
 #[derive(Default)]
 pub struct Decoded {
     pub duration: Duration,
     pub video_tracks: usize,
     pub audio_tracks: usize,
-    /// Of the video track with the largest picture.
+    /// The video track with the largest frames.
     pub pictures: Vec<Picture>,
-    /// Time and loudest sample of each millisecond.
+    /// The time and peak of each millisecond.
     pub sound: Vec<(Duration, u16)>,
 }
 
 impl Decoded {
-    /// For each flash, how much later the next tick comes, in milliseconds.
+    /// For each flash, the milliseconds until the nearest tick.
     pub fn flash_to_tick(&self) -> Vec<f64> {
         let mut flashes = Vec::new();
         for picture in self.pictures.iter().filter(|picture| picture.mean() > 125.0) {
@@ -154,7 +154,7 @@ impl Decoded {
     }
 }
 
-/// Plays a file as fast as possible.
+/// Decodes a file as fast as possible.
 pub fn decode(path: &Path) -> Decoded {
     gst::init().unwrap();
     let decoded = Arc::new(Mutex::new(Decoded::default()));
@@ -195,7 +195,7 @@ pub fn decode(path: &Path) -> Decoded {
     let message = pipeline.bus().unwrap().timed_pop_filtered(gst::ClockTime::from_seconds(60), &kinds);
     let duration = pipeline.query_duration::<gst::ClockTime>();
     pipeline.set_state(gst::State::Null).unwrap();
-    if let gst::MessageView::Error(error) = message.expect("it ends in time").view() {
+    if let gst::MessageView::Error(error) = message.expect("the pipeline ends in time").view() {
         panic!("{}: {error:?}", path.display());
     }
     drop(pipeline);
@@ -219,7 +219,7 @@ fn take(sample: &gst::Sample, is_video: bool, decoded: &mut Decoded) {
         decoded.pictures.push(Picture { time, width, height, grey });
     } else {
         let map = buffer.map_readable().unwrap();
-        // 48 samples of two bytes are a millisecond.
+        // A millisecond has 48 samples of two bytes.
         for (ms, samples) in map.chunks(96).enumerate() {
             let peak = samples.chunks_exact(2).map(|s| i16::from_le_bytes([s[0], s[1]]).unsigned_abs()).max();
             decoded.sound.push((time + Duration::from_millis(ms as u64), peak.unwrap_or(0)));

@@ -1,20 +1,20 @@
-//! What is on a display, pixel by pixel.
+//! Screenshots of a display.
 
 use std::ops::Range;
 use std::process::Command;
 
 use crate::support::run_tool;
 
-/// Width and height of the tests' displays.
+/// Width and height of the test displays.
 const SIZE: (usize, usize) = (1280, 720);
 
-/// 1280x720 pixels.
+/// A screenshot.
 pub struct Pixels {
     data: Vec<u8>,
 }
 
 impl Pixels {
-    /// What is on a display now.
+    /// Takes a screenshot.
     pub fn of(display: &str) -> Pixels {
         let mut import = Command::new("import");
         import.args(["-silent", "-window", "root", "-depth", "8", "rgb:-"]).env("DISPLAY", display);

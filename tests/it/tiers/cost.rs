@@ -1,13 +1,13 @@
-//! What the tiers cost, for people: `cargo test --test it tiers::cost -- --ignored --nocapture`.
+//! The CPU cost of tiers, as a table: `cargo test --test it tiers::cost -- --ignored --nocapture`.
 
 use std::time::Instant;
 
 use super::*;
 
-/// How long each is measured.
+/// The duration of each measurement.
 const SPAN: Duration = Duration::from_secs(10);
 
-/// The CPU time of this process so far, in seconds (proc(5), stat: utime and stime in hundredths).
+/// The CPU time of this process in seconds (proc(5), stat: utime and stime in units of 10 ms).
 fn cpu() -> f64 {
     let stat = std::fs::read_to_string("/proc/self/stat").unwrap();
     let fields: Vec<&str> = stat.rsplit_once(')').unwrap().1.split_whitespace().collect();

@@ -1,4 +1,4 @@
-//! A teacher's capture, and everything that it gave.
+//! A running capture and all its frames.
 
 use super::*;
 use crate::support::DEADLINE;
@@ -18,7 +18,7 @@ impl Lecture {
         Lecture { capture, events, log }
     }
 
-    /// What came of an encoding.
+    /// The frames of an encoding so far.
     pub fn frames(&self, encoding: Encoding) -> Vec<Frame> {
         self.log.lock().unwrap().iter().filter(|frame| frame.encoding() == encoding).cloned().collect()
     }
@@ -50,7 +50,7 @@ impl Lecture {
     }
 }
 
-/// SSRC and sequence number of each packet.
+/// The SSRC and sequence number of each packet.
 pub fn names(frame: &Frame) -> Vec<(u32, u16)> {
     let name = |packet: &[u8]| {
         (u32::from_be_bytes(packet[8..12].try_into().unwrap()), u16::from_be_bytes([packet[2], packet[3]]))
@@ -58,7 +58,7 @@ pub fn names(frame: &Frame) -> Vec<(u32, u16)> {
     frame.packets().map(name).collect()
 }
 
-/// The size of the pictures, once they are decoded.
+/// The size of the decoded frames.
 pub fn size(encoding: Encoding, frames: &[Frame]) -> (u32, u32) {
     let Encoding { track, codec, .. } = encoding;
     let format = TrackFormat { track, codec, payload_type: frames[0].packets().next().unwrap()[1] & 0x7f };
@@ -66,7 +66,7 @@ pub fn size(encoding: Encoding, frames: &[Frame]) -> (u32, u32) {
         sink: Sink::Null,
         latency: classroom::rtp::Latency::Fixed(Duration::from_millis(20)),
         tracks: vec![format],
-        sound: false,
+        audio: false,
         title: String::new(),
     };
     let (render, _events) = Render::start(options).unwrap();

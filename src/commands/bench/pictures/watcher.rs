@@ -175,7 +175,7 @@ impl Watcher {
         let tracks = self.link.answer(sdp).await?.into_iter();
         let tracks = tracks.map(|(track, codec, payload_type)| TrackFormat { track, codec, payload_type }).collect();
         let options =
-            RenderOptions { sink: Sink::Null, latency: self.join.latency, tracks, sound: false, title: String::new() };
+            RenderOptions { sink: Sink::Null, latency: self.join.latency, tracks, audio: false, title: String::new() };
         let started = blocking(move || Render::start(options)).await.map_err(|failure| failure.error)?;
         let (render, events) = started?;
         let log = Arc::clone(&self.log);
