@@ -200,6 +200,19 @@ pub enum VideoTrack {
     Camera,
 }
 
+/// A video codec that a lecture is sent in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum VideoCodec {
+    /// H.264 (RFC 6184).
+    H264,
+    /// VP8 (RFC 7741).
+    Vp8,
+    /// A codec of a newer version.
+    #[serde(other)]
+    Unknown,
+}
+
 /// A STUN or TURN server that media may need, the W3C's `RTCIceServer`. Everybody in a room can read it.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -250,6 +263,9 @@ pub enum ClientMessage {
         code: ErrorCode,
         /// The same for a person.
         message: String,
+        /// With [`ErrorCode::NoCommonCodec`]: the codec that the lecture is sent in.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        codec: Option<VideoCodec>,
     },
     /// The publisher has given a student's media up: lost, ended, or never connected.
     Hangup {
@@ -367,6 +383,9 @@ pub enum ServerMessage {
         /// Worth another try after so many milliseconds.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         retry_after_ms: Option<u64>,
+        /// With [`ErrorCode::NoCommonCodec`]: the codec that the lecture is sent in.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        codec: Option<VideoCodec>,
     },
 }
 
@@ -403,7 +422,7 @@ impl ServerMessage {
 
     /// An error that the server itself reports.
     pub fn error(code: ErrorCode, message: impl Into<String>) -> Self {
-        Self::Error { code, message: message.into(), user_id: None, retry_after_ms: None }
+        Self::Error { code, message: message.into(), user_id: None, retry_after_ms: None, codec: None }
     }
 
     /// The error for a sender whose message found the queue of its target full.
@@ -413,6 +432,7 @@ impl ServerMessage {
             message: "too many messages wait for the target, try again".into(),
             user_id: None,
             retry_after_ms: Some(BUSY_RETRY_MS),
+            codec: None,
         }
     }
 }
@@ -499,6 +519,16 @@ mod tests {
         assert_eq!(client(r#""hologram""#).unwrap().0, None, "a newer server may know more");
         let error = ServerMessage::error(ErrorCode::UserIdTaken, "1001 is here");
         assert_eq!(error.to_json(), r#"{"type":"error","code":"userIdTaken","message":"1001 is here"}"#);
+        let text = r#"{"type":"reject","targetUid":"1001","code":"noCommonCodec","message":"no","codec":"vp8"}"#;
+        let (code, message, codec) = (ErrorCode::NoCommonCodec, "no".into(), Some(VideoCodec::Vp8));
+        let reject = ClientMessage::Reject { target_uid: id("1001"), code, message, codec };
+        assert_eq!(ClientMessage::parse(text).unwrap(), reject);
+        assert_eq!(reject.to_json(), text);
+        let older = text.replace(r#","codec":"vp8""#, "");
+        assert!(matches!(ClientMessage::parse(&older).unwrap(), ClientMessage::Reject { codec: None, .. }));
+        let newer = text.replace("vp8", "h267");
+        let codec = Some(VideoCodec::Unknown);
+        assert!(matches!(ClientMessage::parse(&newer).unwrap(), ClientMessage::Reject { codec: c, .. } if c == codec));
     }
 
     #[test]

@@ -123,15 +123,15 @@ pub struct JoinRequest {
 impl JoinRequest {
     /// Reads a URL's query, without the `?`. Parameters that are not known are ignored, of doubles the first counts.
     pub fn parse(query: &str) -> Result<Self, JoinError> {
-        let get = |name: &str| {
-            query.split('&').filter_map(|pair| pair.split_once('=')).find(|(n, _)| *n == name).map(|(_, v)| decode(v))
+        let get = |wanted: &str| {
+            form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == wanted).map(|(_, value)| value)
         };
         let session = get("session").filter(|s| !s.is_empty());
         Ok(Self {
             room: get("roomId").ok_or(JoinError::Missing("roomId"))?.parse()?,
             room_name: get("roomName").and_then(|name| name.parse().ok()),
             user: get("userId").ok_or(JoinError::Missing("userId"))?.parse()?,
-            nickname: Nickname::from(get("nickname").unwrap_or_default()),
+            nickname: Nickname::from(&*get("nickname").unwrap_or_default()),
             publishes: get("pub").map_or(Ok(false), |word| parse_publishes(&word))?,
             session: session.map(|s| s.parse()).transpose()?,
             epoch: get("epoch").map_or(Ok(0), |number| number.parse()).map_err(|_| JoinError::Epoch)?,
@@ -141,27 +141,22 @@ impl JoinRequest {
 
     /// The query that [`JoinRequest::parse`] reads, without the `?`.
     pub fn to_query(&self) -> String {
-        let mut query = format!(
-            "roomId={}&userId={}&nickname={}&pub={}&epoch={}",
-            self.room,
-            self.user,
-            encode(self.nickname.as_str()),
-            publishes_word(self.publishes),
-            self.epoch
-        );
+        let mut query = form_urlencoded::Serializer::new(String::new());
+        query.append_pair("roomId", self.room.as_str());
+        query.append_pair("userId", self.user.as_str());
+        query.append_pair("nickname", self.nickname.as_str());
+        query.append_pair("pub", publishes_word(self.publishes));
+        query.append_pair("epoch", &self.epoch.to_string());
         if let Some(name) = &self.room_name {
-            query.push_str("&roomName=");
-            query.push_str(&encode(name.as_str()));
+            query.append_pair("roomName", name.as_str());
         }
         if let Some(session) = &self.session {
-            query.push_str("&session=");
-            query.push_str(session.as_str());
+            query.append_pair("session", session.as_str());
         }
         if let Some(client) = self.client {
-            query.push_str("&client=");
-            query.push_str(client.name());
+            query.append_pair("client", client.name());
         }
-        query
+        query.finish()
     }
 }
 
@@ -175,34 +170,6 @@ pub(super) fn parse_publishes(word: &str) -> Result<bool, JoinError> {
         "no" | "" => Ok(false),
         other => Err(JoinError::Publishes(other.chars().take(20).collect())),
     }
-}
-
-/// `%xx` and `+` as in HTML forms; what is no escape stays, what is no UTF-8 becomes U+FFFD.
-fn decode(text: &str) -> String {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let [first, tail @ ..] = rest {
-        rest = tail;
-        let hex = |b: &u8| char::from(*b).to_digit(16);
-        match (first, tail) {
-            (b'+', _) => bytes.push(b' '),
-            (b'%', [high, low, after @ ..]) if hex(high).is_some() && hex(low).is_some() => {
-                bytes.push((hex(high).unwrap_or(0) * 16 + hex(low).unwrap_or(0)) as u8);
-                rest = after;
-            }
-            (byte, _) => bytes.push(*byte),
-        }
-    }
-    String::from_utf8_lossy(&bytes).into_owned()
-}
-
-fn encode(text: &str) -> String {
-    text.bytes()
-        .map(|b| match b {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'.' | b'_' | b'-' => char::from(b).to_string(),
-            _ => format!("%{b:02X}"),
-        })
-        .collect()
 }
 
 #[cfg(test)]

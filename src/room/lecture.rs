@@ -260,11 +260,12 @@ impl Lecture {
             ClientMessage::Candidate { target_uid, candidate } => {
                 (target_uid, ServerMessage::Candidate { user_id: sender, candidate })
             }
-            ClientMessage::Reject { target_uid, code, message } => {
+            ClientMessage::Reject { target_uid, code, message, codec } => {
                 if !code.may_reject() {
                     return refuse(conn, ErrorCode::NotAllowed, format!("{code} is not for clients to send"), out);
                 }
-                (target_uid, ServerMessage::Error { code, message, user_id: Some(sender), retry_after_ms: None })
+                let (user_id, retry_after_ms) = (Some(sender), None);
+                (target_uid, ServerMessage::Error { code, message, user_id, retry_after_ms, codec })
             }
             ClientMessage::Hangup { target_uid } => (target_uid, ServerMessage::Hangup { user_id: sender }),
             ClientMessage::RoomUserList => {

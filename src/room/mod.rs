@@ -315,7 +315,7 @@ impl Rooms {
                 let retry_after_ms = retry_after.map(|d| d.as_millis() as u64 + 1);
                 out.push(Output::Send {
                     to: conn,
-                    message: ServerMessage::Error { code, message, user_id: None, retry_after_ms },
+                    message: ServerMessage::Error { code, message, user_id: None, retry_after_ms, codec: None },
                 });
                 out.push(Output::Close { conn, code: Some(code) });
             }

@@ -5,7 +5,7 @@ mod keeping;
 use std::time::{Duration, Instant};
 
 use super::*;
-use crate::protocol::{IceCandidate, LeaveReason};
+use crate::protocol::{IceCandidate, LeaveReason, VideoCodec};
 
 const TEACHER: &str = "9999";
 
@@ -384,7 +384,7 @@ fn a_second_publisher_is_refused_by_name() {
 fn who_may_say_what_to_whom() {
     let mut house = House::new();
     let (teacher, a, b) = (house.join(TEACHER), house.join("1001"), house.join("1002"));
-    let reject = |code| ClientMessage::Reject { target_uid: id("1001"), code, message: "no".into() };
+    let reject = |code| ClientMessage::Reject { target_uid: id("1001"), code, message: "no".into(), codec: None };
     let allowed = [
         (a, offer_to(TEACHER), teacher),
         (a, candidate_to(TEACHER), teacher),
@@ -423,11 +423,12 @@ fn the_sender_is_stamped_and_a_rejection_names_who_rejects() {
     let out = house.say(student, offer_to(TEACHER));
     assert_eq!(told(&out, teacher), [ServerMessage::Offer { user_id: id("1001"), sdp: "v=0".into(), video: None }]);
     assert!(matches!(out[0], Output::Relay { from, .. } if from == student));
-    let no = ClientMessage::Reject { target_uid: id("1001"), code: ErrorCode::BadSdp, message: "no".into() };
+    let (code, codec) = (ErrorCode::NoCommonCodec, Some(VideoCodec::Vp8));
+    let no = ClientMessage::Reject { target_uid: id("1001"), code, message: "no".into(), codec };
     let out = house.say(teacher, no);
-    assert!(
-        matches!(&told(&out, student)[0], ServerMessage::Error { user_id: Some(from), .. } if *from == id(TEACHER))
-    );
+    let (message, user_id) = ("no".into(), Some(id(TEACHER)));
+    let error = ServerMessage::Error { code, message, user_id, retry_after_ms: None, codec };
+    assert_eq!(told(&out, student), [error]);
 }
 
 #[test]

@@ -61,8 +61,8 @@ fn candidate(line: &str, sdp_mid: Option<String>, username_fragment: Option<Stri
     Ok(candidate)
 }
 
-/// The first `a=ice-ufrag` of an offer or of a fragment: sections that are bundled have one.
-pub(crate) fn ufrag(text: &str) -> Option<String> {
+/// The first `a=ice-ufrag`: bundled sections have one.
+fn ufrag(text: &str) -> Option<String> {
     lines(text).find_map(|line| line.strip_prefix("a=ice-ufrag:")).map(str::to_owned)
 }
 

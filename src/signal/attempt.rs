@@ -136,7 +136,7 @@ fn may_change(status: StatusCode) -> bool {
 /// An error by the server itself after which it closes the connection.
 pub(super) fn closing_error(message: &ServerMessage) -> Option<Refusal> {
     match message {
-        ServerMessage::Error { code, message, user_id: None, retry_after_ms } if code.closes() => Some(Refusal {
+        ServerMessage::Error { code, message, user_id: None, retry_after_ms, .. } if code.closes() => Some(Refusal {
             error: SignalError::Refused { code: *code, message: message.clone() },
             retry_after: retry_after_ms.map(Duration::from_millis),
         }),

@@ -262,6 +262,10 @@ fn what_is_refused_says_why() {
 
     let last = post(&class, &format!("{path}/screen"), &vp8.replace("recvonly", "sendrecv"));
     assert_eq!((last.status, last.body.matches("a=sendonly").count()), (201, 2), "{last:?}");
+    assert_eq!(ask(&class, "DELETE", last.header("location"), &[], "").status, 200);
+    let undirected = vp8.replace("a=recvonly\r\n", "");
+    let last = post(&class, &path, &undirected);
+    assert_eq!((last.status, last.body.matches("a=sendonly").count()), (201, 2), "no direction is sendrecv: {last:?}");
     post(&class, &path, &vp8).is(503, "roomFull");
     teacher.interrupt();
     wait_until("nobody teaches", || post(&class, &path, &vp8).status == 409);

@@ -23,7 +23,7 @@ impl Lectures for Players {
         &self,
         player: JoinRequest,
         offer: String,
-        picture: Option<VideoTrack>,
+        video: Option<VideoTrack>,
     ) -> Result<Watching, Unavailable> {
         // A student opens the room that it wants to wait in; a player does not wait.
         let room = self.0.room(&player.room);
@@ -31,7 +31,7 @@ impl Lectures for Players {
             return Err(Unavailable::NobodyTeaches);
         }
         let mut member = self.0.join(player);
-        let answered = timeout(ANSWER_WITHIN, negotiate(&mut member, offer, picture)).await;
+        let answered = timeout(ANSWER_WITHIN, negotiate(&mut member, offer, video)).await;
         let (teacher, answer) = answered.map_err(|_| Unavailable::NoAnswer)??;
         let (candidates, queue) = mpsc::channel(MAX_CANDIDATES);
         let (alive, over) = watch::channel(());

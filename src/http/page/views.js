@@ -1,13 +1,13 @@
 // What there is to see in a room, by what is known: no element is touched here.
 
-import { clean } from './dom.js';
 import { hasWords, say, timeOfDay } from './i18n.js';
 
 /** Silence of the server that is worth a word. */
 const SILENT_MS = 3_000;
 /** Connecting for so long is worth a word about firewalls. */
 const UDP_HINT_MS = 15_000;
-const MOST_MESSAGE_CHARS = 400;
+/** The names of the codecs of an `error` (`VideoCodec` of the protocol). */
+const CODECS = { h264: 'H.264', vp8: 'VP8' };
 
 /**
  * `{ screen, title, text, more, actions, ask, banner, mark }`: `screen` is `ask`, `connecting`, `waiting`,
@@ -96,15 +96,15 @@ function errorView(error, { userId, refused }) {
     if (!refused) seen.more = say('userIdHeld');
   } else if (code === 'replaced') seen.actions = ['takeBack', 'rooms'];
   else if (code === 'badRequest') seen.actions = ['rooms'];
-  else if (code === 'noCommonCodec') Object.assign(seen, codecView(clean(error.message, MOST_MESSAGE_CHARS)));
+  else if (code === 'noCommonCodec') Object.assign(seen, codecView(error.codec));
   return seen;
 }
 
 /** Names the codec that is missing, and what to do in this browser. */
-function codecView(detail) {
-  const codec = /sent as (H\.264|VP8|VP9|AV1)/.exec(detail)?.[1] ?? 'H.264';
-  const remedy = codec === 'H.264' ? 'VP8' : 'H.264';
-  const isFirefox = navigator.userAgent.includes('Firefox/') && codec === 'H.264';
+function codecView(sent) {
+  const codec = CODECS[sent] ?? CODECS.h264;
+  const remedy = codec === CODECS.h264 ? CODECS.vp8 : CODECS.h264;
+  const isFirefox = navigator.userAgent.includes('Firefox/') && codec === CODECS.h264;
   return { text: say('noCommonCodec', { codec }), more: say(isFirefox ? 'noCommonCodecFirefox' : 'noCommonCodecOther', { remedy }) };
 }
 

@@ -8,12 +8,21 @@ use axum::response::{IntoResponse, Response};
 use super::problem::Problem;
 use crate::protocol::IceServer;
 
-pub(super) const SDP: &str = "application/sdp";
-pub(super) const SDP_FRAGMENT: &str = "application/trickle-ice-sdpfrag";
+const SDP: &str = "application/sdp";
+const SDP_FRAGMENT: &str = "application/trickle-ice-sdpfrag";
 pub(super) const METHODS_OF_ENDPOINT: &str = "GET, HEAD, POST, OPTIONS";
 pub(super) const METHODS_OF_SESSION: &str = "GET, HEAD, PATCH, DELETE, OPTIONS";
-pub(super) const ACCEPT_POST: HeaderName = HeaderName::from_static("accept-post");
-pub(super) const ACCEPT_PATCH: HeaderName = HeaderName::from_static("accept-patch");
+const ACCEPT_POST: HeaderName = HeaderName::from_static("accept-post");
+const ACCEPT_PATCH: HeaderName = HeaderName::from_static("accept-patch");
+
+/// The header that tells what a resource accepts, and the media type in it.
+pub(super) type Accepted = (HeaderName, &'static str);
+
+/// What `POST` to the endpoint carries.
+pub(super) const ACCEPTED_BY_ENDPOINT: Accepted = (ACCEPT_POST, SDP);
+
+/// What `PATCH` to a session carries.
+pub(super) const ACCEPTED_BY_SESSION: Accepted = (ACCEPT_PATCH, SDP_FRAGMENT);
 
 /// A `Link` for each server (RFC 9725, 4.6). One whose name or password can't stand in a header is left out.
 pub(super) fn links(servers: &[IceServer]) -> Vec<HeaderValue> {
@@ -44,14 +53,14 @@ pub(super) fn allow_all_origins(headers: &mut HeaderMap) {
 }
 
 pub(super) fn options_of_endpoint() -> Response {
-    options(METHODS_OF_ENDPOINT, (ACCEPT_POST, SDP))
+    options(METHODS_OF_ENDPOINT, ACCEPTED_BY_ENDPOINT)
 }
 
 pub(super) fn options_of_session() -> Response {
-    options(METHODS_OF_SESSION, (ACCEPT_PATCH, SDP_FRAGMENT))
+    options(METHODS_OF_SESSION, ACCEPTED_BY_SESSION)
 }
 
-fn options(allowed: &'static str, accepted: (HeaderName, &'static str)) -> Response {
+fn options(allowed: &'static str, accepted: Accepted) -> Response {
     let headers = [
         (header::ALLOW, allowed),
         accepted,
@@ -75,10 +84,10 @@ pub(super) fn created(headers: &mut HeaderMap, location: &str, etag: &str, links
 }
 
 /// Whether the body is of this type, whatever its parameters.
-pub(super) fn expect_type(headers: &HeaderMap, wanted: &'static str) -> Result<(), Problem> {
+pub(super) fn expect_type(headers: &HeaderMap, accepted: Accepted) -> Result<(), Problem> {
     let given = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let given = given.split(';').next().unwrap_or_default().trim();
-    if given.eq_ignore_ascii_case(wanted) { Ok(()) } else { Err(Problem::media_type(wanted)) }
+    if given.eq_ignore_ascii_case(accepted.1) { Ok(()) } else { Err(Problem::media_type(accepted)) }
 }
 
 /// Whether `If-Match` names this entity tag, by strong comparison (RFC 9110, 13.1.1). An asterisk means any; in quotes

@@ -30,10 +30,11 @@ use rand::distr::{Alphanumeric, SampleString};
 use tokio::sync::{Semaphore, mpsc, watch};
 
 use self::problem::Problem;
-use self::sessions::Sessions;
-use crate::id::{Nickname, RoomId};
-use crate::protocol::{IceCandidate, IceServer, JoinRequest, MAX_MESSAGE_BYTES, VideoTrack};
-use crate::sdp::fragment::{self, Fragment};
+use self::sessions::{NewSession, Sessions};
+use crate::id::{IdError, Nickname, RoomId};
+use crate::protocol::{ClientKind, IceCandidate, IceServer, JoinRequest, MAX_MESSAGE_BYTES, VideoTrack};
+use crate::sdp::fragment::Fragment;
+use crate::sdp::player_offer::PlayerOffer;
 
 pub use self::problem::Unavailable;
 pub use self::sessions::MAX_CANDIDATES;
@@ -54,7 +55,7 @@ pub trait Lectures: Clone + Send + Sync + 'static {
         &self,
         player: JoinRequest,
         offer: String,
-        picture: Option<VideoTrack>,
+        video: Option<VideoTrack>,
     ) -> impl Future<Output = Result<Watching, Unavailable>> + Send;
 }
 
@@ -81,36 +82,36 @@ pub fn router<L: Lectures>(lectures: L, ice_servers: &[IceServer]) -> Router {
     let whep = Whep {
         lectures,
         links: headers::links(ice_servers),
-        sessions: Arc::default(),
+        sessions: Arc::new(Sessions::new()),
         pending: Semaphore::new(MAX_PENDING),
     };
     Router::new()
-        .route("/whep/{room}", any(in_order::<L>))
-        .route("/whep/{room}/{picture}", any(one_picture::<L>))
+        .route("/whep/{room}", any(any_video::<L>))
+        .route("/whep/{room}/{video}", any(one_video::<L>))
         .route("/whep/{room}/session/{id}", any(session::<L>))
         .with_state(Arc::new(whep))
 }
 
-type Shared<L> = State<Arc<Whep<L>>>;
+type WhepState<L> = State<Arc<Whep<L>>>;
 
-async fn in_order<L: Lectures>(State(whep): Shared<L>, Path(room): Path<String>, request: Request) -> Response {
+async fn any_video<L: Lectures>(State(whep): WhepState<L>, Path(room): Path<String>, request: Request) -> Response {
     answered(whep.endpoint(&room, None, request).await)
 }
 
-async fn one_picture<L: Lectures>(
-    State(whep): Shared<L>,
-    Path((room, picture)): Path<(String, String)>,
+async fn one_video<L: Lectures>(
+    State(whep): WhepState<L>,
+    Path((room, video)): Path<(String, String)>,
     request: Request,
 ) -> Response {
-    answered(match picture.as_str() {
+    answered(match video.as_str() {
         "screen" => whep.endpoint(&room, Some(VideoTrack::Screen), request).await,
         "camera" => whep.endpoint(&room, Some(VideoTrack::Camera), request).await,
-        _ => Err(Problem::no_such_picture()),
+        _ => Err(Problem::no_such_video()),
     })
 }
 
 async fn session<L: Lectures>(
-    State(whep): Shared<L>,
+    State(whep): WhepState<L>,
     Path((room, id)): Path<(String, String)>,
     request: Request,
 ) -> Response {
@@ -125,30 +126,26 @@ fn answered(result: Result<Response, Problem>) -> Response {
 }
 
 impl<L: Lectures> Whep<L> {
-    async fn endpoint(&self, room: &str, picture: Option<VideoTrack>, request: Request) -> Result<Response, Problem> {
+    async fn endpoint(&self, room: &str, video: Option<VideoTrack>, request: Request) -> Result<Response, Problem> {
         match *request.method() {
-            Method::POST => self.offer(room, picture, request).await,
+            Method::POST => self.offer(room, video, request).await,
             Method::OPTIONS => Ok(headers::options_of_endpoint()),
             Method::GET | Method::HEAD => Ok(StatusCode::NO_CONTENT.into_response()),
             _ => Err(Problem::method(headers::METHODS_OF_ENDPOINT)),
         }
     }
 
-    async fn offer(&self, room: &str, picture: Option<VideoTrack>, request: Request) -> Result<Response, Problem> {
+    async fn offer(&self, room: &str, video: Option<VideoTrack>, request: Request) -> Result<Response, Problem> {
         let room: RoomId = room.parse().map_err(|_| Unavailable::NoSuchRoom)?;
-        headers::expect_type(request.headers(), headers::SDP)?;
+        headers::expect_type(request.headers(), headers::ACCEPTED_BY_ENDPOINT)?;
         let player = player(&room, request.uri().query().unwrap_or_default(), request.headers())?;
         let offer = text(request.into_body()).await?;
-        if !offer.starts_with("v=0") {
-            return Err(Problem::bad_sdp());
-        }
-        // A player may say sendrecv too (draft, 4.2); the answer, sendonly, is the same.
-        let offer = offer.replace("\na=sendrecv\r\n", "\na=recvonly\r\n").replace("\na=sendrecv\n", "\na=recvonly\n");
+        let PlayerOffer { sdp, ufrag } = PlayerOffer::parse(&offer).ok_or_else(Problem::bad_sdp)?;
         let _pending = self.pending.try_acquire().map_err(|_| Problem::full())?;
-        let place = self.sessions.place().ok_or_else(Problem::full)?;
-        let ufrag = fragment::ufrag(&offer);
-        let Watching { answer, candidates, over } = self.lectures.watch(player, offer, picture).await?;
-        let (id, etag) = place.fill(room.clone(), ufrag, candidates, over);
+        let permit = self.sessions.reserve().ok_or_else(Problem::full)?;
+        let watching = self.lectures.watch(player, sdp, video).await?;
+        let Watching { answer, candidates, over } = watching;
+        let (id, etag) = self.sessions.begin(permit, NewSession { room: room.clone(), ufrag, candidates, over });
         let mut response = (StatusCode::CREATED, answer).into_response();
         headers::created(response.headers_mut(), &format!("/whep/{room}/session/{id}"), &etag, &self.links);
         Ok(response)
@@ -176,7 +173,7 @@ impl<L: Lectures> Whep<L> {
     async fn trickle(&self, room: &str, id: &str, request: Request) -> Result<Response, Problem> {
         let find = || self.sessions.find(room, id).ok_or_else(Problem::no_session);
         let etag = find()?.etag;
-        headers::expect_type(request.headers(), headers::SDP_FRAGMENT)?;
+        headers::expect_type(request.headers(), headers::ACCEPTED_BY_SESSION)?;
         headers::check_match(request.headers(), &etag)?;
         let fragment = Fragment::parse(&text(request.into_body()).await?).map_err(Problem::bad_fragment)?;
         // Not kept while the body was on its way: who has a session keeps its player in the room.
@@ -191,17 +188,22 @@ impl<L: Lectures> Whep<L> {
 
 /// Who the player is: by the query as far as that says something.
 fn player(room: &RoomId, query: &str, headers: &HeaderMap) -> Result<JoinRequest, Problem> {
-    let made_up = Alphanumeric.sample_string(&mut rand::rng(), ID_CHARS).to_lowercase();
-    // Of doubles the first counts: what is ours to say stands before the query, what is only a default behind it.
-    let query = format!(
-        "roomId={room}&pub=no&client=whep&session=&epoch={}&{query}&userId=whep-{made_up}",
-        rand::random::<u32>()
-    );
-    let mut player = JoinRequest::parse(&query).map_err(|error| Problem::bad_request(&error))?;
-    if player.nickname.as_str().is_empty() {
-        player.nickname = product(headers);
-    }
-    Ok(player)
+    let get = |wanted: &str| {
+        form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == wanted).map(|(_, value)| value.into_owned())
+    };
+    let random_id = || format!("whep-{}", Alphanumeric.sample_string(&mut rand::rng(), ID_CHARS).to_lowercase());
+    let user = get("userId").unwrap_or_else(random_id).parse().map_err(|error: IdError| Problem::bad_request(&error))?;
+    let nickname = Nickname::from(get("nickname").unwrap_or_default());
+    Ok(JoinRequest {
+        room: room.clone(),
+        room_name: None,
+        user,
+        nickname: if nickname.as_str().is_empty() { product(headers) } else { nickname },
+        publishes: false,
+        session: None,
+        epoch: rand::random(),
+        client: Some(ClientKind::Whep),
+    })
 }
 
 /// The first product of `User-Agent`. What browsers call themselves says nothing.
@@ -243,9 +245,9 @@ mod tests {
         assert_ne!(named("", "").0, named("", "").0);
         assert!(named("", "").0.starts_with("whep-"));
         // What only we say can't be said by the query.
-        named("roomId=2&pub=pub&session=0123456789abcdef", "");
+        named("roomId=2&pub=pub&session=0123456789abcdef&epoch=-1", "");
         let client = player(&"1".parse().unwrap(), "client=browser", &HeaderMap::new()).ok().and_then(|it| it.client);
-        assert_eq!(client, Some(crate::protocol::ClientKind::Whep));
+        assert_eq!(client, Some(ClientKind::Whep));
         assert!(player(&"1".parse().unwrap(), "userId=a%20b", &HeaderMap::new()).is_err());
     }
 }

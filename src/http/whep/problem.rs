@@ -3,11 +3,10 @@
 use std::fmt::Display;
 use std::time::Duration;
 
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
-use super::headers;
 use crate::protocol::{ErrorCode, MAX_MESSAGE_BYTES};
 
 /// How long a player should wait for a teacher: a class begins on the minute, not on the second.
@@ -44,7 +43,7 @@ pub(super) struct Problem {
     message: String,
     retry_after: Option<Duration>,
     /// What would be right, for programs: a header's name and value.
-    header: Option<(&'static str, &'static str)>,
+    header: Option<(HeaderName, &'static str)>,
 }
 
 #[derive(Serialize)]
@@ -65,17 +64,16 @@ impl Problem {
     pub(super) fn method(allowed: &'static str) -> Self {
         let problem =
             Self::new(StatusCode::METHOD_NOT_ALLOWED, "methodNotAllowed", format!("only {allowed} are served here"));
-        Self { header: Some(("allow", allowed)), ..problem }
+        Self { header: Some((header::ALLOW, allowed)), ..problem }
     }
 
-    pub(super) fn media_type(wanted: &'static str) -> Self {
+    pub(super) fn media_type(accepted: (HeaderName, &'static str)) -> Self {
         let problem = Self::new(
             StatusCode::UNSUPPORTED_MEDIA_TYPE,
             "unsupportedMediaType",
-            format!("the body must be {wanted}, as Content-Type says"),
+            format!("the body must be {}, and Content-Type must name it", accepted.1),
         );
-        let name = if wanted == headers::SDP { "accept-post" } else { "accept-patch" };
-        Self { header: Some((name, wanted)), ..problem }
+        Self { header: Some(accepted), ..problem }
     }
 
     pub(super) fn bad_request(cause: &impl Display) -> Self {
@@ -106,7 +104,7 @@ impl Problem {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, ErrorCode::ServerFull.as_str(), message).after(PLACE_RETRY)
     }
 
-    pub(super) fn no_such_picture() -> Self {
+    pub(super) fn no_such_video() -> Self {
         let message = "the endpoints are /whep/ROOM, /whep/ROOM/screen and /whep/ROOM/camera";
         Self::new(StatusCode::NOT_FOUND, ErrorCode::NoSuchTrack.as_str(), message)
     }

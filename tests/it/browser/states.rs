@@ -254,3 +254,24 @@ fn small_and_large_picture_are_swapped_and_hidden() {
     page.clicks("button", "Leave full screen");
     page.wait_until("no full screen", "document.fullscreenElement === null");
 }
+
+#[test]
+fn the_codec_of_a_refusal_is_read_from_its_field() {
+    let Some(lab) = Lab::new("a codec that is missing", Kind::Chromium) else { return };
+    let _server = lab.class.server();
+    let page = lab.browser.open(&lab.site());
+    // What the sentence of the teacher's program says does not matter.
+    let error = "{ code: 'noCommonCodec', codec: 'vp8', message: 'the words may change: sent as H.264' }";
+    let look = format!(
+        "(async () => {{ \
+           const {{ view }} = await import(document.querySelector('link[href$=\"views.js\"]').href); \
+           const seen = view({{ refused: {error}, signal: {{}}, userId: '2001' }}); return [seen.text, seen.more]; }})()"
+    );
+    assert_eq!(
+        page.value(&look),
+        json!([
+            "The lecture is sent as VP8, which this browser cannot play.",
+            "Use a current Chrome, Edge or Safari, or ask the teacher to send H.264."
+        ])
+    );
+}
