@@ -31,19 +31,20 @@ macro_rules! files {
 
 /// Every file but the HTML: name, type, content.
 const FILES: &[(&str, &str, &str)] = &files! {
+    "card.js": JAVASCRIPT,
     "chat.js": JAVASCRIPT,
     "controls.js": JAVASCRIPT,
     "corner.js": JAVASCRIPT,
-    "course.js": JAVASCRIPT,
     "danmaku.js": JAVASCRIPT,
     "dom.js": JAVASCRIPT,
     "favicon.svg": SVG,
     "i18n.js": JAVASCRIPT,
     "identity.js": JAVASCRIPT,
     "layout.js": JAVASCRIPT,
+    "lesson.js": JAVASCRIPT,
     "main.js": JAVASCRIPT,
+    "media.js": JAVASCRIPT,
     "memory.js": JAVASCRIPT,
-    "patience.js": JAVASCRIPT,
     "peer.js": JAVASCRIPT,
     "people.js": JAVASCRIPT,
     "room.js": JAVASCRIPT,
@@ -314,6 +315,21 @@ mod tests {
             let missing = asset(hash, name, &HeaderMap::new());
             assert_eq!(missing.status(), StatusCode::NOT_FOUND);
             assert_eq!(missing.headers()[header::CACHE_CONTROL], "no-store");
+        }
+    }
+
+    #[test]
+    fn the_page_gives_up_after_the_same_errors_as_our_client() {
+        use crate::protocol::ErrorCode;
+
+        let block = between(file("signalling.js"), "const FINAL = new Set([", "]")[0];
+        let in_page = between(block, "'", "'");
+        let in_page: Vec<ErrorCode> =
+            in_page.iter().step_by(2).map(|code| ErrorCode::from((*code).to_owned())).collect();
+        assert!(in_page.iter().all(|code| code.is_final()), "{in_page:?}");
+        let closing = ErrorCode::ALL.iter().filter(|code| code.is_final() && code.closes());
+        for code in closing {
+            assert!(in_page.contains(code), "{code}");
         }
     }
 }

@@ -11,7 +11,7 @@
 //!
 //! The rooms come from a function, so that this knows nothing of signalling; the command that serves both hangs the
 //! WebSocket's route beside these. [`bind`] makes a listening socket, [`serve()`] takes it and keeps clients within
-//! [`Limits`].
+//! [`ConnectionLimits`].
 
 mod assets;
 pub mod client;
@@ -34,7 +34,7 @@ use crate::id::RoomId;
 use crate::room::RoomSummary;
 pub use health::health;
 pub use rooms::creation;
-pub use serve::{Limits, bind, serve};
+pub use serve::{ConnectionLimits, bind, serve};
 
 /// Where the rooms' JSON is.
 const ROOMS_PATH: &str = "/api/rooms";

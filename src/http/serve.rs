@@ -33,7 +33,7 @@ const MAX_HEAD_BYTES: usize = 16 * 1024;
 
 /// What clients may take.
 #[derive(Debug, Clone)]
-pub struct Limits {
+pub struct ConnectionLimits {
     /// Connections at a time, WebSockets among them. One more is closed at once.
     pub max_connections: usize,
     /// Connections from one address: a school behind one router is one address, and so are a thousand test clients.
@@ -44,7 +44,7 @@ pub struct Limits {
     pub request_timeout: Duration,
 }
 
-impl Default for Limits {
+impl Default for ConnectionLimits {
     fn default() -> Self {
         Self {
             max_connections: 10_000,
@@ -66,7 +66,7 @@ pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
 
 /// Serves `app` on `listener` until `shutdown` completes. Requests in progress are dropped then; a connection that was
 /// upgraded is its new owner's and goes on. The socket is closed when this returns.
-pub async fn serve(listener: TcpListener, app: Router, limits: Limits, shutdown: impl Future<Output = ()>) {
+pub async fn serve(listener: TcpListener, app: Router, limits: ConnectionLimits, shutdown: impl Future<Output = ()>) {
     let mut shutdown = pin!(shutdown);
     let mut tasks = JoinSet::new();
     let count = Arc::new(Mutex::new(Count::default()));
@@ -79,7 +79,7 @@ pub async fn serve(listener: TcpListener, app: Router, limits: Limits, shutdown:
         };
         match accepted {
             Ok((stream, peer)) => {
-                if let Some(stream) = Counted::new(stream, peer, &count, &limits) {
+                if let Some(stream) = CountedStream::new(stream, peer, &count, &limits) {
                     tasks.spawn(connection(stream, app.clone(), limits.clone()));
                 }
             }
@@ -89,7 +89,7 @@ pub async fn serve(listener: TcpListener, app: Router, limits: Limits, shutdown:
     }
 }
 
-async fn connection(stream: Counted, app: Router, limits: Limits) {
+async fn connection(stream: CountedStream, app: Router, limits: ConnectionLimits) {
     // Signalling is small messages that somebody waits for. Both are best effort: a socket without is slower.
     _ = stream.io.set_nodelay(true);
     _ = SockRef::from(&stream.io).set_send_buffer_size(SEND_BUFFER_BYTES);
@@ -117,15 +117,15 @@ struct Count {
 
 /// A socket that counts until it is dropped, by whomever: an upgrade takes it along.
 #[derive(Debug)]
-struct Counted {
+struct CountedStream {
     io: TcpStream,
     ip: IpAddr,
     count: Arc<Mutex<Count>>,
 }
 
-impl Counted {
+impl CountedStream {
     /// Counts the socket, or drops it if there are too many.
-    fn new(io: TcpStream, peer: SocketAddr, count: &Arc<Mutex<Count>>, limits: &Limits) -> Option<Self> {
+    fn new(io: TcpStream, peer: SocketAddr, count: &Arc<Mutex<Count>>, limits: &ConnectionLimits) -> Option<Self> {
         let ip = network(peer.ip());
         let mut counts = count.lock().unwrap_or_else(PoisonError::into_inner);
         if counts.all >= limits.max_connections {
@@ -150,7 +150,7 @@ fn network(ip: IpAddr) -> IpAddr {
     }
 }
 
-impl Drop for Counted {
+impl Drop for CountedStream {
     fn drop(&mut self) {
         let mut counts = self.count.lock().unwrap_or_else(PoisonError::into_inner);
         counts.all -= 1;
@@ -163,13 +163,13 @@ impl Drop for Counted {
     }
 }
 
-impl AsyncRead for Counted {
+impl AsyncRead for CountedStream {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.io).poll_read(cx, buf)
     }
 }
 
-impl AsyncWrite for Counted {
+impl AsyncWrite for CountedStream {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.io).poll_write(cx, buf)
     }

@@ -29,7 +29,7 @@ pub const CHANNEL_LABEL: &str = "classroom";
 pub const MAX_CHANNEL_MESSAGE_BYTES: usize = 8 * 1024;
 
 /// The largest message that an SFU sends, in bytes: browsers and this crate take 64 kB.
-pub const MAX_HUB_MESSAGE_BYTES: usize = 48 * 1024;
+pub const MAX_PUBLISHER_MESSAGE_BYTES: usize = 48 * 1024;
 
 /// The most characters of a chat message: a paragraph.
 pub const MAX_TEXT_CHARS: usize = 1_000;
@@ -40,7 +40,7 @@ pub const MAX_HISTORY: usize = 50;
 /// Raised hands that are listed, at most: more than any teacher calls.
 pub const MAX_LISTED_HANDS: usize = 200;
 
-/// What a student says to the hub.
+/// What a student says to the SFU.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum StudentMessage {

@@ -3,10 +3,9 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use super::mail::Mail;
-use super::presence::Presence;
-use super::stay::{Stay, Waits};
-use super::{ConnId, Limits, Newcomer, Output, Refusal, RoomState, RoomSummary};
+use super::pending::{Mailbox, Presence};
+use super::retention::{Eviction, Retention};
+use super::{ConnId, Newcomer, Output, Refusal, RoomLimits, RoomState, RoomSummary};
 use crate::id::{RoomId, RoomName, UserId, count_of_students, named};
 use crate::protocol::{ClientMessage, ErrorCode, LeaveReason, ServerMessage, Session, User};
 
@@ -15,7 +14,7 @@ use crate::protocol::{ClientMessage, ErrorCode, LeaveReason, ServerMessage, Sess
 pub(super) struct Lecture {
     opened: Instant,
     name: Option<RoomName>,
-    stay: Stay,
+    retention: Retention,
     members: BTreeMap<UserId, Member>,
     publisher: Option<UserId>,
     /// How the last publisher went, until the next one comes.
@@ -30,32 +29,32 @@ struct Member {
     user: User,
     session: Session,
     since: Instant,
-    place: Place,
+    connection: Connection,
 }
 
 /// Where messages for a member go.
 #[derive(Debug)]
-enum Place {
-    Here(ConnId),
-    Held { until: Instant, mail: Mail },
+enum Connection {
+    Open(ConnId),
+    Lost { until: Instant, mailbox: Mailbox },
 }
 
 impl Lecture {
     /// For somebody who comes in now.
     pub(super) fn opened(now: Instant) -> Self {
-        Self::new(now, Stay::opened(now))
+        Self::new(now, Retention::opened(now))
     }
 
     /// For somebody who comes in later.
-    pub(super) fn created(now: Instant, limits: &Limits) -> Self {
-        Self::new(now, Stay::created(now, limits))
+    pub(super) fn created(now: Instant, limits: &RoomLimits) -> Self {
+        Self::new(now, Retention::created(now, limits))
     }
 
-    fn new(now: Instant, stay: Stay) -> Self {
+    fn new(now: Instant, retention: Retention) -> Self {
         Self {
             opened: now,
             name: None,
-            stay,
+            retention,
             members: BTreeMap::new(),
             publisher: None,
             publisher_went: None,
@@ -70,22 +69,22 @@ impl Lecture {
 
     /// Whether nobody is in, and the room need not wait for anybody.
     pub(super) fn is_over(&self, now: Instant) -> bool {
-        self.stay.is_over(now)
+        self.retention.is_over(now)
     }
 
     /// How soon an unused room makes place for another; none of one that is used.
-    pub(super) fn rank(&self) -> Option<(Waits, Instant)> {
-        self.stay.rank()
+    pub(super) fn rank(&self) -> Option<(Eviction, Instant)> {
+        self.retention.rank()
     }
 
     pub(super) fn next_tick(&self) -> Option<Instant> {
-        [self.presence.due(), self.held_until, self.stay.due()].into_iter().flatten().min()
+        [self.presence.due(), self.held_until, self.retention.due()].into_iter().flatten().min()
     }
 
     pub(super) fn summary(&self, id: &RoomId, now: Instant) -> RoomSummary {
         let publisher = self.publisher.as_ref().and_then(|id| self.members.get(id));
-        let live = publisher.filter(|member| matches!(member.place, Place::Here(_)));
-        let ended = self.stay.ended_at();
+        let live = publisher.filter(|member| matches!(member.connection, Connection::Open(_)));
+        let ended = self.retention.ended_at();
         let state = match (live, ended) {
             (Some(_), _) => RoomState::Live,
             (None, Some(_)) => RoomState::Ended,
@@ -109,30 +108,32 @@ impl Lecture {
         now: Instant,
         conn: ConnId,
         newcomer: Newcomer,
-        limits: &Limits,
+        limits: &RoomLimits,
         out: &mut Vec<Output>,
     ) -> Result<(), Refusal> {
         self.check(now, &newcomer, limits)?;
         let Newcomer { room, room_name, user: id, nickname, publishes, epoch, session, client } = newcomer;
         let user = User { user_id: id.clone(), nickname, publishes, epoch, client };
 
-        let mut waiting = Mail::default();
+        let mut waiting = Mailbox::default();
         let mut since = now;
         let mut news = true;
         if let Some(old) = self.members.remove(&id) {
             let same_process = old.user.epoch == epoch && old.user.publishes == publishes;
-            match old.place {
+            match old.connection {
                 // An attempt that its process has given up may arrive late, over a line that is back. The process must not
                 // read that it was replaced, which is final: it joins again. (Who tells no epoch may be anybody.)
-                Place::Here(older) if same_process && epoch != 0 => out.push(Output::Close { conn: older, code: None }),
-                Place::Here(older) => {
+                Connection::Open(older) if same_process && epoch != 0 => {
+                    out.push(Output::Close { conn: older, code: None })
+                }
+                Connection::Open(older) => {
                     let message = format!("user {id} joined room {room} again over a newer connection");
                     out.push(Output::Send { to: older, message: ServerMessage::error(ErrorCode::Replaced, message) });
                     out.push(Output::Close { conn: older, code: Some(ErrorCode::Replaced) });
                 }
                 // What waits is part of a negotiation with the process that was here before.
-                Place::Held { mail, .. } if same_process => waiting = mail,
-                Place::Held { .. } => {}
+                Connection::Lost { mailbox, .. } if same_process => waiting = mailbox,
+                Connection::Lost { .. } => {}
             }
             if same_process {
                 since = old.since;
@@ -142,13 +143,14 @@ impl Lecture {
             }
         }
 
-        self.stay.entered(publishes);
+        self.retention.entered(publishes);
         if publishes {
             self.publisher = Some(id.clone());
             self.publisher_went = None;
             self.name = room_name.or(self.name.take());
         }
-        self.members.insert(id.clone(), Member { user: user.clone(), session, since, place: Place::Here(conn) });
+        self.members
+            .insert(id.clone(), Member { user: user.clone(), session, since, connection: Connection::Open(conn) });
         out.push(Output::Send {
             to: conn,
             message: ServerMessage::Joined {
@@ -170,12 +172,12 @@ impl Lecture {
     }
 
     /// Whether the newcomer may come in; changes nothing.
-    fn check(&self, now: Instant, newcomer: &Newcomer, limits: &Limits) -> Result<(), Refusal> {
+    fn check(&self, now: Instant, newcomer: &Newcomer, limits: &RoomLimits) -> Result<(), Refusal> {
         let id = &newcomer.user;
         // A place that is only held may soon be free.
-        let retry_after = |member: &Member| match member.place {
-            Place::Here(_) => None,
-            Place::Held { until, .. } => Some(until.saturating_duration_since(now)),
+        let retry_after = |member: &Member| match member.connection {
+            Connection::Open(_) => None,
+            Connection::Lost { until, .. } => Some(until.saturating_duration_since(now)),
         };
         let own = self.members.get(id);
         if let Some(member) = own.filter(|member| member.session != newcomer.session) {
@@ -217,15 +219,15 @@ impl Lecture {
         now: Instant,
         (id, conn): (&UserId, ConnId),
         over: bool,
-        limits: &Limits,
+        limits: &RoomLimits,
         out: &mut Vec<Output>,
     ) {
         out.push(Output::Close { conn, code: None });
         if let Some(member) = self.members.remove(id) {
             let reason = if over && member.user.publishes { LeaveReason::Ended } else { LeaveReason::Left };
             match reason {
-                LeaveReason::Ended => self.stay.ended(now),
-                _ if member.user.publishes => self.stay.left(),
+                LeaveReason::Ended => self.retention.ended(now),
+                _ if member.user.publishes => self.retention.left(),
                 _ => {}
             }
             self.tell_left(now, &member.user, reason, limits, out);
@@ -234,18 +236,18 @@ impl Lecture {
     }
 
     /// Takes note when the last one has gone.
-    fn look_around(&mut self, now: Instant, limits: &Limits) {
+    fn look_around(&mut self, now: Instant, limits: &RoomLimits) {
         if self.members.is_empty() {
-            self.stay.emptied(now, limits);
+            self.retention.emptied(now, limits);
         }
     }
 
     /// Holds the place of `id`, if `conn` still is the connection that has it.
     pub(super) fn lost(&mut self, id: &UserId, conn: ConnId, until: Instant) {
         if let Some(member) = self.members.get_mut(id)
-            && matches!(member.place, Place::Here(here) if here == conn)
+            && matches!(member.connection, Connection::Open(here) if here == conn)
         {
-            member.place = Place::Held { until, mail: Mail::default() };
+            member.connection = Connection::Lost { until, mailbox: Mailbox::default() };
             self.held_until = Some(self.held_until.map_or(until, |earlier| earlier.min(until)));
         }
     }
@@ -292,22 +294,22 @@ impl Lecture {
         if let Some(rule) = rule {
             return refuse(conn, ErrorCode::NotAllowed, rule.into(), out);
         }
-        match &mut member.place {
-            Place::Here(to) if to_publisher => out.push(Output::Relay { from: conn, to: *to, message }),
-            Place::Here(to) => out.push(Output::Send { to: *to, message }),
-            Place::Held { mail, .. } => {
-                if !mail.push(message, to_publisher) {
+        match &mut member.connection {
+            Connection::Open(to) if to_publisher => out.push(Output::Relay { from: conn, to: *to, message }),
+            Connection::Open(to) => out.push(Output::Send { to: *to, message }),
+            Connection::Lost { mailbox, .. } => {
+                if !mailbox.push(message, to_publisher) {
                     out.push(Output::Send { to: conn, message: ServerMessage::target_busy() });
                 }
             }
         }
     }
 
-    pub(super) fn tick(&mut self, now: Instant, limits: &Limits, out: &mut Vec<Output>) {
+    pub(super) fn tick(&mut self, now: Instant, limits: &RoomLimits, out: &mut Vec<Output>) {
         if self.held_until.is_some_and(|due| due <= now) {
-            let until = |member: &Member| match member.place {
-                Place::Held { until, .. } => Some(until),
-                Place::Here(_) => None,
+            let until = |member: &Member| match member.connection {
+                Connection::Lost { until, .. } => Some(until),
+                Connection::Open(_) => None,
             };
             let gone = self.members.extract_if(.., |_, member| until(member).is_some_and(|until| until <= now));
             for (_, member) in gone.collect::<Vec<_>>() {
@@ -327,7 +329,7 @@ impl Lecture {
     }
 
     /// Tells of a member who is in already.
-    fn tell_joined(&mut self, now: Instant, user: &User, limits: &Limits, out: &mut Vec<Output>) {
+    fn tell_joined(&mut self, now: Instant, user: &User, limits: &RoomLimits, out: &mut Vec<Output>) {
         let message = ServerMessage::Join { users: vec![user.clone()] };
         if user.publishes {
             self.presence.forget(&user.user_id);
@@ -339,7 +341,14 @@ impl Lecture {
     }
 
     /// Tells of a member who is out already, and forgets that it was the publisher.
-    fn tell_left(&mut self, now: Instant, user: &User, reason: LeaveReason, limits: &Limits, out: &mut Vec<Output>) {
+    fn tell_left(
+        &mut self,
+        now: Instant,
+        user: &User,
+        reason: LeaveReason,
+        limits: &RoomLimits,
+        out: &mut Vec<Output>,
+    ) {
         let message = ServerMessage::Leave { users: vec![user.user_id.clone()], reason };
         if user.publishes {
             self.publisher = None;
@@ -364,10 +373,10 @@ impl Lecture {
     /// and can't tell them from those who are still on their way back to a restarted server.
     fn send_to_publisher(&mut self, message: ServerMessage, out: &mut Vec<Output>) {
         let publisher = self.publisher.as_ref().and_then(|id| self.members.get_mut(id));
-        match publisher.map(|member| &mut member.place) {
-            Some(Place::Here(to)) => out.push(Output::Send { to: *to, message }),
+        match publisher.map(|member| &mut member.connection) {
+            Some(Connection::Open(to)) => out.push(Output::Send { to: *to, message }),
             // Mail that overflows has been refused to its senders; a leave that is missed is found out by ICE.
-            Some(Place::Held { mail, .. }) => _ = mail.push(message, true),
+            Some(Connection::Lost { mailbox, .. }) => _ = mailbox.push(message, true),
             None => {}
         }
     }
@@ -379,9 +388,9 @@ impl Lecture {
 
 impl Member {
     fn conn(&self) -> Option<ConnId> {
-        match self.place {
-            Place::Here(conn) => Some(conn),
-            Place::Held { .. } => None,
+        match self.connection {
+            Connection::Open(conn) => Some(conn),
+            Connection::Lost { .. } => None,
         }
     }
 }

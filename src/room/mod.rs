@@ -18,9 +18,8 @@
 //! - A room that nobody is in makes place when somebody wants to enter another, and the server is full.
 
 mod lecture;
-mod mail;
-mod presence;
-mod stay;
+mod pending;
+mod retention;
 pub mod talk;
 #[cfg(test)]
 mod tests;
@@ -34,7 +33,7 @@ use crate::id::{Nickname, RoomId, RoomName, UserId};
 use crate::protocol::{self, ClientKind, ClientMessage, ErrorCode, ServerMessage, Session, User};
 use crate::token_bucket::TokenBucket;
 use lecture::Lecture;
-use stay::Waits;
+use retention::Eviction;
 
 /// One connection to the server; never used twice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -125,7 +124,7 @@ pub enum Output {
 
 /// How much is allowed.
 #[derive(Debug, Clone)]
-pub struct Limits {
+pub struct RoomLimits {
     /// Students in one room.
     pub max_room_users: usize,
     /// Rooms.
@@ -140,7 +139,7 @@ pub struct Limits {
     pub ended_stays: Duration,
 }
 
-impl Default for Limits {
+impl Default for RoomLimits {
     fn default() -> Self {
         Self {
             max_room_users: protocol::MAX_ROOM_USERS,
@@ -203,7 +202,7 @@ pub struct Refusal {
 /// All rooms of a server.
 #[derive(Debug)]
 pub struct Rooms {
-    limits: Limits,
+    limits: RoomLimits,
     rooms: BTreeMap<RoomId, Lecture>,
     creations: TokenBucket,
     /// Connections that are in a room. One that was refused or closed is not here, and what it still says is ignored.
@@ -214,7 +213,7 @@ pub struct Rooms {
 
 impl Rooms {
     /// No rooms.
-    pub fn new(limits: Limits) -> Self {
+    pub fn new(limits: RoomLimits) -> Self {
         let creations = TokenBucket::new(protocol::CREATE_RATE, protocol::CREATE_BURST);
         Self { limits, rooms: BTreeMap::new(), creations, conns: HashMap::new(), next_tick: None }
     }
@@ -271,7 +270,7 @@ impl Rooms {
             retry_after: Some(wait),
         })?;
         // Not in the place of another that waits for its teacher: then nobody could rely on one.
-        self.make_place(&room, Waits::ForNobody)?;
+        self.make_room_for(&room, Eviction::LectureOver)?;
         let lecture = self.rooms.entry(room.clone()).or_insert_with(|| Lecture::created(now, &self.limits));
         lecture.call(name);
         self.wake_for(&room);
@@ -279,13 +278,13 @@ impl Rooms {
     }
 
     /// Makes sure that `room` can be opened: where the server is full, by the end of a room that nobody is in and that
-    /// waits for no more than `least`.
-    fn make_place(&mut self, room: &RoomId, least: Waits) -> Result<(), Refusal> {
+    /// waits for no more than `allowed`.
+    fn make_room_for(&mut self, room: &RoomId, allowed: Eviction) -> Result<(), Refusal> {
         if self.rooms.contains_key(room) || self.rooms.len() < self.limits.max_rooms {
             return Ok(());
         }
         let ranks = self.rooms.iter().filter_map(|(id, lecture)| Some((lecture.rank()?, id)));
-        match ranks.min().filter(|((waits, _), _)| *waits <= least) {
+        match ranks.min().filter(|((eviction, _), _)| *eviction <= allowed) {
             Some((_, unused)) => {
                 let unused = unused.clone();
                 self.rooms.remove(&unused);
@@ -301,7 +300,7 @@ impl Rooms {
 
     fn join(&mut self, now: Instant, conn: ConnId, newcomer: Newcomer, out: &mut Vec<Output>) {
         let (room, user) = (newcomer.room.clone(), newcomer.user.clone());
-        let result = self.make_place(&room, Waits::ForItsTeacher).and_then(|()| {
+        let result = self.make_room_for(&room, Eviction::LecturePending).and_then(|()| {
             let lecture = self.rooms.entry(room.clone()).or_insert_with(|| Lecture::opened(now));
             lecture.join(now, conn, newcomer, &self.limits, out)
         });

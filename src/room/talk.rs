@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 
 use crate::id::{Named, Nickname, UserId, named};
 use crate::protocol::channel::{
-    Allowed, ChatMessage, ChatText, MAX_HISTORY, MAX_HUB_MESSAGE_BYTES, MAX_LISTED_HANDS, PublisherMessage, RaisedHand,
-    Reaction, Stopped, StudentMessage,
+    Allowed, ChatMessage, ChatText, MAX_HISTORY, MAX_LISTED_HANDS, MAX_PUBLISHER_MESSAGE_BYTES, PublisherMessage,
+    RaisedHand, Reaction, Stopped, StudentMessage,
 };
 use crate::protocol::{ErrorCode, User};
 use crate::token_bucket::TokenBucket;
@@ -68,7 +68,7 @@ pub enum TalkOutput {
 #[derive(Debug)]
 pub struct Talk {
     teacher: (UserId, Nickname),
-    students: HashMap<UserId, Student>,
+    speakers: HashMap<UserId, Speaker>,
     history: VecDeque<ChatMessage>,
     hands: Vec<RaisedHand>,
     hands_due: Option<Instant>,
@@ -80,7 +80,7 @@ pub struct Talk {
 }
 
 #[derive(Debug)]
-struct Student {
+struct Speaker {
     nickname: Nickname,
     pace: TokenBucket,
     complained: Option<Instant>,
@@ -91,7 +91,7 @@ impl Talk {
     pub fn new(teacher: UserId, nickname: Nickname) -> Self {
         Self {
             teacher: (teacher, nickname),
-            students: HashMap::new(),
+            speakers: HashMap::new(),
             history: VecDeque::new(),
             hands: Vec::new(),
             hands_due: None,
@@ -105,7 +105,7 @@ impl Talk {
 
     /// Signalling says who somebody is.
     pub fn joined(&mut self, user: &User) {
-        self.student(&user.user_id).nickname = user.nickname.clone();
+        self.speaker(&user.user_id).nickname = user.nickname.clone();
         for hand in self.hands.iter_mut().filter(|hand| hand.user_id == user.user_id) {
             hand.nickname = user.nickname.clone();
         }
@@ -114,7 +114,7 @@ impl Talk {
     /// Somebody is not in the room any more.
     pub fn left(&mut self, now: Instant, user: &UserId) -> Vec<TalkOutput> {
         let lowered = self.lower(now, user);
-        self.students.remove(user);
+        self.speakers.remove(user);
         lowered
     }
 
@@ -126,7 +126,7 @@ impl Talk {
             PublisherMessage::Welcome { history: history.to_vec(), hands: hands.clone() }.to_json().len()
         };
         // The newest that fit: fifty of the longest texts don't.
-        while !history.is_empty() && size(&history) > MAX_HUB_MESSAGE_BYTES {
+        while !history.is_empty() && size(&history) > MAX_PUBLISHER_MESSAGE_BYTES {
             history.drain(..history.len().div_ceil(4));
         }
         let welcome = PublisherMessage::Welcome { history, hands };
@@ -158,8 +158,8 @@ impl Talk {
 
     /// A student said something over its channel; `at` is the time in milliseconds since 1970.
     pub fn heard(&mut self, now: Instant, at: u64, user: &UserId, text: &str) -> Vec<TalkOutput> {
-        let student = self.student(user);
-        if student.pace.take(now).is_err() {
+        let speaker = self.speaker(user);
+        if speaker.pace.take(now).is_err() {
             return self.complain(now, user, ErrorCode::FloodedMessages, "too fast: wait a moment, then send it again");
         }
         let message = match StudentMessage::parse(text) {
@@ -220,7 +220,7 @@ impl Talk {
 
     /// A student in a sentence.
     pub fn named<'a>(&'a self, user: &'a UserId) -> Named<'a> {
-        named(user, self.students.get(user).map_or("", |student| student.nickname.as_str()))
+        named(user, self.speakers.get(user).map_or("", |speaker| speaker.nickname.as_str()))
     }
 
     /// The hands that are up, in the order they went up.
@@ -254,11 +254,11 @@ impl Talk {
     }
 
     fn complain(&mut self, now: Instant, user: &UserId, code: ErrorCode, sentence: &str) -> Vec<TalkOutput> {
-        let student = self.student(user);
-        if student.complained.is_some_and(|at| now.saturating_duration_since(at) < COMPLAINT_INTERVAL) {
+        let speaker = self.speaker(user);
+        if speaker.complained.is_some_and(|at| now.saturating_duration_since(at) < COMPLAINT_INTERVAL) {
             return Vec::new();
         }
-        student.complained = Some(now);
+        speaker.complained = Some(now);
         vec![TalkOutput::To(user.clone(), PublisherMessage::Error { code, message: sentence.to_owned() })]
     }
 
@@ -267,12 +267,12 @@ impl Talk {
     }
 
     fn nickname(&self, user: &UserId) -> Nickname {
-        self.students.get(user).map_or_else(|| "".into(), |student| student.nickname.clone())
+        self.speakers.get(user).map_or_else(|| "".into(), |speaker| speaker.nickname.clone())
     }
 
     /// Who speaks has a connection, so there are no more of these than students.
-    fn student(&mut self, user: &UserId) -> &mut Student {
-        self.students.entry(user.clone()).or_insert_with(|| Student {
+    fn speaker(&mut self, user: &UserId) -> &mut Speaker {
+        self.speakers.entry(user.clone()).or_insert_with(|| Speaker {
             nickname: "".into(),
             pace: TokenBucket::new(STUDENT_PER_SECOND, STUDENT_BURST),
             complained: None,
@@ -399,7 +399,7 @@ mod tests {
         let history = welcome(&talk);
         assert!(
             !history.is_empty()
-                && PublisherMessage::Welcome { history, hands: vec![] }.to_json().len() <= MAX_HUB_MESSAGE_BYTES
+                && PublisherMessage::Welcome { history, hands: vec![] }.to_json().len() <= MAX_PUBLISHER_MESSAGE_BYTES
         );
     }
 

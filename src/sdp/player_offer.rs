@@ -49,7 +49,8 @@ mod tests {
 
     /// An offer with one section of each kind, all with this attribute.
     fn offer(session: &str, section: &str) -> String {
-        let media = |kind: &str, format: &str| format!("m={kind} 9 UDP/TLS/RTP/SAVPF {format}\r\na=mid:{kind}\r\n{section}");
+        let media =
+            |kind: &str, format: &str| format!("m={kind} 9 UDP/TLS/RTP/SAVPF {format}\r\na=mid:{kind}\r\n{section}");
         let data = "m=application 9 UDP/DTLS/SCTP webrtc-datachannel\r\na=mid:data\r\n";
         format!("{SESSION}{session}{}{}{data}", media("audio", "111"), media("video", "102"))
     }
@@ -69,7 +70,9 @@ mod tests {
         }
         // A value that reads like a direction stays as it is.
         let titled = offer("", "i=\r\na=label:x\r\na=recvonly\r\n");
-        assert!(PlayerOffer::parse(&titled.replace("label:x", "label:sendrecv")).unwrap().sdp.contains("label:sendrecv"));
+        assert!(
+            PlayerOffer::parse(&titled.replace("label:x", "label:sendrecv")).unwrap().sdp.contains("label:sendrecv")
+        );
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use classroom::http;
 use classroom::room;
-use classroom::signal::{Limits, Server};
+use classroom::signal::{Server, ServerLimits};
 use serde_json::{Value, json};
 
 use crate::support::{Classroom, DEADLINE, Process};
@@ -201,14 +201,14 @@ fn rooms_created_in_a_loop_are_refused_and_others_go_on() {
 
 #[tokio::test]
 async fn a_server_that_is_full_or_ends_creates_no_room() {
-    let room = room::Limits { max_rooms: 1, ..room::Limits::default() };
-    let server = Server::new(Limits { room, ..Limits::default() });
+    let room = room::RoomLimits { max_rooms: 1, ..room::RoomLimits::default() };
+    let server = Server::new(ServerLimits { room, ..ServerLimits::default() });
     let listener = http::bind(([127, 0, 0, 1], 0).into()).unwrap();
     let address = listener.local_addr().unwrap();
     let (rooms, creating) = (server.clone(), server.clone());
     let app = http::router(move || rooms.rooms()).merge(http::creation(move |name| creating.create_room(name)));
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
-    let serving = tokio::spawn(http::serve(listener, app, http::Limits::default(), async {
+    let serving = tokio::spawn(http::serve(listener, app, http::ConnectionLimits::default(), async {
         _ = stopped.await;
     }));
     let ask = |name: &'static str| tokio::task::spawn_blocking(move || create(address, name));

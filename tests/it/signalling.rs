@@ -9,7 +9,7 @@ use classroom::http;
 use classroom::id::UserId;
 use classroom::protocol::{ClientMessage, ErrorCode, JoinRequest, LeaveReason, ServerMessage};
 use classroom::room::{self, RoomState};
-use classroom::signal::{Client, ClientConfig, Goodbye, Limits, Server, ServerUrl, SignalError, SignalEvent};
+use classroom::signal::{Client, ClientConfig, Goodbye, Server, ServerLimits, ServerUrl, SignalError, SignalEvent};
 use futures_util::future::join_all;
 use futures_util::{SinkExt, StreamExt};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -42,21 +42,21 @@ struct School {
 
 impl School {
     async fn open() -> Self {
-        Self::open_with(Limits::default(), http::Limits::default()).await
+        Self::open_with(ServerLimits::default(), http::ConnectionLimits::default()).await
     }
 
     /// One that gives up a lost place soon.
     async fn open_with_grace(grace: Duration) -> Self {
-        let room = room::Limits { resume_grace: grace, ..room::Limits::default() };
-        Self::open_with(Limits { room, ..Limits::default() }, http::Limits::default()).await
+        let room = room::RoomLimits { resume_grace: grace, ..room::RoomLimits::default() };
+        Self::open_with(ServerLimits { room, ..ServerLimits::default() }, http::ConnectionLimits::default()).await
     }
 
-    async fn open_with(limits: Limits, http_limits: http::Limits) -> Self {
+    async fn open_with(limits: ServerLimits, http_limits: http::ConnectionLimits) -> Self {
         Self::on(http::bind(([127, 0, 0, 1], 0).into()).unwrap(), limits, http_limits)
     }
 
     /// What `classroom serve` does: the pages and the WebSocket on one port.
-    fn on(listener: TcpListener, limits: Limits, http_limits: http::Limits) -> Self {
+    fn on(listener: TcpListener, limits: ServerLimits, http_limits: http::ConnectionLimits) -> Self {
         let address = listener.local_addr().unwrap();
         let server = Server::new(limits);
         let (rooms, signalling) = (server.clone(), server.clone());
@@ -474,12 +474,12 @@ async fn a_client_that_never_reads_is_closed_and_nobody_else_notices() {
 
 #[tokio::test]
 async fn a_half_open_connection_is_found_out() {
-    let limits = Limits {
+    let limits = ServerLimits {
         ping_interval: Duration::from_millis(50),
         silence_timeout: Duration::from_millis(200),
-        room: room::Limits { resume_grace: Duration::from_millis(100), ..room::Limits::default() },
+        room: room::RoomLimits { resume_grace: Duration::from_millis(100), ..room::RoomLimits::default() },
     };
-    let school = School::open_with(limits, http::Limits::default()).await;
+    let school = School::open_with(limits, http::ConnectionLimits::default()).await;
     let mut teacher = school.join(TEACHER).await;
     let silent = school.student("1001").await;
     // While the teacher reads, it answers pings; the student does not.

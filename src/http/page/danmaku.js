@@ -18,13 +18,13 @@ export class Danmaku {
   isWanted = store.get('danmaku', false);
   /** Whether the teacher allows it. */
   isAllowed = true;
-  #picture;
+  #videoBox;
   /** When each lane has room at its beginning again. */
   #free = [];
 
-  /** `picture()` says where the large picture stands in its area. */
-  constructor(picture) {
-    this.#picture = picture;
+  /** `videoBox()` says where the large video stands in its area. */
+  constructor(videoBox) {
+    this.#videoBox = videoBox;
   }
 
   get isOn() {
@@ -58,7 +58,7 @@ export class Danmaku {
     const width = flyer.offsetWidth;
     const way = sky.clientWidth + width;
     const now = performance.now();
-    const { top, height: whole } = this.#picture();
+    const { top, height: whole } = this.#videoBox();
     // What is free above the picture is used, too.
     const lanes = Math.max(1, Math.floor((top + whole * TOP_SHARE) / height));
     const lane = Array.from({ length: lanes }, (_, n) => n).find((n) => (this.#free[n] ?? 0) <= now);

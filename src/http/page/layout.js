@@ -30,7 +30,7 @@ export class Layout {
   #stopped = { screen: false, camera: false };
 
   /**
-   * `on` has `picture()` for the first picture of a connection, `changed()` for anything that buttons show, and says
+   * `on` has `firstFrame()` for the first frame of a connection, `changed()` for anything that buttons show, and says
    * whether `isConnected()`.
    */
   constructor(on) {
@@ -62,7 +62,7 @@ export class Layout {
     this.#arrange();
     this.sound();
     const main = this.main();
-    if (main) this.#whenPictureIn(main);
+    if (main) this.#whenFrameIn(main);
   }
 
   /** Takes off what has no source any more, and shows again what has: `{ screen, camera }`, true where it has stopped. */
@@ -70,11 +70,11 @@ export class Layout {
     this.#stopped = stopped;
     this.#arrange();
     const main = this.main();
-    if (main) this.#whenPictureIn(main);
+    if (main) this.#whenFrameIn(main);
   }
 
   /** Where the large picture stands in its area, in pixels: it keeps its shape, so there may be room beside it. */
-  picture() {
+  videoBox() {
     const { clientWidth: width, clientHeight: height } = $('pictures');
     const { videoWidth, videoHeight } = this.main() ?? {};
     if (!videoWidth) return { left: 0, top: 0, width, height };
@@ -183,7 +183,7 @@ export class Layout {
     }
   }
 
-  #whenPictureIn(video) {
+  #whenFrameIn(video) {
     const stream = video.srcObject;
     const wait = (shown) => {
       // Nobody counts frames in a window that is not seen.
@@ -196,7 +196,7 @@ export class Layout {
       if (!this.#on.isConnected()) return wait(shown);
       $('last-picture').hidden = true;
       performance.mark('classroom-picture');
-      this.#on.picture();
+      this.#on.firstFrame();
     };
     wait(shown);
   }
@@ -238,7 +238,7 @@ export class Layout {
     const own = { left: here.left - there.left, top: here.top - there.top, width: here.width, height: here.height };
     // Somebody is about to use it. Chromium's `:hover` stays for ever on what was hidden under the mouse.
     if (this.#isAt(own) || inset.matches(':focus-within, .dragged')) return;
-    const { left, top, width, height } = this.picture();
+    const { left, top, width, height } = this.videoBox();
     if (width <= 0 || height <= 0) return;
     const edge = this.#edge();
     const boxes = CORNERS.map(({ x, y }) => ({

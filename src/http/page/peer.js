@@ -1,7 +1,5 @@
 // One connection to the teacher: sound, two pictures and the data channel come over it.
 
-import { Patience } from './patience.js';
-
 const LABEL = 'classroom';
 /** Radio links are silent for a second or two; after this, a new connection is quicker. */
 const DISCONNECTED_MS = 4_000;
@@ -13,7 +11,7 @@ export const hasWebrtc = () => typeof RTCPeerConnection === 'function';
  * The offer, as the teacher gets it: no browser offers to ask for lost sound again, but Chromium does where the answer
  * allows it (RFC 4585, 4.2). Others don't mind.
  */
-const withRepairsOfSound = (sdp) => sdp.replace(/a=rtpmap:(\d+) opus\/48000\/2\r\n/i, '$&a=rtcp-fb:$1 nack\r\n');
+const withAudioNack = (sdp) => sdp.replace(/a=rtpmap:(\d+) opus\/48000\/2\r\n/i, '$&a=rtcp-fb:$1 nack\r\n');
 
 export class Peer {
   #pc;
@@ -23,7 +21,7 @@ export class Peer {
   #waiting = [];
   #closed = false;
   #timer = 0;
-  #patience = new Patience();
+  #target = new JitterBufferTarget();
 
   /**
    * Prepares an offer. `on` has `candidate(c)`, `tracks({audio, screen, camera})`, `connected()`, `disturbed()` and
@@ -45,7 +43,7 @@ export class Peer {
   async offer(iceServers) {
     if (iceServers.length > 0) this.#pc.setConfiguration({ ...this.#pc.getConfiguration(), iceServers });
     await this.#pc.setLocalDescription(await this.#offer);
-    return withRepairsOfSound(this.#pc.localDescription.sdp);
+    return withAudioNack(this.#pc.localDescription.sdp);
   }
 
   /** The offer is on its way, so candidates may follow. */
@@ -69,7 +67,7 @@ export class Peer {
         transport.onstatechange = () => transport.state === 'closed' && this.#changed('closed');
       }
     }
-    this.#waits();
+    this.#setJitterBuffer();
     this.#on.tracks(tracks);
   }
 
@@ -81,7 +79,7 @@ export class Peer {
   /** The browser's numbers, to be asked for once a second. */
   async stats() {
     const report = await this.#pc.getStats();
-    this.#waits(report);
+    this.#setJitterBuffer(report);
     return report;
   }
 
@@ -97,13 +95,13 @@ export class Peer {
   }
 
   /** Packets are waited for as long as the line needs it: sound as well as pictures, which go together. */
-  #waits(report = new Map()) {
+  #setJitterBuffer(report = new Map()) {
     const all = [...report.values()];
     const videos = all.filter((x) => x.type === 'inbound-rtp' && x.kind === 'video');
     const sum = (key) => videos.reduce((total, x) => total + (x[key] ?? 0), 0);
     const trips = all.map((x) => (x.type === 'candidate-pair' ? (x.currentRoundTripTime ?? 0) * 1000 : 0));
     const numbers = { packets: sum('packetsReceived'), nacks: sum('nackCount'), roundTripMs: Math.max(0, ...trips) };
-    const target = this.#patience.wait(numbers);
+    const target = this.#target.update(numbers);
     for (const { receiver } of this.#pc.getTransceivers()) {
       if ('jitterBufferTarget' in receiver && receiver.jitterBufferTarget !== target) receiver.jitterBufferTarget = target;
     }
@@ -136,4 +134,36 @@ export function rolesOf(sdp) {
     if (mid && role && !/^a=inactive/m.test(section)) roles.set(mid, role);
   }
   return roles;
+}
+
+/** A little room for packets that come late; the browser takes more where it must. */
+const USUAL_MS = 50;
+const MOST_MS = 300;
+
+/**
+ * Where a repair gets lost, too, a browser asks again after 100 ms, which it looks for every 20 ms; and what is missing is
+ * seen when the next picture comes. The repair itself takes a round trip.
+ */
+const SECOND_RTX_MS = 160;
+
+/** So many repairs in a second, and this share of all packets, are more than an accident. */
+const LEAST_NACKS = 2;
+const NACK_SHARE = 0.01;
+
+/** After so many seconds without that, the line is good again. */
+const CALM_S = 10;
+
+class JitterBufferTarget {
+  #before = null;
+  #calm = CALM_S;
+
+  /** Told once a second of the `packets` of pictures and the `nacks` for them until now, gives milliseconds. */
+  update({ packets, nacks, roundTripMs }) {
+    const before = this.#before ?? { packets, nacks };
+    this.#before = { packets, nacks };
+    const recent = nacks - before.nacks;
+    const isLossy = recent >= LEAST_NACKS && recent >= NACK_SHARE * (packets - before.packets);
+    this.#calm = isLossy ? 0 : this.#calm + 1;
+    return this.#calm >= CALM_S ? USUAL_MS : Math.min(MOST_MS, SECOND_RTX_MS + (roundTripMs ?? 0));
+  }
 }

@@ -23,7 +23,7 @@ export class Stats {
   }
 
   #show(now, before) {
-    const pictures = now.videos.map((video) => {
+    const videos = now.videos.map((video) => {
       const rate = say('perSecond', { n: Math.round(video.fps ?? 0) });
       return [video.width ? `${video.width} × ${video.height}` : '–', rate];
     });
@@ -31,8 +31,8 @@ export class Stats {
     const rate = seconds > 0 ? ((now.bytes - before.bytes) * 8) / seconds : null;
     const share = now.packets + now.lost > 0 ? (100 * now.lost) / (now.packets + now.lost) : 0;
     const rows = [
-      ['statPicture', pictures.map(([size]) => size).join(' + ') || '–'],
-      ['statFrames', pictures.map(([, frames]) => frames)[0] ?? '–'],
+      ['statPicture', videos.map(([size]) => size).join(' + ') || '–'],
+      ['statFrames', videos.map(([, frames]) => frames)[0] ?? '–'],
       ['statRate', rate === null ? '–' : bits(rate)],
       ['statDropped', now.dropped],
       ['statLost', `${now.lost} (${share.toFixed(share < 10 ? 1 : 0)} %)`],
@@ -57,7 +57,7 @@ function summary(report) {
   return {
     at: performance.now(),
     bytes: sum('bytesReceived'),
-    pictureBytes: sum('bytesReceived', videos),
+    videoBytes: sum('bytesReceived', videos),
     packets: sum('packetsReceived'),
     lost: Math.max(0, sum('packetsLost')),
     dropped: sum('framesDropped'),

@@ -15,7 +15,7 @@ const CODECS = { h264: 'H.264', vp8: 'VP8' };
  * mark, `{ word, text }`, in the bar.
  */
 export function view(known) {
-  const { asking, refused, rejected, signal, course, wasIn, tracks } = known;
+  const { asking, refused, rejected, signal, lesson, wasIn, tracks } = known;
   if (asking) return askView(asking);
   const error = refused ?? (signal.error?.code === 'userIdTaken' ? signal.error : null);
   if (error) return errorView(error, known);
@@ -23,15 +23,15 @@ export function view(known) {
   if (went === 'ended') return endedView(known);
   if (rejected) return errorView(rejected, known);
   // Of a port it is only spoken where all else works.
-  const isLate = signal.isOpen && course.since > 0 && Date.now() - Math.max(course.since, signal.since) > UDP_HINT_MS;
-  const gone = stoppedPictures(known);
-  if (known.isConnected && gone.length > 0 && gone.length === pictures(known).length) {
+  const isLate = signal.isOpen && lesson.since > 0 && Date.now() - Math.max(lesson.since, signal.since) > UDP_HINT_MS;
+  const gone = stoppedVideos(known);
+  if (known.isConnected && gone.length > 0 && gone.length === videosOf(known).length) {
     const key = gone.length > 1 ? 'bothStopped' : `${gone[0]}Stopped`;
     return { screen: 'sound', title: say(key), text: say(tracks.audio ? 'stoppedSound' : 'stoppedText'), banner: banner(known, isLate) };
   }
-  if (known.hasPicture) return { screen: 'live', banner: banner(known, isLate), mark: mark(known, gone) };
+  if (known.hasVideo) return { screen: 'live', banner: banner(known, isLate), mark: mark(known, gone) };
   if (!wasIn && !went) return entryView(known);
-  if (!course.publisher) return waitingView(known, went);
+  if (!lesson.publisher) return waitingView(known, went);
   if (tracks && known.isConnected && !tracks.screen && !tracks.camera) {
     const key = tracks.audio ? 'soundOnly' : 'nothing';
     return { screen: 'sound', title: say(`${key}Title`), text: say(`${key}Text`) };
@@ -49,9 +49,9 @@ function askView(why) {
 }
 
 /** How the teacher went who is not here; where no server answers, as it was when this browser was here last. */
-function wentBy({ course, wasIn, signal, last }) {
-  if (course.publisher) return null;
-  return course.wentBy ?? (!wasIn && signal.cause ? (last?.by ?? null) : null);
+function wentBy({ lesson, wasIn, signal, last }) {
+  if (lesson.publisher) return null;
+  return lesson.wentBy ?? (!wasIn && signal.cause ? (last?.by ?? null) : null);
 }
 
 /** Before the server let us in. */
@@ -110,7 +110,7 @@ function codecView(sent) {
 
 /** What is wrong while the last picture stands, if anything. */
 function banner(known, isLate) {
-  const { course, signal, isConnected, isFlowing } = known;
+  const { lesson, signal, isConnected, isFlowing } = known;
   const code = signal.error?.code;
   if (isConnected && isFlowing) {
     const sent = living(known);
@@ -122,7 +122,7 @@ function banner(known, isLate) {
   if (known.isOffline) return say('bannerOffline');
   if (noReload(known)) return noReload(known);
   if (!signal.isOpen) return say(signal.cause === 'silent' ? 'bannerSilent' : 'bannerTeacher');
-  if (!course.publisher) return say('bannerTeacher');
+  if (!lesson.publisher) return say('bannerTeacher');
   if (isLate) return say('bannerUdp');
   return say(isConnected && known.isHeard ? 'bannerTeacher' : 'bannerMedia');
 }
@@ -145,13 +145,13 @@ function mark(known, gone) {
 }
 
 /** The pictures that the lecture has. */
-function pictures({ tracks }) {
+function videosOf({ tracks }) {
   return ['screen', 'camera'].filter((role) => tracks?.[role]);
 }
 
 /** Those of them that have no source any more. */
-function stoppedPictures(known) {
-  return pictures(known).filter((role) => known.stopped?.[role]);
+function stoppedVideos(known) {
+  return videosOf(known).filter((role) => known.stopped?.[role]);
 }
 
 /** What is sent of the pictures that have a source: of the others a narrow line is not the reason. */
@@ -163,8 +163,8 @@ function living({ sent, stopped }) {
 
 /** Whether no picture at all is sent. */
 function waits({ tiers }) {
-  const pictures = [tiers?.screen, tiers?.camera].filter((tier) => tier !== undefined);
-  return pictures.length > 0 && pictures.every((tier) => tier === 'none');
+  const videos = [tiers?.screen, tiers?.camera].filter((tier) => tier !== undefined);
+  return videos.length > 0 && videos.every((tier) => tier === 'none');
 }
 
 /** What is sent less than everything, and why; nothing where it is everything. */

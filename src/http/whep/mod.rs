@@ -192,7 +192,8 @@ fn player(room: &RoomId, query: &str, headers: &HeaderMap) -> Result<JoinRequest
         form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == wanted).map(|(_, value)| value.into_owned())
     };
     let random_id = || format!("whep-{}", Alphanumeric.sample_string(&mut rand::rng(), ID_CHARS).to_lowercase());
-    let user = get("userId").unwrap_or_else(random_id).parse().map_err(|error: IdError| Problem::bad_request(&error))?;
+    let user =
+        get("userId").unwrap_or_else(random_id).parse().map_err(|error: IdError| Problem::bad_request(&error))?;
     let nickname = Nickname::from(get("nickname").unwrap_or_default());
     Ok(JoinRequest {
         room: room.clone(),

@@ -23,7 +23,7 @@ async fn clients_come_back_to_a_restarted_server_and_the_room_is_whole() {
 
     // The port is free at once, although the server closed the connections first.
     let listener = http::bind(address).unwrap();
-    let school = School::on(listener, Limits::default(), http::Limits::default());
+    let school = School::on(listener, ServerLimits::default(), http::ConnectionLimits::default());
     let start = Instant::now();
     wait_for("everybody is back", || school.server.rooms().iter().any(|room| room.watching == 5)).await;
     wait_for("the teacher is back", || school.server.rooms()[0].state == RoomState::Live).await;

@@ -53,8 +53,8 @@ fn max_open_files() -> usize {
 
 #[tokio::test]
 async fn more_connections_than_allowed_are_closed_at_once() {
-    let http_limits = http::Limits { max_connections_per_ip: 2, ..http::Limits::default() };
-    let school = School::open_with(Limits::default(), http_limits).await;
+    let http_limits = http::ConnectionLimits { max_connections_per_ip: 2, ..http::ConnectionLimits::default() };
+    let school = School::open_with(ServerLimits::default(), http_limits).await;
     let _one = school.student("1001").await;
     let two = school.student("1002").await;
     let mut third = TcpStream::connect(school.address).await.unwrap();
@@ -76,8 +76,9 @@ async fn more_connections_than_allowed_are_closed_at_once() {
 
 #[tokio::test]
 async fn a_request_that_never_ends_is_ended() {
-    let http_limits = http::Limits { header_timeout: Duration::from_millis(200), ..http::Limits::default() };
-    let school = School::open_with(Limits::default(), http_limits).await;
+    let http_limits =
+        http::ConnectionLimits { header_timeout: Duration::from_millis(200), ..http::ConnectionLimits::default() };
+    let school = School::open_with(ServerLimits::default(), http_limits).await;
     let mut slow = TcpStream::connect(school.address).await.unwrap();
     slow.write_all(b"GET / HTTP/1.1\r\nhost:").await.unwrap();
     let mut rest = Vec::new();

@@ -6,7 +6,7 @@ const CONNECT_WITHIN_MS = 8_000;
 const FIRST_PAUSE_MS = 200;
 const LONGEST_PAUSE_MS = 2_000;
 
-export class Course {
+export class LessonState {
   /** Who teaches: `{ userId, epoch, ... }`. */
   publisher = null;
   /** How the last teacher went: `ended` (the lecture is over), `left` (and may come back), `lost`. */

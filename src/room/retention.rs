@@ -2,11 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use super::Limits;
+use super::RoomLimits;
 
 /// What decides whether an empty room stays.
 #[derive(Debug)]
-pub(super) struct Stay {
+pub(super) struct Retention {
     /// Made by [`super::Rooms::create`], and not by its first user.
     created: bool,
     /// Since when the teacher has said that the lecture is over.
@@ -23,17 +23,17 @@ struct Unused {
     until: Instant,
 }
 
-impl Stay {
+impl Retention {
     /// Of a room that somebody is about to enter.
     pub(super) fn opened(now: Instant) -> Self {
         Self { created: false, ended: None, left: false, unused: Some(Unused { since: now, until: now }) }
     }
 
     /// Of a room that somebody may enter later.
-    pub(super) fn created(now: Instant, limits: &Limits) -> Self {
-        let mut stay = Self { created: true, ended: None, left: false, unused: None };
-        stay.emptied(now, limits);
-        stay
+    pub(super) fn created(now: Instant, limits: &RoomLimits) -> Self {
+        let mut retention = Self { created: true, ended: None, left: false, unused: None };
+        retention.emptied(now, limits);
+        retention
     }
 
     /// Somebody came in; a teacher begins anew.
@@ -55,7 +55,7 @@ impl Stay {
     }
 
     /// The last one went, or has gone before.
-    pub(super) fn emptied(&mut self, now: Instant, limits: &Limits) {
+    pub(super) fn emptied(&mut self, now: Instant, limits: &RoomLimits) {
         let stays = match self.ended {
             Some(_) => limits.ended_stays,
             None if self.created => limits.created_stays,
@@ -81,18 +81,21 @@ impl Stay {
     }
 
     /// Which unused room makes place first: of those where the lecture is over, then of the others, the oldest.
-    pub(super) fn rank(&self) -> Option<(Waits, Instant)> {
-        let waits =
-            if self.ended.is_some() || (self.left && !self.created) { Waits::ForNobody } else { Waits::ForItsTeacher };
-        self.unused.as_ref().map(|unused| (waits, unused.since))
+    pub(super) fn rank(&self) -> Option<(Eviction, Instant)> {
+        let eviction = if self.ended.is_some() || (self.left && !self.created) {
+            Eviction::LectureOver
+        } else {
+            Eviction::LecturePending
+        };
+        self.unused.as_ref().map(|unused| (eviction, unused.since))
     }
 }
 
 /// What an unused room is there for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Waits {
+pub(super) enum Eviction {
     /// The lecture is over; or its teacher left, and nobody waits in a room that nobody created.
-    ForNobody,
+    LectureOver,
     /// The lecture has not been yet.
-    ForItsTeacher,
+    LecturePending,
 }
