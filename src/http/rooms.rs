@@ -1,7 +1,7 @@
-//! `POST /api/rooms`: a room with a name, for a teacher who comes later.
+//! `POST /api/rooms`: creates a named room for a teacher who comes later.
 //!
-//! `{"name":"Linear algebra"}` is answered by 201 and `{"roomId":"48213","name":"Linear algebra"}`. What is refused gets
-//! a `code` of [`ErrorCode`] and a `message`.
+//! The answer to `{"name":"Linear algebra"}` is 201 with `{"roomId":"48213","name":"Linear algebra"}`. A refusal has a
+//! `code` of [`ErrorCode`] and a `message`.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,10 +19,10 @@ use crate::id::{RoomId, RoomName};
 use crate::protocol::{ErrorCode, is_same_origin};
 use crate::room::Refusal;
 
-/// The largest body, in bytes: a name has 320 at most.
+/// The largest body, in bytes; a name has 320 at most.
 const MAX_BODY_BYTES: usize = 4_096;
 
-/// Opens a room of this name.
+/// Creates a room with this name.
 type Create = Arc<dyn Fn(RoomName) -> Result<RoomId, Refusal> + Send + Sync>;
 
 #[derive(Deserialize)]
@@ -43,7 +43,7 @@ struct Refused {
     message: String,
 }
 
-/// The route by which rooms are created; `create` does it.
+/// The route that creates rooms by calling `create`.
 pub fn creation(create: impl Fn(RoomName) -> Result<RoomId, Refusal> + Send + Sync + 'static) -> Router {
     let create: Create = Arc::new(create);
     Router::new().route(ROOMS_PATH, post(answer)).with_state(create)
@@ -77,14 +77,14 @@ async fn answer(State(create): State<Create>, headers: HeaderMap, body: Body) ->
     }
 }
 
-/// The name that a request asks for, or why it is refused.
+/// The requested name, or the refusal.
 async fn name(headers: &HeaderMap, body: Body) -> Result<RoomName, (StatusCode, ErrorCode, String)> {
     let text = |name| headers.get(name).map(|value: &HeaderValue| value.to_str().unwrap_or_default());
     if !is_same_origin(text(header::ORIGIN), text(header::HOST).unwrap_or_default()) {
         let message = "a page of another site may not create a room";
         return Err((StatusCode::FORBIDDEN, ErrorCode::NotAllowed, message.into()));
     }
-    // A form of another site can't send this type without asking us first.
+    // A form on another site can't send this type without a CORS preflight.
     let media_type = text(header::CONTENT_TYPE).and_then(|value| value.split(';').next()).unwrap_or_default();
     if !media_type.trim().eq_ignore_ascii_case("application/json") {
         let message = "send application/json, as in {\"name\":\"Linear algebra\"}";
@@ -119,7 +119,7 @@ fn json(status: StatusCode, body: &impl Serialize) -> Response {
     }
 }
 
-/// Digits and ids are header values.
+/// Digits and ids are valid header values.
 fn insert(response: &mut Response, name: header::HeaderName, value: &str) {
     if let Ok(value) = HeaderValue::from_str(value) {
         response.headers_mut().insert(name, value);

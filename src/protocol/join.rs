@@ -1,4 +1,4 @@
-//! The query of the WebSocket's URL: who wants to join which room as what.
+//! The request that opens the WebSocket: who asks to join which room, and from which page.
 
 use std::fmt;
 use std::str::FromStr;
@@ -13,9 +13,9 @@ const MIN_SESSION_CHARS: usize = 16;
 /// The most characters of a session secret.
 const MAX_SESSION_CHARS: usize = 64;
 
-/// The secret by which a client proves that it is the one that was here before: 16 to 64 of `A-Z a-z 0-9`.
+/// The secret by which a client proves that it is the same as before: 16 to 64 of `A-Z a-z 0-9`.
 ///
-/// Its `Debug` form hides it.
+/// `Debug` hides it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Session(Box<str>);
 
@@ -44,7 +44,7 @@ impl fmt::Debug for Session {
     }
 }
 
-/// What a client is, by its own word.
+/// The kind of client, by its own account.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ClientKind {
@@ -59,7 +59,7 @@ pub enum ClientKind {
 impl ClientKind {
     const ALL: [ClientKind; 3] = [ClientKind::Browser, ClientKind::Watch, ClientKind::Whep];
 
-    /// As on the wire and in lists.
+    /// The word on the wire and in lists.
     pub fn name(self) -> &'static str {
         match self {
             ClientKind::Browser => "browser",
@@ -73,16 +73,16 @@ impl ClientKind {
     }
 }
 
-/// Reads a client that may be of a kind which this version does not know.
+/// Reads the kind of a client; none for a kind that this version does not know.
 pub(super) fn known_client<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<ClientKind>, D::Error> {
     let name = Option::<String>::deserialize(deserializer)?;
     Ok(name.as_deref().and_then(ClientKind::from_name))
 }
 
-/// Why a query is no request to join.
+/// Why a query is not a join request.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum JoinError {
-    /// A parameter that is needed is not there.
+    /// A required parameter is missing.
     #[error("{0} is missing, connect to /ws?roomId=ROOM&userId=USER")]
     Missing(&'static str),
     /// Not an id.
@@ -91,37 +91,37 @@ pub enum JoinError {
     /// Neither `pub` nor `no`.
     #[error("pub is {0:?}, give 'pub' to teach and 'no' to watch")]
     Publishes(String),
-    /// Not a secret.
+    /// Not a session secret.
     #[error("session must have {MIN_SESSION_CHARS} to {MAX_SESSION_CHARS} letters and digits")]
     Session,
-    /// Not a number.
+    /// Not an epoch.
     #[error("epoch must be a number from 0 to 4294967295")]
     Epoch,
 }
 
-/// Who wants to join which room as what.
+/// A client's request to join a room.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct JoinRequest {
     /// The room; it is opened if it does not exist.
     pub room: RoomId,
-    /// What a publisher calls the room; a name that is empty is none.
+    /// The room's name, from a publisher; an empty name is none.
     pub room_name: Option<RoomName>,
-    /// The user id wanted.
+    /// The user id that the client asks for.
     pub user: UserId,
-    /// As shown to others.
+    /// The name that others see.
     pub nickname: Nickname,
-    /// Whether to teach.
+    /// Whether the client publishes.
     pub publishes: bool,
-    /// Proves the same client; without it there is no coming back.
+    /// The secret of this client; without one, the client can't resume after a lost connection.
     pub session: Option<Session>,
-    /// Drawn once per process; 0 when not given.
+    /// A random number, drawn once per process; 0 if absent.
     pub epoch: u32,
-    /// What the client is, where it says so.
+    /// The kind of client, if given.
     pub client: Option<ClientKind>,
 }
 
 impl JoinRequest {
-    /// Reads a URL's query, without the `?`. Parameters that are not known are ignored, of doubles the first counts.
+    /// Parses a URL's query, without the `?`. Unknown parameters are ignored; of a repeated parameter the first counts.
     pub fn parse(query: &str) -> Result<Self, JoinError> {
         let get = |wanted: &str| {
             form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == wanted).map(|(_, value)| value)
@@ -139,7 +139,7 @@ impl JoinRequest {
         })
     }
 
-    /// The query that [`JoinRequest::parse`] reads, without the `?`.
+    /// The query that [`JoinRequest::parse`] parses, without the `?`.
     pub fn to_query(&self) -> String {
         let mut query = form_urlencoded::Serializer::new(String::new());
         query.append_pair("roomId", self.room.as_str());
@@ -172,9 +172,9 @@ pub(super) fn parse_publishes(word: &str) -> Result<bool, JoinError> {
     }
 }
 
-/// Whether a browser's page comes from this server, by the request's `Origin` and `Host`. A browser sends requests for
-/// any site that somebody looks at, and such a site could otherwise join or create rooms in a network that it can't
-/// reach itself. Programs send no `Origin`.
+/// Whether a request comes from a page of this server, by its `Origin` and `Host`. A browser also sends requests for
+/// other sites that a person looks at, and through them such a site could join or create rooms in a network that it
+/// can't reach itself. Programs send no `Origin`.
 pub fn is_same_origin(origin: Option<&str>, host: &str) -> bool {
     let Some(origin) = origin else { return true };
     origin.split_once("://").is_some_and(|(_, authority)| authority.eq_ignore_ascii_case(host))

@@ -17,10 +17,10 @@ pub(super) struct Lecture {
     retention: Retention,
     members: BTreeMap<UserId, Member>,
     publisher: Option<UserId>,
-    /// How the last publisher went, until the next one comes.
+    /// How the last publisher left, until the next one joins.
     publisher_went: Option<LeaveReason>,
     presence: Presence,
-    /// Not later than the earliest end of a held place.
+    /// Not later than the earliest deadline of a lost connection.
     held_until: Option<Instant>,
 }
 
@@ -32,7 +32,7 @@ struct Member {
     connection: Connection,
 }
 
-/// Where messages for a member go.
+/// How messages reach a member.
 #[derive(Debug)]
 enum Connection {
     Open(ConnId),
@@ -40,12 +40,12 @@ enum Connection {
 }
 
 impl Lecture {
-    /// For somebody who comes in now.
+    /// A room that somebody enters now.
     pub(super) fn opened(now: Instant) -> Self {
         Self::new(now, Retention::opened(now))
     }
 
-    /// For somebody who comes in later.
+    /// A room that was created for later.
     pub(super) fn created(now: Instant, limits: &RoomLimits) -> Self {
         Self::new(now, Retention::created(now, limits))
     }
@@ -67,12 +67,12 @@ impl Lecture {
         self.name = Some(name);
     }
 
-    /// Whether nobody is in, and the room need not wait for anybody.
+    /// Whether the room is empty and has waited long enough.
     pub(super) fn is_over(&self, now: Instant) -> bool {
         self.retention.is_over(now)
     }
 
-    /// How soon an unused room makes place for another; none of one that is used.
+    /// How soon an empty room is removed when the server is full; none for a room with members.
     pub(super) fn rank(&self) -> Option<(Eviction, Instant)> {
         self.retention.rank()
     }
@@ -121,17 +121,18 @@ impl Lecture {
         if let Some(old) = self.members.remove(&id) {
             let same_process = old.user.epoch == epoch && old.user.publishes == publishes;
             match old.connection {
-                // An attempt that its process has given up may arrive late, over a line that is back. The process must not
-                // read that it was replaced, which is final: it joins again. (Who tells no epoch may be anybody.)
+                // The same process has given this attempt up, and the attempt arrived late over a path that works
+                // again. The process must not read `replaced`, which is final. Epoch 0 means that the epoch is unknown,
+                // so the process may be another.
                 Connection::Open(older) if same_process && epoch != 0 => {
-                    out.push(Output::Close { conn: older, code: None })
+                    out.push(Output::Close { conn: older, code: None });
                 }
                 Connection::Open(older) => {
                     let message = format!("user {id} joined room {room} again over a newer connection");
                     out.push(Output::Send { to: older, message: ServerMessage::error(ErrorCode::Replaced, message) });
                     out.push(Output::Close { conn: older, code: Some(ErrorCode::Replaced) });
                 }
-                // What waits is part of a negotiation with the process that was here before.
+                // The waiting messages belong to a negotiation with the previous process.
                 Connection::Lost { mailbox, .. } if same_process => waiting = mailbox,
                 Connection::Lost { .. } => {}
             }
@@ -160,7 +161,7 @@ impl Lecture {
                 users: self.users(),
                 publisher: self.publisher.clone(),
                 publisher_went: self.publisher_went,
-                // Those are the server's to add.
+                // The server adds them.
                 ice_servers: Vec::new(),
             },
         });
@@ -171,10 +172,10 @@ impl Lecture {
         Ok(())
     }
 
-    /// Whether the newcomer may come in; changes nothing.
+    /// Checks whether the newcomer may join, without changing anything.
     fn check(&self, now: Instant, newcomer: &Newcomer, limits: &RoomLimits) -> Result<(), Refusal> {
         let id = &newcomer.user;
-        // A place that is only held may soon be free.
+        // The user id of a lost connection may soon be free.
         let retry_after = |member: &Member| match member.connection {
             Connection::Open(_) => None,
             Connection::Lost { until, .. } => Some(until.saturating_duration_since(now)),
@@ -213,7 +214,7 @@ impl Lecture {
         Ok(())
     }
 
-    /// Somebody says goodbye; a publisher may say with it that the lecture is `over`.
+    /// A member says goodbye. `over`: a publisher ends the lecture, too.
     pub(super) fn leave(
         &mut self,
         now: Instant,
@@ -235,14 +236,14 @@ impl Lecture {
         self.look_around(now, limits);
     }
 
-    /// Takes note when the last one has gone.
+    /// Starts the room's retention once the last member has gone.
     fn look_around(&mut self, now: Instant, limits: &RoomLimits) {
         if self.members.is_empty() {
             self.retention.emptied(now, limits);
         }
     }
 
-    /// Holds the place of `id`, if `conn` still is the connection that has it.
+    /// Reserves the user id, if `conn` is still the member's connection.
     pub(super) fn lost(&mut self, id: &UserId, conn: ConnId, until: Instant) {
         if let Some(member) = self.members.get_mut(id)
             && matches!(member.connection, Connection::Open(here) if here == conn)
@@ -275,7 +276,7 @@ impl Lecture {
                 return out.push(Output::Send { to: conn, message });
             }
             ClientMessage::Ping => return out.push(Output::Send { to: conn, message: ServerMessage::Pong }),
-            // Handled by the caller, who may have to remove the room.
+            // `Rooms::message` handles this one, because the room may have to be removed.
             ClientMessage::Leave { .. } => return,
         };
         let publishes = self.publisher.as_ref() == Some(id);
@@ -328,7 +329,7 @@ impl Lecture {
         }
     }
 
-    /// Tells of a member who is in already.
+    /// Announces a member who is in the room already.
     fn tell_joined(&mut self, now: Instant, user: &User, limits: &RoomLimits, out: &mut Vec<Output>) {
         let message = ServerMessage::Join { users: vec![user.clone()] };
         if user.publishes {
@@ -340,7 +341,7 @@ impl Lecture {
         }
     }
 
-    /// Tells of a member who is out already, and forgets that it was the publisher.
+    /// Announces that a removed member left, and clears the publisher if it was that.
     fn tell_left(
         &mut self,
         now: Instant,
@@ -369,13 +370,13 @@ impl Lecture {
         }
     }
 
-    /// A publisher that is away finds it in the mail: after coming back it must not keep peers that left meanwhile,
-    /// and can't tell them from those who are still on their way back to a restarted server.
+    /// A publisher that is away gets the message later: it must release the peers of students who left meanwhile, and
+    /// after a server's restart it can't tell them from students on their way back.
     fn send_to_publisher(&mut self, message: ServerMessage, out: &mut Vec<Output>) {
         let publisher = self.publisher.as_ref().and_then(|id| self.members.get_mut(id));
         match publisher.map(|member| &mut member.connection) {
             Some(Connection::Open(to)) => out.push(Output::Send { to: *to, message }),
-            // Mail that overflows has been refused to its senders; a leave that is missed is found out by ICE.
+            // The senders were told that this mailbox is full. ICE consent detects a leave that was missed.
             Some(Connection::Lost { mailbox, .. }) => _ = mailbox.push(message, true),
             None => {}
         }

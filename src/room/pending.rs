@@ -9,13 +9,13 @@ use crate::protocol::{LeaveReason, ServerMessage, User};
 /// The most messages that wait for a student: one negotiation.
 const STUDENT_MESSAGES: usize = 64;
 
-/// The most messages that wait for a publisher: a class of 2,000 that came meanwhile, candidates and all.
+/// The most messages that wait for a publisher: a class of 2,000 that joined meanwhile, candidates included.
 const PUBLISHER_MESSAGES: usize = 16_384;
 
-/// The most text that waits for one user, in bytes.
+/// The most text that waits for one member, in bytes.
 const MAX_BYTES: usize = 16 * 1024 * 1024;
 
-/// Bounded; what is too much is refused to its sender.
+/// The messages for a member whose connection is lost.
 #[derive(Debug, Default)]
 pub(super) struct Mailbox {
     messages: Vec<ServerMessage>,
@@ -23,7 +23,7 @@ pub(super) struct Mailbox {
 }
 
 impl Mailbox {
-    /// Keeps a message, or says no.
+    /// Keeps a message; false if the mailbox is full, and then the sender gets an error.
     pub(super) fn push(&mut self, message: ServerMessage, to_publisher: bool) -> bool {
         let most = if to_publisher { PUBLISHER_MESSAGES } else { STUDENT_MESSAGES };
         let bytes = self.bytes + text_bytes(&message);
@@ -40,7 +40,7 @@ impl Mailbox {
     }
 }
 
-/// The long part of a message; the rest is small and bounded.
+/// The bytes of the long field; the rest is small and bounded.
 fn text_bytes(message: &ServerMessage) -> usize {
     match message {
         ServerMessage::Offer { sdp, .. } | ServerMessage::Answer { sdp, .. } => sdp.len(),
@@ -50,7 +50,7 @@ fn text_bytes(message: &ServerMessage) -> usize {
     }
 }
 
-/// One batch in the making. However many come and go, it becomes at most four messages.
+/// The joins and leaves of students that other students have not heard of yet. A batch becomes at most four messages.
 #[derive(Debug, Default)]
 pub(super) struct Presence {
     joins: BTreeMap<UserId, User>,
@@ -64,14 +64,14 @@ impl Presence {
         self.due.get_or_insert(now + interval);
     }
 
-    /// The leave is kept also for who came in this very batch: someone who came later has seen them in `joined`.
+    /// Keeps the leave also if the join is in the same batch: a member who joined later has seen this user in `joined`.
     pub(super) fn left(&mut self, now: Instant, user: &UserId, reason: LeaveReason, interval: Duration) {
         self.joins.remove(user);
         self.leaves.insert(user.clone(), reason);
         self.due.get_or_insert(now + interval);
     }
 
-    /// Forgets a user about whom everybody is told in another way.
+    /// Removes a user whom everybody hears of in another way.
     pub(super) fn forget(&mut self, user: &UserId) {
         self.joins.remove(user);
         self.leaves.remove(user);
@@ -81,7 +81,7 @@ impl Presence {
         self.due
     }
 
-    /// The batch: who left, by reason, then who came, so that someone who did both is in.
+    /// The batch: leaves by reason, then joins, so that a user who did both is in the room.
     pub(super) fn take(&mut self) -> Vec<ServerMessage> {
         self.due = None;
         let mut by_reason: BTreeMap<LeaveReason, Vec<UserId>> = BTreeMap::new();

@@ -1,19 +1,19 @@
-//! How long a room is there while nobody is in it.
+//! How long an empty room stays.
 
 use std::time::{Duration, Instant};
 
 use super::RoomLimits;
 
-/// What decides whether an empty room stays.
+/// The facts that decide whether an empty room stays.
 #[derive(Debug)]
 pub(super) struct Retention {
-    /// Made by [`super::Rooms::create`], and not by its first user.
+    /// Whether [`super::Rooms::create`] made the room, and not its first member.
     created: bool,
-    /// Since when the teacher has said that the lecture is over.
+    /// When the teacher ended the lecture.
     ended: Option<Instant>,
-    /// The teacher said goodbye, and may come back.
+    /// Whether the teacher said goodbye without ending the lecture.
     left: bool,
-    /// Nobody is in.
+    /// Set while the room is empty.
     unused: Option<Unused>,
 }
 
@@ -24,19 +24,19 @@ struct Unused {
 }
 
 impl Retention {
-    /// Of a room that somebody is about to enter.
+    /// For a room that a client is about to enter.
     pub(super) fn opened(now: Instant) -> Self {
         Self { created: false, ended: None, left: false, unused: Some(Unused { since: now, until: now }) }
     }
 
-    /// Of a room that somebody may enter later.
+    /// For a room that was created for later.
     pub(super) fn created(now: Instant, limits: &RoomLimits) -> Self {
         let mut retention = Self { created: true, ended: None, left: false, unused: None };
         retention.emptied(now, limits);
         retention
     }
 
-    /// Somebody came in; a teacher begins anew.
+    /// A member joined; a teacher starts a new lecture.
     pub(super) fn entered(&mut self, publishes: bool) {
         self.unused = None;
         if publishes {
@@ -44,17 +44,17 @@ impl Retention {
         }
     }
 
-    /// The teacher said goodbye, and may come back.
+    /// The teacher said goodbye and may come back.
     pub(super) fn left(&mut self) {
         self.left = true;
     }
 
-    /// The teacher said that the lecture is over.
+    /// The teacher ended the lecture.
     pub(super) fn ended(&mut self, now: Instant) {
         self.ended = Some(now);
     }
 
-    /// The last one went, or has gone before.
+    /// The room is empty.
     pub(super) fn emptied(&mut self, now: Instant, limits: &RoomLimits) {
         let stays = match self.ended {
             Some(_) => limits.ended_stays,
@@ -65,22 +65,23 @@ impl Retention {
         self.unused.get_or_insert(Unused { since: now, until: now + stays });
     }
 
-    /// Since when the lecture is over.
+    /// When the lecture ended.
     pub(super) fn ended_at(&self) -> Option<Instant> {
         self.ended
     }
 
-    /// When the room goes, if nobody comes.
+    /// When the room is removed, if nobody joins.
     pub(super) fn due(&self) -> Option<Instant> {
         self.unused.as_ref().map(|unused| unused.until)
     }
 
-    /// Whether the room goes now.
+    /// Whether the room is due for removal.
     pub(super) fn is_over(&self, now: Instant) -> bool {
         self.due().is_some_and(|due| due <= now)
     }
 
-    /// Which unused room makes place first: of those where the lecture is over, then of the others, the oldest.
+    /// The rank of an empty room when the server is full; lower goes first, and of equal ranks the room that is empty
+    /// for longest.
     pub(super) fn rank(&self) -> Option<(Eviction, Instant)> {
         let eviction = if self.ended.is_some() || (self.left && !self.created) {
             Eviction::LectureOver
@@ -91,11 +92,11 @@ impl Retention {
     }
 }
 
-/// What an unused room is there for.
+/// Which empty rooms are removed first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Eviction {
-    /// The lecture is over; or its teacher left, and nobody waits in a room that nobody created.
+    /// The lecture is over, or its teacher left a room that nobody created.
     LectureOver,
-    /// The lecture has not been yet.
+    /// The lecture has not started.
     LecturePending,
 }

@@ -1,10 +1,11 @@
-//! What is said in a lecture: chat, raised hands, reactions. Pure, like the rest of the rules.
+//! Chat, raised hands and reactions of a lecture. Pure, like the other rules.
 //!
 //! - Names are stamped here, from what signalling knows of the sender.
-//! - Who writes too fast is told so, once a second at most, and what was written is dropped. The room as a whole has
-//!   limits too: every line goes to everybody.
-//! - The teacher may forbid reactions, and that lines of chat fly over the picture. A newcomer learns it at once.
-//! - Hands are listed in the order they went up. A hand stays up over a broken connection and goes down with its owner.
+//! - A student who writes too fast gets an error, once a second at most, and the message is dropped. The room as a
+//!   whole has limits too, because every message goes to everybody.
+//! - The teacher may forbid reactions and chat over the video. A newcomer learns this at once.
+//! - Hands are listed in the order in which they went up. A hand stays up while its student reconnects, and goes down
+//!   when the student leaves.
 
 use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, Instant};
@@ -17,54 +18,54 @@ use crate::protocol::channel::{
 use crate::protocol::{ErrorCode, User};
 use crate::token_bucket::TokenBucket;
 
-/// Messages of one student: three a second, ten in a row. Who types fast writes one.
+/// A student's messages: three per second, ten in a burst. A fast typist writes one per second.
 const STUDENT_PER_SECOND: u32 = 3;
 const STUDENT_BURST: u32 = 10;
 
-/// Chat of a whole room: in a class of 1,000 these are 20,000 messages a second that leave the teacher.
+/// Chat of the whole room: in a class of 1,000, the teacher sends 20,000 messages a second for it.
 const CHAT_PER_SECOND: u32 = 20;
 const CHAT_BURST: u32 = 100;
 
-/// Reactions of a whole room; more of them in a second say nothing more.
+/// Reactions of the whole room; more per second would not be noticed.
 const REACTIONS_PER_SECOND: u32 = 20;
 const REACTION_BURST: u32 = 40;
 
-/// A student is told this often at most that it writes too fast.
+/// How often a student is told at most that it writes too fast.
 const COMPLAINT_INTERVAL: Duration = Duration::from_secs(1);
 
-/// How long changes of the list of hands are collected: a class that is asked a question answers within seconds.
+/// How long changes of the raised hands are collected: a class answers a question within seconds.
 const HANDS_INTERVAL: Duration = Duration::from_millis(150);
 
-/// What is to be said to whom.
+/// An action.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum TalkOutput {
-    /// To one student.
+    /// Send to one student.
     To(UserId, PublisherMessage),
-    /// To every student.
+    /// Send to every student.
     All(PublisherMessage),
-    /// Somebody said something, for the teacher to read; an `All` goes with it.
+    /// Show a chat message to the teacher; an `All` goes with it.
     Said(ChatMessage),
-    /// Somebody's hand went up or down.
+    /// A hand went up or down.
     Hand {
-        /// Whose.
+        /// The student.
         user: UserId,
-        /// As shown to people.
+        /// The name that others see.
         nickname: Nickname,
-        /// Up or down.
+        /// Whether the hand is up.
         raised: bool,
     },
-    /// Somebody gave a sign; an `All` goes with it.
+    /// Show a reaction to the teacher; an `All` goes with it.
     Reacted {
-        /// Who.
+        /// The sender.
         user: UserId,
-        /// As shown to people.
+        /// The name that others see.
         nickname: Nickname,
-        /// Which.
+        /// The reaction.
         reaction: Reaction,
     },
 }
 
-/// The conversation of one lecture, kept by its publisher.
+/// The chat, raised hands and reactions of one lecture, kept by its publisher.
 #[derive(Debug)]
 pub struct Talk {
     teacher: (UserId, Nickname),
@@ -87,7 +88,7 @@ struct Speaker {
 }
 
 impl Talk {
-    /// A conversation that nobody has joined yet.
+    /// A conversation without students.
     pub fn new(teacher: UserId, nickname: Nickname) -> Self {
         Self {
             teacher: (teacher, nickname),
@@ -103,7 +104,7 @@ impl Talk {
         }
     }
 
-    /// Signalling says who somebody is.
+    /// Signalling announces a member.
     pub fn joined(&mut self, user: &User) {
         self.speaker(&user.user_id).nickname = user.nickname.clone();
         for hand in self.hands.iter_mut().filter(|hand| hand.user_id == user.user_id) {
@@ -111,7 +112,7 @@ impl Talk {
         }
     }
 
-    /// Somebody is not in the room any more.
+    /// A member left the room.
     pub fn left(&mut self, now: Instant, user: &UserId) -> Vec<TalkOutput> {
         let lowered = self.lower(now, user);
         self.speakers.remove(user);
@@ -125,7 +126,7 @@ impl Talk {
         let size = |history: &[ChatMessage]| {
             PublisherMessage::Welcome { history: history.to_vec(), hands: hands.clone() }.to_json().len()
         };
-        // The newest that fit: fifty of the longest texts don't.
+        // Fifty of the longest texts do not fit into a message, so the oldest are left out.
         while !history.is_empty() && size(&history) > MAX_PUBLISHER_MESSAGE_BYTES {
             history.drain(..history.len().div_ceil(4));
         }
@@ -140,7 +141,7 @@ impl Talk {
         self.allowed
     }
 
-    /// The teacher allows or forbids something; nothing happens where that is so already.
+    /// The teacher allows or forbids something. Returns nothing if nothing changes.
     pub fn allow(&mut self, allowed: Allowed) -> Vec<TalkOutput> {
         if std::mem::replace(&mut self.allowed, allowed) == allowed {
             return Vec::new();
@@ -148,7 +149,7 @@ impl Talk {
         vec![TalkOutput::All(PublisherMessage::Allows(allowed))]
     }
 
-    /// Other sources of pictures have stopped than before.
+    /// Updates which sources have stopped. Returns nothing if nothing changes.
     pub fn stopped(&mut self, stopped: Stopped) -> Vec<TalkOutput> {
         if std::mem::replace(&mut self.stopped, stopped) == stopped {
             return Vec::new();
@@ -156,7 +157,7 @@ impl Talk {
         vec![TalkOutput::All(PublisherMessage::Stopped(stopped))]
     }
 
-    /// A student said something over its channel; `at` is the time in milliseconds since 1970.
+    /// A student sent a message over its data channel; `at` is the time in milliseconds since 1970.
     pub fn heard(&mut self, now: Instant, at: u64, user: &UserId, text: &str) -> Vec<TalkOutput> {
         let speaker = self.speaker(user);
         if speaker.pace.take(now).is_err() {
@@ -200,7 +201,7 @@ impl Talk {
         }
     }
 
-    /// The teacher says something; `at` is the time in milliseconds since 1970.
+    /// The teacher sends a chat message; `at` is the time in milliseconds since 1970.
     pub fn teacher_says(&mut self, at: u64, text: &str) -> Vec<TalkOutput> {
         let text = ChatText::from(text);
         if text.is_empty() {
@@ -210,7 +211,7 @@ impl Talk {
         self.say(ChatMessage { id: 0, user_id, nickname, publishes: true, text, at })
     }
 
-    /// Takes somebody's hand down; nothing happens if it isn't up.
+    /// Lowers a student's hand. Returns nothing if it is down.
     pub fn lower(&mut self, now: Instant, user: &UserId) -> Vec<TalkOutput> {
         let Some(at) = self.hands.iter().position(|hand| hand.user_id == *user) else { return Vec::new() };
         let RaisedHand { user_id: user, nickname, .. } = self.hands.remove(at);
@@ -218,12 +219,12 @@ impl Talk {
         vec![TalkOutput::Hand { user, nickname, raised: false }]
     }
 
-    /// A student in a sentence.
+    /// A student's name for a sentence.
     pub fn named<'a>(&'a self, user: &'a UserId) -> Named<'a> {
         named(user, self.speakers.get(user).map_or("", |speaker| speaker.nickname.as_str()))
     }
 
-    /// The hands that are up, in the order they went up.
+    /// The raised hands, in the order in which they went up.
     pub fn hands(&self) -> &[RaisedHand] {
         &self.hands
     }
@@ -233,7 +234,7 @@ impl Talk {
         self.hands_due
     }
 
-    /// Time passed: tells everybody of the hands that changed.
+    /// Sends the list of raised hands, if it changed and is due.
     pub fn tick(&mut self, now: Instant) -> Vec<TalkOutput> {
         if self.hands_due.is_none_or(|due| due > now) {
             return Vec::new();
@@ -243,7 +244,7 @@ impl Talk {
     }
 
     fn say(&mut self, mut message: ChatMessage) -> Vec<TalkOutput> {
-        // By the clock, so that ids also grow from one run of the teacher to the next.
+        // Ids follow the clock, so they also increase across a restart of the teacher.
         self.last_id = message.at.max(self.last_id + 1);
         message.id = self.last_id;
         if self.history.len() == MAX_HISTORY {
@@ -270,7 +271,7 @@ impl Talk {
         self.speakers.get(user).map_or_else(|| "".into(), |speaker| speaker.nickname.clone())
     }
 
-    /// Who speaks has a connection, so there are no more of these than students.
+    /// A sender has a connection, so there are at most as many speakers as students.
     fn speaker(&mut self, user: &UserId) -> &mut Speaker {
         self.speakers.entry(user.clone()).or_insert_with(|| Speaker {
             nickname: "".into(),
@@ -345,9 +346,8 @@ mod tests {
         assert_eq!(talk.lower(due, &id("1002")).len(), 1);
         assert_eq!(talk.lower(due, &id("1002")), []);
         assert_eq!(talk.left(due, &id("1001")).len(), 1, "a hand goes down with its owner");
-        assert!(
-            matches!(&talk.tick(due + HANDS_INTERVAL)[..], [TalkOutput::All(PublisherMessage::Hands { hands })] if hands.is_empty())
-        );
+        let out = talk.tick(due + HANDS_INTERVAL);
+        assert_eq!(out, [TalkOutput::All(PublisherMessage::Hands { hands: Vec::new() })]);
     }
 
     #[test]
@@ -412,10 +412,8 @@ mod tests {
         assert_eq!(talk.allow(off), [TalkOutput::All(PublisherMessage::Allows(off))]);
         assert_eq!(talk.allow(off), [], "it is so already");
         let refused = talk.heard(now, 0, &id("1001"), &clap);
-        assert!(
-            matches!(&refused[..], [TalkOutput::To(user, PublisherMessage::Error { code: ErrorCode::ReactionsOff, .. })] if user.as_str() == "1001"),
-            "{refused:?}"
-        );
+        let [TalkOutput::To(user, PublisherMessage::Error { code, .. })] = &refused[..] else { panic!("{refused:?}") };
+        assert_eq!((user.as_str(), *code), ("1001", ErrorCode::ReactionsOff));
         assert_eq!(talk.heard(now, 0, &id("1001"), &msg("still chat")).len(), 2);
         let stopped = Stopped { camera: true, ..Stopped::default() };
         assert_eq!(talk.stopped(stopped), [TalkOutput::All(PublisherMessage::Stopped(stopped))]);

@@ -10,14 +10,14 @@ use crate::protocol::{IceCandidate, LeaveReason, VideoCodec};
 
 const TEACHER: &str = "9999";
 
-/// A server's rooms and a clock that goes when told.
+/// A server's rooms with a clock that the test advances.
 struct TestServer {
     rooms: Rooms,
     now: Instant,
     next_conn: u64,
 }
 
-/// Who was told what, in order.
+/// The messages, in order, with their receivers.
 type Told = Vec<(ConnId, ServerMessage)>;
 
 impl TestServer {
@@ -45,7 +45,7 @@ impl TestServer {
         (conn, self.rooms.handle(self.now, Input::Join { conn, newcomer }))
     }
 
-    /// Joins, and must be let in.
+    /// Joins, and asserts that the client is let in.
     fn join(&mut self, user: &str) -> ConnId {
         let (conn, out) = self.join_as(user, 'a', 1);
         assert!(told(&out, conn).iter().any(|m| matches!(m, ServerMessage::Joined { .. })), "{out:?}");
@@ -60,7 +60,7 @@ impl TestServer {
         assert_eq!(self.rooms.handle(self.now, Input::Lost { conn }), []);
     }
 
-    /// Lets time pass, ticking whenever it is due.
+    /// Advances the clock and ticks whenever a tick is due.
     fn pass(&mut self, time: Duration) -> Vec<Output> {
         let end = self.now + time;
         let mut out = Vec::new();
@@ -182,16 +182,16 @@ fn the_same_client_takes_its_place_back_and_nobody_notices() {
     let older = server.join("1001");
     let other = server.join("1002");
     server.pass(Duration::from_secs(1));
-    // From a connection that is still open.
+    // Over a second connection while the first is still open.
     let (newer, out) = server.join_as("1001", 'a', 1);
     assert_eq!(error_code(&out, older), None, "it is told nothing final: this may be its own older attempt");
     assert_eq!(closed(&out), [(older, None)]);
     assert_eq!((told(&out, teacher), told(&out, other)), (vec![], vec![]));
-    // The end of the older connection comes late, and means nothing.
+    // The end of the older connection arrives late and changes nothing.
     server.lose(older);
     let out = server.say(teacher, answer_to("1001"));
     assert_eq!(told(&out, newer).len(), 1);
-    // From one that was lost.
+    // After the connection was lost.
     server.lose(newer);
     server.pass(Duration::from_secs(4));
     let (_, out) = server.join_as("1001", 'a', 1);
@@ -260,7 +260,7 @@ fn a_lecture_is_over_only_when_its_teacher_says_so() {
     let teacher = server.join(TEACHER);
     let other = server.join("1002");
     server.pass(Duration::from_secs(1));
-    // A student ends nothing.
+    // A student can't end a lecture.
     let out = server.say(other, ClientMessage::Leave { over: true });
     let left = |user, reason| ServerMessage::Leave { users: vec![id(user)], reason };
     assert_eq!(told(&out, teacher), [left("1002", LeaveReason::Left)]);
@@ -421,13 +421,13 @@ fn a_class_of_1000_joining_in_a_second_costs_a_bounded_number_of_messages() {
     server.join(TEACHER);
     for n in 0..1_000 {
         let (_, out) = server.join_as(&format!("{}", 10_000 + n), 'a', 1);
-        // To the newcomer and to the teacher.
+        // One message to the newcomer, one to the teacher.
         assert_eq!(flat(&out).len(), 2);
         sent += 2;
         sent += flat(&server.pass(Duration::from_millis(1))).len();
     }
     sent += flat(&server.pass(Duration::from_secs(1))).len();
-    // Ten batches, and one more for the rounding, to at most 1,000 each; without batches it would be 500,000.
+    // Ten batches and one more for rounding, to at most 1,000 students each; without batches there would be 500,000.
     assert!(sent <= 2_000 + 11 * 1_000, "{sent}");
 
     let out = {

@@ -1,4 +1,4 @@
-//! The offer of a WHEP player, as a teacher gets it.
+//! The offer of a WHEP player, rewritten for the teacher.
 
 use std::io::Cursor;
 
@@ -8,18 +8,18 @@ use rtc::sdp::description::common::Attribute;
 /// Direction attributes (RFC 8866, section 6.7). A section without one is `sendrecv`.
 const DIRECTIONS: [&str; 4] = ["sendrecv", "sendonly", "recvonly", "inactive"];
 
-/// An offer that only receives.
+/// An offer whose sections only receive.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct PlayerOffer {
     /// The session description.
     pub(crate) sdp: String,
-    /// The ICE session; bundled sections have one `ice-ufrag`.
+    /// The `ice-ufrag`, which bundled sections share.
     pub(crate) ufrag: Option<String>,
 }
 
 impl PlayerOffer {
-    /// Reads an offer, and makes its `sendrecv` sections `recvonly`: a player may offer `sendrecv`
-    /// (draft-ietf-wish-whep, section 4.2), and the answer is `sendonly` for both. Nothing if the text is no SDP.
+    /// Parses an offer and makes its `sendrecv` sections `recvonly`: a player may offer `sendrecv`
+    /// (draft-ietf-wish-whep, section 4.2), and the answer to both is `sendonly`. None if the text is not SDP.
     pub(crate) fn parse(text: &str) -> Option<Self> {
         let mut session = SessionDescription::unmarshal(&mut Cursor::new(text.as_bytes())).ok()?;
         let inherited = direction(&session.attributes).unwrap_or("sendrecv");
@@ -47,7 +47,7 @@ mod tests {
 
     const SESSION: &str = "v=0\r\no=- 1 1 IN IP4 0.0.0.0\r\ns=-\r\nt=0 0\r\n";
 
-    /// An offer with one section of each kind, all with this attribute.
+    /// An offer with one section of each kind, each with this attribute.
     fn offer(session: &str, section: &str) -> String {
         let media =
             |kind: &str, format: &str| format!("m={kind} 9 UDP/TLS/RTP/SAVPF {format}\r\na=mid:{kind}\r\n{section}");
@@ -68,7 +68,7 @@ mod tests {
             assert_eq!(PlayerOffer::parse(&offer("", other)).unwrap().sdp, offer("", other));
             assert_eq!(PlayerOffer::parse(&offer(other, "")).unwrap().sdp, offer(other, ""));
         }
-        // A value that reads like a direction stays as it is.
+        // A value that looks like a direction stays.
         let titled = offer("", "i=\r\na=label:x\r\na=recvonly\r\n");
         assert!(
             PlayerOffer::parse(&titled.replace("label:x", "label:sendrecv")).unwrap().sdp.contains("label:sendrecv")

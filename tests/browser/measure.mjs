@@ -33,13 +33,13 @@ if (loadavg()[0] > 1) console.error(`this machine is busy (load ${loadavg()[0]})
 
 mkdirSync(path.join(root, 'target/tmp'), { recursive: true });
 const directory = mkdtempSync(path.join(root, 'target/tmp/m-'));
-// Where the browser's files go.
+// The browser's temporary files.
 process.env.TMPDIR = directory;
 const { launch } = await import('./chromium.mjs');
 const browser = await launch(chromium);
 const children = new Set();
 
-/** A process of the program, whose events are collected. */
+/** A process of the program; collects its events. */
 function run(...given) {
   const child = spawn(values.program, [...given, '--json'], {
     stdio: ['ignore', 'pipe', 'ignore'],
@@ -77,12 +77,12 @@ async function teacher(...flags) {
   return { ...process, server: `127.0.0.1:${port}`, link: (user) => `http://127.0.0.1:${port}/room/10013?userId=${user}&nickname=S-${user}` };
 }
 
-/** Tells when the first picture was shown, in milliseconds since the navigation began. */
+/** Reports when the first frame was shown, in milliseconds since the navigation began. */
 const watchForPicture = `document.addEventListener('DOMContentLoaded', () => {
   document.querySelector('#screen-video').requestVideoFrameCallback(() => (globalThis.firstPicture = performance.now()));
 });`;
 
-/** A window of a browser that has never been here, in the room. */
+/** A new browser profile in the room. */
 async function visit(link) {
   const context = await browser.context({});
   await context.addInitScript(watchForPicture);
@@ -96,7 +96,7 @@ async function firstPictures() {
   const class_ = await teacher();
   const times = [];
   let weight;
-  // The first visit of all warms up the browser, and does not count.
+  // The very first visit warms up the browser and does not count.
   for (let user = 1000; user <= 1000 + loads; user += 1) {
     const { page, context } = await visit(class_.link(user));
     if (user > 1000) times.push(await page.evaluate('firstPicture'));
@@ -118,7 +118,7 @@ async function besideOthers() {
   const isPicture = (event) => event.event === 'stats' && event.track === 'screen';
   await until(`${students} students`, () => others.every((other) => other.last(isPicture)?.fps > 10));
   const { page, context } = await visit(class_.link(1001));
-  // What the start itself takes is measured above.
+  // Startup is measured above.
   await pause(3_000);
   const numbers = () => page.evaluate('witness.pictures()');
   const sum = (field) => others.reduce((total, other) => total + (other.last(isPicture)?.[field] ?? 0), 0);

@@ -33,8 +33,8 @@ export class Media {
   #room;
 
   /**
-   * `room` has `lesson`, `stats`, `layout`, `chat`, `people`, `signalling` and `iceServers`, and is told by `connected()` and
-   * `changed()`.
+   * `room` has `lesson`, `stats`, `layout`, `chat`, `people`, `signalling` and `iceServers`, and the callbacks
+   * `connected()` and `changed()`.
    */
   constructor(room) {
     this.#room = room;

@@ -1,4 +1,4 @@
-// A student in a room: what there is to see, and what comes next.
+// A student's room: joins it, follows the lesson, and shows its state.
 
 import { $, clean, list, nameOf, onFrame } from './dom.js';
 import { onLanguage, say, sayOf, translate } from './i18n.js';
@@ -17,13 +17,13 @@ import { Signalling } from './signalling.js';
 import { Stats } from './stats.js';
 import { view } from './views.js';
 
-/** The server's last message must be so much younger than the last media before the teacher's path is blamed. */
+/** The path works, so the teacher is to blame, if the server was heard this much later than the last media. */
 const HEARD_SINCE_MS = 1_500;
-/** Signalling must have been in its state for so long before the page draws a conclusion from it. */
+/** Signalling must be in its state for this long before the page draws a conclusion from it. */
 const SETTLED_MS = 2_500;
 /** A `pong` that took longer came over a path that was dead. */
 const LATE_MS = 800;
-/** When to fetch the page for the cache: after what the first visit needs. */
+/** When to cache the page: after everything that the first visit needs. */
 const KEEP_AFTER_MS = 3_000;
 /** How long to show why the page does not reload. */
 const EXPLAIN_MS = 8_000;
@@ -32,7 +32,7 @@ const FULL_RETRY_MS = 20_000;
 
 /** Opens the room that the address names. */
 export function startRoom(room) {
-  // What is hidden can't have the focus.
+  // A hidden element can't take the focus.
   $('room').hidden = false;
   new Room(room);
 }
@@ -62,7 +62,7 @@ class Room {
     this.stats = new Stats();
     this.lesson = new LessonState(() => this.media.connect());
     this.media = new Media(this);
-    // Before anything that takes time: the link was clicked, and a class waits.
+    // Before anything slow: the student has clicked the link, and a class is waiting.
     if (!hasWebrtc()) this.#refused = { code: 'noWebrtc' };
     else if (this.#me.known) this.#enter();
     else this.#asking = 'who';
@@ -152,7 +152,7 @@ class Room {
     location.assign('/');
   }
 
-  // What the server says.
+  // Messages of the server.
 
   #message(message) {
     switch (message.type) {
@@ -237,7 +237,9 @@ class Room {
   }
 
   #refuse(error) {
-    if (error.code === 'userIdTaken' && isOwnId(this.#me.userId)) return this.#enterAnew({ ...this.#me, userId: newId() });
+    if (error.code === 'userIdTaken' && isOwnId(this.#me.userId)) {
+      return this.#enterAnew({ ...this.#me, userId: newId() });
+    }
     this.#refused = error;
     this.#signal.isOpen = false;
     this.lesson.publisher = null;
@@ -252,18 +254,18 @@ class Room {
     this.#retry = setTimeout(work, FULL_RETRY_MS);
   }
 
-  // What the media says.
+  // The media, which calls these.
 
   get signalling() {
     return this.#signalling;
   }
 
-  /** What the server names as STUN and TURN servers. */
+  /** The STUN and TURN servers that the server named. */
   get iceServers() {
     return this.#iceServers;
   }
 
-  /** Media can flow. */
+  /** The media is connected. */
   connected() {
     this.#rejected = null;
     this.#draw();
@@ -278,7 +280,7 @@ class Room {
     this.#draw();
   }
 
-  // Who is it?
+  // The student's name and id.
 
   #ask(why) {
     this.#asking = why;
@@ -294,7 +296,7 @@ class Room {
     this.#enterAnew({ userId, nickname });
   }
 
-  /** Comes in as somebody else. */
+  /** Joins again as somebody else. */
   #enterAnew({ userId, nickname }) {
     this.#signalling?.leave();
     this.media.end();
@@ -306,10 +308,11 @@ class Room {
     this.#draw();
   }
 
-  /** Where no server answers, a reload would show an error of the browser instead of this page: it tries again. */
+  /** While no server answers, a reload would replace this page by the browser's error. Reconnect instead. */
   #reload(event) {
     const isReload = event.key === 'F5' || ((event.ctrlKey || event.metaKey) && event.key === 'r');
-    if (!isReload || event.shiftKey || !this.#signalling || this.#signal.isOpen || !this.#signal.cause || isKept()) return;
+    const isServerGone = this.#signalling && !this.#signal.isOpen && this.#signal.cause;
+    if (!isReload || event.shiftKey || !isServerGone || isKept()) return;
     event.preventDefault();
     this.#signalling.check();
     this.#wantsReload = true;
@@ -320,10 +323,10 @@ class Room {
     this.#draw();
   }
 
-  // What there is to see.
+  // The view.
 
   #view() {
-    // A server that was heard after the last media shows that the path is not dead.
+    // The server was heard after the last media, so the path to the network works.
     const isHeard = this.#signalling?.heardAt - this.media.receivedAt > HEARD_SINCE_MS;
     return view({
       asking: this.#asking,
@@ -358,7 +361,7 @@ class Room {
     this.controls.mark(seen.mark);
   }
 
-  /** Tries again what was refused. */
+  /** Retries what was refused. */
   #again() {
     clearTimeout(this.#retry);
     if (this.#refused?.code === 'noWebrtc') return location.reload();
@@ -374,7 +377,8 @@ class Room {
 
   #header({ screen, banner }) {
     const isBroken = screen === 'live' && banner && !this.media.isFlowing;
-    const state = isBroken ? 'waiting' : ({ live: 'live', sound: 'live', waiting: 'waiting', ended: 'ended' }[screen] ?? '');
+    const states = { live: 'live', sound: 'live', waiting: 'waiting', ended: 'ended' };
+    const state = isBroken ? 'waiting' : (states[screen] ?? '');
     const name = this.#name || say('room', { id: this.#room });
     const { teacher } = this.people;
     const here = this.#wasIn && screen !== 'error';
@@ -384,7 +388,7 @@ class Room {
     else text('room-teacher', this.#name ? say('room', { id: this.#room }) : '');
     text('room-state', isBroken ? say('connectingBadge') : state ? say(state) : '');
     $('room-state').className = `badge ${state}`;
-    // Nobody watches what is not on.
+    // Where nobody teaches, nobody is watching.
     text('room-watching', here ? say(teacher ? 'watching' : 'present', { n: this.people.students }) : '');
     $('me').replaceChildren(...sayOf('meIs', this.#me.nickname || this.#me.userId));
   }

@@ -1,17 +1,17 @@
-//! WHEP, so that any player can be a student (draft-ietf-wish-whep; its rules of HTTP are those of RFC 9725).
+//! WHEP, so that any player can be a student (draft-ietf-wish-whep, with the HTTP rules of RFC 9725).
 //!
-//! - `POST /whep/{room}` an SDP offer; `/whep/{room}/screen` and `/whep/{room}/camera` ask for that picture. 201 with the
-//!   answer, all candidates in it, and the session's URL in `Location`
-//! - `PATCH` to the session: further candidates of the player (trickle ICE), with the session's `ETag` in `If-Match`
-//! - `DELETE` of the session: goodbye
+//! - `POST /whep/{room}` sends an SDP offer; `/whep/{room}/screen` and `/whep/{room}/camera` ask for one video track.
+//!   201 comes with the answer, which contains all candidates, and with the session's URL in `Location`.
+//! - `PATCH` to the session adds candidates of the player (trickle ICE), with the session's `ETag` in `If-Match`.
+//! - `DELETE` of the session is the goodbye.
 //!
 //! The player is a member of the room like any student: `?nickname=` is the name that others see, `?userId=` the id.
-//! A session ends by `DELETE`, by the player's silence (ICE consent, some 10 s), or with the lecture; then its URL is
-//! 404 (a `GET` tells without changing anything), and a player that wants to go on offers anew. An offer while nobody
-//! teaches is 409 with `Retry-After`. Whatever is refused has a JSON body, `{"code", "message"}`. A page of any origin
-//! may play: CORS says so.
+//! `DELETE`, the player's silence (ICE consent, some 10 s) or the end of the lecture ends a session. Its URL is 404
+//! then (`GET` checks that without side effects), and the player may send a new offer. While nobody teaches, an offer
+//! gets 409 with `Retry-After`. Every refusal has a JSON body, `{"code", "message"}`. CORS lets pages of any origin
+//! play.
 //!
-//! Media is `SRTP_AEAD_AES_128_GCM` or nothing; a player without it gets its answer and fails in the DTLS handshake.
+//! Media needs `SRTP_AEAD_AES_128_GCM`; a player without it gets an answer and then fails in the DTLS handshake.
 
 mod headers;
 mod problem;
@@ -39,18 +39,18 @@ use crate::sdp::player_offer::PlayerOffer;
 pub use self::problem::Unavailable;
 pub use self::sessions::MAX_CANDIDATES;
 
-/// Offers that may wait for an answer at a time; each holds an offer, and a member of a room.
+/// Offers that may wait for an answer at a time. Each holds an offer and a member of a room.
 const MAX_PENDING: usize = 256;
 
-/// Random letters and digits of a user id that we make up.
+/// Random letters and digits in a user id that the server makes.
 const ID_CHARS: usize = 6;
 
-/// What a player without a name is called.
+/// The nickname of a player that has none.
 const NAMELESS: &str = "WHEP player";
 
-/// What WHEP needs of a server's lectures.
+/// The lectures of a server, as WHEP needs them.
 pub trait Lectures: Clone + Send + Sync + 'static {
-    /// Brings a player into its room and its offer to the teacher. Dropping the future takes it out again.
+    /// Joins the player's room and sends the offer to the teacher. Dropping the future removes the player.
     fn watch(
         &self,
         player: JoinRequest,
@@ -59,14 +59,15 @@ pub trait Lectures: Clone + Send + Sync + 'static {
     ) -> impl Future<Output = Result<Watching, Unavailable>> + Send;
 }
 
-/// A player whose offer was answered.
+/// A player with an answer.
 #[derive(Debug)]
 pub struct Watching {
     /// The teacher's answer, with all candidates.
     pub answer: String,
-    /// Takes the player's candidates, a session's worth without waiting. The player leaves when it is dropped.
+    /// Takes the player's candidates; the queue has space for all candidates of a session. Dropping it removes the
+    /// player.
     pub candidates: mpsc::Sender<IceCandidate>,
-    /// Closed once the player is no member any more, whoever ended it.
+    /// Closed once the player has left the room, for whatever reason.
     pub over: watch::Receiver<()>,
 }
 
@@ -77,7 +78,7 @@ struct Whep<L> {
     pending: Semaphore,
 }
 
-/// The routes below `/whep`; answers name `ice_servers`.
+/// The routes below `/whep`. Answers name `ice_servers`.
 pub fn router<L: Lectures>(lectures: L, ice_servers: &[IceServer]) -> Router {
     let whep = Whep {
         lectures,
@@ -118,7 +119,7 @@ async fn session<L: Lectures>(
     answered(whep.session(&room, &id, request).await)
 }
 
-/// Refusals can be read by pages of other origins too.
+/// Pages of other origins may also read refusals.
 fn answered(result: Result<Response, Problem>) -> Response {
     let mut response = result.unwrap_or_else(Problem::into_response);
     headers::allow_all_origins(response.headers_mut());
@@ -162,7 +163,7 @@ impl<L: Lectures> Whep<L> {
             Method::PATCH => self.trickle(room, id, request).await,
             Method::DELETE => {
                 let mut over = self.sessions.take(room, id).ok_or_else(Problem::no_session)?;
-                // An error, because nothing is ever sent: the player is out of the room before we say so.
+                // Always an error, because nothing is ever sent: the channel closes once the player has left the room.
                 _ = over.changed().await;
                 Ok(StatusCode::OK.into_response())
             }
@@ -176,7 +177,7 @@ impl<L: Lectures> Whep<L> {
         headers::expect_type(request.headers(), headers::ACCEPTED_BY_SESSION)?;
         headers::check_match(request.headers(), &etag)?;
         let fragment = Fragment::parse(&text(request.into_body()).await?).map_err(Problem::bad_fragment)?;
-        // Not kept while the body was on its way: who has a session keeps its player in the room.
+        // The session is not held while the body arrives, because holding it keeps its player in the room.
         let session = find()?;
         if fragment.ufrag.is_some() && fragment.ufrag != session.ufrag {
             return Err(Problem::restart());
@@ -186,7 +187,7 @@ impl<L: Lectures> Whep<L> {
     }
 }
 
-/// Who the player is: by the query as far as that says something.
+/// The player, named by the query if possible.
 fn player(room: &RoomId, query: &str, headers: &HeaderMap) -> Result<JoinRequest, Problem> {
     let get = |wanted: &str| {
         form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == wanted).map(|(_, value)| value.into_owned())
@@ -207,7 +208,7 @@ fn player(room: &RoomId, query: &str, headers: &HeaderMap) -> Result<JoinRequest
     })
 }
 
-/// The first product of `User-Agent`. What browsers call themselves says nothing.
+/// The first product of `User-Agent`. That of browsers says nothing.
 fn product(headers: &HeaderMap) -> Nickname {
     let agent = headers.get(header::USER_AGENT).and_then(|agent| agent.to_str().ok()).unwrap_or_default();
     let product = Nickname::from(agent.split(['/', ' ']).next().unwrap_or_default());
@@ -215,7 +216,8 @@ fn product(headers: &HeaderMap) -> Nickname {
 }
 
 async fn text(body: Body) -> Result<String, Problem> {
-    // Said at once where it is announced: a player that is still writing may never read what comes later.
+    // Refuse at once if the announced length is too large: a player that is still writing may never read a later
+    // answer.
     if body.size_hint().lower() > MAX_MESSAGE_BYTES as u64 {
         return Err(Problem::too_large());
     }
@@ -245,7 +247,7 @@ mod tests {
         assert_eq!(named("nickname=", "").1, NAMELESS);
         assert_ne!(named("", "").0, named("", "").0);
         assert!(named("", "").0.starts_with("whep-"));
-        // What only we say can't be said by the query.
+        // The query can't set what only the server decides.
         named("roomId=2&pub=pub&session=0123456789abcdef&epoch=-1", "");
         let client = player(&"1".parse().unwrap(), "client=browser", &HeaderMap::new()).ok().and_then(|it| it.client);
         assert_eq!(client, Some(ClientKind::Whep));

@@ -1,4 +1,4 @@
-//! Why something is refused: a status, and a JSON body with a stable code and a sentence.
+//! Refusals: a status, and a JSON body with a stable code and a sentence.
 
 use std::fmt::Display;
 use std::time::Duration;
@@ -9,10 +9,10 @@ use serde::Serialize;
 
 use crate::protocol::{ErrorCode, MAX_MESSAGE_BYTES};
 
-/// How long a player should wait for a teacher: a class begins on the minute, not on the second.
+/// How long a player should wait for a teacher: a lecture begins on the minute, not on the second.
 const TEACHER_RETRY: Duration = Duration::from_secs(3);
 
-/// How long a player should wait for a place, or for a teacher that did not answer.
+/// How long a player should wait while the server is full, or for a teacher that did not answer.
 const PLACE_RETRY: Duration = Duration::from_secs(5);
 
 /// Why a player gets no answer.
@@ -20,17 +20,17 @@ const PLACE_RETRY: Duration = Duration::from_secs(5);
 pub enum Unavailable {
     /// There is no such room.
     NoSuchRoom,
-    /// The room is there, and nobody teaches in it, or not any more.
+    /// The room exists, but has no publisher at the moment.
     NobodyTeaches,
     /// The teacher did not answer in time.
     NoAnswer,
-    /// The server or the teacher refused.
+    /// The server or the teacher refused the player.
     Refused {
-        /// Stable, for programs.
+        /// The stable code, for programs.
         code: ErrorCode,
-        /// A sentence, for people.
+        /// The sentence, for people.
         message: String,
-        /// Worth another try after this time.
+        /// Try again after this time.
         retry_after: Option<Duration>,
     },
 }
@@ -42,7 +42,7 @@ pub(super) struct Problem {
     code: &'static str,
     message: String,
     retry_after: Option<Duration>,
-    /// What would be right, for programs: a header's name and value.
+    /// A header that tells programs what is accepted.
     header: Option<(HeaderName, &'static str)>,
 }
 
@@ -158,14 +158,14 @@ impl From<Unavailable> for Problem {
     }
 }
 
-/// The status of a refusal, and after what time another try makes sense.
+/// The status of a refusal, and when to try again.
 fn status(code: ErrorCode) -> (StatusCode, Option<Duration>) {
     match code {
         ErrorCode::BadSdp | ErrorCode::BadRequest => (StatusCode::BAD_REQUEST, None),
         ErrorCode::NotAllowed => (StatusCode::FORBIDDEN, None),
         ErrorCode::NoSuchTrack => (StatusCode::NOT_FOUND, None),
         ErrorCode::UserIdTaken => (StatusCode::CONFLICT, None),
-        // 406 would be a counter-offer (draft, 4.2.2); what is understood and can't be done is 422.
+        // 406 would need a counter-offer (draft, 4.2.2). A valid request that can't be fulfilled is 422.
         ErrorCode::OfferNotRecvonly | ErrorCode::TooManySections | ErrorCode::NoCommonCodec | ErrorCode::Unknown => {
             (StatusCode::UNPROCESSABLE_ENTITY, None)
         }

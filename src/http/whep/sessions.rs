@@ -1,4 +1,4 @@
-//! The sessions that go on: found by room and secret id, gone when their player is.
+//! Current sessions: found by room and secret id, and removed with their player.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -10,10 +10,10 @@ use super::problem::Problem;
 use crate::id::RoomId;
 use crate::protocol::IceCandidate;
 
-/// The most sessions, pending ones among them: as many as a server takes connections.
+/// The most sessions, pending ones included: as many as the server takes connections.
 const MAX_SESSIONS: usize = 10_000;
 
-/// Candidates that a session takes in its life: two fragments of a machine with many interfaces.
+/// The most candidates over the life of a session: two fragments of a machine with many interfaces.
 pub const MAX_CANDIDATES: usize = 128;
 
 /// All sessions of a server.
@@ -24,7 +24,7 @@ pub(super) struct Sessions {
     free: Arc<Semaphore>,
 }
 
-/// What a session is made of.
+/// The parts of a new session.
 pub(super) struct NewSession {
     pub(super) room: RoomId,
     pub(super) ufrag: Option<String>,
@@ -36,9 +36,9 @@ pub(super) struct NewSession {
 #[derive(Debug, Clone)]
 pub(super) struct Session {
     room: RoomId,
-    /// Names the ICE session, in quotes.
+    /// The entity tag of the ICE session, in quotes.
     pub(super) etag: String,
-    /// The player's part of the ICE session.
+    /// The player's `ice-ufrag`.
     pub(super) ufrag: Option<String>,
     candidates: mpsc::Sender<IceCandidate>,
     added: Arc<AtomicUsize>,
@@ -58,7 +58,7 @@ impl Sessions {
     /// Begins a session; returns its id and its entity tag. The permit is held until `over` is closed.
     pub(super) fn begin(self: &Arc<Self>, permit: OwnedSemaphorePermit, new: NewSession) -> (String, String) {
         let NewSession { room, ufrag, candidates, mut over } = new;
-        // Whoever knows the id may end the session, so it has 128 bits from a cryptographic generator.
+        // Whoever knows the id can end the session, so it has 128 bits from a cryptographic generator.
         let id = format!("{:032x}", rand::random::<u128>());
         let etag = format!("\"{:016x}\"", rand::random::<u64>());
         let session =
@@ -77,7 +77,7 @@ impl Sessions {
         self.lock().get(id).filter(|session| session.room.as_str() == room).cloned()
     }
 
-    /// Ends a session; gives what is closed once the player has left.
+    /// Ends a session. The returned channel closes once the player has left.
     pub(super) fn take(&self, room: &str, id: &str) -> Option<watch::Receiver<()>> {
         let mut sessions = self.lock();
         sessions.get(id).filter(|session| session.room.as_str() == room)?;
@@ -90,13 +90,13 @@ impl Sessions {
 }
 
 impl Session {
-    /// Passes candidates on.
+    /// Passes candidates to the teacher.
     pub(super) fn add(&self, candidates: Vec<IceCandidate>) -> Result<(), Problem> {
         let before = self.added.fetch_add(candidates.len(), Ordering::Relaxed);
         if before + candidates.len() > MAX_CANDIDATES {
             return Err(Problem::too_many_candidates(MAX_CANDIDATES));
         }
-        // The queue holds a session's worth: it is closed, or there is room.
+        // The queue has space for all candidates of a session, so it fails only if it is closed.
         candidates.into_iter().try_for_each(|c| self.candidates.try_send(c)).map_err(|_| Problem::no_session())
     }
 }

@@ -42,7 +42,7 @@ fn a_second_publisher_is_refused_by_name() {
     let [ServerMessage::Error { code, message, retry_after_ms: None, .. }] = &told(&out, second)[..] else { panic!() };
     assert_eq!(*code, ErrorCode::PublisherExists);
     assert!(message.contains("N-9999 (9999) teaches in room 10013"), "{message}");
-    // Once the first one is lost, it is worth waiting.
+    // While the first publisher's connection is lost, the refusal names the time to wait.
     server.lose(teacher);
     let (second, out) = server.join_as("9998", 'b', 1);
     assert!(matches!(&told(&out, second)[0], ServerMessage::Error { retry_after_ms: Some(_), .. }));

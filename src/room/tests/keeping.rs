@@ -1,4 +1,4 @@
-//! How long a room is there, what it is called, and which makes place for another.
+//! How long an empty room stays, its name, and which room is removed when the server is full.
 
 use super::*;
 
@@ -10,7 +10,7 @@ impl TestServer {
         self.rooms.create(self.now, room.parse().unwrap(), name.parse().unwrap())
     }
 
-    /// Somebody joins another room than the usual one.
+    /// Joins another room than `join` does.
     fn enter(&mut self, room: &str, user: &str, name: Option<&str>) -> (ConnId, Vec<Output>) {
         self.next_conn += 1;
         let conn = ConnId(self.next_conn);
@@ -55,7 +55,7 @@ fn a_created_room_waits_for_its_teacher_for_hours_and_then_goes() {
     let summary = server.summary("48213").unwrap();
     assert_eq!((summary.state, summary.watching, summary.open_s), (RoomState::Waiting, 0, 12 * 3_600 - 60));
     assert_eq!(server.name("48213").as_deref(), Some("Linear algebra"));
-    // A look at it counts as use.
+    // A visit restarts the retention.
     let (student, out) = server.enter("48213", "1001", None);
     assert_eq!(name_told(&out, student).as_deref(), Some("Linear algebra"));
     server.leave(student);
@@ -75,7 +75,7 @@ fn a_teacher_keeps_the_name_of_a_room_or_gives_it_another() {
     server.leave(teacher);
     let (teacher, out) = server.enter("48213", "9999", Some("Calculus"));
     assert_eq!(name_told(&out, teacher).as_deref(), Some("Calculus"));
-    // A student names nothing.
+    // A student can't name a room.
     let (student, out) = server.enter("48213", "1001", Some("Naptime"));
     assert_eq!(name_told(&out, student).as_deref(), Some("Calculus"));
     assert_eq!(server.name("48213").as_deref(), Some("Calculus"));
@@ -92,7 +92,7 @@ fn a_lecture_is_over_when_the_teacher_says_goodbye_until_one_comes_back() {
     server.pass(MINUTE);
     let summary = server.summary("10013").unwrap();
     assert_eq!((summary.state, summary.ended_s, summary.watching), (RoomState::Ended, Some(60), 1));
-    // As long as somebody is in, it stays; and who comes late changes nothing.
+    // A room with members stays, and a late student changes nothing.
     server.pass(24 * HOUR);
     let late = server.join("1002");
     assert_eq!(server.summary("10013").unwrap().state, RoomState::Ended);
@@ -100,7 +100,7 @@ fn a_lecture_is_over_when_the_teacher_says_goodbye_until_one_comes_back() {
     let teacher = server.join(TEACHER);
     let summary = server.summary("10013").unwrap();
     assert_eq!((summary.state, summary.ended_s), (RoomState::Live, None));
-    // One that is only lost has not ended anything.
+    // A lost publisher has not ended the lecture.
     server.lose(teacher);
     server.pass(protocol::RESUME_GRACE);
     assert_eq!(server.summary("10013").unwrap().state, RoomState::Waiting);
@@ -142,12 +142,12 @@ fn rooms_that_nobody_is_in_make_place_for_somebody_the_ended_ones_first() {
     assert_eq!(rooms(&server), ["1", "2", "3"]);
     server.enter("4", "1001", None);
     assert_eq!(rooms(&server), ["1", "2", "4"]);
-    // One that is created takes no place from others that wait for their teachers.
+    // A created room does not evict rooms that wait for their teachers.
     assert_eq!(server.create("5", "fifth").unwrap_err().code, ErrorCode::ServerFull);
     server.enter("5", "1001", None);
     assert_eq!(rooms(&server), ["2", "4", "5"]);
     server.enter("2", "1001", None);
-    // Now there is somebody in all of them.
+    // Every room has a member now.
     let (late, out) = server.enter("6", "1001", None);
     assert_eq!(error_code(&out, late), Some(ErrorCode::ServerFull));
     assert_eq!(rooms(&server), ["2", "4", "5"]);

@@ -1,4 +1,4 @@
-//! Our own client: how it comes back, and how it learns that it may not.
+//! The library's client: how it reconnects, and when it gives up.
 
 use super::*;
 
@@ -18,7 +18,7 @@ async fn clients_come_back_to_a_restarted_server_and_the_room_is_whole() {
     for (_, events) in &mut students {
         event_until(events, |event| matches!(event, SignalEvent::Lost { .. })).await;
     }
-    // What is said meanwhile waits.
+    // Messages sent meanwhile wait.
     students[0].0.send(offer()).unwrap();
 
     // The port is free at once, although the server closed the connections first.
@@ -31,7 +31,7 @@ async fn clients_come_back_to_a_restarted_server_and_the_room_is_whole() {
     for (_, events) in &mut students {
         event_until(events, |event| matches!(event, SignalEvent::Joined { .. })).await;
     }
-    // Whoever came first: the offer is there, or its sender knows that nobody was.
+    // Whoever joined first, the offer is there, or its sender knows that nobody was.
     let heard = tokio::select! {
         heard = event_until(&mut teacher_events, |event| matches!(event, SignalEvent::Message(ServerMessage::Offer { .. }))) => heard,
         heard = event_until(&mut students[0].1, |event| matches!(event, SignalEvent::Message(ServerMessage::Error { .. }))) => heard,
@@ -86,7 +86,7 @@ async fn a_client_whose_place_was_taken_over_ends() {
     school.close().await;
 }
 
-/// A server that lets everybody in and is not heard of again, as behind a line that is dead.
+/// A server that lets every client in and then falls silent, as on a dead path.
 async fn mute_server() -> (SocketAddr, JoinHandle<()>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -97,7 +97,7 @@ async fn mute_server() -> (SocketAddr, JoinHandle<()>) {
             let mut socket = tokio_tungstenite::accept_async(stream).await.unwrap();
             let joined = r#"{"type":"joined","roomId":"1","userId":"1001","users":[],"publisher":null}"#;
             socket.send(Message::text(joined)).await.unwrap();
-            // Never read, so that no ping is answered.
+            // Nothing is read, so no ping is answered.
             mute.push(socket);
         }
     });
@@ -113,7 +113,7 @@ async fn a_client_that_doubts_its_server_leaves_a_dead_line() {
     assert!(matches!(event(&mut events).await, SignalEvent::Joined { .. }));
     client.probe();
     let lost = event(&mut events).await;
-    // Without a doubt it is 12 s.
+    // Without a probe, it would take 12 s.
     assert!(matches!(&lost, SignalEvent::Lost { reason } if reason == "nothing from the server for 2 s"), "{lost:?}");
     assert!(matches!(event(&mut events).await, SignalEvent::Joined { .. }), "by a new connection");
     serving.abort();
@@ -126,7 +126,7 @@ async fn a_server_that_answers_keeps_a_client_that_doubts() {
     let (client, mut events) = Client::connect(school.config("1001", 's')).await.unwrap();
     assert!(matches!(event(&mut events).await, SignalEvent::Joined { .. }));
     client.probe();
-    // Longer than the server has for an answer.
+    // Longer than the server may take to answer.
     let lost = event_until(&mut events, |event| matches!(event, SignalEvent::Lost { .. }));
     let lost = timeout(Duration::from_millis(2_500), lost).await;
     assert!(lost.is_err(), "{lost:?}");
@@ -155,7 +155,7 @@ async fn what_is_no_server_is_told_from_one_that_is_not_there_yet() {
         (&b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n"[..], true),
         (b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n", true),
         (b"SSH-2.0-OpenSSH_9.2\r\n", true),
-        // An alert of TLS.
+        // A TLS alert.
         (&[0x15, 3, 1, 0, 2, 2, 10], true),
         (b"HTTP/1.1 502 Bad Gateway\r\ncontent-length: 0\r\n\r\n", false),
         (b"", false),

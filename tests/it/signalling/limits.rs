@@ -1,13 +1,13 @@
-//! What crowds and slow clients may take of a server, and what else is on its port.
+//! Crowds, slow clients, and the other endpoints on the port.
 
 use super::*;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn classes_of_2000_students_from_one_address_are_let_in_at_once() {
-    // Both ends of each connection are ours: as many as the descriptors of this process allow beside the other tests.
+    // Both ends of each connection are in this process: as many as its descriptors allow beside the other tests.
     let students = (max_open_files().saturating_sub(400) / 2).min(2_000);
     let school = School::open().await;
-    // In rooms of 100: here the students are slower at reading lists than the server at writing them.
+    // In rooms of 100, because these clients read lists more slowly than the server writes them.
     let names: Vec<_> = (0..students).map(|n| format!("roomId={}&userId={}", n / 100, n)).collect();
     let _students = join_all(names.iter().map(|name| school.join(name))).await;
     assert_eq!(school.server.rooms().iter().map(|room| room.watching).sum::<usize>(), students);
@@ -27,7 +27,7 @@ async fn a_class_that_offers_at_once_is_heard() {
     school.close().await;
 }
 
-/// On one thread, so that the reader of the teacher's messages fills the student's queue before it is written out.
+/// On one thread, so that the reader of the teacher's messages fills the student's queue before it is written.
 #[tokio::test]
 async fn the_65th_message_of_a_burst_is_not_lost() {
     let school = School::open().await;
@@ -61,7 +61,7 @@ async fn more_connections_than_allowed_are_closed_at_once() {
     assert_eq!(timeout(DEADLINE, third.read(&mut [0])).await.unwrap().unwrap(), 0);
     drop(two);
     wait_for("one less", || school.server.connections() == 1).await;
-    // The socket is counted until it is closed, just after the connection is.
+    // The socket counts until it is closed, just after the connection ends.
     let deadline = Instant::now() + DEADLINE;
     loop {
         let mut stream = TcpStream::connect(school.address).await.unwrap();
