@@ -67,7 +67,7 @@ use serde::{Deserialize, Serialize};
 use crate::id::{Nickname, RoomId, RoomName, UserId, is_printable};
 
 pub use error::ErrorCode;
-pub use join::{ClientKind, JoinError, JoinRequest, Session, is_same_origin};
+pub use join::{ClientKind, JoinError, JoinRequest, SessionSecret, is_same_origin};
 pub use limits::*;
 
 pub mod channel;
@@ -477,7 +477,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_malformed_is_refused_with_a_sentence() {
+    fn a_malformed_message_is_refused_with_a_sentence() {
         let long = "x".repeat(MAX_CANDIDATE_BYTES + 1);
         let long = format!(r#"{{"type":"candidate","targetUid":"9","candidate":{{"candidate":"{long}"}}}}"#);
         for text in [

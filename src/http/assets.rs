@@ -207,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn comments_are_not_sent_and_all_else_is() {
+    fn comments_are_stripped_and_code_is_kept() {
         let text = "// Why.\n\n/** What. */\nconst a = 'b // c';\n  /*\n   * More.\n   */\n  call(a); // here\n";
         let sent = without_comments(text);
         assert_eq!(sent, "\n\n\nconst a = 'b // c';\n\n\n\n  call(a); // here\n", "lines keep their numbers");
@@ -217,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn every_file_of_the_page_is_served_and_every_module_is_fetched_at_once() {
+    fn every_file_of_the_page_is_served_and_every_module_is_preloaded() {
         for (name, text) in modules() {
             for imported in between(text, "from './", "'") {
                 assert!(file(imported).contains("export "), "{name} imports {imported}");
@@ -237,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn comments_stay_at_home_and_lines_where_they_are() {
+    fn stripping_comments_keeps_line_numbers() {
         let text = "/** One. */\nconst a = 1; // kept\n  /*\n   * two\n   */\n  // three\nconst b = '//';\n";
         assert_eq!(without_comments(text), "\nconst a = 1; // kept\n\n\n\n\nconst b = '//';\n");
         for (name, kind, text) in FILES.iter().filter(|(_, kind, _)| *kind != SVG) {
@@ -249,7 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn the_service_worker_keeps_every_file_of_this_build() {
+    fn the_service_worker_caches_every_file_of_this_build() {
         let worker = worker(&HeaderMap::new());
         assert_eq!(worker.headers()[header::CACHE_CONTROL], "no-cache");
         let text = std::str::from_utf8(&WORKER.plain).unwrap();
@@ -287,7 +287,7 @@ mod tests {
     }
 
     #[test]
-    fn other_peoples_text_is_never_html_and_no_other_host_is_asked() {
+    fn other_peoples_text_is_never_html_and_no_other_host_is_contacted() {
         for (name, text) in modules() {
             for word in ["innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval(", "new Function"] {
                 assert!(!text.contains(word), "{word} in {name}");
@@ -302,7 +302,7 @@ mod tests {
     }
 
     #[test]
-    fn gzip_is_sent_to_those_who_take_it() {
+    fn gzip_is_sent_to_clients_that_accept_it() {
         let takes =
             |value: &str| takes_gzip(&HeaderMap::from_iter([(header::ACCEPT_ENCODING, value.parse().unwrap())]));
         assert!(takes("gzip, deflate, br") && takes("br;q=1.0, GZIP;q=0.5") && takes("*"));
@@ -310,7 +310,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_is_kept_for_ever_under_the_hash_of_all() {
+    fn a_file_is_cached_for_ever_under_the_hash_of_all_files() {
         let found = asset(&ASSETS.hash, "main.js", &HeaderMap::new());
         assert_eq!(found.status(), StatusCode::OK);
         assert!(found.headers()[header::CACHE_CONTROL].to_str().unwrap().contains("immutable"));

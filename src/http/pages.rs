@@ -64,7 +64,7 @@ mod tests {
     }
 
     #[test]
-    fn a_host_that_is_no_host_is_not_in_the_policy() {
+    fn an_invalid_host_is_not_in_the_policy() {
         assert_eq!(host(&from("lab-3:18080")), Some("lab-3:18080"));
         for bad in ["", "x;script-src *", "a b", "[::1]:18080", "x,y", "'unsafe-inline'"] {
             assert_eq!(host(&from(bad)), None, "{bad}");
@@ -75,7 +75,7 @@ mod tests {
     }
 
     #[test]
-    fn every_page_tells_the_browser_what_it_may_do() {
+    fn every_page_has_its_security_headers() {
         for (response, status) in [(page(&from("lab")), 200), (not_found(&from("a b")), 404)] {
             assert_eq!(response.status(), status);
             let header = |name: &str| response.headers()[name].to_str().unwrap();
@@ -88,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn without_scripts_the_page_says_what_to_type() {
+    fn without_scripts_the_page_names_the_command_to_type() {
         let index = include_str!("page/index.html");
         let noscript = index.split("<noscript>").nth(1).unwrap().split("</noscript>").next().unwrap();
         assert!(noscript.contains("classroom watch --room"), "{noscript}");

@@ -375,7 +375,7 @@ mod tests {
     }
 
     #[test]
-    fn a_student_is_told_what_it_is_sent_and_why() {
+    fn a_tier_message_has_the_tiers_and_the_reason() {
         let less = PublisherMessage::Tier {
             tiers: SentTiers { screen: Some(SentTier::Low), camera: Some(SentTier::None) },
             estimate_kbps: Some(600),
@@ -408,7 +408,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_allowed_and_what_has_stopped_is_said_in_a_few_words() {
+    fn allows_and_stopped_look_as_specified() {
         let allows = PublisherMessage::Allows(Allowed { comments: true, reactions: false });
         assert_eq!(allows.to_json(), r#"{"type":"allows","comments":true,"reactions":false}"#);
         assert_eq!(PublisherMessage::parse(&allows.to_json()).unwrap(), allows);
@@ -423,7 +423,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_malformed_is_refused_with_a_code() {
+    fn a_malformed_message_is_refused_with_a_code() {
         for text in ["", "{", "[]", "1", r#"{"type":"msg"}"#, r#"{"type":"hand","raised":"yes"}"#, r#"{"text":"x"}"#] {
             assert_eq!(StudentMessage::parse(text).unwrap_err().0, ErrorCode::MalformedMessage, "{text}");
         }
@@ -432,7 +432,7 @@ mod tests {
     }
 
     #[test]
-    fn words_are_cleaned() {
+    fn chat_text_is_cleaned() {
         assert_eq!(ChatText::from(" a\r\nb\tc\u{202e}d\u{7}\u{1b}[2J ").as_str(), "a  b cd[2J");
         assert_eq!(ChatText::from("<script>").as_str(), "<script>", "text stays text; who shows it escapes it");
         assert_eq!(ChatText::from("学".repeat(2_000).as_str()).as_str().chars().count(), MAX_TEXT_CHARS);

@@ -172,7 +172,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_code_survives_the_wire_and_a_new_one_is_no_error() {
+    fn every_code_survives_json_and_an_unknown_one_is_accepted() {
         for code in ErrorCode::ALL {
             let text = serde_json::to_string(code).unwrap();
             assert_eq!(serde_json::from_str::<ErrorCode>(&text).unwrap(), *code);

@@ -17,16 +17,16 @@ const MAX_SESSION_CHARS: usize = 64;
 ///
 /// `Debug` hides it.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Session(Box<str>);
+pub struct SessionSecret(Box<str>);
 
-impl Session {
+impl SessionSecret {
     /// The secret itself.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 }
 
-impl FromStr for Session {
+impl FromStr for SessionSecret {
     type Err = JoinError;
     fn from_str(text: &str) -> Result<Self, JoinError> {
         let fits = (MIN_SESSION_CHARS..=MAX_SESSION_CHARS).contains(&text.len());
@@ -38,9 +38,9 @@ impl FromStr for Session {
     }
 }
 
-impl fmt::Debug for Session {
+impl fmt::Debug for SessionSecret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Session(..)")
+        f.write_str("SessionSecret(..)")
     }
 }
 
@@ -113,7 +113,7 @@ pub struct JoinRequest {
     /// Whether the client publishes.
     pub publishes: bool,
     /// The secret of this client; without one, the client can't resume after a lost connection.
-    pub session: Option<Session>,
+    pub session: Option<SessionSecret>,
     /// A random number, drawn once per process; 0 if absent.
     pub epoch: u32,
     /// The kind of client, if given.
@@ -214,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn a_page_of_another_site_is_told_from_our_own() {
+    fn a_page_of_another_site_is_distinguished_from_our_own() {
         assert!(is_same_origin(None, "lab:18080"));
         assert!(is_same_origin(Some("http://Lab:18080"), "lab:18080"));
         for origin in ["http://evil.example", "http://lab:18081", "lab:18080", "null", ""] {

@@ -7,7 +7,7 @@ use super::pending::{Mailbox, Presence};
 use super::retention::{Eviction, Retention};
 use super::{ConnId, Newcomer, Output, Refusal, RoomLimits, RoomState, RoomSummary};
 use crate::id::{RoomId, RoomName, UserId, count_of_students, named};
-use crate::protocol::{ClientMessage, ErrorCode, LeaveReason, ServerMessage, Session, User};
+use crate::protocol::{ClientMessage, ErrorCode, LeaveReason, ServerMessage, SessionSecret, User};
 
 /// One room.
 #[derive(Debug)]
@@ -27,7 +27,7 @@ pub(super) struct Lecture {
 #[derive(Debug)]
 struct Member {
     user: User,
-    session: Session,
+    session: SessionSecret,
     since: Instant,
     connection: Connection,
 }

@@ -31,7 +31,7 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 
 use crate::id::{Nickname, RoomId, RoomName, UserId};
-use crate::protocol::{self, ClientKind, ClientMessage, ErrorCode, ServerMessage, Session, User};
+use crate::protocol::{self, ClientKind, ClientMessage, ErrorCode, ServerMessage, SessionSecret, User};
 use crate::token_bucket::TokenBucket;
 use lecture::Lecture;
 use retention::Eviction;
@@ -56,7 +56,7 @@ pub struct Newcomer {
     /// Changes with the client's process.
     pub epoch: u32,
     /// The secret of this client.
-    pub session: Session,
+    pub session: SessionSecret,
     /// The kind of client, by its own account.
     pub client: Option<ClientKind>,
 }

@@ -316,7 +316,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_said_is_stamped_and_goes_to_all() {
+    fn a_chat_message_is_stamped_and_sent_to_all() {
         let (mut talk, now) = (talk(), Instant::now());
         let out = talk.heard(now, 7, &id("1001"), r#"{"type":"msg","text":"hi","userId":"9999","nickname":"Ms Li"}"#);
         let [TalkOutput::All(PublisherMessage::Msg(to_all)), TalkOutput::Said(said)] = out.as_slice() else {
@@ -331,7 +331,7 @@ mod tests {
     }
 
     #[test]
-    fn hands_are_listed_in_the_order_they_went_up() {
+    fn hands_are_listed_in_the_order_in_which_they_went_up() {
         let (mut talk, now) = (talk(), Instant::now());
         assert_eq!(talk.heard(now, 1, &id("1002"), &hand(true)).len(), 1);
         assert_eq!(talk.heard(now, 2, &id("1001"), &hand(true)).len(), 1);
@@ -351,7 +351,7 @@ mod tests {
     }
 
     #[test]
-    fn who_writes_too_fast_is_told_once_a_second_and_nobody_else_notices() {
+    fn a_fast_writer_gets_one_error_a_second_and_affects_nobody_else() {
         let (mut talk, start) = (talk(), Instant::now());
         let (mut to_all, mut complaints) = (0, 0);
         for n in 0..600 {
@@ -373,7 +373,7 @@ mod tests {
     }
 
     #[test]
-    fn a_whole_room_that_writes_at_once_is_slowed() {
+    fn a_room_that_writes_at_once_is_limited() {
         let mut talk = Talk::new(id("9999"), "".into());
         let now = Instant::now();
         let heard = |n: usize, talk: &mut Talk| talk.heard(now, 0, &id(&format!("s{n}")), &msg("me!"));
@@ -382,7 +382,7 @@ mod tests {
     }
 
     #[test]
-    fn a_newcomer_reads_what_was_said_as_far_as_it_fits() {
+    fn a_newcomer_gets_as_much_history_as_fits() {
         let mut talk = talk();
         for n in 0..60 {
             talk.teacher_says(n, &format!("line {n}"));
@@ -404,7 +404,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_teacher_forbids_is_refused_and_newcomers_know() {
+    fn what_the_teacher_forbids_is_refused_and_announced_to_newcomers() {
         let (mut talk, now) = (talk(), Instant::now());
         let clap = StudentMessage::Reaction { reaction: Reaction::Clap }.to_json();
         assert_eq!(talk.heard(now, 0, &id("1001"), &clap).len(), 2);

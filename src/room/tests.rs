@@ -176,7 +176,7 @@ fn the_teacher_hears_of_a_student_at_once_and_other_students_in_a_batch() {
 }
 
 #[test]
-fn the_same_client_takes_its_place_back_and_nobody_notices() {
+fn the_same_client_resumes_and_nobody_notices() {
     let mut server = TestServer::new();
     let teacher = server.join(TEACHER);
     let older = server.join("1001");
@@ -200,7 +200,7 @@ fn the_same_client_takes_its_place_back_and_nobody_notices() {
 }
 
 #[test]
-fn a_new_process_in_the_same_place_is_announced_before_anything_it_says() {
+fn a_new_process_with_the_same_id_is_announced_before_its_messages() {
     let mut server = TestServer::new();
     let teacher = server.join(TEACHER);
     let older = server.join("1001");
@@ -237,7 +237,7 @@ fn a_teacher_killed_and_started_again_reaches_every_student_at_once() {
 }
 
 #[test]
-fn a_teacher_that_stays_away_is_told_to_students_at_once() {
+fn students_learn_at_once_that_a_teacher_stays_away() {
     let mut server = TestServer::new();
     let student = server.join("1001");
     let teacher = server.join(TEACHER);
@@ -271,7 +271,7 @@ fn a_lecture_is_over_only_when_its_teacher_says_so() {
 }
 
 #[test]
-fn who_comes_after_the_teacher_hears_how_the_teacher_went() {
+fn a_late_student_learns_how_the_teacher_left() {
     let mut server = TestServer::new();
     let went = |server: &mut TestServer| {
         let (conn, out) = server.join_as("1002", 'a', 1);
@@ -304,7 +304,7 @@ fn a_ping_is_answered_to_its_sender_alone() {
 }
 
 #[test]
-fn what_is_said_to_someone_on_the_way_back_waits_in_order() {
+fn messages_to_a_reconnecting_member_wait_in_order() {
     let mut server = TestServer::new();
     let teacher = server.join(TEACHER);
     let student = server.join("1001");
@@ -323,7 +323,7 @@ fn what_is_said_to_someone_on_the_way_back_waits_in_order() {
 }
 
 #[test]
-fn mail_is_bounded_and_its_overflow_is_the_senders_to_know() {
+fn a_full_mailbox_is_reported_to_the_sender() {
     let mut server = TestServer::new();
     let teacher = server.join(TEACHER);
     let student = server.join("1001");
@@ -334,7 +334,7 @@ fn mail_is_bounded_and_its_overflow_is_the_senders_to_know() {
 }
 
 #[test]
-fn who_may_say_what_to_whom() {
+fn each_message_is_allowed_or_refused_by_sender_and_target() {
     let mut server = TestServer::new();
     let (teacher, a, b) = (server.join(TEACHER), server.join("1001"), server.join("1002"));
     let reject = |code| ClientMessage::Reject { target_uid: id("1001"), code, message: "no".into(), codec: None };
@@ -399,7 +399,7 @@ fn a_summary_tells_who_teaches_and_since_when() {
 }
 
 #[test]
-fn presence_of_who_came_and_went_within_a_batch_ends_as_it_is() {
+fn a_batch_of_presence_ends_with_the_current_state() {
     let mut server = TestServer::new();
     let watcher = server.join("1001");
     server.pass(Duration::from_secs(1));

@@ -91,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_fragment_is_refused_with_a_sentence() {
+    fn an_invalid_fragment_is_refused_with_a_sentence() {
         let replaced = |from: &str, to: &str| GOOD.replace(from, to);
         for text in [
             String::new(),
@@ -115,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn any_cut_fragment_is_read_or_refused() {
+    fn any_truncated_fragment_is_parsed_or_refused() {
         for cut in 0..GOOD.len() {
             let _ = Fragment::parse(&GOOD[..cut]);
         }

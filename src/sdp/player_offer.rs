@@ -56,7 +56,7 @@ mod tests {
     }
 
     #[test]
-    fn a_player_may_offer_to_send_and_only_receives() {
+    fn a_player_may_offer_sendrecv_and_only_receives() {
         let wanted = PlayerOffer::parse(&offer("", "a=recvonly\r\n")).unwrap();
         assert_eq!(wanted.sdp, offer("", "a=recvonly\r\n"));
         for sendrecv in ["a=sendrecv\r\n", "", "a=sendrecv\n"] {
@@ -84,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_sdp_is_refused() {
+    fn text_that_is_not_sdp_is_refused() {
         for text in ["", "hello", "v=0\r\nnonsense", "m=audio 9 RTP/AVP 0\r\n"] {
             assert_eq!(PlayerOffer::parse(text), None, "{text}");
         }

@@ -14,7 +14,7 @@ use tokio_tungstenite::{WebSocketStream, client_async_with_config};
 use super::ServerUrl;
 use super::dial::dial;
 use crate::id::{Nickname, RoomId, RoomName, UserId};
-use crate::protocol::{self, ClientKind, ErrorCode, IceServer, JoinRequest, ServerMessage, Session, User};
+use crate::protocol::{self, ClientKind, ErrorCode, IceServer, JoinRequest, ServerMessage, SessionSecret, User};
 
 /// How long the server may take to answer the join request, once TCP is connected.
 const ENTER_WITHIN: Duration = Duration::from_secs(3);
@@ -35,7 +35,7 @@ pub struct ClientConfig {
     /// Whether the client publishes.
     pub publishes: bool,
     /// The secret that proves that this is the same client, see [`super::SessionToken`].
-    pub session: Session,
+    pub session: SessionSecret,
     /// A random number, drawn once per process.
     pub epoch: u32,
     /// How long the first connection may take, retries included, before [`SignalError::Unreachable`].
@@ -232,7 +232,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_proxy_that_waits_for_its_server_is_waited_for() {
+    fn a_client_waits_for_a_proxy_whose_server_is_not_up() {
         for status in [502, 503, 504, 500, 429, 408] {
             assert!(may_change(StatusCode::from_u16(status).unwrap()), "{status}");
         }

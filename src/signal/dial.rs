@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_line_that_returns_is_noticed_by_the_next_attempt() {
+    async fn the_next_attempt_notices_a_path_that_works_again() {
         let start = Instant::now();
         // The SYN of an attempt is lost during the first 1.5 s.
         let connect = |to| async move {
@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn an_address_that_is_silent_does_not_keep_from_the_others() {
+    async fn a_silent_address_does_not_delay_the_others() {
         let tried = RefCell::new(Vec::new());
         let connect = |to| {
             tried.borrow_mut().push(to);
@@ -180,7 +180,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn an_address_that_is_known_is_not_looked_up_first() {
+    async fn a_known_address_is_tried_before_the_lookup() {
         let start = Instant::now();
         let never = std::future::pending::<io::Result<Vec<SocketAddr>>>();
         let connected = connect_to_one(never, Some(address(7)), |to| async move { Ok(to) }).await.unwrap();
@@ -188,7 +188,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_slow_name_server_is_waited_for_and_a_silent_server_is_not() {
+    async fn a_slow_name_server_does_not_use_up_the_time_to_connect() {
         let start = Instant::now();
         let slow = async {
             sleep(seconds(5)).await;
@@ -200,7 +200,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn who_moved_is_found_by_name() {
+    async fn a_server_that_moved_is_found_by_name() {
         let connect = |to| async move {
             let refused = to == address(7);
             if refused { Err(io::ErrorKind::ConnectionRefused.into()) } else { Ok(to) }
@@ -213,7 +213,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn the_last_error_is_told() {
+    async fn the_last_error_is_returned() {
         let refuse = |_| async { Err::<(), _>(io::Error::from(io::ErrorKind::ConnectionRefused)) };
         let start = Instant::now();
         let refused = connect_to_one(async { Ok(vec![address(1), address(2)]) }, None, refuse).await;
@@ -228,7 +228,7 @@ mod tests {
     const LONGEST: Duration = Duration::from_secs(2);
 
     #[tokio::test(start_paused = true)]
-    async fn pauses_grow_to_the_longest_and_are_never_in_step() {
+    async fn pauses_grow_to_the_longest_and_differ() {
         let mut backoff = Backoff::up_to(LONGEST);
         let pauses: Vec<Duration> = (0..50).map(|_| backoff.after(Instant::now())).collect();
         assert!(pauses[0] <= FIRST_PAUSE, "{pauses:?}");
@@ -238,7 +238,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn an_attempt_that_took_long_is_followed_by_the_next_one_at_once() {
+    async fn the_next_attempt_follows_a_long_one_at_once() {
         let mut backoff = Backoff::up_to(LONGEST);
         for _ in 0..10 {
             let begun = Instant::now();

@@ -174,7 +174,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_address_in_our_own_network_is_the_best() {
+    fn an_address_in_our_own_network_ranks_first() {
         let own = [if_addrs::Interface {
             name: "eth0".into(),
             addr: if_addrs::IfAddr::V4(if_addrs::Ifv4Addr {
@@ -211,7 +211,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_search_ends_in_time_whatever_the_network() {
+    async fn a_search_ends_in_time_on_any_network() {
         let nowhere = "no-such-room-anywhere".parse().unwrap();
         let search = discover(Some(&nowhere), Duration::from_millis(100));
         assert!(tokio::time::timeout(Duration::from_secs(5), search).await.is_ok());

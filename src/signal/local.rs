@@ -66,7 +66,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_local_member_comes_is_told_and_goes() {
+    async fn a_local_member_joins_receives_and_leaves() {
         let stun = IceServer { urls: vec!["stun:a:3478".into()], username: None, credential: None };
         let server = Server::with_ice_servers(ServerLimits::default(), vec![stun.clone()]);
         let mut teacher = server.join(request("userId=9999&pub=pub"));
@@ -84,7 +84,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_local_member_is_refused_and_shut_out_like_any() {
+    async fn a_local_member_is_refused_and_closed_like_any_other() {
         let server = Server::new(ServerLimits::default());
         let mut first = server.join(request("userId=1001"));
         assert!(matches!(first.receive().await, Some(ServerMessage::Joined { .. })));

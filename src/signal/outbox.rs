@@ -147,7 +147,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_full_outbox_still_takes_the_end() {
+    fn a_full_outbox_still_takes_the_close() {
         let (outbox, mut outgoing) = with_room_for(2);
         assert_eq!(outbox.push("1".into()), Ok(()));
         assert_eq!(outbox.push("2".into()), Ok(()));
@@ -160,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn students_fill_half_of_a_publishers_queue_at_most() {
+    fn students_fill_at_most_half_of_a_publishers_queue() {
         let (outbox, _outgoing) = with_room_for(4);
         assert_eq!((0..4).filter(|_| outbox.relay("offer".into()).is_ok()).count(), 2);
         assert_eq!(outbox.push("join".into()), Ok(()));

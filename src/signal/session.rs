@@ -13,7 +13,7 @@ use rand::distr::{Alphanumeric, SampleString};
 
 use super::ServerUrl;
 use crate::id::{RoomId, UserId};
-use crate::protocol::Session;
+use crate::protocol::SessionSecret;
 
 /// 32 letters and digits are 190 bits.
 const SECRET_CHARS: usize = 32;
@@ -23,7 +23,7 @@ const SECRET_CHARS: usize = 32;
 /// Dropping a token removes the file: a process that ends normally has left the room. A killed process leaves the file.
 #[derive(Debug)]
 pub struct SessionToken {
-    session: Session,
+    session: SessionSecret,
     kept: Option<(PathBuf, File)>,
 }
 
@@ -54,7 +54,7 @@ impl SessionToken {
     }
 
     /// The secret.
-    pub fn session(&self) -> &Session {
+    pub fn session(&self) -> &SessionSecret {
         &self.session
     }
 
@@ -74,7 +74,7 @@ impl Drop for SessionToken {
 }
 
 /// A secret that nobody can guess.
-pub(super) fn random_session() -> Session {
+pub(super) fn random_session() -> SessionSecret {
     loop {
         // The first draw is always valid; the loop replaces an unwrap.
         if let Ok(session) = Alphanumeric.sample_string(&mut rand::rng(), SECRET_CHARS).parse() {
@@ -83,7 +83,7 @@ pub(super) fn random_session() -> Session {
     }
 }
 
-fn keep(dir: &Path, authority: &str, room: &RoomId, user: &UserId) -> io::Result<(Session, PathBuf, File)> {
+fn keep(dir: &Path, authority: &str, room: &RoomId, user: &UserId) -> io::Result<(SessionSecret, PathBuf, File)> {
     // No id contains `+`, so no two pairs of room and user share a name. A host may be too long for a file name, so its
     // hash is used; std's hashes may change between versions.
     let path = dir.join(format!("session+{room}+{user}+{:016x}", fnv1a(authority.as_bytes())));
@@ -143,7 +143,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn who_is_killed_finds_the_secret_and_a_second_process_does_not() {
+    fn a_restarted_process_finds_the_secret_and_a_second_one_does_not() {
         let dir = std::env::temp_dir().join(format!("classroom-test-{}", random_session().as_str()));
         let dir = private_dir(dir).unwrap();
         let (authority, room) = ("host:1", "10013".parse().unwrap());
@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_with_something_else_in_it_is_written_anew() {
+    fn a_file_without_a_valid_secret_is_rewritten() {
         let dir = std::env::temp_dir().join(format!("classroom-test-{}", random_session().as_str()));
         let dir = private_dir(dir).unwrap();
         let (authority, room, user) = ("host:1", "1".parse().unwrap(), "2".parse().unwrap());

@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn what_people_type_is_understood() {
+    fn common_spellings_of_an_address_are_parsed() {
         assert_eq!(shown("10.0.0.5"), "ws://10.0.0.5:18080/ws?q");
         assert_eq!(shown("lab-3.example.org:80"), "ws://lab-3.example.org:80/ws?q");
         assert_eq!(shown(" WS://host:1/ "), "ws://host:1/ws?q");
@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn the_rest_is_refused_with_the_cause() {
+    fn other_addresses_are_refused_with_the_cause() {
         let refused = |text: &str| text.parse::<ServerUrl>().unwrap_err();
         assert_eq!(refused("wss://host"), ServerUrlError::Tls("wss".into()));
         assert_eq!(refused("rtsp://host"), ServerUrlError::Scheme("rtsp".into()));

@@ -96,7 +96,7 @@ fn a_page_creates_a_room_and_gets_its_link() {
 }
 
 #[test]
-fn what_is_no_request_for_a_room_is_refused_with_a_reason_and_creates_nothing() {
+fn an_invalid_request_for_a_room_is_refused_with_a_reason_and_creates_nothing() {
     let class = Classroom::new();
     let server = class.server();
     let address = address(&class);
@@ -184,7 +184,7 @@ fn names_are_text_and_stay_short() {
 }
 
 #[test]
-fn rooms_created_in_a_loop_are_refused_and_others_go_on() {
+fn rooms_created_in_a_loop_are_refused_and_others_may_still_join() {
     let class = Classroom::new();
     let _server = class.server();
     let address = address(&class);
@@ -200,7 +200,7 @@ fn rooms_created_in_a_loop_are_refused_and_others_go_on() {
 }
 
 #[tokio::test]
-async fn a_server_that_is_full_or_ends_creates_no_room() {
+async fn a_full_or_ending_server_creates_no_room() {
     let room = room::RoomLimits { max_rooms: 1, ..room::RoomLimits::default() };
     let server = Server::new(ServerLimits { room, ..ServerLimits::default() });
     let listener = http::bind(([127, 0, 0, 1], 0).into()).unwrap();
@@ -223,7 +223,7 @@ async fn a_server_that_is_full_or_ends_creates_no_room() {
 }
 
 #[test]
-fn a_room_is_called_as_its_teacher_calls_it_and_is_over_when_the_teacher_goes() {
+fn a_room_has_its_teachers_name_for_it_and_ends_when_the_teacher_leaves() {
     let class = Classroom::new();
     let _server = class.server();
     let address = address(&class);

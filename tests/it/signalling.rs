@@ -267,7 +267,7 @@ async fn an_offer_is_relayed_within_5_ms() {
 }
 
 #[tokio::test]
-async fn what_breaks_the_wire_gets_its_code_and_nobody_else_notices() {
+async fn a_protocol_violation_gets_its_code_and_affects_nobody_else() {
     let school = School::open_with_grace(Duration::from_millis(100)).await;
     let mut teacher = school.join(TEACHER).await;
     let mut witness = school.student("1001").await;
@@ -309,7 +309,7 @@ async fn a_flood_is_stopped() {
 }
 
 #[tokio::test]
-async fn a_message_to_nobody_or_to_a_student_is_refused_and_its_sender_stays() {
+async fn a_message_to_a_missing_user_or_to_a_student_is_refused_and_its_sender_stays() {
     let school = School::open().await;
     let mut one = school.student("1001").await;
     let mut other = school.student("1002").await;
@@ -325,7 +325,7 @@ async fn a_message_to_nobody_or_to_a_student_is_refused_and_its_sender_stays() {
 }
 
 #[tokio::test]
-async fn a_query_that_asks_for_no_place_is_refused() {
+async fn a_query_without_room_or_user_is_refused() {
     let school = School::open().await;
     for (query, cause) in [
         ("", "roomId is missing"),
@@ -343,7 +343,7 @@ async fn a_query_that_asks_for_no_place_is_refused() {
 }
 
 #[tokio::test]
-async fn a_user_id_in_use_is_refused_and_the_same_session_takes_it_over() {
+async fn a_user_id_in_use_is_refused_to_strangers_and_given_to_the_same_session() {
     let school = School::open().await;
     let mut teacher = school.join(TEACHER).await;
     let mut first = school.student("1001").await;
@@ -362,7 +362,7 @@ async fn a_user_id_in_use_is_refused_and_the_same_session_takes_it_over() {
 }
 
 #[tokio::test]
-async fn a_lost_place_is_held_for_its_owner_and_then_free() {
+async fn the_user_id_of_a_lost_connection_is_reserved_and_then_free() {
     let school = School::open().await;
     let mut teacher = school.join(TEACHER).await;
     let first = school.student("1001").await;
@@ -395,7 +395,7 @@ async fn a_lost_place_is_held_for_its_owner_and_then_free() {
 }
 
 #[tokio::test]
-async fn a_second_publisher_is_told_who_teaches() {
+async fn a_second_publisher_learns_who_teaches() {
     let school = School::open().await;
     let _teacher = school.join(TEACHER).await;
     let mut second = school.connect("roomId=1&userId=9998&pub=pub").await;
@@ -405,7 +405,7 @@ async fn a_second_publisher_is_told_who_teaches() {
 }
 
 #[tokio::test]
-async fn a_goodbye_frees_the_place_at_once() {
+async fn a_goodbye_frees_the_user_id_at_once() {
     let school = School::open().await;
     let mut teacher = school.join(TEACHER).await;
     let mut by_message = school.student("1001").await;
@@ -424,7 +424,7 @@ async fn a_goodbye_frees_the_place_at_once() {
 }
 
 #[tokio::test]
-async fn a_client_that_never_reads_is_closed_and_nobody_else_notices() {
+async fn a_client_that_never_reads_is_closed_and_affects_nobody_else() {
     let school = School::open_with_grace(Duration::from_millis(100)).await;
     let mut teacher = school.join(TEACHER).await;
     let mut witness = school.student("1001").await;
@@ -473,7 +473,7 @@ async fn a_client_that_never_reads_is_closed_and_nobody_else_notices() {
 }
 
 #[tokio::test]
-async fn a_half_open_connection_is_found_out() {
+async fn a_half_open_connection_is_detected() {
     let limits = ServerLimits {
         ping_interval: Duration::from_millis(50),
         silence_timeout: Duration::from_millis(200),
@@ -491,7 +491,7 @@ async fn a_half_open_connection_is_found_out() {
 }
 
 #[tokio::test]
-async fn a_server_that_ends_says_so() {
+async fn a_server_announces_its_shutdown() {
     let school = School::open().await;
     let mut student = school.student("1001").await;
     let address = school.address;
@@ -505,7 +505,7 @@ async fn a_server_that_ends_says_so() {
 }
 
 #[test]
-fn the_query_of_a_client_is_what_the_specification_says() {
+fn the_query_of_a_client_follows_the_specification() {
     let request = JoinRequest::parse("roomId=10013&userId=1001&nickname=S-01&pub=no").unwrap();
     assert_eq!(request.to_query(), "roomId=10013&userId=1001&nickname=S-01&pub=no&epoch=0");
 }

@@ -101,7 +101,7 @@ fn fragment(ufrag: &str) -> String {
 }
 
 #[test]
-fn an_offer_is_answered_and_the_session_is_used_as_the_draft_says() {
+fn an_offer_is_answered_and_its_session_follows_the_draft() {
     let class = Classroom::new();
     let listen = class.url().replace("ws://", "");
     let flags = ["serve", "--listen", &listen, "--stun", "stun:stun.example", "--turn", "turn:me:secret@turn.example"];
@@ -202,7 +202,7 @@ fn a_session_ends_when_another_process_teaches() {
 }
 
 #[test]
-fn what_is_refused_says_why() {
+fn every_refusal_has_its_status_and_code() {
     let class = Classroom::new();
     let _server = class.server();
     let path = format!("/whep/{ROOM}");
@@ -272,7 +272,7 @@ fn what_is_refused_says_why() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_teacher_that_does_not_answer_is_not_waited_for_long() {
+async fn a_player_does_not_wait_long_for_a_silent_teacher() {
     let class = Classroom::new();
     let server = class.server();
     let teacher = Client::connect(ClientConfig {
@@ -332,8 +332,8 @@ fn player(python: &Path, class: &Classroom, query: &str, seconds: u32) -> Proces
 }
 
 #[test]
-fn a_player_that_is_not_ours_plays_ten_seconds_and_is_gone() {
-    let Some(python) = python("a_player_that_is_not_ours_plays_ten_seconds_and_is_gone") else { return };
+fn a_foreign_player_plays_ten_seconds_and_leaves() {
+    let Some(python) = python("a_foreign_player_plays_ten_seconds_and_leaves") else { return };
     let class = Classroom::new();
     let teacher = class.lecturer();
     let mut player = player(&python, &class, "", 10);

@@ -195,7 +195,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_refusal_has_a_status_and_those_that_pass_say_when() {
+    fn every_refusal_has_a_status_and_temporary_ones_say_when_to_retry() {
         for code in ErrorCode::ALL {
             let refused = Unavailable::Refused { code: *code, message: "m".into(), retry_after: None };
             let response = Problem::from(refused).into_response();

@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn a_stranger_with_a_taken_id_is_refused_and_nobody_else_hears_of_it() {
+fn a_stranger_with_a_taken_id_is_refused_unnoticed_by_others() {
     let mut server = TestServer::new();
     let first = server.join("1001");
     server.pass(Duration::from_secs(1));
@@ -17,7 +17,7 @@ fn a_stranger_with_a_taken_id_is_refused_and_nobody_else_hears_of_it() {
 }
 
 #[test]
-fn a_held_place_is_refused_with_the_time_to_wait_and_then_free() {
+fn a_reserved_user_id_is_refused_with_the_time_to_wait_and_then_free() {
     let mut server = TestServer::new();
     let first = server.join("1001");
     let teacher = server.join(TEACHER);
@@ -51,7 +51,7 @@ fn a_second_publisher_is_refused_by_name() {
 }
 
 #[test]
-fn a_full_room_still_takes_its_teacher_and_who_comes_back() {
+fn a_full_room_still_admits_its_teacher_and_returning_students() {
     let mut server = TestServer::with(RoomLimits { max_room_users: 2, ..RoomLimits::default() });
     server.join("1001");
     server.join("1002");
@@ -63,7 +63,7 @@ fn a_full_room_still_takes_its_teacher_and_who_comes_back() {
 }
 
 #[test]
-fn a_full_server_takes_no_room_and_empty_rooms_vanish() {
+fn a_full_server_opens_no_room_and_empty_rooms_vanish() {
     let mut server = TestServer::with(RoomLimits { max_rooms: 1, ..RoomLimits::default() });
     let student = server.join("1001");
     let elsewhere = |n| Newcomer {
@@ -76,7 +76,7 @@ fn a_full_server_takes_no_room_and_empty_rooms_vanish() {
         session: n,
         client: None,
     };
-    let session: Session = "b".repeat(16).parse().unwrap();
+    let session: SessionSecret = "b".repeat(16).parse().unwrap();
     let conn = ConnId(99);
     let out = server.rooms.handle(server.now, Input::Join { conn, newcomer: elsewhere(session.clone()) });
     assert_eq!(error_code(&out, conn), Some(ErrorCode::ServerFull));

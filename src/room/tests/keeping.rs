@@ -129,7 +129,7 @@ fn a_room_whose_lecture_is_over_stays_ten_minutes_after_the_last_one_left() {
 }
 
 #[test]
-fn rooms_that_nobody_is_in_make_place_for_somebody_the_ended_ones_first() {
+fn a_full_server_evicts_empty_rooms_the_ended_ones_first() {
     let mut server = TestServer::with(RoomLimits { max_rooms: 3, ..RoomLimits::default() });
     server.create("1", "first").unwrap();
     server.pass(MINUTE);
@@ -154,7 +154,7 @@ fn rooms_that_nobody_is_in_make_place_for_somebody_the_ended_ones_first() {
 }
 
 #[test]
-fn a_room_that_is_created_takes_the_place_of_a_lecture_that_is_over() {
+fn a_created_room_evicts_a_lecture_that_is_over() {
     let mut server = TestServer::with(RoomLimits { max_rooms: 1, ..RoomLimits::default() });
     let teacher = server.join(TEACHER);
     assert_eq!(server.create("5", "fifth").unwrap_err().code, ErrorCode::ServerFull);

@@ -66,8 +66,8 @@ impl Desk<'_> {
 }
 
 #[test]
-fn pages_are_back_soon_after_their_line_and_say_why_they_were_not() {
-    const NAME: &str = "pages_are_back_soon_after_their_line_and_say_why_they_were_not";
+fn pages_recover_soon_after_their_path_and_name_the_cause() {
+    const NAME: &str = "pages_recover_soon_after_their_path_and_name_the_cause";
     if !has_lan(NAME) {
         return;
     }

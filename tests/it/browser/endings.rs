@@ -7,7 +7,7 @@ use super::lab::Lab;
 use super::sight::SCREEN;
 
 #[test]
-fn who_comes_after_the_teacher_reads_that_the_lecture_goes_on_by_itself() {
+fn a_student_who_joins_after_the_teacher_left_reads_that_the_lecture_continues_by_itself() {
     let Some(lab) = Lab::new("after the end", Kind::Chromium) else { return };
     let _server = lab.class.server();
     let mut teacher = lab.class.guest_lecturer();
@@ -30,7 +30,7 @@ fn who_comes_after_the_teacher_reads_that_the_lecture_goes_on_by_itself() {
 }
 
 #[test]
-fn a_reload_where_no_server_answers_shows_the_page_and_what_happened() {
+fn a_reload_without_a_server_shows_the_page_and_what_happened() {
     let Some(lab) = Lab::new("a reload without a server", Kind::Chromium) else { return };
     let mut teacher = lab.lecturer(&[]);
     let anna = lab.enters(2001, "Anna");

@@ -30,7 +30,7 @@ fn firefox_plays_vp8_in_a_class_of_h264() {
 }
 
 #[test]
-fn firefox_says_why_there_is_no_picture_where_no_codec_is_common() {
+fn firefox_explains_that_no_codec_is_common() {
     let Some(lab) = Lab::new("Firefox and a pipeline of H.264 alone", Kind::Firefox) else { return };
     let _teacher = lab.lecturer_with_h264_alone();
     let anna = lab.enters(2001, "Anna");

@@ -73,7 +73,7 @@ fn markup_in_names_and_chat_stays_text() {
 }
 
 #[test]
-fn control_characters_and_overrides_are_taken_out_of_names_and_chat() {
+fn control_characters_and_overrides_are_removed_from_names_and_chat() {
     let Some(lab) = Lab::new("control characters", Kind::Chromium) else { return };
     let _teacher = lab.lecturer(&[]);
     let (anna, cleo) = (lab.enters(2001, "Anna"), lab.student(1001, "Cleo"));
@@ -93,7 +93,7 @@ fn control_characters_and_overrides_are_taken_out_of_names_and_chat() {
 }
 
 #[test]
-fn a_megabyte_goes_nowhere() {
+fn a_megabyte_is_refused_everywhere() {
     let Some(lab) = Lab::new("a megabyte", Kind::Chromium) else { return };
     let _teacher = lab.lecturer(&[]);
     let (anna, cleo) = (lab.enters(2001, "Anna"), lab.student(1001, "Cleo"));
@@ -132,7 +132,7 @@ fn a_megabyte_goes_nowhere() {
 }
 
 #[test]
-fn who_floods_the_chat_is_told_so_and_others_hardly_notice() {
+fn a_chat_flood_is_refused_to_its_sender_and_hardly_affects_others() {
     let Some(lab) = Lab::new("a flood", Kind::Chromium) else { return };
     let teacher = lab.lecturer(&[]);
     let (anna, cleo) = (lab.enters(2001, "Anna"), lab.student(1001, "Cleo"));

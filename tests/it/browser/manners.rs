@@ -117,7 +117,7 @@ fn the_keyboard_reaches_chat_and_hand() {
 }
 
 #[test]
-fn full_screen_by_key_hides_its_bar_and_gives_the_panel_back() {
+fn full_screen_by_key_hides_the_bar_and_restores_the_panel() {
     let Some(lab) = Lab::new("full screen by key", Kind::Chromium) else { return };
     let _teacher = lab.class.teacher(&["--test", "--size", "320x180"]);
     let page = lab.enters(2001, "Anna");

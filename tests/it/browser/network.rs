@@ -174,7 +174,7 @@ fn of_sound(before: &Value, after: &Value) -> String {
 }
 
 #[test]
-fn chromium_repairs_what_a_bad_network_loses() {
+fn chromium_recovers_packets_that_a_bad_network_loses() {
     let Some(lab) = Lab::new("Chromium under loss", Kind::Chromium) else { return };
     let line = Line::to(&lab);
     let agreed = line.page.value("witness.agreed()");
@@ -217,7 +217,7 @@ fn chromium_repairs_what_a_bad_network_loses() {
 }
 
 #[test]
-fn chromium_sees_all_again_soon_after_a_short_bad_time() {
+fn chromium_gets_the_full_video_again_soon_after_a_short_disturbance() {
     let Some(lab) = Lab::new("Chromium after a short bad time", Kind::Chromium) else { return };
     let line = Line::to(&lab);
     for (what, loss, length) in
@@ -250,7 +250,7 @@ fn chromium_sees_all_again_soon_after_a_short_bad_time() {
 }
 
 #[test]
-fn chromium_gets_a_smaller_picture_on_a_narrow_line_and_is_told_why() {
+fn chromium_gets_a_smaller_video_on_a_narrow_path_and_learns_why() {
     let Some(lab) = Lab::new("Chromium on a narrow line", Kind::Chromium) else { return };
     let line = Line::to(&lab);
     let (from, sound) = (line.clock(), line.sound());
@@ -285,7 +285,7 @@ fn chromium_gets_a_smaller_picture_on_a_narrow_line_and_is_told_why() {
 }
 
 #[test]
-fn chromium_keeps_the_sound_where_no_picture_fits_and_says_so() {
+fn chromium_keeps_audio_where_no_video_fits_and_says_so() {
     let Some(lab) = Lab::new("Chromium on a line for sound", Kind::Chromium) else { return };
     let line = Line::to(&lab);
     let (from, before) = (line.clock(), line.sound());

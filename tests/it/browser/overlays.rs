@@ -67,7 +67,7 @@ fn chat_flies_where_it_is_wanted_and_allowed_and_over_the_top_fifth_only() {
 }
 
 #[test]
-fn a_teacher_switches_reactions_off_and_nobody_gets_round_that() {
+fn a_teacher_switches_reactions_off_and_nobody_can_bypass_that() {
     let Some(lab) = Lab::new("reactions off", Kind::Chromium) else { return };
     let mut teacher = lab.lecturer(&["--no-reactions"]);
     let anna = lab.enters(2001, "Anna");
@@ -88,7 +88,7 @@ fn a_teacher_switches_reactions_off_and_nobody_gets_round_that() {
 }
 
 #[test]
-fn what_asks_for_a_click_stands_beside_the_picture() {
+fn the_button_that_starts_the_sound_stands_beside_the_video() {
     let Some(lab) = Lab::new("a click for sound", Kind::Chromium) else { return };
     let _teacher = lab.lecturer(&[]);
     for (user, (width, height)) in (2001..).zip([(1280, 720), (820, 1180), (390, 844), (320, 568), (667, 375)]) {
@@ -137,7 +137,7 @@ fn corners(page: &Page<'_>, looks: &[([f64; 4], u64)]) -> Value {
 }
 
 #[test]
-fn the_small_picture_covers_the_emptiest_corner_and_stays_where_it_was_put() {
+fn the_inset_covers_the_emptiest_corner_and_stays_where_it_was_put() {
     let Some(lab) = Lab::new("the emptiest corner", Kind::Chromium) else { return };
     let _teacher = teaches(&lab, SLIDE);
     let anna = lab.enters(2001, "Anna");
@@ -231,7 +231,7 @@ fn source<'a>(track: &'a str, state: &'a str) -> impl Fn(&Value) -> bool + 'a {
 }
 
 #[test]
-fn a_camera_or_a_screen_that_stops_is_taken_off_and_comes_back_by_itself() {
+fn a_camera_or_a_screen_that_stops_is_hidden_and_returns_by_itself() {
     let Some(lab) = Lab::new("a camera that stops", Kind::Chromium) else { return };
     let (screen, camera) = (Outside::new("smpte", (640, 360)), Outside::new("ball", (320, 176)));
     let sound = "audiotestsrc is-live=true volume=0.1 ! audioconvert ! opusenc ! rtpopuspay ! appsink name=audio";

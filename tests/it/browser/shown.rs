@@ -136,7 +136,7 @@ mod tests {
     const ALL: Span = Span { from: 0.0, to: 4000.0 };
 
     #[test]
-    fn who_saw_all_missed_nothing() {
+    fn a_complete_observation_misses_no_frame() {
         let shown = shown(|_| false);
         assert_eq!(shown.of_all(ALL, 640, 25), (88.0, 88.0));
         assert_eq!((shown.longest_freeze(ALL), shown.frozen_percent(ALL)), (0.0, 0.0), "half the rate is no freeze");
@@ -144,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn a_freeze_is_found_and_when_it_was_over() {
+    fn a_freeze_is_detected_with_its_end() {
         let shown = shown(|n| (20..30).contains(&n));
         let (of, all) = shown.of_all(ALL, 640, 25);
         assert_eq!(all - of, 10.0);
@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn one_that_does_not_end_lasts_until_now() {
+    fn a_freeze_without_an_end_lasts_until_now() {
         let ended = shown(|n| n >= 90);
         assert_eq!(ended.whole_after(Span { from: 3600.0, to: 3700.0 }, 4000.0), 300.0);
         assert_eq!(shown(|_| true).longest_freeze(ALL), 0.0, "a picture that never came is no freeze");

@@ -90,7 +90,7 @@ fn at_every_size_nothing_is_cut_off_and_everything_has_a_name() {
 }
 
 #[test]
-fn upright_the_picture_has_the_whole_width_and_chat_is_below() {
+fn in_portrait_the_video_has_the_full_width_and_chat_is_below() {
     let Some(lab) = Lab::new("upright", Kind::Chromium) else { return };
     let _teacher = lab.class.teacher(&["--test", "--size", "320x180"]);
     for (user, (width, height)) in (2001..).zip([(820, 1180), (768, 1024), (390, 844), (320, 568)]) {
@@ -110,7 +110,7 @@ fn upright_the_picture_has_the_whole_width_and_chat_is_below() {
 }
 
 #[test]
-fn a_keyboard_on_the_screen_leaves_picture_and_field() {
+fn a_keyboard_on_the_screen_leaves_video_and_field_visible() {
     let Some(lab) = Lab::new("a keyboard on the screen", Kind::Chromium) else { return };
     let _teacher = lab.class.teacher(&["--test", "--size", "320x180"]);
     // A phone and a tablet, with the height that remains above a keyboard.

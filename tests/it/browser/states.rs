@@ -124,7 +124,7 @@ fn a_room_is_created_its_link_followed_and_the_lecture_starts_and_ends_by_itself
 }
 
 #[test]
-fn wrong_links_and_ids_get_a_sentence_and_a_way_on() {
+fn wrong_links_and_ids_get_a_sentence_and_a_remedy() {
     let Some(lab) = Lab::new("wrong links", Kind::Chromium) else { return };
     let _teacher = lab.class.lecturer();
     let _taken = lab.student(1001, "Cleo");
@@ -158,7 +158,7 @@ fn wrong_links_and_ids_get_a_sentence_and_a_way_on() {
 }
 
 #[test]
-fn a_full_room_says_so_and_lets_the_next_one_in() {
+fn a_full_room_says_so_and_admits_the_next_student() {
     let Some(lab) = Lab::new("a full room", Kind::Chromium) else { return };
     let teacher = lab.lecturer(&["--max-students", "1"]);
     let mut cleo = lab.student(1001, "Cleo");
@@ -177,7 +177,7 @@ fn a_full_room_says_so_and_lets_the_next_one_in() {
 }
 
 #[test]
-fn a_server_that_is_gone_does_not_stop_the_picture() {
+fn a_missing_server_does_not_stop_the_video() {
     let Some(lab) = Lab::new("a server gone", Kind::Chromium) else { return };
     let mut server = lab.class.server();
     let _teacher = lab.class.guest_lecturer();
@@ -196,7 +196,7 @@ fn a_server_that_is_gone_does_not_stop_the_picture() {
 }
 
 #[test]
-fn one_id_has_one_window_and_either_may_have_it() {
+fn one_id_has_one_window_and_either_window_may_take_it() {
     let Some(lab) = Lab::new("two windows", Kind::Chromium) else { return };
     let _teacher = lab.class.lecturer();
     let first = lab.enters(2001, "Anna");
@@ -213,7 +213,7 @@ fn one_id_has_one_window_and_either_may_have_it() {
 }
 
 #[test]
-fn small_and_large_picture_are_swapped_and_hidden() {
+fn the_two_videos_are_swapped_and_the_inset_is_hidden() {
     let Some(lab) = Lab::new("two pictures", Kind::Chromium) else { return };
     let _teacher = lab.class.teacher(&["--test", "--camera=test", "--size", "640x360"]);
     let page = lab.enters(2001, "Anna");

@@ -65,7 +65,7 @@ fn browsers_and_terminals_see_hear_and_talk_in_one_lecture() {
 }
 
 #[test]
-fn pages_go_on_by_themselves_when_the_teacher_was_killed_and_is_back() {
+fn pages_continue_by_themselves_after_the_teacher_was_killed_and_restarted() {
     let Some(lab) = Lab::new("a teacher killed", Kind::Chromium) else { return };
     let mut teacher = lab.lecturer(&[]);
     let (anna, ben) = (lab.enters(2001, "Anna"), lab.enters(2002, "Ben"));

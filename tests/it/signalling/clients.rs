@@ -3,7 +3,7 @@
 use super::*;
 
 #[tokio::test]
-async fn clients_come_back_to_a_restarted_server_and_the_room_is_whole() {
+async fn clients_rejoin_a_restarted_server_and_the_room_is_complete() {
     let school = School::open().await;
     let (teacher, mut teacher_events) = Client::connect(school.config("9999", 't')).await.unwrap();
     let mut students = Vec::new();
@@ -66,7 +66,7 @@ async fn a_client_learns_why_it_is_refused() {
 }
 
 #[tokio::test]
-async fn a_client_waits_for_a_place_that_will_be_free() {
+async fn a_client_waits_for_a_user_id_that_becomes_free() {
     let school = School::open_with_grace(Duration::from_millis(500)).await;
     let (first, _) = Client::connect(school.config("9999", 't')).await.unwrap();
     drop(first);
@@ -76,7 +76,7 @@ async fn a_client_waits_for_a_place_that_will_be_free() {
 }
 
 #[tokio::test]
-async fn a_client_whose_place_was_taken_over_ends() {
+async fn a_replaced_client_ends() {
     let school = School::open().await;
     let (_older, mut events) = Client::connect(school.config("1001", 's')).await.unwrap();
     let other_process = ClientConfig { epoch: 8, ..school.config("1001", 's') };
@@ -105,7 +105,7 @@ async fn mute_server() -> (SocketAddr, JoinHandle<()>) {
 }
 
 #[tokio::test]
-async fn a_client_that_doubts_its_server_leaves_a_dead_line() {
+async fn a_probe_detects_a_dead_path() {
     let (address, serving) = mute_server().await;
     let school = School::open().await;
     let config = ClientConfig { server: ServerUrl::from(address), ..school.config("1001", 's') };
@@ -121,7 +121,7 @@ async fn a_client_that_doubts_its_server_leaves_a_dead_line() {
 }
 
 #[tokio::test]
-async fn a_server_that_answers_keeps_a_client_that_doubts() {
+async fn a_client_stays_with_a_server_that_answers_its_probe() {
     let school = School::open().await;
     let (client, mut events) = Client::connect(school.config("1001", 's')).await.unwrap();
     assert!(matches!(event(&mut events).await, SignalEvent::Joined { .. }));
@@ -149,7 +149,7 @@ async fn answers(bytes: &'static [u8]) -> (ServerUrl, JoinHandle<()>) {
 }
 
 #[tokio::test]
-async fn what_is_no_server_is_told_from_one_that_is_not_there_yet() {
+async fn a_foreign_service_is_distinguished_from_a_server_that_is_not_up_yet() {
     let school = School::open().await;
     for (bytes, is_a_mistake) in [
         (&b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n"[..], true),

@@ -75,7 +75,7 @@ async fn more_connections_than_allowed_are_closed_at_once() {
 }
 
 #[tokio::test]
-async fn a_request_that_never_ends_is_ended() {
+async fn a_request_that_never_ends_is_closed() {
     let http_limits =
         http::ConnectionLimits { header_timeout: Duration::from_millis(200), ..http::ConnectionLimits::default() };
     let school = School::open_with(ServerLimits::default(), http_limits).await;
