@@ -182,7 +182,7 @@ async fn join(config: &ClientConfig, stream: TcpStream) -> Result<(Socket, Signa
             return Err(unreachable("it closed the connection".into()));
         }
         Err(Error::Protocol(error)) => {
-            return Err(not_a_server(format!("it speaks another protocol, TLS perhaps ({error})")));
+            return Err(not_a_server(format!("it speaks another protocol, perhaps TLS ({error})")));
         }
         Err(error) => return Err(unreachable(error.to_string())),
     };

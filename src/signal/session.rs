@@ -129,7 +129,7 @@ fn private_dir(dir: PathBuf) -> io::Result<PathBuf> {
     if found.is_dir() && found.uid() == me && found.mode() & 0o022 == 0 {
         Ok(dir)
     } else {
-        Err(io::Error::new(io::ErrorKind::PermissionDenied, "others can write to it"))
+        Err(io::Error::new(io::ErrorKind::PermissionDenied, "other users can write to the directory"))
     }
 }
 

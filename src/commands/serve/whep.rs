@@ -78,7 +78,7 @@ async fn negotiate(
             _ => {}
         }
     }
-    let message = "the server is ending, or has closed the player's place".into();
+    let message = "the server is ending, or has removed the player".into();
     Err(Unavailable::Refused { code: ErrorCode::ServerShutdown, message, retry_after: None })
 }
 

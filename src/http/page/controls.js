@@ -81,10 +81,10 @@ export class Controls {
     const silent = layout.muted || layout.isBlocked;
     setIcon($('mute'), silent ? 'i-muted' : 'i-sound');
     label($('mute'), say(silent ? 'unmute' : 'mute'));
-    $('mute').disabled = !layout.hasSound;
-    $('volume').disabled = !layout.hasSound;
+    $('mute').disabled = !layout.hasAudio;
+    $('volume').disabled = !layout.hasAudio;
     $('volume').value = silent ? 0 : layout.volume;
-    $('sound-wanted').hidden = !layout.isBlocked || !layout.hasSound;
+    $('sound-wanted').hidden = !layout.isBlocked || !layout.hasAudio;
     $('swap').hidden = !layout.isInsetShown;
     $('camera-toggle').hidden = !layout.hasTwo;
     press('camera-toggle', layout.isInsetShown);

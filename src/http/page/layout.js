@@ -60,7 +60,7 @@ export class Layout {
     this.#play($('screen-video'), [screen, this.#owner.id === 'screen-video' && audio]);
     this.#play($('camera-video'), [camera, this.#owner.id === 'camera-video' && audio]);
     this.#arrange();
-    this.sound();
+    this.applyVolume();
     const main = this.main();
     if (main) this.#whenFrameIn(main);
   }
@@ -114,7 +114,7 @@ export class Layout {
     return Boolean(this.#tracks[id]) && !this.#stopped[id];
   }
 
-  get hasSound() {
+  get hasAudio() {
     return Boolean(this.#tracks.audio);
   }
 
@@ -139,10 +139,10 @@ export class Layout {
   }
 
   /** Applies volume and muting, and starts elements that the browser holds back. */
-  async sound() {
+  async applyVolume() {
     const video = this.#owner;
     video.volume = this.volume / 100;
-    video.muted = this.muted || !this.hasSound;
+    video.muted = this.muted || !this.hasAudio;
     if (!video.srcObject) return this.#blocked(false);
     try {
       await video.play();
@@ -151,7 +151,7 @@ export class Layout {
       if (error.name !== 'NotAllowedError') return;
       video.muted = true;
       video.play().catch(() => {});
-      this.#blocked(this.hasSound && !this.muted);
+      this.#blocked(this.hasAudio && !this.muted);
     }
   }
 
@@ -159,14 +159,14 @@ export class Layout {
     this.volume = percent;
     this.muted = percent === 0;
     store.set('volume', percent || 50);
-    this.sound();
+    this.applyVolume();
   }
 
   toggleMute() {
     // A click while the browser blocks the sound means that the student wants to hear it.
     this.muted = this.isBlocked ? false : !this.muted;
     if (!this.muted && this.volume === 0) this.volume = 50;
-    return this.sound();
+    return this.applyVolume();
   }
 
   #blocked(is) {
@@ -206,17 +206,17 @@ export class Layout {
   #arrange() {
     const main = this.main()?.parentElement ?? null;
     for (const id of ['screen', 'camera']) {
-      const picture = $(id);
-      const isInset = this.isInsetShown && picture !== main;
-      picture.hidden = !this.#has(id) || (picture !== main && !isInset);
-      picture.classList.toggle('inset', isInset);
+      const box = $(id);
+      const isInset = this.isInsetShown && box !== main;
+      box.hidden = !this.#has(id) || (box !== main && !isInset);
+      box.classList.toggle('inset', isInset);
       if (isInset) {
-        picture.append(document.querySelector('.inset-tools'));
-        picture.tabIndex = 0;
-        picture.setAttribute('role', 'group');
-        label(picture, say('insetHelp'));
+        box.append(document.querySelector('.inset-tools'));
+        box.tabIndex = 0;
+        box.setAttribute('role', 'group');
+        label(box, say('insetHelp'));
       } else {
-        for (const name of ['tabindex', 'role', 'aria-label']) picture.removeAttribute(name);
+        for (const name of ['tabindex', 'role', 'aria-label']) box.removeAttribute(name);
       }
     }
     if (!this.isInsetShown) $('pictures').append(document.querySelector('.inset-tools'));
@@ -290,34 +290,34 @@ export class Layout {
   }
 
   /** The inset follows mouse, finger and arrow keys, and stays where it was put. */
-  #drag(picture) {
-    picture.addEventListener('pointerdown', (down) => {
-      if (!picture.classList.contains('inset') || down.button !== 0 || down.target.closest('button')) return;
+  #drag(box) {
+    box.addEventListener('pointerdown', (down) => {
+      if (!box.classList.contains('inset') || down.button !== 0 || down.target.closest('button')) return;
       const area = $('pictures');
       const edges = 2 * this.#edge();
       const free = {
-        x: area.clientWidth - picture.offsetWidth - edges,
-        y: area.clientHeight - picture.offsetHeight - edges,
+        x: area.clientWidth - box.offsetWidth - edges,
+        y: area.clientHeight - box.offsetHeight - edges,
       };
       const start = { ...this.#place };
-      picture.setPointerCapture(down.pointerId);
+      box.setPointerCapture(down.pointerId);
       const follow = (move) => {
-        picture.classList.add('dragged');
+        box.classList.add('dragged');
         this.#isPut = true;
         this.#move(start.x + (move.clientX - down.clientX) / free.x, start.y + (move.clientY - down.clientY) / free.y);
       };
       const end = () => {
-        picture.removeEventListener('pointermove', follow);
-        if (!picture.classList.contains('dragged')) return;
-        picture.classList.remove('dragged');
+        box.removeEventListener('pointermove', follow);
+        if (!box.classList.contains('dragged')) return;
+        box.classList.remove('dragged');
         store.set('inset', this.#place);
       };
-      picture.addEventListener('pointermove', follow);
-      picture.addEventListener('lostpointercapture', end, { once: true });
+      box.addEventListener('pointermove', follow);
+      box.addEventListener('lostpointercapture', end, { once: true });
     });
-    picture.addEventListener('keydown', (event) => {
+    box.addEventListener('keydown', (event) => {
       const by = { ArrowLeft: [-STEP, 0], ArrowRight: [STEP, 0], ArrowUp: [0, -STEP], ArrowDown: [0, STEP] }[event.key];
-      if (!by || !picture.classList.contains('inset')) return;
+      if (!by || !box.classList.contains('inset')) return;
       event.preventDefault();
       this.#isPut = true;
       this.#move(this.#place.x + by[0], this.#place.y + by[1]);

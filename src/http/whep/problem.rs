@@ -86,7 +86,7 @@ impl Problem {
     }
 
     pub(super) fn no_text() -> Self {
-        let message = "the body did not arrive whole, or is not UTF-8";
+        let message = "the body is incomplete or not UTF-8";
         Self::new(StatusCode::BAD_REQUEST, ErrorCode::BadSdp.as_str(), message)
     }
 
@@ -115,7 +115,7 @@ impl Problem {
     }
 
     pub(super) fn no_match_given() -> Self {
-        let message = "If-Match is missing: send the ETag that the session came with";
+        let message = "If-Match is missing: send the ETag of the session";
         Self::new(StatusCode::PRECONDITION_REQUIRED, "preconditionRequired", message)
     }
 
