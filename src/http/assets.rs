@@ -36,6 +36,7 @@ macro_rules! files {
 const FILES: &[(&str, &str, &str)] = &files! {
     "card.js": JAVASCRIPT,
     "chat.js": JAVASCRIPT,
+    "controls.css": CSS,
     "controls.js": JAVASCRIPT,
     "corner.js": JAVASCRIPT,
     "danmaku.js": JAVASCRIPT,
@@ -50,12 +51,14 @@ const FILES: &[(&str, &str, &str)] = &files! {
     "memory.js": JAVASCRIPT,
     "peer.js": JAVASCRIPT,
     "people.js": JAVASCRIPT,
+    "room.css": CSS,
     "room.js": JAVASCRIPT,
     "rooms.js": JAVASCRIPT,
     "signalling.js": JAVASCRIPT,
     "stats.js": JAVASCRIPT,
     "style.css": CSS,
     "views.js": JAVASCRIPT,
+    "windows.css": CSS,
     "words.js": JAVASCRIPT,
 };
 

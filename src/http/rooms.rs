@@ -17,13 +17,13 @@ use serde::{Deserialize, Serialize};
 use super::ROOMS_PATH;
 use crate::id::{RoomId, RoomName};
 use crate::protocol::{ErrorCode, is_same_origin};
-use crate::room::Refusal;
+use crate::room::RoomRefusal;
 
 /// The largest body, in bytes; a name has 320 at most.
 const MAX_BODY_BYTES: usize = 4_096;
 
 /// Creates a room with this name.
-type Create = Arc<dyn Fn(RoomName) -> Result<RoomId, Refusal> + Send + Sync>;
+type Create = Arc<dyn Fn(RoomName) -> Result<RoomId, RoomRefusal> + Send + Sync>;
 
 #[derive(Deserialize)]
 struct Wanted {
@@ -44,7 +44,7 @@ struct Refused {
 }
 
 /// The route that creates rooms by calling `create`.
-pub fn creation(create: impl Fn(RoomName) -> Result<RoomId, Refusal> + Send + Sync + 'static) -> Router {
+pub fn creation(create: impl Fn(RoomName) -> Result<RoomId, RoomRefusal> + Send + Sync + 'static) -> Router {
     let create: Create = Arc::new(create);
     Router::new().route(ROOMS_PATH, post(answer)).with_state(create)
 }
@@ -61,7 +61,7 @@ async fn answer(State(create): State<Create>, headers: HeaderMap, body: Body) ->
             insert(&mut response, header::LOCATION, &location);
             response
         }
-        Err(Refusal { code, message, retry_after }) => {
+        Err(RoomRefusal { code, message, retry_after }) => {
             let status = match code {
                 ErrorCode::FloodedMessages => StatusCode::TOO_MANY_REQUESTS,
                 _ => StatusCode::SERVICE_UNAVAILABLE,

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use super::pending::{Mailbox, Presence};
 use super::retention::{Eviction, Retention};
-use super::{ConnId, Newcomer, Output, Refusal, RoomLimits, RoomState, RoomSummary};
+use super::{ConnId, Newcomer, Output, RoomLimits, RoomRefusal, RoomState, RoomSummary};
 use crate::id::{RoomId, RoomName, UserId, count_of_students, named};
 use crate::protocol::{ClientMessage, ErrorCode, LeaveReason, ServerMessage, SessionSecret, User};
 
@@ -110,7 +110,7 @@ impl Lecture {
         newcomer: Newcomer,
         limits: &RoomLimits,
         out: &mut Vec<Output>,
-    ) -> Result<(), Refusal> {
+    ) -> Result<(), RoomRefusal> {
         self.check(now, &newcomer, limits)?;
         let Newcomer { room, room_name, user: id, nickname, publishes, epoch, session, client } = newcomer;
         let user = User { user_id: id.clone(), nickname, publishes, epoch, client };
@@ -173,7 +173,7 @@ impl Lecture {
     }
 
     /// Checks whether the newcomer may join, without changing anything.
-    fn check(&self, now: Instant, newcomer: &Newcomer, limits: &RoomLimits) -> Result<(), Refusal> {
+    fn check(&self, now: Instant, newcomer: &Newcomer, limits: &RoomLimits) -> Result<(), RoomRefusal> {
         let id = &newcomer.user;
         // The user id of a lost connection may soon be free.
         let retry_after = |member: &Member| match member.connection {
@@ -182,7 +182,7 @@ impl Lecture {
         };
         let own = self.members.get(id);
         if let Some(member) = own.filter(|member| member.session != newcomer.session) {
-            return Err(Refusal {
+            return Err(RoomRefusal {
                 code: ErrorCode::UserIdTaken,
                 message: format!("user {id} is already in room {}, choose another --user", newcomer.room),
                 retry_after: retry_after(member),
@@ -191,7 +191,7 @@ impl Lecture {
         if newcomer.publishes {
             let other = self.publisher.as_ref().filter(|publisher| *publisher != id);
             if let Some(member) = other.and_then(|publisher| self.members.get(publisher)) {
-                return Err(Refusal {
+                return Err(RoomRefusal {
                     code: ErrorCode::PublisherExists,
                     message: format!(
                         "{} teaches in room {}, choose another --room or ask them to leave",
@@ -205,7 +205,7 @@ impl Lecture {
         let students = self.members.len() - usize::from(self.publisher.is_some());
         let adds_a_student = !newcomer.publishes && own.is_none_or(|member| member.user.publishes);
         if adds_a_student && students >= limits.max_room_users {
-            return Err(Refusal {
+            return Err(RoomRefusal {
                 code: ErrorCode::RoomFull,
                 message: format!("room {} is full: it takes {}", newcomer.room, count_of_students(students)),
                 retry_after: None,

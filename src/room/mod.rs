@@ -191,7 +191,7 @@ pub struct RoomSummary {
 
 /// Why a client may not join, or a room can't be created.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Refusal {
+pub struct RoomRefusal {
     /// The stable code.
     pub code: ErrorCode,
     /// The sentence.
@@ -264,8 +264,8 @@ impl Rooms {
     }
 
     /// Creates a room for a teacher who comes later. An existing room only gets the name.
-    pub fn create(&mut self, now: Instant, room: RoomId, name: RoomName) -> Result<(), Refusal> {
-        self.creations.take(now).map_err(|wait| Refusal {
+    pub fn create(&mut self, now: Instant, room: RoomId, name: RoomName) -> Result<(), RoomRefusal> {
+        self.creations.take(now).map_err(|wait| RoomRefusal {
             code: ErrorCode::FloodedMessages,
             message: "too many rooms were created just now, try again in a moment".into(),
             retry_after: Some(wait),
@@ -280,7 +280,7 @@ impl Rooms {
 
     /// Makes sure that `room` can be opened. If the server is full, this removes an empty room whose rank is at most
     /// `allowed`.
-    fn make_room_for(&mut self, room: &RoomId, allowed: Eviction) -> Result<(), Refusal> {
+    fn make_room_for(&mut self, room: &RoomId, allowed: Eviction) -> Result<(), RoomRefusal> {
         if self.rooms.contains_key(room) || self.rooms.len() < self.limits.max_rooms {
             return Ok(());
         }
@@ -291,7 +291,7 @@ impl Rooms {
                 self.rooms.remove(&unused);
                 Ok(())
             }
-            None => Err(Refusal {
+            None => Err(RoomRefusal {
                 code: ErrorCode::ServerFull,
                 message: format!("the server has {} rooms and takes no more", self.limits.max_rooms),
                 retry_after: None,
@@ -310,7 +310,7 @@ impl Rooms {
             Ok(()) => {
                 self.conns.insert(conn, (room, user));
             }
-            Err(Refusal { code, message, retry_after }) => {
+            Err(RoomRefusal { code, message, retry_after }) => {
                 // Rounded up, so that a client that returns after this time is not early.
                 let retry_after_ms = retry_after.map(|d| d.as_millis() as u64 + 1);
                 out.push(Output::Send {

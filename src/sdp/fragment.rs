@@ -30,7 +30,8 @@ impl Fragment {
                 continue;
             }
             let attribute = line.strip_prefix("a=").filter(|rest| rest.bytes().all(|b| (b' '..=b'~').contains(&b)));
-            let attribute = attribute.ok_or("a line is neither m= nor a=, or has other than printable ASCII characters")?;
+            let attribute =
+                attribute.ok_or("a line is neither m= nor a=, or has other than printable ASCII characters")?;
             if let Some(value) = attribute.strip_prefix("mid:") {
                 if value.is_empty() || value.len() > MAX_MID_BYTES {
                     return Err(format!("a=mid must have 1 to {MAX_MID_BYTES} characters"));

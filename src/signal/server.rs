@@ -14,7 +14,7 @@ use super::local::LocalMember;
 use super::outbox::Outbox;
 use crate::id::{RoomId, RoomName};
 use crate::protocol::{self, ErrorCode, IceServer, JoinRequest, ServerMessage};
-use crate::room::{Refusal, RoomSummary};
+use crate::room::{RoomRefusal, RoomSummary};
 
 /// The ids of created rooms: short enough to say and to type.
 const ROOM_IDS: std::ops::RangeInclusive<u32> = 10_000..=99_999;
@@ -87,11 +87,11 @@ impl Server {
     }
 
     /// Creates a room with an unused id, for a teacher who comes later.
-    pub fn create_room(&self, name: RoomName) -> Result<RoomId, Refusal> {
+    pub fn create_room(&self, name: RoomName) -> Result<RoomId, RoomRefusal> {
         let state = self.core.lock();
         if state.shutting_down {
             let message = "the server is ending".into();
-            return Err(Refusal { code: ErrorCode::ServerShutdown, message, retry_after: None });
+            return Err(RoomRefusal { code: ErrorCode::ServerShutdown, message, retry_after: None });
         }
         // A server has at most a twentieth as many rooms as there are ids, so few draws are needed.
         let room = loop {

@@ -38,7 +38,7 @@ export class Controls {
   #idle = 0;
   /** Whether the panel was open before the full screen. */
   #hadPanel = false;
-  #place = 0;
+  #position = 0;
   #allowed = { comments: true, reactions: true };
   #word = '';
 
@@ -106,20 +106,20 @@ export class Controls {
 
   /** Shows the student's own hand and its position. */
   hand() {
-    const { place } = this.#people;
+    const { handPosition: position } = this.#people;
     const button = $('hand');
     button.disabled = !this.#chat.isOpen;
     $('react').disabled = !this.#chat.isOpen;
     $('react').setAttribute('aria-disabled', !this.#allowed.reactions);
     label($('react'), say(this.#allowed.reactions ? 'react' : 'reactionsOff'));
     if (!this.#chat.isOpen) this.#closeMenus();
-    press('hand', place > 0);
-    if (place !== this.#place) announce(place > 0 ? say('handPlace', { n: place }) : '');
-    this.#place = place;
-    $('hand-place').hidden = place === 0;
-    $('hand-place').textContent = place;
-    $('hand-label').textContent = place > 0 ? say('handPlace', { n: place }) : say('raiseHand');
-    label(button, place > 0 ? `${say('handPlace', { n: place })}. ${say('lowerHand')}` : say('raiseHand'));
+    press('hand', position > 0);
+    if (position !== this.#position) announce(position > 0 ? say('handPlace', { n: position }) : '');
+    this.#position = position;
+    $('hand-place').hidden = position === 0;
+    $('hand-place').textContent = position;
+    $('hand-label').textContent = position > 0 ? say('handPlace', { n: position }) : say('raiseHand');
+    label(button, position > 0 ? `${say('handPlace', { n: position })}. ${say('lowerHand')}` : say('raiseHand'));
   }
 
   /** What the teacher allows the class. A forbidden button can still be focused, and says why. */
@@ -160,7 +160,7 @@ export class Controls {
       camera: () => layout.toggleInset(),
       danmaku: () => (this.#allowed.comments ? this.#danmaku.toggle() : announce(say('commentsOff'))),
       stats: () => this.#stats.toggle(),
-      hand: () => this.#chat.hand(this.#people.place === 0),
+      hand: () => this.#chat.hand(this.#people.handPosition === 0),
       react: () => (this.#allowed.reactions ? this.#menu('react', 'react-menu') : announce(say('reactionsOff'))),
       mark: () => this.#menu('mark', 'mark-text'),
       more: () => this.#menu('more', 'more-menu'),
@@ -333,7 +333,7 @@ function fit(menu) {
   menu.style.setProperty('--most', `${Math.max(above, below) - MENU_EDGE_PX}px`);
 }
 
-/** Where the panel is below the video and not beside it; style.css has the same condition. */
+/** Where the panel is below the video and not beside it; windows.css has the same condition. */
 const narrow = matchMedia(
   '(max-width: 34rem) and (max-aspect-ratio: 3/2), (max-width: 64rem) and (max-aspect-ratio: 5/4)',
 );

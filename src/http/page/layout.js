@@ -20,7 +20,7 @@ export class Layout {
   #swapped = false;
   #insetHidden = false;
   #owner = $('screen-video');
-  #place = { x: 1, y: 1, ...store.get('inset', {}) };
+  #position = { x: 1, y: 1, ...store.get('inset', {}) };
   /** Whether the student has placed the inset. */
   #isPut = store.get('inset') !== null;
   #corner = new Corner();
@@ -42,7 +42,7 @@ export class Layout {
       video.addEventListener('pause', () => video.srcObject?.active && video.play().catch(() => {}));
       this.#drag($(id));
     }
-    this.#move(this.#place.x, this.#place.y);
+    this.#move(this.#position.x, this.#position.y);
     const stage = $('stage');
     stage.addEventListener('pointermove', ({ clientX: x, clientY: y }) => (this.#pointer = { x, y }));
     stage.addEventListener('pointerleave', () => (this.#pointer = null));
@@ -225,9 +225,9 @@ export class Layout {
 
   #move(x, y) {
     const within = (n) => Math.min(1, Math.max(0, Number(n) || 0));
-    this.#place = { x: within(x), y: within(y) };
-    $('pictures').style.setProperty('--x', this.#place.x);
-    $('pictures').style.setProperty('--y', this.#place.y);
+    this.#position = { x: within(x), y: within(y) };
+    $('pictures').style.setProperty('--x', this.#position.x);
+    $('pictures').style.setProperty('--y', this.#position.y);
   }
 
   /** Moves the inset if another corner hides less. */
@@ -261,7 +261,7 @@ export class Layout {
     this.#corner.look(details, performance.now(), (corner) => !this.#isAt(boxes[corner]));
     const { x, y } = CORNERS[this.#corner.at];
     area.dataset.corner = this.#corner.at;
-    if (x !== this.#place.x || y !== this.#place.y) this.#move(x, y);
+    if (x !== this.#position.x || y !== this.#position.y) this.#move(x, y);
   }
 
   /** Whether the pointer is over this box. */
@@ -299,7 +299,7 @@ export class Layout {
         x: area.clientWidth - box.offsetWidth - edges,
         y: area.clientHeight - box.offsetHeight - edges,
       };
-      const start = { ...this.#place };
+      const start = { ...this.#position };
       box.setPointerCapture(down.pointerId);
       const follow = (move) => {
         box.classList.add('dragged');
@@ -310,7 +310,7 @@ export class Layout {
         box.removeEventListener('pointermove', follow);
         if (!box.classList.contains('dragged')) return;
         box.classList.remove('dragged');
-        store.set('inset', this.#place);
+        store.set('inset', this.#position);
       };
       box.addEventListener('pointermove', follow);
       box.addEventListener('lostpointercapture', end, { once: true });
@@ -320,8 +320,8 @@ export class Layout {
       if (!by || !box.classList.contains('inset')) return;
       event.preventDefault();
       this.#isPut = true;
-      this.#move(this.#place.x + by[0], this.#place.y + by[1]);
-      store.set('inset', this.#place);
+      this.#move(this.#position.x + by[0], this.#position.y + by[1]);
+      store.set('inset', this.#position);
     });
   }
 }

@@ -57,7 +57,7 @@ export class People {
   }
 
   /** The position of the student's own hand, from 1; 0 when it is down. */
-  get place() {
+  get handPosition() {
     return this.#hands.findIndex((hand) => hand.userId === this.#me) + 1;
   }
 
@@ -90,14 +90,14 @@ export class People {
     $('people-count').textContent = all.length;
   }
 
-  #item(user, isUp, place = 0) {
+  #item(user, isUp, position = 0) {
     const name = el('span', 'name', bdi(nameOf(user)));
     const showsId = user.nickname && user.nickname !== user.userId && !isOwnId(user.userId);
     if (showsId) name.append(bdi(user.userId, 'soft id'));
     const item = el('li', '', initial(user), name);
     if (user.isTeacher) item.append(el('span', 'badge teacher', say('teacher')));
     if (user.userId === this.#me) item.append(el('span', 'badge', say('you')));
-    if (place) item.append(el('span', 'place', place));
+    if (position) item.append(el('span', 'place', position));
     else if (isUp) item.append(icon('i-hand'));
     return item;
   }

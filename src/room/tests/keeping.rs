@@ -6,7 +6,7 @@ const HOUR: Duration = Duration::from_secs(3_600);
 const MINUTE: Duration = Duration::from_secs(60);
 
 impl TestServer {
-    fn create(&mut self, room: &str, name: &str) -> Result<(), Refusal> {
+    fn create(&mut self, room: &str, name: &str) -> Result<(), RoomRefusal> {
         self.rooms.create(self.now, room.parse().unwrap(), name.parse().unwrap())
     }
 
