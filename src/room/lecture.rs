@@ -9,7 +9,7 @@ use super::{ConnId, Newcomer, Output, RoomLimits, RoomRefusal, RoomState, RoomSu
 use crate::id::{RoomId, RoomName, UserId, count_of_students, named};
 use crate::protocol::{ClientMessage, ErrorCode, LeaveReason, ServerMessage, SessionSecret, User};
 
-/// One room.
+/// A room with its members, and the lecture in it.
 #[derive(Debug)]
 pub(super) struct Lecture {
     opened: Instant,
@@ -21,7 +21,7 @@ pub(super) struct Lecture {
     publisher_went: Option<LeaveReason>,
     presence: Presence,
     /// Not later than the earliest deadline of a lost connection.
-    held_until: Option<Instant>,
+    reserved_until: Option<Instant>,
 }
 
 #[derive(Debug)]
@@ -59,11 +59,11 @@ impl Lecture {
             publisher: None,
             publisher_went: None,
             presence: Presence::default(),
-            held_until: None,
+            reserved_until: None,
         }
     }
 
-    pub(super) fn call(&mut self, name: RoomName) {
+    pub(super) fn rename(&mut self, name: RoomName) {
         self.name = Some(name);
     }
 
@@ -78,7 +78,7 @@ impl Lecture {
     }
 
     pub(super) fn next_tick(&self) -> Option<Instant> {
-        [self.presence.due(), self.held_until, self.retention.due()].into_iter().flatten().min()
+        [self.presence.due(), self.reserved_until, self.retention.due()].into_iter().flatten().min()
     }
 
     pub(super) fn summary(&self, id: &RoomId, now: Instant) -> RoomSummary {
@@ -249,7 +249,7 @@ impl Lecture {
             && matches!(member.connection, Connection::Open(here) if here == conn)
         {
             member.connection = Connection::Lost { until, mailbox: Mailbox::default() };
-            self.held_until = Some(self.held_until.map_or(until, |earlier| earlier.min(until)));
+            self.reserved_until = Some(self.reserved_until.map_or(until, |earlier| earlier.min(until)));
         }
     }
 
@@ -307,7 +307,7 @@ impl Lecture {
     }
 
     pub(super) fn tick(&mut self, now: Instant, limits: &RoomLimits, out: &mut Vec<Output>) {
-        if self.held_until.is_some_and(|due| due <= now) {
+        if self.reserved_until.is_some_and(|due| due <= now) {
             let until = |member: &Member| match member.connection {
                 Connection::Lost { until, .. } => Some(until),
                 Connection::Open(_) => None,
@@ -316,7 +316,7 @@ impl Lecture {
             for (_, member) in gone.collect::<Vec<_>>() {
                 self.tell_left(now, &member.user, LeaveReason::Lost, limits, out);
             }
-            self.held_until = self.members.values().filter_map(until).min();
+            self.reserved_until = self.members.values().filter_map(until).min();
             self.look_around(now, limits);
         }
         if self.presence.due().is_some_and(|due| due <= now) {

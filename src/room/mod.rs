@@ -273,7 +273,7 @@ impl Rooms {
         // A created room does not evict another one that waits for its teacher, or no created room would be reliable.
         self.make_room_for(&room, Eviction::LectureOver)?;
         let lecture = self.rooms.entry(room.clone()).or_insert_with(|| Lecture::created(now, &self.limits));
-        lecture.call(name);
+        lecture.rename(name);
         self.wake_for(&room);
         Ok(())
     }

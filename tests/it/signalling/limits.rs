@@ -115,6 +115,73 @@ async fn the_pages_and_the_websocket_share_a_port() {
     assert!(matches!(http::client::rooms("127.0.0.1", 9).await, Err(http::client::RoomsError::Unreachable { .. })));
 }
 
+#[tokio::test]
+async fn a_client_that_never_reads_is_closed_and_affects_nobody_else() {
+    let school = School::open_with_grace(Duration::from_millis(100)).await;
+    let mut teacher = school.join(TEACHER).await;
+    let mut witness = school.student("1001").await;
+    assert!(matches!(teacher.hear().await, ServerMessage::Join { .. }));
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(4_096).unwrap();
+    let stream = socket.connect(school.address).await.unwrap();
+    let mut deaf = school.connect_by(stream, &student("1002")).await;
+    assert!(matches!(deaf.hear().await, ServerMessage::Joined { .. }));
+    assert!(matches!(teacher.hear().await, ServerMessage::Join { .. }));
+
+    // Messages of 60 kB fill the kernel's buffers first and then the queue: 512 messages, or 16 MiB.
+    let answer = ClientMessage::Answer { target_uid: id("1002"), sdp: "v".repeat(60_000) };
+    let text = answer.to_json();
+    for _ in 0..600 {
+        teacher.say_raw(Message::text(text.clone())).await;
+        if school.server.connections() < 3 {
+            break;
+        }
+    }
+    wait_for("the connection that does not read is closed", || school.server.connections() == 2).await;
+    let code = async {
+        let mut code = None;
+        while let Some(Ok(message)) = deaf.socket.next().await {
+            if let Message::Text(text) = message
+                && let Ok(ServerMessage::Error { code: found, .. }) = ServerMessage::parse(&text)
+            {
+                code = Some(found);
+            }
+        }
+        code
+    };
+    // The client could read the reason by starting to read within a second; this one does not.
+    assert!(matches!(timeout(DEADLINE, code).await.unwrap(), None | Some(ErrorCode::SlowConsumer)));
+    teacher
+        .hear_until(
+            |m| matches!(m, ServerMessage::Leave { reason: LeaveReason::Lost, users } if users[..] == [id("1002")]),
+        )
+        .await;
+    witness.hear_until(|m| matches!(m, ServerMessage::Leave { .. })).await;
+    // Answers to missing users come back as errors; after this one, all have.
+    teacher.say(ClientMessage::RoomUserList).await;
+    teacher.hear_until(|m| matches!(m, ServerMessage::RoomUserList { .. })).await;
+    still_whole(&mut teacher, &mut witness).await;
+    school.close().await;
+}
+
+#[tokio::test]
+async fn a_half_open_connection_is_detected() {
+    let limits = ServerLimits {
+        ping_interval: Duration::from_millis(50),
+        silence_timeout: Duration::from_millis(200),
+        room: room::RoomLimits { resume_grace: Duration::from_millis(100), ..room::RoomLimits::default() },
+    };
+    let school = School::open_with(limits, http::ConnectionLimits::default()).await;
+    let mut teacher = school.join(TEACHER).await;
+    let silent = school.student("1001").await;
+    // The teacher reads, and so answers pings; the student does not.
+    teacher.hear_until(|m| matches!(m, ServerMessage::Leave { reason: LeaveReason::Lost, .. })).await;
+    drop(silent);
+    teacher.say(ClientMessage::RoomUserList).await;
+    teacher.hear().await;
+    school.close().await;
+}
+
 async fn get(address: SocketAddr, path: &str) -> String {
     let mut stream = TcpStream::connect(address).await.unwrap();
     let request = format!("GET {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n");
