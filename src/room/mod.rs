@@ -18,7 +18,7 @@
 //!   that latecomers learn of it.
 //! - If the server is full, an empty room is removed for a client that enters another.
 
-mod lecture;
+mod members;
 mod pending;
 mod retention;
 pub mod talk;
@@ -33,7 +33,7 @@ use serde::{Deserialize, Serialize};
 use crate::id::{Nickname, RoomId, RoomName, UserId};
 use crate::protocol::{self, ClientKind, ClientMessage, ErrorCode, ServerMessage, SessionSecret, User};
 use crate::token_bucket::TokenBucket;
-use lecture::Lecture;
+use members::Room;
 use retention::Eviction;
 
 /// A connection to the server. Ids are never reused.
@@ -204,7 +204,7 @@ pub struct RoomRefusal {
 #[derive(Debug)]
 pub struct Rooms {
     limits: RoomLimits,
-    rooms: BTreeMap<RoomId, Lecture>,
+    rooms: BTreeMap<RoomId, Room>,
     creations: TokenBucket,
     /// Connections that are in a room. Messages from a refused or closed connection are ignored.
     conns: HashMap<ConnId, (RoomId, UserId)>,
@@ -226,11 +226,11 @@ impl Rooms {
             Input::Join { conn, newcomer } => self.join(now, conn, newcomer, &mut out),
             Input::Message { conn, message } => self.message(now, conn, message, &mut out),
             Input::Lost { conn } => {
-                if let Some((room, user)) = self.conns.remove(&conn)
-                    && let Some(lecture) = self.rooms.get_mut(&room)
+                if let Some((room_id, user)) = self.conns.remove(&conn)
+                    && let Some(room) = self.rooms.get_mut(&room_id)
                 {
-                    lecture.lost(&user, conn, now + self.limits.resume_grace);
-                    self.wake_for(&room);
+                    room.lost(&user, conn, now + self.limits.resume_grace);
+                    self.wake_for(&room_id);
                 }
             }
             Input::Tick => self.tick(now, &mut out),
@@ -250,41 +250,41 @@ impl Rooms {
 
     /// All rooms, ordered by id.
     pub fn summaries(&self, now: Instant) -> Vec<RoomSummary> {
-        self.rooms.iter().map(|(id, lecture)| lecture.summary(id, now)).collect()
+        self.rooms.iter().map(|(id, room)| room.summary(id, now)).collect()
     }
 
     /// The room with this id.
-    pub fn summary(&self, room: &RoomId, now: Instant) -> Option<RoomSummary> {
-        Some(self.rooms.get(room)?.summary(room, now))
+    pub fn summary(&self, room_id: &RoomId, now: Instant) -> Option<RoomSummary> {
+        Some(self.rooms.get(room_id)?.summary(room_id, now))
     }
 
     /// Whether a room with this id exists.
-    pub fn contains(&self, room: &RoomId) -> bool {
-        self.rooms.contains_key(room)
+    pub fn contains(&self, room_id: &RoomId) -> bool {
+        self.rooms.contains_key(room_id)
     }
 
     /// Creates a room for a teacher who comes later. An existing room only gets the name.
-    pub fn create(&mut self, now: Instant, room: RoomId, name: RoomName) -> Result<(), RoomRefusal> {
+    pub fn create(&mut self, now: Instant, room_id: RoomId, name: RoomName) -> Result<(), RoomRefusal> {
         self.creations.take(now).map_err(|wait| RoomRefusal {
             code: ErrorCode::FloodedMessages,
             message: "too many rooms were created just now, try again in a moment".into(),
             retry_after: Some(wait),
         })?;
         // A created room does not evict another one that waits for its teacher, or no created room would be reliable.
-        self.make_room_for(&room, Eviction::LectureOver)?;
-        let lecture = self.rooms.entry(room.clone()).or_insert_with(|| Lecture::created(now, &self.limits));
-        lecture.rename(name);
-        self.wake_for(&room);
+        self.make_room_for(&room_id, Eviction::LectureOver)?;
+        let room = self.rooms.entry(room_id.clone()).or_insert_with(|| Room::created(now, &self.limits));
+        room.rename(name);
+        self.wake_for(&room_id);
         Ok(())
     }
 
-    /// Makes sure that `room` can be opened. If the server is full, this removes an empty room whose rank is at most
+    /// Makes sure that `room_id` can be opened. If the server is full, this removes an empty room whose rank is at most
     /// `allowed`.
-    fn make_room_for(&mut self, room: &RoomId, allowed: Eviction) -> Result<(), RoomRefusal> {
-        if self.rooms.contains_key(room) || self.rooms.len() < self.limits.max_rooms {
+    fn make_room_for(&mut self, room_id: &RoomId, allowed: Eviction) -> Result<(), RoomRefusal> {
+        if self.rooms.contains_key(room_id) || self.rooms.len() < self.limits.max_rooms {
             return Ok(());
         }
-        let ranks = self.rooms.iter().filter_map(|(id, lecture)| Some((lecture.rank()?, id)));
+        let ranks = self.rooms.iter().filter_map(|(id, room)| Some((room.rank()?, id)));
         match ranks.min().filter(|((eviction, _), _)| *eviction <= allowed) {
             Some((_, unused)) => {
                 let unused = unused.clone();
@@ -300,15 +300,15 @@ impl Rooms {
     }
 
     fn join(&mut self, now: Instant, conn: ConnId, newcomer: Newcomer, out: &mut Vec<Output>) {
-        let (room, user) = (newcomer.room.clone(), newcomer.user.clone());
-        let result = self.make_room_for(&room, Eviction::LecturePending).and_then(|()| {
-            let lecture = self.rooms.entry(room.clone()).or_insert_with(|| Lecture::opened(now));
-            lecture.join(now, conn, newcomer, &self.limits, out)
+        let (room_id, user) = (newcomer.room.clone(), newcomer.user.clone());
+        let result = self.make_room_for(&room_id, Eviction::LecturePending).and_then(|()| {
+            let room = self.rooms.entry(room_id.clone()).or_insert_with(|| Room::opened(now));
+            room.join(now, conn, newcomer, &self.limits, out)
         });
-        self.wake_for(&room);
+        self.wake_for(&room_id);
         match result {
             Ok(()) => {
-                self.conns.insert(conn, (room, user));
+                self.conns.insert(conn, (room_id, user));
             }
             Err(RoomRefusal { code, message, retry_after }) => {
                 // Rounded up, so that a client that returns after this time is not early.
@@ -323,18 +323,18 @@ impl Rooms {
     }
 
     fn message(&mut self, now: Instant, conn: ConnId, message: ClientMessage, out: &mut Vec<Output>) {
-        let Some((room, user)) = self.conns.get(&conn) else { return };
-        let Some(lecture) = self.rooms.get_mut(room) else { return };
+        let Some((room_id, user)) = self.conns.get(&conn) else { return };
+        let Some(room) = self.rooms.get_mut(room_id) else { return };
         if let ClientMessage::Leave { over } = message {
-            lecture.leave(now, (user, conn), over, &self.limits, out);
-            let room = room.clone();
-            if lecture.is_over(now) {
-                self.rooms.remove(&room);
+            room.leave(now, (user, conn), over, &self.limits, out);
+            let room_id = room_id.clone();
+            if room.is_over(now) {
+                self.rooms.remove(&room_id);
             } else {
-                self.wake_for(&room);
+                self.wake_for(&room_id);
             }
         } else {
-            lecture.message(user, conn, message, out);
+            room.message(user, conn, message, out);
         }
     }
 
@@ -342,15 +342,15 @@ impl Rooms {
         if self.next_tick.is_none_or(|due| now < due) {
             return;
         }
-        self.rooms.retain(|_, lecture| {
-            lecture.tick(now, &self.limits, out);
-            !lecture.is_over(now)
+        self.rooms.retain(|_, room| {
+            room.tick(now, &self.limits, out);
+            !room.is_over(now)
         });
-        self.next_tick = self.rooms.values().filter_map(Lecture::next_tick).min();
+        self.next_tick = self.rooms.values().filter_map(Room::next_tick).min();
     }
 
-    fn wake_for(&mut self, room: &RoomId) {
-        let due = self.rooms.get(room).and_then(Lecture::next_tick);
+    fn wake_for(&mut self, room_id: &RoomId) {
+        let due = self.rooms.get(room_id).and_then(Room::next_tick);
         self.next_tick = [self.next_tick, due].into_iter().flatten().min();
     }
 }

@@ -47,7 +47,7 @@ impl Server {
             return refused(StatusCode::SERVICE_UNAVAILABLE, ErrorCode::ServerShutdown, "the server is ending");
         }
         // axum's upgrade does not fit: its WebSocket hides the TCP stream, which `connection::close` must drain so that
-        // the client reads the last error.
+        // the client reads the last error; and it would bring a second version of tungstenite.
         let Ok(response) = create_response_with_body(&request, String::new) else {
             let message = "this is the address of a WebSocket, connect with ws://";
             let mut response = refused(StatusCode::UPGRADE_REQUIRED, ErrorCode::BadRequest, message);

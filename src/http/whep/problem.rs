@@ -81,7 +81,7 @@ impl Problem {
     }
 
     pub(super) fn bad_sdp() -> Self {
-        let message = "the body is not a session description: send an SDP offer, which starts with v=0";
+        let message = "the body is not a session description: send an SDP offer";
         Self::new(StatusCode::BAD_REQUEST, ErrorCode::BadSdp.as_str(), message)
     }
 

@@ -9,9 +9,9 @@ use super::{ConnId, Newcomer, Output, RoomLimits, RoomRefusal, RoomState, RoomSu
 use crate::id::{RoomId, RoomName, UserId, count_of_students, named};
 use crate::protocol::{ClientMessage, ErrorCode, LeaveReason, ServerMessage, SessionSecret, User};
 
-/// A room with its members, and the lecture in it.
+/// A room.
 #[derive(Debug)]
-pub(super) struct Lecture {
+pub(super) struct Room {
     opened: Instant,
     name: Option<RoomName>,
     retention: Retention,
@@ -39,7 +39,7 @@ enum Connection {
     Lost { until: Instant, mailbox: Mailbox },
 }
 
-impl Lecture {
+impl Room {
     /// A room that somebody enters now.
     pub(super) fn opened(now: Instant) -> Self {
         Self::new(now, Retention::opened(now))
