@@ -467,7 +467,8 @@ mod tests {
     #[test]
     fn a_candidate_is_what_a_browser_writes() {
         let text = r#"{"type":"candidate","targetUid":"9999","candidate":{
-            "candidate":"candidate:1 1 udp 1 10.0.0.1 5 typ host","sdpMid":"0","sdpMLineIndex":0,"usernameFragment":"abcd"}}"#;
+            "candidate":"candidate:1 1 udp 1 10.0.0.1 5 typ host","sdpMid":"0","sdpMLineIndex":0,
+            "usernameFragment":"abcd"}}"#;
         let ClientMessage::Candidate { candidate, .. } = ClientMessage::parse(text).unwrap() else { panic!() };
         assert_eq!(candidate.sdp_m_line_index, Some(0));
         assert!(serde_json::to_string(&candidate).unwrap().contains("sdpMLineIndex"));

@@ -19,7 +19,9 @@ export async function launch(program) {
   const sessions = new WeakMap();
   const browser = await chromium.launch({ executablePath: program, args: [...flags, nobodyElse] });
   return {
-    async context({ lang = 'en', width = 1280, height = 720, scheme = 'light', bypassCsp = false, scale = 1, emulator }) {
+    async context(options) {
+      const { lang = 'en', width = 1280, height = 720, scheme = 'light' } = options;
+      const { bypassCsp = false, scale = 1, emulator } = options;
       const context = await browser.newContext({
         locale: lang,
         viewport: { width, height },

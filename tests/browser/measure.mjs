@@ -23,7 +23,8 @@ const { values } = parseArgs({
 });
 const [loads, students, seconds] = [values.loads, values.students, values.seconds].map(Number);
 const found = (name) => process.env.PATH.split(':').map((folder) => path.join(folder, name)).find(existsSync);
-const chromium = process.env.CLASSROOM_CHROMIUM ?? ['chromium', 'chromium-browser', 'google-chrome'].map(found).find(Boolean);
+const names = ['chromium', 'chromium-browser', 'google-chrome'];
+const chromium = process.env.CLASSROOM_CHROMIUM ?? names.map(found).find(Boolean);
 if (!chromium || !existsSync(values.program)) {
   console.error(`there is no ${chromium ? values.program : 'Chromium'}: bin/setup --test, cargo build --release`);
   process.exit(2);
@@ -74,12 +75,14 @@ async function teacher(...flags) {
   const port = await freePort();
   const process = run('teach', '--room', '10013', '--test', '--listen', `127.0.0.1:${port}`, ...flags);
   await until('running encoder', () => process.last((event) => event.event === 'stats' && event.fps > 10));
-  return { ...process, server: `127.0.0.1:${port}`, link: (user) => `http://127.0.0.1:${port}/room/10013?userId=${user}&nickname=S-${user}` };
+  const server = `127.0.0.1:${port}`;
+  return { ...process, server, link: (user) => `http://${server}/room/10013?userId=${user}&nickname=S-${user}` };
 }
 
 /** Reports when the first frame was shown, in milliseconds since the navigation began. */
 const watchForPicture = `document.addEventListener('DOMContentLoaded', () => {
-  document.querySelector('#screen-video').requestVideoFrameCallback(() => (globalThis.firstPicture = performance.now()));
+  const video = document.querySelector('#screen-video');
+  video.requestVideoFrameCallback(() => (globalThis.firstPicture = performance.now()));
 });`;
 
 /** A new browser profile in the room. */
@@ -102,7 +105,8 @@ async function firstPictures() {
     if (user > 1000) times.push(await page.evaluate('firstPicture'));
     weight ??= await page.evaluate(`(() => {
       const all = [...performance.getEntriesByType('navigation'), ...performance.getEntriesByType('resource')];
-      return { bytes: all.reduce((sum, entry) => sum + entry.transferSize, 0), files: new Set(all.map((entry) => entry.name)).size };
+      const bytes = all.reduce((sum, entry) => sum + entry.transferSize, 0);
+      return { bytes, files: new Set(all.map((entry) => entry.name)).size };
     })()`);
     await context.close();
   }
@@ -141,12 +145,14 @@ try {
   const first = await firstPictures();
   const beside = await besideOthers();
   const ms = (n) => `${Math.round(n)} ms`;
+  const bytes = first.weight.bytes.toLocaleString('en');
+  const fps = `${beside.fps.toFixed(1)} of ${beside.taught.toFixed(1)} taught`;
   console.log(`
 | ${browser.version()}, ${cpus().length} cores (${cpus()[0].model.trim()}) | |
 | --- | --- |
 | link opened to first picture, median of ${loads} first visits (worst) | ${ms(first.median)} (${ms(first.worst)}) |
-| bytes of a first visit, compressed, with headers | ${first.weight.bytes.toLocaleString('en')} in ${first.weight.files} files |
-| beside ${students} \`watch --sink null\` for ${seconds} s: pictures a second in the browser | ${beside.fps.toFixed(1)} of ${beside.taught.toFixed(1)} taught |
+| bytes of a first visit, compressed, with headers | ${bytes} in ${first.weight.files} files |
+| beside ${students} \`watch --sink null\` for ${seconds} s: pictures a second in the browser | ${fps} |
 | freezes in the browser, pictures dropped | ${beside.freezes}, ${beside.dropped} |
 | freezes at the others, packets lost for good | ${beside.othersFroze}, ${beside.othersLost} |`);
 } finally {

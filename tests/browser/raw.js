@@ -13,7 +13,8 @@ async ({ room, user, nickname = '' }) => {
     await connection.setLocalDescription();
     to('offer', { sdp: connection.localDescription.sdp });
   };
-  connection.onicecandidate = ({ candidate }) => to('candidate', { candidate: candidate?.toJSON() ?? { candidate: '' } });
+  const end = { candidate: '' };
+  connection.onicecandidate = ({ candidate }) => to('candidate', { candidate: candidate?.toJSON() ?? end });
   channel.onmessage = ({ data }) => raw.received.push(JSON.parse(data));
   socket.onclose = ({ code, reason }) => (raw.closed = { code, reason });
   socket.onmessage = async ({ data }) => {

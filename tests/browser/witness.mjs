@@ -137,7 +137,9 @@ function install() {
     /** The negotiated codecs and header extensions of video, by the browser's names and URIs. */
     agreed() {
       const open = connections.filter((connection) => connection.connectionState === 'connected');
-      const receivers = open.flatMap((connection) => connection.getReceivers()).filter(({ track }) => track.kind === 'video');
+      const receivers = open
+        .flatMap((connection) => connection.getReceivers())
+        .filter(({ track }) => track.kind === 'video');
       const all = receivers.map((receiver) => receiver.getParameters());
       return {
         codecs: all.flatMap(({ codecs }) => codecs.map(({ mimeType }) => mimeType)),

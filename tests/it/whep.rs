@@ -81,7 +81,8 @@ fn post(class: &Classroom, path: &str, offer: &str) -> Answer {
 
 /// A player's offer: audio, and one video of this codec.
 fn offer(codec: &str) -> String {
-    let transport = "c=IN IP4 0.0.0.0\r\na=ice-ufrag:abcd\r\na=ice-pwd:abcdefghijklmnopqrstuv\r\na=rtcp-mux\r\na=setup:actpass\r\n\
+    let transport = "c=IN IP4 0.0.0.0\r\na=ice-ufrag:abcd\r\na=ice-pwd:abcdefghijklmnopqrstuv\r\na=rtcp-mux\r\n\
+        a=setup:actpass\r\n\
         a=recvonly\r\n";
     let fingerprint = vec!["AB"; 32].join(":");
     format!(

@@ -27,8 +27,8 @@ fn goes_on(page: &Page<'_>, student: &Process) {
 /// Asserts that other people's input became only text.
 #[track_caller]
 fn is_text_only(page: &Page<'_>) {
-    let elements = "document.querySelectorAll('#chat-lines :is(script, img, svg, a, iframe), #users :is(script, img, a), \
-        .title :is(script, img, svg), .danmaku :is(script, img, svg)').length";
+    let elements = "document.querySelectorAll('#chat-lines :is(script, img, svg, a, iframe), \
+        #users :is(script, img, a), .title :is(script, img, svg), .danmaku :is(script, img, svg)').length";
     assert_eq!(page.value(elements), json!(0));
     let scripts = "[...document.scripts].filter((script) => !script.src).length";
     assert_eq!(page.value(scripts), json!(0));
@@ -142,7 +142,8 @@ fn a_chat_flood_is_refused_to_its_sender_and_hardly_affects_others() {
     // 200 messages a second for three seconds.
     evil.value(
         "raw.sent = 0; raw.flood = setInterval(() => { \
-           for (let n = 0; n < 10; n += 1) raw.channel.send(JSON.stringify({type: 'msg', text: 'flood ' + (raw.sent += 1)})); \
+           for (let n = 0; n < 10; n += 1) \
+             raw.channel.send(JSON.stringify({type: 'msg', text: 'flood ' + (raw.sent += 1)})); \
            if (raw.sent >= 600) clearInterval(raw.flood); }, 50); null",
     );
     anna.sees_moving(SCREEN);
@@ -180,7 +181,10 @@ fn a_page_that_hangs_for_ten_seconds_harms_nobody_and_recovers() {
     for page in [&anna, &hangs] {
         page.sees_the_lecture();
     }
-    hangs.value("setTimeout(() => { const end = Date.now() + 10_000; while (Date.now() < end); window.wokeUp = true; }, 0); null");
+    hangs.value(
+        "setTimeout(() => { \
+           const end = Date.now() + 10_000; while (Date.now() < end); window.wokeUp = true; }, 0); null",
+    );
     for n in 1..=3 {
         let text = format!("number {n}");
         teacher.types(&text);

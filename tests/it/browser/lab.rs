@@ -63,7 +63,8 @@ impl Lab {
 
     /// A lecture from the teacher's own pipeline, in this codec only.
     pub fn lecturer_with_h264_alone(&self) -> Process {
-        let graph = "videotestsrc is-live=true ! video/x-raw,width=640,height=360,framerate=15/1 ! x264enc tune=zerolatency \
+        let graph = "videotestsrc is-live=true ! video/x-raw,width=640,height=360,framerate=15/1 ! x264enc \
+            tune=zerolatency \
             ! video/x-h264,profile=constrained-baseline ! h264parse config-interval=-1 ! rtph264pay config-interval=0 \
             ! appsink name=screen";
         let path = std::env::temp_dir().join(format!("classroom-h264-alone-{}.gst", std::process::id()));

@@ -9,7 +9,8 @@ use super::lab::Lab;
 const MOST_BYTES: f64 = 60_000.0;
 
 /// Everything visible and usable, with its role and its name for screen readers.
-const CONTROLS: &str = "[...document.querySelectorAll('a, button, input, textarea, select, video, [tabindex], [role=button]')]\
+const CONTROLS: &str = "[...document.querySelectorAll('a, button, input, textarea, select, video, [tabindex], \
+    [role=button]')]\
     .filter((it) => witness.sees(it) && !it.closest('[aria-hidden=true]') && it.tabIndex !== -1)\
     .map((it) => ({ what: it.outerHTML.slice(0, 120), role: it.computedRole, name: it.computedName }))";
 
@@ -155,7 +156,8 @@ fn addresses_in_chat_are_links_and_escape_leaves_the_field() {
     let page = lab.enters(2001, "Anna");
     page.screen_is("live");
     page.wait_until("chat", "!document.querySelector('#chat-text').disabled");
-    let text = "see http://lab/a?b=1&c=2, (https://lab/wiki/A_(b)). javascript:alert(1) http://lab/\"onclick=x 请看https://lab/d。";
+    let text = "see http://lab/a?b=1&c=2, (https://lab/wiki/A_(b)). javascript:alert(1) http://lab/\"onclick=x \
+        请看https://lab/d。";
     page.says(text);
     page.reads("Anna", text);
     let links = "[...document.querySelectorAll('#chat-lines a')].map((a) => [a.textContent, a.href, a.target, a.rel])";

@@ -194,8 +194,10 @@ fn chromium_recovers_packets_that_a_bad_network_loses() {
     let grown = |field: &str| grown(&before, &after, field);
     let (decoded, frozen) = (grown("decoded"), shown.frozen_percent(span));
     println!(
-        "5 % loss, 50 ms round trip: {decoded} pictures decoded and {seen} shown of {sent} in {:.1} s, frozen {frozen:.1} % \
-         of the time, {:.0} ms at the most; by Chromium {} freezes of {:.2} s; {} of {} packets repaired, {} NACKs, {} PLIs, \
+        "5 % loss, 50 ms round trip: {decoded} pictures decoded and {seen} shown of {sent} in {:.1} s, frozen \
+        {frozen:.1} % \
+         of the time, {:.0} ms at the most; by Chromium {} freezes of {:.2} s; {} of {} packets repaired, {} NACKs, \
+         {} PLIs, \
          waited {:.0} ms; {}; {counts:?}",
         span.millis() / 1000.0,
         shown.longest_freeze(span),
@@ -235,7 +237,8 @@ fn chromium_gets_the_full_video_again_soon_after_a_short_disturbance() {
         let (seen, sent) = shown.of_all(during, FULL, LECTURE_FPS);
         let whole = shown.whole_after(wrong, during.to);
         println!(
-            "{what}: whole {whole:.0} ms after it; {seen} of {sent} pictures shown, frozen {:.0} ms at the most; low after \
+            "{what}: whole {whole:.0} ms after it; {seen} of {sent} pictures shown, frozen {:.0} ms at the most; low \
+            after \
              {:?} ms, full {:?} ms after it; {} repaired, {} NACKs, {} PLIs; {:?}",
             shown.longest_freeze(during),
             shown.first_of(LOW, wrong.from).map(f64::round),
@@ -272,7 +275,8 @@ fn chromium_gets_a_smaller_video_on_a_narrow_path_and_learns_why() {
     let settled = Span { from: from + smaller, ..narrow };
     let (seen, sent) = shown.of_all(settled, FULL, LECTURE_FPS);
     println!(
-        "600 kbit/s: low after {smaller:.0} ms, frozen {:.0} ms at the most until then and {:.0} ms after, {seen} of {sent} \
+        "600 kbit/s: low after {smaller:.0} ms, frozen {:.0} ms at the most until then and {:.0} ms after, {seen} of \
+        {sent} \
          pictures shown, {mark}, {}; restored: full after {full_again:.0} ms, frozen {:.0} ms at the most; {:?}",
         shown.longest_freeze(Span { from, to: settled.from }),
         shown.longest_freeze(settled),
@@ -304,7 +308,8 @@ fn chromium_keeps_audio_where_no_video_fits_and_says_so() {
     let shown = line.shown();
     let full_again = shown.first_of(FULL, restored).unwrap();
     println!(
-        "120 kbit/s: {banner} after {:.0} ms; {} until then, {} in the {:.1} s after that; restored: a picture after {:?} ms, \
+        "120 kbit/s: {banner} after {:.0} ms; {} until then, {} in the {:.1} s after that; restored: a picture after \
+        {:?} ms, \
          full after {full_again:.0} ms; {:?}",
         told - from,
         of_sound(&before, &sound),

@@ -95,8 +95,10 @@ fn the_button_that_starts_the_sound_stands_beside_the_video() {
         let page = lab.browser.open_as(&lab.link(user, "Anna"), json!({"width": width, "height": height}));
         page.screen_is("live");
         page.wait_until("the wish for a click", "witness.visible('#sound-wanted')");
-        let apart = "((one, two) => one.top >= two.bottom || one.bottom <= two.top || one.left >= two.right || one.right <= two.left)(\
-            document.querySelector('#sound-wanted').getBoundingClientRect(), document.querySelector('#stage').getBoundingClientRect())";
+        let apart = "((one, two) => one.top >= two.bottom || one.bottom <= two.top || one.left >= two.right || \
+            one.right <= two.left)(\
+            document.querySelector('#sound-wanted').getBoundingClientRect(), \
+            document.querySelector('#stage').getBoundingClientRect())";
         assert_eq!(page.value(apart), json!(true), "{width}x{height}");
         page.clicks_for_sound();
         page.wait_until("no wish any more", "!witness.visible('#sound-wanted') && witness.visible('#mute')");
@@ -106,10 +108,12 @@ fn the_button_that_starts_the_sound_stands_beside_the_video() {
 
 /// A white slide with words in its lower right corner, and a camera.
 const SLIDE: &str = "videotestsrc is-live=true pattern=white ! video/x-raw,width=640,height=360,framerate=10/1 \
-    ! textoverlay text=\"Av=lv Av=lv Av=lv\\nAv=lv Av=lv Av=lv\\nAv=lv Av=lv Av=lv\" valignment=bottom halignment=right \
+    ! textoverlay text=\"Av=lv Av=lv Av=lv\\nAv=lv Av=lv Av=lv\\nAv=lv Av=lv Av=lv\" valignment=bottom \
+    halignment=right \
       color=0xff000000 font-desc=\"Sans 20\" \
     ! tee name=screen-pictures \
-    videotestsrc is-live=true pattern=ball ! video/x-raw,width=320,height=180,framerate=10/1 ! tee name=camera-pictures";
+    videotestsrc is-live=true pattern=ball ! video/x-raw,width=320,height=180,framerate=10/1 ! tee \
+    name=camera-pictures";
 
 /// A teacher of this graph, with the server in the same process.
 #[track_caller]
@@ -190,7 +194,8 @@ impl Outside {
     fn new(pattern: &str, (width, height): (u32, u32)) -> Self {
         let port = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let graph = format!(
-            "videotestsrc is-live=true pattern={pattern} ! video/x-raw,format=I420,width={width},height={height},framerate=10/1 \
+            "videotestsrc is-live=true pattern={pattern} ! \
+            video/x-raw,format=I420,width={width},height={height},framerate=10/1 \
              ! jpegenc ! rtpjpegpay ! udpsink host=127.0.0.1 port={port}"
         );
         let mut launch = Command::new("gst-launch-1.0");

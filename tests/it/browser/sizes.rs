@@ -27,7 +27,8 @@ const SIZES: [(u32, u32); 13] = [
 /// The edges of an element: left, top, right, bottom.
 fn edges(page: &Page<'_>, selector: &str) -> [f64; 4] {
     let look = format!(
-        "(({{ left, top, right, bottom }}) => [left, top, right, bottom])(document.querySelector('{selector}').getBoundingClientRect())"
+        "(({{ left, top, right, bottom }}) => [left, top, right, bottom])( \
+           document.querySelector('{selector}').getBoundingClientRect())"
     );
     let value = page.value(&look);
     std::array::from_fn(|n| value[n].as_f64().unwrap())
@@ -37,7 +38,8 @@ fn edges(page: &Page<'_>, selector: &str) -> [f64; 4] {
 const OUTSIDE: &str = "[...document.querySelectorAll('button, a, input, textarea, video, #mark-text')]\
     .filter((it) => witness.sees(it) && !it.closest('.users, .extras.open'))\
     .map((it) => [it.id || it.outerHTML.slice(0, 80), it.getBoundingClientRect()])\
-    .filter(([, box]) => box.width > 1 && (box.left < -1 || box.top < -1 || box.right > innerWidth + 1 || box.bottom > innerHeight + 1))\
+    .filter(([, box]) => box.width > 1 && (box.left < -1 || box.top < -1 || \
+      box.right > innerWidth + 1 || box.bottom > innerHeight + 1))\
     .map(([what, { left, top, right, bottom }]) => `${what} ${[left, top, right, bottom]}`)";
 
 /// Asserts that no control reaches out of the window, and that nothing scrolls sideways.
@@ -74,9 +76,11 @@ fn at_every_size_nothing_is_cut_off_and_everything_has_a_name() {
             let inside = left >= 0.0 && top >= 0.0 && right <= f64::from(width) && bottom <= f64::from(height);
             assert!(inside && bottom - top > 80.0, "{menu} at {size}: {left} {top} {right} {bottom}");
             let reached = format!(
-                "[...document.querySelectorAll('{menu} button')].filter(witness.sees).every((it) => {{ it.scrollIntoView({{ block: 'nearest' }}); \
+                "[...document.querySelectorAll('{menu} button')].filter(witness.sees).every((it) => {{ \
+                it.scrollIntoView({{ block: 'nearest' }}); \
                  const box = it.getBoundingClientRect(); \
-                 return document.elementFromPoint(box.left + box.width / 2, box.top + box.height / 2)?.closest('button') === it; }})"
+                 return document.elementFromPoint(box.left + box.width / 2, \
+                   box.top + box.height / 2)?.closest('button') === it; }})"
             );
             assert_eq!(page.value(&reached), json!(true), "every button of {menu} at {size} can be clicked");
             if checks {

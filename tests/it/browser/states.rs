@@ -265,7 +265,8 @@ fn the_codec_of_a_refusal_is_read_from_its_field() {
     let look = format!(
         "(async () => {{ \
            const {{ view }} = await import(document.querySelector('link[href$=\"views.js\"]').href); \
-           const seen = view({{ refused: {error}, signal: {{}}, userId: '2001' }}); return [seen.text, seen.more]; }})()"
+           const seen = view({{ refused: {error}, signal: {{}}, userId: '2001' }}); return [seen.text, seen.more]; \
+               }})()"
     );
     assert_eq!(
         page.value(&look),

@@ -32,9 +32,11 @@ async fn clients_rejoin_a_restarted_server_and_the_room_is_complete() {
         event_until(events, |event| matches!(event, SignalEvent::Joined { .. })).await;
     }
     // Whoever joined first, the offer is there, or its sender knows that nobody was.
+    let is_offer = |event: &SignalEvent| matches!(event, SignalEvent::Message(ServerMessage::Offer { .. }));
+    let is_error = |event: &SignalEvent| matches!(event, SignalEvent::Message(ServerMessage::Error { .. }));
     let heard = tokio::select! {
-        heard = event_until(&mut teacher_events, |event| matches!(event, SignalEvent::Message(ServerMessage::Offer { .. }))) => heard,
-        heard = event_until(&mut students[0].1, |event| matches!(event, SignalEvent::Message(ServerMessage::Error { .. }))) => heard,
+        heard = event_until(&mut teacher_events, is_offer) => heard,
+        heard = event_until(&mut students[0].1, is_error) => heard,
     };
     assert!(matches!(heard, SignalEvent::Message(_)));
     teacher.leave(Goodbye::Leave).await;
