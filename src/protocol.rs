@@ -1,30 +1,30 @@
-//! The wire between a classroom's server and its clients. This page is the specification.
+//! The protocol between a classroom's server and its clients. This page is the specification.
 //!
 //! # Connecting
 //!
-//! JSON text over WebSocket, one object a message:
+//! JSON text over WebSocket, one object per message:
 //!
 //! ```text
 //! ws://HOST:18080/ws?roomId=10013&userId=1001&nickname=S-01&pub=no&session=<secret>&epoch=<number>
 //! ```
 //!
-//! The query is a [`JoinRequest`]; opening the socket is joining. The first message from the server is `joined`, or an
-//! `error` after which the socket is closed. A request that is no WebSocket gets an HTTP status instead.
+//! The query is a [`JoinRequest`]; opening the WebSocket joins the room. The first message from the server is `joined`,
+//! or an `error` after which the server closes the WebSocket. A request without an upgrade gets an HTTP status instead.
 //!
-//! - `session` is a secret that the client makes up and keeps: it proves "the same client" when a connection was lost.
-//!   The newer connection with the same secret takes the older one's place at once, and the older one is closed with
-//!   [`ErrorCode::Replaced`]. A client without one can't resume.
-//! - `epoch` is a number drawn at random once per process. It tells others whether this is still the process that they
-//!   negotiated media with: same epoch, only the socket was reconnected, keep the media; new epoch, offer again.
-//! - `roomName` names the room for people; only a publisher's counts.
-//! - `client` says what the client is, for the teacher's list: `browser`, `watch`, `whep`. It is a word of the client's
-//!   own, and nothing depends on it.
+//! - `session` is a secret that the client draws and keeps. It proves that a new connection comes from the same client.
+//!   The new connection replaces the old one at once, and the old one is closed with [`ErrorCode::Replaced`]. Without a
+//!   session, a client can't resume.
+//! - `epoch` is a random number, drawn once per process. It tells others whether they negotiated media with this
+//!   process. Same epoch: only the WebSocket was reconnected, keep the media. New epoch: offer again.
+//! - `roomName` names the room for people; only the publisher's counts.
+//! - `client` is the kind of client for the teacher's list: `browser`, `watch`, `whep`. The client says it of itself,
+//!   and nothing depends on it.
 //!
 //! # Messages
 //!
-//! A client sends [`ClientMessage`]s and receives [`ServerMessage`]s, both tagged by `type`, fields in camel case.
-//! Fields that are not known are ignored, types that are not known are refused (a client ignores them instead). The
-//! server stamps the sender: nobody speaks for another.
+//! A client sends [`ClientMessage`]s and receives [`ServerMessage`]s. Both are tagged by `type`, with fields in camel
+//! case. Unknown fields are ignored. The server refuses unknown types; a client ignores them. The server stamps the
+//! sender, so nobody can speak for another.
 //!
 //! ```text
 //! student -> server   {"type":"offer","targetUid":"9999","sdp":"v=0..."}
@@ -32,117 +32,50 @@
 //! teacher -> server   {"type":"answer","targetUid":"1001","sdp":"v=0..."}
 //! ```
 //!
-//! Offers go from a student to the publisher only, answers, rejections and hangups the other way, candidates both ways.
-//! An offer with one video section gets the screen, or the camera where no screen is shown, unless its `video` says
-//! which picture it wants. A `hangup` tells a student that the publisher has given its media up; who offers again
-//! gets new.
+//! Students send offers, to the publisher only. The publisher sends answers, rejections and hangups. Candidates go both
+//! ways. An offer with one video section gets the screen, or the camera if no screen is shown, unless its `video` names
+//! the track. A `hangup` tells a student that the publisher has ended the student's media; a new offer gets new media.
 //!
 //! # Presence
 //!
-//! The publisher hears of students at once, and so do all of the publisher coming and going. Students hear of each
-//! other in batches ([`PRESENCE_INTERVAL`]). A `join` is an upsert: it may name somebody who is already listed, then
-//! what was known of them is out of date; a `leave` may name somebody who never was listed.
+//! The publisher hears of students at once, and everybody hears of the publisher at once. Students hear of each other
+//! in batches ([`PRESENCE_INTERVAL`]). A `join` is an upsert: for a member who is listed already, it replaces the
+//! entry. A `leave` may name a user who was never listed.
 //!
-//! `leave`, or closing the WebSocket with code 1000, is a goodbye. Who loses the connection otherwise keeps the
-//! place for [`RESUME_GRACE`]; messages for them wait there meanwhile. A publisher that leaves with `"over":true` ends
-//! the lecture: the others read the reason `ended`, and need not wait for another publisher as after `left`.
-//! `joined` says how the last publisher went, for a student who comes after the lecture.
+//! `leave`, or closing the WebSocket with code 1000, is a goodbye. After any other end of the connection the server
+//! reserves the user id for [`RESUME_GRACE`] and keeps messages for it. A publisher that leaves with `"over":true` ends
+//! the lecture: the others get the reason `ended`, and need not wait for a publisher as after `left`. `joined` tells a
+//! student who comes later how the last publisher left.
 //!
-//! # A line that is dead
+//! # Dead paths
 //!
-//! The server sends WebSocket pings ([`PING_INTERVAL`]), and either end takes a connection for lost after
-//! [`SILENCE_TIMEOUT`]. The script of a page never sees a WebSocket ping, so a page sends `ping` and is answered by
-//! `pong`: a page notices a dead line within seconds. A `ping` counts against [`STUDENT_RATE`] as all messages do.
+//! The server sends WebSocket pings ([`PING_INTERVAL`]), and either end gives up the connection after
+//! [`SILENCE_TIMEOUT`]. A page's script never sees a WebSocket ping, so a page sends `ping` and gets `pong`; that way
+//! it notices a dead path within seconds. A `ping` counts against [`STUDENT_RATE`] like every message.
 //!
 //! # Errors
 //!
-//! An `error` carries a stable [`ErrorCode`] and a sentence. If [`ErrorCode::closes`], the server closes the socket
-//! after it; if [`ErrorCode::is_final`], coming back with the same request is pointless. With `retryAfterMs` it is
-//! worth another try after that time, whatever the code. With `userId`, another user sent it by `reject`.
+//! An `error` has a stable [`ErrorCode`] and a sentence. If [`ErrorCode::closes`], the server then closes the
+//! WebSocket; if [`ErrorCode::is_final`], repeating the request is pointless. With `retryAfterMs` the client may try
+//! again after that time, whatever the code. With `userId`, that user sent the error by `reject`. With `noCommonCodec`
+//! comes the `codec` of the lecture.
 //!
-//! Chat, raised hands and reactions go over the data channel between student and publisher: see [`channel`].
-
-use std::time::Duration;
+//! Chat, raised hands and reactions use the data channel between student and publisher: see [`channel`].
 
 use serde::{Deserialize, Serialize};
 
 use crate::id::{Nickname, RoomId, RoomName, UserId, is_printable};
 
 pub use error::ErrorCode;
-pub use join::{ClientKind, JoinError, JoinRequest, Session};
-pub use origin::is_same_origin;
+pub use join::{ClientKind, JoinError, JoinRequest, SessionSecret, is_same_origin};
+pub use limits::*;
 
 pub mod channel;
 mod error;
 mod join;
-mod origin;
+mod limits;
 
-/// The TCP port of a server when none is given.
-pub const DEFAULT_PORT: u16 = 18080;
-
-/// The path of the WebSocket.
-pub const WS_PATH: &str = "/ws";
-
-/// The largest message a client may send, in bytes. An offer with three sections and all candidates inside has 5 kB;
-/// ten times that leaves room for browsers and keeps what one client can make us hold small.
-pub const MAX_MESSAGE_BYTES: usize = 64 * 1024;
-
-/// The largest message a server may send, in bytes: a list of [`MAX_ROOM_USERS`] with the longest names.
-pub const MAX_SERVER_MESSAGE_BYTES: usize = 4 * 1024 * 1024;
-
-/// Messages per second that a student may send on average. Negotiation needs one offer and some ten candidates.
-pub const STUDENT_RATE: u32 = 50;
-
-/// Messages that a student may send in one burst.
-pub const STUDENT_BURST: u32 = 200;
-
-/// Messages per second that a publisher may send on average: answers and candidates to a class that boots together.
-pub const PUBLISHER_RATE: u32 = 5_000;
-
-/// Messages that a publisher may send in one burst: ten for each of 2,000 students.
-pub const PUBLISHER_BURST: u32 = 20_000;
-
-/// The most students in a room: twice what one core can send a lecture to.
-pub const MAX_ROOM_USERS: usize = 4_096;
-
-/// The most rooms on a server: a big school, and a bound for who opens rooms in a loop.
-pub const MAX_ROOMS: usize = 4_096;
-
-/// How long a room stays that was created and that nobody is in: created in the evening for the next morning.
-pub const CREATED_ROOM_STAYS: Duration = Duration::from_secs(12 * 60 * 60);
-
-/// How long a room stays after the last one left it, if its teacher said goodbye: who comes late is told that it is over.
-pub const ENDED_ROOM_STAYS: Duration = Duration::from_secs(10 * 60);
-
-/// Rooms per second that can be created on average: whoever does it in a loop needs an hour to fill a server.
-pub const CREATE_RATE: u32 = 1;
-
-/// Rooms that can be created in one burst: a staff room full of teachers.
-pub const CREATE_BURST: u32 = 30;
-
-/// How long a place is kept for who lost the connection: a client reconnects within a second or two.
-pub const RESUME_GRACE: Duration = Duration::from_secs(5);
-
-/// How long students' comings and goings are collected before other students hear of them.
-pub const PRESENCE_INTERVAL: Duration = Duration::from_millis(100);
-
-/// How often the server sends a WebSocket ping.
-pub const PING_INTERVAL: Duration = Duration::from_secs(5);
-
-/// The silence after which either end takes the connection for lost: two pings unanswered, and some.
-pub const SILENCE_TIMEOUT: Duration = Duration::from_secs(12);
-
-/// Messages that may wait for one student before it counts as a slow consumer: 50 s of presence batches.
-pub const STUDENT_QUEUE: usize = 512;
-
-/// Messages that may wait for one publisher: a class of 2,000 that offers at the same instant, candidates and all, is
-/// half of it, and the other half is for what the server says.
-pub const PUBLISHER_QUEUE: usize = 32_768;
-
-/// Bytes that may wait for one client, the full list of the largest room and then some.
-pub const QUEUE_BYTES: usize = 16 * 1024 * 1024;
-
-/// How long a sender should wait when its target is busy, in milliseconds: a queue is written out within that.
+/// How long a sender waits before it tries a busy target again, in milliseconds: a queue empties within that time.
 const BUSY_RETRY_MS: u64 = 1_000;
 
 /// The longest `candidate` line, in bytes; browsers write about 200.
@@ -154,21 +87,21 @@ const MAX_CANDIDATE_FIELD_BYTES: usize = 256;
 /// The longest sentence of a `reject`, in characters; it is shown to a person.
 const MAX_REASON_CHARS: usize = 400;
 
-/// Someone in a room.
+/// A member of a room.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct User {
     /// Unique within the room.
     pub user_id: UserId,
-    /// As shown to people, possibly empty.
+    /// The name that others see, possibly empty.
     pub nickname: Nickname,
-    /// Whether this is who teaches; `"pub"` or `"no"` on the wire.
+    /// Whether this member is the publisher; `"pub"` or `"no"` on the wire.
     #[serde(rename = "pub", with = "publishes_text")]
     pub publishes: bool,
-    /// Changes when the process behind the user changed.
+    /// Changes with the process behind the user.
     #[serde(default)]
     pub epoch: u32,
-    /// What it watches with, where that is known.
+    /// The kind of client, if known.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "join::known_client")]
     pub client: Option<ClientKind>,
 }
@@ -190,14 +123,27 @@ pub struct IceCandidate {
     pub username_fragment: Option<String>,
 }
 
-/// Which picture of a lecture.
+/// A video track of a lecture.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum VideoTrack {
-    /// The screen, or what is shown in the large in its place.
+    /// The screen, or the large video that is shown instead.
     Screen,
     /// The camera.
     Camera,
+}
+
+/// A video codec that a lecture is sent in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum VideoCodec {
+    /// H.264 (RFC 6184).
+    H264,
+    /// VP8 (RFC 7741).
+    Vp8,
+    /// A codec of a newer version.
+    #[serde(other)]
+    Unknown,
 }
 
 /// A STUN or TURN server that media may need, the W3C's `RTCIceServer`. Everybody in a room can read it.
@@ -206,172 +152,178 @@ pub enum VideoTrack {
 pub struct IceServer {
     /// `stun:host:port` or `turn:host:port?transport=udp`.
     pub urls: Vec<String>,
-    /// TURN: the name to log in with.
+    /// The TURN user name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub username: Option<String>,
-    /// TURN: the password to log in with; `Debug` hides it.
+    /// The TURN password; `Debug` hides it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub credential: Option<String>,
 }
 
-/// What a client says.
+/// A message from a client to the server.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum ClientMessage {
-    /// A student asks the publisher for media.
+    /// A student offers to the publisher.
     Offer {
         /// The publisher.
         target_uid: UserId,
-        /// A session description that only receives.
+        /// The session description; all of its media sections are recvonly.
         sdp: String,
-        /// The picture that is wanted; absent: as many as there are video sections, the screen first.
+        /// The video track that the student wants. Absent: one for each video section, the screen first.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         video: Option<VideoTrack>,
     },
-    /// The publisher agrees.
+    /// The publisher answers a student's offer.
     Answer {
         /// The student.
         target_uid: UserId,
         /// The session description.
         sdp: String,
     },
-    /// An address to try, from either side.
+    /// A candidate, from either side.
     Candidate {
         /// The other side.
         target_uid: UserId,
-        /// The address.
+        /// The candidate.
         candidate: IceCandidate,
     },
     /// The publisher refuses a student's offer; delivered as [`ServerMessage::Error`].
     Reject {
         /// The student.
         target_uid: UserId,
-        /// Why; only codes with [`ErrorCode::may_reject`].
+        /// The reason, a code with [`ErrorCode::may_reject`].
         code: ErrorCode,
-        /// The same for a person.
+        /// The reason as a sentence.
         message: String,
+        /// With [`ErrorCode::NoCommonCodec`]: the codec of the lecture.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        codec: Option<VideoCodec>,
     },
-    /// The publisher has given a student's media up: lost, ended, or never connected.
+    /// The publisher has ended a student's media: lost, finished, or never connected.
     Hangup {
         /// The student.
         target_uid: UserId,
     },
-    /// Goodbye: the place is free at once.
+    /// Goodbye: the user id is free at once.
     Leave {
-        /// A publisher says that the lecture is over. Of a student it means nothing.
+        /// The lecture is over. Has no meaning from a student.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         over: bool,
     },
     /// Asks for [`ServerMessage::RoomUserList`].
     RoomUserList,
-    /// Asks for [`ServerMessage::Pong`]: whether the line still works.
+    /// Asks for [`ServerMessage::Pong`], to check the path.
     Ping,
 }
 
-/// How someone went.
+/// How a member left.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum LeaveReason {
-    /// Said goodbye.
+    /// The member said goodbye.
     Left,
-    /// A publisher said goodbye, and that the lecture is over.
+    /// The publisher said goodbye and ended the lecture.
     Ended,
-    /// Another process took over the place (same session, new epoch); a `join` follows.
+    /// Another process took over (same session, new epoch); a `join` follows.
     Replaced,
-    /// The connection was lost and did not come back in time. A reason of a newer server is read as this one.
+    /// The connection was lost and did not return in time. An unknown reason is read as this one.
     #[serde(other)]
     Lost,
 }
 
-/// What the server says.
+/// A message from the server to a client.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum ServerMessage {
-    /// The first message: you are in.
+    /// The first message: the client is in the room.
     Joined {
         /// The room.
         room_id: RoomId,
         /// The room's name, if it has one.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         room_name: Option<RoomName>,
-        /// You.
+        /// The receiver.
         user_id: UserId,
-        /// Everybody in the room, you among them.
+        /// All members, the receiver included.
         users: Vec<User>,
-        /// Who teaches, if anybody does.
+        /// The publisher, if there is one.
         publisher: Option<UserId>,
-        /// How the last publisher went; absent while somebody teaches, and where nobody has taught yet.
+        /// How the last publisher left; absent while there is a publisher, and before the first one.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         publisher_went: Option<LeaveReason>,
-        /// What may help media through NAT.
+        /// STUN and TURN servers for this lecture.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         ice_servers: Vec<IceServer>,
     },
-    /// These are in the room now.
+    /// These members joined or changed.
     Join {
-        /// Who came, or changed; may name the receiver.
+        /// The members, perhaps the receiver among them.
         users: Vec<User>,
     },
-    /// These are not in the room any more.
+    /// These members left.
     Leave {
-        /// Who went.
+        /// The members.
         users: Vec<UserId>,
-        /// How.
+        /// How they left.
         reason: LeaveReason,
     },
     /// The answer to [`ClientMessage::RoomUserList`].
     RoomUserList {
-        /// Everybody in the room.
+        /// All members.
         users: Vec<User>,
     },
     /// The answer to [`ClientMessage::Ping`].
     Pong,
-    /// A student asks the publisher for media.
+    /// A student offers to the receiver, who is the publisher.
     Offer {
         /// The student.
         user_id: UserId,
         /// The session description.
         sdp: String,
-        /// The picture that is wanted.
+        /// The video track that the student wants.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         video: Option<VideoTrack>,
     },
-    /// The publisher agrees.
+    /// The publisher answers.
     Answer {
         /// The publisher.
         user_id: UserId,
         /// The session description.
         sdp: String,
     },
-    /// An address to try.
+    /// A candidate of the other side.
     Candidate {
-        /// Whose address.
+        /// The other side.
         user_id: UserId,
-        /// The address.
+        /// The candidate.
         candidate: IceCandidate,
     },
-    /// The publisher has given your media up.
+    /// The publisher has ended the receiver's media.
     Hangup {
         /// The publisher.
         user_id: UserId,
     },
-    /// Something went wrong.
+    /// An error.
     Error {
-        /// Stable, for programs.
+        /// The stable code, for programs.
         code: ErrorCode,
-        /// A sentence, for people.
+        /// The sentence, for people.
         message: String,
-        /// Who sent it by `reject`; absent when the server speaks.
+        /// The user whose `reject` this is; absent for an error of the server itself.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         user_id: Option<UserId>,
-        /// Worth another try after so many milliseconds.
+        /// Try again after this many milliseconds.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         retry_after_ms: Option<u64>,
+        /// With [`ErrorCode::NoCommonCodec`]: the codec of the lecture.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        codec: Option<VideoCodec>,
     },
 }
 
 impl ClientMessage {
-    /// Reads one text message; the error is a sentence for [`ErrorCode::MalformedMessage`].
+    /// Parses one text message. The error is a sentence for [`ErrorCode::MalformedMessage`].
     pub fn parse(text: &str) -> Result<Self, String> {
         let mut message: Self = serde_json::from_str(text).map_err(|e| format!("malformed message: {e}"))?;
         match &mut message {
@@ -384,40 +336,41 @@ impl ClientMessage {
         Ok(message)
     }
 
-    /// The text to send.
+    /// The JSON text.
     pub fn to_json(&self) -> String {
         to_json(self)
     }
 }
 
 impl ServerMessage {
-    /// Reads one text message; an error means a type that this version does not know, to be ignored.
+    /// Parses one text message. An error means a type that this version does not know; ignore such a message.
     pub fn parse(text: &str) -> Result<Self, String> {
         serde_json::from_str(text).map_err(|e| format!("message from the server not understood: {e}"))
     }
 
-    /// The text to send.
+    /// The JSON text.
     pub fn to_json(&self) -> String {
         to_json(self)
     }
 
-    /// An error that the server itself reports.
+    /// An error of the server itself.
     pub fn error(code: ErrorCode, message: impl Into<String>) -> Self {
-        Self::Error { code, message: message.into(), user_id: None, retry_after_ms: None }
+        Self::Error { code, message: message.into(), user_id: None, retry_after_ms: None, codec: None }
     }
 
-    /// The error for a sender whose message found the queue of its target full.
+    /// The error for a sender whose target has a full queue.
     pub fn target_busy() -> Self {
         Self::Error {
             code: ErrorCode::TargetBusy,
             message: "too many messages wait for the target, try again".into(),
             user_id: None,
             retry_after_ms: Some(BUSY_RETRY_MS),
+            codec: None,
         }
     }
 }
 
-/// Strings, numbers and lists with string keys always have a JSON form, so the fallback is never seen.
+/// Strings, numbers and lists always have a JSON form, so the fallback is never used.
 fn to_json(message: &impl Serialize) -> String {
     serde_json::to_string(message).unwrap_or_default()
 }
@@ -429,7 +382,7 @@ impl std::fmt::Debug for IceServer {
 }
 
 impl IceCandidate {
-    /// Whether its parts are as short as they must be; if not, a sentence.
+    /// Checks the lengths of the parts. The error is a sentence.
     pub fn check(&self) -> Result<(), String> {
         let too_long = |field: &Option<String>| field.as_ref().is_some_and(|f| f.len() > MAX_CANDIDATE_FIELD_BYTES);
         if self.candidate.len() > MAX_CANDIDATE_BYTES || too_long(&self.sdp_mid) || too_long(&self.username_fragment) {
@@ -442,7 +395,7 @@ impl IceCandidate {
     }
 }
 
-/// `"pub"` and `"no"`, the words of the URL, in messages too.
+/// Writes `"pub"` and `"no"` in messages, as in the URL.
 mod publishes_text {
     use serde::{Deserialize, Deserializer, Serializer};
 
@@ -499,12 +452,23 @@ mod tests {
         assert_eq!(client(r#""hologram""#).unwrap().0, None, "a newer server may know more");
         let error = ServerMessage::error(ErrorCode::UserIdTaken, "1001 is here");
         assert_eq!(error.to_json(), r#"{"type":"error","code":"userIdTaken","message":"1001 is here"}"#);
+        let text = r#"{"type":"reject","targetUid":"1001","code":"noCommonCodec","message":"no","codec":"vp8"}"#;
+        let (code, message, codec) = (ErrorCode::NoCommonCodec, "no".into(), Some(VideoCodec::Vp8));
+        let reject = ClientMessage::Reject { target_uid: id("1001"), code, message, codec };
+        assert_eq!(ClientMessage::parse(text).unwrap(), reject);
+        assert_eq!(reject.to_json(), text);
+        let older = text.replace(r#","codec":"vp8""#, "");
+        assert!(matches!(ClientMessage::parse(&older).unwrap(), ClientMessage::Reject { codec: None, .. }));
+        let newer = text.replace("vp8", "h267");
+        let codec = Some(VideoCodec::Unknown);
+        assert!(matches!(ClientMessage::parse(&newer).unwrap(), ClientMessage::Reject { codec: c, .. } if c == codec));
     }
 
     #[test]
     fn a_candidate_is_what_a_browser_writes() {
-        let text = r#"{"type":"candidate","targetUid":"9999","candidate":{"candidate":"candidate:1 1 udp 1 10.0.0.1 5 typ host",
-            "sdpMid":"0","sdpMLineIndex":0,"usernameFragment":"abcd"}}"#;
+        let text = r#"{"type":"candidate","targetUid":"9999","candidate":{
+            "candidate":"candidate:1 1 udp 1 10.0.0.1 5 typ host","sdpMid":"0","sdpMLineIndex":0,
+            "usernameFragment":"abcd"}}"#;
         let ClientMessage::Candidate { candidate, .. } = ClientMessage::parse(text).unwrap() else { panic!() };
         assert_eq!(candidate.sdp_m_line_index, Some(0));
         assert!(serde_json::to_string(&candidate).unwrap().contains("sdpMLineIndex"));
@@ -514,7 +478,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_malformed_is_refused_with_a_sentence() {
+    fn a_malformed_message_is_refused_with_a_sentence() {
         let long = "x".repeat(MAX_CANDIDATE_BYTES + 1);
         let long = format!(r#"{{"type":"candidate","targetUid":"9","candidate":{{"candidate":"{long}"}}}}"#);
         for text in [

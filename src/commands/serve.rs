@@ -57,7 +57,7 @@ impl Served {
     /// Serves on `listener`; whoever joins is told of `ice_servers`.
     pub(super) fn start(listener: TcpListener, ice_servers: Vec<IceServer>) -> Result<Self, Failure> {
         let address = listener.local_addr().map_err(Failure::internal)?;
-        let server = Server::with_ice_servers(signal::Limits::default(), ice_servers.clone());
+        let server = Server::with_ice_servers(signal::ServerLimits::default(), ice_servers.clone());
         let (rooms, sockets) = (server.clone(), server.clone());
         let creating = server.clone();
         let app = http::router(move || rooms.rooms()).route(
@@ -72,7 +72,7 @@ impl Served {
         let meters = Meters::new(Some(server.clone()));
         let app = app.merge(meters.router());
         let (end, ended) = oneshot::channel::<()>();
-        let task = tokio::spawn(http::serve(listener, app, http::Limits::default(), async {
+        let task = tokio::spawn(http::serve(listener, app, http::ConnectionLimits::default(), async {
             let _ = ended.await;
         }));
         Ok(Self { server, meters, address, end, task })

@@ -32,8 +32,11 @@ use crate::cli::{Bitrate, Device, MainSource, Signalling, Sources, Teach};
 use crate::exit::Failure;
 use crate::id::UserId;
 use crate::media::{self, Capture, CaptureEvent, CaptureOptions, VideoOptions, Wanted};
-use crate::protocol::{ClientMessage, ErrorCode, IceCandidate, LeaveReason, MAX_ROOM_USERS, ServerMessage, User};
+use crate::protocol::{
+    ClientMessage, ErrorCode, IceCandidate, LeaveReason, MAX_ROOM_USERS, ServerMessage, User, VideoCodec,
+};
 use crate::report::{EndReason, Event, Reporter, StudentState};
+use crate::rtp::Codec;
 use crate::sdp::offer::OfferError;
 use crate::sfu::{Departure, Queue, RTCIceCandidateInit, Refusal, Sfu, SfuConfig, SfuEvent};
 use crate::signal::{self, Client, ClientConfig, Goodbye, ServerUrl, SessionToken, SignalEvent};
@@ -369,7 +372,7 @@ impl Lecture<'_> {
                 let (code, message) = (refusal_code(&why), why.to_string());
                 self.reporter.detail(format!("{}: {message}", self.register.named(&user)));
                 self.student(&user, StudentState::Refused);
-                self.say(ClientMessage::Reject { target_uid: user, code, message });
+                self.say(ClientMessage::Reject { target_uid: user, code, message, codec: sent_codec(&why) });
             }
             SfuEvent::Connected(user) => {
                 self.register.connected(Now::read(), &user);
@@ -493,6 +496,15 @@ fn refusal_code(why: &Refusal) -> ErrorCode {
         Refusal::Full(_) => ErrorCode::RoomFull,
         // Not `floodedMessages`, which only the server may say.
         Refusal::TooFast(_) => ErrorCode::TargetBusy,
+    }
+}
+
+/// The codec of the lecture, where an offer was refused because it lacks that codec.
+fn sent_codec(why: &Refusal) -> Option<VideoCodec> {
+    match why {
+        Refusal::Offer(OfferError::NoCommonCodec { sent: Codec::H264, .. }) => Some(VideoCodec::H264),
+        Refusal::Offer(OfferError::NoCommonCodec { sent: Codec::Vp8, .. }) => Some(VideoCodec::Vp8),
+        _ => None,
     }
 }
 

@@ -1,5 +1,8 @@
-//! The page's files: compiled in, freed from comments, compressed once, and named after their content, so that a
-//! browser may keep them for ever.
+//! The page's files: compiled in, stripped of comments, compressed once, and named by their content, so that a browser
+//! may cache them for ever.
+//!
+//! rust-embed and tower-http would replace the list of files and the choice of gzip, some 40 lines, but neither strips
+//! comments nor puts all files under one hash, and tower-http would compress them again for each student.
 
 use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash, Hasher};
@@ -12,10 +15,10 @@ use bytes::Bytes;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 
-/// Where an HTML file says that the folder of these files stands.
+/// Stands in an HTML file for the folder of these files.
 const FOLDER: &str = "{{assets}}";
 
-/// Where the service worker has the list of these files.
+/// Stands in the service worker for the list of these files.
 const LIST: &str = "{{files}}";
 
 const JAVASCRIPT: &str = "text/javascript; charset=utf-8";
@@ -29,36 +32,40 @@ macro_rules! files {
     };
 }
 
-/// Every file but the HTML: name, type, content.
+/// All files except the HTML: name, type, content.
 const FILES: &[(&str, &str, &str)] = &files! {
+    "card.js": JAVASCRIPT,
     "chat.js": JAVASCRIPT,
+    "controls.css": CSS,
     "controls.js": JAVASCRIPT,
     "corner.js": JAVASCRIPT,
-    "course.js": JAVASCRIPT,
     "danmaku.js": JAVASCRIPT,
     "dom.js": JAVASCRIPT,
     "favicon.svg": SVG,
     "i18n.js": JAVASCRIPT,
     "identity.js": JAVASCRIPT,
     "layout.js": JAVASCRIPT,
+    "lesson.js": JAVASCRIPT,
     "main.js": JAVASCRIPT,
+    "media.js": JAVASCRIPT,
     "memory.js": JAVASCRIPT,
-    "patience.js": JAVASCRIPT,
     "peer.js": JAVASCRIPT,
     "people.js": JAVASCRIPT,
+    "room.css": CSS,
     "room.js": JAVASCRIPT,
     "rooms.js": JAVASCRIPT,
     "signalling.js": JAVASCRIPT,
     "stats.js": JAVASCRIPT,
     "style.css": CSS,
     "views.js": JAVASCRIPT,
+    "windows.css": CSS,
     "words.js": JAVASCRIPT,
 };
 
-/// The page: rooms at `/`, one room at `/room/{id}`.
+/// The page: the list of rooms at `/`, a room at `/room/{id}`.
 pub(super) static PAGE: LazyLock<File> = LazyLock::new(|| File::html(include_str!("page/index.html")));
 
-/// The service worker, which keeps a copy of the page and of all files of this build.
+/// The service worker, which caches the page and all files of this build.
 static WORKER: LazyLock<File> = LazyLock::new(|| {
     let folder = format!("/assets/{}", ASSETS.hash);
     let files: Vec<_> = FILES.iter().map(|(name, ..)| format!("\"{folder}/{name}\"")).collect();
@@ -66,13 +73,13 @@ static WORKER: LazyLock<File> = LazyLock::new(|| {
     File::new(JAVASCRIPT, text.replace(LIST, &format!("[{}]", files.join(", "))))
 });
 
-/// What is shown where nothing is.
+/// The page of a 404.
 pub(super) static NOT_FOUND: LazyLock<File> = LazyLock::new(|| File::html(include_str!("page/not_found.html")));
 
 static ASSETS: LazyLock<Assets> = LazyLock::new(Assets::new);
 
 struct Assets {
-    /// One name for all: a module that imports another gets the one that it was written with.
+    /// One hash for all files, so that a module imports the others of its own build.
     hash: String,
     files: Vec<(&'static str, File)>,
 }
@@ -81,13 +88,13 @@ impl Assets {
     fn new() -> Self {
         let mut hasher = DefaultHasher::new();
         FILES.hash(&mut hasher);
-        // A picture has no such lines.
+        // No line of the SVG looks like a comment.
         let files = FILES.iter().map(|(name, kind, text)| (*name, File::new(kind, without_comments(text)))).collect();
         Self { hash: format!("{:016x}", hasher.finish()), files }
     }
 }
 
-/// A file as it is sent.
+/// A file, ready to be sent.
 pub(super) struct File {
     content_type: &'static str,
     plain: Bytes,
@@ -98,7 +105,7 @@ impl File {
     fn new(content_type: &'static str, text: impl Into<Bytes>) -> Self {
         let plain: Bytes = text.into();
         let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
-        // Writing to memory does not fail; if it did, the file would be sent as it is.
+        // Writing to memory can't fail. If it did, the file would be sent uncompressed.
         let gzip = encoder.write_all(&plain).and_then(|()| encoder.finish()).unwrap_or_default().into();
         Self { content_type, plain, gzip }
     }
@@ -107,7 +114,7 @@ impl File {
         Self::new(HTML, text.replace(FOLDER, &format!("/assets/{}", ASSETS.hash)))
     }
 
-    /// The file in the encoding that the client likes.
+    /// The response, compressed if the client accepts gzip.
     pub(super) fn respond(&self, request: &HeaderMap) -> Response {
         let mut response = if takes_gzip(request) && !self.gzip.is_empty() {
             ([(header::CONTENT_ENCODING, "gzip")], self.gzip.clone()).into_response()
@@ -122,7 +129,7 @@ impl File {
     }
 }
 
-/// The file `name` of the build that has this `hash`; nothing for that of another build.
+/// The file `name` of the build with this `hash`; 404 for another build.
 pub(super) fn asset(hash: &str, name: &str, request: &HeaderMap) -> Response {
     let file = ASSETS.files.iter().find(|(known, _)| *known == name).filter(|_| hash == ASSETS.hash);
     let Some((_, file)) = file else {
@@ -134,8 +141,8 @@ pub(super) fn asset(hash: &str, name: &str, request: &HeaderMap) -> Response {
     response
 }
 
-/// A script or a style sheet without the lines that are comments, a fifth of it. They stay as empty lines: a browser's
-/// error names the same line as the source.
+/// A script or a style sheet without its comment lines, which are a fifth of it. Empty lines replace them, so that line
+/// numbers in a browser's errors match the source.
 fn without_comments(text: &str) -> String {
     let mut is_inside = false;
     let kept = text.lines().map(|line| {
@@ -147,7 +154,8 @@ fn without_comments(text: &str) -> String {
     kept.flat_map(|line| [line, "\n"]).collect()
 }
 
-/// The service worker. A browser asks for it at each visit, and sees by its content whether the page is another one.
+/// The service worker. A browser requests it at each visit and compares the content to see whether the page has
+/// changed.
 pub(super) fn worker(request: &HeaderMap) -> Response {
     let mut response = WORKER.respond(request);
     let headers = response.headers_mut();
@@ -157,14 +165,14 @@ pub(super) fn worker(request: &HeaderMap) -> Response {
     response
 }
 
-/// Compresses everything now, instead of while the first student waits.
+/// Compresses everything now, and not while the first student waits.
 pub(super) fn prepare() {
     LazyLock::force(&PAGE);
     LazyLock::force(&NOT_FOUND);
     LazyLock::force(&WORKER);
 }
 
-/// `gzip` or `*` with a weight above 0 (RFC 9110, 12.5.3).
+/// Whether the client accepts `gzip` or `*` with a weight above 0 (RFC 9110, 12.5.3).
 fn takes_gzip(request: &HeaderMap) -> bool {
     let accepted = request.get_all(header::ACCEPT_ENCODING).into_iter().filter_map(|value| value.to_str().ok());
     let mut codings = accepted.flat_map(|value| value.split(',')).map(|coding| {
@@ -182,7 +190,7 @@ mod tests {
 
     const INDEX: &str = include_str!("page/index.html");
 
-    /// What stands between `start` and the next `end`, all of them.
+    /// All texts between `start` and the next `end`.
     fn between<'a>(text: &'a str, start: &str, end: &str) -> Vec<&'a str> {
         text.split(start).skip(1).filter_map(|rest| rest.split(end).next()).collect()
     }
@@ -202,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn comments_are_not_sent_and_all_else_is() {
+    fn comments_are_stripped_and_code_is_kept() {
         let text = "// Why.\n\n/** What. */\nconst a = 'b // c';\n  /*\n   * More.\n   */\n  call(a); // here\n";
         let sent = without_comments(text);
         assert_eq!(sent, "\n\n\nconst a = 'b // c';\n\n\n\n  call(a); // here\n", "lines keep their numbers");
@@ -212,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn every_file_of_the_page_is_served_and_every_module_is_fetched_at_once() {
+    fn every_file_of_the_page_is_served_and_every_module_is_preloaded() {
         for (name, text) in modules() {
             for imported in between(text, "from './", "'") {
                 assert!(file(imported).contains("export "), "{name} imports {imported}");
@@ -232,11 +240,11 @@ mod tests {
     }
 
     #[test]
-    fn comments_stay_at_home_and_lines_where_they_are() {
+    fn stripping_comments_keeps_line_numbers() {
         let text = "/** One. */\nconst a = 1; // kept\n  /*\n   * two\n   */\n  // three\nconst b = '//';\n";
         assert_eq!(without_comments(text), "\nconst a = 1; // kept\n\n\n\n\nconst b = '//';\n");
         for (name, kind, text) in FILES.iter().filter(|(_, kind, _)| *kind != SVG) {
-            // What begins with a comment is nothing else.
+            // Nothing follows a comment on its last line.
             let ends = |line: &str| line.find("*/").is_none_or(|at| line.trim_end().len() == at + 2);
             assert!(text.lines().filter(|line| line.trim().starts_with("/*")).all(ends), "{name}, {kind}");
             assert_eq!(without_comments(text).lines().count(), text.lines().count(), "{name}");
@@ -244,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn the_service_worker_keeps_every_file_of_this_build() {
+    fn the_service_worker_caches_every_file_of_this_build() {
         let worker = worker(&HeaderMap::new());
         assert_eq!(worker.headers()[header::CACHE_CONTROL], "no-cache");
         let text = std::str::from_utf8(&WORKER.plain).unwrap();
@@ -254,7 +262,7 @@ mod tests {
         assert!(!text.contains("{{"), "{text}");
     }
 
-    /// What the page says is for students, who have no command line.
+    /// The page speaks to students, who have no command line.
     #[test]
     fn no_sentence_names_a_flag() {
         for line in file("words.js").lines() {
@@ -282,7 +290,7 @@ mod tests {
     }
 
     #[test]
-    fn other_peoples_text_is_never_html_and_no_other_host_is_asked() {
+    fn other_peoples_text_is_never_html_and_no_other_host_is_contacted() {
         for (name, text) in modules() {
             for word in ["innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval(", "new Function"] {
                 assert!(!text.contains(word), "{word} in {name}");
@@ -297,7 +305,7 @@ mod tests {
     }
 
     #[test]
-    fn gzip_is_sent_to_those_who_take_it() {
+    fn gzip_is_sent_to_clients_that_accept_it() {
         let takes =
             |value: &str| takes_gzip(&HeaderMap::from_iter([(header::ACCEPT_ENCODING, value.parse().unwrap())]));
         assert!(takes("gzip, deflate, br") && takes("br;q=1.0, GZIP;q=0.5") && takes("*"));
@@ -305,7 +313,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_is_kept_for_ever_under_the_hash_of_all() {
+    fn a_file_is_cached_for_ever_under_the_hash_of_all_files() {
         let found = asset(&ASSETS.hash, "main.js", &HeaderMap::new());
         assert_eq!(found.status(), StatusCode::OK);
         assert!(found.headers()[header::CACHE_CONTROL].to_str().unwrap().contains("immutable"));
@@ -314,6 +322,21 @@ mod tests {
             let missing = asset(hash, name, &HeaderMap::new());
             assert_eq!(missing.status(), StatusCode::NOT_FOUND);
             assert_eq!(missing.headers()[header::CACHE_CONTROL], "no-store");
+        }
+    }
+
+    #[test]
+    fn the_page_gives_up_after_the_same_errors_as_our_client() {
+        use crate::protocol::ErrorCode;
+
+        let block = between(file("signalling.js"), "const FINAL = new Set([", "]")[0];
+        let in_page = between(block, "'", "'");
+        let in_page: Vec<ErrorCode> =
+            in_page.iter().step_by(2).map(|code| ErrorCode::from((*code).to_owned())).collect();
+        assert!(in_page.iter().all(|code| code.is_final()), "{in_page:?}");
+        let closing = ErrorCode::ALL.iter().filter(|code| code.is_final() && code.closes());
+        for code in closing {
+            assert!(in_page.contains(code), "{code}");
         }
     }
 }

@@ -1,7 +1,7 @@
-//! What a monitoring system asks: `GET /healthz` and `GET /metrics`.
+//! The endpoints of a monitoring system: `GET /healthz` and `GET /metrics`.
 //!
-//! `/healthz` is 200 and `ok`, or 503 while the process ends. `/metrics` is Prometheus' text format. The text is made
-//! once a second at the most, however many ask.
+//! `/healthz` is 200 with `ok`, or 503 while the process shuts down. `/metrics` is Prometheus' text format, made once a
+//! second at the most, whatever the number of requests.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -13,13 +13,13 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 
-/// How long a text is served.
+/// How long a text is reused.
 const FRESH: Duration = Duration::from_secs(1);
 
 /// Prometheus' text format.
 const FORMAT: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// What is asked about.
+/// The state behind the endpoints.
 #[derive(Clone)]
 struct Subject {
     is_ending: Arc<dyn Fn() -> bool + Send + Sync>,
@@ -27,7 +27,7 @@ struct Subject {
     cache: Arc<Mutex<Cache>>,
 }
 
-/// The routes; `is_ending` says whether the process ends, `metrics` makes the text.
+/// The routes; `is_ending` says whether the process shuts down, `metrics` makes the text.
 pub fn health(
     is_ending: impl Fn() -> bool + Send + Sync + 'static,
     metrics: impl Fn() -> String + Send + Sync + 'static,
@@ -47,7 +47,7 @@ async fn healthz(State(subject): State<Subject>) -> Response {
 
 async fn metrics_text(State(subject): State<Subject>) -> Response {
     let text = {
-        // Who comes meanwhile waits for this text instead of making another.
+        // Concurrent requests wait for this text and do not make another.
         let mut cache = subject.cache.lock().unwrap_or_else(PoisonError::into_inner);
         cache.get(Instant::now(), || (subject.metrics)())
     };
@@ -62,7 +62,7 @@ fn headers(media_type: &'static str) -> [(header::HeaderName, &'static str); 3] 
     ]
 }
 
-/// The text of a moment ago.
+/// The latest text.
 #[derive(Debug, Default)]
 struct Cache(Option<(Instant, Bytes)>);
 

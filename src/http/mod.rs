@@ -1,17 +1,16 @@
-//! What a browser sees on the server's port: the page, and who teaches where as JSON for programs.
+//! HTTP on the server's port: the page, the rooms as JSON for programs, and WHEP.
 //!
 //! - `GET /` the page, with all rooms
 //! - `GET /room/{id}` the page, in a room
-//! - `GET /assets/{hash}/{file}` what the page is made of, `GET /worker.js` its service worker
-//! - `GET /api/ping` nothing, 204: a page asks whether the server is there
+//! - `GET /assets/{hash}/{file}` the page's files, `GET /worker.js` its service worker
+//! - `GET /api/ping` 204: a page asks whether the server answers
 //! - `GET /api/rooms` the [`RoomSummary`] list as JSON; [`client::rooms`] reads it
-//! - `/whep/{room}` players; its routes are made by [`whep::router`]
-//! - `POST /api/rooms` a new room with a name, see [`creation`]
+//! - `/whep/{room}` players, see [`whep::router`]
+//! - `POST /api/rooms` creates a room with a name, see [`creation`]
 //! - `GET /healthz`, `GET /metrics` for a monitoring system, see [`health()`]
 //!
-//! The rooms come from a function, so that this knows nothing of signalling; the command that serves both hangs the
-//! WebSocket's route beside these. [`bind`] makes a listening socket, [`serve()`] takes it and keeps clients within
-//! [`Limits`].
+//! A function supplies the rooms, so this module does not depend on signalling; the command that serves both adds the
+//! route of the WebSocket. [`bind`] makes a listening socket, [`serve()`] serves it within [`ConnectionLimits`].
 
 mod assets;
 pub mod client;
@@ -34,14 +33,14 @@ use crate::id::RoomId;
 use crate::room::RoomSummary;
 pub use health::health;
 pub use rooms::creation;
-pub use serve::{Limits, bind, serve};
+pub use serve::{ConnectionLimits, bind, serve};
 
-/// Where the rooms' JSON is.
+/// The path of the rooms.
 const ROOMS_PATH: &str = "/api/rooms";
 
 type Rooms = Arc<dyn Fn() -> Vec<RoomSummary> + Send + Sync>;
 
-/// The pages; `rooms` is asked on each request.
+/// The pages. Each request for the list calls `rooms`.
 pub fn router(rooms: impl Fn() -> Vec<RoomSummary> + Send + Sync + 'static) -> Router {
     let rooms: Rooms = Arc::new(rooms);
     assets::prepare();
@@ -61,7 +60,7 @@ async fn index(headers: HeaderMap) -> Response {
     pages::page(&headers)
 }
 
-/// A room is there as soon as somebody comes in, so one that is not there yet has a page too.
+/// A room exists once somebody joins it, so a room that does not exist yet has a page too.
 async fn room(id: Result<Path<RoomId>, PathRejection>, headers: HeaderMap) -> Response {
     match id {
         Ok(_) => pages::page(&headers),
@@ -77,8 +76,8 @@ async fn worker(headers: HeaderMap) -> Response {
     assets::worker(&headers)
 }
 
-/// The answer to a page on a line that was dead. Also instead of an icon: browsers ask for one where something is shown
-/// that names no other, such as the JSON.
+/// For a page that checks whether a path works again. Also in place of an icon: browsers request one for documents that
+/// name none, such as the JSON.
 async fn nothing() -> StatusCode {
     StatusCode::NO_CONTENT
 }

@@ -1,12 +1,12 @@
-//! The pages with their headers. Their HTML is fixed: who is in which room is fetched and shown by the page's script,
-//! as text, so that no page carries a word of anybody's.
+//! The pages and their headers. The HTML is fixed: the page's script fetches who is in which room and shows that as
+//! text, so no page contains other people's words.
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::Response;
 
 use super::assets;
 
-/// What the page needs, and nothing else.
+/// The browser features that the page needs, and no others.
 const PERMISSIONS: &str = "fullscreen=(self), picture-in-picture=(self), camera=(), microphone=(), geolocation=(), \
     display-capture=(), usb=(), serial=(), hid=(), midi=(), payment=(), screen-wake-lock=(), idle-detection=()";
 
@@ -17,12 +17,12 @@ const HEADERS: [(HeaderName, HeaderValue); 4] = [
     (HeaderName::from_static("permissions-policy"), HeaderValue::from_static(PERMISSIONS)),
 ];
 
-/// The page, for the list of rooms and for a room.
+/// The page, for the list of rooms and for one room.
 pub(super) fn page(request: &HeaderMap) -> Response {
     html(StatusCode::OK, &assets::PAGE, request)
 }
 
-/// No such page.
+/// The page of a 404.
 pub(super) fn not_found(request: &HeaderMap) -> Response {
     html(StatusCode::NOT_FOUND, &assets::NOT_FOUND, request)
 }
@@ -37,9 +37,9 @@ fn html(status: StatusCode, file: &assets::File, request: &HeaderMap) -> Respons
     response
 }
 
-/// The page runs its own script, shows the lecture, and talks to the host that it came from.
+/// The page may run its own script, show the lecture, and connect to the host that it came from.
 fn content_security_policy(request: &HeaderMap) -> String {
-    // `'self'` means the WebSocket too, but older Safaris want it spelled out.
+    // `'self'` includes the WebSocket, but older Safaris need its URL.
     let sockets = host(request).map(|host| format!(" ws://{host} wss://{host}")).unwrap_or_default();
     format!(
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
@@ -48,7 +48,7 @@ fn content_security_policy(request: &HeaderMap) -> String {
     )
 }
 
-/// The name under which the browser found us, where it can stand in a policy: that knows no IPv6 addresses.
+/// The host name in the request, if a policy can contain it: the syntax has no IPv6 addresses.
 fn host(request: &HeaderMap) -> Option<&str> {
     let host = request.get(header::HOST).and_then(|host| host.to_str().ok())?;
     let is_host = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | ':');
@@ -64,7 +64,7 @@ mod tests {
     }
 
     #[test]
-    fn a_host_that_is_no_host_is_not_in_the_policy() {
+    fn an_invalid_host_is_not_in_the_policy() {
         assert_eq!(host(&from("lab-3:18080")), Some("lab-3:18080"));
         for bad in ["", "x;script-src *", "a b", "[::1]:18080", "x,y", "'unsafe-inline'"] {
             assert_eq!(host(&from(bad)), None, "{bad}");
@@ -75,7 +75,7 @@ mod tests {
     }
 
     #[test]
-    fn every_page_tells_the_browser_what_it_may_do() {
+    fn every_page_has_its_security_headers() {
         for (response, status) in [(page(&from("lab")), 200), (not_found(&from("a b")), 404)] {
             assert_eq!(response.status(), status);
             let header = |name: &str| response.headers()[name].to_str().unwrap();
@@ -88,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn without_scripts_the_page_says_what_to_type() {
+    fn without_scripts_the_page_names_the_command_to_type() {
         let index = include_str!("page/index.html");
         let noscript = index.split("<noscript>").nth(1).unwrap().split("</noscript>").next().unwrap();
         assert!(noscript.contains("classroom watch --room"), "{noscript}");

@@ -1,7 +1,7 @@
-//! `POST /api/rooms`: a room with a name, for a teacher who comes later.
+//! `POST /api/rooms`: creates a named room for a teacher who comes later.
 //!
-//! `{"name":"Linear algebra"}` is answered by 201 and `{"roomId":"48213","name":"Linear algebra"}`. What is refused gets
-//! a `code` of [`ErrorCode`] and a `message`.
+//! The answer to `{"name":"Linear algebra"}` is 201 with `{"roomId":"48213","name":"Linear algebra"}`. A refusal has a
+//! `code` of [`ErrorCode`] and a `message`.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,13 +17,13 @@ use serde::{Deserialize, Serialize};
 use super::ROOMS_PATH;
 use crate::id::{RoomId, RoomName};
 use crate::protocol::{ErrorCode, is_same_origin};
-use crate::room::Refusal;
+use crate::room::RoomRefusal;
 
-/// The largest body, in bytes: a name has 320 at most.
+/// The largest body, in bytes; a name has 320 at most.
 const MAX_BODY_BYTES: usize = 4_096;
 
-/// Opens a room of this name.
-type Create = Arc<dyn Fn(RoomName) -> Result<RoomId, Refusal> + Send + Sync>;
+/// Creates a room with this name.
+type Create = Arc<dyn Fn(RoomName) -> Result<RoomId, RoomRefusal> + Send + Sync>;
 
 #[derive(Deserialize)]
 struct Wanted {
@@ -43,8 +43,8 @@ struct Refused {
     message: String,
 }
 
-/// The route by which rooms are created; `create` does it.
-pub fn creation(create: impl Fn(RoomName) -> Result<RoomId, Refusal> + Send + Sync + 'static) -> Router {
+/// The route that creates rooms by calling `create`.
+pub fn creation(create: impl Fn(RoomName) -> Result<RoomId, RoomRefusal> + Send + Sync + 'static) -> Router {
     let create: Create = Arc::new(create);
     Router::new().route(ROOMS_PATH, post(answer)).with_state(create)
 }
@@ -61,7 +61,7 @@ async fn answer(State(create): State<Create>, headers: HeaderMap, body: Body) ->
             insert(&mut response, header::LOCATION, &location);
             response
         }
-        Err(Refusal { code, message, retry_after }) => {
+        Err(RoomRefusal { code, message, retry_after }) => {
             let status = match code {
                 ErrorCode::FloodedMessages => StatusCode::TOO_MANY_REQUESTS,
                 _ => StatusCode::SERVICE_UNAVAILABLE,
@@ -77,14 +77,14 @@ async fn answer(State(create): State<Create>, headers: HeaderMap, body: Body) ->
     }
 }
 
-/// The name that a request asks for, or why it is refused.
+/// The requested name, or the refusal.
 async fn name(headers: &HeaderMap, body: Body) -> Result<RoomName, (StatusCode, ErrorCode, String)> {
     let text = |name| headers.get(name).map(|value: &HeaderValue| value.to_str().unwrap_or_default());
     if !is_same_origin(text(header::ORIGIN), text(header::HOST).unwrap_or_default()) {
         let message = "a page of another site may not create a room";
         return Err((StatusCode::FORBIDDEN, ErrorCode::NotAllowed, message.into()));
     }
-    // A form of another site can't send this type without asking us first.
+    // A form on another site can't send this type without a CORS preflight.
     let media_type = text(header::CONTENT_TYPE).and_then(|value| value.split(';').next()).unwrap_or_default();
     if !media_type.trim().eq_ignore_ascii_case("application/json") {
         let message = "send application/json, as in {\"name\":\"Linear algebra\"}";
@@ -119,7 +119,7 @@ fn json(status: StatusCode, body: &impl Serialize) -> Response {
     }
 }
 
-/// Digits and ids are header values.
+/// Digits and ids are valid header values.
 fn insert(response: &mut Response, name: header::HeaderName, value: &str) {
     if let Ok(value) = HeaderValue::from_str(value) {
         response.headers_mut().insert(name, value);

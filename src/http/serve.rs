@@ -1,4 +1,4 @@
-//! Connections on a listening socket, within limits.
+//! Serves connections of a listening socket, within limits.
 
 use std::collections::HashMap;
 use std::io;
@@ -18,33 +18,33 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
-/// How long to wait after the system could not give us a connection, for want of descriptors mostly.
+/// The pause after a failed `accept`, mostly for want of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// Connections that the kernel may hold until we accept them. One more has its packets dropped, and tries again after
-/// 1, 3, 7 and 15 s. The kernel's own limit (`net.core.somaxconn`) is 4,096 too.
+/// Connections that the kernel queues until we accept them. It drops the SYNs of further ones, which come again after
+/// 1, 3, 7 and 15 s. The kernel's own limit (`net.core.somaxconn`) is also 4,096.
 const BACKLOG: u32 = 4_096;
 
-/// What the kernel may keep for one client that does not read. Our own queues are where it is decided who is too slow.
+/// The kernel's send buffer for one client. It is small so that our own queues decide which client is too slow.
 const SEND_BUFFER_BYTES: usize = 256 * 1024;
 
-/// What a request's head may have: a URL, and the headers of a browser with cookies.
+/// The largest head of a request: a URL, and the headers of a browser with cookies.
 const MAX_HEAD_BYTES: usize = 16 * 1024;
 
-/// What clients may take.
+/// Limits on connections.
 #[derive(Debug, Clone)]
-pub struct Limits {
-    /// Connections at a time, WebSockets among them. One more is closed at once.
+pub struct ConnectionLimits {
+    /// Connections at a time, WebSockets included. Further ones are closed at once.
     pub max_connections: usize,
-    /// Connections from one address: a school behind one router is one address, and so are a thousand test clients.
+    /// Connections per address: a school behind one router is one address, and so are a thousand test clients.
     pub max_connections_per_ip: usize,
     /// How long a request's head may take.
     pub header_timeout: Duration,
-    /// How long a connection may last that does not become a WebSocket.
+    /// How long a connection may last without becoming a WebSocket.
     pub request_timeout: Duration,
 }
 
-impl Default for Limits {
+impl Default for ConnectionLimits {
     fn default() -> Self {
         Self {
             max_connections: 10_000,
@@ -55,8 +55,8 @@ impl Default for Limits {
     }
 }
 
-/// A listening socket on `address`, port 0 for any free one. The port of a server that just ended is free at once, and a
-/// class that connects at the same instant is not made to wait by the kernel.
+/// A listening socket on `address`; port 0 means any free port. The port of a server that just ended can be bound at
+/// once, and the backlog holds a whole class that connects at the same instant.
 pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
     socket.set_reuseaddr(true)?;
@@ -64,9 +64,9 @@ pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     socket.listen(BACKLOG)
 }
 
-/// Serves `app` on `listener` until `shutdown` completes. Requests in progress are dropped then; a connection that was
-/// upgraded is its new owner's and goes on. The socket is closed when this returns.
-pub async fn serve(listener: TcpListener, app: Router, limits: Limits, shutdown: impl Future<Output = ()>) {
+/// Serves `app` on `listener` until `shutdown` completes. Requests in progress are dropped then; upgraded connections
+/// belong to their new owner and continue. The socket is closed when this returns.
+pub async fn serve(listener: TcpListener, app: Router, limits: ConnectionLimits, shutdown: impl Future<Output = ()>) {
     let mut shutdown = pin!(shutdown);
     let mut tasks = JoinSet::new();
     let count = Arc::new(Mutex::new(Count::default()));
@@ -79,7 +79,7 @@ pub async fn serve(listener: TcpListener, app: Router, limits: Limits, shutdown:
         };
         match accepted {
             Ok((stream, peer)) => {
-                if let Some(stream) = Counted::new(stream, peer, &count, &limits) {
+                if let Some(stream) = CountedStream::new(stream, peer, &count, &limits) {
                     tasks.spawn(connection(stream, app.clone(), limits.clone()));
                 }
             }
@@ -89,8 +89,8 @@ pub async fn serve(listener: TcpListener, app: Router, limits: Limits, shutdown:
     }
 }
 
-async fn connection(stream: Counted, app: Router, limits: Limits) {
-    // Signalling is small messages that somebody waits for. Both are best effort: a socket without is slower.
+async fn connection(stream: CountedStream, app: Router, limits: ConnectionLimits) {
+    // Signalling messages are small and urgent. Both settings are best effort; without them a socket is slower.
     _ = stream.io.set_nodelay(true);
     _ = SockRef::from(&stream.io).set_send_buffer_size(SEND_BUFFER_BYTES);
     let connection = http1::Builder::new()
@@ -99,11 +99,11 @@ async fn connection(stream: Counted, app: Router, limits: Limits) {
         .max_buf_size(MAX_HEAD_BYTES)
         .serve_connection(TokioIo::new(stream), TowerToHyperService::new(app))
         .with_upgrades();
-    // What went wrong concerns that client, and it knows.
+    // Errors concern only this client, which knows of them.
     _ = timeout(limits.request_timeout, connection).await;
 }
 
-/// Errors of `accept` that say something of one connection and nothing of the next.
+/// Whether an error of `accept` concerns one connection and not the next ones.
 fn is_of_one_connection(error: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
     matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted)
@@ -115,17 +115,17 @@ struct Count {
     by_ip: HashMap<IpAddr, usize>,
 }
 
-/// A socket that counts until it is dropped, by whomever: an upgrade takes it along.
+/// A socket that is counted until dropped. An upgrade takes it along, so a WebSocket counts too.
 #[derive(Debug)]
-struct Counted {
+struct CountedStream {
     io: TcpStream,
     ip: IpAddr,
     count: Arc<Mutex<Count>>,
 }
 
-impl Counted {
+impl CountedStream {
     /// Counts the socket, or drops it if there are too many.
-    fn new(io: TcpStream, peer: SocketAddr, count: &Arc<Mutex<Count>>, limits: &Limits) -> Option<Self> {
+    fn new(io: TcpStream, peer: SocketAddr, count: &Arc<Mutex<Count>>, limits: &ConnectionLimits) -> Option<Self> {
         let ip = network(peer.ip());
         let mut counts = count.lock().unwrap_or_else(PoisonError::into_inner);
         if counts.all >= limits.max_connections {
@@ -142,7 +142,7 @@ impl Counted {
     }
 }
 
-/// What is one client's to choose from: an IPv4 address, or the 64 bits of an IPv6 network.
+/// The part of an address that a client can't choose: an IPv4 address, or the upper 64 bits of an IPv6 address.
 fn network(ip: IpAddr) -> IpAddr {
     match ip.to_canonical() {
         IpAddr::V6(v6) => IpAddr::V6((v6.to_bits() >> 64 << 64).into()),
@@ -150,7 +150,7 @@ fn network(ip: IpAddr) -> IpAddr {
     }
 }
 
-impl Drop for Counted {
+impl Drop for CountedStream {
     fn drop(&mut self) {
         let mut counts = self.count.lock().unwrap_or_else(PoisonError::into_inner);
         counts.all -= 1;
@@ -163,13 +163,13 @@ impl Drop for Counted {
     }
 }
 
-impl AsyncRead for Counted {
+impl AsyncRead for CountedStream {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.io).poll_read(cx, buf)
     }
 }
 
-impl AsyncWrite for Counted {
+impl AsyncWrite for CountedStream {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.io).poll_write(cx, buf)
     }

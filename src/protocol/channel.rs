@@ -1,12 +1,13 @@
-//! What a student and the publisher's SFU say to each other over their data channel: chat, hands and reactions, and
-//! how much of each picture the student is sent.
+//! The messages on the data channel between a student and the publisher's SFU: chat, raised hands, reactions, and the
+//! tier of each video that the student gets.
 //!
-//! The student makes one ordered and reliable channel with the label [`CHANNEL_LABEL`] before its offer. Messages are
-//! text, one JSON object each, tagged by `type`, fields in camel case. Fields and types that are not known are ignored.
+//! The student makes one ordered and reliable channel with the label [`CHANNEL_LABEL`] before its offer. A message is
+//! text, one JSON object, tagged by `type`, with fields in camel case. Unknown fields and types are ignored.
 //!
 //! ```text
 //! student -> SFU   {"type":"msg","text":"can you zoom in?"}
-//! SFU -> all       {"type":"msg","id":1795228800000,"userId":"1001","nickname":"S-01","pub":"no","text":"can you zoom in?","at":1795228800000}
+//! SFU -> all       {"type":"msg","id":1795228800000,"userId":"1001","nickname":"S-01","pub":"no",
+//!                   "text":"can you zoom in?","at":1795228800000}
 //! student -> SFU   {"type":"hand","raised":true}
 //! SFU -> all       {"type":"hands","hands":[{"userId":"1001","nickname":"S-01","at":1795228801000}]}
 //! SFU -> student   {"type":"tier","tiers":{"screen":"low","camera":"none"},"estimateKbps":600,"reason":"bandwidth"}
@@ -15,7 +16,7 @@
 //! ```
 //!
 //! The SFU's first message is `welcome`; `allows` and `stopped` follow at once, and again whenever they change. The SFU
-//! stamps names and times: nobody speaks for another.
+//! stamps names and times, so nobody can speak for another.
 
 use serde::{Deserialize, Serialize};
 
@@ -25,38 +26,38 @@ use crate::id::{Nickname, UserId, is_printable};
 /// The label of a student's data channel.
 pub const CHANNEL_LABEL: &str = "classroom";
 
-/// The largest message that a student may send, in bytes: the longest text with every character escaped, and some.
+/// The largest message that a student may send, in bytes: the longest text with every character escaped, plus a margin.
 pub const MAX_CHANNEL_MESSAGE_BYTES: usize = 8 * 1024;
 
 /// The largest message that an SFU sends, in bytes: browsers and this crate take 64 kB.
-pub const MAX_HUB_MESSAGE_BYTES: usize = 48 * 1024;
+pub const MAX_PUBLISHER_MESSAGE_BYTES: usize = 48 * 1024;
 
 /// The most characters of a chat message: a paragraph.
 pub const MAX_TEXT_CHARS: usize = 1_000;
 
-/// Messages that a newcomer is shown, at most.
+/// The most messages of the history that a newcomer gets.
 pub const MAX_HISTORY: usize = 50;
 
-/// Raised hands that are listed, at most: more than any teacher calls.
+/// The most raised hands in a list: more than any teacher calls.
 pub const MAX_LISTED_HANDS: usize = 200;
 
-/// What a student says to the hub.
+/// A message from a student to the SFU.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum StudentMessage {
-    /// Chat.
+    /// A chat message.
     Msg {
-        /// The words.
+        /// The text.
         text: ChatText,
     },
-    /// Raises one's own hand, or lowers it.
+    /// The student raises or lowers the hand.
     Hand {
-        /// Up or down.
+        /// Whether the hand is up.
         raised: bool,
     },
-    /// A sign for everybody.
+    /// A reaction, shown to everybody.
     Reaction {
-        /// Which.
+        /// The reaction.
         reaction: Reaction,
     },
     /// A type of a newer version.
@@ -64,53 +65,53 @@ pub enum StudentMessage {
     Unknown,
 }
 
-/// What the SFU says to a student.
+/// A message from the SFU to a student.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum PublisherMessage {
     /// The first message.
     Welcome {
-        /// What was said before, oldest first; at most [`MAX_HISTORY`].
+        /// The latest chat messages, oldest first; at most [`MAX_HISTORY`].
         history: Vec<ChatMessage>,
-        /// The hands that are up, in the order they went up.
+        /// The raised hands, in the order in which they went up.
         hands: Vec<RaisedHand>,
     },
-    /// Somebody said something.
+    /// A chat message.
     Msg(ChatMessage),
-    /// The hands that are up, in the order they went up; at most [`MAX_LISTED_HANDS`]. In place of the list before.
+    /// The raised hands, in the order in which they went up; at most [`MAX_LISTED_HANDS`]. Replaces the previous list.
     Hands {
         /// The list.
         hands: Vec<RaisedHand>,
     },
-    /// Somebody gave a sign.
+    /// A reaction.
     Reaction {
-        /// Who.
+        /// The sender.
         user_id: UserId,
-        /// As shown to people.
+        /// The name that others see.
         nickname: Nickname,
-        /// Which.
+        /// The reaction.
         reaction: Reaction,
     },
-    /// How much of each picture this student is sent from now on; said when it changes. Sound is always sent.
+    /// The tier of each video that this student gets from now on; sent when a tier changes. Audio is always sent.
     Tier {
-        /// By picture.
+        /// The tier of each video.
         tiers: SentTiers,
-        /// What the student's line carries by the SFU's estimate, in thousands of bits per second.
+        /// The SFU's estimate of the student's bandwidth, in kbit/s.
         #[serde(default)]
         estimate_kbps: Option<u32>,
-        /// Why it is less than everything; none where it is everything.
+        /// The reason for a lower tier; none when everything is sent.
         #[serde(default)]
         reason: Option<TierReason>,
     },
-    /// What the teacher allows the class. In place of what was said before.
+    /// What the teacher allows the class. Replaces the previous message.
     Allows(Allowed),
-    /// Which pictures have no source any more. In place of what was said before.
+    /// Which videos have no source any more. Replaces the previous message.
     Stopped(Stopped),
-    /// The last message was dropped.
+    /// The student's last message was dropped.
     Error {
-        /// Stable, for programs.
+        /// The stable code, for programs.
         code: ErrorCode,
-        /// A sentence, for people.
+        /// The sentence, for people.
         message: String,
     },
     /// A type of a newer version.
@@ -118,13 +119,13 @@ pub enum PublisherMessage {
     Unknown,
 }
 
-/// What the teacher allows the class; everything, unless the teacher says otherwise.
+/// What the teacher allows the class: everything, by default.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Allowed {
-    /// Lines of chat may fly over the picture at those students who want them to.
+    /// Students may let chat messages fly over the video.
     #[serde(default = "yes")]
     pub comments: bool,
-    /// Students may react. Where they may not, [`ErrorCode::ReactionsOff`] is the answer.
+    /// Students may react. Otherwise the answer is [`ErrorCode::ReactionsOff`].
     #[serde(default = "yes")]
     pub reactions: bool,
 }
@@ -139,7 +140,7 @@ fn yes() -> bool {
     true
 }
 
-/// The pictures whose source gives none any more, such as a camera that was unplugged. It may come back.
+/// The videos whose source delivers no frames any more, such as an unplugged camera. A source may come back.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stopped {
     /// The screen has stopped.
@@ -150,81 +151,82 @@ pub struct Stopped {
     pub camera: bool,
 }
 
-/// How much of each picture a student is sent. A picture that the lecture does not have is left out.
+/// The tier of each video that a student gets. A video that the lecture does not have is absent.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SentTiers {
-    /// Of the screen.
+    /// The tier of the screen.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub screen: Option<SentTier>,
-    /// Of the camera.
+    /// The tier of the camera.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub camera: Option<SentTier>,
 }
 
-/// How much of a picture a student is sent.
+/// How much of a video a student gets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum SentTier {
-    /// All of it.
+    /// The full video.
     Full,
-    /// Fewer pictures a second, and of a film smaller ones.
+    /// Fewer frames per second; a film also has smaller frames.
     Low,
-    /// Nothing: the picture waits for a better line.
+    /// No video until the path carries more.
     None,
     /// A tier of a newer version.
     #[serde(other)]
     Unknown,
 }
 
-/// Why a student is sent less than everything.
+/// The reason for a lower tier.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum TierReason {
-    /// The student's line carries less.
+    /// The student's path carries less.
     Bandwidth,
-    /// Too much is lost on the way.
+    /// The path loses too many packets.
     Loss,
-    /// Nothing was heard of the student for a moment: its connection was cut, or its machine stood still.
+    /// The SFU heard nothing of the student for a moment: the path was interrupted, or the student's machine stood
+    /// still.
     Silence,
-    /// The teacher's machine or line has no more for this class.
+    /// The teacher's machine or network has no more capacity for this class.
     Class,
     /// A reason of a newer version.
     #[serde(other)]
     Unknown,
 }
 
-/// One line of chat, as the SFU stamped it.
+/// A chat message with the SFU's stamp.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ChatMessage {
-    /// Grows from message to message, also over a restart of the teacher.
+    /// Increases with every message, also across a restart of the teacher.
     pub id: u64,
-    /// Who said it.
+    /// The sender.
     pub user_id: UserId,
-    /// As shown to people.
+    /// The name that others see.
     pub nickname: Nickname,
-    /// Whether it was the teacher; `"pub"` or `"no"`.
+    /// Whether the teacher is the sender; `"pub"` or `"no"`.
     #[serde(rename = "pub", with = "publishes_text")]
     pub publishes: bool,
-    /// The words.
+    /// The text.
     pub text: ChatText,
-    /// When, in milliseconds since 1970.
+    /// The time, in milliseconds since 1970.
     pub at: u64,
 }
 
-/// A hand that is up.
+/// A raised hand.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct RaisedHand {
-    /// Whose.
+    /// The student.
     pub user_id: UserId,
-    /// As shown to people.
+    /// The name that others see.
     pub nickname: Nickname,
-    /// Since when, in milliseconds since 1970.
+    /// The time at which the hand went up, in milliseconds since 1970.
     pub at: u64,
 }
 
-/// A sign without words.
+/// A reaction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Reaction {
@@ -238,12 +240,12 @@ pub enum Reaction {
     Laugh,
     /// Surprise.
     Wow,
-    /// Somebody is lost.
+    /// Confusion.
     Confused,
 }
 
 impl Reaction {
-    /// All of them, in the order of a menu.
+    /// All reactions, in the order of a menu.
     pub const ALL: [Self; 6] = [Self::Like, Self::Clap, Self::Heart, Self::Laugh, Self::Wow, Self::Confused];
 
     /// The word on the wire.
@@ -258,27 +260,28 @@ impl Reaction {
         }
     }
 
-    /// The reaction of that name.
+    /// The reaction with this code on the wire.
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|reaction| reaction.name() == name)
     }
 }
 
-/// Words that one person sends to others: one line, printable, at most [`MAX_TEXT_CHARS`] characters.
+/// The text of a chat message: one line, printable, at most [`MAX_TEXT_CHARS`] characters.
 ///
-/// Like nicknames, cleaned and not refused: line breaks and tabs become spaces; other control characters and
-/// bidirectional overrides, which could rewrite the line they are printed in, are dropped; longer texts are cut.
+/// A text is cleaned and never refused, like a nickname: line breaks and tabs become spaces; other control characters
+/// and bidirectional overrides, which could rewrite the line in which they are printed, are dropped; a long text is
+/// cut.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "String", into = "String")]
 pub struct ChatText(Box<str>);
 
 impl ChatText {
-    /// The cleaned words, possibly none.
+    /// The cleaned text, possibly empty.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// Whether nothing is left after cleaning.
+    /// Whether the cleaned text is empty.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -312,7 +315,7 @@ impl std::fmt::Display for ChatText {
 }
 
 impl StudentMessage {
-    /// Reads one message; the error is a code and a sentence for [`PublisherMessage::Error`].
+    /// Parses one message. The error is a code and a sentence for [`PublisherMessage::Error`].
     pub fn parse(text: &str) -> Result<Self, (ErrorCode, String)> {
         if text.len() > MAX_CHANNEL_MESSAGE_BYTES {
             let sentence =
@@ -322,19 +325,19 @@ impl StudentMessage {
         serde_json::from_str(text).map_err(|e| (ErrorCode::MalformedMessage, format!("malformed message: {e}")))
     }
 
-    /// The text to send.
+    /// The JSON text.
     pub fn to_json(&self) -> String {
         to_json(self)
     }
 }
 
 impl PublisherMessage {
-    /// Reads one message; an error means one that no SFU of this kind sends.
+    /// Parses one message. An error means that no SFU of this program sent it.
     pub fn parse(text: &str) -> Result<Self, String> {
         serde_json::from_str(text).map_err(|e| format!("message from the teacher not understood: {e}"))
     }
 
-    /// The text to send.
+    /// The JSON text.
     pub fn to_json(&self) -> String {
         to_json(self)
     }
@@ -372,7 +375,7 @@ mod tests {
     }
 
     #[test]
-    fn a_student_is_told_what_it_is_sent_and_why() {
+    fn a_tier_message_has_the_tiers_and_the_reason() {
         let less = PublisherMessage::Tier {
             tiers: SentTiers { screen: Some(SentTier::Low), camera: Some(SentTier::None) },
             estimate_kbps: Some(600),
@@ -405,7 +408,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_allowed_and_what_has_stopped_is_said_in_a_few_words() {
+    fn allows_and_stopped_look_as_specified() {
         let allows = PublisherMessage::Allows(Allowed { comments: true, reactions: false });
         assert_eq!(allows.to_json(), r#"{"type":"allows","comments":true,"reactions":false}"#);
         assert_eq!(PublisherMessage::parse(&allows.to_json()).unwrap(), allows);
@@ -420,7 +423,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_malformed_is_refused_with_a_code() {
+    fn a_malformed_message_is_refused_with_a_code() {
         for text in ["", "{", "[]", "1", r#"{"type":"msg"}"#, r#"{"type":"hand","raised":"yes"}"#, r#"{"text":"x"}"#] {
             assert_eq!(StudentMessage::parse(text).unwrap_err().0, ErrorCode::MalformedMessage, "{text}");
         }
@@ -429,7 +432,7 @@ mod tests {
     }
 
     #[test]
-    fn words_are_cleaned() {
+    fn chat_text_is_cleaned() {
         assert_eq!(ChatText::from(" a\r\nb\tc\u{202e}d\u{7}\u{1b}[2J ").as_str(), "a  b cd[2J");
         assert_eq!(ChatText::from("<script>").as_str(), "<script>", "text stays text; who shows it escapes it");
         assert_eq!(ChatText::from("学".repeat(2_000).as_str()).as_str().chars().count(), MAX_TEXT_CHARS);

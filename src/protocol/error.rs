@@ -1,10 +1,10 @@
-//! The stable words for what can go wrong.
+//! The stable codes of errors.
 
 use serde::{Deserialize, Serialize};
 
 macro_rules! codes {
     ($($(#[$doc:meta])* $name:ident = $text:literal,)*) => {
-        /// Why something was refused: a stable camel-case string on the wire, with a sentence beside it for people.
+        /// Why something was refused: a stable camel-case string on the wire, which comes with a sentence for people.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
         #[serde(from = "String", into = "&'static str")]
         #[non_exhaustive]
@@ -15,10 +15,10 @@ macro_rules! codes {
         }
 
         impl ErrorCode {
-            /// Every code that this version knows.
+            /// All codes that this version knows.
             pub const ALL: &[Self] = &[$(Self::$name,)*];
 
-            /// The word on the wire.
+            /// The code on the wire.
             pub fn as_str(self) -> &'static str {
                 match self {
                     $(Self::$name => $text,)*
@@ -30,53 +30,53 @@ macro_rules! codes {
 }
 
 codes! {
-    /// The URL has no room or user, or one that is malformed.
+    /// The URL lacks a valid room or user.
     BadRequest = "badRequest",
-    /// Not JSON, or not a message of the protocol.
+    /// The message is not JSON, or not one of the protocol.
     MalformedMessage = "malformedMessage",
-    /// More than [`MAX_MESSAGE_BYTES`](super::MAX_MESSAGE_BYTES).
+    /// The message is longer than [`MAX_MESSAGE_BYTES`](super::MAX_MESSAGE_BYTES).
     MessageTooLarge = "messageTooLarge",
-    /// A binary frame, where only text is spoken.
+    /// The client sent a binary frame; only text frames are accepted.
     BinaryFrame = "binaryFrame",
     /// Too many messages in too short a time.
     FloodedMessages = "floodedMessages",
     /// The target is not in the room.
     UnknownTarget = "unknownTarget",
-    /// The target's queue is full, nothing was delivered; comes with `retryAfterMs`.
+    /// The target's queue is full and the message was dropped; comes with `retryAfterMs`.
     TargetBusy = "targetBusy",
-    /// Against the rules of the room, such as an offer to another student.
+    /// The rules of the room forbid it, such as an offer to another student.
     NotAllowed = "notAllowed",
-    /// Another client has that user id in the room.
+    /// Another client has this user id in the room.
     UserIdTaken = "userIdTaken",
-    /// Somebody else teaches in the room.
+    /// The room has another publisher.
     PublisherExists = "publisherExists",
-    /// As many students as the room or the publisher takes.
+    /// The room or the publisher takes no more students.
     RoomFull = "roomFull",
-    /// As many rooms or connections as the server takes.
+    /// The server takes no more rooms or connections.
     ServerFull = "serverFull",
-    /// A newer connection of the same client took the place.
+    /// A newer connection of the same client replaced this one.
     Replaced = "replaced",
-    /// The client did not read what was sent to it.
+    /// The client did not read its messages in time.
     SlowConsumer = "slowConsumer",
-    /// The server ends; come back when it is started again.
+    /// The server is shutting down; reconnect once it runs again.
     ServerShutdown = "serverShutdown",
-    /// The offer wants to send, a student only receives.
+    /// A section of the offer wants to send; a student only receives.
     OfferNotRecvonly = "offerNotRecvonly",
     /// The offer has more media sections than a lecture has tracks.
     TooManySections = "tooManySections",
-    /// The offer has no codec that the lecture is sent in.
+    /// The offer lacks the codec of the lecture.
     NoCommonCodec = "noCommonCodec",
-    /// The session description can't be read.
+    /// The session description can't be parsed.
     BadSdp = "badSdp",
-    /// The picture that is asked for is not taught.
+    /// The lecture does not have the requested video track.
     NoSuchTrack = "noSuchTrack",
-    /// The teacher has switched reactions off; said over the data channel.
+    /// The teacher has switched reactions off; sent over the data channel.
     ReactionsOff = "reactionsOff",
 }
 
 impl ErrorCode {
-    /// Whether a client should give up instead of trying the same again. Where a message carries `retryAfterMs`, that
-    /// counts and not this.
+    /// Whether a client should give up instead of repeating the request. A `retryAfterMs` in the message overrides
+    /// this.
     pub fn is_final(self) -> bool {
         match self {
             Self::BadRequest
@@ -104,7 +104,7 @@ impl ErrorCode {
         }
     }
 
-    /// Whether the server closes the connection after saying it; the others concern one message.
+    /// Whether the server closes the connection after this error; the other errors concern one message.
     pub fn closes(self) -> bool {
         match self {
             Self::UnknownTarget
@@ -132,8 +132,8 @@ impl ErrorCode {
         }
     }
 
-    /// Whether a publisher may say it to a student by `reject`: what concerns an offer, nothing that only the server
-    /// can know.
+    /// Whether a publisher may send this code to a student by `reject`: codes about an offer, and none that only the
+    /// server can know.
     pub fn may_reject(self) -> bool {
         matches!(
             self,
@@ -172,7 +172,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_code_survives_the_wire_and_a_new_one_is_no_error() {
+    fn every_code_survives_json_and_an_unknown_one_is_accepted() {
         for code in ErrorCode::ALL {
             let text = serde_json::to_string(code).unwrap();
             assert_eq!(serde_json::from_str::<ErrorCode>(&text).unwrap(), *code);

@@ -1,4 +1,4 @@
-//! The query of the WebSocket's URL: who wants to join which room as what.
+//! The request that opens the WebSocket: who asks to join which room, and from which page.
 
 use std::fmt;
 use std::str::FromStr;
@@ -13,20 +13,20 @@ const MIN_SESSION_CHARS: usize = 16;
 /// The most characters of a session secret.
 const MAX_SESSION_CHARS: usize = 64;
 
-/// The secret by which a client proves that it is the one that was here before: 16 to 64 of `A-Z a-z 0-9`.
+/// The secret by which a client proves that it is the same as before: 16 to 64 of `A-Z a-z 0-9`.
 ///
-/// Its `Debug` form hides it.
+/// `Debug` hides it.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Session(Box<str>);
+pub struct SessionSecret(Box<str>);
 
-impl Session {
+impl SessionSecret {
     /// The secret itself.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 }
 
-impl FromStr for Session {
+impl FromStr for SessionSecret {
     type Err = JoinError;
     fn from_str(text: &str) -> Result<Self, JoinError> {
         let fits = (MIN_SESSION_CHARS..=MAX_SESSION_CHARS).contains(&text.len());
@@ -38,13 +38,13 @@ impl FromStr for Session {
     }
 }
 
-impl fmt::Debug for Session {
+impl fmt::Debug for SessionSecret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Session(..)")
+        f.write_str("SessionSecret(..)")
     }
 }
 
-/// What a client is, by its own word.
+/// The kind of client, by its own account.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ClientKind {
@@ -59,7 +59,7 @@ pub enum ClientKind {
 impl ClientKind {
     const ALL: [ClientKind; 3] = [ClientKind::Browser, ClientKind::Watch, ClientKind::Whep];
 
-    /// As on the wire and in lists.
+    /// The word on the wire and in lists.
     pub fn name(self) -> &'static str {
         match self {
             ClientKind::Browser => "browser",
@@ -73,16 +73,16 @@ impl ClientKind {
     }
 }
 
-/// Reads a client that may be of a kind which this version does not know.
+/// Reads the kind of a client; none for a kind that this version does not know.
 pub(super) fn known_client<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<ClientKind>, D::Error> {
     let name = Option::<String>::deserialize(deserializer)?;
     Ok(name.as_deref().and_then(ClientKind::from_name))
 }
 
-/// Why a query is no request to join.
+/// Why a query is not a join request.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum JoinError {
-    /// A parameter that is needed is not there.
+    /// A required parameter is missing.
     #[error("{0} is missing, connect to /ws?roomId=ROOM&userId=USER")]
     Missing(&'static str),
     /// Not an id.
@@ -91,47 +91,47 @@ pub enum JoinError {
     /// Neither `pub` nor `no`.
     #[error("pub is {0:?}, give 'pub' to teach and 'no' to watch")]
     Publishes(String),
-    /// Not a secret.
+    /// Not a session secret.
     #[error("session must have {MIN_SESSION_CHARS} to {MAX_SESSION_CHARS} letters and digits")]
     Session,
-    /// Not a number.
+    /// Not an epoch.
     #[error("epoch must be a number from 0 to 4294967295")]
     Epoch,
 }
 
-/// Who wants to join which room as what.
+/// A client's request to join a room.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct JoinRequest {
     /// The room; it is opened if it does not exist.
     pub room: RoomId,
-    /// What a publisher calls the room; a name that is empty is none.
+    /// The room's name, from a publisher; an empty name is none.
     pub room_name: Option<RoomName>,
-    /// The user id wanted.
+    /// The user id that the client asks for.
     pub user: UserId,
-    /// As shown to others.
+    /// The name that others see.
     pub nickname: Nickname,
-    /// Whether to teach.
+    /// Whether the client publishes.
     pub publishes: bool,
-    /// Proves the same client; without it there is no coming back.
-    pub session: Option<Session>,
-    /// Drawn once per process; 0 when not given.
+    /// The secret of this client; without one, the client can't resume after a lost connection.
+    pub session: Option<SessionSecret>,
+    /// A random number, drawn once per process; 0 if absent.
     pub epoch: u32,
-    /// What the client is, where it says so.
+    /// The kind of client, if given.
     pub client: Option<ClientKind>,
 }
 
 impl JoinRequest {
-    /// Reads a URL's query, without the `?`. Parameters that are not known are ignored, of doubles the first counts.
+    /// Parses a URL's query, without the `?`. Unknown parameters are ignored; of a repeated parameter the first counts.
     pub fn parse(query: &str) -> Result<Self, JoinError> {
-        let get = |name: &str| {
-            query.split('&').filter_map(|pair| pair.split_once('=')).find(|(n, _)| *n == name).map(|(_, v)| decode(v))
+        let get = |wanted: &str| {
+            form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == wanted).map(|(_, value)| value)
         };
         let session = get("session").filter(|s| !s.is_empty());
         Ok(Self {
             room: get("roomId").ok_or(JoinError::Missing("roomId"))?.parse()?,
             room_name: get("roomName").and_then(|name| name.parse().ok()),
             user: get("userId").ok_or(JoinError::Missing("userId"))?.parse()?,
-            nickname: Nickname::from(get("nickname").unwrap_or_default()),
+            nickname: Nickname::from(&*get("nickname").unwrap_or_default()),
             publishes: get("pub").map_or(Ok(false), |word| parse_publishes(&word))?,
             session: session.map(|s| s.parse()).transpose()?,
             epoch: get("epoch").map_or(Ok(0), |number| number.parse()).map_err(|_| JoinError::Epoch)?,
@@ -139,29 +139,24 @@ impl JoinRequest {
         })
     }
 
-    /// The query that [`JoinRequest::parse`] reads, without the `?`.
+    /// The query that [`JoinRequest::parse`] parses, without the `?`.
     pub fn to_query(&self) -> String {
-        let mut query = format!(
-            "roomId={}&userId={}&nickname={}&pub={}&epoch={}",
-            self.room,
-            self.user,
-            encode(self.nickname.as_str()),
-            publishes_word(self.publishes),
-            self.epoch
-        );
+        let mut query = form_urlencoded::Serializer::new(String::new());
+        query.append_pair("roomId", self.room.as_str());
+        query.append_pair("userId", self.user.as_str());
+        query.append_pair("nickname", self.nickname.as_str());
+        query.append_pair("pub", publishes_word(self.publishes));
+        query.append_pair("epoch", &self.epoch.to_string());
         if let Some(name) = &self.room_name {
-            query.push_str("&roomName=");
-            query.push_str(&encode(name.as_str()));
+            query.append_pair("roomName", name.as_str());
         }
         if let Some(session) = &self.session {
-            query.push_str("&session=");
-            query.push_str(session.as_str());
+            query.append_pair("session", session.as_str());
         }
         if let Some(client) = self.client {
-            query.push_str("&client=");
-            query.push_str(client.name());
+            query.append_pair("client", client.name());
         }
-        query
+        query.finish()
     }
 }
 
@@ -177,32 +172,12 @@ pub(super) fn parse_publishes(word: &str) -> Result<bool, JoinError> {
     }
 }
 
-/// `%xx` and `+` as in HTML forms; what is no escape stays, what is no UTF-8 becomes U+FFFD.
-fn decode(text: &str) -> String {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let [first, tail @ ..] = rest {
-        rest = tail;
-        let hex = |b: &u8| char::from(*b).to_digit(16);
-        match (first, tail) {
-            (b'+', _) => bytes.push(b' '),
-            (b'%', [high, low, after @ ..]) if hex(high).is_some() && hex(low).is_some() => {
-                bytes.push((hex(high).unwrap_or(0) * 16 + hex(low).unwrap_or(0)) as u8);
-                rest = after;
-            }
-            (byte, _) => bytes.push(*byte),
-        }
-    }
-    String::from_utf8_lossy(&bytes).into_owned()
-}
-
-fn encode(text: &str) -> String {
-    text.bytes()
-        .map(|b| match b {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'.' | b'_' | b'-' => char::from(b).to_string(),
-            _ => format!("%{b:02X}"),
-        })
-        .collect()
+/// Whether a request comes from a page of this server, by its `Origin` and `Host`. A browser also sends requests for
+/// other sites that a person looks at, and through them such a site could join or create rooms in a network that it
+/// can't reach itself. Programs send no `Origin`.
+pub fn is_same_origin(origin: Option<&str>, host: &str) -> bool {
+    let Some(origin) = origin else { return true };
+    origin.split_once("://").is_some_and(|(_, authority)| authority.eq_ignore_ascii_case(host))
 }
 
 #[cfg(test)]
@@ -236,5 +211,14 @@ mod tests {
         assert_eq!(JoinRequest::parse("roomId=1&userId=1&pub=x").unwrap_err(), JoinError::Publishes("x".into()));
         assert_eq!(JoinRequest::parse("roomId=1&userId=1&session=short").unwrap_err(), JoinError::Session);
         assert_eq!(JoinRequest::parse("roomId=1&userId=1&epoch=-1").unwrap_err(), JoinError::Epoch);
+    }
+
+    #[test]
+    fn a_page_of_another_site_is_distinguished_from_our_own() {
+        assert!(is_same_origin(None, "lab:18080"));
+        assert!(is_same_origin(Some("http://Lab:18080"), "lab:18080"));
+        for origin in ["http://evil.example", "http://lab:18081", "lab:18080", "null", ""] {
+            assert!(!is_same_origin(Some(origin), "lab:18080"), "{origin}");
+        }
     }
 }

@@ -1,26 +1,26 @@
-//! Who is in which room, and who may do what: everything that decides, and nothing that waits.
+//! Who is in which room, and who may do what: every decision, and no waiting.
 //!
-//! [`Rooms::handle`] takes the time and one [`Input`] and says what is to be done as [`Output`]s. It knows no socket
-//! and no clock. Between inputs, [`Rooms::next_tick`] says when [`Input::Tick`] is due.
+//! [`Rooms::handle`] takes the time and one [`Input`], and returns the actions as [`Output`]s. It knows no socket and
+//! no clock. Between inputs, [`Rooms::next_tick`] says when [`Input::Tick`] is due.
 //!
-//! The rules of a lecture:
+//! The rules of a room:
 //!
-//! - A user id is unique in its room. The same client (same session secret) takes its own place back, also from a
-//!   connection that is still open; a stranger with the same id is refused.
-//! - One publishes. A second one is refused with a sentence that says who teaches.
-//! - Students offer to the publisher and to nobody else; the publisher answers or rejects.
-//! - A lost connection keeps its place for a while, with the messages that arrive for it; a goodbye frees it at once.
-//! - The publisher hears of everybody at once, and everybody of the publisher. Students hear of students in batches.
-//! - Students may come first. A room is there from its first user to its last.
-//! - A room may also be created, with a name and without a user: it waits for its teacher for hours.
-//! - When the teacher says goodbye the lecture is over, until one comes back. The room stays for some minutes more, so
-//!   that who comes late can be told.
-//! - A room that nobody is in makes place when somebody wants to enter another, and the server is full.
+//! - A user id is unique in its room. The same client (same session secret) gets its user id back, also while its old
+//!   connection is still open; a stranger with the same id is refused.
+//! - There is one publisher. A second one is refused with a sentence that names the first.
+//! - Students offer only to the publisher; the publisher answers or rejects.
+//! - A lost connection keeps its user id for a while, and messages for it wait; a goodbye frees the id at once.
+//! - The publisher hears of everybody at once, and everybody hears of the publisher at once. Students hear of each
+//!   other in batches.
+//! - Students may come first. A room exists from its first member to its last.
+//! - A room may also be created, with a name and without members: it waits for its teacher for hours.
+//! - The lecture is over when the teacher says goodbye, until a teacher returns. The room stays for some minutes, so
+//!   that latecomers learn of it.
+//! - If the server is full, an empty room is removed for a client that enters another.
 
-mod lecture;
-mod mail;
-mod presence;
-mod stay;
+mod members;
+mod pending;
+mod retention;
 pub mod talk;
 #[cfg(test)]
 mod tests;
@@ -31,51 +31,51 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 
 use crate::id::{Nickname, RoomId, RoomName, UserId};
-use crate::protocol::{self, ClientKind, ClientMessage, ErrorCode, ServerMessage, Session, User};
+use crate::protocol::{self, ClientKind, ClientMessage, ErrorCode, ServerMessage, SessionSecret, User};
 use crate::token_bucket::TokenBucket;
-use lecture::Lecture;
-use stay::Waits;
+use members::Room;
+use retention::Eviction;
 
-/// One connection to the server; never used twice.
+/// A connection to the server. Ids are never reused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ConnId(pub u64);
 
-/// Who wants to come in.
+/// A client that asks to join.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Newcomer {
-    /// The room, opened if need be.
+    /// The room; it is opened if it does not exist.
     pub room: RoomId,
-    /// What a publisher calls the room; none leaves it as it is called.
+    /// The room's name, from a publisher; without one, the room keeps its name.
     pub room_name: Option<RoomName>,
-    /// The user id wanted.
+    /// The user id that the client asks for.
     pub user: UserId,
-    /// As shown to others.
+    /// The name that others see.
     pub nickname: Nickname,
-    /// Whether to teach.
+    /// Whether the client publishes.
     pub publishes: bool,
     /// Changes with the client's process.
     pub epoch: u32,
-    /// What the same client has and nobody else.
-    pub session: Session,
-    /// What the client is, by its own word.
+    /// The secret of this client.
+    pub session: SessionSecret,
+    /// The kind of client, by its own account.
     pub client: Option<ClientKind>,
 }
 
-/// What happened.
+/// An event.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Input {
-    /// A new connection wants in.
+    /// A new connection asks to join.
     Join {
         /// The connection.
         conn: ConnId,
-        /// Who it is.
+        /// The client.
         newcomer: Newcomer,
     },
-    /// A connection said something.
+    /// A connection sent a message.
     Message {
         /// The connection.
         conn: ConnId,
-        /// What it said.
+        /// The message.
         message: ClientMessage,
     },
     /// A connection ended without a goodbye.
@@ -87,18 +87,18 @@ pub enum Input {
     Tick,
 }
 
-/// What is to be done, in this order.
+/// An action, to be taken in this order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Output {
-    /// Tell one connection. If it does not keep up, it is at fault.
+    /// Send to one connection. If its queue is full, that connection is at fault.
     Send {
         /// The receiver.
         to: ConnId,
         /// The message.
         message: ServerMessage,
     },
-    /// Pass a student's message on to the publisher. If the publisher's queue is full, the sender is told
-    /// [`ErrorCode::TargetBusy`] and the publisher is left alone.
+    /// Relay a student's message to the publisher. If the publisher's queue is full, the sender gets
+    /// [`ErrorCode::TargetBusy`] and the publisher stays connected.
     Relay {
         /// The student.
         from: ConnId,
@@ -107,40 +107,40 @@ pub enum Output {
         /// The message.
         message: ServerMessage,
     },
-    /// Tell many the same.
+    /// Send the same message to many connections.
     Broadcast {
         /// The receivers.
         to: Vec<ConnId>,
         /// The message.
         message: ServerMessage,
     },
-    /// Close a connection once what was sent to it is written. Nothing more will be said to it.
+    /// Close a connection once everything sent to it is written. Nothing more is sent to it.
     Close {
         /// The connection.
         conn: ConnId,
-        /// Why; nothing after a goodbye.
+        /// The reason; none after a goodbye.
         code: Option<ErrorCode>,
     },
 }
 
-/// How much is allowed.
+/// The limits of the rooms.
 #[derive(Debug, Clone)]
-pub struct Limits {
-    /// Students in one room.
+pub struct RoomLimits {
+    /// The most students in one room.
     pub max_room_users: usize,
-    /// Rooms.
+    /// The most rooms.
     pub max_rooms: usize,
-    /// How long a lost connection keeps its place.
+    /// How long the user id of a lost connection stays reserved.
     pub resume_grace: Duration,
-    /// How long presence is collected.
+    /// How long presence is collected for a batch.
     pub presence_interval: Duration,
-    /// How long a created room stays that nobody is in.
+    /// How long an empty created room stays.
     pub created_stays: Duration,
-    /// How long a room stays that nobody is in, after its teacher said goodbye.
+    /// How long an empty room stays after its teacher said goodbye.
     pub ended_stays: Duration,
 }
 
-impl Default for Limits {
+impl Default for RoomLimits {
     fn default() -> Self {
         Self {
             max_room_users: protocol::MAX_ROOM_USERS,
@@ -153,84 +153,84 @@ impl Default for Limits {
     }
 }
 
-/// Whether somebody teaches.
+/// The state of a room.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum RoomState {
-    /// Nobody does, or the publisher's connection is lost just now.
+    /// There is no publisher, or its connection is lost at the moment.
     Waiting,
-    /// Somebody does.
+    /// There is a publisher.
     Live,
-    /// Who did has said goodbye, and nobody has come back.
+    /// The publisher said goodbye, and there is no other.
     Ended,
 }
 
-/// One room as shown in a list.
+/// A room in a list.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct RoomSummary {
     /// The room.
     pub room_id: RoomId,
-    /// What people call it.
+    /// The room's name.
     #[serde(default)]
     pub name: Option<RoomName>,
-    /// Who teaches.
+    /// The publisher.
     pub publisher: Option<User>,
-    /// How many students are in.
+    /// The number of students.
     pub watching: usize,
-    /// Whether somebody teaches.
+    /// The state.
     pub state: RoomState,
-    /// Seconds since the first user came in, or since it was created.
+    /// Seconds since the first member joined, or since the room was created.
     pub open_s: u64,
-    /// Seconds since the publisher came in.
+    /// Seconds since the publisher joined.
     pub live_s: Option<u64>,
-    /// Seconds since the publisher said goodbye; only where it is [`RoomState::Ended`].
+    /// Seconds since the publisher said goodbye; only in the state [`RoomState::Ended`].
     #[serde(default)]
     pub ended_s: Option<u64>,
 }
 
-/// A refusal to come in, or to create a room.
+/// Why a client may not join, or a room can't be created.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Refusal {
-    /// Why, for a program.
+pub struct RoomRefusal {
+    /// The stable code.
     pub code: ErrorCode,
-    /// Why, for a person.
+    /// The sentence.
     pub message: String,
-    /// Worth another try after this time.
+    /// Try again after this time.
     pub retry_after: Option<Duration>,
 }
 
 /// All rooms of a server.
 #[derive(Debug)]
 pub struct Rooms {
-    limits: Limits,
-    rooms: BTreeMap<RoomId, Lecture>,
+    limits: RoomLimits,
+    rooms: BTreeMap<RoomId, Room>,
     creations: TokenBucket,
-    /// Connections that are in a room. One that was refused or closed is not here, and what it still says is ignored.
+    /// Connections that are in a room. Messages from a refused or closed connection are ignored.
     conns: HashMap<ConnId, (RoomId, UserId)>,
     /// Not later than the earliest deadline of any room.
     next_tick: Option<Instant>,
 }
 
 impl Rooms {
-    /// No rooms.
-    pub fn new(limits: Limits) -> Self {
+    /// A server without rooms.
+    pub fn new(limits: RoomLimits) -> Self {
         let creations = TokenBucket::new(protocol::CREATE_RATE, protocol::CREATE_BURST);
         Self { limits, rooms: BTreeMap::new(), creations, conns: HashMap::new(), next_tick: None }
     }
 
-    /// Applies what happened at `now`. `now` must not go back.
+    /// Applies an event at the time `now`, which must not go back.
     pub fn handle(&mut self, now: Instant, input: Input) -> Vec<Output> {
         let mut out = Vec::new();
         match input {
             Input::Join { conn, newcomer } => self.join(now, conn, newcomer, &mut out),
             Input::Message { conn, message } => self.message(now, conn, message, &mut out),
             Input::Lost { conn } => {
-                if let Some((room, user)) = self.conns.remove(&conn)
-                    && let Some(lecture) = self.rooms.get_mut(&room)
+                if let Some((room_id, user)) = self.conns.remove(&conn)
+                    && let Some(room) = self.rooms.get_mut(&room_id)
                 {
-                    lecture.lost(&user, conn, now + self.limits.resume_grace);
-                    self.wake_for(&room);
+                    room.lost(&user, conn, now + self.limits.resume_grace);
+                    self.wake_for(&room_id);
                 }
             }
             Input::Tick => self.tick(now, &mut out),
@@ -243,55 +243,55 @@ impl Rooms {
         out
     }
 
-    /// When [`Input::Tick`] is due; nothing while no room waits for anything.
+    /// When [`Input::Tick`] is due; none while no room waits for anything.
     pub fn next_tick(&self) -> Option<Instant> {
         self.next_tick
     }
 
-    /// Every room, by its id.
+    /// All rooms, ordered by id.
     pub fn summaries(&self, now: Instant) -> Vec<RoomSummary> {
-        self.rooms.iter().map(|(id, lecture)| lecture.summary(id, now)).collect()
+        self.rooms.iter().map(|(id, room)| room.summary(id, now)).collect()
     }
 
-    /// The room of this id.
-    pub fn summary(&self, room: &RoomId, now: Instant) -> Option<RoomSummary> {
-        Some(self.rooms.get(room)?.summary(room, now))
+    /// The room with this id.
+    pub fn summary(&self, room_id: &RoomId, now: Instant) -> Option<RoomSummary> {
+        Some(self.rooms.get(room_id)?.summary(room_id, now))
     }
 
-    /// Whether there is a room of this id.
-    pub fn contains(&self, room: &RoomId) -> bool {
-        self.rooms.contains_key(room)
+    /// Whether a room with this id exists.
+    pub fn contains(&self, room_id: &RoomId) -> bool {
+        self.rooms.contains_key(room_id)
     }
 
-    /// Creates a room for a teacher who comes later; one that is there already only gets the name.
-    pub fn create(&mut self, now: Instant, room: RoomId, name: RoomName) -> Result<(), Refusal> {
-        self.creations.take(now).map_err(|wait| Refusal {
+    /// Creates a room for a teacher who comes later. An existing room only gets the name.
+    pub fn create(&mut self, now: Instant, room_id: RoomId, name: RoomName) -> Result<(), RoomRefusal> {
+        self.creations.take(now).map_err(|wait| RoomRefusal {
             code: ErrorCode::FloodedMessages,
             message: "too many rooms were created just now, try again in a moment".into(),
             retry_after: Some(wait),
         })?;
-        // Not in the place of another that waits for its teacher: then nobody could rely on one.
-        self.make_place(&room, Waits::ForNobody)?;
-        let lecture = self.rooms.entry(room.clone()).or_insert_with(|| Lecture::created(now, &self.limits));
-        lecture.call(name);
-        self.wake_for(&room);
+        // A created room does not evict another one that waits for its teacher, or no created room would be reliable.
+        self.make_room_for(&room_id, Eviction::LectureOver)?;
+        let room = self.rooms.entry(room_id.clone()).or_insert_with(|| Room::created(now, &self.limits));
+        room.rename(name);
+        self.wake_for(&room_id);
         Ok(())
     }
 
-    /// Makes sure that `room` can be opened: where the server is full, by the end of a room that nobody is in and that
-    /// waits for no more than `least`.
-    fn make_place(&mut self, room: &RoomId, least: Waits) -> Result<(), Refusal> {
-        if self.rooms.contains_key(room) || self.rooms.len() < self.limits.max_rooms {
+    /// Makes sure that `room_id` can be opened. If the server is full, this removes an empty room whose rank is at most
+    /// `allowed`.
+    fn make_room_for(&mut self, room_id: &RoomId, allowed: Eviction) -> Result<(), RoomRefusal> {
+        if self.rooms.contains_key(room_id) || self.rooms.len() < self.limits.max_rooms {
             return Ok(());
         }
-        let ranks = self.rooms.iter().filter_map(|(id, lecture)| Some((lecture.rank()?, id)));
-        match ranks.min().filter(|((waits, _), _)| *waits <= least) {
+        let ranks = self.rooms.iter().filter_map(|(id, room)| Some((room.rank()?, id)));
+        match ranks.min().filter(|((eviction, _), _)| *eviction <= allowed) {
             Some((_, unused)) => {
                 let unused = unused.clone();
                 self.rooms.remove(&unused);
                 Ok(())
             }
-            None => Err(Refusal {
+            None => Err(RoomRefusal {
                 code: ErrorCode::ServerFull,
                 message: format!("the server has {} rooms and takes no more", self.limits.max_rooms),
                 retry_after: None,
@@ -300,22 +300,22 @@ impl Rooms {
     }
 
     fn join(&mut self, now: Instant, conn: ConnId, newcomer: Newcomer, out: &mut Vec<Output>) {
-        let (room, user) = (newcomer.room.clone(), newcomer.user.clone());
-        let result = self.make_place(&room, Waits::ForItsTeacher).and_then(|()| {
-            let lecture = self.rooms.entry(room.clone()).or_insert_with(|| Lecture::opened(now));
-            lecture.join(now, conn, newcomer, &self.limits, out)
+        let (room_id, user) = (newcomer.room.clone(), newcomer.user.clone());
+        let result = self.make_room_for(&room_id, Eviction::LecturePending).and_then(|()| {
+            let room = self.rooms.entry(room_id.clone()).or_insert_with(|| Room::opened(now));
+            room.join(now, conn, newcomer, &self.limits, out)
         });
-        self.wake_for(&room);
+        self.wake_for(&room_id);
         match result {
             Ok(()) => {
-                self.conns.insert(conn, (room, user));
+                self.conns.insert(conn, (room_id, user));
             }
-            Err(Refusal { code, message, retry_after }) => {
-                // Rounded up, so that who comes back after this time is not early.
+            Err(RoomRefusal { code, message, retry_after }) => {
+                // Rounded up, so that a client that returns after this time is not early.
                 let retry_after_ms = retry_after.map(|d| d.as_millis() as u64 + 1);
                 out.push(Output::Send {
                     to: conn,
-                    message: ServerMessage::Error { code, message, user_id: None, retry_after_ms },
+                    message: ServerMessage::Error { code, message, user_id: None, retry_after_ms, codec: None },
                 });
                 out.push(Output::Close { conn, code: Some(code) });
             }
@@ -323,18 +323,18 @@ impl Rooms {
     }
 
     fn message(&mut self, now: Instant, conn: ConnId, message: ClientMessage, out: &mut Vec<Output>) {
-        let Some((room, user)) = self.conns.get(&conn) else { return };
-        let Some(lecture) = self.rooms.get_mut(room) else { return };
+        let Some((room_id, user)) = self.conns.get(&conn) else { return };
+        let Some(room) = self.rooms.get_mut(room_id) else { return };
         if let ClientMessage::Leave { over } = message {
-            lecture.leave(now, (user, conn), over, &self.limits, out);
-            let room = room.clone();
-            if lecture.is_over(now) {
-                self.rooms.remove(&room);
+            room.leave(now, (user, conn), over, &self.limits, out);
+            let room_id = room_id.clone();
+            if room.is_over(now) {
+                self.rooms.remove(&room_id);
             } else {
-                self.wake_for(&room);
+                self.wake_for(&room_id);
             }
         } else {
-            lecture.message(user, conn, message, out);
+            room.message(user, conn, message, out);
         }
     }
 
@@ -342,15 +342,15 @@ impl Rooms {
         if self.next_tick.is_none_or(|due| now < due) {
             return;
         }
-        self.rooms.retain(|_, lecture| {
-            lecture.tick(now, &self.limits, out);
-            !lecture.is_over(now)
+        self.rooms.retain(|_, room| {
+            room.tick(now, &self.limits, out);
+            !room.is_over(now)
         });
-        self.next_tick = self.rooms.values().filter_map(Lecture::next_tick).min();
+        self.next_tick = self.rooms.values().filter_map(Room::next_tick).min();
     }
 
-    fn wake_for(&mut self, room: &RoomId) {
-        let due = self.rooms.get(room).and_then(Lecture::next_tick);
+    fn wake_for(&mut self, room_id: &RoomId) {
+        let due = self.rooms.get(room_id).and_then(Room::next_tick);
         self.next_tick = [self.next_tick, due].into_iter().flatten().min();
     }
 }

@@ -1,74 +1,75 @@
-//! What is said in a lecture: chat, raised hands, reactions. Pure, like the rest of the rules.
+//! Chat, raised hands and reactions of a lecture. Pure, like the other rules.
 //!
 //! - Names are stamped here, from what signalling knows of the sender.
-//! - Who writes too fast is told so, once a second at most, and what was written is dropped. The room as a whole has
-//!   limits too: every line goes to everybody.
-//! - The teacher may forbid reactions, and that lines of chat fly over the picture. A newcomer learns it at once.
-//! - Hands are listed in the order they went up. A hand stays up over a broken connection and goes down with its owner.
+//! - A student who writes too fast gets an error, once a second at most, and the message is dropped. The room as a
+//!   whole has limits too, because every message goes to everybody.
+//! - The teacher may forbid reactions and chat over the video. A newcomer learns this at once.
+//! - Hands are listed in the order in which they went up. A hand stays up while its student reconnects, and goes down
+//!   when the student leaves.
 
 use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use crate::id::{Named, Nickname, UserId, named};
 use crate::protocol::channel::{
-    Allowed, ChatMessage, ChatText, MAX_HISTORY, MAX_HUB_MESSAGE_BYTES, MAX_LISTED_HANDS, PublisherMessage, RaisedHand,
-    Reaction, Stopped, StudentMessage,
+    Allowed, ChatMessage, ChatText, MAX_HISTORY, MAX_LISTED_HANDS, MAX_PUBLISHER_MESSAGE_BYTES, PublisherMessage,
+    RaisedHand, Reaction, Stopped, StudentMessage,
 };
 use crate::protocol::{ErrorCode, User};
 use crate::token_bucket::TokenBucket;
 
-/// Messages of one student: three a second, ten in a row. Who types fast writes one.
+/// A student's messages: three per second, ten in a burst. A fast typist writes one per second.
 const STUDENT_PER_SECOND: u32 = 3;
 const STUDENT_BURST: u32 = 10;
 
-/// Chat of a whole room: in a class of 1,000 these are 20,000 messages a second that leave the teacher.
+/// Chat of the whole room: in a class of 1,000, the teacher sends 20,000 messages a second for it.
 const CHAT_PER_SECOND: u32 = 20;
 const CHAT_BURST: u32 = 100;
 
-/// Reactions of a whole room; more of them in a second say nothing more.
+/// Reactions of the whole room; more per second would not be noticed.
 const REACTIONS_PER_SECOND: u32 = 20;
 const REACTION_BURST: u32 = 40;
 
-/// A student is told this often at most that it writes too fast.
+/// How often a student is told at most that it writes too fast.
 const COMPLAINT_INTERVAL: Duration = Duration::from_secs(1);
 
-/// How long changes of the list of hands are collected: a class that is asked a question answers within seconds.
+/// How long changes of the raised hands are collected: a class answers a question within seconds.
 const HANDS_INTERVAL: Duration = Duration::from_millis(150);
 
-/// What is to be said to whom.
+/// An action.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum TalkOutput {
-    /// To one student.
+    /// Send to one student.
     To(UserId, PublisherMessage),
-    /// To every student.
+    /// Send to every student.
     All(PublisherMessage),
-    /// Somebody said something, for the teacher to read; an `All` goes with it.
+    /// Show a chat message to the teacher; an `All` goes with it.
     Said(ChatMessage),
-    /// Somebody's hand went up or down.
+    /// A hand went up or down.
     Hand {
-        /// Whose.
+        /// The student.
         user: UserId,
-        /// As shown to people.
+        /// The name that others see.
         nickname: Nickname,
-        /// Up or down.
+        /// Whether the hand is up.
         raised: bool,
     },
-    /// Somebody gave a sign; an `All` goes with it.
+    /// Show a reaction to the teacher; an `All` goes with it.
     Reacted {
-        /// Who.
+        /// The sender.
         user: UserId,
-        /// As shown to people.
+        /// The name that others see.
         nickname: Nickname,
-        /// Which.
+        /// The reaction.
         reaction: Reaction,
     },
 }
 
-/// The conversation of one lecture, kept by its publisher.
+/// The chat, raised hands and reactions of one lecture, kept by its publisher.
 #[derive(Debug)]
 pub struct Talk {
     teacher: (UserId, Nickname),
-    students: HashMap<UserId, Student>,
+    speakers: HashMap<UserId, Speaker>,
     history: VecDeque<ChatMessage>,
     hands: Vec<RaisedHand>,
     hands_due: Option<Instant>,
@@ -80,18 +81,18 @@ pub struct Talk {
 }
 
 #[derive(Debug)]
-struct Student {
+struct Speaker {
     nickname: Nickname,
     pace: TokenBucket,
     complained: Option<Instant>,
 }
 
 impl Talk {
-    /// A conversation that nobody has joined yet.
+    /// A conversation without students.
     pub fn new(teacher: UserId, nickname: Nickname) -> Self {
         Self {
             teacher: (teacher, nickname),
-            students: HashMap::new(),
+            speakers: HashMap::new(),
             history: VecDeque::new(),
             hands: Vec::new(),
             hands_due: None,
@@ -103,18 +104,18 @@ impl Talk {
         }
     }
 
-    /// Signalling says who somebody is.
+    /// Signalling announces a member.
     pub fn joined(&mut self, user: &User) {
-        self.student(&user.user_id).nickname = user.nickname.clone();
+        self.speaker(&user.user_id).nickname = user.nickname.clone();
         for hand in self.hands.iter_mut().filter(|hand| hand.user_id == user.user_id) {
             hand.nickname = user.nickname.clone();
         }
     }
 
-    /// Somebody is not in the room any more.
+    /// A member left the room.
     pub fn left(&mut self, now: Instant, user: &UserId) -> Vec<TalkOutput> {
         let lowered = self.lower(now, user);
-        self.students.remove(user);
+        self.speakers.remove(user);
         lowered
     }
 
@@ -125,8 +126,8 @@ impl Talk {
         let size = |history: &[ChatMessage]| {
             PublisherMessage::Welcome { history: history.to_vec(), hands: hands.clone() }.to_json().len()
         };
-        // The newest that fit: fifty of the longest texts don't.
-        while !history.is_empty() && size(&history) > MAX_HUB_MESSAGE_BYTES {
+        // Fifty of the longest texts do not fit into a message, so the oldest are left out.
+        while !history.is_empty() && size(&history) > MAX_PUBLISHER_MESSAGE_BYTES {
             history.drain(..history.len().div_ceil(4));
         }
         let welcome = PublisherMessage::Welcome { history, hands };
@@ -140,7 +141,7 @@ impl Talk {
         self.allowed
     }
 
-    /// The teacher allows or forbids something; nothing happens where that is so already.
+    /// The teacher allows or forbids something. Returns nothing if nothing changes.
     pub fn allow(&mut self, allowed: Allowed) -> Vec<TalkOutput> {
         if std::mem::replace(&mut self.allowed, allowed) == allowed {
             return Vec::new();
@@ -148,7 +149,7 @@ impl Talk {
         vec![TalkOutput::All(PublisherMessage::Allows(allowed))]
     }
 
-    /// Other sources of pictures have stopped than before.
+    /// Updates which sources have stopped. Returns nothing if nothing changes.
     pub fn stopped(&mut self, stopped: Stopped) -> Vec<TalkOutput> {
         if std::mem::replace(&mut self.stopped, stopped) == stopped {
             return Vec::new();
@@ -156,10 +157,10 @@ impl Talk {
         vec![TalkOutput::All(PublisherMessage::Stopped(stopped))]
     }
 
-    /// A student said something over its channel; `at` is the time in milliseconds since 1970.
+    /// A student sent a message over its data channel; `at` is the time in milliseconds since 1970.
     pub fn heard(&mut self, now: Instant, at: u64, user: &UserId, text: &str) -> Vec<TalkOutput> {
-        let student = self.student(user);
-        if student.pace.take(now).is_err() {
+        let speaker = self.speaker(user);
+        if speaker.pace.take(now).is_err() {
             return self.complain(now, user, ErrorCode::FloodedMessages, "too fast: wait a moment, then send it again");
         }
         let message = match StudentMessage::parse(text) {
@@ -200,7 +201,7 @@ impl Talk {
         }
     }
 
-    /// The teacher says something; `at` is the time in milliseconds since 1970.
+    /// The teacher sends a chat message; `at` is the time in milliseconds since 1970.
     pub fn teacher_says(&mut self, at: u64, text: &str) -> Vec<TalkOutput> {
         let text = ChatText::from(text);
         if text.is_empty() {
@@ -210,7 +211,7 @@ impl Talk {
         self.say(ChatMessage { id: 0, user_id, nickname, publishes: true, text, at })
     }
 
-    /// Takes somebody's hand down; nothing happens if it isn't up.
+    /// Lowers a student's hand. Returns nothing if it is down.
     pub fn lower(&mut self, now: Instant, user: &UserId) -> Vec<TalkOutput> {
         let Some(at) = self.hands.iter().position(|hand| hand.user_id == *user) else { return Vec::new() };
         let RaisedHand { user_id: user, nickname, .. } = self.hands.remove(at);
@@ -218,12 +219,12 @@ impl Talk {
         vec![TalkOutput::Hand { user, nickname, raised: false }]
     }
 
-    /// A student in a sentence.
+    /// A student's name for a sentence.
     pub fn named<'a>(&'a self, user: &'a UserId) -> Named<'a> {
-        named(user, self.students.get(user).map_or("", |student| student.nickname.as_str()))
+        named(user, self.speakers.get(user).map_or("", |speaker| speaker.nickname.as_str()))
     }
 
-    /// The hands that are up, in the order they went up.
+    /// The raised hands, in the order in which they went up.
     pub fn hands(&self) -> &[RaisedHand] {
         &self.hands
     }
@@ -233,7 +234,7 @@ impl Talk {
         self.hands_due
     }
 
-    /// Time passed: tells everybody of the hands that changed.
+    /// Sends the list of raised hands, if it changed and is due.
     pub fn tick(&mut self, now: Instant) -> Vec<TalkOutput> {
         if self.hands_due.is_none_or(|due| due > now) {
             return Vec::new();
@@ -243,7 +244,7 @@ impl Talk {
     }
 
     fn say(&mut self, mut message: ChatMessage) -> Vec<TalkOutput> {
-        // By the clock, so that ids also grow from one run of the teacher to the next.
+        // Ids follow the clock, so they also increase across a restart of the teacher.
         self.last_id = message.at.max(self.last_id + 1);
         message.id = self.last_id;
         if self.history.len() == MAX_HISTORY {
@@ -254,11 +255,11 @@ impl Talk {
     }
 
     fn complain(&mut self, now: Instant, user: &UserId, code: ErrorCode, sentence: &str) -> Vec<TalkOutput> {
-        let student = self.student(user);
-        if student.complained.is_some_and(|at| now.saturating_duration_since(at) < COMPLAINT_INTERVAL) {
+        let speaker = self.speaker(user);
+        if speaker.complained.is_some_and(|at| now.saturating_duration_since(at) < COMPLAINT_INTERVAL) {
             return Vec::new();
         }
-        student.complained = Some(now);
+        speaker.complained = Some(now);
         vec![TalkOutput::To(user.clone(), PublisherMessage::Error { code, message: sentence.to_owned() })]
     }
 
@@ -267,12 +268,12 @@ impl Talk {
     }
 
     fn nickname(&self, user: &UserId) -> Nickname {
-        self.students.get(user).map_or_else(|| "".into(), |student| student.nickname.clone())
+        self.speakers.get(user).map_or_else(|| "".into(), |speaker| speaker.nickname.clone())
     }
 
-    /// Who speaks has a connection, so there are no more of these than students.
-    fn student(&mut self, user: &UserId) -> &mut Student {
-        self.students.entry(user.clone()).or_insert_with(|| Student {
+    /// A sender has a connection, so there are at most as many speakers as students.
+    fn speaker(&mut self, user: &UserId) -> &mut Speaker {
+        self.speakers.entry(user.clone()).or_insert_with(|| Speaker {
             nickname: "".into(),
             pace: TokenBucket::new(STUDENT_PER_SECOND, STUDENT_BURST),
             complained: None,
@@ -315,7 +316,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_said_is_stamped_and_goes_to_all() {
+    fn a_chat_message_is_stamped_and_sent_to_all() {
         let (mut talk, now) = (talk(), Instant::now());
         let out = talk.heard(now, 7, &id("1001"), r#"{"type":"msg","text":"hi","userId":"9999","nickname":"Ms Li"}"#);
         let [TalkOutput::All(PublisherMessage::Msg(to_all)), TalkOutput::Said(said)] = out.as_slice() else {
@@ -330,7 +331,7 @@ mod tests {
     }
 
     #[test]
-    fn hands_are_listed_in_the_order_they_went_up() {
+    fn hands_are_listed_in_the_order_in_which_they_went_up() {
         let (mut talk, now) = (talk(), Instant::now());
         assert_eq!(talk.heard(now, 1, &id("1002"), &hand(true)).len(), 1);
         assert_eq!(talk.heard(now, 2, &id("1001"), &hand(true)).len(), 1);
@@ -345,13 +346,12 @@ mod tests {
         assert_eq!(talk.lower(due, &id("1002")).len(), 1);
         assert_eq!(talk.lower(due, &id("1002")), []);
         assert_eq!(talk.left(due, &id("1001")).len(), 1, "a hand goes down with its owner");
-        assert!(
-            matches!(&talk.tick(due + HANDS_INTERVAL)[..], [TalkOutput::All(PublisherMessage::Hands { hands })] if hands.is_empty())
-        );
+        let out = talk.tick(due + HANDS_INTERVAL);
+        assert_eq!(out, [TalkOutput::All(PublisherMessage::Hands { hands: Vec::new() })]);
     }
 
     #[test]
-    fn who_writes_too_fast_is_told_once_a_second_and_nobody_else_notices() {
+    fn a_fast_writer_gets_one_error_a_second_and_affects_nobody_else() {
         let (mut talk, start) = (talk(), Instant::now());
         let (mut to_all, mut complaints) = (0, 0);
         for n in 0..600 {
@@ -373,7 +373,7 @@ mod tests {
     }
 
     #[test]
-    fn a_whole_room_that_writes_at_once_is_slowed() {
+    fn a_room_that_writes_at_once_is_limited() {
         let mut talk = Talk::new(id("9999"), "".into());
         let now = Instant::now();
         let heard = |n: usize, talk: &mut Talk| talk.heard(now, 0, &id(&format!("s{n}")), &msg("me!"));
@@ -382,7 +382,7 @@ mod tests {
     }
 
     #[test]
-    fn a_newcomer_reads_what_was_said_as_far_as_it_fits() {
+    fn a_newcomer_gets_as_much_history_as_fits() {
         let mut talk = talk();
         for n in 0..60 {
             talk.teacher_says(n, &format!("line {n}"));
@@ -399,12 +399,12 @@ mod tests {
         let history = welcome(&talk);
         assert!(
             !history.is_empty()
-                && PublisherMessage::Welcome { history, hands: vec![] }.to_json().len() <= MAX_HUB_MESSAGE_BYTES
+                && PublisherMessage::Welcome { history, hands: vec![] }.to_json().len() <= MAX_PUBLISHER_MESSAGE_BYTES
         );
     }
 
     #[test]
-    fn what_the_teacher_forbids_is_refused_and_newcomers_know() {
+    fn what_the_teacher_forbids_is_refused_and_announced_to_newcomers() {
         let (mut talk, now) = (talk(), Instant::now());
         let clap = StudentMessage::Reaction { reaction: Reaction::Clap }.to_json();
         assert_eq!(talk.heard(now, 0, &id("1001"), &clap).len(), 2);
@@ -412,10 +412,8 @@ mod tests {
         assert_eq!(talk.allow(off), [TalkOutput::All(PublisherMessage::Allows(off))]);
         assert_eq!(talk.allow(off), [], "it is so already");
         let refused = talk.heard(now, 0, &id("1001"), &clap);
-        assert!(
-            matches!(&refused[..], [TalkOutput::To(user, PublisherMessage::Error { code: ErrorCode::ReactionsOff, .. })] if user.as_str() == "1001"),
-            "{refused:?}"
-        );
+        let [TalkOutput::To(user, PublisherMessage::Error { code, .. })] = &refused[..] else { panic!("{refused:?}") };
+        assert_eq!((user.as_str(), *code), ("1001", ErrorCode::ReactionsOff));
         assert_eq!(talk.heard(now, 0, &id("1001"), &msg("still chat")).len(), 2);
         let stopped = Stopped { camera: true, ..Stopped::default() };
         assert_eq!(talk.stopped(stopped), [TalkOutput::All(PublisherMessage::Stopped(stopped))]);

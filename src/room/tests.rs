@@ -1,30 +1,31 @@
 //! The rules of a lecture, with time as an argument.
 
+mod admission;
 mod keeping;
 
 use std::time::{Duration, Instant};
 
 use super::*;
-use crate::protocol::{IceCandidate, LeaveReason};
+use crate::protocol::{IceCandidate, LeaveReason, VideoCodec};
 
 const TEACHER: &str = "9999";
 
-/// A server's rooms and a clock that goes when told.
-struct House {
+/// A server's rooms with a clock that the test advances.
+struct TestServer {
     rooms: Rooms,
     now: Instant,
     next_conn: u64,
 }
 
-/// Who was told what, in order.
+/// The messages, in order, with their receivers.
 type Told = Vec<(ConnId, ServerMessage)>;
 
-impl House {
+impl TestServer {
     fn new() -> Self {
-        Self::with(Limits::default())
+        Self::with(RoomLimits::default())
     }
 
-    fn with(limits: Limits) -> Self {
+    fn with(limits: RoomLimits) -> Self {
         Self { rooms: Rooms::new(limits), now: Instant::now(), next_conn: 0 }
     }
 
@@ -44,7 +45,7 @@ impl House {
         (conn, self.rooms.handle(self.now, Input::Join { conn, newcomer }))
     }
 
-    /// Joins, and must be let in.
+    /// Joins, and asserts that the client is let in.
     fn join(&mut self, user: &str) -> ConnId {
         let (conn, out) = self.join_as(user, 'a', 1);
         assert!(told(&out, conn).iter().any(|m| matches!(m, ServerMessage::Joined { .. })), "{out:?}");
@@ -59,7 +60,7 @@ impl House {
         assert_eq!(self.rooms.handle(self.now, Input::Lost { conn }), []);
     }
 
-    /// Lets time pass, ticking whenever it is due.
+    /// Advances the clock and ticks whenever a tick is due.
     fn pass(&mut self, time: Duration) -> Vec<Output> {
         let end = self.now + time;
         let mut out = Vec::new();
@@ -130,20 +131,20 @@ fn candidate_to(target: &str) -> ClientMessage {
 
 #[test]
 fn only_the_teacher_hangs_up() {
-    let mut house = House::new();
-    let (teacher, student) = (house.join(TEACHER), house.join("1001"));
+    let mut server = TestServer::new();
+    let (teacher, student) = (server.join(TEACHER), server.join("1001"));
     let hangup = |target: &str| ClientMessage::Hangup { target_uid: id(target) };
-    let out = house.say(teacher, hangup("1001"));
+    let out = server.say(teacher, hangup("1001"));
     assert_eq!(told(&out, student), [ServerMessage::Hangup { user_id: id(TEACHER) }]);
-    let out = house.say(student, hangup(TEACHER));
+    let out = server.say(student, hangup(TEACHER));
     assert!(matches!(&told(&out, student)[..], [ServerMessage::Error { code: ErrorCode::NotAllowed, .. }]), "{out:?}");
     assert!(told(&out, teacher).is_empty());
 }
 
 #[test]
 fn students_may_come_first_and_hear_of_the_teacher_at_once() {
-    let mut house = House::new();
-    let (student, out) = house.join_as("1001", 'a', 1);
+    let mut server = TestServer::new();
+    let (student, out) = server.join_as("1001", 'a', 1);
     let joined = ServerMessage::Joined {
         room_id: "10013".parse().unwrap(),
         room_name: None,
@@ -154,90 +155,58 @@ fn students_may_come_first_and_hear_of_the_teacher_at_once() {
         ice_servers: vec![],
     };
     assert_eq!(told(&out, student), [joined]);
-    house.pass(Duration::from_secs(60));
-    let (_, out) = house.join_as(TEACHER, 'b', 7);
+    server.pass(Duration::from_secs(60));
+    let (_, out) = server.join_as(TEACHER, 'b', 7);
     assert_eq!(told(&out, student), [ServerMessage::Join { users: vec![user(TEACHER, 7)] }]);
 }
 
 #[test]
 fn the_teacher_hears_of_a_student_at_once_and_other_students_in_a_batch() {
-    let mut house = House::new();
-    let teacher = house.join(TEACHER);
-    let first = house.join("1001");
-    house.pass(Duration::from_secs(1));
-    let (_, out) = house.join_as("1002", 'a', 1);
+    let mut server = TestServer::new();
+    let teacher = server.join(TEACHER);
+    let first = server.join("1001");
+    server.pass(Duration::from_secs(1));
+    let (_, out) = server.join_as("1002", 'a', 1);
     assert_eq!(told(&out, teacher), [ServerMessage::Join { users: vec![user("1002", 1)] }]);
     assert_eq!(told(&out, first), []);
-    house.join("1003");
-    let out = house.pass(protocol::PRESENCE_INTERVAL);
+    server.join("1003");
+    let out = server.pass(protocol::PRESENCE_INTERVAL);
     assert_eq!(told(&out, first), [ServerMessage::Join { users: vec![user("1002", 1), user("1003", 1)] }]);
     assert_eq!(told(&out, teacher), []);
 }
 
 #[test]
-fn a_stranger_with_a_taken_id_is_refused_and_nobody_else_hears_of_it() {
-    let mut house = House::new();
-    let first = house.join("1001");
-    house.pass(Duration::from_secs(1));
-    let (stranger, out) = house.join_as("1001", 'b', 2);
-    assert_eq!(error_code(&out, stranger), Some(ErrorCode::UserIdTaken));
-    assert_eq!(closed(&out), [(stranger, Some(ErrorCode::UserIdTaken))]);
-    assert_eq!(flat(&out).len(), 1);
-    assert!(matches!(&told(&out, stranger)[0], ServerMessage::Error { retry_after_ms: None, .. }));
-    assert_eq!(house.say(stranger, ClientMessage::RoomUserList), [], "what is still said is ignored");
-    assert_eq!(told(&house.say(first, ClientMessage::RoomUserList), first).len(), 1);
-}
-
-#[test]
-fn a_held_place_is_refused_with_the_time_to_wait_and_then_free() {
-    let mut house = House::new();
-    let first = house.join("1001");
-    let teacher = house.join(TEACHER);
-    house.pass(Duration::from_secs(1));
-    house.lose(first);
-    house.pass(Duration::from_secs(3));
-    let (stranger, out) = house.join_as("1001", 'b', 2);
-    let [ServerMessage::Error { retry_after_ms: Some(wait), .. }] = told(&out, stranger)[..] else { panic!("{out:?}") };
-    let wait = Duration::from_millis(wait);
-    assert!(wait <= protocol::RESUME_GRACE - Duration::from_secs(3) + Duration::from_millis(1), "{wait:?}");
-    let out = house.pass(wait);
-    assert_eq!(told(&out, teacher), [ServerMessage::Leave { users: vec![id("1001")], reason: LeaveReason::Lost }]);
-    let (stranger, out) = house.join_as("1001", 'b', 2);
-    assert_eq!(error_code(&out, stranger), None);
-}
-
-#[test]
-fn the_same_client_takes_its_place_back_and_nobody_notices() {
-    let mut house = House::new();
-    let teacher = house.join(TEACHER);
-    let older = house.join("1001");
-    let other = house.join("1002");
-    house.pass(Duration::from_secs(1));
-    // From a connection that is still open.
-    let (newer, out) = house.join_as("1001", 'a', 1);
+fn the_same_client_resumes_and_nobody_notices() {
+    let mut server = TestServer::new();
+    let teacher = server.join(TEACHER);
+    let older = server.join("1001");
+    let other = server.join("1002");
+    server.pass(Duration::from_secs(1));
+    // Over a second connection while the first is still open.
+    let (newer, out) = server.join_as("1001", 'a', 1);
     assert_eq!(error_code(&out, older), None, "it is told nothing final: this may be its own older attempt");
     assert_eq!(closed(&out), [(older, None)]);
     assert_eq!((told(&out, teacher), told(&out, other)), (vec![], vec![]));
-    // The end of the older connection comes late, and means nothing.
-    house.lose(older);
-    let out = house.say(teacher, answer_to("1001"));
+    // The end of the older connection arrives late and changes nothing.
+    server.lose(older);
+    let out = server.say(teacher, answer_to("1001"));
     assert_eq!(told(&out, newer).len(), 1);
-    // From one that was lost.
-    house.lose(newer);
-    house.pass(Duration::from_secs(4));
-    let (_, out) = house.join_as("1001", 'a', 1);
+    // After the connection was lost.
+    server.lose(newer);
+    server.pass(Duration::from_secs(4));
+    let (_, out) = server.join_as("1001", 'a', 1);
     assert_eq!(flat(&out).len(), 1);
-    assert_eq!(house.pass(Duration::from_secs(60)), []);
+    assert_eq!(server.pass(Duration::from_secs(60)), []);
 }
 
 #[test]
-fn a_new_process_in_the_same_place_is_announced_before_anything_it_says() {
-    let mut house = House::new();
-    let teacher = house.join(TEACHER);
-    let older = house.join("1001");
-    house.pass(Duration::from_secs(1));
-    house.lose(older);
-    let (_, out) = house.join_as("1001", 'a', 2);
+fn a_new_process_with_the_same_id_is_announced_before_its_messages() {
+    let mut server = TestServer::new();
+    let teacher = server.join(TEACHER);
+    let older = server.join("1001");
+    server.pass(Duration::from_secs(1));
+    server.lose(older);
+    let (_, out) = server.join_as("1001", 'a', 2);
     assert_eq!(
         told(&out, teacher),
         [
@@ -249,14 +218,14 @@ fn a_new_process_in_the_same_place_is_announced_before_anything_it_says() {
 
 #[test]
 fn a_teacher_killed_and_started_again_reaches_every_student_at_once() {
-    let mut house = House::new();
-    let student = house.join("1001");
-    let teacher = house.join(TEACHER);
-    house.pass(Duration::from_secs(1));
-    house.lose(teacher);
-    assert_eq!(house.pass(Duration::from_secs(2)), [], "nobody is told of a connection that may come back");
-    house.say(student, offer_to(TEACHER));
-    let (teacher, out) = house.join_as(TEACHER, 'a', 2);
+    let mut server = TestServer::new();
+    let student = server.join("1001");
+    let teacher = server.join(TEACHER);
+    server.pass(Duration::from_secs(1));
+    server.lose(teacher);
+    assert_eq!(server.pass(Duration::from_secs(2)), [], "nobody is told of a connection that may come back");
+    server.say(student, offer_to(TEACHER));
+    let (teacher, out) = server.join_as(TEACHER, 'a', 2);
     assert_eq!(
         told(&out, student),
         [
@@ -268,17 +237,17 @@ fn a_teacher_killed_and_started_again_reaches_every_student_at_once() {
 }
 
 #[test]
-fn a_teacher_that_stays_away_is_told_to_students_at_once() {
-    let mut house = House::new();
-    let student = house.join("1001");
-    let teacher = house.join(TEACHER);
-    house.pass(Duration::from_secs(1));
-    house.lose(teacher);
-    let out = house.pass(protocol::RESUME_GRACE);
+fn students_learn_at_once_that_a_teacher_stays_away() {
+    let mut server = TestServer::new();
+    let student = server.join("1001");
+    let teacher = server.join(TEACHER);
+    server.pass(Duration::from_secs(1));
+    server.lose(teacher);
+    let out = server.pass(protocol::RESUME_GRACE);
     let lost = ServerMessage::Leave { users: vec![id(TEACHER)], reason: LeaveReason::Lost };
     assert_eq!(told(&out, student), [lost]);
-    let teacher = house.join(TEACHER);
-    let out = house.say(teacher, ClientMessage::Leave { over: false });
+    let teacher = server.join(TEACHER);
+    let out = server.say(teacher, ClientMessage::Leave { over: false });
     let left = ServerMessage::Leave { users: vec![id(TEACHER)], reason: LeaveReason::Left };
     assert_eq!(told(&out, student), [left]);
     assert_eq!(closed(&out), [(teacher, None)]);
@@ -286,66 +255,66 @@ fn a_teacher_that_stays_away_is_told_to_students_at_once() {
 
 #[test]
 fn a_lecture_is_over_only_when_its_teacher_says_so() {
-    let mut house = House::new();
-    let student = house.join("1001");
-    let teacher = house.join(TEACHER);
-    let other = house.join("1002");
-    house.pass(Duration::from_secs(1));
-    // A student ends nothing.
-    let out = house.say(other, ClientMessage::Leave { over: true });
+    let mut server = TestServer::new();
+    let student = server.join("1001");
+    let teacher = server.join(TEACHER);
+    let other = server.join("1002");
+    server.pass(Duration::from_secs(1));
+    // A student can't end a lecture.
+    let out = server.say(other, ClientMessage::Leave { over: true });
     let left = |user, reason| ServerMessage::Leave { users: vec![id(user)], reason };
     assert_eq!(told(&out, teacher), [left("1002", LeaveReason::Left)]);
-    house.pass(Duration::from_secs(1));
-    let out = house.say(teacher, ClientMessage::Leave { over: true });
+    server.pass(Duration::from_secs(1));
+    let out = server.say(teacher, ClientMessage::Leave { over: true });
     assert_eq!(told(&out, student), [left(TEACHER, LeaveReason::Ended)]);
     assert_eq!(closed(&out), [(teacher, None)]);
 }
 
 #[test]
-fn who_comes_after_the_teacher_hears_how_the_teacher_went() {
-    let mut house = House::new();
-    let went = |house: &mut House| {
-        let (conn, out) = house.join_as("1002", 'a', 1);
+fn a_late_student_learns_how_the_teacher_left() {
+    let mut server = TestServer::new();
+    let went = |server: &mut TestServer| {
+        let (conn, out) = server.join_as("1002", 'a', 1);
         match &told(&out, conn)[0] {
             ServerMessage::Joined { publisher_went, .. } => *publisher_went,
             other => panic!("{other:?}"),
         }
     };
-    house.join("1001");
-    assert_eq!(went(&mut house), None, "nobody has taught");
-    let teacher = house.join(TEACHER);
-    assert_eq!(went(&mut house), None, "somebody teaches");
-    house.lose(teacher);
-    house.pass(protocol::RESUME_GRACE);
-    assert_eq!(went(&mut house), Some(LeaveReason::Lost));
-    let teacher = house.join(TEACHER);
-    assert_eq!(went(&mut house), None, "the teacher is back");
-    house.say(teacher, ClientMessage::Leave { over: false });
-    assert_eq!(went(&mut house), Some(LeaveReason::Left));
+    server.join("1001");
+    assert_eq!(went(&mut server), None, "nobody has taught");
+    let teacher = server.join(TEACHER);
+    assert_eq!(went(&mut server), None, "somebody teaches");
+    server.lose(teacher);
+    server.pass(protocol::RESUME_GRACE);
+    assert_eq!(went(&mut server), Some(LeaveReason::Lost));
+    let teacher = server.join(TEACHER);
+    assert_eq!(went(&mut server), None, "the teacher is back");
+    server.say(teacher, ClientMessage::Leave { over: false });
+    assert_eq!(went(&mut server), Some(LeaveReason::Left));
 }
 
 #[test]
 fn a_ping_is_answered_to_its_sender_alone() {
-    let mut house = House::new();
-    let (teacher, student) = (house.join(TEACHER), house.join("1001"));
-    house.pass(Duration::from_secs(1));
+    let mut server = TestServer::new();
+    let (teacher, student) = (server.join(TEACHER), server.join("1001"));
+    server.pass(Duration::from_secs(1));
     for conn in [teacher, student] {
-        assert_eq!(flat(&house.say(conn, ClientMessage::Ping)), [(conn, ServerMessage::Pong)]);
+        assert_eq!(flat(&server.say(conn, ClientMessage::Ping)), [(conn, ServerMessage::Pong)]);
     }
 }
 
 #[test]
-fn what_is_said_to_someone_on_the_way_back_waits_in_order() {
-    let mut house = House::new();
-    let teacher = house.join(TEACHER);
-    let student = house.join("1001");
-    let gone = house.join("1002");
-    house.pass(Duration::from_secs(1));
-    house.lose(teacher);
-    house.say(student, offer_to(TEACHER));
-    house.say(gone, ClientMessage::Leave { over: false });
-    house.say(student, candidate_to(TEACHER));
-    let (teacher, out) = house.join_as(TEACHER, 'a', 1);
+fn messages_to_a_reconnecting_member_wait_in_order() {
+    let mut server = TestServer::new();
+    let teacher = server.join(TEACHER);
+    let student = server.join("1001");
+    let gone = server.join("1002");
+    server.pass(Duration::from_secs(1));
+    server.lose(teacher);
+    server.say(student, offer_to(TEACHER));
+    server.say(gone, ClientMessage::Leave { over: false });
+    server.say(student, candidate_to(TEACHER));
+    let (teacher, out) = server.join_as(TEACHER, 'a', 1);
     let told = told(&out, teacher);
     assert!(matches!(&told[0], ServerMessage::Joined { users, .. } if users.len() == 2), "{told:?}");
     assert!(matches!(&told[1], ServerMessage::Offer { user_id, .. } if *user_id == id("1001")), "{told:?}");
@@ -354,37 +323,21 @@ fn what_is_said_to_someone_on_the_way_back_waits_in_order() {
 }
 
 #[test]
-fn mail_is_bounded_and_its_overflow_is_the_senders_to_know() {
-    let mut house = House::new();
-    let teacher = house.join(TEACHER);
-    let student = house.join("1001");
-    house.lose(student);
-    let refused = (0..1_000).find(|_| error_code(&house.say(teacher, answer_to("1001")), teacher).is_some());
+fn a_full_mailbox_is_reported_to_the_sender() {
+    let mut server = TestServer::new();
+    let teacher = server.join(TEACHER);
+    let student = server.join("1001");
+    server.lose(student);
+    let refused = (0..1_000).find(|_| error_code(&server.say(teacher, answer_to("1001")), teacher).is_some());
     assert_eq!(refused, Some(64));
-    assert_eq!(error_code(&house.say(teacher, answer_to("1001")), teacher), Some(ErrorCode::TargetBusy));
+    assert_eq!(error_code(&server.say(teacher, answer_to("1001")), teacher), Some(ErrorCode::TargetBusy));
 }
 
 #[test]
-fn a_second_publisher_is_refused_by_name() {
-    let mut house = House::new();
-    let teacher = house.join(TEACHER);
-    let (second, out) = house.join_as("9998", 'b', 1);
-    let [ServerMessage::Error { code, message, retry_after_ms: None, .. }] = &told(&out, second)[..] else { panic!() };
-    assert_eq!(*code, ErrorCode::PublisherExists);
-    assert!(message.contains("N-9999 (9999) teaches in room 10013"), "{message}");
-    // Once the first one is lost, it is worth waiting.
-    house.lose(teacher);
-    let (second, out) = house.join_as("9998", 'b', 1);
-    assert!(matches!(&told(&out, second)[0], ServerMessage::Error { retry_after_ms: Some(_), .. }));
-    house.pass(protocol::RESUME_GRACE);
-    house.join("9998");
-}
-
-#[test]
-fn who_may_say_what_to_whom() {
-    let mut house = House::new();
-    let (teacher, a, b) = (house.join(TEACHER), house.join("1001"), house.join("1002"));
-    let reject = |code| ClientMessage::Reject { target_uid: id("1001"), code, message: "no".into() };
+fn each_message_is_allowed_or_refused_by_sender_and_target() {
+    let mut server = TestServer::new();
+    let (teacher, a, b) = (server.join(TEACHER), server.join("1001"), server.join("1002"));
+    let reject = |code| ClientMessage::Reject { target_uid: id("1001"), code, message: "no".into(), codec: None };
     let allowed = [
         (a, offer_to(TEACHER), teacher),
         (a, candidate_to(TEACHER), teacher),
@@ -393,7 +346,7 @@ fn who_may_say_what_to_whom() {
         (teacher, reject(ErrorCode::NoCommonCodec), a),
     ];
     for (from, message, to) in allowed {
-        let out = house.say(from, message.clone());
+        let out = server.say(from, message.clone());
         assert_eq!((flat(&out).len(), told(&out, to).len()), (1, 1), "{message:?}");
     }
     let refused = [
@@ -409,7 +362,7 @@ fn who_may_say_what_to_whom() {
         (teacher, answer_to("7"), ErrorCode::UnknownTarget),
     ];
     for (from, message, code) in refused {
-        let out = house.say(from, message.clone());
+        let out = server.say(from, message.clone());
         assert_eq!(error_code(&out, from), Some(code), "{message:?}");
         assert_eq!(flat(&out).len(), 1, "only the sender hears of it");
         assert_eq!(closed(&out), [], "and stays");
@@ -418,85 +371,44 @@ fn who_may_say_what_to_whom() {
 
 #[test]
 fn the_sender_is_stamped_and_a_rejection_names_who_rejects() {
-    let mut house = House::new();
-    let (teacher, student) = (house.join(TEACHER), house.join("1001"));
-    let out = house.say(student, offer_to(TEACHER));
+    let mut server = TestServer::new();
+    let (teacher, student) = (server.join(TEACHER), server.join("1001"));
+    let out = server.say(student, offer_to(TEACHER));
     assert_eq!(told(&out, teacher), [ServerMessage::Offer { user_id: id("1001"), sdp: "v=0".into(), video: None }]);
     assert!(matches!(out[0], Output::Relay { from, .. } if from == student));
-    let no = ClientMessage::Reject { target_uid: id("1001"), code: ErrorCode::BadSdp, message: "no".into() };
-    let out = house.say(teacher, no);
-    assert!(
-        matches!(&told(&out, student)[0], ServerMessage::Error { user_id: Some(from), .. } if *from == id(TEACHER))
-    );
-}
-
-#[test]
-fn a_full_room_still_takes_its_teacher_and_who_comes_back() {
-    let mut house = House::with(Limits { max_room_users: 2, ..Limits::default() });
-    house.join("1001");
-    house.join("1002");
-    let (third, out) = house.join_as("1003", 'a', 1);
-    assert_eq!(error_code(&out, third), Some(ErrorCode::RoomFull));
-    house.join(TEACHER);
-    let (_, out) = house.join_as("1001", 'a', 2);
-    assert!(!closed(&out).iter().any(|(_, code)| *code == Some(ErrorCode::RoomFull)));
-}
-
-#[test]
-fn a_full_server_takes_no_room_and_empty_rooms_vanish() {
-    let mut house = House::with(Limits { max_rooms: 1, ..Limits::default() });
-    let student = house.join("1001");
-    let elsewhere = |n| Newcomer {
-        room: "7".parse().unwrap(),
-        room_name: None,
-        user: id("1"),
-        nickname: "".into(),
-        publishes: false,
-        epoch: 0,
-        session: n,
-        client: None,
-    };
-    let session: Session = "b".repeat(16).parse().unwrap();
-    let conn = ConnId(99);
-    let out = house.rooms.handle(house.now, Input::Join { conn, newcomer: elsewhere(session.clone()) });
-    assert_eq!(error_code(&out, conn), Some(ErrorCode::ServerFull));
-    house.say(student, ClientMessage::Leave { over: false });
-    assert_eq!(house.rooms.summaries(house.now), []);
-    let conn = ConnId(100);
-    let out = house.rooms.handle(house.now, Input::Join { conn, newcomer: elsewhere(session) });
-    assert_eq!(error_code(&out, conn), None);
-    house.lose(conn);
-    house.pass(protocol::RESUME_GRACE);
-    assert_eq!(house.rooms.summaries(house.now), []);
-    assert_eq!(house.rooms.next_tick(), None);
-    assert!(house.rooms.conns.is_empty());
+    let (code, codec) = (ErrorCode::NoCommonCodec, Some(VideoCodec::Vp8));
+    let no = ClientMessage::Reject { target_uid: id("1001"), code, message: "no".into(), codec };
+    let out = server.say(teacher, no);
+    let (message, user_id) = ("no".into(), Some(id(TEACHER)));
+    let error = ServerMessage::Error { code, message, user_id, retry_after_ms: None, codec };
+    assert_eq!(told(&out, student), [error]);
 }
 
 #[test]
 fn a_summary_tells_who_teaches_and_since_when() {
-    let mut house = House::new();
-    house.join("1001");
-    house.pass(Duration::from_secs(10));
-    let teacher = house.join(TEACHER);
-    house.pass(Duration::from_secs(5));
-    let summary = &house.rooms.summaries(house.now)[0];
+    let mut server = TestServer::new();
+    server.join("1001");
+    server.pass(Duration::from_secs(10));
+    let teacher = server.join(TEACHER);
+    server.pass(Duration::from_secs(5));
+    let summary = &server.rooms.summaries(server.now)[0];
     assert_eq!((summary.state, summary.watching, summary.open_s, summary.live_s), (RoomState::Live, 1, 15, Some(5)));
     assert_eq!(summary.publisher, Some(user(TEACHER, 1)));
-    house.lose(teacher);
-    assert_eq!(house.rooms.summaries(house.now)[0].state, RoomState::Waiting);
+    server.lose(teacher);
+    assert_eq!(server.rooms.summaries(server.now)[0].state, RoomState::Waiting);
 }
 
 #[test]
-fn presence_of_who_came_and_went_within_a_batch_ends_as_it_is() {
-    let mut house = House::new();
-    let watcher = house.join("1001");
-    house.pass(Duration::from_secs(1));
-    let brief = house.join("1002");
-    house.say(brief, ClientMessage::Leave { over: false });
-    let back = house.join("1003");
-    house.say(back, ClientMessage::Leave { over: false });
-    house.join("1003");
-    let out = house.pass(Duration::from_secs(1));
+fn a_batch_of_presence_ends_with_the_current_state() {
+    let mut server = TestServer::new();
+    let watcher = server.join("1001");
+    server.pass(Duration::from_secs(1));
+    let brief = server.join("1002");
+    server.say(brief, ClientMessage::Leave { over: false });
+    let back = server.join("1003");
+    server.say(back, ClientMessage::Leave { over: false });
+    server.join("1003");
+    let out = server.pass(Duration::from_secs(1));
     let told = told(&out, watcher);
     let left = ServerMessage::Leave { users: vec![id("1002"), id("1003")], reason: LeaveReason::Left };
     assert_eq!(told, [left, ServerMessage::Join { users: vec![user("1003", 1)] }]);
@@ -504,25 +416,25 @@ fn presence_of_who_came_and_went_within_a_batch_ends_as_it_is() {
 
 #[test]
 fn a_class_of_1000_joining_in_a_second_costs_a_bounded_number_of_messages() {
-    let mut house = House::new();
+    let mut server = TestServer::new();
     let mut sent = 0;
-    house.join(TEACHER);
+    server.join(TEACHER);
     for n in 0..1_000 {
-        let (_, out) = house.join_as(&format!("{}", 10_000 + n), 'a', 1);
-        // To the newcomer and to the teacher.
+        let (_, out) = server.join_as(&format!("{}", 10_000 + n), 'a', 1);
+        // One message to the newcomer, one to the teacher.
         assert_eq!(flat(&out).len(), 2);
         sent += 2;
-        sent += flat(&house.pass(Duration::from_millis(1))).len();
+        sent += flat(&server.pass(Duration::from_millis(1))).len();
     }
-    sent += flat(&house.pass(Duration::from_secs(1))).len();
-    // Ten batches, and one more for the rounding, to at most 1,000 each; without batches it would be 500,000.
+    sent += flat(&server.pass(Duration::from_secs(1))).len();
+    // Ten batches and one more for rounding, to at most 1,000 students each; without batches there would be 500,000.
     assert!(sent <= 2_000 + 11 * 1_000, "{sent}");
 
     let out = {
-        let conns: Vec<_> = house.rooms.conns.keys().copied().collect();
-        conns.into_iter().for_each(|conn| house.lose(conn));
-        house.pass(protocol::RESUME_GRACE + Duration::from_secs(1))
+        let conns: Vec<_> = server.rooms.conns.keys().copied().collect();
+        conns.into_iter().for_each(|conn| server.lose(conn));
+        server.pass(protocol::RESUME_GRACE + Duration::from_secs(1))
     };
     assert!(flat(&out).len() <= 3_000, "{}", flat(&out).len());
-    assert_eq!(house.rooms.summaries(house.now), []);
+    assert_eq!(server.rooms.summaries(server.now), []);
 }

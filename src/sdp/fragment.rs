@@ -1,24 +1,25 @@
-//! `application/trickle-ice-sdpfrag` (RFC 8840, section 9): candidates that a player found later.
+//! `application/trickle-ice-sdpfrag` (RFC 8840, section 9): candidates that a player gathered later. A fragment is not
+//! a session description, so rtc's SDP parser refuses it and this file reads its lines.
 
 use crate::protocol::IceCandidate;
 
-/// Candidates in one fragment: all that a machine with many interfaces has.
+/// The most candidates in one fragment: all those of a machine with many interfaces.
 const MAX_CANDIDATES: usize = 64;
 
 /// The longest `a=mid`, in bytes; browsers write one digit.
 const MAX_MID_BYTES: usize = 64;
 
-/// What a fragment says.
+/// A parsed fragment.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Fragment {
-    /// The ICE session that it belongs to.
+    /// The ICE session that the candidates belong to.
     pub(crate) ufrag: Option<String>,
-    /// Each with the `mid` of its section.
+    /// The candidates, each with the `mid` of its section.
     pub(crate) candidates: Vec<IceCandidate>,
 }
 
 impl Fragment {
-    /// Reads a fragment; the error is a sentence.
+    /// Parses a fragment. The error is a sentence.
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
         let mut fragment = Self { ufrag: ufrag(text), candidates: Vec::new() };
         let (mut mid, mut is_empty) = (None, true);
@@ -29,7 +30,8 @@ impl Fragment {
                 continue;
             }
             let attribute = line.strip_prefix("a=").filter(|rest| rest.bytes().all(|b| (b' '..=b'~').contains(&b)));
-            let attribute = attribute.ok_or("a line is neither m= nor a=, or has more than letters in it")?;
+            let attribute =
+                attribute.ok_or("a line is neither m= nor a=, or has other than printable ASCII characters")?;
             if let Some(value) = attribute.strip_prefix("mid:") {
                 if value.is_empty() || value.len() > MAX_MID_BYTES {
                     return Err(format!("a=mid must have 1 to {MAX_MID_BYTES} characters"));
@@ -61,8 +63,8 @@ fn candidate(line: &str, sdp_mid: Option<String>, username_fragment: Option<Stri
     Ok(candidate)
 }
 
-/// The first `a=ice-ufrag` of an offer or of a fragment: sections that are bundled have one.
-pub(crate) fn ufrag(text: &str) -> Option<String> {
+/// The first `a=ice-ufrag`: bundled sections have one.
+fn ufrag(text: &str) -> Option<String> {
     lines(text).find_map(|line| line.strip_prefix("a=ice-ufrag:")).map(str::to_owned)
 }
 
@@ -90,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_fragment_is_refused_with_a_sentence() {
+    fn an_invalid_fragment_is_refused_with_a_sentence() {
         let replaced = |from: &str, to: &str| GOOD.replace(from, to);
         for text in [
             String::new(),
@@ -106,7 +108,7 @@ mod tests {
             replaced("candidate:3471623853 1", "candidate: 1"),
             replaced("generation 0", &"x".repeat(2_000)),
             format!("{GOOD}{}", "a=candidate:1 1 udp 1 192.0.2.1 1 typ host\r\n".repeat(63)),
-            // A second section has a mid of its own.
+            // A second section needs its own mid.
             format!("{GOOD}m=video 9 RTP/AVP 0\r\na=candidate:1 1 udp 1 192.0.2.1 1 typ host\r\n"),
         ] {
             assert!(Fragment::parse(&text).is_err(), "{text}");
@@ -114,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn any_cut_fragment_is_read_or_refused() {
+    fn any_truncated_fragment_is_parsed_or_refused() {
         for cut in 0..GOOD.len() {
             let _ = Fragment::parse(&GOOD[..cut]);
         }

@@ -1,4 +1,4 @@
-//! One attempt of a client to come in: connected, upgraded to a WebSocket, and let into the room.
+//! One attempt of a client to join: connect, upgrade to a WebSocket, be let into the room.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -11,36 +11,117 @@ use tokio_tungstenite::tungstenite::http::StatusCode;
 use tokio_tungstenite::tungstenite::protocol::{Message, WebSocketConfig};
 use tokio_tungstenite::{WebSocketStream, client_async_with_config};
 
-use super::client::{ClientConfig, SignalError, SignalEvent};
+use super::ServerUrl;
 use super::dial::dial;
-use crate::protocol::{self, ClientKind, JoinRequest, ServerMessage};
+use crate::id::{Nickname, RoomId, RoomName, UserId};
+use crate::protocol::{self, ClientKind, ErrorCode, IceServer, JoinRequest, ServerMessage, SessionSecret, User};
 
-/// How long the server may take to let us in, once connected.
+/// How long the server may take to answer the join request, once TCP is connected.
 const ENTER_WITHIN: Duration = Duration::from_secs(3);
 
-/// The client's end of a connection.
+/// What a client needs to join a room.
+#[derive(Debug, Clone)]
+pub struct ClientConfig {
+    /// The server.
+    pub server: ServerUrl,
+    /// The room.
+    pub room: RoomId,
+    /// The room's name, from a publisher; without one, the room keeps its name.
+    pub room_name: Option<RoomName>,
+    /// The user id that the client asks for.
+    pub user: UserId,
+    /// The name that others see.
+    pub nickname: Nickname,
+    /// Whether the client publishes.
+    pub publishes: bool,
+    /// The secret that proves that this is the same client, see [`super::SessionToken`].
+    pub session: SessionSecret,
+    /// A random number, drawn once per process.
+    pub epoch: u32,
+    /// How long the first connection may take, retries included, before [`SignalError::Unreachable`].
+    pub initial_deadline: Duration,
+}
+
+/// What a client receives.
+#[derive(Debug)]
+pub enum SignalEvent {
+    /// The client is in the room, for the first time or again. After a restart of the server, members who are missing
+    /// here may still be on their way back; [`ServerMessage::Leave`] names those who left.
+    Joined {
+        /// The room's name, if it has one.
+        room_name: Option<RoomName>,
+        /// Everybody in the room.
+        users: Vec<User>,
+        /// The publisher, if there is one.
+        publisher: Option<UserId>,
+        /// STUN and TURN servers that the server recommends.
+        ice_servers: Vec<IceServer>,
+    },
+    /// Any other message of the server, except errors that close the connection.
+    Message(ServerMessage),
+    /// The connection is lost and the client reconnects. Messages sent meanwhile wait.
+    Lost {
+        /// Why.
+        reason: String,
+    },
+    /// The last event: the server refuses this client for good.
+    Ended(SignalError),
+}
+
+/// Why a client is not connected.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SignalError {
+    /// Nothing answered.
+    #[error("can't reach the signalling server {server}: {cause}")]
+    Unreachable {
+        /// The server's address.
+        server: ServerUrl,
+        /// What the last attempt met.
+        cause: String,
+    },
+    /// Something answered that does not speak the protocol.
+    #[error(
+        "{server} is not a classroom server: {cause}; check host and port, which `classroom serve` and `teach` print"
+    )]
+    NotAServer {
+        /// The address that answered.
+        server: ServerUrl,
+        /// What the answer was.
+        cause: String,
+    },
+    /// The server refused the client.
+    #[error("refused by the server: {message}")]
+    Refused {
+        /// Why, for a program.
+        code: ErrorCode,
+        /// Why, for a person.
+        message: String,
+    },
+}
+
+/// A client's WebSocket.
 pub(super) type Socket = WebSocketStream<TcpStream>;
 
-/// A connection that is in the room.
+/// A connection that has joined the room.
 #[derive(Debug)]
 pub(super) struct Entered {
     pub(super) socket: Socket,
     /// [`SignalEvent::Joined`].
     pub(super) joined: SignalEvent,
-    /// The address behind the server's name.
+    /// The address that the server's name resolved to.
     pub(super) address: Option<SocketAddr>,
 }
 
 /// An attempt that failed.
 #[derive(Debug)]
-pub(super) struct Refusal {
+pub(super) struct FailedAttempt {
     pub(super) error: SignalError,
     pub(super) retry_after: Option<Duration>,
 }
 
-impl Refusal {
-    /// Whether a client that was in before gives up. Something else that answers in the place of its server does not
-    /// count: the server may be about to start again.
+impl FailedAttempt {
+    /// Whether a client that was in the room before gives up. A foreign answer at the server's address is not final:
+    /// the server may be about to start again.
     pub(super) fn is_final(&self) -> bool {
         match &self.error {
             SignalError::Unreachable { .. } | SignalError::NotAServer { .. } => false,
@@ -48,21 +129,21 @@ impl Refusal {
         }
     }
 
-    /// Whether a client that was never in gives up.
+    /// Whether a client that was never in the room gives up.
     pub(super) fn is_final_at_first(&self) -> bool {
         matches!(self.error, SignalError::NotAServer { .. }) || self.is_final()
     }
 }
 
-/// Tries to come in. `known` is the address of the server in the attempt before.
-pub(super) async fn enter(config: &ClientConfig, known: Option<SocketAddr>) -> Result<Entered, Refusal> {
-    let unreachable = |cause: String| Refusal {
+/// Connects and joins. `known` is the server's address in the previous attempt.
+pub(super) async fn enter(config: &ClientConfig, known: Option<SocketAddr>) -> Result<Entered, FailedAttempt> {
+    let unreachable = |cause: String| FailedAttempt {
         error: SignalError::Unreachable { server: config.server.clone(), cause },
         retry_after: None,
     };
     let stream = dial(config.server.host(), config.server.port(), known).await;
     let stream = stream.map_err(|error| unreachable(error.to_string()))?;
-    // Signalling is small messages that somebody waits for.
+    // Signalling messages are small and urgent, so Nagle's algorithm is off.
     stream.set_nodelay(true).map_err(|e| unreachable(e.to_string()))?;
     let address = stream.peer_addr().ok();
     let too_slow = |_| unreachable(format!("no answer within {} s", ENTER_WITHIN.as_secs()));
@@ -70,10 +151,10 @@ pub(super) async fn enter(config: &ClientConfig, known: Option<SocketAddr>) -> R
     Ok(Entered { socket, joined, address })
 }
 
-async fn join(config: &ClientConfig, stream: TcpStream) -> Result<(Socket, SignalEvent), Refusal> {
-    let refusal = |error| Refusal { error, retry_after: None };
-    let unreachable = |cause: String| refusal(SignalError::Unreachable { server: config.server.clone(), cause });
-    let not_a_server = |cause: String| refusal(SignalError::NotAServer { server: config.server.clone(), cause });
+async fn join(config: &ClientConfig, stream: TcpStream) -> Result<(Socket, SignalEvent), FailedAttempt> {
+    let failed = |error| FailedAttempt { error, retry_after: None };
+    let unreachable = |cause: String| failed(SignalError::Unreachable { server: config.server.clone(), cause });
+    let not_a_server = |cause: String| failed(SignalError::NotAServer { server: config.server.clone(), cause });
     let request = JoinRequest {
         room: config.room.clone(),
         room_name: config.room_name.clone(),
@@ -96,12 +177,12 @@ async fn join(config: &ClientConfig, stream: TcpStream) -> Result<(Socket, Signa
             let (status, cause) = (response.status(), format!("it answered {}", response.status()));
             return Err(if may_change(status) { unreachable(cause) } else { not_a_server(cause) });
         }
-        // Closed in the middle, as a forwarded port does whose target is not there yet.
+        // A port forwarder whose target is not up yet closes the connection like this.
         Err(Error::Protocol(ProtocolError::HandshakeIncomplete)) => {
             return Err(unreachable("it closed the connection".into()));
         }
         Err(Error::Protocol(error)) => {
-            return Err(not_a_server(format!("it speaks another protocol, TLS perhaps ({error})")));
+            return Err(not_a_server(format!("it speaks another protocol, perhaps TLS ({error})")));
         }
         Err(error) => return Err(unreachable(error.to_string())),
     };
@@ -117,8 +198,8 @@ async fn join(config: &ClientConfig, stream: TcpStream) -> Result<(Socket, Signa
                 return Ok((socket, SignalEvent::Joined { room_name, users, publisher, ice_servers }));
             }
             Ok(message) => {
-                if let Some(refusal) = closing_error(&message) {
-                    return Err(refusal);
+                if let Some(failed) = closing_error(&message) {
+                    return Err(failed);
                 }
             }
             Err(cause) => return Err(not_a_server(cause)),
@@ -126,20 +207,22 @@ async fn join(config: &ClientConfig, stream: TcpStream) -> Result<(Socket, Signa
     }
 }
 
-/// Whether the same request may soon be answered in another way: by a proxy whose server is not there yet, or by a
-/// server that ends.
+/// Whether the same request may soon get another answer: from a proxy whose server is not up yet, or from a server that
+/// is shutting down.
 fn may_change(status: StatusCode) -> bool {
     let asks_to_wait = [StatusCode::REQUEST_TIMEOUT, StatusCode::TOO_EARLY, StatusCode::TOO_MANY_REQUESTS];
     status.is_server_error() || asks_to_wait.contains(&status)
 }
 
-/// An error by the server itself after which it closes the connection.
-pub(super) fn closing_error(message: &ServerMessage) -> Option<Refusal> {
+/// Returns an error of the server itself that closes the connection.
+pub(super) fn closing_error(message: &ServerMessage) -> Option<FailedAttempt> {
     match message {
-        ServerMessage::Error { code, message, user_id: None, retry_after_ms } if code.closes() => Some(Refusal {
-            error: SignalError::Refused { code: *code, message: message.clone() },
-            retry_after: retry_after_ms.map(Duration::from_millis),
-        }),
+        ServerMessage::Error { code, message, user_id: None, retry_after_ms, .. } if code.closes() => {
+            Some(FailedAttempt {
+                error: SignalError::Refused { code: *code, message: message.clone() },
+                retry_after: retry_after_ms.map(Duration::from_millis),
+            })
+        }
         _ => None,
     }
 }
@@ -149,7 +232,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_proxy_that_waits_for_its_server_is_waited_for() {
+    fn a_client_waits_for_a_proxy_whose_server_is_not_up() {
         for status in [502, 503, 504, 500, 429, 408] {
             assert!(may_change(StatusCode::from_u16(status).unwrap()), "{status}");
         }

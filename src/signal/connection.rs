@@ -1,4 +1,4 @@
-//! One client's WebSocket: reads under limits, writes what waits, and ends with the reason said.
+//! One client's WebSocket: reads within limits, writes the outbox, and states the reason when it closes.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -14,34 +14,34 @@ use tokio_tungstenite::tungstenite::error::{CapacityError, Error};
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Message, Role, WebSocketConfig};
 
+use super::core::{Core, ServerLimits};
 use super::outbox::{Item, Outgoing};
-use super::server::{Limits, Shared};
 use crate::protocol::{self, ClientMessage, ErrorCode, JoinError, JoinRequest, ServerMessage};
 use crate::room::ConnId;
 use crate::token_bucket::TokenBucket;
 
-/// How long a client has to read the last words and to close its side.
+/// How long a client has to read the last message and to close its side.
 const FAREWELL: Duration = Duration::from_secs(1);
 
-/// Messages written before the socket is flushed: a burst costs few system calls, and none waits for long.
+/// Messages written before the socket is flushed: a burst costs few system calls, and no message waits long.
 const MESSAGES_PER_FLUSH: usize = 64;
 
 type Socket = WebSocketStream<TokioIo<Upgraded>>;
 
-/// How a conversation ended.
+/// How a connection ended.
 enum End {
-    /// The socket failed, or the peer closed it without a goodbye, or fell silent.
+    /// The socket failed, the peer closed it without a goodbye, or the peer fell silent.
     Lost,
-    /// The peer closed the WebSocket in the normal way.
+    /// The peer closed the WebSocket normally.
     Goodbye,
-    /// The peer broke a rule of the wire.
+    /// The peer broke a rule of the protocol.
     Violation(ErrorCode, String),
-    /// The room or the server closes the connection; all is said but the close frame.
+    /// The room or the server closes the connection; only the close frame is left to send.
     Closed(Option<ErrorCode>),
 }
 
-/// Serves a connection to its end. The client's share of our memory: these buffers, one message, its outbox.
-pub(super) async fn run(shared: Arc<Shared>, io: Upgraded, join: Result<JoinRequest, JoinError>) {
+/// Serves a connection to its end. A client takes these buffers, one message and its outbox of our memory.
+pub(super) async fn run(core: Arc<Core>, io: Upgraded, join: Result<JoinRequest, JoinError>) {
     let config = WebSocketConfig::default()
         .read_buffer_size(8 * 1024)
         .write_buffer_size(16 * 1024)
@@ -57,18 +57,18 @@ pub(super) async fn run(shared: Arc<Shared>, io: Upgraded, join: Result<JoinRequ
     } else {
         (protocol::STUDENT_RATE, protocol::STUDENT_BURST)
     };
-    let (conn, mut outgoing) = shared.join(request);
+    let (conn, mut outgoing) = core.join(request);
     let (mut sink, mut stream) = socket.split();
-    // Both at once: a client that writes much and one that is told much may be the same.
+    // Read and write at the same time, because the same client may send much and receive much.
     let end = tokio::select! {
-        end = write(&mut sink, &mut outgoing, &shared.limits) => end,
-        end = read(&mut stream, &shared, conn, rate, TokenBucket::new(rate, burst)) => end,
+        end = write(&mut sink, &mut outgoing, &core.limits) => end,
+        end = read(&mut stream, &core, conn, rate, TokenBucket::new(rate, burst)) => end,
     };
     if matches!(end, End::Goodbye) {
-        shared.message(conn, ClientMessage::Leave { over: false });
+        core.message(conn, ClientMessage::Leave { over: false });
     }
-    // Before anything that takes time: the place is held from now, and nothing more is queued.
-    shared.lost(conn);
+    // Before anything slow: from now on the user id is reserved and nothing more is queued.
+    core.lost(conn);
     drop(outgoing);
     let Ok(socket) = sink.reunite(stream) else { return };
     match end {
@@ -79,15 +79,9 @@ pub(super) async fn run(shared: Arc<Shared>, io: Upgraded, join: Result<JoinRequ
     }
 }
 
-async fn read(
-    stream: &mut SplitStream<Socket>,
-    shared: &Shared,
-    conn: ConnId,
-    rate: u32,
-    mut bucket: TokenBucket,
-) -> End {
+async fn read(stream: &mut SplitStream<Socket>, core: &Core, conn: ConnId, rate: u32, mut bucket: TokenBucket) -> End {
     loop {
-        let message = match timeout(shared.limits.silence_timeout, stream.next()).await {
+        let message = match timeout(core.limits.silence_timeout, stream.next()).await {
             Ok(Some(Ok(message))) => message,
             Ok(Some(Err(Error::Capacity(CapacityError::MessageTooLong { size, max_size })))) => {
                 let message = format!("a message of {size} bytes, at most {max_size} are allowed");
@@ -104,7 +98,7 @@ async fn read(
         }
         match message {
             Message::Text(text) => match ClientMessage::parse(&text) {
-                Ok(message) => shared.message(conn, message),
+                Ok(message) => core.message(conn, message),
                 Err(message) => return End::Violation(ErrorCode::MalformedMessage, message),
             },
             Message::Binary(_) => {
@@ -117,7 +111,7 @@ async fn read(
     }
 }
 
-async fn write(sink: &mut SplitSink<Socket, Message>, outgoing: &mut Outgoing, limits: &Limits) -> End {
+async fn write(sink: &mut SplitSink<Socket, Message>, outgoing: &mut Outgoing, limits: &ServerLimits) -> End {
     let overflow = outgoing.overflow();
     tokio::select! {
         end = write_all(sink, outgoing, limits) => end,
@@ -128,10 +122,10 @@ async fn write(sink: &mut SplitSink<Socket, Message>, outgoing: &mut Outgoing, l
     }
 }
 
-async fn write_all(sink: &mut SplitSink<Socket, Message>, outgoing: &mut Outgoing, limits: &Limits) -> End {
+async fn write_all(sink: &mut SplitSink<Socket, Message>, outgoing: &mut Outgoing, limits: &ServerLimits) -> End {
     let mut ping = tokio::time::interval(limits.ping_interval);
     ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    // The first tick is immediate, and who just came is known to be alive.
+    // The first tick is immediate, and a client that just joined is alive.
     ping.tick().await;
     loop {
         let mut item = tokio::select! {
@@ -152,7 +146,7 @@ async fn write_all(sink: &mut SplitSink<Socket, Message>, outgoing: &mut Outgoin
                     }
                 }
                 Some(Item::Close(code)) => {
-                    // Half of a split socket keeps a message of its own until flushed.
+                    // Half of a split socket buffers one message until it is flushed.
                     return if sink.flush().await.is_ok() { End::Closed(code) } else { End::Lost };
                 }
                 None => return End::Lost,
@@ -170,7 +164,7 @@ async fn write_all(sink: &mut SplitSink<Socket, Message>, outgoing: &mut Outgoin
     }
 }
 
-/// Says the last error, if there is one, and closes.
+/// Sends the last error, if there is one, and closes.
 async fn farewell(mut socket: Socket, error: Option<(ErrorCode, String)>) {
     let code = error.as_ref().map(|(code, _)| *code);
     if let Some((code, message)) = error {
@@ -182,8 +176,8 @@ async fn farewell(mut socket: Socket, error: Option<(ErrorCode, String)>) {
     close(socket, code).await;
 }
 
-/// Closes the WebSocket and then the socket, in a way that lets the last message arrive: while bytes are unread, closing
-/// resets the connection, and the peer may lose what it has not read yet (RFC 9112, section 9.6).
+/// Closes the WebSocket and then the socket so that the last message arrives: closing a socket with unread bytes resets
+/// the connection, and the peer may lose data that it has not read yet (RFC 9112, section 9.6).
 async fn close(mut socket: Socket, code: Option<ErrorCode>) {
     let frame = CloseFrame {
         code: match code {
@@ -196,7 +190,7 @@ async fn close(mut socket: Socket, code: Option<ErrorCode>) {
         reason: code.map_or("", ErrorCode::as_str).into(),
     };
     let goodbye = async {
-        // Fails with `ConnectionClosed` where the peer closed first, after the answer to that is written.
+        // If the peer closed first, this answers its close frame and then fails with `ConnectionClosed`.
         _ = socket.close(Some(frame)).await;
         let io = socket.get_mut();
         io.shutdown().await?;
@@ -204,6 +198,6 @@ async fn close(mut socket: Socket, code: Option<ErrorCode>) {
         while io.read(&mut rest).await? > 0 {}
         std::io::Result::Ok(())
     };
-    // Whether it failed or took too long, the socket is dropped now.
+    // The socket is dropped now, whether this succeeded or not.
     _ = timeout(FAREWELL, goodbye).await;
 }

@@ -1,4 +1,4 @@
-//! A TCP connection to a server, which comes about soon after a dead line works again.
+//! A TCP connection to a server, made soon after a dead path works again, and the pauses between attempts.
 
 use std::fmt;
 use std::future::Future;
@@ -11,24 +11,51 @@ use futures_util::{FutureExt, StreamExt};
 use tokio::net::{TcpStream, lookup_host};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
 
-/// How long attempts may take, once the name is resolved or known to have no address.
+/// How long connecting may take, once the name is resolved or known to have no address.
 const DIAL_WITHIN: Duration = Duration::from_secs(3);
 
-/// How long the name may take: with one dead name server of two, an answer takes five seconds.
+/// How long resolving the name may take: if one of two name servers is dead, an answer takes five seconds.
 const NAME_WITHIN: Duration = Duration::from_secs(10);
 
-/// When the next attempt begins beside the ones before. A SYN that is lost is repeated by the kernel after 1, 3 and 7 s
-/// (RFC 6298, section 2): by a single attempt, a line that works again would go unnoticed for seconds.
+/// When the next attempt starts beside the earlier ones. The kernel retransmits a lost SYN after 1, 3 and 7 s (RFC
+/// 6298, section 2), so a single attempt would notice seconds too late that the path works again.
 const NEXT_ATTEMPT: Duration = Duration::from_secs(1);
 
-/// Why there is no connection.
+/// The first pause.
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+
+/// Pauses between attempts. Each is twice as long as the one before, up to a maximum, and is drawn from the upper half
+/// of that time: thirty machines that start together do not reconnect in step.
+///
+/// A pause starts with the attempt, so the next attempt follows at once when nobody answered the last one.
+#[derive(Debug)]
+pub struct Backoff {
+    next: Duration,
+    longest: Duration,
+}
+
+impl Backoff {
+    /// Pauses of at most `longest`.
+    pub fn up_to(longest: Duration) -> Self {
+        Self { next: FIRST_PAUSE.min(longest), longest }
+    }
+
+    /// The rest of the next pause, after an attempt that began at `begun`.
+    pub fn after(&mut self, begun: Instant) -> Duration {
+        let pause = self.next.mul_f64(rand::random_range(0.5..=1.0));
+        self.next = (self.next * 2).min(self.longest);
+        pause.saturating_sub(begun.elapsed())
+    }
+}
+
+/// Why connecting failed.
 #[derive(Debug)]
 pub(super) enum DialError {
-    /// The name has no address, or nobody could be asked for it.
+    /// The name has no address, or no name server answers.
     Name(io::Error),
-    /// An address refused, or has no route.
+    /// An address refused the connection, or has no route.
     Connect(io::Error),
-    /// Nobody answered in [`DIAL_WITHIN`].
+    /// No address answered within [`DIAL_WITHIN`].
     Silence,
 }
 
@@ -42,8 +69,8 @@ impl fmt::Display for DialError {
     }
 }
 
-/// Connects to a host. `known` is the address that it had before: tried at once, as the name can't be asked for while
-/// the line is dead, and the answer takes seconds once it is not.
+/// Connects to a host. `known` is the address that the host had before and is tried at once: while the path is dead the
+/// name can't be resolved, and afterwards that takes seconds.
 pub(super) async fn dial(host: &str, port: u16, known: Option<SocketAddr>) -> Result<TcpStream, DialError> {
     let name = async {
         let found = timeout(NAME_WITHIN, lookup_host((host, port))).await;
@@ -53,7 +80,7 @@ pub(super) async fn dial(host: &str, port: u16, known: Option<SocketAddr>) -> Re
     connect_to_one(name, known, TcpStream::connect).await
 }
 
-/// Tries the addresses in turn, one more each second; the first that connects is it.
+/// Tries one more address each second, in turn. The first connection wins.
 async fn connect_to_one<T, C: Future<Output = io::Result<T>>>(
     name: impl Future<Output = io::Result<Vec<SocketAddr>>>,
     known: Option<SocketAddr>,
@@ -63,7 +90,7 @@ async fn connect_to_one<T, C: Future<Output = io::Result<T>>>(
     let mut resolves = true;
     let mut addresses: Vec<SocketAddr> = known.into_iter().collect();
     let mut attempts: FuturesUnordered<C> = addresses.iter().map(|address| connect(*address)).collect();
-    // How many attempts were begun: the next address is that of this number, in turn.
+    // How many attempts were started, which is also the index of the next address, modulo their number.
     let mut begun = attempts.len();
     let mut next = interval(NEXT_ATTEMPT);
     next.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -92,7 +119,7 @@ async fn connect_to_one<T, C: Future<Output = io::Result<T>>>(
             }
             () = sleep_until(deadline), if !resolves => return Err(last_error.unwrap_or(DialError::Silence)),
         }
-        // An address that was not tried yet need not wait for those that fail.
+        // An untried address need not wait while others fail.
         if attempts.is_empty() && begun < addresses.len() {
             attempts.push(connect(addresses[begun]));
             begun += 1;
@@ -122,9 +149,9 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_line_that_returns_is_noticed_by_the_next_attempt() {
+    async fn the_next_attempt_notices_a_path_that_works_again() {
         let start = Instant::now();
-        // Each attempt sends one SYN, which is lost in the first 1.5 s.
+        // The SYN of an attempt is lost during the first 1.5 s.
         let connect = |to| async move {
             if start.elapsed() < Duration::from_millis(1500) {
                 sleep(seconds(3600)).await;
@@ -136,7 +163,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn an_address_that_is_silent_does_not_keep_from_the_others() {
+    async fn a_silent_address_does_not_delay_the_others() {
         let tried = RefCell::new(Vec::new());
         let connect = |to| {
             tried.borrow_mut().push(to);
@@ -153,7 +180,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn an_address_that_is_known_is_not_looked_up_first() {
+    async fn a_known_address_is_tried_before_the_lookup() {
         let start = Instant::now();
         let never = std::future::pending::<io::Result<Vec<SocketAddr>>>();
         let connected = connect_to_one(never, Some(address(7)), |to| async move { Ok(to) }).await.unwrap();
@@ -161,7 +188,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_slow_name_server_is_waited_for_and_a_silent_server_is_not() {
+    async fn a_slow_name_server_does_not_use_up_the_time_to_connect() {
         let start = Instant::now();
         let slow = async {
             sleep(seconds(5)).await;
@@ -173,7 +200,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn who_moved_is_found_by_name() {
+    async fn a_server_that_moved_is_found_by_name() {
         let connect = |to| async move {
             let refused = to == address(7);
             if refused { Err(io::ErrorKind::ConnectionRefused.into()) } else { Ok(to) }
@@ -186,7 +213,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn the_last_error_is_told() {
+    async fn the_last_error_is_returned() {
         let refuse = |_| async { Err::<(), _>(io::Error::from(io::ErrorKind::ConnectionRefused)) };
         let start = Instant::now();
         let refused = connect_to_one(async { Ok(vec![address(1), address(2)]) }, None, refuse).await;
@@ -196,5 +223,27 @@ mod tests {
         let empty = connect_to_one(async { Ok(Vec::new()) }, None, refuse).await.unwrap_err();
         assert_eq!(empty.to_string(), "its name does not resolve: it has no address");
         assert_eq!(start.elapsed(), Duration::ZERO, "nobody waits for what is known");
+    }
+
+    const LONGEST: Duration = Duration::from_secs(2);
+
+    #[tokio::test(start_paused = true)]
+    async fn pauses_grow_to_the_longest_and_differ() {
+        let mut backoff = Backoff::up_to(LONGEST);
+        let pauses: Vec<Duration> = (0..50).map(|_| backoff.after(Instant::now())).collect();
+        assert!(pauses[0] <= FIRST_PAUSE, "{pauses:?}");
+        let late = &pauses[10..];
+        assert!(late.iter().all(|pause| (LONGEST / 2..=LONGEST).contains(pause)), "{late:?}");
+        assert!(late.windows(2).any(|two| two[0].abs_diff(two[1]) > LONGEST / 20), "{late:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_next_attempt_follows_a_long_one_at_once() {
+        let mut backoff = Backoff::up_to(LONGEST);
+        for _ in 0..10 {
+            let begun = Instant::now();
+            tokio::time::advance(LONGEST).await;
+            assert_eq!(backoff.after(begun), Duration::ZERO);
+        }
     }
 }

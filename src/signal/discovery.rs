@@ -1,7 +1,7 @@
-//! Finding a server in the local network by DNS-SD over multicast DNS (RFC 6762, 6763).
+//! Finds servers in the local network by DNS-SD over multicast DNS (RFC 6762, 6763).
 //!
-//! Service type `_classroom._tcp.local.`, with `room=` and `teacher=` in its TXT record. Where there is no multicast,
-//! an announcement reaches nobody and a search finds nothing; neither is a reason to stop.
+//! The service type is `_classroom._tcp.local.`, with `room=` and `teacher=` in its TXT record. Without multicast an
+//! announcement reaches nobody and a search finds nothing; neither is an error.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -15,41 +15,40 @@ use crate::id::{Nickname, RoomId};
 
 const SERVICE_TYPE: &str = "_classroom._tcp.local.";
 
-/// How long the goodbye of an announcement may take.
+/// How long withdrawing an announcement may take.
 const STOP_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// How often the library is asked for news: not felt by a person who waits for an answer from the network, nor by a
-/// computer that waits for its teacher all night.
+/// How often to poll the library: short for a person who waits, and cheap for a computer that waits all night.
 const POLL_INTERVAL: Duration = Duration::from_millis(30);
 
-/// How many characters of a room's id are in the name of its service: with the rest, a DNS label of at most 63 bytes.
+/// How many characters of the room id go into the service name: with the rest, a DNS label has at most 63 bytes.
 const ROOM_CHARS_IN_NAME: usize = 40;
 
-/// Multicast DNS can't be used here; the command goes on without.
+/// Multicast DNS can't be used here. The command continues without it.
 #[derive(Debug, thiserror::Error)]
 #[error("no discovery in this network: {0}")]
 pub struct DiscoveryError(#[from] mdns_sd::Error);
 
-/// A server that was found.
+/// A server that a search found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Found {
-    /// The room that is taught there.
+    /// The room that it teaches.
     pub room: RoomId,
-    /// Where it is.
+    /// The server's address.
     pub url: ServerUrl,
-    /// Who teaches, possibly empty.
+    /// The teacher's name, possibly empty.
     pub nickname: Nickname,
 }
 
-/// The network is told of a server while this lives.
+/// An announcement of a server, withdrawn when dropped.
 pub struct Announcement {
     daemon: ServiceDaemon,
     name: String,
 }
 
-/// Announces that `room` is taught by `nickname` on TCP `port` of every address of this machine.
+/// Announces that `nickname` teaches `room` on TCP `port` of every address of this machine.
 pub fn announce(room: &RoomId, port: u16, nickname: &Nickname) -> Result<Announcement, DiscoveryError> {
-    // A machine may teach in two rooms, and two machines in rooms with the same id: names are made unique.
+    // A machine may teach in two rooms, and two machines may use the same room id, so names are made unique.
     let unique = Alphanumeric.sample_string(&mut rand::rng(), 8).to_lowercase();
     let short: String = room.as_str().chars().take(ROOM_CHARS_IN_NAME).collect();
     let properties = [("room", room.as_str()), ("teacher", nickname.as_str())];
@@ -75,7 +74,7 @@ impl std::fmt::Debug for Announcement {
 }
 
 impl Announcement {
-    /// Tells the network that the server ends; waits half a second at most.
+    /// Withdraws the announcement; waits half a second at the most.
     pub async fn stop(self) {
         if let Ok(done) = self.daemon.unregister(&self.name) {
             _ = next(&done, Instant::now() + STOP_TIMEOUT).await;
@@ -85,13 +84,13 @@ impl Announcement {
 
 impl Drop for Announcement {
     fn drop(&mut self) {
-        // Both are only queued, in this order. After `stop` the first one finds nothing to do.
+        // Both are queued in this order. After `stop` the first one does nothing.
         _ = self.daemon.unregister(&self.name);
         _ = self.daemon.shutdown();
     }
 }
 
-/// Searches for servers. With a room it returns as soon as that is found, else everything that answers in `time`.
+/// Searches for servers. With a room, returns as soon as that room is found; else returns all answers within `time`.
 pub async fn discover(room: Option<&RoomId>, time: Duration) -> Result<Vec<Found>, DiscoveryError> {
     let deadline = Instant::now() + time;
     let searching = Searching(ServiceDaemon::new()?);
@@ -104,7 +103,7 @@ pub async fn discover(room: Option<&RoomId>, time: Duration) -> Result<Vec<Found
         if room.is_some_and(|room| *room != server.room) {
             continue;
         }
-        // A service is resolved again when one more of its addresses is known.
+        // A service is resolved again for each further address.
         if !found.contains(&server) {
             found.push(server);
         }
@@ -115,8 +114,8 @@ pub async fn discover(room: Option<&RoomId>, time: Duration) -> Result<Vec<Found
     Ok(found)
 }
 
-/// The next event, if there is one in time. Asks again and again: the library can wake a task only with features that we
-/// have no other use for, and a thread that waits would outlive a search that nobody wants any more.
+/// The next event before the deadline. Polls, because the library wakes tasks only with features that we do not need
+/// otherwise, and a blocked thread would outlive a cancelled search.
 async fn next<T>(events: &Receiver<T>, deadline: Instant) -> Option<T> {
     loop {
         match events.try_recv() {
@@ -128,7 +127,7 @@ async fn next<T>(events: &Receiver<T>, deadline: Instant) -> Option<T> {
     }
 }
 
-/// A search, whose thread ends with it.
+/// A search. Dropping it ends its thread.
 struct Searching(ServiceDaemon);
 
 impl Drop for Searching {
@@ -137,7 +136,7 @@ impl Drop for Searching {
     }
 }
 
-/// What a stranger's announcement says, if it makes sense.
+/// Reads a stranger's announcement; nothing if it is incomplete.
 fn understood(service: &ResolvedService, own: &[if_addrs::Interface]) -> Option<Found> {
     let room = service.get_property_val_str("room")?.parse().ok()?;
     let nickname = Nickname::from(service.get_property_val_str("teacher").unwrap_or_default());
@@ -147,13 +146,13 @@ fn understood(service: &ResolvedService, own: &[if_addrs::Interface]) -> Option<
     (port != 0).then(|| Found { room, url: ServerUrl::new(&best.to_string(), port), nickname })
 }
 
-/// Lower is better: a server announces all of its addresses, those of bridges and tunnels among them.
+/// Ranks an address, lower is better: a server announces all of its addresses, also those of bridges and tunnels.
 fn rank(ip: IpAddr, own: &[if_addrs::Interface]) -> Option<u8> {
     match ip {
         _ if ip.is_loopback() => Some(4),
         IpAddr::V4(v4) if own.iter().any(|interface| shares_network(interface, v4)) => Some(0),
         IpAddr::V4(_) => Some(1),
-        // Means nothing without naming an interface.
+        // A link-local address means nothing without its interface.
         IpAddr::V6(v6) if v6.is_unicast_link_local() => None,
         IpAddr::V6(_) => Some(2),
     }
@@ -175,7 +174,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_address_in_our_own_network_is_the_best() {
+    fn an_address_in_our_own_network_ranks_first() {
         let own = [if_addrs::Interface {
             name: "eth0".into(),
             addr: if_addrs::IfAddr::V4(if_addrs::Ifv4Addr {
@@ -212,7 +211,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_search_ends_in_time_whatever_the_network() {
+    async fn a_search_ends_in_time_on_any_network() {
         let nowhere = "no-such-room-anywhere".parse().unwrap();
         let search = discover(Some(&nowhere), Duration::from_millis(100));
         assert!(tokio::time::timeout(Duration::from_secs(5), search).await.is_ok());

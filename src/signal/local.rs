@@ -1,35 +1,31 @@
-//! A member of a room inside of the server's own process: no socket, the same rules.
-//!
-//! Players that speak another protocol are let into rooms by it.
+//! A member of a room in the server's own process, without a socket but under the same rules. WHEP players join rooms
+//! as such members.
 
 use std::sync::Arc;
 
+use super::core::Core;
 use super::outbox::{Item, Outgoing};
-use super::server::{Server, Shared};
 use crate::protocol::{ClientMessage, JoinRequest, ServerMessage};
 use crate::room::ConnId;
 
-/// A member without a connection that could be lost: it is in until it is dropped, which is its goodbye, or until the
+/// A member without a connection that could be lost: it stays until it is dropped, which is its goodbye, or until the
 /// server closes it.
 #[derive(Debug)]
 pub struct LocalMember {
-    shared: Arc<Shared>,
+    core: Arc<Core>,
     conn: ConnId,
     outgoing: Outgoing,
 }
 
-impl Server {
-    /// Joins a room. The first message says whether that went well, as on a WebSocket.
-    pub fn join(&self, request: JoinRequest) -> LocalMember {
-        let (conn, outgoing) = self.shared.join(request);
-        LocalMember { shared: self.shared.clone(), conn, outgoing }
-    }
-}
-
 impl LocalMember {
-    /// Says something. How often is for the caller to limit.
+    pub(super) fn new(core: Arc<Core>, request: JoinRequest) -> Self {
+        let (conn, outgoing) = core.join(request);
+        Self { core, conn, outgoing }
+    }
+
+    /// Sends a message. The caller limits the rate.
     pub fn send(&self, message: ClientMessage) {
-        self.shared.message(self.conn, message);
+        self.core.message(self.conn, message);
     }
 
     /// The next message; nothing once the room or the server has closed this member.
@@ -41,7 +37,7 @@ impl LocalMember {
                 () = overflow.wait() => return None,
             };
             match item {
-                // Written by this same version a moment ago, so it can be read.
+                // This version wrote the message, so it can be parsed.
                 Item::Text(text) => match ServerMessage::parse(&text) {
                     Ok(message) => return Some(message),
                     Err(_) => continue,
@@ -55,7 +51,7 @@ impl LocalMember {
 impl Drop for LocalMember {
     fn drop(&mut self) {
         self.send(ClientMessage::Leave { over: false });
-        self.shared.lost(self.conn);
+        self.core.lost(self.conn);
     }
 }
 
@@ -63,16 +59,16 @@ impl Drop for LocalMember {
 mod tests {
     use super::*;
     use crate::protocol::{ErrorCode, IceServer, LeaveReason};
-    use crate::signal::Limits;
+    use crate::signal::{Server, ServerLimits};
 
     fn request(query: &str) -> JoinRequest {
         JoinRequest::parse(&format!("roomId=1&{query}")).unwrap()
     }
 
     #[tokio::test]
-    async fn a_local_member_comes_is_told_and_goes() {
+    async fn a_local_member_joins_receives_and_leaves() {
         let stun = IceServer { urls: vec!["stun:a:3478".into()], username: None, credential: None };
-        let server = Server::with_ice_servers(Limits::default(), vec![stun.clone()]);
+        let server = Server::with_ice_servers(ServerLimits::default(), vec![stun.clone()]);
         let mut teacher = server.join(request("userId=9999&pub=pub"));
         let joined = teacher.receive().await;
         assert!(matches!(joined, Some(ServerMessage::Joined { ice_servers, .. }) if ice_servers == [stun]));
@@ -88,8 +84,8 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_local_member_is_refused_and_shut_out_like_any() {
-        let server = Server::new(Limits::default());
+    async fn a_local_member_is_refused_and_closed_like_any_other() {
+        let server = Server::new(ServerLimits::default());
         let mut first = server.join(request("userId=1001"));
         assert!(matches!(first.receive().await, Some(ServerMessage::Joined { .. })));
         let mut second = server.join(request("userId=1001"));

@@ -1,13 +1,12 @@
-//! Signalling: the WebSocket server that rooms are reached through, the client that finds its way back to it, and how
-//! one learns of the other.
+//! Signalling: the WebSocket server of the rooms, the client that reconnects to it, and discovery in the local network.
 //!
-//! The words are those of [`crate::protocol`], the decisions those of [`crate::room`]; here are sockets, queues and
-//! time-outs.
+//! The messages are those of [`crate::protocol`], the decisions those of [`crate::room`]. This folder has the sockets,
+//! queues and timeouts.
 
 mod attempt;
-mod backoff;
 mod client;
 mod connection;
+mod core;
 mod dial;
 mod discovery;
 mod local;
@@ -16,10 +15,12 @@ mod server;
 mod session;
 mod url;
 
-pub use backoff::Backoff;
-pub use client::{Client, ClientConfig, Goodbye, QueueFull, SignalError, SignalEvent};
+pub use self::core::{ServerLimits, Waiting};
+pub use attempt::{ClientConfig, SignalError, SignalEvent};
+pub use client::{Client, Goodbye, QueueFull};
+pub use dial::Backoff;
 pub use discovery::{Announcement, DiscoveryError, Found, announce, discover};
 pub use local::LocalMember;
-pub use server::{Limits, Server};
+pub use server::Server;
 pub use session::SessionToken;
 pub use url::{ServerUrl, ServerUrlError};

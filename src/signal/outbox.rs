@@ -1,6 +1,6 @@
-//! What waits to be written to one client: bounded in messages and bytes.
+//! The messages that wait to be written to one client: bounded in number and bytes.
 //!
-//! Who fills it never waits. When it is full, the message is refused, and the caller decides whose fault that is.
+//! Pushing never blocks. A full outbox refuses the message, and the caller decides who is at fault.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -10,32 +10,32 @@ use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 use crate::protocol::{self, ErrorCode};
 
-/// Something to write.
+/// An item to write.
 #[derive(Debug)]
 pub(super) enum Item {
-    /// One message; the same bytes may wait in many outboxes.
+    /// A message. Many outboxes may share the same bytes.
     Text(Utf8Bytes),
-    /// The end: close the WebSocket, with the code as the reason.
+    /// Close the WebSocket, with the code as the reason.
     Close(Option<ErrorCode>),
 }
 
-/// The writing end, held by the server.
+/// The sending half, held by the server.
 #[derive(Debug)]
 pub(super) struct Outbox {
     items: mpsc::Sender<Item>,
-    shared: Arc<Shared>,
+    backlog: Arc<Backlog>,
     most: usize,
 }
 
-/// The reading end, held by the connection.
+/// The receiving half, held by the connection.
 #[derive(Debug)]
 pub(super) struct Outgoing {
     items: mpsc::Receiver<Item>,
-    shared: Arc<Shared>,
+    backlog: Arc<Backlog>,
 }
 
 #[derive(Debug, Default)]
-struct Shared {
+struct Backlog {
     messages: AtomicUsize,
     bytes: AtomicUsize,
     overflow: Notify,
@@ -45,87 +45,87 @@ struct Shared {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Full;
 
-/// Room in the channel for what may be sent beside the counted messages: a last error, and the close.
+/// Space in the channel beyond the counted messages: for a last error, and for the close.
 const RESERVE: usize = 4;
 
-/// An outbox for a publisher or for a student.
+/// Makes an outbox for a publisher or for a student.
 pub(super) fn outbox(publishes: bool) -> (Outbox, Outgoing) {
     with_room_for(if publishes { protocol::PUBLISHER_QUEUE } else { protocol::STUDENT_QUEUE })
 }
 
 fn with_room_for(most: usize) -> (Outbox, Outgoing) {
     let (sender, receiver) = mpsc::channel(most + RESERVE);
-    let shared = Arc::new(Shared::default());
-    (Outbox { items: sender, shared: shared.clone(), most }, Outgoing { items: receiver, shared })
+    let backlog = Arc::new(Backlog::default());
+    (Outbox { items: sender, backlog: backlog.clone(), most }, Outgoing { items: receiver, backlog })
 }
 
 impl Outbox {
-    /// Queues what the server or the publisher says.
+    /// Queues a message of the server or of the publisher.
     pub(super) fn push(&self, text: Utf8Bytes) -> Result<(), Full> {
         self.push_within(text, self.most, protocol::QUEUE_BYTES)
     }
 
-    /// Queues what a student says to the publisher, into half of the space: whatever students do, the server's own words
-    /// still fit, and the publisher is not closed for what others sent.
+    /// Queues a message from a student to the publisher, in at most half of the space: whatever students send, the
+    /// server's messages still fit, and the publisher is not closed for what others sent.
     pub(super) fn relay(&self, text: Utf8Bytes) -> Result<(), Full> {
         self.push_within(text, self.most / 2, protocol::QUEUE_BYTES / 2)
     }
 
     fn push_within(&self, text: Utf8Bytes, messages: usize, bytes: usize) -> Result<(), Full> {
-        let shared = &self.shared;
-        // All pushes happen under the server's lock: nobody fills the queue between the check and the push.
-        let fits = shared.messages.load(Ordering::Relaxed) < messages
-            && shared.bytes.load(Ordering::Relaxed) + text.len() <= bytes;
+        let backlog = &self.backlog;
+        // The server's lock is held for every push, so the queue can't fill up between this check and the push.
+        let fits = backlog.messages.load(Ordering::Relaxed) < messages
+            && backlog.bytes.load(Ordering::Relaxed) + text.len() <= bytes;
         if !fits {
             return Err(Full);
         }
-        shared.messages.fetch_add(1, Ordering::Relaxed);
-        shared.bytes.fetch_add(text.len(), Ordering::Relaxed);
+        backlog.messages.fetch_add(1, Ordering::Relaxed);
+        backlog.bytes.fetch_add(text.len(), Ordering::Relaxed);
         self.items.try_send(Item::Text(text)).map_err(|_| Full)
     }
 
-    /// How many messages wait, and their bytes.
+    /// The number of waiting messages, and their bytes.
     pub(super) fn waiting(&self) -> (usize, usize) {
-        (self.shared.messages.load(Ordering::Relaxed), self.shared.bytes.load(Ordering::Relaxed))
+        (self.backlog.messages.load(Ordering::Relaxed), self.backlog.bytes.load(Ordering::Relaxed))
     }
 
-    /// Whether it is a student's.
+    /// Whether this is a student's outbox.
     pub(super) fn is_of_student(&self) -> bool {
         self.most == protocol::STUDENT_QUEUE
     }
 
-    /// Closes the connection once what waits is written.
+    /// Closes the connection once all waiting messages are written.
     pub(super) fn close(&self, code: Option<ErrorCode>) {
-        // No space means that it was closed already, or that the connection is gone.
+        // If there is no space, the outbox is closed already or the connection is gone.
         _ = self.items.try_send(Item::Close(code));
     }
 
-    /// Closes the connection now, for not reading: what waits is thrown away.
+    /// Closes the connection now and discards all waiting messages, because the client does not read.
     pub(super) fn overflowed(&self) {
-        self.shared.overflow.notify_one();
+        self.backlog.overflow.notify_one();
     }
 }
 
 impl Outgoing {
-    /// The next thing to write.
+    /// Waits for the next item.
     pub(super) async fn next(&mut self) -> Option<Item> {
-        self.items.recv().await.inspect(|item| self.shared.taken(item))
+        self.items.recv().await.inspect(|item| self.backlog.taken(item))
     }
 
-    /// The next thing to write, if one waits.
+    /// The next item, if one waits.
     pub(super) fn try_next(&mut self) -> Option<Item> {
-        self.items.try_recv().ok().inspect(|item| self.shared.taken(item))
+        self.items.try_recv().ok().inspect(|item| self.backlog.taken(item))
     }
 
-    /// Something to wait for [`Outbox::overflowed`] with while writing.
+    /// A handle that waits for [`Outbox::overflowed`], for use while writing.
     pub(super) fn overflow(&self) -> Overflow {
-        Overflow(self.shared.clone())
+        Overflow(self.backlog.clone())
     }
 }
 
 /// Waits for [`Outbox::overflowed`].
 #[derive(Debug)]
-pub(super) struct Overflow(Arc<Shared>);
+pub(super) struct Overflow(Arc<Backlog>);
 
 impl Overflow {
     pub(super) async fn wait(&self) {
@@ -133,7 +133,7 @@ impl Overflow {
     }
 }
 
-impl Shared {
+impl Backlog {
     fn taken(&self, item: &Item) {
         if let Item::Text(text) = item {
             self.messages.fetch_sub(1, Ordering::Relaxed);
@@ -147,7 +147,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_full_outbox_still_takes_the_end() {
+    fn a_full_outbox_still_takes_the_close() {
         let (outbox, mut outgoing) = with_room_for(2);
         assert_eq!(outbox.push("1".into()), Ok(()));
         assert_eq!(outbox.push("2".into()), Ok(()));
@@ -160,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn students_fill_half_of_a_publishers_queue_at_most() {
+    fn students_fill_at_most_half_of_a_publishers_queue() {
         let (outbox, _outgoing) = with_room_for(4);
         assert_eq!((0..4).filter(|_| outbox.relay("offer".into()).is_ok()).count(), 2);
         assert_eq!(outbox.push("join".into()), Ok(()));

@@ -1,7 +1,8 @@
-//! The secret by which a restarted client gets its own place back.
+//! The secret by which a restarted client gets its user id back.
 //!
-//! It is kept in a small file per server, room and user, locked for the life of the process: who is killed and started
-//! again finds it, while a second process with the same user id on the same machine does not, and is a stranger.
+//! A small file per server, room and user keeps it, locked while the process lives: a client that was killed and
+//! started again finds the secret, while a second process with the same user id on the same machine does not and is a
+//! stranger.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Seek, Write};
@@ -12,29 +13,28 @@ use rand::distr::{Alphanumeric, SampleString};
 
 use super::ServerUrl;
 use crate::id::{RoomId, UserId};
-use crate::protocol::Session;
+use crate::protocol::SessionSecret;
 
 /// 32 letters and digits are 190 bits.
 const SECRET_CHARS: usize = 32;
 
-/// A session's secret, and the lock on the file where it is kept.
+/// A session's secret, and the lock on its file.
 ///
-/// Dropping it removes the file: a process that ends well has left its place. One that is killed leaves the file.
+/// Dropping a token removes the file: a process that ends normally has left the room. A killed process leaves the file.
 #[derive(Debug)]
 pub struct SessionToken {
-    session: Session,
+    session: SessionSecret,
     kept: Option<(PathBuf, File)>,
 }
 
 impl SessionToken {
-    /// The secret of this user in this room on this server; a fresh one where none is kept, or where it is in use by
-    /// another process, or where nothing can be kept.
+    /// The secret of this user in this room on this server. It is new if no secret is kept, if another process uses the
+    /// kept one, or if no file can be written.
     pub fn acquire(server: &ServerUrl, room: &RoomId, user: &UserId) -> Self {
         Self::of(&server.authority(), room, user)
     }
 
-    /// The same for whichever server is found: one machine may be found by each of its addresses, and all of them lead
-    /// to the same place in the room.
+    /// The same for a server that discovery finds: all addresses of one machine lead to the same member of the room.
     pub fn acquire_anywhere(room: &RoomId, user: &UserId) -> Self {
         // No server has this authority.
         Self::of("", room, user)
@@ -48,17 +48,17 @@ impl SessionToken {
         }
     }
 
-    /// A fresh secret that is kept nowhere.
+    /// A new secret without a file.
     pub fn fresh() -> Self {
         Self { session: random_session(), kept: None }
     }
 
     /// The secret.
-    pub fn session(&self) -> &Session {
+    pub fn session(&self) -> &SessionSecret {
         &self.session
     }
 
-    /// Whether the secret outlives a kill of this process.
+    /// Whether the secret survives a kill of this process.
     pub fn is_kept(&self) -> bool {
         self.kept.is_some()
     }
@@ -67,27 +67,28 @@ impl SessionToken {
 impl Drop for SessionToken {
     fn drop(&mut self) {
         if let Some((path, _locked)) = &self.kept {
-            // Nothing is lost if it stays.
+            // A file that stays does no harm.
             _ = fs::remove_file(path);
         }
     }
 }
 
 /// A secret that nobody can guess.
-pub(super) fn random_session() -> Session {
+pub(super) fn random_session() -> SessionSecret {
     loop {
-        // Always fits on the first try; the loop stands for an unwrap.
+        // The first draw is always valid; the loop replaces an unwrap.
         if let Ok(session) = Alphanumeric.sample_string(&mut rand::rng(), SECRET_CHARS).parse() {
             return session;
         }
     }
 }
 
-fn keep(dir: &Path, authority: &str, room: &RoomId, user: &UserId) -> io::Result<(Session, PathBuf, File)> {
-    // `+` is in no id, so that no two rooms and users share a name. A host may be too long for a file name.
+fn keep(dir: &Path, authority: &str, room: &RoomId, user: &UserId) -> io::Result<(SessionSecret, PathBuf, File)> {
+    // No id contains `+`, so no two pairs of room and user share a name. A host may be too long for a file name, so its
+    // hash is used; std's hashes may change between versions.
     let path = dir.join(format!("session+{room}+{user}+{:016x}", fnv1a(authority.as_bytes())));
     let mut options = OpenOptions::new();
-    // A link that somebody else put there is not followed.
+    // A symbolic link that somebody else made is not followed.
     options.read(true).write(true).create(true).truncate(false).mode(0o600).custom_flags(libc::O_NOFOLLOW);
     let mut file = options.open(&path)?;
     file.try_lock()?;
@@ -106,8 +107,8 @@ fn keep(dir: &Path, authority: &str, room: &RoomId, user: &UserId) -> io::Result
     Ok((session, path, file))
 }
 
-/// `$XDG_STATE_HOME/classroom`, else `~/.local/state/classroom`, else a directory of this user's own under the
-/// temporary one.
+/// `$XDG_STATE_HOME/classroom`, else `~/.local/state/classroom`, else this user's own directory below the temporary
+/// directory.
 fn state_dir() -> io::Result<PathBuf> {
     let absolute = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
     let homes = [absolute("XDG_STATE_HOME"), absolute("HOME").map(|home| home.join(".local/state"))];
@@ -120,7 +121,7 @@ fn state_dir() -> io::Result<PathBuf> {
     private_dir(std::env::temp_dir().join(format!("classroom-{me}")))
 }
 
-/// Makes a directory that only this user can enter, or takes one that is so already.
+/// Makes a directory that only this user can write to, or returns an existing one.
 fn private_dir(dir: PathBuf) -> io::Result<PathBuf> {
     DirBuilder::new().recursive(true).mode(0o700).create(&dir)?;
     let found = fs::symlink_metadata(&dir)?;
@@ -128,11 +129,11 @@ fn private_dir(dir: PathBuf) -> io::Result<PathBuf> {
     if found.is_dir() && found.uid() == me && found.mode() & 0o022 == 0 {
         Ok(dir)
     } else {
-        Err(io::Error::new(io::ErrorKind::PermissionDenied, "others can write to it"))
+        Err(io::Error::new(io::ErrorKind::PermissionDenied, "other users can write to the directory"))
     }
 }
 
-/// The 64-bit FNV-1a hash: tells names apart, the same in every version.
+/// The 64-bit FNV-1a hash, which is the same in every version of this program.
 fn fnv1a(bytes: &[u8]) -> u64 {
     bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
 }
@@ -142,7 +143,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn who_is_killed_finds_the_secret_and_a_second_process_does_not() {
+    fn a_restarted_process_finds_the_secret_and_a_second_one_does_not() {
         let dir = std::env::temp_dir().join(format!("classroom-test-{}", random_session().as_str()));
         let dir = private_dir(dir).unwrap();
         let (authority, room) = ("host:1", "10013".parse().unwrap());
@@ -163,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_with_something_else_in_it_is_written_anew() {
+    fn a_file_without_a_valid_secret_is_rewritten() {
         let dir = std::env::temp_dir().join(format!("classroom-test-{}", random_session().as_str()));
         let dir = private_dir(dir).unwrap();
         let (authority, room, user) = ("host:1", "1".parse().unwrap(), "2".parse().unwrap());

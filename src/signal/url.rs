@@ -1,4 +1,4 @@
-//! Where a server is: what a person types, and what a client connects to.
+//! The address of a server: what a person types, and what a client connects to.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -15,7 +15,7 @@ pub struct ServerUrl {
     path: Box<str>,
 }
 
-/// Why a text is no address of a server.
+/// Why a text is not a server's address.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ServerUrlError {
     /// A scheme that needs TLS.
@@ -24,19 +24,19 @@ pub enum ServerUrlError {
     /// Another scheme.
     #[error("{0}:// is not a scheme of a signalling server, use ws://HOST:PORT")]
     Scheme(String),
-    /// No host, or one with characters that no host has.
+    /// No host, or a character that no host has.
     #[error("{0:?} has no valid host, use ws://HOST:PORT")]
     Host(String),
-    /// Not a port.
+    /// Not a port number.
     #[error("{0:?} is not a port, use a number from 1 to 65535")]
     Port(String),
-    /// A path that would not survive a request line.
+    /// A path that is not valid in a request line.
     #[error("{0:?} is not the path of a signalling server, which is {WS_PATH}")]
     Path(String),
 }
 
 impl ServerUrl {
-    /// The server at an address, IPv6 without brackets.
+    /// The server at this host; IPv6 without brackets.
     pub fn new(host: &str, port: u16) -> Self {
         Self { host: host.into(), port, path: WS_PATH.into() }
     }
@@ -60,7 +60,7 @@ impl ServerUrl {
         }
     }
 
-    /// The WebSocket's URL with a query.
+    /// The URL of the WebSocket with this query.
     pub(super) fn with_query(&self, query: &str) -> String {
         format!("ws://{}{}?{query}", self.authority(), self.path)
     }
@@ -105,7 +105,7 @@ impl FromStr for ServerUrl {
         if !path.chars().all(|c| c.is_ascii_graphic()) {
             return Err(ServerUrlError::Path(path.into()));
         }
-        // The path of a web address is that of a page which somebody copied, not that of the WebSocket.
+        // The path of an http:// address belongs to a page whose address somebody copied, not to the WebSocket.
         let path = if is_ws && path.len() > 1 { path } else { WS_PATH };
         Ok(Self { host: host.into(), port, path: path.into() })
     }
@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn what_people_type_is_understood() {
+    fn common_spellings_of_an_address_are_parsed() {
         assert_eq!(shown("10.0.0.5"), "ws://10.0.0.5:18080/ws?q");
         assert_eq!(shown("lab-3.example.org:80"), "ws://lab-3.example.org:80/ws?q");
         assert_eq!(shown(" WS://host:1/ "), "ws://host:1/ws?q");
@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn the_rest_is_refused_with_the_cause() {
+    fn other_addresses_are_refused_with_the_cause() {
         let refused = |text: &str| text.parse::<ServerUrl>().unwrap_err();
         assert_eq!(refused("wss://host"), ServerUrlError::Tls("wss".into()));
         assert_eq!(refused("rtsp://host"), ServerUrlError::Scheme("rtsp".into()));

@@ -1,10 +1,10 @@
 (address) => {
-  // Runs in a page before its own scripts: its connection leads through a network emulator at this address, and neither
-  // side hears of another way. The twin of `peer::emulator::through` and `without_candidates`.
+  // Runs in a page before its own scripts: leads its connection through a network emulator at this address, so that
+  // neither side learns another path. The counterpart of `through` and `without_candidates` in `bench::emulator`.
   const [, host, port] = /^(.*):(\d+)$/.exec(address);
   const told = `a=candidate:1 1 udp 2130706431 ${host} ${port} typ host\r\n`;
   const candidates = /(?:a=candidate:.*\r\n)+/g;
-  // The browser's own, which the witness may have extended before.
+  // The browser's own function, which the witness may have wrapped.
   let { prototype } = RTCPeerConnection;
   while (!Object.hasOwn(prototype, 'localDescription')) prototype = Object.getPrototypeOf(prototype);
   const { setRemoteDescription } = prototype;

@@ -1,10 +1,10 @@
-// Chromium, by Playwright.
+// Drives Chromium with Playwright.
 
 import { readFileSync } from 'node:fs';
 import { chromium } from 'playwright-core';
 import { witness } from './witness.mjs';
 
-/** No word to anybody outside: not to the makers of the browser, and no name is looked up. 10.13.0.0/24 is `Lan`'s. */
+/** Contacts no other host: neither the browser's makers nor a name server. 10.13.0.0/24 is `Lan`'s network. */
 const flags = `--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking
   --disable-component-update --disable-sync
   --enable-blink-features=ComputedAccessibilityInfo`.split(/\s+/);
@@ -19,7 +19,9 @@ export async function launch(program) {
   const sessions = new WeakMap();
   const browser = await chromium.launch({ executablePath: program, args: [...flags, nobodyElse] });
   return {
-    async context({ lang = 'en', width = 1280, height = 720, scheme = 'light', bypassCsp = false, scale = 1, emulator }) {
+    async context(options) {
+      const { lang = 'en', width = 1280, height = 720, scheme = 'light' } = options;
+      const { bypassCsp = false, scale = 1, emulator } = options;
       const context = await browser.newContext({
         locale: lang,
         viewport: { width, height },
@@ -36,7 +38,7 @@ export async function launch(program) {
       sessions.set(page, await context.newCDPSession(page));
       return page;
     },
-    // Not Playwright's own, which counts as a click: a page that was asked something would be allowed to make a sound.
+    // Not Playwright's `evaluate`, which counts as a click: a page that was evaluated once could play sound.
     async evaluate(page, expression) {
       const asked = { expression, awaitPromise: true, returnByValue: true, userGesture: false };
       const { result, exceptionDetails: wrong } = await sessions.get(page).send('Runtime.evaluate', asked);

@@ -12,7 +12,7 @@ import { createInterface } from 'node:readline';
 
 const [which, program] = process.argv.slice(2);
 const tell = (message) => process.stdout.write(`${JSON.stringify(message)}\n`);
-// Nobody reads any more: the end of stdin is on its way.
+// Nobody reads any more; the end of stdin follows.
 process.stdout.on('error', () => {});
 
 const { launch } = await import(`./${which}.mjs`);
@@ -20,7 +20,7 @@ const browser = await launch(program);
 const contexts = new Map();
 const pages = new Map();
 
-/** A person's browser: what pages store is theirs, and is shared by their windows. */
+/** A person's browser profile, shared by that person's windows. */
 function contextOf(person, options) {
   if (!contexts.has(person)) contexts.set(person, browser.context(options));
   return contexts.get(person);
@@ -45,7 +45,7 @@ const commands = {
   reload: async ({ page }) => void (await pages.get(page).reload({ waitUntil: 'domcontentloaded' })),
   evaluate: ({ page, code }) => browser.evaluate(pages.get(page), code),
   async click({ page, role, name }) {
-    // Of two windows of a person, the one behind shows a picture a second.
+    // Of two windows of a person, the hidden one renders one frame per second.
     await pages.get(page).bringToFront();
     await browser.click(pages.get(page), role, name);
   },
@@ -68,7 +68,7 @@ async function obey(line) {
 }
 
 async function finish() {
-  // A browser that hangs is killed by its library when this process exits.
+  // If the browser hangs, its library kills it when this process exits.
   setTimeout(() => process.exit(1), 4_000).unref();
   await browser.close().catch(() => {});
   process.exit(0);

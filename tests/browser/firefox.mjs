@@ -1,14 +1,14 @@
-// Firefox ESR, by Puppeteer: Playwright drives only a Firefox of its own.
+// Drives Firefox ESR with Puppeteer, because Playwright drives only its own build of Firefox.
 
 import puppeteer from 'puppeteer-core';
 import { witness } from './witness.mjs';
 
 const prefs = {
-  // The classes of the tests are on loopback, where Firefox looks for no address by itself, and only for one of the
-  // default route as long as a page may not use the microphone.
+  // The tests' classes are on loopback, where Firefox gathers no candidate by itself. Without permission for the
+  // microphone it gathers only those of the default route.
   'media.peerconnection.ice.loopback': true,
   'permissions.default.microphone': 1,
-  // No word to anybody outside: whatever is not on this machine or in a `Lan` goes to a port where nobody listens.
+  // Contacts no other host: everything outside of this machine and of a `Lan` goes to a closed port.
   'network.proxy.type': 1,
   'network.proxy.http': '127.0.0.1',
   'network.proxy.http_port': 9,
@@ -28,7 +28,7 @@ const PATIENCE_MS = 10_000;
 /** Puppeteer's own search by role and name takes seconds in Firefox. */
 const candidates = { button: 'button', link: 'a', tab: '[role=tab]', textbox: 'input, textarea' };
 
-/** The element that can be seen and used, and has this name. */
+/** The visible, enabled element with this name. */
 function find(selector, name) {
   const nameOf = (it) => it.getAttribute('aria-label') ?? it.labels?.[0]?.textContent ?? it.textContent;
   const isIt = (it) => globalThis.witness.sees(it) && !it.disabled && nameOf(it).trim() === name;

@@ -23,7 +23,8 @@ const { values } = parseArgs({
 });
 const [loads, students, seconds] = [values.loads, values.students, values.seconds].map(Number);
 const found = (name) => process.env.PATH.split(':').map((folder) => path.join(folder, name)).find(existsSync);
-const chromium = process.env.CLASSROOM_CHROMIUM ?? ['chromium', 'chromium-browser', 'google-chrome'].map(found).find(Boolean);
+const names = ['chromium', 'chromium-browser', 'google-chrome'];
+const chromium = process.env.CLASSROOM_CHROMIUM ?? names.map(found).find(Boolean);
 if (!chromium || !existsSync(values.program)) {
   console.error(`there is no ${chromium ? values.program : 'Chromium'}: bin/setup --test, cargo build --release`);
   process.exit(2);
@@ -33,13 +34,13 @@ if (loadavg()[0] > 1) console.error(`this machine is busy (load ${loadavg()[0]})
 
 mkdirSync(path.join(root, 'target/tmp'), { recursive: true });
 const directory = mkdtempSync(path.join(root, 'target/tmp/m-'));
-// Where the browser's files go.
+// The browser's temporary files.
 process.env.TMPDIR = directory;
 const { launch } = await import('./chromium.mjs');
 const browser = await launch(chromium);
 const children = new Set();
 
-/** A process of the program, whose events are collected. */
+/** A process of the program; collects its events. */
 function run(...given) {
   const child = spawn(values.program, [...given, '--json'], {
     stdio: ['ignore', 'pipe', 'ignore'],
@@ -74,15 +75,17 @@ async function teacher(...flags) {
   const port = await freePort();
   const process = run('teach', '--room', '10013', '--test', '--listen', `127.0.0.1:${port}`, ...flags);
   await until('running encoder', () => process.last((event) => event.event === 'stats' && event.fps > 10));
-  return { ...process, server: `127.0.0.1:${port}`, link: (user) => `http://127.0.0.1:${port}/room/10013?userId=${user}&nickname=S-${user}` };
+  const server = `127.0.0.1:${port}`;
+  return { ...process, server, link: (user) => `http://${server}/room/10013?userId=${user}&nickname=S-${user}` };
 }
 
-/** Tells when the first picture was shown, in milliseconds since the navigation began. */
+/** Reports when the first frame was shown, in milliseconds since the navigation began. */
 const watchForPicture = `document.addEventListener('DOMContentLoaded', () => {
-  document.querySelector('#screen-video').requestVideoFrameCallback(() => (globalThis.firstPicture = performance.now()));
+  const video = document.querySelector('#screen-video');
+  video.requestVideoFrameCallback(() => (globalThis.firstPicture = performance.now()));
 });`;
 
-/** A window of a browser that has never been here, in the room. */
+/** A new browser profile in the room. */
 async function visit(link) {
   const context = await browser.context({});
   await context.addInitScript(watchForPicture);
@@ -96,13 +99,14 @@ async function firstPictures() {
   const class_ = await teacher();
   const times = [];
   let weight;
-  // The first visit of all warms up the browser, and does not count.
+  // The very first visit warms up the browser and does not count.
   for (let user = 1000; user <= 1000 + loads; user += 1) {
     const { page, context } = await visit(class_.link(user));
     if (user > 1000) times.push(await page.evaluate('firstPicture'));
     weight ??= await page.evaluate(`(() => {
       const all = [...performance.getEntriesByType('navigation'), ...performance.getEntriesByType('resource')];
-      return { bytes: all.reduce((sum, entry) => sum + entry.transferSize, 0), files: new Set(all.map((entry) => entry.name)).size };
+      const bytes = all.reduce((sum, entry) => sum + entry.transferSize, 0);
+      return { bytes, files: new Set(all.map((entry) => entry.name)).size };
     })()`);
     await context.close();
   }
@@ -118,7 +122,7 @@ async function besideOthers() {
   const isPicture = (event) => event.event === 'stats' && event.track === 'screen';
   await until(`${students} students`, () => others.every((other) => other.last(isPicture)?.fps > 10));
   const { page, context } = await visit(class_.link(1001));
-  // What the start itself takes is measured above.
+  // Startup is measured above.
   await pause(3_000);
   const numbers = () => page.evaluate('witness.pictures()');
   const sum = (field) => others.reduce((total, other) => total + (other.last(isPicture)?.[field] ?? 0), 0);
@@ -141,12 +145,14 @@ try {
   const first = await firstPictures();
   const beside = await besideOthers();
   const ms = (n) => `${Math.round(n)} ms`;
+  const bytes = first.weight.bytes.toLocaleString('en');
+  const fps = `${beside.fps.toFixed(1)} of ${beside.taught.toFixed(1)} taught`;
   console.log(`
 | ${browser.version()}, ${cpus().length} cores (${cpus()[0].model.trim()}) | |
 | --- | --- |
 | link opened to first picture, median of ${loads} first visits (worst) | ${ms(first.median)} (${ms(first.worst)}) |
-| bytes of a first visit, compressed, with headers | ${first.weight.bytes.toLocaleString('en')} in ${first.weight.files} files |
-| beside ${students} \`watch --sink null\` for ${seconds} s: pictures a second in the browser | ${beside.fps.toFixed(1)} of ${beside.taught.toFixed(1)} taught |
+| bytes of a first visit, compressed, with headers | ${bytes} in ${first.weight.files} files |
+| beside ${students} \`watch --sink null\` for ${seconds} s: pictures a second in the browser | ${fps} |
 | freezes in the browser, pictures dropped | ${beside.freezes}, ${beside.dropped} |
 | freezes at the others, packets lost for good | ${beside.othersFroze}, ${beside.othersLost} |`);
 } finally {

@@ -1,5 +1,5 @@
 async ({ room, user, nickname = '' }) => {
-  // A student by hand, in a page that is not ours: says what the test says, well-formed or not.
+  // A student without the page: sends what the test says, well-formed or not.
   const query = new URLSearchParams({ roomId: room, userId: user, nickname, pub: 'no' });
   const socket = new WebSocket(`ws://${location.host}/ws?${query}`);
   const connection = new RTCPeerConnection({ bundlePolicy: 'max-bundle' });
@@ -13,7 +13,8 @@ async ({ room, user, nickname = '' }) => {
     await connection.setLocalDescription();
     to('offer', { sdp: connection.localDescription.sdp });
   };
-  connection.onicecandidate = ({ candidate }) => to('candidate', { candidate: candidate?.toJSON() ?? { candidate: '' } });
+  const end = { candidate: '' };
+  connection.onicecandidate = ({ candidate }) => to('candidate', { candidate: candidate?.toJSON() ?? end });
   channel.onmessage = ({ data }) => raw.received.push(JSON.parse(data));
   socket.onclose = ({ code, reason }) => (raw.closed = { code, reason });
   socket.onmessage = async ({ data }) => {

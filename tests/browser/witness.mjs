@@ -1,4 +1,4 @@
-// Runs in every page before its own scripts, and sees what a person would see and hear. The tests ask it.
+// Runs in every page before its own scripts and records what a person would see and hear. The tests query it.
 
 function install() {
   const connections = [];
@@ -31,7 +31,7 @@ function install() {
     video.requestVideoFrameCallback(() => count(video));
   };
 
-  /** The newest pictures of the followed videos: when they were shown, how wide, and their RTP timestamps. */
+  /** The latest frames of the followed videos: when they were shown, how wide, and their RTP timestamps. */
   const followed = new WeakMap();
   const MOST_PICTURES = 4096;
   const follow = (video, pictures) =>
@@ -45,7 +45,7 @@ function install() {
     connections,
     violations,
 
-    /** What a video shows, made small: red, green and blue of each of its points; null when it shows nothing. */
+    /** A reduced frame of a video: red, green and blue of each pixel; null without a frame. */
     picture(selector, across, down) {
       const video = document.querySelector(selector);
       if (!video?.videoWidth || video.readyState < 2) return null;
@@ -55,7 +55,7 @@ function install() {
       whole.drawImage(video, 0, 0);
       const { data } = whole.getImageData(0, 0, canvas.width, canvas.height);
       const points = [];
-      // The mean of each cell: browsers differ in how they scale.
+      // The mean of each cell, because browsers scale differently.
       for (let y = 0; y < down; y += 1) {
         for (let x = 0; x < across; x += 1) {
           const [left, right] = [x, x + 1].map((n) => Math.floor((n * canvas.width) / across));
@@ -72,7 +72,7 @@ function install() {
       return points;
     },
 
-    /** How many pictures a video has shown since the first such question, and how large they are. */
+    /** The number of frames that a video has shown since the first call, and their size. */
     video(selector) {
       const video = document.querySelector(selector);
       if (!video) return null;
@@ -81,7 +81,7 @@ function install() {
       return { frames: shown.get(video), width, height, paused, muted };
     },
 
-    /** The pictures that a video has shown since the first such question, `[ms, width, RTP timestamp]`, oldest first. */
+    /** The frames that a video has shown since the first call, `[ms, width, RTP timestamp]`, oldest first. */
     shown(selector) {
       const video = document.querySelector(selector);
       if (!video) return null;
@@ -92,7 +92,7 @@ function install() {
       return { at: performance.now(), pictures: followed.get(video) };
     },
 
-    /** The energy of the sound until now, how many seconds of it there were, and what of it was made up for lost sound. */
+    /** The energy of the audio so far, its duration in seconds, and how much of it was concealed. */
     async sound() {
       const all = await inbound('audio');
       const sum = (field) => all.reduce((total, entry) => total + (entry[field] ?? 0), 0);
@@ -107,8 +107,8 @@ function install() {
     },
 
     /**
-     * Pictures decoded, dropped, times and seconds they stood still; packets that came, and those that came again; the
-     * seconds that pictures waited for each other and for packets, and how many have waited.
+     * Decoded and dropped frames, number and seconds of freezes; packets received, and those retransmitted; the seconds
+     * that frames waited for each other and for packets, and how many waited.
      */
     async pictures() {
       const all = await inbound('video');
@@ -128,16 +128,18 @@ function install() {
       };
     },
 
-    /** How long the page lets packets be waited for, in milliseconds. */
-    patience() {
+    /** The page's jitter buffer target, in milliseconds. */
+    jitterBufferTarget() {
       const receivers = connections.flatMap((connection) => connection.getReceivers());
       return Math.max(...receivers.map(({ jitterBufferTarget }) => jitterBufferTarget ?? 0));
     },
 
-    /** What was agreed on for pictures: codecs in the browser's words, URIs of header extensions. */
+    /** The negotiated codecs and header extensions of video, by the browser's names and URIs. */
     agreed() {
       const open = connections.filter((connection) => connection.connectionState === 'connected');
-      const receivers = open.flatMap((connection) => connection.getReceivers()).filter(({ track }) => track.kind === 'video');
+      const receivers = open
+        .flatMap((connection) => connection.getReceivers())
+        .filter(({ track }) => track.kind === 'video');
       const all = receivers.map((receiver) => receiver.getParameters());
       return {
         codecs: all.flatMap(({ codecs }) => codecs.map(({ mimeType }) => mimeType)),
@@ -145,10 +147,10 @@ function install() {
       };
     },
 
-    /** The text that a person sees. */
+    /** The visible text. */
     text: (selector = 'body') => document.querySelector(selector)?.innerText ?? '',
 
-    /** Whether it is there for a person. */
+    /** Whether an element is visible. */
     sees: (element) => element?.checkVisibility({ visibilityProperty: true }) ?? false,
     visible: (selector) => globalThis.witness.sees(document.querySelector(selector)),
   };

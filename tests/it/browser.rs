@@ -1,10 +1,10 @@
-//! The page in real browsers, beside students in terminals, on the real program that teaches a real file.
+//! The page in real browsers, beside students in terminals; the real program teaches a real file.
 //!
-//! A test reads like a script: who opens what, sees, says and clicks. The browsers are driven by `tests/browser`, which
-//! `bin/setup --test` prepares.
+//! A test reads like a script: who opens, sees, says and clicks what. `tests/browser` drives the browsers, and
+//! `bin/setup --test` prepares it.
 
-// What the tests stand on: rules of accessibility, browsers and pages, a class with both, eyes and ears, what was shown
-// when, a student without the page.
+// The test bed: accessibility rules, browsers and pages, a class with both, what a person sees and hears, what was
+// shown when, and a student without the page.
 mod axe;
 mod driver;
 mod lab;
@@ -12,31 +12,31 @@ mod raw;
 mod shown;
 mod sight;
 
-// Browsers and terminals in one lecture, and a teacher who is killed and comes back.
+// Browsers and terminals in one lecture, and a teacher who is killed and returns.
 mod together;
 
 // Every screen that a student may meet.
 mod states;
 
-// What stands over the picture, and what does not; pictures whose source stops.
+// Overlays on the video; videos whose source stops.
 mod overlays;
 
-// Phones, tablets, windows and walls.
+// Phones, tablets, windows and projectors.
 mod sizes;
-// How a lecture ends, what is read after it, and a reload where no server answers.
+// The end of a lecture, later visitors, and a reload without a server.
 mod endings;
 
-// A bad network before one page.
+// A bad network in front of one page.
 mod network;
 
-// Lines that are dead for a while, in a network of machines.
+// Paths that are dead for a while, in a network of machines.
 mod away;
 
 // The other browser, with another decoder.
 mod firefox;
 
-// Students who mean harm.
+// Hostile students.
 mod hostile;
 
-// Names, keyboard, languages, weight.
+// Accessible names, keyboard, languages, bytes.
 mod manners;

@@ -1,4 +1,4 @@
-//! Rooms as a page, a script and the program itself create and list them, and what a hostile client gets instead.
+//! Rooms as a page, a script and the program create and list them, and how the server refuses a hostile client.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -6,12 +6,12 @@ use std::time::{Duration, Instant};
 
 use classroom::http;
 use classroom::room;
-use classroom::signal::{Limits, Server};
+use classroom::signal::{Server, ServerLimits};
 use serde_json::{Value, json};
 
 use crate::support::{Classroom, DEADLINE, Process};
 
-/// What a server answers: status, head, body.
+/// A response: status, head, body.
 struct Answer {
     status: u16,
     head: String,
@@ -29,7 +29,7 @@ impl Answer {
     }
 }
 
-/// Sends bytes, whatever they are, and reads until the server closes.
+/// Sends these bytes and reads until the server closes.
 #[track_caller]
 fn raw(address: SocketAddr, request: &[u8]) -> Answer {
     let mut stream = TcpStream::connect(address).unwrap();
@@ -96,7 +96,7 @@ fn a_page_creates_a_room_and_gets_its_link() {
 }
 
 #[test]
-fn what_is_no_request_for_a_room_is_refused_with_a_reason_and_creates_nothing() {
+fn an_invalid_request_for_a_room_is_refused_with_a_reason_and_creates_nothing() {
     let class = Classroom::new();
     let server = class.server();
     let address = address(&class);
@@ -117,7 +117,7 @@ fn what_is_no_request_for_a_room_is_refused_with_a_reason_and_creates_nothing() 
         (&[b' '; 1_000_000], 413, "messageTooLarge"),
     ];
     for (body, status, code) in bodies {
-        // Of a body that is not read, the end may never be sent: a head that promises it is enough.
+        // The server does not read this body, so a head that announces it is enough.
         let answer = if body.len() > 100_000 {
             let head = format!(
                 "POST /api/rooms HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\
@@ -143,7 +143,7 @@ fn what_is_no_request_for_a_room_is_refused_with_a_reason_and_creates_nothing() 
         let answer = post(address, &headers, good);
         assert_eq!((answer.status, &answer.json()["code"]), (status, &json!(code)), "{headers:?}");
     }
-    // A body without a length that goes on and on.
+    // A body without a length that never ends.
     let chunk = format!("1000\r\n{}\r\n", "x".repeat(0x1000));
     let endless = format!(
         "POST /api/rooms HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\nContent-Type: application/json\r\n\
@@ -178,13 +178,13 @@ fn names_are_text_and_stay_short() {
     assert_eq!(table.len(), 5, "{table:?}");
     assert!(table.iter().all(|line| !line.contains(|c: char| c.is_control())), "{table:?}");
     assert!(table.iter().any(|line| line.contains("waiting  线性代数 ")), "{table:?}");
-    // As HTML, the name is no element.
+    // As HTML, the name is not an element.
     let request = format!("GET / HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
     assert!(!raw(address, request.as_bytes()).body.contains("<script>alert"));
 }
 
 #[test]
-fn rooms_created_in_a_loop_are_refused_and_others_go_on() {
+fn rooms_created_in_a_loop_are_refused_and_others_may_still_join() {
     let class = Classroom::new();
     let _server = class.server();
     let address = address(&class);
@@ -194,21 +194,21 @@ fn rooms_created_in_a_loop_are_refused_and_others_go_on() {
     assert_eq!((refused.status, &refused.json()["code"]), (429, &json!("floodedMessages")));
     assert_eq!(refused.header("retry-after"), Some("1"));
     assert!(made <= 30 + begun.elapsed().as_secs() as usize + 1, "{made} rooms");
-    // Whoever just comes in is not concerned.
+    // Clients that only join are not limited by this.
     let student = class.student(1001, &[]);
     student.wait_for("joined", |event| event["event"] == "joined");
 }
 
 #[tokio::test]
-async fn a_server_that_is_full_or_ends_creates_no_room() {
-    let room = room::Limits { max_rooms: 1, ..room::Limits::default() };
-    let server = Server::new(Limits { room, ..Limits::default() });
+async fn a_full_or_ending_server_creates_no_room() {
+    let room = room::RoomLimits { max_rooms: 1, ..room::RoomLimits::default() };
+    let server = Server::new(ServerLimits { room, ..ServerLimits::default() });
     let listener = http::bind(([127, 0, 0, 1], 0).into()).unwrap();
     let address = listener.local_addr().unwrap();
     let (rooms, creating) = (server.clone(), server.clone());
     let app = http::router(move || rooms.rooms()).merge(http::creation(move |name| creating.create_room(name)));
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
-    let serving = tokio::spawn(http::serve(listener, app, http::Limits::default(), async {
+    let serving = tokio::spawn(http::serve(listener, app, http::ConnectionLimits::default(), async {
         _ = stopped.await;
     }));
     let ask = |name: &'static str| tokio::task::spawn_blocking(move || create(address, name));
@@ -223,7 +223,7 @@ async fn a_server_that_is_full_or_ends_creates_no_room() {
 }
 
 #[test]
-fn a_room_is_called_as_its_teacher_calls_it_and_is_over_when_the_teacher_goes() {
+fn a_room_has_its_teachers_name_for_it_and_ends_when_the_teacher_leaves() {
     let class = Classroom::new();
     let _server = class.server();
     let address = address(&class);
@@ -241,7 +241,7 @@ fn a_room_is_called_as_its_teacher_calls_it_and_is_over_when_the_teacher_goes() 
         (room["state"].as_str().unwrap().to_owned(), room["name"].as_str().unwrap().to_owned())
     };
     let state_is = |wanted: &str, name: &str| assert_eq!(state(), (wanted.into(), name.into()));
-    // As it was created.
+    // Under its created name.
     let mut teacher = teach(&["--end-class"]);
     let listening = teacher.wait_for("listening", |event| event["event"] == "listening");
     assert_eq!(listening["room_page"], json!(format!("http://{address}/room/{id}")));
@@ -249,7 +249,7 @@ fn a_room_is_called_as_its_teacher_calls_it_and_is_over_when_the_teacher_goes() 
     teacher.interrupt();
     teacher.ends_with(0);
     state_is("ended", "Linear algebra");
-    // Named anew, and killed: that is no goodbye.
+    // Renamed, then killed, which is no goodbye.
     let mut teacher = teach(&["--name", "Calculus"]);
     state_is("live", "Calculus");
     teacher.kill();

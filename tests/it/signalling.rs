@@ -1,5 +1,5 @@
-//! Signalling on loopback: every error of the wire by its code, and nobody else who notices; clients that come back by
-//! themselves; a server that ends in order.
+//! Signalling on loopback: every error of the protocol by its code, without effect on others; clients that reconnect by
+//! themselves; a server that shuts down in order.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -9,7 +9,7 @@ use classroom::http;
 use classroom::id::UserId;
 use classroom::protocol::{ClientMessage, ErrorCode, JoinRequest, LeaveReason, ServerMessage};
 use classroom::room::{self, RoomState};
-use classroom::signal::{Client, ClientConfig, Goodbye, Limits, Server, ServerUrl, SignalError, SignalEvent};
+use classroom::signal::{Client, ClientConfig, Goodbye, Server, ServerLimits, ServerUrl, SignalError, SignalEvent};
 use futures_util::future::join_all;
 use futures_util::{SinkExt, StreamExt};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -21,13 +21,13 @@ use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::{WebSocketStream, client_async};
 
-// What crowds and slow clients may take of a server, and what else is on its port.
+// Crowds, slow clients, and the other endpoints on the port.
 mod limits;
 
-// Our own client: how it comes back, and how it learns that it may not.
+// The library's client: how it reconnects, and when it gives up.
 mod clients;
 
-/// Everything here takes milliseconds; a test that needs this long has failed.
+/// Every test takes milliseconds; one that takes this long has failed.
 const DEADLINE: Duration = Duration::from_secs(20);
 
 const TEACHER: &str = "roomId=1&userId=9999&nickname=Ms+Li&pub=pub&session=teacherteacherte";
@@ -42,21 +42,21 @@ struct School {
 
 impl School {
     async fn open() -> Self {
-        Self::open_with(Limits::default(), http::Limits::default()).await
+        Self::open_with(ServerLimits::default(), http::ConnectionLimits::default()).await
     }
 
-    /// One that gives up a lost place soon.
+    /// A server that releases the user id of a lost connection soon.
     async fn open_with_grace(grace: Duration) -> Self {
-        let room = room::Limits { resume_grace: grace, ..room::Limits::default() };
-        Self::open_with(Limits { room, ..Limits::default() }, http::Limits::default()).await
+        let room = room::RoomLimits { resume_grace: grace, ..room::RoomLimits::default() };
+        Self::open_with(ServerLimits { room, ..ServerLimits::default() }, http::ConnectionLimits::default()).await
     }
 
-    async fn open_with(limits: Limits, http_limits: http::Limits) -> Self {
+    async fn open_with(limits: ServerLimits, http_limits: http::ConnectionLimits) -> Self {
         Self::on(http::bind(([127, 0, 0, 1], 0).into()).unwrap(), limits, http_limits)
     }
 
-    /// What `classroom serve` does: the pages and the WebSocket on one port.
-    fn on(listener: TcpListener, limits: Limits, http_limits: http::Limits) -> Self {
+    /// Serves pages and WebSocket on one port, as `classroom serve` does.
+    fn on(listener: TcpListener, limits: ServerLimits, http_limits: http::ConnectionLimits) -> Self {
         let address = listener.local_addr().unwrap();
         let server = Server::new(limits);
         let (rooms, signalling) = (server.clone(), server.clone());
@@ -75,7 +75,7 @@ impl School {
         self.server.shutdown().await;
     }
 
-    /// A raw client, whatever the server says to it.
+    /// A raw client, whatever the server's answer.
     async fn connect(&self, query: &str) -> Raw {
         let stream = TcpStream::connect(self.address).await.unwrap();
         stream.set_nodelay(true).unwrap();
@@ -88,7 +88,7 @@ impl School {
         Raw { socket }
     }
 
-    /// A raw client that is in.
+    /// A raw client that has joined.
     async fn join(&self, query: &str) -> Raw {
         let mut raw = self.connect(query).await;
         let joined = raw.hear().await;
@@ -127,7 +127,7 @@ fn offer() -> ClientMessage {
     ClientMessage::Offer { target_uid: id("9999"), sdp: "v=0".into(), video: None }
 }
 
-/// A client that says what the test says, and nothing by itself but pongs.
+/// A client that sends what the test says, and nothing by itself except pongs.
 struct Raw {
     socket: WebSocketStream<TcpStream>,
 }
@@ -159,7 +159,7 @@ impl Raw {
         }
     }
 
-    /// The next message that `pick` wants.
+    /// The next message for which `pick` is true.
     async fn hear_until(&mut self, pick: impl Fn(&ServerMessage) -> bool) -> ServerMessage {
         loop {
             let message = self.hear().await;
@@ -176,7 +176,7 @@ impl Raw {
         }
     }
 
-    /// The close frame's code and reason; after it the socket ends.
+    /// The close frame's code and reason; the socket ends after it.
     async fn closed(&mut self) -> (CloseCode, String) {
         loop {
             match self.frame().await {
@@ -190,7 +190,7 @@ impl Raw {
         }
     }
 
-    /// An error after which the socket is closed, orderly, with the same code as the reason.
+    /// Expects an error, then an orderly close with the same code as the reason.
     async fn refused(&mut self, code: ErrorCode) -> String {
         let (found, message, _) = self.error().await;
         assert_eq!(found, code, "{message}");
@@ -200,17 +200,17 @@ impl Raw {
     }
 }
 
-/// Whether the teacher and a student of the school still reach each other, and heard nothing else.
+/// Checks that the teacher and a student of the school still reach each other, and received nothing else.
 async fn still_whole(teacher: &mut Raw, student: &mut Raw) {
     student.say(offer()).await;
     assert!(matches!(teacher.hear().await, ServerMessage::Offer { user_id, .. } if user_id == id("1001")));
     teacher.say(ClientMessage::Answer { target_uid: id("1001"), sdp: "v=0".into() }).await;
-    // Presence comes when it comes.
+    // Presence may arrive at any time.
     let heard = student.hear_until(|message| !matches!(message, ServerMessage::Join { .. })).await;
     assert!(matches!(heard, ServerMessage::Answer { .. }), "{heard:?}");
 }
 
-/// A client of the library that said nothing wrong.
+/// A client of the library.
 async fn event(events: &mut mpsc::Receiver<SignalEvent>) -> SignalEvent {
     timeout(DEADLINE, events.recv()).await.expect("no event in time").expect("the client ended")
 }
@@ -224,7 +224,7 @@ async fn event_until(events: &mut mpsc::Receiver<SignalEvent>, pick: impl Fn(&Si
     }
 }
 
-/// Waits for something that happens on its own.
+/// Waits for a condition.
 async fn wait_for(what: &str, mut condition: impl FnMut() -> bool) {
     let deadline = Instant::now() + DEADLINE;
     while !condition() {
@@ -243,7 +243,7 @@ async fn joining_takes_less_than_5_ms() {
         assert!(matches!(student.hear().await, ServerMessage::Joined { .. }));
         times.push(start.elapsed());
     }
-    // A delay by design would be in every one; the others may have had to share their core.
+    // A delay by design would show in every run; other runs may have had to share their core.
     let best = times.iter().min().unwrap();
     assert!(*best < Duration::from_millis(5), "{times:?}");
     school.close().await;
@@ -267,7 +267,7 @@ async fn an_offer_is_relayed_within_5_ms() {
 }
 
 #[tokio::test]
-async fn what_breaks_the_wire_gets_its_code_and_nobody_else_notices() {
+async fn a_protocol_violation_gets_its_code_and_affects_nobody_else() {
     let school = School::open_with_grace(Duration::from_millis(100)).await;
     let mut teacher = school.join(TEACHER).await;
     let mut witness = school.student("1001").await;
@@ -286,7 +286,7 @@ async fn what_breaks_the_wire_gets_its_code_and_nobody_else_notices() {
         assert!(matches!(teacher.hear().await, ServerMessage::Join { .. }));
         culprit.say_raw(message).await;
         culprit.refused(code).await;
-        // The teacher hears of one who is gone, when the place is not held any more, and of nothing else.
+        // The teacher gets the leave of a lost client once its user id is free, and nothing else.
         let gone = teacher.hear().await;
         assert!(matches!(gone, ServerMessage::Leave { reason: LeaveReason::Lost, .. }), "{gone:?}");
     }
@@ -309,7 +309,7 @@ async fn a_flood_is_stopped() {
 }
 
 #[tokio::test]
-async fn a_message_to_nobody_or_to_a_student_is_refused_and_its_sender_stays() {
+async fn a_message_to_a_missing_user_or_to_a_student_is_refused_and_its_sender_stays() {
     let school = School::open().await;
     let mut one = school.student("1001").await;
     let mut other = school.student("1002").await;
@@ -325,7 +325,7 @@ async fn a_message_to_nobody_or_to_a_student_is_refused_and_its_sender_stays() {
 }
 
 #[tokio::test]
-async fn a_query_that_asks_for_no_place_is_refused() {
+async fn a_query_without_room_or_user_is_refused() {
     let school = School::open().await;
     for (query, cause) in [
         ("", "roomId is missing"),
@@ -343,7 +343,7 @@ async fn a_query_that_asks_for_no_place_is_refused() {
 }
 
 #[tokio::test]
-async fn a_user_id_in_use_is_refused_and_the_same_session_takes_it_over() {
+async fn a_user_id_in_use_is_refused_to_strangers_and_given_to_the_same_session() {
     let school = School::open().await;
     let mut teacher = school.join(TEACHER).await;
     let mut first = school.student("1001").await;
@@ -362,12 +362,12 @@ async fn a_user_id_in_use_is_refused_and_the_same_session_takes_it_over() {
 }
 
 #[tokio::test]
-async fn a_lost_place_is_held_for_its_owner_and_then_free() {
+async fn the_user_id_of_a_lost_connection_is_reserved_and_then_free() {
     let school = School::open().await;
     let mut teacher = school.join(TEACHER).await;
     let first = school.student("1001").await;
     assert!(matches!(teacher.hear().await, ServerMessage::Join { .. }));
-    // Killed: the socket ends, nothing is said.
+    // Killed: the socket ends without a goodbye.
     drop(first);
     let taken = async || {
         let mut stranger = school.connect("roomId=1&userId=1001&session=strangerstranger").await;
@@ -376,7 +376,7 @@ async fn a_lost_place_is_held_for_its_owner_and_then_free() {
             other => panic!("{other:?}"),
         }
     };
-    // Until the server has seen the end, the place counts as live.
+    // Until the server has seen the end, the connection counts as open.
     let deadline = Instant::now() + DEADLINE;
     let wait = loop {
         if let Some(wait) = taken().await {
@@ -385,7 +385,7 @@ async fn a_lost_place_is_held_for_its_owner_and_then_free() {
         assert!(Instant::now() < deadline);
     };
     assert!(wait <= 5_001, "{wait}");
-    // Its owner comes back, nobody heard of anything.
+    // The same client reconnects, and nobody else gets a message.
     let mut back = school.student("1001").await;
     still_whole(&mut teacher, &mut back).await;
     drop(back);
@@ -395,7 +395,7 @@ async fn a_lost_place_is_held_for_its_owner_and_then_free() {
 }
 
 #[tokio::test]
-async fn a_second_publisher_is_told_who_teaches() {
+async fn a_second_publisher_learns_who_teaches() {
     let school = School::open().await;
     let _teacher = school.join(TEACHER).await;
     let mut second = school.connect("roomId=1&userId=9998&pub=pub").await;
@@ -405,7 +405,7 @@ async fn a_second_publisher_is_told_who_teaches() {
 }
 
 #[tokio::test]
-async fn a_goodbye_frees_the_place_at_once() {
+async fn a_goodbye_frees_the_user_id_at_once() {
     let school = School::open().await;
     let mut teacher = school.join(TEACHER).await;
     let mut by_message = school.student("1001").await;
@@ -424,74 +424,7 @@ async fn a_goodbye_frees_the_place_at_once() {
 }
 
 #[tokio::test]
-async fn a_client_that_never_reads_is_closed_and_nobody_else_notices() {
-    let school = School::open_with_grace(Duration::from_millis(100)).await;
-    let mut teacher = school.join(TEACHER).await;
-    let mut witness = school.student("1001").await;
-    assert!(matches!(teacher.hear().await, ServerMessage::Join { .. }));
-    let socket = TcpSocket::new_v4().unwrap();
-    socket.set_recv_buffer_size(4_096).unwrap();
-    let stream = socket.connect(school.address).await.unwrap();
-    let mut deaf = school.connect_by(stream, &student("1002")).await;
-    assert!(matches!(deaf.hear().await, ServerMessage::Joined { .. }));
-    assert!(matches!(teacher.hear().await, ServerMessage::Join { .. }));
-
-    // 60 kB each fill the kernel's buffers first and then the queue: 512 messages, or 16 MiB.
-    let answer = ClientMessage::Answer { target_uid: id("1002"), sdp: "v".repeat(60_000) };
-    let text = answer.to_json();
-    for _ in 0..600 {
-        teacher.say_raw(Message::text(text.clone())).await;
-        if school.server.connections() < 3 {
-            break;
-        }
-    }
-    wait_for("the connection that does not read is closed", || school.server.connections() == 2).await;
-    let code = async {
-        let mut code = None;
-        while let Some(Ok(message)) = deaf.socket.next().await {
-            if let Message::Text(text) = message
-                && let Ok(ServerMessage::Error { code: found, .. }) = ServerMessage::parse(&text)
-            {
-                code = Some(found);
-            }
-        }
-        code
-    };
-    // It may read the reason if it starts to read within a second; here it did not.
-    assert!(matches!(timeout(DEADLINE, code).await.unwrap(), None | Some(ErrorCode::SlowConsumer)));
-    teacher
-        .hear_until(
-            |m| matches!(m, ServerMessage::Leave { reason: LeaveReason::Lost, users } if users[..] == [id("1002")]),
-        )
-        .await;
-    witness.hear_until(|m| matches!(m, ServerMessage::Leave { .. })).await;
-    // Answers to who is gone come back as errors; past this, all of them have.
-    teacher.say(ClientMessage::RoomUserList).await;
-    teacher.hear_until(|m| matches!(m, ServerMessage::RoomUserList { .. })).await;
-    still_whole(&mut teacher, &mut witness).await;
-    school.close().await;
-}
-
-#[tokio::test]
-async fn a_half_open_connection_is_found_out() {
-    let limits = Limits {
-        ping_interval: Duration::from_millis(50),
-        silence_timeout: Duration::from_millis(200),
-        room: room::Limits { resume_grace: Duration::from_millis(100), ..room::Limits::default() },
-    };
-    let school = School::open_with(limits, http::Limits::default()).await;
-    let mut teacher = school.join(TEACHER).await;
-    let silent = school.student("1001").await;
-    // While the teacher reads, it answers pings; the student does not.
-    teacher.hear_until(|m| matches!(m, ServerMessage::Leave { reason: LeaveReason::Lost, .. })).await;
-    drop(silent);
-    teacher.say(ClientMessage::RoomUserList).await;
-    teacher.hear().await;
-    school.close().await;
-}
-
-#[tokio::test]
-async fn a_server_that_ends_says_so() {
+async fn a_server_announces_its_shutdown() {
     let school = School::open().await;
     let mut student = school.student("1001").await;
     let address = school.address;
@@ -505,7 +438,7 @@ async fn a_server_that_ends_says_so() {
 }
 
 #[test]
-fn the_query_of_a_client_is_what_the_specification_says() {
+fn the_query_of_a_client_follows_the_specification() {
     let request = JoinRequest::parse("roomId=10013&userId=1001&nickname=S-01&pub=no").unwrap();
     assert_eq!(request.to_query(), "roomId=10013&userId=1001&nickname=S-01&pub=no&epoch=0");
 }

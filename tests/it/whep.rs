@@ -1,4 +1,4 @@
-//! WHEP: every status by raw HTTP, and a lecture watched by a player that is not ours (aiortc).
+//! WHEP: every status by raw HTTP, and a lecture watched by a foreign player (aiortc).
 
 use std::collections::HashMap;
 use std::io::{Read, Write};
@@ -16,10 +16,10 @@ use crate::support::{Classroom, DEADLINE, Process, ROOM};
 const SDP: (&str, &str) = ("Content-Type", "application/sdp");
 const FRAGMENT: (&str, &str) = ("Content-Type", "application/trickle-ice-sdpfrag");
 
-/// Who is silent is gone within this: 10 s of ICE consent, and what a busy machine adds.
+/// A silent player is removed within this time: 10 s of ICE consent, and a margin for a busy machine.
 const EXPIRY: Duration = Duration::from_secs(20);
 
-/// What a player gets.
+/// A response.
 #[derive(Debug)]
 struct Answer {
     status: u16,
@@ -32,7 +32,7 @@ impl Answer {
         self.headers.get(name).map_or("", String::as_str)
     }
 
-    /// The stable word of a refusal.
+    /// The stable code of a refusal.
     fn code(&self) -> String {
         let body: Value = serde_json::from_str(&self.body).unwrap_or_else(|_| panic!("no JSON: {self:?}"));
         assert!(body["message"].as_str().is_some_and(|message| message.len() > 10), "{self:?}");
@@ -54,7 +54,7 @@ fn ask(class: &Classroom, method: &str, path: &str, headers: &[(&str, &str)], bo
     ask_raw(class, method, path, &headers, body)
 }
 
-/// A request with no header but these.
+/// A request with these headers only.
 fn ask_raw(class: &Classroom, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Answer {
     let host = class.url().replace("ws://", "");
     let mut stream = TcpStream::connect(&host).unwrap();
@@ -79,9 +79,10 @@ fn post(class: &Classroom, path: &str, offer: &str) -> Answer {
     ask(class, "POST", path, &[SDP], offer)
 }
 
-/// An offer as players make it: sound and one picture of this codec.
+/// A player's offer: audio, and one video of this codec.
 fn offer(codec: &str) -> String {
-    let transport = "c=IN IP4 0.0.0.0\r\na=ice-ufrag:abcd\r\na=ice-pwd:abcdefghijklmnopqrstuv\r\na=rtcp-mux\r\na=setup:actpass\r\n\
+    let transport = "c=IN IP4 0.0.0.0\r\na=ice-ufrag:abcd\r\na=ice-pwd:abcdefghijklmnopqrstuv\r\na=rtcp-mux\r\n\
+        a=setup:actpass\r\n\
         a=recvonly\r\n";
     let fingerprint = vec!["AB"; 32].join(":");
     format!(
@@ -92,7 +93,7 @@ fn offer(codec: &str) -> String {
     )
 }
 
-/// A candidate, told later.
+/// A later candidate.
 fn fragment(ufrag: &str) -> String {
     format!(
         "a=ice-ufrag:{ufrag}\r\na=ice-pwd:abcdefghijklmnopqrstuv\r\nm=audio 9 UDP/TLS/RTP/SAVPF 0\r\na=mid:0\r\n\
@@ -101,7 +102,7 @@ fn fragment(ufrag: &str) -> String {
 }
 
 #[test]
-fn an_offer_is_answered_and_the_session_is_used_as_the_draft_says() {
+fn an_offer_is_answered_and_its_session_follows_the_draft() {
     let class = Classroom::new();
     let listen = class.url().replace("ws://", "");
     let flags = ["serve", "--listen", &listen, "--stun", "stun:stun.example", "--turn", "turn:me:secret@turn.example"];
@@ -125,7 +126,7 @@ fn an_offer_is_answered_and_the_session_is_used_as_the_draft_says() {
     assert!(answer.body.contains(" typ host\r\n") && answer.body.contains("a=end-of-candidates"), "{answer:?}");
     assert_eq!(answer.body.matches("a=sendonly").count(), 2, "{answer:?}");
     teacher.wait_for("the student", |event| event["event"] == "student" && event["user"] == "hall");
-    // Our own students are told of these servers too, and get on without them.
+    // Our own students get these servers too, and need none of them.
     let mut student = class.student(1001, &["--for", "1s"]);
     student.wait_for("first frame", |event| event["event"] == "first-frame");
     student.ends_with(0);
@@ -165,17 +166,17 @@ fn an_offer_is_answered_and_the_session_is_used_as_the_draft_says() {
     ask(&class, "DELETE", &session, &[], "").is(404, "noSuchSession");
     patch(&[FRAGMENT, matching], &fragment("abcd")).is(404, "noSuchSession");
 
-    // The id is free again at once.
+    // The user id is free at once.
     let again = post(&class, &format!("{endpoint}?userId=hall"), &offer("H264"));
     assert_eq!(again.status, 201, "{again:?}");
     post(&class, &format!("{endpoint}?userId=hall"), &offer("H264")).is(409, "userIdTaken");
-    // With the teacher goes the session.
+    // The session ends with the teacher.
     teacher.interrupt();
     let session = again.header("location").to_owned();
     wait_until("the session is over", || !is_alive(&class, &session));
 }
 
-/// Whether a session goes on.
+/// Whether a session exists.
 fn is_alive(class: &Classroom, session: &str) -> bool {
     match ask(class, "GET", session, &[], "").status {
         204 => true,
@@ -202,7 +203,7 @@ fn a_session_ends_when_another_process_teaches() {
 }
 
 #[test]
-fn what_is_refused_says_why() {
+fn every_refusal_has_its_status_and_code() {
     let class = Classroom::new();
     let _server = class.server();
     let path = format!("/whep/{ROOM}");
@@ -231,7 +232,7 @@ fn what_is_refused_says_why() {
     untyped.is(415, "unsupportedMediaType");
     assert_eq!(untyped.header("accept-post"), "application/sdp");
     ask_raw(&class, "POST", &path, &[SDP, ("Content-Length", "70000")], "").is(413, "messageTooLarge");
-    // One byte too many, so that nothing is left unread on the wire when the answer comes.
+    // One byte too many, so that no byte is unread when the response comes.
     let chunked = format!("{:x}\r\n{}", MAX_MESSAGE_BYTES + 1, "v".repeat(MAX_MESSAGE_BYTES + 1));
     ask_raw(&class, "POST", &path, &[SDP, ("Transfer-Encoding", "chunked")], &chunked).is(413, "messageTooLarge");
     post(&class, &path, &offer("H265")).is(422, "noCommonCodec");
@@ -262,13 +263,17 @@ fn what_is_refused_says_why() {
 
     let last = post(&class, &format!("{path}/screen"), &vp8.replace("recvonly", "sendrecv"));
     assert_eq!((last.status, last.body.matches("a=sendonly").count()), (201, 2), "{last:?}");
+    assert_eq!(ask(&class, "DELETE", last.header("location"), &[], "").status, 200);
+    let undirected = vp8.replace("a=recvonly\r\n", "");
+    let last = post(&class, &path, &undirected);
+    assert_eq!((last.status, last.body.matches("a=sendonly").count()), (201, 2), "no direction is sendrecv: {last:?}");
     post(&class, &path, &vp8).is(503, "roomFull");
     teacher.interrupt();
     wait_until("nobody teaches", || post(&class, &path, &vp8).status == 409);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_teacher_that_does_not_answer_is_not_waited_for_long() {
+async fn a_player_does_not_wait_long_for_a_silent_teacher() {
     let class = Classroom::new();
     let server = class.server();
     let teacher = Client::connect(ClientConfig {
@@ -288,7 +293,7 @@ async fn a_teacher_that_does_not_answer_is_not_waited_for_long() {
         post(&class, &format!("/whep/{ROOM}"), &offer("H264")).is(503, "noAnswer");
         assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
         assert_eq!(class.room().unwrap()["watching"], 0);
-        // Nor is it waited for longer than the player waits.
+        // The server stops waiting when the player disconnects.
         let watching = |count: u32| class.room().is_some_and(|room| room["watching"] == count);
         let mut stream = TcpStream::connect(class.url().replace("ws://", "")).unwrap();
         let body = offer("H264");
@@ -307,7 +312,7 @@ async fn a_teacher_that_does_not_answer_is_not_waited_for_long() {
     drop(server);
 }
 
-/// The player's Python, if `bin/setup --test` was there.
+/// The player's Python interpreter, if `bin/setup --test` installed it.
 fn python(test: &str) -> Option<std::path::PathBuf> {
     let python = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/whep-player/bin/python");
     if python.exists() {
@@ -318,7 +323,7 @@ fn python(test: &str) -> Option<std::path::PathBuf> {
     None
 }
 
-/// A player of the room of this class, started.
+/// Starts a player in the class's room.
 fn player(python: &Path, class: &Classroom, query: &str, seconds: u32) -> Process {
     let url = format!("{}/whep/{ROOM}{query}", class.url().replace("ws://", "http://"));
     let mut command = Command::new(python);
@@ -328,8 +333,8 @@ fn player(python: &Path, class: &Classroom, query: &str, seconds: u32) -> Proces
 }
 
 #[test]
-fn a_player_that_is_not_ours_plays_ten_seconds_and_is_gone() {
-    let Some(python) = python("a_player_that_is_not_ours_plays_ten_seconds_and_is_gone") else { return };
+fn a_foreign_player_plays_ten_seconds_and_leaves() {
+    let Some(python) = python("a_foreign_player_plays_ten_seconds_and_leaves") else { return };
     let class = Classroom::new();
     let teacher = class.lecturer();
     let mut player = player(&python, &class, "", 10);

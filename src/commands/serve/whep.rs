@@ -1,4 +1,4 @@
-//! Players that speak WHEP, as members of rooms: they reach the teacher by signalling, wherever the teacher runs.
+//! WHEP players as members of rooms. They reach the teacher by signalling, wherever the teacher runs.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use crate::protocol::{ClientMessage, ErrorCode, IceCandidate, JoinRequest, Serve
 use crate::room::RoomState;
 use crate::signal::{LocalMember, Server};
 
-/// How long a teacher may take to answer: it takes milliseconds, unless the way to it is lost.
+/// How long a teacher may take to answer. An answer takes milliseconds unless the path to the teacher is dead.
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 
 /// The lectures of a server, for players.
@@ -23,28 +23,28 @@ impl Lectures for Players {
         &self,
         player: JoinRequest,
         offer: String,
-        picture: Option<VideoTrack>,
+        video: Option<VideoTrack>,
     ) -> Result<Watching, Unavailable> {
-        // A student opens the room that it wants to wait in; a player does not wait.
+        // A student may wait in a room and opens it if need be; a player may not.
         let room = self.0.room(&player.room);
         if room.ok_or(Unavailable::NoSuchRoom)?.state != RoomState::Live {
             return Err(Unavailable::NobodyTeaches);
         }
         let mut member = self.0.join(player);
-        let answered = timeout(ANSWER_WITHIN, negotiate(&mut member, offer, picture)).await;
+        let answered = timeout(ANSWER_WITHIN, negotiate(&mut member, offer, video)).await;
         let (teacher, answer) = answered.map_err(|_| Unavailable::NoAnswer)??;
         let (candidates, queue) = mpsc::channel(MAX_CANDIDATES);
         let (alive, over) = watch::channel(());
         tokio::spawn(async move {
             stay(member, &teacher, queue).await;
-            // Only now, when the member has left.
+            // The member has left by now.
             drop(alive);
         });
         Ok(Watching { answer, candidates, over })
     }
 }
 
-/// Joins, offers and waits for the answer.
+/// Joins, sends the offer and waits for the answer.
 async fn negotiate(
     member: &mut LocalMember,
     offer: String,
@@ -70,7 +70,7 @@ async fn negotiate(
                 let retry_after = retry_after_ms.map(Duration::from_millis);
                 return Err(Unavailable::Refused { code, message, retry_after });
             }
-            // A hangup now is about a connection that this user id had before.
+            // A hangup at this point concerns an earlier connection of this user id.
             ServerMessage::Hangup { .. } => {}
             message if teacher.as_ref().is_some_and(|teacher| ends(&message, teacher)) => {
                 return Err(Unavailable::NobodyTeaches);
@@ -78,11 +78,11 @@ async fn negotiate(
             _ => {}
         }
     }
-    let message = "the server is ending, or has closed the player's place".into();
+    let message = "the server is ending, or has removed the player".into();
     Err(Unavailable::Refused { code: ErrorCode::ServerShutdown, message, retry_after: None })
 }
 
-/// Is a member until the player, the teacher or the server ends it.
+/// Stays a member until the player, the teacher or the server ends that.
 async fn stay(mut member: LocalMember, teacher: &User, mut candidates: mpsc::Receiver<IceCandidate>) {
     loop {
         tokio::select! {
@@ -100,7 +100,7 @@ async fn stay(mut member: LocalMember, teacher: &User, mut candidates: mpsc::Rec
     }
 }
 
-/// Whether the media that this teacher sends ends with it: hung up, gone, or another process by now.
+/// Whether this message ends the teacher's media: hung up, gone, or replaced by another process.
 fn ends(message: &ServerMessage, teacher: &User) -> bool {
     let is_teacher = |id: &UserId| *id == teacher.user_id;
     match message {

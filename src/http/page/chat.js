@@ -1,16 +1,16 @@
-// What is said over the data channel: chat, hands and reactions, and which pictures are sent; the lines in the panel.
+// The messages of the data channel: chat, hands, reactions, tiers; and the lines in the panel.
 
 import { $, bdi, clean, el, list, nameOf, onFrame } from './dom.js';
 import { hasWords, label, onLanguage, say, timeOfDay } from './i18n.js';
 
 const MOST_CHARS = 1_000;
-/** Lines that the page keeps; older ones go. */
+/** The most lines on the page; the oldest are removed. */
 const MOST_LINES = 500;
 const MOST_HANDS = 200;
-/** Whether the list is near enough to its end to follow it. */
+/** The list follows new lines if its end is at most this far away. */
 const NEAR_PX = 60;
 
-/** What a reaction may be. */
+/** The codes of all reactions. */
 export const REACTIONS = ['like', 'clap', 'heart', 'laugh', 'wow', 'confused'];
 
 export class Chat {
@@ -21,7 +21,7 @@ export class Chat {
   #pending = [];
   #unread = 0;
   #state = 'later';
-  /** Whether the reader is at the end and wants to stay there. */
+  /** Whether the reader is at the end and follows new lines. */
   #follows = true;
   #draw = onFrame(() => this.#flush());
 
@@ -37,13 +37,13 @@ export class Chat {
       this.#submit();
     });
     text.addEventListener('keydown', (event) => {
-      // Enter that ends a word in an input method is not meant for us.
+      // Enter that commits a word in an input method does not send.
       if (event.key !== 'Enter' || event.shiftKey || event.isComposing) return;
       event.preventDefault();
       this.#submit();
     });
     text.addEventListener('input', () => this.#typed());
-    // A tap on it must not take the keyboard away, and with it the button from under the finger.
+    // A tap must not close the keyboard, which would move the button away from the finger.
     $('chat-send').addEventListener('mousedown', (event) => event.preventDefault());
     $('chat-scroll').addEventListener('scroll', () => {
       this.#follows = this.#isAtEnd();
@@ -53,12 +53,12 @@ export class Chat {
     onLanguage(() => this.#show());
   }
 
-  /** Whose lines are our own. */
+  /** Sets the student's own id. */
   iAm(userId) {
     this.#me = userId;
   }
 
-  /** Talks over this channel from now on; over none when it is `null`. */
+  /** Uses this channel from now on; none if it is `null`. */
   attach(channel, isComing = false) {
     this.#channel = channel;
     this.#state = channel || isComing ? 'connecting' : 'later';
@@ -81,14 +81,14 @@ export class Chat {
     return this.#send({ type: 'reaction', reaction });
   }
 
-  /** Everything was seen. */
+  /** Marks all lines as read. */
   read() {
     if ($('chat').hidden || !$('chat').checkVisibility?.()) return;
     this.#unread = 0;
     this.#count();
   }
 
-  /** The panel was opened: on to the end. */
+  /** The panel was opened. */
   opened() {
     if (this.#follows || this.#unread > 0) this.#toEnd();
     this.read();
@@ -141,7 +141,7 @@ export class Chat {
   }
 
   #line(message, isNew) {
-    // After a new connection the history comes again.
+    // The history comes again with each new connection.
     const id = Number(message.id);
     if (!(id > this.#last)) return;
     this.#last = id;
@@ -192,7 +192,8 @@ export class Chat {
     const input = $('chat-text');
     const text = input.value.trim();
     if (!text) return;
-    if (!this.#send({ type: 'msg', text: Array.from(text).slice(0, MOST_CHARS).join('') })) return this.#complain(say('notSent'));
+    const sent = this.#send({ type: 'msg', text: Array.from(text).slice(0, MOST_CHARS).join('') });
+    if (!sent) return this.#complain(say('notSent'));
     input.value = '';
     this.#complain('');
     this.#typed();
@@ -226,11 +227,12 @@ export class Chat {
       const seen = !$('chat').hidden && $('chat').checkVisibility?.() !== false;
       if (seen) this.#unread = 0;
     }
+    const unread = this.#unread > 99 ? '99+' : this.#unread;
     for (const badge of document.querySelectorAll('#tab-chat .unread, #chat-toggle .unread')) {
       badge.hidden = this.#unread === 0;
-      badge.textContent = this.#unread > 99 ? '99+' : this.#unread;
+      badge.textContent = unread;
     }
-    label($('chat-toggle'), this.#unread > 0 ? say('chatUnread', { n: this.#unread > 99 ? '99+' : this.#unread }) : say('chat'));
+    label($('chat-toggle'), this.#unread > 0 ? say('chatUnread', { n: unread }) : say('chat'));
     $('chat-newest').hidden = this.#unread === 0 || this.#isAtEnd();
   }
 
@@ -245,10 +247,10 @@ export class Chat {
   }
 }
 
-/** Where an address in a text ends: at a space, a quotation mark, or a Chinese sign. */
+/** A web address ends at a space, a quotation mark or Chinese punctuation. */
 const ADDRESS = /\bhttps?:\/\/[^\s<>"'`{}|\\^\u3000-\u303f\uff00-\uffef\u2018-\u201f]+/gi;
 
-/** The text in pieces, of which those that are addresses of the web are links. */
+/** The text in pieces, with links for web addresses. */
 function withLinks(text) {
   const pieces = [];
   let end = 0;
@@ -273,7 +275,7 @@ function isAddress(text) {
   }
 }
 
-/** Without what belongs to the sentence: its full stop, and a bracket that was opened before the address. */
+/** Removes what belongs to the sentence: punctuation, and a bracket that was opened before the address. */
 function withoutEnd(address) {
   let kept = address.replace(/[.,;:!?*_~]+$/, '');
   for (const [open, close] of ['()', '[]']) {

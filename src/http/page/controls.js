@@ -1,4 +1,4 @@
-// The bar of buttons, its menus, the side panel, full screen and the keyboard.
+// The bar of buttons, its menus, the side panel, full screen and the keyboard shortcuts.
 
 import { $, announce, el, icon, setIcon, store } from './dom.js';
 import { label, onLanguage, say } from './i18n.js';
@@ -7,13 +7,13 @@ import { REACTIONS } from './chat.js';
 /** How long the bar stays over a full screen without a movement. */
 const IDLE_MS = 2_500;
 
-/** How far a menu keeps from the bar and from the edge of the window, together. */
+/** The sum of a menu's distances from the bar and from the edge of the window. */
 const MENU_EDGE_PX = 16;
 
-/** A button, and what it opens. */
+/** Buttons and the menus that they open. */
 const MENUS = [['react', 'react-menu'], ['more', 'more-menu'], ['mark', 'mark-text']];
 
-/** Key, what it does, how it is explained. */
+/** Key, action, explanation. */
 const KEYS = [
   ['f', 'full', 'keyFull'],
   ['m', 'mute', 'keyMute'],
@@ -38,7 +38,7 @@ export class Controls {
   #idle = 0;
   /** Whether the panel was open before the full screen. */
   #hadPanel = false;
-  #place = 0;
+  #position = 0;
   #allowed = { comments: true, reactions: true };
   #word = '';
 
@@ -63,8 +63,10 @@ export class Controls {
       $(id).addEventListener('enterpictureinpicture', () => this.refresh());
       $(id).addEventListener('leavepictureinpicture', () => this.refresh());
     }
-    // On the document: a key that is pressed while nothing has the focus does not pass the room.
-    for (const event of ['pointermove', 'pointerdown', 'keydown', 'focusin']) document.addEventListener(event, () => this.#wake());
+    // On the document, because a key event without a focused element does not pass the room.
+    for (const event of ['pointermove', 'pointerdown', 'keydown', 'focusin']) {
+      document.addEventListener(event, () => this.#wake());
+    }
     this.#tabs();
     this.#panel(isNarrow() || (!low.matches && store.get('panel', true)), false);
     onLanguage(() => {
@@ -73,16 +75,16 @@ export class Controls {
     });
   }
 
-  /** Makes the buttons show what is. */
+  /** Updates the buttons. */
   refresh() {
     const layout = this.#layout;
     const silent = layout.muted || layout.isBlocked;
     setIcon($('mute'), silent ? 'i-muted' : 'i-sound');
     label($('mute'), say(silent ? 'unmute' : 'mute'));
-    $('mute').disabled = !layout.hasSound;
-    $('volume').disabled = !layout.hasSound;
+    $('mute').disabled = !layout.hasAudio;
+    $('volume').disabled = !layout.hasAudio;
     $('volume').value = silent ? 0 : layout.volume;
-    $('sound-wanted').hidden = !layout.isBlocked || !layout.hasSound;
+    $('sound-wanted').hidden = !layout.isBlocked || !layout.hasAudio;
     $('swap').hidden = !layout.isInsetShown;
     $('camera-toggle').hidden = !layout.hasTwo;
     press('camera-toggle', layout.isInsetShown);
@@ -102,25 +104,25 @@ export class Controls {
     this.hand();
   }
 
-  /** Shows our own hand and its place. */
+  /** Shows the student's own hand and its position. */
   hand() {
-    const { place } = this.#people;
+    const { handPosition: position } = this.#people;
     const button = $('hand');
     button.disabled = !this.#chat.isOpen;
     $('react').disabled = !this.#chat.isOpen;
     $('react').setAttribute('aria-disabled', !this.#allowed.reactions);
     label($('react'), say(this.#allowed.reactions ? 'react' : 'reactionsOff'));
     if (!this.#chat.isOpen) this.#closeMenus();
-    press('hand', place > 0);
-    if (place !== this.#place) announce(place > 0 ? say('handPlace', { n: place }) : '');
-    this.#place = place;
-    $('hand-place').hidden = place === 0;
-    $('hand-place').textContent = place;
-    $('hand-label').textContent = place > 0 ? say('handPlace', { n: place }) : say('raiseHand');
-    label(button, place > 0 ? `${say('handPlace', { n: place })}. ${say('lowerHand')}` : say('raiseHand'));
+    press('hand', position > 0);
+    if (position !== this.#position) announce(position > 0 ? say('handPlace', { n: position }) : '');
+    this.#position = position;
+    $('hand-place').hidden = position === 0;
+    $('hand-place').textContent = position;
+    $('hand-label').textContent = position > 0 ? say('handPlace', { n: position }) : say('raiseHand');
+    label(button, position > 0 ? `${say('handPlace', { n: position })}. ${say('lowerHand')}` : say('raiseHand'));
   }
 
-  /** What the teacher lets the class do. A button that may not be used can be reached, and says why. */
+  /** What the teacher allows the class. A forbidden button can still be focused, and says why. */
   allow(allowed) {
     const before = this.#allowed;
     this.#allowed = allowed;
@@ -131,7 +133,10 @@ export class Controls {
     this.refresh();
   }
 
-  /** What is not as it should be, and no reason to cover the picture: `{ word, text }`, a word in the bar and a sentence. */
+  /**
+   * A problem that does not justify covering the video: `{ word, text }`, the word in the bar and the sentence in a
+   * menu.
+   */
   mark(mark) {
     $('mark').hidden = !mark;
     if (!mark) this.#closeMenus(false, 'mark');
@@ -140,7 +145,7 @@ export class Controls {
       $('mark-text').textContent = mark.text;
       label($('mark'), mark.text);
     }
-    // What the line carries changes by the second, and is not worth another announcement.
+    // The bandwidth in the sentence changes every second, so only a new word is announced.
     if (mark && mark.word !== this.#word) announce(mark.text);
     this.#word = mark?.word ?? '';
   }
@@ -155,7 +160,7 @@ export class Controls {
       camera: () => layout.toggleInset(),
       danmaku: () => (this.#allowed.comments ? this.#danmaku.toggle() : announce(say('commentsOff'))),
       stats: () => this.#stats.toggle(),
-      hand: () => this.#chat.hand(this.#people.place === 0),
+      hand: () => this.#chat.hand(this.#people.handPosition === 0),
       react: () => (this.#allowed.reactions ? this.#menu('react', 'react-menu') : announce(say('reactionsOff'))),
       mark: () => this.#menu('mark', 'mark-text'),
       more: () => this.#menu('more', 'more-menu'),
@@ -199,11 +204,11 @@ export class Controls {
         this.#hadPanel = !$('panel').hidden && !isNarrow();
         this.#panel(false, false);
         await $('room').requestFullscreen();
-        // A phone lies down for it, where it can.
+        // A phone turns to landscape, where it can.
         screen.orientation?.lock?.('landscape').catch(() => {});
       } else this.#layout.main()?.webkitEnterFullscreen?.();
     } catch {
-      // The browser or its owner does not want it; all stays as it is.
+      // The browser or the user refused; nothing changes.
       this.#fullChanged();
     }
   }
@@ -224,7 +229,7 @@ export class Controls {
     }
   }
 
-  /** A tab's button shows it, and hides the panel when it is shown already. */
+  /** A tab's button shows the tab, or hides the panel if the tab is shown. */
   #show(tab) {
     const isShown = !$('panel').hidden && !$(tab).hidden;
     this.#panel(!isShown);
@@ -296,7 +301,7 @@ export class Controls {
     $(menu).querySelector('button:not([hidden])')?.focus();
   }
 
-  /** Closes that which belongs to this button, or all; the focus may go back to the button. */
+  /** Closes the menu of this button, or all menus. The focus may return to the button. */
   #closeMenus(giveBack = false, only = null) {
     for (const [button, menu] of MENUS) {
       if ((only ?? button) !== button || $(button).getAttribute('aria-expanded') !== 'true') continue;
@@ -319,7 +324,7 @@ export class Controls {
   }
 }
 
-/** Opens a menu to the side of the bar that has more room, and as high as there is room. */
+/** Opens a menu on the side of the bar that has more space, and bounds its height. */
 function fit(menu) {
   const bar = $('controls').getBoundingClientRect();
   const above = bar.top;
@@ -328,10 +333,12 @@ function fit(menu) {
   menu.style.setProperty('--most', `${Math.max(above, below) - MENU_EDGE_PX}px`);
 }
 
-/** Where the panel stands below the picture instead of beside it; style.css has the same words. */
-const narrow = matchMedia('(max-width: 34rem) and (max-aspect-ratio: 3/2), (max-width: 64rem) and (max-aspect-ratio: 5/4)');
+/** Where the panel is below the video and not beside it; windows.css has the same condition. */
+const narrow = matchMedia(
+  '(max-width: 34rem) and (max-aspect-ratio: 3/2), (max-width: 64rem) and (max-aspect-ratio: 5/4)',
+);
 const isNarrow = () => narrow.matches;
-/** A phone that lies down has no room for it unasked. */
+/** A phone in landscape has no space for the panel unless asked. */
 const low = matchMedia('(max-height: 30rem)');
 
 function press(id, isOn) {

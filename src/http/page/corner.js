@@ -1,18 +1,20 @@
-// Which corner of the large picture the small one covers least in: found in the picture's own points.
+// Chooses the corner of the large video where the small one hides the least, from the pixels of the large video.
 
-/** The size to which the picture is made small before it is read: letters are still seen as something. */
+/** The size to which a frame is reduced before reading it: letters still show. */
 const ACROSS = 160;
 const DOWN = 90;
-/** Neighbours that differ by less, of 255, are alike: noise, a shade, the lines of squared paper. */
+/** Pixels that differ by less, of 255, count as equal: noise, a gradient, the lines of squared paper. */
 const ALIKE = 8;
-/** A corner must have less than this share of what the one before has, and this much less: nothing wanders over noise. */
+/**
+ * To move, the new corner must show less than this share of the old one, and less by this amount: noise moves nothing.
+ */
 const CLEARLY = 0.5;
 const LEAST = 1;
-/** So long must a corner be the better one, and so long must the small picture have stood. */
+/** How long a corner must be better before the small video moves there, and how long it must have stood. */
 const SETTLED_MS = 5_000;
 const REST_MS = 20_000;
 
-/** The corners as places, from 0 to 1; of two that are alike the first is taken. */
+/** The corners as positions from 0 to 1. Of equal corners the first wins. */
 export const CORNERS = [
   { x: 1, y: 1 },
   { x: 1, y: 0 },
@@ -24,17 +26,18 @@ const canvas = document.createElement('canvas');
 canvas.width = ACROSS;
 canvas.height = DOWN;
 
-/** How bright each point of a video is, made small; nothing where it cannot be read. */
+/** The brightness of each pixel of the reduced frame. */
 export function brightness(video) {
   const context = canvas.getContext('2d', { willReadFrequently: true });
   context.drawImage(video, 0, 0, ACROSS, DOWN);
   const { data } = context.getImageData(0, 0, ACROSS, DOWN);
-  return Float32Array.from({ length: ACROSS * DOWN }, (_, n) => 0.3 * data[4 * n] + 0.6 * data[4 * n + 1] + 0.1 * data[4 * n + 2]);
+  const luma = (_, n) => 0.3 * data[4 * n] + 0.6 * data[4 * n + 1] + 0.1 * data[4 * n + 2];
+  return Float32Array.from({ length: ACROSS * DOWN }, luma);
 }
 
 /**
- * How much there is to see in a box: the mean difference between neighbours, which letters and lines have and plain areas
- * have not. The box is in shares of the picture; what lies outside of the picture shows nothing.
+ * How much a box shows: the mean difference between neighbouring pixels, which is high for letters and lines and low
+ * for plain areas. The box is in shares of the frame; outside of the frame there is nothing.
  */
 export function detail(points, { left, top, width, height }) {
   const [x0, x1] = [left, left + width].map((n) => Math.round(n * ACROSS));
@@ -49,15 +52,15 @@ export function detail(points, { left, top, width, height }) {
   return sum / Math.max(1, (x1 - x0) * (y1 - y0));
 }
 
-/** Chooses a corner, and stays with it unless another one is clearly emptier for a while. */
+/** Chooses a corner, and keeps it unless another corner is clearly emptier for a while. */
 export class Corner {
-  /** The number of the corner; nothing before the first choice. */
+  /** The index of the corner; null before the first choice. */
   at = null;
   #better = null;
   #since = 0;
   #moved = 0;
 
-  /** Looks again: what there is to see in each corner, the time in ms, and which corners may be moved to. */
+  /** Updates the choice: the detail of each corner, the time in ms, and which corners are allowed. */
   look(details, now, mayMove) {
     const free = details.map((detail, corner) => (mayMove(corner) ? detail : Infinity));
     const best = free.indexOf(Math.min(...free));

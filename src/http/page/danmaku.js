@@ -1,14 +1,14 @@
-// What flies over the picture: chat for those who want it, and reactions that rise. Both are bounded, and chat keeps to
-// the top of the picture; what is too much is left out.
+// Chat that flies over the video, for those who want it, and reactions that rise. Both are bounded, and chat stays at
+// the top of the video; the excess is dropped.
 
 import { $, el, icon, nameOf, store } from './dom.js';
 
 const MOST_FLYING = 30;
 const MOST_RISING = 20;
 const MOST_CHARS = 80;
-/** The share of the picture, from its upper edge, that lines may cover. */
+/** The share of the video, from the top, that chat may cover. */
 const TOP_SHARE = 0.2;
-/** The same time for all, so that two in a lane never meet unless the later one is much longer. */
+/** The same for all lines, so that two in a lane meet only if the later one is much longer. */
 const FLIGHT_MS = 9_000;
 
 const calm = matchMedia('(prefers-reduced-motion: reduce)');
@@ -18,13 +18,13 @@ export class Danmaku {
   isWanted = store.get('danmaku', false);
   /** Whether the teacher allows it. */
   isAllowed = true;
-  #picture;
-  /** When each lane has room at its beginning again. */
+  #videoBox;
+  /** When the start of each lane is free again. */
   #free = [];
 
-  /** `picture()` says where the large picture stands in its area. */
-  constructor(picture) {
-    this.#picture = picture;
+  /** `videoBox()` returns the position of the large video in its area. */
+  constructor(videoBox) {
+    this.#videoBox = videoBox;
   }
 
   get isOn() {
@@ -52,21 +52,23 @@ export class Danmaku {
     const sky = $('danmaku');
     if (!this.isOn || document.hidden || sky.childElementCount >= MOST_FLYING || !sky.clientWidth) return;
     const text = Array.from(line.text);
-    const flyer = el('bdi', line.isTeacher ? 'teacher' : '', text.slice(0, MOST_CHARS).join(''), text.length > MOST_CHARS ? '…' : '');
+    const shown = text.slice(0, MOST_CHARS).join('') + (text.length > MOST_CHARS ? '…' : '');
+    const flyer = el('bdi', line.isTeacher ? 'teacher' : '', shown);
     sky.append(flyer);
     const height = flyer.offsetHeight;
     const width = flyer.offsetWidth;
     const way = sky.clientWidth + width;
     const now = performance.now();
-    const { top, height: whole } = this.#picture();
-    // What is free above the picture is used, too.
+    const { top, height: whole } = this.#videoBox();
+    // The free area above the video is used too.
     const lanes = Math.max(1, Math.floor((top + whole * TOP_SHARE) / height));
     const lane = Array.from({ length: lanes }, (_, n) => n).find((n) => (this.#free[n] ?? 0) <= now);
     if (lane === undefined) return flyer.remove();
-    // Free when its end has come in, with a little distance.
+    // The lane is free when the end of the line has entered, plus a gap.
     this.#free[lane] = now + (FLIGHT_MS * (width + 40)) / way;
     flyer.style.top = `${lane * height}px`;
-    const flight = flyer.animate([{ transform: `translateX(${sky.clientWidth}px)` }, { transform: `translateX(${-width}px)` }], FLIGHT_MS);
+    const at = (x) => ({ transform: `translateX(${x}px)` });
+    const flight = flyer.animate([at(sky.clientWidth), at(-width)], FLIGHT_MS);
     flight.onfinish = () => flyer.remove();
     flight.oncancel = () => flyer.remove();
   }
@@ -75,7 +77,8 @@ export class Danmaku {
   rise(reaction) {
     const sky = $('reactions');
     if (document.hidden || sky.childElementCount >= MOST_RISING) return;
-    const riser = el('span', `rising ${reaction.reaction}`, icon(`r-${reaction.reaction}`), el('bdi', '', nameOf(reaction)));
+    const name = el('bdi', '', nameOf(reaction));
+    const riser = el('span', `rising ${reaction.reaction}`, icon(`r-${reaction.reaction}`), name);
     riser.style.insetInlineStart = `${4 + Math.random() * 22}%`;
     sky.append(riser);
     const still = [{ opacity: 1 }, { opacity: 1, offset: 0.8 }, { opacity: 0 }];

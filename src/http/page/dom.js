@@ -1,9 +1,9 @@
-// Small tools for the document and for what the browser remembers.
+// Small helpers for the document and for local storage.
 
 /** The element with this id. */
 export const $ = (id) => document.getElementById(id);
 
-/** A new element; children that are text stay text. */
+/** Makes an element. Text children stay text. */
 export function el(tag, className = '', ...children) {
   const element = document.createElement(tag);
   if (className) element.className = className;
@@ -11,7 +11,7 @@ export function el(tag, className = '', ...children) {
   return element;
 }
 
-/** A picture of the sprite. */
+/** Makes an icon of the sprite. */
 export function icon(name) {
   const svg = document.createElementNS('http://www.w3.org/2000/svg', 'svg');
   const use = document.createElementNS('http://www.w3.org/2000/svg', 'use');
@@ -22,28 +22,30 @@ export function icon(name) {
   return svg;
 }
 
-/** Shows another picture in a button. */
+/** Changes the icon of a button. */
 export const setIcon = (element, name) => element.querySelector('use').setAttribute('href', `#${name}`);
 
-/** A name of somebody, apart from the direction of the text around it. */
+/** A name, isolated from the direction of the surrounding text. */
 export const bdi = (text, className = '') => el('bdi', className, text);
 
-/** What somebody is called. */
+/** The name to show for a user. */
 export const nameOf = (user) => user.nickname || user.userId;
 
-/** A text that came from outside: always a text, never too long. */
-export const clean = (value, most) => (typeof value === 'string' ? Array.from(value.slice(0, most * 2)).slice(0, most).join('') : '');
+/** A text from outside: always a string, with bounded length. */
+export function clean(value, most) {
+  return typeof value === 'string' ? Array.from(value.slice(0, most * 2)).slice(0, most).join('') : '';
+}
 
-/** A list that came from outside: always a list, never too long. */
+/** A list from outside: always an array, with bounded length. */
 export const list = (value, most) => (Array.isArray(value) ? value.slice(0, most) : []);
 
-/** Runs `work` once in the next frame, however often it is called until then. */
+/** Returns a function that runs `work` once in the next frame, however often it is called until then. */
 export function onFrame(work) {
   let asked = false;
   return () => {
     if (asked) return;
     asked = true;
-    // A page that nobody sees has no frames.
+    // A hidden page has no frames.
     const soon = document.hidden ? (run) => setTimeout(run, 500) : requestAnimationFrame;
     soon(() => {
       asked = false;
@@ -52,7 +54,7 @@ export function onFrame(work) {
   };
 }
 
-/** What the browser remembers of us; nothing where it refuses to. */
+/** Local storage; without effect where the browser refuses it. */
 export const store = {
   get(key, otherwise = null) {
     try {
@@ -66,12 +68,12 @@ export const store = {
     try {
       localStorage.setItem(`classroom.${key}`, JSON.stringify(value));
     } catch {
-      // Private windows and full discs: the choice holds until the page is closed.
+      // In a private window or on a full disk, the choice lasts until the page closes.
     }
   },
 };
 
-/** Copies a text; the clipboard proper exists on secure pages only, and a lab has none. */
+/** Copies the text of an element. The clipboard API needs a secure page, which a lab does not have. */
 export async function copy(element) {
   const text = element.textContent;
   try {
@@ -86,7 +88,7 @@ export async function copy(element) {
   }
 }
 
-/** Says something to those who listen to the page. */
+/** Announces a text to screen readers. */
 export function announce(text) {
   const live = $('announce');
   if (live) live.textContent = text;

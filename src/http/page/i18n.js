@@ -1,4 +1,4 @@
-// The language of the page: that of the browser, or the one chosen and remembered.
+// The language of the page: the browser's, or the chosen one.
 
 import { words } from './words.js';
 import { bdi, store } from './dom.js';
@@ -13,20 +13,20 @@ function pick() {
   return liked.find((tag) => tag in words) ?? 'en';
 }
 
-/** A sentence in the language of the page; of one thing (`n` is 1) it may say something else, by the key with `One`. */
+/** A sentence in the page's language. If `n` is 1, the sentence `KEYOne` is used where it exists. */
 export function say(key, values = {}) {
   const one = values.n === 1 && words[language][`${key}One`];
   const text = one || (words[language][key] ?? words.en[key] ?? key);
   return text.replace(/\{(\w+)\}/g, (whole, name) => (name in values ? String(values[name]) : whole));
 }
 
-/** A sentence around somebody's name, which keeps the direction that it has. */
+/** A sentence around a name, which keeps its own direction. */
 export function sayOf(key, name) {
   const [before, after] = say(key, { name: '\u0000' }).split('\u0000');
   return [before, bdi(name), after];
 }
 
-/** Whether there is such a sentence: error codes of a newer server have none. */
+/** Whether a sentence exists: error codes of a newer server have none. */
 export const hasWords = (key) => Object.hasOwn(words.en, key);
 
 /** Calls `listener` now, and again when the language changes. */
@@ -35,7 +35,7 @@ export function onLanguage(listener) {
   listener();
 }
 
-/** Goes over to the other language. */
+/** Switches to the other language. */
 export function switchLanguage() {
   language = language === 'en' ? 'zh' : 'en';
   store.set('lang', language);
@@ -43,23 +43,25 @@ export function switchLanguage() {
   for (const listener of listeners) listener();
 }
 
-/** The time of day, as people here write it. */
-export const timeOfDay = (ms) => new Date(ms).toLocaleTimeString(language, { hour: '2-digit', minute: '2-digit', hour12: false });
+/** The local time of day. */
+export function timeOfDay(ms) {
+  return new Date(ms).toLocaleTimeString(language, { hour: '2-digit', minute: '2-digit', hour12: false });
+}
 
-/** A length of time in words. */
+/** A duration in words. */
 export function duration(s) {
   if (s < 60) return say('seconds', { n: Math.floor(s) });
   if (s < 3600) return say('minutes', { n: Math.floor(s / 60) });
   return say('hours', { h: Math.floor(s / 3600), m: Math.floor(s / 60) % 60 });
 }
 
-/** Labels an element for the eye that hovers and for the ear. */
+/** Sets the label of an element for screen readers and its tooltip. */
 export function label(element, text) {
   element.setAttribute('aria-label', text);
   if (element.matches('button, a, input[type=range]')) element.title = text;
 }
 
-/** Fills in every text that stands in the HTML. */
+/** Fills in the texts of the HTML. */
 export function translate() {
   document.documentElement.lang = language === 'zh' ? 'zh-CN' : 'en';
   for (const e of document.querySelectorAll('[data-i18n]')) e.textContent = say(e.dataset.i18n);

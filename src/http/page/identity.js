@@ -1,16 +1,16 @@
-// Who this is: from the link, from what was remembered, or asked for once.
+// Who the student is: from the link, from an earlier visit, or by asking once.
 
 import { store } from './dom.js';
 
 const ID = /^[A-Za-z0-9._-]{1,64}$/;
 const MOST_NAME_CHARS = 40;
-/** Sessions that are remembered: the rooms of some terms. */
+/** The most sessions to remember: the rooms of a few terms. */
 const MOST_SESSIONS = 30;
 
-/** Whether this may name a room or a user. */
+/** Whether a text is a valid id of a room or a user. */
 export const isId = (text) => ID.test(text);
 
-/** The room that the address names; nothing on other pages. */
+/** The room in the page's address; null on other pages. */
 export function roomOfAddress() {
   const match = /^\/room\/([^/]+)\/?$/.exec(location.pathname);
   if (!match) return null;
@@ -25,34 +25,38 @@ export function roomOfAddress() {
 export const linkTo = (room) => `${location.origin}/room/${encodeURIComponent(room)}`;
 
 /**
- * `{ userId, nickname, known }`. It is known when nothing has to be asked: the link or an earlier visit says the name.
- * An id that nobody gave is made up.
+ * `{ userId, nickname, known }`. `known` if the link or an earlier visit gives the name, so that nothing must be asked.
+ * A missing id is generated.
  */
 export function whoFromLink() {
   const query = new URLSearchParams(location.search);
   const remembered = store.get('me') ?? {};
   const nickname = query.get('nickname') ?? remembered.nickname;
   const userId = query.get('userId') || remembered.userId;
-  return { userId: typeof userId === 'string' ? userId : ownId(), nickname: cut(nickname ?? ''), known: typeof nickname === 'string' };
+  return {
+    userId: typeof userId === 'string' ? userId : ownId(),
+    nickname: cut(nickname ?? ''),
+    known: typeof nickname === 'string',
+  };
 }
 
-/** The id of this browser, for people who give a name alone: the same after a reload. */
+/** This browser's generated id, for people who only give a name. A reload keeps it. */
 export function ownId() {
   const kept = store.get('id');
   return isOwnId(kept) ? kept : newId();
 }
 
-/** Another one, where somebody else has the one before. */
+/** Generates another id, because somebody else uses the first. */
 export function newId() {
   const id = `s-${made('abcdefghijkmnpqrstuvwxyz23456789', 6)}`;
   store.set('id', id);
   return id;
 }
 
-/** Whether an id was made up: it is for programs, and no person needs to see it. */
+/** Whether an id was generated, and is therefore not shown to people. */
 export const isOwnId = (id) => /^s-[a-z0-9]{6}$/.test(id);
 
-/** Remembers what was asked for, and forgets what the link said: that would be shared with the link. */
+/** Remembers the answers, and removes the name from the address, which would be shared with the link. */
 export function remember(userId, nickname) {
   const me = { userId, nickname: cut(nickname) };
   store.set('me', me);
@@ -62,12 +66,11 @@ export function remember(userId, nickname) {
 
 const cut = (name) => Array.from(String(name).trim()).slice(0, MOST_NAME_CHARS).join('');
 
-/**
- * The secret that takes our place back after a reload, and that a second window with the same id shares.
- */
+/** The secret that resumes after a reload; a second window with the same id shares it. */
 export function session(room, userId) {
   const key = `${room}/${userId}`;
-  const sessions = Object.entries(store.get('sessions') ?? {}).filter(([, secret]) => /^[A-Za-z0-9]{16,64}$/.test(secret));
+  const stored = Object.entries(store.get('sessions') ?? {});
+  const sessions = stored.filter(([, secret]) => /^[A-Za-z0-9]{16,64}$/.test(secret));
   const secret = sessions.find(([known]) => known === key)?.[1] ?? newSecret();
   const others = sessions.filter(([known]) => known !== key);
   store.set('sessions', Object.fromEntries([...others, [key, secret]].slice(-MOST_SESSIONS)));
@@ -80,5 +83,5 @@ const made = (letters, length) => Array.from(random(length), (n) => letters[n % 
 
 const random = (n) => crypto.getRandomValues(new Uint32Array(n));
 
-/** Tells others whether this is still the page that they negotiated with. */
+/** Tells others whether they negotiated with this page or with an earlier one. */
 export const epoch = random(1)[0];

@@ -1,48 +1,48 @@
-// The pictures: one large, one inset, and the sound that belongs to them.
+// The videos, one large and one inset, and the audio.
 
 import { $, store } from './dom.js';
 import { say, label, onLanguage } from './i18n.js';
 import { CORNERS, Corner, brightness, detail } from './corner.js';
 
 const STEP = 0.05;
-/** How often the corners of the picture are looked at. */
+/** How often to examine the corners of the large video. */
 const LOOK_MS = 2_000;
-/** A page so low, as over a keyboard, has no room for a bar and a header. */
+/** A page lower than this, as above a keyboard, has no space for the bar and the header. */
 const CRAMPED_PX = 480;
 
 export class Layout {
   muted = false;
   volume = store.get('volume', 100);
-  /** Whether the browser wants a click before it makes a sound. */
+  /** Whether the browser requires a click before it plays sound. */
   isBlocked = false;
   #on;
   #tracks = {};
   #swapped = false;
   #insetHidden = false;
   #owner = $('screen-video');
-  #place = { x: 1, y: 1, ...store.get('inset', {}) };
-  /** Whether somebody has put the small picture where it is. */
+  #position = { x: 1, y: 1, ...store.get('inset', {}) };
+  /** Whether the student has placed the inset. */
   #isPut = store.get('inset') !== null;
   #corner = new Corner();
-  /** Where the mouse or the finger is, in the window; nothing when it is elsewhere. */
+  /** The position of the pointer in the window; null elsewhere. */
   #pointer = null;
-  /** The pictures that have no source any more. */
+  /** The videos without a source. */
   #stopped = { screen: false, camera: false };
 
   /**
-   * `on` has `picture()` for the first picture of a connection, `changed()` for anything that buttons show, and says
-   * whether `isConnected()`.
+   * `on` has `firstFrame()` for the first frame of a connection, `changed()` for anything that buttons show, and
+   * `isConnected()`.
    */
   constructor(on) {
     this.#on = on;
     for (const id of ['screen', 'camera']) {
       const video = $(`${id}-video`);
       video.addEventListener('dblclick', () => $(id).classList.contains('inset') && this.swap());
-      // Head sets and the system's media keys pause; a lecture goes on.
+      // Headsets and the system's media keys pause a video; a lecture continues.
       video.addEventListener('pause', () => video.srcObject?.active && video.play().catch(() => {}));
       this.#drag($(id));
     }
-    this.#move(this.#place.x, this.#place.y);
+    this.#move(this.#position.x, this.#position.y);
     const stage = $('stage');
     stage.addEventListener('pointermove', ({ clientX: x, clientY: y }) => (this.#pointer = { x, y }));
     stage.addEventListener('pointerleave', () => (this.#pointer = null));
@@ -55,26 +55,28 @@ export class Layout {
   show(tracks) {
     this.#tracks = tracks;
     const { audio, screen, camera } = tracks;
-    // Sound is kept with a picture, so that the browser keeps them in time.
+    // Audio plays in the same element as a video, so that the browser keeps them in sync.
     this.#owner = camera && !screen ? $('camera-video') : $('screen-video');
     this.#play($('screen-video'), [screen, this.#owner.id === 'screen-video' && audio]);
     this.#play($('camera-video'), [camera, this.#owner.id === 'camera-video' && audio]);
     this.#arrange();
-    this.sound();
+    this.applyVolume();
     const main = this.main();
-    if (main) this.#whenPictureIn(main);
+    if (main) this.#whenFrameIn(main);
   }
 
-  /** Takes off what has no source any more, and shows again what has: `{ screen, camera }`, true where it has stopped. */
+  /** Hides videos without a source and shows the others: `{ screen, camera }`, true where it has stopped. */
   stop(stopped) {
     this.#stopped = stopped;
     this.#arrange();
     const main = this.main();
-    if (main) this.#whenPictureIn(main);
+    if (main) this.#whenFrameIn(main);
   }
 
-  /** Where the large picture stands in its area, in pixels: it keeps its shape, so there may be room beside it. */
-  picture() {
+  /**
+   * The position of the large video in its area, in pixels. It keeps its aspect ratio, so there may be space beside it.
+   */
+  videoBox() {
     const { clientWidth: width, clientHeight: height } = $('pictures');
     const { videoWidth, videoHeight } = this.main() ?? {};
     if (!videoWidth) return { left: 0, top: 0, width, height };
@@ -90,7 +92,7 @@ export class Layout {
     this.show({});
   }
 
-  /** Keeps the last picture while there is no connection that brings new ones. */
+  /** Keeps the last frame while no connection brings new ones. */
   freeze() {
     const video = this.main();
     const canvas = $('last-picture');
@@ -101,7 +103,7 @@ export class Layout {
     canvas.hidden = false;
   }
 
-  /** The large picture's element, if a picture is sent. */
+  /** The element of the large video; null if there is no video. */
   main() {
     const [screen, camera] = ['screen', 'camera'].map((id) => this.#has(id));
     if (!screen && !camera) return null;
@@ -112,7 +114,7 @@ export class Layout {
     return Boolean(this.#tracks[id]) && !this.#stopped[id];
   }
 
-  get hasSound() {
+  get hasAudio() {
     return Boolean(this.#tracks.audio);
   }
 
@@ -136,11 +138,11 @@ export class Layout {
     this.#arrange();
   }
 
-  /** Applies volume and muting, and starts what the browser holds back. */
-  async sound() {
+  /** Applies volume and muting, and starts elements that the browser holds back. */
+  async applyVolume() {
     const video = this.#owner;
     video.volume = this.volume / 100;
-    video.muted = this.muted || !this.hasSound;
+    video.muted = this.muted || !this.hasAudio;
     if (!video.srcObject) return this.#blocked(false);
     try {
       await video.play();
@@ -149,7 +151,7 @@ export class Layout {
       if (error.name !== 'NotAllowedError') return;
       video.muted = true;
       video.play().catch(() => {});
-      this.#blocked(this.hasSound && !this.muted);
+      this.#blocked(this.hasAudio && !this.muted);
     }
   }
 
@@ -157,14 +159,14 @@ export class Layout {
     this.volume = percent;
     this.muted = percent === 0;
     store.set('volume', percent || 50);
-    this.sound();
+    this.applyVolume();
   }
 
   toggleMute() {
-    // Who clicks while the browser holds the sound back wants to hear something.
+    // A click while the browser blocks the sound means that the student wants to hear it.
     this.muted = this.isBlocked ? false : !this.muted;
     if (!this.muted && this.volume === 0) this.volume = 50;
-    return this.sound();
+    return this.applyVolume();
   }
 
   #blocked(is) {
@@ -183,20 +185,20 @@ export class Layout {
     }
   }
 
-  #whenPictureIn(video) {
+  #whenFrameIn(video) {
     const stream = video.srcObject;
     const wait = (shown) => {
-      // Nobody counts frames in a window that is not seen.
+      // Hidden windows have no video frame callbacks.
       if (video.requestVideoFrameCallback && !document.hidden) video.requestVideoFrameCallback(shown);
       else video.addEventListener('timeupdate', shown, { once: true });
     };
     const shown = () => {
       if (video.srcObject !== stream || video !== this.main()) return;
-      // A connection that fails leaves a black frame, which is no picture.
+      // A failed connection leaves a black frame, which does not count.
       if (!this.#on.isConnected()) return wait(shown);
       $('last-picture').hidden = true;
       performance.mark('classroom-picture');
-      this.#on.picture();
+      this.#on.firstFrame();
     };
     wait(shown);
   }
@@ -204,17 +206,17 @@ export class Layout {
   #arrange() {
     const main = this.main()?.parentElement ?? null;
     for (const id of ['screen', 'camera']) {
-      const picture = $(id);
-      const isInset = this.isInsetShown && picture !== main;
-      picture.hidden = !this.#has(id) || (picture !== main && !isInset);
-      picture.classList.toggle('inset', isInset);
+      const box = $(id);
+      const isInset = this.isInsetShown && box !== main;
+      box.hidden = !this.#has(id) || (box !== main && !isInset);
+      box.classList.toggle('inset', isInset);
       if (isInset) {
-        picture.append(document.querySelector('.inset-tools'));
-        picture.tabIndex = 0;
-        picture.setAttribute('role', 'group');
-        label(picture, say('insetHelp'));
+        box.append(document.querySelector('.inset-tools'));
+        box.tabIndex = 0;
+        box.setAttribute('role', 'group');
+        label(box, say('insetHelp'));
       } else {
-        for (const name of ['tabindex', 'role', 'aria-label']) picture.removeAttribute(name);
+        for (const name of ['tabindex', 'role', 'aria-label']) box.removeAttribute(name);
       }
     }
     if (!this.isInsetShown) $('pictures').append(document.querySelector('.inset-tools'));
@@ -223,12 +225,12 @@ export class Layout {
 
   #move(x, y) {
     const within = (n) => Math.min(1, Math.max(0, Number(n) || 0));
-    this.#place = { x: within(x), y: within(y) };
-    $('pictures').style.setProperty('--x', this.#place.x);
-    $('pictures').style.setProperty('--y', this.#place.y);
+    this.#position = { x: within(x), y: within(y) };
+    $('pictures').style.setProperty('--x', this.#position.x);
+    $('pictures').style.setProperty('--y', this.#position.y);
   }
 
-  /** Looks whether the small picture hides something that another corner has not. */
+  /** Moves the inset if another corner hides less. */
   #look() {
     const video = this.main();
     if (this.#isPut || !this.isInsetShown || document.hidden || !video?.videoWidth || !$('last-picture').hidden) return;
@@ -236,9 +238,10 @@ export class Layout {
     const area = $('pictures');
     const [here, there] = [inset, area].map((element) => element.getBoundingClientRect());
     const own = { left: here.left - there.left, top: here.top - there.top, width: here.width, height: here.height };
-    // Somebody is about to use it. Chromium's `:hover` stays for ever on what was hidden under the mouse.
+    // The student may be about to use the inset. Chromium's `:hover` stays set on an element that was hidden under the
+    // pointer.
     if (this.#isAt(own) || inset.matches(':focus-within, .dragged')) return;
-    const { left, top, width, height } = this.picture();
+    const { left, top, width, height } = this.videoBox();
     if (width <= 0 || height <= 0) return;
     const edge = this.#edge();
     const boxes = CORNERS.map(({ x, y }) => ({
@@ -258,10 +261,10 @@ export class Layout {
     this.#corner.look(details, performance.now(), (corner) => !this.#isAt(boxes[corner]));
     const { x, y } = CORNERS[this.#corner.at];
     area.dataset.corner = this.#corner.at;
-    if (x !== this.#place.x || y !== this.#place.y) this.#move(x, y);
+    if (x !== this.#position.x || y !== this.#position.y) this.#move(x, y);
   }
 
-  /** Whether the pointer is where this box of the pictures is. */
+  /** Whether the pointer is over this box. */
   #isAt(box) {
     if (!this.#pointer) return false;
     const area = $('pictures').getBoundingClientRect();
@@ -269,16 +272,16 @@ export class Layout {
     return x >= 0 && y >= 0 && x <= box.width && y <= box.height;
   }
 
-  /** How far from the edge the small picture keeps, in pixels. */
+  /** The inset's distance from the edge, in pixels. */
   #edge() {
     const rem = parseFloat(getComputedStyle(document.documentElement).fontSize);
     return rem * parseFloat(getComputedStyle($('pictures')).getPropertyValue('--edge'));
   }
 
-  /** A keyboard on the screen takes room from the page, which not every browser tells the page's style. */
+  /** A keyboard on the screen takes space from the page, and not every browser applies that to the page's style. */
   #fitWindow() {
     const { height, scale } = globalThis.visualViewport;
-    // Who looks closer wants the page to stay as it is.
+    // While the student zooms in, the page keeps its size.
     if (scale > 1.01) return;
     const isCovered = innerHeight - height > 1;
     document.documentElement.style.setProperty('--seen', isCovered ? `${height}px` : '');
@@ -287,35 +290,38 @@ export class Layout {
   }
 
   /** The inset follows mouse, finger and arrow keys, and stays where it was put. */
-  #drag(picture) {
-    picture.addEventListener('pointerdown', (down) => {
-      if (!picture.classList.contains('inset') || down.button !== 0 || down.target.closest('button')) return;
+  #drag(box) {
+    box.addEventListener('pointerdown', (down) => {
+      if (!box.classList.contains('inset') || down.button !== 0 || down.target.closest('button')) return;
       const area = $('pictures');
       const edges = 2 * this.#edge();
-      const free = { x: area.clientWidth - picture.offsetWidth - edges, y: area.clientHeight - picture.offsetHeight - edges };
-      const start = { ...this.#place };
-      picture.setPointerCapture(down.pointerId);
+      const free = {
+        x: area.clientWidth - box.offsetWidth - edges,
+        y: area.clientHeight - box.offsetHeight - edges,
+      };
+      const start = { ...this.#position };
+      box.setPointerCapture(down.pointerId);
       const follow = (move) => {
-        picture.classList.add('dragged');
+        box.classList.add('dragged');
         this.#isPut = true;
         this.#move(start.x + (move.clientX - down.clientX) / free.x, start.y + (move.clientY - down.clientY) / free.y);
       };
       const end = () => {
-        picture.removeEventListener('pointermove', follow);
-        if (!picture.classList.contains('dragged')) return;
-        picture.classList.remove('dragged');
-        store.set('inset', this.#place);
+        box.removeEventListener('pointermove', follow);
+        if (!box.classList.contains('dragged')) return;
+        box.classList.remove('dragged');
+        store.set('inset', this.#position);
       };
-      picture.addEventListener('pointermove', follow);
-      picture.addEventListener('lostpointercapture', end, { once: true });
+      box.addEventListener('pointermove', follow);
+      box.addEventListener('lostpointercapture', end, { once: true });
     });
-    picture.addEventListener('keydown', (event) => {
+    box.addEventListener('keydown', (event) => {
       const by = { ArrowLeft: [-STEP, 0], ArrowRight: [STEP, 0], ArrowUp: [0, -STEP], ArrowDown: [0, STEP] }[event.key];
-      if (!by || !picture.classList.contains('inset')) return;
+      if (!by || !box.classList.contains('inset')) return;
       event.preventDefault();
       this.#isPut = true;
-      this.#move(this.#place.x + by[0], this.#place.y + by[1]);
-      store.set('inset', this.#place);
+      this.#move(this.#position.x + by[0], this.#position.y + by[1]);
+      store.set('inset', this.#position);
     });
   }
 }

@@ -1,4 +1,4 @@
-// Which page this is, and what all pages have.
+// Starts the page for this address, and the buttons that all pages have.
 
 import { $, announce, copy, store } from './dom.js';
 import { say, switchLanguage } from './i18n.js';

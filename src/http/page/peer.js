@@ -1,19 +1,18 @@
-// One connection to the teacher: sound, two pictures and the data channel come over it.
-
-import { Patience } from './patience.js';
+// The peer connection to the teacher's SFU: audio, two videos and the data channel, with the target of its jitter
+// buffer.
 
 const LABEL = 'classroom';
-/** Radio links are silent for a second or two; after this, a new connection is quicker. */
+/** Wi-Fi is silent for a second or two at times; after this time a new connection is faster. */
 const DISCONNECTED_MS = 4_000;
 
-/** Whether this browser can do it at all. */
+/** Whether this browser has WebRTC. */
 export const hasWebrtc = () => typeof RTCPeerConnection === 'function';
 
 /**
- * The offer, as the teacher gets it: no browser offers to ask for lost sound again, but Chromium does where the answer
- * allows it (RFC 4585, 4.2). Others don't mind.
+ * Adds `nack` to the audio codec of an offer. No browser offers NACK for audio, but Chromium sends it if the answer
+ * allows it (RFC 4585, section 4.2). Browsers have no API for this, so the SDP is edited as text.
  */
-const withRepairsOfSound = (sdp) => sdp.replace(/a=rtpmap:(\d+) opus\/48000\/2\r\n/i, '$&a=rtcp-fb:$1 nack\r\n');
+const withAudioNack = (sdp) => sdp.replace(/a=rtpmap:(\d+) opus\/48000\/2\r\n/i, '$&a=rtcp-fb:$1 nack\r\n');
 
 export class Peer {
   #pc;
@@ -23,10 +22,10 @@ export class Peer {
   #waiting = [];
   #closed = false;
   #timer = 0;
-  #patience = new Patience();
+  #target = new JitterBufferTarget();
 
   /**
-   * Prepares an offer. `on` has `candidate(c)`, `tracks({audio, screen, camera})`, `connected()`, `disturbed()` and
+   * Makes an offer. `on` has `candidate(c)`, `tracks({audio, screen, camera})`, `connected()`, `disturbed()` and
    * `gone()`.
    */
   constructor(on) {
@@ -41,20 +40,20 @@ export class Peer {
     pc.onconnectionstatechange = () => this.#changed(pc.connectionState);
   }
 
-  /** The offer; from now on addresses are gathered. */
+  /** Returns the offer, and starts to gather candidates. */
   async offer(iceServers) {
     if (iceServers.length > 0) this.#pc.setConfiguration({ ...this.#pc.getConfiguration(), iceServers });
     await this.#pc.setLocalDescription(await this.#offer);
-    return withRepairsOfSound(this.#pc.localDescription.sdp);
+    return withAudioNack(this.#pc.localDescription.sdp);
   }
 
-  /** The offer is on its way, so candidates may follow. */
+  /** The offer is sent, so candidates may follow. */
   offered() {
     this.#sent = true;
     for (const candidate of this.#waiting.splice(0)) this.#on.candidate(candidate);
   }
 
-  /** Takes the answer and hands out the tracks that it brings. */
+  /** Applies the answer and passes on its tracks. */
   async answer(sdp) {
     await this.#pc.setRemoteDescription({ type: 'answer', sdp });
     if (this.#closed) return;
@@ -69,19 +68,19 @@ export class Peer {
         transport.onstatechange = () => transport.state === 'closed' && this.#changed('closed');
       }
     }
-    this.#waits();
+    this.#setJitterBuffer();
     this.#on.tracks(tracks);
   }
 
-  /** Adds an address of the teacher; one that can't be read is no harm, there are others. */
+  /** Adds a candidate of the SFU. An invalid one does no harm, there are others. */
   candidate(candidate) {
     if (candidate) this.#pc.addIceCandidate(candidate).catch(() => {});
   }
 
-  /** The browser's numbers, to be asked for once a second. */
+  /** The browser's statistics; to be called once a second. */
   async stats() {
     const report = await this.#pc.getStats();
-    this.#waits(report);
+    this.#setJitterBuffer(report);
     return report;
   }
 
@@ -96,16 +95,17 @@ export class Peer {
     this.#pc.close();
   }
 
-  /** Packets are waited for as long as the line needs it: sound as well as pictures, which go together. */
-  #waits(report = new Map()) {
+  /** Sets the jitter buffer of all tracks to the same target, because audio and video are played in sync. */
+  #setJitterBuffer(report = new Map()) {
     const all = [...report.values()];
     const videos = all.filter((x) => x.type === 'inbound-rtp' && x.kind === 'video');
     const sum = (key) => videos.reduce((total, x) => total + (x[key] ?? 0), 0);
     const trips = all.map((x) => (x.type === 'candidate-pair' ? (x.currentRoundTripTime ?? 0) * 1000 : 0));
     const numbers = { packets: sum('packetsReceived'), nacks: sum('nackCount'), roundTripMs: Math.max(0, ...trips) };
-    const target = this.#patience.wait(numbers);
+    const target = this.#target.update(numbers);
     for (const { receiver } of this.#pc.getTransceivers()) {
-      if ('jitterBufferTarget' in receiver && receiver.jitterBufferTarget !== target) receiver.jitterBufferTarget = target;
+      const differs = 'jitterBufferTarget' in receiver && receiver.jitterBufferTarget !== target;
+      if (differs) receiver.jitterBufferTarget = target;
     }
   }
 
@@ -127,7 +127,7 @@ export class Peer {
   }
 }
 
-/** What each section of an answer carries: its `mid`, and the name in `a=msid:classroom NAME`. */
+/** The role of each section in an answer, by `mid`: the name in `a=msid:classroom NAME`. */
 export function rolesOf(sdp) {
   const roles = new Map();
   for (const section of sdp.split(/\r?\nm=/).slice(1)) {
@@ -136,4 +136,37 @@ export function rolesOf(sdp) {
     if (mid && role && !/^a=inactive/m.test(section)) roles.set(mid, role);
   }
   return roles;
+}
+
+/** The target on a good path: a margin for late packets. The browser takes more where it must. */
+const USUAL_MS = 50;
+const MOST_MS = 300;
+
+/**
+ * The additional target on a lossy path. If a retransmission is lost, the browser repeats the NACK after 100 ms, for
+ * which it looks every 20 ms, and it detects the loss when the next frame arrives. The retransmission itself takes one
+ * round trip.
+ */
+const SECOND_RTX_MS = 160;
+
+/** A path is lossy with this many NACKs per second, and this share of all packets. */
+const LEAST_NACKS = 2;
+const NACK_SHARE = 0.01;
+
+/** A path is good again after this many seconds with fewer. */
+const CALM_S = 10;
+
+class JitterBufferTarget {
+  #before = null;
+  #calm = CALM_S;
+
+  /** To be called once a second with the total `packets` of video and `nacks` for them; returns milliseconds. */
+  update({ packets, nacks, roundTripMs }) {
+    const before = this.#before ?? { packets, nacks };
+    this.#before = { packets, nacks };
+    const recent = nacks - before.nacks;
+    const isLossy = recent >= LEAST_NACKS && recent >= NACK_SHARE * (packets - before.packets);
+    this.#calm = isLossy ? 0 : this.#calm + 1;
+    return this.#calm >= CALM_S ? USUAL_MS : Math.min(MOST_MS, SECOND_RTX_MS + (roundTripMs ?? 0));
+  }
 }

@@ -1,12 +1,12 @@
-// Who is in the room, and whose hand is up.
+// The people in the room and their raised hands.
 
 import { $, bdi, clean, el, icon, list, nameOf, onFrame } from './dom.js';
 import { onLanguage, say } from './i18n.js';
 import { isOwnId } from './identity.js';
 
-/** People that are listed; a list of thousands is counted, not read. */
+/** The most people in the list; nobody reads a list of thousands. */
 const MOST_LISTED = 200;
-/** People that are remembered: more than a room takes. */
+/** The most people to remember: more than a room takes. */
 const MOST_KNOWN = 10_000;
 
 export class People {
@@ -16,7 +16,7 @@ export class People {
   #draw = onFrame(() => this.#show());
   #changed;
 
-  /** `changed` is called when somebody came or went. */
+  /** `changed` is called when somebody joined or left. */
   constructor(changed) {
     this.#changed = changed;
     onLanguage(() => this.#draw());
@@ -27,7 +27,7 @@ export class People {
     this.#draw();
   }
 
-  /** Everybody, in place of who was known before. */
+  /** Replaces the list of people. */
   set(users) {
     this.#users.clear();
     this.join(users);
@@ -56,8 +56,8 @@ export class People {
     this.#news();
   }
 
-  /** The place of our own hand among those that are up, from 1 on; 0 when it is down. */
-  get place() {
+  /** The position of the student's own hand, from 1; 0 when it is down. */
+  get handPosition() {
     return this.#hands.findIndex((hand) => hand.userId === this.#me) + 1;
   }
 
@@ -78,7 +78,7 @@ export class People {
     const up = new Set(this.#hands.map((hand) => hand.userId));
     const rank = (user) => (user.isTeacher ? 0 : user.userId === this.#me ? 1 : 2);
     const all = [...this.#users.values()];
-    // Sorting thousands by name takes longer than a frame, and nobody reads them.
+    // Sorting thousands of names takes longer than a frame.
     const known = all.length > 2_000 ? all.filter((user, n) => n < 2_000 || rank(user) < 2) : all;
     const key = (user) => nameOf(user).toLowerCase();
     known.sort((a, b) => rank(a) - rank(b) || (key(a) < key(b) ? -1 : 1));
@@ -90,13 +90,14 @@ export class People {
     $('people-count').textContent = all.length;
   }
 
-  #item(user, isUp, place = 0) {
+  #item(user, isUp, position = 0) {
     const name = el('span', 'name', bdi(nameOf(user)));
-    if (user.nickname && user.nickname !== user.userId && !isOwnId(user.userId)) name.append(bdi(user.userId, 'soft id'));
+    const showsId = user.nickname && user.nickname !== user.userId && !isOwnId(user.userId);
+    if (showsId) name.append(bdi(user.userId, 'soft id'));
     const item = el('li', '', initial(user), name);
     if (user.isTeacher) item.append(el('span', 'badge teacher', say('teacher')));
     if (user.userId === this.#me) item.append(el('span', 'badge', say('you')));
-    if (place) item.append(el('span', 'place', place));
+    if (position) item.append(el('span', 'place', position));
     else if (isUp) item.append(icon('i-hand'));
     return item;
   }

@@ -1,4 +1,4 @@
-// The list of rooms; entering one, and creating one.
+// The list of rooms, and the forms that enter and create one.
 
 import { $, bdi, clean, el, list, nameOf } from './dom.js';
 import { duration, onLanguage, say, sayOf, translate } from './i18n.js';
@@ -11,7 +11,7 @@ const MOST_NAME_CHARS = 80;
 let rooms = null;
 let shown = '';
 
-/** Shows the list and keeps it fresh. */
+/** Shows the list and refreshes it. */
 export function startRooms() {
   translate();
   $('home').hidden = false;
@@ -50,7 +50,7 @@ function show() {
   $('rooms-empty').hidden = rooms.length > 0;
   $('rooms-count').textContent = rooms.length > 0 ? say('roomsCount', { n: rooms.length }) : '';
   const items = rooms.map(describe);
-  // A list that did not change is left alone: somebody may be reading it, or have the focus in it.
+  // An unchanged list is left alone: somebody may be reading it or have the focus in it.
   const now = JSON.stringify(items);
   if (now === shown) return;
   shown = now;
@@ -59,12 +59,14 @@ function show() {
   if (focused) $('rooms').querySelector(`[data-room="${CSS.escape(focused)}"]`)?.focus();
 }
 
-/** What is said of a room. */
+/** The texts of a room in the list. */
 function describe(room) {
   const state = ['live', 'waiting', 'ended'].includes(room.state) ? room.state : 'waiting';
   const name = clean(room.name, MOST_NAME_CHARS);
-  const teacher = room.publisher && nameOf({ userId: clean(room.publisher.userId, 64), nickname: clean(room.publisher.nickname, 40) });
-  const time = { live: ['sinceLive', room.liveS], waiting: ['sinceOpen', room.openS], ended: ['sinceEnded', room.endedS] }[state];
+  const { publisher } = room;
+  const teacher = publisher && nameOf({ userId: clean(publisher.userId, 64), nickname: clean(publisher.nickname, 40) });
+  const { liveS, openS, endedS } = room;
+  const time = { live: ['sinceLive', liveS], waiting: ['sinceOpen', openS], ended: ['sinceEnded', endedS] }[state];
   const since = typeof time[1] === 'number' ? say(time[0], { time: duration(time[1]) }) : '';
   const watching = Number(room.watching) || 0;
   return { id: room.roomId, state, name, teacher, since, watching };
@@ -79,7 +81,8 @@ function card({ id, state, name, teacher, since, watching }) {
   const who = el('p');
   if (teacher) who.append(...sayOf('taughtBy', teacher));
   else who.append(say(state === 'ended' ? 'teacherGone' : 'nobodyTeaches'));
-  const facts = el('p', 'soft', [say(state === 'live' ? 'watching' : 'present', { n: watching }), since].filter(Boolean).join(' · '));
+  const present = say(state === 'live' ? 'watching' : 'present', { n: watching });
+  const facts = el('p', 'soft', [present, since].filter(Boolean).join(' · '));
   link.append(el('span', `badge ${state}`, say(state)), title, who, facts, el('span', 'go', say('join')));
   return el('li', '', link);
 }
@@ -108,8 +111,8 @@ async function create(event) {
     });
     const answer = await response.json().catch(() => ({}));
     if (!response.ok || !isId(answer.roomId)) {
-      const why = { floodedMessages: say('createFlooded'), serverFull: say('createFull'), badRequest: say('createBadName') };
-      error.textContent = why[answer.code] ?? say('cannotCreate');
+      const why = { floodedMessages: 'createFlooded', serverFull: 'createFull', badRequest: 'createBadName' };
+      error.textContent = say(why[answer.code] ?? 'cannotCreate');
       return;
     }
     newRoom = answer.roomId;
@@ -124,7 +127,7 @@ async function create(event) {
 
 let newRoom = null;
 
-/** Shows what to hand on of the room that was created. */
+/** Shows the link and the command of the new room. */
 function created() {
   if (!newRoom) return;
   $('created').hidden = false;
@@ -134,7 +137,7 @@ function created() {
   $('created-command').textContent = command(newRoom);
 }
 
-/** What a teacher types. */
+/** The command that a teacher types. */
 function command(room) {
   return `classroom teach --room ${room} --server ws://${location.host}`;
 }

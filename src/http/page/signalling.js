@@ -1,42 +1,42 @@
-// The WebSocket: joins, sends, receives, notices a dead line, and comes back by itself.
+// The WebSocket of signalling: joins, sends, receives, detects a dead path, and reconnects.
 
-/** How long a WebSocket may take to open, and again until the server lets us in: a whole class may be before us. */
+/** How long a WebSocket may take to open, and again until the server answers the join: a whole class may be ahead. */
 const OPEN_WITHIN_MS = 4_000;
-/** How often the server is asked whether it is there, and how soon it has to answer: at once, or a while later. */
+/** How often to ping the server, and how soon a `pong` is due: after a check, or usually. */
 const PING_AFTER_MS = 3_000;
 const PONG_WITHIN_MS = 2_500;
 const ANSWER_WITHIN_MS = 1_500;
-/** What was heard so lately needs no question. */
+/** A message this recent makes a ping unnecessary. */
 const FRESH_MS = 1_000;
-/** A timer that is so late tells of this computer, not of the line. */
+/** A timer this late shows that this computer stood still, so nothing follows about the path. */
 const LATE_MS = 500;
-/** How long a question by HTTP may take. At the most four wait at a time: browsers open six connections. */
+/** How long a probe by HTTP may take. At most four are pending: browsers open six connections. */
 const PROBE_WITHIN_MS = 3_000;
-/** How long an attempt by WebSocket may take while the line is dead: some first ones, and later ones. */
+/** How long an attempt by WebSocket may take while the path is dead: the first attempts, and later ones. */
 const DIAL_WITHIN_MS = 2_400;
 const LATER_DIAL_WITHIN_MS = 4_800;
 const FIRST_DIALS = 10;
-/** Pauses between attempts; nobody looks at a page that is hidden. */
+/** Pauses between attempts; nobody looks at a hidden page. */
 const FIRST_PAUSE_MS = 250;
 const LONGEST_PAUSE_MS = 900;
 const HIDDEN_PAUSE_MS = 5_000;
-/** A server that let nobody in, for now, needs no haste. */
+/** The pause after a temporary refusal. */
 const REFUSED_PAUSE_MS = 5_000;
 const LONGEST_RETRY_MS = 60_000;
-/** A refusal comes as fast as an answer would, the end of patience does not. */
+/** A refused TCP connection fails this fast; a timeout takes longer. */
 const REFUSED_WITHIN_MS = 300;
 
-/** Gecko lets a page wait up to ten seconds before a WebSocket that follows failed ones; others only after very many. */
+/** Gecko delays a WebSocket by up to ten seconds after failed ones; other browsers only after very many. */
 const IS_GECKO = CSS.supports('-moz-appearance', 'none');
 
-/** Coming back with the same request is pointless after these (`ErrorCode::is_final`). */
+/** After these errors, repeating the request is pointless (`ErrorCode::is_final`). */
 const FINAL = new Set([
   'badRequest', 'malformedMessage', 'messageTooLarge', 'binaryFrame', 'notAllowed', 'userIdTaken', 'publisherExists',
   'roomFull', 'replaced',
 ]);
 
 export class Signalling {
-  /** When the server was last heard, by `performance.now()`, and how long it was waited for. */
+  /** When the server was last heard, by `performance.now()`, and how long its last answer took. */
   heardAt = -Infinity;
   waited = 0;
   #query;
@@ -44,9 +44,9 @@ export class Signalling {
   #socket = null;
   #error = null;
   #isIn = false;
-  /** Whether nothing answered since the server was lost. */
+  /** Whether nothing has answered since the connection was lost. */
   #isSilent = false;
-  /** When the server was asked whether it is there; 0 when it has answered. */
+  /** When the pending ping was sent; 0 if none is pending. */
   #askedAt = 0;
   #patience = 0;
   #timer = 0;
@@ -58,9 +58,9 @@ export class Signalling {
   #stopped = false;
 
   /**
-   * `query` is what the server wants to know (`roomId`, `userId`, ...). `on` has `message(m)`, `lost(error, cause)` for
-   * a connection that will be tried again, and `refused(error)` for one that will not. A cause is `closed` (the server
-   * ended it), `refused` (the computer answers, no server runs on it) or `silent` (nothing answers).
+   * `query` is the join request (`roomId`, `userId`, ...). `on` has `message(m)`, `lost(error, cause)` for a connection
+   * that will be retried, and `refused(error)` for one that will not. The cause is `closed` (the server closed it),
+   * `refused` (the computer answers, but no server runs there) or `silent` (nothing answers).
    */
   constructor(query, on) {
     this.#query = query;
@@ -70,7 +70,7 @@ export class Signalling {
     this.#beat = setInterval(() => this.#ping(PING_AFTER_MS, PONG_WITHIN_MS), 1_000);
   }
 
-  /** Connects, or connects again. */
+  /** Connects or reconnects. */
   open() {
     this.#drop();
     this.#stopped = false;
@@ -84,7 +84,7 @@ export class Signalling {
     return new WebSocket(`${scheme}://${location.host}/ws?${query}`);
   }
 
-  /** From now on this is the connection, open or not yet. */
+  /** Uses this socket as the connection, open or not yet. */
   #adopt(socket) {
     this.#socket = socket;
     const since = performance.now();
@@ -102,30 +102,30 @@ export class Signalling {
     this.#expect(OPEN_WITHIN_MS);
   }
 
-  /** Sends, and says whether there was a connection to send on. */
+  /** Sends a message; false if there is no open connection. */
   send(message) {
     if (this.#socket?.readyState !== WebSocket.OPEN) return false;
     this.#socket.send(JSON.stringify(message));
     return true;
   }
 
-  /** Whether what is sent now will arrive, as far as can be known. */
+  /** Whether a message sent now will arrive, as far as one can know. */
   get isSure() {
     return this.#socket?.readyState === WebSocket.OPEN && performance.now() - this.heardAt < FRESH_MS;
   }
 
-  /** The line may be dead, or just back: the server answers soon, or the connection is made anew. */
+  /** Checks the path, which may be dead or just back: the server answers soon, or a new connection is made. */
   check = (event) => {
     if (this.#stopped) return;
     if (this.#socket) return this.#ping(0, ANSWER_WITHIN_MS);
-    // An attempt repeats its SYN each second; only an event is a reason for another one.
+    // The kernel repeats the SYN of an attempt each second, so only an event justifies another attempt.
     if (this.#dialled && !event) return;
     this.#drop();
     this.#pause = FIRST_PAUSE_MS;
     this.#look();
   };
 
-  /** Says goodbye: the place is free at once. */
+  /** Says goodbye: the user id is free at once. */
   leave() {
     this.#stopped = true;
     this.#goodbye();
@@ -153,12 +153,12 @@ export class Signalling {
       this.#pause = FIRST_PAUSE_MS;
       this.#dials = 0;
     }
-    // What another user says does not end our own connection, and what ends it is the last word.
+    // An error from another user does not end our connection. The last error before the end is the reason for it.
     this.#error = message.type === 'error' && !message.userId ? message : null;
     this.#on.message(message);
   }
 
-  /** Asks whether the server is there, unless it was heard within `after` or was asked already. */
+  /** Pings the server, unless it was heard within `after` or a ping is pending. */
   #ping(after, within) {
     const now = performance.now();
     if (!this.#isIn || this.#askedAt || now - this.heardAt < after || !this.send({ type: 'ping' })) return;
@@ -166,12 +166,12 @@ export class Signalling {
     this.#expect(within);
   }
 
-  /** Gives the connection up if nothing is heard of it in this time. */
+  /** Gives the connection up if nothing arrives in this time. */
   #expect(within) {
     clearTimeout(this.#patience);
     const due = performance.now() + within;
     this.#patience = setTimeout(() => {
-      // A page that hung has not read yet what waits for it.
+      // A page that hung has not read the waiting messages yet.
       if (performance.now() - due > LATE_MS) return this.#expect(within);
       this.#ended('silent');
     }, within);
@@ -203,14 +203,14 @@ export class Signalling {
       return;
     }
     this.#isSilent ||= cause === 'silent';
-    // A server that closed the connection is there, or will be in a moment; of another it is asked first whether it is.
+    // A server that closed the connection exists, or will again in a moment. In the other cases, probe first.
     if (cause !== 'closed') this.#later(() => this.#look());
     else if (retry >= 0) this.#later(() => this.open(), Math.min(retry, LONGEST_RETRY_MS));
     else this.#later(() => this.open(), this.#drawn(error ? REFUSED_PAUSE_MS : LONGEST_PAUSE_MS));
     this.#on.lost(error, cause);
   }
 
-  /** The next pause: each is longer than the one before, and a class does not come back in step. */
+  /** The next pause. Pauses grow, and are random so that a class does not reconnect in step. */
   #drawn(longest) {
     const pause = this.#pause * (0.75 + Math.random() / 2);
     this.#pause = Math.min(this.#pause * 1.5, document.hidden ? HIDDEN_PAUSE_MS : longest);
@@ -222,15 +222,15 @@ export class Signalling {
     this.#timer = setTimeout(work, pause);
   }
 
-  /** Looks again and again whether the server answers. The first packet to come through on a line that is back must be new. */
+  /** Probes the server again and again. The first packet on a path that works again must belong to a new attempt. */
   #look() {
     if (IS_GECKO) this.#ask();
     else this.#tryToConnect();
   }
 
   /**
-   * By WebSocket. Chromium keeps the TCP connections of HTTP requests that were given up, six of them, and a new request
-   * waits for one of these: its next SYN may come half a minute later. A WebSocket that is closed takes its connection along.
+   * Probes by WebSocket. Chromium keeps the TCP connections of up to six aborted HTTP requests, and a new request waits
+   * for one of them, whose next SYN may come half a minute later. Closing a WebSocket closes its TCP connection.
    */
   #tryToConnect() {
     const last = this.#dialled;
@@ -254,14 +254,14 @@ export class Signalling {
     socket.onclose = () => {
       if (socket !== this.#dialled) return;
       this.#dialled = null;
-      // The system gives up an address that was silent for long, which looks like a refusal.
+      // The system gives up an address after a long silence, which looks like a refusal.
       this.#isSilent ||= performance.now() - since >= REFUSED_WITHIN_MS;
       this.#on.lost(null, this.#isSilent ? 'silent' : 'refused');
       this.#later(() => this.#look());
     };
   }
 
-  /** By HTTP. A question is patient, for slow lines, and the next one does not wait for its end. */
+  /** Probes by HTTP. A probe has a long timeout, for slow paths, and the next probe does not wait for it. */
   #ask() {
     const probe = new AbortController();
     const since = performance.now();
@@ -271,7 +271,7 @@ export class Signalling {
     const answered = () => this.#probes.has(probe) && this.open();
     const failed = () => {
       if (!this.#probes.delete(probe)) return;
-      // The system gives up an address that was silent for long, which looks like a refusal.
+      // The system gives up an address after a long silence, which looks like a refusal.
       this.#isSilent ||= performance.now() - since >= REFUSED_WITHIN_MS;
       this.#on.lost(null, this.#isSilent ? 'silent' : 'refused');
     };

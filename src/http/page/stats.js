@@ -1,4 +1,4 @@
-// The numbers of a connection, once a second.
+// The statistics of the connection, once a second.
 
 import { $, el } from './dom.js';
 import { say } from './i18n.js';
@@ -12,7 +12,10 @@ export class Stats {
     $('stats').hidden = !this.isShown;
   }
 
-  /** Reads the browser's numbers, shows them if they are wanted, and gives the bytes that came so far, and of pictures. */
+  /**
+   * Reads the browser's statistics, shows them if wanted, and returns the summary: `bytes` of all media, `videoBytes`,
+   * ...
+   */
   async read(peer) {
     const report = await peer.stats();
     const now = summary(report);
@@ -23,7 +26,7 @@ export class Stats {
   }
 
   #show(now, before) {
-    const pictures = now.videos.map((video) => {
+    const videos = now.videos.map((video) => {
       const rate = say('perSecond', { n: Math.round(video.fps ?? 0) });
       return [video.width ? `${video.width} × ${video.height}` : '–', rate];
     });
@@ -31,8 +34,8 @@ export class Stats {
     const rate = seconds > 0 ? ((now.bytes - before.bytes) * 8) / seconds : null;
     const share = now.packets + now.lost > 0 ? (100 * now.lost) / (now.packets + now.lost) : 0;
     const rows = [
-      ['statPicture', pictures.map(([size]) => size).join(' + ') || '–'],
-      ['statFrames', pictures.map(([, frames]) => frames)[0] ?? '–'],
+      ['statPicture', videos.map(([size]) => size).join(' + ') || '–'],
+      ['statFrames', videos.map(([, frames]) => frames)[0] ?? '–'],
       ['statRate', rate === null ? '–' : bits(rate)],
       ['statDropped', now.dropped],
       ['statLost', `${now.lost} (${share.toFixed(share < 10 ? 1 : 0)} %)`],
@@ -41,7 +44,8 @@ export class Stats {
       ['statCodec', now.codecs.join(', ') || '–'],
       ['statVia', now.via],
     ];
-    $('stats-list').replaceChildren(...rows.flatMap(([key, value]) => [el('dt', '', say(key)), el('dd', '', String(value))]));
+    const items = rows.flatMap(([key, value]) => [el('dt', '', say(key)), el('dd', '', String(value))]);
+    $('stats-list').replaceChildren(...items);
   }
 }
 
@@ -51,13 +55,14 @@ function summary(report) {
   const videos = inbound.filter((x) => x.kind === 'video' && x.bytesReceived > 0);
   const sum = (key, of = inbound) => of.reduce((total, x) => total + (x[key] ?? 0), 0);
   const chosen = all.find((x) => x.type === 'transport' && x.selectedCandidatePairId)?.selectedCandidatePairId;
-  const pair = report.get(chosen) ?? all.find((x) => x.type === 'candidate-pair' && (x.selected || (x.nominated && x.state === 'succeeded')));
+  const isUsed = (pair) => pair.selected || (pair.nominated && pair.state === 'succeeded');
+  const pair = report.get(chosen) ?? all.find((x) => x.type === 'candidate-pair' && isUsed(x));
   const codecs = inbound.map((x) => report.get(x.codecId)?.mimeType?.split('/')[1]).filter(Boolean);
   videos.sort((a, b) => (b.frameWidth ?? 0) - (a.frameWidth ?? 0));
   return {
     at: performance.now(),
     bytes: sum('bytesReceived'),
-    pictureBytes: sum('bytesReceived', videos),
+    videoBytes: sum('bytesReceived', videos),
     packets: sum('packetsReceived'),
     lost: Math.max(0, sum('packetsLost')),
     dropped: sum('framesDropped'),
@@ -69,14 +74,17 @@ function summary(report) {
   };
 }
 
-/** What a picture waits in this browser, from its last packet to the screen. */
+/** How long a frame waits in this browser, from its last packet to the screen. */
 function buffer(video) {
   if (!video) return null;
   const { jitterBufferDelay = 0, jitterBufferEmittedCount = 0, totalDecodeTime = 0, framesDecoded = 0 } = video;
   return { jitterBufferDelay, jitterBufferEmittedCount, totalDecodeTime, framesDecoded };
 }
 
-/** The way and the wait since the last look; the teacher's clock is not ours, so the encoder's share is not in it. */
+/**
+ * The network delay and the waiting time since the last reading. The teacher's clock is not ours, so the encoder's
+ * delay is not included.
+ */
 function delay(now, before) {
   if (!now.jitter || !before?.jitter) return '–';
   const frames = now.jitter.jitterBufferEmittedCount - before.jitter.jitterBufferEmittedCount;

@@ -1,37 +1,38 @@
-// What there is to see in a room, by what is known: no element is touched here.
+// What a room shows, as a function of its state. This file touches no element.
 
-import { clean } from './dom.js';
 import { hasWords, say, timeOfDay } from './i18n.js';
 
-/** Silence of the server that is worth a word. */
+/** Tell the student when the server has been silent for this long. */
 const SILENT_MS = 3_000;
-/** Connecting for so long is worth a word about firewalls. */
+/** Mention firewalls when connecting takes this long. */
 const UDP_HINT_MS = 15_000;
-const MOST_MESSAGE_CHARS = 400;
+/** The names of the codecs of an `error` (`VideoCodec` of the protocol). */
+const CODECS = { h264: 'H.264', vp8: 'VP8' };
 
 /**
- * `{ screen, title, text, more, actions, ask, banner, mark }`: `screen` is `ask`, `connecting`, `waiting`,
- * `live`, `sound`, `ended` or `error`; all else may be missing. A banner stands over a picture that stands still, and a
- * mark, `{ word, text }`, in the bar.
+ * Returns `{ screen, title, text, more, actions, ask, banner, mark }`. `screen` is `ask`, `connecting`, `waiting`,
+ * `live`, `sound`, `ended` or `error`; all other fields are optional. A banner covers a video that stands still, and a
+ * mark, `{ word, text }`, appears in the bar.
  */
 export function view(known) {
-  const { asking, refused, rejected, signal, course, wasIn, tracks } = known;
+  const { asking, refused, rejected, signal, lesson, wasIn, tracks } = known;
   if (asking) return askView(asking);
   const error = refused ?? (signal.error?.code === 'userIdTaken' ? signal.error : null);
   if (error) return errorView(error, known);
   const went = wentBy(known);
   if (went === 'ended') return endedView(known);
   if (rejected) return errorView(rejected, known);
-  // Of a port it is only spoken where all else works.
-  const isLate = signal.isOpen && course.since > 0 && Date.now() - Math.max(course.since, signal.since) > UDP_HINT_MS;
-  const gone = stoppedPictures(known);
-  if (known.isConnected && gone.length > 0 && gone.length === pictures(known).length) {
+  // Mention a blocked port only if everything else works.
+  const isLate = signal.isOpen && lesson.since > 0 && Date.now() - Math.max(lesson.since, signal.since) > UDP_HINT_MS;
+  const gone = stoppedVideos(known);
+  if (known.isConnected && gone.length > 0 && gone.length === videosOf(known).length) {
     const key = gone.length > 1 ? 'bothStopped' : `${gone[0]}Stopped`;
-    return { screen: 'sound', title: say(key), text: say(tracks.audio ? 'stoppedSound' : 'stoppedText'), banner: banner(known, isLate) };
+    const text = say(tracks.audio ? 'stoppedSound' : 'stoppedText');
+    return { screen: 'sound', title: say(key), text, banner: banner(known, isLate) };
   }
-  if (known.hasPicture) return { screen: 'live', banner: banner(known, isLate), mark: mark(known, gone) };
+  if (known.hasVideo) return { screen: 'live', banner: banner(known, isLate), mark: mark(known, gone) };
   if (!wasIn && !went) return entryView(known);
-  if (!course.publisher) return waitingView(known, went);
+  if (!lesson.publisher) return waitingView(known, went);
   if (tracks && known.isConnected && !tracks.screen && !tracks.camera) {
     const key = tracks.audio ? 'soundOnly' : 'nothing';
     return { screen: 'sound', title: say(`${key}Title`), text: say(`${key}Text`) };
@@ -45,16 +46,17 @@ export function view(known) {
 
 function askView(why) {
   const actions = why === 'change' ? ['back'] : [];
-  return { screen: 'ask', title: say('whoTitle'), text: say('whoText'), ask: why === 'badUserId' ? say('badUserId') : ' ', actions };
+  const ask = why === 'badUserId' ? say('badUserId') : ' ';
+  return { screen: 'ask', title: say('whoTitle'), text: say('whoText'), ask, actions };
 }
 
-/** How the teacher went who is not here; where no server answers, as it was when this browser was here last. */
-function wentBy({ course, wasIn, signal, last }) {
-  if (course.publisher) return null;
-  return course.wentBy ?? (!wasIn && signal.cause ? (last?.by ?? null) : null);
+/** How the absent teacher left; if no server answers, how the teacher had left when this browser was here last. */
+function wentBy({ lesson, wasIn, signal, last }) {
+  if (lesson.publisher) return null;
+  return lesson.wentBy ?? (!wasIn && signal.cause ? (last?.by ?? null) : null);
 }
 
-/** Before the server let us in. */
+/** The view before the server has let the student in. */
 function entryView(known) {
   const { error, cause, since } = known.signal;
   if (error) return { ...errorView(error, known), screen: 'connecting' };
@@ -68,11 +70,12 @@ function waitingView(known, went) {
   const { students, signal, isOffline } = known;
   const others = students - 1;
   const how = { left: 'left', lost: 'lost' }[went];
-  const seen = { screen: 'waiting', title: say(how ? `${how}Title` : 'waitingTitle'), text: say(how ? 'backText' : 'waitingText') };
+  const [title, text] = how ? [`${how}Title`, 'backText'] : ['waitingTitle', 'waitingText'];
+  const seen = { screen: 'waiting', title: say(title), text: say(text) };
   if (signal.isOpen) {
     seen.more = others > 1 ? say('waitingMany', { n: others }) : say(others === 1 ? 'waitingOne' : 'waitingFirst');
   } else if (isOffline) seen.banner = say('bannerOffline');
-  // A teacher who went may have taken the server along.
+  // A teacher who left may have taken the server along.
   else if (signal.cause === 'refused') seen.banner = how ? '' : say('serverGone');
   else if (signal.cause === 'silent') seen.banner = say('serverSilent');
   return { ...seen, banner: noReload(known) || seen.banner };
@@ -80,54 +83,57 @@ function waitingView(known, went) {
 
 function endedView(known) {
   const more = known.last?.by === 'ended' ? say('endedAt', { time: timeOfDay(known.last.at) }) : '';
-  return { screen: 'ended', title: say('endedTitle'), text: say('endedText'), more, actions: ['rooms'], banner: noReload(known) };
+  const [title, text] = [say('endedTitle'), say('endedText')];
+  return { screen: 'ended', title, text, more, actions: ['rooms'], banner: noReload(known) };
 }
 
-/** What was wanted just now, and why it was not done. */
+/** Why the page did not reload. */
 const noReload = ({ wantsReload, signal }) => (wantsReload && !signal.isOpen ? say('noReload') : '');
 
-/** Sentences of the server and of the teacher's program are for programs and terminals; a page has its own. */
+/** The sentences of the server and of the teacher's program are for terminals, so the page has its own. */
 function errorView(error, { userId, refused }) {
   const code = hasWords(`${error.code}Title`) ? error.code : 'unknown';
-  const seen = { screen: 'error', title: say(`${code}Title`), text: say(code, { user: userId }), actions: ['retry', 'rooms'] };
+  const [title, text] = [say(`${code}Title`), say(code, { user: userId })];
+  const seen = { screen: 'error', title, text, actions: ['retry', 'rooms'] };
   if (code === 'userIdTaken') {
     seen.ask = ' ';
     seen.actions = ['rooms'];
     if (!refused) seen.more = say('userIdHeld');
   } else if (code === 'replaced') seen.actions = ['takeBack', 'rooms'];
   else if (code === 'badRequest') seen.actions = ['rooms'];
-  else if (code === 'noCommonCodec') Object.assign(seen, codecView(clean(error.message, MOST_MESSAGE_CHARS)));
+  else if (code === 'noCommonCodec') Object.assign(seen, codecView(error.codec));
   return seen;
 }
 
-/** Names the codec that is missing, and what to do in this browser. */
-function codecView(detail) {
-  const codec = /sent as (H\.264|VP8|VP9|AV1)/.exec(detail)?.[1] ?? 'H.264';
-  const remedy = codec === 'H.264' ? 'VP8' : 'H.264';
-  const isFirefox = navigator.userAgent.includes('Firefox/') && codec === 'H.264';
-  return { text: say('noCommonCodec', { codec }), more: say(isFirefox ? 'noCommonCodecFirefox' : 'noCommonCodecOther', { remedy }) };
+/** Names the missing codec, and the remedy in this browser. */
+function codecView(sent) {
+  const codec = CODECS[sent] ?? CODECS.h264;
+  const remedy = codec === CODECS.h264 ? CODECS.vp8 : CODECS.h264;
+  const isFirefox = navigator.userAgent.includes('Firefox/') && codec === CODECS.h264;
+  const more = say(isFirefox ? 'noCommonCodecFirefox' : 'noCommonCodecOther', { remedy });
+  return { text: say('noCommonCodec', { codec }), more };
 }
 
-/** What is wrong while the last picture stands, if anything. */
+/** What is wrong while the last frame stays on the screen, if anything. */
 function banner(known, isLate) {
-  const { course, signal, isConnected, isFlowing } = known;
+  const { lesson, signal, isConnected, isFlowing } = known;
   const code = signal.error?.code;
   if (isConnected && isFlowing) {
     const sent = living(known);
     if (signal.isOpen) return sent && waits(sent) ? less(sent) : '';
-    // Whether the lecture goes on is known after some silence.
+    // Whether the lecture continues is clear only after some silence.
     if (!hasWords(code)) return Date.now() - signal.since > SILENT_MS ? say('bannerSignal') : '';
     return say(code);
   }
   if (known.isOffline) return say('bannerOffline');
   if (noReload(known)) return noReload(known);
   if (!signal.isOpen) return say(signal.cause === 'silent' ? 'bannerSilent' : 'bannerTeacher');
-  if (!course.publisher) return say('bannerTeacher');
+  if (!lesson.publisher) return say('bannerTeacher');
   if (isLate) return say('bannerUdp');
   return say(isConnected && known.isHeard ? 'bannerTeacher' : 'bannerMedia');
 }
 
-/** What is less than it could be while the lecture goes on: a picture that has no source, one that is smaller. */
+/** What is reduced while the lecture continues: a video without a source, or a smaller one. */
 function mark(known, gone) {
   const { isConnected, isFlowing } = known;
   const sent = living(known);
@@ -144,30 +150,30 @@ function mark(known, gone) {
   return { word: say(word), text: lessText };
 }
 
-/** The pictures that the lecture has. */
-function pictures({ tracks }) {
+/** The videos of the lecture. */
+function videosOf({ tracks }) {
   return ['screen', 'camera'].filter((role) => tracks?.[role]);
 }
 
-/** Those of them that have no source any more. */
-function stoppedPictures(known) {
-  return pictures(known).filter((role) => known.stopped?.[role]);
+/** The videos without a source. */
+function stoppedVideos(known) {
+  return videosOf(known).filter((role) => known.stopped?.[role]);
 }
 
-/** What is sent of the pictures that have a source: of the others a narrow line is not the reason. */
+/** The tiers of the videos that have a source: the path is not the reason that the others are missing. */
 function living({ sent, stopped }) {
   if (!sent?.tiers) return null;
   const tiers = Object.fromEntries(Object.entries(sent.tiers).filter(([role]) => !stopped?.[role]));
   return { ...sent, tiers };
 }
 
-/** Whether no picture at all is sent. */
+/** Whether no video is sent at all. */
 function waits({ tiers }) {
-  const pictures = [tiers?.screen, tiers?.camera].filter((tier) => tier !== undefined);
-  return pictures.length > 0 && pictures.every((tier) => tier === 'none');
+  const videos = [tiers?.screen, tiers?.camera].filter((tier) => tier !== undefined);
+  return videos.length > 0 && videos.every((tier) => tier === 'none');
 }
 
-/** What is sent less than everything, and why; nothing where it is everything. */
+/** What is reduced and why, as a sentence; empty if everything is sent. */
 export function less(sent) {
   const screen = sent?.tiers?.screen;
   const camera = sent?.tiers?.camera;

@@ -1,9 +1,9 @@
-// The service worker: a copy of the page, for a reload at a time when no server answers. Whatever the server answers
-// goes before. It is served at the root, since it concerns every room.
+// The service worker: a copy of the page for a reload while no server answers. An answer of the server takes
+// precedence. The worker is served at the root, because it serves every room.
 
 const NAME = 'classroom {{assets}}';
 const FILES = {{files}};
-/** A server that is so slow counts as none. */
+/** A server that takes longer counts as absent. */
 const ANSWER_WITHIN_MS = 4_000;
 
 addEventListener('install', (event) => event.waitUntil(fill()));
@@ -12,7 +12,8 @@ addEventListener('fetch', (event) => {
   const { mode, url, method } = event.request;
   const { pathname, origin } = new URL(url);
   if (method !== 'GET' || origin !== location.origin) return;
-  if (mode === 'navigate' && (pathname === '/' || pathname.startsWith('/room/'))) event.respondWith(page(event.request));
+  const isPage = mode === 'navigate' && (pathname === '/' || pathname.startsWith('/room/'));
+  if (isPage) event.respondWith(page(event.request));
   else if (pathname.startsWith('/assets/')) event.respondWith(file(event.request));
 });
 
@@ -22,7 +23,7 @@ async function fill() {
   await skipWaiting();
 }
 
-/** The files of other versions are of no use to this one. */
+/** Removes the files of other versions. */
 async function forgetOthers() {
   const names = await caches.keys();
   await Promise.all(names.filter((name) => name !== NAME).map((name) => caches.delete(name)));
@@ -36,5 +37,5 @@ async function page(request) {
   return Promise.race([fetch(request).catch(kept), late]);
 }
 
-/** A file's name changes with its content. */
+/** A file's URL changes with its content, so a cached file is current. */
 const file = async (request) => (await caches.match(request, { cacheName: NAME })) ?? fetch(request);

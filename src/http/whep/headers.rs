@@ -1,4 +1,4 @@
-//! The headers that WHEP is made of.
+//! The HTTP headers of WHEP.
 
 use std::fmt::Write;
 
@@ -8,14 +8,23 @@ use axum::response::{IntoResponse, Response};
 use super::problem::Problem;
 use crate::protocol::IceServer;
 
-pub(super) const SDP: &str = "application/sdp";
-pub(super) const SDP_FRAGMENT: &str = "application/trickle-ice-sdpfrag";
+const SDP: &str = "application/sdp";
+const SDP_FRAGMENT: &str = "application/trickle-ice-sdpfrag";
 pub(super) const METHODS_OF_ENDPOINT: &str = "GET, HEAD, POST, OPTIONS";
 pub(super) const METHODS_OF_SESSION: &str = "GET, HEAD, PATCH, DELETE, OPTIONS";
-pub(super) const ACCEPT_POST: HeaderName = HeaderName::from_static("accept-post");
-pub(super) const ACCEPT_PATCH: HeaderName = HeaderName::from_static("accept-patch");
+const ACCEPT_POST: HeaderName = HeaderName::from_static("accept-post");
+const ACCEPT_PATCH: HeaderName = HeaderName::from_static("accept-patch");
 
-/// A `Link` for each server (RFC 9725, 4.6). One whose name or password can't stand in a header is left out.
+/// The header that names what a resource accepts, and the media type in it.
+pub(super) type Accepted = (HeaderName, &'static str);
+
+/// The body of `POST` to the endpoint.
+pub(super) const ACCEPTED_BY_ENDPOINT: Accepted = (ACCEPT_POST, SDP);
+
+/// The body of `PATCH` to a session.
+pub(super) const ACCEPTED_BY_SESSION: Accepted = (ACCEPT_PATCH, SDP_FRAGMENT);
+
+/// A `Link` for each ICE server (RFC 9725, 4.6), except those whose name or password is not valid in a header.
 pub(super) fn links(servers: &[IceServer]) -> Vec<HeaderValue> {
     let link = |url: &String, server: &IceServer| {
         let mut link = format!("<{url}>; rel=\"ice-server\"");
@@ -33,7 +42,7 @@ fn quoted(text: &str) -> String {
     format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
 }
 
-/// Pages of any origin may play: a school's own site is another origin. They send no cookies, and we have none.
+/// Pages of any origin may play: a school's own site has another origin. Cookies are not involved.
 pub(super) fn allow_all_origins(headers: &mut HeaderMap) {
     let all = [
         (header::ACCESS_CONTROL_ALLOW_ORIGIN, "*"),
@@ -44,14 +53,14 @@ pub(super) fn allow_all_origins(headers: &mut HeaderMap) {
 }
 
 pub(super) fn options_of_endpoint() -> Response {
-    options(METHODS_OF_ENDPOINT, (ACCEPT_POST, SDP))
+    options(METHODS_OF_ENDPOINT, ACCEPTED_BY_ENDPOINT)
 }
 
 pub(super) fn options_of_session() -> Response {
-    options(METHODS_OF_SESSION, (ACCEPT_PATCH, SDP_FRAGMENT))
+    options(METHODS_OF_SESSION, ACCEPTED_BY_SESSION)
 }
 
-fn options(allowed: &'static str, accepted: (HeaderName, &'static str)) -> Response {
+fn options(allowed: &'static str, accepted: Accepted) -> Response {
     let headers = [
         (header::ALLOW, allowed),
         accepted,
@@ -62,11 +71,11 @@ fn options(allowed: &'static str, accepted: (HeaderName, &'static str)) -> Respo
     (StatusCode::OK, headers).into_response()
 }
 
-/// What comes with an answer.
+/// The headers of a 201.
 pub(super) fn created(headers: &mut HeaderMap, location: &str, etag: &str, links: &[HeaderValue]) {
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(SDP));
     headers.insert(ACCEPT_PATCH, HeaderValue::from_static(SDP_FRAGMENT));
-    // Both are made of letters, digits and a few signs.
+    // Both consist of letters, digits and a few signs.
     let made = [(header::LOCATION, location), (header::ETAG, etag)];
     headers.extend(made.into_iter().filter_map(|(name, value)| Some((name, value.parse().ok()?))));
     for link in links {
@@ -74,15 +83,15 @@ pub(super) fn created(headers: &mut HeaderMap, location: &str, etag: &str, links
     }
 }
 
-/// Whether the body is of this type, whatever its parameters.
-pub(super) fn expect_type(headers: &HeaderMap, wanted: &'static str) -> Result<(), Problem> {
+/// Checks the media type of the body, without its parameters.
+pub(super) fn expect_type(headers: &HeaderMap, accepted: Accepted) -> Result<(), Problem> {
     let given = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let given = given.split(';').next().unwrap_or_default().trim();
-    if given.eq_ignore_ascii_case(wanted) { Ok(()) } else { Err(Problem::media_type(wanted)) }
+    if given.eq_ignore_ascii_case(accepted.1) { Ok(()) } else { Err(Problem::media_type(accepted)) }
 }
 
-/// Whether `If-Match` names this entity tag, by strong comparison (RFC 9110, 13.1.1). An asterisk means any; in quotes
-/// too, because the draft's own example has them.
+/// Checks that `If-Match` names this entity tag, by strong comparison (RFC 9110, 13.1.1). An asterisk matches any tag,
+/// also in quotes, because the draft's own example quotes it.
 pub(super) fn check_match(headers: &HeaderMap, etag: &str) -> Result<(), Problem> {
     let mut given = headers.get_all(header::IF_MATCH).iter().peekable();
     if given.peek().is_none() {

@@ -1,17 +1,17 @@
-//! WHEP, so that any player can be a student (draft-ietf-wish-whep; its rules of HTTP are those of RFC 9725).
+//! WHEP, so that any player can be a student (draft-ietf-wish-whep, with the HTTP rules of RFC 9725).
 //!
-//! - `POST /whep/{room}` an SDP offer; `/whep/{room}/screen` and `/whep/{room}/camera` ask for that picture. 201 with the
-//!   answer, all candidates in it, and the session's URL in `Location`
-//! - `PATCH` to the session: further candidates of the player (trickle ICE), with the session's `ETag` in `If-Match`
-//! - `DELETE` of the session: goodbye
+//! - `POST /whep/{room}` sends an SDP offer; `/whep/{room}/screen` and `/whep/{room}/camera` ask for one video track.
+//!   201 comes with the answer, which contains all candidates, and with the session's URL in `Location`.
+//! - `PATCH` to the session adds candidates of the player (trickle ICE), with the session's `ETag` in `If-Match`.
+//! - `DELETE` of the session is the goodbye.
 //!
 //! The player is a member of the room like any student: `?nickname=` is the name that others see, `?userId=` the id.
-//! A session ends by `DELETE`, by the player's silence (ICE consent, some 10 s), or with the lecture; then its URL is
-//! 404 (a `GET` tells without changing anything), and a player that wants to go on offers anew. An offer while nobody
-//! teaches is 409 with `Retry-After`. Whatever is refused has a JSON body, `{"code", "message"}`. A page of any origin
-//! may play: CORS says so.
+//! `DELETE`, the player's silence (ICE consent, some 10 s) or the end of the lecture ends a session. Its URL is 404
+//! then (`GET` checks that without side effects), and the player may send a new offer. While nobody teaches, an offer
+//! gets 409 with `Retry-After`. Every refusal has a JSON body, `{"code", "message"}`. CORS lets pages of any origin
+//! play.
 //!
-//! Media is `SRTP_AEAD_AES_128_GCM` or nothing; a player without it gets its answer and fails in the DTLS handshake.
+//! Media needs `SRTP_AEAD_AES_128_GCM`; a player without it gets an answer and then fails in the DTLS handshake.
 
 mod headers;
 mod problem;
@@ -30,42 +30,44 @@ use rand::distr::{Alphanumeric, SampleString};
 use tokio::sync::{Semaphore, mpsc, watch};
 
 use self::problem::Problem;
-use self::sessions::Sessions;
-use crate::id::{Nickname, RoomId};
-use crate::protocol::{IceCandidate, IceServer, JoinRequest, MAX_MESSAGE_BYTES, VideoTrack};
-use crate::sdp::fragment::{self, Fragment};
+use self::sessions::{NewSession, Sessions};
+use crate::id::{IdError, Nickname, RoomId};
+use crate::protocol::{ClientKind, IceCandidate, IceServer, JoinRequest, MAX_MESSAGE_BYTES, VideoTrack};
+use crate::sdp::fragment::Fragment;
+use crate::sdp::player_offer::PlayerOffer;
 
 pub use self::problem::Unavailable;
 pub use self::sessions::MAX_CANDIDATES;
 
-/// Offers that may wait for an answer at a time; each holds an offer, and a member of a room.
+/// Offers that may wait for an answer at a time. Each holds an offer and a member of a room.
 const MAX_PENDING: usize = 256;
 
-/// Random letters and digits of a user id that we make up.
+/// Random letters and digits in a user id that the server makes.
 const ID_CHARS: usize = 6;
 
-/// What a player without a name is called.
+/// The nickname of a player that has none.
 const NAMELESS: &str = "WHEP player";
 
-/// What WHEP needs of a server's lectures.
+/// The lectures of a server, as WHEP needs them.
 pub trait Lectures: Clone + Send + Sync + 'static {
-    /// Brings a player into its room and its offer to the teacher. Dropping the future takes it out again.
+    /// Joins the player's room and sends the offer to the teacher. Dropping the future removes the player.
     fn watch(
         &self,
         player: JoinRequest,
         offer: String,
-        picture: Option<VideoTrack>,
+        video: Option<VideoTrack>,
     ) -> impl Future<Output = Result<Watching, Unavailable>> + Send;
 }
 
-/// A player whose offer was answered.
+/// A player with an answer.
 #[derive(Debug)]
 pub struct Watching {
     /// The teacher's answer, with all candidates.
     pub answer: String,
-    /// Takes the player's candidates, a session's worth without waiting. The player leaves when it is dropped.
+    /// Takes the player's candidates; the queue has space for all candidates of a session. Dropping it removes the
+    /// player.
     pub candidates: mpsc::Sender<IceCandidate>,
-    /// Closed once the player is no member any more, whoever ended it.
+    /// Closed once the player has left the room, for whatever reason.
     pub over: watch::Receiver<()>,
 }
 
@@ -76,48 +78,48 @@ struct Whep<L> {
     pending: Semaphore,
 }
 
-/// The routes below `/whep`; answers name `ice_servers`.
+/// The routes below `/whep`. Answers name `ice_servers`.
 pub fn router<L: Lectures>(lectures: L, ice_servers: &[IceServer]) -> Router {
     let whep = Whep {
         lectures,
         links: headers::links(ice_servers),
-        sessions: Arc::default(),
+        sessions: Arc::new(Sessions::new()),
         pending: Semaphore::new(MAX_PENDING),
     };
     Router::new()
-        .route("/whep/{room}", any(in_order::<L>))
-        .route("/whep/{room}/{picture}", any(one_picture::<L>))
+        .route("/whep/{room}", any(any_video::<L>))
+        .route("/whep/{room}/{video}", any(one_video::<L>))
         .route("/whep/{room}/session/{id}", any(session::<L>))
         .with_state(Arc::new(whep))
 }
 
-type Shared<L> = State<Arc<Whep<L>>>;
+type WhepState<L> = State<Arc<Whep<L>>>;
 
-async fn in_order<L: Lectures>(State(whep): Shared<L>, Path(room): Path<String>, request: Request) -> Response {
+async fn any_video<L: Lectures>(State(whep): WhepState<L>, Path(room): Path<String>, request: Request) -> Response {
     answered(whep.endpoint(&room, None, request).await)
 }
 
-async fn one_picture<L: Lectures>(
-    State(whep): Shared<L>,
-    Path((room, picture)): Path<(String, String)>,
+async fn one_video<L: Lectures>(
+    State(whep): WhepState<L>,
+    Path((room, video)): Path<(String, String)>,
     request: Request,
 ) -> Response {
-    answered(match picture.as_str() {
+    answered(match video.as_str() {
         "screen" => whep.endpoint(&room, Some(VideoTrack::Screen), request).await,
         "camera" => whep.endpoint(&room, Some(VideoTrack::Camera), request).await,
-        _ => Err(Problem::no_such_picture()),
+        _ => Err(Problem::no_such_video()),
     })
 }
 
 async fn session<L: Lectures>(
-    State(whep): Shared<L>,
+    State(whep): WhepState<L>,
     Path((room, id)): Path<(String, String)>,
     request: Request,
 ) -> Response {
     answered(whep.session(&room, &id, request).await)
 }
 
-/// Refusals can be read by pages of other origins too.
+/// Pages of other origins may also read refusals.
 fn answered(result: Result<Response, Problem>) -> Response {
     let mut response = result.unwrap_or_else(Problem::into_response);
     headers::allow_all_origins(response.headers_mut());
@@ -125,30 +127,26 @@ fn answered(result: Result<Response, Problem>) -> Response {
 }
 
 impl<L: Lectures> Whep<L> {
-    async fn endpoint(&self, room: &str, picture: Option<VideoTrack>, request: Request) -> Result<Response, Problem> {
+    async fn endpoint(&self, room: &str, video: Option<VideoTrack>, request: Request) -> Result<Response, Problem> {
         match *request.method() {
-            Method::POST => self.offer(room, picture, request).await,
+            Method::POST => self.offer(room, video, request).await,
             Method::OPTIONS => Ok(headers::options_of_endpoint()),
             Method::GET | Method::HEAD => Ok(StatusCode::NO_CONTENT.into_response()),
             _ => Err(Problem::method(headers::METHODS_OF_ENDPOINT)),
         }
     }
 
-    async fn offer(&self, room: &str, picture: Option<VideoTrack>, request: Request) -> Result<Response, Problem> {
+    async fn offer(&self, room: &str, video: Option<VideoTrack>, request: Request) -> Result<Response, Problem> {
         let room: RoomId = room.parse().map_err(|_| Unavailable::NoSuchRoom)?;
-        headers::expect_type(request.headers(), headers::SDP)?;
+        headers::expect_type(request.headers(), headers::ACCEPTED_BY_ENDPOINT)?;
         let player = player(&room, request.uri().query().unwrap_or_default(), request.headers())?;
         let offer = text(request.into_body()).await?;
-        if !offer.starts_with("v=0") {
-            return Err(Problem::bad_sdp());
-        }
-        // A player may say sendrecv too (draft, 4.2); the answer, sendonly, is the same.
-        let offer = offer.replace("\na=sendrecv\r\n", "\na=recvonly\r\n").replace("\na=sendrecv\n", "\na=recvonly\n");
+        let PlayerOffer { sdp, ufrag } = PlayerOffer::parse(&offer).ok_or_else(Problem::bad_sdp)?;
         let _pending = self.pending.try_acquire().map_err(|_| Problem::full())?;
-        let place = self.sessions.place().ok_or_else(Problem::full)?;
-        let ufrag = fragment::ufrag(&offer);
-        let Watching { answer, candidates, over } = self.lectures.watch(player, offer, picture).await?;
-        let (id, etag) = place.fill(room.clone(), ufrag, candidates, over);
+        let permit = self.sessions.reserve().ok_or_else(Problem::full)?;
+        let watching = self.lectures.watch(player, sdp, video).await?;
+        let Watching { answer, candidates, over } = watching;
+        let (id, etag) = self.sessions.begin(permit, NewSession { room: room.clone(), ufrag, candidates, over });
         let mut response = (StatusCode::CREATED, answer).into_response();
         headers::created(response.headers_mut(), &format!("/whep/{room}/session/{id}"), &etag, &self.links);
         Ok(response)
@@ -165,7 +163,7 @@ impl<L: Lectures> Whep<L> {
             Method::PATCH => self.trickle(room, id, request).await,
             Method::DELETE => {
                 let mut over = self.sessions.take(room, id).ok_or_else(Problem::no_session)?;
-                // An error, because nothing is ever sent: the player is out of the room before we say so.
+                // Always an error, because nothing is ever sent: the channel closes once the player has left the room.
                 _ = over.changed().await;
                 Ok(StatusCode::OK.into_response())
             }
@@ -176,10 +174,10 @@ impl<L: Lectures> Whep<L> {
     async fn trickle(&self, room: &str, id: &str, request: Request) -> Result<Response, Problem> {
         let find = || self.sessions.find(room, id).ok_or_else(Problem::no_session);
         let etag = find()?.etag;
-        headers::expect_type(request.headers(), headers::SDP_FRAGMENT)?;
+        headers::expect_type(request.headers(), headers::ACCEPTED_BY_SESSION)?;
         headers::check_match(request.headers(), &etag)?;
         let fragment = Fragment::parse(&text(request.into_body()).await?).map_err(Problem::bad_fragment)?;
-        // Not kept while the body was on its way: who has a session keeps its player in the room.
+        // The session is not held while the body arrives, because holding it keeps its player in the room.
         let session = find()?;
         if fragment.ufrag.is_some() && fragment.ufrag != session.ufrag {
             return Err(Problem::restart());
@@ -189,22 +187,28 @@ impl<L: Lectures> Whep<L> {
     }
 }
 
-/// Who the player is: by the query as far as that says something.
+/// The player, named by the query if possible.
 fn player(room: &RoomId, query: &str, headers: &HeaderMap) -> Result<JoinRequest, Problem> {
-    let made_up = Alphanumeric.sample_string(&mut rand::rng(), ID_CHARS).to_lowercase();
-    // Of doubles the first counts: what is ours to say stands before the query, what is only a default behind it.
-    let query = format!(
-        "roomId={room}&pub=no&client=whep&session=&epoch={}&{query}&userId=whep-{made_up}",
-        rand::random::<u32>()
-    );
-    let mut player = JoinRequest::parse(&query).map_err(|error| Problem::bad_request(&error))?;
-    if player.nickname.as_str().is_empty() {
-        player.nickname = product(headers);
-    }
-    Ok(player)
+    let get = |wanted: &str| {
+        form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == wanted).map(|(_, value)| value.into_owned())
+    };
+    let random_id = || format!("whep-{}", Alphanumeric.sample_string(&mut rand::rng(), ID_CHARS).to_lowercase());
+    let user =
+        get("userId").unwrap_or_else(random_id).parse().map_err(|error: IdError| Problem::bad_request(&error))?;
+    let nickname = Nickname::from(get("nickname").unwrap_or_default());
+    Ok(JoinRequest {
+        room: room.clone(),
+        room_name: None,
+        user,
+        nickname: if nickname.as_str().is_empty() { product(headers) } else { nickname },
+        publishes: false,
+        session: None,
+        epoch: rand::random(),
+        client: Some(ClientKind::Whep),
+    })
 }
 
-/// The first product of `User-Agent`. What browsers call themselves says nothing.
+/// The first product of `User-Agent`. That of browsers says nothing.
 fn product(headers: &HeaderMap) -> Nickname {
     let agent = headers.get(header::USER_AGENT).and_then(|agent| agent.to_str().ok()).unwrap_or_default();
     let product = Nickname::from(agent.split(['/', ' ']).next().unwrap_or_default());
@@ -212,7 +216,8 @@ fn product(headers: &HeaderMap) -> Nickname {
 }
 
 async fn text(body: Body) -> Result<String, Problem> {
-    // Said at once where it is announced: a player that is still writing may never read what comes later.
+    // Refuse at once if the announced length is too large: a player that is still writing may never read a later
+    // answer.
     if body.size_hint().lower() > MAX_MESSAGE_BYTES as u64 {
         return Err(Problem::too_large());
     }
@@ -242,10 +247,10 @@ mod tests {
         assert_eq!(named("nickname=", "").1, NAMELESS);
         assert_ne!(named("", "").0, named("", "").0);
         assert!(named("", "").0.starts_with("whep-"));
-        // What only we say can't be said by the query.
-        named("roomId=2&pub=pub&session=0123456789abcdef", "");
+        // The query can't set what only the server decides.
+        named("roomId=2&pub=pub&session=0123456789abcdef&epoch=-1", "");
         let client = player(&"1".parse().unwrap(), "client=browser", &HeaderMap::new()).ok().and_then(|it| it.client);
-        assert_eq!(client, Some(crate::protocol::ClientKind::Whep));
+        assert_eq!(client, Some(ClientKind::Whep));
         assert!(player(&"1".parse().unwrap(), "userId=a%20b", &HeaderMap::new()).is_err());
     }
 }

@@ -1,19 +1,18 @@
-//! Why something is refused: a status, and a JSON body with a stable code and a sentence.
+//! Refusals: a status, and a JSON body with a stable code and a sentence.
 
 use std::fmt::Display;
 use std::time::Duration;
 
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
-use super::headers;
 use crate::protocol::{ErrorCode, MAX_MESSAGE_BYTES};
 
-/// How long a player should wait for a teacher: a class begins on the minute, not on the second.
+/// How long a player should wait for a teacher: a lecture begins on the minute, not on the second.
 const TEACHER_RETRY: Duration = Duration::from_secs(3);
 
-/// How long a player should wait for a place, or for a teacher that did not answer.
+/// How long a player should wait while the server is full, or for a teacher that did not answer.
 const PLACE_RETRY: Duration = Duration::from_secs(5);
 
 /// Why a player gets no answer.
@@ -21,17 +20,17 @@ const PLACE_RETRY: Duration = Duration::from_secs(5);
 pub enum Unavailable {
     /// There is no such room.
     NoSuchRoom,
-    /// The room is there, and nobody teaches in it, or not any more.
+    /// The room exists, but has no publisher at the moment.
     NobodyTeaches,
     /// The teacher did not answer in time.
     NoAnswer,
-    /// The server or the teacher refused.
+    /// The server or the teacher refused the player.
     Refused {
-        /// Stable, for programs.
+        /// The stable code, for programs.
         code: ErrorCode,
-        /// A sentence, for people.
+        /// The sentence, for people.
         message: String,
-        /// Worth another try after this time.
+        /// Try again after this time.
         retry_after: Option<Duration>,
     },
 }
@@ -43,8 +42,8 @@ pub(super) struct Problem {
     code: &'static str,
     message: String,
     retry_after: Option<Duration>,
-    /// What would be right, for programs: a header's name and value.
-    header: Option<(&'static str, &'static str)>,
+    /// A header that tells programs what is accepted.
+    header: Option<(HeaderName, &'static str)>,
 }
 
 #[derive(Serialize)]
@@ -65,17 +64,16 @@ impl Problem {
     pub(super) fn method(allowed: &'static str) -> Self {
         let problem =
             Self::new(StatusCode::METHOD_NOT_ALLOWED, "methodNotAllowed", format!("only {allowed} are served here"));
-        Self { header: Some(("allow", allowed)), ..problem }
+        Self { header: Some((header::ALLOW, allowed)), ..problem }
     }
 
-    pub(super) fn media_type(wanted: &'static str) -> Self {
+    pub(super) fn media_type(accepted: (HeaderName, &'static str)) -> Self {
         let problem = Self::new(
             StatusCode::UNSUPPORTED_MEDIA_TYPE,
             "unsupportedMediaType",
-            format!("the body must be {wanted}, as Content-Type says"),
+            format!("the body must be {}, and Content-Type must name it", accepted.1),
         );
-        let name = if wanted == headers::SDP { "accept-post" } else { "accept-patch" };
-        Self { header: Some((name, wanted)), ..problem }
+        Self { header: Some(accepted), ..problem }
     }
 
     pub(super) fn bad_request(cause: &impl Display) -> Self {
@@ -83,12 +81,12 @@ impl Problem {
     }
 
     pub(super) fn bad_sdp() -> Self {
-        let message = "the body is not a session description: send an SDP offer, which starts with v=0";
+        let message = "the body is not a session description: send an SDP offer";
         Self::new(StatusCode::BAD_REQUEST, ErrorCode::BadSdp.as_str(), message)
     }
 
     pub(super) fn no_text() -> Self {
-        let message = "the body did not arrive whole, or is not UTF-8";
+        let message = "the body is incomplete or not UTF-8";
         Self::new(StatusCode::BAD_REQUEST, ErrorCode::BadSdp.as_str(), message)
     }
 
@@ -106,7 +104,7 @@ impl Problem {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, ErrorCode::ServerFull.as_str(), message).after(PLACE_RETRY)
     }
 
-    pub(super) fn no_such_picture() -> Self {
+    pub(super) fn no_such_video() -> Self {
         let message = "the endpoints are /whep/ROOM, /whep/ROOM/screen and /whep/ROOM/camera";
         Self::new(StatusCode::NOT_FOUND, ErrorCode::NoSuchTrack.as_str(), message)
     }
@@ -117,7 +115,7 @@ impl Problem {
     }
 
     pub(super) fn no_match_given() -> Self {
-        let message = "If-Match is missing: send the ETag that the session came with";
+        let message = "If-Match is missing: send the ETag of the session";
         Self::new(StatusCode::PRECONDITION_REQUIRED, "preconditionRequired", message)
     }
 
@@ -160,14 +158,14 @@ impl From<Unavailable> for Problem {
     }
 }
 
-/// The status of a refusal, and after what time another try makes sense.
+/// The status of a refusal, and when to try again.
 fn status(code: ErrorCode) -> (StatusCode, Option<Duration>) {
     match code {
         ErrorCode::BadSdp | ErrorCode::BadRequest => (StatusCode::BAD_REQUEST, None),
         ErrorCode::NotAllowed => (StatusCode::FORBIDDEN, None),
         ErrorCode::NoSuchTrack => (StatusCode::NOT_FOUND, None),
         ErrorCode::UserIdTaken => (StatusCode::CONFLICT, None),
-        // 406 would be a counter-offer (draft, 4.2.2); what is understood and can't be done is 422.
+        // 406 would need a counter-offer (draft, 4.2.2). A valid request that can't be fulfilled is 422.
         ErrorCode::OfferNotRecvonly | ErrorCode::TooManySections | ErrorCode::NoCommonCodec | ErrorCode::Unknown => {
             (StatusCode::UNPROCESSABLE_ENTITY, None)
         }
@@ -197,7 +195,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_refusal_has_a_status_and_those_that_pass_say_when() {
+    fn every_refusal_has_a_status_and_temporary_ones_say_when_to_retry() {
         for code in ErrorCode::ALL {
             let refused = Unavailable::Refused { code: *code, message: "m".into(), retry_after: None };
             let response = Problem::from(refused).into_response();

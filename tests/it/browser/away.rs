@@ -1,6 +1,6 @@
-//! Pages on machines of their own, whose lines are dead for a while.
+//! Pages on machines of their own whose paths are dead for a while.
 //!
-//! The test prints how soon each page is back; what is asserted is coarser, because the tests' machine is busy.
+//! The test prints how soon each page recovers. The assertions are coarser, because the machine is busy.
 
 use std::process::Stdio;
 
@@ -12,10 +12,10 @@ use crate::support::{Classroom, Lan, Machine, Process, ROOM, has_lan};
 
 const PORT: u16 = 18_080;
 
-/// How soon a page shows a new picture when its line is back, by the page's clock.
+/// How soon a page must show a new frame once its path works again, by the page's clock.
 const BACK_WITHIN_MS: f64 = 10_000.0;
 
-/// How long one look at a page's clock may wait: less than any deadline.
+/// How long one reading of a page's clock may wait: less than any deadline.
 const STEP_MS: f64 = 10_000.0;
 
 const SILENT: &str = "Nothing arrives, and the server does not answer. Is the network down? We try again every second.";
@@ -33,7 +33,7 @@ fn teacher_on(machine: &Machine, class: &Classroom) -> Process {
     teacher
 }
 
-/// A machine with a page that watches.
+/// A machine with a watching page.
 struct Desk<'a> {
     machine: &'a Machine,
     page: Page<'a>,
@@ -46,7 +46,7 @@ impl Desk<'_> {
         self.page.value("performance.now()").as_f64().unwrap()
     }
 
-    /// Waits until so many seconds have passed on the page's clock.
+    /// Waits until the page's clock has advanced by so many seconds.
     #[track_caller]
     fn waits(&self, seconds: f64) {
         let end = self.clock() + seconds * 1_000.0;
@@ -56,7 +56,7 @@ impl Desk<'_> {
         }
     }
 
-    /// How long after `from` the first picture was shown, in milliseconds.
+    /// How long after `from` the first frame was shown, in milliseconds.
     #[track_caller]
     fn first_picture_after(&self, from: f64) -> f64 {
         let look = format!("witness.shown('{SCREEN}').pictures.map(([at]) => at).find((at) => at > {from}) ?? null");
@@ -66,8 +66,8 @@ impl Desk<'_> {
 }
 
 #[test]
-fn pages_are_back_soon_after_their_line_and_say_why_they_were_not() {
-    const NAME: &str = "pages_are_back_soon_after_their_line_and_say_why_they_were_not";
+fn pages_recover_soon_after_their_path_and_name_the_cause() {
+    const NAME: &str = "pages_recover_soon_after_their_path_and_name_the_cause";
     if !has_lan(NAME) {
         return;
     }
@@ -107,14 +107,14 @@ fn pages_are_back_soon_after_their_line_and_say_why_they_were_not() {
         }
     }
 
-    // A cable that is pulled is another cause.
+    // An unplugged cable has another cause than a dead path.
     anna.machine.unplug();
     anna.page.banner_is(OFFLINE);
     anna.machine.plug_in();
     anna.page.banner_is("");
     anna.page.sees_moving(SCREEN);
 
-    // No service worker here, as the page came over http: a reload would show an error of the browser.
+    // The page came over http, so there is no service worker: a reload would show an error of the browser.
     assert_eq!(anna.page.value("isSecureContext || 'serviceWorker' in navigator"), Value::Bool(false));
     teacher.interrupt();
     teacher.ends_with(0);

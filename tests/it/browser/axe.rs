@@ -1,4 +1,4 @@
-//! What axe-core, the checker of the WCAG that most use, says of a page.
+//! Runs axe-core, the most used WCAG checker, on a page.
 
 use std::path::Path;
 use std::sync::OnceLock;
@@ -7,14 +7,14 @@ use serde_json::{Value, json};
 
 use super::driver::Page;
 
-/// Where `npm ci` in `tests/browser` puts it.
+/// `npm ci` in `tests/browser` installs it here.
 const AXE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/browser/node_modules/axe-core/axe.min.js");
 
-/// Runs all rules of WCAG 2.2, level AA, and the best practices; what each violated rule found.
+/// Runs all rules of WCAG 2.2, level AA, and the best practices; returns the findings of each violated rule.
 const RUN: &str = "axe.run().then(({ violations }) => violations.map(({ id, nodes }) => \
     [id, nodes.map(({ html, failureSummary }) => `${html.slice(0, 160)} ${failureSummary}`).slice(0, 3)]))";
 
-/// Whether the checker is here. If not, the test is skipped by name, or fails where `$CI` promises it.
+/// Whether the checker is installed. If not, the test is skipped by name, or fails where `$CI` promises it.
 pub fn has_axe(test: &str) -> bool {
     if Path::new(AXE).is_file() {
         return true;
@@ -25,7 +25,7 @@ pub fn has_axe(test: &str) -> bool {
 }
 
 impl Page<'_> {
-    /// Nothing is wrong with what the page shows now.
+    /// Asserts that the page has no violations now.
     #[track_caller]
     pub fn is_accessible(&self, state: &str) {
         static SCRIPT: OnceLock<String> = OnceLock::new();

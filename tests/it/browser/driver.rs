@@ -10,24 +10,24 @@ use serde_json::{Value, json};
 
 use crate::support::{DEADLINE, Machine, Process};
 
-/// How often a page is asked while waiting for what it shows.
+/// How often to evaluate a condition on a page.
 const ASK: Duration = Duration::from_millis(50);
 
-/// What browsers say of a page that another one takes the place of.
+/// Error texts of browsers about a page that another one replaces.
 const ON_ITS_WAY: [&str; 3] = ["context was destroyed", "navigated or closed", "Cannot find context"];
 
-/// How long a browser may take to say goodbye before it is killed.
+/// How long a browser may take to exit before it is killed.
 const GOODBYE: Duration = Duration::from_secs(8);
 
-/// Where the scripts are, and what they need.
+/// The scripts and their dependencies.
 const SCRIPTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/browser");
 
-/// Which browser.
+/// A kind of browser.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// Debian's, Ubuntu's, or Google's.
+    /// Debian's, Ubuntu's or Google's Chromium.
     Chromium,
-    /// Debian's long-term one, or the current one.
+    /// Firefox ESR from Debian, or the current Firefox.
     Firefox,
 }
 
@@ -46,7 +46,7 @@ impl Kind {
         }
     }
 
-    /// What `$CLASSROOM_CHROMIUM` (or `$CLASSROOM_FIREFOX`) says, or the first that is installed.
+    /// The program in `$CLASSROOM_CHROMIUM` or `$CLASSROOM_FIREFOX`, or the first that is installed.
     fn program(self) -> Option<PathBuf> {
         let variable = format!("CLASSROOM_{}", self.name().to_uppercase());
         let chosen = std::env::var_os(variable).map(PathBuf::from);
@@ -58,13 +58,13 @@ fn found(program: &str) -> Option<PathBuf> {
     std::env::split_paths(&std::env::var_os("PATH")?).map(|folder| folder.join(program)).find(|path| path.is_file())
 }
 
-/// The browser, if the machine has all that is needed. If not, the test is skipped by name, or fails where `$CI`
-/// promises it.
+/// Starts the browser if the machine has everything. If not, the test is skipped by name, or fails where `$CI` promises
+/// it.
 pub fn browser(test: &str, kind: Kind) -> Option<Browser> {
     browser_on(test, kind, None)
 }
 
-/// The same on a machine of a [`Lan`](crate::support::Lan).
+/// Starts the browser on a machine of a [`Lan`](crate::support::Lan).
 pub fn browser_on(test: &str, kind: Kind, machine: Option<&Machine>) -> Option<Browser> {
     let program = kind.program();
     let missing = if program.is_none() {
@@ -81,7 +81,7 @@ pub fn browser_on(test: &str, kind: Kind, machine: Option<&Machine>) -> Option<B
     None
 }
 
-/// A running browser without a window. It ends when dropped, and when this process ends in whatever way.
+/// A headless browser. It ends when dropped, and whenever this process ends.
 pub struct Browser {
     driver: RefCell<Process>,
     commands: Cell<u64>,
@@ -93,7 +93,7 @@ impl Browser {
     fn start(kind: Kind, program: &Path, machine: Option<&Machine>) -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
-        // Short: Chromium has a socket in there, and the path of a socket has at most 107 bytes.
+        // The name is short: Chromium puts a socket there, and a socket's path has at most 107 bytes.
         let name = format!("b{}-{number}", std::process::id());
         let directory = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
         std::fs::create_dir_all(&directory).unwrap();
@@ -109,14 +109,14 @@ impl Browser {
         Self { driver: RefCell::new(driver), commands: Cell::new(0), pages: Cell::new(0), directory }
     }
 
-    /// A window of a person who speaks English and has never been here, at this address.
+    /// Opens a window of a new English-speaking person at this address.
     #[track_caller]
     pub fn open(&self, url: &str) -> Page<'_> {
         self.open_as(url, json!({}))
     }
 
-    /// The same with options: `lang`, `width`, `height`, `scheme`, `bypassCsp`, and for Chromium the address of an
-    /// `emulator` that its connections lead through.
+    /// Opens a window with options: `lang`, `width`, `height`, `scheme`, `bypassCsp`, and for Chromium the address of
+    /// an `emulator` for its connections.
     #[track_caller]
     pub fn open_as(&self, url: &str, options: Value) -> Page<'_> {
         let page = self.page(None);
@@ -131,7 +131,7 @@ impl Browser {
         Page { browser: self, name, person }
     }
 
-    /// Sends a command and waits for its end; what came back, or the error's text.
+    /// Sends a command and waits for it; returns the value, or the error's text.
     #[track_caller]
     fn command(&self, mut command: Value) -> Result<Value, String> {
         let id = self.commands.get() + 1;
@@ -160,7 +160,7 @@ impl Drop for Browser {
     }
 }
 
-/// A window, in which a person looks, listens, clicks and types.
+/// A window in which a person looks, listens, clicks and types.
 pub struct Page<'a> {
     browser: &'a Browser,
     name: String,
@@ -168,7 +168,7 @@ pub struct Page<'a> {
 }
 
 impl<'a> Page<'a> {
-    /// A second window of the same person.
+    /// Opens a second window of the same person.
     #[track_caller]
     pub fn another_window(&self, url: &str) -> Page<'a> {
         let page = self.browser.page(Some(&self.person));
@@ -176,25 +176,25 @@ impl<'a> Page<'a> {
         page
     }
 
-    /// Another address in the same window.
+    /// Opens another address in the same window.
     #[track_caller]
     pub fn goes_to(&self, url: &str) {
         self.command(json!({"do": "goto", "url": url}));
     }
 
-    /// Loads the page again.
+    /// Reloads the page.
     #[track_caller]
     pub fn reloads(&self) {
         self.command(json!({"do": "reload"}));
     }
 
-    /// The value of an expression of JavaScript.
+    /// Evaluates a JavaScript expression.
     #[track_caller]
     pub fn value(&self, code: &str) -> Value {
         self.command(json!({"do": "evaluate", "code": code}))
     }
 
-    /// Clicks on what has this role and this name, as soon as it is there.
+    /// Clicks on the element with this role and name, once it exists.
     #[track_caller]
     pub fn clicks(&self, role: &str, name: &str) {
         self.command(json!({"do": "click", "role": role, "name": name}));
@@ -206,7 +206,7 @@ impl<'a> Page<'a> {
         self.command(json!({"do": "press", "key": key}));
     }
 
-    /// Types into what has the focus.
+    /// Types into the focused element.
     #[track_caller]
     pub fn types(&self, text: &str) {
         self.command(json!({"do": "type", "text": text}));
@@ -224,12 +224,12 @@ impl<'a> Page<'a> {
         self.wait(what, code, |value| value.as_bool().unwrap_or(!value.is_null()));
     }
 
-    /// Waits until the value of the expression is as wanted.
+    /// Waits until the value of the expression is the wanted one.
     #[track_caller]
     pub fn wait(&self, what: &str, code: &str, is_it: impl Fn(&Value) -> bool) -> Value {
         let started = Instant::now();
         loop {
-            // While another page is on its way there is nothing to ask.
+            // While another page loads, nothing can be evaluated.
             let value = match self.try_command(json!({"do": "evaluate", "code": code})) {
                 Err(error) if ON_ITS_WAY.iter().any(|words| error.contains(words)) => Value::Null,
                 value => value.unwrap_or_else(|error| panic!("{}: {error}", self.name)),
@@ -245,13 +245,13 @@ impl<'a> Page<'a> {
         }
     }
 
-    /// Waits until the text is to be read somewhere.
+    /// Waits until the page shows this text.
     #[track_caller]
     pub fn shows(&self, text: &str) {
         self.wait(&format!("text {text:?}"), "witness.text()", |shown| shown.as_str().unwrap_or("").contains(text));
     }
 
-    /// What the page did by itself, of one kind: `request`, `console`, `exception`, `dialog`.
+    /// The events of one kind that the page caused: `request`, `console`, `exception`, `dialog`.
     pub fn events(&self, kind: &str) -> Vec<Value> {
         let mine = |event: &Value| event["event"] == kind && event["page"] == self.name.as_str();
         self.browser.driver.borrow().events().into_iter().filter(mine).collect()

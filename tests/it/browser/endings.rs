@@ -1,4 +1,4 @@
-//! How a lecture ends, and what those read who come after it or load the page again.
+//! The end of a lecture, and what later visitors and a reload show.
 
 use serde_json::json;
 
@@ -7,7 +7,7 @@ use super::lab::Lab;
 use super::sight::SCREEN;
 
 #[test]
-fn who_comes_after_the_teacher_reads_that_the_lecture_goes_on_by_itself() {
+fn a_student_who_joins_after_the_teacher_left_reads_that_the_lecture_continues_by_itself() {
     let Some(lab) = Lab::new("after the end", Kind::Chromium) else { return };
     let _server = lab.class.server();
     let mut teacher = lab.class.guest_lecturer();
@@ -30,7 +30,7 @@ fn who_comes_after_the_teacher_reads_that_the_lecture_goes_on_by_itself() {
 }
 
 #[test]
-fn a_reload_where_no_server_answers_shows_the_page_and_what_happened() {
+fn a_reload_without_a_server_shows_the_page_and_what_happened() {
     let Some(lab) = Lab::new("a reload without a server", Kind::Chromium) else { return };
     let mut teacher = lab.lecturer(&[]);
     let anna = lab.enters(2001, "Anna");
@@ -44,14 +44,14 @@ fn a_reload_where_no_server_answers_shows_the_page_and_what_happened() {
         anna.shows("The teacher has left");
         anna.shows("When the teacher is back, the lecture goes on here by itself. Keep this page open.");
     }
-    // The list of rooms is the same page.
+    // The list of rooms is served by the same page.
     let list = anna.another_window(&lab.site());
     list.shows("The server does not answer. We keep trying.");
     list.closes();
     let _teacher = lab.lecturer(&[]);
     anna.screen_is("live");
     anna.sees_the_lecture();
-    // What the server has goes before what was kept.
+    // The server's page takes precedence over the cached one.
     let from = anna.value("performance.timeOrigin");
     anna.reloads();
     anna.wait("another load", "performance.timeOrigin", |origin| *origin != from && *origin != json!(null));

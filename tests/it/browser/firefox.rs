@@ -1,4 +1,4 @@
-//! Firefox, as a student's machine has it: VP8 always, H.264 only with a plug-in that it fetches from elsewhere.
+//! Firefox on a student's machine: always VP8, H.264 only with a plug-in that Firefox downloads.
 
 use super::driver::Kind;
 use super::lab::Lab;
@@ -10,7 +10,7 @@ fn firefox_plays_vp8() {
     let anna = lab.enters(2001, "Anna");
     anna.screen_is("live");
     anna.sees_the_lecture();
-    // A page that may use the microphone, as in these tests, may also make a sound.
+    // A page with permission to use the microphone, as in these tests, may also play sound.
     anna.hears_the_lecture();
     teacher.types("hello Firefox");
     anna.reads("Ms Li", "hello Firefox");
@@ -30,7 +30,7 @@ fn firefox_plays_vp8_in_a_class_of_h264() {
 }
 
 #[test]
-fn firefox_says_why_there_is_no_picture_where_no_codec_is_common() {
+fn firefox_explains_that_no_codec_is_common() {
     let Some(lab) = Lab::new("Firefox and a pipeline of H.264 alone", Kind::Firefox) else { return };
     let _teacher = lab.lecturer_with_h264_alone();
     let anna = lab.enters(2001, "Anna");

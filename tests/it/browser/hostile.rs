@@ -1,4 +1,4 @@
-//! Students who mean harm, and machines that hang. The class goes on.
+//! Hostile students, and machines that hang. The class continues.
 
 use serde_json::json;
 
@@ -8,7 +8,7 @@ use super::raw::{raw_student, says};
 use super::sight::SCREEN;
 use crate::support::{DEADLINE, Process, ROOM, is_picture};
 
-/// Runs where it becomes HTML: as an element, as an attribute, as a link.
+/// Scripts that would run in HTML: in an element, an attribute, a link.
 const SCRIPTS: [&str; 4] = [
     "<script>alert(1)</script>",
     "<img src=x onerror=alert(2)>",
@@ -16,7 +16,7 @@ const SCRIPTS: [&str; 4] = [
     "javascript:alert(4)//{{7*7}}${alert(5)}",
 ];
 
-/// The class goes on: pictures move at a page and in a terminal, from now on.
+/// Asserts that the class continues: video moves on a page and in a terminal, from now on.
 #[track_caller]
 fn goes_on(page: &Page<'_>, student: &Process) {
     let mark = student.mark();
@@ -24,11 +24,11 @@ fn goes_on(page: &Page<'_>, student: &Process) {
     student.wait_since(mark, DEADLINE, "picture", is_picture);
 }
 
-/// Nothing that came from others became more than text.
+/// Asserts that other people's input became only text.
 #[track_caller]
 fn is_text_only(page: &Page<'_>) {
-    let elements = "document.querySelectorAll('#chat-lines :is(script, img, svg, a, iframe), #users :is(script, img, a), \
-        .title :is(script, img, svg), .danmaku :is(script, img, svg)').length";
+    let elements = "document.querySelectorAll('#chat-lines :is(script, img, svg, a, iframe), \
+        #users :is(script, img, a), .title :is(script, img, svg), .danmaku :is(script, img, svg)').length";
     assert_eq!(page.value(elements), json!(0));
     let scripts = "[...document.scripts].filter((script) => !script.src).length";
     assert_eq!(page.value(scripts), json!(0));
@@ -41,14 +41,14 @@ fn markup_in_names_and_chat_stays_text() {
     let _teacher = lab.lecturer(&["--name", name]);
     let (anna, cleo) = (lab.enters(2001, "Anna"), lab.student(1001, "Cleo"));
     anna.sees_the_lecture();
-    // Over the picture too, where somebody wants that.
+    // Also over the video, where a student wants that.
     anna.value("document.activeElement.blur()");
     anna.presses("d");
     assert_eq!(anna.value("document.querySelector('#danmaku-toggle').getAttribute('aria-pressed')"), json!("true"));
-    // A name in a link, of somebody who opens the page.
+    // A name in the link of somebody who opens the page.
     let own = lab.enters(2002, "%3Cimg%20src%3Dx%20onerror%3Dalert(6)%3E");
     own.is("<img src=x onerror=alert(6)>");
-    // Names and words of somebody who does not.
+    // Names and messages of somebody without the page.
     let evil = raw_student(&lab.browser, &lab.site(), 666, SCRIPTS[1]);
     for script in SCRIPTS {
         says(&evil, &json!({"type": "msg", "text": script, "userId": "9999", "nickname": "Ms Li", "pub": "pub"}));
@@ -73,7 +73,7 @@ fn markup_in_names_and_chat_stays_text() {
 }
 
 #[test]
-fn control_characters_and_overrides_are_taken_out_of_names_and_chat() {
+fn control_characters_and_overrides_are_removed_from_names_and_chat() {
     let Some(lab) = Lab::new("control characters", Kind::Chromium) else { return };
     let _teacher = lab.lecturer(&[]);
     let (anna, cleo) = (lab.enters(2001, "Anna"), lab.student(1001, "Cleo"));
@@ -93,19 +93,19 @@ fn control_characters_and_overrides_are_taken_out_of_names_and_chat() {
 }
 
 #[test]
-fn a_megabyte_goes_nowhere() {
+fn a_megabyte_is_refused_everywhere() {
     let Some(lab) = Lab::new("a megabyte", Kind::Chromium) else { return };
     let _teacher = lab.lecturer(&[]);
     let (anna, cleo) = (lab.enters(2001, "Anna"), lab.student(1001, "Cleo"));
     anna.sees_the_lecture();
     let evil = raw_student(&lab.browser, &lab.site(), 666, "Evil");
-    // More than a message may have, over the data channel: said so, and the next one is heard.
+    // Longer than a message may be, over the data channel: refused, and the next message arrives.
     evil.value("raw.channel.send(JSON.stringify({type: 'msg', text: 'x'.repeat(20_000)}))");
     evil.wait_until("refusal", "raw.received.some((message) => message.code === 'messageTooLarge')");
     says(&evil, &json!({"type": "msg", "text": "x".repeat(5_000)}));
     let cut = "x".repeat(1_000);
     anna.reads("Evil", &cut);
-    // More than the channel may carry: it breaks for the sender alone.
+    // Longer than the channel may carry: the channel breaks for the sender alone.
     evil.value("try { raw.channel.send('x'.repeat(1_000_000)) } catch (error) { raw.refused = error.name }");
     evil.wait_until(
         "an end of it",
@@ -116,7 +116,7 @@ fn a_megabyte_goes_nowhere() {
     // Over the WebSocket.
     evil.value("raw.socket.send(JSON.stringify({type: 'offer', targetUid: '9999', sdp: 'v'.repeat(1_000_000)}))");
     evil.wait("end of the WebSocket", "raw.closed", |closed| !closed.is_null());
-    // In a link, in the body of a new room, and in the name of a student.
+    // In a link, in the body of a new room, and in a student's name.
     let list = lab.browser.open(&lab.site());
     let status = |code: &str| list.value(&format!("{code}.then((response) => response.status, () => 'cut off')"));
     let link = status(&format!("fetch('/room/{ROOM}?nickname=' + 'x'.repeat(1_000_000))"));
@@ -132,17 +132,18 @@ fn a_megabyte_goes_nowhere() {
 }
 
 #[test]
-fn who_floods_the_chat_is_told_so_and_others_hardly_notice() {
+fn a_chat_flood_is_refused_to_its_sender_and_hardly_affects_others() {
     let Some(lab) = Lab::new("a flood", Kind::Chromium) else { return };
     let teacher = lab.lecturer(&[]);
     let (anna, cleo) = (lab.enters(2001, "Anna"), lab.student(1001, "Cleo"));
     anna.sees_the_lecture();
     let evil = raw_student(&lab.browser, &lab.site(), 666, "Evil");
     let mark = cleo.mark();
-    // 200 a second, for three seconds.
+    // 200 messages a second for three seconds.
     evil.value(
         "raw.sent = 0; raw.flood = setInterval(() => { \
-           for (let n = 0; n < 10; n += 1) raw.channel.send(JSON.stringify({type: 'msg', text: 'flood ' + (raw.sent += 1)})); \
+           for (let n = 0; n < 10; n += 1) \
+             raw.channel.send(JSON.stringify({type: 'msg', text: 'flood ' + (raw.sent += 1)})); \
            if (raw.sent >= 600) clearInterval(raw.flood); }, 50); null",
     );
     anna.sees_moving(SCREEN);
@@ -158,7 +159,7 @@ fn who_floods_the_chat_is_told_so_and_others_hardly_notice() {
     );
     assert!(errors.as_u64() <= Some(6), "one a second: {errors}");
     goes_on(&anna, &cleo);
-    // Ten at once and three a second: what others have of 600 in three seconds.
+    // Ten at once and three a second: what others get of 600 messages in three seconds.
     let of_evil = |process: &Process| {
         process.events().iter().filter(|event| event["event"] == "chat" && event["user"] == "666").count()
     };
@@ -175,19 +176,22 @@ fn a_page_that_hangs_for_ten_seconds_harms_nobody_and_recovers() {
     let Some(lab) = Lab::new("a page that hangs", Kind::Chromium) else { return };
     let mut teacher = lab.lecturer(&[]);
     let (anna, cleo) = (lab.enters(2001, "Anna"), lab.student(1001, "Cleo"));
-    // A machine of its own: another process.
+    // Another process, as on another machine.
     let hangs = lab.enters(2002, "Ben");
     for page in [&anna, &hangs] {
         page.sees_the_lecture();
     }
-    hangs.value("setTimeout(() => { const end = Date.now() + 10_000; while (Date.now() < end); window.wokeUp = true; }, 0); null");
+    hangs.value(
+        "setTimeout(() => { \
+           const end = Date.now() + 10_000; while (Date.now() < end); window.wokeUp = true; }, 0); null",
+    );
     for n in 1..=3 {
         let text = format!("number {n}");
         teacher.types(&text);
         anna.reads("Ms Li", &text);
         goes_on(&anna, &cleo);
     }
-    // Its renderer does not answer until then.
+    // The renderer does not respond until then.
     hangs.wait_until("end of the pause", "window.wokeUp === true");
     hangs.sees_moving(SCREEN);
     hangs.reads("Ms Li", "number 3");

@@ -1,4 +1,4 @@
-//! A class with a browser beside it, and what people at pages do.
+//! A class with a browser, and what people do on its pages.
 
 use std::path::Path;
 use std::process::Stdio;
@@ -10,46 +10,46 @@ use crate::support::{Classroom, Process, ROOM, has_tools, is_picture, lecture_fi
 
 /// A class of its own for a test, and a browser whose windows are students' machines.
 pub struct Lab {
-    /// Ends first: a class that ends under open pages makes them try again.
+    /// Dropped first: if the class ended first, open pages would reconnect.
     pub browser: Browser,
     pub class: Classroom,
 }
 
 impl Lab {
-    /// Both, or nothing where the machine lacks something: then the test is skipped by name.
+    /// Both, or nothing if the machine lacks something; the test is then skipped by name.
     pub fn new(test: &str, kind: Kind) -> Option<Self> {
         if !has_tools(test, &["gst-launch-1.0", "espeak-ng"]) {
             return None;
         }
-        // The class first: it waits for its turn on this machine.
+        // The class first, because it waits for its turn on this machine.
         let class = Classroom::new();
         let browser = browser(test, kind)?;
         Some(Self { browser, class })
     }
 
-    /// Where the pages are.
+    /// The address of the pages.
     pub fn site(&self) -> String {
         self.class.url().replace("ws://", "http://")
     }
 
-    /// The link that goes straight in.
+    /// The link that joins without asking for a name.
     pub fn link(&self, user: u32, nickname: &str) -> String {
         format!("{}/room/{ROOM}?userId={user}&nickname={nickname}", self.site())
     }
 
-    /// Somebody follows the link that goes straight in.
+    /// A student follows the link that joins without asking for a name.
     #[track_caller]
     pub fn enters(&self, user: u32, nickname: &str) -> Page<'_> {
         self.browser.open(&self.link(user, nickname))
     }
 
-    /// A teacher of the lecture file who types, with the server inside.
+    /// A teacher of the lecture file who types, with the server in the same process.
     #[track_caller]
     pub fn lecturer(&self, flags: &[&str]) -> Process {
         self.lecturer_of(lecture_file(), flags)
     }
 
-    /// The same of another file.
+    /// A teacher of another file.
     #[track_caller]
     pub fn lecturer_of(&self, file: &Path, flags: &[&str]) -> Process {
         let (file, listen) = (file.to_str().unwrap(), self.class.url().replace("ws://", ""));
@@ -61,9 +61,10 @@ impl Lab {
         teacher
     }
 
-    /// A lecture whose pipeline is its teacher's own: it is sent in that codec and no other.
+    /// A lecture from the teacher's own pipeline, in this codec only.
     pub fn lecturer_with_h264_alone(&self) -> Process {
-        let graph = "videotestsrc is-live=true ! video/x-raw,width=640,height=360,framerate=15/1 ! x264enc tune=zerolatency \
+        let graph = "videotestsrc is-live=true ! video/x-raw,width=640,height=360,framerate=15/1 ! x264enc \
+            tune=zerolatency \
             ! video/x-h264,profile=constrained-baseline ! h264parse config-interval=-1 ! rtph264pay config-interval=0 \
             ! appsink name=screen";
         let path = std::env::temp_dir().join(format!("classroom-h264-alone-{}.gst", std::process::id()));
@@ -76,7 +77,7 @@ impl Lab {
         teacher
     }
 
-    /// A student in a terminal who types, and watches already.
+    /// A student in a terminal who types and already watches.
     #[track_caller]
     pub fn student(&self, user: u32, nickname: &str) -> Process {
         let mut command = self.class.watch(user, &["--sink", "null", "--chat", "--nickname", nickname]);
@@ -87,23 +88,23 @@ impl Lab {
     }
 }
 
-/// A line of chat, as a program hears it.
+/// A chat message as an event.
 pub fn said<'a>(user: &'a str, text: &'a str) -> impl Fn(&Value) -> bool + 'a {
     move |event| event["event"] == "chat" && event["user"] == user && event["text"] == text
 }
 
-/// The list of raised hands, as a program hears it.
+/// A list of raised hands as an event.
 pub fn hands<'a>(order: &'a [&'a str]) -> impl Fn(&Value) -> bool + 'a {
     move |event| event["event"] == "hand" && event["hands"] == json!(order)
 }
 
-/// The names of the hands in the panel, in its order.
+/// The names of the raised hands in the panel, in order.
 const HANDS: &str = "[...document.querySelectorAll('#hands li .name bdi:first-child')].map((name) => name.textContent)";
 
-/// The sentence of the mark in the bar; nothing where there is none.
+/// The sentence of the mark in the bar; null without one.
 pub const MARK: &str = "witness.visible('#mark') ? document.querySelector('#mark').ariaLabel : ''";
 
-/// The lines of chat in the panel: who, and what.
+/// The chat messages in the panel: sender and text.
 pub const LINES: &str = "[...document.querySelectorAll('#chat-lines > li')].map((line) => \
     [line.querySelector('.who bdi').textContent, line.querySelector('.text').textContent])";
 
@@ -117,19 +118,19 @@ impl Page<'_> {
         );
     }
 
-    /// Waits for the banner over the picture, and for its end when it is to be empty.
+    /// Waits for this banner over the video; an empty one means none.
     #[track_caller]
     pub fn banner_is(&self, text: &str) {
         self.wait(&format!("banner {text:?}"), "witness.text('#banner:not([hidden])')", |banner| banner == text);
     }
 
-    /// Waits for the mark in the bar, and for its end when it is to be empty: its sentence.
+    /// Waits for this sentence of the mark in the bar; an empty one means none.
     #[track_caller]
     pub fn mark_is(&self, text: &str) {
         self.wait(&format!("mark {text:?}"), MARK, |mark| mark == text);
     }
 
-    /// Clicks where the browser wants a click before it makes a sound.
+    /// Clicks where the browser requires a click before it plays sound.
     #[track_caller]
     pub fn clicks_for_sound(&self) {
         self.clicks("button", "Click for sound");
@@ -144,7 +145,7 @@ impl Page<'_> {
         self.types(text);
     }
 
-    /// Waits until the page knows the person by this name.
+    /// Waits until the page shows this name for the student.
     #[track_caller]
     pub fn is(&self, name: &str) {
         self.wait(&format!("name {name:?}"), "document.querySelector('#me').textContent", |me| {
@@ -152,14 +153,14 @@ impl Page<'_> {
         });
     }
 
-    /// Writes in chat.
+    /// Writes a chat message.
     #[track_caller]
     pub fn says(&self, text: &str) {
         self.fills("Message", text);
         self.presses("Enter");
     }
 
-    /// Waits until somebody's words are in chat, once.
+    /// Waits until this message of this sender is in the chat, once.
     #[track_caller]
     pub fn reads(&self, who: &str, text: &str) {
         let line = json!([who, text]);
@@ -176,7 +177,7 @@ impl Page<'_> {
         self.wait(&format!("hands {names:?}"), HANDS, |hands| *hands == json!(names));
     }
 
-    /// Nothing ran that should not have, nothing was asked of anybody else, and nothing was complained of.
+    /// Asserts that no dialog opened, no other host was contacted, and nothing was logged.
     #[track_caller]
     pub fn was_calm(&self, site: &str) {
         for kind in ["dialog", "exception"] {

@@ -1,22 +1,23 @@
-//! What a good page does besides working: names for everything, the keyboard, the language, few bytes.
+//! Accessible names, the keyboard, the language, and few bytes.
 
 use serde_json::{Value, json};
 
 use super::driver::{Kind, Page};
 use super::lab::Lab;
 
-/// The most bytes that a first visit to a room may take, headers included.
+/// The most bytes of a first visit to a room, headers included.
 const MOST_BYTES: f64 = 60_000.0;
 
-/// Everything that can be used and seen, with the role and the name that a screen reader says.
-const CONTROLS: &str = "[...document.querySelectorAll('a, button, input, textarea, select, video, [tabindex], [role=button]')]\
+/// Everything visible and usable, with its role and its name for screen readers.
+const CONTROLS: &str = "[...document.querySelectorAll('a, button, input, textarea, select, video, [tabindex], \
+    [role=button]')]\
     .filter((it) => witness.sees(it) && !it.closest('[aria-hidden=true]') && it.tabIndex !== -1)\
     .map((it) => ({ what: it.outerHTML.slice(0, 120), role: it.computedRole, name: it.computedName }))";
 
 const HEADINGS: &str = "[...document.querySelectorAll('h1, h2, h3, h4')].filter((it) => witness.sees(it))\
     .map((it) => [Number(it.tagName[1]), it.computedName])";
 
-/// Everything has a name, and headings go down one step at a time from one h1.
+/// Asserts that everything has a name, and that headings descend by one level from a single h1.
 #[track_caller]
 pub fn is_readable(page: &Page<'_>) {
     let controls = page.value(CONTROLS);
@@ -95,7 +96,7 @@ fn the_keyboard_reaches_chat_and_hand() {
         page.presses("Tab");
         reached.push(page.value("document.activeElement.id"));
     }
-    // What has the focus can be seen to have it.
+    // The focus must be visible.
     let outline = page.value(
         "getComputedStyle(document.activeElement).outlineStyle + getComputedStyle(document.activeElement).boxShadow",
     );
@@ -109,7 +110,7 @@ fn the_keyboard_reaches_chat_and_hand() {
     page.wait_until("a hand", "document.querySelector('#hand').getAttribute('aria-pressed') === 'true'");
     page.presses("h");
     teacher.wait_for("no hand", up(false));
-    // In chat, it is a letter.
+    // In the chat field, the shortcut is a letter.
     page.presses("c");
     page.types("h");
     page.presses("Enter");
@@ -117,7 +118,7 @@ fn the_keyboard_reaches_chat_and_hand() {
 }
 
 #[test]
-fn full_screen_by_key_hides_its_bar_and_gives_the_panel_back() {
+fn full_screen_by_key_hides_the_bar_and_restores_the_panel() {
     let Some(lab) = Lab::new("full screen by key", Kind::Chromium) else { return };
     let _teacher = lab.class.teacher(&["--test", "--size", "320x180"]);
     let page = lab.enters(2001, "Anna");
@@ -131,14 +132,14 @@ fn full_screen_by_key_hides_its_bar_and_gives_the_panel_back() {
         page.wait_until(if is_there { "a bar" } else { "no bar" }, &opacity);
     };
     bar(false);
-    // Whoever uses the keyboard sees what has the focus.
+    // Keyboard users see the focus.
     page.presses("Tab");
     bar(true);
     bar(false);
     page.presses("f");
     page.wait_until("no full screen", "document.fullscreenElement === null && witness.visible('#panel')");
     bar(true);
-    // One that was closed before stays so.
+    // A closed panel stays closed.
     page.clicks("button", "Close");
     page.clicks("button", "Full screen");
     page.wait_until("full screen", "document.fullscreenElement !== null");
@@ -155,7 +156,8 @@ fn addresses_in_chat_are_links_and_escape_leaves_the_field() {
     let page = lab.enters(2001, "Anna");
     page.screen_is("live");
     page.wait_until("chat", "!document.querySelector('#chat-text').disabled");
-    let text = "see http://lab/a?b=1&c=2, (https://lab/wiki/A_(b)). javascript:alert(1) http://lab/\"onclick=x 请看https://lab/d。";
+    let text = "see http://lab/a?b=1&c=2, (https://lab/wiki/A_(b)). javascript:alert(1) http://lab/\"onclick=x \
+        请看https://lab/d。";
     page.says(text);
     page.reads("Anna", text);
     let links = "[...document.querySelectorAll('#chat-lines a')].map((a) => [a.textContent, a.href, a.target, a.rel])";
@@ -170,7 +172,7 @@ fn addresses_in_chat_are_links_and_escape_leaves_the_field() {
     assert_eq!(links, wanted);
     is_readable(&page);
 
-    // One is not many.
+    // One is singular.
     let fills = "const text = document.querySelector('#chat-text'); text.value = 'x'.repeat(999); \
         text.dispatchEvent(new Event('input'))";
     page.value(&format!("(() => {{ {fills} }})()"));
@@ -180,7 +182,7 @@ fn addresses_in_chat_are_links_and_escape_leaves_the_field() {
     page.wait_until("focus in chat", "document.activeElement.id === 'chat-text'");
     page.presses("Escape");
     page.wait_until("no focus in chat", "document.activeElement === document.body");
-    // A letter is a shortcut again.
+    // The letter is a shortcut again.
     page.presses("i");
     page.wait_until("numbers", "witness.visible('#stats')");
     page.was_calm(&lab.site());
@@ -198,11 +200,11 @@ fn a_first_visit_takes_less_than_60_kilobytes() {
     );
     let files = bytes.as_array().unwrap();
     let sum: f64 = files.iter().filter_map(|file| file[1].as_f64()).sum();
-    // What is used twice comes once.
+    // A file that is used twice is transferred once.
     let nothing = files.iter().filter(|file| file[1] == 0).count();
     assert!(files.len() > 3 && nothing <= 1, "{bytes}");
     assert!(sum < MOST_BYTES, "{sum} bytes: {bytes}");
-    // The second visit takes what is not kept: the page itself.
+    // The second visit transfers only what is not cached: the page itself.
     page.reloads();
     page.screen_is("live");
     let again = page.value("performance.getEntriesByType('resource').filter((entry) => entry.transferSize > 0).length");

@@ -1,8 +1,8 @@
-//! Chromium behind the network emulator: its pictures go on under loss, come again after it, and get smaller on a narrow
-//! line.
+//! Chromium behind the network emulator: its video continues under loss, recovers afterwards, and gets smaller on a
+//! narrow path.
 //!
-//! Each test prints what it measured; `cargo test --test it browser::network -- --nocapture --test-threads 1` has the
-//! figures. What is asserted is far coarser, because a busy machine shows less than it gets.
+//! Each test prints its measurements; `cargo test --test it browser::network -- --nocapture --test-threads 1` shows
+//! them. The assertions are far coarser, because a busy machine renders fewer frames than it receives.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
@@ -18,39 +18,39 @@ use crate::support::{LECTURE_FPS, Process, film_file};
 
 const SEED: u64 = 5;
 
-/// A film takes all of it; the low tier has less than a fifth.
+/// A film fills this bandwidth; its low tier takes less than a fifth.
 const BITRATE: &str = "2500k";
 
-/// How wide the film is, and its low tier.
+/// The width of the film, and of its low tier.
 const FULL: u32 = 640;
 const LOW: u32 = 320;
 
-/// How long Chromium takes to wait for as long as the page wants: 100 ms more in a second.
+/// How long Chromium takes to reach the page's jitter buffer target: it moves by 100 ms per second.
 const PATIENCE_GROWS_MS: f64 = 3_000.0;
 
-/// How long loss is watched.
+/// How long to observe loss.
 const WATCHED_MS: f64 = 10_000.0;
 
-/// How long what happens after a short bad time is watched.
+/// How long to observe the time after a short disturbance.
 const WATCHED_AFTER_MS: f64 = 3_000.0;
 
-/// How long a narrow line is watched, from when it became so.
+/// How long to observe a narrow path, from the moment when it became narrow.
 const NARROW_MS: f64 = 6_000.0;
 
-/// How soon the SFU must have found a narrow line, by the page's clock.
+/// How soon the SFU must detect a narrow path, by the page's clock.
 const SMALLER_WITHIN_MS: f64 = 10_000.0;
 
-/// And that it is wide again: a step up waits until peace has held, and is probed for.
+/// How soon it must detect that the path is wide again: a step up follows a calm time and a probe.
 const FULL_AGAIN_WITHIN_MS: f64 = 20_000.0;
 
 const TRANSPORT_NUMBERS: &str = "http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01";
 
-/// Half of a round trip of 50 ms, both ways.
+/// Half of a round trip of 50 ms, in each direction.
 fn usual() -> PathConfig {
     PathConfig { delay: Duration::from_millis(25), ..PathConfig::default() }
 }
 
-/// Somebody watches a film from behind an emulator.
+/// A student watches a film from behind an emulator.
 struct Line<'a> {
     page: Page<'a>,
     emulator: Emulator,
@@ -58,7 +58,7 @@ struct Line<'a> {
 }
 
 impl<'a> Line<'a> {
-    /// The picture is large and moves, and there is sound.
+    /// The video is large and moves, and there is audio.
     #[track_caller]
     fn to(lab: &'a Lab) -> Self {
         let teacher = lab.lecturer_of(film_file(), &["--bitrate", BITRATE]);
@@ -70,7 +70,7 @@ impl<'a> Line<'a> {
         let page = lab.browser.open_as(&lab.link(2001, "Anna"), options);
         page.screen_is("live");
         let line = Self { page, emulator, _teacher: teacher };
-        // From now on: what is usual must be known before it can be missed.
+        // Measure from now on: the usual must be known before its absence can be noticed.
         line.shown();
         line.page.clicks_for_sound();
         line.page.mark_is("");
@@ -79,12 +79,12 @@ impl<'a> Line<'a> {
         line
     }
 
-    /// Another line, the same on both ways.
+    /// Changes the path in both directions.
     fn becomes(&self, config: &PathConfig) {
         self.emulator.set(config.clone(), config.clone());
     }
 
-    /// So much is lost for a while, beginning now; gives when that was.
+    /// Drops this share of packets for a while from now on; returns the time.
     #[track_caller]
     fn loses(&self, loss: f64, length: Duration) -> Span {
         let from = self.clock();
@@ -100,21 +100,21 @@ impl<'a> Line<'a> {
         self.page.value("performance.now()").as_f64().unwrap()
     }
 
-    /// Waits until it is so late by the browser's clock.
+    /// Waits until this time of the browser's clock.
     #[track_caller]
     fn watches_until(&self, time: f64) {
         self.page.wait("that time", "performance.now()", |now| now.as_f64().is_some_and(|now| now >= time));
     }
 
-    /// Waits until the picture is so wide.
+    /// Waits until the video has this width.
     #[track_caller]
     fn is_wide(&self, width: u32) {
         let look = format!("witness.video('{SCREEN}')");
         self.page.wait(&format!("picture {width} wide"), &look, |video| video["width"] == width);
     }
 
-    /// Waits until a picture so `wide` has been shown since a time of the page's clock. A video keeps its last width while
-    /// no picture comes.
+    /// Waits until a frame of this width was shown since a time of the page's clock. A video element keeps its last
+    /// width while no frame arrives.
     #[track_caller]
     fn shows(&self, width: u32, since: f64) {
         let look =
@@ -122,7 +122,7 @@ impl<'a> Line<'a> {
         self.page.wait(&format!("a picture {width} wide"), &look, |shown| shown == true);
     }
 
-    /// Waits until the banner begins so.
+    /// Waits until the banner starts with these words.
     #[track_caller]
     fn is_told(&self, words: &str) -> String {
         let look = "witness.text('#banner:not([hidden])')";
@@ -130,7 +130,7 @@ impl<'a> Line<'a> {
         self.page.wait(&format!("banner {words:?}"), look, begins).to_string()
     }
 
-    /// Waits until the mark in the bar begins so; nothing stands over the picture.
+    /// Waits until the mark in the bar starts with these words; no banner covers the video.
     #[track_caller]
     fn is_marked(&self, words: &str) -> String {
         let begins = |mark: &Value| mark.as_str().is_some_and(|text| text.starts_with(words));
@@ -139,10 +139,10 @@ impl<'a> Line<'a> {
         mark
     }
 
-    /// How long the page waits for packets, in milliseconds.
+    /// The jitter buffer target of the page, in milliseconds.
     #[track_caller]
-    fn patience(&self) -> f64 {
-        self.page.value("witness.patience()").as_f64().unwrap()
+    fn jitter_buffer_target(&self) -> f64 {
+        self.page.value("witness.jitterBufferTarget()").as_f64().unwrap()
     }
 
     #[track_caller]
@@ -161,12 +161,12 @@ impl<'a> Line<'a> {
     }
 }
 
-/// How much a number has grown.
+/// The growth of a number.
 fn grown(before: &Value, after: &Value, field: &str) -> f64 {
     after[field].as_f64().unwrap() - before[field].as_f64().unwrap()
 }
 
-/// What became of the sound between two looks.
+/// The audio between two readings.
 fn of_sound(before: &Value, after: &Value) -> String {
     let grown = |field: &str| grown(before, after, field);
     let percent = grown("concealed") * 100.0 / grown("samples");
@@ -174,7 +174,7 @@ fn of_sound(before: &Value, after: &Value) -> String {
 }
 
 #[test]
-fn chromium_repairs_what_a_bad_network_loses() {
+fn chromium_recovers_packets_that_a_bad_network_loses() {
     let Some(lab) = Lab::new("Chromium under loss", Kind::Chromium) else { return };
     let line = Line::to(&lab);
     let agreed = line.page.value("witness.agreed()");
@@ -182,8 +182,9 @@ fn chromium_repairs_what_a_bad_network_loses() {
     assert!(has("codecs", "video/rtx") && has("extensions", TRANSPORT_NUMBERS), "{agreed}");
 
     line.becomes(&PathConfig { loss: 0.05, ..usual() });
-    let before = line.patience();
-    line.page.wait("more patience", "witness.patience()", |now| now.as_f64().is_some_and(|now| now > before));
+    let before = line.jitter_buffer_target();
+    line.page
+        .wait("a higher target", "witness.jitterBufferTarget()", |now| now.as_f64().is_some_and(|now| now > before));
     line.watches_until(line.clock() + PATIENCE_GROWS_MS);
     let (from, before, sound) = (line.clock(), line.pictures(), line.sound());
     line.watches_until(from + WATCHED_MS);
@@ -193,8 +194,10 @@ fn chromium_repairs_what_a_bad_network_loses() {
     let grown = |field: &str| grown(&before, &after, field);
     let (decoded, frozen) = (grown("decoded"), shown.frozen_percent(span));
     println!(
-        "5 % loss, 50 ms round trip: {decoded} pictures decoded and {seen} shown of {sent} in {:.1} s, frozen {frozen:.1} % \
-         of the time, {:.0} ms at the most; by Chromium {} freezes of {:.2} s; {} of {} packets repaired, {} NACKs, {} PLIs, \
+        "5 % loss, 50 ms round trip: {decoded} pictures decoded and {seen} shown of {sent} in {:.1} s, frozen \
+        {frozen:.1} % \
+         of the time, {:.0} ms at the most; by Chromium {} freezes of {:.2} s; {} of {} packets repaired, {} NACKs, \
+         {} PLIs, \
          waited {:.0} ms; {}; {counts:?}",
         span.millis() / 1000.0,
         shown.longest_freeze(span),
@@ -207,7 +210,7 @@ fn chromium_repairs_what_a_bad_network_loses() {
         grown("waitedSeconds") * 1000.0 / grown("waited"),
         of_sound(&sound, &sound_after),
     );
-    // Nothing went another way.
+    // Nothing bypassed the emulator.
     assert!(counts.down.passed > 500 && counts.down.lost > 20, "{counts:?}");
     assert!(grown("repaired") > 0.0, "nothing came by RTX");
     assert!(decoded > 0.4 * sent, "{decoded} of {sent} pictures");
@@ -216,7 +219,7 @@ fn chromium_repairs_what_a_bad_network_loses() {
 }
 
 #[test]
-fn chromium_sees_all_again_soon_after_a_short_bad_time() {
+fn chromium_gets_the_full_video_again_soon_after_a_short_disturbance() {
     let Some(lab) = Lab::new("Chromium after a short bad time", Kind::Chromium) else { return };
     let line = Line::to(&lab);
     for (what, loss, length) in
@@ -234,7 +237,8 @@ fn chromium_sees_all_again_soon_after_a_short_bad_time() {
         let (seen, sent) = shown.of_all(during, FULL, LECTURE_FPS);
         let whole = shown.whole_after(wrong, during.to);
         println!(
-            "{what}: whole {whole:.0} ms after it; {seen} of {sent} pictures shown, frozen {:.0} ms at the most; low after \
+            "{what}: whole {whole:.0} ms after it; {seen} of {sent} pictures shown, frozen {:.0} ms at the most; low \
+            after \
              {:?} ms, full {:?} ms after it; {} repaired, {} NACKs, {} PLIs; {:?}",
             shown.longest_freeze(during),
             shown.first_of(LOW, wrong.from).map(f64::round),
@@ -249,7 +253,7 @@ fn chromium_sees_all_again_soon_after_a_short_bad_time() {
 }
 
 #[test]
-fn chromium_gets_a_smaller_picture_on_a_narrow_line_and_is_told_why() {
+fn chromium_gets_a_smaller_video_on_a_narrow_path_and_learns_why() {
     let Some(lab) = Lab::new("Chromium on a narrow line", Kind::Chromium) else { return };
     let line = Line::to(&lab);
     let (from, sound) = (line.clock(), line.sound());
@@ -271,7 +275,8 @@ fn chromium_gets_a_smaller_picture_on_a_narrow_line_and_is_told_why() {
     let settled = Span { from: from + smaller, ..narrow };
     let (seen, sent) = shown.of_all(settled, FULL, LECTURE_FPS);
     println!(
-        "600 kbit/s: low after {smaller:.0} ms, frozen {:.0} ms at the most until then and {:.0} ms after, {seen} of {sent} \
+        "600 kbit/s: low after {smaller:.0} ms, frozen {:.0} ms at the most until then and {:.0} ms after, {seen} of \
+        {sent} \
          pictures shown, {mark}, {}; restored: full after {full_again:.0} ms, frozen {:.0} ms at the most; {:?}",
         shown.longest_freeze(Span { from, to: settled.from }),
         shown.longest_freeze(settled),
@@ -284,7 +289,7 @@ fn chromium_gets_a_smaller_picture_on_a_narrow_line_and_is_told_why() {
 }
 
 #[test]
-fn chromium_keeps_the_sound_where_no_picture_fits_and_says_so() {
+fn chromium_keeps_audio_where_no_video_fits_and_says_so() {
     let Some(lab) = Lab::new("Chromium on a line for sound", Kind::Chromium) else { return };
     let line = Line::to(&lab);
     let (from, before) = (line.clock(), line.sound());
@@ -303,7 +308,8 @@ fn chromium_keeps_the_sound_where_no_picture_fits_and_says_so() {
     let shown = line.shown();
     let full_again = shown.first_of(FULL, restored).unwrap();
     println!(
-        "120 kbit/s: {banner} after {:.0} ms; {} until then, {} in the {:.1} s after that; restored: a picture after {:?} ms, \
+        "120 kbit/s: {banner} after {:.0} ms; {} until then, {} in the {:.1} s after that; restored: a picture after \
+        {:?} ms, \
          full after {full_again:.0} ms; {:?}",
         told - from,
         of_sound(&before, &sound),

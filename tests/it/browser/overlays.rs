@@ -1,5 +1,5 @@
-//! What stands over the picture: chat where it is wanted, and nothing that could stand elsewhere. And pictures that
-//! have no source any more, which are taken off.
+//! Overlays on the video: chat where it is wanted, and nothing that could be elsewhere. Videos without a source are
+//! hidden.
 
 use std::net::UdpSocket;
 use std::process::{Child, Command, Stdio};
@@ -12,7 +12,7 @@ use super::raw::{raw_student, says};
 use super::sight::SCREEN;
 use crate::support::Process;
 
-/// How far the lines that fly reach down, as a share of the picture; nothing where none flies.
+/// How far down the flying lines reach, as a share of the video; null if none flies.
 const REACHES_DOWN: &str = "(() => {\
     const video = document.querySelector('#screen-video');\
     const area = video.getBoundingClientRect();\
@@ -25,7 +25,7 @@ const REACHES_DOWN: &str = "(() => {\
 
 const SKY: &str = "document.querySelector('#danmaku').childElementCount";
 
-/// Whether a button says that it may not be used, and what it is called.
+/// Whether a button is disabled, and its name.
 fn button(id: &str) -> String {
     format!("[document.querySelector('#{id}').ariaDisabled, document.querySelector('#{id}').ariaLabel]")
 }
@@ -56,7 +56,7 @@ fn chat_flies_where_it_is_wanted_and_allowed_and_over_the_top_fifth_only() {
     teacher.types("not over the picture");
     anna.reads("Ms Li", "not over the picture");
     assert_eq!(anna.value(SKY), json!(0));
-    // Who comes later knows it from the start.
+    // A student who joins later learns it at once.
     let ben = lab.enters(2002, "Ben");
     ben.wait("a switch that says why", &button("danmaku-toggle"), |told| *told == off);
     teacher.types("/comments on");
@@ -67,7 +67,7 @@ fn chat_flies_where_it_is_wanted_and_allowed_and_over_the_top_fifth_only() {
 }
 
 #[test]
-fn a_teacher_switches_reactions_off_and_nobody_gets_round_that() {
+fn a_teacher_switches_reactions_off_and_nobody_can_bypass_that() {
     let Some(lab) = Lab::new("reactions off", Kind::Chromium) else { return };
     let mut teacher = lab.lecturer(&["--no-reactions"]);
     let anna = lab.enters(2001, "Anna");
@@ -88,15 +88,17 @@ fn a_teacher_switches_reactions_off_and_nobody_gets_round_that() {
 }
 
 #[test]
-fn what_asks_for_a_click_stands_beside_the_picture() {
+fn the_button_that_starts_the_sound_stands_beside_the_video() {
     let Some(lab) = Lab::new("a click for sound", Kind::Chromium) else { return };
     let _teacher = lab.lecturer(&[]);
     for (user, (width, height)) in (2001..).zip([(1280, 720), (820, 1180), (390, 844), (320, 568), (667, 375)]) {
         let page = lab.browser.open_as(&lab.link(user, "Anna"), json!({"width": width, "height": height}));
         page.screen_is("live");
         page.wait_until("the wish for a click", "witness.visible('#sound-wanted')");
-        let apart = "((one, two) => one.top >= two.bottom || one.bottom <= two.top || one.left >= two.right || one.right <= two.left)(\
-            document.querySelector('#sound-wanted').getBoundingClientRect(), document.querySelector('#stage').getBoundingClientRect())";
+        let apart = "((one, two) => one.top >= two.bottom || one.bottom <= two.top || one.left >= two.right || \
+            one.right <= two.left)(\
+            document.querySelector('#sound-wanted').getBoundingClientRect(), \
+            document.querySelector('#stage').getBoundingClientRect())";
         assert_eq!(page.value(apart), json!(true), "{width}x{height}");
         page.clicks_for_sound();
         page.wait_until("no wish any more", "!witness.visible('#sound-wanted') && witness.visible('#mute')");
@@ -106,12 +108,14 @@ fn what_asks_for_a_click_stands_beside_the_picture() {
 
 /// A white slide with words in its lower right corner, and a camera.
 const SLIDE: &str = "videotestsrc is-live=true pattern=white ! video/x-raw,width=640,height=360,framerate=10/1 \
-    ! textoverlay text=\"Av=lv Av=lv Av=lv\\nAv=lv Av=lv Av=lv\\nAv=lv Av=lv Av=lv\" valignment=bottom halignment=right \
+    ! textoverlay text=\"Av=lv Av=lv Av=lv\\nAv=lv Av=lv Av=lv\\nAv=lv Av=lv Av=lv\" valignment=bottom \
+    halignment=right \
       color=0xff000000 font-desc=\"Sans 20\" \
     ! tee name=screen-pictures \
-    videotestsrc is-live=true pattern=ball ! video/x-raw,width=320,height=180,framerate=10/1 ! tee name=camera-pictures";
+    videotestsrc is-live=true pattern=ball ! video/x-raw,width=320,height=180,framerate=10/1 ! tee \
+    name=camera-pictures";
 
-/// A teacher of this graph, with the server inside.
+/// A teacher of this graph, with the server in the same process.
 #[track_caller]
 fn teaches(lab: &Lab, graph: &str) -> Process {
     let path = lab.class.directory().join("lecture.gst");
@@ -119,12 +123,12 @@ fn teaches(lab: &Lab, graph: &str) -> Process {
     lab.class.teacher(&["--pipeline", path.to_str().unwrap()])
 }
 
-/// Where the small picture stands: across and down, from 0 to 1.
+/// The position of the inset: across and down, from 0 to 1.
 const PLACE: &str = "['--x', '--y'].map((name) => \
     Math.round(100 * document.querySelector('#pictures').style.getPropertyValue(name)) / 100)";
 
-/// Looks at corners again and again in the page's own code, in a time that the test makes: what there is to see in
-/// each, and the time; gives the corner after each look.
+/// Runs the page's own choice of a corner on these details, at times that the test sets; returns the corner after each
+/// step.
 fn corners(page: &Page<'_>, looks: &[([f64; 4], u64)]) -> Value {
     page.value(&format!(
         "(async () => {{ \
@@ -137,12 +141,12 @@ fn corners(page: &Page<'_>, looks: &[([f64; 4], u64)]) -> Value {
 }
 
 #[test]
-fn the_small_picture_covers_the_emptiest_corner_and_stays_where_it_was_put() {
+fn the_inset_covers_the_emptiest_corner_and_stays_where_it_was_put() {
     let Some(lab) = Lab::new("the emptiest corner", Kind::Chromium) else { return };
     let _teacher = teaches(&lab, SLIDE);
     let anna = lab.enters(2001, "Anna");
     anna.sees_moving("#camera-video");
-    // Lower right are words; above them is the first that is empty.
+    // The words are at the lower right; the corner above them is the first empty one.
     anna.wait("the upper right corner", PLACE, |place| *place == json!([1, 0]));
 
     let (empty, full) = ([0.0, 9.0, 9.0, 9.0], [20.0, 18.0, 18.0, 1.0]);
@@ -180,7 +184,7 @@ fn the_small_picture_covers_the_emptiest_corner_and_stays_where_it_was_put() {
     anna.was_calm(&lab.site());
 }
 
-/// A camera or a screen outside of the program, which a test may stop: pictures as JPEG over UDP.
+/// A camera or a screen outside of the program that a test may stop: JPEG frames over UDP.
 struct Outside {
     sender: Child,
     port: u16,
@@ -190,7 +194,8 @@ impl Outside {
     fn new(pattern: &str, (width, height): (u32, u32)) -> Self {
         let port = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let graph = format!(
-            "videotestsrc is-live=true pattern={pattern} ! video/x-raw,format=I420,width={width},height={height},framerate=10/1 \
+            "videotestsrc is-live=true pattern={pattern} ! \
+            video/x-raw,format=I420,width={width},height={height},framerate=10/1 \
              ! jpegenc ! rtpjpegpay ! udpsink host=127.0.0.1 port={port}"
         );
         let mut launch = Command::new("gst-launch-1.0");
@@ -198,7 +203,7 @@ impl Outside {
         Self { sender: launch.spawn().unwrap(), port }
     }
 
-    /// The beginning of a teacher's graph that shows it.
+    /// The start of a teacher's graph that shows it.
     fn graph(&self) -> String {
         let caps = "application/x-rtp,media=video,encoding-name=JPEG,clock-rate=90000,payload=26";
         format!("udpsrc address=127.0.0.1 port={} caps=\"{caps}\" ! rtpjpegdepay ! jpegdec ! videoconvert", self.port)
@@ -225,13 +230,13 @@ impl Drop for Outside {
     }
 }
 
-/// A source that has stopped, or is back, as programs hear it.
+/// The event of a source that stopped or came back.
 fn source<'a>(track: &'a str, state: &'a str) -> impl Fn(&Value) -> bool + 'a {
     move |event| event["event"] == "source" && event["track"] == track && event["state"] == state
 }
 
 #[test]
-fn a_camera_or_a_screen_that_stops_is_taken_off_and_comes_back_by_itself() {
+fn a_camera_or_a_screen_that_stops_is_hidden_and_returns_by_itself() {
     let Some(lab) = Lab::new("a camera that stops", Kind::Chromium) else { return };
     let (screen, camera) = (Outside::new("smpte", (640, 360)), Outside::new("ball", (320, 176)));
     let sound = "audiotestsrc is-live=true volume=0.1 ! audioconvert ! opusenc ! rtpopuspay ! appsink name=audio";
@@ -251,7 +256,7 @@ fn a_camera_or_a_screen_that_stops_is_taken_off_and_comes_back_by_itself() {
     anna.wait_until("no camera", "!witness.visible('#camera')");
     anna.banner_is("");
     anna.sees_moving(SCREEN);
-    // Who comes now knows it, too.
+    // A student who joins now learns it too.
     let ben = lab.enters(2002, "Ben");
     ben.mark_is("The camera has stopped. It comes back by itself.");
     camera.goes_on();

@@ -1,4 +1,5 @@
-//! A student without the page: `tests/browser/raw.js` in an empty page of the server, for what the page never says.
+//! A student without the page: `tests/browser/raw.js` in an empty page of the server, for messages that the page never
+//! sends.
 
 use serde_json::{Value, json};
 
@@ -7,10 +8,10 @@ use crate::support::ROOM;
 
 const RAW: &str = include_str!("../../browser/raw.js");
 
-/// Joins the room, and connects to the teacher.
+/// Joins the room and connects to the teacher.
 #[track_caller]
 pub fn raw_student<'a>(browser: &'a Browser, server: &str, user: u32, nickname: &str) -> Page<'a> {
-    // What the server shows as JSON has no script of its own; and no policy, here.
+    // The JSON that the server shows has no script and no policy.
     let page = browser.open_as(&format!("{server}/api/rooms"), json!({"bypassCsp": true}));
     let who = json!({"room": ROOM, "user": user.to_string(), "nickname": nickname});
     page.value(&format!("({})({who})", RAW.trim().trim_end_matches(';')));
@@ -19,7 +20,7 @@ pub fn raw_student<'a>(browser: &'a Browser, server: &str, user: u32, nickname: 
     page
 }
 
-/// Says something over the data channel, as it is.
+/// Sends this text over the data channel.
 #[track_caller]
 pub fn says(page: &Page<'_>, message: &Value) {
     page.value(&format!("raw.channel.send(JSON.stringify({message}))"));

@@ -1,23 +1,23 @@
-//! What a video has shown and when, pure: how long it stood still, and what was missing.
+//! When a video showed which frames: freezes and missing frames. Pure.
 
 use serde_json::Value;
 
-/// Pictures over whose intervals the mean is taken by which a freeze stands out (W3C webrtc-stats, `freezeCount`).
+/// How many frame intervals are averaged to detect a freeze (W3C webrtc-stats, `freezeCount`).
 const MEAN_OF: usize = 30;
 
-/// RTP timestamps of pictures in a second.
+/// RTP timestamp units per second.
 const CLOCK_RATE: f64 = 90_000.0;
 
-/// A picture.
+/// A frame.
 #[derive(Debug, Clone, Copy, PartialEq)]
 struct Picture {
-    /// When it was shown, by the page's clock in milliseconds.
+    /// When the frame was shown, by the page's clock in milliseconds.
     at: f64,
     width: u32,
     timestamp: u32,
 }
 
-/// A time that is judged, by the page's clock in milliseconds.
+/// A time span to judge, by the page's clock in milliseconds.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Span {
     pub from: f64,
@@ -30,16 +30,16 @@ impl Span {
     }
 }
 
-/// All pictures that were shown, in their order.
+/// All frames that were shown, in order.
 #[derive(Debug)]
 pub struct Shown {
     pictures: Vec<Picture>,
-    /// When nobody looked any more, in milliseconds.
+    /// When the observation ended, in milliseconds.
     until: f64,
 }
 
 impl Shown {
-    /// Reads what `witness.shown` says.
+    /// Parses the result of `witness.shown`.
     pub fn of(told: &Value) -> Option<Self> {
         let picture = |told: &Value| {
             Some(Picture {
@@ -52,8 +52,8 @@ impl Shown {
         Some(Self { pictures, until: told["at"].as_f64()? })
     }
 
-    /// Times without a new picture that stand out, as the W3C defines a freeze: longer than three mean intervals, and by
-    /// 150 ms than one. One that goes on at the end counts as long as it has lasted.
+    /// Freezes as the W3C defines them: no new frame for longer than three mean intervals, and than one mean interval
+    /// plus 150 ms. A freeze at the end counts with its length so far.
     fn freezes(&self) -> Vec<Span> {
         let (mut freezes, mut intervals) = (Vec::new(), Vec::new());
         let times: Vec<f64> = self.pictures.iter().map(|picture| picture.at).chain([self.until]).collect();
@@ -65,44 +65,44 @@ impl Shown {
                 intervals.push(interval);
             } else {
                 freezes.push(Span { from: two[0], to: two[1] });
-                // A freeze must not make the next one look usual.
+                // A freeze must not count as usual afterwards.
                 intervals.push(3.0 * mean);
             }
         }
         freezes
     }
 
-    /// The freezes that lie in this time, if only in part.
+    /// The freezes that overlap this time span.
     fn freezes_in(&self, span: Span) -> impl Iterator<Item = Span> {
         self.freezes().into_iter().filter(move |freeze| freeze.to > span.from && freeze.from < span.to)
     }
 
-    /// The longest freeze in this time, in milliseconds.
+    /// The longest freeze in this time span, in milliseconds.
     pub fn longest_freeze(&self, span: Span) -> f64 {
         self.freezes_in(span).map(Span::millis).fold(0.0, f64::max)
     }
 
-    /// The share of this time that was frozen, in percent.
+    /// The share of this time span that was frozen, in percent.
     pub fn frozen_percent(&self, span: Span) -> f64 {
         let inside = |freeze: Span| freeze.to.min(span.to) - freeze.from.max(span.from);
         self.freezes_in(span).map(inside).fold(0.0, |sum, millis| sum + millis) * 100.0 / span.millis()
     }
 
-    /// From the end of something wrong to the end of the last freeze that came of it, which began within the time that is
-    /// judged; 0 where nothing stood still any more.
+    /// The time from the end of a disturbance to the end of the last freeze that began in this time span; 0 without a
+    /// freeze.
     pub fn whole_after(&self, wrong: Span, judged_to: f64) -> f64 {
         let judged = Span { from: wrong.to, to: judged_to };
         self.freezes_in(judged).map(|freeze| freeze.to - wrong.to).fold(0.0, f64::max)
     }
 
-    /// How long after a time the first picture of this width was shown, in milliseconds.
+    /// How long after a time the first frame of this width was shown, in milliseconds.
     pub fn first_of(&self, width: u32, from: f64) -> Option<f64> {
         let first = self.pictures.iter().find(|picture| picture.at >= from && picture.width == width)?;
         Some(first.at - from)
     }
 
-    /// How many pictures were shown in this time, and how many there were from the first to the last of them: `fps` of
-    /// pictures so `wide`, half as many of smaller ones.
+    /// How many frames were shown in this time span, and how many there were from the first to the last of them: `fps`
+    /// of this width, half as many of smaller ones.
     pub fn of_all(&self, span: Span, wide: u32, fps: u32) -> (f64, f64) {
         let inside = |picture: &&Picture| (span.from..span.to).contains(&picture.at);
         let pictures: Vec<&Picture> = self.pictures.iter().filter(inside).collect();
@@ -123,7 +123,7 @@ mod tests {
 
     use super::*;
 
-    /// 25 pictures a second for four seconds, without those of some numbers; every other one of 50 to 75 is left out,
+    /// 25 frames per second for four seconds, without those of some numbers; every other frame of 50 to 75 is missing,
     /// and these are small.
     fn shown(missed: impl Fn(u32) -> bool) -> Shown {
         let is_low = |n| (50..75).contains(&n);
@@ -136,7 +136,7 @@ mod tests {
     const ALL: Span = Span { from: 0.0, to: 4000.0 };
 
     #[test]
-    fn who_saw_all_missed_nothing() {
+    fn a_complete_observation_misses_no_frame() {
         let shown = shown(|_| false);
         assert_eq!(shown.of_all(ALL, 640, 25), (88.0, 88.0));
         assert_eq!((shown.longest_freeze(ALL), shown.frozen_percent(ALL)), (0.0, 0.0), "half the rate is no freeze");
@@ -144,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn a_freeze_is_found_and_when_it_was_over() {
+    fn a_freeze_is_detected_with_its_end() {
         let shown = shown(|n| (20..30).contains(&n));
         let (of, all) = shown.of_all(ALL, 640, 25);
         assert_eq!(all - of, 10.0);
@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn one_that_does_not_end_lasts_until_now() {
+    fn a_freeze_without_an_end_lasts_until_now() {
         let ended = shown(|n| n >= 90);
         assert_eq!(ended.whole_after(Span { from: 3600.0, to: 3700.0 }, 4000.0), 300.0);
         assert_eq!(shown(|_| true).longest_freeze(ALL), 0.0, "a picture that never came is no freeze");

@@ -8,20 +8,20 @@ use serde_json::Value;
 use super::driver::Page;
 use crate::support::{Picture, lecture_file, run_tool};
 
-/// The large picture.
+/// The large video.
 pub const SCREEN: &str = "#screen video";
 
-/// How far a picture of the lecture may be from that of the file: the counter and the ball move, codecs blur.
+/// How much a shown frame may differ from the file's: the counter and the ball move, codecs blur.
 const SAME: f64 = 12.0;
 
-/// How many seconds of sound are measured.
+/// How many seconds of audio to measure.
 const LISTENS: f64 = 1.0;
 
-/// The mean power of the sound, above which somebody speaks: -50 dB of full scale. Silence is 0.
+/// The mean power of audio with speech: -50 dB of full scale. Silence is 0.
 const SPEAKS: f64 = 1e-5;
 
 impl Page<'_> {
-    /// Waits until pictures move, and until they are those of the lecture file.
+    /// Waits until the video moves and shows the lecture file.
     #[track_caller]
     pub fn sees_the_lecture(&self) {
         self.sees_moving(SCREEN);
@@ -36,7 +36,7 @@ impl Page<'_> {
         });
     }
 
-    /// Waits until a video goes on by ten pictures from now.
+    /// Waits until a video has advanced by ten frames.
     #[track_caller]
     pub fn sees_moving(&self, video: &str) {
         let frames = |value: &Value| value["frames"].as_u64().unwrap_or(0);
@@ -45,7 +45,7 @@ impl Page<'_> {
         self.wait(&format!("moving picture in {video}"), &look, |value| frames(value) >= from + 10);
     }
 
-    /// Waits until a second of sound was heard that is not silence.
+    /// Waits for a second of audio that is not silent.
     #[track_caller]
     pub fn hears_the_lecture(&self) {
         let number = |value: &Value, field: &str| value[field].as_f64().unwrap_or(0.0);
@@ -54,7 +54,7 @@ impl Page<'_> {
             let (energy, seconds) = (number(value, "energy"), number(value, "seconds"));
             let (energy_before, seconds_before) = *from.get_or_insert((energy, seconds));
             let for_long = seconds - seconds_before;
-            // The voice pauses between sentences: another second may have more.
+            // The voice pauses between sentences, so another second may be louder.
             if for_long >= LISTENS {
                 from = Some((energy, seconds));
             }
@@ -65,13 +65,13 @@ impl Page<'_> {
     }
 }
 
-/// What came of a page's `witness.picture`.
+/// A parsed `witness.picture`.
 fn picture(points: &Value) -> Option<Picture> {
     let points = points.as_array()?.iter();
     Some(Picture::of(points.filter_map(|point| u8::try_from(point.as_u64()?).ok()).collect()))
 }
 
-/// The first picture of the lecture file, decoded without a network or a browser.
+/// The first frame of the lecture file, decoded without a network or a browser.
 fn picture_of_lecture() -> Picture {
     static POINTS: OnceLock<Vec<u8>> = OnceLock::new();
     let make = || {
@@ -84,7 +84,7 @@ fn picture_of_lecture() -> Picture {
         );
         decode.args(graph.split_whitespace());
         let mut points = run_tool(&mut decode);
-        // Some more have gone by when the end is noticed.
+        // A few more have passed when the end is noticed.
         points.truncate(3 * across * down);
         points
     };

@@ -1,4 +1,4 @@
-//! Phones that stand and lie, tablets, windows, walls: the picture is as large as it can be, and nothing is cut off.
+//! Phones in both orientations, tablets, windows, projectors: the video is as large as possible and nothing is cut off.
 
 use serde_json::{Value, json};
 
@@ -27,20 +27,22 @@ const SIZES: [(u32, u32); 13] = [
 /// The edges of an element: left, top, right, bottom.
 fn edges(page: &Page<'_>, selector: &str) -> [f64; 4] {
     let look = format!(
-        "(({{ left, top, right, bottom }}) => [left, top, right, bottom])(document.querySelector('{selector}').getBoundingClientRect())"
+        "(({{ left, top, right, bottom }}) => [left, top, right, bottom])( \
+           document.querySelector('{selector}').getBoundingClientRect())"
     );
     let value = page.value(&look);
     std::array::from_fn(|n| value[n].as_f64().unwrap())
 }
 
-/// Buttons and fields that can be seen and reach out of the window.
+/// Visible buttons and fields that reach out of the window.
 const OUTSIDE: &str = "[...document.querySelectorAll('button, a, input, textarea, video, #mark-text')]\
     .filter((it) => witness.sees(it) && !it.closest('.users, .extras.open'))\
     .map((it) => [it.id || it.outerHTML.slice(0, 80), it.getBoundingClientRect()])\
-    .filter(([, box]) => box.width > 1 && (box.left < -1 || box.top < -1 || box.right > innerWidth + 1 || box.bottom > innerHeight + 1))\
+    .filter(([, box]) => box.width > 1 && (box.left < -1 || box.top < -1 || \
+      box.right > innerWidth + 1 || box.bottom > innerHeight + 1))\
     .map(([what, { left, top, right, bottom }]) => `${what} ${[left, top, right, bottom]}`)";
 
-/// Nothing that is used reaches out of the window, and nothing scrolls sideways.
+/// Asserts that no control reaches out of the window, and that nothing scrolls sideways.
 #[track_caller]
 fn is_whole(page: &Page<'_>, what: &str) {
     assert_eq!(page.value(OUTSIDE), json!([]) as Value, "{what}");
@@ -64,7 +66,7 @@ fn at_every_size_nothing_is_cut_off_and_everything_has_a_name() {
         if checks {
             page.is_accessible(&size);
         }
-        // Every menu lies in the window, and what does not fit into it is scrolled to.
+        // Every menu stays in the window and scrolls if it is too long.
         for (button, menu) in [("#more", "#more-menu"), ("#react", "#react-menu")] {
             if page.value(&format!("witness.visible('{button}')")) != json!(true) {
                 continue;
@@ -74,9 +76,11 @@ fn at_every_size_nothing_is_cut_off_and_everything_has_a_name() {
             let inside = left >= 0.0 && top >= 0.0 && right <= f64::from(width) && bottom <= f64::from(height);
             assert!(inside && bottom - top > 80.0, "{menu} at {size}: {left} {top} {right} {bottom}");
             let reached = format!(
-                "[...document.querySelectorAll('{menu} button')].filter(witness.sees).every((it) => {{ it.scrollIntoView({{ block: 'nearest' }}); \
+                "[...document.querySelectorAll('{menu} button')].filter(witness.sees).every((it) => {{ \
+                it.scrollIntoView({{ block: 'nearest' }}); \
                  const box = it.getBoundingClientRect(); \
-                 return document.elementFromPoint(box.left + box.width / 2, box.top + box.height / 2)?.closest('button') === it; }})"
+                 return document.elementFromPoint(box.left + box.width / 2, \
+                   box.top + box.height / 2)?.closest('button') === it; }})"
             );
             assert_eq!(page.value(&reached), json!(true), "every button of {menu} at {size} can be clicked");
             if checks {
@@ -90,7 +94,7 @@ fn at_every_size_nothing_is_cut_off_and_everything_has_a_name() {
 }
 
 #[test]
-fn upright_the_picture_has_the_whole_width_and_chat_is_below() {
+fn in_portrait_the_video_has_the_full_width_and_chat_is_below() {
     let Some(lab) = Lab::new("upright", Kind::Chromium) else { return };
     let _teacher = lab.class.teacher(&["--test", "--size", "320x180"]);
     for (user, (width, height)) in (2001..).zip([(820, 1180), (768, 1024), (390, 844), (320, 568)]) {
@@ -110,15 +114,15 @@ fn upright_the_picture_has_the_whole_width_and_chat_is_below() {
 }
 
 #[test]
-fn a_keyboard_on_the_screen_leaves_picture_and_field() {
+fn a_keyboard_on_the_screen_leaves_video_and_field_visible() {
     let Some(lab) = Lab::new("a keyboard on the screen", Kind::Chromium) else { return };
     let _teacher = lab.class.teacher(&["--test", "--size", "320x180"]);
-    // A phone and a tablet, as high as they are over a keyboard.
+    // A phone and a tablet, with the height that remains above a keyboard.
     for (user, (width, height)) in (2001..).zip([(390, 420), (320, 300), (768, 640)]) {
         let page = lab.browser.open_as(&lab.link(user, "Anna"), json!({"width": width, "height": height}));
         page.screen_is("live");
         page.wait_until("chat", "!document.querySelector('#chat-text').disabled");
-        // A window says so when its size changes, and here it has been so from the start.
+        // A window fires an event when its size changes; this one has had its size from the start.
         page.value("visualViewport.dispatchEvent(new Event('resize'))");
         page.value("document.querySelector('#chat-text').focus()");
         let (field, video) = (edges(&page, "#chat-text"), edges(&page, "#screen-video"));

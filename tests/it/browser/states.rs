@@ -7,7 +7,7 @@ use super::lab::Lab;
 use super::sight::SCREEN;
 use crate::support::{Process, ROOM, lecture_file};
 
-/// Waits until a room in the list has these words.
+/// Waits until a room in the list shows these words.
 #[track_caller]
 fn lists(page: &Page<'_>, room: &str, words: &[&str]) {
     let look = format!("witness.text('[data-room=\"{room}\"]')");
@@ -28,7 +28,7 @@ fn the_list_shows_rooms_empty_waiting_live_and_ended() {
     lists(&page, ROOM, &["Live", "9999 teaches"]);
     teacher.interrupt();
     teacher.ends_with(0);
-    // Whoever is there waits for the next one.
+    // The student who is there waits for the next teacher.
     lists(&page, ROOM, &["Waiting", "No teacher yet", "1 here"]);
     let mut teacher = lab.class.last_lecturer();
     lists(&page, ROOM, &["Live", "9999 teaches"]);
@@ -87,7 +87,7 @@ fn a_room_is_created_its_link_followed_and_the_lecture_starts_and_ends_by_itself
     let mut teacher = Process::start("teacher", lab.class.command(&teach));
     anna.screen_is("live");
     anna.sees_the_lecture();
-    // The teacher goes, and comes back to a class that waits.
+    // The teacher leaves, and returns to a waiting class.
     teacher.interrupt();
     teacher.ends_with(0);
     anna.screen_is("waiting");
@@ -97,7 +97,7 @@ fn a_room_is_created_its_link_followed_and_the_lecture_starts_and_ends_by_itself
     anna.sees_the_lecture();
     lists(&page, room, &["Live", "1 watching"]);
 
-    // This browser remembers who it is, by an id that nobody had to give or to see.
+    // This browser remembers the student, with an id that nobody had to enter or to see.
     let id = "JSON.parse(localStorage.getItem('classroom.me')).userId";
     let before = anna.value(id);
     assert!(before.as_str().is_some_and(|id| id.len() == 8 && id.starts_with("s-")), "{before}");
@@ -116,7 +116,7 @@ fn a_room_is_created_its_link_followed_and_the_lecture_starts_and_ends_by_itself
     teacher.ends_with(0);
     anna.screen_is("ended");
     anna.shows("The lecture is over");
-    // And it goes on, should the teacher come back.
+    // The lecture continues when the teacher returns.
     let _teacher = Process::start("teacher", lab.class.command(&teach));
     anna.screen_is("live");
     anna.sees_the_lecture();
@@ -124,7 +124,7 @@ fn a_room_is_created_its_link_followed_and_the_lecture_starts_and_ends_by_itself
 }
 
 #[test]
-fn wrong_links_and_ids_get_a_sentence_and_a_way_on() {
+fn wrong_links_and_ids_get_a_sentence_and_a_remedy() {
     let Some(lab) = Lab::new("wrong links", Kind::Chromium) else { return };
     let _teacher = lab.class.lecturer();
     let _taken = lab.student(1001, "Cleo");
@@ -146,7 +146,7 @@ fn wrong_links_and_ids_get_a_sentence_and_a_way_on() {
     page.clicks("button", "Enter the room");
     page.shows("An id has 1 to 64 letters");
 
-    // Somebody else is in the room under this id: who gives no other gets one.
+    // Somebody else uses this id in the room; without another id, the student can't join.
     page.goes_to(&lab.link(1001, "Anna"));
     page.screen_is("error");
     page.shows("This id is in use");
@@ -158,14 +158,14 @@ fn wrong_links_and_ids_get_a_sentence_and_a_way_on() {
 }
 
 #[test]
-fn a_full_room_says_so_and_lets_the_next_one_in() {
+fn a_full_room_says_so_and_admits_the_next_student() {
     let Some(lab) = Lab::new("a full room", Kind::Chromium) else { return };
     let teacher = lab.lecturer(&["--max-students", "1"]);
     let mut cleo = lab.student(1001, "Cleo");
     let anna = lab.enters(2001, "Anna");
     anna.screen_is("error");
     anna.shows("The room is full");
-    // What the teacher's program says is for a terminal: its flags are nothing to a student.
+    // The sentences of the teacher's program are for a terminal: a student has no use for its flags.
     assert!(!anna.value("witness.text()").as_str().unwrap().contains("--"));
     let mark = teacher.mark();
     cleo.interrupt();
@@ -177,7 +177,7 @@ fn a_full_room_says_so_and_lets_the_next_one_in() {
 }
 
 #[test]
-fn a_server_that_is_gone_does_not_stop_the_picture() {
+fn a_missing_server_does_not_stop_the_video() {
     let Some(lab) = Lab::new("a server gone", Kind::Chromium) else { return };
     let mut server = lab.class.server();
     let _teacher = lab.class.guest_lecturer();
@@ -196,7 +196,7 @@ fn a_server_that_is_gone_does_not_stop_the_picture() {
 }
 
 #[test]
-fn one_id_has_one_window_and_either_may_have_it() {
+fn one_id_has_one_window_and_either_window_may_take_it() {
     let Some(lab) = Lab::new("two windows", Kind::Chromium) else { return };
     let _teacher = lab.class.lecturer();
     let first = lab.enters(2001, "Anna");
@@ -213,7 +213,7 @@ fn one_id_has_one_window_and_either_may_have_it() {
 }
 
 #[test]
-fn small_and_large_picture_are_swapped_and_hidden() {
+fn the_two_videos_are_swapped_and_the_inset_is_hidden() {
     let Some(lab) = Lab::new("two pictures", Kind::Chromium) else { return };
     let _teacher = lab.class.teacher(&["--test", "--camera=test", "--size", "640x360"]);
     let page = lab.enters(2001, "Anna");
@@ -235,7 +235,7 @@ fn small_and_large_picture_are_swapped_and_hidden() {
     page.wait_until("no small picture", "!witness.visible('#camera')");
     page.clicks("button", "Small picture");
     page.wait_until("small picture", "witness.visible('#camera')");
-    // The arrow keys move it, and the place is remembered.
+    // The arrow keys move the inset, and the position is remembered.
     page.wait_until("a corner", "document.querySelector('#pictures').dataset.corner !== undefined");
     page.value("document.querySelector('#camera').focus()");
     let (left, place) =
@@ -253,4 +253,26 @@ fn small_and_large_picture_are_swapped_and_hidden() {
     page.wait_until("full screen", "document.fullscreenElement !== null");
     page.clicks("button", "Leave full screen");
     page.wait_until("no full screen", "document.fullscreenElement === null");
+}
+
+#[test]
+fn the_codec_of_a_refusal_is_read_from_its_field() {
+    let Some(lab) = Lab::new("a codec that is missing", Kind::Chromium) else { return };
+    let _server = lab.class.server();
+    let page = lab.browser.open(&lab.site());
+    // The sentence of the teacher's program does not matter.
+    let error = "{ code: 'noCommonCodec', codec: 'vp8', message: 'the words may change: sent as H.264' }";
+    let look = format!(
+        "(async () => {{ \
+           const {{ view }} = await import(document.querySelector('link[href$=\"views.js\"]').href); \
+           const seen = view({{ refused: {error}, signal: {{}}, userId: '2001' }}); return [seen.text, seen.more]; \
+               }})()"
+    );
+    assert_eq!(
+        page.value(&look),
+        json!([
+            "The lecture is sent as VP8, which this browser cannot play.",
+            "Use a current Chrome, Edge or Safari, or ask the teacher to send H.264."
+        ])
+    );
 }

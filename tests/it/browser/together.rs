@@ -20,7 +20,7 @@ fn browsers_and_terminals_see_hear_and_talk_in_one_lecture() {
         page.sees_moving(SCREEN);
     }
 
-    // Everybody reads everybody.
+    // Everybody reads everybody's messages.
     anna.says("hello from Anna");
     ben.says("你好，我是 Ben");
     cleo.types("hello from Cleo");
@@ -42,7 +42,7 @@ fn browsers_and_terminals_see_hear_and_talk_in_one_lecture() {
         }
     }
 
-    // Hands stand in the order they went up, for everybody.
+    // Everybody sees the hands in the order in which they went up.
     ben.clicks("button", "Raise hand");
     teacher.wait_for("a hand", hands(&["2002"]));
     cleo.types("/hand");
@@ -65,7 +65,7 @@ fn browsers_and_terminals_see_hear_and_talk_in_one_lecture() {
 }
 
 #[test]
-fn pages_go_on_by_themselves_when_the_teacher_was_killed_and_is_back() {
+fn pages_continue_by_themselves_after_the_teacher_was_killed_and_restarted() {
     let Some(lab) = Lab::new("a teacher killed", Kind::Chromium) else { return };
     let mut teacher = lab.lecturer(&[]);
     let (anna, ben) = (lab.enters(2001, "Anna"), lab.enters(2002, "Ben"));

@@ -1,9 +1,9 @@
-//! Our own client: how it comes back, and how it learns that it may not.
+//! The library's client: how it reconnects, and when it gives up.
 
 use super::*;
 
 #[tokio::test]
-async fn clients_come_back_to_a_restarted_server_and_the_room_is_whole() {
+async fn clients_rejoin_a_restarted_server_and_the_room_is_complete() {
     let school = School::open().await;
     let (teacher, mut teacher_events) = Client::connect(school.config("9999", 't')).await.unwrap();
     let mut students = Vec::new();
@@ -18,12 +18,12 @@ async fn clients_come_back_to_a_restarted_server_and_the_room_is_whole() {
     for (_, events) in &mut students {
         event_until(events, |event| matches!(event, SignalEvent::Lost { .. })).await;
     }
-    // What is said meanwhile waits.
+    // Messages sent meanwhile wait.
     students[0].0.send(offer()).unwrap();
 
     // The port is free at once, although the server closed the connections first.
     let listener = http::bind(address).unwrap();
-    let school = School::on(listener, Limits::default(), http::Limits::default());
+    let school = School::on(listener, ServerLimits::default(), http::ConnectionLimits::default());
     let start = Instant::now();
     wait_for("everybody is back", || school.server.rooms().iter().any(|room| room.watching == 5)).await;
     wait_for("the teacher is back", || school.server.rooms()[0].state == RoomState::Live).await;
@@ -31,10 +31,12 @@ async fn clients_come_back_to_a_restarted_server_and_the_room_is_whole() {
     for (_, events) in &mut students {
         event_until(events, |event| matches!(event, SignalEvent::Joined { .. })).await;
     }
-    // Whoever came first: the offer is there, or its sender knows that nobody was.
+    // Whoever joined first, the offer is there, or its sender knows that nobody was.
+    let is_offer = |event: &SignalEvent| matches!(event, SignalEvent::Message(ServerMessage::Offer { .. }));
+    let is_error = |event: &SignalEvent| matches!(event, SignalEvent::Message(ServerMessage::Error { .. }));
     let heard = tokio::select! {
-        heard = event_until(&mut teacher_events, |event| matches!(event, SignalEvent::Message(ServerMessage::Offer { .. }))) => heard,
-        heard = event_until(&mut students[0].1, |event| matches!(event, SignalEvent::Message(ServerMessage::Error { .. }))) => heard,
+        heard = event_until(&mut teacher_events, is_offer) => heard,
+        heard = event_until(&mut students[0].1, is_error) => heard,
     };
     assert!(matches!(heard, SignalEvent::Message(_)));
     teacher.leave(Goodbye::Leave).await;
@@ -66,7 +68,7 @@ async fn a_client_learns_why_it_is_refused() {
 }
 
 #[tokio::test]
-async fn a_client_waits_for_a_place_that_will_be_free() {
+async fn a_client_waits_for_a_user_id_that_becomes_free() {
     let school = School::open_with_grace(Duration::from_millis(500)).await;
     let (first, _) = Client::connect(school.config("9999", 't')).await.unwrap();
     drop(first);
@@ -76,7 +78,7 @@ async fn a_client_waits_for_a_place_that_will_be_free() {
 }
 
 #[tokio::test]
-async fn a_client_whose_place_was_taken_over_ends() {
+async fn a_replaced_client_ends() {
     let school = School::open().await;
     let (_older, mut events) = Client::connect(school.config("1001", 's')).await.unwrap();
     let other_process = ClientConfig { epoch: 8, ..school.config("1001", 's') };
@@ -86,7 +88,7 @@ async fn a_client_whose_place_was_taken_over_ends() {
     school.close().await;
 }
 
-/// A server that lets everybody in and is not heard of again, as behind a line that is dead.
+/// A server that lets every client in and then falls silent, as on a dead path.
 async fn mute_server() -> (SocketAddr, JoinHandle<()>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -97,7 +99,7 @@ async fn mute_server() -> (SocketAddr, JoinHandle<()>) {
             let mut socket = tokio_tungstenite::accept_async(stream).await.unwrap();
             let joined = r#"{"type":"joined","roomId":"1","userId":"1001","users":[],"publisher":null}"#;
             socket.send(Message::text(joined)).await.unwrap();
-            // Never read, so that no ping is answered.
+            // Nothing is read, so no ping is answered.
             mute.push(socket);
         }
     });
@@ -105,7 +107,7 @@ async fn mute_server() -> (SocketAddr, JoinHandle<()>) {
 }
 
 #[tokio::test]
-async fn a_client_that_doubts_its_server_leaves_a_dead_line() {
+async fn a_probe_detects_a_dead_path() {
     let (address, serving) = mute_server().await;
     let school = School::open().await;
     let config = ClientConfig { server: ServerUrl::from(address), ..school.config("1001", 's') };
@@ -113,7 +115,7 @@ async fn a_client_that_doubts_its_server_leaves_a_dead_line() {
     assert!(matches!(event(&mut events).await, SignalEvent::Joined { .. }));
     client.probe();
     let lost = event(&mut events).await;
-    // Without a doubt it is 12 s.
+    // Without a probe, it would take 12 s.
     assert!(matches!(&lost, SignalEvent::Lost { reason } if reason == "nothing from the server for 2 s"), "{lost:?}");
     assert!(matches!(event(&mut events).await, SignalEvent::Joined { .. }), "by a new connection");
     serving.abort();
@@ -121,12 +123,12 @@ async fn a_client_that_doubts_its_server_leaves_a_dead_line() {
 }
 
 #[tokio::test]
-async fn a_server_that_answers_keeps_a_client_that_doubts() {
+async fn a_client_stays_with_a_server_that_answers_its_probe() {
     let school = School::open().await;
     let (client, mut events) = Client::connect(school.config("1001", 's')).await.unwrap();
     assert!(matches!(event(&mut events).await, SignalEvent::Joined { .. }));
     client.probe();
-    // Longer than the server has for an answer.
+    // Longer than the server may take to answer.
     let lost = event_until(&mut events, |event| matches!(event, SignalEvent::Lost { .. }));
     let lost = timeout(Duration::from_millis(2_500), lost).await;
     assert!(lost.is_err(), "{lost:?}");
@@ -149,13 +151,13 @@ async fn answers(bytes: &'static [u8]) -> (ServerUrl, JoinHandle<()>) {
 }
 
 #[tokio::test]
-async fn what_is_no_server_is_told_from_one_that_is_not_there_yet() {
+async fn a_foreign_service_is_distinguished_from_a_server_that_is_not_up_yet() {
     let school = School::open().await;
     for (bytes, is_a_mistake) in [
         (&b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n"[..], true),
         (b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n", true),
         (b"SSH-2.0-OpenSSH_9.2\r\n", true),
-        // An alert of TLS.
+        // A TLS alert.
         (&[0x15, 3, 1, 0, 2, 2, 10], true),
         (b"HTTP/1.1 502 Bad Gateway\r\ncontent-length: 0\r\n\r\n", false),
         (b"", false),

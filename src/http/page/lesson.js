@@ -1,29 +1,32 @@
-// What a student does next: wait for a teacher, connect, try again. It knows no socket; `src/commands/watch/course.rs`
-// is the same for a terminal.
+// The state of the lesson: wait for a teacher, connect, retry. This file knows no socket; `classroom watch` does the
+// same for a terminal.
 
-/** An offer that is not answered, or a connection that does not come about, is given up after this time. */
+/** An attempt is given up if the answer or the connection does not come within this time. */
 const CONNECT_WITHIN_MS = 8_000;
 const FIRST_PAUSE_MS = 200;
 const LONGEST_PAUSE_MS = 2_000;
 
-export class Course {
-  /** Who teaches: `{ userId, epoch, ... }`. */
+export class LessonState {
+  /** The publisher: `{ userId, epoch, ... }`. */
   publisher = null;
-  /** How the last teacher went: `ended` (the lecture is over), `left` (and may come back), `lost`. */
+  /** How the last teacher left: `ended` (the lecture is over), `left` (may come back) or `lost`. */
   wentBy = null;
-  /** When connecting began without success; 0 when connected or nobody is there. */
+  /** When connecting began without success; 0 when connected, and without a publisher. */
   since = 0;
   #timer = 0;
   #pause = 0;
   #connect;
   #connected = false;
 
-  /** `connect` is called whenever a connection is to be offered to the publisher. */
+  /** `connect` offers a connection to the publisher. */
   constructor(connect) {
     this.#connect = connect;
   }
 
-  /** Somebody teaches. A publisher that only came back to signalling is no news, since its media never went. */
+  /**
+   * Somebody teaches. Returns whether that is news: a publisher that only reconnected to signalling still sends its
+   * media.
+   */
   publisherIs(user) {
     const before = this.publisher;
     this.publisher = user;
@@ -34,8 +37,8 @@ export class Course {
   }
 
   /**
-   * The publisher is not in the room any more, or went before we came; `reason` is the server's `LeaveReason`. Gives
-   * whether it was a goodbye: media of a publisher that is lost may still flow.
+   * The publisher left, perhaps before we joined; `reason` is the server's `LeaveReason`. Returns whether it said
+   * goodbye: the media of a lost publisher may still flow.
    */
   publisherLeft(reason) {
     this.publisher = null;
@@ -44,7 +47,7 @@ export class Course {
     return this.wentBy !== 'lost';
   }
 
-  /** The connection stands. */
+  /** The connection is established. */
   connected() {
     this.#stop();
     this.#connected = true;
@@ -53,7 +56,7 @@ export class Course {
   }
   #last = null;
 
-  /** The offer was refused for now, or the connection is gone. */
+  /** The offer was refused for now, or the connection is lost. */
   failed(afterMs = 0) {
     this.#connected = false;
     clearTimeout(this.#timer);
@@ -71,7 +74,7 @@ export class Course {
     this.#go();
   }
 
-  /** Nothing is to be done until somebody teaches. */
+  /** Does nothing until somebody teaches. */
   rest() {
     this.#connected = false;
     this.#stop();

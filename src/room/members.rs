@@ -3,89 +3,88 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use super::mail::Mail;
-use super::presence::Presence;
-use super::stay::{Stay, Waits};
-use super::{ConnId, Limits, Newcomer, Output, Refusal, RoomState, RoomSummary};
+use super::pending::{Mailbox, Presence};
+use super::retention::{Eviction, Retention};
+use super::{ConnId, Newcomer, Output, RoomLimits, RoomRefusal, RoomState, RoomSummary};
 use crate::id::{RoomId, RoomName, UserId, count_of_students, named};
-use crate::protocol::{ClientMessage, ErrorCode, LeaveReason, ServerMessage, Session, User};
+use crate::protocol::{ClientMessage, ErrorCode, LeaveReason, ServerMessage, SessionSecret, User};
 
-/// One room.
+/// A room.
 #[derive(Debug)]
-pub(super) struct Lecture {
+pub(super) struct Room {
     opened: Instant,
     name: Option<RoomName>,
-    stay: Stay,
+    retention: Retention,
     members: BTreeMap<UserId, Member>,
     publisher: Option<UserId>,
-    /// How the last publisher went, until the next one comes.
+    /// How the last publisher left, until the next one joins.
     publisher_went: Option<LeaveReason>,
     presence: Presence,
-    /// Not later than the earliest end of a held place.
-    held_until: Option<Instant>,
+    /// Not later than the earliest deadline of a lost connection.
+    reserved_until: Option<Instant>,
 }
 
 #[derive(Debug)]
 struct Member {
     user: User,
-    session: Session,
+    session: SessionSecret,
     since: Instant,
-    place: Place,
+    connection: Connection,
 }
 
-/// Where messages for a member go.
+/// How messages reach a member.
 #[derive(Debug)]
-enum Place {
-    Here(ConnId),
-    Held { until: Instant, mail: Mail },
+enum Connection {
+    Open(ConnId),
+    Lost { until: Instant, mailbox: Mailbox },
 }
 
-impl Lecture {
-    /// For somebody who comes in now.
+impl Room {
+    /// A room that somebody enters now.
     pub(super) fn opened(now: Instant) -> Self {
-        Self::new(now, Stay::opened(now))
+        Self::new(now, Retention::opened(now))
     }
 
-    /// For somebody who comes in later.
-    pub(super) fn created(now: Instant, limits: &Limits) -> Self {
-        Self::new(now, Stay::created(now, limits))
+    /// A room that was created for later.
+    pub(super) fn created(now: Instant, limits: &RoomLimits) -> Self {
+        Self::new(now, Retention::created(now, limits))
     }
 
-    fn new(now: Instant, stay: Stay) -> Self {
+    fn new(now: Instant, retention: Retention) -> Self {
         Self {
             opened: now,
             name: None,
-            stay,
+            retention,
             members: BTreeMap::new(),
             publisher: None,
             publisher_went: None,
             presence: Presence::default(),
-            held_until: None,
+            reserved_until: None,
         }
     }
 
-    pub(super) fn call(&mut self, name: RoomName) {
+    pub(super) fn rename(&mut self, name: RoomName) {
         self.name = Some(name);
     }
 
-    /// Whether nobody is in, and the room need not wait for anybody.
+    /// Whether the room is empty and has waited long enough.
     pub(super) fn is_over(&self, now: Instant) -> bool {
-        self.stay.is_over(now)
+        self.retention.is_over(now)
     }
 
-    /// How soon an unused room makes place for another; none of one that is used.
-    pub(super) fn rank(&self) -> Option<(Waits, Instant)> {
-        self.stay.rank()
+    /// How soon an empty room is removed when the server is full; none for a room with members.
+    pub(super) fn rank(&self) -> Option<(Eviction, Instant)> {
+        self.retention.rank()
     }
 
     pub(super) fn next_tick(&self) -> Option<Instant> {
-        [self.presence.due(), self.held_until, self.stay.due()].into_iter().flatten().min()
+        [self.presence.due(), self.reserved_until, self.retention.due()].into_iter().flatten().min()
     }
 
     pub(super) fn summary(&self, id: &RoomId, now: Instant) -> RoomSummary {
         let publisher = self.publisher.as_ref().and_then(|id| self.members.get(id));
-        let live = publisher.filter(|member| matches!(member.place, Place::Here(_)));
-        let ended = self.stay.ended_at();
+        let live = publisher.filter(|member| matches!(member.connection, Connection::Open(_)));
+        let ended = self.retention.ended_at();
         let state = match (live, ended) {
             (Some(_), _) => RoomState::Live,
             (None, Some(_)) => RoomState::Ended,
@@ -109,30 +108,33 @@ impl Lecture {
         now: Instant,
         conn: ConnId,
         newcomer: Newcomer,
-        limits: &Limits,
+        limits: &RoomLimits,
         out: &mut Vec<Output>,
-    ) -> Result<(), Refusal> {
+    ) -> Result<(), RoomRefusal> {
         self.check(now, &newcomer, limits)?;
         let Newcomer { room, room_name, user: id, nickname, publishes, epoch, session, client } = newcomer;
         let user = User { user_id: id.clone(), nickname, publishes, epoch, client };
 
-        let mut waiting = Mail::default();
+        let mut waiting = Mailbox::default();
         let mut since = now;
         let mut news = true;
         if let Some(old) = self.members.remove(&id) {
             let same_process = old.user.epoch == epoch && old.user.publishes == publishes;
-            match old.place {
-                // An attempt that its process has given up may arrive late, over a line that is back. The process must not
-                // read that it was replaced, which is final: it joins again. (Who tells no epoch may be anybody.)
-                Place::Here(older) if same_process && epoch != 0 => out.push(Output::Close { conn: older, code: None }),
-                Place::Here(older) => {
+            match old.connection {
+                // The same process has given this attempt up, and the attempt arrived late over a path that works
+                // again. The process must not read `replaced`, which is final. Epoch 0 means that the epoch is unknown,
+                // so the process may be another.
+                Connection::Open(older) if same_process && epoch != 0 => {
+                    out.push(Output::Close { conn: older, code: None });
+                }
+                Connection::Open(older) => {
                     let message = format!("user {id} joined room {room} again over a newer connection");
                     out.push(Output::Send { to: older, message: ServerMessage::error(ErrorCode::Replaced, message) });
                     out.push(Output::Close { conn: older, code: Some(ErrorCode::Replaced) });
                 }
-                // What waits is part of a negotiation with the process that was here before.
-                Place::Held { mail, .. } if same_process => waiting = mail,
-                Place::Held { .. } => {}
+                // The waiting messages belong to a negotiation with the previous process.
+                Connection::Lost { mailbox, .. } if same_process => waiting = mailbox,
+                Connection::Lost { .. } => {}
             }
             if same_process {
                 since = old.since;
@@ -142,13 +144,14 @@ impl Lecture {
             }
         }
 
-        self.stay.entered(publishes);
+        self.retention.entered(publishes);
         if publishes {
             self.publisher = Some(id.clone());
             self.publisher_went = None;
             self.name = room_name.or(self.name.take());
         }
-        self.members.insert(id.clone(), Member { user: user.clone(), session, since, place: Place::Here(conn) });
+        self.members
+            .insert(id.clone(), Member { user: user.clone(), session, since, connection: Connection::Open(conn) });
         out.push(Output::Send {
             to: conn,
             message: ServerMessage::Joined {
@@ -158,7 +161,7 @@ impl Lecture {
                 users: self.users(),
                 publisher: self.publisher.clone(),
                 publisher_went: self.publisher_went,
-                // Those are the server's to add.
+                // The server adds them.
                 ice_servers: Vec::new(),
             },
         });
@@ -169,17 +172,17 @@ impl Lecture {
         Ok(())
     }
 
-    /// Whether the newcomer may come in; changes nothing.
-    fn check(&self, now: Instant, newcomer: &Newcomer, limits: &Limits) -> Result<(), Refusal> {
+    /// Checks whether the newcomer may join, without changing anything.
+    fn check(&self, now: Instant, newcomer: &Newcomer, limits: &RoomLimits) -> Result<(), RoomRefusal> {
         let id = &newcomer.user;
-        // A place that is only held may soon be free.
-        let retry_after = |member: &Member| match member.place {
-            Place::Here(_) => None,
-            Place::Held { until, .. } => Some(until.saturating_duration_since(now)),
+        // The user id of a lost connection may soon be free.
+        let retry_after = |member: &Member| match member.connection {
+            Connection::Open(_) => None,
+            Connection::Lost { until, .. } => Some(until.saturating_duration_since(now)),
         };
         let own = self.members.get(id);
         if let Some(member) = own.filter(|member| member.session != newcomer.session) {
-            return Err(Refusal {
+            return Err(RoomRefusal {
                 code: ErrorCode::UserIdTaken,
                 message: format!("user {id} is already in room {}, choose another --user", newcomer.room),
                 retry_after: retry_after(member),
@@ -188,7 +191,7 @@ impl Lecture {
         if newcomer.publishes {
             let other = self.publisher.as_ref().filter(|publisher| *publisher != id);
             if let Some(member) = other.and_then(|publisher| self.members.get(publisher)) {
-                return Err(Refusal {
+                return Err(RoomRefusal {
                     code: ErrorCode::PublisherExists,
                     message: format!(
                         "{} teaches in room {}, choose another --room or ask them to leave",
@@ -202,7 +205,7 @@ impl Lecture {
         let students = self.members.len() - usize::from(self.publisher.is_some());
         let adds_a_student = !newcomer.publishes && own.is_none_or(|member| member.user.publishes);
         if adds_a_student && students >= limits.max_room_users {
-            return Err(Refusal {
+            return Err(RoomRefusal {
                 code: ErrorCode::RoomFull,
                 message: format!("room {} is full: it takes {}", newcomer.room, count_of_students(students)),
                 retry_after: None,
@@ -211,21 +214,21 @@ impl Lecture {
         Ok(())
     }
 
-    /// Somebody says goodbye; a publisher may say with it that the lecture is `over`.
+    /// A member says goodbye. `over`: a publisher ends the lecture, too.
     pub(super) fn leave(
         &mut self,
         now: Instant,
         (id, conn): (&UserId, ConnId),
         over: bool,
-        limits: &Limits,
+        limits: &RoomLimits,
         out: &mut Vec<Output>,
     ) {
         out.push(Output::Close { conn, code: None });
         if let Some(member) = self.members.remove(id) {
             let reason = if over && member.user.publishes { LeaveReason::Ended } else { LeaveReason::Left };
             match reason {
-                LeaveReason::Ended => self.stay.ended(now),
-                _ if member.user.publishes => self.stay.left(),
+                LeaveReason::Ended => self.retention.ended(now),
+                _ if member.user.publishes => self.retention.left(),
                 _ => {}
             }
             self.tell_left(now, &member.user, reason, limits, out);
@@ -233,20 +236,20 @@ impl Lecture {
         self.look_around(now, limits);
     }
 
-    /// Takes note when the last one has gone.
-    fn look_around(&mut self, now: Instant, limits: &Limits) {
+    /// Starts the room's retention once the last member has gone.
+    fn look_around(&mut self, now: Instant, limits: &RoomLimits) {
         if self.members.is_empty() {
-            self.stay.emptied(now, limits);
+            self.retention.emptied(now, limits);
         }
     }
 
-    /// Holds the place of `id`, if `conn` still is the connection that has it.
+    /// Reserves the user id, if `conn` is still the member's connection.
     pub(super) fn lost(&mut self, id: &UserId, conn: ConnId, until: Instant) {
         if let Some(member) = self.members.get_mut(id)
-            && matches!(member.place, Place::Here(here) if here == conn)
+            && matches!(member.connection, Connection::Open(here) if here == conn)
         {
-            member.place = Place::Held { until, mail: Mail::default() };
-            self.held_until = Some(self.held_until.map_or(until, |earlier| earlier.min(until)));
+            member.connection = Connection::Lost { until, mailbox: Mailbox::default() };
+            self.reserved_until = Some(self.reserved_until.map_or(until, |earlier| earlier.min(until)));
         }
     }
 
@@ -260,11 +263,12 @@ impl Lecture {
             ClientMessage::Candidate { target_uid, candidate } => {
                 (target_uid, ServerMessage::Candidate { user_id: sender, candidate })
             }
-            ClientMessage::Reject { target_uid, code, message } => {
+            ClientMessage::Reject { target_uid, code, message, codec } => {
                 if !code.may_reject() {
                     return refuse(conn, ErrorCode::NotAllowed, format!("{code} is not for clients to send"), out);
                 }
-                (target_uid, ServerMessage::Error { code, message, user_id: Some(sender), retry_after_ms: None })
+                let (user_id, retry_after_ms) = (Some(sender), None);
+                (target_uid, ServerMessage::Error { code, message, user_id, retry_after_ms, codec })
             }
             ClientMessage::Hangup { target_uid } => (target_uid, ServerMessage::Hangup { user_id: sender }),
             ClientMessage::RoomUserList => {
@@ -272,7 +276,7 @@ impl Lecture {
                 return out.push(Output::Send { to: conn, message });
             }
             ClientMessage::Ping => return out.push(Output::Send { to: conn, message: ServerMessage::Pong }),
-            // Handled by the caller, who may have to remove the room.
+            // `Rooms::message` handles this one, because the room may have to be removed.
             ClientMessage::Leave { .. } => return,
         };
         let publishes = self.publisher.as_ref() == Some(id);
@@ -291,28 +295,28 @@ impl Lecture {
         if let Some(rule) = rule {
             return refuse(conn, ErrorCode::NotAllowed, rule.into(), out);
         }
-        match &mut member.place {
-            Place::Here(to) if to_publisher => out.push(Output::Relay { from: conn, to: *to, message }),
-            Place::Here(to) => out.push(Output::Send { to: *to, message }),
-            Place::Held { mail, .. } => {
-                if !mail.push(message, to_publisher) {
+        match &mut member.connection {
+            Connection::Open(to) if to_publisher => out.push(Output::Relay { from: conn, to: *to, message }),
+            Connection::Open(to) => out.push(Output::Send { to: *to, message }),
+            Connection::Lost { mailbox, .. } => {
+                if !mailbox.push(message, to_publisher) {
                     out.push(Output::Send { to: conn, message: ServerMessage::target_busy() });
                 }
             }
         }
     }
 
-    pub(super) fn tick(&mut self, now: Instant, limits: &Limits, out: &mut Vec<Output>) {
-        if self.held_until.is_some_and(|due| due <= now) {
-            let until = |member: &Member| match member.place {
-                Place::Held { until, .. } => Some(until),
-                Place::Here(_) => None,
+    pub(super) fn tick(&mut self, now: Instant, limits: &RoomLimits, out: &mut Vec<Output>) {
+        if self.reserved_until.is_some_and(|due| due <= now) {
+            let until = |member: &Member| match member.connection {
+                Connection::Lost { until, .. } => Some(until),
+                Connection::Open(_) => None,
             };
             let gone = self.members.extract_if(.., |_, member| until(member).is_some_and(|until| until <= now));
             for (_, member) in gone.collect::<Vec<_>>() {
                 self.tell_left(now, &member.user, LeaveReason::Lost, limits, out);
             }
-            self.held_until = self.members.values().filter_map(until).min();
+            self.reserved_until = self.members.values().filter_map(until).min();
             self.look_around(now, limits);
         }
         if self.presence.due().is_some_and(|due| due <= now) {
@@ -325,8 +329,8 @@ impl Lecture {
         }
     }
 
-    /// Tells of a member who is in already.
-    fn tell_joined(&mut self, now: Instant, user: &User, limits: &Limits, out: &mut Vec<Output>) {
+    /// Announces a member who is in the room already.
+    fn tell_joined(&mut self, now: Instant, user: &User, limits: &RoomLimits, out: &mut Vec<Output>) {
         let message = ServerMessage::Join { users: vec![user.clone()] };
         if user.publishes {
             self.presence.forget(&user.user_id);
@@ -337,8 +341,15 @@ impl Lecture {
         }
     }
 
-    /// Tells of a member who is out already, and forgets that it was the publisher.
-    fn tell_left(&mut self, now: Instant, user: &User, reason: LeaveReason, limits: &Limits, out: &mut Vec<Output>) {
+    /// Announces that a removed member left, and clears the publisher if it was that.
+    fn tell_left(
+        &mut self,
+        now: Instant,
+        user: &User,
+        reason: LeaveReason,
+        limits: &RoomLimits,
+        out: &mut Vec<Output>,
+    ) {
         let message = ServerMessage::Leave { users: vec![user.user_id.clone()], reason };
         if user.publishes {
             self.publisher = None;
@@ -359,14 +370,14 @@ impl Lecture {
         }
     }
 
-    /// A publisher that is away finds it in the mail: after coming back it must not keep peers that left meanwhile,
-    /// and can't tell them from those who are still on their way back to a restarted server.
+    /// A publisher that is away gets the message later: it must release the peers of students who left meanwhile, and
+    /// after a server's restart it can't tell them from students on their way back.
     fn send_to_publisher(&mut self, message: ServerMessage, out: &mut Vec<Output>) {
         let publisher = self.publisher.as_ref().and_then(|id| self.members.get_mut(id));
-        match publisher.map(|member| &mut member.place) {
-            Some(Place::Here(to)) => out.push(Output::Send { to: *to, message }),
-            // Mail that overflows has been refused to its senders; a leave that is missed is found out by ICE.
-            Some(Place::Held { mail, .. }) => _ = mail.push(message, true),
+        match publisher.map(|member| &mut member.connection) {
+            Some(Connection::Open(to)) => out.push(Output::Send { to: *to, message }),
+            // The senders were told that this mailbox is full. ICE consent detects a leave that was missed.
+            Some(Connection::Lost { mailbox, .. }) => _ = mailbox.push(message, true),
             None => {}
         }
     }
@@ -378,9 +389,9 @@ impl Lecture {
 
 impl Member {
     fn conn(&self) -> Option<ConnId> {
-        match self.place {
-            Place::Here(conn) => Some(conn),
-            Place::Held { .. } => None,
+        match self.connection {
+            Connection::Open(conn) => Some(conn),
+            Connection::Lost { .. } => None,
         }
     }
 }

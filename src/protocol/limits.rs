@@ -1,0 +1,68 @@
+//! The limits of the protocol: sizes, rates and times that both ends know.
+
+use std::time::Duration;
+
+/// The TCP port of a server when none is given.
+pub const DEFAULT_PORT: u16 = 18080;
+
+/// The path of the WebSocket.
+pub const WS_PATH: &str = "/ws";
+
+/// The largest message that a client may send, in bytes. An offer with three sections and all candidates has 5 kB; ten
+/// times that leaves room for browsers and bounds the memory that a client can make the server hold.
+pub const MAX_MESSAGE_BYTES: usize = 64 * 1024;
+
+/// The largest message that a server may send, in bytes: a list of [`MAX_ROOM_USERS`] with the longest names.
+pub const MAX_SERVER_MESSAGE_BYTES: usize = 4 * 1024 * 1024;
+
+/// Messages per second that a student may send on average. A negotiation takes one offer and about ten candidates.
+pub const STUDENT_RATE: u32 = 50;
+
+/// Messages that a student may send in one burst.
+pub const STUDENT_BURST: u32 = 200;
+
+/// Messages per second that a publisher may send on average: answers and candidates to a class that starts together.
+pub const PUBLISHER_RATE: u32 = 5_000;
+
+/// Messages that a publisher may send in one burst: ten for each of 2,000 students.
+pub const PUBLISHER_BURST: u32 = 20_000;
+
+/// The most students in a room: twice what one core can send a lecture to.
+pub const MAX_ROOM_USERS: usize = 4_096;
+
+/// The most rooms on a server: enough for a big school, and a bound for a client that opens rooms in a loop.
+pub const MAX_ROOMS: usize = 4_096;
+
+/// How long an empty created room stays: created in the evening for the next morning.
+pub const CREATED_ROOM_STAYS: Duration = Duration::from_secs(12 * 60 * 60);
+
+/// How long an empty room stays after its teacher said goodbye, so that latecomers learn that the lecture is over.
+pub const ENDED_ROOM_STAYS: Duration = Duration::from_secs(10 * 60);
+
+/// Rooms per second that can be created on average: a loop needs an hour to fill a server.
+pub const CREATE_RATE: u32 = 1;
+
+/// Rooms that can be created in one burst: a staff room full of teachers.
+pub const CREATE_BURST: u32 = 30;
+
+/// How long the user id of a lost connection stays reserved: a client reconnects within a second or two.
+pub const RESUME_GRACE: Duration = Duration::from_secs(5);
+
+/// How long joins and leaves of students are collected before other students get them.
+pub const PRESENCE_INTERVAL: Duration = Duration::from_millis(100);
+
+/// How often the server sends a WebSocket ping.
+pub const PING_INTERVAL: Duration = Duration::from_secs(5);
+
+/// The silence after which either end gives up the connection: two unanswered pings and a margin.
+pub const SILENCE_TIMEOUT: Duration = Duration::from_secs(12);
+
+/// Messages that may wait for one student before it counts as a slow consumer: 50 s of presence batches.
+pub const STUDENT_QUEUE: usize = 512;
+
+/// Messages that may wait for one publisher. A class of 2,000 that offers at the same instant, candidates included,
+/// takes half; the other half is for the server's own messages.
+pub const PUBLISHER_QUEUE: usize = 32_768;
+
+/// Bytes that may wait for one client: the full list of the largest room and a margin.
+pub const QUEUE_BYTES: usize = 16 * 1024 * 1024;

@@ -1,0 +1,99 @@
+//! Messages that wait: for a member whose connection was lost, and for the next batch of presence.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use crate::id::UserId;
+use crate::protocol::{LeaveReason, ServerMessage, User};
+
+/// The most messages that wait for a student: one negotiation.
+const STUDENT_MESSAGES: usize = 64;
+
+/// The most messages that wait for a publisher: a class of 2,000 that joined meanwhile, candidates included.
+const PUBLISHER_MESSAGES: usize = 16_384;
+
+/// The most text that waits for one member, in bytes.
+const MAX_BYTES: usize = 16 * 1024 * 1024;
+
+/// The messages for a member whose connection is lost.
+#[derive(Debug, Default)]
+pub(super) struct Mailbox {
+    messages: Vec<ServerMessage>,
+    bytes: usize,
+}
+
+impl Mailbox {
+    /// Keeps a message; false if the mailbox is full, and then the sender gets an error.
+    pub(super) fn push(&mut self, message: ServerMessage, to_publisher: bool) -> bool {
+        let most = if to_publisher { PUBLISHER_MESSAGES } else { STUDENT_MESSAGES };
+        let bytes = self.bytes + text_bytes(&message);
+        if self.messages.len() >= most || bytes > MAX_BYTES {
+            return false;
+        }
+        self.bytes = bytes;
+        self.messages.push(message);
+        true
+    }
+
+    pub(super) fn into_messages(self) -> Vec<ServerMessage> {
+        self.messages
+    }
+}
+
+/// The bytes of the long field; the rest is small and bounded.
+fn text_bytes(message: &ServerMessage) -> usize {
+    match message {
+        ServerMessage::Offer { sdp, .. } | ServerMessage::Answer { sdp, .. } => sdp.len(),
+        ServerMessage::Candidate { candidate, .. } => candidate.candidate.len(),
+        ServerMessage::Error { message, .. } => message.len(),
+        _ => 0,
+    }
+}
+
+/// The joins and leaves of students that other students have not heard of yet. A batch becomes at most four messages.
+#[derive(Debug, Default)]
+pub(super) struct Presence {
+    joins: BTreeMap<UserId, User>,
+    leaves: BTreeMap<UserId, LeaveReason>,
+    due: Option<Instant>,
+}
+
+impl Presence {
+    pub(super) fn joined(&mut self, now: Instant, user: &User, interval: Duration) {
+        self.joins.insert(user.user_id.clone(), user.clone());
+        self.due.get_or_insert(now + interval);
+    }
+
+    /// Keeps the leave also if the join is in the same batch: a member who joined later has seen this user in `joined`.
+    pub(super) fn left(&mut self, now: Instant, user: &UserId, reason: LeaveReason, interval: Duration) {
+        self.joins.remove(user);
+        self.leaves.insert(user.clone(), reason);
+        self.due.get_or_insert(now + interval);
+    }
+
+    /// Removes a user whom everybody hears of in another way.
+    pub(super) fn forget(&mut self, user: &UserId) {
+        self.joins.remove(user);
+        self.leaves.remove(user);
+    }
+
+    pub(super) fn due(&self) -> Option<Instant> {
+        self.due
+    }
+
+    /// The batch: leaves by reason, then joins, so that a user who did both is in the room.
+    pub(super) fn take(&mut self) -> Vec<ServerMessage> {
+        self.due = None;
+        let mut by_reason: BTreeMap<LeaveReason, Vec<UserId>> = BTreeMap::new();
+        for (user, reason) in std::mem::take(&mut self.leaves) {
+            by_reason.entry(reason).or_default().push(user);
+        }
+        let mut messages: Vec<_> =
+            by_reason.into_iter().map(|(reason, users)| ServerMessage::Leave { users, reason }).collect();
+        let users: Vec<User> = std::mem::take(&mut self.joins).into_values().collect();
+        if !users.is_empty() {
+            messages.push(ServerMessage::Join { users });
+        }
+        messages
+    }
+}
