@@ -8,7 +8,7 @@ mod addresses;
 mod channel;
 mod checks;
 mod demand;
-mod demux;
+pub(crate) mod demux;
 mod event_queue;
 mod peer;
 mod router;
