@@ -1,6 +1,6 @@
 //! The bodies of the fuzz targets: what must hold for any bytes that the network brings.
 //!
-//! `fuzz/fuzz_targets/` has one target for each function here. The seeds in `fuzz/seeds/`, and mutations of them, run as
+//! `fuzz/fuzz_targets/` has one target for each function here. The seeds in `fuzz/seeds/` and mutations of them run as
 //! ordinary tests as well.
 
 use crate::protocol::channel::{MAX_TEXT_CHARS, StudentMessage};
