@@ -12,6 +12,7 @@
 //! bin/classroom.rs                   | argv in, one error line and an exit code out
 //! commands                           | one file a verb: wiring
 //! bench                              | what measures the product; only commands/bench.rs names it
+//! fuzz                               | what must hold for any bytes from the network; only fuzz/ and its tests call it
 //! cli                                | what was typed -> what it means
 //! report exit                        | what people and scripts are told
 //! media sfu viewer signal http       | the adapters: GStreamer, the publisher, a student, WebSocket, pages
@@ -61,6 +62,8 @@ mod congestion;
 mod dtls;
 pub mod exit;
 pub mod expect;
+#[doc(hidden)]
+pub mod fuzz;
 pub mod http;
 pub mod id;
 pub mod media;

@@ -2,7 +2,7 @@
 
 /// What a datagram is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Datagram<'a> {
+pub(crate) enum Datagram<'a> {
     /// A STUN request; the part of its USERNAME that names us (RFC 8445, 7.2.2).
     StunRequest {
         /// Our user name fragment.
@@ -34,7 +34,7 @@ const MAX_STUN_BYTES: usize = 1_280;
 const MAX_ATTRIBUTES: usize = 32;
 
 /// Reads just enough of a datagram to route it.
-pub(super) fn classify(bytes: &[u8]) -> Datagram<'_> {
+pub(crate) fn classify(bytes: &[u8]) -> Datagram<'_> {
     match bytes.first() {
         Some(0..=3) => stun(bytes).unwrap_or(Datagram::Unknown),
         Some(20..=63) => Datagram::Sealed,

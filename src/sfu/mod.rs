@@ -10,7 +10,7 @@ mod channel;
 mod command;
 mod config;
 mod control_queue;
-mod demux;
+pub(crate) mod demux;
 mod encoders;
 mod event;
 mod event_loop;

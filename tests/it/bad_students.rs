@@ -1,5 +1,5 @@
-//! Bad students on loopback, in a class of ten: real ICE, DTLS and SRTP, synthetic frames. The others get every packet,
-//! and the uplink hardly grows.
+//! Misbehaving students in a class of ten on loopback: real ICE, DTLS and SRTP, synthetic frames. The other students
+//! get every packet, and the teacher sends hardly more.
 
 mod forger;
 mod student;
@@ -16,7 +16,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Interval, timeout};
 
 use self::forger::Forgery;
-use self::student::{Bad, Manner};
+use self::student::{Bad, Misbehaviour};
 use crate::support::DEADLINE;
 
 const SCREEN: Encoding = Encoding { track: Track::Screen, tier: Tier::Full, codec: Codec::Vp8 };
@@ -24,56 +24,58 @@ const SCREEN: Encoding = Encoding { track: Track::Screen, tier: Tier::Full, code
 /// Students of a class.
 const STUDENTS: usize = 10;
 
-/// So many of them are whole students, at whose packets we look. The other good ones only take what comes, which costs
-/// this machine far less: a student here that is kept waiting would rightly get less for that.
-const WHOLE: usize = 2;
+/// Students with a complete receiver, whose packets are compared. The other well-behaved ones only receive, which costs
+/// this machine far less: on an overloaded machine the SFU would rightly send less.
+const COMPLETE: usize = 2;
 
 /// One class at a time, for the same reason.
-static ALONE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+static TURN: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
 
-/// Packets of a picture, and of a key frame: ten times as many.
-const PICTURE: usize = 5;
+/// Packets of a delta frame and of a key frame.
+const DELTA_FRAME: usize = 5;
 const KEY_FRAME: usize = 50;
 
-/// Frames until newcomers have got what came before them.
+/// Frames until a newcomer has received the frames in the ring.
 const SETTLING_FRAMES: usize = 15;
 
-/// Frames that a class has while all are good, and while some are bad, where packets are counted.
+/// Frames before and during the misbehaviour over which bytes are compared.
 const FRAMES: (usize, usize) = (30, 120);
 
-/// The same where one begs for key frames: 2 s, after which the SFU has no key frame any more that it would give to it; and
-/// 11 s, when it has cost the class most: it waits longer and longer, and the next key frame is a second away.
-const FRAMES_WITH_A_BEGGAR: (usize, usize) = (63, 330);
+/// The same for a flood of PLI. After 2 s the key frame in the ring is too old to be sent again, so that each granted
+/// request costs a new one; 11 s are the worst window, as the wait between key frames doubles up to 16 s.
+const FRAMES_WITH_PLI_FLOOD: (usize, usize) = (63, 330);
 
-/// So much more may leave the teacher because of bad students among ten.
-const MOST_GROWTH: f64 = 1.10;
+/// The most bytes per frame that the teacher may send because of misbehaving students, relative to before.
+const MAX_GROWTH: f64 = 1.10;
 
-/// As in `congestion`: when a student gets key frames that begs all the time. The first may come a second time where it
-/// was asked for again before it was there.
-const KEYS: [Duration; 4] =
+/// When a student that requests key frames all the time gets one, as `congestion` grants them. The second follows where
+/// the request was repeated before the first had arrived.
+const GRANTED_KEY_FRAMES: [Duration; 4] =
     [Duration::ZERO, Duration::from_millis(500), Duration::from_secs(4), Duration::from_secs(12)];
 
-/// A packet without what each student has of its own: marker, timestamp and payload.
+/// The part of a packet that is the same for all students: marker, timestamp and payload.
 type Content = (bool, u32, Vec<u8>);
 
-/// The packets that a student got, in the order of their arrival: sequence numbers and contents.
-type Got = Arc<Mutex<Vec<(u16, Content)>>>;
+/// The packets that a student received, in the order of arrival: sequence number and content.
+type Received = Arc<Mutex<Vec<(u16, Content)>>>;
 
 fn content(packet: &[u8]) -> Content {
     let timestamp = u32::from_be_bytes(packet[4..8].try_into().unwrap());
     (packet[1] & 0x80 != 0, timestamp, packet[payload_offset(packet).unwrap()..].to_vec())
 }
 
+/// A lecture to ten students, some of them bad.
 struct Class {
     sfu: Sfu,
     events: mpsc::Receiver<SfuEvent>,
-    good: Vec<(Viewer, Got)>,
+    good: Vec<(Viewer, Received)>,
     bad: Vec<Bad>,
     assembler: FrameAssembler,
     frames: u32,
     wants_key: bool,
-    /// Who is gone, and why; and what the teacher is told.
+    /// The students that the SFU has removed, and why.
     gone: Vec<(String, Departure)>,
+    /// What the teacher was told.
     notices: Vec<String>,
     /// All packets of the source.
     pushed: Vec<Content>,
@@ -81,8 +83,8 @@ struct Class {
 }
 
 impl Class {
-    /// Ten students, those with `manners` bad.
-    async fn join(manners: &[Manner]) -> Self {
+    /// Ten students, of whom one for each of `misbehaviours` is bad.
+    async fn join(misbehaviours: &[Misbehaviour]) -> Self {
         let (sfu, events) = Sfu::start(SfuConfig {
             user: "9999".parse().unwrap(),
             udp: "127.0.0.1:0".parse().unwrap(),
@@ -110,20 +112,20 @@ impl Class {
             pushed,
             clock,
         };
-        for n in 0..WHOLE {
+        for n in 0..COMPLETE {
             class.join_good(n).await;
         }
-        let others = std::iter::repeat_n(&Manner::Silent, STUDENTS - WHOLE - manners.len());
-        for (n, manner) in manners.iter().chain(others).enumerate() {
-            let (bad, offer) = Bad::offer(*manner);
+        let others = std::iter::repeat_n(&Misbehaviour::Silent, STUDENTS - COMPLETE - misbehaviours.len());
+        for (n, misbehaviour) in misbehaviours.iter().chain(others).enumerate() {
+            let (bad, offer) = Bad::offer(*misbehaviour);
             bad.answer(class.exchange(100 + n, offer).await);
             class.bad.push(bad);
         }
         let deadline = Instant::now() + DEADLINE;
         while !class.bad.iter().all(Bad::is_connected)
-            || class.good.iter().any(|(_, got)| got.lock().unwrap().is_empty())
+            || class.good.iter().any(|(_, received)| received.lock().unwrap().is_empty())
         {
-            assert!(Instant::now() < deadline, "somebody never began");
+            assert!(Instant::now() < deadline, "a student never received anything");
             class.teach(1).await;
         }
         class.teach(SETTLING_FRAMES).await;
@@ -142,17 +144,17 @@ impl Class {
     }
 
     async fn join_good(&mut self, n: usize) {
-        let got = Got::default();
-        let g = Arc::clone(&got);
+        let received = Received::default();
+        let of_sink = Arc::clone(&received);
         let sink = Arc::new(move |incoming: Incoming<'_>| {
             if let Incoming::Rtp(_, packet) = incoming {
-                g.lock().unwrap().push((u16::from_be_bytes([packet[2], packet[3]]), content(packet)));
+                of_sink.lock().unwrap().push((u16::from_be_bytes([packet[2], packet[3]]), content(packet)));
             }
         });
         let config = ViewerConfig { bind: vec!["127.0.0.1:0".to_owned()], ice_servers: vec![] };
-        let (link, offer, mut events) = Viewer::offer(config, sink).await.unwrap();
+        let (viewer, offer, mut events) = Viewer::offer(config, sink).await.unwrap();
         let answer = self.exchange(n, offer).await;
-        link.answer(answer).await.unwrap();
+        viewer.answer(answer).await.unwrap();
         loop {
             match timeout(DEADLINE, events.recv()).await.unwrap().unwrap() {
                 ViewerEvent::Candidate(candidate) => self.sfu.candidate(n.to_string().parse().unwrap(), candidate),
@@ -160,10 +162,10 @@ impl Class {
                 _ => {}
             }
         }
-        self.good.push((link, got));
+        self.good.push((viewer, received));
     }
 
-    /// Gives so many frames to the SFU, 30 a second; a key frame where one was asked for.
+    /// Pushes this many frames to the SFU, 30 a second; a key frame where one was requested.
     async fn teach(&mut self, frames: usize) {
         for _ in 0..frames {
             self.clock.tick().await;
@@ -176,7 +178,7 @@ impl Class {
                 }
             }
             let key = std::mem::take(&mut self.wants_key);
-            let packets = if key { KEY_FRAME } else { PICTURE };
+            let packets = if key { KEY_FRAME } else { DELTA_FRAME };
             self.frames += 1;
             for n in 0..packets {
                 let mut packet = vec![0x80, 96 | if n + 1 == packets { 0x80 } else { 0 }];
@@ -197,16 +199,16 @@ impl Class {
         self.sfu.stats().await.unwrap()
     }
 
-    /// Waits until each good student has all packets from `first` on up to now, and looks at them: once, in order, and
-    /// the same as the source gave. What was lost on the way, of which it says so itself, may come late or twice.
-    async fn the_good_have_all_from(&mut self, first: usize) {
+    /// Waits until each complete receiver has all packets from `first` up to now, and checks that each came once, in
+    /// order and unchanged. Packets that the receiver itself has reported as lost may come late or twice.
+    async fn good_students_have_all_from(&mut self, first: usize) {
         let last = self.pushed.len();
         let deadline = Instant::now() + DEADLINE;
         for n in 0..self.good.len() {
             loop {
-                let (nacks, got) = (self.good[n].0.stats().nacks, self.good[n].1.lock().unwrap().clone());
-                let began = got.iter().position(|(_, content)| *content == self.pushed[first]);
-                let arrived = began.map_or(&[][..], |began| &got[began..]);
+                let (nacks, received) = (self.good[n].0.stats().nacks, self.good[n].1.lock().unwrap().clone());
+                let began = received.iter().position(|(_, content)| *content == self.pushed[first]);
+                let arrived = began.map_or(&[][..], |began| &received[began..]);
                 let number = |at: &(u16, Content)| usize::from(at.0.wrapping_sub(arrived[0].0));
                 let by_number: BTreeMap<usize, &Content> = arrived.iter().map(|a| (number(a), &a.1)).collect();
                 if (0..last - first).all(|n| by_number.contains_key(&n)) {
@@ -220,7 +222,10 @@ impl Class {
                     }
                     let twice = arrived.len() - by_number.len();
                     let late = arrived.windows(2).filter(|pair| number(&pair[1]) < number(&pair[0])).count();
-                    assert!((twice + late) as u64 <= nacks, "{twice} came twice and {late} late, {nacks} were lost");
+                    assert!(
+                        (twice + late) as u64 <= nacks,
+                        "{twice} packets came twice and {late} late, {nacks} were reported lost"
+                    );
                     break;
                 }
                 if Instant::now() >= deadline {
@@ -228,38 +233,40 @@ impl Class {
                     let (gone, notices) = (&self.gone, &self.notices);
                     panic!("student {n} has {came} of {}: {stats:?} {gone:?} {notices:?}", last - first);
                 }
-                // Who lost the last packet notices it by the next one.
+                // A receiver notices the loss of the last packet by the next packet.
                 self.teach(1).await;
             }
         }
     }
 
     async fn end(self) {
-        for (link, _) in self.good {
-            link.close().await;
+        for (viewer, _) in self.good {
+            viewer.close().await;
         }
         self.bad.into_iter().for_each(Bad::end);
         self.sfu.close().await;
     }
 }
 
-/// What a class was like with bad students in it.
+/// What bad students cost a class.
 struct Outcome {
     /// Of the SFU, at the end.
     stats: SfuStats,
-    /// Bytes per frame that left, compared with those while all were good.
+    /// Bytes per frame sent during the misbehaviour, relative to before.
     growth: f64,
-    /// Key frames that were asked for because of them, and at the most.
+    /// Key frames that the encoder was asked for during the misbehaviour.
     keys: u64,
-    most_keys: u64,
-    /// What they asked for.
+    /// The most that the schedule grants.
+    max_keys: u64,
+    /// Retransmissions and key frames that the bad students requested.
     asked: u64,
 }
 
-async fn class_with(manners: &[Manner]) -> Outcome {
-    let _alone = ALONE.lock().await;
-    let (good_frames, bad_frames) = if manners.contains(&Manner::Begs) { FRAMES_WITH_A_BEGGAR } else { FRAMES };
-    let mut class = Class::join(manners).await;
+async fn class_with(misbehaviours: &[Misbehaviour]) -> Outcome {
+    let _turn = TURN.lock().await;
+    let (good_frames, bad_frames) =
+        if misbehaviours.contains(&Misbehaviour::FloodsPli) { FRAMES_WITH_PLI_FLOOD } else { FRAMES };
+    let mut class = Class::join(misbehaviours).await;
     let first = class.pushed.len();
     let before = class.stats().await;
     class.teach(good_frames).await;
@@ -269,55 +276,61 @@ async fn class_with(manners: &[Manner]) -> Outcome {
     class.teach(bad_frames).await;
     let stats = class.stats().await;
     let lasted = begun.elapsed();
-    class.the_good_have_all_from(first).await;
+    class.good_students_have_all_from(first).await;
     let asked = class.bad.iter().map(Bad::asked).sum();
     class.end().await;
     for (user, peer) in &stats.peers {
-        let is_bad = (100..100 + manners.len()).any(|bad| user.as_str() == bad.to_string());
+        let is_bad = (100..100 + misbehaviours.len()).any(|bad| user.as_str() == bad.to_string());
         assert!(is_bad || (peer.changes, peer.dropped) == (0, 0), "{user}: {peer:?}");
     }
     assert_eq!((stats.students, stats.refused), (STUDENTS, 0));
     let per_frame = |from: u64, to: u64, frames: usize| (to - from) as f64 / frames as f64;
     let growth = per_frame(good.bytes, stats.bytes, bad_frames) / per_frame(before.bytes, good.bytes, good_frames);
     let keys_by = |stats: &SfuStats| stats.key_requests[&SCREEN];
-    assert_eq!(keys_by(&before), keys_by(&good), "nobody needed one");
+    assert_eq!(keys_by(&before), keys_by(&good), "no key frame was needed before");
     let keys = keys_by(&stats) - keys_by(&good);
-    println!("{manners:?}: {growth:.3} of the bytes, {keys} key frames, {asked} wishes");
-    Outcome { stats, growth, keys, most_keys: KEYS.iter().filter(|at| **at <= lasted).count() as u64, asked }
+    println!("{misbehaviours:?}: {growth:.3} of the bytes, {keys} key frames, {asked} requests");
+    Outcome {
+        stats,
+        growth,
+        keys,
+        max_keys: GRANTED_KEY_FRAMES.iter().filter(|at| **at <= lasted).count() as u64,
+        asked,
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_never_sends_feedback_costs_nobody_anything() {
-    let Outcome { growth, keys, .. } = class_with(&[Manner::Silent]).await;
+async fn a_student_without_feedback_costs_the_class_nothing() {
+    let Outcome { growth, keys, .. } = class_with(&[Misbehaviour::Silent]).await;
     assert_eq!(keys, 0);
-    assert!(growth <= MOST_GROWTH, "{growth}");
+    assert!(growth <= MAX_GROWTH, "{growth}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_wants_every_packet_again_gets_some_and_costs_nobody_anything() {
-    let Outcome { stats, growth, keys, asked, .. } = class_with(&[Manner::NacksAll]).await;
+async fn a_student_that_nacks_every_packet_gets_a_share_and_costs_the_class_nothing() {
+    let Outcome { stats, growth, keys, asked, .. } = class_with(&[Misbehaviour::NacksAll]).await;
     assert_eq!(keys, 0);
-    assert!(growth <= MOST_GROWTH, "{growth}");
+    assert!(growth <= MAX_GROWTH, "{growth}");
     let (_, bad) = stats.peers.iter().find(|(user, _)| user.as_str() == "100").unwrap();
-    assert!(asked >= (FRAMES.1 * PICTURE) as u64 / 2 && bad.resent > 100, "{asked} {bad:?}");
+    assert!(asked >= (FRAMES.1 * DELTA_FRAME) as u64 / 2 && bad.resent > 100, "{asked} {bad:?}");
     assert!(bad.resent <= bad.nacked / 2, "{bad:?}");
 }
 
-/// One that begs costs the most of the three: what holds with the others beside it holds without them.
+/// A flood of PLI costs the most of the three, so the bound holds for it alone as well.
 #[tokio::test(flavor = "multi_thread")]
-async fn who_begs_for_key_frames_gets_few_and_three_bad_ones_at_once_cost_nobody_anything() {
-    let Outcome { growth, keys, most_keys, asked, .. } =
-        class_with(&[Manner::Silent, Manner::NacksAll, Manner::Begs]).await;
-    assert!((1..=most_keys).contains(&keys), "{keys} key frames, {most_keys} at the most");
-    // The least that the one asks for again, and the other: each 20 ms, if this machine is not too busy.
-    assert!(asked >= (FRAMES_WITH_A_BEGGAR.1 * PICTURE) as u64 / 2 + 300, "{asked}");
-    assert!(growth <= MOST_GROWTH, "{growth}");
+async fn a_flood_of_pli_gets_few_key_frames_and_three_bad_students_cost_the_class_nothing() {
+    let Outcome { growth, keys, max_keys, asked, .. } =
+        class_with(&[Misbehaviour::Silent, Misbehaviour::NacksAll, Misbehaviour::FloodsPli]).await;
+    assert!((1..=max_keys).contains(&keys), "{keys} key frames, {max_keys} are granted at most");
+    // At least half of the packets by NACK, and 300 by PLI, of which one is sent every 20 ms on an idle machine.
+    assert!(asked >= (FRAMES_WITH_PLI_FLOOD.1 * DELTA_FRAME) as u64 / 2 + 300, "{asked}");
+    assert!(growth <= MAX_GROWTH, "{growth}");
 }
 
-/// One student forges, the others lose nothing, and the one is gone.
+/// One student forges SCTP packets: the SFU removes it, and the others lose nothing.
 async fn class_with_a_forger(forgery: Forgery) {
-    let _alone = ALONE.lock().await;
-    let mut class = Class::join(&[Manner::Forges(forgery)]).await;
+    let _turn = TURN.lock().await;
+    let mut class = Class::join(&[Misbehaviour::Forges(forgery)]).await;
     let first = class.pushed.len();
     class.teach(FRAMES.0).await;
     class.bad.iter().for_each(Bad::misbehave);
@@ -327,7 +340,7 @@ async fn class_with_a_forger(forgery: Forgery) {
         class.teach(1).await;
     }
     class.teach(FRAMES.0).await;
-    class.the_good_have_all_from(first).await;
+    class.good_students_have_all_from(first).await;
     let stats = class.stats().await;
     assert_eq!(class.gone, [("100".to_owned(), Departure::Misbehaved)]);
     assert!(class.notices.iter().any(|notice| notice.starts_with("100 was disconnected: ")), "{:?}", class.notices);
@@ -338,14 +351,14 @@ async fn class_with_a_forger(forgery: Forgery) {
     class.end().await;
 }
 
-/// The core counts each TSN: one packet kept the SFU's thread for five seconds.
+/// The core counts up to the new TSN one by one: this packet used to keep the SFU's thread busy for five seconds.
 #[tokio::test(flavor = "multi_thread")]
-async fn who_sends_a_forward_tsn_far_ahead_is_gone_and_costs_nobody_anything() {
+async fn a_student_that_sends_a_forward_tsn_far_ahead_is_removed() {
     class_with_a_forger(Forgery::ForwardTsn).await;
 }
 
-/// The core panics.
+/// This packet makes the core panic.
 #[tokio::test(flavor = "multi_thread")]
-async fn who_sends_an_abort_whose_cause_is_too_long_is_gone_and_costs_nobody_anything() {
+async fn a_student_that_sends_an_abort_with_a_cause_too_long_is_removed() {
     class_with_a_forger(Forgery::Abort).await;
 }

@@ -1,7 +1,6 @@
-//! Data channels on loopback: what students and the SFU tell each other, and what happens to who says too much.
+//! Data channels on loopback: messages between students and the SFU, and the limit for a student that floods.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use classroom::id::UserId;
 use classroom::rtp::{Codec, Encoding, Track};
@@ -10,7 +9,7 @@ use classroom::viewer::{Incoming, Viewer, ViewerConfig, ViewerEvent};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
-const DEADLINE: Duration = Duration::from_secs(20);
+use crate::support::DEADLINE;
 
 struct Class {
     sfu: Sfu,
@@ -18,7 +17,7 @@ struct Class {
 }
 
 struct Student {
-    link: Viewer,
+    viewer: Viewer,
     events: mpsc::Receiver<ViewerEvent>,
 }
 
@@ -39,31 +38,31 @@ impl Class {
         Self { sfu, events }
     }
 
-    /// The next event that `wanted` makes something of.
+    /// The first result of `wanted` for the coming events.
     async fn next<T>(&mut self, wanted: impl Fn(SfuEvent) -> Option<T>) -> T {
         let wait = async {
             loop {
-                if let Some(found) = wanted(self.events.recv().await.expect("the SFU goes on")) {
+                if let Some(found) = wanted(self.events.recv().await.expect("the SFU still runs")) {
                     return found;
                 }
             }
         };
-        timeout(DEADLINE, wait).await.expect("the SFU says so")
+        timeout(DEADLINE, wait).await.expect("the event comes in time")
     }
 
     async fn heard(&mut self) -> (UserId, String) {
         self.next(|event| if let SfuEvent::Heard { user, text } = event { Some((user, text)) } else { None }).await
     }
 
-    /// A student whose channel stands at both ends.
+    /// A student whose data channel is open at both ends.
     async fn student(&mut self, id: &str) -> Student {
         let user: UserId = id.parse().unwrap();
         let config = ViewerConfig { bind: vec!["127.0.0.1:0".to_owned()], ice_servers: vec![] };
-        let (link, offer, events) = Viewer::offer(config, Arc::new(|_: Incoming<'_>| {})).await.unwrap();
+        let (viewer, offer, events) = Viewer::offer(config, Arc::new(|_: Incoming<'_>| {})).await.unwrap();
         self.sfu.offer(user.clone(), offer, None);
         let answer = self.next(|event| if let SfuEvent::Answer { sdp, .. } = event { Some(sdp) } else { None }).await;
-        link.answer(answer).await.unwrap();
-        let mut student = Student { link, events };
+        viewer.answer(answer).await.unwrap();
+        let mut student = Student { viewer, events };
         student.next(|event| matches!(event, ViewerEvent::ChannelOpen).then_some(())).await;
         self.next(|event| matches!(event, SfuEvent::ChannelOpen(who) if who == user).then_some(())).await;
         student
@@ -74,12 +73,12 @@ impl Student {
     async fn next<T>(&mut self, wanted: impl Fn(ViewerEvent) -> Option<T>) -> T {
         let wait = async {
             loop {
-                if let Some(found) = wanted(self.events.recv().await.expect("the link goes on")) {
+                if let Some(found) = wanted(self.events.recv().await.expect("the viewer still runs")) {
                     return found;
                 }
             }
         };
-        timeout(DEADLINE, wait).await.expect("the link says so")
+        timeout(DEADLINE, wait).await.expect("the event comes in time")
     }
 
     async fn heard(&mut self) -> String {
@@ -88,40 +87,40 @@ impl Student {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn students_and_hub_tell_each_other() {
+async fn students_and_the_sfu_exchange_messages() {
     let mut class = Class::start(2);
     let (mut one, mut two) = (class.student("1001").await, class.student("1002").await);
-    assert!(one.link.say("hello").await);
+    assert!(one.viewer.say("hello").await);
     let (user, text) = class.heard().await;
     assert_eq!((user.as_str(), text.as_str()), ("1001", "hello"));
     class.sfu.tell(user, "only you");
     class.sfu.tell_all("all of you");
     assert_eq!([one.heard().await, one.heard().await], ["only you", "all of you"]);
     assert_eq!(two.heard().await, "all of you");
-    // As much as a welcome may have, in many packets.
+    // As long as the largest welcome, in many packets.
     let long = "字".repeat(16_000);
     class.sfu.tell("1002".parse().unwrap(), &long);
     assert_eq!(two.heard().await, long);
     class.sfu.remove("1001".parse().unwrap());
     class.next(|event| matches!(event, SfuEvent::Gone { user, .. } if user.as_str() == "1001").then_some(())).await;
-    class.sfu.tell_all("who is left");
-    assert_eq!(two.heard().await, "who is left");
-    one.link.close().await;
-    two.link.close().await;
+    class.sfu.tell_all("those who are left");
+    assert_eq!(two.heard().await, "those who are left");
+    one.viewer.close().await;
+    two.viewer.close().await;
     class.sfu.close().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_floods_is_not_read_and_others_are_heard() {
+async fn a_flood_from_one_student_is_limited_and_others_are_heard() {
     let mut class = Class::start(2);
     let (flood, calm) = (class.student("1001").await, class.student("1002").await);
     let mut sent = 0;
     for _ in 0..2_000 {
-        sent += u32::from(flood.link.say("flood").await);
+        sent += u32::from(flood.viewer.say("flood").await);
     }
-    // What is under way is bounded at the sender too.
-    assert!(sent > 500, "{sent}");
-    assert!(calm.link.say("calm").await);
+    // The sender's own buffer is bounded as well, so some messages are never sent.
+    assert!(sent > 500, "only {sent} messages were sent");
+    assert!(calm.viewer.say("calm").await);
     let mut read = 0;
     loop {
         let (user, _) = class.heard().await;
@@ -130,8 +129,8 @@ async fn who_floods_is_not_read_and_others_are_heard() {
         }
         read += 1;
     }
-    assert!(read < 200, "{read} of {sent} messages of one student were read");
-    flood.link.close().await;
-    calm.link.close().await;
+    assert!((1..200).contains(&read), "{read} of {sent} messages of the flood were read");
+    flood.viewer.close().await;
+    calm.viewer.close().await;
     class.sfu.close().await;
 }

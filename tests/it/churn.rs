@@ -1,32 +1,31 @@
-//! A thousand joins and leaves leave memory, sockets and threads where they were.
-
-use std::path::Path;
-use std::time::{Duration, Instant};
+//! After a thousand joins and leaves, a teacher has no more memory, sockets and threads than before.
 
 use classroom::signal::ServerUrl;
+use std::path::Path;
 
-use crate::support::{Classroom, DEADLINE, Receiver};
+use crate::support::{Classroom, DEADLINE, Receiver, poll};
 
-/// Students that come and go together.
+/// Students that join and leave together.
 const AT_ONCE: usize = 25;
 
-/// Joins before the first look: caches and pools have their size then.
+/// Joins before the first measurement; caches and pools have their final size then.
 const WARM_UP: usize = 200;
 
 const JOINS: usize = 1000;
 
-/// What may be more afterwards, in kB: 800 leaked peers would be 100 MB.
+/// The most growth of memory, in kB: 800 leaked peers would be 100 MB.
 const TOLERANCE_KB: u64 = 20_000;
 
-#[derive(Debug)]
-struct Held {
+/// What the kernel holds for a process.
+#[derive(Debug, Clone, Copy)]
+struct Resources {
     sockets: usize,
     threads: usize,
 }
 
-fn held(pid: u32) -> Held {
+fn resources(pid: u32) -> Resources {
     let count = |folder: &str| std::fs::read_dir(format!("/proc/{pid}/{folder}")).unwrap().count();
-    Held { sockets: count("fd"), threads: count("task") }
+    Resources { sockets: count("fd"), threads: count("task") }
 }
 
 fn memory_kb(pid: u32) -> u64 {
@@ -35,6 +34,7 @@ fn memory_kb(pid: u32) -> u64 {
     line.trim().trim_end_matches(" kB").parse().unwrap()
 }
 
+/// Students with the ids from `first` on join and leave in batches.
 fn come_and_go(server: &ServerUrl, first: usize, count: usize) {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     runtime.block_on(async {
@@ -55,22 +55,10 @@ fn come_and_go(server: &ServerUrl, first: usize, count: usize) {
     });
 }
 
-impl Held {
-    /// Less is fine: the runtime ends threads that had nothing to do.
-    fn fits(&self, before: &Held) -> bool {
+impl Resources {
+    /// Fewer are fine: the runtime ends idle threads.
+    fn are_within(self, before: Self) -> bool {
         self.sockets <= before.sockets && self.threads <= before.threads
-    }
-}
-
-/// Waits until the teacher holds nothing that a student left.
-fn settled(pid: u32, before: &Held) -> Held {
-    let deadline = Instant::now() + DEADLINE;
-    loop {
-        let now = held(pid);
-        if now.fits(before) || Instant::now() > deadline {
-            return now;
-        }
-        std::thread::sleep(Duration::from_millis(50));
     }
 }
 
@@ -81,11 +69,11 @@ fn a_thousand_joins_and_leaves_leave_nothing_behind() {
     let server: ServerUrl = class.url().parse().unwrap();
     come_and_go(&server, 0, WARM_UP);
     class.wait_for_room("an empty class", DEADLINE, |room| room.is_some_and(|room| room["watching"] == 0));
-    let before = held(teacher.pid());
+    let before = resources(teacher.pid());
     let memory = memory_kb(teacher.pid());
     come_and_go(&server, WARM_UP, JOINS - WARM_UP);
-    let after = settled(teacher.pid(), &before);
-    assert!(after.fits(&before), "{before:?} before, {after:?} after");
+    let settled = poll(DEADLINE, || resources(teacher.pid()).are_within(before).then_some(()));
+    assert!(settled.is_some(), "{before:?} before, {:?} after", resources(teacher.pid()));
     let grown = memory_kb(teacher.pid()).saturating_sub(memory);
     assert!(grown < TOLERANCE_KB, "{grown} kB more after {} more joins", JOINS - WARM_UP);
 }

@@ -1,4 +1,4 @@
-//! An admitted student that abuses its own credentials, on loopback: real ICE, DTLS and SRTP, synthetic frames.
+//! An admitted student that abuses its own ICE credentials, on loopback: real ICE, DTLS and SRTP, synthetic frames.
 
 use std::net::{SocketAddr, SocketAddrV4, UdpSocket};
 use std::num::NonZeroUsize;
@@ -22,7 +22,7 @@ use crate::support::DEADLINE;
 
 const SCREEN: Encoding = Encoding { track: Track::Screen, tier: Tier::Full, codec: Codec::Vp8 };
 
-/// What the victim says while its address is forged.
+/// Messages that the victim sends, and packets that it receives, while its address is forged. At least.
 const WORDS: usize = 20;
 
 struct Class {
@@ -32,21 +32,21 @@ struct Class {
 
 struct Student {
     user: UserId,
-    link: Viewer,
+    viewer: Viewer,
     address: SocketAddrV4,
-    /// What its checks are written with.
     credentials: Credentials,
-    /// The sequence numbers of what came.
-    got: Arc<Mutex<Vec<u16>>>,
+    /// The sequence numbers of the packets that it has received.
+    received: Arc<Mutex<Vec<u16>>>,
 }
 
+/// The ICE credentials of one student (RFC 8445, 5.3).
 struct Credentials {
     username: String,
     password: String,
 }
 
 impl Credentials {
-    /// A binding request that the SFU takes for one of this student (RFC 8445, 7.2.2).
+    /// A connectivity check of this student: the SFU accepts its MESSAGE-INTEGRITY (RFC 8445, 7.2.2).
     fn check(&self) -> Vec<u8> {
         let crypto = rtc::crypto::default_provider().unwrap();
         let mut message = Message::new();
@@ -81,51 +81,52 @@ impl Class {
         Self { sfu, events }
     }
 
+    /// The first result of `wanted` for the coming events.
     async fn next<T>(&mut self, wanted: impl Fn(SfuEvent) -> Option<T>) -> T {
         let wait = async {
             loop {
-                if let Some(found) = wanted(self.events.recv().await.expect("the SFU goes on")) {
+                if let Some(found) = wanted(self.events.recv().await.expect("the SFU still runs")) {
                     return found;
                 }
             }
         };
-        timeout(DEADLINE, wait).await.expect("the SFU says so")
+        timeout(DEADLINE, wait).await.expect("the event comes in time")
     }
 
-    /// A student whose channel stands at both ends.
+    /// A student whose data channel is open at both ends.
     async fn student(&mut self, id: &str) -> Student {
         let user: UserId = id.parse().unwrap();
-        let got: Arc<Mutex<Vec<u16>>> = Arc::default();
-        let come = Arc::clone(&got);
+        let received: Arc<Mutex<Vec<u16>>> = Arc::default();
+        let of_sink = Arc::clone(&received);
         let sink = Arc::new(move |incoming: Incoming<'_>| {
             if let Incoming::Rtp(_, packet) = incoming {
-                come.lock().unwrap().push(u16::from_be_bytes([packet[2], packet[3]]));
+                of_sink.lock().unwrap().push(u16::from_be_bytes([packet[2], packet[3]]));
             }
         });
         let config = ViewerConfig { bind: vec!["127.0.0.1:0".to_owned()], ice_servers: vec![] };
-        let (link, offer, mut link_events) = Viewer::offer(config, sink).await.unwrap();
+        let (viewer, offer, mut viewer_events) = Viewer::offer(config, sink).await.unwrap();
         self.sfu.offer(user.clone(), offer.clone(), None);
         let answer = self.next(|event| if let SfuEvent::Answer { sdp, .. } = event { Some(sdp) } else { None }).await;
-        link.answer(answer.clone()).await.unwrap();
+        viewer.answer(answer.clone()).await.unwrap();
         let mut address = None;
-        let stands = async {
+        let opens = async {
             loop {
-                match link_events.recv().await.expect("the link goes on") {
+                match viewer_events.recv().await.expect("the viewer still runs") {
                     ViewerEvent::Candidate(candidate) => address = address.or(host_address(&candidate.candidate)),
                     ViewerEvent::ChannelOpen => return,
                     _ => {}
                 }
             }
         };
-        timeout(DEADLINE, stands).await.expect("the channel opens");
+        timeout(DEADLINE, opens).await.expect("the channel opens");
         self.next(|event| matches!(event, SfuEvent::ChannelOpen(who) if who == user).then_some(())).await;
         let address = address.or_else(|| offer.lines().find_map(host_address)).expect("a candidate");
         let username = format!("{}:{}", attribute(&answer, "a=ice-ufrag:"), attribute(&offer, "a=ice-ufrag:"));
         let credentials = Credentials { username, password: attribute(&answer, "a=ice-pwd:") };
-        Student { user, link, address, credentials, got }
+        Student { user, viewer, address, credentials, received }
     }
 
-    /// Pictures of one packet, as the SFU wants them, until the task is aborted.
+    /// Pushes frames of one packet until the task is aborted.
     fn teach(&self) -> tokio::task::JoinHandle<()> {
         let input = self.sfu.input();
         tokio::spawn(async move {
@@ -154,7 +155,7 @@ fn host_address(candidate: &str) -> Option<SocketAddrV4> {
     (words.get(at + 1)? == &"host").then(|| format!("{}:{}", words[at - 2], words[at - 1]).parse().ok())?
 }
 
-/// An IPv4 packet with a UDP datagram in it, from whatever address. The kernel writes the checksum of the header.
+/// An IPv4 packet with a UDP datagram and any source address. The kernel writes the header checksum.
 fn forged(from: SocketAddrV4, to: SocketAddrV4, payload: &[u8]) -> Vec<u8> {
     let length = 20 + 8 + payload.len() as u16;
     let mut packet = vec![0x45, 0];
@@ -169,7 +170,7 @@ fn forged(from: SocketAddrV4, to: SocketAddrV4, payload: &[u8]) -> Vec<u8> {
     packet
 }
 
-/// A socket that sends whole IPv4 packets; none where this process is not root.
+/// A socket that sends whole IPv4 packets; `None` where this process is not root.
 fn raw_socket() -> Option<socket2::Socket> {
     let (raw, with_header) = (socket2::Type::from(libc::SOCK_RAW), socket2::Protocol::from(libc::IPPROTO_RAW));
     match socket2::Socket::new(socket2::Domain::IPV4, raw, Some(with_header)) {
@@ -185,12 +186,12 @@ fn raw_socket() -> Option<socket2::Socket> {
 fn sfu_address(sfu: &Sfu) -> SocketAddrV4 {
     match sfu.udp() {
         SocketAddr::V4(address) => address,
-        SocketAddr::V6(_) => unreachable!("it was bound to 127.0.0.1"),
+        SocketAddr::V6(_) => unreachable!("the SFU was bound to 127.0.0.1"),
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn checks_from_a_students_forged_address_take_none_of_its_datagrams() {
+async fn checks_from_a_victims_forged_address_divert_none_of_its_datagrams() {
     let Some(raw) = raw_socket() else { return };
     let mut class = Class::start();
     let teaching = class.teach();
@@ -203,15 +204,16 @@ async fn checks_from_a_students_forged_address_take_none_of_its_datagrams() {
         while !stopped.load(Ordering::Relaxed) {
             raw.send_to(&forged(from, to, &credentials.check()), &to.into()).unwrap();
             sent += 1;
-            std::thread::park_timeout(Duration::from_millis(1));
+            // The rate of the attack: up to 1,000 forged checks per second.
+            std::thread::sleep(Duration::from_millis(1));
         }
         sent
     });
-    // As many words, and on until as many packets have come.
-    let has_enough = |n: usize| n >= WORDS && victim.got.lock().unwrap().len() > WORDS;
+    // At least WORDS messages, and on until WORDS packets have come as well.
+    let has_enough = |n: usize| n >= WORDS && victim.received.lock().unwrap().len() > WORDS;
     for n in (0..).take_while(|n| !has_enough(*n)) {
         let word = format!("word {n}");
-        assert!(victim.link.say(&word).await);
+        assert!(victim.viewer.say(&word).await);
         let heard = class.next(|event| match event {
             SfuEvent::Heard { user, text } => Some((user, text)),
             _ => None,
@@ -225,24 +227,25 @@ async fn checks_from_a_students_forged_address_take_none_of_its_datagrams() {
     assert_eq!((stats.students, stats.disturbed), (2, 0), "after {sent} forged checks");
     let (_, of_victim) = stats.peers.iter().find(|(user, _)| *user == victim.user).unwrap();
     assert_eq!((of_victim.changes, of_victim.dropped), (0, 0));
-    let mut came = victim.got.lock().unwrap().clone();
-    came.sort_unstable();
-    came.dedup();
-    assert!(came.len() > WORDS && came.windows(2).all(|pair| pair[1] - pair[0] == 1), "a packet is missing: {came:?}");
-    victim.link.close().await;
-    insider.link.close().await;
+    assert!(sent > WORDS, "only {sent} forged checks");
+    let mut received = victim.received.lock().unwrap().clone();
+    received.sort_unstable();
+    received.dedup();
+    assert!(received.windows(2).all(|pair| pair[1] - pair[0] == 1), "a packet is missing: {received:?}");
+    victim.viewer.close().await;
+    insider.viewer.close().await;
     class.sfu.close().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_flood_of_authentic_checks_is_cut() {
+async fn a_flood_of_authentic_checks_is_limited() {
     const FLOOD: u64 = 5_000;
     let mut class = Class::start();
     let insider = class.student("1002").await;
     let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
     let check = insider.credentials.check();
     let mut counted = 0;
-    // In small bursts, so that the kernel's queue loses none of them.
+    // In small bursts, so that the socket's receive buffer does not overflow.
     for sent in 1..=FLOOD {
         socket.send_to(&check, class.sfu.udp()).unwrap();
         if sent % 100 == 0 {
@@ -253,9 +256,9 @@ async fn a_flood_of_authentic_checks_is_cut() {
     while counted < FLOOD * 4 / 5 && Instant::now() < deadline {
         counted = class.sfu.stats().await.unwrap().checks_left_out;
     }
-    assert!(counted >= FLOOD * 4 / 5, "{counted} of {FLOOD} were left out");
-    assert!(insider.link.say("still here").await);
+    assert!(counted >= FLOOD * 4 / 5, "{counted} of {FLOOD} checks were dropped");
+    assert!(insider.viewer.say("still here").await);
     class.next(|event| matches!(event, SfuEvent::Heard { text, .. } if text == "still here").then_some(())).await;
-    insider.link.close().await;
+    insider.viewer.close().await;
     class.sfu.close().await;
 }

@@ -1,97 +1,98 @@
-//! All integration tests, in one binary: linking once is most of what a test binary costs.
+//! All integration tests in one binary, as linking is most of the cost of a test binary.
 //!
-//! They run the real program as a user or a script would, on ports of their own, and wait for events with a
-//! deadline; they sleep only where the passing of time is what is tested. Where a machine lacks something (a virtual
-//! display, speech), a test says so by name and passes, except where `$CI` is set.
+//! The tests run the real program as a user or a script would, each on free ports, or parts of the library on loopback.
+//! They wait for conditions with a deadline, and sleep only where the passing of time itself is tested. Where a machine
+//! lacks something (a virtual display, speech), a test prints its name and passes, except where `$CI` is set.
 
 #![allow(
     clippy::unwrap_used,
     clippy::print_stdout,
     unreachable_pub,
-    reason = "a test fails by panicking, and says what it skips"
+    reason = "a test fails by panicking, and prints why it is skipped"
 )]
 
-// What the tests stand on: the program as a process, a lecture file, a display.
+// The test bed: the program as a process, a lecture file, a display, a network.
 mod support;
 
-// What is typed: usage errors, help, README's commands.
+// The command line: usage errors, help, the commands in README and docs/.
 mod cli;
 
-// The arrows of the design: which folder may name which.
+// The rules of the source tree: which folder may name which, how long lines and files are.
 mod layering;
 
-// Machines with a network between that can be cut.
+// Machines with a network between them that can be cut.
 mod lan;
 
-// A room full of students that are there before their teacher, and stay.
+// A room full of students that join before the teacher, and stay.
 mod lab;
 
-// Sfu and links on loopback.
+// The SFU and its viewers on loopback.
 mod peer;
 
-// Students of a bench on loopback.
+// The students of `classroom bench` on loopback.
 mod crowd;
 
-// Bad students on loopback, and what they cost the others.
+// Misbehaving students on loopback, and what they cost the others.
 mod bad_students;
 
-// A student that forges addresses and floods with its own credentials, on loopback.
+// A student that forges source addresses and floods with its own credentials, on loopback.
 mod insider;
 
-// How students begin, on loopback.
+// The first seconds of a student on loopback, behind wide and narrow paths.
 mod opening;
 
 // Data channels on loopback.
 mod channel;
 
-// A lecture from one terminal to many, and everything that can happen to it.
+// A lecture from one terminal to many students, and what can go wrong.
 mod lecture;
 
-// A process that stands still.
+// A process that is stopped and continued.
 mod pause;
 
 // Chat, hands and reactions between the programs.
 mod talk;
 
-// What is left after a lecture: the summary, the attendance file, times and names.
+// After a lecture: the summary, the attendance file, times and names.
 mod attendance;
 
-// What a monitoring system reads.
+// Metrics for a monitoring system.
 mod metrics;
 
-// The wire, with raw WebSockets.
+// The signalling protocol, with raw WebSockets.
 mod signalling;
 
-// Players that speak WHEP, one of them not ours.
+// WHEP players, one of which is not ours.
 mod whep;
-// Rooms with names: created, taught in, over.
+
+// Rooms with names: created, taught in, ended.
 mod rooms;
 
 // A thousand joins and leaves.
 mod churn;
 
-// What a class costs: the table, and nothing that stays.
+// `classroom bench`: its table, and that it leaves nothing behind.
 mod bench;
 
 // How each process ends: the table of exit codes.
 mod endings;
 
-// Files and pictures, one after another, and those that can't be played.
+// Files and pictures, one after another, and files that cannot be played.
 mod files;
 
-// How a class is left: for the teacher alone, or for all.
+// How a lecture ends: for the teacher alone, or for everybody.
 mod farewell;
 
 // A real screen, taught and watched in a window.
 mod screen;
 
-// A lecture recorded into a file, and played back.
+// A lecture recorded into a file and played back.
 mod recording;
 
-// The pipelines themselves: capture and render on real input, without a network between.
+// The pipelines alone: capture and render on real input, without a network between them.
 mod pipelines;
 
-// Encodings that come and go while a lecture runs.
+// Encodings that start and stop during a lecture.
 mod tiers;
 
 // The page in real browsers.

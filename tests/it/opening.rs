@@ -1,5 +1,5 @@
-//! How students begin, on loopback with real ICE, DTLS and SRTP: who is near with everything, who is behind a narrow line
-//! with what that carries, and none of them with a queue in which sound waits.
+//! The first seconds of a student on loopback, with real ICE, DTLS and SRTP. A wide path starts with the full tier, a
+//! narrow path with what it carries, and audio never waits in a queue.
 
 use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex};
@@ -14,22 +14,31 @@ use tokio::time::{Interval, timeout};
 
 use crate::support::DEADLINE;
 
-const SOUND: Encoding = Encoding { track: Track::Audio, tier: Tier::Full, codec: Codec::Opus };
+const AUDIO: Encoding = Encoding { track: Track::Audio, tier: Tier::Full, codec: Codec::Opus };
 const FULL: Encoding = Encoding { track: Track::Screen, tier: Tier::Full, codec: Codec::Vp8 };
 const LOW: Encoding = Encoding { tier: Tier::Low, ..FULL };
 
-/// Sound comes this often, and with every second block a picture.
+/// The length of a block of audio. A picture comes with every second block.
 const BLOCK: Duration = Duration::from_millis(20);
 
-/// Packets of a kilobyte that a picture has: 1,200 kbit/s, or 200 kbit/s and now and then nothing.
+/// Packets of 1,000 bytes in a picture, of which there are 25 a second: 1,200 kbit/s and 200 kbit/s.
 const FULL_PACKETS: usize = 6;
 const LOW_PACKETS: usize = 1;
 
-/// What a student got: the tier of each picture's packets, and the numbers of its sound, as they came.
+/// What a student received, in the order of arrival.
 #[derive(Default)]
-struct Got {
+struct Received {
+    /// The tier of each video packet.
     tiers: Vec<Tier>,
-    sound: Vec<u16>,
+    /// The sequence number of each audio packet.
+    audio: Vec<u16>,
+}
+
+/// A student that has joined, and the network between it and the SFU.
+struct Student {
+    viewer: Viewer,
+    received: Arc<Mutex<Received>>,
+    network: Option<Emulator>,
 }
 
 struct Class {
@@ -51,33 +60,33 @@ impl Class {
             max_students: 10,
             workers: NonZeroUsize::MIN,
             adapts: true,
-            encodings: vec![(SOUND, 48_000), (FULL, 1_200_000), (LOW, 300_000)],
+            encodings: vec![(AUDIO, 48_000), (FULL, 1_200_000), (LOW, 300_000)],
         })
         .unwrap();
-        let assemblers = [SOUND, FULL, LOW].map(|encoding| (encoding, FrameAssembler::new(encoding)));
+        let assemblers = [AUDIO, FULL, LOW].map(|encoding| (encoding, FrameAssembler::new(encoding)));
         let clock = tokio::time::interval(BLOCK);
         Self { sfu, events, assemblers, sequence_number: 0, blocks: 0, clock }
     }
 
-    /// A student joins through a network, or directly; sound and pictures go on meanwhile.
-    async fn join(&mut self, user: &str, network: Option<PathConfig>) -> (Viewer, Arc<Mutex<Got>>, Option<Emulator>) {
-        let emulator = network.map(|path| Emulator::start(self.sfu.udp(), path.clone(), path, 1).unwrap());
-        let got = Arc::<Mutex<Got>>::default();
-        let g = Arc::clone(&got);
+    /// A student joins through an emulated network, or directly; audio and video go on meanwhile.
+    async fn join(&mut self, user: &str, network: Option<PathConfig>) -> Student {
+        let network = network.map(|path| Emulator::start(self.sfu.udp(), path.clone(), path, 1).unwrap());
+        let received = Arc::<Mutex<Received>>::default();
+        let of_sink = Arc::clone(&received);
         let sink = Arc::new(move |incoming: Incoming<'_>| match incoming {
             Incoming::Rtp(Track::Audio, packet) => {
-                g.lock().unwrap().sound.push(u16::from_be_bytes([packet[2], packet[3]]));
+                of_sink.lock().unwrap().audio.push(u16::from_be_bytes([packet[2], packet[3]]));
             }
             Incoming::Rtp(_, packet) => {
-                // The last byte of each packet says what it is of.
+                // The last byte of each packet tells its tier.
                 let is_full = packet[payload_offset(packet).unwrap()..].last() == Some(&1);
-                g.lock().unwrap().tiers.push(if is_full { Tier::Full } else { Tier::Low });
+                of_sink.lock().unwrap().tiers.push(if is_full { Tier::Full } else { Tier::Low });
             }
             Incoming::Rtcp(..) => {}
         });
         let config = ViewerConfig { bind: vec!["127.0.0.1:0".to_owned()], ice_servers: vec![] };
-        let (link, offer, mut events) = Viewer::offer(config, sink).await.unwrap();
-        let offer = if emulator.is_some() { without_candidates(&offer) } else { offer };
+        let (viewer, offer, mut events) = Viewer::offer(config, sink).await.unwrap();
+        let offer = if network.is_some() { without_candidates(&offer) } else { offer };
         self.sfu.offer(user.parse().unwrap(), offer, None);
         let answer = loop {
             match timeout(DEADLINE, self.events.recv()).await.unwrap().unwrap() {
@@ -86,11 +95,11 @@ impl Class {
                 _ => {}
             }
         };
-        let answer = match &emulator {
-            Some(emulator) => through(&answer, emulator.address()),
+        let answer = match &network {
+            Some(network) => through(&answer, network.address()),
             None => answer,
         };
-        link.answer(answer).await.unwrap();
+        viewer.answer(answer).await.unwrap();
         let deadline = Instant::now() + DEADLINE;
         let mut connected = false;
         while !connected {
@@ -98,7 +107,7 @@ impl Class {
             self.teach().await;
             while let Ok(event) = events.try_recv() {
                 match event {
-                    ViewerEvent::Candidate(candidate) if emulator.is_none() => {
+                    ViewerEvent::Candidate(candidate) if network.is_none() => {
                         self.sfu.candidate(user.parse().unwrap(), candidate);
                     }
                     ViewerEvent::Connected => connected = true,
@@ -106,10 +115,10 @@ impl Class {
                 }
             }
         }
-        (link, got, emulator)
+        Student { viewer, received, network }
     }
 
-    /// 20 ms of sound, and every second time a picture of each tier: each of them could be decoded by itself.
+    /// Pushes a block of audio, and every second time a key frame of each tier.
     async fn teach(&mut self) {
         self.clock.tick().await;
         while self.events.try_recv().is_ok() {}
@@ -117,7 +126,7 @@ impl Class {
         let has_picture = self.blocks.is_multiple_of(2);
         for (encoding, assembler) in &mut self.assemblers {
             let (packets, bytes, timestamp) = match encoding {
-                _ if *encoding == SOUND => (1, 100, self.blocks * 960),
+                _ if *encoding == AUDIO => (1, 100, self.blocks * 960),
                 _ if !has_picture => continue,
                 Encoding { tier: Tier::Full, .. } => (FULL_PACKETS, 1000, self.blocks * 1800),
                 Encoding { tier: Tier::Low, .. } => (LOW_PACKETS, 1000, self.blocks * 1800),
@@ -127,7 +136,7 @@ impl Class {
                 let mut packet = vec![0x80, 96 | if is_last { 0x80 } else { 0 }];
                 packet.extend_from_slice(&self.sequence_number.to_be_bytes());
                 packet.extend_from_slice(&timestamp.to_be_bytes());
-                // For VP8: the first packet of a frame, and that this is a key frame.
+                // The VP8 payload descriptor of the first packet of a frame, and a key frame (RFC 7741, 4.2 and 4.3).
                 packet.extend_from_slice(&[0, 0, 0, 1, if n == 0 { 0x10 } else { 0 }, 0]);
                 packet.resize(HEADER_BYTES + bytes, u8::from(encoding.tier == Tier::Full));
                 self.sequence_number = self.sequence_number.wrapping_add(1);
@@ -138,67 +147,74 @@ impl Class {
         }
     }
 
-    /// Teaches until a student has so many packets of pictures.
-    async fn until(&mut self, got: &Mutex<Got>, packets: usize) {
+    /// Teaches until a student has received enough.
+    async fn teach_until(&mut self, what: &str, student: &Student, enough: impl Fn(&Received) -> bool) {
         let deadline = Instant::now() + DEADLINE;
-        while got.lock().unwrap().tiers.len() < packets {
-            assert!(Instant::now() < deadline, "{} packets of pictures came", got.lock().unwrap().tiers.len());
+        while !enough(&student.received.lock().unwrap()) {
+            let (video, audio) = student.counts();
+            assert!(Instant::now() < deadline, "never {what}: {video} video packets, {audio} audio packets");
             self.teach().await;
         }
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_narrow_line_begins_with_the_low_tier_and_whole_sound() {
-    let mut class = Class::start();
-    let line = PathConfig { rate: Some(600_000), delay: Duration::from_millis(25), ..PathConfig::default() };
-    let (link, got, emulator) = class.join("1001", Some(line)).await;
-    class.until(&got, 20).await;
-    let counts = emulator.as_ref().unwrap().counts();
-    {
-        let got = got.lock().unwrap();
-        assert!(got.tiers.iter().all(|tier| *tier == Tier::Low), "{:?}", got.tiers);
-        assert!(got.sound.windows(2).all(|two| two[1].wrapping_sub(two[0]) == 1), "sound with a gap: {:?}", got.sound);
-        assert!(got.sound.len() > 10, "sound does not wait for pictures: {:?}", got.sound);
+impl Student {
+    /// Video and audio packets received so far.
+    fn counts(&self) -> (usize, usize) {
+        let received = self.received.lock().unwrap();
+        (received.tiers.len(), received.audio.len())
     }
-    assert_eq!(counts.down.dropped, 0, "no queue was overrun: {counts:?}");
-    link.close().await;
+
+    /// Checks that audio came in order and without a gap, and that the queue of the path never overflowed.
+    fn assert_whole_audio(&self) {
+        let audio = self.received.lock().unwrap().audio.clone();
+        assert!(audio.windows(2).all(|two| two[1].wrapping_sub(two[0]) == 1), "audio has a gap: {audio:?}");
+        let counts = self.network.as_ref().unwrap().counts();
+        assert_eq!(counts.down.dropped, 0, "a queue overflowed: {counts:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_narrow_path_starts_with_the_low_tier_and_whole_audio() {
+    let mut class = Class::start();
+    let path = PathConfig { rate: Some(600_000), delay: Duration::from_millis(25), ..PathConfig::default() };
+    let student = class.join("1001", Some(path)).await;
+    class.teach_until("20 video packets", &student, |received| received.tiers.len() >= 20).await;
+    student.assert_whole_audio();
+    let tiers = student.received.lock().unwrap().tiers.clone();
+    assert!(tiers.iter().all(|tier| *tier == Tier::Low), "{tiers:?}");
+    let (video, audio) = student.counts();
+    assert!(audio > 10, "audio does not wait for video: {audio} packets of audio, {video} of video");
+    student.viewer.close().await;
     class.sfu.close().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_wide_line_begins_with_the_full_tier_however_long_it_is() {
+async fn a_wide_path_starts_with_the_full_tier_whatever_its_delay() {
     let mut class = Class::start();
     let far = PathConfig { delay: Duration::from_millis(40), ..PathConfig::default() };
     for (user, network) in [("1001", None), ("1002", Some(far))] {
-        let (link, got, _emulator) = class.join(user, network).await;
-        class.until(&got, 5 * FULL_PACKETS).await;
-        let tiers = got.lock().unwrap().tiers.clone();
+        let student = class.join(user, network).await;
+        let packets = 5 * FULL_PACKETS;
+        class.teach_until("five pictures", &student, |received| received.tiers.len() >= packets).await;
+        let tiers = student.received.lock().unwrap().tiers.clone();
         assert!(tiers.iter().all(|tier| *tier == Tier::Full), "{user}: {tiers:?}");
-        link.close().await;
+        student.viewer.close().await;
     }
     class.sfu.close().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_line_for_sound_begins_with_sound_and_says_why() {
+async fn a_path_for_audio_only_starts_with_audio_and_one_change_of_layer() {
     let mut class = Class::start();
-    let line = PathConfig { rate: Some(120_000), delay: Duration::from_millis(25), ..PathConfig::default() };
-    let (link, got, emulator) = class.join("1001", Some(line)).await;
-    let deadline = Instant::now() + DEADLINE;
-    while got.lock().unwrap().sound.len() < 150 {
-        assert!(Instant::now() < deadline, "{} blocks of sound came", got.lock().unwrap().sound.len());
-        class.teach().await;
-    }
-    let counts = emulator.as_ref().unwrap().counts();
-    {
-        let got = got.lock().unwrap();
-        assert!(got.tiers.is_empty(), "{:?}", got.tiers);
-        assert!(got.sound.windows(2).all(|two| two[1].wrapping_sub(two[0]) == 1), "sound with a gap: {:?}", got.sound);
-    }
-    assert_eq!(counts.down.dropped, 0, "no queue was overrun: {counts:?}");
+    let path = PathConfig { rate: Some(120_000), delay: Duration::from_millis(25), ..PathConfig::default() };
+    let student = class.join("1001", Some(path)).await;
+    class.teach_until("150 audio packets", &student, |received| received.audio.len() >= 150).await;
+    student.assert_whole_audio();
+    assert_eq!(student.counts().0, 0, "no video packet");
     let stats = class.sfu.stats().await.unwrap();
-    assert!(stats.peers.iter().all(|(_, peer)| peer.changes == 1), "{:?}", stats.peers);
-    link.close().await;
+    let changes: Vec<_> = stats.peers.iter().map(|(user, peer)| (user.as_str(), peer.changes)).collect();
+    assert_eq!(changes, [("1001", 1)]);
+    student.viewer.close().await;
     class.sfu.close().await;
 }

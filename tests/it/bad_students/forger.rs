@@ -1,5 +1,5 @@
-//! A student that writes its own SCTP: where the core seals a message of the data channel, something else of the same
-//! length is sealed in its place, under the right tag and with the right checksum.
+//! A student that forges SCTP packets: its crypto provider replaces a message of the data channel by another chunk of
+//! the same length, with a valid checksum, before the core encrypts the DTLS record.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,17 +10,17 @@ use rtc::crypto::{
     RTCRandom, SignatureScheme, SigningKey, StreamCipher, StreamCipherAlgorithm,
 };
 
-/// What is written instead of a message.
+/// The chunk in place of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Forgery {
-    /// A FORWARD-TSN as far ahead as there is, in a packet of 36 bytes.
+    /// A FORWARD-TSN as far ahead as serial number arithmetic allows (RFC 3758, 3.2), in a packet of 36 bytes.
     ForwardTsn,
-    /// An ABORT with a cause that says to be longer than the packet.
+    /// An ABORT with an error cause whose length is beyond the packet (RFC 9260, 3.3.7).
     Abort,
 }
 
 impl Forgery {
-    /// The message whose packet is as long.
+    /// A message whose DATA chunk has the same length.
     pub fn message(self) -> &'static str {
         match self {
             Self::ForwardTsn => "12345678",
@@ -28,7 +28,7 @@ impl Forgery {
         }
     }
 
-    /// Writes the chunk over one of data.
+    /// Replaces a DATA chunk.
     fn write(self, chunk: &mut [u8]) {
         let tsn = u32::from_be_bytes(chunk[4..8].try_into().unwrap());
         let length = chunk.len() as u8;
@@ -43,7 +43,7 @@ impl Forgery {
     }
 }
 
-/// A provider that forges from the time on that it is told to.
+/// A crypto provider, and the switch that makes it forge.
 pub fn provider(forgery: Forgery) -> (Arc<dyn RTCCryptoProvider>, Arc<AtomicBool>) {
     let begun = Arc::new(AtomicBool::new(false));
     let inner = rtc::crypto::default_provider().unwrap();
@@ -127,7 +127,8 @@ impl AeadCipher for Cipher {
     }
 
     fn seal_in_place(&mut self, nonce: &[u8], aad: &[u8], text: &mut [u8], tag: &mut [u8]) -> Result<(), CryptoError> {
-        // Headers of packet and chunk before it.
+        // A DTLS record of application data with one SCTP packet: 12 bytes of header and 16 of a DATA chunk come before
+        // the message.
         let is_message = aad.len() == 13 && aad[8] == 23 && text.len() == 28 + self.forgery.message().len();
         if is_message && text[12] == 0 && self.begun.load(Ordering::Relaxed) {
             self.forgery.write(&mut text[12..]);

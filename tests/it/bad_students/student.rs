@@ -1,4 +1,4 @@
-//! A bad student: the sans-I/O core on a thread of its own, with none of the feedback that it would give by itself.
+//! A bad student: the sans-I/O core on a thread, without the interceptors that would send feedback.
 
 use std::net::UdpSocket;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -26,47 +26,48 @@ use rtc::shared::{TaggedBytesMut, TransportContext, TransportProtocol};
 
 use super::forger::{self, Forgery};
 
-/// Fifty times a second.
-const EVERY: Duration = Duration::from_millis(20);
+/// How often a bad student acts.
+const INTERVAL: Duration = Duration::from_millis(20);
 
-/// What one does, once it is told to begin.
+/// What a bad student does once [`Bad::misbehave`] is called.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Manner {
-    /// Nothing: it never says how its packets come.
+pub enum Misbehaviour {
+    /// Sends no feedback at all.
     Silent,
-    /// Asks again for every packet that it got.
+    /// Sends a NACK for every packet that it has received.
     NacksAll,
-    /// Says that it can't decode.
-    Begs,
-    /// Writes this over its data channel.
+    /// Sends a PLI every 20 ms.
+    FloodsPli,
+    /// Sends this packet in place of a message of its data channel.
     Forges(Forgery),
 }
 
-/// What the thread and the test both know.
+/// What the thread and the test share.
 #[derive(Default)]
-struct Known {
+struct Shared {
     connected: AtomicBool,
     misbehaves: AtomicBool,
     ends: AtomicBool,
-    /// Packets that were asked for again, key frames, or forgeries.
+    /// Packets in NACKs, PLIs, or forged packets.
     asked: AtomicU64,
 }
 
 /// A bad student whose thread runs.
 pub struct Bad {
-    known: Arc<Known>,
+    shared: Arc<Shared>,
     answer: mpsc::Sender<String>,
     thread: JoinHandle<()>,
 }
 
 impl Bad {
-    /// One that polls its socket, and its offer: one with retransmissions and transport-wide numbers.
-    pub fn offer(manner: Manner) -> (Self, String) {
+    /// Starts the thread, and returns the offer: with RTX and transport-wide sequence numbers.
+    pub fn offer(misbehaviour: Misbehaviour) -> (Self, String) {
         let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
         socket.set_read_timeout(Some(Duration::from_millis(5))).unwrap();
         let (now, port) = (Instant::now(), socket.local_addr().unwrap().port());
         let codecs = [Codec::Opus, Codec::H264, Codec::Vp8];
-        let forger = if let Manner::Forges(forgery) = manner { Some(forger::provider(forgery)) } else { None };
+        let forger =
+            if let Misbehaviour::Forges(forgery) = misbehaviour { Some(forger::provider(forgery)) } else { None };
         let settings = match &forger {
             Some((provider, _)) => engine::settings().with_crypto_provider(Arc::clone(provider)),
             None => engine::settings(),
@@ -88,20 +89,20 @@ impl Bad {
         connection.add_local_candidate(RTCIceCandidateInit::default()).unwrap();
         let sdp = connection.local_description().unwrap().sdp;
         let (answer, answers) = mpsc::channel();
-        let known = Arc::new(Known::default());
+        let shared = Arc::new(Shared::default());
         let forges = forger.map(|(_, begun)| begun);
         let student = Student {
-            manner,
+            misbehaviour,
             socket,
             connection,
-            known: Arc::clone(&known),
+            shared: Arc::clone(&shared),
             channel,
             forges,
             ssrc: None,
-            came: Vec::new(),
+            received: Vec::new(),
             acted: now,
         };
-        (Self { known, answer, thread: std::thread::spawn(move || student.run(&answers)) }, sdp)
+        (Self { shared, answer, thread: std::thread::spawn(move || student.run(&answers)) }, sdp)
     }
 
     pub fn answer(&self, sdp: String) {
@@ -109,38 +110,38 @@ impl Bad {
     }
 
     pub fn is_connected(&self) -> bool {
-        self.known.connected.load(Ordering::Relaxed)
+        self.shared.connected.load(Ordering::Relaxed)
     }
 
-    /// Until now it only took what came.
+    /// From now on the student misbehaves; until now it has only received.
     pub fn misbehave(&self) {
-        self.known.misbehaves.store(true, Ordering::Relaxed);
+        self.shared.misbehaves.store(true, Ordering::Relaxed);
     }
 
-    /// Packets that it asked for again, key frames, or forgeries.
+    /// Packets in NACKs, PLIs, or forged packets so far.
     pub fn asked(&self) -> u64 {
-        self.known.asked.load(Ordering::Relaxed)
+        self.shared.asked.load(Ordering::Relaxed)
     }
 
     pub fn end(self) {
-        self.known.ends.store(true, Ordering::Relaxed);
+        self.shared.ends.store(true, Ordering::Relaxed);
         self.thread.join().unwrap();
     }
 }
 
 /// The thread's side.
 struct Student {
-    manner: Manner,
+    misbehaviour: Misbehaviour,
     socket: UdpSocket,
     connection: RTCPeerConnection,
-    known: Arc<Known>,
-    /// The channel of one that forges, and what tells it to.
+    shared: Arc<Shared>,
+    /// The data channel of a student that forges, and the switch of its forger.
     channel: Option<RTCDataChannelId>,
     forges: Option<Arc<AtomicBool>>,
-    /// That of the picture.
+    /// The SSRC of the video.
     ssrc: Option<u32>,
-    /// Numbers of packets that came since it last asked.
-    came: Vec<u16>,
+    /// Sequence numbers of the packets received since the last NACK.
+    received: Vec<u16>,
     acted: Instant,
 }
 
@@ -148,7 +149,7 @@ impl Student {
     fn run(mut self, answers: &mpsc::Receiver<String>) {
         let local = self.socket.local_addr().unwrap();
         let mut bytes = [0; 2048];
-        while !self.known.ends.load(Ordering::Relaxed) {
+        while !self.shared.ends.load(Ordering::Relaxed) {
             if let Ok(sdp) = answers.try_recv() {
                 let answer = RTCSessionDescription::answer(sdp).unwrap();
                 self.connection.set_remote_description(Instant::now(), answer).unwrap();
@@ -158,7 +159,7 @@ impl Student {
                 self.note(datagram);
                 let (now, transport_protocol) = (Instant::now(), TransportProtocol::UDP);
                 let transport = TransportContext { local_addr: local, peer_addr, ecn: None, transport_protocol };
-                // It can't make sense of retransmissions, as nothing here puts them where they belong.
+                // The core refuses retransmissions, as no interceptor here expects them.
                 let _ = self.connection.handle_read(TaggedBytesMut { now, transport, message: datagram.into() });
             }
             let now = Instant::now();
@@ -167,11 +168,11 @@ impl Student {
             }
             while let Some(event) = self.connection.poll_event() {
                 if let RTCPeerConnectionEvent::OnConnectionStateChangeEvent(state) = event {
-                    self.known.connected.fetch_or(state == RTCPeerConnectionState::Connected, Ordering::Relaxed);
+                    self.shared.connected.fetch_or(state == RTCPeerConnectionState::Connected, Ordering::Relaxed);
                 }
             }
             while self.connection.poll_read().is_some() {}
-            if now - self.acted >= EVERY {
+            if now - self.acted >= INTERVAL {
                 self.acted = now;
                 self.act(now);
             }
@@ -181,44 +182,45 @@ impl Student {
         }
     }
 
-    /// Looks at the header of what may be RTP (RFC 7983; RFC 5761, 4).
+    /// Notes the sequence number if the datagram is RTP (RFC 7983; RFC 5761, 4).
     fn note(&mut self, datagram: &[u8]) {
         if datagram.len() < HEADER_BYTES || datagram[0] >> 6 != 2 || (192..=223).contains(&datagram[1]) {
             return;
         }
         let ssrc = u32::from_be_bytes(datagram[8..12].try_into().unwrap());
         if *self.ssrc.get_or_insert(ssrc) == ssrc {
-            self.came.push(u16::from_be_bytes([datagram[2], datagram[3]]));
+            self.received.push(u16::from_be_bytes([datagram[2], datagram[3]]));
         }
     }
 
     fn act(&mut self, now: Instant) {
-        if let Manner::Forges(forgery) = self.manner {
+        if let Misbehaviour::Forges(forgery) = self.misbehaviour {
             return self.forge(now, forgery);
         }
-        let came = std::mem::take(&mut self.came);
-        let Some(media_ssrc) = self.ssrc.filter(|_| self.known.misbehaves.load(Ordering::Relaxed)) else { return };
-        let (asked, packet): (usize, Box<dyn Rtcp>) = match self.manner {
-            Manner::NacksAll if !came.is_empty() => {
-                let nacks = nack_pairs_from_sequence_numbers(&came);
-                (came.len(), Box::new(TransportLayerNack { sender_ssrc: 0, media_ssrc, nacks }))
+        let received = std::mem::take(&mut self.received);
+        let Some(media_ssrc) = self.ssrc.filter(|_| self.shared.misbehaves.load(Ordering::Relaxed)) else { return };
+        let (asked, packet): (usize, Box<dyn Rtcp>) = match self.misbehaviour {
+            Misbehaviour::NacksAll if !received.is_empty() => {
+                let nacks = nack_pairs_from_sequence_numbers(&received);
+                (received.len(), Box::new(TransportLayerNack { sender_ssrc: 0, media_ssrc, nacks }))
             }
-            Manner::Begs => (1, Box::new(PictureLossIndication { sender_ssrc: 0, media_ssrc })),
-            Manner::Silent | Manner::NacksAll | Manner::Forges(_) => return,
+            Misbehaviour::FloodsPli => (1, Box::new(PictureLossIndication { sender_ssrc: 0, media_ssrc })),
+            Misbehaviour::Silent | Misbehaviour::NacksAll | Misbehaviour::Forges(_) => return,
         };
         let receiver = self.connection.get_receivers().next().unwrap();
         self.connection.rtp_receiver(receiver).unwrap().write_rtcp(now, vec![packet]).unwrap();
-        self.known.asked.fetch_add(asked as u64, Ordering::Relaxed);
+        self.shared.asked.fetch_add(asked as u64, Ordering::Relaxed);
     }
+
     fn forge(&mut self, now: Instant, forgery: Forgery) {
         let (Some(id), Some(forges)) = (self.channel, &self.forges) else { return };
-        if !self.known.misbehaves.load(Ordering::Relaxed) {
+        if !self.shared.misbehaves.load(Ordering::Relaxed) {
             return;
         }
         forges.store(true, Ordering::Relaxed);
         let Some(mut channel) = self.connection.data_channel(id) else { return };
         if channel.ready_state() == RTCDataChannelState::Open && channel.send_text(now, forgery.message()).is_ok() {
-            self.known.asked.fetch_add(1, Ordering::Relaxed);
+            self.shared.asked.fetch_add(1, Ordering::Relaxed);
         }
     }
 }

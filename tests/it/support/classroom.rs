@@ -1,65 +1,63 @@
-//! A class: a server, teachers and students as processes of their own, on ports of their own.
+//! A room under test: a server, teachers and students, each a process, on free ports.
 
 use std::net::{Ipv4Addr, TcpListener, UdpSocket};
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::Value;
 
 use super::lecture_file;
-use super::process::{DEADLINE, Process};
+use super::process::Process;
+use super::wait::{DEADLINE, poll};
 
-/// What `--json` prints a line of.
+/// One line of `--json`.
 pub type Event = Value;
 
-/// One lecture at a time: two of them on two cores would measure each other.
-static STAGE: Mutex<()> = Mutex::new(());
+/// One lecture at a time: two lectures on two cores slow each other down.
+static TURN: Mutex<()> = Mutex::new(());
 
-/// The room of every test; each has a server of its own.
+/// The room of every test; each test has a server of its own.
 pub const ROOM: &str = "10013";
 
-/// How often `rooms` is asked while waiting for what it says.
-const ASK: Duration = Duration::from_millis(100);
-
-/// A room and what belongs to it. Everything that was started in it ends with it.
+/// A room, its port and its files. Dropping removes the files unless the test failed.
 pub struct Classroom {
     port: u16,
     state: PathBuf,
-    _stage: MutexGuard<'static, ()>,
+    _turn: MutexGuard<'static, ()>,
 }
 
 impl Classroom {
-    /// A class of its own for a test.
+    /// A room that no other test uses.
     pub fn new() -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
-        let stage = STAGE.lock().unwrap_or_else(PoisonError::into_inner);
+        let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
         let state = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("class-{}-{number}", std::process::id()));
         std::fs::create_dir_all(&state).unwrap();
-        Self { port: free_port(), state, _stage: stage }
+        Self { port: free_port(), state, _turn: turn }
     }
 
-    /// A directory that goes away with the class.
+    /// A directory that is removed with the class.
     pub fn directory(&self) -> &std::path::Path {
         &self.state
     }
 
-    /// What `--server` gets.
+    /// The URL for `--server`.
     pub fn url(&self) -> String {
         format!("ws://127.0.0.1:{}", self.port)
     }
 
-    /// A command of this class, with `--json`.
+    /// The program with `--json` and the state directory of this class.
     pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Process::command(arguments);
         command.arg("--json").env("XDG_STATE_HOME", &self.state);
         command
     }
 
-    /// `serve` on the port of this class, ready.
+    /// Starts `serve` on the port of this class and waits until it listens.
     #[track_caller]
     pub fn server(&self) -> Process {
         let listen = format!("127.0.0.1:{}", self.port);
@@ -68,7 +66,7 @@ impl Classroom {
         server
     }
 
-    /// A teacher with its own server on the port of this class, ready.
+    /// Starts a teacher with a server of its own on the port of this class, and waits until it has joined.
     #[track_caller]
     pub fn teacher(&self, flags: &[&str]) -> Process {
         let listen = format!("127.0.0.1:{}", self.port);
@@ -78,19 +76,19 @@ impl Classroom {
         teacher
     }
 
-    /// A teacher of the lecture file, again and again, with its own server.
+    /// Starts a teacher with a server of its own, who plays the lecture file in a loop.
     #[track_caller]
     pub fn lecturer(&self) -> Process {
         self.teacher(&["--file", lecture_file().to_str().unwrap(), "--loop"])
     }
 
-    /// A teacher of the lecture file at the server of this class, ready.
+    /// Starts a teacher at the server of this class, who plays the lecture file in a loop.
     #[track_caller]
     pub fn guest_lecturer(&self) -> Process {
         self.guest(&[])
     }
 
-    /// The same, who ends the class when it goes.
+    /// As [`Classroom::guest_lecturer`], and with `--end-class`.
     #[track_caller]
     pub fn last_lecturer(&self) -> Process {
         self.guest(&["--end-class"])
@@ -105,25 +103,25 @@ impl Classroom {
         teacher
     }
 
-    /// `teach` in the room of this class, not started yet.
+    /// `teach` for the room of this class, not started.
     pub fn teach(&self, flags: &[&str]) -> Command {
         self.command(&[&["teach", "--room", ROOM], flags].concat())
     }
 
-    /// A student who decodes and counts, started.
+    /// Starts a student that decodes the lecture and shows nothing.
     #[track_caller]
     pub fn student(&self, user: u32, flags: &[&str]) -> Process {
         let flags = [&["--sink", "null"], flags].concat();
         Process::start(&format!("student {user}"), self.watch(user, &flags))
     }
 
-    /// `watch` in the room of this class, not started yet.
+    /// `watch` for the room of this class, not started.
     pub fn watch(&self, user: u32, flags: &[&str]) -> Command {
         let (user, url) = (user.to_string(), self.url());
         self.command(&[&["watch", "--room", ROOM, "--user", &user, "--server", &url], flags].concat())
     }
 
-    /// What `rooms` says about the room of this class; none when it isn't listed.
+    /// The line of `rooms` about the room of this class, if the room is listed.
     pub fn room(&self) -> Option<Value> {
         let url = self.url();
         let mut rooms = Process::start("rooms", self.command(&["rooms", "--server", &url]));
@@ -131,31 +129,24 @@ impl Classroom {
         rooms.events().into_iter().find(|room| room["roomId"] == ROOM)
     }
 
-    /// Waits until `rooms` says so.
+    /// Runs `rooms` until its line about the room of this class is the expected one.
     #[track_caller]
     pub fn wait_for_room(&self, what: &str, within: Duration, is_it: impl Fn(Option<&Value>) -> bool) {
-        let deadline = Instant::now() + within;
-        loop {
-            let room = self.room();
-            if is_it(room.as_ref()) {
-                return;
-            }
-            assert!(Instant::now() < deadline, "no room with {what} within {within:?}, it is {room:?}");
-            std::thread::park_timeout(ASK);
-        }
+        let found = poll(within, || Some(self.room()).filter(|room| is_it(room.as_ref())));
+        assert!(found.is_some(), "no room with {what} within {within:?}: {:?}", self.room());
     }
 }
 
 impl Drop for Classroom {
     fn drop(&mut self) {
-        // A failed test leaves its files for a look.
+        // The files of a failed test stay for inspection.
         if !std::thread::panicking() {
             let _ = std::fs::remove_dir_all(&self.state);
         }
     }
 }
 
-/// A number that is free for TCP and for UDP.
+/// A port that is free for TCP and for UDP.
 fn free_port() -> u16 {
     loop {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
@@ -166,17 +157,17 @@ fn free_port() -> u16 {
     }
 }
 
-/// Numbers of the screen.
+/// Statistics of the screen.
 pub fn is_stats(event: &Event) -> bool {
     event["event"] == "stats" && event["track"] == "screen"
 }
 
-/// Numbers that tell of a moving picture.
+/// Statistics of a screen whose picture moves.
 pub fn is_picture(event: &Event) -> bool {
     is_stats(event) && event["fps"].as_f64().is_some_and(|fps| fps > 0.0)
 }
 
-/// A student's change of state, as the teacher tells it.
+/// The teacher's event that a student is in one of these states.
 pub fn user_is(user: u32, states: &[&str]) -> impl Fn(&Event) -> bool {
     let user = user.to_string();
     let states: Vec<String> = states.iter().map(|state| (*state).to_owned()).collect();

@@ -1,15 +1,15 @@
-//! A virtual display, and what is seen on it.
+//! A virtual display, and screenshots of it.
 
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
 
 use super::run_tool;
 
-/// A small picture to compare with: far fewer points than pixels, so that scaling and encoding don't matter.
+/// The size of screenshots, in pixels: so small that scaling and encoding make no difference.
 const ACROSS: usize = 32;
 const DOWN: usize = 18;
 
-/// An X server that no other test uses; it and what was started on it end with it.
+/// An X server that no other test uses. Dropping ends the server and the programs on it.
 pub struct Display {
     server: Child,
     name: String,
@@ -26,7 +26,7 @@ impl Display {
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
-        // It chooses a free number and tells it once it is ready.
+        // Xvfb chooses a free display number and prints the number when it is ready.
         let mut number = String::new();
         BufReader::new(server.stdout.take().unwrap()).read_line(&mut number).unwrap();
         let number = number.trim();
@@ -34,30 +34,30 @@ impl Display {
         Self { name: format!(":{number}"), server, guests: Vec::new() }
     }
 
-    /// What `$DISPLAY` is to be.
+    /// The value for `$DISPLAY`.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// Starts a program on it.
+    /// Starts a program on this display.
     pub fn show(&mut self, program: &str, arguments: &[&str]) {
         let guest = self.command(program).args(arguments).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
         self.guests.push(guest.unwrap_or_else(|error| panic!("{program}: {error}")));
     }
 
-    /// A program for this display, not started.
+    /// A program on this display, not started.
     pub fn command(&self, program: &str) -> Command {
         let mut command = Command::new(program);
         command.env("DISPLAY", &self.name).stdin(Stdio::null());
         command
     }
 
-    /// What is seen on the whole of it now.
+    /// A screenshot of the whole display.
     pub fn look(&self) -> Picture {
         self.look_at("root")
     }
 
-    /// What is seen in a window, given by its id, now.
+    /// A screenshot of a window, given by its id.
     pub fn look_at(&self, window: &str) -> Picture {
         let size = format!("{ACROSS}x{DOWN}!");
         let mut import = self.command("import");
@@ -65,7 +65,7 @@ impl Display {
         Picture(run_tool(&mut import))
     }
 
-    /// The windows of a process that can be seen.
+    /// The ids of the visible windows of a process.
     pub fn windows_of(&self, pid: u32) -> Vec<String> {
         let mut search = self.command("xdotool");
         search.args(["search", "--onlyvisible", "--pid", &pid.to_string()]);
@@ -83,28 +83,28 @@ impl Drop for Display {
     }
 }
 
-/// A picture made small: red, green and blue of each of its points.
+/// A screenshot: red, green and blue of each pixel.
 #[derive(Clone, PartialEq)]
 pub struct Picture(Vec<u8>);
 
 impl Picture {
-    /// How many points it has across and down.
+    /// Width and height in pixels.
     pub const SIZE: (usize, usize) = (ACROSS, DOWN);
 
-    /// Of red, green and blue of each point.
+    /// From red, green and blue of each pixel.
     pub fn of(points: Vec<u8>) -> Self {
         assert_eq!(points.len(), 3 * ACROSS * DOWN, "another size");
         Self(points)
     }
 
-    /// How far two pictures are apart: 0 the same, 255 black and white.
+    /// The mean difference of two pictures: 0 for the same picture, 255 for black and white.
     pub fn distance(&self, other: &Picture) -> f64 {
         assert_eq!(self.0.len(), other.0.len(), "pictures of different sizes");
         let sum: u64 = self.0.iter().zip(&other.0).map(|(a, b)| u64::from(a.abs_diff(*b))).sum();
         sum as f64 / self.0.len() as f64
     }
 
-    /// How many different colours it has, coarsely: 1 for a blank screen.
+    /// The number of different colours, with 8 levels for each channel: 1 for a blank screen.
     pub fn colours(&self) -> usize {
         let coarse = self.0.chunks_exact(3).map(|rgb| (rgb[0] >> 5, rgb[1] >> 5, rgb[2] >> 5));
         coarse.collect::<std::collections::BTreeSet<_>>().len()

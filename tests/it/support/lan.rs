@@ -1,8 +1,8 @@
-//! A network of a few machines in namespaces of their own, whose cables a test can cut.
+//! A network of a few machines, each a network namespace, whose cables a test can cut.
 //!
 //! Each [`Machine`] is a network namespace with one interface, `lan0`, on a switch that is a bridge in a further
-//! namespace. A machine whose line is [cut](Machine::cut) keeps its interface up, as behind an access point that lost
-//! its own line; one that is [unplugged](Machine::unplug) sees its interface go down, as with a cable that is pulled.
+//! namespace. [`Machine::cut`] drops all packets and leaves the interface up, as when an access point loses its uplink;
+//! [`Machine::unplug`] takes the carrier away, as when somebody pulls the cable.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -10,16 +10,16 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::{has_tools, run_tool};
 
-/// What each namespace's name begins with; the id of the process that made the namespace follows.
+/// The prefix of each namespace's name; the id of the process that made the namespace follows.
 const PREFIX: &str = "classroom-";
 
-/// The interface of a machine, and the bridge in the switch.
+/// The name of each machine's interface and of the bridge in the switch.
 const INTERFACE: &str = "lan0";
 
 /// The interface of a router to the machine behind it.
 const FAR: &str = "far0";
 
-/// Whether networks can be made here. If not, the test is skipped by name, or fails where `$CI` promises them.
+/// Whether this process may make network namespaces. If not, the test is skipped by name; where `$CI` is set it fails.
 pub fn has_lan(test: &str) -> bool {
     if !has_tools(test, &["ip"]) {
         return false;
@@ -37,7 +37,7 @@ pub fn has_lan(test: &str) -> bool {
     false
 }
 
-/// A switch, and the machines at it. All of it goes away when dropped.
+/// A switch. Dropping removes its namespace.
 pub struct Lan {
     switch: String,
     machines: u8,
@@ -51,7 +51,7 @@ impl Lan {
         let switch = format!("{PREFIX}{}-{}", std::process::id(), next_number());
         ip(&["netns", "add", &switch]);
         let lan = Self { switch, machines: 0 };
-        // A bridge without spanning tree forwards at once.
+        // Without the spanning tree protocol a bridge forwards at once.
         ip(&["-netns", &lan.switch, "link", "add", INTERFACE, "type", "bridge", "stp_state", "0"]);
         ip(&["-netns", &lan.switch, "link", "set", INTERFACE, "up"]);
         lan
@@ -77,7 +77,7 @@ impl Lan {
         ip(&["-netns", namespace, "link", "set", INTERFACE, "up"]);
         let v6 = format!("{}/64", machine.address_v6());
         ip(&["-netns", namespace, "address", "add", &v6, "dev", INTERFACE, "nodad"]);
-        // Browsers take the interface of the default route for their own; there is nobody behind this one.
+        // Browsers gather candidates on the interface of the default route, so there must be one. Nobody is at .254.
         ip(&["-netns", namespace, "route", "add", "default", "via", "10.13.0.254"]);
         machine.restore();
         machine.plug_in();
@@ -132,7 +132,7 @@ impl Drop for Lan {
     }
 }
 
-/// A machine at the switch. Processes that still run in it keep its network alive, though nothing reaches it any more.
+/// A machine at the switch. Dropping disconnects it; the namespace lives on until the last process in it ends.
 pub struct Machine {
     namespace: String,
     switch: String,
@@ -155,8 +155,8 @@ impl Machine {
         }
     }
 
-    /// A command as it would be on this machine: the same process id, arguments and environment. What was said of
-    /// stdin, stdout and stderr is not known here and is to be said again; stdin is empty until then.
+    /// The same command on this machine, with the same arguments and environment. [`Command`] does not tell its stdin,
+    /// stdout and stderr, so the caller sets these again; stdin is empty until then.
     pub fn command(&self, command: &Command) -> Command {
         let mut here = Command::new("ip");
         here.args(["netns", "exec", &self.namespace]).arg(command.get_program()).args(command.get_args());
@@ -221,11 +221,11 @@ fn try_ip(arguments: &[&str]) -> bool {
 }
 
 fn remove(namespace: &str) {
-    // A drop says nothing; what stays is swept away by the next test.
+    // The next test sweeps away what could not be removed.
     _ = try_ip(&["netns", "delete", namespace]);
 }
 
-/// Removes what test processes left that were killed.
+/// Removes the namespaces of test processes that were killed.
 fn sweep() {
     let Ok(namespaces) = std::fs::read_dir("/run/netns") else { return };
     for name in namespaces.flatten().filter_map(|entry| entry.file_name().into_string().ok()) {

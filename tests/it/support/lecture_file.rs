@@ -1,4 +1,4 @@
-//! Real lecture files: colour bars, a ball that moves, a running counter, and a voice.
+//! Lecture files: colour bars, a moving ball, a running counter, and a voice.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 
 use super::run_tool;
 
-/// How long the lecture is.
+/// The length of the lecture.
 pub const LECTURE_SECONDS: u32 = 20;
 /// Pictures per second.
 pub const LECTURE_FPS: u32 = 25;
@@ -16,20 +16,21 @@ const LECTURE_SIZE: (u32, u32) = (640, 360);
 const SPEECH: &str = "Welcome to the lecture. Today we look at the numbers from one to twenty, and at how a picture \
     travels from one machine to many. One. Two. Three. Four. Five. Six. Seven. Eight. Nine. Ten. Eleven. Twelve. \
     Thirteen. Fourteen. Fifteen. Sixteen. Seventeen. Eighteen. Nineteen. Twenty. A picture is encoded once, it is cut \
-    into packets, and each of the packets is sent to every student. Who loses one asks for it again. That is all. \
-    Thank you for listening, and please clean the blackboard before you leave this room.";
+    into packets, and each of the packets is sent to every student. A student that loses one asks for it again. \
+    That is all. Thank you for listening, and please clean the blackboard before you leave this room.";
 
-/// A film in a quarter of the picture: noise, another in each picture, so that an encoder uses all bits that it was given.
-const FILM: &str = "videotestsrc pattern=snow num-buffers={buffers} ! video/x-raw,width=80,height=45,framerate={fps}/1 ! \
-    videoscale method=nearest-neighbour ! video/x-raw,width=320,height=180 ! mix.sink_2";
+/// Noise in a quarter of the picture, different in each frame, so that the encoder needs all of its bit rate.
+const FILM: &str = "videotestsrc pattern=snow num-buffers={buffers} ! \
+    video/x-raw,width=80,height=45,framerate={fps}/1 ! videoscale method=nearest-neighbour ! \
+    video/x-raw,width=320,height=180 ! mix.sink_2";
 
-/// The file, made at the first call and kept in `target/tmp`.
+/// The lecture file; the first call makes it, and it stays in `target/tmp`.
 pub fn lecture_file() -> &'static Path {
     static FILE: OnceLock<PathBuf> = OnceLock::new();
     FILE.get_or_init(|| made("lecture", ""))
 }
 
-/// The same with a film in it.
+/// The lecture file with noise in a quarter of the picture.
 pub fn film_file() -> &'static Path {
     static FILE: OnceLock<PathBuf> = OnceLock::new();
     FILE.get_or_init(|| made("film", FILM))
@@ -45,7 +46,7 @@ fn made(name: &str, more: &str) -> PathBuf {
 }
 
 fn make(directory: &Path, file: &Path, more: &str) {
-    // Under other names until it is whole: another test process may look for it, and this one may be interrupted.
+    // Renamed when it is complete: another test process may look for it, and this process may be killed.
     let id = std::process::id();
     let (voice, half_made) = (directory.join(format!("voice-{id}.wav")), directory.join(format!("lecture-{id}.mkv")));
     run_tool(Command::new("espeak-ng").args(["-s", "130", "-w"]).arg(&voice).arg(SPEECH));
@@ -75,7 +76,7 @@ fn make(directory: &Path, file: &Path, more: &str) {
     let _ = std::fs::remove_file(voice);
 }
 
-/// Words as a shell would make them of this graph: gst-launch joins them again.
+/// The words of a graph; gst-launch joins them again.
 fn split(graph: &str) -> Vec<String> {
     graph.split_whitespace().map(str::to_owned).collect()
 }

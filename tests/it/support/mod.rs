@@ -1,4 +1,4 @@
-//! What the tests stand on.
+//! The test bed: the program as a process, a lecture file, a display, a network.
 
 mod classroom;
 mod display;
@@ -7,17 +7,19 @@ mod lecture_file;
 mod process;
 #[allow(dead_code, reason = "the benchmark uses the rest")]
 mod receiver;
+mod wait;
 
 pub use self::classroom::{Classroom, ROOM, is_picture, is_stats, user_is};
 pub use self::display::{Display, Picture};
 pub use self::lan::{Lan, Machine, has_lan};
 pub use self::lecture_file::{LECTURE_FPS, LECTURE_SECONDS, film_file, lecture_file};
-pub use self::process::{DEADLINE, Process};
+pub use self::process::Process;
 pub use self::receiver::Receiver;
+pub use self::wait::{DEADLINE, poll, until};
 
 use std::process::{Command, Stdio};
 
-/// Whether the tools are there. If not, the test is skipped by name, or fails where `$CI` promises them.
+/// Whether the tools are installed. Without them the test is skipped by name; where `$CI` is set it fails.
 pub fn has_tools(test: &str, tools: &[&str]) -> bool {
     let has = |tool: &&&str| {
         let found = Command::new("which").arg(tool).stdout(Stdio::null()).stderr(Stdio::null()).status();
@@ -29,7 +31,7 @@ pub fn has_tools(test: &str, tools: &[&str]) -> bool {
     false
 }
 
-/// Runs a tool to its end.
+/// Runs a tool to its end and returns its stdout.
 #[track_caller]
 pub fn run_tool(command: &mut Command) -> Vec<u8> {
     let output = command.stdin(Stdio::null()).output().unwrap_or_else(|error| panic!("{command:?}: {error}"));

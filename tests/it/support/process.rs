@@ -8,25 +8,20 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use super::Machine;
+use super::{DEADLINE, Machine, poll};
 
-/// How long anything may take that has no limit of its own: a debug build on two busy cores.
-pub const DEADLINE: Duration = Duration::from_secs(30);
-
-/// How often the exit of a child is looked at; there is no portable way to wait with a deadline.
-const GLANCE: Duration = Duration::from_millis(10);
-
-/// A running `classroom`; killed when dropped, its messages printed if the test fails.
+/// A running `classroom`. Dropping kills the process, and prints its output if the test fails.
 pub struct Process {
     name: String,
     child: Child,
-    said: Arc<Said>,
+    output: Arc<Output>,
     readers: Vec<JoinHandle<()>>,
     started: Instant,
 }
 
+/// What the two reader threads have read so far.
 #[derive(Default)]
-struct Said {
+struct Output {
     lines: Mutex<Lines>,
     more: Condvar,
 }
@@ -38,7 +33,7 @@ struct Lines {
     ended: bool,
 }
 
-impl Said {
+impl Output {
     fn lines(&self) -> MutexGuard<'_, Lines> {
         self.lines.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -50,7 +45,7 @@ impl Said {
 }
 
 impl Process {
-    /// The program with arguments; nothing of the machine it is tested on gets in but what `prepare` adds.
+    /// The program with arguments, without the variables of this machine that change what the program does.
     pub fn command(arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_classroom"));
         command.args(arguments);
@@ -61,17 +56,17 @@ impl Process {
         command
     }
 
-    /// Starts the program; `name` tells it from others in what a failed test prints.
+    /// Starts the program; a failed test prints its output under `name`.
     #[track_caller]
     pub fn start(name: &str, mut command: Command) -> Self {
         let mut child = command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"));
-        let said = Arc::new(Said::default());
+        let output = Arc::new(Output::default());
         let (stdout, stderr) = (child.stdout.take().unwrap(), child.stderr.take().unwrap());
-        let (events, messages) = (said.clone(), said.clone());
+        let (events, messages) = (output.clone(), output.clone());
         let readers = vec![
             std::thread::spawn(move || {
                 for line in BufReader::new(stdout).lines().map_while(Result::ok) {
-                    // What is no object was not meant for scripts; tests of it read it here too.
+                    // Without `--json` stdout is text for people, which tests read as strings.
                     let event = serde_json::from_str(&line).unwrap_or(Value::String(line));
                     events.add(|lines| lines.events.push(event));
                 }
@@ -86,7 +81,7 @@ impl Process {
                 }
             }),
         ];
-        Self { name: name.to_owned(), child, said, readers, started: Instant::now() }
+        Self { name: name.to_owned(), child, output, readers, started: Instant::now() }
     }
 
     /// Starts the program on a machine of a [`Lan`](super::Lan).
@@ -102,22 +97,22 @@ impl Process {
         self.child.id()
     }
 
-    /// Where the events are now; [`Process::wait_since`] looks only at later ones.
+    /// The number of events so far; [`Process::wait_since`] looks only at later ones.
     pub fn mark(&self) -> usize {
-        self.said.lines().events.len()
+        self.output.lines().events.len()
     }
 
-    /// Waits for an event, from the very first on.
+    /// Waits for an event; events that have been printed already count.
     #[track_caller]
     pub fn wait_for(&self, what: &str, is_it: impl Fn(&Value) -> bool) -> Value {
         self.wait_since(0, DEADLINE, what, is_it)
     }
 
-    /// Waits for an event after a [`Process::mark`], no longer than `within`.
+    /// Waits at most `within` for an event after a [`Process::mark`].
     #[track_caller]
     pub fn wait_since(&self, mark: usize, within: Duration, what: &str, is_it: impl Fn(&Value) -> bool) -> Value {
         let deadline = Instant::now() + within;
-        let mut lines = self.said.lines();
+        let mut lines = self.output.lines();
         let mut next = mark;
         loop {
             if let Some(found) = lines.events[next..].iter().find(|event| is_it(event)) {
@@ -127,50 +122,50 @@ impl Process {
             let left = deadline.saturating_duration_since(Instant::now());
             assert!(!lines.ended, "{} ended without {what}", self.name);
             assert!(!left.is_zero(), "{} had no {what} within {within:?}", self.name);
-            lines = self.said.more.wait_timeout(lines, left).unwrap_or_else(PoisonError::into_inner).0;
+            lines = self.output.more.wait_timeout(lines, left).unwrap_or_else(PoisonError::into_inner).0;
         }
     }
 
-    /// All events until now.
+    /// All events so far.
     pub fn events(&self) -> Vec<Value> {
-        self.said.lines().events.clone()
+        self.output.lines().events.clone()
     }
 
-    /// What stands on stderr until now.
+    /// Stderr so far.
     pub fn stderr(&self) -> String {
-        self.said.lines().stderr.clone()
+        self.output.lines().stderr.clone()
     }
 
-    /// Types a line, into a program that was started with a pipe for stdin.
+    /// Types a line; the program must have been started with a pipe for stdin.
     #[track_caller]
     pub fn types(&mut self, line: &str) {
         let stdin = self.child.stdin.as_mut().expect("stdin is a pipe");
         stdin.write_all(format!("{line}\n").as_bytes()).and_then(|()| stdin.flush()).unwrap();
     }
 
-    /// Nothing more is typed: the end of stdin.
+    /// Closes stdin.
     pub fn hangs_up(&mut self) {
         drop(self.child.stdin.take());
     }
 
-    /// Ctrl-C.
+    /// Sends SIGINT, as Ctrl-C does.
     pub fn interrupt(&self) {
         self.signal("-INT");
     }
 
-    /// What a service manager sends.
+    /// Sends SIGTERM, as a service manager does.
     pub fn terminate(&self) {
         self.signal("-TERM");
     }
 
-    /// The end without a word, as of a machine whose plug is pulled.
+    /// Sends SIGKILL: the program ends without a goodbye, as on a power cut.
     pub fn kill(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 
-    /// Stands still for so long, as after Ctrl-Z, and goes on. The time is what a test is about, not a wait for
-    /// something.
+    /// Stops the process for this time, as Ctrl-Z does, and continues it. The time itself is what is tested, so this
+    /// sleeps.
     pub fn stops_for(&self, time: Duration) {
         self.signal("-STOP");
         std::thread::sleep(time);
@@ -182,33 +177,24 @@ impl Process {
         assert!(status.success(), "kill {signal} {}", self.name);
     }
 
-    /// Waits for the end; the exit code. Stdout and stderr are read to their ends.
+    /// Waits for the process to exit, reads stdout and stderr to their ends, and returns the exit code.
     #[track_caller]
     pub fn exit_code(&mut self, within: Duration) -> i32 {
-        let deadline = Instant::now() + within;
-        let status = loop {
-            if let Some(status) = self.child.try_wait().unwrap() {
-                break status;
-            }
-            assert!(Instant::now() < deadline, "{} did not end within {within:?}", self.name);
-            std::thread::park_timeout(GLANCE);
-        };
+        // There is no portable wait for a child with a deadline.
+        let status = poll(within, || self.child.try_wait().unwrap());
+        let status: ExitStatus = status.unwrap_or_else(|| panic!("{} did not exit within {within:?}", self.name));
         for reader in self.readers.drain(..) {
             let _ = reader.join();
         }
-        code_of(status).unwrap_or_else(|| panic!("{} was ended by {status}", self.name))
+        status.code().unwrap_or_else(|| panic!("{} was killed: {status}", self.name))
     }
 
-    /// Whether it ended by itself, if it is given that long.
+    /// Whether the process exits by itself within this time.
     pub fn ends_within(&mut self, within: Duration) -> bool {
-        let deadline = Instant::now() + within;
-        while matches!(self.child.try_wait(), Ok(None)) && Instant::now() < deadline {
-            std::thread::park_timeout(GLANCE);
-        }
-        matches!(self.child.try_wait(), Ok(Some(_)))
+        poll(within, || self.child.try_wait().unwrap()).is_some()
     }
 
-    /// Waits for the end, which must be with this code; what stood on stderr.
+    /// Waits for the process to exit with this code, and returns its stderr.
     #[track_caller]
     pub fn ends_with(&mut self, code: i32) -> String {
         let actual = self.exit_code(DEADLINE);
@@ -217,17 +203,13 @@ impl Process {
     }
 }
 
-fn code_of(status: ExitStatus) -> Option<i32> {
-    status.code()
-}
-
 impl Drop for Process {
     fn drop(&mut self) {
         if self.child.try_wait().ok().flatten().is_none() {
             self.kill();
         }
         if std::thread::panicking() {
-            let lines = self.said.lines();
+            let lines = self.output.lines();
             println!("--- {} (pid {}, started {:?} ago)", self.name, self.child.id(), self.started.elapsed());
             for event in lines.events.iter().rev().take(20).rev() {
                 println!("{event}");
