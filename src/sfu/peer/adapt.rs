@@ -1,4 +1,4 @@
-//! A student gets what its way carries.
+//! Carries out what [`Adaptation`](crate::congestion::Adaptation) decides about a peer.
 
 use std::time::Instant;
 
@@ -9,18 +9,18 @@ use crate::rtp::{Codec, Encoding, PerCodec, Tier, Track};
 use crate::sfu::Rings;
 use crate::sfu::udp::UdpSender;
 
-/// What is known of the class.
+/// What is the same for all peers.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::sfu) struct ClassNow<'a> {
-    /// What everything costs.
+    /// What each encoding costs, by the video codec of a peer.
     pub(in crate::sfu) rates: &'a PerCodec<Rates>,
-    /// The trouble that many have.
+    /// Trouble that many peers have at once.
     pub(in crate::sfu) common: &'a CommonTrouble,
 }
 
 impl Peer {
-    /// Looks at what the student's way carries, and changes what it gets; to be called after feedback and ten times a
-    /// second. Its channel has words to say then: gives whether there are some.
+    /// Adapts what is sent to what the path carries. Call it after feedback and ten times a second. Gives whether the
+    /// peer's data channel has something to send now.
     pub(in crate::sfu) fn adapt(
         &mut self,
         now: Instant,
@@ -32,8 +32,8 @@ impl Peer {
         if !self.connected || self.starts.is_some() {
             return false;
         }
-        let picture = self.lanes.tracks().find(|(track, _)| track.is_video());
-        let rates = &class.rates[picture.map_or(Codec::H264, |(_, codec)| codec)];
+        let video = self.lanes.tracks().find(|(track, _)| track.is_video());
+        let rates = &class.rates[video.map_or(Codec::H264, |(_, codec)| codec)];
         let Actions { change, starts_video, pace, probe } = self.adaptation.adapt(now, rates, class.common);
         if let Some(change) = change {
             self.follow(now, change, rings, wishes);
@@ -83,7 +83,7 @@ impl Peer {
         self.channel.push(PublisherMessage::Tier { tiers, estimate_kbps, reason }.to_json().into());
     }
 
-    /// Other encodings can be had than before.
+    /// Other encodings are offered.
     pub(in crate::sfu) fn offer(&mut self, encodings: &[Encoding]) {
         self.adaptation.offer(offered(&self.lanes, encodings));
     }

@@ -1,4 +1,4 @@
-//! What a student's feedback does: repairs, a picture that begins anew, and what is known of its way.
+//! Hands RTCP feedback of a peer to [`Adaptation`](crate::congestion::Adaptation), and finds the packets to send again.
 
 use std::time::Instant;
 
@@ -8,19 +8,19 @@ use crate::rtcp::Feedback;
 use crate::sfu::Rings;
 use crate::sfu::senders::{Recovery, Repair, round_trip};
 
-/// What came of a student's feedback.
+/// What came of some feedback.
 #[derive(Debug, Default)]
 pub(in crate::sfu) struct Heard {
-    /// It told how its packets come.
+    /// It reported how packets arrive, so the peer must be adapted.
     pub(in crate::sfu) reported: bool,
-    /// Its picture begins anew.
+    /// A track starts again.
     pub(in crate::sfu) recovers: bool,
-    /// What it gets again.
+    /// Packets to be sent again.
     pub(in crate::sfu) repairs: Vec<Repair>,
 }
 
 impl Peer {
-    /// Takes what a student says of what it got.
+    /// Takes one piece of feedback.
     pub(super) fn hear(
         &mut self,
         now: Instant,
@@ -64,7 +64,7 @@ impl Peer {
         }
     }
 
-    /// Gives whether there is something to send for it.
+    /// A PLI or FIR. Gives whether there is something to send for it.
     fn picture_lost(&mut self, now: Instant, ssrc: u32, rings: &Rings, wishes: &mut Wishes) -> bool {
         let Some(tier) = self.lanes.tier_of(ssrc) else { return false };
         let may = self.adaptation.may_restart(now, tier);
