@@ -25,13 +25,14 @@
 //!
 //! # A lecture, end to end
 //!
-//! A [`media::Capture`] gives [`rtp::Frame`]s, the packets of one picture or of one block of sound; an
-//! [`rtp::Encoding`] is a track in a tier by a codec, made once for the class and only while somebody needs it. The
-//! [`sfu::Sfu`] keeps frames once per encoding in an [`rtp::FrameRing`]; each student has an [`rtp::Subscription`]
-//! per track, an index with a name of its own for every packet, and a `congestion::Adaptation` that decides which tiers
-//! it gets. From the rings come the live lecture, the start of a late joiner, and the answer to a NACK; packets are
-//! sealed for each student by the SFU itself, which opens their feedback, too. Who is not near begins with sound and a
-//! train of padding, and with the pictures that its line carries (`sfu::opening`). A student's
+//! A [`media::Capture`] gives [`rtp::Frame`]s, the RTP packets of one video frame or one packet of audio. An
+//! [`rtp::Encoding`] is a track in a tier by a codec, made once for the class and only while somebody needs it. Each
+//! worker of the [`sfu::Sfu`] has an [`rtp::FrameRing`] per encoding; the bytes of a frame are shared by all of them.
+//! Each student has an [`rtp::Subscription`] per track, an index into a ring with headers of its own, and a
+//! `congestion::Adaptation`, which decides on layers, pacing, probes and retransmissions. The rings serve the live
+//! lecture, the start of a late joiner, and the answer to a NACK. The SFU itself seals the packets of each student and
+//! opens their feedback. A student that is not near starts with audio and a probe of padding, and then gets the layers
+//! that its path carries (`congestion::startup`). A student's
 //! [`viewer::Viewer`] hands packets to a [`media::Render`], whose [`rtp::JitterBuffer`] puts them back into order and
 //! time. [`signal`] carries offers and answers between them by the rules of [`room`], in the words of [`protocol`].
 //! Chat, hands and reactions go over the data channel of the same connection, by the rules of [`room::talk`].
@@ -45,13 +46,13 @@
 //!   student up to the next key frame.
 //! - Signalling may come and go while media flows: only a student's own goodbye, or the silence of its media, ends it.
 //! - What is sent to one student does not depend on how another one fares, but for key frames within budgets.
-//! - Under one key an SSRC is sealed by exactly one side, the core or the SFU (`sfu::seal`).
+//! - Under one key an SSRC is sealed by exactly one side, the core or the SFU (`srtp::seal`).
 //! - A source address proves nothing: a sealed packet goes to every student that may have sent it, and counts for the
 //!   one that can open it (`sfu::addresses`).
 //! - A pause of this process is nobody's bad line ([`suspension`]).
 //! - Names in chat come from signalling, not from who speaks.
 //! - What comes from the network is parsed into types at the border, or refused with a stable code.
-//! - The library reads of a student's DTLS and SCTP only what costs it little (`sfu::dtls`, `sfu::sctp`),
+//! - The library reads of a student's DTLS and SCTP only what costs it little (`dtls::records`, `dtls::sctp`),
 //!   and a student whose turn takes too long is gone (`sfu::watchdog`).
 
 pub mod bench;
