@@ -31,7 +31,7 @@
 //!
 //! Each student is a peer with one transport (ICE, DTLS, SRTP) and a sender per track. A sender reads the ring through
 //! an [`rtp::Subscription`], which rewrites the RTP headers; the transport seals each packet straight into the batch of
-//! the socket, and opens the student's RTCP. By that feedback a [`congestion::Controller`] chooses the tiers that the
+//! the socket, and opens the student's RTCP. By that feedback `congestion::Adaptation` chooses the tiers that the
 //! student's link carries. A student that is not on the LAN gets audio first, then a probe of padding, and then video in
 //! the tier that fits. `docs/packet.md` follows one packet through all of this, hop by hop.
 //!
@@ -60,7 +60,7 @@
 pub mod bench;
 pub mod cli;
 mod commands;
-pub mod congestion;
+mod congestion;
 mod dtls;
 pub mod exit;
 pub mod expect;

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use super::OutPacket;
+use super::OutgoingPacket;
 
 /// How many audio packets can be retransmitted: 1.3 s of them, longer than any receiver waits.
 const REMEMBERED: usize = 64;
@@ -23,14 +23,14 @@ impl RtxStream {
     }
 
     /// Wraps a packet as a retransmission: its payload begins with the original sequence number.
-    pub(crate) fn retransmission<'a>(&mut self, packet: &OutPacket<'a>) -> OutPacket<'a> {
+    pub(crate) fn retransmission<'a>(&mut self, packet: &OutgoingPacket<'a>) -> OutgoingPacket<'a> {
         let original = Some(packet.sequence_number());
-        self.rewrite(OutPacket { original, ..*packet })
+        self.rewrite(OutgoingPacket { original, ..*packet })
     }
 
     /// A packet of nothing but padding, for a probe.
-    pub(crate) fn padding(&mut self, bytes: u8, timestamp: u32) -> OutPacket<'static> {
-        self.rewrite(OutPacket {
+    pub(crate) fn padding(&mut self, bytes: u8, timestamp: u32) -> OutgoingPacket<'static> {
+        self.rewrite(OutgoingPacket {
             marker: false,
             payload_type: 0,
             index: 0,
@@ -44,10 +44,10 @@ impl RtxStream {
     }
 
     /// Puts the SSRC, payload type and next sequence number of this stream into a packet's header.
-    fn rewrite<'a>(&mut self, packet: OutPacket<'a>) -> OutPacket<'a> {
+    fn rewrite<'a>(&mut self, packet: OutgoingPacket<'a>) -> OutgoingPacket<'a> {
         let index = self.next;
         self.next += 1;
-        OutPacket { index, ssrc: self.ssrc, payload_type: self.payload_type, ..packet }
+        OutgoingPacket { index, ssrc: self.ssrc, payload_type: self.payload_type, ..packet }
     }
 }
 

@@ -26,7 +26,7 @@ use super::udp::{UdpReceiver, UdpSender, local_addresses};
 use super::watchdog::caught;
 use super::worker::{Worker, WorkerCommand, WorkerReport};
 use super::{Advertised, Command, Gaps, Pushed, Refusal, SfuConfig, SfuError, SfuEvent, Shared};
-use crate::congestion::Traffic;
+use crate::congestion::RateMeter;
 use crate::id::UserId;
 use crate::protocol::VideoTrack;
 use crate::rtp::{Codec, Encoding, Frame, KeyFrameRequests, PerEncoding, Track};
@@ -135,7 +135,7 @@ impl Router {
         let (reports, report_queue) = mpsc::unbounded_channel();
         let encodings: Vec<Encoding> = config.encodings.iter().map(|(encoding, _)| *encoding).collect();
         let new_worker = |worker| {
-            let traffic = Traffic::new(&config.encodings);
+            let traffic = RateMeter::new(&config.encodings);
             Ok(Worker::new(worker, traffic, outlet()?, events.clone(), reports.clone()))
         };
         let own_worker = new_worker(0)?;

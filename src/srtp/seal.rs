@@ -12,7 +12,7 @@ use ring::aead::{AES_128_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 use rtc::rtp_transceiver::RTCRtpSenderId;
 
 use super::keys::SessionKey;
-use crate::rtp::{MAX_HEADER_BYTES, OutPacket};
+use crate::rtp::{MAX_HEADER_BYTES, OutgoingPacket};
 
 /// What a sealed packet has more than before: the tag.
 pub(crate) const TAG_BYTES: usize = 16;
@@ -45,7 +45,7 @@ impl Sealer {
     }
 
     /// Adds the packet to `out`, sealed: [`TAG_BYTES`] more than its length.
-    pub(crate) fn seal(&self, packet: &OutPacket<'_>, out: &mut Vec<u8>) {
+    pub(crate) fn seal(&self, packet: &OutgoingPacket<'_>, out: &mut Vec<u8>) {
         let start = out.len();
         packet.write_header(out);
         let begin = out.len();
@@ -85,7 +85,7 @@ mod tests {
 
     use super::super::keys::{Found, listening};
     use super::*;
-    use crate::rtp::TransportNumber;
+    use crate::rtp::TwccSequenceNumber;
 
     const MASTER_KEY: [u8; 16] = [7; 16];
     const MASTER_SALT: [u8; 12] = [9; 12];
@@ -97,8 +97,8 @@ mod tests {
         (Context::new(&MASTER_KEY, &MASTER_SALT, profile, None, None, provider.crypto()).unwrap(), found)
     }
 
-    fn packet(index: u64, payload: &[u8]) -> OutPacket<'_> {
-        OutPacket {
+    fn packet(index: u64, payload: &[u8]) -> OutgoingPacket<'_> {
+        OutgoingPacket {
             marker: index.is_multiple_of(9),
             payload_type: 102,
             index,
@@ -133,7 +133,7 @@ mod tests {
         for index in 32_768..32_768 + 70_000 {
             let mut packet = packet(index, &payload[..1 + index as usize % 1_160]);
             // All kinds that there are.
-            packet.transport = (index % 2 == 0).then_some(TransportNumber { id: 14, number: index as u16 });
+            packet.transport = (index % 2 == 0).then_some(TwccSequenceNumber { id: 14, number: index as u16 });
             packet.original = (index % 3 == 0).then_some(index as u16);
             packet.padding = if index % 5 == 0 { index as u8 } else { 0 };
             sealed.clear();

@@ -337,7 +337,7 @@ fn mutated(random: &mut Random, mut packet: Vec<u8>) -> Vec<u8> {
 
 /// Students that make up packets, until there were enough.
 fn run(seed: u64, measure: bool, is_enough: impl Fn(&Tally) -> bool) -> Tally {
-    let (mut random, mut tally) = (Random(seed), Tally::default());
+    let (mut random, mut tally) = (Random::new(seed), Tally::default());
     while !is_enough(&tally) {
         let mut session = Session::new(&mut random);
         tally.students += 1;

@@ -15,7 +15,7 @@ use rtc::rtp_transceiver::rtp_sender::{
 use rtc::shared::error::Error;
 
 use super::Peer;
-use crate::congestion::{Controller, Offered};
+use crate::congestion::{Adaptation, Offered};
 use crate::id::UserId;
 use crate::rtp::{Codec, Encoding, MAX_FIRST_SEQUENCE_NUMBER, RtxStream, Subscription, Tier, Track};
 use crate::sdp::answer;
@@ -101,10 +101,9 @@ impl Peer {
         }
         // Without RTX a packet of video is retransmitted under its own nonce, so that it can't get another number.
         let transport = Transport::new(connection, keys, writers, twcc.filter(|_| has_rtx));
-        let control = Controller::new(now, offered(&senders, tiers));
-        let control = if shared.adapts { control } else { control.staying() };
+        let adaptation = Adaptation::new(now, offered(&senders, tiers), shared.adapts);
         let ice = (attribute("a=ice-ufrag:"), attribute("a=ice-pwd:"));
-        Ok((Self::new(now, user, ice, transport, senders, control), answer))
+        Ok((Self::new(now, user, ice, transport, senders, adaptation), answer))
     }
 }
 

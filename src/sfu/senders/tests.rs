@@ -16,7 +16,7 @@ use super::super::encoders::EncoderRequests;
 use super::super::peer::media_track;
 use super::super::udp::{UdpReceiver, UdpSender};
 use super::*;
-use crate::congestion::{ClassRepairs, Line, Recoveries};
+use crate::congestion::{Adaptation, ClassRetransmissions, Offered, PathCapacity};
 use crate::rtp::{FrameAssembler, HEADER_BYTES, RtxStream, Subscription};
 use crate::sdp::engine;
 use crate::srtp::random::Random;
@@ -143,7 +143,7 @@ impl Student {
         work: impl FnOnce(&mut Self, &mut SendContext<'_>),
     ) -> EncoderRequests {
         let before = udp.sent.packets;
-        let (mut requests, mut shared_rtx) = (EncoderRequests::default(), ClassRepairs::default());
+        let (mut requests, mut shared_rtx) = (EncoderRequests::default(), ClassRetransmissions::default());
         let (requested, shared) = (&mut requests, &mut shared_rtx);
         work(self, &mut SendContext { now, rings, udp, requests: requested, shared_rtx: shared });
         for _ in before..udp.sent.packets {
@@ -202,7 +202,7 @@ impl Student {
             2 | 3 => {
                 let bits_per_second = random.below(3_000_000) as u32;
                 let queue = Duration::from_millis(random.below(200));
-                s.transport.set_pace(now, (random.below(3) > 0).then_some(Line { bits_per_second, queue }));
+                s.transport.set_pace(now, (random.below(3) > 0).then_some(PathCapacity { bits_per_second, queue }));
             }
             4 => drop(s.senders.on_key_frame_request(cx, ssrc, random.below(2) == 0)),
             _ => {
@@ -223,7 +223,7 @@ struct Lecture {
 
 impl Lecture {
     fn new() -> Self {
-        Self { random: Random(SEED), assemblers: ENCODINGS.map(FrameAssembler::new), sequence_number: 0 }
+        Self { random: Random::new(SEED), assemblers: ENCODINGS.map(FrameAssembler::new), sequence_number: 0 }
     }
 
     /// Puts the next frame into its ring. Gives its encoding, its index there, and whether it is a key frame.
@@ -256,7 +256,7 @@ impl Lecture {
 fn run(bad: &[Kind], began: Instant) -> (Student, Vec<Student>, [usize; 8]) {
     let receiver = UdpReceiver::bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let mut udp = receiver.outlet().unwrap();
-    let (mut rings, mut lecture, mut random) = (Rings::default(), Lecture::new(), Random(SEED ^ 0xbad));
+    let (mut rings, mut lecture, mut random) = (Rings::default(), Lecture::new(), Random::new(SEED ^ 0xbad));
     let mut healthy = Student::new(Kind::Modern, began, receiver.local());
     let mut bad: Vec<Student> = bad.iter().map(|kind| Student::new(*kind, began, receiver.local())).collect();
     let mut seen = [0; 8];
@@ -343,9 +343,9 @@ async fn a_key_frame_is_requested_for_a_student_whose_frames_have_left_the_ring(
         next(&mut student, &mut rings, step);
         step += 1;
     }
-    let (mut recoveries, mut key_frames) = (Recoveries::default(), Vec::new());
+    let (mut adaptation, mut key_frames) = (Adaptation::new(now, Offered::default(), true), Vec::new());
     assert!(student.senders.awaiting_key_frame().all(|encoding| encoding != full), "not known yet");
     student.send(now, Some(Track::Screen), &rings, &mut udp);
-    recoveries.ask_for(now, student.senders.awaiting_key_frame(), &mut key_frames);
+    adaptation.request_key_frames(now, student.senders.awaiting_key_frame(), &mut key_frames);
     assert!(key_frames.contains(&full), "{key_frames:?}");
 }
