@@ -25,20 +25,23 @@
 //!
 //! # A lecture, end to end
 //!
-//! A [`media::Capture`] gives [`rtp::Frame`]s, the RTP packets of one video frame or one packet of audio. An
-//! [`rtp::Encoding`] is a track in a tier by a codec, made once for the class and only while somebody needs it. Each
-//! worker of the [`sfu::Sfu`] has an [`rtp::FrameRing`] per encoding; the bytes of a frame are shared by all of them.
-//! Each student has an [`rtp::Subscription`] per track, an index into a ring with headers of its own, and a
-//! `congestion::Adaptation`, which decides on layers, pacing, probes and retransmissions. The rings serve the live
-//! lecture, the start of a late joiner, and the answer to a NACK. The SFU itself seals the packets of each student and
-//! opens their feedback. A student that is not near starts with audio and a probe of padding, and then gets the layers
-//! that its path carries (`congestion::startup`). A student's
-//! [`viewer::Viewer`] hands packets to a [`media::Render`], whose [`rtp::JitterBuffer`] puts them back into order and
-//! time. [`signal`] carries offers and answers between them by the rules of [`room`], in the words of [`protocol`].
-//! Chat, hands and reactions go over the data channel of the same connection, by the rules of [`room::talk`].
+//! A [`media::Capture`] encodes each track once per [`rtp::Encoding`], and only while somebody watches that. It gives
+//! [`rtp::Frame`]s: the packets of one picture, or of one block of audio. Each worker of the
+//! [`sfu::Sfu`] keeps them in one [`rtp::FrameRing`] per encoding, with the bytes shared by all workers. From there come
+//! the live lecture, the start of a late joiner and the answer to a NACK.
 //!
-//! A browser is a student like any other: [`http`] serves the page, which speaks the same wire, and WHEP, which brings
-//! any player into the room as a member.
+//! Each student is a peer with one transport (ICE, DTLS, SRTP) and a sender per track. A sender reads the ring through
+//! an [`rtp::Subscription`], which rewrites the RTP headers; the transport seals each packet straight into the batch of
+//! the socket, and opens the student's RTCP. By that feedback `congestion::Adaptation` chooses the tiers that the
+//! student's link carries. A student that is not on the LAN gets audio first, then a probe of padding, and then video in
+//! the tier that fits. `docs/packet.md` follows one packet through all of this, hop by hop.
+//!
+//! A student's [`viewer::Viewer`] hands packets to a [`media::Render`], whose [`rtp::JitterBuffer`] restores their order
+//! and timing. [`signal`] carries offers and answers by the rules of [`room`], in the words of [`protocol`]. Chat, hands and
+//! reactions travel over the data channel of the same connection, by the rules of [`room::talk`].
+//!
+//! A browser is a student like any other: [`http`] serves the page, which speaks the same protocol, and WHEP, by which any
+//! player joins the room as a member.
 //!
 //! # Invariants
 //!

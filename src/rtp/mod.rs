@@ -13,7 +13,6 @@ mod key_frame_requests;
 mod packet;
 mod payload;
 mod rtx;
-mod sent_numbers;
 mod subscription;
 
 pub use delays::Delays;
@@ -24,8 +23,7 @@ pub use jitter::{JitterBuffer, Latency, LossStats, MAX_DELAY, MIN_DELAY, Playout
 pub use key_frame_requests::KeyFrameRequests;
 pub use packet::{MAX_HEADER_BYTES, OutgoingPacket, TwccSequenceNumber};
 pub use payload::starts_key_frame;
-pub(crate) use rtx::RepairStream;
-pub(crate) use sent_numbers::Numbers;
+pub(crate) use rtx::{RtxStream, SentTwccNumbers};
 pub use subscription::{
     MAX_FIRST_SEQUENCE_NUMBER, MAX_LATENESS, REPLAY_AGE, REPLAY_BYTES, Start, Subscription, timestamp_at,
 };

@@ -11,7 +11,7 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use super::worker::Slot;
+use super::PeerId;
 
 /// A claim lasts so long; the next check claims anew. The handshake of a student that connects takes far less.
 const CLAIMED_FOR: Duration = Duration::from_secs(10);
@@ -31,14 +31,14 @@ const MOST_OF_A_STUDENT: usize = 16;
 const MOST_CLAIMS: usize = 4;
 
 /// The students that an address may belong to.
-pub(super) type Holders = [Option<Slot>; MOST_CLAIMS];
+pub(super) type Holders = [Option<PeerId>; MOST_CLAIMS];
 
 /// Who holds which address.
 #[derive(Debug, Default)]
 pub(super) struct Addresses {
     by_address: HashMap<SocketAddr, Holding>,
     /// The addresses of each student, those that have expired included.
-    by_student: HashMap<Slot, Vec<SocketAddr>>,
+    by_student: HashMap<PeerId, Vec<SocketAddr>>,
 }
 
 #[derive(Debug)]
@@ -50,7 +50,7 @@ enum Holding {
 
 #[derive(Debug, Clone, Copy)]
 struct Claim {
-    student: Slot,
+    student: PeerId,
     until: Instant,
 }
 
@@ -79,13 +79,13 @@ impl Addresses {
     }
 
     /// Whether this student holds the address.
-    pub(super) fn holds(&self, now: Instant, from: SocketAddr, student: Slot) -> bool {
+    pub(super) fn holds(&self, now: Instant, from: SocketAddr, student: PeerId) -> bool {
         self.holders(now, from).contains(&Some(student))
     }
 
     /// Whether a check of this student could claim the address. To be asked before the check is authenticated, which
     /// costs more.
-    pub(super) fn is_free_for(&self, now: Instant, from: SocketAddr, student: Slot) -> bool {
+    pub(super) fn is_free_for(&self, now: Instant, from: SocketAddr, student: PeerId) -> bool {
         match self.by_address.get(&from) {
             Some(Holding::Confirmed(owner)) if owner.until > now && owner.student != student => false,
             Some(_) | None => self.count(now, student) < MOST_OF_A_STUDENT,
@@ -93,7 +93,7 @@ impl Addresses {
     }
 
     /// An authentic check of this student came from the address; gives whether it holds the address now.
-    pub(super) fn claim(&mut self, now: Instant, from: SocketAddr, student: Slot) -> bool {
+    pub(super) fn claim(&mut self, now: Instant, from: SocketAddr, student: PeerId) -> bool {
         if self.holds(now, from, student) {
             return true;
         }
@@ -118,7 +118,7 @@ impl Addresses {
     }
 
     /// This student's connection has opened a packet from the address, and its media goes there.
-    pub(super) fn confirm(&mut self, now: Instant, from: SocketAddr, student: Slot) {
+    pub(super) fn confirm(&mut self, now: Instant, from: SocketAddr, student: PeerId) {
         let is_taken = matches!(
             self.by_address.get(&from),
             Some(Holding::Confirmed(owner)) if owner.until > now && owner.student != student
@@ -131,19 +131,19 @@ impl Addresses {
     }
 
     /// A student has left: its addresses are anybody's.
-    pub(super) fn forget(&mut self, student: Slot) {
+    pub(super) fn forget(&mut self, student: PeerId) {
         for address in self.by_student.remove(&student).unwrap_or_default() {
             self.give_up(address, student);
         }
     }
 
     /// How many addresses the student holds.
-    fn count(&self, now: Instant, student: Slot) -> usize {
+    fn count(&self, now: Instant, student: PeerId) -> usize {
         let addresses = self.by_student.get(&student).map(Vec::as_slice).unwrap_or_default();
         addresses.iter().filter(|address| self.holds(now, **address, student)).count()
     }
 
-    fn note(&mut self, from: SocketAddr, student: Slot) {
+    fn note(&mut self, from: SocketAddr, student: PeerId) {
         let addresses = self.by_student.entry(student).or_default();
         if !addresses.contains(&from) {
             addresses.push(from);
@@ -151,7 +151,7 @@ impl Addresses {
     }
 
     /// Forgets what the student does not hold any more.
-    fn drop_expired(&mut self, now: Instant, student: Slot) {
+    fn drop_expired(&mut self, now: Instant, student: PeerId) {
         let Some(mut addresses) = self.by_student.remove(&student) else { return };
         addresses.retain(|address| {
             let holds = self.holds(now, *address, student);
@@ -164,7 +164,7 @@ impl Addresses {
     }
 
     /// The student does not hold the address any more; others may.
-    fn give_up(&mut self, address: SocketAddr, student: Slot) {
+    fn give_up(&mut self, address: SocketAddr, student: PeerId) {
         let is_empty = match self.by_address.get_mut(&address) {
             Some(Holding::Claimed(claims)) => {
                 claims.retain(|claim| claim.student != student);
@@ -183,14 +183,14 @@ impl Addresses {
 mod tests {
     use super::*;
 
-    const VICTIM: Slot = 1;
-    const INSIDER: Slot = 2;
+    const VICTIM: PeerId = 1;
+    const INSIDER: PeerId = 2;
 
     fn address(port: u16) -> SocketAddr {
         SocketAddr::from(([192, 0, 2, 7], port))
     }
 
-    fn held_by(addresses: &Addresses, now: Instant, from: SocketAddr) -> Vec<Slot> {
+    fn held_by(addresses: &Addresses, now: Instant, from: SocketAddr) -> Vec<PeerId> {
         addresses.holders(now, from).into_iter().flatten().collect()
     }
 

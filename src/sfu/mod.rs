@@ -7,16 +7,17 @@
 mod addresses;
 mod channel;
 mod checks;
-mod demand;
 mod demux;
+mod encoders;
 mod event_queue;
 mod peer;
 mod router;
+mod sender;
 mod senders;
-mod ssrc;
 mod stats;
 mod stun;
 mod threads;
+mod transport;
 mod udp;
 pub(crate) mod watchdog;
 mod worker;
@@ -34,7 +35,8 @@ use rtc::peer_connection::certificate::{CertificateParams, RTCCertificate};
 pub use rtc::peer_connection::transport::RTCIceCandidateInit;
 use tokio::sync::{mpsc, oneshot};
 
-pub use peer::{PeerStats, PeerTotals, SentPicture};
+pub use peer::Departure;
+pub use stats::{PeerStats, PeerTotals, SentPicture};
 
 use crate::id::{PeerKey, UserId, count_of_students};
 use crate::protocol::VideoTrack;
@@ -138,13 +140,12 @@ pub enum SfuEvent {
         /// [`MAX_CHANNEL_MESSAGE_BYTES`](crate::protocol::channel::MAX_CHANNEL_MESSAGE_BYTES).
         text: String,
     },
-    /// A student's connection is gone: `left`, `lost`, `never connected`, `misbehaved`, or `failed` by a mistake in
-    /// this program.
+    /// A student's connection is gone.
     Gone {
         /// Who.
         user: UserId,
         /// Why.
-        why: &'static str,
+        why: Departure,
     },
     /// An encoder should make a key frame. Said again until one comes.
     KeyFrameNeeded(Encoding),
@@ -218,6 +219,9 @@ impl Queue {
 }
 
 type Rings = PerEncoding<FrameRing>;
+
+/// The number of a peer; never used twice in an SFU.
+type PeerId = u64;
 
 /// What all peers of an SFU share, made once: a certificate takes longer than all the rest of a join.
 struct Shared {
@@ -488,7 +492,7 @@ mod tests {
             SfuEvent::Gone { user, why } => Some((user, why)),
             _ => None,
         });
-        assert_eq!(gone.await, ("1001".parse().unwrap(), "failed"));
+        assert_eq!(gone.await, ("1001".parse().unwrap(), Departure::Failed));
         sfu.tell_all("the class goes on");
         next(&mut heard, |event| {
             matches!(event, ViewerEvent::Heard(text) if text == "the class goes on").then_some(())

@@ -1,5 +1,5 @@
-//! The SFU's thread: answers offers, reads datagrams and hands them to the shard whose student it is, and asks the
-//! encoders for key frames. With one worker the shard lives here too; others have threads of their own.
+//! The SFU's thread: answers offers, reads datagrams and hands them to the worker whose student it is, and asks the
+//! encoders for key frames. The first worker lives here too; others have threads of their own.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -12,17 +12,19 @@ use bytes::BytesMut;
 use tokio::sync::mpsc;
 use tokio::time::MissedTickBehavior;
 
+use super::PeerId;
 use super::addresses::{Addresses, Holders};
 use super::checks::{Check, Checks, is_authentic};
-use super::demand::Needs;
 use super::demux::{Datagram, classify};
-use super::event_queue::Voice;
-use super::peer::Peer;
+use super::encoders::ActiveEncodings;
+use super::event_queue::EventQueue;
+use super::peer::{Departure, Peer};
 use super::stats::Collector;
 use super::stun::{Asked, StunClient};
-use super::threads::Worker;
+use super::threads::WorkerThread;
 use super::udp::{UdpReceiver, UdpSender, local_addresses};
-use super::worker::{Report, Shard, Slot, Task, caught};
+use super::watchdog::caught;
+use super::worker::{Worker, WorkerCommand, WorkerReport};
 use super::{Advertised, Command, Gaps, Pushed, Refusal, SfuConfig, SfuError, SfuEvent, Shared};
 use crate::congestion::RateMeter;
 use crate::id::UserId;
@@ -81,7 +83,7 @@ enum Next {
     End,
 }
 
-/// What is known here of a student that a shard has.
+/// What is known here of a student that a worker has.
 struct Student {
     user: UserId,
     ufrag: String,
@@ -97,24 +99,24 @@ struct Router {
     inlet: UdpReceiver,
     /// For questions to STUN servers.
     outlet: UdpSender,
-    voice: Voice,
+    events: EventQueue,
     advertised: Advertised,
     stun: Vec<StunClient>,
     requests: PerEncoding<KeyFrameRequests>,
     counts: PerEncoding<(u64, u64, u64)>,
     /// What can be had, as long as nothing of it has failed.
     encodings: Vec<Encoding>,
-    needs: Needs,
-    shard: Shard,
-    /// The other shards.
-    workers: Vec<Worker>,
-    students: HashMap<Slot, Student>,
-    next_slot: Slot,
-    by_user: HashMap<UserId, Slot>,
+    active: ActiveEncodings,
+    own_worker: Worker,
+    /// The other workers.
+    workers: Vec<WorkerThread>,
+    students: HashMap<PeerId, Student>,
+    next_id: PeerId,
+    by_user: HashMap<UserId, PeerId>,
     addresses: Addresses,
     /// STUN messages of students that were not read, as there were too many.
     left_out: u64,
-    by_ufrag: HashMap<String, Slot>,
+    by_ufrag: HashMap<String, PeerId>,
 }
 
 impl Router {
@@ -123,7 +125,7 @@ impl Router {
         shared: Shared,
         inlet: UdpReceiver,
         events: mpsc::Sender<SfuEvent>,
-    ) -> Result<(Self, mpsc::UnboundedReceiver<Report>), SfuError> {
+    ) -> Result<(Self, mpsc::UnboundedReceiver<WorkerReport>), SfuError> {
         let outlet = || inlet.outlet().map_err(|e| SfuError::Setup(e.to_string()));
         let local = local_addresses(inlet.local());
         let base = local[0];
@@ -132,14 +134,14 @@ impl Router {
         let stun = config.stun.iter().map(|server| StunClient::new(*server, now)).collect();
         let (reports, report_queue) = mpsc::unbounded_channel();
         let encodings: Vec<Encoding> = config.encodings.iter().map(|(encoding, _)| *encoding).collect();
-        let new_shard = |worker| {
+        let new_worker = |worker| {
             let traffic = RateMeter::new(&config.encodings);
-            Ok(Shard::new(worker, traffic, outlet()?, events.clone(), reports.clone()))
+            Ok(Worker::new(worker, traffic, outlet()?, events.clone(), reports.clone()))
         };
-        let shard = new_shard(0)?;
+        let own_worker = new_worker(0)?;
         let mut workers = Vec::new();
         for number in 1..config.workers.get() {
-            workers.push(Worker::start(number, new_shard(number)?)?);
+            workers.push(WorkerThread::start(number, new_worker(number)?)?);
         }
         let router = Self {
             outlet: outlet()?,
@@ -147,12 +149,12 @@ impl Router {
             stun,
             requests: PerEncoding::default(),
             counts: PerEncoding::default(),
-            needs: Needs::new(1 + workers.len(), &encodings),
+            active: ActiveEncodings::new(1 + workers.len(), &encodings),
             encodings,
-            shard,
+            own_worker,
             workers,
             students: HashMap::new(),
-            next_slot: 0,
+            next_id: 0,
             by_user: HashMap::new(),
             addresses: Addresses::default(),
             left_out: 0,
@@ -160,7 +162,7 @@ impl Router {
             config,
             shared,
             inlet,
-            voice: Voice::new(events),
+            events: EventQueue::new(events),
         };
         Ok((router, report_queue))
     }
@@ -169,7 +171,7 @@ impl Router {
         mut self,
         mut commands: mpsc::Receiver<Command>,
         mut frames: mpsc::Receiver<Pushed>,
-        mut reports: mpsc::UnboundedReceiver<Report>,
+        mut reports: mpsc::UnboundedReceiver<WorkerReport>,
         gaps: &Gaps,
     ) {
         let mut tick = tokio::time::interval(TICK);
@@ -184,7 +186,7 @@ impl Router {
                     self.look_for_gaps(gaps);
                 }
                 self.tick();
-                self.shard.turns();
+                self.own_worker.serve_behind();
             }
             while let Ok(report) = reports.try_recv() {
                 self.report(report);
@@ -202,8 +204,8 @@ impl Router {
                     None => Next::End,
                 },
                 // A slice of a picture, then everybody else.
-                () = std::future::ready(()), if self.shard.has_pictures() => {
-                    self.shard.serve();
+                () = std::future::ready(()), if self.own_worker.has_video() => {
+                    self.own_worker.serve_newest();
                     let next = self.attend(&mut commands);
                     // Lets the runtime look at socket and clock.
                     tokio::task::yield_now().await;
@@ -254,58 +256,58 @@ impl Router {
             self.shared.h264_level = self.shared.h264_level.max(frame.h264_level());
             self.requests[frame.encoding()].fulfilled();
         }
-        self.shard.handle(Task::Frame { frame, keys });
+        self.own_worker.handle(WorkerCommand::Frame { frame, keys });
     }
 
     /// After a gap everybody needs a key frame of a track, in whatever encoding.
     fn want_key_frames(&mut self, track: Track) {
         let watched = self.encodings.iter().filter(|encoding| encoding.track == track);
-        watched.filter(|e| self.needs.is_needed(**e)).for_each(|e| self.requests[*e].want());
+        watched.filter(|e| self.active.is_needed(**e)).for_each(|e| self.requests[*e].want());
     }
 
-    fn report(&mut self, report: Report) {
+    fn report(&mut self, report: WorkerReport) {
         match report {
-            Report::Gone(slot) => {
-                let Some(student) = self.students.remove(&slot) else { return };
-                self.addresses.forget(slot);
+            WorkerReport::Gone(id) => {
+                let Some(student) = self.students.remove(&id) else { return };
+                self.addresses.forget(id);
                 self.by_ufrag.remove(&student.ufrag);
-                if self.by_user.get(&student.user) == Some(&slot) {
+                if self.by_user.get(&student.user) == Some(&id) {
                     self.by_user.remove(&student.user);
                 }
             }
-            Report::Confirmed { slot, from } => {
-                if self.students.contains_key(&slot) {
-                    self.addresses.confirm(Instant::now(), from, slot);
+            WorkerReport::Confirmed { id, from } => {
+                if self.students.contains_key(&id) {
+                    self.addresses.confirm(Instant::now(), from, id);
                 }
             }
             // A thread may not have seen the key frame yet that was made for it.
-            Report::WantsKey { encoding, seen } if seen < self.counts[encoding].1 => {}
-            Report::WantsKey { encoding, .. } => {
+            WorkerReport::KeyFrameNeeded { encoding, seen } if seen < self.counts[encoding].1 => {}
+            WorkerReport::KeyFrameNeeded { encoding, .. } => {
                 self.requests[encoding].want();
                 self.ask_for_key_frames();
             }
-            Report::Needs { worker, encoding, students } => {
-                self.needs.on_change(worker, encoding, students);
+            WorkerReport::Active { worker, encoding, students } => {
+                self.active.set_peers(worker, encoding, students);
                 self.tell_what_is_needed();
             }
         }
     }
 
-    /// Has a student's shard do something; gives false when its thread does not keep up.
-    fn have(&mut self, worker: usize, task: Task) -> bool {
+    /// Has a student's worker do something; gives false when its thread does not keep up.
+    fn have(&mut self, worker: usize, task: WorkerCommand) -> bool {
         match worker.checked_sub(1).and_then(|n| self.workers.get(n)) {
             Some(worker) => worker.give(task),
             None => {
-                self.shard.handle(task);
+                self.own_worker.handle(task);
                 true
             }
         }
     }
 
-    fn have_of(&mut self, user: &UserId, task: impl FnOnce(Slot) -> Task) {
-        let Some(slot) = self.by_user.get(user).copied() else { return };
-        let Some(student) = self.students.get(&slot) else { return };
-        self.have(student.worker, task(slot));
+    fn have_of(&mut self, user: &UserId, task: impl FnOnce(PeerId) -> WorkerCommand) {
+        let Some(id) = self.by_user.get(user).copied() else { return };
+        let Some(student) = self.students.get(&id) else { return };
+        self.have(student.worker, task(id));
     }
 
     /// Reads datagrams, until there are none or others must have their turn.
@@ -321,11 +323,11 @@ impl Router {
             for (at, from, bytes) in batch {
                 let mut holders = self.route(now, from, &bytes).into_iter().flatten().peekable();
                 let mut bytes = Some(bytes);
-                while let Some(slot) = holders.next() {
+                while let Some(id) = holders.next() {
                     let datagram = if holders.peek().is_some() { bytes.clone() } else { bytes.take() };
-                    let (Some(bytes), Some(student)) = (datagram, self.students.get(&slot)) else { continue };
+                    let (Some(bytes), Some(student)) = (datagram, self.students.get(&id)) else { continue };
                     // What a thread has no time for is lost, as it would be in the kernel.
-                    self.have(student.worker, Task::Datagram { slot, at, from, bytes });
+                    self.have(student.worker, WorkerCommand::Datagram { id, at, from, bytes });
                 }
             }
         }
@@ -350,29 +352,29 @@ impl Router {
                     return Holders::default();
                 }
                 let holders = self.addresses.holders(now, from);
-                holders.map(|holder| holder.filter(|slot| self.reads(now, *slot, Check::Answer)))
+                holders.map(|holder| holder.filter(|id| self.reads(now, *id, Check::Answer)))
             }
             Datagram::StunRequest { ufrag } => {
-                let Some(slot) = self.by_ufrag.get(ufrag).copied() else { return Holders::default() };
-                let passes = if self.addresses.holds(now, from, slot) {
-                    self.reads(now, slot, Check::Known)
+                let Some(id) = self.by_ufrag.get(ufrag).copied() else { return Holders::default() };
+                let passes = if self.addresses.holds(now, from, id) {
+                    self.reads(now, id, Check::Known)
                 } else {
                     // The cheapest question first.
-                    self.addresses.is_free_for(now, from, slot)
-                        && self.reads(now, slot, Check::Unknown)
-                        && self.students.get(&slot).is_some_and(|s| is_authentic(bytes, &s.password, &self.shared))
-                        && self.addresses.claim(now, from, slot)
+                    self.addresses.is_free_for(now, from, id)
+                        && self.reads(now, id, Check::Unknown)
+                        && self.students.get(&id).is_some_and(|s| is_authentic(bytes, &s.password, &self.shared))
+                        && self.addresses.claim(now, from, id)
                 };
                 let mut holders = Holders::default();
-                holders[0] = Some(slot).filter(|_| passes);
+                holders[0] = Some(id).filter(|_| passes);
                 holders
             }
         }
     }
 
     /// Whether one more STUN message of this kind is read; counts those that are not.
-    fn reads(&mut self, now: Instant, slot: Slot, check: Check) -> bool {
-        let reads = self.students.get_mut(&slot).is_some_and(|student| student.checks.take(now, check));
+    fn reads(&mut self, now: Instant, id: PeerId, check: Check) -> bool {
+        let reads = self.students.get_mut(&id).is_some_and(|student| student.checks.take(now, check));
         self.left_out += u64::from(!reads);
         reads
     }
@@ -391,12 +393,16 @@ impl Router {
                     self.say(SfuEvent::Refused { user, why });
                 }
             }
-            Command::Candidate { user, candidate } => self.have_of(&user, |slot| Task::Candidate { slot, candidate }),
-            Command::Remove { user } => self.have_of(&user, |slot| Task::Remove { slot, why: Some("left") }),
-            Command::Tell { user, text } => self.have_of(&user, |slot| Task::Tell { slot, text }),
+            Command::Candidate { user, candidate } => {
+                self.have_of(&user, |id| WorkerCommand::Candidate { id, candidate });
+            }
+            Command::Remove { user } => {
+                self.have_of(&user, |id| WorkerCommand::Remove { id, why: Some(Departure::Left) });
+            }
+            Command::Tell { user, text } => self.have_of(&user, |id| WorkerCommand::Tell { id, text }),
             Command::TellAll { text } => {
                 for worker in 0..=self.workers.len() {
-                    self.have(worker, Task::TellAll { text: Arc::clone(&text) });
+                    self.have(worker, WorkerCommand::TellAll { text: Arc::clone(&text) });
                 }
             }
             Command::Encodings(encodings) => {
@@ -407,7 +413,7 @@ impl Router {
                 }
                 let encodings: Arc<[Encoding]> = self.encodings.clone().into();
                 for worker in 0..=self.workers.len() {
-                    self.have(worker, Task::Encodings(Arc::clone(&encodings)));
+                    self.have(worker, WorkerCommand::Encodings(Arc::clone(&encodings)));
                 }
             }
             Command::Stats(reply) => {
@@ -415,7 +421,7 @@ impl Router {
                 let collector = Collector::new(numbers, 1 + self.workers.len(), reply);
                 for worker in 0..=self.workers.len() {
                     let collector = Arc::clone(&collector);
-                    self.have(worker, Task::Stats(Box::new(move |numbers| collector.add(numbers))));
+                    self.have(worker, WorkerCommand::Stats(Box::new(move |numbers| collector.add(numbers))));
                 }
             }
             Command::Close(done) => {
@@ -424,7 +430,7 @@ impl Router {
                 return Next::End;
             }
             #[cfg(test)]
-            Command::Panic { user } => self.have_of(&user, |slot| Task::Panic { slot }),
+            Command::Panic { user } => self.have_of(&user, |id| WorkerCommand::Panic { id }),
             #[cfg(test)]
             Command::Stall(until) => drop(until.recv()),
         }
@@ -434,7 +440,7 @@ impl Router {
     fn offer(&mut self, user: &UserId, sdp: String, video: Option<VideoTrack>) -> Result<(), Refusal> {
         let now = Instant::now();
         let before = self.by_user.get(user).copied();
-        let older = before.and_then(|slot| self.students.get(&slot)).map(|older| (older.created, older.worker));
+        let older = before.and_then(|id| self.students.get(&id)).map(|older| (older.created, older.worker));
         if older.is_some_and(|(created, _)| now.saturating_duration_since(created) < OFFER_INTERVAL) {
             return Err(Refusal::TooFast(user.clone()));
         }
@@ -454,23 +460,23 @@ impl Router {
         let (peer, answer) = caught(answering)
             .ok_or_else(|| Refusal::Unanswerable("it can't be processed".to_owned()))?
             .map_err(|e| Refusal::Unanswerable(e.to_string()))?;
-        let slot = self.next_slot;
-        self.next_slot += 1;
+        let id = self.next_id;
+        self.next_id += 1;
         let worker = self.least_busy();
         let (ufrag, password) = (peer.ufrag.clone(), peer.password.clone());
         let student = Student { user: user.clone(), ufrag, password, created: now, worker, checks: Checks::default() };
-        self.by_ufrag.insert(student.ufrag.clone(), slot);
-        self.by_user.insert(user.clone(), slot);
-        self.students.insert(slot, student);
-        if let (Some(slot), Some((_, worker))) = (before, older) {
-            self.have(worker, Task::Remove { slot, why: None });
-            self.report(Report::Gone(slot));
+        self.by_ufrag.insert(student.ufrag.clone(), id);
+        self.by_user.insert(user.clone(), id);
+        self.students.insert(id, student);
+        if let (Some(id), Some((_, worker))) = (before, older) {
+            self.have(worker, WorkerCommand::Remove { id, why: None });
+            self.report(WorkerReport::Gone(id));
         }
         // First the answer: who is in a hurry has an event of it before it connects.
         self.say(SfuEvent::Answer { user: user.clone(), sdp: answer });
-        if !self.have(worker, Task::Add(slot, Box::new(peer))) {
-            self.report(Report::Gone(slot));
-            self.say(SfuEvent::Gone { user: user.clone(), why: "lost" });
+        if !self.have(worker, WorkerCommand::Add(id, Box::new(peer))) {
+            self.report(WorkerReport::Gone(id));
+            self.say(SfuEvent::Gone { user: user.clone(), why: Departure::Lost });
         }
         Ok(())
     }
@@ -486,7 +492,8 @@ impl Router {
         let now = Instant::now();
         for encoding in Encoding::all().filter(|encoding| encoding.track.is_video()) {
             // Else it is asked for in the next turn.
-            if self.requests[encoding].is_due(now) && self.voice.try_say(SfuEvent::KeyFrameNeeded(encoding)).is_none() {
+            if self.requests[encoding].is_due(now) && self.events.try_push(SfuEvent::KeyFrameNeeded(encoding)).is_none()
+            {
                 self.requests[encoding].asked(now);
             }
         }
@@ -494,9 +501,9 @@ impl Router {
 
     /// Says which encoders should run now, where that is not what was said last.
     fn tell_what_is_needed(&mut self) {
-        for (encoding, needed) in self.needs.untold() {
-            if self.voice.try_say(SfuEvent::Needed(encoding, needed)).is_none() {
-                self.needs.told(encoding, needed);
+        for (encoding, needed) in self.active.unannounced() {
+            if self.events.try_push(SfuEvent::Needed(encoding, needed)).is_none() {
+                self.active.set_announced(encoding, needed);
             }
         }
     }
@@ -515,22 +522,22 @@ impl Router {
         if !track.is_video() {
             return;
         }
-        self.shard.handle(Task::Gap(track));
+        self.own_worker.handle(WorkerCommand::Gap(track));
         self.workers.iter_mut().for_each(|worker| worker.gap(track));
         self.want_key_frames(track);
     }
 
     fn tick(&mut self) {
-        self.voice.go_on();
-        self.shard.tick();
-        self.shard.adapt();
+        self.events.flush();
+        self.own_worker.tick();
+        self.own_worker.adapt();
         self.ask_for_key_frames();
         let now = Instant::now();
-        for encoding in self.needs.expired(now) {
+        for encoding in self.active.expired(now) {
             // Who wanted a key frame of it has gone, or has got another.
             self.requests[encoding].fulfilled();
         }
-        self.needs.restart();
+        self.active.restart();
         self.tell_what_is_needed();
         for n in 0..self.stun.len() {
             let server = self.stun[n].server;
@@ -548,11 +555,11 @@ impl Router {
     }
 
     fn close(&mut self) {
-        self.shard.handle(Task::Close);
-        self.workers.drain(..).for_each(Worker::close);
+        self.own_worker.handle(WorkerCommand::Close);
+        self.workers.drain(..).for_each(WorkerThread::close);
     }
 
     fn say(&mut self, event: SfuEvent) {
-        self.voice.say(event);
+        self.events.push(event);
     }
 }

@@ -8,4 +8,4 @@ mod seal;
 
 pub(crate) use keys::{Found, listening};
 pub(crate) use open::{Opener, is_rtcp};
-pub(crate) use seal::{CoreWriter, Sealer, Side, TAG_BYTES};
+pub(crate) use seal::{CoreWriter, Sealer, TAG_BYTES};

@@ -4,7 +4,7 @@
 //!
 //! Under one key, a nonce is made of SSRC and packet index, and GCM gives the authentication key away to who sees two
 //! different packets under one nonce. So **an SSRC is sealed by exactly one side**: by the core up to its first packet,
-//! by us from then on. [`Side`] enforces it: what lets the core write media is consumed when we take over. We never seal
+//! by us from then on. [`Transport`](crate::sfu) has the writers of the core or a [`Sealer`], never both. We never seal
 //! two different packets of one SSRC under one index, as a [`Subscription`](crate::rtp::Subscription) names every
 //! packet once; a packet that is sent again is the same one, bit for bit.
 
@@ -16,14 +16,6 @@ use crate::rtp::{MAX_HEADER_BYTES, OutgoingPacket};
 
 /// What a sealed packet has more than before: the tag.
 pub(crate) const TAG_BYTES: usize = 16;
-
-/// Who seals the packets of an SSRC.
-pub(crate) enum Side {
-    /// The core, until its first packet has told the key.
-    Core(CoreWriter),
-    /// We.
-    Own,
-}
 
 /// The right to let the core write media of one SSRC. It can't be copied.
 pub(crate) struct CoreWriter(RTCRtpSenderId);

@@ -1,8 +1,9 @@
-//! Ten thousand random steps of a class with bad students in it, by the real sending code and a real socket: a healthy
-//! one gets byte for byte the same as alone, and no nonce is used for two packets. No clock decides anything.
+//! Ten thousand random steps of a class with bad students, by the real sending code and a real socket. A healthy student
+//! is sent byte for byte the same as if it was alone, and no nonce is used for two packets. No step depends on a clock.
 
 use std::collections::HashMap;
-use std::net::UdpSocket;
+use std::net::{SocketAddr, UdpSocket};
+use std::time::{Duration, Instant};
 
 use rtc::crypto::default_provider;
 use rtc::interceptor::Registry;
@@ -11,15 +12,16 @@ use rtc::srtp::context::Context;
 use rtc::srtp::option::srtp_no_replay_protection;
 use rtc::srtp::protection_profile::ProtectionProfile;
 
+use super::super::encoders::EncoderRequests;
 use super::super::peer::media_track;
-use super::super::udp::UdpReceiver;
+use super::super::udp::{UdpReceiver, UdpSender};
 use super::*;
-use crate::congestion::{Adaptation, Offered};
-use crate::rtp::{FrameAssembler, HEADER_BYTES};
+use crate::congestion::{Adaptation, ClassRetransmissions, Offered, PathCapacity};
+use crate::rtp::{FrameAssembler, HEADER_BYTES, RtxStream, Subscription};
 use crate::sdp::engine;
 use crate::srtp::random::Random;
 
-/// The same class in every run.
+/// Every run has the same class.
 const SEED: u64 = 0x5eed_c1a5_5000_0005;
 
 const STEPS: usize = 10_000;
@@ -27,56 +29,56 @@ const STEPS: usize = 10_000;
 /// Time between two steps.
 const STEP: Duration = Duration::from_millis(8);
 
-/// A datagram that a step sends arrives at once on loopback; a missing one fails the test after this.
+/// Loopback delivers a datagram at once; a missing one fails the test after this time.
 const DEADLINE: Duration = Duration::from_secs(10);
 
 /// The largest payload of a packet.
 const PAYLOAD: u64 = 900;
 
-/// The first number of every stream: far later than students get, so that all of them roll over.
+/// The first sequence number of every stream, so late that all of them roll over.
 const FIRST: u16 = 60_000;
 
 const TRANSPORT_ID: u8 = 3;
 
-/// A way that the kernel refuses to send on: nobody has allowed a broadcast.
-const REFUSED_WAY: &str = "255.255.255.255:9";
+/// An address that the kernel refuses to send to, because broadcast is not allowed.
+const REFUSED_ADDRESS: &str = "255.255.255.255:9";
 
 /// What a student has negotiated.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Kind {
-    /// Transport-wide numbers, and retransmissions of their own kind.
+    /// Transport-wide sequence numbers and RTX.
     Modern,
-    /// Neither: packets go again as they were.
+    /// Neither: packets are retransmitted as they were.
     Plain,
-    /// As modern, but the kernel refuses whatever is sent to it.
+    /// As modern, but the kernel refuses to send to it.
     Unreachable,
 }
 
-/// A student, and all that has come to it.
+/// A student, and all that it has received.
 struct Student {
     kind: Kind,
-    lanes: Lanes,
+    senders: Senders,
+    transport: Transport,
     estimate: Estimate,
-    connection: RTCPeerConnection,
     socket: UdpSocket,
     receiver: Context,
-    /// By SSRC: the highest index of a packet.
+    /// The highest packet index, by SSRC.
     highest: HashMap<u32, u64>,
-    /// By SSRC and index, which are the nonce: what was sealed.
+    /// The sealed packets, by SSRC and index, which make the nonce.
     sealed: HashMap<(u32, u64), Vec<u8>>,
-    /// What came, opened.
+    /// The packets, opened.
     got: Vec<Vec<u8>>,
-    /// How many came under a nonce that had been there: pictures, and sound.
+    /// How many packets came under a known nonce: of video and of audio.
     again: [usize; 2],
 }
 
-/// The SSRC of sound.
-const SOUND: u32 = 10;
+/// The SSRC of audio.
+const AUDIO: u32 = 10;
 
 const TRACKS: [(Track, Codec); 3] =
     [(Track::Audio, Codec::Opus), (Track::Screen, Codec::Vp8), (Track::Camera, Codec::Vp8)];
 
-/// What frames come in.
+/// The encodings of the lecture.
 const ENCODINGS: [Encoding; 5] = [
     Encoding { track: Track::Audio, tier: Tier::Full, codec: Codec::Opus },
     Encoding { track: Track::Screen, tier: Tier::Full, codec: Codec::Vp8 },
@@ -86,9 +88,9 @@ const ENCODINGS: [Encoding; 5] = [
 ];
 
 impl Student {
-    /// One whose packets we seal: the core has sent the first, long ago.
+    /// A student whose packets the SFU seals, as if the core had sent the first one.
     fn new(kind: Kind, now: Instant, from: SocketAddr) -> Self {
-        let (provider, found) = crate::srtp::listening(default_provider().unwrap());
+        let (provider, keys) = crate::srtp::listening(default_provider().unwrap());
         let context = |crypto| {
             let profile = ProtectionProfile::AeadAes128Gcm;
             Context::new(&[3; 16], &[5; 12], profile, Some(srtp_no_replay_protection()), None, crypto).unwrap()
@@ -102,27 +104,27 @@ impl Student {
         let socket = crate::bench::crowd::receiving_socket().unwrap();
         socket.set_nonblocking(false).unwrap();
         socket.set_read_timeout(Some(DEADLINE)).unwrap();
-        let mut lanes = Lanes::new(found.clone(), (kind != Kind::Plain).then_some(TRANSPORT_ID));
+        let mut senders = Senders::default();
         for (n, (track, codec)) in TRACKS.into_iter().enumerate() {
-            let (ssrc, repairs) = (SOUND + n as u32, 20 + n as u32);
-            let sender = connection.add_track(media_track(track, codec, ssrc, repairs)).unwrap();
+            let (ssrc, rtx_ssrc) = (AUDIO + n as u32, 20 + n as u32);
+            let id = connection.add_track(media_track(track, codec, ssrc, rtx_ssrc)).unwrap();
             let subscription = Subscription::new(ssrc, 96, FIRST, Tier::Full);
-            let repairs = RepairStream { ssrc: repairs, payload_type: 97, next: FIRST.into() };
-            let has_repairs = kind != Kind::Plain && track.is_video();
-            lanes.add((track, codec), sender, subscription, has_repairs.then_some(repairs));
+            let rtx = RtxStream::new(rtx_ssrc, 97, FIRST);
+            let has_rtx = kind != Kind::Plain && track.is_video();
+            senders.push(Sender::new((track, codec), id, subscription, has_rtx.then_some(rtx)));
         }
         let to = match kind {
-            Kind::Unreachable => REFUSED_WAY.parse().unwrap(),
+            Kind::Unreachable => REFUSED_ADDRESS.parse().unwrap(),
             Kind::Modern | Kind::Plain => socket.local_addr().unwrap(),
         };
-        lanes.path = Some((from, to));
-        lanes.sealer = Sealer::new(found.sealing().unwrap());
-        lanes.lanes.iter_mut().for_each(|lane| lane.side = Side::Own);
+        let twcc = (kind != Kind::Plain).then_some(TRANSPORT_ID);
+        let mut transport = Transport::new(connection, keys, Vec::new(), twcc);
+        transport.seal_from_now_on(from, to);
         Self {
             kind,
-            lanes,
+            senders,
+            transport,
             estimate: Estimate::new(now),
-            connection,
             socket,
             receiver: context(default_provider().unwrap().crypto()),
             highest: HashMap::new(),
@@ -132,13 +134,22 @@ impl Student {
         }
     }
 
-    /// Does something that may send, then reads and checks all that came of it.
-    fn with(&mut self, outlet: &mut UdpSender, work: impl FnOnce(&mut Self, &mut UdpSender)) {
-        let before = outlet.sent.packets;
-        work(self, outlet);
-        for _ in before..outlet.sent.packets {
+    /// Does something that may send, then reads and checks all that came of it. Gives what was requested of the encoders.
+    fn with(
+        &mut self,
+        now: Instant,
+        rings: &Rings,
+        udp: &mut UdpSender,
+        work: impl FnOnce(&mut Self, &mut SendContext<'_>),
+    ) -> EncoderRequests {
+        let before = udp.sent.packets;
+        let (mut requests, mut shared_rtx) = (EncoderRequests::default(), ClassRetransmissions::default());
+        let (requested, shared) = (&mut requests, &mut shared_rtx);
+        work(self, &mut SendContext { now, rings, udp, requests: requested, shared_rtx: shared });
+        for _ in before..udp.sent.packets {
             self.read();
         }
+        requests
     }
 
     fn read(&mut self) {
@@ -153,65 +164,57 @@ impl Student {
         self.got.push(self.receiver.decrypt_rtp(&sealed).expect("the student opens it").to_vec());
         if let Some(before) = self.sealed.insert((ssrc, index), sealed.clone()) {
             assert!(before == sealed, "two packets of SSRC {ssrc} under one nonce, at {index}");
-            self.again[usize::from(ssrc == SOUND)] += 1;
+            self.again[usize::from(ssrc == AUDIO)] += 1;
         }
     }
 
-    fn send(&mut self, now: Instant, only: Option<Track>, rings: &Rings, outlet: &mut UdpSender) {
-        self.with(outlet, |s, outlet| {
-            let (estimate, connection) = (&mut s.estimate, &mut s.connection);
-            s.lanes.send(now, only, rings, estimate, connection, outlet);
+    fn send(&mut self, now: Instant, only: Option<Track>, rings: &Rings, udp: &mut UdpSender) {
+        self.with(now, rings, udp, |s, cx| {
+            s.senders.send(cx, &mut s.transport, &mut s.estimate, only);
         });
     }
 
-    /// Asks for packets again, of one track: the `newest` one, and so many before it.
-    fn ask_again(
-        &mut self,
-        now: Instant,
-        ssrc: u32,
-        (oldest, count): (u64, u16),
-        rings: &Rings,
-        outlet: &mut UdpSender,
-    ) {
+    /// Asks for packets of a track again: so many, from the `oldest` before the newest one on.
+    fn ask_again(&mut self, now: Instant, ssrc: u32, (oldest, count): (u64, u16), rings: &Rings, udp: &mut UdpSender) {
         let newest = self.highest.get(&ssrc).copied().unwrap_or(FIRST.into());
         let first = newest.saturating_sub(oldest) as u16;
-        let repairs: Vec<Repair> =
-            (0..count).filter_map(|n| self.lanes.repair(ssrc, first.wrapping_add(n), rings)).collect();
-        self.with(outlet, |s, outlet| {
-            s.lanes.resend(now, &repairs, rings, &mut s.estimate, &mut s.connection, outlet);
+        let requests: Vec<RetransmissionRequest> =
+            (0..count).filter_map(|n| self.senders.on_nack(rings, ssrc, first.wrapping_add(n))).collect();
+        self.with(now, rings, udp, |s, cx| {
+            s.senders.retransmit(cx, &mut s.transport, &mut s.estimate, &requests);
         });
     }
 
-    /// Something that the SFU does for a student in trouble, or that such a one does to it. Gives what it was.
-    fn misbehave(&mut self, random: &mut Random, now: Instant, rings: &Rings, outlet: &mut UdpSender) -> usize {
+    /// A random act of a bad student, or of the SFU for one. Gives its number.
+    fn misbehave(&mut self, random: &mut Random, now: Instant, rings: &Rings, udp: &mut UdpSender) -> usize {
         let track = if random.below(2) == 0 { Track::Screen } else { Track::Camera };
-        let ssrc = SOUND + random.below(4) as u32;
+        let ssrc = AUDIO + random.below(4) as u32;
         let what = random.below(8) as usize;
-        let mut wishes = Wishes::default();
-        match what {
-            0 => self.lanes.give(now, track, Some(Tier::Low), random.below(2) == 0, rings, &mut wishes),
-            1 => self.lanes.give(now, track, Some(Tier::Full), random.below(2) == 0, rings, &mut wishes),
-            2 if random.below(3) == 0 => self.lanes.give(now, track, None, true, rings, &mut wishes),
+        if what > 5 {
+            // For packets that are new, old, or were never sent.
+            self.ask_again(now, ssrc, (random.below(600), random.below(40) as u16), rings, udp);
+            return what;
+        }
+        self.with(now, rings, udp, |s, cx| match what {
+            0 => s.senders.set_tier(cx, track, Some(Tier::Low), random.below(2) == 0),
+            1 => s.senders.set_tier(cx, track, Some(Tier::Full), random.below(2) == 0),
+            2 if random.below(3) == 0 => s.senders.set_tier(cx, track, None, true),
             2 | 3 => {
                 let bits_per_second = random.below(3_000_000) as u32;
                 let queue = Duration::from_millis(random.below(200));
-                self.lanes.set_pace(now, (random.below(3) > 0).then_some(PathCapacity { bits_per_second, queue }));
+                s.transport.set_pace(now, (random.below(3) > 0).then_some(PathCapacity { bits_per_second, queue }));
             }
-            4 => drop(self.lanes.picture_lost(now, ssrc, random.below(2) == 0, rings, &mut wishes)),
-            5 => {
+            4 => drop(s.senders.on_key_frame_request(cx, ssrc, random.below(2) == 0)),
+            _ => {
                 let probe = Probe { packets: random.below(5) as u32, bytes_each: 1_200 };
-                self.with(outlet, |s, outlet| {
-                    s.lanes.probe(now, probe, &mut s.estimate, &mut s.connection, outlet);
-                });
+                s.senders.probe(cx, &mut s.transport, &mut s.estimate, probe);
             }
-            // Of what is new, old, or was never sent.
-            _ => self.ask_again(now, ssrc, (random.below(600), random.below(40) as u16), rings, outlet),
-        }
+        });
         what
     }
 }
 
-/// What the sources of a lecture give, the same in every run.
+/// The frames of a lecture, the same in every run.
 struct Lecture {
     random: Random,
     assemblers: [FrameAssembler; ENCODINGS.len()],
@@ -223,7 +226,7 @@ impl Lecture {
         Self { random: Random::new(SEED), assemblers: ENCODINGS.map(FrameAssembler::new), sequence_number: 0 }
     }
 
-    /// The next frame: put into its ring, with its index there, and whether it is a key frame.
+    /// Puts the next frame into its ring. Gives its encoding, its index there, and whether it is a key frame.
     fn next(&mut self, step: usize, now: Instant, rings: &mut Rings) -> (Encoding, u64, bool) {
         let n = self.random.below(ENCODINGS.len() as u64) as usize;
         let encoding = ENCODINGS[n];
@@ -248,14 +251,14 @@ impl Lecture {
     }
 }
 
-/// A whole lecture for a healthy student and the `bad` ones; gives the healthy one, these, and how often each kind of
-/// step was done.
+/// Runs a lecture for a healthy student and the `bad` ones. Gives the healthy one, the bad ones, and how often each kind of
+/// act happened.
 fn run(bad: &[Kind], began: Instant) -> (Student, Vec<Student>, [usize; 8]) {
-    let inlet = UdpReceiver::bind("127.0.0.1:0".parse().unwrap()).unwrap();
-    let mut outlet = inlet.outlet().unwrap();
+    let receiver = UdpReceiver::bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let mut udp = receiver.outlet().unwrap();
     let (mut rings, mut lecture, mut random) = (Rings::default(), Lecture::new(), Random::new(SEED ^ 0xbad));
-    let mut healthy = Student::new(Kind::Modern, began, inlet.local());
-    let mut bad: Vec<Student> = bad.iter().map(|kind| Student::new(*kind, began, inlet.local())).collect();
+    let mut healthy = Student::new(Kind::Modern, began, receiver.local());
+    let mut bad: Vec<Student> = bad.iter().map(|kind| Student::new(*kind, began, receiver.local())).collect();
     let mut seen = [0; 8];
     for step in 0..STEPS {
         let now = began + STEP * step as u32;
@@ -263,32 +266,34 @@ fn run(bad: &[Kind], began: Instant) -> (Student, Vec<Student>, [usize; 8]) {
         let only = (!encoding.track.is_video()).then_some(encoding.track);
         if step == 9 {
             for student in bad.iter_mut().chain([&mut healthy]) {
-                student.lanes.start_sound(&rings);
-                student.lanes.start_pictures(now, &rings, &mut Wishes::default());
+                student.with(now, &rings, &mut udp, |s, cx| {
+                    s.senders.start_audio(cx.rings);
+                    s.senders.start_video(cx);
+                });
             }
         }
-        // Some have their turn before the healthy one, and some after it.
+        // Some bad students have their turn before the healthy one, and some after it.
         let before = random.below(bad.len() as u64 + 1) as usize;
-        let mut turns = |bad: &mut [Student], outlet: &mut UdpSender| {
+        let mut turns = |bad: &mut [Student], udp: &mut UdpSender| {
             for student in bad {
-                student.lanes.on_frame(encoding, index, key);
+                student.senders.on_frame(encoding, index, key);
                 if random.below(3) == 0 {
-                    seen[student.misbehave(&mut random, now, &rings, outlet)] += 1;
+                    seen[student.misbehave(&mut random, now, &rings, udp)] += 1;
                 }
-                // Now and then one has no turn, and catches up later.
+                // Now and then a student has no turn, and catches up later.
                 if random.below(8) > 0 {
-                    student.send(now, only, &rings, outlet);
+                    student.send(now, only, &rings, udp);
                 }
             }
         };
-        turns(&mut bad[..before], &mut outlet);
-        healthy.lanes.on_frame(encoding, index, key);
-        healthy.send(now, only, &rings, &mut outlet);
+        turns(&mut bad[..before], &mut udp);
+        healthy.senders.on_frame(encoding, index, key);
+        healthy.send(now, only, &rings, &mut udp);
         if step % 40 == 0 {
-            // Nobody is so healthy as never to miss a packet.
-            healthy.ask_again(now, 11, (5, 1), &rings, &mut outlet);
+            // A healthy student loses a packet now and then.
+            healthy.ask_again(now, 11, (5, 1), &rings, &mut udp);
         }
-        turns(&mut bad[before..], &mut outlet);
+        turns(&mut bad[before..], &mut udp);
     }
     (healthy, bad, seen)
 }
@@ -299,48 +304,48 @@ async fn what_a_healthy_student_is_sent_does_not_depend_on_bad_ones() {
     let began = Instant::now();
     let (alone, ..) = run(&[], began);
     let (among_bad_ones, bad, seen) = run(&[Kind::Modern, Kind::Plain, Kind::Unreachable], began);
-    assert!(seen.iter().all(|count| *count > 100), "every kind of step was taken: {seen:?}");
-    assert!(alone.got.len() > 20_000 && alone.lanes.dropped() == 0, "{}", alone.got.len());
+    assert!(seen.iter().all(|count| *count > 100), "every kind of act happened: {seen:?}");
+    assert!(alone.got.len() > 20_000 && alone.senders.dropped() == 0, "{}", alone.got.len());
     assert!(alone.highest[&11] > 1 << 16, "the numbers rolled over, they are at {}", alone.highest[&11]);
     let different = alone.got.iter().zip(&among_bad_ones.got).position(|(a, b)| a != b);
-    assert_eq!(different, None, "the first packet that is another one");
+    assert_eq!(different, None, "the first packet that differs");
     assert_eq!(alone.got.len(), among_bad_ones.got.len());
-    assert_eq!(among_bad_ones.again, [0; 2], "each packet of a modern student has a number of its own");
+    assert_eq!(among_bad_ones.again, [0; 2], "each packet of a modern student has a nonce of its own");
     for student in &bad {
         let is_sent = !student.got.is_empty();
         assert_eq!(is_sent, student.kind != Kind::Unreachable);
-        let [pictures, sound] = student.again;
-        assert_eq!(pictures > 100, student.kind == Kind::Plain, "{pictures}");
-        assert_eq!(sound > 100, is_sent, "sound goes again as it was for everybody: {sound}");
+        let [video, audio] = student.again;
+        assert_eq!(video > 100, student.kind == Kind::Plain, "{video}");
+        assert_eq!(audio > 100, is_sent, "audio is retransmitted as it was: {audio}");
     }
-    assert!(bad[0].highest[&21] > u64::from(FIRST), "repairs of their own kind were sent");
+    assert!(bad[0].highest[&21] > u64::from(FIRST), "RTX was sent");
 }
 
 #[tokio::test]
-async fn who_is_so_far_behind_that_its_pictures_are_forgotten_has_a_key_frame_asked_for() {
-    let inlet = UdpReceiver::bind("127.0.0.1:0".parse().unwrap()).unwrap();
-    let mut outlet = inlet.outlet().unwrap();
+async fn a_key_frame_is_requested_for_a_student_whose_frames_have_left_the_ring() {
+    let receiver = UdpReceiver::bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let mut udp = receiver.outlet().unwrap();
     let (mut rings, mut lecture, now) = (Rings::default(), Lecture::new(), Instant::now());
-    let mut student = Student::new(Kind::Modern, now, inlet.local());
-    // Key frames of all, and then without a turn for as long as it takes until nothing of its screen is left.
+    let mut student = Student::new(Kind::Modern, now, receiver.local());
+    // Key frames of all encodings; then no turn until all frames of its screen have left the ring.
     let mut next = |student: &mut Student, rings: &mut Rings, step| {
         let (encoding, index, key) = lecture.next(step, now, rings);
-        student.lanes.on_frame(encoding, index, key);
+        student.senders.on_frame(encoding, index, key);
     };
     let full = ENCODINGS[1];
     for step in 0..500 {
         next(&mut student, &mut rings, step);
     }
-    student.lanes.start_pictures(now, &rings, &mut Wishes::default());
+    student.with(now, &rings, &mut udp, |s, cx| s.senders.start_video(cx));
     let due = rings[full].next();
     let mut step = 500;
     while rings[full].get(due).is_some() || rings[full].next() == due {
         next(&mut student, &mut rings, step);
         step += 1;
     }
-    let (mut adaptation, mut wishes) = (Adaptation::new(now, Offered::default(), true), Wishes::default());
-    assert!(student.lanes.awaited().all(|encoding| encoding != full), "it does not know it yet");
-    student.send(now, Some(Track::Screen), &rings, &mut outlet);
-    adaptation.request_key_frames(now, student.lanes.awaited(), &mut wishes.key_frames);
-    assert!(wishes.key_frames.contains(&full), "{wishes:?}");
+    let (mut adaptation, mut key_frames) = (Adaptation::new(now, Offered::default(), true), Vec::new());
+    assert!(student.senders.awaiting_key_frame().all(|encoding| encoding != full), "not known yet");
+    student.send(now, Some(Track::Screen), &rings, &mut udp);
+    adaptation.request_key_frames(now, student.senders.awaiting_key_frame(), &mut key_frames);
+    assert!(key_frames.contains(&full), "{key_frames:?}");
 }
