@@ -2,22 +2,24 @@
 
 use std::collections::VecDeque;
 
-use crate::rtp::{MAX_FIRST_SEQUENCE_NUMBER, OutgoingPacket};
+use super::OutgoingPacket;
 
 /// How many audio packets can be retransmitted: 1.3 s of them, longer than any receiver waits.
 const REMEMBERED: usize = 64;
 
 /// The RTX stream of one track to one peer: an SSRC and sequence numbers of its own. Probe padding travels on it too.
 pub(crate) struct RtxStream {
-    pub(crate) ssrc: u32,
-    pub(crate) payload_type: u8,
+    ssrc: u32,
+    payload_type: u8,
     /// The index of the next packet: its sequence number with all roll-overs counted.
-    pub(crate) next: u64,
+    next: u64,
 }
 
 impl RtxStream {
-    pub(crate) fn new(ssrc: u32, payload_type: u8) -> Self {
-        Self { ssrc, payload_type, next: (rand::random::<u16>() & MAX_FIRST_SEQUENCE_NUMBER).into() }
+    /// A stream that nothing was sent on. The first sequence number is at most
+    /// [`MAX_FIRST_SEQUENCE_NUMBER`](super::MAX_FIRST_SEQUENCE_NUMBER).
+    pub(crate) fn new(ssrc: u32, payload_type: u8, first_sequence_number: u16) -> Self {
+        Self { ssrc, payload_type, next: first_sequence_number.into() }
     }
 
     /// Wraps a packet as a retransmission: its payload begins with the original sequence number.

@@ -25,15 +25,13 @@ use crate::id::UserId;
 use crate::rtcp;
 use crate::rtp::{Encoding, Tier, Track};
 
-mod adapt;
 mod answer;
 mod feedback;
 
-pub(super) use self::adapt::ClassNow;
 #[cfg(test)]
 pub(super) use self::answer::media_track;
 use self::answer::offered;
-pub(super) use self::feedback::FeedbackOutcome;
+pub(super) use self::feedback::{ClassNow, FeedbackOutcome};
 
 /// A peer that is not connected after this time is removed. ICE gives up much sooner.
 const CONNECT_WITHIN: Duration = Duration::from_secs(20);
@@ -154,7 +152,7 @@ pub(super) struct Peer {
     /// ICE has not heard of the peer lately.
     is_disturbed: bool,
     pub(super) stats: PeerStats,
-    /// Decides which tiers the peer gets, how fast, and what is retransmitted.
+    /// Decides which tiers the peer gets, how fast, and what it may ask for again.
     adaptation: Adaptation,
     #[cfg(test)]
     pub(super) panics: bool,
@@ -375,7 +373,7 @@ impl Peer {
 
     /// Since when the peer's link is in trouble, if it is. None for a peer without video, which does not count.
     pub(super) fn troubled_since(&self) -> Option<Option<Instant>> {
-        (self.phase == Phase::Live).then(|| self.adaptation.troubled_since()).flatten()
+        if self.phase == Phase::Live { self.adaptation.troubled_since() } else { None }
     }
 
     /// The peer's counters of now.

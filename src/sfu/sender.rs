@@ -125,9 +125,9 @@ impl Sender {
         }
     }
 
-    /// Changes the tier, or pauses the track. In trouble the old tier ends at once, so that what is in the queue of the
-    /// link can arrive; otherwise it goes on until there is a key frame of the new one.
-    pub(super) fn set_tier(&mut self, cx: &mut SendContext<'_>, tier: Option<Tier>, in_trouble: bool) -> TierChange {
+    /// Changes the tier, or pauses the track. If that is urgent the old tier ends at once, so that what is in the
+    /// queue of the path can arrive; otherwise it goes on until there is a key frame of the new one.
+    pub(super) fn set_tier(&mut self, cx: &mut SendContext<'_>, tier: Option<Tier>, is_urgent: bool) -> TierChange {
         self.next_tier = None;
         let is_sent = !self.subscription.is_paused();
         let Some(tier) = tier else {
@@ -138,12 +138,12 @@ impl Sender {
             return TierChange::Seamless;
         }
         let wanted = self.in_tier(tier);
-        let replay = if in_trouble || !is_sent { NARROW_REPLAY_BYTES } else { REPLAY_BYTES };
+        let replay = if is_urgent || !is_sent { NARROW_REPLAY_BYTES } else { REPLAY_BYTES };
         if self.subscription.switch(tier, &cx.rings[wanted], cx.now, replay) != Start::NeedsKey {
             return TierChange::Seamless;
         }
         cx.requests.key_frames.push(wanted);
-        if in_trouble {
+        if is_urgent {
             self.subscription.give_up_for(tier);
             return TierChange::Cut;
         }

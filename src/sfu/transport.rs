@@ -121,11 +121,11 @@ impl Transport {
         (self.sent_packets, self.sent_bytes)
     }
 
-    /// Limits video to what a link carries; None lifts the limit.
-    pub(super) fn set_pace(&mut self, now: Instant, link: Option<PathCapacity>) {
-        match (&mut self.pacer, link) {
-            (Some(pacer), Some(link)) => pacer.set(link),
-            (pacer, link) => *pacer = link.map(|link| Pacer::new(now, link)),
+    /// Limits video to what a path carries; None lifts the limit.
+    pub(super) fn set_pace(&mut self, now: Instant, capacity: Option<PathCapacity>) {
+        match (&mut self.pacer, capacity) {
+            (Some(pacer), Some(capacity)) => pacer.set(capacity),
+            (pacer, capacity) => *pacer = capacity.map(|capacity| Pacer::new(now, capacity)),
         }
     }
 

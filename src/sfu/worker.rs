@@ -20,8 +20,7 @@ use super::transport::SendContext;
 use super::udp::UdpSender;
 use super::watchdog::{Watchdog, caught};
 use super::{PeerId, RTCIceCandidateInit, Rings, SfuEvent};
-use crate::congestion::RateMeter;
-use crate::congestion::{ClassRetransmissions, CommonTrouble, Rates};
+use crate::congestion::{ClassRetransmissions, CommonTrouble, RateMeter, Rates};
 use crate::id::UserId;
 use crate::rtp::{Encoding, Frame, FrameRing, PerCodec, PerEncoding, Track};
 use crate::suspension::{Pause, Pulse};
@@ -259,7 +258,7 @@ impl Worker {
         match received {
             // The core has nothing to do with feedback that the SFU has opened, so it is not polled.
             Received::Feedback(outcome) => {
-                if outcome.recovers || !outcome.retransmissions.is_empty() {
+                if outcome.restarts || !outcome.retransmissions.is_empty() {
                     self.send_all(now, index, &outcome.retransmissions);
                 }
                 if outcome.reported {

@@ -94,9 +94,9 @@ impl Peer {
             twcc = agreed.transport.or(twcc);
             has_rtx &= agreed.repairs.is_some() || !track.is_video();
             let best = tiers.iter().find(|e| (e.track, e.codec) == (track, codec)).map_or(Tier::Full, |e| e.tier);
-            let first = rand::random::<u16>() & MAX_FIRST_SEQUENCE_NUMBER;
-            let subscription = Subscription::new(ssrc, agreed.payload_type, first, best);
-            let rtx = agreed.repairs.map(|payload_type| RtxStream::new(rtx_ssrc, payload_type));
+            let first = || rand::random::<u16>() & MAX_FIRST_SEQUENCE_NUMBER;
+            let subscription = Subscription::new(ssrc, agreed.payload_type, first(), best);
+            let rtx = agreed.repairs.map(|payload_type| RtxStream::new(rtx_ssrc, payload_type, first()));
             senders.push(Sender::new((track, codec), id, subscription, rtx));
             writers.push((ssrc, CoreWriter::new(id)));
         }
