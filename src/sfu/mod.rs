@@ -28,7 +28,7 @@ mod tests;
 mod threads;
 mod transport;
 mod udp;
-pub(crate) mod watchdog;
+mod watchdog;
 mod worker;
 
 use std::net::SocketAddr;

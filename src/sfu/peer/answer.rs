@@ -26,7 +26,7 @@ use crate::sfu::config::AnswerContext;
 use crate::sfu::sender::Sender;
 use crate::sfu::senders::Senders;
 use crate::sfu::transport::Transport;
-use crate::srtp::{self, CoreWriter};
+use crate::srtp;
 
 /// SCTP's receive window: two of the largest messages that the core allows. The core has one message size for both
 /// directions, so it can't be the smaller one that [`crate::protocol::channel`] grants students.
@@ -50,7 +50,7 @@ impl Peer {
         let mut codecs = vec![Codec::Opus];
         codecs.extend(tracks.iter().map(|(_, codec)| *codec).filter(|codec| *codec != Codec::Opus));
         codecs.dedup();
-        let (crypto, keys) = srtp::listening(context.crypto.clone());
+        let (crypto, keys) = srtp::capturing(context.crypto.clone());
         let settings = engine::settings()
             .with_crypto_provider(crypto)
             .with_answering_dtls_role(RTCDtlsRole::Server)
@@ -88,7 +88,7 @@ impl Peer {
         let attribute =
             |name: &str| answer.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default().trim().to_owned();
         let (mut senders, mut twcc, mut has_rtx) = (Senders::default(), None, true);
-        let mut writers = Vec::new();
+        let mut rtp_senders = Vec::new();
         for ((track, codec), ssrc, rtx_ssrc, id) in added {
             let agreed = Agreed::of(&mut connection, id, codec).ok_or(Error::ErrRTPTransceiverCodecUnsupported)?;
             twcc = agreed.transport.or(twcc);
@@ -98,10 +98,10 @@ impl Peer {
             let subscription = Subscription::new(ssrc, agreed.payload_type, first, best);
             let rtx = agreed.repairs.map(|payload_type| RtxStream::new(rtx_ssrc, payload_type));
             senders.push(Sender::new((track, codec), id, subscription, rtx));
-            writers.push((ssrc, CoreWriter::new(id)));
+            rtp_senders.push((ssrc, id));
         }
         // Without RTX a packet of video is retransmitted under its own nonce, so that it can't get another number.
-        let transport = Transport::new(connection, keys, writers, twcc.filter(|_| has_rtx));
+        let transport = Transport::new(connection, keys, rtp_senders, twcc.filter(|_| has_rtx));
         let control = Controller::new(now, offered(&senders, tiers));
         let control = if context.adapts { control } else { control.staying() };
         let ice = (attribute("a=ice-ufrag:"), attribute("a=ice-pwd:"));
