@@ -1,8 +1,8 @@
 //! A queue of commands between two threads, in which control is never lost.
 //!
-//! What strangers can cause is bounded: requests are refused and the oldest messages dropped where the receiver does not
-//! keep up. Control has no limit of its own: it comes from signalling or from this process, which are bounded, and an entry
-//! takes the place of older ones that it makes needless.
+//! What strangers can cause is bounded: requests are refused and the oldest messages dropped where the receiver does
+//! not keep up. Control has no limit of its own: it comes from signalling or from this process, which are bounded, and
+//! an entry takes the place of older ones that it makes needless.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -21,7 +21,7 @@ const MAX_MESSAGES: usize = 8192;
 pub(super) enum Kind {
     /// It always has room.
     Control,
-    /// It is refused: who asked will ask again.
+    /// It is refused; the peer asks again.
     Request,
     /// The oldest message goes, and is counted.
     Message,

@@ -239,7 +239,8 @@ impl Transport {
             // SRTP and SRTCP (RFC 7983, 7) use the selected path; STUN checks others as well.
             if out.message.first().is_some_and(|first| (128..=191).contains(first)) {
                 self.path = Some((from, to));
-            } else if Handshake::is_of_it(&out.message) && !self.handshake.says(Instant::now(), from, to, &out.message)
+            } else if Handshake::is_dtls(&out.message)
+                && !self.handshake.on_send(Instant::now(), from, to, &out.message)
             {
                 continue;
             }
@@ -253,7 +254,7 @@ impl Transport {
 
     /// Retransmits the DTLS flight that is due, if any.
     pub(super) fn retransmit_handshake(&mut self, now: Instant, udp: &mut UdpSender) {
-        for (from, to, datagram) in self.handshake.repeats(now) {
+        for (from, to, datagram) in self.handshake.retransmit(now) {
             udp.queue(*from, *to, datagram);
         }
     }
@@ -281,12 +282,12 @@ impl Transport {
         let (local_addr, peer_addr) = path;
         let transport =
             TransportContext { local_addr, peer_addr, ecn: None, transport_protocol: TransportProtocol::UDP };
-        if Handshake::is_of_it(&datagram) {
+        if Handshake::is_dtls(&datagram) {
             if !self.records.admit(now, is_connected, &datagram) {
                 self.refused_datagrams += 1;
                 return false;
             }
-            self.handshake.hears(now, &datagram);
+            self.handshake.on_receive(now, &datagram);
         }
         let opened = self.keys.opened();
         // A datagram that the core can't read was forged or is not for us; the core's state has not changed.

@@ -1,19 +1,19 @@
 //! Opens a peer's feedback: SRTCP (RFC 3711) with AES-128-GCM (RFC 7714, 9).
 //!
-//! A thousand students send ten to twenty feedbacks a second each, and the core spends several times more on one than to
-//! open it takes. The core opens the first, which reveals the key ([`super::provider`]), and gets none from then on.
+//! A thousand students send ten to twenty feedbacks a second each, and the core spends several times more on one than
+//! to open it takes. The core opens the first, which reveals the key ([`super::provider`]), and gets none from then on.
 //!
 //! # The invariant
 //!
-//! **A packet counts once**, whoever opened it, and only after its tag was right: the window begins with the packet that the
-//! core has opened, and an index is noted when the tag was checked.
+//! **A packet counts once**, whoever opened it, and only after its tag was right: the window begins with the packet
+//! that the core has opened, and an index is noted when the tag was checked.
 
 use ring::aead::{AES_128_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 
 use super::session::{ENCRYPTED, RTCP_HEADER, RTCP_TRAILER, RtcpKey, TAG_BYTES, nonce};
 
-/// SSRCs that one peer may send feedback with: browsers have one for each track. Further ones are refused, because to forget
-/// an SSRC would let its packets count again.
+/// SSRCs that one peer may send feedback with: browsers have one for each track. Further ones are refused, because to
+/// forget an SSRC would let its packets count again.
 const MOST_SENDERS: usize = 16;
 
 /// Packets that may overtake one another (RFC 3711, 3.3.2: 64 at least).
@@ -33,8 +33,8 @@ impl Opener {
         Some(Self { key, salt: session.salt, senders: vec![Window::new(*ssrc, *index)] })
     }
 
-    /// Opens a datagram in place, and gives the compound packet in it (RFC 3550, 6.1). None if the datagram is too short, a
-    /// replay, too old, or not sealed with the peer's key; nothing but its bytes has changed then.
+    /// Opens a datagram in place, and gives the compound packet in it (RFC 3550, 6.1). None if the datagram is too
+    /// short, a replay, too old, or not sealed with the peer's key; nothing but its bytes has changed then.
     pub(crate) fn open<'a>(&mut self, datagram: &'a mut [u8]) -> Option<&'a [u8]> {
         let (packet, trailer) = datagram.split_last_chunk_mut::<RTCP_TRAILER>()?;
         let word = u32::from_be_bytes(*trailer);
@@ -65,8 +65,8 @@ impl Opener {
     }
 }
 
-/// The replay window of one SSRC (RFC 3711, 3.3.2). An index has 31 bits and must not wrap under one key (9.2), so after the
-/// last one nothing is new.
+/// The replay window of one SSRC (RFC 3711, 3.3.2). An index has 31 bits and must not wrap under one key (9.2), so
+/// after the last one nothing is new.
 #[derive(Debug)]
 struct Window {
     ssrc: u32,

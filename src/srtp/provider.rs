@@ -1,13 +1,13 @@
 //! How the SFU gets a peer's SRTP session keys, and sees its SCTP packets: the core's crypto provider is ours.
 //!
-//! The core gives its keys to nobody. But it takes its cryptography from a provider. Ours does what the default one does,
-//! and remembers the key of each AES-128-GCM cipher. When such a cipher seals an RTP packet, its key is the session key for
-//! RTP, and the nonce tells the salt (RFC 7714, 8.1). When one opens an RTCP packet, its key is that of the peer's RTCP
-//! (RFC 7714, 9.1).
+//! The core gives its keys to nobody. But it takes its cryptography from a provider. Ours does what the default one
+//! does, and remembers the key of each AES-128-GCM cipher. When such a cipher seals an RTP packet, its key is the
+//! session key for RTP, and the nonce tells the salt (RFC 7714, 8.1). When one opens an RTCP packet, its key is that of
+//! the peer's RTCP (RFC 7714, 9.1).
 //!
-//! DTLS records pass here, too. [`sctp`](crate::dtls::sctp) checks what is in them before the core reads it; a record that is
-//! refused counts as one that did not authenticate. Other ciphers are not offered, because their packets would not be
-//! checked.
+//! DTLS records pass here, too. [`sctp`](crate::dtls::sctp) checks what is in them before the core reads it; a record
+//! that is refused counts as one that did not authenticate. Other ciphers are not offered, because their packets would
+//! not be checked.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};

@@ -1,4 +1,4 @@
-//! Ten thousand random steps of a class, with every invariant of the fan-out looked at after each. No clock, no socket.
+//! Ten thousand random steps of a class; every invariant of the fan-out is checked after each. No clock, no socket.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -34,7 +34,7 @@ impl Random {
     }
 }
 
-/// A student, and what it has got: by packet index what was sealed, and where its time is.
+/// A student, and what it has received: sealed packets by index, and its last timestamp.
 struct Student {
     subscription: Subscription,
     sealer: Sealer,

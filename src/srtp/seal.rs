@@ -2,17 +2,18 @@
 //!
 //! # The invariant
 //!
-//! **Under one key an SSRC is sealed by exactly one side**: by the core up to its first packet, by a [`Sealer`] from then on.
-//! A nonce is made of SSRC and packet index, and two different packets under one nonce give away GCM's authentication key.
+//! **Under one key an SSRC is sealed by exactly one side**: by the core up to its first packet, by a [`Sealer`] from
+//! then on. A nonce is made of SSRC and packet index, and two different packets under one nonce give away GCM's
+//! authentication key.
 //!
-//! [`Sealing`] is one side or the other. It can't be cloned, a [`Sealer`] is made only by [`Sealing::take_over`], and that drops
-//! the core's senders. What types can't rule out: `RTCRtpSenderId` is `Copy`, and its connection accepts it at any time. So
-//! one place in `src/` calls the core's `write_rtp`, with an id from [`Sealing::core_sender`]; `tests/it/layering.rs` holds it
-//! to that.
+//! [`Sealing`] is one side or the other. It can't be cloned, a [`Sealer`] is made only by [`Sealing::take_over`], and
+//! that drops the core's senders. What types can't rule out: `RTCRtpSenderId` is `Copy`, and its connection accepts it
+//! at any time. So one place in `src/` calls the core's `write_rtp`, with an id from [`Sealing::core_sender`];
+//! `tests/it/layering.rs` holds it to that.
 //!
 //! The sealer itself never seals two different packets of an SSRC under one index: a
-//! [`Subscription`](crate::rtp::Subscription) gives each packet an index once, and a packet that is sent again is the same
-//! one, bit for bit.
+//! [`Subscription`](crate::rtp::Subscription) gives each packet an index once, and a packet that is sent again is the
+//! same one, bit for bit.
 
 use ring::aead::{AES_128_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 use rtc::rtp_transceiver::RTCRtpSenderId;

@@ -3,8 +3,8 @@
 /// How much longer a sealed packet is: the tag of GCM.
 pub(crate) const TAG_BYTES: usize = 16;
 
-/// The bytes of an SRTCP packet that are authenticated and not encrypted: the first header of the compound, and the SSRC of
-/// the sender.
+/// The bytes of an SRTCP packet that are authenticated and not encrypted: the first header of the compound, and the
+/// SSRC of the sender.
 pub(super) const RTCP_HEADER: usize = 8;
 
 /// The E flag and the packet's index, behind the tag (RFC 7714, 9.2).
@@ -46,8 +46,8 @@ pub(crate) fn is_rtcp(datagram: &[u8]) -> bool {
     matches!(datagram, [first, kind, ..] if first >> 6 == 2 && (192..=223).contains(kind))
 }
 
-/// The SSRC and the index in the authenticated data of an SRTCP packet. None for other data: RTP headers have other types,
-/// and what DTLS authenticates is longer.
+/// The SSRC and the index in the authenticated data of an SRTCP packet. None for other data: RTP headers have other
+/// types, and what DTLS authenticates is longer.
 pub(super) fn rtcp_index(aad: &[u8]) -> Option<(u32, u32)> {
     let aad = <[u8; RTCP_HEADER + RTCP_TRAILER]>::try_from(aad).ok()?;
     let word = u32::from_be_bytes(*aad.last_chunk()?);
@@ -55,9 +55,9 @@ pub(super) fn rtcp_index(aad: &[u8]) -> Option<(u32, u32)> {
     (is_rtcp(&aad) && word & ENCRYPTED != 0).then_some((ssrc, word & !ENCRYPTED))
 }
 
-/// The salt in the nonce of the RTP packet with this header, if it is the first packet of its SSRC, so that the roll-over
-/// counter is zero. None for what is no RTP packet: DTLS records begin with their epoch, a zero, and RTCP packets have
-/// types from 192 to 223 (RFC 5761, 4).
+/// The salt in the nonce of the RTP packet with this header, if it is the first packet of its SSRC, so that the
+/// roll-over counter is zero. None for what is no RTP packet: DTLS records begin with their epoch, a zero, and RTCP
+/// packets have types from 192 to 223 (RFC 5761, 4).
 pub(super) fn rtp_salt(nonce: &[u8], aad: &[u8]) -> Option<[u8; 12]> {
     let nonce_bytes = <[u8; 12]>::try_from(nonce).ok()?;
     let header = aad.first_chunk::<12>()?;

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use classroom::bench::emulator::{Emulator, PathConfig, through, without_candidates};
 use classroom::id::UserId;
 use classroom::rtp::{Codec, Encoding, Frame, FrameAssembler, Track, payload_offset};
-use classroom::sfu::{Refusal, Sfu, SfuConfig, SfuEvent};
+use classroom::sfu::{OfferRefusal, Sfu, SfuConfig, SfuEvent};
 use classroom::viewer::{Incoming, Viewer, ViewerConfig, ViewerEvent};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
@@ -67,7 +67,7 @@ struct Got {
 struct Class {
     sfu: Arc<Sfu>,
     links: Arc<Mutex<HashMap<UserId, mpsc::UnboundedSender<String>>>>,
-    refused: Arc<Mutex<Vec<(UserId, Refusal)>>>,
+    refused: Arc<Mutex<Vec<(UserId, OfferRefusal)>>>,
     gone: Arc<Mutex<Vec<UserId>>>,
     want_key: Arc<AtomicBool>,
     key_requests: Arc<AtomicU64>,
@@ -93,7 +93,7 @@ impl Class {
         })
         .unwrap();
         let links: Arc<Mutex<HashMap<UserId, mpsc::UnboundedSender<String>>>> = Arc::default();
-        let refused: Arc<Mutex<Vec<(UserId, Refusal)>>> = Arc::default();
+        let refused: Arc<Mutex<Vec<(UserId, OfferRefusal)>>> = Arc::default();
         let gone: Arc<Mutex<Vec<UserId>>> = Arc::default();
         let (want_key, key_requests) = (Arc::new(AtomicBool::new(true)), Arc::new(AtomicU64::new(0)));
         let (l, r, g, w, k) = (links.clone(), refused.clone(), gone.clone(), want_key.clone(), key_requests.clone());
@@ -397,7 +397,7 @@ async fn a_full_room_refuses_and_serves_the_others() {
     let class = Class::start(1);
     let (link, got) = class.join(1).await.unwrap();
     assert!(class.join(2).await.is_err());
-    assert!(matches!(class.refused.lock().unwrap()[0], (_, Refusal::Full(1))));
+    assert!(matches!(class.refused.lock().unwrap()[0], (_, OfferRefusal::Full(1))));
     let before = got.packets.load(Ordering::Relaxed);
     until("more packets", || got.packets.load(Ordering::Relaxed) > before + 20).await;
     link.close().await;

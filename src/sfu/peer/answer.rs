@@ -20,7 +20,7 @@ use crate::id::UserId;
 use crate::rtp::{Codec, Encoding, MAX_FIRST_SEQUENCE_NUMBER, RtxStream, Subscription, Tier, Track};
 use crate::sdp::answer;
 use crate::sdp::engine;
-use crate::sdp::negotiated::Agreed;
+use crate::sdp::negotiated::Negotiated;
 use crate::sfu::candidates::Advertised;
 use crate::sfu::config::AnswerContext;
 use crate::sfu::sender::Sender;
@@ -83,20 +83,20 @@ impl Peer {
         let answer = connection.create_answer(None)?;
         connection.set_local_description(now, answer)?;
         let answer = connection.local_description().ok_or(Error::ErrNoRemoteDescription)?.sdp;
-        let answer = answer::with_candidates_where_they_are_looked_for(&answer);
+        let answer = answer::with_moved_candidates(&answer);
         let answer = answer::with_level(&answer, context.h264_level.unwrap_or(engine::HIGHEST_H264_LEVEL));
         let attribute =
             |name: &str| answer.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default().trim().to_owned();
         let (mut senders, mut twcc, mut has_rtx) = (Senders::default(), None, true);
         let mut rtp_senders = Vec::new();
         for ((track, codec), ssrc, rtx_ssrc, id) in added {
-            let agreed = Agreed::of(&mut connection, id, codec).ok_or(Error::ErrRTPTransceiverCodecUnsupported)?;
+            let agreed = Negotiated::of(&mut connection, id, codec).ok_or(Error::ErrRTPTransceiverCodecUnsupported)?;
             twcc = agreed.transport.or(twcc);
-            has_rtx &= agreed.repairs.is_some() || !track.is_video();
+            has_rtx &= agreed.rtx.is_some() || !track.is_video();
             let best = tiers.iter().find(|e| (e.track, e.codec) == (track, codec)).map_or(Tier::Full, |e| e.tier);
             let first = rand::random::<u16>() & MAX_FIRST_SEQUENCE_NUMBER;
             let subscription = Subscription::new(ssrc, agreed.payload_type, first, best);
-            let rtx = agreed.repairs.map(|payload_type| RtxStream::new(rtx_ssrc, payload_type));
+            let rtx = agreed.rtx.map(|payload_type| RtxStream::new(rtx_ssrc, payload_type));
             senders.push(Sender::new((track, codec), id, subscription, rtx));
             rtp_senders.push((ssrc, id));
         }
