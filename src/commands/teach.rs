@@ -38,7 +38,7 @@ use crate::protocol::{
 use crate::report::{EndReason, Event, Reporter, StudentState};
 use crate::rtp::Codec;
 use crate::sdp::offer::OfferError;
-use crate::sfu::{Departure, Queue, RTCIceCandidateInit, Refusal, Sfu, SfuConfig, SfuEvent};
+use crate::sfu::{Departure, OfferRefusal, Queue, RTCIceCandidateInit, Sfu, SfuConfig, SfuEvent};
 use crate::signal::{self, Client, ClientConfig, Goodbye, ServerUrl, SessionToken, SignalEvent};
 
 /// How long a server that was named may take to answer.
@@ -484,26 +484,26 @@ impl Lecture<'_> {
     }
 }
 
-fn refusal_code(why: &Refusal) -> ErrorCode {
+fn refusal_code(why: &OfferRefusal) -> ErrorCode {
     match why {
-        Refusal::Offer(OfferError::TooManySections(_)) => ErrorCode::TooManySections,
-        Refusal::Offer(OfferError::NotRecvonly(..)) => ErrorCode::OfferNotRecvonly,
-        Refusal::Offer(OfferError::NoCommonCodec { .. }) => ErrorCode::NoCommonCodec,
-        Refusal::Offer(OfferError::NoSuchTrack { .. }) => ErrorCode::NoSuchTrack,
-        Refusal::Offer(OfferError::Malformed(_) | OfferError::NothingAsked) | Refusal::Unanswerable(_) => {
+        OfferRefusal::Offer(OfferError::TooManySections(_)) => ErrorCode::TooManySections,
+        OfferRefusal::Offer(OfferError::NotRecvonly(..)) => ErrorCode::OfferNotRecvonly,
+        OfferRefusal::Offer(OfferError::NoCommonCodec { .. }) => ErrorCode::NoCommonCodec,
+        OfferRefusal::Offer(OfferError::NoSuchTrack { .. }) => ErrorCode::NoSuchTrack,
+        OfferRefusal::Offer(OfferError::Malformed(_) | OfferError::NothingAsked) | OfferRefusal::Unanswerable(_) => {
             ErrorCode::BadSdp
         }
-        Refusal::Full(_) => ErrorCode::RoomFull,
+        OfferRefusal::Full(_) => ErrorCode::RoomFull,
         // Not `floodedMessages`, which only the server may say.
-        Refusal::TooFast(_) => ErrorCode::TargetBusy,
+        OfferRefusal::TooFast(_) => ErrorCode::TargetBusy,
     }
 }
 
 /// The codec of the lecture, where an offer was refused because it lacks that codec.
-fn sent_codec(why: &Refusal) -> Option<VideoCodec> {
+fn sent_codec(why: &OfferRefusal) -> Option<VideoCodec> {
     match why {
-        Refusal::Offer(OfferError::NoCommonCodec { sent: Codec::H264, .. }) => Some(VideoCodec::H264),
-        Refusal::Offer(OfferError::NoCommonCodec { sent: Codec::Vp8, .. }) => Some(VideoCodec::Vp8),
+        OfferRefusal::Offer(OfferError::NoCommonCodec { sent: Codec::H264, .. }) => Some(VideoCodec::H264),
+        OfferRefusal::Offer(OfferError::NoCommonCodec { sent: Codec::Vp8, .. }) => Some(VideoCodec::Vp8),
         _ => None,
     }
 }

@@ -1,11 +1,11 @@
 //! Which peer a datagram belongs to, by its source address.
 //!
-//! A source address is easy to forge, so a STUN check proves who wrote the check and not where that peer is. A check with
-//! a peer's credentials therefore only *claims* its source address, for a short time. An encrypted datagram goes to all
-//! peers that claim its address: only the right connection can open it, so a forged claim takes nothing from anybody.
-//! When a connection opens a packet from the address to which its media goes (ICE has proved with a check of ours and its
-//! answer that the peer is there, RFC 8445, 7.2.5), the claim is *confirmed*: the address is that peer's alone, until it
-//! leaves or nothing came for the time of consent.
+//! A source address is easy to forge, so a STUN check proves who wrote the check and not where that peer is. A check
+//! with a peer's credentials therefore only *claims* its source address, for a short time. An encrypted datagram goes
+//! to all peers that claim its address: only the right connection can open it, so a forged claim takes nothing from
+//! anybody. When a connection opens a packet from the address to which its media goes (ICE has proved with a check of
+//! ours and its answer that the peer is there, RFC 8445, 7.2.5), the claim is *confirmed*: the address is that peer's
+//! alone, until it leaves or nothing came for the time of consent.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -23,8 +23,8 @@ const CONFIRMED_FOR: Duration = Duration::from_secs(30);
 /// How often a connection confirms its address while packets come from there.
 pub(super) const CONFIRM_EVERY: Duration = Duration::from_secs(10);
 
-/// AddressTable that one student claims at a time: its interfaces, behind as many NAT bindings. This also bounds what a
-/// student that forges its source address makes the core remember: 96 addresses a minute.
+/// Addresses that one peer claims at a time: its interfaces, each behind a few NAT bindings. This also bounds what a
+/// peer that forges source addresses makes the core remember: 96 addresses a minute.
 const MOST_OF_A_PEER: usize = 16;
 
 /// Peers that claim one address at a time. A forger must not make one datagram cost the SFU as much as a class.
@@ -84,7 +84,8 @@ impl AddressTable {
         self.claimants(now, from).contains(&Some(peer))
     }
 
-    /// Whether a check of this peer could claim the address. Ask this before authenticating the check, which costs more.
+    /// Whether a check of this peer could claim the address. Ask this before authenticating the check, which costs
+    /// more.
     pub(super) fn is_free_for(&self, now: Instant, from: SocketAddr, peer: PeerId) -> bool {
         match self.by_address.get(&from) {
             Some(Ownership::Confirmed(owner)) if owner.until > now && owner.peer != peer => false,
@@ -195,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn a_confirmed_address_is_taken_by_nobody_until_its_student_leaves() {
+    fn nobody_takes_a_confirmed_address_until_its_peer_leaves() {
         let (mut addresses, mut now, home) = (AddressTable::default(), Instant::now(), address(1));
         assert!(addresses.claim(now, home, VICTIM));
         addresses.confirm(now, home, VICTIM);
@@ -220,11 +221,11 @@ mod tests {
         assert_eq!(claimed_by(&addresses, now, home), [VICTIM]);
         assert!(!addresses.claim(now, home, INSIDER));
         addresses.forget(INSIDER);
-        assert_eq!(claimed_by(&addresses, now, home), [VICTIM], "what was lost is not given up a second time");
+        assert_eq!(claimed_by(&addresses, now, home), [VICTIM], "a claim that was lost is not removed again");
     }
 
     #[test]
-    fn many_who_claim_one_address_cost_little_and_the_newest_is_among_them() {
+    fn many_claims_on_one_address_cost_little_and_the_newest_counts() {
         let (mut addresses, now, home) = (AddressTable::default(), Instant::now(), address(1));
         for forger in 100..200 {
             assert!(addresses.claim(now, home, forger));
@@ -235,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn a_student_that_roams_through_any_number_of_bindings_stays_reachable() {
+    fn a_peer_that_roams_through_any_number_of_bindings_stays_reachable() {
         let (mut addresses, mut now) = (AddressTable::default(), Instant::now());
         for port in 1..500 {
             assert!(addresses.claim(now, address(port), VICTIM), "{port}");
@@ -255,8 +256,8 @@ mod tests {
         };
         assert_eq!(claimed(&mut addresses, now), MOST_OF_A_PEER);
         assert_eq!(addresses.by_address.len(), MOST_OF_A_PEER);
-        assert!(addresses.claim(now, address(1), INSIDER), "it holds this one");
-        assert!(addresses.claim(now, address(2_000), VICTIM), "another student has claims of its own");
+        assert!(addresses.claim(now, address(1), INSIDER), "it has this one");
+        assert!(addresses.claim(now, address(2_000), VICTIM), "another peer has claims of its own");
         let later = now + CLAIMED_FOR;
         assert!(claimed_by(&addresses, later, address(1)).is_empty());
         assert!(addresses.claim(later, address(3_000), INSIDER));
@@ -267,7 +268,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_that_was_not_heard_for_the_time_of_consent_is_free() {
+    fn an_address_is_free_after_the_time_of_consent() {
         let (mut addresses, now, home) = (AddressTable::default(), Instant::now(), address(1));
         addresses.claim(now, home, VICTIM);
         addresses.confirm(now, home, VICTIM);

@@ -26,7 +26,7 @@ impl Advertised {
         this
     }
 
-    /// Takes what a STUN server says, in place of what was said before of the same family.
+    /// Takes the address that a STUN server gives, in place of the last one of the same family.
     pub(super) fn set_public(&mut self, public: SocketAddr) {
         let configured = &self.configured;
         let stays = |known: &SocketAddr| known.is_ipv4() != public.is_ipv4() || configured.contains(&known.ip());
@@ -49,8 +49,8 @@ impl Advertised {
     }
 }
 
-/// The addresses of this machine by which a peer might reach `bound`, real ones before loopback. At most eight: ICE tries
-/// every pair, and a machine full of container bridges would make students wait.
+/// The addresses of this machine by which a peer might reach `bound`, real ones before loopback. At most eight: ICE
+/// tries every pair, and a machine full of container bridges would make students wait.
 fn local_addresses(bound: SocketAddr) -> Vec<SocketAddr> {
     if !bound.ip().is_unspecified() {
         return vec![bound];
@@ -60,8 +60,8 @@ fn local_addresses(bound: SocketAddr) -> Vec<SocketAddr> {
     reachable(&ips, bound.is_ipv6()).into_iter().map(|ip| SocketAddr::new(ip, bound.port())).collect()
 }
 
-/// The addresses among `ips` that candidates may name. IPv4 and IPv6 take turns (RFC 8421, 4), so that many of one family
-/// do not displace the other. Link-local addresses are left out: in a candidate they have no scope.
+/// The addresses among `ips` that candidates may name. IPv4 and IPv6 take turns (RFC 8421, 4), so that many of one
+/// family do not displace the other. Link-local addresses are left out: in a candidate they have no scope.
 fn reachable(ips: &[IpAddr], has_ipv6: bool) -> Vec<IpAddr> {
     const MOST: usize = 8;
     let is_real = |ip: &IpAddr| match ip {

@@ -11,7 +11,7 @@ use rtc::peer_connection::certificate::{CertificateParams, RTCCertificate};
 use crate::id::UserId;
 use crate::rtp::Encoding;
 
-/// What an SFU needs to know.
+/// The configuration of an SFU.
 #[derive(Debug, Clone)]
 pub struct SfuConfig {
     /// The publisher.
@@ -22,7 +22,7 @@ pub struct SfuConfig {
     pub advertise: Vec<IpAddr>,
     /// STUN servers that tell the public address.
     pub stun: Vec<SocketAddr>,
-    /// Students at the most.
+    /// The largest number of students.
     pub max_students: usize,
     /// The encodings that can be sent, and their bits a second: each track best first, its codecs in the order of
     /// preference.
@@ -36,12 +36,12 @@ pub struct SfuConfig {
 /// Why an SFU can't begin.
 #[derive(Debug, thiserror::Error)]
 pub enum SfuError {
-    /// The UDP port can't be had.
+    /// The UDP port can't be bound.
     #[error("can't listen on UDP {address}: {cause}; is another teacher running? choose another port with --udp-port")]
     Bind {
-        /// Where.
+        /// The address.
         address: SocketAddr,
-        /// Why not.
+        /// The kernel's error.
         cause: io::Error,
     },
     /// Keys, certificates or threads can't be made.

@@ -1,8 +1,8 @@
 //! A queue of commands between two threads, in which control is never lost.
 //!
-//! What strangers can cause is bounded: requests are refused and the oldest messages dropped where the receiver does not
-//! keep up. Control has no limit of its own: it comes from signalling or from this process, which are bounded, and an entry
-//! takes the place of older ones that it makes needless.
+//! What strangers can cause is bounded: requests are refused and the oldest messages dropped where the receiver does
+//! not keep up. Control has no limit of its own: it comes from signalling or from this process, which are bounded, and
+//! an entry takes the place of older ones that it makes needless.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -21,7 +21,7 @@ const MAX_MESSAGES: usize = 8192;
 pub(super) enum Kind {
     /// It always has room.
     Control,
-    /// It is refused: who asked will ask again.
+    /// It is refused; the peer asks again.
     Request,
     /// The oldest message goes, and is counted.
     Message,
@@ -48,13 +48,16 @@ struct Queue<T> {
 
 struct State<T> {
     waiting: VecDeque<T>,
+    /// How many of those are requests, and messages.
+    requests: usize,
+    messages: usize,
     lost_messages: u64,
     is_closed: bool,
 }
 
 /// An empty queue.
 pub(super) fn control_queue<T: Entry>() -> (ControlSender<T>, ControlReceiver<T>) {
-    let state = State { waiting: VecDeque::new(), lost_messages: 0, is_closed: false };
+    let state = State { waiting: VecDeque::new(), requests: 0, messages: 0, lost_messages: 0, is_closed: false };
     let queue = Arc::new(Queue { state: Mutex::new(state), changed: Notify::new() });
     (ControlSender(Arc::clone(&queue)), ControlReceiver(queue))
 }
@@ -71,8 +74,30 @@ impl<T> Queue<T> {
 }
 
 impl<T: Entry> State<T> {
-    fn count(&self, kind: Kind) -> usize {
-        self.waiting.iter().filter(|entry| entry.kind() == kind).count()
+    fn add(&mut self, entry: T) {
+        match entry.kind() {
+            Kind::Control => {}
+            Kind::Request => self.requests += 1,
+            Kind::Message => self.messages += 1,
+        }
+        self.waiting.push_back(entry);
+    }
+
+    fn take(&mut self, at: usize) -> Option<T> {
+        let entry = self.waiting.remove(at)?;
+        match entry.kind() {
+            Kind::Control => {}
+            Kind::Request => self.requests -= 1,
+            Kind::Message => self.messages -= 1,
+        }
+        Some(entry)
+    }
+
+    /// Drops what `entry` makes needless.
+    fn make_way(&mut self, entry: &T) {
+        self.waiting.retain(|older| !entry.replaces(older));
+        let count = |kind| self.waiting.iter().filter(|entry| entry.kind() == kind).count();
+        (self.requests, self.messages) = (count(Kind::Request), count(Kind::Message));
     }
 }
 
@@ -84,20 +109,16 @@ impl<T: Entry> ControlSender<T> {
             return false;
         }
         match entry.kind() {
-            Kind::Control => state.waiting.retain(|older| !entry.replaces(older)),
-            // Counted only where there may be too many.
-            Kind::Request if state.waiting.len() < MAX_REQUESTS => {}
-            Kind::Request if state.count(Kind::Request) < MAX_REQUESTS => {}
-            Kind::Request => return false,
-            Kind::Message if state.waiting.len() < MAX_MESSAGES => {}
-            Kind::Message if state.count(Kind::Message) < MAX_MESSAGES => {}
-            Kind::Message => {
+            Kind::Control => state.make_way(&entry),
+            Kind::Request if state.requests == MAX_REQUESTS => return false,
+            Kind::Message if state.messages == MAX_MESSAGES => {
                 let oldest = state.waiting.iter().position(|entry| entry.kind() == Kind::Message);
-                oldest.and_then(|at| state.waiting.remove(at));
+                oldest.and_then(|at| state.take(at));
                 state.lost_messages += 1;
             }
+            Kind::Request | Kind::Message => {}
         }
-        state.waiting.push_back(entry);
+        state.add(entry);
         drop(state);
         self.0.changed.notify_one();
         true
@@ -105,7 +126,7 @@ impl<T: Entry> ControlSender<T> {
 
     /// How many requests wait.
     pub(super) fn requests(&self) -> usize {
-        self.0.lock().count(Kind::Request)
+        self.0.lock().requests
     }
 
     /// How many messages were lost since this was last asked.
@@ -126,12 +147,14 @@ impl<T> Drop for ControlSender<T> {
     }
 }
 
-impl<T> ControlReceiver<T> {
+impl<T: Entry> ControlReceiver<T> {
     /// The next entry, if one waits.
     pub(super) fn pop(&self) -> Option<T> {
-        self.0.lock().waiting.pop_front()
+        self.0.lock().take(0)
     }
+}
 
+impl<T> ControlReceiver<T> {
     /// Whether nothing waits, and nothing will.
     pub(super) fn is_over(&self) -> bool {
         let state = self.0.lock();

@@ -10,7 +10,7 @@ use crate::sdp::offer::OfferError;
 
 /// Why an offer was not answered.
 #[derive(Debug, Clone, thiserror::Error)]
-pub enum Refusal {
+pub enum OfferRefusal {
     /// It asks for something that can't be sent.
     #[error(transparent)]
     Offer(#[from] OfferError),
@@ -30,54 +30,54 @@ pub enum Refusal {
 pub enum SfuEvent {
     /// The answer to an offer, with all candidates.
     Answer {
-        /// Who offered.
+        /// The student.
         user: UserId,
         /// The SDP.
         sdp: String,
     },
     /// An offer was refused.
     Refused {
-        /// Who offered.
+        /// The student.
         user: UserId,
         /// Why.
-        why: Refusal,
+        why: OfferRefusal,
     },
-    /// A student's connection stands.
+    /// A student is connected.
     Connected(UserId),
-    /// A student's data channel stands: it can be told something.
+    /// A student's data channel is open: messages can be sent.
     ChannelOpen(UserId),
-    /// A student said something over its data channel: text, not parsed yet.
+    /// A text message came over a student's data channel, not parsed yet.
     Heard {
-        /// Who.
+        /// The student.
         user: UserId,
-        /// What, at most a byte more than
+        /// The text, at most a byte longer than
         /// [`MAX_CHANNEL_MESSAGE_BYTES`](crate::protocol::channel::MAX_CHANNEL_MESSAGE_BYTES).
         text: String,
     },
     /// A student's connection is gone.
     Gone {
-        /// Who.
+        /// The student.
         user: UserId,
         /// Why.
         why: Departure,
     },
-    /// An encoder should make a key frame. Said again until one comes.
+    /// An encoder should make a key frame. Repeated until one comes.
     KeyFrameNeeded(Encoding),
-    /// An encoding is watched from now on, or has not been for a while: its encoder should run, or stop. A slow reader
-    /// hears it later, and only what is true then.
+    /// An encoding is needed from now on, or has not been needed for a while: its encoder should run, or stop. A slow
+    /// reader gets it later, and only if it is still true.
     Needed(Encoding, bool),
     /// Something the teacher should read.
     Notice(String),
 }
 
-/// Numbers of an SFU.
+/// Counters and measurements of an SFU.
 #[derive(Debug, Clone, Default)]
 pub struct SfuStats {
-    /// Students whose connection stands.
+    /// Students that are connected.
     pub students: usize,
     /// Students that are about to connect.
     pub connecting: usize,
-    /// Students that have not been heard of lately.
+    /// Students from which nothing came lately.
     pub disturbed: usize,
     /// Packets that were sent, in total.
     pub packets: u64,
@@ -87,7 +87,7 @@ pub struct SfuStats {
     pub calls: u64,
     /// Packets that the kernel refused.
     pub refused: u64,
-    /// Frames that were left out, summed over students that are here and that are gone.
+    /// Frames that were dropped, summed over all students, those included that are gone.
     pub dropped: u64,
     /// Frames that came, by encoding.
     pub frames: HashMap<Encoding, u64>,
@@ -97,30 +97,30 @@ pub struct SfuStats {
     pub key_requests: HashMap<Encoding, u64>,
     /// Bytes of frames that came, by encoding.
     pub frame_bytes: HashMap<Encoding, u64>,
-    /// From the capture of a frame to its hand-over to the socket, for each packet that went to a student; what
-    /// newcomers get is older.
+    /// From the capture of a frame to the socket, for each packet to a student. The first frames of a newcomer are
+    /// older.
     pub send_delay: Delays,
-    /// The same of sound alone, which goes before pictures.
+    /// The same of audio alone, which goes before video.
     pub sound_delay: Delays,
-    /// How many students get which encoding, those that nobody gets left out.
+    /// How many students get each encoding, those left out that nobody gets.
     pub watched: Vec<(Encoding, usize)>,
-    /// Students whose packets the library seals, at five times the cost, as their key did not become known.
+    /// Students whose packets the library seals, at five times the cost, because their key is not known.
     pub sealed_by_core: usize,
-    /// STUN messages of students that were not read, because there were far more than ICE needs.
+    /// STUN messages of students that were dropped, because there were far more than ICE needs.
     pub checks_left_out: u64,
-    /// Each student whose connection stands.
+    /// Each student that is connected.
     pub peers: Vec<(UserId, PeerStats)>,
-    /// Counts of all students, those included that are gone.
+    /// Counters summed over all students, those included that are gone.
     pub totals: PeerTotals,
 }
 
 /// How full a bounded queue is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Queue {
-    /// What waits in it: `commands`, `frames`.
+    /// `commands` or `frames`.
     pub name: &'static str,
-    /// How many wait.
+    /// Entries that wait.
     pub length: usize,
-    /// How many may wait.
+    /// Entries that may wait.
     pub capacity: usize,
 }

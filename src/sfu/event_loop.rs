@@ -1,7 +1,7 @@
 //! The order in which a thread of the SFU does its work: the same for the router and for every worker.
 //!
-//! A round is media, then datagrams, then commands, then timers. Each step has a limit and each round has all four, so no
-//! step starves another: neither a flood of datagrams or commands the lecture, nor the lecture a newcomer.
+//! A round is media, then datagrams, then commands, then timers. Each step has a limit and each round has all four, so
+//! no step starves another: neither a flood of datagrams or commands the lecture, nor the lecture a newcomer.
 
 use std::time::{Duration, Instant};
 
@@ -10,8 +10,8 @@ use tokio::time::MissedTickBehavior;
 /// How often timers are looked at. The core wants to be woken every 50 ms while it connects and 200 ms later.
 pub(super) const TICK: Duration = Duration::from_millis(5);
 
-/// How long a round sends media, and how long it reads datagrams. A key frame of 100 kB for 1,000 students takes 150 ms,
-/// audio and feedback can't wait that long.
+/// How long a round sends media, and how long it reads datagrams. A key frame of 100 kB for 1,000 students takes 150
+/// ms, audio and feedback can't wait that long.
 const SLICE: Duration = Duration::from_millis(4);
 
 /// Commands of a round: an offer costs half a millisecond.

@@ -7,7 +7,8 @@ use tokio::sync::mpsc;
 
 use crate::rtp::{Frame, PerEncoding};
 
-/// Frames between the pipelines and the SFU: three tracks at 50 a second, so more than a second of an SFU that stands still.
+/// Frames between the pipelines and the SFU: three tracks at 50 a second, so more than a second of an SFU that stands
+/// still.
 pub(super) const FRAME_QUEUE: usize = 256;
 
 /// A frame on its way to the SFU.
@@ -32,8 +33,8 @@ impl FrameInput {
         Self { frames, gaps }
     }
 
-    /// Hands over the next frame of its encoding; one thread does so at a time. If the SFU does not keep up the frame is
-    /// dropped and the students of that track wait for a key frame.
+    /// Hands over the next frame of its encoding; one thread does so at a time. If the SFU does not keep up the frame
+    /// is dropped and the students of that track wait for a key frame.
     pub fn push(&self, frame: Frame) {
         let gap = &self.gaps[frame.encoding()];
         let pushed = Pushed { after_gap: gap.swap(false, Ordering::Relaxed), frame };

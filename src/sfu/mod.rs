@@ -1,8 +1,10 @@
-//! The publisher: one UDP socket, a table of peers, one thread that receives and sends, and more that send where wanted.
+//! The publisher: one UDP socket, a table of peers, one thread that receives and sends, and more that send where
+//! wanted.
 //!
 //! Pipelines hand over frames with [`FrameInput::push`], signalling hands over offers with [`Sfu::offer`]; the SFU
-//! answers with [`SfuEvent`]s. No call blocks. Where the SFU does not keep up, offers and candidates are refused, the
-//! oldest messages and frames are dropped, and the encoder is asked for a new key frame; control is never lost.
+//! answers with [`SfuEvent`]s. Neither waits for the SFU. Where the SFU does not keep up, offers and candidates are
+//! refused, the oldest messages and frames are dropped, and the encoder is asked for a new key frame; control is never
+//! lost.
 
 mod addresses;
 mod candidates;
@@ -28,7 +30,7 @@ mod tests;
 mod threads;
 mod transport;
 mod udp;
-pub(crate) mod watchdog;
+mod watchdog;
 mod worker;
 
 use std::net::SocketAddr;
@@ -39,7 +41,7 @@ pub use rtc::peer_connection::transport::RTCIceCandidateInit;
 use tokio::sync::{mpsc, oneshot};
 
 pub use config::{SfuConfig, SfuError};
-pub use event::{Queue, Refusal, SfuEvent, SfuStats};
+pub use event::{OfferRefusal, Queue, SfuEvent, SfuStats};
 pub use input::FrameInput;
 pub use peer::Departure;
 pub use stats::{PeerStats, PeerTotals, SentPicture};
@@ -101,18 +103,18 @@ impl Sfu {
         self.udp
     }
 
-    /// Where frames go in.
+    /// The input for frames.
     pub fn input(&self) -> FrameInput {
         self.input.clone()
     }
 
-    /// The name of a student's connection in messages.
+    /// The name of a student's connection for people.
     pub fn key(&self, remote: &UserId) -> PeerKey {
         PeerKey { local: self.user.clone(), remote: remote.clone() }
     }
 
-    /// A student's offer, and the video track that it wants if it wants only one; answered or refused by a [`SfuEvent`],
-    /// or dropped where there is a flood of offers. A second offer of a user replaces the first peer.
+    /// A student's offer, and the video track that it wants if it wants only one; answered or refused by a
+    /// [`SfuEvent`], or dropped where there is a flood of offers. A second offer of a user replaces the first peer.
     pub fn offer(&self, user: UserId, sdp: String, video: Option<VideoTrack>) {
         self.send(Command::Offer { user, sdp, video });
     }
@@ -122,17 +124,17 @@ impl Sfu {
         self.send(Command::Candidate { user, candidate });
     }
 
-    /// A student left politely.
+    /// Ends a student's connection, because the student left.
     pub fn remove(&self, user: UserId) {
         self.send(Command::Remove { user });
     }
 
-    /// Tells one student something over its data channel; nothing happens where there is none.
+    /// Sends one student a message over its data channel; nothing happens if it has none.
     pub fn tell(&self, user: UserId, text: &str) {
         self.send(Command::Tell { user, text: text.into() });
     }
 
-    /// Tells every student something over its data channel. A student that does not read loses the oldest messages.
+    /// Sends every student a message over its data channel. A student that does not read loses the oldest messages.
     pub fn tell_all(&self, text: &str) {
         self.send(Command::TellAll { text: text.into() });
     }
@@ -142,7 +144,7 @@ impl Sfu {
         self.send(Command::Encodings(encodings));
     }
 
-    /// Numbers of now, or nothing if the SFU has ended.
+    /// The counters of now, or None if the SFU has ended.
     pub async fn stats(&self) -> Option<SfuStats> {
         let (reply, numbers) = oneshot::channel();
         self.send(Command::Stats(reply)).then_some(())?;
@@ -158,8 +160,8 @@ impl Sfu {
         ]
     }
 
-    /// Says goodbye to every student and ends the thread. A thread that does not answer within a second is left alone:
-    /// whoever ends the lecture does not wait for it.
+    /// Says goodbye to every student and ends the thread. A thread that does not answer within a second is left alone,
+    /// so that the end of a lecture never hangs.
     pub async fn close(mut self) {
         let (done, wait) = oneshot::channel();
         let goodbye = async {

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rtc::crypto::RTCCrypto;
 use rtc::stun::integrity::MessageIntegrity;
@@ -11,12 +11,17 @@ use rtc::stun::message::Message;
 use super::PeerId;
 use super::addresses::{AddressTable, Claimants};
 use super::demux::Datagram;
+use super::event::OfferRefusal;
 use crate::id::UserId;
 use crate::token_bucket::TokenBucket;
 
-/// STUN messages a second of one peer and kind, and how many may come at once: each costs an HMAC or two, a turn of the core
-/// and two datagrams. A browser sends some ten checks a second for each pair of candidates while it connects, and six
-/// addresses at both ends make 36 pairs; later it sends one in a few seconds. More are dropped: it sends them again.
+/// The least time between two offers of one user: an answer costs milliseconds, and nobody needs two.
+const OFFER_INTERVAL: Duration = Duration::from_millis(300);
+
+/// STUN messages a second of one peer and kind, and how many may come at once: each costs an HMAC or two, a turn of the
+/// core and two datagrams. A browser sends some ten checks a second for each pair of candidates while it connects, and
+/// six addresses at both ends make 36 pairs; later it sends one in a few seconds. More are dropped: it sends them
+/// again.
 const STUN_PER_SECOND: u32 = 100;
 const STUN_BURST: u32 = 300;
 
@@ -29,7 +34,7 @@ pub(super) struct Known {
     user: UserId,
     ufrag: String,
     password: String,
-    pub(super) created: Instant,
+    created: Instant,
     /// The number of its worker.
     pub(super) worker: usize,
     stun: StunBudget,
@@ -61,10 +66,6 @@ impl PeerTable {
         }
     }
 
-    pub(super) fn len(&self) -> usize {
-        self.peers.len()
-    }
-
     pub(super) fn get(&self, id: PeerId) -> Option<&Known> {
         self.peers.get(&id)
     }
@@ -73,6 +74,24 @@ impl PeerTable {
     pub(super) fn of_user(&self, user: &UserId) -> Option<(PeerId, &Known)> {
         let id = *self.by_user.get(user)?;
         Some((id, self.peers.get(&id)?))
+    }
+
+    /// Whether a user may have a new peer, where there may be `most`. Gives the older peer that it replaces, and the worker
+    /// of that.
+    pub(super) fn admit(
+        &self,
+        now: Instant,
+        user: &UserId,
+        most: usize,
+    ) -> Result<Option<(PeerId, usize)>, OfferRefusal> {
+        match self.of_user(user) {
+            Some((_, known)) if now.saturating_duration_since(known.created) < OFFER_INTERVAL => {
+                Err(OfferRefusal::TooFast(user.clone()))
+            }
+            Some((id, known)) => Ok(Some((id, known.worker))),
+            None if self.peers.len() >= most => Err(OfferRefusal::Full(self.peers.len())),
+            None => Ok(None),
+        }
     }
 
     /// Adds a peer with these ICE credentials of ours, and chooses its worker.
@@ -104,8 +123,8 @@ impl PeerTable {
         }
     }
 
-    /// The peers that a datagram may belong to. Addresses are learnt from STUN requests that are made with the password of
-    /// our answer, see [`AddressTable`].
+    /// The peers that a datagram may belong to. Addresses are learnt from STUN requests that are made with the password
+    /// of our answer, see [`AddressTable`].
     pub(super) fn route(
         &mut self,
         now: Instant,
@@ -162,8 +181,8 @@ fn is_authentic(bytes: &[u8], password: &str, crypto: &dyn RTCCrypto) -> bool {
         && MessageIntegrity::check(&mut message, password.as_bytes(), crypto).is_ok()
 }
 
-/// What is left to one peer. Each kind has its own budget: a stranger who has overheard a peer's user name fragment must
-/// not use up what the peer itself needs for its consent (RFC 7675).
+/// What is left to one peer. Each kind has its own budget: a stranger who has overheard a peer's user name fragment
+/// must not use up what the peer itself needs for its consent (RFC 7675).
 #[derive(Debug)]
 struct StunBudget {
     from_path: TokenBucket,
@@ -202,8 +221,6 @@ impl StunBudget {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     #[test]
@@ -240,7 +257,7 @@ mod tests {
         let ids = add(&mut table, 1..121);
         let of_first: Vec<PeerId> = ids.into_iter().filter(|id| table.get(*id).unwrap().worker == 0).collect();
         of_first[..20].iter().for_each(|id| table.remove(*id));
-        assert_eq!((table.len(), &table.of_worker[..]), (100, &[36, 64][..]));
+        assert_eq!((table.peers.len(), &table.of_worker[..]), (100, &[36, 64][..]));
         add(&mut table, 200..215);
         assert_eq!(table.of_worker, [51, 64]);
         assert!(table.of_user(&"1".parse().unwrap()).is_none() && table.of_user(&"214".parse().unwrap()).is_some());

@@ -1,5 +1,5 @@
-//! The SFU's thread: answers offers, receives datagrams and routes them to the peers' workers, and asks the encoders for key
-//! frames. The first worker shares this thread; others have threads of their own.
+//! The SFU's thread: answers offers, receives datagrams and routes them to the peers' workers, and asks the encoders
+//! for key frames. The first worker shares this thread; others have threads of their own.
 
 use std::io;
 use std::net::SocketAddr;
@@ -18,7 +18,7 @@ use super::config::{AnswerContext, SfuConfig, SfuError};
 use super::control_queue::ControlReceiver;
 use super::demux::{Datagram, classify};
 use super::encoders::ActiveEncodings;
-use super::event::{Refusal, SfuEvent};
+use super::event::{OfferRefusal, SfuEvent};
 use super::event_loop::{self, Next, Work};
 use super::event_queue::EventQueue;
 use super::input::{Gaps, Pushed};
@@ -36,9 +36,6 @@ use crate::protocol::VideoTrack;
 use crate::rtp::{Codec, Encoding, Frame, KeyFrameRequests, PerEncoding, Track};
 use crate::sdp::offer;
 use crate::token_bucket::TokenBucket;
-
-/// The least time between two offers of one user: an answer costs milliseconds, and nobody needs two.
-const OFFER_INTERVAL: Duration = Duration::from_millis(300);
 
 /// The thread's ends of the queues.
 pub(super) struct Queues {
@@ -141,7 +138,9 @@ impl Work for Router {
     }
 
     fn commands(&mut self, most: usize) -> Next {
-        while let Ok(report) = self.reports.try_recv() {
+        // Those that wait now: what they cause may report again.
+        for _ in 0..self.reports.len() {
+            let Ok(report) = self.reports.try_recv() else { break };
             self.on_report(report);
         }
         for _ in 0..most {
@@ -264,7 +263,7 @@ impl Router {
         self.own_worker.handle(WorkerCommand::Frame { frame, keys });
     }
 
-    /// After a gap everybody needs a key frame of a track, in whatever encoding.
+    /// After a gap every peer needs a key frame of the track, in its encoding.
     fn want_key_frames(&mut self, track: Track) {
         let watched = self.encodings.iter().filter(|encoding| encoding.track == track);
         watched.filter(|e| self.active.is_needed(**e)).for_each(|e| self.requests[*e].want());
@@ -407,29 +406,18 @@ impl Router {
         Next::GoOn
     }
 
-    fn offer(&mut self, user: &UserId, sdp: String, video: Option<VideoTrack>) -> Result<(), Refusal> {
+    fn offer(&mut self, user: &UserId, sdp: String, video: Option<VideoTrack>) -> Result<(), OfferRefusal> {
         let now = Instant::now();
-        let older = self.peers.of_user(user).map(|(id, known)| (id, known.worker, known.created));
-        if older.is_some_and(|(.., created)| now.saturating_duration_since(created) < OFFER_INTERVAL) {
-            return Err(Refusal::TooFast(user.clone()));
-        }
-        if older.is_none() && self.peers.len() >= self.config.max_students {
-            return Err(Refusal::Full(self.peers.len()));
-        }
-        let mut codecs: Vec<(Track, Codec)> = Vec::new();
-        for encoding in &self.encodings {
-            let codec = (encoding.track, encoding.codec);
-            if !codecs.contains(&codec) {
-                codecs.push(codec);
-            }
-        }
+        let older = self.peers.admit(now, user, self.config.max_students)?;
+        let mut codecs: Vec<(Track, Codec)> = self.encodings.iter().map(|e| (e.track, e.codec)).collect();
+        codecs.dedup();
         let tracks = offer::tracks_for(&sdp, video, &codecs)?;
         let (context, addresses) = (&self.context, &self.advertised);
         let answering = || Peer::answer(user.clone(), sdp, &tracks, &self.encodings, context, addresses, now);
         let (peer, answer) = caught(answering)
-            .ok_or_else(|| Refusal::Unanswerable("it can't be processed".to_owned()))?
-            .map_err(|e| Refusal::Unanswerable(e.to_string()))?;
-        if let Some((id, worker, _)) = older {
+            .ok_or_else(|| OfferRefusal::Unanswerable("it can't be processed".to_owned()))?
+            .map_err(|e| OfferRefusal::Unanswerable(e.to_string()))?;
+        if let Some((id, worker)) = older {
             self.give(worker, WorkerCommand::Remove { id, why: None });
             self.peers.remove(id);
         }
@@ -446,7 +434,7 @@ impl Router {
     fn ask_for_key_frames(&mut self) {
         let now = Instant::now();
         for encoding in Encoding::all().filter(|encoding| encoding.track.is_video()) {
-            // Else it is asked for in the next turn.
+            // If the event finds no room, the next turn tries again.
             if self.requests[encoding].is_due(now) && self.events.try_push(SfuEvent::KeyFrameNeeded(encoding)).is_none()
             {
                 self.requests[encoding].asked(now);
@@ -454,7 +442,7 @@ impl Router {
         }
     }
 
-    /// Says which encoders should run now, where that is not what was said last.
+    /// Announces which encoders should run now, where that has changed.
     fn announce_active_encodings(&mut self) {
         for (encoding, needed) in self.active.unannounced() {
             if self.events.try_push(SfuEvent::Needed(encoding, needed)).is_none() {
@@ -471,8 +459,7 @@ impl Router {
         }
     }
 
-    /// A picture of this track had no room on the way to here: what was there before is done with, only a key frame
-    /// will do.
+    /// A video frame of this track was lost before it came here: only a key frame goes on.
     fn gap(&mut self, track: Track) {
         if !track.is_video() {
             return;

@@ -84,7 +84,7 @@ mod tests {
     use rtc::stun::message::Setter;
 
     #[test]
-    fn a_server_tells_the_address() {
+    fn a_response_gives_the_public_address() {
         let now = Instant::now();
         let server: SocketAddr = "127.0.0.1:3478".parse().unwrap();
         let mut client = StunClient::new(server, now);

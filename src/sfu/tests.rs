@@ -91,7 +91,7 @@ fn picture(encoding: Encoding, timestamp: u32, key: bool) -> Frame {
 }
 
 #[test]
-fn the_picture_after_one_that_had_no_room_says_so() {
+fn the_frame_after_a_dropped_one_says_so() {
     let (frames, mut queue) = mpsc::channel(2);
     let input = FrameInput::new(frames, Arc::default());
     let full = Encoding::full(Track::Screen, Codec::Vp8);
@@ -110,7 +110,7 @@ fn the_picture_after_one_that_had_no_room_says_so() {
 }
 
 #[tokio::test]
-async fn who_watches_an_encoding_that_fails_gets_another_and_what_nobody_needs_then_is_stopped() {
+async fn peers_of_an_encoding_that_fails_get_another_and_an_unneeded_encoder_stops() {
     let full = Encoding::full(Track::Screen, Codec::Vp8);
     let low = full.with(Tier::Low);
     let (sfu, mut events) = sfu_of(vec![(full, 1_000_000), (low, 250_000)]);
@@ -125,7 +125,7 @@ async fn who_watches_an_encoding_that_fails_gets_another_and_what_nobody_needs_t
     let stats = sfu.stats().await.unwrap();
     assert_eq!(stats.watched, [(low, 1)]);
     next(&mut events, |event| matches!(event, SfuEvent::Needed(e, false) if e == full).then_some(())).await;
-    // Its key frame, which never came, is not asked for any more.
+    // Its key frame, which never came, is not asked for any more, as time passes.
     let asked = |stats: SfuStats| stats.key_requests[&full];
     let before = asked(sfu.stats().await.unwrap());
     tokio::time::sleep(Duration::from_millis(700)).await;

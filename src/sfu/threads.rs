@@ -10,7 +10,8 @@ use super::event_loop::{self, Next, Work};
 use super::worker::{Worker, WorkerCommand};
 use crate::rtp::{Frame, PerTrack, Track};
 
-/// Frames that may wait for a thread: three tracks in a few tiers at 50 a second, so a second of a thread that stands still.
+/// Frames that may wait for a thread: three tracks in a few tiers at 50 a second, so a second of a thread that stands
+/// still.
 const FRAME_QUEUE: usize = 512;
 
 /// Datagrams that may wait for a thread: the feedback of 1,000 students for about a second.
@@ -60,8 +61,8 @@ impl WorkerThread {
         (Self { frames, datagrams, commands, gaps: PerTrack::default(), thread: None }, queues)
     }
 
-    /// Gives the thread something to do. A datagram that it has no time for is lost, as it would be in the kernel. Gives
-    /// false only where a request is refused, or the thread is gone.
+    /// Gives the thread something to do. A datagram that it has no time for is lost, as it would be in the kernel.
+    /// Gives false only where a request is refused, or the thread is gone.
     pub(super) fn give(&self, command: WorkerCommand) -> bool {
         match command {
             WorkerCommand::Datagram { .. } => {

@@ -3,8 +3,8 @@
 //! # Fragmentation
 //!
 //! An RTP packet has up to 1,200 bytes before SRTP, so a path with a smaller MTU (a tunnel, a VPN) drops it if the IPv4
-//! header says DF. No ICE agent reports an MTU, and ICMP is often filtered. So media may be fragmented: by any router on
-//! an IPv4 path, as DF is clear; by our kernel on an IPv6 path, once the router has sent Packet Too Big (RFC 8201).
+//! header says DF. No ICE agent reports an MTU, and ICMP is often filtered. So media may be fragmented: by any router
+//! on an IPv4 path, as DF is clear; by our kernel on an IPv6 path, once the router has sent Packet Too Big (RFC 8201).
 
 use std::collections::HashSet;
 use std::io::{self, IoSliceMut};
@@ -105,7 +105,8 @@ impl Sent {
 }
 
 impl UdpReceiver {
-    /// Binds `address`; an unspecified one means all interfaces, IPv6 and IPv4. Must be called inside of a tokio runtime.
+    /// Binds `address`; an unspecified one means all interfaces, IPv6 and IPv4. Must be called inside of a tokio
+    /// runtime.
     pub(super) fn bind(address: SocketAddr) -> io::Result<Self> {
         if !address.ip().is_unspecified() {
             return Self::new(open(address, PortUse::Alone)?);
@@ -138,8 +139,8 @@ impl UdpReceiver {
     /// Binds a new socket to the same address in place of this one. `sender` is a sending side of this one: all sending
     /// sides must get a new one from [`UdpReceiver::sender`].
     pub(super) fn rebind(&mut self, sender: &UdpSender) -> io::Result<()> {
-        // The port is free only when the last sending side is gone, so both sockets share it until then. Either of these
-        // calls may fail, as something is wrong with the socket; one is enough.
+        // The port is free only when the last sending side is gone, so both sockets share it until then. Either of
+        // these calls may fail, as something is wrong with the socket; one is enough.
         let _ = SockRef::from(&self.io).set_reuse_address(true);
         let _ = SockRef::from(&sender.io).set_reuse_address(true);
         *self = Self::new(open(self.local, PortUse::Shared)?)?;
@@ -214,9 +215,9 @@ impl ReceiveErrors {
         self.since = None;
     }
 
-    /// Whether the socket is gone, after this error. Most errors are of another kind: ICMP answers to earlier sends, which
-    /// the kernel reports here (ECONNREFUSED, EHOSTUNREACH, ENETUNREACH, EPERM, ...), an interface that is down, or
-    /// memory that is short for a moment.
+    /// Whether the socket is gone, after this error. Most errors are of another kind: ICMP answers to earlier sends,
+    /// which the kernel reports here (ECONNREFUSED, EHOSTUNREACH, ENETUNREACH, EPERM, ...), an interface that is down,
+    /// or memory that is short for a moment.
     pub(super) fn is_gone(&mut self, now: Instant, error: &io::Error) -> bool {
         let since = *self.since.get_or_insert(now);
         matches!(error.raw_os_error(), Some(libc::EBADF | libc::ENOTSOCK))
@@ -373,8 +374,8 @@ impl UdpSender {
     }
 }
 
-/// Whether the same datagrams may go without GSO: a segment is larger than the MTU of the interface (EINVAL, since Linux
-/// 6.14 EMSGSIZE), or the interface has no checksum offload (EIO).
+/// Whether the same datagrams may go without GSO: a segment is larger than the MTU of the interface (EINVAL, since
+/// Linux 6.14 EMSGSIZE), or the interface has no checksum offload (EIO).
 fn is_about_gso(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::EINVAL | libc::EMSGSIZE | libc::EIO))
 }

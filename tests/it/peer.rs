@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use classroom::bench::emulator::{Emulator, PathConfig, through, without_candidates};
 use classroom::id::UserId;
 use classroom::rtp::{Codec, Encoding, Frame, FrameAssembler, Track, payload_offset};
-use classroom::sfu::{Refusal, Sfu, SfuConfig, SfuEvent};
+use classroom::sfu::{OfferRefusal, Sfu, SfuConfig, SfuEvent};
 use classroom::viewer::{Incoming, Viewer, ViewerConfig, ViewerEvent};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -80,7 +80,7 @@ struct Class {
 struct Events {
     /// Where the answer for a student goes.
     answers: Mutex<HashMap<UserId, mpsc::UnboundedSender<String>>>,
-    refused: Mutex<Vec<(UserId, Refusal)>>,
+    refused: Mutex<Vec<(UserId, OfferRefusal)>>,
     gone: Mutex<Vec<UserId>>,
     /// Whether the next frame is to be a key frame.
     wants_key_frame: AtomicBool,
@@ -407,7 +407,7 @@ async fn a_full_room_refuses_and_serves_the_others() {
     let class = Class::start(1);
     let (viewer, received) = class.join(1).await.unwrap();
     assert!(class.join(2).await.is_err());
-    assert!(matches!(class.events.refused.lock().unwrap()[0], (_, Refusal::Full(1))));
+    assert!(matches!(class.events.refused.lock().unwrap()[0], (_, OfferRefusal::Full(1))));
     let before = received.packets.load(Ordering::Relaxed);
     until("more packets", || received.packets.load(Ordering::Relaxed) > before + 20).await;
     viewer.close().await;

@@ -90,7 +90,7 @@ const ENCODINGS: [Encoding; 5] = [
 impl Student {
     /// A student whose packets the SFU seals, as if the core had sent the first one.
     fn new(kind: Kind, now: Instant, from: SocketAddr) -> Self {
-        let (provider, keys) = crate::srtp::listening(default_provider().unwrap());
+        let (provider, keys) = crate::srtp::capturing(default_provider().unwrap());
         let context = |crypto| {
             let profile = ProtectionProfile::AeadAes128Gcm;
             Context::new(&[3; 16], &[5; 12], profile, Some(srtp_no_replay_protection()), None, crypto).unwrap()
