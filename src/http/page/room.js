@@ -272,9 +272,7 @@ class Room {
     this.#draw();
   }
 
-  changed() {
-    this.#draw();
-  }
+  changed = () => this.#draw();
 
   async #second() {
     await this.media.second();
