@@ -48,17 +48,14 @@ const FILES: &[(&str, &str, &str)] = &files! {
     "lesson.js": JAVASCRIPT,
     "main.js": JAVASCRIPT,
     "media.js": JAVASCRIPT,
-    "memory.js": JAVASCRIPT,
     "peer.js": JAVASCRIPT,
     "people.js": JAVASCRIPT,
-    "room.css": CSS,
     "room.js": JAVASCRIPT,
     "rooms.js": JAVASCRIPT,
     "signalling.js": JAVASCRIPT,
     "stats.js": JAVASCRIPT,
     "style.css": CSS,
     "views.js": JAVASCRIPT,
-    "windows.css": CSS,
     "words.js": JAVASCRIPT,
 };
 

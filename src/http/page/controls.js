@@ -333,7 +333,7 @@ function fit(menu) {
   menu.style.setProperty('--most', `${Math.max(above, below) - MENU_EDGE_PX}px`);
 }
 
-/** Where the panel is below the video and not beside it; windows.css has the same condition. */
+/** Where the panel is below the video and not beside it; controls.css has the same condition. */
 const narrow = matchMedia(
   '(max-width: 34rem) and (max-aspect-ratio: 3/2), (max-width: 64rem) and (max-aspect-ratio: 5/4)',
 );

@@ -1,4 +1,5 @@
-// Who the student is: from the link, from an earlier visit, or by asking once.
+// Who the student is: from the link, from an earlier visit, or by asking once. And what this browser knows without a
+// server: a copy of the page, and how the lecture of a room ended.
 
 import { store } from './dom.js';
 
@@ -6,6 +7,10 @@ const ID = /^[A-Za-z0-9._-]{1,64}$/;
 const MOST_NAME_CHARS = 40;
 /** The most sessions to remember: the rooms of a few terms. */
 const MOST_SESSIONS = 30;
+/** The most rooms whose ends are remembered. */
+const MOST_ENDS = 30;
+/** How long to remember the end of a lecture: not until the next day. */
+const KNOWN_FOR_MS = 12 * 3_600_000;
 
 /** Whether a text is a valid id of a room or a user. */
 export const isId = (text) => ID.test(text);
@@ -85,3 +90,26 @@ const random = (n) => crypto.getRandomValues(new Uint32Array(n));
 
 /** Tells others whether they negotiated with this page or with an earlier one. */
 export const epoch = random(1)[0];
+
+/** Caches the page for a reload without a server. Browsers allow this on https and on this computer's own addresses. */
+export function keepPage() {
+  navigator.serviceWorker?.register('/worker.js').catch(() => {
+    // A private window caches nothing.
+  });
+}
+
+/** Whether a reload works without a server. */
+export const isKept = () => Boolean(navigator.serviceWorker?.controller);
+
+/** How the lecture of a room ended, `{ by, at }`, if this browser was there today. */
+export function lastOf(room) {
+  const known = store.get('went')?.[room];
+  return Date.now() - known?.at < KNOWN_FOR_MS && ['ended', 'left', 'lost'].includes(known.by) ? known : null;
+}
+
+/** Remembers how the lecture ended; `null` while somebody teaches. */
+export function keepLast(room, by) {
+  const others = Object.entries(store.get('went') ?? {}).filter(([known]) => known !== room);
+  if (by) others.push([room, { by, at: Date.now() }]);
+  store.set('went', Object.fromEntries(others.slice(-MOST_ENDS)));
+}

@@ -2,8 +2,9 @@
 
 import { $, clean, list, nameOf, onFrame } from './dom.js';
 import { onLanguage, say, sayOf, translate } from './i18n.js';
-import { epoch, isId, isOwnId, newId, ownId, remember, session, whoFromLink } from './identity.js';
-import { isKept, keepLast, keepPage, lastOf } from './memory.js';
+import {
+  epoch, isId, isKept, isOwnId, keepLast, keepPage, lastOf, newId, ownId, remember, session, whoFromLink,
+} from './identity.js';
 import { Card } from './card.js';
 import { Chat } from './chat.js';
 import { Controls } from './controls.js';
@@ -271,9 +272,7 @@ class Room {
     this.#draw();
   }
 
-  changed() {
-    this.#draw();
-  }
+  changed = () => this.#draw();
 
   async #second() {
     await this.media.second();
