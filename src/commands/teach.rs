@@ -35,7 +35,7 @@ use crate::media::{self, Capture, CaptureEvent, CaptureOptions, VideoOptions, Wa
 use crate::protocol::{ClientMessage, ErrorCode, IceCandidate, LeaveReason, MAX_ROOM_USERS, ServerMessage, User};
 use crate::report::{EndReason, Event, Reporter, StudentState};
 use crate::sdp::offer::OfferError;
-use crate::sfu::{Queue, RTCIceCandidateInit, Refusal, Sfu, SfuConfig, SfuEvent};
+use crate::sfu::{Departure, Queue, RTCIceCandidateInit, Refusal, Sfu, SfuConfig, SfuEvent};
 use crate::signal::{self, Client, ClientConfig, Goodbye, ServerUrl, SessionToken, SignalEvent};
 
 /// How long a server that was named may take to answer.
@@ -77,9 +77,8 @@ pub(super) async fn run_with(
             let served = Served::start(listen(*address)?, ice_servers(&teach.stun, &teach.turn))?;
             let host = if address.ip().is_unspecified() { [127, 0, 0, 1].into() } else { address.ip() };
             let server = ServerUrl::new(&host.to_string(), served.address().port());
-            // Where signalling listens on all addresses, media does on all IPv4 ones.
-            let udp_ip = if address.ip().is_unspecified() { [0, 0, 0, 0].into() } else { address.ip() };
-            (Some(served), server, udp_ip)
+            // Media is where signalling is: on one address, or on all.
+            (Some(served), server, address.ip())
         }
         Signalling::Remote(server) => (None, server.clone(), [0, 0, 0, 0].into()),
     };
@@ -378,13 +377,18 @@ impl Lecture<'_> {
             }
             SfuEvent::Gone { user, why } => {
                 self.register.gone(Now::read(), &user);
-                if why == "failed" {
+                if why == Departure::Failed {
                     self.reporter.warn(format!(
                         "the connection of {} failed because of a bug in this program, please report it; the student can connect again",
                         self.register.named(&user)
                     ));
                 }
-                let state = if why == "left" { StudentState::Left } else { StudentState::Lost };
+                let state = match why {
+                    Departure::Left => StudentState::Left,
+                    Departure::Lost | Departure::NeverConnected | Departure::Misbehaved | Departure::Failed => {
+                        StudentState::Lost
+                    }
+                };
                 self.student(&user, state);
                 self.talk.gone(&user, &self.sfu, self.reporter);
                 // To one who has left the room it is not delivered.

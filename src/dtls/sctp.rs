@@ -16,8 +16,6 @@ use self::packet::{Chunk, Packet, Told, told};
 use crate::token_bucket::TokenBucket;
 
 #[cfg(test)]
-mod fuzz;
-#[cfg(test)]
 mod tests;
 
 /// Streams, which are channels. One is used.
@@ -162,7 +160,7 @@ impl Association {
     }
 
     /// What the student did last, if it did so too often.
-    pub(crate) fn offence(&self) -> Option<Violation> {
+    pub(crate) fn violation(&self) -> Option<Violation> {
         self.last.filter(|_| self.violations >= MAX_VIOLATIONS)
     }
 

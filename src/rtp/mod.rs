@@ -15,7 +15,6 @@ mod opus;
 mod packet;
 mod ring;
 mod rtx;
-mod sent_numbers;
 mod subscription;
 
 pub use delays::Delays;
@@ -26,8 +25,7 @@ pub use key_frame_requests::KeyFrameRequests;
 pub use keyframe::starts_key_frame;
 pub use packet::{MAX_HEADER_BYTES, OutPacket, TransportNumber};
 pub use ring::FrameRing;
-pub(crate) use rtx::RepairStream;
-pub(crate) use sent_numbers::Numbers;
+pub(crate) use rtx::{RtxStream, SentTwccNumbers};
 pub use subscription::{
     MAX_FIRST_SEQUENCE_NUMBER, MAX_LATENESS, REPLAY_AGE, REPLAY_BYTES, Start, Subscription, timestamp_at,
 };

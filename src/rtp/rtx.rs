@@ -1,28 +1,34 @@
-//! What is sent again, and probes: packets of an SSRC of their own, each with a number of its own.
+//! Retransmission: the RTX stream of a track (RFC 4588), and what audio, which has none, needs instead.
+
+use std::collections::VecDeque;
 
 use crate::rtp::{MAX_FIRST_SEQUENCE_NUMBER, OutPacket};
 
-/// The retransmissions of a track: an SSRC of their own (RFC 4588). We seal it from its first packet on.
-pub(crate) struct RepairStream {
+/// How many audio packets can be retransmitted: 1.3 s of them, longer than any receiver waits.
+const REMEMBERED: usize = 64;
+
+/// The RTX stream of one track to one peer: an SSRC and sequence numbers of its own. Probe padding travels on it too.
+pub(crate) struct RtxStream {
     pub(crate) ssrc: u32,
     pub(crate) payload_type: u8,
+    /// The index of the next packet: its sequence number with all roll-overs counted.
     pub(crate) next: u64,
 }
 
-impl RepairStream {
+impl RtxStream {
     pub(crate) fn new(ssrc: u32, payload_type: u8) -> Self {
         Self { ssrc, payload_type, next: (rand::random::<u16>() & MAX_FIRST_SEQUENCE_NUMBER).into() }
     }
 
-    /// The packet as a retransmission.
-    pub(crate) fn again<'a>(&mut self, packet: &OutPacket<'a>) -> OutPacket<'a> {
+    /// Wraps a packet as a retransmission: its payload begins with the original sequence number.
+    pub(crate) fn retransmission<'a>(&mut self, packet: &OutPacket<'a>) -> OutPacket<'a> {
         let original = Some(packet.sequence_number());
-        self.name(OutPacket { original, ..*packet })
+        self.rewrite(OutPacket { original, ..*packet })
     }
 
-    /// A packet of nothing but padding.
+    /// A packet of nothing but padding, for a probe.
     pub(crate) fn padding(&mut self, bytes: u8, timestamp: u32) -> OutPacket<'static> {
-        self.name(OutPacket {
+        self.rewrite(OutPacket {
             marker: false,
             payload_type: 0,
             index: 0,
@@ -35,9 +41,52 @@ impl RepairStream {
         })
     }
 
-    fn name<'a>(&mut self, packet: OutPacket<'a>) -> OutPacket<'a> {
+    /// Puts the SSRC, payload type and next sequence number of this stream into a packet's header.
+    fn rewrite<'a>(&mut self, packet: OutPacket<'a>) -> OutPacket<'a> {
         let index = self.next;
         self.next += 1;
         OutPacket { index, ssrc: self.ssrc, payload_type: self.payload_type, ..packet }
+    }
+}
+
+/// The transport-wide sequence numbers that the last packets of an audio track were sent with, by packet index.
+///
+/// Neither browsers nor the library negotiate RTX for audio. So an audio packet is retransmitted under its own sequence
+/// number and therefore under its own nonce, and must be the same packet bit for bit ([`crate::srtp`]), including the
+/// header extension with this number.
+#[derive(Debug, Default)]
+pub(crate) struct SentTwccNumbers(VecDeque<(u64, u16)>);
+
+impl SentTwccNumbers {
+    /// Remembers the number of a packet that is sent for the first time; indices must ascend.
+    pub(crate) fn push(&mut self, index: u64, number: u16) {
+        if self.0.len() == REMEMBERED {
+            self.0.pop_front();
+        }
+        self.0.push_back((index, number));
+    }
+
+    /// The number of the packet with this index, if it is one of the last [`REMEMBERED`].
+    pub(crate) fn get(&self, index: u64) -> Option<u16> {
+        let at = self.0.binary_search_by_key(&index, |(known, _)| *known).ok()?;
+        self.0.get(at).map(|(_, number)| *number)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_numbers_of_the_last_packets_are_remembered() {
+        let mut numbers = SentTwccNumbers::default();
+        assert_eq!(numbers.get(1), None);
+        for index in 65_500..65_700u64 {
+            numbers.push(index, (3 * index) as u16);
+        }
+        for index in 65_636..65_700 {
+            assert_eq!(numbers.get(index), Some((3 * index) as u16));
+        }
+        assert_eq!((numbers.get(65_635), numbers.get(65_700)), (None, None));
     }
 }

@@ -13,19 +13,19 @@ use super::SfuEvent;
 const MAX_WAITING: usize = 60_000;
 
 /// One thread's way to the reader. What it says arrives in this order.
-pub(super) struct Voice {
+pub(super) struct EventQueue {
     events: mpsc::Sender<SfuEvent>,
     waiting: VecDeque<SfuEvent>,
 }
 
-impl Voice {
+impl EventQueue {
     pub(super) fn new(events: mpsc::Sender<SfuEvent>) -> Self {
         Self { events, waiting: VecDeque::new() }
     }
 
     /// Says something. Where there is no room, what tells who is here waits for some: nobody says it a second time.
-    pub(super) fn say(&mut self, event: SfuEvent) {
-        if let Some(event) = self.try_say(event).filter(must_arrive)
+    pub(super) fn push(&mut self, event: SfuEvent) {
+        if let Some(event) = self.try_push(event).filter(must_arrive)
             && self.waiting.len() < MAX_WAITING
         {
             self.waiting.push_back(event);
@@ -33,8 +33,8 @@ impl Voice {
     }
 
     /// Says something if there is room; else gives it back.
-    pub(super) fn try_say(&mut self, event: SfuEvent) -> Option<SfuEvent> {
-        self.go_on();
+    pub(super) fn try_push(&mut self, event: SfuEvent) -> Option<SfuEvent> {
+        self.flush();
         if !self.waiting.is_empty() {
             return Some(event);
         }
@@ -46,7 +46,7 @@ impl Voice {
     }
 
     /// Says what waits, as far as there is room; to be called again and again.
-    pub(super) fn go_on(&mut self) {
+    pub(super) fn flush(&mut self) {
         while let Some(event) = self.waiting.pop_front() {
             if let Err(TrySendError::Full(event)) = self.events.try_send(event) {
                 self.waiting.push_front(event);
@@ -70,39 +70,40 @@ fn must_arrive(event: &SfuEvent) -> bool {
 mod tests {
     use super::*;
     use crate::id::UserId;
+    use crate::sfu::Departure;
 
     #[test]
     fn a_slow_reader_misses_nobody_who_comes_or_goes() {
         let user: UserId = "1001".parse().unwrap();
         let (events, mut reader) = mpsc::channel(2);
-        let mut voice = Voice::new(events);
-        voice.say(SfuEvent::Connected(user.clone()));
+        let mut queue = EventQueue::new(events);
+        queue.push(SfuEvent::Connected(user.clone()));
         for _ in 0..1_000 {
-            voice.say(SfuEvent::Heard { user: user.clone(), text: "spam".to_owned() });
+            queue.push(SfuEvent::Heard { user: user.clone(), text: "spam".to_owned() });
         }
-        voice.say(SfuEvent::ChannelOpen(user.clone()));
-        voice.say(SfuEvent::Gone { user: user.clone(), why: "left" });
-        assert!(voice.try_say(SfuEvent::Notice("overtaken".to_owned())).is_some(), "it would come too early");
+        queue.push(SfuEvent::ChannelOpen(user.clone()));
+        queue.push(SfuEvent::Gone { user: user.clone(), why: Departure::Left });
+        assert!(queue.try_push(SfuEvent::Notice("overtaken".to_owned())).is_some(), "it would come too early");
         let mut said = Vec::new();
         while let Ok(event) = reader.try_recv() {
             said.push(event);
-            voice.go_on();
+            queue.flush();
         }
         assert!(matches!(
             said[..],
             [SfuEvent::Connected(_), SfuEvent::Heard { .. }, SfuEvent::ChannelOpen(_), SfuEvent::Gone { .. }]
         ));
-        assert!(voice.try_say(SfuEvent::Notice("in time".to_owned())).is_none());
+        assert!(queue.try_push(SfuEvent::Notice("in time".to_owned())).is_none());
     }
 
     #[test]
     fn what_waits_has_an_end() {
         let (events, reader) = mpsc::channel(1);
-        let mut voice = Voice::new(events);
-        (0..MAX_WAITING + 10).for_each(|n| voice.say(SfuEvent::Notice(n.to_string())));
-        assert_eq!(voice.waiting.len(), MAX_WAITING);
+        let mut queue = EventQueue::new(events);
+        (0..MAX_WAITING + 10).for_each(|n| queue.push(SfuEvent::Notice(n.to_string())));
+        assert_eq!(queue.waiting.len(), MAX_WAITING);
         drop(reader);
-        voice.go_on();
-        assert!(voice.waiting.is_empty(), "nobody reads it any more");
+        queue.flush();
+        assert!(queue.waiting.is_empty(), "nobody reads it any more");
     }
 }

@@ -1,405 +1,426 @@
-//! One student, as the SFU knows it: a connection of the sans-I/O core, and a subscription to each track.
+//! One student's peer connection: its transport, a sender for each track, the data channel, and what its link carries.
+//!
+//! A worker calls a peer with a [`SendContext`]: [`Peer::receive`] for a datagram, then [`Peer::poll`] for what the core
+//! says to that, then [`Peer::send_all`]. A new frame needs only [`Peer::send`], which is the hot path.
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
-use rtc::peer_connection::RTCPeerConnection;
 use rtc::peer_connection::event::RTCPeerConnectionEvent;
 use rtc::peer_connection::message::RTCMessage;
 use rtc::peer_connection::state::RTCPeerConnectionState;
 use rtc::peer_connection::transport::RTCIceCandidateInit;
 use rtc::sansio::Protocol;
-use rtc::shared::{TaggedBytesMut, TransportContext, TransportProtocol};
 
-use super::Rings;
-use super::addresses::CONFIRM_EVERY;
 use super::channel::{Channel, Opened};
-use super::senders::{Lanes, Repair};
+use super::senders::{RetransmissionRequest, Senders};
+use super::stats::{PeerStats, SentPicture};
+use super::transport::{SendContext, Transport};
 use super::udp::UdpSender;
-use super::worker::Slot;
 use crate::congestion::Opening;
 use crate::congestion::Recoveries;
-use crate::congestion::{ClassRepairs, Controller, Probe, RepairBudget, Repaired, Way};
-use crate::dtls::flights::Handshake;
-use crate::dtls::records::Records;
+use crate::congestion::{Controller, Probe, RepairBudget, Repaired, Way};
 use crate::dtls::sctp::Violation;
 use crate::id::UserId;
 use crate::protocol::channel::TierReason;
 use crate::rtcp;
-use crate::rtp::{Encoding, Track};
-use crate::srtp::Found;
-use crate::srtp::{Opener, is_rtcp};
+use crate::rtp::{Encoding, Tier, Track};
 
 mod adapt;
 mod answer;
 mod feedback;
-mod totals;
 
 pub(super) use self::adapt::ClassNow;
 #[cfg(test)]
 pub(super) use self::answer::media_track;
 use self::answer::offered;
-pub(super) use self::feedback::Heard;
-pub use self::totals::{PeerTotals, SentPicture};
+pub(super) use self::feedback::FeedbackOutcome;
 
-/// A student that offered and never connected is forgotten after this: ICE gives up much sooner.
+/// A peer that is not connected after this time is removed. ICE gives up much sooner.
 const CONNECT_WITHIN: Duration = Duration::from_secs(20);
 
-/// Media begins this long after the connection stands. Packets that a receiver reads together with our last handshake
-/// message come before its keys do, and are lost: with them would go the key frame, and half a second to ask for it.
+/// Media starts this long after DTLS is done. A receiver that reads packets together with our last handshake message has
+/// no keys for them yet: it would lose the key frame, and half a second to ask for another.
 const START_DELAY: Duration = Duration::from_millis(15);
 
-/// How long no timer of a connection counts after this process stood still: what the student said meanwhile waits in
-/// the socket, and is read first.
+/// After this process was suspended no timer runs for so long: what the student sent meanwhile waits in the socket and
+/// is read first.
 const READ_FIRST: Duration = Duration::from_millis(500);
 
-/// What became of a student in a turn.
+/// Why a student's connection is gone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Fate {
-    /// It goes on.
-    Alive,
-    /// It is gone, for this reason.
-    Gone(&'static str),
-    /// It broke the rules of SCTP, and is gone.
-    Broke(Violation),
+pub enum Departure {
+    /// The student closed the connection or left the room.
+    Left,
+    /// ICE consent expired (RFC 7675), or the worker had no room for the new connection.
+    Lost,
+    /// The student sent an offer but the connection was not established in time.
+    NeverConnected,
+    /// The student broke a limit that no browser breaks.
+    Misbehaved,
+    /// A bug in this program: the peer's code panicked.
+    Failed,
 }
 
-/// What a student said over its channel in a turn.
+impl Departure {
+    /// The word for logs and JSON events.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Departure::Left => "left",
+            Departure::Lost => "lost",
+            Departure::NeverConnected => "never connected",
+            Departure::Misbehaved => "misbehaved",
+            Departure::Failed => "failed",
+        }
+    }
+}
+
+impl fmt::Display for Departure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// How a peer came to its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum End {
+    Departed(Departure),
+    /// It broke the rules of SCTP.
+    Violated(Violation),
+}
+
+/// What became of a datagram.
+pub(super) enum Received {
+    /// It was RTCP, opened by the SFU. Empty if it was forged or replayed.
+    Feedback(FeedbackOutcome),
+    /// The core has read it and must be polled.
+    ByCore,
+    /// It was refused.
+    Nothing,
+}
+
+/// What the core had to say.
 #[derive(Debug, Default)]
-pub(super) struct Said {
-    /// The channel stands since this turn.
-    pub(super) opened: bool,
-    /// Messages, oldest first.
-    pub(super) texts: Vec<String>,
+pub(super) struct Polled {
+    /// The connection was established just now.
+    pub(super) connected: bool,
+    /// The data channel was opened just now.
+    pub(super) channel_opened: bool,
+    /// Messages from the data channel, oldest first.
+    pub(super) messages: Vec<String>,
+    /// What came of RTCP that the core has opened.
+    pub(super) feedback: FeedbackOutcome,
+    /// The peer is at its end.
+    pub(super) end: Option<End>,
 }
 
-/// What came of a turn.
-pub(super) struct Turn {
-    pub(super) fate: Fate,
-    pub(super) said: Said,
-    pub(super) heard: Heard,
+/// How far a peer is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// ICE and DTLS are not done.
+    Connecting { since: Instant },
+    /// Connected; media starts at this time.
+    Starting { at: Instant },
+    /// Media has started.
+    Live,
 }
 
-/// What a student's feedback wants of the encoders.
-#[derive(Debug, Default)]
-pub(super) struct Wishes {
-    /// Encodings that need a key frame.
-    pub(super) key_frames: Vec<Encoding>,
-    /// Some student gets other encodings than before.
-    pub(super) others: bool,
+/// In which of the worker's queues for video a peer stands; never in both.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum VideoQueue {
+    /// In none: nothing is due.
+    None,
+    /// For the newest frame.
+    Newest,
+    /// Behind: served every 5 ms until it has caught up.
+    Behind,
 }
 
-/// Numbers of one student.
-#[derive(Debug, Default, Clone, Copy)]
-pub struct PeerStats {
-    /// Packets that it said it missed.
-    pub nacked: u64,
-    /// Packets that were sent to it again.
-    pub resent: u64,
-    /// Times that it said it can't decode.
-    pub picture_losses: u64,
-    /// Frames that were left out for it.
-    pub dropped: u64,
-    /// The worst share of packets that it reported lost lately, 0 to 1.
-    pub fraction_lost: f32,
-    /// Chat and the like that was left out because it did not read.
-    pub unread: u64,
-    /// Times that it was given other tiers than before.
-    pub changes: u64,
-    /// Its packets that were not read, as no student needs to send them: of DTLS, SCTP and STUN.
-    pub refused: u64,
-    /// How long packets wait in front of its line, in milliseconds.
-    pub queue_ms: u32,
-    /// What its line carries in kbit/s, where that is known.
-    pub estimate_kbps: Option<u32>,
-    /// RTP packets that were sent to it, those included that were sent again.
-    pub packets: u64,
-    /// Their bytes, without UDP and IP headers.
-    pub bytes: u64,
-    /// Packets that it reported lost (RFC 3550, 6.4.1), before anything was sent again.
-    pub lost: u64,
-    /// What it gets of the picture now.
-    pub picture: SentPicture,
-}
-
+/// One student's peer connection.
 pub(super) struct Peer {
-    pub(super) slot: Slot,
     pub(super) user: UserId,
     pub(super) ufrag: String,
     pub(super) password: String,
-    /// The next time that the core wants to be woken.
+    phase: Phase,
+    /// When the peer wants to be woken.
     pub(super) deadline: Instant,
-    /// Before this time it is not woken.
+    /// No deadline is before this time.
     rests_until: Option<Instant>,
-    created: Instant,
-    pub(super) connected: bool,
-    starts: Option<Instant>,
-    pub(super) lanes: Lanes,
-    pub(super) stats: PeerStats,
+    pub(super) transport: Transport,
+    pub(super) senders: Senders,
     pub(super) channel: Channel,
-    /// Whether it stands in the queue of those who are to be told something.
-    pub(super) is_to_be_told: bool,
-    /// Whether it stands in the queue of those who get the newest pictures.
-    pub(super) is_to_be_served: bool,
-    /// Whether it stands in the queue of those who catch up.
-    pub(super) has_turns: bool,
-    /// Whether it panicked, and is good for nothing any more.
-    pub(super) failed: bool,
-    #[cfg(test)]
-    pub(super) panics: bool,
-    found: Found,
-    /// What may come of DTLS.
-    records: Records,
-    /// Datagrams that were too many, or not well made.
-    not_read: u64,
-    /// Opens the student's feedback, from its second packet on.
-    opener: Option<Opener>,
-    /// The address from which a packet was opened just now.
-    opened_from: Option<SocketAddr>,
-    /// When the router was told last where the student is.
-    confirmed: Option<Instant>,
-    /// Far larger than all the rest, and not needed for media: out of the way of it.
-    connection: Box<RTCPeerConnection>,
-    /// What the student's way carries, and what it gets.
+    pub(super) video_queue: VideoQueue,
+    /// Whether the peer stands in the worker's queue of peers with messages to send.
+    pub(super) is_in_message_queue: bool,
+    /// ICE has not heard of the peer lately.
+    is_disturbed: bool,
+    pub(super) stats: PeerStats,
+    /// What the peer's link carries, and which tiers it gets.
     control: Controller,
-    /// It has sound and waits for its first picture.
+    /// Audio has started, and video waits for a probe.
     opening: Option<Opening>,
-    /// Why it gets less than all.
+    /// Why the peer gets less than the best.
     suffers: Option<TierReason>,
-    /// Whether packets wait in front of the student's line, which repairs would make longer.
+    /// Whether packets wait in front of the peer's link; retransmissions would make them wait longer.
     is_delayed: bool,
     repairs: RepairBudget,
     repaired: Repaired,
     recoveries: Recoveries,
-    disturbed: bool,
+    #[cfg(test)]
+    pub(super) panics: bool,
 }
 
 impl Peer {
-    /// Adds a candidate of the student. One that can't be read or resolved is no harm: there are others.
-    pub(super) fn add_candidate(&mut self, candidate: RTCIceCandidateInit) {
-        let _ = self.connection.add_remote_candidate(candidate);
+    /// A peer with a local description, whose media has not started.
+    fn new(
+        now: Instant,
+        user: UserId,
+        (ufrag, password): (String, String),
+        transport: Transport,
+        senders: Senders,
+        control: Controller,
+    ) -> Self {
+        Self {
+            user,
+            ufrag,
+            password,
+            phase: Phase::Connecting { since: now },
+            deadline: now,
+            rests_until: None,
+            transport,
+            senders,
+            channel: Channel::default(),
+            video_queue: VideoQueue::None,
+            is_in_message_queue: false,
+            is_disturbed: false,
+            stats: PeerStats::default(),
+            control,
+            opening: None,
+            suffers: None,
+            is_delayed: false,
+            repairs: RepairBudget::default(),
+            repaired: Repaired::default(),
+            recoveries: Recoveries::default(),
+            #[cfg(test)]
+            panics: false,
+        }
     }
 
-    /// Takes a datagram of this student. Gives what came of it where it was feedback that we could open; all else is for
-    /// the core, which must have a turn then.
+    /// Whether ICE and DTLS are done.
+    pub(super) fn is_connected(&self) -> bool {
+        !matches!(self.phase, Phase::Connecting { .. })
+    }
+
+    /// Whether the peer is connected and ICE has not heard of it lately.
+    pub(super) fn is_disturbed(&self) -> bool {
+        self.is_disturbed
+    }
+
+    /// Whether the core seals RTP, at five times the cost, because the session key is not known.
+    pub(super) fn is_sealed_by_core(&self) -> bool {
+        !self.transport.seals_rtp() && self.senders.have_sent()
+    }
+
+    /// Adds a remote candidate. One that can't be parsed or resolved is ignored: there are others.
+    pub(super) fn add_candidate(&mut self, candidate: RTCIceCandidateInit) {
+        let _ = self.transport.connection.add_remote_candidate(candidate);
+    }
+
+    /// Takes a datagram of this peer: `path` is the local address that it was sent to and its source.
     pub(super) fn receive(
         &mut self,
-        now: Instant,
-        (at, from): (SocketAddr, SocketAddr),
+        cx: &mut SendContext<'_>,
+        path: (SocketAddr, SocketAddr),
         mut datagram: BytesMut,
-        rings: &Rings,
-        class: &mut ClassRepairs,
-        wishes: &mut Wishes,
-    ) -> Option<Heard> {
-        if is_rtcp(&datagram)
-            && let Some(opener) = &mut self.opener
-        {
-            let mut heard = Heard::default();
-            let opened = opener.open(&mut datagram);
-            if opened.is_some() {
-                self.opened_from = Some(from);
-            }
-            // What can't be opened was forged, or came twice.
-            let compound = opened.unwrap_or_default();
-            rtcp::read(compound).for_each(|said| self.hear(now, said, rings, class, wishes, &mut heard));
-            return Some(heard);
+    ) -> Received {
+        if let Some(compound) = self.transport.open_rtcp(path.1, &mut datagram) {
+            let mut outcome = FeedbackOutcome::default();
+            rtcp::read(compound).for_each(|feedback| self.on_rtcp(cx, feedback, &mut outcome));
+            return Received::Feedback(outcome);
         }
-        let transport =
-            TransportContext { local_addr: at, peer_addr: from, ecn: None, transport_protocol: TransportProtocol::UDP };
-        if Handshake::is_of_it(&datagram) {
-            if !self.records.admit(now, self.connected, &datagram) {
-                self.not_read += 1;
-                return Some(Heard::default());
-            }
-            self.lanes.handshake.hears(now, &datagram);
+        match self.transport.receive(cx.now, path, self.is_connected(), datagram) {
+            true => Received::ByCore,
+            false => Received::Nothing,
         }
-        let opened = self.found.opened();
-        // What the core can't read was not meant for it, or was forged: its state has not changed.
-        let _ = self.connection.handle_read(TaggedBytesMut { now, transport, message: datagram });
-        if self.found.opened() > opened {
-            self.opened_from = Some(from);
-        }
-        if self.opener.is_none() {
-            // At once: what the core opened later than the packet that told the key would count twice.
-            self.opener = self.found.opening().and_then(Opener::new);
-        }
-        None
-    }
-
-    /// Where the student is, if a packet from there was opened just now and its media goes there; once in a while.
-    pub(super) fn confirmed_address(&mut self, now: Instant) -> Option<SocketAddr> {
-        let from = self.opened_from.take().filter(|from| self.lanes.destination() == Some(*from))?;
-        let is_due = self.confirmed.is_none_or(|at| now.saturating_duration_since(at) >= CONFIRM_EVERY);
-        if is_due {
-            self.confirmed = Some(now);
-        }
-        is_due.then_some(from)
     }
 
     /// Lets the core do what its timers ask for.
     pub(super) fn tick(&mut self, now: Instant) {
         if self.deadline <= now {
-            let _ = self.connection.handle_timeout(now);
+            let _ = self.transport.connection.handle_timeout(now);
         }
     }
 
-    /// Reads what the core has to say after it was given something.
-    pub(super) fn turn(&mut self, now: Instant, rings: &Rings, class: &mut ClassRepairs, wishes: &mut Wishes) -> Turn {
+    /// Reads what the core has to say after a datagram, a timer or a candidate, and starts media when it is time to.
+    pub(super) fn poll(&mut self, cx: &mut SendContext<'_>) -> Polled {
         #[cfg(test)]
         assert!(!self.panics, "on purpose");
-        let mut fate = Fate::Alive;
-        let mut said = Said::default();
-        while let Some(event) = self.connection.poll_event() {
-            let state = match event {
-                RTCPeerConnectionEvent::OnConnectionStateChangeEvent(state) => state,
+        let mut polled = Polled::default();
+        while let Some(event) = self.transport.connection.poll_event() {
+            match event {
+                RTCPeerConnectionEvent::OnConnectionStateChangeEvent(state) => {
+                    self.on_connection_state(cx.now, state, &mut polled);
+                }
                 RTCPeerConnectionEvent::OnDataChannel(event) => {
-                    match self.channel.on_event(&mut self.connection, event) {
+                    match self.channel.on_event(&mut self.transport.connection, event) {
                         Opened::No => {}
-                        Opened::Yes => said.opened = true,
-                        Opened::TooMany => fate = Fate::Gone("misbehaved"),
+                        Opened::Yes => polled.channel_opened = true,
+                        Opened::TooMany => polled.end = Some(End::Departed(Departure::Misbehaved)),
                     }
-                    continue;
                 }
-                _ => continue,
-            };
-            match state {
-                RTCPeerConnectionState::Connected if !self.connected => {
-                    self.connected = true;
-                    self.starts = Some(now + START_DELAY);
-                }
-                RTCPeerConnectionState::Connected => self.disturbed = false,
-                RTCPeerConnectionState::Disconnected => self.disturbed = true,
-                RTCPeerConnectionState::Failed => fate = Fate::Gone("lost"),
-                RTCPeerConnectionState::Closed => fate = Fate::Gone("left"),
                 _ => {}
             }
         }
-        if self.starts.is_some_and(|at| at <= now) {
-            self.starts = None;
-            self.lanes.start_sound(rings);
-            if self.lanes.can_open() && !self.lanes.handshake.is_near() {
-                self.opening = Some(Opening::new(now));
-            } else {
-                self.start_pictures(now, rings, wishes);
+        match self.phase {
+            Phase::Starting { at } if at <= cx.now => self.start(cx),
+            Phase::Connecting { since } if cx.now.saturating_duration_since(since) > CONNECT_WITHIN => {
+                polled.end = Some(End::Departed(Departure::NeverConnected));
             }
+            Phase::Connecting { .. } | Phase::Starting { .. } | Phase::Live => {}
         }
-        if !self.connected && now.saturating_duration_since(self.created) > CONNECT_WITHIN {
-            fate = Fate::Gone("never connected");
+        self.stats.refused = self.transport.refused();
+        if let Some(violation) = self.transport.violation() {
+            polled.end = Some(End::Violated(violation));
         }
-        self.stats.refused = self.not_read + self.found.refused();
-        if let Some(violation) = self.found.offence() {
-            fate = Fate::Broke(violation);
-        }
-        let mut heard = Heard::default();
-        while let Some(message) = self.connection.poll_read() {
+        while let Some(message) = self.transport.connection.poll_read() {
             match message.message {
-                // The first of all, or all where we have no key.
+                // The first compound of all; every compound if the SRTCP key is not known.
                 RTCMessage::RtcpPacket(_, packets) => {
                     let compound = rtc::rtcp::packet::marshal(&packets).unwrap_or_default();
-                    rtcp::read(&compound).for_each(|said| self.hear(now, said, rings, class, wishes, &mut heard));
+                    rtcp::read(&compound).for_each(|feedback| self.on_rtcp(cx, feedback, &mut polled.feedback));
                 }
                 RTCMessage::DataChannelMessage(id, message) => {
-                    said.texts.extend(self.channel.read(now, id, &message));
+                    polled.messages.extend(self.channel.read(cx.now, id, &message));
                 }
                 _ => {}
             }
         }
-        self.say(now);
-        Turn { fate, said, heard }
+        self.flush_messages(cx.now);
+        polled
     }
 
-    /// Hands what waits in the student's channel to the core; a turn of sending moves it on.
-    pub(super) fn say(&mut self, now: Instant) {
-        self.channel.flush(now, &mut self.connection);
+    fn on_connection_state(&mut self, now: Instant, state: RTCPeerConnectionState, polled: &mut Polled) {
+        match state {
+            RTCPeerConnectionState::Connected if !self.is_connected() => {
+                self.phase = Phase::Starting { at: now + START_DELAY };
+                polled.connected = true;
+            }
+            RTCPeerConnectionState::Connected => self.is_disturbed = false,
+            RTCPeerConnectionState::Disconnected => self.is_disturbed = true,
+            RTCPeerConnectionState::Failed => polled.end = Some(End::Departed(Departure::Lost)),
+            RTCPeerConnectionState::Closed => polled.end = Some(End::Departed(Departure::Left)),
+            _ => {}
+        }
+    }
+
+    /// Starts audio, and video as well unless a probe must tell first what a distant link carries.
+    fn start(&mut self, cx: &mut SendContext<'_>) {
+        self.phase = Phase::Live;
+        self.senders.start_audio(cx.rings);
+        let can_probe = self.transport.has_twcc() && self.senders.can_probe_first();
+        if can_probe && !self.transport.is_near() {
+            self.opening = Some(Opening::new(cx.now));
+        } else {
+            self.start_video(cx);
+        }
+    }
+
+    /// Hands waiting messages of the data channel to the core. [`send_all`](Self::send_all) sends them.
+    pub(super) fn flush_messages(&mut self, now: Instant) {
+        self.channel.flush(now, &mut self.transport.connection);
         self.stats.unread = self.channel.dropped;
     }
 
-    /// The source of a track has a gap, and the SFU asks for a key frame for all.
+    /// The source of a track lost a frame. The router requests a key frame for all peers.
     pub(super) fn on_gap(&mut self, track: Track) {
-        self.lanes.on_gap(track);
-        self.recoveries.were_asked_for(self.lanes.awaited().filter(|encoding| encoding.track == track));
+        self.senders.on_gap(track);
+        let awaiting = self.senders.awaiting_key_frame().filter(|encoding| encoding.track == track);
+        self.recoveries.were_asked_for(awaiting);
     }
 
-    /// Sends what is due of one track, or of all: no more than the hot path.
-    pub(super) fn send(
-        &mut self,
-        now: Instant,
-        only: Option<Track>,
-        rings: &Rings,
-        outlet: &mut UdpSender,
-        wishes: &mut Wishes,
-    ) {
-        if !self.connected {
+    /// The hot path: sends the frames that are due, of one track or of all.
+    pub(super) fn send(&mut self, cx: &mut SendContext<'_>, only: Option<Track>) {
+        if !self.is_connected() {
             return;
         }
-        let estimate = self.control.estimate();
-        let sent = self.lanes.send(now, only, rings, estimate, &mut self.connection, outlet);
-        self.recoveries.ask_for(now, self.lanes.awaited(), &mut wishes.key_frames);
+        let sent = self.senders.send(cx, &mut self.transport, self.control.estimate(), only);
+        self.recoveries.ask_for(cx.now, self.senders.awaiting_key_frame(), &mut cx.requests.key_frames);
         let way = Way { is_delayed: self.is_delayed, lost: self.control.estimate().lost() };
         self.repairs.sent(sent, way);
         if let Some(opening) = &mut self.opening
-            && self.lanes.has_key()
+            && self.transport.seals_rtp()
             && opening.wants_first_train()
         {
-            self.lanes.probe(now, Probe::FIRST, self.control.estimate(), &mut self.connection, outlet);
+            self.probe(cx, Probe::FIRST);
         }
-        if self.lanes.report(now, rings, &mut self.connection) {
-            self.lanes.drain(&mut self.connection, outlet);
-            self.stats.dropped = self.lanes.dropped();
-            self.set_deadline(now);
+        if self.senders.report(cx, &mut self.transport) {
+            self.transport.drain(cx.udp);
+            self.stats.dropped = self.senders.dropped();
+            self.set_deadline(cx.now);
         }
     }
 
-    /// Sends all that is due, after the core was given something: repairs, what the core has to say, and frames.
-    pub(super) fn send_all(
-        &mut self,
-        now: Instant,
-        repairs: &[Repair],
-        rings: &Rings,
-        outlet: &mut UdpSender,
-        wishes: &mut Wishes,
-    ) {
-        if self.connected {
-            if !repairs.is_empty() {
-                let estimate = self.control.estimate();
-                self.lanes.resend(now, repairs, rings, estimate, &mut self.connection, outlet);
+    /// Sends all that is due after the core was given something: retransmissions, frames and what the core has to say.
+    pub(super) fn send_all(&mut self, cx: &mut SendContext<'_>, retransmissions: &[RetransmissionRequest]) {
+        if self.is_connected() {
+            if !retransmissions.is_empty() {
+                self.senders.retransmit(cx, &mut self.transport, self.control.estimate(), retransmissions);
             }
-            self.send(now, None, rings, outlet, wishes);
+            self.send(cx, None);
         }
-        self.lanes.repeat_handshake(now, outlet);
-        self.lanes.drain(&mut self.connection, outlet);
-        self.set_deadline(now);
+        self.transport.retransmit_handshake(cx.now, cx.udp);
+        self.transport.drain(cx.udp);
+        self.set_deadline(cx.now);
+    }
+
+    fn probe(&mut self, cx: &mut SendContext<'_>, probe: Probe) {
+        self.senders.probe(cx, &mut self.transport, self.control.estimate(), probe);
     }
 
     fn set_deadline(&mut self, now: Instant) {
-        let timeout = self.connection.poll_timeout().unwrap_or(now + Duration::from_secs(1));
-        let ours = [self.starts, self.lanes.handshake.due()];
-        let due = ours.into_iter().flatten().fold(timeout, Instant::min);
-        self.deadline = self.rests_until.map_or(due, |rests_until| due.max(rests_until));
+        let mut deadline = self.transport.deadline(now);
+        if let Phase::Starting { at } = self.phase {
+            deadline = deadline.min(at);
+        }
+        self.deadline = self.rests_until.map_or(deadline, |rests_until| deadline.max(rests_until));
     }
 
-    /// This process stood still until now: that is held against nobody.
+    /// This process was suspended until now, which says nothing about the peer's link.
     pub(super) fn stood_still(&mut self, now: Instant) {
         self.control.stood_still(now);
         self.rests_until = Some(now + READ_FIRST);
         self.deadline = self.deadline.max(now + READ_FIRST);
     }
 
-    /// Since when it is in trouble, if it is; none where it gets no pictures yet.
+    /// Since when the peer's link is in trouble, if it is. None for a peer without video, which does not count.
     pub(super) fn troubled_since(&self) -> Option<Option<Instant>> {
-        let gets_pictures = self.connected && self.starts.is_none() && self.opening.is_none();
-        gets_pictures.then(|| self.control.troubled_since())
+        let has_video = self.phase == Phase::Live && self.opening.is_none();
+        has_video.then(|| self.control.troubled_since())
     }
 
-    /// Whether the student has not been heard of lately.
-    pub(super) fn disturbed(&self) -> bool {
-        self.disturbed
+    /// The peer's counters of now.
+    pub(super) fn numbers(&self) -> PeerStats {
+        let (packets, bytes) = self.transport.sent();
+        PeerStats { packets, bytes, lost: self.senders.lost(), picture: self.sent_picture(), ..self.stats }
     }
 
-    /// Ends the connection politely: the student sees it close at once.
-    pub(super) fn close(mut self, outlet: &mut UdpSender) {
-        let _ = self.connection.close();
-        self.lanes.drain(&mut self.connection, outlet);
+    fn sent_picture(&self) -> SentPicture {
+        let has = |track| self.senders.tracks().any(|(known, _)| known == track);
+        let Some(main) = [Track::Screen, Track::Camera].into_iter().find(|track| has(*track)) else {
+            return SentPicture::Full;
+        };
+        let mut watched = self.senders.watched();
+        match watched.find(|Encoding { track, .. }| *track == main).map(|encoding| encoding.tier) {
+            Some(Tier::Full) => SentPicture::Full,
+            Some(Tier::Low) => SentPicture::Low,
+            None => SentPicture::Withheld,
+        }
+    }
+
+    /// Closes the connection politely: the student sees it end at once.
+    pub(super) fn close(self, udp: &mut UdpSender) {
+        self.transport.close(udp);
     }
 }

@@ -1,24 +1,126 @@
-//! The numbers of an SFU, added up over its shards.
+//! Counters: of one peer, of a worker, and their sum over the workers of an SFU.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::oneshot;
 
 use super::SfuStats;
-use super::worker::ShardStats;
-use crate::rtp::{Encoding, KeyFrameRequests, PerEncoding};
+use super::udp::SentCounts;
+use crate::id::UserId;
+use crate::rtp::{Delays, Encoding, KeyFrameRequests, PerEncoding};
 
-/// Waits for the numbers of each shard, then replies.
+/// What a student gets of the picture: of the screen, or of the camera where it has no screen.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub enum SentPicture {
+    /// The full tier; or the student asked for sound alone.
+    #[default]
+    Full,
+    /// The low tier.
+    Low,
+    /// Nothing, because its link carries no video.
+    Withheld,
+}
+
+/// Counters and measurements of one student.
+#[derive(Debug, Default, Clone, Copy)]
+pub struct PeerStats {
+    /// Packets that it asked for by NACK.
+    pub nacked: u64,
+    /// Packets that were retransmitted.
+    pub resent: u64,
+    /// Requests for a key frame (PLI, FIR).
+    pub picture_losses: u64,
+    /// Frames that were left out for it.
+    pub dropped: u64,
+    /// The worst share of packets that its last receiver report calls lost, 0 to 1.
+    pub fraction_lost: f32,
+    /// Data channel messages that were dropped because it did not read.
+    pub unread: u64,
+    /// Changes of tier.
+    pub changes: u64,
+    /// Its packets of DTLS, SCTP and STUN that were not read, because no student needs to send them.
+    pub refused: u64,
+    /// How long packets wait in front of its link, in milliseconds.
+    pub queue_ms: u32,
+    /// What its link carries in kbit/s, if that is known.
+    pub estimate_kbps: Option<u32>,
+    /// RTP packets that were sent, retransmissions and padding included.
+    pub packets: u64,
+    /// Their bytes, without SRTP's tag and the headers of UDP and IP.
+    pub bytes: u64,
+    /// Packets that it reported lost (RFC 3550, 6.4.1), before any retransmission.
+    pub lost: u64,
+    /// What it gets of the picture now.
+    pub picture: SentPicture,
+}
+
+/// Counters summed over all students, those included that are gone.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct PeerTotals {
+    /// Packets that students asked for by NACK.
+    pub nacked: u64,
+    /// Packets that were retransmitted.
+    pub resent: u64,
+    /// Packets that students reported lost.
+    pub lost: u64,
+    /// Requests for a key frame (PLI, FIR).
+    pub picture_losses: u64,
+    /// Data channel messages that were dropped because a student did not read.
+    pub unread: u64,
+    /// Changes of tier.
+    pub changes: u64,
+}
+
+impl PeerTotals {
+    /// Adds the counters of one student.
+    pub(super) fn add(&mut self, stats: &PeerStats) {
+        let PeerStats { nacked, resent, lost, picture_losses, unread, changes, .. } = *stats;
+        *self = self.plus(Self { nacked, resent, lost, picture_losses, unread, changes });
+    }
+
+    /// The sum of both.
+    pub(super) fn plus(self, other: Self) -> Self {
+        Self {
+            nacked: self.nacked + other.nacked,
+            resent: self.resent + other.resent,
+            lost: self.lost + other.lost,
+            picture_losses: self.picture_losses + other.picture_losses,
+            unread: self.unread + other.unread,
+            changes: self.changes + other.changes,
+        }
+    }
+}
+
+/// Counters of a worker.
+#[derive(Debug, Default)]
+pub(super) struct WorkerStats {
+    pub(super) students: usize,
+    pub(super) connecting: usize,
+    pub(super) disturbed: usize,
+    pub(super) sent: SentCounts,
+    pub(super) delays: Delays,
+    pub(super) sound_delays: Delays,
+    pub(super) dropped: u64,
+    /// Peers whose RTP the core seals, because the session key is not known.
+    pub(super) sealed_by_core: usize,
+    /// How many peers get an encoding, or will at its next key frame.
+    pub(super) watched: PerEncoding<usize>,
+    pub(super) peers: Vec<(UserId, PeerStats)>,
+    /// Of all peers, those included that are gone.
+    pub(super) totals: PeerTotals,
+}
+
+/// Collects the counters of each worker, then replies with their sum.
 pub(super) struct Collector(Mutex<Option<Sum>>);
 
 struct Sum {
-    numbers: SfuStats,
+    stats: SfuStats,
     missing: usize,
     reply: oneshot::Sender<SfuStats>,
 }
 
 impl Collector {
-    /// What the SFU counts itself: frames, key frames and bytes by encoding, and STUN messages that it did not read.
+    /// What the router itself counts: frames, key frames and bytes by encoding, and STUN messages that it did not read.
     pub(super) fn numbers(
         counts: &PerEncoding<(u64, u64, u64)>,
         requests: &PerEncoding<KeyFrameRequests>,
@@ -37,39 +139,39 @@ impl Collector {
         }
     }
 
-    /// For so many `shards`, beside the numbers of the SFU itself.
-    pub(super) fn new(numbers: SfuStats, shards: usize, reply: oneshot::Sender<SfuStats>) -> Arc<Self> {
-        Arc::new(Self(Mutex::new(Some(Sum { numbers, missing: shards, reply }))))
+    /// Adds the counters of so many workers to `stats`, those of the router.
+    pub(super) fn new(stats: SfuStats, workers: usize, reply: oneshot::Sender<SfuStats>) -> Arc<Self> {
+        Arc::new(Self(Mutex::new(Some(Sum { stats, missing: workers, reply }))))
     }
 
-    /// Takes the numbers of one shard.
-    pub(super) fn add(&self, shard: ShardStats) {
+    /// Adds the counters of one worker; the last one sends the reply.
+    pub(super) fn add(&self, worker: WorkerStats) {
         let mut sum = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(Sum { numbers, missing, .. }) = sum.as_mut() else { return };
-        numbers.students += shard.students;
-        numbers.connecting += shard.connecting;
-        numbers.disturbed += shard.disturbed;
-        numbers.packets += shard.sent.packets;
-        numbers.bytes += shard.sent.bytes;
-        numbers.calls += shard.sent.calls;
-        numbers.refused += shard.sent.refused;
-        numbers.sealed_by_core += shard.sealed_by_core;
-        for encoding in Encoding::all().filter(|encoding| shard.watched[*encoding] > 0) {
-            match numbers.watched.iter_mut().find(|(known, _)| *known == encoding) {
-                Some((_, students)) => *students += shard.watched[encoding],
-                None => numbers.watched.push((encoding, shard.watched[encoding])),
+        let Some(Sum { stats, missing, .. }) = sum.as_mut() else { return };
+        stats.students += worker.students;
+        stats.connecting += worker.connecting;
+        stats.disturbed += worker.disturbed;
+        stats.packets += worker.sent.packets;
+        stats.bytes += worker.sent.bytes;
+        stats.calls += worker.sent.calls;
+        stats.refused += worker.sent.refused;
+        stats.sealed_by_core += worker.sealed_by_core;
+        for encoding in Encoding::all().filter(|encoding| worker.watched[*encoding] > 0) {
+            match stats.watched.iter_mut().find(|(known, _)| *known == encoding) {
+                Some((_, students)) => *students += worker.watched[encoding],
+                None => stats.watched.push((encoding, worker.watched[encoding])),
             }
         }
-        numbers.dropped += shard.dropped;
-        numbers.send_delay.merge(&shard.delays);
-        numbers.sound_delay.merge(&shard.sound_delays);
-        numbers.peers.extend(shard.peers);
-        numbers.totals = numbers.totals.plus(shard.totals);
+        stats.dropped += worker.dropped;
+        stats.send_delay.merge(&worker.delays);
+        stats.sound_delay.merge(&worker.sound_delays);
+        stats.peers.extend(worker.peers);
+        stats.totals = stats.totals.plus(worker.totals);
         *missing -= 1;
         if *missing == 0
-            && let Some(Sum { numbers, reply, .. }) = sum.take()
+            && let Some(Sum { stats, reply, .. }) = sum.take()
         {
-            let _ = reply.send(numbers);
+            let _ = reply.send(stats);
         }
     }
 }

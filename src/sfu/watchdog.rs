@@ -1,35 +1,40 @@
-//! How long one student's turn took: one student must not keep a thread that the class shares.
+//! No peer may harm the others: what panics is caught, and what keeps the thread busy for too long is found.
 //!
-//! What counts is CPU time of the thread, as a machine that is busy or stopped is no student's fault. To ask for it
-//! costs a system call, so it is asked for twice in [`FRESH`] at the most, and after a turn only if that took long by
-//! the wall clock.
+//! Only CPU time of the thread counts, because a busy or suspended machine is no student's fault. Reading it costs a
+//! system call, so that it is read at most once in [`FRESH`], and again only after work that took long by the wall clock.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
 use rustix::time::{ClockId, clock_gettime};
 
-/// A turn takes 20 us, and 2 ms where a connection is negotiated.
-pub(super) const LONGEST_TURN: Duration = Duration::from_millis(50);
+/// The longest time that one call of a peer may take. A usual one takes 20 us, an offer 2 ms.
+pub(super) const MAX_CPU_TIME: Duration = Duration::from_millis(50);
 
-/// CPU time that is known of this instant counts as that of now, less what has passed since: a turn is never taken for
-/// longer than it was.
+/// A reading of the CPU time is used for so long. What has passed since counts as used before the work, so that work is
+/// never taken for longer than it was.
 const FRESH: Duration = Duration::from_millis(2);
 
-/// Measures turns of one thread.
+/// What `work` gives; None if it panics. What it leaves half done must not be used any more.
+pub(super) fn caught<T>(work: impl FnOnce() -> T) -> Option<T> {
+    catch_unwind(AssertUnwindSafe(work)).ok()
+}
+
+/// Measures the CPU time of work on one thread.
 #[derive(Debug, Default)]
 pub(super) struct Watchdog {
-    /// When the thread had used so much.
-    known: Option<(Instant, Duration)>,
+    /// The last reading of the CPU time, and when it was taken.
+    reading: Option<(Instant, Duration)>,
 }
 
 impl Watchdog {
-    /// Does a student's work; gives how long it kept the CPU if that was too long.
+    /// Does some work. Gives its CPU time as well if that was more than [`MAX_CPU_TIME`].
     pub(super) fn watch<T>(&mut self, work: impl FnOnce() -> T) -> (T, Option<Duration>) {
         let began = Instant::now();
-        let fresh = self.known.filter(|(at, _)| began.saturating_duration_since(*at) <= FRESH);
-        let (at, before) = *self.known.insert(fresh.unwrap_or_else(|| (began, cpu_time())));
+        let fresh = self.reading.filter(|(at, _)| began.saturating_duration_since(*at) <= FRESH);
+        let (at, before) = *self.reading.insert(fresh.unwrap_or_else(|| (began, cpu_time())));
         let done = work();
-        if began.elapsed() <= LONGEST_TURN {
+        if began.elapsed() <= MAX_CPU_TIME {
             return (done, None);
         }
         let used = cpu_time().saturating_sub(before);
@@ -37,14 +42,14 @@ impl Watchdog {
     }
 }
 
-/// How long a turn took at least, if that was too long: the thread used so much CPU time since an instant that was
-/// `other` before the turn.
-fn too_long(used: Duration, other: Duration) -> Option<Duration> {
-    Some(used.saturating_sub(other)).filter(|least| *least > LONGEST_TURN)
+/// The least CPU time that the work took, if that was too long. The thread `used` so much since a reading that was taken
+/// `earlier` than the work began.
+fn too_long(used: Duration, earlier: Duration) -> Option<Duration> {
+    Some(used.saturating_sub(earlier)).filter(|least| *least > MAX_CPU_TIME)
 }
 
-/// Of this thread.
-pub(crate) fn cpu_time() -> Duration {
+/// The CPU time of this thread.
+fn cpu_time() -> Duration {
     let time = clock_gettime(ClockId::ThreadCPUTime);
     Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
 }
@@ -56,33 +61,33 @@ mod tests {
     const MS: Duration = Duration::from_millis(1);
 
     #[test]
-    fn what_was_used_before_a_turn_is_not_its_own() {
+    fn cpu_time_before_the_work_does_not_count() {
         assert_eq!(too_long(51 * MS, Duration::ZERO), Some(51 * MS));
         assert_eq!(too_long(51 * MS, 2 * MS), None);
         assert_eq!(too_long(Duration::ZERO, 2 * MS), None);
     }
 
     #[test]
-    fn who_keeps_the_cpu_is_found() {
-        let mut dog = Watchdog::default();
-        let (worked, long) = dog.watch(|| {
+    fn work_that_keeps_the_cpu_busy_is_found() {
+        let mut watchdog = Watchdog::default();
+        let (worked, long) = watchdog.watch(|| {
             let start = cpu_time();
-            while cpu_time() - start <= LONGEST_TURN + FRESH {}
+            while cpu_time() - start <= MAX_CPU_TIME + FRESH {}
             7
         });
         assert_eq!(worked, 7);
-        assert!(long.is_some_and(|long| long > LONGEST_TURN));
+        assert!(long.is_some_and(|long| long > MAX_CPU_TIME));
     }
 
-    /// As when the process is stopped, or another has the CPU.
+    /// As if the process was suspended, or another one had the CPU.
     #[test]
-    fn who_only_waits_is_not() {
+    fn work_that_only_waits_is_not_found() {
         let (release, wait) = std::sync::mpsc::channel::<()>();
-        let mut dog = Watchdog::default();
+        let mut watchdog = Watchdog::default();
         let began = Instant::now();
-        let ((), long) = dog.watch(|| {
-            while began.elapsed() <= 2 * LONGEST_TURN {
-                let _ = wait.recv_timeout(LONGEST_TURN);
+        let ((), long) = watchdog.watch(|| {
+            while began.elapsed() <= 2 * MAX_CPU_TIME {
+                let _ = wait.recv_timeout(MAX_CPU_TIME);
             }
         });
         drop(release);

@@ -1,7 +1,7 @@
-//! A part of a class: its students, and the sending to them. An SFU has one, or one for each of its threads.
+//! A worker: some of the peers, and the sending to them. An SFU has one worker per thread.
 //!
-//! It is given [`Task`]s and time, sends by its own [`UdpSender`], and says what concerns the whole SFU as [`Report`]s. A
-//! panic in one student's turn ends that student and nobody else.
+//! A worker is given [`WorkerCommand`]s and time. It sends through its own [`UdpSender`] and tells the router by
+//! [`WorkerReport`]s what concerns the whole SFU. A peer that panics is removed; the others are not affected.
 
 use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
@@ -11,512 +11,470 @@ use std::time::{Duration, Instant};
 use bytes::BytesMut;
 use tokio::sync::mpsc;
 
-use super::event_queue::Voice;
-use super::peer::{Fate, Heard, Peer, PeerStats, PeerTotals, Turn, Wishes};
-use super::senders::Repair;
-use super::udp::{SentCounts, UdpSender};
-use super::watchdog::Watchdog;
-use super::{RTCIceCandidateInit, Rings, SfuEvent};
+use super::encoders::EncoderRequests;
+use super::event_queue::EventQueue;
+use super::peer::{Departure, End, Peer, Received};
+use super::senders::RetransmissionRequest;
+use super::stats::{PeerStats, PeerTotals, WorkerStats};
+use super::transport::SendContext;
+use super::udp::UdpSender;
+use super::watchdog::{Watchdog, caught};
+use super::{PeerId, RTCIceCandidateInit, Rings, SfuEvent};
 use crate::congestion::Traffic;
 use crate::congestion::{ClassRepairs, CommonTrouble, Rates};
 use crate::id::UserId;
-use crate::rtp::{Delays, Encoding, Frame, FrameRing, PerCodec, PerEncoding, Track};
+use crate::rtp::{Encoding, Frame, FrameRing, PerCodec, PerEncoding, Track};
 use crate::suspension::{Pause, Pulse};
 use crate::token_bucket::TokenBucket;
 
-mod adapting;
-mod serving;
+mod schedule;
 
-/// How long pictures are sent before sound, feedback and newcomers get their turn.
-const SLICE: Duration = Duration::from_millis(4);
+/// The teacher is told of a suspension of this process that lasted so long.
+const NOTABLE_PAUSE: Duration = Duration::from_secs(1);
 
-/// How often it is looked at what a student's way carries, beside after each feedback.
-const ADAPT_EVERY: Duration = Duration::from_millis(100);
+/// Notices of expelled students: many attackers do not fill the teacher's terminal.
+const NOTICES_PER_SECOND: u32 = 1;
+const NOTICE_BURST: u32 = 5;
 
-/// Students that are told something before frames and datagrams get their turn. A message costs a student some 20 us,
-/// so these are a millisecond; the next turn is 5 ms later, so a class of 1,000 is told within 100 ms.
-const TELL_AT_ONCE: usize = 50;
-
-/// A pause of this process that is worth a word to the teacher.
-const WORTH_A_WORD: Duration = Duration::from_secs(1);
-/// Sentences on students that had to go: a class of attackers does not fill the teacher's terminal.
-const REMOVALS_PER_SECOND: u32 = 1;
-const REMOVAL_BURST: u32 = 5;
-
-/// A student's connection; never used twice in an SFU.
-pub(super) type Slot = u64;
-
-/// A student's place in its shard; another one's when it has gone.
-type Seat = usize;
-
-/// What a shard is to do.
-pub(super) enum Task {
-    /// Send this to everybody; with it there were so many key frames of its encoding.
+/// What a worker is to do.
+pub(super) enum WorkerCommand {
+    /// Send a frame to everybody. With it, there were so many key frames of its encoding.
     Frame { frame: Frame, keys: u64 },
-    /// A track has a gap: only a key frame will do.
+    /// The source of a track lost a frame: only a key frame goes on.
     Gap(Track),
-    /// A new student.
-    Add(Slot, Box<Peer>),
-    /// What a student sent: to which of our addresses, and from which of its own.
-    Datagram { slot: Slot, at: SocketAddr, from: SocketAddr, bytes: BytesMut },
-    /// From now on pictures can be had in these encodings.
+    /// A new peer.
+    Add(PeerId, Box<Peer>),
+    /// A peer's datagram: our address that it was sent to, and its source.
+    Datagram { id: PeerId, at: SocketAddr, from: SocketAddr, bytes: BytesMut },
+    /// The encodings that can be had from now on.
     Encodings(Arc<[Encoding]>),
-    /// Where a student may be reached.
-    Candidate { slot: Slot, candidate: RTCIceCandidateInit },
-    /// A student goes; `why` is said, where there is something to say.
-    Remove { slot: Slot, why: Option<&'static str> },
-    /// Tell one student something.
-    Tell { slot: Slot, text: Arc<str> },
-    /// Tell everybody something.
+    /// A remote candidate of a peer.
+    Candidate { id: PeerId, candidate: RTCIceCandidateInit },
+    /// Close a peer's connection, and announce why unless another peer replaces it.
+    Remove { id: PeerId, why: Option<Departure> },
+    /// Send a message to one student.
+    Tell { id: PeerId, text: Arc<str> },
+    /// Send a message to all students.
     TellAll { text: Arc<str> },
-    /// Add up the numbers.
-    Stats(Box<dyn FnOnce(ShardStats) + Send>),
-    /// Say goodbye to everybody.
+    /// The socket was bound anew: send by this one.
+    MoveTo(Box<UdpSender>),
+    /// Give the counters.
+    Stats(Box<dyn FnOnce(WorkerStats) + Send>),
+    /// Close all connections.
     Close,
-    /// Makes a student's next turn panic.
+    /// Makes a peer's next poll panic.
     #[cfg(test)]
-    Panic { slot: Slot },
+    Panic { id: PeerId },
 }
 
-/// What the rest of the SFU must know.
+/// What the router must know.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Report {
-    /// A student is forgotten.
-    Gone(Slot),
-    /// A student's connection has opened a packet from this address, where its media goes.
-    Confirmed { slot: Slot, from: SocketAddr },
-    /// Somebody can't go on without another key frame than the `seen` ones that the shard was given until now.
-    WantsKey { encoding: Encoding, seen: u64 },
-    /// So many students of this shard, the number of its thread, need the encoding.
-    Needs { worker: usize, encoding: Encoding, students: usize },
+pub(super) enum WorkerReport {
+    /// A peer was removed.
+    Gone(PeerId),
+    /// A peer's connection has opened a packet from this address, to which its media is sent.
+    Confirmed { id: PeerId, from: SocketAddr },
+    /// A peer can't go on without a key frame after the `seen` ones that this worker was given so far.
+    KeyFrameNeeded { encoding: Encoding, seen: u64 },
+    /// So many peers of this worker need an encoding.
+    Active { worker: usize, encoding: Encoding, students: usize },
 }
 
-/// Numbers of a shard.
-#[derive(Debug, Default)]
-pub(super) struct ShardStats {
-    pub(super) students: usize,
-    pub(super) connecting: usize,
-    pub(super) disturbed: usize,
-    pub(super) sent: SentCounts,
-    pub(super) delays: Delays,
-    pub(super) sound_delays: Delays,
-    pub(super) dropped: u64,
-    /// Students that are sealed for by the library, as we have no key.
-    pub(super) sealed_by_core: usize,
-    /// Students that get an encoding, or will at its next key frame.
-    pub(super) watched: PerEncoding<usize>,
-    pub(super) peers: Vec<(UserId, PeerStats)>,
-    /// Of all students, those included that are gone.
-    pub(super) totals: PeerTotals,
-}
-
-pub(super) struct Shard {
-    outlet: UdpSender,
-    voice: Voice,
-    /// Looks how long a student's core takes.
-    watchdog: Watchdog,
-    /// How often the teacher is told why somebody had to go.
-    removals: TokenBucket,
-    reports: mpsc::UnboundedSender<Report>,
-    /// The number of its thread.
-    worker: usize,
+/// What a worker lends to its peers.
+struct Media {
     rings: Rings,
-    /// Key frames so far, those included that had no room on the way to here.
+    udp: UdpSender,
+    requests: EncoderRequests,
+    shared_rtx: ClassRepairs,
+}
+
+impl Media {
+    fn at(&mut self, now: Instant) -> SendContext<'_> {
+        let Self { rings, udp, requests, shared_rtx } = self;
+        SendContext { now, rings, udp, requests, shared_rtx }
+    }
+}
+
+/// Some of the peers of an SFU, all served by one thread.
+pub(super) struct Worker {
+    /// The number of its thread.
+    number: usize,
+    media: Media,
+    events: EventQueue,
+    reports: mpsc::UnboundedSender<WorkerReport>,
+    watchdog: Watchdog,
+    /// Limits the notices of expelled students.
+    notices: TokenBucket,
+    /// Key frames so far, those included that the queue to this worker had no room for.
     keys: PerEncoding<u64>,
-    /// What those may have whose own repairs are used up.
-    repairs: ClassRepairs,
-    /// What each encoding costs.
+    /// Measures the bit rate of each encoding.
     traffic: Traffic,
     rates: PerCodec<Rates>,
-    /// Trouble that many students have.
+    /// Trouble that many peers have in the same instant.
     common: CommonTrouble,
-    /// Whether its thread stood still.
+    /// Notices when this process was suspended.
     pulse: Pulse,
-    /// When students were last asked what their way carries.
+    /// When all peers were adapted last.
     adapted: Instant,
-    /// How many students need an encoding, as was reported.
-    needed: PerEncoding<usize>,
-    /// In one piece of memory: each frame goes through all of them.
-    seats: Vec<Option<Peer>>,
-    /// When each student's core wants to be woken.
+    /// How many peers need an encoding, as was reported last.
+    active: PerEncoding<usize>,
+    /// Peers by index, in one piece of memory: each frame goes through all of them. A free index is used again.
+    peers: Vec<Option<Peer>>,
+    /// By index, when a peer wants to be woken.
     deadlines: Vec<Option<Instant>>,
-    by_slot: HashMap<Slot, Seat>,
-    /// Students to whom the newest pictures were not sent yet, in the order of their turns.
-    serving: VecDeque<Seat>,
-    /// Who is served first: another one with each picture.
+    by_id: HashMap<PeerId, usize>,
+    /// Ids by index.
+    ids: Vec<PeerId>,
+    /// Peers to send the newest frame of video to, in this order.
+    newest: VecDeque<usize>,
+    /// Peers that are behind, in the order of their turns.
+    behind: VecDeque<usize>,
+    /// Peers with messages to send.
+    with_messages: VecDeque<usize>,
+    /// Which peer gets a frame of video first: the next one with each frame.
     first_served: usize,
-    catching_up: VecDeque<Seat>,
-    /// Students with messages that were not handed to their connection yet.
-    to_tell: VecDeque<Seat>,
-    dropped_by_the_gone: u64,
-    totals_of_the_gone: PeerTotals,
+    dropped_by_departed: u64,
+    totals_of_departed: PeerTotals,
 }
 
-impl Shard {
+impl Worker {
     pub(super) fn new(
-        worker: usize,
+        number: usize,
         traffic: Traffic,
-        outlet: UdpSender,
+        udp: UdpSender,
         events: mpsc::Sender<SfuEvent>,
-        reports: mpsc::UnboundedSender<Report>,
+        reports: mpsc::UnboundedSender<WorkerReport>,
     ) -> Self {
+        let (rings, requests, shared_rtx) = (Rings::default(), EncoderRequests::default(), ClassRepairs::default());
         Self {
-            worker,
-            outlet,
-            voice: Voice::new(events),
-            watchdog: Watchdog::default(),
-            removals: TokenBucket::new(REMOVALS_PER_SECOND, REMOVAL_BURST),
+            number,
+            media: Media { rings, udp, requests, shared_rtx },
+            events: EventQueue::new(events),
             reports,
-            rings: Rings::default(),
+            watchdog: Watchdog::default(),
+            notices: TokenBucket::new(NOTICES_PER_SECOND, NOTICE_BURST),
             keys: PerEncoding::default(),
-            repairs: ClassRepairs::default(),
+            traffic,
             rates: PerCodec::default(),
             common: CommonTrouble::default(),
             pulse: Pulse::default(),
-            traffic,
             adapted: Instant::now(),
-            needed: PerEncoding::default(),
-            seats: Vec::new(),
+            active: PerEncoding::default(),
+            peers: Vec::new(),
             deadlines: Vec::new(),
-            by_slot: HashMap::new(),
-            serving: VecDeque::new(),
+            by_id: HashMap::new(),
+            ids: Vec::new(),
+            newest: VecDeque::new(),
+            behind: VecDeque::new(),
+            with_messages: VecDeque::new(),
             first_served: 0,
-            catching_up: VecDeque::new(),
-            to_tell: VecDeque::new(),
-            dropped_by_the_gone: 0,
-            totals_of_the_gone: PeerTotals::default(),
+            dropped_by_departed: 0,
+            totals_of_departed: PeerTotals::default(),
         }
     }
 
-    pub(super) fn handle(&mut self, task: Task) {
+    pub(super) fn handle(&mut self, command: WorkerCommand) {
         let now = Instant::now();
-        match task {
-            Task::Frame { frame, keys } => self.frame(now, frame, keys),
-            Task::Gap(track) => self.gap(track),
-            Task::Add(slot, peer) => {
-                let seat = self.sit_down(slot, *peer);
-                self.turn(now, seat);
+        match command {
+            WorkerCommand::Frame { frame, keys } => self.on_frame(now, frame, keys),
+            WorkerCommand::Gap(track) => self.on_gap(track),
+            WorkerCommand::Add(id, peer) => {
+                let index = self.add(id, *peer);
+                self.poll(now, index);
             }
-            Task::Datagram { slot, at, from, bytes } => self.datagram(now, slot, (at, from), bytes),
-            Task::Candidate { slot, candidate } => self.have(now, slot, |peer| peer.add_candidate(candidate)),
-            Task::Encodings(encodings) => {
+            WorkerCommand::Datagram { id, at, from, bytes } => self.on_datagram(now, id, (at, from), bytes),
+            WorkerCommand::Candidate { id, candidate } => {
+                self.change(now, id, |peer| peer.add_candidate(candidate));
+            }
+            WorkerCommand::Encodings(encodings) => {
                 self.traffic.offer(&encodings);
-                self.seats.iter_mut().flatten().for_each(|peer| peer.offer(&encodings));
+                self.peers.iter_mut().flatten().for_each(|peer| peer.offer(&encodings));
             }
-            Task::Remove { slot, why } => {
-                if let Some(seat) = self.by_slot.get(&slot) {
-                    self.remove(*seat, why);
+            WorkerCommand::Remove { id, why } => {
+                if let Some(index) = self.by_id.get(&id) {
+                    self.remove(*index, why);
                 }
             }
-            Task::Tell { slot, text } => {
-                if let Some(seat) = self.by_slot.get(&slot) {
-                    self.tell(*seat, text);
+            WorkerCommand::Tell { id, text } => {
+                if let Some(index) = self.by_id.get(&id) {
+                    self.tell(*index, text);
                 }
             }
-            Task::TellAll { text } => (0..self.seats.len()).for_each(|seat| self.tell(seat, Arc::clone(&text))),
-            Task::Stats(reply) => reply(self.stats()),
-            Task::Close => (0..self.seats.len()).for_each(|seat| drop(self.forget(seat))),
+            WorkerCommand::TellAll { text } => {
+                (0..self.peers.len()).for_each(|index| self.tell(index, Arc::clone(&text)));
+            }
+            WorkerCommand::MoveTo(sender) => self.media.udp.move_to(*sender),
+            WorkerCommand::Stats(reply) => reply(self.stats()),
+            WorkerCommand::Close => (0..self.peers.len()).for_each(|index| self.remove(index, None)),
             #[cfg(test)]
-            Task::Panic { slot } => self.have(now, slot, |peer| peer.panics = true),
+            WorkerCommand::Panic { id } => self.change(now, id, |peer| peer.panics = true),
         }
+        self.pass_on_requests();
     }
 
-    fn sit_down(&mut self, slot: Slot, mut peer: Peer) -> Seat {
-        let seat = self.seats.iter().position(Option::is_none).unwrap_or(self.seats.len());
-        if seat == self.seats.len() {
-            self.seats.push(None);
-            self.deadlines.push(None);
-        }
-        self.deadlines[seat] = Some(peer.deadline);
-        peer.slot = slot;
-        self.seats[seat] = Some(peer);
-        self.by_slot.insert(slot, seat);
-        // An encoder that has to begin does so while the student connects.
-        self.look_who_needs_what();
-        seat
-    }
-
-    /// Feedback that we could open has nothing to do with the core, so it needs no turn.
-    fn datagram(&mut self, now: Instant, slot: Slot, path: (SocketAddr, SocketAddr), bytes: BytesMut) {
-        let Some(seat) = self.by_slot.get(&slot).copied() else { return };
-        let Some(peer) = self.seats[seat].as_mut() else { return };
-        let (rings, class, mut wishes) = (&self.rings, &mut self.repairs, Wishes::default());
-        let receive = |peer: &mut Peer| peer.receive(now, path, bytes, rings, class, &mut wishes);
-        let (received, long) = self.watchdog.watch(|| guarded(peer, receive));
-        if let Some(from) = peer.confirmed_address(now) {
-            self.report(Report::Confirmed { slot, from });
-        }
-        match received {
-            None => self.end_failed(vec![seat]),
-            Some(_) if long.is_some() => self.end_slow(seat, long.unwrap_or_default()),
-            Some(None) => self.turn(now, seat),
-            Some(Some(Heard { reported, recovers, repairs })) => {
-                if recovers || !repairs.is_empty() {
-                    self.give(now, seat, &repairs, &mut wishes);
-                }
-                if reported {
-                    self.adapt_one(now, seat);
-                }
-                self.wish(wishes);
-            }
-        }
-    }
-
-    /// Does something with a student, and lets it speak.
-    fn have(&mut self, now: Instant, slot: Slot, work: impl FnOnce(&mut Peer)) {
-        let Some(seat) = self.by_slot.get(&slot).copied() else { return };
-        if self.with(seat, work) {
-            self.turn(now, seat);
-        }
-    }
-
-    fn at(&mut self, seat: Seat) -> Option<&mut Peer> {
-        self.seats.get_mut(seat)?.as_mut()
-    }
-
-    /// Whether pictures wait to be sent: [`Shard::serve`] sends some.
-    pub(super) fn has_pictures(&self) -> bool {
-        !self.serving.is_empty()
-    }
-
-    /// Lets the connections do what their timers ask for, and says what there was no room for.
+    /// Lets the cores do what their timers ask for, and sends the events that found no room.
     pub(super) fn tick(&mut self) {
-        self.voice.go_on();
+        self.events.flush();
         // Before any timer is looked at.
         if let Some(pause) = self.pulse.beat() {
-            self.stood_still(pause);
+            self.on_suspension(pause);
         }
         let now = Instant::now();
-        for seat in 0..self.deadlines.len() {
-            if self.deadlines[seat].is_some_and(|at| at <= now) && self.with(seat, |peer| peer.tick(now)) {
-                self.turn(now, seat);
+        for index in 0..self.deadlines.len() {
+            let is_due = self.deadlines[index].is_some_and(|at| at <= now);
+            if is_due && self.with_peer(now, index, |peer, cx| peer.tick(cx.now)).is_some() {
+                self.poll(now, index);
             }
+        }
+        self.pass_on_requests();
+    }
+
+    fn add(&mut self, id: PeerId, peer: Peer) -> usize {
+        let index = self.peers.iter().position(Option::is_none).unwrap_or(self.peers.len());
+        if index == self.peers.len() {
+            self.peers.push(None);
+            self.deadlines.push(None);
+            self.ids.push(id);
+        }
+        self.deadlines[index] = Some(peer.deadline);
+        self.peers[index] = Some(peer);
+        self.ids[index] = id;
+        self.by_id.insert(id, index);
+        // An encoder that has to start does so while the peer connects.
+        self.report_active_encodings();
+        index
+    }
+
+    fn on_datagram(&mut self, now: Instant, id: PeerId, path: (SocketAddr, SocketAddr), bytes: BytesMut) {
+        let Some(index) = self.by_id.get(&id).copied() else { return };
+        let receive = |peer: &mut Peer, cx: &mut SendContext<'_>| {
+            let received = peer.receive(cx, path, bytes);
+            (received, peer.transport.confirmed_address(now))
+        };
+        let Some((received, confirmed)) = self.with_peer(now, index, receive) else { return };
+        if let Some(from) = confirmed {
+            self.report(WorkerReport::Confirmed { id, from });
+        }
+        match received {
+            // The core has nothing to do with feedback that the SFU has opened, so it is not polled.
+            Received::Feedback(outcome) => {
+                if outcome.recovers || !outcome.retransmissions.is_empty() {
+                    self.send_all(now, index, &outcome.retransmissions);
+                }
+                if outcome.reported {
+                    self.adapt_peer(now, index);
+                }
+            }
+            Received::ByCore => self.poll(now, index),
+            Received::Nothing => {}
         }
     }
 
-    /// Nothing was sent, and nothing was read: no student is to blame.
-    fn stood_still(&mut self, Pause { to, lasted, .. }: Pause) {
+    /// Changes a peer, and polls it.
+    fn change(&mut self, now: Instant, id: PeerId, change: impl FnOnce(&mut Peer)) {
+        let Some(index) = self.by_id.get(&id).copied() else { return };
+        if self.with_peer(now, index, |peer, _| change(peer)).is_some() {
+            self.poll(now, index);
+        }
+    }
+
+    /// Polls a peer after its core was given something, and acts on what the core says.
+    fn poll(&mut self, now: Instant, index: usize) {
+        self.media.shared_rtx.have_left(self.media.udp.sent.packets);
+        let poll = |peer: &mut Peer, cx: &mut SendContext<'_>| (peer.poll(cx), peer.user.clone());
+        let Some((polled, user)) = self.with_peer(now, index, poll) else { return };
+        self.send_all(now, index, &polled.feedback.retransmissions);
+        if polled.connected {
+            self.events.push(SfuEvent::Connected(user.clone()));
+        }
+        if polled.channel_opened {
+            self.events.push(SfuEvent::ChannelOpen(user.clone()));
+        }
+        for text in polled.messages {
+            self.events.push(SfuEvent::Heard { user: user.clone(), text });
+        }
+        match polled.end {
+            Some(End::Departed(why)) => self.remove(index, Some(why)),
+            Some(End::Violated(violation)) => {
+                let why = format!("it sent {violation} over its data channel, which no browser does");
+                if let Some(peer) = self.take(index) {
+                    let udp = &mut self.media.udp;
+                    caught(|| peer.close(udp));
+                    self.on_expelled(user, &why);
+                }
+            }
+            None if polled.feedback.reported => self.adapt_peer(now, index),
+            None => {}
+        }
+    }
+
+    /// Sends all that is due to a peer.
+    fn send_all(&mut self, now: Instant, index: usize, retransmissions: &[RetransmissionRequest]) {
+        let send = |peer: &mut Peer, cx: &mut SendContext<'_>| {
+            peer.send_all(cx, retransmissions);
+            peer.deadline
+        };
+        if let Some(deadline) = self.with_peer(now, index, send) {
+            self.deadlines[index] = Some(deadline);
+            self.queue_if_behind(index);
+        }
+    }
+
+    /// Does some work with a peer. None if there is no such peer, or if it was removed because it panicked or took too
+    /// long.
+    fn with_peer<T>(
+        &mut self,
+        now: Instant,
+        index: usize,
+        work: impl FnOnce(&mut Peer, &mut SendContext<'_>) -> T,
+    ) -> Option<T> {
+        let peer = self.peers.get_mut(index)?.as_mut()?;
+        let mut cx = self.media.at(now);
+        let (done, too_long) = self.watchdog.watch(|| caught(|| work(peer, &mut cx)));
+        if done.is_none() {
+            self.end_failed(index);
+            return None;
+        }
+        if let Some(cpu_time) = too_long {
+            self.end_slow(index, cpu_time);
+            return None;
+        }
+        done
+    }
+
+    /// This process was suspended: nothing was sent or read, which says nothing about any peer.
+    fn on_suspension(&mut self, Pause { to, lasted, .. }: Pause) {
         self.traffic.stood_still();
-        for (peer, deadline) in self.seats.iter_mut().zip(&mut self.deadlines) {
+        for (peer, deadline) in self.peers.iter_mut().zip(&mut self.deadlines) {
             if let Some(peer) = peer {
                 peer.stood_still(to);
                 *deadline = Some(peer.deadline);
             }
         }
-        // Each thread notices by itself; one says so.
-        if self.worker == 0 && lasted >= WORTH_A_WORD {
+        // Each worker notices; one of them says so.
+        if self.number == 0 && lasted >= NOTABLE_PAUSE {
             let seconds = lasted.as_secs_f32();
-            self.say(SfuEvent::Notice(format!("this computer stood still for {seconds:.1} s; the lecture goes on")));
+            let notice = format!("this computer stood still for {seconds:.1} s; the lecture goes on");
+            self.events.push(SfuEvent::Notice(notice));
         }
     }
 
-    fn gap(&mut self, track: Track) {
-        self.rings.of(track).for_each(FrameRing::forget_key);
-        self.seats.iter_mut().flatten().for_each(|peer| peer.on_gap(track));
+    fn on_gap(&mut self, track: Track) {
+        self.media.rings.of(track).for_each(FrameRing::forget_key);
+        self.peers.iter_mut().flatten().for_each(|peer| peer.on_gap(track));
     }
 
-    /// Puts a message into a student's queue, to be sent in one of the next turns.
-    fn tell(&mut self, seat: Seat, text: Arc<str>) {
-        if let Some(peer) = self.at(seat) {
+    /// Enqueues a message to a student; [`serve_behind`](Self::serve_behind) sends it.
+    fn tell(&mut self, index: usize, text: Arc<str>) {
+        if let Some(peer) = self.peers.get_mut(index).and_then(Option::as_mut) {
             peer.channel.push(text);
-            if !std::mem::replace(&mut peer.is_to_be_told, true) {
-                self.to_tell.push_back(seat);
+            self.queue_messages(index);
+        }
+    }
+
+    /// Passes on what peers need of the encoders.
+    fn pass_on_requests(&mut self) {
+        if std::mem::take(&mut self.media.requests.encodings_changed) {
+            self.report_active_encodings();
+        }
+        for encoding in self.media.requests.key_frames.drain(..) {
+            let report = WorkerReport::KeyFrameNeeded { encoding, seen: self.keys[encoding] };
+            // Unbounded: there are no more of them than peers come and go, and frames are refused.
+            let _ = self.reports.send(report);
+        }
+    }
+
+    /// Reports how many peers need an encoding, if that has changed.
+    fn report_active_encodings(&mut self) {
+        let mut active = PerEncoding::<usize>::default();
+        for encoding in self.peers.iter().flatten().flat_map(|peer| peer.senders.active()) {
+            active[encoding] += 1;
+        }
+        for encoding in Encoding::all() {
+            let students = active[encoding];
+            if students != std::mem::replace(&mut self.active[encoding], students) {
+                self.report(WorkerReport::Active { worker: self.number, encoding, students });
             }
         }
     }
 
-    /// Sends messages to a few of the students that have some: pictures go on meanwhile.
-    fn tell_some(&mut self) {
-        let now = Instant::now();
-        let mut wishes = Wishes::default();
-        for _ in 0..TELL_AT_ONCE {
-            let Some(seat) = self.to_tell.pop_front() else { break };
-            let said = self.with(seat, |peer| {
-                peer.is_to_be_told = false;
-                peer.say(now);
-            });
-            if said {
-                self.give(now, seat, &[], &mut wishes);
-            }
+    /// Takes a peer out of all tables and queues.
+    fn take(&mut self, index: usize) -> Option<Peer> {
+        let peer = self.peers.get_mut(index)?.take()?;
+        let id = self.ids[index];
+        self.by_id.remove(&id);
+        self.deadlines[index] = None;
+        for queue in [&mut self.newest, &mut self.behind, &mut self.with_messages] {
+            queue.retain(|other| *other != index);
         }
-        self.wish(wishes);
+        self.dropped_by_departed += peer.stats.dropped;
+        self.totals_of_departed.add(&peer.numbers());
+        self.report(WorkerReport::Gone(id));
+        self.report_active_encodings();
+        Some(peer)
     }
 
-    /// Lets a peer speak after something was put into it.
-    fn turn(&mut self, now: Instant, seat: Seat) {
-        let mut wishes = Wishes::default();
-        let Some(peer) = self.seats[seat].as_mut() else { return };
-        let was_connected = peer.connected;
-        self.repairs.have_left(self.outlet.sent.packets);
-        let (rings, class) = (&self.rings, &mut self.repairs);
-        let (turn, long) = self.watchdog.watch(|| guarded(peer, |peer| peer.turn(now, rings, class, &mut wishes)));
-        let Some(turn) = turn else {
-            return self.end_failed(vec![seat]);
-        };
-        if let Some(long) = long {
-            return self.end_slow(seat, long);
-        }
-        let Turn { fate, said, heard } = turn;
-        let connected = peer.connected && !was_connected;
-        let user = peer.user.clone();
-        self.give(now, seat, &heard.repairs, &mut wishes);
-        if connected {
-            self.say(SfuEvent::Connected(user.clone()));
-        }
-        if said.opened {
-            self.say(SfuEvent::ChannelOpen(user.clone()));
-        }
-        for text in said.texts {
-            self.say(SfuEvent::Heard { user: user.clone(), text });
-        }
-        match fate {
-            Fate::Gone(why) => self.remove(seat, Some(why)),
-            Fate::Broke(rule) => {
-                let why = format!("it sent {rule} over its data channel, which no browser does");
-                self.end_bad(seat, &why);
-            }
-            Fate::Alive if heard.reported => self.adapt_one(now, seat),
-            Fate::Alive => {}
-        }
-        self.wish(wishes);
-    }
-
-    fn give(&mut self, now: Instant, seat: Seat, repairs: &[Repair], wishes: &mut Wishes) {
-        let Some(peer) = self.seats[seat].as_mut() else { return };
-        let (rings, outlet) = (&self.rings, &mut self.outlet);
-        let send = |peer: &mut Peer| peer.send_all(now, repairs, rings, outlet, wishes);
-        let (sent, long) = self.watchdog.watch(|| guarded(peer, send));
-        self.deadlines[seat] = Some(peer.deadline);
-        if sent.is_none() {
-            self.end_failed(vec![seat]);
-        } else if let Some(long) = long {
-            self.end_slow(seat, long);
-        } else {
-            self.let_catch_up(seat);
+    /// Closes a peer's connection, and announces why unless another peer replaces it.
+    fn remove(&mut self, index: usize, why: Option<Departure>) {
+        let Some(peer) = self.take(index) else { return };
+        let (user, udp) = (peer.user.clone(), &mut self.media.udp);
+        caught(|| peer.close(udp));
+        if let Some(why) = why {
+            self.events.push(SfuEvent::Gone { user, why });
         }
     }
 
-    fn wish(&mut self, wishes: Wishes) {
-        if wishes.others {
-            self.look_who_needs_what();
-        }
-        for encoding in wishes.key_frames {
-            self.report(Report::WantsKey { encoding, seen: self.keys[encoding] });
-        }
-    }
-
-    /// Forgets a peer, and says so where there is a reason to.
-    fn remove(&mut self, seat: Seat, why: Option<&'static str>) {
-        if let (Some(user), Some(why)) = (self.forget(seat), why) {
-            self.say(SfuEvent::Gone { user, why });
+    /// Removes a peer that has panicked. Its connection is not closed: nothing of it may be used any more.
+    fn end_failed(&mut self, index: usize) {
+        self.media.udp.discard();
+        if let Some(peer) = self.take(index) {
+            self.events.push(SfuEvent::Gone { user: peer.user.clone(), why: Departure::Failed });
         }
     }
 
-    fn forget(&mut self, seat: Seat) -> Option<UserId> {
-        let peer = self.seats.get_mut(seat)?.take()?;
-        let slot = peer.slot;
-        self.by_slot.remove(&slot);
-        self.deadlines[seat] = None;
-        for queue in [&mut self.serving, &mut self.catching_up, &mut self.to_tell] {
-            queue.retain(|other| *other != seat);
-        }
-        self.dropped_by_the_gone += peer.stats.dropped;
-        self.totals_of_the_gone.add(&peer.numbers());
-        let user = peer.user.clone();
-        let outlet = &mut self.outlet;
-        if !peer.failed {
-            caught(|| peer.close(outlet));
-        }
-        self.report(Report::Gone(slot));
-        self.look_who_needs_what();
-        Some(user)
-    }
-
-    /// Does something with a peer; gives false where there is none, or none any more.
-    fn with(&mut self, seat: Seat, work: impl FnOnce(&mut Peer)) -> bool {
-        let Some(peer) = self.seats.get_mut(seat).and_then(Option::as_mut) else { return false };
-        let (done, long) = self.watchdog.watch(|| guarded(peer, work).is_some());
-        if !done {
-            self.end_failed(vec![seat]);
-        } else if let Some(long) = long {
-            self.end_slow(seat, long);
-        }
-        done && long.is_none()
-    }
-
-    /// Ends a student whose turn took everybody's time, without a goodbye, which would be another turn.
-    fn end_slow(&mut self, seat: Seat, long: Duration) {
-        let Some(peer) = self.at(seat) else { return };
-        peer.failed = true;
-        self.outlet.discard();
-        self.end_bad(seat, &format!("what it sent kept this computer busy for {} ms", long.as_millis()));
-    }
-
-    /// Ends a student that harms the others.
-    fn end_bad(&mut self, seat: Seat, why: &str) {
-        let Some(user) = self.forget(seat) else { return };
-        if self.removals.take(Instant::now()).is_ok() {
-            self.say(SfuEvent::Notice(format!("{user} was disconnected: {why}")));
-        }
-        self.say(SfuEvent::Gone { user, why: "misbehaved" });
-    }
-
-    /// Ends students whose connection panicked: theirs and nobody else's.
-    fn end_failed(&mut self, failed: Vec<Seat>) {
-        for seat in failed {
-            self.outlet.discard();
-            if let Some(user) = self.forget(seat) {
-                self.say(SfuEvent::Gone { user, why: "failed" });
-            }
+    /// Removes a peer that kept the thread busy for too long. To close its connection might take as long again.
+    fn end_slow(&mut self, index: usize, cpu_time: Duration) {
+        self.media.udp.discard();
+        if let Some(peer) = self.take(index) {
+            let millis = cpu_time.as_millis();
+            self.on_expelled(peer.user.clone(), &format!("what it sent kept this computer busy for {millis} ms"));
         }
     }
 
-    fn stats(&self) -> ShardStats {
-        let peers = || self.seats.iter().flatten();
-        let connected: Vec<&Peer> = peers().filter(|peer| peer.connected).collect();
+    /// Announces that a student was removed because it harmed the others.
+    fn on_expelled(&mut self, user: UserId, why: &str) {
+        if self.notices.take(Instant::now()).is_ok() {
+            self.events.push(SfuEvent::Notice(format!("{user} was disconnected: {why}")));
+        }
+        self.events.push(SfuEvent::Gone { user, why: Departure::Misbehaved });
+    }
+
+    fn stats(&self) -> WorkerStats {
+        let peers = || self.peers.iter().flatten();
+        let connected: Vec<&Peer> = peers().filter(|peer| peer.is_connected()).collect();
         let numbers: Vec<(UserId, PeerStats)> =
             connected.iter().map(|peer| (peer.user.clone(), peer.numbers())).collect();
-        let mut totals = self.totals_of_the_gone;
+        let mut totals = self.totals_of_departed;
         numbers.iter().for_each(|(_, numbers)| totals.add(numbers));
-        ShardStats {
+        let mut watched = PerEncoding::default();
+        connected.iter().flat_map(|peer| peer.senders.watched()).for_each(|encoding| watched[encoding] += 1);
+        let udp = &self.media.udp;
+        WorkerStats {
             students: connected.len(),
             connecting: peers().count() - connected.len(),
-            disturbed: connected.iter().filter(|peer| peer.disturbed()).count(),
-            sent: self.outlet.sent,
-            delays: self.outlet.delays.clone(),
-            sound_delays: self.outlet.sound_delays.clone(),
-            sealed_by_core: connected.iter().filter(|peer| peer.lanes.is_sealed_by_core()).count(),
-            watched: watched(&connected),
-            dropped: self.dropped_by_the_gone + connected.iter().map(|peer| peer.stats.dropped).sum::<u64>(),
+            disturbed: connected.iter().filter(|peer| peer.is_disturbed()).count(),
+            sent: udp.sent,
+            delays: udp.delays.clone(),
+            sound_delays: udp.sound_delays.clone(),
+            sealed_by_core: connected.iter().filter(|peer| peer.is_sealed_by_core()).count(),
+            watched,
+            dropped: self.dropped_by_departed + connected.iter().map(|peer| peer.stats.dropped).sum::<u64>(),
             peers: numbers,
             totals,
         }
     }
 
-    fn say(&mut self, event: SfuEvent) {
-        self.voice.say(event);
-    }
-
-    fn report(&self, report: Report) {
-        // No more of them than students come and go, and frames are refused.
+    fn report(&self, report: WorkerReport) {
         let _ = self.reports.send(report);
     }
-}
-
-fn watched(peers: &[&Peer]) -> PerEncoding<usize> {
-    let mut watched = PerEncoding::default();
-    peers.iter().flat_map(|peer| peer.lanes.watched()).for_each(|encoding| watched[encoding] += 1);
-    watched
-}
-
-/// Does something with a peer; none if it panics. The peer is not to be used any more then, only to be forgotten.
-fn guarded<T>(peer: &mut Peer, work: impl FnOnce(&mut Peer) -> T) -> Option<T> {
-    let done = caught(|| work(&mut *peer));
-    peer.failed |= done.is_none();
-    done
-}
-
-/// What `work` gives; none if it panics. What it leaves half done must not be used any more.
-pub(super) fn caught<T>(work: impl FnOnce() -> T) -> Option<T> {
-    std::panic::catch_unwind(std::panic::AssertUnwindSafe(work)).ok()
 }

@@ -7,6 +7,7 @@ mod rtx;
 
 use std::collections::HashMap;
 use std::io::Cursor;
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, RwLock};
 use std::time::Duration;
@@ -250,6 +251,13 @@ async fn listen(channel: Arc<dyn DataChannel>, events: mpsc::Sender<ViewerEvent>
         };
         let _ = events.try_send(event);
     }
+}
+
+/// Whether this machine has an IPv6 address by which others reach it. The library binds `[::]` itself where there is none,
+/// and offers that as a candidate.
+pub fn has_ipv6() -> bool {
+    let is_real = |ip| matches!(ip, IpAddr::V6(ip) if !ip.is_loopback() && !ip.is_unicast_link_local());
+    if_addrs::get_if_addrs().unwrap_or_default().iter().any(|interface| is_real(interface.ip()))
 }
 
 /// What an answer promises for a section that sends.

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use classroom::rtp::{Codec, Encoding, FrameAssembler, HEADER_BYTES, Tier, Track, payload_offset};
-use classroom::sfu::{Sfu, SfuConfig, SfuEvent, SfuStats};
+use classroom::sfu::{Departure, Sfu, SfuConfig, SfuEvent, SfuStats};
 use classroom::viewer::{Incoming, Viewer, ViewerConfig, ViewerEvent};
 use tokio::sync::mpsc;
 use tokio::time::{Interval, timeout};
@@ -74,7 +74,7 @@ struct Class {
     frames: u32,
     wants_key: bool,
     /// The students that the SFU has removed, and why.
-    gone: Vec<(String, &'static str)>,
+    gone: Vec<(String, Departure)>,
     /// What the teacher was told.
     notices: Vec<String>,
     /// All packets of the source.
@@ -342,7 +342,7 @@ async fn class_with_a_forger(forgery: Forgery) {
     class.teach(FRAMES.0).await;
     class.good_students_have_all_from(first).await;
     let stats = class.stats().await;
-    assert_eq!(class.gone, [("100".to_owned(), "misbehaved")]);
+    assert_eq!(class.gone, [("100".to_owned(), Departure::Misbehaved)]);
     assert!(class.notices.iter().any(|notice| notice.starts_with("100 was disconnected: ")), "{:?}", class.notices);
     assert_eq!((stats.students, stats.refused), (STUDENTS - 1, 0));
     for (user, peer) in &stats.peers {

@@ -257,6 +257,42 @@ async fn answers_name_the_public_address_and_the_advertised_one() {
     sfu.close().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_student_that_has_only_ipv6_connects_to_an_sfu_on_all_interfaces() {
+    if std::net::UdpSocket::bind("[::1]:0").is_err() {
+        println!("skipped: no IPv6 here");
+        return;
+    }
+    let (sfu, mut events) = Sfu::start(SfuConfig {
+        user: user(9999),
+        udp: "0.0.0.0:0".parse().unwrap(),
+        advertise: vec!["198.51.100.9".parse().unwrap(), "2001:db8::9".parse().unwrap()],
+        stun: vec![],
+        max_students: 1,
+        workers: NonZeroUsize::MIN,
+        adapts: true,
+        encodings: vec![(Encoding::full(Track::Screen, Codec::Vp8), 1_000_000)],
+    })
+    .unwrap();
+    let config = ViewerConfig { bind: vec!["[::1]:0".to_owned()], ice_servers: vec![] };
+    let (viewer, offer, mut viewer_events) = Viewer::offer(config, Arc::new(|_: Incoming<'_>| {})).await.unwrap();
+    sfu.offer(user(1), offer, None);
+    let Some(SfuEvent::Answer { sdp, .. }) = timeout(DEADLINE, events.recv()).await.unwrap() else {
+        panic!("no answer");
+    };
+    let port = sfu.udp().port();
+    for candidate in ["127.0.0.1 PORT typ host", "::1 PORT typ host", "2001:db8::9 PORT typ srflx raddr"] {
+        assert!(sdp.contains(&format!(" {}", candidate.replace("PORT", &port.to_string()))), "{candidate}: {sdp}");
+    }
+    let related = sdp.lines().find(|line| line.contains("2001:db8::9")).and_then(|line| line.split("raddr ").nth(1));
+    assert!(related.is_some_and(|base| base.contains(':')), "the base has the same address family: {sdp}");
+    viewer.answer(sdp).await.unwrap();
+    let connected = async { while viewer_events.recv().await.unwrap() != ViewerEvent::Connected {} };
+    timeout(DEADLINE, connected).await.unwrap();
+    viewer.close().await;
+    sfu.close().await;
+}
+
 /// An offer as Firefox writes it, without the extensions and codecs that do not matter here. Only the first section of
 /// each kind has a port; the others have port 0 and `a=bundle-only`.
 fn offer_of_firefox() -> String {

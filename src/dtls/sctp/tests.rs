@@ -1,5 +1,7 @@
 //! What passes and what does not, by hand.
 
+mod fuzz;
+
 use std::time::Duration;
 
 use super::order::WINDOW;
@@ -114,7 +116,7 @@ fn what_students_do_passes() {
     assert_eq!(student.says(&[opens(FIRST.wrapping_add(9), 2, 0)]), Ok(()), "and opens again");
     assert_eq!(student.says(&[chunk(6, 0, b"\0\x0c\0\x10Close called")]), Ok(()), "an ABORT with its reason");
     assert_eq!(student.text(10, 5), UNWANTED, "after which nothing comes");
-    assert_eq!(student.0.offence(), None);
+    assert_eq!(student.0.violation(), None);
 }
 
 /// 36 bytes: one of them kept the SFU busy for five seconds.
@@ -125,10 +127,10 @@ fn a_forward_tsn_far_ahead_is_refused() {
         let attack = forward(FIRST.wrapping_add(1 << 31).wrapping_sub(2), &[0; 16]);
         assert_eq!(packet(TAG, std::slice::from_ref(&attack)).len(), 36);
         for n in 0..3 {
-            assert_eq!(student.0.offence(), None, "{n}");
+            assert_eq!(student.0.violation(), None, "{n}");
             assert_eq!(student.says(std::slice::from_ref(&attack)), broken(Violation::ForwardTsn));
         }
-        assert_eq!(student.0.offence(), Some(Violation::ForwardTsn));
+        assert_eq!(student.0.violation(), Some(Violation::ForwardTsn));
     }
     // What is just behind the last SACK by half of all TSNs is ahead of the core, which has gone on since.
     for far in [1 << 17, (1 << 31) - 1, 1 << 31, (1 << 31) + WINDOW, u32::MAX - (1 << 17) - 1] {
@@ -247,7 +249,7 @@ fn out_of_order_data_is_checked_when_the_gap_fills() {
 }
 
 #[test]
-fn data_far_ahead_is_lost_and_farther_than_any_window_is_an_offence() {
+fn data_far_ahead_is_lost_and_farther_than_any_window_is_a_violation() {
     let mut student = Student::connected(0);
     assert_eq!(student.text(WINDOW, 9), Ok(()));
     assert_eq!(student.text(WINDOW + 1, 9), UNWANTED);

@@ -2,14 +2,13 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Peer, Wishes, offered};
+use super::{Peer, Phase, offered};
 use crate::congestion::Line;
 use crate::congestion::Step;
 use crate::congestion::{CommonTrouble, Decision, Probe, Rates, Reason, Trouble};
 use crate::protocol::channel::{PublisherMessage, SentTier, SentTiers, TierReason};
 use crate::rtp::{Codec, Encoding, PerCodec, Tier, Track};
-use crate::sfu::Rings;
-use crate::sfu::udp::UdpSender;
+use crate::sfu::transport::SendContext;
 
 /// Where packets wait this long in front of a student's line, repairs make it worse.
 const LONG_QUEUE: Duration = Duration::from_millis(100);
@@ -26,21 +25,15 @@ pub(in crate::sfu) struct ClassNow<'a> {
 impl Peer {
     /// Looks at what the student's way carries, and changes what it gets; to be called after feedback and ten times a
     /// second. Its channel has words to say then: gives whether there are some.
-    pub(in crate::sfu) fn adapt(
-        &mut self,
-        now: Instant,
-        class: ClassNow<'_>,
-        rings: &Rings,
-        outlet: &mut UdpSender,
-        wishes: &mut Wishes,
-    ) -> bool {
-        if !self.connected || self.starts.is_some() {
+    pub(in crate::sfu) fn adapt(&mut self, cx: &mut SendContext<'_>, class: ClassNow<'_>) -> bool {
+        if self.phase != Phase::Live {
             return false;
         }
-        let picture = self.lanes.tracks().find(|(track, _)| track.is_video());
+        let now = cx.now;
+        let picture = self.senders.tracks().find(|(track, _)| track.is_video());
         let rates = &class.rates[picture.map_or(Codec::H264, |(_, codec)| codec)];
         if self.opening.is_some() {
-            return self.open(now, rates, rings, outlet, wishes);
+            return self.open(cx, rates);
         }
         let decision = self.control.decide(now, rates, class.common);
         let estimate = self.control.estimate();
@@ -48,50 +41,44 @@ impl Peer {
         self.stats.queue_ms = estimate.queue().as_millis() as u32;
         self.stats.estimate_kbps = estimate.told_kbps(now);
         if let Some(decision) = decision {
-            self.follow(now, decision, rings, wishes);
+            self.follow(cx, decision);
         }
-        self.recoveries.ask_for(now, self.lanes.awaited(), &mut wishes.key_frames);
+        self.recoveries.ask_for(now, self.senders.awaiting_key_frame(), &mut cx.requests.key_frames);
         if self.suffers.is_some() {
             self.pace(now);
         } else {
-            self.lanes.set_pace(now, None);
+            self.transport.set_pace(now, None);
         }
         if let Some(probe) = self.control.probe(now) {
-            self.lanes.probe(now, probe, self.control.estimate(), &mut self.connection, outlet);
+            self.probe(cx, probe);
         }
         decision.is_some()
     }
 
-    pub(super) fn start_pictures(&mut self, now: Instant, rings: &Rings, wishes: &mut Wishes) {
-        self.lanes.start_pictures(now, rings, wishes);
-        self.recoveries.were_asked_for(self.lanes.awaited());
+    pub(super) fn start_video(&mut self, cx: &mut SendContext<'_>) {
+        self.senders.start_video(cx);
+        self.recoveries.were_asked_for(self.senders.awaiting_key_frame());
     }
 
     /// Begins with pictures, if it is known what the line carries, or has been waited for long enough. Its channel has
     /// words to say if that is not the best: gives whether there are some.
-    fn open(
-        &mut self,
-        now: Instant,
-        rates: &Rates,
-        rings: &Rings,
-        outlet: &mut UdpSender,
-        wishes: &mut Wishes,
-    ) -> bool {
+    fn open(&mut self, cx: &mut SendContext<'_>, rates: &Rates) -> bool {
         let Some(opening) = &mut self.opening else { return false };
+        let now = cx.now;
         let (trains, line) = self.control.estimate().first_trains(now);
         match opening.step(now, trains, line, self.control.needed(rates)) {
             Step::Wait => false,
             Step::Probe => {
-                self.lanes.probe(now, Probe::FIRST, self.control.estimate(), &mut self.connection, outlet);
+                self.probe(cx, Probe::FIRST);
                 false
             }
             Step::Begin(line) => {
                 self.opening = None;
                 let less = line.and_then(|line| self.control.begin(now, rates, line));
                 if let Some(decision) = less {
-                    self.follow(now, decision, rings, wishes);
+                    self.follow(cx, decision);
                 }
-                self.start_pictures(now, rings, wishes);
+                self.start_video(cx);
                 less.is_some()
             }
         }
@@ -102,25 +89,25 @@ impl Peer {
         let estimate = self.control.estimate();
         let queue = estimate.queue();
         let line = estimate.bits_per_second(now).map(|bits_per_second| Line { bits_per_second, queue });
-        self.lanes.set_pace(now, line);
+        self.transport.set_pace(now, line);
     }
 
-    fn follow(&mut self, now: Instant, decision: Decision, rings: &Rings, wishes: &mut Wishes) {
+    fn follow(&mut self, cx: &mut SendContext<'_>, decision: Decision) {
         let Decision { pictures, reason, estimate_kbps } = decision;
         let in_trouble = matches!(reason, Reason::Down(_));
         if in_trouble {
-            self.pace(now);
+            self.pace(cx.now);
         }
-        let wished = wishes.key_frames.len();
+        let requested = cx.requests.key_frames.len();
         for track in [Track::Screen, Track::Camera] {
-            self.lanes.give(now, track, pictures.of(track), in_trouble, rings, wishes);
+            self.senders.set_tier(cx, track, pictures.of(track), in_trouble);
         }
-        wishes.others = true;
+        cx.requests.encodings_changed = true;
         self.stats.changes += 1;
-        self.recoveries.were_asked_for(wishes.key_frames[wished..].iter().copied());
+        self.recoveries.were_asked_for(cx.requests.key_frames[requested..].iter().copied());
         self.recoveries.on_other_pictures();
         let sent = |track: Track| {
-            let has = self.lanes.tracks().any(|(known, _)| known == track);
+            let has = self.senders.tracks().any(|(known, _)| known == track);
             has.then(|| match pictures.of(track) {
                 Some(Tier::Full) => SentTier::Full,
                 Some(Tier::Low) => SentTier::Low,
@@ -142,6 +129,6 @@ impl Peer {
 
     /// Other encodings can be had than before.
     pub(in crate::sfu) fn offer(&mut self, encodings: &[Encoding]) {
-        self.control.offer(offered(&self.lanes, encodings));
+        self.control.offer(offered(&self.senders, encodings));
     }
 }

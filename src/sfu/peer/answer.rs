@@ -1,8 +1,8 @@
-//! A student's offer becomes a peer and an answer.
+//! From a student's offer to a peer and an answer.
 
 use std::time::Instant;
 
-use rtc::interceptor::{Registry, Slot as Place};
+use rtc::interceptor::{Registry, Slot};
 use rtc::media_stream::MediaStreamTrack;
 use rtc::peer_connection::RTCPeerConnectionBuilder;
 use rtc::peer_connection::configuration::RTCConfigurationBuilder;
@@ -14,64 +14,62 @@ use rtc::rtp_transceiver::rtp_sender::{
 };
 use rtc::shared::error::Error;
 
-use super::{Peer, PeerStats};
-use crate::congestion::Recoveries;
-use crate::congestion::{Controller, Offered, RepairBudget, Repaired};
-use crate::dtls::records::Records;
+use super::Peer;
+use crate::congestion::{Controller, Offered};
 use crate::id::UserId;
-use crate::rtp::RepairStream;
-use crate::rtp::{Codec, Encoding, MAX_FIRST_SEQUENCE_NUMBER, Subscription, Tier, Track};
+use crate::rtp::{Codec, Encoding, MAX_FIRST_SEQUENCE_NUMBER, RtxStream, Subscription, Tier, Track};
 use crate::sdp::answer;
 use crate::sdp::engine;
 use crate::sdp::negotiated::Agreed;
-use crate::sfu::channel::Channel;
-use crate::sfu::senders::Lanes;
-use crate::sfu::{Advertised, Shared, ssrc};
+use crate::sfu::candidates::Advertised;
+use crate::sfu::config::AnswerContext;
+use crate::sfu::sender::Sender;
+use crate::sfu::senders::Senders;
+use crate::sfu::transport::Transport;
 use crate::srtp;
 
-/// What a student may have under way to us over its data channel: two of the largest messages that the core allows. It
-/// has one limit for both directions, so it can't be that of [`crate::protocol::channel`] for students.
+/// SCTP's receive window: two of the largest messages that the core allows. The core has one message size for both
+/// directions, so it can't be the smaller one that [`crate::protocol::channel`] grants students.
 const RECEIVE_BUFFER_BYTES: u32 = 128 * 1024;
 
 impl Peer {
-    /// Answers an offer: gives the new peer and the answer's SDP, which carries all candidates.
+    /// Answers an offer: gives the new peer and the answer's SDP, with all candidates.
+    ///
+    /// # Errors
+    /// What the core objects to in the offer.
     pub(in crate::sfu) fn answer(
         user: UserId,
         offer: String,
         tracks: &[(Track, Codec)],
         tiers: &[Encoding],
-        shared: &Shared,
+        context: &AnswerContext,
         addresses: &Advertised,
         now: Instant,
     ) -> Result<(Self, String), Error> {
-        // Opus is known always: a section that gets no track shall be inactive, not rejected.
+        // Opus is always negotiable, so that a section without a track is inactive and not rejected.
         let mut codecs = vec![Codec::Opus];
         codecs.extend(tracks.iter().map(|(_, codec)| *codec).filter(|codec| *codec != Codec::Opus));
         codecs.dedup();
-        let (crypto, found) = srtp::listening(shared.crypto.clone());
+        let (crypto, keys) = srtp::capturing(context.crypto.clone());
         let settings = engine::settings()
             .with_crypto_provider(crypto)
             .with_answering_dtls_role(RTCDtlsRole::Server)
             .with_sctp_max_receive_buffer_size(RECEIVE_BUFFER_BYTES)
             .build();
-        let configuration = RTCConfigurationBuilder::new().with_certificates(vec![shared.certificate.clone()]).build();
+        let configuration = RTCConfigurationBuilder::new().with_certificates(vec![context.certificate.clone()]).build();
         let mut connection = RTCPeerConnectionBuilder::new()
             .with_configuration(configuration)
             .with_media_engine(engine::adaptive_media_engine(&codecs)?)
             .with_setting_engine(settings)
-            .with_interceptor_registry(Registry::new().with(Place::from(14_000), engine::Tap::delivering_rtcp()))
+            .with_interceptor_registry(Registry::new().with(Slot::from(14_000), engine::Tap::delivering_rtcp()))
             .build(now)?;
         connection.set_remote_description(now, RTCSessionDescription::offer(offer)?)?;
         let mut added = Vec::new();
-        let ssrcs = ssrc::distinct(tracks.len() * 2, rand::random);
-        for (&(track, codec), ssrcs) in tracks.iter().zip(ssrcs.chunks_exact(2)) {
-            let (ssrc, repairs) = (ssrcs[0], ssrcs[1]);
-            added.push((
-                track,
-                codec,
-                (ssrc, repairs),
-                connection.add_track(media_track(track, codec, ssrc, repairs))?,
-            ));
+        let ssrcs = distinct_ssrcs(tracks.len() * 2, rand::random);
+        for (&(track, codec), ssrcs) in tracks.iter().zip(ssrcs.as_chunks().0) {
+            let [ssrc, rtx_ssrc] = *ssrcs;
+            let sender = connection.add_track(media_track(track, codec, ssrc, rtx_ssrc))?;
+            added.push(((track, codec), ssrc, rtx_ssrc, sender));
         }
         for id in connection.get_transceivers().collect::<Vec<_>>() {
             if let Some(mut transceiver) = connection.rtp_transceiver(id).filter(|t| t.sender().is_none()) {
@@ -86,79 +84,57 @@ impl Peer {
         connection.set_local_description(now, answer)?;
         let answer = connection.local_description().ok_or(Error::ErrNoRemoteDescription)?.sdp;
         let answer = answer::with_candidates_where_they_are_looked_for(&answer);
-        let answer = answer::with_level(&answer, shared.h264_level.unwrap_or(engine::HIGHEST_H264_LEVEL));
+        let answer = answer::with_level(&answer, context.h264_level.unwrap_or(engine::HIGHEST_H264_LEVEL));
         let attribute =
             |name: &str| answer.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default().trim().to_owned();
-        let (mut lanes, mut transport) = (Vec::new(), None);
-        for (track, codec, (ssrc, repairs), sender) in added {
-            let agreed = Agreed::of(&mut connection, sender, codec).ok_or(Error::ErrRTPTransceiverCodecUnsupported)?;
-            transport = agreed.transport.or(transport);
+        let (mut senders, mut twcc, mut has_rtx) = (Senders::default(), None, true);
+        let mut rtp_senders = Vec::new();
+        for ((track, codec), ssrc, rtx_ssrc, id) in added {
+            let agreed = Agreed::of(&mut connection, id, codec).ok_or(Error::ErrRTPTransceiverCodecUnsupported)?;
+            twcc = agreed.transport.or(twcc);
+            has_rtx &= agreed.repairs.is_some() || !track.is_video();
             let best = tiers.iter().find(|e| (e.track, e.codec) == (track, codec)).map_or(Tier::Full, |e| e.tier);
             let first = rand::random::<u16>() & MAX_FIRST_SEQUENCE_NUMBER;
             let subscription = Subscription::new(ssrc, agreed.payload_type, first, best);
-            lanes.push(((track, codec), sender, subscription, agreed.repairs.map(|pt| RepairStream::new(repairs, pt))));
+            let rtx = agreed.repairs.map(|payload_type| RtxStream::new(rtx_ssrc, payload_type));
+            senders.push(Sender::new((track, codec), id, subscription, rtx));
+            rtp_senders.push((ssrc, id));
         }
-        // Without retransmissions of their own kind packets go again as they were, and can't have another number.
-        let all_repaired = lanes.iter().all(|((track, _), .., repairs)| !track.is_video() || repairs.is_some());
-        let mut all = Lanes::new(found.clone(), transport.filter(|_| all_repaired));
-        lanes.into_iter().for_each(|(track, sender, subscription, repairs)| {
-            all.add(track, sender, subscription, repairs);
-        });
-        let lanes = all;
-        let offered = offered(&lanes, tiers);
-        let control = Controller::new(now, offered);
-        let control = if shared.adapts { control } else { control.staying() };
-        let peer = Self {
-            slot: 0,
-            user,
-            ufrag: attribute("a=ice-ufrag:"),
-            password: attribute("a=ice-pwd:"),
-            deadline: now,
-            rests_until: None,
-            created: now,
-            connected: false,
-            starts: None,
-            lanes,
-            stats: PeerStats::default(),
-            channel: Channel::default(),
-            is_to_be_told: false,
-            is_to_be_served: false,
-            has_turns: false,
-            failed: false,
-            #[cfg(test)]
-            panics: false,
-            found,
-            records: Records::default(),
-            not_read: 0,
-            opener: None,
-            opened_from: None,
-            confirmed: None,
-            connection: Box::new(connection),
-            control,
-            opening: None,
-            suffers: None,
-            is_delayed: false,
-            repairs: RepairBudget::default(),
-            repaired: Repaired::default(),
-            recoveries: Recoveries::default(),
-            disturbed: false,
-        };
-        Ok((peer, answer))
+        // Without RTX a packet of video is retransmitted under its own nonce, so that it can't get another number.
+        let transport = Transport::new(connection, keys, rtp_senders, twcc.filter(|_| has_rtx));
+        let control = Controller::new(now, offered(&senders, tiers));
+        let control = if context.adapts { control } else { control.staying() };
+        let ice = (attribute("a=ice-ufrag:"), attribute("a=ice-pwd:"));
+        Ok((Self::new(now, user, ice, transport, senders, control), answer))
     }
 }
 
-/// The tiers of a student's tracks, in its codecs.
-pub(super) fn offered(lanes: &Lanes, encodings: &[Encoding]) -> Offered {
-    let has = |encoding: &&Encoding| lanes.tracks().any(|lane| lane == (encoding.track, encoding.codec));
+/// The tiers that can be had of a peer's tracks, in its codecs.
+pub(super) fn offered(senders: &Senders, encodings: &[Encoding]) -> Offered {
+    let has = |encoding: &&Encoding| senders.tracks().any(|known| known == (encoding.track, encoding.codec));
     encodings.iter().filter(has).fold(Offered::default(), |offered, e| offered.with(e.track, e.tier))
 }
 
-pub(in crate::sfu) fn media_track(track: Track, codec: Codec, ssrc: u32, repairs: u32) -> MediaStreamTrack {
+/// So many different SSRCs, none of them 0, which some receivers take for "unknown". Two streams with one SSRC would be one
+/// stream for the student, and two of their packets could be sealed under one nonce (RFC 3711, 9.1).
+fn distinct_ssrcs(count: usize, mut random: impl FnMut() -> u32) -> Vec<u32> {
+    let mut ssrcs = Vec::with_capacity(count);
+    while ssrcs.len() < count {
+        let ssrc = random();
+        if ssrc != 0 && !ssrcs.contains(&ssrc) {
+            ssrcs.push(ssrc);
+        }
+    }
+    ssrcs
+}
+
+/// A track for the core, with the SSRCs of its media and, for video, of its RTX.
+pub(in crate::sfu) fn media_track(track: Track, codec: Codec, ssrc: u32, rtx_ssrc: u32) -> MediaStreamTrack {
     let kind = if track.is_video() { RtpCodecKind::Video } else { RtpCodecKind::Audio };
     let coding = RTCRtpEncodingParameters {
         rtp_coding_parameters: RTCRtpCodingParameters {
             ssrc: Some(ssrc),
-            rtx: track.is_video().then_some(RTCRtpRtxParameters { ssrc: repairs }),
+            rtx: track.is_video().then_some(RTCRtpRtxParameters { ssrc: rtx_ssrc }),
             ..Default::default()
         },
         codec: engine::rtp_codec(codec),
@@ -166,4 +142,15 @@ pub(in crate::sfu) fn media_track(track: Track, codec: Codec, ssrc: u32, repairs
     };
     let name = track.name().to_owned();
     MediaStreamTrack::new(engine::STREAM_ID.to_owned(), name.clone(), name, kind, vec![coding])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_two_streams_share_an_ssrc() {
+        let mut random = [7, 0, 7, 9, 7, 9, 0, 8].into_iter();
+        assert_eq!(distinct_ssrcs(3, || random.next().unwrap()), [7, 9, 8]);
+    }
 }

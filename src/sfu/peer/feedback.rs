@@ -1,44 +1,36 @@
 //! What a student's feedback does: repairs, a picture that begins anew, and what is known of its way.
 
-use std::time::Instant;
-
-use super::{Peer, Wishes};
-use crate::congestion::{ClassRepairs, LastRepair};
+use super::Peer;
+use crate::congestion::LastRepair;
 use crate::rtcp::Feedback;
-use crate::sfu::Rings;
-use crate::sfu::senders::{Recovery, Repair, round_trip};
+use crate::sfu::sender::{KeyFrameResponse, round_trip};
+use crate::sfu::senders::RetransmissionRequest;
+use crate::sfu::transport::SendContext;
 
 /// What came of a student's feedback.
 #[derive(Debug, Default)]
-pub(in crate::sfu) struct Heard {
+pub(in crate::sfu) struct FeedbackOutcome {
     /// It told how its packets come.
     pub(in crate::sfu) reported: bool,
     /// Its picture begins anew.
     pub(in crate::sfu) recovers: bool,
     /// What it gets again.
-    pub(in crate::sfu) repairs: Vec<Repair>,
+    pub(in crate::sfu) retransmissions: Vec<RetransmissionRequest>,
 }
 
 impl Peer {
     /// Takes what a student says of what it got.
-    pub(super) fn hear(
-        &mut self,
-        now: Instant,
-        said: Feedback<'_>,
-        rings: &Rings,
-        class: &mut ClassRepairs,
-        wishes: &mut Wishes,
-        heard: &mut Heard,
-    ) {
-        match said {
+    pub(super) fn on_rtcp(&mut self, cx: &mut SendContext<'_>, feedback: Feedback<'_>, outcome: &mut FeedbackOutcome) {
+        let now = cx.now;
+        match feedback {
             Feedback::Missing(ssrc, numbers) => {
                 for number in numbers {
                     self.stats.nacked += 1;
                     // First the budget: it costs nothing to look at, and a datagram may ask for thousands.
-                    if !self.repairs.has(class) {
+                    if !self.repairs.has(cx.shared_rtx) {
                         continue;
                     }
-                    let Some(repair) = self.lanes.repair(ssrc, number, rings) else { continue };
+                    let Some(request) = self.senders.on_nack(cx.rings, ssrc, number) else { continue };
                     let copies = match self.repaired.last(now, ssrc, number) {
                         LastRepair::UnderWay => continue,
                         LastRepair::None => 1,
@@ -46,46 +38,46 @@ impl Peer {
                     };
                     self.repaired.note(now, ssrc, number);
                     for _ in 0..copies {
-                        if self.repairs.take(class) {
+                        if self.repairs.take(cx.shared_rtx) {
                             self.stats.resent += 1;
-                            heard.repairs.push(repair);
+                            outcome.retransmissions.push(request);
                         }
                     }
                 }
             }
             Feedback::PictureLost(ssrc) => {
-                heard.recovers |= self.picture_lost(now, ssrc, rings, wishes);
+                outcome.recovers |= self.on_key_frame_request(cx, ssrc);
             }
             Feedback::Report(blocks) => {
                 let Some(worst) = blocks.iter().map(|block| block.fraction_lost).max() else { return };
                 let round_trip = blocks.iter().filter_map(|b| round_trip(b.last_sender_report, b.delay)).min();
                 self.stats.fraction_lost = f32::from(worst) / 256.0;
-                blocks.iter().for_each(|block| self.lanes.on_lost(block.ssrc, block.total_lost));
+                blocks.iter().for_each(|block| self.senders.on_total_lost(block.ssrc, block.total_lost));
                 round_trip.into_iter().for_each(|time| self.repaired.on_round_trip(time));
                 self.control.estimate().on_report(now, worst, round_trip);
-                heard.reported = true;
+                outcome.reported = true;
             }
             Feedback::Arrivals(arrivals) => {
                 let (base, reference) = (arrivals.base, arrivals.reference);
                 self.control.estimate().on_feedback(now, base, reference, arrivals.statuses());
-                heard.reported = true;
+                outcome.reported = true;
             }
             Feedback::Most(bits_per_second) => {
                 self.control.estimate().on_remb(now, bits_per_second);
-                heard.reported = true;
+                outcome.reported = true;
             }
         }
     }
 
     /// Gives whether there is something to send for it.
-    fn picture_lost(&mut self, now: Instant, ssrc: u32, rings: &Rings, wishes: &mut Wishes) -> bool {
-        let Some(tier) = self.lanes.tier_of(ssrc) else { return false };
-        let may = self.recoveries.may_begin_anew(now, tier);
-        let Some(recovery) = self.lanes.picture_lost(now, ssrc, may, rings, wishes) else { return false };
+    fn on_key_frame_request(&mut self, cx: &mut SendContext<'_>, ssrc: u32) -> bool {
+        let Some(tier) = self.senders.tier_of(ssrc) else { return false };
+        let allows = self.recoveries.may_begin_anew(cx.now, tier);
+        let Some(response) = self.senders.on_key_frame_request(cx, ssrc, allows) else { return false };
         self.stats.picture_losses += 1;
-        if recovery == Recovery::Yes {
-            self.recoveries.begun_anew(now, tier);
+        if response == KeyFrameResponse::Restarted {
+            self.recoveries.begun_anew(cx.now, tier);
         }
-        recovery != Recovery::No
+        response != KeyFrameResponse::Limited
     }
 }

@@ -2,7 +2,8 @@
 //! one gets byte for byte the same as alone, and no nonce is used for two packets. No clock decides anything.
 
 use std::collections::HashMap;
-use std::net::UdpSocket;
+use std::net::{SocketAddr, UdpSocket};
+use std::time::{Duration, Instant};
 
 use rtc::crypto::default_provider;
 use rtc::interceptor::Registry;
@@ -11,11 +12,12 @@ use rtc::srtp::context::Context;
 use rtc::srtp::option::srtp_no_replay_protection;
 use rtc::srtp::protection_profile::ProtectionProfile;
 
+use super::super::encoders::EncoderRequests;
 use super::super::peer::media_track;
-use super::super::udp::UdpReceiver;
+use super::super::udp::{UdpReceiver, UdpSender};
 use super::*;
-use crate::congestion::Recoveries;
-use crate::rtp::{FrameAssembler, HEADER_BYTES};
+use crate::congestion::{ClassRepairs, Line, Recoveries};
+use crate::rtp::{FrameAssembler, HEADER_BYTES, RtxStream, Subscription};
 use crate::sdp::engine;
 use crate::srtp::random::Random;
 
@@ -55,9 +57,9 @@ enum Kind {
 /// A student, and all that has come to it.
 struct Student {
     kind: Kind,
-    lanes: Lanes,
+    senders: Senders,
+    transport: Transport,
     estimate: Estimate,
-    connection: RTCPeerConnection,
     socket: UdpSocket,
     receiver: Context,
     /// By SSRC: the highest index of a packet.
@@ -70,8 +72,8 @@ struct Student {
     again: [usize; 2],
 }
 
-/// The SSRC of sound.
-const SOUND: u32 = 10;
+/// The SSRC of audio.
+const AUDIO: u32 = 10;
 
 const TRACKS: [(Track, Codec); 3] =
     [(Track::Audio, Codec::Opus), (Track::Screen, Codec::Vp8), (Track::Camera, Codec::Vp8)];
@@ -88,7 +90,7 @@ const ENCODINGS: [Encoding; 5] = [
 impl Student {
     /// One whose packets we seal: the core has sent the first, long ago.
     fn new(kind: Kind, now: Instant, from: SocketAddr) -> Self {
-        let (provider, found) = crate::srtp::listening(default_provider().unwrap());
+        let (provider, keys) = crate::srtp::capturing(default_provider().unwrap());
         let context = |crypto| {
             let profile = ProtectionProfile::AeadAes128Gcm;
             Context::new(&[3; 16], &[5; 12], profile, Some(srtp_no_replay_protection()), None, crypto).unwrap()
@@ -102,27 +104,27 @@ impl Student {
         let socket = crate::bench::crowd::receiving_socket().unwrap();
         socket.set_nonblocking(false).unwrap();
         socket.set_read_timeout(Some(DEADLINE)).unwrap();
-        let mut lanes = Lanes::new(found.clone(), (kind != Kind::Plain).then_some(TRANSPORT_ID));
+        let mut senders = Senders::default();
         for (n, (track, codec)) in TRACKS.into_iter().enumerate() {
-            let (ssrc, repairs) = (SOUND + n as u32, 20 + n as u32);
-            let sender = connection.add_track(media_track(track, codec, ssrc, repairs)).unwrap();
+            let (ssrc, rtx_ssrc) = (AUDIO + n as u32, 20 + n as u32);
+            let id = connection.add_track(media_track(track, codec, ssrc, rtx_ssrc)).unwrap();
             let subscription = Subscription::new(ssrc, 96, FIRST, Tier::Full);
-            let repairs = RepairStream { ssrc: repairs, payload_type: 97, next: FIRST.into() };
-            let has_repairs = kind != Kind::Plain && track.is_video();
-            lanes.add((track, codec), sender, subscription, has_repairs.then_some(repairs));
+            let rtx = RtxStream { ssrc: rtx_ssrc, payload_type: 97, next: FIRST.into() };
+            let has_rtx = kind != Kind::Plain && track.is_video();
+            senders.push(Sender::new((track, codec), id, subscription, has_rtx.then_some(rtx)));
         }
         let to = match kind {
             Kind::Unreachable => REFUSED_WAY.parse().unwrap(),
             Kind::Modern | Kind::Plain => socket.local_addr().unwrap(),
         };
-        lanes.path = Some((from, to));
-        lanes.sealer = Sealer::new(found.sealing().unwrap());
-        lanes.lanes.iter_mut().for_each(|lane| lane.side = Side::Own);
+        let twcc = (kind != Kind::Plain).then_some(TRANSPORT_ID);
+        let mut transport = Transport::new(connection, keys, Vec::new(), twcc);
+        transport.seal_from_now_on(from, to);
         Self {
             kind,
-            lanes,
+            senders,
+            transport,
             estimate: Estimate::new(now),
-            connection,
             socket,
             receiver: context(default_provider().unwrap().crypto()),
             highest: HashMap::new(),
@@ -132,13 +134,22 @@ impl Student {
         }
     }
 
-    /// Does something that may send, then reads and checks all that came of it.
-    fn with(&mut self, outlet: &mut UdpSender, work: impl FnOnce(&mut Self, &mut UdpSender)) {
-        let before = outlet.sent.packets;
-        work(self, outlet);
-        for _ in before..outlet.sent.packets {
+    /// Does something that may send, then reads and checks all that came of it. Gives what was requested of the encoders.
+    fn with(
+        &mut self,
+        now: Instant,
+        rings: &Rings,
+        udp: &mut UdpSender,
+        work: impl FnOnce(&mut Self, &mut SendContext<'_>),
+    ) -> EncoderRequests {
+        let before = udp.sent.packets;
+        let (mut requests, mut shared_rtx) = (EncoderRequests::default(), ClassRepairs::default());
+        let (requested, shared) = (&mut requests, &mut shared_rtx);
+        work(self, &mut SendContext { now, rings, udp, requests: requested, shared_rtx: shared });
+        for _ in before..udp.sent.packets {
             self.read();
         }
+        requests
     }
 
     fn read(&mut self) {
@@ -153,60 +164,52 @@ impl Student {
         self.got.push(self.receiver.decrypt_rtp(&sealed).expect("the student opens it").to_vec());
         if let Some(before) = self.sealed.insert((ssrc, index), sealed.clone()) {
             assert!(before == sealed, "two packets of SSRC {ssrc} under one nonce, at {index}");
-            self.again[usize::from(ssrc == SOUND)] += 1;
+            self.again[usize::from(ssrc == AUDIO)] += 1;
         }
     }
 
-    fn send(&mut self, now: Instant, only: Option<Track>, rings: &Rings, outlet: &mut UdpSender) {
-        self.with(outlet, |s, outlet| {
-            let (estimate, connection) = (&mut s.estimate, &mut s.connection);
-            s.lanes.send(now, only, rings, estimate, connection, outlet);
+    fn send(&mut self, now: Instant, only: Option<Track>, rings: &Rings, udp: &mut UdpSender) {
+        self.with(now, rings, udp, |s, cx| {
+            s.senders.send(cx, &mut s.transport, &mut s.estimate, only);
         });
     }
 
     /// Asks for packets again, of one track: the `newest` one, and so many before it.
-    fn ask_again(
-        &mut self,
-        now: Instant,
-        ssrc: u32,
-        (oldest, count): (u64, u16),
-        rings: &Rings,
-        outlet: &mut UdpSender,
-    ) {
+    fn ask_again(&mut self, now: Instant, ssrc: u32, (oldest, count): (u64, u16), rings: &Rings, udp: &mut UdpSender) {
         let newest = self.highest.get(&ssrc).copied().unwrap_or(FIRST.into());
         let first = newest.saturating_sub(oldest) as u16;
-        let repairs: Vec<Repair> =
-            (0..count).filter_map(|n| self.lanes.repair(ssrc, first.wrapping_add(n), rings)).collect();
-        self.with(outlet, |s, outlet| {
-            s.lanes.resend(now, &repairs, rings, &mut s.estimate, &mut s.connection, outlet);
+        let requests: Vec<RetransmissionRequest> =
+            (0..count).filter_map(|n| self.senders.on_nack(rings, ssrc, first.wrapping_add(n))).collect();
+        self.with(now, rings, udp, |s, cx| {
+            s.senders.retransmit(cx, &mut s.transport, &mut s.estimate, &requests);
         });
     }
 
     /// Something that the SFU does for a student in trouble, or that such a one does to it. Gives what it was.
-    fn misbehave(&mut self, random: &mut Random, now: Instant, rings: &Rings, outlet: &mut UdpSender) -> usize {
+    fn misbehave(&mut self, random: &mut Random, now: Instant, rings: &Rings, udp: &mut UdpSender) -> usize {
         let track = if random.below(2) == 0 { Track::Screen } else { Track::Camera };
-        let ssrc = SOUND + random.below(4) as u32;
+        let ssrc = AUDIO + random.below(4) as u32;
         let what = random.below(8) as usize;
-        let mut wishes = Wishes::default();
-        match what {
-            0 => self.lanes.give(now, track, Some(Tier::Low), random.below(2) == 0, rings, &mut wishes),
-            1 => self.lanes.give(now, track, Some(Tier::Full), random.below(2) == 0, rings, &mut wishes),
-            2 if random.below(3) == 0 => self.lanes.give(now, track, None, true, rings, &mut wishes),
+        if what > 5 {
+            // For packets that are new, old, or were never sent.
+            self.ask_again(now, ssrc, (random.below(600), random.below(40) as u16), rings, udp);
+            return what;
+        }
+        self.with(now, rings, udp, |s, cx| match what {
+            0 => s.senders.set_tier(cx, track, Some(Tier::Low), random.below(2) == 0),
+            1 => s.senders.set_tier(cx, track, Some(Tier::Full), random.below(2) == 0),
+            2 if random.below(3) == 0 => s.senders.set_tier(cx, track, None, true),
             2 | 3 => {
                 let bits_per_second = random.below(3_000_000) as u32;
                 let queue = Duration::from_millis(random.below(200));
-                self.lanes.set_pace(now, (random.below(3) > 0).then_some(Line { bits_per_second, queue }));
+                s.transport.set_pace(now, (random.below(3) > 0).then_some(Line { bits_per_second, queue }));
             }
-            4 => drop(self.lanes.picture_lost(now, ssrc, random.below(2) == 0, rings, &mut wishes)),
-            5 => {
+            4 => drop(s.senders.on_key_frame_request(cx, ssrc, random.below(2) == 0)),
+            _ => {
                 let probe = Probe { packets: random.below(5) as u32, bytes_each: 1_200 };
-                self.with(outlet, |s, outlet| {
-                    s.lanes.probe(now, probe, &mut s.estimate, &mut s.connection, outlet);
-                });
+                s.senders.probe(cx, &mut s.transport, &mut s.estimate, probe);
             }
-            // Of what is new, old, or was never sent.
-            _ => self.ask_again(now, ssrc, (random.below(600), random.below(40) as u16), rings, outlet),
-        }
+        });
         what
     }
 }
@@ -251,11 +254,11 @@ impl Lecture {
 /// A whole lecture for a healthy student and the `bad` ones; gives the healthy one, these, and how often each kind of
 /// step was done.
 fn run(bad: &[Kind], began: Instant) -> (Student, Vec<Student>, [usize; 8]) {
-    let inlet = UdpReceiver::bind("127.0.0.1:0".parse().unwrap()).unwrap();
-    let mut outlet = inlet.outlet().unwrap();
+    let receiver = UdpReceiver::bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let mut udp = receiver.sender().unwrap();
     let (mut rings, mut lecture, mut random) = (Rings::default(), Lecture::new(), Random(SEED ^ 0xbad));
-    let mut healthy = Student::new(Kind::Modern, began, inlet.local());
-    let mut bad: Vec<Student> = bad.iter().map(|kind| Student::new(*kind, began, inlet.local())).collect();
+    let mut healthy = Student::new(Kind::Modern, began, receiver.local());
+    let mut bad: Vec<Student> = bad.iter().map(|kind| Student::new(*kind, began, receiver.local())).collect();
     let mut seen = [0; 8];
     for step in 0..STEPS {
         let now = began + STEP * step as u32;
@@ -263,32 +266,34 @@ fn run(bad: &[Kind], began: Instant) -> (Student, Vec<Student>, [usize; 8]) {
         let only = (!encoding.track.is_video()).then_some(encoding.track);
         if step == 9 {
             for student in bad.iter_mut().chain([&mut healthy]) {
-                student.lanes.start_sound(&rings);
-                student.lanes.start_pictures(now, &rings, &mut Wishes::default());
+                student.with(now, &rings, &mut udp, |s, cx| {
+                    s.senders.start_audio(cx.rings);
+                    s.senders.start_video(cx);
+                });
             }
         }
         // Some have their turn before the healthy one, and some after it.
         let before = random.below(bad.len() as u64 + 1) as usize;
-        let mut turns = |bad: &mut [Student], outlet: &mut UdpSender| {
+        let mut turns = |bad: &mut [Student], udp: &mut UdpSender| {
             for student in bad {
-                student.lanes.on_frame(encoding, index, key);
+                student.senders.on_frame(encoding, index, key);
                 if random.below(3) == 0 {
-                    seen[student.misbehave(&mut random, now, &rings, outlet)] += 1;
+                    seen[student.misbehave(&mut random, now, &rings, udp)] += 1;
                 }
                 // Now and then one has no turn, and catches up later.
                 if random.below(8) > 0 {
-                    student.send(now, only, &rings, outlet);
+                    student.send(now, only, &rings, udp);
                 }
             }
         };
-        turns(&mut bad[..before], &mut outlet);
-        healthy.lanes.on_frame(encoding, index, key);
-        healthy.send(now, only, &rings, &mut outlet);
+        turns(&mut bad[..before], &mut udp);
+        healthy.senders.on_frame(encoding, index, key);
+        healthy.send(now, only, &rings, &mut udp);
         if step % 40 == 0 {
             // Nobody is so healthy as never to miss a packet.
-            healthy.ask_again(now, 11, (5, 1), &rings, &mut outlet);
+            healthy.ask_again(now, 11, (5, 1), &rings, &mut udp);
         }
-        turns(&mut bad[before..], &mut outlet);
+        turns(&mut bad[before..], &mut udp);
     }
     (healthy, bad, seen)
 }
@@ -300,7 +305,7 @@ async fn what_a_healthy_student_is_sent_does_not_depend_on_bad_ones() {
     let (alone, ..) = run(&[], began);
     let (among_bad_ones, bad, seen) = run(&[Kind::Modern, Kind::Plain, Kind::Unreachable], began);
     assert!(seen.iter().all(|count| *count > 100), "every kind of step was taken: {seen:?}");
-    assert!(alone.got.len() > 20_000 && alone.lanes.dropped() == 0, "{}", alone.got.len());
+    assert!(alone.got.len() > 20_000 && alone.senders.dropped() == 0, "{}", alone.got.len());
     assert!(alone.highest[&11] > 1 << 16, "the numbers rolled over, they are at {}", alone.highest[&11]);
     let different = alone.got.iter().zip(&among_bad_ones.got).position(|(a, b)| a != b);
     assert_eq!(different, None, "the first packet that is another one");
@@ -318,29 +323,29 @@ async fn what_a_healthy_student_is_sent_does_not_depend_on_bad_ones() {
 
 #[tokio::test]
 async fn who_is_so_far_behind_that_its_pictures_are_forgotten_has_a_key_frame_asked_for() {
-    let inlet = UdpReceiver::bind("127.0.0.1:0".parse().unwrap()).unwrap();
-    let mut outlet = inlet.outlet().unwrap();
+    let receiver = UdpReceiver::bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let mut udp = receiver.sender().unwrap();
     let (mut rings, mut lecture, now) = (Rings::default(), Lecture::new(), Instant::now());
-    let mut student = Student::new(Kind::Modern, now, inlet.local());
+    let mut student = Student::new(Kind::Modern, now, receiver.local());
     // Key frames of all, and then without a turn for as long as it takes until nothing of its screen is left.
     let mut next = |student: &mut Student, rings: &mut Rings, step| {
         let (encoding, index, key) = lecture.next(step, now, rings);
-        student.lanes.on_frame(encoding, index, key);
+        student.senders.on_frame(encoding, index, key);
     };
     let full = ENCODINGS[1];
     for step in 0..500 {
         next(&mut student, &mut rings, step);
     }
-    student.lanes.start_pictures(now, &rings, &mut Wishes::default());
+    student.with(now, &rings, &mut udp, |s, cx| s.senders.start_video(cx));
     let due = rings[full].next();
     let mut step = 500;
     while rings[full].get(due).is_some() || rings[full].next() == due {
         next(&mut student, &mut rings, step);
         step += 1;
     }
-    let (mut recoveries, mut wishes) = (Recoveries::default(), Wishes::default());
-    assert!(student.lanes.awaited().all(|encoding| encoding != full), "it does not know it yet");
-    student.send(now, Some(Track::Screen), &rings, &mut outlet);
-    recoveries.ask_for(now, student.lanes.awaited(), &mut wishes.key_frames);
-    assert!(wishes.key_frames.contains(&full), "{wishes:?}");
+    let (mut recoveries, mut key_frames) = (Recoveries::default(), Vec::new());
+    assert!(student.senders.awaiting_key_frame().all(|encoding| encoding != full), "it does not know it yet");
+    student.send(now, Some(Track::Screen), &rings, &mut udp);
+    recoveries.ask_for(now, student.senders.awaiting_key_frame(), &mut key_frames);
+    assert!(key_frames.contains(&full), "{key_frames:?}");
 }

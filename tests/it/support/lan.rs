@@ -16,6 +16,9 @@ const PREFIX: &str = "classroom-";
 /// The name of each machine's interface and of the bridge in the switch.
 const INTERFACE: &str = "lan0";
 
+/// The interface of a router on the side of the machine behind it.
+const FAR: &str = "far0";
+
 /// Whether this process may make network namespaces. If not, the test is skipped by name; where `$CI` is set it fails.
 pub fn has_lan(test: &str) -> bool {
     if !has_tools(test, &["ip"]) {
@@ -54,7 +57,7 @@ impl Lan {
         lan
     }
 
-    /// One more machine, with the next address of 10.13.0.0/24.
+    /// One more machine, with the next address of 10.13.0.0/24 and of fd13::/64.
     #[track_caller]
     pub fn machine(&mut self) -> Machine {
         self.machines += 1;
@@ -64,6 +67,7 @@ impl Lan {
             switch: switch.to_owned(),
             port: format!("port{number}"),
             address: format!("10.13.0.{number}"),
+            address_v6: format!("fd13::{number}"),
         };
         let (namespace, port) = (machine.namespace.as_str(), machine.port.as_str());
         ip(&["netns", "add", namespace]);
@@ -72,11 +76,55 @@ impl Lan {
         ip(&["-netns", namespace, "address", "add", &format!("{}/24", machine.address), "dev", INTERFACE]);
         ip(&["-netns", namespace, "link", "set", "lo", "up"]);
         ip(&["-netns", namespace, "link", "set", INTERFACE, "up"]);
+        let v6 = format!("{}/64", machine.address_v6());
+        ip(&["-netns", namespace, "address", "add", &v6, "dev", INTERFACE, "nodad"]);
         // Browsers gather candidates on the interface of the default route, so there must be one. Nobody is at .254.
         ip(&["-netns", namespace, "route", "add", "default", "via", "10.13.0.254"]);
         machine.restore();
         machine.plug_in();
         machine
+    }
+
+    /// A router at the switch and a machine behind it, in 10.14.0.0/16. The link between the two has a small MTU, as a
+    /// tunnel has, of which `others`, the machines with a route to it, know nothing. IPv6 needs 1280 (RFC 8200, 5).
+    #[track_caller]
+    pub fn machine_behind_tunnel(&mut self, mtu: u32, others: &[&Machine]) -> (Machine, Machine) {
+        let router = self.machine();
+        let number = self.machines;
+        let machine = Machine {
+            namespace: format!("{}-far", router.namespace),
+            switch: router.namespace.clone(),
+            port: FAR.to_owned(),
+            address: format!("10.14.{number}.2"),
+            address_v6: format!("fd14:{number}::2"),
+        };
+        let (near, far, has_v6) = (router.namespace.as_str(), machine.namespace.as_str(), mtu >= 1280);
+        ip(&["netns", "add", far]);
+        ip(&["-netns", far, "link", "add", INTERFACE, "type", "veth", "peer", "name", FAR, "netns", near]);
+        for forwarding in ["net/ipv4/ip_forward", "net/ipv6/conf/all/forwarding"] {
+            ip(&["netns", "exec", near, "sh", "-c", &format!("echo 1 > /proc/sys/{forwarding}")]);
+        }
+        let (v4, v6) = (format!("10.14.{number}"), format!("fd14:{number}::"));
+        for (namespace, interface, host) in [(near, FAR, 1), (far, INTERFACE, 2)] {
+            ip(&["-netns", namespace, "link", "set", interface, "mtu", &mtu.to_string(), "up"]);
+            ip(&["-netns", namespace, "address", "add", &format!("{v4}.{host}/24"), "dev", interface]);
+            if has_v6 {
+                ip(&["-netns", namespace, "address", "add", &format!("{v6}{host}/64"), "dev", interface, "nodad"]);
+            }
+        }
+        ip(&["-netns", far, "link", "set", "lo", "up"]);
+        ip(&["-netns", far, "route", "add", "default", "via", &format!("{v4}.1")]);
+        if has_v6 {
+            ip(&["-netns", far, "route", "add", "default", "via", &format!("{v6}1")]);
+        }
+        for other in others {
+            let other = other.namespace.as_str();
+            ip(&["-netns", other, "route", "add", &format!("{v4}.0/24"), "via", router.address()]);
+            if has_v6 {
+                ip(&["-netns", other, "route", "add", &format!("{v6}/64"), "via", router.address_v6()]);
+            }
+        }
+        (router, machine)
     }
 }
 
@@ -92,12 +140,18 @@ pub struct Machine {
     switch: String,
     port: String,
     address: String,
+    address_v6: String,
 }
 
 impl Machine {
     /// The IPv4 address of its interface.
     pub fn address(&self) -> &str {
         &self.address
+    }
+
+    /// The IPv6 address of its interface, a unique local one (RFC 4193).
+    pub fn address_v6(&self) -> &str {
+        &self.address_v6
     }
 
     /// The same command on this machine, with the same arguments and environment. [`Command`] does not tell its stdin,

@@ -1,0 +1,179 @@
+//! Which encodings are active, so that an encoder runs only while somebody watches what it makes.
+//!
+//! An encoding becomes active with the first peer that needs it, and stops being active some time after the last one
+//! has gone. The reader of the events is told the present state, not each change: an announcement that finds no room is
+//! not lost, and an outdated one is never made.
+
+use std::time::{Duration, Instant};
+
+use crate::rtp::{Encoding, PerEncoding};
+
+/// An encoder runs this long without a peer: one that comes back, or changes its tier twice, finds it running.
+const LINGER: Duration = Duration::from_secs(10);
+
+/// What peers ask of the encoders in one turn.
+#[derive(Debug, Default)]
+pub(super) struct EncoderRequests {
+    /// Encodings that need a key frame.
+    pub(super) key_frames: Vec<Encoding>,
+    /// A peer gets other encodings than before.
+    pub(super) encodings_changed: bool,
+}
+
+/// The active encodings of an SFU.
+pub(super) struct ActiveEncodings {
+    /// How many peers of each worker need an encoding.
+    peers: Vec<PerEncoding<usize>>,
+    state: PerEncoding<State>,
+    /// Active in an empty room too: the first student sees video at once, and the teacher that it is captured.
+    always: Vec<Encoding>,
+    /// What was announced last.
+    announced: PerEncoding<bool>,
+}
+
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+enum State {
+    #[default]
+    Stopped,
+    Running,
+    /// Not needed by a peer since then.
+    Lingering(Instant),
+}
+
+impl ActiveEncodings {
+    /// For an SFU without peers. Of each track the best encoding is active from the beginning.
+    pub(super) fn new(workers: usize, encodings: &[Encoding]) -> Self {
+        let mut always: Vec<Encoding> = Vec::new();
+        for encoding in encodings {
+            if always.iter().all(|known| known.track != encoding.track) {
+                always.push(*encoding);
+            }
+        }
+        let (mut state, mut announced) = (PerEncoding::default(), PerEncoding::default());
+        for encoding in &always {
+            (state[*encoding], announced[*encoding]) = (State::Running, true);
+        }
+        Self { peers: (0..workers).map(|_| PerEncoding::default()).collect(), state, always, announced }
+    }
+
+    /// So many peers of a worker need an encoding.
+    pub(super) fn set_peers(&mut self, worker: usize, encoding: Encoding, peers: usize) {
+        self.peers[worker][encoding] = peers;
+        if peers > 0 {
+            self.state[encoding] = State::Running;
+        }
+    }
+
+    /// The encodings whose state is not the announced one, and whether they are active.
+    pub(super) fn unannounced(&self) -> Vec<(Encoding, bool)> {
+        let active = |encoding: Encoding| (encoding, self.state[encoding] != State::Stopped);
+        Encoding::all().map(active).filter(|(encoding, active)| self.announced[*encoding] != *active).collect()
+    }
+
+    /// A state was announced.
+    pub(super) fn set_announced(&mut self, encoding: Encoding, active: bool) {
+        self.announced[encoding] = active;
+    }
+
+    /// Whether a peer needs an encoding.
+    pub(super) fn is_needed(&self, encoding: Encoding) -> bool {
+        self.peers.iter().any(|worker| worker[encoding] > 0)
+    }
+
+    /// Stops the encodings that no peer has needed for [`LINGER`], and gives them.
+    pub(super) fn expired(&mut self, now: Instant) -> Vec<Encoding> {
+        let is_empty = !Encoding::all().any(|encoding| self.is_needed(encoding));
+        let mut expired = Vec::new();
+        for encoding in Encoding::all() {
+            let needed = self.is_needed(encoding) || (is_empty && self.always.contains(&encoding));
+            match self.state[encoding] {
+                State::Stopped => {}
+                _ if needed => self.state[encoding] = State::Running,
+                State::Running => self.state[encoding] = State::Lingering(now),
+                State::Lingering(since) if now.saturating_duration_since(since) >= LINGER => {
+                    self.state[encoding] = State::Stopped;
+                    expired.push(encoding);
+                }
+                State::Lingering(_) => {}
+            }
+        }
+        expired
+    }
+
+    /// If the room is empty, activates again what is active in an empty room.
+    pub(super) fn restart(&mut self) {
+        if Encoding::all().any(|encoding| self.is_needed(encoding)) {
+            return;
+        }
+        for encoding in &self.always {
+            if self.state[*encoding] == State::Stopped {
+                self.state[*encoding] = State::Running;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rtp::{Codec, Tier, Track};
+
+    /// Announces all that is not announced yet, and gives it.
+    fn announce(active: &mut ActiveEncodings) -> Vec<(Encoding, bool)> {
+        let announced = active.unannounced();
+        announced.iter().for_each(|(encoding, is_active)| active.set_announced(*encoding, *is_active));
+        announced
+    }
+
+    #[test]
+    fn an_encoding_that_nobody_watches_stops_after_a_while() {
+        let full = Encoding::full(Track::Screen, Codec::H264);
+        let low = full.with(Tier::Low);
+        let mut active = ActiveEncodings::new(2, &[full, low]);
+        let now = Instant::now();
+        assert!(
+            active.expired(now + LINGER).is_empty() && active.expired(now + LINGER * 3).is_empty(),
+            "an empty room"
+        );
+        active.set_peers(0, full, 1);
+        assert_eq!(announce(&mut active), [], "it runs");
+        active.set_peers(1, low, 1);
+        active.set_peers(0, low, 1);
+        assert_eq!(announce(&mut active), [(low, true)], "once for all workers");
+        active.set_peers(0, full, 0);
+        assert!(active.expired(now).is_empty());
+        assert!(active.expired(now + LINGER - Duration::from_millis(1)).is_empty());
+        assert_eq!(active.expired(now + LINGER), [full], "all peers have the other tier");
+        assert_eq!(announce(&mut active), [(full, false)]);
+        assert!(active.expired(now + LINGER * 2).is_empty() && announce(&mut active).is_empty(), "announced once");
+        active.set_peers(0, low, 0);
+        active.restart();
+        assert!(active.is_needed(low) && announce(&mut active).is_empty());
+        active.set_peers(1, low, 0);
+        active.restart();
+        assert_eq!(announce(&mut active), [(full, true)], "the room is empty again");
+        active.expired(now);
+        assert_eq!(active.expired(now + LINGER), [low]);
+        assert_eq!(announce(&mut active), [(low, false)]);
+        active.set_peers(0, low, 1);
+        assert_eq!(announce(&mut active), [(low, true)]);
+    }
+
+    #[test]
+    fn an_announcement_without_room_is_made_later_if_it_is_still_true() {
+        let full = Encoding::full(Track::Screen, Codec::H264);
+        let low = full.with(Tier::Low);
+        let mut active = ActiveEncodings::new(1, &[full, low]);
+        let now = Instant::now();
+        active.set_peers(0, low, 1);
+        assert_eq!(active.unannounced(), [(low, true)]);
+        assert_eq!(active.unannounced(), [(low, true)], "it was not announced");
+        active.set_peers(0, low, 0);
+        active.expired(now);
+        assert_eq!(active.unannounced(), [(low, true)], "it lingers");
+        active.expired(now + LINGER);
+        assert_eq!(active.unannounced(), [], "it never ran");
+        active.set_peers(0, low, 1);
+        assert_eq!(announce(&mut active), [(low, true)]);
+    }
+}

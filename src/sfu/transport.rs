@@ -1,0 +1,345 @@
+//! The BUNDLE transport of one peer (RFC 9143): the connection in the sans-I/O core, the ICE path, DTLS, SRTP, the
+//! transport-wide packet number and the pacer. Which packet is sent is decided in [`super::senders`].
+//!
+//! The core seals the first RTP packet, which reveals the session key ([`crate::srtp`]). All later packets are sealed
+//! here, straight from the shared ring into the batch of the socket. RTCP is always written by the core: SRTCP has a
+//! key and an index of its own.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use bytes::{Bytes, BytesMut};
+use rtc::peer_connection::RTCPeerConnection;
+use rtc::rtp_transceiver::RTCRtpSenderId;
+use rtc::sansio::Protocol;
+use rtc::shared::{TaggedBytesMut, TransportContext, TransportProtocol};
+
+use super::Rings;
+use super::addresses::CONFIRM_EVERY;
+use super::encoders::EncoderRequests;
+use super::udp::{Sent, UdpSender};
+use crate::congestion::{ClassRepairs, Estimate, Line, Pace};
+use crate::dtls::flights::Handshake;
+use crate::dtls::records::Records;
+use crate::dtls::sctp::Violation;
+use crate::rtp::{OutPacket, TransportNumber};
+use crate::srtp::{Opener, Sealing, SessionKeys, TAG_BYTES, is_rtcp};
+
+/// What a worker lends to a peer for one turn.
+pub(super) struct SendContext<'a> {
+    /// The time of the turn.
+    pub(super) now: Instant,
+    /// The frames of the lecture, one ring per encoding.
+    pub(super) rings: &'a Rings,
+    /// The socket, with the batch that packets are written into.
+    pub(super) udp: &'a mut UdpSender,
+    /// What the peer needs of the encoders; passed on after the turn.
+    pub(super) requests: &'a mut EncoderRequests,
+    /// Retransmissions that all peers share once their own budget is used up.
+    pub(super) shared_rtx: &'a mut ClassRepairs,
+}
+
+/// One peer's transport. All senders of the peer share it.
+pub(super) struct Transport {
+    /// Boxed because it is far larger than what a packet needs.
+    pub(super) connection: Box<RTCPeerConnection>,
+    keys: SessionKeys,
+    sealing: Sealing,
+    /// Our and the peer's address of the selected ICE candidate pair, as the core's last SRTP or SRTCP packet used it.
+    path: Option<(SocketAddr, SocketAddr)>,
+    handshake: Handshake,
+    /// The transport-wide sequence number of the next packet, if the peer negotiated the header extension.
+    next_number: Option<TransportNumber>,
+    /// Limits the rate of video on a narrow link.
+    pacer: Option<Pace>,
+    sent_packets: u64,
+    sent_bytes: u64,
+    /// Which DTLS records the core may read.
+    records: Records,
+    refused_datagrams: u64,
+    /// Opens SRTCP, from the peer's second packet on.
+    opener: Option<Opener>,
+    /// The source of a packet that was opened just now.
+    opened_from: Option<SocketAddr>,
+    /// When the router was told last that the peer's address is confirmed.
+    confirmed: Option<Instant>,
+}
+
+impl Transport {
+    /// A transport whose RTP is sealed by the core, with a sender for each SSRC, until `keys` has the session key. With
+    /// `twcc`, the id of the header extension, each packet carries a transport-wide sequence number.
+    pub(super) fn new(
+        connection: RTCPeerConnection,
+        keys: SessionKeys,
+        senders: Vec<(u32, RTCRtpSenderId)>,
+        twcc: Option<u8>,
+    ) -> Self {
+        Self {
+            connection: Box::new(connection),
+            sealing: Sealing::by_core(keys.clone(), senders),
+            keys,
+            path: None,
+            handshake: Handshake::default(),
+            next_number: twcc.map(|id| TransportNumber { id, number: 0 }),
+            pacer: None,
+            sent_packets: 0,
+            sent_bytes: 0,
+            records: Records::default(),
+            refused_datagrams: 0,
+            opener: None,
+            opened_from: None,
+            confirmed: None,
+        }
+    }
+
+    /// Whether the SFU has the session key and seals RTP.
+    pub(super) fn seals_rtp(&self) -> bool {
+        self.sealing.sealer().is_some()
+    }
+
+    /// Whether the peer reports by transport-wide sequence numbers.
+    pub(super) fn has_twcc(&self) -> bool {
+        self.next_number.is_some()
+    }
+
+    /// Whether the round trips of the DTLS handshake were those of a LAN.
+    pub(super) fn is_near(&self) -> bool {
+        self.handshake.is_near()
+    }
+
+    /// How many packets were sent, and their bytes before they were sealed.
+    pub(super) fn sent(&self) -> (u64, u64) {
+        (self.sent_packets, self.sent_bytes)
+    }
+
+    /// Limits video to what a link carries; None lifts the limit.
+    pub(super) fn set_pace(&mut self, now: Instant, link: Option<Line>) {
+        match (&mut self.pacer, link) {
+            (Some(pacer), Some(link)) => pacer.set(link),
+            (pacer, link) => *pacer = link.map(|link| Pace::new(now, link)),
+        }
+    }
+
+    /// Whether video is sent at a limited rate.
+    pub(super) fn is_paced(&self) -> bool {
+        self.pacer.is_some()
+    }
+
+    /// Whether the pacer allows another packet of video now.
+    pub(super) fn may_send_video(&mut self, now: Instant) -> bool {
+        self.pacer.as_mut().is_none_or(|pacer| pacer.allows(now))
+    }
+
+    /// The transport-wide sequence number for the next packet of this peer.
+    pub(super) fn take_number(&mut self) -> Option<TransportNumber> {
+        let next = self.next_number.as_mut()?;
+        let taken = *next;
+        next.number = next.number.wrapping_add(1);
+        Some(taken)
+    }
+
+    /// The header extension with the number that a packet was sent with before.
+    pub(super) fn with_number(&self, number: u16) -> Option<TransportNumber> {
+        self.next_number.map(|next| TransportNumber { number, ..next })
+    }
+
+    /// Sends a packet. Its `transport` must come from [`take_number`](Self::take_number).
+    pub(super) fn write(&mut self, cx: &mut SendContext<'_>, estimate: &mut Estimate, packet: &OutPacket<'_>) -> Sent {
+        estimate.sent(cx.now, packet.transport.map(|transport| transport.number), packet.bytes());
+        self.count(packet);
+        if self.seals_rtp() {
+            return self.seal(packet, cx.udp);
+        }
+        self.write_by_core(cx.now, packet);
+        self.drain(cx.udp)
+    }
+
+    /// Sends a packet that the pacer does not count: video would have to wait far longer than a probe occupies the link.
+    pub(super) fn write_unpaced(
+        &mut self,
+        cx: &mut SendContext<'_>,
+        estimate: &mut Estimate,
+        packet: &OutPacket<'_>,
+    ) -> Sent {
+        let pacer = self.pacer.take();
+        let sent = self.write(cx, estimate, packet);
+        self.pacer = pacer;
+        sent
+    }
+
+    /// Sends a packet again under the sequence number that it had: it must be the same one, bit for bit. Its
+    /// transport-wide number is known to `estimate` already.
+    pub(super) fn write_again(
+        &mut self,
+        cx: &mut SendContext<'_>,
+        estimate: &mut Estimate,
+        packet: &OutPacket<'_>,
+    ) -> Sent {
+        estimate.sent(cx.now, None, packet.bytes());
+        self.count(packet);
+        self.seal(packet, cx.udp)
+    }
+
+    fn count(&mut self, packet: &OutPacket<'_>) {
+        self.sent_packets += 1;
+        self.sent_bytes += packet.bytes() as u64;
+    }
+
+    /// Seals a packet into the batch of the socket.
+    fn seal(&mut self, packet: &OutPacket<'_>, udp: &mut UdpSender) -> Sent {
+        // Audio and retransmissions are not delayed by the pacer, but video makes room for them.
+        if let Some(pacer) = &mut self.pacer {
+            pacer.sent(packet.bytes());
+        }
+        // A sealer exists only after the core's first packet, so the path is known.
+        let (Some(sealer), Some((from, to))) = (self.sealing.sealer(), self.path) else { return Sent::Yes };
+        udp.queue_with(from, to, packet.bytes() + TAG_BYTES, |batch| sealer.seal(packet, batch))
+    }
+
+    /// Hands an RTP packet to the core, which seals it; [`drain`](Self::drain) sends it.
+    fn write_by_core(&mut self, now: Instant, packet: &OutPacket<'_>) {
+        let Some(sender) = self.sealing.core_sender(packet.ssrc) else { return };
+        let mut header = rtc::rtp::Header {
+            version: 2,
+            marker: packet.marker,
+            payload_type: packet.payload_type,
+            sequence_number: packet.sequence_number(),
+            timestamp: packet.timestamp,
+            ssrc: packet.ssrc,
+            ..Default::default()
+        };
+        if let Some(TransportNumber { id, number }) = packet.transport {
+            // Fails only for an id outside 1 to 14; no such id is negotiated.
+            let _ = header.set_extension(id, Bytes::copy_from_slice(&number.to_be_bytes()));
+        }
+        let packet = rtc::rtp::Packet { header, payload: Bytes::copy_from_slice(packet.payload) };
+        if let Some(mut sender) = self.connection.rtp_sender(sender) {
+            // Fails only before DTLS is done; nothing is sent then.
+            let _ = sender.write_rtp(now, packet);
+        }
+    }
+
+    /// Hands an RTCP compound of a sender to the core; [`drain`](Self::drain) sends it.
+    pub(super) fn write_rtcp(
+        &mut self,
+        now: Instant,
+        sender: RTCRtpSenderId,
+        compound: Vec<Box<dyn rtc::rtcp::Packet>>,
+    ) {
+        if let Some(mut sender) = self.connection.rtp_sender(sender) {
+            let _ = sender.write_rtcp(now, compound);
+        }
+    }
+
+    /// Moves datagrams from the core to the socket and flushes its batch. Learns the path and the session key on the way.
+    pub(super) fn drain(&mut self, udp: &mut UdpSender) -> Sent {
+        let mut sent = Sent::Yes;
+        while let Some(out) = self.connection.poll_write() {
+            let (from, to) = (out.transport.local_addr, out.transport.peer_addr);
+            // SRTP and SRTCP (RFC 7983, 7) use the selected path; STUN checks others as well.
+            if out.message.first().is_some_and(|first| (128..=191).contains(first)) {
+                self.path = Some((from, to));
+            } else if Handshake::is_of_it(&out.message) && !self.handshake.says(Instant::now(), from, to, &out.message)
+            {
+                continue;
+            }
+            sent = sent.and(udp.queue(from, to, &out.message));
+        }
+        if self.path.is_some() {
+            self.sealing.take_over();
+        }
+        sent.and(udp.flush())
+    }
+
+    /// Retransmits the DTLS flight that is due, if any.
+    pub(super) fn retransmit_handshake(&mut self, now: Instant, udp: &mut UdpSender) {
+        for (from, to, datagram) in self.handshake.repeats(now) {
+            udp.queue(*from, *to, datagram);
+        }
+    }
+
+    /// Opens an SRTCP packet in place. None for all other datagrams, which [`receive`](Self::receive) takes; an empty
+    /// compound for a forged or replayed packet.
+    pub(super) fn open_rtcp<'d>(&mut self, from: SocketAddr, datagram: &'d mut BytesMut) -> Option<&'d [u8]> {
+        let opener = self.opener.as_mut().filter(|_| is_rtcp(datagram))?;
+        let opened = opener.open(datagram);
+        if opened.is_some() {
+            self.opened_from = Some(from);
+        }
+        Some(opened.unwrap_or_default())
+    }
+
+    /// Hands a datagram, received at the first address of `path` from the second, to the core, which has to be polled
+    /// then. False for a DTLS record that no student needs to send: the core does not see it.
+    pub(super) fn receive(
+        &mut self,
+        now: Instant,
+        path: (SocketAddr, SocketAddr),
+        is_connected: bool,
+        datagram: BytesMut,
+    ) -> bool {
+        let (local_addr, peer_addr) = path;
+        let transport =
+            TransportContext { local_addr, peer_addr, ecn: None, transport_protocol: TransportProtocol::UDP };
+        if Handshake::is_of_it(&datagram) {
+            if !self.records.admit(now, is_connected, &datagram) {
+                self.refused_datagrams += 1;
+                return false;
+            }
+            self.handshake.hears(now, &datagram);
+        }
+        let opened = self.keys.opened();
+        // A datagram that the core can't read was forged or is not for us; the core's state has not changed.
+        let _ = self.connection.handle_read(TaggedBytesMut { now, transport, message: datagram });
+        if self.keys.opened() > opened {
+            self.opened_from = Some(peer_addr);
+        }
+        if self.opener.is_none() {
+            // Before the next packet: one that the core opened as well would count twice.
+            self.opener = self.keys.rtcp().and_then(Opener::new);
+        }
+        true
+    }
+
+    /// The peer's address, if a packet from there was opened just now and media is sent there; at most once in
+    /// [`CONFIRM_EVERY`].
+    pub(super) fn confirmed_address(&mut self, now: Instant) -> Option<SocketAddr> {
+        let destination = self.path.map(|(_, to)| to);
+        let from = self.opened_from.take().filter(|from| destination == Some(*from))?;
+        let is_due = self.confirmed.is_none_or(|at| now.saturating_duration_since(at) >= CONFIRM_EVERY);
+        if is_due {
+            self.confirmed = Some(now);
+        }
+        is_due.then_some(from)
+    }
+
+    /// When the core, or the retransmission of a DTLS flight, wants to be woken.
+    pub(super) fn deadline(&mut self, now: Instant) -> Instant {
+        let core = self.connection.poll_timeout().unwrap_or(now + Duration::from_secs(1));
+        self.handshake.due().map_or(core, |due| due.min(core))
+    }
+
+    /// Datagrams and SCTP packets of the peer that were not read.
+    pub(super) fn refused(&self) -> u64 {
+        self.refused_datagrams + self.keys.refused_sctp()
+    }
+
+    /// How the peer broke the rules of SCTP, if it did.
+    pub(super) fn violation(&self) -> Option<Violation> {
+        self.keys.violation()
+    }
+
+    /// Closes the connection, so that the student sees it end at once.
+    pub(super) fn close(mut self, udp: &mut UdpSender) {
+        let _ = self.connection.close();
+        self.drain(udp);
+    }
+
+    /// As if the core had sent its first packet over this path.
+    #[cfg(test)]
+    pub(super) fn seal_from_now_on(&mut self, from: SocketAddr, to: SocketAddr) {
+        self.path = Some((from, to));
+        self.sealing.take_over();
+        assert!(self.seals_rtp());
+    }
+}
