@@ -82,7 +82,9 @@ fn devices_lists_what_is_here_and_is_no_error_where_nothing_is() {
 fn guides() -> Vec<(String, String)> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let docs = std::fs::read_dir(root.join("docs")).unwrap().map(|entry| entry.unwrap().path());
-    let pages = docs.filter(|path| path.extension().is_some_and(|kind| kind == "md")).chain([root.join("README.md")]);
+    let pages = docs
+        .filter(|path| path.extension().is_some_and(|kind| kind == "md"))
+        .chain(["README.md", "CONTRIBUTING.md"].map(|page| root.join(page)));
     pages.map(|path| (path.display().to_string(), std::fs::read_to_string(&path).unwrap())).collect()
 }
 

@@ -17,8 +17,11 @@ mod support;
 // The command line: usage errors, help, the commands in README and docs/.
 mod cli;
 
-// The rules of the source tree: which folder may name which, how long lines and files are.
+// The rules of the source tree: which folder may name which.
 mod layering;
+
+// The rules of the source tree: how long lines and files are.
+mod lengths;
 
 // Machines with a network between them that can be cut.
 mod lan;

@@ -275,7 +275,7 @@ async fn a_student_that_has_only_ipv6_connects_to_an_sfu_on_all_interfaces() {
     })
     .unwrap();
     let config = ViewerConfig { bind: vec!["[::1]:0".to_owned()], ice_servers: vec![] };
-    let (link, offer, mut happens) = Viewer::offer(config, Arc::new(|_: Incoming<'_>| {})).await.unwrap();
+    let (viewer, offer, mut viewer_events) = Viewer::offer(config, Arc::new(|_: Incoming<'_>| {})).await.unwrap();
     sfu.offer(user(1), offer, None);
     let Some(SfuEvent::Answer { sdp, .. }) = timeout(DEADLINE, events.recv()).await.unwrap() else {
         panic!("no answer");
@@ -285,11 +285,11 @@ async fn a_student_that_has_only_ipv6_connects_to_an_sfu_on_all_interfaces() {
         assert!(sdp.contains(&format!(" {}", candidate.replace("PORT", &port.to_string()))), "{candidate}: {sdp}");
     }
     let related = sdp.lines().find(|line| line.contains("2001:db8::9")).and_then(|line| line.split("raddr ").nth(1));
-    assert!(related.is_some_and(|base| base.contains(':')), "its base is of the same family: {sdp}");
-    link.answer(sdp).await.unwrap();
-    let connected = async { while happens.recv().await.unwrap() != ViewerEvent::Connected {} };
+    assert!(related.is_some_and(|base| base.contains(':')), "the base has the same address family: {sdp}");
+    viewer.answer(sdp).await.unwrap();
+    let connected = async { while viewer_events.recv().await.unwrap() != ViewerEvent::Connected {} };
     timeout(DEADLINE, connected).await.unwrap();
-    link.close().await;
+    viewer.close().await;
     sfu.close().await;
 }
 

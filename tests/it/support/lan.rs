@@ -16,7 +16,7 @@ const PREFIX: &str = "classroom-";
 /// The name of each machine's interface and of the bridge in the switch.
 const INTERFACE: &str = "lan0";
 
-/// The interface of a router to the machine behind it.
+/// The interface of a router on the side of the machine behind it.
 const FAR: &str = "far0";
 
 /// Whether this process may make network namespaces. If not, the test is skipped by name; where `$CI` is set it fails.
@@ -67,6 +67,7 @@ impl Lan {
             switch: switch.to_owned(),
             port: format!("port{number}"),
             address: format!("10.13.0.{number}"),
+            address_v6: format!("fd13::{number}"),
         };
         let (namespace, port) = (machine.namespace.as_str(), machine.port.as_str());
         ip(&["netns", "add", namespace]);
@@ -84,8 +85,8 @@ impl Lan {
         machine
     }
 
-    /// A machine behind a router, in 10.14.0.0/16: the link between these two has this MTU, as a tunnel has. It is routed
-    /// to and from `others`, which are at the switch and don't know that MTU. IPv6 needs 1280 (RFC 8200, 5).
+    /// A router at the switch and a machine behind it, in 10.14.0.0/16. The link between the two has a small MTU, as a
+    /// tunnel has, of which `others`, the machines with a route to it, know nothing. IPv6 needs 1280 (RFC 8200, 5).
     #[track_caller]
     pub fn machine_behind_tunnel(&mut self, mtu: u32, others: &[&Machine]) -> (Machine, Machine) {
         let router = self.machine();
@@ -95,6 +96,7 @@ impl Lan {
             switch: router.namespace.clone(),
             port: FAR.to_owned(),
             address: format!("10.14.{number}.2"),
+            address_v6: format!("fd14:{number}::2"),
         };
         let (near, far, has_v6) = (router.namespace.as_str(), machine.namespace.as_str(), mtu >= 1280);
         ip(&["netns", "add", far]);
@@ -119,7 +121,7 @@ impl Lan {
             let other = other.namespace.as_str();
             ip(&["-netns", other, "route", "add", &format!("{v4}.0/24"), "via", router.address()]);
             if has_v6 {
-                ip(&["-netns", other, "route", "add", &format!("{v6}/64"), "via", &router.address_v6()]);
+                ip(&["-netns", other, "route", "add", &format!("{v6}/64"), "via", router.address_v6()]);
             }
         }
         (router, machine)
@@ -138,6 +140,7 @@ pub struct Machine {
     switch: String,
     port: String,
     address: String,
+    address_v6: String,
 }
 
 impl Machine {
@@ -147,12 +150,8 @@ impl Machine {
     }
 
     /// The IPv6 address of its interface, a unique local one (RFC 4193).
-    pub fn address_v6(&self) -> String {
-        let number = |at: usize| self.address.split('.').nth(at).unwrap_or_default();
-        match number(1) {
-            "14" => format!("fd14:{}::2", number(2)),
-            _ => format!("fd13::{}", number(3)),
-        }
+    pub fn address_v6(&self) -> &str {
+        &self.address_v6
     }
 
     /// The same command on this machine, with the same arguments and environment. [`Command`] does not tell its stdin,
