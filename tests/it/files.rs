@@ -244,7 +244,7 @@ fn a_plug_in_that_breaks_down_ends_the_process_with_a_sentence() {
     let stderr = teacher.ends_with(1);
     let errors: Vec<&str> = stderr.lines().filter(|line| line.starts_with("error: ")).collect();
     let [error] = errors[..] else { panic!("not one error line: {stderr:?}") };
-    assert!(error.contains("GStreamer broke down") && error.contains("gstvideorate.c"), "{error}");
+    assert!(error.contains("GStreamer crashed") && error.contains("gstvideorate.c"), "{error}");
     let ended = teacher.events().last().cloned().unwrap();
     assert_eq!((&ended["event"], &ended["exit"]), (&"ended".into(), &1.into()), "{ended}");
 }

@@ -13,7 +13,7 @@ const STOOD_STILL: Duration = Duration::from_secs(3);
 
 /// The event in which a person reads of it.
 fn is_said(event: &Value) -> bool {
-    event["event"] == "notice" && event["message"].as_str().is_some_and(|said| said.contains("stood still for 3."))
+    event["event"] == "notice" && event["message"].as_str().is_some_and(|said| said.contains("suspended for 3."))
 }
 
 fn has_full_picture(event: &Value) -> bool {

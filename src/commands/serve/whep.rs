@@ -1,4 +1,4 @@
-//! Players that speak WHEP, as members of rooms: they reach the teacher by signalling, wherever the teacher runs.
+//! WHEP players as members of rooms. They reach the teacher by signalling, wherever the teacher runs.
 
 use std::time::Duration;
 
@@ -11,10 +11,10 @@ use crate::protocol::{ClientMessage, ErrorCode, IceCandidate, JoinRequest, Serve
 use crate::room::RoomState;
 use crate::signal::{LocalMember, Server};
 
-/// How long a teacher may take to answer: it takes milliseconds, unless the way to it is lost.
+/// How long to wait for the teacher's answer. A reachable teacher answers within milliseconds.
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 
-/// The lectures of a server, for players.
+/// The lectures of a server, for WHEP players.
 #[derive(Clone)]
 pub(super) struct Players(pub(super) Server);
 
@@ -25,7 +25,7 @@ impl Lectures for Players {
         offer: String,
         picture: Option<VideoTrack>,
     ) -> Result<Watching, Unavailable> {
-        // A student opens the room that it wants to wait in; a player does not wait.
+        // Unlike a student, a player neither creates a room nor waits for a teacher.
         let room = self.0.room(&player.room);
         if room.ok_or(Unavailable::NoSuchRoom)?.state != RoomState::Live {
             return Err(Unavailable::NobodyTeaches);
@@ -37,14 +37,14 @@ impl Lectures for Players {
         let (alive, over) = watch::channel(());
         tokio::spawn(async move {
             stay(member, &teacher, queue).await;
-            // Only now, when the member has left.
+            // `over` must not complete before the member has left.
             drop(alive);
         });
         Ok(Watching { answer, candidates, over })
     }
 }
 
-/// Joins, offers and waits for the answer.
+/// Joins the room, sends the offer and waits for the answer.
 async fn negotiate(
     member: &mut LocalMember,
     offer: String,
@@ -70,7 +70,7 @@ async fn negotiate(
                 let retry_after = retry_after_ms.map(Duration::from_millis);
                 return Err(Unavailable::Refused { code, message, retry_after });
             }
-            // A hangup now is about a connection that this user id had before.
+            // This hangup is about an earlier connection of the same user id.
             ServerMessage::Hangup { .. } => {}
             message if teacher.as_ref().is_some_and(|teacher| ends(&message, teacher)) => {
                 return Err(Unavailable::NobodyTeaches);
@@ -78,11 +78,11 @@ async fn negotiate(
             _ => {}
         }
     }
-    let message = "the server is ending, or has closed the player's place".into();
+    let message = "the server is shutting down, or has removed the player from the room".into();
     Err(Unavailable::Refused { code: ErrorCode::ServerShutdown, message, retry_after: None })
 }
 
-/// Is a member until the player, the teacher or the server ends it.
+/// Stays in the room until the player, the teacher or the server ends the session.
 async fn stay(mut member: LocalMember, teacher: &User, mut candidates: mpsc::Receiver<IceCandidate>) {
     loop {
         tokio::select! {
@@ -100,7 +100,7 @@ async fn stay(mut member: LocalMember, teacher: &User, mut candidates: mpsc::Rec
     }
 }
 
-/// Whether the media that this teacher sends ends with it: hung up, gone, or another process by now.
+/// Whether the message ends the media of this teacher: a hangup, a departure, or a new process with the same id.
 fn ends(message: &ServerMessage, teacher: &User) -> bool {
     let is_teacher = |id: &UserId| *id == teacher.user_id;
     match message {
