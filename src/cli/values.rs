@@ -142,43 +142,24 @@ pub(super) fn listen(text: &str) -> Result<SocketAddr, String> {
     }
 }
 
-/// `10s`, `1m30s`, `1h`, `500ms`, `1.5s`.
+/// Parses `10s`, `1m30s`, `1h`, `500ms`, `1.5s`.
+///
+/// jiff, which we have for time stamps, refuses units in the wrong order. humantime takes `1s30m` for half an hour and
+/// `10M` for ten months.
 pub(super) fn duration(text: &str) -> Result<Duration, String> {
     const EXAMPLE: &str = "is not a duration, for example 10s, 1m30s or 500ms";
+    const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
     if decimal(text).is_some() {
         return Err("has no unit, for example 10s, 1m30s or 500ms".into());
     }
-    let mut rest = text;
-    let mut seconds = 0.0;
-    let mut coarser = f64::INFINITY;
-    while !rest.is_empty() {
-        let digits = rest.find(|c: char| !(c.is_ascii_digit() || c == '.')).ok_or(EXAMPLE)?;
-        let (number, after) = rest.split_at(digits);
-        let letters = after.find(|c: char| !c.is_ascii_alphabetic()).unwrap_or(after.len());
-        let (unit, after) = after.split_at(letters);
-        let unit = match unit {
-            "ms" => 0.001,
-            "s" => 1.0,
-            "m" | "min" => 60.0,
-            "h" => 3600.0,
-            _ => return Err(EXAMPLE.into()),
-        };
-        // Once each and the larger first, so that a slip as in `1s30m` is not taken for half an hour.
-        if unit >= coarser {
-            return Err(EXAMPLE.into());
-        }
-        coarser = unit;
-        seconds += decimal(number).ok_or(EXAMPLE)? * unit;
-        rest = after;
+    // jiff also parses spaces, signs and ISO 8601, which are more likely a slip here.
+    let is_plain = text.starts_with(|c: char| c.is_ascii_digit())
+        && text.bytes().all(|b| b.is_ascii_digit() || b.is_ascii_lowercase() || b == b'.');
+    let parsed = is_plain.then(|| text.parse::<jiff::SignedDuration>().ok()).flatten().ok_or(EXAMPLE)?;
+    match Duration::try_from(parsed) {
+        Ok(duration) if duration <= LONGEST => Ok(duration),
+        _ => Err("is longer than a year".into()),
     }
-    if text.is_empty() {
-        return Err(EXAMPLE.into());
-    }
-    const LONGEST_HOURS: f64 = 24.0 * 365.0;
-    if seconds > LONGEST_HOURS * 3600.0 {
-        return Err("is longer than a year".into());
-    }
-    Ok(Duration::from_secs_f64(seconds))
 }
 
 /// Parses a number of threads. No computer here has more cores than the limit.
