@@ -105,7 +105,7 @@ impl Summary {
             (0, Some(file)) => text.push_str(&format!("\n{file} has the whole list")),
             (more, Some(file)) => text.push_str(&format!("\n... and {more} more; {file} lists all students")),
             (more, None) => {
-                text.push_str(&format!("\n... and {more} more; use --attendance FILE.csv to list all students"))
+                text.push_str(&format!("\n... and {more} more; use --attendance FILE.csv to list all students"));
             }
         }
         text

@@ -132,13 +132,13 @@ impl LessonState {
     /// (another epoch). The media of a teacher who only reconnected to signalling never stopped.
     pub(super) fn publisher_joined(&mut self, user: UserId, epoch: u32, now: Instant) -> bool {
         let publisher = Some((user, epoch));
-        let is_news = self.publisher != publisher;
-        if is_news || matches!(self.state, State::Waiting | State::RetryAt { .. }) {
+        let is_new = self.publisher != publisher;
+        if is_new || matches!(self.state, State::Waiting | State::RetryAt { .. }) {
             self.publisher = publisher;
             self.offer_at_once(now);
         }
         self.had_teacher = true;
-        is_news
+        is_new
     }
 
     fn offer_at_once(&mut self, now: Instant) {
