@@ -1,4 +1,4 @@
-//! The `classroom` program: argv in, one error line and an exit code out.
+//! The `classroom` program: parses the command line, runs the verb, prints one error line, and exits with a code.
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -7,14 +7,14 @@ use std::time::Duration;
 use classroom::cli::{self, Cli};
 use classroom::exit::{Exit, Failure};
 
-/// What may still run after the command has ended (a name being looked up, say) is given up after this time.
+/// How long blocking work, such as a DNS lookup, may continue after the command has ended.
 const GRACE: Duration = Duration::from_secs(1);
 
 fn main() -> ExitCode {
     let cli = match cli::parse(std::env::args_os()) {
         Ok(cli) => cli,
         Err(error) => {
-            // Nobody is left to tell when this fails.
+            // If stderr is closed, there is nowhere to report that.
             let _ = error.print();
             return if error.exit_code() == 0 { Exit::Ended.into() } else { Exit::Usage.into() };
         }

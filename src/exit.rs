@@ -1,36 +1,36 @@
-//! How a process ends: the exit codes that scripts branch on, and the failure that carries one.
+//! Exit codes for scripts, and [`Failure`], which carries an exit code and an error.
 
 use std::fmt;
 use std::process::ExitCode;
 
-/// Why a process ended. The numbers are stable; `docs/labs.md` has this table.
+/// The exit code of the process. The numbers are stable; `docs/labs.md` has this table.
 ///
-/// SIGINT and SIGTERM leave the room politely and end with [`Exit::Ended`].
+/// SIGINT and SIGTERM leave the room and end with [`Exit::Ended`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[repr(u8)]
 pub enum Exit {
-    /// It ended well: the duration or the file was over, the window was closed, or it was interrupted.
+    /// A normal end: `--for` or the file was over, the window was closed, or the user interrupted the process.
     Ended = 0,
-    /// Something that should not happen: a bug, or a machine out of memory, files or ports.
+    /// A bug, or a computer without free memory, file descriptors or ports.
     Internal = 1,
-    /// What was typed makes no sense; clap uses the same number.
+    /// A usage error; clap uses the same number.
     Usage = 2,
-    /// Nothing to capture, or a GStreamer plug-in is missing (it is named, with the package to install).
+    /// Nothing to capture, or a missing GStreamer plug-in (the error names its package).
     NothingToCapture = 3,
-    /// No signalling server was reached.
+    /// No signalling server answered.
     ServerUnreachable = 4,
-    /// The server or the teacher refused: the user id is taken, somebody teaches already, the room is full.
+    /// The server or the teacher refused, for example because the user id is taken or the room is full.
     Refused = 5,
     /// Nobody taught within `--timeout`.
     NobodyTaught = 6,
     /// The lecture broke off and did not come back within `--retry`.
     MediaLost = 7,
-    /// A demand of `--expect` was not met.
+    /// An expectation of `--expect` was not met.
     ExpectationUnmet = 8,
 }
 
 impl Exit {
-    /// All of them, by number.
+    /// All exit codes, in order.
     pub const ALL: [Exit; 9] = [
         Exit::Ended,
         Exit::Internal,
@@ -43,12 +43,12 @@ impl Exit {
         Exit::ExpectationUnmet,
     ];
 
-    /// The number the shell sees.
+    /// The number that the shell sees.
     pub fn code(self) -> u8 {
         self as u8
     }
 
-    /// What it means, in a few words.
+    /// The meaning in a few words.
     pub fn meaning(self) -> &'static str {
         match self {
             Exit::Ended => "ended well",
@@ -70,14 +70,14 @@ impl From<Exit> for ExitCode {
     }
 }
 
-/// Why a command failed: the exit code for scripts and the sentence for people.
+/// Why a command failed: an exit code for scripts and an error for people.
 ///
-/// `?` on an [`anyhow::Error`] makes it [`Exit::Internal`]; [`OrFail::or_fail`] names another.
+/// `?` on an [`anyhow::Error`] gives [`Exit::Internal`].
 #[derive(Debug)]
 pub struct Failure {
-    /// What the process ends with.
+    /// The exit code of the process.
     pub exit: Exit,
-    /// What went wrong, with its causes.
+    /// The error with its causes.
     pub error: anyhow::Error,
 }
 
@@ -92,14 +92,9 @@ impl Failure {
         Self::new(Exit::Internal, error)
     }
 
-    /// [`Exit::Usage`], for what only shows once it is tried: a file that isn't there, a port in use.
+    /// [`Exit::Usage`], for mistakes that only the attempt shows: a missing file, a port in use.
     pub fn usage(error: impl Into<anyhow::Error>) -> Self {
         Self::new(Exit::Usage, error)
-    }
-
-    /// [`Exit::NothingToCapture`].
-    pub fn nothing_to_capture(error: impl Into<anyhow::Error>) -> Self {
-        Self::new(Exit::NothingToCapture, error)
     }
 
     /// [`Exit::ServerUnreachable`].
@@ -143,18 +138,6 @@ impl From<anyhow::Error> for Failure {
     }
 }
 
-/// Gives an error its exit code: `bind(address).or_fail(Exit::Usage)?`.
-pub trait OrFail<T> {
-    /// The value, or a [`Failure`] that ends the process with `exit`.
-    fn or_fail(self, exit: Exit) -> Result<T, Failure>;
-}
-
-impl<T, E: Into<anyhow::Error>> OrFail<T> for Result<T, E> {
-    fn or_fail(self, exit: Exit) -> Result<T, Failure> {
-        self.map_err(|error| Failure::new(exit, error))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use anyhow::{Context, anyhow};
@@ -162,13 +145,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_are_stable_and_in_order() {
+    fn exit_codes_are_stable_and_in_order() {
         let codes: Vec<u8> = Exit::ALL.iter().map(|exit| exit.code()).collect();
         assert_eq!(codes, (0..=8).collect::<Vec<u8>>());
     }
 
     #[test]
-    fn the_guide_has_the_table() {
+    fn the_guide_for_labs_has_every_exit_code() {
         let guide = include_str!("../docs/labs.md");
         for exit in Exit::ALL {
             let row = format!("| {} | {} |", exit.code(), exit.meaning());
@@ -179,7 +162,7 @@ mod tests {
     #[test]
     fn a_failure_is_one_line_with_its_causes() {
         let result: anyhow::Result<()> = Err(anyhow!("connection refused\n  by peer"));
-        let failure = result.context("no server at ws://localhost:18080").or_fail(Exit::ServerUnreachable).unwrap_err();
+        let failure = result.context("no server at ws://localhost:18080").map_err(Failure::unreachable).unwrap_err();
         assert_eq!(failure.exit.code(), 4);
         assert_eq!(failure.to_string(), "no server at ws://localhost:18080: connection refused; by peer");
     }

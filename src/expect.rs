@@ -1,36 +1,38 @@
-//! `--expect 'fps>=25'`: what a script demands of a whole lecture, checked once at its end.
+//! `--expect 'fps>=25'`: conditions for a whole lecture, checked once at its end.
 
 use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-/// What can be demanded.
+/// A number that an expectation compares.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Metric {
-    /// Decoded pictures per second, the mean from the first one to the end.
+    /// Decoded pictures per second, the mean from the first picture to the end.
     Fps,
-    /// Thousands of bits per second received, the mean from the first picture to the end.
+    /// Received kbit/s, the mean from the first picture to the end.
     Kbps,
-    /// Packets that never came.
+    /// Packets that never arrived.
     Lost,
-    /// Times the picture stood still or was away after the first one, whatever the reason.
+    /// How often the picture froze or was missing after the first picture, for any reason.
     Freezes,
-    /// The share of the time that the picture stood still or was away, in percent.
+    /// The share of the time in which the picture was frozen or missing, in percent.
     FreezePercent,
-    /// The share of the time that the publisher withheld the picture, in percent; a part of [`Metric::FreezePercent`].
+    /// The share of the time in which the publisher withheld the picture, in percent; part of
+    /// [`Metric::FreezePercent`].
     WithheldPercent,
-    /// Width of the last picture in pixels.
+    /// The width of the last picture in pixels.
     Width,
-    /// Height of the last picture in pixels.
+    /// The height of the last picture in pixels.
     Height,
-    /// Milliseconds from when teacher and student were both in the room to the first decoded picture.
+    /// Milliseconds from the moment when teacher and student were both in the room to the first decoded picture.
     FirstFrameMs,
-    /// Milliseconds from the start of the process to the first decoded picture, the wait for server and teacher too.
+    /// Milliseconds from the start of the process to the first decoded picture, including the wait for server and
+    /// teacher.
     StartToFrameMs,
 }
 
 impl Metric {
-    /// All of them, in the order in which help lists them.
+    /// All metrics, in the order of the help text.
     pub const ALL: [Metric; 10] = [
         Metric::Fps,
         Metric::Kbps,
@@ -44,7 +46,7 @@ impl Metric {
         Metric::StartToFrameMs,
     ];
 
-    /// The name that is typed.
+    /// The name on the command line.
     pub fn name(self) -> &'static str {
         match self {
             Metric::Fps => "fps",
@@ -71,7 +73,7 @@ enum Comparison {
 }
 
 impl Comparison {
-    // The longer ones first: `>=` also starts with `>`.
+    // `>=` also contains `>`, so the longer signs come first.
     const ALL: [Comparison; 5] =
         [Comparison::AtLeast, Comparison::AtMost, Comparison::Equal, Comparison::More, Comparison::Less];
 
@@ -91,13 +93,13 @@ impl Comparison {
             Comparison::AtMost => value <= bound,
             Comparison::More => value > bound,
             Comparison::Less => value < bound,
-            // Fractions come from a mean, where bit-for-bit equality would be luck.
+            // Means are rounded, so exact equality would fail by chance.
             Comparison::Equal => (value - bound).abs() < 1e-6,
         }
     }
 }
 
-/// One demand, for example `fps>=25`.
+/// One condition, for example `fps>=25`.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Expectation {
     metric: Metric,
@@ -106,17 +108,20 @@ pub struct Expectation {
 }
 
 impl Expectation {
-    /// What it is about.
+    /// The metric that this condition compares.
     pub fn metric(&self) -> Metric {
         self.metric
     }
 
-    /// Whether the run was as expected; if not, a sentence with what it was instead.
+    /// Checks the condition.
+    ///
+    /// # Errors
+    /// A sentence with the expected and the actual value.
     pub fn check(&self, run: &Run) -> Result<(), String> {
         match run.value(self.metric) {
             Some(value) if self.comparison.holds(value, self.bound) => Ok(()),
-            Some(value) => Err(format!("expected {self}, it was {}", short(value))),
-            None => Err(format!("expected {self}, but no picture ever came")),
+            Some(value) => Err(format!("expected {self}, but it was {}", short(value))),
+            None => Err(format!("expected {self}, but no picture arrived")),
         }
     }
 }
@@ -129,17 +134,11 @@ impl FromStr for Expectation {
             .find_map(|comparison| text.split_once(comparison.sign()).map(|(name, bound)| (name, comparison, bound)))
             .ok_or("is not an expectation, for example 'fps>=25' (in quotes), with >=, <=, >, < or ==")?;
         let name = name.trim();
-        let metric = Metric::ALL
-            .into_iter()
-            .find(|metric| metric.name() == name)
-            .ok_or_else(|| format!("is about {name:?}, give {}", Metric::ALL.map(Metric::name).join(", ")))?;
+        let metric = Metric::ALL.into_iter().find(|metric| metric.name() == name).ok_or_else(|| {
+            format!("has no metric {name:?}, give one of {}", Metric::ALL.map(Metric::name).join(", "))
+        })?;
         let bound = bound.trim();
-        let bound: f64 = bound
-            .bytes()
-            .all(|b| b.is_ascii_digit() || b == b'.')
-            .then(|| bound.parse().ok())
-            .flatten()
-            .ok_or_else(|| format!("ends in {bound:?}, which is not a number"))?;
+        let bound = decimal(bound).ok_or_else(|| format!("ends in {bound:?}, which is not a number"))?;
         Ok(Expectation { metric, comparison, bound })
     }
 }
@@ -150,24 +149,25 @@ impl fmt::Display for Expectation {
     }
 }
 
-/// A whole run of one track, from joining to the end: the screen, or the camera where no screen is taught.
+/// What a student received of one video track, from joining to the end: of the screen, or of the camera if there is no
+/// screen.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Run {
-    /// Pictures that were decoded.
+    /// Decoded pictures.
     pub frames: u64,
-    /// Bytes of RTP that were received from the first picture on.
+    /// Bytes of RTP received since the first picture.
     pub bytes: u64,
-    /// Packets that never came.
+    /// Packets that never arrived.
     pub lost: u64,
-    /// Times the picture stood still or was away after the first one, whatever the reason.
+    /// How often the picture froze or was missing after the first picture, for any reason.
     pub freezes: u64,
-    /// The time that it stood still or was away.
+    /// The time in which the picture was frozen or missing.
     pub frozen: Duration,
-    /// The part of that time in which the publisher withheld it.
+    /// The part of `frozen` in which the publisher withheld the picture.
     pub withheld: Duration,
     /// Width and height of the last picture in pixels.
     pub size: Option<(u32, u32)>,
-    /// From when teacher and student were both in the room to the first decoded picture.
+    /// From the moment when teacher and student were both in the room to the first decoded picture.
     pub first_frame: Option<Duration>,
     /// From the start of the process to the first decoded picture.
     pub start_to_frame: Option<Duration>,
@@ -176,16 +176,16 @@ pub struct Run {
 }
 
 impl Run {
-    /// The value of a metric over the whole run; none when there is nothing to measure, because no picture came.
+    /// The value of a metric over the whole run; `None` if no picture arrived.
     pub fn value(&self, metric: Metric) -> Option<f64> {
-        // `lost==0` must not hold because nothing came at all.
+        // Otherwise `lost==0` would hold for a run that received nothing.
         if self.frames == 0 {
             return None;
         }
         let seconds = self.live.as_secs_f64();
         let mean = |count: f64| if seconds > 0.0 { count / seconds } else { 0.0 };
         match metric {
-            // Between n pictures are n - 1 intervals: a short run would else look faster than it was.
+            // n pictures span n - 1 intervals. Dividing n by the time would flatter a short run.
             Metric::Fps => Some(mean(self.frames.saturating_sub(1) as f64)),
             Metric::Kbps => Some(mean(self.bytes as f64 * 8.0 / 1000.0)),
             Metric::Lost => Some(self.lost as f64),
@@ -200,9 +200,15 @@ impl Run {
     }
 }
 
-/// Checks all expectations; the sentences of those that were not met.
+/// Checks all expectations and returns the sentences of those that were not met.
 pub fn unmet(expectations: &[Expectation], run: &Run) -> Vec<String> {
     expectations.iter().filter_map(|expectation| expectation.check(run).err()).collect()
+}
+
+/// Parses a number such as `25` or `2.5`, without a sign, an exponent, `inf` or `NaN`.
+pub(crate) fn decimal(text: &str) -> Option<f64> {
+    let plain = text.bytes().all(|b| b.is_ascii_digit() || b == b'.') && text.bytes().any(|b| b.is_ascii_digit());
+    plain.then(|| text.parse().ok()).flatten()
 }
 
 fn short(value: f64) -> String {
@@ -229,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_typed_is_what_is_printed() {
+    fn an_expectation_prints_as_it_was_typed() {
         for text in
             ["fps>=25", "lost==0", "first_frame_ms<300", "kbps>100.5", "freezes<=1", "freeze_percent<1", "width==1280"]
         {
@@ -239,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn nonsense_is_refused_with_what_would_be_right() {
+    fn invalid_expectations_are_refused_with_an_example() {
         let refused = |text: &str| text.parse::<Expectation>().unwrap_err();
         assert!(refused("fps").contains("for example 'fps>=25'"));
         assert!(refused("fsp>=25").contains("fps, kbps, lost"));
@@ -250,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn a_run_is_measured_from_its_first_picture() {
+    fn means_are_taken_from_the_first_picture_on() {
         assert_eq!(run().value(Metric::Fps), Some(30.0));
         assert_eq!(run().value(Metric::Kbps), Some(2500.0));
         assert_eq!(run().value(Metric::FirstFrameMs), Some(280.0));
@@ -260,20 +266,21 @@ mod tests {
     }
 
     #[test]
-    fn what_is_unmet_is_named_with_what_it_was() {
+    fn unmet_expectations_are_named_with_the_actual_value() {
         let expectations: Vec<Expectation> =
             ["fps>=25", "fps>30", "freezes==0", "lost<1", "height>=720"].map(|text| text.parse().unwrap()).to_vec();
-        assert_eq!(unmet(&expectations, &run()), ["expected fps>30, it was 30", "expected freezes==0, it was 1"]);
+        let sentences = ["expected fps>30, but it was 30", "expected freezes==0, but it was 1"];
+        assert_eq!(unmet(&expectations, &run()), sentences);
     }
 
     #[test]
-    fn without_a_picture_nothing_passes_by_accident() {
+    fn without_a_picture_no_expectation_is_met() {
         let nothing = Run::default();
         let texts =
             ["fps>=0", "lost==0", "freezes==0", "withheld_percent<1", "first_frame_ms<9", "start_to_frame_ms<9"];
         for text in texts {
             let sentence = text.parse::<Expectation>().unwrap().check(&nothing).unwrap_err();
-            assert!(sentence.ends_with("but no picture ever came"), "{sentence}");
+            assert!(sentence.ends_with("but no picture arrived"), "{sentence}");
         }
     }
 }

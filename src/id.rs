@@ -1,47 +1,47 @@
-//! Who is meant: rooms, users and peers, parsed once at the border.
+//! Room ids, user ids, peer ids and the names of people and rooms.
 //!
-//! Every identifier that arrives from a command line, a URL or the wire becomes one of these types or is refused
-//! with a sentence; past that point nobody checks again.
+//! Identifiers from the command line, URLs and the wire are parsed into these types once, or refused. The rest of the
+//! program relies on their rules.
 
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-/// The most characters a room or user id may have: fits a log line, a file name and a Redis key.
+/// The maximum length of a room id or user id, short enough for a log line, a file name and a Redis key.
 pub const MAX_ID_CHARS: usize = 64;
 
-/// The most characters of a nickname: what a list of students can show on one line.
+/// The maximum length of a nickname, short enough for one line of a list.
 pub const MAX_NICKNAME_CHARS: usize = 40;
 
-/// The most characters of a room's name: a title that fits one line of a list.
+/// The maximum length of a room name, short enough for one line of a list.
 pub const MAX_ROOM_NAME_CHARS: usize = 80;
 
-/// Why a text is no identifier.
+/// Why a text is not a valid identifier.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum IdError {
-    /// Nothing was given.
+    /// The text is empty.
     #[error("{what} is empty, give 1 to {MAX_ID_CHARS} characters")]
     Empty {
-        /// What the text should have been: `room id`, `user id`.
+        /// The kind of identifier: `room id`, `user id`.
         what: &'static str,
     },
-    /// Too long.
+    /// The text is too long.
     #[error("{what} has {chars} characters, at most {most} are allowed")]
     TooLong {
-        /// What the text should have been.
+        /// The kind of identifier.
         what: &'static str,
-        /// How long it was.
+        /// The length of the text in characters.
         chars: usize,
         /// The limit.
         most: usize,
     },
-    /// A character outside of letters, digits, `.`, `_` and `-`.
+    /// The text has a character other than letters, digits, `.`, `_` and `-`.
     #[error("{what} contains {found:?}, only letters, digits, '.', '_' and '-' are allowed")]
     Character {
-        /// What the text should have been.
+        /// The kind of identifier.
         what: &'static str,
-        /// The first character that is not allowed.
+        /// The first invalid character.
         found: char,
     },
 }
@@ -68,7 +68,7 @@ macro_rules! id {
         pub struct $name(Box<str>);
 
         impl $name {
-            /// The id as it was typed.
+            /// The id as text.
             pub fn as_str(&self) -> &str {
                 &self.0
             }
@@ -109,25 +109,25 @@ macro_rules! id {
 }
 
 id! {
-    /// A room: 1 to 64 of `A-Z a-z 0-9 . _ -`, for example `10013`.
+    /// A room id: 1 to 64 characters of `A-Z a-z 0-9 . _ -`, for example `10013`.
     RoomId, "room id"
 }
 
 id! {
-    /// A user, unique within a room: 1 to 64 of `A-Z a-z 0-9 . _ -`, for example `1001`.
+    /// A user id, unique within a room: 1 to 64 characters of `A-Z a-z 0-9 . _ -`, for example `1001`.
     UserId, "user id"
 }
 
-/// A person's name as shown to others: printable, at most [`MAX_NICKNAME_CHARS`] characters.
+/// A person's name as others see it: printable, at most [`MAX_NICKNAME_CHARS`] characters.
 ///
-/// Unlike ids, nicknames are cleaned and not refused: control characters and bidirectional overrides, which could
-/// rewrite the line they are printed in, are dropped; longer names are cut.
+/// An invalid nickname is cleaned, not refused. Control characters and bidirectional overrides are removed, because
+/// they could change the line that shows the name. Longer names are cut.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 #[serde(from = "String", into = "String")]
 pub struct Nickname(Box<str>);
 
 impl Nickname {
-    /// The cleaned name, possibly empty.
+    /// The cleaned name; may be empty.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -157,13 +157,13 @@ impl fmt::Display for Nickname {
     }
 }
 
-/// A room's name as people gave it, `Linear algebra`: not empty, at most [`MAX_ROOM_NAME_CHARS`] characters, cleaned as
-/// a [`Nickname`] is.
+/// A room's name such as `Linear algebra`: not empty, at most [`MAX_ROOM_NAME_CHARS`] characters, and cleaned like a
+/// [`Nickname`].
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct RoomName(Box<str>);
 
-/// A name with nothing in it that can be shown.
+/// The error for a room name without printable characters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the room's name is empty, give one of 1 to {MAX_ROOM_NAME_CHARS} characters")]
 pub struct NoName;
@@ -202,20 +202,20 @@ impl fmt::Display for RoomName {
     }
 }
 
-/// What can be shown of a text, so many characters of it and no space around.
+/// The first `most` printable characters of a text, without surrounding white space.
 fn cleaned(text: &str, most: usize) -> Box<str> {
     let shown: String = text.trim().chars().filter(|c| is_printable(*c)).take(most).collect();
     shown.trim().into()
 }
 
-/// Somebody as every sentence names people: `Ms Li (9999)`. Only the id where the nickname is empty or the id again.
+/// A user in a sentence: `Ms Li (9999)`, or only the id if the nickname is empty or equal to the id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Named<'a> {
     user: &'a UserId,
     nickname: &'a str,
 }
 
-/// The name of `user` for a sentence.
+/// Names `user` in a sentence.
 pub fn named<'a>(user: &'a UserId, nickname: &'a str) -> Named<'a> {
     Named { user, nickname }
 }
@@ -229,24 +229,25 @@ impl fmt::Display for Named<'_> {
     }
 }
 
-/// How many students, in a sentence: `1 student`, `2 students`.
+/// A number of students in a sentence: `1 student`, `2 students`.
 pub fn count_of_students(number: usize) -> String {
     if number == 1 { "1 student".into() } else { format!("{number} students") }
 }
 
-/// Whether a character may be shown as part of somebody else's text: no control characters, no bidirectional
-/// overrides or isolates (Unicode TR 9), no byte order mark.
+/// Whether it is safe to show a character of somebody else's text. Control characters, bidirectional overrides and
+/// isolates (Unicode TR 9), and the byte order mark are not.
 pub fn is_printable(c: char) -> bool {
     !(c.is_control()
-        || matches!(c, '\u{200e}' | '\u{200f}' | '\u{061c}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}' | '\u{2028}' | '\u{2029}'))
+        || matches!(c, '\u{200e}' | '\u{200f}' | '\u{061c}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+        || matches!(c, '\u{feff}' | '\u{2028}' | '\u{2029}'))
 }
 
-/// One connection between two users, seen from one end; printed as `9999-1001`.
+/// A connection between two users as seen from one end; printed as `9999-1001`.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct PeerKey {
-    /// The user at this end.
+    /// The local user.
     pub local: UserId,
-    /// The user at the other end.
+    /// The remote user.
     pub remote: UserId,
 }
 
@@ -261,7 +262,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ids_are_parsed_or_refused_with_the_cause() {
+    fn invalid_ids_are_refused_with_the_cause() {
         assert_eq!("10013".parse::<RoomId>().unwrap().as_str(), "10013");
         assert_eq!("".parse::<RoomId>().unwrap_err(), IdError::Empty { what: "room id" });
         assert_eq!("a b".parse::<UserId>().unwrap_err(), IdError::Character { what: "user id", found: ' ' });
@@ -276,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn a_room_has_a_name_that_can_be_shown_or_none() {
+    fn a_room_name_is_cleaned_and_must_not_be_empty() {
         let name = |text: &str| text.parse::<RoomName>().map(String::from);
         assert_eq!(name(" Linear\u{202e} algebra\r\n").unwrap(), "Linear algebra");
         assert_eq!(name(&"数".repeat(100)).unwrap().chars().count(), MAX_ROOM_NAME_CHARS);
@@ -287,14 +288,14 @@ mod tests {
     }
 
     #[test]
-    fn somebody_is_named_once() {
+    fn a_user_without_a_nickname_is_named_by_the_id_alone() {
         let teacher: UserId = "9999".parse().unwrap();
         let names = ["", "9999", "Ms Li"].map(|nickname| named(&teacher, nickname).to_string());
         assert_eq!(names, ["9999", "9999", "Ms Li (9999)"]);
     }
 
     #[test]
-    fn a_peer_key_reads_local_then_remote() {
+    fn a_peer_key_prints_the_local_user_first() {
         let key = PeerKey { local: "9999".parse().unwrap(), remote: "1001".parse().unwrap() };
         assert_eq!(key.to_string(), "9999-1001");
     }

@@ -1,4 +1,4 @@
-//! What was typed: the flags as clap sees them. What they mean is decided in [`super::meaning`].
+//! The flags as clap parses them. [`super::convert`] turns them into the types of [`super::meaning`].
 
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroUsize;
@@ -9,7 +9,7 @@ use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 
 use super::bench::TypedBench;
-use super::servers::{StunServer, TypedTurn};
+use super::servers::{StunServer, TypedRelays, TypedTurn};
 use super::values::{self, Bitrate, TypedServer, TypedSink};
 use crate::expect::Expectation;
 use crate::id::{RoomId, RoomName, UserId};
@@ -25,7 +25,7 @@ pub(super) struct TypedCli {
     #[command(subcommand)]
     pub(super) verb: TypedVerb,
 
-    /// Print events for scripts on stdout, one JSON object a line
+    /// Print events for scripts on stdout, one JSON object per line
     #[arg(long, global = true, help_heading = "Output")]
     pub(super) json: bool,
 
@@ -39,11 +39,11 @@ pub(super) struct TypedCli {
 }
 
 const EXAMPLES: &str = "Examples:
-  classroom demo                                a lecture taught and watched, on this machine
-  classroom teach --room 10013                  teach with this machine's screen, camera and microphone
-  classroom watch --room 10013 --user 1001      watch it, here or on another machine of the LAN
+  classroom demo                                teach and watch a sample lecture on this computer
+  classroom teach --room 10013                  teach with this computer's screen, camera and microphone
+  classroom watch --room 10013 --user 1001      watch it, here or on another computer of the local network
 
-classroom VERB -h shows the flags that are used most, classroom VERB --help all of them.";
+classroom VERB -h shows the most common flags, classroom VERB --help shows all of them.";
 
 const EXIT_CODES: &str =
     "Exit codes: 0 ended well, 1 internal error, 2 usage, 3 nothing to capture or a missing plug-in,
@@ -55,87 +55,86 @@ fn examples_and_exit_codes() -> String {
 
 #[derive(Debug, Subcommand)]
 pub(super) enum TypedVerb {
-    /// Show a lecture taught and watched, in one command, on any machine
+    /// Teach and watch a sample lecture on this computer
     #[command(after_help = "Examples:
-  classroom demo                                until Ctrl-C
-  classroom demo --for 10s                      ten seconds, then a summary
-  classroom demo --file lecture.mp4 --loop      your own lecture")]
+  classroom demo                                run until Ctrl-C
+  classroom demo --for 10s                      run for ten seconds, then print a summary
+  classroom demo --file lecture.mp4 --loop      teach your own file")]
     Demo(TypedDemo),
 
     /// Teach: send the screen, the camera and the microphone to every student of a room
-    #[command(after_help = "Example: classroom teach --room 10013     everything this machine has, server included
-More flags and examples: classroom teach --help, or man classroom-teach")]
+    #[command(after_help = "Example: classroom teach --room 10013     (all flags: classroom teach --help)")]
     #[command(after_long_help = "Examples:
-  classroom teach --room 10013                  everything this machine has, server included
+  classroom teach --room 10013                  screen, camera and microphone, with a built-in server
   classroom teach --room 10013 --screen --mic   the screen and the microphone, no camera
   classroom teach --room 10013 --file lecture.mp4 --loop
   classroom teach --room 10013 --file title.png --file part1.mp4 --file part2.mp4 --end-class
   classroom teach --room 10013 --file lecture.mp4 --camera --mic
   classroom teach --room 10013 --server ws://school.example:18080
 
-At a terminal, typed lines go to the chat: /hands lists raised hands, /lower takes one down.
-Without a source, teach sends the screen, the camera and the microphone that exist:
-`classroom devices` lists them. When the lecture ends, students wait for the next one, unless
---end-class or the answer to the question at Ctrl-C ends the class.")]
+Lines that you type at the terminal go to the chat. /hands lists the raised hands, /lower lowers one,
+/help lists all commands.
+If you name no source, teach sends the screen, the camera and the microphone of this computer;
+`classroom devices` lists them. When you stop teaching, the students wait for the next lecture. To end
+the class for them too, add --end-class, or answer y to the question after Ctrl-C.")]
     Teach(Box<TypedTeach>),
 
-    /// Watch: show the lecture of a room, or count or record it
-    #[command(after_help = "Example: classroom watch --room 10013 --user 1001
-More flags and examples: classroom watch --help, or man classroom-watch")]
+    /// Watch: show the lecture of a room, record it, or measure it
+    #[command(after_help = "Example: classroom watch --room 10013 --user 1001     (all flags: classroom watch --help)")]
     #[command(after_long_help = "Examples:
   classroom watch --room 10013 --user 1001
   classroom watch --room 10013 --user 1001 --server ws://192.168.1.20:18080
   classroom watch --room 10013 --user 1001 --sink lecture.mkv
   classroom watch --room 10013 --user 1001 --sink null --for 30s --expect 'fps>=25'
 
-At a terminal, typed lines go to the chat, and /hand raises your hand.
-watch looks for the server in this order: --server, $CLASSROOM_SERVER, this computer, and the LAN,
-where a server announces the room (DNS-SD). The server need not be there yet: without --timeout,
-watch waits for server and teacher for ever, and reconnects by itself.")]
+Lines that you type at the terminal go to the chat. /hand raises your hand, /help lists all commands.
+watch looks for the server in this order: --server, $CLASSROOM_SERVER, this computer, and then the
+local network, where servers announce their rooms (DNS-SD). You may start watch before the server and
+the teacher: it waits for them, for ever unless you set --timeout, and it reconnects by itself.")]
     Watch(TypedWatch),
 
-    /// Run the signalling server alone
+    /// Run only the signalling server
     #[command(after_help = "Examples:
   classroom serve
   classroom serve --listen 192.168.1.20:18080")]
     Serve(TypedServe),
 
-    /// List who teaches where, and how many watch
+    /// List the rooms of a server: who teaches, and how many students watch
     #[command(after_help = "Examples:
   classroom rooms
   classroom rooms --server ws://school.example:18080 --json")]
     Rooms(TypedRooms),
 
-    /// List what can be captured here, and which encoders work
+    /// List the screens, cameras and microphones of this computer, and test its encoders
     Devices,
 
-    /// Measure what a class costs its teacher, on this machine
+    /// Measure what a class costs the teacher's computer
     #[command(after_help = "Example: classroom bench --students 300
 More flags and examples: classroom bench --help, or man classroom-bench")]
     #[command(after_long_help = "Examples:
-  classroom bench                               100 students for ten seconds
+  classroom bench                               100 students, for ten seconds
   classroom bench --students 500 --bitrate 2500k --fps 30 --for 10s
-  classroom bench --students 50 --json          one object, for a script that compares
-  classroom bench --loss 5% --rtt 50ms          a student with a bad Wi-Fi
+  classroom bench --students 50 --json          print one JSON object, to compare runs in a script
+  classroom bench --loss 5% --rtt 50ms          one student with bad Wi-Fi
   classroom bench --rate 600k --rate-until 20s --for 40s
-  classroom bench --burst 100%@5s+500ms         half a second of nothing
+  classroom bench --burst 100%@5s+500ms         no packets for half a second
   classroom bench --students 30 --bad 5 --loss 5% --rtt 50ms --for 60s
-  classroom bench --glass --latency 20          from the capture of a picture to its decoding
+  classroom bench --glass --latency 20          the delay from capturing a picture to decoding it
 
-The students are real connections in another process of this machine. They open every packet if the
-machine is fast enough; if not, they take turns, and the table says what share was opened.
+The students are real connections, in another process on this computer. They decrypt every packet if
+the computer is fast enough. If not, they take turns, and the table shows the share they decrypted.
 
-With a bad network or --glass a real lecture is encoded and decoded: each picture carries a code,
-so that the pictures that arrive can be counted.")]
+With a bad network or --glass, bench encodes and decodes a real lecture. Each picture carries a code,
+so that bench can count the pictures that arrive.")]
     Bench(TypedBench),
 
-    /// Print a script that completes the flags of classroom in a shell
+    /// Print a shell script that completes the verbs and flags of classroom
     #[command(after_help = "Examples:
   classroom completions bash > ~/.local/share/bash-completion/completions/classroom
   classroom completions zsh > ~/.zfunc/_classroom
   classroom completions fish > ~/.config/fish/completions/classroom.fish
 
-The Debian package has installed them already.")]
+The Debian package installs these scripts by itself.")]
     Completions(TypedCompletions),
 
     /// Write the manual pages into a folder
@@ -143,7 +142,7 @@ The Debian package has installed them already.")]
   classroom man ~/.local/share/man/man1         then: man classroom-teach")]
     Man(TypedMan),
 
-    /// Open files and say what is in them: `teach` does that in another process, which may break down on one
+    /// Inspect media files. `teach` runs this in another process, because a broken file may crash the inspection
     #[command(name = "inspect-files", hide = true)]
     InspectFiles(TypedFiles),
 
@@ -158,14 +157,14 @@ The Debian package has installed them already.")]
 
 #[derive(Debug, Args)]
 pub(super) struct TypedFiles {
-    /// The files
+    /// The files to inspect
     #[arg(value_name = "PATH", required = true)]
     pub(super) paths: Vec<PathBuf>,
 }
 
 #[derive(Debug, Args)]
 pub(super) struct TypedDemo {
-    /// Teach this file instead of the built-in lecture; may be repeated, as in teach
+    /// Teach this file instead of the sample lecture; repeat the flag to play several files
     #[arg(long, value_name = "PATH", help_heading = "Sources")]
     pub(super) file: Vec<PathBuf>,
 
@@ -173,8 +172,11 @@ pub(super) struct TypedDemo {
     #[arg(long = "loop", help_heading = "Sources")]
     pub(super) looped: bool,
 
-    /// The tiers in which the picture is offered, as in teach: full,low or full or full,low=300k
-    #[arg(long, value_name = "LIST", default_value = "full,low", value_parser = values::tiers, help_heading = "Encoding", hide_short_help = true)]
+    /// The tiers (qualities) of the picture, as in teach: full,low or full or full,low=300k
+    #[arg(
+        long, value_name = "LIST", default_value = "full,low", value_parser = values::tiers,
+        help_heading = "Encoding", hide_short_help = true
+    )]
     pub(super) tiers: Tiers,
 
     #[command(flatten)]
@@ -187,11 +189,11 @@ pub(super) struct TypedDemo {
 
 #[derive(Debug, Args)]
 pub(super) struct TypedSinkArgs {
-    /// window, null (decode and count only) or FILE.mkv [default: window where there is a display, else null]
+    /// window, null (only decode and count) or FILE.mkv [default: window, or null without a display]
     #[arg(long, value_name = "SINK", help_heading = "Output")]
     pub(super) sink: Option<TypedSink>,
 
-    /// Fill the screen with the window
+    /// Show the window in full screen
     #[arg(long, help_heading = "Output", hide_short_help = true)]
     pub(super) fullscreen: bool,
 }
@@ -202,7 +204,7 @@ pub(super) struct TypedTeach {
     #[arg(long, value_name = "ID", help_heading = "Lecture")]
     pub(super) room: RoomId,
 
-    /// What the room is called, for example 'Linear algebra'
+    /// The name of the room, for example 'Linear algebra'
     #[arg(long, value_name = "TEXT", help_heading = "Lecture")]
     pub(super) name: Option<RoomName>,
 
@@ -218,31 +220,34 @@ pub(super) struct TypedTeach {
     #[arg(long, value_name = "N", help_heading = "Lecture", hide_short_help = true)]
     pub(super) max_students: Option<NonZeroUsize>,
 
-    /// Keep an attendance list in this file: one row for each student, complete at any time
+    /// Write an attendance list to this CSV file, one row per student, updated during the lecture
     #[arg(long, value_name = "FILE.csv", help_heading = "Output", hide_short_help = true)]
     pub(super) attendance: Option<PathBuf>,
 
-    /// Print the link for students without its QR code
+    /// Do not show a QR code of the link for students
     #[arg(long, help_heading = "Output", hide_short_help = true)]
     pub(super) no_qr: bool,
 
     /// End after this time [default: until Ctrl-C or the end of the file]
-    #[arg(long = "for", value_name = "DURATION", value_parser = values::duration, help_heading = "Lecture", hide_short_help = true)]
+    #[arg(
+        long = "for", value_name = "DURATION", value_parser = values::duration, help_heading = "Lecture",
+        hide_short_help = true
+    )]
     pub(super) length: Option<Duration>,
 
-    /// End the lecture for the students too, instead of letting them wait for the next one
+    /// When you stop, end the class for the students too; otherwise they wait for the next lecture
     #[arg(long, help_heading = "Lecture")]
     pub(super) end_class: bool,
 
-    /// Send the lines of stdin to the chat even if stdin is not a terminal; /help lists commands
+    /// Send each line of stdin to the chat even if stdin is not a terminal; /help lists the commands
     #[arg(long, help_heading = "Lecture", hide_short_help = true)]
     pub(super) chat: bool,
 
-    /// Do not let chat fly over the picture; while you teach, /comments on and /comments off change this
+    /// Do not show chat messages over the picture; during the lecture, type /comments on or /comments off
     #[arg(long, help_heading = "Lecture", hide_short_help = true)]
     pub(super) no_comments: bool,
 
-    /// Do not allow reactions; while you teach, /reactions on and /reactions off change this
+    /// Do not allow reactions; during the lecture, type /reactions on or /reactions off
     #[arg(long, help_heading = "Lecture", hide_short_help = true)]
     pub(super) no_reactions: bool,
 
@@ -252,55 +257,46 @@ pub(super) struct TypedTeach {
     #[command(flatten)]
     pub(super) encoding: TypedEncoding,
 
-    /// Join this signalling server instead of running one
+    /// Use this signalling server instead of the built-in one
     #[arg(long, value_name = "URL", env = "CLASSROOM_SERVER", help_heading = "Network")]
     pub(super) server: Option<TypedServer>,
 
-    /// Where the built-in signalling server listens [default: 0.0.0.0:18080]
-    #[arg(long, value_name = "ADDR:PORT", value_parser = values::listen, help_heading = "Network")]
+    /// The address of the built-in signalling server [default: 0.0.0.0:18080]
+    #[arg(
+        long, value_name = "ADDR:PORT", value_parser = values::listen, help_heading = "Network",
+        hide_short_help = true
+    )]
     pub(super) listen: Option<SocketAddr>,
 
-    /// The one UDP port for all media [default: the number of the built-in server's port, else 18080]
+    /// The UDP port for all media [default: the port number of the built-in server, or 18080]
     #[arg(long, value_name = "PORT", help_heading = "Network", hide_short_help = true)]
     pub(super) udp_port: Option<u16>,
 
-    /// Serve /healthz and /metrics at this address too [default: only on the port of the built-in server]
-    #[arg(long, value_name = "ADDR:PORT", value_parser = values::listen, help_heading = "Network", hide_short_help = true)]
+    /// Also serve /healthz and /metrics at this address [default: only on the port of the built-in server]
+    #[arg(
+        long, value_name = "ADDR:PORT", value_parser = values::listen, help_heading = "Network",
+        hide_short_help = true
+    )]
     pub(super) metrics: Option<SocketAddr>,
 
-    /// Number of sending threads, each for its share of the students; one carries several hundred students
-    #[arg(long, value_name = "N", default_value = "1", value_parser = values::workers, help_heading = "Network", hide_short_help = true)]
+    /// The number of threads that send; one thread serves several hundred students
+    #[arg(
+        long, value_name = "N", default_value = "1", value_parser = values::workers, help_heading = "Network",
+        hide_short_help = true
+    )]
     pub(super) workers: NonZeroUsize,
 
-    /// Also tell students this address, for a teacher behind NAT with the UDP port forwarded
+    /// Also tell students this IP address, if your router forwards the UDP port to this computer
     #[arg(long, value_name = "IP", help_heading = "Network", hide_short_help = true)]
     pub(super) advertise: Vec<IpAddr>,
 
-    /// Ask this STUN server for this computer's public address; the built-in server tells students to ask it too; may
-    /// be repeated
+    /// Learn this computer's public address from this STUN server; the built-in server tells students to use it too;
+    /// may be repeated
     #[arg(long, value_name = "URL", help_heading = "Network", hide_short_help = true)]
     pub(super) stun: Vec<StunServer>,
 
     #[command(flatten)]
-    pub(super) turn: TypedToldTurn,
-}
-
-/// TURN servers that whoever joins a room is told of.
-#[derive(Debug, Args)]
-#[command(next_help_heading = "Network")]
-pub(super) struct TypedToldTurn {
-    /// Tell students to relay through turn:USER:PASS@HOST:PORT, may be repeated. Anybody who joins a room can read the
-    /// name and the password: use ones that open nothing else
-    #[arg(long, value_name = "URL", hide_short_help = true)]
-    pub(super) turn: Vec<TypedTurn>,
-
-    /// The name for every --turn that has none in its URL
-    #[arg(long, value_name = "NAME", hide_short_help = true)]
-    pub(super) turn_user: Option<String>,
-
-    /// The password that goes with --turn-user
-    #[arg(long, value_name = "PASSWORD", hide_short_help = true)]
-    pub(super) turn_pass: Option<String>,
+    pub(super) turn: TypedRelays,
 }
 
 #[derive(Debug, Args)]
@@ -330,15 +326,15 @@ pub(super) struct TypedSources {
     #[arg(long = "loop", hide_short_help = true)]
     pub(super) looped: bool,
 
-    /// Show each picture file for this long [default: 10s in a list of files, else until Ctrl-C]
+    /// Show each picture file for this long [default: 10s in a list of files, otherwise until Ctrl-C]
     #[arg(long, value_name = "DURATION", value_parser = values::duration, hide_short_help = true)]
     pub(super) still: Option<Duration>,
 
-    /// Teach a moving pattern with a running clock, and a tone
+    /// Teach a test picture with a running clock, and a tone
     #[arg(long, hide_short_help = true)]
     pub(super) test: bool,
 
-    /// Teach your own GStreamer graph, read from this file
+    /// Teach with your own GStreamer pipeline, read from this file
     #[arg(long, value_name = "FILE", hide_short_help = true)]
     pub(super) pipeline: Option<PathBuf>,
 }
@@ -346,31 +342,32 @@ pub(super) struct TypedSources {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Encoding")]
 pub(super) struct TypedEncoding {
-    /// h264 or vp8 [default: h264 unless no encoder for it works]
+    /// h264 or vp8 [default: h264, or vp8 if no H.264 encoder works]
     #[arg(long, value_name = "CODEC", value_parser = values::video_codec, hide_short_help = true)]
     pub(super) codec: Option<Codec>,
 
-    /// Fit the picture into this size; native sends any size [default: whole up to 1920x1080, a screen up to 2560x1440
-    /// if the encoder is fast enough]
-    #[arg(long, value_name = "WxH")]
+    /// Scale the picture down to fit this size; native never scales [default: at most 1920x1080, or 2560x1440 for a
+    /// screen if the encoder is fast enough]
+    #[arg(long, value_name = "WxH", hide_short_help = true)]
     pub(super) size: Option<Size>,
 
-    /// Pictures per second
-    #[arg(long, value_name = "N", default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..=120), hide_short_help = true)]
-    pub(super) fps: u32,
+    /// Pictures per second, 1 to 120 [default: 30]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=120), hide_short_help = true)]
+    pub(super) fps: Option<u32>,
 
-    /// Bits per second of the screen or file picture, for example 2500k or 2.5M [default: by its size: 2500k for
-    /// 1280x720, 4600k for 1920x1080, 7100k for 2560x1440]
+    /// The bit rate of the screen or file picture, for example 2500k or 2.5M [default: by size: 2500k for 1280x720,
+    /// 4600k for 1920x1080, 7100k for 2560x1440]
     #[arg(long, value_name = "RATE", hide_short_help = true)]
     pub(super) bitrate: Option<Bitrate>,
 
-    /// The tiers in which pictures are offered: full; and low, which has a quarter of the bits, 450k at most, and is
-    /// encoded only while somebody's line needs it; low=300k sets its bit rate
-    #[arg(long, value_name = "LIST", default_value = "full,low", value_parser = values::tiers, hide_short_help = true)]
-    pub(super) tiers: Tiers,
+    /// The tiers (qualities) of the pictures: full, and low for students with a slow connection. low takes a quarter of
+    /// the bit rate, at most 450k, and is encoded only while a student needs it; low=300k sets its bit rate [default:
+    /// full,low]
+    #[arg(long, value_name = "LIST", value_parser = values::tiers, hide_short_help = true)]
+    pub(super) tiers: Option<Tiers>,
 
-    /// What the low tier keeps: text keeps every letter sharp, at 5 pictures a second or fewer; film keeps half of the
-    /// pictures, in half the size [default: text for a screen or picture files, film for the rest]
+    /// What the low tier preserves: text keeps letters sharp, at 5 pictures a second or fewer; film keeps half of the
+    /// pictures, at half the size [default: text for a screen or picture files, otherwise film]
     #[arg(long, value_name = "KIND", value_parser = values::content, hide_short_help = true)]
     pub(super) content: Option<Content>,
 }
@@ -393,85 +390,95 @@ pub(super) struct TypedWatch {
     #[arg(long = "for", value_name = "DURATION", value_parser = values::duration, help_heading = "Lecture")]
     pub(super) length: Option<Duration>,
 
-    /// Wait at most this long for the server (else exit with 4) and for somebody to teach (else 6), both together
+    /// Wait at most this long in all: for the server (otherwise exit with 4) and for a teacher (otherwise exit with 6)
     /// [default: for ever]
-    #[arg(long, value_name = "DURATION", value_parser = values::duration, help_heading = "Lecture", hide_short_help = true)]
+    #[arg(
+        long, value_name = "DURATION", value_parser = values::duration, help_heading = "Lecture",
+        hide_short_help = true
+    )]
     pub(super) timeout: Option<Duration>,
 
-    /// Wait at most this long for a lost lecture to come back, then exit with 7 [default: for ever]
-    #[arg(long, value_name = "DURATION", value_parser = values::duration, help_heading = "Lecture", hide_short_help = true)]
+    /// If the lecture breaks off, wait at most this long for it to come back, then exit with 7 [default: for ever]
+    #[arg(
+        long, value_name = "DURATION", value_parser = values::duration, help_heading = "Lecture",
+        hide_short_help = true
+    )]
     pub(super) retry: Option<Duration>,
 
-    /// Check the whole run, and exit with 8 if this is unmet: fps, kbps, lost, freezes, freeze_percent,
-    /// withheld_percent, width, height, first_frame_ms (from when the teacher is there), start_to_frame_ms (from the
-    /// start of this program)
+    /// Check this condition at the end, and exit with 8 if it does not hold. Metrics: fps, kbps, lost, freezes,
+    /// freeze_percent, withheld_percent, width, height, first_frame_ms (since the teacher arrived), start_to_frame_ms
+    /// (since this program started)
     #[arg(long, value_name = "'fps>=25'", help_heading = "Lecture", hide_short_help = true)]
     pub(super) expect: Vec<Expectation>,
 
-    /// Send the lines of stdin to the chat even if stdin is not a terminal; /hand raises a hand, /help lists commands
+    /// Send each line of stdin to the chat even if stdin is not a terminal; /help lists the commands
     #[arg(long, help_heading = "Lecture", hide_short_help = true)]
     pub(super) chat: bool,
 
     #[command(flatten)]
     pub(super) sink: TypedSinkArgs,
 
-    /// The jitter buffer: auto (20 to 500 ms, as the network needs), a range such as 40..200, or a fixed length such as
-    /// 80
-    #[arg(long, value_name = "MS", default_value = "auto", value_parser = values::latency, help_heading = "Output", hide_short_help = true)]
+    /// The length of the jitter buffer in milliseconds: auto (20 to 500, depending on the network), a range such as
+    /// 40..200, or a fixed length such as 80
+    #[arg(
+        long, value_name = "MS", default_value = "auto", value_parser = values::latency, help_heading = "Output",
+        hide_short_help = true
+    )]
     pub(super) latency: Latency,
 
-    /// The signalling server, which may start later [default: on this computer, else one on the LAN that has the room]
+    /// The signalling server [default: on this computer, or one in the local network that has the room]
     #[arg(long, value_name = "URL", env = "CLASSROOM_SERVER", help_heading = "Network")]
     pub(super) server: Option<TypedServer>,
 
-    /// Ask this STUN server for our public address, may be repeated [default: those that the signalling server names]
+    /// Learn this computer's public address from this STUN server; may be repeated [default: the servers that the
+    /// signalling server names]
     #[arg(long, value_name = "URL", help_heading = "Network", hide_short_help = true)]
     pub(super) stun: Vec<StunServer>,
 
-    /// Relay through turn:USER:PASS@HOST:PORT, may be repeated
+    /// Relay through turn:USER:PASS@HOST:PORT; may be repeated
     #[arg(long, value_name = "URL", help_heading = "Network", hide_short_help = true)]
     pub(super) turn: Vec<TypedTurn>,
 
-    /// The name for every --turn that has none in its URL
+    /// The user name for each --turn whose URL has none
     #[arg(long, value_name = "NAME", help_heading = "Network", hide_short_help = true)]
     pub(super) turn_user: Option<String>,
 
-    /// The password that goes with --turn-user
+    /// The password for --turn-user
     #[arg(long, value_name = "PASSWORD", help_heading = "Network", hide_short_help = true)]
     pub(super) turn_pass: Option<String>,
 }
 
 #[derive(Debug, Args)]
 pub(super) struct TypedServe {
-    /// Where to listen
+    /// The address to listen on
     #[arg(long, value_name = "ADDR:PORT", default_value = "0.0.0.0:18080", value_parser = values::listen)]
     pub(super) listen: SocketAddr,
 
-    /// Tell students to ask this server for their public address, may be repeated
+    /// Tell students to learn their public address from this STUN server; may be repeated
     #[arg(long, value_name = "URL", help_heading = "Network", hide_short_help = true)]
     pub(super) stun: Vec<StunServer>,
 
     #[command(flatten)]
-    pub(super) turn: TypedToldTurn,
+    pub(super) turn: TypedRelays,
 }
 
 #[derive(Debug, Args)]
 pub(super) struct TypedRooms {
-    /// The signalling server [default: the one on this computer, else one that announces itself on the LAN]
+    /// The signalling server [default: on this computer, or one that announces itself in the local network]
     #[arg(long, value_name = "URL", env = "CLASSROOM_SERVER")]
     pub(super) server: Option<TypedServer>,
 }
 
 #[derive(Debug, Args)]
 pub(super) struct TypedCompletions {
-    /// The shell
+    /// The shell to print the script for
     #[arg(value_name = "SHELL")]
     pub(super) shell: Shell,
 }
 
 #[derive(Debug, Args)]
 pub(super) struct TypedMan {
-    /// The folder, which is created if it does not exist
+    /// The folder to write to; it is created if it does not exist
     #[arg(value_name = "FOLDER")]
     pub(super) folder: PathBuf,
 }

@@ -1,11 +1,11 @@
-//! What was typed, and what it means; no I/O but for `$CLASSROOM_SERVER`, which clap reads.
+//! The command line. The only I/O is `$CLASSROOM_SERVER`, which clap reads.
 //!
-//! Two layers: `args` is what clap accepts, flag by flag; `meaning` is what the commands get, and can't hold a
-//! contradiction. Between them conflicts are refused with a sentence that names the flags and the way out.
+//! `args` are the flags as clap parses them, `meaning` are the types that commands get, and `convert` leads from one to
+//! the other. Flags that contradict each other are refused with an error that names the flags and the next step.
 
 mod args;
 mod bench;
-mod manual;
+mod convert;
 mod meaning;
 mod servers;
 mod values;
@@ -16,55 +16,55 @@ use std::path::PathBuf;
 use clap::error::ErrorKind;
 use clap::parser::ValueSource;
 use clap::{ArgMatches, CommandFactory, FromArgMatches};
+use clap_complete::Shell;
 
 use self::args::{TypedCli, TypedVerb};
 use self::meaning::Conflict;
 
 pub use self::bench::{Bench, BenchPictures, Line, Network};
-pub use self::manual::{completions, man_pages};
 pub use self::meaning::{
-    Completions, Demo, DemoLecture, Device, Lines, MainSource, Man, Rooms, Serve, Signalling, Sink, Sources, Teach,
+    ChatInput, Completions, Demo, DemoLecture, Device, MainSource, Man, Rooms, Serve, Signalling, Sink, Sources, Teach,
     Video, Watch,
 };
 pub use self::servers::{StunServer, TurnServer, TurnTransport};
 pub use self::values::{Bitrate, Burst};
 pub use crate::report::{Output, Verbosity};
 
-/// A whole command line, understood.
+/// A parsed command line.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Cli {
-    /// What to do.
+    /// The verb with its arguments.
     pub command: Command,
-    /// For whom the output is.
+    /// Whether the output is for people or for scripts.
     pub output: Output,
-    /// How much is said.
+    /// How much to print for people.
     pub verbosity: Verbosity,
 }
 
-/// A verb with everything that was said about it.
+/// A verb with its arguments.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Command {
-    /// A lecture taught and watched in one process.
+    /// Teach and watch in one process.
     Demo(Demo),
     /// Send a lecture to every student of a room.
     Teach(Teach),
-    /// Receive one.
+    /// Receive a lecture.
     Watch(Watch),
-    /// The signalling server alone.
+    /// Run only the signalling server.
     Serve(Serve),
-    /// Who teaches where.
+    /// List the rooms of a server.
     Rooms(Rooms),
-    /// What can be captured here.
+    /// List the devices and encoders of this computer.
     Devices,
-    /// Shell completions.
+    /// Print a shell completion script.
     Completions(Completions),
-    /// The manual pages.
+    /// Write the manual pages.
     Man(Man),
     /// What a class costs its teacher.
     Bench(Bench),
     /// What a class sees over a bad network, and how late.
     BenchPictures(BenchPictures),
-    /// An inspection of files, for the process that asks.
+    /// Inspect media files and print the result for the parent process.
     InspectFiles(Vec<PathBuf>),
     /// The students of a bench, in the process that it starts for them.
     BenchStudents,
@@ -72,10 +72,11 @@ pub enum Command {
     BenchWatchers,
 }
 
-/// Understands a command line, program name first.
+/// Parses a command line. The first argument is the program name.
 ///
-/// The error is clap's: `error.print()` shows it, or the help or version that was asked for, and `error.exit_code()`
-/// is 2 for a mistake and 0 for help and version.
+/// # Errors
+/// clap's error, also for `--help` and `--version`: `error.print()` prints it, and `error.exit_code()` is 2 for a
+/// mistake and 0 for help and version.
 pub fn parse<I, T>(arguments: I) -> Result<Cli, clap::Error>
 where
     I: IntoIterator<Item = T>,
@@ -85,7 +86,7 @@ where
     let TypedCli { verb, json, verbose, quiet } = TypedCli::from_arg_matches(&matches)?;
     let command = match verb {
         TypedVerb::Demo(typed) => typed.try_into().map(Command::Demo),
-        TypedVerb::Teach(typed) => typed.mean(&typed_flags(&matches)).map(Command::Teach),
+        TypedVerb::Teach(typed) => typed.convert(server_source(&matches)).map(Command::Teach),
         TypedVerb::Watch(typed) => typed.try_into().map(Command::Watch),
         TypedVerb::Serve(typed) => typed.try_into().map(Command::Serve),
         TypedVerb::Rooms(typed) => Ok(Command::Rooms(typed.into())),
@@ -106,26 +107,12 @@ where
     Ok(Cli { command, output: if json { Output::Json } else { Output::Human }, verbosity })
 }
 
-/// Which of the flags of `teach` that have a default, or an environment variable, were typed.
-fn typed_flags(matches: &ArgMatches) -> Vec<&'static str> {
-    let Some((_, verb)) = matches.subcommand() else { return Vec::new() };
-    let encoding = [
-        ("codec", "--codec"),
-        ("size", "--size"),
-        ("fps", "--fps"),
-        ("bitrate", "--bitrate"),
-        ("tiers", "--tiers"),
-        ("content", "--content"),
-    ];
-    encoding
-        .into_iter()
-        .chain([("server", "--server")])
-        .filter(|(id, _)| verb.value_source(id) == Some(ValueSource::CommandLine))
-        .map(|(_, flag)| flag)
-        .collect()
+/// Where the value of `--server` comes from; `None` if there is none.
+fn server_source(matches: &ArgMatches) -> Option<ValueSource> {
+    matches.subcommand().and_then(|(_, verb)| verb.value_source("server"))
 }
 
-/// A conflict as clap would say it, with the usage of the verb it is about.
+/// The conflict as a clap error, with the usage of its verb.
 fn refuse(matches: &ArgMatches, conflict: &Conflict) -> clap::Error {
     let mut command = TypedCli::command();
     command.build();
@@ -134,6 +121,29 @@ fn refuse(matches: &ArgMatches, conflict: &Conflict) -> clap::Error {
         Some(verb) => verb.error(ErrorKind::ArgumentConflict, conflict),
         None => command.error(ErrorKind::ArgumentConflict, conflict),
     }
+}
+
+/// The script that completes verbs and flags of `classroom` in a shell.
+pub fn completions(shell: Shell) -> String {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut TypedCli::command(), "classroom", &mut script);
+    String::from_utf8_lossy(&script).into_owned()
+}
+
+/// The manual pages of section 1 in roff, each with its file name: `classroom.1` and one a verb, `classroom-teach.1`.
+pub fn man_pages() -> Vec<(String, Vec<u8>)> {
+    let mut command = TypedCli::command().disable_help_subcommand(true);
+    command.build();
+    let verbs = command.get_subcommands().filter(|verb| !verb.is_hide_set()).cloned();
+    std::iter::once(command.clone()).chain(verbs).filter_map(page).collect()
+}
+
+/// The page of a command. Writing into memory does not fail, so there always is one.
+fn page(command: clap::Command) -> Option<(String, Vec<u8>)> {
+    let page = clap_mangen::Man::new(command);
+    let mut roff = Vec::new();
+    page.render(&mut roff).ok()?;
+    Some((page.get_filename(), roff))
 }
 
 #[cfg(test)]

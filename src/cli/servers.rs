@@ -1,22 +1,24 @@
-//! STUN and TURN servers: what helps two ends to find each other through NAT.
+//! STUN and TURN servers, by which two peers reach each other through NAT.
 
 use std::fmt;
 use std::str::FromStr;
 
-/// The port of STUN and TURN where none is given (RFC 8489, section 18.6).
+use clap::Args;
+
+/// The default port of STUN and TURN (RFC 8489, section 18.6).
 const STUN_PORT: u16 = 3478;
 
-/// A STUN server, which tells the public address of a socket.
+/// A STUN server, which tells a socket its public address.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StunServer {
-    /// A name or an address (IPv6 without brackets).
+    /// A host name or an IP address (IPv6 without brackets).
     pub host: String,
-    /// The UDP port, 3478 where none was typed.
+    /// The UDP port, by default 3478.
     pub port: u16,
 }
 
 impl StunServer {
-    /// As ICE wants it: `stun:host:port`.
+    /// The ICE URL: `stun:host:port`.
     pub fn url(&self) -> String {
         format!("stun:{}", authority(&self.host, self.port))
     }
@@ -26,7 +28,7 @@ impl FromStr for StunServer {
     type Err = String;
     fn from_str(text: &str) -> Result<Self, String> {
         if text.starts_with("stuns:") {
-            return Err("asks for STUN over TLS, which is not supported, give stun:HOST:PORT".into());
+            return Err("needs STUN over TLS, which is not supported, give stun:HOST:PORT".into());
         }
         let (host, port) = host_and_port(text.strip_prefix("stun:").unwrap_or(text))
             .ok_or("is not a STUN server, for example stun:stun.example.org:3478")?;
@@ -34,7 +36,7 @@ impl FromStr for StunServer {
     }
 }
 
-/// A TURN server as typed: its name and password may stand in the URL or in flags of their own.
+/// A TURN server as typed. The user name and the password are in the URL, or in flags of their own.
 #[derive(Clone, PartialEq, Eq)]
 pub(super) struct TypedTurn {
     pub(super) host: String,
@@ -52,10 +54,10 @@ impl fmt::Debug for TypedTurn {
 impl FromStr for TypedTurn {
     type Err = String;
     fn from_str(text: &str) -> Result<Self, String> {
-        // Clap repeats what was typed, so no sentence here does.
+        // clap adds the typed text to the error, so these sentences don't repeat it.
         const EXAMPLE: &str = "is not a TURN server, for example turn:user:password@turn.example.org:3478";
         if text.starts_with("turns:") {
-            return Err("asks for TURN over TLS, which is not supported, give turn:HOST:PORT".into());
+            return Err("needs TURN over TLS, which is not supported, give turn:HOST:PORT".into());
         }
         let rest = text.strip_prefix("turn:").ok_or(EXAMPLE)?;
         let (rest, transport) = match rest.split_once('?') {
@@ -64,7 +66,7 @@ impl FromStr for TypedTurn {
             Some((rest, "transport=tcp")) => (rest, TurnTransport::Tcp),
             Some(_) => return Err("may only be followed by ?transport=udp or ?transport=tcp".into()),
         };
-        // The last '@': a password may contain one.
+        // Split at the last '@', because a password may contain one.
         let (login, address) = match rest.rsplit_once('@') {
             None => (None, rest),
             Some((login, address)) => {
@@ -77,32 +79,50 @@ impl FromStr for TypedTurn {
     }
 }
 
-/// How a TURN server is reached.
+/// TURN servers that the server tells everybody who joins a room.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Network")]
+pub(super) struct TypedRelays {
+    /// Tell students to relay through turn:USER:PASS@HOST:PORT; may be repeated. Everybody who joins a room can read
+    /// this user name and password, so use an account that is good for nothing else
+    #[arg(long, value_name = "URL", hide_short_help = true)]
+    pub(super) turn: Vec<TypedTurn>,
+
+    /// The user name for each --turn whose URL has none
+    #[arg(long, value_name = "NAME", hide_short_help = true)]
+    pub(super) turn_user: Option<String>,
+
+    /// The password for --turn-user
+    #[arg(long, value_name = "PASSWORD", hide_short_help = true)]
+    pub(super) turn_pass: Option<String>,
+}
+
+/// The transport between a client and a TURN server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TurnTransport {
-    /// Datagrams, the default.
+    /// UDP, the default.
     Udp,
-    /// A connection, for networks that let no UDP out.
+    /// TCP, for networks that block outgoing UDP.
     Tcp,
 }
 
-/// A TURN server, which relays media where no direct way exists.
+/// A TURN server, which relays media where no direct path exists.
 #[derive(Clone, PartialEq, Eq)]
 pub struct TurnServer {
-    /// A name or an address (IPv6 without brackets).
+    /// A host name or an IP address (IPv6 without brackets).
     pub host: String,
-    /// The port, 3478 where none was typed.
+    /// The port, by default 3478.
     pub port: u16,
-    /// How it is reached.
+    /// The transport to the server.
     pub transport: TurnTransport,
-    /// The name to log in with.
+    /// The user name.
     pub user: String,
-    /// The password to log in with; never printed.
+    /// The password; never printed.
     pub password: String,
 }
 
 impl TurnServer {
-    /// As ICE wants it, without name and password: `turn:host:port?transport=udp`.
+    /// The ICE URL without user name and password: `turn:host:port?transport=udp`.
     pub fn url(&self) -> String {
         let transport = match self.transport {
             TurnTransport::Udp => "udp",
@@ -145,7 +165,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn stun_and_turn() {
+    fn stun_and_turn_urls_are_parsed() {
         let url = |text: &str| text.parse::<StunServer>().map(|server| server.url());
         assert_eq!(url("stun:a.example:1").unwrap(), "stun:a.example:1");
         assert_eq!(url("a.example").unwrap(), "stun:a.example:3478");

@@ -9,33 +9,38 @@ use crate::media::{Content, FileList, Size, Tiers};
 use crate::rtp::{Codec, Latency};
 use crate::signal::ServerUrl;
 
-fn understand(line: &str) -> Result<Cli, clap::Error> {
+fn parse_line(line: &str) -> Result<Cli, clap::Error> {
     parse(std::iter::once("classroom").chain(line.split_whitespace()))
 }
 
 fn teach(flags: &str) -> Teach {
-    match understand(&format!("teach --room 10013 {flags}")).unwrap().command {
+    match parse_line(&format!("teach --room 10013 {flags}")).unwrap().command {
         Command::Teach(teach) => teach,
         other => panic!("{other:?}"),
     }
 }
 
 fn watch(flags: &str) -> Watch {
-    match understand(&format!("watch --room 10013 --user 1001 {flags}")).unwrap().command {
+    match parse_line(&format!("watch --room 10013 --user 1001 {flags}")).unwrap().command {
         Command::Watch(watch) => watch,
         other => panic!("{other:?}"),
     }
 }
 
-/// The sentence with which a line is refused; it must be a usage error.
+/// The first line of the error for an invalid command line, which must be a usage error.
 fn refusal(line: &str) -> String {
-    let error = understand(line).expect_err(line);
+    let error = parse_line(line).expect_err(line);
     assert_eq!(error.exit_code(), 2, "{line}");
     error.to_string().lines().next().unwrap_or_default().to_owned()
 }
 
+/// The lines of a text that are wider than a terminal of `columns`.
+fn long_lines(text: &str, columns: usize) -> Vec<&str> {
+    text.lines().filter(|line| line.chars().count() > columns).collect()
+}
+
 #[test]
-fn clap_finds_no_fault_with_the_flags() {
+fn clap_accepts_the_definition_of_the_flags() {
     TypedCli::command().debug_assert();
 }
 
@@ -54,7 +59,7 @@ fn a_teacher_needs_only_a_room() {
 }
 
 #[test]
-fn the_media_port_follows_the_port_of_the_built_in_server() {
+fn the_media_port_defaults_to_the_port_of_the_built_in_server() {
     assert_eq!(teach("--listen 127.0.0.1:18090").udp_port, 18090);
     assert_eq!(teach("--listen 127.0.0.1:0").udp_port, 0);
     assert_eq!(teach("--listen 127.0.0.1:18090 --udp-port 5").udp_port, 5);
@@ -83,7 +88,7 @@ fn sources_are_chosen_by_flags() {
 }
 
 #[test]
-fn encoding_is_what_was_typed() {
+fn flags_set_encoding_and_limits() {
     let video = teach("--test --codec vp8 --size 640x360 --fps 15 --bitrate 1.5M").video;
     assert_eq!((video.codec, video.fps, video.bitrate.map(Bitrate::kbps)), (Some(Codec::Vp8), 15, Some(1500)));
     let native = teach("--screen --size native --content film").video;
@@ -96,7 +101,7 @@ fn encoding_is_what_was_typed() {
 }
 
 #[test]
-fn a_student_needs_a_room_and_an_id() {
+fn a_student_needs_a_room_and_a_user_id() {
     let plain = watch("");
     assert_eq!((plain.user.as_str(), plain.nickname.as_str()), ("1001", "1001"));
     assert_eq!((plain.sink, plain.latency), (Sink::Auto { fullscreen: false }, Latency::AUTO));
@@ -105,7 +110,7 @@ fn a_student_needs_a_room_and_an_id() {
 }
 
 #[test]
-fn a_student_may_demand() {
+fn a_student_may_have_expectations_and_limits() {
     let watch = watch("--sink null --expect fps>=25 --expect lost==0 --timeout 5s --retry 1m --latency 200");
     let expected: Vec<String> = watch.expect.iter().map(ToString::to_string).collect();
     assert_eq!((watch.sink, expected), (Sink::Null, vec!["fps>=25".to_owned(), "lost==0".to_owned()]));
@@ -130,13 +135,13 @@ fn a_jitter_buffer_adapts_within_bounds_or_is_fixed() {
 }
 
 #[test]
-fn sinks() {
+fn a_sink_is_a_window_or_a_file() {
     assert_eq!(watch("--sink window --fullscreen").sink, Sink::Window { fullscreen: true });
     assert_eq!(watch("--sink a.mkv").sink, Sink::File(PathBuf::from("a.mkv")));
 }
 
 #[test]
-fn turn_logs_in_by_url_or_by_flags() {
+fn turn_credentials_come_from_the_url_or_from_flags() {
     let turn = |flags: &str| watch(flags).turn.into_iter().map(|t| (t.url(), t.user, t.password)).collect::<Vec<_>>();
     let url = || "turn:t:3478?transport=udp".to_owned();
     assert_eq!(turn("--turn turn:me:secret@t"), [(url(), "me".into(), "secret".into())]);
@@ -144,73 +149,79 @@ fn turn_logs_in_by_url_or_by_flags() {
 }
 
 #[test]
-fn students_are_told_what_the_server_was_told() {
+fn teach_and_serve_take_stun_and_turn_servers_for_students() {
     let told = teach("--test --stun a --turn turn:me:secret@t");
     assert_eq!((told.stun[0].url(), told.turn[0].user.as_str()), ("stun:a:3478".into(), "me"));
     let line = "serve --stun a --turn turn:t --turn-user me --turn-pass secret";
-    let Command::Serve(serve) = understand(line).unwrap().command else { panic!() };
+    let Command::Serve(serve) = parse_line(line).unwrap().command else { panic!() };
     assert_eq!((serve.stun.len(), serve.turn[0].password.as_str()), (1, "secret"));
 }
 
 #[test]
-fn a_demo_needs_nothing() {
+fn a_demo_needs_no_flags() {
     let expected = |tiers: Tiers| {
         let sink = Sink::Auto { fullscreen: false };
         Command::Demo(Demo { lecture: DemoLecture::BuiltIn, tiers, sink, length: None })
     };
-    assert_eq!(understand("demo").unwrap().command, expected(Tiers::Both(None)));
-    assert_eq!(understand("demo --tiers full").unwrap().command, expected(Tiers::Full));
+    assert_eq!(parse_line("demo").unwrap().command, expected(Tiers::Both(None)));
+    assert_eq!(parse_line("demo --tiers full").unwrap().command, expected(Tiers::Full));
 }
 
 #[test]
-fn output_flags_stand_anywhere() {
+fn output_flags_may_come_before_or_after_the_verb() {
     for line in ["--json -v devices", "devices --json --verbose"] {
-        let cli = understand(line).unwrap();
+        let cli = parse_line(line).unwrap();
         assert_eq!((cli.output, cli.verbosity), (Output::Json, Verbosity::Verbose), "{line}");
     }
-    assert_eq!(understand("devices -v -q").unwrap().verbosity, Verbosity::Quiet);
+    assert_eq!(parse_line("devices -v -q").unwrap().verbosity, Verbosity::Quiet);
     let serve = Serve { listen: "127.0.0.1:1".parse().unwrap(), stun: vec![], turn: vec![] };
-    assert_eq!(understand("serve --listen 127.0.0.1:1").unwrap().command, Command::Serve(serve));
+    assert_eq!(parse_line("serve --listen 127.0.0.1:1").unwrap().command, Command::Serve(serve));
     let rooms = Rooms { server: Some(ServerUrl::new("a", 18080)) };
-    assert_eq!(understand("rooms --server ws://a").unwrap().command, Command::Rooms(rooms));
+    assert_eq!(parse_line("rooms --server ws://a").unwrap().command, Command::Rooms(rooms));
 }
 
 #[test]
-fn contradictions_are_refused_with_the_flags_and_the_way_out() {
+fn contradictory_flags_are_refused_with_the_next_step() {
+    let two_sources = |one, other| format!("{one} and {other} can't be used together: remove one");
+    let no_effect = |flag| format!("{flag} has no effect on --pipeline, which has its own encoders: remove {flag}");
     for (line, sentence) in [
-        ("teach --room 1 --server ws://a --listen :1", "--server joins another server and --listen runs one here"),
-        ("teach --room 1 --file a --screen", "--file and --screen can't both be what is taught"),
-        ("teach --room 1 --file a --test", "--file and --test can't both be what is taught"),
-        ("teach --room 1 --test --screen=:1", "--test and --screen can't both be what is taught"),
-        ("teach --room 1 --pipeline a --camera", "--pipeline and --camera can't both be what is taught"),
-        ("teach --room 1 --pipeline a --mic", "--pipeline and --mic can't both be what is taught"),
-        ("teach --room 1 --pipeline a --fps 30", "--pipeline encodes by itself, so --fps would do nothing"),
-        ("teach --room 1 --pipeline a --no-audio", "--pipeline encodes by itself, so --no-audio would do nothing"),
-        ("teach --room 1 --pipeline a --tiers full", "--pipeline encodes by itself, so --tiers would do nothing"),
-        ("teach --room 1 --bitrate 1M --tiers full,low=2M", "the low tier can't have more bits than the full one"),
-        ("demo --tiers full,low=3M", "the low tier can't have more bits than the full one"),
-        ("teach --room 1 --loop", "--loop repeats files, but no file is given: add --file PATH"),
+        ("teach --room 1 --file a --screen", two_sources("--file", "--screen")),
+        ("teach --room 1 --file a --test", two_sources("--file", "--test")),
+        ("teach --room 1 --test --screen=:1", two_sources("--test", "--screen")),
+        ("teach --room 1 --pipeline a --camera", two_sources("--pipeline", "--camera")),
+        ("teach --room 1 --pipeline a --mic", two_sources("--pipeline", "--mic")),
+        ("teach --room 1 --pipeline a --fps 30", no_effect("--fps")),
+        ("teach --room 1 --pipeline a --no-audio", no_effect("--no-audio")),
+        ("teach --room 1 --pipeline a --tiers full", no_effect("--tiers")),
+    ] {
+        assert!(refusal(line).starts_with(&format!("error: {sentence}")), "{line}: {}", refusal(line));
+    }
+    for (line, sentence) in [
+        ("teach --room 1 --server ws://a --listen :1", "--server uses another server, but --listen runs one here"),
+        ("teach --room 1 --bitrate 1M --tiers full,low=2M", "the low tier needs a lower bit rate than the full tier"),
+        ("demo --tiers full,low=3M", "the low tier needs a lower bit rate than the full tier"),
+        ("teach --room 1 --loop", "--loop repeats files, but there is no file: add --file PATH"),
         ("teach --room 1 --test --still 5s", "--still needs a picture file: add --file PATH"),
-        ("demo --loop", "--loop repeats files, but no file is given: add --file PATH"),
-        ("teach --room 1 --mic --no-audio", "--mic asks for sound and --no-audio for none"),
+        ("demo --loop", "--loop repeats files, but there is no file: add --file PATH"),
+        ("teach --room 1 --mic --no-audio", "--mic turns sound on, but --no-audio turns it off"),
         ("watch --room 1 --user 2 --sink null --fullscreen", "--fullscreen needs a window, but --sink is null"),
-        ("teach --room 1 --turn turn:a:b@t --server ws://a", "the built-in server tells students of --turn"),
-        ("bench --codec vp8", "--codec needs a bench with pictures and a network: add --glass"),
-        ("bench --seed 1", "--seed needs a bench with pictures and a network"),
+        ("teach --room 1 --turn turn:a:b@t --server ws://a", "--turn is for the built-in server, but --server uses"),
+        ("bench --codec vp8", "--codec only works with a bad network or --glass: add --glass"),
+        ("bench --seed 1", "--seed only works with a bad network or --glass"),
         ("bench --glass --bad 1", "--bad needs a bad network"),
         ("bench --loss 5% --bad 2", "--bad 2 is more than --students 1"),
-        ("bench --loss 5% --queue 1s", "--queue needs a narrow line: add, for example, --rate"),
+        ("bench --loss 5% --queue 1s", "--queue needs a limited bit rate: add --rate"),
         ("bench --loss 5% --size 320x180", "--size 320x180 is too small for the code"),
-        ("serve --turn-pass secret", "--turn-pass needs a server: add --turn"),
-        ("watch --room 1 --user 2 --turn-user me", "--turn-user needs a server: add --turn"),
-        ("watch --room 1 --user 2 --turn turn:t --turn-user me", "--turn turn:t:3478 has no name and password"),
+        ("serve --turn-pass secret", "--turn-pass needs a TURN server: add --turn"),
+        ("watch --room 1 --user 2 --turn-user me", "--turn-user needs a TURN server: add --turn"),
+        ("watch --room 1 --user 2 --turn turn:t --turn-user me", "--turn turn:t:3478 has no user name and password"),
     ] {
         assert!(refusal(line).starts_with(&format!("error: {sentence}")), "{line}: {}", refusal(line));
     }
 }
 
 #[test]
-fn bad_values_are_refused_with_the_flag_and_an_example() {
+fn invalid_values_are_refused_with_the_flag_and_an_example() {
     for (line, flag, example) in [
         ("teach --room a/b", "--room", "only letters, digits"),
         ("teach --room 1 --name \u{202e}", "--name", "1 to 80 characters"),
@@ -246,25 +257,25 @@ fn bad_values_are_refused_with_the_flag_and_an_example() {
 }
 
 #[test]
-fn a_slip_is_answered_with_what_was_meant() {
-    let whole = |line: &str| understand(line).unwrap_err().to_string();
+fn a_typing_error_is_answered_with_a_suggestion() {
+    let whole = |line: &str| parse_line(line).unwrap_err().to_string();
     assert!(whole("wacth --room 1").contains("'watch'"));
     assert!(whole("teach --rom 1").contains("'--room'"));
 }
 
 #[test]
-fn help_and_version_are_no_mistakes() {
+fn help_and_version_exit_with_0_and_mistakes_with_2() {
     for line in ["--help", "-V", "teach --help", "help watch"] {
-        assert_eq!(understand(line).unwrap_err().exit_code(), 0, "{line}");
+        assert_eq!(parse_line(line).unwrap_err().exit_code(), 0, "{line}");
     }
     for line in ["", "teach --frobnicate", "dance"] {
-        assert_eq!(understand(line).unwrap_err().exit_code(), 2, "{line}");
+        assert_eq!(parse_line(line).unwrap_err().exit_code(), 2, "{line}");
     }
 }
 
 #[test]
-fn a_bench_has_a_class_of_a_hundred_unless_told_otherwise() {
-    let bench = |flags: &str| match understand(&format!("bench {flags}")).unwrap().command {
+fn a_bench_has_a_hundred_students_by_default() {
+    let bench = |flags: &str| match parse_line(&format!("bench {flags}")).unwrap().command {
         Command::Bench(bench) => bench,
         other => panic!("{other:?}"),
     };
@@ -278,13 +289,13 @@ fn a_bench_has_a_class_of_a_hundred_unless_told_otherwise() {
         let line = format!("bench {flags}");
         assert!(refusal(&line).contains(why), "{}", refusal(&line));
     }
-    let help = understand("--help").unwrap_err().to_string();
+    let help = parse_line("--help").unwrap_err().to_string();
     assert!(help.contains("bench ") && !help.contains("bench-students") && !help.contains("bench-watchers"), "{help}");
 }
 
 #[test]
-fn a_bench_of_a_bad_network_has_pictures() {
-    let bench = |flags: &str| match understand(&format!("bench {flags}")).unwrap().command {
+fn a_bench_with_a_bad_network_encodes_pictures() {
+    let bench = |flags: &str| match parse_line(&format!("bench {flags}")).unwrap().command {
         Command::BenchPictures(bench) => bench,
         other => panic!("{other:?}"),
     };
@@ -309,7 +320,7 @@ fn every_verb_has_help_that_names_its_flags() {
     for verb in command.get_subcommands() {
         assert!(verb.get_about().is_some(), "{}", verb.get_name());
     }
-    let help = understand("teach --help").unwrap_err().to_string();
+    let help = parse_line("teach --help").unwrap_err().to_string();
     for word in ["Lecture:", "Sources:", "Encoding:", "Network:", "Examples:", "--screen[=<DISPLAY>]"] {
         assert!(help.contains(word), "{word} is missing in:\n{help}");
     }
@@ -317,7 +328,7 @@ fn every_verb_has_help_that_names_its_flags() {
 
 #[test]
 fn the_help_has_all_exit_codes() {
-    let help = understand("--help").unwrap_err().to_string();
+    let help = parse_line("--help").unwrap_err().to_string();
     let help: Vec<&str> = help.split_whitespace().collect();
     let help = help.join(" ");
     for exit in crate::exit::Exit::ALL {
@@ -327,14 +338,15 @@ fn the_help_has_all_exit_codes() {
 }
 
 #[test]
-fn the_short_help_fits_a_screen_and_the_long_one_has_every_flag() {
+fn the_short_help_fits_20_lines_and_the_long_help_has_every_flag() {
     let mut command = TypedCli::command();
     command.build();
     for verb in command.get_subcommands_mut().filter(|verb| !verb.is_hide_set()) {
         let name = verb.get_name().to_owned();
         let short = verb.render_help().to_string();
         let lines = short.lines().filter(|line| !line.is_empty()).count();
-        assert!(lines <= 26, "{name} -h has {lines} lines:\n{short}");
+        assert!(lines <= 20, "{name} -h has {lines} lines:\n{short}");
+        assert!(long_lines(&short, 100).is_empty(), "{name} -h wraps: {:?}", long_lines(&short, 100));
         let long = verb.render_long_help().to_string();
         for flag in verb.get_arguments().filter_map(clap::Arg::get_long) {
             assert!(long.contains(&format!("--{flag}")), "{name} --help lacks --{flag}");
@@ -343,8 +355,8 @@ fn the_short_help_fits_a_screen_and_the_long_one_has_every_flag() {
 }
 
 #[test]
-fn a_typed_port_is_stronger_than_the_server_of_the_environment() {
-    // The environment of a test is shared by all tests, so the value arrives here as clap would hand it over.
+fn a_typed_listen_address_overrules_the_server_of_the_environment() {
+    // All tests share the environment of their process, so this sets the parsed value instead.
     let typed = |flags: &str| {
         let line = format!("classroom teach --room 1 {flags}");
         let matches = TypedCli::command().try_get_matches_from(line.split_whitespace()).unwrap();
@@ -352,10 +364,33 @@ fn a_typed_port_is_stronger_than_the_server_of_the_environment() {
             panic!("no teach")
         };
         typed.server = Some("ws://school:1".parse().unwrap());
-        typed.mean(&typed_flags(&matches))
+        typed.convert(server_source(&matches))
     };
     assert_eq!(typed("").unwrap().signalling, Signalling::Remote(ServerUrl::new("school", 1)));
     let listen = "127.0.0.1:5".parse().unwrap();
     assert_eq!(typed("--listen 127.0.0.1:5").unwrap().signalling, Signalling::Embedded { listen });
     assert_eq!(typed("--server ws://a --listen 127.0.0.1:5"), Err(Conflict::ServerAndListen));
+}
+
+#[test]
+fn every_shell_completes_every_verb() {
+    for shell in [Shell::Bash, Shell::Zsh, Shell::Fish, Shell::PowerShell, Shell::Elvish] {
+        let script = completions(shell);
+        for word in ["teach", "watch", "max-students", "expect"] {
+            assert!(script.contains(word), "{shell}: {word}");
+        }
+    }
+}
+
+#[test]
+fn every_verb_has_a_page_with_all_of_its_flags() {
+    let pages = man_pages();
+    let names: Vec<&str> = pages.iter().map(|(name, _)| name.as_str()).collect();
+    for name in ["classroom.1", "classroom-teach.1", "classroom-watch.1", "classroom-completions.1"] {
+        assert!(names.contains(&name), "{name} is missing in {names:?}");
+    }
+    assert!(!names.contains(&"classroom-bench-students.1"));
+    let (_, teach) = pages.iter().find(|(name, _)| name == "classroom-teach.1").unwrap();
+    let teach = String::from_utf8_lossy(teach);
+    assert!(teach.contains("turn\\-pass") && teach.contains(".TH classroom-teach 1"), "{teach}");
 }

@@ -1,4 +1,6 @@
-//! What is typed after a flag: durations, rates, sizes, addresses; parsed once, refused with a sentence.
+//! Parsers for the values of flags: durations, bit rates, addresses, lists. Each error names an example.
+//!
+//! `bytesize` would not do for bit rates: it counts bytes, and prints them as such.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -7,6 +9,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
+use crate::expect::decimal;
 use crate::media::{Content, Tiers};
 use crate::protocol::DEFAULT_PORT;
 use crate::rtp::{Codec, Latency, MAX_DELAY};
@@ -17,16 +20,16 @@ use crate::signal::{ServerUrl, ServerUrlError};
 pub struct Bitrate(u32);
 
 impl Default for Bitrate {
-    /// 2.5 Mbit/s: a screen of 1280x720 at 30 pictures a second, legible.
+    /// 2.5 Mbit/s, enough for a legible screen of 1280x720 at 30 pictures a second.
     fn default() -> Self {
         Bitrate(2_500_000)
     }
 }
 
 impl Bitrate {
-    /// The least that any video encoder here makes a readable slide of.
+    /// The lowest bit rate at which every video encoder still produces a readable slide.
     pub const LEAST: Bitrate = Bitrate(50_000);
-    /// The most: more than a gigabit network carries to ten students.
+    /// The highest bit rate. At this rate a gigabit network does not carry ten students.
     pub const MOST: Bitrate = Bitrate(100_000_000);
 
     /// In bits per second.
@@ -47,7 +50,7 @@ impl FromStr for Bitrate {
         if bits < f64::from(Self::LEAST.0) || bits > f64::from(Self::MOST.0) {
             return Err("is out of range, give 50k to 100M bits per second (2500k is the default)".into());
         }
-        // In range by the line above, so nothing is cut but a fraction of a bit.
+        // The range check above makes the cast safe; it only drops a fraction of a bit.
         Ok(Bitrate(bits as u32))
     }
 }
@@ -58,36 +61,36 @@ impl fmt::Display for Bitrate {
     }
 }
 
-/// A time in which a network loses more: `20%@5s+2s`, and again every ten seconds with `/10s` behind it.
+/// A period of additional packet loss: `20%@5s+2s` loses 20 % from second 5 to 7, `20%@5s+2s/10s` every ten seconds.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Burst {
-    /// The share of packets that is lost, 0 to 1.
+    /// The share of packets that are lost, 0 to 1.
     pub loss: f64,
-    /// When it begins, after measuring did.
+    /// The start, counted from the start of the measurement.
     pub at: Duration,
-    /// How long it lasts.
+    /// The length of the burst.
     pub length: Duration,
-    /// How long after its begin it comes again; longer than it lasts.
+    /// The time from one start to the next, longer than `length`; `None`: it happens once.
     pub every: Option<Duration>,
 }
 
 impl FromStr for Burst {
     type Err = String;
     fn from_str(text: &str) -> Result<Self, String> {
-        const EXAMPLE: &str = "is not a burst, for example 20%@5s+2s: the share, when, for how long";
+        const EXAMPLE: &str = "is not a burst, give share@start+length, for example 20%@5s+2s";
         let (loss, time) = text.split_once('@').ok_or(EXAMPLE)?;
         let (at, length) = time.split_once('+').ok_or(EXAMPLE)?;
         let (length, every) = length.split_once('/').map_or((length, None), |(length, every)| (length, Some(every)));
         let every = every.map(duration).transpose()?;
         let burst = Burst { loss: percent(loss)?, at: duration(at)?, length: duration(length)?, every };
         if burst.length.is_zero() || every.is_some_and(|every| every <= burst.length) {
-            return Err("has no length, or a longer one than its period, for example 20%@5s+2s/10s".into());
+            return Err("needs a length above 0 and below its period, for example 20%@5s+2s/10s".into());
         }
         Ok(burst)
     }
 }
 
-/// A server that a flag or the environment names; `CLASSROOM_SERVER=` in a shell means none.
+/// The server of a flag or of the environment; an empty `CLASSROOM_SERVER=` means none.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct TypedServer(pub(super) Option<ServerUrl>);
 
@@ -114,12 +117,12 @@ impl FromStr for TypedSink {
             "window" => Ok(TypedSink::Window),
             "null" => Ok(TypedSink::Null),
             file if file.len() > 4 && file.to_ascii_lowercase().ends_with(".mkv") => Ok(TypedSink::File(file.into())),
-            _ => Err("is not a sink, give window, null or a file name that ends in .mkv".into()),
+            _ => Err("is not a valid sink, give window, null or a file name that ends in .mkv".into()),
         }
     }
 }
 
-/// `ADDR:PORT`, `ADDR`, `:PORT` or `PORT`; a missing address means every interface.
+/// Parses `ADDR:PORT`, `ADDR`, `:PORT` or `PORT`. Without an address the server listens on every IPv4 address.
 pub(super) fn listen(text: &str) -> Result<SocketAddr, String> {
     let every = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
     if let Ok(address) = text.parse::<SocketAddr>() {
@@ -139,63 +142,44 @@ pub(super) fn listen(text: &str) -> Result<SocketAddr, String> {
     }
 }
 
-/// `10s`, `1m30s`, `1h`, `500ms`, `1.5s`.
+/// Parses `10s`, `1m30s`, `1h`, `500ms`, `1.5s`.
+///
+/// jiff, which we have for time stamps, refuses units in the wrong order. humantime takes `1s30m` for half an hour and
+/// `10M` for ten months.
 pub(super) fn duration(text: &str) -> Result<Duration, String> {
     const EXAMPLE: &str = "is not a duration, for example 10s, 1m30s or 500ms";
+    const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
     if decimal(text).is_some() {
         return Err("has no unit, for example 10s, 1m30s or 500ms".into());
     }
-    let mut rest = text;
-    let mut seconds = 0.0;
-    let mut coarser = f64::INFINITY;
-    while !rest.is_empty() {
-        let digits = rest.find(|c: char| !(c.is_ascii_digit() || c == '.')).ok_or(EXAMPLE)?;
-        let (number, after) = rest.split_at(digits);
-        let letters = after.find(|c: char| !c.is_ascii_alphabetic()).unwrap_or(after.len());
-        let (unit, after) = after.split_at(letters);
-        let unit = match unit {
-            "ms" => 0.001,
-            "s" => 1.0,
-            "m" | "min" => 60.0,
-            "h" => 3600.0,
-            _ => return Err(EXAMPLE.into()),
-        };
-        // Once each and the larger first, so that a slip as in `1s30m` is not taken for half an hour.
-        if unit >= coarser {
-            return Err(EXAMPLE.into());
-        }
-        coarser = unit;
-        seconds += decimal(number).ok_or(EXAMPLE)? * unit;
-        rest = after;
+    // jiff also parses spaces, signs and ISO 8601, which are more likely a slip here.
+    let is_plain = text.starts_with(|c: char| c.is_ascii_digit())
+        && text.bytes().all(|b| b.is_ascii_digit() || b.is_ascii_lowercase() || b == b'.');
+    let parsed = is_plain.then(|| text.parse::<jiff::SignedDuration>().ok()).flatten().ok_or(EXAMPLE)?;
+    match Duration::try_from(parsed) {
+        Ok(duration) if duration <= LONGEST => Ok(duration),
+        _ => Err("is longer than a year".into()),
     }
-    if text.is_empty() {
-        return Err(EXAMPLE.into());
-    }
-    const LONGEST_HOURS: f64 = 24.0 * 365.0;
-    if seconds > LONGEST_HOURS * 3600.0 {
-        return Err("is longer than a year".into());
-    }
-    Ok(Duration::from_secs_f64(seconds))
 }
 
-/// A number of threads: more than there are cores in any machine is a slip of the finger.
+/// Parses a number of threads. No computer here has more cores than the limit.
 pub(super) fn workers(text: &str) -> Result<NonZeroUsize, String> {
     const MOST: usize = 64;
     match text.parse::<NonZeroUsize>() {
         Ok(workers) if workers.get() <= MOST => Ok(workers),
-        _ => Err(format!("give a number of threads from 1 to {MOST}, not more than there are cores")),
+        _ => Err(format!("is not a number of threads, give a number from 1 to {MOST}, at most one for each core")),
     }
 }
 
-/// A share of packets: the sign must be there, as `5` could be meant either way.
+/// Parses a share of packets. The percent sign is required, because a bare `5` or `0.05` would be ambiguous.
 pub(super) fn percent(text: &str) -> Result<f64, String> {
     match text.strip_suffix('%').and_then(decimal) {
         Some(percent) if percent <= 100.0 => Ok(percent / 100.0),
-        _ => Err("is not a share, give 0% to 100%, for example 5%".into()),
+        _ => Err("is not a percentage, give 0% to 100%, for example 5%".into()),
     }
 }
 
-/// What a line carries: a modem's rate to that of the cable of this machine.
+/// Parses the bit rate of an emulated path, from the rate of a modem to that of a gigabit network.
 pub(super) fn line_rate(text: &str) -> Result<u32, String> {
     match bits(text).ok_or("is not a bit rate, for example 600k or 1.5M")? {
         rate if (10e3..=1e9).contains(&rate) => Ok(rate as u32),
@@ -203,15 +187,15 @@ pub(super) fn line_rate(text: &str) -> Result<u32, String> {
     }
 }
 
-/// A delay of a network, or how long its queue is: beyond ten seconds everybody has given up.
+/// Parses the delay or the queue length of a network. No connection survives more than ten seconds.
 pub(super) fn network_delay(text: &str) -> Result<Duration, String> {
     match duration(text)? {
-        delay if delay > Duration::from_secs(10) => Err("is more than 10s".into()),
+        delay if delay > Duration::from_secs(10) => Err("is too long, give 10s or less".into()),
         delay => Ok(delay),
     }
 }
 
-/// How long to measure: what is shorter than a second says nothing.
+/// Parses the length of a measurement, at least a second.
 pub(super) fn bench_length(text: &str) -> Result<Duration, String> {
     match duration(text)? {
         length if length < Duration::from_secs(1) => Err("is too short to measure, give 1s or more".into()),
@@ -219,15 +203,15 @@ pub(super) fn bench_length(text: &str) -> Result<Duration, String> {
     }
 }
 
-/// How often a bench's key frames come.
+/// Parses the interval of a bench's key frames.
 pub(super) fn key_every(text: &str) -> Result<Duration, String> {
     match duration(text)? {
-        often if often < Duration::from_secs(1) => Err("is too often for a key frame, give 1s or more".into()),
-        often => Ok(often),
+        interval if interval < Duration::from_secs(1) => Err("is too short for key frames, give 1s or more".into()),
+        interval => Ok(interval),
     }
 }
 
-/// How many students to measure with: each has a UDP port of its own, and a machine has some 28,000 to give.
+/// Parses a number of students. Each takes a UDP port of its own, and Linux has some 28,000 ephemeral ports.
 pub(super) fn bench_students(text: &str) -> Result<NonZeroUsize, String> {
     const MOST: usize = 10_000;
     match text.parse::<NonZeroUsize>() {
@@ -236,7 +220,7 @@ pub(super) fn bench_students(text: &str) -> Result<NonZeroUsize, String> {
     }
 }
 
-/// `auto`, `80`, `80ms` or `40..200`: the flag is in milliseconds, so a bare number is one too.
+/// Parses `auto`, `80`, `80ms` or `40..200`. A bare number means milliseconds, as the flag's help says.
 pub(super) fn latency(text: &str) -> Result<Latency, String> {
     if text == "auto" {
         return Ok(Latency::AUTO);
@@ -244,11 +228,11 @@ pub(super) fn latency(text: &str) -> Result<Latency, String> {
     let Some((least, most)) = text.split_once("..") else { return milliseconds(text).map(Latency::Fixed) };
     let (least, most) = (milliseconds(least)?, milliseconds(most)?);
     if least > most {
-        return Err("ends before it begins, give the smaller number first, for example 40..200".into());
+        return Err("is not a range, give the smaller number first, for example 40..200".into());
     }
     if most > MAX_DELAY {
         return Err(format!(
-            "adapts to {} milliseconds at most; only a fixed one can be longer, for example 1000",
+            "is too long: a range ends at {} milliseconds; for more give a fixed length, for example 1000",
             MAX_DELAY.as_millis()
         ));
     }
@@ -260,24 +244,24 @@ fn milliseconds(text: &str) -> Result<Duration, String> {
     let time = match text.parse::<u32>() {
         Ok(number) => Duration::from_millis(number.into()),
         Err(_) => duration(text)
-            .map_err(|_| "is neither auto nor a number of milliseconds such as 80 nor a range such as 40..200")?,
+            .map_err(|_| "is not a latency, give auto, milliseconds such as 80, or a range such as 40..200")?,
     };
     if time > MOST {
-        return Err("is more than 5000 milliseconds".into());
+        return Err("is too long, give 5000 milliseconds or less".into());
     }
     Ok(time)
 }
 
-/// A codec for pictures.
+/// Parses a video codec.
 pub(super) fn video_codec(text: &str) -> Result<Codec, String> {
     match text.to_ascii_lowercase().as_str() {
         "h264" | "h.264" => Ok(Codec::H264),
         "vp8" => Ok(Codec::Vp8),
-        _ => Err("is not a codec for pictures, give h264 or vp8".into()),
+        _ => Err("is not a video codec, give h264 or vp8".into()),
     }
 }
 
-/// Bits per second, with `k` or `M` behind them.
+/// Parses bits per second, with an optional `k` or `M` after the number.
 fn bits(text: &str) -> Option<f64> {
     let (number, unit) = match text.strip_suffix(['k', 'K']) {
         Some(number) => (number, 1e3),
@@ -286,14 +270,14 @@ fn bits(text: &str) -> Option<f64> {
     Some(decimal(number)? * unit)
 }
 
-/// `full,low`, `full`, `low`, `full,low=300k`.
+/// Parses `full,low`, `full`, `low`, `full,low=300k`.
 pub(super) fn tiers(text: &str) -> Result<Tiers, String> {
     let (mut full, mut low) = (false, None);
     for part in text.split(',') {
         let (name, rate) = part.split_once('=').map_or((part, None), |(name, rate)| (name, Some(rate)));
         match (name.trim().to_ascii_lowercase().as_str(), rate) {
             ("full", None) if !full => full = true,
-            ("full", Some(_)) => return Err("gives the full tier a rate, which only --bitrate sets".into()),
+            ("full", Some(_)) => return Err("sets the bit rate of the full tier; use --bitrate for that".into()),
             ("low", rate) if low.is_none() => {
                 let rate = rate.map(|rate| rate.trim().parse::<Bitrate>().map_err(|why| format!("low={rate} {why}")));
                 low = Some(rate.transpose()?.map(Bitrate::bits_per_second));
@@ -305,24 +289,18 @@ pub(super) fn tiers(text: &str) -> Result<Tiers, String> {
     Ok(match (full, low) {
         (true, Some(rate)) => Tiers::Both(rate),
         (false, Some(rate)) => Tiers::Low(rate),
-        // At least one part was understood.
+        // Every list has at least one valid part, so without low it is full.
         (_, None) => Tiers::Full,
     })
 }
 
-/// `text`, `film`.
+/// Parses `text` or `film`.
 pub(super) fn content(text: &str) -> Result<Content, String> {
     match text.to_ascii_lowercase().as_str() {
         "text" => Ok(Content::Text),
         "film" => Ok(Content::Film),
         _ => Err("is not a kind of content, give text or film".into()),
     }
-}
-
-/// A number such as `25`, `2.5`: no sign, no exponent, no `inf` or `NaN`.
-pub(crate) fn decimal(text: &str) -> Option<f64> {
-    let plain = text.bytes().all(|b| b.is_ascii_digit() || b == b'.') && text.bytes().any(|b| b.is_ascii_digit());
-    plain.then(|| text.parse().ok()).flatten()
 }
 
 #[cfg(test)]
@@ -342,12 +320,18 @@ mod tests {
 
     #[test]
     fn durations() {
-        for (text, ms) in
-            [("10s", 10_000), ("1m30s", 90_000), ("500ms", 500), ("1.5s", 1500), ("1h", 3_600_000), ("0s", 0)]
-        {
+        for (text, ms) in [
+            ("10s", 10_000),
+            ("1m30s", 90_000),
+            ("2min", 120_000),
+            ("500ms", 500),
+            ("1.5s", 1500),
+            ("1h", 3_600_000),
+            ("0s", 0),
+        ] {
             assert_eq!(duration(text).unwrap(), Duration::from_millis(ms), "{text}");
         }
-        for text in ["", "10", "s", "1s30m", "1s1s", "10 s", "-1s", "1y", "99999h", "1..5s"] {
+        for text in ["", "10", "s", "1s30m", "1s1s", "10 s", "-1s", "1y", "99999h", "1..5s", "PT10S", "1d", "1w"] {
             assert!(duration(text).is_err(), "{text}");
         }
         assert!(duration("10").unwrap_err().contains("no unit"));
@@ -356,7 +340,7 @@ mod tests {
     }
 
     #[test]
-    fn bad_networks() {
+    fn network_conditions() {
         assert_eq!(percent("5%"), Ok(0.05));
         assert_eq!((percent("0.5%"), percent("100%")), (Ok(0.005), Ok(1.0)));
         for text in ["5", "101%", "%", "-1%", "5 %", ""] {
@@ -405,7 +389,7 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_server_is_none() {
+    fn an_empty_server_means_no_server() {
         assert_eq!("".parse(), Ok(TypedServer(None)));
         assert_eq!("a:1".parse(), Ok(TypedServer(Some(ServerUrl::new("a", 1)))));
         assert!("wss://a".parse::<TypedServer>().is_err());

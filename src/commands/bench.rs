@@ -207,7 +207,7 @@ impl Reading {
     async fn take(sfu: &Sfu) -> anyhow::Result<Self> {
         let stats = sfu.stats().await.context("the SFU ended")?;
         let cpu = machine::cpu_of_sfu().context("can't read the CPU of the SFU's threads")?;
-        let memory_kb = super::process::memory_kb().context("can't read how much memory the SFU takes")?;
+        let memory_kb = super::metrics::memory_kb().context("can't read how much memory the SFU takes")?;
         Ok(Self { stats, cpu, memory_kb })
     }
 }

@@ -1,13 +1,14 @@
-//! `classroom demo`: a lecture taught and watched in one process, on any machine.
+//! `classroom demo`: teaches and watches a lecture in one process.
 
 use std::net::Ipv4Addr;
 use std::num::NonZeroUsize;
 
 use tokio::sync::oneshot;
 
-use super::link::room_page;
-use super::{Stop, stop, teach, watch};
-use crate::cli::{self, Demo, DemoLecture, Lines, Output, Signalling, Teach, Verbosity, Video, Watch};
+use super::room_link::room_page;
+use super::stop::Stop;
+use super::{stop, teach, watch};
+use crate::cli::{self, ChatInput, Demo, DemoLecture, Output, Signalling, Teach, Verbosity, Video, Watch};
 use crate::exit::Failure;
 use crate::id::{Nickname, RoomId, UserId};
 use crate::media::{CaptureOptions, MainSource, Sources};
@@ -16,17 +17,17 @@ use crate::report::{EndReason, Reporter};
 use crate::rtp::Latency;
 use crate::signal::ServerUrl;
 
-/// The room of a demo.
+/// The room of the demo.
 pub(super) fn room() -> RoomId {
     id("demo")
 }
 
 fn id<T: std::str::FromStr<Err = crate::id::IdError>>(text: &str) -> T {
-    // The texts are literals of this file, and a test parses them.
+    // The ids are literals in this file, and a test parses them.
     text.parse().unwrap_or_else(|_| unreachable!("{text} is an id"))
 }
 
-/// Teaches and watches until asked to end, then tells how it was.
+/// Teaches and watches until it is stopped, then prints a summary.
 pub(super) async fn run(demo: Demo, output: Output, reporter: &Reporter) -> Result<EndReason, Failure> {
     let teacher: UserId = id("9999");
     let defaults = CaptureOptions::default();
@@ -42,7 +43,7 @@ pub(super) async fn run(demo: Demo, output: Output, reporter: &Reporter) -> Resu
         nickname: Nickname::from("demo"),
         user: teacher,
         signalling: Signalling::Embedded { listen: (Ipv4Addr::UNSPECIFIED, 0).into() },
-        // What is taught is in the options.
+        // `options` has the source.
         sources: cli::Sources::Auto,
         audio: true,
         video: Video {
@@ -64,10 +65,10 @@ pub(super) async fn run(demo: Demo, output: Output, reporter: &Reporter) -> Resu
         qr: false,
         length: None,
         end_class: true,
-        lines: Lines::Never,
+        chat: ChatInput::Never,
         allowed: Allowed::default(),
     };
-    // The status line is the student's; of the teacher only what needs attention is heard, or all of it by a script.
+    // People see the status line of the student, and only warnings of the teacher. Scripts get all events of both.
     let aside = match output {
         Output::Json => reporter.clone(),
         Output::Human => Reporter::new(output, Verbosity::Quiet, Some(room())),
@@ -82,13 +83,13 @@ pub(super) async fn run(demo: Demo, output: Output, reporter: &Reporter) -> Resu
     let mut stopped = std::pin::pin!(stop(demo.length));
     let server: ServerUrl = tokio::select! {
         Ok(server) = server => server,
-        // It ended before it began, so it failed.
+        // A teacher who ends before the lecture is live has failed.
         early = &mut teaching => return early.map_err(Failure::internal)?,
         reason = &mut stopped => return Ok(reason),
     };
-    reporter.notice(format!("teaching on this computer, in a browser: {}", room_page(&server, &room())));
+    reporter.notice(format!("watch this lecture in a browser, too: {}", room_page(&server, &room())));
     reporter.notice(format!(
-        "one more student: classroom watch --room {} --user 1002 --server {}",
+        "or start another student: classroom watch --room {} --user 1002 --server {}",
         room(),
         server.authority()
     ));
@@ -98,7 +99,7 @@ pub(super) async fn run(demo: Demo, output: Output, reporter: &Reporter) -> Resu
         nickname: Nickname::from("student"),
         server: Some(server),
         sink: demo.sink,
-        lines: Lines::OfTerminal,
+        chat: ChatInput::Terminal,
         latency: Latency::AUTO,
         length: None,
         timeout: None,
@@ -119,13 +120,14 @@ pub(super) async fn run(demo: Demo, output: Output, reporter: &Reporter) -> Resu
     Ok(watched.reason)
 }
 
-/// How the lecture was, in one line.
+/// The summary in one line.
 fn summary(run: &crate::expect::Run) -> String {
-    let Some(first) = run.first_frame else { return "no picture came".to_owned() };
+    let Some(first) = run.first_frame else { return "no picture arrived".to_owned() };
     let seconds = run.live.as_secs_f64().max(0.001);
     let (width, height) = run.size.unwrap_or_default();
     format!(
-        "watched {seconds:.1} s: {} pictures of {width}x{height}, {:.1} a second, {:.1} Mbit/s, the first after {} ms, {} packets lost, {} freezes",
+        "watched {seconds:.1} s: {} pictures of {width}x{height}, {:.1} per second, {:.1} Mbit/s, first picture after \
+         {} ms, {} packets lost, {} freezes",
         run.frames,
         run.frames as f64 / seconds,
         run.bytes as f64 * 8.0 / 1e6 / seconds,
@@ -140,7 +142,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn its_ids_are_ids() {
+    fn the_ids_of_the_demo_are_valid() {
         let (_, _): (UserId, UserId) = (id("9999"), id("1001"));
         assert_eq!(room().as_str(), "demo");
     }

@@ -1,4 +1,4 @@
-//! `classroom devices`: what can be captured here, and which encoders exist.
+//! `classroom devices`: lists the sources, the encoders and the outputs of this computer.
 
 use serde_json::{Value, json};
 
@@ -7,7 +7,7 @@ use crate::exit::Failure;
 use crate::media::{self, Devices, MediaError, Source, Verdict};
 use crate::report::Reporter;
 
-/// Prints what is there, and tries every encoder.
+/// Prints the devices, and tests every encoder.
 pub(super) async fn run(reporter: &Reporter) -> Result<(), Failure> {
     let devices = blocking(media::devices).await?.map_err(media_failure)?;
     if reporter.is_json() {
@@ -30,19 +30,19 @@ fn text(devices: &Devices) -> String {
             text += &format!("  {none}\n");
         }
     };
-    section("screens", "--screen", &devices.screens, "none: neither $DISPLAY nor $WAYLAND_DISPLAY names one");
-    section("cameras", "--camera", &devices.cameras, "none: no /dev/video* captures");
-    section("microphones", "--mic", &devices.microphones, "none: no sound server and no ALSA card that records");
-    text += "encoders, the first that works is used\n";
+    section("screens", "--screen", &devices.screens, "none: neither $DISPLAY nor $WAYLAND_DISPLAY is set");
+    section("cameras", "--camera", &devices.cameras, "none: no /dev/video* device captures video");
+    section("microphones", "--mic", &devices.microphones, "none: no sound server and no ALSA card with an input");
+    text += "encoders (teach uses the first that works)\n";
     for encoder in &devices.encoders {
         let verdict = match &encoder.verdict {
             Verdict::Works => "works".to_owned(),
-            // GStreamer leaves out the elements of hardware that it does not find.
+            // GStreamer hides hardware encoders for which it finds no device, whether or not the package is installed.
             Verdict::Missing { package } if !matches!(encoder.label, "x264" | "OpenH264" | "libvpx") => {
-                format!("not here: no such hardware or driver, or package {package} is missing")
+                format!("not available: no such hardware or driver, or package {package} is not installed")
             }
             Verdict::Missing { package } => format!("not installed (package {package})"),
-            Verdict::Fails { cause } => format!("can't be used: {cause}"),
+            Verdict::Fails { cause } => format!("does not work: {cause}"),
         };
         text +=
             &format!("  {:<6} {:<14} {:<18} {verdict}\n", encoder.codec.to_string(), encoder.element, encoder.label);

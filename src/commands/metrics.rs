@@ -1,38 +1,40 @@
-//! The numbers of this process for `/healthz` and `/metrics`, on the server's port or on one of its own (`--metrics`).
+//! `/healthz` and `/metrics` of this process, on the server's port or on a port of its own (`--metrics`).
 
+use std::io;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use axum::Router;
+use rustix::process::{Resource, getrlimit};
+use rustix::time::{ClockId, clock_gettime};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
-use super::process;
 use crate::exit::Failure;
 use crate::http;
-use crate::report::{LectureMetrics, Metrics, ServerMetrics};
+use crate::report::{LectureMetrics, Metrics, ProcessMetrics, ServerMetrics};
 use crate::room::RoomState;
 use crate::signal::Server;
 
-/// Where numbers are left, and asked for. A clone is the same place.
+/// The metrics of this process. Clones share them.
 #[derive(Clone)]
-pub(super) struct Meters(Arc<Shared>);
+pub(super) struct MetricsStore(Arc<Store>);
 
-struct Shared {
+struct Store {
     begun: SystemTime,
     ending: AtomicBool,
     server: Option<Server>,
-    /// As the lecture left it a second ago: who asks costs the SFU nothing.
+    /// The lecture's metrics of the last second. So a request costs the SFU nothing.
     lecture: Mutex<Option<LectureMetrics>>,
 }
 
-impl Meters {
-    /// Of a process with this server inside, or with none.
+impl MetricsStore {
+    /// A store for a process with this server inside, or with none.
     pub(super) fn new(server: Option<Server>) -> Self {
-        Self(Arc::new(Shared {
+        Self(Arc::new(Store {
             begun: SystemTime::now(),
             ending: AtomicBool::new(false),
             server,
@@ -40,17 +42,17 @@ impl Meters {
         }))
     }
 
-    /// The process is not healthy any more.
-    pub(super) fn end(&self) {
+    /// The process is about to end: `/healthz` answers 503 from now on.
+    pub(super) fn set_ending(&self) {
         self.0.ending.store(true, Ordering::Relaxed);
     }
 
-    /// Leaves the numbers of a lecture.
-    pub(super) fn lecture(&self, numbers: LectureMetrics) {
-        *self.0.lecture.lock().unwrap_or_else(PoisonError::into_inner) = Some(numbers);
+    /// Replaces the metrics of the lecture.
+    pub(super) fn set_lecture(&self, metrics: LectureMetrics) {
+        *self.0.lecture.lock().unwrap_or_else(PoisonError::into_inner) = Some(metrics);
     }
 
-    /// The routes by which they are asked for.
+    /// The routes `/healthz` and `/metrics`.
     pub(super) fn router(&self) -> Router {
         let (health, metrics) = (self.clone(), self.clone());
         http::health(move || health.0.ending.load(Ordering::Relaxed), move || metrics.text())
@@ -58,11 +60,12 @@ impl Meters {
 
     fn text(&self) -> String {
         let lecture = self.0.lecture.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        Metrics { process: process::metrics(self.0.begun), server: self.0.server.as_ref().map(server), lecture }.text()
+        Metrics { process: process_metrics(self.0.begun), server: self.0.server.as_ref().map(server_metrics), lecture }
+            .text()
     }
 }
 
-fn server(server: &Server) -> ServerMetrics {
+fn server_metrics(server: &Server) -> ServerMetrics {
     let rooms = server.rooms();
     let in_state = |state| rooms.iter().filter(|room| room.state == state).count();
     let waiting = server.waiting();
@@ -80,7 +83,7 @@ fn server(server: &Server) -> ServerMetrics {
     }
 }
 
-/// A port for nothing but these.
+/// A TCP port for `/healthz` and `/metrics` only.
 pub(super) struct MetricsPort {
     address: SocketAddr,
     end: oneshot::Sender<()>,
@@ -89,7 +92,7 @@ pub(super) struct MetricsPort {
 
 impl MetricsPort {
     /// Serves on `listener`.
-    pub(super) fn start(listener: TcpListener, meters: &Meters) -> Result<Self, Failure> {
+    pub(super) fn start(listener: TcpListener, metrics: &MetricsStore) -> Result<Self, Failure> {
         let address = listener.local_addr().map_err(Failure::internal)?;
         let (end, ended) = oneshot::channel::<()>();
         let limits = http::ConnectionLimits {
@@ -97,13 +100,13 @@ impl MetricsPort {
             max_connections_per_ip: 64,
             ..http::ConnectionLimits::default()
         };
-        let task = tokio::spawn(http::serve(listener, meters.router(), limits, async {
+        let task = tokio::spawn(http::serve(listener, metrics.router(), limits, async {
             let _ = ended.await;
         }));
         Ok(Self { address, end, task })
     }
 
-    /// Where it is bound.
+    /// The local address.
     pub(super) fn address(&self) -> SocketAddr {
         self.address
     }
@@ -112,5 +115,54 @@ impl MetricsPort {
     pub(super) async fn shutdown(self) {
         let _ = self.end.send(());
         let _ = self.task.await;
+    }
+}
+
+/// What the kernel reports about this process; `begun` is its start.
+fn process_metrics(begun: SystemTime) -> ProcessMetrics {
+    ProcessMetrics {
+        start_time_seconds: begun.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64(),
+        cpu_seconds: Some(cpu().as_secs_f64()),
+        resident_bytes: memory_kb().ok().map(|kb| kb * 1024),
+        open_fds: open_fds(),
+        max_fds: getrlimit(Resource::Nofile).current,
+    }
+}
+
+/// The CPU time of all threads.
+fn cpu() -> Duration {
+    let used = clock_gettime(ClockId::ProcessCPUTime);
+    Duration::new(used.tv_sec.try_into().unwrap_or(0), used.tv_nsec.try_into().unwrap_or(0))
+}
+
+fn open_fds() -> Option<u64> {
+    let open = std::fs::read_dir("/proc/self/fd").ok()?.count();
+    // One of them is the directory that is being read.
+    Some(open.saturating_sub(1) as u64)
+}
+
+/// The resident memory of this process in kB.
+pub(super) fn memory_kb() -> io::Result<u64> {
+    let status = std::fs::read_to_string("/proc/self/status")?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let number = line.and_then(|rest| rest.trim().split(' ').next()?.parse().ok());
+    number.ok_or_else(|| io::Error::other("/proc/self/status has no VmRSS"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_kernel_reports_the_use_of_resources() {
+        let before = process_metrics(UNIX_EPOCH + Duration::from_secs(9));
+        let file = std::fs::File::open("/dev/null").unwrap();
+        let more: Vec<std::fs::File> = (0..40).map(|_| file.try_clone().unwrap()).collect();
+        let after = process_metrics(UNIX_EPOCH);
+        assert_eq!(before.start_time_seconds, 9.0);
+        assert!(before.resident_bytes.unwrap() > 1_000_000);
+        assert!(before.cpu_seconds.unwrap() > 0.0 && after.cpu_seconds >= before.cpu_seconds);
+        // Other tests open and close files at the same time.
+        assert!(after.open_fds.unwrap() > more.len() as u64 && after.max_fds > after.open_fds);
     }
 }

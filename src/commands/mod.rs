@@ -1,44 +1,41 @@
-//! One file a verb, named as typed: wiring, and nothing that could be decided elsewhere.
+//! One file per verb, named like the verb. The files connect the adapters; decisions are made elsewhere.
 
 mod bench;
-mod crash;
+mod chat_commands;
 mod demo;
 mod devices;
-mod lines;
-mod link;
 mod manual;
 mod metrics;
-mod process;
+mod room_link;
 mod rooms;
 mod serve;
-mod sources;
+mod source_monitor;
+mod stdin;
+mod stop;
 mod studio;
 mod teach;
-mod typed;
 mod watch;
 
 use std::future::Future;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::time::Duration;
 
-use tokio::signal::unix::{SignalKind, signal};
-
+use self::stop::{fatal_assertions, stop, stop_cause};
 use crate::cli::{Cli, Command, Output};
 use crate::exit::{Exit, Failure};
 use crate::media::{MediaError, inspect_files};
 use crate::report::{EndReason, Event, Reporter};
 use crate::signal::SignalError;
 
-/// Runs a verb to its end. The last thing that scripts hear is the `ended` event, however it ends.
+/// Runs a verb to its end. The last event is always `ended`, except for verbs that print no events.
 ///
 /// # Errors
 /// [`Failure`] with the exit code and the sentence for people.
 pub async fn run(cli: Cli) -> Result<(), Failure> {
-    // The stdout of these belongs to the process that started them.
+    // The parent process reads the stdout of these verbs.
     match cli.command {
         Command::InspectFiles(paths) => {
-            let _failures = crash::listen();
+            let _failures = fatal_assertions();
             return blocking(move || inspect_files(&paths, io::stdout())).await?.map_err(Failure::internal);
         }
         Command::BenchStudents => return bench::students().await,
@@ -54,13 +51,13 @@ pub async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Bench(_) | Command::BenchPictures(_) | Command::BenchStudents | Command::BenchWatchers => None,
     };
     let reporter = Reporter::new(cli.output, cli.verbosity, room);
-    let mut broken = crash::listen();
+    let mut fatal = fatal_assertions();
     let (output, command) = (cli.output, cli.command);
-    // On the heap, and there until the end has been told: to drop it may wait for a thread that broke down.
+    // The verb must live until `ended` is reported: dropping it may wait for a thread that has failed.
     let mut verb = Box::pin(run_verb(command, output, &reporter));
     let ended = tokio::select! {
         ended = &mut verb => ended,
-        Some(failure) = broken.recv() => Some(Err(failure)),
+        Some(failure) = fatal.recv() => Some(Err(failure)),
     };
     let result = match ended {
         None => Ok(()),
@@ -78,12 +75,12 @@ pub async fn run(cli: Cli) -> Result<(), Failure> {
     result
 }
 
-/// Runs a verb; why it ended, of those that run until something ends them.
+/// Runs a verb. Gives the reason of the end for verbs that run until something ends them, and every failure.
 async fn run_verb(command: Command, output: Output, reporter: &Reporter) -> Option<Result<EndReason, Failure>> {
     let ended = match command {
         Command::Demo(demo) => return Some(demo::run(demo, output, reporter).await),
         Command::Teach(teach) => {
-            let stop = stop_by(teach.length);
+            let stop = stop_cause(teach.length);
             return Some(teach::run(teach, reporter, stop).await);
         }
         Command::Watch(watch) => {
@@ -105,62 +102,7 @@ async fn run_verb(command: Command, output: Output, reporter: &Reporter) -> Opti
     ended.err().map(Err)
 }
 
-/// The cause of a command's end.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Stop {
-    /// SIGINT, as of Ctrl-C.
-    Interrupt,
-    /// Another signal that asks a process to end.
-    Signal,
-    /// The time that was given is over.
-    Duration,
-}
-
-impl Stop {
-    fn reason(self) -> EndReason {
-        match self {
-            Stop::Interrupt | Stop::Signal => EndReason::Interrupted,
-            Stop::Duration => EndReason::Duration,
-        }
-    }
-}
-
-/// Completes when the process is asked to end, or after `length`.
-async fn stop(length: Option<Duration>) -> EndReason {
-    stop_by(length).await.reason()
-}
-
-/// The same, and tells how it was asked.
-async fn stop_by(length: Option<Duration>) -> Stop {
-    let asked = async {
-        let kinds = (SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup());
-        match (signal(kinds.0), signal(kinds.1), signal(kinds.2)) {
-            (Ok(mut interrupt), Ok(mut terminate), Ok(mut hangup)) => {
-                tokio::select! {
-                    _ = interrupt.recv() => Stop::Interrupt,
-                    _ = terminate.recv() => Stop::Signal,
-                    // The terminal was closed.
-                    _ = hangup.recv() => Stop::Signal,
-                }
-            }
-            // Without handlers the signals end the process by themselves.
-            _ => std::future::pending().await,
-        }
-    };
-    tokio::select! {
-        asked = asked => asked,
-        () = sleep(length) => Stop::Duration,
-    }
-}
-
-async fn sleep(length: Option<Duration>) {
-    match length {
-        Some(length) => tokio::time::sleep(length).await,
-        None => std::future::pending().await,
-    }
-}
-
-/// The exit code that a media error stands for.
+/// Gives a media error its exit code.
 fn media_failure(error: MediaError) -> Failure {
     let exit = match &error {
         MediaError::File { .. } | MediaError::Contract { .. } => Exit::Usage,
@@ -174,7 +116,7 @@ fn media_failure(error: MediaError) -> Failure {
     Failure::new(exit, error)
 }
 
-/// The exit code that a signalling error stands for.
+/// Gives a signalling error its exit code.
 fn signal_failure(error: SignalError) -> Failure {
     let exit = match &error {
         SignalError::Unreachable { .. } | SignalError::NotAServer { .. } => Exit::ServerUnreachable,
@@ -183,7 +125,7 @@ fn signal_failure(error: SignalError) -> Failure {
     Failure::new(exit, error)
 }
 
-/// Runs what blocks, on a thread for it.
+/// Runs blocking work on a thread of its own.
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Failure> {
     tokio::task::spawn_blocking(work).await.map_err(Failure::internal)
 }
@@ -194,25 +136,26 @@ fn listen(address: SocketAddr) -> Result<tokio::net::TcpListener, Failure> {
     crate::http::bind(address).map_err(|cause| {
         let advice = match cause.kind() {
             io::ErrorKind::AddrInUse => {
-                "another server or teacher runs there: join it with --server, or choose another with --listen"
+                "another server or teacher uses this port: join it with --server, or choose another port with --listen"
             }
-            io::ErrorKind::PermissionDenied => "choose a port from 1024 on with --listen",
+            io::ErrorKind::PermissionDenied => "choose a port of 1024 or above with --listen",
             _ => "choose another address with --listen",
         };
         Failure::usage(anyhow::anyhow!("can't listen on {address}: {cause}; {advice}"))
     })
 }
 
-/// Raises the limit of open files to what the system allows: a server has one for each student, and the usual soft
-/// limit of 1,024 would end a class at a thousand.
+/// Raises the soft limit of open files to the hard limit. A server opens one for each student, and the usual soft limit
+/// of 1,024 would stop a class at a thousand.
 fn allow_many_files() {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
-    // Where it can't be raised, the server says so when it runs out.
+    // If this fails, the server reports an error when it runs out of files.
     let _ = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
 }
 
-/// The host that others type for a server bound to `ip`: this machine's first address where it listens on all.
+/// The address by which other computers reach a server that listens on `ip`: for the unspecified address the first
+/// IPv4 address of this computer.
 fn reachable_host(ip: IpAddr) -> IpAddr {
     if !ip.is_unspecified() {
         return ip;
@@ -225,7 +168,7 @@ fn reachable_host(ip: IpAddr) -> IpAddr {
         .unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST))
 }
 
-/// A future that never completes where there is nothing to wait for.
+/// Waits for the future, or for ever if there is none.
 async fn or_never<T>(future: Option<impl Future<Output = T>>) -> T {
     match future {
         Some(future) => future.await,

@@ -1,30 +1,31 @@
-//! `classroom rooms`: who teaches where, how many watch.
+//! `classroom rooms`: lists the rooms of a server.
 
 use std::time::Duration;
 
-use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
+use unicode_width::UnicodeWidthStr;
 
 use crate::cli::Rooms;
-use crate::exit::{Exit, Failure};
+use crate::exit::Failure;
 use crate::http::client;
 use crate::protocol::DEFAULT_PORT;
-use crate::report::Reporter;
+use crate::report::{Reporter, cut};
 use crate::room::{RoomState, RoomSummary};
 use crate::signal::{ServerUrl, discover};
 
-/// How soon a server on this computer answers.
+/// How long to wait for a server on this computer.
 const HERE_WITHIN: Duration = Duration::from_millis(200);
 
-/// A teacher in the same network is found within a second; more covers a sleepy Wi-Fi.
+/// How long to search the LAN. A second is usually enough, but Wi-Fi in power-save mode is slow.
 const DISCOVER_FOR: Duration = Duration::from_millis(2500);
 
-/// Prints every room of the server.
+/// Prints all rooms of the server.
 pub(super) async fn run(rooms: Rooms, reporter: &Reporter) -> Result<(), Failure> {
     let server = find_server(rooms.server, reporter).await;
     let list = client::rooms(server.host(), server.port()).await.map_err(|error| {
-        let error =
-            anyhow::anyhow!("no list from {server}: {error}; start a server with `classroom teach` or `classroom serve`, or name one with --server");
-        Failure::new(Exit::ServerUnreachable, error)
+        Failure::unreachable(anyhow::anyhow!(
+            "can't get the rooms of {server}: {error}; start a server with `classroom teach` or `classroom serve`, or name \
+             one with --server"
+        ))
     })?;
     if reporter.is_json() {
         list.iter().for_each(|room| reporter.result_object(room));
@@ -34,7 +35,7 @@ pub(super) async fn run(rooms: Rooms, reporter: &Reporter) -> Result<(), Failure
     Ok(())
 }
 
-/// The server that was named, else the one on this computer, else one that DNS-SD finds.
+/// The server of `--server`, or the server on this computer, or a server that DNS-SD finds.
 async fn find_server(named: Option<ServerUrl>, reporter: &Reporter) -> ServerUrl {
     if let Some(url) = named {
         return url;
@@ -61,7 +62,7 @@ async fn find_server(named: Option<ServerUrl>, reporter: &Reporter) -> ServerUrl
 
 fn table(rooms: &[RoomSummary], server: &str) -> String {
     if rooms.is_empty() {
-        return format!("nobody is in a room at {server}");
+        return format!("there are no rooms at {server}");
     }
     let mut lines = vec![line(["room", "state", "name", "teacher", "students", "since"].map(str::to_owned))];
     for room in rooms {
@@ -83,30 +84,17 @@ fn table(rooms: &[RoomSummary], server: &str) -> String {
     lines.join("\n")
 }
 
-/// As wide as a terminal of 80 columns; only an id that is longer than usual makes it wider, as people copy it.
+/// A row of 80 columns. An unusually long room id makes it wider, because people copy the id.
 fn line([room, state, name, teacher, students, since]: [String; 6]) -> String {
     let (name, teacher) = (cell(&name, 22), cell(&teacher, 20));
     format!("{room:<8} {state:<8} {name} {teacher} {students:>8}  {since}")
 }
 
-/// A text in so many columns; a Chinese character takes two, and one that is too long ends with `…`.
+/// A text padded or cut to `columns`.
 fn cell(text: &str, columns: usize) -> String {
-    let mut cell = String::new();
-    if text.width() <= columns {
-        cell.push_str(text);
-    } else {
-        let mut left = columns - 1;
-        let fits = |c: &char| {
-            let width = c.width().unwrap_or(0);
-            let fits = width <= left;
-            left = left.saturating_sub(width);
-            fits
-        };
-        cell.extend(text.chars().take_while(fits));
-        cell.push('…');
-    }
-    let space = columns.saturating_sub(cell.width());
-    cell + &" ".repeat(space)
+    let text = cut(text, columns);
+    let space = columns.saturating_sub(text.width());
+    text + &" ".repeat(space)
 }
 
 #[cfg(test)]
@@ -127,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn a_list_tells_names_and_states_in_columns() {
+    fn names_and_states_stand_in_columns() {
         let rooms = [
             room("10013", Some("Linear algebra"), RoomState::Ended),
             room("48213", Some("线性代数"), RoomState::Waiting),
@@ -141,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_too_long_for_its_column_is_cut() {
+    fn a_cell_is_padded_or_cut_to_its_width() {
         assert_eq!(cell("Linear algebra", 8), "Linear …");
         assert_eq!(cell("线性代数", 6), "线性… ");
         assert_eq!(cell("线性代数", 8), "线性代数");

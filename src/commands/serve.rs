@@ -1,4 +1,4 @@
-//! `classroom serve`: the signalling server alone. Also what a teacher runs inside of itself.
+//! `classroom serve`: the signalling server, which `teach` also runs inside its own process.
 
 mod whep;
 
@@ -9,7 +9,7 @@ use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
-use super::metrics::Meters;
+use super::metrics::MetricsStore;
 use super::{listen, reachable_host};
 use crate::cli::{Serve, StunServer, TurnServer};
 use crate::exit::Failure;
@@ -25,7 +25,7 @@ pub(super) async fn run(
     stop: impl Future<Output = EndReason>,
 ) -> Result<EndReason, Failure> {
     let listener = listen(serve.listen)?;
-    let served = Served::start(listener, ice_servers(&serve.stun, &serve.turn))?;
+    let served = RunningServer::start(listener, ice_servers(&serve.stun, &serve.turn))?;
     let (ws, page) = served.urls();
     reporter.event(&Event::Listening { ws: Some(ws), page: Some(page), room_page: None, udp: None });
     let reason = stop.await;
@@ -33,7 +33,7 @@ pub(super) async fn run(
     Ok(reason)
 }
 
-/// STUN and TURN servers in the words of the wire.
+/// STUN and TURN servers in the form of the wire.
 pub(super) fn ice_servers(stun: &[StunServer], turn: &[TurnServer]) -> Vec<IceServer> {
     let stun = stun.iter().map(|server| IceServer { urls: vec![server.url()], username: None, credential: None });
     let turn = turn.iter().map(|server| IceServer {
@@ -44,17 +44,17 @@ pub(super) fn ice_servers(stun: &[StunServer], turn: &[TurnServer]) -> Vec<IceSe
     stun.chain(turn).collect()
 }
 
-/// A running server: signalling and pages on one port.
-pub(super) struct Served {
+/// A running server: signalling, pages, WHEP and metrics on one port.
+pub(super) struct RunningServer {
     server: Server,
-    meters: Meters,
+    metrics: MetricsStore,
     address: std::net::SocketAddr,
     end: oneshot::Sender<()>,
     task: JoinHandle<()>,
 }
 
-impl Served {
-    /// Serves on `listener`; whoever joins is told of `ice_servers`.
+impl RunningServer {
+    /// Serves on `listener`, and names `ice_servers` to everybody who joins.
     pub(super) fn start(listener: TcpListener, ice_servers: Vec<IceServer>) -> Result<Self, Failure> {
         let address = listener.local_addr().map_err(Failure::internal)?;
         let server = Server::with_ice_servers(signal::ServerLimits::default(), ice_servers.clone());
@@ -69,35 +69,35 @@ impl Served {
         );
         let app = app.merge(http::whep::router(whep::Players(server.clone()), &ice_servers));
         let app = app.merge(http::creation(move |name| creating.create_room(name)));
-        let meters = Meters::new(Some(server.clone()));
-        let app = app.merge(meters.router());
+        let metrics = MetricsStore::new(Some(server.clone()));
+        let app = app.merge(metrics.router());
         let (end, ended) = oneshot::channel::<()>();
         let task = tokio::spawn(http::serve(listener, app, http::ConnectionLimits::default(), async {
             let _ = ended.await;
         }));
-        Ok(Self { server, meters, address, end, task })
+        Ok(Self { server, metrics, address, end, task })
     }
 
-    /// Where it is bound.
+    /// The local address.
     pub(super) fn address(&self) -> std::net::SocketAddr {
         self.address
     }
 
-    /// The WebSocket's URL and the page's, as others on the network would type them.
+    /// The URLs of the WebSocket and of the page, as other computers in the network use them.
     pub(super) fn urls(&self) -> (String, String) {
         let host = std::net::SocketAddr::new(reachable_host(self.address.ip()), self.address.port());
         (format!("ws://{host}{}", protocol::WS_PATH), format!("http://{host}/"))
     }
 
-    /// Where its numbers are.
-    pub(super) fn meters(&self) -> &Meters {
-        &self.meters
+    /// The metrics of this process.
+    pub(super) fn metrics(&self) -> &MetricsStore {
+        &self.metrics
     }
 
-    /// Tells everybody, closes everything; the port is free when this returns.
+    /// Tells all users that the server ends, and closes the port.
     pub(super) async fn shutdown(self) {
-        self.meters.end();
-        // The port stays open meanwhile: who asks is told that the server is ending, and nobody is let in.
+        self.metrics.set_ending();
+        // Until the sockets are closed, the port stays open and answers new users that the server is ending.
         self.server.shutdown().await;
         let _ = self.end.send(());
         let _ = self.task.await;

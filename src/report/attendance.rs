@@ -1,14 +1,14 @@
 //! The attendance list as CSV (RFC 4180), for a spreadsheet.
 //!
-//! It begins with a byte order mark: without one Excel takes UTF-8 for the code page of the machine, and a name in
-//! Chinese for noise. Times have the offset of this machine's time zone.
+//! The file begins with a byte order mark, because without one Excel reads UTF-8 as the local code page and garbles
+//! Chinese names. Times have the offset of this computer's time zone.
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 use super::summary::StudentRow;
 
-/// The names of the columns, in their order.
+/// The names of the columns, in order.
 const COLUMNS: [&str; 14] = [
     "user_id",
     "nickname",
@@ -28,7 +28,7 @@ const COLUMNS: [&str; 14] = [
 
 const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 
-/// The file's text, in the time zone of this machine.
+/// The content of the file, in the time zone of this computer.
 pub fn csv(rows: &[StudentRow]) -> Vec<u8> {
     in_zone(rows, &TimeZone::system())
 }
@@ -38,7 +38,7 @@ fn in_zone(rows: &[StudentRow], zone: &TimeZone) -> Vec<u8> {
         csv::WriterBuilder::new().terminator(csv::Terminator::CRLF).from_writer(BYTE_ORDER_MARK.to_owned());
     let records = std::iter::once(COLUMNS.map(str::to_owned)).chain(rows.iter().map(|row| record(row, zone)));
     for record in records {
-        // Into memory, and with as many fields each: neither can fail.
+        // Writing into memory does not fail, and all records have the same length.
         let written = writer.write_record(&record);
         debug_assert!(written.is_ok(), "{written:?}");
     }
@@ -66,8 +66,7 @@ fn record(row: &StudentRow, zone: &TimeZone) -> [String; 14] {
     ]
 }
 
-/// What a student chose, with an apostrophe before it where a spreadsheet would take it for a formula (OWASP, "CSV
-/// Injection").
+/// Puts an apostrophe before a text that a spreadsheet would take for a formula (OWASP, "CSV Injection").
 fn no_formula(text: &str) -> String {
     let begins = |c: char| matches!(c, '=' | '+' | '-' | '@' | '\t' | '\r' | '\n' | '＝' | '＋' | '－' | '＠');
     if text.starts_with(begins) { format!("'{text}") } else { text.to_owned() }
@@ -89,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn a_spreadsheet_reads_a_row_for_each_student() {
+    fn each_student_is_a_row() {
         let there = StudentRow { last_left: None, loss_percent: None, client: None, ..anna() };
         let text = text(&[anna(), there]);
         let lines: Vec<&str> = text.split("\r\n").collect();
@@ -103,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_is_no_formula_and_breaks_no_row() {
+    fn a_name_is_neither_a_formula_nor_breaks_a_row() {
         for (nickname, cell) in [
             ("=HYPERLINK(\"http://x\",\"click\")", "'=HYPERLINK(\"http://x\",\"click\")"),
             ("+1", "'+1"),
@@ -120,11 +119,11 @@ mod tests {
             assert_eq!((rows.len(), rows[0][1].as_str(), rows[0].len()), (2, cell, COLUMNS.len()), "{nickname}");
         }
         let minus = StudentRow { user: "-1+1".parse().unwrap_or_else(|_| "-1".parse().unwrap()), ..anna() };
-        assert_eq!(read(&text(&[minus]))[0][0], "'-1", "an id may begin with a minus too");
+        assert_eq!(read(&text(&[minus]))[0][0], "'-1", "an id may begin with a minus");
     }
 
     #[test]
-    fn an_empty_class_has_its_columns() {
+    fn an_empty_list_has_the_header() {
         assert_eq!(text(&[]).lines().count(), 1);
     }
 }

@@ -1,7 +1,7 @@
-//! What a monitoring system reads at `/metrics`: the numbers of a server and of a lecture in Prometheus' text format.
+//! `/metrics`: the metrics of the process, the server and the lecture in the Prometheus text format.
 //!
-//! Numbers of a class only: no name, no id of a student or of a room is in them, so whoever reaches the port may read
-//! them, and their length does not depend on who is there.
+//! They contain no names and no ids of students or rooms, so everybody who reaches the port may read them, and their
+//! size does not depend on the number of users.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -15,29 +15,29 @@ use prometheus_client::registry::Registry;
 
 use crate::rtp::Encoding;
 
-/// All numbers of a process.
+/// All metrics of a process.
 #[derive(Debug, Clone, Default)]
 pub struct Metrics {
-    /// What the process uses.
+    /// The process itself.
     pub process: ProcessMetrics,
-    /// The signalling server; none where somebody else's is used.
+    /// The signalling server; `None` if another process runs it.
     pub server: Option<ServerMetrics>,
-    /// The lecture; none where nobody teaches in this process.
+    /// The lecture; `None` if this process does not teach.
     pub lecture: Option<LectureMetrics>,
 }
 
-/// What a process uses; what the system does not tell is left out.
+/// The resources of a process. Values that the system does not report are left out.
 #[derive(Debug, Clone, Default)]
 pub struct ProcessMetrics {
-    /// Seconds since 1970 of its start.
+    /// The start of the process, in seconds since 1970.
     pub start_time_seconds: f64,
-    /// Seconds of CPU.
+    /// The CPU time in seconds.
     pub cpu_seconds: Option<f64>,
-    /// Bytes in RAM.
+    /// The resident memory in bytes.
     pub resident_bytes: Option<u64>,
     /// Open file descriptors.
     pub open_fds: Option<u64>,
-    /// How many may be open.
+    /// The limit of open file descriptors.
     pub max_fds: Option<u64>,
 }
 
@@ -46,7 +46,7 @@ pub struct ProcessMetrics {
 pub struct ServerMetrics {
     /// Rooms that wait for a teacher.
     pub rooms_waiting: usize,
-    /// Rooms in which somebody teaches.
+    /// Rooms with a teacher.
     pub rooms_live: usize,
     /// Rooms whose lecture is over.
     pub rooms_ended: usize,
@@ -58,71 +58,72 @@ pub struct ServerMetrics {
     pub connections: usize,
     /// Messages that wait to be written to clients.
     pub waiting_messages: usize,
-    /// Their bytes.
+    /// The bytes of these messages.
     pub waiting_bytes: usize,
     /// Messages in the fullest queue to one student.
     pub longest_student_queue: usize,
-    /// Messages that may wait for one student.
+    /// The capacity of the queue to one student.
     pub student_queue: usize,
 }
 
-/// A lecture. Counts are totals since its start.
+/// A lecture. Counts are totals since the start of the lecture.
 #[derive(Debug, Clone, Default)]
 pub struct LectureMetrics {
-    /// Seconds since its start.
+    /// Seconds since the start.
     pub seconds: f64,
-    /// Students whose media is about to begin.
+    /// Students whose connection is being established.
     pub connecting: usize,
     /// Students that receive media.
     pub watching: usize,
-    /// Those of them that have not been heard of lately.
+    /// The part of `watching` from which nothing has arrived for some seconds.
     pub disturbed: usize,
-    /// How many students get which encoding.
+    /// The number of students that get each encoding.
     pub viewers: Vec<(Encoding, usize)>,
-    /// RTP packets that were sent.
+    /// RTP packets sent.
     pub packets: u64,
-    /// Bytes that were sent, without UDP and IP headers.
+    /// Bytes sent, without UDP and IP headers.
     pub bytes: u64,
-    /// System calls that sending took.
+    /// System calls for sending.
     pub send_calls: u64,
     /// Packets that the kernel refused.
     pub refused: u64,
     /// Packets that students reported lost.
     pub lost: u64,
-    /// Packets that students asked for again.
+    /// Packets that students requested again (NACK).
     pub nacked: u64,
-    /// Packets that were sent again.
+    /// Packets retransmitted.
     pub resent: u64,
-    /// Times that a student could not decode.
+    /// How often students reported a lost picture (PLI).
     pub picture_losses: u64,
-    /// Times that a student was given other tiers.
+    /// How often the tiers of a student changed.
     pub tier_changes: u64,
-    /// Frames that were left out for a student.
+    /// Frames dropped for single students.
     pub dropped: u64,
-    /// Messages that were left out because a student did not read.
+    /// Messages dropped because a student did not read them.
     pub unread: u64,
-    /// What came out of the encoders.
+    /// The output of the encoders.
     pub encodings: Vec<(Encoding, EncodingMetrics)>,
-    /// From capture to socket in the last second, median and 99th percentile in seconds: of all packets, and of audio.
+    /// The delay from capture to socket in the last second: median and 99th percentile in seconds, of `all` packets and
+    /// of `audio`.
     pub send_delay: HashMap<&'static str, [Option<f64>; 2]>,
-    /// Bounded queues: name, what waits, what may wait.
+    /// Bounded queues: name, length, capacity.
     pub queues: Vec<(&'static str, usize, usize)>,
 }
 
-/// What an encoder made.
+/// The output of an encoder.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct EncodingMetrics {
-    /// Frames.
+    /// Encoded frames.
     pub frames: u64,
-    /// Key frames among them.
+    /// Encoded key frames.
     pub key_frames: u64,
-    /// Key frames that were asked for.
+    /// Requested key frames.
     pub key_requests: u64,
-    /// Bytes.
+    /// Encoded bytes.
     pub bytes: u64,
-    /// Frames a second, in the last second.
+    /// Frames per second, in the last second.
     pub fps: f64,
-    /// Seconds that a frame spends in the encoder, recent mean; none while it does not run.
+    /// Seconds that a frame spends in the encoder, as a recent mean; `None` while the encoder does not run.
     pub delay: Option<f64>,
 }
 
@@ -130,12 +131,12 @@ pub struct EncodingMetrics {
 pub const QUANTILES: [f64; 2] = [0.5, 0.99];
 
 impl Metrics {
-    /// The text, in Prometheus' format 0.0.4.
+    /// The metrics in the Prometheus text format 0.0.4.
     pub fn text(self) -> String {
         let mut registry = Registry::default();
         registry.register_collector(Box::new(self));
         let mut text = String::new();
-        // A string takes everything.
+        // Writing to a string does not fail.
         let written = prometheus_text::encode(&mut text, &registry);
         debug_assert!(written.is_ok());
         text
@@ -145,7 +146,7 @@ impl Metrics {
 /// Labels of a metric, such as `[("track", "screen")]`.
 type Labels = Vec<(&'static str, String)>;
 
-/// Writes metrics one after the other.
+/// Writes metric families.
 struct Writer<'a>(DescriptorEncoder<'a>);
 
 impl Writer<'_> {
@@ -207,7 +208,7 @@ fn of(encoding: Encoding) -> Labels {
 /// One count of an encoder.
 type CountOf = fn(&EncodingMetrics) -> u64;
 
-/// A number of things as a gauge takes it.
+/// A count as the value of a gauge.
 fn number(count: usize) -> i64 {
     count.try_into().unwrap_or(i64::MAX)
 }
@@ -247,7 +248,7 @@ impl ServerMetrics {
             labelled(name, values.iter().map(|(label, count)| (*label, number(*count))))
         };
         to.gauge("classroom_rooms", "Rooms of the server", numbers("state", &rooms))?;
-        to.gauge("classroom_room_members", "Who is in a room, by signalling", numbers("role", &members))?;
+        to.gauge("classroom_room_members", "Users in rooms", numbers("role", &members))?;
         to.gauge("classroom_connections", "Open WebSockets", one(number(self.connections)))?;
         to.gauge(
             "classroom_signalling_waiting_messages",
@@ -266,7 +267,7 @@ impl ServerMetrics {
         )?;
         to.gauge(
             "classroom_signalling_queue_capacity_messages",
-            "Messages that may wait for one student",
+            "Capacity of the queue to one student",
             one(number(self.student_queue)),
         )
     }
@@ -278,7 +279,7 @@ impl LectureMetrics {
         let states = [("connecting", self.connecting), ("watching", self.watching), ("disturbed", self.disturbed)];
         to.gauge(
             "classroom_students",
-            "Students by the state of their media; the disturbed are among the watching",
+            "Students by the state of their media; watching includes disturbed",
             labelled("state", states.map(|(state, count)| (state, number(count)))),
         )?;
         let viewers = self.viewers.iter().map(|(encoding, students)| (of(*encoding), number(*students)));
@@ -286,15 +287,15 @@ impl LectureMetrics {
         for (name, help, value) in [
             ("classroom_sent_packets", "RTP packets sent", self.packets),
             ("classroom_sent_bytes", "Bytes sent, without UDP and IP headers", self.bytes),
-            ("classroom_send_calls", "System calls that sending took", self.send_calls),
+            ("classroom_send_calls", "System calls for sending", self.send_calls),
             ("classroom_refused_packets", "Packets that the kernel refused", self.refused),
             ("classroom_lost_packets", "Packets that students reported lost", self.lost),
-            ("classroom_nacked_packets", "Packets that students asked for again", self.nacked),
-            ("classroom_retransmitted_packets", "Packets sent again", self.resent),
-            ("classroom_picture_losses", "Times that a student could not decode", self.picture_losses),
-            ("classroom_tier_changes", "Times that a student was given other tiers", self.tier_changes),
-            ("classroom_dropped_frames", "Frames left out for a student", self.dropped),
-            ("classroom_unread_messages", "Messages left out because a student did not read", self.unread),
+            ("classroom_nacked_packets", "Packets that students requested again", self.nacked),
+            ("classroom_retransmitted_packets", "Packets retransmitted", self.resent),
+            ("classroom_picture_losses", "Lost pictures reported by students", self.picture_losses),
+            ("classroom_tier_changes", "Changes of the tiers of a student", self.tier_changes),
+            ("classroom_dropped_frames", "Frames dropped for single students", self.dropped),
+            ("classroom_unread_messages", "Messages dropped because a student did not read them", self.unread),
         ] {
             to.counter(name, help, one(value))?;
         }
@@ -305,19 +306,19 @@ impl LectureMetrics {
                 delay.map(|delay| (labels, delay))
             })
         });
-        to.gauge("classroom_send_delay_seconds", "From capture to socket in the last second", delays)?;
+        to.gauge("classroom_send_delay_seconds", "Delay from capture to socket in the last second", delays)?;
         let queues = |value: fn(&(&'static str, usize, usize)) -> usize| {
             labelled("queue", self.queues.iter().map(|queue| (queue.0, number(value(queue)))))
         };
-        to.gauge("classroom_queue_length", "What waits in a bounded queue", queues(|queue| queue.1))?;
-        to.gauge("classroom_queue_capacity", "What may wait in a bounded queue", queues(|queue| queue.2))
+        to.gauge("classroom_queue_length", "Length of a bounded queue", queues(|queue| queue.1))?;
+        to.gauge("classroom_queue_capacity", "Capacity of a bounded queue", queues(|queue| queue.2))
     }
 
     fn write_encodings(&self, to: &mut Writer<'_>) -> fmt::Result {
         let counts: [(&str, &str, CountOf); 4] = [
             ("classroom_encoded_frames", "Frames that an encoder made", |made| made.frames),
             ("classroom_encoded_key_frames", "Key frames that an encoder made", |made| made.key_frames),
-            ("classroom_key_frame_requests", "Key frames that an encoder was asked for", |made| made.key_requests),
+            ("classroom_key_frame_requests", "Key frames requested from an encoder", |made| made.key_requests),
             ("classroom_encoded_bytes", "Bytes that an encoder made", |made| made.bytes),
         ];
         for (name, help, count) in counts {

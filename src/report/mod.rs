@@ -1,12 +1,13 @@
-//! What a command says while it runs: events for scripts, a status line and sentences for people.
+//! The output of a command while it runs: events for scripts, a status line and sentences for people.
 //!
-//! Stdout belongs to what was asked for (`--json`, the lists of `rooms` and `devices`), stderr to everything else.
-//! A reader that goes away, as in `classroom watch --json | head -1`, is no error: the lecture goes on in silence.
+//! Stdout is for requested results (`--json`, the lists of `rooms` and `devices`), stderr for everything else. If the
+//! reader of a stream goes away, as in `classroom watch --json | head -1`, the lecture continues without output.
 
 mod attendance;
-mod colour;
 mod event;
+mod format;
 mod metrics;
+mod sentence;
 mod status;
 mod summary;
 mod typing;
@@ -22,189 +23,191 @@ use serde::Serialize;
 
 pub use self::attendance::csv;
 pub use self::event::{EndReason, Event, SourceState, StudentState, TeachStats, TroubleKind, WatchStats, Watched};
+pub(crate) use self::format::cut;
+use self::format::timestamp;
 pub use self::metrics::{EncodingMetrics, LectureMetrics, Metrics, ProcessMetrics, QUANTILES, ServerMetrics};
-use self::status::Board;
+use self::status::StatusLine;
 pub use self::summary::{StudentRow, Summary};
 use crate::id::RoomId;
 
-/// Where nothing refreshes, a status line this often: seldom enough for a log, often enough to see that it lives.
+/// How often to print the status line where it can't refresh, as in a log file.
 const PLAIN_EVERY: Duration = Duration::from_secs(5);
 
-/// How often the spinner turns on a terminal.
+/// How often the spinner moves on a terminal.
 const SPINNER_EVERY: Duration = Duration::from_millis(250);
 
 /// The status line.
 const TEMPLATE: &str = "{spinner} {wide_msg}";
 
-/// The status line, and below it what is being typed.
+/// The status line, and below it the line being typed.
 const TYPING_TEMPLATE: &str = "{spinner} {wide_msg}\n> {prefix}";
 
-/// For whom the output is.
+/// Who reads the output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Output {
-    /// For people: a status line and messages on stderr.
+    /// People: a status line and sentences on stderr.
     Human,
-    /// For scripts: one JSON object a line on stdout.
+    /// Scripts: one JSON object per line on stdout.
     Json,
 }
 
-/// How much is said to people.
+/// How much to print for people.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Verbosity {
-    /// Warnings and errors.
+    /// Only warnings and errors.
     Quiet,
-    /// Who comes and goes, and the status line.
+    /// Events and the status line.
     Normal,
-    /// Details too.
+    /// Details as well.
     Verbose,
 }
 
-/// Says what happens. Clones say it in the same place; every call returns quickly and none fails.
+/// Prints events. Clones share the same output. No call fails or blocks for long.
 #[derive(Clone)]
 pub struct Reporter {
-    shared: Arc<Shared>,
+    inner: Arc<Inner>,
     room: Option<RoomId>,
 }
 
-struct Shared {
+struct Inner {
     mode: Mode,
     verbosity: Verbosity,
     state: Mutex<State>,
 }
 
 enum Mode {
-    /// Objects on stdout.
+    /// JSON objects on stdout.
     Json,
-    /// One line on stderr that refreshes, sentences above it.
+    /// A status line on stderr that refreshes, with sentences above it.
     Terminal(ProgressBar),
-    /// Lines on stderr.
+    /// Plain lines on stderr.
     Plain,
 }
 
 struct State {
-    board: Board,
-    /// Since when the lecture is on.
+    status_line: StatusLine,
+    /// Since when the lecture is live.
     live: Option<Instant>,
-    /// When the status was last said in plain mode.
-    said: Option<Instant>,
-    /// What is shown of a line that is being typed.
+    /// When the status was last printed in plain mode.
+    printed: Option<Instant>,
+    /// The visible part of the line being typed.
     typing: Option<String>,
-    /// What a person is being asked.
+    /// The open question.
     question: Option<String>,
     stdout: Stream,
     stderr: Stream,
 }
 
 impl Reporter {
-    /// A reporter on this process's stdout and stderr, for a command about one room, or none.
+    /// A reporter on stdout and stderr, for a command about one room or none.
     pub fn new(output: Output, verbosity: Verbosity, room: Option<RoomId>) -> Self {
         let mode = match output {
             Output::Json => Mode::Json,
             Output::Human if io::stderr().is_terminal() && verbosity > Verbosity::Quiet => terminal(),
             Output::Human => Mode::Plain,
         };
-        // Colours are left out where nobody sees them, and where `$NO_COLOR` says so.
+        // No colours without a terminal, or if `$NO_COLOR` is set.
         let stderr = AutoStream::auto(io::stderr());
         Self::on(mode, verbosity, room, Box::new(io::stdout()), Box::new(stderr))
     }
 
     fn on(mode: Mode, verbosity: Verbosity, room: Option<RoomId>, stdout: Sink, stderr: Sink) -> Self {
         let state = State {
-            board: Board::default(),
+            status_line: StatusLine::default(),
             live: None,
-            said: None,
+            printed: None,
             typing: None,
             question: None,
             stdout: Stream(Some(stdout)),
             stderr: Stream(Some(stderr)),
         };
-        Self { shared: Arc::new(Shared { mode, verbosity, state: Mutex::new(state) }), room }
+        Self { inner: Arc::new(Inner { mode, verbosity, state: Mutex::new(state) }), room }
     }
 
-    /// The same reporter, speaking about another room.
+    /// A reporter for another room with the same output.
     #[must_use]
     pub fn about(&self, room: RoomId) -> Self {
-        Self { shared: self.shared.clone(), room: Some(room) }
+        Self { inner: self.inner.clone(), room: Some(room) }
     }
 
-    /// Says that something happened. `stats` also move the status line; the other events are sentences for people.
+    /// Prints an event: JSON for scripts, a sentence for people. Statistics only change the status line.
     pub fn event(&self, event: &Event) {
-        let mut state = self.shared.state();
-        if let Mode::Json = self.shared.mode {
+        let mut state = self.inner.state();
+        if let Mode::Json = self.inner.mode {
             state.stdout.object(&AtInRoom { at: now(), event, room: self.room.as_ref() });
             return;
         }
-        if state.board.note(event) {
+        if state.status_line.apply(event) {
             state.live = Some(Instant::now());
         }
         match event.sentence() {
-            Some(sentence) => self.say(&mut state, event, &sentence),
+            Some(sentence) => self.print(&mut state, event, &sentence),
             None => self.refresh(&mut state, false),
         }
         if let Event::Ended { .. } = event {
-            self.shared.clear();
+            self.inner.clear();
         }
     }
 
-    /// Says what is waited for, until numbers tell of a lecture: `waiting for a teacher in room 10013`.
+    /// Shows what the program waits for, such as `waiting for a teacher`, until statistics show a lecture.
     pub fn status(&self, waiting_for: &str) {
-        let mut state = self.shared.state();
-        state.board.wait(waiting_for);
+        let mut state = self.inner.state();
+        state.status_line.wait(waiting_for);
         self.refresh(&mut state, true);
     }
 
-    /// Something worth saying that needs no action.
+    /// Prints information that needs no action.
     pub fn notice(&self, message: impl Into<String>) {
         self.event(&Event::Notice { message: message.into() });
     }
 
-    /// Something is wrong, and the lecture goes on.
+    /// Prints a problem that does not end the lecture.
     pub fn warn(&self, message: impl Into<String>) {
         self.event(&Event::Warning { message: message.into() });
     }
 
-    /// Something that only `--verbose` asks for.
+    /// Prints a detail, only with `--verbose`.
     pub fn detail(&self, message: impl Into<String>) {
-        if self.shared.verbosity == Verbosity::Verbose {
+        if self.inner.verbosity == Verbosity::Verbose {
             self.notice(message);
         }
     }
 
-    /// Prints a result that was asked for, such as a table, on stdout.
+    /// Prints a requested result, such as a table, on stdout.
     pub fn result(&self, text: &str) {
-        self.shared.state().stdout.line(text);
+        self.inner.state().stdout.line(text);
     }
 
-    /// Prints a result that was asked for as one JSON object on stdout, with the time as `at`.
+    /// Prints a requested result as one JSON object on stdout, with the time as `at`.
     pub fn result_object(&self, object: &impl Serialize) {
-        self.shared.state().stdout.object(&At { at: now(), object });
+        self.inner.state().stdout.object(&At { at: now(), object });
     }
 
-    /// Whether events are objects on stdout.
+    /// Whether events are JSON objects on stdout.
     pub fn is_json(&self) -> bool {
-        matches!(self.shared.mode, Mode::Json)
+        matches!(self.inner.mode, Mode::Json)
     }
 
-    /// Whether the status is a line that refreshes, which the terminal's own echo of keys would tear apart.
+    /// Whether the status line refreshes. Then the echo of the terminal would destroy it.
     pub fn refreshes(&self) -> bool {
-        matches!(self.shared.mode, Mode::Terminal(_))
+        matches!(self.inner.mode, Mode::Terminal(_))
     }
 
-    /// How wide the terminal is on which a person reads this; none where there is none, or little is wanted on it.
+    /// The width of the terminal; `None` without a terminal, or with `--quiet`.
     pub fn columns(&self) -> Option<usize> {
         self.refreshes().then(typing::columns)
     }
 
-    /// Whether what people read may have colours.
+    /// Whether sentences have colours.
     pub fn has_colours(&self) -> bool {
         self.refreshes() && AutoStream::choice(&io::stderr()) != ColorChoice::Never
     }
 
-    /// Shows the line that is being typed, and its cursor in front of this byte, below the status; none takes the line
-    /// away. Does nothing where the status does not refresh: there the terminal itself shows what is typed.
+    /// Shows the line being typed below the status line, with the cursor before this byte; `None` removes it. Does
+    /// nothing if the status line does not refresh, because then the terminal echoes the keys.
     pub fn typing(&self, line: Option<(&str, usize)>) {
-        let Mode::Terminal(bar) = &self.shared.mode else { return };
-        let mut state = self.shared.state();
+        let Mode::Terminal(bar) = &self.inner.mode else { return };
+        let mut state = self.inner.state();
         let shown = line.map(|(line, cursor)| typing::shown(line, cursor, typing::columns()));
         if state.typing == shown {
             return;
@@ -216,48 +219,48 @@ impl Reporter {
         state.typing = shown;
     }
 
-    /// Takes the status line away, so that what is printed next stands alone. [`Event::Ended`] does it too.
+    /// Removes the status line. [`Event::Ended`] does this, too.
     pub fn finish(&self) {
-        self.shared.clear();
+        self.inner.clear();
     }
 
-    /// Asks a person something, in place of the status line: the answer is typed behind it. What is said from now on
-    /// comes before the question, which is then asked again.
+    /// Asks a question in place of the status line. Sentences that follow are printed before the question, which is
+    /// then repeated.
     pub fn ask(&self, question: &str) {
-        self.shared.clear();
-        let mut state = self.shared.state();
+        self.inner.clear();
+        let mut state = self.inner.state();
         state.stderr.write(question);
         state.question = Some(question.to_owned());
     }
 
-    fn say(&self, state: &mut State, event: &Event, sentence: &str) {
-        if self.shared.verbosity == Verbosity::Quiet && !matches!(event, Event::Warning { .. }) {
+    fn print(&self, state: &mut State, event: &Event, sentence: &str) {
+        if self.inner.verbosity == Verbosity::Quiet && !matches!(event, Event::Warning { .. }) {
             return;
         }
         if let Some(question) = state.question.take_if(|_| matches!(event, Event::Ended { .. })) {
-            // It was answered, or nobody waits for the answer.
+            // It has been answered, or nobody waits for the answer any more.
             drop(question);
         } else if let Some(question) = state.question.clone() {
             state.stderr.write(&format!("\n{sentence}\n{question}"));
             return;
         }
-        match &self.shared.mode {
-            Mode::Terminal(bar) => bar.suspend(|| state.stderr.line(&colour::paint(event, sentence))),
+        match &self.inner.mode {
+            Mode::Terminal(bar) => bar.suspend(|| state.stderr.line(&sentence::coloured(event, sentence))),
             Mode::Plain | Mode::Json => state.stderr.line(sentence),
         }
     }
 
     fn refresh(&self, state: &mut State, at_once: bool) {
-        if self.shared.verbosity == Verbosity::Quiet || state.question.is_some() {
+        if self.inner.verbosity == Verbosity::Quiet || state.question.is_some() {
             return;
         }
         let now = Instant::now();
         let live = state.live.map_or(Duration::ZERO, |since| now.duration_since(since));
-        let Some(line) = state.board.line(live) else { return };
-        match &self.shared.mode {
+        let Some(line) = state.status_line.line(live) else { return };
+        match &self.inner.mode {
             Mode::Terminal(bar) => bar.set_message(line),
-            Mode::Plain if at_once || is_due(state.said, now) => {
-                state.said = Some(now);
+            Mode::Plain if at_once || is_due(state.printed, now) => {
+                state.printed = Some(now);
                 state.stderr.line(&line);
             }
             Mode::Plain | Mode::Json => {}
@@ -265,8 +268,8 @@ impl Reporter {
     }
 }
 
-impl Shared {
-    /// A panic elsewhere while speaking is no reason to fall silent.
+impl Inner {
+    /// A panic of another thread while it prints must not silence this one.
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -278,7 +281,7 @@ impl Shared {
     }
 }
 
-impl Drop for Shared {
+impl Drop for Inner {
     fn drop(&mut self) {
         self.clear();
     }
@@ -286,7 +289,7 @@ impl Drop for Shared {
 
 fn terminal() -> Mode {
     let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
-    // Some terminals (TERM=dumb) can't refresh a line.
+    // A terminal with TERM=dumb can't refresh a line.
     if bar.is_hidden() {
         return Mode::Plain;
     }
@@ -301,8 +304,8 @@ fn set_template(bar: &ProgressBar, template: &str) {
     }
 }
 
-fn is_due(said: Option<Instant>, now: Instant) -> bool {
-    said.is_none_or(|said| now.duration_since(said) >= PLAIN_EVERY)
+fn is_due(printed: Option<Instant>, now: Instant) -> bool {
+    printed.is_none_or(|printed| now.duration_since(printed) >= PLAIN_EVERY)
 }
 
 #[derive(Serialize)]
@@ -320,18 +323,13 @@ struct At<'a, T> {
     object: &'a T,
 }
 
-/// The time as scripts read it: RFC 3339, UTC, milliseconds.
 fn now() -> String {
-    rfc3339(Timestamp::now())
-}
-
-fn rfc3339(at: Timestamp) -> String {
-    format!("{at:.3}")
+    timestamp(Timestamp::now())
 }
 
 type Sink = Box<dyn Write + Send>;
 
-/// A stream until its reader goes away.
+/// A stream; `None` after its reader has gone away.
 struct Stream(Option<Sink>);
 
 impl Stream {
@@ -344,7 +342,7 @@ impl Stream {
 
     fn write(&mut self, text: &str) {
         if let Some(stream) = &mut self.0
-            // At once and flushed: a script waits for it, and another thread may write to the same terminal.
+            // One write and a flush: a script waits for the line, and other threads may write to the same terminal.
             && stream.write_all(text.as_bytes()).and_then(|()| stream.flush()).is_err()
         {
             self.0 = None;
@@ -381,7 +379,7 @@ mod tests {
         }
     }
 
-    /// A reader that has gone away.
+    /// A stream whose reader has gone away.
     struct Gone;
 
     impl Write for Gone {
@@ -404,7 +402,7 @@ mod tests {
     }
 
     #[test]
-    fn a_script_reads_one_object_a_line_and_each_has_the_room() {
+    fn a_script_reads_one_object_per_line_with_time_and_room() {
         let (reporter, out, err) = reporter(Mode::Json, Verbosity::Normal);
         reporter.status("waiting for a teacher");
         let before = Timestamp::now();
@@ -431,13 +429,13 @@ mod tests {
 
     #[test]
     fn times_are_utc_with_milliseconds() {
-        let at = |text: &str| rfc3339(text.parse().unwrap());
+        let at = |text: &str| timestamp(text.parse().unwrap());
         assert_eq!(at("2026-03-01T08:30:00+08:00"), "2026-03-01T00:30:00.000Z");
         assert_eq!(at("2026-03-01T00:30:00.1239Z"), "2026-03-01T00:30:00.123Z");
     }
 
     #[test]
-    fn a_log_reads_sentences_and_the_status_now_and_then() {
+    fn a_log_has_sentences_and_sometimes_the_status() {
         let (reporter, out, err) = reporter(Mode::Plain, Verbosity::Normal);
         reporter.notice("screen :0 by ximagesrc");
         for _ in 0..3 {
@@ -452,7 +450,7 @@ mod tests {
     }
 
     #[test]
-    fn the_status_of_a_log_is_due_every_five_seconds() {
+    fn a_log_has_the_status_every_five_seconds() {
         let start = Instant::now();
         assert!(is_due(None, start));
         assert!(!is_due(Some(start), start + Duration::from_millis(4999)));
@@ -460,7 +458,7 @@ mod tests {
     }
 
     #[test]
-    fn quiet_says_warnings_only() {
+    fn quiet_prints_only_warnings() {
         let (reporter, _, err) = reporter(Mode::Plain, Verbosity::Quiet);
         reporter.notice("hello");
         reporter.status("waiting");

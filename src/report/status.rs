@@ -1,38 +1,39 @@
-//! The words of the status line: pure functions of the last numbers.
+//! The text of the status line. Pure.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::event::{Event, TeachStats, TroubleKind, WatchStats, Watched};
+use super::format::{clock, counted, rate};
 use crate::rtp::{Tier, Track};
 
-/// The latest of everything the status line tells.
+/// The latest values that the status line shows.
 #[derive(Debug, Default)]
-pub(super) struct Board {
+pub(super) struct StatusLine {
     waiting: Option<String>,
     teach: Option<TeachStats>,
     watch: BTreeMap<Track, WatchStats>,
-    /// What is suffered from, the worst first.
+    /// The current troubles, the worst first.
     troubles: BTreeMap<(TroubleKind, Option<Track>), String>,
     live: bool,
 }
 
-impl Board {
-    /// Says what is waited for; shown until numbers tell of a lecture.
+impl StatusLine {
+    /// Shows what the program waits for, until statistics show a lecture.
     pub(super) fn wait(&mut self, what: &str) {
         self.waiting = Some(what.to_owned());
         self.watch.clear();
     }
 
-    /// Takes note of an event; whether it made the lecture live for the first time.
-    pub(super) fn note(&mut self, event: &Event) -> bool {
+    /// Applies an event. Returns true if it makes the lecture live for the first time.
+    pub(super) fn apply(&mut self, event: &Event) -> bool {
         match event {
             Event::TeachStats(stats) => {
                 self.teach = Some(stats.clone());
                 self.waiting = None;
             }
             Event::WatchStats(stats) => {
-                // The numbers of a lecture that broke off go on arriving, all nought.
+                // After a lecture breaks off, statistics continue, all 0.
                 if stats.fps > 0.0 {
                     self.waiting = None;
                 }
@@ -51,7 +52,7 @@ impl Board {
         !std::mem::replace(&mut self.live, true)
     }
 
-    /// The line; `live` is how long the lecture has been on.
+    /// The text; `live` is how long the lecture has been live.
     pub(super) fn line(&self, live: Duration) -> Option<String> {
         if let Some(waiting) = &self.waiting {
             return Some(waiting.clone());
@@ -63,13 +64,13 @@ impl Board {
             (None, false) => Some(format!("live  {}  {}", clock(live), watching(&watch))),
             (None, true) => None,
         };
-        // One is enough: who has no network need not read that packets are lost.
+        // Only the worst trouble: without a network nobody needs to read about lost packets.
         line.map(|line| self.troubles.values().next().map_or(line.clone(), |trouble| format!("{line}  |  {trouble}")))
     }
 }
 
-/// `live  00:12:04  28 students  30 fps  2.5 Mbit/s each  70 Mbit/s up  0 dropped`, where some have less than the full
-/// tier `28 students (full 25, low 3)`.
+/// `live  00:12:04  28 students  30 fps  2.5 Mbit/s each  70 Mbit/s up  0 dropped`, or `28 students (full 25, low 3)`
+/// if some get less than the full tier.
 fn teach(live: Duration, stats: &TeachStats) -> String {
     format!(
         "live  {}  {}{}  {:.0} fps  {} each  {} up  {} dropped",
@@ -83,8 +84,8 @@ fn teach(live: Duration, stats: &TeachStats) -> String {
     )
 }
 
-/// `full 25, low 3, low VP8 1`; where there are two pictures `screen full 25, low 3; camera full 28`. Nothing where all
-/// have the best there is, in the class's codec.
+/// `full 25, low 3, low VP8 1`, or with two video tracks `screen full 25, low 3; camera full 28`. `None` if all
+/// students get the full tier in the usual codec.
 fn shares(all: &[Watched]) -> Option<String> {
     let pictures = || all.iter().filter(|one| one.encoding.track.is_video() && one.students > 0);
     if pictures().all(|one| one.encoding.tier == Tier::Full && one.is_class_codec) {
@@ -105,7 +106,8 @@ fn shares(all: &[Watched]) -> Option<String> {
     })
 }
 
-/// `1280x720 30 fps  2.5 Mbit/s  0 lost`, of the screen or, without one, the camera; rates and losses of all tracks.
+/// `1280x720 30 fps  2.5 Mbit/s  0 lost`: size and frame rate of the screen, or else of the camera; bit rate and losses
+/// of all tracks.
 fn watching(tracks: &[&WatchStats]) -> String {
     let kbps: f64 = tracks.iter().map(|track| track.kbps).sum();
     let lost: u64 = tracks.iter().map(|track| track.lost).sum();
@@ -120,28 +122,6 @@ fn watching(tracks: &[&WatchStats]) -> String {
         words.push_str(&format!("  {}", counted(freezes, "freeze")));
     }
     words
-}
-
-/// `00:12:04`
-pub(super) fn clock(time: Duration) -> String {
-    let seconds = time.as_secs();
-    format!("{:02}:{:02}:{:02}", seconds / 3600, seconds / 60 % 60, seconds % 60)
-}
-
-/// `2.5 Mbit/s`, `70 Mbit/s`: two digits tell people enough.
-fn rate(kbps: f64) -> String {
-    let mbps = kbps / 1000.0;
-    if mbps >= 9.95 {
-        format!("{mbps:.0} Mbit/s")
-    } else if mbps >= 0.095 || kbps == 0.0 {
-        format!("{mbps:.1} Mbit/s")
-    } else {
-        format!("{mbps:.2} Mbit/s")
-    }
-}
-
-pub(super) fn counted(number: u64, what: &str) -> String {
-    if number == 1 { format!("1 {what}") } else { format!("{number} {what}s") }
 }
 
 #[cfg(test)]
@@ -184,24 +164,24 @@ mod tests {
         }
     }
 
-    fn board(events: &[Event]) -> Board {
-        let mut board = Board::default();
+    fn after(events: &[Event]) -> StatusLine {
+        let mut status = StatusLine::default();
         for event in events {
-            board.note(event);
+            status.apply(event);
         }
-        board
+        status
     }
 
     #[test]
-    fn a_teacher_reads_who_watches_and_what_it_costs() {
-        let line = board(&[Event::TeachStats(taught(28))]).line(Duration::from_secs(724)).unwrap();
+    fn a_teacher_reads_students_and_bit_rates() {
+        let line = after(&[Event::TeachStats(taught(28))]).line(Duration::from_secs(724)).unwrap();
         assert_eq!(line, "live  00:12:04  28 students  30 fps  2.5 Mbit/s each  70 Mbit/s up  0 dropped");
-        let line = board(&[Event::TeachStats(taught(1))]).line(Duration::ZERO).unwrap();
+        let line = after(&[Event::TeachStats(taught(1))]).line(Duration::ZERO).unwrap();
         assert!(line.contains("  1 student  "), "{line}");
     }
 
     #[test]
-    fn a_teacher_reads_how_many_have_less_than_the_best() {
+    fn a_teacher_reads_how_many_students_get_less_than_the_full_tier() {
         use crate::rtp::{Codec, Encoding};
         let watch = |track: Track, tier: Tier, codec: Codec, students: usize| Watched {
             encoding: Encoding { track, tier, codec },
@@ -226,65 +206,59 @@ mod tests {
             assert_eq!(shares(&all).as_deref(), expected);
         }
         let stats = TeachStats { watched: vec![full, low], ..taught(30) };
-        let line = board(&[Event::TeachStats(stats)]).line(Duration::ZERO).unwrap();
+        let line = after(&[Event::TeachStats(stats)]).line(Duration::ZERO).unwrap();
         assert!(line.contains("  30 students (full 25, low 5)  30 fps"), "{line}");
     }
 
     #[test]
-    fn a_student_reads_the_picture_and_its_losses() {
+    fn a_student_reads_picture_size_bit_rate_and_losses() {
         let tracks = [Track::Audio, Track::Screen, Track::Camera].map(|t| Event::WatchStats(watched(t, 30.0)));
-        let line = board(&tracks).line(Duration::from_secs(3)).unwrap();
+        let line = after(&tracks).line(Duration::from_secs(3)).unwrap();
         assert_eq!(line, "live  00:00:03  1280x720 30 fps  2.5 Mbit/s  0 lost");
-        let sound = board(&tracks[..1]).line(Duration::ZERO).unwrap();
+        let sound = after(&tracks[..1]).line(Duration::ZERO).unwrap();
         assert_eq!(sound, "live  00:00:00  sound  0.06 Mbit/s  0 lost");
         let mut frozen = watched(Track::Camera, 15.0);
         frozen.freezes = 2;
-        let line = board(&[Event::WatchStats(frozen)]).line(Duration::ZERO).unwrap();
+        let line = after(&[Event::WatchStats(frozen)]).line(Duration::ZERO).unwrap();
         assert!(line.contains("640x360 15 fps") && line.ends_with("2 freezes"), "{line}");
     }
 
     #[test]
-    fn a_demo_reads_both() {
+    fn a_demo_shows_both_sides() {
         let both = [Event::TeachStats(taught(1)), Event::WatchStats(watched(Track::Screen, 30.0))];
-        let line = board(&both).line(Duration::ZERO).unwrap();
+        let line = after(&both).line(Duration::ZERO).unwrap();
         assert!(line.starts_with("live  00:00:00  1 student") && line.contains("|  1280x720 30 fps"), "{line}");
     }
 
     #[test]
-    fn waiting_lasts_until_pictures_come_again() {
-        let mut board = board(&[Event::WatchStats(watched(Track::Screen, 30.0))]);
-        board.wait("waiting for a teacher");
-        board.note(&Event::WatchStats(watched(Track::Screen, 0.0)));
-        assert_eq!(board.line(Duration::ZERO).as_deref(), Some("waiting for a teacher"));
-        board.note(&Event::WatchStats(watched(Track::Screen, 5.0)));
-        assert!(board.line(Duration::ZERO).unwrap().starts_with("live"));
+    fn waiting_ends_when_pictures_come_again() {
+        let mut status = after(&[Event::WatchStats(watched(Track::Screen, 30.0))]);
+        status.wait("waiting for a teacher");
+        status.apply(&Event::WatchStats(watched(Track::Screen, 0.0)));
+        assert_eq!(status.line(Duration::ZERO).as_deref(), Some("waiting for a teacher"));
+        status.apply(&Event::WatchStats(watched(Track::Screen, 5.0)));
+        assert!(status.line(Duration::ZERO).unwrap().starts_with("live"));
     }
 
     #[test]
-    fn the_worst_trouble_is_told_until_it_is_over() {
-        let mut board = board(&[Event::WatchStats(watched(Track::Screen, 30.0))]);
+    fn the_worst_trouble_is_shown_until_it_is_over() {
+        let mut status = after(&[Event::WatchStats(watched(Track::Screen, 30.0))]);
         let trouble = |kind, text: &str| Event::Trouble { kind, track: None, text: text.into() };
-        board.note(&trouble(TroubleKind::Loss, "5 % are lost"));
-        assert!(board.line(Duration::ZERO).unwrap().ends_with("0 lost  |  5 % are lost"));
-        board.note(&trouble(TroubleKind::Network, "nothing comes"));
-        assert!(board.line(Duration::ZERO).unwrap().ends_with("|  nothing comes"));
-        board.note(&Event::TroubleOver { kind: TroubleKind::Network, track: None });
-        assert!(board.line(Duration::ZERO).unwrap().ends_with("|  5 % are lost"));
-        board.note(&Event::TroubleOver { kind: TroubleKind::Loss, track: None });
-        assert!(board.line(Duration::ZERO).unwrap().ends_with("0 lost"));
+        status.apply(&trouble(TroubleKind::Loss, "5 % are lost"));
+        assert!(status.line(Duration::ZERO).unwrap().ends_with("0 lost  |  5 % are lost"));
+        status.apply(&trouble(TroubleKind::Network, "nothing comes"));
+        assert!(status.line(Duration::ZERO).unwrap().ends_with("|  nothing comes"));
+        status.apply(&Event::TroubleOver { kind: TroubleKind::Network, track: None });
+        assert!(status.line(Duration::ZERO).unwrap().ends_with("|  5 % are lost"));
+        status.apply(&Event::TroubleOver { kind: TroubleKind::Loss, track: None });
+        assert!(status.line(Duration::ZERO).unwrap().ends_with("0 lost"));
     }
 
     #[test]
-    fn live_begins_once() {
-        let mut board = Board::default();
-        assert!(!board.note(&Event::Notice { message: "hello".into() }));
-        assert!(board.note(&Event::TeachStats(taught(0))));
-        assert!(!board.note(&Event::TeachStats(taught(0))));
-    }
-
-    #[test]
-    fn rates_are_short() {
-        let rates = [0.0, 64.0, 400.0, 2500.0, 9960.0, 70_000.0].map(rate);
-        assert_eq!(rates, ["0.0", "0.06", "0.4", "2.5", "10", "70"].map(|n| format!("{n} Mbit/s")));
+    fn a_lecture_becomes_live_once() {
+        let mut status = StatusLine::default();
+        assert!(!status.apply(&Event::Notice { message: "hello".into() }));
+        assert!(status.apply(&Event::TeachStats(taught(0))));
+        assert!(!status.apply(&Event::TeachStats(taught(0))));
     }
 }

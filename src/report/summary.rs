@@ -1,79 +1,80 @@
-//! What is left after a lecture: an object for scripts, a table of bounded height for people.
+//! The summary of a lecture: an object for scripts, a table for people.
 
 use jiff::Timestamp;
-use serde::{Serialize, Serializer};
-use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
+use serde::Serialize;
+use unicode_width::UnicodeWidthStr;
 
-use super::event::{one_decimal, one_decimal_or_null};
-use super::status::{clock, counted};
+use super::format::{
+    bytes, clock, counted, cut, one_decimal, one_decimal_or_null, rfc3339, rfc3339_or_null, time, two_decimals_or_null,
+};
 use crate::id::{UserId, named};
 
-/// Students in the table that people read; what is more would push the rest off the screen.
+/// The maximum number of students in the table, so that it fits a screen.
 const MOST_ROWS: usize = 20;
 
-/// Columns of a student's name in the table; longer ones are cut.
+/// The maximum width of a name in the table. Longer names are cut.
 const NAME_COLUMNS: usize = 28;
 
-/// A lecture that is over.
+/// The summary of a lecture.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct Summary {
-    /// Seconds from the first moment that students could watch.
+    /// Seconds since students could watch.
     #[serde(serialize_with = "one_decimal")]
     pub duration_s: f64,
-    /// The most students that received it at the same time.
+    /// The most students that received the lecture at the same time.
     pub most_at_once: usize,
-    /// Bytes of media that all students were sent, without UDP and IP headers.
+    /// Bytes of media sent to all students, without UDP and IP headers.
     pub bytes: u64,
-    /// Students that are not in the list, because it was full.
+    /// Students that are not in `students`, because the list was full.
     pub unlisted: u64,
-    /// The file of `--attendance`; none where there is none.
+    /// The file of `--attendance`, if it was written.
     pub attendance: Option<String>,
-    /// Every student, in the order in which they came.
+    /// The students, in the order in which they joined.
     pub students: Vec<StudentRow>,
 }
 
-/// What a student had of a lecture.
+/// What a student received of a lecture.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct StudentRow {
-    /// Who.
+    /// The student's user id.
     pub user: UserId,
-    /// As shown to people, possibly empty.
+    /// The student's nickname; may be empty.
     pub nickname: String,
-    /// What it watched with, where that is known: `browser`, `watch`, `whep`.
+    /// The student's program, if known: `browser`, `watch`, `whep`.
     pub client: Option<&'static str>,
-    /// When it first came into class.
+    /// When the student first joined.
     #[serde(serialize_with = "rfc3339")]
     pub first_joined: Timestamp,
-    /// When it last left; none while it is in class.
+    /// When the student last left; `None` while it is in class.
     #[serde(serialize_with = "rfc3339_or_null")]
     pub last_left: Option<Timestamp>,
-    /// Seconds with a connection that carries media.
+    /// Seconds with a media connection.
     #[serde(serialize_with = "one_decimal")]
     pub watched_s: f64,
-    /// Times that it came into class.
+    /// How often the student joined.
     pub times_joined: u32,
-    /// Packets that it reported lost, of those that were sent to it, in percent, before any was sent again.
+    /// The share of sent packets that the student reported lost, in percent, before retransmission.
     #[serde(serialize_with = "two_decimals_or_null")]
     pub loss_percent: Option<f64>,
-    /// The share of the time with the low tier of the main picture, in percent.
+    /// The share of the watched time with the low tier of the main video, in percent.
     #[serde(serialize_with = "one_decimal_or_null")]
     pub low_percent: Option<f64>,
-    /// The share of the time without the main picture, because its path did not carry it, in percent.
+    /// The share of the watched time in which the main video was withheld, in percent.
     #[serde(serialize_with = "one_decimal_or_null")]
     pub no_picture_percent: Option<f64>,
-    /// Bytes of media that it was sent.
+    /// Bytes of media sent to the student.
     pub bytes: u64,
-    /// The longest time without media after the first, in seconds.
+    /// The longest time without media after the student first had some, in seconds.
     #[serde(serialize_with = "one_decimal")]
     pub longest_absence_s: f64,
-    /// Times that it raised a hand.
+    /// How often the student raised a hand.
     pub hands: u32,
-    /// Chat messages that it wrote.
+    /// Chat messages of the student.
     pub chats: u32,
 }
 
 impl Summary {
-    /// For people: a line about the lecture, and a table of its students.
+    /// For people: a line about the lecture and a table of the students.
     pub fn text(&self) -> String {
         let mut text = format!(
             "the lecture took {}: {}, at most {} at the same time, {} sent",
@@ -102,8 +103,10 @@ impl Summary {
         match (more, &self.attendance) {
             (0, None) => {}
             (0, Some(file)) => text.push_str(&format!("\n{file} has the whole list")),
-            (more, Some(file)) => text.push_str(&format!("\n... and {more} more, {file} lists all")),
-            (more, None) => text.push_str(&format!("\n... and {more} more, --attendance FILE.csv lists all")),
+            (more, Some(file)) => text.push_str(&format!("\n... and {more} more; {file} lists all students")),
+            (more, None) => {
+                text.push_str(&format!("\n... and {more} more; use --attendance FILE.csv to list all students"));
+            }
         }
         text
     }
@@ -125,66 +128,11 @@ impl StudentRow {
     }
 }
 
-/// `2.4 GB`, as file managers count.
-fn bytes(bytes: u64) -> String {
-    const UNITS: [&str; 4] = ["kB", "MB", "GB", "TB"];
-    let mut value = bytes as f64 / 1000.0;
-    let mut unit = 0;
-    while value >= 999.5 && unit + 1 < UNITS.len() {
-        value /= 1000.0;
-        unit += 1;
-    }
-    if value < 9.95 { format!("{value:.1} {}", UNITS[unit]) } else { format!("{value:.0} {}", UNITS[unit]) }
-}
-
-/// `40 s`, `3:05`, `1:03:05`
-fn time(seconds: f64) -> String {
-    let seconds = seconds.round() as u64;
-    match (seconds / 3600, seconds / 60 % 60, seconds % 60) {
-        (0, 0, seconds) => format!("{seconds} s"),
-        (0, minutes, seconds) => format!("{minutes}:{seconds:02}"),
-        (hours, minutes, seconds) => format!("{hours}:{minutes:02}:{seconds:02}"),
-    }
-}
-
-/// A text that fits so many columns.
-fn cut(text: &str, columns: usize) -> String {
-    if text.width() <= columns {
-        return text.to_owned();
-    }
-    let mut left = columns - 1;
-    let fits = |c: &char| {
-        let width = c.width().unwrap_or(0);
-        let fits = width <= left;
-        left = left.saturating_sub(width);
-        fits
-    };
-    text.chars().take_while(fits).chain(['…']).collect()
-}
-
-fn rfc3339<S: Serializer>(at: &Timestamp, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(&super::rfc3339(*at))
-}
-
-fn rfc3339_or_null<S: Serializer>(at: &Option<Timestamp>, serializer: S) -> Result<S::Ok, S::Error> {
-    match at {
-        Some(at) => rfc3339(at, serializer),
-        None => serializer.serialize_none(),
-    }
-}
-
-fn two_decimals_or_null<S: Serializer>(value: &Option<f64>, serializer: S) -> Result<S::Ok, S::Error> {
-    match value {
-        Some(value) => serializer.serialize_f64((value * 100.0).round() / 100.0),
-        None => serializer.serialize_none(),
-    }
-}
-
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
 
-    /// A student with numbers in all columns.
+    /// A student with a value in every column.
     pub(in crate::report) fn anna() -> StudentRow {
         StudentRow {
             user: "1001".parse().unwrap(),
@@ -209,7 +157,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn people_read_a_table() {
+    fn people_read_a_table_of_students() {
         let li = StudentRow {
             user: "1002".parse().unwrap(),
             nickname: "李雷".into(),
@@ -237,15 +185,15 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn a_table_is_no_longer_than_a_screen() {
+    fn the_table_fits_a_screen() {
         let class: Vec<StudentRow> = (0..32)
             .map(|number| StudentRow { user: format!("{number}").parse().unwrap(), nickname: String::new(), ..anna() })
             .collect();
         let mut summary = lecture(class);
         assert_eq!(summary.text().lines().count(), 1 + 1 + MOST_ROWS + 1);
-        assert!(summary.text().ends_with("\n... and 12 more, --attendance FILE.csv lists all"));
+        assert!(summary.text().ends_with("\n... and 12 more; use --attendance FILE.csv to list all students"));
         summary.attendance = Some("monday.csv".into());
-        assert!(summary.text().ends_with("\n... and 12 more, monday.csv lists all"));
+        assert!(summary.text().ends_with("\n... and 12 more; monday.csv lists all students"));
         summary.students.truncate(3);
         assert!(summary.text().ends_with("\nmonday.csv has the whole list"));
         let nobody = lecture(Vec::new()).text();
@@ -253,7 +201,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn a_long_name_moves_no_column() {
+    fn a_long_name_does_not_break_the_columns() {
         let long = StudentRow { nickname: "学生".repeat(20), ..anna() };
         let text = lecture(vec![anna(), long]).text();
         let widths: Vec<usize> = text.lines().skip(1).map(UnicodeWidthStr::width).collect();
@@ -261,7 +209,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn scripts_read_every_student() {
+    fn scripts_read_all_students() {
         let object = serde_json::to_value(lecture(vec![anna()])).unwrap();
         assert_eq!(
             object,
@@ -273,12 +221,5 @@ pub(super) mod tests {
                     "no_picture_percent": 0.0, "bytes": 812_345_678, "longest_absence_s": 126.0, "hands": 1,
                     "chats": 7}]})
         );
-    }
-
-    #[test]
-    fn sizes_and_times_are_short() {
-        let sizes = [0, 940, 9_949, 812_345_678, 999_600_000, 2_400_000_000_000_000].map(bytes);
-        assert_eq!(sizes, ["0.0 kB", "0.9 kB", "9.9 kB", "812 MB", "1.0 GB", "2400 TB"]);
-        assert_eq!([40.4, 185.0, 3785.0].map(time), ["40 s", "3:05", "1:03:05"]);
     }
 }

@@ -1,26 +1,25 @@
-//! The visible part of a line that is being typed: the text around the cursor that fits the terminal.
+//! The visible part of the line being typed: the text around the cursor that fits the terminal.
 
 use unicode_segmentation::UnicodeSegmentation;
 use unicode_width::UnicodeWidthStr;
 
-/// What a terminal that does not tell has, since 1978.
+/// The assumed width if the terminal does not report one.
 const USUAL_COLUMNS: usize = 80;
 
-/// The columns of the prompt `> `, of a cursor at the end, and one that stays free: some terminals wrap when it is
-/// written.
+/// The columns of the prompt `> `, of a cursor at the end, and a free one, because some terminals wrap when the last
+/// column is written.
 const AROUND: usize = 4;
 
-/// The cursor: the character in reverse video, which is not a colour.
+/// The cursor is a character in reverse video, which works without colours.
 const CURSOR: (&str, &str) = ("\x1b[7m", "\x1b[27m");
 
-/// How wide the terminal of stderr is.
+/// The width of the terminal of stderr in columns.
 pub(super) fn columns() -> usize {
     let size = rustix::termios::tcgetwinsize(std::io::stderr());
     size.map(|size| usize::from(size.ws_col)).ok().filter(|columns| *columns > 0).unwrap_or(USUAL_COLUMNS)
 }
 
-/// The line with its cursor, which stands before byte `cursor`. Where it is too long for `columns`, the text around
-/// the cursor.
+/// The line with the cursor before byte `cursor`. A line too long for `columns` is cut to the text around the cursor.
 pub(super) fn shown(line: &str, cursor: usize, columns: usize) -> String {
     let space = columns.saturating_sub(AROUND);
     let (before, after) = line.split_at(line.floor_char_boundary(cursor.min(line.len())));
@@ -33,7 +32,7 @@ pub(super) fn shown(line: &str, cursor: usize, columns: usize) -> String {
     format!("{before}{}{under}{}{rest}", CURSOR.0, CURSOR.1)
 }
 
-/// The end of a text, after an ellipsis where something is left out.
+/// The end of a text, after `…` if it is cut.
 fn end(text: &str, space: usize) -> String {
     if text.width() <= space {
         return text.to_owned();
@@ -43,7 +42,7 @@ fn end(text: &str, space: usize) -> String {
     std::iter::once("…").chain(kept.into_iter().rev()).collect()
 }
 
-/// The start of a text, before an ellipsis where something is left out.
+/// The start of a text, before `…` if it is cut.
 fn start(text: &str, space: usize) -> String {
     if text.width() <= space {
         return text.to_owned();
@@ -62,14 +61,14 @@ fn fits(part: &str, left: &mut usize) -> bool {
 mod tests {
     use super::*;
 
-    /// The shown line with `|` before the cursor.
+    /// The visible line with `|` before the cursor.
     fn view(line: &str, cursor: usize, columns: usize) -> String {
         let shown = shown(line, cursor, columns);
         shown.replace(CURSOR.0, "|").replace(CURSOR.1, "")
     }
 
     #[test]
-    fn the_end_of_a_long_line_is_seen_where_the_cursor_is() {
+    fn a_long_line_shows_its_end_with_the_cursor() {
         assert_eq!(view("hello", 5, 9), "hello| ");
         assert_eq!(view("hello!", 6, 9), "…llo!| ");
         assert_eq!(view("你好世界", 12, 12), "你好世界| ");
@@ -84,6 +83,6 @@ mod tests {
         assert_eq!(view("hello", 2, 20), "he|llo");
         assert_eq!(view("0123456789", 5, 10), "…234|5…");
         assert_eq!(view("0123456789", 0, 10), "|01234…");
-        assert_eq!(view("a你b", 2, 20), "a|你b", "a byte within a character is none of a cursor");
+        assert_eq!(view("a你b", 2, 20), "a|你b", "a position inside a character moves to its start");
     }
 }

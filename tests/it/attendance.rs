@@ -1,4 +1,4 @@
-//! What is left after a lecture: the summary, the attendance file; and the times and names in all that is told.
+//! The summary and the attendance file of a lecture, and the times and names in all events.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -9,12 +9,12 @@ use serde_json::Value as Event;
 
 use crate::support::{Classroom, DEADLINE, Process, is_picture, user_is};
 
-/// A teacher of a small test picture with an attendance file.
+/// A teacher with a small test picture and an attendance file.
 fn teacher(class: &Classroom, file: &Path) -> Process {
     class.teacher(&["--test", "--no-audio", "--size", "320x180", "--attendance", file.to_str().unwrap()])
 }
 
-/// A student with a name, who watches already.
+/// A student with a nickname who already watches.
 fn student(class: &Classroom, user: u32, nickname: &str) -> Process {
     let mut command = class.watch(user, &["--sink", "null", "--chat", "--nickname", nickname]);
     command.stdin(Stdio::piped());
@@ -23,7 +23,7 @@ fn student(class: &Classroom, user: u32, nickname: &str) -> Process {
     student
 }
 
-/// The rows of a file by the user's id, each cell by its column.
+/// The rows of a file by user id, and the cells of each row by column name.
 fn rows(file: &Path) -> HashMap<String, HashMap<String, String>> {
     let text = std::fs::read_to_string(file).unwrap_or_default();
     let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
@@ -52,7 +52,7 @@ fn names(directory: &Path) -> Vec<String> {
 }
 
 #[test]
-fn a_lecture_leaves_a_row_for_each_student_and_a_summary() {
+fn a_lecture_has_a_row_for_each_student_and_a_summary() {
     let class = Classroom::new();
     let file = class.directory().join("monday.csv");
     std::fs::write(&file, "the lecture before").unwrap();
@@ -60,7 +60,7 @@ fn a_lecture_leaves_a_row_for_each_student_and_a_summary() {
     let mut anna = student(&class, 1001, "Anna");
     let mut formula = student(&class, 1002, "=1+1");
     teacher.wait_for("watching", user_is(1002, &["watching"]));
-    // The data channel of a student stands a little later than its picture.
+    // The data channel of a student opens a little later than its picture comes.
     let deadline = Instant::now() + DEADLINE;
     let said = |event: &Event| event["event"] == "chat" && event["text"] == "hello";
     while !teacher.events().iter().any(said) {
@@ -71,18 +71,18 @@ fn a_lecture_leaves_a_row_for_each_student_and_a_summary() {
     }
     anna.types("/hand");
     teacher.wait_for("a hand", |event| event["event"] == "hand" && event["raised"] == true);
-    // Comes back: one row.
+    // A student who comes back keeps its row.
     formula.interrupt();
     assert_eq!(formula.exit_code(DEADLINE), 0);
     teacher.wait_for("goodbye", user_is(1002, &["left", "lost"]));
     let formula = student(&class, 1002, "=1+1");
-    // The file is there while the lecture goes on, whole, and knows who is in class.
+    // During the lecture the file is complete and has the students in class.
     let deadline = Instant::now() + DEADLINE;
     while rows(&file).get("1002").is_none_or(|row| row["times_joined"] != "2") {
         assert!(Instant::now() < deadline, "{:?}", std::fs::read_to_string(&file));
         std::thread::park_timeout(Duration::from_millis(100));
     }
-    assert_eq!(rows(&file)["1001"]["last_left"], "", "still there");
+    assert_eq!(rows(&file)["1001"]["last_left"], "", "still in class");
     teacher.interrupt();
     assert_eq!(teacher.exit_code(DEADLINE), 0);
     drop((anna, formula));
@@ -119,7 +119,7 @@ fn a_lecture_leaves_a_row_for_each_student_and_a_summary() {
 }
 
 #[test]
-fn a_teacher_that_is_killed_leaves_the_rows_of_a_moment_ago() {
+fn a_killed_teacher_leaves_a_recent_attendance_file() {
     let class = Classroom::new();
     let file = class.directory().join("class.csv");
     let mut teacher = teacher(&class, &file);
@@ -134,7 +134,7 @@ fn a_teacher_that_is_killed_leaves_the_rows_of_a_moment_ago() {
 }
 
 #[test]
-fn an_attendance_file_that_cannot_be_written_is_refused_before_anything_connects() {
+fn an_unwritable_attendance_file_is_refused_before_anything_connects() {
     let class = Classroom::new();
     let flags = ["--test", "--listen", "127.0.0.1:0", "--attendance", "/nowhere/class.csv"];
     let mut teacher = Process::start("teacher", class.teach(&flags));
@@ -145,12 +145,12 @@ fn an_attendance_file_that_cannot_be_written_is_refused_before_anything_connects
 }
 
 #[test]
-fn a_lecture_that_ends_with_its_file_or_fails_has_a_summary_too() {
+fn a_lecture_that_fails_has_a_summary_too() {
     let class = Classroom::new();
     let mut teacher = class.teacher(&["--test", "--no-audio", "--size", "320x180", "--for", "1s"]);
     assert_eq!(teacher.exit_code(DEADLINE), 0);
     assert_eq!(summary(&teacher)["attendance"], Event::Null);
-    // The disk fills up, or the folder goes away.
+    // The folder disappears, as when a USB stick is pulled.
     let folder = class.directory().join("stick");
     std::fs::create_dir(&folder).unwrap();
     let mut teacher = self::teacher(&class, &folder.join("class.csv"));
@@ -164,7 +164,7 @@ fn a_lecture_that_ends_with_its_file_or_fails_has_a_summary_too() {
 }
 
 #[test]
-fn people_read_the_same_name_everywhere_and_a_table_at_the_end() {
+fn people_read_the_same_names_everywhere_and_a_table_at_the_end() {
     let class = Classroom::new();
     let listen = class.url().replace("ws://", "");
     let flags =
@@ -195,7 +195,7 @@ fn people_read_the_same_name_everywhere_and_a_table_at_the_end() {
 }
 
 #[test]
-fn every_object_has_the_time_and_students_their_names() {
+fn every_event_has_a_time_and_students_have_names() {
     let class = Classroom::new();
     let before = jiff::Timestamp::now();
     let mut teacher = class.teacher(&["--test", "--no-audio", "--size", "320x180"]);
@@ -211,11 +211,11 @@ fn every_object_has_the_time_and_students_their_names() {
     }
 }
 
-/// The time of an object, which must be in UTC with milliseconds.
+/// The time of an event, which must be in UTC with milliseconds.
 #[track_caller]
 fn time_of(object: &Event) -> jiff::Timestamp {
     let at = object["at"].as_str().unwrap_or_else(|| panic!("no time in {object}"));
     assert!(at.len() == "2026-03-02T08:00:00.000Z".len() && at.ends_with('Z'), "{at}");
-    // Rounded down to a millisecond.
+    // The time was rounded down to a millisecond.
     at.parse::<jiff::Timestamp>().unwrap() + Duration::from_millis(1)
 }

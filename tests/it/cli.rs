@@ -1,4 +1,4 @@
-//! What is typed: usage errors, help, README's commands.
+//! The command line: usage errors, help, and the commands in README and the guides.
 
 use std::path::Path;
 use std::process::Command;
@@ -13,7 +13,7 @@ fn run(line: &str) -> (i32, String, String) {
 }
 
 #[test]
-fn every_mistake_ends_with_2_and_names_what_was_wrong() {
+fn every_usage_error_exits_with_2_and_names_the_flag() {
     for (line, named) in [
         ("dance", "dance"),
         ("wacth", "'watch'"),
@@ -71,14 +71,14 @@ fn help_and_version_are_on_stdout() {
 }
 
 #[test]
-fn devices_lists_what_is_here_and_is_no_error_where_nothing_is() {
+fn devices_lists_the_encoders_and_succeeds_without_any_device() {
     let mut devices = Process::start("devices", Process::command(&["devices"]));
     assert_eq!(devices.exit_code(2 * DEADLINE), 0);
     let text: String = devices.events().iter().filter_map(|line| line.as_str()).collect::<Vec<_>>().join("\n");
     assert!(text.contains("x264enc"), "encoders are listed: {text}");
 }
 
-/// README and the guides of `docs/`, each with its name.
+/// README and the guides in `docs/`, each with its path.
 fn guides() -> Vec<(String, String)> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let docs = std::fs::read_dir(root.join("docs")).unwrap().map(|entry| entry.unwrap().path());
@@ -88,7 +88,7 @@ fn guides() -> Vec<(String, String)> {
     pages.map(|path| (path.display().to_string(), std::fs::read_to_string(&path).unwrap())).collect()
 }
 
-/// The lines of a page's blocks of shell commands.
+/// The lines of all shell blocks of a page.
 fn shell_lines(page: &str) -> Vec<String> {
     let mut commands = Vec::new();
     let mut shell = false;
@@ -102,7 +102,7 @@ fn shell_lines(page: &str) -> Vec<String> {
     commands
 }
 
-/// What stands after the program's name in each command of a line, as a shell splits it.
+/// The arguments of each `classroom` command of a line, split as a shell does.
 fn invocations(line: &str) -> Vec<Vec<String>> {
     let commands = line.split("&&").flat_map(|command| command.split(" | ")).map(str::trim);
     let arguments = |command: &str| {
@@ -115,7 +115,7 @@ fn invocations(line: &str) -> Vec<Vec<String>> {
 }
 
 #[test]
-fn every_command_of_readme_and_guides_is_understood() {
+fn every_command_in_readme_and_guides_is_valid() {
     for (page, text) in guides() {
         let commands: Vec<Vec<String>> = shell_lines(&text).iter().flat_map(|line| invocations(line)).collect();
         if page.ends_with("README.md") {
@@ -131,7 +131,7 @@ fn every_command_of_readme_and_guides_is_understood() {
 }
 
 #[test]
-fn every_link_of_readme_and_guides_leads_to_a_file() {
+fn every_link_in_readme_and_guides_points_to_a_file() {
     for (page, text) in guides() {
         let folder = Path::new(&page).parent().unwrap();
         for target in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
@@ -142,7 +142,7 @@ fn every_link_of_readme_and_guides_leads_to_a_file() {
 }
 
 #[test]
-fn a_closed_stdout_is_no_panic() {
+fn a_closed_stdout_causes_no_panic() {
     let program = env!("CARGO_BIN_EXE_classroom");
     let output = Command::new("sh").args(["-c", &format!("'{program}' --help | head -n 1")]).output().unwrap();
     assert!(output.stderr.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
@@ -154,7 +154,7 @@ fn a_shell_accepts_its_completions() {
     assert_eq!(code, 0);
     let file = std::env::temp_dir().join(format!("classroom-completions-{}", std::process::id()));
     std::fs::write(&file, script).unwrap();
-    // Sourced as a shell does it, then asked for what follows `classroom wa`.
+    // Source the script like a shell, then complete `classroom wa`.
     let ask = format!(
         "source '{}'; COMP_WORDS=(classroom wa); COMP_CWORD=1; _classroom classroom wa classroom; echo \"${{COMPREPLY[@]}}\"",
         file.display()
@@ -165,7 +165,7 @@ fn a_shell_accepts_its_completions() {
 }
 
 #[test]
-fn manual_pages_are_written_where_one_wants_them() {
+fn manual_pages_are_written_into_the_folder() {
     let folder = std::env::temp_dir().join(format!("classroom-man-{}", std::process::id()));
     let (code, _, stderr) = run(&format!("man {}", folder.display()));
     assert_eq!(code, 0, "{stderr}");
@@ -178,9 +178,9 @@ fn manual_pages_are_written_where_one_wants_them() {
 }
 
 #[test]
-fn a_teacher_joins_the_server_of_the_environment() {
+fn a_teacher_uses_the_server_of_the_environment() {
     let mut command = Process::command(&["teach", "--room", "1", "--test", "--no-audio", "--size", "320x180"]);
-    // Nothing listens on the port of `discard` here.
+    // Nothing listens on port 9 (discard).
     let output = command.env("CLASSROOM_SERVER", "ws://127.0.0.1:9").output().unwrap();
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(4), "{stderr}");
@@ -188,7 +188,7 @@ fn a_teacher_joins_the_server_of_the_environment() {
 }
 
 #[test]
-fn colours_go_to_terminals_only() {
+fn colours_are_only_for_terminals() {
     let (_, _, stderr) = run("teach --room 1 --file /nowhere/lecture.mp4");
     assert!(stderr.lines().any(|line| line.starts_with("error: ")) && !stderr.contains('\x1b'), "{stderr}");
 }

@@ -1,11 +1,11 @@
-//! How each process ends: the table of exit codes, and the sentence that goes with each.
+//! The exit codes of each verb, and the error sentences that go with them.
 
 use std::io::{Read, Write};
 use std::time::Duration;
 
 use crate::support::{Classroom, DEADLINE, Lan, Process, ROOM, has_lan, is_picture};
 
-/// The last line, which must be one `error:` that contains all these words.
+/// Checks that there is exactly one `error:` line and that it contains all these words.
 #[track_caller]
 fn explains(stderr: &str, words: &[&str]) {
     let errors: Vec<&str> = stderr.lines().filter(|line| line.starts_with("error: ")).collect();
@@ -23,7 +23,7 @@ fn ended(process: &Process, exit: i32) {
 }
 
 #[test]
-fn ended_well_is_0() {
+fn a_normal_end_exits_with_0() {
     let class = Classroom::new();
     let mut teacher = class.teacher(&["--test", "--size", "320x180", "--for", "2s"]);
     teacher.ends_with(0);
@@ -31,14 +31,14 @@ fn ended_well_is_0() {
 }
 
 #[test]
-fn nothing_to_capture_is_3_and_says_what_to_do_instead() {
+fn nothing_to_capture_exits_with_3_and_says_what_to_do() {
     let class = Classroom::new();
     if ["/dev/video0", "/dev/snd"].iter().any(|device| std::path::Path::new(device).exists()) {
         println!("skipped nothing to capture: there is a camera or a sound card");
         return;
     }
     let mut command = class.teach(&["--listen", "127.0.0.1:0"]);
-    // No sound server either.
+    // Hide the sound server.
     command.env("XDG_RUNTIME_DIR", class.directory()).env("PULSE_SERVER", "unix:/nowhere");
     let mut teacher = Process::start("teacher", command);
     explains(&teacher.ends_with(3), &["looked for", "--file", "--test"]);
@@ -46,17 +46,17 @@ fn nothing_to_capture_is_3_and_says_what_to_do_instead() {
 }
 
 #[test]
-fn a_screen_that_is_not_there_is_3() {
+fn a_missing_screen_exits_with_3() {
     let class = Classroom::new();
     let mut teacher = Process::start("teacher", class.teach(&["--screen", "--listen", "127.0.0.1:0"]));
     explains(&teacher.ends_with(3), &["classroom devices"]);
 }
 
 #[test]
-fn a_missing_plug_in_is_3_and_named_with_its_package() {
+fn a_missing_plug_in_exits_with_3_and_names_its_package() {
     let class = Classroom::new();
     let mut command = class.teach(&["--test", "--listen", "127.0.0.1:0"]);
-    // No plug-in but those of the core library.
+    // Hide all plug-ins except the core elements.
     command.env("GST_PLUGIN_SYSTEM_PATH_1_0", class.directory());
     command.env("GST_REGISTRY_1_0", class.directory().join("registry.bin"));
     let mut teacher = Process::start("teacher", command);
@@ -64,14 +64,14 @@ fn a_missing_plug_in_is_3_and_named_with_its_package() {
 }
 
 #[test]
-fn a_file_that_is_not_there_is_named() {
+fn a_missing_file_exits_with_2_and_is_named() {
     let class = Classroom::new();
     let mut teacher = Process::start("teacher", class.teach(&["--file", "/nowhere/a.mp4", "--listen", "127.0.0.1:0"]));
     explains(&teacher.ends_with(2), &["/nowhere/a.mp4"]);
 }
 
 #[test]
-fn an_address_in_use_is_named() {
+fn an_address_in_use_exits_with_2_and_is_named() {
     let class = Classroom::new();
     let _server = class.server();
     let listen = class.url().replace("ws://", "");
@@ -80,7 +80,7 @@ fn an_address_in_use_is_named() {
 }
 
 #[test]
-fn an_unreachable_server_is_4_and_named() {
+fn an_unreachable_server_exits_with_4_and_is_named() {
     let class = Classroom::new();
     let mut student = class.student(1001, &["--timeout", "1s"]);
     explains(&student.ends_with(4), &[&class.url(), "--timeout", "CLASSROOM_SERVER"]);
@@ -93,8 +93,8 @@ fn an_unreachable_server_is_4_and_named() {
 }
 
 #[test]
-fn a_server_that_can_not_be_found_is_4_and_both_ways_to_name_one_are_said() {
-    if !has_lan("a_server_that_can_not_be_found") {
+fn a_search_without_a_server_exits_with_4_and_says_how_to_name_one() {
+    if !has_lan("a_search_without_a_server_exits_with_4") {
         return;
     }
     let class = Classroom::new();
@@ -108,18 +108,18 @@ fn a_server_that_can_not_be_found_is_4_and_both_ways_to_name_one_are_said() {
     }
     explains(&student.ends_with(4), &["--timeout", "DNS-SD", "--server"]);
     let notices = student.events().into_iter().filter(|event| event["event"] == "notice").count();
-    assert_eq!(notices, 1, "said once");
+    assert_eq!(notices, 1, "reported once");
 }
 
 #[test]
-fn what_is_no_server_is_4_at_once() {
+fn another_kind_of_server_exits_with_4_at_once() {
     let class = Classroom::new();
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("ws://{}", listener.local_addr().unwrap());
     let web = std::thread::spawn(move || {
         let (mut stream, _) = listener.accept().unwrap();
         stream.write_all(b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n").unwrap();
-        // Until the other side has read it.
+        // Wait until the other side has read the answer.
         _ = stream.read_to_end(&mut Vec::new());
     });
     let watch = ["watch", "--room", ROOM, "--user", "1001", "--sink", "null", "--server", &url];
@@ -129,7 +129,7 @@ fn what_is_no_server_is_4_at_once() {
 }
 
 #[test]
-fn a_wait_that_ends_without_a_picture_meets_no_expectation() {
+fn without_a_picture_expectations_exit_with_8() {
     let class = Classroom::new();
     let mut student = class.student(1001, &["--for", "1s", "--expect", "fps>=1"]);
     explains(&student.ends_with(8), &["but no picture"]);
@@ -141,7 +141,7 @@ fn a_wait_that_ends_without_a_picture_meets_no_expectation() {
 }
 
 #[test]
-fn a_second_teacher_is_refused_with_5_and_told_who_teaches() {
+fn a_second_teacher_exits_with_5_and_reads_who_teaches() {
     let class = Classroom::new();
     let teacher = class.teacher(&["--test", "--size", "320x180"]);
     let url = class.url();
@@ -154,7 +154,7 @@ fn a_second_teacher_is_refused_with_5_and_told_who_teaches() {
 }
 
 #[test]
-fn a_taken_user_id_is_refused_with_5() {
+fn a_taken_user_id_exits_with_5() {
     let class = Classroom::new();
     let _server = class.server();
     let first = class.student(1001, &[]);
@@ -165,7 +165,7 @@ fn a_taken_user_id_is_refused_with_5() {
 }
 
 #[test]
-fn a_full_room_is_refused_with_5() {
+fn a_full_room_exits_with_5() {
     let class = Classroom::new();
     let _teacher = class.teacher(&["--test", "--size", "320x180", "--max-students", "1"]);
     let first = class.student(1001, &[]);
@@ -177,7 +177,7 @@ fn a_full_room_is_refused_with_5() {
 }
 
 #[test]
-fn nobody_who_teaches_in_time_is_6() {
+fn no_teacher_within_the_timeout_exits_with_6() {
     let class = Classroom::new();
     let _server = class.server();
     let mut student = class.student(1001, &["--timeout", "1s"]);
@@ -186,7 +186,7 @@ fn nobody_who_teaches_in_time_is_6() {
 }
 
 #[test]
-fn a_lecture_that_does_not_come_back_is_7() {
+fn a_lecture_that_does_not_come_back_exits_with_7() {
     let class = Classroom::new();
     let _server = class.server();
     let url = class.url();
@@ -200,19 +200,19 @@ fn a_lecture_that_does_not_come_back_is_7() {
 }
 
 #[test]
-fn an_unmet_expectation_is_8_and_says_what_it_was() {
+fn an_unmet_expectation_exits_with_8_and_has_the_actual_value() {
     let class = Classroom::new();
     let _teacher = class.teacher(&["--test", "--size", "320x180"]);
     let flags = ["--for", "3s", "--expect", "fps>=1000", "--expect", "height==180"];
     let mut student = class.student(1001, &flags);
     let stderr = student.ends_with(8);
-    explains(&stderr, &["expected fps>=1000, it was "]);
+    explains(&stderr, &["expected fps>=1000, but it was "]);
     assert!(!stderr.contains("height"), "{stderr}");
     ended(&student, 8);
 }
 
 #[test]
-fn a_pipeline_that_breaks_the_contract_is_refused_before_anything_connects() {
+fn an_invalid_pipeline_is_refused_before_anything_connects() {
     let class = Classroom::new();
     let file = class.directory().join("own.gst");
     std::fs::write(&file, "# no appsink\nvideotestsrc ! fakesink\n").unwrap();
@@ -223,7 +223,7 @@ fn a_pipeline_that_breaks_the_contract_is_refused_before_anything_connects() {
 }
 
 #[test]
-fn a_server_ends_politely() {
+fn an_interrupted_server_exits_with_0() {
     let class = Classroom::new();
     let mut server = class.server();
     let student = class.student(1001, &[]);

@@ -1,4 +1,4 @@
-//! How a class is left: whoever waits, waits for the next lecture, unless the teacher ends the class.
+//! The end of a lecture: students wait for the next lecture, unless the teacher ends the class.
 
 use std::fs::File;
 use std::io::{Read, Write};
@@ -13,14 +13,14 @@ use crate::support::{Classroom, DEADLINE, Process, is_picture};
 const TEST: [&str; 3] = ["--test", "--size", "320x180"];
 
 #[test]
-fn a_class_waits_from_one_run_of_the_teacher_to_the_next() {
+fn students_wait_for_the_next_lecture() {
     let class = Classroom::new();
     let mut teacher = class.teacher(&TEST);
     let mut students: Vec<Process> = (1001..=1003).map(|user| class.student(user, &[])).collect();
     for student in &students {
         student.wait_for("picture", is_picture);
     }
-    // The server goes with the teacher.
+    // The built-in server ends with the teacher.
     teacher.interrupt();
     teacher.ends_with(0);
     for student in &students {
@@ -41,7 +41,7 @@ fn a_class_waits_from_one_run_of_the_teacher_to_the_next() {
 }
 
 #[test]
-fn a_class_that_waits_for_a_teacher_who_left_gives_up_after_retry() {
+fn a_student_who_waits_gives_up_after_retry() {
     let class = Classroom::new();
     let _server = class.server();
     let url = class.url();
@@ -55,7 +55,7 @@ fn a_class_that_waits_for_a_teacher_who_left_gives_up_after_retry() {
 }
 
 #[test]
-fn the_end_of_the_time_ends_the_class_only_if_that_was_asked_for() {
+fn the_end_of_the_duration_ends_the_class_only_with_end_class() {
     let class = Classroom::new();
     let mut server = class.server();
     let url = class.url();
@@ -67,19 +67,19 @@ fn the_end_of_the_time_ends_the_class_only_if_that_was_asked_for() {
     }
     student.ends_with(0);
     let publishers = student.events().iter().filter(|event| event["event"] == "publisher").count();
-    assert_eq!(publishers, 3, "here, gone, and here again");
+    assert_eq!(publishers, 3, "joined, left, joined again");
     server.interrupt();
     server.ends_with(0);
 }
 
-/// A teacher at a terminal.
-struct Seated {
+/// A teacher at a pseudo-terminal.
+struct TeacherAtTerminal {
     child: Child,
     terminal: File,
     screen: Arc<Mutex<String>>,
 }
 
-impl Seated {
+impl TeacherAtTerminal {
     fn new(class: &Classroom) -> Self {
         let terminal = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
         grantpt(&terminal).unwrap();
@@ -97,7 +97,7 @@ impl Seated {
         let shown = screen.clone();
         std::thread::spawn(move || {
             let mut piece = [0; 4096];
-            // It ends with an error when nobody has the other side any more.
+            // The read fails when the other side is closed.
             while let Ok(length @ 1..) = reader.read(&mut piece) {
                 shown.lock().unwrap().push_str(&String::from_utf8_lossy(&piece[..length]));
             }
@@ -133,7 +133,7 @@ impl Seated {
     }
 }
 
-impl Drop for Seated {
+impl Drop for TeacherAtTerminal {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
@@ -141,27 +141,27 @@ impl Drop for Seated {
 }
 
 #[test]
-fn at_a_terminal_ctrl_c_asks_whether_the_class_is_over() {
+fn at_a_terminal_ctrl_c_asks_whether_the_class_ends() {
     const QUESTION: &str = "End the class for the students too? [y/N]";
     let class = Classroom::new();
     let _server = class.server();
 
-    // Nobody is there: nothing to ask.
-    let mut teacher = Seated::new(&class);
+    // Without students there is no question.
+    let mut teacher = TeacherAtTerminal::new(&class);
     teacher.shows("live");
     teacher.interrupt();
     teacher.ends();
     assert!(!teacher.screen.lock().unwrap().contains(QUESTION));
 
     let mut student = class.student(1001, &[]);
-    // An empty line, and Ctrl-C once more, let the class wait.
+    // An empty line, or another Ctrl-C, lets the class wait.
     for answer in ["\n", ""] {
-        let mut teacher = Seated::new(&class);
+        let mut teacher = TeacherAtTerminal::new(&class);
         let mark = student.mark();
         student.wait_since(mark, DEADLINE, "picture", is_picture);
         teacher.interrupt();
         teacher.shows(QUESTION);
-        // The lecture goes on meanwhile.
+        // The lecture continues meanwhile.
         let mark = student.mark();
         student.wait_since(mark, DEADLINE, "picture", is_picture);
         if answer.is_empty() {
@@ -171,7 +171,7 @@ fn at_a_terminal_ctrl_c_asks_whether_the_class_is_over() {
         }
         teacher.ends();
     }
-    let mut teacher = Seated::new(&class);
+    let mut teacher = TeacherAtTerminal::new(&class);
     let mark = student.mark();
     student.wait_since(mark, DEADLINE, "picture", is_picture);
     teacher.interrupt();

@@ -1,5 +1,5 @@
-//! A lab: students that are switched on before their teacher, and stay through two lectures and whatever happens to the
-//! server's machine. `LAB_STUDENTS=20 cargo test --test it lab:: -- --nocapture` prints the table of a whole lab.
+//! A computer lab: students start before their teacher and stay for several lectures, while the teacher's computer fails
+//! and another takes over. `LAB_STUDENTS=20 cargo test --test it lab:: -- --nocapture` prints the table of a whole lab.
 
 use std::process::Command;
 use std::time::Duration;
@@ -10,11 +10,11 @@ use crate::support::{
     Classroom, DEADLINE, Lan, Machine, Process, ROOM, film_file, has_lan, has_tools, is_picture, lecture_file,
 };
 
-/// How soon all of a lab have a picture, once somebody teaches: three seconds to find the server, and a debug build on
-/// two busy cores.
+/// How soon all students have a picture after the teacher starts. Finding the server takes three seconds, and a debug
+/// build on two busy cores is slow.
 const ALL_WATCH_WITHIN: Duration = DEADLINE;
 
-/// How many students there are where `$LAB_STUDENTS` says nothing.
+/// The number of students without `$LAB_STUDENTS`.
 const STUDENTS: u32 = 8;
 
 /// How a student finds its server.
@@ -32,7 +32,7 @@ struct Student {
     user: u32,
     finds: Finds,
     process: Process,
-    /// What became of each lecture.
+    /// The result of each lecture: `seen` or `waits`.
     saw: Vec<&'static str>,
 }
 
@@ -50,7 +50,7 @@ impl Student {
         Self { user, finds, process, saw: Vec::new() }
     }
 
-    /// Whether pictures of this height came in time since `mark`.
+    /// Waits for pictures of this height since `mark`.
     #[track_caller]
     fn watches(&mut self, mark: usize, height: u32) {
         let what = format!("picture of height {height}");
@@ -66,8 +66,8 @@ fn teach(class: &Classroom, file: &std::path::Path, size: &str) -> Command {
 }
 
 #[test]
-fn a_lab_that_is_there_first_sees_everything() {
-    let name = "a_lab_that_is_there_first_sees_everything";
+fn a_lab_that_starts_first_sees_all_lectures() {
+    let name = "a_lab_that_starts_first_sees_all_lectures";
     if !has_lan(name) || !has_tools(name, &["gst-launch-1.0", "espeak-ng"]) {
         return;
     }
@@ -83,7 +83,7 @@ fn a_lab_that_is_there_first_sees_everything() {
         });
     }
 
-    // The first lecture ends as with a machine whose plug is pulled: no word, and no reset of a connection.
+    // The first lecture ends like a power failure: no goodbye, and no connection is reset.
     let mut first = Process::start_on(&desk, "first teacher", &teach(&class, lecture_file(), "320x180"));
     students.iter_mut().for_each(|student| student.watches(0, 180));
     desk.unplug();
@@ -95,7 +95,7 @@ fn a_lab_that_is_there_first_sees_everything() {
         student.watches(mark, 144);
     }
 
-    // Another machine takes over: those find it that look for it.
+    // Another computer takes over. Students who search by DNS-SD find it.
     second.kill();
     let marks: Vec<usize> = students.iter().map(|student| student.process.mark()).collect();
     let mut third = Process::start_on(&spare, "third teacher", &teach(&class, lecture_file(), "192x108"));

@@ -1,4 +1,4 @@
-//! A lecture from one terminal to many, and everything that can happen to it.
+//! Whole lectures: one teacher, many students, and the crashes and restarts of all three processes.
 
 use std::time::Duration;
 
@@ -6,13 +6,13 @@ use crate::support::{Classroom, DEADLINE, Process, has_tools, is_picture, is_sta
 
 const TOOLS: [&str; 2] = ["gst-launch-1.0", "espeak-ng"];
 
-/// How long students may be without a picture once their teacher is back, plus the second between two `stats`.
+/// How long students may be without a picture after their teacher is back, plus the second between two `stats`.
 const COMES_BACK: Duration = Duration::from_secs(3 + 1);
 
-/// How soon a student that was killed is gone from all lists.
+/// How soon a killed student disappears from all lists.
 const IS_GONE: Duration = Duration::from_secs(15);
 
-/// How soon a polite end is known to others: presence is batched, so not at once.
+/// How soon others know that a student has left. Presence is batched, so this takes a moment.
 const IS_KNOWN: Duration = Duration::from_secs(2);
 
 #[track_caller]
@@ -27,8 +27,8 @@ fn five_students_watch_a_real_lecture_at_once() {
     }
     let class = Classroom::new();
     let teacher = class.lecturer();
-    let demands = ["--for", "6s", "--expect", "fps>=20", "--expect", "lost==0", "--expect", "width==640"];
-    let mut students: Vec<Process> = (1001..=1005).map(|user| class.student(user, &demands)).collect();
+    let expectations = ["--for", "6s", "--expect", "fps>=20", "--expect", "lost==0", "--expect", "width==640"];
+    let mut students: Vec<Process> = (1001..=1005).map(|user| class.student(user, &expectations)).collect();
     for student in &students {
         let publisher = student.wait_for("publisher", |event| event["event"] == "publisher");
         assert_eq!(publisher["user"], "9999");
@@ -52,7 +52,7 @@ fn five_students_watch_a_real_lecture_at_once() {
 }
 
 #[test]
-fn students_may_come_before_the_teacher() {
+fn students_may_start_before_the_teacher() {
     if !has_tools("students before the teacher", &TOOLS) {
         return;
     }
@@ -67,7 +67,7 @@ fn students_may_come_before_the_teacher() {
 }
 
 #[test]
-fn a_teacher_who_is_killed_and_returns_finds_the_class() {
+fn students_get_a_picture_again_after_their_teacher_crashes_and_returns() {
     if !has_tools("a teacher killed", &TOOLS) {
         return;
     }
@@ -90,7 +90,7 @@ fn a_teacher_who_is_killed_and_returns_finds_the_class() {
 }
 
 #[test]
-fn a_teacher_who_is_killed_with_the_server_inside_and_returns_finds_the_class() {
+fn students_get_a_picture_again_after_a_teacher_with_a_built_in_server_returns() {
     if !has_tools("a teacher killed with its server", &TOOLS) {
         return;
     }
@@ -112,7 +112,7 @@ fn a_teacher_who_is_killed_with_the_server_inside_and_returns_finds_the_class() 
 }
 
 #[test]
-fn media_goes_on_while_the_server_is_away_and_the_room_is_whole_again_after() {
+fn media_flows_without_a_server_and_everybody_joins_the_new_one() {
     if !has_tools("a server killed", &TOOLS) {
         return;
     }
@@ -126,7 +126,7 @@ fn media_goes_on_while_the_server_is_away_and_the_room_is_whole_again_after() {
     for second in 1..=4 {
         let mark = student.mark();
         let stats = student.wait_since(mark, DEADLINE, "numbers without a server", is_stats);
-        // The second in which the server was killed may still be counted with frames from before.
+        // The first statistics may include frames from before the kill.
         assert!(is_picture(&stats), "second {second} without a server: {stats}");
     }
     let _server = class.server();
@@ -140,7 +140,7 @@ fn media_goes_on_while_the_server_is_away_and_the_room_is_whole_again_after() {
 }
 
 #[test]
-fn a_student_who_is_killed_is_gone_and_comes_back_as_the_same() {
+fn a_killed_student_disappears_and_may_return_with_the_same_id() {
     if !has_tools("a student killed", &TOOLS) {
         return;
     }
@@ -162,7 +162,7 @@ fn a_student_who_is_killed_is_gone_and_comes_back_as_the_same() {
 }
 
 #[test]
-fn a_student_who_is_killed_may_return_at_once() {
+fn a_killed_student_may_return_at_once() {
     if !has_tools("a student returns at once", &TOOLS) {
         return;
     }
@@ -175,7 +175,7 @@ fn a_student_who_is_killed_may_return_at_once() {
 }
 
 #[test]
-fn ctrl_c_leaves_the_room_politely() {
+fn ctrl_c_leaves_the_room() {
     if !has_tools("Ctrl-C", &TOOLS) {
         return;
     }
@@ -201,7 +201,7 @@ fn ctrl_c_leaves_the_room_politely() {
 }
 
 #[test]
-fn a_file_that_is_over_ends_the_lecture() {
+fn the_end_of_the_file_ends_the_lecture() {
     if !has_tools("a file that is over", &TOOLS) {
         return;
     }
@@ -213,7 +213,7 @@ fn a_file_that_is_over_ends_the_lecture() {
 }
 
 #[test]
-fn a_reader_that_goes_away_does_not_end_the_lecture() {
+fn a_closed_stdout_does_not_end_the_lecture() {
     let class = Classroom::new();
     let mut command = class.command(&["demo", "--for", "3s", "--sink", "null"]);
     let mut child = command.spawn().unwrap();
@@ -222,7 +222,7 @@ fn a_reader_that_goes_away_does_not_end_the_lecture() {
 }
 
 #[test]
-fn a_demo_is_taught_and_watched_in_one_command() {
+fn a_demo_teaches_and_watches_in_one_process() {
     let class = Classroom::new();
     let mut command = class.command(&["demo", "--for", "4s", "--sink", "null"]);
     command.env("XDG_RUNTIME_DIR", class.directory());

@@ -1,4 +1,4 @@
-//! What a monitoring system reads: `/healthz` and `/metrics` of the real program.
+//! `/healthz` and `/metrics` of the real program.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use crate::support::{Classroom, DEADLINE, Process, is_picture};
 
-/// Asks for a path; status and body, or nothing where nobody answers.
+/// Requests a path: status and body, or `None` if nobody answers.
 fn get(authority: &str, path: &str) -> Option<(u16, String)> {
     let mut stream = TcpStream::connect(authority).ok()?;
     stream.set_read_timeout(Some(DEADLINE)).unwrap();
@@ -18,12 +18,12 @@ fn get(authority: &str, path: &str) -> Option<(u16, String)> {
     Some((head.split(' ').nth(1)?.parse().ok()?, body.to_owned()))
 }
 
-/// The value of a sample, by its name with its labels.
+/// The value of a sample, by its name with labels.
 fn value(text: &str, sample: &str) -> Option<f64> {
     text.lines().find_map(|line| line.strip_prefix(sample)?.strip_prefix(' ')?.parse().ok())
 }
 
-/// Asks for metrics until they are so.
+/// Requests the metrics until they meet the condition.
 #[track_caller]
 fn wait_for_metrics(authority: &str, what: &str, is_it: impl Fn(&str) -> bool) -> String {
     let deadline = Instant::now() + DEADLINE;
@@ -41,7 +41,7 @@ fn wait_for_metrics(authority: &str, what: &str, is_it: impl Fn(&str) -> bool) -
 }
 
 #[test]
-fn a_server_tells_its_rooms_and_that_it_ends() {
+fn a_server_reports_its_rooms_and_its_end() {
     let class = Classroom::new();
     let mut server = class.server();
     let authority = class.url().replace("ws://", "");
@@ -56,7 +56,7 @@ fn a_server_tells_its_rooms_and_that_it_ends() {
     assert!(value(&text, "process_resident_memory_bytes").unwrap() > 1e6, "{text}");
     assert!(value(&text, "process_start_time_seconds").unwrap() > 1e9, "{text}");
     assert!(!text.contains("classroom_students"), "nobody teaches in this process: {text}");
-    // One that never reads the goodbye keeps the server for a second: whoever asks in it hears that it ends.
+    // A client that never reads delays the end of the server by a second, in which `/healthz` answers 503.
     let mut deaf = TcpStream::connect(&authority).unwrap();
     let upgrade = format!(
         "GET /ws?roomId=1&userId=2 HTTP/1.1\r\nHost: {authority}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
@@ -77,7 +77,7 @@ fn a_server_tells_its_rooms_and_that_it_ends() {
 }
 
 #[test]
-fn a_teacher_tells_what_its_students_get_and_no_names() {
+fn a_teacher_reports_its_lecture_without_names() {
     let class = Classroom::new();
     let _teacher = class.teacher(&["--test", "--size", "320x180", "--codec", "vp8"]);
     let authority = class.url().replace("ws://", "");
@@ -109,7 +109,7 @@ fn a_teacher_tells_what_its_students_get_and_no_names() {
 }
 
 #[test]
-fn a_teacher_at_another_server_has_a_port_for_its_numbers() {
+fn a_teacher_at_another_server_serves_metrics_on_its_own_port() {
     let class = Classroom::new();
     let _server = class.server();
     let url = class.url();

@@ -14,8 +14,7 @@ const PAUSE: Duration = Duration::from_secs(3);
 
 /// The notice that tells a person of the pause.
 fn is_notice(event: &Value) -> bool {
-    event["event"] == "notice"
-        && event["message"].as_str().is_some_and(|message| message.contains("stood still for 3."))
+    event["event"] == "notice" && event["message"].as_str().is_some_and(|message| message.contains("suspended for 3."))
 }
 
 fn has_full_picture(event: &Value) -> bool {

@@ -6,7 +6,7 @@ use serde_json::{Value as Event, json};
 
 use crate::support::{Classroom, DEADLINE, Process};
 
-/// A teacher of a small test picture who types.
+/// A teacher with a small test picture, who types.
 fn teacher(class: &Classroom) -> Process {
     let listen = class.url().replace("ws://", "");
     let flags = ["--test", "--no-audio", "--size", "320x180", "--nickname", "Ms Li", "--chat", "--listen", &listen];
@@ -17,7 +17,7 @@ fn teacher(class: &Classroom) -> Process {
     teacher
 }
 
-/// A student who types, and watches already.
+/// A student who types and already watches.
 fn student(class: &Classroom, user: u32) -> Process {
     let nickname = format!("S-{user}");
     let mut command = class.watch(user, &["--sink", "null", "--chat", "--nickname", &nickname]);
@@ -35,7 +35,7 @@ fn hands<'a>(order: &'a [&'a str]) -> impl Fn(&Event) -> bool + 'a {
     move |event| event["event"] == "hand" && event["hands"] == json!(order)
 }
 
-/// Says it until it is heard: the data channel of a student stands a little later than its picture.
+/// Repeats a message until it arrives. The data channel of a student opens a little later than its picture comes.
 #[track_caller]
 fn say_until_heard(speaker: &mut Process, by: &Process, user: &str, text: &str) -> Event {
     let deadline = std::time::Instant::now() + DEADLINE;
@@ -53,7 +53,7 @@ fn say_until_heard(speaker: &mut Process, by: &Process, user: &str, text: &str) 
 }
 
 #[test]
-fn everybody_reads_what_anybody_says_and_names_are_stamped() {
+fn everybody_reads_all_messages_with_the_right_names() {
     let class = Classroom::new();
     let mut teacher = teacher(&class);
     let (mut one, two) = (student(&class, 1001), student(&class, 1002));
@@ -65,7 +65,7 @@ fn everybody_reads_what_anybody_says_and_names_are_stamped() {
         let answer = reader.wait_for("the answer", says("9999", "of course <b>now</b>"));
         assert_eq!((&answer["nickname"], &answer["teacher"]), (&json!("Ms Li"), &json!(true)));
     }
-    // Who comes later reads it too, once.
+    // A student who joins later reads each message once.
     let three = student(&class, 1003);
     three.wait_for("what was said before", says("9999", "of course <b>now</b>"));
     assert_eq!(three.events().iter().filter(|event| event["event"] == "chat").count(), 2);
@@ -76,7 +76,7 @@ fn everybody_reads_what_anybody_says_and_names_are_stamped() {
 }
 
 #[test]
-fn a_teacher_switches_reactions_and_flying_chat_off_and_everybody_knows() {
+fn everybody_knows_when_the_teacher_turns_off_reactions_and_chat_over_the_picture() {
     let class = Classroom::new();
     let mut teacher = teacher(&class);
     let mut one = student(&class, 1001);
@@ -92,12 +92,12 @@ fn a_teacher_switches_reactions_and_flying_chat_off_and_everybody_knows() {
         reader.wait_for("no reactions", allowed(true, false));
         reader.wait_for("nothing allowed", allowed(false, false));
     }
-    // Who comes later knows it, too, and is told so instead of being refused.
+    // A student who joins later knows the state, too, and reads a notice instead of an error.
     let mut two = student(&class, 1002);
     two.wait_for("nothing allowed", allowed(false, false));
     two.types("/react clap");
-    two.wait_for("a word", |event| {
-        event["event"] == "notice" && event["message"] == "the teacher has switched reactions off"
+    two.wait_for("notice", |event| {
+        event["event"] == "notice" && event["message"] == "the teacher does not allow reactions"
     });
     let mark = teacher.mark();
     teacher.types("/reactions on");
@@ -108,7 +108,7 @@ fn a_teacher_switches_reactions_and_flying_chat_off_and_everybody_knows() {
 }
 
 #[test]
-fn hands_stand_in_the_order_they_went_up_and_the_teacher_lowers_them() {
+fn hands_keep_their_order_and_the_teacher_lowers_them() {
     let class = Classroom::new();
     let mut teacher = teacher(&class);
     let mut students: Vec<Process> = (1001..=1003).map(|user| student(&class, user)).collect();
@@ -126,19 +126,21 @@ fn hands_stand_in_the_order_they_went_up_and_the_teacher_lowers_them() {
             event["event"] == "hand" && event["user"] == "1002" && event["raised"] == false
         });
     }
-    // It is down for its owner too, so the next time it goes up.
+    // The student's side knows that the hand is lowered, so /hand raises it again.
     let mark = teacher.mark();
     students[1].types("/hand");
     teacher.wait_since(mark, DEADLINE, "it is up again, at the end", hands(&["1001", "1002"]));
-    // A hand goes down with its owner.
+    // The hand of a student who leaves is lowered.
     students[0].interrupt();
     teacher.wait_since(mark, DEADLINE, "one hand", hands(&["1002"]));
     teacher.types("/hands");
-    teacher.wait_for("the list", |event| event["event"] == "notice" && event["message"] == "hands: 1. S-1002 (1002)");
+    teacher.wait_for("the list", |event| {
+        event["event"] == "notice" && event["message"] == "raised hands: 1. S-1002 (1002)"
+    });
 }
 
 #[test]
-fn a_hand_is_up_again_when_the_teacher_is_back() {
+fn a_hand_is_raised_again_when_the_teacher_is_back() {
     let class = Classroom::new();
     let mut first = teacher(&class);
     let mut one = student(&class, 1001);

@@ -11,10 +11,10 @@ use crate::protocol::{ClientMessage, ErrorCode, IceCandidate, JoinRequest, Serve
 use crate::room::RoomState;
 use crate::signal::{LocalMember, Server};
 
-/// How long a teacher may take to answer. An answer takes milliseconds unless the path to the teacher is dead.
+/// How long to wait for the teacher's answer. A reachable teacher answers within milliseconds.
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 
-/// The lectures of a server, for players.
+/// The lectures of a server, for WHEP players.
 #[derive(Clone)]
 pub(super) struct Players(pub(super) Server);
 
@@ -25,7 +25,7 @@ impl Lectures for Players {
         offer: String,
         video: Option<VideoTrack>,
     ) -> Result<Watching, Unavailable> {
-        // A student may wait in a room and opens it if need be; a player may not.
+        // Unlike a student, a player neither creates a room nor waits for a teacher.
         let room = self.0.room(&player.room);
         if room.ok_or(Unavailable::NoSuchRoom)?.state != RoomState::Live {
             return Err(Unavailable::NobodyTeaches);
@@ -37,14 +37,14 @@ impl Lectures for Players {
         let (alive, over) = watch::channel(());
         tokio::spawn(async move {
             stay(member, &teacher, queue).await;
-            // The member has left by now.
+            // `over` must not complete before the member has left.
             drop(alive);
         });
         Ok(Watching { answer, candidates, over })
     }
 }
 
-/// Joins, sends the offer and waits for the answer.
+/// Joins the room, sends the offer and waits for the answer.
 async fn negotiate(
     member: &mut LocalMember,
     offer: String,
@@ -70,7 +70,7 @@ async fn negotiate(
                 let retry_after = retry_after_ms.map(Duration::from_millis);
                 return Err(Unavailable::Refused { code, message, retry_after });
             }
-            // A hangup at this point concerns an earlier connection of this user id.
+            // This hangup is about an earlier connection of the same user id.
             ServerMessage::Hangup { .. } => {}
             message if teacher.as_ref().is_some_and(|teacher| ends(&message, teacher)) => {
                 return Err(Unavailable::NobodyTeaches);
@@ -78,11 +78,11 @@ async fn negotiate(
             _ => {}
         }
     }
-    let message = "the server is ending, or has removed the player".into();
+    let message = "the server is shutting down, or has removed the player from the room".into();
     Err(Unavailable::Refused { code: ErrorCode::ServerShutdown, message, retry_after: None })
 }
 
-/// Stays a member until the player, the teacher or the server ends that.
+/// Stays in the room until the player, the teacher or the server ends the session.
 async fn stay(mut member: LocalMember, teacher: &User, mut candidates: mpsc::Receiver<IceCandidate>) {
     loop {
         tokio::select! {
@@ -100,7 +100,7 @@ async fn stay(mut member: LocalMember, teacher: &User, mut candidates: mpsc::Rec
     }
 }
 
-/// Whether this message ends the teacher's media: hung up, gone, or replaced by another process.
+/// Whether the message ends the media of this teacher: a hangup, a departure, or a new process with the same id.
 fn ends(message: &ServerMessage, teacher: &User) -> bool {
     let is_teacher = |id: &UserId| *id == teacher.user_id;
     match message {

@@ -1,9 +1,10 @@
-//! The teacher's end of the conversation: passes it on by the SFU, and tells the teacher.
+//! Chat, hands and reactions at the teacher's end: applies the rules of [`crate::room::talk`] and sends the results
+//! over the SFU's data channels.
 
 use std::collections::HashSet;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use crate::commands::lines::TeacherLine;
+use crate::commands::chat_commands::TeacherInput;
 use crate::id::{Nickname, UserId, named};
 use crate::protocol::User;
 use crate::protocol::channel::{Allowed, Stopped};
@@ -11,121 +12,124 @@ use crate::report::{Event, Reporter};
 use crate::room::talk::{Talk, TalkOutput};
 use crate::sfu::Sfu;
 
-/// Who talks, and who is there to.
-pub(super) struct Conversation {
+/// The teacher's end of the conversation.
+pub(super) struct TeacherTalk {
     rules: Talk,
-    /// Who is in the room, by signalling; media may stand without it.
+    /// The users in the room, as signalling sees it. Others may still have a data channel.
     present: HashSet<UserId>,
-    /// What students did since [`Conversation::take_deeds`]; the rules bound how much a room says.
-    deeds: Vec<Deed>,
+    /// Actions since [`TeacherTalk::take_actions`]. The rules limit how much a room can say.
+    actions: Vec<StudentAction>,
 }
 
-/// Something that a student did, for the register.
+/// Something that a student did, for the attendance list.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Deed {
+pub(super) enum StudentAction {
     /// Wrote a chat message.
-    Said(UserId),
+    Chatted(UserId),
     /// Raised a hand.
     RaisedHand(UserId),
 }
 
-impl Conversation {
+impl TeacherTalk {
     pub(super) fn new(teacher: UserId, nickname: Nickname, allowed: Allowed) -> Self {
         let mut rules = Talk::new(teacher, nickname);
-        // Nobody is there yet to be told.
+        // There is no student yet who would need the outputs.
         rules.allow(allowed);
-        Self { rules, present: HashSet::new(), deeds: Vec::new() }
+        Self { rules, present: HashSet::new(), actions: Vec::new() }
     }
 
-    /// Other sources of pictures have stopped than before.
-    pub(super) fn stopped(&mut self, stopped: Stopped, sfu: &Sfu, reporter: &Reporter) {
+    /// Tells the students which video sources have stopped.
+    pub(super) fn sources_stopped(&mut self, stopped: Stopped, sfu: &Sfu, reporter: &Reporter) {
         let outputs = self.rules.stopped(stopped);
         self.apply(outputs, sfu, reporter);
     }
 
-    /// What students did since the last time.
-    pub(super) fn take_deeds(&mut self) -> Vec<Deed> {
-        std::mem::take(&mut self.deeds)
+    /// What students did since the last call.
+    pub(super) fn take_actions(&mut self) -> Vec<StudentAction> {
+        std::mem::take(&mut self.actions)
     }
 
-    /// Signalling says who is there.
+    /// A user has joined the room.
     pub(super) fn joined(&mut self, user: &User) {
         self.present.insert(user.user_id.clone());
         self.rules.joined(user);
     }
 
-    /// Somebody is not in the room any more; `watches` says whether media still stands, so that it may be back.
-    pub(super) fn left(&mut self, user: &UserId, watches: bool, sfu: &Sfu, reporter: &Reporter) {
+    /// A user has left the room. A user who may return keeps its raised hand.
+    pub(super) fn left(&mut self, user: &UserId, may_return: bool, sfu: &Sfu, reporter: &Reporter) {
         self.present.remove(user);
-        if !watches {
+        if !may_return {
             self.forget(user, sfu, reporter);
         }
     }
 
-    /// A student's media is gone. Who still is in the room keeps its place in the row of hands.
-    pub(super) fn gone(&mut self, user: &UserId, sfu: &Sfu, reporter: &Reporter) {
+    /// The connection of a student is gone. A student who is still in the room keeps its raised hand.
+    pub(super) fn disconnected(&mut self, user: &UserId, sfu: &Sfu, reporter: &Reporter) {
         if !self.present.contains(user) {
             self.forget(user, sfu, reporter);
         }
     }
 
-    pub(super) fn opened(&mut self, user: &UserId, sfu: &Sfu, reporter: &Reporter) {
+    /// A student's data channel is open.
+    pub(super) fn channel_opened(&mut self, user: &UserId, sfu: &Sfu, reporter: &Reporter) {
         let outputs = self.rules.opened(user);
         self.apply(outputs, sfu, reporter);
     }
 
-    pub(super) fn heard(&mut self, user: &UserId, text: &str, sfu: &Sfu, reporter: &Reporter) {
+    /// A message has come over a student's data channel.
+    pub(super) fn received(&mut self, user: &UserId, text: &str, sfu: &Sfu, reporter: &Reporter) {
         let outputs = self.rules.heard(Instant::now(), now_ms(), user, text);
         self.apply(outputs, sfu, reporter);
     }
 
-    /// The teacher typed a line.
+    /// The teacher has typed a line.
     pub(super) fn typed(&mut self, line: &str, sfu: &Sfu, reporter: &Reporter) {
         let now = Instant::now();
-        let outputs = match TeacherLine::parse(line) {
-            TeacherLine::Say(words) => self.rules.teacher_says(now_ms(), &words),
-            TeacherLine::Hands => {
+        let outputs = match TeacherInput::parse(line) {
+            TeacherInput::Say(words) => self.rules.teacher_says(now_ms(), &words),
+            TeacherInput::Hands => {
                 reporter.notice(self.describe_hands());
                 return;
             }
-            TeacherLine::Lower(user) => {
+            TeacherInput::Lower(user) => {
                 let Some(user) = user.or_else(|| self.rules.hands().first().map(|hand| hand.user_id.clone())) else {
-                    return reporter.notice("no hand is up");
+                    return reporter.notice("no hand is raised");
                 };
                 let outputs = self.rules.lower(now, &user);
                 if outputs.is_empty() {
-                    reporter.notice(format!("the hand of {} is not up", self.rules.named(&user)));
+                    reporter.notice(format!("{} has not raised a hand", self.rules.named(&user)));
                 }
                 outputs
             }
-            TeacherLine::LowerAll => {
+            TeacherInput::LowerAll => {
                 let users: Vec<UserId> = self.rules.hands().iter().map(|hand| hand.user_id.clone()).collect();
                 users.iter().flat_map(|user| self.rules.lower(now, user)).collect()
             }
-            TeacherLine::Comments(switch) => {
+            TeacherInput::Comments(switch) => {
                 let now = self.rules.allowed();
                 self.allow(Allowed { comments: switch.unwrap_or(now.comments), ..now }, reporter)
             }
-            TeacherLine::Reactions(switch) => {
+            TeacherInput::Reactions(switch) => {
                 let now = self.rules.allowed();
                 self.allow(Allowed { reactions: switch.unwrap_or(now.reactions), ..now }, reporter)
             }
-            TeacherLine::Advice(sentence) => return reporter.notice(sentence),
+            TeacherInput::Advice(sentence) => return reporter.notice(sentence),
         };
         self.apply(outputs, sfu, reporter);
     }
 
-    /// When [`Conversation::tick`] is due.
+    /// When [`TeacherTalk::tick`] is due.
     pub(super) fn next_tick(&self) -> Option<tokio::time::Instant> {
         self.rules.next_tick().map(Into::into)
     }
 
+    /// Sends what is due.
     pub(super) fn tick(&mut self, sfu: &Sfu, reporter: &Reporter) {
         let outputs = self.rules.tick(Instant::now());
         self.apply(outputs, sfu, reporter);
     }
 
-    /// Changes what the class may do, and says in any case how it is.
+    /// Changes what the class may do. Reports the state even if nothing changes, because the teacher asked.
     fn allow(&mut self, allowed: Allowed, reporter: &Reporter) -> Vec<TalkOutput> {
         let Allowed { comments, reactions } = allowed;
         reporter.event(&Event::Allowed { comments, reactions });
@@ -144,7 +148,7 @@ impl Conversation {
                 TalkOutput::All(message) => sfu.tell_all(&message.to_json()),
                 TalkOutput::Said(message) => {
                     if !message.publishes {
-                        self.deeds.push(Deed::Said(message.user_id.clone()));
+                        self.actions.push(StudentAction::Chatted(message.user_id.clone()));
                     }
                     reporter.event(&Event::Chat {
                         id: message.id,
@@ -156,7 +160,7 @@ impl Conversation {
                 }
                 TalkOutput::Hand { user, nickname, raised } => {
                     if raised {
-                        self.deeds.push(Deed::RaisedHand(user.clone()));
+                        self.actions.push(StudentAction::RaisedHand(user.clone()));
                     }
                     let hands = self.rules.hands().iter().map(|hand| hand.user_id.clone()).collect();
                     reporter.event(&Event::Hand { user, nickname: nickname.into(), raised, hands });
@@ -176,7 +180,7 @@ impl Conversation {
             .enumerate()
             .map(|(n, hand)| format!("{}. {}", n + 1, named(&hand.user_id, hand.nickname.as_str())))
             .collect();
-        if hands.is_empty() { "no hand is up".to_owned() } else { format!("hands: {}", hands.join(", ")) }
+        if hands.is_empty() { "no hand is raised".to_owned() } else { format!("raised hands: {}", hands.join(", ")) }
     }
 }
 

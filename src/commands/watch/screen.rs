@@ -1,4 +1,4 @@
-//! Where packets go: into the render, or into a queue while the render is still being built.
+//! Passes packets to the render, or queues them while the render starts.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -6,8 +6,8 @@ use crate::media::Render;
 use crate::rtp::Track;
 use crate::viewer::Incoming;
 
-/// Packets that may come before the render runs. A start from the publisher's ring is some 500 packets, and building
-/// the graph takes some ten milliseconds; the first of them carry the key frame, so they must not be lost.
+/// The most packets to queue while the render starts. The publisher first sends some 500 packets from its ring, and the
+/// first of them carry the key frame. Starting the render takes some ten milliseconds.
 const MOST_EARLY: usize = 2048;
 
 #[derive(Debug)]
@@ -22,7 +22,7 @@ enum Kind {
     Rtcp,
 }
 
-/// The render of a student, and what waits for it.
+/// The render of a student, or the packets that wait for it.
 #[derive(Debug)]
 pub(in crate::commands) struct Screen(Mutex<Stage>);
 
@@ -33,7 +33,7 @@ impl Default for Screen {
 }
 
 impl Screen {
-    /// Takes a packet. Never blocks for long: nobody holds the lock while a graph is built or torn down.
+    /// Takes a packet. Does not block for long, because nobody holds the lock while a render starts or stops.
     pub(in crate::commands) fn push(&self, incoming: Incoming<'_>) {
         match (&mut *self.lock(), incoming) {
             (Stage::Running(render), Incoming::Rtp(track, packet)) => render.push_rtp(track, packet),
@@ -44,7 +44,7 @@ impl Screen {
         }
     }
 
-    /// The render runs: it gets what has waited.
+    /// Sets the running render, and gives it the queued packets.
     pub(in crate::commands) fn show(&self, render: Render) {
         let mut stage = self.lock();
         if let Stage::Early(early) = &mut *stage {
@@ -58,7 +58,7 @@ impl Screen {
         *stage = Stage::Running(render);
     }
 
-    /// Takes the render out, to be finished by the caller.
+    /// Takes the render out. The caller has to finish it.
     pub(in crate::commands) fn take(&self) -> Option<Render> {
         match std::mem::replace(&mut *self.lock(), Stage::Early(Vec::new())) {
             Stage::Running(render) => Some(render),
@@ -66,7 +66,7 @@ impl Screen {
         }
     }
 
-    /// Looks at the render, where one runs.
+    /// Calls `look` with the render, if there is one.
     pub(in crate::commands) fn with<T>(&self, look: impl FnOnce(&Render) -> T) -> Option<T> {
         match &*self.lock() {
             Stage::Running(render) => Some(look(render)),

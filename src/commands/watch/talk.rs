@@ -1,60 +1,60 @@
-//! The student's end of the conversation: tells the person, and what the person types.
+//! Chat, hands and reactions at the student's end.
 
-use super::diagnosis::Told;
+use super::diagnosis::TierReport;
 use super::screen::Screen;
-use crate::commands::lines::StudentLine;
+use crate::commands::chat_commands::StudentInput;
 use crate::id::{UserId, named};
 use crate::protocol::channel::{Allowed, ChatMessage, PublisherMessage, RaisedHand, Stopped, StudentMessage};
 use crate::report::{Event, Reporter};
 
-/// What follows from something that was heard.
+/// What the caller has to do after a message of the publisher.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Heard {
+pub(super) enum Effect {
     /// Nothing.
-    Enough,
-    /// This is to be said.
-    Answer(StudentMessage),
-    /// Other pictures are sent from now on.
-    Sends(Told),
-    /// Other sources have stopped than before.
+    Nothing,
+    /// Send this message to the publisher.
+    Reply(StudentMessage),
+    /// Apply the new tiers.
+    Tiers(TierReport),
+    /// Show or hide the pictures of these sources.
     Stopped(Stopped),
 }
 
-/// What was heard so far.
-pub(super) struct Conversation {
+/// The student's end of the conversation.
+pub(super) struct StudentTalk {
     me: UserId,
-    /// The newest line that was told: after a connection anew the history comes again.
+    /// The id of the last message that was shown. After a reconnection the publisher sends its history again.
     last_id: u64,
     hands: Vec<RaisedHand>,
-    /// Whether the own hand shall be up.
+    /// Whether the student wants to raise a hand.
     raised: bool,
-    /// What the teacher lets the class do.
+    /// What the teacher allows the class.
     allowed: Allowed,
 }
 
-impl Conversation {
+impl StudentTalk {
     pub(super) fn new(me: UserId) -> Self {
         Self { me, last_id: 0, hands: Vec::new(), raised: false, allowed: Allowed::default() }
     }
 
-    /// Takes what the teacher's SFU says.
-    pub(super) fn heard(&mut self, text: &str, reporter: &Reporter, screen: &Screen) -> Heard {
+    /// A message has come from the publisher.
+    pub(super) fn received(&mut self, text: &str, reporter: &Reporter, screen: &Screen) -> Effect {
         match PublisherMessage::parse(text) {
             Ok(PublisherMessage::Welcome { history, hands }) => {
                 for message in history {
-                    self.line(message, reporter, screen);
+                    self.show(message, reporter, screen);
                 }
                 self.list(hands, reporter);
-                // A teacher that came back has forgotten it, or did not hear while there was no connection.
+                // A teacher who restarted has no list of hands, and without a connection the request was lost.
                 if self.raised != self.is_up() {
-                    return Heard::Answer(StudentMessage::Hand { raised: self.raised });
+                    return Effect::Reply(StudentMessage::Hand { raised: self.raised });
                 }
             }
-            Ok(PublisherMessage::Msg(message)) => self.line(message, reporter, screen),
+            Ok(PublisherMessage::Msg(message)) => self.show(message, reporter, screen),
             Ok(PublisherMessage::Hands { hands }) => {
                 let was_up = self.is_up();
                 self.list(hands, reporter);
-                // The teacher took it down.
+                // The teacher lowered the hand.
                 self.raised &= !was_up || self.is_up();
             }
             Ok(PublisherMessage::Reaction { user_id, nickname, reaction }) => {
@@ -66,7 +66,7 @@ impl Conversation {
             }
             Ok(PublisherMessage::Error { message, .. }) => reporter.warn(format!("not sent: {message}")),
             Ok(PublisherMessage::Tier { tiers, estimate_kbps, reason }) => {
-                return Heard::Sends(Told { tiers, estimate_kbps, reason });
+                return Effect::Tiers(TierReport { tiers, estimate_kbps, reason });
             }
             Ok(PublisherMessage::Allows(allowed)) => {
                 if std::mem::replace(&mut self.allowed, allowed) != allowed {
@@ -74,34 +74,34 @@ impl Conversation {
                     reporter.event(&Event::Allowed { comments, reactions });
                 }
             }
-            Ok(PublisherMessage::Stopped(stopped)) => return Heard::Stopped(stopped),
+            Ok(PublisherMessage::Stopped(stopped)) => return Effect::Stopped(stopped),
             Ok(PublisherMessage::Unknown) => {}
             Err(error) => reporter.detail(error),
         }
-        Heard::Enough
+        Effect::Nothing
     }
 
-    /// What a typed line says to the teacher's hub.
+    /// Turns a typed line into a message to the publisher.
     pub(super) fn typed(&mut self, line: &str, reporter: &Reporter) -> Option<StudentMessage> {
-        match StudentLine::parse(line) {
-            StudentLine::Say(words) => Some(StudentMessage::Msg { text: words.into() }),
-            StudentLine::Hand => {
+        match StudentInput::parse(line) {
+            StudentInput::Say(words) => Some(StudentMessage::Msg { text: words.into() }),
+            StudentInput::Hand => {
                 self.raised = !self.raised;
                 Some(StudentMessage::Hand { raised: self.raised })
             }
-            StudentLine::React(_) if !self.allowed.reactions => {
-                reporter.notice("the teacher has switched reactions off");
+            StudentInput::React(_) if !self.allowed.reactions => {
+                reporter.notice("the teacher does not allow reactions");
                 None
             }
-            StudentLine::React(reaction) => Some(StudentMessage::Reaction { reaction }),
-            StudentLine::Advice(sentence) => {
+            StudentInput::React(reaction) => Some(StudentMessage::Reaction { reaction }),
+            StudentInput::Advice(sentence) => {
                 reporter.notice(sentence);
                 None
             }
         }
     }
 
-    fn line(&mut self, message: ChatMessage, reporter: &Reporter, screen: &Screen) {
+    fn show(&mut self, message: ChatMessage, reporter: &Reporter, screen: &Screen) {
         if message.id <= self.last_id {
             return;
         }
@@ -117,7 +117,7 @@ impl Conversation {
         });
     }
 
-    /// Tells what changed from the list before to this one.
+    /// Reports the changes from the previous list of raised hands to this one.
     fn list(&mut self, hands: Vec<RaisedHand>, reporter: &Reporter) {
         let before = std::mem::replace(&mut self.hands, hands);
         let lists = |hands: &[RaisedHand], user: &UserId| hands.iter().any(|hand| hand.user_id == *user);
@@ -130,6 +130,7 @@ impl Conversation {
         }
     }
 
+    /// Whether the student's own hand is on the list.
     fn is_up(&self) -> bool {
         self.hands.iter().any(|hand| hand.user_id == self.me)
     }

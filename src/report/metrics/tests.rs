@@ -3,7 +3,7 @@ use std::collections::BTreeSet;
 use super::*;
 use crate::rtp::{Codec, Tier, Track};
 
-/// A class of 28 with everything in it.
+/// A class of 28 students with all metrics.
 fn full() -> Metrics {
     let screen = Encoding::full(Track::Screen, Codec::H264);
     let made = EncodingMetrics {
@@ -44,7 +44,7 @@ fn samples(text: &str) -> BTreeSet<String> {
 }
 
 #[test]
-fn a_class_is_told_in_prometheus_format() {
+fn metrics_are_in_prometheus_format() {
     let text = full().text();
     for line in [
         r#"classroom_build_info{version="0.1.0"} 1"#,
@@ -87,19 +87,19 @@ fn names_follow_the_conventions_of_prometheus() {
 }
 
 #[test]
-fn what_is_not_there_is_left_out() {
+fn missing_values_are_left_out() {
     let text = Metrics::default().text();
     assert_eq!(samples(&text).into_iter().collect::<Vec<_>>(), ["classroom_build_info", "process_start_time_seconds"]);
 }
 
-/// The metrics that a query in PromQL reads.
+/// The metrics in a PromQL query.
 fn queried(expression: &str) -> impl Iterator<Item = &str> {
     let words = expression.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'));
     words.filter(|word| word.starts_with("classroom_") || word.starts_with("process_"))
 }
 
 #[test]
-fn the_dashboard_asks_for_metrics_that_exist() {
+fn the_dashboard_queries_all_metrics_and_only_existing_ones() {
     let dashboard: serde_json::Value = serde_json::from_str(include_str!("../../../docs/grafana.json")).unwrap();
     let there = samples(&full().text());
     let mut asked = BTreeSet::new();

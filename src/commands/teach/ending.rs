@@ -1,5 +1,4 @@
-//! How a lecture ends: for its teacher alone, or for the class too. Only a person can tell, so at a terminal Ctrl-C
-//! asks.
+//! The question at Ctrl-C: does the lecture end for the teacher alone, or for the class too?
 
 use std::io::IsTerminal;
 
@@ -9,36 +8,36 @@ use tokio::sync::oneshot;
 use crate::report::Reporter;
 use crate::signal::Goodbye;
 
-/// What is asked. The lecture goes on meanwhile.
 const QUESTION: &str = "End the class for the students too? [y/N] ";
 
-/// A question that waits for its answer.
+/// A question that waits for its answer. The lecture goes on meanwhile.
 #[derive(Debug)]
-pub(super) struct Question {
+pub(super) struct EndQuestion {
     answer: oneshot::Receiver<bool>,
     signals: [Signal; 3],
 }
 
-impl Question {
-    /// Asks; nothing where nobody could answer. Nobody else may read stdin from now on.
+impl EndQuestion {
+    /// Asks the question; `None` if the system gives no thread or no signal handler. Nobody else may read stdin from
+    /// now on.
     pub(super) fn ask(reporter: &Reporter) -> Option<Self> {
-        // A second signal before there is an answer means it.
+        // Another signal before the answer ends the lecture.
         let again = [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()].map(signal);
         let [Ok(interrupt), Ok(terminate), Ok(hangup)] = again else { return None };
-        let (say, answer) = oneshot::channel();
+        let (sender, answer) = oneshot::channel();
         let read = move || {
             let mut line = String::new();
-            // What can't be read is no answer.
+            // A read error counts as an empty line.
             let _ = std::io::stdin().read_line(&mut line);
-            let _ = say.send(is_yes(&line));
+            let _ = sender.send(is_yes(&line));
         };
         reporter.ask(QUESTION);
-        // Not a task of the runtime, which would not end before the read does.
+        // A task of the runtime would keep the process alive until the read returns.
         std::thread::Builder::new().name("question".into()).spawn(read).ok()?;
         Some(Self { answer, signals: [interrupt, terminate, hangup] })
     }
 
-    /// Waits for the answer. Ctrl-C once more, or another signal to end, says no.
+    /// Waits for the answer. A second Ctrl-C, or another signal to end, means no.
     pub(super) async fn answered(&mut self) -> Goodbye {
         let [interrupt, terminate, hangup] = &mut self.signals;
         let ends = tokio::select! {
@@ -51,7 +50,7 @@ impl Question {
     }
 }
 
-/// Whether a person sits at this terminal, reads what is asked, and can answer.
+/// Whether a person sits at the terminal, who can read a question and answer.
 pub(super) fn can_ask(reporter: &Reporter) -> bool {
     std::io::stdin().is_terminal() && std::io::stderr().is_terminal() && !reporter.is_json()
 }
@@ -65,7 +64,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_a_yes_is_a_yes() {
+    fn only_an_explicit_yes_ends_the_class() {
         for (line, yes) in [("y\n", true), ("Yes\n", true), (" y \n", true), ("\n", false), ("", false), ("n\n", false)]
         {
             assert_eq!(is_yes(line), yes, "{line:?}");

@@ -1,42 +1,41 @@
-//! A line that is being typed: keys in, text, cursor and history out. No I/O.
+//! The line being typed: keys in, text, cursor and history out. No I/O.
 //!
-//! `terminput` decodes the bytes of the terminal, `tui-input` edits the line, both without a terminal of their own.
+//! `terminput` decodes the bytes of the terminal, and `tui-input` edits the line. Neither needs a terminal of its own.
 
 use terminput::{Event, KeyCode, KeyEvent, KeyModifiers};
 use tui_input::{Input, InputRequest};
 
-use super::history::History;
 use crate::id::is_printable;
 
-/// The longest line, in bytes; a message of chat may have 1,000 characters.
+/// The maximum length of a line in bytes. A chat message may have 1,000 characters.
 pub(super) const MAX_BYTES: usize = 4_000;
 
-/// The longest escape sequence that a keyboard sends is far shorter; more is not a key.
+/// The maximum length of an escape sequence in bytes. Keyboards send far shorter ones.
 const MAX_SEQUENCE: usize = 32;
 
 /// The first byte of an escape sequence, and the Escape key.
 const ESC: u8 = 0x1b;
 
-/// What a key did.
+/// The effect of a key.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Key {
-    /// Nothing that can be seen.
+    /// No visible change.
     Nothing,
-    /// The line looks different now.
+    /// The line or the cursor has changed.
     Edited,
-    /// Enter: this was the line.
+    /// Enter, with the line.
     Entered(String),
     /// Ctrl-D on an empty line.
     End,
 }
 
-/// The line, what was entered before, and the bytes of a key that has not come whole.
+/// The line, its history, and the bytes of an incomplete key.
 #[derive(Debug, Default)]
 pub(super) struct Editor {
     input: Input,
     history: History,
     pending: Vec<u8>,
-    /// The words that Tab completes, each with its slash.
+    /// The commands that Tab completes, each with its slash.
     commands: Vec<String>,
 }
 
@@ -51,15 +50,15 @@ impl Editor {
         self.input.value()
     }
 
-    /// Where the cursor is: this many bytes of the line stand before it.
+    /// The position of the cursor: the number of bytes before it.
     pub(super) fn cursor(&self) -> usize {
         let line = self.line();
         line.char_indices().nth(self.input.cursor()).map_or(line.len(), |(at, _)| at)
     }
 
-    /// Takes the next byte from the terminal.
+    /// Processes the next byte from the terminal.
     pub(super) fn key(&mut self, byte: u8) -> Key {
-        // Enter, whatever else is unfinished; and inside a sequence a new ESC begins a new one.
+        // Enter drops an incomplete key. ESC inside a sequence begins a new sequence.
         if matches!(byte, b'\r' | b'\n') {
             self.pending.clear();
             return self.enter();
@@ -68,7 +67,7 @@ impl Editor {
             self.pending.clear();
         }
         self.pending.push(byte);
-        // ESC alone may be a key or the begin of one: `pause` tells.
+        // ESC alone may be the Escape key or the start of a sequence; `pause` decides.
         if self.pending == [ESC] {
             return Key::Nothing;
         }
@@ -83,7 +82,7 @@ impl Editor {
                 Key::Nothing
             }
             Err(_) => {
-                // A broken character must not swallow the byte that follows.
+                // The byte after an invalid character counts.
                 let retry = self.pending.len() > 1 && self.pending[0] != ESC;
                 self.pending.clear();
                 if retry { self.key(byte) } else { Key::Nothing }
@@ -91,7 +90,7 @@ impl Editor {
         }
     }
 
-    /// Nothing was typed for a while: an ESC was the key and not the begin of a sequence.
+    /// No byte has come for a while, so a pending ESC was the Escape key.
     pub(super) fn pause(&mut self) {
         if self.pending.first() == Some(&ESC) {
             self.pending.clear();
@@ -136,7 +135,7 @@ impl Editor {
         }
     }
 
-    /// Completes a command as far as it is certain; elsewhere Tab is a space.
+    /// Completes a command up to the first ambiguous character. Elsewhere Tab inserts a space.
     fn complete(&mut self) {
         let line = self.line().to_owned();
         let is_command = line.starts_with('/') && !line.contains(char::is_whitespace) && self.cursor() == line.len();
@@ -153,7 +152,7 @@ impl Editor {
     }
 }
 
-/// What a key asks of the line: those of readline, and the arrow keys.
+/// The editing request of a key, as in readline.
 fn request(code: KeyCode, modifiers: KeyModifiers) -> Option<InputRequest> {
     use InputRequest::{
         DeleteFromStart, DeleteNextChar, DeleteNextWord, DeletePrevChar, DeletePrevWord, DeleteTillEnd, GoToEnd,
@@ -187,9 +186,65 @@ fn request(code: KeyCode, modifiers: KeyModifiers) -> Option<InputRequest> {
     })
 }
 
+/// The number of lines that the history keeps in memory. Nothing is written to a disk.
+const MAX_HISTORY: usize = 100;
+
+/// The lines that were entered, and the position of the arrow keys in them.
+#[derive(Debug, Default)]
+struct History {
+    lines: Vec<String>,
+    /// The index of the shown line; `None` while a new line is being typed.
+    at: Option<usize>,
+    /// The new line, while an older one is shown.
+    draft: String,
+}
+
+impl History {
+    /// Adds a line, unless it is empty or equal to the last one.
+    fn add(&mut self, line: &str) {
+        self.at = None;
+        self.draft.clear();
+        let line = line.trim();
+        if line.is_empty() || self.lines.last().is_some_and(|last| last == line) {
+            return;
+        }
+        if self.lines.len() == MAX_HISTORY {
+            self.lines.remove(0);
+        }
+        self.lines.push(line.to_owned());
+    }
+
+    /// The line before the shown one; `None` at the oldest.
+    fn older(&mut self, shown: &str) -> Option<String> {
+        let at = self.at.unwrap_or(self.lines.len()).checked_sub(1)?;
+        if self.at.is_none() {
+            shown.clone_into(&mut self.draft);
+        }
+        self.at = Some(at);
+        self.lines.get(at).cloned()
+    }
+
+    /// The line after the shown one, and at the end the new line; `None` at the new line.
+    fn newer(&mut self, _shown: &str) -> Option<String> {
+        let at = self.at? + 1;
+        self.at = (at < self.lines.len()).then_some(at);
+        Some(self.lines.get(at).cloned().unwrap_or_else(|| std::mem::take(&mut self.draft)))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_history_forgets_the_oldest_lines() {
+        let mut history = History::default();
+        for n in 0..MAX_HISTORY + 5 {
+            history.add(&n.to_string());
+        }
+        let oldest = std::iter::from_fn(|| history.older("")).last();
+        assert_eq!(oldest.as_deref(), Some("5"));
+    }
 
     fn typed(bytes: &[u8]) -> (Editor, Vec<Key>) {
         let mut editor = Editor::default();
@@ -210,7 +265,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_typed_can_be_taken_back() {
+    fn typed_text_can_be_deleted() {
         assert_eq!(line("你好\x7f\x08a".as_bytes()), "a");
         assert_eq!(line(b"\x7f"), "");
         assert_eq!(line(b"one two \x17"), "one ");
@@ -233,10 +288,10 @@ mod tests {
     }
 
     #[test]
-    fn lines_from_before_come_back() {
+    fn arrow_keys_recall_earlier_lines() {
         assert_eq!(line(b"one\ntwo\n\x1b[A"), "two");
         assert_eq!(line(b"one\ntwo\n\x1b[A\x1b[A\x1b[A"), "one");
-        assert_eq!(line(b"one\ntwo\nthr\x1bOA\x1bOA\x1bOB\x1bOB"), "thr", "what was begun is kept");
+        assert_eq!(line(b"one\ntwo\nthr\x1bOA\x1bOA\x1bOB\x1bOB"), "thr", "the unfinished line is kept");
         assert_eq!(line(b"one\none\n \n\x10\x10"), "one", "neither repetitions nor empty lines");
     }
 
@@ -257,7 +312,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_that_are_no_text_leave_no_trace() {
+    fn keys_without_text_are_ignored() {
         assert_eq!(line(b"a\x1b[5~b\x1b[1;5Pc\x1bOPd\x1bxe\x00\x1b[?1;2c"), "abcde");
         assert_eq!(line(b"a\tb"), "a b");
         assert_eq!(line(b"\xff\xe4a\xe4\xbd\xa0\x80"), "a你");
@@ -290,7 +345,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_has_an_end() {
+    fn a_line_has_a_maximum_length() {
         let editor = typed("你".repeat(MAX_BYTES).as_bytes()).0;
         assert_eq!(editor.line().len(), MAX_BYTES / 3 * 3);
     }

@@ -1,12 +1,13 @@
-//! Lines that a person types, or a script writes, while a lecture runs.
+//! Reads lines from stdin during a lecture.
 //!
-//! A thread of its own reads them: the runtime would not end before a read of stdin does. On a terminal it is careful
-//! in two ways. A job in the background that reads its terminal, or changes its settings, is stopped by the system, and
-//! the lecture with it: so the thread looks first whether it is in the foreground. And where the status line refreshes,
-//! the terminal must not write what is typed into it: so its echo is turned off, and the reporter shows the line.
+//! A thread reads, because the runtime could not end during a blocking read. On a terminal the thread observes two
+//! rules. The system stops a background job that reads its terminal or changes its settings, and with the job the
+//! lecture. So the thread first checks that it is in the foreground. And the echo of the terminal would destroy a
+//! status line that refreshes. So the thread turns the echo off, and the reporter shows the line.
+//!
+//! Line editors such as rustyline own the terminal while they read, so they can't share it with the status line.
 
 mod editor;
-mod history;
 
 use std::collections::VecDeque;
 use std::io::{PipeReader, PipeWriter};
@@ -20,46 +21,45 @@ use rustix::termios::{LocalModes, OptionalActions, SpecialCodeIndex, Termios, tc
 use tokio::sync::mpsc;
 
 use self::editor::{Editor, Key, MAX_BYTES};
-use crate::cli::Lines;
+use crate::cli::ChatInput;
 use crate::report::Reporter;
 
-/// Lines that may wait. A script that writes faster waits; nobody types so fast.
+/// The capacity of the queue of lines. Nobody types faster, and a script has to wait.
 const QUEUE: usize = 64;
 
-/// How often the thread looks whether it is in the foreground, and whether the terminal still is as wanted: a shell
-/// that continues a job may have changed it.
-const GLANCE: Duration = Duration::from_millis(250);
+/// How often the thread checks that it is in the foreground and that the terminal has the right settings. A shell may
+/// have changed them when it continued the job.
+const CHECK_EVERY: Duration = Duration::from_millis(250);
 
-/// How soon a line is tried again when the queue was full.
+/// How soon to try again when the queue is full.
 const RETRY: Duration = Duration::from_millis(20);
 
-/// How long the end may take; only a read of a pipe that somebody else emptied takes longer.
+/// How long to wait for the end of the thread. It only takes longer if another process emptied the pipe meanwhile.
 const END_WITHIN: Duration = Duration::from_millis(500);
 
-/// Reads lines until it is dropped; then the terminal is as it was before.
+/// Reads lines until it is dropped, then restores the terminal.
 #[derive(Debug)]
-pub(super) struct Typed {
-    /// Closed to end the thread.
+pub(super) struct StdinLines {
+    /// Dropping this ends the thread.
     wake: Option<PipeWriter>,
-    /// Closed by the thread when it has ended.
+    /// Disconnected when the thread has ended.
     ended: sync::Receiver<()>,
 }
 
-impl Typed {
-    /// Begins to read stdin. The lines are trimmed, not empty, of 4,000 bytes at most (the rest is cut off); they end
-    /// where the input does. None where stdin is not what is wanted, or the system gives no thread.
-    /// `commands` are the words that Tab completes.
+impl StdinLines {
+    /// Starts to read stdin. The lines are trimmed, not empty, and cut to 4,000 bytes. The receiver ends with the
+    /// input. `None` if `wanted` excludes this stdin, or if the system gives no thread. Tab completes `commands`.
     pub(super) fn start(
-        wanted: Lines,
+        wanted: ChatInput,
         commands: Vec<String>,
         reporter: &Reporter,
-    ) -> Option<(Typed, mpsc::Receiver<String>)> {
+    ) -> Option<(StdinLines, mpsc::Receiver<String>)> {
         let is_terminal = std::io::IsTerminal::is_terminal(&std::io::stdin());
         match wanted {
-            Lines::Always => {}
-            // Output for a script may go into a pager, which reads the same keys.
-            Lines::OfTerminal if is_terminal && !reporter.is_json() => {}
-            Lines::OfTerminal | Lines::Never => return None,
+            ChatInput::Always => {}
+            // JSON output may go to a pager, which reads the same keys.
+            ChatInput::Terminal if is_terminal && !reporter.is_json() => {}
+            ChatInput::Terminal | ChatInput::Never => return None,
         }
         let (woken, wake) = std::io::pipe().ok()?;
         let (lines, received) = mpsc::channel(QUEUE);
@@ -70,46 +70,46 @@ impl Typed {
             if is_terminal && reader.reporter.refreshes() { reader.edit(commands) } else { reader.read() }
         };
         std::thread::Builder::new().name("typed".into()).spawn(thread).ok()?;
-        Some((Typed { wake: Some(wake), ended }, received))
+        Some((StdinLines { wake: Some(wake), ended }, received))
     }
 }
 
-impl Drop for Typed {
+impl Drop for StdinLines {
     fn drop(&mut self) {
         self.wake = None;
         let _ = self.ended.recv_timeout(END_WITHIN);
     }
 }
 
-/// What the thread has.
+/// The state of the thread.
 struct Reader {
     lines: mpsc::Sender<String>,
-    /// Lines that found the queue full.
+    /// Lines that did not fit into the queue.
     waiting: VecDeque<String>,
     woken: PipeReader,
     is_terminal: bool,
     reporter: Reporter,
 }
 
-/// What there is to do.
-enum Turn {
-    /// There is input.
+/// The result of waiting for input.
+enum Ready {
+    /// Input is available.
     Read,
-    /// There is none.
+    /// No input within [`CHECK_EVERY`].
     Idle,
-    /// It is over.
+    /// The thread must end.
     End,
 }
 
 impl Reader {
-    /// Lines as the terminal, the pipe or the file gives them.
+    /// Reads lines from a pipe, a file, or a terminal that edits them itself.
     fn read(mut self) {
         let (mut line, mut buffer) = (Vec::new(), [0; 4_096]);
         loop {
-            match self.turn(!self.is_terminal || is_in_foreground()) {
-                Turn::End => return,
-                Turn::Idle => continue,
-                Turn::Read => {}
+            match self.wait(!self.is_terminal || is_in_foreground()) {
+                Ready::End => return,
+                Ready::Idle => continue,
+                Ready::Read => {}
             }
             let read = match rustix::io::read(std::io::stdin(), &mut buffer) {
                 Ok(0) => break,
@@ -120,34 +120,34 @@ impl Reader {
             for byte in read {
                 match byte {
                     b'\n' => self.line(&std::mem::take(&mut line)),
-                    // What is longer is cut: a file without an end of line must not fill the memory.
+                    // Cut longer lines: a file without line ends must not fill the memory.
                     _ if line.len() >= MAX_BYTES => {}
                     byte => line.push(*byte),
                 }
             }
         }
         self.line(&line);
-        while !self.waiting.is_empty() && !matches!(self.turn(false), Turn::End) {}
+        while !self.waiting.is_empty() && !matches!(self.wait(false), Ready::End) {}
     }
 
-    /// Lines as keys make them, on a terminal that shows none of them by itself.
+    /// Reads keys and edits the line, on a terminal whose echo is off.
     fn edit(mut self, commands: Vec<String>) {
         let (mut editor, mut buffer) = (Editor::completing(commands), [0; 256]);
         let mut terminal = Terminal::default();
         loop {
             let ours = is_in_foreground();
             if ours {
-                terminal.keep();
+                terminal.configure();
             }
             self.reporter.typing(ours.then(|| (editor.line(), editor.cursor())));
-            match self.turn(ours) {
-                Turn::End => break,
-                Turn::Idle => {
+            match self.wait(ours) {
+                Ready::End => break,
+                Ready::Idle => {
                     editor.pause();
                     continue;
                 }
-                Turn::Read if !is_in_foreground() => continue,
-                Turn::Read => {}
+                Ready::Read if !is_in_foreground() => continue,
+                Ready::Read => {}
             }
             let read = match rustix::io::read(std::io::stdin(), &mut buffer) {
                 Ok(bytes) => &buffer[..bytes],
@@ -168,15 +168,15 @@ impl Reader {
         }
         self.reporter.typing(None);
         drop(terminal);
-        while !self.waiting.is_empty() && !matches!(self.turn(false), Turn::End) {}
+        while !self.waiting.is_empty() && !matches!(self.wait(false), Ready::End) {}
     }
 
-    /// Waits for input if it is wanted, for the end, or for a [`GLANCE`].
-    fn turn(&mut self, wants_input: bool) -> Turn {
+    /// Waits for the end, for [`CHECK_EVERY`], or for input if `wants_input`.
+    fn wait(&mut self, wants_input: bool) -> Ready {
         while let Some(line) = self.waiting.pop_front() {
             match self.lines.try_send(line) {
                 Ok(()) => {}
-                Err(mpsc::error::TrySendError::Closed(_)) => return Turn::End,
+                Err(mpsc::error::TrySendError::Closed(_)) => return Ready::End,
                 Err(mpsc::error::TrySendError::Full(line)) => {
                     self.waiting.push_front(line);
                     break;
@@ -184,24 +184,24 @@ impl Reader {
             }
         }
         let is_full = !self.waiting.is_empty();
-        let patience = if is_full { RETRY } else { GLANCE };
+        let patience = if is_full { RETRY } else { CHECK_EVERY };
         let patience = Timespec { tv_sec: 0, tv_nsec: patience.subsec_nanos().into() };
         let stdin = std::io::stdin();
         let mut both = [PollFd::new(&self.woken, PollFlags::IN), PollFd::new(&stdin, PollFlags::IN)];
         let asked = if wants_input && !is_full { &mut both[..] } else { &mut both[..1] };
         match poll(asked, Some(&patience)) {
             Ok(_) | Err(Errno::INTR) => {}
-            Err(_) => return Turn::End,
+            Err(_) => return Ready::End,
         }
         if !both[0].revents().is_empty() || self.lines.is_closed() {
-            return Turn::End;
+            return Ready::End;
         }
         let input = both[1].revents();
         if self.is_terminal && input.intersects(PollFlags::HUP | PollFlags::ERR | PollFlags::NVAL) {
-            // The terminal was closed; of a pipe, that may come before its last line.
-            return Turn::End;
+            // The terminal was closed. On a pipe these flags may come before the last line.
+            return Ready::End;
         }
-        if input.is_empty() { Turn::Idle } else { Turn::Read }
+        if input.is_empty() { Ready::Idle } else { Ready::Read }
     }
 
     fn line(&mut self, bytes: &[u8]) {
@@ -213,8 +213,8 @@ impl Reader {
     }
 }
 
-/// Whether the terminal may be read and changed without being stopped for it. One that is not the terminal of this
-/// session knows no foreground, and lets everybody.
+/// Whether this process may read the terminal without being stopped. A terminal of another session has no foreground
+/// job, and everybody may read it.
 fn is_in_foreground() -> bool {
     match tcgetpgrp(std::io::stdin()) {
         Ok(group) => group == rustix::process::getpgrp(),
@@ -222,13 +222,13 @@ fn is_in_foreground() -> bool {
     }
 }
 
-/// The terminal's settings from before; they are put back when this is dropped.
+/// The original settings of the terminal, which are restored on drop.
 #[derive(Default)]
 struct Terminal(Option<Termios>);
 
 impl Terminal {
-    /// Lines and echo are off from now on; Ctrl-C, Ctrl-Z and the rest go on to work. Call it in the foreground only.
-    fn keep(&mut self) {
+    /// Turns off line mode and echo, if they are on. Ctrl-C and Ctrl-Z still work. Call this only in the foreground.
+    fn configure(&mut self) {
         let Ok(mut settings) = tcgetattr(std::io::stdin()) else { return };
         let ours = LocalModes::ICANON | LocalModes::ECHO;
         if !settings.local_modes.intersects(ours) {
@@ -236,7 +236,7 @@ impl Terminal {
         }
         self.0.get_or_insert_with(|| settings.clone());
         settings.local_modes.remove(ours);
-        // A read takes what is there and never waits: that is poll's.
+        // A read never waits; `poll` does.
         settings.special_codes[SpecialCodeIndex::VMIN] = 0;
         settings.special_codes[SpecialCodeIndex::VTIME] = 0;
         set(&settings);
@@ -253,7 +253,7 @@ impl Drop for Terminal {
     }
 }
 
-/// Where it fails, the terminal is gone, and nobody sees what it shows.
+/// An error means that the terminal is gone, so nobody sees its state.
 fn set(settings: &Termios) {
     let _ = tcsetattr(std::io::stdin().as_fd(), OptionalActions::Now, settings);
 }

@@ -1,23 +1,23 @@
-//! Which sources of pictures have stopped, pure: a camera that was unplugged, a screen that is not shared any more.
+//! Finds video sources that have stopped, for example an unplugged camera or a screen that is no longer shared. Pure.
 //!
-//! What counts is whether the source gives pictures, not whether they differ: a still screen goes on giving them.
+//! A source has stopped when it delivers no pictures. A still screen delivers the same picture again and again.
 
 use std::time::Duration;
 
 use crate::protocol::channel::Stopped;
 use crate::rtp::Track;
 
-/// Seconds without a picture, after which a source has stopped. They are counted by looks and not by the clock: a
-/// process that was suspended itself knows nothing of its sources.
+/// A source without a picture for this many seconds has stopped. Seconds are counted by calls, not by the clock, so
+/// that a suspended process does not report its sources as stopped.
 const STOPPED_SECONDS: u32 = 3;
 
-/// Seconds that the first picture may take: some cameras and encoders start slowly.
+/// How many seconds the first picture may take. Some cameras and encoders start slowly.
 const FIRST_SECONDS: u32 = 8;
 
-/// A source that gives a picture now and then may leave out so many.
+/// How many pictures in a row a source with a low frame rate may miss.
 const LEFT_OUT: u32 = 3;
 
-/// What a source has done by now.
+/// The state of a source.
 #[derive(Debug, Clone, Copy)]
 struct Source {
     track: Track,
@@ -26,13 +26,13 @@ struct Source {
     stopped: bool,
 }
 
-/// All sources of a teacher.
+/// The video sources of a capture.
 #[derive(Debug, Default)]
-pub(super) struct Sources(Vec<Source>);
+pub(super) struct SourceMonitor(Vec<Source>);
 
-impl Sources {
-    /// A second has passed; `pulses` are the pictures of each source so far, and the time from one to the next that it
-    /// has announced. Gives what has changed: the track, and whether it has stopped.
+impl SourceMonitor {
+    /// To be called once a second. `pulses` has for each source the number of pictures so far, and the announced time
+    /// between two pictures. Returns the sources whose state has changed, and whether they have stopped.
     pub(super) fn second(&mut self, pulses: impl Iterator<Item = (Track, u64, Duration)>) -> Vec<(Track, bool)> {
         let mut changed = Vec::new();
         for (track, pictures, interval) in pulses {
@@ -54,14 +54,14 @@ impl Sources {
         changed
     }
 
-    /// All that have stopped.
+    /// The sources that have stopped.
     pub(super) fn stopped(&self) -> Stopped {
         let has = |track| self.0.iter().any(|source| source.track == track && source.stopped);
         Stopped { screen: has(Track::Screen), camera: has(Track::Camera) }
     }
 }
 
-/// Whether the source of this track has stopped. That of sound is not watched.
+/// Whether the source of this track has stopped. Audio sources are not monitored.
 pub(super) fn has_stopped(stopped: Stopped, track: Track) -> bool {
     match track {
         Track::Audio => false,
@@ -76,16 +76,16 @@ mod tests {
 
     const NOT_ANNOUNCED: Duration = Duration::ZERO;
 
-    /// Looks at a camera once a second; the seconds in which its state changed, and to what.
-    fn looks(pictures: impl IntoIterator<Item = u64>, interval: Duration) -> Vec<(usize, bool)> {
-        let mut sources = Sources::default();
+    /// Monitors a camera: the seconds in which its state changes, and whether it has stopped then.
+    fn monitor(pictures: impl IntoIterator<Item = u64>, interval: Duration) -> Vec<(usize, bool)> {
+        let mut sources = SourceMonitor::default();
         let mut changes = Vec::new();
         for (second, count) in pictures.into_iter().enumerate() {
             let changed = sources.second(
                 [(Track::Camera, count, interval), (Track::Screen, second as u64 + 1, NOT_ANNOUNCED)].into_iter(),
             );
             changes.extend(changed.into_iter().map(|(track, stopped)| {
-                assert_eq!(track, Track::Camera, "the screen lives");
+                assert_eq!(track, Track::Camera, "the screen delivers pictures");
                 assert_eq!(sources.stopped(), Stopped { camera: stopped, screen: false });
                 assert!(has_stopped(sources.stopped(), Track::Camera) == stopped);
                 (second, stopped)
@@ -95,21 +95,21 @@ mod tests {
     }
 
     #[test]
-    fn a_camera_has_stopped_after_three_seconds_and_is_back_with_its_next_picture() {
-        assert_eq!(looks([30, 60, 60, 60, 60, 60, 60, 61, 90], NOT_ANNOUNCED), [(4, true), (7, false)]);
-        assert_eq!(looks([30, 30, 30, 31, 31, 31, 32], NOT_ANNOUNCED), [], "slow is not stopped");
+    fn a_camera_stops_after_three_seconds_and_returns_with_its_next_picture() {
+        assert_eq!(monitor([30, 60, 60, 60, 60, 60, 60, 61, 90], NOT_ANNOUNCED), [(4, true), (7, false)]);
+        assert_eq!(monitor([30, 30, 30, 31, 31, 31, 32], NOT_ANNOUNCED), [], "slow is not stopped");
     }
 
     #[test]
-    fn one_that_has_never_given_a_picture_gets_more_time() {
-        assert_eq!(looks([0; 7], NOT_ANNOUNCED), []);
-        assert_eq!(looks([0, 0, 0, 0, 0, 0, 0, 0, 0, 1], NOT_ANNOUNCED), [(7, true), (9, false)]);
+    fn the_first_picture_may_take_longer() {
+        assert_eq!(monitor([0; 7], NOT_ANNOUNCED), []);
+        assert_eq!(monitor([0, 0, 0, 0, 0, 0, 0, 0, 0, 1], NOT_ANNOUNCED), [(7, true), (9, false)]);
     }
 
     #[test]
-    fn one_that_has_announced_a_picture_every_five_seconds_is_believed() {
+    fn a_source_that_announces_a_low_frame_rate_gets_more_time() {
         let every_five = (0..60).map(|second| 1 + second / 5);
-        assert_eq!(looks(every_five, Duration::from_secs(5)), []);
-        assert_eq!(looks([1; 20], Duration::from_secs(5)), [(15, true)]);
+        assert_eq!(monitor(every_five, Duration::from_secs(5)), []);
+        assert_eq!(monitor([1; 20], Duration::from_secs(5)), [(15, true)]);
     }
 }

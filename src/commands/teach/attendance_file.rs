@@ -1,4 +1,4 @@
-//! The attendance file: checked before anything connects, written whole again and again while the lecture runs.
+//! The attendance file: checked before anything connects, and rewritten as a whole during the lecture.
 
 use std::fs::Permissions;
 use std::io::{self, Write};
@@ -9,46 +9,46 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use super::register::{Now, Register};
+use super::attendance::{Attendance, Now};
 use crate::exit::Failure;
 use crate::report::{Reporter, csv};
 
-/// How soon news is written: a class that comes in costs one write, not thirty.
+/// The shortest time between two writes when students joined or left. A class of thirty that arrives costs one write.
 const SOON: Duration = Duration::from_secs(5);
 
-/// How often it is written where only numbers change: a crash loses no more minutes than this.
+/// The time between two writes when only statistics change. A crash loses at most this much.
 const EVERY: Duration = Duration::from_secs(60);
 
-/// How long the end of a lecture waits for the disk.
+/// How long the end of a lecture waits for the last write.
 const LAST_WITHIN: Duration = Duration::from_secs(10);
 
-/// The permissions of a new file, before the umask: those of any other.
+/// The permissions of a new file before the umask, the usual ones.
 const MODE: u32 = 0o666;
 
-/// A file that can be written.
+/// A file that has passed [`AttendanceFile::check`].
 #[derive(Debug, Clone)]
 pub(super) struct AttendanceFile {
-    /// As it was typed.
+    /// The path as it was typed.
     typed: PathBuf,
-    /// Where it is, symbolic links followed.
+    /// The path with symbolic links resolved.
     path: PathBuf,
     directory: PathBuf,
 }
 
 impl AttendanceFile {
-    /// Makes sure that the file can be written, without touching one that is there.
+    /// Checks that the file can be written, without changing an existing file.
     ///
     /// # Errors
-    /// [`Failure::usage`], where it can't.
+    /// [`Failure::usage`] with the cause.
     pub(super) fn check(typed: &Path) -> Result<Self, Failure> {
         let refuse = |why: &dyn std::fmt::Display| {
             let error = anyhow::anyhow!(
-                "can't write the attendance to {}: {why}; name another file with --attendance",
+                "can't write the attendance list to {}: {why}; name another file with --attendance",
                 typed.display()
             );
             Failure::usage(error)
         };
-        // A link stays one, and what it leads to is replaced.
+        // A symbolic link stays, and the file that it points to is replaced.
         let path = match typed.canonicalize() {
             Ok(there) if !there.is_file() => return Err(refuse(&"it is not a regular file")),
             Ok(there) => there,
@@ -63,7 +63,7 @@ impl AttendanceFile {
             _ => PathBuf::from("."),
         };
         let file = Self { typed: typed.to_owned(), path, directory };
-        // The way in which it is written later; it goes away by itself.
+        // Later writes take the same way. The temporary file is deleted when it is dropped.
         file.temporary().map_err(|error| refuse(&error))?;
         Ok(file)
     }
@@ -74,9 +74,9 @@ impl AttendanceFile {
         builder.tempfile_in(&self.directory)
     }
 
-    /// Moves the file of an earlier lecture out of the way; gives its new name, if there was one. A teacher who crashed
-    /// and begins again with the same command line loses nothing.
-    fn make_way(&self) -> io::Result<Option<PathBuf>> {
+    /// Renames the file of an earlier lecture and returns its new name. So nothing is lost when a teacher crashes and
+    /// starts the same command again.
+    fn move_old_file(&self) -> io::Result<Option<PathBuf>> {
         if !self.path.exists() {
             return Ok(None);
         }
@@ -86,7 +86,7 @@ impl AttendanceFile {
         Ok(Some(free))
     }
 
-    /// Replaces the file: whoever reads it sees the old text or the new one, also after a loss of power.
+    /// Replaces the file atomically, even in case of a power failure.
     fn write(&self, text: &[u8]) -> io::Result<()> {
         let mut file = self.temporary()?;
         file.write_all(text)?;
@@ -107,55 +107,55 @@ fn numbered(path: &Path, number: u32) -> PathBuf {
     path.with_file_name(name)
 }
 
-/// Keeps the file up to date. A slow disk holds nobody up: a text that waits for the disk is replaced by the next one.
-pub(super) struct Keeper {
+/// Keeps the file up to date. A slow disk blocks nobody: a newer text replaces the text that waits to be written.
+pub(super) struct AttendanceWriter {
     file: AttendanceFile,
     texts: watch::Sender<Vec<u8>>,
     writer: JoinHandle<io::Result<()>>,
     schedule: Schedule,
 }
 
-impl Keeper {
-    /// Begins to keep the file of a lecture.
+impl AttendanceWriter {
+    /// Starts the task that writes.
     pub(super) fn start(file: AttendanceFile, reporter: &Reporter) -> Self {
         let (texts, queue) = watch::channel(Vec::new());
         let writer = tokio::spawn(write_all(file.clone(), queue, reporter.clone()));
         Self { file, texts, writer, schedule: Schedule::default() }
     }
 
-    /// Writes what is in the register, if it is time to.
-    pub(super) fn keep(&mut self, now: Now, register: &mut Register) {
-        if self.schedule.is_due(now.instant, register.take_changed()) {
-            self.texts.send_replace(csv(&register.rows(now)));
+    /// Writes the current list if a write is due.
+    pub(super) fn write_if_due(&mut self, now: Now, attendance: &mut Attendance) {
+        if self.schedule.is_due(now.instant, attendance.take_changed()) {
+            self.texts.send_replace(csv(&attendance.rows(now)));
         }
     }
 
-    /// Its name, as it was typed.
+    /// The path of the file as it was typed.
     pub(super) fn name(&self) -> String {
         self.file.typed.display().to_string()
     }
 
-    /// Writes the last state, and waits until it is on the disk.
+    /// Writes the final list and waits until it is on the disk.
     ///
     /// # Errors
-    /// [`Failure::internal`], where it could not be written.
-    pub(super) async fn finish(self, now: Now, register: &Register) -> Result<(), Failure> {
+    /// [`Failure::internal`] if the write fails or takes too long.
+    pub(super) async fn finish(self, now: Now, attendance: &Attendance) -> Result<(), Failure> {
         let Self { file, texts, writer, .. } = self;
-        texts.send_replace(csv(&register.rows(now)));
+        texts.send_replace(csv(&attendance.rows(now)));
         drop(texts);
-        let too_slow = io::Error::other(format!("the disk takes more than {} s", LAST_WITHIN.as_secs()));
+        let too_slow = io::Error::other(format!("the disk did not respond within {} s", LAST_WITHIN.as_secs()));
         let written = match tokio::time::timeout(LAST_WITHIN, writer).await {
             Ok(written) => written.unwrap_or_else(|panic| Err(io::Error::other(panic))),
             Err(_) => Err(too_slow),
         };
         written.map_err(|error| {
             let name = file.typed.display();
-            Failure::internal(anyhow::anyhow!("the attendance could not be written to {name}: {error}"))
+            Failure::internal(anyhow::anyhow!("can't write the attendance list to {name}: {error}"))
         })
     }
 }
 
-/// Writes each text for which there is time, and always the last one; gives the result of the last one.
+/// Writes the newest text, again and again until the sender is dropped. Returns the result of the last write.
 async fn write_all(file: AttendanceFile, mut texts: watch::Receiver<Vec<u8>>, reporter: Reporter) -> io::Result<()> {
     let mut last = Ok(());
     let mut is_first = true;
@@ -163,7 +163,7 @@ async fn write_all(file: AttendanceFile, mut texts: watch::Receiver<Vec<u8>>, re
         let text = texts.borrow_and_update().clone();
         let file = file.clone();
         let work = move || {
-            let moved = if is_first { file.make_way()? } else { None };
+            let moved = if is_first { file.move_old_file()? } else { None };
             file.write(&text).map(|()| moved)
         };
         let written = tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| Err(io::Error::other(error)));
@@ -171,9 +171,9 @@ async fn write_all(file: AttendanceFile, mut texts: watch::Receiver<Vec<u8>>, re
         match &written {
             Ok(Some(moved)) => reporter.notice(format!("the earlier attendance list is now in {}", moved.display())),
             Ok(None) => {}
-            // Said once, not every minute.
+            // Warn once, not every minute.
             Err(error) if last.is_ok() => {
-                reporter.warn(format!("the attendance can't be written now: {error}; trying again"));
+                reporter.warn(format!("can't write the attendance list: {error}; trying again"));
             }
             Err(_) => {}
         }
@@ -182,23 +182,23 @@ async fn write_all(file: AttendanceFile, mut texts: watch::Receiver<Vec<u8>>, re
     last
 }
 
-/// When the file is written.
+/// Decides when to write.
 #[derive(Debug, Default)]
 struct Schedule {
-    /// When it was last written.
+    /// The time of the last write.
     written: Option<Instant>,
-    /// Something is new since then.
-    is_news: bool,
+    /// Whether a student joined, left or did something since then.
+    has_changed: bool,
 }
 
 impl Schedule {
-    /// Whether it is to be written now; `is_news` says whether something is new since the last time.
-    fn is_due(&mut self, now: Instant, is_news: bool) -> bool {
-        self.is_news |= is_news;
-        let wait = if self.is_news { SOON } else { EVERY };
+    /// Whether to write now; `has_changed` says whether something changed since the last call.
+    fn is_due(&mut self, now: Instant, has_changed: bool) -> bool {
+        self.has_changed |= has_changed;
+        let wait = if self.has_changed { SOON } else { EVERY };
         let due = self.written.is_none_or(|written| now.saturating_duration_since(written) >= wait);
         if due {
-            (self.written, self.is_news) = (Some(now), false);
+            (self.written, self.has_changed) = (Some(now), false);
         }
         due
     }
@@ -233,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn a_check_leaves_everything_as_it_was() {
+    fn a_check_changes_no_file() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("class.csv");
         AttendanceFile::check(&path).unwrap();
@@ -249,7 +249,7 @@ mod tests {
         let path = directory.path().join("class.csv");
         for day in ["monday", "tuesday", "wednesday"] {
             let file = AttendanceFile::check(&path).unwrap();
-            file.make_way().unwrap();
+            file.move_old_file().unwrap();
             file.write(b"half of it").unwrap();
             file.write(day.as_bytes()).unwrap();
         }
@@ -261,7 +261,7 @@ mod tests {
     }
 
     #[test]
-    fn a_link_stays_a_link() {
+    fn a_symbolic_link_is_kept() {
         let directory = tempfile::tempdir().unwrap();
         let (target, link) = (directory.path().join("target.csv"), directory.path().join("link.csv"));
         std::fs::write(&target, "old").unwrap();
@@ -272,7 +272,7 @@ mod tests {
     }
 
     #[test]
-    fn names_are_numbered_before_their_ending() {
+    fn numbers_go_before_the_file_extension() {
         let number = |name: &str| numbered(Path::new(name), 2).display().to_string();
         assert_eq!(number("/a.b/class.csv"), "/a.b/class-2.csv");
         assert_eq!(number("class"), "class-2");
@@ -280,16 +280,16 @@ mod tests {
     }
 
     #[test]
-    fn news_are_written_soon_and_numbers_every_minute() {
+    fn changes_are_written_soon_and_statistics_every_minute() {
         let start = Instant::now();
         let at = |seconds| start + Duration::from_secs(seconds);
         let mut schedule = Schedule::default();
-        assert!(schedule.is_due(at(0), false), "a file is there from the beginning");
+        assert!(schedule.is_due(at(0), false), "the file exists from the start");
         assert!(!schedule.is_due(at(1), true));
         assert!(!schedule.is_due(at(4), false));
-        assert!(schedule.is_due(at(5), false), "what was new at 1 s");
+        assert!(schedule.is_due(at(5), false), "the change at 1 s");
         assert!(!schedule.is_due(at(64), false));
         assert!(schedule.is_due(at(65), false));
-        assert!(schedule.is_due(at(71), true), "long after the last");
+        assert!(schedule.is_due(at(71), true), "6 s after the last write");
     }
 }

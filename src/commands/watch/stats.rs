@@ -1,4 +1,4 @@
-//! A student's numbers: rates of the last second, and the whole run for `--expect`.
+//! Statistics of a student: rates of the last second, and the totals of the run for `--expect`.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -6,24 +6,24 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::diagnosis::Second;
+use super::diagnosis::TrackSecond;
 use crate::expect::Run;
 use crate::media::{Render, TrackFormat, TrackStats};
 use crate::report::WatchStats;
 use crate::rtp::Track;
 use crate::viewer::ViewerStats;
 
-/// How soon after the last picture of a lecture its end is told: a picture that stands still for longer was a freeze.
-const GOODBYE_WITHIN: Duration = Duration::from_secs(2);
+/// A picture may stand still for this long at the end of a lecture. After that it is a freeze.
+const END_WITHIN: Duration = Duration::from_secs(2);
 
-/// The shortest time without a picture between two renders that is a freeze: as long as one at 30 pictures a second.
-const BLANK_FROM: Duration = Duration::from_millis(183);
+/// A gap between two renders that is at least this long is a freeze: the shortest freeze at 30 pictures a second.
+const MIN_GAP: Duration = Duration::from_millis(183);
 
-/// Bytes and packets that arrived, by track; counted where packets come in.
+/// Received bytes and packets of each track, counted where packets arrive.
 #[derive(Debug, Default)]
-pub(super) struct Arrived([(AtomicU64, AtomicU64); 3]);
+pub(super) struct Received([(AtomicU64, AtomicU64); 3]);
 
-impl Arrived {
+impl Received {
     /// Counts a packet.
     pub(super) fn count(&self, track: Track, bytes: usize) {
         let (all_bytes, packets) = &self.0[track as usize];
@@ -41,7 +41,7 @@ impl Arrived {
 }
 
 #[derive(Debug, Default, Clone, Copy)]
-struct Before {
+struct Totals {
     frames: u64,
     bytes: u64,
     packets: u64,
@@ -49,117 +49,118 @@ struct Before {
     skipped: u64,
 }
 
-/// The numbers of the last second.
+/// The statistics of the last second.
 #[derive(Debug, Default)]
-pub(super) struct Step {
-    /// One for each track.
+pub(super) struct LastSecond {
+    /// For the status line and scripts, one for each track.
     pub(super) stats: Vec<WatchStats>,
-    /// One for each track.
-    pub(super) seconds: Vec<Second>,
-    /// Packets that were asked for again.
-    pub(super) asked: u64,
+    /// For the diagnosis, one for each track.
+    pub(super) tracks: Vec<TrackSecond>,
+    /// Packets that were requested again.
+    pub(super) nacked: u64,
 }
 
 /// How long the first frame of a track took.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct After {
-    /// Since the teacher and this student were both in the room.
-    pub(super) teacher: Duration,
-    /// Since this process began.
-    pub(super) start: Duration,
+pub(super) struct FirstFrameDelay {
+    /// Since teacher and student were both in the room.
+    pub(super) since_teacher: Duration,
+    /// Since the start of this process.
+    pub(super) since_start: Duration,
 }
 
-/// All measuring points of a student.
+/// Collects the statistics of a student.
 #[derive(Debug)]
-pub(super) struct Meter {
+pub(super) struct StatsCollector {
     begun: Instant,
-    /// Since when the teacher of now and this student are both in the room.
+    /// Since when this student and the current teacher are both in the room.
     taught: Option<Instant>,
-    arrived: Arc<Arrived>,
+    received: Arc<Received>,
     tracks: Vec<Track>,
-    before: [Before; 3],
+    before: [Totals; 3],
     stepped: Option<Instant>,
-    /// When the first picture of the run came, how long it took, and the bytes before it.
-    first: Option<(Instant, After, u64)>,
+    /// The first picture of the run: its time, its delay, and the bytes before it.
+    first: Option<(Instant, FirstFrameDelay, u64)>,
     ended: Option<Instant>,
-    /// No render has a picture since then, though an earlier one had.
-    blank: Option<Blank>,
-    /// Of renders that are gone: frames, lost, freezes and their time, of the main track.
+    /// The gap since the last render, which had a picture.
+    gap: Option<Gap>,
+    /// The sums of earlier renders, of the main track.
     earlier: Run,
-    links: ViewerStats,
-    link_before: ViewerStats,
+    viewers: ViewerStats,
+    viewer_before: ViewerStats,
     size: Option<(u32, u32)>,
 }
 
-impl Meter {
+impl StatsCollector {
     pub(super) fn new(begun: Instant) -> Self {
         Self {
             begun,
             taught: None,
-            arrived: Arc::default(),
+            received: Arc::default(),
             tracks: Vec::new(),
-            before: [Before::default(); 3],
+            before: [Totals::default(); 3],
             stepped: None,
             first: None,
             ended: None,
-            blank: None,
+            gap: None,
             earlier: Run::default(),
-            links: ViewerStats::default(),
-            link_before: ViewerStats::default(),
+            viewers: ViewerStats::default(),
+            viewer_before: ViewerStats::default(),
             size: None,
         }
     }
 
-    /// Where arriving packets are counted.
-    pub(super) fn arrived(&self) -> Arc<Arrived> {
-        Arc::clone(&self.arrived)
+    /// The counter of arriving packets.
+    pub(super) fn received(&self) -> Arc<Received> {
+        Arc::clone(&self.received)
     }
 
-    /// A teacher is in the room who was not before.
-    pub(super) fn teacher_came(&mut self) {
+    /// A new teacher is in the room.
+    pub(super) fn teacher_joined(&mut self) {
         self.taught = Some(Instant::now());
     }
 
-    /// A render begins.
-    pub(super) fn begin(&mut self, formats: &[TrackFormat]) {
+    /// A render starts.
+    pub(super) fn render_started(&mut self, formats: &[TrackFormat]) {
         self.tracks = formats.iter().map(|format| format.track).collect();
         for before in &mut self.before {
             (before.frames, before.lost, before.skipped) = (0, 0, 0);
         }
     }
 
-    /// A render ends: its numbers go into the sum of the run. A picture that stands still at the end is a freeze, unless
-    /// the lecture is over and said so at once.
-    pub(super) fn end(&mut self, render: &Render, is_over: bool) {
+    /// A render ends: adds its totals to the run. A picture that stands still at the end is a freeze, unless the
+    /// lecture is over and its end was reported within [`END_WITHIN`].
+    pub(super) fn render_ended(&mut self, render: &Render, is_over: bool) {
         let Some(main) = self.main() else { return };
         let stats = render.stats(main);
         self.see(stats);
-        let frozen = stats.frozen.filter(|frozen| !is_over || *frozen > GOODBYE_WITHIN);
+        let frozen = stats.frozen.filter(|frozen| !is_over || *frozen > END_WITHIN);
         self.earlier = with(self.earlier, &stats, frozen);
         let now = Instant::now();
         self.ended = Some(now);
         if self.first.is_some() && stats.frames_decoded > 0 && !is_over {
             let counted = frozen.is_some() || stats.is_withheld;
-            self.blank = Some(Blank { since: now, counted });
+            self.gap = Some(Gap { since: now, counted });
         }
     }
 
-    /// The first frame of a track came, from a teacher who may have been preceded by others.
-    pub(super) fn first_frame(&mut self, track: Track) -> After {
+    /// The first frame of a track arrived from the current teacher.
+    pub(super) fn first_frame(&mut self, track: Track) -> FirstFrameDelay {
         let now = Instant::now();
-        let after = After { teacher: now - self.taught.unwrap_or(self.begun), start: now - self.begun };
+        let after =
+            FirstFrameDelay { since_teacher: now - self.taught.unwrap_or(self.begun), since_start: now - self.begun };
         if self.main() == Some(track) && self.first.is_none() {
-            self.first = Some((now, after, self.arrived.bytes(track)));
+            self.first = Some((now, after, self.received.bytes(track)));
         }
         if self.main() == Some(track)
-            && let Some(blank) = self.blank.take()
+            && let Some(gap) = self.gap.take()
         {
-            self.earlier = blank.until(now, self.earlier);
+            self.earlier = gap.until(now, self.earlier);
         }
         after
     }
 
-    /// The track that expectations are about: the screen, or the camera, or else the sound.
+    /// The track that expectations refer to: the screen, else the camera, else the audio.
     fn main(&self) -> Option<Track> {
         [Track::Screen, Track::Camera, Track::Audio].into_iter().find(|track| self.tracks.contains(track))
     }
@@ -170,22 +171,23 @@ impl Meter {
         }
     }
 
-    /// The numbers of the last second.
-    pub(super) fn step(&mut self, render: &Render, link: ViewerStats) -> Step {
+    /// The statistics of the second that ends now.
+    pub(super) fn step(&mut self, render: &Render, viewer: ViewerStats) -> LastSecond {
         let now = Instant::now();
         let seconds = self.stepped.replace(now).map_or(1.0, |at| (now - at).as_secs_f64().max(0.001));
-        // A new link counts from 0.
+        // A new connection counts from 0.
         let grown = |now: u64, before: u64| if now >= before { now - before } else { now };
-        let mut step = Step { asked: grown(link.nacks, self.link_before.nacks), ..Step::default() };
-        self.links.nacks += step.asked;
-        self.links.plis += grown(link.plis, self.link_before.plis);
-        self.link_before = link;
+        let nacked = grown(viewer.nacks, self.viewer_before.nacks);
+        let mut last = LastSecond { nacked, ..LastSecond::default() };
+        self.viewers.nacks += last.nacked;
+        self.viewers.plis += grown(viewer.plis, self.viewer_before.plis);
+        self.viewer_before = viewer;
         for track in self.tracks.clone() {
             let stats = render.stats(track);
-            let now = Before {
+            let now = Totals {
                 frames: stats.frames_decoded,
-                bytes: self.arrived.bytes(track),
-                packets: self.arrived.packets(track),
+                bytes: self.received.bytes(track),
+                packets: self.received.packets(track),
                 lost: stats.lost,
                 skipped: stats.skipped,
             };
@@ -194,22 +196,22 @@ impl Meter {
             if self.main() == Some(track) {
                 self.see(stats);
             }
-            step.seconds.push(Second {
+            last.tracks.push(TrackSecond {
                 track,
                 packets: now.packets.saturating_sub(before.packets),
                 lost: now.lost.saturating_sub(before.lost),
                 skipped: now.skipped.saturating_sub(before.skipped),
             });
             let frozen = stats.freeze_total + stats.withheld + stats.frozen.unwrap_or_default();
-            step.stats.push(WatchStats {
+            last.stats.push(WatchStats {
                 track,
                 fps: rate(now.frames, before.frames),
                 width: stats.width,
                 height: stats.height,
                 kbps: rate(now.bytes, before.bytes) * 8.0 / 1000.0,
                 lost: stats.lost,
-                nacks: self.links.nacks,
-                plis: self.links.plis,
+                nacks: self.viewers.nacks,
+                plis: self.viewers.plis,
                 freezes: stats.freezes + stats.withholdings + u64::from(stats.frozen.is_some()),
                 freeze_ms: millis(frozen),
                 withheld_ms: millis(stats.withheld),
@@ -219,29 +221,29 @@ impl Meter {
                 jitter_ms: stats.jitter_ms.into(),
             });
         }
-        step
+        last
     }
 
-    /// The whole run.
+    /// The totals of the whole run.
     pub(super) fn run(&self) -> Run {
-        let Some((first, after, bytes_before)) = self.first else { return Run::default() };
-        let bytes = self.main().map_or(0, |track| self.arrived.bytes(track).saturating_sub(bytes_before));
-        let sum = match (self.blank, self.ended) {
-            (Some(blank), Some(ended)) => blank.until(ended, self.earlier),
+        let Some((first, delay, bytes_before)) = self.first else { return Run::default() };
+        let bytes = self.main().map_or(0, |track| self.received.bytes(track).saturating_sub(bytes_before));
+        let sum = match (self.gap, self.ended) {
+            (Some(gap), Some(ended)) => gap.until(ended, self.earlier),
             _ => self.earlier,
         };
         Run {
             bytes,
             size: self.size,
-            first_frame: Some(after.teacher),
-            start_to_frame: Some(after.start),
+            first_frame: Some(delay.since_teacher),
+            start_to_frame: Some(delay.since_start),
             live: self.ended.map_or(Duration::ZERO, |ended| ended - first),
             ..sum
         }
     }
 }
 
-/// A run with the numbers of one more render in it, whose picture stood still at its end for this time.
+/// Adds the totals of a render to a run. `frozen` is how long its picture stood still at its end.
 fn with(sum: Run, stats: &TrackStats, frozen: Option<Duration>) -> Run {
     Run {
         frames: sum.frames + stats.frames_decoded,
@@ -255,24 +257,24 @@ fn with(sum: Run, stats: &TrackStats, frozen: Option<Duration>) -> Run {
 
 /// The time between two renders in which there is no picture.
 #[derive(Debug, Clone, Copy)]
-struct Blank {
+struct Gap {
     since: Instant,
-    /// The picture stood still before, and that was counted as a freeze.
+    /// Whether the picture was already frozen before, so that the freeze has been counted.
     counted: bool,
 }
 
-impl Blank {
-    /// The sum with this time, which ends at `now`, in it.
+impl Gap {
+    /// Adds the gap, which ends at `now`, to a run.
     fn until(self, now: Instant, sum: Run) -> Run {
         let time = now.saturating_duration_since(self.since);
-        if time < BLANK_FROM {
+        if time < MIN_GAP {
             return sum;
         }
         Run { freezes: sum.freezes + u64::from(!self.counted), frozen: sum.frozen + time, ..sum }
     }
 }
 
-/// 584 million years and more don't happen.
+/// Milliseconds as `u64`, which holds 584 million years.
 fn millis(time: Duration) -> u64 {
     time.as_millis().try_into().unwrap_or(u64::MAX)
 }
@@ -282,7 +284,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_picture_that_is_away_is_a_freeze_whatever_the_reason() {
+    fn a_missing_picture_is_a_freeze_for_any_reason() {
         let seconds = Duration::from_secs;
         let withheld =
             TrackStats { frames_decoded: 300, withholdings: 1, withheld: seconds(8), ..TrackStats::default() };
@@ -299,16 +301,16 @@ mod tests {
     }
 
     #[test]
-    fn the_time_between_two_renders_is_a_freeze_once() {
+    fn a_gap_between_two_renders_is_one_freeze() {
         let since = Instant::now();
         let at = |ms| since + Duration::from_millis(ms);
         let sum = Run { freezes: 2, frozen: Duration::from_secs(1), ..Run::default() };
         let found = |counted, ms| {
-            let run = Blank { since, counted }.until(at(ms), sum);
+            let run = Gap { since, counted }.until(at(ms), sum);
             (run.freezes, run.frozen.as_millis())
         };
-        assert_eq!(found(false, 100), (2, 1_000), "nobody sees so little");
+        assert_eq!(found(false, 100), (2, 1_000), "too short to be seen");
         assert_eq!(found(false, 8_000), (3, 9_000));
-        assert_eq!(found(true, 8_000), (2, 9_000), "the freeze before goes on");
+        assert_eq!(found(true, 8_000), (2, 9_000), "the same freeze continues");
     }
 }

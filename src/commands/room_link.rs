@@ -1,4 +1,4 @@
-//! The link that students open, and its QR code for those who would have to type it on a phone.
+//! The link that students open, and its QR code for students with a phone.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -8,20 +8,20 @@ use crate::id::RoomId;
 use crate::report::Reporter;
 use crate::signal::ServerUrl;
 
-/// Light modules around the code. The standard asks for four; cameras are content with two, and a terminal is narrow.
+/// The light modules around a QR code. The standard requires four, but cameras read two, and a terminal is narrow.
 const QUIET_ZONE: usize = 2;
 
-/// The page of a room on a server.
+/// The URL of a room's page.
 pub(super) fn room_page(server: &ServerUrl, room: &RoomId) -> String {
     format!("http://{}/room/{room}", server.authority())
 }
 
-/// More addresses of this machine than the one whose link is shown would hardly be of use to anybody.
+/// The maximum number of further addresses. More would only confuse.
 const MOST_OTHERS: usize = 6;
 
-/// The other addresses at which a server on all interfaces can be reached, each with the name of its interface: a
-/// machine with Wi-Fi and a cable is in two networks, and students may be in either. Not those of loopback and
-/// link-local ones, which no other machine can type.
+/// The further addresses of a server that listens on all interfaces, each with the name of its interface. A computer
+/// with Wi-Fi and a cable is in two networks, and students may be in either. Loopback and link-local addresses are left
+/// out, because they are useless on other computers.
 pub(super) fn other_hosts(listens: SocketAddr, shown: &str) -> Vec<(IpAddr, String)> {
     if !listens.ip().is_unspecified() {
         return Vec::new();
@@ -37,12 +37,11 @@ fn reachable(interfaces: &[if_addrs::Interface], with_ipv6: bool, shown: &str) -
     others.map(|interface| (interface.ip(), interface.name.clone())).take(MOST_OTHERS).collect()
 }
 
-/// Shows the link as a QR code, where a person sits before a terminal that is wide enough, and where the link means
-/// something to another machine.
+/// Shows the link as a QR code if the terminal is wide enough and other computers can reach the server.
 pub(super) fn show_qr(link: &str, server: &ServerUrl, reporter: &Reporter) {
     let is_local = server.host() == "localhost" || server.host().parse().is_ok_and(|ip: IpAddr| ip.is_loopback());
     let Some(columns) = reporter.columns().filter(|_| !is_local) else { return };
-    // Least correction: a screen has no stains, and the code is as small as can be.
+    // The lowest error correction gives the smallest code. A screen has no dirt to correct.
     let Ok(code) = QrCode::with_error_correction_level(link, EcLevel::L) else { return };
     let lines = if reporter.has_colours() { drawn(&code) } else { drawn_without_colours(&code) };
     if code.width() + 2 * QUIET_ZONE <= columns {
@@ -50,30 +49,30 @@ pub(super) fn show_qr(link: &str, server: &ServerUrl, reporter: &Reporter) {
     }
 }
 
-/// Black on white in numbers of the fixed palette, which no theme of a terminal changes.
+/// Black on white in the fixed part of the 256-colour palette, which no terminal theme changes.
 const BLACK_ON_WHITE: (&str, &str) = ("\x1b[38;5;16;48;5;231m", "\x1b[0m");
 
-/// The code in half blocks, two modules above each other in one character. Black and white are set, as a terminal's
-/// own colours may be the other way round.
+/// Draws the code in half blocks, two modules in one character, in explicit black and white, because a terminal's own
+/// colours may be inverted.
 fn drawn(code: &QrCode) -> String {
     let rows: Vec<String> =
         half_blocks(code, true).iter().map(|row| format!("{}{row}{}", BLACK_ON_WHITE.0, BLACK_ON_WHITE.1)).collect();
     rows.join("\n")
 }
 
-/// The code for a terminal without colours, which mostly is light on dark: there the light modules are drawn.
+/// Draws the light modules, for a terminal without colours. Most terminals are light on dark.
 fn drawn_without_colours(code: &QrCode) -> String {
     half_blocks(code, false).join("\n")
 }
 
-/// One string a row; `draws_dark` says which modules are blocks, and the others stay the background.
+/// One string per row. `draws_dark` chooses which modules are blocks; the others stay background.
 fn half_blocks(code: &QrCode, draws_dark: bool) -> Vec<String> {
     let width = code.width();
     let side = width + 2 * QUIET_ZONE;
     let is_block = |x: usize, y: usize| {
         let (column, row) = (x.wrapping_sub(QUIET_ZONE), y.wrapping_sub(QUIET_ZONE));
         let is_dark = column < width && row < width && code[(column, row)] == Color::Dark;
-        // The last half line has no modules.
+        // The lower half of the last row has no modules.
         y < side && is_dark == draws_dark
     };
     let row = |y: usize| {
@@ -95,14 +94,14 @@ mod tests {
     const LINK: &str = "http://192.168.100.200:18080/room/10013";
 
     #[test]
-    fn a_link_leads_to_the_room() {
+    fn a_link_opens_the_page_of_the_room() {
         let page = |server: &str| room_page(&server.parse().unwrap(), &"10013".parse().unwrap());
         assert_eq!(page("ws://192.168.100.200"), LINK);
         assert_eq!(page("ws://[fe80::1]:5/ws"), "http://[fe80::1]:5/room/10013");
     }
 
     #[test]
-    fn every_module_is_drawn_with_light_around() {
+    fn every_module_is_drawn_within_a_light_zone() {
         let code = QrCode::with_error_correction_level(LINK, EcLevel::L).unwrap();
         let mut modules = Vec::new();
         for line in drawn(&code).lines() {
@@ -123,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn without_colours_light_modules_are_drawn() {
+    fn without_colours_the_light_modules_are_drawn() {
         let code = QrCode::with_error_correction_level(LINK, EcLevel::L).unwrap();
         let text = drawn_without_colours(&code);
         assert!(!text.contains('\x1b'));
@@ -133,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn addresses_that_another_machine_can_type_are_shown() {
+    fn only_addresses_that_other_computers_can_reach_are_shown() {
         let interface = |name: &str, ip: &str| if_addrs::Interface {
             name: name.into(),
             addr: match ip.parse().unwrap() {

@@ -1,24 +1,23 @@
-//! The register: who was in class, when, and what each student got of it. Pure; time is an argument.
+//! The attendance list: who was in class, when, and how much of the lecture each student received. Pure: the time is an
+//! argument.
 //!
-//! A student is in class from its first word, of signalling or of media, to the last of both. A student who comes back
-//! has the same row.
+//! A student is in class while it is in the room or receives media. A student who comes back keeps its row.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
-use super::talk::Deed;
+use super::talk::StudentAction;
 use crate::id::{Named, UserId, named};
 use crate::protocol::{ClientKind, User};
 use crate::report::{StudentRow, Summary};
 use crate::sfu::{PeerStats, SentPicture};
 
-/// Students in the register at the most. Anybody may join a room under ever new ids: students who have watched keep
-/// their rows, and the rows of the others make room.
+/// The maximum number of rows. Anybody can join a room with many ids, so a full list drops students who never watched.
 const MAX_ROWS: usize = 10_000;
 
-/// One moment, by both clocks.
+/// A moment on the monotonic clock and on the wall clock.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Now {
     pub(super) instant: Instant,
@@ -26,24 +25,25 @@ pub(super) struct Now {
 }
 
 impl Now {
-    /// The present.
+    /// Reads both clocks.
     pub(super) fn read() -> Self {
         Self { instant: Instant::now(), at: Timestamp::now() }
     }
 }
 
-/// Who was in class.
+/// The attendance list of a lecture.
 #[derive(Debug)]
-pub(super) struct Register {
+pub(super) struct Attendance {
     begun: Now,
     rows: HashMap<UserId, Row>,
-    /// Students that joined, the number of the next row.
+    /// The number of the next row.
     next: u64,
-    /// Students that found no row.
+    /// Students without a row, because the list was full.
     unlisted: u64,
     most_at_once: usize,
-    /// Bytes that all students were sent.
+    /// Bytes sent to all students.
     bytes: u64,
+    /// Whether anything but statistics changed since [`Attendance::take_changed`].
     changed: bool,
 }
 
@@ -55,54 +55,54 @@ struct Row {
     first_joined: Timestamp,
     last_left: Option<Timestamp>,
     times_joined: u32,
-    /// In the room, by signalling.
+    /// Whether signalling has the student in the room.
     is_in_room: bool,
-    /// Receives media, and that is counted until then.
+    /// Set while the student receives media: the time up to which `watched` counts.
     watching: Option<Instant>,
     picture: SentPicture,
     watched: Duration,
     low: Duration,
     withheld: Duration,
-    /// Of connections that are over.
-    earlier: Sent,
-    /// Of the connection that stands.
-    current: Sent,
-    /// Without media since then, after it had some.
+    /// The traffic of closed connections.
+    earlier: Traffic,
+    /// The traffic of the current connection.
+    current: Traffic,
+    /// Set while the student has no media after it had some: since when.
     absent: Option<Instant>,
     longest_absence: Duration,
     hands: u32,
     chats: u32,
 }
 
-/// What one connection carried.
+/// The traffic to one student.
 #[derive(Debug, Clone, Copy, Default)]
-struct Sent {
+struct Traffic {
     packets: u64,
     bytes: u64,
     lost: u64,
 }
 
-impl Sent {
-    fn plus(self, other: Sent) -> Sent {
-        Sent { packets: self.packets + other.packets, bytes: self.bytes + other.bytes, lost: self.lost + other.lost }
+impl Traffic {
+    fn plus(self, other: Traffic) -> Traffic {
+        Traffic { packets: self.packets + other.packets, bytes: self.bytes + other.bytes, lost: self.lost + other.lost }
     }
 }
 
-impl Register {
-    /// Nobody is there yet.
+impl Attendance {
+    /// An empty list of a lecture that starts now.
     pub(super) fn new(begun: Now) -> Self {
         Self { begun, rows: HashMap::new(), next: 1, unlisted: 0, most_at_once: 0, bytes: 0, changed: true }
     }
 
-    /// Signalling says who is in the room.
+    /// A student has joined the room.
     pub(super) fn joined(&mut self, now: Now, user: &User) {
-        let Some(row) = self.enter(now, &user.user_id) else { return };
+        let Some(row) = self.row(now, &user.user_id) else { return };
         row.nickname = user.nickname.as_str().to_owned();
         row.client = user.client.or(row.client);
         row.is_in_room = true;
     }
 
-    /// Signalling says that a student is not in the room any more; its media may still stand.
+    /// A student has left the room. It may still receive media.
     pub(super) fn left(&mut self, now: Now, user: &UserId) {
         let Some(row) = self.rows.get_mut(user) else { return };
         row.is_in_room = false;
@@ -110,30 +110,30 @@ impl Register {
         self.changed = true;
     }
 
-    /// A student's media begins.
+    /// A student starts to receive media.
     pub(super) fn connected(&mut self, now: Now, user: &UserId) {
-        let Some(row) = self.enter(now, user) else { return };
+        let Some(row) = self.row(now, user) else { return };
         row.begin_watching(now.instant);
         let watching = self.rows.values().filter(|row| row.watching.is_some()).count();
         self.most_at_once = self.most_at_once.max(watching);
     }
 
-    /// A student's media ends.
-    pub(super) fn gone(&mut self, now: Now, user: &UserId) {
+    /// A student no longer receives media.
+    pub(super) fn disconnected(&mut self, now: Now, user: &UserId) {
         let Some(row) = self.rows.get_mut(user) else { return };
         row.end_watching(now.instant);
         row.leave(now);
         self.changed = true;
     }
 
-    /// Once a second: what every student that receives media has got, and the bytes of all.
+    /// Takes the SFU's statistics, once a second: `bytes` sent to all students, and the totals of each.
     pub(super) fn sample(&mut self, now: Now, bytes: u64, peers: &[(UserId, PeerStats)]) {
         self.bytes = bytes;
         self.most_at_once = self.most_at_once.max(peers.len());
         let mut missing: HashMap<&UserId, &mut Row> =
             self.rows.iter_mut().filter(|(_, row)| row.watching.is_some()).collect();
         for (user, stats) in peers {
-            // Who is not there yet, or not any more, is told by an event.
+            // `connected` adds new students.
             if let Some(row) = missing.remove(user) {
                 row.sample(now.instant, stats);
             }
@@ -143,11 +143,11 @@ impl Register {
         }
     }
 
-    /// What a student did.
-    pub(super) fn note(&mut self, deed: &Deed) {
+    /// Counts an action of a student.
+    pub(super) fn count(&mut self, deed: &StudentAction) {
         let (user, is_chat) = match deed {
-            Deed::Said(user) => (user, true),
-            Deed::RaisedHand(user) => (user, false),
+            StudentAction::Chatted(user) => (user, true),
+            StudentAction::RaisedHand(user) => (user, false),
         };
         let Some(row) = self.rows.get_mut(user) else { return };
         let count = if is_chat { &mut row.chats } else { &mut row.hands };
@@ -155,29 +155,29 @@ impl Register {
         self.changed = true;
     }
 
-    /// Whether something is new since the last time that this was asked.
+    /// Whether anything but statistics changed since the last call.
     pub(super) fn take_changed(&mut self) -> bool {
         std::mem::take(&mut self.changed)
     }
 
-    /// What a student is called.
+    /// The nickname of a student; may be empty.
     pub(super) fn nickname(&self, user: &UserId) -> &str {
         self.rows.get(user).map_or("", |row| &row.nickname)
     }
 
-    /// A student in a sentence.
+    /// Names a student in a sentence.
     pub(super) fn named<'a>(&'a self, user: &'a UserId) -> Named<'a> {
         named(user, self.nickname(user))
     }
 
-    /// Every student, in the order in which they came.
+    /// All rows, in the order in which the students joined.
     pub(super) fn rows(&self, now: Now) -> Vec<StudentRow> {
         let mut rows: Vec<(&UserId, &Row)> = self.rows.iter().collect();
         rows.sort_unstable_by_key(|(_, row)| row.number);
         rows.into_iter().map(|(user, row)| row.report(user, now.instant)).collect()
     }
 
-    /// The lecture is over: who is still in class leaves now.
+    /// The lecture is over: all students leave now.
     pub(super) fn close(&mut self, now: Now) {
         for row in self.rows.values_mut() {
             row.end_watching(now.instant);
@@ -186,15 +186,15 @@ impl Register {
         }
     }
 
-    /// How long it has lasted.
-    pub(super) fn lasted(&self, now: Now) -> Duration {
+    /// The time since the start of the lecture.
+    pub(super) fn duration(&self, now: Now) -> Duration {
         now.instant.saturating_duration_since(self.begun.instant)
     }
 
-    /// The whole lecture.
+    /// The summary of the lecture.
     pub(super) fn summary(&self, now: Now) -> Summary {
         Summary {
-            duration_s: self.lasted(now).as_secs_f64(),
+            duration_s: self.duration(now).as_secs_f64(),
             most_at_once: self.most_at_once,
             bytes: self.bytes,
             unlisted: self.unlisted,
@@ -203,8 +203,8 @@ impl Register {
         }
     }
 
-    /// The row of a student that is in class from now on, if there is one or room for one.
-    fn enter(&mut self, now: Now, user: &UserId) -> Option<&mut Row> {
+    /// The row of a student who comes into class; `None` if the list is full.
+    fn row(&mut self, now: Now, user: &UserId) -> Option<&mut Row> {
         self.changed = true;
         if !self.rows.contains_key(user) {
             if self.rows.len() >= MAX_ROWS {
@@ -243,8 +243,8 @@ impl Row {
             watched: Duration::ZERO,
             low: Duration::ZERO,
             withheld: Duration::ZERO,
-            earlier: Sent::default(),
-            current: Sent::default(),
+            earlier: Traffic::default(),
+            current: Traffic::default(),
             absent: None,
             longest_absence: Duration::ZERO,
             hands: 0,
@@ -256,7 +256,7 @@ impl Row {
         self.is_in_room || self.watching.is_some()
     }
 
-    /// Is out of class, if neither signalling nor media is left.
+    /// Sets `last_left` if the student is neither in the room nor receives media.
     fn leave(&mut self, now: Now) {
         if !self.is_in_class() && self.last_left.is_none() {
             self.last_left = Some(now.at);
@@ -271,7 +271,7 @@ impl Row {
 
     fn end_watching(&mut self, now: Instant) {
         if self.watching.is_some() {
-            self.count(now);
+            self.add_time(now);
             self.watching = None;
             self.absent = Some(now);
             self.earlier = self.earlier.plus(std::mem::take(&mut self.current));
@@ -279,18 +279,18 @@ impl Row {
     }
 
     fn sample(&mut self, now: Instant, stats: &PeerStats) {
-        self.count(now);
+        self.add_time(now);
         self.picture = stats.picture;
         let PeerStats { packets, bytes, lost, .. } = *stats;
         if packets < self.current.packets {
             // A new connection counts from 0.
             self.earlier = self.earlier.plus(self.current);
         }
-        self.current = Sent { packets, bytes, lost };
+        self.current = Traffic { packets, bytes, lost };
     }
 
-    /// Counts the time until now for what is watched.
-    fn count(&mut self, now: Instant) {
+    /// Adds the time since the last call to the totals.
+    fn add_time(&mut self, now: Instant) {
         let Some(since) = self.watching.replace(now) else { return };
         let time = now.saturating_duration_since(since);
         self.watched += time;
@@ -301,7 +301,7 @@ impl Row {
         }
     }
 
-    /// The longest time without media, after the first.
+    /// The longest time without media after the student first had some.
     fn absence(&self, now: Instant) -> Duration {
         let running = self.absent.map(|since| now.saturating_duration_since(since));
         self.longest_absence.max(running.unwrap_or_default())
@@ -331,7 +331,7 @@ impl Row {
     }
 }
 
-/// The share in percent; none of nothing.
+/// The share in percent; `None` if the whole is 0.
 fn percent(part: f64, whole: f64) -> Option<f64> {
     (whole > 0.0).then(|| part * 100.0 / whole)
 }

@@ -1,8 +1,8 @@
 use super::*;
 
-/// A register, and clocks that tests move on.
+/// An attendance list and clocks that a test moves on.
 struct Class {
-    register: Register,
+    attendance: Attendance,
     now: Now,
 }
 
@@ -10,7 +10,7 @@ impl Class {
     fn new() -> Self {
         let at = "2026-03-02T08:00:00Z".parse().unwrap();
         let now = Now { instant: Instant::now(), at };
-        Self { register: Register::new(now), now }
+        Self { attendance: Attendance::new(now), now }
     }
 
     fn pass(&mut self, seconds: u64) {
@@ -20,22 +20,22 @@ impl Class {
 
     fn joins(&mut self, id: &str, nickname: &str, client: Option<ClientKind>) {
         let user = User { user_id: user(id), nickname: nickname.into(), publishes: false, epoch: 1, client };
-        self.register.joined(self.now, &user);
+        self.attendance.joined(self.now, &user);
     }
 
-    /// Joins and gets media.
+    /// Joins the room and receives media.
     fn comes(&mut self, id: &str) {
         self.joins(id, &format!("N-{id}"), None);
-        self.register.connected(self.now, &user(id));
+        self.attendance.connected(self.now, &user(id));
     }
 
-    /// Says goodbye.
+    /// Leaves the room and closes the connection.
     fn goes(&mut self, id: &str) {
-        self.register.left(self.now, &user(id));
-        self.register.gone(self.now, &user(id));
+        self.attendance.left(self.now, &user(id));
+        self.attendance.disconnected(self.now, &user(id));
     }
 
-    /// These got so many packets of a kilobyte each, some of them lost.
+    /// Statistics of students: user id, packets of a kilobyte, lost packets, picture.
     fn sample(&mut self, peers: &[(&str, u64, u64, SentPicture)]) {
         let peers: Vec<(UserId, PeerStats)> = peers
             .iter()
@@ -44,11 +44,11 @@ impl Class {
             })
             .collect();
         let bytes = peers.iter().map(|(_, stats)| stats.bytes).sum();
-        self.register.sample(self.now, bytes, &peers);
+        self.attendance.sample(self.now, bytes, &peers);
     }
 
     fn row(&self, id: &str) -> StudentRow {
-        self.register.rows(self.now).into_iter().find(|row| row.user.as_str() == id).unwrap()
+        self.attendance.rows(self.now).into_iter().find(|row| row.user.as_str() == id).unwrap()
     }
 
     fn at(&self, seconds_ago: u64) -> Timestamp {
@@ -61,7 +61,7 @@ fn user(id: &str) -> UserId {
 }
 
 #[test]
-fn a_student_that_comes_back_is_one_row() {
+fn a_student_who_comes_back_keeps_its_row() {
     let mut class = Class::new();
     class.pass(60);
     class.comes("1001");
@@ -75,20 +75,20 @@ fn a_student_that_comes_back_is_one_row() {
     assert_eq!((row.first_joined, row.last_left), (class.at(1020), None), "still there");
     class.goes("1001");
     class.pass(200);
-    class.register.close(class.now);
+    class.attendance.close(class.now);
     let row = class.row("1001");
     assert_eq!((row.last_left, row.watched_s), (Some(class.at(200)), 900.0));
     assert_eq!(row.longest_absence_s, 200.0, "the lecture went on without it");
-    assert_eq!(class.register.rows(class.now).len(), 1);
+    assert_eq!(class.attendance.rows(class.now).len(), 1);
 }
 
 #[test]
-fn who_is_there_at_the_end_leaves_with_it() {
+fn students_leave_at_the_end_of_the_lecture() {
     let mut class = Class::new();
     class.comes("1001");
     class.joins("1002", "Ben", None);
     class.pass(90);
-    class.register.close(class.now);
+    class.attendance.close(class.now);
     for (id, watched, absence) in [("1001", 90.0, 0.0), ("1002", 0.0, 0.0)] {
         let row = class.row(id);
         assert_eq!((row.last_left, row.watched_s, row.longest_absence_s), (Some(class.now.at), watched, absence));
@@ -96,11 +96,11 @@ fn who_is_there_at_the_end_leaves_with_it() {
 }
 
 #[test]
-fn signalling_that_comes_and_goes_while_media_flows_is_no_absence() {
+fn a_student_who_only_loses_signalling_is_not_absent() {
     let mut class = Class::new();
     class.comes("1001");
     class.pass(10);
-    class.register.left(class.now, &user("1001"));
+    class.attendance.left(class.now, &user("1001"));
     class.pass(10);
     assert_eq!(class.row("1001").last_left, None);
     class.joins("1001", "Anna", None);
@@ -110,7 +110,7 @@ fn signalling_that_comes_and_goes_while_media_flows_is_no_absence() {
 }
 
 #[test]
-fn media_that_is_gone_without_a_word_is_noticed() {
+fn a_student_without_statistics_no_longer_watches() {
     let mut class = Class::new();
     class.comes("1001");
     class.pass(10);
@@ -120,12 +120,12 @@ fn media_that_is_gone_without_a_word_is_noticed() {
 }
 
 #[test]
-fn loss_and_bytes_are_of_all_connections() {
+fn loss_and_bytes_are_summed_over_all_connections() {
     let mut class = Class::new();
     class.comes("1001");
     class.pass(1);
     class.sample(&[("1001", 800, 20, SentPicture::Full)]);
-    // A page that was loaded again: the old connection's end is not told.
+    // After a page reload nothing reports the end of the old connection.
     class.pass(1);
     class.sample(&[("1001", 100, 0, SentPicture::Full)]);
     class.pass(1);
@@ -139,7 +139,7 @@ fn loss_and_bytes_are_of_all_connections() {
 }
 
 #[test]
-fn shares_of_the_picture_are_of_the_time_that_was_watched() {
+fn picture_shares_refer_to_the_watched_time() {
     let mut class = Class::new();
     class.comes("1001");
     class.sample(&[("1001", 1, 0, SentPicture::Full)]);
@@ -155,22 +155,22 @@ fn shares_of_the_picture_are_of_the_time_that_was_watched() {
 }
 
 #[test]
-fn who_they_are_and_what_they_did() {
+fn a_row_has_the_name_the_client_and_the_actions() {
     let mut class = Class::new();
     class.joins("1001", "", Some(ClientKind::Whep));
     class.joins("1001", "Anna", None);
-    let deeds = [Deed::Said(user("1001")), Deed::Said(user("1001")), Deed::RaisedHand(user("1001"))];
-    deeds.iter().for_each(|deed| class.register.note(deed));
-    class.register.note(&Deed::Said(user("9999")));
+    let (chatted, raised) = (StudentAction::Chatted(user("1001")), StudentAction::RaisedHand(user("1001")));
+    [&chatted, &chatted, &raised].into_iter().for_each(|action| class.attendance.count(action));
+    class.attendance.count(&StudentAction::Chatted(user("9999")));
     let row = class.row("1001");
     assert_eq!((row.nickname.as_str(), row.client, row.chats, row.hands), ("Anna", Some("whep"), 2, 1));
-    assert_eq!(class.register.named(&user("1001")).to_string(), "Anna (1001)");
-    assert_eq!(class.register.named(&user("1002")).to_string(), "1002");
-    assert_eq!(class.register.rows(class.now).len(), 1, "the teacher is no student");
+    assert_eq!(class.attendance.named(&user("1001")).to_string(), "Anna (1001)");
+    assert_eq!(class.attendance.named(&user("1002")).to_string(), "1002");
+    assert_eq!(class.attendance.rows(class.now).len(), 1, "the teacher is no student");
 }
 
 #[test]
-fn the_summary_counts_who_was_there_at_once() {
+fn the_summary_has_the_most_students_at_the_same_time() {
     let mut class = Class::new();
     class.comes("1001");
     class.comes("1002");
@@ -178,26 +178,26 @@ fn the_summary_counts_who_was_there_at_once() {
     class.pass(10);
     class.comes("1003");
     class.sample(&[("1002", 5, 0, SentPicture::Full), ("1003", 5, 0, SentPicture::Full)]);
-    let summary = class.register.summary(class.now);
+    let summary = class.attendance.summary(class.now);
     assert_eq!((summary.most_at_once, summary.duration_s, summary.bytes), (2, 10.0, 10_000));
     let order: Vec<&str> = summary.students.iter().map(|row| row.user.as_str()).collect();
     assert_eq!(order, ["1001", "1002", "1003"]);
 }
 
 #[test]
-fn what_is_new_is_told_once() {
+fn a_change_is_reported_once() {
     let mut class = Class::new();
-    assert!(class.register.take_changed() && !class.register.take_changed());
+    assert!(class.attendance.take_changed() && !class.attendance.take_changed());
     class.comes("1001");
-    assert!(class.register.take_changed() && !class.register.take_changed());
+    assert!(class.attendance.take_changed() && !class.attendance.take_changed());
     class.sample(&[("1001", 5, 0, SentPicture::Full)]);
-    assert!(!class.register.take_changed(), "numbers alone are no news");
+    assert!(!class.attendance.take_changed(), "statistics are not a change");
     class.goes("1001");
-    assert!(class.register.take_changed());
+    assert!(class.attendance.take_changed());
 }
 
 #[test]
-fn a_flood_of_ids_fills_no_memory_and_pushes_out_nobody_who_watched() {
+fn a_flood_of_ids_is_bounded_and_keeps_students_who_watched() {
     let mut class = Class::new();
     class.comes("anna");
     class.pass(1);
@@ -206,11 +206,11 @@ fn a_flood_of_ids_fills_no_memory_and_pushes_out_nobody_who_watched() {
     for number in 0..2 * MAX_ROWS {
         let id = format!("flood-{number}");
         class.joins(&id, "", None);
-        class.register.left(class.now, &user(&id));
+        class.attendance.left(class.now, &user(&id));
     }
-    let rows = class.register.rows(class.now);
+    let rows = class.attendance.rows(class.now);
     assert!(rows.len() <= MAX_ROWS, "{}", rows.len());
     assert_eq!((class.row("anna").watched_s, class.row("ben").times_joined), (1.0, 1));
-    let summary = class.register.summary(class.now);
+    let summary = class.attendance.summary(class.now);
     assert_eq!(summary.students.len() as u64 + summary.unlisted, 2 * MAX_ROWS as u64 + 2);
 }

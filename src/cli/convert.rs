@@ -1,0 +1,242 @@
+//! From the flags that were typed to what they mean. Combinations that contradict each other become a [`Conflict`].
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+use clap::parser::ValueSource;
+
+use super::args::{
+    TypedDemo, TypedEncoding, TypedRooms, TypedServe, TypedSinkArgs, TypedSources, TypedTeach, TypedWatch,
+};
+use super::meaning::{
+    ChatInput, Conflict, Demo, DemoLecture, Device, MainSource, Rooms, Serve, Signalling, Sink, Sources, Teach, Video,
+    Watch,
+};
+use super::servers::{TurnServer, TypedRelays, TypedTurn};
+use super::values::{Bitrate, TypedSink};
+use crate::id::{Nickname, UserId};
+use crate::media::{FileList, Tiers};
+use crate::protocol::DEFAULT_PORT;
+use crate::protocol::channel::Allowed;
+
+/// Pictures per second where `--fps` is not given.
+const DEFAULT_FPS: u32 = 30;
+
+impl TryFrom<TypedDemo> for Demo {
+    type Error = Conflict;
+    fn try_from(typed: TypedDemo) -> Result<Self, Conflict> {
+        let lecture = match typed.file {
+            paths if !paths.is_empty() => DemoLecture::Files(FileList { paths, repeat: typed.looped, still: None }),
+            _ if typed.looped => return Err(Conflict::LoopWithoutFile),
+            _ => DemoLecture::BuiltIn,
+        };
+        check_low_bitrate(typed.tiers, Some(Bitrate::default()))?;
+        Ok(Demo { lecture, tiers: typed.tiers, sink: typed.sink.try_into()?, length: typed.length })
+    }
+}
+
+impl TypedTeach {
+    /// `server_source` says whether `--server` comes from the command line or from `$CLASSROOM_SERVER`.
+    pub(super) fn convert(self, server_source: Option<ValueSource>) -> Result<Teach, Conflict> {
+        // A typed --listen overrules `$CLASSROOM_SERVER`, which is only the default of this computer.
+        let is_typed = server_source == Some(ValueSource::CommandLine);
+        let server = self.server.and_then(|server| server.0).filter(|_| is_typed || self.listen.is_none());
+        let signalling = match (server, self.listen) {
+            (Some(_), Some(_)) => return Err(Conflict::ServerAndListen),
+            (Some(url), None) => Signalling::Remote(url),
+            (None, listen) => {
+                let any_address = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), DEFAULT_PORT);
+                Signalling::Embedded { listen: listen.unwrap_or(any_address) }
+            }
+        };
+        let udp_port = self.udp_port.unwrap_or(match signalling {
+            Signalling::Embedded { listen } => listen.port(),
+            Signalling::Remote(_) => DEFAULT_PORT,
+        });
+        let turn = self.turn.convert()?;
+        if !turn.is_empty() && matches!(signalling, Signalling::Remote(_)) {
+            return Err(Conflict::TurnForAnotherServer);
+        }
+        let audio = !self.sources.no_audio;
+        let sources = Sources::try_from(self.sources)?;
+        if let (Sources::Pipeline(_), Some(flag)) = (&sources, self.encoding.first_flag()) {
+            return Err(Conflict::PipelineEncodes(flag));
+        }
+        let TypedEncoding { codec, size, fps, bitrate, tiers, content } = self.encoding;
+        let (fps, tiers) = (fps.unwrap_or(DEFAULT_FPS), tiers.unwrap_or_default());
+        check_low_bitrate(tiers, bitrate)?;
+        Ok(Teach {
+            nickname: nickname(self.nickname, &self.user),
+            room: self.room,
+            room_name: self.name,
+            user: self.user,
+            signalling,
+            sources,
+            audio,
+            video: Video { codec, size, fps, bitrate, tiers, content },
+            udp_port,
+            advertise: self.advertise,
+            stun: self.stun,
+            turn,
+            workers: self.workers,
+            max_students: self.max_students,
+            attendance: self.attendance,
+            metrics: self.metrics,
+            qr: !self.no_qr,
+            length: self.length,
+            end_class: self.end_class,
+            chat: chat_input(self.chat),
+            allowed: Allowed { comments: !self.no_comments, reactions: !self.no_reactions },
+        })
+    }
+}
+
+impl TypedEncoding {
+    /// The first encoding flag that was typed.
+    fn first_flag(&self) -> Option<&'static str> {
+        let flags = [
+            ("--codec", self.codec.is_some()),
+            ("--size", self.size.is_some()),
+            ("--fps", self.fps.is_some()),
+            ("--bitrate", self.bitrate.is_some()),
+            ("--tiers", self.tiers.is_some()),
+            ("--content", self.content.is_some()),
+        ];
+        flags.into_iter().find(|(_, is_typed)| *is_typed).map(|(flag, _)| flag)
+    }
+}
+
+impl TryFrom<TypedSources> for Sources {
+    type Error = Conflict;
+    fn try_from(typed: TypedSources) -> Result<Self, Conflict> {
+        if typed.file.is_empty() {
+            if typed.looped {
+                return Err(Conflict::LoopWithoutFile);
+            }
+            if typed.still.is_some() {
+                return Err(Conflict::StillWithoutFile);
+            }
+        }
+        if typed.mic.is_some() && typed.no_audio {
+            return Err(Conflict::MicWithoutAudio);
+        }
+        let named = |device: Option<String>| device.map_or(Device::Default, Device::Named);
+        let screen = typed.screen.map(|device| ("--screen", MainSource::Screen(named(device))));
+        let files = FileList { paths: typed.file, repeat: typed.looped, still: typed.still };
+        let file = (!files.paths.is_empty()).then_some(("--file", MainSource::Files(files)));
+        let test = typed.test.then_some(("--test", MainSource::Test));
+        let mut mains = [file, test, screen].into_iter().flatten();
+        let main = mains.next();
+        if let (Some((first, _)), Some((second, _))) = (&main, mains.next()) {
+            return Err(Conflict::TwoSources(first, second));
+        }
+        if let Some(path) = typed.pipeline {
+            let camera = typed.camera.map(|_| "--camera");
+            let other = main.map(|(flag, _)| flag).or(camera).or(typed.mic.map(|_| "--mic"));
+            return match other {
+                Some(flag) => Err(Conflict::TwoSources("--pipeline", flag)),
+                None if typed.no_audio => Err(Conflict::PipelineEncodes("--no-audio")),
+                None => Ok(Sources::Pipeline(path)),
+            };
+        }
+        let main = main.map(|(_, main)| main);
+        let (camera, mic) = (typed.camera.map(named), typed.mic.map(named));
+        Ok(match (&main, &camera, &mic) {
+            (None, None, None) => Sources::Auto,
+            _ => Sources::Chosen { main, camera, mic },
+        })
+    }
+}
+
+impl TryFrom<TypedWatch> for Watch {
+    type Error = Conflict;
+    fn try_from(typed: TypedWatch) -> Result<Self, Conflict> {
+        Ok(Watch {
+            nickname: nickname(typed.nickname, &typed.user),
+            room: typed.room,
+            user: typed.user,
+            server: typed.server.and_then(|server| server.0),
+            sink: typed.sink.try_into()?,
+            chat: chat_input(typed.chat),
+            latency: typed.latency,
+            length: typed.length,
+            timeout: typed.timeout,
+            retry: typed.retry,
+            expect: typed.expect,
+            stun: typed.stun,
+            turn: turn_servers(typed.turn, typed.turn_user, typed.turn_pass)?,
+        })
+    }
+}
+
+impl TryFrom<TypedSinkArgs> for Sink {
+    type Error = Conflict;
+    fn try_from(typed: TypedSinkArgs) -> Result<Self, Conflict> {
+        let fullscreen = typed.fullscreen;
+        match typed.sink {
+            None => Ok(Sink::Auto { fullscreen }),
+            Some(TypedSink::Window) => Ok(Sink::Window { fullscreen }),
+            Some(TypedSink::Null) if fullscreen => Err(Conflict::FullscreenWithoutWindow("null".into())),
+            Some(TypedSink::File(path)) if fullscreen => {
+                Err(Conflict::FullscreenWithoutWindow(path.display().to_string()))
+            }
+            Some(TypedSink::Null) => Ok(Sink::Null),
+            Some(TypedSink::File(path)) => Ok(Sink::File(path)),
+        }
+    }
+}
+
+impl TryFrom<TypedServe> for Serve {
+    type Error = Conflict;
+    fn try_from(typed: TypedServe) -> Result<Self, Conflict> {
+        Ok(Serve { listen: typed.listen, stun: typed.stun, turn: typed.turn.convert()? })
+    }
+}
+
+impl TypedRelays {
+    fn convert(self) -> Result<Vec<TurnServer>, Conflict> {
+        turn_servers(self.turn, self.turn_user, self.turn_pass)
+    }
+}
+
+impl From<TypedRooms> for Rooms {
+    fn from(typed: TypedRooms) -> Self {
+        Rooms { server: typed.server.and_then(|server| server.0) }
+    }
+}
+
+fn chat_input(chat: bool) -> ChatInput {
+    if chat { ChatInput::Always } else { ChatInput::Terminal }
+}
+
+fn check_low_bitrate(tiers: Tiers, full: Option<Bitrate>) -> Result<(), Conflict> {
+    match (tiers, full) {
+        (Tiers::Both(Some(low)), Some(full)) if low > full.bits_per_second() => {
+            Err(Conflict::LowAboveFull(format!("{}k", low / 1000), full))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn nickname(typed: Option<String>, user: &UserId) -> Nickname {
+    let typed = Nickname::from(typed.unwrap_or_default());
+    if typed.as_str().is_empty() { Nickname::from(user.as_str()) } else { typed }
+}
+
+fn turn_servers(
+    servers: Vec<TypedTurn>,
+    user: Option<String>,
+    password: Option<String>,
+) -> Result<Vec<TurnServer>, Conflict> {
+    if servers.is_empty() {
+        let flag = user.map(|_| "--turn-user").or(password.map(|_| "--turn-pass"));
+        return flag.map_or(Ok(Vec::new()), |flag| Err(Conflict::LoginWithoutTurn(flag)));
+    }
+    let shared = user.zip(password);
+    let complete = |TypedTurn { host, port, transport, login }: TypedTurn| {
+        let Some((user, password)) = login.or_else(|| shared.clone()) else {
+            return Err(Conflict::TurnWithoutLogin(format!("turn:{host}:{port}")));
+        };
+        Ok(TurnServer { host, port, transport, user, password })
+    };
+    servers.into_iter().map(complete).collect()
+}

@@ -1,0 +1,115 @@
+//! Everything that a running lecture waits for, as one stream of inputs.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at, sleep_until};
+
+use super::ending::EndQuestion;
+use crate::cli::Teach;
+use crate::commands::chat_commands::TeacherInput;
+use crate::commands::or_never;
+use crate::commands::stdin::StdinLines;
+use crate::commands::stop::Stop;
+use crate::media::CaptureEvent;
+use crate::report::Reporter;
+use crate::sfu::{Queue, SfuEvent};
+use crate::signal::{Goodbye, SignalEvent};
+
+/// What happened next.
+pub(super) enum Input {
+    /// The process was asked to stop, or its time is over.
+    Stop(Stop),
+    /// The teacher answered the question about the class.
+    Answer(Goodbye),
+    Sfu(SfuEvent),
+    /// The SFU's threads have ended.
+    SfuEnded,
+    Signal(SignalEvent),
+    Capture(CaptureEvent),
+    /// A line of stdin.
+    Line(String),
+    /// The time passed to [`Inputs::next`] has come.
+    TalkTick,
+    /// A second has passed.
+    Second,
+}
+
+/// The sources of the inputs.
+pub(super) struct Inputs<'a, S> {
+    stop: Pin<&'a mut S>,
+    /// `None` until the teacher is asked. While the question is open, `stop` has completed and is not polled.
+    question: Option<EndQuestion>,
+    sfu: mpsc::Receiver<SfuEvent>,
+    signals: Option<mpsc::Receiver<SignalEvent>>,
+    captured: Option<mpsc::Receiver<CaptureEvent>>,
+    stdin: Option<(StdinLines, mpsc::Receiver<String>)>,
+    second: Interval,
+}
+
+impl<'a, S: Future<Output = Stop>> Inputs<'a, S> {
+    /// Starts to read stdin as well, where `teach` wants it.
+    pub(super) fn new(
+        teach: &Teach,
+        reporter: &Reporter,
+        stop: Pin<&'a mut S>,
+        sfu: mpsc::Receiver<SfuEvent>,
+        signals: mpsc::Receiver<SignalEvent>,
+        captured: mpsc::Receiver<CaptureEvent>,
+    ) -> Self {
+        const SECOND: Duration = Duration::from_secs(1);
+        let mut second = interval_at(Instant::now() + SECOND, SECOND);
+        second.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let stdin = StdinLines::start(teach.chat, TeacherInput::commands(), reporter);
+        Self { stop, question: None, sfu, signals: Some(signals), captured: Some(captured), stdin, second }
+    }
+
+    /// Waits for the next input, or until `talk_tick`.
+    pub(super) async fn next(&mut self, talk_tick: Option<Instant>) -> Input {
+        loop {
+            tokio::select! {
+                stop = &mut self.stop, if self.question.is_none() => return Input::Stop(stop),
+                goodbye = or_never(self.question.as_mut().map(EndQuestion::answered)) => return Input::Answer(goodbye),
+                event = self.sfu.recv() => return event.map_or(Input::SfuEnded, Input::Sfu),
+                event = or_never(self.signals.as_mut().map(mpsc::Receiver::recv)) => match event {
+                    Some(event) => return Input::Signal(event),
+                    // Media goes on without signalling.
+                    None => self.signals = None,
+                },
+                event = or_never(self.captured.as_mut().map(mpsc::Receiver::recv)) => match event {
+                    Some(event) => return Input::Capture(event),
+                    None => self.captured = None,
+                },
+                line = or_never(self.stdin.as_mut().map(|(_, lines)| lines.recv())) => match line {
+                    Some(line) => return Input::Line(line),
+                    None => self.stdin = None,
+                },
+                () = or_never(talk_tick.map(sleep_until)) => return Input::TalkTick,
+                _ = self.second.tick() => return Input::Second,
+            }
+        }
+    }
+
+    /// Asks the teacher whether the class ends too; gives false if that is not possible. From now on stdin belongs to
+    /// the answer.
+    pub(super) fn ask(&mut self, reporter: &Reporter) -> bool {
+        self.stdin = None;
+        self.question = EndQuestion::ask(reporter);
+        self.question.is_some()
+    }
+
+    /// Waits for `work`, unless the process is asked to stop meanwhile.
+    pub(super) async fn unless_stopped<T>(&mut self, work: impl Future<Output = T>) -> Result<T, Stop> {
+        tokio::select! {
+            stop = &mut self.stop, if self.question.is_none() => Err(stop),
+            done = work => Ok(done),
+        }
+    }
+
+    /// The length of the queue of SFU events, for the metrics.
+    pub(super) fn sfu_queue(&self) -> Queue {
+        Queue { name: "events", length: self.sfu.len(), capacity: self.sfu.max_capacity() }
+    }
+}

@@ -1,0 +1,402 @@
+//! A running lecture: reacts to the SFU, signalling, the capture and the teacher, and reports once a second.
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::time::Duration;
+
+use super::attendance::{Attendance, Now};
+use super::attendance_file::{AttendanceFile, AttendanceWriter};
+use super::candidate_init;
+use super::ending::can_ask;
+use super::inputs::{Input, Inputs};
+use super::stats::{self, LastSecond, Rates};
+use super::talk::TeacherTalk;
+use crate::cli::Teach;
+use crate::commands::metrics::MetricsStore;
+use crate::commands::source_monitor::SourceMonitor;
+use crate::commands::stop::Stop;
+use crate::commands::{media_failure, signal_failure, studio};
+use crate::exit::Failure;
+use crate::id::UserId;
+use crate::media::{Capture, CaptureEvent};
+use crate::protocol::{ClientMessage, ErrorCode, LeaveReason, ServerMessage, User, VideoCodec};
+use crate::report::{EndReason, Event, Reporter, StudentState};
+use crate::rtp::Codec;
+use crate::sdp::offer::OfferError;
+use crate::sfu::{Departure, OfferRefusal, Queue, Sfu, SfuEvent, SfuStats};
+use crate::signal::{Client, Goodbye, SignalEvent};
+
+/// How long the end of a lecture waits for the SFU's last statistics.
+const LAST_STATS_WITHIN: Duration = Duration::from_secs(1);
+
+/// A running lecture.
+pub(super) struct Lecture<'a> {
+    pub(super) sfu: Sfu,
+    pub(super) client: Client,
+    pub(super) capture: Capture,
+    /// How to leave the room at the end.
+    pub(super) goodbye: Goodbye,
+    teach: &'a Teach,
+    reporter: &'a Reporter,
+    sources: SourceMonitor,
+    students: StudentStates,
+    talk: TeacherTalk,
+    attendance: Attendance,
+    attendance_writer: Option<AttendanceWriter>,
+    rates: Rates,
+    metrics: MetricsStore,
+}
+
+impl<'a> Lecture<'a> {
+    /// A lecture that starts now.
+    pub(super) fn new(
+        teach: &'a Teach,
+        reporter: &'a Reporter,
+        (sfu, client, capture): (Sfu, Client, Capture),
+        attendance_file: Option<AttendanceFile>,
+        metrics: MetricsStore,
+    ) -> Self {
+        Self {
+            sfu,
+            client,
+            capture,
+            goodbye: if teach.end_class { Goodbye::LectureOver } else { Goodbye::Leave },
+            teach,
+            reporter,
+            sources: SourceMonitor::default(),
+            students: StudentStates::default(),
+            talk: TeacherTalk::new(teach.user.clone(), teach.nickname.clone(), teach.allowed),
+            attendance: Attendance::new(Now::read()),
+            attendance_writer: attendance_file.map(|file| AttendanceWriter::start(file, reporter)),
+            rates: Rates::default(),
+            metrics,
+        }
+    }
+
+    /// Handles inputs until one of them ends the lecture.
+    pub(super) async fn run<S: Future<Output = Stop>>(
+        &mut self,
+        mut inputs: Inputs<'_, S>,
+    ) -> Result<EndReason, Failure> {
+        self.write_attendance(Now::read());
+        loop {
+            let ended = match inputs.next(self.talk.next_tick()).await {
+                Input::Stop(stop) => self.on_stop(stop, &mut inputs),
+                Input::Answer(goodbye) => {
+                    self.goodbye = goodbye;
+                    Some(EndReason::Interrupted)
+                }
+                Input::Sfu(event) => {
+                    self.on_sfu(event);
+                    None
+                }
+                Input::SfuEnded => return Err(Failure::internal(anyhow::anyhow!("the SFU has ended"))),
+                Input::Signal(event) => {
+                    self.on_signal(event)?;
+                    None
+                }
+                Input::Capture(event) => self.on_capture(event)?,
+                Input::Line(line) => {
+                    self.talk.typed(&line, &self.sfu, self.reporter);
+                    None
+                }
+                Input::TalkTick => {
+                    self.talk.tick(&self.sfu, self.reporter);
+                    None
+                }
+                Input::Second => self.on_second(&mut inputs).await,
+            };
+            if let Some(reason) = ended {
+                return Ok(reason);
+            }
+        }
+    }
+
+    /// Ends the lecture, or first asks the teacher whether the class ends too. The lecture goes on meanwhile.
+    fn on_stop<S: Future<Output = Stop>>(&self, stop: Stop, inputs: &mut Inputs<'_, S>) -> Option<EndReason> {
+        let is_open = stop == Stop::Interrupt && self.goodbye == Goodbye::Leave && !self.students.is_empty();
+        let asks = is_open && can_ask(self.reporter) && inputs.ask(self.reporter);
+        (!asks).then(|| stop.reason())
+    }
+
+    fn on_sfu(&mut self, event: SfuEvent) {
+        let Some(event) = studio::obey(&self.capture, event) else { return };
+        match event {
+            SfuEvent::Answer { user, sdp } => self.send(ClientMessage::Answer { target_uid: user, sdp }),
+            SfuEvent::Refused { user, why } => {
+                let (code, message) = (refusal_code(&why), why.to_string());
+                self.reporter.detail(format!("refused {}: {message}", self.attendance.named(&user)));
+                self.set_state(&user, StudentState::Refused);
+                self.send(ClientMessage::Reject { target_uid: user, code, message, codec: sent_codec(&why) });
+            }
+            SfuEvent::Connected(user) => {
+                self.attendance.connected(Now::read(), &user);
+                self.set_state(&user, StudentState::Watching);
+            }
+            SfuEvent::Gone { user, why } => {
+                self.attendance.disconnected(Now::read(), &user);
+                if why == Departure::Failed {
+                    self.reporter.warn(format!(
+                        "the connection of {} failed because of a bug in this program; the student can connect again; \
+                         please report the bug",
+                        self.attendance.named(&user)
+                    ));
+                }
+                let state = match why {
+                    Departure::Left => StudentState::Left,
+                    Departure::Lost | Departure::NeverConnected | Departure::Misbehaved | Departure::Failed => {
+                        StudentState::Lost
+                    }
+                };
+                self.set_state(&user, state);
+                self.talk.disconnected(&user, &self.sfu, self.reporter);
+                // The server drops this message if the student has left the room.
+                self.send(ClientMessage::Hangup { target_uid: user });
+            }
+            SfuEvent::ChannelOpen(user) => self.talk.channel_opened(&user, &self.sfu, self.reporter),
+            SfuEvent::Heard { user, text } => self.talk.received(&user, &text, &self.sfu, self.reporter),
+            SfuEvent::Notice(sentence) => self.reporter.notice(sentence),
+            // `studio::obey` has handled these.
+            SfuEvent::KeyFrameNeeded(_) | SfuEvent::Needed(..) => {}
+        }
+    }
+
+    fn on_signal(&mut self, event: SignalEvent) -> Result<(), Failure> {
+        match event {
+            SignalEvent::Joined { users, .. } => self.joined(&users),
+            SignalEvent::Lost { reason } => self.reporter.warn(format!(
+                "lost the signalling server ({reason}): the lecture goes on, but new students must wait; \
+                 trying to reconnect"
+            )),
+            SignalEvent::Message(message) => self.on_message(message),
+            SignalEvent::Ended(error) => return Err(signal_failure(error)),
+        }
+        Ok(())
+    }
+
+    fn on_message(&mut self, message: ServerMessage) {
+        match message {
+            ServerMessage::Offer { user_id, sdp, video } => {
+                self.set_state(&user_id, StudentState::Connecting);
+                self.sfu.offer(user_id, sdp, video);
+            }
+            ServerMessage::Candidate { user_id, candidate } => self.sfu.candidate(user_id, candidate_init(candidate)),
+            ServerMessage::Join { users } => self.joined(&users),
+            ServerMessage::Leave { users, reason } => users.into_iter().for_each(|user| self.left(user, reason)),
+            ServerMessage::Error { code, message, .. } => match code {
+                // The answer was for a student who has left meanwhile.
+                ErrorCode::UnknownTarget => {}
+                _ => self.reporter.warn(format!("the server reports an error: {message}")),
+            },
+            ServerMessage::Joined { .. }
+            | ServerMessage::RoomUserList { .. }
+            | ServerMessage::Pong
+            | ServerMessage::Answer { .. }
+            | ServerMessage::Hangup { .. } => {}
+        }
+    }
+
+    fn joined(&mut self, users: &[User]) {
+        for user in users.iter().filter(|user| user.user_id != self.teach.user) {
+            self.talk.joined(user);
+            self.attendance.joined(Now::read(), user);
+            self.set_state(&user.user_id, StudentState::Joined);
+        }
+    }
+
+    /// A user has left the room, as signalling sees it.
+    fn left(&mut self, user: UserId, reason: LeaveReason) {
+        let watches = self.students.get(&user) == Some(StudentState::Watching);
+        // A student who lost signalling may still receive media. Then the SFU reports the end.
+        let may_return = watches && reason != LeaveReason::Left;
+        self.talk.left(&user, may_return, &self.sfu, self.reporter);
+        self.attendance.left(Now::read(), &user);
+        match reason {
+            LeaveReason::Left => {
+                self.sfu.remove(user.clone());
+                self.set_state(&user, StudentState::Left);
+            }
+            LeaveReason::Lost if !watches => self.set_state(&user, StudentState::Lost),
+            _ => {}
+        }
+    }
+
+    fn on_capture(&mut self, event: CaptureEvent) -> Result<Option<EndReason>, Failure> {
+        match event {
+            CaptureEvent::Playing { path, index, of } => {
+                self.reporter.event(&Event::Playing { file: path.display().to_string(), index, of });
+            }
+            CaptureEvent::Eos => return Ok(Some(EndReason::EndOfFile)),
+            CaptureEvent::Error(error) => return Err(media_failure(error)),
+            CaptureEvent::Warning(sentence) => {
+                self.reporter.warn(sentence);
+                // The capture may have given up an encoding.
+                studio::offer(&self.capture, &self.sfu);
+            }
+        }
+        Ok(None)
+    }
+
+    /// Reports the statistics of the last second, and sources that stopped or came back.
+    async fn on_second<S: Future<Output = Stop>>(&mut self, inputs: &mut Inputs<'_, S>) -> Option<EndReason> {
+        self.check_sources();
+        // An SFU that does not answer must not keep the teacher from stopping.
+        match inputs.unless_stopped(self.sfu.stats()).await {
+            Ok(Some(sfu_stats)) => self.report_second(&sfu_stats, inputs.sfu_queue()),
+            Ok(None) => {}
+            Err(stop) => return Some(stop.reason()),
+        }
+        None
+    }
+
+    fn check_sources(&mut self) {
+        let changed = self.sources.second(self.capture.frame_counts());
+        for (track, stopped) in &changed {
+            self.reporter.event(&Event::Source { track: *track, state: (*stopped).into() });
+        }
+        if !changed.is_empty() {
+            self.talk.sources_stopped(self.sources.stopped(), &self.sfu, self.reporter);
+        }
+    }
+
+    fn report_second(&mut self, sfu_stats: &SfuStats, event_queue: Queue) {
+        let now = Now::read();
+        self.record_attendance(now, sfu_stats);
+        let duration = self.attendance.duration(now);
+        let LastSecond { stats, mut metrics, dropped } = self.rates.step(sfu_stats, &self.capture, duration);
+        let [commands, frames] = self.sfu.queues();
+        metrics.queues = stats::queues(&[commands, frames, event_queue]);
+        self.metrics.set_lecture(metrics);
+        self.reporter.event(&Event::TeachStats(stats));
+        if dropped > 0 {
+            self.reporter.warn(format!(
+                "dropped {dropped} frames in the last second, because this computer or its network is too slow: lower \
+                 --bitrate, use a cable instead of Wi-Fi, or raise --workers"
+            ));
+        }
+        self.write_attendance(now);
+    }
+
+    fn record_attendance(&mut self, now: Now, sfu_stats: &SfuStats) {
+        self.talk.take_actions().iter().for_each(|action| self.attendance.count(action));
+        self.attendance.sample(now, sfu_stats.bytes, &sfu_stats.peers);
+    }
+
+    fn write_attendance(&mut self, now: Now) {
+        if let Some(writer) = &mut self.attendance_writer {
+            writer.write_if_due(now, &mut self.attendance);
+        }
+    }
+
+    /// After the end of the lecture, for whatever reason: reports the summary and completes the attendance file.
+    pub(super) async fn conclude(&mut self) -> Result<(), Failure> {
+        self.metrics.set_ending();
+        // If the SFU does not answer, the statistics of a second ago count.
+        let sfu_stats = tokio::time::timeout(LAST_STATS_WITHIN, self.sfu.stats()).await.ok().flatten();
+        let now = Now::read();
+        if let Some(sfu_stats) = sfu_stats {
+            self.record_attendance(now, &sfu_stats);
+        }
+        self.attendance.close(now);
+        let mut summary = self.attendance.summary(now);
+        summary.attendance = self.attendance_writer.as_ref().map(AttendanceWriter::name);
+        let written = match self.attendance_writer.take() {
+            Some(writer) => writer.finish(now, &self.attendance).await,
+            None => Ok(()),
+        };
+        if written.is_err() {
+            summary.attendance = None;
+        }
+        self.reporter.event(&Event::Summary(summary));
+        written
+    }
+
+    fn set_state(&mut self, user: &UserId, state: StudentState) {
+        if self.students.set(user, state) {
+            let nickname = self.attendance.nickname(user).to_owned();
+            self.reporter.event(&Event::Student { user: user.clone(), nickname, state });
+        }
+    }
+
+    fn send(&self, message: ClientMessage) {
+        if self.client.send(message).is_err() {
+            self.reporter.warn("the queue to the signalling server is full; a student has to connect again");
+        }
+    }
+}
+
+fn refusal_code(why: &OfferRefusal) -> ErrorCode {
+    match why {
+        OfferRefusal::Offer(OfferError::TooManySections(_)) => ErrorCode::TooManySections,
+        OfferRefusal::Offer(OfferError::NotRecvonly(..)) => ErrorCode::OfferNotRecvonly,
+        OfferRefusal::Offer(OfferError::NoCommonCodec { .. }) => ErrorCode::NoCommonCodec,
+        OfferRefusal::Offer(OfferError::NoSuchTrack { .. }) => ErrorCode::NoSuchTrack,
+        OfferRefusal::Offer(OfferError::Malformed(_) | OfferError::NothingAsked) | OfferRefusal::Unanswerable(_) => {
+            ErrorCode::BadSdp
+        }
+        OfferRefusal::Full(_) => ErrorCode::RoomFull,
+        // `floodedMessages` is reserved for the server.
+        OfferRefusal::TooFast(_) => ErrorCode::TargetBusy,
+    }
+}
+
+/// The codec of the lecture, if an offer was refused because it lacks that codec.
+fn sent_codec(why: &OfferRefusal) -> Option<VideoCodec> {
+    match why {
+        OfferRefusal::Offer(OfferError::NoCommonCodec { sent: Codec::H264, .. }) => Some(VideoCodec::H264),
+        OfferRefusal::Offer(OfferError::NoCommonCodec { sent: Codec::Vp8, .. }) => Some(VideoCodec::Vp8),
+        _ => None,
+    }
+}
+
+/// The last reported state of each student in class, so that each change is reported once.
+#[derive(Debug, Default)]
+struct StudentStates(HashMap<UserId, StudentState>);
+
+impl StudentStates {
+    /// Sets a state; gives true if the change is worth reporting.
+    fn set(&mut self, user: &UserId, state: StudentState) -> bool {
+        use StudentState::{Connecting, Joined, Left, Lost, Refused, Watching};
+        let before = self.0.get(user).copied();
+        let is_new = match (before, state) {
+            // A student who watches came back to signalling, or offers again.
+            (Some(Connecting | Watching), Joined) | (Some(Watching), Connecting) => return false,
+            (None, Left | Lost) => false,
+            (Some(before), state) => before != state,
+            (None, Joined | Connecting | Watching | Refused) => true,
+        };
+        if matches!(state, Left | Lost) {
+            self.0.remove(user);
+        } else {
+            self.0.insert(user.clone(), state);
+        }
+        is_new
+    }
+
+    fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    fn get(&self, user: &UserId) -> Option<StudentState> {
+        self.0.get(user).copied()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_change_of_a_student_is_reported_once() {
+        use StudentState::{Connecting, Joined, Left, Lost, Watching};
+        let mut students = StudentStates::default();
+        let user: UserId = "1001".parse().unwrap();
+        let reported: Vec<bool> =
+            [Joined, Joined, Connecting, Watching, Watching, Joined, Connecting, Lost, Left, Joined, Left]
+                .into_iter()
+                .map(|state| students.set(&user, state))
+                .collect();
+        assert!(students.is_empty());
+        assert_eq!(reported, [true, false, true, true, false, false, false, true, false, true, true]);
+    }
+}

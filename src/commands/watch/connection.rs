@@ -1,0 +1,169 @@
+//! The peer connection to the publisher: offer, candidates, events, data channel.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+
+use super::Session;
+use super::talk::Effect;
+use crate::cli::Watch;
+use crate::commands::serve;
+use crate::exit::Failure;
+use crate::id::UserId;
+use crate::protocol::channel::StudentMessage;
+use crate::protocol::{self, ClientMessage, IceCandidate};
+use crate::rtp::Track;
+use crate::signal::ServerUrl;
+use crate::viewer::{IceServer, Incoming, Viewer, ViewerConfig, ViewerEvent, has_ipv6};
+
+/// A connection to the publisher, from the offer on.
+pub(super) struct PublisherConnection {
+    pub(super) viewer: Viewer,
+    pub(super) events: mpsc::Receiver<ViewerEvent>,
+    pub(super) publisher: UserId,
+    /// Whether the publisher's answer has come.
+    pub(super) answered: bool,
+}
+
+/// The typed STUN and TURN servers, or else those that the signalling server names.
+pub(super) fn ice_servers(watch: &Watch, named: Vec<protocol::IceServer>) -> Vec<IceServer> {
+    let typed = serve::ice_servers(&watch.stun, &watch.turn);
+    let servers = if typed.is_empty() { named } else { typed };
+    servers.into_iter().flat_map(supported_urls).collect()
+}
+
+/// One server for each URL that a viewer supports. It supports no TLS.
+fn supported_urls(server: protocol::IceServer) -> impl Iterator<Item = IceServer> {
+    let (username, credential) = (server.username.unwrap_or_default(), server.credential.unwrap_or_default());
+    let is_supported = |url: &String| url.starts_with("stun:") || url.starts_with("turn:");
+    server.urls.into_iter().filter(is_supported).map(move |url| IceServer {
+        url,
+        username: username.clone(),
+        credential: credential.clone(),
+    })
+}
+
+impl Session<'_> {
+    /// Offers a new connection to the publisher, which replaces the current one.
+    pub(super) async fn connect(&mut self) -> Result<(), Failure> {
+        let Some(publisher) = self.lesson.publisher().cloned() else { return Ok(()) };
+        if let Some(before) = self.connection.take() {
+            // The other end may be gone, so don't wait for the goodbye.
+            tokio::spawn(before.viewer.close());
+            self.forget_connection();
+        }
+        let (screen, received) = (Arc::clone(&self.screen), self.stats.received());
+        let sink = Arc::new(move |incoming: Incoming<'_>| {
+            if let Incoming::Rtp(track, packet) = incoming {
+                received.count(track, packet.len());
+            }
+            screen.push(incoming);
+        });
+        let config = ViewerConfig { bind: self.bind_addresses(), ice_servers: self.ice_servers.clone() };
+        let (viewer, sdp, events) = Viewer::offer(config, sink).await.map_err(|error| {
+            Failure::internal(anyhow::anyhow!(
+                "can't set up a connection: {error}; check that UDP is allowed and that --stun and --turn are right"
+            ))
+        })?;
+        if !self.signalling.send(ClientMessage::Offer { target_uid: publisher.clone(), sdp, video: None }) {
+            self.lesson.failed(Instant::now());
+        }
+        self.connection = Some(PublisherConnection { viewer, events, publisher, answered: false });
+        Ok(())
+    }
+
+    /// The addresses to bind. `0.0.0.0` and `[::]` stand for every interface. Loopback comes first if the server is on this
+    /// computer, which may have no other address.
+    fn bind_addresses(&self) -> Vec<String> {
+        let host = self.server.as_ref().map_or("", ServerUrl::host);
+        let address: Option<IpAddr> = host.parse().ok();
+        let mut sockets = match address {
+            Some(ip) if ip.is_loopback() => vec![SocketAddr::new(ip, 0).to_string()],
+            None if host == "localhost" => vec!["127.0.0.1:0".to_owned()],
+            _ => Vec::new(),
+        };
+        sockets.push("0.0.0.0:0".to_owned());
+        if has_ipv6() {
+            sockets.push("[::]:0".to_owned());
+        }
+        sockets
+    }
+
+    pub(super) async fn on_viewer(&mut self, event: Option<ViewerEvent>) {
+        match event {
+            Some(ViewerEvent::Candidate(candidate)) => {
+                let Some(connection) = &self.connection else { return };
+                let candidate = IceCandidate {
+                    candidate: candidate.candidate,
+                    sdp_mid: candidate.sdp_mid,
+                    sdp_m_line_index: candidate.sdp_mline_index,
+                    username_fragment: candidate.username_fragment,
+                };
+                // Without a server the candidate is lost. When the server is back, a new offer follows.
+                self.signalling.send(ClientMessage::Candidate { target_uid: connection.publisher.clone(), candidate });
+            }
+            Some(ViewerEvent::Connected) => {
+                self.lesson.connected(Instant::now());
+                self.show_message(None);
+            }
+            Some(ViewerEvent::BeginningMissed(track)) => self.request_key_frame(track).await,
+            Some(ViewerEvent::ChannelOpen) => {}
+            Some(ViewerEvent::Heard(text)) => match self.talk.received(&text, self.reporter, &self.screen) {
+                Effect::Nothing => {}
+                Effect::Reply(reply) => self.send_to_teacher(reply).await,
+                Effect::Tiers(tiers) => self.on_tier_report(tiers),
+                Effect::Stopped(stopped) => self.on_stopped(stopped),
+            },
+            Some(ViewerEvent::Disturbed) => self.on_disturbed(),
+            Some(ViewerEvent::Gone) | None => {
+                if let Some(connection) = self.connection.take() {
+                    self.reporter.detail("the connection to the teacher is gone");
+                    self.forget_connection();
+                    tokio::spawn(connection.viewer.close());
+                }
+                self.lesson.failed(Instant::now());
+            }
+        }
+    }
+
+    /// Nothing has arrived over the connection for some seconds.
+    fn on_disturbed(&mut self) {
+        self.check_for_pause();
+        if self.has_just_paused() {
+            return;
+        }
+        self.lesson.silent();
+        self.reporter
+            .warn("nothing has arrived from the teacher for some seconds; waiting for the connection to come back");
+        self.show_message(Some("Nothing arrives from the teacher.\nWaiting for the connection to come back."));
+    }
+
+    /// Sends a message over the data channel.
+    pub(super) async fn send_to_teacher(&self, message: StudentMessage) {
+        let sent = match &self.connection {
+            Some(connection) => connection.viewer.say(&message.to_json()).await,
+            None => false,
+        };
+        // A raised hand is sent again by itself when the teacher's welcome comes.
+        if !sent && !matches!(message, StudentMessage::Hand { .. }) {
+            self.reporter.warn("not sent: there is no connection to the teacher at the moment; try again later");
+        }
+    }
+
+    pub(super) async fn request_key_frame(&self, track: Track) {
+        if let Some(connection) = &self.connection {
+            connection.viewer.request_key_frame(track).await;
+        }
+    }
+
+    /// Resets everything that was about the current connection.
+    fn forget_connection(&mut self) {
+        self.tiers = None;
+        self.expect_pictures();
+        for event in self.diagnosis.connection_closed() {
+            self.reporter.event(&event);
+        }
+    }
+}

@@ -1,0 +1,262 @@
+//! The student's connection to the signalling server: waits for a server, and searches again when it is lost.
+
+use std::cell::{Cell, RefCell};
+use std::future::Future;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep, timeout_at};
+
+use crate::cli::Watch;
+use crate::commands::signal_failure;
+use crate::exit::Failure;
+use crate::protocol::{ClientMessage, DEFAULT_PORT};
+use crate::report::Reporter;
+use crate::signal::{self, Backoff, Client, ClientConfig, Goodbye, ServerUrl, SessionToken, SignalError, SignalEvent};
+
+/// The maximum delay between two attempts. Including the attempt itself, a server is found within three seconds after
+/// it starts.
+const MAX_DELAY: Duration = Duration::from_secs(2);
+
+/// How long to search the LAN before trying this computer again.
+const DISCOVER_FOR: Duration = Duration::from_millis(2500);
+
+/// The connection to the server, or the search for it.
+pub(super) struct ServerConnection<'a> {
+    search: ServerSearch<'a>,
+    state: State<'a>,
+    /// Whether messages reach the server now.
+    is_connected: bool,
+}
+
+enum State<'a> {
+    Searching(Pin<Box<dyn Future<Output = Result<JoinedServer, Failure>> + 'a>>),
+    Joined(JoinedServer),
+}
+
+/// A server at which this student is in the room.
+struct JoinedServer {
+    server: ServerUrl,
+    client: Client,
+    signals: mpsc::Receiver<SignalEvent>,
+}
+
+impl<'a> ServerConnection<'a> {
+    /// Starts to search for the server. `--timeout` limits the search.
+    pub(super) fn start(watch: &'a Watch, begun: Instant, reporter: &'a Reporter) -> Self {
+        let token = match &watch.server {
+            Some(server) => SessionToken::acquire(server, &watch.room, &watch.user),
+            None => SessionToken::acquire_anywhere(&watch.room, &watch.user),
+        };
+        let search = ServerSearch { watch, reporter, token: Rc::new(token), epoch: rand::random() };
+        let limit = watch.timeout.map(|timeout| (begun + timeout, timeout));
+        let state = State::Searching(Box::pin(search.clone().first(limit)));
+        Self { search, state, is_connected: false }
+    }
+
+    /// Waits for the next event. The first event is [`SignalEvent::Joined`]. Cancel-safe.
+    ///
+    /// # Errors
+    /// If no server is found in time, or if the server refuses this student.
+    pub(super) async fn next(&mut self) -> Result<SignalEvent, Failure> {
+        loop {
+            let joined = match &mut self.state {
+                State::Joined(joined) => joined,
+                State::Searching(searching) => {
+                    let joined = searching.await?;
+                    self.state = State::Joined(joined);
+                    continue;
+                }
+            };
+            // The client sends `Ended` with the reason before the channel closes.
+            let Some(event) = joined.signals.recv().await else { return std::future::pending().await };
+            match &event {
+                SignalEvent::Joined { .. } => self.is_connected = true,
+                SignalEvent::Lost { .. } => {
+                    self.is_connected = false;
+                    // To a server of `--server` the client reconnects by itself. A server that was found may have
+                    // moved to another address.
+                    if self.search.watch.server.is_none() {
+                        let before = joined.server.clone();
+                        self.state = State::Searching(Box::pin(self.search.clone().again(before)));
+                    }
+                }
+                SignalEvent::Message(_) | SignalEvent::Ended(_) => {}
+            }
+            return match event {
+                SignalEvent::Ended(error) => Err(signal_failure(error)),
+                event => Ok(event),
+            };
+        }
+    }
+
+    /// The server of the last [`SignalEvent::Joined`]; `None` during a search.
+    pub(super) fn server(&self) -> Option<&ServerUrl> {
+        match &self.state {
+            State::Joined(joined) => Some(&joined.server),
+            State::Searching(_) => None,
+        }
+    }
+
+    /// Sends a message. Returns false if the server is not connected. Then the message is dropped, because by the time
+    /// the server is back, it would be about connections that are gone.
+    pub(super) fn send(&self, message: ClientMessage) -> bool {
+        match &self.state {
+            State::Joined(joined) if self.is_connected => joined.client.send(message).is_ok(),
+            _ => false,
+        }
+    }
+
+    /// Checks whether the server still answers.
+    pub(super) fn probe(&self) {
+        if let State::Joined(joined) = &self.state {
+            joined.client.probe();
+        }
+    }
+
+    /// Leaves the room.
+    pub(super) async fn leave(self) {
+        if let State::Joined(joined) = self.state {
+            joined.client.leave(Goodbye::Leave).await;
+        }
+    }
+}
+
+/// Searches for a server until it has joined the room.
+#[derive(Clone)]
+struct ServerSearch<'a> {
+    watch: &'a Watch,
+    reporter: &'a Reporter,
+    token: Rc<SessionToken>,
+    epoch: u32,
+}
+
+/// Why a search has not succeeded.
+enum SearchError {
+    /// Worth another attempt.
+    TryAgain(String),
+    /// Final.
+    Final(SignalError),
+}
+
+impl ServerSearch<'_> {
+    /// The first search, up to `limit`. Tells the user once what it waits for.
+    async fn first(self, limit: Option<(Instant, Duration)>) -> Result<JoinedServer, Failure> {
+        self.reporter.status("searching for the server");
+        let why = RefCell::new(String::from("none has been found yet"));
+        let said = Cell::new(false);
+        let searching = self.search(None, |cause| {
+            if !said.replace(true) {
+                self.reporter.notice(format!("waiting for a server: {cause}; {}", self.advice()));
+            }
+            *why.borrow_mut() = cause;
+        });
+        let Some((deadline, timeout)) = limit else { return searching.await };
+        timeout_at(deadline, searching).await.unwrap_or_else(|_| {
+            Err(Failure::unreachable(anyhow::anyhow!(
+                "no server found within {} s (--timeout): {}; {}",
+                timeout.as_secs_f32(),
+                why.borrow(),
+                self.advice()
+            )))
+        })
+    }
+
+    /// Searches again without a limit, first at the address of the lost server.
+    async fn again(self, before: ServerUrl) -> Result<JoinedServer, Failure> {
+        self.search(Some(before), |_| {}).await
+    }
+
+    async fn search(&self, before: Option<ServerUrl>, on_error: impl Fn(String)) -> Result<JoinedServer, Failure> {
+        let mut backoff = Backoff::up_to(MAX_DELAY);
+        loop {
+            let begun = Instant::now();
+            match self.attempt(before.as_ref()).await {
+                Ok(joined) => return Ok(joined),
+                Err(SearchError::Final(error)) => return Err(signal_failure(error)),
+                Err(SearchError::TryAgain(cause)) => on_error(cause),
+            }
+            sleep(backoff.after(begun)).await;
+        }
+    }
+
+    /// Tries every possible server once.
+    async fn attempt(&self, before: Option<&ServerUrl>) -> Result<JoinedServer, SearchError> {
+        if let Some(named) = &self.watch.server {
+            return self.join(named.clone()).await.map_err(|error| match error {
+                SignalError::Unreachable { server, cause } => {
+                    SearchError::TryAgain(format!("{server} does not answer ({cause})"))
+                }
+                error => SearchError::of(error),
+            });
+        }
+        let here = ServerUrl::new("127.0.0.1", DEFAULT_PORT);
+        // A server on this computer comes before servers on the LAN.
+        for server in before.filter(|before| **before != here).into_iter().chain([&here]) {
+            match self.join(server.clone()).await {
+                Ok(joined) => return Ok(joined),
+                Err(SignalError::Unreachable { .. } | SignalError::NotAServer { .. }) => {}
+                Err(error) => return Err(SearchError::of(error)),
+            }
+        }
+        let room = &self.watch.room;
+        let none_here = format!("no server on this computer (port {DEFAULT_PORT})");
+        match signal::discover(Some(room), DISCOVER_FOR).await {
+            Ok(found) => match found.into_iter().next() {
+                Some(found) => {
+                    self.reporter.detail(format!("found {} by DNS-SD", found.url));
+                    self.join(found.url).await.map_err(|error| match error {
+                        // The server announced the room a moment ago, so it is worth another attempt.
+                        SignalError::Unreachable { server, cause } | SignalError::NotAServer { server, cause } => {
+                            SearchError::TryAgain(format!("{server}, found by DNS-SD, does not answer ({cause})"))
+                        }
+                        error => SearchError::of(error),
+                    })
+                }
+                None => Err(SearchError::TryAgain(format!(
+                    "{none_here}, and no server in the local network announces room {room} (DNS-SD)"
+                ))),
+            },
+            Err(error) => Err(SearchError::TryAgain(format!(
+                "{none_here}, and a search of the local network is not possible ({error})"
+            ))),
+        }
+    }
+
+    async fn join(&self, server: ServerUrl) -> Result<JoinedServer, SignalError> {
+        let (client, signals) = Client::connect(ClientConfig {
+            server: server.clone(),
+            room: self.watch.room.clone(),
+            room_name: None,
+            user: self.watch.user.clone(),
+            nickname: self.watch.nickname.clone(),
+            publishes: false,
+            session: self.token.session().clone(),
+            epoch: self.epoch,
+            // A single attempt, because this search makes the delays.
+            initial_deadline: Duration::ZERO,
+        })
+        .await?;
+        Ok(JoinedServer { server, client, signals })
+    }
+
+    /// The next step for the user.
+    fn advice(&self) -> &'static str {
+        match self.watch.server {
+            Some(_) => "check --server or $CLASSROOM_SERVER, and that the server runs",
+            None => "start a server, or name one with --server or $CLASSROOM_SERVER",
+        }
+    }
+}
+
+impl SearchError {
+    fn of(error: SignalError) -> Self {
+        match error {
+            SignalError::Refused { code, message } if !code.is_final() => Self::TryAgain(message),
+            SignalError::Unreachable { cause, .. } => Self::TryAgain(cause),
+            error => Self::Final(error),
+        }
+    }
+}

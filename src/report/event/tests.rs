@@ -1,0 +1,118 @@
+use serde_json::json;
+
+use super::*;
+use crate::rtp::{Codec, Tier};
+
+fn user(id: &str) -> UserId {
+    id.parse().unwrap()
+}
+
+#[test]
+fn scripts_read_stable_names_and_fields() {
+    let low = Watched {
+        encoding: Encoding { track: Track::Screen, tier: Tier::Low, codec: Codec::Vp8 },
+        students: 28,
+        is_class_codec: false,
+    };
+    let watch = WatchStats {
+        track: Track::Screen,
+        fps: 29.969_999,
+        width: 1280,
+        height: 720,
+        kbps: 2512.34,
+        lost: 1,
+        nacks: 2,
+        plis: 3,
+        freezes: 4,
+        freeze_ms: 800,
+        withheld_ms: 300,
+        skipped: 5,
+        concealed_ms: 60,
+        delay_ms: 80,
+        jitter_ms: 0.123,
+    };
+    for (event, expected) in [
+        (
+            Event::Listening {
+                ws: Some("ws://a/ws".into()),
+                page: Some("http://a/".into()),
+                room_page: Some("http://a/room/1".into()),
+                udp: Some(18080),
+            },
+            json!({"event": "listening", "ws": "ws://a/ws", "page": "http://a/",
+                "room_page": "http://a/room/1", "udp": 18080}),
+        ),
+        (
+            Event::Joined { user: user("1001"), nickname: "Anna".into(), server: "ws://a".into() },
+            json!({"event": "joined", "user": "1001", "nickname": "Anna", "server": "ws://a"}),
+        ),
+        (
+            Event::Student { user: user("1001"), nickname: "Anna".into(), state: StudentState::Watching },
+            json!({"event": "student", "user": "1001", "nickname": "Anna", "state": "watching"}),
+        ),
+        (
+            Event::Publisher { user: Some(user("9999")), nickname: Some("Ms Li".into()) },
+            json!({"event": "publisher", "user": "9999", "nickname": "Ms Li"}),
+        ),
+        (
+            Event::Allowed { comments: true, reactions: false },
+            json!({"event": "allowed", "comments": true, "reactions": false}),
+        ),
+        (
+            Event::Source { track: Track::Camera, state: SourceState::Stopped },
+            json!({"event": "source", "track": "camera", "state": "stopped"}),
+        ),
+        (
+            Event::Playing { file: "b.mp4".into(), index: 2, of: 3 },
+            json!({"event": "playing", "file": "b.mp4", "index": 2, "of": 3}),
+        ),
+        (
+            Event::FirstFrame { track: Track::Screen, after_ms: 281.26, after_start_ms: 61_000.0 },
+            json!({"event": "first-frame", "track": "screen", "after_ms": 281.3, "after_start_ms": 61000.0}),
+        ),
+        (
+            Event::TeachStats(TeachStats {
+                students: 28,
+                fps: 30.0,
+                packets: 7,
+                watched: vec![low],
+                ..TeachStats::default()
+            }),
+            json!({"event": "stats", "students": 28, "fps": 30.0, "kbps_per_student": 0.0, "kbps_up": 0.0,
+                "packets": 7, "dropped": 0, "encode_ms": null, "key_frames": 0,
+                "watched": [{"track": "screen", "tier": "low", "codec": "vp8", "students": 28}]}),
+        ),
+        (
+            Event::WatchStats(watch),
+            json!({"event": "stats", "track": "screen", "fps": 30.0, "width": 1280, "height": 720,
+                "kbps": 2512.3, "lost": 1, "nacks": 2, "plis": 3, "freezes": 4, "freeze_ms": 800, "withheld_ms": 300,
+                "skipped": 5, "concealed_ms": 60, "delay_ms": 80, "jitter_ms": 0.1}),
+        ),
+        (
+            Event::Chat { id: 17, user: user("1001"), nickname: "S-01".into(), teacher: false, text: "hello".into() },
+            json!({"event": "chat", "id": 17, "user": "1001", "nickname": "S-01", "teacher": false, "text": "hello"}),
+        ),
+        (
+            Event::Hand { user: user("1001"), nickname: "".into(), raised: true, hands: vec![user("7"), user("1001")] },
+            json!({"event": "hand", "user": "1001", "nickname": "", "raised": true, "hands": ["7", "1001"]}),
+        ),
+        (
+            Event::Reaction { user: user("1001"), nickname: "S-01".into(), reaction: "clap" },
+            json!({"event": "reaction", "user": "1001", "nickname": "S-01", "reaction": "clap"}),
+        ),
+        (
+            Event::Trouble { kind: TroubleKind::Loss, track: None, text: "5 % are lost".into() },
+            json!({"event": "trouble", "kind": "loss", "track": null, "text": "5 % are lost"}),
+        ),
+        (
+            Event::TroubleOver { kind: TroubleKind::Decoder, track: Some(Track::Screen) },
+            json!({"event": "trouble-over", "kind": "decoder", "track": "screen"}),
+        ),
+        (
+            Event::Ended { reason: EndReason::EndOfFile, exit: 0, message: None },
+            json!({"event": "ended", "reason": "end-of-file", "exit": 0}),
+        ),
+    ] {
+        assert_eq!(serde_json::to_value(&event).unwrap(), expected);
+    }
+}

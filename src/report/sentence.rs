@@ -1,0 +1,170 @@
+//! The sentence that people read for an event, and its colours.
+
+use anstyle::{AnsiColor, Style};
+
+use super::event::{EndReason, Event, SourceState, StudentState};
+use crate::id::named;
+
+impl Event {
+    /// The sentence for people; `None` for events that the status line or the final error shows.
+    pub fn sentence(&self) -> Option<String> {
+        match self {
+            Event::Listening { ws, udp, .. } => {
+                let media = udp.map(|port| format!("media on UDP port {port}"));
+                let parts: Vec<String> =
+                    ws.as_ref().map(|ws| format!("listening on {ws}")).into_iter().chain(media).collect();
+                (!parts.is_empty()).then(|| parts.join(", "))
+            }
+            Event::Joined { user, nickname, server } => {
+                Some(format!("joined as {} at {server}", named(user, nickname)))
+            }
+            Event::Student { user, nickname, state } => {
+                let does = match state {
+                    StudentState::Joined => "has joined",
+                    StudentState::Connecting => return None,
+                    StudentState::Watching => "is watching",
+                    StudentState::Lost => "was lost",
+                    StudentState::Refused => "was refused",
+                    StudentState::Left => "has left",
+                };
+                Some(format!("student {} {does}", named(user, nickname)))
+            }
+            Event::Publisher { user: Some(user), nickname } => {
+                Some(format!("{} is teaching", named(user, nickname.as_deref().unwrap_or_default())))
+            }
+            Event::Publisher { user: None, .. } => Some("the teacher has left; waiting for a teacher".into()),
+            Event::Playing { file, index, of } => Some(match of {
+                1 => format!("playing {file}"),
+                of => format!("playing {file} ({index} of {of})"),
+            }),
+            Event::FirstFrame { track, after_ms, .. } => Some(format!("first {track} frame after {after_ms:.0} ms")),
+            Event::Chat { user, nickname, teacher, text, .. } => {
+                let role = if *teacher { ", teacher" } else { "" };
+                Some(format!("<{}{role}> {text}", named(user, nickname)))
+            }
+            Event::Hand { user, nickname, raised: true, hands } => {
+                let place = hands.iter().position(|id| id == user).map_or(hands.len(), |at| at + 1);
+                Some(format!("{} raises a hand (number {place})", named(user, nickname)))
+            }
+            Event::Hand { user, nickname, raised: false, .. } => {
+                Some(format!("the hand of {} is lowered", named(user, nickname)))
+            }
+            Event::Reaction { user, nickname, reaction } => Some(format!("{}: {reaction}!", named(user, nickname))),
+            Event::Allowed { comments, reactions } => {
+                let word = |on: bool| if on { "on" } else { "off" };
+                Some(format!("chat over the picture is {}, reactions are {}", word(*comments), word(*reactions)))
+            }
+            Event::Source { track, state: SourceState::Stopped } => {
+                Some(format!("the {track} has stopped and delivers no pictures"))
+            }
+            Event::Source { track, state: SourceState::Live } => Some(format!("the {track} is back")),
+            Event::TeachStats(_) | Event::WatchStats(_) => None,
+            Event::Summary(summary) => Some(summary.text()),
+            Event::Trouble { text, .. } => Some(format!("trouble: {text}")),
+            Event::TroubleOver { .. } => None,
+            Event::Notice { message } => Some(message.clone()),
+            Event::Warning { message } => Some(format!("warning: {message}")),
+            Event::Ended { reason: EndReason::Failed, .. } => None,
+            Event::Ended { reason, .. } => Some(format!("ended: {}", reason.words())),
+        }
+    }
+}
+
+impl EndReason {
+    /// The reason in words, for the sentence.
+    fn words(self) -> &'static str {
+        match self {
+            EndReason::Duration => "the time of --for is over",
+            EndReason::EndOfFile => "the file has ended",
+            EndReason::Interrupted => "interrupted",
+            EndReason::WindowClosed => "the window was closed",
+            EndReason::LectureOver => "the lecture is over",
+            EndReason::Failed => "failed",
+        }
+    }
+}
+
+/// Adds colours to the sentence of an event. Only the marks and names that this program writes are coloured, not the
+/// text of other people.
+pub(super) fn coloured(event: &Event, sentence: &str) -> String {
+    let end = |marks: &str| sentence.find(marks).map_or(0, |at| at + marks.len());
+    let (style, painted) = match event {
+        Event::Warning { .. } => (bold(AnsiColor::Yellow), end("warning:")),
+        Event::Trouble { .. } => (bold(AnsiColor::Yellow), end("trouble:")),
+        Event::Chat { teacher: true, .. } => (bold(AnsiColor::Green), end(">")),
+        Event::Chat { .. } => (bold(AnsiColor::Cyan), end(">")),
+        Event::Hand { raised: true, .. } => (bold(AnsiColor::Magenta), sentence.len()),
+        Event::Reaction { .. } => (Style::new().fg_color(Some(AnsiColor::Magenta.into())), sentence.len()),
+        Event::Ended { .. } => (Style::new().bold(), sentence.len()),
+        _ => return sentence.to_owned(),
+    };
+    let (painted, rest) = sentence.split_at(painted);
+    format!("{style}{painted}{style:#}{rest}")
+}
+
+fn bold(colour: AnsiColor) -> Style {
+    Style::new().bold().fg_color(Some(colour.into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::id::UserId;
+    use crate::report::TeachStats;
+    use crate::rtp::Track;
+
+    fn user(id: &str) -> UserId {
+        id.parse().unwrap()
+    }
+
+    #[test]
+    fn only_the_mark_of_a_warning_is_coloured() {
+        let event = Event::Warning { message: "no sound card".into() };
+        let sentence = event.sentence().unwrap_or_default();
+        assert_eq!(coloured(&event, &sentence), "\x1b[1m\x1b[33mwarning:\x1b[0m no sound card");
+    }
+
+    #[test]
+    fn the_name_of_a_speaker_is_coloured_and_the_text_is_not() {
+        let user = "1001".parse().unwrap();
+        let event = Event::Chat { id: 1, user, nickname: "Anna".into(), teacher: false, text: "a > b".into() };
+        let sentence = event.sentence().unwrap_or_default();
+        assert!(coloured(&event, &sentence).ends_with("\x1b[0m a > b"), "{sentence}");
+    }
+
+    #[test]
+    fn a_notice_is_not_coloured() {
+        let event = Event::Notice { message: "screen :0".into() };
+        assert_eq!(coloured(&event, "screen :0"), "screen :0");
+    }
+
+    #[test]
+    fn people_read_sentences() {
+        let sentence = |event: Event| event.sentence().unwrap_or_default();
+        let listening =
+            Event::Listening { ws: Some("ws://a/ws".into()), page: None, room_page: None, udp: Some(18080) };
+        assert_eq!(sentence(listening), "listening on ws://a/ws, media on UDP port 18080");
+        assert_eq!(
+            sentence(Event::FirstFrame { track: Track::Screen, after_ms: 281.3, after_start_ms: 0.0 }),
+            "first screen frame after 281 ms"
+        );
+        assert_eq!(sentence(Event::Warning { message: "no sound card".into() }), "warning: no sound card");
+        let said =
+            |teacher| Event::Chat { id: 1, user: user("1001"), nickname: "S-01".into(), teacher, text: "hi".into() };
+        assert_eq!(sentence(said(false)), "<S-01 (1001)> hi");
+        assert_eq!(sentence(said(true)), "<S-01 (1001), teacher> hi");
+        let hand =
+            |raised| Event::Hand { user: user("1001"), nickname: "S-01".into(), raised, hands: vec![user("1001")] };
+        assert_eq!(sentence(hand(true)), "S-01 (1001) raises a hand (number 1)");
+        assert_eq!(sentence(hand(false)), "the hand of S-01 (1001) is lowered");
+        let left = |nickname: &str| {
+            sentence(Event::Student { user: user("1001"), nickname: nickname.into(), state: StudentState::Left })
+        };
+        assert_eq!([left("Anna"), left("")], ["student Anna (1001) has left", "student 1001 has left"]);
+        let teaches = Event::Publisher { user: Some(user("9999")), nickname: Some("Ms Li".into()) };
+        assert_eq!(sentence(teaches), "Ms Li (9999) is teaching");
+        assert_eq!(sentence(Event::TeachStats(TeachStats::default())), "");
+        let ended = Event::Ended { reason: EndReason::Interrupted, exit: 0, message: None };
+        assert_eq!(sentence(ended), "ended: interrupted");
+    }
+}
