@@ -237,9 +237,8 @@ mod tests {
     }
 
     fn add(table: &mut PeerTable, users: std::ops::Range<u32>) -> Vec<PeerId> {
-        let mut add =
-            |n: u32| table.add(Instant::now(), n.to_string().parse().unwrap(), n.to_string(), String::new()).0;
-        users.map(|n| add(n)).collect()
+        let add = |n: u32| table.add(Instant::now(), n.to_string().parse().unwrap(), n.to_string(), String::new()).0;
+        users.map(add).collect()
     }
 
     #[test]
