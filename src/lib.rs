@@ -26,21 +26,22 @@
 //! # A lecture, end to end
 //!
 //! A [`media::Capture`] encodes each track once per [`rtp::Encoding`], and only while somebody watches that. It gives
-//! [`rtp::Frame`]s: the packets of one picture, or of one block of audio. The [`sfu::Sfu`] keeps them in one
-//! [`rtp::FrameRing`] per encoding, from which come the live lecture, the start of a late joiner and the answer to a NACK.
+//! [`rtp::Frame`]s: the packets of one picture, or of one block of audio. Each worker
+//! of the [`sfu::Sfu`] has an [`rtp::FrameRing`] per encoding, and all of them share the bytes. From the rings come the
+//! live lecture, the start of a late joiner and the answer to a NACK.
 //!
 //! Each student is a peer with one transport (ICE, DTLS, SRTP) and a sender per track. A sender reads the ring through
 //! an [`rtp::Subscription`], which rewrites the RTP headers; the transport seals each packet straight into the batch of
 //! the socket, and opens the student's RTCP. By that feedback `congestion::Adaptation` chooses the tiers that the
-//! student's link carries. A student that is not on the LAN gets audio first, then a probe of padding, and then video in
-//! the tier that fits. `docs/packet.md` follows one packet through all of this, hop by hop.
+//! student's link carries. A student that is not on the LAN gets audio first, then a probe of padding, and then video
+//! in the tier that fits. `docs/packet.md` follows one packet through all of this, hop by hop.
 //!
-//! A student's [`viewer::Viewer`] hands packets to a [`media::Render`], whose [`rtp::JitterBuffer`] restores their order
-//! and timing. [`signal`] carries offers and answers by the rules of [`room`], in the words of [`protocol`]. Chat, hands and
-//! reactions travel over the data channel of the same connection, by the rules of [`room::talk`].
+//! A student's [`viewer::Viewer`] hands packets to a [`media::Render`], whose [`rtp::JitterBuffer`] restores their
+//! order and timing. [`signal`] carries offers and answers by the rules of [`room`], in the words of [`protocol`].
+//! Chat, hands and reactions travel over the data channel of the same connection, by the rules of [`room::talk`].
 //!
-//! A browser is a student like any other: [`http`] serves the page, which speaks the same protocol, and WHEP, by which any
-//! player joins the room as a member.
+//! A browser is a student like any other: [`http`] serves the page, which speaks the same protocol, and WHEP, by which
+//! any player joins the room as a member.
 //!
 //! # Invariants
 //!
@@ -48,13 +49,13 @@
 //!   student up to the next key frame.
 //! - Signalling may come and go while media flows: only a student's own goodbye, or the silence of its media, ends it.
 //! - What is sent to one student does not depend on how another one fares, but for key frames within budgets.
-//! - Under one key an SSRC is sealed by exactly one side, the core or the SFU (`sfu::seal`).
+//! - Under one key an SSRC is sealed by exactly one side, the core or the SFU (`srtp::seal`).
 //! - A source address proves nothing: a sealed packet goes to every student that may have sent it, and counts for the
 //!   one that can open it (`sfu::addresses`).
 //! - A pause of this process is nobody's bad line ([`suspension`]).
 //! - Names in chat come from signalling, not from who speaks.
 //! - What comes from the network is parsed into types at the border, or refused with a stable code.
-//! - The library reads of a student's DTLS and SCTP only what costs it little (`sfu::dtls`, `sfu::sctp`),
+//! - The library reads of a student's DTLS and SCTP only what costs it little (`dtls::records`, `dtls::sctp`),
 //!   and a student whose turn takes too long is gone (`sfu::watchdog`).
 
 pub mod bench;

@@ -5,13 +5,15 @@
 
 use std::time::{Duration, Instant};
 
-use super::budget::{ClassRetransmissions, LastRetransmission, PathState, RecentRetransmissions, RetransmissionBudget};
 use super::common::CommonTrouble;
 use super::estimate::{Estimate, Trouble};
+use super::key_frames::KeyFrameRecovery;
 use super::layers::{Layers, Offered, Rates};
 use super::pacer::PathCapacity;
 use super::probe::Probe;
-use super::recovery::KeyFrameRecovery;
+use super::retransmission::{
+    ClassRetransmissions, LastRetransmission, PathState, RecentRetransmissions, RetransmissionBudget,
+};
 use super::selection::{Decision, LayerSelection, Reason};
 use super::startup::{StartupProbe, StartupStep};
 use crate::rtp::{Encoding, Tier};
@@ -167,8 +169,8 @@ impl Adaptation {
         Change { layers, is_urgent, reason: self.reason.filter(|_| has_less), estimate_kbps }
     }
 
-    /// The peer misses a packet (NACK). Gives what `find` found of it and in how many copies it is sent again; none where
-    /// that is beyond the budget, or where a copy may still be on its way.
+    /// The peer misses a packet (NACK). Gives what `find` found of it and in how many copies it is sent again; none
+    /// where that is beyond the budget, or where a copy may still be on its way.
     ///
     /// `find` looks the packet up and is called only within the budget: one datagram may ask for thousands of packets.
     pub(crate) fn on_nack<T>(
@@ -221,6 +223,6 @@ impl Adaptation {
         awaited: impl Iterator<Item = Encoding>,
         requests: &mut Vec<Encoding>,
     ) {
-        self.key_frames.ask_for(now, awaited, requests);
+        self.key_frames.request(now, awaited, requests);
     }
 }

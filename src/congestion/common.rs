@@ -1,37 +1,35 @@
-//! Trouble that many students have in the same instant: the sender's, or a line that all of them have in common.
+//! Trouble that many peers have in the same instant: it is the sender's, or that of a link they share.
 //!
-//! A class of hundreds does not get hundreds of bad lines within half a second. So nobody gets less at once for such
-//! trouble. What lasts is another matter: the teacher's own line may be too narrow, and then all get less.
+//! Hundreds of links do not fail within half a second. So nobody gets less at once for such trouble. If it lasts, the
+//! sender's own link may be too narrow, and then all get less.
 
 use std::time::{Duration, Instant};
 
-/// In smaller classes many bad lines in one instant are no surprise: some students share one.
+/// In smaller classes many peers in trouble are no surprise: some share a link.
 const LEAST_STUDENTS: usize = 8;
 
-/// Students that came into trouble within this did so in the same instant: their feedback comes every 50 to 250 ms.
+/// Peers that came into trouble within this time did so in the same instant: feedback comes every 50 to 250 ms.
 const INSTANT: Duration = Duration::from_millis(600);
 
-/// How long one student's trouble is watched before it counts, to see whether others have the same.
+/// How long one peer's trouble is watched before it counts, to see whether others have the same.
 const LOOKED_AT: Duration = Duration::from_millis(250);
 
-/// How long common trouble counts for nothing.
+/// How long common trouble is excused.
 const EXCUSED_FOR: Duration = Duration::from_secs(2);
 
-/// How long after that common trouble is not excused again: trouble that comes again and again is a line that is too
-/// narrow.
+/// How long after that common trouble is not excused again: trouble that repeats means a link that is too narrow.
 const BETWEEN: Duration = Duration::from_secs(10);
 
-/// What is known of a class's trouble.
+/// What is known of the trouble of a class.
 #[derive(Debug, Default, Clone, Copy)]
 pub(crate) struct CommonTrouble {
     students: usize,
-    /// Since when the newest trouble in common is there.
+    /// When the newest common trouble began.
     since: Option<Instant>,
 }
 
 impl CommonTrouble {
-    /// Looks at a class: for each student that gets pictures, since when it is in trouble. To be called ten times a
-    /// second or so.
+    /// Looks at a class: for each peer that gets video, since when it is in trouble. Call it ten times a second.
     pub(crate) fn look(&mut self, now: Instant, troubled_since: impl Iterator<Item = Option<Instant>>) {
         self.students = 0;
         let mut troubled = 0;
@@ -45,7 +43,7 @@ impl CommonTrouble {
         }
     }
 
-    /// Whether a student that is in trouble since then should not get less for it now.
+    /// Whether a peer that is in trouble since then keeps its layers for now.
     pub(super) fn excuses(&self, now: Instant, troubled_since: Instant) -> bool {
         let is_looked_at = self.students >= LEAST_STUDENTS && now.saturating_duration_since(troubled_since) < LOOKED_AT;
         is_looked_at || self.since.is_some_and(|since| now.saturating_duration_since(since) < EXCUSED_FOR)
@@ -58,13 +56,13 @@ mod tests {
 
     const MS: Duration = Duration::from_millis(1);
 
-    /// A class of so many, of whom some came into trouble at `since`.
+    /// A class, of which `troubled` peers came into trouble at `since`.
     fn class(students: usize, troubled: usize, since: Instant) -> impl Iterator<Item = Option<Instant>> {
         (0..students).map(move |n| (n < troubled).then_some(since))
     }
 
     #[test]
-    fn trouble_of_most_in_one_instant_is_excused_for_a_while() {
+    fn trouble_of_most_peers_in_one_instant_is_excused_for_a_while() {
         let (mut common, start) = (CommonTrouble::default(), Instant::now());
         common.look(start, class(100, 0, start));
         assert!(common.excuses(start, start), "the first of them is looked at");
@@ -79,7 +77,7 @@ mod tests {
     }
 
     #[test]
-    fn one_bad_line_is_not_excused_nor_are_some_of_a_small_class() {
+    fn one_peer_in_trouble_is_not_excused_nor_are_some_of_a_small_class() {
         let (mut common, start) = (CommonTrouble::default(), Instant::now());
         common.look(start, class(100, 50, start));
         assert!(common.excuses(start + 240 * MS, start) && !common.excuses(start + 250 * MS, start));

@@ -1,19 +1,19 @@
-//! How long packets wait in front of the narrowest link, and what comes out of it.
+//! The queuing delay in front of the narrowest link, and the rate that leaves it.
 
-/// How long the shortest way is remembered, twice this at most, in microseconds: clocks drift apart by less than a
-/// millisecond meanwhile, and a student who moved to a longer way is believed after it.
+/// How long the least delay is remembered (twice this at most), in microseconds: clocks drift apart by less than a
+/// millisecond in this time, and the delay of a longer path is accepted after it.
 const FLOOR_FOR: u64 = 10_000_000;
 
-/// The least time of a window, in microseconds of the student's clock: some packets of sound and two pictures at least.
+/// The least length of a window, in microseconds of the peer's clock: some audio packets and at least two frames.
 const WINDOW: i64 = 80_000;
 
-/// A gap of this length begins anew, in microseconds: nothing was sent, or the student's clock was set.
+/// After a gap of this length all begins anew, in microseconds: nothing was sent, or the peer's clock was set.
 const GAP: i64 = 5_000_000;
 
-/// How many windows are looked at.
+/// How many windows are remembered.
 const WINDOWS: usize = 8;
 
-/// A queue of this many milliseconds is there, whatever the jitter.
+/// A delay above this is a queue and not jitter, in milliseconds.
 const QUEUED: u32 = 50;
 
 /// A queue that is longer and grows is trouble, in milliseconds.
@@ -22,14 +22,14 @@ const LONG: u32 = 100;
 /// A queue that is longer and does not shrink is trouble, in milliseconds.
 const TOO_LONG: u32 = 250;
 
-/// Queues that differ by less are the same, in milliseconds.
+/// Queues that differ by less count as equal, in milliseconds.
 const SAME: u32 = 20;
 
-/// What came with one feedback, or with some that were short.
+/// What arrived by one feedback, or by several short ones.
 #[derive(Debug, Default, Clone, Copy)]
 struct Window {
-    /// What the packet that waited least has waited, in milliseconds. Pictures are bursts, which queue behind
-    /// themselves; a queue that is never empty is another thing.
+    /// The least wait of a packet, in milliseconds. Packets of one frame queue behind each other, which is no trouble;
+    /// a queue that is never empty is.
     queue: u32,
     bytes: u32,
     micros: u32,
@@ -44,7 +44,7 @@ struct Open {
     bytes: u32,
 }
 
-/// One-way delay above its minimum, and the rate at which packets come, both from the student's times of arrival.
+/// One-way delay above its minimum, and the rate of arrival, both by the peer's arrival times.
 #[derive(Debug, Default)]
 pub(super) struct QueuingDelay {
     /// The least difference of the two clocks in the current span and in the one before, and when the current began.
@@ -56,7 +56,7 @@ pub(super) struct QueuingDelay {
 }
 
 impl QueuingDelay {
-    /// A packet came: `sent` by our clock, `arrived` by the student's, in microseconds.
+    /// A packet arrived: `sent` by our clock, `arrived` by the peer's, in microseconds.
     pub(super) fn add(&mut self, sent: u64, arrived: i64, bytes: u32) {
         let delay = arrived.saturating_sub(sent as i64);
         if self.open.is_some_and(|open| arrived < open.began.saturating_sub(GAP)) {
@@ -77,7 +77,7 @@ impl QueuingDelay {
         }
     }
 
-    /// The feedback is read: ends the window if it is long enough.
+    /// The feedback is read to its end: closes the window if it is long enough.
     pub(super) fn end(&mut self) {
         let (Some(open), Some(floor)) = (self.open, self.floor()) else { return };
         let micros = open.newest.saturating_sub(open.began);
@@ -93,12 +93,12 @@ impl QueuingDelay {
         }
     }
 
-    /// What packets wait at least, in milliseconds.
+    /// The least wait in the queue, in milliseconds.
     pub(super) fn queue(&self) -> u32 {
         self.windows().first().map_or(0, |window| window.queue)
     }
 
-    /// Whether there is a queue that grows, or one that is there to stay.
+    /// Whether a queue grows or stays.
     pub(super) fn is_trouble(&self) -> bool {
         let [newest, before, ..] = self.windows() else { return false };
         let queue = newest.queue;
@@ -111,19 +111,18 @@ impl QueuingDelay {
         both_above(LONG) && grows || !shrinks && (both_above(TOO_LONG) || stays)
     }
 
-    /// What came in bits a second, over the last windows.
+    /// The rate of arrival in bits per second, over the last windows.
     pub(super) fn rate(&self) -> Option<u32> {
         rate(self.windows())
     }
 
-    /// What came in bits a second while there was a queue, which is all that the line can carry. None where there is no
-    /// queue.
+    /// The rate of arrival in bits per second while there was a queue, which is the capacity. None without a queue.
     pub(super) fn rate_of_full_link(&self) -> Option<u32> {
         let queued = self.windows().iter().take_while(|window| window.queue > QUEUED).count();
         if queued < 2 { None } else { rate(&self.windows[..queued]) }
     }
 
-    /// Takes the present delay for that of an empty line.
+    /// Takes the present delay for that of an empty path.
     pub(super) fn believe(&mut self) {
         if let Some((current, before, _)) = &mut self.floor {
             let micros = i64::from(self.windows[0].queue) * 1000;
@@ -133,7 +132,7 @@ impl QueuingDelay {
         }
     }
 
-    /// What came until now tells nothing of the queue any more; the shortest way is still known.
+    /// Forgets the windows; the least delay stays known.
     pub(super) fn forget_windows(&mut self) {
         self.open = None;
         self.count = 0;
@@ -158,7 +157,7 @@ fn rate(windows: &[Window]) -> Option<u32> {
 mod tests {
     use super::*;
 
-    /// Feedback every 100 ms of a packet every 10 ms that waits as long as `queue` says, by the time in milliseconds.
+    /// Feedback every 100 ms on a packet every 10 ms, which waits for `queue` of the time. All in milliseconds.
     fn fed(millis: u64, queue: impl Fn(u64) -> u64) -> (QueuingDelay, Option<u64>) {
         let (mut delay, mut trouble) = (QueuingDelay::default(), None);
         for at in (0..millis).step_by(10) {
@@ -183,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn a_queue_that_stays_is_trouble_and_one_that_shrinks_is_none() {
+    fn a_queue_that_stays_is_trouble_and_one_that_shrinks_is_not() {
         let stays = |long| fed(9_000, move |at| if at < 2_000 { 20 } else { long }).1;
         assert!(stays(170).is_some_and(|at| at < 3_000));
         assert_eq!(stays(110), None);
@@ -191,13 +190,13 @@ mod tests {
     }
 
     #[test]
-    fn jitter_and_bursts_are_no_queue() {
+    fn jitter_and_bursts_are_not_a_queue() {
         assert_eq!(fed(60_000, |at| at * 7919 % 31).1, None);
         assert_eq!(fed(60_000, |at| (at % 100) * 3).1, None);
     }
 
     #[test]
-    fn a_longer_way_is_believed_after_a_while() {
+    fn a_longer_path_is_accepted_after_a_while() {
         let way = |at| if at < 5_000 { 20 } else { 420 };
         assert!(fed(6_000, way).1.is_some());
         assert_eq!(fed(30_000, way).0.queue(), 0);
@@ -211,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_that_is_set_begins_anew() {
+    fn a_clock_that_is_set_resets_the_delay() {
         let mut delay = fed(2_000, |_| 20).0;
         for at in 0..20u64 {
             delay.add(2_000_000 + at * 10_000, at as i64 * 10_000 - 999_000_000, 1250);

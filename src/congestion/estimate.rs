@@ -1,86 +1,83 @@
-//! What is known of one student's way: how much it carries, and whether it is in trouble.
+//! The bandwidth estimate of one peer: what its path carries, and whether it is in trouble.
 
 use std::time::{Duration, Instant};
 
-use super::clusters::{CONTRADICTION, ProbeClusters, VERY_FAST};
 use super::delay::QueuingDelay;
 use super::loss::Loss;
+use super::probe::{CONTRADICTION, ProbeClusters, VERY_FAST};
 use super::reports::ReceiverReports;
-use super::sent::SendRate;
-use super::twcc::TwccHistory;
+use super::sent::{SendRate, TwccHistory};
 
-/// What is told missing may still come for so long after what was sent later, in microseconds: four times the jitter
-/// of a bad Wi-Fi.
+/// A packet may still arrive for so long after a later one, in microseconds: four times the jitter of a bad Wi-Fi.
 const REORDERING: u64 = 120_000;
 
-/// Feedback that does not come for so long, and a round trip, is silence, in microseconds: half a second of nothing
-/// shall change nothing.
+/// No feedback for this time and a round trip is silence, in microseconds: half a second of nothing changes nothing.
 const SILENCE: u64 = 700_000;
 
-/// Nor do three feedbacks that are lost. Browsers send one in 50 to 250 ms.
+/// Three lost feedbacks are not silence yet. Browsers send one every 50 to 250 ms.
 const SILENT_FEEDBACKS: u64 = 4;
 
-/// The longest interval of feedback that is waited for, in microseconds.
+/// The longest feedback interval that counts, in microseconds.
 const LONGEST_INTERVAL: u64 = 500_000;
 
-/// The longest round trip that is waited for, in microseconds: longer ones are queues.
+/// The longest round trip that counts, in microseconds: longer ones are queues.
 const LONGEST_LAG: u64 = 1_000_000;
 
-/// So many trains must tell the same for a capacity to be believed.
+/// The number of clusters that make the capacity sure.
 const SURE_CLUSTERS: usize = 3;
 
-/// What is wrong with a student's way.
+/// What is wrong with a path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Trouble {
-    /// A queue grows, or stays long: more is sent than the line carries.
+    /// A queue grows or stays long: more is sent than the path carries.
     Delay,
     /// Far more than a tenth is lost, for more than half a second.
     Loss,
-    /// The student got packets and told of it before, and does not any more.
+    /// Feedback came before and does not come any more.
     Silence,
 }
 
-/// By what a student tells how it receives, the best that it has.
+/// The best kind of feedback that a peer sends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Evidence {
-    /// Nothing came yet.
+    /// None until now.
     Nothing,
     /// Receiver reports, with or without REMB.
     Reports,
-    /// Transport-wide feedback: every packet's time of arrival.
+    /// Transport-wide feedback: the arrival time of every packet.
     EveryPacket,
 }
 
-/// What is known of one student's way. It is told of all that is sent and of all feedback, knows no clock, and allocates
-/// once: 8 kB with the first packet that has a transport-wide number.
+/// What is known of one path. It hears of each packet and of all feedback, reads no clock, and allocates once: 8 kB
+/// with the first packet that has a transport-wide sequence number.
 ///
-/// As long as nothing speaks against it, a way carries everything: on a LAN the first picture is a full one. Trains tell
-/// the capacity from the first picture on, so that does not cost anybody more than half a second.
+/// A path carries everything until something contradicts that, so on a LAN video begins with the full tier. Probe
+/// clusters tell the capacity from the first frame on, so a wrong start lasts half a second at most.
 #[derive(Debug)]
 pub(crate) struct Estimate {
     began: Instant,
     history: Option<TwccHistory>,
-    /// Of the last feedback, in units of 64 ms, with all roll-overs of its 24 bits.
+    /// The reference time of the last feedback in units of 64 ms, with all wraps of its 24 bits counted.
     reference: i64,
     send_rate: SendRate,
     delay: QueuingDelay,
     clusters: ProbeClusters,
     loss: Loss,
     reports: ReceiverReports,
-    /// When the newest feedback for every packet came.
+    /// When the newest transport-wide feedback came.
     heard: Option<u64>,
-    /// When the first packet was sent of which no feedback was heard.
+    /// When the first packet after the newest feedback was sent.
     unheard: Option<u64>,
     /// When the last silence ended: what was lost before says nothing about the share that is lost now.
     silent_until: u64,
-    /// From the sending of the newest packet that came to the feedback that told of it.
+    /// From the sending of the newest received packet to the feedback on it.
     lag: u64,
-    /// Between two feedbacks, smoothed.
+    /// The time between two feedbacks, smoothed.
     interval: u64,
 }
 
 impl Estimate {
-    /// Of a student of whom nothing is known.
+    /// For a path of which nothing is known.
     pub(crate) fn new(now: Instant) -> Self {
         Self {
             began: now,
@@ -99,8 +96,8 @@ impl Estimate {
         }
     }
 
-    /// A packet is sent: its transport-wide sequence number, where that was offered, and its length with the RTP header,
-    /// be it media, a repair or padding. Packets of one picture have the same `now`.
+    /// A packet of media, a retransmission or padding is sent: its transport-wide sequence number, where negotiated,
+    /// and its length with the RTP header. Packets of one frame have the same `now`.
     pub(crate) fn sent(&mut self, now: Instant, sequence: Option<u16>, bytes: usize) {
         let now = self.micros(now);
         self.send_rate.add(now, bytes);
@@ -110,9 +107,9 @@ impl Estimate {
         }
     }
 
-    /// Transport-wide feedback (draft-holmer-rmcat-transport-wide-cc-extensions-01): the first packet's number, the
-    /// reference time as on the wire, in units of 64 ms, and for every packet from the first one on, whether it came
-    /// and how many microseconds after the one before that came (the first after the reference time).
+    /// Transport-wide feedback (draft-holmer-rmcat-transport-wide-cc-extensions-01): the first
+    /// sequence number, the reference time as on the wire in units of 64 ms, and for each packet the time since the
+    /// arrival before in microseconds (the first since the reference time), or none if it was not received.
     pub(crate) fn on_feedback(
         &mut self,
         now: Instant,
@@ -153,7 +150,7 @@ impl Estimate {
         }
     }
 
-    /// The student can receive so many bits a second, it says (REMB).
+    /// A REMB: the peer says that it can receive so many bits per second.
     pub(crate) fn on_remb(&mut self, now: Instant, bits_per_second: u64) {
         let now = self.micros(now);
         let sent = self.send_rate.rate(now);
@@ -161,28 +158,26 @@ impl Estimate {
         self.unheard = None;
     }
 
-    /// A receiver report: the worst share of lost packets of its blocks in 256ths, as on the wire, and the round trip
-    /// where it can be told.
+    /// A receiver report: the worst fraction lost of its blocks in 256ths, and the round trip where it is known.
     pub(crate) fn on_report(&mut self, now: Instant, fraction_lost: u8, round_trip: Option<Duration>) {
         let round_trip = round_trip.map(|time| time.as_micros().min(u32::MAX.into()) as u32);
         self.reports.on_report(self.micros(now), fraction_lost, round_trip);
         self.unheard = None;
     }
 
-    /// What the student's way carries, where that is known: what came through while it was full, or what trains or the
-    /// student say.
+    /// What the path carries in bits per second, where known: the rate out of a saturated link, else by probe clusters
+    /// or by REMB.
     pub(crate) fn bits_per_second(&self, now: Instant) -> Option<u32> {
         self.full_link().or_else(|| self.capacity(now))
     }
 
-    /// The same in kbit/s, to be told to people. None for a line that was never seen full, and on which trains come
-    /// together: it carries more than anybody has measured.
+    /// The same in kbit/s, for people. None for a path that is faster than can be measured.
     pub(crate) fn told_kbps(&self, now: Instant) -> Option<u32> {
         self.bits_per_second(now).filter(|bits| *bits < VERY_FAST).map(|bits| bits / 1000)
     }
 
-    /// This process stood still until now: what is under way tells nothing, and nobody was silent. What the line
-    /// carries is known as before.
+    /// This process stood still until now: packets in flight do not count, and nobody was silent. The capacity stays
+    /// known.
     pub(super) fn stood_still(&mut self, now: Instant) {
         let now = self.micros(now);
         self.history.iter_mut().for_each(TwccHistory::forget_under_way);
@@ -202,19 +197,19 @@ impl Estimate {
         }
     }
 
-    /// How long packets wait in front of the narrowest link; zero where that is not known.
+    /// The queuing delay in front of the narrowest link; zero where it is not known.
     pub(crate) fn queue(&self) -> Duration {
         Duration::from_millis(self.delay.queue().into())
     }
 
-    /// How many trains have told something lately, and what the line carries by the best of them in bits a second: all
-    /// that is known before the first picture.
+    /// How many probe clusters arrived lately, and the capacity by the fastest of them in bits per second. This is all
+    /// that is known before video begins.
     pub(crate) fn first_clusters(&self, now: Instant) -> (usize, Option<u32>) {
         let now = self.micros(now);
         (self.clusters.count_within(now, now), self.clusters.fastest(now))
     }
 
-    /// Whether something is wrong, and what.
+    /// What is wrong, if anything is.
     pub(crate) fn trouble(&mut self, now: Instant) -> Option<Trouble> {
         let now = self.micros(now);
         match self.evidence() {
@@ -240,8 +235,8 @@ impl Estimate {
         }
     }
 
-    /// What the line can carry by trains, by what it just carried, or by what the student says, whether it is full or
-    /// not. None where nothing tells.
+    /// The capacity in bits per second by probe clusters, by what just arrived, or by REMB, saturated or not. None
+    /// where nothing tells.
     pub(super) fn capacity(&self, now: Instant) -> Option<u32> {
         let now = self.micros(now);
         match self.evidence() {
@@ -250,34 +245,34 @@ impl Estimate {
         }
     }
 
-    /// What came through while there was a queue.
+    /// The rate out of a saturated link, in bits per second.
     pub(super) fn full_link(&self) -> Option<u32> {
         self.delay.rate_of_full_link()
     }
 
-    /// What came through in the last second, in bits a second.
+    /// The rate of arrival in the last second, in bits per second.
     pub(super) fn received(&self) -> Option<u32> {
         self.delay.rate()
     }
 
-    /// What was sent in the last second, in bits a second.
+    /// The rate of sending in the last second, in bits per second.
     pub(super) fn sent_of_a_second(&mut self, now: Instant) -> u32 {
         self.send_rate.rate_of_a_second(self.micros(now))
     }
 
-    /// Whether trains of the last `time` are enough to tell the capacity.
+    /// Whether the clusters of the last `time` are enough to tell the capacity.
     pub(super) fn is_sure(&self, now: Instant, time: Duration) -> bool {
         let now = self.micros(now);
         let clusters = self.clusters.count_within(now, time.as_micros().min(u64::MAX.into()) as u64);
         clusters >= SURE_CLUSTERS && !self.clusters.contradicts_itself(now)
     }
 
-    /// Whether the newest train told of far more than those before.
+    /// Whether the newest cluster was far faster than those before.
     pub(super) fn contradicts_itself(&self, now: Instant) -> bool {
         self.clusters.contradicts_itself(self.micros(now))
     }
 
-    /// A line that is full and carries far less than trains told has become another one: they tell nothing any more.
+    /// Forgets the clusters if the link is saturated at far less than they told: it is another link by now.
     pub(super) fn doubt_capacity(&mut self, now: Instant) {
         let told = self.clusters.rate(self.micros(now));
         if self.full_link().zip(told).is_some_and(|(line, told)| line.saturating_mul(CONTRADICTION) < told) {
@@ -285,7 +280,7 @@ impl Estimate {
         }
     }
 
-    /// How long it takes until what is reported is later than now.
+    /// How long it takes until a report covers what is sent from now on.
     pub(super) fn report_interval(&self) -> Duration {
         match self.evidence() {
             Evidence::Reports => Duration::from_micros(self.reports.interval()),
@@ -293,7 +288,7 @@ impl Estimate {
         }
     }
 
-    /// The present delay is that of an empty line, whatever it was before.
+    /// Takes the present delay for that of an empty path.
     pub(super) fn believe_delay(&mut self) {
         self.delay.believe();
     }

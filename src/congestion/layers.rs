@@ -1,13 +1,13 @@
-//! What there is to choose from: tiers that are offered, what they cost, and the ladder between all and nothing.
+//! The layers to choose from: encodings that are offered, what they cost, and their combinations, best first.
 
 use crate::rtp::{Tier, Track};
 
-/// The tiers in which pictures can be had, by a student's codec.
+/// The tiers in which video is offered in a peer's codec.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Offered([[bool; Tier::ALL.len()]; 2]);
 
 impl Offered {
-    /// The same, and this. Sound is always there.
+    /// The same and this tier of a track. Audio is always offered.
     #[must_use]
     pub(crate) fn with(mut self, track: Track, tier: Tier) -> Self {
         if let Some(picture) = picture(track) {
@@ -16,35 +16,34 @@ impl Offered {
         self
     }
 
-    /// Whether this can be had.
+    /// Whether this tier of a track is offered.
     pub(crate) fn has(&self, track: Track, tier: Tier) -> bool {
         picture(track).is_none_or(|picture| self.0[picture][tier as usize])
     }
 }
 
-/// What an encoding costs, in bits a second with RTP headers.
+/// What an encoding costs, in bits per second with RTP headers.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Rate {
-    /// What its encoder was set to.
+    /// The rate that its encoder was set to.
     pub(crate) nominal: u32,
-    /// What it made in the last second or two; 0 where it does not run, or not yet for so long.
+    /// The rate of the last second or two; 0 where the encoder does not run, or not for so long yet.
     pub(crate) measured: u32,
 }
 
 impl Rate {
-    /// What it costs as long as it goes on like this. What is more than the encoder was set to is a key frame, and passes.
+    /// The present cost. A measured rate above the nominal one comes from a key frame, and passes.
     fn present(self) -> u32 {
         if self.measured == 0 { self.nominal } else { self.measured.min(self.nominal) }
     }
 
-    /// What it may cost soon: a still slide costs little, but the next page may be a film. Half of what the encoder may
-    /// use at least.
+    /// The cost to expect, at least half of the nominal rate: a still slide costs little, but a film may follow.
     fn soon(self) -> u32 {
         self.present().max(self.nominal / 2)
     }
 }
 
-/// What all encodings of a class cost, for students with one codec. The SFU measures it once for all of them.
+/// What all encodings cost, for peers with one video codec. The SFU measures it once for all peers.
 #[derive(Debug, Default, Clone)]
 pub(crate) struct Rates {
     sound: Rate,
@@ -52,7 +51,7 @@ pub(crate) struct Rates {
 }
 
 impl Rates {
-    /// An encoding costs this. Sound has one tier.
+    /// An encoding costs this. Audio has one tier.
     pub(crate) fn set(&mut self, track: Track, tier: Tier, rate: Rate) {
         match picture(track) {
             None => self.sound = rate,
@@ -60,12 +59,12 @@ impl Rates {
         }
     }
 
-    /// What sound and these pictures cost, as long as they go on like this.
+    /// The present cost of audio and these layers, in bits per second.
     pub(crate) fn present(&self, layers: Layers) -> u64 {
         self.sum(layers, Rate::present)
     }
 
-    /// What they may cost soon.
+    /// The cost to expect, in bits per second.
     pub(super) fn soon(&self, layers: Layers) -> u64 {
         self.sum(layers, Rate::soon)
     }
@@ -77,7 +76,7 @@ impl Rates {
     }
 }
 
-/// What a student gets beside sound: a tier of each picture, or none of it.
+/// The layers of one peer: a tier of each video track, or none of it. Audio is always sent.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Layers {
     /// The screen.
@@ -87,7 +86,7 @@ pub(crate) struct Layers {
 }
 
 impl Layers {
-    /// What it gets of a track. Sound it gets always.
+    /// The tier of a track.
     pub(crate) fn of(self, track: Track) -> Option<Tier> {
         match track {
             Track::Audio => Some(Tier::Full),
@@ -96,13 +95,13 @@ impl Layers {
         }
     }
 
-    /// Whether it gets sound alone.
+    /// Whether only audio is sent.
     pub(crate) fn is_empty(self) -> bool {
         self == Self::default()
     }
 }
 
-/// The rungs, best first: text must be read, so the camera suffers first.
+/// The combinations, best first: text must stay readable, so the camera loses first.
 const COMBINATIONS: [Layers; 5] = [
     Layers { screen: Some(Tier::Full), camera: Some(Tier::Full) },
     Layers { screen: Some(Tier::Full), camera: Some(Tier::Low) },
@@ -111,16 +110,16 @@ const COMBINATIONS: [Layers; 5] = [
     Layers { screen: None, camera: None },
 ];
 
-/// A place on the ladder. Where a class has fewer pictures or tiers, some rungs are the same.
+/// The place of a combination in the list. Where fewer tracks or tiers are offered, some places have the same layers.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub(super) struct LayerIndex(u8);
 
 impl LayerIndex {
-    /// Sound alone.
+    /// Only audio.
     pub(super) const LAST: Self = Self(COMBINATIONS.len() as u8 - 1);
 
-    /// What one gets there. What can't be had is replaced: the screen by its other tier, so that there is one as long
-    /// as possible, the camera by a better one only where the screen is full too.
+    /// The layers at this place. A tier that is not offered is replaced: the screen by its other tier, so that there is
+    /// a screen as long as possible, the camera by a better tier only where the screen is full too.
     pub(super) fn layers(self, offered: Offered) -> Layers {
         let Layers { screen, camera } = COMBINATIONS[usize::from(self.0).min(COMBINATIONS.len() - 1)];
         let screen_is_there = Tier::ALL.into_iter().any(|tier| offered.has(Track::Screen, tier));
@@ -128,7 +127,7 @@ impl LayerIndex {
             let wanted = wanted?;
             std::iter::once(&wanted).chain(or).copied().find(|tier| offered.has(track, *tier))
         };
-        // Without a screen the camera is what is taught on, and stays for as long as the screen would.
+        // Without a screen the camera is the main track, and stays as long as the screen would.
         let camera = if screen_is_there { camera } else { screen };
         let or: &[Tier] = match camera {
             Some(Tier::Low) if screen_is_there => &[],
@@ -137,7 +136,7 @@ impl LayerIndex {
         Layers { screen: had(Track::Screen, screen, &Tier::ALL), camera: had(Track::Camera, camera, or) }
     }
 
-    /// The rungs below where one gets something else, the next first.
+    /// The places below with other layers, the next first.
     pub(super) fn below(self, offered: Offered) -> impl Iterator<Item = LayerIndex> {
         let mut last = self.layers(offered);
         (self.0 + 1..COMBINATIONS.len() as u8).map(LayerIndex).filter(move |index| {
@@ -146,13 +145,13 @@ impl LayerIndex {
         })
     }
 
-    /// The next rung above where one gets something else.
+    /// The next place above with other layers.
     pub(super) fn above(self, offered: Offered) -> Option<LayerIndex> {
         (0..self.0).rev().map(LayerIndex).find(|index| index.layers(offered) != self.layers(offered))
     }
 }
 
-/// The place of a picture's numbers; sound has none.
+/// The index of a video track in tables; none for audio.
 fn picture(track: Track) -> Option<usize> {
     match track {
         Track::Audio => None,
@@ -175,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn the_camera_suffers_first() {
+    fn the_camera_loses_first() {
         let screen = Offered::default().with(Track::Screen, Tier::Full).with(Track::Screen, Tier::Low);
         let camera = Offered::default().with(Track::Camera, Tier::Full).with(Track::Camera, Tier::Low);
         let both = screen.with(Track::Camera, Tier::Full).with(Track::Camera, Tier::Low);
@@ -186,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn what_can_not_be_had_is_left_out() {
+    fn tiers_that_are_not_offered_are_left_out() {
         let full = Offered::default().with(Track::Screen, Tier::Full).with(Track::Camera, Tier::Full);
         let low = Offered::default().with(Track::Screen, Tier::Low).with(Track::Camera, Tier::Low);
         assert_eq!(combinations(full), ["full full", "full -", "- -"]);
@@ -196,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn up_is_the_way_back() {
+    fn steps_up_are_the_steps_down_backwards() {
         for bits in 0..16 {
             let mut offered = Offered::default();
             for (n, (track, tier)) in [Track::Screen, Track::Camera]
@@ -220,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_measured_costs_what_it_was_set_to() {
+    fn an_encoding_that_is_not_measured_costs_its_nominal_rate() {
         let mut rates = Rates::default();
         rates.set(Track::Audio, Tier::Full, Rate { nominal: 80, measured: 70 });
         rates.set(Track::Screen, Tier::Full, Rate { nominal: 2_500, measured: 300 });

@@ -1,21 +1,20 @@
-//! How much is lost on the way to one student, and whether that is trouble.
+//! The share of packets that is lost on one path, and whether that is trouble.
 
-/// Packets are counted by the time of sending, in spans of this length, in microseconds: long enough for some ten
-/// packets of sound.
+/// Packets are counted by the time of sending in spans of this length, in microseconds: at least ten packets of audio.
 const SPAN: u64 = 200_000;
 
-/// How many spans are looked at: a second.
+/// How many spans count: a second.
 const SPANS: usize = 5;
 
-/// This share of lost packets repairs and the codec's own means cope with; more is trouble.
+/// Retransmissions and the codecs cope with this share of loss; more is trouble.
 const BEARABLE: f32 = 0.12;
 
-/// How sure one must be that the bearable share is exceeded, in standard deviations: 10 % of independent losses come
-/// here less than once in a day.
+/// How sure it must be that the loss is above [`BEARABLE`], in standard deviations: independent losses of 10 % exceed
+/// this less than once a day.
 const SURENESS: f32 = 4.0;
 
-/// A single event, an interference or a short outage, is no trouble: so many spans of the last second must have losses
-/// of half of the bearable share.
+/// A single event, as interference or a short outage, is not trouble: so many spans of the last second must have lost
+/// half of [`BEARABLE`].
 const LOSSY_SPANS: usize = 4;
 
 /// The fewest packets that tell anything.
@@ -29,14 +28,13 @@ struct Span {
 }
 
 impl Span {
-    /// Where nothing came, there was no way for a while. That is silence, and tells nothing of the share that is lost
-    /// where there is a way.
+    /// Whether nothing arrived. This is an outage, which says nothing about the share that is lost otherwise.
     fn is_outage(&self) -> bool {
         self.lost == self.sent
     }
 }
 
-/// The packets of the last second, by what became of them.
+/// The packets of the last second: how many were sent, and how many of these were lost.
 #[derive(Debug, Default)]
 pub(super) struct Loss {
     spans: [Span; SPANS],
@@ -44,7 +42,7 @@ pub(super) struct Loss {
 }
 
 impl Loss {
-    /// A packet's fate is decided.
+    /// A packet was received or lost.
     pub(super) fn record(&mut self, sent: u64, lost: bool) {
         let number = sent / SPAN;
         let span = &mut self.spans[number as usize % SPANS];
@@ -58,13 +56,14 @@ impl Loss {
         }
     }
 
-    /// The share that was lost in the last second of which anything is known, 0 to 1; 0 where it was too little to tell.
+    /// The share that was lost in the last second of which anything is known, 0 to 1; 0 where too few packets were
+    /// sent.
     pub(super) fn share(&self) -> f32 {
         let (sent, lost) = self.counts();
         if sent < LEAST { 0.0 } else { lost as f32 / sent as f32 }
     }
 
-    /// Whether more is lost than can be borne, for longer than a moment.
+    /// Whether more than [`BEARABLE`] is lost, for longer than a moment.
     pub(super) fn is_trouble(&self) -> bool {
         let (sent, lost) = self.counts();
         let deviation = (sent as f32 * BEARABLE * (1.0 - BEARABLE)).sqrt();
@@ -89,7 +88,7 @@ mod tests {
 
     use super::*;
 
-    /// Whether packets, so many a second with this share lost, were trouble ever.
+    /// Whether this share of loss is ever trouble, at so many packets per second.
     fn trouble(per_second: u64, seconds: u64, share: f64) -> bool {
         let (mut loss, mut rng) = (Loss::default(), StdRng::seed_from_u64(7));
         let mut trouble = false;
@@ -101,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn ten_percent_are_no_trouble_and_twenty_five_are() {
+    fn ten_percent_are_not_trouble_and_twenty_are() {
         for per_second in [50, 110, 270, 1000] {
             assert!(!trouble(per_second, 600, 0.05));
             assert!(!trouble(per_second, 600, 0.10), "{per_second}");
@@ -112,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn an_outage_is_no_trouble_of_loss() {
+    fn an_outage_is_not_loss() {
         for begin in (0..200).step_by(10) {
             let mut loss = Loss::default();
             for millis in (0..3_000).step_by(4) {

@@ -1,48 +1,53 @@
-//! What one student's way carries, and what it is therefore sent: pure, each call is told the time.
+//! What one peer is sent, decided from its RTCP feedback. Pure: each call is told the time.
 //!
-//! An [`Estimate`] is told of every packet and of all feedback, and says what the way carries and whether it is in
-//! [`Trouble`]. A [`LayerSelection`] has one, and chooses from a ladder of [`Layers`]; sound is never taken. The budgets
-//! say how much may be asked for again.
+//! [`Adaptation`] holds all decisions about one peer. `sfu::Peer` tells it of each sent packet and of all feedback,
+//! asks it to [`adapt`](Adaptation::adapt) after feedback and ten times a second, and carries out the [`Actions`]:
 //!
-//! Who sends does this for each student: [`Estimate::sent`] for every packet; [`Estimate::on_feedback`], or
-//! [`Estimate::on_remb`] and [`Estimate::on_report`], for what comes back; then, and ten times a second or so,
-//! [`LayerSelection::decide`] and [`LayerSelection::probe`], and what these say.
+//! 1. **Estimate** (`estimate`). Transport-wide feedback gives the arrival time of each packet, and so the queuing
+//!    delay (`delay`), the loss (`loss`) and the capacity of the path: each video frame leaves as a burst, and the
+//!    packets of a burst leave the narrowest link as far apart as its rate allows (`probe`). Peers without
+//!    transport-wide feedback are judged by REMB and receiver reports (`reports`). A growing queue, high loss, or
+//!    silence is [`Trouble`].
+//! 2. **Layers** (`selection`). In trouble the peer gets fewer layers at once: the most that the capacity carries, or
+//!    the next fewer ones. Without trouble, and with room for some seconds, it gets more. Padding probes a path on
+//!    which frames tell too little. Audio is never taken away.
+//! 3. **Start** (`startup`). A peer starts with audio, and with the best video that the first probe found room for.
+//! 4. **Pace** (`pacer`). Video to a peer with fewer layers than the best leaves no faster than the path carries it.
+//! 5. **Recovery** (`retransmission`, `key_frames`). NACKs and PLIs are answered within budgets per peer and class.
 //!
-//! What this process does not do while it stands still says nothing of any line: [`LayerSelection::stood_still`]. Nor does
-//! trouble that most of a class has in the same instant, for a while: [`CommonTrouble`].
+//! A pause of this process says nothing about any path ([`Adaptation::stood_still`]), nor does trouble that most of a
+//! class has in the same instant, for a while ([`CommonTrouble`]).
 //!
-//! This is not Google's congestion control, which a port of is at hand (`rtc-interceptor`). That one steers an encoder:
-//! it looks for the rate that a line just carries by going above it now and then, and begins low. Here the rates are few
-//! and given, one encoder serves all, and half of a rate in between is of no use to anybody. What is asked is whether a
-//! line carries the next rung, and the pictures themselves tell, because each leaves as a burst (see `clusters`). So
-//! everybody begins on the best rung, and who has stepped down does not try the next one before it is known to fit.
+//! Why not Google's congestion control, which `rtc-interceptor` implements? It steers an encoder: it starts low and
+//! looks for the rate that a path just carries by exceeding it now and then. Here one encoder serves all, there are a
+//! few given rates, and a rate between two of them is of no use. The question is only whether a path carries the next
+//! layer, and the bursts of video answer it. So a peer starts with the best layers, and more are not tried before they
+//! are known to fit.
 
 mod adaptation;
-mod budget;
-mod clusters;
 mod common;
 mod delay;
 mod estimate;
+mod key_frames;
 mod layers;
 mod loss;
 mod pacer;
 mod probe;
 mod rates;
-mod recovery;
 mod reports;
+mod retransmission;
 mod selection;
 mod sent;
 mod startup;
-mod twcc;
 
 #[cfg(test)]
 mod tests;
 
 pub(crate) use adaptation::{Actions, Adaptation, Change};
-pub(crate) use budget::ClassRetransmissions;
 pub(crate) use common::CommonTrouble;
 pub(crate) use estimate::{Estimate, Trouble};
 pub(crate) use layers::{Offered, Rate, Rates};
 pub(crate) use pacer::{Pacer, PathCapacity};
 pub(crate) use probe::Probe;
 pub(crate) use rates::RateMeter;
+pub(crate) use retransmission::ClassRetransmissions;

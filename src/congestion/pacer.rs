@@ -1,28 +1,28 @@
-//! How fast one student is sent pictures, where its line is known to be narrow.
+//! How fast video is sent to one peer where its path is known to be narrow.
 //!
-//! A key frame of the low tier is half a second of a narrow line. Sent at once it fills the queue in front of that line,
-//! loses its end there, and keeps sound waiting.
+//! A key frame of the low tier is half a second of a narrow link. Sent at once it fills the queue in front of the link,
+//! loses its end there and delays audio.
 
 use std::time::{Duration, Instant};
 
-/// What may be sent at once after a rest, in time of the line: less than sound would mind.
+/// What may be sent at once after a rest, in time of the link: a delay that audio does not mind.
 const MOST_SAVED: Duration = Duration::from_millis(15);
 
-/// Of what the line carries, so much is used; less while packets wait in front of it, so that these get fewer.
+/// The share of the capacity that is used; less while packets queue, so that the queue drains.
 const SHARE: f64 = 1.05;
 const SHARE_WHEN_DELAYED: f64 = 0.9;
 
-/// Packets that wait this long are too many.
+/// A queue that is longer must drain.
 const LONG_QUEUE: Duration = Duration::from_millis(80);
 
-/// No line is served slower: a picture must come out of this.
+/// The slowest rate: a frame must get through.
 const LEAST_BITS_PER_SECOND: u32 = 100_000;
 
-/// What is known of a line.
+/// What is known of a path.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct PathCapacity {
     pub(crate) bits_per_second: u32,
-    /// How long packets wait in front of it.
+    /// How long packets wait in front of its narrowest link.
     pub(crate) queue: Duration,
 }
 
@@ -33,7 +33,7 @@ impl PathCapacity {
     }
 }
 
-/// The rate for one student.
+/// The send rate of one peer's video: a token bucket in bytes.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Pacer {
     bytes_per_second: f64,
@@ -43,13 +43,13 @@ pub(crate) struct Pacer {
 }
 
 impl Pacer {
-    /// For a line of so many bits a second, that nothing was sent on lately.
+    /// For a path on which nothing was sent lately.
     pub(crate) fn new(now: Instant, line: PathCapacity) -> Self {
         let bytes_per_second = line.bytes_per_second();
         Self { bytes_per_second, credit: bytes_per_second * MOST_SAVED.as_secs_f64(), at: now }
     }
 
-    /// The line has become another one.
+    /// The capacity has changed.
     pub(crate) fn set(&mut self, line: PathCapacity) {
         self.bytes_per_second = line.bytes_per_second();
     }
@@ -63,7 +63,7 @@ impl Pacer {
         self.credit > 0.0
     }
 
-    /// So many bytes were sent.
+    /// Bytes were sent; audio and retransmissions count, too.
     pub(crate) fn sent(&mut self, bytes: usize) {
         self.credit -= bytes as f64;
     }
@@ -74,7 +74,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_second_of_a_narrow_line_is_what_it_carries_and_a_little_more() {
+    fn a_second_of_video_is_what_the_path_carries_and_a_little_more() {
         let start = Instant::now();
         let mut pace = Pacer::new(start, PathCapacity { bits_per_second: 600_000, queue: Duration::ZERO });
         let mut sent = 0;
@@ -85,7 +85,7 @@ mod tests {
             }
         }
         assert!((78_000..81_000).contains(&sent), "{sent}");
-        // What was not used is not saved up.
+        // Unused time is not saved up.
         let later = start + Duration::from_secs(60);
         let mut burst = 0;
         while pace.allows(later) {

@@ -1,4 +1,4 @@
-//! What each encoding costs: as its encoder was set, and as was measured.
+//! Measures what each encoding costs.
 
 use std::time::{Duration, Instant};
 
@@ -6,10 +6,10 @@ use crate::congestion::{Rate, Rates};
 use crate::rtp::PerCodec;
 use crate::rtp::{Codec, Encoding, PerEncoding};
 
-/// Bits are counted over windows of this length; the last whole one counts. A slide that is turned is a burst within it.
+/// Bits are counted in windows of this length; the last whole one counts. A new slide is a short burst in it.
 const WINDOW: Duration = Duration::from_secs(2);
 
-/// What is offered, and what it costs.
+/// The encodings that are offered, with their nominal and their measured rates.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct RateMeter {
     nominal: Vec<(Encoding, u32)>,
@@ -20,22 +20,22 @@ pub(crate) struct RateMeter {
 struct Window {
     began: Option<Instant>,
     bytes: usize,
-    /// Bits per second of the window before.
+    /// Bits per second in the window before.
     rate: u32,
 }
 
 impl RateMeter {
-    /// Of encodings that are set to so many bits a second.
+    /// For encodings that are set to so many bits per second.
     pub(crate) fn new(nominal: &[(Encoding, u32)]) -> Self {
         Self { nominal: nominal.to_vec(), windows: PerEncoding::default() }
     }
 
-    /// Only these can be had from now on.
+    /// Only these are offered from now on.
     pub(crate) fn offer(&mut self, encodings: &[Encoding]) {
         self.nominal.retain(|(encoding, _)| encodings.contains(encoding));
     }
 
-    /// This process stood still: what came meanwhile is no measure.
+    /// This process stood still: the current windows do not count.
     pub(crate) fn stood_still(&mut self) {
         Encoding::all().for_each(|encoding| {
             let window = &mut self.windows[encoding];
@@ -43,14 +43,14 @@ impl RateMeter {
         });
     }
 
-    /// A frame of so many bytes came.
+    /// A frame of so many bytes was encoded.
     pub(crate) fn count(&mut self, now: Instant, encoding: Encoding, bytes: usize) {
         let window = &mut self.windows[encoding];
         window.turn(now);
         window.bytes += bytes;
     }
 
-    /// What everything costs, for students of one codec each.
+    /// What everything costs, by the video codec of a peer.
     pub(crate) fn rates(&mut self, now: Instant) -> PerCodec<Rates> {
         let mut rates = PerCodec::<Rates>::default();
         for &(encoding, nominal) in &self.nominal {
@@ -84,7 +84,7 @@ mod tests {
     use crate::rtp::{Tier, Track};
 
     #[test]
-    fn what_was_sent_lately_counts_and_else_what_is_set() {
+    fn the_measured_rate_counts_and_else_the_nominal_one() {
         let screen = Encoding::full(Track::Screen, Codec::Vp8);
         let mut traffic = RateMeter::new(&[(screen, 2_500_000)]);
         let start = Instant::now();

@@ -1,38 +1,38 @@
-//! What students say that have no transport-wide feedback: the rate they can receive (REMB), and the share of packets
-//! that they lost with the round trip (receiver reports).
+//! Feedback of peers without transport-wide feedback: the rate they can receive (REMB), and loss and round trip
+//! (receiver reports).
 //!
-//! Both come once in a second or less, so all that they lead to is slower.
+//! Both come once a second or less often, so all decisions are slower.
 
-/// Two reports in a row with more than this share of lost packets are trouble: at 10 % that is once in a day.
+/// Two reports in a row with a higher share of loss are trouble: at 10 % loss this happens once a day.
 const LOSSY: u8 = (0.15 * 256.0) as u8;
 
-/// One report with more than this is trouble.
+/// One report with a higher share is trouble.
 const VERY_LOSSY: u8 = (0.30 * 256.0) as u8;
 
-/// A round trip that is longer than the shortest by more than this, in two reports, is trouble, in microseconds.
+/// A round trip that exceeds the shortest one by more than this in two reports is trouble, in microseconds.
 const LATE: u32 = 250_000;
 
-/// How long the shortest round trip is remembered, twice this at most, in microseconds.
+/// How long the shortest round trip is remembered (twice this at most), in microseconds.
 const FLOOR_FOR: u64 = 30_000_000;
 
-/// How long a report tells something, in microseconds: they come after 5 s at most (RFC 3550, 6.2).
+/// How long a report counts, in microseconds: the next one comes within 5 s (RFC 3550, 6.2).
 const TELLS_FOR: u64 = 6_000_000;
 
-/// An interval of reports that is longer is a pause, in microseconds.
+/// The longest interval of reports, in microseconds; a longer one is a pause.
 const LONGEST_INTERVAL: u64 = 5_000_000;
 
-/// Reports are not believed for so long after this process stood still, in microseconds: round trips have the pause in
-/// them, and the shares tell of what was sent before it, or all at once after it.
+/// Reports do not count for so long after this process stood still, in microseconds: the pause is in their round trips,
+/// and their loss is that of packets sent before the pause or in the burst after it.
 const DOUBTED_FOR: u64 = 2_000_000;
 
-/// What a student said of itself.
+/// The reports of one peer.
 #[derive(Debug, Default)]
 pub(super) struct ReceiverReports {
-    /// Reports that come before this tell nothing.
+    /// Reports that come before this do not count.
     doubted_until: u64,
-    /// The rate in bits a second that the student can receive, and when it said so.
+    /// The newest REMB in bits per second, and its time.
     received: Option<(u64, u32)>,
-    /// How many times in a row it said that this is less than is sent.
+    /// How many REMBs in a row were below what is sent.
     too_much: u8,
     reported: Option<u64>,
     interval: u64,
@@ -44,10 +44,10 @@ pub(super) struct ReceiverReports {
 }
 
 impl ReceiverReports {
-    /// A REMB of so many bits a second; `sent` is what is sent to it.
+    /// A REMB in bits per second, while `sent` is sent.
     ///
-    /// A receiver raises its estimate by at most half of what it gets, and slowly. One that is low and rises has heard
-    /// little up to now; one that falls below what is sent has seen its queue grow.
+    /// A receiver raises its estimate slowly, to at most 1.5 times what it receives. An estimate that is low and rises
+    /// has received little until now; one that falls below what is sent has seen its queue grow.
     pub(super) fn on_remb(&mut self, now: u64, bits: u32, sent: u32) {
         if now < self.doubted_until {
             self.received = Some((now, bits));
@@ -92,12 +92,12 @@ impl ReceiverReports {
         self.doubted_until = now + DOUBTED_FOR;
     }
 
-    /// Whether it said anything, ever.
+    /// Whether nothing was ever reported.
     pub(super) fn is_empty(&self) -> bool {
         self.received.is_none() && self.reported.is_none()
     }
 
-    /// The rate that it said it can receive.
+    /// The newest REMB, in bits per second.
     pub(super) fn rate(&self, now: u64) -> Option<u32> {
         self.received.filter(|(at, _)| at + TELLS_FOR >= now).map(|(_, bits)| bits)
     }
@@ -107,17 +107,17 @@ impl ReceiverReports {
         f32::from(self.lost) / 256.0
     }
 
-    /// The time of which a report tells, in microseconds.
+    /// The time that a report covers, in microseconds.
     pub(super) fn interval(&self) -> u64 {
         self.interval
     }
 
-    /// Whether the queue grows, by what it said.
+    /// Whether the queue grows, by REMB or by the round trip.
     pub(super) fn is_delayed(&self, now: u64) -> bool {
         self.rate(now).is_some() && self.too_much == 2 || self.is_fresh(now) && self.late == 2
     }
 
-    /// Whether it loses more than can be borne.
+    /// Whether too much is lost.
     pub(super) fn is_lossy(&self, now: u64) -> bool {
         self.is_fresh(now) && (self.lossy == 2 || self.lost > VERY_LOSSY)
     }
@@ -134,7 +134,7 @@ mod tests {
     const SECOND: u64 = 1_000_000;
 
     #[test]
-    fn an_estimate_that_falls_below_what_is_sent_is_trouble_and_one_that_rises_is_none() {
+    fn a_remb_that_falls_below_what_is_sent_is_trouble_and_one_that_rises_is_not() {
         let mut reports = ReceiverReports::default();
         for (second, kbit) in [300, 330, 400, 500, 900, 1_800, 3_600].into_iter().enumerate() {
             reports.on_remb(second as u64 * SECOND, kbit * 1000, 2_500_000);
@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn losses_must_be_many_or_come_again() {
+    fn loss_must_be_high_or_be_reported_twice() {
         let mut reports = ReceiverReports::default();
         let mut lossy = |second: u64, share: f32| {
             reports.on_report(second * SECOND, (share * 256.0) as u8, None);
@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_reported_of_a_pause_of_our_own_is_no_trouble() {
+    fn reports_on_a_pause_of_this_process_do_not_count() {
         let mut reports = ReceiverReports::default();
         reports.on_remb(0, 5_000_000, 2_500_000);
         reports.on_report(0, 0, Some(40_000));

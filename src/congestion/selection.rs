@@ -1,4 +1,4 @@
-//! What one student gets: down at once when its way is in trouble, up again when that holds.
+//! Which layers one peer gets: fewer at once when its path is in trouble, more when there is room for some time.
 
 use std::time::{Duration, Instant};
 
@@ -7,133 +7,129 @@ use super::estimate::{Estimate, Evidence, Trouble};
 use super::layers::{LayerIndex, Layers, Offered, Rates};
 use super::probe::Probe;
 
-/// A step down takes effect within this: the other tier needs a key frame, and then the queue must drain.
+/// A step down takes effect within this: the other tier needs a key frame, and the queue must drain.
 const SETTLES_WITHIN: Duration = Duration::from_millis(1500);
 
-/// Of what a line carries, so much is used: pictures differ, and the queue must drain.
+/// The share of the capacity that is used: frames differ in size, and the queue must drain.
 const USED: f64 = 0.85;
 
-/// The last rung with a picture is tried on a line that just carries it, before there is none.
+/// The same for the smallest layer with video: it is tried on a path that just carries it before video ends.
 const USED_BY_THE_LAST: f64 = 1.0;
 
-/// A rung up must fit this often into what the line carries: the rest is for key frames, and for being wrong.
+/// The capacity that a step up needs, as a multiple of its cost: the rest is for key frames and for errors.
 const ROOM: f64 = 1.3;
 
-/// The same for the first rung with a picture, whose probes are measured on a line that is nearly empty.
+/// The same for the first layer with video: its probes are measured on a path that is nearly empty.
 const ROOM_FOR_THE_FIRST: f64 = 1.1;
 
-/// Where more than this is lost no picture can be decoded, so none is sent. What is lost without a queue is not lost
-/// because too much is sent, and sending less does not help.
+/// Above this share of loss no video can be decoded, so none is sent. Below it video stays where there is no queue:
+/// then loss does not come from sending too much, and sending less does not help.
 const HOPELESS: f32 = 0.4;
 
-/// A receiver that sees its queue grow says that it can receive 85 % of what just came (REMB), so the line carries this
-/// much more.
+/// A receiver that sees a queue grow reports 85 % of what just arrived (REMB), so the path carries this much more.
 const REMB_IS_CAREFUL: f64 = 1.15;
 
-/// A queue is a burst of ours, a key frame or the like, if this share of the line suffices for what is sent for long.
+/// A queue is a burst of ours, such as a key frame, if the layers cost less than this share of the capacity.
 const MATCH: f64 = 0.95;
 
-/// What comes through a full line, and what trains say that it carries, are the same if they differ by less.
+/// The rate out of a saturated link and the capacity by probe clusters agree if their ratio is at least this.
 const AGREED: f64 = 0.7;
 
-/// A burst of ours is waited for as long as the queue is shorter than this: a stall that nobody calls one.
+/// A burst of ours may drain as long as the queue is shorter than this.
 const PATIENCE: Duration = Duration::from_millis(500);
 
-/// Peace that must hold before a step up.
+/// The time without trouble before a step up.
 const HOLD: Duration = Duration::from_secs(3);
 
-/// Room for the next rung must be there for so long: a few trains may be wrong.
+/// Room for the next layer must be there for so long: a few clusters may be wrong.
 const ROOM_HOLDS: Duration = Duration::from_secs(1);
 
-/// Room that was found is there as long as the rung fits this often: trains differ where there is jitter.
+/// Room that was found stays as long as the layer fits this often: clusters differ where there is jitter.
 const ROOM_TO_KEEP: f64 = 1.05;
 
-/// The same where a step up is a guess, because nothing tells what the line carries.
+/// [`HOLD`] where a step up is a guess, because nothing tells the capacity.
 const HOLD_BEFORE_A_GUESS: Duration = Duration::from_secs(5);
 
-/// No student waits longer than this for another try.
+/// No peer waits longer than this for another try.
 const LONGEST_HOLD: Duration = Duration::from_secs(60);
 
 /// A step up that leads to trouble within this was wrong, and the next one waits twice as long.
 const WRONG_WITHIN: Duration = Duration::from_secs(5);
 
-/// Peace after which former wrong steps are forgotten.
+/// The time without trouble after which wrong steps are forgotten.
 const FORGIVEN_AFTER: Duration = Duration::from_secs(60);
 
-/// Between two steps up: what the first one costs must be seen.
+/// Between two steps up: the cost of the first one must show.
 const BETWEEN_STEPS_UP: Duration = Duration::from_millis(1500);
 
-/// A way on which every packet is reported, but none of the probes told anything, gets a guess after this.
+/// [`HOLD`] where every packet is reported, and yet no probe told the capacity.
 const PROBED_IN_VAIN: Duration = Duration::from_secs(10);
 
-/// A longer queue is no peace.
+/// With a longer queue there is no step up.
 const NO_QUEUE: Duration = Duration::from_millis(60);
 
-/// A line that brings less than this share of what it can, and all that is sent, has no queue of ours, which would come
-/// out of it at its full rate: the way has become longer, or somebody else fills it.
+/// A queue of ours leaves the link at its full capacity. If less than this share of the capacity arrives, and that is
+/// all that is sent, then the path has become longer, or somebody else fills the queue.
 const NOT_OURS: f64 = 0.8;
 
-/// Between two times that a queue is found not to be ours, lest one that grows slowly is taken for that.
+/// Between two times that a queue is found not to be ours: a queue of ours that grows slowly must not pass for one.
 const BELIEVED_FOR: Duration = Duration::from_secs(10);
 
-/// A line that carries so many times what it was thought to carry at a wrong step up is another line.
+/// If the capacity is so many times that of a wrong step up, it is that of another link.
 const ANOTHER_LINK: u32 = 3;
 
-/// All that is sent comes, give or take what is on its way.
+/// The share that arrives when nothing is lost, as some packets are in flight.
 const ALL: f64 = 0.85;
 
-/// Between two probes where nothing is new.
+/// Between two probes.
 const PROBE_INTERVAL: Duration = Duration::from_secs(3);
 
-/// Between two probes after one that told of far more than before: three of one opinion are needed.
+/// Between two probes after one that was far faster than before: three must agree.
 const SECOND_PROBE: Duration = Duration::from_millis(400);
 
-/// Pictures of this time tell the capacity as well as a probe does.
+/// No probe is sent where the frames of this time were clusters enough.
 const CLUSTERS_TELL_FOR: Duration = Duration::from_secs(2);
 
-/// Trouble counts for nothing so long after this process stood still: what waited leaves as a burst, and the feedback
-/// that waited is read all at once.
+/// Trouble does not count for so long after this process stood still: what waited leaves as a burst, and the feedback
+/// that waited is read at once.
 const RECOVERS_WITHIN: Duration = Duration::from_secs(1);
 
-/// How long after that a pause is not excused again: a computer that stands still again and again is too slow for the
-/// class.
+/// A pause this soon after another one is not excused: this computer is too slow for the class.
 const BETWEEN_PAUSES: Duration = Duration::from_secs(5);
 
-/// A student that was silent and is heard again without trouble for so long gets what it had before: its line was cut,
-/// or its computer stood still, and neither tells of a narrow line.
+/// A peer that was silent and is heard again without trouble for so long gets the layers it had before: its link was
+/// cut, or its computer stood still, and neither means a narrow link.
 const BACK_AFTER: Duration = Duration::from_millis(400);
 
-/// Silence this soon after other trouble is that of an overloaded line.
+/// Silence this soon after other trouble comes from an overloaded path.
 const STRAINED_FOR: Duration = Duration::from_secs(3);
 
-/// A student that falls silent again and again comes back slowly: each change costs the class a key frame.
+/// Between two returns after silence: each costs the class a key frame.
 const BETWEEN_RETURNS: Duration = Duration::from_secs(30);
 
-/// Why a student gets something else.
+/// Why a peer gets other layers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Reason {
-    /// Less, because of this.
+    /// Fewer, because of this.
     Down(Trouble),
     /// More, because there is room.
     Up,
-    /// What is offered has changed.
+    /// Other encodings are offered.
     Offer,
 }
 
-/// What a student gets from now on.
-///
-/// What it gets no more ends at once, also where the other tier must wait for its key frame: the queue drains meanwhile.
+/// The layers that a peer gets from now on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Decision {
-    /// The pictures.
+    /// The layers.
     pub(crate) layers: Layers,
     /// Why.
     pub(crate) reason: Reason,
-    /// What its way carries in kbit/s, where that is known.
+    /// What the path carries in kbit/s, where that is known and explains the change.
     pub(crate) estimate_kbps: Option<u32>,
 }
 
-/// One student's place on the ladder. It begins on the best rung.
+/// The layers of one peer. It begins with the best.
 #[derive(Debug)]
 pub(crate) struct LayerSelection {
     estimate: Estimate,
@@ -144,34 +140,34 @@ pub(crate) struct LayerSelection {
     up: Option<Instant>,
     down: Option<Instant>,
     troubled: Option<Instant>,
-    /// How often in a row a step up was wrong.
+    /// How many steps up in a row were wrong.
     wrong: u32,
-    /// Whether the last step up was found wrong already.
+    /// Whether the last step up is known to be wrong.
     found_wrong: bool,
-    /// What the line was thought to carry at the last step up.
+    /// The capacity that was assumed at the last step up.
     promised: Option<u32>,
-    /// What the line carried at the last step down, when it was full.
+    /// What the path carried at the last step down, when it was saturated.
     carried: Option<u32>,
-    /// When a queue was found not to be ours.
+    /// When a queue was last found not to be ours.
     believed: Option<Instant>,
-    /// Since when there is room for the next rung.
+    /// Since when there is room for the next layer.
     room: Option<Instant>,
     probed: Option<Instant>,
     /// Since when there is trouble.
     troubled_since: Option<Instant>,
-    /// When this process stood still last.
+    /// When this process last stood still.
     stood_still: Option<Instant>,
-    /// Where it was before it fell silent, and when it came back there last.
+    /// The layers before the peer fell silent, and when it last got such layers back.
     before_silence: Option<LayerIndex>,
     back: Option<Instant>,
-    /// When it was last in trouble that was not silence.
+    /// When there was last trouble other than silence.
     strained: Option<Instant>,
-    /// Whether it stays where it is.
+    /// Whether the layers never change.
     stays: bool,
 }
 
 impl LayerSelection {
-    /// Of a student that gets the best of what is offered, and of whom nothing is known.
+    /// For a peer of which nothing is known: it gets the best of what is offered.
     pub(crate) fn new(now: Instant, offered: Offered) -> Self {
         Self {
             estimate: Estimate::new(now),
@@ -198,34 +194,34 @@ impl LayerSelection {
         }
     }
 
-    /// The same, which gets the best whatever its way carries; that is found out all the same.
+    /// The same with the best layers whatever the path carries. The capacity is measured all the same.
     #[must_use]
     pub(crate) fn staying(self) -> Self {
         Self { stays: true, ..self }
     }
 
-    /// What is known of the student's way, to be told of what is sent and what comes back.
+    /// The bandwidth estimate, which must hear of each packet and of all feedback.
     pub(crate) fn estimate(&mut self) -> &mut Estimate {
         &mut self.estimate
     }
 
-    /// What the student gets.
+    /// The layers of now.
     #[cfg(test)]
     pub(crate) fn layers(&self) -> Layers {
         self.layers
     }
 
-    /// Whether it gets the best of what is offered, which need not be the full tier.
+    /// Whether the peer gets the best of what is offered, which need not be the full tier.
     pub(crate) fn has_the_best(&self) -> bool {
         self.index.above(self.offered).is_none()
     }
 
-    /// Other tiers can be had; [`decide`](Self::decide) tells what comes of it.
+    /// Other encodings are offered; [`decide`](Self::decide) takes them into account.
     pub(crate) fn offer(&mut self, offered: Offered) {
         self.offered = offered;
     }
 
-    /// This process stood still until now: that is no trouble of the student's line.
+    /// This process stood still until now, which says nothing about the path.
     pub(crate) fn stood_still(&mut self, now: Instant) {
         self.estimate.stood_still(now);
         self.troubled_since = None;
@@ -234,13 +230,12 @@ impl LayerSelection {
         }
     }
 
-    /// Since when the student is in trouble, if it is.
+    /// Since when the peer is in trouble, if it is.
     pub(crate) fn troubled_since(&self) -> Option<Instant> {
         self.troubled_since
     }
 
-    /// What the student gets from now on, where that is something else than before. To be asked after feedback, and ten
-    /// times a second or so.
+    /// The layers from now on, if they change. Call it after each feedback and ten times a second.
     pub(crate) fn decide(&mut self, now: Instant, rates: &Rates, common: &CommonTrouble) -> Option<Decision> {
         let trouble = self.estimate.trouble(now);
         let trouble = trouble.filter(|trouble| *trouble != Trouble::Delay || !self.queue_will_pass(now, rates));
@@ -263,8 +258,8 @@ impl LayerSelection {
         Some(Decision { layers, reason, estimate_kbps })
     }
 
-    /// What is told of the line, in kbit/s. A student that gets less is told only what explains that: a line that
-    /// carries the best is no reason, and lost packets or silence tell nothing of what a line carries.
+    /// The capacity in kbit/s for people. A peer that gets less is told only a capacity that explains it: not one that
+    /// would carry the best, and none where packets are lost or the peer is silent.
     fn told_kbps(&self, now: Instant, rates: &Rates, reason: Reason) -> Option<u32> {
         let told = self.estimate.told_kbps(now)?;
         let best = rates.soon(LayerIndex::default().layers(self.offered)) as f64 / USED / 1000.0;
@@ -273,18 +268,17 @@ impl LayerSelection {
         (explains && is_of_the_line).then_some(told)
     }
 
-    /// What the layers of now cost, in bits a second.
+    /// What the layers of now cost, in bits per second.
     pub(crate) fn cost(&self, rates: &Rates) -> u32 {
         rates.present(self.layers).min(u32::MAX.into()) as u32
     }
 
-    /// What the best of what is offered needs of a line, in bits a second.
+    /// The capacity that the layers of now need, in bits per second.
     pub(crate) fn needed(&self, rates: &Rates) -> u64 {
         (rates.present(self.layers) as f64 / USED) as u64
     }
 
-    /// The student has had no picture yet, and its line carries so many bits a second: gives what it begins with, where
-    /// that is not the best.
+    /// Video begins on a path of this capacity in bits per second: gives the layers where they are not the best.
     pub(crate) fn begin(&mut self, now: Instant, rates: &Rates, capacity: u32) -> Option<Decision> {
         let cost = |index: LayerIndex| rates.present(index.layers(self.offered)) as f64 / f64::from(capacity);
         if self.stays || cost(self.index) <= USED {
@@ -292,7 +286,7 @@ impl LayerSelection {
         }
         let has_video = |index: &LayerIndex| !index.layers(self.offered).is_empty();
         let mut below = self.index.below(self.offered).filter(has_video).peekable();
-        // Sound alone is what is left, and is never taken.
+        // Audio is never taken away.
         let mut index = LayerIndex::LAST;
         while let Some(next) = below.next() {
             let used = if below.peek().is_none() { USED_BY_THE_LAST } else { USED };
@@ -309,7 +303,7 @@ impl LayerSelection {
         Some(Decision { layers: self.layers, reason, estimate_kbps: Some(capacity / 1000) })
     }
 
-    /// A train of padding that is to be sent now, because nothing else tells whether the student could get more.
+    /// A probe to be sent now, because nothing else tells whether the peer could get more.
     pub(crate) fn probe(&mut self, now: Instant) -> Option<Probe> {
         let above = self.index.above(self.offered);
         let knows_every_packet = self.estimate.evidence() == Evidence::EveryPacket;
@@ -324,13 +318,13 @@ impl LayerSelection {
         let probed = self.probed.replace(now);
         Some(match self.estimate.bits_per_second(now) {
             Some(bits) => Probe::for_capacity(bits),
-            // The last one did not come through, so it was too long.
+            // The last one did not arrive, so it was too large.
             None if probed.is_some() => Probe::SHORTEST,
             None => self.carried.map_or(Probe::UNKNOWN_CAPACITY, Probe::for_capacity),
         })
     }
 
-    /// Goes down if it is time to; whether it did.
+    /// Takes layers away if it is time to; whether it did.
     fn down(&mut self, now: Instant, rates: &Rates, trouble: Trouble) -> bool {
         self.troubled = Some(now);
         self.room = None;
@@ -385,7 +379,7 @@ impl LayerSelection {
         true
     }
 
-    /// Goes up if it is time to; whether it did.
+    /// Adds layers if it is time to; whether it did.
     fn up(&mut self, now: Instant, rates: &Rates) -> bool {
         if since(self.troubled, now) >= FORGIVEN_AFTER && since(self.up, now) >= FORGIVEN_AFTER {
             self.wrong = 0;
@@ -442,18 +436,18 @@ impl LayerSelection {
         self.before_silence = None;
     }
 
-    /// Whether a rung fits `room` times, or nothing tells that it does not.
+    /// Whether the capacity is `room` times the cost of these layers, or unknown.
     fn has_room_for(&self, now: Instant, rates: &Rates, index: LayerIndex, room: f64) -> bool {
         let Some(capacity) = self.estimate.capacity(now) else { return true };
         let needed = rates.soon(index.layers(self.offered)) as f64 * room;
-        // What a receiver says it can receive is not much more than what it gets: that it is as much as that suffices.
+        // A REMB is not much more than what arrives, so it suffices if it is as much as that.
         let present = rates.present(self.layers) as f64 * room;
         let guesses = self.estimate.evidence() != Evidence::EveryPacket;
         f64::from(capacity) >= if guesses { present.min(needed) } else { needed }
     }
 
-    /// Whether a queue is that of a key frame or the like, and drains: the line carries what the student gets, as trains
-    /// say, and what comes out of it now does not speak against that.
+    /// Whether a queue is a burst of ours that drains: by probe clusters the path carries the layers, and the rate that
+    /// arrives now does not contradict that.
     fn queue_will_pass(&self, now: Instant, rates: &Rates) -> bool {
         let (Some(capacity), Some(full)) = (self.estimate.capacity(now), self.estimate.full_link()) else {
             return false;
@@ -463,14 +457,14 @@ impl LayerSelection {
             && self.estimate.queue() < PATIENCE
     }
 
-    /// Packets are late although the line brings all that is sent, which is less than it can: then that is what an empty
-    /// line is like now. Whether it is so.
+    /// Whether packets are late although all that is sent arrives, which is less than the capacity. Then this is the
+    /// delay of an empty path by now.
     fn believes_delay(&mut self, now: Instant) -> bool {
         if since(self.down, now) < SETTLES_WITHIN || since(self.believed, now) < BELIEVED_FOR {
             return false;
         }
         let capacity = self.carried.max(self.estimate.capacity(now));
-        // What came before there was a queue tells nothing of it.
+        // The rate before there was a queue says nothing about it.
         let (Some(capacity), Some(received)) = (capacity, self.estimate.full_link()) else { return false };
         let sent = f64::from(self.estimate.sent_of_a_second(now));
         let received = f64::from(received);

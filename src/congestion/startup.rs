@@ -1,30 +1,29 @@
-//! How a student begins: sound at once, and pictures as soon as it is known that its line carries them.
+//! How a peer starts: audio at once, video as soon as a probe tells what the path carries.
 //!
-//! Who is near, as on a LAN, gets everything at once. On a longer way there may be a narrow line, where the first key frame
-//! would fill a queue that sound waits in, and be lost itself. So a train of padding goes first, and pictures wait for what
-//! comes back of it: a tenth of a second or two, of which a student sees the beginning of a lecture a little later, and
-//! whose line is narrow begins with what it can have.
+//! A peer that is near, as on a LAN, gets everything at once. A longer path may have a narrow link, where the first key
+//! frame would fill the queue, delay audio and be lost itself. So a probe of padding goes first and video waits for the
+//! feedback on it, 0.1 to 0.2 s. Behind a narrow link video then begins with layers that fit.
 
 use std::time::{Duration, Instant};
 
-/// Nobody waits longer for the first picture. Feedback comes every 50 to 250 ms, and a round trip later.
+/// Video waits no longer than this. Feedback comes every 50 to 250 ms, and a round trip later.
 const AT_MOST: Duration = Duration::from_millis(400);
 
-/// A train that tells of a narrow line may have met a student who was busy; two in a row seldom do.
+/// One probe may tell of a narrow link because the receiver was busy; two in a row seldom do.
 const CLUSTERS: usize = 2;
 
-/// What is to be done for a student that waits for its first picture.
+/// What to do for a peer whose video has not begun.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum StartupStep {
     /// Nothing yet.
     Wait,
-    /// Send a train.
+    /// Send a probe.
     Probe,
-    /// Pictures begin, with the best that this line carries; none: with the best.
+    /// Video begins with the best layers that this capacity carries; none: with the best.
     Begin(Option<u32>),
 }
 
-/// A student that has sound and no picture yet.
+/// A peer that gets audio and no video yet.
 #[derive(Debug)]
 pub(crate) struct StartupProbe {
     since: Instant,
@@ -36,15 +35,15 @@ impl StartupProbe {
         Self { since: now, sent: 0 }
     }
 
-    /// Whether the first train is still to be sent. It is counted as sent.
+    /// Whether the first probe is still to be sent. It counts as sent then.
     pub(crate) fn wants_first_probe(&mut self) -> bool {
         let is_first = self.sent == 0;
         self.sent = self.sent.max(1);
         is_first
     }
 
-    /// What to do now. Some trains have told, the best of them of a `capacity` of so many bits a second; `needed` are those of
-    /// the best pictures.
+    /// What to do now. So many `clusters` have arrived, and the fastest told of this `capacity` in bits per second;
+    /// `needed` is the capacity that the best layers need.
     pub(crate) fn step(&mut self, now: Instant, clusters: usize, capacity: Option<u32>, needed: u64) -> StartupStep {
         let is_over = now.saturating_duration_since(self.since) >= AT_MOST;
         match capacity {
@@ -67,7 +66,7 @@ mod tests {
     const MS: Duration = Duration::from_millis(1);
 
     #[test]
-    fn a_wide_line_begins_with_the_first_train() {
+    fn a_wide_path_begins_after_the_first_probe() {
         let (start, needed) = (Instant::now(), 1_000_000);
         let mut startup = StartupProbe::new(start);
         assert!(startup.wants_first_probe() && !startup.wants_first_probe());
@@ -76,7 +75,7 @@ mod tests {
     }
 
     #[test]
-    fn a_narrow_line_is_believed_when_two_trains_say_so() {
+    fn a_narrow_path_is_believed_after_two_probes() {
         let (start, needed) = (Instant::now(), 1_000_000);
         let mut startup = StartupProbe::new(start);
         assert!(startup.wants_first_probe());
@@ -86,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_waits_for_ever() {
+    fn no_peer_waits_for_ever() {
         let (start, needed) = (Instant::now(), 1_000_000);
         assert_eq!(StartupProbe::new(start).step(start + AT_MOST, 0, None, needed), StartupStep::Begin(None));
         assert_eq!(StartupProbe::new(start).step(start + AT_MOST, 1, Some(9), needed), StartupStep::Begin(Some(9)));

@@ -115,13 +115,13 @@ impl Playing {
     pub(super) fn stats(&self, track: Track) -> TrackStats {
         let Some(input) = self.shared.input(track) else { return TrackStats::default() };
         let state = self.shared.state();
-        let (missing, jitter_ms) = (state.playout.missing(track), state.playout.jitter_ms(track));
+        let (losses, jitter_ms) = (state.playout.losses(track), state.playout.jitter_ms(track));
         drop(state);
         TrackStats {
-            lost: missing.lost,
-            late: missing.late,
-            restored: missing.restored,
-            concealed: missing.concealed,
+            lost: losses.lost,
+            late: losses.late,
+            restored: losses.restored,
+            concealed: losses.concealed,
             jitter_ms: jitter_ms as f32,
             ..input.received.stats()
         }

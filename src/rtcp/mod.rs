@@ -1,7 +1,7 @@
-//! What a student says of what it got: RTCP compounds, read where they lie, without a copy.
+//! Reads the RTCP feedback of a receiver in place, without a copy.
 //!
-//! The core's reader makes a box for each packet, and lists of what is in it: for transport-wide feedback one entry a
-//! packet, a thousand times ten times a second.
+//! The `rtcp` library allocates a box per packet and lists of its contents: for transport-wide feedback one entry for
+//! each media packet, which is too much for a thousand peers ten times a second.
 
 use crate::rtp::Track;
 
@@ -15,35 +15,35 @@ const PLI: u8 = 1;
 const FIR: u8 = 4;
 const APPLICATION_LAYER: u8 = 15;
 
-/// What every RTCP packet begins with.
+/// Bytes of the header of every RTCP packet.
 const COMMON: usize = 4;
 
-/// The same, and the SSRCs of who sends the feedback and what it is about.
+/// Bytes of the header and the SSRCs of the feedback's sender and of the media source (RFC 4585, 6.1).
 const FEEDBACK: usize = 12;
 
-/// The unit of times between arrivals, in microseconds.
+/// The unit of the time between two arrivals, in microseconds.
 const DELTA_MICROS: i32 = 250;
 
-/// What a student says.
+/// One piece of feedback.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Feedback<'a> {
-    /// It misses packets of this SSRC.
+    /// NACK: the receiver misses packets of this SSRC.
     Nack(u32, NackedNumbers<'a>),
-    /// It can't decode the picture of this SSRC.
+    /// PLI or FIR: the receiver can't decode the video of this SSRC.
     Pli(u32),
-    /// How much it got of each SSRC.
+    /// A receiver report: how much of each SSRC was received.
     ReceiverReport(ReportBlocks<'a>),
-    /// When each packet came.
+    /// Transport-wide feedback: when each packet arrived.
     Transport(TransportFeedback<'a>),
-    /// It can receive so many bits a second.
+    /// REMB: the receiver can receive so many bits per second.
     Remb(u64),
 }
 
-/// Reads a compound to its end, or to where it is none any more. What is not for us is passed over.
+/// Reads a compound packet to its end, or up to the first malformed packet. Other packets are passed over.
 pub(crate) fn read(compound: &[u8]) -> impl Iterator<Item = Feedback<'_>> {
     Packets(compound).flat_map(|packet| {
         let format = packet[0] & 0x1f;
-        // One for each picture that there can be.
+        // A FIR has one entry per SSRC. No more are read than there can be tracks.
         let (one, lost) = match packet[1] {
             PAYLOAD_FEEDBACK if format == FIR => (None, fir_entries(packet)),
             _ => (single(packet, format), &[][..]),
@@ -70,7 +70,7 @@ fn single(packet: &[u8], format: u8) -> Option<Feedback<'_>> {
         (TRANSPORT_FEEDBACK, TRANSPORT_WIDE) => TransportFeedback::read(packet).map(Feedback::Transport),
         (PAYLOAD_FEEDBACK, PLI) => be32(packet, 8).map(Feedback::Pli),
         (PAYLOAD_FEEDBACK, APPLICATION_LAYER) if packet.get(FEEDBACK..FEEDBACK + 4)? == b"REMB" => {
-            // A count of SSRCs, an exponent of 6 bits, a mantissa of 18 (draft-alvestrand-rmcat-remb-03, 2.2).
+            // A count of SSRCs, an exponent of 6 bits, a mantissa of 18 bits (draft-alvestrand-rmcat-remb-03, 2.2).
             let word = be32(packet, FEEDBACK + 4)? & 0xff_ffff;
             let most = u128::from(word & 0x3_ffff) << (word >> 18);
             Some(Feedback::Remb(u64::try_from(most).unwrap_or(u64::MAX)))
@@ -79,7 +79,7 @@ fn single(packet: &[u8], format: u8) -> Option<Feedback<'_>> {
     }
 }
 
-/// The packets of a compound, each with its header and without its padding.
+/// The packets of a compound packet, each with its header and without its padding.
 struct Packets<'a>(&'a [u8]);
 
 impl<'a> Iterator for Packets<'a> {
@@ -90,13 +90,13 @@ impl<'a> Iterator for Packets<'a> {
         let (packet, rest) = self.0.split_at_checked(4 * (words + 1)).filter(|_| self.0[0] >> 6 == 2)?;
         self.0 = rest;
         let is_padded = packet[0] & 0x20 != 0;
-        // A padding that can't be is none.
+        // A padding longer than the packet is ignored.
         let padding = packet.last().copied().filter(|_| is_padded).map_or(0, usize::from);
         Some(packet.get(..packet.len() - padding.min(packet.len())).filter(|p| p.len() >= COMMON).unwrap_or(packet))
     }
 }
 
-/// Sequence numbers of a NACK (RFC 4585, 6.2.1): some with a mask of the sixteen after each.
+/// The sequence numbers of a NACK (RFC 4585, 6.2.1): each entry is one number and a mask of the 16 after it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct NackedNumbers<'a> {
     pairs: &'a [[u8; 4]],
@@ -119,22 +119,22 @@ impl Iterator for NackedNumbers<'_> {
     }
 }
 
-/// The blocks of a receiver report (RFC 3550, 6.4.1).
+/// The report blocks of a receiver report (RFC 3550, 6.4.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct ReportBlocks<'a>(&'a [[u8; 24]]);
 
-/// One of them.
+/// One report block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct ReportBlock {
-    /// Of which stream.
+    /// The stream that it is about.
     pub(crate) ssrc: u32,
-    /// The share that was lost since the last report, in 256ths.
+    /// The fraction lost since the last report, in 256ths.
     pub(crate) fraction_lost: u8,
-    /// Packets that were lost so far; below 0 where more came than were sent, as copies of one packet.
+    /// The cumulative number of packets lost; negative where duplicates arrived.
     pub(crate) total_lost: i32,
-    /// The middle of the time of our last sender report, or 0.
+    /// The middle 32 bits of the NTP time of our last sender report, or 0 (LSR).
     pub(crate) last_sender_report: u32,
-    /// How long that lay there, in 65,536ths of a second.
+    /// The delay since that report, in units of 1/65,536 s (DLSR).
     pub(crate) delay: u32,
 }
 
@@ -159,16 +159,16 @@ impl<'a> ReportBlocks<'a> {
 /// Transport-wide feedback (draft-holmer-rmcat-transport-wide-cc-extensions-01, 3.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct TransportFeedback<'a> {
-    /// The number of the first packet that it tells of.
+    /// The sequence number of the first packet.
     pub(crate) base: u16,
-    /// What times of arrival begin with, in units of 64 ms.
+    /// The reference time, in units of 64 ms.
     pub(crate) reference: u32,
     count: u16,
     chunks: &'a [[u8; 2]],
     deltas: &'a [u8],
 }
 
-/// What a chunk says: so many packets of one fate, or the fates of some, the first in the highest bits.
+/// A packet status chunk: the length of a run of one symbol, or a vector of symbols with the first in the highest bits.
 #[derive(Debug, Clone, Copy)]
 enum Chunk {
     Run { symbol: u16, length: u16 },
@@ -217,9 +217,8 @@ impl<'a> TransportFeedback<'a> {
         Some(Self { base, reference, count, chunks: chunks.as_chunks().0, deltas })
     }
 
-    /// For each packet whether it came, and how many microseconds after the one before (the first: after the reference
-    /// time), as [`Estimate::on_feedback`](crate::congestion::Estimate::on_feedback) wants it. Ends where a time is
-    /// missing; there is no more than the packet's own count says, which has 16 bits.
+    /// For each packet the time since the arrival before in microseconds (the first since the reference time), or none
+    /// if it was not received. Ends where a time is missing, and after the packet status count, which has 16 bits.
     pub(crate) fn statuses(self) -> impl Iterator<Item = Option<i32>> + 'a {
         let (mut chunks, mut chunk, mut deltas) =
             (self.chunks.iter(), Chunk::Run { symbol: 0, length: 0 }, self.deltas);
@@ -238,7 +237,7 @@ impl<'a> TransportFeedback<'a> {
                     deltas = rest;
                     i16::from_be_bytes(*units).into()
                 }
-                // It did not come, or nobody says when.
+                // Not received, or the reserved symbol.
                 _ => return Some(None),
             };
             Some(Some(units * DELTA_MICROS))

@@ -1,4 +1,4 @@
-//! What is read is what the library writes; and nothing that a student may send does harm.
+//! Reads what the library writes, and survives whatever a receiver may send.
 
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -56,7 +56,7 @@ fn a_compound_is_read_to_its_end() {
     assert_eq!(said[4..], [0, 1, 2].map(Feedback::Pli), "no more than there are pictures");
 }
 
-fn arrivals(packet_chunks: Vec<PacketStatusChunk>, count: u16, recv_deltas: Vec<RecvDelta>) -> Vec<u8> {
+fn feedback(packet_chunks: Vec<PacketStatusChunk>, count: u16, recv_deltas: Vec<RecvDelta>) -> Vec<u8> {
     compound(vec![Box::new(TransportLayerCc {
         sender_ssrc: 1,
         media_ssrc: 7,
@@ -84,12 +84,12 @@ fn delta(type_tcc_packet: SymbolTypeTcc, delta: i64) -> RecvDelta {
 }
 
 #[test]
-fn arrivals_are_read_in_all_their_kinds() {
+fn transport_feedback_is_read_with_all_kinds_of_chunks() {
     use SymbolTypeTcc::{
         PacketNotReceived as No, PacketReceivedLargeDelta as Large, PacketReceivedSmallDelta as Small,
     };
     let one = vec![Small, No, No, Small, No, No, No, No, No, No, No, No, No, Small];
-    let bytes = arrivals(
+    let bytes = feedback(
         vec![
             run(Small, 2),
             vector(SymbolSizeTypeTcc::OneBit, one),
@@ -119,7 +119,7 @@ fn arrivals_are_read_in_all_their_kinds() {
 }
 
 #[test]
-fn arrivals_that_lie_are_short() {
+fn transport_feedback_that_lies_is_short() {
     let read_all = |bytes: &[u8]| -> Vec<Option<i32>> {
         let arrivals = read(bytes).find_map(|said| match said {
             Feedback::Transport(arrivals) => Some(arrivals),
@@ -128,17 +128,17 @@ fn arrivals_that_lie_are_short() {
         arrivals.map(|arrivals| arrivals.statuses().collect()).unwrap_or_default()
     };
     let small = SymbolTypeTcc::PacketReceivedSmallDelta;
-    // Times that are missing.
-    let bytes = arrivals(vec![run(small, 8_000)], 8_000, vec![delta(small, 250)]);
+    // Receive deltas are missing.
+    let bytes = feedback(vec![run(small, 8_000)], 8_000, vec![delta(small, 250)]);
     assert!((1..=4).contains(&read_all(&bytes).len()), "those that are there, and padding");
-    // Packets that nothing is said of.
-    let bytes = arrivals(vec![run(SymbolTypeTcc::PacketNotReceived, 5)], 60_000, vec![]);
+    // More packets than chunks cover.
+    let bytes = feedback(vec![run(SymbolTypeTcc::PacketNotReceived, 5)], 60_000, vec![]);
     assert_eq!(read_all(&bytes), []);
-    // Runs of nothing.
-    let bytes = arrivals(vec![run(small, 0), run(small, 0), run(small, 1)], 1, vec![delta(small, 250)]);
+    // Runs of length 0.
+    let bytes = feedback(vec![run(small, 0), run(small, 0), run(small, 1)], 1, vec![delta(small, 250)]);
     assert_eq!(read_all(&bytes), [Some(250)]);
-    // Eight chunks are the most that a count of 16 bits can hold.
-    let bytes = arrivals(vec![run(SymbolTypeTcc::PacketNotReceived, 8_191); 9], 65_535, vec![]);
+    // A count of 16 bits is covered by eight chunks at most.
+    let bytes = feedback(vec![run(SymbolTypeTcc::PacketNotReceived, 8_191); 9], 65_535, vec![]);
     assert_eq!(read_all(&bytes).len(), 65_535);
 }
 
@@ -151,7 +151,7 @@ fn the_largest_rate_is_a_number() {
 }
 
 #[test]
-fn padding_is_not_asked_for() {
+fn padding_is_not_taken_for_sequence_numbers() {
     let nack = TransportLayerNack { sender_ssrc: 1, media_ssrc: 7, nacks: vec![NackPair::new(9)] };
     let mut bytes = compound(vec![Box::new(nack)]);
     bytes.extend_from_slice(&[0, 0, 0, 4]);
@@ -161,18 +161,18 @@ fn padding_is_not_asked_for() {
         other => panic!("{other:?}"),
     };
     assert_eq!(asked(&bytes), 1);
-    // One that would leave no packet is none.
+    // A padding that would leave no packet is ignored.
     *bytes.last_mut().unwrap() = 255;
     assert!(asked(&bytes) >= 1);
 }
 
 #[test]
-fn whatever_is_said_is_survived_and_bounded() {
+fn any_bytes_are_survived_and_their_feedback_is_bounded() {
     let mut dice = StdRng::seed_from_u64(7);
     for _ in 0..20_000 {
         let mut bytes = vec![0; dice.random_range(0..120)];
         dice.fill(&mut bytes[..]);
-        // Most of them begin as a packet of ours.
+        // Most of them begin like a packet that is read.
         if bytes.len() > 4 && dice.random_range(0..8) > 0 {
             bytes[0] = 0x80 | dice.random_range(0..0x40);
             bytes[1] = dice.random_range(200..208);

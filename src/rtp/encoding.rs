@@ -1,4 +1,4 @@
-//! What a track is encoded as: each [`Encoding`] is made once for the class, and only while somebody watches it.
+//! The encodings of a track. Each is made once for the class, and only while somebody watches it.
 
 use std::fmt;
 use std::ops::{Index, IndexMut};
@@ -7,13 +7,14 @@ use serde::{Deserialize, Serialize};
 
 use super::{Codec, Track};
 
-/// How much of a picture is sent. The wire and the flags have these names.
+/// The quality of video. The wire and the flags have these names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Tier {
-    /// Size, rate and bits that the teacher asked for.
+    /// The size, frame rate and bitrate that the teacher asked for.
     Full,
-    /// A quarter of the bits: of text a few sharp pictures a second, of a film half the size and half the rate.
+    /// A quarter of the bitrate: text has a few sharp frames per second, film has half the size and half the frame
+    /// rate.
     Low,
 }
 
@@ -21,7 +22,7 @@ impl Tier {
     /// The best first.
     pub const ALL: [Tier; 2] = [Tier::Full, Tier::Low];
 
-    /// As in flags and on the wire.
+    /// The name in flags and on the wire.
     pub fn name(self) -> &'static str {
         match self {
             Tier::Full => "full",
@@ -36,22 +37,22 @@ impl fmt::Display for Tier {
     }
 }
 
-/// One encoder's output: a track, in a tier, with a codec. Sound has one tier, which is full.
+/// The output of one encoder. Audio has one tier, the full one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Encoding {
-    /// What is encoded.
+    /// The track.
     pub track: Track,
-    /// How much of it.
+    /// The tier.
     pub tier: Tier,
-    /// How.
+    /// The codec.
     pub codec: Codec,
 }
 
 impl Encoding {
-    /// How many there can be: sound, and two pictures in two tiers by two codecs.
+    /// How many there can be: audio, and two video tracks in two tiers by two codecs.
     pub const COUNT: usize = 9;
 
-    /// All that there can be.
+    /// All encodings that there can be.
     pub fn all() -> impl Iterator<Item = Encoding> {
         let pictures = [Track::Screen, Track::Camera].into_iter().flat_map(|track| {
             Tier::ALL
@@ -61,7 +62,7 @@ impl Encoding {
         std::iter::once(Encoding::full(Track::Audio, Codec::Opus)).chain(pictures)
     }
 
-    /// The best that there is of a track.
+    /// The full tier of a track.
     pub fn full(track: Track, codec: Codec) -> Self {
         Self { track, tier: Tier::Full, codec }
     }
@@ -93,12 +94,12 @@ impl fmt::Display for Encoding {
     }
 }
 
-/// Something for each encoding.
+/// A value for each encoding.
 #[derive(Debug, Default, Clone)]
 pub struct PerEncoding<T>([T; Encoding::COUNT]);
 
 impl<T> PerEncoding<T> {
-    /// Those of all encodings of a track.
+    /// The values of all encodings of a track.
     pub fn of(&mut self, track: Track) -> impl Iterator<Item = &mut T> {
         let (first, count) = if track.is_video() { (1 + (track as usize - 1) * 4, 4) } else { (0, 1) };
         self.0.iter_mut().skip(first).take(count)
@@ -118,7 +119,7 @@ impl<T> IndexMut<Encoding> for PerEncoding<T> {
     }
 }
 
-/// Something for each track.
+/// A value for each track.
 #[derive(Debug, Default)]
 pub struct PerTrack<T>([T; 3]);
 
@@ -135,7 +136,7 @@ impl<T> IndexMut<Track> for PerTrack<T> {
     }
 }
 
-/// Something for each codec of pictures.
+/// A value for each video codec.
 #[derive(Debug, Default)]
 pub struct PerCodec<T>([T; 2]);
 

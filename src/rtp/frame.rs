@@ -1,4 +1,4 @@
-//! The one currency of media: a [`Frame`] is the RTP packets of one picture or of one block of sound.
+//! The unit of media everywhere: a [`Frame`] is the RTP packets of one video frame or of one audio packet.
 
 use std::fmt;
 use std::sync::Arc;
@@ -9,13 +9,13 @@ use serde::{Deserialize, Serialize};
 
 use super::{Encoding, Tier};
 
-/// What a lecture is made of. The names are those of the pipeline elements and of the wire.
+/// A track of a lecture. The names are those of the pipeline elements and of the wire.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Track {
-    /// The microphone, or the sound of a file.
+    /// The microphone, or the audio of a file.
     Audio,
-    /// The screen, or the picture of a file.
+    /// The screen, or the video of a file.
     Screen,
     /// The camera.
     Camera,
@@ -39,7 +39,7 @@ impl Track {
         Track::ALL.into_iter().find(|track| track.name() == name)
     }
 
-    /// Whether this track carries pictures.
+    /// Whether this is a video track.
     pub fn is_video(self) -> bool {
         self != Track::Audio
     }
@@ -97,24 +97,24 @@ impl fmt::Display for Codec {
     }
 }
 
-/// The least an RTP packet can be: its fixed header (RFC 3550, 5.1).
+/// Bytes of the fixed RTP header (RFC 3550, 5.1).
 pub const HEADER_BYTES: usize = 12;
 
-/// Packets that a frame may have: 1,024 of 1,200 bytes are 1.2 MB, twenty times a usual key frame.
+/// The most packets of a frame: 1,024 of 1,200 bytes are 1.2 MB, twenty times a usual key frame.
 const MAX_FRAME_PACKETS: usize = 1024;
 
-/// The RTP packets of one picture, or of one block of sound, in one buffer and in order.
+/// The RTP packets of one video frame, or one packet of audio, in order and in one buffer.
 ///
 /// A clone shares the packets and allocates nothing.
 #[derive(Debug, Clone)]
 pub struct Frame {
-    /// What it is a part of.
+    /// The track.
     pub track: Track,
-    /// How it is encoded.
+    /// The codec.
     pub codec: Codec,
-    /// How much of it.
+    /// The tier.
     pub tier: Tier,
-    /// Whether a decoder can start here. Always true for sound.
+    /// Whether a decoder can start here. Always true for audio.
     pub key: bool,
     /// The RTP timestamp that all packets share, in ticks of the codec's clock.
     pub timestamp: u32,
@@ -125,7 +125,7 @@ pub struct Frame {
 }
 
 impl Frame {
-    /// Which encoder's it is.
+    /// The encoding that it belongs to.
     pub fn encoding(&self) -> Encoding {
         Encoding { track: self.track, tier: self.tier, codec: self.codec }
     }
@@ -140,9 +140,9 @@ impl Frame {
         })
     }
 
-    /// The level of the H.264 that begins here (`level_idc`); none where nothing begins.
+    /// The H.264 level (`level_idc`) of a key frame; none for other frames.
     pub fn h264_level(&self) -> Option<u8> {
-        let of_packet = |packet: &[u8]| super::keyframe::h264_level(packet.get(payload_offset(packet)?..)?);
+        let of_packet = |packet: &[u8]| super::payload::h264_level(packet.get(payload_offset(packet)?..)?);
         if self.key && self.codec == Codec::H264 { self.packets().find_map(of_packet) } else { None }
     }
 
@@ -151,7 +151,7 @@ impl Frame {
         self.ends.len()
     }
 
-    /// Whether it has no packet, which an assembler never makes.
+    /// Whether it has no packet. An assembler makes no such frame.
     pub fn is_empty(&self) -> bool {
         self.ends.is_empty()
     }
@@ -164,7 +164,7 @@ impl Frame {
 
 /// Collects the packets of a payloader into [`Frame`]s.
 ///
-/// A picture ends with the marker bit (RFC 6184, 5.1 and RFC 7741, 4.1); each packet of sound is a frame of its own.
+/// A video frame ends with the marker bit (RFC 6184, 5.1 and RFC 7741, 4.1); each audio packet is a frame of its own.
 #[derive(Debug)]
 pub struct FrameAssembler {
     encoding: Encoding,
@@ -183,8 +183,8 @@ impl FrameAssembler {
 
     /// Takes the next packet, and gives the frame that it completes.
     ///
-    /// `captured` is the instant of the content; that of a frame's first packet counts. A packet that is no RTP, and
-    /// what was collected of a frame that never ended, is dropped.
+    /// `captured` is the time of capture; that of a frame's first packet counts. Malformed packets and frames without
+    /// an end are dropped.
     pub fn push(&mut self, packet: &[u8], captured: Instant) -> Option<Frame> {
         let (marker, timestamp, payload) = parse(packet)?;
         if timestamp != self.timestamp || self.ends.len() >= MAX_FRAME_PACKETS {
@@ -192,7 +192,7 @@ impl FrameAssembler {
         }
         self.timestamp = timestamp;
         self.captured.get_or_insert(captured);
-        self.key |= super::keyframe::starts_key_frame(self.encoding.codec, payload);
+        self.key |= super::payload::starts_key_frame(self.encoding.codec, payload);
         self.data.extend_from_slice(packet);
         self.ends.push(self.data.len() as u32);
         if self.encoding.track.is_video() && !marker {
@@ -220,14 +220,15 @@ impl FrameAssembler {
     }
 }
 
-/// Marker bit, timestamp and payload of an RTP packet (RFC 3550, 5.1), or nothing if it is none.
+/// Marker bit, timestamp and payload of an RTP packet (RFC 3550, 5.1); none where it is malformed.
 fn parse(packet: &[u8]) -> Option<(bool, u32, &[u8])> {
     let payload = packet.get(payload_offset(packet)?..)?;
     let timestamp = u32::from_be_bytes(packet.get(4..8)?.try_into().ok()?);
     Some((packet[1] & 0x80 != 0, timestamp, payload))
 }
 
-/// Where the payload of an RTP packet begins, behind contributing sources and header extension.
+/// The offset of the payload in an RTP packet, after contributing sources and header extension; none where the packet
+/// is malformed.
 pub fn payload_offset(packet: &[u8]) -> Option<usize> {
     let first = *packet.first()?;
     if packet.len() < HEADER_BYTES || first >> 6 != 2 {
@@ -254,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn a_picture_ends_with_the_marker() {
+    fn a_video_frame_ends_with_the_marker() {
         let mut assembler = FrameAssembler::new(Encoding::full(Track::Screen, Codec::H264));
         let now = Instant::now();
         assert!(assembler.push(&packet(false, 90, &[0x67, 1]), now).is_none());
@@ -276,13 +277,13 @@ mod tests {
     }
 
     #[test]
-    fn each_packet_of_sound_is_a_frame() {
+    fn each_packet_of_audio_is_a_frame() {
         let mut assembler = FrameAssembler::new(Encoding::full(Track::Audio, Codec::Opus));
         assert!(assembler.push(&packet(false, 960, &[1, 2, 3]), Instant::now()).unwrap().key);
     }
 
     #[test]
-    fn what_never_ended_is_dropped_when_the_next_picture_begins() {
+    fn a_frame_without_an_end_is_dropped_when_the_next_one_begins() {
         let mut assembler = FrameAssembler::new(Encoding::full(Track::Screen, Codec::Vp8));
         assert!(assembler.push(&packet(false, 1, &[0x10, 0]), Instant::now()).is_none());
         let frame = assembler.push(&packet(true, 2, &[0x10, 1]), Instant::now()).unwrap();
@@ -290,7 +291,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_rtp_is_dropped() {
+    fn malformed_packets_are_dropped() {
         let mut assembler = FrameAssembler::new(Encoding::full(Track::Audio, Codec::Opus));
         for bad in
             [&[][..], &[0x80; 11], &[0x00; 20], &[0x9f; 40], &[0x90, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 255, 255]]

@@ -1,20 +1,20 @@
-//! The last seconds of one track, kept once for the whole class.
+//! The last seconds of one encoding, kept once for the whole class.
 //!
-//! Students do not hold packets: they hold an index into this ring ([`super::Subscription`]). It serves three needs
-//! with one copy: live fan-out, the start of a late joiner, and the answer to a NACK.
+//! Peers don't hold packets but an index into this ring ([`super::Subscription`]). Its one copy serves live fan-out,
+//! the start of a late joiner, and the answer to a NACK.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use super::Frame;
 
-/// Frames kept at the most: 17 s of video at 30 fps, 10 s of sound; a NACK is seconds younger.
+/// The most frames that are kept: 17 s of video at 30 fps, 10 s of audio. A NACK comes much sooner.
 const MAX_FRAMES: usize = 512;
 
-/// Bytes kept at the most per track: 17 s at 4 Mbit/s, and a bound where somebody encodes at 100.
+/// The most bytes that are kept: 17 s at 4 Mbit/s.
 const MAX_BYTES: usize = 8 << 20;
 
-/// Recent frames of one track, numbered from 0 without a gap.
+/// Recent frames of one encoding, numbered from 0 without a gap.
 #[derive(Debug, Default)]
 pub struct FrameRing {
     frames: VecDeque<Frame>,
@@ -56,7 +56,8 @@ impl FrameRing {
         self.frames.back()
     }
 
-    /// The newest key frame from which a decoder can catch up: at most `age` old, and with at most `bytes` since.
+    /// The newest key frame, if it is at most `age` old and at most `bytes` have come since: a decoder can catch up
+    /// then.
     pub fn fresh_key(&self, now: Instant, age: Duration, bytes: usize) -> Option<u64> {
         let index = self.last_key?;
         let key = self.get(index)?;
@@ -67,7 +68,7 @@ impl FrameRing {
         (since <= bytes).then_some(index)
     }
 
-    /// Makes every kept frame useless as a start: after a gap in the source only a new key frame will do.
+    /// After a gap in the source: no kept frame may be a start any more.
     pub fn forget_key(&mut self) {
         self.last_key = None;
     }
@@ -107,7 +108,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn a_start_must_be_young_and_small() {
+    fn the_key_frame_of_a_start_must_be_recent_and_small() {
         let mut ring = FrameRing::default();
         let now = Instant::now();
         ring.push(frame(0, true, 2, now));

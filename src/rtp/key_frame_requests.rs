@@ -1,12 +1,12 @@
-//! Many students ask for a key frame, the encoder is asked once.
+//! Merges the key frame requests of all peers into one request to the encoder.
 
 use std::time::{Duration, Instant};
 
-/// The least time between two requests to the encoder. A key frame is some ten times a usual frame: two a second are
-/// what a class of beginners and losers may cost.
+/// The least time between two requests to the encoder. A key frame is as large as some ten frames, so this bounds what
+/// peers that join or lose packets cost the class.
 const INTERVAL: Duration = Duration::from_millis(500);
 
-/// The open wish for a key frame of one track.
+/// The key frame requests of one encoding.
 #[derive(Debug, Default)]
 pub struct KeyFrameRequests {
     wanted: bool,
@@ -15,17 +15,17 @@ pub struct KeyFrameRequests {
 }
 
 impl KeyFrameRequests {
-    /// Somebody wants a key frame.
+    /// A peer needs a key frame.
     pub fn want(&mut self) {
         self.wanted = true;
     }
 
-    /// A key frame came, so nobody waits any more.
+    /// A key frame was encoded, so nobody waits any more.
     pub fn fulfilled(&mut self) {
         self.wanted = false;
     }
 
-    /// Whether the encoder is to be asked now. An encoder that did not answer is asked again.
+    /// Whether to ask the encoder now. An encoder that did not answer is asked again.
     pub fn is_due(&self, now: Instant) -> bool {
         self.wanted && self.asked.is_none_or(|at| now.saturating_duration_since(at) >= INTERVAL)
     }
@@ -46,7 +46,7 @@ impl KeyFrameRequests {
 mod tests {
     use super::*;
 
-    /// Whether it is asked for, at this time.
+    /// Whether the encoder is asked at this time.
     fn asks(requests: &mut KeyFrameRequests, now: Instant) -> bool {
         let due = requests.is_due(now);
         if due {
@@ -56,7 +56,7 @@ mod tests {
     }
 
     #[test]
-    fn thirty_wishes_are_one_request() {
+    fn thirty_peers_make_one_request() {
         let mut requests = KeyFrameRequests::default();
         let now = Instant::now();
         assert!(!requests.is_due(now));

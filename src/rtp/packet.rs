@@ -1,4 +1,4 @@
-//! A packet as one student gets it, before it is sealed.
+//! A packet for one peer, before it is sealed.
 
 use super::HEADER_BYTES;
 
@@ -6,42 +6,42 @@ use super::HEADER_BYTES;
 /// padding (RFC 8285, 4.2).
 const EXTENSION_BYTES: usize = 8;
 
-/// Bytes that a retransmission has before its payload: the number that the packet had first (RFC 4588, 4).
+/// Bytes of the original sequence number before the payload of a retransmission (RFC 4588, 4).
 const ORIGINAL_BYTES: usize = 2;
 
 /// The longest header of an [`OutgoingPacket`].
 pub const MAX_HEADER_BYTES: usize = HEADER_BYTES + EXTENSION_BYTES;
 
-/// The number of a packet among all of its connection, and the id of the header extension that carries it
+/// A transport-wide sequence number and the id of its header extension
 /// (draft-holmer-rmcat-transport-wide-cc-extensions-01).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TwccSequenceNumber {
-    /// The id that the student has offered, 1 to 14.
+    /// The id that the peer has offered, 1 to 14.
     pub id: u8,
-    /// The number.
+    /// The sequence number.
     pub number: u16,
 }
 
-/// A packet as one student gets it.
+/// A packet for one peer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct OutgoingPacket<'a> {
     /// The marker bit.
     pub marker: bool,
-    /// The student's payload type.
+    /// The peer's payload type.
     pub payload_type: u8,
-    /// The student's sequence number with all roll-overs counted: the `i` of RFC 3711, 3.3.1.
+    /// The peer's sequence number with all roll-overs counted: the packet index of RFC 3711, 3.3.1.
     pub index: u64,
     /// The timestamp, in ticks of the codec's clock.
     pub timestamp: u32,
-    /// The student's SSRC.
+    /// The peer's SSRC.
     pub ssrc: u32,
-    /// Where the student reports by transport-wide numbers: that of this packet.
+    /// The transport-wide sequence number, where negotiated.
     pub transport: Option<TwccSequenceNumber>,
-    /// In a retransmission (RFC 4588): the sequence number that the packet had first.
+    /// In a retransmission: the original sequence number (RFC 4588, 4).
     pub original: Option<u16>,
-    /// Bytes of padding behind the payload, the last of which says how many they are (RFC 3550, 5.1).
+    /// Bytes of padding after the payload (RFC 3550, 5.1).
     pub padding: u8,
-    /// The payload, shared with all other students.
+    /// The payload, shared with all other peers.
     pub payload: &'a [u8],
 }
 
@@ -56,7 +56,7 @@ impl OutgoingPacket<'_> {
         self.header_len() + self.body_len()
     }
 
-    /// Bytes of the header: what is authenticated and not encrypted.
+    /// Bytes of the header, which is authenticated and not encrypted.
     pub fn header_len(&self) -> usize {
         HEADER_BYTES + if self.transport.is_some() { EXTENSION_BYTES } else { 0 }
     }
@@ -66,7 +66,7 @@ impl OutgoingPacket<'_> {
         original + self.payload.len() + usize::from(self.padding)
     }
 
-    /// Adds the header (RFC 3550, 5.1) to `out`, with its extension and without contributing sources.
+    /// Appends the header (RFC 3550, 5.1) with its extension and without contributing sources.
     pub fn write_header(&self, out: &mut Vec<u8>) {
         let extended = if self.transport.is_some() { 0x10 } else { 0 };
         let padded = if self.padding > 0 { 0x20 } else { 0 };
@@ -83,7 +83,7 @@ impl OutgoingPacket<'_> {
         }
     }
 
-    /// Adds what is encrypted to `out`.
+    /// Appends what is encrypted: the payload and what is around it.
     pub fn write_body(&self, out: &mut Vec<u8>) {
         if let Some(original) = self.original {
             out.extend_from_slice(&original.to_be_bytes());
@@ -95,7 +95,7 @@ impl OutgoingPacket<'_> {
         }
     }
 
-    /// The whole packet, as the wire would have it without SRTP.
+    /// The whole packet without SRTP.
     pub fn plain(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(self.bytes());
         self.write_header(&mut out);

@@ -1,4 +1,4 @@
-//! A student that says what it likes, and a class that changes.
+//! A peer that reports what it likes, and a change of what is offered.
 
 use std::time::{Duration, Instant};
 
@@ -27,7 +27,7 @@ fn offered() -> Offered {
 }
 
 #[test]
-fn whatever_a_student_says_there_is_a_tier() {
+fn any_feedback_is_survived() {
     for seed in 0..20 {
         let (mut rng, began) = (StdRng::seed_from_u64(seed), Instant::now());
         let (mut adaptation, rates) = (Adaptation::new(began, offered(), true), rates());
@@ -35,7 +35,7 @@ fn whatever_a_student_says_there_is_a_tier() {
         let mut before = None;
         for _ in 0..20_000 {
             micros += rng.random_range(0..30_000);
-            // Now and then the hub's own time is that of an earlier turn.
+            // Now and then the time is that of an earlier turn.
             let now = began + Duration::from_micros(micros - rng.random_range(0..=micros.min(2_000)));
             match rng.random_range(0..12) {
                 0..5 => {
@@ -76,7 +76,7 @@ fn whatever_a_student_says_there_is_a_tier() {
 }
 
 #[test]
-fn who_is_to_stay_stays_whatever_it_says() {
+fn a_selection_that_stays_ignores_all_feedback() {
     let start = Instant::now();
     let mut selection = LayerSelection::new(start, offered()).staying();
     let layers = selection.layers();
@@ -91,9 +91,9 @@ fn who_is_to_stay_stays_whatever_it_says() {
 }
 
 #[test]
-fn one_begins_with_what_the_line_carries() {
+fn video_begins_with_what_the_path_carries() {
     let start = Instant::now();
-    // Sound is 500 kbit/s here, and each picture 1,000 or 500.
+    // Audio is 500 kbit/s here, and each video track 1,000 or 500.
     let begins = |kbps: u32| {
         let mut selection = LayerSelection::new(start, offered());
         let less = selection.begin(start, &rates(), kbps * 1000);
@@ -105,12 +105,12 @@ fn one_begins_with_what_the_line_carries() {
     for (kbps, layers) in wanted {
         assert_eq!(begins(kbps), layers, "{kbps}");
     }
-    // The smallest picture is tried on a line that just carries it, see `USED_BY_THE_LAST`.
+    // The smallest layer is tried on a path that just carries it, see `USED_BY_THE_LAST`.
     assert_eq!((begins(1_000).as_str(), begins(999).as_str(), begins(1).as_str()), ("low -", "- -", "- -"));
 }
 
 #[test]
-fn what_is_not_offered_any_more_is_not_sent() {
+fn encodings_that_are_not_offered_any_more_are_not_sent() {
     let now = Instant::now();
     let (mut selection, rates) = (LayerSelection::new(now, offered()), rates());
     assert_eq!(selection.decide(now, &rates, &CommonTrouble::default()), None);
@@ -127,9 +127,9 @@ fn what_is_not_offered_any_more_is_not_sent() {
     assert_eq!(selection.decide(now, &rates, &CommonTrouble::default()).map(|decision| decision.layers), Some(layers));
 }
 
-/// A liar claims trouble and peace in turns, and costs key frames: not many.
+/// A liar claims trouble and none in turns, and costs few key frames.
 #[test]
-fn a_liar_changes_tiers_seldom() {
+fn a_liar_changes_layers_seldom() {
     let began = Instant::now();
     let (mut selection, rates) = (LayerSelection::new(began, offered()), rates());
     let mut changes = 0;
@@ -137,7 +137,7 @@ fn a_liar_changes_tiers_seldom() {
         let now = began + Duration::from_millis(step * 10);
         selection.estimate().sent(now, Some(step as u16), 1200);
         if step % 10 == 9 {
-            // A second of ten all is 400 ms late.
+            // In one second of ten all packets are 400 ms late.
             let late = if step % 1_000 < 100 { 400_000 } else { 0 };
             let deltas = (0..10).map(|n| Some(if n == 0 { late } else { 10_000 }));
             let reference = step * 10_000 / 64_000;
@@ -149,25 +149,25 @@ fn a_liar_changes_tiers_seldom() {
 }
 
 #[test]
-fn a_student_is_small() {
+fn the_state_of_a_peer_is_small() {
     assert!(size_of::<LayerSelection>() < 1500, "{}", size_of::<LayerSelection>());
     assert!(size_of::<Estimate>() + 8 * 1024 < 10_000, "{}", size_of::<Estimate>());
 }
 
 #[test]
-fn a_class_of_low_tiers_has_its_best_there() {
+fn the_low_tier_is_the_best_where_no_other_is_offered() {
     let began = Instant::now();
     let low = Offered::default().with(Track::Screen, Tier::Low).with(Track::Camera, Tier::Low);
     let (mut selection, rates) = (LayerSelection::new(began, low), rates());
     assert!(selection.has_the_best());
-    // It was heard, and is not any more.
+    // The peer falls silent.
     let at = |millis| began + Duration::from_millis(millis);
     selection.estimate().sent(at(0), Some(0), 1_000);
     selection.estimate().on_feedback(at(20), 0, 1, [Some(0)]);
     selection.estimate().sent(at(40), Some(1), 1_000);
     let less = selection.decide(at(3_000), &rates, &CommonTrouble::default()).unwrap();
     assert!(matches!(less.reason, Reason::Down(_)) && !selection.has_the_best());
-    // It comes back, and guesses as long as nothing tells what the line carries.
+    // It is heard again, and steps up by guess, as nothing tells the capacity.
     let mut back = None;
     for n in 0..600_u16 {
         let now = at(3_000 + u64::from(n) * 100);

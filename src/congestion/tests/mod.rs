@@ -1,5 +1,6 @@
 //! One peer behind a link, in virtual time: what it is sent, and what that does to the link.
 
+mod encoders;
 mod hostile;
 mod link;
 mod pauses;

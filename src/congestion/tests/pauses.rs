@@ -1,9 +1,9 @@
-//! A process that stands still, the teacher's or the student's, and a class that comes into trouble in one instant.
+//! A process that stands still, the sender's or the receiver's, and a class that comes into trouble in one instant.
 
 use std::time::{Duration, Instant};
 
 use super::link::Link;
-use super::setup::{Reports, Setup, Who};
+use super::setup::{Rtcp, Setup, Who};
 use super::{Adaptation, Change, CommonTrouble, Layers, Offered, Rate, Rates, Trouble};
 use crate::rtp::{Tier, Track};
 
@@ -16,10 +16,8 @@ fn lines() -> [Link; 4] {
 }
 
 #[test]
-fn a_pause_of_the_teacher_is_not_the_students_line() {
-    for (seed, tells) in
-        [(1, Reports::EveryPacket), (2, Reports::EveryPacket), (3, Reports::Remb), (4, Reports::ReceiverReports)]
-    {
+fn a_pause_of_the_sender_is_not_held_against_the_path() {
+    for (seed, tells) in [(1, Rtcp::EveryPacket), (2, Rtcp::EveryPacket), (3, Rtcp::Remb), (4, Rtcp::ReceiverReports)] {
         for lasts in [0.4, 0.9, 2.0, 3.2, 4.0, 60.0] {
             for line in lines() {
                 let setup = Setup { seconds: 100, ..Setup::over(line).reporting(tells).seed(seed) };
@@ -33,7 +31,7 @@ fn a_pause_of_the_teacher_is_not_the_students_line() {
 }
 
 #[test]
-fn a_line_that_is_narrow_after_a_pause_is_found_all_the_same() {
+fn a_link_that_is_narrow_after_a_pause_is_found_all_the_same() {
     let setup = Setup::over(Link::of(50 * M)).stands_still(Who::Sender, 20.0, 23.0);
     let outcome = setup.then(23.0, Link::of(600_000)).run();
     let low = Layers { screen: Some(Tier::Low), camera: None };
@@ -41,7 +39,7 @@ fn a_line_that_is_narrow_after_a_pause_is_found_all_the_same() {
 }
 
 #[test]
-fn a_student_that_stood_still_has_all_again_soon() {
+fn a_receiver_that_stood_still_has_all_layers_again_soon() {
     for seed in 0..4 {
         for lasts in [2.0, 3.0, 4.0] {
             for line in lines() {
@@ -58,9 +56,9 @@ fn a_student_that_stood_still_has_all_again_soon() {
     }
 }
 
-/// A student that is silent again and again costs the class few key frames.
+/// A peer that falls silent again and again costs the class few key frames.
 #[test]
-fn a_student_that_is_silent_again_and_again_comes_back_slowly() {
+fn a_receiver_that_is_silent_again_and_again_comes_back_slowly() {
     let mut setup = Setup::over(Link::lan());
     for n in 0..20 {
         let at = 10.0 + f64::from(n) * 2.0;
@@ -70,16 +68,16 @@ fn a_student_that_is_silent_again_and_again_comes_back_slowly() {
     assert!(outcome.changes.len() <= 8, "{:?}", outcome.changes);
 }
 
-/// Some students of a LAN in virtual time, who are not heard from one millisecond to another.
-fn class(students: usize, silent: std::ops::Range<usize>, from: u64, to: u64) -> Vec<Vec<(u64, Change)>> {
+/// Some peers on a LAN in virtual time, of which the `silent` ones send no feedback from one millisecond to another.
+fn class(peers: usize, silent: std::ops::Range<usize>, from: u64, to: u64) -> Vec<Vec<(u64, Change)>> {
     let began = Instant::now();
     let offered = Offered::default().with(Track::Screen, Tier::Full).with(Track::Screen, Tier::Low);
     let mut rates = Rates::default();
     for (tier, nominal) in [(Tier::Full, 2_500_000), (Tier::Low, 450_000)] {
         rates.set(Track::Screen, tier, Rate { nominal, measured: 0 });
     }
-    let mut adaptations: Vec<Adaptation> = (0..students).map(|_| Adaptation::new(began, offered, true)).collect();
-    let mut changes = vec![Vec::new(); students];
+    let mut adaptations: Vec<Adaptation> = (0..peers).map(|_| Adaptation::new(began, offered, true)).collect();
+    let mut changes = vec![Vec::new(); peers];
     let (mut common, mut sent) = (CommonTrouble::default(), 0u64);
     for millis in (0..30_000).step_by(10) {
         let now = began + Duration::from_millis(millis);
@@ -89,7 +87,7 @@ fn class(students: usize, silent: std::ops::Range<usize>, from: u64, to: u64) ->
         for (n, adaptation) in adaptations.iter_mut().enumerate() {
             adaptation.estimate().sent(now, Some(sent as u16), 1000);
             let is_heard = !(silent.contains(&n) && (from..to).contains(&millis));
-            // Each at another time.
+            // Each peer reports at another time.
             if is_heard && (millis / 10 + n as u64).is_multiple_of(10) && sent > 20 {
                 let first = (sent - 10) * 10_000 + 1_000;
                 let deltas = (0..10).map(|n| Some(if n == 0 { (first % 64_000) as i32 } else { 10_000 }));
@@ -104,26 +102,26 @@ fn class(students: usize, silent: std::ops::Range<usize>, from: u64, to: u64) ->
 }
 
 #[test]
-fn what_a_whole_class_has_in_one_instant_takes_nothing_from_it() {
+fn trouble_of_the_whole_class_in_one_instant_takes_no_layers() {
     let decisions = class(100, 0..100, 10_000, 11_800);
     assert!(decisions.iter().all(Vec::is_empty), "{:?}", decisions.iter().find(|changes| !changes.is_empty()));
 }
 
 #[test]
-fn what_one_student_has_or_what_lasts_is_trouble_as_before() {
+fn trouble_of_one_peer_or_trouble_that_lasts_takes_layers() {
     let decisions = class(100, 40..41, 10_000, 11_800);
     let less = |changes: &[(u64, Change)]| changes.first().filter(|(_, first)| first.is_urgent).map(|(at, _)| *at);
     assert!(less(&decisions[40]).is_some_and(|at| at < 11_300), "{:?}", decisions[40]);
     assert_eq!(decisions.iter().filter(|changes| !changes.is_empty()).count(), 1);
     let lasting = class(100, 0..100, 10_000, 20_000);
     assert!(lasting.iter().all(|changes| less(changes).is_some_and(|at| at < 13_500)), "{:?}", lasting[0]);
-    // A family behind one line is no class.
+    // A family behind one link is not a class.
     assert!(class(4, 0..4, 10_000, 11_800).iter().all(|changes| less(changes).is_some()));
 }
 
-/// "Your line carries 1000.0 Mbit/s, sound needs it".
+/// Not: "your line carries 1000.0 Mbit/s, sound needs it".
 #[test]
-fn who_gets_less_is_not_told_of_a_line_that_carries_more() {
+fn a_peer_with_fewer_layers_is_not_told_of_a_higher_capacity() {
     for (at, decision) in class(1, 0..1, 10_000, 14_000).concat() {
         assert!(decision.estimate_kbps.is_none_or(|kbps| kbps < 3_000), "{at}: {decision:?}");
     }

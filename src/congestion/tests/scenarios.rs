@@ -4,7 +4,7 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
 use super::link::Link;
-use super::setup::{Outcome, Reports, Setup};
+use super::setup::{Outcome, Rtcp, Setup};
 use super::{Change, Layers, Trouble};
 use crate::rtp::Tier;
 
@@ -27,9 +27,9 @@ fn stays_full(setup: &Setup) -> Outcome {
 }
 
 #[test]
-fn a_good_line_stays_full() {
+fn a_good_link_keeps_the_full_tier() {
     let outcome = stays_full(&Setup::over(Link::lan()));
-    assert_eq!(outcome.probe_bytes, 0, "nobody asks for what it has");
+    assert_eq!(outcome.probe_bytes, 0, "no probe for a peer that has the best");
     for seed in 0..4 {
         stays_full(&Setup::over(wide().round_trip(50).loss(0.05)).seed(seed));
         stays_full(&Setup::over(wide().round_trip(50).loss(0.10)).seed(seed));
@@ -40,11 +40,11 @@ fn a_good_line_stays_full() {
 }
 
 #[test]
-fn a_line_for_low_gets_low_soon_and_for_good() {
+fn a_link_that_carries_the_low_tier_gets_it_soon_and_for_good() {
     for (seed, millis) in [(1, 250), (2, 250), (3, 250), (4, 500), (5, 1000)] {
         let outcome = Setup::over(Link::of(600_000).queue(millis)).seed(seed).run();
         let low = outcome.since(LOW, 0.0, 60.0);
-        // What waits in a queue of a second must be let out first.
+        // A queue of one second must drain first.
         let soon = if millis <= 500 { 2.0 } else { 8.0 };
         assert!(low.is_some_and(|at| at < soon), "{millis} {:?}", outcome.changes);
         assert!(outcome.changes.len() <= 3, "{:?}", outcome.changes);
@@ -57,7 +57,7 @@ fn a_line_for_low_gets_low_soon_and_for_good() {
 }
 
 #[test]
-fn a_line_for_sound_gets_sound() {
+fn a_link_that_carries_audio_alone_gets_audio() {
     for seed in 0..4 {
         let outcome = Setup::over(Link::of(120_000)).seed(seed).run();
         assert!(outcome.since(NONE, 0.0, 60.0).is_some_and(|at| at < 3.0), "{:?}", outcome.changes);
@@ -65,9 +65,9 @@ fn a_line_for_sound_gets_sound() {
     }
 }
 
-/// What trains told of the wide line is no reason to try a picture, nor for a long probe.
+/// The capacity of the wide link before is no reason to try video, nor for a large probe.
 #[test]
-fn a_line_that_carries_sound_alone_from_now_on_is_not_overrun_again() {
+fn a_link_that_narrows_to_audio_is_not_overrun_again() {
     for seed in 0..4 {
         for (wide, round_trip) in [(Link::lan(), 1), (wide(), 20), (wide(), 50), (Link::of(5 * M), 200)] {
             let narrow = Link::of(120_000).round_trip(round_trip);
@@ -80,7 +80,7 @@ fn a_line_that_carries_sound_alone_from_now_on_is_not_overrun_again() {
 }
 
 #[test]
-fn a_restored_line_is_full_again() {
+fn a_restored_link_gets_the_full_tier_again() {
     for seed in 0..2 {
         for rate in [600_000, 120_000] {
             for restored in [wide(), Link::of(10 * M).jitter(30), Link::lan(), wide().round_trip(50).loss(0.05)] {
@@ -103,7 +103,7 @@ fn a_burst_of_loss_is_soon_forgotten() {
 }
 
 #[test]
-fn loss_that_less_does_not_help_takes_no_picture() {
+fn loss_without_a_queue_does_not_end_video() {
     let outcome = Setup::over(wide().round_trip(50)).then(20.0, wide().loss(0.20)).run();
     assert_eq!(outcome.seconds_of(Layers::is_empty), 0.0, "{:?}", outcome.changes);
     let outcome = Setup::over(wide().round_trip(50)).then(20.0, wide().loss(0.60)).run();
@@ -125,7 +125,7 @@ fn half_a_second_of_nothing_changes_nothing() {
 }
 
 #[test]
-fn a_line_that_was_dead_carries_what_it_did_before_until_it_says_otherwise() {
+fn a_link_that_was_dead_gets_its_old_layers_at_once() {
     let dead = wide().loss(1.0);
     for seconds in [1.0, 2.0, 4.0, 9.0] {
         let back = 20.0 + seconds;
@@ -134,12 +134,12 @@ fn a_line_that_was_dead_carries_what_it_did_before_until_it_says_otherwise() {
             let full = outcome.since(FULL, back, 60.0);
             assert!(full.is_some_and(|at| at < back + 0.7), "{seconds} {line:?} {:?}", outcome.changes);
         }
-        // Behind a telephone now: too much is tried once, and not again.
+        // Behind a telephone now: too much is tried once and not again.
         let outcome = Setup::over(wide()).then(20.0, dead).then(back, Link::of(600_000)).run();
         assert!(outcome.since(LOW, back, 60.0).is_some_and(|at| at < back + 4.5), "{seconds} {:?}", outcome.changes);
         assert!(outcome.queue(back + 5.0, 60.0) <= 500, "{seconds} {}", outcome.queue(back + 5.0, 60.0));
     }
-    // A line that breaks every three seconds is no reason for a key frame each time.
+    // A link that breaks every three seconds does not cost a key frame each time.
     let breaks = (0..6).fold(Setup::over(wide()), |setup, n| {
         let at = 20.0 + 3.0 * f64::from(n);
         setup.then(at, dead).then(at + 1.5, wide())
@@ -151,7 +151,7 @@ fn a_line_that_was_dead_carries_what_it_did_before_until_it_says_otherwise() {
 }
 
 #[test]
-fn the_camera_goes_first() {
+fn the_camera_loses_first() {
     let outcome = Setup::over(Link::of(3_300_000)).with_camera().run();
     assert_eq!(outcome.first, ALL);
     let camera_low = Layers { camera: Some(Tier::Low), ..ALL };
@@ -166,7 +166,7 @@ fn the_camera_goes_first() {
 }
 
 #[test]
-fn every_line_settles() {
+fn layers_settle_on_every_link() {
     for kbit in [200, 400, 500, 550, 600, 700, 1000, 1500, 2000, 2500, 3000, 3500, 4000, 5000] {
         for (round_trip, queue) in [(20, 100), (20, 250), (200, 250), (200, 1000)] {
             let line = Link::of(kbit * 1000).round_trip(round_trip).queue(queue);
@@ -179,13 +179,13 @@ fn every_line_settles() {
 }
 
 #[test]
-fn a_longer_way_is_no_queue_for_ever() {
+fn a_longer_path_does_not_stay_a_queue() {
     let outcome = Setup::over(wide()).then(20.0, wide().round_trip(800)).run();
     assert!(outcome.since(FULL, 20.0, 60.0).is_some_and(|at| at < 30.0), "{:?}", outcome.changes);
 }
 
 #[test]
-fn what_others_load_is_no_reason() {
+fn a_queue_of_others_takes_no_layers() {
     for millis in [250, 500] {
         let line = Link::of(20 * M).queue(millis);
         let outcome = Setup::over(line).then(20.0, line.busy()).run();
@@ -195,7 +195,7 @@ fn what_others_load_is_no_reason() {
 }
 
 #[test]
-fn a_page_of_slides_is_waited_for() {
+fn the_burst_of_a_new_slide_is_waited_for() {
     stays_full(&Setup::over(wide()).with_slides());
     for kbit in [600, 1000, 2000] {
         let outcome = Setup::over(Link::of(kbit * 1000)).with_slides().run();
@@ -205,9 +205,9 @@ fn a_page_of_slides_is_waited_for() {
 }
 
 #[test]
-fn less_feedback_is_slower_and_does() {
+fn remb_and_receiver_reports_are_slower_and_suffice() {
     // By reports alone a step up is a guess, and each loses a key frame that is larger than the queue.
-    for (tells, full) in [(Reports::Remb, 18.0), (Reports::ReceiverReports, 12.0)] {
+    for (tells, full) in [(Rtcp::Remb, 18.0), (Rtcp::ReceiverReports, 12.0)] {
         for good in [Link::lan(), wide().round_trip(50).loss(0.05), Link::of(10 * M).jitter(30)] {
             stays_full(&Setup::over(good).reporting(tells));
         }
@@ -222,14 +222,14 @@ fn less_feedback_is_slower_and_does() {
 }
 
 #[test]
-fn who_never_says_anything_gets_all() {
-    stays_full(&Setup::over(Link::of(120_000)).reporting(Reports::Nothing));
+fn a_peer_without_feedback_gets_all() {
+    stays_full(&Setup::over(Link::of(120_000)).reporting(Rtcp::Nothing));
 }
 
 /// Run with `--nocapture` it is a table.
 #[test]
 fn table() {
-    let twcc = Reports::EveryPacket;
+    let twcc = Rtcp::EveryPacket;
     let rows: Vec<(&str, Setup)> = vec![
         ("LAN", Setup::over(Link::lan())),
         ("50M, 5 % loss, 50 ms", Setup::over(wide().round_trip(50).loss(0.05))),
@@ -248,10 +248,10 @@ fn table() {
         ("20 s: nothing for 0.5 s", Setup::over(wide()).then(20.0, wide().loss(1.0)).then(20.5, wide())),
         ("two layers, 3M", Setup::over(Link::of(3 * M)).with_camera()),
         ("two layers, 120k, 30 s: 50M", Setup::over(Link::of(120_000)).with_camera().then(30.0, wide())),
-        ("REMB, 600k, 30 s: 50M", Setup::over(Link::of(600_000)).reporting(Reports::Remb).then(30.0, wide())),
+        ("REMB, 600k, 30 s: 50M", Setup::over(Link::of(600_000)).reporting(Rtcp::Remb).then(30.0, wide())),
         (
             "reports, 600k, 30 s: 50M",
-            Setup::over(Link::of(600_000)).reporting(Reports::ReceiverReports).then(30.0, wide()),
+            Setup::over(Link::of(600_000)).reporting(Rtcp::ReceiverReports).then(30.0, wide()),
         ),
     ];
     println!(
@@ -284,9 +284,9 @@ fn table() {
     }
 }
 
-/// Lines of 100 kbit/s to 20 Mbit/s, drawn by lot, with all that lines have.
+/// Random links of 100 kbit/s to 20 Mbit/s, with queues, delays, jitter and loss.
 #[test]
-fn any_line_is_used_and_not_overrun() {
+fn any_link_is_used_and_not_overrun() {
     let mut rng = StdRng::seed_from_u64(99);
     for seed in 0..60 {
         let rate = (100e3 * 200f64.powf(rng.random_range(0..1000) as f64 / 1000.0)) as u64;

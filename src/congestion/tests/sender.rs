@@ -4,22 +4,18 @@
 //! encoders, the link and the receiver are simulated. Packets leave in the order of `sfu::senders`.
 
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap};
+use std::collections::BinaryHeap;
 use std::time::{Duration, Instant};
 
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
+use super::encoders::{AUDIO, Encoders};
 use super::link::Path;
 use super::receiver::{Feedback, Receiver};
-use super::setup::{Outcome, Reports, Setup, Who};
-use super::{
-    Actions, Adaptation, Change, ClassRetransmissions, CommonTrouble, Layers, Offered, Pacer, Probe, RateMeter, Rates,
-};
-use crate::rtp::{
-    Codec, Encoding, Frame, FrameAssembler, FrameRing, KeyFrameRequests, PerCodec, PerEncoding, Start, Subscription,
-    Tier, Track,
-};
+use super::setup::{Outcome, Rtcp, Setup, Who};
+use super::{Actions, Adaptation, Change, ClassRetransmissions, CommonTrouble, Layers, Pacer, Probe, RateMeter, Rates};
+use crate::rtp::{Codec, Encoding, Frame, FrameRing, PerCodec, PerEncoding, Start, Subscription, Tier, Track};
 
 /// A step of virtual time, in microseconds.
 const STEP: u64 = 2_500;
@@ -27,26 +23,11 @@ const STEP: u64 = 2_500;
 /// How often the layers are looked at beside after each feedback, in microseconds.
 const ADAPT_EVERY: u64 = 100_000;
 
-/// A key frame is as large as this many usual frames.
-const KEY: u64 = 8;
-
-/// The time between two pages of slides, in microseconds.
-const PAGE: u64 = 7_000_000;
-
-/// The size of a frame of a still page, in percent of a usual frame.
-const STILL: u64 = 4;
-
-/// The time from the request for a key frame to the frame, in microseconds.
-const KEY_AFTER: u64 = 50_000;
-
 /// The longest round trip without a startup probe, in microseconds.
 const NEAR: u64 = 40_000;
 
-/// Bytes of a full RTP packet before the header extension, and of a packet of audio.
-const PACKET: u64 = 1_200;
-const AUDIO_PACKET: u64 = 200;
-
-/// Bytes of one track that leave in one turn of 5 ms while the peer catches up, and that are replayed after a step down.
+/// Bytes of one track that leave in one turn of 5 ms while the peer catches up, and that are replayed after a step
+/// down.
 const CATCH_UP_BYTES: usize = 24 << 10;
 const NARROW_REPLAY_BYTES: usize = 24 << 10;
 const TURN: u64 = 5_000;
@@ -54,8 +35,6 @@ const TURN: u64 = 5_000;
 /// Padding of a packet, and the bytes of such a packet.
 const MAX_PADDING: u32 = 255;
 const PADDING_PACKET: usize = 12 + 8 + 255;
-
-const AUDIO: Encoding = Encoding { track: Track::Audio, tier: Tier::Full, codec: Codec::Opus };
 
 /// A packet that was sent. Its transport-wide sequence number is its place in the list of all.
 #[derive(Clone, Copy)]
@@ -92,15 +71,6 @@ struct UnderWay {
     end: u64,
 }
 
-/// An encoder and the requests for its key frames.
-#[derive(Default)]
-struct Encoder {
-    requests: KeyFrameRequests,
-    /// When the key frame that was asked for is there.
-    key: Option<u64>,
-    has_begun: bool,
-}
-
 /// The sending side.
 pub(super) struct Sender {
     began: Instant,
@@ -109,18 +79,14 @@ pub(super) struct Sender {
     rates: PerCodec<Rates>,
     /// Nobody else is in this class.
     class: ClassRetransmissions,
-    encodings: Vec<Encoding>,
-    encoders: PerEncoding<Encoder>,
+    encoders: Encoders,
     rings: PerEncoding<FrameRing>,
-    /// By encoding and size: frames to be copied.
-    templates: HashMap<(Encoding, u64), Frame>,
     feeds: Vec<Feed>,
     pace: Option<Pacer>,
     under_way: Option<UnderWay>,
     path: Path,
     rng: StdRng,
-    reports: Reports,
-    slides: bool,
+    reports: Rtcp,
     sent: Vec<Packet>,
     in_flight: BinaryHeap<Reverse<(u64, u64)>>,
     receiver: Receiver,
@@ -129,35 +95,11 @@ pub(super) struct Sender {
     outcome: Outcome,
 }
 
-fn nominal(encoding: Encoding) -> u32 {
-    match (encoding.track, encoding.tier) {
-        (Track::Audio, _) => 80_000,
-        (Track::Screen, Tier::Full) => 2_500_000,
-        (Track::Screen, Tier::Low) => 450_000,
-        (Track::Camera, Tier::Full) => 1_000_000,
-        (Track::Camera, Tier::Low) => 250_000,
-    }
-}
-
-fn fps(tier: Tier) -> u64 {
-    match tier {
-        Tier::Full => 30,
-        Tier::Low => 15,
-    }
-}
-
 impl Sender {
     pub(super) fn new(setup: &Setup) -> Self {
         let began = Instant::now();
-        let video = setup
-            .tracks
-            .iter()
-            .flat_map(|track| Tier::ALL.map(|tier| Encoding { track: *track, tier, codec: Codec::Vp8 }));
-        let encodings: Vec<Encoding> = video.collect();
-        let offered = encodings.iter().fold(Offered::default(), |offered, e| offered.with(e.track, e.tier));
-        let nominals: Vec<(Encoding, u32)> =
-            encodings.iter().chain([&AUDIO]).map(|encoding| (*encoding, nominal(*encoding))).collect();
-        let mut traffic = RateMeter::new(&nominals);
+        let encoders = Encoders::new(began, setup.tracks, setup.slides);
+        let mut traffic = RateMeter::new(&encoders.nominal());
         let tracks = std::iter::once(Track::Audio).chain(setup.tracks.iter().copied());
         let feed = |track: Track| Feed {
             track,
@@ -168,21 +110,18 @@ impl Sender {
         let first = Layers { screen: best(Track::Screen), camera: best(Track::Camera) };
         let mut sender = Self {
             began,
-            adaptation: Adaptation::new(began, offered, true),
+            adaptation: Adaptation::new(began, encoders.offered(), true),
             rates: traffic.rates(began),
             traffic,
             class: ClassRetransmissions::default(),
-            encodings,
-            encoders: PerEncoding::default(),
+            encoders,
             rings: PerEncoding::default(),
-            templates: HashMap::new(),
             feeds: tracks.map(feed).collect(),
             pace: None,
             under_way: None,
             path: Path::new(setup.links[0].1),
             rng: StdRng::seed_from_u64(setup.seed),
             reports: setup.reports,
-            slides: setup.slides,
             sent: Vec::new(),
             in_flight: BinaryHeap::new(),
             receiver: Receiver::default(),
@@ -192,7 +131,7 @@ impl Sender {
         };
         sender.feeds[0].subscription.start_live(&sender.rings[AUDIO]);
         let is_near = sender.path.link.delay * 2 < NEAR;
-        if sender.adaptation.start(began, setup.reports == Reports::EveryPacket && !is_near) {
+        if sender.adaptation.start(began, setup.reports == Rtcp::EveryPacket && !is_near) {
             sender.start_video(0);
         }
         sender
@@ -213,7 +152,7 @@ impl Sender {
             };
             if sender_runs {
                 self.wake_up(now, setup);
-                self.encode(now);
+                self.encoders.encode(now, STEP, &mut self.rng).into_iter().for_each(|frame| self.push(frame));
                 self.send(now);
             }
             if receiver_runs {
@@ -253,7 +192,8 @@ impl Sender {
         }
         self.adapt(now);
         for _ in 0..((to - from) * 50.0) as usize {
-            self.push(now, AUDIO, AUDIO_PACKET, true);
+            let audio = self.encoders.audio(now);
+            self.push(audio);
         }
     }
 
@@ -261,61 +201,11 @@ impl Sender {
         self.began + Duration::from_micros(now)
     }
 
-    /// All tiers are encoded, as others watch them.
-    fn encode(&mut self, now: u64) {
-        if now.is_multiple_of(20_000) {
-            self.push(now, AUDIO, AUDIO_PACKET, true);
-        }
-        for n in 0..self.encodings.len() {
-            let encoding = self.encodings[n];
-            let at = self.at(now);
-            let encoder = &mut self.encoders[encoding];
-            if encoder.requests.is_due(at) {
-                encoder.requests.asked(at);
-                encoder.key = Some(now + KEY_AFTER);
-            }
-            let key = !encoder.has_begun || encoder.key.is_some_and(|key| key <= now);
-            let bytes = self.frame_bytes(now, encoding, key);
-            if bytes > 0 {
-                self.push(now, encoding, bytes, key);
-            }
-        }
-    }
-
-    /// The size of the frame that is encoded in this step; 0: none is.
-    fn frame_bytes(&mut self, now: u64, encoding: Encoding, key: bool) -> u64 {
-        let usual = u64::from(nominal(encoding)) / 8 / fps(encoding.tier);
-        let tier = encoding.tier;
-        if key {
-            return usual * KEY;
-        }
-        if now * fps(tier) / 1_000_000 == (now + STEP) * fps(tier) / 1_000_000 {
-            return 0;
-        }
-        let is_new_page = now / PAGE != (now + 1_000_000 / fps(tier)) / PAGE;
-        match self.slides {
-            true if is_new_page => usual * KEY,
-            true => usual * STILL / 100,
-            false => usual * self.rng.random_range(80..=120) / 100,
-        }
-    }
-
     /// Puts a frame into its ring and tells the track that reads it.
-    fn push(&mut self, now: u64, encoding: Encoding, bytes: u64, key: bool) {
-        // Sizes are rounded so that frames can be copied.
-        let bytes = bytes.next_multiple_of(if bytes < PACKET { 20 } else { 100 });
-        let template = self.templates.entry((encoding, bytes)).or_insert_with(|| template(encoding, bytes));
-        let mut frame = template.clone();
-        (frame.key, frame.captured) = (key, self.began + Duration::from_micros(now));
-        let rate = u64::from(encoding.codec.clock_rate());
-        frame.timestamp = (now * rate / 1_000_000) as u32;
+    fn push(&mut self, frame: Frame) {
+        let (encoding, key) = (frame.encoding(), frame.key);
         self.traffic.count(frame.captured, encoding, frame.bytes());
         let index = self.rings[encoding].push(frame);
-        if key {
-            let encoder = &mut self.encoders[encoding];
-            encoder.requests.fulfilled();
-            (encoder.key, encoder.has_begun) = (None, true);
-        }
         for feed in self.feeds.iter_mut().filter(|feed| feed.track == encoding.track) {
             if key && feed.pending == Some(encoding.tier) {
                 feed.pending = None;
@@ -393,9 +283,9 @@ impl Sender {
 
     fn write(&mut self, now: u64, bytes: usize, media: Option<(u32, u16)>) {
         // The header extension is not in the packets of the ring.
-        let bytes = if self.reports == Reports::EveryPacket && media.is_some() { bytes + 8 } else { bytes };
+        let bytes = if self.reports == Rtcp::EveryPacket && media.is_some() { bytes + 8 } else { bytes };
         let number = self.sent.len() as u64;
-        let sequence = (self.reports == Reports::EveryPacket).then_some(number as u16);
+        let sequence = (self.reports == Rtcp::EveryPacket).then_some(number as u16);
         let at = self.at(now);
         self.adaptation.estimate().sent(at, sequence, bytes);
         if media.is_some()
@@ -423,12 +313,12 @@ impl Sender {
         let second = now.is_multiple_of(1_000_000) && now > 0;
         let arrives = now + self.path.link.delay;
         let reports = match self.reports {
-            Reports::EveryPacket => self.receiver.transport_feedback(),
-            Reports::Remb => self.receiver.remb(second),
-            Reports::ReceiverReports if second => Some(self.receiver.receiver_report(self.path.link.delay)),
-            Reports::ReceiverReports | Reports::Nothing => None,
+            Rtcp::EveryPacket => self.receiver.transport_feedback(),
+            Rtcp::Remb => self.receiver.remb(second),
+            Rtcp::ReceiverReports if second => Some(self.receiver.receiver_report(self.path.link.delay)),
+            Rtcp::ReceiverReports | Rtcp::Nothing => None,
         };
-        let nacks = self.receiver.nacks(now, &self.sent).into_iter().filter(|_| self.reports != Reports::Nothing);
+        let nacks = self.receiver.nacks(now, &self.sent).into_iter().filter(|_| self.reports != Rtcp::Nothing);
         for feedback in reports.into_iter().chain(nacks) {
             // The way back loses as much.
             if !self.rng.random_bool(self.path.link.loss) {
@@ -490,7 +380,7 @@ impl Sender {
         match feed.subscription.start(&self.rings[encoding], at) {
             Start::TooSoon => return,
             Start::FromRing => {}
-            Start::NeedsKey => self.encoders[encoding].requests.want(),
+            Start::NeedsKey => self.encoders.request_key_frame(encoding),
         }
         self.outcome.restarts += 1;
         self.adaptation.restarted(at, tier);
@@ -501,7 +391,7 @@ impl Sender {
         for feed in self.feeds.iter_mut().filter(|feed| feed.track.is_video() && feed.subscription.is_idle()) {
             let encoding = feed.current();
             if feed.subscription.start(&self.rings[encoding], at) == Start::NeedsKey {
-                self.encoders[encoding].requests.want();
+                self.encoders.request_key_frame(encoding);
             }
         }
         let awaited: Vec<Encoding> = self.awaited().collect();
@@ -516,7 +406,7 @@ impl Sender {
     fn request_key_frames(&mut self, at: Instant) {
         let (awaited, mut requests): (Vec<Encoding>, _) = (self.awaited().collect(), Vec::new());
         self.adaptation.request_key_frames(at, awaited.into_iter(), &mut requests);
-        requests.into_iter().for_each(|encoding| self.encoders[encoding].requests.want());
+        requests.into_iter().for_each(|encoding| self.encoders.request_key_frame(encoding));
     }
 
     fn adapt(&mut self, now: u64) {
@@ -562,25 +452,9 @@ impl Sender {
                 } else {
                     feed.pending = Some(tier);
                 }
-                self.encoders[wanted].requests.want();
+                self.encoders.request_key_frame(wanted);
                 self.adaptation.key_frames_requested([wanted]);
             }
-        }
-    }
-}
-
-/// A frame of this size, RTP headers included.
-fn template(encoding: Encoding, bytes: u64) -> Frame {
-    let mut assembler = FrameAssembler::new(encoding);
-    let mut left = bytes.max(20);
-    loop {
-        let length = left.min(PACKET).max(20);
-        left -= length.min(left);
-        let mut packet = vec![0; length as usize];
-        packet[0] = 0x80;
-        packet[1] = 96 | if left == 0 { 0x80 } else { 0 };
-        if let Some(frame) = assembler.push(&packet, Instant::now()) {
-            return frame;
         }
     }
 }

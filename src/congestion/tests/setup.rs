@@ -7,7 +7,7 @@ use crate::rtp::Track;
 
 /// By which RTCP the receiver reports.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Reports {
+pub(super) enum Rtcp {
     EveryPacket,
     Remb,
     ReceiverReports,
@@ -18,7 +18,7 @@ pub(super) enum Reports {
 pub(super) struct Setup {
     pub(super) seconds: u64,
     pub(super) tracks: &'static [Track],
-    pub(super) reports: Reports,
+    pub(super) reports: Rtcp,
     /// Milliseconds between two transport-wide feedbacks.
     pub(super) interval: u64,
     /// Whether the video is slides: still, but for a new page now and then.
@@ -37,7 +37,7 @@ pub(super) enum Who {
     Sender,
     /// The teacher's process, which does not notice.
     SenderUnnoticed,
-    /// The student's.
+    /// The receiver.
     Receiver,
 }
 
@@ -47,7 +47,7 @@ impl Setup {
         Self {
             seconds: 60,
             tracks: &[Track::Screen],
-            reports: Reports::EveryPacket,
+            reports: Rtcp::EveryPacket,
             interval: 100,
             slides: false,
             links: vec![(0.0, link)],
@@ -73,7 +73,7 @@ impl Setup {
         Self { tracks: &[Track::Screen, Track::Camera], ..self }
     }
 
-    pub(super) fn reporting(self, reports: Reports) -> Self {
+    pub(super) fn reporting(self, reports: Rtcp) -> Self {
         Self { reports, ..self }
     }
 

@@ -1,4 +1,4 @@
-//! A line that becomes narrow just after a student came, who was sent half a second of pictures at once.
+//! A link that becomes narrow just after a start with a replay of half a second of video.
 
 use std::time::{Duration, Instant};
 
@@ -11,7 +11,7 @@ use crate::rtp::{Tier, Track};
 
 const MILLI: u64 = 1000;
 
-/// How long after the line became narrow the student gets less, and why. Times are in milliseconds.
+/// When the peer gets fewer layers after the link became narrow, in milliseconds, and the change.
 fn less_after(narrow: u64, interval: u64) -> Option<(u64, Change)> {
     let began = Instant::now();
     let offered = Offered::default().with(Track::Screen, Tier::Full).with(Track::Screen, Tier::Low);
@@ -25,7 +25,7 @@ fn less_after(narrow: u64, interval: u64) -> Option<(u64, Change)> {
     }
     let mut adaptation = Adaptation::new(began, offered, true);
     let (mut path, mut rng) = (Path::new(Link::lan().round_trip(50)), StdRng::seed_from_u64(1));
-    // By transport-wide number: when it comes, if it does.
+    // By transport-wide sequence number: the time of arrival.
     let mut arrivals: Vec<Option<u64>> = Vec::new();
     let (mut told, mut newest_told) = (0, 0);
     for millis in 0..5_000 {
@@ -35,7 +35,7 @@ fn less_after(narrow: u64, interval: u64) -> Option<(u64, Change)> {
         }
         let packets = match millis {
             0 => 300,
-            // 25 pictures a second of 12,500 bytes.
+            // 25 frames of 12,500 bytes per second.
             _ if millis % 40 == 0 => 11,
             _ => 0,
         };
@@ -60,14 +60,14 @@ fn less_after(narrow: u64, interval: u64) -> Option<(u64, Change)> {
             (told, newest_told) = (newest + 1, newest + 1);
         }
         if let Some(change) = adaptation.adapt(now, &rates, &CommonTrouble::default()).change {
-            assert_eq!(change.layers, Layers::default(), "sound alone fits");
+            assert_eq!(change.layers, Layers::default(), "only audio fits");
             return Some((millis - narrow, change));
         }
     }
     None
 }
 
-/// What came when there was no queue yet is no reason to take a queue for a longer way.
+/// Packets that arrived before there was a queue must not make the queue look like a longer path.
 #[test]
 fn a_queue_soon_after_the_start_is_a_queue() {
     for interval in [50, 100, 150, 200] {

@@ -1,24 +1,24 @@
-//! Packets put back into the order in which they were sent, and what is missing between them.
+//! Puts packets back into the order of sending and finds the gaps between them.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// Packets that wait behind a gap: eight seconds of a usual screen. Beyond that the gap is given up.
+/// Packets that wait behind a gap at most: eight seconds of a usual screen. Then the gap is given up.
 const MOST_WAITING: usize = 2048;
 
-/// A sequence number that is further off than this is that of a stream which began anew.
+/// A sequence number that is further off than this belongs to a stream that began anew.
 const JUMP: i16 = 4096;
 
-/// A packet that came.
+/// A packet that arrived.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Packet {
     pub(super) bytes: Vec<u8>,
     pub(super) timestamp: u32,
-    /// The last of its picture.
+    /// Whether it is the last of its frame.
     pub(super) marker: bool,
     /// Whether a decoder can start here.
     pub(super) starts_key: bool,
-    /// When it came.
+    /// When it arrived.
     pub(super) at: Duration,
 }
 
@@ -27,15 +27,15 @@ pub(super) struct Packet {
 pub(super) enum Insertion {
     /// It waits for its turn, which may be now.
     Buffered,
-    /// It had been given up.
+    /// It had been given up before.
     Late,
-    /// It had come before.
+    /// It arrived before.
     Duplicate,
-    /// The order began anew with it.
+    /// The stream begins anew with it.
     Reset,
 }
 
-/// What is missing before the first packet that waits.
+/// The gap before the first packet that waits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Gap {
     /// How many packets.
@@ -48,17 +48,17 @@ pub(super) struct Gap {
     pub(super) before_key: bool,
 }
 
-/// The packets of one stream, until all before them have come or are given up.
+/// The packets of one stream, until all before them have arrived or are given up.
 #[derive(Debug, Default)]
 pub(super) struct Reorder {
-    /// The sequence number that is next, counted on without wrapping.
+    /// The next sequence number, with wraps counted.
     next: Option<u64>,
     waiting: BTreeMap<u64, Packet>,
     gap: Option<Gap>,
 }
 
 impl Reorder {
-    /// Takes a packet.
+    /// Inserts a packet.
     pub(super) fn put(&mut self, sequence: u16, packet: Packet) -> Insertion {
         let next = *self.next.get_or_insert(first(sequence));
         let ahead = sequence.wrapping_sub(next as u16).cast_signed();
@@ -82,7 +82,7 @@ impl Reorder {
         Insertion::Buffered
     }
 
-    /// The next packet, if it is there.
+    /// The next packet, if it has arrived.
     pub(super) fn pop(&mut self) -> Option<Packet> {
         let next = self.next?;
         let first = self.waiting.first_entry().filter(|first| *first.key() == next)?;
@@ -91,14 +91,14 @@ impl Reorder {
         Some(packet)
     }
 
-    /// What is missing, if packets wait for it.
+    /// The gap that packets wait behind, if there is one.
     pub(super) fn gap(&mut self) -> Option<Gap> {
         let (head, packet) = self.waiting.first_key_value()?;
         let missing = head - self.next?;
         if missing == 0 {
             return None;
         }
-        // A packet that is sent again may come behind what it is the head of.
+        // Packets further behind may have arrived before the first one that waits.
         let gap = self.gap.get_or_insert_with(|| Gap {
             missing,
             timestamp: packet.timestamp,
@@ -114,14 +114,14 @@ impl Reorder {
         (self.next, self.gap) = (self.next.map(|next| next + 1), None);
     }
 
-    /// Gives up all before the first packet that waits; gives how many.
+    /// Gives up all packets before the first one that waits, and gives how many.
     pub(super) fn skip(&mut self) -> u64 {
         let Some((next, head)) = self.next.zip(self.waiting.keys().next().copied()) else { return 0 };
         (self.next, self.gap) = (Some(head), None);
         head - next
     }
 
-    /// Gives up all before the first key frame that waits, also what has come; gives how many never came.
+    /// Gives up all packets before the first key frame that waits, and gives how many of them never arrived.
     pub(super) fn skip_to_key(&mut self) -> u64 {
         let key = self.waiting.iter().find(|(_, packet)| packet.starts_key).map(|(place, _)| *place);
         let Some((next, key)) = self.next.zip(key) else { return 0 };
@@ -132,7 +132,7 @@ impl Reorder {
     }
 }
 
-/// The first number of a stream, with room for those before it.
+/// The first sequence number of a stream, with room for earlier ones.
 fn first(sequence: u16) -> u64 {
     (1 << 32) + u64::from(sequence)
 }
@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn a_gap_is_known_since_what_came_first_behind_it() {
+    fn a_gap_counts_from_the_first_packet_behind_it() {
         let mut reorder = Reorder::default();
         for n in [1, 5, 7, 4] {
             put(&mut reorder, n);
@@ -181,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_frame_makes_what_is_before_it_needless() {
+    fn a_key_frame_ends_the_gap_before_it() {
         let mut reorder = Reorder::default();
         for n in [1, 4, 6] {
             put(&mut reorder, n);
@@ -196,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn what_jumps_begins_anew_and_nothing_grows_without_bounds() {
+    fn a_jump_resets_the_order_and_nothing_grows_without_bounds() {
         let mut reorder = Reorder::default();
         for n in [1, 3] {
             put(&mut reorder, n);

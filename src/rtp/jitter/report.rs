@@ -1,18 +1,18 @@
-//! What a sender report says of time (RFC 3550, 6.4.1).
+//! Reads the clock of a sender report (RFC 3550, 6.4.1).
 
-/// A timestamp and the moment on the sender's clock at which it was captured.
+/// An RTP timestamp and the same moment on the sender's clock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct SenderReport {
-    /// Whose.
+    /// The stream.
     pub(super) ssrc: u32,
     /// Nanoseconds since 1900.
     pub(super) captured: i64,
-    /// The same moment in ticks of RTP.
+    /// The RTP timestamp of that moment.
     pub(super) timestamp: u32,
 }
 
 impl SenderReport {
-    /// The first one of a compound packet.
+    /// The first sender report of a compound packet.
     pub(super) fn find(mut compound: &[u8]) -> Option<Self> {
         const SENDER_REPORT: u8 = 200;
         loop {
@@ -37,7 +37,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_report_is_found_behind_others_and_nonsense_is_none() {
+    fn a_report_is_found_behind_others_and_not_in_nonsense() {
         let mut compound = vec![0x80, 201, 0, 1, 0, 0, 0, 1];
         compound.extend([0x80, 200, 0, 6, 0, 0, 0, 7, 0, 0, 0, 2, 0x80, 0, 0, 0, 0, 0, 0x23, 0x28]);
         compound.extend([0; 8]);

@@ -1,4 +1,4 @@
-//! How much later than possible everything is played, so that what the network delays still comes in time.
+//! The target delay of the jitter buffer: how much later than the earliest time everything is played.
 
 use std::fmt;
 use std::time::Duration;
@@ -7,47 +7,47 @@ use serde::{Deserialize, Serialize};
 
 use crate::rtp::Track;
 
-/// The least adaptive delay: a scheduler's hiccup at either end.
+/// The least adaptive delay: it covers a late wake-up of a thread at either end.
 pub const MIN_DELAY: Duration = Duration::from_millis(20);
 
-/// The most adaptive delay: a lecture that comes later than this is no conversation any more.
+/// The most adaptive delay: with more, questions and answers talk over each other.
 pub const MAX_DELAY: Duration = Duration::from_millis(500);
 
-/// What is waited for at first, before anything is known: three repairs on a LAN.
+/// The delay before anything is known: three retransmissions on a LAN.
 const FIRST: Duration = Duration::from_millis(80);
 
-/// The share of pictures that shall come in time. The others are shown late, which is seldom seen; waiting for the last of
-/// them would cost all others.
+/// The share of frames that shall arrive in time. The others are shown late, which is seldom noticed; waiting for all
+/// of them would delay everything.
 const IN_TIME: f64 = 0.97;
 
-/// The lateness that a column of the histogram stands for.
+/// The lateness that one column of the histogram covers.
 const COLUMN: Duration = Duration::from_millis(5);
 
 /// Columns up to [`MAX_DELAY`].
 const COLUMNS: usize = 101;
 
-/// How often the delay is looked at.
+/// How often the delay is adapted.
 const EVERY: Duration = Duration::from_millis(100);
 
-/// What a look leaves of the older ones: a thing is forgotten by two thirds in 4 s, and so is what makes up three percent
-/// of that noticed within a second.
+/// The weight that older frames keep at each look: 37 % after 4 s. So 3 % of late frames show within a second.
 const KEPT: f64 = 0.9753;
 
-/// Less than so many pictures tell nothing.
+/// Fewer frames than this tell nothing.
 const ENOUGH: f64 = 10.0;
 
-/// Steps of the delay: each costs a look at the whole graph.
+/// Steps of the delay. Each change makes GStreamer query the latency of the whole pipeline.
 const STEP: Duration = Duration::from_millis(10);
 
-/// How long a smaller delay must have been enough, each time before one step down; a tenth of the way if that is more.
+/// How long a smaller delay must have been enough before each step down, which is [`STEP`] or a
+/// tenth of the difference.
 const QUIET: Duration = Duration::from_secs(1);
 
-/// How late things are played.
+/// The delay that was asked for.
 #[derive(Serialize, Deserialize, Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Latency {
-    /// Always this much.
+    /// Always this.
     Fixed(Duration),
-    /// As much as the network needs, within bounds.
+    /// What the network needs, within bounds.
     Adaptive {
         /// Never less.
         least: Duration,
@@ -80,22 +80,22 @@ impl fmt::Display for Latency {
     }
 }
 
-/// Finds the delay: up at once, down slowly; one for all tracks, so that they stay together.
+/// The delay of now: it rises at once and falls slowly. It is one for all tracks, so that they stay in sync.
 #[derive(Debug)]
 pub(super) struct TargetDelay {
     latency: Latency,
     now: Duration,
     tracks: [Lateness; 3],
     looked: Duration,
-    /// Since when less has been enough.
+    /// Since when a smaller delay has been enough.
     quiet: Option<Duration>,
 }
 
-/// How late the pictures of a track, or its blocks of sound, could be played; newer ones count more.
+/// How late the frames of a track could be played, as a histogram in which newer ones count more.
 #[derive(Debug)]
 struct Lateness {
     columns: [f64; COLUMNS],
-    /// In the wake of a stall that no delay could have covered.
+    /// After a stall that no delay could have covered, until a frame is in time again.
     stalled: bool,
 }
 
@@ -115,12 +115,12 @@ impl TargetDelay {
         self.now
     }
 
-    /// Takes note of a picture or a block of sound that could be played so much later than the earliest.
+    /// A frame could be played only so much later than the earliest time.
     pub(super) fn note(&mut self, track: Track, late: Duration) {
         let now = self.now;
         let lateness = &mut self.tracks[track as usize];
-        // What comes after a stall is late, the first most. If the worst of it could not be waited for, none of it is
-        // a reason to wait longer from now on.
+        // After a stall the first frames are the latest. If these could not be waited for, the rest of them is no
+        // reason to wait longer from now on.
         if late > MAX_DELAY {
             lateness.stalled = true;
         } else if late <= now {
@@ -133,12 +133,12 @@ impl TargetDelay {
         }
     }
 
-    /// What comes is late for a reason of the receiver's own, up to the first that is in time again.
+    /// The receiver stood still: frames are late for that reason, until one is in time again.
     pub(super) fn stood_still(&mut self) {
         self.tracks.iter_mut().for_each(|track| *track = Lateness { stalled: true, ..Lateness::default() });
     }
 
-    /// Looks at the last seconds, ten times a second at most; whether the delay has changed.
+    /// Adapts the delay, ten times a second at most. Gives whether it has changed.
     pub(super) fn look(&mut self, at: Duration) -> bool {
         let Latency::Adaptive { least, most } = self.latency else { return false };
         if at < self.looked + EVERY {
@@ -169,7 +169,7 @@ impl TargetDelay {
 }
 
 impl Lateness {
-    /// The end of the column in which the share of [`IN_TIME`] is reached.
+    /// The delay by which the share [`IN_TIME`] has arrived; none where too few have.
     fn needed(&self) -> Option<Duration> {
         let all: f64 = self.columns.iter().sum();
         if all < ENOUGH {
@@ -196,7 +196,7 @@ mod tests {
         Duration::from_millis(ms)
     }
 
-    /// Plays 30 pictures a second; gives the delay at the end of each second.
+    /// Plays 30 frames per second and gives the delay at the end of each second.
     fn play(delay: &mut TargetDelay, seconds: std::ops::Range<u64>, late: impl Fn(u64) -> u64) -> Vec<u128> {
         let mut ends = Vec::new();
         for n in seconds.start * 30..seconds.end * 30 {
@@ -210,17 +210,17 @@ mod tests {
     }
 
     #[test]
-    fn a_quiet_network_comes_down_to_the_least_and_stays() {
+    fn the_delay_of_a_quiet_network_falls_to_the_least_and_stays() {
         let mut delay = TargetDelay::new(Latency::AUTO);
         let ends = play(&mut delay, 0..20, |_| 2);
         assert_eq!((ends[0], ends[3], ends[10], ends[19]), (80, 50, 20, 20), "{ends:?}");
     }
 
     #[test]
-    fn it_goes_up_at_once_and_down_slowly() {
+    fn the_delay_rises_at_once_and_falls_slowly() {
         let mut delay = TargetDelay::new(Latency::AUTO);
         play(&mut delay, 0..20, |_| 2);
-        // Every tenth picture needs a repair, which takes 90 ms.
+        // Every tenth frame needs a retransmission, which takes 90 ms.
         let repaired = play(&mut delay, 20..40, |n| if n % 10 == 0 { 90 } else { 3 });
         assert_eq!((repaired[1], repaired[19]), (100, 100), "{repaired:?}");
         let after = play(&mut delay, 40..80, |_| 3);

@@ -1,16 +1,16 @@
-//! A lecture over simulated networks: sound 50 times and a picture of three packets 30 times a second.
+//! A lecture over simulated networks: 50 audio packets and 30 video frames of three packets per second.
 
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
 use super::*;
 
-/// What a network does to a packet: how many milliseconds it takes; none: it is lost.
+/// The delay of a packet in milliseconds; none: it is lost.
 type Network = fn(Track, u16) -> Option<u64>;
 
 struct Lecture {
     playout: JitterBuffer,
-    /// What was played: when, what, in milliseconds.
+    /// What was played, and when in milliseconds.
     log: Vec<(u64, Track, PlayoutEvent)>,
 }
 
@@ -43,7 +43,7 @@ impl Lecture {
         Self { playout: JitterBuffer::new(tracks, latency, false), log: Vec::new() }
     }
 
-    /// Plays the first milliseconds of a lecture; `keys` are the pictures that are key frames.
+    /// Plays the first milliseconds of a lecture; `keys` are the video frames that are key frames.
     fn play(&mut self, length: u64, keys: &[u16], network: Network) {
         let mut arrivals = Vec::new();
         for (track, count) in [(Track::Audio, length / 20), (Track::Screen, length * 3 * 30 / 1000)] {
@@ -91,7 +91,7 @@ impl Lecture {
 }
 
 #[test]
-fn what_comes_in_order_is_played_at_once_each_in_its_time() {
+fn packets_in_order_are_played_at_once_with_their_times() {
     let mut lecture = Lecture::new(Latency::AUTO);
     lecture.play(10_000, &[0], |_, _| Some(5));
     let sound = lecture.packets(Track::Audio);
@@ -106,19 +106,19 @@ fn what_comes_in_order_is_played_at_once_each_in_its_time() {
         "{screen:?}"
     );
     assert_eq!(lecture.playout.delay(), MIN_DELAY);
-    assert_eq!(lecture.playout.missing(Track::Screen), LossStats::default());
+    assert_eq!(lecture.playout.losses(Track::Screen), LossStats::default());
 }
 
 #[test]
-fn a_block_of_sound_that_is_missing_is_concealed_when_its_time_has_come() {
+fn missing_audio_is_concealed_at_its_playing_time() {
     let mut lecture = Lecture::new(Latency::Fixed(ms(60)));
     lecture.play(2_000, &[0], |_, n| (n % 10 != 7).then_some(5));
     let holes = lecture.holes();
     assert_eq!(holes.len(), 10);
     assert_eq!((holes[0], holes[1]), ((7 * 20 + 65, 7 * 20 + 5, 20), (17 * 20 + 65, 17 * 20 + 5, 20)));
-    let missing = lecture.playout.missing(Track::Audio);
-    assert_eq!((missing.lost, missing.concealed), (10, ms(200)));
-    // Sound and holes make one line without a seam.
+    let losses = lecture.playout.losses(Track::Audio);
+    assert_eq!((losses.lost, losses.concealed), (10, ms(200)));
+    // Packets and concealment follow each other without a gap.
     let mut line: Vec<u64> = lecture.packets(Track::Audio).iter().map(|(_, _, due)| *due).collect();
     line.extend(holes.iter().map(|(_, due, _)| *due));
     line.sort_unstable();
@@ -126,24 +126,24 @@ fn a_block_of_sound_that_is_missing_is_concealed_when_its_time_has_come() {
 }
 
 #[test]
-fn a_block_of_sound_of_which_the_next_packet_has_a_copy_is_not_made_up() {
+fn missing_audio_with_a_copy_in_the_next_packet_is_not_concealed() {
     for (lost, copies, restored, concealed) in [(1, true, 1, 0), (3, true, 1, 40), (1, false, 0, 20)] {
         let mut playout = JitterBuffer::new([(Track::Audio, Codec::Opus)], Latency::Fixed(ms(60)), false);
         for n in (0..20u16).filter(|n| !(5..5 + lost).contains(n)) {
             let mut bytes = packet(Track::Audio, n, u32::from(n) * 960, true, false);
-            // Wideband speech of one channel: somebody speaks, and the block before is here once more.
+            // Wideband SILK, mono, with voice activity and a copy of the packet before.
             bytes.truncate(12);
             bytes.extend([9 << 3, if copies { 0xc0 } else { 0x80 }]);
             playout.take(Track::Audio, &bytes, ms(u64::from(n) * 20), |_, _| {});
             playout.pass(ms(u64::from(n) * 20 + 1), |_, _| {});
         }
-        let missing = playout.missing(Track::Audio);
-        assert_eq!((missing.lost, missing.restored, missing.concealed), (lost.into(), restored, ms(concealed)));
+        let losses = playout.losses(Track::Audio);
+        assert_eq!((losses.lost, losses.restored, losses.concealed), (lost.into(), restored, ms(concealed)));
     }
 }
 
 #[test]
-fn sound_that_comes_late_is_played_if_its_time_has_not_come() {
+fn late_audio_is_played_before_its_playing_time() {
     let mut lecture = Lecture::new(Latency::Fixed(ms(60)));
     lecture.play(2_000, &[0], |_, n| {
         Some(if n == 30 {
@@ -157,14 +157,14 @@ fn sound_that_comes_late_is_played_if_its_time_has_not_come() {
     let sound = lecture.packets(Track::Audio);
     assert!(sound.windows(2).all(|pair| pair[0].1 < pair[1].1));
     assert_eq!((sound.len(), lecture.holes().len()), (99, 1));
-    let missing = lecture.playout.missing(Track::Audio);
-    assert_eq!((missing.lost, missing.late), (1, 1));
+    let losses = lecture.playout.losses(Track::Audio);
+    assert_eq!((losses.lost, losses.late), (1, 1));
 }
 
 #[test]
-fn a_picture_is_worth_waiting_for_and_the_delay_makes_room() {
+fn missing_video_is_waited_for_and_the_delay_makes_room() {
     let mut lecture = Lecture::new(Latency::AUTO);
-    // One packet in twenty needs a repair of 90 ms, one in twelve hundred three of them.
+    // One packet in twenty needs a retransmission of 90 ms, one in twelve hundred three of them.
     lecture.play(20_000, &[0], |track, n| {
         Some(match n {
             n if track == Track::Audio || n % 20 != 9 => 5,
@@ -175,7 +175,7 @@ fn a_picture_is_worth_waiting_for_and_the_delay_makes_room() {
     let screen = lecture.packets(Track::Screen);
     assert_eq!(screen.len(), 1800);
     assert!(screen.iter().map(|(_, n, _)| *n).eq(0..1800));
-    assert_eq!(lecture.playout.missing(Track::Screen), LossStats::default());
+    assert_eq!(lecture.playout.losses(Track::Screen), LossStats::default());
     assert_eq!(lecture.wanted_keys().len(), 2, "the long ones are about as long as a key frame takes");
     let late = screen[900..].iter().filter(|(now, _, due)| now - due > lecture.playout.delay().as_millis() as u64);
     assert!(late.count() < 45, "95 % come in time");
@@ -183,16 +183,16 @@ fn a_picture_is_worth_waiting_for_and_the_delay_makes_room() {
 }
 
 #[test]
-fn what_is_not_repaired_ends_with_a_key_frame() {
+fn a_gap_without_retransmission_ends_with_a_key_frame() {
     let mut lecture = Lecture::new(Latency::AUTO);
-    // Picture 30 is whole but for its middle; a key frame that was asked for comes some time later.
+    // Frame 30 lacks its middle packet; the key frame that is requested comes later.
     lecture.play(4_000, &[0, 40], |_, n| (n != 91).then_some(5));
     assert_eq!(lecture.wanted_keys(), [1000 + 5 + 250]);
     let screen = lecture.packets(Track::Screen);
     assert_eq!(screen.iter().position(|(_, n, _)| *n == 90).map(|at| screen[at + 1].1), Some(120), "the key frame");
     let back = screen.iter().find(|(_, n, _)| *n == 120).unwrap();
     assert_eq!(back.0, 40 * 1000 / 30 + 5, "at once");
-    assert_eq!(lecture.playout.missing(Track::Screen).lost, 1);
+    assert_eq!(lecture.playout.losses(Track::Screen).lost, 1);
 
     let mut lecture = Lecture::new(Latency::AUTO);
     lecture.play(4_000, &[0], |_, n| (n != 91).then_some(5));
@@ -205,9 +205,9 @@ fn what_is_not_repaired_ends_with_a_key_frame() {
 }
 
 #[test]
-fn a_second_of_stall_is_not_kept() {
+fn a_stall_of_a_second_does_not_raise_the_delay() {
     let mut lecture = Lecture::new(Latency::AUTO);
-    // What is sent from 5.0 to 6.0 s comes at 6.0 s.
+    // Packets sent from 5.0 to 6.0 s arrive at 6.0 s.
     lecture.play(10_000, &[0], |track, n| {
         let at = sent(track, n, &[]).0;
         Some(if (5000..6000).contains(&at) { 6005 - at } else { 5 })
@@ -226,7 +226,7 @@ fn a_second_of_stall_is_not_kept() {
 }
 
 #[test]
-fn an_outage_costs_sound_its_length_and_nothing_after_it() {
+fn an_outage_costs_audio_its_length_and_nothing_after_it() {
     let mut lecture = Lecture::new(Latency::AUTO);
     lecture.play(6_000, &[0, 130], |track, n| {
         let at = sent(track, n, &[]).0;
@@ -236,7 +236,7 @@ fn an_outage_costs_sound_its_length_and_nothing_after_it() {
     assert_eq!(sound.len(), 200);
     assert!(sound[100].0 <= 4005 + 60, "the first after it is there when it is due: {:?}", sound[100]);
     assert!(lecture.holes().len() <= 15, "what nobody hears is not concealed: {:?}", lecture.holes());
-    assert_eq!(lecture.playout.missing(Track::Audio).lost, 100);
+    assert_eq!(lecture.playout.losses(Track::Audio).lost, 100);
     // A key frame 330 ms after it.
     let screen = lecture.packets(Track::Screen);
     let back = screen.iter().find(|(now, ..)| *now > 4000).unwrap();
@@ -254,13 +254,13 @@ fn report(track: Track, captured_ms: u64, timestamp: u32) -> Vec<u8> {
 }
 
 #[test]
-fn sound_waits_for_a_picture_whose_way_is_longer() {
+fn audio_waits_for_video_with_a_longer_delay() {
     let mut lecture = Lecture::new(Latency::AUTO);
     for n in 0..300u16 {
         let now = u64::from(n) * 20;
         let Lecture { playout, log } = &mut lecture;
         let play = |track, played| log.push((now, track, played));
-        // The picture that is captured now comes 90 ms later; the clocks of both tracks begin anywhere.
+        // A frame that is captured now arrives 90 ms later; the clocks of both tracks begin anywhere.
         playout.take(Track::Audio, &packet(Track::Audio, n, 7000 + u32::from(n) * 960, true, false), ms(now), play);
         let play = |track, played| log.push((now, track, played));
         let picture = packet(Track::Screen, n, u32::from(n) * 1800, true, false);
@@ -282,7 +282,7 @@ fn sound_waits_for_a_picture_whose_way_is_longer() {
 }
 
 #[test]
-fn a_teacher_that_comes_back_is_played_by_the_same() {
+fn a_new_ssrc_is_played_by_the_same_jitter_buffer() {
     let mut lecture = Lecture::new(Latency::AUTO);
     lecture.play(1_000, &[0], |_, _| Some(5));
     let Lecture { playout, log } = &mut lecture;
@@ -295,7 +295,7 @@ fn a_teacher_that_comes_back_is_played_by_the_same() {
 }
 
 #[test]
-fn whatever_comes_nothing_breaks_and_nothing_grows() {
+fn any_packets_are_survived_and_nothing_grows() {
     for seed in 1..20u64 {
         let mut lecture = Lecture::new(Latency::AUTO);
         let mut rng = StdRng::seed_from_u64(seed);

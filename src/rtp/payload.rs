@@ -1,8 +1,8 @@
-//! Whether a packet begins a picture that needs no other: read from the payload, so that any encoder will do.
+//! Reads RTP payloads without decoding: key frames, the H.264 level, and Opus in-band FEC.
 
 use super::Codec;
 
-/// Whether this RTP payload belongs to the beginning of a key frame. Sound always does.
+/// Whether this RTP payload begins a key frame. Audio always does.
 pub fn starts_key_frame(codec: Codec, payload: &[u8]) -> bool {
     match codec {
         Codec::Opus => true,
@@ -38,11 +38,11 @@ fn h264(payload: &[u8]) -> Option<bool> {
     }
 }
 
-/// The level (`level_idc`) that a sequence parameter set in this RTP payload names, alone or aggregated.
+/// The level (`level_idc`) in a sequence parameter set of this RTP payload, alone or aggregated.
 pub(super) fn h264_level(payload: &[u8]) -> Option<u8> {
     const SPS: u8 = 7;
     const STAP_A: u8 = 24;
-    // Behind the type: profile, constraints, level (ITU-T H.264, 7.3.2.1.1).
+    // After the NAL unit header: profile, constraints, level (ITU-T H.264, 7.3.2.1.1).
     let of_unit = |unit: &[u8]| (unit.first()? & 0x1f == SPS).then(|| unit.get(3).copied()).flatten();
     if payload.first()? & 0x1f != STAP_A {
         return of_unit(payload);
@@ -58,7 +58,7 @@ pub(super) fn h264_level(payload: &[u8]) -> Option<u8> {
     None
 }
 
-/// First packet of the first partition of a picture whose P bit is clear; RFC 7741, 4.2 and 4.3.
+/// The first packet of the first partition of a frame whose P bit is clear (RFC 7741, 4.2 and 4.3).
 fn vp8(payload: &[u8]) -> Option<bool> {
     let first = *payload.first()?;
     if first & 0x10 == 0 || first & 0x07 != 0 {
@@ -74,6 +74,24 @@ fn vp8(payload: &[u8]) -> Option<bool> {
         at += usize::from(extension & 0x40 != 0) + usize::from(extension & 0x30 != 0);
     }
     Some(payload.get(at)? & 1 == 0)
+}
+
+/// Whether an Opus packet carries a copy of the packet before it (in-band FEC; RFC 6716, 2.1.7).
+///
+/// Only SILK and hybrid frames can. They begin with one voice activity bit per 20 ms and then the LBRR bit, which
+/// stands for a copy: first for one channel, then for the other (RFC 6716, 4.2.3 and 4.2.4).
+pub(super) fn opus_has_fec(payload: &[u8]) -> bool {
+    let [toc, rest @ ..] = payload else { return false };
+    let (config, stereo, count) = (toc >> 3, toc & 0b100 != 0, toc & 0b11);
+    // Configurations from 16 on are CELT, without FEC. Only in packets of one frame is its beginning known at once.
+    let blocks = match config {
+        0..=11 => [1, 1, 2, 3][usize::from(config % 4)],
+        12..=15 => 1,
+        _ => return false,
+    };
+    let (Some(first), 0) = (rest.first(), count) else { return false };
+    let flag = |bit: u32| (first << bit) & 0x80 != 0;
+    flag(blocks) || stereo && flag(2 * blocks + 1)
 }
 
 #[cfg(test)]
@@ -123,5 +141,22 @@ mod tests {
         ] {
             assert_eq!(starts_key_frame(Codec::Vp8, payload), key, "{payload:x?}");
         }
+    }
+
+    #[test]
+    fn only_silk_and_hybrid_frames_have_fec() {
+        // Wideband SILK, one frame of 20 ms, mono and stereo: voice activity, then LBRR.
+        let (mono, stereo) = (9 << 3, 9 << 3 | 0b100);
+        assert!(opus_has_fec(&[mono, 0b1100_0000]) && opus_has_fec(&[mono, 0b0100_0000]));
+        assert!(!opus_has_fec(&[mono, 0b1011_1111]));
+        assert!(opus_has_fec(&[stereo, 0b1001_0000]) && opus_has_fec(&[stereo, 0b0100_0000]));
+        assert!(!opus_has_fec(&[stereo, 0b1010_1111]));
+        // 60 ms: three bits before LBRR.
+        assert!(opus_has_fec(&[11 << 3, 0b0001_0000]) && !opus_has_fec(&[11 << 3, 0b1110_1111]));
+        // Hybrid frames can have FEC, CELT frames can't.
+        assert!(opus_has_fec(&[15 << 3, 0b0100_0000]));
+        assert!(!opus_has_fec(&[31 << 3, 0xff]) && !opus_has_fec(&[16 << 3, 0xff]));
+        // An empty packet, or several frames, whose lengths would have to be read first.
+        assert!(!opus_has_fec(&[]) && !opus_has_fec(&[mono]) && !opus_has_fec(&[mono | 0b11, 0xff]));
     }
 }

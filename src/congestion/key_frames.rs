@@ -1,0 +1,226 @@
+//! The key frames that one peer may request: each costs all who watch the same encoding.
+
+use std::time::{Duration, Instant};
+
+use crate::rtp::{Encoding, PerTrack, Tier};
+
+/// Key frames that a peer may have at once: the one it starts with, and one more.
+const KEYS_AT_ONCE: u32 = 2;
+
+/// After that one in this time. A key frame is as large as some ten frames, so one in 4 s costs the class 8 %.
+const KEY_INTERVAL: Duration = Duration::from_secs(4);
+
+/// The same for a low tier, which only peers in trouble get.
+const LOW_KEY_INTERVAL: Duration = Duration::from_secs(1);
+
+/// A peer that goes on asking waits twice as long each time, up to so many intervals: one in 16 s costs the class 2 %.
+const MOST_INTERVALS: u32 = 4;
+
+/// After so long without a request the interval is the first one again.
+const PEACE: Duration = Duration::from_secs(60);
+
+/// The budget of one peer. What it allows goes to [`KeyFrameRequests`](crate::rtp::KeyFrameRequests), which merges the
+/// requests of the class.
+#[derive(Debug)]
+struct KeyFrameBudget {
+    /// When all that was taken is earned again.
+    earned: Option<Instant>,
+    /// How many intervals the next one takes to earn.
+    intervals: u32,
+    /// When the peer last asked, whatever came of it.
+    asked: Option<Instant>,
+    /// One is free: the first after a change of layers.
+    is_free: bool,
+}
+
+impl Default for KeyFrameBudget {
+    /// A full budget.
+    fn default() -> Self {
+        Self { earned: None, intervals: 1, asked: None, is_free: false }
+    }
+}
+
+impl KeyFrameBudget {
+    /// The peer needs a key frame of this tier: whether it may have one.
+    fn wants(&mut self, now: Instant, tier: Tier) -> bool {
+        if self.asked.replace(now).is_none_or(|at| now.saturating_duration_since(at) >= PEACE) {
+            self.intervals = 1;
+        }
+        self.has(now, tier)
+    }
+
+    /// Pays for a key frame; false where the budget does not allow it.
+    fn take(&mut self, now: Instant, tier: Tier) -> bool {
+        let passes = self.has(now, tier);
+        if passes && !std::mem::take(&mut self.is_free) {
+            let before = self.earned.filter(|at| *at > now);
+            self.earned = Some(before.unwrap_or(now) + interval(tier) * self.intervals);
+            if before.is_some() {
+                self.intervals = (self.intervals * 2).min(MOST_INTERVALS);
+            }
+        }
+        passes
+    }
+
+    /// The peer gets other layers, and may lose the key frame that they begin with: one request is free.
+    fn on_layer_change(&mut self) {
+        self.is_free = true;
+    }
+
+    fn has(&self, now: Instant, tier: Tier) -> bool {
+        let waits = self.earned.map_or(Duration::ZERO, |at| at.saturating_duration_since(now));
+        self.is_free || waits <= interval(tier) * (KEYS_AT_ONCE - 1)
+    }
+}
+
+fn interval(tier: Tier) -> Duration {
+    match tier {
+        Tier::Full => KEY_INTERVAL,
+        Tier::Low => LOW_KEY_INTERVAL,
+    }
+}
+
+/// The key frames that one peer needs because its video broke, within its budget.
+#[derive(Debug, Default)]
+pub(super) struct KeyFrameRecovery {
+    budget: KeyFrameBudget,
+    /// By track: the tier whose key frame is awaited and was requested.
+    requested: PerTrack<Option<Tier>>,
+}
+
+impl KeyFrameRecovery {
+    /// Key frames of these were requested at nobody's cost.
+    pub(super) fn requested(&mut self, encodings: impl IntoIterator<Item = Encoding>) {
+        encodings.into_iter().for_each(|encoding| self.requested[encoding.track] = Some(encoding.tier));
+    }
+
+    /// The peer gets other layers.
+    pub(super) fn on_layer_change(&mut self) {
+        self.budget.on_layer_change();
+    }
+
+    /// The peer can't decode (PLI, FIR): whether it may begin anew.
+    pub(super) fn may_restart(&mut self, now: Instant, tier: Tier) -> bool {
+        self.budget.wants(now, tier)
+    }
+
+    /// The peer began anew.
+    pub(super) fn restarted(&mut self, now: Instant, tier: Tier) {
+        self.budget.take(now, tier);
+    }
+
+    /// `awaited` are the encodings that can't go on without a key frame, because frames were late or refused. Requests
+    /// those that were not requested yet, now or in a later call when the budget allows it.
+    pub(super) fn request(
+        &mut self,
+        now: Instant,
+        awaited: impl Iterator<Item = Encoding>,
+        key_frames: &mut Vec<Encoding>,
+    ) {
+        let mut requested = PerTrack::default();
+        for encoding in awaited {
+            let Encoding { track, tier, .. } = encoding;
+            let is_requested = self.requested[track] == Some(tier);
+            if is_requested || (self.budget.wants(now, tier) && self.budget.take(now, tier)) {
+                requested[track] = Some(tier);
+            }
+            if !is_requested && requested[track].is_some() {
+                key_frames.push(encoding);
+            }
+        }
+        self.requested = requested;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rtp::{Codec, Track};
+
+    const SCREEN: Encoding = Encoding { track: Track::Screen, tier: Tier::Full, codec: Codec::Vp8 };
+
+    /// Looks at one peer 50 times a second for a minute. Each key frame that is requested is there 100 ms later, and
+    /// the video breaks again after so many milliseconds. Gives the times of the requests, in milliseconds.
+    fn asked(recovery: &mut KeyFrameRecovery, began: Instant, breaks_after: u64) -> Vec<u64> {
+        let (mut awaits_since, mut key) = (Some(0), None);
+        let mut all = Vec::new();
+        for millis in (0..60_000).step_by(20) {
+            let mut key_frames = Vec::new();
+            if key.is_some_and(|at| at <= millis) {
+                (awaits_since, key) = (Some(millis + breaks_after), None);
+            }
+            let awaited = awaits_since.is_some_and(|since| since <= millis).then_some(SCREEN);
+            recovery.request(began + Duration::from_millis(millis), awaited.into_iter(), &mut key_frames);
+            if !key_frames.is_empty() {
+                assert_eq!(key_frames, [SCREEN]);
+                all.push(millis);
+                key = Some(millis + 100);
+            }
+        }
+        all
+    }
+
+    #[test]
+    fn video_that_is_late_again_and_again_costs_no_more_than_repeated_plis() {
+        let now = Instant::now();
+        // Late again one second after each key frame, as for a peer that reports a path without room.
+        assert_eq!(asked(&mut KeyFrameRecovery::default(), now, 1_000), [0, 1_100, 4_000, 12_000, 28_000, 44_000]);
+        // A peer that needs one now and then has it at once.
+        assert_eq!(asked(&mut KeyFrameRecovery::default(), now, 9_900), [0, 10_000, 20_000, 30_000, 40_000, 50_000]);
+    }
+
+    #[test]
+    fn what_was_requested_is_not_requested_again() {
+        let (mut recovery, now) = (KeyFrameRecovery::default(), Instant::now());
+        let low = SCREEN.with(Tier::Low);
+        let ask = |recovery: &mut KeyFrameRecovery, awaited: Option<Encoding>| {
+            let mut key_frames = Vec::new();
+            recovery.request(now, awaited.into_iter(), &mut key_frames);
+            key_frames
+        };
+        recovery.requested([SCREEN]);
+        assert_eq!(ask(&mut recovery, Some(SCREEN)), [], "somebody else did");
+        assert_eq!(ask(&mut recovery, Some(low)), [low], "another encoding");
+        assert_eq!(ask(&mut recovery, Some(low)), []);
+        assert_eq!(ask(&mut recovery, None), [], "it came");
+        assert_eq!(ask(&mut recovery, Some(low)), [low]);
+        assert_eq!(ask(&mut recovery, None), []);
+        assert_eq!(ask(&mut recovery, Some(low)), [], "beyond the budget");
+        recovery.on_layer_change();
+        assert_eq!(ask(&mut recovery, Some(low)), [low], "the first after a change of layers");
+    }
+
+    /// The seconds at which a peer that asks 50 times a second gets key frames.
+    fn begged(budget: &mut KeyFrameBudget, start: Instant, seconds: u64, tier: Tier) -> Vec<f64> {
+        let asks = (0..seconds * 50).map(|n| Duration::from_millis(20 * n));
+        let given = asks.filter(|at| budget.wants(start + *at, tier) && budget.take(start + *at, tier));
+        given.map(|at| at.as_secs_f64()).collect()
+    }
+
+    #[test]
+    fn a_peer_that_asks_fifty_times_a_second_waits_longer_and_longer() {
+        let (mut budget, now) = (KeyFrameBudget::default(), Instant::now());
+        assert_eq!(begged(&mut budget, now, 60, Tier::Full), [0.0, 0.02, 4.0, 12.0, 28.0, 44.0]);
+        let later = now + Duration::from_secs(60) + PEACE;
+        assert_eq!(begged(&mut budget, later, 8, Tier::Full), [0.0, 0.02, 4.0], "all is forgiven");
+        assert_eq!(begged(&mut KeyFrameBudget::default(), now, 12, Tier::Low), [0.0, 0.02, 1.0, 3.0, 7.0, 11.0]);
+    }
+
+    #[test]
+    fn a_peer_that_asks_now_and_then_gets_a_key_frame_each_time() {
+        let (mut budget, now) = (KeyFrameBudget::default(), Instant::now());
+        for n in 0..100 {
+            let at = now + KEY_INTERVAL * n;
+            assert!(budget.wants(at, Tier::Full) && budget.take(at, Tier::Full), "{n}");
+        }
+    }
+
+    #[test]
+    fn a_change_of_layers_has_one_key_frame_free() {
+        let (mut budget, now) = (KeyFrameBudget::default(), Instant::now());
+        begged(&mut budget, now, 1, Tier::Full);
+        (0..5).for_each(|_| budget.on_layer_change());
+        let later = now + Duration::from_secs(1);
+        assert_eq!((0..50).filter(|_| budget.wants(later, Tier::Full) && budget.take(later, Tier::Full)).count(), 1);
+    }
+}
