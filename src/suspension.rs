@@ -1,24 +1,25 @@
-//! Whether this process stood still: it was stopped (Ctrl-Z), the computer slept (a laptop's lid), or it got no CPU.
+//! Detects that this process was suspended: stopped (Ctrl-Z), asleep with the computer (a laptop's lid), or without
+//! CPU.
 //!
-//! What did not happen in that time says nothing about anybody's line: its silence, lateness and timeouts are ours.
+//! Silence, delay and timeouts of that time say nothing about a network path.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use rustix::time::{ClockId, clock_gettime};
 
-/// A shorter pause is a busy computer.
+/// The shortest pause. A shorter one is a busy computer.
 const LEAST: Duration = Duration::from_millis(300);
 
-/// How often a [`Heart`] beats.
+/// The interval between the beats of a [`Heart`].
 const EVERY: Duration = Duration::from_millis(50);
 
-/// A time in which this process did nothing.
+/// A time in which this process did not run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Pause {
-    /// The last sign of life before.
+    /// The last beat before.
     pub from: Instant,
-    /// The first one after. While a computer sleeps this clock stands still.
+    /// The first beat after. This clock stops while a computer sleeps.
     pub to: Instant,
     /// How long it lasted, sleep included.
     pub lasted: Duration,
@@ -31,13 +32,12 @@ pub struct Pulse {
 }
 
 impl Pulse {
-    /// Beats; to be called far more often than the shortest pause that is looked for, 300 ms. Gives the pause that
-    /// ends now.
+    /// Beats, and gives the pause that ends now. Call it far more often than every 300 ms, the shortest pause.
     pub fn beat(&mut self) -> Option<Pause> {
         self.beat_at(Instant::now(), since_boot())
     }
 
-    /// The same at this time, and with this time since the computer was started, sleep included.
+    /// The same at a given time; `boot` is the time since the computer started, sleep included.
     fn beat_at(&mut self, now: Instant, boot: Duration) -> Option<Pause> {
         let (from, boot_before) = self.last.replace((now, boot))?;
         let lasted = now.saturating_duration_since(from).max(boot.saturating_sub(boot_before));
@@ -51,7 +51,7 @@ fn since_boot() -> Duration {
     Duration::new(seconds.unwrap_or_default(), nanos.unwrap_or_default())
 }
 
-/// A pulse that beats by itself, whatever else waits.
+/// A pulse that beats on a task of its own.
 #[derive(Debug)]
 pub struct Heart {
     shared: Arc<Mutex<(Pulse, Option<Pause>)>>,
@@ -59,7 +59,7 @@ pub struct Heart {
 }
 
 impl Heart {
-    /// Begins to beat, on the tokio runtime that this is called on.
+    /// Begins to beat. Must be called inside of a tokio runtime.
     pub fn start() -> Self {
         let shared = Arc::default();
         let of_task = Arc::clone(&shared);
@@ -72,7 +72,7 @@ impl Heart {
         Self { shared, beating }
     }
 
-    /// The newest pause; one that has just ended is noticed here, whoever runs first after it.
+    /// The newest pause, also one that ended just now.
     pub fn newest_pause(&self) -> Option<Pause> {
         look(&self.shared)
     }
@@ -98,7 +98,7 @@ mod tests {
     const MS: Duration = Duration::from_millis(1);
 
     #[test]
-    fn a_stop_and_a_sleep_are_noticed_and_a_busy_computer_is_none() {
+    fn a_stop_and_a_sleep_are_pauses_and_a_busy_computer_is_not() {
         let (mut pulse, start, boot) = (Pulse::default(), Instant::now(), Duration::from_secs(1_000));
         assert_eq!(pulse.beat_at(start, boot), None, "the first");
         assert_eq!(pulse.beat_at(start + 250 * MS, boot + 250 * MS), None);

@@ -1,13 +1,13 @@
-//! So often and no more: a token bucket.
+//! A token bucket: so many a second, and a burst.
 
 use std::time::{Duration, Instant};
 
-/// Lets a burst pass, and then so many a second.
+/// Lets a burst pass, and then a number a second.
 #[derive(Debug)]
 pub(crate) struct TokenBucket {
     per_second: f64,
     burst: f64,
-    /// How many may pass, and when that was counted; full before the first.
+    /// The tokens left, and when they were counted. The bucket is full before it is first used.
     left: Option<(f64, Instant)>,
 }
 
@@ -17,7 +17,7 @@ impl TokenBucket {
         Self { per_second: per_second.into(), burst: burst.into(), left: None }
     }
 
-    /// One wants to pass; if it may not, how long until one may.
+    /// Takes a token. If there is none: how long until there is one.
     pub(crate) fn take(&mut self, now: Instant) -> Result<(), Duration> {
         let left = self.left.map_or(self.burst, |(left, counted)| {
             let new = now.saturating_duration_since(counted).as_secs_f64() * self.per_second;
@@ -39,7 +39,7 @@ mod tests {
         assert!((0..3).all(|_| bucket.take(now).is_ok()));
         assert_eq!(bucket.take(now), Err(Duration::from_millis(500)));
         assert!(bucket.take(now + Duration::from_millis(500)).is_ok());
-        assert!(bucket.take(now + Duration::from_millis(750)).is_err(), "half of one is none");
+        assert!(bucket.take(now + Duration::from_millis(750)).is_err(), "half a token is not enough");
         let later = now + Duration::from_secs(60);
         assert_eq!((0..10).filter(|_| bucket.take(later).is_ok()).count(), 3, "more than a burst is not saved up");
     }

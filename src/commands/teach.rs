@@ -35,7 +35,7 @@ use crate::media::{self, Capture, CaptureEvent, CaptureOptions, VideoOptions, Wa
 use crate::protocol::{ClientMessage, ErrorCode, IceCandidate, LeaveReason, MAX_ROOM_USERS, ServerMessage, User};
 use crate::report::{EndReason, Event, Reporter, StudentState};
 use crate::sdp::offer::OfferError;
-use crate::sfu::{Departure, Queue, RTCIceCandidateInit, Refusal, Sfu, SfuConfig, SfuEvent};
+use crate::sfu::{Departure, OfferRefusal, Queue, RTCIceCandidateInit, Sfu, SfuConfig, SfuEvent};
 use crate::signal::{self, Client, ClientConfig, Goodbye, ServerUrl, SessionToken, SignalEvent};
 
 /// How long a server that was named may take to answer.
@@ -77,9 +77,8 @@ pub(super) async fn run_with(
             let served = Served::start(listen(*address)?, ice_servers(&teach.stun, &teach.turn))?;
             let host = if address.ip().is_unspecified() { [127, 0, 0, 1].into() } else { address.ip() };
             let server = ServerUrl::new(&host.to_string(), served.address().port());
-            // Where signalling listens on all addresses, media does on all IPv4 ones.
-            let udp_ip = if address.ip().is_unspecified() { [0, 0, 0, 0].into() } else { address.ip() };
-            (Some(served), server, udp_ip)
+            // Media is where signalling is: on one address, or on all.
+            (Some(served), server, address.ip())
         }
         Signalling::Remote(server) => (None, server.clone(), [0, 0, 0, 0].into()),
     };
@@ -482,18 +481,18 @@ impl Lecture<'_> {
     }
 }
 
-fn refusal_code(why: &Refusal) -> ErrorCode {
+fn refusal_code(why: &OfferRefusal) -> ErrorCode {
     match why {
-        Refusal::Offer(OfferError::TooManySections(_)) => ErrorCode::TooManySections,
-        Refusal::Offer(OfferError::NotRecvonly(..)) => ErrorCode::OfferNotRecvonly,
-        Refusal::Offer(OfferError::NoCommonCodec { .. }) => ErrorCode::NoCommonCodec,
-        Refusal::Offer(OfferError::NoSuchTrack { .. }) => ErrorCode::NoSuchTrack,
-        Refusal::Offer(OfferError::Malformed(_) | OfferError::NothingAsked) | Refusal::Unanswerable(_) => {
+        OfferRefusal::Offer(OfferError::TooManySections(_)) => ErrorCode::TooManySections,
+        OfferRefusal::Offer(OfferError::NotRecvonly(..)) => ErrorCode::OfferNotRecvonly,
+        OfferRefusal::Offer(OfferError::NoCommonCodec { .. }) => ErrorCode::NoCommonCodec,
+        OfferRefusal::Offer(OfferError::NoSuchTrack { .. }) => ErrorCode::NoSuchTrack,
+        OfferRefusal::Offer(OfferError::Malformed(_) | OfferError::NothingAsked) | OfferRefusal::Unanswerable(_) => {
             ErrorCode::BadSdp
         }
-        Refusal::Full(_) => ErrorCode::RoomFull,
+        OfferRefusal::Full(_) => ErrorCode::RoomFull,
         // Not `floodedMessages`, which only the server may say.
-        Refusal::TooFast(_) => ErrorCode::TargetBusy,
+        OfferRefusal::TooFast(_) => ErrorCode::TargetBusy,
     }
 }
 

@@ -44,7 +44,7 @@ use crate::report::{EndReason, Event, Reporter};
 use crate::rtp::Track;
 use crate::signal::{ServerUrl, SignalEvent};
 use crate::suspension::{Heart, Pause};
-use crate::viewer::{IceServer, Incoming, Viewer, ViewerConfig, ViewerEvent};
+use crate::viewer::{IceServer, Incoming, Viewer, ViewerConfig, ViewerEvent, has_ipv6};
 
 /// How a run of `watch` went.
 #[derive(Debug)]
@@ -347,7 +347,7 @@ impl Student<'_> {
             _ => Vec::new(),
         };
         sockets.push("0.0.0.0:0".to_owned());
-        if matches!(address, Some(IpAddr::V6(ip)) if !ip.is_loopback()) {
+        if has_ipv6() {
             sockets.push("[::]:0".to_owned());
         }
         sockets

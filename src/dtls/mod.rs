@@ -1,4 +1,5 @@
-//! DTLS with one peer: which records the library may read, the flights of the handshake, and the SCTP packets inside.
+//! DTLS with one peer: the records that the library may read, the flights of the handshake, and the SCTP packets
+//! inside.
 
 pub(crate) mod flights;
 pub(crate) mod records;

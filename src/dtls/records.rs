@@ -1,9 +1,9 @@
-//! What a student's DTLS records may be, before the core reads them (RFC 6347, 4.1 and 4.2).
+//! Limits a peer's DTLS records before the core reads them (RFC 6347, 4.1 and 4.2).
 //!
-//! `rtc-dtls` 0.21.1 keeps every fragment of a handshake message that it gets and puts fragments together by recursion,
-//! so that a message in pieces of one byte overflows the stack and ends the process. It keeps all records of the next
-//! epoch until the handshake is over, and believes a ChangeCipherSpec of any epoch. What no student needs is dropped
-//! here, as if it was lost.
+//! `rtc-dtls` 0.21.1 keeps every fragment of a handshake message and joins fragments by recursion, so that a message in
+//! fragments of one byte overflows the stack and ends the process. It keeps all records of the next epoch until the
+//! handshake is over, and accepts a ChangeCipherSpec of any epoch. Records that no peer needs to send are dropped here,
+//! as if they were lost.
 
 use std::time::Instant;
 
@@ -12,32 +12,31 @@ use crate::token_bucket::TokenBucket;
 /// Records in a datagram: a flight has five.
 const MAX_RECORDS: usize = 16;
 
-/// A record of data with an SCTP packet in it, and nonce and tag.
+/// The longest record of application data: an SCTP packet, nonce and tag.
 const MAX_RECORD: usize = 2_048 + 64;
 
-/// A message of the handshake: a ClientHello with keys of post-quantum size has 2,000 bytes, a chain of certificates
-/// 4,000.
+/// The longest handshake message: a ClientHello with post-quantum keys has 2,000 bytes, a chain of certificates 4,000.
 const MAX_MESSAGE: u32 = 16 * 1024;
 
-/// Messages of a client, and some more: it has six.
+/// Message sequence numbers: a client sends six messages.
 const MAX_SEQUENCE: u32 = 16;
 
-/// Only the last fragment of a message is shorter.
+/// The shortest fragment but the last one of a message.
 const MIN_FRAGMENT: u32 = 64;
 
-/// Fragments of one student, and sealed messages of the handshake. A flight has five fragments and one sealed message,
-/// and is sent seven times; behind a NAT a student may have to begin again.
+/// Fragments and encrypted handshake messages of one peer. A flight has five fragments and one encrypted message, and
+/// is sent seven times; behind a NAT a peer may have to begin again.
 const MAX_FRAGMENTS: usize = 256;
 const MAX_SEALED: usize = 64;
 
-/// Data that overtakes the end of the handshake.
+/// Records of application data that overtake the end of the handshake.
 const MAX_EARLY: usize = 16;
 
-/// Datagrams that the core reads: each costs it 20 us. The rules of SCTP let fewer pass.
+/// Datagrams that the core reads, at 20 us each. The limits of SCTP are lower.
 const PER_SECOND: u32 = 1_000;
 const BURST: u32 = 2_000;
 
-/// The header of a record, and that of a handshake message in it.
+/// The headers of a record and of a handshake message in it.
 const RECORD_HEADER: usize = 13;
 const MESSAGE_HEADER: usize = 12;
 
@@ -47,10 +46,10 @@ const ALERT: u8 = 21;
 const HANDSHAKE: u8 = 22;
 const APPLICATION_DATA: u8 = 23;
 
-/// The only message of the handshake that comes sealed.
+/// The only handshake message that is encrypted.
 const FINISHED: u8 = 20;
 
-/// The records of one student so far.
+/// Counts one peer's records.
 #[derive(Debug)]
 pub(crate) struct Records {
     fragments: usize,
@@ -66,7 +65,7 @@ impl Default for Records {
 }
 
 impl Records {
-    /// Whether the core may read a datagram of DTLS. The student `is_connected` when the handshake is over.
+    /// Whether the core may read a DTLS datagram. The peer `is_connected` when the handshake is over.
     pub(crate) fn admit(&mut self, now: Instant, is_connected: bool, datagram: &[u8]) -> bool {
         self.pace.take(now).is_ok() && self.walk(is_connected, datagram).is_some()
     }
@@ -100,7 +99,7 @@ impl Records {
         }
     }
 
-    /// The messages of the handshake, or fragments of them, in a record.
+    /// Checks the handshake messages, or fragments of them, in a record.
     fn messages(&mut self, mut rest: &[u8]) -> Option<()> {
         while !rest.is_empty() {
             let (length, sequence) = (be(rest.get(1..4)?), be(rest.get(4..6)?));
@@ -117,18 +116,17 @@ impl Records {
     }
 }
 
-/// What a record is that was sealed, by the data that DTLS authenticates with it (RFC 5246, 6.2.3.3).
+/// The kind of an encrypted record, from its additional authenticated data (RFC 5246, 6.2.3.3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Sealed {
     /// An SCTP packet.
     Data,
-    /// A message of the handshake.
+    /// A handshake message.
     Handshake,
 }
 
 impl Sealed {
-    /// Of a record of DTLS 1.2; none for alerts, and for what is no record, as RTP and RTCP packets begin with 10 in
-    /// bits.
+    /// Of a record of DTLS 1.2. None for alerts and for what is no record: RTP and RTCP begin with the bits 10.
     pub(crate) fn of(authenticated: &[u8]) -> Option<Self> {
         let record: &[u8; RECORD_HEADER] = authenticated.try_into().ok()?;
         match record[8..11] {
@@ -139,7 +137,7 @@ impl Sealed {
     }
 }
 
-/// Whether it is a Finished, and all of it: nothing else comes sealed, as there is no renegotiation.
+/// Whether a handshake message is one whole Finished: nothing else is encrypted, because there is no renegotiation.
 pub(crate) fn is_finished(message: &[u8]) -> bool {
     let [kind, length @ ..] = message else { return false };
     let body = message.len().checked_sub(MESSAGE_HEADER);
@@ -198,7 +196,7 @@ mod tests {
 
     /// Each fragment is a frame on the stack of the core.
     #[test]
-    fn a_message_in_tiny_pieces_is_not_read() {
+    fn a_message_in_tiny_fragments_is_not_read() {
         let mut records = Records::default();
         assert!(!admits(&mut records, &record(HANDSHAKE, 0, &fragment(0, 16_000, 0, 1))));
         assert!(!admits(&mut records, &record(HANDSHAKE, 0, &fragment(0, 16_000, 64, 0))));
@@ -213,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn what_waits_for_the_end_of_the_handshake_is_bounded() {
+    fn records_that_wait_for_the_end_of_the_handshake_are_bounded() {
         let mut records = Records::default();
         let data = record(APPLICATION_DATA, 1, &[0; 100]);
         assert_eq!((0..100).filter(|_| admits(&mut records, &data)).count(), MAX_EARLY);
@@ -242,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_finished_comes_sealed() {
+    fn only_a_finished_is_encrypted() {
         let mut finished = fragment(5, 12, 0, 12);
         assert!(!is_finished(&finished), "a ClientHello");
         finished[0] = FINISHED;

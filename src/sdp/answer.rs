@@ -1,4 +1,4 @@
-//! What an answer says of the SFU's addresses.
+//! What the SFU changes in the library's answer, and the candidates that it names.
 
 use std::net::SocketAddr;
 
@@ -7,13 +7,13 @@ use rtc::peer_connection::transport::{
 };
 use rtc::shared::error::Error;
 
-/// Puts the candidates where a student looks for them, and leaves out those of component 2, which `rtcp-mux` makes
-/// pointless.
+/// Moves the candidates to the sections in which a peer looks for them, and drops those of component 2, which
+/// `rtcp-mux` makes pointless.
 ///
-/// The core writes them into the first section, whatever became of it. A browser looks into the first section that is
-/// not rejected, which the others are bundled with (RFC 9143, 7.2); the core itself, on the student's side, into those
-/// that are not inactive. Where these are two sections, both have them.
-pub(crate) fn with_candidates_where_they_are_looked_for(sdp: &str) -> String {
+/// The core writes them into the first section, even if that is rejected. A browser reads those of the first section
+/// that is not rejected, with which the others are bundled (RFC 9143, 7.2); the library's own viewer reads those of
+/// sections that are not inactive. If these are two sections, both get them.
+pub(crate) fn with_moved_candidates(sdp: &str) -> String {
     let is_candidate = |line: &&str| line.starts_with("a=candidate:") || line.starts_with("a=end-of-candidates");
     let candidates: Vec<&str> =
         sdp.lines().filter(is_candidate).filter(|line| line.split(' ').nth(1) != Some("2")).collect();
@@ -28,7 +28,7 @@ pub(crate) fn with_candidates_where_they_are_looked_for(sdp: &str) -> String {
     }
     let is_live = |section: &Vec<&str>| section.first().is_some_and(|m| m.split(' ').nth(1) != Some("0"));
     let is_active = |section: &Vec<&str>| is_live(section) && !section.contains(&"a=inactive");
-    // The first part is the session's.
+    // The first part is the session level.
     let mut media = sections.iter_mut().skip(1).filter(|section| is_live(section));
     if let Some(first) = media.next() {
         let also = if is_active(first) { None } else { media.find(|section| is_active(section)) };
@@ -40,7 +40,7 @@ pub(crate) fn with_candidates_where_they_are_looked_for(sdp: &str) -> String {
     sections.concat().into_iter().flat_map(|line| [line, "\r\n"]).collect()
 }
 
-/// Says that H.264 is sent of this level (`level_idc`), where the offer has named a lower one and lets each side have
+/// Raises the level of H.264 (`level_idc`) to the one that is sent, if the offer has a lower one and allows each side
 /// its own (RFC 6184, 8.2.2): 1920x1080 needs level 4.0, and browsers offer 3.1, which is 1280x720.
 pub(crate) fn with_level(sdp: &str, level: u8) -> String {
     const ID: &str = "profile-level-id=";
@@ -53,13 +53,13 @@ pub(crate) fn with_level(sdp: &str, level: u8) -> String {
     sdp.lines().flat_map(|old| [line(old).unwrap_or_else(|| old.to_owned()), "\r\n".to_owned()]).collect()
 }
 
-/// A host candidate for `address`, as the core wants it.
+/// A host candidate for `address`, as the core takes it.
 pub(crate) fn host_candidate(address: SocketAddr) -> Result<RTCIceCandidateInit, Error> {
     let candidate = CandidateHostConfig { base_config: base(address), ..Default::default() }.new_candidate_host()?;
     RTCIceCandidate::from(&candidate).to_json()
 }
 
-/// A server reflexive candidate: `public` is where the world sees `local`.
+/// A server reflexive candidate: `public` is the mapped address of `local`.
 pub(crate) fn reflexive_candidate(public: SocketAddr, local: SocketAddr) -> Result<RTCIceCandidateInit, Error> {
     let candidate = CandidateServerReflexiveConfig {
         base_config: base(public),
@@ -89,7 +89,7 @@ mod tests {
     const OF_RTCP: &str = "a=candidate:1 2 udp 5 127.0.0.1 9 typ host";
 
     #[test]
-    fn the_level_is_raised_to_what_is_sent() {
+    fn the_level_is_raised_to_the_one_that_is_sent() {
         let line = |fmtp: &str| format!("a=rtpmap:102 H264/90000\r\na=fmtp:102 {fmtp}\r\n");
         let own =
             |level: &str| line(&format!("level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=42e0{level}"));
@@ -105,7 +105,7 @@ mod tests {
         assert_eq!(with_level(&first, 0x32), first.replace("42001f", "420032"));
     }
 
-    /// Which of these sections have the candidates, if the core put them into the first.
+    /// The sections that have the candidates after the core has put them into the first.
     fn sections_with_candidates(sections: [&[&str]; 3]) -> Vec<usize> {
         let mut lines = vec!["v=0"];
         for (n, section) in sections.iter().enumerate() {
@@ -115,8 +115,7 @@ mod tests {
                 lines.push(OF_RTCP);
             }
         }
-        let out =
-            with_candidates_where_they_are_looked_for(&lines.iter().map(|l| format!("{l}\r\n")).collect::<String>());
+        let out = with_moved_candidates(&lines.iter().map(|l| format!("{l}\r\n")).collect::<String>());
         assert!(!out.contains(OF_RTCP));
         let parts: Vec<&str> = out.split("m=").skip(1).collect();
         let whole = format!("c=IN IP4 0.0.0.0\r\n{}\r\n{}\r\n", CANDIDATES[0], CANDIDATES[1]);
@@ -124,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn candidates_go_where_they_are_looked_for() {
+    fn candidates_are_moved_to_where_peers_look_for_them() {
         const CONNECTION: &str = "c=IN IP4 0.0.0.0";
         let rejected: &[&str] = &["m=audio 0 X 0", CONNECTION];
         let inactive: &[&str] = &["m=audio 9 X 111", CONNECTION, "a=inactive"];

@@ -34,7 +34,7 @@ pub fn payload_type(codec: Codec) -> u8 {
     }
 }
 
-/// Level 5.2 of H.264 (`level_idc`): 4096x2304 at 60 pictures a second, which is more than is ever sent unasked.
+/// Level 5.2 of H.264 (`level_idc`): 4096x2304 at 60 frames a second, more than is sent unless somebody asks for it.
 pub const HIGHEST_H264_LEVEL: u8 = 0x34;
 
 /// The codec as SDP describes it. H.264 is constrained baseline of any size up to [`HIGHEST_H264_LEVEL`].
@@ -58,15 +58,15 @@ pub fn rtp_codec(codec: Codec) -> RTCRtpCodec {
     }
 }
 
-/// The payload type of the retransmissions of a codec: the next one, as in browsers.
-fn repair_payload_type(codec: Codec) -> u8 {
+/// The payload type of a codec's retransmissions: the next one, as in browsers.
+fn rtx_payload_type(codec: Codec) -> u8 {
     payload_type(codec) + 1
 }
 
-/// A media engine that knows these codecs and no other, in this order of preference.
+/// A media engine with these codecs alone, in this order of preference.
 ///
 /// # Errors
-/// When the library refuses a codec, which would be a mistake of ours.
+/// When the library refuses a codec, which would be a bug of ours.
 pub fn media_engine(codecs: &[Codec]) -> Result<MediaEngine, Error> {
     let mut engine = MediaEngine::default();
     for &codec in codecs {
@@ -76,8 +76,7 @@ pub fn media_engine(codecs: &[Codec]) -> Result<MediaEngine, Error> {
     Ok(engine)
 }
 
-/// The same, that also has retransmissions on an SSRC of their own (RFC 4588) and reports when each packet came, by
-/// transport-wide numbers (draft-holmer-rmcat-transport-wide-cc-extensions-01).
+/// The same with RTX (RFC 4588) and transport-wide feedback (draft-holmer-rmcat-transport-wide-cc-extensions-01).
 ///
 /// # Errors
 /// As [`media_engine`].
@@ -88,7 +87,7 @@ pub fn adaptive_media_engine(codecs: &[Codec]) -> Result<MediaEngine, Error> {
         let feedback = |typ: &str| RTCPFeedback { typ: typ.into(), parameter: String::new() };
         rtp_codec.rtcp_feedback.push(feedback(TYPE_RTCP_FB_TRANSPORT_CC));
         if codec == Codec::Opus {
-            // Sound goes again as it was: nobody has another stream for it.
+            // Audio is retransmitted unchanged: browsers have no RTX for it.
             rtp_codec.rtcp_feedback.push(feedback(TYPE_RTCP_FB_NACK));
         }
         engine.register_codec(RTCRtpCodecParameters { rtp_codec, payload_type: payload_type(codec) }, kind(codec))?;
@@ -99,7 +98,7 @@ pub fn adaptive_media_engine(codecs: &[Codec]) -> Result<MediaEngine, Error> {
                 sdp_fmtp_line: format!("apt={}", payload_type(codec)),
                 ..Default::default()
             };
-            let parameters = RTCRtpCodecParameters { rtp_codec, payload_type: repair_payload_type(codec) };
+            let parameters = RTCRtpCodecParameters { rtp_codec, payload_type: rtx_payload_type(codec) };
             engine.register_codec(parameters, RtpCodecKind::Video)?;
         }
     }
@@ -110,20 +109,20 @@ pub fn adaptive_media_engine(codecs: &[Codec]) -> Result<MediaEngine, Error> {
     Ok(engine)
 }
 
-/// The name of the header extension that carries transport-wide numbers.
+/// The URI of the header extension with transport-wide sequence numbers.
 pub const TRANSPORT_NUMBER_URI: &str = "http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01";
 
 fn kind(codec: Codec) -> RtpCodecKind {
     if codec == Codec::Opus { RtpCodecKind::Audio } else { RtpCodecKind::Video }
 }
 
-/// How long nothing may be heard of a peer before it counts as disturbed, and how long after that as gone: together
-/// 10 s, so that a machine that lost its power has left a class within 15 s.
+/// How long a peer may be silent before it counts as disturbed, and how much longer before it is gone: 10 s together,
+/// so that a machine that lost its power has left a class within 15 s.
 pub const DISCONNECTED_AFTER: Duration = Duration::from_secs(4);
 /// See [`DISCONNECTED_AFTER`].
 pub const FAILED_AFTER: Duration = Duration::from_secs(6);
 
-/// Packets that may overtake one another: as many as are asked for again, and those sent meanwhile.
+/// SRTP's replay window, in packets: those that NACKs ask for again, and those sent meanwhile.
 const REPLAY_WINDOW: usize = 2048;
 
 /// Settings that both ends share.
@@ -134,11 +133,12 @@ pub fn settings() -> SettingEngineBuilder {
     SettingEngineBuilder::new()
         .with_srtp_protection_profiles(vec![SrtpProtectionProfile::Srtp_Aead_Aes_128_Gcm])
         .with_multicast_dns_mode(MulticastDnsMode::Disabled)
-        // A repaired packet is old: with the default of 64 it would be taken for a replay after a burst. As in browsers.
+        // A retransmitted packet is old: the default of 64 would take it for a replay. Browsers have larger windows,
+        // too.
         .with_srtp_replay_protection_window(REPLAY_WINDOW)
         .with_ice_timeouts(Some(DISCONNECTED_AFTER), Some(FAILED_AFTER), Some(Duration::from_secs(2)))
-        // 50 ms between checks: connected sooner than with the default 200 ms. 160 of them, 8 s: an SFU that answers a
-        // thousand newcomers may be that late, and who gave up would only come again.
+        // 50 ms between checks connect sooner than the default 200 ms. 160 checks take 8 s: an SFU that answers a
+        // thousand newcomers may be that late, and a peer that gave up would only come again.
         .with_ice_connection_attempts(Some(Duration::from_millis(50)), Some(160))
         .with_host_acceptance_min_wait(Some(Duration::ZERO))
         .with_prflx_acceptance_min_wait(Some(Duration::ZERO))
@@ -146,18 +146,18 @@ pub fn settings() -> SettingEngineBuilder {
         .with_relay_acceptance_min_wait(Some(Duration::from_millis(500)))
 }
 
-/// Sees each packet that arrives, decrypted and in order of arrival.
+/// Sees each packet that arrives, decrypted, in the order of arrival.
 pub type Hook = Box<dyn Fn(&Packet) + Send + Sync>;
 
-/// Changes each packet that arrives, before those see it that are farther from the wire.
+/// Changes each packet that arrives, before interceptors farther from the wire see it.
 pub type Change = Box<dyn Fn(&mut Packet) + Send + Sync>;
 
-/// Our interceptor, of a few kinds: it hands inbound RTCP to the application, which the chain would swallow otherwise;
-/// or it watches or changes what passes.
+/// Our interceptor. It hands inbound RTCP to the application, which the chain would consume otherwise, or it watches,
+/// changes or counts packets.
 #[derive(Default)]
 pub struct Tap {
     delivers_rtcp: bool,
-    /// A stream of ours, as the core knows it.
+    /// The SSRC of a stream of ours that the core knows.
     own: Option<u32>,
     arrived: Option<Hook>,
     change: Option<Change>,
@@ -167,29 +167,29 @@ pub struct Tap {
 }
 
 impl Tap {
-    /// Hands inbound RTCP to the application, whatever it speaks of.
+    /// Hands all inbound RTCP to the application.
     ///
-    /// The core looks at the first SSRC of a compound, and drops all of it where that is none of a track. A browser
-    /// that has had a retransmission reports on its SSRC too, often first, and then its NACKs and key frame requests
-    /// would be lost. So what asks for nothing, of a stream that the core knows, goes before.
+    /// The core looks at the first SSRC of a compound packet, and drops all of it if no track has that SSRC. A browser
+    /// that got a retransmission reports on the RTX SSRC, too, often first; then its NACKs and PLIs would be lost. So
+    /// an empty NACK for a stream that the core knows is put before them.
     pub fn delivering_rtcp() -> Self {
         Self { delivers_rtcp: true, ..Self::default() }
     }
 
     /// Shows each packet that arrives to `arrived`.
     ///
-    /// The async API is no place to read media from: packets that share a datagram batch with the first one of their
-    /// track come before its track exists and are lost, and with them the key frame.
+    /// Media must not be read from the async API: packets in the same batch as the first one of their track come before
+    /// the track exists and are lost, and the key frame with them.
     pub fn watching(arrived: Hook) -> Self {
         Self { arrived: Some(arrived), ..Self::default() }
     }
 
-    /// Lets `change` have each packet that arrives first.
+    /// Lets `change` edit each packet that arrives.
     pub fn changing(change: Change) -> Self {
         Self { change: Some(change), ..Self::default() }
     }
 
-    /// Adds the packets that outbound NACKs ask for to `nacked`.
+    /// Counts the packets that outbound NACKs ask for in `nacked`.
     pub fn counting(nacked: &Arc<AtomicU64>) -> Self {
         Self { nacked: Arc::clone(nacked), ..Self::default() }
     }
@@ -270,7 +270,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_report_on_retransmissions_takes_no_nack_with_it() {
+    fn a_report_on_an_rtx_ssrc_does_not_drop_the_nacks_after_it() {
         let (media, retransmissions) = (1, 2);
         let mut tap = Tap::delivering_rtcp();
         tap.bind_local_stream(&StreamInfo { ssrc: media, ..StreamInfo::default() });

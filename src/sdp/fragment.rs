@@ -1,24 +1,24 @@
-//! `application/trickle-ice-sdpfrag` (RFC 8840, section 9): candidates that a player found later.
+//! `application/trickle-ice-sdpfrag` (RFC 8840, section 9): candidates that a WHEP player trickles.
 
 use crate::protocol::IceCandidate;
 
-/// Candidates in one fragment: all that a machine with many interfaces has.
+/// Candidates in one fragment: more than a machine with many interfaces has.
 const MAX_CANDIDATES: usize = 64;
 
 /// The longest `a=mid`, in bytes; browsers write one digit.
 const MAX_MID_BYTES: usize = 64;
 
-/// What a fragment says.
+/// A parsed fragment.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Fragment {
-    /// The ICE session that it belongs to.
+    /// The user name fragment of the ICE session.
     pub(crate) ufrag: Option<String>,
-    /// Each with the `mid` of its section.
+    /// Candidates, each with the `mid` of its section.
     pub(crate) candidates: Vec<IceCandidate>,
 }
 
 impl Fragment {
-    /// Reads a fragment; the error is a sentence.
+    /// Parses a fragment; the error is a sentence for the player.
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
         let mut fragment = Self { ufrag: ufrag(text), candidates: Vec::new() };
         let (mut mid, mut is_empty) = (None, true);
@@ -61,7 +61,7 @@ fn candidate(line: &str, sdp_mid: Option<String>, username_fragment: Option<Stri
     Ok(candidate)
 }
 
-/// The first `a=ice-ufrag` of an offer or of a fragment: sections that are bundled have one.
+/// The first `a=ice-ufrag` of an offer or of a fragment: bundled sections share it.
 pub(crate) fn ufrag(text: &str) -> Option<String> {
     lines(text).find_map(|line| line.strip_prefix("a=ice-ufrag:")).map(str::to_owned)
 }
@@ -90,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_fragment_is_refused_with_a_sentence() {
+    fn a_malformed_fragment_is_refused_with_a_sentence() {
         let replaced = |from: &str, to: &str| GOOD.replace(from, to);
         for text in [
             String::new(),

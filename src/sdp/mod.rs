@@ -1,4 +1,4 @@
-//! What both ends negotiate (RFC 8829): codecs and settings, what an offer asks for, what an answer says.
+//! Negotiation (RFC 8829): codecs and settings, parsing offers, correcting answers.
 
 pub(crate) mod answer;
 pub mod engine;

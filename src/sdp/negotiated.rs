@@ -1,4 +1,4 @@
-//! What offer and answer have agreed on for a track.
+//! What offer and answer have negotiated for a track.
 
 use rtc::peer_connection::RTCPeerConnection;
 use rtc::peer_connection::configuration::media_engine::MIME_TYPE_RTX;
@@ -7,16 +7,16 @@ use rtc::rtp_transceiver::RTCRtpSenderId;
 use crate::rtp::Codec;
 use crate::sdp::engine;
 
-/// What the two sides have agreed on for a track.
-pub(crate) struct Agreed {
+/// What both sides have negotiated for a track.
+pub(crate) struct Negotiated {
     pub(crate) payload_type: u8,
     /// The payload type of retransmissions.
-    pub(crate) repairs: Option<u8>,
-    /// The id of the header extension with transport-wide numbers.
+    pub(crate) rtx: Option<u8>,
+    /// The id of the header extension with transport-wide sequence numbers.
     pub(crate) transport: Option<u8>,
 }
 
-impl Agreed {
+impl Negotiated {
     pub(crate) fn of(connection: &mut RTCPeerConnection, sender: RTCRtpSenderId, codec: Codec) -> Option<Self> {
         let mut sender = connection.rtp_sender(sender)?;
         let parameters = &sender.get_parameters().rtp_parameters;
@@ -26,12 +26,12 @@ impl Agreed {
             parameters.codecs.iter().filter(move |c| c.rtp_codec.mime_type.eq_ignore_ascii_case(&wanted))
         };
         let payload_type = named(&mime).next()?.payload_type;
-        let of_it = format!("apt={payload_type}");
-        let is_of_it = |fmtp: &str| fmtp.split(';').any(|part| part.trim() == of_it);
-        let repairs = named(MIME_TYPE_RTX).find(|c| is_of_it(&c.rtp_codec.sdp_fmtp_line)).map(|c| c.payload_type);
+        let apt = format!("apt={payload_type}");
+        let is_rtx = |fmtp: &str| fmtp.split(';').any(|part| part.trim() == apt);
+        let rtx = named(MIME_TYPE_RTX).find(|c| is_rtx(&c.rtp_codec.sdp_fmtp_line)).map(|c| c.payload_type);
         // 15 and more need the long form of header extensions (RFC 8285, 4.3).
         let numbers = parameters.header_extensions.iter().find(|e| e.uri == engine::TRANSPORT_NUMBER_URI);
         let transport = numbers.and_then(|e| u8::try_from(e.id).ok()).filter(|id| (1..=14).contains(id));
-        Some(Self { payload_type, repairs, transport })
+        Some(Self { payload_type, rtx, transport })
     }
 }

@@ -1,4 +1,4 @@
-//! What a student's offer asks for: read and checked before anything is built of it.
+//! What a student's offer asks for: parsed and checked before a peer connection is made.
 
 use std::io::Cursor;
 
@@ -8,7 +8,7 @@ use rtc::sdp::description::media::MediaDescription;
 use crate::protocol::VideoTrack;
 use crate::rtp::{Codec, Track};
 
-/// Sections an offer may have: sound, two pictures, the data channel, and room for a browser's extras.
+/// Sections of an offer: audio, two of video, the data channel, and some more that a browser may add.
 pub const MAX_SECTIONS: usize = 8;
 
 /// Why an offer can't be answered. Each has a stable code on the wire.
@@ -17,43 +17,44 @@ pub enum OfferError {
     /// It is not SDP.
     #[error("the offer is not a session description: {0}")]
     Malformed(String),
-    /// More sections than a lecture can have use for.
+    /// More sections than a lecture has tracks for.
     #[error("the offer has {0} media sections, at most {MAX_SECTIONS} are answered")]
     TooManySections(usize),
     /// A section wants to send.
     #[error("section {0} of the offer is {1}, a student only receives: make it recvonly")]
     NotRecvonly(usize, String),
-    /// Nothing that is sent can be decoded there.
+    /// The student decodes none of the codecs that are sent.
     #[error(
-        "no common codec: the lecture is sent as {sent}, the offer has {offered}; start the teacher with --codec {remedy}"
+        "no common codec: the lecture is sent as {sent}, the offer has {offered}; \
+         start the teacher with --codec {remedy}"
     )]
     NoCommonCodec {
         /// What the teacher sends.
         sent: Codec,
-        /// What the student named.
+        /// The codecs of the offer.
         offered: String,
-        /// A codec that the student could take.
+        /// A value for --codec that the student could decode.
         remedy: &'static str,
     },
-    /// The picture that is asked for is not sent.
+    /// The track that is asked for is not sent.
     #[error("the lecture has no {wanted} picture, it has {sent}: ask for that, or for no picture in particular")]
     NoSuchTrack {
-        /// What the student asked for.
+        /// The track that the student asked for.
         wanted: &'static str,
         /// What the teacher sends.
         sent: String,
     },
-    /// There is nothing to receive.
+    /// It has no section to receive with.
     #[error("the offer has no audio or video section: add one recvonly section for each")]
     NothingAsked,
 }
 
 /// The tracks that an offer gets, in the order of its sections, which is that of `add_track`.
 ///
-/// The first video section is for the screen, or the camera when no screen is shown; the second for the camera. With
-/// `video` the first is for that picture, and others get none. Each gets the first codec of `sent` that it takes, as
-/// `sent` lists a track once for each codec that it can be had in. Sound without a common codec is left out; pictures
-/// without one are an error, because a black screen explains nothing.
+/// The first video section gets the screen, or the camera if no screen is sent; the second gets the camera. With
+/// `video` the first gets that track, and others get none. A section gets the first codec of `sent` that it accepts;
+/// `sent` lists a track once per codec. Audio without a common codec is left out; video without one is an error,
+/// because a black screen explains nothing.
 ///
 /// # Errors
 /// [`OfferError`], with a sentence for the student.
@@ -75,8 +76,8 @@ pub fn tracks_for(
     let is_wanted = |track: Track| track.is_video() && only.is_none_or(|only| track == only);
     let mut wanted: Vec<Track> = sent.iter().map(|(track, _)| *track).filter(|track| is_wanted(*track)).collect();
     wanted.dedup();
-    let mut pictures = wanted.into_iter().peekable();
-    if let Some(only) = only.filter(|_| pictures.peek().is_none()) {
+    let mut videos = wanted.into_iter().peekable();
+    if let Some(only) = only.filter(|_| videos.peek().is_none()) {
         let mut sent: Vec<&str> = sent.iter().map(|(track, _)| track.name()).collect();
         sent.dedup();
         return Err(OfferError::NoSuchTrack { wanted: only.name(), sent: sent.join(" and ") });
@@ -88,7 +89,7 @@ pub fn tracks_for(
         if is_rejected(section) || !matches!(kind, "audio" | "video") {
             continue;
         }
-        // What a section says of itself counts before what is said for all: Firefox writes a=sendrecv there.
+        // The section's own direction counts before the session's: Firefox writes a=sendrecv there.
         let directions = || ["sendrecv", "sendonly", "inactive", "recvonly"].into_iter();
         let own = directions().find(|d| section.has_attribute(d));
         let direction = own.or_else(|| directions().find(|d| session.has_attribute(d))).unwrap_or("sendrecv");
@@ -98,12 +99,12 @@ pub fn tracks_for(
         asked = true;
         let wanted = match kind {
             "audio" if tracks.iter().all(|(track, _)| *track != Track::Audio) => Some(Track::Audio),
-            "video" => pictures.next(),
+            "video" => videos.next(),
             _ => None,
         };
         let Some(track) = wanted else { continue };
         let codecs = || sent.iter().filter(|(known, _)| *known == track).map(|(_, codec)| *codec);
-        match (codecs().find(|codec| takes(section, *codec)), codecs().next()) {
+        match (codecs().find(|codec| accepts(section, *codec)), codecs().next()) {
             (Some(codec), _) => tracks.push((track, codec)),
             (None, Some(codec)) if track.is_video() => {
                 let offered = offered_codecs(section);
@@ -116,14 +117,14 @@ pub fn tracks_for(
     if asked { Ok(tracks) } else { Err(OfferError::NothingAsked) }
 }
 
-/// Whether its own offerer has given a section up. Firefox offers all but the first section with port 0 and
-/// `bundle-only`, and these are meant (RFC 9143, 6).
+/// Whether the offerer has rejected a section. Firefox offers all but the first section with port 0 and `bundle-only`;
+/// those are not rejected (RFC 9143, 6).
 fn is_rejected(section: &MediaDescription) -> bool {
     section.media_name.port.value == 0 && !section.has_attribute("bundle-only")
 }
 
 /// Whether a section can receive this codec. H.264 must be fragmentable (packetization mode 1, RFC 6184, 5.4).
-fn takes(section: &MediaDescription, codec: Codec) -> bool {
+fn accepts(section: &MediaDescription, codec: Codec) -> bool {
     section.codecs().values().any(|offered| {
         offered.name.eq_ignore_ascii_case(codec.encoding_name())
             && (codec != Codec::H264 || offered.fmtp.contains("packetization-mode=1"))
@@ -200,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn one_picture_may_be_asked_for() {
+    fn one_video_track_may_be_asked_for() {
         let camera = Some(VideoTrack::Camera);
         assert_eq!(tracks_for(&offer(&[AUDIO, H264]), camera, &LECTURE).unwrap(), [LECTURE[0], LECTURE[2]]);
         assert_eq!(tracks_for(&offer(&[H264, H264]), camera, &LECTURE).unwrap(), LECTURE[2..]);
@@ -213,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn what_can_not_be_answered_says_why() {
+    fn a_refused_offer_says_why() {
         let sending = AUDIO.replace("recvonly", "sendrecv");
         assert_eq!(
             tracks_for(&offer(&[&sending]), None, &LECTURE),
@@ -248,7 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn sound_without_a_common_codec_is_left_out() {
+    fn audio_without_a_common_codec_is_left_out() {
         let pcmu = "m=audio 9 UDP/TLS/RTP/SAVPF 0\r\na=recvonly\r\na=rtpmap:0 PCMU/8000\r\n";
         assert_eq!(tracks_for(&offer(&[pcmu, H264]), None, &LECTURE).unwrap(), [LECTURE[1]]);
     }

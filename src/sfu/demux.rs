@@ -1,23 +1,23 @@
-//! Whose datagram is this: the first bytes of what arrives at a port that a whole class shares (RFC 7983).
+//! Demultiplexes STUN, DTLS and SRTP by the first bytes of a datagram (RFC 7983).
 
-/// What a datagram is.
+/// The kind of a datagram.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Datagram<'a> {
-    /// A STUN request; the part of its USERNAME that names us (RFC 8445, 7.2.2).
+    /// A STUN binding request.
     StunRequest {
-        /// Our user name fragment.
+        /// The part of its USERNAME that is ours (RFC 8445, 7.2.2).
         ufrag: &'a str,
     },
     /// Any other STUN message, with its transaction id.
     Stun {
-        /// Twelve bytes that tie an answer to its request (RFC 8489, 5).
+        /// Ties a response to its request (RFC 8489, 5).
         transaction: [u8; 12],
     },
     /// DTLS, RTP or SRTCP that is encrypted.
     Sealed,
     /// SRTCP whose E bit is clear. `webrtc` 0.21.1 would return it before it checked the tag, so it is dropped.
     UnencryptedRtcp,
-    /// Nothing that belongs here.
+    /// None of these.
     Unknown,
 }
 
@@ -97,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn a_request_names_its_peer() {
+    fn a_request_names_our_user_name_fragment() {
         assert_eq!(classify(&request(b"abcd:efghi")), Datagram::StunRequest { ufrag: "abcd" });
         let mut answer = request(b"x:y");
         answer[0] = 1;
@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn the_rest_by_its_first_bytes() {
+    fn other_datagrams_are_told_by_their_first_bytes() {
         assert_eq!(classify(&[22, 254, 253]), Datagram::Sealed);
         assert_eq!(classify(&[0x80; 12]), Datagram::Sealed);
         let mut rtcp = [0u8; 20];
@@ -136,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn any_cut_or_flipped_byte_is_survived() {
+    fn no_cut_or_changed_request_panics() {
         let good = request(b"abcd:efgh");
         for cut in 0..good.len() {
             assert!(!matches!(classify(&good[..cut]), Datagram::StunRequest { .. }));

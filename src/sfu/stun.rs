@@ -1,4 +1,4 @@
-//! How the world sees the SFU's socket: asked of a STUN server, from that very socket (RFC 8489).
+//! The SFU's server reflexive address, asked of a STUN server from the SFU's own socket (RFC 8489).
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -6,14 +6,14 @@ use std::time::{Duration, Instant};
 use rtc::stun::message::{BINDING_REQUEST, BINDING_SUCCESS, Getter, Message, TransactionId};
 use rtc::stun::xoraddr::XorMappedAddress;
 
-/// How often an unanswered question is asked again, and how often an answered one, so that the NAT keeps the way open.
+/// How soon an unanswered request is repeated, and an answered one, which keeps the NAT binding open.
 const RETRY: Duration = Duration::from_millis(500);
 const REFRESH: Duration = Duration::from_secs(20);
 
-/// Unanswered questions before the server counts as silent.
-const PATIENCE: u32 = 8;
+/// Unanswered requests before the server counts as silent.
+const MAX_UNANSWERED: u32 = 8;
 
-/// A STUN server that is asked for the SFU's public address.
+/// One STUN server, and the transaction with it.
 pub(super) struct StunClient {
     pub(super) server: SocketAddr,
     transaction: TransactionId,
@@ -22,12 +22,12 @@ pub(super) struct StunClient {
     mapped: Option<SocketAddr>,
 }
 
-/// What a step of the client says.
+/// What is due.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Asked {
-    /// Nothing is due.
+pub(super) enum StunStep {
+    /// Nothing.
     NotYet,
-    /// These bytes go to the server.
+    /// Send these bytes to the server.
     Send(Vec<u8>),
     /// The server did not answer, for the first time.
     Silent,
@@ -38,31 +38,31 @@ impl StunClient {
         Self { server, transaction: TransactionId::new(), due: now, unanswered: 0, mapped: None }
     }
 
-    /// What is to be done at `now`.
-    pub(super) fn step(&mut self, now: Instant) -> Asked {
+    /// Gives what is due at `now`.
+    pub(super) fn step(&mut self, now: Instant) -> StunStep {
         if now < self.due {
-            return Asked::NotYet;
+            return StunStep::NotYet;
         }
         self.unanswered += 1;
-        if self.unanswered == PATIENCE {
+        if self.unanswered == MAX_UNANSWERED {
             self.due = now + REFRESH;
-            return Asked::Silent;
+            return StunStep::Silent;
         }
-        self.due = now + if self.unanswered < PATIENCE { RETRY } else { REFRESH };
+        self.due = now + if self.unanswered < MAX_UNANSWERED { RETRY } else { REFRESH };
         let mut message = Message::new();
         match message.build(&[Box::new(self.transaction), Box::new(BINDING_REQUEST)]) {
-            Ok(()) => Asked::Send(message.raw),
-            Err(_) => Asked::NotYet,
+            Ok(()) => StunStep::Send(message.raw),
+            Err(_) => StunStep::NotYet,
         }
     }
 
-    /// Whether a STUN message with this transaction id answers this client.
+    /// Whether a STUN message with this source and transaction id is a response to this client.
     pub(super) fn expects(&self, from: SocketAddr, transaction: [u8; 12]) -> bool {
         from == self.server && transaction == self.transaction.0
     }
 
-    /// Reads an answer, and gives the public address when it is new.
-    pub(super) fn answer(&mut self, bytes: &[u8], now: Instant) -> Option<SocketAddr> {
+    /// Reads a response, and gives the public address when it is new.
+    pub(super) fn on_response(&mut self, bytes: &[u8], now: Instant) -> Option<SocketAddr> {
         let mut message = Message::new();
         message.unmarshal_binary(bytes).ok()?;
         if message.typ != BINDING_SUCCESS {
@@ -84,19 +84,19 @@ mod tests {
     use rtc::stun::message::Setter;
 
     #[test]
-    fn a_server_tells_the_address() {
+    fn a_response_gives_the_public_address() {
         let now = Instant::now();
         let server: SocketAddr = "127.0.0.1:3478".parse().unwrap();
         let mut client = StunClient::new(server, now);
-        let Asked::Send(question) = client.step(now) else { panic!("nothing was asked") };
+        let StunStep::Send(question) = client.step(now) else { panic!("nothing was asked") };
         let mut request = Message::new();
         request.unmarshal_binary(&question).unwrap();
         assert!(client.expects(server, request.transaction_id.0));
         let mut answer = Message::new();
         answer.build(&[Box::new(request.transaction_id), Box::new(BINDING_SUCCESS)]).unwrap();
         XorMappedAddress { ip: "203.0.113.7".parse().unwrap(), port: 4711 }.add_to(&mut answer).unwrap();
-        assert_eq!(client.answer(&answer.raw, now), Some("203.0.113.7:4711".parse().unwrap()));
-        assert_eq!(client.answer(&answer.raw, now), None, "nothing new");
+        assert_eq!(client.on_response(&answer.raw, now), Some("203.0.113.7:4711".parse().unwrap()));
+        assert_eq!(client.on_response(&answer.raw, now), None, "nothing new");
         assert!(!client.expects(server, request.transaction_id.0), "an answer counts once");
     }
 
@@ -106,10 +106,10 @@ mod tests {
         let mut client = StunClient::new("127.0.0.1:3478".parse().unwrap(), now);
         let mut silent = 0;
         for _ in 0..30 {
-            silent += u32::from(client.step(now) == Asked::Silent);
+            silent += u32::from(client.step(now) == StunStep::Silent);
             now += REFRESH;
         }
         assert_eq!(silent, 1);
-        assert_eq!(client.answer(b"nonsense", now), None);
+        assert_eq!(client.on_response(b"nonsense", now), None);
     }
 }

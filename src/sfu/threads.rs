@@ -1,111 +1,227 @@
 //! Workers on threads of their own: `--workers`.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
-use tokio::time::MissedTickBehavior;
 
-use super::SfuError;
-use super::router::TICK;
+use super::config::SfuError;
+use super::control_queue::{ControlReceiver, ControlSender, Entry, Kind, control_queue};
+use super::event_loop::{self, Next, Work};
 use super::worker::{Worker, WorkerCommand};
 use crate::rtp::{Frame, PerTrack, Track};
 
-/// Tasks that may wait for a thread: three tracks at 50 a second and the feedback of 1,000 students are some 5,000 a
-/// second, so more than a second of a thread that stands still.
-const TASK_QUEUE: usize = 8_192;
+/// Frames that may wait for a thread: three tracks in a few tiers at 50 a second, so a second of a thread that stands
+/// still.
+const FRAME_QUEUE: usize = 512;
+
+/// Datagrams that may wait for a thread: the feedback of 1,000 students for about a second.
+const DATAGRAM_QUEUE: usize = 8_192;
 
 /// A thread with a worker.
 pub(super) struct WorkerThread {
-    tasks: mpsc::Sender<WorkerCommand>,
-    /// Pictures of these tracks did not fit, and the thread does not know yet.
+    /// [`WorkerCommand::Frame`] and [`WorkerCommand::Gap`].
+    frames: mpsc::Sender<WorkerCommand>,
+    /// [`WorkerCommand::Datagram`].
+    datagrams: mpsc::Sender<WorkerCommand>,
+    /// All others. The thread ends when this queue is closed.
+    commands: ControlSender<WorkerCommand>,
+    /// Tracks of which a video frame did not fit, and the thread does not know yet.
     gaps: PerTrack<bool>,
     thread: Option<std::thread::JoinHandle<()>>,
 }
 
+/// The thread's ends of the queues.
+struct Queues {
+    frames: mpsc::Receiver<WorkerCommand>,
+    datagrams: mpsc::Receiver<WorkerCommand>,
+    commands: ControlReceiver<WorkerCommand>,
+}
+
 impl WorkerThread {
-    /// Starts the thread `hub-{number}`.
+    /// Starts the thread `sfu-{number}`.
     pub(super) fn start(number: usize, worker: Worker) -> Result<Self, SfuError> {
         let setup = |e: &dyn std::fmt::Display| SfuError::Setup(e.to_string());
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().map_err(|e| setup(&e))?;
-        let (tasks, queue) = mpsc::channel(TASK_QUEUE);
+        let (mut this, queues) = Self::new(FRAME_QUEUE);
+        let work = async move { event_loop::run(&mut WorkerLoop { worker, queues, next: None }).await };
         let thread = std::thread::Builder::new()
             .name(format!("sfu-{number}"))
-            .spawn(move || runtime.block_on(run(worker, queue)))
+            .spawn(move || runtime.block_on(work))
             .map_err(|e| setup(&e))?;
-        Ok(Self { tasks, gaps: PerTrack::default(), thread: Some(thread) })
+        this.thread = Some(thread);
+        Ok(this)
     }
 
-    /// Gives it something to do, or false when it does not keep up.
-    pub(super) fn give(&self, task: WorkerCommand) -> bool {
-        self.tasks.try_send(task).is_ok()
+    /// Without a thread.
+    fn new(frame_queue: usize) -> (Self, Queues) {
+        let (frames, frame_receiver) = mpsc::channel(frame_queue);
+        let (datagrams, datagram_receiver) = mpsc::channel(DATAGRAM_QUEUE);
+        let (commands, command_receiver) = control_queue();
+        let queues = Queues { frames: frame_receiver, datagrams: datagram_receiver, commands: command_receiver };
+        (Self { frames, datagrams, commands, gaps: PerTrack::default(), thread: None }, queues)
     }
 
-    /// Gives it a frame, which is after so many `keys` of its encoding, or the last of them. A picture that does not fit
-    /// is left out, and the thread is told before the next one of its track. Gives whether it was told so now: its
-    /// students wait for key frames then.
+    /// Gives the thread something to do. A datagram that it has no time for is lost, as it would be in the kernel.
+    /// Gives false only where a request is refused, or the thread is gone.
+    pub(super) fn give(&self, command: WorkerCommand) -> bool {
+        match command {
+            WorkerCommand::Datagram { .. } => {
+                let _ = self.datagrams.try_send(command);
+                true
+            }
+            command => self.commands.push(command),
+        }
+    }
+
+    /// Gives the thread a frame, which is after so many `keys` of its encoding, or the last of them. A video frame that
+    /// does not fit is left out, and the thread is told before the next one of its track. Gives whether it was told so
+    /// now: its peers wait for key frames then.
     pub(super) fn frame(&mut self, frame: Frame, keys: u64) -> bool {
         let track = frame.track;
-        let told = self.gaps[track] && self.give(WorkerCommand::Gap(track));
+        let told = self.gaps[track] && self.frames.try_send(WorkerCommand::Gap(track)).is_ok();
         self.gaps[track] &= !told;
         if !self.gaps[track] {
-            let fits = self.give(WorkerCommand::Frame { frame, keys });
+            let fits = self.frames.try_send(WorkerCommand::Frame { frame, keys }).is_ok();
             self.gaps[track] = !fits && track.is_video();
         }
         told
     }
 
-    /// A picture of this track was lost before it came here: the thread is told so at once, or before the next one.
+    /// A video frame of this track was lost before it came here: the thread is told so at once, or before the next one.
     pub(super) fn gap(&mut self, track: Track) {
-        self.gaps[track] = !self.give(WorkerCommand::Gap(track));
+        self.gaps[track] = self.frames.try_send(WorkerCommand::Gap(track)).is_err();
     }
 
-    /// Says goodbye to its students and ends the thread.
-    pub(super) fn close(mut self) {
-        // A full queue is emptied by dropping the sender; the students find out by themselves then.
-        let _ = self.tasks.try_send(WorkerCommand::Close);
-        let (nobody, _) = mpsc::channel(1);
-        drop(std::mem::replace(&mut self.tasks, nobody));
-        if let Some(thread) = self.thread.take() {
+    /// How many messages did not reach the thread since this was last asked.
+    pub(super) fn take_lost_messages(&self) -> u64 {
+        self.commands.take_lost_messages()
+    }
+
+    /// Says goodbye to the thread's peers and ends it.
+    pub(super) fn close(self) {
+        let Self { frames, datagrams, commands, thread, .. } = self;
+        commands.push(WorkerCommand::Close);
+        drop((frames, datagrams, commands));
+        if let Some(thread) = thread {
             let _ = thread.join();
         }
     }
 }
 
-/// Does what is asked until nobody can ask any more.
-async fn run(mut worker: Worker, mut tasks: mpsc::Receiver<WorkerCommand>) {
-    let mut tick = tokio::time::interval(TICK);
-    tick.set_missed_tick_behavior(MissedTickBehavior::Skip);
-    let mut ticked = Instant::now();
-    let mut served = false;
-    loop {
-        if ticked.elapsed() >= TICK {
-            ticked = Instant::now();
-            worker.tick();
-            worker.adapt();
-            worker.serve_behind();
-        }
-        tokio::select! {
-            biased;
-            task = tasks.recv() => match task {
-                Some(task) => worker.handle(task),
-                None => return,
-            },
-            () = std::future::ready(()), if !served && worker.has_video() => {
-                worker.serve_newest();
-                served = true;
-                continue;
+impl Entry for WorkerCommand {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::Candidate { .. } => Kind::Request,
+            Self::Tell { .. } | Self::TellAll { .. } => Kind::Message,
+            // The peers of a class are bounded, and so are these.
+            Self::Add(..) | Self::Remove { .. } | Self::Encodings(_) | Self::Stats(_) | Self::MoveTo(_) => {
+                Kind::Control
             }
-            _ = tick.tick() => {}
-            () = tokio::task::yield_now(), if worker.has_video() => {}
+            Self::Close | Self::Frame { .. } | Self::Gap(_) | Self::Datagram { .. } => Kind::Control,
+            #[cfg(test)]
+            Self::Panic { .. } => Kind::Control,
         }
-        served = false;
+    }
+
+    fn replaces(&self, older: &Self) -> bool {
+        match (self, older) {
+            (Self::Remove { id, .. }, Self::Candidate { id: of, .. } | Self::Tell { id: of, .. }) => id == of,
+            (Self::Encodings(_), Self::Encodings(_)) | (Self::MoveTo(_), Self::MoveTo(_)) => true,
+            (Self::Close, older) => older.kind() != Kind::Control,
+            _ => false,
+        }
+    }
+}
+
+/// A worker and what it gets.
+struct WorkerLoop {
+    worker: Worker,
+    queues: Queues,
+    /// What ended the last wait, a frame or a datagram.
+    next: Option<WorkerCommand>,
+}
+
+impl WorkerLoop {
+    fn next_frame(&mut self) -> Option<WorkerCommand> {
+        let is_frame = |next: &mut WorkerCommand| !matches!(next, WorkerCommand::Datagram { .. });
+        self.next.take_if(is_frame).or_else(|| self.queues.frames.try_recv().ok())
+    }
+
+    fn next_datagram(&mut self) -> Option<WorkerCommand> {
+        self.next.take().or_else(|| self.queues.datagrams.try_recv().ok())
+    }
+}
+
+impl Work for WorkerLoop {
+    fn media(&mut self, slice: Duration) {
+        let begun = Instant::now();
+        while begun.elapsed() < slice {
+            if let Some(frame) = self.next_frame() {
+                self.worker.handle(frame);
+            } else {
+                if self.worker.has_video() {
+                    self.worker.serve_newest();
+                }
+                return;
+            }
+        }
+    }
+
+    fn datagrams(&mut self, slice: Duration) -> Next {
+        let begun = Instant::now();
+        while begun.elapsed() < slice
+            && let Some(datagram) = self.next_datagram()
+        {
+            self.worker.handle(datagram);
+        }
+        Next::GoOn
+    }
+
+    fn commands(&mut self, most: usize) -> Next {
+        for _ in 0..most {
+            match self.queues.commands.pop() {
+                Some(command) => self.worker.handle(command),
+                None if self.queues.commands.is_over() => return Next::End,
+                None => break,
+            }
+        }
+        Next::GoOn
+    }
+
+    fn timers(&mut self) {
+        self.worker.tick();
+        self.worker.adapt();
+        self.worker.serve_behind();
+    }
+
+    fn has_work(&self) -> bool {
+        let Queues { frames, datagrams, commands } = &self.queues;
+        self.worker.has_video()
+            || self.next.is_some()
+            || !frames.is_empty()
+            || !datagrams.is_empty()
+            || !commands.is_empty()
+            || commands.is_over()
+    }
+
+    async fn wait(&mut self) {
+        let Queues { frames, datagrams, commands } = &mut self.queues;
+        tokio::select! {
+            Some(frame) = frames.recv() => self.next = Some(frame),
+            Some(datagram) = datagrams.recv() => self.next = Some(datagram),
+            () = commands.ready() => {}
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::congestion::RateMeter;
     use crate::rtp::{Codec, Encoding, FrameAssembler};
+    use crate::sfu::RTCIceCandidateInit;
+    use crate::sfu::control_queue::MAX_REQUESTS;
+    use crate::sfu::udp::UdpReceiver;
 
     fn frame(track: Track) -> Frame {
         let codec = if track.is_video() { Codec::Vp8 } else { Codec::Opus };
@@ -115,10 +231,9 @@ mod tests {
 
     #[test]
     fn a_thread_that_missed_a_picture_knows_where_and_how_many_key_frames_there_were() {
-        let (tasks, mut queue) = mpsc::channel(3);
-        let mut worker = WorkerThread { tasks, gaps: PerTrack::default(), thread: None };
+        let (mut worker, mut queues) = WorkerThread::new(3);
         let mut said = |taken: usize| {
-            let all: Vec<String> = std::iter::from_fn(|| queue.try_recv().ok())
+            let all: Vec<String> = std::iter::from_fn(|| queues.frames.try_recv().ok())
                 .take(taken)
                 .map(|task| match task {
                     WorkerCommand::Frame { frame, keys } => format!("{} {keys}", frame.track),
@@ -142,5 +257,61 @@ mod tests {
         assert_eq!(said(3), "audio 10, gap screen, screen 5");
         assert!(!worker.frame(frame(Track::Screen), 5));
         assert_eq!(said(3), "screen 5");
+    }
+
+    /// A worker without peers, on a thread of its own that waits until it is released.
+    fn stalled() -> (WorkerThread, std::sync::mpsc::Sender<()>) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().unwrap();
+        let socket = runtime.block_on(async { UdpReceiver::bind("127.0.0.1:0".parse().unwrap()).unwrap() });
+        let encoding = (Encoding::full(Track::Screen, Codec::Vp8), 1_000_000);
+        let traffic = RateMeter::new(&[encoding]);
+        let worker = Worker::new(1, traffic, socket.sender().unwrap(), mpsc::channel(8).0, mpsc::unbounded_channel().0);
+        let thread = WorkerThread::start(1, worker).unwrap();
+        let (release, stalls) = std::sync::mpsc::channel::<()>();
+        let (begun, begins) = std::sync::mpsc::channel();
+        thread.give(WorkerCommand::Stats(Box::new(move |_| {
+            begun.send(()).unwrap();
+            let _ = stalls.recv();
+        })));
+        begins.recv().unwrap();
+        (thread, release)
+    }
+
+    #[test]
+    fn a_full_queue_does_not_starve_the_lecture() {
+        let (mut worker, release) = stalled();
+        // How many frames wait, as each command sees it.
+        let (seen, sees) = std::sync::mpsc::channel();
+        let waiting = |frames: &mpsc::Sender<WorkerCommand>| frames.max_capacity() - frames.capacity();
+        for _ in 0..DATAGRAM_QUEUE {
+            let (frames, seen) = (worker.frames.clone(), seen.clone());
+            worker.give(WorkerCommand::Stats(Box::new(move |_| seen.send(waiting(&frames)).unwrap())));
+            let (at, from) = ("127.0.0.1:1".parse().unwrap(), "127.0.0.1:2".parse().unwrap());
+            worker.give(WorkerCommand::Datagram { id: 7, at, from, bytes: bytes::BytesMut::zeroed(100) });
+        }
+        for keys in 1..=5 {
+            worker.frame(frame(Track::Screen), keys);
+        }
+        assert_eq!(waiting(&worker.frames), 5);
+        drop(release);
+        let seen: Vec<usize> = (0..DATAGRAM_QUEUE).map(|_| sees.recv().unwrap()).collect();
+        let before = seen.iter().take_while(|waiting| **waiting > 0).count();
+        assert!(before < 20, "{before} of {DATAGRAM_QUEUE} commands went before the frames");
+        worker.close();
+    }
+
+    #[test]
+    fn a_flood_of_requests_loses_no_control() {
+        let (worker, release) = stalled();
+        let candidate = RTCIceCandidateInit::default();
+        let given =
+            (0..100_000).filter(|id| worker.give(WorkerCommand::Candidate { id: *id, candidate: candidate.clone() }));
+        assert_eq!(given.count(), MAX_REQUESTS);
+        let (done, is_done) = std::sync::mpsc::channel();
+        assert!(worker.give(WorkerCommand::Remove { id: 7, why: None }));
+        assert!(worker.give(WorkerCommand::Stats(Box::new(move |_| done.send(()).unwrap()))));
+        drop(release);
+        is_done.recv().unwrap();
+        worker.close();
     }
 }

@@ -23,7 +23,7 @@ use crate::dtls::flights::Handshake;
 use crate::dtls::records::Records;
 use crate::dtls::sctp::Violation;
 use crate::rtp::{OutgoingPacket, TwccSequenceNumber};
-use crate::srtp::{CoreWriter, Found, Opener, Sealer, TAG_BYTES, is_rtcp};
+use crate::srtp::{Opener, Sealing, SessionKeys, TAG_BYTES, is_rtcp};
 
 /// What a worker lends to a peer for one turn.
 pub(super) struct SendContext<'a> {
@@ -39,20 +39,11 @@ pub(super) struct SendContext<'a> {
     pub(super) shared_rtx: &'a mut ClassRetransmissions,
 }
 
-/// Who seals the RTP packets of this peer: never both, so that no nonce is used twice ([`crate::srtp`]).
-#[expect(clippy::large_enum_variant, reason = "every peer soon has a sealer, and each packet uses it")]
-enum Sealing {
-    /// The core, until its first packet has revealed the session key. One writer per SSRC.
-    Core(Vec<(u32, CoreWriter)>),
-    /// The SFU.
-    Own(Sealer),
-}
-
 /// One peer's transport. All senders of the peer share it.
 pub(super) struct Transport {
     /// Boxed because it is far larger than what a packet needs.
     pub(super) connection: Box<RTCPeerConnection>,
-    keys: Found,
+    keys: SessionKeys,
     sealing: Sealing,
     /// Our and the peer's address of the selected ICE candidate pair, as the core's last SRTP or SRTCP packet used it.
     path: Option<(SocketAddr, SocketAddr)>,
@@ -75,18 +66,18 @@ pub(super) struct Transport {
 }
 
 impl Transport {
-    /// A transport whose RTP is sealed by the core, with a writer for each SSRC, until `keys` has the session key. With
+    /// A transport whose RTP is sealed by the core, with a sender for each SSRC, until `keys` has the session key. With
     /// `twcc`, the id of the header extension, each packet carries a transport-wide sequence number.
     pub(super) fn new(
         connection: RTCPeerConnection,
-        keys: Found,
-        writers: Vec<(u32, CoreWriter)>,
+        keys: SessionKeys,
+        senders: Vec<(u32, RTCRtpSenderId)>,
         twcc: Option<u8>,
     ) -> Self {
         Self {
             connection: Box::new(connection),
+            sealing: Sealing::by_core(keys.clone(), senders),
             keys,
-            sealing: Sealing::Core(writers),
             path: None,
             handshake: Handshake::default(),
             next_number: twcc.map(|id| TwccSequenceNumber { id, number: 0 }),
@@ -103,7 +94,7 @@ impl Transport {
 
     /// Whether the SFU has the session key and seals RTP.
     pub(super) fn seals_rtp(&self) -> bool {
-        matches!(self.sealing, Sealing::Own(_))
+        self.sealing.sealer().is_some()
     }
 
     /// Whether the peer reports by transport-wide sequence numbers.
@@ -207,14 +198,13 @@ impl Transport {
             pacer.sent(packet.bytes());
         }
         // A sealer exists only after the core's first packet, so the path is known.
-        let (Sealing::Own(sealer), Some((from, to))) = (&self.sealing, self.path) else { return Sent::Yes };
+        let (Some(sealer), Some((from, to))) = (self.sealing.sealer(), self.path) else { return Sent::Yes };
         udp.queue_with(from, to, packet.bytes() + TAG_BYTES, |batch| sealer.seal(packet, batch))
     }
 
     /// Hands an RTP packet to the core, which seals it; [`drain`](Self::drain) sends it.
     fn write_by_core(&mut self, now: Instant, packet: &OutgoingPacket<'_>) {
-        let Sealing::Core(writers) = &self.sealing else { return };
-        let Some((_, writer)) = writers.iter().find(|(ssrc, _)| *ssrc == packet.ssrc) else { return };
+        let Some(sender) = self.sealing.core_sender(packet.ssrc) else { return };
         let mut header = rtc::rtp::Header {
             version: 2,
             marker: packet.marker,
@@ -229,7 +219,7 @@ impl Transport {
             let _ = header.set_extension(id, Bytes::copy_from_slice(&number.to_be_bytes()));
         }
         let packet = rtc::rtp::Packet { header, payload: Bytes::copy_from_slice(packet.payload) };
-        if let Some(mut sender) = self.connection.rtp_sender(writer.sender()) {
+        if let Some(mut sender) = self.connection.rtp_sender(sender) {
             // Fails only before DTLS is done; nothing is sent then.
             let _ = sender.write_rtp(now, packet);
         }
@@ -256,24 +246,22 @@ impl Transport {
             // SRTP and SRTCP (RFC 7983, 7) use the selected path; STUN checks others as well.
             if out.message.first().is_some_and(|first| (128..=191).contains(first)) {
                 self.path = Some((from, to));
-            } else if Handshake::is_of_it(&out.message) && !self.handshake.says(Instant::now(), from, to, &out.message)
+            } else if Handshake::is_dtls(&out.message)
+                && !self.handshake.on_send(Instant::now(), from, to, &out.message)
             {
                 continue;
             }
             sent = sent.and(udp.queue(from, to, &out.message));
         }
-        if let Sealing::Core(_) = self.sealing
-            && self.path.is_some()
-            && let Some(sealer) = self.keys.sealing().and_then(Sealer::new)
-        {
-            self.sealing = Sealing::Own(sealer);
+        if self.path.is_some() {
+            self.sealing.take_over();
         }
         sent.and(udp.flush())
     }
 
     /// Retransmits the DTLS flight that is due, if any.
     pub(super) fn retransmit_handshake(&mut self, now: Instant, udp: &mut UdpSender) {
-        for (from, to, datagram) in self.handshake.repeats(now) {
+        for (from, to, datagram) in self.handshake.retransmit(now) {
             udp.queue(*from, *to, datagram);
         }
     }
@@ -301,12 +289,12 @@ impl Transport {
         let (local_addr, peer_addr) = path;
         let transport =
             TransportContext { local_addr, peer_addr, ecn: None, transport_protocol: TransportProtocol::UDP };
-        if Handshake::is_of_it(&datagram) {
+        if Handshake::is_dtls(&datagram) {
             if !self.records.admit(now, is_connected, &datagram) {
                 self.refused_datagrams += 1;
                 return false;
             }
-            self.handshake.hears(now, &datagram);
+            self.handshake.on_receive(now, &datagram);
         }
         let opened = self.keys.opened();
         // A datagram that the core can't read was forged or is not for us; the core's state has not changed.
@@ -316,7 +304,7 @@ impl Transport {
         }
         if self.opener.is_none() {
             // Before the next packet: one that the core opened as well would count twice.
-            self.opener = self.keys.opening().and_then(Opener::new);
+            self.opener = self.keys.rtcp().and_then(Opener::new);
         }
         true
     }
@@ -341,12 +329,12 @@ impl Transport {
 
     /// Datagrams and SCTP packets of the peer that were not read.
     pub(super) fn refused(&self) -> u64 {
-        self.refused_datagrams + self.keys.refused()
+        self.refused_datagrams + self.keys.refused_sctp()
     }
 
     /// How the peer broke the rules of SCTP, if it did.
     pub(super) fn violation(&self) -> Option<Violation> {
-        self.keys.offence()
+        self.keys.violation()
     }
 
     /// Closes the connection, so that the student sees it end at once.
@@ -359,6 +347,7 @@ impl Transport {
     #[cfg(test)]
     pub(super) fn seal_from_now_on(&mut self, from: SocketAddr, to: SocketAddr) {
         self.path = Some((from, to));
-        self.sealing = Sealing::Own(self.keys.sealing().and_then(Sealer::new).unwrap());
+        self.sealing.take_over();
+        assert!(self.seals_rtp());
     }
 }

@@ -1,16 +1,28 @@
-//! The one UDP socket of a class: batched receives, one GSO send per student and frame.
+//! The one UDP socket of an SFU: batched receives, one GSO send per peer and frame.
+//!
+//! # Fragmentation
+//!
+//! An RTP packet has up to 1,200 bytes before SRTP, so a path with a smaller MTU (a tunnel, a VPN) drops it if the IPv4
+//! header says DF. No ICE agent reports an MTU, and ICMP is often filtered. So media may be fragmented: by any router
+//! on an IPv4 path, as DF is clear; by our kernel on an IPv6 path, once the router has sent Packet Too Big (RFC 8201).
 
+use std::collections::HashSet;
 use std::io::{self, IoSliceMut};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
+use nix::sys::socket::{setsockopt, sockopt};
 use quinn_udp::{BATCH_SIZE, RecvMeta, Transmit, UdpSockRef, UdpSocketState};
+use rustix::net::sockopt::{Ipv4PathMtuDiscovery, Ipv6PathMtuDiscovery, set_ip_mtu_discover, set_ipv6_mtu_discover};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use tokio::io::Interest;
 use tokio::net::UdpSocket;
 
 use crate::rtp::Delays;
 
-/// What the kernel may queue in each direction: a key frame of 100 kB for some forty students. The kernel gives less
-/// where `net.core.wmem_max` is less.
+/// Bytes that the kernel may queue in each direction: a key frame of 100 kB for some forty students. The kernel gives
+/// less where `net.core.wmem_max` is less.
 const KERNEL_BUFFER: usize = 4 << 20;
 
 /// Segments of one GSO send: the kernel takes 64, and no more than 64 kB.
@@ -19,19 +31,32 @@ const MAX_SEGMENTS: usize = 40;
 /// The largest datagram that GSO may build.
 const MAX_BATCH_BYTES: usize = 60_000;
 
+/// A socket that does nothing but fail for this long is gone.
+const GONE_AFTER: Duration = Duration::from_secs(3);
+
+/// Destinations without GSO that are remembered. One that is forgotten costs a failed system call.
+const MAX_WITHOUT_GSO: usize = 4096;
+
 /// The receiving side of a bound UDP socket.
 pub(super) struct UdpReceiver {
     io: UdpSocket,
-    state: UdpSocketState,
+    state: Arc<UdpSocketState>,
     local: SocketAddr,
     receive: Box<[u8]>,
+    /// The `errno` of every receive until the socket is bound anew.
+    #[cfg(test)]
+    pub(super) fails_with: Option<i32>,
 }
 
-/// A sending side of a UDP socket. There may be several, on threads of their own: sends don't wait for one another.
+/// A sending side of a UDP socket. Each thread has its own: sends don't wait for one another.
 pub(super) struct UdpSender {
     io: std::net::UdpSocket,
-    state: UdpSocketState,
+    state: Arc<UdpSocketState>,
     local: SocketAddr,
+    /// 1 where the kernel has no GSO.
+    max_segments: usize,
+    /// Destinations to which a GSO send failed: the interface has a smaller MTU than a segment, or no checksum offload.
+    without_gso: HashSet<SocketAddr>,
     batch: Batch,
     /// Packets and system calls that went out, and packets that the kernel refused.
     pub(super) sent: SentCounts,
@@ -41,7 +66,7 @@ pub(super) struct UdpSender {
     pub(super) sound_delays: Delays,
 }
 
-/// What went through a socket.
+/// Counts of what went through a socket.
 #[derive(Debug, Default, Clone, Copy)]
 pub(super) struct SentCounts {
     pub(super) packets: u64,
@@ -53,9 +78,12 @@ pub(super) struct SentCounts {
 /// Datagrams of one size for one destination, the last of which may be shorter.
 #[derive(Default)]
 struct Batch {
-    to: Option<(SocketAddr, SocketAddr)>,
+    /// From where to where.
+    path: Option<(SocketAddr, SocketAddr)>,
     segment: usize,
     count: usize,
+    /// Datagrams that one send takes.
+    most: usize,
     closed: bool,
     bytes: Vec<u8>,
 }
@@ -65,7 +93,7 @@ struct Batch {
 pub(super) enum Sent {
     /// It is on its way.
     Yes,
-    /// Its queues are full, or the network refused; some packets are lost.
+    /// The kernel's queues are full, or the network refused it; some packets are lost.
     Refused,
 }
 
@@ -77,29 +105,61 @@ impl Sent {
 }
 
 impl UdpReceiver {
-    /// Binds `address`. Must be called inside of a tokio runtime.
+    /// Binds `address`; an unspecified one means all interfaces, IPv6 and IPv4. Must be called inside of a tokio
+    /// runtime.
     pub(super) fn bind(address: SocketAddr) -> io::Result<Self> {
-        let domain = socket2::Domain::for_address(address);
-        let socket = socket2::Socket::new(domain, socket2::Type::DGRAM, Some(socket2::Protocol::UDP))?;
-        socket.set_nonblocking(true)?;
-        socket.bind(&address.into())?;
-        let state = UdpSocketState::new(UdpSockRef::from(&socket))?;
-        // Best effort: what the kernel grants is what there is.
-        let _ = socket.set_send_buffer_size(KERNEL_BUFFER);
-        let _ = socket.set_recv_buffer_size(KERNEL_BUFFER);
+        if !address.ip().is_unspecified() {
+            return Self::new(open(address, PortUse::Alone)?);
+        }
+        let port = address.port();
+        match open((Ipv6Addr::UNSPECIFIED, port).into(), PortUse::Alone) {
+            Ok(socket) => Self::new(socket),
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse => Err(error),
+            // A kernel without IPv6.
+            Err(_) => Self::new(open((Ipv4Addr::UNSPECIFIED, port).into(), PortUse::Alone)?),
+        }
+    }
+
+    fn new(socket: Socket) -> io::Result<Self> {
+        let state = Arc::new(UdpSocketState::new(UdpSockRef::from(&socket))?);
+        allow_fragmentation(&socket)?;
         let io = UdpSocket::from_std(socket.into())?;
         let local = io.local_addr()?;
         let receive = vec![0; BATCH_SIZE * state.gro_segments().max(1) * 1500].into_boxed_slice();
-        Ok(Self { io, state, local, receive })
+        Ok(Self {
+            io,
+            state,
+            local,
+            receive,
+            #[cfg(test)]
+            fails_with: None,
+        })
+    }
+
+    /// Binds a new socket to the same address in place of this one. `sender` is a sending side of this one: all sending
+    /// sides must get a new one from [`UdpReceiver::sender`].
+    pub(super) fn rebind(&mut self, sender: &UdpSender) -> io::Result<()> {
+        // The port is free only when the last sending side is gone, so both sockets share it until then. Either of
+        // these calls may fail, as something is wrong with the socket; one is enough.
+        let _ = SockRef::from(&self.io).set_reuse_address(true);
+        let _ = SockRef::from(&sender.io).set_reuse_address(true);
+        *self = Self::new(open(self.local, PortUse::Shared)?)?;
+        Ok(())
     }
 
     /// A sending side of the same socket.
-    pub(super) fn outlet(&self) -> io::Result<UdpSender> {
-        let io: std::net::UdpSocket = socket2::SockRef::from(&self.io).try_clone()?.into();
-        let state = UdpSocketState::new(UdpSockRef::from(&io))?;
-        let batch = Batch { bytes: Vec::with_capacity(MAX_BATCH_BYTES + 1500), ..Batch::default() };
-        let (sent, delays) = (SentCounts::default(), Delays::default());
-        Ok(UdpSender { io, state, local: self.local, batch, sent, delays, sound_delays: Delays::default() })
+    pub(super) fn sender(&self) -> io::Result<UdpSender> {
+        Ok(UdpSender {
+            io: SockRef::from(&self.io).try_clone()?.into(),
+            state: Arc::clone(&self.state),
+            local: self.local,
+            max_segments: MAX_SEGMENTS.min(self.state.max_gso_segments()),
+            without_gso: HashSet::new(),
+            batch: Batch { bytes: Vec::with_capacity(MAX_BATCH_BYTES + 1500), ..Batch::default() },
+            sent: SentCounts::default(),
+            delays: Delays::default(),
+            sound_delays: Delays::default(),
+        })
     }
 
     /// The bound address; its IP may be unspecified.
@@ -112,10 +172,14 @@ impl UdpReceiver {
         self.io.readable().await
     }
 
-    /// Receives what is there, up to one batch, and hands each datagram over as (local address, source, bytes).
-    /// Gives false when nothing was there.
+    /// Receives what is there, up to one batch, and hands each datagram over as (local address, source, bytes). Gives
+    /// false when nothing was there. An IPv4 address is an IPv4 address here, whatever the socket calls it.
     pub(super) fn receive(&mut self, mut each: impl FnMut(SocketAddr, SocketAddr, &[u8])) -> io::Result<bool> {
-        let Self { io, state, local, receive } = self;
+        #[cfg(test)]
+        if let Some(errno) = self.fails_with.filter(|errno| *errno != 0) {
+            return Err(io::Error::from_raw_os_error(errno));
+        }
+        let Self { io, state, local, receive, .. } = self;
         let size = receive.len() / BATCH_SIZE;
         let mut metas = [RecvMeta::default(); BATCH_SIZE];
         let mut slices: Vec<IoSliceMut<'_>> = receive.chunks_exact_mut(size).map(IoSliceMut::new).collect();
@@ -123,20 +187,86 @@ impl UdpReceiver {
         {
             Ok(count) => count,
             Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(false),
-            // An ICMP answer to an earlier send: that student is gone, its ICE will say so.
-            Err(e) if e.kind() == io::ErrorKind::ConnectionRefused => return Ok(true),
             Err(e) => return Err(e),
         };
         for (meta, bytes) in metas.iter().zip(&slices).take(count) {
             let at = match meta.dst_ip {
-                Some(ip) if local.ip().is_unspecified() => SocketAddr::new(ip, local.port()),
+                Some(ip) if local.ip().is_unspecified() => SocketAddr::new(ip.to_canonical(), local.port()),
                 _ => *local,
             };
+            let from = canonical(meta.addr);
             for datagram in bytes[..meta.len].chunks(meta.stride.max(1)) {
-                each(at, meta.addr, datagram);
+                each(at, from, datagram);
             }
         }
         Ok(true)
+    }
+}
+
+/// Errors of receiving since the last success.
+#[derive(Debug, Default)]
+pub(super) struct ReceiveErrors {
+    since: Option<Instant>,
+}
+
+impl ReceiveErrors {
+    /// A receive went well, also one that found nothing.
+    pub(super) fn on_success(&mut self) {
+        self.since = None;
+    }
+
+    /// Whether the socket is gone, after this error. Most errors are of another kind: ICMP answers to earlier sends,
+    /// which the kernel reports here (ECONNREFUSED, EHOSTUNREACH, ENETUNREACH, EPERM, ...), an interface that is down,
+    /// or memory that is short for a moment.
+    pub(super) fn is_gone(&mut self, now: Instant, error: &io::Error) -> bool {
+        let since = *self.since.get_or_insert(now);
+        matches!(error.raw_os_error(), Some(libc::EBADF | libc::ENOTSOCK))
+            || now.saturating_duration_since(since) >= GONE_AFTER
+    }
+}
+
+/// Whether another socket may have the port as well.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum PortUse {
+    Alone,
+    /// With a socket that allows it, too (`SO_REUSEADDR`).
+    Shared,
+}
+
+fn open(address: SocketAddr, port_use: PortUse) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
+    socket.set_nonblocking(true)?;
+    if address.is_ipv6() {
+        // The unspecified address stands for those of IPv4, too.
+        socket.set_only_v6(!address.ip().is_unspecified())?;
+    }
+    socket.set_reuse_address(port_use == PortUse::Shared)?;
+    socket.bind(&address.into())?;
+    // Only until it is bound: a second teacher must not get the port.
+    socket.set_reuse_address(false)?;
+    // Best effort: what the kernel grants is what there is.
+    let _ = socket.set_send_buffer_size(KERNEL_BUFFER);
+    let _ = socket.set_recv_buffer_size(KERNEL_BUFFER);
+    Ok(socket)
+}
+
+/// Undoes what `quinn-udp` sets for QUIC, which must not be fragmented.
+fn allow_fragmentation(socket: &Socket) -> io::Result<()> {
+    // OMIT: no DF, the MTU of the interface, and ICMP messages, which anybody can forge, change nothing. So GSO works.
+    set_ip_mtu_discover(socket, Ipv4PathMtuDiscovery::OMIT)?;
+    if socket.local_addr()?.is_ipv6() {
+        set_ipv6_mtu_discover(socket, Ipv6PathMtuDiscovery::WANT)?;
+        setsockopt(socket, sockopt::Ipv6DontFrag, &false)?;
+    }
+    Ok(())
+}
+
+/// An IPv4-mapped address as what it stands for (RFC 4291, 2.5.5.2).
+fn canonical(address: SocketAddr) -> SocketAddr {
+    match address.ip().to_canonical() {
+        ip @ IpAddr::V4(_) => SocketAddr::new(ip, address.port()),
+        // With its scope, without which nothing can be sent to a link-local address.
+        IpAddr::V6(_) => address,
     }
 }
 
@@ -156,17 +286,19 @@ impl UdpSender {
     ) -> Sent {
         let b = &self.batch;
         let fits = b.count > 0
-            && b.to == Some((from, to))
+            && b.path == Some((from, to))
             && !b.closed
             && len <= b.segment
-            && b.count < MAX_SEGMENTS.min(self.state.max_gso_segments())
+            && b.count < b.most
             && b.bytes.len() + len <= MAX_BATCH_BYTES;
         let sent = if fits { Sent::Yes } else { self.flush() };
-        let b = &mut self.batch;
-        if b.count == 0 {
-            b.to = Some((from, to));
-            b.segment = len;
+        if self.batch.count == 0 {
+            let has_gso = self.without_gso.is_empty() || !self.without_gso.contains(&to);
+            self.batch.path = Some((from, to));
+            self.batch.segment = len;
+            self.batch.most = if has_gso { self.max_segments } else { 1 };
         }
+        let b = &mut self.batch;
         // Only the last segment may be shorter.
         b.closed = len < b.segment;
         let begin = b.bytes.len();
@@ -182,59 +314,70 @@ impl UdpSender {
         self.batch.bytes.clear();
     }
 
+    /// Sends by the socket of `other` from now on. The counts go on.
+    pub(super) fn move_to(&mut self, other: Self) {
+        self.discard();
+        (self.io, self.state, self.local) = (other.io, other.state, other.local);
+    }
+
     /// Sends the batch.
     pub(super) fn flush(&mut self) -> Sent {
-        let b = &mut self.batch;
-        let (count, to) = (std::mem::take(&mut b.count), b.to.take());
-        b.closed = false;
-        let Some((from, to)) = to.filter(|_| count > 0) else { return Sent::Yes };
-        let src_ip = Some(from.ip()).filter(|ip| !ip.is_unspecified() && self.local.ip().is_unspecified());
-        let transmit = Transmit {
-            destination: to,
-            ecn: None,
-            contents: &b.bytes,
-            segment_size: (count > 1).then_some(b.segment),
-            src_ip,
-        };
-        // Nobody waits for the socket to become writable, so tokio's idea of that is not asked.
-        let result = self.state.try_send(UdpSockRef::from(&self.io), &transmit);
-        self.sent.calls += 1;
-        let sent = match result {
-            Ok(()) => {
-                self.sent.packets += count as u64;
-                self.sent.bytes += self.batch.bytes.len() as u64;
-                Sent::Yes
-            }
+        let (count, path) = (std::mem::take(&mut self.batch.count), self.batch.path.take());
+        self.batch.closed = false;
+        let Some(path) = path.filter(|_| count > 0) else { return Sent::Yes };
+        let segment = self.batch.segment;
+        let bytes = std::mem::take(&mut self.batch.bytes);
+        let sent = match self.send(path, &bytes, (count > 1).then_some(segment), count) {
+            Err(error) if count > 1 && is_about_gso(&error) => self.send_one_by_one(path, &bytes, segment),
+            Ok(()) => Sent::Yes,
             Err(_) => {
                 self.sent.refused += count as u64;
                 Sent::Refused
             }
         };
+        self.batch.bytes = bytes;
         self.batch.bytes.clear();
         sent
     }
+
+    /// Sends what the kernel did not take as one GSO send.
+    fn send_one_by_one(&mut self, path: (SocketAddr, SocketAddr), bytes: &[u8], segment: usize) -> Sent {
+        if self.without_gso.len() == MAX_WITHOUT_GSO {
+            self.without_gso.clear();
+        }
+        self.without_gso.insert(path.1);
+        let mut sent = Sent::Yes;
+        for datagram in bytes.chunks(segment) {
+            if self.send(path, datagram, None, 1).is_err() {
+                self.sent.refused += 1;
+                sent = Sent::Refused;
+            }
+        }
+        sent
+    }
+
+    fn send(
+        &mut self,
+        (from, to): (SocketAddr, SocketAddr),
+        contents: &[u8],
+        segment_size: Option<usize>,
+        count: usize,
+    ) -> io::Result<()> {
+        let src_ip = Some(from.ip()).filter(|ip| !ip.is_unspecified() && self.local.ip().is_unspecified());
+        let transmit = Transmit { destination: to, ecn: None, contents, segment_size, src_ip };
+        self.sent.calls += 1;
+        // Nobody waits for the socket to become writable, so tokio's idea of that is not asked.
+        self.state.try_send(UdpSockRef::from(&self.io), &transmit)?;
+        self.sent.packets += count as u64;
+        self.sent.bytes += contents.len() as u64;
+        Ok(())
+    }
 }
 
-/// The addresses of this machine that a student might reach `bound` by, real ones before loopback.
-///
-/// At most eight: ICE tries every pair, and a machine full of container bridges would make students wait.
-pub(super) fn local_addresses(bound: SocketAddr) -> Vec<SocketAddr> {
-    const MOST: usize = 8;
-    if !bound.ip().is_unspecified() {
-        return vec![bound];
-    }
-    let mut ips: Vec<IpAddr> = if_addrs::get_if_addrs()
-        .unwrap_or_default()
-        .into_iter()
-        .map(|interface| interface.ip())
-        .filter(|ip| matches!(ip, IpAddr::V4(v4) if !v4.is_link_local() && !v4.is_unspecified()))
-        .collect();
-    ips.push(Ipv4Addr::LOCALHOST.into());
-    ips.sort_by_key(IpAddr::is_loopback);
-    ips.dedup();
-    let loopback = ips.pop();
-    ips.truncate(MOST - 1);
-    ips.into_iter().chain(loopback).map(|ip| SocketAddr::new(ip, bound.port())).collect()
+/// Whether the same datagrams may go without GSO: a segment is larger than the MTU of the interface (EINVAL, since
+/// Linux 6.14 EMSGSIZE), or the interface has no checksum offload (EIO).
+fn is_about_gso(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EINVAL | libc::EMSGSIZE | libc::EIO))
 }
 
 #[cfg(test)]
@@ -244,7 +387,7 @@ mod tests {
     async fn receive_all(socket: &mut UdpReceiver, want: usize) -> Vec<Vec<u8>> {
         let mut got = Vec::new();
         while got.len() < want {
-            tokio::time::timeout(std::time::Duration::from_secs(5), socket.readable()).await.unwrap().unwrap();
+            tokio::time::timeout(Duration::from_secs(5), socket.readable()).await.unwrap().unwrap();
             socket.receive(|_, _, bytes| got.push(bytes.to_vec())).unwrap();
         }
         got
@@ -253,7 +396,7 @@ mod tests {
     #[tokio::test]
     async fn batches_keep_order_and_sizes() {
         let from = UdpReceiver::bind("127.0.0.1:0".parse().unwrap()).unwrap();
-        let mut a = from.outlet().unwrap();
+        let mut a = from.sender().unwrap();
         let mut b = UdpReceiver::bind("127.0.0.1:0".parse().unwrap()).unwrap();
         let sizes = [100usize, 100, 100, 40, 100, 7, 200, 200, 1];
         for (n, size) in sizes.iter().enumerate() {
@@ -272,13 +415,91 @@ mod tests {
         let mut sfu = UdpReceiver::bind("0.0.0.0:0".parse().unwrap()).unwrap();
         let to = SocketAddr::new(Ipv4Addr::LOCALHOST.into(), sfu.local().port());
         let student = UdpReceiver::bind("127.0.0.1:0".parse().unwrap()).unwrap();
-        let mut outlet = student.outlet().unwrap();
-        outlet.queue(student.local(), to, b"hello");
-        outlet.flush();
-        tokio::time::timeout(std::time::Duration::from_secs(5), sfu.readable()).await.unwrap().unwrap();
+        let mut sender = student.sender().unwrap();
+        sender.queue(student.local(), to, b"hello");
+        sender.flush();
+        tokio::time::timeout(Duration::from_secs(5), sfu.readable()).await.unwrap().unwrap();
         let mut seen = None;
         sfu.receive(|at, from, _| seen = Some((at, from))).unwrap();
         assert_eq!(seen, Some((to, student.local())));
-        assert!(local_addresses(sfu.local()).contains(&to));
+    }
+
+    #[tokio::test]
+    async fn one_socket_speaks_both_families_and_an_ipv4_address_is_one() {
+        let mut sfu = UdpReceiver::bind("0.0.0.0:0".parse().unwrap()).unwrap();
+        if sfu.local().is_ipv4() {
+            println!("skipped: no IPv6 here");
+            return;
+        }
+        let mut back = sfu.sender().unwrap();
+        for address in ["127.0.0.1:0", "[::1]:0"] {
+            let mut student = UdpReceiver::bind(address.parse().unwrap()).unwrap();
+            let to = SocketAddr::new(student.local().ip(), sfu.local().port());
+            let mut sender = student.sender().unwrap();
+            sender.queue(student.local(), to, b"question");
+            sender.flush();
+            tokio::time::timeout(Duration::from_secs(5), sfu.readable()).await.unwrap().unwrap();
+            let mut seen = None;
+            sfu.receive(|at, from, _| seen = Some((at, from))).unwrap();
+            assert_eq!(seen, Some((to, student.local())));
+            // A GSO send, from the address that was called.
+            assert!((0..3).all(|_| back.queue(to, student.local(), &[7; 100]) == Sent::Yes));
+            assert_eq!((back.flush(), receive_all(&mut student, 3).await.len()), (Sent::Yes, 3));
+        }
+        let taken = UdpReceiver::bind((Ipv4Addr::UNSPECIFIED, sfu.local().port()).into());
+        assert_eq!(taken.err().map(|error| error.kind()), Some(io::ErrorKind::AddrInUse), "a second teacher");
+    }
+
+    #[tokio::test]
+    async fn a_socket_that_is_bound_anew_keeps_its_port_and_a_second_teacher_does_not_get_it() {
+        let mut sfu = UdpReceiver::bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let mut sender = sfu.sender().unwrap();
+        let local = sfu.local();
+        sfu.rebind(&sender).unwrap();
+        assert!(UdpReceiver::bind(local).is_err());
+        sender.move_to(sfu.sender().unwrap());
+        assert_eq!(sfu.local(), local);
+        assert!(UdpReceiver::bind(local).is_err());
+        let mut student = UdpReceiver::bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        sender.queue(local, student.local(), b"hello");
+        sender.flush();
+        assert_eq!(receive_all(&mut student, 1).await, [b"hello"]);
+        let mut of_student = student.sender().unwrap();
+        of_student.queue(student.local(), local, b"hello");
+        of_student.flush();
+        assert_eq!(receive_all(&mut sfu, 1).await, [b"hello"]);
+    }
+
+    #[test]
+    fn only_a_socket_that_is_gone_counts_as_gone() {
+        let (mut errors, start) = (ReceiveErrors::default(), Instant::now());
+        let error = io::Error::from_raw_os_error;
+        for errno in [
+            libc::ECONNREFUSED,
+            libc::EHOSTUNREACH,
+            libc::ENETUNREACH,
+            libc::EHOSTDOWN,
+            libc::ENETDOWN,
+            libc::EPERM,
+            libc::ENOBUFS,
+            libc::ENOMEM,
+            libc::EINTR,
+            libc::EPROTO,
+            libc::EMSGSIZE,
+            libc::ENOPROTOOPT,
+            libc::EIO,
+        ] {
+            for n in 0..100 {
+                assert!(!errors.is_gone(start + GONE_AFTER / 200 * n, &error(errno)), "{errno}");
+            }
+            errors.on_success();
+        }
+        assert!(!errors.is_gone(start, &error(libc::EIO)));
+        assert!(errors.is_gone(start + GONE_AFTER, &error(libc::EIO)), "no success since");
+        errors.on_success();
+        assert!(!errors.is_gone(start + GONE_AFTER * 2, &error(libc::EIO)));
+        for errno in [libc::EBADF, libc::ENOTSOCK] {
+            assert!(ReceiveErrors::default().is_gone(start, &error(errno)));
+        }
     }
 }

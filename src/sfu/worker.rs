@@ -55,6 +55,8 @@ pub(super) enum WorkerCommand {
     Tell { id: PeerId, text: Arc<str> },
     /// Send a message to all students.
     TellAll { text: Arc<str> },
+    /// The socket was bound anew: send by this one.
+    MoveTo(Box<UdpSender>),
     /// Give the counters.
     Stats(Box<dyn FnOnce(WorkerStats) + Send>),
     /// Close all connections.
@@ -201,6 +203,7 @@ impl Worker {
             WorkerCommand::TellAll { text } => {
                 (0..self.peers.len()).for_each(|index| self.tell(index, Arc::clone(&text)));
             }
+            WorkerCommand::MoveTo(sender) => self.media.udp.move_to(*sender),
             WorkerCommand::Stats(reply) => reply(self.stats()),
             WorkerCommand::Close => (0..self.peers.len()).for_each(|index| self.remove(index, None)),
             #[cfg(test)]

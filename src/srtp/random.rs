@@ -1,4 +1,4 @@
-//! Ten thousand random steps of a class, with every invariant of the fan-out looked at after each. No clock, no socket.
+//! Ten thousand random steps of a class; every invariant of the fan-out is checked after each. No clock, no socket.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -10,12 +10,12 @@ use rtc::srtp::context::Context;
 use rtc::srtp::option::srtp_no_replay_protection;
 use rtc::srtp::protection_profile::ProtectionProfile;
 
-use super::keys::SessionKey;
+use super::seal::Sealer;
+use super::session::SessionKey;
 use crate::rtp::{
     Codec, Encoding, FrameAssembler, FrameRing, MAX_FIRST_SEQUENCE_NUMBER, OutgoingPacket, REPLAY_AGE, Start,
     Subscription, Tier, Track,
 };
-use crate::srtp::Sealer;
 
 /// The same class in every run; a failure names it.
 const SEED: u64 = 0x5eed_c1a5_5000_0003;
@@ -37,7 +37,7 @@ impl Random {
     }
 }
 
-/// A student, and what it has got: by packet index what was sealed, and where its time is.
+/// A student, and what it has received: sealed packets by index, and its last timestamp.
 struct Student {
     subscription: Subscription,
     sealer: Sealer,
@@ -49,16 +49,16 @@ struct Student {
     last_source: Option<u32>,
 }
 
-/// The session key that the library derives of this master key: what the SFU hears (see `keys`).
+/// Its session key is what the library derives of a master key, as the SFU sees it (see [`super::provider`]).
 fn student(ssrc: u32, first: u16) -> Student {
-    let (provider, found) = crate::srtp::listening(default_provider().unwrap());
+    let (provider, keys) = crate::srtp::capturing(default_provider().unwrap());
     let context = |crypto| {
         let profile = ProtectionProfile::AeadAes128Gcm;
         Context::new(&[3; 16], &[5; 12], profile, Some(srtp_no_replay_protection()), None, crypto).unwrap()
     };
     let mut sender = context(provider.crypto());
     sender.encrypt_rtp(&[0x80, 96, 0, 1, 0, 0, 0, 0, 0, 0, 0, 9, 1]).unwrap();
-    let session: &SessionKey = found.sealing().unwrap();
+    let session: &SessionKey = keys.rtp().unwrap();
     Student {
         subscription: Subscription::new(ssrc, PAYLOAD_TYPE, first, Tier::Full),
         sealer: Sealer::new(session).unwrap(),

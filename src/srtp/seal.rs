@@ -1,50 +1,79 @@
-//! The hot path: a packet out of the shared ring, sealed for one student (SRTP, RFC 3711, with AES-128-GCM, RFC 7714).
+//! The hot path: a packet out of the shared ring, sealed for one peer (SRTP, RFC 3711, with AES-128-GCM, RFC 7714).
 //!
 //! # The invariant
 //!
-//! Under one key, a nonce is made of SSRC and packet index, and GCM gives the authentication key away to who sees two
-//! different packets under one nonce. So **an SSRC is sealed by exactly one side**: by the core up to its first packet,
-//! by us from then on. [`Transport`](crate::sfu) has the writers of the core or a [`Sealer`], never both. We never seal
-//! two different packets of one SSRC under one index, as a [`Subscription`](crate::rtp::Subscription) names every
-//! packet once; a packet that is sent again is the same one, bit for bit.
+//! **Under one key an SSRC is sealed by exactly one side**: by the core up to its first packet, by a [`Sealer`] from
+//! then on. A nonce is made of SSRC and packet index, and two different packets under one nonce give away GCM's
+//! authentication key.
+//!
+//! [`Sealing`] is one side or the other. It can't be cloned, a [`Sealer`] is made only by [`Sealing::take_over`], and
+//! that drops the core's senders. What types can't rule out: `RTCRtpSenderId` is `Copy`, and its connection accepts it
+//! at any time. So one place in `src/` calls the core's `write_rtp`, with an id from [`Sealing::core_sender`];
+//! `tests/it/layering.rs` holds it to that.
+//!
+//! The sealer itself never seals two different packets of an SSRC under one index: a
+//! [`Subscription`](crate::rtp::Subscription) gives each packet an index once, and a packet that is sent again is the
+//! same one, bit for bit.
 
 use ring::aead::{AES_128_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 use rtc::rtp_transceiver::RTCRtpSenderId;
 
-use super::keys::SessionKey;
+use super::provider::SessionKeys;
+use super::session::{SessionKey, TAG_BYTES, nonce};
 use crate::rtp::{MAX_HEADER_BYTES, OutgoingPacket};
 
-/// What a sealed packet has more than before: the tag.
-pub(crate) const TAG_BYTES: usize = 16;
+/// Who seals the RTP packets of one connection.
+pub(crate) struct Sealing(Side);
 
-/// The right to let the core write media of one SSRC. It can't be copied.
-pub(crate) struct CoreWriter(RTCRtpSenderId);
+#[expect(clippy::large_enum_variant, reason = "every peer soon has a sealer, and each packet uses it")]
+enum Side {
+    /// The core, with a sender for each SSRC, until its first packet has revealed the session key.
+    Core { keys: SessionKeys, senders: Vec<(u32, RTCRtpSenderId)> },
+    /// The SFU.
+    Own(Sealer),
+}
 
-impl CoreWriter {
-    /// For a sender that has not written anything.
-    pub(crate) fn new(sender: RTCRtpSenderId) -> Self {
-        Self(sender)
+impl Sealing {
+    /// The core seals, with these senders by SSRC. None of them must have sent anything yet.
+    pub(crate) fn by_core(keys: SessionKeys, senders: Vec<(u32, RTCRtpSenderId)>) -> Self {
+        Self(Side::Core { keys, senders })
     }
 
-    pub(crate) fn sender(&self) -> RTCRtpSenderId {
-        self.0
+    /// The core's sender of an SSRC, while the core seals.
+    pub(crate) fn core_sender(&self, ssrc: u32) -> Option<RTCRtpSenderId> {
+        let Side::Core { senders, .. } = &self.0 else { return None };
+        senders.iter().find(|(known, _)| *known == ssrc).map(|(_, sender)| *sender)
+    }
+
+    /// The sealer, once the SFU seals.
+    pub(crate) fn sealer(&self) -> Option<&Sealer> {
+        if let Side::Own(sealer) = &self.0 { Some(sealer) } else { None }
+    }
+
+    /// From now on the SFU seals, if the session key is known. The core's senders are dropped.
+    pub(crate) fn take_over(&mut self) {
+        if let Side::Core { keys, .. } = &self.0
+            && let Some(sealer) = keys.rtp().and_then(Sealer::new)
+        {
+            self.0 = Side::Own(sealer);
+        }
     }
 }
 
-/// Seals what goes to one student.
+/// Seals the RTP packets of one connection.
 pub(crate) struct Sealer {
     key: LessSafeKey,
     salt: [u8; 12],
 }
 
 impl Sealer {
-    /// None if the system's cryptography does not want the key, which it says nothing about.
-    pub(crate) fn new(session: &SessionKey) -> Option<Self> {
+    /// None if `ring` refuses the key. It does not say when it would.
+    pub(super) fn new(session: &SessionKey) -> Option<Self> {
         let key = LessSafeKey::new(UnboundKey::new(&AES_128_GCM, &session.key).ok()?);
         Some(Self { key, salt: session.salt })
     }
 
-    /// Adds the packet to `out`, sealed: [`TAG_BYTES`] more than its length.
+    /// Appends the sealed packet to `out`: its length and [`TAG_BYTES`].
     pub(crate) fn seal(&self, packet: &OutgoingPacket<'_>, out: &mut Vec<u8>) {
         let start = out.len();
         packet.write_header(out);
@@ -56,7 +85,7 @@ impl Sealer {
         let nonce = Nonce::assume_unique_for_key(nonce(self.salt, packet.ssrc, packet.index));
         match self.key.seal_in_place_separate_tag(nonce, Aad::from(&*header), &mut out[begin..]) {
             Ok(tag) => out.extend_from_slice(tag.as_ref()),
-            // Only for texts of more than 64 GB. Nothing unsealed leaves: zeroes do.
+            // Only for more than 64 GB. Nothing leaves unsealed: zeroes do.
             Err(_) => {
                 out[begin..].fill(0);
                 out.resize(start + packet.bytes() + TAG_BYTES, 0);
@@ -65,36 +94,24 @@ impl Sealer {
     }
 }
 
-/// Two zeroes, SSRC and index, xored with the salt; the same makes the salt of a nonce. The index of SRTP has 48 bits,
-/// roll-over counter and sequence number (RFC 7714, 8.1); that of SRTCP is smaller, behind two zeroes (9.1).
-pub(crate) fn nonce(mut salt: [u8; 12], ssrc: u32, index: u64) -> [u8; 12] {
-    for (byte, known) in salt[2..6].iter_mut().zip(ssrc.to_be_bytes()) {
-        *byte ^= known;
-    }
-    for (byte, known) in salt[6..].iter_mut().zip(&index.to_be_bytes()[2..]) {
-        *byte ^= known;
-    }
-    salt
-}
-
 #[cfg(test)]
 mod tests {
     use rtc::crypto::default_provider;
     use rtc::srtp::context::Context;
     use rtc::srtp::protection_profile::ProtectionProfile;
 
-    use super::super::keys::{Found, listening};
+    use super::super::provider::capturing;
     use super::*;
     use crate::rtp::TwccSequenceNumber;
 
     const MASTER_KEY: [u8; 16] = [7; 16];
     const MASTER_SALT: [u8; 12] = [9; 12];
 
-    /// A context of the library, and the key that is heard when it seals.
-    fn library() -> (Context, Found) {
-        let (provider, found) = listening(default_provider().unwrap());
+    /// A context of the library, and the keys that are seen when it seals.
+    fn library() -> (Context, SessionKeys) {
+        let (provider, keys) = capturing(default_provider().unwrap());
         let profile = ProtectionProfile::AeadAes128Gcm;
-        (Context::new(&MASTER_KEY, &MASTER_SALT, profile, None, None, provider.crypto()).unwrap(), found)
+        (Context::new(&MASTER_KEY, &MASTER_SALT, profile, None, None, provider.crypto()).unwrap(), keys)
     }
 
     fn packet(index: u64, payload: &[u8]) -> OutgoingPacket<'_> {
@@ -112,22 +129,22 @@ mod tests {
     }
 
     #[test]
-    fn the_key_is_heard_at_the_first_rtp_packet_and_not_before() {
-        let (mut context, found) = library();
+    fn the_first_rtp_packet_reveals_the_key() {
+        let (mut context, keys) = library();
         let report = [0x80, 201, 0, 1, 0, 0, 0, 7];
         context.encrypt_rtcp(&report).unwrap();
-        assert!(found.sealing().is_none(), "a report has another key");
+        assert!(keys.rtp().is_none(), "a report has another key");
         context.encrypt_rtp(&packet(5, b"first").plain()).unwrap();
-        assert!(found.sealing().is_some());
+        assert!(keys.rtp().is_some());
     }
 
     #[test]
-    fn what_we_seal_is_what_the_library_seals_and_opens_over_a_roll_over() {
-        let (mut sender, found) = library();
+    fn we_seal_as_the_library_does_also_after_a_roll_over() {
+        let (mut sender, keys) = library();
         let (mut receiver, _) = library();
         let first = packet(32_767, b"the core's only packet");
         receiver.decrypt_rtp(&sender.encrypt_rtp(&first.plain()).unwrap()).unwrap();
-        let sealer = Sealer::new(found.sealing().unwrap()).unwrap();
+        let sealer = Sealer::new(keys.rtp().unwrap()).unwrap();
         let payload: Vec<u8> = (0..1_160).map(|n| n as u8).collect();
         let mut sealed = Vec::new();
         for index in 32_768..32_768 + 70_000 {
@@ -146,5 +163,20 @@ mod tests {
         sealed.clear();
         sealer.seal(&packet(3 << 16, &payload), &mut sealed);
         assert!(receiver.decrypt_rtp(&sealed).is_err(), "the receiver counts on");
+    }
+
+    #[test]
+    fn the_core_and_the_sfu_never_both_seal() {
+        let (mut context, keys) = library();
+        let ssrc = packet(5, b"").ssrc;
+        let mut sealing = Sealing::by_core(keys, vec![(ssrc, RTCRtpSenderId::default())]);
+        sealing.take_over();
+        assert!(sealing.core_sender(ssrc).is_some() && sealing.sealer().is_none(), "there is no key yet");
+        assert!(sealing.core_sender(ssrc + 1).is_none(), "another SSRC");
+        context.encrypt_rtp(&packet(5, b"first").plain()).unwrap();
+        sealing.take_over();
+        assert!(sealing.core_sender(ssrc).is_none() && sealing.sealer().is_some());
+        sealing.take_over();
+        assert!(sealing.core_sender(ssrc).is_none() && sealing.sealer().is_some(), "for good");
     }
 }

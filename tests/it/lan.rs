@@ -104,3 +104,31 @@ fn a_student_is_back_soon_after_a_line_was_dead_for_however_long() {
         }
     });
 }
+
+/// A tunnel in the middle has a smaller MTU than media packets have. The teacher does not hear of it: on IPv4 the router
+/// fragments them, on IPv6 the teacher's kernel does.
+#[test]
+fn a_student_behind_a_tunnel_with_a_small_mtu_gets_pictures() {
+    if !has_lan("a_student_behind_a_tunnel_with_a_small_mtu_gets_pictures") {
+        return;
+    }
+    let class = Classroom::new();
+    let mut lan = Lan::new();
+    let teacher_machine = lan.machine();
+    let (_router, narrow) = lan.machine_behind_tunnel(1_100, &[&teacher_machine]);
+    let (_router_v6, narrow_v6) = lan.machine_behind_tunnel(1_280, &[&teacher_machine]);
+    let teacher = class.command(&[&LECTURE[..], &["--listen", "[::]:18080", "--room", ROOM]].concat());
+    let teacher = Process::start_on(&teacher_machine, "teacher", &teacher);
+    teacher.wait_for("joined", |event| event["event"] == "joined");
+    let students = [
+        ("1004", &narrow, teacher_machine.address().to_owned()),
+        ("1006", &narrow_v6, format!("[{}]", teacher_machine.address_v6())),
+    ];
+    let students = students.map(|(user, machine, server)| {
+        let watch = ["watch", "--room", ROOM, "--user", user, "--sink", "null", "--server", &server];
+        Process::start_on(machine, &format!("student {user}"), &class.command(&watch))
+    });
+    for student in &students {
+        student.wait_for("picture", is_picture);
+    }
+}

@@ -205,6 +205,15 @@ fn a_library_belongs_to_its_folders() {
     }
 }
 
+/// The invariant of `src/srtp/seal.rs`.
+#[test]
+fn one_place_lets_the_library_seal_rtp() {
+    let calls = |source: &&Source| source.code.contains(".write_rtp(");
+    let places: Vec<String> =
+        sources().iter().filter(calls).map(|source| format!("{}", source.path.display())).collect();
+    assert!(matches!(&places[..], [only] if only.ends_with("src/sfu/transport.rs")), "{places:?}");
+}
+
 #[test]
 fn the_core_knows_no_socket_no_runtime_and_no_clock() {
     for source in sources().iter().filter(|source| CORE.contains(&&*source.folder)) {

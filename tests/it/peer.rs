@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use classroom::bench::emulator::{Emulator, PathConfig, through, without_candidates};
 use classroom::id::UserId;
 use classroom::rtp::{Codec, Encoding, Frame, FrameAssembler, Track, payload_offset};
-use classroom::sfu::{Refusal, Sfu, SfuConfig, SfuEvent};
+use classroom::sfu::{OfferRefusal, Sfu, SfuConfig, SfuEvent};
 use classroom::viewer::{Incoming, Viewer, ViewerConfig, ViewerEvent};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -69,7 +69,7 @@ struct Got {
 struct Class {
     sfu: Arc<Sfu>,
     links: Arc<Mutex<HashMap<UserId, mpsc::UnboundedSender<String>>>>,
-    refused: Arc<Mutex<Vec<(UserId, Refusal)>>>,
+    refused: Arc<Mutex<Vec<(UserId, OfferRefusal)>>>,
     gone: Arc<Mutex<Vec<UserId>>>,
     want_key: Arc<AtomicBool>,
     key_requests: Arc<AtomicU64>,
@@ -95,7 +95,7 @@ impl Class {
         })
         .unwrap();
         let links: Arc<Mutex<HashMap<UserId, mpsc::UnboundedSender<String>>>> = Arc::default();
-        let refused: Arc<Mutex<Vec<(UserId, Refusal)>>> = Arc::default();
+        let refused: Arc<Mutex<Vec<(UserId, OfferRefusal)>>> = Arc::default();
         let gone: Arc<Mutex<Vec<UserId>>> = Arc::default();
         let (want_key, key_requests) = (Arc::new(AtomicBool::new(true)), Arc::new(AtomicU64::new(0)));
         let (l, r, g, w, k) = (links.clone(), refused.clone(), gone.clone(), want_key.clone(), key_requests.clone());
@@ -241,6 +241,42 @@ async fn answers_name_the_public_address_and_the_advertised_one() {
     sfu.close().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_student_that_has_only_ipv6_connects_to_an_sfu_on_all_interfaces() {
+    if std::net::UdpSocket::bind("[::1]:0").is_err() {
+        println!("skipped: no IPv6 here");
+        return;
+    }
+    let (sfu, mut events) = Sfu::start(SfuConfig {
+        user: user(9999),
+        udp: "0.0.0.0:0".parse().unwrap(),
+        advertise: vec!["198.51.100.9".parse().unwrap(), "2001:db8::9".parse().unwrap()],
+        stun: vec![],
+        max_students: 1,
+        workers: NonZeroUsize::MIN,
+        adapts: true,
+        encodings: vec![(Encoding::full(Track::Screen, Codec::Vp8), 1_000_000)],
+    })
+    .unwrap();
+    let config = ViewerConfig { bind: vec!["[::1]:0".to_owned()], ice_servers: vec![] };
+    let (link, offer, mut happens) = Viewer::offer(config, Arc::new(|_: Incoming<'_>| {})).await.unwrap();
+    sfu.offer(user(1), offer, None);
+    let Some(SfuEvent::Answer { sdp, .. }) = timeout(DEADLINE, events.recv()).await.unwrap() else {
+        panic!("no answer");
+    };
+    let port = sfu.udp().port();
+    for candidate in ["127.0.0.1 PORT typ host", "::1 PORT typ host", "2001:db8::9 PORT typ srflx raddr"] {
+        assert!(sdp.contains(&format!(" {}", candidate.replace("PORT", &port.to_string()))), "{candidate}: {sdp}");
+    }
+    let related = sdp.lines().find(|line| line.contains("2001:db8::9")).and_then(|line| line.split("raddr ").nth(1));
+    assert!(related.is_some_and(|base| base.contains(':')), "its base is of the same family: {sdp}");
+    link.answer(sdp).await.unwrap();
+    let connected = async { while happens.recv().await.unwrap() != ViewerEvent::Connected {} };
+    timeout(DEADLINE, connected).await.unwrap();
+    link.close().await;
+    sfu.close().await;
+}
+
 /// What Firefox offers, but for extensions and codecs that do not matter here: all but the first section of a
 /// kind are bundle-only, with port 0.
 fn offer_of_firefox() -> String {
@@ -363,7 +399,7 @@ async fn a_full_room_refuses_and_serves_the_others() {
     let class = Class::start(1);
     let (link, got) = class.join(1).await.unwrap();
     assert!(class.join(2).await.is_err());
-    assert!(matches!(class.refused.lock().unwrap()[0], (_, Refusal::Full(1))));
+    assert!(matches!(class.refused.lock().unwrap()[0], (_, OfferRefusal::Full(1))));
     let before = got.packets.load(Ordering::Relaxed);
     until("more packets", || got.packets.load(Ordering::Relaxed) > before + 20).await;
     link.close().await;

@@ -188,7 +188,7 @@ impl Student {
         if let Some(number) = self.numbered.and_then(|id| transport_number(packet, id)) {
             self.arrivals.take(number, (now - self.began).as_micros() as i64);
         }
-        if self.streams.iter().any(|(known, _)| known.repair_ssrc == Some(ssrc)) {
+        if self.streams.iter().any(|(known, _)| known.rtx_ssrc == Some(ssrc)) {
             let is_padded = packet[0] & 0x20 != 0;
             return if is_padded { Rtp::Probe } else { Rtp::Repair };
         }

@@ -1,20 +1,20 @@
-//! The order of a student's data: TSNs within a window, messages whole, streams that were opened.
+//! The sequence of a peer's data: TSNs within a window, whole messages, streams that were opened.
 //!
-//! `rtc-sctp` 0.21.1 keeps what it can't put together, takes the next TSN also where its buffer is full, and makes a
-//! stream of every number that it sees. So each chunk is looked at twice: when it comes, as it may be far away or on a
-//! stream that nobody opened; and when all before it have come, as it must go on where they ended. The core's last SACK
-//! tells how far the core is.
+//! `rtc-sctp` 0.21.1 keeps what it can't reassemble, accepts the next TSN also when its buffer is full, and makes a
+//! stream of every number that it sees. So each chunk is checked twice: on arrival, because it may be far ahead or on a
+//! stream that was not opened; and when all chunks before it have come, because it must continue them. The core's last
+//! SACK tells how far the core is.
 
 use std::collections::VecDeque;
 
 use super::packet::Data;
-use super::{MAX_STREAMS, Refusal, Violation};
+use super::{MAX_STREAMS, Rejected, Violation};
 
-/// TSNs that are read after the last one that the core acknowledged. Each costs a step in a FORWARD-TSN, and half of
-/// them a gap block in every SACK. A page sends 50 messages a second.
+/// How far ahead of the core's last SACK a TSN may be. Each costs a step in a FORWARD-TSN, and half of them cost a gap
+/// block in every SACK. A page sends 50 messages a second.
 pub(super) const WINDOW: u32 = 512;
 
-/// Nobody is so far ahead or behind: each TSN has a byte at least, and the receive window has no more of them.
+/// No honest peer is that far ahead or behind: each TSN has a byte at least, and the receive window has no more bytes.
 const FAR: u32 = 128 * 1024;
 
 /// Chunks of one message: one of 64 KiB in packets of 1,200 bytes has 57.
@@ -23,17 +23,17 @@ const MAX_FRAGMENTS: u32 = 128;
 /// `a=max-message-size` of our answers.
 const MAX_MESSAGE_BYTES: u32 = 64 * 1024;
 
-/// What a FORWARD-TSN or a stream reset leaves in the core is little, and counted.
+/// FORWARD-TSNs and stream resets of one peer: each leaves a little in the core.
 const MAX_FORWARDS: u32 = 512;
 const MAX_RESETS: u32 = 64;
 
-/// Messages of the protocol that opens channels (RFC 8832, 8.1 and 8.2.1).
+/// The data channel establishment protocol (RFC 8832, 8.1 and 8.2.1).
 const DCEP: u32 = 50;
 const DATA_CHANNEL_ACK: u8 = 2;
 const DATA_CHANNEL_OPEN: u8 = 3;
 const OPEN_BYTES: usize = 12;
 
-/// What is known of a chunk that came: sent again it is the same.
+/// A chunk that came. A retransmission must equal it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Seen {
     stream: u16,
@@ -44,7 +44,7 @@ struct Seen {
     ends: bool,
 }
 
-/// A message whose end has not come yet.
+/// A message whose last fragment has not come yet.
 #[derive(Debug, Clone, Copy)]
 struct Message {
     first: Seen,
@@ -52,14 +52,14 @@ struct Message {
     bytes: u32,
 }
 
-/// Where a TSN is, as seen from the last one that was acknowledged.
+/// The position of a TSN relative to the last acknowledged one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Place {
-    /// It was acknowledged.
+enum Position {
+    /// Acknowledged.
     Behind,
-    /// So far after it.
+    /// This far after it.
     Ahead(u32),
-    /// Farther away than anything that a student has under way.
+    /// Farther away than anything that an honest peer has in flight.
     Nowhere,
 }
 
@@ -69,18 +69,18 @@ struct Stream {
     next_ssn: u16,
 }
 
-/// What came of one association, and what may come next.
+/// The data of one association so far, and what may come next.
 #[derive(Debug)]
 pub(super) struct Order {
-    /// The core acknowledged all up to here.
+    /// The core has acknowledged all TSNs up to this one.
     acknowledged: u32,
-    /// In order up to here.
+    /// All chunks up to this one are in order.
     checked: u32,
-    /// What came after the acknowledged.
+    /// Chunks after the acknowledged ones.
     seen: VecDeque<Option<Seen>>,
     message: Option<Message>,
     streams: Vec<Stream>,
-    /// Whether both sides know FORWARD-TSN, and a channel is open whose messages may be given up.
+    /// Whether both sides support FORWARD-TSN, and whether a channel is partially reliable.
     forwards: bool,
     is_partial: bool,
     forwards_left: u32,
@@ -88,7 +88,7 @@ pub(super) struct Order {
 }
 
 impl Order {
-    /// Nothing has come; `forwards` says that the student knows FORWARD-TSN.
+    /// No data yet. `forwards`: the peer supports FORWARD-TSN.
     pub(super) fn new(initial_tsn: u32, forwards: bool) -> Self {
         let before = initial_tsn.wrapping_sub(1);
         Self {
@@ -104,15 +104,15 @@ impl Order {
         }
     }
 
-    /// A chunk comes.
-    pub(super) fn data(&mut self, data: Data<'_>) -> Result<(), Refusal> {
-        let ahead = match self.place(data.tsn) {
-            Place::Behind => return Ok(()),
-            Place::Ahead(ahead) => ahead,
-            Place::Nowhere => return Err(Violation::Window.into()),
+    /// Checks a DATA chunk.
+    pub(super) fn data(&mut self, data: Data<'_>) -> Result<(), Rejected> {
+        let ahead = match self.position(data.tsn) {
+            Position::Behind => return Ok(()),
+            Position::Ahead(ahead) => ahead,
+            Position::Nowhere => return Err(Violation::Window.into()),
         };
         if ahead > WINDOW {
-            return Err(Refusal::Unwanted);
+            return Err(Rejected::Unwanted);
         }
         let place = ahead as usize - 1;
         let seen = Seen {
@@ -126,8 +126,8 @@ impl Order {
         match self.seen.get(place).copied().flatten() {
             Some(before) if before == seen => return Ok(()),
             Some(_) => return Err(Violation::Changed.into()),
-            // It was given up.
-            None if ahead <= self.checked.wrapping_sub(self.acknowledged) => return Err(Refusal::Unwanted),
+            // It was abandoned.
+            None if ahead <= self.checked.wrapping_sub(self.acknowledged) => return Err(Rejected::Unwanted),
             None => {}
         }
         self.channel(&data)?;
@@ -143,15 +143,15 @@ impl Order {
         checked
     }
 
-    /// All up to a TSN is given up; four bytes a stream, its number and the last sequence number.
-    pub(super) fn forward(&mut self, new_tsn: u32, streams: &[u8]) -> Result<(), Refusal> {
-        let ahead = match self.place(new_tsn) {
-            Place::Behind => return Ok(()),
-            Place::Ahead(ahead) if self.forwards && self.is_partial => ahead,
-            Place::Ahead(_) | Place::Nowhere => return Err(Violation::ForwardTsn.into()),
+    /// Checks a FORWARD-TSN: all up to a TSN is abandoned. Four bytes name a stream and its last sequence number.
+    pub(super) fn forward(&mut self, new_tsn: u32, streams: &[u8]) -> Result<(), Rejected> {
+        let ahead = match self.position(new_tsn) {
+            Position::Behind => return Ok(()),
+            Position::Ahead(ahead) if self.forwards && self.is_partial => ahead,
+            Position::Ahead(_) | Position::Nowhere => return Err(Violation::ForwardTsn.into()),
         };
         if ahead > WINDOW || self.forwards_left == 0 {
-            return Err(Refusal::Unwanted);
+            return Err(Rejected::Unwanted);
         }
         self.forwards_left -= 1;
         if ahead > self.checked.wrapping_sub(self.acknowledged) {
@@ -170,11 +170,11 @@ impl Order {
         self.check()
     }
 
-    /// Streams begin anew, after all data up to a TSN. The core keeps what it can't do yet, and tries again with each
-    /// chunk; the student says it again after a while, too.
-    pub(super) fn reset(&mut self, last_tsn: u32, streams: &[u8]) -> Result<(), Refusal> {
-        if self.place(last_tsn) != Place::Behind || self.resets_left == 0 {
-            return Err(Refusal::Unwanted);
+    /// Checks a stream reset, which takes effect after all data up to a TSN. A reset that comes early is rejected,
+    /// because the core would keep it and try again with each chunk; the peer retransmits it.
+    pub(super) fn reset(&mut self, last_tsn: u32, streams: &[u8]) -> Result<(), Rejected> {
+        if self.position(last_tsn) != Position::Behind || self.resets_left == 0 {
+            return Err(Rejected::Unwanted);
         }
         self.resets_left -= 1;
         let is_named = |id: u16| streams.chunks_exact(2).any(|named| named == id.to_be_bytes());
@@ -182,9 +182,9 @@ impl Order {
         Ok(())
     }
 
-    /// The core says that it has all up to here.
+    /// A SACK of the core.
     pub(super) fn acknowledge(&mut self, tsn: u32) {
-        let Place::Ahead(ahead) = self.place(tsn) else { return };
+        let Position::Ahead(ahead) = self.position(tsn) else { return };
         if ahead > self.checked.wrapping_sub(self.acknowledged) {
             self.checked = tsn;
             self.message = None;
@@ -193,24 +193,24 @@ impl Order {
         self.seen.drain(..self.seen.len().min(ahead as usize));
     }
 
-    /// The core may be up to a window ahead of its last SACK, and half of all TSNs are ahead of it (RFC 9260, 1.6): so
-    /// what is far behind here may be far ahead there.
-    fn place(&self, tsn: u32) -> Place {
+    /// The core may be a window ahead of its last SACK, and half of all TSNs count as ahead (RFC 9260, 1.6): a TSN that
+    /// is far behind here may be far ahead there.
+    fn position(&self, tsn: u32) -> Position {
         let (ahead, behind) = (tsn.wrapping_sub(self.acknowledged), self.acknowledged.wrapping_sub(tsn));
         if behind <= FAR {
-            Place::Behind
+            Position::Behind
         } else if ahead <= FAR {
-            Place::Ahead(ahead)
+            Position::Ahead(ahead)
         } else {
-            Place::Nowhere
+            Position::Nowhere
         }
     }
 
-    /// A stream begins with the message that opens its channel.
-    fn channel(&mut self, data: &Data<'_>) -> Result<(), Refusal> {
+    /// Checks that a stream begins with the message that opens its channel.
+    fn channel(&mut self, data: &Data<'_>) -> Result<(), Rejected> {
         let is_known = self.streams.iter().any(|stream| stream.id == data.stream);
         if data.ppid != DCEP {
-            return if is_known { Ok(()) } else { Err(Refusal::Unwanted) };
+            return if is_known { Ok(()) } else { Err(Rejected::Unwanted) };
         }
         let is_whole = data.begins && data.ends && !data.unordered;
         match data.user {
@@ -226,7 +226,7 @@ impl Order {
                     return Err(Violation::Streams.into());
                 }
                 self.streams.push(Stream { id: data.stream, next_ssn: 0 });
-                // RFC 8832, 8.2.2: all but 0x00 and 0x80 are of those whose messages may be given up.
+                // RFC 8832, 8.2.2: all channel types but 0x00 and 0x80 are partially reliable.
                 self.is_partial |= kind & 0x7f != 0;
                 Ok(())
             }
@@ -234,8 +234,8 @@ impl Order {
         }
     }
 
-    /// Goes on with what is there in order.
-    fn check(&mut self) -> Result<(), Refusal> {
+    /// Checks the chunks that have become consecutive.
+    fn check(&mut self) -> Result<(), Rejected> {
         loop {
             let place = self.checked.wrapping_sub(self.acknowledged) as usize;
             let Some(seen) = self.seen.get(place).copied().flatten() else { return Ok(()) };
@@ -244,8 +244,8 @@ impl Order {
         }
     }
 
-    /// RFC 9260, 6.9: fragments follow each other, with the same stream and number; and 6.5: messages count up.
-    fn follow(&mut self, seen: Seen) -> Result<(), Refusal> {
+    /// Fragments are consecutive, with the same stream and number (RFC 9260, 6.9), and messages count up (6.5).
+    fn follow(&mut self, seen: Seen) -> Result<(), Rejected> {
         let stream = self.streams.iter_mut().find(|stream| stream.id == seen.stream && !seen.unordered);
         let goes_on = match &self.message {
             None => seen.begins && stream.as_ref().is_none_or(|stream| stream.next_ssn == seen.ssn),
@@ -255,8 +255,8 @@ impl Order {
             }
         };
         if !goes_on {
-            // Where messages are given up, a FORWARD-TSN may be missing.
-            return Err(if self.is_partial { Refusal::Unwanted } else { Violation::Order.into() });
+            // On a partially reliable channel a FORWARD-TSN may be missing.
+            return Err(if self.is_partial { Rejected::Unwanted } else { Violation::Order.into() });
         }
         let mut message = self.message.unwrap_or(Message { first: seen, chunks: 0, bytes: 0 });
         message.chunks += 1;

@@ -1,12 +1,12 @@
-//! The form of an SCTP packet: what `rtc-sctp` 0.21.1 may parse (RFC 9260, 3; RFC 3758, 3.2; RFC 6525, 3 and 4).
+//! The form of an SCTP packet that `rtc-sctp` 0.21.1 may parse (RFC 9260, 3; RFC 3758, 3.2; RFC 6525, 3 and 4).
 //!
-//! The core reads a chunk by what it understands of it, and looks for the next one where that ends, whatever the length
-//! field says. So the lengths must be exact: else one chunk hides in another. An error cause that says to be longer
-//! than its chunk makes the core panic.
+//! The core parses as much of a chunk as it understands, and looks for the next chunk there, whatever the length field
+//! says. So lengths must be exact, else one chunk hides in another. An error cause with a length beyond its chunk makes
+//! the core panic.
 
-use super::{Refusal, Violation};
+use super::{Rejected, Violation};
 
-/// The longest packet that is read: the path MTU of Ethernet, and some more.
+/// The longest packet that is read: more than the MTU of Ethernet.
 const MAX_BYTES: usize = 2048;
 
 /// Ports, verification tag and checksum.
@@ -18,13 +18,13 @@ const HEADER: usize = 4;
 /// Parameters of an INIT. Chromium sends 3, Firefox 7.
 const MAX_PARAMETERS: usize = 32;
 
-/// Blocks of a SACK: as many as an Ethernet frame has room for.
+/// Gap blocks of a SACK: as many as fit into an Ethernet frame.
 const MAX_GAP_BLOCKS: usize = 360;
 
 /// The core's State Cookie.
 const COOKIE_BYTES: usize = 32;
 
-/// The core sends it back as it came.
+/// The core echoes a heartbeat's information.
 const MAX_HEARTBEAT: usize = 256;
 
 /// Streams in one FORWARD-TSN or RE-CONFIG.
@@ -69,7 +69,7 @@ pub(super) struct Data<'a> {
     pub(super) user: &'a [u8],
 }
 
-/// A chunk that a student may send, and no more of it than is needed here.
+/// A chunk that a peer may send, with the fields that are needed here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Chunk<'a> {
     Data(Data<'a>),
@@ -84,21 +84,21 @@ pub(super) enum Chunk<'a> {
     Abort,
     Error,
     Shutdown,
-    /// A stream reset: all data up to this TSN goes before it; pairs of bytes name the streams.
+    /// A stream reset, after all data up to this TSN; pairs of bytes name the streams.
     Reset {
         last_tsn: u32,
         streams: &'a [u8],
     },
-    /// An answer to a reset of ours.
+    /// A response to a reset of ours.
     ResetDone,
-    /// All up to this TSN is given up; four bytes a stream, its number and the last sequence number.
+    /// All up to this TSN is abandoned; four bytes name a stream and its last sequence number.
     ForwardTsn {
         new_tsn: u32,
         streams: &'a [u8],
     },
 }
 
-/// A packet whose form is right.
+/// A well-formed packet.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Packet<'a> {
     /// The verification tag.
@@ -107,40 +107,40 @@ pub(super) struct Packet<'a> {
 }
 
 impl<'a> Packet<'a> {
-    /// Reads a packet as far as it is needed to know its form.
-    pub(super) fn parse(packet: &'a [u8]) -> Result<Self, Refusal> {
+    /// Checks the form of a packet.
+    pub(super) fn parse(packet: &'a [u8]) -> Result<Self, Rejected> {
         if packet.len() > MAX_BYTES {
-            return Err(Refusal::Unwanted);
+            return Err(Rejected::Unwanted);
         }
         let (Some(tag), Some(checksum)) = (be32(packet, 4), packet.get(8..COMMON_HEADER)) else {
             return Err(Violation::Length.into());
         };
         let checksum = checksum.iter().rev().fold(0, |sum, byte| sum << 8 | u32::from(*byte));
-        // What the core does not read must not count here.
+        // The core drops a packet with a wrong checksum, so it must not count here.
         let zero = crc32c::crc32c_append(crc32c::crc32c(&packet[..8]), &[0; 4]);
         if crc32c::crc32c_append(zero, &packet[COMMON_HEADER..]) != checksum {
-            return Err(Refusal::Unwanted);
+            return Err(Rejected::Unwanted);
         }
         let packet = Self { tag, chunks: &packet[COMMON_HEADER..] };
         let (mut kinds, mut count) = (0_u32, 0);
         for chunk in packet.raw() {
             let (kind, chunk) = chunk.and_then(|raw| Ok((raw.kind, raw.read()?)))?;
             count += 1;
-            // One of each kind in a packet, but for DATA. Those that can be read are below 32 or one of these.
+            // One chunk of each type in a packet, but for DATA. Types that are read are below 32 or one of these.
             let bit = match kind {
                 RE_CONFIG => 1 << 30,
                 FORWARD_TSN => 1 << 31,
                 kind => 1 << (kind % 30),
             };
             if kinds & bit != 0 && !matches!(chunk, Chunk::Data(_)) {
-                return Err(Refusal::Unwanted);
+                return Err(Rejected::Unwanted);
             }
             kinds |= bit;
         }
         if count == 0 {
             return Err(Violation::Length.into());
         }
-        // RFC 9260, 4.3: it stands alone.
+        // An INIT is alone in its packet (RFC 9260, 3).
         if kinds & 1 << INIT != 0 && (count > 1 || tag != 0) {
             return Err(Violation::Handshake.into());
         }
@@ -157,32 +157,32 @@ impl<'a> Packet<'a> {
     }
 }
 
-/// What a packet of ours tells: see [`told`].
+/// A chunk of the core: see [`core_chunks`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Told {
-    /// A tag and a cookie: the student names both when it goes on.
+pub(super) enum CoreChunk {
+    /// A tag and a cookie, which the peer's COOKIE ECHO has to name.
     InitAck { tag: u32, cookie: [u8; COOKIE_BYTES] },
-    /// All up to this TSN has come.
+    /// The cumulative TSN ack.
     Sack(u32),
 }
 
-/// What the core says of itself in a packet that it sends.
-pub(super) fn told(packet: &[u8]) -> impl Iterator<Item = Told> {
+/// The chunks of a packet of the core that matter here.
+pub(super) fn core_chunks(packet: &[u8]) -> impl Iterator<Item = CoreChunk> {
     RawChunks(packet.get(COMMON_HEADER..).unwrap_or_default()).filter_map(|raw| {
         let raw = raw.ok()?;
         match raw.kind {
-            SACK => Some(Told::Sack(be32(raw.value, 0)?)),
+            SACK => Some(CoreChunk::Sack(be32(raw.value, 0)?)),
             INIT_ACK => {
                 let mut parameters = parameters(raw.value.get(16..)?);
                 let cookie = parameters.find_map(|p| p.ok().filter(|p| p.kind == STATE_COOKIE))?;
-                Some(Told::InitAck { tag: be32(raw.value, 0)?, cookie: cookie.value.try_into().ok()? })
+                Some(CoreChunk::InitAck { tag: be32(raw.value, 0)?, cookie: cookie.value.try_into().ok()? })
             }
             _ => None,
         }
     })
 }
 
-/// A chunk whose length fits.
+/// A chunk whose length is within its packet.
 #[derive(Debug, Clone, Copy)]
 struct RawChunk<'a> {
     kind: u8,
@@ -193,7 +193,7 @@ struct RawChunk<'a> {
 struct RawChunks<'a>(&'a [u8]);
 
 impl<'a> Iterator for RawChunks<'a> {
-    type Item = Result<RawChunk<'a>, Refusal>;
+    type Item = Result<RawChunk<'a>, Rejected>;
 
     fn next(&mut self) -> Option<Self::Item> {
         if self.0.is_empty() {
@@ -210,7 +210,7 @@ impl<'a> Iterator for RawChunks<'a> {
 }
 
 impl<'a> RawChunk<'a> {
-    fn read(self) -> Result<Chunk<'a>, Refusal> {
+    fn read(self) -> Result<Chunk<'a>, Rejected> {
         let Self { flags, value, .. } = self;
         match self.kind {
             DATA => data(flags, value),
@@ -225,13 +225,13 @@ impl<'a> RawChunk<'a> {
             COOKIE_ECHO if value.len() == COOKIE_BYTES => Ok(Chunk::CookieEcho(value)),
             RE_CONFIG => re_config(value),
             FORWARD_TSN => forward_tsn(value),
-            // Extensions that were not agreed upon, and answers to what the core never says.
-            _ => Err(Refusal::Unwanted),
+            // Extensions that were not negotiated, and responses to what the core never sends.
+            _ => Err(Rejected::Unwanted),
         }
     }
 }
 
-fn data(flags: u8, value: &[u8]) -> Result<Chunk<'_>, Refusal> {
+fn data(flags: u8, value: &[u8]) -> Result<Chunk<'_>, Rejected> {
     let (Some(tsn), Some(stream), Some(ssn), Some(ppid)) =
         (be32(value, 0), be16(value, 4), be16(value, 6), be32(value, 8))
     else {
@@ -239,30 +239,30 @@ fn data(flags: u8, value: &[u8]) -> Result<Chunk<'_>, Refusal> {
     };
     let user = &value[12..];
     if user.is_empty() {
-        // RFC 9260, 3.3.1; the core would take as many as come.
+        // Forbidden (RFC 9260, 3.3.1), but the core would keep as many as come.
         return Err(Violation::Length.into());
     }
     let (unordered, begins, ends) = (flags & 4 != 0, flags & 2 != 0, flags & 1 != 0);
     Ok(Chunk::Data(Data { tsn, stream, ssn, ppid, unordered, begins, ends, user }))
 }
 
-fn init(flags: u8, value: &[u8]) -> Result<Chunk<'_>, Refusal> {
+fn init(flags: u8, value: &[u8]) -> Result<Chunk<'_>, Rejected> {
     let (Some(initial_tsn), Some(rest)) = (be32(value, 12), value.get(16..)) else {
         return Err(Violation::Length.into());
     };
     if flags != 0 {
-        return Err(Refusal::Unwanted);
+        return Err(Rejected::Unwanted);
     }
     let mut forwards = false;
     for (n, parameter) in parameters(rest).enumerate() {
         let Parameter { kind, value } = parameter?;
         if n == MAX_PARAMETERS {
-            return Err(Refusal::Unwanted);
+            return Err(Rejected::Unwanted);
         }
         match kind {
-            // The core takes it for empty, whatever its length.
+            // The core assumes that it is empty.
             FORWARD_TSN_SUPPORTED if !value.is_empty() => return Err(Violation::Length.into()),
-            // It reads pairs.
+            // The core reads pairs.
             HMAC_ALGORITHMS if value.len() % 2 != 0 => return Err(Violation::Length.into()),
             SUPPORTED_EXTENSIONS => forwards |= value.contains(&FORWARD_TSN),
             _ => {}
@@ -271,7 +271,7 @@ fn init(flags: u8, value: &[u8]) -> Result<Chunk<'_>, Refusal> {
     Ok(Chunk::Init { initial_tsn, forwards, value })
 }
 
-fn sack(value: &[u8]) -> Result<Chunk<'_>, Refusal> {
+fn sack(value: &[u8]) -> Result<Chunk<'_>, Rejected> {
     let (Some(gaps), Some(twice)) = (be16(value, 8).map(usize::from), be16(value, 10).map(usize::from)) else {
         return Err(Violation::Length.into());
     };
@@ -279,29 +279,30 @@ fn sack(value: &[u8]) -> Result<Chunk<'_>, Refusal> {
         return Err(Violation::Length.into());
     }
     if gaps > MAX_GAP_BLOCKS {
-        return Err(Refusal::Unwanted);
+        return Err(Rejected::Unwanted);
     }
-    // In order and apart from each other: then all of them together name a TSN once.
+    // Ascending and disjoint blocks: together they name each TSN at most once.
     let mut after = 0;
     for block in value[12..].chunks_exact(4).take(gaps) {
         let (start, end) = (u16::from_be_bytes([block[0], block[1]]), u16::from_be_bytes([block[2], block[3]]));
         if start <= after || end < start {
-            return Err(Refusal::Unwanted);
+            return Err(Rejected::Unwanted);
         }
         after = end;
     }
     Ok(Chunk::Sack)
 }
 
-fn heartbeat(value: &[u8]) -> Result<Chunk<'_>, Refusal> {
+fn heartbeat(value: &[u8]) -> Result<Chunk<'_>, Rejected> {
     let mut parameters = parameters(value);
     let info = parameters.next().ok_or(Violation::Length)??;
     let is_echoed = info.kind == HEARTBEAT_INFO && value.len() <= MAX_HEARTBEAT && parameters.next().is_none();
-    if is_echoed { Ok(Chunk::Heartbeat) } else { Err(Refusal::Unwanted) }
+    if is_echoed { Ok(Chunk::Heartbeat) } else { Err(Rejected::Unwanted) }
 }
 
-/// The core takes causes one after another without padding (RFC 9260, 3.3.10, has some), and slices each by its length.
-fn causes(value: &[u8]) -> Result<(), Refusal> {
+/// Checks error causes. The core expects no padding between them (RFC 9260, 3.3.10, has some), and slices each by its
+/// length.
+fn causes(value: &[u8]) -> Result<(), Rejected> {
     let mut rest = value;
     while rest.len() >= HEADER {
         let length = usize::from(be16(rest, 2).ok_or(Violation::Length)?);
@@ -310,12 +311,12 @@ fn causes(value: &[u8]) -> Result<(), Refusal> {
         }
         rest = rest.get(length..).ok_or(Violation::Length)?;
     }
-    // It looks for the next chunk after the causes.
+    // The core looks for the next chunk after the causes.
     let known = value.len() - rest.len();
     if known.next_multiple_of(4) == value.len().next_multiple_of(4) { Ok(()) } else { Err(Violation::Length.into()) }
 }
 
-fn re_config(value: &[u8]) -> Result<Chunk<'_>, Refusal> {
+fn re_config(value: &[u8]) -> Result<Chunk<'_>, Rejected> {
     let mut parameters = parameters(value);
     let (Some(first), second) = (parameters.next().transpose()?, parameters.next().transpose()?) else {
         return Err(Violation::Length.into());
@@ -327,13 +328,13 @@ fn re_config(value: &[u8]) -> Result<Chunk<'_>, Refusal> {
     let request = match (first, second) {
         (one, None) if response(&one) => return Ok(Chunk::ResetDone),
         (one, None) => one,
-        // RFC 6525, 3.1: a request, and the answer to ours.
+        // A request, and the response to ours (RFC 6525, 3.1).
         (one, Some(two)) if response(&one) => two,
         (one, Some(two)) if response(&two) => one,
-        _ => return Err(Refusal::Unwanted),
+        _ => return Err(Rejected::Unwanted),
     };
     if request.kind != OUTGOING_RESET_REQUEST {
-        return Err(Refusal::Unwanted);
+        return Err(Rejected::Unwanted);
     }
     let (Some(last_tsn), Some(streams)) = (be32(request.value, 8), request.value.get(12..)) else {
         return Err(Violation::Length.into());
@@ -347,7 +348,7 @@ fn re_config(value: &[u8]) -> Result<Chunk<'_>, Refusal> {
     Ok(Chunk::Reset { last_tsn, streams })
 }
 
-fn forward_tsn(value: &[u8]) -> Result<Chunk<'_>, Refusal> {
+fn forward_tsn(value: &[u8]) -> Result<Chunk<'_>, Rejected> {
     let (Some(new_tsn), Some(streams)) = (be32(value, 0), value.get(4..)) else {
         return Err(Violation::Length.into());
     };
@@ -360,15 +361,15 @@ fn forward_tsn(value: &[u8]) -> Result<Chunk<'_>, Refusal> {
     Ok(Chunk::ForwardTsn { new_tsn, streams })
 }
 
-/// A parameter whose length fits.
+/// A parameter whose length is within its chunk.
 #[derive(Debug, Clone, Copy)]
 struct Parameter<'a> {
     kind: u16,
     value: &'a [u8],
 }
 
-/// The parameters of a chunk. The padding of the last one is not always there (RFC 9260, 3.2).
-fn parameters(mut rest: &[u8]) -> impl Iterator<Item = Result<Parameter<'_>, Refusal>> {
+/// The parameters of a chunk. The last one may lack its padding (RFC 9260, 3.2).
+fn parameters(mut rest: &[u8]) -> impl Iterator<Item = Result<Parameter<'_>, Rejected>> {
     std::iter::from_fn(move || {
         if rest.is_empty() {
             return None;

@@ -1,4 +1,6 @@
-//! What passes and what does not, by hand.
+//! Packets that pass and packets that do not, made by hand.
+
+mod fuzz;
 
 use std::time::Duration;
 
@@ -62,91 +64,91 @@ fn forward(tsn: u32, streams: &[u8]) -> Vec<u8> {
     chunk(192, 0, &[&tsn.to_be_bytes()[..], streams].concat())
 }
 
-/// A student whose association stands, with channel 0 open; its next TSN is `FIRST + 1`.
-struct Student(Association, Instant);
+/// A peer whose association is established, with channel 0 open; its next TSN is `FIRST + 1`.
+struct Peer(Association, Instant);
 
-impl Student {
+impl Peer {
     fn connected(kind: u8) -> Self {
-        let mut student = Self(Association::default(), Instant::now());
+        let mut peer = Self(Association::default(), Instant::now());
         let inits = packet(0, &[init(FIRST)]);
-        assert_eq!(student.0.open(student.1, &inits), Ok(()));
-        student.0.seal(&init_ack());
-        assert_eq!(student.says(&[chunk(10, 0, &COOKIE), opens(FIRST, 0, kind)]), Ok(()));
-        student.0.seal(&sack(FIRST));
-        student
+        assert_eq!(peer.0.open(peer.1, &inits), Ok(()));
+        peer.0.seal(&init_ack());
+        assert_eq!(peer.sends(&[chunk(10, 0, &COOKIE), opens(FIRST, 0, kind)]), Ok(()));
+        peer.0.seal(&sack(FIRST));
+        peer
     }
 
-    fn says(&mut self, chunks: &[Vec<u8>]) -> Result<(), Refusal> {
+    fn sends(&mut self, chunks: &[Vec<u8>]) -> Result<(), Rejected> {
         self.1 += Duration::from_millis(10);
         self.0.open(self.1, &packet(TAG, chunks))
     }
 
-    fn text(&mut self, n: u32, ssn: u16) -> Result<(), Refusal> {
-        self.says(&[data(FIRST.wrapping_add(n), 0, ssn, 51, 3, b"hello")])
+    fn text(&mut self, n: u32, ssn: u16) -> Result<(), Rejected> {
+        self.sends(&[data(FIRST.wrapping_add(n), 0, ssn, 51, 3, b"hello")])
     }
 }
 
-fn broken(violation: Violation) -> Result<(), Refusal> {
-    Err(Refusal::Violation(violation))
+fn broken(violation: Violation) -> Result<(), Rejected> {
+    Err(Rejected::Violation(violation))
 }
 
-const UNWANTED: Result<(), Refusal> = Err(Refusal::Unwanted);
+const UNWANTED: Result<(), Rejected> = Err(Rejected::Unwanted);
 
 #[test]
-fn what_students_do_passes() {
-    let mut student = Student::connected(0);
-    assert_eq!(student.text(1, 1), Ok(()));
-    assert_eq!(student.text(1, 1), Ok(()), "sent again");
-    assert_eq!(student.text(3, 3), Ok(()), "before the one that is late");
-    assert_eq!(student.text(2, 2), Ok(()));
-    student.0.seal(&sack(FIRST.wrapping_add(3)));
+fn packets_of_honest_peers_pass() {
+    let mut peer = Peer::connected(0);
+    assert_eq!(peer.text(1, 1), Ok(()));
+    assert_eq!(peer.text(1, 1), Ok(()), "sent again");
+    assert_eq!(peer.text(3, 3), Ok(()), "before the one that is late");
+    assert_eq!(peer.text(2, 2), Ok(()));
+    peer.0.seal(&sack(FIRST.wrapping_add(3)));
     let parts = [(4, 2), (5, 0), (6, 1)].map(|(n, flags)| data(FIRST.wrapping_add(n), 0, 4, 51, flags, &[b'x'; 500]));
-    assert_eq!(student.says(&parts), Ok(()), "a message in three chunks");
-    assert_eq!(student.says(&[opens(FIRST.wrapping_add(7), 2, 0x80)]), Ok(()), "a second channel");
-    assert_eq!(student.says(&[data(FIRST.wrapping_add(8), 2, 0, 53, 7, b"not in order")]), Ok(()));
-    assert_eq!(student.says(&[chunk(4, 0, &[0, 1, 0, 8, 1, 2, 3, 4])]), Ok(()), "a heartbeat");
-    assert_eq!(student.says(&[chunk(3, 0, &[0, 0, 0, 4, 0, 2, 0, 0, 0, 2, 0, 0, 0, 2, 0, 3, 0, 5, 0, 5])]), Ok(()));
-    student.0.seal(&sack(FIRST.wrapping_add(8)));
+    assert_eq!(peer.sends(&parts), Ok(()), "a message in three chunks");
+    assert_eq!(peer.sends(&[opens(FIRST.wrapping_add(7), 2, 0x80)]), Ok(()), "a second channel");
+    assert_eq!(peer.sends(&[data(FIRST.wrapping_add(8), 2, 0, 53, 7, b"not in order")]), Ok(()));
+    assert_eq!(peer.sends(&[chunk(4, 0, &[0, 1, 0, 8, 1, 2, 3, 4])]), Ok(()), "a heartbeat");
+    assert_eq!(peer.sends(&[chunk(3, 0, &[0, 0, 0, 4, 0, 2, 0, 0, 0, 2, 0, 0, 0, 2, 0, 3, 0, 5, 0, 5])]), Ok(()));
+    peer.0.seal(&sack(FIRST.wrapping_add(8)));
     let reset = [&[0, 13, 0, 18][..], &[0; 8], &FIRST.wrapping_add(8).to_be_bytes(), &[0, 2]].concat();
-    assert_eq!(student.says(&[chunk(130, 0, &reset)]), Ok(()), "the second channel closes");
-    assert_eq!(student.says(&[chunk(130, 0, &[0, 16, 0, 12, 0, 0, 0, 1, 0, 0, 0, 1])]), Ok(()));
-    assert_eq!(student.says(&[data(FIRST.wrapping_add(9), 2, 0, 51, 3, b"closed")]), UNWANTED);
-    assert_eq!(student.says(&[opens(FIRST.wrapping_add(9), 2, 0)]), Ok(()), "and opens again");
-    assert_eq!(student.says(&[chunk(6, 0, b"\0\x0c\0\x10Close called")]), Ok(()), "an ABORT with its reason");
-    assert_eq!(student.text(10, 5), UNWANTED, "after which nothing comes");
-    assert_eq!(student.0.offence(), None);
+    assert_eq!(peer.sends(&[chunk(130, 0, &reset)]), Ok(()), "the second channel closes");
+    assert_eq!(peer.sends(&[chunk(130, 0, &[0, 16, 0, 12, 0, 0, 0, 1, 0, 0, 0, 1])]), Ok(()));
+    assert_eq!(peer.sends(&[data(FIRST.wrapping_add(9), 2, 0, 51, 3, b"closed")]), UNWANTED);
+    assert_eq!(peer.sends(&[opens(FIRST.wrapping_add(9), 2, 0)]), Ok(()), "and opens again");
+    assert_eq!(peer.sends(&[chunk(6, 0, b"\0\x0c\0\x10Close called")]), Ok(()), "an ABORT with its reason");
+    assert_eq!(peer.text(10, 5), UNWANTED, "after which nothing comes");
+    assert_eq!(peer.0.violation(), None);
 }
 
 /// 36 bytes: one of them kept the SFU busy for five seconds.
 #[test]
 fn a_forward_tsn_far_ahead_is_refused() {
     for kind in [0, 1] {
-        let mut student = Student::connected(kind);
+        let mut peer = Peer::connected(kind);
         let attack = forward(FIRST.wrapping_add(1 << 31).wrapping_sub(2), &[0; 16]);
         assert_eq!(packet(TAG, std::slice::from_ref(&attack)).len(), 36);
         for n in 0..3 {
-            assert_eq!(student.0.offence(), None, "{n}");
-            assert_eq!(student.says(std::slice::from_ref(&attack)), broken(Violation::ForwardTsn));
+            assert_eq!(peer.0.violation(), None, "{n}");
+            assert_eq!(peer.sends(std::slice::from_ref(&attack)), broken(Violation::ForwardTsn));
         }
-        assert_eq!(student.0.offence(), Some(Violation::ForwardTsn));
+        assert_eq!(peer.0.violation(), Some(Violation::ForwardTsn));
     }
     // What is just behind the last SACK by half of all TSNs is ahead of the core, which has gone on since.
     for far in [1 << 17, (1 << 31) - 1, 1 << 31, (1 << 31) + WINDOW, u32::MAX - (1 << 17) - 1] {
-        let mut student = Student::connected(1);
-        assert_eq!(student.says(&[forward(FIRST.wrapping_add(far + 1), &[])]), broken(Violation::ForwardTsn), "{far}");
+        let mut peer = Peer::connected(1);
+        assert_eq!(peer.sends(&[forward(FIRST.wrapping_add(far + 1), &[])]), broken(Violation::ForwardTsn), "{far}");
     }
-    assert_eq!(Student::connected(0).says(&[forward(FIRST.wrapping_add(1), &[])]), broken(Violation::ForwardTsn));
+    assert_eq!(Peer::connected(0).sends(&[forward(FIRST.wrapping_add(1), &[])]), broken(Violation::ForwardTsn));
 }
 
 #[test]
 fn a_forward_tsn_of_a_channel_that_gives_up_passes() {
-    let mut student = Student::connected(1);
-    assert_eq!(student.text(1, 1), Ok(()));
-    assert_eq!(student.says(&[forward(FIRST.wrapping_add(3), &[0, 0, 0, 3])]), Ok(()), "2 and 3 are given up");
-    assert_eq!(student.text(3, 3), UNWANTED, "it is late");
-    assert_eq!(student.text(4, 4), Ok(()));
-    assert_eq!(student.says(&[forward(FIRST.wrapping_add(5 + WINDOW), &[])]), UNWANTED);
-    assert_eq!(student.says(&[forward(FIRST, &[])]), Ok(()), "the core takes an old one for a question");
+    let mut peer = Peer::connected(1);
+    assert_eq!(peer.text(1, 1), Ok(()));
+    assert_eq!(peer.sends(&[forward(FIRST.wrapping_add(3), &[0, 0, 0, 3])]), Ok(()), "2 and 3 are abandoned");
+    assert_eq!(peer.text(3, 3), UNWANTED, "it is late");
+    assert_eq!(peer.text(4, 4), Ok(()));
+    assert_eq!(peer.sends(&[forward(FIRST.wrapping_add(5 + WINDOW), &[])]), UNWANTED);
+    assert_eq!(peer.sends(&[forward(FIRST, &[])]), Ok(()), "the core takes an old one for a question");
 }
 
 /// The core slices a cause by its own length.
@@ -154,8 +156,8 @@ fn a_forward_tsn_of_a_channel_that_gives_up_passes() {
 fn a_cause_that_is_longer_than_its_chunk_is_refused() {
     for kind in [6, 9] {
         for cause in [&[0, 12, 0, 255][..], &[0, 12, 0, 3], &[0, 12, 0, 9, 1, 2, 3, 4], &[0, 1, 0, 4, 0, 1, 255, 255]] {
-            let mut student = Student::connected(0);
-            assert_eq!(student.says(&[chunk(kind, 0, cause)]), broken(Violation::Length), "{kind} {cause:?}");
+            let mut peer = Peer::connected(0);
+            assert_eq!(peer.sends(&[chunk(kind, 0, cause)]), broken(Violation::Length), "{kind} {cause:?}");
         }
     }
 }
@@ -170,8 +172,8 @@ fn no_chunk_hides_in_another() {
     let cookie = [COOKIE.to_vec(), hidden.clone()].concat();
     let answer = [vec![0, 16, 0, 12, 0, 0, 0, 1, 0, 0, 0, 1], hidden.clone()].concat();
     for (kind, value) in [(3, sack), (6, abort), (7, shutdown), (10, cookie), (130, answer), (14, hidden.clone())] {
-        let mut student = Student::connected(1);
-        assert!(student.says(&[chunk(kind, 0, &value)]).is_err(), "{kind}");
+        let mut peer = Peer::connected(1);
+        assert!(peer.sends(&[chunk(kind, 0, &value)]).is_err(), "{kind}");
     }
     let inits = [init(FIRST)[4..].to_vec(), vec![0xc0, 0, 0, 12], hidden].concat();
     let mut association = Association::default();
@@ -198,18 +200,18 @@ fn a_handshake_is_said_again_but_no_other_is() {
 
 #[test]
 fn only_streams_that_were_opened_have_data() {
-    let mut student = Student::connected(0);
-    assert_eq!(student.says(&[data(FIRST.wrapping_add(1), 2, 0, 51, 3, b"x")]), UNWANTED);
+    let mut peer = Peer::connected(0);
+    assert_eq!(peer.sends(&[data(FIRST.wrapping_add(1), 2, 0, 51, 3, b"x")]), UNWANTED);
     for n in 1..MAX_STREAMS as u16 {
-        assert_eq!(student.says(&[opens(FIRST.wrapping_add(n.into()), 2 * n, 0)]), Ok(()));
+        assert_eq!(peer.sends(&[opens(FIRST.wrapping_add(n.into()), 2 * n, 0)]), Ok(()));
     }
     let next = FIRST.wrapping_add(MAX_STREAMS as u32);
-    assert_eq!(student.says(&[opens(next, 98, 0)]), broken(Violation::Streams));
-    assert_eq!(student.says(&[opens(next, 0, 0)]), broken(Violation::Channel), "opened twice");
+    assert_eq!(peer.sends(&[opens(next, 98, 0)]), broken(Violation::Streams));
+    assert_eq!(peer.sends(&[opens(next, 0, 0)]), broken(Violation::Channel), "opened twice");
     let mut cut = dcep_open(0, b"label");
     cut.pop();
-    let mut student = Student::connected(0);
-    assert_eq!(student.says(&[data(FIRST.wrapping_add(1), 2, 0, 50, 3, &cut)]), broken(Violation::Channel));
+    let mut peer = Peer::connected(0);
+    assert_eq!(peer.sends(&[data(FIRST.wrapping_add(1), 2, 0, 50, 3, &cut)]), broken(Violation::Channel));
 }
 
 /// What the core can't put together it keeps.
@@ -222,17 +224,17 @@ fn pieces_that_never_make_a_message_are_refused() {
         (data(next, 0, 2, 51, 3, b"not the next"), Violation::Order),
         (data(next, 0, 1, 51, 3, b""), Violation::Length),
     ] {
-        let mut student = Student::connected(0);
+        let mut peer = Peer::connected(0);
         for _ in 0..2 {
-            assert_eq!(student.says(std::slice::from_ref(&chunk)), broken(violation), "also when it comes again");
+            assert_eq!(peer.sends(std::slice::from_ref(&chunk)), broken(violation), "also when it comes again");
         }
-        assert_eq!(student.text(1, 1), Ok(()));
+        assert_eq!(peer.text(1, 1), Ok(()));
     }
-    let mut student = Student::connected(0);
+    let mut peer = Peer::connected(0);
     let endless = |n: u32| data(next.wrapping_add(n), 0, 1, 51, if n == 0 { 2 } else { 0 }, b"x");
     let refused = (0..1_000).position(|n| {
-        let refused = student.says(&[endless(n)]) == broken(Violation::Message);
-        student.0.seal(&sack(next.wrapping_add(n)));
+        let refused = peer.sends(&[endless(n)]) == broken(Violation::Message);
+        peer.0.seal(&sack(next.wrapping_add(n)));
         refused
     });
     assert_eq!(refused, Some(128));
@@ -240,22 +242,22 @@ fn pieces_that_never_make_a_message_are_refused() {
 
 #[test]
 fn out_of_order_data_is_checked_when_the_gap_fills() {
-    let mut student = Student::connected(0);
-    assert_eq!(student.text(2, 7), Ok(()), "nobody knows yet");
-    assert_eq!(student.text(1, 1), broken(Violation::Order));
-    assert_eq!(student.says(&[data(FIRST.wrapping_add(2), 0, 2, 51, 3, b"hello")]), broken(Violation::Changed));
+    let mut peer = Peer::connected(0);
+    assert_eq!(peer.text(2, 7), Ok(()), "nobody knows yet");
+    assert_eq!(peer.text(1, 1), broken(Violation::Order));
+    assert_eq!(peer.sends(&[data(FIRST.wrapping_add(2), 0, 2, 51, 3, b"hello")]), broken(Violation::Changed));
 }
 
 #[test]
-fn data_far_ahead_is_lost_and_farther_than_any_window_is_an_offence() {
-    let mut student = Student::connected(0);
-    assert_eq!(student.text(WINDOW, 9), Ok(()));
-    assert_eq!(student.text(WINDOW + 1, 9), UNWANTED);
-    assert_eq!(student.text(1 << 20, 9), broken(Violation::Window));
-    assert_eq!(student.text(1 << 31, 9), broken(Violation::Window));
-    assert_eq!(student.text(0_u32.wrapping_sub(9), 9), Ok(()), "that is behind");
-    student.0.seal(&sack(FIRST.wrapping_add(5)));
-    assert_eq!(student.text(WINDOW + 5, 9), Ok(()));
+fn data_far_ahead_is_lost_and_farther_than_any_window_is_a_violation() {
+    let mut peer = Peer::connected(0);
+    assert_eq!(peer.text(WINDOW, 9), Ok(()));
+    assert_eq!(peer.text(WINDOW + 1, 9), UNWANTED);
+    assert_eq!(peer.text(1 << 20, 9), broken(Violation::Window));
+    assert_eq!(peer.text(1 << 31, 9), broken(Violation::Window));
+    assert_eq!(peer.text(0_u32.wrapping_sub(9), 9), Ok(()), "that is behind");
+    peer.0.seal(&sack(FIRST.wrapping_add(5)));
+    assert_eq!(peer.text(WINDOW + 5, 9), Ok(()));
 }
 
 #[test]
@@ -263,10 +265,10 @@ fn gap_blocks_that_name_a_tsn_twice_are_not_read() {
     for blocks in [&[[1, 9], [1, 9]][..], &[[1, 5], [5, 9]], &[[9, 1]], &[[0, 1]]] {
         let value: Vec<u8> = blocks.iter().flatten().flat_map(|n: &u16| n.to_be_bytes()).collect();
         let header = [&[0, 0, 0, 4, 0, 2, 0, 0, 0, blocks.len() as u8, 0, 0][..], &value].concat();
-        assert_eq!(Student::connected(0).says(&[chunk(3, 0, &header)]), UNWANTED, "{blocks:?}");
+        assert_eq!(Peer::connected(0).sends(&[chunk(3, 0, &header)]), UNWANTED, "{blocks:?}");
     }
     let lies = [0, 0, 0, 4, 0, 2, 0, 0, 255, 255, 0, 0];
-    assert_eq!(Student::connected(0).says(&[chunk(3, 0, &lies)]), broken(Violation::Length));
+    assert_eq!(Peer::connected(0).sends(&[chunk(3, 0, &lies)]), broken(Violation::Length));
 }
 
 /// The core keeps a reset whose time has not come, and answers it with each chunk.
@@ -276,46 +278,46 @@ fn a_reset_comes_after_its_data() {
         let length = 16 + streams.len() as u8;
         chunk(130, 0, &[&[0, 13, 0, length][..], &[0; 8], &tsn.to_be_bytes(), streams].concat())
     };
-    let mut student = Student::connected(0);
-    assert_eq!(student.says(&[reset(FIRST.wrapping_add(1), &[0, 0])]), UNWANTED);
-    assert_eq!(student.says(&[reset(FIRST.wrapping_add(1 << 31), &[0, 0])]), UNWANTED);
-    assert_eq!(student.says(&[reset(FIRST, &[0; 18])]), broken(Violation::Streams));
-    assert_eq!(student.says(&[reset(FIRST, &[0; 3])]), broken(Violation::Length));
-    let passed = (0..1_000).filter(|_| student.says(&[reset(FIRST, &[0, 9])]) == Ok(())).count();
+    let mut peer = Peer::connected(0);
+    assert_eq!(peer.sends(&[reset(FIRST.wrapping_add(1), &[0, 0])]), UNWANTED);
+    assert_eq!(peer.sends(&[reset(FIRST.wrapping_add(1 << 31), &[0, 0])]), UNWANTED);
+    assert_eq!(peer.sends(&[reset(FIRST, &[0; 18])]), broken(Violation::Streams));
+    assert_eq!(peer.sends(&[reset(FIRST, &[0; 3])]), broken(Violation::Length));
+    let passed = (0..1_000).filter(|_| peer.sends(&[reset(FIRST, &[0, 9])]) == Ok(())).count();
     assert_eq!(passed, 64);
 }
 
 #[test]
 fn a_flood_is_cut() {
-    let (mut student, mut heartbeats) = (Student::connected(0), Student::connected(0));
-    let now = student.1;
+    let (mut peer, mut heartbeats) = (Peer::connected(0), Peer::connected(0));
+    let now = peer.1;
     let same = packet(TAG, &[data(FIRST, 0, 0, 51, 3, b"again")]);
-    assert!((0..10_000).filter(|_| student.0.open(now, &same) == Ok(())).count() <= PACKET_BURST as usize);
+    assert!((0..10_000).filter(|_| peer.0.open(now, &same) == Ok(())).count() <= PACKET_BURST as usize);
     let beat = packet(TAG, &[chunk(4, 0, &[0, 1, 0, 8, 1, 2, 3, 4])]);
     let now = heartbeats.1;
     assert_eq!((0..100).filter(|_| heartbeats.0.open(now, &beat) == Ok(())).count(), HEARTBEAT_BURST as usize);
-    assert!(student.0.refused() >= 9_000);
+    assert!(peer.0.refused() >= 9_000);
 }
 
 #[test]
 fn what_has_a_wrong_checksum_does_not_count() {
-    let mut student = Student::connected(0);
+    let mut peer = Peer::connected(0);
     let mut bad = packet(TAG, &[data(FIRST.wrapping_add(1), 0, 1, 51, 3, b"hello")]);
     bad[20] ^= 1;
-    assert_eq!(student.0.open(student.1, &bad), UNWANTED);
-    assert_eq!(student.text(1, 1), Ok(()));
+    assert_eq!(peer.0.open(peer.1, &bad), UNWANTED);
+    assert_eq!(peer.text(1, 1), Ok(()));
 }
 
 #[test]
 fn unknown_chunks_and_long_packets_are_not_read() {
     for kind in [2, 5, 11, 12, 15, 64, 128, 132, 193, 194, 255] {
-        assert_eq!(Student::connected(0).says(&[chunk(kind, 0, &[0; 8])]), UNWANTED, "{kind}");
+        assert_eq!(Peer::connected(0).sends(&[chunk(kind, 0, &[0; 8])]), UNWANTED, "{kind}");
     }
-    let mut student = Student::connected(0);
-    assert_eq!(student.says(&[data(FIRST.wrapping_add(1), 0, 1, 51, 3, &[0; 2_100])]), UNWANTED);
+    let mut peer = Peer::connected(0);
+    assert_eq!(peer.sends(&[data(FIRST.wrapping_add(1), 0, 1, 51, 3, &[0; 2_100])]), UNWANTED);
     let two = [sack(1)[12..].to_vec(), sack(2)[12..].to_vec()];
-    assert_eq!(student.says(&two), UNWANTED, "one of a kind is enough");
-    assert_eq!(student.says(&[]), broken(Violation::Length));
+    assert_eq!(peer.sends(&two), UNWANTED, "one of a kind is enough");
+    assert_eq!(peer.sends(&[]), broken(Violation::Length));
 }
 
 #[test]
@@ -326,6 +328,6 @@ fn any_cut_of_a_packet_is_survived() {
         if cut >= 12 {
             sign(&mut part);
         }
-        let _ = Student::connected(1).0.open(Instant::now(), &part);
+        let _ = Peer::connected(1).0.open(Instant::now(), &part);
     }
 }

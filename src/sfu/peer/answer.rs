@@ -20,12 +20,13 @@ use crate::id::UserId;
 use crate::rtp::{Codec, Encoding, MAX_FIRST_SEQUENCE_NUMBER, RtxStream, Subscription, Tier, Track};
 use crate::sdp::answer;
 use crate::sdp::engine;
-use crate::sdp::negotiated::Agreed;
+use crate::sdp::negotiated::Negotiated;
+use crate::sfu::candidates::Advertised;
+use crate::sfu::config::AnswerContext;
 use crate::sfu::sender::Sender;
 use crate::sfu::senders::Senders;
 use crate::sfu::transport::Transport;
-use crate::sfu::{Advertised, Shared};
-use crate::srtp::{self, CoreWriter};
+use crate::srtp;
 
 /// SCTP's receive window: two of the largest messages that the core allows. The core has one message size for both
 /// directions, so it can't be the smaller one that [`crate::protocol::channel`] grants students.
@@ -41,7 +42,7 @@ impl Peer {
         offer: String,
         tracks: &[(Track, Codec)],
         tiers: &[Encoding],
-        shared: &Shared,
+        context: &AnswerContext,
         addresses: &Advertised,
         now: Instant,
     ) -> Result<(Self, String), Error> {
@@ -49,13 +50,13 @@ impl Peer {
         let mut codecs = vec![Codec::Opus];
         codecs.extend(tracks.iter().map(|(_, codec)| *codec).filter(|codec| *codec != Codec::Opus));
         codecs.dedup();
-        let (crypto, keys) = srtp::listening(shared.crypto.clone());
+        let (crypto, keys) = srtp::capturing(context.crypto.clone());
         let settings = engine::settings()
             .with_crypto_provider(crypto)
             .with_answering_dtls_role(RTCDtlsRole::Server)
             .with_sctp_max_receive_buffer_size(RECEIVE_BUFFER_BYTES)
             .build();
-        let configuration = RTCConfigurationBuilder::new().with_certificates(vec![shared.certificate.clone()]).build();
+        let configuration = RTCConfigurationBuilder::new().with_certificates(vec![context.certificate.clone()]).build();
         let mut connection = RTCPeerConnectionBuilder::new()
             .with_configuration(configuration)
             .with_media_engine(engine::adaptive_media_engine(&codecs)?)
@@ -82,26 +83,26 @@ impl Peer {
         let answer = connection.create_answer(None)?;
         connection.set_local_description(now, answer)?;
         let answer = connection.local_description().ok_or(Error::ErrNoRemoteDescription)?.sdp;
-        let answer = answer::with_candidates_where_they_are_looked_for(&answer);
-        let answer = answer::with_level(&answer, shared.h264_level.unwrap_or(engine::HIGHEST_H264_LEVEL));
+        let answer = answer::with_moved_candidates(&answer);
+        let answer = answer::with_level(&answer, context.h264_level.unwrap_or(engine::HIGHEST_H264_LEVEL));
         let attribute =
             |name: &str| answer.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default().trim().to_owned();
         let (mut senders, mut twcc, mut has_rtx) = (Senders::default(), None, true);
-        let mut writers = Vec::new();
+        let mut rtp_senders = Vec::new();
         for ((track, codec), ssrc, rtx_ssrc, id) in added {
-            let agreed = Agreed::of(&mut connection, id, codec).ok_or(Error::ErrRTPTransceiverCodecUnsupported)?;
+            let agreed = Negotiated::of(&mut connection, id, codec).ok_or(Error::ErrRTPTransceiverCodecUnsupported)?;
             twcc = agreed.transport.or(twcc);
-            has_rtx &= agreed.repairs.is_some() || !track.is_video();
+            has_rtx &= agreed.rtx.is_some() || !track.is_video();
             let best = tiers.iter().find(|e| (e.track, e.codec) == (track, codec)).map_or(Tier::Full, |e| e.tier);
             let first = || rand::random::<u16>() & MAX_FIRST_SEQUENCE_NUMBER;
             let subscription = Subscription::new(ssrc, agreed.payload_type, first(), best);
-            let rtx = agreed.repairs.map(|payload_type| RtxStream::new(rtx_ssrc, payload_type, first()));
+            let rtx = agreed.rtx.map(|payload_type| RtxStream::new(rtx_ssrc, payload_type, first()));
             senders.push(Sender::new((track, codec), id, subscription, rtx));
-            writers.push((ssrc, CoreWriter::new(id)));
+            rtp_senders.push((ssrc, id));
         }
         // Without RTX a packet of video is retransmitted under its own nonce, so that it can't get another number.
-        let transport = Transport::new(connection, keys, writers, twcc.filter(|_| has_rtx));
-        let adaptation = Adaptation::new(now, offered(&senders, tiers), shared.adapts);
+        let transport = Transport::new(connection, keys, rtp_senders, twcc.filter(|_| has_rtx));
+        let adaptation = Adaptation::new(now, offered(&senders, tiers), context.adapts);
         let ice = (attribute("a=ice-ufrag:"), attribute("a=ice-pwd:"));
         Ok((Self::new(now, user, ice, transport, senders, adaptation), answer))
     }

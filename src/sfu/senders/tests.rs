@@ -91,7 +91,7 @@ const ENCODINGS: [Encoding; 5] = [
 impl Student {
     /// A student whose packets the SFU seals, as if the core had sent the first one.
     fn new(kind: Kind, now: Instant, from: SocketAddr) -> Self {
-        let (provider, keys) = crate::srtp::listening(default_provider().unwrap());
+        let (provider, keys) = crate::srtp::capturing(default_provider().unwrap());
         let context = |crypto| {
             let profile = ProtectionProfile::AeadAes128Gcm;
             Context::new(&[3; 16], &[5; 12], profile, Some(srtp_no_replay_protection()), None, crypto).unwrap()
@@ -257,7 +257,7 @@ impl Lecture {
 /// kind of act happened.
 fn run(bad: &[Kind], began: Instant) -> (Student, Vec<Student>, [usize; 8]) {
     let receiver = UdpReceiver::bind("127.0.0.1:0".parse().unwrap()).unwrap();
-    let mut udp = receiver.outlet().unwrap();
+    let mut udp = receiver.sender().unwrap();
     let (mut rings, mut lecture, mut random) = (Rings::default(), Lecture::new(), Random::new(SEED ^ 0xbad));
     let mut healthy = Student::new(Kind::Modern, began, receiver.local());
     let mut bad: Vec<Student> = bad.iter().map(|kind| Student::new(*kind, began, receiver.local())).collect();
@@ -326,7 +326,7 @@ async fn what_a_healthy_student_is_sent_does_not_depend_on_bad_ones() {
 #[tokio::test]
 async fn a_key_frame_is_requested_for_a_student_whose_frames_have_left_the_ring() {
     let receiver = UdpReceiver::bind("127.0.0.1:0".parse().unwrap()).unwrap();
-    let mut udp = receiver.outlet().unwrap();
+    let mut udp = receiver.sender().unwrap();
     let (mut rings, mut lecture, now) = (Rings::default(), Lecture::new(), Instant::now());
     let mut student = Student::new(Kind::Modern, now, receiver.local());
     // Key frames of all encodings; then no turn until all frames of its screen have left the ring.

@@ -16,6 +16,9 @@ const PREFIX: &str = "classroom-";
 /// The interface of a machine, and the bridge in the switch.
 const INTERFACE: &str = "lan0";
 
+/// The interface of a router to the machine behind it.
+const FAR: &str = "far0";
+
 /// Whether networks can be made here. If not, the test is skipped by name, or fails where `$CI` promises them.
 pub fn has_lan(test: &str) -> bool {
     if !has_tools(test, &["ip"]) {
@@ -54,7 +57,7 @@ impl Lan {
         lan
     }
 
-    /// One more machine, with the next address of 10.13.0.0/24.
+    /// One more machine, with the next address of 10.13.0.0/24 and of fd13::/64.
     #[track_caller]
     pub fn machine(&mut self) -> Machine {
         self.machines += 1;
@@ -72,11 +75,54 @@ impl Lan {
         ip(&["-netns", namespace, "address", "add", &format!("{}/24", machine.address), "dev", INTERFACE]);
         ip(&["-netns", namespace, "link", "set", "lo", "up"]);
         ip(&["-netns", namespace, "link", "set", INTERFACE, "up"]);
+        let v6 = format!("{}/64", machine.address_v6());
+        ip(&["-netns", namespace, "address", "add", &v6, "dev", INTERFACE, "nodad"]);
         // Browsers take the interface of the default route for their own; there is nobody behind this one.
         ip(&["-netns", namespace, "route", "add", "default", "via", "10.13.0.254"]);
         machine.restore();
         machine.plug_in();
         machine
+    }
+
+    /// A machine behind a router, in 10.14.0.0/16: the link between these two has this MTU, as a tunnel has. It is routed
+    /// to and from `others`, which are at the switch and don't know that MTU. IPv6 needs 1280 (RFC 8200, 5).
+    #[track_caller]
+    pub fn machine_behind_tunnel(&mut self, mtu: u32, others: &[&Machine]) -> (Machine, Machine) {
+        let router = self.machine();
+        let number = self.machines;
+        let machine = Machine {
+            namespace: format!("{}-far", router.namespace),
+            switch: router.namespace.clone(),
+            port: FAR.to_owned(),
+            address: format!("10.14.{number}.2"),
+        };
+        let (near, far, has_v6) = (router.namespace.as_str(), machine.namespace.as_str(), mtu >= 1280);
+        ip(&["netns", "add", far]);
+        ip(&["-netns", far, "link", "add", INTERFACE, "type", "veth", "peer", "name", FAR, "netns", near]);
+        for forwarding in ["net/ipv4/ip_forward", "net/ipv6/conf/all/forwarding"] {
+            ip(&["netns", "exec", near, "sh", "-c", &format!("echo 1 > /proc/sys/{forwarding}")]);
+        }
+        let (v4, v6) = (format!("10.14.{number}"), format!("fd14:{number}::"));
+        for (namespace, interface, host) in [(near, FAR, 1), (far, INTERFACE, 2)] {
+            ip(&["-netns", namespace, "link", "set", interface, "mtu", &mtu.to_string(), "up"]);
+            ip(&["-netns", namespace, "address", "add", &format!("{v4}.{host}/24"), "dev", interface]);
+            if has_v6 {
+                ip(&["-netns", namespace, "address", "add", &format!("{v6}{host}/64"), "dev", interface, "nodad"]);
+            }
+        }
+        ip(&["-netns", far, "link", "set", "lo", "up"]);
+        ip(&["-netns", far, "route", "add", "default", "via", &format!("{v4}.1")]);
+        if has_v6 {
+            ip(&["-netns", far, "route", "add", "default", "via", &format!("{v6}1")]);
+        }
+        for other in others {
+            let other = other.namespace.as_str();
+            ip(&["-netns", other, "route", "add", &format!("{v4}.0/24"), "via", router.address()]);
+            if has_v6 {
+                ip(&["-netns", other, "route", "add", &format!("{v6}/64"), "via", &router.address_v6()]);
+            }
+        }
+        (router, machine)
     }
 }
 
@@ -98,6 +144,15 @@ impl Machine {
     /// The IPv4 address of its interface.
     pub fn address(&self) -> &str {
         &self.address
+    }
+
+    /// The IPv6 address of its interface, a unique local one (RFC 4193).
+    pub fn address_v6(&self) -> String {
+        let number = |at: usize| self.address.split('.').nth(at).unwrap_or_default();
+        match number(1) {
+            "14" => format!("fd14:{}::2", number(2)),
+            _ => format!("fd13::{}", number(3)),
+        }
     }
 
     /// A command as it would be on this machine: the same process id, arguments and environment. What was said of

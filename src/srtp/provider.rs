@@ -1,12 +1,13 @@
-//! How the SFU comes to a student's SRTP session keys, and to its SCTP packets: the core's crypto provider is ours.
+//! How the SFU gets a peer's SRTP session keys, and sees its SCTP packets: the core's crypto provider is ours.
 //!
-//! The core gives its keys to nobody. But it takes its cryptography from a provider, and ours is the default one with
-//! an ear: it remembers the key of each AES-128-GCM cipher that is made, and when one of them seals an RTP packet, that
-//! is the session key for media, and the nonce tells the salt (RFC 7714, 8.1). When one opens an RTCP packet, that is
-//! the key of the student's feedback (RFC 7714, 9.1).
+//! The core gives its keys to nobody. But it takes its cryptography from a provider. Ours does what the default one
+//! does, and remembers the key of each AES-128-GCM cipher. When such a cipher seals an RTP packet, its key is the
+//! session key for RTP, and the nonce tells the salt (RFC 7714, 8.1). When one opens an RTCP packet, its key is that of
+//! the peer's RTCP (RFC 7714, 9.1).
 //!
-//! DTLS records pass here, too. [`sctp`](crate::sfu::sctp) looks at what is in them before the core reads it, and a record
-//! that is refused has not opened. No other cipher is spoken, because its packets would not be checked.
+//! DTLS records pass here, too. [`sctp`](crate::dtls::sctp) checks what is in them before the core reads it; a record
+//! that is refused counts as one that did not authenticate. Other ciphers are not offered, because their packets would
+//! not be checked.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -18,85 +19,67 @@ use rtc::crypto::{
     RTCRandom, SignatureScheme, SigningKey, StreamCipher, StreamCipherAlgorithm,
 };
 
-use super::{open, seal};
+use super::session::{RtcpKey, SessionKey, nonce, rtcp_index, rtp_salt};
 use crate::dtls::records::{self, Sealed};
 use crate::dtls::sctp::{Association, Violation};
 
-/// What seals the RTP packets to one student, or the RTCP packets that come from it.
-#[derive(Clone)]
-pub(crate) struct SessionKey {
-    /// AES-128.
-    pub(crate) key: [u8; 16],
-    /// See RFC 7714, 8.1 and 9.1.
-    pub(crate) salt: [u8; 12],
-}
-
-/// What opens the RTCP packets of one student, and the one that the core has opened already.
-pub(crate) struct OpeningKey {
-    pub(crate) session: SessionKey,
-    /// Who sent that packet.
-    pub(crate) ssrc: u32,
-    /// Its SRTCP index.
-    pub(crate) index: u32,
-}
-
-/// Where session keys are once the core has used them.
+/// The session keys of one connection, each once the core has used it.
 #[derive(Clone, Default)]
-pub(crate) struct Found(Arc<Keys>);
+pub(crate) struct SessionKeys(Arc<Keys>);
 
 #[derive(Default)]
 struct Keys {
-    sealing: OnceLock<SessionKey>,
-    opening: OnceLock<OpeningKey>,
+    rtp: OnceLock<SessionKey>,
+    rtcp: OnceLock<RtcpKey>,
     opened: AtomicU64,
-    /// Only the thread of its shard has it.
+    /// Never contended: one thread has the connection.
     association: Mutex<Association>,
 }
 
-impl Found {
-    /// How many packets and records the core has opened so far, all of them genuine.
+impl SessionKeys {
+    /// How many packets and records the core has opened so far. All of them were authentic.
     pub(crate) fn opened(&self) -> u64 {
         self.0.opened.load(Ordering::Relaxed)
     }
 
-    /// With which the core has sealed an RTP packet.
-    pub(crate) fn sealing(&self) -> Option<&SessionKey> {
-        self.0.sealing.get()
+    /// The key with which the core has sealed an RTP packet.
+    pub(crate) fn rtp(&self) -> Option<&SessionKey> {
+        self.0.rtp.get()
     }
 
-    /// With which the core has opened an RTCP packet, the first that was genuine.
-    pub(crate) fn opening(&self) -> Option<&OpeningKey> {
-        self.0.opening.get()
+    /// The key with which the core has opened an RTCP packet, the first authentic one.
+    pub(crate) fn rtcp(&self) -> Option<&RtcpKey> {
+        self.0.rtcp.get()
     }
 
-    /// What the student did with SCTP that ends it.
-    pub(crate) fn offence(&self) -> Option<Violation> {
-        self.association().offence()
+    /// How the peer broke the rules of SCTP, if it did so too often.
+    pub(crate) fn violation(&self) -> Option<Violation> {
+        self.association().violation()
     }
 
-    /// SCTP packets of the student that were not read.
-    pub(crate) fn refused(&self) -> u64 {
+    /// SCTP packets of the peer that the core did not read.
+    pub(crate) fn refused_sctp(&self) -> u64 {
         self.association().refused()
     }
 
     fn association(&self) -> MutexGuard<'_, Association> {
-        // A student whose packet panics here is gone.
+        // A panic here ends this peer, so nobody sees what it left.
         self.0.association.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// A provider for one connection, that does what `inner` does.
-pub(crate) fn listening(inner: Arc<dyn RTCCryptoProvider>) -> (Arc<dyn RTCCryptoProvider>, Found) {
-    let found = Found::default();
-    (Arc::new(Listening { inner, found: found.clone() }), found)
+/// A provider for one connection that does what `inner` does, and the session keys that it sees.
+pub(crate) fn capturing(inner: Arc<dyn RTCCryptoProvider>) -> (Arc<dyn RTCCryptoProvider>, SessionKeys) {
+    let keys = SessionKeys::default();
+    (Arc::new(CapturingProvider { inner, keys: keys.clone() }), keys)
 }
 
-struct Listening {
+struct CapturingProvider {
     inner: Arc<dyn RTCCryptoProvider>,
-    found: Found,
+    keys: SessionKeys,
 }
 
-impl RTCCryptoProvider for Listening {
+impl RTCCryptoProvider for CapturingProvider {
     fn name(&self) -> &'static str {
         self.inner.name()
     }
@@ -108,7 +91,7 @@ impl RTCCryptoProvider for Listening {
     }
 }
 
-impl RTCCrypto for Listening {
+impl RTCCrypto for CapturingProvider {
     fn new_aead(&self, algorithm: AeadAlgorithm, key: &[u8]) -> Result<Box<dyn AeadCipher>, CryptoError> {
         if algorithm != AeadAlgorithm::Aes128Gcm {
             return Err(CryptoError::UnsupportedAlgorithm(CryptoAlgorithm::Aead(algorithm)));
@@ -116,7 +99,7 @@ impl RTCCrypto for Listening {
         let inner = self.inner.crypto().new_aead(algorithm, key)?;
         let invalid = CryptoError::InvalidKeyLength { expected: 16, actual: key.len() };
         let key = key.try_into().map_err(|_| invalid)?;
-        Ok(Box::new(Cipher { inner, key, found: self.found.clone() }))
+        Ok(Box::new(Cipher { inner, key, keys: self.keys.clone() }))
     }
 
     fn supports(&self, algorithm: CryptoAlgorithm) -> bool {
@@ -168,7 +151,7 @@ impl RTCCrypto for Listening {
 struct Cipher {
     inner: Box<dyn AeadCipher>,
     key: [u8; 16],
-    found: Found,
+    keys: SessionKeys,
 }
 
 impl AeadCipher for Cipher {
@@ -177,13 +160,13 @@ impl AeadCipher for Cipher {
     }
 
     fn seal_in_place(&mut self, nonce: &[u8], aad: &[u8], text: &mut [u8], tag: &mut [u8]) -> Result<(), CryptoError> {
-        if self.found.sealing().is_none()
-            && let Some(salt) = salt(nonce, aad)
+        if self.keys.rtp().is_none()
+            && let Some(salt) = rtp_salt(nonce, aad)
         {
-            let _ = self.found.0.sealing.set(SessionKey { key: self.key, salt });
+            let _ = self.keys.0.rtp.set(SessionKey { key: self.key, salt });
         }
         if Sealed::of(aad) == Some(Sealed::Data) {
-            self.found.association().seal(text);
+            self.keys.association().seal(text);
         }
         self.inner.seal_in_place(nonce, aad, text, tag)
     }
@@ -192,38 +175,20 @@ impl AeadCipher for Cipher {
         self.inner.open_in_place(nonce, aad, text, tag)?;
         let may_be_read = match Sealed::of(aad) {
             None => true,
-            Some(Sealed::Data) => self.found.association().open(Instant::now(), text).is_ok(),
+            Some(Sealed::Data) => self.keys.association().open(Instant::now(), text).is_ok(),
             Some(Sealed::Handshake) => records::is_finished(text),
         };
         if !may_be_read {
             return Err(CryptoError::AuthenticationFailed);
         }
-        self.found.0.opened.fetch_add(1, Ordering::Relaxed);
-        if self.found.opening().is_none()
-            && let Some((ssrc, index)) = open::authenticated(aad)
-            && let Ok(nonce) = nonce.try_into()
+        self.keys.0.opened.fetch_add(1, Ordering::Relaxed);
+        if self.keys.rtcp().is_none()
+            && let Some((ssrc, index)) = rtcp_index(aad)
+            && let Ok(bytes) = nonce.try_into()
         {
-            let session = SessionKey { key: self.key, salt: seal::nonce(nonce, ssrc, index.into()) };
-            let _ = self.found.0.opening.set(OpeningKey { session, ssrc, index });
+            let session = SessionKey { key: self.key, salt: self::nonce(bytes, ssrc, index.into()) };
+            let _ = self.keys.0.rtcp.set(RtcpKey { session, ssrc, index });
         }
         Ok(())
     }
-}
-
-/// The salt of the SRTP nonce with which an RTP packet with this header is sealed, the first of its SSRC, so that no
-/// roll-over was counted yet. None for what is no RTP packet: DTLS records begin with their epoch, a zero, and RTCP
-/// packets have types from 192 to 223 (RFC 5761, 4).
-fn salt(nonce: &[u8], aad: &[u8]) -> Option<[u8; 12]> {
-    let mut salt = <[u8; 12]>::try_from(nonce).ok()?;
-    let header = aad.get(..12)?;
-    if header[0] >> 6 != 2 || (192..=223).contains(&header[1]) {
-        return None;
-    }
-    for (byte, known) in salt[2..6].iter_mut().zip(&header[8..12]) {
-        *byte ^= known;
-    }
-    for (byte, known) in salt[10..].iter_mut().zip(&header[2..4]) {
-        *byte ^= known;
-    }
-    Some(salt)
 }

@@ -1,9 +1,8 @@
-//! Packets of a student that makes them up, through the check and into the core behind it.
+//! Random packets of a peer, through the check and into the core behind it.
 //!
-//! A student of the core and one of ours speak; then what the student says is made of chunks that fit, with numbers
-//! that do not, and of what it said before, cut and changed. None may panic, and the core must stay small: streams,
-//! associations, and what it answers are counted after each. How long the core took is a matter of the machine: the run
-//! that is asked for by `CLASSROOM_FUZZ_SECONDS` tells.
+//! Two cores connect; then one sends well-formed chunks with arbitrary numbers, and its earlier packets, cut and
+//! changed. No packet may make the other core panic or grow: streams, associations and answers are counted after each.
+//! The time that the core takes depends on the machine: a run with `CLASSROOM_FUZZ_SECONDS` prints it.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -16,22 +15,27 @@ use rtc::sctp::{
     PayloadProtocolIdentifier, ServerConfig, StreamEvent, TransportConfig,
 };
 use rtc::shared::TransportProtocol;
+use rustix::time::{ClockId, clock_gettime};
 
-use super::order::WINDOW;
-use super::tests::{chunk, packet, sign};
-use super::{Association, MAX_INITS, MAX_STREAMS, Refusal};
-use crate::sfu::watchdog::cpu_time;
+use super::super::order::WINDOW;
+use super::super::{Association, MAX_INITS, MAX_STREAMS, Rejected};
+use super::{chunk, packet, sign};
 use crate::srtp::random::Random;
+
+/// CPU time of this thread.
+fn cpu_time() -> Duration {
+    let time = clock_gettime(ClockId::ThreadCPUTime);
+    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
+}
 
 /// The same packets in every run; a failure names it.
 const SEED: u64 = 0x5eed_c1a5_5000_0017;
 
-/// Packets of the run that is an ordinary test, and of one student.
+/// Packets of an ordinary run, and of one peer.
 const PACKETS: u64 = 12_000;
 const PACKETS_OF_ONE: u64 = 400;
 
-/// Packets, and bytes in them, that the core says after one that it was given: an answer to each chunk, and what was
-/// due.
+/// Packets, and bytes in them, that the core may send after each packet: a response to each chunk, and what was due.
 const MOST_ANSWERS: usize = 16;
 const MOST_ANSWER_BYTES: usize = 8 * 1024;
 
@@ -100,7 +104,7 @@ impl End {
 #[derive(Debug, Default)]
 struct Tally {
     packets: u64,
-    students: u64,
+    peers: u64,
     read: u64,
     unwanted: u64,
     violations: u64,
@@ -111,41 +115,41 @@ struct Tally {
     worst: Vec<u8>,
 }
 
-/// A student that is connected, and what it can make packets of.
+/// A connected peer, and the material for its packets.
 struct Session {
-    student: End,
+    peer: End,
     sfu: End,
     check: Association,
     now: Instant,
-    /// What the student said so far.
-    said: Vec<Vec<u8>>,
+    /// Its packets so far.
+    sent: Vec<Vec<u8>>,
     tag: u32,
     tsn: u32,
     ssn: u16,
 }
 
-const STUDENT: &str = "127.0.0.1:1";
-const HUB: &str = "127.0.0.1:2";
+const PEER: &str = "127.0.0.1:1";
+const SFU: &str = "127.0.0.1:2";
 
 impl Session {
     fn new(random: &mut Random) -> Self {
-        let (now, mut student) = (Instant::now(), End::new(STUDENT, false));
+        let (now, mut peer) = (Instant::now(), End::new(PEER, false));
         let transport = TransportConfig::default();
-        let (handle, core) = student.endpoint.connect(now, ClientConfig::new(transport), HUB.parse().unwrap()).unwrap();
-        student.associations.insert(handle, core);
-        let (sfu, check, said) = (End::new(HUB, true), Association::default(), Vec::new());
-        let mut session = Self { student, sfu, check, now, said, tag: 0, tsn: 0, ssn: 1 };
+        let (handle, core) = peer.endpoint.connect(now, ClientConfig::new(transport), SFU.parse().unwrap()).unwrap();
+        peer.associations.insert(handle, core);
+        let (sfu, check, sent) = (End::new(SFU, true), Association::default(), Vec::new());
+        let mut session = Self { peer, sfu, check, now, sent, tag: 0, tsn: 0, ssn: 1 };
         session.exchange();
-        let core = session.student.associations.get_mut(&handle).unwrap();
+        let core = session.peer.associations.get_mut(&handle).unwrap();
         let mut stream = core.open_stream(0, PayloadProtocolIdentifier::Dcep).unwrap();
         let kind = random.below(2) as u8;
         let open = [3, kind, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, b'c'];
         stream.write_with_ppi(now, &open, PayloadProtocolIdentifier::Dcep).unwrap();
         session.exchange();
-        let last = session.said.iter().rev().find(|said| said[12] == 0).expect("the student said something");
+        let last = session.sent.iter().rev().find(|packet| packet[12] == 0).expect("the peer has sent something");
         session.tag = u32::from_be_bytes(last[4..8].try_into().unwrap());
         session.tsn = u32::from_be_bytes(last[16..20].try_into().unwrap()).wrapping_add(1);
-        assert_eq!(session.check.refused(), 0, "who is honest passes");
+        assert_eq!(session.check.refused(), 0, "honest packets pass");
         session
     }
 
@@ -153,21 +157,21 @@ impl Session {
     fn exchange(&mut self) {
         for _ in 0..20 {
             self.now += Duration::from_millis(50);
-            self.student.turn(self.now);
-            for packet in std::mem::take(&mut self.student.out) {
-                self.said.push(packet.to_vec());
+            self.peer.turn(self.now);
+            for packet in std::mem::take(&mut self.peer.out) {
+                self.sent.push(packet.to_vec());
                 if self.check.open(self.now, &packet).is_ok() {
-                    self.sfu.take(self.now, STUDENT.parse().unwrap(), &packet);
+                    self.sfu.take(self.now, PEER.parse().unwrap(), &packet);
                 }
             }
             for packet in std::mem::take(&mut self.sfu.out) {
                 self.check.seal(&packet);
-                self.student.take(self.now, HUB.parse().unwrap(), &packet);
+                self.peer.take(self.now, SFU.parse().unwrap(), &packet);
             }
         }
     }
 
-    /// The SFU has messages under way, which a SACK may speak of.
+    /// Puts messages of the SFU in flight, which a SACK may name.
     fn chat(&mut self) {
         for core in self.sfu.associations.values_mut() {
             if let Ok(mut stream) = core.stream(0) {
@@ -181,7 +185,7 @@ impl Session {
         let began = if measure { cpu_time() } else { Duration::ZERO };
         let opened = self.check.open(self.now, packet);
         if opened.is_ok() {
-            self.sfu.take(self.now, STUDENT.parse().unwrap(), packet);
+            self.sfu.take(self.now, PEER.parse().unwrap(), packet);
         }
         if measure {
             let took = cpu_time().saturating_sub(began);
@@ -193,8 +197,8 @@ impl Session {
         tally.packets += 1;
         match opened {
             Ok(()) => tally.read += 1,
-            Err(Refusal::Unwanted) => tally.unwanted += 1,
-            Err(Refusal::Violation(_)) => tally.violations += 1,
+            Err(Rejected::Unwanted) => tally.unwanted += 1,
+            Err(Rejected::Violation(_)) => tally.violations += 1,
         }
         let out = std::mem::take(&mut self.sfu.out);
         let bytes = out.iter().map(Bytes::len).sum::<usize>();
@@ -212,8 +216,8 @@ impl Session {
 
     fn forge(&mut self, random: &mut Random) -> Vec<u8> {
         if random.below(8) == 0 {
-            let old = random.below(self.said.len() as u64) as usize;
-            return mutated(random, self.said[old].clone());
+            let old = random.below(self.sent.len() as u64) as usize;
+            return mutated(random, self.sent[old].clone());
         }
         let chunks: Vec<Vec<u8>> = (0..1 + random.below(4)).map(|_| self.chunk(random)).collect();
         let tag = if random.below(50) == 0 { 0 } else { self.tag };
@@ -301,7 +305,7 @@ impl Session {
 
     /// Something that the SFU sent, or may send.
     fn sfu_tsn(&self, random: &mut Random) -> u32 {
-        let data = self.said.iter().rev().find(|said| said[12] == 3);
+        let data = self.sent.iter().rev().find(|packet| packet[12] == 3);
         let acknowledged = data.map_or(0, |sack| u32::from_be_bytes(sack[16..20].try_into().unwrap()));
         acknowledged.wrapping_add(random.below(4) as u32)
     }
@@ -335,12 +339,12 @@ fn mutated(random: &mut Random, mut packet: Vec<u8>) -> Vec<u8> {
     packet
 }
 
-/// Students that make up packets, until there were enough.
+/// Peers that send random packets, until there were enough.
 fn run(seed: u64, measure: bool, is_enough: impl Fn(&Tally) -> bool) -> Tally {
     let (mut random, mut tally) = (Random::new(seed), Tally::default());
     while !is_enough(&tally) {
         let mut session = Session::new(&mut random);
-        tally.students += 1;
+        tally.peers += 1;
         for _ in 0..PACKETS_OF_ONE {
             session.now += Duration::from_micros(random.below(20_000));
             if random.below(10) == 0 {
@@ -362,7 +366,7 @@ fn what_is_made_up_costs_the_core_little() {
 
 /// `CLASSROOM_FUZZ_SECONDS=600 cargo test --release --lib sctp::fuzz -- --ignored --nocapture`
 #[test]
-#[ignore = "for as long as CLASSROOM_FUZZ_SECONDS says"]
+#[ignore = "runs for CLASSROOM_FUZZ_SECONDS"]
 fn for_a_while() {
     let seconds = std::env::var("CLASSROOM_FUZZ_SECONDS").map_or(10, |seconds| seconds.parse().unwrap());
     let seed = std::env::var("CLASSROOM_FUZZ_SEED").map_or(SEED, |seed| seed.parse().unwrap());

@@ -1,0 +1,76 @@
+//! What the handle asks of the SFU's thread.
+
+use std::sync::Arc;
+
+use tokio::sync::oneshot;
+
+use super::RTCIceCandidateInit;
+use super::control_queue::{Entry, Kind};
+use super::event::SfuStats;
+use crate::id::UserId;
+use crate::protocol::VideoTrack;
+use crate::rtp::Encoding;
+
+pub(super) enum Command {
+    Offer {
+        user: UserId,
+        sdp: String,
+        video: Option<VideoTrack>,
+    },
+    Candidate {
+        user: UserId,
+        candidate: RTCIceCandidateInit,
+    },
+    Remove {
+        user: UserId,
+    },
+    Tell {
+        user: UserId,
+        text: Arc<str>,
+    },
+    TellAll {
+        text: Arc<str>,
+    },
+    Encodings(Vec<Encoding>),
+    Stats(oneshot::Sender<SfuStats>),
+    Close(oneshot::Sender<()>),
+    /// Makes a student's next turn panic.
+    #[cfg(test)]
+    Panic {
+        user: UserId,
+    },
+    /// Keeps the thread busy until the other end is gone.
+    #[cfg(test)]
+    Stall(std::sync::mpsc::Receiver<()>),
+    /// Lets each receive of the socket fail with this `errno`, until it is bound anew.
+    #[cfg(test)]
+    FailReceives(i32),
+}
+
+impl Entry for Command {
+    fn kind(&self) -> Kind {
+        match self {
+            Command::Offer { .. } | Command::Candidate { .. } => Kind::Request,
+            Command::Tell { .. } | Command::TellAll { .. } => Kind::Message,
+            Command::Remove { .. } | Command::Encodings(_) | Command::Stats(_) | Command::Close(_) => Kind::Control,
+            #[cfg(test)]
+            Command::Panic { .. } | Command::Stall(_) | Command::FailReceives(_) => Kind::Control,
+        }
+    }
+
+    fn replaces(&self, older: &Self) -> bool {
+        match (self, older) {
+            (
+                Command::Remove { user },
+                Command::Offer { user: of, .. }
+                | Command::Candidate { user: of, .. }
+                | Command::Tell { user: of, .. }
+                | Command::Remove { user: of },
+            ) => user == of,
+            (Command::Encodings(_), Command::Encodings(_)) => true,
+            // The end must not wait for what is of no use then.
+            (Command::Close(_), older) => older.kind() != Kind::Control,
+            _ => false,
+        }
+    }
+}

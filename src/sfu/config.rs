@@ -1,0 +1,71 @@
+//! What an SFU begins with.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+
+use rtc::crypto::{RTCCryptoProvider, SignatureScheme};
+use rtc::peer_connection::certificate::{CertificateParams, RTCCertificate};
+
+use crate::id::UserId;
+use crate::rtp::Encoding;
+
+/// The configuration of an SFU.
+#[derive(Debug, Clone)]
+pub struct SfuConfig {
+    /// The publisher.
+    pub user: UserId,
+    /// Where to bind; an unspecified address means all interfaces, IPv4 and IPv6.
+    pub udp: SocketAddr,
+    /// Further addresses by which students reach the socket's port (NAT 1:1).
+    pub advertise: Vec<IpAddr>,
+    /// STUN servers that tell the public address.
+    pub stun: Vec<SocketAddr>,
+    /// The largest number of students.
+    pub max_students: usize,
+    /// The encodings that can be sent, and their bits a second: each track best first, its codecs in the order of
+    /// preference.
+    pub encodings: Vec<(Encoding, u32)>,
+    /// Threads that send, each to its share of the students.
+    pub workers: NonZeroUsize,
+    /// Whether students get what their paths carry; else always the best, which is for measuring.
+    pub adapts: bool,
+}
+
+/// Why an SFU can't begin.
+#[derive(Debug, thiserror::Error)]
+pub enum SfuError {
+    /// The UDP port can't be bound.
+    #[error("can't listen on UDP {address}: {cause}; is another teacher running? choose another port with --udp-port")]
+    Bind {
+        /// The address.
+        address: SocketAddr,
+        /// The kernel's error.
+        cause: io::Error,
+    },
+    /// Keys, certificates or threads can't be made.
+    #[error("can't set up peer connections: {0}")]
+    Setup(String),
+}
+
+/// What an answer needs beside the offer. Made once: a certificate takes longer than all the rest of a join.
+pub(super) struct AnswerContext {
+    pub(super) crypto: Arc<dyn RTCCryptoProvider>,
+    pub(super) certificate: RTCCertificate,
+    pub(super) adapts: bool,
+    /// The highest `level_idc` of the H.264 that was sent, once some was.
+    pub(super) h264_level: Option<u8>,
+}
+
+impl AnswerContext {
+    pub(super) fn new(adapts: bool) -> Result<Self, SfuError> {
+        let setup = |e: &dyn std::fmt::Display| SfuError::Setup(e.to_string());
+        let crypto = rtc::crypto::default_provider().map_err(|e| setup(&e))?;
+        let parameters =
+            CertificateParams::new(vec![format!("classroom-{:08x}", rand::random::<u32>())]).map_err(|e| setup(&e))?;
+        let certificate = RTCCertificate::generate(crypto.crypto(), SignatureScheme::EcdsaP256Sha256, parameters)
+            .map_err(|e| setup(&e))?;
+        Ok(Self { crypto, certificate, adapts, h264_level: None })
+    }
+}

@@ -1,0 +1,264 @@
+//! The peers as the router knows them: which worker has a peer, and to which peers a datagram may belong.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use rtc::crypto::RTCCrypto;
+use rtc::stun::integrity::MessageIntegrity;
+use rtc::stun::message::Message;
+
+use super::PeerId;
+use super::addresses::{AddressTable, Claimants};
+use super::demux::Datagram;
+use super::event::OfferRefusal;
+use crate::id::UserId;
+use crate::token_bucket::TokenBucket;
+
+/// The least time between two offers of one user: an answer costs milliseconds, and nobody needs two.
+const OFFER_INTERVAL: Duration = Duration::from_millis(300);
+
+/// STUN messages a second of one peer and kind, and how many may come at once: each costs an HMAC or two, a turn of the
+/// core and two datagrams. A browser sends some ten checks a second for each pair of candidates while it connects, and
+/// six addresses at both ends make 36 pairs; later it sends one in a few seconds. More are dropped: it sends them
+/// again.
+const STUN_PER_SECOND: u32 = 100;
+const STUN_BURST: u32 = 300;
+
+/// To send to one peer costs a worker as much as it costs the router to receive from this many and to route that: with
+/// 120 students on two workers the router's thread used 45 jiffies while the other one used 40.
+const RECEIVES_PER_SEND: usize = 16;
+
+/// What the router knows of a peer.
+pub(super) struct Known {
+    user: UserId,
+    ufrag: String,
+    password: String,
+    created: Instant,
+    /// The number of its worker.
+    pub(super) worker: usize,
+    stun: StunBudget,
+}
+
+pub(super) struct PeerTable {
+    peers: HashMap<PeerId, Known>,
+    next_id: PeerId,
+    by_user: HashMap<UserId, PeerId>,
+    by_ufrag: HashMap<String, PeerId>,
+    addresses: AddressTable,
+    /// How many peers each worker has.
+    of_worker: Vec<usize>,
+    /// STUN messages of peers that were dropped, as there were too many.
+    pub(super) stun_dropped: u64,
+}
+
+impl PeerTable {
+    /// For so many workers; the first shares its thread with the router.
+    pub(super) fn new(workers: usize) -> Self {
+        Self {
+            peers: HashMap::new(),
+            next_id: 0,
+            by_user: HashMap::new(),
+            by_ufrag: HashMap::new(),
+            addresses: AddressTable::default(),
+            of_worker: vec![0; workers],
+            stun_dropped: 0,
+        }
+    }
+
+    pub(super) fn get(&self, id: PeerId) -> Option<&Known> {
+        self.peers.get(&id)
+    }
+
+    /// The newest peer of a user.
+    pub(super) fn of_user(&self, user: &UserId) -> Option<(PeerId, &Known)> {
+        let id = *self.by_user.get(user)?;
+        Some((id, self.peers.get(&id)?))
+    }
+
+    /// Whether a user may have a new peer, where there may be `most`. Gives the older peer that it replaces, and the worker
+    /// of that.
+    pub(super) fn admit(
+        &self,
+        now: Instant,
+        user: &UserId,
+        most: usize,
+    ) -> Result<Option<(PeerId, usize)>, OfferRefusal> {
+        match self.of_user(user) {
+            Some((_, known)) if now.saturating_duration_since(known.created) < OFFER_INTERVAL => {
+                Err(OfferRefusal::TooFast(user.clone()))
+            }
+            Some((id, known)) => Ok(Some((id, known.worker))),
+            None if self.peers.len() >= most => Err(OfferRefusal::Full(self.peers.len())),
+            None => Ok(None),
+        }
+    }
+
+    /// Adds a peer with these ICE credentials of ours, and chooses its worker.
+    pub(super) fn add(&mut self, now: Instant, user: UserId, ufrag: String, password: String) -> (PeerId, usize) {
+        let (id, worker) = (self.next_id, self.least_busy());
+        self.next_id += 1;
+        self.of_worker[worker] += 1;
+        self.by_ufrag.insert(ufrag.clone(), id);
+        self.by_user.insert(user.clone(), id);
+        let known = Known { user, ufrag, password, created: now, worker, stun: StunBudget::default() };
+        self.peers.insert(id, known);
+        (id, worker)
+    }
+
+    pub(super) fn remove(&mut self, id: PeerId) {
+        let Some(known) = self.peers.remove(&id) else { return };
+        self.of_worker[known.worker] -= 1;
+        self.addresses.forget(id);
+        self.by_ufrag.remove(&known.ufrag);
+        if self.by_user.get(&known.user) == Some(&id) {
+            self.by_user.remove(&known.user);
+        }
+    }
+
+    /// A connection has opened a packet from this address, where its media goes.
+    pub(super) fn confirm(&mut self, now: Instant, from: SocketAddr, id: PeerId) {
+        if self.peers.contains_key(&id) {
+            self.addresses.confirm(now, from, id);
+        }
+    }
+
+    /// The peers that a datagram may belong to. Addresses are learnt from STUN requests that are made with the password
+    /// of our answer, see [`AddressTable`].
+    pub(super) fn route(
+        &mut self,
+        now: Instant,
+        from: SocketAddr,
+        datagram: Datagram<'_>,
+        bytes: &[u8],
+        crypto: &dyn RTCCrypto,
+    ) -> Claimants {
+        match datagram {
+            Datagram::Sealed => self.addresses.claimants(now, from),
+            Datagram::Unknown | Datagram::UnencryptedRtcp => Claimants::default(),
+            Datagram::Stun { .. } => {
+                let claimants = self.addresses.claimants(now, from);
+                claimants.map(|id| id.filter(|id| self.takes_stun(now, *id, StunKind::Response)))
+            }
+            Datagram::StunRequest { ufrag } => {
+                let Some(id) = self.by_ufrag.get(ufrag).copied() else { return Claimants::default() };
+                let passes = if self.addresses.is_claimed_by(now, from, id) {
+                    self.takes_stun(now, id, StunKind::FromPath)
+                } else {
+                    // The cheapest question first.
+                    self.addresses.is_free_for(now, from, id)
+                        && self.takes_stun(now, id, StunKind::FromElsewhere)
+                        && self.peers.get(&id).is_some_and(|known| is_authentic(bytes, &known.password, crypto))
+                        && self.addresses.claim(now, from, id)
+                };
+                let mut claimants = Claimants::default();
+                claimants[0] = Some(id).filter(|_| passes);
+                claimants
+            }
+        }
+    }
+
+    /// Whether one more STUN message of this kind is read; counts those that are not.
+    fn takes_stun(&mut self, now: Instant, id: PeerId, kind: StunKind) -> bool {
+        let takes = self.peers.get_mut(&id).is_some_and(|known| known.stun.take(now, kind));
+        self.stun_dropped += u64::from(!takes);
+        takes
+    }
+
+    /// The worker whose thread has the least to do. That of the first one receives for all peers, too.
+    fn least_busy(&self) -> usize {
+        let receives = self.peers.len();
+        let load =
+            |(worker, peers): (usize, &usize)| peers * RECEIVES_PER_SEND + if worker == 0 { receives } else { 0 };
+        self.of_worker.iter().enumerate().min_by_key(|worker| load(*worker)).map_or(0, |(worker, _)| worker)
+    }
+}
+
+/// Whether a STUN request was made by somebody who knows the password that only the answer told (RFC 8445, 7.3).
+fn is_authentic(bytes: &[u8], password: &str, crypto: &dyn RTCCrypto) -> bool {
+    let mut message = Message::new();
+    message.unmarshal_binary(bytes).is_ok()
+        && MessageIntegrity::check(&mut message, password.as_bytes(), crypto).is_ok()
+}
+
+/// What is left to one peer. Each kind has its own budget: a stranger who has overheard a peer's user name fragment
+/// must not use up what the peer itself needs for its consent (RFC 7675).
+#[derive(Debug)]
+struct StunBudget {
+    from_path: TokenBucket,
+    from_elsewhere: TokenBucket,
+    responses: TokenBucket,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum StunKind {
+    /// A request from an address that the peer claims or owns.
+    FromPath,
+    /// A request from another address.
+    FromElsewhere,
+    /// A response to a check of ours, or what looks like one.
+    Response,
+}
+
+impl Default for StunBudget {
+    fn default() -> Self {
+        let full = || TokenBucket::new(STUN_PER_SECOND, STUN_BURST);
+        Self { from_path: full(), from_elsewhere: full(), responses: full() }
+    }
+}
+
+impl StunBudget {
+    /// Whether one more of this kind is read.
+    fn take(&mut self, now: Instant, kind: StunKind) -> bool {
+        let bucket = match kind {
+            StunKind::FromPath => &mut self.from_path,
+            StunKind::FromElsewhere => &mut self.from_elsewhere,
+            StunKind::Response => &mut self.responses,
+        };
+        bucket.take(now).is_ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_flood_is_cut_and_takes_nothing_from_the_other_kinds() {
+        let (mut budget, start) = (StunBudget::default(), Instant::now());
+        let flood = |budget: &mut StunBudget, kind| {
+            (0..50_000u32).filter(|n| budget.take(start + Duration::from_micros(20) * *n, kind)).count()
+        };
+        let most = (STUN_BURST + STUN_PER_SECOND) as usize;
+        assert!((most - 1..=most).contains(&flood(&mut budget, StunKind::FromElsewhere)), "a second of 50,000");
+        assert!((most - 1..=most).contains(&flood(&mut budget, StunKind::FromPath)), "these are others");
+        let connecting = (0..100).all(|n| budget.take(start + Duration::from_millis(10) * n, StunKind::Response));
+        assert!(connecting, "one that connects by ten pairs");
+    }
+
+    fn add(table: &mut PeerTable, users: std::ops::Range<u32>) -> Vec<PeerId> {
+        let add = |n: u32| table.add(Instant::now(), n.to_string().parse().unwrap(), n.to_string(), String::new()).0;
+        users.map(add).collect()
+    }
+
+    #[test]
+    fn the_router_thread_sends_to_fewer_as_it_receives_for_all() {
+        for (workers, expected) in [(1, vec![120]), (2, vec![56, 64]), (4, vec![24, 32, 32, 32])] {
+            let mut table = PeerTable::new(workers);
+            add(&mut table, 1..121);
+            assert_eq!(table.of_worker, expected);
+        }
+    }
+
+    #[test]
+    fn a_place_that_is_free_again_is_taken_first() {
+        let mut table = PeerTable::new(2);
+        let ids = add(&mut table, 1..121);
+        let of_first: Vec<PeerId> = ids.into_iter().filter(|id| table.get(*id).unwrap().worker == 0).collect();
+        of_first[..20].iter().for_each(|id| table.remove(*id));
+        assert_eq!((table.peers.len(), &table.of_worker[..]), (100, &[36, 64][..]));
+        add(&mut table, 200..215);
+        assert_eq!(table.of_worker, [51, 64]);
+        assert!(table.of_user(&"1".parse().unwrap()).is_none() && table.of_user(&"214".parse().unwrap()).is_some());
+    }
+}

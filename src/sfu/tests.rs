@@ -1,0 +1,228 @@
+//! An SFU and viewers on loopback, and what its handle promises.
+
+use std::num::NonZeroUsize;
+use std::time::Instant;
+
+use tokio::time::timeout;
+
+use super::*;
+use crate::rtp::{Codec, Frame, FrameAssembler, Tier, Track};
+use crate::viewer::{Incoming, Viewer, ViewerConfig, ViewerEvent};
+
+async fn student(sfu: &Sfu, events: &mut mpsc::Receiver<SfuEvent>, id: &str) -> (Viewer, mpsc::Receiver<ViewerEvent>) {
+    let config = ViewerConfig { bind: vec!["127.0.0.1:0".to_owned()], ice_servers: vec![] };
+    let (link, offer, link_events) = Viewer::offer(config, Arc::new(|_: Incoming<'_>| {})).await.unwrap();
+    sfu.offer(id.parse().unwrap(), offer, None);
+    let answer = next(events, |event| if let SfuEvent::Answer { sdp, .. } = event { Some(sdp) } else { None }).await;
+    link.answer(answer).await.unwrap();
+    next(events, |event| matches!(event, SfuEvent::ChannelOpen(_)).then_some(())).await;
+    (link, link_events)
+}
+
+async fn next<E, T>(events: &mut mpsc::Receiver<E>, wanted: impl Fn(E) -> Option<T>) -> T {
+    let wait = async {
+        loop {
+            if let Some(found) = wanted(events.recv().await.unwrap()) {
+                return found;
+            }
+        }
+    };
+    timeout(Duration::from_secs(20), wait).await.unwrap()
+}
+
+fn sfu_of(encodings: Vec<(Encoding, u32)>) -> (Sfu, mpsc::Receiver<SfuEvent>) {
+    sfu_with(encodings, NonZeroUsize::MIN)
+}
+
+fn sfu_with(encodings: Vec<(Encoding, u32)>, workers: NonZeroUsize) -> (Sfu, mpsc::Receiver<SfuEvent>) {
+    let config = SfuConfig {
+        user: "9999".parse().unwrap(),
+        udp: "127.0.0.1:0".parse().unwrap(),
+        advertise: vec![],
+        stun: vec![],
+        max_students: 10,
+        encodings,
+        workers,
+        adapts: true,
+    };
+    Sfu::start(config).unwrap()
+}
+
+#[tokio::test]
+async fn a_panic_in_one_students_turn_ends_that_student_and_not_the_class() {
+    let (sfu, mut events) = sfu_of(vec![(Encoding::full(Track::Screen, Codec::Vp8), 1_000_000)]);
+    let (one, _) = student(&sfu, &mut events, "1001").await;
+    let (two, mut heard) = student(&sfu, &mut events, "1002").await;
+    sfu.send(Command::Panic { user: "1001".parse().unwrap() });
+    let gone = next(&mut events, |event| match event {
+        SfuEvent::Gone { user, why } => Some((user, why)),
+        _ => None,
+    });
+    assert_eq!(gone.await, ("1001".parse().unwrap(), Departure::Failed));
+    sfu.tell_all("the class goes on");
+    next(&mut heard, |event| matches!(event, ViewerEvent::Heard(text) if text == "the class goes on").then_some(()))
+        .await;
+    let (again, _) = student(&sfu, &mut events, "1001").await;
+    for link in [one, two, again] {
+        link.close().await;
+    }
+    sfu.close().await;
+}
+
+/// The end of a lecture does not wait for a thread that is busy for good.
+#[tokio::test]
+async fn closing_does_not_wait_for_a_thread_that_does_not_answer() {
+    let (sfu, _events) = sfu_of(vec![(Encoding::full(Track::Screen, Codec::Vp8), 1_000_000)]);
+    let (release, stall) = std::sync::mpsc::channel::<()>();
+    sfu.send(Command::Stall(stall));
+    timeout(Duration::from_secs(20), sfu.close()).await.unwrap();
+    drop(release);
+}
+
+/// A picture of two packets.
+fn picture(encoding: Encoding, timestamp: u32, key: bool) -> Frame {
+    let mut assembler = FrameAssembler::new(encoding);
+    let mut push = |n: u8| {
+        let start = [[0x80, 96 | n << 7, 0, n].as_slice(), &timestamp.to_be_bytes(), &[0, 0, 0, 7]].concat();
+        let body = [if n == 0 { 0x10 } else { 0 }, u8::from(!key), n, n];
+        assembler.push(&[start.as_slice(), &body].concat(), Instant::now())
+    };
+    push(0).or_else(|| push(1)).unwrap()
+}
+
+#[test]
+fn the_frame_after_a_dropped_one_says_so() {
+    let (frames, mut queue) = mpsc::channel(2);
+    let input = FrameInput::new(frames, Arc::default());
+    let full = Encoding::full(Track::Screen, Codec::Vp8);
+    let push = |encoding, number: u32| input.push(picture(encoding, number * 3000, number == 0));
+    (0..4).for_each(|number| push(full, number));
+    let mut come = || {
+        let come = std::iter::from_fn(|| queue.try_recv().ok());
+        come.map(|pushed| (pushed.frame.timestamp / 3000, pushed.after_gap)).collect::<Vec<_>>()
+    };
+    assert_eq!(come(), [(0, false), (1, false)]);
+    push(full.with(Tier::Low), 4);
+    push(full, 5);
+    assert_eq!(come(), [(4, false), (5, true)], "the other encoding has no gap");
+    push(full, 6);
+    assert_eq!(come(), [(6, false)], "said once");
+}
+
+#[tokio::test]
+async fn peers_of_an_encoding_that_fails_get_another_and_an_unneeded_encoder_stops() {
+    let full = Encoding::full(Track::Screen, Codec::Vp8);
+    let low = full.with(Tier::Low);
+    let (sfu, mut events) = sfu_of(vec![(full, 1_000_000), (low, 250_000)]);
+    let (link, mut heard) = student(&sfu, &mut events, "1001").await;
+    next(&mut events, |event| matches!(event, SfuEvent::KeyFrameNeeded(e) if e == full).then_some(())).await;
+    sfu.encodings(vec![low]);
+    next(&mut events, |event| matches!(event, SfuEvent::Needed(e, true) if e == low).then_some(())).await;
+    next(&mut events, |event| matches!(event, SfuEvent::KeyFrameNeeded(e) if e == low).then_some(())).await;
+    let told = |event| if let ViewerEvent::Heard(text) = event { Some(text) } else { None };
+    assert!(next(&mut heard, told).await.contains("low"));
+    sfu.input().push(picture(low, 3000, true));
+    let stats = sfu.stats().await.unwrap();
+    assert_eq!(stats.watched, [(low, 1)]);
+    next(&mut events, |event| matches!(event, SfuEvent::Needed(e, false) if e == full).then_some(())).await;
+    // Its key frame, which never came, is not asked for any more, as time passes.
+    let asked = |stats: SfuStats| stats.key_requests[&full];
+    let before = asked(sfu.stats().await.unwrap());
+    tokio::time::sleep(Duration::from_millis(700)).await;
+    assert_eq!(asked(sfu.stats().await.unwrap()), before);
+    link.close().await;
+    sfu.close().await;
+}
+
+/// Offers and candidates of strangers must not cost a class its control.
+#[tokio::test]
+async fn a_flood_of_offers_loses_no_control() {
+    let full = Encoding::full(Track::Screen, Codec::Vp8);
+    let low = full.with(Tier::Low);
+    let (sfu, mut events) = sfu_of(vec![(full, 1_000_000), (low, 250_000)]);
+    let (one, mut heard) = student(&sfu, &mut events, "1001").await;
+    let (two, _) = student(&sfu, &mut events, "1002").await;
+    let (release, stall) = std::sync::mpsc::channel::<()>();
+    sfu.send(Command::Stall(stall));
+    for n in 0..20_000 {
+        sfu.offer(format!("{}", 5_000 + n).parse().unwrap(), "no SDP".to_owned(), None);
+    }
+    assert_eq!(sfu.queues()[0].length, sfu.queues()[0].capacity);
+    sfu.remove("1002".parse().unwrap());
+    sfu.tell("1001".parse().unwrap(), "still here");
+    sfu.encodings(vec![low]);
+    drop(release);
+    let gone = |event| matches!(event, SfuEvent::Gone { user, why: Departure::Left } if user.as_str() == "1002");
+    next(&mut events, |event| gone(event).then_some(())).await;
+    next(&mut events, |event| matches!(event, SfuEvent::Needed(e, true) if e == low).then_some(())).await;
+    next(&mut heard, |event| matches!(event, ViewerEvent::Heard(text) if text == "still here").then_some(())).await;
+    for link in [one, two] {
+        link.close().await;
+    }
+    sfu.close().await;
+}
+
+/// The end must not wait for what was asked before.
+#[tokio::test]
+async fn closing_does_not_wait_for_a_flood() {
+    let (sfu, mut events) = sfu_of(vec![(Encoding::full(Track::Screen, Codec::Vp8), 1_000_000)]);
+    let (link, mut happens) = student(&sfu, &mut events, "1001").await;
+    let (release, stall) = std::sync::mpsc::channel::<()>();
+    sfu.send(Command::Stall(stall));
+    for n in 0..20_000 {
+        sfu.offer(format!("{}", 5_000 + n).parse().unwrap(), "no SDP".to_owned(), None);
+        sfu.tell_all("spam");
+    }
+    let closing = tokio::spawn(sfu.close());
+    drop(release);
+    next(&mut happens, |event| (event == ViewerEvent::Gone).then_some(())).await;
+    closing.await.unwrap();
+    link.close().await;
+}
+
+/// As when something else in the process has closed the socket.
+#[tokio::test]
+async fn a_socket_that_is_gone_is_bound_anew_and_the_class_goes_on() {
+    for workers in [1, 3] {
+        let full = Encoding::full(Track::Screen, Codec::Vp8);
+        let (sfu, mut events) = sfu_with(vec![(full, 1_000_000)], workers.try_into().unwrap());
+        let port = sfu.udp().port();
+        let (one, mut hears_one) = student(&sfu, &mut events, "1001").await;
+        let (two, mut hears_two) = student(&sfu, &mut events, "1002").await;
+        sfu.send(Command::FailReceives(libc::EBADF));
+        let is_notice = |event| match event {
+            SfuEvent::Notice(sentence) if sentence.contains("bound anew") => Some(sentence),
+            _ => None,
+        };
+        assert!(next(&mut events, is_notice).await.contains(&port.to_string()));
+        // Both ways, with those that were there and with one that comes.
+        for (link, user, hears) in [(&one, "1001", &mut hears_one), (&two, "1002", &mut hears_two)] {
+            assert!(link.say("here").await);
+            let said = |event| matches!(event, SfuEvent::Heard { user: of, .. } if of.as_str() == user).then_some(());
+            next(&mut events, said).await;
+            sfu.tell(user.parse().unwrap(), "go on");
+            next(hears, |event| matches!(event, ViewerEvent::Heard(text) if text == "go on").then_some(())).await;
+        }
+        let (three, _) = student(&sfu, &mut events, "1003").await;
+        for link in [one, two, three] {
+            link.close().await;
+        }
+        sfu.close().await;
+    }
+}
+
+/// What an ICMP message or a full memory makes of a receive ends nothing.
+#[tokio::test]
+async fn a_receive_that_fails_for_a_moment_ends_nothing() {
+    let (sfu, mut events) = sfu_of(vec![(Encoding::full(Track::Screen, Codec::Vp8), 1_000_000)]);
+    let (link, _) = student(&sfu, &mut events, "1001").await;
+    for errno in [libc::EHOSTUNREACH, libc::ENOBUFS, libc::EPERM] {
+        sfu.send(Command::FailReceives(errno));
+        assert!(sfu.stats().await.is_some());
+        sfu.send(Command::FailReceives(0));
+        assert!(link.say("here").await);
+        next(&mut events, |event| matches!(event, SfuEvent::Heard { .. }).then_some(())).await;
+    }
+    link.close().await;
+    sfu.close().await;
+}
