@@ -27,22 +27,22 @@
 //! # A lecture, end to end
 //!
 //! A [`media::Capture`] encodes each track once per [`rtp::Encoding`], and only while somebody watches that. It gives
-//! [`rtp::Frame`]s: the packets of one picture, or of one block of audio. Each worker of the
-//! [`sfu::Sfu`] keeps them in one [`rtp::FrameRing`] per encoding, with the bytes shared by all workers. From there come
-//! the live lecture, the start of a late joiner and the answer to a NACK.
+//! [`rtp::Frame`]s: the packets of one picture, or of one block of audio. Each worker
+//! of the [`sfu::Sfu`] has an [`rtp::FrameRing`] per encoding, and all of them share the bytes. From the rings come the
+//! live lecture, the start of a late joiner and the answer to a NACK.
 //!
 //! Each student is a peer with one transport (ICE, DTLS, SRTP) and a sender per track. A sender reads the ring through
 //! an [`rtp::Subscription`], which rewrites the RTP headers; the transport seals each packet straight into the batch of
 //! the socket, and opens the student's RTCP. By that feedback `congestion::Adaptation` chooses the tiers that the
-//! student's link carries. A student that is not on the LAN gets audio first, then a probe of padding, and then video in
-//! the tier that fits. `docs/packet.md` follows one packet through all of this, hop by hop.
+//! student's link carries. A student that is not on the LAN gets audio first, then a probe of padding, and then video
+//! in the tier that fits. `docs/packet.md` follows one packet through all of this, hop by hop.
 //!
-//! A student's [`viewer::Viewer`] hands packets to a [`media::Render`], whose [`rtp::JitterBuffer`] restores their order
-//! and timing. [`signal`] carries offers and answers by the rules of [`room`], in the words of [`protocol`]. Chat, hands and
-//! reactions travel over the data channel of the same connection, by the rules of [`room::talk`].
+//! A student's [`viewer::Viewer`] hands packets to a [`media::Render`], whose [`rtp::JitterBuffer`] restores their
+//! order and timing. [`signal`] carries offers and answers by the rules of [`room`], in the words of [`protocol`].
+//! Chat, hands and reactions travel over the data channel of the same connection, by the rules of [`room::talk`].
 //!
-//! A browser is a student like any other: [`http`] serves the page, which speaks the same protocol, and WHEP, by which any
-//! player joins the room as a member.
+//! A browser is a student like any other: [`http`] serves the page, which speaks the same protocol, and WHEP, by which
+//! any player joins the room as a member.
 //!
 //! # Invariants
 //!

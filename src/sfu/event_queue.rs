@@ -55,8 +55,8 @@ impl EventQueue {
     }
 }
 
-/// Whether an event is never sent a second time. A student without an answer offers again, messages that do not fit are a
-/// flood, and the router repeats what encoders have not been told.
+/// Whether an event is never sent a second time. A student without an answer offers again, messages that do not fit are
+/// a flood, and the router repeats what encoders have not been told.
 fn must_arrive(event: &SfuEvent) -> bool {
     match event {
         SfuEvent::Connected(_) | SfuEvent::ChannelOpen(_) | SfuEvent::Gone { .. } | SfuEvent::Notice(_) => true,

@@ -1,7 +1,7 @@
 //! One student's peer connection: its transport, a sender for each track, the data channel, and what its link carries.
 //!
-//! A worker calls a peer with a [`SendContext`]: [`Peer::receive`] for a datagram, then [`Peer::poll`] for what the core
-//! says to that, then [`Peer::send_all`]. A new frame needs only [`Peer::send`], which is the hot path.
+//! A worker calls a peer with a [`SendContext`]: [`Peer::receive`] for a datagram, then [`Peer::poll`] for what the
+//! core says to that, then [`Peer::send_all`]. A new frame needs only [`Peer::send`], which is the hot path.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -36,8 +36,8 @@ pub(super) use self::feedback::{ClassNow, FeedbackOutcome};
 /// A peer that is not connected after this time is removed. ICE gives up much sooner.
 const CONNECT_WITHIN: Duration = Duration::from_secs(20);
 
-/// Media starts this long after DTLS is done. A receiver that reads packets together with our last handshake message has
-/// no keys for them yet: it would lose the key frame, and half a second to ask for another.
+/// Media starts this long after DTLS is done. A receiver that reads packets together with our last handshake message
+/// has no keys for them yet: it would lose the key frame, and half a second to ask for another.
 const START_DELAY: Duration = Duration::from_millis(15);
 
 /// After this process was suspended no timer runs for so long: what the student sent meanwhile waits in the socket and

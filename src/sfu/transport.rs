@@ -159,7 +159,8 @@ impl Transport {
         self.drain(cx.udp)
     }
 
-    /// Sends a packet that the pacer does not count: video would have to wait far longer than a probe occupies the link.
+    /// Sends a packet that the pacer does not count: video would have to wait far longer than a probe occupies the
+    /// link.
     pub(super) fn write_unpaced(
         &mut self,
         cx: &mut SendContext<'_>,
@@ -236,7 +237,8 @@ impl Transport {
         }
     }
 
-    /// Moves datagrams from the core to the socket and flushes its batch. Learns the path and the session key on the way.
+    /// Moves datagrams from the core to the socket and flushes its batch. Learns the path and the session key on the
+    /// way.
     pub(super) fn drain(&mut self, udp: &mut UdpSender) -> Sent {
         let mut sent = Sent::Yes;
         while let Some(out) = self.connection.poll_write() {

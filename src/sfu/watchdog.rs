@@ -1,7 +1,8 @@
 //! No peer may harm the others: what panics is caught, and what keeps the thread busy for too long is found.
 //!
 //! Only CPU time of the thread counts, because a busy or suspended machine is no student's fault. Reading it costs a
-//! system call, so that it is read at most once in [`FRESH`], and again only after work that took long by the wall clock.
+//! system call, so that it is read at most once in [`FRESH`], and again only after work that took long by the wall
+//! clock.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
@@ -42,8 +43,8 @@ impl Watchdog {
     }
 }
 
-/// The least CPU time that the work took, if that was too long. The thread `used` so much since a reading that was taken
-/// `earlier` than the work began.
+/// The least CPU time that the work took, if that was too long. The thread `used` so much since a reading that was
+/// taken `earlier` than the work began.
 fn too_long(used: Duration, earlier: Duration) -> Option<Duration> {
     Some(used.saturating_sub(earlier)).filter(|least| *least > MAX_CPU_TIME)
 }

@@ -114,8 +114,8 @@ pub(super) fn offered(senders: &Senders, encodings: &[Encoding]) -> Offered {
     encodings.iter().filter(has).fold(Offered::default(), |offered, e| offered.with(e.track, e.tier))
 }
 
-/// So many different SSRCs, none of them 0, which some receivers take for "unknown". Two streams with one SSRC would be one
-/// stream for the student, and two of their packets could be sealed under one nonce (RFC 3711, 9.1).
+/// So many different SSRCs, none of them 0, which some receivers take for "unknown". Two streams with one SSRC would be
+/// one stream for the student, and two of their packets could be sealed under one nonce (RFC 3711, 9.1).
 fn distinct_ssrcs(count: usize, mut random: impl FnMut() -> u32) -> Vec<u32> {
     let mut ssrcs = Vec::with_capacity(count);
     while ssrcs.len() < count {

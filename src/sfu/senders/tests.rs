@@ -1,5 +1,6 @@
-//! Ten thousand random steps of a class with bad students, by the real sending code and a real socket. A healthy student
-//! is sent byte for byte the same as if it was alone, and no nonce is used for two packets. No step depends on a clock.
+//! Ten thousand random steps of a class with bad students, by the real sending code and a real socket. A healthy
+//! student is sent byte for byte the same as if it was alone, and no nonce is used for two packets. No step depends on
+//! a clock.
 
 use std::collections::HashMap;
 use std::net::{SocketAddr, UdpSocket};
@@ -134,7 +135,8 @@ impl Student {
         }
     }
 
-    /// Does something that may send, then reads and checks all that came of it. Gives what was requested of the encoders.
+    /// Does something that may send, then reads and checks all that came of it. Gives what was requested of the
+    /// encoders.
     fn with(
         &mut self,
         now: Instant,
@@ -251,8 +253,8 @@ impl Lecture {
     }
 }
 
-/// Runs a lecture for a healthy student and the `bad` ones. Gives the healthy one, the bad ones, and how often each kind of
-/// act happened.
+/// Runs a lecture for a healthy student and the `bad` ones. Gives the healthy one, the bad ones, and how often each
+/// kind of act happened.
 fn run(bad: &[Kind], began: Instant) -> (Student, Vec<Student>, [usize; 8]) {
     let receiver = UdpReceiver::bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let mut udp = receiver.sender().unwrap();

@@ -15,8 +15,8 @@ const SLICE: Duration = Duration::from_millis(4);
 /// How often each peer is adapted to its link, besides after each of its feedbacks.
 const ADAPT_EVERY: Duration = Duration::from_millis(100);
 
-/// Peers that get their messages before frames and datagrams have their turn again. A message costs some 20 us, so these
-/// take a millisecond; the next turn is 5 ms later, so 1,000 students have a message within 100 ms.
+/// Peers that get their messages before frames and datagrams have their turn again. A message costs some 20 us, so
+/// these take a millisecond; the next turn is 5 ms later, so 1,000 students have a message within 100 ms.
 const MESSAGES_AT_ONCE: usize = 50;
 
 impl Worker {
@@ -107,8 +107,8 @@ impl Worker {
         failed.into_iter().for_each(|index| self.end_failed(index));
     }
 
-    /// Queues the peers that get a frame of video. It is not sent at once: to seal a key frame of 100 kB for 1,000 peers
-    /// takes 150 ms, too long for audio, feedback and newcomers to wait.
+    /// Queues the peers that get a frame of video. It is not sent at once: to seal a key frame of 100 kB for 1,000
+    /// peers takes 150 ms, too long for audio, feedback and newcomers to wait.
     fn queue_video(&mut self, encoding: Encoding, frame_index: u64, key: bool) {
         let count = self.peers.len();
         self.first_served = (self.first_served + 1) % count.max(1);
