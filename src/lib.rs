@@ -25,19 +25,22 @@
 //!
 //! # A lecture, end to end
 //!
-//! A [`media::Capture`] gives [`rtp::Frame`]s, the packets of one picture or of one block of sound; an
-//! [`rtp::Encoding`] is a track in a tier by a codec, made once for the class and only while somebody needs it. The
-//! [`sfu::Sfu`] keeps frames once per encoding in an [`rtp::FrameRing`]; each student has an [`rtp::Subscription`]
-//! per track, an index with a name of its own for every packet, and an [`congestion::Controller`] that says which tiers
-//! it gets. From the rings come the live lecture, the start of a late joiner, and the answer to a NACK; packets are
-//! sealed for each student by the SFU itself, which opens their feedback, too. Who is not near begins with sound and a
-//! train of padding, and with the pictures that its line carries (`sfu::opening`). A student's
-//! [`viewer::Viewer`] hands packets to a [`media::Render`], whose [`rtp::JitterBuffer`] puts them back into order and
-//! time. [`signal`] carries offers and answers between them by the rules of [`room`], in the words of [`protocol`].
-//! Chat, hands and reactions go over the data channel of the same connection, by the rules of [`room::talk`].
+//! A [`media::Capture`] encodes each track once per [`rtp::Encoding`], and only while somebody watches that. It gives
+//! [`rtp::Frame`]s: the packets of one picture, or of one block of audio. The [`sfu::Sfu`] keeps them in one
+//! [`rtp::FrameRing`] per encoding, from which come the live lecture, the start of a late joiner and the answer to a NACK.
 //!
-//! A browser is a student like any other: [`http`] serves the page, which speaks the same wire, and WHEP, which brings
-//! any player into the room as a member.
+//! Each student is a peer with one transport (ICE, DTLS, SRTP) and a sender per track. A sender reads the ring through
+//! an [`rtp::Subscription`], which rewrites the RTP headers; the transport seals each packet straight into the batch of
+//! the socket, and opens the student's RTCP. By that feedback `congestion::Adaptation` chooses the tiers that the
+//! student's link carries. A student that is not on the LAN gets audio first, then a probe of padding, and then video in
+//! the tier that fits. `docs/packet.md` follows one packet through all of this, hop by hop.
+//!
+//! A student's [`viewer::Viewer`] hands packets to a [`media::Render`], whose [`rtp::JitterBuffer`] restores their order
+//! and timing. [`signal`] carries offers and answers by the rules of [`room`], in the words of [`protocol`]. Chat, hands and
+//! reactions travel over the data channel of the same connection, by the rules of [`room::talk`].
+//!
+//! A browser is a student like any other: [`http`] serves the page, which speaks the same protocol, and WHEP, by which any
+//! player joins the room as a member.
 //!
 //! # Invariants
 //!
@@ -45,19 +48,19 @@
 //!   student up to the next key frame.
 //! - Signalling may come and go while media flows: only a student's own goodbye, or the silence of its media, ends it.
 //! - What is sent to one student does not depend on how another one fares, but for key frames within budgets.
-//! - Under one key an SSRC is sealed by exactly one side, the core or the SFU (`sfu::seal`).
+//! - Under one key an SSRC is sealed by exactly one side, the core or the SFU (`srtp::seal`).
 //! - A source address proves nothing: a sealed packet goes to every student that may have sent it, and counts for the
 //!   one that can open it (`sfu::addresses`).
 //! - A pause of this process is nobody's bad line ([`suspension`]).
 //! - Names in chat come from signalling, not from who speaks.
 //! - What comes from the network is parsed into types at the border, or refused with a stable code.
-//! - The library reads of a student's DTLS and SCTP only what costs it little (`sfu::dtls`, `sfu::sctp`),
+//! - The library reads of a student's DTLS and SCTP only what costs it little (`dtls::records`, `dtls::sctp`),
 //!   and a student whose turn takes too long is gone (`sfu::watchdog`).
 
 pub mod bench;
 pub mod cli;
 mod commands;
-pub mod congestion;
+mod congestion;
 mod dtls;
 pub mod exit;
 pub mod expect;

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use crate::media::{Content, Tiers};
 use crate::protocol::DEFAULT_PORT;
-use crate::rtp::{Codec, Latency, MOST_DELAY};
+use crate::rtp::{Codec, Latency, MAX_DELAY};
 use crate::signal::{ServerUrl, ServerUrlError};
 
 /// A bit rate, in bits per second.
@@ -246,10 +246,10 @@ pub(super) fn latency(text: &str) -> Result<Latency, String> {
     if least > most {
         return Err("ends before it begins, give the smaller number first, for example 40..200".into());
     }
-    if most > MOST_DELAY {
+    if most > MAX_DELAY {
         return Err(format!(
             "adapts to {} milliseconds at most; only a fixed one can be longer, for example 1000",
-            MOST_DELAY.as_millis()
+            MAX_DELAY.as_millis()
         ));
     }
     Ok(Latency::Adaptive { least, most })

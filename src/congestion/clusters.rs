@@ -14,7 +14,7 @@ const LEAST_PACKETS: u32 = 3;
 const LEAST_BYTES: u32 = 800;
 
 /// How many trains are looked at: half a second of pictures at 30 fps.
-const TRAINS: usize = 16;
+const CLUSTERS: usize = 16;
 
 /// How long a train tells something, in microseconds: two probes.
 const TELLS_FOR: u64 = 6_000_000;
@@ -69,20 +69,20 @@ impl Open {
 }
 
 #[derive(Debug, Default, Clone, Copy)]
-struct Train {
+struct Cluster {
     sent: u64,
     nanos_per_byte: u32,
 }
 
 /// The trains of the last seconds.
 #[derive(Debug, Default)]
-pub(super) struct Trains {
+pub(super) struct ProbeClusters {
     open: Open,
-    trains: [Train; TRAINS],
+    clusters: [Cluster; CLUSTERS],
     count: usize,
 }
 
-impl Trains {
+impl ProbeClusters {
     /// A packet came. Packets are told of in the order of sending; one that was passed over before is left out.
     pub(super) fn add(&mut self, sent: u64, arrived: i64, bytes: u32) {
         if sent < self.open.sent {
@@ -90,7 +90,7 @@ impl Trains {
         }
         if sent > self.open.sent + SPREAD {
             if let Some(nanos_per_byte) = self.open.slope() {
-                self.trains[self.count % TRAINS] = Train { sent: self.open.sent, nanos_per_byte };
+                self.clusters[self.count % CLUSTERS] = Cluster { sent: self.open.sent, nanos_per_byte };
                 self.count += 1;
             }
             self.open = Open { sent, ..Open::default() };
@@ -100,10 +100,10 @@ impl Trains {
 
     /// The line's capacity in bits a second, by the median of the trains that still tell something.
     pub(super) fn rate(&self, now: u64) -> Option<u32> {
-        let mut slopes = [0; TRAINS];
+        let mut slopes = [0; CLUSTERS];
         let mut count = 0;
-        for train in self.recent(now, TELLS_FOR) {
-            slopes[count] = train.nanos_per_byte;
+        for cluster in self.recent(now, TELLS_FOR) {
+            slopes[count] = cluster.nanos_per_byte;
             count += 1;
         }
         let slopes = &mut slopes[..count];
@@ -113,7 +113,7 @@ impl Trains {
 
     /// The same by the train that tells of most: who was busy makes a line look narrower, and never wider.
     pub(super) fn fastest(&self, now: u64) -> Option<u32> {
-        self.recent(now, TELLS_FOR).map(|train| rate(train.nanos_per_byte)).max()
+        self.recent(now, TELLS_FOR).map(|cluster| rate(cluster.nanos_per_byte)).max()
     }
 
     /// The train that is on its way tells nothing.
@@ -126,19 +126,19 @@ impl Trains {
         self.count = 0;
     }
 
-    /// How many trains were sent in the `micros` before `now`, [`TRAINS`] at most.
+    /// How many trains were sent in the `micros` before `now`, [`CLUSTERS`] at most.
     pub(super) fn count_within(&self, now: u64, micros: u64) -> usize {
         self.recent(now, micros).count()
     }
 
     /// Whether the newest train tells of much more than the others do, so that it is worth another one.
     pub(super) fn contradicts_itself(&self, now: u64) -> bool {
-        let newest = self.recent(now, TELLS_FOR).max_by_key(|train| train.sent);
+        let newest = self.recent(now, TELLS_FOR).max_by_key(|cluster| cluster.sent);
         newest.zip(self.rate(now)).is_some_and(|(newest, all)| rate(newest.nanos_per_byte) / CONTRADICTION > all)
     }
 
-    fn recent(&self, now: u64, micros: u64) -> impl Iterator<Item = &Train> {
-        self.trains.iter().take(self.count).filter(move |train| train.sent + micros >= now)
+    fn recent(&self, now: u64, micros: u64) -> impl Iterator<Item = &Cluster> {
+        self.clusters.iter().take(self.count).filter(move |cluster| cluster.sent + micros >= now)
     }
 }
 
@@ -148,20 +148,22 @@ fn rate(nanos_per_byte: u32) -> u32 {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use crate::congestion::tests::Dice;
+    use rand::rngs::StdRng;
+    use rand::{RngExt, SeedableRng};
 
-    /// Sends `trains` of `packets` each, a picture apart, over a line with this rate and jitter; gives its capacity.
-    fn measured(trains: u64, packets: u64, bytes: u32, rate: u64, jitter: i64) -> Option<u32> {
-        let (mut all, mut dice) = (Trains::default(), Dice::new(3));
-        for train in 0..=trains {
-            let sent = train * 33_333;
+    use super::*;
+
+    /// Sends `clusters` of `packets` each, a picture apart, over a line with this rate and jitter; gives its capacity.
+    fn measured(clusters: u64, packets: u64, bytes: u32, rate: u64, jitter: i64) -> Option<u32> {
+        let (mut all, mut rng) = (ProbeClusters::default(), StdRng::seed_from_u64(3));
+        for cluster in 0..=clusters {
+            let sent = cluster * 33_333;
             for n in 0..packets {
                 let leaves = sent + (n + 1) * u64::from(bytes) * 8_000_000 / rate;
-                all.add(sent, leaves as i64 + dice.below(jitter as u64 + 1) as i64, bytes);
+                all.add(sent, leaves as i64 + rng.random_range(0..=jitter), bytes);
             }
         }
-        all.rate(trains * 33_333)
+        all.rate(clusters * 33_333)
     }
 
     #[test]
@@ -170,7 +172,7 @@ mod tests {
             let found = measured(1, 5, 1000, rate, 0).unwrap() as f64;
             assert!((found / rate as f64 - 1.0).abs() < 0.02, "{rate}: {found}");
         }
-        assert_eq!(measured(1, 2, 1000, 600_000, 0), None, "two packets are no train");
+        assert_eq!(measured(1, 2, 1000, 600_000, 0), None, "two packets are no cluster");
         assert_eq!(measured(1, 4, 200, 600_000, 0), None, "too few bytes");
         assert!(measured(1, 9, 1200, 9_000_000_000, 0).unwrap() >= VERY_FAST, "a LAN");
     }
@@ -185,17 +187,17 @@ mod tests {
 
     #[test]
     fn old_trains_tell_nothing_and_new_ones_contradict() {
-        let mut trains = Trains::default();
+        let mut clusters = ProbeClusters::default();
         let mut send = |sent: u64, apart: i64| {
-            (0..5).for_each(|n| trains.add(sent, n * apart, 250));
-            trains.add(sent + 20_000, 0, 200);
-            (trains.rate(sent + 100_000), trains.contradicts_itself(sent + 100_000))
+            (0..5).for_each(|n| clusters.add(sent, n * apart, 250));
+            clusters.add(sent + 20_000, 0, 200);
+            (clusters.rate(sent + 100_000), clusters.contradicts_itself(sent + 100_000))
         };
         assert_eq!(send(0, 20_000), (Some(100_000), false));
         assert_eq!(send(3_000_000, 20_000), (Some(100_000), false));
         assert_eq!(send(5_000_000, 200), (Some(100_000), true));
         assert_eq!(send(5_500_000, 200).0, Some(100_000));
         assert_eq!(send(6_500_000, 200), (Some(10_000_000), false));
-        assert_eq!(trains.rate(20_000_000), None);
+        assert_eq!(clusters.rate(20_000_000), None);
     }
 }

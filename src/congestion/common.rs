@@ -23,7 +23,7 @@ const BETWEEN: Duration = Duration::from_secs(10);
 
 /// What is known of a class's trouble.
 #[derive(Debug, Default, Clone, Copy)]
-pub struct CommonTrouble {
+pub(crate) struct CommonTrouble {
     students: usize,
     /// Since when the newest trouble in common is there.
     since: Option<Instant>,
@@ -32,7 +32,7 @@ pub struct CommonTrouble {
 impl CommonTrouble {
     /// Looks at a class: for each student that gets pictures, since when it is in trouble. To be called ten times a
     /// second or so.
-    pub fn look(&mut self, now: Instant, troubled_since: impl Iterator<Item = Option<Instant>>) {
+    pub(crate) fn look(&mut self, now: Instant, troubled_since: impl Iterator<Item = Option<Instant>>) {
         self.students = 0;
         let mut troubled = 0;
         for since in troubled_since {

@@ -46,7 +46,7 @@ struct Open {
 
 /// One-way delay above its minimum, and the rate at which packets come, both from the student's times of arrival.
 #[derive(Debug, Default)]
-pub(super) struct Delay {
+pub(super) struct QueuingDelay {
     /// The least difference of the two clocks in the current span and in the one before, and when the current began.
     floor: Option<(i64, i64, u64)>,
     open: Option<Open>,
@@ -55,7 +55,7 @@ pub(super) struct Delay {
     count: usize,
 }
 
-impl Delay {
+impl QueuingDelay {
     /// A packet came: `sent` by our clock, `arrived` by the student's, in microseconds.
     pub(super) fn add(&mut self, sent: u64, arrived: i64, bytes: u32) {
         let delay = arrived.saturating_sub(sent as i64);
@@ -118,7 +118,7 @@ impl Delay {
 
     /// What came in bits a second while there was a queue, which is all that the line can carry. None where there is no
     /// queue.
-    pub(super) fn rate_of_full_line(&self) -> Option<u32> {
+    pub(super) fn rate_of_full_link(&self) -> Option<u32> {
         let queued = self.windows().iter().take_while(|window| window.queue > QUEUED).count();
         if queued < 2 { None } else { rate(&self.windows[..queued]) }
     }
@@ -159,8 +159,8 @@ mod tests {
     use super::*;
 
     /// Feedback every 100 ms of a packet every 10 ms that waits as long as `queue` says, by the time in milliseconds.
-    fn fed(millis: u64, queue: impl Fn(u64) -> u64) -> (Delay, Option<u64>) {
-        let (mut delay, mut trouble) = (Delay::default(), None);
+    fn fed(millis: u64, queue: impl Fn(u64) -> u64) -> (QueuingDelay, Option<u64>) {
+        let (mut delay, mut trouble) = (QueuingDelay::default(), None);
         for at in (0..millis).step_by(10) {
             delay.add(at * 1000, ((at + queue(at)) * 1000) as i64 - 77_000_000, 1250);
             if at % 100 == 90 {
@@ -175,10 +175,10 @@ mod tests {
     fn a_growing_queue_is_trouble_soon() {
         let (delay, trouble) = fed(3_000, |at| at.saturating_sub(1_000) / 2);
         assert!((1_300..1_600).contains(&trouble.unwrap()), "{trouble:?}");
-        let full = delay.rate_of_full_line().unwrap();
+        let full = delay.rate_of_full_link().unwrap();
         assert!((650_000..680_000).contains(&full), "a million comes in one and a half of the time: {full}");
         let (delay, trouble) = fed(3_000, |_| 40);
-        assert_eq!((trouble, delay.queue(), delay.rate_of_full_line()), (None, 0, None));
+        assert_eq!((trouble, delay.queue(), delay.rate_of_full_link()), (None, 0, None));
         assert!((990_000..1_010_000).contains(&delay.rate().unwrap()));
     }
 

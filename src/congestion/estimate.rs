@@ -2,12 +2,12 @@
 
 use std::time::{Duration, Instant};
 
-use super::clusters::{CONTRADICTION, Trains, VERY_FAST};
-use super::delay::Delay;
+use super::clusters::{CONTRADICTION, ProbeClusters, VERY_FAST};
+use super::delay::QueuingDelay;
 use super::loss::Loss;
-use super::reports::Reports;
-use super::sent::Sending;
-use super::twcc::History;
+use super::reports::ReceiverReports;
+use super::sent::SendRate;
+use super::twcc::TwccHistory;
 
 /// What is told missing may still come for so long after what was sent later, in microseconds: four times the jitter
 /// of a bad Wi-Fi.
@@ -27,11 +27,11 @@ const LONGEST_INTERVAL: u64 = 500_000;
 const LONGEST_LAG: u64 = 1_000_000;
 
 /// So many trains must tell the same for a capacity to be believed.
-const SURE_TRAINS: usize = 3;
+const SURE_CLUSTERS: usize = 3;
 
 /// What is wrong with a student's way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Trouble {
+pub(crate) enum Trouble {
     /// A queue grows, or stays long: more is sent than the line carries.
     Delay,
     /// Far more than a tenth is lost, for more than half a second.
@@ -57,20 +57,22 @@ pub(super) enum Evidence {
 /// As long as nothing speaks against it, a way carries everything: on a LAN the first picture is a full one. Trains tell
 /// the capacity from the first picture on, so that does not cost anybody more than half a second.
 #[derive(Debug)]
-pub struct Estimate {
+pub(crate) struct Estimate {
     began: Instant,
-    history: Option<History>,
+    history: Option<TwccHistory>,
     /// Of the last feedback, in units of 64 ms, with all roll-overs of its 24 bits.
     reference: i64,
-    sending: Sending,
-    delay: Delay,
-    trains: Trains,
+    send_rate: SendRate,
+    delay: QueuingDelay,
+    clusters: ProbeClusters,
     loss: Loss,
-    reports: Reports,
+    reports: ReceiverReports,
     /// When the newest feedback for every packet came.
     heard: Option<u64>,
     /// When the first packet was sent of which no feedback was heard.
     unheard: Option<u64>,
+    /// When the last silence ended: what was lost before says nothing about the share that is lost now.
+    silent_until: u64,
     /// From the sending of the newest packet that came to the feedback that told of it.
     lag: u64,
     /// Between two feedbacks, smoothed.
@@ -79,18 +81,19 @@ pub struct Estimate {
 
 impl Estimate {
     /// Of a student of whom nothing is known.
-    pub fn new(now: Instant) -> Self {
+    pub(crate) fn new(now: Instant) -> Self {
         Self {
             began: now,
             history: None,
             reference: 0,
-            sending: Sending::default(),
-            delay: Delay::default(),
-            trains: Trains::default(),
+            send_rate: SendRate::default(),
+            delay: QueuingDelay::default(),
+            clusters: ProbeClusters::default(),
             loss: Loss::default(),
-            reports: Reports::default(),
+            reports: ReceiverReports::default(),
             heard: None,
             unheard: None,
+            silent_until: 0,
             lag: 0,
             interval: 0,
         }
@@ -98,11 +101,11 @@ impl Estimate {
 
     /// A packet is sent: its transport-wide sequence number, where that was offered, and its length with the RTP header,
     /// be it media, a repair or padding. Packets of one picture have the same `now`.
-    pub fn sent(&mut self, now: Instant, sequence: Option<u16>, bytes: usize) {
+    pub(crate) fn sent(&mut self, now: Instant, sequence: Option<u16>, bytes: usize) {
         let now = self.micros(now);
-        self.sending.add(now, bytes);
+        self.send_rate.add(now, bytes);
         if let Some(sequence) = sequence {
-            self.history.get_or_insert_with(|| History::new(sequence)).sent(now, sequence, bytes);
+            self.history.get_or_insert_with(|| TwccHistory::new(sequence)).sent(now, sequence, bytes);
             self.unheard.get_or_insert(now);
         }
     }
@@ -110,7 +113,7 @@ impl Estimate {
     /// Transport-wide feedback (draft-holmer-rmcat-transport-wide-cc-extensions-01): the first packet's number, the
     /// reference time as on the wire, in units of 64 ms, and for every packet from the first one on, whether it came
     /// and how many microseconds after the one before that came (the first after the reference time).
-    pub fn on_feedback(
+    pub(crate) fn on_feedback(
         &mut self,
         now: Instant,
         base: u16,
@@ -118,17 +121,20 @@ impl Estimate {
         deltas: impl IntoIterator<Item = Option<i32>>,
     ) {
         let now = self.micros(now);
+        if self.is_silent(now) {
+            self.silent_until = now;
+        }
         let Some(history) = &mut self.history else { return };
         let ahead = (reference << 8).wrapping_sub((self.reference as u32) << 8) as i32 >> 8;
         self.reference = match self.heard {
             None => (reference & 0xff_ffff).into(),
             Some(_) => self.reference + i64::from(ahead),
         };
-        let (delay, trains) = (&mut self.delay, &mut self.trains);
+        let (delay, clusters) = (&mut self.delay, &mut self.clusters);
         let mut newest = None;
         history.acknowledge(now, base, self.reference * 64_000, deltas, |packet| {
             delay.add(packet.sent, packet.arrived, packet.bytes);
-            trains.add(packet.sent, packet.arrived, packet.bytes);
+            clusters.add(packet.sent, packet.arrived, packet.bytes);
             newest = newest.max(Some(packet.sent));
         });
         delay.end();
@@ -138,22 +144,26 @@ impl Estimate {
         self.unheard = None;
         if let Some(newest) = newest {
             self.lag = now.saturating_sub(newest).min(LONGEST_LAG);
-            let loss = &mut self.loss;
-            history.decide(now, newest.saturating_sub(REORDERING), |sent, lost| loss.record(sent, lost));
+            let (loss, silent_until) = (&mut self.loss, self.silent_until);
+            history.decide(now, newest.saturating_sub(REORDERING), |sent, lost| {
+                if sent >= silent_until {
+                    loss.record(sent, lost);
+                }
+            });
         }
     }
 
     /// The student can receive so many bits a second, it says (REMB).
-    pub fn on_remb(&mut self, now: Instant, bits_per_second: u64) {
+    pub(crate) fn on_remb(&mut self, now: Instant, bits_per_second: u64) {
         let now = self.micros(now);
-        let sent = self.sending.rate(now);
+        let sent = self.send_rate.rate(now);
         self.reports.on_remb(now, bits_per_second.min(u32::MAX.into()) as u32, sent);
         self.unheard = None;
     }
 
     /// A receiver report: the worst share of lost packets of its blocks in 256ths, as on the wire, and the round trip
     /// where it can be told.
-    pub fn on_report(&mut self, now: Instant, fraction_lost: u8, round_trip: Option<Duration>) {
+    pub(crate) fn on_report(&mut self, now: Instant, fraction_lost: u8, round_trip: Option<Duration>) {
         let round_trip = round_trip.map(|time| time.as_micros().min(u32::MAX.into()) as u32);
         self.reports.on_report(self.micros(now), fraction_lost, round_trip);
         self.unheard = None;
@@ -161,13 +171,13 @@ impl Estimate {
 
     /// What the student's way carries, where that is known: what came through while it was full, or what trains or the
     /// student say.
-    pub fn bits_per_second(&self, now: Instant) -> Option<u32> {
-        self.full_line().or_else(|| self.capacity(now))
+    pub(crate) fn bits_per_second(&self, now: Instant) -> Option<u32> {
+        self.full_link().or_else(|| self.capacity(now))
     }
 
     /// The same in kbit/s, to be told to people. None for a line that was never seen full, and on which trains come
     /// together: it carries more than anybody has measured.
-    pub fn told_kbps(&self, now: Instant) -> Option<u32> {
+    pub(crate) fn told_kbps(&self, now: Instant) -> Option<u32> {
         self.bits_per_second(now).filter(|bits| *bits < VERY_FAST).map(|bits| bits / 1000)
     }
 
@@ -175,9 +185,9 @@ impl Estimate {
     /// carries is known as before.
     pub(super) fn stood_still(&mut self, now: Instant) {
         let now = self.micros(now);
-        self.history.iter_mut().for_each(History::forget_under_way);
+        self.history.iter_mut().for_each(TwccHistory::forget_under_way);
         self.delay.forget_windows();
-        self.trains.forget_under_way();
+        self.clusters.forget_under_way();
         self.loss = Loss::default();
         self.reports.stood_still(now);
         self.heard = self.heard.map(|_| now);
@@ -185,7 +195,7 @@ impl Estimate {
     }
 
     /// The share of packets that is lost, 0 to 1.
-    pub fn lost(&self) -> f32 {
+    pub(crate) fn lost(&self) -> f32 {
         match self.evidence() {
             Evidence::EveryPacket => self.loss.share(),
             Evidence::Reports | Evidence::Nothing => self.reports.lost(),
@@ -193,19 +203,19 @@ impl Estimate {
     }
 
     /// How long packets wait in front of the narrowest link; zero where that is not known.
-    pub fn queue(&self) -> Duration {
+    pub(crate) fn queue(&self) -> Duration {
         Duration::from_millis(self.delay.queue().into())
     }
 
     /// How many trains have told something lately, and what the line carries by the best of them in bits a second: all
     /// that is known before the first picture.
-    pub fn first_trains(&self, now: Instant) -> (usize, Option<u32>) {
+    pub(crate) fn first_clusters(&self, now: Instant) -> (usize, Option<u32>) {
         let now = self.micros(now);
-        (self.trains.count_within(now, now), self.trains.fastest(now))
+        (self.clusters.count_within(now, now), self.clusters.fastest(now))
     }
 
     /// Whether something is wrong, and what.
-    pub fn trouble(&mut self, now: Instant) -> Option<Trouble> {
+    pub(crate) fn trouble(&mut self, now: Instant) -> Option<Trouble> {
         let now = self.micros(now);
         match self.evidence() {
             Evidence::Nothing => None,
@@ -215,6 +225,11 @@ impl Estimate {
             Evidence::EveryPacket if self.delay.is_trouble() => Some(Trouble::Delay),
             Evidence::EveryPacket => self.loss.is_trouble().then_some(Trouble::Loss),
         }
+    }
+
+    /// Whether the peer reports the arrival of every packet.
+    pub(super) fn knows_every_packet(&self) -> bool {
+        self.evidence() == Evidence::EveryPacket
     }
 
     pub(super) fn evidence(&self) -> Evidence {
@@ -230,14 +245,14 @@ impl Estimate {
     pub(super) fn capacity(&self, now: Instant) -> Option<u32> {
         let now = self.micros(now);
         match self.evidence() {
-            Evidence::EveryPacket => self.trains.rate(now).map(|rate| rate.max(self.delay.rate().unwrap_or(0))),
+            Evidence::EveryPacket => self.clusters.rate(now).map(|rate| rate.max(self.delay.rate().unwrap_or(0))),
             Evidence::Reports | Evidence::Nothing => self.reports.rate(now),
         }
     }
 
     /// What came through while there was a queue.
-    pub(super) fn full_line(&self) -> Option<u32> {
-        self.delay.rate_of_full_line()
+    pub(super) fn full_link(&self) -> Option<u32> {
+        self.delay.rate_of_full_link()
     }
 
     /// What came through in the last second, in bits a second.
@@ -247,26 +262,26 @@ impl Estimate {
 
     /// What was sent in the last second, in bits a second.
     pub(super) fn sent_of_a_second(&mut self, now: Instant) -> u32 {
-        self.sending.rate_of_a_second(self.micros(now))
+        self.send_rate.rate_of_a_second(self.micros(now))
     }
 
     /// Whether trains of the last `time` are enough to tell the capacity.
     pub(super) fn is_sure(&self, now: Instant, time: Duration) -> bool {
         let now = self.micros(now);
-        let trains = self.trains.count_within(now, time.as_micros().min(u64::MAX.into()) as u64);
-        trains >= SURE_TRAINS && !self.trains.contradicts_itself(now)
+        let clusters = self.clusters.count_within(now, time.as_micros().min(u64::MAX.into()) as u64);
+        clusters >= SURE_CLUSTERS && !self.clusters.contradicts_itself(now)
     }
 
     /// Whether the newest train told of far more than those before.
     pub(super) fn contradicts_itself(&self, now: Instant) -> bool {
-        self.trains.contradicts_itself(self.micros(now))
+        self.clusters.contradicts_itself(self.micros(now))
     }
 
     /// A line that is full and carries far less than trains told has become another one: they tell nothing any more.
     pub(super) fn doubt_capacity(&mut self, now: Instant) {
-        let told = self.trains.rate(self.micros(now));
-        if self.full_line().zip(told).is_some_and(|(line, told)| line.saturating_mul(CONTRADICTION) < told) {
-            self.trains.forget();
+        let told = self.clusters.rate(self.micros(now));
+        if self.full_link().zip(told).is_some_and(|(line, told)| line.saturating_mul(CONTRADICTION) < told) {
+            self.clusters.forget();
         }
     }
 

@@ -4,12 +4,12 @@ use crate::rtp::{Tier, Track};
 
 /// The tiers in which pictures can be had, by a student's codec.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-pub struct Offered([[bool; Tier::ALL.len()]; 2]);
+pub(crate) struct Offered([[bool; Tier::ALL.len()]; 2]);
 
 impl Offered {
     /// The same, and this. Sound is always there.
     #[must_use]
-    pub fn with(mut self, track: Track, tier: Tier) -> Self {
+    pub(crate) fn with(mut self, track: Track, tier: Tier) -> Self {
         if let Some(picture) = picture(track) {
             self.0[picture][tier as usize] = true;
         }
@@ -17,18 +17,18 @@ impl Offered {
     }
 
     /// Whether this can be had.
-    pub fn has(&self, track: Track, tier: Tier) -> bool {
+    pub(crate) fn has(&self, track: Track, tier: Tier) -> bool {
         picture(track).is_none_or(|picture| self.0[picture][tier as usize])
     }
 }
 
 /// What an encoding costs, in bits a second with RTP headers.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-pub struct Rate {
+pub(crate) struct Rate {
     /// What its encoder was set to.
-    pub nominal: u32,
+    pub(crate) nominal: u32,
     /// What it made in the last second or two; 0 where it does not run, or not yet for so long.
-    pub measured: u32,
+    pub(crate) measured: u32,
 }
 
 impl Rate {
@@ -46,32 +46,32 @@ impl Rate {
 
 /// What all encodings of a class cost, for students with one codec. The SFU measures it once for all of them.
 #[derive(Debug, Default, Clone)]
-pub struct Rates {
+pub(crate) struct Rates {
     sound: Rate,
-    pictures: [[Rate; Tier::ALL.len()]; 2],
+    layers: [[Rate; Tier::ALL.len()]; 2],
 }
 
 impl Rates {
     /// An encoding costs this. Sound has one tier.
-    pub fn set(&mut self, track: Track, tier: Tier, rate: Rate) {
+    pub(crate) fn set(&mut self, track: Track, tier: Tier, rate: Rate) {
         match picture(track) {
             None => self.sound = rate,
-            Some(picture) => self.pictures[picture][tier as usize] = rate,
+            Some(picture) => self.layers[picture][tier as usize] = rate,
         }
     }
 
     /// What sound and these pictures cost, as long as they go on like this.
-    pub fn present(&self, pictures: Pictures) -> u64 {
-        self.sum(pictures, Rate::present)
+    pub(crate) fn present(&self, layers: Layers) -> u64 {
+        self.sum(layers, Rate::present)
     }
 
     /// What they may cost soon.
-    pub(super) fn soon(&self, pictures: Pictures) -> u64 {
-        self.sum(pictures, Rate::soon)
+    pub(super) fn soon(&self, layers: Layers) -> u64 {
+        self.sum(layers, Rate::soon)
     }
 
-    fn sum(&self, pictures: Pictures, cost: impl Fn(Rate) -> u32) -> u64 {
-        let each = [pictures.screen, pictures.camera].into_iter().zip(&self.pictures);
+    fn sum(&self, layers: Layers, cost: impl Fn(Rate) -> u32) -> u64 {
+        let each = [layers.screen, layers.camera].into_iter().zip(&self.layers);
         let sum: u64 = each.filter_map(|(tier, rates)| tier.map(|tier| u64::from(cost(rates[tier as usize])))).sum();
         sum + u64::from(cost(self.sound))
     }
@@ -79,16 +79,16 @@ impl Rates {
 
 /// What a student gets beside sound: a tier of each picture, or none of it.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-pub struct Pictures {
+pub(crate) struct Layers {
     /// The screen.
-    pub screen: Option<Tier>,
+    pub(crate) screen: Option<Tier>,
     /// The camera.
-    pub camera: Option<Tier>,
+    pub(crate) camera: Option<Tier>,
 }
 
-impl Pictures {
+impl Layers {
     /// What it gets of a track. Sound it gets always.
-    pub fn of(self, track: Track) -> Option<Tier> {
+    pub(crate) fn of(self, track: Track) -> Option<Tier> {
         match track {
             Track::Audio => Some(Tier::Full),
             Track::Screen => self.screen,
@@ -97,32 +97,32 @@ impl Pictures {
     }
 
     /// Whether it gets sound alone.
-    pub fn is_empty(self) -> bool {
+    pub(crate) fn is_empty(self) -> bool {
         self == Self::default()
     }
 }
 
 /// The rungs, best first: text must be read, so the camera suffers first.
-const LADDER: [Pictures; 5] = [
-    Pictures { screen: Some(Tier::Full), camera: Some(Tier::Full) },
-    Pictures { screen: Some(Tier::Full), camera: Some(Tier::Low) },
-    Pictures { screen: Some(Tier::Low), camera: Some(Tier::Low) },
-    Pictures { screen: Some(Tier::Low), camera: None },
-    Pictures { screen: None, camera: None },
+const COMBINATIONS: [Layers; 5] = [
+    Layers { screen: Some(Tier::Full), camera: Some(Tier::Full) },
+    Layers { screen: Some(Tier::Full), camera: Some(Tier::Low) },
+    Layers { screen: Some(Tier::Low), camera: Some(Tier::Low) },
+    Layers { screen: Some(Tier::Low), camera: None },
+    Layers { screen: None, camera: None },
 ];
 
 /// A place on the ladder. Where a class has fewer pictures or tiers, some rungs are the same.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Rung(u8);
+pub(super) struct LayerIndex(u8);
 
-impl Rung {
+impl LayerIndex {
     /// Sound alone.
-    pub(super) const LAST: Self = Self(LADDER.len() as u8 - 1);
+    pub(super) const LAST: Self = Self(COMBINATIONS.len() as u8 - 1);
 
     /// What one gets there. What can't be had is replaced: the screen by its other tier, so that there is one as long
     /// as possible, the camera by a better one only where the screen is full too.
-    pub(super) fn pictures(self, offered: Offered) -> Pictures {
-        let Pictures { screen, camera } = LADDER[usize::from(self.0).min(LADDER.len() - 1)];
+    pub(super) fn layers(self, offered: Offered) -> Layers {
+        let Layers { screen, camera } = COMBINATIONS[usize::from(self.0).min(COMBINATIONS.len() - 1)];
         let screen_is_there = Tier::ALL.into_iter().any(|tier| offered.has(Track::Screen, tier));
         let had = |track, wanted: Option<Tier>, or: &[Tier]| {
             let wanted = wanted?;
@@ -134,21 +134,21 @@ impl Rung {
             Some(Tier::Low) if screen_is_there => &[],
             _ => &Tier::ALL,
         };
-        Pictures { screen: had(Track::Screen, screen, &Tier::ALL), camera: had(Track::Camera, camera, or) }
+        Layers { screen: had(Track::Screen, screen, &Tier::ALL), camera: had(Track::Camera, camera, or) }
     }
 
     /// The rungs below where one gets something else, the next first.
-    pub(super) fn below(self, offered: Offered) -> impl Iterator<Item = Rung> {
-        let mut last = self.pictures(offered);
-        (self.0 + 1..LADDER.len() as u8).map(Rung).filter(move |rung| {
-            let pictures = rung.pictures(offered);
-            std::mem::replace(&mut last, pictures) != pictures
+    pub(super) fn below(self, offered: Offered) -> impl Iterator<Item = LayerIndex> {
+        let mut last = self.layers(offered);
+        (self.0 + 1..COMBINATIONS.len() as u8).map(LayerIndex).filter(move |index| {
+            let layers = index.layers(offered);
+            std::mem::replace(&mut last, layers) != layers
         })
     }
 
     /// The next rung above where one gets something else.
-    pub(super) fn above(self, offered: Offered) -> Option<Rung> {
-        (0..self.0).rev().map(Rung).find(|rung| rung.pictures(offered) != self.pictures(offered))
+    pub(super) fn above(self, offered: Offered) -> Option<LayerIndex> {
+        (0..self.0).rev().map(LayerIndex).find(|index| index.layers(offered) != self.layers(offered))
     }
 }
 
@@ -165,12 +165,12 @@ fn picture(track: Track) -> Option<usize> {
 mod tests {
     use super::*;
 
-    fn rungs(offered: Offered) -> Vec<String> {
+    fn combinations(offered: Offered) -> Vec<String> {
         let name = |tier: Option<Tier>| tier.map_or("-", Tier::name);
-        std::iter::once(Rung::default())
-            .chain(Rung::default().below(offered))
-            .map(|rung| rung.pictures(offered))
-            .map(|pictures| format!("{} {}", name(pictures.screen), name(pictures.camera)))
+        std::iter::once(LayerIndex::default())
+            .chain(LayerIndex::default().below(offered))
+            .map(|index| index.layers(offered))
+            .map(|layers| format!("{} {}", name(layers.screen), name(layers.camera)))
             .collect()
     }
 
@@ -179,20 +179,20 @@ mod tests {
         let screen = Offered::default().with(Track::Screen, Tier::Full).with(Track::Screen, Tier::Low);
         let camera = Offered::default().with(Track::Camera, Tier::Full).with(Track::Camera, Tier::Low);
         let both = screen.with(Track::Camera, Tier::Full).with(Track::Camera, Tier::Low);
-        assert_eq!(rungs(both), ["full full", "full low", "low low", "low -", "- -"]);
-        assert_eq!(rungs(screen), ["full -", "low -", "- -"]);
-        assert_eq!(rungs(camera), ["- full", "- low", "- -"]);
-        assert_eq!(rungs(Offered::default()), ["- -"]);
+        assert_eq!(combinations(both), ["full full", "full low", "low low", "low -", "- -"]);
+        assert_eq!(combinations(screen), ["full -", "low -", "- -"]);
+        assert_eq!(combinations(camera), ["- full", "- low", "- -"]);
+        assert_eq!(combinations(Offered::default()), ["- -"]);
     }
 
     #[test]
     fn what_can_not_be_had_is_left_out() {
         let full = Offered::default().with(Track::Screen, Tier::Full).with(Track::Camera, Tier::Full);
         let low = Offered::default().with(Track::Screen, Tier::Low).with(Track::Camera, Tier::Low);
-        assert_eq!(rungs(full), ["full full", "full -", "- -"]);
-        assert_eq!(rungs(low), ["low low", "low -", "- -"]);
-        assert_eq!(rungs(full.with(Track::Screen, Tier::Low)), ["full full", "full -", "low -", "- -"]);
-        assert_eq!(rungs(Offered::default().with(Track::Camera, Tier::Full)), ["- full", "- -"]);
+        assert_eq!(combinations(full), ["full full", "full -", "- -"]);
+        assert_eq!(combinations(low), ["low low", "low -", "- -"]);
+        assert_eq!(combinations(full.with(Track::Screen, Tier::Low)), ["full full", "full -", "low -", "- -"]);
+        assert_eq!(combinations(Offered::default().with(Track::Camera, Tier::Full)), ["- full", "- -"]);
     }
 
     #[test]
@@ -208,12 +208,12 @@ mod tests {
                     offered = offered.with(track, tier);
                 }
             }
-            let down: Vec<Pictures> = std::iter::once(Rung::default())
-                .chain(Rung::default().below(offered))
-                .map(|rung| rung.pictures(offered))
+            let down: Vec<Layers> = std::iter::once(LayerIndex::default())
+                .chain(LayerIndex::default().below(offered))
+                .map(|index| index.layers(offered))
                 .collect();
-            let up = std::iter::successors(Some(Rung(4)), |rung| rung.above(offered));
-            let mut up: Vec<Pictures> = up.map(|rung| rung.pictures(offered)).collect();
+            let up = std::iter::successors(Some(LayerIndex(4)), |index| index.above(offered));
+            let mut up: Vec<Layers> = up.map(|index| index.layers(offered)).collect();
             up.reverse();
             assert_eq!(down, up, "{bits:b}");
         }
@@ -225,11 +225,11 @@ mod tests {
         rates.set(Track::Audio, Tier::Full, Rate { nominal: 80, measured: 70 });
         rates.set(Track::Screen, Tier::Full, Rate { nominal: 2_500, measured: 300 });
         rates.set(Track::Camera, Tier::Low, Rate { nominal: 450, measured: 0 });
-        let pictures = Pictures { screen: Some(Tier::Full), camera: Some(Tier::Low) };
-        assert_eq!(rates.present(pictures), 70 + 300 + 450);
-        assert_eq!(rates.soon(pictures), 70 + 1_250 + 450);
-        assert_eq!(rates.present(Pictures::default()), 70);
+        let layers = Layers { screen: Some(Tier::Full), camera: Some(Tier::Low) };
+        assert_eq!(rates.present(layers), 70 + 300 + 450);
+        assert_eq!(rates.soon(layers), 70 + 1_250 + 450);
+        assert_eq!(rates.present(Layers::default()), 70);
         rates.set(Track::Screen, Tier::Low, Rate { nominal: 450, measured: 700 });
-        assert_eq!(rates.present(Pictures { screen: Some(Tier::Low), camera: None }), 70 + 450, "a key frame");
+        assert_eq!(rates.present(Layers { screen: Some(Tier::Low), camera: None }), 70 + 450, "a key frame");
     }
 }

@@ -84,15 +84,17 @@ impl Loss {
 
 #[cfg(test)]
 mod tests {
+    use rand::rngs::StdRng;
+    use rand::{RngExt, SeedableRng};
+
     use super::*;
-    use crate::congestion::tests::Dice;
 
     /// Whether packets, so many a second with this share lost, were trouble ever.
     fn trouble(per_second: u64, seconds: u64, share: f64) -> bool {
-        let (mut loss, mut dice) = (Loss::default(), Dice::new(7));
+        let (mut loss, mut rng) = (Loss::default(), StdRng::seed_from_u64(7));
         let mut trouble = false;
         for n in 0..per_second * seconds {
-            loss.record(n * 1_000_000 / per_second, dice.chance(share));
+            loss.record(n * 1_000_000 / per_second, rng.random_bool(share));
             trouble |= loss.is_trouble();
         }
         trouble

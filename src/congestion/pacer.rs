@@ -20,13 +20,13 @@ const LEAST_BITS_PER_SECOND: u32 = 100_000;
 
 /// What is known of a line.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Line {
+pub(crate) struct PathCapacity {
     pub(crate) bits_per_second: u32,
     /// How long packets wait in front of it.
     pub(crate) queue: Duration,
 }
 
-impl Line {
+impl PathCapacity {
     fn bytes_per_second(self) -> f64 {
         let share = if self.queue > LONG_QUEUE { SHARE_WHEN_DELAYED } else { SHARE };
         f64::from(self.bits_per_second.max(LEAST_BITS_PER_SECOND)) / 8.0 * share
@@ -35,22 +35,22 @@ impl Line {
 
 /// The rate for one student.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Pace {
+pub(crate) struct Pacer {
     bytes_per_second: f64,
     /// Bytes that may be sent; below zero when the last packet was larger.
     credit: f64,
     at: Instant,
 }
 
-impl Pace {
+impl Pacer {
     /// For a line of so many bits a second, that nothing was sent on lately.
-    pub(crate) fn new(now: Instant, line: Line) -> Self {
+    pub(crate) fn new(now: Instant, line: PathCapacity) -> Self {
         let bytes_per_second = line.bytes_per_second();
         Self { bytes_per_second, credit: bytes_per_second * MOST_SAVED.as_secs_f64(), at: now }
     }
 
     /// The line has become another one.
-    pub(crate) fn set(&mut self, line: Line) {
+    pub(crate) fn set(&mut self, line: PathCapacity) {
         self.bytes_per_second = line.bytes_per_second();
     }
 
@@ -76,7 +76,7 @@ mod tests {
     #[test]
     fn a_second_of_a_narrow_line_is_what_it_carries_and_a_little_more() {
         let start = Instant::now();
-        let mut pace = Pace::new(start, Line { bits_per_second: 600_000, queue: Duration::ZERO });
+        let mut pace = Pacer::new(start, PathCapacity { bits_per_second: 600_000, queue: Duration::ZERO });
         let mut sent = 0;
         for turn in 0..200 {
             while pace.allows(start + Duration::from_millis(5) * turn) {

@@ -11,7 +11,7 @@ const WINDOW: Duration = Duration::from_secs(2);
 
 /// What is offered, and what it costs.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Traffic {
+pub(crate) struct RateMeter {
     nominal: Vec<(Encoding, u32)>,
     windows: PerEncoding<Window>,
 }
@@ -24,7 +24,7 @@ struct Window {
     rate: u32,
 }
 
-impl Traffic {
+impl RateMeter {
     /// Of encodings that are set to so many bits a second.
     pub(crate) fn new(nominal: &[(Encoding, u32)]) -> Self {
         Self { nominal: nominal.to_vec(), windows: PerEncoding::default() }
@@ -80,17 +80,17 @@ impl Window {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::congestion::Pictures;
+    use crate::congestion::layers::Layers;
     use crate::rtp::{Tier, Track};
 
     #[test]
     fn what_was_sent_lately_counts_and_else_what_is_set() {
         let screen = Encoding::full(Track::Screen, Codec::Vp8);
-        let mut traffic = Traffic::new(&[(screen, 2_500_000)]);
+        let mut traffic = RateMeter::new(&[(screen, 2_500_000)]);
         let start = Instant::now();
-        let cost = |traffic: &mut Traffic, at| {
-            let pictures = Pictures { screen: Some(Tier::Full), camera: None };
-            traffic.rates(at)[Codec::Vp8].present(pictures)
+        let cost = |traffic: &mut RateMeter, at| {
+            let layers = Layers { screen: Some(Tier::Full), camera: None };
+            traffic.rates(at)[Codec::Vp8].present(layers)
         };
         assert_eq!(cost(&mut traffic, start), 2_500_000);
         for n in 0..30 {

@@ -2,36 +2,36 @@
 
 use std::time::Instant;
 
-use crate::congestion::KeyBudget;
+use super::budget::KeyFrameBudget;
 use crate::rtp::PerTrack;
 use crate::rtp::{Encoding, Tier};
 
 /// What one student has asked for, and may.
 #[derive(Debug, Default)]
-pub(crate) struct Recoveries {
-    budget: KeyBudget,
+pub(crate) struct KeyFrameRecovery {
+    budget: KeyFrameBudget,
     /// The tier of each track whose key frame is awaited and was asked for.
     asked: PerTrack<Option<Tier>>,
 }
 
-impl Recoveries {
+impl KeyFrameRecovery {
     /// Somebody has asked for key frames of these, as it had to be.
-    pub(crate) fn were_asked_for(&mut self, encodings: impl IntoIterator<Item = Encoding>) {
+    pub(crate) fn requested(&mut self, encodings: impl IntoIterator<Item = Encoding>) {
         encodings.into_iter().for_each(|encoding| self.asked[encoding.track] = Some(encoding.tier));
     }
 
     /// The student gets other encodings: these may have to be recovered, too.
-    pub(crate) fn on_other_pictures(&mut self) {
-        self.budget.on_other_picture();
+    pub(crate) fn on_layer_change(&mut self) {
+        self.budget.on_layer_change();
     }
 
     /// The student says that it can't decode: whether it may begin anew.
-    pub(crate) fn may_begin_anew(&mut self, now: Instant, tier: Tier) -> bool {
+    pub(crate) fn may_restart(&mut self, now: Instant, tier: Tier) -> bool {
         self.budget.wants(now, tier)
     }
 
     /// It has begun anew.
-    pub(crate) fn begun_anew(&mut self, now: Instant, tier: Tier) {
+    pub(crate) fn restarted(&mut self, now: Instant, tier: Tier) {
         self.budget.take(now, tier);
     }
 
@@ -69,7 +69,7 @@ mod tests {
 
     /// Looks after a student for a minute, 50 times a second; each key frame that is asked for is there 100 ms later, and
     /// its pictures break again after so many milliseconds. Gives when key frames were asked for, in milliseconds.
-    fn asked(recoveries: &mut Recoveries, began: Instant, breaks_after: u64) -> Vec<u64> {
+    fn asked(recoveries: &mut KeyFrameRecovery, began: Instant, breaks_after: u64) -> Vec<u64> {
         let (mut awaits_since, mut key) = (Some(0), None);
         let mut all = Vec::new();
         for millis in (0..60_000).step_by(20) {
@@ -92,21 +92,21 @@ mod tests {
     fn pictures_that_are_late_all_the_time_cost_no_more_than_begging() {
         let now = Instant::now();
         // One second late after each key frame, as a student makes them that tells of a line without room.
-        assert_eq!(asked(&mut Recoveries::default(), now, 1_000), [0, 1_100, 4_000, 12_000, 28_000, 44_000]);
+        assert_eq!(asked(&mut KeyFrameRecovery::default(), now, 1_000), [0, 1_100, 4_000, 12_000, 28_000, 44_000]);
         // Who needs one now and then has it at once.
-        assert_eq!(asked(&mut Recoveries::default(), now, 9_900), [0, 10_000, 20_000, 30_000, 40_000, 50_000]);
+        assert_eq!(asked(&mut KeyFrameRecovery::default(), now, 9_900), [0, 10_000, 20_000, 30_000, 40_000, 50_000]);
     }
 
     #[test]
     fn what_was_asked_for_is_not_asked_for_again() {
-        let (mut recoveries, now) = (Recoveries::default(), Instant::now());
+        let (mut recoveries, now) = (KeyFrameRecovery::default(), Instant::now());
         let low = SCREEN.with(Tier::Low);
-        let ask = |recoveries: &mut Recoveries, awaited: Option<Encoding>| {
+        let ask = |recoveries: &mut KeyFrameRecovery, awaited: Option<Encoding>| {
             let mut key_frames = Vec::new();
             recoveries.ask_for(now, awaited.into_iter(), &mut key_frames);
             key_frames
         };
-        recoveries.were_asked_for([SCREEN]);
+        recoveries.requested([SCREEN]);
         assert_eq!(ask(&mut recoveries, Some(SCREEN)), [], "by somebody else");
         assert_eq!(ask(&mut recoveries, Some(low)), [low], "that is another one");
         assert_eq!(ask(&mut recoveries, Some(low)), []);
@@ -114,7 +114,7 @@ mod tests {
         assert_eq!(ask(&mut recoveries, Some(low)), [low]);
         assert_eq!(ask(&mut recoveries, None), []);
         assert_eq!(ask(&mut recoveries, Some(low)), [], "beyond the budget");
-        recoveries.on_other_pictures();
+        recoveries.on_layer_change();
         assert_eq!(ask(&mut recoveries, Some(low)), [low], "the first of a change");
     }
 }

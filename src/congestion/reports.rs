@@ -27,7 +27,7 @@ const DOUBTED_FOR: u64 = 2_000_000;
 
 /// What a student said of itself.
 #[derive(Debug, Default)]
-pub(super) struct Reports {
+pub(super) struct ReceiverReports {
     /// Reports that come before this tell nothing.
     doubted_until: u64,
     /// The rate in bits a second that the student can receive, and when it said so.
@@ -43,7 +43,7 @@ pub(super) struct Reports {
     floor: Option<(u32, u32, u64)>,
 }
 
-impl Reports {
+impl ReceiverReports {
     /// A REMB of so many bits a second; `sent` is what is sent to it.
     ///
     /// A receiver raises its estimate by at most half of what it gets, and slowly. One that is low and rises has heard
@@ -135,7 +135,7 @@ mod tests {
 
     #[test]
     fn an_estimate_that_falls_below_what_is_sent_is_trouble_and_one_that_rises_is_none() {
-        let mut reports = Reports::default();
+        let mut reports = ReceiverReports::default();
         for (second, kbit) in [300, 330, 400, 500, 900, 1_800, 3_600].into_iter().enumerate() {
             reports.on_remb(second as u64 * SECOND, kbit * 1000, 2_500_000);
             assert!(!reports.is_delayed(second as u64 * SECOND));
@@ -150,7 +150,7 @@ mod tests {
 
     #[test]
     fn losses_must_be_many_or_come_again() {
-        let mut reports = Reports::default();
+        let mut reports = ReceiverReports::default();
         let mut lossy = |second: u64, share: f32| {
             reports.on_report(second * SECOND, (share * 256.0) as u8, None);
             reports.is_lossy(second * SECOND)
@@ -165,7 +165,7 @@ mod tests {
 
     #[test]
     fn what_is_reported_of_a_pause_of_our_own_is_no_trouble() {
-        let mut reports = Reports::default();
+        let mut reports = ReceiverReports::default();
         reports.on_remb(0, 5_000_000, 2_500_000);
         reports.on_report(0, 0, Some(40_000));
         reports.on_report(SECOND, 50, Some(3_000_000));
@@ -181,7 +181,7 @@ mod tests {
 
     #[test]
     fn a_round_trip_that_stays_longer_is_trouble() {
-        let mut reports = Reports::default();
+        let mut reports = ReceiverReports::default();
         let late = [40, 60, 400, 50, 400, 500].map(|millis| {
             reports.on_report(SECOND, 0, Some(millis * 1000));
             reports.is_delayed(SECOND)

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::common::CommonTrouble;
 use super::estimate::{Estimate, Evidence, Trouble};
-use super::layers::{Offered, Pictures, Rates, Rung};
+use super::layers::{LayerIndex, Layers, Offered, Rates};
 use super::probe::Probe;
 
 /// A step down takes effect within this: the other tier needs a key frame, and then the queue must drain.
@@ -77,7 +77,7 @@ const NOT_OURS: f64 = 0.8;
 const BELIEVED_FOR: Duration = Duration::from_secs(10);
 
 /// A line that carries so many times what it was thought to carry at a wrong step up is another line.
-const ANOTHER_LINE: u32 = 3;
+const ANOTHER_LINK: u32 = 3;
 
 /// All that is sent comes, give or take what is on its way.
 const ALL: f64 = 0.85;
@@ -89,7 +89,7 @@ const PROBE_INTERVAL: Duration = Duration::from_secs(3);
 const SECOND_PROBE: Duration = Duration::from_millis(400);
 
 /// Pictures of this time tell the capacity as well as a probe does.
-const TRAINS_TELL_FOR: Duration = Duration::from_secs(2);
+const CLUSTERS_TELL_FOR: Duration = Duration::from_secs(2);
 
 /// Trouble counts for nothing so long after this process stood still: what waited leaves as a burst, and the feedback
 /// that waited is read all at once.
@@ -111,7 +111,7 @@ const BETWEEN_RETURNS: Duration = Duration::from_secs(30);
 
 /// Why a student gets something else.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Reason {
+pub(crate) enum Reason {
     /// Less, because of this.
     Down(Trouble),
     /// More, because there is room.
@@ -124,22 +124,22 @@ pub enum Reason {
 ///
 /// What it gets no more ends at once, also where the other tier must wait for its key frame: the queue drains meanwhile.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Decision {
+pub(crate) struct Decision {
     /// The pictures.
-    pub pictures: Pictures,
+    pub(crate) layers: Layers,
     /// Why.
-    pub reason: Reason,
+    pub(crate) reason: Reason,
     /// What its way carries in kbit/s, where that is known.
-    pub estimate_kbps: Option<u32>,
+    pub(crate) estimate_kbps: Option<u32>,
 }
 
 /// One student's place on the ladder. It begins on the best rung.
 #[derive(Debug)]
-pub struct Controller {
+pub(crate) struct LayerSelection {
     estimate: Estimate,
     offered: Offered,
-    rung: Rung,
-    pictures: Pictures,
+    index: LayerIndex,
+    layers: Layers,
     began: Instant,
     up: Option<Instant>,
     down: Option<Instant>,
@@ -162,7 +162,7 @@ pub struct Controller {
     /// When this process stood still last.
     stood_still: Option<Instant>,
     /// Where it was before it fell silent, and when it came back there last.
-    before_silence: Option<Rung>,
+    before_silence: Option<LayerIndex>,
     back: Option<Instant>,
     /// When it was last in trouble that was not silence.
     strained: Option<Instant>,
@@ -170,14 +170,14 @@ pub struct Controller {
     stays: bool,
 }
 
-impl Controller {
+impl LayerSelection {
     /// Of a student that gets the best of what is offered, and of whom nothing is known.
-    pub fn new(now: Instant, offered: Offered) -> Self {
+    pub(crate) fn new(now: Instant, offered: Offered) -> Self {
         Self {
             estimate: Estimate::new(now),
             offered,
-            rung: Rung::default(),
-            pictures: Rung::default().pictures(offered),
+            index: LayerIndex::default(),
+            layers: LayerIndex::default().layers(offered),
             began: now,
             up: None,
             down: None,
@@ -200,32 +200,33 @@ impl Controller {
 
     /// The same, which gets the best whatever its way carries; that is found out all the same.
     #[must_use]
-    pub fn staying(self) -> Self {
+    pub(crate) fn staying(self) -> Self {
         Self { stays: true, ..self }
     }
 
     /// What is known of the student's way, to be told of what is sent and what comes back.
-    pub fn estimate(&mut self) -> &mut Estimate {
+    pub(crate) fn estimate(&mut self) -> &mut Estimate {
         &mut self.estimate
     }
 
     /// What the student gets.
-    pub fn pictures(&self) -> Pictures {
-        self.pictures
+    #[cfg(test)]
+    pub(crate) fn layers(&self) -> Layers {
+        self.layers
     }
 
     /// Whether it gets the best of what is offered, which need not be the full tier.
-    pub fn has_the_best(&self) -> bool {
-        self.rung.above(self.offered).is_none()
+    pub(crate) fn has_the_best(&self) -> bool {
+        self.index.above(self.offered).is_none()
     }
 
     /// Other tiers can be had; [`decide`](Self::decide) tells what comes of it.
-    pub fn offer(&mut self, offered: Offered) {
+    pub(crate) fn offer(&mut self, offered: Offered) {
         self.offered = offered;
     }
 
     /// This process stood still until now: that is no trouble of the student's line.
-    pub fn stood_still(&mut self, now: Instant) {
+    pub(crate) fn stood_still(&mut self, now: Instant) {
         self.estimate.stood_still(now);
         self.troubled_since = None;
         if since(self.stood_still, now) >= BETWEEN_PAUSES {
@@ -234,13 +235,13 @@ impl Controller {
     }
 
     /// Since when the student is in trouble, if it is.
-    pub fn troubled_since(&self) -> Option<Instant> {
+    pub(crate) fn troubled_since(&self) -> Option<Instant> {
         self.troubled_since
     }
 
     /// What the student gets from now on, where that is something else than before. To be asked after feedback, and ten
     /// times a second or so.
-    pub fn decide(&mut self, now: Instant, rates: &Rates, common: &CommonTrouble) -> Option<Decision> {
+    pub(crate) fn decide(&mut self, now: Instant, rates: &Rates, common: &CommonTrouble) -> Option<Decision> {
         let trouble = self.estimate.trouble(now);
         let trouble = trouble.filter(|trouble| *trouble != Trouble::Delay || !self.queue_will_pass(now, rates));
         self.troubled_since = trouble.map(|_| self.troubled_since.unwrap_or(now));
@@ -252,75 +253,80 @@ impl Controller {
             Some(trouble) => self.down(now, rates, trouble).then_some(Reason::Down(trouble)),
             None => self.up(now, rates).then_some(Reason::Up),
         };
-        let pictures = self.rung.pictures(self.offered);
-        if pictures == self.pictures {
+        let layers = self.index.layers(self.offered);
+        if layers == self.layers {
             return None;
         }
-        self.pictures = pictures;
+        self.layers = layers;
         let reason = reason.unwrap_or(Reason::Offer);
         let estimate_kbps = self.told_kbps(now, rates, reason);
-        Some(Decision { pictures, reason, estimate_kbps })
+        Some(Decision { layers, reason, estimate_kbps })
     }
 
     /// What is told of the line, in kbit/s. A student that gets less is told only what explains that: a line that
     /// carries the best is no reason, and lost packets or silence tell nothing of what a line carries.
     fn told_kbps(&self, now: Instant, rates: &Rates, reason: Reason) -> Option<u32> {
         let told = self.estimate.told_kbps(now)?;
-        let best = rates.soon(Rung::default().pictures(self.offered)) as f64 / USED / 1000.0;
+        let best = rates.soon(LayerIndex::default().layers(self.offered)) as f64 / USED / 1000.0;
         let explains = self.has_the_best() || f64::from(told) < best;
         let is_of_the_line = !matches!(reason, Reason::Down(Trouble::Loss | Trouble::Silence));
         (explains && is_of_the_line).then_some(told)
     }
 
+    /// What the layers of now cost, in bits a second.
+    pub(crate) fn cost(&self, rates: &Rates) -> u32 {
+        rates.present(self.layers).min(u32::MAX.into()) as u32
+    }
+
     /// What the best of what is offered needs of a line, in bits a second.
-    pub fn needed(&self, rates: &Rates) -> u64 {
-        (rates.present(self.pictures) as f64 / USED) as u64
+    pub(crate) fn needed(&self, rates: &Rates) -> u64 {
+        (rates.present(self.layers) as f64 / USED) as u64
     }
 
     /// The student has had no picture yet, and its line carries so many bits a second: gives what it begins with, where
     /// that is not the best.
-    pub fn begin(&mut self, now: Instant, rates: &Rates, line: u32) -> Option<Decision> {
-        let cost = |rung: Rung| rates.present(rung.pictures(self.offered)) as f64 / f64::from(line);
-        if self.stays || cost(self.rung) <= USED {
+    pub(crate) fn begin(&mut self, now: Instant, rates: &Rates, capacity: u32) -> Option<Decision> {
+        let cost = |index: LayerIndex| rates.present(index.layers(self.offered)) as f64 / f64::from(capacity);
+        if self.stays || cost(self.index) <= USED {
             return None;
         }
-        let with_picture = |rung: &Rung| !rung.pictures(self.offered).is_empty();
-        let mut below = self.rung.below(self.offered).filter(with_picture).peekable();
+        let has_video = |index: &LayerIndex| !index.layers(self.offered).is_empty();
+        let mut below = self.index.below(self.offered).filter(has_video).peekable();
         // Sound alone is what is left, and is never taken.
-        let mut rung = Rung::LAST;
+        let mut index = LayerIndex::LAST;
         while let Some(next) = below.next() {
             let used = if below.peek().is_none() { USED_BY_THE_LAST } else { USED };
             if cost(next) <= used {
-                rung = next;
+                index = next;
                 break;
             }
         }
-        self.rung = rung;
-        self.pictures = self.rung.pictures(self.offered);
+        self.index = index;
+        self.layers = self.index.layers(self.offered);
         self.down = Some(now);
-        self.carried = Some(line);
+        self.carried = Some(capacity);
         let reason = Reason::Down(Trouble::Delay);
-        Some(Decision { pictures: self.pictures, reason, estimate_kbps: Some(line / 1000) })
+        Some(Decision { layers: self.layers, reason, estimate_kbps: Some(capacity / 1000) })
     }
 
     /// A train of padding that is to be sent now, because nothing else tells whether the student could get more.
-    pub fn probe(&mut self, now: Instant) -> Option<Probe> {
-        let above = self.rung.above(self.offered);
+    pub(crate) fn probe(&mut self, now: Instant) -> Option<Probe> {
+        let above = self.index.above(self.offered);
         let knows_every_packet = self.estimate.evidence() == Evidence::EveryPacket;
         let is_calm = since(self.down, now) >= SETTLES_WITHIN
             && since(self.troubled, now) >= SETTLES_WITHIN / 2
             && self.estimate.queue() < NO_QUEUE;
         let interval = if self.estimate.contradicts_itself(now) { SECOND_PROBE } else { PROBE_INTERVAL };
-        let is_due = since(self.probed, now) >= interval && !self.estimate.is_sure(now, TRAINS_TELL_FOR);
+        let is_due = since(self.probed, now) >= interval && !self.estimate.is_sure(now, CLUSTERS_TELL_FOR);
         if above.is_none() || !knows_every_packet || !is_calm || !is_due {
             return None;
         }
         let probed = self.probed.replace(now);
         Some(match self.estimate.bits_per_second(now) {
-            Some(bits) => Probe::for_line(bits),
+            Some(bits) => Probe::for_capacity(bits),
             // The last one did not come through, so it was too long.
             None if probed.is_some() => Probe::SHORTEST,
-            None => self.carried.map_or(Probe::UNKNOWN_LINE, Probe::for_line),
+            None => self.carried.map_or(Probe::UNKNOWN_CAPACITY, Probe::for_capacity),
         })
     }
 
@@ -342,7 +348,7 @@ impl Controller {
             return false;
         }
         let knows_every_packet = self.estimate.evidence() == Evidence::EveryPacket;
-        let line = match trouble {
+        let capacity = match trouble {
             Trouble::Delay if knows_every_packet => self.estimate.bits_per_second(now),
             Trouble::Delay => {
                 let careful = self.estimate.bits_per_second(now);
@@ -352,29 +358,29 @@ impl Controller {
             Trouble::Loss | Trouble::Silence => None,
         };
         let spares_the_last =
-            trouble == Trouble::Loss && self.estimate.full_line().is_none() && self.estimate.lost() < HOPELESS;
-        let mut below = self.rung.below(self.offered).peekable();
-        let mut rung = None;
+            trouble == Trouble::Loss && self.estimate.full_link().is_none() && self.estimate.lost() < HOPELESS;
+        let mut below = self.index.below(self.offered).peekable();
+        let mut index = None;
         while let Some(next) = below.next() {
-            let is_the_last = below.peek().is_some_and(|rung| rung.pictures(self.offered).is_empty());
-            if next.pictures(self.offered).is_empty() && spares_the_last {
+            let is_the_last = below.peek().is_some_and(|index| index.layers(self.offered).is_empty());
+            if next.layers(self.offered).is_empty() && spares_the_last {
                 break;
             }
-            rung = Some(next);
+            index = Some(next);
             let used = if is_the_last { USED_BY_THE_LAST } else { USED };
-            let cost = rates.present(next.pictures(self.offered)) as f64;
-            if line.is_none_or(|line| cost <= used * f64::from(line)) {
+            let cost = rates.present(next.layers(self.offered)) as f64;
+            if capacity.is_none_or(|capacity| cost <= used * f64::from(capacity)) {
                 break;
             }
         }
-        let Some(rung) = rung else { return false };
+        let Some(index) = index else { return false };
         self.before_silence = match trouble {
-            Trouble::Silence if since(self.strained, now) >= STRAINED_FOR => self.before_silence.or(Some(self.rung)),
+            Trouble::Silence if since(self.strained, now) >= STRAINED_FOR => self.before_silence.or(Some(self.index)),
             Trouble::Silence | Trouble::Delay | Trouble::Loss => None,
         };
-        self.rung = rung;
+        self.index = index;
         self.down = Some(now);
-        self.carried = self.estimate.full_line().or(self.estimate.received());
+        self.carried = self.estimate.full_link().or(self.estimate.received());
         self.estimate.doubt_capacity(now);
         true
     }
@@ -384,29 +390,29 @@ impl Controller {
         if since(self.troubled, now) >= FORGIVEN_AFTER && since(self.up, now) >= FORGIVEN_AFTER {
             self.wrong = 0;
         }
-        let Some(rung) = self.rung.above(self.offered) else { return false };
+        let Some(index) = self.index.above(self.offered) else { return false };
         if self.estimate.queue() >= NO_QUEUE && !self.believes_delay(now) {
             return false;
         }
-        let line = self.estimate.capacity(now);
+        let capacity = self.estimate.capacity(now);
         if let Some(before) = self.before_silence
             && since(self.troubled, now) >= BACK_AFTER
             && since(self.back, now) >= BETWEEN_RETURNS
             && self.has_room_for(now, rates, before, ROOM_TO_KEEP)
         {
             self.back = Some(now);
-            self.step_up(now, before, line);
+            self.step_up(now, before, capacity);
             return true;
         }
-        if line.zip(self.promised).is_some_and(|(line, promised)| line / ANOTHER_LINE >= promised) {
+        if capacity.zip(self.promised).is_some_and(|(capacity, promised)| capacity / ANOTHER_LINK >= promised) {
             self.wrong = 0;
         }
         let room = match self.room {
             Some(_) => ROOM_TO_KEEP,
-            None if self.pictures.is_empty() => ROOM_FOR_THE_FIRST,
+            None if self.layers.is_empty() => ROOM_FOR_THE_FIRST,
             None => ROOM,
         };
-        let has_room = self.has_room_for(now, rates, rung, room);
+        let has_room = self.has_room_for(now, rates, index, room);
         self.room = has_room.then(|| self.room.unwrap_or(now));
         if self.room.is_none_or(|room| now.saturating_duration_since(room) < ROOM_HOLDS) {
             return false;
@@ -416,42 +422,44 @@ impl Controller {
             return false;
         }
         let hold = |base: Duration| (base * 2u32.saturating_pow(self.wrong.min(5))).min(LONGEST_HOLD);
-        let goes = match (self.estimate.evidence(), line) {
+        let goes = match (self.estimate.evidence(), capacity) {
             (Evidence::EveryPacket, Some(_)) => peace >= hold(HOLD),
             (Evidence::EveryPacket, None) => peace >= hold(PROBED_IN_VAIN),
             _ => peace >= hold(HOLD_BEFORE_A_GUESS),
         };
         if goes {
-            self.step_up(now, rung, line);
+            self.step_up(now, index, capacity);
         }
         goes
     }
 
-    fn step_up(&mut self, now: Instant, rung: Rung, line: Option<u32>) {
-        self.rung = rung;
+    fn step_up(&mut self, now: Instant, index: LayerIndex, capacity: Option<u32>) {
+        self.index = index;
         self.up = Some(now);
-        self.promised = line;
+        self.promised = capacity;
         self.room = None;
         self.found_wrong = false;
         self.before_silence = None;
     }
 
     /// Whether a rung fits `room` times, or nothing tells that it does not.
-    fn has_room_for(&self, now: Instant, rates: &Rates, rung: Rung, room: f64) -> bool {
-        let Some(line) = self.estimate.capacity(now) else { return true };
-        let needed = rates.soon(rung.pictures(self.offered)) as f64 * room;
+    fn has_room_for(&self, now: Instant, rates: &Rates, index: LayerIndex, room: f64) -> bool {
+        let Some(capacity) = self.estimate.capacity(now) else { return true };
+        let needed = rates.soon(index.layers(self.offered)) as f64 * room;
         // What a receiver says it can receive is not much more than what it gets: that it is as much as that suffices.
-        let present = rates.present(self.pictures) as f64 * room;
+        let present = rates.present(self.layers) as f64 * room;
         let guesses = self.estimate.evidence() != Evidence::EveryPacket;
-        f64::from(line) >= if guesses { present.min(needed) } else { needed }
+        f64::from(capacity) >= if guesses { present.min(needed) } else { needed }
     }
 
     /// Whether a queue is that of a key frame or the like, and drains: the line carries what the student gets, as trains
     /// say, and what comes out of it now does not speak against that.
     fn queue_will_pass(&self, now: Instant, rates: &Rates) -> bool {
-        let (Some(line), Some(full)) = (self.estimate.capacity(now), self.estimate.full_line()) else { return false };
-        f64::from(full) >= f64::from(line) * AGREED
-            && rates.present(self.pictures) as f64 <= f64::from(line) * MATCH
+        let (Some(capacity), Some(full)) = (self.estimate.capacity(now), self.estimate.full_link()) else {
+            return false;
+        };
+        f64::from(full) >= f64::from(capacity) * AGREED
+            && rates.present(self.layers) as f64 <= f64::from(capacity) * MATCH
             && self.estimate.queue() < PATIENCE
     }
 
@@ -461,12 +469,12 @@ impl Controller {
         if since(self.down, now) < SETTLES_WITHIN || since(self.believed, now) < BELIEVED_FOR {
             return false;
         }
-        let line = self.carried.max(self.estimate.capacity(now));
+        let capacity = self.carried.max(self.estimate.capacity(now));
         // What came before there was a queue tells nothing of it.
-        let (Some(line), Some(received)) = (line, self.estimate.full_line()) else { return false };
+        let (Some(capacity), Some(received)) = (capacity, self.estimate.full_link()) else { return false };
         let sent = f64::from(self.estimate.sent_of_a_second(now));
         let received = f64::from(received);
-        let believes = received < f64::from(line) * NOT_OURS && received > sent * ALL;
+        let believes = received < f64::from(capacity) * NOT_OURS && received > sent * ALL;
         if believes {
             self.believed = Some(now);
             self.estimate.believe_delay();

@@ -8,13 +8,13 @@ const SPANS: usize = 8;
 
 /// Bytes by the time of sending.
 #[derive(Debug, Default)]
-pub(super) struct Sending {
+pub(super) struct SendRate {
     /// One more than the whole ones, for that which is being filled.
     bytes: [u32; SPANS + 1],
     newest: u64,
 }
 
-impl Sending {
+impl SendRate {
     /// So many bytes are sent.
     pub(super) fn add(&mut self, now: u64, bytes: usize) {
         self.go_on(now);
@@ -59,16 +59,16 @@ mod tests {
 
     #[test]
     fn the_rate_is_that_of_the_last_seconds() {
-        let mut sending = Sending::default();
-        assert_eq!(sending.rate(0), 0);
+        let mut send_rate = SendRate::default();
+        assert_eq!(send_rate.rate(0), 0);
         for at in (0..4_000_000).step_by(10_000) {
-            sending.add(at, 1250);
-            assert!(at < 300_000 || (950_000..=1_000_000).contains(&sending.rate(at)));
+            send_rate.add(at, 1250);
+            assert!(at < 300_000 || (950_000..=1_000_000).contains(&send_rate.rate(at)));
         }
-        assert_eq!((sending.rate(4_000_000), sending.rate_of_a_second(4_000_000)), (1_000_000, 1_000_000));
-        assert_eq!((sending.rate(5_000_000), sending.rate_of_a_second(5_000_000)), (500_000, 0));
-        assert_eq!(sending.rate(60_000_000), 0);
-        sending.add(61_000_000, 250_000);
-        assert_eq!(sending.rate(61_250_000), 262_140, "no packet has more than 64 kB");
+        assert_eq!((send_rate.rate(4_000_000), send_rate.rate_of_a_second(4_000_000)), (1_000_000, 1_000_000));
+        assert_eq!((send_rate.rate(5_000_000), send_rate.rate_of_a_second(5_000_000)), (500_000, 0));
+        assert_eq!(send_rate.rate(60_000_000), 0);
+        send_rate.add(61_000_000, 250_000);
+        assert_eq!(send_rate.rate(61_250_000), 262_140, "no packet has more than 64 kB");
     }
 }

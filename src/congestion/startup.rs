@@ -11,11 +11,11 @@ use std::time::{Duration, Instant};
 const AT_MOST: Duration = Duration::from_millis(400);
 
 /// A train that tells of a narrow line may have met a student who was busy; two in a row seldom do.
-const TRAINS: usize = 2;
+const CLUSTERS: usize = 2;
 
 /// What is to be done for a student that waits for its first picture.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Step {
+pub(crate) enum StartupStep {
     /// Nothing yet.
     Wait,
     /// Send a train.
@@ -26,36 +26,36 @@ pub(crate) enum Step {
 
 /// A student that has sound and no picture yet.
 #[derive(Debug)]
-pub(crate) struct Opening {
+pub(crate) struct StartupProbe {
     since: Instant,
     sent: usize,
 }
 
-impl Opening {
+impl StartupProbe {
     pub(crate) fn new(now: Instant) -> Self {
         Self { since: now, sent: 0 }
     }
 
     /// Whether the first train is still to be sent. It is counted as sent.
-    pub(crate) fn wants_first_train(&mut self) -> bool {
+    pub(crate) fn wants_first_probe(&mut self) -> bool {
         let is_first = self.sent == 0;
         self.sent = self.sent.max(1);
         is_first
     }
 
-    /// What to do now. Some trains have told, the best of them of a `line` of so many bits a second; `needed` are those of
+    /// What to do now. Some trains have told, the best of them of a `capacity` of so many bits a second; `needed` are those of
     /// the best pictures.
-    pub(crate) fn step(&mut self, now: Instant, trains: usize, line: Option<u32>, needed: u64) -> Step {
+    pub(crate) fn step(&mut self, now: Instant, clusters: usize, capacity: Option<u32>, needed: u64) -> StartupStep {
         let is_over = now.saturating_duration_since(self.since) >= AT_MOST;
-        match line {
-            Some(line) if u64::from(line) >= needed => Step::Begin(None),
-            Some(line) if trains >= TRAINS || is_over => Step::Begin(Some(line)),
-            None if is_over => Step::Begin(None),
-            Some(_) if self.sent < TRAINS => {
+        match capacity {
+            Some(capacity) if u64::from(capacity) >= needed => StartupStep::Begin(None),
+            Some(capacity) if clusters >= CLUSTERS || is_over => StartupStep::Begin(Some(capacity)),
+            None if is_over => StartupStep::Begin(None),
+            Some(_) if self.sent < CLUSTERS => {
                 self.sent += 1;
-                Step::Probe
+                StartupStep::Probe
             }
-            Some(_) | None => Step::Wait,
+            Some(_) | None => StartupStep::Wait,
         }
     }
 }
@@ -69,26 +69,26 @@ mod tests {
     #[test]
     fn a_wide_line_begins_with_the_first_train() {
         let (start, needed) = (Instant::now(), 1_000_000);
-        let mut opening = Opening::new(start);
-        assert!(opening.wants_first_train() && !opening.wants_first_train());
-        assert_eq!(opening.step(start + 50 * MS, 0, None, needed), Step::Wait);
-        assert_eq!(opening.step(start + 90 * MS, 1, Some(30_000_000), needed), Step::Begin(None));
+        let mut startup = StartupProbe::new(start);
+        assert!(startup.wants_first_probe() && !startup.wants_first_probe());
+        assert_eq!(startup.step(start + 50 * MS, 0, None, needed), StartupStep::Wait);
+        assert_eq!(startup.step(start + 90 * MS, 1, Some(30_000_000), needed), StartupStep::Begin(None));
     }
 
     #[test]
     fn a_narrow_line_is_believed_when_two_trains_say_so() {
         let (start, needed) = (Instant::now(), 1_000_000);
-        let mut opening = Opening::new(start);
-        assert!(opening.wants_first_train());
-        assert_eq!(opening.step(start + 90 * MS, 1, Some(600_000), needed), Step::Probe);
-        assert_eq!(opening.step(start + 100 * MS, 1, Some(600_000), needed), Step::Wait);
-        assert_eq!(opening.step(start + 190 * MS, 2, Some(610_000), needed), Step::Begin(Some(610_000)));
+        let mut startup = StartupProbe::new(start);
+        assert!(startup.wants_first_probe());
+        assert_eq!(startup.step(start + 90 * MS, 1, Some(600_000), needed), StartupStep::Probe);
+        assert_eq!(startup.step(start + 100 * MS, 1, Some(600_000), needed), StartupStep::Wait);
+        assert_eq!(startup.step(start + 190 * MS, 2, Some(610_000), needed), StartupStep::Begin(Some(610_000)));
     }
 
     #[test]
     fn nobody_waits_for_ever() {
         let (start, needed) = (Instant::now(), 1_000_000);
-        assert_eq!(Opening::new(start).step(start + AT_MOST, 0, None, needed), Step::Begin(None));
-        assert_eq!(Opening::new(start).step(start + AT_MOST, 1, Some(9), needed), Step::Begin(Some(9)));
+        assert_eq!(StartupProbe::new(start).step(start + AT_MOST, 0, None, needed), StartupStep::Begin(None));
+        assert_eq!(StartupProbe::new(start).step(start + AT_MOST, 1, Some(9), needed), StartupStep::Begin(Some(9)));
     }
 }

@@ -6,15 +6,15 @@ const PACKETS: usize = 1024;
 
 /// What became of a packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Fate {
+enum Status {
     /// Nothing was sent by this number.
     Unsent,
     /// No feedback told of it.
-    Open,
+    InFlight,
     /// Feedback told that it has not come, yet.
-    Missing,
+    NotReceived,
     /// It came.
-    Arrived,
+    Received,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -24,7 +24,7 @@ struct Packet {
     bytes: u16,
     /// What the place in the ring does not tell of the sequence number.
     round: u8,
-    fate: Fate,
+    status: Status,
 }
 
 /// A packet that came.
@@ -39,17 +39,17 @@ pub(super) struct Arrival {
 
 /// The newest packets that were sent to a student.
 #[derive(Debug)]
-pub(super) struct History {
+pub(super) struct TwccHistory {
     packets: Box<[Packet]>,
     /// The number after the newest, and of the oldest whose fate is not decided.
     next: u16,
     undecided: u16,
 }
 
-impl History {
+impl TwccHistory {
     /// An empty one, whose first packet will have this number.
     pub(super) fn new(first: u16) -> Self {
-        let unsent = Packet { sent: 0, bytes: 0, round: 0, fate: Fate::Unsent };
+        let unsent = Packet { sent: 0, bytes: 0, round: 0, status: Status::Unsent };
         Self { packets: vec![unsent; PACKETS].into_boxed_slice(), next: first, undecided: first }
     }
 
@@ -57,7 +57,7 @@ impl History {
     pub(super) fn sent(&mut self, now: u64, sequence: u16, bytes: usize) {
         let (place, round) = place(sequence);
         let bytes = bytes.min(u16::MAX.into()) as u16;
-        self.packets[place] = Packet { sent: now as u32, bytes, round, fate: Fate::Open };
+        self.packets[place] = Packet { sent: now as u32, bytes, round, status: Status::InFlight };
         self.next = sequence.wrapping_add(1);
         if usize::from(self.next.wrapping_sub(self.undecided)) > PACKETS {
             self.undecided = self.next.wrapping_sub(PACKETS as u16);
@@ -85,21 +85,23 @@ impl History {
             if packet.round != round {
                 continue;
             }
-            match (packet.fate, status) {
-                (Fate::Open, None) => packet.fate = Fate::Missing,
-                (Fate::Open | Fate::Missing, Some(_)) => {
-                    packet.fate = Fate::Arrived;
+            match (packet.status, status) {
+                (Status::InFlight, None) => packet.status = Status::NotReceived,
+                (Status::InFlight | Status::NotReceived, Some(_)) => {
+                    packet.status = Status::Received;
                     each(Arrival { sent: full(now, packet.sent), arrived, bytes: packet.bytes.into() });
                 }
-                (Fate::Unsent | Fate::Arrived | Fate::Missing, _) => {}
+                (Status::Unsent | Status::Received | Status::NotReceived, _) => {}
             }
         }
     }
 
     /// Whatever becomes of the packets under way, it tells nothing: feedback of them is passed over.
     pub(super) fn forget_under_way(&mut self) {
-        for packet in self.packets.iter_mut().filter(|packet| matches!(packet.fate, Fate::Open | Fate::Missing)) {
-            packet.fate = Fate::Unsent;
+        for packet in
+            self.packets.iter_mut().filter(|packet| matches!(packet.status, Status::InFlight | Status::NotReceived))
+        {
+            packet.status = Status::Unsent;
         }
         self.undecided = self.next;
     }
@@ -111,14 +113,14 @@ impl History {
             let (place, round) = place(self.undecided);
             let packet = self.packets[place];
             let sent = full(now, packet.sent);
-            if packet.round == round && packet.fate != Fate::Unsent {
+            if packet.round == round && packet.status != Status::Unsent {
                 if sent >= before {
                     return;
                 }
-                match packet.fate {
-                    Fate::Missing => each(sent, true),
-                    Fate::Arrived => each(sent, false),
-                    Fate::Unsent | Fate::Open => {}
+                match packet.status {
+                    Status::NotReceived => each(sent, true),
+                    Status::Received => each(sent, false),
+                    Status::Unsent | Status::InFlight => {}
                 }
             }
             self.undecided = self.undecided.wrapping_add(1);
@@ -139,7 +141,7 @@ fn full(now: u64, sent: u32) -> u64 {
 mod tests {
     use super::*;
 
-    fn acknowledged(history: &mut History, now: u64, base: u16, statuses: &[Option<i32>]) -> Vec<Arrival> {
+    fn acknowledged(history: &mut TwccHistory, now: u64, base: u16, statuses: &[Option<i32>]) -> Vec<Arrival> {
         let mut arrivals = Vec::new();
         history.acknowledge(now, base, 1_000_000, statuses.iter().copied(), |arrival| arrivals.push(arrival));
         arrivals
@@ -147,7 +149,7 @@ mod tests {
 
     #[test]
     fn feedback_finds_what_was_sent_across_the_wrap() {
-        let mut history = History::new(65_534);
+        let mut history = TwccHistory::new(65_534);
         for (n, sequence) in [65_534, 65_535, 0, 1].into_iter().enumerate() {
             history.sent(u64::from(u32::MAX) - 1 + n as u64, sequence, 100 + n);
         }
@@ -166,7 +168,7 @@ mod tests {
 
     #[test]
     fn lost_is_what_feedback_told_of_and_what_is_old_enough() {
-        let mut history = History::new(10);
+        let mut history = TwccHistory::new(10);
         for sequence in 10..20 {
             history.sent(u64::from(sequence) * 1_000, sequence, 1200);
         }
@@ -184,7 +186,7 @@ mod tests {
 
     #[test]
     fn what_was_under_way_and_is_forgotten_is_neither_lost_nor_late() {
-        let mut history = History::new(0);
+        let mut history = TwccHistory::new(0);
         (0..10).for_each(|sequence| history.sent(u64::from(sequence) * 1_000, sequence, 1200));
         acknowledged(&mut history, 20_000, 0, &[Some(0), None, Some(0)]);
         history.forget_under_way();
@@ -199,7 +201,7 @@ mod tests {
 
     #[test]
     fn what_was_never_sent_is_passed_over() {
-        let mut history = History::new(0);
+        let mut history = TwccHistory::new(0);
         assert!(acknowledged(&mut history, 0, 0, &[Some(0); 3000]).is_empty());
         history.sent(5, 7, 100);
         assert!(acknowledged(&mut history, 9, 7 + PACKETS as u16, &[Some(0)]).is_empty(), "another round");

@@ -10,7 +10,7 @@ use gstreamer::prelude::*;
 use gstreamer_app as gst_app;
 
 use super::receive::{Received, TrackStats};
-use crate::rtp::{JitterBuffer, Latency, Played, Track};
+use crate::rtp::{JitterBuffer, Latency, PlayoutEvent, Track};
 
 /// What the decoder of a picture may take, before it is late.
 pub(super) const DECODED_AFTER: Duration = Duration::from_millis(20);
@@ -179,10 +179,10 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn play(&self, track: Track, played: Played) {
+    fn play(&self, track: Track, played: PlayoutEvent) {
         let Some(input) = self.input(track) else { return };
         match played {
-            Played::KeyFrameWanted => input.received.want_key_frame(),
+            PlayoutEvent::KeyFrameNeeded => input.received.want_key_frame(),
             played => hand_on(&input.packets, played),
         }
     }
@@ -225,10 +225,10 @@ impl Shared {
 }
 
 /// Hands a packet to the graph, or what stands for sound that never came. Never blocks: an appsrc queues.
-fn hand_on(packets: &gst_app::AppSrc, played: Played) {
+fn hand_on(packets: &gst_app::AppSrc, played: PlayoutEvent) {
     // Both fail only while the graph is being stopped.
     match played {
-        Played::Packet { bytes, due, after_loss } => {
+        PlayoutEvent::Packet { bytes, due, after_loss } => {
             let mut buffer = gst::Buffer::from_slice(bytes);
             if let Some(buffer) = buffer.get_mut() {
                 buffer.set_pts(gst::ClockTime::try_from(due).ok());
@@ -238,12 +238,12 @@ fn hand_on(packets: &gst_app::AppSrc, played: Played) {
             }
             let _ = packets.push_buffer(buffer);
         }
-        Played::Hole { due, lasts } => {
+        PlayoutEvent::Concealment { due, lasts } => {
             if let (Ok(due), Ok(lasts)) = (gst::ClockTime::try_from(due), gst::ClockTime::try_from(lasts)) {
                 let _ = packets.send_event(gst::event::Gap::builder(due).duration(lasts).build());
             }
         }
-        Played::KeyFrameWanted => {}
+        PlayoutEvent::KeyFrameNeeded => {}
     }
 }
 

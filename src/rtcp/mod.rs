@@ -10,10 +10,10 @@ const RECEIVER_REPORT: u8 = 201;
 const TRANSPORT_FEEDBACK: u8 = 205;
 const PAYLOAD_FEEDBACK: u8 = 206;
 const NACK: u8 = 1;
-const ARRIVALS: u8 = 15;
-const PICTURE_LOSS: u8 = 1;
-const FULL_INTRA: u8 = 4;
-const APPLICATION: u8 = 15;
+const TRANSPORT_WIDE: u8 = 15;
+const PLI: u8 = 1;
+const FIR: u8 = 4;
+const APPLICATION_LAYER: u8 = 15;
 
 /// What every RTCP packet begins with.
 const COMMON: usize = 4;
@@ -28,15 +28,15 @@ const DELTA_MICROS: i32 = 250;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Feedback<'a> {
     /// It misses packets of this SSRC.
-    Missing(u32, Numbers<'a>),
+    Nack(u32, NackedNumbers<'a>),
     /// It can't decode the picture of this SSRC.
-    PictureLost(u32),
+    Pli(u32),
     /// How much it got of each SSRC.
-    Report(Blocks<'a>),
+    ReceiverReport(ReportBlocks<'a>),
     /// When each packet came.
-    Arrivals(Arrivals<'a>),
+    Transport(TransportFeedback<'a>),
     /// It can receive so many bits a second.
-    Most(u64),
+    Remb(u64),
 }
 
 /// Reads a compound to its end, or to where it is none any more. What is not for us is passed over.
@@ -45,15 +45,15 @@ pub(crate) fn read(compound: &[u8]) -> impl Iterator<Item = Feedback<'_>> {
         let format = packet[0] & 0x1f;
         // One for each picture that there can be.
         let (one, lost) = match packet[1] {
-            PAYLOAD_FEEDBACK if format == FULL_INTRA => (None, full_intra(packet)),
+            PAYLOAD_FEEDBACK if format == FIR => (None, fir_entries(packet)),
             _ => (single(packet, format), &[][..]),
         };
         let lost = lost.as_chunks::<8>().0.iter().take(Track::ALL.len());
-        one.into_iter().chain(lost.filter_map(|entry| Some(Feedback::PictureLost(be32(entry, 0)?))))
+        one.into_iter().chain(lost.filter_map(|entry| Some(Feedback::Pli(be32(entry, 0)?))))
     })
 }
 
-fn full_intra(packet: &[u8]) -> &[u8] {
+fn fir_entries(packet: &[u8]) -> &[u8] {
     packet.get(FEEDBACK..).unwrap_or_default()
 }
 
@@ -61,19 +61,19 @@ fn single(packet: &[u8], format: u8) -> Option<Feedback<'_>> {
     match (packet[1], format) {
         (RECEIVER_REPORT, count) => {
             let blocks = packet.get(COMMON + 4..)?.as_chunks().0;
-            Some(Feedback::Report(Blocks(blocks.get(..usize::from(count)).unwrap_or(blocks))))
+            Some(Feedback::ReceiverReport(ReportBlocks(blocks.get(..usize::from(count)).unwrap_or(blocks))))
         }
         (TRANSPORT_FEEDBACK, NACK) => {
             let pairs = packet.get(FEEDBACK..)?.as_chunks().0;
-            Some(Feedback::Missing(be32(packet, 8)?, Numbers { pairs, rest: None }))
+            Some(Feedback::Nack(be32(packet, 8)?, NackedNumbers { pairs, rest: None }))
         }
-        (TRANSPORT_FEEDBACK, ARRIVALS) => Arrivals::read(packet).map(Feedback::Arrivals),
-        (PAYLOAD_FEEDBACK, PICTURE_LOSS) => be32(packet, 8).map(Feedback::PictureLost),
-        (PAYLOAD_FEEDBACK, APPLICATION) if packet.get(FEEDBACK..FEEDBACK + 4)? == b"REMB" => {
+        (TRANSPORT_FEEDBACK, TRANSPORT_WIDE) => TransportFeedback::read(packet).map(Feedback::Transport),
+        (PAYLOAD_FEEDBACK, PLI) => be32(packet, 8).map(Feedback::Pli),
+        (PAYLOAD_FEEDBACK, APPLICATION_LAYER) if packet.get(FEEDBACK..FEEDBACK + 4)? == b"REMB" => {
             // A count of SSRCs, an exponent of 6 bits, a mantissa of 18 (draft-alvestrand-rmcat-remb-03, 2.2).
             let word = be32(packet, FEEDBACK + 4)? & 0xff_ffff;
             let most = u128::from(word & 0x3_ffff) << (word >> 18);
-            Some(Feedback::Most(u64::try_from(most).unwrap_or(u64::MAX)))
+            Some(Feedback::Remb(u64::try_from(most).unwrap_or(u64::MAX)))
         }
         _ => None,
     }
@@ -98,12 +98,12 @@ impl<'a> Iterator for Packets<'a> {
 
 /// Sequence numbers of a NACK (RFC 4585, 6.2.1): some with a mask of the sixteen after each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Numbers<'a> {
+pub(crate) struct NackedNumbers<'a> {
     pairs: &'a [[u8; 4]],
     rest: Option<(u16, u16)>,
 }
 
-impl Iterator for Numbers<'_> {
+impl Iterator for NackedNumbers<'_> {
     type Item = u16;
 
     fn next(&mut self) -> Option<u16> {
@@ -121,11 +121,11 @@ impl Iterator for Numbers<'_> {
 
 /// The blocks of a receiver report (RFC 3550, 6.4.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Blocks<'a>(&'a [[u8; 24]]);
+pub(crate) struct ReportBlocks<'a>(&'a [[u8; 24]]);
 
 /// One of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Block {
+pub(crate) struct ReportBlock {
     /// Of which stream.
     pub(crate) ssrc: u32,
     /// The share that was lost since the last report, in 256ths.
@@ -138,13 +138,19 @@ pub(crate) struct Block {
     pub(crate) delay: u32,
 }
 
-impl<'a> Blocks<'a> {
-    pub(crate) fn iter(self) -> impl Iterator<Item = Block> + 'a {
+impl<'a> ReportBlocks<'a> {
+    pub(crate) fn iter(self) -> impl Iterator<Item = ReportBlock> + 'a {
         let block = |b: &[u8; 24]| {
             let word = |at| be32(b, at).unwrap_or(0);
             // 24 bits with a sign.
             let total_lost = (word(4) << 8) as i32 >> 8;
-            Block { ssrc: word(0), fraction_lost: b[4], total_lost, last_sender_report: word(16), delay: word(20) }
+            ReportBlock {
+                ssrc: word(0),
+                fraction_lost: b[4],
+                total_lost,
+                last_sender_report: word(16),
+                delay: word(20),
+            }
         };
         self.0.iter().map(block)
     }
@@ -152,7 +158,7 @@ impl<'a> Blocks<'a> {
 
 /// Transport-wide feedback (draft-holmer-rmcat-transport-wide-cc-extensions-01, 3.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Arrivals<'a> {
+pub(crate) struct TransportFeedback<'a> {
     /// The number of the first packet that it tells of.
     pub(crate) base: u16,
     /// What times of arrival begin with, in units of 64 ms.
@@ -197,7 +203,7 @@ impl Chunk {
     }
 }
 
-impl<'a> Arrivals<'a> {
+impl<'a> TransportFeedback<'a> {
     fn read(packet: &'a [u8]) -> Option<Self> {
         let (base, count) = (be16(packet, 12)?, be16(packet, 14)?);
         let reference = be32(packet, 16)? >> 8;

@@ -46,13 +46,14 @@ fn a_compound_is_read_to_its_end() {
         Box::new(FullIntraRequest { sender_ssrc: 1, media_ssrc: 7, fir: entries }),
     ]);
     let said: Vec<Feedback<'_>> = read(&bytes).collect();
-    let Feedback::Report(blocks) = said[0] else { panic!("{said:?}") };
-    let lost = |ssrc, fraction_lost| Block { ssrc, fraction_lost, total_lost: 300, last_sender_report: 5, delay: 6 };
+    let Feedback::ReceiverReport(blocks) = said[0] else { panic!("{said:?}") };
+    let lost =
+        |ssrc, fraction_lost| ReportBlock { ssrc, fraction_lost, total_lost: 300, last_sender_report: 5, delay: 6 };
     assert_eq!(blocks.iter().collect::<Vec<_>>(), [lost(7, 10), lost(8, 20)]);
-    let Feedback::Missing(7, numbers) = said[1] else { panic!("{said:?}") };
+    let Feedback::Nack(7, numbers) = said[1] else { panic!("{said:?}") };
     assert_eq!(numbers.collect::<Vec<_>>(), [65_534, 65_535, 1, 14, 9]);
-    assert_eq!(said[2..4], [Feedback::PictureLost(7), Feedback::Most(1_500_000)]);
-    assert_eq!(said[4..], [0, 1, 2].map(Feedback::PictureLost), "no more than there are pictures");
+    assert_eq!(said[2..4], [Feedback::Pli(7), Feedback::Remb(1_500_000)]);
+    assert_eq!(said[4..], [0, 1, 2].map(Feedback::Pli), "no more than there are pictures");
 }
 
 fn arrivals(packet_chunks: Vec<PacketStatusChunk>, count: u16, recv_deltas: Vec<RecvDelta>) -> Vec<u8> {
@@ -108,7 +109,7 @@ fn arrivals_are_read_in_all_their_kinds() {
             delta(Small, 1_250),
         ],
     );
-    let Some(Feedback::Arrivals(arrivals)) = read(&bytes).next() else { panic!("it tells of arrivals") };
+    let Some(Feedback::Transport(arrivals)) = read(&bytes).next() else { panic!("it tells of arrivals") };
     assert_eq!((arrivals.base, arrivals.reference, arrivals.count), (65_530, 0xab_cdef, 25));
     let mut expected = vec![Some(0), Some(63_750), Some(250), None, None, Some(500)];
     expected.extend([None; 9]);
@@ -121,7 +122,7 @@ fn arrivals_are_read_in_all_their_kinds() {
 fn arrivals_that_lie_are_short() {
     let read_all = |bytes: &[u8]| -> Vec<Option<i32>> {
         let arrivals = read(bytes).find_map(|said| match said {
-            Feedback::Arrivals(arrivals) => Some(arrivals),
+            Feedback::Transport(arrivals) => Some(arrivals),
             _ => None,
         });
         arrivals.map(|arrivals| arrivals.statuses().collect()).unwrap_or_default()
@@ -144,9 +145,9 @@ fn arrivals_that_lie_are_short() {
 #[test]
 fn the_largest_rate_is_a_number() {
     let mut bytes = vec![0x8f, 206, 0, 4, 0, 0, 0, 1, 0, 0, 0, 0, b'R', b'E', b'M', b'B', 0, 0xff, 0xff, 0xff];
-    assert_eq!(read(&bytes).collect::<Vec<_>>(), [Feedback::Most(u64::MAX)]);
+    assert_eq!(read(&bytes).collect::<Vec<_>>(), [Feedback::Remb(u64::MAX)]);
     bytes[17..].copy_from_slice(&[0b0000_0110, 0, 3]);
-    assert_eq!(read(&bytes).collect::<Vec<_>>(), [Feedback::Most((1 << 17 | 3) << 1)]);
+    assert_eq!(read(&bytes).collect::<Vec<_>>(), [Feedback::Remb((1 << 17 | 3) << 1)]);
 }
 
 #[test]
@@ -156,7 +157,7 @@ fn padding_is_not_asked_for() {
     bytes.extend_from_slice(&[0, 0, 0, 4]);
     (bytes[0], bytes[3]) = (bytes[0] | 0x20, bytes[3] + 1);
     let asked = |bytes: &[u8]| match read(bytes).next() {
-        Some(Feedback::Missing(7, numbers)) => numbers.count(),
+        Some(Feedback::Nack(7, numbers)) => numbers.count(),
         other => panic!("{other:?}"),
     };
     assert_eq!(asked(&bytes), 1);
@@ -179,10 +180,10 @@ fn whatever_is_said_is_survived_and_bounded() {
         }
         for said in read(&bytes) {
             let most = match said {
-                Feedback::Missing(_, numbers) => (numbers.count(), 17 * bytes.len() / 4),
-                Feedback::Report(blocks) => (blocks.iter().count(), bytes.len() / 24),
-                Feedback::Arrivals(arrivals) => (arrivals.statuses().count(), arrivals.count.into()),
-                Feedback::PictureLost(_) | Feedback::Most(_) => (0, 0),
+                Feedback::Nack(_, numbers) => (numbers.count(), 17 * bytes.len() / 4),
+                Feedback::ReceiverReport(blocks) => (blocks.iter().count(), bytes.len() / 24),
+                Feedback::Transport(arrivals) => (arrivals.statuses().count(), arrivals.count.into()),
+                Feedback::Pli(_) | Feedback::Remb(_) => (0, 0),
             };
             assert!(most.0 <= most.1, "{said:?}");
         }
@@ -195,7 +196,7 @@ fn lost_packets_are_counted_with_their_sign() {
     let total = |bytes: [u8; 3]| {
         let mut block = [0; 24];
         block[5..8].copy_from_slice(&bytes);
-        Blocks(&[block]).iter().map(|block| block.total_lost).next()
+        ReportBlocks(&[block]).iter().map(|block| block.total_lost).next()
     };
     let found = [[0, 0, 9], [0x7f, 0xff, 0xff], [0xff, 0xff, 0xff], [0x80, 0, 0]].map(total);
     assert_eq!(found, [9, 8_388_607, -1, -8_388_608].map(Some));

@@ -1,6 +1,7 @@
 //! The one currency of media: a [`Frame`] is the RTP packets of one picture or of one block of sound.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::{Bytes, BytesMut};
@@ -104,7 +105,7 @@ const MAX_FRAME_PACKETS: usize = 1024;
 
 /// The RTP packets of one picture, or of one block of sound, in one buffer and in order.
 ///
-/// Cloning is cheap: the bytes are shared.
+/// A clone shares the packets and allocates nothing.
 #[derive(Debug, Clone)]
 pub struct Frame {
     /// What it is a part of.
@@ -120,7 +121,7 @@ pub struct Frame {
     /// When the content was captured, on this machine's clock.
     pub captured: Instant,
     data: Bytes,
-    ends: Box<[u32]>,
+    ends: Arc<[u32]>,
 }
 
 impl Frame {
@@ -263,6 +264,15 @@ mod tests {
         let frame = assembler.push(&packet(true, 180, &[0x41, 1]), now).unwrap();
         assert!(!frame.key);
         assert_eq!(frame.packets().next().unwrap(), packet(true, 180, &[0x41, 1]));
+    }
+
+    #[test]
+    fn a_clone_shares_the_packets() {
+        let mut assembler = FrameAssembler::new(Encoding::full(Track::Audio, Codec::Opus));
+        let frame = assembler.push(&packet(false, 960, &[1, 2, 3]), Instant::now()).unwrap();
+        let clone = frame.clone();
+        assert!(Arc::ptr_eq(&frame.ends, &clone.ends));
+        assert_eq!(frame.packets().next().unwrap().as_ptr(), clone.packets().next().unwrap().as_ptr());
     }
 
     #[test]

@@ -8,23 +8,23 @@
 mod delays;
 mod encoding;
 mod frame;
+mod frame_ring;
 mod jitter;
 mod key_frame_requests;
 mod keyframe;
 mod opus;
 mod packet;
-mod ring;
 mod rtx;
 mod subscription;
 
 pub use delays::Delays;
 pub use encoding::{Encoding, PerCodec, PerEncoding, PerTrack, Tier};
 pub use frame::{Codec, Frame, FrameAssembler, HEADER_BYTES, Track, payload_offset};
-pub use jitter::{JitterBuffer, LEAST_DELAY, Latency, MOST_DELAY, Missing, Played};
+pub use frame_ring::FrameRing;
+pub use jitter::{JitterBuffer, Latency, LossStats, MAX_DELAY, MIN_DELAY, PlayoutEvent};
 pub use key_frame_requests::KeyFrameRequests;
 pub use keyframe::starts_key_frame;
-pub use packet::{MAX_HEADER_BYTES, OutPacket, TransportNumber};
-pub use ring::FrameRing;
+pub use packet::{MAX_HEADER_BYTES, OutgoingPacket, TwccSequenceNumber};
 pub(crate) use rtx::{RtxStream, SentTwccNumbers};
 pub use subscription::{
     MAX_FIRST_SEQUENCE_NUMBER, MAX_LATENESS, REPLAY_AGE, REPLAY_BYTES, Start, Subscription, timestamp_at,

@@ -9,13 +9,13 @@ const EXTENSION_BYTES: usize = 8;
 /// Bytes that a retransmission has before its payload: the number that the packet had first (RFC 4588, 4).
 const ORIGINAL_BYTES: usize = 2;
 
-/// The longest header of an [`OutPacket`].
+/// The longest header of an [`OutgoingPacket`].
 pub const MAX_HEADER_BYTES: usize = HEADER_BYTES + EXTENSION_BYTES;
 
 /// The number of a packet among all of its connection, and the id of the header extension that carries it
 /// (draft-holmer-rmcat-transport-wide-cc-extensions-01).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct TransportNumber {
+pub struct TwccSequenceNumber {
     /// The id that the student has offered, 1 to 14.
     pub id: u8,
     /// The number.
@@ -24,7 +24,7 @@ pub struct TransportNumber {
 
 /// A packet as one student gets it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct OutPacket<'a> {
+pub struct OutgoingPacket<'a> {
     /// The marker bit.
     pub marker: bool,
     /// The student's payload type.
@@ -36,7 +36,7 @@ pub struct OutPacket<'a> {
     /// The student's SSRC.
     pub ssrc: u32,
     /// Where the student reports by transport-wide numbers: that of this packet.
-    pub transport: Option<TransportNumber>,
+    pub transport: Option<TwccSequenceNumber>,
     /// In a retransmission (RFC 4588): the sequence number that the packet had first.
     pub original: Option<u16>,
     /// Bytes of padding behind the payload, the last of which says how many they are (RFC 3550, 5.1).
@@ -45,7 +45,7 @@ pub struct OutPacket<'a> {
     pub payload: &'a [u8],
 }
 
-impl OutPacket<'_> {
+impl OutgoingPacket<'_> {
     /// The sequence number in the packet's header.
     pub fn sequence_number(&self) -> u16 {
         self.index as u16
@@ -77,7 +77,7 @@ impl OutPacket<'_> {
         header[4..8].copy_from_slice(&self.timestamp.to_be_bytes());
         header[8..].copy_from_slice(&self.ssrc.to_be_bytes());
         out.extend_from_slice(&header);
-        if let Some(TransportNumber { id, number }) = self.transport {
+        if let Some(TwccSequenceNumber { id, number }) = self.transport {
             let [high, low] = number.to_be_bytes();
             out.extend_from_slice(&[0xbe, 0xde, 0, 1, id << 4 | 1, high, low, 0]);
         }
@@ -111,7 +111,7 @@ mod tests {
 
     #[test]
     fn what_is_written_is_rtp() {
-        let packet = OutPacket {
+        let packet = OutgoingPacket {
             marker: true,
             payload_type: 97,
             index: 0x1_0203,
@@ -124,13 +124,13 @@ mod tests {
         };
         let plain = packet.plain();
         assert_eq!(plain, [&[0x80, 0xe1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11][..], b"picture"].concat());
-        let numbered = OutPacket { transport: Some(TransportNumber { id: 3, number: 0xfffe }), ..packet };
+        let numbered = OutgoingPacket { transport: Some(TwccSequenceNumber { id: 3, number: 0xfffe }), ..packet };
         let plain = numbered.plain();
         assert_eq!((plain.len(), payload_offset(&plain)), (numbered.bytes(), Some(MAX_HEADER_BYTES)));
         assert_eq!(&plain[12..20], [0xbe, 0xde, 0, 1, 0x31, 0xff, 0xfe, 0]);
-        let again = OutPacket { original: Some(0x0102), ..numbered };
+        let again = OutgoingPacket { original: Some(0x0102), ..numbered };
         assert_eq!(&again.plain()[20..24], [1, 2, b'p', b'i']);
-        let padding = OutPacket { padding: 255, payload: &[], ..numbered };
+        let padding = OutgoingPacket { padding: 255, payload: &[], ..numbered };
         let plain = padding.plain();
         assert_eq!((plain[0], plain.len(), plain.last()), (0xb0, 20 + 255, Some(&255)));
         assert!([numbered, again, padding].iter().all(|packet| packet.plain().len() == packet.bytes()));

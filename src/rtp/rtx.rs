@@ -2,33 +2,35 @@
 
 use std::collections::VecDeque;
 
-use crate::rtp::{MAX_FIRST_SEQUENCE_NUMBER, OutPacket};
+use super::OutgoingPacket;
 
 /// How many audio packets can be retransmitted: 1.3 s of them, longer than any receiver waits.
 const REMEMBERED: usize = 64;
 
 /// The RTX stream of one track to one peer: an SSRC and sequence numbers of its own. Probe padding travels on it too.
 pub(crate) struct RtxStream {
-    pub(crate) ssrc: u32,
-    pub(crate) payload_type: u8,
+    ssrc: u32,
+    payload_type: u8,
     /// The index of the next packet: its sequence number with all roll-overs counted.
-    pub(crate) next: u64,
+    next: u64,
 }
 
 impl RtxStream {
-    pub(crate) fn new(ssrc: u32, payload_type: u8) -> Self {
-        Self { ssrc, payload_type, next: (rand::random::<u16>() & MAX_FIRST_SEQUENCE_NUMBER).into() }
+    /// A stream that nothing was sent on. The first sequence number is at most
+    /// [`MAX_FIRST_SEQUENCE_NUMBER`](super::MAX_FIRST_SEQUENCE_NUMBER).
+    pub(crate) fn new(ssrc: u32, payload_type: u8, first_sequence_number: u16) -> Self {
+        Self { ssrc, payload_type, next: first_sequence_number.into() }
     }
 
     /// Wraps a packet as a retransmission: its payload begins with the original sequence number.
-    pub(crate) fn retransmission<'a>(&mut self, packet: &OutPacket<'a>) -> OutPacket<'a> {
+    pub(crate) fn retransmission<'a>(&mut self, packet: &OutgoingPacket<'a>) -> OutgoingPacket<'a> {
         let original = Some(packet.sequence_number());
-        self.rewrite(OutPacket { original, ..*packet })
+        self.rewrite(OutgoingPacket { original, ..*packet })
     }
 
     /// A packet of nothing but padding, for a probe.
-    pub(crate) fn padding(&mut self, bytes: u8, timestamp: u32) -> OutPacket<'static> {
-        self.rewrite(OutPacket {
+    pub(crate) fn padding(&mut self, bytes: u8, timestamp: u32) -> OutgoingPacket<'static> {
+        self.rewrite(OutgoingPacket {
             marker: false,
             payload_type: 0,
             index: 0,
@@ -42,10 +44,10 @@ impl RtxStream {
     }
 
     /// Puts the SSRC, payload type and next sequence number of this stream into a packet's header.
-    fn rewrite<'a>(&mut self, packet: OutPacket<'a>) -> OutPacket<'a> {
+    fn rewrite<'a>(&mut self, packet: OutgoingPacket<'a>) -> OutgoingPacket<'a> {
         let index = self.next;
         self.next += 1;
-        OutPacket { index, ssrc: self.ssrc, payload_type: self.payload_type, ..packet }
+        OutgoingPacket { index, ssrc: self.ssrc, payload_type: self.payload_type, ..packet }
     }
 }
 

@@ -7,7 +7,7 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use super::{Frame, FrameRing, OutPacket, Tier, payload_offset};
+use super::{Frame, FrameRing, OutgoingPacket, Tier, payload_offset};
 
 /// The oldest key frame that a student may start from without asking the encoder for a new one.
 ///
@@ -235,7 +235,7 @@ impl Subscription {
     }
 
     /// Gives the packets of the frame that is due, renamed for this student, and moves on.
-    pub fn take<'a>(&mut self, ring: &'a FrameRing) -> Option<impl Iterator<Item = OutPacket<'a>> + use<'a>> {
+    pub fn take<'a>(&mut self, ring: &'a FrameRing) -> Option<impl Iterator<Item = OutgoingPacket<'a>> + use<'a>> {
         let index = self.due(ring)?;
         let frame = ring.get(index)?;
         let State::Live { next, live_from, base } = self.state else { return None };
@@ -270,7 +270,11 @@ impl Subscription {
     }
 
     /// The packet that this student knows by `sequence_number`, if it was sent and is still in the ring of its tier.
-    pub fn resend<'a>(&self, ring: impl FnOnce(Tier) -> &'a FrameRing, sequence_number: u16) -> Option<OutPacket<'a>> {
+    pub fn resend<'a>(
+        &self,
+        ring: impl FnOnce(Tier) -> &'a FrameRing,
+        sequence_number: u16,
+    ) -> Option<OutgoingPacket<'a>> {
         // Of all packets with this number the newest.
         let last = self.next_packet.checked_sub(1)?;
         let wanted = last.checked_sub((last as u16).wrapping_sub(sequence_number).into())?;
@@ -301,9 +305,9 @@ fn ahead(a: u32, b: u32) -> bool {
     a != b && a.wrapping_sub(b) < 1 << 31
 }
 
-fn rename(packet: &[u8], ssrc: u32, payload_type: u8, sent: Sent, n: usize) -> Option<OutPacket<'_>> {
+fn rename(packet: &[u8], ssrc: u32, payload_type: u8, sent: Sent, n: usize) -> Option<OutgoingPacket<'_>> {
     let offset = payload_offset(packet)?;
-    Some(OutPacket {
+    Some(OutgoingPacket {
         marker: packet[1] & 0x80 != 0,
         payload_type,
         index: sent.first + n as u64,
@@ -326,10 +330,10 @@ pub fn timestamp_at(frame: &Frame, now: Instant) -> u32 {
 
 #[cfg(test)]
 mod tests {
-    use super::super::ring::tests::frame;
+    use super::super::frame_ring::tests::frame;
     use super::*;
 
-    fn drain<'a>(subscription: &mut Subscription, ring: &'a FrameRing) -> Vec<OutPacket<'a>> {
+    fn drain<'a>(subscription: &mut Subscription, ring: &'a FrameRing) -> Vec<OutgoingPacket<'a>> {
         let mut out = Vec::new();
         while let Some(packets) = subscription.take(ring) {
             out.extend(packets);
@@ -383,7 +387,7 @@ mod tests {
         let mut student = Subscription::new(1, 96, 0, Tier::Full);
         ring.push(frame(u32::MAX - 2999, true, 1, now));
         student.start(&ring, now);
-        let named = |packets: Vec<OutPacket<'_>>| -> Vec<(u64, u32)> {
+        let named = |packets: Vec<OutgoingPacket<'_>>| -> Vec<(u64, u32)> {
             packets.into_iter().map(|packet| (packet.index, packet.timestamp)).collect()
         };
         let mut all = named(drain(&mut student, &ring));

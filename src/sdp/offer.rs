@@ -146,6 +146,9 @@ fn offered_codecs(section: &MediaDescription) -> String {
 
 #[cfg(test)]
 mod tests {
+    use rand::rngs::StdRng;
+    use rand::{RngExt, SeedableRng};
+
     use super::*;
 
     const LECTURE: [(Track, Codec); 3] =
@@ -257,19 +260,12 @@ mod tests {
         for cut in 0..good.len() {
             let _ = tracks_for(&good[..cut], None, &LECTURE);
         }
-        // A fixed seed: the same offers in every run.
-        let mut random = 0x2545_f491_4f6c_dd1d_u64;
-        let mut next = move || {
-            random ^= random << 13;
-            random ^= random >> 7;
-            random ^= random << 17;
-            random
-        };
+        let mut rng = StdRng::seed_from_u64(1);
         for _ in 0..20_000 {
             let mut bad = good.clone().into_bytes();
-            for _ in 0..1 + next() % 4 {
-                let at = next() as usize % bad.len();
-                bad[at] = b" \r\n=:/0129azAZ-,\xff"[next() as usize % 17];
+            for _ in 0..rng.random_range(1..=4) {
+                let at = rng.random_range(0..bad.len());
+                bad[at] = b" \r\n=:/0129azAZ-,\xff"[rng.random_range(0..17)];
             }
             let _ = tracks_for(&String::from_utf8_lossy(&bad), None, &LECTURE);
         }

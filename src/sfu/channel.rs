@@ -1,4 +1,4 @@
-//! A student's data channel: text both ways, bounded both ways.
+//! A peer's data channel: text in both directions, with a limit in each.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -11,42 +11,43 @@ use rtc::peer_connection::event::RTCDataChannelEvent;
 use crate::protocol::channel::{CHANNEL_LABEL, MAX_CHANNEL_MESSAGE_BYTES};
 use crate::token_bucket::TokenBucket;
 
-/// Channels that a student may open before it is shown the door. One is used.
+/// A student that opens more channels is disconnected. One is used.
 const MAX_CHANNELS: usize = 8;
 
-/// What may be under way to one student: more, and it waits in our queue, where it can still be dropped.
+/// The most bytes that SCTP has to deliver to one student. What is more waits in our queue, where it can be dropped.
 const MAX_OUTSTANDING_BYTES: usize = 64 * 1024;
 
-/// What may wait for a student that does not read. When it is more, the oldest goes: a page that stood still for
-/// minutes wants to know what is said now.
+/// The most that waits for a student that does not read. Beyond that the oldest messages are dropped: a page that was
+/// suspended for minutes needs the newest.
 const MAX_WAITING_MESSAGES: usize = 256;
 const MAX_WAITING_BYTES: usize = 256 * 1024;
 
-/// Messages that a student may send: what is more in a second is not even read. Far above what the rules of the
-/// conversation allow, so that those can say why.
+/// Messages of a student that are read. This is far above the limits of the conversation ([`crate::room::talk`]), which
+/// refuse a message with a reason.
 const READ_PER_SECOND: u32 = 50;
 const READ_BURST: u32 = 100;
 
-/// What came of an event.
+/// Whether an event of the connection opened the channel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Opened {
-    /// Nothing new.
     No,
-    /// The channel stands: the SFU may speak.
     Yes,
-    /// Too many channels.
+    /// The student has opened too many channels.
     TooMany,
 }
 
-/// The channel of one student, open or not yet.
+/// The data channel of one peer.
 #[derive(Debug)]
 pub(super) struct Channel {
+    /// None until the student has opened it.
     id: Option<RTCDataChannelId>,
+    /// How many channels the student has opened.
     opened: usize,
     waiting: VecDeque<Arc<str>>,
     waiting_bytes: usize,
-    pace: TokenBucket,
-    /// Messages that were dropped because the student did not read.
+    /// Limits the messages that are read.
+    limit: TokenBucket,
+    /// Messages that were dropped because the student did not read them.
     pub(super) dropped: u64,
 }
 
@@ -57,14 +58,14 @@ impl Default for Channel {
             opened: 0,
             waiting: VecDeque::new(),
             waiting_bytes: 0,
-            pace: TokenBucket::new(READ_PER_SECOND, READ_BURST),
+            limit: TokenBucket::new(READ_PER_SECOND, READ_BURST),
             dropped: 0,
         }
     }
 }
 
 impl Channel {
-    /// Takes an event of the connection.
+    /// Acts on an event of the connection.
     pub(super) fn on_event(&mut self, connection: &mut RTCPeerConnection, event: RTCDataChannelEvent) -> Opened {
         match event {
             RTCDataChannelEvent::OnOpen(id) => {
@@ -77,7 +78,7 @@ impl Channel {
                     self.id = Some(id);
                     return Opened::Yes;
                 }
-                // Not ours to use. What it carries is not read either.
+                // Another channel is not used, and its messages are not read.
                 let _ = channel.close();
             }
             RTCDataChannelEvent::OnClose(id) if self.id == Some(id) => self.id = None,
@@ -86,7 +87,7 @@ impl Channel {
         Opened::No
     }
 
-    /// The text of a message that arrived; none where it is not for us, no text, or too much.
+    /// The text of a message. None for binary, for another channel, and beyond the limit.
     pub(super) fn read(
         &mut self,
         now: Instant,
@@ -96,12 +97,12 @@ impl Channel {
         if self.id != Some(id) || !message.is_string {
             return None;
         }
-        // One byte more than is allowed is enough to be refused with a sentence.
+        // One byte more than is allowed is enough for the message to be refused with a reason.
         let bytes = &message.data[..message.data.len().min(MAX_CHANNEL_MESSAGE_BYTES + 1)];
-        self.pace.take(now).is_ok().then(|| String::from_utf8_lossy(bytes).into_owned())
+        self.limit.take(now).is_ok().then(|| String::from_utf8_lossy(bytes).into_owned())
     }
 
-    /// Puts a message into the queue; nothing happens before the channel is open.
+    /// Enqueues a message. Before the channel is open it is discarded.
     pub(super) fn push(&mut self, message: Arc<str>) {
         if self.id.is_none() {
             return;
@@ -115,7 +116,7 @@ impl Channel {
         }
     }
 
-    /// Writes what waits into the connection, as far as the student takes it.
+    /// Hands queued messages to the connection, as far as SCTP has room for them.
     pub(super) fn flush(&mut self, now: Instant, connection: &mut RTCPeerConnection) {
         if self.waiting.is_empty() {
             return;
@@ -127,7 +128,7 @@ impl Channel {
         while channel.outstanding_bytes() < MAX_OUTSTANDING_BYTES {
             let Some(message) = self.waiting.pop_front() else { break };
             self.waiting_bytes -= message.len();
-            // Fails when the student takes only smaller messages, or is about to go: then it goes without.
+            // Fails if the student accepts only smaller messages, or the channel is closing.
             if channel.send_text(now, &*message).is_err() {
                 self.dropped += 1;
             }
@@ -148,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn who_does_not_read_loses_the_oldest() {
+    fn a_student_that_does_not_read_loses_the_oldest_messages() {
         let mut channel = open();
         for n in 0..1_000 {
             channel.push(format!("{n}").into());
@@ -163,11 +164,11 @@ mod tests {
         assert_eq!(channel.waiting_bytes, channel.waiting.iter().map(|text| text.len()).sum::<usize>());
         let mut closed = Channel::default();
         closed.push(long);
-        assert!(closed.waiting.is_empty(), "nothing waits for who has no channel");
+        assert!(closed.waiting.is_empty(), "nothing is enqueued without a channel");
     }
 
     #[test]
-    fn only_so_much_is_read_of_one_student() {
+    fn messages_beyond_the_limit_are_not_read() {
         let mut channel = open();
         let message = RTCDataChannelMessage { is_string: true, data: BytesMut::from(&b"spam"[..]) };
         let start = Instant::now();

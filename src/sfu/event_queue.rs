@@ -1,5 +1,4 @@
-//! What the SFU says to whoever reads its events, who may be slow: what must arrive waits for room, and the rest is left
-//! out.
+//! Events to a reader that may be slow: those that must arrive wait for room, the others are dropped.
 
 use std::collections::VecDeque;
 
@@ -8,11 +7,11 @@ use tokio::sync::mpsc::error::TrySendError;
 
 use super::SfuEvent;
 
-/// Events that wait for room at the most: a thousand students who come and go once a second, three events each, while the
-/// reader stands still for 20 s. One that stands still for longer is not coming back.
+/// How many events may wait for room: 1,000 students that come and go once a second, with three events each, while the
+/// reader is blocked for 20 s. A reader that is blocked for longer does not come back.
 const MAX_WAITING: usize = 60_000;
 
-/// One thread's way to the reader. What it says arrives in this order.
+/// The events of one thread. They arrive in the order in which they were pushed.
 pub(super) struct EventQueue {
     events: mpsc::Sender<SfuEvent>,
     waiting: VecDeque<SfuEvent>,
@@ -23,7 +22,7 @@ impl EventQueue {
         Self { events, waiting: VecDeque::new() }
     }
 
-    /// Says something. Where there is no room, what tells who is here waits for some: nobody says it a second time.
+    /// Sends an event. If the channel is full the event waits, if it must arrive, or is dropped.
     pub(super) fn push(&mut self, event: SfuEvent) {
         if let Some(event) = self.try_push(event).filter(must_arrive)
             && self.waiting.len() < MAX_WAITING
@@ -32,7 +31,7 @@ impl EventQueue {
         }
     }
 
-    /// Says something if there is room; else gives it back.
+    /// Sends an event if there is room for it, and otherwise gives it back. Events that wait go first.
     pub(super) fn try_push(&mut self, event: SfuEvent) -> Option<SfuEvent> {
         self.flush();
         if !self.waiting.is_empty() {
@@ -40,12 +39,12 @@ impl EventQueue {
         }
         match self.events.try_send(event) {
             Err(TrySendError::Full(event)) => Some(event),
-            // Nobody reads any more: the SFU is about to end.
+            // Closed: the reader is gone, and the SFU is about to end.
             Ok(()) | Err(TrySendError::Closed(_)) => None,
         }
     }
 
-    /// Says what waits, as far as there is room; to be called again and again.
+    /// Sends waiting events, as far as there is room. To be called regularly.
     pub(super) fn flush(&mut self) {
         while let Some(event) = self.waiting.pop_front() {
             if let Err(TrySendError::Full(event)) = self.events.try_send(event) {
@@ -56,8 +55,8 @@ impl EventQueue {
     }
 }
 
-/// Whether it would be missed for good. A student that got no answer asks again; what one has to say is a flood where it
-/// does not fit; encoders are told by who remembers what they know.
+/// Whether an event is never sent a second time. A student without an answer offers again, messages that do not fit are a
+/// flood, and the router repeats what encoders have not been told.
 fn must_arrive(event: &SfuEvent) -> bool {
     match event {
         SfuEvent::Connected(_) | SfuEvent::ChannelOpen(_) | SfuEvent::Gone { .. } | SfuEvent::Notice(_) => true,
@@ -73,7 +72,7 @@ mod tests {
     use crate::sfu::Departure;
 
     #[test]
-    fn a_slow_reader_misses_nobody_who_comes_or_goes() {
+    fn a_slow_reader_gets_every_event_that_must_arrive() {
         let user: UserId = "1001".parse().unwrap();
         let (events, mut reader) = mpsc::channel(2);
         let mut queue = EventQueue::new(events);
@@ -83,27 +82,27 @@ mod tests {
         }
         queue.push(SfuEvent::ChannelOpen(user.clone()));
         queue.push(SfuEvent::Gone { user: user.clone(), why: Departure::Left });
-        assert!(queue.try_push(SfuEvent::Notice("overtaken".to_owned())).is_some(), "it would come too early");
-        let mut said = Vec::new();
+        assert!(queue.try_push(SfuEvent::Notice("overtaken".to_owned())).is_some(), "it would overtake");
+        let mut got = Vec::new();
         while let Ok(event) = reader.try_recv() {
-            said.push(event);
+            got.push(event);
             queue.flush();
         }
         assert!(matches!(
-            said[..],
+            got[..],
             [SfuEvent::Connected(_), SfuEvent::Heard { .. }, SfuEvent::ChannelOpen(_), SfuEvent::Gone { .. }]
         ));
         assert!(queue.try_push(SfuEvent::Notice("in time".to_owned())).is_none());
     }
 
     #[test]
-    fn what_waits_has_an_end() {
+    fn the_number_of_waiting_events_is_bounded() {
         let (events, reader) = mpsc::channel(1);
         let mut queue = EventQueue::new(events);
         (0..MAX_WAITING + 10).for_each(|n| queue.push(SfuEvent::Notice(n.to_string())));
         assert_eq!(queue.waiting.len(), MAX_WAITING);
         drop(reader);
         queue.flush();
-        assert!(queue.waiting.is_empty(), "nobody reads it any more");
+        assert!(queue.waiting.is_empty(), "the reader is gone");
     }
 }

@@ -19,24 +19,19 @@ use super::senders::{RetransmissionRequest, Senders};
 use super::stats::{PeerStats, SentPicture};
 use super::transport::{SendContext, Transport};
 use super::udp::UdpSender;
-use crate::congestion::Opening;
-use crate::congestion::Recoveries;
-use crate::congestion::{Controller, Probe, RepairBudget, Repaired, Way};
+use crate::congestion::{Adaptation, Probe};
 use crate::dtls::sctp::Violation;
 use crate::id::UserId;
-use crate::protocol::channel::TierReason;
 use crate::rtcp;
 use crate::rtp::{Encoding, Tier, Track};
 
-mod adapt;
 mod answer;
 mod feedback;
 
-pub(super) use self::adapt::ClassNow;
 #[cfg(test)]
 pub(super) use self::answer::media_track;
 use self::answer::offered;
-pub(super) use self::feedback::FeedbackOutcome;
+pub(super) use self::feedback::{ClassNow, FeedbackOutcome};
 
 /// A peer that is not connected after this time is removed. ICE gives up much sooner.
 const CONNECT_WITHIN: Duration = Duration::from_secs(20);
@@ -157,17 +152,8 @@ pub(super) struct Peer {
     /// ICE has not heard of the peer lately.
     is_disturbed: bool,
     pub(super) stats: PeerStats,
-    /// What the peer's link carries, and which tiers it gets.
-    control: Controller,
-    /// Audio has started, and video waits for a probe.
-    opening: Option<Opening>,
-    /// Why the peer gets less than the best.
-    suffers: Option<TierReason>,
-    /// Whether packets wait in front of the peer's link; retransmissions would make them wait longer.
-    is_delayed: bool,
-    repairs: RepairBudget,
-    repaired: Repaired,
-    recoveries: Recoveries,
+    /// Decides which tiers the peer gets, how fast, and what it may ask for again.
+    adaptation: Adaptation,
     #[cfg(test)]
     pub(super) panics: bool,
 }
@@ -180,7 +166,7 @@ impl Peer {
         (ufrag, password): (String, String),
         transport: Transport,
         senders: Senders,
-        control: Controller,
+        adaptation: Adaptation,
     ) -> Self {
         Self {
             user,
@@ -196,13 +182,7 @@ impl Peer {
             is_in_message_queue: false,
             is_disturbed: false,
             stats: PeerStats::default(),
-            control,
-            opening: None,
-            suffers: None,
-            is_delayed: false,
-            repairs: RepairBudget::default(),
-            repaired: Repaired::default(),
-            recoveries: Recoveries::default(),
+            adaptation,
             #[cfg(test)]
             panics: false,
         }
@@ -320,9 +300,7 @@ impl Peer {
         self.phase = Phase::Live;
         self.senders.start_audio(cx.rings);
         let can_probe = self.transport.has_twcc() && self.senders.can_probe_first();
-        if can_probe && !self.transport.is_near() {
-            self.opening = Some(Opening::new(cx.now));
-        } else {
+        if self.adaptation.start(cx.now, can_probe && !self.transport.is_near()) {
             self.start_video(cx);
         }
     }
@@ -337,7 +315,7 @@ impl Peer {
     pub(super) fn on_gap(&mut self, track: Track) {
         self.senders.on_gap(track);
         let awaiting = self.senders.awaiting_key_frame().filter(|encoding| encoding.track == track);
-        self.recoveries.were_asked_for(awaiting);
+        self.adaptation.key_frames_requested(awaiting);
     }
 
     /// The hot path: sends the frames that are due, of one track or of all.
@@ -345,15 +323,14 @@ impl Peer {
         if !self.is_connected() {
             return;
         }
-        let sent = self.senders.send(cx, &mut self.transport, self.control.estimate(), only);
-        self.recoveries.ask_for(cx.now, self.senders.awaiting_key_frame(), &mut cx.requests.key_frames);
-        let way = Way { is_delayed: self.is_delayed, lost: self.control.estimate().lost() };
-        self.repairs.sent(sent, way);
-        if let Some(opening) = &mut self.opening
-            && self.transport.seals_rtp()
-            && opening.wants_first_train()
+        let sent = self.senders.send(cx, &mut self.transport, self.adaptation.estimate(), only);
+        let awaiting = self.senders.awaiting_key_frame();
+        self.adaptation.request_key_frames(cx.now, awaiting, &mut cx.requests.key_frames);
+        self.adaptation.on_media_sent(sent);
+        if self.transport.seals_rtp()
+            && let Some(probe) = self.adaptation.first_probe()
         {
-            self.probe(cx, Probe::FIRST);
+            self.probe(cx, probe);
         }
         if self.senders.report(cx, &mut self.transport) {
             self.transport.drain(cx.udp);
@@ -366,7 +343,7 @@ impl Peer {
     pub(super) fn send_all(&mut self, cx: &mut SendContext<'_>, retransmissions: &[RetransmissionRequest]) {
         if self.is_connected() {
             if !retransmissions.is_empty() {
-                self.senders.retransmit(cx, &mut self.transport, self.control.estimate(), retransmissions);
+                self.senders.retransmit(cx, &mut self.transport, self.adaptation.estimate(), retransmissions);
             }
             self.send(cx, None);
         }
@@ -376,7 +353,7 @@ impl Peer {
     }
 
     fn probe(&mut self, cx: &mut SendContext<'_>, probe: Probe) {
-        self.senders.probe(cx, &mut self.transport, self.control.estimate(), probe);
+        self.senders.probe(cx, &mut self.transport, self.adaptation.estimate(), probe);
     }
 
     fn set_deadline(&mut self, now: Instant) {
@@ -389,15 +366,14 @@ impl Peer {
 
     /// This process was suspended until now, which says nothing about the peer's link.
     pub(super) fn stood_still(&mut self, now: Instant) {
-        self.control.stood_still(now);
+        self.adaptation.stood_still(now);
         self.rests_until = Some(now + READ_FIRST);
         self.deadline = self.deadline.max(now + READ_FIRST);
     }
 
     /// Since when the peer's link is in trouble, if it is. None for a peer without video, which does not count.
     pub(super) fn troubled_since(&self) -> Option<Option<Instant>> {
-        let has_video = self.phase == Phase::Live && self.opening.is_none();
-        has_video.then(|| self.control.troubled_since())
+        if self.phase == Phase::Live { self.adaptation.troubled_since() } else { None }
     }
 
     /// The peer's counters of now.

@@ -30,7 +30,7 @@ use super::threads::WorkerThread;
 use super::udp::{ReceiveErrors, UdpReceiver, UdpSender};
 use super::watchdog::caught;
 use super::worker::{Worker, WorkerCommand, WorkerReport};
-use crate::congestion::Traffic;
+use crate::congestion::RateMeter;
 use crate::id::UserId;
 use crate::protocol::VideoTrack;
 use crate::rtp::{Codec, Encoding, Frame, KeyFrameRequests, PerEncoding, Track};
@@ -208,7 +208,7 @@ impl Router {
         let (report, reports) = mpsc::unbounded_channel();
         let encodings: Vec<Encoding> = config.encodings.iter().map(|(encoding, _)| *encoding).collect();
         let new_worker = |worker| {
-            let traffic = Traffic::new(&config.encodings);
+            let traffic = RateMeter::new(&config.encodings);
             Ok(Worker::new(worker, traffic, sender()?, queues.events.clone(), report.clone()))
         };
         let own_worker = new_worker(0)?;

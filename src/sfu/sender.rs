@@ -13,7 +13,7 @@ use super::transport::{SendContext, Transport};
 use super::udp::Sent;
 use crate::congestion::Estimate;
 use crate::rtp::{
-    Codec, Encoding, OutPacket, REPLAY_BYTES, RtxStream, SentTwccNumbers, Start, Subscription, Tier, Track,
+    Codec, Encoding, OutgoingPacket, REPLAY_BYTES, RtxStream, SentTwccNumbers, Start, Subscription, Tier, Track,
     timestamp_at,
 };
 
@@ -125,9 +125,9 @@ impl Sender {
         }
     }
 
-    /// Changes the tier, or pauses the track. In trouble the old tier ends at once, so that what is in the queue of the
-    /// link can arrive; otherwise it goes on until there is a key frame of the new one.
-    pub(super) fn set_tier(&mut self, cx: &mut SendContext<'_>, tier: Option<Tier>, in_trouble: bool) -> TierChange {
+    /// Changes the tier, or pauses the track. If that is urgent the old tier ends at once, so that what is in the
+    /// queue of the path can arrive; otherwise it goes on until there is a key frame of the new one.
+    pub(super) fn set_tier(&mut self, cx: &mut SendContext<'_>, tier: Option<Tier>, is_urgent: bool) -> TierChange {
         self.next_tier = None;
         let is_sent = !self.subscription.is_paused();
         let Some(tier) = tier else {
@@ -138,12 +138,12 @@ impl Sender {
             return TierChange::Seamless;
         }
         let wanted = self.in_tier(tier);
-        let replay = if in_trouble || !is_sent { NARROW_REPLAY_BYTES } else { REPLAY_BYTES };
+        let replay = if is_urgent || !is_sent { NARROW_REPLAY_BYTES } else { REPLAY_BYTES };
         if self.subscription.switch(tier, &cx.rings[wanted], cx.now, replay) != Start::NeedsKey {
             return TierChange::Seamless;
         }
         cx.requests.key_frames.push(wanted);
-        if in_trouble {
+        if is_urgent {
             self.subscription.give_up_for(tier);
             return TierChange::Cut;
         }
@@ -186,7 +186,7 @@ impl Sender {
     }
 
     /// The packet that was sent under a sequence number, if its frame is still in the ring.
-    pub(super) fn sent_packet<'a>(&self, rings: &'a Rings, sequence_number: u16) -> Option<OutPacket<'a>> {
+    pub(super) fn sent_packet<'a>(&self, rings: &'a Rings, sequence_number: u16) -> Option<OutgoingPacket<'a>> {
         self.subscription.resend(|tier| &rings[self.in_tier(tier)], sequence_number)
     }
 
@@ -196,7 +196,7 @@ impl Sender {
         cx: &mut SendContext<'_>,
         transport: &mut Transport,
         estimate: &mut Estimate,
-        mut packet: OutPacket<'_>,
+        mut packet: OutgoingPacket<'_>,
     ) -> Sent {
         packet.transport = transport.take_number();
         if !self.track.is_video()
@@ -229,7 +229,7 @@ impl Sender {
             _ => {
                 let number = self.sent_numbers.get(packet.index).and_then(|number| transport.with_number(number));
                 if number.is_some() {
-                    transport.write_again(cx, estimate, &OutPacket { transport: number, ..packet });
+                    transport.write_again(cx, estimate, &OutgoingPacket { transport: number, ..packet });
                 }
             }
         }

@@ -115,10 +115,10 @@ impl Senders {
     }
 
     /// Changes the tier of a track of video, or pauses it, see [`Sender::set_tier`].
-    pub(super) fn set_tier(&mut self, cx: &mut SendContext<'_>, track: Track, tier: Option<Tier>, in_trouble: bool) {
+    pub(super) fn set_tier(&mut self, cx: &mut SendContext<'_>, track: Track, tier: Option<Tier>, is_urgent: bool) {
         let of_track = |sender: &Sender| sender.track == track && track.is_video();
         let Some(n) = self.senders.iter().position(of_track) else { return };
-        if self.senders[n].set_tier(cx, tier, in_trouble) == TierChange::Cut {
+        if self.senders[n].set_tier(cx, tier, is_urgent) == TierChange::Cut {
             self.partial = self.partial.filter(|partial| partial.sender != n);
         }
     }

@@ -217,7 +217,7 @@ impl Work for WorkerLoop {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::congestion::Traffic;
+    use crate::congestion::RateMeter;
     use crate::rtp::{Codec, Encoding, FrameAssembler};
     use crate::sfu::RTCIceCandidateInit;
     use crate::sfu::control_queue::MAX_REQUESTS;
@@ -264,7 +264,7 @@ mod tests {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().unwrap();
         let socket = runtime.block_on(async { UdpReceiver::bind("127.0.0.1:0".parse().unwrap()).unwrap() });
         let encoding = (Encoding::full(Track::Screen, Codec::Vp8), 1_000_000);
-        let traffic = Traffic::new(&[encoding]);
+        let traffic = RateMeter::new(&[encoding]);
         let worker = Worker::new(1, traffic, socket.sender().unwrap(), mpsc::channel(8).0, mpsc::unbounded_channel().0);
         let thread = WorkerThread::start(1, worker).unwrap();
         let (release, stalls) = std::sync::mpsc::channel::<()>();

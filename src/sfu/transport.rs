@@ -18,11 +18,11 @@ use super::Rings;
 use super::addresses::CONFIRM_EVERY;
 use super::encoders::EncoderRequests;
 use super::udp::{Sent, UdpSender};
-use crate::congestion::{ClassRepairs, Estimate, Line, Pace};
+use crate::congestion::{ClassRetransmissions, Estimate, Pacer, PathCapacity};
 use crate::dtls::flights::Handshake;
 use crate::dtls::records::Records;
 use crate::dtls::sctp::Violation;
-use crate::rtp::{OutPacket, TransportNumber};
+use crate::rtp::{OutgoingPacket, TwccSequenceNumber};
 use crate::srtp::{Opener, Sealing, SessionKeys, TAG_BYTES, is_rtcp};
 
 /// What a worker lends to a peer for one turn.
@@ -36,7 +36,7 @@ pub(super) struct SendContext<'a> {
     /// What the peer needs of the encoders; passed on after the turn.
     pub(super) requests: &'a mut EncoderRequests,
     /// Retransmissions that all peers share once their own budget is used up.
-    pub(super) shared_rtx: &'a mut ClassRepairs,
+    pub(super) shared_rtx: &'a mut ClassRetransmissions,
 }
 
 /// One peer's transport. All senders of the peer share it.
@@ -49,9 +49,9 @@ pub(super) struct Transport {
     path: Option<(SocketAddr, SocketAddr)>,
     handshake: Handshake,
     /// The transport-wide sequence number of the next packet, if the peer negotiated the header extension.
-    next_number: Option<TransportNumber>,
+    next_number: Option<TwccSequenceNumber>,
     /// Limits the rate of video on a narrow link.
-    pacer: Option<Pace>,
+    pacer: Option<Pacer>,
     sent_packets: u64,
     sent_bytes: u64,
     /// Which DTLS records the core may read.
@@ -80,7 +80,7 @@ impl Transport {
             keys,
             path: None,
             handshake: Handshake::default(),
-            next_number: twcc.map(|id| TransportNumber { id, number: 0 }),
+            next_number: twcc.map(|id| TwccSequenceNumber { id, number: 0 }),
             pacer: None,
             sent_packets: 0,
             sent_bytes: 0,
@@ -112,11 +112,11 @@ impl Transport {
         (self.sent_packets, self.sent_bytes)
     }
 
-    /// Limits video to what a link carries; None lifts the limit.
-    pub(super) fn set_pace(&mut self, now: Instant, link: Option<Line>) {
-        match (&mut self.pacer, link) {
-            (Some(pacer), Some(link)) => pacer.set(link),
-            (pacer, link) => *pacer = link.map(|link| Pace::new(now, link)),
+    /// Limits video to what a path carries; None lifts the limit.
+    pub(super) fn set_pace(&mut self, now: Instant, capacity: Option<PathCapacity>) {
+        match (&mut self.pacer, capacity) {
+            (Some(pacer), Some(capacity)) => pacer.set(capacity),
+            (pacer, capacity) => *pacer = capacity.map(|capacity| Pacer::new(now, capacity)),
         }
     }
 
@@ -131,7 +131,7 @@ impl Transport {
     }
 
     /// The transport-wide sequence number for the next packet of this peer.
-    pub(super) fn take_number(&mut self) -> Option<TransportNumber> {
+    pub(super) fn take_number(&mut self) -> Option<TwccSequenceNumber> {
         let next = self.next_number.as_mut()?;
         let taken = *next;
         next.number = next.number.wrapping_add(1);
@@ -139,12 +139,17 @@ impl Transport {
     }
 
     /// The header extension with the number that a packet was sent with before.
-    pub(super) fn with_number(&self, number: u16) -> Option<TransportNumber> {
-        self.next_number.map(|next| TransportNumber { number, ..next })
+    pub(super) fn with_number(&self, number: u16) -> Option<TwccSequenceNumber> {
+        self.next_number.map(|next| TwccSequenceNumber { number, ..next })
     }
 
     /// Sends a packet. Its `transport` must come from [`take_number`](Self::take_number).
-    pub(super) fn write(&mut self, cx: &mut SendContext<'_>, estimate: &mut Estimate, packet: &OutPacket<'_>) -> Sent {
+    pub(super) fn write(
+        &mut self,
+        cx: &mut SendContext<'_>,
+        estimate: &mut Estimate,
+        packet: &OutgoingPacket<'_>,
+    ) -> Sent {
         estimate.sent(cx.now, packet.transport.map(|transport| transport.number), packet.bytes());
         self.count(packet);
         if self.seals_rtp() {
@@ -159,7 +164,7 @@ impl Transport {
         &mut self,
         cx: &mut SendContext<'_>,
         estimate: &mut Estimate,
-        packet: &OutPacket<'_>,
+        packet: &OutgoingPacket<'_>,
     ) -> Sent {
         let pacer = self.pacer.take();
         let sent = self.write(cx, estimate, packet);
@@ -173,20 +178,20 @@ impl Transport {
         &mut self,
         cx: &mut SendContext<'_>,
         estimate: &mut Estimate,
-        packet: &OutPacket<'_>,
+        packet: &OutgoingPacket<'_>,
     ) -> Sent {
         estimate.sent(cx.now, None, packet.bytes());
         self.count(packet);
         self.seal(packet, cx.udp)
     }
 
-    fn count(&mut self, packet: &OutPacket<'_>) {
+    fn count(&mut self, packet: &OutgoingPacket<'_>) {
         self.sent_packets += 1;
         self.sent_bytes += packet.bytes() as u64;
     }
 
     /// Seals a packet into the batch of the socket.
-    fn seal(&mut self, packet: &OutPacket<'_>, udp: &mut UdpSender) -> Sent {
+    fn seal(&mut self, packet: &OutgoingPacket<'_>, udp: &mut UdpSender) -> Sent {
         // Audio and retransmissions are not delayed by the pacer, but video makes room for them.
         if let Some(pacer) = &mut self.pacer {
             pacer.sent(packet.bytes());
@@ -197,7 +202,7 @@ impl Transport {
     }
 
     /// Hands an RTP packet to the core, which seals it; [`drain`](Self::drain) sends it.
-    fn write_by_core(&mut self, now: Instant, packet: &OutPacket<'_>) {
+    fn write_by_core(&mut self, now: Instant, packet: &OutgoingPacket<'_>) {
         let Some(sender) = self.sealing.core_sender(packet.ssrc) else { return };
         let mut header = rtc::rtp::Header {
             version: 2,
@@ -208,7 +213,7 @@ impl Transport {
             ssrc: packet.ssrc,
             ..Default::default()
         };
-        if let Some(TransportNumber { id, number }) = packet.transport {
+        if let Some(TwccSequenceNumber { id, number }) = packet.transport {
             // Fails only for an id outside 1 to 14; no such id is negotiated.
             let _ = header.set_extension(id, Bytes::copy_from_slice(&number.to_be_bytes()));
         }

@@ -20,8 +20,7 @@ use super::transport::SendContext;
 use super::udp::UdpSender;
 use super::watchdog::{Watchdog, caught};
 use super::{PeerId, RTCIceCandidateInit, Rings, SfuEvent};
-use crate::congestion::Traffic;
-use crate::congestion::{ClassRepairs, CommonTrouble, Rates};
+use crate::congestion::{ClassRetransmissions, CommonTrouble, RateMeter, Rates};
 use crate::id::UserId;
 use crate::rtp::{Encoding, Frame, FrameRing, PerCodec, PerEncoding, Track};
 use crate::suspension::{Pause, Pulse};
@@ -85,7 +84,7 @@ struct Media {
     rings: Rings,
     udp: UdpSender,
     requests: EncoderRequests,
-    shared_rtx: ClassRepairs,
+    shared_rtx: ClassRetransmissions,
 }
 
 impl Media {
@@ -108,7 +107,7 @@ pub(super) struct Worker {
     /// Key frames so far, those included that the queue to this worker had no room for.
     keys: PerEncoding<u64>,
     /// Measures the bit rate of each encoding.
-    traffic: Traffic,
+    traffic: RateMeter,
     rates: PerCodec<Rates>,
     /// Trouble that many peers have in the same instant.
     common: CommonTrouble,
@@ -140,12 +139,13 @@ pub(super) struct Worker {
 impl Worker {
     pub(super) fn new(
         number: usize,
-        traffic: Traffic,
+        traffic: RateMeter,
         udp: UdpSender,
         events: mpsc::Sender<SfuEvent>,
         reports: mpsc::UnboundedSender<WorkerReport>,
     ) -> Self {
-        let (rings, requests, shared_rtx) = (Rings::default(), EncoderRequests::default(), ClassRepairs::default());
+        let (rings, requests, shared_rtx) =
+            (Rings::default(), EncoderRequests::default(), ClassRetransmissions::default());
         Self {
             number,
             media: Media { rings, udp, requests, shared_rtx },
@@ -258,7 +258,7 @@ impl Worker {
         match received {
             // The core has nothing to do with feedback that the SFU has opened, so it is not polled.
             Received::Feedback(outcome) => {
-                if outcome.recovers || !outcome.retransmissions.is_empty() {
+                if outcome.restarts || !outcome.retransmissions.is_empty() {
                     self.send_all(now, index, &outcome.retransmissions);
                 }
                 if outcome.reported {

@@ -20,7 +20,7 @@ use rtc::rtp_transceiver::RTCRtpSenderId;
 
 use super::provider::SessionKeys;
 use super::session::{SessionKey, TAG_BYTES, nonce};
-use crate::rtp::{MAX_HEADER_BYTES, OutPacket};
+use crate::rtp::{MAX_HEADER_BYTES, OutgoingPacket};
 
 /// Who seals the RTP packets of one connection.
 pub(crate) struct Sealing(Side);
@@ -74,7 +74,7 @@ impl Sealer {
     }
 
     /// Appends the sealed packet to `out`: its length and [`TAG_BYTES`].
-    pub(crate) fn seal(&self, packet: &OutPacket<'_>, out: &mut Vec<u8>) {
+    pub(crate) fn seal(&self, packet: &OutgoingPacket<'_>, out: &mut Vec<u8>) {
         let start = out.len();
         packet.write_header(out);
         let begin = out.len();
@@ -102,7 +102,7 @@ mod tests {
 
     use super::super::provider::capturing;
     use super::*;
-    use crate::rtp::TransportNumber;
+    use crate::rtp::TwccSequenceNumber;
 
     const MASTER_KEY: [u8; 16] = [7; 16];
     const MASTER_SALT: [u8; 12] = [9; 12];
@@ -114,8 +114,8 @@ mod tests {
         (Context::new(&MASTER_KEY, &MASTER_SALT, profile, None, None, provider.crypto()).unwrap(), keys)
     }
 
-    fn packet(index: u64, payload: &[u8]) -> OutPacket<'_> {
-        OutPacket {
+    fn packet(index: u64, payload: &[u8]) -> OutgoingPacket<'_> {
+        OutgoingPacket {
             marker: index.is_multiple_of(9),
             payload_type: 102,
             index,
@@ -150,7 +150,7 @@ mod tests {
         for index in 32_768..32_768 + 70_000 {
             let mut packet = packet(index, &payload[..1 + index as usize % 1_160]);
             // All kinds that there are.
-            packet.transport = (index % 2 == 0).then_some(TransportNumber { id: 14, number: index as u16 });
+            packet.transport = (index % 2 == 0).then_some(TwccSequenceNumber { id: 14, number: index as u16 });
             packet.original = (index % 3 == 0).then_some(index as u16);
             packet.padding = if index % 5 == 0 { index as u8 } else { 0 };
             sealed.clear();

@@ -223,6 +223,45 @@ fn the_core_knows_no_socket_no_runtime_and_no_clock() {
     }
 }
 
+/// Whether code defines a function: `function`, or `Type::function` with an `impl Type`.
+fn defines(code: &str, function: &str) -> bool {
+    let (of_type, name) = function.rsplit_once("::").unwrap_or(("", function));
+    let has_type = of_type.is_empty() || code.contains(&format!("impl {of_type} {{"));
+    let is_name = |ends: &str| ends.starts_with('(') || ends.starts_with('<');
+    has_type && code.match_indices(&format!("fn {name}")).any(|(at, found)| is_name(&code[at + found.len()..]))
+}
+
+/// The text in backticks.
+fn quoted(text: &str) -> impl Iterator<Item = &str> {
+    text.split('`').skip(1).step_by(2)
+}
+
+#[test]
+fn the_way_of_a_packet_names_files_and_functions_that_exist() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let read = |file: &str| std::fs::read_to_string(root.join(file)).unwrap_or_else(|e| panic!("{file}: {e}"));
+    let guide = read("docs/packet.md");
+    let (hops, prose): (Vec<&str>, Vec<&str>) = guide.lines().partition(|line| line.starts_with('|'));
+    assert!(prose.iter().all(|line| !line.contains('`')), "names stand in the tables, beside their file");
+    let hops: Vec<&str> = hops.into_iter().filter(|row| row.contains('`')).collect();
+    assert!(hops.len() > 30, "{} hops", hops.len());
+    for hop in hops {
+        let cells: Vec<&str> = hop.trim_matches('|').split('|').collect();
+        let [_, file, function, what] = cells[..] else { panic!("not a hop: {hop}") };
+        let (file, function) = (quoted(file).next().expect("a file"), quoted(function).next().expect("a function"));
+        let source = read(file);
+        for name in std::iter::once(function).chain(quoted(what)) {
+            if name.ends_with(".rs") {
+                read(name);
+            } else {
+                assert!(defines(without_tests(&source), name), "{file} has no {name}");
+            }
+        }
+    }
+    assert!(defines("impl A {\n    fn b<T>() {}", "A::b") && !defines("impl A {\n    fn bc() {}", "A::b"));
+    assert!(!defines("impl C {\n    fn b() {}", "A::b") && defines("fn b() {}", "b"));
+}
+
 #[test]
 fn the_check_itself_sees_what_is_named() {
     let code = "use crate::{id::RoomId, room::{Rooms, mail}, rtp};\nfn f() -> crate::exit::Exit {}";

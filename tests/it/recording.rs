@@ -19,7 +19,7 @@ const SMALL: (usize, usize) = (14, 8);
 /// Samples of sound per second after playing back.
 const SAMPLES: usize = 8000;
 
-struct Played {
+struct PlayoutEvent {
     /// As the container says, without playing.
     duration: f64,
     /// Red, green and blue of each point of each picture.
@@ -29,7 +29,7 @@ struct Played {
 }
 
 /// Plays a file with GStreamer's own tools, as another program would.
-fn play(file: &Path, scratch: &Path) -> Played {
+fn play(file: &Path, scratch: &Path) -> PlayoutEvent {
     let (pictures, sound) = (scratch.join("pictures.rgb"), scratch.join("sound.raw"));
     let graph = format!(
         "filesrc location={} ! decodebin name=file \
@@ -49,7 +49,7 @@ fn play(file: &Path, scratch: &Path) -> Played {
         let samples = block.chunks_exact(2).map(|sample| f64::from(i16::from_le_bytes([sample[0], sample[1]])));
         (samples.map(|sample| sample * sample).sum::<f64>() / (block.len() / 2) as f64).sqrt()
     };
-    Played {
+    PlayoutEvent {
         duration: duration(file),
         pictures: std::fs::read(pictures).unwrap().chunks_exact(frame).map(<[u8]>::to_vec).collect(),
         loudness: std::fs::read(sound).unwrap().chunks_exact(SAMPLES / 10 * 2).map(loud).collect(),
@@ -117,7 +117,7 @@ fn a_lecture_is_recorded_with_picture_and_sound() {
     }
     let (first, last) = (recorded.pictures.first().unwrap(), recorded.pictures.last().unwrap());
     assert_ne!(first, last, "the picture moves");
-    let loudest = |played: &Played| played.loudness.iter().copied().fold(0.0, f64::max);
+    let loudest = |played: &PlayoutEvent| played.loudness.iter().copied().fold(0.0, f64::max);
     let ratio = loudest(&recorded) / loudest(&original);
     assert!((0.25..4.0).contains(&ratio), "the voice is {ratio:.2} times as loud as it was");
 }

@@ -160,7 +160,7 @@ mod tests {
     use rtc::shared::marshal::{Marshal, Unmarshal};
 
     use super::*;
-    use crate::rtp::{OutPacket, TransportNumber};
+    use crate::rtp::{OutgoingPacket, TwccSequenceNumber};
 
     /// Number and microseconds of what a feedback tells, as it comes out of the library's reader.
     fn told(feedback: &TransportLayerCc) -> Vec<(u16, Option<i64>)> {
@@ -236,8 +236,8 @@ mod tests {
 
     #[test]
     fn the_number_of_a_packet_is_read_without_its_key() {
-        let transport = Some(TransportNumber { id: 3, number: 0xfedc });
-        let packet = OutPacket {
+        let transport = Some(TwccSequenceNumber { id: 3, number: 0xfedc });
+        let packet = OutgoingPacket {
             marker: false,
             payload_type: 96,
             index: 1,
@@ -251,7 +251,7 @@ mod tests {
         let numbered = packet.plain();
         assert_eq!(transport_number(&numbered, 3), Some(0xfedc));
         assert_eq!(transport_number(&numbered, 4), None);
-        assert_eq!(transport_number(&OutPacket { transport: None, ..packet }.plain(), 3), None);
+        assert_eq!(transport_number(&OutgoingPacket { transport: None, ..packet }.plain(), 3), None);
         // Behind another one, and behind padding.
         let others = [&[0x90, 96][..], &[0; 10], &[0xbe, 0xde, 0, 2, 0x10, 9, 0, 0x31, 1, 2, 0, 0]].concat();
         assert_eq!(transport_number(&others, 3), Some(0x0102));

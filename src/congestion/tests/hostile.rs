@@ -2,9 +2,13 @@
 
 use std::time::{Duration, Instant};
 
-use super::line::Dice;
-use crate::congestion::layers::Rung;
-use crate::congestion::{CommonTrouble, Controller, Decision, Estimate, Offered, Pictures, Rate, Rates, Reason};
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+
+use super::LayerIndex;
+use super::{
+    Actions, Adaptation, CommonTrouble, Decision, Estimate, LayerSelection, Layers, Offered, Rate, Rates, Reason,
+};
 use crate::rtp::{Tier, Track};
 
 fn rates() -> Rates {
@@ -25,45 +29,45 @@ fn offered() -> Offered {
 #[test]
 fn whatever_a_student_says_there_is_a_tier() {
     for seed in 0..20 {
-        let (mut dice, began) = (Dice::new(seed), Instant::now());
-        let (mut control, rates) = (Controller::new(began, offered()), rates());
-        let (mut sequence, mut micros, mut changes) = (dice.below(65_536) as u16, 0, 0);
+        let (mut rng, began) = (StdRng::seed_from_u64(seed), Instant::now());
+        let (mut adaptation, rates) = (Adaptation::new(began, offered(), true), rates());
+        let (mut sequence, mut micros, mut changes) = (rng.random_range(0..65_536) as u16, 0, 0);
+        let mut before = None;
         for _ in 0..20_000 {
-            micros += dice.below(30_000);
+            micros += rng.random_range(0..30_000);
             // Now and then the hub's own time is that of an earlier turn.
-            let now = began + Duration::from_micros(micros - dice.below(micros.min(2_000) + 1));
-            match dice.below(12) {
+            let now = began + Duration::from_micros(micros - rng.random_range(0..=micros.min(2_000)));
+            match rng.random_range(0..12) {
                 0..5 => {
-                    for _ in 0..dice.below(40) {
-                        control.estimate().sent(now, Some(sequence), dice.below(70_000) as usize);
+                    for _ in 0..rng.random_range(0..40) {
+                        adaptation.estimate().sent(now, Some(sequence), rng.random_range(0..70_000) as usize);
                         sequence = sequence.wrapping_add(1);
                     }
                 }
-                5 => sequence = sequence.wrapping_add(dice.below(40_000) as u16),
+                5 => sequence = sequence.wrapping_add(rng.random_range(0..40_000) as u16),
                 6..9 => {
-                    let base = sequence.wrapping_sub(dice.below(3_000) as u16);
-                    let reference = dice.below(1 << 32) as u32;
-                    let many = dice.chance(0.1);
-                    let count = dice.below(if many { 66_000 } else { 100 });
-                    let deltas = (0..count).map(|_| Some(dice.below(1 << 32)).filter(|delta| delta % 3 > 0));
+                    let base = sequence.wrapping_sub(rng.random_range(0..3_000) as u16);
+                    let reference = rng.random_range(0..1_u64 << 32) as u32;
+                    let many = rng.random_bool(0.1);
+                    let count = rng.random_range(0..if many { 66_000 } else { 100 });
+                    let deltas =
+                        (0..count).map(|_| Some(rng.random_range(0..1_u64 << 32)).filter(|delta| delta % 3 > 0));
                     let deltas = deltas.map(|delta| delta.map(|delta| delta as i32));
-                    control.estimate().on_feedback(now, base, reference, deltas);
+                    adaptation.estimate().on_feedback(now, base, reference, deltas);
                 }
-                9 => control.estimate().on_remb(now, dice.below(u64::MAX)),
+                9 => adaptation.estimate().on_remb(now, rng.random_range(0..u64::MAX)),
                 10 => {
-                    let round_trip = dice.chance(0.5).then(|| Duration::from_micros(dice.below(u64::MAX)));
-                    control.estimate().on_report(now, dice.below(256) as u8, round_trip);
+                    let round_trip = rng.random_bool(0.5).then(|| Duration::from_micros(rng.random_range(0..u64::MAX)));
+                    adaptation.on_report(now, rng.random_range(0..256) as u8, round_trip);
                 }
                 _ => {
-                    control.offer(if dice.chance(0.1) { Offered::default() } else { offered() });
-                    let before = control.pictures();
-                    if let Some(decision) = control.decide(now, &rates, &CommonTrouble::default()) {
+                    adaptation.offer(if rng.random_bool(0.1) { Offered::default() } else { offered() });
+                    let Actions { change, probe, .. } = adaptation.adapt(now, &rates, &CommonTrouble::default());
+                    if let Some(change) = change {
                         changes += 1;
-                        assert_ne!(before, decision.pictures);
+                        assert_ne!(before.replace(change.layers), Some(change.layers));
                     }
-                    if let Some(probe) = control.probe(now) {
-                        assert!(probe.packets <= 10 && probe.bytes_each <= 1000);
-                    }
+                    assert!(probe.is_none_or(|probe| probe.packets <= 10 && probe.bytes_each <= 1000));
                 }
             }
         }
@@ -74,16 +78,16 @@ fn whatever_a_student_says_there_is_a_tier() {
 #[test]
 fn who_is_to_stay_stays_whatever_it_says() {
     let start = Instant::now();
-    let mut controller = Controller::new(start, offered()).staying();
-    let pictures = controller.pictures();
-    assert_eq!(controller.begin(start, &rates(), 1), None);
+    let mut selection = LayerSelection::new(start, offered()).staying();
+    let layers = selection.layers();
+    assert_eq!(selection.begin(start, &rates(), 1), None);
     for step in 0..100 {
         let now = start + Duration::from_millis(100) * step;
-        controller.estimate().on_remb(now, 1);
-        controller.estimate().on_report(now, 255, None);
-        assert_eq!(controller.decide(now, &rates(), &CommonTrouble::default()), None);
+        selection.estimate().on_remb(now, 1);
+        selection.estimate().on_report(now, 255, None);
+        assert_eq!(selection.decide(now, &rates(), &CommonTrouble::default()), None);
     }
-    assert_eq!((controller.pictures(), controller.has_the_best()), (pictures, true));
+    assert_eq!((selection.layers(), selection.has_the_best()), (layers, true));
 }
 
 #[test]
@@ -91,15 +95,15 @@ fn one_begins_with_what_the_line_carries() {
     let start = Instant::now();
     // Sound is 500 kbit/s here, and each picture 1,000 or 500.
     let begins = |kbps: u32| {
-        let mut controller = Controller::new(start, offered());
-        let less = controller.begin(start, &rates(), kbps * 1000);
-        assert_eq!(less.map_or(Rung::default().pictures(offered()), |less| less.pictures), controller.pictures());
+        let mut selection = LayerSelection::new(start, offered());
+        let less = selection.begin(start, &rates(), kbps * 1000);
+        assert_eq!(less.map_or(LayerIndex::default().layers(offered()), |less| less.layers), selection.layers());
         let name = |tier: Option<Tier>| tier.map_or("-", Tier::name);
-        format!("{} {}", name(controller.pictures().screen), name(controller.pictures().camera))
+        format!("{} {}", name(selection.layers().screen), name(selection.layers().camera))
     };
     let wanted = [(3_000, "full full"), (2_900, "full low"), (2_300, "low low"), (1_700, "low -")];
-    for (kbps, pictures) in wanted {
-        assert_eq!(begins(kbps), pictures, "{kbps}");
+    for (kbps, layers) in wanted {
+        assert_eq!(begins(kbps), layers, "{kbps}");
     }
     // The smallest picture is tried on a line that just carries it, see `USED_BY_THE_LAST`.
     assert_eq!((begins(1_000).as_str(), begins(999).as_str(), begins(1).as_str()), ("low -", "- -", "- -"));
@@ -108,48 +112,45 @@ fn one_begins_with_what_the_line_carries() {
 #[test]
 fn what_is_not_offered_any_more_is_not_sent() {
     let now = Instant::now();
-    let (mut control, rates) = (Controller::new(now, offered()), rates());
-    assert_eq!(control.decide(now, &rates, &CommonTrouble::default()), None);
+    let (mut selection, rates) = (LayerSelection::new(now, offered()), rates());
+    assert_eq!(selection.decide(now, &rates, &CommonTrouble::default()), None);
     let low = Offered::default().with(Track::Screen, Tier::Low);
-    control.offer(low);
-    let pictures = Pictures { screen: Some(Tier::Low), camera: None };
+    selection.offer(low);
+    let layers = Layers { screen: Some(Tier::Low), camera: None };
     assert_eq!(
-        control.decide(now, &rates, &CommonTrouble::default()),
-        Some(Decision { pictures, reason: Reason::Offer, estimate_kbps: None })
+        selection.decide(now, &rates, &CommonTrouble::default()),
+        Some(Decision { layers, reason: Reason::Offer, estimate_kbps: None })
     );
-    assert_eq!((control.decide(now, &rates, &CommonTrouble::default()), control.pictures()), (None, pictures));
-    control.offer(offered());
-    let pictures = Pictures { screen: Some(Tier::Full), camera: Some(Tier::Full) };
-    assert_eq!(
-        control.decide(now, &rates, &CommonTrouble::default()).map(|decision| decision.pictures),
-        Some(pictures)
-    );
+    assert_eq!((selection.decide(now, &rates, &CommonTrouble::default()), selection.layers()), (None, layers));
+    selection.offer(offered());
+    let layers = Layers { screen: Some(Tier::Full), camera: Some(Tier::Full) };
+    assert_eq!(selection.decide(now, &rates, &CommonTrouble::default()).map(|decision| decision.layers), Some(layers));
 }
 
 /// A liar claims trouble and peace in turns, and costs key frames: not many.
 #[test]
 fn a_liar_changes_tiers_seldom() {
     let began = Instant::now();
-    let (mut control, rates) = (Controller::new(began, offered()), rates());
+    let (mut selection, rates) = (LayerSelection::new(began, offered()), rates());
     let mut changes = 0;
     for step in 0..6_000u64 {
         let now = began + Duration::from_millis(step * 10);
-        control.estimate().sent(now, Some(step as u16), 1200);
+        selection.estimate().sent(now, Some(step as u16), 1200);
         if step % 10 == 9 {
             // A second of ten all is 400 ms late.
             let late = if step % 1_000 < 100 { 400_000 } else { 0 };
             let deltas = (0..10).map(|n| Some(if n == 0 { late } else { 10_000 }));
             let reference = step * 10_000 / 64_000;
-            control.estimate().on_feedback(now, (step - 9) as u16, reference as u32, deltas);
+            selection.estimate().on_feedback(now, (step - 9) as u16, reference as u32, deltas);
         }
-        changes += usize::from(control.decide(now, &rates, &CommonTrouble::default()).is_some());
+        changes += usize::from(selection.decide(now, &rates, &CommonTrouble::default()).is_some());
     }
     assert!((1..=20).contains(&changes), "{changes}");
 }
 
 #[test]
 fn a_student_is_small() {
-    assert!(size_of::<Controller>() < 1500, "{}", size_of::<Controller>());
+    assert!(size_of::<LayerSelection>() < 1500, "{}", size_of::<LayerSelection>());
     assert!(size_of::<Estimate>() + 8 * 1024 < 10_000, "{}", size_of::<Estimate>());
 }
 
@@ -157,23 +158,28 @@ fn a_student_is_small() {
 fn a_class_of_low_tiers_has_its_best_there() {
     let began = Instant::now();
     let low = Offered::default().with(Track::Screen, Tier::Low).with(Track::Camera, Tier::Low);
-    let (mut control, rates) = (Controller::new(began, low), rates());
-    assert!(control.has_the_best());
+    let (mut selection, rates) = (LayerSelection::new(began, low), rates());
+    assert!(selection.has_the_best());
     // It was heard, and is not any more.
     let at = |millis| began + Duration::from_millis(millis);
-    control.estimate().sent(at(0), Some(0), 1_000);
-    control.estimate().on_feedback(at(20), 0, 1, [Some(0)]);
-    control.estimate().sent(at(40), Some(1), 1_000);
-    let less = control.decide(at(3_000), &rates, &CommonTrouble::default()).unwrap();
-    assert!(matches!(less.reason, Reason::Down(_)) && !control.has_the_best());
+    selection.estimate().sent(at(0), Some(0), 1_000);
+    selection.estimate().on_feedback(at(20), 0, 1, [Some(0)]);
+    selection.estimate().sent(at(40), Some(1), 1_000);
+    let less = selection.decide(at(3_000), &rates, &CommonTrouble::default()).unwrap();
+    assert!(matches!(less.reason, Reason::Down(_)) && !selection.has_the_best());
     // It comes back, and guesses as long as nothing tells what the line carries.
     let mut back = None;
     for n in 0..600_u16 {
         let now = at(3_000 + u64::from(n) * 100);
-        control.estimate().sent(now, Some(2 + n), 100);
-        control.estimate().on_feedback(now + Duration::from_millis(20), 2 + n, 50 + u32::from(n) * 100 / 64, [Some(0)]);
-        back = control.decide(now + Duration::from_millis(20), &rates, &CommonTrouble::default()).or(back);
+        selection.estimate().sent(now, Some(2 + n), 100);
+        selection.estimate().on_feedback(
+            now + Duration::from_millis(20),
+            2 + n,
+            50 + u32::from(n) * 100 / 64,
+            [Some(0)],
+        );
+        back = selection.decide(now + Duration::from_millis(20), &rates, &CommonTrouble::default()).or(back);
     }
-    let all = Pictures { screen: Some(Tier::Low), camera: Some(Tier::Low) };
-    assert!(back.is_some_and(|up| up.reason == Reason::Up && up.pictures == all) && control.has_the_best());
+    let all = Layers { screen: Some(Tier::Low), camera: Some(Tier::Low) };
+    assert!(back.is_some_and(|up| up.reason == Reason::Up && up.layers == all) && selection.has_the_best());
 }

@@ -1,12 +1,17 @@
-//! One student behind a line, in virtual time: what it gets, and what that does to its line.
+//! One peer behind a link, in virtual time: what it is sent, and what that does to the link.
 
-mod class;
 mod hostile;
-mod line;
+mod link;
 mod pauses;
+mod receiver;
 mod scenarios;
+mod sender;
 mod setup;
 mod start;
-mod student;
 
-pub(crate) use line::Dice;
+use super::layers::{LayerIndex, Layers};
+use super::selection::{Decision, LayerSelection, Reason};
+use super::{
+    Actions, Adaptation, Change, ClassRetransmissions, CommonTrouble, Estimate, Offered, Pacer, Probe, Rate, RateMeter,
+    Rates, Trouble,
+};

@@ -2,39 +2,41 @@
 
 use std::time::{Duration, Instant};
 
-use super::line::Line;
-use super::setup::{Setup, Tells, Who};
-use crate::congestion::{CommonTrouble, Controller, Decision, Offered, Pictures, Rate, Rates, Reason, Trouble};
+use super::link::Link;
+use super::setup::{Reports, Setup, Who};
+use super::{Adaptation, Change, CommonTrouble, Layers, Offered, Rate, Rates, Trouble};
 use crate::rtp::{Tier, Track};
 
-const FULL: Pictures = Pictures { screen: Some(Tier::Full), camera: None };
+const FULL: Layers = Layers { screen: Some(Tier::Full), camera: None };
 
 const M: u64 = 1_000_000;
 
-fn lines() -> [Line; 4] {
-    [Line::lan(), Line::of(50 * M).round_trip(50).loss(0.05), Line::of(10 * M).jitter(30), Line::of(5 * M)]
+fn lines() -> [Link; 4] {
+    [Link::lan(), Link::of(50 * M).round_trip(50).loss(0.05), Link::of(10 * M).jitter(30), Link::of(5 * M)]
 }
 
 #[test]
 fn a_pause_of_the_teacher_is_not_the_students_line() {
-    for (seed, tells) in [(1, Tells::EveryPacket), (2, Tells::EveryPacket), (3, Tells::Remb), (4, Tells::Reports)] {
+    for (seed, tells) in
+        [(1, Reports::EveryPacket), (2, Reports::EveryPacket), (3, Reports::Remb), (4, Reports::ReceiverReports)]
+    {
         for lasts in [0.4, 0.9, 2.0, 3.2, 4.0, 60.0] {
             for line in lines() {
-                let setup = Setup { seconds: 100, ..Setup::over(line).telling(tells).seed(seed) };
-                let outcome = setup.stands_still(Who::Hub, 20.0, 20.0 + lasts).run();
+                let setup = Setup { seconds: 100, ..Setup::over(line).reporting(tells).seed(seed) };
+                let outcome = setup.stands_still(Who::Sender, 20.0, 20.0 + lasts).run();
                 assert_eq!(outcome.changes, [], "{tells:?} {lasts} {line:?}");
             }
         }
     }
-    let unnoticed = Setup::over(Line::lan()).stands_still(Who::HubUnnoticed, 20.0, 23.2).run();
-    assert!(matches!(unnoticed.changes[0], (_, _, Reason::Down(Trouble::Silence))), "that is what it looks like");
+    let unnoticed = Setup::over(Link::lan()).stands_still(Who::SenderUnnoticed, 20.0, 23.2).run();
+    assert!(unnoticed.changes[0].1.reason == Some(Trouble::Silence), "that is what it looks like");
 }
 
 #[test]
 fn a_line_that_is_narrow_after_a_pause_is_found_all_the_same() {
-    let setup = Setup::over(Line::of(50 * M)).stands_still(Who::Hub, 20.0, 23.0);
-    let outcome = setup.then(23.0, Line::of(600_000)).run();
-    let low = Pictures { screen: Some(Tier::Low), camera: None };
+    let setup = Setup::over(Link::of(50 * M)).stands_still(Who::Sender, 20.0, 23.0);
+    let outcome = setup.then(23.0, Link::of(600_000)).run();
+    let low = Layers { screen: Some(Tier::Low), camera: None };
     assert!(outcome.since(low, 23.0, 60.0).is_some_and(|at| at < 27.0), "{:?}", outcome.changes);
 }
 
@@ -43,12 +45,12 @@ fn a_student_that_stood_still_has_all_again_soon() {
     for seed in 0..4 {
         for lasts in [2.0, 3.0, 4.0] {
             for line in lines() {
-                let setup = Setup::over(line).seed(seed).stands_still(Who::Student, 20.0, 20.0 + lasts);
+                let setup = Setup::over(line).seed(seed).stands_still(Who::Receiver, 20.0, 20.0 + lasts);
                 let outcome = setup.run();
                 let back = outcome.since(FULL, 20.0, 60.0);
                 assert!(back.is_some_and(|at| at < 21.5 + lasts), "{lasts} {line:?} {:?}", outcome.changes);
-                let blames_the_line = |(.., reason): &(f64, Pictures, Reason)| {
-                    matches!(reason, Reason::Down(Trouble::Delay | Trouble::Loss))
+                let blames_the_line = |(_, change): &(f64, Change)| {
+                    change.is_urgent && matches!(change.reason, Some(Trouble::Delay | Trouble::Loss))
                 };
                 assert!(!outcome.changes.iter().any(blames_the_line), "{line:?} {:?}", outcome.changes);
             }
@@ -59,46 +61,46 @@ fn a_student_that_stood_still_has_all_again_soon() {
 /// A student that is silent again and again costs the class few key frames.
 #[test]
 fn a_student_that_is_silent_again_and_again_comes_back_slowly() {
-    let mut setup = Setup::over(Line::lan());
+    let mut setup = Setup::over(Link::lan());
     for n in 0..20 {
         let at = 10.0 + f64::from(n) * 2.0;
-        setup = setup.then(at, Line::lan().loss(1.0)).then(at + 1.1, Line::lan());
+        setup = setup.then(at, Link::lan().loss(1.0)).then(at + 1.1, Link::lan());
     }
     let outcome = setup.run();
     assert!(outcome.changes.len() <= 8, "{:?}", outcome.changes);
 }
 
 /// Some students of a LAN in virtual time, who are not heard from one millisecond to another.
-fn class(students: usize, silent: std::ops::Range<usize>, from: u64, to: u64) -> Vec<Vec<(u64, Decision)>> {
+fn class(students: usize, silent: std::ops::Range<usize>, from: u64, to: u64) -> Vec<Vec<(u64, Change)>> {
     let began = Instant::now();
     let offered = Offered::default().with(Track::Screen, Tier::Full).with(Track::Screen, Tier::Low);
     let mut rates = Rates::default();
     for (tier, nominal) in [(Tier::Full, 2_500_000), (Tier::Low, 450_000)] {
         rates.set(Track::Screen, tier, Rate { nominal, measured: 0 });
     }
-    let mut controls: Vec<Controller> = (0..students).map(|_| Controller::new(began, offered)).collect();
-    let mut decisions = vec![Vec::new(); students];
+    let mut adaptations: Vec<Adaptation> = (0..students).map(|_| Adaptation::new(began, offered, true)).collect();
+    let mut changes = vec![Vec::new(); students];
     let (mut common, mut sent) = (CommonTrouble::default(), 0u64);
     for millis in (0..30_000).step_by(10) {
         let now = began + Duration::from_millis(millis);
         if millis.is_multiple_of(100) {
-            common.look(now, controls.iter().map(Controller::troubled_since));
+            common.look(now, adaptations.iter().filter_map(Adaptation::troubled_since));
         }
-        for (n, control) in controls.iter_mut().enumerate() {
-            control.estimate().sent(now, Some(sent as u16), 1000);
+        for (n, adaptation) in adaptations.iter_mut().enumerate() {
+            adaptation.estimate().sent(now, Some(sent as u16), 1000);
             let is_heard = !(silent.contains(&n) && (from..to).contains(&millis));
             // Each at another time.
             if is_heard && (millis / 10 + n as u64).is_multiple_of(10) && sent > 20 {
                 let first = (sent - 10) * 10_000 + 1_000;
                 let deltas = (0..10).map(|n| Some(if n == 0 { (first % 64_000) as i32 } else { 10_000 }));
-                control.estimate().on_feedback(now, (sent - 10) as u16, (first / 64_000) as u32, deltas);
+                adaptation.estimate().on_feedback(now, (sent - 10) as u16, (first / 64_000) as u32, deltas);
             }
-            let decision = control.decide(now, &rates, &common);
-            decisions[n].extend(decision.map(|decision| (millis, decision)));
+            let change = adaptation.adapt(now, &rates, &common).change;
+            changes[n].extend(change.map(|change| (millis, change)));
         }
         sent += 1;
     }
-    decisions
+    changes
 }
 
 #[test]
@@ -110,9 +112,7 @@ fn what_a_whole_class_has_in_one_instant_takes_nothing_from_it() {
 #[test]
 fn what_one_student_has_or_what_lasts_is_trouble_as_before() {
     let decisions = class(100, 40..41, 10_000, 11_800);
-    let less = |changes: &[(u64, Decision)]| {
-        changes.first().filter(|(_, first)| matches!(first.reason, Reason::Down(_))).map(|(at, _)| *at)
-    };
+    let less = |changes: &[(u64, Change)]| changes.first().filter(|(_, first)| first.is_urgent).map(|(at, _)| *at);
     assert!(less(&decisions[40]).is_some_and(|at| at < 11_300), "{:?}", decisions[40]);
     assert_eq!(decisions.iter().filter(|changes| !changes.is_empty()).count(), 1);
     let lasting = class(100, 0..100, 10_000, 20_000);

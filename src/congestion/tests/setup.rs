@@ -1,56 +1,56 @@
-//! A student's minute, and what became of it.
+//! A minute of one peer: its link and feedback, and what it was sent.
 
-use super::class::Class;
-use super::line::Line;
-use crate::congestion::{Pictures, Reason};
+use super::link::Link;
+use super::sender::Sender;
+use super::{Change, Layers};
 use crate::rtp::Track;
 
-/// How the student tells what it gets.
+/// By which RTCP the receiver reports.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Tells {
+pub(super) enum Reports {
     EveryPacket,
     Remb,
-    Reports,
+    ReceiverReports,
     Nothing,
 }
 
-/// A student's minute.
+/// A minute of one peer.
 pub(super) struct Setup {
     pub(super) seconds: u64,
     pub(super) tracks: &'static [Track],
-    pub(super) tells: Tells,
-    /// Milliseconds between two feedbacks for every packet.
+    pub(super) reports: Reports,
+    /// Milliseconds between two transport-wide feedbacks.
     pub(super) interval: u64,
-    /// Whether pictures stand still, but for a page that is turned now and then.
+    /// Whether the video is slides: still, but for a new page now and then.
     pub(super) slides: bool,
-    /// The line at the start, and what it becomes, by second.
-    pub(super) lines: Vec<(f64, Line)>,
+    /// The link at the start and what it becomes, by second.
+    pub(super) links: Vec<(f64, Link)>,
     pub(super) seed: u64,
     /// Whose process stands still, from one second to another.
     pub(super) still: Option<(Who, f64, f64)>,
 }
 
-/// Who stands still.
+/// Whose process stands still.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Who {
     /// The teacher's process, which notices.
-    Hub,
-    /// The teacher's process, which does not notice: what came of it before it did.
-    HubUnnoticed,
+    Sender,
+    /// The teacher's process, which does not notice.
+    SenderUnnoticed,
     /// The student's.
-    Student,
+    Receiver,
 }
 
 impl Setup {
-    /// A minute of a screen over a line.
-    pub(super) fn over(line: Line) -> Self {
+    /// A minute of a screen over a link.
+    pub(super) fn over(link: Link) -> Self {
         Self {
             seconds: 60,
             tracks: &[Track::Screen],
-            tells: Tells::EveryPacket,
+            reports: Reports::EveryPacket,
             interval: 100,
             slides: false,
-            lines: vec![(0.0, line)],
+            links: vec![(0.0, link)],
             seed: 1,
             still: None,
         }
@@ -64,8 +64,8 @@ impl Setup {
         Self { interval, ..self }
     }
 
-    pub(super) fn then(mut self, second: f64, line: Line) -> Self {
-        self.lines.push((second, line));
+    pub(super) fn then(mut self, second: f64, link: Link) -> Self {
+        self.links.push((second, link));
         self
     }
 
@@ -73,8 +73,8 @@ impl Setup {
         Self { tracks: &[Track::Screen, Track::Camera], ..self }
     }
 
-    pub(super) fn telling(self, tells: Tells) -> Self {
-        Self { tells, ..self }
+    pub(super) fn reporting(self, reports: Reports) -> Self {
+        Self { reports, ..self }
     }
 
     pub(super) fn stands_still(self, who: Who, from: f64, to: f64) -> Self {
@@ -86,38 +86,41 @@ impl Setup {
     }
 
     pub(super) fn run(&self) -> Outcome {
-        Class::new(self).run(self)
+        Sender::new(self).run(self)
     }
 }
 
-/// What became of it.
+/// What the peer was sent.
 #[derive(Default)]
 pub(super) struct Outcome {
     /// By second.
-    pub(super) changes: Vec<(f64, Pictures, Reason)>,
-    pub(super) first: Pictures,
-    /// How long a packet would have waited, in milliseconds, every 10 ms.
+    pub(super) changes: Vec<(f64, Change)>,
+    pub(super) first: Layers,
+    /// How long a packet would have waited in the queue, in milliseconds, every 10 ms.
     pub(super) queues: Vec<u64>,
     pub(super) probe_bytes: u64,
     pub(super) bytes: u64,
+    /// Retransmissions, and restarts after a PLI.
+    pub(super) resent: u64,
+    pub(super) restarts: u64,
     pub(super) seconds: f64,
 }
 
 impl Outcome {
     /// What it got at this second.
-    pub(super) fn at(&self, second: f64) -> Pictures {
-        self.changes.iter().take_while(|change| change.0 <= second).last().map_or(self.first, |change| change.1)
+    pub(super) fn at(&self, second: f64) -> Layers {
+        self.changes.iter().take_while(|change| change.0 <= second).last().map_or(self.first, |change| change.1.layers)
     }
 
-    pub(super) fn last(&self) -> Pictures {
+    pub(super) fn last(&self) -> Layers {
         self.at(self.seconds)
     }
 
     /// The first second after `from` at which it gets this for the rest of the time up to `to`.
-    pub(super) fn since(&self, pictures: Pictures, from: f64, to: f64) -> Option<f64> {
-        let mut at = (self.at(from) == pictures).then_some(from);
+    pub(super) fn since(&self, layers: Layers, from: f64, to: f64) -> Option<f64> {
+        let mut at = (self.at(from) == layers).then_some(from);
         for change in self.changes.iter().filter(|change| change.0 > from && change.0 <= to) {
-            at = if change.1 == pictures { at.or(Some(change.0)) } else { None };
+            at = if change.1.layers == layers { at.or(Some(change.0)) } else { None };
         }
         at
     }
@@ -128,7 +131,7 @@ impl Outcome {
         self.queues[index(from)..index(to)].iter().copied().max().unwrap_or(0)
     }
 
-    pub(super) fn seconds_of(&self, wanted: impl Fn(Pictures) -> bool) -> f64 {
+    pub(super) fn seconds_of(&self, wanted: impl Fn(Layers) -> bool) -> f64 {
         let steps = (self.seconds * 100.0) as u32;
         (0..steps).filter(|step| wanted(self.at(f64::from(*step) / 100.0))).count() as f64 / 100.0
     }

@@ -2,14 +2,17 @@
 
 use std::time::{Duration, Instant};
 
-use super::line::{Dice, Line, Link};
-use crate::congestion::{CommonTrouble, Controller, Offered, Pictures, Rate, Rates, Reason, Trouble};
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+
+use super::link::{Link, Path};
+use super::{Adaptation, Change, CommonTrouble, Layers, Offered, Rate, Rates, Trouble};
 use crate::rtp::{Tier, Track};
 
 const MILLI: u64 = 1000;
 
 /// How long after the line became narrow the student gets less, and why. Times are in milliseconds.
-fn less_after(narrow: u64, interval: u64) -> Option<(u64, Reason)> {
+fn less_after(narrow: u64, interval: u64) -> Option<(u64, Change)> {
     let began = Instant::now();
     let offered = Offered::default().with(Track::Screen, Tier::Full).with(Track::Screen, Tier::Low);
     let mut rates = Rates::default();
@@ -20,15 +23,15 @@ fn less_after(narrow: u64, interval: u64) -> Option<(u64, Reason)> {
     ] {
         rates.set(track, tier, Rate { nominal, measured: 0 });
     }
-    let mut control = Controller::new(began, offered);
-    let (mut link, mut dice) = (Link::new(Line::lan().round_trip(50)), Dice::new(1));
+    let mut adaptation = Adaptation::new(began, offered, true);
+    let (mut path, mut rng) = (Path::new(Link::lan().round_trip(50)), StdRng::seed_from_u64(1));
     // By transport-wide number: when it comes, if it does.
     let mut arrivals: Vec<Option<u64>> = Vec::new();
     let (mut told, mut newest_told) = (0, 0);
     for millis in 0..5_000 {
         let (micros, now) = (millis * MILLI, began + Duration::from_millis(millis));
         if millis == narrow {
-            link.change(micros, Line::of(120_000).round_trip(50));
+            path.change(micros, Link::of(120_000).round_trip(50));
         }
         let packets = match millis {
             0 => 300,
@@ -37,8 +40,8 @@ fn less_after(narrow: u64, interval: u64) -> Option<(u64, Reason)> {
             _ => 0,
         };
         for _ in 0..packets {
-            control.estimate().sent(now, Some(arrivals.len() as u16), 1150);
-            arrivals.push(link.send(micros, 1150, &mut dice));
+            adaptation.estimate().sent(now, Some(arrivals.len() as u16), 1150);
+            arrivals.push(path.send(micros, 1150, &mut rng));
         }
         if millis % interval == 0 {
             let came = |arrival: &Option<u64>| arrival.is_some_and(|at| at + 25 * MILLI <= micros);
@@ -53,12 +56,12 @@ fn less_after(narrow: u64, interval: u64) -> Option<(u64, Reason)> {
                 last = at;
                 Some(delta as i32)
             });
-            control.estimate().on_feedback(now, told as u16, first as u32, deltas.collect::<Vec<_>>());
+            adaptation.estimate().on_feedback(now, told as u16, first as u32, deltas.collect::<Vec<_>>());
             (told, newest_told) = (newest + 1, newest + 1);
         }
-        if let Some(decision) = control.decide(now, &rates, &CommonTrouble::default()) {
-            assert_eq!(decision.pictures, Pictures::default(), "sound alone fits");
-            return Some((millis - narrow, decision.reason));
+        if let Some(change) = adaptation.adapt(now, &rates, &CommonTrouble::default()).change {
+            assert_eq!(change.layers, Layers::default(), "sound alone fits");
+            return Some((millis - narrow, change));
         }
     }
     None
@@ -70,7 +73,9 @@ fn a_queue_soon_after_the_start_is_a_queue() {
     for interval in [50, 100, 150, 200] {
         for narrow in (600..1400).step_by(20) {
             let less = less_after(narrow, interval);
-            let is_soon = |(after, why)| after < 700 + 2 * interval && why == Reason::Down(Trouble::Delay);
+            let is_soon = |(after, change): (u64, Change)| {
+                after < 700 + 2 * interval && change.is_urgent && change.reason == Some(Trouble::Delay)
+            };
             assert!(less.is_some_and(is_soon), "{narrow} {interval} {less:?}");
         }
     }

@@ -119,7 +119,7 @@ fn connects(random: &mut Random, loss_percent: u64, ours: bool) -> Option<Durati
 
 /// Of 100 connections: how many connect, and the times that half and nine tenths of them take.
 fn hundred(loss_percent: u64, ours: bool) -> (usize, Duration, Duration) {
-    let mut random = Random(0x5eed + loss_percent);
+    let mut random = Random::new(0x5eed + loss_percent);
     let mut times: Vec<Duration> = (0..100).filter_map(|_| connects(&mut random, loss_percent, ours)).collect();
     times.sort_unstable();
     let at = |n: usize| times.get(n).copied().unwrap_or(Duration::MAX);

@@ -1,7 +1,7 @@
 //! When what a student receives is played: order, time, and how long to wait for what is missing.
 //!
 //! A [`JitterBuffer`] takes the packets of all tracks as they come and gives them back in order, each with the time at which
-//! it is to be played. That time is where the packet lies on its track's [`Timeline`], the same moment of the lecture at
+//! it is to be played. That time is where the packet lies on its track's [`PlayoutClock`], the same moment of the lecture at
 //! the same time for all tracks; players add one [delay](JitterBuffer::delay), which covers what the network does to most
 //! packets.
 //!
@@ -9,32 +9,32 @@
 //! decoder conceals it. A picture is worth being late, because all up to the next key frame need it: it is waited for
 //! as long as repairs may come, and what waited is then shown at once.
 
-mod delay;
+mod playout_clock;
 mod reorder;
 mod report;
-mod timeline;
+mod target_delay;
 
 use std::time::Duration;
 
-use self::delay::Delay;
-pub use self::delay::{LEAST_DELAY, Latency, MOST_DELAY};
-use self::reorder::{Gap, Packet, Placed, Reorder};
+use self::playout_clock::{PlayoutClock, duration};
+use self::reorder::{Gap, Insertion, Packet, Reorder};
 use self::report::SenderReport;
-use self::timeline::{Timeline, duration};
+use self::target_delay::TargetDelay;
+pub use self::target_delay::{Latency, MAX_DELAY, MIN_DELAY};
 use super::{Codec, Track, opus, payload_offset, starts_key_frame};
 
 /// How long a picture's missing packets are waited for, from when they are known to be missing: all tries of a link of
 /// 300 ms and back.
-const PATIENCE: Duration = Duration::from_millis(600);
+const NACK_TIMEOUT: Duration = Duration::from_millis(600);
 
 /// How long until a key frame that has come anyway ends the waiting: most repairs have come by then.
-const KEY_PATIENCE: Duration = Duration::from_millis(150);
+const KEY_FRAME_TIMEOUT: Duration = Duration::from_millis(150);
 
 /// How long until a key frame is asked for, and the repairs are still waited for: whichever comes first.
-const ASK_AFTER: Duration = Duration::from_millis(250);
+const KEY_FRAME_REQUEST_AFTER: Duration = Duration::from_millis(250);
 
 /// Sound that should have been played by now for so long is not worth concealing: nobody hears it any more.
-const BYGONE: Duration = Duration::from_millis(200);
+const TOO_LATE_TO_CONCEAL: Duration = Duration::from_millis(200);
 
 /// A track without a packet for so many seconds is not waited for by the others.
 const ABSENT_SECONDS: u64 = 3;
@@ -50,7 +50,7 @@ const BLOCKS: (i64, i64) = (2_500_000, 120_000_000);
 
 /// What is played.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Played {
+pub enum PlayoutEvent {
     /// The next packet.
     Packet {
         /// All of it, header first.
@@ -61,19 +61,19 @@ pub enum Played {
         after_loss: bool,
     },
     /// Sound that never came.
-    Hole {
+    Concealment {
         /// Its time, before the delay.
         due: Duration,
         /// How long it is.
         lasts: Duration,
     },
     /// Repairs are late, so that a key frame should be asked for.
-    KeyFrameWanted,
+    KeyFrameNeeded,
 }
 
 /// What has been missing from a track since the start.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub struct Missing {
+pub struct LossStats {
     /// Packets that never came, or too late.
     pub lost: u64,
     /// Packets that came too late.
@@ -88,7 +88,7 @@ pub struct Missing {
 #[derive(Debug)]
 pub struct JitterBuffer {
     tracks: Vec<Incoming>,
-    delay: Delay,
+    delay: TargetDelay,
     /// Whether nobody listens now: then sound is waited for as long as pictures are.
     keeps: bool,
 }
@@ -98,14 +98,14 @@ struct Incoming {
     track: Track,
     codec: Codec,
     stream: Option<Stream>,
-    missing: Missing,
+    missing: LossStats,
 }
 
 /// One SSRC of a track.
 #[derive(Debug)]
 struct Stream {
     ssrc: u32,
-    line: Timeline,
+    line: PlayoutClock,
     order: Reorder,
     report: Option<SenderReport>,
     /// Timestamp and time of what was played last.
@@ -120,8 +120,8 @@ struct Stream {
 impl JitterBuffer {
     /// A playout of these tracks. `keeps` says that they are recorded and not played.
     pub fn new(tracks: impl IntoIterator<Item = (Track, Codec)>, latency: Latency, keeps: bool) -> Self {
-        let incoming = |(track, codec)| Incoming { track, codec, stream: None, missing: Missing::default() };
-        Self { tracks: tracks.into_iter().map(incoming).collect(), delay: Delay::new(latency), keeps }
+        let incoming = |(track, codec)| Incoming { track, codec, stream: None, missing: LossStats::default() };
+        Self { tracks: tracks.into_iter().map(incoming).collect(), delay: TargetDelay::new(latency), keeps }
     }
 
     /// The receiver itself stood still until now: what comes late because of that is no reason to wait longer.
@@ -135,7 +135,7 @@ impl JitterBuffer {
     }
 
     /// What has been missing from a track.
-    pub fn missing(&self, track: Track) -> Missing {
+    pub fn missing(&self, track: Track) -> LossStats {
         self.tracks.iter().find(|incoming| incoming.track == track).map(|incoming| incoming.missing).unwrap_or_default()
     }
 
@@ -148,7 +148,13 @@ impl JitterBuffer {
 
     /// Takes an RTP packet, and plays what can be played now; whether the delay has changed. What is no RTP, or of no
     /// known track, is dropped.
-    pub fn take(&mut self, track: Track, packet: &[u8], now: Duration, mut play: impl FnMut(Track, Played)) -> bool {
+    pub fn take(
+        &mut self,
+        track: Track,
+        packet: &[u8],
+        now: Duration,
+        mut play: impl FnMut(Track, PlayoutEvent),
+    ) -> bool {
         let Some(at) = self.tracks.iter().position(|incoming| incoming.track == track) else { return false };
         let Some(incoming) = self.tracks.get_mut(at) else { return false };
         if incoming.take(packet, now, &mut self.delay).is_some() {
@@ -168,7 +174,7 @@ impl JitterBuffer {
     }
 
     /// Lets time pass: plays what needs not be waited for any more. Whether the delay has changed.
-    pub fn pass(&mut self, now: Duration, mut play: impl FnMut(Track, Played)) -> bool {
+    pub fn pass(&mut self, now: Duration, mut play: impl FnMut(Track, PlayoutEvent)) -> bool {
         for at in 0..self.tracks.len() {
             self.play(at, None, now, &mut play);
         }
@@ -195,7 +201,7 @@ impl JitterBuffer {
         Some(others.filter(|offset| *offset - own < MOST_APART).fold(own, i64::max))
     }
 
-    fn play(&mut self, at: usize, wanted: Option<i64>, now: Duration, play: &mut impl FnMut(Track, Played)) {
+    fn play(&mut self, at: usize, wanted: Option<i64>, now: Duration, play: &mut impl FnMut(Track, PlayoutEvent)) {
         let Some(Incoming { track, stream: Some(stream), missing, .. }) = self.tracks.get_mut(at) else { return };
         if let Some(wanted) = wanted {
             stream.line.follow(wanted, now);
@@ -213,19 +219,19 @@ impl JitterBuffer {
                     missing.restored += 1;
                     missing.concealed = missing.concealed.saturating_sub(hole);
                 }
-                play(*track, Played::Packet { bytes: packet.bytes, due, after_loss });
+                play(*track, PlayoutEvent::Packet { bytes: packet.bytes, due, after_loss });
             }
             let Some(gap) = stream.order.gap() else { return };
             let waits_for_repair = track.is_video() || self.keeps;
             if waits_for_repair {
-                if gap.before_key && track.is_video() && now >= gap.since + KEY_PATIENCE {
+                if gap.before_key && track.is_video() && now >= gap.since + KEY_FRAME_TIMEOUT {
                     missing.lost += stream.order.skip_to_key();
-                } else if now >= gap.since + PATIENCE {
+                } else if now >= gap.since + NACK_TIMEOUT {
                     missing.lost += stream.order.skip();
                 } else {
-                    if now >= gap.since + ASK_AFTER && stream.asked != Some(gap.since) {
+                    if now >= gap.since + KEY_FRAME_REQUEST_AFTER && stream.asked != Some(gap.since) {
                         stream.asked = Some(gap.since);
-                        play(*track, Played::KeyFrameWanted);
+                        play(*track, PlayoutEvent::KeyFrameNeeded);
                     }
                     return;
                 }
@@ -237,11 +243,11 @@ impl JitterBuffer {
                 stream.order.skip_one();
                 stream.last = Some((timestamp, due));
                 missing.lost += 1;
-                let is_heard = now < due + self.delay.now() + BYGONE;
+                let is_heard = now < due + self.delay.now() + TOO_LATE_TO_CONCEAL;
                 stream.hole = is_heard.then_some(lasts);
                 if is_heard {
                     missing.concealed += lasts;
-                    play(*track, Played::Hole { due, lasts });
+                    play(*track, PlayoutEvent::Concealment { due, lasts });
                 }
             }
             stream.after_loss = true;
@@ -251,30 +257,30 @@ impl JitterBuffer {
 
 impl Incoming {
     /// Puts a packet in its place; none when there is nothing new to play.
-    fn take(&mut self, packet: &[u8], now: Duration, delay: &mut Delay) -> Option<()> {
+    fn take(&mut self, packet: &[u8], now: Duration, delay: &mut TargetDelay) -> Option<()> {
         let payload = packet.get(payload_offset(packet)?..)?;
         let word = |at: usize| Some(u32::from_be_bytes(packet.get(at..at + 4)?.try_into().ok()?));
         let (sequence, timestamp, ssrc) = (word(0)? as u16, word(4)?, word(8)?);
         if self.stream.as_ref().is_none_or(|stream| stream.ssrc != ssrc) {
-            self.stream = Some(Stream::new(ssrc, Timeline::new(self.codec.clock_rate(), timestamp, now)));
+            self.stream = Some(Stream::new(ssrc, PlayoutClock::new(self.codec.clock_rate(), timestamp, now)));
         }
         let stream = self.stream.as_mut()?;
         let starts_key = self.track.is_video() && starts_key_frame(self.codec, payload);
         let marker = packet[1] & 0x80 != 0;
         let placed =
             stream.order.put(sequence, Packet { bytes: packet.to_vec(), timestamp, marker, starts_key, at: now });
-        if placed == Placed::Twice {
+        if placed == Insertion::Duplicate {
             return None;
         }
         stream.line.arrived(timestamp, now);
         match placed {
-            Placed::Late => {
+            Insertion::Late => {
                 self.missing.late += 1;
                 delay.note(self.track, now.saturating_sub(stream.line.due(timestamp)));
                 return None;
             }
-            Placed::Anew => stream.after_loss = true,
-            Placed::Waits | Placed::Twice => {}
+            Insertion::Reset => stream.after_loss = true,
+            Insertion::Buffered | Insertion::Duplicate => {}
         }
         Some(())
     }
@@ -285,14 +291,14 @@ impl Incoming {
         if !self.track.is_video() && !keeps {
             return Some(stream.hole(gap).1 + delay);
         }
-        let key = gap.before_key.then_some(KEY_PATIENCE);
-        let ask = (stream.asked != Some(gap.since)).then_some(ASK_AFTER);
-        [key, ask].into_iter().flatten().chain([PATIENCE]).min().map(|wait| gap.since + wait)
+        let key = gap.before_key.then_some(KEY_FRAME_TIMEOUT);
+        let ask = (stream.asked != Some(gap.since)).then_some(KEY_FRAME_REQUEST_AFTER);
+        [key, ask].into_iter().flatten().chain([NACK_TIMEOUT]).min().map(|wait| gap.since + wait)
     }
 }
 
 impl Stream {
-    fn new(ssrc: u32, line: Timeline) -> Self {
+    fn new(ssrc: u32, line: PlayoutClock) -> Self {
         let order = Reorder::default();
         // A decoder must not take it for what comes behind the stream before.
         Self { ssrc, line, order, report: None, last: None, after_loss: true, hole: None, asked: None }

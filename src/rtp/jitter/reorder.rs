@@ -24,15 +24,15 @@ pub(super) struct Packet {
 
 /// What became of a packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Placed {
+pub(super) enum Insertion {
     /// It waits for its turn, which may be now.
-    Waits,
+    Buffered,
     /// It had been given up.
     Late,
     /// It had come before.
-    Twice,
+    Duplicate,
     /// The order began anew with it.
-    Anew,
+    Reset,
 }
 
 /// What is missing before the first packet that waits.
@@ -59,27 +59,27 @@ pub(super) struct Reorder {
 
 impl Reorder {
     /// Takes a packet.
-    pub(super) fn put(&mut self, sequence: u16, packet: Packet) -> Placed {
+    pub(super) fn put(&mut self, sequence: u16, packet: Packet) -> Insertion {
         let next = *self.next.get_or_insert(first(sequence));
         let ahead = sequence.wrapping_sub(next as u16).cast_signed();
         if !(-JUMP..=JUMP).contains(&ahead) || self.waiting.len() >= MOST_WAITING {
             *self = Self { next: Some(first(sequence)), ..Self::default() };
             self.waiting.insert(first(sequence), packet);
-            return Placed::Anew;
+            return Insertion::Reset;
         }
         if ahead < 0 {
-            return Placed::Late;
+            return Insertion::Late;
         }
         let place = next + u64::from(ahead.unsigned_abs());
         if self.waiting.contains_key(&place) {
-            return Placed::Twice;
+            return Insertion::Duplicate;
         }
         let starts_key = packet.starts_key;
         self.waiting.insert(place, packet);
         if let Some(gap) = &mut self.gap {
             gap.before_key |= starts_key;
         }
-        Placed::Waits
+        Insertion::Buffered
     }
 
     /// The next packet, if it is there.
@@ -146,7 +146,7 @@ mod tests {
         Packet { bytes: vec![n as u8], timestamp: u32::from(n) * 10, marker: true, starts_key, at }
     }
 
-    fn put(reorder: &mut Reorder, n: u16) -> Placed {
+    fn put(reorder: &mut Reorder, n: u16) -> Insertion {
         reorder.put(n, packet(n, false))
     }
 
@@ -157,10 +157,10 @@ mod tests {
     #[test]
     fn order_is_restored_over_the_wrap() {
         let mut reorder = Reorder::default();
-        assert_eq!([65534, 0, 1, 65535].map(|n| put(&mut reorder, n)), [Placed::Waits; 4]);
+        assert_eq!([65534, 0, 1, 65535].map(|n| put(&mut reorder, n)), [Insertion::Buffered; 4]);
         assert_eq!(popped(&mut reorder), [254, 255, 0, 1]);
-        assert_eq!((put(&mut reorder, 0), put(&mut reorder, 65535)), (Placed::Late, Placed::Late));
-        assert_eq!((put(&mut reorder, 3), put(&mut reorder, 3)), (Placed::Waits, Placed::Twice));
+        assert_eq!((put(&mut reorder, 0), put(&mut reorder, 65535)), (Insertion::Late, Insertion::Late));
+        assert_eq!((put(&mut reorder, 3), put(&mut reorder, 3)), (Insertion::Buffered, Insertion::Duplicate));
     }
 
     #[test]
@@ -201,9 +201,10 @@ mod tests {
         for n in [1, 3] {
             put(&mut reorder, n);
         }
-        assert_eq!(put(&mut reorder, 20_000), Placed::Anew);
+        assert_eq!(put(&mut reorder, 20_000), Insertion::Reset);
         assert_eq!((popped(&mut reorder), reorder.gap()), (vec![20_000u16 as u8], None));
-        let waits = (20_002..).map(|n| put(&mut reorder, n)).take_while(|placed| *placed == Placed::Waits).count();
+        let waits =
+            (20_002..).map(|n| put(&mut reorder, n)).take_while(|placed| *placed == Insertion::Buffered).count();
         assert_eq!(waits, MOST_WAITING);
         assert_eq!(popped(&mut reorder).len(), 1);
     }

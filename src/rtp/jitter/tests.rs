@@ -1,5 +1,8 @@
 //! A lecture over simulated networks: sound 50 times and a picture of three packets 30 times a second.
 
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+
 use super::*;
 
 /// What a network does to a packet: how many milliseconds it takes; none: it is lost.
@@ -8,7 +11,7 @@ type Network = fn(Track, u16) -> Option<u64>;
 struct Lecture {
     playout: JitterBuffer,
     /// What was played: when, what, in milliseconds.
-    log: Vec<(u64, Track, Played)>,
+    log: Vec<(u64, Track, PlayoutEvent)>,
 }
 
 fn ms(ms: u64) -> Duration {
@@ -65,8 +68,8 @@ impl Lecture {
 
     /// Of each packet that was played: when, its number, and its time.
     fn packets(&self, of: Track) -> Vec<(u64, u16, u64)> {
-        let packet = |(now, track, played): &(u64, Track, Played)| match played {
-            Played::Packet { bytes, due, .. } if *track == of => {
+        let packet = |(now, track, played): &(u64, Track, PlayoutEvent)| match played {
+            PlayoutEvent::Packet { bytes, due, .. } if *track == of => {
                 Some((*now, u16::from_be_bytes([bytes[2], bytes[3]]), due.as_millis() as u64))
             }
             _ => None,
@@ -75,15 +78,15 @@ impl Lecture {
     }
 
     fn holes(&self) -> Vec<(u64, u64, u64)> {
-        let hole = |(now, _, played): &(u64, Track, Played)| match played {
-            Played::Hole { due, lasts } => Some((*now, due.as_millis() as u64, lasts.as_millis() as u64)),
+        let hole = |(now, _, played): &(u64, Track, PlayoutEvent)| match played {
+            PlayoutEvent::Concealment { due, lasts } => Some((*now, due.as_millis() as u64, lasts.as_millis() as u64)),
             _ => None,
         };
         self.log.iter().filter_map(hole).collect()
     }
 
     fn wanted_keys(&self) -> Vec<u64> {
-        self.log.iter().filter(|(.., played)| *played == Played::KeyFrameWanted).map(|(now, ..)| *now).collect()
+        self.log.iter().filter(|(.., played)| *played == PlayoutEvent::KeyFrameNeeded).map(|(now, ..)| *now).collect()
     }
 }
 
@@ -102,8 +105,8 @@ fn what_comes_in_order_is_played_at_once_each_in_its_time() {
             .all(|(now, n, due)| now.abs_diff(u64::from(*n / 3) * 1000 / 30 + 5) == 0 && now.abs_diff(*due) <= 1),
         "{screen:?}"
     );
-    assert_eq!(lecture.playout.delay(), LEAST_DELAY);
-    assert_eq!(lecture.playout.missing(Track::Screen), Missing::default());
+    assert_eq!(lecture.playout.delay(), MIN_DELAY);
+    assert_eq!(lecture.playout.missing(Track::Screen), LossStats::default());
 }
 
 #[test]
@@ -172,7 +175,7 @@ fn a_picture_is_worth_waiting_for_and_the_delay_makes_room() {
     let screen = lecture.packets(Track::Screen);
     assert_eq!(screen.len(), 1800);
     assert!(screen.iter().map(|(_, n, _)| *n).eq(0..1800));
-    assert_eq!(lecture.playout.missing(Track::Screen), Missing::default());
+    assert_eq!(lecture.playout.missing(Track::Screen), LossStats::default());
     assert_eq!(lecture.wanted_keys().len(), 2, "the long ones are about as long as a key frame takes");
     let late = screen[900..].iter().filter(|(now, _, due)| now - due > lecture.playout.delay().as_millis() as u64);
     assert!(late.count() < 45, "95 % come in time");
@@ -196,7 +199,7 @@ fn what_is_not_repaired_ends_with_a_key_frame() {
     let screen = lecture.packets(Track::Screen);
     assert_eq!(screen.iter().find(|(_, n, _)| *n == 92).map(|(now, ..)| *now), Some(1000 + 5 + 600), "given up");
     let after_loss = lecture.log.iter().filter(|(_, track, played)| {
-        *track == Track::Screen && matches!(played, Played::Packet { after_loss: true, .. })
+        *track == Track::Screen && matches!(played, PlayoutEvent::Packet { after_loss: true, .. })
     });
     assert_eq!(after_loss.count(), 2, "the start, and what is behind the gap");
 }
@@ -288,20 +291,15 @@ fn a_teacher_that_comes_back_is_played_by_the_same() {
     other[11] = 99;
     playout.take(Track::Screen, &other, ms(5000), |track, played| log.push((5000, track, played)));
     assert_eq!(log.len(), 1);
-    assert!(matches!(&log[0].2, Played::Packet { due, after_loss: true, .. } if *due == ms(5000)), "{log:?}");
+    assert!(matches!(&log[0].2, PlayoutEvent::Packet { due, after_loss: true, .. } if *due == ms(5000)), "{log:?}");
 }
 
 #[test]
 fn whatever_comes_nothing_breaks_and_nothing_grows() {
     for seed in 1..20u64 {
         let mut lecture = Lecture::new(Latency::AUTO);
-        let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        let mut random = |below: u64| {
-            state ^= state << 13;
-            state ^= state >> 7;
-            state ^= state << 17;
-            state % below
-        };
+        let mut rng = StdRng::seed_from_u64(seed);
+        let mut random = |below: u64| rng.random_range(0..below);
         let (mut now, mut played) = (0, 0);
         for n in 0..3000u64 {
             now += random(40);
@@ -323,6 +321,6 @@ fn whatever_comes_nothing_breaks_and_nothing_grows() {
             );
         }
         assert!(played < 20_000, "seed {seed}: {played}");
-        assert!((LEAST_DELAY..=MOST_DELAY).contains(&lecture.playout.delay()));
+        assert!((MIN_DELAY..=MAX_DELAY).contains(&lecture.playout.delay()));
     }
 }

@@ -15,7 +15,7 @@ use rtc::rtp_transceiver::rtp_sender::{
 use rtc::shared::error::Error;
 
 use super::Peer;
-use crate::congestion::{Controller, Offered};
+use crate::congestion::{Adaptation, Offered};
 use crate::id::UserId;
 use crate::rtp::{Codec, Encoding, MAX_FIRST_SEQUENCE_NUMBER, RtxStream, Subscription, Tier, Track};
 use crate::sdp::answer;
@@ -94,18 +94,17 @@ impl Peer {
             twcc = agreed.transport.or(twcc);
             has_rtx &= agreed.rtx.is_some() || !track.is_video();
             let best = tiers.iter().find(|e| (e.track, e.codec) == (track, codec)).map_or(Tier::Full, |e| e.tier);
-            let first = rand::random::<u16>() & MAX_FIRST_SEQUENCE_NUMBER;
-            let subscription = Subscription::new(ssrc, agreed.payload_type, first, best);
-            let rtx = agreed.rtx.map(|payload_type| RtxStream::new(rtx_ssrc, payload_type));
+            let first = || rand::random::<u16>() & MAX_FIRST_SEQUENCE_NUMBER;
+            let subscription = Subscription::new(ssrc, agreed.payload_type, first(), best);
+            let rtx = agreed.rtx.map(|payload_type| RtxStream::new(rtx_ssrc, payload_type, first()));
             senders.push(Sender::new((track, codec), id, subscription, rtx));
             rtp_senders.push((ssrc, id));
         }
         // Without RTX a packet of video is retransmitted under its own nonce, so that it can't get another number.
         let transport = Transport::new(connection, keys, rtp_senders, twcc.filter(|_| has_rtx));
-        let control = Controller::new(now, offered(&senders, tiers));
-        let control = if context.adapts { control } else { control.staying() };
+        let adaptation = Adaptation::new(now, offered(&senders, tiers), context.adapts);
         let ice = (attribute("a=ice-ufrag:"), attribute("a=ice-pwd:"));
-        Ok((Self::new(now, user, ice, transport, senders, control), answer))
+        Ok((Self::new(now, user, ice, transport, senders, adaptation), answer))
     }
 }
 

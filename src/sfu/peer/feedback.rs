@@ -1,83 +1,146 @@
-//! What a student's feedback does: repairs, a picture that begins anew, and what is known of its way.
+//! What a peer's feedback changes: retransmissions, key frames, and the tiers that it gets. The decisions are made by
+//! [`Adaptation`](crate::congestion::Adaptation).
 
-use super::Peer;
-use crate::congestion::LastRepair;
+use super::{Peer, Phase, offered};
+use crate::congestion::{Actions, Change, CommonTrouble, Rates, Trouble};
+use crate::protocol::channel::{PublisherMessage, SentTier, SentTiers, TierReason};
 use crate::rtcp::Feedback;
+use crate::rtp::{Codec, Encoding, PerCodec, Tier, Track};
 use crate::sfu::sender::{KeyFrameResponse, round_trip};
 use crate::sfu::senders::RetransmissionRequest;
 use crate::sfu::transport::SendContext;
 
-/// What came of a student's feedback.
+/// What is known of all peers of a worker.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::sfu) struct ClassNow<'a> {
+    /// The bit rates of the encodings.
+    pub(in crate::sfu) rates: &'a PerCodec<Rates>,
+    /// Trouble that many peers have in the same instant.
+    pub(in crate::sfu) common: &'a CommonTrouble,
+}
+
+/// What came of a peer's feedback.
 #[derive(Debug, Default)]
 pub(in crate::sfu) struct FeedbackOutcome {
-    /// It told how its packets come.
+    /// It reported how packets arrive, by which the peer can be adapted.
     pub(in crate::sfu) reported: bool,
-    /// Its picture begins anew.
-    pub(in crate::sfu) recovers: bool,
-    /// What it gets again.
+    /// A track starts again with a key frame.
+    pub(in crate::sfu) restarts: bool,
+    /// Packets to send again.
     pub(in crate::sfu) retransmissions: Vec<RetransmissionRequest>,
 }
 
 impl Peer {
-    /// Takes what a student says of what it got.
+    /// Takes one message of an RTCP compound.
     pub(super) fn on_rtcp(&mut self, cx: &mut SendContext<'_>, feedback: Feedback<'_>, outcome: &mut FeedbackOutcome) {
         let now = cx.now;
         match feedback {
-            Feedback::Missing(ssrc, numbers) => {
+            Feedback::Nack(ssrc, numbers) => {
                 for number in numbers {
                     self.stats.nacked += 1;
-                    // First the budget: it costs nothing to look at, and a datagram may ask for thousands.
-                    if !self.repairs.has(cx.shared_rtx) {
-                        continue;
-                    }
-                    let Some(request) = self.senders.on_nack(cx.rings, ssrc, number) else { continue };
-                    let copies = match self.repaired.last(now, ssrc, number) {
-                        LastRepair::UnderWay => continue,
-                        LastRepair::None => 1,
-                        LastRepair::Lost => 2,
-                    };
-                    self.repaired.note(now, ssrc, number);
-                    for _ in 0..copies {
-                        if self.repairs.take(cx.shared_rtx) {
-                            self.stats.resent += 1;
-                            outcome.retransmissions.push(request);
-                        }
+                    let find = || self.senders.on_nack(cx.rings, ssrc, number);
+                    let allowed = self.adaptation.on_nack(now, (ssrc, number), cx.shared_rtx, find);
+                    if let Some((request, copies)) = allowed {
+                        self.stats.resent += copies as u64;
+                        outcome.retransmissions.extend(std::iter::repeat_n(request, copies));
                     }
                 }
             }
-            Feedback::PictureLost(ssrc) => {
-                outcome.recovers |= self.on_key_frame_request(cx, ssrc);
-            }
-            Feedback::Report(blocks) => {
+            Feedback::Pli(ssrc) => outcome.restarts |= self.on_key_frame_request(cx, ssrc),
+            Feedback::ReceiverReport(blocks) => {
                 let Some(worst) = blocks.iter().map(|block| block.fraction_lost).max() else { return };
                 let round_trip = blocks.iter().filter_map(|b| round_trip(b.last_sender_report, b.delay)).min();
                 self.stats.fraction_lost = f32::from(worst) / 256.0;
                 blocks.iter().for_each(|block| self.senders.on_total_lost(block.ssrc, block.total_lost));
-                round_trip.into_iter().for_each(|time| self.repaired.on_round_trip(time));
-                self.control.estimate().on_report(now, worst, round_trip);
+                self.adaptation.on_report(now, worst, round_trip);
                 outcome.reported = true;
             }
-            Feedback::Arrivals(arrivals) => {
+            Feedback::Transport(arrivals) => {
                 let (base, reference) = (arrivals.base, arrivals.reference);
-                self.control.estimate().on_feedback(now, base, reference, arrivals.statuses());
+                self.adaptation.estimate().on_feedback(now, base, reference, arrivals.statuses());
                 outcome.reported = true;
             }
-            Feedback::Most(bits_per_second) => {
-                self.control.estimate().on_remb(now, bits_per_second);
+            Feedback::Remb(bits_per_second) => {
+                self.adaptation.estimate().on_remb(now, bits_per_second);
                 outcome.reported = true;
             }
         }
     }
 
-    /// Gives whether there is something to send for it.
+    /// The peer can't decode the video of an SSRC (PLI, FIR). Gives whether there is something to send for it.
     fn on_key_frame_request(&mut self, cx: &mut SendContext<'_>, ssrc: u32) -> bool {
         let Some(tier) = self.senders.tier_of(ssrc) else { return false };
-        let allows = self.recoveries.may_begin_anew(cx.now, tier);
+        let allows = self.adaptation.may_restart(cx.now, tier);
         let Some(response) = self.senders.on_key_frame_request(cx, ssrc, allows) else { return false };
         self.stats.picture_losses += 1;
         if response == KeyFrameResponse::Restarted {
-            self.recoveries.begun_anew(cx.now, tier);
+            self.adaptation.restarted(cx.now, tier);
         }
         response != KeyFrameResponse::Limited
+    }
+
+    /// Changes what the peer gets to what its path carries. To be called after feedback and ten times a second. Gives
+    /// whether the data channel has a message to send.
+    pub(in crate::sfu) fn adapt(&mut self, cx: &mut SendContext<'_>, class: ClassNow<'_>) -> bool {
+        if self.phase != Phase::Live {
+            return false;
+        }
+        let video = self.senders.tracks().find(|(track, _)| track.is_video());
+        let rates = &class.rates[video.map_or(Codec::H264, |(_, codec)| codec)];
+        let Actions { change, starts_video, pace, probe } = self.adaptation.adapt(cx.now, rates, class.common);
+        if let Some(change) = change {
+            self.change_tiers(cx, change);
+        }
+        if starts_video {
+            self.start_video(cx);
+        }
+        let awaiting = self.senders.awaiting_key_frame();
+        self.adaptation.request_key_frames(cx.now, awaiting, &mut cx.requests.key_frames);
+        self.transport.set_pace(cx.now, pace);
+        let estimate = self.adaptation.estimate();
+        self.stats.queue_ms = estimate.queue().as_millis() as u32;
+        self.stats.estimate_kbps = estimate.told_kbps(cx.now);
+        if let Some(probe) = probe {
+            self.probe(cx, probe);
+        }
+        change.is_some()
+    }
+
+    /// Starts video, each track with a key frame.
+    pub(super) fn start_video(&mut self, cx: &mut SendContext<'_>) {
+        self.senders.start_video(cx);
+        self.adaptation.key_frames_requested(self.senders.awaiting_key_frame());
+    }
+
+    /// Changes the tiers, and enqueues a message to the student that says so.
+    fn change_tiers(&mut self, cx: &mut SendContext<'_>, change: Change) {
+        let Change { layers, is_urgent, reason, estimate_kbps } = change;
+        let requested = cx.requests.key_frames.len();
+        for track in [Track::Screen, Track::Camera] {
+            self.senders.set_tier(cx, track, layers.of(track), is_urgent);
+        }
+        cx.requests.encodings_changed = true;
+        self.stats.changes += 1;
+        self.adaptation.key_frames_requested(cx.requests.key_frames[requested..].iter().copied());
+        let sent = |track: Track| {
+            let has = self.senders.tracks().any(|(known, _)| known == track);
+            has.then(|| match layers.of(track) {
+                Some(Tier::Full) => SentTier::Full,
+                Some(Tier::Low) => SentTier::Low,
+                None => SentTier::None,
+            })
+        };
+        let tiers = SentTiers { screen: sent(Track::Screen), camera: sent(Track::Camera) };
+        let reason = reason.map(|trouble| match trouble {
+            Trouble::Loss => TierReason::Loss,
+            Trouble::Silence => TierReason::Silence,
+            Trouble::Delay => TierReason::Bandwidth,
+        });
+        self.channel.push(PublisherMessage::Tier { tiers, estimate_kbps, reason }.to_json().into());
+    }
+
+    /// Other encodings can be had than before.
+    pub(in crate::sfu) fn offer(&mut self, encodings: &[Encoding]) {
+        self.adaptation.offer(offered(&self.senders, encodings));
     }
 }

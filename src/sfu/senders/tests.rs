@@ -1,5 +1,5 @@
-//! Ten thousand random steps of a class with bad students in it, by the real sending code and a real socket: a healthy
-//! one gets byte for byte the same as alone, and no nonce is used for two packets. No clock decides anything.
+//! Ten thousand random steps of a class with bad students, by the real sending code and a real socket. A healthy student
+//! is sent byte for byte the same as if it was alone, and no nonce is used for two packets. No step depends on a clock.
 
 use std::collections::HashMap;
 use std::net::{SocketAddr, UdpSocket};
@@ -16,12 +16,12 @@ use super::super::encoders::EncoderRequests;
 use super::super::peer::media_track;
 use super::super::udp::{UdpReceiver, UdpSender};
 use super::*;
-use crate::congestion::{ClassRepairs, Line, Recoveries};
+use crate::congestion::{Adaptation, ClassRetransmissions, Offered, PathCapacity};
 use crate::rtp::{FrameAssembler, HEADER_BYTES, RtxStream, Subscription};
 use crate::sdp::engine;
 use crate::srtp::random::Random;
 
-/// The same class in every run.
+/// Every run has the same class.
 const SEED: u64 = 0x5eed_c1a5_5000_0005;
 
 const STEPS: usize = 10_000;
@@ -29,32 +29,32 @@ const STEPS: usize = 10_000;
 /// Time between two steps.
 const STEP: Duration = Duration::from_millis(8);
 
-/// A datagram that a step sends arrives at once on loopback; a missing one fails the test after this.
+/// Loopback delivers a datagram at once; a missing one fails the test after this time.
 const DEADLINE: Duration = Duration::from_secs(10);
 
 /// The largest payload of a packet.
 const PAYLOAD: u64 = 900;
 
-/// The first number of every stream: far later than students get, so that all of them roll over.
+/// The first sequence number of every stream, so late that all of them roll over.
 const FIRST: u16 = 60_000;
 
 const TRANSPORT_ID: u8 = 3;
 
-/// A way that the kernel refuses to send on: nobody has allowed a broadcast.
-const REFUSED_WAY: &str = "255.255.255.255:9";
+/// An address that the kernel refuses to send to, because broadcast is not allowed.
+const REFUSED_ADDRESS: &str = "255.255.255.255:9";
 
 /// What a student has negotiated.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Kind {
-    /// Transport-wide numbers, and retransmissions of their own kind.
+    /// Transport-wide sequence numbers and RTX.
     Modern,
-    /// Neither: packets go again as they were.
+    /// Neither: packets are retransmitted as they were.
     Plain,
-    /// As modern, but the kernel refuses whatever is sent to it.
+    /// As modern, but the kernel refuses to send to it.
     Unreachable,
 }
 
-/// A student, and all that has come to it.
+/// A student, and all that it has received.
 struct Student {
     kind: Kind,
     senders: Senders,
@@ -62,13 +62,13 @@ struct Student {
     estimate: Estimate,
     socket: UdpSocket,
     receiver: Context,
-    /// By SSRC: the highest index of a packet.
+    /// The highest packet index, by SSRC.
     highest: HashMap<u32, u64>,
-    /// By SSRC and index, which are the nonce: what was sealed.
+    /// The sealed packets, by SSRC and index, which make the nonce.
     sealed: HashMap<(u32, u64), Vec<u8>>,
-    /// What came, opened.
+    /// The packets, opened.
     got: Vec<Vec<u8>>,
-    /// How many came under a nonce that had been there: pictures, and sound.
+    /// How many packets came under a known nonce: of video and of audio.
     again: [usize; 2],
 }
 
@@ -78,7 +78,7 @@ const AUDIO: u32 = 10;
 const TRACKS: [(Track, Codec); 3] =
     [(Track::Audio, Codec::Opus), (Track::Screen, Codec::Vp8), (Track::Camera, Codec::Vp8)];
 
-/// What frames come in.
+/// The encodings of the lecture.
 const ENCODINGS: [Encoding; 5] = [
     Encoding { track: Track::Audio, tier: Tier::Full, codec: Codec::Opus },
     Encoding { track: Track::Screen, tier: Tier::Full, codec: Codec::Vp8 },
@@ -88,7 +88,7 @@ const ENCODINGS: [Encoding; 5] = [
 ];
 
 impl Student {
-    /// One whose packets we seal: the core has sent the first, long ago.
+    /// A student whose packets the SFU seals, as if the core had sent the first one.
     fn new(kind: Kind, now: Instant, from: SocketAddr) -> Self {
         let (provider, keys) = crate::srtp::capturing(default_provider().unwrap());
         let context = |crypto| {
@@ -109,12 +109,12 @@ impl Student {
             let (ssrc, rtx_ssrc) = (AUDIO + n as u32, 20 + n as u32);
             let id = connection.add_track(media_track(track, codec, ssrc, rtx_ssrc)).unwrap();
             let subscription = Subscription::new(ssrc, 96, FIRST, Tier::Full);
-            let rtx = RtxStream { ssrc: rtx_ssrc, payload_type: 97, next: FIRST.into() };
+            let rtx = RtxStream::new(rtx_ssrc, 97, FIRST);
             let has_rtx = kind != Kind::Plain && track.is_video();
             senders.push(Sender::new((track, codec), id, subscription, has_rtx.then_some(rtx)));
         }
         let to = match kind {
-            Kind::Unreachable => REFUSED_WAY.parse().unwrap(),
+            Kind::Unreachable => REFUSED_ADDRESS.parse().unwrap(),
             Kind::Modern | Kind::Plain => socket.local_addr().unwrap(),
         };
         let twcc = (kind != Kind::Plain).then_some(TRANSPORT_ID);
@@ -143,7 +143,7 @@ impl Student {
         work: impl FnOnce(&mut Self, &mut SendContext<'_>),
     ) -> EncoderRequests {
         let before = udp.sent.packets;
-        let (mut requests, mut shared_rtx) = (EncoderRequests::default(), ClassRepairs::default());
+        let (mut requests, mut shared_rtx) = (EncoderRequests::default(), ClassRetransmissions::default());
         let (requested, shared) = (&mut requests, &mut shared_rtx);
         work(self, &mut SendContext { now, rings, udp, requests: requested, shared_rtx: shared });
         for _ in before..udp.sent.packets {
@@ -174,7 +174,7 @@ impl Student {
         });
     }
 
-    /// Asks for packets again, of one track: the `newest` one, and so many before it.
+    /// Asks for packets of a track again: so many, from the `oldest` before the newest one on.
     fn ask_again(&mut self, now: Instant, ssrc: u32, (oldest, count): (u64, u16), rings: &Rings, udp: &mut UdpSender) {
         let newest = self.highest.get(&ssrc).copied().unwrap_or(FIRST.into());
         let first = newest.saturating_sub(oldest) as u16;
@@ -185,7 +185,7 @@ impl Student {
         });
     }
 
-    /// Something that the SFU does for a student in trouble, or that such a one does to it. Gives what it was.
+    /// A random act of a bad student, or of the SFU for one. Gives its number.
     fn misbehave(&mut self, random: &mut Random, now: Instant, rings: &Rings, udp: &mut UdpSender) -> usize {
         let track = if random.below(2) == 0 { Track::Screen } else { Track::Camera };
         let ssrc = AUDIO + random.below(4) as u32;
@@ -202,7 +202,7 @@ impl Student {
             2 | 3 => {
                 let bits_per_second = random.below(3_000_000) as u32;
                 let queue = Duration::from_millis(random.below(200));
-                s.transport.set_pace(now, (random.below(3) > 0).then_some(Line { bits_per_second, queue }));
+                s.transport.set_pace(now, (random.below(3) > 0).then_some(PathCapacity { bits_per_second, queue }));
             }
             4 => drop(s.senders.on_key_frame_request(cx, ssrc, random.below(2) == 0)),
             _ => {
@@ -214,7 +214,7 @@ impl Student {
     }
 }
 
-/// What the sources of a lecture give, the same in every run.
+/// The frames of a lecture, the same in every run.
 struct Lecture {
     random: Random,
     assemblers: [FrameAssembler; ENCODINGS.len()],
@@ -223,10 +223,10 @@ struct Lecture {
 
 impl Lecture {
     fn new() -> Self {
-        Self { random: Random(SEED), assemblers: ENCODINGS.map(FrameAssembler::new), sequence_number: 0 }
+        Self { random: Random::new(SEED), assemblers: ENCODINGS.map(FrameAssembler::new), sequence_number: 0 }
     }
 
-    /// The next frame: put into its ring, with its index there, and whether it is a key frame.
+    /// Puts the next frame into its ring. Gives its encoding, its index there, and whether it is a key frame.
     fn next(&mut self, step: usize, now: Instant, rings: &mut Rings) -> (Encoding, u64, bool) {
         let n = self.random.below(ENCODINGS.len() as u64) as usize;
         let encoding = ENCODINGS[n];
@@ -251,12 +251,12 @@ impl Lecture {
     }
 }
 
-/// A whole lecture for a healthy student and the `bad` ones; gives the healthy one, these, and how often each kind of
-/// step was done.
+/// Runs a lecture for a healthy student and the `bad` ones. Gives the healthy one, the bad ones, and how often each kind of
+/// act happened.
 fn run(bad: &[Kind], began: Instant) -> (Student, Vec<Student>, [usize; 8]) {
     let receiver = UdpReceiver::bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let mut udp = receiver.sender().unwrap();
-    let (mut rings, mut lecture, mut random) = (Rings::default(), Lecture::new(), Random(SEED ^ 0xbad));
+    let (mut rings, mut lecture, mut random) = (Rings::default(), Lecture::new(), Random::new(SEED ^ 0xbad));
     let mut healthy = Student::new(Kind::Modern, began, receiver.local());
     let mut bad: Vec<Student> = bad.iter().map(|kind| Student::new(*kind, began, receiver.local())).collect();
     let mut seen = [0; 8];
@@ -272,7 +272,7 @@ fn run(bad: &[Kind], began: Instant) -> (Student, Vec<Student>, [usize; 8]) {
                 });
             }
         }
-        // Some have their turn before the healthy one, and some after it.
+        // Some bad students have their turn before the healthy one, and some after it.
         let before = random.below(bad.len() as u64 + 1) as usize;
         let mut turns = |bad: &mut [Student], udp: &mut UdpSender| {
             for student in bad {
@@ -280,7 +280,7 @@ fn run(bad: &[Kind], began: Instant) -> (Student, Vec<Student>, [usize; 8]) {
                 if random.below(3) == 0 {
                     seen[student.misbehave(&mut random, now, &rings, udp)] += 1;
                 }
-                // Now and then one has no turn, and catches up later.
+                // Now and then a student has no turn, and catches up later.
                 if random.below(8) > 0 {
                     student.send(now, only, &rings, udp);
                 }
@@ -290,7 +290,7 @@ fn run(bad: &[Kind], began: Instant) -> (Student, Vec<Student>, [usize; 8]) {
         healthy.senders.on_frame(encoding, index, key);
         healthy.send(now, only, &rings, &mut udp);
         if step % 40 == 0 {
-            // Nobody is so healthy as never to miss a packet.
+            // A healthy student loses a packet now and then.
             healthy.ask_again(now, 11, (5, 1), &rings, &mut udp);
         }
         turns(&mut bad[before..], &mut udp);
@@ -304,30 +304,30 @@ async fn what_a_healthy_student_is_sent_does_not_depend_on_bad_ones() {
     let began = Instant::now();
     let (alone, ..) = run(&[], began);
     let (among_bad_ones, bad, seen) = run(&[Kind::Modern, Kind::Plain, Kind::Unreachable], began);
-    assert!(seen.iter().all(|count| *count > 100), "every kind of step was taken: {seen:?}");
+    assert!(seen.iter().all(|count| *count > 100), "every kind of act happened: {seen:?}");
     assert!(alone.got.len() > 20_000 && alone.senders.dropped() == 0, "{}", alone.got.len());
     assert!(alone.highest[&11] > 1 << 16, "the numbers rolled over, they are at {}", alone.highest[&11]);
     let different = alone.got.iter().zip(&among_bad_ones.got).position(|(a, b)| a != b);
-    assert_eq!(different, None, "the first packet that is another one");
+    assert_eq!(different, None, "the first packet that differs");
     assert_eq!(alone.got.len(), among_bad_ones.got.len());
-    assert_eq!(among_bad_ones.again, [0; 2], "each packet of a modern student has a number of its own");
+    assert_eq!(among_bad_ones.again, [0; 2], "each packet of a modern student has a nonce of its own");
     for student in &bad {
         let is_sent = !student.got.is_empty();
         assert_eq!(is_sent, student.kind != Kind::Unreachable);
-        let [pictures, sound] = student.again;
-        assert_eq!(pictures > 100, student.kind == Kind::Plain, "{pictures}");
-        assert_eq!(sound > 100, is_sent, "sound goes again as it was for everybody: {sound}");
+        let [video, audio] = student.again;
+        assert_eq!(video > 100, student.kind == Kind::Plain, "{video}");
+        assert_eq!(audio > 100, is_sent, "audio is retransmitted as it was: {audio}");
     }
-    assert!(bad[0].highest[&21] > u64::from(FIRST), "repairs of their own kind were sent");
+    assert!(bad[0].highest[&21] > u64::from(FIRST), "RTX was sent");
 }
 
 #[tokio::test]
-async fn who_is_so_far_behind_that_its_pictures_are_forgotten_has_a_key_frame_asked_for() {
+async fn a_key_frame_is_requested_for_a_student_whose_frames_have_left_the_ring() {
     let receiver = UdpReceiver::bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let mut udp = receiver.sender().unwrap();
     let (mut rings, mut lecture, now) = (Rings::default(), Lecture::new(), Instant::now());
     let mut student = Student::new(Kind::Modern, now, receiver.local());
-    // Key frames of all, and then without a turn for as long as it takes until nothing of its screen is left.
+    // Key frames of all encodings; then no turn until all frames of its screen have left the ring.
     let mut next = |student: &mut Student, rings: &mut Rings, step| {
         let (encoding, index, key) = lecture.next(step, now, rings);
         student.senders.on_frame(encoding, index, key);
@@ -343,9 +343,9 @@ async fn who_is_so_far_behind_that_its_pictures_are_forgotten_has_a_key_frame_as
         next(&mut student, &mut rings, step);
         step += 1;
     }
-    let (mut recoveries, mut key_frames) = (Recoveries::default(), Vec::new());
-    assert!(student.senders.awaiting_key_frame().all(|encoding| encoding != full), "it does not know it yet");
+    let (mut adaptation, mut key_frames) = (Adaptation::new(now, Offered::default(), true), Vec::new());
+    assert!(student.senders.awaiting_key_frame().all(|encoding| encoding != full), "not known yet");
     student.send(now, Some(Track::Screen), &rings, &mut udp);
-    recoveries.ask_for(now, student.senders.awaiting_key_frame(), &mut key_frames);
+    adaptation.request_key_frames(now, student.senders.awaiting_key_frame(), &mut key_frames);
     assert!(key_frames.contains(&full), "{key_frames:?}");
 }

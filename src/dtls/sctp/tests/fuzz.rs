@@ -341,7 +341,7 @@ fn mutated(random: &mut Random, mut packet: Vec<u8>) -> Vec<u8> {
 
 /// Peers that send random packets, until there were enough.
 fn run(seed: u64, measure: bool, is_enough: impl Fn(&Tally) -> bool) -> Tally {
-    let (mut random, mut tally) = (Random(seed), Tally::default());
+    let (mut random, mut tally) = (Random::new(seed), Tally::default());
     while !is_enough(&tally) {
         let mut session = Session::new(&mut random);
         tally.peers += 1;

@@ -8,7 +8,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use super::delay::MOST_DELAY;
+use super::target_delay::MAX_DELAY;
 
 /// How long the earliest arrival counts. Clocks of computers drift apart by a millisecond in this time.
 const REMEMBERED_SECONDS: u64 = 10;
@@ -32,7 +32,7 @@ const RISE: i64 = 100;
 
 /// The timestamps of one RTP stream.
 #[derive(Debug)]
-pub(super) struct Timeline {
+pub(super) struct PlayoutClock {
     rate: i128,
     /// The newest timestamp, and the ticks since the first one, which don't wrap.
     newest: (u32, i64),
@@ -46,7 +46,7 @@ pub(super) struct Timeline {
     jitter: f64,
 }
 
-impl Timeline {
+impl PlayoutClock {
     /// A line through the first packet.
     pub(super) fn new(clock_rate: u32, timestamp: u32, at: Duration) -> Self {
         let at = nanos(at);
@@ -99,7 +99,7 @@ impl Timeline {
         let mut recent = self.least.iter().rev().map(|(_, least)| *least);
         match (recent.next(), recent.next()) {
             // Nothing comes in time any more, however long it is waited for: the route has become that long.
-            (Some(now), Some(before)) if now.min(before) - all > nanos(MOST_DELAY) => now.min(before),
+            (Some(now), Some(before)) if now.min(before) - all > nanos(MAX_DELAY) => now.min(before),
             _ => all,
         }
     }
@@ -110,7 +110,7 @@ impl Timeline {
         let passed = (at - self.followed).max(0);
         self.followed = at;
         let step = wanted - self.offset;
-        self.offset += if at - self.begun < YOUNG || step < -JUMP || step > nanos(MOST_DELAY) {
+        self.offset += if at - self.begun < YOUNG || step < -JUMP || step > nanos(MAX_DELAY) {
             step
         } else if step < 0 {
             step.max(-passed / FALL)
@@ -165,7 +165,7 @@ mod tests {
     }
 
     /// 30 pictures a second, from the given picture on, each delayed by some milliseconds.
-    fn play(line: &mut Timeline, pictures: std::ops::Range<u64>, delay: impl Fn(u64) -> u64) {
+    fn play(line: &mut PlayoutClock, pictures: std::ops::Range<u64>, delay: impl Fn(u64) -> u64) {
         for n in pictures {
             let arrival = at(1000 + n * 1000 / 30 + delay(n));
             line.arrived((n * 3000) as u32, arrival);
@@ -174,13 +174,13 @@ mod tests {
     }
 
     /// By how many milliseconds a picture that the network does not delay would be put later than it came.
-    fn behind(line: &Timeline, n: u64) -> i64 {
+    fn behind(line: &PlayoutClock, n: u64) -> i64 {
         (nanos(line.due((n * 3000) as u32)) - nanos(at(1000 + n * 1000 / 30))) / MS
     }
 
     #[test]
     fn the_line_lies_on_the_earliest_arrivals() {
-        let mut line = Timeline::new(90_000, 0, at(1040));
+        let mut line = PlayoutClock::new(90_000, 0, at(1040));
         play(&mut line, 0..300, |n| n * 27 % 40);
         assert!((0..=2).contains(&behind(&line, 300)), "{}", behind(&line, 300));
         assert!((5.0..20.0).contains(&(line.jitter() / 1e6)), "{}", line.jitter());
@@ -189,14 +189,14 @@ mod tests {
     #[test]
     fn a_start_older_than_live_is_caught_up_at_once() {
         // The last 1.5 s come in one moment, the oldest first.
-        let mut line = Timeline::new(90_000, 0, at(2500));
+        let mut line = PlayoutClock::new(90_000, 0, at(2500));
         play(&mut line, 0..46, |n| 1500 - n * 1000 / 30);
         assert!((0..=40).contains(&behind(&line, 46)), "{}", behind(&line, 46));
     }
 
     #[test]
     fn a_stall_leaves_the_line_where_it_is() {
-        let mut line = Timeline::new(90_000, 0, at(1000));
+        let mut line = PlayoutClock::new(90_000, 0, at(1000));
         play(&mut line, 0..300, |_| 0);
         // A second of nothing, and then everything at once.
         play(&mut line, 300..330, |n| 1000 - (n - 300) * 1000 / 30);
@@ -208,7 +208,7 @@ mod tests {
     fn clocks_that_drift_are_followed_in_both_directions() {
         for skew in [-200i64, 200] {
             // Parts in a million: 60 ms in 5 minutes.
-            let mut line = Timeline::new(90_000, 0, at(1000));
+            let mut line = PlayoutClock::new(90_000, 0, at(1000));
             let drift = |n: u64| 100 + (n as i64 * 1000 / 30) * skew / 1_000_000;
             play(&mut line, 0..9000, |n| drift(n).unsigned_abs());
             let off = behind(&line, 9000) - drift(9000);
@@ -218,7 +218,7 @@ mod tests {
 
     #[test]
     fn a_longer_route_is_followed_slowly_and_a_much_longer_one_soon() {
-        let mut line = Timeline::new(90_000, 0, at(1000));
+        let mut line = PlayoutClock::new(90_000, 0, at(1000));
         play(&mut line, 0..300, |_| 0);
         play(&mut line, 300..540, |_| 300);
         assert_eq!(behind(&line, 540), 0, "it may be a queue that empties again");
@@ -232,7 +232,7 @@ mod tests {
 
     #[test]
     fn timestamps_wrap_and_jump() {
-        let mut line = Timeline::new(90_000, u32::MAX - 1000, at(1000));
+        let mut line = PlayoutClock::new(90_000, u32::MAX - 1000, at(1000));
         line.arrived(2000, at(1034));
         line.follow(line.wanted(), at(1034));
         assert!((1033..=1034).contains(&line.due(2000).as_millis()));

@@ -8,10 +8,10 @@ use serde::{Deserialize, Serialize};
 use crate::rtp::Track;
 
 /// The least adaptive delay: a scheduler's hiccup at either end.
-pub const LEAST_DELAY: Duration = Duration::from_millis(20);
+pub const MIN_DELAY: Duration = Duration::from_millis(20);
 
 /// The most adaptive delay: a lecture that comes later than this is no conversation any more.
-pub const MOST_DELAY: Duration = Duration::from_millis(500);
+pub const MAX_DELAY: Duration = Duration::from_millis(500);
 
 /// What is waited for at first, before anything is known: three repairs on a LAN.
 const FIRST: Duration = Duration::from_millis(80);
@@ -23,7 +23,7 @@ const IN_TIME: f64 = 0.97;
 /// The lateness that a column of the histogram stands for.
 const COLUMN: Duration = Duration::from_millis(5);
 
-/// Columns up to [`MOST_DELAY`].
+/// Columns up to [`MAX_DELAY`].
 const COLUMNS: usize = 101;
 
 /// How often the delay is looked at.
@@ -57,8 +57,8 @@ pub enum Latency {
 }
 
 impl Latency {
-    /// Between [`LEAST_DELAY`] and [`MOST_DELAY`].
-    pub const AUTO: Self = Self::Adaptive { least: LEAST_DELAY, most: MOST_DELAY };
+    /// Between [`MIN_DELAY`] and [`MAX_DELAY`].
+    pub const AUTO: Self = Self::Adaptive { least: MIN_DELAY, most: MAX_DELAY };
 
     /// The delay at the start.
     pub fn first(self) -> Duration {
@@ -82,7 +82,7 @@ impl fmt::Display for Latency {
 
 /// Finds the delay: up at once, down slowly; one for all tracks, so that they stay together.
 #[derive(Debug)]
-pub(super) struct Delay {
+pub(super) struct TargetDelay {
     latency: Latency,
     now: Duration,
     tracks: [Lateness; 3],
@@ -105,7 +105,7 @@ impl Default for Lateness {
     }
 }
 
-impl Delay {
+impl TargetDelay {
     pub(super) fn new(latency: Latency) -> Self {
         Self { latency, now: latency.first(), tracks: Default::default(), looked: Duration::ZERO, quiet: None }
     }
@@ -121,7 +121,7 @@ impl Delay {
         let lateness = &mut self.tracks[track as usize];
         // What comes after a stall is late, the first most. If the worst of it could not be waited for, none of it is
         // a reason to wait longer from now on.
-        if late > MOST_DELAY {
+        if late > MAX_DELAY {
             lateness.stalled = true;
         } else if late <= now {
             lateness.stalled = false;
@@ -197,7 +197,7 @@ mod tests {
     }
 
     /// Plays 30 pictures a second; gives the delay at the end of each second.
-    fn play(delay: &mut Delay, seconds: std::ops::Range<u64>, late: impl Fn(u64) -> u64) -> Vec<u128> {
+    fn play(delay: &mut TargetDelay, seconds: std::ops::Range<u64>, late: impl Fn(u64) -> u64) -> Vec<u128> {
         let mut ends = Vec::new();
         for n in seconds.start * 30..seconds.end * 30 {
             delay.note(Track::Screen, ms(late(n)));
@@ -211,14 +211,14 @@ mod tests {
 
     #[test]
     fn a_quiet_network_comes_down_to_the_least_and_stays() {
-        let mut delay = Delay::new(Latency::AUTO);
+        let mut delay = TargetDelay::new(Latency::AUTO);
         let ends = play(&mut delay, 0..20, |_| 2);
         assert_eq!((ends[0], ends[3], ends[10], ends[19]), (80, 50, 20, 20), "{ends:?}");
     }
 
     #[test]
     fn it_goes_up_at_once_and_down_slowly() {
-        let mut delay = Delay::new(Latency::AUTO);
+        let mut delay = TargetDelay::new(Latency::AUTO);
         play(&mut delay, 0..20, |_| 2);
         // Every tenth picture needs a repair, which takes 90 ms.
         let repaired = play(&mut delay, 20..40, |n| if n % 10 == 0 { 90 } else { 3 });
@@ -231,29 +231,29 @@ mod tests {
     #[test]
     fn jitter_is_covered_within_its_bounds() {
         for (jitter, least, most) in [(40u64, 40, 50), (150, 140, 160), (450, 430, 460)] {
-            let mut delay = Delay::new(Latency::AUTO);
+            let mut delay = TargetDelay::new(Latency::AUTO);
             let ends = play(&mut delay, 0..30, |n| n * 7919 % jitter);
             assert!(ends[5..].iter().all(|end| (least..=most).contains(end)), "{jitter}: {ends:?}");
         }
-        let mut bounded = Delay::new(Latency::Adaptive { least: ms(40), most: ms(200) });
+        let mut bounded = TargetDelay::new(Latency::Adaptive { least: ms(40), most: ms(200) });
         assert_eq!(play(&mut bounded, 0..1, |n| n * 7919 % 450), [200]);
         assert_eq!(play(&mut bounded, 1..60, |_| 0)[58], 40);
     }
 
     #[test]
     fn a_stall_that_no_delay_covers_changes_nothing_and_a_short_one_does() {
-        let mut delay = Delay::new(Latency::AUTO);
+        let mut delay = TargetDelay::new(Latency::AUTO);
         play(&mut delay, 0..20, |_| 2);
         let stall = |length: u64| move |n: u64| if n < 630 { length.saturating_sub((n - 600) * 33) } else { 2 };
         assert!(play(&mut delay, 20..30, stall(1000)).iter().all(|end| *end == 20));
-        let mut delay = Delay::new(Latency::AUTO);
+        let mut delay = TargetDelay::new(Latency::AUTO);
         play(&mut delay, 0..20, |_| 2);
         assert!(play(&mut delay, 20..21, stall(400))[0] > 200);
     }
 
     #[test]
     fn a_short_pause_of_the_receiver_changes_nothing() {
-        let mut delay = Delay::new(Latency::AUTO);
+        let mut delay = TargetDelay::new(Latency::AUTO);
         play(&mut delay, 0..20, |_| 2);
         delay.stood_still();
         let late = |n: u64| if n < 615 { 400u64.saturating_sub((n - 600) * 33) } else { 2 };
@@ -262,9 +262,9 @@ mod tests {
 
     #[test]
     fn a_fixed_delay_is_fixed_and_the_neediest_track_decides() {
-        let mut fixed = Delay::new(Latency::Fixed(ms(20)));
+        let mut fixed = TargetDelay::new(Latency::Fixed(ms(20)));
         assert_eq!(play(&mut fixed, 0..2, |_| 300), [20, 20]);
-        let mut delay = Delay::new(Latency::AUTO);
+        let mut delay = TargetDelay::new(Latency::AUTO);
         for n in 0..300u64 {
             delay.note(Track::Audio, ms(1));
             delay.note(Track::Camera, ms(130));

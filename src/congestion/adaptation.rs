@@ -1,0 +1,226 @@
+//! All decisions about one peer: which layers it gets, how fast, what is probed, and what is sent again.
+//!
+//! [`Adaptation`] does no I/O and reads no clock. `sfu::Peer` tells it of sent packets and of RTCP feedback and carries
+//! out what it decides; the scenario tests do the same in virtual time.
+
+use std::time::{Duration, Instant};
+
+use super::budget::{ClassRetransmissions, LastRetransmission, PathState, RecentRetransmissions, RetransmissionBudget};
+use super::common::CommonTrouble;
+use super::estimate::{Estimate, Trouble};
+use super::layers::{Layers, Offered, Rates};
+use super::pacer::PathCapacity;
+use super::probe::Probe;
+use super::recovery::KeyFrameRecovery;
+use super::selection::{Decision, LayerSelection, Reason};
+use super::startup::{StartupProbe, StartupStep};
+use crate::rtp::{Encoding, Tier};
+
+/// Packets that wait longer than this in front of the narrowest link leave no room for many retransmissions.
+const LONG_QUEUE: Duration = Duration::from_millis(100);
+
+/// Video is paced for so long after more of it was decided on: the key frame that it begins with is larger than many a
+/// queue, and losing it would look like a path that does not carry it.
+const PACED_AFTER_MORE: Duration = Duration::from_secs(2);
+
+/// What the sender has to do after [`Adaptation::adapt`].
+#[derive(Debug, Default, Clone, Copy)]
+pub(crate) struct Actions {
+    /// Other layers are sent from now on.
+    pub(crate) change: Option<Change>,
+    /// Video begins, after the startup probe. Any `change` is made first.
+    pub(crate) starts_video: bool,
+    /// Video is paced for this path; none: it is not paced.
+    pub(crate) pace: Option<PathCapacity>,
+    /// Padding to be sent at once.
+    pub(crate) probe: Option<Probe>,
+}
+
+/// Other layers than before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Change {
+    /// The layers.
+    pub(crate) layers: Layers,
+    /// Whether the old layers end at once. Otherwise they are sent until the new ones have a key frame.
+    pub(crate) is_urgent: bool,
+    /// Why the peer gets less than the best that is offered; none where it gets the best.
+    pub(crate) reason: Option<Trouble>,
+    /// What the path carries in kbit/s, as told to people.
+    pub(crate) estimate_kbps: Option<u32>,
+}
+
+/// The decisions about one peer.
+#[derive(Debug)]
+pub(crate) struct Adaptation {
+    selection: LayerSelection,
+    /// While audio is sent and video waits for the startup probe.
+    startup: Option<StartupProbe>,
+    /// The last trouble that took layers away, until the peer has the best again.
+    reason: Option<Trouble>,
+    /// Video is paced until then, also where the peer has the best.
+    paced_until: Option<Instant>,
+    is_delayed: bool,
+    retransmissions: RetransmissionBudget,
+    retransmitted: RecentRetransmissions,
+    key_frames: KeyFrameRecovery,
+}
+
+impl Adaptation {
+    /// For a new peer. Without `adapts` it gets the best layers whatever it reports.
+    pub(crate) fn new(now: Instant, offered: Offered, adapts: bool) -> Self {
+        let selection = LayerSelection::new(now, offered);
+        Self {
+            selection: if adapts { selection } else { selection.staying() },
+            startup: None,
+            reason: None,
+            paced_until: None,
+            is_delayed: false,
+            retransmissions: RetransmissionBudget::default(),
+            retransmitted: RecentRetransmissions::default(),
+            key_frames: KeyFrameRecovery::default(),
+        }
+    }
+
+    /// The connection stands. Gives whether video begins at once; with `probes_first` it waits for a startup probe.
+    pub(crate) fn start(&mut self, now: Instant, probes_first: bool) -> bool {
+        self.startup = probes_first.then(|| StartupProbe::new(now));
+        !probes_first
+    }
+
+    /// The bandwidth estimate, which must hear of each packet that is sent.
+    pub(crate) fn estimate(&mut self) -> &mut Estimate {
+        self.selection.estimate()
+    }
+
+    /// Media packets were sent for the first time.
+    pub(crate) fn on_media_sent(&mut self, packets: usize) {
+        let path = PathState { is_delayed: self.is_delayed, lost: self.selection.estimate().lost() };
+        self.retransmissions.sent(packets, path);
+    }
+
+    /// The first startup probe, once. Ask as soon as padding can be sent.
+    pub(crate) fn first_probe(&mut self) -> Option<Probe> {
+        self.startup.as_mut()?.wants_first_probe().then_some(Probe::FIRST)
+    }
+
+    /// Other encodings can be had; [`adapt`](Self::adapt) tells what comes of it.
+    pub(crate) fn offer(&mut self, offered: Offered) {
+        self.selection.offer(offered);
+    }
+
+    /// This process stood still until now, which says nothing about the path.
+    pub(crate) fn stood_still(&mut self, now: Instant) {
+        self.selection.stood_still(now);
+    }
+
+    /// Since when the peer is in trouble, if it is; none where video has not begun.
+    pub(crate) fn troubled_since(&self) -> Option<Option<Instant>> {
+        self.startup.is_none().then(|| self.selection.troubled_since())
+    }
+
+    /// Decides what is sent from now on. Call it after each feedback and ten times a second.
+    pub(crate) fn adapt(&mut self, now: Instant, rates: &Rates, common: &CommonTrouble) -> Actions {
+        let mut actions = Actions::default();
+        let decision = if let Some(startup) = &mut self.startup {
+            let (clusters, line) = self.selection.estimate().first_clusters(now);
+            match startup.step(now, clusters, line, self.selection.needed(rates)) {
+                StartupStep::Wait => None,
+                StartupStep::Probe => {
+                    actions.probe = Some(Probe::FIRST);
+                    None
+                }
+                StartupStep::Begin(line) => {
+                    self.startup = None;
+                    actions.starts_video = true;
+                    line.and_then(|line| self.selection.begin(now, rates, line))
+                }
+            }
+        } else {
+            let decision = self.selection.decide(now, rates, common);
+            self.is_delayed = self.selection.estimate().queue() > LONG_QUEUE;
+            actions.probe = self.selection.probe(now);
+            decision
+        };
+        actions.change = decision.map(|decision| self.change(now, decision));
+        let is_paced = self.reason.is_some() || self.paced_until.is_some_and(|until| now < until);
+        actions.pace = if is_paced { self.pace(now, rates) } else { None };
+        actions
+    }
+
+    fn pace(&mut self, now: Instant, rates: &Rates) -> Option<PathCapacity> {
+        // A REMB is no more than 1.5 times what arrives: video that is paced by it may stay below it for ever.
+        let least = if self.selection.estimate().knows_every_packet() { 0 } else { self.selection.cost(rates) };
+        let estimate = self.selection.estimate();
+        let queue = estimate.queue();
+        estimate.bits_per_second(now).map(|bits| PathCapacity { bits_per_second: bits.max(least), queue })
+    }
+
+    fn change(&mut self, now: Instant, Decision { layers, reason, estimate_kbps }: Decision) -> Change {
+        let has_less = !self.selection.has_the_best();
+        self.paced_until = (reason == Reason::Up).then_some(now + PACED_AFTER_MORE);
+        let is_urgent = matches!(reason, Reason::Down(_));
+        self.reason = match reason {
+            Reason::Down(trouble) => Some(trouble),
+            Reason::Up | Reason::Offer => self.reason.filter(|_| has_less),
+        };
+        self.key_frames.on_layer_change();
+        Change { layers, is_urgent, reason: self.reason.filter(|_| has_less), estimate_kbps }
+    }
+
+    /// The peer misses a packet (NACK). Gives what `find` found of it and in how many copies it is sent again; none where
+    /// that is beyond the budget, or where a copy may still be on its way.
+    ///
+    /// `find` looks the packet up and is called only within the budget: one datagram may ask for thousands of packets.
+    pub(crate) fn on_nack<T>(
+        &mut self,
+        now: Instant,
+        (ssrc, sequence_number): (u32, u16),
+        class: &mut ClassRetransmissions,
+        find: impl FnOnce() -> Option<T>,
+    ) -> Option<(T, usize)> {
+        if !self.retransmissions.has(class) {
+            return None;
+        }
+        let found = find()?;
+        let copies = match self.retransmitted.last(now, ssrc, sequence_number) {
+            LastRetransmission::UnderWay => return None,
+            LastRetransmission::None => 1,
+            LastRetransmission::Lost => 2,
+        };
+        self.retransmitted.note(now, ssrc, sequence_number);
+        Some((found, (0..copies).filter(|_| self.retransmissions.take(class)).count()))
+    }
+
+    /// A receiver report: the worst share of lost packets in 256ths, and the round trip where it is known.
+    pub(crate) fn on_report(&mut self, now: Instant, fraction_lost: u8, round_trip: Option<Duration>) {
+        if let Some(time) = round_trip {
+            self.retransmitted.on_round_trip(time);
+        }
+        self.selection.estimate().on_report(now, fraction_lost, round_trip);
+    }
+
+    /// The peer can't decode this tier of a track (PLI, FIR): whether its budget allows to begin anew.
+    pub(crate) fn may_restart(&mut self, now: Instant, tier: Tier) -> bool {
+        self.key_frames.may_restart(now, tier)
+    }
+
+    /// The track began anew after [`may_restart`](Self::may_restart).
+    pub(crate) fn restarted(&mut self, now: Instant, tier: Tier) {
+        self.key_frames.restarted(now, tier);
+    }
+
+    /// Key frames of these were requested already, for a reason that costs the peer nothing.
+    pub(crate) fn key_frames_requested(&mut self, encodings: impl IntoIterator<Item = Encoding>) {
+        self.key_frames.requested(encodings);
+    }
+
+    /// Adds to `requests` the key frames that the peer's tracks await and that its budget allows by now.
+    pub(crate) fn request_key_frames(
+        &mut self,
+        now: Instant,
+        awaited: impl Iterator<Item = Encoding>,
+        requests: &mut Vec<Encoding>,
+    ) {
+        self.key_frames.ask_for(now, awaited, requests);
+    }
+}

@@ -1,0 +1,586 @@
+//! The sending side of one peer in virtual time.
+//!
+//! Rings, subscriptions, the pacer, key frame requests, measured rates and all decisions are the real ones; only the
+//! encoders, the link and the receiver are simulated. Packets leave in the order of `sfu::senders`.
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap};
+use std::time::{Duration, Instant};
+
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+
+use super::link::Path;
+use super::receiver::{Feedback, Receiver};
+use super::setup::{Outcome, Reports, Setup, Who};
+use super::{
+    Actions, Adaptation, Change, ClassRetransmissions, CommonTrouble, Layers, Offered, Pacer, Probe, RateMeter, Rates,
+};
+use crate::rtp::{
+    Codec, Encoding, Frame, FrameAssembler, FrameRing, KeyFrameRequests, PerCodec, PerEncoding, Start, Subscription,
+    Tier, Track,
+};
+
+/// A step of virtual time, in microseconds.
+const STEP: u64 = 2_500;
+
+/// How often the layers are looked at beside after each feedback, in microseconds.
+const ADAPT_EVERY: u64 = 100_000;
+
+/// A key frame is as large as this many usual frames.
+const KEY: u64 = 8;
+
+/// The time between two pages of slides, in microseconds.
+const PAGE: u64 = 7_000_000;
+
+/// The size of a frame of a still page, in percent of a usual frame.
+const STILL: u64 = 4;
+
+/// The time from the request for a key frame to the frame, in microseconds.
+const KEY_AFTER: u64 = 50_000;
+
+/// The longest round trip without a startup probe, in microseconds.
+const NEAR: u64 = 40_000;
+
+/// Bytes of a full RTP packet before the header extension, and of a packet of audio.
+const PACKET: u64 = 1_200;
+const AUDIO_PACKET: u64 = 200;
+
+/// Bytes of one track that leave in one turn of 5 ms while the peer catches up, and that are replayed after a step down.
+const CATCH_UP_BYTES: usize = 24 << 10;
+const NARROW_REPLAY_BYTES: usize = 24 << 10;
+const TURN: u64 = 5_000;
+
+/// Padding of a packet, and the bytes of such a packet.
+const MAX_PADDING: u32 = 255;
+const PADDING_PACKET: usize = 12 + 8 + 255;
+
+const AUDIO: Encoding = Encoding { track: Track::Audio, tier: Tier::Full, codec: Codec::Opus };
+
+/// A packet that was sent. Its transport-wide sequence number is its place in the list of all.
+#[derive(Clone, Copy)]
+pub(super) struct Packet {
+    pub(super) at: u64,
+    pub(super) bytes: u64,
+    /// SSRC and sequence number of the media in it; none in padding.
+    pub(super) media: Option<(u32, u16)>,
+}
+
+/// One track on its way to the peer.
+struct Feed {
+    track: Track,
+    subscription: Subscription,
+    /// The tier to go on with at its next key frame.
+    pending: Option<Tier>,
+}
+
+impl Feed {
+    fn encoding(&self, tier: Tier) -> Encoding {
+        Encoding { track: self.track, tier, codec: if self.track.is_video() { Codec::Vp8 } else { Codec::Opus } }
+    }
+
+    fn current(&self) -> Encoding {
+        self.encoding(self.subscription.tier())
+    }
+}
+
+/// The rest of a paced frame: packets by their index.
+#[derive(Clone, Copy)]
+struct UnderWay {
+    feed: usize,
+    next: u64,
+    end: u64,
+}
+
+/// An encoder and the requests for its key frames.
+#[derive(Default)]
+struct Encoder {
+    requests: KeyFrameRequests,
+    /// When the key frame that was asked for is there.
+    key: Option<u64>,
+    has_begun: bool,
+}
+
+/// The sending side.
+pub(super) struct Sender {
+    began: Instant,
+    adaptation: Adaptation,
+    traffic: RateMeter,
+    rates: PerCodec<Rates>,
+    /// Nobody else is in this class.
+    class: ClassRetransmissions,
+    encodings: Vec<Encoding>,
+    encoders: PerEncoding<Encoder>,
+    rings: PerEncoding<FrameRing>,
+    /// By encoding and size: frames to be copied.
+    templates: HashMap<(Encoding, u64), Frame>,
+    feeds: Vec<Feed>,
+    pace: Option<Pacer>,
+    under_way: Option<UnderWay>,
+    path: Path,
+    rng: StdRng,
+    reports: Reports,
+    slides: bool,
+    sent: Vec<Packet>,
+    in_flight: BinaryHeap<Reverse<(u64, u64)>>,
+    receiver: Receiver,
+    feedback: Vec<(u64, Feedback)>,
+    woke_up: bool,
+    outcome: Outcome,
+}
+
+fn nominal(encoding: Encoding) -> u32 {
+    match (encoding.track, encoding.tier) {
+        (Track::Audio, _) => 80_000,
+        (Track::Screen, Tier::Full) => 2_500_000,
+        (Track::Screen, Tier::Low) => 450_000,
+        (Track::Camera, Tier::Full) => 1_000_000,
+        (Track::Camera, Tier::Low) => 250_000,
+    }
+}
+
+fn fps(tier: Tier) -> u64 {
+    match tier {
+        Tier::Full => 30,
+        Tier::Low => 15,
+    }
+}
+
+impl Sender {
+    pub(super) fn new(setup: &Setup) -> Self {
+        let began = Instant::now();
+        let video = setup
+            .tracks
+            .iter()
+            .flat_map(|track| Tier::ALL.map(|tier| Encoding { track: *track, tier, codec: Codec::Vp8 }));
+        let encodings: Vec<Encoding> = video.collect();
+        let offered = encodings.iter().fold(Offered::default(), |offered, e| offered.with(e.track, e.tier));
+        let nominals: Vec<(Encoding, u32)> =
+            encodings.iter().chain([&AUDIO]).map(|encoding| (*encoding, nominal(*encoding))).collect();
+        let mut traffic = RateMeter::new(&nominals);
+        let tracks = std::iter::once(Track::Audio).chain(setup.tracks.iter().copied());
+        let feed = |track: Track| Feed {
+            track,
+            subscription: Subscription::new(track as u32 + 1, 96, 0, Tier::Full),
+            pending: None,
+        };
+        let best = |track| setup.tracks.contains(&track).then_some(Tier::Full);
+        let first = Layers { screen: best(Track::Screen), camera: best(Track::Camera) };
+        let mut sender = Self {
+            began,
+            adaptation: Adaptation::new(began, offered, true),
+            rates: traffic.rates(began),
+            traffic,
+            class: ClassRetransmissions::default(),
+            encodings,
+            encoders: PerEncoding::default(),
+            rings: PerEncoding::default(),
+            templates: HashMap::new(),
+            feeds: tracks.map(feed).collect(),
+            pace: None,
+            under_way: None,
+            path: Path::new(setup.links[0].1),
+            rng: StdRng::seed_from_u64(setup.seed),
+            reports: setup.reports,
+            slides: setup.slides,
+            sent: Vec::new(),
+            in_flight: BinaryHeap::new(),
+            receiver: Receiver::default(),
+            feedback: Vec::new(),
+            woke_up: false,
+            outcome: Outcome { first, seconds: setup.seconds as f64, ..Outcome::default() },
+        };
+        sender.feeds[0].subscription.start_live(&sender.rings[AUDIO]);
+        let is_near = sender.path.link.delay * 2 < NEAR;
+        if sender.adaptation.start(began, setup.reports == Reports::EveryPacket && !is_near) {
+            sender.start_video(0);
+        }
+        sender
+    }
+
+    pub(super) fn run(mut self, setup: &Setup) -> Outcome {
+        let mut links = setup.links[1..].iter().peekable();
+        for now in (0..setup.seconds * 1_000_000).step_by(STEP as usize) {
+            while let Some((_, link)) = links.next_if(|(second, _)| second * 1e6 <= now as f64) {
+                self.path.change(now, *link);
+            }
+            self.path.tick(now);
+            let still = setup.still.filter(|(_, from, to)| (*from..*to).contains(&(now as f64 / 1e6)));
+            let (sender_runs, receiver_runs) = match still {
+                Some((Who::Receiver, ..)) => (true, false),
+                Some(_) => (false, true),
+                None => (true, true),
+            };
+            if sender_runs {
+                self.wake_up(now, setup);
+                self.encode(now);
+                self.send(now);
+            }
+            if receiver_runs {
+                self.receiver.receive(now, &mut self.in_flight, &self.sent);
+                if now.is_multiple_of(setup.interval * 1000) {
+                    self.report(now);
+                }
+            }
+            if sender_runs {
+                self.on_feedback(now);
+                if now.is_multiple_of(ADAPT_EVERY) {
+                    self.rates = self.traffic.rates(self.at(now));
+                    self.adapt(now);
+                }
+            }
+            if now.is_multiple_of(10_000) {
+                self.outcome.queues.push(self.path.waits(now) / 1000);
+            }
+        }
+        self.outcome
+    }
+
+    /// After a pause of the sender the audio of that time is there at once, and timers run before the socket is read.
+    fn wake_up(&mut self, now: u64, setup: &Setup) {
+        let Some((who, from, to)) = setup.still.filter(|_| !self.woke_up) else { return };
+        if (now as f64) < to * 1e6 {
+            return;
+        }
+        self.woke_up = true;
+        if who == Who::Receiver {
+            return self.receiver.wake_up(now);
+        }
+        if who == Who::Sender {
+            let at = self.at(now);
+            self.traffic.stood_still();
+            self.adaptation.stood_still(at);
+        }
+        self.adapt(now);
+        for _ in 0..((to - from) * 50.0) as usize {
+            self.push(now, AUDIO, AUDIO_PACKET, true);
+        }
+    }
+
+    fn at(&self, now: u64) -> Instant {
+        self.began + Duration::from_micros(now)
+    }
+
+    /// All tiers are encoded, as others watch them.
+    fn encode(&mut self, now: u64) {
+        if now.is_multiple_of(20_000) {
+            self.push(now, AUDIO, AUDIO_PACKET, true);
+        }
+        for n in 0..self.encodings.len() {
+            let encoding = self.encodings[n];
+            let at = self.at(now);
+            let encoder = &mut self.encoders[encoding];
+            if encoder.requests.is_due(at) {
+                encoder.requests.asked(at);
+                encoder.key = Some(now + KEY_AFTER);
+            }
+            let key = !encoder.has_begun || encoder.key.is_some_and(|key| key <= now);
+            let bytes = self.frame_bytes(now, encoding, key);
+            if bytes > 0 {
+                self.push(now, encoding, bytes, key);
+            }
+        }
+    }
+
+    /// The size of the frame that is encoded in this step; 0: none is.
+    fn frame_bytes(&mut self, now: u64, encoding: Encoding, key: bool) -> u64 {
+        let usual = u64::from(nominal(encoding)) / 8 / fps(encoding.tier);
+        let tier = encoding.tier;
+        if key {
+            return usual * KEY;
+        }
+        if now * fps(tier) / 1_000_000 == (now + STEP) * fps(tier) / 1_000_000 {
+            return 0;
+        }
+        let is_new_page = now / PAGE != (now + 1_000_000 / fps(tier)) / PAGE;
+        match self.slides {
+            true if is_new_page => usual * KEY,
+            true => usual * STILL / 100,
+            false => usual * self.rng.random_range(80..=120) / 100,
+        }
+    }
+
+    /// Puts a frame into its ring and tells the track that reads it.
+    fn push(&mut self, now: u64, encoding: Encoding, bytes: u64, key: bool) {
+        // Sizes are rounded so that frames can be copied.
+        let bytes = bytes.next_multiple_of(if bytes < PACKET { 20 } else { 100 });
+        let template = self.templates.entry((encoding, bytes)).or_insert_with(|| template(encoding, bytes));
+        let mut frame = template.clone();
+        (frame.key, frame.captured) = (key, self.began + Duration::from_micros(now));
+        let rate = u64::from(encoding.codec.clock_rate());
+        frame.timestamp = (now * rate / 1_000_000) as u32;
+        self.traffic.count(frame.captured, encoding, frame.bytes());
+        let index = self.rings[encoding].push(frame);
+        if key {
+            let encoder = &mut self.encoders[encoding];
+            encoder.requests.fulfilled();
+            (encoder.key, encoder.has_begun) = (None, true);
+        }
+        for feed in self.feeds.iter_mut().filter(|feed| feed.track == encoding.track) {
+            if key && feed.pending == Some(encoding.tier) {
+                feed.pending = None;
+                feed.subscription.switch_at(encoding.tier, index);
+            } else if feed.subscription.tier() == encoding.tier {
+                feed.subscription.on_frame(index, key);
+            }
+        }
+    }
+
+    /// Sends what is due, as `sfu::senders` does.
+    fn send(&mut self, now: u64) {
+        let mut count = 0;
+        self.send_paced(now);
+        for n in 0..self.feeds.len() {
+            let mut bytes = 0;
+            loop {
+                let feed = &mut self.feeds[n];
+                let ring = &self.rings[feed.current()];
+                let is_video = feed.track.is_video();
+                let Some(_) = feed.subscription.due(ring) else { break };
+                let is_full = bytes > CATCH_UP_BYTES || bytes > 0 && !now.is_multiple_of(TURN);
+                if is_full || is_video && self.under_way.is_some() {
+                    break;
+                }
+                if is_video && feed.subscription.is_late(ring) {
+                    feed.subscription.drop_to_next_key();
+                    break;
+                }
+                let Some(packets) = feed.subscription.take(ring) else { break };
+                let packets: Vec<(u64, usize)> = packets.map(|packet| (packet.index, packet.bytes())).collect();
+                count += packets.len();
+                if self.pace.is_some() && is_video {
+                    let Some((first, _)) = packets.first() else { continue };
+                    self.under_way = Some(UnderWay { feed: n, next: *first, end: first + packets.len() as u64 });
+                    self.send_paced(now);
+                    continue;
+                }
+                let ssrc = feed.subscription.ssrc();
+                for (index, length) in packets {
+                    bytes += length;
+                    self.write(now, length, Some((ssrc, index as u16)));
+                }
+            }
+        }
+        let at = self.at(now);
+        self.request_key_frames(at);
+        self.adaptation.on_media_sent(count);
+        if !self.sent.is_empty()
+            && let Some(probe) = self.adaptation.first_probe()
+        {
+            self.probe(now, probe);
+        }
+    }
+
+    fn send_paced(&mut self, now: u64) {
+        let at = self.at(now);
+        while let Some(rest) = self.under_way {
+            if self.pace.as_mut().is_some_and(|pace| !pace.allows(at)) {
+                break;
+            }
+            self.under_way = (rest.next + 1 < rest.end).then_some(UnderWay { next: rest.next + 1, ..rest });
+            if let Some((ssrc, bytes)) = self.sent_before(rest.feed, rest.next as u16) {
+                self.write(now, bytes, Some((ssrc, rest.next as u16)));
+            }
+        }
+    }
+
+    /// SSRC and bytes of a packet, if it was sent and is still in its ring.
+    fn sent_before(&self, feed: usize, sequence_number: u16) -> Option<(u32, usize)> {
+        let feed = &self.feeds[feed];
+        let packet = feed.subscription.resend(|tier| &self.rings[feed.encoding(tier)], sequence_number)?;
+        Some((packet.ssrc, packet.bytes()))
+    }
+
+    fn write(&mut self, now: u64, bytes: usize, media: Option<(u32, u16)>) {
+        // The header extension is not in the packets of the ring.
+        let bytes = if self.reports == Reports::EveryPacket && media.is_some() { bytes + 8 } else { bytes };
+        let number = self.sent.len() as u64;
+        let sequence = (self.reports == Reports::EveryPacket).then_some(number as u16);
+        let at = self.at(now);
+        self.adaptation.estimate().sent(at, sequence, bytes);
+        if media.is_some()
+            && let Some(pace) = &mut self.pace
+        {
+            pace.sent(bytes);
+        }
+        self.outcome.bytes += bytes as u64;
+        self.sent.push(Packet { at: now, bytes: bytes as u64, media });
+        self.class.have_left(self.sent.len() as u64);
+        if let Some(arrival) = self.path.send(now, bytes as u64, &mut self.rng) {
+            self.in_flight.push(Reverse((arrival, number)));
+        }
+    }
+
+    fn probe(&mut self, now: u64, Probe { packets, bytes_each }: Probe) {
+        for _ in 0..(packets * bytes_each).div_ceil(MAX_PADDING) {
+            self.outcome.probe_bytes += PADDING_PACKET as u64;
+            self.write(now, PADDING_PACKET, None);
+        }
+    }
+
+    /// Lets the receiver report.
+    fn report(&mut self, now: u64) {
+        let second = now.is_multiple_of(1_000_000) && now > 0;
+        let arrives = now + self.path.link.delay;
+        let reports = match self.reports {
+            Reports::EveryPacket => self.receiver.transport_feedback(),
+            Reports::Remb => self.receiver.remb(second),
+            Reports::ReceiverReports if second => Some(self.receiver.receiver_report(self.path.link.delay)),
+            Reports::ReceiverReports | Reports::Nothing => None,
+        };
+        let nacks = self.receiver.nacks(now, &self.sent).into_iter().filter(|_| self.reports != Reports::Nothing);
+        for feedback in reports.into_iter().chain(nacks) {
+            // The way back loses as much.
+            if !self.rng.random_bool(self.path.link.loss) {
+                self.feedback.push((arrives, feedback));
+            }
+        }
+        if second {
+            self.receiver.begin_second();
+        }
+    }
+
+    fn on_feedback(&mut self, now: u64) {
+        let at = self.at(now);
+        let (here, later) = std::mem::take(&mut self.feedback).into_iter().partition(|(arrives, _)| *arrives <= now);
+        self.feedback = later;
+        let here: Vec<(u64, Feedback)> = here;
+        for (_, feedback) in here {
+            let is_report = !matches!(feedback, Feedback::Nack(..) | Feedback::Pli(_));
+            match feedback {
+                Feedback::Transport { base, reference, deltas } => {
+                    self.adaptation.estimate().on_feedback(at, base, reference, deltas);
+                }
+                Feedback::Remb(bits) => self.adaptation.estimate().on_remb(at, bits),
+                Feedback::Report(lost, round_trip) => self.adaptation.on_report(at, lost, Some(round_trip)),
+                Feedback::Nack(ssrc, numbers) => self.on_nack(now, ssrc, &numbers),
+                Feedback::Pli(ssrc) => self.on_pli(at, ssrc),
+            }
+            if is_report {
+                self.adapt(now);
+            }
+        }
+    }
+
+    fn on_nack(&mut self, now: u64, ssrc: u32, numbers: &[u16]) {
+        let at = self.at(now);
+        let Some(n) = self.feeds.iter().position(|feed| feed.subscription.ssrc() == ssrc) else { return };
+        let (feed, rings) = (&self.feeds[n], &self.rings);
+        let mut resends = Vec::new();
+        for number in numbers {
+            let find = || feed.subscription.resend(|tier| &rings[feed.encoding(tier)], *number).map(|p| p.bytes());
+            if let Some((bytes, copies)) = self.adaptation.on_nack(at, (ssrc, *number), &mut self.class, find) {
+                resends.extend(std::iter::repeat_n((bytes + 2, *number), copies));
+            }
+        }
+        self.outcome.resent += resends.len() as u64;
+        for (bytes, number) in resends {
+            self.write(now, bytes, Some((ssrc, number)));
+        }
+    }
+
+    fn on_pli(&mut self, at: Instant, ssrc: u32) {
+        let Some(feed) = self.feeds.iter_mut().find(|feed| feed.subscription.ssrc() == ssrc) else { return };
+        let tier = feed.subscription.tier();
+        let may = self.adaptation.may_restart(at, tier);
+        if feed.subscription.awaits_key() || !may {
+            return;
+        }
+        let encoding = feed.current();
+        match feed.subscription.start(&self.rings[encoding], at) {
+            Start::TooSoon => return,
+            Start::FromRing => {}
+            Start::NeedsKey => self.encoders[encoding].requests.want(),
+        }
+        self.outcome.restarts += 1;
+        self.adaptation.restarted(at, tier);
+    }
+
+    fn start_video(&mut self, now: u64) {
+        let at = self.at(now);
+        for feed in self.feeds.iter_mut().filter(|feed| feed.track.is_video() && feed.subscription.is_idle()) {
+            let encoding = feed.current();
+            if feed.subscription.start(&self.rings[encoding], at) == Start::NeedsKey {
+                self.encoders[encoding].requests.want();
+            }
+        }
+        let awaited: Vec<Encoding> = self.awaited().collect();
+        self.adaptation.key_frames_requested(awaited);
+    }
+
+    fn awaited(&self) -> impl Iterator<Item = Encoding> {
+        let awaits = |feed: &&Feed| feed.track.is_video() && feed.subscription.awaits_key();
+        self.feeds.iter().filter(awaits).map(Feed::current)
+    }
+
+    fn request_key_frames(&mut self, at: Instant) {
+        let (awaited, mut requests): (Vec<Encoding>, _) = (self.awaited().collect(), Vec::new());
+        self.adaptation.request_key_frames(at, awaited.into_iter(), &mut requests);
+        requests.into_iter().for_each(|encoding| self.encoders[encoding].requests.want());
+    }
+
+    fn adapt(&mut self, now: u64) {
+        let at = self.at(now);
+        let rates = &self.rates[Codec::Vp8];
+        let Actions { change, starts_video, pace, probe } = self.adaptation.adapt(at, rates, &CommonTrouble::default());
+        if let Some(change) = change {
+            self.outcome.changes.push((now as f64 / 1e6, change));
+            self.change(at, change);
+        }
+        if starts_video {
+            self.start_video(now);
+        }
+        self.request_key_frames(at);
+        match (&mut self.pace, pace) {
+            (Some(pace), Some(line)) => pace.set(line),
+            (pace, line) => *pace = line.map(|line| Pacer::new(at, line)),
+        }
+        if let Some(probe) = probe {
+            self.probe(now, probe);
+        }
+    }
+
+    fn change(&mut self, at: Instant, Change { layers, is_urgent, .. }: Change) {
+        for n in 1..self.feeds.len() {
+            let feed = &mut self.feeds[n];
+            let is_sent = !feed.subscription.is_paused();
+            feed.pending = None;
+            let Some(tier) = layers.of(feed.track) else {
+                self.under_way = self.under_way.filter(|rest| rest.feed != n);
+                feed.subscription.pause();
+                continue;
+            };
+            if is_sent && feed.subscription.tier() == tier {
+                continue;
+            }
+            let wanted = feed.encoding(tier);
+            let most = if is_urgent || !is_sent { NARROW_REPLAY_BYTES } else { crate::rtp::REPLAY_BYTES };
+            if feed.subscription.switch(tier, &self.rings[wanted], at, most) == Start::NeedsKey {
+                if is_urgent {
+                    feed.subscription.give_up_for(tier);
+                    self.under_way = self.under_way.filter(|rest| rest.feed != n);
+                } else {
+                    feed.pending = Some(tier);
+                }
+                self.encoders[wanted].requests.want();
+                self.adaptation.key_frames_requested([wanted]);
+            }
+        }
+    }
+}
+
+/// A frame of this size, RTP headers included.
+fn template(encoding: Encoding, bytes: u64) -> Frame {
+    let mut assembler = FrameAssembler::new(encoding);
+    let mut left = bytes.max(20);
+    loop {
+        let length = left.min(PACKET).max(20);
+        left -= length.min(left);
+        let mut packet = vec![0; length as usize];
+        packet[0] = 0x80;
+        packet[1] = 96 | if left == 0 { 0x80 } else { 0 };
+        if let Some(frame) = assembler.push(&packet, Instant::now()) {
+            return frame;
+        }
+    }
+}
