@@ -13,6 +13,7 @@
 //! commands                           | one file a verb: wiring
 //! bench                              | what measures the product; only commands/bench.rs names it
 //! cli                                | what was typed -> what it means
+//! endpoints process                  | a capture with its SFU, a viewer with its render; this process's limits and use
 //! report exit                        | what people and scripts are told
 //! media sfu viewer signal http       | the adapters: GStreamer, the publisher, a student, WebSocket, pages
 //! sdp                                | what both ends negotiate
@@ -59,11 +60,13 @@ pub mod cli;
 mod commands;
 pub mod congestion;
 mod dtls;
+mod endpoints;
 pub mod exit;
 pub mod expect;
 pub mod http;
 pub mod id;
 pub mod media;
+mod process;
 pub mod protocol;
 pub mod report;
 pub mod room;

@@ -150,10 +150,6 @@ The Debian package has installed them already.")]
     /// The students of `bench`, told what to do on stdin
     #[command(name = "bench-students", hide = true)]
     BenchStudents,
-
-    /// The students of `bench` with pictures, told what to do on stdin
-    #[command(name = "bench-watchers", hide = true)]
-    BenchWatchers,
 }
 
 #[derive(Debug, Args)]

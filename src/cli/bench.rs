@@ -6,15 +6,23 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::Command;
 use super::meaning::{Conflict, Video};
 use super::values::{self, Bitrate, Burst};
 use crate::media::{Content, Size, Tiers};
 use crate::rtp::{Codec, Latency};
 
 /// `classroom bench`.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Bench {
+    /// What a class costs its teacher.
+    FanOut(FanOutBench),
+    /// What a class sees, over a bad network or with `--glass`.
+    Video(VideoBench),
+}
+
+/// What a class costs its teacher: packets of realistic sizes, without an encoder.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Bench {
+pub struct FanOutBench {
     /// How many students watch, 1 to 10,000.
     pub students: NonZeroUsize,
     /// Bits per second of the picture.
@@ -29,9 +37,9 @@ pub struct Bench {
     pub length: Duration,
 }
 
-/// `classroom bench` with a bad network or `--glass`: a lecture that is really encoded and decoded.
+/// What a class sees of a lecture that is really encoded and decoded.
 #[derive(Debug, Clone, PartialEq)]
-pub struct BenchPictures {
+pub struct VideoBench {
     /// How many students watch, 1 to 10,000.
     pub students: usize,
     /// How many of them are behind the bad network.
@@ -205,12 +213,12 @@ pub(super) struct TypedPictures {
     pub(super) film: bool,
 }
 
-impl TryFrom<TypedBench> for Command {
+impl TryFrom<TypedBench> for Bench {
     type Error = Conflict;
     fn try_from(typed: TypedBench) -> Result<Self, Conflict> {
         let is_bad = typed.network.is_bad();
         if is_bad || typed.pictures.glass {
-            return typed.mean_pictures(is_bad).map(Command::BenchPictures);
+            return typed.into_video(is_bad).map(Bench::Video);
         }
         let TypedBench { students, bitrate, fps, workers, key_every, length, network, pictures } = typed;
         if let Some(flag) = network.without_network().or(pictures.without_pictures()) {
@@ -219,12 +227,12 @@ impl TryFrom<TypedBench> for Command {
         let students = students.or(NonZeroUsize::new(100)).unwrap_or(NonZeroUsize::MIN);
         let length = length.unwrap_or(Duration::from_secs(10));
         let bitrate = bitrate.unwrap_or_default();
-        Ok(Command::Bench(Bench { students, bitrate, fps, workers, key_every, length }))
+        Ok(Bench::FanOut(FanOutBench { students, bitrate, fps, workers, key_every, length }))
     }
 }
 
 impl TypedBench {
-    fn mean_pictures(self, is_bad: bool) -> Result<BenchPictures, Conflict> {
+    fn into_video(self, is_bad: bool) -> Result<VideoBench, Conflict> {
         /// What the cells of the code need in half of the size.
         const LEAST_WIDTH: u32 = 640;
         let Self { students, bitrate, fps, workers, length, network, pictures, .. } = self;
@@ -244,7 +252,7 @@ impl TypedBench {
         if let Some(size) = pictures.size.filter(|size| size.width < LEAST_WIDTH) {
             return Err(Conflict::TooSmallForCodes(size));
         }
-        Ok(BenchPictures {
+        Ok(VideoBench {
             students,
             bad,
             seed: network.seed,

@@ -20,7 +20,7 @@ use clap::{ArgMatches, CommandFactory, FromArgMatches};
 use self::args::{TypedCli, TypedVerb};
 use self::meaning::Conflict;
 
-pub use self::bench::{Bench, BenchPictures, Line, Network};
+pub use self::bench::{Bench, FanOutBench, Line, Network, VideoBench};
 pub use self::manual::{completions, man_pages};
 pub use self::meaning::{
     Completions, Demo, DemoLecture, Device, Lines, MainSource, Man, Rooms, Serve, Signalling, Sink, Sources, Teach,
@@ -60,16 +60,12 @@ pub enum Command {
     Completions(Completions),
     /// The manual pages.
     Man(Man),
-    /// What a class costs its teacher.
+    /// What a class costs its teacher, or what it sees over a bad network.
     Bench(Bench),
-    /// What a class sees over a bad network, and how late.
-    BenchPictures(BenchPictures),
     /// An inspection of files, for the process that asks.
     InspectFiles(Vec<PathBuf>),
     /// The students of a bench, in the process that it starts for them.
     BenchStudents,
-    /// Those of a bench with pictures.
-    BenchWatchers,
 }
 
 /// Understands a command line, program name first.
@@ -92,10 +88,9 @@ where
         TypedVerb::Devices => Ok(Command::Devices),
         TypedVerb::Completions(typed) => Ok(Command::Completions(Completions { shell: typed.shell })),
         TypedVerb::Man(typed) => Ok(Command::Man(Man { folder: typed.folder })),
-        TypedVerb::Bench(typed) => typed.try_into(),
+        TypedVerb::Bench(typed) => typed.try_into().map(Command::Bench),
         TypedVerb::InspectFiles(typed) => Ok(Command::InspectFiles(typed.paths)),
         TypedVerb::BenchStudents => Ok(Command::BenchStudents),
-        TypedVerb::BenchWatchers => Ok(Command::BenchWatchers),
     };
     let command = command.map_err(|conflict| refuse(&matches, &conflict))?;
     let verbosity = match (verbose, quiet) {

@@ -265,7 +265,7 @@ fn help_and_version_are_no_mistakes() {
 #[test]
 fn a_bench_has_a_class_of_a_hundred_unless_told_otherwise() {
     let bench = |flags: &str| match understand(&format!("bench {flags}")).unwrap().command {
-        Command::Bench(bench) => bench,
+        Command::Bench(Bench::FanOut(bench)) => bench,
         other => panic!("{other:?}"),
     };
     let plain = bench("");
@@ -279,13 +279,13 @@ fn a_bench_has_a_class_of_a_hundred_unless_told_otherwise() {
         assert!(refusal(&line).contains(why), "{}", refusal(&line));
     }
     let help = understand("--help").unwrap_err().to_string();
-    assert!(help.contains("bench ") && !help.contains("bench-students") && !help.contains("bench-watchers"), "{help}");
+    assert!(help.contains("bench ") && !help.contains("bench-students"), "{help}");
 }
 
 #[test]
 fn a_bench_of_a_bad_network_has_pictures() {
     let bench = |flags: &str| match understand(&format!("bench {flags}")).unwrap().command {
-        Command::BenchPictures(bench) => bench,
+        Command::Bench(Bench::Video(bench)) => bench,
         other => panic!("{other:?}"),
     };
     let glass = bench("--glass --latency 20");

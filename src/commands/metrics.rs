@@ -10,9 +10,9 @@ use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
-use super::process;
 use crate::exit::Failure;
 use crate::http;
+use crate::process;
 use crate::report::{LectureMetrics, Metrics, ServerMetrics};
 use crate::room::RoomState;
 use crate::signal::Server;

@@ -8,11 +8,9 @@ mod lines;
 mod link;
 mod manual;
 mod metrics;
-mod process;
 mod rooms;
 mod serve;
 mod sources;
-mod studio;
 mod teach;
 mod typed;
 mod watch;
@@ -26,7 +24,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::cli::{Cli, Command, Output};
 use crate::exit::{Exit, Failure};
-use crate::media::{MediaError, inspect_files};
+use crate::media::inspect_files;
 use crate::report::{EndReason, Event, Reporter};
 use crate::signal::SignalError;
 
@@ -42,7 +40,6 @@ pub async fn run(cli: Cli) -> Result<(), Failure> {
             return blocking(move || inspect_files(&paths, io::stdout())).await?.map_err(Failure::internal);
         }
         Command::BenchStudents => return bench::students().await,
-        Command::BenchWatchers => return bench::pictures::students::run().await,
         _ => {}
     }
     let room = match &cli.command {
@@ -51,7 +48,7 @@ pub async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Demo(_) => Some(demo::room()),
         Command::Serve(_) | Command::Rooms(_) | Command::Devices | Command::InspectFiles(_) => None,
         Command::Completions(_) | Command::Man(_) => None,
-        Command::Bench(_) | Command::BenchPictures(_) | Command::BenchStudents | Command::BenchWatchers => None,
+        Command::Bench(_) | Command::BenchStudents => None,
     };
     let reporter = Reporter::new(cli.output, cli.verbosity, room);
     let mut broken = crash::listen();
@@ -94,13 +91,12 @@ async fn run_verb(command: Command, output: Output, reporter: &Reporter) -> Opti
         Command::Rooms(rooms) => rooms::run(rooms, reporter).await,
         Command::Devices => devices::run(reporter).await,
         Command::Bench(bench) => bench::run(bench, reporter).await,
-        Command::BenchPictures(bench) => bench::pictures::run(bench, reporter).await,
         Command::Completions(shell) => {
             manual::completions(shell, reporter);
             Ok(())
         }
         Command::Man(folder) => manual::man(&folder, reporter),
-        Command::InspectFiles(_) | Command::BenchStudents | Command::BenchWatchers => Ok(()),
+        Command::InspectFiles(_) | Command::BenchStudents => Ok(()),
     };
     ended.err().map(Err)
 }
@@ -160,20 +156,6 @@ async fn sleep(length: Option<Duration>) {
     }
 }
 
-/// The exit code that a media error stands for.
-fn media_failure(error: MediaError) -> Failure {
-    let exit = match &error {
-        MediaError::File { .. } | MediaError::Contract { .. } => Exit::Usage,
-        MediaError::NothingToCapture { .. }
-        | MediaError::MissingElement { .. }
-        | MediaError::NoDecoder { .. }
-        | MediaError::NoEncoder { .. }
-        | MediaError::Device { .. } => Exit::NothingToCapture,
-        MediaError::Pipeline { .. } => Exit::Internal,
-    };
-    Failure::new(exit, error)
-}
-
 /// The exit code that a signalling error stands for.
 fn signal_failure(error: SignalError) -> Failure {
     let exit = match &error {
@@ -190,7 +172,7 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) 
 
 /// Binds the signalling server's TCP port.
 fn listen(address: SocketAddr) -> Result<tokio::net::TcpListener, Failure> {
-    allow_many_files();
+    crate::process::allow_many_files();
     crate::http::bind(address).map_err(|cause| {
         let advice = match cause.kind() {
             io::ErrorKind::AddrInUse => {
@@ -201,15 +183,6 @@ fn listen(address: SocketAddr) -> Result<tokio::net::TcpListener, Failure> {
         };
         Failure::usage(anyhow::anyhow!("can't listen on {address}: {cause}; {advice}"))
     })
-}
-
-/// Raises the limit of open files to what the system allows: a server has one for each student, and the usual soft
-/// limit of 1,024 would end a class at a thousand.
-fn allow_many_files() {
-    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
-    // Where it can't be raised, the server says so when it runs out.
-    let _ = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
 }
 
 /// The host that others type for a server bound to `ip`: this machine's first address where it listens on all.

@@ -27,8 +27,9 @@ use super::metrics::{Meters, MetricsPort};
 use super::serve::{Served, ice_servers};
 use super::sources;
 use super::typed::Typed;
-use super::{Stop, blocking, listen, media_failure, or_never, reachable_host, signal_failure, studio};
+use super::{Stop, blocking, listen, or_never, reachable_host, signal_failure};
 use crate::cli::{Bitrate, Device, MainSource, Signalling, Sources, Teach};
+use crate::endpoints;
 use crate::exit::Failure;
 use crate::id::UserId;
 use crate::media::{self, Capture, CaptureEvent, CaptureOptions, VideoOptions, Wanted};
@@ -67,7 +68,7 @@ pub(super) async fn run_with(
     reporter.status("preparing");
     // A desktop may ask its user which screen to share, so this may take long and may be interrupted.
     let prepared = tokio::select! {
-        prepared = blocking(move || Capture::prepare(options)) => prepared?.map_err(media_failure)?,
+        prepared = blocking(move || Capture::prepare(options)) => prepared??,
         stopped = &mut stop => return Ok(stopped.reason()),
     };
     prepared.notices().iter().for_each(|notice| reporter.notice(notice));
@@ -144,7 +145,7 @@ pub(super) async fn run_with(
     ));
     let announcement = served.as_ref().and_then(|served| announce(&teach, served, reporter));
 
-    let (capture, captured) = studio::start(prepared, &sfu).await?;
+    let (capture, captured) = endpoints::start_capture(prepared, &sfu).await?;
     if let Some(ready) = ready {
         let _ = ready.send(server);
     }
@@ -332,10 +333,10 @@ impl Lecture<'_> {
                         self.reporter.event(&Event::Playing { file: path.display().to_string(), index, of });
                     }
                     Some(CaptureEvent::Eos) => return Ok(EndReason::EndOfFile),
-                    Some(CaptureEvent::Error(error)) => return Err(media_failure(error)),
+                    Some(CaptureEvent::Error(error)) => return Err(error.into()),
                     Some(CaptureEvent::Warning(sentence)) => {
                         self.reporter.warn(sentence);
-                        studio::offer(&self.capture, &self.sfu);
+                        endpoints::announce_encodings(&self.capture, &self.sfu);
                     }
                     None => captured = None,
                 },
@@ -363,7 +364,7 @@ impl Lecture<'_> {
     }
 
     fn on_sfu(&mut self, event: SfuEvent) {
-        let Some(event) = studio::obey(&self.capture, event) else { return };
+        let Some(event) = endpoints::serve_encoders(&self.capture, event) else { return };
         match event {
             SfuEvent::Answer { user, sdp } => self.say(ClientMessage::Answer { target_uid: user, sdp }),
             SfuEvent::Refused { user, why } => {

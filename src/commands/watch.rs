@@ -4,7 +4,6 @@ mod course;
 mod diagnosis;
 mod health;
 mod meter;
-pub(super) mod screen;
 mod servers;
 mod signalling;
 mod sink;
@@ -23,7 +22,6 @@ use tokio::time::{Instant, MissedTickBehavior};
 use self::course::{Course, Step};
 use self::diagnosis::{Diagnosis, Told};
 use self::meter::Meter;
-use self::screen::Screen;
 use self::servers::ice_servers;
 use self::signalling::Signalling;
 use self::sink::numbered;
@@ -32,8 +30,9 @@ use self::title::Title;
 use super::lines::StudentLine;
 use super::teach::candidate_init;
 use super::typed::Typed;
-use super::{blocking, media_failure, or_never};
+use super::{blocking, or_never};
 use crate::cli::Watch;
+use crate::endpoints::RenderInput;
 use crate::exit::Failure;
 use crate::expect::{self, Run};
 use crate::id::UserId;
@@ -109,7 +108,7 @@ struct Student<'a> {
     /// The server that this student is or was in the room at.
     server: Option<ServerUrl>,
     link: Option<Attempt>,
-    screen: Arc<Screen>,
+    screen: Arc<RenderInput>,
     formats: Vec<TrackFormat>,
     meter: Meter,
     diagnosis: Diagnosis,
@@ -152,7 +151,7 @@ impl Student<'_> {
                 event = or_never(self.link.as_mut().map(|attempt| attempt.events.recv())) => self.on_link(event).await,
                 event = or_never(rendered.as_mut().map(mpsc::Receiver::recv)) => match event {
                     Some(RenderEvent::WindowClosed) => return Ok(EndReason::WindowClosed),
-                    Some(RenderEvent::Error(error)) => return Err(media_failure(error)),
+                    Some(RenderEvent::Error(error)) => return Err(error.into()),
                     Some(event) => self.on_render(event).await,
                     None => rendered = None,
                 },
@@ -382,7 +381,7 @@ impl Student<'_> {
             sound: true,
             title: self.title.text(),
         };
-        let (render, events) = blocking(move || Render::start(options)).await?.map_err(media_failure)?;
+        let (render, events) = blocking(move || Render::start(options)).await??;
         self.meter.begin(&formats);
         self.formats = formats;
         self.screen.show(render);

@@ -1,8 +1,8 @@
 //! The student's end of the conversation: tells the person, and what the person types.
 
 use super::diagnosis::Told;
-use super::screen::Screen;
 use crate::commands::lines::StudentLine;
+use crate::endpoints::RenderInput;
 use crate::id::{UserId, named};
 use crate::protocol::channel::{Allowed, ChatMessage, PublisherMessage, RaisedHand, Stopped, StudentMessage};
 use crate::report::{Event, Reporter};
@@ -38,7 +38,7 @@ impl Conversation {
     }
 
     /// Takes what the teacher's SFU says.
-    pub(super) fn heard(&mut self, text: &str, reporter: &Reporter, screen: &Screen) -> Heard {
+    pub(super) fn heard(&mut self, text: &str, reporter: &Reporter, screen: &RenderInput) -> Heard {
         match PublisherMessage::parse(text) {
             Ok(PublisherMessage::Welcome { history, hands }) => {
                 for message in history {
@@ -101,7 +101,7 @@ impl Conversation {
         }
     }
 
-    fn line(&mut self, message: ChatMessage, reporter: &Reporter, screen: &Screen) {
+    fn line(&mut self, message: ChatMessage, reporter: &Reporter, screen: &RenderInput) {
         if message.id <= self.last_id {
             return;
         }

@@ -5,7 +5,6 @@ mod display;
 mod lan;
 mod lecture_file;
 mod process;
-#[allow(dead_code, reason = "the benchmark uses the rest")]
 mod receiver;
 
 pub use self::classroom::{Classroom, ROOM, is_picture, is_stats, user_is};
