@@ -125,6 +125,11 @@ More flags and examples: classroom bench --help, or man classroom-bench")]
 The students are real connections in another process of this machine. They open every packet if the
 machine is fast enough; if not, they take turns, and the table says what share was opened.
 
+The floor is what one thread takes to copy, seal and send the same packets with nothing around it: a
+figure to divide by, not a lower bound. On loopback, the sender also pays for receiving. As root, or
+with user namespaces, bench runs in a network namespace of its own and measures both once more while
+the kernel drops media before it is received.
+
 With a bad network or --glass a real lecture is encoded and decoded: each picture carries a code,
 so that the pictures that arrive can be counted.")]
     Bench(TypedBench),
@@ -147,7 +152,7 @@ The Debian package has installed them already.")]
     #[command(name = "inspect-files", hide = true)]
     InspectFiles(TypedFiles),
 
-    /// The students of `bench`, told what to do on stdin
+    /// The students of `bench`, which tells them on stdin what to do
     #[command(name = "bench-students", hide = true)]
     BenchStudents,
 }

@@ -1,4 +1,4 @@
-//! `classroom bench`: what is typed, and what it means. With a bad network or `--glass` it is about pictures.
+//! The flags of `classroom bench`, and what it gets. A bad network or `--glass` choose the video bench.
 
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -17,7 +17,7 @@ pub enum Bench {
     /// What a class costs its teacher.
     FanOut(FanOutBench),
     /// What a class sees, over a bad network or with `--glass`.
-    Video(VideoBench),
+    Video(Box<VideoBench>),
 }
 
 /// What a class costs its teacher: packets of realistic sizes, without an encoder.
@@ -25,13 +25,13 @@ pub enum Bench {
 pub struct FanOutBench {
     /// How many students watch, 1 to 10,000.
     pub students: NonZeroUsize,
-    /// Bits per second of the picture.
+    /// Bits per second of the video.
     pub bitrate: Bitrate,
-    /// Pictures per second, 1 to 120.
+    /// Frames per second, 1 to 120.
     pub fps: u32,
     /// Threads that send.
     pub workers: NonZeroUsize,
-    /// How often a key frame comes unasked, at least a second.
+    /// How often a key frame comes without a request, at least a second.
     pub key_every: Duration,
     /// How long to measure, at least a second.
     pub length: Duration,
@@ -42,17 +42,17 @@ pub struct FanOutBench {
 pub struct VideoBench {
     /// How many students watch, 1 to 10,000.
     pub students: usize,
-    /// How many of them are behind the bad network.
+    /// How many students are behind the bad network.
     pub bad: usize,
-    /// What that is like.
+    /// The bad network.
     pub network: Network,
-    /// The luck of its packets; none: another each time.
+    /// Seed of the losses; none: a random seed.
     pub seed: Option<u64>,
-    /// What is taught, over and over; none: the built-in lecture.
+    /// The file that is taught in a loop; none: the built-in lecture.
     pub file: Option<PathBuf>,
-    /// Whether a film runs in it that takes all bits.
+    /// Whether noise in a quarter of the frame uses up the bitrate.
     pub film: bool,
-    /// How it is encoded.
+    /// How the lecture is encoded.
     pub video: Video,
     /// The jitter buffer of the students.
     pub latency: Latency,
@@ -67,28 +67,28 @@ pub struct VideoBench {
 pub struct Network {
     /// The share of packets that is lost, 0 to 1.
     pub loss: f64,
-    /// Times in which more is lost.
+    /// Times in which more packets are lost.
     pub bursts: Vec<Burst>,
-    /// The way there and back.
+    /// The round trip time.
     pub rtt: Duration,
-    /// Up to so much more, each way.
+    /// Additional delay up to this, each way.
     pub jitter: Duration,
-    /// The share of packets that others get past, 0 to 1.
+    /// The share of packets that are overtaken, 0 to 1.
     pub reorder: f64,
-    /// What the line carries; none: any number of bits.
+    /// The bottleneck; none: any rate.
     pub line: Option<Line>,
 }
 
-/// A line that carries so much.
+/// A bottleneck.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Line {
     /// Bits per second.
     pub rate: u32,
-    /// How long packets wait for it at the most; none: as long as they usually do.
+    /// How long packets wait at most; none: 250 ms.
     pub queue: Option<Duration>,
-    /// When it becomes that slow; none: it is from the beginning on.
+    /// When the line becomes slow; none: at the beginning.
     pub from: Option<Duration>,
-    /// When it is fast again.
+    /// When the line is fast again; none: never.
     pub until: Option<Duration>,
 }
 
@@ -176,7 +176,7 @@ pub(super) struct TypedNetwork {
     pub(super) seed: Option<u64>,
 }
 
-/// What is encoded and decoded, with a bad network or `--glass`.
+/// The lecture of the video bench.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Pictures")]
 pub(super) struct TypedPictures {
@@ -218,7 +218,7 @@ impl TryFrom<TypedBench> for Bench {
     fn try_from(typed: TypedBench) -> Result<Self, Conflict> {
         let is_bad = typed.network.is_bad();
         if is_bad || typed.pictures.glass {
-            return typed.into_video(is_bad).map(Bench::Video);
+            return typed.into_video(is_bad).map(|bench| Bench::Video(Box::new(bench)));
         }
         let TypedBench { students, bitrate, fps, workers, key_every, length, network, pictures } = typed;
         if let Some(flag) = network.without_network().or(pictures.without_pictures()) {
@@ -233,7 +233,7 @@ impl TryFrom<TypedBench> for Bench {
 
 impl TypedBench {
     fn into_video(self, is_bad: bool) -> Result<VideoBench, Conflict> {
-        /// What the cells of the code need in half of the size.
+        /// The low tier has half the width, and its codes need 320 pixels.
         const LEAST_WIDTH: u32 = 640;
         let Self { students, bitrate, fps, workers, length, network, pictures, .. } = self;
         let students = students.map_or(1, NonZeroUsize::get);
@@ -280,7 +280,7 @@ impl TypedNetwork {
         self.loss.is_some() || !self.burst.is_empty() || delays || self.rate.is_some()
     }
 
-    /// A flag that says nothing where there is no bad network.
+    /// A flag that has no effect without a bad network.
     fn without_network(&self) -> Option<&'static str> {
         let bad = self.bad.map(|_| "--bad").or(self.seed.map(|_| "--seed"));
         let line = self.rate_from.map(|_| "--rate-from").or(self.rate_until.map(|_| "--rate-until"));
@@ -289,7 +289,7 @@ impl TypedNetwork {
 }
 
 impl TypedPictures {
-    /// A flag that says nothing where there are no pictures.
+    /// A flag that has no effect in the fan-out bench.
     fn without_pictures(&self) -> Option<&'static str> {
         let first =
             self.latency.map(|_| "--latency").or(self.codec.map(|_| "--codec")).or(self.tiers.map(|_| "--tiers"));

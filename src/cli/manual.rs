@@ -6,10 +6,16 @@ use clap_mangen::Man;
 
 use super::args::TypedCli;
 
-/// The script that completes verbs and flags of `classroom` in a shell.
+/// The script that completes verbs and flags of `classroom` in a shell. clap_complete would complete hidden verbs, too.
 pub fn completions(shell: Shell) -> String {
+    let all = TypedCli::command();
+    let verbs = all.get_subcommands().filter(|verb| !verb.is_hide_set()).cloned();
+    let mut shown = clap::Command::new("classroom")
+        .version(env!("CARGO_PKG_VERSION"))
+        .args(all.get_arguments().cloned())
+        .subcommands(verbs);
     let mut script = Vec::new();
-    clap_complete::generate(shell, &mut TypedCli::command(), "classroom", &mut script);
+    clap_complete::generate(shell, &mut shown, "classroom", &mut script);
     String::from_utf8_lossy(&script).into_owned()
 }
 
@@ -39,6 +45,9 @@ mod tests {
             let script = completions(shell);
             for word in ["teach", "watch", "max-students", "expect"] {
                 assert!(script.contains(word), "{shell}: {word}");
+            }
+            for hidden in ["bench-students", "inspect-files"] {
+                assert!(!script.contains(hidden), "{shell}: {hidden}");
             }
         }
     }

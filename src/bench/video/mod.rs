@@ -190,7 +190,7 @@ fn capture_options(bench: &VideoBench) -> CaptureOptions {
     }
 }
 
-/// Each direction of a network.
+/// Each direction of the network.
 fn path(network: &Network) -> PathConfig {
     let burst = |burst: &crate::cli::Burst| {
         let crate::cli::Burst { loss, at, length, every } = *burst;
