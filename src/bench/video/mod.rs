@@ -266,7 +266,7 @@ mod tests {
     fn bench(flags: &str) -> VideoBench {
         let line = format!("classroom bench {flags}");
         match parse(line.split(' ')) {
-            Ok(Cli { command: Command::Bench(Bench::Video(bench)), .. }) => bench,
+            Ok(Cli { command: Command::Bench(Bench::Video(bench)), .. }) => *bench,
             other => panic!("{other:?}"),
         }
     }
