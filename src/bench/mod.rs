@@ -11,22 +11,17 @@ pub mod crowd;
 pub mod emulator;
 mod fan_out;
 mod student_process;
+mod students;
 mod video;
 mod wire;
 
-use anyhow::{Context, bail};
 use serde_json::Value;
-use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
-use tokio::sync::mpsc;
 
-use self::wire::{FromStudents, ToStudents};
+pub use self::students::students;
 use crate::cli::Bench;
 use crate::exit::Failure;
 use crate::process::allow_many_files;
 use crate::report::Reporter;
-
-/// Messages of students that are not written yet; a student that has more to say waits.
-const MESSAGES: usize = 64;
 
 /// What a bench has measured.
 #[derive(Debug, Clone, PartialEq)]
@@ -48,44 +43,4 @@ pub async fn run(bench: &Bench, reporter: &Reporter) -> Result<Report, Failure> 
         Bench::FanOut(bench) => Ok(fan_out::run(bench, reporter).await?),
         Bench::Video(bench) => video::run(bench, reporter).await,
     }
-}
-
-/// The students that [`run`] measures with, in the process that it starts for them. Does what stdin says, and ends with
-/// it, that is, when the process of the bench ends.
-///
-/// # Errors
-/// When a line can't be understood, or the students can't be set up.
-pub async fn students() -> anyhow::Result<()> {
-    allow_many_files();
-    let (orders, mut queue) = mpsc::channel(1);
-    let read = tokio::spawn(async move {
-        let mut lines = BufReader::new(tokio::io::stdin()).lines();
-        while let Some(line) = lines.next_line().await.context("can't read from the process of the bench")? {
-            let order: ToStudents =
-                serde_json::from_str(&line).with_context(|| format!("{line:?} is not a message of a bench"))?;
-            if orders.send(order).await.is_err() {
-                break;
-            }
-        }
-        anyhow::Ok(())
-    });
-    let (say, mut said) = mpsc::channel::<FromStudents>(MESSAGES);
-    tokio::spawn(async move {
-        let mut out = tokio::io::stdout();
-        while let Some(message) = said.recv().await {
-            let Ok(mut line) = serde_json::to_string(&message) else { continue };
-            line.push('\n');
-            // When nobody reads any more, stdin ends, too.
-            if out.write_all(line.as_bytes()).await.is_err() || out.flush().await.is_err() {
-                return;
-            }
-        }
-    });
-    match queue.recv().await {
-        Some(ToStudents::JoinCrowd(join)) => fan_out::students::run(join, queue, say).await?,
-        Some(ToStudents::JoinViewers(join)) => video::students::run(join, queue, say).await?,
-        Some(_) => bail!("the first line must be a join; this verb is for `classroom bench`, run that"),
-        None => {}
-    }
-    read.await?
 }

@@ -201,7 +201,7 @@ mod tests {
         }
         let frame = SeenFrame { number: 1, captured_ms: 2, decoded_ms: 3, shown_ms: None, width: 4 };
         let sight = Sight { frames: vec![frame], paused: vec![(5, true)], ..Sight::default() };
-        let tally = Tally { received: 7, first_pictures_ms: vec![1], ..Tally::default() };
+        let tally = Tally { received: 7, first_frames_ms: vec![1], ..Tally::default() };
         for message in [FromStudents::Sight(Box::new(sight)), FromStudents::Tally(tally)] {
             let line = serde_json::to_string(&message).unwrap();
             assert_eq!(serde_json::from_str::<FromStudents>(&line).unwrap(), message);

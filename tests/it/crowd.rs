@@ -143,7 +143,7 @@ async fn every_packet_is_counted_once_and_opened() {
         seen = bed.received(&before, 50 * batch, DEADLINE).await.unwrap();
     }
     assert_eq!((seen.received, seen.handed, seen.opened), (1000, 1000, 1000), "{seen:?}");
-    assert_eq!((seen.again, seen.strange, seen.unreadable), (0, 0, 0), "{seen:?}");
+    assert_eq!((seen.duplicates, seen.unknown_ssrc, seen.unreadable), (0, 0, 0), "{seen:?}");
     bed.end().await;
 }
 
@@ -165,7 +165,7 @@ async fn lost_packets_get_nacks_and_their_retransmissions_are_opened() {
     set_loss(&bed, 0.0);
     bed.teach(1);
     let seen = bed.received(&before, 301, DEADLINE).await.unwrap();
-    assert!(seen.nacked >= 10 && seen.opened - seen.again == seen.received, "{seen:?}");
-    assert!(seen.strange == 0 && seen.feedbacks > 0, "{seen:?}");
+    assert!(seen.nacked >= 10 && seen.opened - seen.duplicates == seen.received, "{seen:?}");
+    assert!(seen.unknown_ssrc == 0 && seen.feedbacks > 0, "{seen:?}");
     bed.end().await;
 }

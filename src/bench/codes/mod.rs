@@ -5,16 +5,14 @@
 //! at 1280, in every encoding of the frame. Black is 0, white is 1, the highest bit comes first: 16 bits of the frame's
 //! number, 24 bits of milliseconds, 8 bits of a CRC.
 
-mod encoded;
 mod film;
-mod read;
+mod frames;
 
 use std::time::Duration;
 
 use rustix::time::{ClockId, clock_gettime};
 
-pub use self::encoded::{CodeWriter, EncodedFrames};
-pub use self::read::{ReadFrame, read_codes};
+pub use self::frames::{CodeWriter, EncodedFrames, ReadFrame, read_codes};
 use crate::rtp::Tier;
 
 /// Cells in a row, and rows.

@@ -62,9 +62,9 @@ pub struct Tally {
     /// Received later than [`Clock::LATE`] after their capture.
     pub late: u64,
     /// Received more than once.
-    pub again: u64,
+    pub duplicates: u64,
     /// Received with an SSRC that is in no answer.
-    pub strange: u64,
+    pub unknown_ssrc: u64,
     /// For which a NACK was sent.
     pub nacked: u64,
     /// Transport-wide feedback packets that were sent.
@@ -76,14 +76,14 @@ pub struct Tally {
     /// Refused by the core with an error.
     pub unreadable: u64,
     /// Of each student that has got one: milliseconds from its offer to the end of its first video frame.
-    pub first_pictures_ms: Vec<u32>,
+    pub first_frames_ms: Vec<u32>,
 }
 
 impl Tally {
     /// Adds the counts of other students.
     pub fn merge(&mut self, other: &Tally) {
         self.each(other, |mine, theirs| mine + theirs);
-        self.first_pictures_ms.extend_from_slice(&other.first_pictures_ms);
+        self.first_frames_ms.extend_from_slice(&other.first_frames_ms);
     }
 
     /// The counts since `before`, an earlier tally of the same students. First frames are left as they are.
@@ -98,8 +98,8 @@ impl Tally {
         for (mine, theirs) in [
             (&mut self.received, other.received),
             (&mut self.late, other.late),
-            (&mut self.again, other.again),
-            (&mut self.strange, other.strange),
+            (&mut self.duplicates, other.duplicates),
+            (&mut self.unknown_ssrc, other.unknown_ssrc),
             (&mut self.nacked, other.nacked),
             (&mut self.feedbacks, other.feedbacks),
             (&mut self.handed, other.handed),

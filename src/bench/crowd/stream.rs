@@ -17,7 +17,7 @@ pub(super) enum Arrival {
     /// The first of this packet.
     New,
     /// A duplicate.
-    Again,
+    Duplicate,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -60,7 +60,7 @@ impl Stream {
         } else if let Some(at) = self.missing.iter().position(|missing| missing.number == extended) {
             self.missing.remove(at);
         } else {
-            return Arrival::Again;
+            return Arrival::Duplicate;
         }
         self.received += 1;
         Arrival::New
@@ -69,7 +69,7 @@ impl Stream {
     /// Notes the arrival of a retransmission; a duplicate, if the packet was not missing.
     pub(super) fn take_retransmission(&mut self, number: u16) -> Arrival {
         let Some(at) = self.missing.iter().position(|missing| missing.number as u16 == number) else {
-            return Arrival::Again;
+            return Arrival::Duplicate;
         };
         self.missing.remove(at);
         self.received += 1;
@@ -126,7 +126,7 @@ mod tests {
         assert_eq!(stream.due_nacks(now), [65_535, 0]);
         assert_eq!(stream.due_nacks(now), [0; 0], "not at once again");
         assert_eq!(stream.take(65_535), Arrival::New);
-        assert_eq!(stream.take(65_535), Arrival::Again);
+        assert_eq!(stream.take(65_535), Arrival::Duplicate);
         for n in 1..u32::from(NACK_TRIES) {
             assert_eq!(stream.due_nacks(now + n * NACK_INTERVAL), [0]);
         }
@@ -138,7 +138,7 @@ mod tests {
         let mut stream = taken([65_534, 1]);
         assert_eq!(
             (stream.take_retransmission(65_535), stream.take_retransmission(65_535), stream.take_retransmission(1)),
-            (Arrival::New, Arrival::Again, Arrival::Again)
+            (Arrival::New, Arrival::Duplicate, Arrival::Duplicate)
         );
         assert_eq!(stream.due_nacks(Instant::now()), [0]);
         assert_eq!(stream.report(7).unwrap().total_lost, 1);

@@ -147,7 +147,7 @@ impl Student {
             let datagram = &bytes[..length];
             let rtp = is_rtp(datagram).then(|| self.count(datagram, now, wall, clock, tally));
             match rtp {
-                Some(Rtp::Media(Arrival::Again) | Rtp::Probe) => continue,
+                Some(Rtp::Media(Arrival::Duplicate) | Rtp::Probe) => continue,
                 Some(Rtp::Media(Arrival::New)) if !opens => continue,
                 Some(Rtp::Retransmission) => self.open(now, tally),
                 Some(Rtp::Media(_)) | None => {}
@@ -194,12 +194,12 @@ impl Student {
             return if is_padded { Rtp::Probe } else { Rtp::Retransmission };
         }
         let Some((answered, stream)) = self.streams.iter_mut().find(|(known, _)| known.ssrc == Some(ssrc)) else {
-            tally.strange += 1;
+            tally.unknown_ssrc += 1;
             return Rtp::Media(Arrival::New);
         };
-        if stream.take(number) == Arrival::Again {
-            tally.again += 1;
-            return Rtp::Media(Arrival::Again);
+        if stream.take(number) == Arrival::Duplicate {
+            tally.duplicates += 1;
+            return Rtp::Media(Arrival::Duplicate);
         }
         tally.received += 1;
         tally.late += u64::from(clock.age(answered.codec, timestamp, wall) > Clock::LATE);
@@ -215,7 +215,7 @@ impl Student {
                 let mut videos = self.streams.iter().filter(|(known, _)| known.track.is_video());
                 if videos.any(|(known, _)| known.ssrc == Some(packet.header.ssrc)) {
                     self.has_first_frame = true;
-                    tally.first_pictures_ms.push((now - self.began).as_millis() as u32);
+                    tally.first_frames_ms.push((now - self.began).as_millis() as u32);
                 }
             }
         }
@@ -229,8 +229,8 @@ impl Student {
             let header = &packet.header;
             let stream = self.streams.iter_mut().find(|(known, _)| known.ssrc == Some(header.ssrc));
             let Some((answered, stream)) = stream else { continue };
-            if stream.take_retransmission(header.sequence_number) == Arrival::Again {
-                tally.again += 1;
+            if stream.take_retransmission(header.sequence_number) == Arrival::Duplicate {
+                tally.duplicates += 1;
                 continue;
             }
             tally.received += 1;

@@ -103,7 +103,7 @@ impl Findings {
     }
 
     fn handed(&self) -> f64 {
-        percent(self.seen.handed, self.seen.received + self.seen.strange)
+        percent(self.seen.handed, self.seen.received + self.seen.unknown_ssrc)
     }
 
     fn decrypted(&self) -> f64 {
@@ -169,7 +169,7 @@ impl Findings {
             "sealed_by_core": self.sealed_by_core,
             "nacked": self.seen.nacked,
             "feedbacks_per_s": self.feedbacks_per_s(),
-            "duplicates": self.seen.again,
+            "duplicates": self.seen.duplicates,
             "floor_us_per_packet": self.floor(),
             "floor_ratio": self.floor_ratio(),
             "send_us_per_packet": self.send_only().map(Sent::us_per_packet),

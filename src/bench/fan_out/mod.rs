@@ -8,7 +8,6 @@ mod floor;
 mod lecture;
 mod namespace;
 mod relay;
-pub(super) mod students;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -67,20 +66,7 @@ pub(super) async fn run(bench: &FanOutBench, reporter: &Reporter) -> anyhow::Res
     let namespace = Namespace::enter();
     let asked = bench.students.get();
     let rate = Rate { bits_per_second: bench.bitrate.bits_per_second(), fps: bench.fps, key_every: bench.key_every };
-    let (sfu, events) = Sfu::start(SfuConfig {
-        user: "9999".parse().map_err(|e| anyhow!("{e}"))?,
-        udp: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
-        advertise: vec![],
-        stun: vec![],
-        max_students: asked,
-        encodings: vec![
-            (Encoding::full(Track::Audio, Codec::Opus), 64_000),
-            (Encoding::full(Track::Screen, Codec::Vp8), rate.bits_per_second),
-        ],
-        workers: bench.workers,
-        // The students share this machine: when they read late, that tells nothing about their paths.
-        adapts: false,
-    })?;
+    let (sfu, events) = Sfu::start(sfu_config(bench)?)?;
     let (sfu, control) = (Arc::new(sfu), Arc::new(LectureControl::default()));
     let (epoch, clock) = (Instant::now(), Clock { epoch: SystemTime::now() });
     let lecture = tokio::spawn(lecture::teach(sfu.input(), rate, epoch, Arc::clone(&control)));
@@ -139,7 +125,7 @@ pub(super) async fn run(bench: &FanOutBench, reporter: &Reporter) -> anyhow::Res
     if let Ok(sfu) = Arc::try_unwrap(sfu) {
         sfu.close().await;
     }
-    let mut first_frames_ms = seen.first_pictures_ms.clone();
+    let mut first_frames_ms = seen.first_frames_ms.clone();
     first_frames_ms.sort_unstable();
     let findings = Findings {
         title: format!("{asked} students, {} at {} fps, {} s", bench.bitrate, bench.fps, bench.length.as_secs_f64()),
@@ -161,6 +147,23 @@ pub(super) async fn run(bench: &FanOutBench, reporter: &Reporter) -> anyhow::Res
         send_only,
     };
     Ok(Report { object: findings.object(), table: findings.table() })
+}
+
+fn sfu_config(bench: &FanOutBench) -> anyhow::Result<SfuConfig> {
+    Ok(SfuConfig {
+        user: "9999".parse().map_err(|e| anyhow!("{e}"))?,
+        udp: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+        advertise: vec![],
+        stun: vec![],
+        max_students: bench.students.get(),
+        encodings: vec![
+            (Encoding::full(Track::Audio, Codec::Opus), 64_000),
+            (Encoding::full(Track::Screen, Codec::Vp8), bench.bitrate.bits_per_second()),
+        ],
+        workers: bench.workers,
+        // The students share this machine: when they read late, that tells nothing about their paths.
+        adapts: false,
+    })
 }
 
 /// What the SFU sent in a time, at which cost, and what the floor cost in between.

@@ -7,9 +7,8 @@
 mod findings;
 mod judge;
 mod session;
-pub(super) mod students;
 mod table;
-mod watcher;
+pub(super) mod watcher;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;

@@ -22,7 +22,7 @@ const AUDIO_EVERY: Duration = Duration::from_millis(100);
 
 /// What a student is told to do.
 #[derive(Debug, Clone)]
-pub(super) enum Order {
+pub(in crate::bench) enum Order {
     Answer(String),
     Begin,
     End,
@@ -60,7 +60,7 @@ struct Watcher {
 }
 
 /// Joins, and follows the orders until they end.
-pub(super) async fn run(
+pub(in crate::bench) async fn run(
     student: usize,
     join: Arc<JoinViewers>,
     orders: mpsc::Receiver<Order>,

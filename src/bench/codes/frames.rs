@@ -1,12 +1,12 @@
-//! Draws codes into the frames that a capture encodes, and notes which frames those were.
+//! Codes in the frames of a capture and of a render: drawn in front of the encoders and noted, read behind the decoder.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use super::{COLUMNS, Code, LOW_TIER, ROWS, draw, edge, film, now_ms};
-use crate::media::{EncoderInput, Prepared};
-use crate::rtp::Tier;
+use super::{COLUMNS, Code, LOW_TIER, ROWS, draw, edge, film, now_ms, read};
+use crate::media::{DecoderOutput, EncoderInput, Prepared, Render};
+use crate::rtp::{Tier, Track};
 
 /// Frames whose number is remembered until the slowest encoder has had them: two seconds.
 const MAX_NUMBERS: usize = 64;
@@ -121,6 +121,31 @@ impl State {
     }
 }
 
+/// A decoded frame.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ReadFrame {
+    /// The frame's number, and when it was captured by [`now_ms`]; none where no code can be read.
+    pub code: Option<(u16, u64)>,
+    /// When the frame was decoded, by the same clock.
+    pub decoded_ms: u64,
+    /// When a sink that keeps time shows the frame, by the same clock; none where the render does not know.
+    pub shown_ms: Option<u64>,
+    /// Pixels from left to right.
+    pub width: u32,
+}
+
+/// Reads the codes of a track from now on. `on_frame` runs on the decoder's thread and must not block.
+pub fn read_codes(render: &Render, track: Track, on_frame: impl Fn(ReadFrame) + Send + Sync + 'static) {
+    render.on_decoder_output(track, move |frame| {
+        let DecoderOutput { width, luma, shown_in } = frame;
+        let decoded_ms = now_ms();
+        let code = luma.and_then(|(luma, stride)| read(luma, stride, width));
+        let code = code.map(|code| (code.number, code.captured(decoded_ms)));
+        let shown_ms = shown_in.map(|time| decoded_ms + time.as_millis() as u64);
+        on_frame(ReadFrame { code, decoded_ms, shown_ms, width: width as u32 });
+    });
+}
+
 #[cfg(test)]
 mod tests {
     use std::time::Instant;
@@ -152,7 +177,7 @@ mod tests {
             let (running_time, captured) = (Duration::ZERO, Instant::now());
             let encoder = "screen-low-encoder";
             state.draw(EncoderInput { encoder, width: 640, height: 360, running_time, captured, planes });
-            let code = super::super::read(&luma, 640, 640).unwrap();
+            let code = read(&luma, 640, 640).unwrap();
             assert_eq!(code.number, LOW_TIER, "frame 0 of the low tier");
             // 16 cells of 8 pixels across, 3 down; chroma has half of each.
             let grey = chroma.iter().filter(|byte| **byte == GREY_CHROMA).count();
