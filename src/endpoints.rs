@@ -1,5 +1,6 @@
-//! The two ends of a lecture, each of two adapters that do not know each other: a capture and the SFU that sends what it
-//! encodes; a student's connection and the render that shows what it brings. `teach`, `watch` and `bench` share them.
+//! The two ends of a lecture, each of two adapters that do not know each other: a capture and the SFU that sends what
+//! it encodes; a student's connection and the render that shows what it brings. `teach`, `watch` and `bench` share
+//! them.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 

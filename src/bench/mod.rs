@@ -1,9 +1,9 @@
 //! Measures the product. Only `commands/bench.rs` names this folder.
 //!
-//! [`run`] measures in one of two ways. The fan-out bench feeds an SFU with packets of realistic sizes and measures what a
-//! [`crowd`] of students costs it. The video bench encodes a lecture with [`codes`] in its frames, sends it through
-//! [`emulator`]s and judges what each student decodes. In both, the students are another process of this machine, so that
-//! the sender's CPU is its own: [`students`] is the body of that process.
+//! [`run`] measures in one of two ways. The fan-out bench feeds an SFU with packets of realistic sizes and measures
+//! what a [`crowd`] of students costs it. The video bench encodes a lecture with [`codes`] in its frames, sends it
+//! through [`emulator`]s and judges what each student decodes. In both, the students are another process of this
+//! machine, so that the sender's CPU is its own: [`students()`] is the body of that process.
 
 pub mod codes;
 mod cpu;

@@ -19,8 +19,8 @@ const MESSAGES: usize = 64;
 /// Orders that a viewer may not have read: an answer, begin and end.
 const ORDERS: usize = 4;
 
-/// The students that [`run`](super::run) measures with, in the process that it starts for them. Ends with stdin, that is,
-/// when the process of the bench ends.
+/// The students that [`run`](super::run) measures with, in the process that it starts for them. Ends with stdin, that
+/// is, when the process of the bench ends.
 ///
 /// # Errors
 /// When a line can't be understood, or the students can't be set up.

@@ -104,7 +104,8 @@ pub(super) struct TypedBench {
     pub(super) bitrate: Option<Bitrate>,
 
     /// Pictures per second
-    #[arg(long, value_name = "N", default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..=120), hide_short_help = true)]
+    #[arg(long, value_name = "N", default_value_t = 30, hide_short_help = true)]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=120))]
     pub(super) fps: u32,
 
     /// Number of sending threads, as in teach
@@ -113,7 +114,8 @@ pub(super) struct TypedBench {
 
     /// Time between key frames that nobody asked for, as large as eight pictures each; the encoders of teach make one
     /// in 100 s
-    #[arg(long, value_name = "DURATION", default_value = "100s", value_parser = values::key_every, hide_short_help = true)]
+    #[arg(long, value_name = "DURATION", default_value = "100s", hide_short_help = true)]
+    #[arg(value_parser = values::key_every)]
     pub(super) key_every: Duration,
 
     /// Measure for this long, once all students have joined [default: 10s, or 20s with a bad network or --glass]

@@ -1,5 +1,5 @@
-//! A film in the lecture: noise in the lower right quarter, different in each frame, so that an encoder uses all the bits
-//! that it was given. Slides alone need a fraction of them.
+//! A film in the lecture: noise in the lower right quarter, different in each frame, so that an encoder uses all the
+//! bits that it was given. Slides alone need a fraction of them.
 
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};

@@ -1,9 +1,9 @@
-//! A code in each video frame, drawn in front of the encoder and read behind the decoder: which frame it is, and when it
-//! was captured.
+//! A code in each video frame, drawn in front of the encoder and read behind the decoder: which frame it is, and when
+//! it was captured.
 //!
-//! A code is 48 cells in 3 rows of 16 in the upper left corner. The side of a cell is 1/80 of the frame's width, 16 pixels
-//! at 1280, in every encoding of the frame. Black is 0, white is 1, the highest bit comes first: 16 bits of the frame's
-//! number, 24 bits of milliseconds, 8 bits of a CRC.
+//! A code is 48 cells in 3 rows of 16 in the upper left corner. The side of a cell is 1/80 of the frame's width, 16
+//! pixels at 1280, in every encoding of the frame. Black is 0, white is 1, the highest bit comes first: 16 bits of the
+//! frame's number, 24 bits of milliseconds, 8 bits of a CRC.
 
 mod film;
 mod frames;

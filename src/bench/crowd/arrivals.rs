@@ -1,8 +1,8 @@
 //! Arrival times by transport-wide sequence number, and the feedback that reports them
 //! (draft-holmer-rmcat-transport-wide-cc-extensions-01), as `watch` and browsers send it.
 //!
-//! The arrival time is the time of reading, as in `watch`. On a machine with too little CPU for its students, an SFU that
-//! adapts would therefore see a growing queue and send less.
+//! The arrival time is the time of reading, as in `watch`. On a machine with too little CPU for its students, an SFU
+//! that adapts would therefore see a growing queue and send less.
 
 use std::collections::VecDeque;
 
@@ -127,8 +127,8 @@ fn chunks(mut symbols: &[SymbolTypeTcc]) -> Vec<PacketStatusChunk> {
     chunks
 }
 
-/// The transport-wide sequence number of an RTP packet: a one-byte header extension with this id (RFC 8285, 4.2). Headers
-/// are not encrypted.
+/// The transport-wide sequence number of an RTP packet: a one-byte header extension with this id (RFC 8285, 4.2).
+/// Headers are not encrypted.
 pub(super) fn transport_number(packet: &[u8], id: u8) -> Option<u16> {
     if packet.first()? & 0x10 == 0 {
         return None;

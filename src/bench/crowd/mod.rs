@@ -122,7 +122,8 @@ impl Clock {
     /// A packet of this age is too late for the default jitter buffer of students.
     pub const LATE: Duration = Duration::from_millis(80);
 
-    /// How long before `now` a timestamp was; zero for a timestamp in the future, as the clocks of two processes differ.
+    /// How long before `now` a timestamp was; zero for a timestamp in the future, as the clocks of two processes
+    /// differ.
     fn age(&self, codec: Codec, timestamp: u32, now: SystemTime) -> Duration {
         let since = now.duration_since(self.epoch).unwrap_or_default();
         let rate = u64::from(codec.clock_rate());

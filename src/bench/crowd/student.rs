@@ -339,8 +339,8 @@ fn is_rtp(datagram: &[u8]) -> bool {
 
 /// The socket of one student: an SFU tells students apart by their addresses.
 ///
-/// `quinn-udp` is not used, as it enables GRO: on loopback a whole GSO send would then arrive in one piece, and the sender
-/// would save the segmentation that it pays for on every other network.
+/// `quinn-udp` is not used, as it enables GRO: on loopback a whole GSO send would then arrive in one piece, and the
+/// sender would save the segmentation that it pays for on every other network.
 pub(crate) fn receiving_socket() -> io::Result<UdpSocket> {
     let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::DGRAM, Some(socket2::Protocol::UDP))?;
     socket.set_nonblocking(true)?;

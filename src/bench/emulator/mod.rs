@@ -1,9 +1,9 @@
-//! A bad network for one student: a UDP forwarder between the student and the SFU that loses, delays, reorders and slows
-//! down packets.
+//! A bad network for one student: a UDP forwarder between the student and the SFU that loses, delays, reorders and
+//! slows down packets.
 //!
-//! The student gets the emulator's [`address`](Emulator::address) in place of the SFU's candidates ([`through`]), and the
-//! SFU gets none of the student's candidates ([`without_candidates`]), so there is no direct path. Each direction is a
-//! [`Path`], which is pure; this file has the sockets, the clock and the thread.
+//! The student gets the emulator's [`address`](Emulator::address) in place of the SFU's candidates ([`through`]), and
+//! the SFU gets none of the student's candidates ([`without_candidates`]), so there is no direct path. Each direction
+//! is a [`Path`], which is pure; this file has the sockets, the clock and the thread.
 
 mod candidates;
 mod in_flight;

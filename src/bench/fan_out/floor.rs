@@ -1,13 +1,13 @@
 //! The floor: what a packet to a student costs on this machine when one thread does only what the SFU can't leave out.
 //!
 //! For each student, the packets of a frame are copied into one buffer, sealed with AES-128-GCM under a key of the
-//! student's own, and given to the kernel in one GSO send. The receivers read, open and pause as the students of the bench
-//! do, since on loopback that decides what a send costs.
+//! student's own, and given to the kernel in one GSO send. The receivers read, open and pause as the students of the
+//! bench do, since on loopback that decides what a send costs.
 //!
 //! The floor is the cost of the SFU's own scheme without an SFU around it, to be divided by. It is not a lower bound:
 //! measured beside each other on a machine with 2 cores, this scheme took 2.0 to 2.3 us a packet, `sendmmsg` over the
-//! students 1.75 to 2.1 us, the same sends to receivers with GRO 1.5 us, and sealing alone 0.29 us. The rest is the kernel,
-//! and on loopback much of that is the receiving half: see [`super::namespace`].
+//! students 1.75 to 2.1 us, the same sends to receivers with GRO 1.5 us, and sealing alone 0.29 us. The rest is the
+//! kernel, and on loopback much of that is the receiving half: see [`super::namespace`].
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};

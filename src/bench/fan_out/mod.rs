@@ -1,7 +1,7 @@
 //! The fan-out bench: what a class costs its SFU, beside what sending costs on this machine with nothing around it.
 //!
-//! The SFU is a real [`Sfu`] in this process, fed with packets of realistic sizes. It has one tier, does not adapt, and its
-//! offers do not travel over a WebSocket. The students are real connections in another process.
+//! The SFU is a real [`Sfu`] in this process, fed with packets of realistic sizes. It has one tier, does not adapt, and
+//! its offers do not travel over a WebSocket. The students are real connections in another process.
 
 mod findings;
 mod floor;

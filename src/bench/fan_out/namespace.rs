@@ -1,8 +1,8 @@
 //! A network namespace of the bench's own, in which media can be dropped before anybody receives it.
 //!
-//! On loopback the sender's thread runs the receiving half of the kernel as well: it cuts GSO sends into packets, looks up
-//! each socket and wakes its reader. That half is in the SFU's cost and in the floor alike, so it flatters their ratio.
-//! [`Namespace::drop_media`] puts a filter on the egress of `lo`: RTP ends there, STUN, DTLS and RTCP pass.
+//! On loopback the sender's thread runs the receiving half of the kernel as well: it cuts GSO sends into packets, looks
+//! up each socket and wakes its reader. That half is in the SFU's cost and in the floor alike, so it flatters their
+//! ratio. [`Namespace::drop_media`] puts a filter on the egress of `lo`: RTP ends there, STUN, DTLS and RTCP pass.
 
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Output};
@@ -15,8 +15,8 @@ const MARK: &str = "CLASSROOM_BENCH_NAMESPACE";
 /// Ways to get a namespace: as root, and as anybody where the system allows user namespaces.
 const UNSHARE: [&[&str]; 2] = [&["--net"], &["--map-root-user", "--net"]];
 
-/// A classifier in classic BPF for an Ethernet frame, with the verdict as its result: pass (0) what is not IPv4, UDP and
-/// RTP version 2, and what is RTCP (RFC 5761, 4: its second byte is 192 to 223); drop (2) RTP.
+/// A classifier in classic BPF for an Ethernet frame, with the verdict as its result: pass (0) what is not IPv4, UDP
+/// and RTP version 2, and what is RTCP (RFC 5761, 4: its second byte is 192 to 223); drop (2) RTP.
 const DROP_RTP: [(u16, u8, u8, u32); 12] = [
     (0x28, 0, 0, 12),     // ldh: EtherType
     (0x15, 0, 8, 0x0800), // IPv4, or pass

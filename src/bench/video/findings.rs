@@ -63,8 +63,8 @@ pub(super) struct Group {
     pub(super) glass_p95_ms: f64,
     pub(super) shown_p50_ms: f64,
     pub(super) shown_p95_ms: f64,
-    /// Audio packets that never came or came too late; and those of them that had to be concealed, since the next packet
-    /// brought no copy.
+    /// Audio packets that never came or came too late; and those of them that had to be concealed, since the next
+    /// packet brought no copy.
     pub(super) audio_lost: u64,
     pub(super) audio_concealed: u64,
     pub(super) unreadable: u64,

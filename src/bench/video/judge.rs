@@ -153,7 +153,8 @@ impl Judge<'_> {
         &self.frames[at(self.window.start)..at(self.window.end)]
     }
 
-    /// Frames that should have arrived, and that did. A student that joins in the window is judged from its first frame on.
+    /// Frames that should have arrived, and that did. A student that joins in the window is judged from its first frame
+    /// on.
     fn frames(&self) -> (u64, u64) {
         let (Window { start, end, .. }, inside) = (self.window, self.inside());
         let tier = SeenFrame::tier;

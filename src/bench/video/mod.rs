@@ -1,5 +1,5 @@
-//! The video bench: what students decode of a lecture that is really encoded, sent, decoded and timed as in `watch`, and
-//! how late.
+//! The video bench: what students decode of a lecture that is really encoded, sent, decoded and timed as in `watch`,
+//! and how late.
 //!
 //! Each frame carries a code, so a frame that arrives is known and not only counted. Each student with a bad network is
 //! behind an emulator of its own.

@@ -19,11 +19,11 @@ impl Findings {
         };
         row("students", &|group| group.students.to_string());
         row("pictures decoded", &|group| measured(group.decoded_percent, 2, "%"));
-        row("pictures decoded that were smeared", &|group| group.unreadable.to_string());
+        row("decoded pictures with an unreadable code", &|group| group.unreadable.to_string());
         row("time in freezes", &|group| format!("{:.2} %", group.freeze_percent));
         row("longest freeze", &|group| format!("{} ms", group.longest_freeze_ms));
         if self.has_event {
-            row("whole again after the trouble", &|group| ms(group.recover_ms));
+            row("whole again after the fault", &|group| ms(group.recover_ms));
         }
         row("seconds of full, low and no picture", &|group| {
             let [full, low, none] = group.tier_seconds;
@@ -33,8 +33,8 @@ impl Findings {
         row("capture to decoded, p50 and p95", &|group| two(group.glass_p50_ms, group.glass_p95_ms));
         row("capture to shown in time, p50 and p95", &|group| two(group.shown_p50_ms, group.shown_p95_ms));
         row("packets of sound lost", &|group| group.audio_lost.to_string());
-        row("blocks of sound made up", &|group| group.audio_concealed.to_string());
-        row("packets asked for again, key frames asked for", &|group| format!("{}, {}", group.nacks, group.plis));
+        row("packets of sound concealed", &|group| group.audio_concealed.to_string());
+        row("packets requested again, key frames requested", &|group| format!("{}, {}", group.nacks, group.plis));
         row("packets that the network lost, and its queue dropped", &|group| {
             format!("{}, {}", group.path_lost, group.path_dropped)
         });

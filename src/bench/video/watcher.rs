@@ -128,9 +128,8 @@ impl Watcher {
                 order = orders.recv() => match order {
                     Some(Order::Answer(sdp)) => rendered = Some(self.answer(sdp).await?),
                     Some(Order::Begin) => {
-                        let [from, until] =
-                            [self.join.rate_from, self.join.rate_until].map(|time| time.map(|time| Instant::now() + time));
-                        (slowed, restored) = (from, until);
+                        let at = |time: Option<Duration>| time.map(|time| Instant::now() + time);
+                        (slowed, restored) = (at(self.join.rate_from), at(self.join.rate_until));
                         self.begin();
                     }
                     Some(Order::End) => self.say.send(FromStudents::Sight(Box::new(self.sight()))).await?,
