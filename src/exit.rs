@@ -3,6 +3,8 @@
 use std::fmt;
 use std::process::ExitCode;
 
+use crate::media::MediaError;
+
 /// The exit code of the process. The numbers are stable; `docs/labs.md` has this table.
 ///
 /// SIGINT and SIGTERM leave the room and end with [`Exit::Ended`].
@@ -135,6 +137,21 @@ impl fmt::Display for Failure {
 impl From<anyhow::Error> for Failure {
     fn from(error: anyhow::Error) -> Self {
         Self::internal(error)
+    }
+}
+
+impl From<MediaError> for Failure {
+    fn from(error: MediaError) -> Self {
+        let exit = match &error {
+            MediaError::File { .. } | MediaError::Contract { .. } => Exit::Usage,
+            MediaError::NothingToCapture { .. }
+            | MediaError::MissingElement { .. }
+            | MediaError::NoDecoder { .. }
+            | MediaError::NoEncoder { .. }
+            | MediaError::Device { .. } => Exit::NothingToCapture,
+            MediaError::Pipeline { .. } => Exit::Internal,
+        };
+        Self::new(exit, error)
     }
 }
 

@@ -14,6 +14,7 @@
 //! bench                              | what measures the product; only commands/bench.rs names it
 //! fuzz                               | what must hold for any bytes from the network; only fuzz/ and its tests call it
 //! cli                                | what was typed -> what it means
+//! endpoints process                  | a capture with its SFU, a viewer with its render; this process's limits and use
 //! report exit                        | what people and scripts are told
 //! media sfu viewer signal http       | the adapters: GStreamer, the publisher, a student, WebSocket, pages
 //! sdp                                | what both ends negotiate
@@ -64,6 +65,7 @@ pub mod cli;
 mod commands;
 mod congestion;
 mod dtls;
+mod endpoints;
 pub mod exit;
 pub mod expect;
 #[doc(hidden)]
@@ -71,6 +73,7 @@ pub mod fuzz;
 pub mod http;
 pub mod id;
 pub mod media;
+mod process;
 pub mod protocol;
 pub mod report;
 pub mod room;

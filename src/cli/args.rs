@@ -124,6 +124,11 @@ More flags and examples: classroom bench --help, or man classroom-bench")]
 The students are real connections, in another process on this computer. They decrypt every packet if
 the computer is fast enough. If not, they take turns, and the table shows the share they decrypted.
 
+The floor is what one thread takes to copy, seal and send the same packets with nothing around it: a
+figure to divide by, not a lower bound. On loopback, the sender also pays for receiving. As root, or
+with user namespaces, bench runs in a network namespace of its own and measures both once more while
+the kernel drops media before it is received.
+
 With a bad network or --glass, bench encodes and decodes a real lecture. Each picture carries a code,
 so that bench can count the pictures that arrive.")]
     Bench(TypedBench),
@@ -149,10 +154,6 @@ The Debian package installs these scripts by itself.")]
     /// The students of `bench`, told what to do on stdin
     #[command(name = "bench-students", hide = true)]
     BenchStudents,
-
-    /// The students of `bench` with pictures, told what to do on stdin
-    #[command(name = "bench-watchers", hide = true)]
-    BenchWatchers,
 }
 
 #[derive(Debug, Args)]

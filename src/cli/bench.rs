@@ -1,4 +1,4 @@
-//! `classroom bench`: what is typed, and what it means. With a bad network or `--glass` it is about pictures.
+//! The flags of `classroom bench`, and what it gets. A bad network or `--glass` choose the video bench.
 
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -6,45 +6,53 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::Command;
 use super::meaning::{Conflict, Video};
 use super::values::{self, Bitrate, Burst};
 use crate::media::{Content, Size, Tiers};
 use crate::rtp::{Codec, Latency};
 
 /// `classroom bench`.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Bench {
+    /// What a class costs its teacher.
+    FanOut(FanOutBench),
+    /// What a class sees, over a bad network or with `--glass`.
+    Video(Box<VideoBench>),
+}
+
+/// What a class costs its teacher: packets of realistic sizes, without an encoder.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Bench {
+pub struct FanOutBench {
     /// How many students watch, 1 to 10,000.
     pub students: NonZeroUsize,
-    /// Bits per second of the picture.
+    /// Bits per second of the video.
     pub bitrate: Bitrate,
-    /// Pictures per second, 1 to 120.
+    /// Frames per second, 1 to 120.
     pub fps: u32,
     /// Threads that send.
     pub workers: NonZeroUsize,
-    /// How often a key frame comes unasked, at least a second.
+    /// How often a key frame comes without a request, at least a second.
     pub key_every: Duration,
     /// How long to measure, at least a second.
     pub length: Duration,
 }
 
-/// `classroom bench` with a bad network or `--glass`: a lecture that is really encoded and decoded.
+/// What a class sees of a lecture that is really encoded and decoded.
 #[derive(Debug, Clone, PartialEq)]
-pub struct BenchPictures {
+pub struct VideoBench {
     /// How many students watch, 1 to 10,000.
     pub students: usize,
-    /// How many of them are behind the bad network.
+    /// How many students are behind the bad network.
     pub bad: usize,
-    /// What that is like.
+    /// The bad network.
     pub network: Network,
-    /// The luck of its packets; none: another each time.
+    /// Seed of the losses; none: a random seed.
     pub seed: Option<u64>,
-    /// What is taught, over and over; none: the built-in lecture.
+    /// The file that is taught in a loop; none: the built-in lecture.
     pub file: Option<PathBuf>,
-    /// Whether a film runs in it that takes all bits.
+    /// Whether noise in a quarter of the frame uses up the bitrate.
     pub film: bool,
-    /// How it is encoded.
+    /// How the lecture is encoded.
     pub video: Video,
     /// The jitter buffer of the students.
     pub latency: Latency,
@@ -59,28 +67,28 @@ pub struct BenchPictures {
 pub struct Network {
     /// The share of packets that is lost, 0 to 1.
     pub loss: f64,
-    /// Times in which more is lost.
+    /// Times in which more packets are lost.
     pub bursts: Vec<Burst>,
-    /// The way there and back.
+    /// The round trip time.
     pub rtt: Duration,
-    /// Up to so much more, each way.
+    /// Additional delay up to this, each way.
     pub jitter: Duration,
-    /// The share of packets that others get past, 0 to 1.
+    /// The share of packets that are overtaken, 0 to 1.
     pub reorder: f64,
-    /// What the line carries; none: any number of bits.
+    /// The bottleneck; none: any rate.
     pub line: Option<Line>,
 }
 
-/// A line that carries so much.
+/// A bottleneck.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Line {
     /// Bits per second.
     pub rate: u32,
-    /// How long packets wait for it at the most; none: as long as they usually do.
+    /// How long packets wait at most; none: 250 ms.
     pub queue: Option<Duration>,
-    /// When it becomes that slow; none: it is from the beginning on.
+    /// When the line becomes slow; none: at the beginning.
     pub from: Option<Duration>,
-    /// When it is fast again.
+    /// When the line is fast again; none: never.
     pub until: Option<Duration>,
 }
 
@@ -96,7 +104,8 @@ pub(super) struct TypedBench {
     pub(super) bitrate: Option<Bitrate>,
 
     /// Pictures per second
-    #[arg(long, value_name = "N", default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..=120), hide_short_help = true)]
+    #[arg(long, value_name = "N", default_value_t = 30, hide_short_help = true)]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=120))]
     pub(super) fps: u32,
 
     /// Number of sending threads, as in teach
@@ -105,7 +114,8 @@ pub(super) struct TypedBench {
 
     /// Time between key frames that nobody asked for, as large as eight pictures each; the encoders of teach make one
     /// in 100 s
-    #[arg(long, value_name = "DURATION", default_value = "100s", value_parser = values::key_every, hide_short_help = true)]
+    #[arg(long, value_name = "DURATION", default_value = "100s", hide_short_help = true)]
+    #[arg(value_parser = values::key_every)]
     pub(super) key_every: Duration,
 
     /// Measure for this long, once all students have joined [default: 10s, or 20s with a bad network or --glass]
@@ -168,7 +178,7 @@ pub(super) struct TypedNetwork {
     pub(super) seed: Option<u64>,
 }
 
-/// What is encoded and decoded, with a bad network or `--glass`.
+/// The lecture of the video bench.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Pictures")]
 pub(super) struct TypedPictures {
@@ -205,12 +215,12 @@ pub(super) struct TypedPictures {
     pub(super) film: bool,
 }
 
-impl TryFrom<TypedBench> for Command {
+impl TryFrom<TypedBench> for Bench {
     type Error = Conflict;
     fn try_from(typed: TypedBench) -> Result<Self, Conflict> {
         let is_bad = typed.network.is_bad();
         if is_bad || typed.pictures.glass {
-            return typed.mean_pictures(is_bad).map(Command::BenchPictures);
+            return typed.into_video(is_bad).map(|bench| Bench::Video(Box::new(bench)));
         }
         let TypedBench { students, bitrate, fps, workers, key_every, length, network, pictures } = typed;
         if let Some(flag) = network.without_network().or(pictures.without_pictures()) {
@@ -219,13 +229,13 @@ impl TryFrom<TypedBench> for Command {
         let students = students.or(NonZeroUsize::new(100)).unwrap_or(NonZeroUsize::MIN);
         let length = length.unwrap_or(Duration::from_secs(10));
         let bitrate = bitrate.unwrap_or_default();
-        Ok(Command::Bench(Bench { students, bitrate, fps, workers, key_every, length }))
+        Ok(Bench::FanOut(FanOutBench { students, bitrate, fps, workers, key_every, length }))
     }
 }
 
 impl TypedBench {
-    fn mean_pictures(self, is_bad: bool) -> Result<BenchPictures, Conflict> {
-        /// What the cells of the code need in half of the size.
+    fn into_video(self, is_bad: bool) -> Result<VideoBench, Conflict> {
+        /// The low tier has half the width, and its codes need 320 pixels.
         const LEAST_WIDTH: u32 = 640;
         let Self { students, bitrate, fps, workers, length, network, pictures, .. } = self;
         let students = students.map_or(1, NonZeroUsize::get);
@@ -244,7 +254,7 @@ impl TypedBench {
         if let Some(size) = pictures.size.filter(|size| size.width < LEAST_WIDTH) {
             return Err(Conflict::TooSmallForCodes(size));
         }
-        Ok(BenchPictures {
+        Ok(VideoBench {
             students,
             bad,
             seed: network.seed,
@@ -272,7 +282,7 @@ impl TypedNetwork {
         self.loss.is_some() || !self.burst.is_empty() || delays || self.rate.is_some()
     }
 
-    /// A flag that says nothing where there is no bad network.
+    /// A flag that has no effect without a bad network.
     fn without_network(&self) -> Option<&'static str> {
         let bad = self.bad.map(|_| "--bad").or(self.seed.map(|_| "--seed"));
         let line = self.rate_from.map(|_| "--rate-from").or(self.rate_until.map(|_| "--rate-until"));
@@ -281,7 +291,7 @@ impl TypedNetwork {
 }
 
 impl TypedPictures {
-    /// A flag that says nothing where there are no pictures.
+    /// A flag that has no effect in the fan-out bench.
     fn without_pictures(&self) -> Option<&'static str> {
         let first =
             self.latency.map(|_| "--latency").or(self.codec.map(|_| "--codec")).or(self.tiers.map(|_| "--tiers"));

@@ -21,7 +21,7 @@ use clap_complete::Shell;
 use self::args::{TypedCli, TypedVerb};
 use self::meaning::Conflict;
 
-pub use self::bench::{Bench, BenchPictures, Line, Network};
+pub use self::bench::{Bench, FanOutBench, Line, Network, VideoBench};
 pub use self::meaning::{
     ChatInput, Completions, Demo, DemoLecture, Device, MainSource, Man, Rooms, Serve, Signalling, Sink, Sources, Teach,
     Video, Watch,
@@ -60,16 +60,12 @@ pub enum Command {
     Completions(Completions),
     /// Write the manual pages.
     Man(Man),
-    /// What a class costs its teacher.
+    /// What a class costs its teacher, or what it sees over a bad network.
     Bench(Bench),
-    /// What a class sees over a bad network, and how late.
-    BenchPictures(BenchPictures),
     /// Inspect media files and print the result for the parent process.
     InspectFiles(Vec<PathBuf>),
     /// The students of a bench, in the process that it starts for them.
     BenchStudents,
-    /// Those of a bench with pictures.
-    BenchWatchers,
 }
 
 /// Parses a command line. The first argument is the program name.
@@ -93,10 +89,9 @@ where
         TypedVerb::Devices => Ok(Command::Devices),
         TypedVerb::Completions(typed) => Ok(Command::Completions(Completions { shell: typed.shell })),
         TypedVerb::Man(typed) => Ok(Command::Man(Man { folder: typed.folder })),
-        TypedVerb::Bench(typed) => typed.try_into(),
+        TypedVerb::Bench(typed) => typed.try_into().map(Command::Bench),
         TypedVerb::InspectFiles(typed) => Ok(Command::InspectFiles(typed.paths)),
         TypedVerb::BenchStudents => Ok(Command::BenchStudents),
-        TypedVerb::BenchWatchers => Ok(Command::BenchWatchers),
     };
     let command = command.map_err(|conflict| refuse(&matches, &conflict))?;
     let verbosity = match (verbose, quiet) {
@@ -125,8 +120,15 @@ fn refuse(matches: &ArgMatches, conflict: &Conflict) -> clap::Error {
 
 /// The script that completes verbs and flags of `classroom` in a shell.
 pub fn completions(shell: Shell) -> String {
+    // clap_complete would also complete the hidden verbs.
+    let all = TypedCli::command();
+    let verbs = all.get_subcommands().filter(|verb| !verb.is_hide_set()).cloned();
+    let mut shown = clap::Command::new("classroom")
+        .version(env!("CARGO_PKG_VERSION"))
+        .args(all.get_arguments().cloned())
+        .subcommands(verbs);
     let mut script = Vec::new();
-    clap_complete::generate(shell, &mut TypedCli::command(), "classroom", &mut script);
+    clap_complete::generate(shell, &mut shown, "classroom", &mut script);
     String::from_utf8_lossy(&script).into_owned()
 }
 

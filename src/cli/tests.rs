@@ -276,7 +276,7 @@ fn help_and_version_exit_with_0_and_mistakes_with_2() {
 #[test]
 fn a_bench_has_a_hundred_students_by_default() {
     let bench = |flags: &str| match parse_line(&format!("bench {flags}")).unwrap().command {
-        Command::Bench(bench) => bench,
+        Command::Bench(Bench::FanOut(bench)) => bench,
         other => panic!("{other:?}"),
     };
     let plain = bench("");
@@ -290,13 +290,13 @@ fn a_bench_has_a_hundred_students_by_default() {
         assert!(refusal(&line).contains(why), "{}", refusal(&line));
     }
     let help = parse_line("--help").unwrap_err().to_string();
-    assert!(help.contains("bench ") && !help.contains("bench-students") && !help.contains("bench-watchers"), "{help}");
+    assert!(help.contains("bench ") && !help.contains("bench-students"), "{help}");
 }
 
 #[test]
 fn a_bench_with_a_bad_network_encodes_pictures() {
     let bench = |flags: &str| match parse_line(&format!("bench {flags}")).unwrap().command {
-        Command::BenchPictures(bench) => bench,
+        Command::Bench(Bench::Video(bench)) => bench,
         other => panic!("{other:?}"),
     };
     let glass = bench("--glass --latency 20");
@@ -378,6 +378,9 @@ fn every_shell_completes_every_verb() {
         let script = completions(shell);
         for word in ["teach", "watch", "max-students", "expect"] {
             assert!(script.contains(word), "{shell}: {word}");
+        }
+        for hidden in ["bench-students", "inspect-files"] {
+            assert!(!script.contains(hidden), "{shell}: {hidden}");
         }
     }
 }

@@ -2,14 +2,14 @@
 
 use serde_json::{Value, json};
 
-use super::{blocking, media_failure};
+use super::blocking;
 use crate::exit::Failure;
 use crate::media::{self, Devices, MediaError, Source, Verdict};
 use crate::report::Reporter;
 
 /// Prints the devices, and tests every encoder.
 pub(super) async fn run(reporter: &Reporter) -> Result<(), Failure> {
-    let devices = blocking(media::devices).await?.map_err(media_failure)?;
+    let devices = blocking(media::devices).await??;
     if reporter.is_json() {
         reporter.result_object(&object(&devices));
     } else {

@@ -1,21 +1,19 @@
 //! `/healthz` and `/metrics` of this process, on the server's port or on a port of its own (`--metrics`).
 
-use std::io;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::SystemTime;
 
 use axum::Router;
-use rustix::process::{Resource, getrlimit};
-use rustix::time::{ClockId, clock_gettime};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use crate::exit::Failure;
 use crate::http;
-use crate::report::{LectureMetrics, Metrics, ProcessMetrics, ServerMetrics};
+use crate::process;
+use crate::report::{LectureMetrics, Metrics, ServerMetrics};
 use crate::room::RoomState;
 use crate::signal::Server;
 
@@ -60,7 +58,7 @@ impl MetricsStore {
 
     fn text(&self) -> String {
         let lecture = self.0.lecture.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        Metrics { process: process_metrics(self.0.begun), server: self.0.server.as_ref().map(server_metrics), lecture }
+        Metrics { process: process::metrics(self.0.begun), server: self.0.server.as_ref().map(server_metrics), lecture }
             .text()
     }
 }
@@ -115,54 +113,5 @@ impl MetricsPort {
     pub(super) async fn shutdown(self) {
         let _ = self.end.send(());
         let _ = self.task.await;
-    }
-}
-
-/// What the kernel reports about this process; `begun` is its start.
-fn process_metrics(begun: SystemTime) -> ProcessMetrics {
-    ProcessMetrics {
-        start_time_seconds: begun.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64(),
-        cpu_seconds: Some(cpu().as_secs_f64()),
-        resident_bytes: memory_kb().ok().map(|kb| kb * 1024),
-        open_fds: open_fds(),
-        max_fds: getrlimit(Resource::Nofile).current,
-    }
-}
-
-/// The CPU time of all threads.
-fn cpu() -> Duration {
-    let used = clock_gettime(ClockId::ProcessCPUTime);
-    Duration::new(used.tv_sec.try_into().unwrap_or(0), used.tv_nsec.try_into().unwrap_or(0))
-}
-
-fn open_fds() -> Option<u64> {
-    let open = std::fs::read_dir("/proc/self/fd").ok()?.count();
-    // One of them is the directory that is being read.
-    Some(open.saturating_sub(1) as u64)
-}
-
-/// The resident memory of this process in kB.
-pub(super) fn memory_kb() -> io::Result<u64> {
-    let status = std::fs::read_to_string("/proc/self/status")?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    let number = line.and_then(|rest| rest.trim().split(' ').next()?.parse().ok());
-    number.ok_or_else(|| io::Error::other("/proc/self/status has no VmRSS"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_kernel_reports_the_use_of_resources() {
-        let before = process_metrics(UNIX_EPOCH + Duration::from_secs(9));
-        let file = std::fs::File::open("/dev/null").unwrap();
-        let more: Vec<std::fs::File> = (0..40).map(|_| file.try_clone().unwrap()).collect();
-        let after = process_metrics(UNIX_EPOCH);
-        assert_eq!(before.start_time_seconds, 9.0);
-        assert!(before.resident_bytes.unwrap() > 1_000_000);
-        assert!(before.cpu_seconds.unwrap() > 0.0 && after.cpu_seconds >= before.cpu_seconds);
-        // Other tests open and close files at the same time.
-        assert!(after.open_fds.unwrap() > more.len() as u64 && after.max_fds > after.open_fds);
     }
 }

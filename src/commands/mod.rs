@@ -12,7 +12,6 @@ mod serve;
 mod source_monitor;
 mod stdin;
 mod stop;
-mod studio;
 mod teach;
 mod watch;
 
@@ -23,7 +22,8 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use self::stop::{fatal_assertions, stop, stop_cause};
 use crate::cli::{Cli, Command, Output};
 use crate::exit::{Exit, Failure};
-use crate::media::{MediaError, inspect_files};
+use crate::media::inspect_files;
+use crate::process;
 use crate::report::{EndReason, Event, Reporter};
 use crate::signal::SignalError;
 
@@ -39,7 +39,6 @@ pub async fn run(cli: Cli) -> Result<(), Failure> {
             return blocking(move || inspect_files(&paths, io::stdout())).await?.map_err(Failure::internal);
         }
         Command::BenchStudents => return bench::students().await,
-        Command::BenchWatchers => return bench::pictures::students::run().await,
         _ => {}
     }
     let room = match &cli.command {
@@ -48,7 +47,7 @@ pub async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Demo(_) => Some(demo::room()),
         Command::Serve(_) | Command::Rooms(_) | Command::Devices | Command::InspectFiles(_) => None,
         Command::Completions(_) | Command::Man(_) => None,
-        Command::Bench(_) | Command::BenchPictures(_) | Command::BenchStudents | Command::BenchWatchers => None,
+        Command::Bench(_) | Command::BenchStudents => None,
     };
     let reporter = Reporter::new(cli.output, cli.verbosity, room);
     let mut fatal = fatal_assertions();
@@ -91,29 +90,14 @@ async fn run_verb(command: Command, output: Output, reporter: &Reporter) -> Opti
         Command::Rooms(rooms) => rooms::run(rooms, reporter).await,
         Command::Devices => devices::run(reporter).await,
         Command::Bench(bench) => bench::run(bench, reporter).await,
-        Command::BenchPictures(bench) => bench::pictures::run(bench, reporter).await,
         Command::Completions(shell) => {
             manual::completions(shell, reporter);
             Ok(())
         }
         Command::Man(folder) => manual::man(&folder, reporter),
-        Command::InspectFiles(_) | Command::BenchStudents | Command::BenchWatchers => Ok(()),
+        Command::InspectFiles(_) | Command::BenchStudents => Ok(()),
     };
     ended.err().map(Err)
-}
-
-/// Gives a media error its exit code.
-fn media_failure(error: MediaError) -> Failure {
-    let exit = match &error {
-        MediaError::File { .. } | MediaError::Contract { .. } => Exit::Usage,
-        MediaError::NothingToCapture { .. }
-        | MediaError::MissingElement { .. }
-        | MediaError::NoDecoder { .. }
-        | MediaError::NoEncoder { .. }
-        | MediaError::Device { .. } => Exit::NothingToCapture,
-        MediaError::Pipeline { .. } => Exit::Internal,
-    };
-    Failure::new(exit, error)
 }
 
 /// Gives a signalling error its exit code.
@@ -132,7 +116,7 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) 
 
 /// Binds the signalling server's TCP port.
 fn listen(address: SocketAddr) -> Result<tokio::net::TcpListener, Failure> {
-    allow_many_files();
+    process::allow_many_files();
     crate::http::bind(address).map_err(|cause| {
         let advice = match cause.kind() {
             io::ErrorKind::AddrInUse => {
@@ -143,15 +127,6 @@ fn listen(address: SocketAddr) -> Result<tokio::net::TcpListener, Failure> {
         };
         Failure::usage(anyhow::anyhow!("can't listen on {address}: {cause}; {advice}"))
     })
-}
-
-/// Raises the soft limit of open files to the hard limit. A server opens one for each student, and the usual soft limit
-/// of 1,024 would stop a class at a thousand.
-fn allow_many_files() {
-    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
-    // If this fails, the server reports an error when it runs out of files.
-    let _ = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
 }
 
 /// The address by which other computers reach a server that listens on `ip`: for the unspecified address the first

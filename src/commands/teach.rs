@@ -21,8 +21,9 @@ use super::metrics::{MetricsPort, MetricsStore};
 use super::room_link::{other_hosts, room_page, show_qr};
 use super::serve::{RunningServer, ice_servers};
 use super::stop::Stop;
-use super::{blocking, listen, media_failure, reachable_host, signal_failure, studio};
+use super::{blocking, listen, reachable_host, signal_failure};
 use crate::cli::{Bitrate, Device, MainSource, Signalling, Sources, Teach};
+use crate::endpoints;
 use crate::exit::Failure;
 use crate::media::{self, Capture, CaptureOptions, Prepared, VideoOptions, Wanted};
 use crate::protocol::{IceCandidate, MAX_ROOM_USERS};
@@ -59,7 +60,7 @@ pub(super) async fn run_with(
     reporter.status("preparing");
     // A desktop may ask its user which screen to share, so this may take long and must stay interruptible.
     let prepared = tokio::select! {
-        prepared = blocking(move || Capture::prepare(options)) => prepared?.map_err(media_failure)?,
+        prepared = blocking(move || Capture::prepare(options)) => prepared??,
         stopped = &mut stop => return Ok(stopped.reason()),
     };
     prepared.notices().iter().for_each(|notice| reporter.notice(notice));
@@ -86,7 +87,7 @@ pub(super) async fn run_with(
     server.show_links(&teach, &link, reporter);
     let announcement = server.announce(&teach, reporter);
 
-    let (capture, captured) = studio::start(prepared, &sfu).await?;
+    let (capture, captured) = endpoints::start_capture(prepared, &sfu).await?;
     if let Some(ready) = ready {
         let _ = ready.send(server.url.clone());
     }

@@ -5,7 +5,6 @@ mod diagnosis;
 mod lesson;
 mod monitor;
 mod playback;
-pub(super) mod screen;
 mod server;
 mod stats;
 mod talk;
@@ -22,7 +21,6 @@ use self::connection::{PublisherConnection, ice_servers};
 use self::diagnosis::{Diagnosis, TierReport};
 use self::lesson::{Action, LessonState};
 use self::playback::WindowTitle;
-use self::screen::Screen;
 use self::server::ServerConnection;
 use self::stats::StatsCollector;
 use self::talk::StudentTalk;
@@ -31,6 +29,7 @@ use super::or_never;
 use super::stdin::StdinLines;
 use super::teach::candidate_init;
 use crate::cli::Watch;
+use crate::endpoints::RenderInput;
 use crate::exit::Failure;
 use crate::expect::{self, Run};
 use crate::media::{self, Render, RenderEvent, TrackFormat};
@@ -98,7 +97,7 @@ struct Session<'a> {
     /// The server at which this student is, or last was, in the room.
     server: Option<ServerUrl>,
     connection: Option<PublisherConnection>,
-    screen: Arc<Screen>,
+    screen: Arc<RenderInput>,
     render_events: Option<mpsc::Receiver<RenderEvent>>,
     /// The tracks of the running render.
     formats: Vec<TrackFormat>,

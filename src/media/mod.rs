@@ -15,7 +15,6 @@
 //! ```
 
 mod capture;
-mod code;
 mod contract;
 mod devices;
 mod encode;
@@ -23,11 +22,11 @@ mod error;
 mod file;
 mod options;
 mod pipelines;
+mod raw;
 mod render;
 mod source;
 
 pub use capture::{Capture, Prepared};
-pub use code::{Codes, Drawn, Seen, now_ms, tier_of_code};
 pub use devices::{Devices, EncoderState, devices};
 pub use encode::trial::Verdict;
 pub use error::{MediaError, on_fatal};
@@ -35,6 +34,7 @@ pub use file::inspect_files;
 pub use options::{
     CaptureEvent, CaptureOptions, Content, FileList, LowRate, MainSource, Size, Sources, Tiers, VideoOptions, Wanted,
 };
+pub use raw::{DecoderOutput, EncoderInput, PlaneMut};
 pub use render::pipeline::has_display;
 pub use render::{Render, RenderEvent, RenderOptions, Sink, TrackFormat, TrackStats, Window};
 pub use source::devices::Source;

@@ -1,4 +1,4 @@
-//! A crowd of bench students on loopback: that it counts what an SFU sends, opens it, and asks again.
+//! A crowd of bench students on loopback: it counts and opens what an SFU sends, and sends NACKs for what is lost.
 
 use std::num::NonZeroUsize;
 use std::time::{Duration, Instant, SystemTime};
@@ -10,20 +10,26 @@ use classroom::sfu::{Sfu, SfuConfig, SfuEvent};
 
 use crate::support::DEADLINE;
 
-/// An SFU with one track, and students that watch it. Sound needs no key frame, and is not asked for again.
-struct Class {
+/// How often a condition is checked that nobody announces.
+const POLL: Duration = Duration::from_millis(5);
+
+/// How long a packet may take before it counts as not sent.
+const ARRIVES_WITHIN: Duration = Duration::from_millis(100);
+
+/// An SFU with one track, and students that watch it. Audio needs no key frame and gets no NACKs.
+struct Bed {
     sfu: Sfu,
     crowd: Crowd,
-    /// Where all students get what they get, if not from the SFU itself.
-    way: Option<Emulator>,
+    /// The path to the only student, if it is emulated.
+    path: Option<Emulator>,
     students: u64,
     encoding: Encoding,
     assembler: FrameAssembler,
     packets: u16,
 }
 
-impl Class {
-    /// All join; `emulated` is for one alone, over a network that may become bad.
+impl Bed {
+    /// Lets all students join. With `emulated` there is one student, behind a network that may become bad.
     async fn join(students: usize, threads: usize, encoding: Encoding, emulated: bool) -> Self {
         let (sfu, mut events) = Sfu::start(SfuConfig {
             user: "9999".parse().unwrap(),
@@ -37,14 +43,14 @@ impl Class {
         })
         .unwrap();
         let good = PathConfig::default();
-        let way = emulated.then(|| Emulator::start(sfu.udp(), good.clone(), good, 1).unwrap());
-        let (crowd, said) = Crowd::start(students, threads, Clock { epoch: SystemTime::now() }).unwrap();
+        let path = emulated.then(|| Emulator::start(sfu.udp(), good.clone(), good, 1).unwrap());
+        let (crowd, events_of_crowd) = Crowd::start(students, threads, Clock { epoch: SystemTime::now() }).unwrap();
         let mut connected = 0;
         while connected < students {
-            match said.recv_timeout(DEADLINE).expect("something happens in the crowd") {
+            match events_of_crowd.recv_timeout(DEADLINE).expect("something happens in the crowd") {
                 CrowdEvent::Offer { student, sdp } => {
-                    // The SFU would find a direct way where it has a candidate.
-                    let sdp = if way.is_some() { without_candidates(&sdp) } else { sdp };
+                    // With a candidate the SFU would find a direct path.
+                    let sdp = if path.is_some() { without_candidates(&sdp) } else { sdp };
                     sfu.offer(student.to_string().parse().unwrap(), sdp, None);
                     let answer = loop {
                         let event = tokio::time::timeout(DEADLINE, events.recv()).await.unwrap();
@@ -53,40 +59,39 @@ impl Class {
                             break sdp;
                         }
                     };
-                    let way = way.as_ref().map(|way| through(&answer, way.address()));
-                    crowd.answer(student, way.unwrap_or(answer));
+                    let through_path = path.as_ref().map(|path| through(&answer, path.address()));
+                    crowd.answer(student, through_path.unwrap_or(answer));
                 }
                 CrowdEvent::Connected { .. } => connected += 1,
                 gone @ CrowdEvent::Gone { .. } => panic!("{gone:?}"),
             }
         }
         let assembler = FrameAssembler::new(encoding);
-        let mut class = Self { sfu, crowd, way, students: students as u64, encoding, assembler, packets: 0 };
-        class.wait_until_live().await;
-        class
+        let mut bed = Self { sfu, crowd, path, students: students as u64, encoding, assembler, packets: 0 };
+        bed.wait_until_live().await;
+        bed
     }
 
-    /// Media begins a moment after the connections stand.
+    /// Media begins a moment after the students are connected: sends packets until one reaches them all.
     async fn wait_until_live(&mut self) {
         let deadline = Instant::now() + DEADLINE;
         loop {
-            let before = self.crowd.tally().received;
+            let before = self.crowd.tally();
             self.teach(1);
-            tokio::time::sleep(Duration::from_millis(50)).await;
-            if self.crowd.tally().received == before + self.students {
+            if self.received(&before, self.students, ARRIVES_WITHIN).await.is_ok() {
                 return;
             }
             assert!(Instant::now() < deadline, "media never began");
         }
     }
 
-    /// Sends as many packets to everybody, each a frame.
+    /// Sends so many packets to all students, each of them a frame.
     fn teach(&mut self, packets: u16) {
         for _ in 0..packets {
             let mut packet = vec![0x80, if self.encoding.track.is_video() { 0x80 | 96 } else { 111 }];
             packet.extend_from_slice(&self.packets.to_be_bytes());
             packet.extend_from_slice(&(u32::from(self.packets) * 960).to_be_bytes());
-            // As VP8 it is a key frame.
+            // A key frame, if it is VP8.
             packet.extend_from_slice(&[0, 0, 0, 1, 0x10, 0]);
             packet.resize(1000, 7);
             self.packets += 1;
@@ -94,16 +99,31 @@ impl Class {
         }
     }
 
-    /// What was seen since then, once it is as many packets as expected.
-    async fn seen(&self, before: &Tally, packets: u64) -> Tally {
-        let deadline = Instant::now() + DEADLINE;
+    /// What was seen since `before`, once so many packets were received; an error if that takes longer than `within`.
+    async fn received(&self, before: &Tally, packets: u64, within: Duration) -> Result<Tally, Tally> {
+        let deadline = Instant::now() + within;
         loop {
             let seen = self.crowd.tally().since(before);
             if seen.received >= packets {
-                return seen;
+                return Ok(seen);
             }
-            assert!(Instant::now() < deadline, "{packets} packets were to come: {seen:?}");
-            tokio::time::sleep(Duration::from_millis(10)).await;
+            if Instant::now() > deadline {
+                return Err(seen);
+            }
+            tokio::time::sleep(POLL).await;
+        }
+    }
+
+    /// Waits until the emulator has had so many packets to the student.
+    async fn wait_for_path(&self, packets: u64) {
+        let deadline = Instant::now() + DEADLINE;
+        loop {
+            let counts = self.path.as_ref().unwrap().counts().down;
+            if counts.passed + counts.lost + counts.dropped >= packets {
+                return;
+            }
+            assert!(Instant::now() < deadline, "{packets} packets were to be sent: {counts:?}");
+            tokio::time::sleep(POLL).await;
         }
     }
 
@@ -115,36 +135,37 @@ impl Class {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_packet_is_counted_once_and_opened() {
-    let mut class = Class::join(5, 2, Encoding::full(Track::Audio, Codec::Opus), false).await;
-    let before = class.crowd.tally();
-    for _ in 0..20 {
-        class.teach(10);
-        tokio::time::sleep(Duration::from_millis(5)).await;
+    let mut bed = Bed::join(5, 2, Encoding::full(Track::Audio, Codec::Opus), false).await;
+    let before = bed.crowd.tally();
+    let mut seen = Tally::default();
+    for batch in 1..=20 {
+        bed.teach(10);
+        seen = bed.received(&before, 50 * batch, DEADLINE).await.unwrap();
     }
-    let seen = class.seen(&before, 1000).await;
     assert_eq!((seen.received, seen.handed, seen.opened), (1000, 1000, 1000), "{seen:?}");
-    assert_eq!((seen.again, seen.strange, seen.unreadable), (0, 0, 0), "{seen:?}");
-    class.end().await;
+    assert_eq!((seen.duplicates, seen.unknown_ssrc, seen.unreadable), (0, 0, 0), "{seen:?}");
+    bed.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_lost_on_the_way_is_asked_for_again_and_opened() {
-    let mut class = Class::join(1, 1, Encoding::full(Track::Screen, Codec::Vp8), true).await;
-    let network = |class: &Class, loss| {
+async fn lost_packets_get_nacks_and_their_retransmissions_are_opened() {
+    let mut bed = Bed::join(1, 1, Encoding::full(Track::Screen, Codec::Vp8), true).await;
+    let set_loss = |bed: &Bed, loss| {
         let down = PathConfig { loss, ..PathConfig::default() };
-        class.way.as_ref().unwrap().set(down, PathConfig::default());
+        bed.path.as_ref().unwrap().set(down, PathConfig::default());
     };
-    network(&class, 0.1);
-    let before = class.crowd.tally();
-    for _ in 0..30 {
-        class.teach(10);
-        tokio::time::sleep(Duration::from_millis(5)).await;
+    set_loss(&bed, 0.1);
+    let before = bed.crowd.tally();
+    let counts = bed.path.as_ref().unwrap().counts().down;
+    for batch in 1..=30 {
+        bed.teach(10);
+        bed.wait_for_path(counts.passed + counts.lost + 10 * batch).await;
     }
-    // The last ones may be lost, and nobody misses them before another one comes.
-    network(&class, 0.0);
-    class.teach(1);
-    let seen = class.seen(&before, 301).await;
-    assert!(seen.nacked >= 10 && seen.opened - seen.again == seen.received, "{seen:?}");
-    assert!(seen.strange == 0 && seen.feedbacks > 0, "{seen:?}");
-    class.end().await;
+    // If the last packets are lost, nobody notices before another packet arrives.
+    set_loss(&bed, 0.0);
+    bed.teach(1);
+    let seen = bed.received(&before, 301, DEADLINE).await.unwrap();
+    assert!(seen.nacked >= 10 && seen.opened - seen.duplicates == seen.received, "{seen:?}");
+    assert!(seen.unknown_ssrc == 0 && seen.feedbacks > 0, "{seen:?}");
+    bed.end().await;
 }

@@ -127,6 +127,13 @@ fn a_folder_names_only_what_stands_below_it_on_the_map() {
     }
 }
 
+#[test]
+fn only_the_verb_bench_names_what_measures_the_product() {
+    for source in sources().iter().filter(|source| source.folder != "bench" && named(&source.code).contains("bench")) {
+        assert!(source.path.ends_with("commands/bench.rs"), "{} names bench", source.path.display());
+    }
+}
+
 /// The module of a file: `src/a/b.rs` and `src/a/b/mod.rs` are `a::b`.
 fn module(path: &Path) -> String {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");

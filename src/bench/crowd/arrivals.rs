@@ -1,8 +1,8 @@
-//! When packets came, by their transport-wide numbers, and the feedback that says so
+//! Arrival times by transport-wide sequence number, and the feedback that reports them
 //! (draft-holmer-rmcat-transport-wide-cc-extensions-01), as `watch` and browsers send it.
 //!
-//! A packet comes when it is read, as in `watch`. So where the machine has too little CPU for its students, they tell
-//! of a queue, and the SFU gives them less: `delivered` falls.
+//! The arrival time is the time of reading, as in `watch`. On a machine with too little CPU for its students, an SFU
+//! that adapts would therefore see a growing queue and send less.
 
 use std::collections::VecDeque;
 
@@ -13,75 +13,74 @@ use rtc::rtcp::transport_feedbacks::transport_layer_cc::{
 
 use crate::rtp::HEADER_BYTES;
 
-/// Numbers that are remembered: those of a key frame and more. With two bytes each, feedback on all fits a datagram.
+/// Packets that are remembered: a key frame and more. With two bytes each, the feedback on all fits a datagram.
 const KEPT: usize = 512;
 
 /// The unit of a feedback's reference time, in microseconds.
 const REFERENCE_MICROS: i64 = 64_000;
 
-/// So many packets of one fate are told as a run; fewer take no more room in a vector with two bits for each.
+/// The symbols of a status vector chunk. A shorter run of equal symbols takes less room in a vector.
 const VECTOR: usize = 7;
 
-/// Which packets of one connection came, and when.
+/// Which packets of one connection arrived, and when.
 #[derive(Debug, Default)]
 pub(super) struct Arrivals {
-    /// By number from `oldest` on: when it came, in microseconds, if it did.
-    came: VecDeque<Option<i64>>,
-    /// With all roll-overs that were seen, and one more, so that there are numbers before the first.
+    /// By number from `oldest` on: the arrival time in microseconds.
+    arrived: VecDeque<Option<i64>>,
+    /// Extended by the roll-overs so far and one more, so that there are numbers before the first.
     oldest: u64,
-    /// The first number that was not told of.
-    untold: u64,
+    /// The first number that is not reported yet.
+    unreported: u64,
     feedbacks: u8,
 }
 
 impl Arrivals {
-    /// Notes that the packet of this number came, at so many microseconds of any clock.
+    /// Notes the arrival of a packet, at so many microseconds of any clock.
     pub(super) fn take(&mut self, number: u16, at: i64) {
-        let next = self.oldest + self.came.len() as u64;
+        let next = self.oldest + self.arrived.len() as u64;
         // The number with these low bits that is nearest to the next (RFC 3711, 3.3.1).
         let ahead = number.wrapping_sub(next as u16).cast_signed();
-        if self.came.is_empty() || usize::from(ahead.unsigned_abs()) >= KEPT {
-            // The first, or what is missing is more than anybody remembers.
-            self.came.clear();
+        if self.arrived.is_empty() || usize::from(ahead.unsigned_abs()) >= KEPT {
+            // The first packet, or the gap is larger than the memory.
+            self.arrived.clear();
             self.oldest = 1 << 16 | u64::from(number);
-            self.untold = self.oldest;
-            self.came.push_back(Some(at));
+            self.unreported = self.oldest;
+            self.arrived.push_back(Some(at));
             return;
         }
-        // Something older than the oldest was told as it was: missing.
+        // Packets before the oldest were reported as missing.
         let number = next.wrapping_add_signed(ahead.into());
         let Some(place) = number.checked_sub(self.oldest).map(|place| place as usize) else { return };
-        if place >= self.came.len() {
-            self.came.resize(place + 1, None);
+        if place >= self.arrived.len() {
+            self.arrived.resize(place + 1, None);
         }
-        if self.came[place].is_none() {
-            self.came[place] = Some(at);
-            self.untold = self.untold.min(number);
+        if self.arrived[place].is_none() {
+            self.arrived[place] = Some(at);
+            self.unreported = self.unreported.min(number);
         }
-        let too_many = self.came.len().saturating_sub(KEPT);
-        self.came.drain(..too_many);
+        let too_many = self.arrived.len().saturating_sub(KEPT);
+        self.arrived.drain(..too_many);
         self.oldest += too_many as u64;
-        self.untold = self.untold.max(self.oldest);
+        self.unreported = self.unreported.max(self.oldest);
     }
 
-    /// Feedback on what came since the last: every number up to the newest, with those that did not come. Nothing where
-    /// nothing came.
+    /// Feedback on all numbers since the last feedback up to the newest; none where nothing arrived.
     pub(super) fn feedback(&mut self, media_ssrc: u32) -> Option<TransportLayerCc> {
-        let first = (self.untold - self.oldest) as usize;
-        let reference = self.came.iter().skip(first).flatten().next()?.div_euclid(REFERENCE_MICROS);
+        let first = (self.unreported - self.oldest) as usize;
+        let reference = self.arrived.iter().skip(first).flatten().next()?.div_euclid(REFERENCE_MICROS);
         let (mut symbols, mut recv_deltas) = (Vec::new(), Vec::new());
         let mut before = reference * REFERENCE_MICROS;
-        for came in self.came.iter().skip(first) {
-            let symbol = match came.map(|at| (at - before + DELTA_MICROS / 2).div_euclid(DELTA_MICROS)) {
+        for arrival in self.arrived.iter().skip(first) {
+            let symbol = match arrival.map(|at| (at - before + DELTA_MICROS / 2).div_euclid(DELTA_MICROS)) {
                 None => SymbolTypeTcc::PacketNotReceived,
-                // A pause of seconds: the rest has a reference of its own, in the next feedback.
+                // After a pause of seconds the next feedback has a reference time of its own.
                 Some(units) if i16::try_from(units).is_err() => break,
                 Some(units) => {
                     let is_small = u8::try_from(units).is_ok();
                     let large = SymbolTypeTcc::PacketReceivedLargeDelta;
                     let type_tcc_packet = if is_small { SymbolTypeTcc::PacketReceivedSmallDelta } else { large };
                     let delta = units * DELTA_MICROS;
-                    // What was rounded off is told with the next one, so that it does not add up.
+                    // The rounding error goes into the next delta, so that errors do not add up.
                     before += delta;
                     recv_deltas.push(RecvDelta { type_tcc_packet, delta });
                     type_tcc_packet
@@ -92,14 +91,14 @@ impl Arrivals {
         let feedback = TransportLayerCc {
             sender_ssrc: 0,
             media_ssrc,
-            base_sequence_number: self.untold as u16,
+            base_sequence_number: self.unreported as u16,
             packet_status_count: symbols.len() as u16,
             reference_time: reference as u32 & 0xff_ffff,
             fb_pkt_count: self.feedbacks,
             packet_chunks: chunks(&symbols),
             recv_deltas,
         };
-        self.untold += symbols.len() as u64;
+        self.unreported += symbols.len() as u64;
         self.feedbacks = self.feedbacks.wrapping_add(1);
         Some(feedback)
     }
@@ -109,8 +108,8 @@ fn chunks(mut symbols: &[SymbolTypeTcc]) -> Vec<PacketStatusChunk> {
     let mut chunks = Vec::new();
     while let Some(first) = symbols.first().copied() {
         let run = symbols.iter().take_while(|symbol| **symbol == first).count();
-        let told = if run >= VECTOR.min(symbols.len()) { run } else { VECTOR.min(symbols.len()) };
-        chunks.push(if told == run {
+        let covered = if run >= VECTOR.min(symbols.len()) { run } else { VECTOR.min(symbols.len()) };
+        chunks.push(if covered == run {
             PacketStatusChunk::RunLengthChunk(RunLengthChunk {
                 type_tcc: StatusChunkTypeTcc::RunLengthChunk,
                 packet_status_symbol: first,
@@ -120,16 +119,16 @@ fn chunks(mut symbols: &[SymbolTypeTcc]) -> Vec<PacketStatusChunk> {
             PacketStatusChunk::StatusVectorChunk(StatusVectorChunk {
                 type_tcc: StatusChunkTypeTcc::StatusVectorChunk,
                 symbol_size: SymbolSizeTypeTcc::TwoBit,
-                symbol_list: symbols[..told].to_vec(),
+                symbol_list: symbols[..covered].to_vec(),
             })
         });
-        symbols = &symbols[told..];
+        symbols = &symbols[covered..];
     }
     chunks
 }
 
-/// The transport-wide number of an RTP packet: a header extension of one-byte form with this id (RFC 8285, 4.2). Headers
-/// are not encrypted.
+/// The transport-wide sequence number of an RTP packet: a one-byte header extension with this id (RFC 8285, 4.2).
+/// Headers are not encrypted.
 pub(super) fn transport_number(packet: &[u8], id: u8) -> Option<u16> {
     if packet.first()? & 0x10 == 0 {
         return None;
@@ -162,8 +161,8 @@ mod tests {
     use super::*;
     use crate::rtp::{OutgoingPacket, TwccSequenceNumber};
 
-    /// Number and microseconds of what a feedback tells, as it comes out of the library's reader.
-    fn told(feedback: &TransportLayerCc) -> Vec<(u16, Option<i64>)> {
+    /// The numbers and arrival times in a feedback, read by the library.
+    fn reported(feedback: &TransportLayerCc) -> Vec<(u16, Option<i64>)> {
         let read = TransportLayerCc::unmarshal(&mut feedback.marshal().unwrap()).unwrap();
         assert_eq!(&read.recv_deltas, &feedback.recv_deltas);
         let symbols = read.packet_chunks.iter().flat_map(|chunk| match chunk {
@@ -182,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn feedback_tells_what_came_and_what_did_not_and_each_once() {
+    fn feedback_reports_each_packet_once_arrived_or_not() {
         let mut arrivals = Arrivals::default();
         assert_eq!(arrivals.feedback(7), None);
         for (number, at) in [(65_534, 1_000_000), (65_535, 1_000_250), (1, 1_100_000), (2, 1_099_000)] {
@@ -191,51 +190,55 @@ mod tests {
         let first = arrivals.feedback(7).unwrap();
         assert_eq!((first.media_ssrc, first.fb_pkt_count), (7, 0));
         let some = [(65_534, Some(1_000_000)), (65_535, Some(1_000_250)), (0, None), (1, Some(1_100_000))];
-        assert_eq!(told(&first), [&some[..], &[(2, Some(1_099_000))]].concat());
+        assert_eq!(reported(&first), [&some[..], &[(2, Some(1_099_000))]].concat());
         assert_eq!(arrivals.feedback(7), None);
         arrivals.take(3, 1_200_000);
         let second = arrivals.feedback(7).unwrap();
-        assert_eq!((told(&second), second.fb_pkt_count), (vec![(3, Some(1_200_000))], 1));
+        assert_eq!((reported(&second), second.fb_pkt_count), (vec![(3, Some(1_200_000))], 1));
     }
 
     #[test]
-    fn what_comes_late_is_told_late() {
+    fn a_late_packet_is_reported_late() {
         let mut arrivals = Arrivals::default();
         [(10, 0), (12, 500)].iter().for_each(|(number, at)| arrivals.take(*number, *at));
-        assert_eq!(told(&arrivals.feedback(7).unwrap())[1], (11, None));
+        assert_eq!(reported(&arrivals.feedback(7).unwrap())[1], (11, None));
         arrivals.take(11, 90_000);
-        assert_eq!(told(&arrivals.feedback(7).unwrap()), [(11, Some(90_000)), (12, Some(500))]);
+        assert_eq!(reported(&arrivals.feedback(7).unwrap()), [(11, Some(90_000)), (12, Some(500))]);
         arrivals.take(11, 95_000);
         arrivals.take(9, 95_000);
-        assert_eq!(arrivals.feedback(7), None, "not again, and nothing from before the first");
+        assert_eq!(arrivals.feedback(7), None, "no duplicates, and nothing from before the first");
     }
 
     #[test]
-    fn a_long_pause_makes_two_feedbacks_and_rounding_does_not_add_up() {
+    fn a_long_pause_makes_two_feedbacks_and_rounding_errors_do_not_add_up() {
         let mut arrivals = Arrivals::default();
         (0..300).for_each(|n| arrivals.take(n, i64::from(n) * 333));
         arrivals.take(300, 20_000_000);
-        let first = told(&arrivals.feedback(7).unwrap());
+        let first = reported(&arrivals.feedback(7).unwrap());
         assert_eq!(first.len(), 300);
         assert!(first.iter().all(|(n, came)| (came.unwrap() - i64::from(*n) * 333).abs() <= 125), "{first:?}");
-        assert_eq!(told(&arrivals.feedback(7).unwrap()), [(300, Some(20_000_000))]);
+        assert_eq!(reported(&arrivals.feedback(7).unwrap()), [(300, Some(20_000_000))]);
     }
 
     #[test]
-    fn what_is_remembered_is_bounded_and_fits_a_datagram() {
+    fn memory_is_bounded_and_feedback_fits_a_datagram() {
         let mut arrivals = Arrivals::default();
         for n in 0..2_000u16 {
             arrivals.take(n, i64::from(n % 5) * 100_000);
         }
         let feedback = arrivals.feedback(7).unwrap();
-        assert_eq!(told(&feedback).len(), KEPT);
+        assert_eq!(reported(&feedback).len(), KEPT);
         assert!(feedback.marshal().unwrap().len() < 1200);
         arrivals.take(40_000, 600_000);
-        assert_eq!(told(&arrivals.feedback(7).unwrap()), [(40_000, Some(600_000))], "a gap that nobody can tell of");
+        assert_eq!(
+            reported(&arrivals.feedback(7).unwrap()),
+            [(40_000, Some(600_000))],
+            "the gap is too large to report"
+        );
     }
 
     #[test]
-    fn the_number_of_a_packet_is_read_without_its_key() {
+    fn the_transport_number_is_read_without_a_key() {
         let transport = Some(TwccSequenceNumber { id: 3, number: 0xfedc });
         let packet = OutgoingPacket {
             marker: false,

@@ -1,8 +1,8 @@
-//! A crowd: many students in one process, to measure what a class costs its teacher.
+//! A crowd: many students in one process, to measure what a class costs its SFU.
 //!
-//! Each has a socket and a connection of the sans-I/O core of its own, and does ICE and DTLS for real; a few threads
-//! drive them all. Every packet is counted by its header. It is opened too as far as the machine can: past that, by
-//! some of the students in turn.
+//! Each student has a socket and a connection of the sans-I/O core, and does ICE, DTLS and SRTP for real; a few threads
+//! drive all students. Every packet is counted by its header. Packets are opened as far as the machine has time; beyond
+//! that, some students at a time open theirs, in turn.
 
 mod arrivals;
 mod sample;
@@ -19,10 +19,10 @@ use rtc::peer_connection::certificate::{CertificateParams, RTCCertificate};
 use serde::{Deserialize, Serialize};
 
 pub(crate) use self::student::receiving_socket;
-pub(super) use self::thread::REST;
+pub(crate) use self::thread::PAUSE;
 use crate::rtp::Codec;
 
-/// Why a crowd can't begin.
+/// Why a crowd can't start.
 #[derive(Debug, thiserror::Error)]
 #[error("can't set up {students} students: {cause}")]
 pub struct CrowdError {
@@ -40,53 +40,53 @@ pub enum CrowdEvent {
         /// The SDP.
         sdp: String,
     },
-    /// A student's connection stands.
+    /// A student is connected.
     Connected {
-        /// Which.
+        /// Which student.
         student: usize,
     },
-    /// A student could not begin, or its connection is gone.
+    /// A student could not join, or its connection is gone.
     Gone {
-        /// Which.
+        /// Which student.
         student: usize,
         /// Why.
         why: String,
     },
 }
 
-/// What students have seen since the beginning, all together, in packets.
+/// What all students together have seen since the beginning, in packets.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tally {
-    /// That came, repairs included, each once.
+    /// Received, each once; retransmissions of lost packets included.
     pub received: u64,
-    /// Among them, later than [`Clock::LATE`] after their capture.
+    /// Received later than [`Clock::LATE`] after their capture.
     pub late: u64,
-    /// That came more than once.
-    pub again: u64,
-    /// Of an SSRC that no answer named.
-    pub strange: u64,
-    /// That were asked for again.
+    /// Received more than once.
+    pub duplicates: u64,
+    /// Received with an SSRC that is in no answer.
+    pub unknown_ssrc: u64,
+    /// For which a NACK was sent.
     pub nacked: u64,
-    /// Feedbacks that told when packets came.
+    /// Transport-wide feedback packets that were sent.
     pub feedbacks: u64,
-    /// That were handed to the core, to be opened.
+    /// Given to the core, to be opened.
     pub handed: u64,
-    /// That it opened.
+    /// Opened by the core.
     pub opened: u64,
-    /// That it refused with an error.
+    /// Refused by the core with an error.
     pub unreadable: u64,
-    /// For each student that saw one: milliseconds from its offer to the end of its first picture.
-    pub first_pictures_ms: Vec<u32>,
+    /// Of each student that has got one: milliseconds from its offer to the end of its first video frame.
+    pub first_frames_ms: Vec<u32>,
 }
 
 impl Tally {
-    /// Adds those of other students.
+    /// Adds the counts of other students.
     pub fn merge(&mut self, other: &Tally) {
         self.each(other, |mine, theirs| mine + theirs);
-        self.first_pictures_ms.extend_from_slice(&other.first_pictures_ms);
+        self.first_frames_ms.extend_from_slice(&other.first_frames_ms);
     }
 
-    /// What came since `before`, an earlier tally of the same students. First pictures are left as they are.
+    /// The counts since `before`, an earlier tally of the same students. First frames are left as they are.
     #[must_use]
     pub fn since(&self, before: &Tally) -> Tally {
         let mut since = self.clone();
@@ -98,8 +98,8 @@ impl Tally {
         for (mine, theirs) in [
             (&mut self.received, other.received),
             (&mut self.late, other.late),
-            (&mut self.again, other.again),
-            (&mut self.strange, other.strange),
+            (&mut self.duplicates, other.duplicates),
+            (&mut self.unknown_ssrc, other.unknown_ssrc),
             (&mut self.nacked, other.nacked),
             (&mut self.feedbacks, other.feedbacks),
             (&mut self.handed, other.handed),
@@ -111,7 +111,7 @@ impl Tally {
     }
 }
 
-/// What the RTP timestamps of a lecture mean: all of its tracks were 0 at this instant.
+/// What the RTP timestamps of a lecture mean: the timestamps of all its tracks were 0 at this instant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Clock {
     /// The instant.
@@ -119,10 +119,11 @@ pub struct Clock {
 }
 
 impl Clock {
-    /// A packet this old would come too late for the jitter buffer that students have by default.
+    /// A packet of this age is too late for the default jitter buffer of students.
     pub const LATE: Duration = Duration::from_millis(80);
 
-    /// How long before `now` a timestamp was; nothing if it lies ahead, as the clocks of two processes may be apart.
+    /// How long before `now` a timestamp was; zero for a timestamp in the future, as the clocks of two processes
+    /// differ.
     fn age(&self, codec: Codec, timestamp: u32, now: SystemTime) -> Duration {
         let since = now.duration_since(self.epoch).unwrap_or_default();
         let rate = u64::from(codec.clock_rate());
@@ -132,8 +133,8 @@ impl Clock {
     }
 }
 
-/// What all students share, made once.
-struct Shared {
+/// What all students share: generating a certificate for each would take long.
+struct Credentials {
     crypto: Arc<dyn RTCCryptoProvider>,
     certificate: RTCCertificate,
 }
@@ -144,18 +145,18 @@ enum Command {
     Leave(mpsc::Sender<()>),
 }
 
-/// A running crowd. Dropping it ends it without farewell.
+/// A running crowd. Dropping it ends it without goodbyes.
 #[derive(Debug)]
 pub struct Crowd {
     threads: Vec<mpsc::Sender<Command>>,
 }
 
 impl Crowd {
-    /// Starts this many students on as many threads as said; 300 of each make their offers
-    /// at once, the others as these get connected.
+    /// Starts so many students on so many threads. 300 students of each thread send their offers at once, the others as
+    /// soon as those are connected.
     ///
     /// # Errors
-    /// [`CrowdError`], when no keys or threads can be had.
+    /// [`CrowdError`], when the certificate or a thread can't be made.
     pub fn start(
         students: usize,
         threads: usize,
@@ -166,29 +167,29 @@ impl Crowd {
         let parameters = CertificateParams::new(vec!["classroom-bench".to_owned()]).map_err(|e| failed(&e))?;
         let certificate = RTCCertificate::generate(crypto.crypto(), SignatureScheme::EcdsaP256Sha256, parameters)
             .map_err(|e| failed(&e))?;
-        let shared = Arc::new(Shared { crypto, certificate });
+        let credentials = Arc::new(Credentials { crypto, certificate });
         let (events, event_queue) = mpsc::channel();
         let mut commands = Vec::new();
         for n in 0..threads.max(1) {
             let (sender, queue) = mpsc::channel();
             let mine: Vec<usize> = (n..students).step_by(threads.max(1)).collect();
-            let (shared, events) = (Arc::clone(&shared), events.clone());
+            let (credentials, events) = (Arc::clone(&credentials), events.clone());
             std::thread::Builder::new()
                 .name(format!("students-{n}"))
-                .spawn(move || thread::run(&mine, &shared, clock, &queue, &events))
+                .spawn(move || thread::run(&mine, &credentials, clock, &queue, &events))
                 .map_err(|e| failed(&e))?;
             commands.push(sender);
         }
         Ok((Self { threads: commands }, event_queue))
     }
 
-    /// Brings a student the answer to its offer.
+    /// Gives a student the answer to its offer.
     pub fn answer(&self, student: usize, sdp: String) {
-        // A thread that has ended has said so by its events.
+        // A thread that has ended has said so in its events.
         let _ = self.threads[student % self.threads.len()].send(Command::Answer { student, sdp });
     }
 
-    /// What was seen until now. Blocks for some milliseconds.
+    /// What was seen so far. Blocks for some milliseconds.
     pub fn tally(&self) -> Tally {
         let mut all = Tally::default();
         for tally in self.ask(Command::Tally) {
@@ -198,7 +199,7 @@ impl Crowd {
     }
 
     /// Says goodbye for all students.
-    pub fn leave(self) {
+    pub fn leave(&self) {
         self.ask(Command::Leave);
     }
 

@@ -1,20 +1,20 @@
-//! Which students open what they receive, where a machine can't open everything.
+//! Which students open their packets, when the machine can't open all of them.
 
 use std::ops::Range;
 use std::time::{Duration, Instant};
 
-/// How long the same students open their packets, and how often the load is looked at.
+/// How long the same students open their packets, and how often the load is measured.
 const TURN: Duration = Duration::from_millis(500);
 
-/// A thread busier than this opens less: what remains is for the packets that come in bursts.
+/// A thread that is busier opens less, to keep time for bursts of packets.
 const TOO_BUSY: f64 = 0.80;
 
-/// A thread less busy than this opens more.
+/// A thread that is less busy opens more.
 const IDLE: f64 = 0.55;
 
-/// At the least every twentieth student: its turn comes back within 10 s, long before its sequence numbers have gone
-/// half around, after which a packet could no longer be opened.
-const LEAST: f64 = 0.05;
+/// At least every twentieth student: its turn comes back within 10 s, long before its sequence numbers have advanced by
+/// 2^15, after which packets could no longer be opened.
+const MIN_SHARE: f64 = 0.05;
 
 /// The students of one thread whose turn it is.
 #[derive(Debug)]
@@ -27,12 +27,12 @@ pub(super) struct Sample {
 }
 
 impl Sample {
-    /// Everybody, until [`Self::turn`] finds that too much.
+    /// All students, until [`Self::turn`] finds that too much.
     pub(super) fn new(students: usize, now: Instant) -> Self {
         Self { students, share: 1.0, first: 0, began: now, idle: Duration::ZERO }
     }
 
-    /// Notes that the thread had nothing to do for so long.
+    /// Notes that the thread was idle for so long.
     pub(super) fn rested(&mut self, time: Duration) {
         self.idle += time;
     }
@@ -43,7 +43,7 @@ impl Sample {
         (start..end).contains(&student) || (start..end).contains(&(student + self.students))
     }
 
-    /// Passes the turn on when it is time. While students join it only forgets what was: that load is another one.
+    /// Passes the turn on when it is time. The load of joining students says nothing about the lecture and is ignored.
     pub(super) fn turn(&mut self, now: Instant, all_joined: bool) {
         let time = now - self.began;
         if time < TURN {
@@ -56,7 +56,7 @@ impl Sample {
         }
         self.first = self.range().end % self.students.max(1);
         self.share = match busy {
-            b if b > TOO_BUSY => (self.share * 0.75).max(LEAST),
+            b if b > TOO_BUSY => (self.share * 0.75).max(MIN_SHARE),
             b if b < IDLE => (self.share * 1.2).min(1.0),
             _ => self.share,
         };
@@ -77,7 +77,7 @@ mod tests {
     }
 
     #[test]
-    fn everybody_opens_until_it_is_too_much_and_then_everybody_in_turn() {
+    fn all_students_open_until_it_is_too_much_and_then_in_turn() {
         let mut now = Instant::now();
         let mut sample = Sample::new(10, now);
         now += TURN;
@@ -100,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn a_load_in_between_stays_as_it_is() {
+    fn a_medium_load_changes_nothing() {
         let now = Instant::now();
         let mut sample = Sample::new(100, now);
         sample.turn(now + TURN, true);

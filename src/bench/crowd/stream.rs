@@ -1,23 +1,23 @@
-//! What one student saw of one stream: which packets came, which are asked for again.
+//! The packets of one stream at one student: which arrived, and for which NACKs are due.
 
 use std::time::{Duration, Instant};
 
 use rtc::rtcp::reception_report::ReceptionReport;
 
-/// How often and how many times a missing packet is asked for, as in [`crate::sfu::link`].
+/// How often and how many times a NACK is sent for a missing packet, as by `watch`.
 const NACK_INTERVAL: Duration = Duration::from_millis(20);
 const NACK_TRIES: u8 = 8;
 
-/// Missing packets that are remembered: a whole key frame. Older ones are given up.
+/// Missing packets that are remembered: a whole key frame. Older packets are given up.
 const MAX_MISSING: usize = 256;
 
-/// What an arrival was.
+/// What kind of arrival it was.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Arrival {
-    /// It was not here before.
+    /// The first of this packet.
     New,
-    /// It was: sent twice.
-    Again,
+    /// A duplicate.
+    Duplicate,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -39,10 +39,10 @@ pub(super) struct Stream {
 }
 
 impl Stream {
-    /// Notes that the packet with this sequence number came.
+    /// Notes the arrival of a packet with this sequence number.
     pub(super) fn take(&mut self, number: u16) -> Arrival {
         let Some(highest) = self.highest else {
-            // Room below the first, for packets that overtook each other.
+            // Room below the first packet, which others may have been overtaken by.
             self.first = u64::from(number) + (1 << 32);
             self.highest = Some(self.first);
             self.received = 1;
@@ -60,23 +60,23 @@ impl Stream {
         } else if let Some(at) = self.missing.iter().position(|missing| missing.number == extended) {
             self.missing.remove(at);
         } else {
-            return Arrival::Again;
+            return Arrival::Duplicate;
         }
         self.received += 1;
         Arrival::New
     }
 
-    /// Notes that the packet with this sequence number was repaired; it was here before if it is not missing.
-    pub(super) fn repair(&mut self, number: u16) -> Arrival {
+    /// Notes the arrival of a retransmission; a duplicate, if the packet was not missing.
+    pub(super) fn take_retransmission(&mut self, number: u16) -> Arrival {
         let Some(at) = self.missing.iter().position(|missing| missing.number as u16 == number) else {
-            return Arrival::Again;
+            return Arrival::Duplicate;
         };
         self.missing.remove(at);
         self.received += 1;
         Arrival::New
     }
 
-    /// The packets that it is time to ask for.
+    /// The packets for which a NACK is due.
     pub(super) fn due_nacks(&mut self, now: Instant) -> Vec<u16> {
         self.missing.retain(|missing| missing.tries < NACK_TRIES);
         let due = self.missing.iter_mut().filter(|m| m.asked.is_none_or(|at| now - at >= NACK_INTERVAL));
@@ -120,13 +120,13 @@ mod tests {
     }
 
     #[test]
-    fn a_gap_is_asked_for_until_it_is_filled() {
+    fn a_gap_gets_nacks_until_it_is_filled() {
         let now = Instant::now();
         let mut stream = taken([65_534, 1]);
         assert_eq!(stream.due_nacks(now), [65_535, 0]);
         assert_eq!(stream.due_nacks(now), [0; 0], "not at once again");
         assert_eq!(stream.take(65_535), Arrival::New);
-        assert_eq!(stream.take(65_535), Arrival::Again);
+        assert_eq!(stream.take(65_535), Arrival::Duplicate);
         for n in 1..u32::from(NACK_TRIES) {
             assert_eq!(stream.due_nacks(now + n * NACK_INTERVAL), [0]);
         }
@@ -134,18 +134,18 @@ mod tests {
     }
 
     #[test]
-    fn a_repair_is_what_was_missing() {
+    fn a_retransmission_fills_a_gap_once() {
         let mut stream = taken([65_534, 1]);
         assert_eq!(
-            (stream.repair(65_535), stream.repair(65_535), stream.repair(1)),
-            (Arrival::New, Arrival::Again, Arrival::Again)
+            (stream.take_retransmission(65_535), stream.take_retransmission(65_535), stream.take_retransmission(1)),
+            (Arrival::New, Arrival::Duplicate, Arrival::Duplicate)
         );
         assert_eq!(stream.due_nacks(Instant::now()), [0]);
         assert_eq!(stream.report(7).unwrap().total_lost, 1);
     }
 
     #[test]
-    fn a_report_tells_what_was_lost_since_the_last() {
+    fn a_report_has_the_loss_since_the_last_report() {
         let mut stream = taken([10, 11, 13]);
         let report = stream.report(7).unwrap();
         assert_eq!((report.ssrc, report.total_lost, report.fraction_lost, report.last_sequence_number), (7, 1, 64, 13));
@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_missing_is_bounded() {
+    fn the_list_of_missing_packets_is_bounded() {
         let mut stream = taken([0, 30_000]);
         assert_eq!(stream.due_nacks(Instant::now()).len(), MAX_MISSING);
     }

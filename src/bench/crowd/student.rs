@@ -24,32 +24,32 @@ use rtc::shared::{TaggedBytesMut, TransportContext, TransportProtocol};
 
 use super::arrivals::{Arrivals, transport_number};
 use super::stream::{Arrival, Stream};
-use super::{Clock, Shared, Tally};
+use super::{Clock, Credentials, Tally};
 use crate::protocol::channel::CHANNEL_LABEL;
 use crate::rtp::{Codec, HEADER_BYTES};
 use crate::sdp::{answer, engine};
 use crate::viewer::{Answered, FEEDBACK_INTERVAL, answered_tracks};
 
-/// What the kernel may hold for one student, where it allows that: a key frame that comes while all others get theirs.
+/// Size of a student's receive buffer, if the kernel allows it: a key frame that arrives while other students are read.
 const KERNEL_BUFFER: usize = 1 << 20;
 
-/// Receiver reports go out this often.
+/// The interval of receiver reports.
 const REPORT_EVERY: Duration = Duration::from_secs(1);
 
-/// Datagrams that are read before another student has its turn: a key frame.
+/// Datagrams that are read in one turn: a key frame.
 const READ_AT_ONCE: usize = 128;
 
-/// The largest datagram that is worth reading.
-pub(super) const MAX_DATAGRAM: usize = 2048;
+/// The largest datagram that is read whole.
+const MAX_DATAGRAM: usize = 2048;
 
-/// What became of a student.
+/// What happened to a student in a turn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Fate {
-    /// Nothing new.
-    Same,
-    /// Its connection stands since now.
+pub(super) enum Change {
+    /// Nothing.
+    None,
+    /// The student is connected from now on.
     Connected,
-    /// It is gone.
+    /// Its connection is gone.
     Gone,
 }
 
@@ -57,18 +57,18 @@ pub(super) enum Fate {
 pub(super) struct Student {
     pub(super) socket: UdpSocket,
     pub(super) connected: bool,
-    /// The next time that the core wants to be woken.
+    /// When the core's next timer is due.
     pub(super) deadline: Instant,
     local: SocketAddr,
     connection: RTCPeerConnection,
     streams: Vec<(Answered, Stream)>,
-    /// The id of the header extension with transport-wide numbers, where the SFU writes them.
-    numbered: Option<u8>,
+    /// The id of the header extension with transport-wide sequence numbers, if negotiated.
+    transport_number_id: Option<u8>,
     arrivals: Arrivals,
     began: Instant,
-    first_picture: bool,
+    has_first_frame: bool,
     reported: Instant,
-    told: Instant,
+    fed_back: Instant,
 }
 
 /// What an RTP packet is by its header, which is not encrypted.
@@ -76,24 +76,25 @@ pub(super) struct Student {
 enum Rtp {
     /// Media, or of an SSRC that no answer named.
     Media(Arrival),
-    /// A retransmission: what it repairs is encrypted.
-    Repair,
-    /// A retransmission of nothing, by which the SFU measures the way.
+    /// A retransmission; its original sequence number is encrypted.
+    Retransmission,
+    /// RTX padding, with which the SFU probes the path.
     Probe,
 }
 
 impl Student {
-    /// A student and its offer, the same as that of `classroom watch`: sound, two pictures, a data channel.
-    pub(super) fn offer(shared: &Shared, now: Instant) -> Result<(Self, String), Error> {
+    /// A student and its offer, the same as that of `classroom watch`: audio, two videos, a data channel.
+    pub(super) fn offer(credentials: &Credentials, now: Instant) -> Result<(Self, String), Error> {
         let socket = receiving_socket()?;
         let local = socket.local_addr()?;
-        let settings = engine::settings().with_crypto_provider(shared.crypto.clone()).build();
-        let configuration = RTCConfigurationBuilder::new().with_certificates(vec![shared.certificate.clone()]).build();
+        let settings = engine::settings().with_crypto_provider(credentials.crypto.clone()).build();
+        let configuration =
+            RTCConfigurationBuilder::new().with_certificates(vec![credentials.certificate.clone()]).build();
         let mut connection = RTCPeerConnectionBuilder::new()
             .with_configuration(configuration)
             .with_media_engine(engine::adaptive_media_engine(&[Codec::Opus, Codec::H264, Codec::Vp8])?)
             .with_setting_engine(settings)
-            // Reports and NACKs are ours: the core's would take the packets that we do not open for lost.
+            // The student writes reports and NACKs itself: the core would count unopened packets as lost.
             .with_interceptor_registry(Registry::new())
             .build(now)?;
         for kind in [RtpCodecKind::Audio, RtpCodecKind::Video, RtpCodecKind::Video] {
@@ -114,41 +115,41 @@ impl Student {
             local,
             connection,
             streams: Vec::new(),
-            numbered: None,
+            transport_number_id: None,
             arrivals: Arrivals::default(),
             began: now,
-            first_picture: false,
+            has_first_frame: false,
             reported: now,
-            told: now,
+            fed_back: now,
         };
         Ok((student, offer))
     }
 
-    /// Takes the SFU's answer.
+    /// Applies the SFU's answer.
     pub(super) fn answer(&mut self, now: Instant, sdp: String) -> Result<(), Error> {
         let answered = answered_tracks(&sdp).map_err(|e| Error::Other(e.to_string()))?;
         self.streams = answered.into_iter().map(|answered| (answered, Stream::default())).collect();
-        self.numbered = numbered(&sdp);
+        self.transport_number_id = transport_number_id(&sdp);
         self.connection.set_remote_description(now, RTCSessionDescription::answer(sdp)?)?;
         self.deadline = now;
         Ok(())
     }
 
-    /// Reads what the socket has. RTP is always counted, and opened if `opens`; but not twice, as the core would refuse
-    /// a replay and it would look like a packet that was sealed wrongly. Repairs are always opened: what they are of is
-    /// encrypted.
-    pub(super) fn read(&mut self, now: Instant, opens: bool, clock: &Clock, tally: &mut Tally) -> Fate {
+    /// Reads what the socket has. RTP is always counted, and opened if `opens`. A packet is not opened twice: the core
+    /// refuses a replay, which would look like a badly sealed packet. Retransmissions are always opened, since their
+    /// original sequence number is encrypted.
+    pub(super) fn read(&mut self, now: Instant, opens: bool, clock: &Clock, tally: &mut Tally) -> Change {
         let wall = SystemTime::now();
         let mut bytes = [0; MAX_DATAGRAM];
-        let (mut handed, mut other, mut fate) = (false, false, Fate::Same);
+        let (mut handed, mut other, mut change) = (false, false, Change::None);
         for _ in 0..READ_AT_ONCE {
             let Ok((length, from)) = self.socket.recv_from(&mut bytes) else { break };
             let datagram = &bytes[..length];
             let rtp = is_rtp(datagram).then(|| self.count(datagram, now, wall, clock, tally));
             match rtp {
-                Some(Rtp::Media(Arrival::Again) | Rtp::Probe) => continue,
+                Some(Rtp::Media(Arrival::Duplicate) | Rtp::Probe) => continue,
                 Some(Rtp::Media(Arrival::New)) if !opens => continue,
-                Some(Rtp::Repair) => self.open(now, tally),
+                Some(Rtp::Retransmission) => self.open(now, tally),
                 Some(Rtp::Media(_)) | None => {}
             }
             let transport = TransportContext {
@@ -159,77 +160,77 @@ impl Student {
             };
             let message = TaggedBytesMut { now, transport, message: BytesMut::from(datagram) };
             let understood = self.connection.handle_read(message).is_ok();
-            if rtp == Some(Rtp::Repair) {
-                self.repair(wall, clock, tally);
+            if rtp == Some(Rtp::Retransmission) {
+                self.take_retransmission(wall, clock, tally);
             }
             tally.handed += u64::from(rtp.is_some());
             tally.unreadable += u64::from(rtp.is_some() && !understood);
             handed |= rtp.is_some();
             other |= rtp.is_none();
             if rtp.is_none() && !self.connected {
-                // Keys are there after a turn, and what comes in the same batch needs them.
-                fate = self.turn(now, tally);
-                if fate == Fate::Gone {
-                    return fate;
+                // The turn derives the keys that packets of the same batch need.
+                change = self.turn(now, tally);
+                if change == Change::Gone {
+                    return change;
                 }
             }
         }
         if handed {
             self.open(now, tally);
         }
-        let last = if other { self.turn(now, tally) } else { Fate::Same };
-        if fate == Fate::Same { last } else { fate }
+        let last = if other { self.turn(now, tally) } else { Change::None };
+        if change == Change::None { last } else { change }
     }
 
     fn count(&mut self, packet: &[u8], now: Instant, wall: SystemTime, clock: &Clock, tally: &mut Tally) -> Rtp {
         let word = |at: usize| u32::from_be_bytes([packet[at], packet[at + 1], packet[at + 2], packet[at + 3]]);
         let (ssrc, timestamp) = (word(8), word(4));
         let number = u16::from_be_bytes([packet[2], packet[3]]);
-        if let Some(number) = self.numbered.and_then(|id| transport_number(packet, id)) {
+        if let Some(number) = self.transport_number_id.and_then(|id| transport_number(packet, id)) {
             self.arrivals.take(number, (now - self.began).as_micros() as i64);
         }
         if self.streams.iter().any(|(known, _)| known.rtx_ssrc == Some(ssrc)) {
             let is_padded = packet[0] & 0x20 != 0;
-            return if is_padded { Rtp::Probe } else { Rtp::Repair };
+            return if is_padded { Rtp::Probe } else { Rtp::Retransmission };
         }
         let Some((answered, stream)) = self.streams.iter_mut().find(|(known, _)| known.ssrc == Some(ssrc)) else {
-            tally.strange += 1;
+            tally.unknown_ssrc += 1;
             return Rtp::Media(Arrival::New);
         };
-        if stream.take(number) == Arrival::Again {
-            tally.again += 1;
-            return Rtp::Media(Arrival::Again);
+        if stream.take(number) == Arrival::Duplicate {
+            tally.duplicates += 1;
+            return Rtp::Media(Arrival::Duplicate);
         }
         tally.received += 1;
         tally.late += u64::from(clock.age(answered.codec, timestamp, wall) > Clock::LATE);
         Rtp::Media(Arrival::New)
     }
 
-    /// Takes what the core has opened.
+    /// Takes the packets that the core has opened.
     fn open(&mut self, now: Instant, tally: &mut Tally) {
         while let Some(message) = self.connection.poll_read() {
             let RTCMessage::RtpPacket(_, packet) = message.message else { continue };
             tally.opened += 1;
-            if !self.first_picture && packet.header.marker {
-                let mut pictures = self.streams.iter().filter(|(known, _)| known.track.is_video());
-                if pictures.any(|(known, _)| known.ssrc == Some(packet.header.ssrc)) {
-                    self.first_picture = true;
-                    tally.first_pictures_ms.push((now - self.began).as_millis() as u32);
+            if !self.has_first_frame && packet.header.marker {
+                let mut videos = self.streams.iter().filter(|(known, _)| known.track.is_video());
+                if videos.any(|(known, _)| known.ssrc == Some(packet.header.ssrc)) {
+                    self.has_first_frame = true;
+                    tally.first_frames_ms.push((now - self.began).as_millis() as u32);
                 }
             }
         }
     }
 
-    /// Takes a repair that the core has opened, and given the name that the packet had first (RFC 4588).
-    fn repair(&mut self, wall: SystemTime, clock: &Clock, tally: &mut Tally) {
+    /// Takes a retransmission that the core has opened and restored to its original header (RFC 4588).
+    fn take_retransmission(&mut self, wall: SystemTime, clock: &Clock, tally: &mut Tally) {
         while let Some(message) = self.connection.poll_read() {
             let RTCMessage::RtpPacket(_, packet) = message.message else { continue };
             tally.opened += 1;
             let header = &packet.header;
             let stream = self.streams.iter_mut().find(|(known, _)| known.ssrc == Some(header.ssrc));
             let Some((answered, stream)) = stream else { continue };
-            if stream.repair(header.sequence_number) == Arrival::Again {
-                tally.again += 1;
+            if stream.take_retransmission(header.sequence_number) == Arrival::Duplicate {
+                tally.duplicates += 1;
                 continue;
             }
             tally.received += 1;
@@ -237,22 +238,22 @@ impl Student {
         }
     }
 
-    /// Wakes the core when it wants that.
-    pub(super) fn tick(&mut self, now: Instant, tally: &mut Tally) -> Fate {
+    /// Serves the core's timers.
+    pub(super) fn tick(&mut self, now: Instant, tally: &mut Tally) -> Change {
         if self.deadline > now {
-            return Fate::Same;
+            return Change::None;
         }
         let _ = self.connection.handle_timeout(now);
         self.turn(now, tally)
     }
 
-    /// Asks again for what is missing, and reports.
-    pub(super) fn feed_back(&mut self, now: Instant, tally: &mut Tally) -> Fate {
+    /// Sends NACKs, and once a second a receiver report.
+    pub(super) fn send_reports(&mut self, now: Instant, tally: &mut Tally) -> Change {
         if !self.connected {
-            return Fate::Same;
+            return Change::None;
         }
         let mut packets: Vec<Box<dyn Rtcp>> = Vec::new();
-        // Sound is not asked for again: its next packet has a copy of it.
+        // No NACKs for audio: the next packet carries a copy.
         for (answered, stream) in self.streams.iter_mut().filter(|(known, _)| known.track.is_video()) {
             let missing = stream.due_nacks(now);
             if let (Some(media_ssrc), false) = (answered.ssrc, missing.is_empty()) {
@@ -267,20 +268,20 @@ impl Student {
             packets.push(Box::new(ReceiverReport { reports: blocks.collect(), ..Default::default() }));
         }
         if packets.is_empty() {
-            return Fate::Same;
+            return Change::None;
         }
         self.write(now, packets);
         self.turn(now, tally)
     }
 
-    /// Tells when packets came, as often as `watch` does.
-    pub(super) fn tell_arrivals(&mut self, now: Instant, tally: &mut Tally) -> Fate {
-        if !self.connected || now - self.told < FEEDBACK_INTERVAL {
-            return Fate::Same;
+    /// Sends transport-wide feedback, as often as `watch` does.
+    pub(super) fn send_transport_feedback(&mut self, now: Instant, tally: &mut Tally) -> Change {
+        if !self.connected || now - self.fed_back < FEEDBACK_INTERVAL {
+            return Change::None;
         }
-        self.told = now;
+        self.fed_back = now;
         let media_ssrc = self.streams.iter().find_map(|(known, _)| known.ssrc);
-        let Some(feedback) = media_ssrc.and_then(|ssrc| self.arrivals.feedback(ssrc)) else { return Fate::Same };
+        let Some(feedback) = media_ssrc.and_then(|ssrc| self.arrivals.feedback(ssrc)) else { return Change::None };
         tally.feedbacks += 1;
         self.write(now, vec![Box::new(feedback)]);
         self.turn(now, tally)
@@ -289,43 +290,43 @@ impl Student {
     fn write(&mut self, now: Instant, packets: Vec<Box<dyn Rtcp>>) {
         let receiver = self.connection.get_receivers().next();
         if let Some(mut receiver) = receiver.and_then(|id| self.connection.rtp_receiver(id)) {
-            // Fails only while the connection is not there.
+            // Fails only while there is no connection.
             let _ = receiver.write_rtcp(now, packets);
         }
     }
 
-    /// Lets the core speak.
-    pub(super) fn turn(&mut self, now: Instant, tally: &mut Tally) -> Fate {
-        let mut fate = Fate::Same;
+    /// Takes events and datagrams from the core.
+    pub(super) fn turn(&mut self, now: Instant, tally: &mut Tally) -> Change {
+        let mut change = Change::None;
         while let Some(event) = self.connection.poll_event() {
             let RTCPeerConnectionEvent::OnConnectionStateChangeEvent(state) = event else { continue };
             match state {
                 RTCPeerConnectionState::Connected if !self.connected => {
                     self.connected = true;
-                    fate = Fate::Connected;
+                    change = Change::Connected;
                 }
-                RTCPeerConnectionState::Failed | RTCPeerConnectionState::Closed => fate = Fate::Gone,
+                RTCPeerConnectionState::Failed | RTCPeerConnectionState::Closed => change = Change::Gone,
                 _ => {}
             }
         }
         self.open(now, tally);
         while let Some(out) = self.connection.poll_write() {
-            // What the kernel does not take is lost, as on any network.
+            // A datagram that the kernel refuses is lost, as on any network.
             let _ = self.socket.send_to(&out.message, out.transport.peer_addr);
         }
         self.deadline = self.connection.poll_timeout().unwrap_or(now + REPORT_EVERY);
-        fate
+        change
     }
 
-    /// Ends the connection politely.
+    /// Ends the connection with a goodbye.
     pub(super) fn close(mut self, now: Instant) {
         let _ = self.connection.close();
         self.turn(now, &mut Tally::default());
     }
 }
 
-/// The id of the header extension with transport-wide numbers, by the answer (RFC 8285, 8).
-fn numbered(sdp: &str) -> Option<u8> {
+/// The id of the header extension with transport-wide sequence numbers in an answer (RFC 8285, 8).
+fn transport_number_id(sdp: &str) -> Option<u8> {
     let named = sdp.lines().filter_map(|line| line.strip_prefix("a=extmap:")?.split_once(' '));
     let id = named.filter(|(_, uri)| uri.trim() == engine::TRANSPORT_NUMBER_URI).map(|(id, _)| id).next()?;
     id.split('/').next()?.parse().ok()
@@ -336,14 +337,14 @@ fn is_rtp(datagram: &[u8]) -> bool {
     datagram.len() >= HEADER_BYTES && datagram[0] >> 6 == 2 && !(192..=223).contains(&datagram[1])
 }
 
-/// A socket of one's own: a publisher tells students by their addresses.
+/// The socket of one student: an SFU tells students apart by their addresses.
 ///
-/// Not by `quinn-udp`, which would switch receive offload on: on loopback a whole GSO send would come in one piece, and
-/// the sender be spared the cutting that no network spares it.
+/// `quinn-udp` is not used, as it enables GRO: on loopback a whole GSO send would then arrive in one piece, and the
+/// sender would save the segmentation that it pays for on every other network.
 pub(crate) fn receiving_socket() -> io::Result<UdpSocket> {
     let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::DGRAM, Some(socket2::Protocol::UDP))?;
     socket.set_nonblocking(true)?;
-    // Best effort: what the kernel grants is what there is.
+    // Best effort: the kernel limits the size.
     let _ = socket.set_recv_buffer_size(KERNEL_BUFFER);
     socket.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into())?;
     Ok(socket.into())
@@ -354,15 +355,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_answer_names_the_extension_with_numbers() {
+    fn the_extension_of_transport_numbers_is_found_in_the_answer() {
         let uri = engine::TRANSPORT_NUMBER_URI;
-        assert_eq!(numbered(&format!("a=extmap:1 urn:x\r\na=extmap:3/sendonly {uri}\r\n")), Some(3));
-        assert_eq!(numbered(&format!("a=extmap:14 {uri}\r\n")), Some(14));
-        assert_eq!(numbered("a=extmap:1 urn:x\r\n"), None);
+        assert_eq!(transport_number_id(&format!("a=extmap:1 urn:x\r\na=extmap:3/sendonly {uri}\r\n")), Some(3));
+        assert_eq!(transport_number_id(&format!("a=extmap:14 {uri}\r\n")), Some(14));
+        assert_eq!(transport_number_id("a=extmap:1 urn:x\r\n"), None);
     }
 
     #[test]
-    fn what_is_counted_is_rtp() {
+    fn only_rtp_is_counted() {
         let mut packet = [0; 40];
         (packet[0], packet[1]) = (0x80, 96 | 0x80);
         assert!(is_rtp(&packet));

@@ -1,36 +1,36 @@
-//! What is said of addresses when an emulator stands between: the only way that is told leads through it.
+//! The candidates in offers and answers, rewritten so that the only path leads through an emulator.
 
 use std::net::SocketAddr;
 
-/// The answer of an SFU to a student behind an emulator: `address` in place of the SFU's candidates.
+/// The SFU's answer for a student behind an emulator: with `address` in place of the SFU's candidates.
 pub fn through(sdp: &str, address: SocketAddr) -> String {
-    let of_emulator = format!("a=candidate:1 1 udp 2130706431 {} {} typ host", address.ip(), address.port());
+    let candidate = format!("a=candidate:1 1 udp 2130706431 {} {} typ host", address.ip(), address.port());
     let mut lines = Vec::new();
-    let mut is_told = false;
+    let mut has_candidate = false;
     for line in sdp.lines() {
         if line.starts_with("m=") {
-            is_told = false;
+            has_candidate = false;
         }
         if !is_candidate(line) {
             lines.push(line);
-        } else if !is_told {
-            is_told = true;
-            lines.push(&of_emulator);
+        } else if !has_candidate {
+            has_candidate = true;
+            lines.push(&candidate);
         }
     }
-    joined(lines)
+    join_lines(lines)
 }
 
-/// The offer of a student behind an emulator: without its candidates, by which the SFU would find a direct way.
+/// The offer of a student behind an emulator: without candidates, by which the SFU would find a direct path.
 pub fn without_candidates(sdp: &str) -> String {
-    joined(sdp.lines().filter(|line| !is_candidate(line)).collect())
+    join_lines(sdp.lines().filter(|line| !is_candidate(line)).collect())
 }
 
 fn is_candidate(line: &str) -> bool {
     line.starts_with("a=candidate:")
 }
 
-fn joined(lines: Vec<&str>) -> String {
+fn join_lines(lines: Vec<&str>) -> String {
     lines.into_iter().flat_map(|line| [line, "\r\n"]).collect()
 }
 
@@ -43,20 +43,20 @@ mod tests {
         m=video 9 X 96\r\na=candidate:1 1 udp 5 127.0.0.1 9 typ host\r\na=sendonly\r\nm=video 9 X 96\r\n";
 
     #[test]
-    fn an_answer_leads_through_the_emulator_only() {
-        let told = through(ANSWER, "127.0.0.1:4711".parse().unwrap());
+    fn an_answer_names_only_the_emulator() {
+        let sdp = through(ANSWER, "127.0.0.1:4711".parse().unwrap());
         let own = "a=candidate:1 1 udp 2130706431 127.0.0.1 4711 typ host\r\n";
         let expected = format!(
             "v=0\r\nm=audio 9 X 111\r\nc=IN IP4 0.0.0.0\r\n{own}a=end-of-candidates\r\n\
              m=video 9 X 96\r\n{own}a=sendonly\r\nm=video 9 X 96\r\n"
         );
-        assert_eq!(told, expected);
+        assert_eq!(sdp, expected);
     }
 
     #[test]
-    fn an_offer_tells_no_way() {
-        let told = without_candidates(ANSWER);
-        assert!(!told.contains("a=candidate:") && told.contains("a=sendonly\r\n"), "{told}");
+    fn an_offer_has_no_candidates() {
+        let sdp = without_candidates(ANSWER);
+        assert!(!sdp.contains("a=candidate:") && sdp.contains("a=sendonly\r\n"), "{sdp}");
         assert_eq!(without_candidates("v=0\n"), "v=0\r\n");
     }
 }

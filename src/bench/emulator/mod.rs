@@ -1,13 +1,13 @@
-//! A bad network for one student: a UDP forwarder that stands between it and the SFU, and loses, delays, reorders and
-//! slows down what passes.
+//! A bad network for one student: a UDP forwarder between the student and the SFU that loses, delays, reorders and
+//! slows down packets.
 //!
-//! The student is given the emulator's [`address`](Emulator::address) in place of the SFU's candidates, by
-//! [`through`], and the SFU none of the student's, by [`without_candidates`]: so neither finds a direct way. Each
-//! direction is a [`Path`], which is pure; here are the sockets, the clock and the thread.
+//! The student gets the emulator's [`address`](Emulator::address) in place of the SFU's candidates ([`through`]), and
+//! the SFU gets none of the student's candidates ([`without_candidates`]), so there is no direct path. Each direction
+//! is a [`Path`], which is pure; this file has the sockets, the clock and the thread.
 
 mod candidates;
+mod in_flight;
 mod path;
-mod under_way;
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
@@ -21,41 +21,40 @@ use rustix::fd::OwnedFd;
 use serde::{Deserialize, Serialize};
 
 pub use self::candidates::{through, without_candidates};
+use self::in_flight::InFlight;
 pub use self::path::{Burst, OVERHEAD_BYTES, Path, PathConfig, PathCounts, QUEUE};
-use self::under_way::UnderWay;
 
-/// The largest datagram that there is.
-const MOST_BYTES: usize = 65_535;
+/// The largest datagram.
+const MAX_DATAGRAM: usize = 65_535;
 
-/// Datagrams that are read at once from a side, before those that are due get their turn.
-const TURN: usize = 64;
+/// Datagrams that are read from one side before datagrams that are due are delivered.
+const READ_AT_ONCE: usize = 64;
 
-/// What the kernel may hold for us while this thread waits for its turn: a second of 16 Mbit/s. It gives what it is
-/// allowed to give.
+/// The size of the kernel's buffers, as far as it allows: a second of 16 Mbit/s, for when this thread has to wait.
 const SOCKET_BYTES: usize = 2_000_000;
 
-/// What became of the packets of both directions.
+/// What happened to the packets of both directions.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counts {
     /// From the SFU to the student.
     pub down: PathCounts,
-    /// From the student to the hub.
+    /// From the student to the SFU.
     pub up: PathCounts,
 }
 
-/// A running emulator. Dropping it ends it, and loses what is under way.
+/// A running emulator. Dropping it ends it, and loses the packets in flight.
 #[derive(Debug)]
 pub struct Emulator {
-    shared: Arc<Shared>,
+    control: Arc<Control>,
     address: SocketAddr,
     thread: Option<JoinHandle<()>>,
 }
 
 #[derive(Debug)]
-struct Shared {
+struct Control {
     paths: Mutex<Paths>,
     ended: AtomicBool,
-    /// Wakes the thread, so that it sees that it has ended.
+    /// Wakes the thread, so that it sees `ended`.
     wake: OwnedFd,
 }
 
@@ -65,17 +64,17 @@ struct Paths {
     up: Path,
 }
 
-impl Shared {
+impl Control {
     fn paths(&self) -> MutexGuard<'_, Paths> {
         self.paths.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Emulator {
-    /// Stands in front of the SFU at this address, from now on. The same seed has the same fate for the same packets.
+    /// Starts in front of the SFU at this address. The same seed does the same to the same packets.
     ///
     /// # Errors
-    /// When no socket or thread can be had.
+    /// When a socket or the thread can't be made.
     pub fn start(sfu: SocketAddr, down: PathConfig, up: PathConfig, seed: u64) -> io::Result<Self> {
         let front = bind(Ipv4Addr::LOCALHOST.into())?;
         let back = bind(match sfu.ip() {
@@ -83,60 +82,60 @@ impl Emulator {
             IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
             IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
         })?;
-        // What comes from others is dropped by the kernel.
+        // The kernel drops datagrams from other addresses.
         back.connect(sfu)?;
         let address = front.local_addr()?;
         let now = Instant::now();
-        // Two directions, two fates.
+        // The directions are independent.
         let paths = Paths { down: Path::new(down, seed, now), up: Path::new(up, !seed, now) };
         let wake = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
-        let shared = Arc::new(Shared { paths: Mutex::new(paths), ended: AtomicBool::new(false), wake });
+        let control = Arc::new(Control { paths: Mutex::new(paths), ended: AtomicBool::new(false), wake });
         let forwarder = Forwarder {
-            shared: Arc::clone(&shared),
+            control: Arc::clone(&control),
             front,
             back,
             student: None,
-            down: UnderWay::default(),
-            up: UnderWay::default(),
-            buffer: vec![0; MOST_BYTES],
+            down: InFlight::default(),
+            up: InFlight::default(),
+            buffer: vec![0; MAX_DATAGRAM],
         };
         let thread = std::thread::Builder::new().name("emulator".to_owned()).spawn(move || forwarder.run())?;
-        Ok(Self { shared, address, thread: Some(thread) })
+        Ok(Self { control, address, thread: Some(thread) })
     }
 
-    /// Where the student sends to.
+    /// The address to which the student sends.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Another network from now on; see [`Path::set`].
+    /// Changes the network from now on; see [`Path::set`].
     pub fn set(&self, down: PathConfig, up: PathConfig) {
-        let mut paths = self.shared.paths();
+        let mut paths = self.control.paths();
         paths.down.set(down);
         paths.up.set(up);
     }
 
-    /// The bursts are counted from now on.
+    /// Starts the clock of the bursts.
     pub fn begin(&self) {
-        let (mut paths, now) = (self.shared.paths(), Instant::now());
+        let (mut paths, now) = (self.control.paths(), Instant::now());
         paths.down.begin(now);
         paths.up.begin(now);
     }
 
-    /// The packets until now.
+    /// The packets so far.
     pub fn counts(&self) -> Counts {
-        let paths = self.shared.paths();
+        let paths = self.control.paths();
         Counts { down: paths.down.counts(), up: paths.up.counts() }
     }
 }
 
 impl Drop for Emulator {
     fn drop(&mut self) {
-        self.shared.ended.store(true, Ordering::Relaxed);
-        // It fails only when the counter is full, and then the thread is awake.
-        let _ = rustix::io::write(&self.shared.wake, &1u64.to_ne_bytes());
+        self.control.ended.store(true, Ordering::Relaxed);
+        // Fails only when the counter is full, and then the thread is awake.
+        let _ = rustix::io::write(&self.control.wake, &1u64.to_ne_bytes());
         if let Some(thread) = self.thread.take() {
-            // It can only have panicked, and then there is nothing left to end.
+            // An error means that the thread has panicked, so it has ended.
             let _ = thread.join();
         }
     }
@@ -146,39 +145,39 @@ fn bind(ip: IpAddr) -> io::Result<UdpSocket> {
     let socket = UdpSocket::bind(SocketAddr::new(ip, 0))?;
     socket.set_nonblocking(true)?;
     let options = socket2::SockRef::from(&socket);
-    // Less than wanted is no reason to fail: it only loses more than was asked for when this machine is busy.
+    // With smaller buffers the emulator only loses more packets when the machine is busy.
     let _ = options.set_recv_buffer_size(SOCKET_BYTES);
     let _ = options.set_send_buffer_size(SOCKET_BYTES);
     Ok(socket)
 }
 
-/// The thread's own.
+/// The state of the thread.
 struct Forwarder {
-    shared: Arc<Shared>,
-    /// The student's side.
+    control: Arc<Control>,
+    /// The socket to the student.
     front: UdpSocket,
-    /// The SFU's side.
+    /// The socket to the SFU.
     back: UdpSocket,
-    /// Where the student was last heard from.
+    /// The student's last address.
     student: Option<SocketAddr>,
-    down: UnderWay,
-    up: UnderWay,
+    down: InFlight,
+    up: InFlight,
     buffer: Vec<u8>,
 }
 
 impl Forwarder {
     fn run(mut self) {
-        while !self.shared.ended.load(Ordering::Relaxed) {
+        while !self.control.ended.load(Ordering::Relaxed) {
             self.deliver(Instant::now());
             let due = self.down.due().into_iter().chain(self.up.due()).min();
-            let patience = due.map(|due| timespec(due.saturating_duration_since(Instant::now())));
+            let timeout = due.map(|due| timespec(due.saturating_duration_since(Instant::now())));
             let mut ready = [
                 PollFd::new(&self.front, PollFlags::IN),
                 PollFd::new(&self.back, PollFlags::IN),
-                PollFd::new(&self.shared.wake, PollFlags::IN),
+                PollFd::new(&self.control.wake, PollFlags::IN),
             ];
-            // Interrupted by a signal: the next round asks again.
-            let _ = poll(&mut ready, patience.as_ref());
+            // Interrupted by a signal: the next turn polls again.
+            let _ = poll(&mut ready, timeout.as_ref());
             let [front, back, _] = ready.map(|side| !side.revents().is_empty());
             if front {
                 self.read_front();
@@ -190,30 +189,30 @@ impl Forwarder {
     }
 
     fn read_front(&mut self) {
-        for _ in 0..TURN {
+        for _ in 0..READ_AT_ONCE {
             match self.front.recv_from(&mut self.buffer) {
                 Ok((size, from)) => {
                     self.student = Some(from);
-                    self.up.take(&mut self.shared.paths().up, Instant::now(), &self.buffer[..size]);
+                    self.up.send(&mut self.control.paths().up, Instant::now(), &self.buffer[..size]);
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
-                // An ICMP message about a datagram of before, that was reported now.
+                // An ICMP error about an earlier datagram.
                 Err(_) => {}
             }
         }
     }
 
     fn read_back(&mut self) {
-        for _ in 0..TURN {
+        for _ in 0..READ_AT_ONCE {
             match self.back.recv(&mut self.buffer) {
-                Ok(size) => self.down.take(&mut self.shared.paths().down, Instant::now(), &self.buffer[..size]),
+                Ok(size) => self.down.send(&mut self.control.paths().down, Instant::now(), &self.buffer[..size]),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
                 Err(_) => {}
             }
         }
     }
 
-    /// Hands over what has arrived by now. What the kernel refuses is lost, as it may be on any way.
+    /// Delivers the packets that have arrived by now. A packet that the kernel refuses is lost.
     fn deliver(&mut self, now: Instant) {
         while let Some(packet) = self.up.arrived(now) {
             let _ = self.back.send(&packet);

@@ -1,34 +1,37 @@
-//! One direction of a link, pure: when a packet that is sent now arrives, and whether it does.
+//! One direction of a network path: whether a packet that is sent now arrives, and when. Pure.
 
 use std::time::{Duration, Instant};
 
+use rand::rngs::SmallRng;
+use rand::{RngExt, SeedableRng};
 use serde::{Deserialize, Serialize};
 
-/// What a packet costs the line beyond its payload: an IPv4 and a UDP header (RFC 791, RFC 768).
+/// Bytes of a packet on the line beyond its payload: an IPv4 and a UDP header (RFC 791, RFC 768).
 pub const OVERHEAD_BYTES: usize = 28;
 
-/// How long packets wait for the line at the most, unless told otherwise: as in the box of a usual home line.
+/// How long packets wait for the line at most, by default: as in a usual home router.
 pub const QUEUE: Duration = Duration::from_millis(250);
 
-/// How long a packet is held back so that others get past: more than a picture takes to leave, less than repairs do.
+/// How long a packet is held back so that others overtake it: more than a frame takes to leave, less than a
+/// retransmission.
 const HELD_BACK: Duration = Duration::from_millis(10);
 
-/// How bad a direction is. The default loses and delays nothing.
+/// The faults of a direction. The default loses and delays nothing.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct PathConfig {
-    /// The share of packets that is lost, 0 to 1, each for itself.
+    /// The share of packets that is lost, 0 to 1, independently.
     pub loss: f64,
     /// Times in which more is lost.
     pub bursts: Vec<Burst>,
-    /// How long a packet is under way.
+    /// The propagation delay.
     pub delay: Duration,
-    /// Up to so much more, evenly distributed; the order is kept.
+    /// Additional delay up to this, uniformly distributed; the order is kept.
     pub jitter: Duration,
-    /// The share of packets, 0 to 1, that is held back for 10 ms while those behind go on.
+    /// The share of packets, 0 to 1, that is held back for 10 ms while later packets pass.
     pub reorder: f64,
-    /// Bits per second that the line takes, headers included; none: any number. A lost packet has cost its time too.
+    /// Bits per second that the line carries, headers included; none: any number. A lost packet takes its time, too.
     pub rate: Option<u32>,
-    /// How long a packet may wait for the line; one that had to wait longer is dropped.
+    /// How long a packet may wait for the line; a packet that would wait longer is dropped.
     pub queue: Duration,
 }
 
@@ -46,21 +49,21 @@ impl Default for PathConfig {
     }
 }
 
-/// A time in which more is lost; all of it is an outage.
+/// A time in which more packets are lost; with a loss of 1, an outage.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Burst {
     /// The share of packets that is lost, 0 to 1.
     pub loss: f64,
-    /// When it begins, after the path did.
+    /// When it begins, from the beginning of the path on.
     pub at: Duration,
     /// How long it lasts.
     pub length: Duration,
-    /// It comes again this long after it began, and again.
+    /// The interval at which it repeats.
     pub every: Option<Duration>,
 }
 
 impl Burst {
-    /// Whether it is on, this long after the path began.
+    /// Whether the burst lasts at this time since the path began.
     fn is_on(&self, time: Duration) -> bool {
         let Some(since) = time.checked_sub(self.at) else { return false };
         match self.every.filter(|every| !every.is_zero()) {
@@ -70,26 +73,26 @@ impl Burst {
     }
 }
 
-/// What became of the packets of a path.
+/// What happened to the packets of a path.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PathCounts {
-    /// They arrive.
+    /// Packets that arrive.
     pub passed: u64,
-    /// They were lost on the way.
+    /// Packets that are lost.
     pub lost: u64,
-    /// The queue was full.
+    /// Packets that are dropped, as the queue is full.
     pub dropped: u64,
 }
 
-/// One direction of a link. The same seed has the same fate for the same packets at the same times.
+/// One direction of a network path. The same seed does the same to the same packets at the same times.
 #[derive(Debug)]
 pub struct Path {
     config: PathConfig,
-    random: Random,
+    random: SmallRng,
     began: Instant,
-    /// When the line has sent all that waits.
+    /// When the line has sent all packets that wait.
     free_at: Instant,
-    /// When the last packet arrives that keeps its place.
+    /// When the last packet arrives that is not held back.
     last_arrival: Instant,
     counts: PathCounts,
 }
@@ -97,52 +100,52 @@ pub struct Path {
 impl Path {
     /// A path that begins now.
     pub fn new(config: PathConfig, seed: u64, now: Instant) -> Self {
-        let (random, counts) = (Random(seed), PathCounts::default());
+        let (random, counts) = (SmallRng::seed_from_u64(seed), PathCounts::default());
         Self { config, random, began: now, free_at: now, last_arrival: now, counts }
     }
 
-    /// Another line from now on; what is under way arrives as it would have, and the bursts' clock goes on.
+    /// Changes the faults from now on. Packets in flight arrive as before, and the clock of bursts goes on.
     pub fn set(&mut self, config: PathConfig) {
         self.config = config;
     }
 
-    /// The bursts are counted from now on.
+    /// Starts the clock of the bursts.
     pub fn begin(&mut self, now: Instant) {
         self.began = now;
     }
 
-    /// A packet of so many bytes without IP and UDP headers is sent; gives when it arrives, or nothing if it does not.
+    /// Sends a packet of so many bytes without IP and UDP headers. Gives its arrival time; none if it does not arrive.
     pub fn offer(&mut self, now: Instant, bytes: usize) -> Option<Instant> {
-        // Always as many numbers, so that a packet's luck does not hang on how full the queue is.
-        let [luck, late, held] = [(); 3].map(|()| self.random.share());
+        // Three numbers for every packet, so that the queue's state does not change the fate of later packets.
+        let [loss, jitter, hold]: [f64; 3] = self.random.random();
         let Some(sent) = self.send(now, bytes) else {
             self.counts.dropped += 1;
             return None;
         };
-        if luck < self.loss(now) {
+        if loss < self.loss(now) {
             self.counts.lost += 1;
             return None;
         }
         self.counts.passed += 1;
-        let arrival = (sent + self.config.delay + self.config.jitter.mul_f64(late)).max(self.last_arrival);
-        if held < self.config.reorder {
+        let arrival = (sent + self.config.delay + self.config.jitter.mul_f64(jitter)).max(self.last_arrival);
+        if hold < self.config.reorder {
             return Some(arrival + HELD_BACK);
         }
         self.last_arrival = arrival;
         Some(arrival)
     }
 
-    /// A packet is dropped because nobody could hold it.
-    pub(super) fn refuse(&mut self) {
+    /// Counts a packet that is dropped for lack of memory.
+    pub(super) fn count_dropped(&mut self) {
         self.counts.dropped += 1;
     }
 
-    /// The packets until now.
+    /// The packets so far.
     pub fn counts(&self) -> PathCounts {
         self.counts
     }
 
-    /// When the line has sent a packet, or nothing if its queue is full. An idle line takes any packet.
+    /// When the line has sent a packet; none if its queue is full. An idle line takes any packet.
     fn send(&mut self, now: Instant, bytes: usize) -> Option<Instant> {
         let Some(rate) = self.config.rate else {
             self.free_at = now;
@@ -161,24 +164,6 @@ impl Path {
         let time = now.saturating_duration_since(self.began);
         let bursts = self.config.bursts.iter().filter(|burst| burst.is_on(time));
         bursts.map(|burst| burst.loss).fold(self.config.loss, f64::max)
-    }
-}
-
-/// SplitMix64 (Steele, Lea and Flood 2014): any seed is good, and four lines are enough.
-#[derive(Debug)]
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-
-    /// A number from 0 on, below 1, of the 53 bits that fit.
-    fn share(&mut self) -> f64 {
-        (self.next() >> 11) as f64 / (1u64 << 53) as f64
     }
 }
 
@@ -204,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn as_many_are_lost_as_said() {
+    fn the_share_of_lost_packets_is_as_configured() {
         for loss in [0.0, 0.01, 0.05, 0.2, 1.0] {
             let found = lost(PathConfig { loss, ..PathConfig::default() });
             assert!((found - loss).abs() < 0.01, "{loss}: {found}");
@@ -212,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn a_seed_is_a_fate_and_another_seed_another() {
+    fn a_seed_determines_what_happens_to_each_packet() {
         let config =
             PathConfig { loss: 0.1, jitter: 9 * MS, reorder: 0.1, rate: Some(9_000_000), ..Default::default() };
         let now = Instant::now();
@@ -225,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn bursts_come_when_they_were_said_to_and_again() {
+    fn bursts_come_at_their_times_and_repeat() {
         let burst = |every| Burst { loss: 1.0, at: 50 * MS, length: 20 * MS, every };
         let lost = |every: Option<Duration>| -> Vec<u32> {
             let (mut path, now) = path(PathConfig { bursts: vec![burst(every)], ..PathConfig::default() });
@@ -242,7 +227,7 @@ mod tests {
         let mut last = now;
         let mut sum = Duration::ZERO;
         for n in 0..PACKETS as u32 {
-            // Far enough apart that none has to wait for the one before.
+            // Far enough apart that no packet waits for the one before.
             let sent = now + 50 * MS * n;
             let arrival = path.offer(sent, 1000).unwrap();
             assert!((25 * MS..55 * MS).contains(&(arrival - sent)) && arrival >= last);
@@ -252,17 +237,17 @@ mod tests {
         assert!((mean - 40.0).abs() < 0.4, "{mean} ms");
         for n in 0..1000u32 {
             let arrival = path.offer(last + MS * n, 1000).unwrap();
-            assert!(arrival >= last, "close together they keep their order too");
+            assert!(arrival >= last, "packets close together keep their order, too");
             last = last.max(arrival);
         }
     }
 
     #[test]
-    fn as_many_are_overtaken_as_said_and_none_is_lost() {
+    fn the_share_of_overtaken_packets_is_as_configured_and_none_is_lost() {
         let (mut path, now) = path(PathConfig { delay: 5 * MS, reorder: 0.1, ..PathConfig::default() });
         let arrivals: Vec<Instant> = (0..PACKETS as u32).map(|n| path.offer(now + MS * n, 1000).unwrap()).collect();
         let overtaken = arrivals.windows(2).filter(|two| two[0] > two[1]).count() as f64 / PACKETS as f64;
-        // A packet is overtaken by the next one unless that is held back too.
+        // A packet is overtaken by the next one unless the next one is held back, too.
         assert!((overtaken - 0.09).abs() < 0.005, "{overtaken}");
     }
 
@@ -289,7 +274,7 @@ mod tests {
     }
 
     #[test]
-    fn an_idle_line_takes_what_is_larger_than_its_queue() {
+    fn an_idle_line_takes_a_packet_that_is_larger_than_its_queue() {
         let (mut path, now) = path(PathConfig { rate: Some(8000), queue: MS, ..PathConfig::default() });
         assert_eq!(path.offer(now, 972), Some(now + 1000 * MS));
         assert_eq!(path.offer(now, 972), None);
@@ -297,7 +282,7 @@ mod tests {
     }
 
     #[test]
-    fn a_restored_line_is_fast_at_once_and_overtakes_nothing() {
+    fn a_restored_line_is_fast_at_once_and_keeps_the_order() {
         let slow = PathConfig { rate: Some(100_000), ..PathConfig::default() };
         let (mut path, now) = path(slow);
         let waiting: Vec<Instant> = (0..4).filter_map(|_| path.offer(now, 972)).collect();

@@ -1,11 +1,11 @@
-//! Over loopback: what is sent on one side arrives on the other, through the path.
+//! Over loopback: packets of one side arrive at the other, through the path.
 
 use super::*;
 
 const DEADLINE: Duration = Duration::from_secs(20);
 
-/// An SFU and a student, of plain sockets, and an emulator between them. The student has been heard.
-fn world(down: PathConfig) -> (UdpSocket, UdpSocket, Emulator, SocketAddr) {
+/// Plain sockets as SFU and student, an emulator between them, and its address towards the SFU.
+fn setup(down: PathConfig) -> (UdpSocket, UdpSocket, Emulator, SocketAddr) {
     let socket = || {
         let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
         socket.set_read_timeout(Some(DEADLINE)).unwrap();
@@ -21,10 +21,10 @@ fn world(down: PathConfig) -> (UdpSocket, UdpSocket, Emulator, SocketAddr) {
 }
 
 #[test]
-fn it_forwards_both_ways_and_counts() {
-    let (sfu, student, emulator, way) = world(PathConfig::default());
+fn packets_are_forwarded_both_ways_and_counted() {
+    let (sfu, student, emulator, path) = setup(PathConfig::default());
     for n in 0..100u8 {
-        sfu.send_to(&[n; 1200], way).unwrap();
+        sfu.send_to(&[n; 1200], path).unwrap();
         let mut bytes = [0; 2000];
         let (size, from) = student.recv_from(&mut bytes).unwrap();
         assert_eq!((size, bytes[0], from), (1200, n, emulator.address()));
@@ -34,12 +34,12 @@ fn it_forwards_both_ways_and_counts() {
 }
 
 #[test]
-fn what_takes_long_comes_later_and_in_order() {
+fn delayed_packets_come_later_and_in_order() {
     let delay = Duration::from_millis(30);
-    let (sfu, student, _emulator, way) = world(PathConfig { delay, jitter: delay, ..PathConfig::default() });
+    let (sfu, student, _emulator, path) = setup(PathConfig { delay, jitter: delay, ..PathConfig::default() });
     let sent = Instant::now();
     for n in 0..50u8 {
-        sfu.send_to(&[n], way).unwrap();
+        sfu.send_to(&[n], path).unwrap();
     }
     for n in 0..50u8 {
         let mut bytes = [0; 10];
@@ -51,16 +51,16 @@ fn what_takes_long_comes_later_and_in_order() {
 
 #[test]
 fn an_outage_ends_when_the_network_is_restored() {
-    let (sfu, student, emulator, way) = world(PathConfig { loss: 1.0, ..PathConfig::default() });
+    let (sfu, student, emulator, path) = setup(PathConfig { loss: 1.0, ..PathConfig::default() });
     let deadline = Instant::now() + DEADLINE;
     while emulator.counts().down.lost < 10 {
-        sfu.send_to(b"lost", way).unwrap();
+        sfu.send_to(b"lost", path).unwrap();
         std::thread::yield_now();
         assert!(Instant::now() < deadline);
     }
     emulator.set(PathConfig::default(), PathConfig::default());
-    // Those that the thread had not read yet pass too, then.
-    sfu.send_to(b"found", way).unwrap();
+    // Packets that the thread had not read yet pass, too.
+    sfu.send_to(b"found", path).unwrap();
     let mut bytes = [0; 10];
     while &bytes[..5] != b"found" {
         student.recv(&mut bytes).unwrap();
@@ -68,16 +68,16 @@ fn an_outage_ends_when_the_network_is_restored() {
 }
 
 #[test]
-fn who_comes_from_elsewhere_is_followed_and_strangers_are_not_heard() {
-    let (sfu, student, emulator, way) = world(PathConfig::default());
+fn a_student_may_change_its_address_and_strangers_are_ignored() {
+    let (sfu, student, emulator, path) = setup(PathConfig::default());
     let moved = UdpSocket::bind("127.0.0.1:0").unwrap();
     moved.set_read_timeout(Some(DEADLINE)).unwrap();
     moved.send_to(b"it is me", emulator.address()).unwrap();
     let mut bytes = [0; 10];
     sfu.recv(&mut bytes).unwrap();
     let stranger = UdpSocket::bind("127.0.0.1:0").unwrap();
-    stranger.send_to(b"evil", way).unwrap();
-    sfu.send_to(b"good", way).unwrap();
+    stranger.send_to(b"evil", path).unwrap();
+    sfu.send_to(b"good", path).unwrap();
     let size = moved.recv(&mut bytes).unwrap();
     assert_eq!(&bytes[..size], b"good");
     student.set_nonblocking(true).unwrap();

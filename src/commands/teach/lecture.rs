@@ -13,9 +13,10 @@ use super::stats::{self, LastSecond, Rates};
 use super::talk::TeacherTalk;
 use crate::cli::Teach;
 use crate::commands::metrics::MetricsStore;
+use crate::commands::signal_failure;
 use crate::commands::source_monitor::SourceMonitor;
 use crate::commands::stop::Stop;
-use crate::commands::{media_failure, signal_failure, studio};
+use crate::endpoints;
 use crate::exit::Failure;
 use crate::id::UserId;
 use crate::media::{Capture, CaptureEvent};
@@ -120,7 +121,7 @@ impl<'a> Lecture<'a> {
     }
 
     fn on_sfu(&mut self, event: SfuEvent) {
-        let Some(event) = studio::obey(&self.capture, event) else { return };
+        let Some(event) = endpoints::serve_encoders(&self.capture, event) else { return };
         match event {
             SfuEvent::Answer { user, sdp } => self.send(ClientMessage::Answer { target_uid: user, sdp }),
             SfuEvent::Refused { user, why } => {
@@ -156,7 +157,7 @@ impl<'a> Lecture<'a> {
             SfuEvent::ChannelOpen(user) => self.talk.channel_opened(&user, &self.sfu, self.reporter),
             SfuEvent::Heard { user, text } => self.talk.received(&user, &text, &self.sfu, self.reporter),
             SfuEvent::Notice(sentence) => self.reporter.notice(sentence),
-            // `studio::obey` has handled these.
+            // `endpoints::serve_encoders` has handled these.
             SfuEvent::KeyFrameNeeded(_) | SfuEvent::Needed(..) => {}
         }
     }
@@ -227,11 +228,11 @@ impl<'a> Lecture<'a> {
                 self.reporter.event(&Event::Playing { file: path.display().to_string(), index, of });
             }
             CaptureEvent::Eos => return Ok(Some(EndReason::EndOfFile)),
-            CaptureEvent::Error(error) => return Err(media_failure(error)),
+            CaptureEvent::Error(error) => return Err(error.into()),
             CaptureEvent::Warning(sentence) => {
                 self.reporter.warn(sentence);
                 // The capture may have given up an encoding.
-                studio::offer(&self.capture, &self.sfu);
+                endpoints::announce_encodings(&self.capture, &self.sfu);
             }
         }
         Ok(None)

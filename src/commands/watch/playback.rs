@@ -6,8 +6,8 @@ use tokio::time::Instant;
 
 use super::Session;
 use crate::cli::Sink;
+use crate::commands::blocking;
 use crate::commands::source_monitor::has_stopped;
-use crate::commands::{blocking, media_failure};
 use crate::exit::Failure;
 use crate::id::{RoomId, RoomName, UserId, named};
 use crate::media::{self, Render, RenderEvent, RenderOptions, TrackFormat};
@@ -109,7 +109,7 @@ impl Session<'_> {
             audio: true,
             title: self.title.text(),
         };
-        let (render, events) = blocking(move || Render::start(options)).await?.map_err(media_failure)?;
+        let (render, events) = blocking(move || Render::start(options)).await??;
         self.stats.render_started(&formats);
         self.formats = formats;
         self.screen.show(render);
@@ -139,7 +139,7 @@ impl Session<'_> {
             Some(RenderEvent::KeyFrameNeeded(track)) => self.request_key_frame(track).await,
             Some(RenderEvent::Warning(sentence)) => self.reporter.warn(sentence),
             Some(RenderEvent::WindowClosed) => return Ok(Some(EndReason::WindowClosed)),
-            Some(RenderEvent::Error(error)) => return Err(media_failure(error)),
+            Some(RenderEvent::Error(error)) => return Err(error.into()),
             None => self.render_events = None,
         }
         Ok(None)

@@ -1,8 +1,8 @@
 //! Chat, hands and reactions at the student's end.
 
 use super::diagnosis::TierReport;
-use super::screen::Screen;
 use crate::commands::chat_commands::StudentInput;
+use crate::endpoints::RenderInput;
 use crate::id::{UserId, named};
 use crate::protocol::channel::{Allowed, ChatMessage, PublisherMessage, RaisedHand, Stopped, StudentMessage};
 use crate::report::{Event, Reporter};
@@ -38,7 +38,7 @@ impl StudentTalk {
     }
 
     /// A message has come from the publisher.
-    pub(super) fn received(&mut self, text: &str, reporter: &Reporter, screen: &Screen) -> Effect {
+    pub(super) fn received(&mut self, text: &str, reporter: &Reporter, screen: &RenderInput) -> Effect {
         match PublisherMessage::parse(text) {
             Ok(PublisherMessage::Welcome { history, hands }) => {
                 for message in history {
@@ -101,7 +101,7 @@ impl StudentTalk {
         }
     }
 
-    fn show(&mut self, message: ChatMessage, reporter: &Reporter, screen: &Screen) {
+    fn show(&mut self, message: ChatMessage, reporter: &Reporter, screen: &RenderInput) {
         if message.id <= self.last_id {
             return;
         }

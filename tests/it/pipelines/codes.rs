@@ -2,9 +2,8 @@
 
 use std::sync::{Arc, Mutex};
 
-use classroom::media::{
-    Capture, CaptureOptions, Codes, MainSource, Render, RenderOptions, Seen, Sink, Size, VideoOptions, now_ms,
-};
+use classroom::bench::codes::{CodeWriter, ReadFrame, now_ms, read_codes};
+use classroom::media::{Capture, CaptureOptions, MainSource, Render, RenderOptions, Sink, Size, VideoOptions};
 use classroom::rtp::{Codec, Latency, Track};
 
 use super::bed::{format_of, until};
@@ -36,10 +35,10 @@ fn codes_survive_a_film_that_takes_all_bits() {
 }
 
 fn survives(codec: Codec, screen: VideoOptions, film: bool) {
-    let begun = now_ms().unwrap();
+    let begun = now_ms();
     let options = CaptureOptions { codec: Some(codec), screen, ..options(MainSource::Demo) };
     let prepared = Capture::prepare(options).unwrap();
-    let codes = Codes::draw_into(&prepared, film);
+    let codes = CodeWriter::attach(&prepared, film);
     let tracks = prepared.tracks().into_iter().map(|(track, codec)| format_of(track, codec)).collect();
     let latency = std::time::Duration::from_millis(100);
     let options = RenderOptions {
@@ -50,23 +49,23 @@ fn survives(codec: Codec, screen: VideoOptions, film: bool) {
         title: String::new(),
     };
     let (render, _rendered) = Render::start(options).unwrap();
-    let seen: Arc<Mutex<Vec<Seen>>> = Arc::default();
+    let seen: Arc<Mutex<Vec<ReadFrame>>> = Arc::default();
     let log = seen.clone();
-    render.read_codes(Track::Screen, move |picture| log.lock().unwrap().push(picture));
+    read_codes(&render, Track::Screen, move |picture| log.lock().unwrap().push(picture));
     let capture = Capture::start(prepared, move |frame| {
         frame.packets().for_each(|packet| render.push_rtp(frame.track, packet));
     });
     let (capture, _captured) = capture.unwrap();
     let seen = until("90 pictures", || Some(seen.lock().unwrap().clone()).filter(|seen| seen.len() >= 90));
     capture.stop();
-    let drawn = codes.drawn();
+    let drawn = codes.written();
     let [drawn] = &drawn[..] else { panic!("one encoder was to be drawn into: {drawn:?}") };
     let width = screen.size.unwrap().width;
     assert_eq!((&*drawn.encoder, drawn.width), ("screen-encoder", width));
     for picture in &seen {
         let (number, captured) = picture.code.unwrap_or_else(|| panic!("no code at {:?}", screen.bitrate));
         assert_eq!((drawn.captured_ms[usize::from(number)], picture.width), (captured, width));
-        assert!(captured <= picture.at_ms && picture.at_ms - begun < SOON_MS, "{picture:?} after {begun}");
+        assert!(captured <= picture.decoded_ms && picture.decoded_ms - begun < SOON_MS, "{picture:?} after {begun}");
     }
     let numbers: Vec<u16> = seen.iter().filter_map(|picture| Some(picture.code?.0)).collect();
     assert!(numbers.windows(2).all(|two| two[0] < two[1]), "{numbers:?}");

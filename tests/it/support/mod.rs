@@ -5,7 +5,6 @@ mod display;
 mod lan;
 mod lecture_file;
 mod process;
-#[allow(dead_code, reason = "the benchmark uses the rest")]
 mod receiver;
 mod wait;
 

@@ -1,9 +1,9 @@
-//! The table of a bench with pictures, for people.
+//! The table of the video bench, for people.
 
 use super::findings::{Findings, Group};
 
 impl Findings {
-    /// The table, in Markdown: a column for the good students and one for the bad ones, where there are any.
+    /// The table, in Markdown: a column for students with a good network and one for students with a bad network.
     pub(super) fn table(&self) -> String {
         let groups: Vec<(&str, Group)> = [("good network", false), ("bad network", true)]
             .into_iter()
@@ -19,11 +19,11 @@ impl Findings {
         };
         row("students", &|group| group.students.to_string());
         row("pictures decoded", &|group| measured(group.decoded_percent, 2, "%"));
-        row("pictures decoded that were smeared", &|group| group.unreadable.to_string());
+        row("decoded pictures with an unreadable code", &|group| group.unreadable.to_string());
         row("time in freezes", &|group| format!("{:.2} %", group.freeze_percent));
         row("longest freeze", &|group| format!("{} ms", group.longest_freeze_ms));
         if self.has_event {
-            row("whole again after the trouble", &|group| ms(group.recover_ms));
+            row("whole again after the fault", &|group| ms(group.recover_ms));
         }
         row("seconds of full, low and no picture", &|group| {
             let [full, low, none] = group.tier_seconds;
@@ -32,9 +32,9 @@ impl Findings {
         let two = |p50, p95| format!("{}, {}", measured(p50, 0, "ms"), measured(p95, 0, "ms"));
         row("capture to decoded, p50 and p95", &|group| two(group.glass_p50_ms, group.glass_p95_ms));
         row("capture to shown in time, p50 and p95", &|group| two(group.shown_p50_ms, group.shown_p95_ms));
-        row("packets of sound lost", &|group| group.sound_lost.to_string());
-        row("blocks of sound made up", &|group| group.sound_gaps.to_string());
-        row("packets asked for again, key frames asked for", &|group| format!("{}, {}", group.nacks, group.plis));
+        row("packets of sound lost", &|group| group.audio_lost.to_string());
+        row("packets of sound concealed", &|group| group.audio_concealed.to_string());
+        row("packets requested again, key frames requested", &|group| format!("{}, {}", group.nacks, group.plis));
         row("packets that the network lost, and its queue dropped", &|group| {
             format!("{}, {}", group.path_lost, group.path_dropped)
         });
@@ -60,7 +60,7 @@ fn ms(time: Option<u64>) -> String {
     time.map_or_else(|| "-".to_owned(), |ms| format!("{ms} ms"))
 }
 
-/// Rows of a name and values, the first of which is the head.
+/// A table of rows, each a name and values; the first row is the head.
 fn markdown(rows: &[(String, Vec<String>)]) -> String {
     let width = |column: usize| {
         let cells =

@@ -1,41 +1,41 @@
-//! What a student missed, pure: the pictures that it decoded, held against those that were encoded.
+//! What a student missed: the frames that it decoded, compared with the frames that were encoded. Pure.
 
-use super::wire::{Picture, Sight};
-use crate::media::Drawn;
+use crate::bench::codes::EncodedFrames;
+use crate::bench::wire::{SeenFrame, Sight};
 use crate::rtp::Tier;
 
-/// After so long without a picture there is none.
+/// After so long without a frame there is no video.
 const NONE_AFTER_MS: u64 = 1000;
 
-/// Pictures over whose intervals the mean is taken by which a freeze stands out (W3C webrtc-stats, `freezeCount`).
+/// A freeze is found by the mean of so many intervals (W3C webrtc-stats, `freezeCount`).
 const MEAN_OF: usize = 30;
 
-/// Capture times of the pictures of each tier, sorted.
+/// Capture times of the frames of each tier, sorted.
 #[derive(Debug, Default)]
 pub(super) struct Encoded {
     tiers: [Vec<u64>; 2],
 }
 
 impl Encoded {
-    /// Sorts what the encoders were given.
-    pub(super) fn new(drawn: &[Drawn]) -> Self {
+    /// Sorts the frames that the encoders got.
+    pub(super) fn new(encoders: &[EncodedFrames]) -> Self {
         let mut encoded = Self::default();
-        for drawn in drawn {
-            encoded.tiers[drawn.tier() as usize].extend(&drawn.captured_ms);
+        for frames in encoders {
+            encoded.tiers[frames.tier() as usize].extend(&frames.captured_ms);
         }
         for times in &mut encoded.tiers {
             times.sort_unstable();
-            // The same picture by another codec.
+            // Another codec of the same tier encodes the same frames.
             times.dedup();
         }
         encoded
     }
 
-    fn has(&self, picture: &Picture) -> bool {
-        self.tiers[picture.tier() as usize].binary_search(&picture.captured_ms).is_ok()
+    fn has(&self, frame: &SeenFrame) -> bool {
+        self.tiers[frame.tier() as usize].binary_search(&frame.captured_ms).is_ok()
     }
 
-    /// How many pictures of a tier were captured from one time on and before another.
+    /// How many frames of a tier were captured from one time on and before another.
     fn count(&self, tier: Tier, from: u64, to: u64) -> u64 {
         let times = &self.tiers[tier as usize];
         let before = |time| times.partition_point(|captured| *captured < time) as u64;
@@ -50,81 +50,81 @@ pub(super) struct Window {
     pub(super) end: u64,
     /// From when to when something was wrong with the network, in order.
     pub(super) events: Vec<(u64, u64)>,
-    /// When the line was fast again.
+    /// When the line became fast again.
     pub(super) restored: Option<u64>,
 }
 
-/// A time without a picture that stands out.
+/// A freeze: a gap between frames that stands out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Gap {
     pub(super) start: u64,
     pub(super) end: u64,
-    /// The SFU had said that the picture pauses.
-    pub(super) told: bool,
+    /// The SFU had announced a pause.
+    pub(super) announced: bool,
 }
 
-/// How it was for a student.
+/// What is found about a student.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct Verdict {
-    /// Pictures that were to come, and that came.
+    /// Frames that should have arrived, and that did.
     pub(super) expected: u64,
     pub(super) decoded: u64,
-    /// Decoded pictures whose code could not be read.
-    pub(super) smeared: u64,
-    /// Full, low, none.
+    /// Decoded frames whose code could not be read.
+    pub(super) unreadable: u64,
+    /// How long there was video of the full tier, of the low tier, and none.
     pub(super) tier_ms: [u64; 3],
-    /// When which tier came; times from the start on.
+    /// When which tier began, from the start on.
     pub(super) changes: Vec<(u64, Tier)>,
     pub(super) gaps: Vec<Gap>,
-    /// From the last end of something wrong to the end of the last gap after it, the longest. No gap is 0.
+    /// From the end of an event to the end of the last gap after it; the longest of all events. 0 without a gap.
     pub(super) recover_ms: Option<u64>,
-    /// From the restored line to the first full picture.
+    /// From the restored line to the first frame of the full tier.
     pub(super) full_again_ms: Option<u64>,
-    /// From capture to decoded, of every picture; and until a sink that keeps time would show it.
+    /// From capture to decoded, and to shown by a sink that keeps time, of each frame.
     pub(super) delays_ms: Vec<u32>,
     pub(super) shown_after_ms: Vec<u32>,
 }
 
 impl Verdict {
     pub(super) fn longest_freeze_ms(&self) -> u64 {
-        self.gaps.iter().filter(|gap| !gap.told).map(|gap| gap.end - gap.start).max().unwrap_or(0)
+        self.gaps.iter().filter(|gap| !gap.announced).map(|gap| gap.end - gap.start).max().unwrap_or(0)
     }
 }
 
 /// Judges a student.
 pub(super) fn judge(sight: &Sight, encoded: &Encoded, window: &Window) -> Verdict {
-    let mut pictures = sight.pictures.clone();
-    // One of 256 smeared codes has a check sum that fits; no picture was captured at its time.
-    pictures.retain(|picture| encoded.has(picture));
-    let smeared = sight.unreadable + (sight.pictures.len() - pictures.len()) as u64;
-    pictures.sort_unstable_by_key(|picture| picture.captured_ms);
-    pictures.dedup_by_key(|picture| picture.captured_ms);
-    let judge = Judge { pictures: &pictures, pauses: &pauses(&sight.paused, window.end), encoded, window };
-    let (expected, decoded) = judge.pictures();
+    let mut frames = sight.frames.clone();
+    // One of 256 unreadable codes has a CRC that fits, but its time is that of no frame.
+    frames.retain(|frame| encoded.has(frame));
+    let unreadable = sight.unreadable + (sight.frames.len() - frames.len()) as u64;
+    frames.sort_unstable_by_key(|frame| frame.captured_ms);
+    frames.dedup_by_key(|frame| frame.captured_ms);
+    let judge = Judge { frames: &frames, pauses: &pauses(&sight.paused, window.end), encoded, window };
+    let (expected, decoded) = judge.frames();
     let gaps = judge.gaps();
     let inside = judge.inside();
     Verdict {
         expected,
         decoded,
-        smeared,
+        unreadable,
         tier_ms: judge.tiers(),
         changes: judge.changes(),
         recover_ms: judge.recovery(&gaps),
         full_again_ms: window.restored.and_then(|at| {
-            let full = pictures.iter().find(|p| p.at_ms >= at && p.tier() == Tier::Full)?;
-            Some(full.at_ms - at)
+            let full = frames.iter().find(|frame| frame.decoded_ms >= at && frame.tier() == Tier::Full)?;
+            Some(full.decoded_ms - at)
         }),
-        delays_ms: inside.iter().map(|picture| picture.at_ms.saturating_sub(picture.captured_ms) as u32).collect(),
+        delays_ms: inside.iter().map(|frame| frame.decoded_ms.saturating_sub(frame.captured_ms) as u32).collect(),
         shown_after_ms: inside.iter().filter_map(|p| Some(p.shown_ms?.saturating_sub(p.captured_ms) as u32)).collect(),
         gaps,
     }
 }
 
-/// From when to when the SFU had said that there is no picture.
-fn pauses(told: &[(u64, bool)], end: u64) -> Vec<(u64, u64)> {
+/// From when to when the SFU had announced a pause.
+fn pauses(announced: &[(u64, bool)], end: u64) -> Vec<(u64, u64)> {
     let mut pauses: Vec<(u64, u64)> = Vec::new();
     let mut since = None;
-    for (at, paused) in told {
+    for (at, paused) in announced {
         match (since, paused) {
             (None, true) => since = Some(*at),
             (Some(begin), false) => {
@@ -139,39 +139,40 @@ fn pauses(told: &[(u64, bool)], end: u64) -> Vec<(u64, u64)> {
 }
 
 struct Judge<'a> {
-    /// In order of their capture.
-    pictures: &'a [Picture],
+    /// In the order of capture.
+    frames: &'a [SeenFrame],
     pauses: &'a [(u64, u64)],
     encoded: &'a Encoded,
     window: &'a Window,
 }
 
 impl Judge<'_> {
-    /// Pictures that were captured in the window.
-    fn inside(&self) -> &[Picture] {
-        let at = |time| self.pictures.partition_point(|picture| picture.captured_ms < time);
-        &self.pictures[at(self.window.start)..at(self.window.end)]
+    /// Frames that were captured in the window.
+    fn inside(&self) -> &[SeenFrame] {
+        let at = |time| self.frames.partition_point(|frame| frame.captured_ms < time);
+        &self.frames[at(self.window.start)..at(self.window.end)]
     }
 
-    /// Pictures that were to come, and that came. Who joins within the window is judged from its first picture on.
-    fn pictures(&self) -> (u64, u64) {
+    /// Frames that should have arrived, and that did. A student that joins in the window is judged from its first frame
+    /// on.
+    fn frames(&self) -> (u64, u64) {
         let (Window { start, end, .. }, inside) = (self.window, self.inside());
-        let tier = Picture::tier;
-        let before = self.pictures.iter().rfind(|picture| picture.captured_ms < *start);
+        let tier = SeenFrame::tier;
+        let before = self.frames.iter().rfind(|frame| frame.captured_ms < *start);
         let mut expected = 0;
-        let mut last = before.map(|picture| (*start, tier(picture)));
-        for picture in inside {
+        let mut last = before.map(|frame| (*start, tier(frame)));
+        for frame in inside {
             if let Some((from, of)) = last {
-                expected += self.missing(from, picture.captured_ms, of, tier(picture));
+                expected += self.missing(from, frame.captured_ms, of, tier(frame));
             }
             expected += 1;
-            last = Some((picture.captured_ms + 1, tier(picture)));
+            last = Some((frame.captured_ms + 1, tier(frame)));
         }
         let (from, of) = last.unwrap_or((*start, Tier::Full));
         (expected + self.missing(from, *end, of, of), inside.len() as u64)
     }
 
-    /// Pictures that a student should have had between two others. Between tiers it is what the poorer one had.
+    /// Frames that a student should have got between two others. Between two tiers, the tier with fewer frames counts.
     fn missing(&self, from: u64, to: u64, before: Tier, after: Tier) -> u64 {
         let count = |tier| {
             let paused: u64 =
@@ -181,14 +182,14 @@ impl Judge<'_> {
         count(before).min(count(after))
     }
 
-    /// Gaps between shown pictures that stand out, as the W3C defines a freeze: longer than three mean intervals, and
-    /// by 150 ms than one.
+    /// Gaps between shown frames that are freezes by the W3C's definition: longer than three mean intervals, and longer
+    /// than one mean interval plus 150 ms.
     fn gaps(&self) -> Vec<Gap> {
         let Window { start, end, .. } = *self.window;
         let mut gaps = Vec::new();
         let mut intervals: Vec<u64> = Vec::new();
-        let times = self.pictures.iter().map(|picture| picture.shown_ms.unwrap_or(picture.at_ms));
-        // A gap that goes on at the end counts as long as it has lasted.
+        let times = self.frames.iter().map(|frame| frame.shown_ms.unwrap_or(frame.decoded_ms));
+        // A gap that lasts until the end counts, too.
         let times: Vec<u64> = times.filter(|at| *at < end).chain([end]).collect();
         for two in times.windows(2) {
             let interval = two[1].saturating_sub(two[0]);
@@ -196,10 +197,10 @@ impl Judge<'_> {
             let mean = recent.iter().sum::<u64>() / (recent.len() as u64).max(1);
             if interval > (3 * mean).max(mean + 150) {
                 if two[1] > start {
-                    let told = self.pauses.iter().any(|(begin, end)| *begin < two[1] && *end > two[0]);
-                    gaps.push(Gap { start: two[0], end: two[1], told });
+                    let announced = self.pauses.iter().any(|(begin, end)| *begin < two[1] && *end > two[0]);
+                    gaps.push(Gap { start: two[0], end: two[1], announced });
                 }
-                // A freeze must not make the next one look usual; the first interval of all tells nothing yet.
+                // A freeze must not hide the next one; and the very first interval says nothing.
                 intervals.extend((!recent.is_empty()).then_some(interval.min(3 * mean)));
             } else {
                 intervals.push(interval);
@@ -208,7 +209,7 @@ impl Judge<'_> {
         gaps
     }
 
-    /// Milliseconds of full, low and no picture.
+    /// Milliseconds of full, low and no video.
     fn tiers(&self) -> [u64; 3] {
         let Window { start, end, .. } = *self.window;
         let mut sums = [0; 3];
@@ -217,17 +218,17 @@ impl Judge<'_> {
             let tier = tier.filter(|_| to.saturating_sub(from) <= NONE_AFTER_MS);
             sums[tier.map_or(2, |tier| tier as usize)] += time.saturating_sub(begin);
         };
-        let (mut since, mut tier) = (start.min(self.pictures.first().map_or(start, |first| first.at_ms)), None);
-        for picture in self.pictures {
-            add(since, picture.at_ms, tier);
-            (since, tier) = (picture.at_ms.max(since), Some(picture.tier()));
+        let (mut since, mut tier) = (start.min(self.frames.first().map_or(start, |first| first.decoded_ms)), None);
+        for frame in self.frames {
+            add(since, frame.decoded_ms, tier);
+            (since, tier) = (frame.decoded_ms.max(since), Some(frame.tier()));
         }
         add(since, end, tier);
         sums
     }
 
     fn changes(&self) -> Vec<(u64, Tier)> {
-        let tiers = self.pictures.iter().map(|picture| (picture.at_ms, picture.tier()));
+        let tiers = self.frames.iter().map(|frame| (frame.decoded_ms, frame.tier()));
         let mut changes: Vec<(u64, Tier)> = Vec::new();
         for (at, tier) in tiers.filter(|(at, _)| *at < self.window.end) {
             if changes.last().is_none_or(|(_, before)| *before != tier) {
@@ -252,12 +253,16 @@ impl Judge<'_> {
 mod tests {
     use super::*;
 
-    /// 30 pictures a second of full and 15 of low for ten seconds from 1000 on.
+    /// 30 frames a second of full and 15 of low, for ten seconds from 1000 on.
     fn encoded() -> Encoded {
-        let drawn = |encoder: &str, captured_ms| Drawn { encoder: encoder.into(), captured_ms, ..Drawn::default() };
-        let full = drawn("screen-encoder", (0..300).map(time).collect());
-        let low = drawn("screen-low-encoder", (0..150).map(|n| time(2 * n)).collect());
-        let again = Drawn { encoder: "screen-low-vp8-encoder".into(), ..low.clone() };
+        let frames = |encoder: &str, captured_ms| EncodedFrames {
+            encoder: encoder.into(),
+            captured_ms,
+            ..EncodedFrames::default()
+        };
+        let full = frames("screen-encoder", (0..300).map(time).collect());
+        let low = frames("screen-low-encoder", (0..150).map(|n| time(2 * n)).collect());
+        let again = EncodedFrames { encoder: "screen-low-vp8-encoder".into(), ..low.clone() };
         Encoded::new(&[full, low, again])
     }
 
@@ -267,12 +272,12 @@ mod tests {
 
     /// Decoded 50 ms after their capture.
     fn sight(numbers: impl Iterator<Item = u64>, width: impl Fn(u64) -> u32) -> Sight {
-        let picture = |n| {
-            let (captured_ms, at_ms, shown_ms) = (time(n), time(n) + 50, Some(time(n) + 90));
-            let of_low = if width(n) == 640 { 1 << 15 } else { 0 };
-            Picture { number: n as u16 | of_low, captured_ms, at_ms, shown_ms, width: width(n) }
+        let frame = |n| {
+            let (captured_ms, decoded_ms, shown_ms) = (time(n), time(n) + 50, Some(time(n) + 90));
+            let low_tier = if width(n) == 640 { 1 << 15 } else { 0 };
+            SeenFrame { number: n as u16 | low_tier, captured_ms, decoded_ms, shown_ms, width: width(n) }
         };
-        Sight { pictures: numbers.map(picture).collect(), ..Sight::default() }
+        Sight { frames: numbers.map(frame).collect(), ..Sight::default() }
     }
 
     fn window() -> Window {
@@ -284,7 +289,7 @@ mod tests {
     }
 
     #[test]
-    fn who_saw_all_missed_nothing() {
+    fn a_student_that_decoded_all_missed_nothing() {
         let verdict = judge(&sight(0..300, |_| 1280), &encoded(), &window());
         assert_eq!((verdict.expected, verdict.decoded), (240, 240));
         assert_eq!((verdict.tier_ms, verdict.gaps.len(), verdict.longest_freeze_ms()), ([8000, 0, 0], 0, 0));
@@ -295,13 +300,13 @@ mod tests {
     }
 
     #[test]
-    fn a_missed_picture_is_missed_wherever_it_is() {
+    fn a_missing_frame_is_noticed_wherever_it_is() {
         for missed in [30, 31, 150, 268, 269] {
             let verdict = judge(&sight((0..300).filter(|n| *n != missed), |_| 1280), &encoded(), &window());
             assert_eq!((verdict.expected, verdict.decoded), (240, 239), "{missed}");
         }
         let first_late = judge(&sight(60..300, |_| 1280), &encoded(), &window());
-        assert_eq!((first_late.expected, first_late.decoded), (210, 210), "judged from the first picture on");
+        assert_eq!((first_late.expected, first_late.decoded), (210, 210), "judged from the first frame on");
         let none = judge(&sight(0..0, |_| 1280), &encoded(), &window());
         assert_eq!((none.expected, none.decoded, none.tier_ms), (240, 0, [0, 0, 8000]));
         let ended = judge(&sight(0..150, |_| 1280), &encoded(), &window());
@@ -309,21 +314,17 @@ mod tests {
     }
 
     #[test]
-    fn a_smeared_code_that_looks_well_is_no_picture() {
+    fn an_unreadable_code_with_a_matching_crc_is_no_frame() {
         let mut sight = sight((0..300).filter(|n| *n != 100), |_| 1280);
         sight.unreadable = 2;
-        sight.pictures.push(Picture {
-            captured_ms: time(100) + 1,
-            at_ms: time(100) + 50,
-            width: 1280,
-            ..sight.pictures[0]
-        });
+        let (captured_ms, decoded_ms) = (time(100) + 1, time(100) + 50);
+        sight.frames.push(SeenFrame { captured_ms, decoded_ms, ..sight.frames[0] });
         let verdict = judge(&sight, &encoded(), &window());
-        assert_eq!((verdict.expected, verdict.decoded, verdict.smeared), (240, 239, 3));
+        assert_eq!((verdict.expected, verdict.decoded, verdict.unreadable), (240, 239, 3));
     }
 
     #[test]
-    fn a_lower_tier_is_judged_by_its_own_rate() {
+    fn the_low_tier_is_judged_by_its_own_rate() {
         let low = judge(&sight((0..300).filter(|n| n % 2 == 0), |_| 640), &encoded(), &window());
         assert_eq!((low.expected, low.decoded, low.tier_ms), (120, 120, [0, 8000, 0]));
         let switches = sight((0..300).filter(|n| *n < 100 || n % 2 == 0 || *n > 200), |n| match n {
@@ -335,7 +336,7 @@ mod tests {
         let tiers: Vec<Tier> = verdict.changes.iter().map(|(_, tier)| *tier).collect();
         assert_eq!(tiers, [Tier::Full, Tier::Low, Tier::Full]);
         assert_eq!(verdict.tier_ms.iter().sum::<u64>(), 8000);
-        assert!(verdict.gaps.is_empty(), "half the rate is no freeze");
+        assert!(verdict.gaps.is_empty(), "half the frame rate is no freeze");
     }
 
     #[test]
@@ -343,22 +344,22 @@ mod tests {
         let outage = sight((0..300).filter(|n| !(150..165).contains(n)), |_| 1280);
         let window = Window { events: vec![(6000, 6500)], restored: Some(6500), ..window() };
         let verdict = judge(&outage, &encoded(), &window);
-        let gap = Gap { start: time(149) + 90, end: time(165) + 90, told: false };
+        let gap = Gap { start: time(149) + 90, end: time(165) + 90, announced: false };
         assert_eq!(verdict.gaps, [gap]);
         assert_eq!(verdict.longest_freeze_ms(), gap.end - gap.start);
         assert_eq!((verdict.recover_ms, verdict.full_again_ms), (Some(gap.end - 6500), Some(gap.end - 40 - 6500)));
         assert_eq!((verdict.expected, verdict.decoded), (240, 225));
         let whole = judge(&sight(0..300, |_| 1280), &encoded(), &window);
-        assert_eq!(whole.recover_ms, Some(0), "who noticed nothing was whole at once");
+        assert_eq!(whole.recover_ms, Some(0), "nothing was missing");
         let ended = judge(&sight(0..150, |_| 1280), &encoded(), &window);
         assert_eq!((ended.recover_ms, ended.full_again_ms), (Some(3500), None), "not until the end");
         assert_eq!(ended.tier_ms[2], 10_000 - time(149) - 50);
-        let one_picture = judge(&sight(150..151, |_| 1280), &encoded(), &window);
-        assert_eq!(one_picture.longest_freeze_ms(), 10_000 - time(150) - 90);
+        let one_frame = judge(&sight(150..151, |_| 1280), &encoded(), &window);
+        assert_eq!(one_frame.longest_freeze_ms(), 10_000 - time(150) - 90);
     }
 
     #[test]
-    fn what_the_hub_has_said_is_no_freeze_and_nothing_missed() {
+    fn an_announced_pause_is_no_freeze_and_nothing_is_missing() {
         let mut paused = sight((0..300).filter(|n| !(120..240).contains(n)), |_| 1280);
         paused.paused = vec![(time(120), true), (time(240) - 10, false)];
         let verdict = judge(&paused, &encoded(), &window());

@@ -1,16 +1,14 @@
-//! `classroom bench` with a bad network or `--glass`: what students see of a lecture that is really encoded, sent,
-//! decoded and watched as `watch` does, and how late.
+//! The video bench: what students decode of a lecture that is really encoded, sent, decoded and timed as in `watch`,
+//! and how late.
 //!
-//! Each picture carries a code, so that those that came are known and not only counted. The students are another
-//! process of this machine, and each of the bad ones is behind an emulator of its own.
+//! Each frame carries a code, so a frame that arrives is known and not only counted. Each student with a bad network is
+//! behind an emulator of its own.
 
-mod class;
 mod findings;
 mod judge;
-pub(in crate::commands) mod students;
+mod session;
 mod table;
-mod watcher;
-mod wire;
+pub(super) mod watcher;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
@@ -18,48 +16,42 @@ use std::time::Duration;
 use anyhow::{Context, anyhow};
 use tokio::time::Instant;
 
-use self::class::Class;
 use self::findings::{Encoder, Findings, Student};
 use self::judge::{Encoded, Window, judge};
-use self::wire::{FromWatchers, Join, ToWatchers};
-use super::machine::{CpuByThread, cpu_of_sfu};
-use crate::bench::emulator::{Burst, PathConfig, QUEUE};
-use crate::cli::{BenchPictures, Bitrate, Network};
-use crate::commands::{allow_many_files, blocking, media_failure, studio};
+use self::session::{Publisher, Session};
+use super::Report;
+use super::codes::CodeWriter;
+use super::cpu::{self, CpuByThread};
+use super::emulator::{Burst, PathConfig, QUEUE};
+use super::wire::{FromStudents, JoinViewers, ToStudents};
+use crate::cli::{Bitrate, Network, VideoBench};
+use crate::endpoints;
 use crate::exit::Failure;
-use crate::media::{Capture, CaptureOptions, Codes, Content, FileList, MainSource, Sources, VideoOptions};
+use crate::media::{Capture, CaptureOptions, Content, FileList, MainSource, Sources, VideoOptions};
 use crate::report::Reporter;
 use crate::sfu::{Sfu, SfuConfig, SfuStats};
 
-/// How long joining may take: a handshake over a bad network is tried again after 1, 2 and 4 s; and 100 ms for each
-/// student's graph and keys.
+/// How long joining may take: a handshake over a bad network is retransmitted after 1, 2 and 4 s; and each student's
+/// graph and keys take up to 100 ms.
 const JOIN_WITHIN: Duration = Duration::from_secs(20);
 const JOIN_WITHIN_EACH: Duration = Duration::from_millis(100);
 
-/// How long pictures may be under way after the last one that counts: the largest jitter buffer that adapts, a queue,
-/// and a repair.
+/// How long frames may be in flight after the last one that counts: the largest adaptive jitter buffer, a queue, and a
+/// retransmission.
 const DRAIN: Duration = Duration::from_secs(2);
 
 /// How long students may take to say what they have seen.
 const TELL_WITHIN: Duration = Duration::from_secs(20);
 
-/// How often it is looked at what threads have used: those of an encoder end with it.
-const GLANCE: Duration = Duration::from_millis(500);
+/// How often the CPU of threads is sampled: the threads of an encoder end with the encoder.
+const SAMPLE_EVERY: Duration = Duration::from_millis(500);
 
-/// Measures, and prints the table.
-pub(in crate::commands) async fn run(bench: BenchPictures, reporter: &Reporter) -> Result<(), Failure> {
-    let measuring = async {
-        let found = measure(&bench, reporter).await?;
-        Ok((found.object(), found.table()))
-    };
-    super::tell(measuring, reporter).await
-}
-
-async fn measure(bench: &BenchPictures, reporter: &Reporter) -> Result<Findings, Failure> {
-    allow_many_files();
+/// Measures.
+pub(super) async fn run(bench: &VideoBench, reporter: &Reporter) -> Result<Report, Failure> {
     let options = capture_options(bench);
-    let prepared = blocking(move || Capture::prepare(options)).await?.map_err(media_failure)?;
-    let codes = Codes::draw_into(&prepared, bench.film);
+    let prepared =
+        tokio::task::spawn_blocking(move || Capture::prepare(options)).await.map_err(Failure::internal)??;
+    let codes = CodeWriter::attach(&prepared, bench.film);
     let config = SfuConfig {
         user: "9999".parse().map_err(|e| Failure::internal(anyhow!("{e}")))?,
         udp: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
@@ -71,9 +63,9 @@ async fn measure(bench: &BenchPictures, reporter: &Reporter) -> Result<Findings,
         adapts: true,
     };
     let (sfu, sfu_events) = Sfu::start(config).map_err(Failure::internal)?;
-    let (capture, captured) = studio::start(prepared, &sfu).await?;
+    let (capture, capture_events) = endpoints::start_capture(prepared, &sfu).await?;
     let seed = bench.seed.unwrap_or_else(|| u64::from(rand::random::<u32>()));
-    let join = Join {
+    let join = JoinViewers {
         students: bench.students,
         bad: bench.bad,
         network: path(&bench.network),
@@ -84,50 +76,51 @@ async fn measure(bench: &BenchPictures, reporter: &Reporter) -> Result<Findings,
         latency: bench.latency,
     };
     reporter.status(&format!("{} students join", bench.students));
-    let class = Class::start((sfu, sfu_events), (capture, captured), join, reporter).await;
-    let mut class = class.map_err(Failure::internal)?;
-    let found = watch(bench, &mut class, &codes, seed, reporter).await;
-    class.end().await;
-    found.map_err(Failure::internal)
+    let publisher = Publisher { sfu, sfu_events, capture, capture_events };
+    let mut session = Session::start(publisher, &ToStudents::JoinViewers(join), reporter).await?;
+    let found = measure(bench, &mut session, &codes, seed, reporter).await;
+    session.end().await;
+    let found = found?;
+    Ok(Report { object: found.object(), table: found.table() })
 }
 
-async fn watch(
-    bench: &BenchPictures,
-    class: &mut Class,
-    codes: &Codes,
+async fn measure(
+    bench: &VideoBench,
+    session: &mut Session,
+    codes: &CodeWriter,
     seed: u64,
     reporter: &Reporter,
 ) -> anyhow::Result<Findings> {
-    class.joined(bench.students, JOIN_WITHIN + JOIN_WITHIN_EACH * bench.students as u32).await?;
+    session.joined(bench.students, JOIN_WITHIN + JOIN_WITHIN_EACH * bench.students as u32).await?;
     reporter.status(&format!("measuring for {} s", bench.length.as_secs_f64()));
-    class.tell(&ToWatchers::Begin).await?;
+    session.say(&ToStudents::Begin).await?;
     let start = loop {
-        match class.next(Instant::now() + TELL_WITHIN).await?.context("the students do not begin")? {
-            FromWatchers::Began { at_ms } => break at_ms,
+        match session.next(Instant::now() + TELL_WITHIN).await?.context("the students do not begin")? {
+            FromStudents::Began { at_ms } => break at_ms,
             _ => continue,
         }
     };
     let end = Instant::now() + bench.length;
     let mut cpu = CpuByThread::default();
-    let (before, sfu_before) = (Reading::take(class, &mut cpu).await?, cpu_of_sfu()?);
+    let (before, sfu_before) = (Reading::take(session, &mut cpu).await?, cpu::of_sfu()?);
     while Instant::now() < end {
-        while class.next(end.min(Instant::now() + GLANCE)).await?.is_some() {}
-        cpu.look();
+        while session.next(end.min(Instant::now() + SAMPLE_EVERY)).await?.is_some() {}
+        cpu.sample();
     }
-    let (after, sfu_cpu) = (Reading::take(class, &mut cpu).await?, cpu_of_sfu()?.saturating_sub(sfu_before));
+    let (after, sfu_cpu) = (Reading::take(session, &mut cpu).await?, cpu::of_sfu()?.saturating_sub(sfu_before));
     let drained = Instant::now() + DRAIN;
-    while class.next(drained).await?.is_some() {}
-    class.tell(&ToWatchers::End).await?;
+    while session.next(drained).await?.is_some() {}
+    session.say(&ToStudents::End).await?;
     let window = window(bench, start);
-    // What is decoded until now was drawn until now.
-    let drawn = codes.drawn();
-    let encoded = Encoded::new(&drawn);
+    // Frames that are decoded by now were encoded before.
+    let written = codes.written();
+    let encoded = Encoded::new(&written);
     let mut students = Vec::new();
     let deadline = Instant::now() + TELL_WITHIN;
-    let here = |class: &Class| class.connected.difference(&class.gone).count();
-    while students.len() < here(class) {
-        match class.next(deadline).await? {
-            Some(FromWatchers::Sight(sight)) => {
+    let here = |session: &Session| session.connected.difference(&session.gone).count();
+    while students.len() < here(session) {
+        match session.next(deadline).await? {
+            Some(FromStudents::Sight(sight)) => {
                 let verdict = judge(&sight, &encoded, &window);
                 students.push(Student { bad: sight.student < bench.bad, verdict, sight: *sight });
             }
@@ -137,24 +130,24 @@ async fn watch(
     }
     students.sort_by_key(|student| student.sight.student);
     // A script has the number in its object.
-    if let Some(why) = class.why.take().filter(|_| !reporter.is_json()) {
-        reporter.warn(format!("{} students did not come or did not stay; the last one: {why}", class.gone.len()));
+    if let Some(why) = session.why.take().filter(|_| !reporter.is_json()) {
+        reporter.warn(format!("{} students did not come or did not stay; the last one: {why}", session.gone.len()));
     }
     let seconds = bench.length.as_secs_f64();
-    let encoders = drawn.iter().map(|drawn| {
-        let used = |reading: &Reading| reading.cpu.of(&drawn.thread).as_secs_f64();
-        let inside = drawn.captured_ms.iter().filter(|ms| (window.start..window.end).contains(*ms)).count();
+    let encoders = written.iter().map(|encoder| {
+        let used = |reading: &Reading| reading.cpu.of(&encoder.thread).as_secs_f64();
+        let inside = encoder.captured_ms.iter().filter(|ms| (window.start..window.end).contains(*ms)).count();
         Encoder {
-            name: drawn.encoder.clone(),
-            width: drawn.width,
-            pictures: inside,
+            name: encoder.encoder.clone(),
+            width: encoder.width,
+            frames: inside,
             cpu_percent: (used(&after) - used(&before)) / seconds * 100.0,
         }
     });
     Ok(Findings {
         title: title(bench),
         asked: bench.students,
-        gone: class.gone.len(),
+        gone: session.gone.len(),
         has_event: !window.events.is_empty(),
         seconds,
         uplink_kbps: after.stats.bytes.saturating_sub(before.stats.bytes) as f64 * 8.0 / 1000.0 / seconds,
@@ -166,21 +159,21 @@ async fn watch(
     })
 }
 
-/// The teacher's state at an instant.
+/// The publisher's counters at an instant.
 struct Reading {
     stats: SfuStats,
     cpu: CpuByThread,
 }
 
 impl Reading {
-    async fn take(class: &Class, cpu: &mut CpuByThread) -> anyhow::Result<Self> {
-        let stats = class.sfu.stats().await.context("the SFU ended")?;
-        cpu.look();
+    async fn take(session: &Session, cpu: &mut CpuByThread) -> anyhow::Result<Self> {
+        let stats = session.sfu().stats().await.context("the SFU ended")?;
+        cpu.sample();
         Ok(Self { stats, cpu: cpu.clone() })
     }
 }
 
-fn capture_options(bench: &BenchPictures) -> CaptureOptions {
+fn capture_options(bench: &VideoBench) -> CaptureOptions {
     let main = match &bench.file {
         Some(path) => MainSource::Files(FileList::looped(path)),
         None => MainSource::Demo,
@@ -196,7 +189,7 @@ fn capture_options(bench: &BenchPictures) -> CaptureOptions {
     }
 }
 
-/// Each direction of a network.
+/// Each direction of the network.
 fn path(network: &Network) -> PathConfig {
     let burst = |burst: &crate::cli::Burst| {
         let crate::cli::Burst { loss, at, length, every } = *burst;
@@ -213,8 +206,8 @@ fn path(network: &Network) -> PathConfig {
     }
 }
 
-/// What is judged: from `start` on, and what was wrong when.
-fn window(bench: &BenchPictures, start: u64) -> Window {
+/// The time that is judged, from `start` on, and what was wrong when.
+fn window(bench: &VideoBench, start: u64) -> Window {
     let at = |time: Duration| start + time.as_millis() as u64;
     let mut events = Vec::new();
     for burst in &bench.network.bursts {
@@ -233,8 +226,8 @@ fn window(bench: &BenchPictures, start: u64) -> Window {
 }
 
 /// What was asked for, in the words of the flags.
-fn title(bench: &BenchPictures) -> String {
-    let BenchPictures { network, students, bad, .. } = bench;
+fn title(bench: &VideoBench) -> String {
+    let VideoBench { network, students, bad, .. } = bench;
     let mut words = vec![format!("{students} student{}", if *students == 1 { "" } else { "s" })];
     let ms = |time: Duration| format!("{} ms", time.as_secs_f64() * 1000.0);
     let percent = |share: f64| format!("{} %", (share * 1e4).round() / 100.0);
@@ -267,12 +260,12 @@ fn title(bench: &BenchPictures) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::{Cli, Command, parse};
+    use crate::cli::{Bench, Cli, Command, parse};
 
-    fn bench(flags: &str) -> BenchPictures {
+    fn bench(flags: &str) -> VideoBench {
         let line = format!("classroom bench {flags}");
         match parse(line.split(' ')) {
-            Ok(Cli { command: Command::BenchPictures(bench), .. }) => bench,
+            Ok(Cli { command: Command::Bench(Bench::Video(bench)), .. }) => *bench,
             other => panic!("{other:?}"),
         }
     }

@@ -1,4 +1,4 @@
-//! Packets that have been sent and have not arrived.
+//! Packets that have been sent and have not arrived yet.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -6,15 +6,15 @@ use std::time::Instant;
 
 use super::path::Path;
 
-/// What is held at the most: a second and a quarter of 100 Mbit/s. What is more is dropped.
-const MOST_BYTES: usize = 16_000_000;
+/// The bytes that are held at most: 1.25 s of 100 Mbit/s. Further packets are dropped.
+const MAX_BYTES: usize = 16_000_000;
 
-/// One direction's packets, by their arrival.
+/// The packets of one direction, in the order of arrival.
 #[derive(Debug, Default)]
-pub(super) struct UnderWay {
+pub(super) struct InFlight {
     packets: BinaryHeap<Reverse<Packet>>,
     bytes: usize,
-    /// How many there were: of those that arrive at the same instant the one that was sent first is the first.
+    /// Packets so far. Packets that arrive at the same instant arrive in the order of sending.
     count: u64,
 }
 
@@ -25,11 +25,11 @@ struct Packet {
     bytes: Box<[u8]>,
 }
 
-impl UnderWay {
-    /// A packet is sent over a path.
-    pub(super) fn take(&mut self, path: &mut Path, now: Instant, bytes: &[u8]) {
-        if self.bytes + bytes.len() > MOST_BYTES {
-            path.refuse();
+impl InFlight {
+    /// Sends a packet over a path.
+    pub(super) fn send(&mut self, path: &mut Path, now: Instant, bytes: &[u8]) {
+        if self.bytes + bytes.len() > MAX_BYTES {
+            path.count_dropped();
             return;
         }
         let Some(at) = path.offer(now, bytes.len()) else { return };
@@ -38,12 +38,12 @@ impl UnderWay {
         self.count += 1;
     }
 
-    /// When the next one arrives.
+    /// When the next packet arrives.
     pub(super) fn due(&self) -> Option<Instant> {
         self.packets.peek().map(|Reverse(packet)| packet.at)
     }
 
-    /// The next one that has arrived by now.
+    /// The next packet that has arrived by now.
     pub(super) fn arrived(&mut self, now: Instant) -> Option<Box<[u8]>> {
         self.due().filter(|due| *due <= now)?;
         let Reverse(packet) = self.packets.pop()?;
@@ -60,30 +60,30 @@ mod tests {
     use super::*;
 
     #[test]
-    fn packets_arrive_in_order_of_their_time_and_of_their_sending() {
+    fn packets_arrive_in_the_order_of_time_then_of_sending() {
         let now = Instant::now();
         let delayed = |ms| Path::new(PathConfig { delay: Duration::from_millis(ms), ..Default::default() }, 1, now);
-        let mut under_way = UnderWay::default();
+        let mut in_flight = InFlight::default();
         for (ms, byte) in [(30, 1), (10, 2), (10, 3)] {
-            under_way.take(&mut delayed(ms), now, &[byte]);
+            in_flight.send(&mut delayed(ms), now, &[byte]);
         }
-        assert_eq!(under_way.due(), Some(now + Duration::from_millis(10)));
-        assert_eq!(under_way.arrived(now), None);
+        assert_eq!(in_flight.due(), Some(now + Duration::from_millis(10)));
+        assert_eq!(in_flight.arrived(now), None);
         let later = now + Duration::from_millis(30);
-        let arrived: Vec<u8> = std::iter::from_fn(|| under_way.arrived(later)).map(|bytes| bytes[0]).collect();
+        let arrived: Vec<u8> = std::iter::from_fn(|| in_flight.arrived(later)).map(|bytes| bytes[0]).collect();
         assert_eq!(arrived, [2, 3, 1]);
-        assert_eq!((under_way.bytes, under_way.due()), (0, None));
+        assert_eq!((in_flight.bytes, in_flight.due()), (0, None));
     }
 
     #[test]
     fn memory_is_bounded() {
         let now = Instant::now();
         let mut path = Path::new(PathConfig { delay: Duration::from_secs(9), ..Default::default() }, 1, now);
-        let mut under_way = UnderWay::default();
+        let mut in_flight = InFlight::default();
         for _ in 0..20 {
-            under_way.take(&mut path, now, &vec![0; MOST_BYTES / 10]);
+            in_flight.send(&mut path, now, &vec![0; MAX_BYTES / 10]);
         }
         assert_eq!((path.counts().passed, path.counts().dropped), (10, 10));
-        assert_eq!(under_way.bytes, MOST_BYTES);
+        assert_eq!(in_flight.bytes, MAX_BYTES);
     }
 }

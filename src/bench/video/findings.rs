@@ -1,9 +1,10 @@
-//! What a bench with pictures has found, added up; and the object of `--json`.
+//! What the video bench has found, summed up; and the object for scripts.
 
 use serde_json::{Map, Value, json};
 
 use super::judge::Verdict;
-use super::wire::Sight;
+use crate::bench::emulator::PathCounts;
+use crate::bench::wire::Sight;
 
 /// What was measured.
 #[derive(Debug)]
@@ -11,16 +12,16 @@ pub(super) struct Findings {
     /// What was asked for, in the words of the flags.
     pub(super) title: String,
     pub(super) asked: usize,
-    /// Who never came or did not stay, and is not judged.
+    /// Students that did not join or did not stay. They are not judged.
     pub(super) gone: usize,
-    /// Whether there was something to recover from.
+    /// Whether there was a burst or a slow line from which to recover.
     pub(super) has_event: bool,
     pub(super) seconds: f64,
     /// What the SFU sent to all.
     pub(super) uplink_kbps: f64,
     pub(super) sfu_cpu_percent: f64,
     pub(super) encoders: Vec<Encoder>,
-    /// When it began, by the clock of the codes.
+    /// When the measurement began, by the clock of the codes.
     pub(super) start: u64,
     pub(super) students: Vec<Student>,
     pub(super) seed: u64,
@@ -31,8 +32,8 @@ pub(super) struct Findings {
 pub(super) struct Encoder {
     pub(super) name: String,
     pub(super) width: u32,
-    pub(super) pictures: usize,
-    /// Of its threads, of one core: scaling and payloading included.
+    pub(super) frames: usize,
+    /// Of its threads, in percent of a core, with scaling and payloading.
     pub(super) cpu_percent: f64,
 }
 
@@ -44,32 +45,32 @@ pub(super) struct Student {
     pub(super) sight: Sight,
 }
 
-/// Several students, added up. What could not be measured is NaN, which JSON has as null.
+/// Several students together. What could not be measured is NaN, which becomes null in JSON.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Group {
     pub(super) students: usize,
     pub(super) decoded_percent: f64,
     pub(super) freeze_percent: f64,
     pub(super) longest_freeze_ms: u64,
-    /// Of the student that needed longest.
+    /// Of the slowest student.
     pub(super) recover_ms: Option<u64>,
-    /// Of the student that needed longest; none when one is not full again.
+    /// Of the slowest student; none when one is not back at the full tier.
     pub(super) full_again_ms: Option<u64>,
-    /// Full, low, none; the mean of all.
+    /// Seconds of full, low and no video, the mean of all.
     pub(super) tier_seconds: [f64; 3],
-    /// From capture to decoded; and until a sink that keeps time would show it.
+    /// From capture to decoded, and to shown by a sink that keeps time.
     pub(super) glass_p50_ms: f64,
     pub(super) glass_p95_ms: f64,
     pub(super) shown_p50_ms: f64,
     pub(super) shown_p95_ms: f64,
-    /// Packets of sound that never came or too late, all together; and of these, for which something had to be made up,
-    /// as the next packet had no copy.
-    pub(super) sound_lost: u64,
-    pub(super) sound_gaps: u64,
+    /// Audio packets that never came or came too late; and those of them that had to be concealed, since the next
+    /// packet brought no copy.
+    pub(super) audio_lost: u64,
+    pub(super) audio_concealed: u64,
     pub(super) unreadable: u64,
     pub(super) nacks: u64,
     pub(super) plis: u64,
-    /// Packets that the networks lost, and that their queues dropped, on the way to the students.
+    /// Packets to the students that the emulators lost, and that their queues dropped.
     pub(super) path_lost: u64,
     pub(super) path_dropped: u64,
 }
@@ -84,9 +85,8 @@ impl Group {
             sorted(students.iter().flat_map(|student| &student.verdict.shown_after_ms)),
         ];
         let full_again: Option<Vec<u64>> = students.iter().map(|student| student.verdict.full_again_ms).collect();
-        let path = |f: &dyn Fn(&crate::bench::emulator::PathCounts) -> u64| {
-            sum(&|student| student.sight.path.map_or(0, |counts| f(&counts.down)))
-        };
+        let path =
+            |f: &dyn Fn(&PathCounts) -> u64| sum(&|student| student.sight.path.map_or(0, |counts| f(&counts.down)));
         Self {
             students: students.len(),
             decoded_percent: sum(&|s| s.verdict.decoded) as f64 * 100.0 / sum(&|s| s.verdict.expected) as f64,
@@ -99,9 +99,9 @@ impl Group {
             glass_p95_ms: percentile(&decoded_after, 0.95),
             shown_p50_ms: percentile(&shown_after, 0.5),
             shown_p95_ms: percentile(&shown_after, 0.95),
-            sound_lost: sum(&|s| s.sight.sound.lost),
-            sound_gaps: sum(&|s| s.sight.sound.lost.saturating_sub(s.sight.sound.restored)),
-            unreadable: sum(&|s| s.verdict.smeared),
+            audio_lost: sum(&|s| s.sight.audio.lost),
+            audio_concealed: sum(&|s| s.sight.audio.lost.saturating_sub(s.sight.audio.restored)),
+            unreadable: sum(&|s| s.verdict.unreadable),
             nacks: sum(&|s| s.sight.nacks),
             plis: sum(&|s| s.sight.plis),
             path_lost: path(&|counts| counts.lost),
@@ -123,8 +123,8 @@ impl Group {
             "glass_p95_ms": self.glass_p95_ms,
             "shown_p50_ms": self.shown_p50_ms,
             "shown_p95_ms": self.shown_p95_ms,
-            "sound_lost": self.sound_lost,
-            "sound_gaps": self.sound_gaps,
+            "sound_lost": self.audio_lost,
+            "sound_gaps": self.audio_concealed,
             "unreadable": self.unreadable,
             "nacks": self.nacks,
             "plis": self.plis,
@@ -145,7 +145,7 @@ impl Findings {
         (!students.is_empty()).then(|| Group::new(&students, self.seconds))
     }
 
-    /// The object of `--json`: at the top the bad students if there are any, else all.
+    /// The object: at the top the students with the bad network, if there are any, else all.
     pub(super) fn object(&self) -> Value {
         let (good, bad) = (self.group(false), self.group(true));
         let mut object = bad.as_ref().or(good.as_ref()).map(Group::fields).unwrap_or_default();
@@ -170,22 +170,22 @@ impl Findings {
         Value::Object(object)
     }
 
-    /// One student, with the times of what happened, in milliseconds from the beginning.
+    /// One student. Times are milliseconds from the beginning of the measurement.
     fn student(&self, student: &Student) -> Value {
         let Student { bad, verdict, sight } = student;
         let mut fields = Group::new(&[student], self.seconds).fields();
         fields.remove("students");
-        let freezes = verdict.gaps.iter().filter(|gap| !gap.told);
+        let freezes = verdict.gaps.iter().filter(|gap| !gap.announced);
         let freezes: Vec<_> = freezes.map(|gap| [gap.start.saturating_sub(self.start), gap.end - gap.start]).collect();
-        let made_up = sight.made_up.iter().filter(|(at, _)| *at >= self.start);
-        let made_up: Vec<_> = made_up.map(|(at, ms)| [at - self.start, *ms]).collect();
+        let concealed = sight.concealed.iter().filter(|(at, _)| *at >= self.start);
+        let concealed: Vec<_> = concealed.map(|(at, ms)| [at - self.start, *ms]).collect();
         let more = json!({
             "student": sight.student,
             "bad": bad,
             "expected": verdict.expected,
             "decoded": verdict.decoded,
             "freezes": freezes,
-            "sound_made_up": made_up,
+            "sound_made_up": concealed,
             "tiers": verdict.changes.iter().map(|(at, tier)| json!([at, tier])).collect::<Vec<_>>(),
         });
         if let Value::Object(more) = more {
@@ -201,23 +201,23 @@ fn sorted<'a>(times: impl Iterator<Item = &'a u32>) -> Vec<u32> {
     times
 }
 
-/// NaN of nothing.
+/// NaN where there are no times.
 fn percentile(sorted: &[u32], share: f64) -> f64 {
     let at = (sorted.len().wrapping_sub(1) as f64 * share).round() as usize;
     sorted.get(at).map_or(f64::NAN, |ms| f64::from(*ms))
 }
 
 fn encoder(encoder: &Encoder) -> (String, Value) {
-    let Encoder { name, width, pictures, cpu_percent } = encoder;
-    (name.clone(), json!({ "width": width, "pictures": pictures, "cpu_percent": cpu_percent }))
+    let Encoder { name, width, frames, cpu_percent } = encoder;
+    (name.clone(), json!({ "width": width, "pictures": frames, "cpu_percent": cpu_percent }))
 }
 
 #[cfg(test)]
 pub(super) mod tests {
-    use super::super::wire::Counted;
     use super::*;
+    use crate::bench::wire::TrackCounts;
 
-    /// A good student and a bad one.
+    /// A student with a good network, and one with a bad network.
     pub(in super::super) fn findings() -> Findings {
         let student = |bad, decoded, recover_ms: Option<u64>| Student {
             bad,
@@ -231,8 +231,8 @@ pub(super) mod tests {
             },
             sight: Sight {
                 student: usize::from(!bad),
-                screen: Counted { frozen_ms: 200 - decoded, ..Counted::default() },
-                sound: Counted { lost: 3, ..Counted::default() },
+                screen: TrackCounts { frozen_ms: 200 - decoded, ..TrackCounts::default() },
+                audio: TrackCounts { lost: 3, ..TrackCounts::default() },
                 ..Sight::default()
             },
         };
@@ -244,7 +244,7 @@ pub(super) mod tests {
             seconds: 10.0,
             uplink_kbps: 5000.0,
             sfu_cpu_percent: 4.0,
-            encoders: vec![Encoder { name: "screen-encoder".into(), width: 1280, pictures: 300, cpu_percent: 21.0 }],
+            encoders: vec![Encoder { name: "screen-encoder".into(), width: 1280, frames: 300, cpu_percent: 21.0 }],
             start: 1000,
             students: vec![student(true, 100, Some(700)), student(false, 200, Some(0))],
             seed: 7,
@@ -252,7 +252,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn the_bad_ones_are_at_the_top_and_the_good_ones_beside() {
+    fn the_bad_network_is_at_the_top_and_both_are_beside() {
         let object = findings().object();
         assert_eq!((&object["decoded_percent"], &object["recover_ms"]), (&json!(50.0), &json!(700)));
         assert_eq!(
@@ -268,7 +268,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn with_one_kind_of_students_the_other_is_null_and_nothing_panics() {
+    fn without_students_of_a_kind_its_object_is_null() {
         let mut good = findings();
         good.students.remove(0);
         let object = good.object();

@@ -1,14 +1,36 @@
-//! What a bench has found, as a table for people and as an object for scripts.
+//! What the fan-out bench has found: an object for scripts, a table for people.
 
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use super::Sent;
 use crate::bench::crowd::Tally;
-use crate::bench::floor::Floor;
 use crate::rtp::Delays;
 
-/// What was measured, as it was counted; the table is arithmetic.
+/// Why there may be no `send_ratio`.
+const NO_SEND_RATIO: &str = "send_ratio needs root or user namespaces, unshare, ip and tc with BPF";
+
+/// What joining cost.
+#[derive(Debug, Clone)]
+pub(super) struct Joining {
+    /// From the first offer until all were connected.
+    pub(super) time: Duration,
+    /// The SFU's CPU in this time, and the packets that it sent.
+    pub(super) cpu: Duration,
+    pub(super) packets: u64,
+}
+
+/// What sending costs while nobody receives.
+#[derive(Debug, Clone)]
+pub(super) enum SendOnly {
+    /// Media was dropped before it was received.
+    Measured(Sent),
+    /// It can't be dropped here, and why.
+    Impossible(String),
+}
+
+/// What was counted. Object and table are arithmetic.
 #[derive(Debug, Clone)]
 pub(super) struct Findings {
     /// What was asked for, in the words of the flags.
@@ -17,51 +39,55 @@ pub(super) struct Findings {
     pub(super) joined: usize,
     /// How many the SFU still had at the end.
     pub(super) at_end: usize,
-    pub(super) joined_in: Duration,
-    /// The SFU's CPU while students joined, and what it sent meanwhile.
-    pub(super) join_cpu: Duration,
-    pub(super) join_packets: u64,
+    pub(super) joining: Joining,
     pub(super) memory_kb: u64,
-    /// How long was measured; the rest is of this time.
-    pub(super) time: Duration,
-    pub(super) cpu: Duration,
-    pub(super) packets: u64,
+    /// What the SFU sent to all, and the floor in between. What follows is of this time.
+    pub(super) sent: Sent,
     pub(super) calls: u64,
     pub(super) refused: u64,
     pub(super) dropped: u64,
-    /// Students whose packets the library seals, at several times the cost.
+    /// Students whose packets the `rtc` library seals, at several times the cost.
     pub(super) sealed_by_core: usize,
     pub(super) delays: Delays,
-    pub(super) sound_delays: Delays,
-    /// Packets that the lecture had for every student.
+    pub(super) audio_delays: Delays,
+    /// Packets that the lecture had for each student.
     pub(super) offered: u64,
-    /// What students saw of them.
+    /// What the students saw of them.
     pub(super) seen: Tally,
-    /// From each student's offer to its first picture, sorted.
-    pub(super) first_pictures_ms: Vec<u32>,
-    pub(super) floor: Floor,
+    /// From each student's offer to the end of its first frame, sorted.
+    pub(super) first_frames_ms: Vec<u32>,
+    /// The same without receivers.
+    pub(super) send_only: SendOnly,
 }
 
 impl Findings {
     fn packets_per_s(&self) -> f64 {
-        self.packets as f64 / self.time.as_secs_f64()
+        self.sent.packets as f64 / self.sent.time.as_secs_f64()
     }
 
     fn us_per_packet(&self) -> f64 {
-        self.cpu.as_secs_f64() * 1e6 / self.packets as f64
+        self.sent.us_per_packet()
     }
 
     fn floor(&self) -> f64 {
-        self.floor.us_per_packet().unwrap_or(f64::NAN)
+        self.sent.floor_us_per_packet()
     }
 
     fn floor_ratio(&self) -> f64 {
-        self.us_per_packet() / self.floor()
+        self.sent.ratio()
+    }
+
+    /// What the SFU sent while nobody received.
+    fn send_only(&self) -> Option<&Sent> {
+        match &self.send_only {
+            SendOnly::Measured(sent) => Some(sent),
+            SendOnly::Impossible(_) => None,
+        }
     }
 
     /// How many students one core carries at the rate of the lecture, whether this machine kept up with it or not.
     fn students_per_core(&self) -> f64 {
-        1e6 / self.us_per_packet() / (self.offered as f64 / self.time.as_secs_f64())
+        1e6 / self.us_per_packet() / (self.offered as f64 / self.sent.time.as_secs_f64())
     }
 
     fn delivered(&self) -> f64 {
@@ -73,40 +99,40 @@ impl Findings {
     }
 
     fn feedbacks_per_s(&self) -> f64 {
-        self.seen.feedbacks as f64 / self.time.as_secs_f64()
+        self.seen.feedbacks as f64 / self.sent.time.as_secs_f64()
     }
 
     fn handed(&self) -> f64 {
-        percent(self.seen.handed, self.seen.received + self.seen.strange)
+        percent(self.seen.handed, self.seen.received + self.seen.unknown_ssrc)
     }
 
     fn decrypted(&self) -> f64 {
         percent(self.seen.opened, self.seen.handed)
     }
 
-    /// The CPU of a join without that of the packets that went out meanwhile: an estimate, as those of the first
-    /// pictures are cheaper than those of the lecture, and good as long as joining does not take seconds.
+    /// The CPU of a join without the packets that were sent meanwhile. An estimate: packets of the first frames are
+    /// cheaper than packets of the lecture, and joining must not take seconds.
     fn join_cpu_ms(&self) -> f64 {
-        let media = self.join_packets as f64 * self.us_per_packet() / 1000.0 / self.joined as f64;
+        let media = self.joining.packets as f64 * self.us_per_packet() / 1000.0 / self.joined as f64;
         (self.join_cpu_with_media_ms() - media).max(0.0)
     }
 
     fn join_cpu_with_media_ms(&self) -> f64 {
-        self.join_cpu.as_secs_f64() * 1000.0 / self.joined as f64
+        self.joining.cpu.as_secs_f64() * 1000.0 / self.joined as f64
     }
 
     fn delay_ms(&self, share: f64) -> f64 {
         in_ms(&self.delays, share)
     }
 
-    fn sound_delay_ms(&self, share: f64) -> f64 {
-        in_ms(&self.sound_delays, share)
+    fn audio_delay_ms(&self, share: f64) -> f64 {
+        in_ms(&self.audio_delays, share)
     }
 
-    fn first_picture_ms(&self, share: f64) -> f64 {
-        let last = self.first_pictures_ms.len().wrapping_sub(1);
+    fn first_frame_ms(&self, share: f64) -> f64 {
+        let last = self.first_frames_ms.len().wrapping_sub(1);
         let at = (last as f64 * share).round() as usize;
-        self.first_pictures_ms.get(at).map_or(f64::NAN, |ms| f64::from(*ms))
+        self.first_frames_ms.get(at).map_or(f64::NAN, |ms| f64::from(*ms))
     }
 
     fn kb_per_student(&self) -> f64 {
@@ -119,13 +145,13 @@ impl Findings {
             "students": self.joined,
             "asked": self.asked,
             "students_at_end": self.at_end,
-            "joined_in_s": self.joined_in.as_secs_f64(),
-            "first_picture_p50_ms": self.first_picture_ms(0.5),
-            "first_picture_p95_ms": self.first_picture_ms(0.95),
+            "joined_in_s": self.joining.time.as_secs_f64(),
+            "first_picture_p50_ms": self.first_frame_ms(0.5),
+            "first_picture_p95_ms": self.first_frame_ms(0.95),
             "join_cpu_ms": self.join_cpu_ms(),
             "join_cpu_with_media_ms": self.join_cpu_with_media_ms(),
             "kb_per_student": self.kb_per_student(),
-            "seconds": self.time.as_secs_f64(),
+            "seconds": self.sent.time.as_secs_f64(),
             "packets_per_s": self.packets_per_s(),
             "delivered_percent": self.delivered(),
             "late_percent": self.late(),
@@ -133,19 +159,26 @@ impl Findings {
             "decrypted_percent": self.decrypted(),
             "us_per_packet": self.us_per_packet(),
             "students_per_core": self.students_per_core(),
-            "syscalls_per_packet": self.calls as f64 / self.packets as f64,
+            "syscalls_per_packet": self.calls as f64 / self.sent.packets as f64,
             "delay_p50_ms": self.delay_ms(0.5),
             "delay_p99_ms": self.delay_ms(0.99),
-            "sound_delay_p99_ms": self.sound_delay_ms(0.99),
-            "sound_delay_max_ms": self.sound_delay_ms(1.0),
+            "sound_delay_p99_ms": self.audio_delay_ms(0.99),
+            "sound_delay_max_ms": self.audio_delay_ms(1.0),
             "dropped": self.dropped,
             "refused": self.refused,
             "sealed_by_core": self.sealed_by_core,
             "nacked": self.seen.nacked,
             "feedbacks_per_s": self.feedbacks_per_s(),
-            "duplicates": self.seen.again,
+            "duplicates": self.seen.duplicates,
             "floor_us_per_packet": self.floor(),
             "floor_ratio": self.floor_ratio(),
+            "send_us_per_packet": self.send_only().map(Sent::us_per_packet),
+            "send_floor_us_per_packet": self.send_only().map(Sent::floor_us_per_packet),
+            "send_ratio": self.send_only().map(Sent::ratio),
+            "send_ratio_note": match &self.send_only {
+                SendOnly::Measured(_) => None,
+                SendOnly::Impossible(why) => Some(format!("{NO_SEND_RATIO} ({why})")),
+            },
             "optimized": !cfg!(debug_assertions),
         })
     }
@@ -157,12 +190,19 @@ impl Findings {
         } else {
             format!("{:.3} % of the {:.0} % that the students opened, in turn", self.decrypted(), self.handed())
         };
+        let (without_receivers, send_ratio) = match &self.send_only {
+            SendOnly::Measured(sent) => (
+                format!("{:.2} us, {:.2} us", sent.us_per_packet(), sent.floor_us_per_packet()),
+                format!("{:.2}", sent.ratio()),
+            ),
+            SendOnly::Impossible(_) => ("-".to_owned(), "-".to_owned()),
+        };
         let rows = [
             ("students that joined, and that were there at the end", format!("{}, {}", self.joined, self.at_end)),
-            ("joined in", format!("{:.2} s", self.joined_in.as_secs_f64())),
+            ("joined in", format!("{:.2} s", self.joining.time.as_secs_f64())),
             (
                 "offer to first whole picture, p50 and p95",
-                format!("{:.0} ms, {:.0} ms", self.first_picture_ms(0.5), self.first_picture_ms(0.95)),
+                format!("{:.0} ms, {:.0} ms", self.first_frame_ms(0.5), self.first_frame_ms(0.95)),
             ),
             (
                 "teacher's CPU for a join, and with the media sent meanwhile",
@@ -170,22 +210,24 @@ impl Findings {
             ),
             ("memory per student", format!("{:.0} kB", self.kb_per_student())),
             ("packets/s", format!("{:.0}", self.packets_per_s())),
-            ("feedbacks/s on when packets came", format!("{:.0}", self.feedbacks_per_s())),
+            ("transport-wide feedbacks/s", format!("{:.0}", self.feedbacks_per_s())),
             ("delivered", format!("{:.3} %", self.delivered())),
             ("decrypted", everyone),
             ("later than 80 ms at the student", format!("{:.3} %", self.late())),
             ("dropped frames, packets refused by the kernel", format!("{}, {}", self.dropped, self.refused)),
-            ("students whose packets the library had to seal", self.sealed_by_core.to_string()),
+            ("students whose packets the `rtc` library seals", self.sealed_by_core.to_string()),
             ("send delay, p50 and p99", format!("{:.2} ms, {:.2} ms", self.delay_ms(0.5), self.delay_ms(0.99))),
             (
-                "sound alone, p99 and most",
-                format!("{:.2} ms, {:.2} ms", self.sound_delay_ms(0.99), self.sound_delay_ms(1.0)),
+                "sound alone, p99 and maximum",
+                format!("{:.2} ms, {:.2} ms", self.audio_delay_ms(0.99), self.audio_delay_ms(1.0)),
             ),
-            ("send calls per packet", format!("{:.3}", self.calls as f64 / self.packets as f64)),
+            ("send calls per packet", format!("{:.3}", self.calls as f64 / self.sent.packets as f64)),
             ("sender's CPU per packet", format!("{:.2} us", self.us_per_packet())),
             ("students per core", format!("{:.0}", self.students_per_core())),
-            ("floor of this machine: copy, AES-128-GCM, GSO send", format!("{:.2} us", self.floor())),
+            ("floor: copy, AES-128-GCM, a GSO send per student and frame", format!("{:.2} us", self.floor())),
             ("sender's CPU to floor", format!("{:.2}", self.floor_ratio())),
+            ("without receivers: sender's CPU per packet, floor", without_receivers),
+            ("without receivers: sender's CPU to floor", send_ratio),
         ];
         let build = if cfg!(debug_assertions) { ", NOT OPTIMIZED: build with --release" } else { "" };
         let title = format!("{}{build}", self.title);
@@ -194,6 +236,9 @@ impl Findings {
         let mut table = format!("| {title:<left$} | {:<right$} |\n| {:-<left$} | {:-<right$} |", "", "", "");
         for (name, value) in rows {
             table += &format!("\n| {name:<left$} | {value:<right$} |");
+        }
+        if let SendOnly::Impossible(why) = &self.send_only {
+            table += &format!("\n\n{NO_SEND_RATIO} ({why}).");
         }
         table
     }
@@ -210,6 +255,13 @@ fn percent(part: u64, whole: u64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::bench::fan_out::floor::Floor;
+
+    /// 6,000 packets in ten seconds; the floor's packets are 1,000.
+    fn sent(cpu_ms: u64, floor_us: u64) -> Sent {
+        let floor = Floor { packets: 1000, cpu: Duration::from_micros(floor_us) };
+        Sent { time: Duration::from_secs(10), cpu: Duration::from_millis(cpu_ms), packets: 6000, floor }
+    }
 
     fn findings() -> Findings {
         let mut delays = Delays::default();
@@ -220,23 +272,19 @@ mod tests {
             asked: 3,
             joined: 2,
             at_end: 2,
-            joined_in: Duration::from_millis(500),
-            join_cpu: Duration::from_millis(9),
-            join_packets: 500,
+            joining: Joining { time: Duration::from_millis(500), cpu: Duration::from_millis(9), packets: 500 },
             memory_kb: 300,
-            time: Duration::from_secs(10),
-            cpu: Duration::from_millis(12),
-            packets: 6000,
+            sent: sent(12, 1600),
             calls: 600,
             refused: 0,
             dropped: 1,
             sealed_by_core: 0,
-            sound_delays: delays.clone(),
+            audio_delays: delays.clone(),
             delays,
             offered: 3000,
             seen: Tally { received: 5940, late: 6, handed: 2970, opened: 2970, feedbacks: 200, ..Tally::default() },
-            first_pictures_ms: vec![100, 300],
-            floor: Floor { packets: 1000, cpu: Duration::from_micros(1600) },
+            first_frames_ms: vec![100, 300],
+            send_only: SendOnly::Measured(sent(6, 500)),
         }
     }
 
@@ -250,6 +298,9 @@ mod tests {
             ("us_per_packet", 2.0),
             ("floor_us_per_packet", 1.6),
             ("floor_ratio", 1.25),
+            ("send_us_per_packet", 1.0),
+            ("send_floor_us_per_packet", 0.5),
+            ("send_ratio", 2.0),
             // 2 us for each of 300 packets a second.
             ("students_per_core", 1666.667),
             ("delivered_percent", 99.0),
@@ -273,10 +324,20 @@ mod tests {
 
     #[test]
     fn nothing_measured_is_null_and_no_panic() {
-        let nothing = Floor { packets: 0, cpu: Duration::ZERO };
-        let none = Findings { joined: 0, packets: 0, floor: nothing, first_pictures_ms: vec![], ..findings() };
+        let none = Findings { joined: 0, sent: Sent::default(), first_frames_ms: vec![], ..findings() };
         assert!(none.object()["floor_ratio"].is_null() && none.object()["first_picture_p95_ms"].is_null());
         assert!(none.table().contains("| students"));
+    }
+
+    #[test]
+    fn without_a_namespace_there_is_no_send_ratio_and_the_reason_is_given() {
+        let found = Findings { send_only: SendOnly::Impossible("tc: not found".to_owned()), ..findings() };
+        let (object, table) = (found.object(), found.table());
+        assert!(object["send_ratio"].is_null() && object["send_us_per_packet"].is_null(), "{object}");
+        assert_eq!(object["send_ratio_note"], format!("{NO_SEND_RATIO} (tc: not found)"));
+        assert!(table.contains("(tc: not found)."), "{table}");
+        let measured = findings();
+        assert!(measured.object()["send_ratio_note"].is_null() && !measured.table().contains(NO_SEND_RATIO));
     }
 
     #[test]

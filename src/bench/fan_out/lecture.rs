@@ -1,32 +1,32 @@
-//! The lecture of a bench: packets of realistic sizes, in real time, without an encoder.
+//! The lecture of the fan-out bench: packets of realistic sizes, in real time, without an encoder.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::bench::floor::Load;
+use super::floor::PlannedFrame;
 use crate::rtp::{Codec, Encoding, Frame, FrameAssembler, HEADER_BYTES, Track};
 use crate::sfu::FrameInput;
 
 /// The largest RTP packet, as the payloaders of our pipelines make them.
 const MTU: usize = 1200;
 
-/// A key frame is this many times as large as another picture of the same rate.
+/// A key frame is this many times as large as another frame of the same rate.
 const KEY_WEIGHT: f64 = 8.0;
 
-/// Pictures are not all of one size; these average to 1.
+/// The relative sizes of frames; their mean is 1.
 const SIZES: [f64; 5] = [0.8, 1.1, 0.9, 1.2, 1.0];
 
-/// Sound: 50 packets a second of 64 kbit/s.
-const SOUND_EVERY: Duration = Duration::from_millis(20);
-const SOUND_BYTES: usize = 160;
+/// Audio: 50 packets a second of 64 kbit/s.
+const AUDIO_EVERY: Duration = Duration::from_millis(20);
+const AUDIO_BYTES: usize = 160;
 
-/// The rate of the pictures, and what follows from it.
+/// The rate of the video.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Rate {
     pub(super) bits_per_second: u32,
     pub(super) fps: u32,
-    /// How often a key frame comes unasked.
+    /// How often a key frame comes without a request.
     pub(super) key_every: Duration,
 }
 
@@ -35,13 +35,13 @@ impl Rate {
         Duration::from_secs(1) / self.fps
     }
 
-    /// The sizes of a picture's packets; `since_key` 0 is a key frame.
+    /// The packet sizes of the frame that is so many frames after a key frame; 0 is the key frame.
     fn packets(self, since_key: u64) -> Vec<usize> {
-        let pictures = (self.key_every.as_secs_f64() * f64::from(self.fps)).max(1.0);
+        let frames = (self.key_every.as_secs_f64() * f64::from(self.fps)).max(1.0);
         let weight = if since_key == 0 { KEY_WEIGHT } else { SIZES[since_key as usize % SIZES.len()] };
-        // What the key frame takes, the others save.
+        // The other frames make up for the key frame.
         let average = f64::from(self.bits_per_second) / 8.0 / f64::from(self.fps);
-        let bytes = (average * weight * pictures / (pictures - 1.0 + KEY_WEIGHT)) as usize;
+        let bytes = (average * weight * frames / (frames - 1.0 + KEY_WEIGHT)) as usize;
         let payload = MTU - HEADER_BYTES;
         let mut packets = vec![MTU; bytes / payload];
         // An H.264 or VP8 payloader leaves a shorter packet at the end.
@@ -50,24 +50,25 @@ impl Rate {
         packets
     }
 
-    /// A second of the lecture as the floor is measured with it: pictures and sound, no key frame.
-    pub(super) fn second(self) -> Vec<Load> {
-        let pictures = (1..=self.fps).map(|n| Load { at: self.every() * (n - 1), packets: self.packets(n.into()) });
-        let sound = (0..50).map(|n| Load { at: SOUND_EVERY * n, packets: vec![HEADER_BYTES + SOUND_BYTES] });
-        let mut second: Vec<Load> = pictures.chain(sound).collect();
-        second.sort_by_key(|load| load.at);
+    /// A second of the lecture for the floor: video and audio, no key frame.
+    pub(super) fn second(self) -> Vec<PlannedFrame> {
+        let video =
+            (1..=self.fps).map(|n| PlannedFrame { at: self.every() * (n - 1), packets: self.packets(n.into()) });
+        let audio = (0..50).map(|n| PlannedFrame { at: AUDIO_EVERY * n, packets: vec![HEADER_BYTES + AUDIO_BYTES] });
+        let mut second: Vec<PlannedFrame> = video.chain(audio).collect();
+        second.sort_by_key(|frame| frame.at);
         second
     }
 }
 
-/// What others may do to a running lecture, and see of it.
+/// How others control a running lecture.
 #[derive(Debug, Default)]
-pub(super) struct Desk {
-    /// A key frame is wanted.
-    pub(super) key_wanted: AtomicBool,
-    /// Nothing is sent for the moment.
+pub(super) struct LectureControl {
+    /// The next frame shall be a key frame.
+    pub(super) key_frame_needed: AtomicBool,
+    /// Nothing is sent.
     pub(super) silent: AtomicBool,
-    /// Packets that were handed to the SFU for each student.
+    /// Packets that were given to the SFU, for each student.
     pub(super) packets: AtomicU64,
 }
 
@@ -90,7 +91,7 @@ impl Payloader {
         }
     }
 
-    /// A frame of packets of these sizes, captured now, which is `time` after the beginning.
+    /// A frame of packets of these sizes, captured `time` after the lecture began.
     fn frame(&mut self, key: bool, sizes: &[usize], time: Duration) -> Option<Frame> {
         let now = Instant::now();
         let ticks = (time.as_micros() * u128::from(self.clock_rate) / 1_000_000) as u32;
@@ -101,7 +102,7 @@ impl Payloader {
             packet.extend_from_slice(&self.sequence_number.to_be_bytes());
             packet.extend_from_slice(&ticks.to_be_bytes());
             packet.extend_from_slice(&[0, 0, 0, 1]);
-            // The VP8 payload descriptor and the first byte of the picture (RFC 7741, 4.2 and 4.3).
+            // The VP8 payload descriptor and the first byte of the frame (RFC 7741, 4.2 and 4.3).
             packet.extend_from_slice(&[if n == 0 { 0x10 } else { 0 }, u8::from(!key)]);
             packet.resize(*size, n as u8);
             self.sequence_number = self.sequence_number.wrapping_add(1);
@@ -112,29 +113,29 @@ impl Payloader {
 }
 
 /// Sends a lecture into an SFU until it is aborted; the timestamps of its tracks are 0 at `epoch`.
-pub(super) async fn teach(input: FrameInput, rate: Rate, epoch: Instant, desk: Arc<Desk>) {
-    let mut picture = Payloader::new(Track::Screen, Codec::Vp8, 96);
-    let mut sound = Payloader::new(Track::Audio, Codec::Opus, 111);
-    let (mut pictures, mut sounds) = (tokio::time::interval(rate.every()), tokio::time::interval(SOUND_EVERY));
+pub(super) async fn teach(input: FrameInput, rate: Rate, epoch: Instant, control: Arc<LectureControl>) {
+    let mut video = Payloader::new(Track::Screen, Codec::Vp8, 96);
+    let mut audio = Payloader::new(Track::Audio, Codec::Opus, 111);
+    let (mut video_ticks, mut audio_ticks) = (tokio::time::interval(rate.every()), tokio::time::interval(AUDIO_EVERY));
     let key_every = (rate.key_every.as_secs_f64() * f64::from(rate.fps)) as u64;
     let mut since_key = key_every;
     loop {
-        let is_picture = tokio::select! {
-            _ = pictures.tick() => true,
-            _ = sounds.tick() => false,
+        let is_video = tokio::select! {
+            _ = video_ticks.tick() => true,
+            _ = audio_ticks.tick() => false,
         };
-        if desk.silent.load(Ordering::Relaxed) {
+        if control.silent.load(Ordering::Relaxed) {
             continue;
         }
-        let frame = if is_picture {
-            let wanted = desk.key_wanted.swap(false, Ordering::Relaxed);
+        let frame = if is_video {
+            let wanted = control.key_frame_needed.swap(false, Ordering::Relaxed);
             since_key = if wanted || since_key + 1 >= key_every { 0 } else { since_key + 1 };
-            picture.frame(since_key == 0, &rate.packets(since_key), epoch.elapsed())
+            video.frame(since_key == 0, &rate.packets(since_key), epoch.elapsed())
         } else {
-            sound.frame(true, &[HEADER_BYTES + SOUND_BYTES], epoch.elapsed())
+            audio.frame(true, &[HEADER_BYTES + AUDIO_BYTES], epoch.elapsed())
         };
         if let Some(frame) = frame {
-            desk.packets.fetch_add(frame.len() as u64, Ordering::Relaxed);
+            control.packets.fetch_add(frame.len() as u64, Ordering::Relaxed);
             input.push(frame);
         }
     }
@@ -149,36 +150,36 @@ mod tests {
     }
 
     #[test]
-    fn the_pictures_have_the_rate_that_was_asked_for() {
+    fn the_video_has_the_rate_that_was_asked_for() {
         for (bits_per_second, fps) in [(2_500_000, 30), (500_000, 15), (8_000_000, 60)] {
             let rate = rate(bits_per_second, fps);
-            let pictures = u64::from(fps) * rate.key_every.as_secs();
-            let bytes: usize = (0..pictures).flat_map(|n| rate.packets(n)).map(|size| size - HEADER_BYTES).sum();
+            let frames = u64::from(fps) * rate.key_every.as_secs();
+            let bytes: usize = (0..frames).flat_map(|n| rate.packets(n)).map(|size| size - HEADER_BYTES).sum();
             let bits = bytes as f64 * 8.0 / rate.key_every.as_secs_f64();
             assert!((bits / f64::from(bits_per_second) - 1.0).abs() < 0.02, "{bits} for {bits_per_second}");
         }
-        assert_eq!(rate(50_000, 120).packets(1).len(), 1, "never a picture without a packet");
+        assert_eq!(rate(50_000, 120).packets(1).len(), 1, "no frame without a packet");
     }
 
     #[test]
     fn only_the_last_packet_is_smaller() {
         let rate = rate(2_500_000, 30);
-        for load in rate.second() {
-            let (last, others) = load.packets.split_last().unwrap();
+        for frame in rate.second() {
+            let (last, others) = frame.packets.split_last().unwrap();
             assert!(others.iter().all(|size| *size == MTU) && *last <= MTU);
         }
         assert_eq!(rate.second().len(), 80);
     }
 
     #[test]
-    fn frames_are_what_a_hub_takes() {
+    fn frames_are_what_an_sfu_takes() {
         let rate = rate(2_500_000, 30);
-        let mut picture = Payloader::new(Track::Screen, Codec::Vp8, 96);
-        let key = picture.frame(true, &rate.packets(0), Duration::from_secs(1)).unwrap();
+        let mut video = Payloader::new(Track::Screen, Codec::Vp8, 96);
+        let key = video.frame(true, &rate.packets(0), Duration::from_secs(1)).unwrap();
         assert!(key.key && key.timestamp == 90_000 && key.len() == rate.packets(0).len());
-        let other = picture.frame(false, &rate.packets(1), Duration::from_secs(2)).unwrap();
+        let other = video.frame(false, &rate.packets(1), Duration::from_secs(2)).unwrap();
         assert!(!other.key && other.bytes() == rate.packets(1).iter().sum::<usize>());
-        let mut sound = Payloader::new(Track::Audio, Codec::Opus, 111);
-        assert_eq!(sound.frame(true, &[172], Duration::from_secs(1)).unwrap().timestamp, 48_000);
+        let mut audio = Payloader::new(Track::Audio, Codec::Opus, 111);
+        assert_eq!(audio.frame(true, &[172], Duration::from_secs(1)).unwrap().timestamp, 48_000);
     }
 }

@@ -1,62 +1,70 @@
-//! One student of a bench with pictures: a link and a render as those of `watch`, and what came of it.
+//! One student of the video bench: a viewer and a render as in `watch`, and a log of what they did.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use anyhow::Context;
+use futures_util::future::OptionFuture;
 use serde_json::Value;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, interval, sleep_until};
 
-use super::wire::{Counted, FromWatchers, Join, Picture, Sight};
+use crate::bench::codes::{ReadFrame, now_ms, read_codes};
 use crate::bench::emulator::{Emulator, PathConfig, through, without_candidates};
-use crate::commands::watch::screen::Screen;
-use crate::commands::{blocking, or_never};
-use crate::media::{Render, RenderEvent, RenderOptions, Seen, Sink, TrackFormat, TrackStats, now_ms};
+use crate::bench::wire::{FromStudents, JoinViewers, SeenFrame, Sight, TrackCounts};
+use crate::endpoints::RenderInput;
+use crate::media::{Render, RenderEvent, RenderOptions, Sink, TrackFormat, TrackStats};
 use crate::rtp::Track;
 use crate::viewer::{Incoming, Viewer, ViewerConfig, ViewerEvent, ViewerStats};
 
-/// How often it is noted what was heard.
-const LISTENS_EVERY: Duration = Duration::from_millis(100);
+/// How often concealed audio is noted.
+const AUDIO_EVERY: Duration = Duration::from_millis(100);
 
-/// What a student is told by its process.
+/// What a student is told to do.
 #[derive(Debug, Clone)]
-pub(super) enum Order {
+pub(in crate::bench) enum Order {
     Answer(String),
     Begin,
     End,
 }
 
-/// What the decoder's thread and the link write down.
+/// What the decoder's thread and the viewer note, as in [`Sight`].
 #[derive(Debug, Default)]
 struct Log {
-    pictures: Vec<Picture>,
+    frames: Vec<SeenFrame>,
     unreadable: u64,
     paused: Vec<(u64, bool)>,
-    /// As in [`Sight`], since the connection stands.
-    made_up: Vec<(u64, u64)>,
+    concealed: Vec<(u64, u64)>,
 }
 
-pub(super) struct Watcher {
+/// The counters at an instant.
+#[derive(Debug, Default)]
+struct Counters {
+    screen: TrackStats,
+    audio: TrackStats,
+    viewer: ViewerStats,
+}
+
+struct Watcher {
     student: usize,
-    join: Arc<Join>,
-    link: Viewer,
+    join: Arc<JoinViewers>,
+    viewer: Viewer,
     emulator: Option<Emulator>,
-    screen: Arc<Screen>,
+    render: Arc<RenderInput>,
     log: Arc<Mutex<Log>>,
-    /// Of the beginning: screen, sound, link.
-    before: (TrackStats, TrackStats, ViewerStats),
-    /// Sound that had to be made up until now.
+    /// When the measurement began.
+    before: Counters,
+    /// Audio that was concealed so far.
     concealed: Duration,
-    say: mpsc::Sender<FromWatchers>,
+    say: mpsc::Sender<FromStudents>,
 }
 
-/// Joins, and does as told until the orders end.
-pub(super) async fn run(
+/// Joins, and follows the orders until they end.
+pub(in crate::bench) async fn run(
     student: usize,
-    join: Arc<Join>,
+    join: Arc<JoinViewers>,
     orders: mpsc::Receiver<Order>,
-    say: mpsc::Sender<FromWatchers>,
+    say: mpsc::Sender<FromStudents>,
 ) {
     let gone = say.clone();
     let watched = async {
@@ -64,41 +72,41 @@ pub(super) async fn run(
         watcher.watch(events, orders).await
     };
     if let Err(error) = watched.await {
-        // Nobody listens any more when the process ends.
-        let _ = gone.send(FromWatchers::Gone { student, why: format!("{error:#}") }).await;
+        // At the end of the process nobody listens any more.
+        let _ = gone.send(FromStudents::Gone { student, why: format!("{error:#}") }).await;
     }
 }
 
 impl Watcher {
     async fn offer(
         student: usize,
-        join: Arc<Join>,
-        say: mpsc::Sender<FromWatchers>,
+        join: Arc<JoinViewers>,
+        say: mpsc::Sender<FromStudents>,
     ) -> anyhow::Result<(Self, mpsc::Receiver<ViewerEvent>)> {
         let emulator = (student < join.bad).then(|| {
-            // Nothing has begun, so there are no bursts.
+            // Bursts and a late slow line come only after the measurement has begun.
             let rate = join.network.rate.filter(|_| join.rate_from.is_none());
             let at_first = PathConfig { bursts: vec![], rate, ..join.network.clone() };
             let seed = join.seed.wrapping_add(student as u64);
             Emulator::start(join.sfu, at_first.clone(), at_first, seed)
         });
         let emulator = emulator.transpose().context("can't emulate a network")?;
-        let screen = Arc::<Screen>::default();
-        let to_screen = Arc::clone(&screen);
-        let sink = Arc::new(move |incoming: Incoming<'_>| to_screen.push(incoming));
+        let render = Arc::<RenderInput>::default();
+        let input = Arc::clone(&render);
+        let sink = Arc::new(move |incoming: Incoming<'_>| input.push(incoming));
         let config = ViewerConfig { bind: vec!["127.0.0.1:0".to_owned()], ice_servers: vec![] };
-        let (link, sdp, events) = Viewer::offer(config, sink).await?;
+        let (viewer, sdp, events) = Viewer::offer(config, sink).await?;
         let sdp = if emulator.is_some() { without_candidates(&sdp) } else { sdp };
-        say.send(FromWatchers::Offer { student, sdp }).await?;
+        say.send(FromStudents::Offer { student, sdp }).await?;
         Ok((
             Self {
                 student,
                 join,
-                link,
+                viewer,
                 emulator,
-                screen,
+                render,
                 log: Arc::default(),
-                before: Default::default(),
+                before: Counters::default(),
                 concealed: Duration::ZERO,
                 say,
             },
@@ -113,41 +121,40 @@ impl Watcher {
     ) -> anyhow::Result<()> {
         let mut rendered: Option<mpsc::Receiver<RenderEvent>> = None;
         let (mut slowed, mut restored): (Option<Instant>, Option<Instant>) = (None, None);
-        let mut listens = interval(LISTENS_EVERY);
+        let mut audio = interval(AUDIO_EVERY);
         loop {
             tokio::select! {
-                _ = listens.tick() => self.listen()?,
+                _ = audio.tick() => self.note_concealed_audio(),
                 order = orders.recv() => match order {
                     Some(Order::Answer(sdp)) => rendered = Some(self.answer(sdp).await?),
                     Some(Order::Begin) => {
-                        let [from, until] =
-                            [self.join.rate_from, self.join.rate_until].map(|time| time.map(|time| Instant::now() + time));
-                        (slowed, restored) = (from, until);
+                        let at = |time: Option<Duration>| time.map(|time| Instant::now() + time);
+                        (slowed, restored) = (at(self.join.rate_from), at(self.join.rate_until));
                         self.begin();
                     }
-                    Some(Order::End) => self.say.send(FromWatchers::Sight(Box::new(self.sight()))).await?,
+                    Some(Order::End) => self.say.send(FromStudents::Sight(Box::new(self.sight()))).await?,
                     None => return Ok(()),
                 },
                 event = events.recv() => match event {
                     Some(ViewerEvent::Connected) => {
-                        self.say.send(FromWatchers::Connected { student: self.student }).await?;
+                        self.say.send(FromStudents::Connected { student: self.student }).await?;
                     }
-                    Some(ViewerEvent::BeginningMissed(track)) => self.link.request_key_frame(track).await,
-                    Some(ViewerEvent::Heard(text)) => self.heard(&text)?,
+                    Some(ViewerEvent::BeginningMissed(track)) => self.viewer.request_key_frame(track).await,
+                    Some(ViewerEvent::Heard(text)) => self.on_publisher_message(&text),
                     Some(ViewerEvent::Gone) | None => anyhow::bail!("the connection is gone"),
                     Some(_) => {}
                 },
-                event = or_never(rendered.as_mut().map(mpsc::Receiver::recv)) => match event {
-                    Some(RenderEvent::KeyFrameNeeded(track)) => self.link.request_key_frame(track).await,
+                Some(event) = OptionFuture::from(rendered.as_mut().map(mpsc::Receiver::recv)) => match event {
+                    Some(RenderEvent::KeyFrameNeeded(track)) => self.viewer.request_key_frame(track).await,
                     Some(RenderEvent::Error(error)) => return Err(error.into()),
                     Some(_) => {}
                     None => rendered = None,
                 },
-                () = or_never(slowed.map(sleep_until)) => {
+                Some(()) = OptionFuture::from(slowed.map(sleep_until)) => {
                     slowed = None;
                     self.set_network(self.join.network.clone());
                 }
-                () = or_never(restored.map(sleep_until)) => {
+                Some(()) = OptionFuture::from(restored.map(sleep_until)) => {
                     restored = None;
                     self.set_network(PathConfig { rate: None, ..self.join.network.clone() });
                 }
@@ -155,16 +162,15 @@ impl Watcher {
         }
     }
 
-    /// Notes how much sound had to be made up since the last time.
-    fn listen(&mut self) -> anyhow::Result<()> {
-        let concealed = self.screen.with(|render| render.stats(Track::Audio).concealed).unwrap_or_default();
-        // What its copy restores counts as made up until that comes, the block behind it.
+    /// Notes how much audio was concealed since the last time.
+    fn note_concealed_audio(&mut self) {
+        let concealed = self.render.with(|render| render.stats(Track::Audio).concealed).unwrap_or_default();
+        // A lost packet counts as concealed until its copy comes with the next packet.
         let more = concealed.saturating_sub(self.concealed).as_millis() as u64;
         if more > 0 {
-            lock(&self.log).made_up.push((now_ms()?, more));
+            lock(&self.log).concealed.push((now_ms(), more));
         }
         self.concealed = concealed;
-        Ok(())
     }
 
     async fn answer(&self, sdp: String) -> anyhow::Result<mpsc::Receiver<RenderEvent>> {
@@ -172,15 +178,14 @@ impl Watcher {
             Some(emulator) => through(&sdp, emulator.address()),
             None => sdp,
         };
-        let tracks = self.link.answer(sdp).await?.into_iter();
+        let tracks = self.viewer.answer(sdp).await?.into_iter();
         let tracks = tracks.map(|(track, codec, payload_type)| TrackFormat { track, codec, payload_type }).collect();
         let options =
             RenderOptions { sink: Sink::Null, latency: self.join.latency, tracks, audio: false, title: String::new() };
-        let started = blocking(move || Render::start(options)).await.map_err(|failure| failure.error)?;
-        let (render, events) = started?;
+        let (render, events) = tokio::task::spawn_blocking(move || Render::start(options)).await??;
         let log = Arc::clone(&self.log);
-        render.read_codes(Track::Screen, move |seen| see(&mut lock(&log), seen));
-        self.screen.show(render);
+        read_codes(&render, Track::Screen, move |frame| note_frame(&mut lock(&log), frame));
+        self.render.show(render);
         Ok(events)
     }
 
@@ -190,7 +195,7 @@ impl Watcher {
         if let Some(emulator) = &self.emulator {
             emulator.begin();
         }
-        self.before = self.numbers();
+        self.before = self.counters();
     }
 
     fn set_network(&self, network: PathConfig) {
@@ -199,42 +204,41 @@ impl Watcher {
         }
     }
 
-    /// The SFU says which tier it sends. What else it says is nothing for a bench.
-    fn heard(&self, text: &str) -> anyhow::Result<()> {
+    /// Notes which tier the SFU sends; its other messages are not for a bench.
+    fn on_publisher_message(&self, text: &str) {
         let said: Value = serde_json::from_str(text).unwrap_or_default();
         if said["type"] == "tier"
             && let Some(tier) = said["tiers"]["screen"].as_str()
         {
             let is_paused = tier == "none";
-            lock(&self.log).paused.push((now_ms()?, is_paused));
-            self.screen.with(|render| {
+            lock(&self.log).paused.push((now_ms(), is_paused));
+            self.render.with(|render| {
                 render.expect(Track::Screen, !is_paused);
                 if tier == "low" {
                     render.expect_fewer(Track::Screen);
                 }
             });
         }
-        Ok(())
     }
 
-    fn numbers(&self) -> (TrackStats, TrackStats, ViewerStats) {
-        let stats = |track| self.screen.with(|render| render.stats(track)).unwrap_or_default();
-        (stats(Track::Screen), stats(Track::Audio), self.link.stats())
+    fn counters(&self) -> Counters {
+        let stats = |track| self.render.with(|render| render.stats(track)).unwrap_or_default();
+        Counters { screen: stats(Track::Screen), audio: stats(Track::Audio), viewer: self.viewer.stats() }
     }
 
     fn sight(&self) -> Sight {
-        let (before, now) = (&self.before, self.numbers());
+        let (before, now) = (&self.before, self.counters());
         let mut log = lock(&self.log);
         Sight {
             student: self.student,
-            pictures: std::mem::take(&mut log.pictures),
+            frames: std::mem::take(&mut log.frames),
             unreadable: log.unreadable,
             paused: std::mem::take(&mut log.paused),
-            screen: counted(&before.0, &now.0),
-            sound: counted(&before.1, &now.1),
-            made_up: std::mem::take(&mut log.made_up),
-            nacks: now.2.nacks - before.2.nacks,
-            plis: now.2.plis - before.2.plis,
+            screen: since(&before.screen, &now.screen),
+            audio: since(&before.audio, &now.audio),
+            concealed: std::mem::take(&mut log.concealed),
+            nacks: now.viewer.nacks - before.viewer.nacks,
+            plis: now.viewer.plis - before.viewer.plis,
             path: self.emulator.as_ref().map(Emulator::counts),
         }
     }
@@ -244,16 +248,19 @@ fn lock(log: &Mutex<Log>) -> MutexGuard<'_, Log> {
     log.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn see(log: &mut Log, seen: Seen) {
-    let Seen { code, at_ms, shown_ms, width } = seen;
+fn note_frame(log: &mut Log, frame: ReadFrame) {
+    let ReadFrame { code, decoded_ms, shown_ms, width } = frame;
     match code {
-        Some((number, captured_ms)) => log.pictures.push(Picture { number, captured_ms, at_ms, shown_ms, width }),
+        Some((number, captured_ms)) => {
+            log.frames.push(SeenFrame { number, captured_ms, decoded_ms, shown_ms, width });
+        }
         None => log.unreadable += 1,
     }
 }
 
-fn counted(before: &TrackStats, now: &TrackStats) -> Counted {
-    Counted {
+/// What a track counted since `before`.
+fn since(before: &TrackStats, now: &TrackStats) -> TrackCounts {
+    TrackCounts {
         decoded: now.frames_decoded.saturating_sub(before.frames_decoded),
         lost: now.lost.saturating_sub(before.lost),
         restored: now.restored.saturating_sub(before.restored),

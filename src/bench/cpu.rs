@@ -1,0 +1,102 @@
+//! CPU time of the threads of this process, by their names.
+
+use std::collections::HashMap;
+use std::io;
+use std::path::Path;
+use std::time::Duration;
+
+/// CPU of the calling thread.
+pub(super) fn of_this_thread() -> io::Result<Duration> {
+    schedstat(Path::new("/proc/thread-self/schedstat"))
+}
+
+/// CPU of all running threads of the SFU: their names begin with `sfu`.
+pub(super) fn of_sfu() -> io::Result<Duration> {
+    of_threads("sfu")
+}
+
+/// CPU of all running threads whose name begins like this.
+fn of_threads(prefix: &str) -> io::Result<Duration> {
+    let mut sum = Duration::ZERO;
+    for task in std::fs::read_dir("/proc/self/task")? {
+        let task = task?.path();
+        // A thread may end meanwhile.
+        if std::fs::read_to_string(task.join("comm")).is_ok_and(|name| name.starts_with(prefix)) {
+            sum += schedstat(&task.join("schedstat"))?;
+        }
+    }
+    Ok(sum)
+}
+
+/// CPU of the threads of this process, including threads that ended between two samples.
+#[derive(Debug, Clone, Default)]
+pub(super) struct CpuByThread(HashMap<u32, (String, Duration)>);
+
+impl CpuByThread {
+    /// Samples all threads.
+    pub(super) fn sample(&mut self) {
+        let tasks = std::fs::read_dir("/proc/self/task").into_iter().flatten().flatten();
+        for task in tasks.map(|task| task.path()) {
+            // A thread may end meanwhile.
+            let Ok(name) = std::fs::read_to_string(task.join("comm")) else { continue };
+            let Ok(used) = schedstat(&task.join("schedstat")) else { continue };
+            if let Some(id) = task.file_name().and_then(|id| id.to_str()?.parse().ok()) {
+                self.0.insert(id, (name.trim_end().to_owned(), used));
+            }
+        }
+    }
+
+    /// All threads of this name together.
+    pub(super) fn of(&self, name: &str) -> Duration {
+        self.0.values().filter(|(of, _)| of == name).map(|(_, used)| *used).sum()
+    }
+}
+
+fn schedstat(path: &Path) -> io::Result<Duration> {
+    nanoseconds(&std::fs::read_to_string(path)?).ok_or_else(|| {
+        let path = path.display();
+        io::Error::other(format!("{path} does not begin with a number: the kernel counts no CPU time"))
+    })
+}
+
+/// The first field of a `schedstat` file: nanoseconds on a CPU. (`stat` counts in hundredths of a second.)
+fn nanoseconds(text: &str) -> Option<Duration> {
+    text.split_whitespace().next()?.parse().ok().map(Duration::from_nanos)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Barrier;
+
+    use super::*;
+
+    #[test]
+    fn the_first_field_of_schedstat_is_read() {
+        assert_eq!(nanoseconds("222264498 210598993 311\n"), Some(Duration::from_nanos(222_264_498)));
+        assert_eq!(nanoseconds(""), None);
+        assert!(of_this_thread().is_ok());
+    }
+
+    #[test]
+    fn threads_count_by_their_names_and_after_their_end_if_they_were_sampled() {
+        let (started, sampled) = (Barrier::new(2), Barrier::new(2));
+        let mut cpu = CpuByThread::default();
+        std::thread::scope(|scope| {
+            // No other test has threads of this name.
+            let thread = std::thread::Builder::new().name("counted-1".to_owned()).spawn_scoped(scope, || {
+                started.wait();
+                sampled.wait();
+            });
+            started.wait();
+            cpu.sample();
+            assert!(!of_threads("counted").unwrap().is_zero());
+            sampled.wait();
+            thread.unwrap().join().unwrap();
+        });
+        assert!(of_threads("counted").unwrap().is_zero(), "it has ended");
+        let used = cpu.of("counted-1");
+        cpu.sample();
+        assert!(!used.is_zero() && cpu.of("counted-1") == used);
+        assert!(cpu.of("counted").is_zero(), "another name");
+    }
+}

@@ -1,0 +1,276 @@
+//! The fan-out bench: what a class costs its SFU, beside what sending costs on this machine with nothing around it.
+//!
+//! The SFU is a real [`Sfu`] in this process, fed with packets of realistic sizes. It has one tier, does not adapt, and
+//! its offers do not travel over a WebSocket. The students are real connections in another process.
+
+mod findings;
+mod floor;
+mod lecture;
+mod namespace;
+mod relay;
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant, SystemTime};
+
+use anyhow::{Context, anyhow, bail};
+use tokio::task::spawn_blocking;
+use tokio::time::sleep;
+
+use self::findings::{Findings, Joining, SendOnly};
+use self::floor::{Floor, FloorMeter};
+use self::lecture::{LectureControl, Rate};
+use self::namespace::Namespace;
+use self::relay::Relay;
+use super::crowd::{Clock, Tally};
+use super::wire::{JoinCrowd, ToStudents};
+use super::{Report, cpu};
+use crate::cli::FanOutBench;
+use crate::process::memory_kb;
+use crate::report::Reporter;
+use crate::rtp::{Codec, Encoding, Track};
+use crate::sfu::{Sfu, SfuConfig, SfuStats};
+
+/// How long joining may take: a second on top of what a slow machine needs for a student, on each side.
+const JOIN_WITHIN: Duration = Duration::from_secs(10);
+const JOIN_WITHIN_EACH: Duration = Duration::from_millis(50);
+
+/// The lecture begins before the class comes, so that its own cost is not counted as the students'.
+const WARM_UP: Duration = Duration::from_secs(1);
+
+/// Nothing is measured for so long after all have joined: late joiners are served from the ring, and the students find
+/// out how many packets they can open.
+const SETTLE: Duration = Duration::from_secs(3);
+
+/// How long packets may be in flight after the lecture fell silent.
+const DRAIN: Duration = Duration::from_secs(5);
+
+/// How often the students' count is polled while packets are in flight.
+const DRAIN_POLL: Duration = Duration::from_millis(100);
+
+/// How long the SFU sends before the floor has its turn.
+const SLICE: Duration = Duration::from_secs(2);
+
+/// How long the last frames of a slice may take.
+const SENT_WITHIN: Duration = Duration::from_millis(200);
+
+/// How long the SFU sends while media is dropped: with the floor's turns 13 s, well below the 30 s after which consent
+/// would expire (RFC 7675, 5.1) if the filter dropped STUN as well.
+const SEND_ONLY: Duration = Duration::from_secs(8);
+
+const NO_FLOOR: &str = "can't measure the floor of this machine";
+
+/// Measures. Replaces this process by itself in a network namespace, where that is possible.
+pub(super) async fn run(bench: &FanOutBench, reporter: &Reporter) -> anyhow::Result<Report> {
+    let namespace = Namespace::enter();
+    let asked = bench.students.get();
+    let rate = Rate { bits_per_second: bench.bitrate.bits_per_second(), fps: bench.fps, key_every: bench.key_every };
+    let (sfu, events) = Sfu::start(sfu_config(bench)?)?;
+    let (sfu, control) = (Arc::new(sfu), Arc::new(LectureControl::default()));
+    let (epoch, clock) = (Instant::now(), Clock { epoch: SystemTime::now() });
+    let lecture = tokio::spawn(lecture::teach(sfu.input(), rate, epoch, Arc::clone(&control)));
+
+    reporter.status(&format!("{asked} students join"));
+    sleep(WARM_UP).await;
+    let before = Reading::take(&sfu).await?;
+    let begun = Instant::now();
+    // One core is the SFU's.
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let join = ToStudents::JoinCrowd(JoinCrowd { students: asked, threads: cores.saturating_sub(1).max(1), clock });
+    let mut relay = Relay::start(&join, Arc::clone(&sfu), events, Arc::clone(&control)).await?;
+    wait_for_all(&mut relay, asked).await?;
+    let time = begun.elapsed();
+    let after = Reading::take(&sfu).await?;
+    let (cpu, packets) = (after.cpu - before.cpu, after.stats.packets - before.stats.packets);
+    let joining = Joining { time, cpu, packets };
+
+    reporter.status(&format!("all have joined, measuring for {} s", bench.length.as_secs_f64()));
+    sleep(SETTLE).await;
+    let joined = relay.progress.borrow().connected;
+    let meter = spawn_blocking(move || FloorMeter::new(joined)).await?.context(NO_FLOOR)?;
+    let mut comparison = Comparison { sfu: Arc::clone(&sfu), control: Arc::clone(&control), meter, rate };
+    // Between two silences the students see exactly the packets that the SFU was given.
+    let seen_before = silence(&mut relay, &control).await?;
+    let (offered, start) = (control.packets.load(Ordering::Relaxed), Reading::take(&sfu).await?);
+    let measured;
+    (comparison, measured) = comparison.run(bench.length).await?;
+    let end = Reading::take(&sfu).await?;
+    let seen = silence(&mut relay, &control).await?;
+    let offered = control.packets.load(Ordering::Relaxed) - offered;
+    let at_end = end.stats.students;
+
+    let send_only = match namespace.and_then(|namespace| namespace.drop_media()) {
+        Ok(()) => {
+            reporter.status("measuring without receivers");
+            let sent;
+            (comparison, sent) = comparison.run(SEND_ONLY.min(bench.length)).await?;
+            match silence(&mut relay, &control).await?.since(&seen).received {
+                0 => SendOnly::Measured(sent),
+                arrived => SendOnly::Impossible(format!("{arrived} packets passed the filter")),
+            }
+        }
+        Err(why) => SendOnly::Impossible(format!("{why:#}")),
+    };
+    spawn_blocking(move || drop(comparison)).await?;
+
+    if at_end < asked && !reporter.is_json() {
+        let why = relay.progress.borrow().why.clone().unwrap_or_else(|| "they needed too long".to_owned());
+        reporter.warn(format!("{} students did not join or did not stay; the last one: {why}", asked - at_end));
+    }
+    lecture.abort();
+    // The task ends at its next await, and with it the last handle of the SFU but ours.
+    let _ = lecture.await;
+    relay.end().await;
+    if let Ok(sfu) = Arc::try_unwrap(sfu) {
+        sfu.close().await;
+    }
+    let mut first_frames_ms = seen.first_frames_ms.clone();
+    first_frames_ms.sort_unstable();
+    let findings = Findings {
+        title: format!("{asked} students, {} at {} fps, {} s", bench.bitrate, bench.fps, bench.length.as_secs_f64()),
+        asked,
+        joined,
+        at_end,
+        joining,
+        memory_kb: start.memory_kb.saturating_sub(before.memory_kb),
+        sent: measured,
+        calls: end.stats.calls - start.stats.calls,
+        refused: end.stats.refused - start.stats.refused,
+        dropped: end.stats.dropped - start.stats.dropped,
+        sealed_by_core: end.stats.sealed_by_core,
+        delays: end.stats.send_delay.since(&start.stats.send_delay),
+        audio_delays: end.stats.sound_delay.since(&start.stats.sound_delay),
+        offered,
+        seen: seen.since(&seen_before),
+        first_frames_ms,
+        send_only,
+    };
+    Ok(Report { object: findings.object(), table: findings.table() })
+}
+
+fn sfu_config(bench: &FanOutBench) -> anyhow::Result<SfuConfig> {
+    Ok(SfuConfig {
+        user: "9999".parse().map_err(|e| anyhow!("{e}"))?,
+        udp: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+        advertise: vec![],
+        stun: vec![],
+        max_students: bench.students.get(),
+        encodings: vec![
+            (Encoding::full(Track::Audio, Codec::Opus), 64_000),
+            (Encoding::full(Track::Screen, Codec::Vp8), bench.bitrate.bits_per_second()),
+        ],
+        workers: bench.workers,
+        // The students share this machine: when they read late, that tells nothing about their paths.
+        adapts: false,
+    })
+}
+
+/// What the SFU sent in a time, at which cost, and what the floor cost in between.
+#[derive(Debug, Default, Clone, PartialEq)]
+struct Sent {
+    /// How long the SFU had something to send.
+    time: Duration,
+    cpu: Duration,
+    packets: u64,
+    floor: Floor,
+}
+
+impl Sent {
+    /// Microseconds of the SFU's CPU for a packet.
+    fn us_per_packet(&self) -> f64 {
+        self.cpu.as_secs_f64() * 1e6 / self.packets as f64
+    }
+
+    /// Microseconds of the floor's CPU for a packet.
+    fn floor_us_per_packet(&self) -> f64 {
+        self.floor.us_per_packet().unwrap_or(f64::NAN)
+    }
+
+    /// The SFU's cost in units of the floor's.
+    fn ratio(&self) -> f64 {
+        self.us_per_packet() / self.floor_us_per_packet()
+    }
+}
+
+/// The SFU and the floor in turn: what else this machine does meanwhile, it does to both.
+struct Comparison {
+    sfu: Arc<Sfu>,
+    control: Arc<LectureControl>,
+    meter: FloorMeter,
+    rate: Rate,
+}
+
+impl Comparison {
+    /// Lets the SFU send for `length` in slices. Begins and ends in silence.
+    async fn run(mut self, length: Duration) -> anyhow::Result<(Self, Sent)> {
+        let packets = Reading::take(&self.sfu).await?.stats.packets;
+        let mut sent = Sent::default();
+        while sent.time < length {
+            let (before, at) = (Reading::take(&self.sfu).await?, Instant::now());
+            self.control.silent.store(false, Ordering::Relaxed);
+            sleep(SLICE.min(length - sent.time)).await;
+            self.control.silent.store(true, Ordering::Relaxed);
+            sent.time += at.elapsed();
+            sleep(SENT_WITHIN).await;
+            sent.cpu += Reading::take(&self.sfu).await?.cpu - before.cpu;
+            let lecture = self.rate.second();
+            let floor;
+            (self, floor) = spawn_blocking(move || {
+                let floor = self.meter.measure(&lecture, cpu::of_this_thread);
+                (self, floor)
+            })
+            .await?;
+            sent.floor = sent.floor.and(floor.context(NO_FLOOR)?);
+        }
+        sent.packets = Reading::take(&self.sfu).await?.stats.packets - packets;
+        Ok((self, sent))
+    }
+}
+
+/// The SFU's counters at an instant.
+struct Reading {
+    stats: SfuStats,
+    cpu: Duration,
+    memory_kb: u64,
+}
+
+impl Reading {
+    async fn take(sfu: &Sfu) -> anyhow::Result<Self> {
+        let stats = sfu.stats().await.context("the SFU ended")?;
+        let cpu = cpu::of_sfu().context("can't read the CPU of the SFU's threads")?;
+        let memory_kb = memory_kb().context("can't read how much memory the SFU takes")?;
+        Ok(Self { stats, cpu, memory_kb })
+    }
+}
+
+/// Waits until every student is connected or has failed. Students that need too long are left out, unless all do.
+async fn wait_for_all(relay: &mut Relay, asked: usize) -> anyhow::Result<()> {
+    let mut progress = relay.progress.clone();
+    let all = progress.wait_for(|progress| progress.connected + progress.failed >= asked);
+    let within = JOIN_WITHIN + JOIN_WITHIN_EACH * asked as u32;
+    if let Ok(Err(_)) = tokio::time::timeout(within, all).await {
+        return Err(relay.failure().await);
+    }
+    let progress = relay.progress.borrow().clone();
+    if progress.connected == 0 {
+        let why = progress.why.unwrap_or_else(|| format!("none was connected within {} s", within.as_secs()));
+        bail!("no student could join: {why}; try fewer with --students");
+    }
+    Ok(())
+}
+
+/// Lets the lecture fall silent and waits until all packets in flight have arrived. Gives what students have seen.
+async fn silence(relay: &mut Relay, control: &LectureControl) -> anyhow::Result<Tally> {
+    control.silent.store(true, Ordering::Relaxed);
+    let deadline = Instant::now() + DRAIN;
+    let mut seen = relay.tally().await?;
+    loop {
+        sleep(DRAIN_POLL).await;
+        let now = relay.tally().await?;
+        if now.received == seen.received || Instant::now() > deadline {
+            return Ok(now);
+        }
+        seen = now;
+    }
+}
