@@ -23,8 +23,8 @@ pub(super) async fn run(rooms: Rooms, reporter: &Reporter) -> Result<(), Failure
     let server = find_server(rooms.server, reporter).await;
     let list = client::rooms(server.host(), server.port()).await.map_err(|error| {
         Failure::unreachable(anyhow::anyhow!(
-            "can't get the rooms of {server}: {error}; start a server with `classroom teach` or `classroom serve`, or name \
-             one with --server"
+            "can't get the rooms of {server}: {error}; start a server with `classroom teach` or `classroom serve`, or \
+             name one with --server"
         ))
     })?;
     if reporter.is_json() {

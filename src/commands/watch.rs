@@ -169,8 +169,8 @@ impl Session<'_> {
                 Ok(())
             }
             Action::GiveUpWaiting(waited) => Err(Failure::nobody_taught(anyhow::anyhow!(
-                "nobody taught in room {} at {} within {} s (--timeout); check the room id: `classroom rooms` lists all \
-                 rooms",
+                "nobody taught in room {} at {} within {} s (--timeout); check the room id: `classroom rooms` lists \
+                 all rooms",
                 self.watch.room,
                 self.server.as_ref().map_or_else(String::new, ServerUrl::authority),
                 waited.as_secs_f32()

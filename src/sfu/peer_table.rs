@@ -76,8 +76,8 @@ impl PeerTable {
         Some((id, self.peers.get(&id)?))
     }
 
-    /// Whether a user may have a new peer, where there may be `most`. Gives the older peer that it replaces, and the worker
-    /// of that.
+    /// Whether a user may have a new peer, where there may be `most`. Gives the older peer that it replaces, and the
+    /// worker of that peer.
     pub(super) fn admit(
         &self,
         now: Instant,

@@ -156,7 +156,8 @@ fn a_shell_accepts_its_completions() {
     std::fs::write(&file, script).unwrap();
     // Source the script like a shell, then complete `classroom wa`.
     let ask = format!(
-        "source '{}'; COMP_WORDS=(classroom wa); COMP_CWORD=1; _classroom classroom wa classroom; echo \"${{COMPREPLY[@]}}\"",
+        "source '{}'; COMP_WORDS=(classroom wa); COMP_CWORD=1; _classroom classroom wa classroom; \
+         echo \"${{COMPREPLY[@]}}\"",
         file.display()
     );
     let output = Command::new("bash").args(["-c", &ask]).output().unwrap();

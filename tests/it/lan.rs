@@ -119,8 +119,8 @@ fn a_student_has_a_picture_soon_after_a_dead_line_however_long_it_was_dead() {
     });
 }
 
-/// A tunnel on the path has a smaller MTU than media packets need, and the teacher's program knows nothing of it. On IPv4
-/// the router fragments the packets, on IPv6 the teacher's kernel.
+/// A tunnel on the path has a smaller MTU than media packets need, and the teacher's program knows nothing of it. On
+/// IPv4 the router fragments the packets, on IPv6 the teacher's kernel.
 #[test]
 fn a_student_behind_a_tunnel_with_a_small_mtu_gets_pictures() {
     if !has_lan("a_student_behind_a_tunnel_with_a_small_mtu_gets_pictures") {

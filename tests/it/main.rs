@@ -32,6 +32,9 @@ mod lab;
 // The SFU and its viewers on loopback.
 mod peer;
 
+// Answers to offers on loopback.
+mod answers;
+
 // The students of `classroom bench` on loopback.
 mod crowd;
 

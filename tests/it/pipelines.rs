@@ -1,7 +1,6 @@
 //! The pipelines with real media: capture, packets, render, with a simulated network.
 
 use std::path::PathBuf;
-use std::process::Command;
 use std::time::Duration;
 
 use classroom::media::{
@@ -10,7 +9,7 @@ use classroom::media::{
 };
 use classroom::rtp::{Codec, Latency, Track};
 
-use self::bed::{Carry, Lecture, folder, format_of, until};
+use self::bed::{Carry, Lecture, folder, format_of, in_process, until};
 use self::files::decode;
 use self::pixels::Pixels;
 use crate::support::{Display, has_tools};
@@ -390,18 +389,6 @@ fn a_truncated_file_is_played_to_its_end() {
         |event: &CaptureEvent| matches!(event, CaptureEvent::Eos | CaptureEvent::Error(MediaError::File { .. }));
     assert!(ended(&lecture.until_captured()));
     lecture.finish();
-}
-
-/// Runs one test of this file in a new process, because `$DISPLAY` can't be set safely in a process with threads.
-fn in_process(test: &str, environment: &[(&str, &str)]) {
-    let output = Command::new(std::env::current_exe().unwrap())
-        .args([&format!("pipelines::{test}"), "--exact", "--ignored", "--nocapture"])
-        .env_remove("WAYLAND_DISPLAY")
-        .envs(environment.iter().copied())
-        .output()
-        .unwrap();
-    let text = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{text}");
 }
 
 #[test]

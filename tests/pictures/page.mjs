@@ -1,6 +1,7 @@
 #!/usr/bin/env node
-// Makes the pictures of the page for README.md, one that stands and one that moves, from the real program: a lecture file with a slide and a voice, a drawn
-// camera, chat and raised hands. Needs what `bin/setup --test` installs, and a release build.
+// Makes the pictures of the page for README.md, a still one and an animation, from the real program: a lecture file
+// with a slide and a voice, a drawn camera, chat and raised hands. Needs what `bin/setup --test` installs, and a release
+// build.
 //
 //   node tests/pictures/page.mjs [path of the classroom program]
 
@@ -46,7 +47,9 @@ function run(given, isReady) {
     child.stdin.write(`${text}\n`);
     if (!text.startsWith('/')) await wait((event) => event.event === 'chat' && event.text === text);
   };
-  const failed = new Promise((_, fail) => child.on('exit', (code) => code && fail(new Error(`${given[0]} ended with ${code}`))));
+  const failed = new Promise((_, fail) => {
+    child.on('exit', (code) => code && fail(new Error(`${given[0]} ended with ${code}`)));
+  });
   return Promise.race([wait(isReady), failed]).then(() => ({ wait, says }));
 }
 
@@ -72,12 +75,15 @@ filesrc location=${work}/camera.png ! pngdec ! videoconvert ! imagefreeze is-liv
   ! rtph264pay config-interval=0 aggregate-mode=zero-latency mtu=1200 ! appsink name=camera
 `;
 
-const gst = (graph) => execFileSync('gst-launch-1.0', ['--quiet', ...graph.trim().split(/\s+/)], { stdio: ['ignore', 'ignore', 'inherit'] });
+const gst = (graph) => execFileSync('gst-launch-1.0', ['--quiet', ...graph.trim().split(/\s+/)], {
+  stdio: ['ignore', 'ignore', 'inherit'],
+});
 
 try {
   // The lecture: a slide and a voice, in a file.
   await draw('slide', 'camera');
-  execFileSync('espeak-ng', ['-w', `${work}/voice.wav`, 'A vector that keeps its direction is an eigenvector. '.repeat(16)]);
+  const speech = 'A vector that keeps its direction is an eigenvector. '.repeat(16);
+  execFileSync('espeak-ng', ['-w', `${work}/voice.wav`, speech]);
   gst(`filesrc location=${work}/slide.png ! pngdec ! videoconvert ! imagefreeze num-buffers=900 !
     video/x-raw,format=I420,framerate=15/1 ! x264enc pass=quant quantizer=18 key-int-max=30 ! h264parse ! queue ! out.
     filesrc location=${work}/voice.wav ! wavparse ! audioconvert ! audioresample ! opusenc ! queue ! out.
@@ -91,8 +97,10 @@ try {
     (event) => event.event === 'joined',
   );
   const students = {};
-  for (const [user, nickname] of [['1001', 'Anna'], ['1002', '王小明'], ['1003', 'Ben'], ['1004', 'Chidi'], ['1005', 'Elif']]) {
-    const given = ['watch', '--room', '10013', '--user', user, '--nickname', nickname, '--server', server, '--sink', 'null'];
+  const class_ = { 1001: 'Anna', 1002: '王小明', 1003: 'Ben', 1004: 'Chidi', 1005: 'Elif' };
+  for (const [user, nickname] of Object.entries(class_)) {
+    const given = ['watch', '--room', '10013', '--user', user, '--nickname', nickname];
+    given.push('--server', server, '--sink', 'null');
     students[nickname] = await run(given, (event) => event.event === 'first-frame');
   }
   const context = await browser.context({ width: 1360, height: 672 });
@@ -141,9 +149,12 @@ try {
   await page.waitForFunction(() => document.querySelector('#camera').getAnimations().length === 0);
   await page.screenshot({ path: path.join(here, 'page.png') });
   await frame();
-  execFileSync('convert', ['-delay', '110', ...frames, '-resize', '900x', '-dither', 'None', '-colors', '128', '-layers', 'optimize',
-    '-loop', '0', path.join(here, 'lecture.gif')]);
-  for (const made of ['page.png', 'lecture.gif']) console.log(`made ${path.relative(process.cwd(), path.join(here, made))}`);
+  const colours = ['-dither', 'None', '-colors', '128'];
+  execFileSync('convert', ['-delay', '110', ...frames, '-resize', '900x', ...colours, '-layers', 'optimize', '-loop', '0',
+    path.join(here, 'lecture.gif')]);
+  for (const made of ['page.png', 'lecture.gif']) {
+    console.log(`made ${path.relative(process.cwd(), path.join(here, made))}`);
+  }
 } finally {
   for (const child of children) child.kill();
   await browser.close();

@@ -1,7 +1,7 @@
 """A WHEP player that is not ours: aiortc. Plays, looks at what it gets, says goodbye.
 
-player.py URL SECONDS: one JSON object a line on stdout: {"event": "answered"}, {"event": "playing"} at the first picture,
-{"event": "played"} with what was seen and heard, {"event": "deleted"}.
+player.py URL SECONDS prints one JSON object a line on stdout: {"event": "answered"}, {"event": "playing"} at the first
+frame, {"event": "played"} with what was seen and heard, {"event": "deleted"}.
 """
 
 import asyncio

@@ -74,8 +74,8 @@ impl Session<'_> {
         Ok(())
     }
 
-    /// The addresses to bind. `0.0.0.0` and `[::]` stand for every interface. Loopback comes first if the server is on this
-    /// computer, which may have no other address.
+    /// The addresses to bind. `0.0.0.0` and `[::]` stand for every interface. Loopback comes first if the server is on
+    /// this computer, which may have no other address.
     fn bind_addresses(&self) -> Vec<String> {
         let host = self.server.as_ref().map_or("", ServerUrl::host);
         let address: Option<IpAddr> = host.parse().ok();

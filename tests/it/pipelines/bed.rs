@@ -1,6 +1,7 @@
 //! A teacher and a student in one process, with a simulated network between them.
 
 use std::path::Path;
+use std::process::Command;
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -232,4 +233,16 @@ fn sender_report(ssrc: u32, timestamp: u32, captured: Instant) -> Vec<u8> {
     report.extend(ssrc.to_be_bytes());
     report.extend([1, 4, b't', b'e', b's', b't', 0, 0]);
     report
+}
+
+/// Runs one test of this file in a new process, because `$DISPLAY` can't be set safely in a process with threads.
+pub fn in_process(test: &str, environment: &[(&str, &str)]) {
+    let output = Command::new(std::env::current_exe().unwrap())
+        .args([&format!("pipelines::{test}"), "--exact", "--ignored", "--nocapture"])
+        .env_remove("WAYLAND_DISPLAY")
+        .envs(environment.iter().copied())
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{text}");
 }

@@ -47,7 +47,11 @@ impl Receiver {
                 event = events.recv() => match event {
                     Some(ViewerEvent::Connected) => break,
                     Some(ViewerEvent::Candidate(c)) => {
-                        let candidate = IceCandidate { candidate: c.candidate, sdp_mid: c.sdp_mid, ..IceCandidate::default() };
+                        let candidate = IceCandidate {
+                            candidate: c.candidate,
+                            sdp_mid: c.sdp_mid,
+                            ..IceCandidate::default()
+                        };
                         client.send(ClientMessage::Candidate { target_uid: teacher.clone(), candidate }).unwrap();
                     }
                     Some(ViewerEvent::BeginningMissed(track)) => viewer.request_key_frame(track).await,
