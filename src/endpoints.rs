@@ -31,7 +31,7 @@ pub(crate) fn announce_encodings(capture: &Capture, sfu: &Sfu) {
     sfu.encodings(capture.encodings());
 }
 
-/// Does what the SFU asks of the encoders. Gives back an event that is about something else.
+/// Does what the SFU asks of the encoders. Returns back an event that is about something else.
 pub(crate) fn serve_encoders(capture: &Capture, event: SfuEvent) -> Option<SfuEvent> {
     match event {
         SfuEvent::KeyFrameNeeded(encoding) => capture.request_key_frame(encoding),
@@ -101,7 +101,7 @@ impl RenderInput {
         }
     }
 
-    /// Gives access to the render, if one runs.
+    /// Returns access to the render, if one runs.
     pub(crate) fn with<T>(&self, look: impl FnOnce(&Render) -> T) -> Option<T> {
         match &*self.lock() {
             Stage::Running(render) => Some(look(render)),

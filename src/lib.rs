@@ -10,7 +10,7 @@
 //!
 //! ```text
 //! bin/classroom.rs                   | argv in, one error line and an exit code out
-//! commands                           | one file a verb: wiring
+//! commands                           | the verbs: each connects the adapters
 //! bench                              | what measures the product; only commands/bench.rs names it
 //! fuzz                               | what must hold for any bytes from the network; only fuzz/ and its tests call it
 //! cli                                | what was typed -> what it means
@@ -22,7 +22,7 @@
 //! congestion rtcp dtls               | what a path carries; feedback; what a peer may send in DTLS and SCTP
 //! rtp room                           | packets, frames, rings, subscriptions, jitter buffer; who may do what
 //! protocol                           | the words on the wire
-//! id expect suspension token_bucket  | names, expectations, whether this process stood still, rate limits
+//! id expect suspension token_bucket  | names, expectations, suspension of this process, rate limits
 //! ```
 //!
 //! # A lecture, end to end
@@ -50,11 +50,11 @@
 //! - Media never waits: every queue between capture and socket is bounded, and what does not fit is dropped for one
 //!   student up to the next key frame.
 //! - Signalling may come and go while media flows: only a student's own goodbye, or the silence of its media, ends it.
-//! - What is sent to one student does not depend on how another one fares, but for key frames within budgets.
+//! - What is sent to one student does not depend on how another one fares, except for key frames within budgets.
 //! - Under one key an SSRC is sealed by exactly one side, the core or the SFU (`srtp::seal`).
 //! - A source address proves nothing: a sealed packet goes to every student that may have sent it, and counts for the
 //!   one that can open it (`sfu::addresses`).
-//! - A pause of this process is nobody's bad line ([`suspension`]).
+//! - A suspension of this process is never taken for a bad network ([`suspension`]).
 //! - Names in chat come from signalling, not from who speaks.
 //! - What comes from the network is parsed into types at the border, or refused with a stable code.
 //! - The library reads of a student's DTLS and SCTP only what costs it little (`dtls::records`, `dtls::sctp`),

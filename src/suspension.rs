@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use rustix::time::{ClockId, clock_gettime};
 
 /// The shortest pause. A shorter one is a busy computer.
-const LEAST: Duration = Duration::from_millis(300);
+pub const SHORTEST: Duration = Duration::from_millis(300);
 
 /// The interval between the beats of a [`Heart`].
 const EVERY: Duration = Duration::from_millis(50);
@@ -41,7 +41,7 @@ impl Pulse {
     fn beat_at(&mut self, now: Instant, boot: Duration) -> Option<Pause> {
         let (from, boot_before) = self.last.replace((now, boot))?;
         let lasted = now.saturating_duration_since(from).max(boot.saturating_sub(boot_before));
-        (lasted >= LEAST).then_some(Pause { from, to: now, lasted })
+        (lasted >= SHORTEST).then_some(Pause { from, to: now, lasted })
     }
 }
 

@@ -32,7 +32,7 @@ impl StudentProcess {
             .kill_on_drop(true)
             .spawn()
             .context("can't start the process of the students")?;
-        let (stdin, stdout) = child.stdin.take().zip(child.stdout.take()).context("students without pipes")?;
+        let (stdin, stdout) = child.stdin.take().zip(child.stdout.take()).context("no pipes to the students")?;
         let mut process = Self { child, stdin, lines: BufReader::new(stdout).lines() };
         process.say(join).await?;
         Ok(process)
@@ -42,7 +42,7 @@ impl StudentProcess {
     pub(super) async fn say(&mut self, message: &ToStudents) -> anyhow::Result<()> {
         let mut line = serde_json::to_string(message)?;
         line.push('\n');
-        self.stdin.write_all(line.as_bytes()).await.context("the process of the students does not listen")
+        self.stdin.write_all(line.as_bytes()).await.context("can't write to the process of the students")
     }
 
     /// The next message. Cancelling loses nothing.

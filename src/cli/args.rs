@@ -59,7 +59,7 @@ pub(super) enum TypedVerb {
     #[command(after_help = "Examples:
   classroom demo                                run until Ctrl-C
   classroom demo --for 10s                      run for ten seconds, then print a summary
-  classroom demo --file lecture.mp4 --loop      teach your own file")]
+  classroom demo --file lecture.mp4 --loop      play your own file")]
     Demo(TypedDemo),
 
     /// Teach: send the screen, the camera and the microphone to every student of a room
@@ -165,7 +165,7 @@ pub(super) struct TypedFiles {
 
 #[derive(Debug, Args)]
 pub(super) struct TypedDemo {
-    /// Teach this file instead of the sample lecture; repeat the flag to play several files
+    /// Play this file instead of the sample lecture; repeat the flag to play several files
     #[arg(long, value_name = "PATH", help_heading = "Sources")]
     pub(super) file: Vec<PathBuf>,
 
@@ -303,15 +303,15 @@ pub(super) struct TypedTeach {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Sources")]
 pub(super) struct TypedSources {
-    /// Teach the screen, for example --screen or --screen=:1
+    /// Send the screen, for example --screen or --screen=:1
     #[arg(long, value_name = "DISPLAY", num_args = 0..=1, require_equals = true)]
     pub(super) screen: Option<Option<String>>,
 
-    /// Teach the camera, for example --camera or --camera=/dev/video2
+    /// Send the camera, for example --camera or --camera=/dev/video2
     #[arg(long, value_name = "DEVICE", num_args = 0..=1, require_equals = true)]
     pub(super) camera: Option<Option<String>>,
 
-    /// Teach the microphone, for example --mic or --mic=hw:1
+    /// Send the microphone, for example --mic or --mic=hw:1
     #[arg(long, value_name = "DEVICE", num_args = 0..=1, require_equals = true)]
     pub(super) mic: Option<Option<String>>,
 
@@ -319,7 +319,7 @@ pub(super) struct TypedSources {
     #[arg(long, hide_short_help = true)]
     pub(super) no_audio: bool,
 
-    /// Teach a video, picture or sound file; repeat the flag to play a list
+    /// Play a video, picture or sound file; repeat the flag to play a list
     #[arg(long, value_name = "PATH")]
     pub(super) file: Vec<PathBuf>,
 
@@ -331,7 +331,7 @@ pub(super) struct TypedSources {
     #[arg(long, value_name = "DURATION", value_parser = values::duration, hide_short_help = true)]
     pub(super) still: Option<Duration>,
 
-    /// Teach a test picture with a running clock, and a tone
+    /// Send a test picture with a running clock, and a tone
     #[arg(long, hide_short_help = true)]
     pub(super) test: bool,
 

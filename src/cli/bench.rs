@@ -1,4 +1,4 @@
-//! The flags of `classroom bench`, and what it gets. A bad network or `--glass` choose the video bench.
+//! The flags of `classroom bench`, and what it gets. A bad network or `--glass` selects the video bench.
 
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -145,11 +145,11 @@ pub(super) struct TypedNetwork {
     #[arg(long, value_name = "DURATION", value_parser = values::network_delay)]
     pub(super) rtt: Option<Duration>,
 
-    /// Delay packets by up to this much more each way, in order
+    /// Add a random delay up to this, each way, without reordering
     #[arg(long, value_name = "DURATION", value_parser = values::network_delay, hide_short_help = true)]
     pub(super) jitter: Option<Duration>,
 
-    /// Let later packets overtake this share of the packets
+    /// Reorder this share of the packets: later ones overtake them
     #[arg(long, value_name = "PERCENT", value_parser = values::percent, hide_short_help = true)]
     pub(super) reorder: Option<f64>,
 
@@ -157,11 +157,11 @@ pub(super) struct TypedNetwork {
     #[arg(long, value_name = "RATE", value_parser = values::line_rate)]
     pub(super) rate: Option<u32>,
 
-    /// The line is fast until this time
+    /// Limit the rate from this time on [default: from the start]
     #[arg(long, value_name = "DURATION", value_parser = values::duration, hide_short_help = true)]
     pub(super) rate_from: Option<Duration>,
 
-    /// The line is fast again after this time
+    /// Lift the limit at this time [default: never]
     #[arg(long, value_name = "DURATION", value_parser = values::duration, hide_short_help = true)]
     pub(super) rate_until: Option<Duration>,
 
@@ -182,11 +182,11 @@ pub(super) struct TypedNetwork {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Pictures")]
 pub(super) struct TypedPictures {
-    /// Measure how old pictures are when they have been decoded, on a clean link unless told otherwise
+    /// Measure the delay from capture to decoding; the network is perfect unless other flags make it bad
     #[arg(long, hide_short_help = true)]
     pub(super) glass: bool,
 
-    /// The jitter buffer of the students in milliseconds, as in watch [default: 80]
+    /// The jitter buffer of the students in milliseconds, as in watch [default: auto]
     #[arg(long, value_name = "MS", value_parser = values::latency, hide_short_help = true)]
     pub(super) latency: Option<Latency>,
 
@@ -206,7 +206,7 @@ pub(super) struct TypedPictures {
     #[arg(long, value_name = "WxH", hide_short_help = true)]
     pub(super) size: Option<Size>,
 
-    /// Teach this file, over and over, instead of the built-in lecture
+    /// Play this file in a loop instead of the built-in lecture
     #[arg(long, value_name = "PATH", hide_short_help = true)]
     pub(super) file: Option<PathBuf>,
 

@@ -1,4 +1,4 @@
-//! One file per verb, named like the verb. The files connect the adapters; decisions are made elsewhere.
+//! The verbs: what each connects and when it ends. What several verbs share has a file of its own.
 
 mod bench;
 mod chat_commands;
@@ -74,7 +74,7 @@ pub async fn run(cli: Cli) -> Result<(), Failure> {
     result
 }
 
-/// Runs a verb. Gives the reason of the end for verbs that run until something ends them, and every failure.
+/// Runs a verb. Returns the reason of the end for verbs that run until something ends them, and every failure.
 async fn run_verb(command: Command, output: Output, reporter: &Reporter) -> Option<Result<EndReason, Failure>> {
     let ended = match command {
         Command::Demo(demo) => return Some(demo::run(demo, output, reporter).await),
@@ -100,7 +100,7 @@ async fn run_verb(command: Command, output: Output, reporter: &Reporter) -> Opti
     ended.err().map(Err)
 }
 
-/// Gives a signalling error its exit code.
+/// Returns a signalling error its exit code.
 fn signal_failure(error: SignalError) -> Failure {
     let exit = match &error {
         SignalError::Unreachable { .. } | SignalError::NotAServer { .. } => Exit::ServerUnreachable,

@@ -83,7 +83,7 @@ impl Adaptation {
         }
     }
 
-    /// The connection stands. Gives whether video begins at once; with `probes_first` it waits for a startup probe.
+    /// The peer is connected. Returns whether video begins at once; with `probes_first` it waits for a startup probe.
     pub(crate) fn start(&mut self, now: Instant, probes_first: bool) -> bool {
         self.startup = probes_first.then(|| StartupProbe::new(now));
         !probes_first
@@ -105,7 +105,7 @@ impl Adaptation {
         self.startup.as_mut()?.wants_first_probe().then_some(Probe::FIRST)
     }
 
-    /// Other encodings can be had; [`adapt`](Self::adapt) tells what comes of it.
+    /// Other encodings are available now; [`adapt`](Self::adapt) takes them into account.
     pub(crate) fn offer(&mut self, offered: Offered) {
         self.selection.offer(offered);
     }
@@ -169,7 +169,7 @@ impl Adaptation {
         Change { layers, is_urgent, reason: self.reason.filter(|_| has_less), estimate_kbps }
     }
 
-    /// The peer misses a packet (NACK). Gives what `find` found of it and in how many copies it is sent again; none
+    /// The peer misses a packet (NACK). Returns what `find` found of it and in how many copies it is sent again; none
     /// where that is beyond the budget, or where a copy may still be on its way.
     ///
     /// `find` looks the packet up and is called only within the budget: one datagram may ask for thousands of packets.
@@ -201,7 +201,7 @@ impl Adaptation {
         self.selection.estimate().on_report(now, fraction_lost, round_trip);
     }
 
-    /// The peer can't decode this tier of a track (PLI, FIR): whether its budget allows to begin anew.
+    /// The peer can't decode this tier of a track (PLI, FIR): whether its budget allows a restart from a key frame.
     pub(crate) fn may_restart(&mut self, now: Instant, tier: Tier) -> bool {
         self.key_frames.may_restart(now, tier)
     }

@@ -14,7 +14,7 @@ const REORDERING: u64 = 120_000;
 /// No feedback for this time and a round trip is silence, in microseconds: half a second of nothing changes nothing.
 const SILENCE: u64 = 700_000;
 
-/// Three lost feedbacks are not silence yet. Browsers send one every 50 to 250 ms.
+/// Three lost feedback packets are not silence. Browsers send one every 50 to 250 ms.
 const SILENT_FEEDBACKS: u64 = 4;
 
 /// The longest feedback interval that counts, in microseconds.

@@ -99,7 +99,7 @@ impl KeyFrameRecovery {
         self.budget.on_layer_change();
     }
 
-    /// The peer can't decode (PLI, FIR): whether it may begin anew.
+    /// The peer can't decode (PLI, FIR): whether it may restart from a key frame.
     pub(super) fn may_restart(&mut self, now: Instant, tier: Tier) -> bool {
         self.budget.wants(now, tier)
     }
@@ -140,7 +140,7 @@ mod tests {
     const SCREEN: Encoding = Encoding { track: Track::Screen, tier: Tier::Full, codec: Codec::Vp8 };
 
     /// Looks at one peer 50 times a second for a minute. Each key frame that is requested is there 100 ms later, and
-    /// the video breaks again after so many milliseconds. Gives the times of the requests, in milliseconds.
+    /// the video breaks again after so many milliseconds. Returns the times of the requests, in milliseconds.
     fn asked(recovery: &mut KeyFrameRecovery, began: Instant, breaks_after: u64) -> Vec<u64> {
         let (mut awaits_since, mut key) = (Some(0), None);
         let mut all = Vec::new();

@@ -191,7 +191,7 @@ mod tests {
 
     use super::*;
 
-    /// Sends clusters of `packets` packets each, a frame apart, over a link of this rate and jitter; gives the
+    /// Sends clusters of `packets` packets each, a frame apart, over a link of this rate and jitter; returns the
     /// capacity.
     fn measured(clusters: u64, packets: u64, bytes: u32, rate: u64, jitter: i64) -> Option<u32> {
         let (mut all, mut rng) = (ProbeClusters::default(), StdRng::seed_from_u64(3));

@@ -27,8 +27,8 @@ const MUCH_LOSS: f32 = 0.08;
 /// What one peer can save up of the class's retransmissions.
 const BURST_OF_CLASS: f32 = 50.0;
 
-/// Retransmissions beyond their own for all peers together, per packet that leaves: the most by which NACKs can raise
-/// the total.
+/// Retransmissions beyond their own for all peers together, per packet that leaves. With [`SHARE`], NACKs can raise
+/// the total by a fifth.
 const CLASS_SHARE: f32 = 0.05;
 
 /// What the class can save up: enough for four peers at once.

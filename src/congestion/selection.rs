@@ -90,7 +90,7 @@ const SECOND_PROBE: Duration = Duration::from_millis(400);
 /// No probe is sent where the frames of this time were clusters enough.
 const CLUSTERS_TELL_FOR: Duration = Duration::from_secs(2);
 
-/// Trouble does not count for so long after this process stood still: what waited leaves as a burst, and the feedback
+/// Trouble does not count for this long after a suspension of this process: what waited leaves as a burst, and feedback
 /// that waited is read at once.
 const RECOVERS_WITHIN: Duration = Duration::from_secs(1);
 

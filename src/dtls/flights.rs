@@ -56,7 +56,7 @@ impl Handshake {
         datagram.first().is_some_and(|first| (20..=63).contains(first))
     }
 
-    /// The core writes a DTLS datagram. Gives whether to send it.
+    /// The core writes a DTLS datagram. Returns whether to send it.
     pub(crate) fn on_send(&mut self, now: Instant, from: SocketAddr, to: SocketAddr, datagram: &[u8]) -> bool {
         if self.over || !matches!(datagram.first(), Some(&(HANDSHAKE | CHANGE_CIPHER_SPEC))) {
             return true;

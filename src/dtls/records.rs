@@ -126,7 +126,7 @@ pub(crate) enum Sealed {
 }
 
 impl Sealed {
-    /// Of a record of DTLS 1.2. None for alerts and for what is no record: RTP and RTCP begin with the bits 10.
+    /// Of a record of DTLS 1.2. None for alerts and for what is not a record: RTP and RTCP begin with the bits 10.
     pub(crate) fn of(authenticated: &[u8]) -> Option<Self> {
         let record: &[u8; RECORD_HEADER] = authenticated.try_into().ok()?;
         match record[8..11] {

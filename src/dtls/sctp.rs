@@ -76,7 +76,7 @@ pub(crate) enum Violation {
     #[error("fragments out of order")]
     Order,
     /// A message that is too long or has too many fragments.
-    #[error("a message without an end")]
+    #[error("a message that is too long")]
     Message,
 }
 

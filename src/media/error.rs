@@ -12,7 +12,7 @@ use gstreamer::prelude::*;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum MediaError {
     /// No source was named, and none was found.
-    #[error("there is nothing to capture: {}; give --file PATH or --test", looked_for.join(", "))]
+    #[error("there is nothing to capture (looked for {}); give --file PATH or --test", looked_for.join(", "))]
     NothingToCapture {
         /// What was looked for and why it was not found, for the user.
         looked_for: Vec<String>,

@@ -93,7 +93,7 @@ impl AddressTable {
         }
     }
 
-    /// An authentic check of this peer came from the address. Gives whether the peer has a claim on it now.
+    /// An authentic check of this peer came from the address. Returns whether the peer has a claim on it now.
     pub(super) fn claim(&mut self, now: Instant, from: SocketAddr, peer: PeerId) -> bool {
         if self.is_claimed_by(now, from, peer) {
             return true;

@@ -42,7 +42,7 @@ pub(super) enum Command {
     /// Keeps the thread busy until the other end is gone.
     #[cfg(test)]
     Stall(std::sync::mpsc::Receiver<()>),
-    /// Lets each receive of the socket fail with this `errno`, until it is bound anew.
+    /// Lets each receive of the socket fail with this `errno`, until the socket is reopened.
     #[cfg(test)]
     FailReceives(i32),
 }
@@ -67,7 +67,6 @@ impl Entry for Command {
                 | Command::Tell { user: of, .. }
                 | Command::Remove { user: of },
             ) => user == of,
-            (Command::Encodings(_), Command::Encodings(_)) => true,
             // The end must not wait for what is of no use then.
             (Command::Close(_), older) => older.kind() != Kind::Control,
             _ => false,

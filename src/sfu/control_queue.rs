@@ -189,9 +189,12 @@ impl<T> ControlReceiver<T> {
 
 impl<T> Drop for ControlReceiver<T> {
     fn drop(&mut self) {
-        // Replies that are waited for end with the entries.
-        let left = std::mem::take(&mut self.0.lock().waiting);
-        self.0.close();
+        // Replies that are waited for end with the entries, and no entry may follow them.
+        let left = {
+            let mut state = self.0.lock();
+            state.is_closed = true;
+            std::mem::take(&mut state.waiting)
+        };
         drop(left);
     }
 }

@@ -56,7 +56,7 @@ impl ActiveEncodings {
         Self { peers: (0..workers).map(|_| PerEncoding::default()).collect(), state, always, announced }
     }
 
-    /// So many peers of a worker need an encoding.
+    /// Sets how many peers of a worker need an encoding.
     pub(super) fn set_peers(&mut self, worker: usize, encoding: Encoding, peers: usize) {
         self.peers[worker][encoding] = peers;
         if peers > 0 {

@@ -87,7 +87,7 @@ pub struct SfuStats {
     pub calls: u64,
     /// Packets that the kernel refused.
     pub refused: u64,
-    /// Frames that were dropped, summed over all students, those included that are gone.
+    /// Frames that were dropped, summed over all students, including those that have left.
     pub dropped: u64,
     /// Frames that came, by encoding.
     pub frames: HashMap<Encoding, u64>,
@@ -102,7 +102,7 @@ pub struct SfuStats {
     pub send_delay: Delays,
     /// The same of audio alone, which goes before video.
     pub sound_delay: Delays,
-    /// How many students get each encoding, those left out that nobody gets.
+    /// How many students get each encoding; encodings that nobody gets are left out.
     pub watched: Vec<(Encoding, usize)>,
     /// Students whose packets the library seals, at five times the cost, because their key is not known.
     pub sealed_by_core: usize,
@@ -110,7 +110,7 @@ pub struct SfuStats {
     pub checks_left_out: u64,
     /// Each student that is connected.
     pub peers: Vec<(UserId, PeerStats)>,
-    /// Counters summed over all students, those included that are gone.
+    /// Counters summed over all students, including those that have left.
     pub totals: PeerTotals,
 }
 

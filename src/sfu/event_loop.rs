@@ -7,12 +7,17 @@ use std::time::{Duration, Instant};
 
 use tokio::time::MissedTickBehavior;
 
-/// How often timers are looked at. The core wants to be woken every 50 ms while it connects and 200 ms later.
+use crate::suspension;
+
+/// How often timers are looked at. The core wants to be woken every 50 ms while it connects, then every 200 ms.
 pub(super) const TICK: Duration = Duration::from_millis(5);
 
 /// How long a round sends media, and how long it reads datagrams. A key frame of 100 kB for 1,000 students takes 150
 /// ms, audio and feedback can't wait that long.
 const SLICE: Duration = Duration::from_millis(4);
+
+/// How much before their time timers may run. The runtime's clock has a resolution of a millisecond.
+const EARLY: Duration = Duration::from_millis(1);
 
 /// Commands of a round: an offer costs half a millisecond.
 const COMMANDS: usize = 8;
@@ -26,6 +31,9 @@ pub(super) enum Next {
 
 /// The work of one thread. What a step leaves undone waits for the next round.
 pub(super) trait Work {
+    /// Notices that this process was suspended, before anything that waited meanwhile is judged.
+    fn notice_suspension(&mut self);
+
     /// Takes frames and sends them, for about this long.
     fn media(&mut self, slice: Duration);
 
@@ -41,7 +49,7 @@ pub(super) trait Work {
     /// Whether another round would find something to do now.
     fn has_work(&self) -> bool;
 
-    /// Waits until that is so. May be dropped at any time.
+    /// Waits until there is something to do. Cancel-safe.
     async fn wait(&mut self);
 }
 
@@ -64,11 +72,15 @@ pub(super) async fn run(work: &mut impl Work) {
 }
 
 fn round(work: &mut impl Work, timers_ran: &mut Instant) -> Next {
+    if timers_ran.elapsed() >= suspension::SHORTEST {
+        work.notice_suspension();
+    }
     work.media(SLICE);
     if work.datagrams(SLICE) == Next::End || work.commands(COMMANDS) == Next::End {
         return Next::End;
     }
-    if timers_ran.elapsed() >= TICK {
+    // The tick that ends a wait comes up to a millisecond late, and the next one must not be too early for it.
+    if timers_ran.elapsed() + EARLY >= TICK {
         *timers_ran = Instant::now();
         work.timers();
     }
@@ -92,11 +104,16 @@ mod tests {
     struct Flooded {
         rounds: usize,
         done: Counts,
+        suspensions: usize,
         /// After each round.
         log: Vec<Counts>,
     }
 
     impl Work for Flooded {
+        fn notice_suspension(&mut self) {
+            self.suspensions += 1;
+        }
+
         fn media(&mut self, slice: Duration) {
             assert_eq!(slice, SLICE);
             self.done.frames += 1;
@@ -129,9 +146,19 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_round_after_a_suspension_begins_with_noticing_it() {
+        let mut work = Flooded { rounds: 9, done: Counts::default(), suspensions: 0, log: Vec::new() };
+        let mut timers_ran = Instant::now().checked_sub(suspension::SHORTEST).unwrap();
+        round(&mut work, &mut timers_ran);
+        assert_eq!((work.suspensions, work.done.timers), (1, 1));
+        round(&mut work, &mut timers_ran);
+        assert_eq!(work.suspensions, 1, "timers have run since");
+    }
+
     #[tokio::test]
     async fn no_kind_of_work_starves_another() {
-        let mut work = Flooded { rounds: 20, done: Counts::default(), log: Vec::new() };
+        let mut work = Flooded { rounds: 20, done: Counts::default(), suspensions: 0, log: Vec::new() };
         run(&mut work).await;
         for (n, done) in work.log.iter().enumerate() {
             let round = n + 1;

@@ -31,6 +31,11 @@ impl EventQueue {
         }
     }
 
+    /// Whether no event waits.
+    pub(super) fn is_empty(&self) -> bool {
+        self.waiting.is_empty()
+    }
+
     /// Sends an event if there is room for it, and otherwise gives it back. Events that wait go first.
     pub(super) fn try_push(&mut self, event: SfuEvent) -> Option<SfuEvent> {
         self.flush();

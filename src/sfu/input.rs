@@ -18,7 +18,7 @@ pub(super) struct Pushed {
     pub(super) after_gap: bool,
 }
 
-/// The encodings that have lost a frame of which the SFU does not know yet.
+/// Encodings that have lost a frame, which the SFU has not been told yet.
 pub(super) type Gaps = PerEncoding<AtomicBool>;
 
 /// The way into the SFU for frames; cheap to clone, never blocks.

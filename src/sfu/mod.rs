@@ -139,7 +139,7 @@ impl Sfu {
         self.send(Command::TellAll { text: text.into() });
     }
 
-    /// From now on only these encodings can be had, of those that it began with.
+    /// From now on only these of the configured encodings are available.
     pub fn encodings(&self, encodings: Vec<Encoding>) {
         self.send(Command::Encodings(encodings));
     }
@@ -174,7 +174,7 @@ impl Sfu {
         }
     }
 
-    /// Gives false where the SFU has ended, or an offer or a candidate is refused, as there is a flood of them.
+    /// Returns false if the SFU has ended, or if an offer or a candidate is refused because too many are waiting.
     fn send(&self, command: Command) -> bool {
         self.commands.push(command)
     }

@@ -40,7 +40,7 @@ const CONNECT_WITHIN: Duration = Duration::from_secs(20);
 /// has no keys for them yet: it would lose the key frame, and half a second to ask for another.
 const START_DELAY: Duration = Duration::from_millis(15);
 
-/// After this process was suspended no timer runs for so long: what the student sent meanwhile waits in the socket and
+/// No timer runs for this long after a suspension of this process: what the student sent meanwhile is in the socket and
 /// is read first.
 const READ_FIRST: Duration = Duration::from_millis(500);
 
@@ -96,7 +96,7 @@ pub(super) enum Received {
     Nothing,
 }
 
-/// What the core had to say.
+/// What the core returned when it was polled.
 #[derive(Debug, Default)]
 pub(super) struct Polled {
     /// The connection was established just now.
@@ -122,7 +122,7 @@ enum Phase {
     Live,
 }
 
-/// In which of the worker's queues for video a peer stands; never in both.
+/// The worker's video queue that holds the peer; it is never in both.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum VideoQueue {
     /// In none: nothing is due.
@@ -149,7 +149,7 @@ pub(super) struct Peer {
     pub(super) video_queue: VideoQueue,
     /// Whether the peer stands in the worker's queue of peers with messages to send.
     pub(super) is_in_message_queue: bool,
-    /// ICE has not heard of the peer lately.
+    /// ICE is `disconnected`: nothing has come from the peer lately.
     is_disturbed: bool,
     pub(super) stats: PeerStats,
     /// Decides which tiers the peer gets, how fast, and what it may ask for again.
@@ -193,7 +193,7 @@ impl Peer {
         !matches!(self.phase, Phase::Connecting { .. })
     }
 
-    /// Whether the peer is connected and ICE has not heard of it lately.
+    /// Whether the connection is established but ICE is `disconnected`.
     pub(super) fn is_disturbed(&self) -> bool {
         self.is_disturbed
     }

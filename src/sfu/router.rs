@@ -1,7 +1,6 @@
 //! The SFU's thread: answers offers, receives datagrams and routes them to the peers' workers, and asks the encoders
 //! for key frames. The first worker shares this thread; others have threads of their own.
 
-use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -16,7 +15,7 @@ use super::candidates::Advertised;
 use super::command::Command;
 use super::config::{AnswerContext, SfuConfig, SfuError};
 use super::control_queue::ControlReceiver;
-use super::demux::{Datagram, classify};
+
 use super::encoders::ActiveEncodings;
 use super::event::{OfferRefusal, SfuEvent};
 use super::event_loop::{self, Next, Work};
@@ -25,7 +24,7 @@ use super::input::{Gaps, Pushed};
 use super::peer::{Departure, Peer};
 use super::peer_table::PeerTable;
 use super::stats::Collector;
-use super::stun::{StunClient, StunStep};
+use super::stun::StunClient;
 use super::threads::WorkerThread;
 use super::udp::{ReceiveErrors, UdpReceiver, UdpSender};
 use super::watchdog::caught;
@@ -36,6 +35,8 @@ use crate::protocol::VideoTrack;
 use crate::rtp::{Codec, Encoding, Frame, KeyFrameRequests, PerEncoding, Track};
 use crate::sdp::offer;
 use crate::token_bucket::TokenBucket;
+
+mod datagrams;
 
 /// The thread's ends of the queues.
 pub(super) struct Queues {
@@ -83,6 +84,10 @@ struct Router {
     lost_messages: TokenBucket,
     receiver: UdpReceiver,
     receive_errors: ReceiveErrors,
+    /// After an error, when to receive again: an error that stays must not keep the thread busy.
+    receive_again: Option<Instant>,
+    /// How often the socket was reopened since the last success.
+    rebinds: u32,
     /// Whether the last slice of datagrams ended before there were none.
     has_datagrams: bool,
     /// For requests to STUN servers.
@@ -92,7 +97,7 @@ struct Router {
     requests: PerEncoding<KeyFrameRequests>,
     /// Frames, key frames and bytes.
     counts: PerEncoding<(u64, u64, u64)>,
-    /// What can be had, as long as nothing of it has failed.
+    /// The encodings on offer: those of the configuration that have not failed.
     encodings: Vec<Encoding>,
     active: ActiveEncodings,
     own_worker: Worker,
@@ -102,6 +107,10 @@ struct Router {
 }
 
 impl Work for Router {
+    fn notice_suspension(&mut self) {
+        self.own_worker.notice_suspension();
+    }
+
     fn media(&mut self, slice: Duration) {
         let begun = Instant::now();
         while begun.elapsed() < slice {
@@ -111,26 +120,29 @@ impl Work for Router {
                 }
                 self.frame(pushed.frame);
             } else {
-                if self.own_worker.has_video() {
-                    self.own_worker.serve_newest();
-                }
-                return;
+                break;
             }
+        }
+        if self.own_worker.has_video() {
+            self.own_worker.serve_newest();
         }
     }
 
     fn datagrams(&mut self, slice: Duration) -> Next {
         let begun = Instant::now();
-        self.has_datagrams = true;
+        self.has_datagrams = self.receive_again.is_none_or(|at| at <= begun);
         while self.has_datagrams && begun.elapsed() < slice {
             let mut batch: Vec<(SocketAddr, SocketAddr, BytesMut)> = Vec::new();
             let now = Instant::now();
             match self.receiver.receive(|at, from, bytes| batch.push((at, from, bytes.into()))) {
                 Ok(more) => {
                     self.receive_errors.on_success();
-                    self.has_datagrams = more;
+                    (self.has_datagrams, self.receive_again, self.rebinds) = (more, None, 0);
                 }
-                Err(error) => return self.on_receive_error(now, &error),
+                Err(error) => {
+                    (self.has_datagrams, self.receive_again) = (false, Some(now + event_loop::TICK));
+                    return self.on_receive_error(now, &error);
+                }
             }
             batch.into_iter().for_each(|(at, from, bytes)| self.datagram(now, at, from, bytes));
         }
@@ -153,9 +165,15 @@ impl Work for Router {
     }
 
     fn timers(&mut self) {
-        // Else the next frame tells.
+        // Otherwise the next frame carries the gap.
         if self.frames.is_empty() {
             self.look_for_gaps();
+        }
+        for track in [Track::Screen, Track::Camera] {
+            let told = self.workers.iter_mut().filter_map(|worker| worker.tell_gap(track).then_some(())).count();
+            if told > 0 {
+                self.want_key_frames(track);
+            }
         }
         self.events.flush();
         self.own_worker.tick();
@@ -185,6 +203,7 @@ impl Work for Router {
     }
 
     async fn wait(&mut self) {
+        let receives = self.receive_again.is_none();
         tokio::select! {
             frame = self.frames.recv() => match frame {
                 Some(pushed) => self.next_frame = Some(pushed),
@@ -193,7 +212,7 @@ impl Work for Router {
             Some(report) = self.reports.recv() => self.on_report(report),
             () = self.commands.ready() => {}
             // An error comes again when the socket is read.
-            _ = self.receiver.readable() => {}
+            _ = self.receiver.readable(), if receives => {}
         }
     }
 }
@@ -229,6 +248,8 @@ impl Router {
             advertised: Advertised::new(receiver.local(), &config.advertise),
             receiver,
             receive_errors: ReceiveErrors::default(),
+            receive_again: None,
+            rebinds: 0,
             has_datagrams: false,
             stun,
             requests: PerEncoding::default(),
@@ -271,7 +292,12 @@ impl Router {
 
     fn on_report(&mut self, report: WorkerReport) {
         match report {
-            WorkerReport::Gone(id) => self.peers.remove(id),
+            // Silent if the peer was replaced or removed meanwhile.
+            WorkerReport::Departed { id, why } => {
+                if let Some(user) = self.peers.remove(id) {
+                    self.events.push(SfuEvent::Gone { user, why });
+                }
+            }
             WorkerReport::Confirmed { id, from } => self.peers.confirm(Instant::now(), from, id),
             // A worker's thread may not have seen the key frame yet that was made for it.
             WorkerReport::KeyFrameNeeded { encoding, seen } if seen < self.counts[encoding].1 => {}
@@ -286,7 +312,7 @@ impl Router {
         }
     }
 
-    /// Gives a worker something to do. False where it refuses a request, or its thread is gone.
+    /// Returns a worker something to do. False where it refuses a request, or its thread is gone.
     fn give(&mut self, worker: usize, command: WorkerCommand) -> bool {
         match worker.checked_sub(1).and_then(|n| self.workers.get(n)) {
             Some(worker) => worker.give(command),
@@ -303,60 +329,10 @@ impl Router {
         }
     }
 
-    /// Gives the worker of a user's peer something to do. A candidate that is refused is no harm: there are others.
+    /// Returns the worker of a user's peer something to do. A candidate that is refused is no harm: there are others.
     fn give_for(&mut self, user: &UserId, command: impl FnOnce(PeerId) -> WorkerCommand) {
         let Some((id, worker)) = self.peers.of_user(user).map(|(id, known)| (id, known.worker)) else { return };
         self.give(worker, command(id));
-    }
-
-    fn datagram(&mut self, now: Instant, at: SocketAddr, from: SocketAddr, bytes: BytesMut) {
-        let datagram = classify(&bytes);
-        if let Datagram::Stun { transaction } = datagram
-            && let Some(client) = self.stun.iter_mut().find(|client| client.expects(from, transaction))
-        {
-            if let Some(public) = client.on_response(&bytes, now) {
-                self.advertised.set_public(public);
-                self.events
-                    .push(SfuEvent::Notice(format!("students outside reach this computer at UDP {public} (STUN)")));
-            }
-            return;
-        }
-        let claimants = self.peers.route(now, from, datagram, &bytes, self.context.crypto.crypto());
-        let mut claimants = claimants.into_iter().flatten().peekable();
-        let mut bytes = Some(bytes);
-        while let Some(id) = claimants.next() {
-            let copy = if claimants.peek().is_some() { bytes.clone() } else { bytes.take() };
-            let (Some(bytes), Some(worker)) = (copy, self.peers.get(id).map(|known| known.worker)) else { continue };
-            self.give(worker, WorkerCommand::Datagram { id, at, from, bytes });
-        }
-    }
-
-    /// A socket that is gone is bound anew. Only where that fails, too, the lecture ends.
-    fn on_receive_error(&mut self, now: Instant, error: &io::Error) -> Next {
-        if !self.receive_errors.is_gone(now, error) {
-            return Next::GoOn;
-        }
-        let port = self.receiver.local().port();
-        let (next, notice) = match self.rebind() {
-            Ok(()) => (Next::GoOn, format!("the socket of UDP port {port} failed ({error}) and was bound anew")),
-            Err(cause) => {
-                let again = format!("it can't be bound anew ({cause}), so the lecture ends");
-                (Next::End, format!("the socket of UDP port {port} failed ({error}); {again}"))
-            }
-        };
-        self.events.push(SfuEvent::Notice(notice));
-        next
-    }
-
-    fn rebind(&mut self) -> io::Result<()> {
-        self.receiver.rebind(&self.sender)?;
-        self.receive_errors = ReceiveErrors::default();
-        self.sender.move_to(self.receiver.sender()?);
-        for worker in 0..=self.workers.len() {
-            let sender = Box::new(self.receiver.sender()?);
-            self.give(worker, WorkerCommand::MoveTo(sender));
-        }
-        Ok(())
     }
 
     fn command(&mut self, command: Command) -> Next {
@@ -370,7 +346,11 @@ impl Router {
                 self.give_for(&user, |id| WorkerCommand::Candidate { id, candidate });
             }
             Command::Remove { user } => {
-                self.give_for(&user, |id| WorkerCommand::Remove { id, why: Some(Departure::Left) });
+                let known = self.peers.of_user(&user).map(|(id, known)| (id, known.worker));
+                if let Some((id, worker)) = known {
+                    self.remove_peer(id, worker);
+                    self.events.push(SfuEvent::Gone { user, why: Departure::Left });
+                }
             }
             Command::Tell { user, text } => self.give_for(&user, |id| WorkerCommand::Tell { id, text }),
             Command::TellAll { text } => self.give_to_all(|| WorkerCommand::TellAll { text: Arc::clone(&text) }),
@@ -418,8 +398,7 @@ impl Router {
             .ok_or_else(|| OfferRefusal::Unanswerable("it can't be processed".to_owned()))?
             .map_err(|e| OfferRefusal::Unanswerable(e.to_string()))?;
         if let Some((id, worker)) = older {
-            self.give(worker, WorkerCommand::Remove { id, why: None });
-            self.peers.remove(id);
+            self.remove_peer(id, worker);
         }
         let (id, worker) = self.peers.add(now, user.clone(), peer.ufrag.clone(), peer.password.clone());
         // The answer comes first: an event of the connection must not overtake it.
@@ -429,6 +408,11 @@ impl Router {
             self.events.push(SfuEvent::Gone { user: user.clone(), why: Departure::Lost });
         }
         Ok(())
+    }
+
+    fn remove_peer(&mut self, id: PeerId, worker: usize) {
+        self.peers.remove(id);
+        self.give(worker, WorkerCommand::Remove { id });
     }
 
     fn ask_for_key_frames(&mut self) {
@@ -477,24 +461,8 @@ impl Router {
         let of_workers: u64 = self.workers.iter().map(WorkerThread::take_lost_messages).sum();
         let lost = self.commands.take_lost_messages() + of_workers;
         if lost > 0 {
-            let notice = format!("{lost} messages to students were lost, this computer does not keep up");
+            let notice = format!("{lost} messages to students were lost, because this computer is too slow");
             self.events.push(SfuEvent::Notice(notice));
-        }
-    }
-
-    fn ask_stun_servers(&mut self, now: Instant) {
-        for client in &mut self.stun {
-            match client.step(now) {
-                StunStep::NotYet => {}
-                StunStep::Send(request) => {
-                    self.sender.queue(self.receiver.local(), client.server, &request);
-                    self.sender.flush();
-                }
-                StunStep::Silent => self.events.push(SfuEvent::Notice(format!(
-                    "the STUN server {} does not answer, students outside of this network may not get through",
-                    client.server
-                ))),
-            }
         }
     }
 }

@@ -168,7 +168,7 @@ impl Sender {
         KeyFrameResponse::Restarted
     }
 
-    /// A frame was put into the ring of `encoding` at `index`. Gives whether this sender sends it.
+    /// A frame was put into the ring of `encoding` at `index`. Returns whether this sender sends it.
     pub(super) fn on_frame(&mut self, encoding: Encoding, index: u64, key: bool) -> bool {
         if (self.track, self.codec) != (encoding.track, encoding.codec) {
             return false;
@@ -235,7 +235,7 @@ impl Sender {
         }
     }
 
-    /// Writes a sender report if one is due and something was sent; gives whether it did. The report carries the time
+    /// Writes a sender report if one is due and something was sent; returns whether it did. The report carries the time
     /// of capture: the time of sending would shift audio against video by the delay of the encoder.
     pub(super) fn report(&mut self, cx: &mut SendContext<'_>, transport: &mut Transport) -> bool {
         let (packet_count, octet_count) = self.subscription.counts();

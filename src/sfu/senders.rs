@@ -11,7 +11,7 @@ use crate::congestion::{Estimate, Probe};
 use crate::rtp::{Codec, Encoding, Tier, Track};
 
 /// The most payload that a peer which is behind gets of a track in one turn; with a turn every 5 ms that is 38 Mbit/s.
-/// Ten times as much fits the default receive buffer of a socket, so a browser that is busy starting does not lose its
+/// The default receive buffer of a socket holds several turns, so a browser that is busy starting does not lose its
 /// first frames.
 const CATCH_UP_BYTES: usize = 24 << 10;
 
@@ -148,7 +148,7 @@ impl Senders {
         Some(RetransmissionRequest { sender, sequence_number })
     }
 
-    /// A frame was put into the ring of `encoding` at `index`. Gives whether this peer gets it.
+    /// A frame was put into the ring of `encoding` at `index`. Returns whether this peer gets it.
     pub(super) fn on_frame(&mut self, encoding: Encoding, index: u64, key: bool) -> bool {
         self.senders.iter_mut().fold(false, |gets, sender| sender.on_frame(encoding, index, key) | gets)
     }
@@ -296,7 +296,7 @@ impl Senders {
         cx.udp.flush();
     }
 
-    /// Writes the sender reports that are due; gives whether there were any.
+    /// Writes the sender reports that are due; returns whether there were any.
     pub(super) fn report(&mut self, cx: &mut SendContext<'_>, transport: &mut Transport) -> bool {
         self.senders.iter_mut().fold(false, |reported, sender| sender.report(cx, transport) | reported)
     }

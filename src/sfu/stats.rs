@@ -54,7 +54,7 @@ pub struct PeerStats {
     pub picture: SentPicture,
 }
 
-/// Counters summed over all students, those included that are gone.
+/// Counters summed over all students, including those that have left.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub struct PeerTotals {
     /// Packets that students asked for by NACK.
@@ -106,7 +106,7 @@ pub(super) struct WorkerStats {
     /// How many peers get an encoding, or will at its next key frame.
     pub(super) watched: PerEncoding<usize>,
     pub(super) peers: Vec<(UserId, PeerStats)>,
-    /// Of all peers, those included that are gone.
+    /// Of all peers, including those that have left.
     pub(super) totals: PeerTotals,
 }
 

@@ -38,7 +38,7 @@ impl StunClient {
         Self { server, transaction: TransactionId::new(), due: now, unanswered: 0, mapped: None }
     }
 
-    /// Gives what is due at `now`.
+    /// Returns what is due at `now`.
     pub(super) fn step(&mut self, now: Instant) -> StunStep {
         if now < self.due {
             return StunStep::NotYet;

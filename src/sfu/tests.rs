@@ -128,6 +128,7 @@ async fn peers_of_an_encoding_that_fails_get_another_and_an_unneeded_encoder_sto
     // Its key frame, which never came, is not asked for any more, as time passes.
     let asked = |stats: SfuStats| stats.key_requests[&full];
     let before = asked(sfu.stats().await.unwrap());
+    // The passing of time is tested: more of it than lies between two requests.
     tokio::time::sleep(Duration::from_millis(700)).await;
     assert_eq!(asked(sfu.stats().await.unwrap()), before);
     link.close().await;
@@ -182,7 +183,7 @@ async fn closing_does_not_wait_for_a_flood() {
 
 /// As when something else in the process has closed the socket.
 #[tokio::test]
-async fn a_socket_that_is_gone_is_bound_anew_and_the_class_goes_on() {
+async fn a_socket_that_is_gone_is_reopened_and_the_class_goes_on() {
     for workers in [1, 3] {
         let full = Encoding::full(Track::Screen, Codec::Vp8);
         let (sfu, mut events) = sfu_with(vec![(full, 1_000_000)], workers.try_into().unwrap());
@@ -191,7 +192,7 @@ async fn a_socket_that_is_gone_is_bound_anew_and_the_class_goes_on() {
         let (two, mut hears_two) = student(&sfu, &mut events, "1002").await;
         sfu.send(Command::FailReceives(libc::EBADF));
         let is_notice = |event| match event {
-            SfuEvent::Notice(sentence) if sentence.contains("bound anew") => Some(sentence),
+            SfuEvent::Notice(sentence) if sentence.contains("reopened") => Some(sentence),
             _ => None,
         };
         assert!(next(&mut events, is_notice).await.contains(&port.to_string()));
@@ -224,5 +225,70 @@ async fn a_receive_that_fails_for_a_moment_ends_nothing() {
         next(&mut events, |event| matches!(event, SfuEvent::Heard { .. }).then_some(())).await;
     }
     link.close().await;
+    sfu.close().await;
+}
+
+/// The offer of a viewer that goes no further.
+async fn offer() -> (Viewer, String) {
+    let config = ViewerConfig { bind: vec!["127.0.0.1:0".to_owned()], ice_servers: vec![] };
+    let (viewer, offer, _) = Viewer::offer(config, Arc::new(|_: Incoming<'_>| {})).await.unwrap();
+    (viewer, offer)
+}
+
+/// The lecture hangs up on a student that is gone: it must not hang up on the connection that came after.
+#[tokio::test]
+async fn a_student_that_leaves_and_offers_again_is_announced_gone_before_its_new_answer_and_only_then() {
+    for workers in [1, 3] {
+        let full = Encoding::full(Track::Screen, Codec::Vp8);
+        let (sfu, mut events) = sfu_with(vec![(full, 1_000_000)], workers.try_into().unwrap());
+        let (first, sdp) = offer().await;
+        let (second, again) = offer().await;
+        let user: UserId = "1001".parse().unwrap();
+        let (release, stall) = std::sync::mpsc::channel::<()>();
+        sfu.offer(user.clone(), sdp, None);
+        next(&mut events, |event| matches!(event, SfuEvent::Answer { .. }).then_some(())).await;
+        sfu.send(Command::Stall(stall));
+        sfu.remove(user.clone());
+        sfu.offer(user, again, None);
+        drop(release);
+        let relevant = |event| match event {
+            SfuEvent::Gone { why, .. } => Some(why.as_str()),
+            SfuEvent::Answer { .. } => Some("answer"),
+            SfuEvent::Refused { .. } => Some("refused"),
+            _ => None,
+        };
+        assert_eq!([next(&mut events, relevant).await, next(&mut events, relevant).await], ["left", "answer"]);
+        // The workers have carried out all that came before.
+        assert_eq!(sfu.stats().await.unwrap().connecting, 1);
+        assert!(std::iter::from_fn(|| events.try_recv().ok()).find_map(relevant).is_none());
+        first.close().await;
+        second.close().await;
+        sfu.close().await;
+    }
+}
+
+#[tokio::test]
+async fn the_place_of_a_student_that_has_left_is_free_at_once() {
+    let (sfu, mut events) = sfu_of(vec![(Encoding::full(Track::Screen, Codec::Vp8), 1_000_000)]);
+    let (viewer, sdp) = offer().await;
+    let id = |n: usize| (1000 + n).to_string().parse::<UserId>().unwrap();
+    (0..10).for_each(|n| sfu.offer(id(n), sdp.clone(), None));
+    for _ in 0..10 {
+        next(&mut events, |event| matches!(event, SfuEvent::Answer { .. }).then_some(())).await;
+    }
+    let (release, stall) = std::sync::mpsc::channel::<()>();
+    sfu.send(Command::Stall(stall));
+    sfu.remove(id(3));
+    sfu.offer(id(10), sdp.clone(), None);
+    sfu.offer(id(11), sdp, None);
+    drop(release);
+    let outcome = |event| match event {
+        SfuEvent::Answer { user, .. } => Some((user, true)),
+        SfuEvent::Refused { user, .. } => Some((user, false)),
+        _ => None,
+    };
+    assert_eq!(next(&mut events, outcome).await, (id(10), true));
+    assert_eq!(next(&mut events, outcome).await, (id(11), false), "the class is full again");
+    viewer.close().await;
     sfu.close().await;
 }

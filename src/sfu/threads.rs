@@ -61,8 +61,8 @@ impl WorkerThread {
         (Self { frames, datagrams, commands, gaps: PerTrack::default(), thread: None }, queues)
     }
 
-    /// Gives the thread something to do. A datagram that it has no time for is lost, as it would be in the kernel.
-    /// Gives false only where a request is refused, or the thread is gone.
+    /// Returns the thread something to do. A datagram that it has no time for is lost, as it would be in the kernel.
+    /// Returns false only where a request is refused, or the thread is gone.
     pub(super) fn give(&self, command: WorkerCommand) -> bool {
         match command {
             WorkerCommand::Datagram { .. } => {
@@ -90,6 +90,15 @@ impl WorkerThread {
     /// A video frame of this track was lost before it came here: the thread is told so at once, or before the next one.
     pub(super) fn gap(&mut self, track: Track) {
         self.gaps[track] = self.frames.try_send(WorkerCommand::Gap(track)).is_err();
+    }
+
+    /// Tells the thread of a gap that it could not be told of before. Returns whether it was told now.
+    pub(super) fn tell_gap(&mut self, track: Track) -> bool {
+        if self.gaps[track] {
+            self.gap(track);
+            return !self.gaps[track];
+        }
+        false
     }
 
     /// How many messages did not reach the thread since this was last asked.
@@ -125,7 +134,10 @@ impl Entry for WorkerCommand {
 
     fn replaces(&self, older: &Self) -> bool {
         match (self, older) {
-            (Self::Remove { id, .. }, Self::Candidate { id: of, .. } | Self::Tell { id: of, .. }) => id == of,
+            // A peer that the thread has not seen yet need not be added.
+            (Self::Remove { id }, Self::Add(of, _) | Self::Candidate { id: of, .. } | Self::Tell { id: of, .. }) => {
+                id == of
+            }
             (Self::Encodings(_), Self::Encodings(_)) | (Self::MoveTo(_), Self::MoveTo(_)) => true,
             (Self::Close, older) => older.kind() != Kind::Control,
             _ => false,
@@ -153,17 +165,21 @@ impl WorkerLoop {
 }
 
 impl Work for WorkerLoop {
+    fn notice_suspension(&mut self) {
+        self.worker.notice_suspension();
+    }
+
     fn media(&mut self, slice: Duration) {
         let begun = Instant::now();
         while begun.elapsed() < slice {
             if let Some(frame) = self.next_frame() {
                 self.worker.handle(frame);
             } else {
-                if self.worker.has_video() {
-                    self.worker.serve_newest();
-                }
-                return;
+                break;
             }
+        }
+        if self.worker.has_video() {
+            self.worker.serve_newest();
         }
     }
 
@@ -308,7 +324,7 @@ mod tests {
             (0..100_000).filter(|id| worker.give(WorkerCommand::Candidate { id: *id, candidate: candidate.clone() }));
         assert_eq!(given.count(), MAX_REQUESTS);
         let (done, is_done) = std::sync::mpsc::channel();
-        assert!(worker.give(WorkerCommand::Remove { id: 7, why: None }));
+        assert!(worker.give(WorkerCommand::Remove { id: 7 }));
         assert!(worker.give(WorkerCommand::Stats(Box::new(move |_| done.send(()).unwrap()))));
         drop(release);
         is_done.recv().unwrap();

@@ -46,7 +46,7 @@ pub(super) struct UdpReceiver {
     state: Arc<UdpSocketState>,
     local: SocketAddr,
     receive: Box<[u8]>,
-    /// The `errno` of every receive until the socket is bound anew.
+    /// The `errno` of every receive until the socket is reopened.
     #[cfg(test)]
     pub(super) fails_with: Option<i32>,
 }
@@ -101,7 +101,7 @@ pub(super) enum Sent {
 }
 
 impl Sent {
-    /// Both went.
+    /// The worse of two results.
     pub(super) fn and(self, other: Self) -> Self {
         if self == Sent::Refused { self } else { other }
     }
@@ -184,11 +184,15 @@ impl UdpReceiver {
         }
         let Self { io, state, local, receive, .. } = self;
         let size = receive.len() / BATCH_SIZE;
-        let mut metas = [RecvMeta::default(); BATCH_SIZE];
-        let mut slices: Vec<IoSliceMut<'_>> = receive.chunks_exact_mut(size).map(IoSliceMut::new).collect();
-        let count = match io.try_io(Interest::READABLE, || state.recv(UdpSockRef::from(&*io), &mut slices, &mut metas))
-        {
-            Ok(count) => count,
+        // Nothing is prepared where nothing is there.
+        let received = io.try_io(Interest::READABLE, || {
+            let mut metas = [RecvMeta::default(); BATCH_SIZE];
+            let mut slices: Vec<IoSliceMut<'_>> = receive.chunks_exact_mut(size).map(IoSliceMut::new).collect();
+            let count = state.recv(UdpSockRef::from(&*io), &mut slices, &mut metas)?;
+            Ok((count, metas, slices))
+        });
+        let (count, metas, slices) = match received {
+            Ok(received) => received,
             Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(false),
             Err(e) => return Err(e),
         };

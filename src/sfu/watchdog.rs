@@ -29,7 +29,7 @@ pub(super) struct Watchdog {
 }
 
 impl Watchdog {
-    /// Does some work. Gives its CPU time as well if that was more than [`MAX_CPU_TIME`].
+    /// Does some work. Returns its CPU time as well if that was more than [`MAX_CPU_TIME`].
     pub(super) fn watch<T>(&mut self, work: impl FnOnce() -> T) -> (T, Option<Duration>) {
         let began = Instant::now();
         let fresh = self.reading.filter(|(at, _)| began.saturating_duration_since(*at) <= FRESH);

@@ -26,6 +26,7 @@ use crate::rtp::{Encoding, Frame, FrameRing, PerCodec, PerEncoding, Track};
 use crate::suspension::{Pause, Pulse};
 use crate::token_bucket::TokenBucket;
 
+mod departures;
 mod schedule;
 
 /// The teacher is told of a suspension of this process that lasted so long.
@@ -37,7 +38,7 @@ const NOTICE_BURST: u32 = 5;
 
 /// What a worker is to do.
 pub(super) enum WorkerCommand {
-    /// Send a frame to everybody. With it, there were so many key frames of its encoding.
+    /// Send a frame to everybody; with the number of key frames of its encoding up to this frame.
     Frame { frame: Frame, keys: u64 },
     /// The source of a track lost a frame: only a key frame goes on.
     Gap(Track),
@@ -49,13 +50,13 @@ pub(super) enum WorkerCommand {
     Encodings(Arc<[Encoding]>),
     /// A remote candidate of a peer.
     Candidate { id: PeerId, candidate: RTCIceCandidateInit },
-    /// Close a peer's connection, and announce why unless another peer replaces it.
-    Remove { id: PeerId, why: Option<Departure> },
+    /// Close a peer's connection. The router has removed the peer already.
+    Remove { id: PeerId },
     /// Send a message to one student.
     Tell { id: PeerId, text: Arc<str> },
     /// Send a message to all students.
     TellAll { text: Arc<str> },
-    /// The socket was bound anew: send by this one.
+    /// The socket was reopened: send through this one.
     MoveTo(Box<UdpSender>),
     /// Give the counters.
     Stats(Box<dyn FnOnce(WorkerStats) + Send>),
@@ -69,13 +70,13 @@ pub(super) enum WorkerCommand {
 /// What the router must know.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum WorkerReport {
-    /// A peer was removed.
-    Gone(PeerId),
+    /// A peer has departed by itself. The router has to announce why.
+    Departed { id: PeerId, why: Departure },
     /// A peer's connection has opened a packet from this address, to which its media is sent.
     Confirmed { id: PeerId, from: SocketAddr },
     /// A peer can't go on without a key frame after the `seen` ones that this worker was given so far.
     KeyFrameNeeded { encoding: Encoding, seen: u64 },
-    /// So many peers of this worker need an encoding.
+    /// How many peers of this worker need an encoding.
     Active { worker: usize, encoding: Encoding, students: usize },
 }
 
@@ -101,10 +102,12 @@ pub(super) struct Worker {
     media: Media,
     events: EventQueue,
     reports: mpsc::UnboundedSender<WorkerReport>,
+    /// Departures that wait for events to leave.
+    departures: Vec<WorkerReport>,
     watchdog: Watchdog,
     /// Limits the notices of expelled students.
     notices: TokenBucket,
-    /// Key frames so far, those included that the queue to this worker had no room for.
+    /// Key frames so far, including those that did not fit the queue to this worker.
     keys: PerEncoding<u64>,
     /// Measures the bit rate of each encoding.
     traffic: RateMeter,
@@ -151,6 +154,7 @@ impl Worker {
             media: Media { rings, udp, requests, shared_rtx },
             events: EventQueue::new(events),
             reports,
+            departures: Vec::new(),
             watchdog: Watchdog::default(),
             notices: TokenBucket::new(NOTICES_PER_SECOND, NOTICE_BURST),
             keys: PerEncoding::default(),
@@ -190,9 +194,9 @@ impl Worker {
                 self.traffic.offer(&encodings);
                 self.peers.iter_mut().flatten().for_each(|peer| peer.offer(&encodings));
             }
-            WorkerCommand::Remove { id, why } => {
+            WorkerCommand::Remove { id } => {
                 if let Some(index) = self.by_id.get(&id) {
-                    self.remove(*index, why);
+                    self.close(*index);
                 }
             }
             WorkerCommand::Tell { id, text } => {
@@ -205,7 +209,7 @@ impl Worker {
             }
             WorkerCommand::MoveTo(sender) => self.media.udp.move_to(*sender),
             WorkerCommand::Stats(reply) => reply(self.stats()),
-            WorkerCommand::Close => (0..self.peers.len()).for_each(|index| self.remove(index, None)),
+            WorkerCommand::Close => (0..self.peers.len()).for_each(|index| self.close(index)),
             #[cfg(test)]
             WorkerCommand::Panic { id } => self.change(now, id, |peer| peer.panics = true),
         }
@@ -215,10 +219,9 @@ impl Worker {
     /// Lets the cores do what their timers ask for, and sends the events that found no room.
     pub(super) fn tick(&mut self) {
         self.events.flush();
+        self.report_departures();
         // Before any timer is looked at.
-        if let Some(pause) = self.pulse.beat() {
-            self.on_suspension(pause);
-        }
+        self.notice_suspension();
         let now = Instant::now();
         for index in 0..self.deadlines.len() {
             let is_due = self.deadlines[index].is_some_and(|at| at <= now);
@@ -227,6 +230,13 @@ impl Worker {
             }
         }
         self.pass_on_requests();
+    }
+
+    /// Notices that this process was suspended since it was last asked.
+    pub(super) fn notice_suspension(&mut self) {
+        if let Some(pause) = self.pulse.beat() {
+            self.on_suspension(pause);
+        }
     }
 
     fn add(&mut self, id: PeerId, peer: Peer) -> usize {
@@ -284,6 +294,10 @@ impl Worker {
         let poll = |peer: &mut Peer, cx: &mut SendContext<'_>| (peer.poll(cx), peer.user.clone());
         let Some((polled, user)) = self.with_peer(now, index, poll) else { return };
         self.send_all(now, index, &polled.feedback.retransmissions);
+        if self.peers[index].is_none() {
+            // Its departure was reported: nothing may follow that.
+            return;
+        }
         if polled.connected {
             self.events.push(SfuEvent::Connected(user.clone()));
         }
@@ -294,14 +308,14 @@ impl Worker {
             self.events.push(SfuEvent::Heard { user: user.clone(), text });
         }
         match polled.end {
-            Some(End::Departed(why)) => self.remove(index, Some(why)),
+            Some(End::Departed(why)) => {
+                self.depart(index, why);
+                self.close(index);
+            }
             Some(End::Violated(violation)) => {
                 let why = format!("it sent {violation} over its data channel, which no browser does");
-                if let Some(peer) = self.take(index) {
-                    let udp = &mut self.media.udp;
-                    caught(|| peer.close(udp));
-                    self.on_expelled(user, &why);
-                }
+                self.expel(index, &why);
+                self.close(index);
             }
             None if polled.feedback.reported => self.adapt_peer(now, index),
             None => {}
@@ -354,7 +368,7 @@ impl Worker {
         // Each worker notices; one of them says so.
         if self.number == 0 && lasted >= NOTABLE_PAUSE {
             let seconds = lasted.as_secs_f32();
-            let notice = format!("this computer stood still for {seconds:.1} s; the lecture goes on");
+            let notice = format!("this computer was suspended for {seconds:.1} s; the lecture continues");
             self.events.push(SfuEvent::Notice(notice));
         }
     }
@@ -396,57 +410,6 @@ impl Worker {
                 self.report(WorkerReport::Active { worker: self.number, encoding, students });
             }
         }
-    }
-
-    /// Takes a peer out of all tables and queues.
-    fn take(&mut self, index: usize) -> Option<Peer> {
-        let peer = self.peers.get_mut(index)?.take()?;
-        let id = self.ids[index];
-        self.by_id.remove(&id);
-        self.deadlines[index] = None;
-        for queue in [&mut self.newest, &mut self.behind, &mut self.with_messages] {
-            queue.retain(|other| *other != index);
-        }
-        self.dropped_by_departed += peer.stats.dropped;
-        self.totals_of_departed.add(&peer.numbers());
-        self.report(WorkerReport::Gone(id));
-        self.report_active_encodings();
-        Some(peer)
-    }
-
-    /// Closes a peer's connection, and announces why unless another peer replaces it.
-    fn remove(&mut self, index: usize, why: Option<Departure>) {
-        let Some(peer) = self.take(index) else { return };
-        let (user, udp) = (peer.user.clone(), &mut self.media.udp);
-        caught(|| peer.close(udp));
-        if let Some(why) = why {
-            self.events.push(SfuEvent::Gone { user, why });
-        }
-    }
-
-    /// Removes a peer that has panicked. Its connection is not closed: nothing of it may be used any more.
-    fn end_failed(&mut self, index: usize) {
-        self.media.udp.discard();
-        if let Some(peer) = self.take(index) {
-            self.events.push(SfuEvent::Gone { user: peer.user.clone(), why: Departure::Failed });
-        }
-    }
-
-    /// Removes a peer that kept the thread busy for too long. To close its connection might take as long again.
-    fn end_slow(&mut self, index: usize, cpu_time: Duration) {
-        self.media.udp.discard();
-        if let Some(peer) = self.take(index) {
-            let millis = cpu_time.as_millis();
-            self.on_expelled(peer.user.clone(), &format!("what it sent kept this computer busy for {millis} ms"));
-        }
-    }
-
-    /// Announces that a student was removed because it harmed the others.
-    fn on_expelled(&mut self, user: UserId, why: &str) {
-        if self.notices.take(Instant::now()).is_ok() {
-            self.events.push(SfuEvent::Notice(format!("{user} was disconnected: {why}")));
-        }
-        self.events.push(SfuEvent::Gone { user, why: Departure::Misbehaved });
     }
 
     fn stats(&self) -> WorkerStats {

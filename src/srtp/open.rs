@@ -1,7 +1,7 @@
 //! Opens a peer's feedback: SRTCP (RFC 3711) with AES-128-GCM (RFC 7714, 9).
 //!
-//! A thousand students send ten to twenty feedbacks a second each, and the core spends several times more on one than
-//! to open it takes. The core opens the first, which reveals the key ([`super::provider`]), and gets none from then on.
+//! A thousand students send ten to twenty feedback packets a second each. The core spends much more CPU on one than
+//! opening it takes. The core opens the first, which reveals the key ([`super::provider`]), and gets none from then on.
 //!
 //! # The invariant
 //!

@@ -1,6 +1,6 @@
 //! How the SFU gets a peer's SRTP session keys, and sees its SCTP packets: the core's crypto provider is ours.
 //!
-//! The core gives its keys to nobody. But it takes its cryptography from a provider. Ours does what the default one
+//! The core does not expose its keys, but it takes its cryptography from a provider. Ours does what the default one
 //! does, and remembers the key of each AES-128-GCM cipher. When such a cipher seals an RTP packet, its key is the
 //! session key for RTP, and the nonce tells the salt (RFC 7714, 8.1). When one opens an RTCP packet, its key is that of
 //! the peer's RTCP (RFC 7714, 9.1).

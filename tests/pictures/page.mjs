@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 // Makes the pictures of the page for README.md, a still one and an animation, from the real program: a lecture file
-// with a slide and a voice, a drawn camera, chat and raised hands. Needs what `bin/setup --test` installs, and a release
-// build.
+// with a slide and a voice, a drawn camera, chat and raised hands. Needs what `bin/setup --test` installs, and a
+// release build.
 //
 //   node tests/pictures/page.mjs [path of the classroom program]
 
@@ -150,8 +150,8 @@ try {
   await page.screenshot({ path: path.join(here, 'page.png') });
   await frame();
   const colours = ['-dither', 'None', '-colors', '128'];
-  execFileSync('convert', ['-delay', '110', ...frames, '-resize', '900x', ...colours, '-layers', 'optimize', '-loop', '0',
-    path.join(here, 'lecture.gif')]);
+  execFileSync('convert', ['-delay', '110', ...frames, '-resize', '900x', ...colours, '-layers', 'optimize',
+    '-loop', '0', path.join(here, 'lecture.gif')]);
   for (const made of ['page.png', 'lecture.gif']) {
     console.log(`made ${path.relative(process.cwd(), path.join(here, made))}`);
   }

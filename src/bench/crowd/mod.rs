@@ -119,7 +119,7 @@ pub struct Clock {
 }
 
 impl Clock {
-    /// A packet of this age is too late for the default jitter buffer of students.
+    /// A packet of this age is late: an adaptive jitter buffer starts with this delay.
     pub const LATE: Duration = Duration::from_millis(80);
 
     /// How long before `now` a timestamp was; zero for a timestamp in the future, as the clocks of two processes
@@ -183,7 +183,7 @@ impl Crowd {
         Ok((Self { threads: commands }, event_queue))
     }
 
-    /// Gives a student the answer to its offer.
+    /// Returns a student the answer to its offer.
     pub fn answer(&self, student: usize, sdp: String) {
         // A thread that has ended has said so in its events.
         let _ = self.threads[student % self.threads.len()].send(Command::Answer { student, sdp });

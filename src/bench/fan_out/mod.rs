@@ -115,7 +115,7 @@ pub(super) async fn run(bench: &FanOutBench, reporter: &Reporter) -> anyhow::Res
     spawn_blocking(move || drop(comparison)).await?;
 
     if at_end < asked && !reporter.is_json() {
-        let why = relay.progress.borrow().why.clone().unwrap_or_else(|| "they needed too long".to_owned());
+        let why = relay.progress.borrow().why.clone().unwrap_or_else(|| "they took too long".to_owned());
         reporter.warn(format!("{} students did not join or did not stay; the last one: {why}", asked - at_end));
     }
     lecture.abort();
@@ -260,7 +260,7 @@ async fn wait_for_all(relay: &mut Relay, asked: usize) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Lets the lecture fall silent and waits until all packets in flight have arrived. Gives what students have seen.
+/// Lets the lecture fall silent and waits until all packets in flight have arrived. Returns what students have seen.
 async fn silence(relay: &mut Relay, control: &LectureControl) -> anyhow::Result<Tally> {
     control.silent.store(true, Ordering::Relaxed);
     let deadline = Instant::now() + DRAIN;

@@ -115,7 +115,7 @@ impl Task {
     async fn on_sfu(&mut self, event: SfuEvent) -> anyhow::Result<()> {
         match event {
             SfuEvent::Answer { user, sdp } => {
-                let student = user.as_str().parse().context("the SFU answered a stranger")?;
+                let student = user.as_str().parse().context("the SFU answered an unknown student")?;
                 self.process.say(&ToStudents::Answer { student, sdp }).await?;
             }
             SfuEvent::Refused { why, .. } => self.lost(why.to_string(), true),

@@ -81,7 +81,7 @@ impl Session {
     }
 
     async fn on_sfu(&mut self, event: SfuEvent) -> anyhow::Result<()> {
-        let number = |user: &UserId| user.as_str().parse().context("the SFU speaks of a stranger");
+        let number = |user: &UserId| user.as_str().parse().context("the SFU named an unknown student");
         match event {
             SfuEvent::Answer { user, sdp } => {
                 self.students.say(&ToStudents::Answer { student: number(&user)?, sdp }).await?;

@@ -92,7 +92,7 @@ impl<'a, S: Future<Output = Stop>> Inputs<'a, S> {
         }
     }
 
-    /// Asks the teacher whether the class ends too; gives false if that is not possible. From now on stdin belongs to
+    /// Asks the teacher whether the class ends too; returns false if that is not possible. From now on stdin belongs to
     /// the answer.
     pub(super) fn ask(&mut self, reporter: &Reporter) -> bool {
         self.stdin = None;

@@ -355,7 +355,7 @@ fn sent_codec(why: &OfferRefusal) -> Option<VideoCodec> {
 struct StudentStates(HashMap<UserId, StudentState>);
 
 impl StudentStates {
-    /// Sets a state; gives true if the change is worth reporting.
+    /// Sets a state; returns true if the change is worth reporting.
     fn set(&mut self, user: &UserId, state: StudentState) -> bool {
         use StudentState::{Connecting, Joined, Left, Lost, Refused, Watching};
         let before = self.0.get(user).copied();

@@ -142,7 +142,7 @@ impl Branches {
         None
     }
 
-    /// Gives up an encoding after a failure.
+    /// Returns up an encoding after a failure.
     pub(super) fn give_up(&self, encoding: Encoding, cause: &str) {
         let mut state = self.state();
         let encoding_state = &mut state.encodings[encoding];

@@ -247,7 +247,7 @@ impl Capture {
         }
     }
 
-    /// The mean encode time of context the last second, in milliseconds. None while the encoding is not produced.
+    /// The mean encode time of about the last second, in milliseconds. None while the encoding is not produced.
     pub fn encode_ms(&self, encoding: Encoding) -> Option<f32> {
         match self.output(encoding) {
             Some((output, _)) => output.encode_ms(),

@@ -244,7 +244,7 @@ fn open(path: &Path) -> Result<Inspection, String> {
     Ok(Inspection::Plays(Contents { video, audio: streams.audio }))
 }
 
-/// Gives a new stream a sink. Without one, opening the file would fail.
+/// Returns a new stream a sink. Without one, opening the file would fail.
 fn take(pipeline: &gst::Pipeline, pad: &gst::Pad, streams: &mut StreamsFound) {
     let caps = pad.current_caps().unwrap_or_else(|| pad.query_caps(None));
     let kind = caps.structure(0).map(|structure| structure.name().to_string()).unwrap_or_default();

@@ -72,7 +72,7 @@ impl FreezeDetector {
         (interval >= self.threshold()?).then_some(interval)
     }
 
-    /// Notes that the publisher pauses the video. The time up to the next frame is no freeze.
+    /// Notes that the publisher pauses the video. The time up to the next frame is not a freeze.
     pub(super) fn pause(&mut self, now: Instant) {
         let frozen = self.frozen(now);
         // A freeze before the pause counts.

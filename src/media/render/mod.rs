@@ -145,7 +145,7 @@ impl Render {
         }
     }
 
-    /// Notes that the teacher has ended the lecture for now: the last frame stays, and that is no freeze.
+    /// Notes that the teacher has ended the lecture for now: the last frame stays, and that is not a freeze.
     pub fn expect_nothing(&self) {
         if let Some(playout) = &self.playout {
             playout.expect_nothing();
@@ -171,7 +171,7 @@ impl Render {
         }
     }
 
-    /// Notes that the publisher switches a track to fewer frames per second (the low tier). That is no freeze.
+    /// Notes that the publisher switches a track to fewer frames per second (the low tier). That is not a freeze.
     pub fn expect_fewer(&self, track: Track) {
         if let Some(playout) = &self.playout {
             playout.expect_fewer(track);

@@ -173,7 +173,7 @@ impl JitterBuffer {
         }
     }
 
-    /// Lets time pass: plays what is not waited for any more. Gives whether the delay has changed.
+    /// Lets time pass: plays what is not waited for any more. Returns whether the delay has changed.
     pub fn pass(&mut self, now: Duration, mut play: impl FnMut(Track, PlayoutEvent)) -> bool {
         for at in 0..self.tracks.len() {
             self.play(at, None, now, &mut play);

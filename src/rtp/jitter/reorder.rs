@@ -109,19 +109,19 @@ impl Reorder {
         Some(*gap)
     }
 
-    /// Gives up the next packet.
+    /// Returns up the next packet.
     pub(super) fn skip_one(&mut self) {
         (self.next, self.gap) = (self.next.map(|next| next + 1), None);
     }
 
-    /// Gives up all packets before the first one that waits, and gives how many.
+    /// Returns up all packets before the first one that waits, and gives how many.
     pub(super) fn skip(&mut self) -> u64 {
         let Some((next, head)) = self.next.zip(self.waiting.keys().next().copied()) else { return 0 };
         (self.next, self.gap) = (Some(head), None);
         head - next
     }
 
-    /// Gives up all packets before the first key frame that waits, and gives how many of them never arrived.
+    /// Returns up all packets before the first key frame that waits, and gives how many of them never arrived.
     pub(super) fn skip_to_key(&mut self) -> u64 {
         let key = self.waiting.iter().find(|(_, packet)| packet.starts_key).map(|(place, _)| *place);
         let Some((next, key)) = self.next.zip(key) else { return 0 };

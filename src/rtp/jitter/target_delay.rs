@@ -138,7 +138,7 @@ impl TargetDelay {
         self.tracks.iter_mut().for_each(|track| *track = Lateness { stalled: true, ..Lateness::default() });
     }
 
-    /// Adapts the delay, ten times a second at most. Gives whether it has changed.
+    /// Adapts the delay, ten times a second at most. Returns whether it has changed.
     pub(super) fn look(&mut self, at: Duration) -> bool {
         let Latency::Adaptive { least, most } = self.latency else { return false };
         if at < self.looked + EVERY {

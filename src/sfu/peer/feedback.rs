@@ -67,7 +67,7 @@ impl Peer {
         }
     }
 
-    /// The peer can't decode the video of an SSRC (PLI, FIR). Gives whether there is something to send for it.
+    /// The peer can't decode the video of an SSRC (PLI, FIR). Returns whether there is something to send for it.
     fn on_key_frame_request(&mut self, cx: &mut SendContext<'_>, ssrc: u32) -> bool {
         let Some(tier) = self.senders.tier_of(ssrc) else { return false };
         let allows = self.adaptation.may_restart(cx.now, tier);

@@ -135,7 +135,7 @@ impl Student {
         }
     }
 
-    /// Does something that may send, then reads and checks all that came of it. Gives what was requested of the
+    /// Does something that may send, then reads and checks all that came of it. Returns what was requested of the
     /// encoders.
     fn with(
         &mut self,
@@ -187,7 +187,7 @@ impl Student {
         });
     }
 
-    /// A random act of a bad student, or of the SFU for one. Gives its number.
+    /// A random act of a bad student, or of the SFU for one. Returns its number.
     fn misbehave(&mut self, random: &mut Random, now: Instant, rings: &Rings, udp: &mut UdpSender) -> usize {
         let track = if random.below(2) == 0 { Track::Screen } else { Track::Camera };
         let ssrc = AUDIO + random.below(4) as u32;
@@ -228,7 +228,7 @@ impl Lecture {
         Self { random: Random::new(SEED), assemblers: ENCODINGS.map(FrameAssembler::new), sequence_number: 0 }
     }
 
-    /// Puts the next frame into its ring. Gives its encoding, its index there, and whether it is a key frame.
+    /// Puts the next frame into its ring. Returns its encoding, its index there, and whether it is a key frame.
     fn next(&mut self, step: usize, now: Instant, rings: &mut Rings) -> (Encoding, u64, bool) {
         let n = self.random.below(ENCODINGS.len() as u64) as usize;
         let encoding = ENCODINGS[n];
@@ -253,7 +253,7 @@ impl Lecture {
     }
 }
 
-/// Runs a lecture for a healthy student and the `bad` ones. Gives the healthy one, the bad ones, and how often each
+/// Runs a lecture for a healthy student and the `bad` ones. Returns the healthy one, the bad ones, and how often each
 /// kind of act happened.
 fn run(bad: &[Kind], began: Instant) -> (Student, Vec<Student>, [usize; 8]) {
     let receiver = UdpReceiver::bind("127.0.0.1:0".parse().unwrap()).unwrap();

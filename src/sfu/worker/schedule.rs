@@ -12,7 +12,7 @@ use crate::sfu::watchdog::caught;
 /// How long video is sent before audio, feedback and newcomers get their turn.
 const SLICE: Duration = Duration::from_millis(4);
 
-/// How often each peer is adapted to its link, besides after each of its feedbacks.
+/// How often each peer is adapted to its link, in addition to after each feedback.
 const ADAPT_EVERY: Duration = Duration::from_millis(100);
 
 /// Peers that get their messages before frames and datagrams have their turn again. A message costs some 20 us, so
@@ -73,7 +73,8 @@ impl Worker {
         }
     }
 
-    /// Puts a frame into the ring of its encoding and begins to send it.
+    /// Puts a frame into the ring of its encoding. Audio is sent at once; video is queued for
+    /// [`serve_newest`](Self::serve_newest), so that audio behind a large frame does not wait for its slice.
     pub(super) fn on_frame(&mut self, now: Instant, frame: Frame, keys: u64) {
         let (encoding, key) = (frame.encoding(), frame.key);
         self.traffic.count(now, encoding, frame.bytes());
@@ -81,7 +82,6 @@ impl Worker {
         self.keys[encoding] = keys;
         if encoding.track.is_video() {
             self.queue_video(encoding, frame_index, key);
-            self.serve_newest();
         } else {
             self.send_audio(now, encoding, frame_index);
         }
@@ -89,7 +89,7 @@ impl Worker {
 
     /// Sends audio to all peers at once: one packet each, before the rest of a frame of video.
     fn send_audio(&mut self, now: Instant, audio: Encoding, frame_index: u64) {
-        let mut failed = Vec::new();
+        let (mut failed, mut behind) = (Vec::new(), Vec::new());
         for (index, peer) in self.peers.iter_mut().enumerate() {
             let Some(peer) = peer.as_mut().filter(|peer| peer.is_connected()) else { continue };
             let mut cx = self.media.at(now);
@@ -102,9 +102,13 @@ impl Worker {
                 self.media.udp.discard();
                 failed.push(index);
             }
+            if peer.senders.is_behind() {
+                behind.push(index);
+            }
             self.deadlines[index] = Some(peer.deadline);
         }
         failed.into_iter().for_each(|index| self.end_failed(index));
+        behind.into_iter().for_each(|index| self.queue_if_behind(index));
     }
 
     /// Queues the peers that get a frame of video. It is not sent at once: to seal a key frame of 100 kB for 1,000
@@ -150,7 +154,7 @@ impl Worker {
         failed.into_iter().for_each(|index| self.end_failed(index));
     }
 
-    /// Gives a peer turns of its own as long as it is behind.
+    /// Returns a peer turns of its own as long as it is behind.
     pub(super) fn queue_if_behind(&mut self, index: usize) {
         if let Some(peer) = self.peers[index].as_mut()
             && peer.senders.is_behind()

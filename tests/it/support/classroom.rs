@@ -1,10 +1,11 @@
 //! A room under test: a server, teachers and students, each a process, on free ports.
 
 use std::net::{Ipv4Addr, TcpListener, UdpSocket};
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -16,8 +17,29 @@ use super::wait::{DEADLINE, poll};
 /// One line of `--json`.
 pub type Event = Value;
 
-/// One lecture at a time: two lectures on two cores slow each other down.
-static TURN: Mutex<()> = Mutex::new(());
+/// Lectures that run now. Each takes a quarter of a core, and most of its time waits for a browser or a deadline.
+static RUNNING: Mutex<usize> = Mutex::new(0);
+static ENDED: Condvar = Condvar::new();
+
+/// The right to run a lecture, of which there are one more than cores.
+struct Turn;
+
+impl Turn {
+    fn wait() -> Self {
+        let most = 1 + std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+        let running = RUNNING.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut running = ENDED.wait_while(running, |running| *running >= most).unwrap_or_else(PoisonError::into_inner);
+        *running += 1;
+        Self
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        *RUNNING.lock().unwrap_or_else(PoisonError::into_inner) -= 1;
+        ENDED.notify_one();
+    }
+}
 
 /// The room of every test; each test has a server of its own.
 pub const ROOM: &str = "10013";
@@ -26,14 +48,14 @@ pub const ROOM: &str = "10013";
 pub struct Classroom {
     port: u16,
     state: PathBuf,
-    _turn: MutexGuard<'static, ()>,
+    _turn: Turn,
 }
 
 impl Classroom {
     /// A room that no other test uses.
     pub fn new() -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
-        let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+        let turn = Turn::wait();
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
         let state = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("class-{}-{number}", std::process::id()));
         std::fs::create_dir_all(&state).unwrap();

@@ -1,0 +1,74 @@
+//! How peers leave a worker: removed by the router, by themselves, or because they harmed the others.
+
+use std::time::{Duration, Instant};
+
+use super::{Worker, WorkerReport};
+use crate::sfu::SfuEvent;
+use crate::sfu::peer::{Departure, Peer};
+use crate::sfu::watchdog::caught;
+
+impl Worker {
+    /// Takes a peer out of all tables and queues.
+    fn take(&mut self, index: usize) -> Option<Peer> {
+        let peer = self.peers.get_mut(index)?.take()?;
+        let id = self.ids[index];
+        self.by_id.remove(&id);
+        self.deadlines[index] = None;
+        for queue in [&mut self.newest, &mut self.behind, &mut self.with_messages] {
+            queue.retain(|other| *other != index);
+        }
+        self.dropped_by_departed += peer.senders.dropped();
+        self.totals_of_departed.add(&peer.numbers());
+        self.report_active_encodings();
+        Some(peer)
+    }
+
+    /// Removes a peer and closes its connection.
+    pub(super) fn close(&mut self, index: usize) {
+        if let Some(peer) = self.take(index) {
+            let udp = &mut self.media.udp;
+            caught(|| peer.close(udp));
+        }
+    }
+
+    /// Reports that a peer departs, which the router announces. The caller removes the peer.
+    pub(super) fn depart(&mut self, index: usize, why: Departure) {
+        self.departures.push(WorkerReport::Departed { id: self.ids[index], why });
+        self.report_departures();
+    }
+
+    /// Reports departures once the events of these peers have left, so that no announcement overtakes them.
+    pub(super) fn report_departures(&mut self) {
+        if self.events.is_empty() {
+            for departure in self.departures.drain(..) {
+                let _ = self.reports.send(departure);
+            }
+        }
+    }
+
+    /// Removes a peer that has panicked. Its connection is not closed: nothing of it may be used any more.
+    pub(super) fn end_failed(&mut self, index: usize) {
+        self.media.udp.discard();
+        if self.peers[index].is_some() {
+            self.depart(index, Departure::Failed);
+            self.take(index);
+        }
+    }
+
+    /// Removes a peer that kept the thread busy for too long. To close its connection might take as long again.
+    pub(super) fn end_slow(&mut self, index: usize, cpu_time: Duration) {
+        self.media.udp.discard();
+        let millis = cpu_time.as_millis();
+        self.expel(index, &format!("what it sent kept this computer busy for {millis} ms"));
+        self.take(index);
+    }
+
+    /// Announces that a student departs because it harmed the others. The caller removes the peer.
+    pub(super) fn expel(&mut self, index: usize, why: &str) {
+        let Some(user) = self.peers[index].as_ref().map(|peer| peer.user.clone()) else { return };
+        if self.notices.take(Instant::now()).is_ok() {
+            self.events.push(SfuEvent::Notice(format!("{user} was disconnected: {why}")));
+        }
+        self.depart(index, Departure::Misbehaved);
+    }
+}
