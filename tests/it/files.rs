@@ -50,7 +50,7 @@ fn students_see_two_files_as_one_lecture() {
     if !has_tools("two files in turn", &MAKE) {
         return;
     }
-    let class = Classroom::new();
+    let class = Classroom::undisturbed();
     let first = film(&class, "first.mkv", (320, 180), "0xff2040c0", 100, true);
     let second = film(&class, "second film.mkv", (180, 160), "0xffc04020", 75, false);
     let list = flags(&[&first, &second]);

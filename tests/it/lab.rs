@@ -1,6 +1,6 @@
 //! A computer lab: students start before their teacher and stay for several lectures, while the teacher's computer
-//! fails and another takes over. `LAB_STUDENTS=20 cargo test --test it lab:: -- --nocapture` prints the table of a whole
-//! lab.
+//! fails and another takes over. `LAB_STUDENTS=20 cargo test --test it lab:: -- --nocapture` prints the table of a
+//! whole lab.
 
 use std::process::Command;
 use std::time::Duration;

@@ -25,7 +25,7 @@ fn five_students_watch_a_real_lecture_at_once() {
     if !has_tools("five students", &TOOLS) {
         return;
     }
-    let class = Classroom::new();
+    let class = Classroom::undisturbed();
     let teacher = class.lecturer();
     let expectations = ["--for", "6s", "--expect", "fps>=20", "--expect", "lost==0", "--expect", "width==640"];
     let mut students: Vec<Process> = (1001..=1005).map(|user| class.student(user, &expectations)).collect();

@@ -61,7 +61,7 @@ fn a_pause_of_the_teacher_leaves_every_student_the_full_picture() {
 
 #[test]
 fn a_pause_of_a_student_is_no_freeze_and_no_trouble() {
-    let class = Classroom::new();
+    let class = Classroom::undisturbed();
     let (_teacher, student) = start(&class);
     let mark = student.mark();
     let frozen = |event: &Value| event["freeze_ms"].as_u64().unwrap();

@@ -18,11 +18,20 @@ pub struct Lab {
 impl Lab {
     /// Both, or nothing if the machine lacks something; the test is then skipped by name.
     pub fn new(test: &str, kind: Kind) -> Option<Self> {
+        Self::with(Classroom::new, test, kind)
+    }
+
+    /// As [`Lab::new`], for a test that measures what the browser shows.
+    pub fn undisturbed(test: &str, kind: Kind) -> Option<Self> {
+        Self::with(Classroom::undisturbed, test, kind)
+    }
+
+    fn with(class: fn() -> Classroom, test: &str, kind: Kind) -> Option<Self> {
         if !has_tools(test, &["gst-launch-1.0", "espeak-ng"]) {
             return None;
         }
         // The class first, because it waits for its turn on this machine.
-        let class = Classroom::new();
+        let class = class();
         let browser = browser(test, kind)?;
         Some(Self { browser, class })
     }

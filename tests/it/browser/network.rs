@@ -175,7 +175,7 @@ fn of_sound(before: &Value, after: &Value) -> String {
 
 #[test]
 fn chromium_recovers_packets_that_a_bad_network_loses() {
-    let Some(lab) = Lab::new("Chromium under loss", Kind::Chromium) else { return };
+    let Some(lab) = Lab::undisturbed("Chromium under loss", Kind::Chromium) else { return };
     let line = Line::to(&lab);
     let agreed = line.page.value("witness.agreed()");
     let has = |list: &str, wanted: &str| agreed[list].as_array().is_some_and(|list| list.contains(&wanted.into()));
@@ -220,7 +220,7 @@ fn chromium_recovers_packets_that_a_bad_network_loses() {
 
 #[test]
 fn chromium_gets_the_full_video_again_soon_after_a_short_disturbance() {
-    let Some(lab) = Lab::new("Chromium after a short bad time", Kind::Chromium) else { return };
+    let Some(lab) = Lab::undisturbed("Chromium after a short bad time", Kind::Chromium) else { return };
     let line = Line::to(&lab);
     for (what, loss, length) in
         [("nothing for 0.5 s", 1.0, Duration::from_millis(500)), ("20 % loss for 2 s", 0.2, Duration::from_secs(2))]
@@ -254,7 +254,7 @@ fn chromium_gets_the_full_video_again_soon_after_a_short_disturbance() {
 
 #[test]
 fn chromium_gets_a_smaller_video_on_a_narrow_path_and_learns_why() {
-    let Some(lab) = Lab::new("Chromium on a narrow line", Kind::Chromium) else { return };
+    let Some(lab) = Lab::undisturbed("Chromium on a narrow line", Kind::Chromium) else { return };
     let line = Line::to(&lab);
     let (from, sound) = (line.clock(), line.sound());
     line.becomes(&PathConfig { rate: Some(600_000), ..usual() });
@@ -290,7 +290,7 @@ fn chromium_gets_a_smaller_video_on_a_narrow_path_and_learns_why() {
 
 #[test]
 fn chromium_keeps_audio_where_no_video_fits_and_says_so() {
-    let Some(lab) = Lab::new("Chromium on a line for sound", Kind::Chromium) else { return };
+    let Some(lab) = Lab::undisturbed("Chromium on a line for sound", Kind::Chromium) else { return };
     let line = Line::to(&lab);
     let (from, before) = (line.clock(), line.sound());
     line.becomes(&PathConfig { rate: Some(120_000), ..usual() });

@@ -17,27 +17,31 @@ use super::wait::{DEADLINE, poll};
 /// One line of `--json`.
 pub type Event = Value;
 
-/// Lectures that run now. Each takes a quarter of a core, and most of its time waits for a browser or a deadline.
-static RUNNING: Mutex<usize> = Mutex::new(0);
-static ENDED: Condvar = Condvar::new();
+/// How many turns are taken.
+static TAKEN: Mutex<usize> = Mutex::new(0);
+static GIVEN_BACK: Condvar = Condvar::new();
 
-/// The right to run a lecture, of which there are one more than cores.
-struct Turn;
+/// The right to run a lecture: one turn, of which there is one more than cores, because a lecture waits most of the time
+/// for a browser or a deadline. A lecture whose quality is measured takes all turns.
+struct Turn {
+    takes: usize,
+}
 
 impl Turn {
-    fn wait() -> Self {
-        let most = 1 + std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
-        let running = RUNNING.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut running = ENDED.wait_while(running, |running| *running >= most).unwrap_or_else(PoisonError::into_inner);
-        *running += 1;
-        Self
+    fn wait(is_measured: bool) -> Self {
+        let all = 1 + std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+        let takes = if is_measured { all } else { 1 };
+        let taken = TAKEN.lock().unwrap_or_else(PoisonError::into_inner);
+        let has_no_room = |taken: &mut usize| *taken + takes > all;
+        *GIVEN_BACK.wait_while(taken, has_no_room).unwrap_or_else(PoisonError::into_inner) += takes;
+        Self { takes }
     }
 }
 
 impl Drop for Turn {
     fn drop(&mut self) {
-        *RUNNING.lock().unwrap_or_else(PoisonError::into_inner) -= 1;
-        ENDED.notify_one();
+        *TAKEN.lock().unwrap_or_else(PoisonError::into_inner) -= self.takes;
+        GIVEN_BACK.notify_all();
     }
 }
 
@@ -54,8 +58,16 @@ pub struct Classroom {
 impl Classroom {
     /// A room that no other test uses.
     pub fn new() -> Self {
+        Self::in_turn(Turn::wait(false))
+    }
+
+    /// A room whose lecture nothing disturbs, for a test that measures what students see.
+    pub fn undisturbed() -> Self {
+        Self::in_turn(Turn::wait(true))
+    }
+
+    fn in_turn(turn: Turn) -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
-        let turn = Turn::wait();
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
         let state = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("class-{}-{number}", std::process::id()));
         std::fs::create_dir_all(&state).unwrap();
