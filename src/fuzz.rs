@@ -30,7 +30,7 @@ pub fn demultiplex(datagram: &[u8]) {
             assert!(datagram[0] < 4 && datagram[8..20] == transaction);
             assert_eq!(demux::classify(&datagram[..stun_end(datagram) - 1]), Datagram::Unknown);
         }
-        Datagram::Sealed => assert!(matches!(datagram[0], 20..=63 | 128..=191)),
+        Datagram::DtlsOrSrtp => assert!(matches!(datagram[0], 20..=63 | 128..=191)),
         Datagram::UnencryptedRtcp => assert!(matches!(datagram[..2], [128..=191, 192..=223])),
         Datagram::Unknown => {}
     }

@@ -11,12 +11,12 @@ use rustix::time::{ClockId, clock_gettime};
 /// The shortest pause. A shorter one is a busy computer.
 pub const SHORTEST: Duration = Duration::from_millis(300);
 
-/// The interval between the beats of a [`Heart`].
+/// The interval between the beats of a [`SuspensionMonitor`].
 const EVERY: Duration = Duration::from_millis(50);
 
 /// A time in which this process did not run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Pause {
+pub struct Suspension {
     /// The last beat before.
     pub from: Instant,
     /// The first beat after. This clock stops while a computer sleeps.
@@ -27,21 +27,21 @@ pub struct Pause {
 
 /// Notices pauses between beats.
 #[derive(Debug, Default)]
-pub struct Pulse {
+pub struct SuspensionDetector {
     last: Option<(Instant, Duration)>,
 }
 
-impl Pulse {
+impl SuspensionDetector {
     /// Beats, and gives the pause that ends now. Call it far more often than every 300 ms, the shortest pause.
-    pub fn beat(&mut self) -> Option<Pause> {
+    pub fn beat(&mut self) -> Option<Suspension> {
         self.beat_at(Instant::now(), since_boot())
     }
 
     /// The same at a given time; `boot` is the time since the computer started, sleep included.
-    fn beat_at(&mut self, now: Instant, boot: Duration) -> Option<Pause> {
+    fn beat_at(&mut self, now: Instant, boot: Duration) -> Option<Suspension> {
         let (from, boot_before) = self.last.replace((now, boot))?;
         let lasted = now.saturating_duration_since(from).max(boot.saturating_sub(boot_before));
-        (lasted >= SHORTEST).then_some(Pause { from, to: now, lasted })
+        (lasted >= SHORTEST).then_some(Suspension { from, to: now, lasted })
     }
 }
 
@@ -53,12 +53,12 @@ fn since_boot() -> Duration {
 
 /// A pulse that beats on a task of its own.
 #[derive(Debug)]
-pub struct Heart {
-    shared: Arc<Mutex<(Pulse, Option<Pause>)>>,
+pub struct SuspensionMonitor {
+    shared: Arc<Mutex<(SuspensionDetector, Option<Suspension>)>>,
     beating: tokio::task::JoinHandle<()>,
 }
 
-impl Heart {
+impl SuspensionMonitor {
     /// Begins to beat. Must be called inside of a tokio runtime.
     pub fn start() -> Self {
         let shared = Arc::default();
@@ -73,18 +73,18 @@ impl Heart {
     }
 
     /// The newest pause, also one that ended just now.
-    pub fn newest_pause(&self) -> Option<Pause> {
+    pub fn newest_pause(&self) -> Option<Suspension> {
         look(&self.shared)
     }
 }
 
-impl Drop for Heart {
+impl Drop for SuspensionMonitor {
     fn drop(&mut self) {
         self.beating.abort();
     }
 }
 
-fn look(shared: &Mutex<(Pulse, Option<Pause>)>) -> Option<Pause> {
+fn look(shared: &Mutex<(SuspensionDetector, Option<Suspension>)>) -> Option<Suspension> {
     let mut locked: MutexGuard<'_, _> = shared.lock().unwrap_or_else(PoisonError::into_inner);
     let (pulse, newest) = &mut *locked;
     *newest = pulse.beat().or(*newest);
@@ -99,12 +99,12 @@ mod tests {
 
     #[test]
     fn a_stop_and_a_sleep_are_pauses_and_a_busy_computer_is_not() {
-        let (mut pulse, start, boot) = (Pulse::default(), Instant::now(), Duration::from_secs(1_000));
+        let (mut pulse, start, boot) = (SuspensionDetector::default(), Instant::now(), Duration::from_secs(1_000));
         assert_eq!(pulse.beat_at(start, boot), None, "the first");
         assert_eq!(pulse.beat_at(start + 250 * MS, boot + 250 * MS), None);
         let (from, to) = (start + 250 * MS, start + 3_250 * MS);
         let stopped = pulse.beat_at(to, boot + 3_250 * MS);
-        assert_eq!(stopped, Some(Pause { from, to, lasted: 3_000 * MS }));
+        assert_eq!(stopped, Some(Suspension { from, to, lasted: 3_000 * MS }));
         assert_eq!(pulse.beat_at(to + 5 * MS, boot + 3_255 * MS), None, "said once");
         let slept = pulse.beat_at(to + 10 * MS, boot + 63_255 * MS);
         assert_eq!(slept.map(|pause| pause.lasted), Some(60_000 * MS));
@@ -112,7 +112,7 @@ mod tests {
 
     #[test]
     fn the_clocks_of_this_computer_agree() {
-        let mut pulse = Pulse::default();
+        let mut pulse = SuspensionDetector::default();
         assert_eq!((pulse.beat(), pulse.beat()), (None, None));
         assert!(since_boot() > Duration::ZERO);
     }

@@ -17,7 +17,7 @@ pub(super) fn room_page(server: &ServerUrl, room: &RoomId) -> String {
 }
 
 /// The maximum number of further addresses. More would only confuse.
-const MOST_OTHERS: usize = 6;
+const MAX_OTHERS: usize = 6;
 
 /// The further addresses of a server that listens on all interfaces, each with the name of its interface. A computer
 /// with Wi-Fi and a cable is in two networks, and students may be in either. Loopback and link-local addresses are left
@@ -34,7 +34,7 @@ fn reachable(interfaces: &[if_addrs::Interface], with_ipv6: bool, shown: &str) -
         IpAddr::V4(ip) => !ip.is_loopback() && !ip.is_link_local() && ip.to_string() != shown,
         IpAddr::V6(ip) => with_ipv6 && !ip.is_loopback() && !ip.is_unicast_link_local() && ip.to_string() != shown,
     });
-    others.map(|interface| (interface.ip(), interface.name.clone())).take(MOST_OTHERS).collect()
+    others.map(|interface| (interface.ip(), interface.name.clone())).take(MAX_OTHERS).collect()
 }
 
 /// Shows the link as a QR code if the terminal is wide enough and other computers can reach the server.

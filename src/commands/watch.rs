@@ -37,7 +37,7 @@ use crate::protocol::channel::Stopped;
 use crate::protocol::{ErrorCode, LeaveReason, ServerMessage, User};
 use crate::report::{EndReason, Event, Reporter};
 use crate::signal::{ServerUrl, SignalEvent};
-use crate::suspension::{Heart, Pause};
+use crate::suspension::{Suspension, SuspensionMonitor};
 use crate::viewer::IceServer;
 
 /// The result of a `watch`.
@@ -78,7 +78,7 @@ pub(super) async fn run(
         is_break: false,
         renders: 0,
         silent_seconds: 0,
-        heart: Heart::start(),
+        heart: SuspensionMonitor::start(),
         last_pause: None,
     };
     let ended = session.run(stop).await;
@@ -118,9 +118,9 @@ struct Session<'a> {
     renders: u32,
     /// How many seconds in a row brought no packet.
     silent_seconds: u32,
-    heart: Heart,
+    heart: SuspensionMonitor,
     /// The last suspension of this process that has been handled.
-    last_pause: Option<Pause>,
+    last_pause: Option<Suspension>,
 }
 
 impl Session<'_> {

@@ -6,7 +6,7 @@
 use std::time::{Duration, Instant};
 
 use super::common::CommonTrouble;
-use super::estimate::{Estimate, Trouble};
+use super::estimate::{Estimate, PathTrouble};
 use super::key_frames::KeyFrameRecovery;
 use super::layers::{Layers, Offered, Rates};
 use super::pacer::PathCapacity;
@@ -46,7 +46,7 @@ pub(crate) struct Change {
     /// Whether the old layers end at once. Otherwise they are sent until the new ones have a key frame.
     pub(crate) is_urgent: bool,
     /// Why the peer gets less than the best that is offered; none where it gets the best.
-    pub(crate) reason: Option<Trouble>,
+    pub(crate) reason: Option<PathTrouble>,
     /// What the path carries in kbit/s, as told to people.
     pub(crate) estimate_kbps: Option<u32>,
 }
@@ -58,7 +58,7 @@ pub(crate) struct Adaptation {
     /// While audio is sent and video waits for the startup probe.
     startup: Option<StartupProbe>,
     /// The last trouble that took layers away, until the peer has the best again.
-    reason: Option<Trouble>,
+    reason: Option<PathTrouble>,
     /// Video is paced until then, also where the peer has the best.
     paced_until: Option<Instant>,
     is_delayed: bool,
@@ -111,8 +111,8 @@ impl Adaptation {
     }
 
     /// This process stood still until now, which says nothing about the path.
-    pub(crate) fn stood_still(&mut self, now: Instant) {
-        self.selection.stood_still(now);
+    pub(crate) fn on_suspension(&mut self, now: Instant) {
+        self.selection.on_suspension(now);
     }
 
     /// Since when the peer is in trouble, if it is; none where video has not begun.

@@ -1,4 +1,4 @@
-//! Trouble that many peers have in the same instant: it is the sender's, or that of a link they share.
+//! PathTrouble that many peers have in the same instant: it is the sender's, or that of a link they share.
 //!
 //! Hundreds of links do not fail within half a second. So nobody gets less at once for such trouble. If it lasts, the
 //! sender's own link may be too narrow, and then all get less.

@@ -28,7 +28,7 @@ const SURE_CLUSTERS: usize = 3;
 
 /// What is wrong with a path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Trouble {
+pub(crate) enum PathTrouble {
     /// A queue grows or stays long: more is sent than the path carries.
     Delay,
     /// Far more than a tenth is lost, for more than half a second.
@@ -178,13 +178,13 @@ impl Estimate {
 
     /// This process stood still until now: packets in flight do not count, and nobody was silent. The capacity stays
     /// known.
-    pub(super) fn stood_still(&mut self, now: Instant) {
+    pub(super) fn on_suspension(&mut self, now: Instant) {
         let now = self.micros(now);
         self.history.iter_mut().for_each(TwccHistory::forget_under_way);
         self.delay.forget_windows();
         self.clusters.forget_under_way();
         self.loss = Loss::default();
-        self.reports.stood_still(now);
+        self.reports.on_suspension(now);
         self.heard = self.heard.map(|_| now);
         self.unheard = self.unheard.map(|_| now);
     }
@@ -210,15 +210,15 @@ impl Estimate {
     }
 
     /// What is wrong, if anything is.
-    pub(crate) fn trouble(&mut self, now: Instant) -> Option<Trouble> {
+    pub(crate) fn trouble(&mut self, now: Instant) -> Option<PathTrouble> {
         let now = self.micros(now);
         match self.evidence() {
             Evidence::Nothing => None,
-            Evidence::Reports if self.reports.is_delayed(now) => Some(Trouble::Delay),
-            Evidence::Reports => self.reports.is_lossy(now).then_some(Trouble::Loss),
-            Evidence::EveryPacket if self.is_silent(now) => Some(Trouble::Silence),
-            Evidence::EveryPacket if self.delay.is_trouble() => Some(Trouble::Delay),
-            Evidence::EveryPacket => self.loss.is_trouble().then_some(Trouble::Loss),
+            Evidence::Reports if self.reports.is_delayed(now) => Some(PathTrouble::Delay),
+            Evidence::Reports => self.reports.is_lossy(now).then_some(PathTrouble::Loss),
+            Evidence::EveryPacket if self.is_silent(now) => Some(PathTrouble::Silence),
+            Evidence::EveryPacket if self.delay.is_trouble() => Some(PathTrouble::Delay),
+            Evidence::EveryPacket => self.loss.is_trouble().then_some(PathTrouble::Loss),
         }
     }
 

@@ -14,7 +14,7 @@ const KEY_INTERVAL: Duration = Duration::from_secs(4);
 const LOW_KEY_INTERVAL: Duration = Duration::from_secs(1);
 
 /// A peer that goes on asking waits twice as long each time, up to so many intervals: one in 16 s costs the class 2 %.
-const MOST_INTERVALS: u32 = 4;
+const MAX_INTERVALS: u32 = 4;
 
 /// After so long without a request the interval is the first one again.
 const PEACE: Duration = Duration::from_secs(60);
@@ -56,7 +56,7 @@ impl KeyFrameBudget {
             let before = self.earned.filter(|at| *at > now);
             self.earned = Some(before.unwrap_or(now) + interval(tier) * self.intervals);
             if before.is_some() {
-                self.intervals = (self.intervals * 2).min(MOST_INTERVALS);
+                self.intervals = (self.intervals * 2).min(MAX_INTERVALS);
             }
         }
         passes

@@ -7,7 +7,7 @@
 //!    delay (`delay`), the loss (`loss`) and the capacity of the path: each video frame leaves as a burst, and the
 //!    packets of a burst leave the narrowest link as far apart as its rate allows (`probe`). Peers without
 //!    transport-wide feedback are judged by REMB and receiver reports (`reports`). A growing queue, high loss, or
-//!    silence is [`Trouble`].
+//!    silence is [`PathTrouble`].
 //! 2. **Layers** (`selection`). In trouble the peer gets fewer layers at once: the most that the capacity carries, or
 //!    the next fewer ones. Without trouble, and with room for some seconds, it gets more. Padding probes a path on
 //!    which frames tell too little. Audio is never taken away.
@@ -15,7 +15,7 @@
 //! 4. **Pace** (`pacer`). Video to a peer with fewer layers than the best leaves no faster than the path carries it.
 //! 5. **Recovery** (`retransmission`, `key_frames`). NACKs and PLIs are answered within budgets per peer and class.
 //!
-//! A pause of this process says nothing about any path ([`Adaptation::stood_still`]), nor does trouble that most of a
+//! A pause of this process says nothing about any path ([`Adaptation::on_suspension`]), nor does trouble that most of a
 //! class has in the same instant, for a while ([`CommonTrouble`]).
 //!
 //! Why not Google's congestion control, which `rtc-interceptor` implements? It steers an encoder: it starts low and
@@ -45,7 +45,7 @@ mod tests;
 
 pub(crate) use adaptation::{Actions, Adaptation, Change};
 pub(crate) use common::CommonTrouble;
-pub(crate) use estimate::{Estimate, Trouble};
+pub(crate) use estimate::{Estimate, PathTrouble};
 pub(crate) use layers::{Offered, Rate, Rates};
 pub(crate) use pacer::{Pacer, PathCapacity};
 pub(crate) use probe::Probe;

@@ -6,7 +6,7 @@
 use std::time::{Duration, Instant};
 
 /// What may be sent at once after a rest, in time of the link: a delay that audio does not mind.
-const MOST_SAVED: Duration = Duration::from_millis(15);
+const MAX_SAVED: Duration = Duration::from_millis(15);
 
 /// The share of the capacity that is used; less while packets queue, so that the queue drains.
 const SHARE: f64 = 1.05;
@@ -46,7 +46,7 @@ impl Pacer {
     /// For a path on which nothing was sent lately.
     pub(crate) fn new(now: Instant, line: PathCapacity) -> Self {
         let bytes_per_second = line.bytes_per_second();
-        Self { bytes_per_second, credit: bytes_per_second * MOST_SAVED.as_secs_f64(), at: now }
+        Self { bytes_per_second, credit: bytes_per_second * MAX_SAVED.as_secs_f64(), at: now }
     }
 
     /// The capacity has changed.
@@ -57,7 +57,7 @@ impl Pacer {
     /// Whether a packet may be sent now.
     pub(crate) fn allows(&mut self, now: Instant) -> bool {
         let time = now.saturating_duration_since(self.at).as_secs_f64();
-        let most = self.bytes_per_second * MOST_SAVED.as_secs_f64();
+        let most = self.bytes_per_second * MAX_SAVED.as_secs_f64();
         self.credit = (self.credit + self.bytes_per_second * time).min(most);
         self.at = now;
         self.credit > 0.0

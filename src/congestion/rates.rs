@@ -36,7 +36,7 @@ impl RateMeter {
     }
 
     /// This process stood still: the current windows do not count.
-    pub(crate) fn stood_still(&mut self) {
+    pub(crate) fn on_suspension(&mut self) {
         Encoding::all().for_each(|encoding| {
             let window = &mut self.windows[encoding];
             (window.began, window.bytes) = (None, 0);
@@ -99,7 +99,7 @@ mod tests {
         assert_eq!(cost(&mut traffic, start + WINDOW), 120_000);
         assert_eq!(cost(&mut traffic, start + WINDOW * 2), 2_500_000, "it does not run any more");
         traffic.count(start + WINDOW * 2, screen, 30_000);
-        traffic.stood_still();
+        traffic.on_suspension();
         assert_eq!(cost(&mut traffic, start + WINDOW * 9), 2_500_000, "a pause makes nothing cheaper");
         traffic.offer(&[]);
         assert_eq!(cost(&mut traffic, start + WINDOW * 2), 0);

@@ -87,7 +87,7 @@ impl ReceiverReports {
     }
 
     /// This process stood still until now.
-    pub(super) fn stood_still(&mut self, now: u64) {
+    pub(super) fn on_suspension(&mut self, now: u64) {
         (self.too_much, self.lossy, self.late, self.lost) = (0, 0, 0, 0);
         self.doubted_until = now + DOUBTED_FOR;
     }
@@ -169,7 +169,7 @@ mod tests {
         reports.on_remb(0, 5_000_000, 2_500_000);
         reports.on_report(0, 0, Some(40_000));
         reports.on_report(SECOND, 50, Some(3_000_000));
-        reports.stood_still(4 * SECOND);
+        reports.on_suspension(4 * SECOND);
         for second in 4..6 {
             reports.on_report(second * SECOND, 200, Some(3_000_000));
             reports.on_remb(second * SECOND, 100_000, 2_500_000);

@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 /// Retransmissions per packet sent, for each peer on its own: twice what 5 % loss needs, and enough for 12 %, where
-/// loss becomes [`Trouble`](super::Trouble).
+/// loss becomes [`PathTrouble`](super::PathTrouble).
 const SHARE: f32 = 0.15;
 
 /// The same while packets queue in front of the peer's link: retransmissions would lengthen the queue.

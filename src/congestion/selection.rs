@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::common::CommonTrouble;
-use super::estimate::{Estimate, Evidence, Trouble};
+use super::estimate::{Estimate, Evidence, PathTrouble};
 use super::layers::{LayerIndex, Layers, Offered, Rates};
 use super::probe::Probe;
 
@@ -90,7 +90,7 @@ const SECOND_PROBE: Duration = Duration::from_millis(400);
 /// No probe is sent where the frames of this time were clusters enough.
 const CLUSTERS_TELL_FOR: Duration = Duration::from_secs(2);
 
-/// Trouble does not count for this long after a suspension of this process: what waited leaves as a burst, and feedback
+/// PathTrouble does not count for this long after a suspension of this process: what waited leaves as a burst, and feedback
 /// that waited is read at once.
 const RECOVERS_WITHIN: Duration = Duration::from_secs(1);
 
@@ -111,7 +111,7 @@ const BETWEEN_RETURNS: Duration = Duration::from_secs(30);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Reason {
     /// Fewer, because of this.
-    Down(Trouble),
+    Down(PathTrouble),
     /// More, because there is room.
     Up,
     /// Other encodings are offered.
@@ -156,7 +156,7 @@ pub(crate) struct LayerSelection {
     /// Since when there is trouble.
     troubled_since: Option<Instant>,
     /// When this process last stood still.
-    stood_still: Option<Instant>,
+    on_suspension: Option<Instant>,
     /// The layers before the peer fell silent, and when it last got such layers back.
     before_silence: Option<LayerIndex>,
     back: Option<Instant>,
@@ -186,7 +186,7 @@ impl LayerSelection {
             room: None,
             probed: None,
             troubled_since: None,
-            stood_still: None,
+            on_suspension: None,
             before_silence: None,
             back: None,
             strained: None,
@@ -222,11 +222,11 @@ impl LayerSelection {
     }
 
     /// This process stood still until now, which says nothing about the path.
-    pub(crate) fn stood_still(&mut self, now: Instant) {
-        self.estimate.stood_still(now);
+    pub(crate) fn on_suspension(&mut self, now: Instant) {
+        self.estimate.on_suspension(now);
         self.troubled_since = None;
-        if since(self.stood_still, now) >= BETWEEN_PAUSES {
-            self.stood_still = Some(now);
+        if since(self.on_suspension, now) >= BETWEEN_PAUSES {
+            self.on_suspension = Some(now);
         }
     }
 
@@ -238,9 +238,9 @@ impl LayerSelection {
     /// The layers from now on, if they change. Call it after each feedback and ten times a second.
     pub(crate) fn decide(&mut self, now: Instant, rates: &Rates, common: &CommonTrouble) -> Option<Decision> {
         let trouble = self.estimate.trouble(now);
-        let trouble = trouble.filter(|trouble| *trouble != Trouble::Delay || !self.queue_will_pass(now, rates));
+        let trouble = trouble.filter(|trouble| *trouble != PathTrouble::Delay || !self.queue_will_pass(now, rates));
         self.troubled_since = trouble.map(|_| self.troubled_since.unwrap_or(now));
-        let is_ours = since(self.stood_still, now) < RECOVERS_WITHIN
+        let is_ours = since(self.on_suspension, now) < RECOVERS_WITHIN
             || self.troubled_since.is_some_and(|since| common.excuses(now, since));
         let reason = match trouble {
             _ if self.stays => None,
@@ -264,7 +264,7 @@ impl LayerSelection {
         let told = self.estimate.told_kbps(now)?;
         let best = rates.soon(LayerIndex::default().layers(self.offered)) as f64 / USED / 1000.0;
         let explains = self.has_the_best() || f64::from(told) < best;
-        let is_of_the_line = !matches!(reason, Reason::Down(Trouble::Loss | Trouble::Silence));
+        let is_of_the_line = !matches!(reason, Reason::Down(PathTrouble::Loss | PathTrouble::Silence));
         (explains && is_of_the_line).then_some(told)
     }
 
@@ -299,7 +299,7 @@ impl LayerSelection {
         self.layers = self.index.layers(self.offered);
         self.down = Some(now);
         self.carried = Some(capacity);
-        let reason = Reason::Down(Trouble::Delay);
+        let reason = Reason::Down(PathTrouble::Delay);
         Some(Decision { layers: self.layers, reason, estimate_kbps: Some(capacity / 1000) })
     }
 
@@ -325,10 +325,10 @@ impl LayerSelection {
     }
 
     /// Takes layers away if it is time to; whether it did.
-    fn down(&mut self, now: Instant, rates: &Rates, trouble: Trouble) -> bool {
+    fn down(&mut self, now: Instant, rates: &Rates, trouble: PathTrouble) -> bool {
         self.troubled = Some(now);
         self.room = None;
-        if trouble != Trouble::Silence {
+        if trouble != PathTrouble::Silence {
             self.strained = Some(now);
         }
         if since(self.up, now) < WRONG_WITHIN && !self.found_wrong {
@@ -338,21 +338,21 @@ impl LayerSelection {
         if since(self.down, now) < SETTLES_WITHIN + self.estimate.report_interval() {
             return false;
         }
-        if trouble == Trouble::Delay && self.believes_delay(now) {
+        if trouble == PathTrouble::Delay && self.believes_delay(now) {
             return false;
         }
         let knows_every_packet = self.estimate.evidence() == Evidence::EveryPacket;
         let capacity = match trouble {
-            Trouble::Delay if knows_every_packet => self.estimate.bits_per_second(now),
-            Trouble::Delay => {
+            PathTrouble::Delay if knows_every_packet => self.estimate.bits_per_second(now),
+            PathTrouble::Delay => {
                 let careful = self.estimate.bits_per_second(now);
                 careful.map(|bits| (f64::from(bits) * REMB_IS_CAREFUL) as u32)
             }
-            Trouble::Loss if knows_every_packet => self.estimate.received(),
-            Trouble::Loss | Trouble::Silence => None,
+            PathTrouble::Loss if knows_every_packet => self.estimate.received(),
+            PathTrouble::Loss | PathTrouble::Silence => None,
         };
         let spares_the_last =
-            trouble == Trouble::Loss && self.estimate.full_link().is_none() && self.estimate.lost() < HOPELESS;
+            trouble == PathTrouble::Loss && self.estimate.full_link().is_none() && self.estimate.lost() < HOPELESS;
         let mut below = self.index.below(self.offered).peekable();
         let mut index = None;
         while let Some(next) = below.next() {
@@ -369,8 +369,10 @@ impl LayerSelection {
         }
         let Some(index) = index else { return false };
         self.before_silence = match trouble {
-            Trouble::Silence if since(self.strained, now) >= STRAINED_FOR => self.before_silence.or(Some(self.index)),
-            Trouble::Silence | Trouble::Delay | Trouble::Loss => None,
+            PathTrouble::Silence if since(self.strained, now) >= STRAINED_FOR => {
+                self.before_silence.or(Some(self.index))
+            }
+            PathTrouble::Silence | PathTrouble::Delay | PathTrouble::Loss => None,
         };
         self.index = index;
         self.down = Some(now);

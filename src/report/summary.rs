@@ -10,7 +10,7 @@ use super::format::{
 use crate::id::{UserId, named};
 
 /// The maximum number of students in the table, so that it fits a screen.
-const MOST_ROWS: usize = 20;
+const MAX_ROWS: usize = 20;
 
 /// The maximum width of a name in the table. Longer names are cut.
 const NAME_COLUMNS: usize = 28;
@@ -88,7 +88,7 @@ impl Summary {
         }
         let header = ["student", "minutes", "joined", "lost", "low", "no picture", "sent", "longest absence"];
         let mut lines: Vec<[String; 8]> = vec![header.map(str::to_owned)];
-        lines.extend(self.students.iter().take(MOST_ROWS).map(StudentRow::cells));
+        lines.extend(self.students.iter().take(MAX_ROWS).map(StudentRow::cells));
         let widths: [usize; 8] =
             std::array::from_fn(|column| lines.iter().map(|cells| cells[column].width()).max().unwrap_or(0));
         for cells in &lines {
@@ -99,7 +99,7 @@ impl Summary {
             text.push('\n');
             text.push_str(&padded.collect::<Vec<_>>().join("  "));
         }
-        let more = self.students.len().saturating_sub(MOST_ROWS) as u64 + self.unlisted;
+        let more = self.students.len().saturating_sub(MAX_ROWS) as u64 + self.unlisted;
         match (more, &self.attendance) {
             (0, None) => {}
             (0, Some(file)) => text.push_str(&format!("\n{file} has the whole list")),
@@ -190,7 +190,7 @@ pub(super) mod tests {
             .map(|number| StudentRow { user: format!("{number}").parse().unwrap(), nickname: String::new(), ..anna() })
             .collect();
         let mut summary = lecture(class);
-        assert_eq!(summary.text().lines().count(), 1 + 1 + MOST_ROWS + 1);
+        assert_eq!(summary.text().lines().count(), 1 + 1 + MAX_ROWS + 1);
         assert!(summary.text().ends_with("\n... and 12 more; use --attendance FILE.csv to list all students"));
         summary.attendance = Some("monday.csv".into());
         assert!(summary.text().ends_with("\n... and 12 more; monday.csv lists all students"));

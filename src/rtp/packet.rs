@@ -36,7 +36,7 @@ pub struct OutgoingPacket<'a> {
     /// The peer's SSRC.
     pub ssrc: u32,
     /// The transport-wide sequence number, where negotiated.
-    pub transport: Option<TwccSequenceNumber>,
+    pub twcc: Option<TwccSequenceNumber>,
     /// In a retransmission: the original sequence number (RFC 4588, 4).
     pub original: Option<u16>,
     /// Bytes of padding after the payload (RFC 3550, 5.1).
@@ -58,7 +58,7 @@ impl OutgoingPacket<'_> {
 
     /// Bytes of the header, which is authenticated and not encrypted.
     pub fn header_len(&self) -> usize {
-        HEADER_BYTES + if self.transport.is_some() { EXTENSION_BYTES } else { 0 }
+        HEADER_BYTES + if self.twcc.is_some() { EXTENSION_BYTES } else { 0 }
     }
 
     fn body_len(&self) -> usize {
@@ -68,7 +68,7 @@ impl OutgoingPacket<'_> {
 
     /// Appends the header (RFC 3550, 5.1) with its extension and without contributing sources.
     pub fn write_header(&self, out: &mut Vec<u8>) {
-        let extended = if self.transport.is_some() { 0x10 } else { 0 };
+        let extended = if self.twcc.is_some() { 0x10 } else { 0 };
         let padded = if self.padding > 0 { 0x20 } else { 0 };
         let mut header = [0; HEADER_BYTES];
         header[0] = 0x80 | extended | padded;
@@ -77,7 +77,7 @@ impl OutgoingPacket<'_> {
         header[4..8].copy_from_slice(&self.timestamp.to_be_bytes());
         header[8..].copy_from_slice(&self.ssrc.to_be_bytes());
         out.extend_from_slice(&header);
-        if let Some(TwccSequenceNumber { id, number }) = self.transport {
+        if let Some(TwccSequenceNumber { id, number }) = self.twcc {
             let [high, low] = number.to_be_bytes();
             out.extend_from_slice(&[0xbe, 0xde, 0, 1, id << 4 | 1, high, low, 0]);
         }
@@ -117,14 +117,14 @@ mod tests {
             index: 0x1_0203,
             timestamp: 0x0405_0607,
             ssrc: 0x0809_0a0b,
-            transport: None,
+            twcc: None,
             original: None,
             padding: 0,
             payload: b"picture",
         };
         let plain = packet.plain();
         assert_eq!(plain, [&[0x80, 0xe1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11][..], b"picture"].concat());
-        let numbered = OutgoingPacket { transport: Some(TwccSequenceNumber { id: 3, number: 0xfffe }), ..packet };
+        let numbered = OutgoingPacket { twcc: Some(TwccSequenceNumber { id: 3, number: 0xfffe }), ..packet };
         let plain = numbered.plain();
         assert_eq!((plain.len(), payload_offset(&plain)), (numbered.bytes(), Some(MAX_HEADER_BYTES)));
         assert_eq!(&plain[12..20], [0xbe, 0xde, 0, 1, 0x31, 0xff, 0xfe, 0]);

@@ -36,7 +36,7 @@ impl RtxStream {
             index: 0,
             timestamp,
             ssrc: 0,
-            transport: None,
+            twcc: None,
             original: None,
             padding: bytes,
             payload: &[],

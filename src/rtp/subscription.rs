@@ -317,7 +317,7 @@ fn rewrite_header(packet: &[u8], ssrc: u32, payload_type: u8, sent: Sent, n: usi
         index: sent.first + n as u64,
         timestamp: sent.timestamp,
         ssrc,
-        transport: None,
+        twcc: None,
         original: None,
         padding: 0,
         payload: &packet[offset..],

@@ -5,4 +5,4 @@ pub mod engine;
 pub(crate) mod fragment;
 pub(crate) mod negotiated;
 pub mod offer;
-pub(crate) mod player_offer;
+pub(crate) mod whep_offer;

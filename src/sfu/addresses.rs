@@ -25,13 +25,13 @@ pub(super) const CONFIRM_EVERY: Duration = Duration::from_secs(10);
 
 /// Addresses that one peer claims at a time: its interfaces, each behind a few NAT bindings. This also bounds what a
 /// peer that forges source addresses makes the core remember: 96 addresses a minute.
-const MOST_OF_A_PEER: usize = 16;
+const MAX_OF_A_PEER: usize = 16;
 
 /// Peers that claim one address at a time. A forger must not make one datagram cost the SFU as much as a class.
-const MOST_CLAIMS: usize = 4;
+const MAX_CLAIMS: usize = 4;
 
 /// The peers that an address may belong to.
-pub(super) type Claimants = [Option<PeerId>; MOST_CLAIMS];
+pub(super) type Claimants = [Option<PeerId>; MAX_CLAIMS];
 
 /// Which peer claims or owns which address.
 #[derive(Debug, Default)]
@@ -89,7 +89,7 @@ impl AddressTable {
     pub(super) fn is_free_for(&self, now: Instant, from: SocketAddr, peer: PeerId) -> bool {
         match self.by_address.get(&from) {
             Some(Ownership::Confirmed(owner)) if owner.until > now && owner.peer != peer => false,
-            Some(_) | None => self.count(now, peer) < MOST_OF_A_PEER,
+            Some(_) | None => self.count(now, peer) < MAX_OF_A_PEER,
         }
     }
 
@@ -108,7 +108,7 @@ impl AddressTable {
             Some(Ownership::Confirmed(_)) | None => Vec::new(),
         };
         claims.retain(|claim| claim.until > now && claim.peer != peer);
-        if claims.len() == MOST_CLAIMS {
+        if claims.len() == MAX_CLAIMS {
             // The oldest goes. Its peer claims the address again with its next check.
             claims.remove(0);
         }
@@ -232,7 +232,7 @@ mod tests {
         }
         assert!(addresses.claim(now, home, VICTIM));
         let held = claimed_by(&addresses, now, home);
-        assert!(held.len() == MOST_CLAIMS && held.contains(&VICTIM), "{held:?}");
+        assert!(held.len() == MAX_CLAIMS && held.contains(&VICTIM), "{held:?}");
     }
 
     #[test]
@@ -242,10 +242,10 @@ mod tests {
             assert!(addresses.claim(now, address(port), VICTIM), "{port}");
             addresses.confirm(now, address(port), VICTIM);
             assert_eq!(claimed_by(&addresses, now, address(port)), [VICTIM]);
-            assert!(addresses.by_peer[&VICTIM].len() <= MOST_OF_A_PEER, "{port}");
+            assert!(addresses.by_peer[&VICTIM].len() <= MAX_OF_A_PEER, "{port}");
             now += Duration::from_secs(3);
         }
-        assert!(addresses.by_address.len() <= MOST_OF_A_PEER);
+        assert!(addresses.by_address.len() <= MAX_OF_A_PEER);
     }
 
     #[test]
@@ -254,8 +254,8 @@ mod tests {
         let claimed = |addresses: &mut AddressTable, now| {
             (1..=1_000).filter(|port| addresses.claim(now, address(*port), INSIDER)).count()
         };
-        assert_eq!(claimed(&mut addresses, now), MOST_OF_A_PEER);
-        assert_eq!(addresses.by_address.len(), MOST_OF_A_PEER);
+        assert_eq!(claimed(&mut addresses, now), MAX_OF_A_PEER);
+        assert_eq!(addresses.by_address.len(), MAX_OF_A_PEER);
         assert!(addresses.claim(now, address(1), INSIDER), "it has this one");
         assert!(addresses.claim(now, address(2_000), VICTIM), "another peer has claims of its own");
         let later = now + CLAIMED_FOR;

@@ -14,7 +14,7 @@ pub(crate) enum Datagram<'a> {
         transaction: [u8; 12],
     },
     /// DTLS, RTP or SRTCP that is encrypted.
-    Sealed,
+    DtlsOrSrtp,
     /// SRTCP whose E bit is clear. `webrtc` 0.21.1 would return it before it checked the tag, so it is dropped.
     UnencryptedRtcp,
     /// None of these.
@@ -37,12 +37,12 @@ const MAX_ATTRIBUTES: usize = 32;
 pub(crate) fn classify(bytes: &[u8]) -> Datagram<'_> {
     match bytes.first() {
         Some(0..=3) => stun(bytes).unwrap_or(Datagram::Unknown),
-        Some(20..=63) => Datagram::Sealed,
+        Some(20..=63) => Datagram::DtlsOrSrtp,
         Some(128..=191) if bytes.len() >= 12 => {
             let is_rtcp = (192..=223).contains(&bytes[1]);
             // The E bit heads the last word of AEAD SRTCP (RFC 7714, 9.2).
             let encrypted = bytes[bytes.len() - 4] & 0x80 != 0;
-            if is_rtcp && !encrypted { Datagram::UnencryptedRtcp } else { Datagram::Sealed }
+            if is_rtcp && !encrypted { Datagram::UnencryptedRtcp } else { Datagram::DtlsOrSrtp }
         }
         _ => Datagram::Unknown,
     }
@@ -123,13 +123,13 @@ mod tests {
 
     #[test]
     fn other_datagrams_are_told_by_their_first_bytes() {
-        assert_eq!(classify(&[22, 254, 253]), Datagram::Sealed);
-        assert_eq!(classify(&[0x80; 12]), Datagram::Sealed);
+        assert_eq!(classify(&[22, 254, 253]), Datagram::DtlsOrSrtp);
+        assert_eq!(classify(&[0x80; 12]), Datagram::DtlsOrSrtp);
         let mut rtcp = [0u8; 20];
         (rtcp[0], rtcp[1]) = (0x80, 200);
         assert_eq!(classify(&rtcp), Datagram::UnencryptedRtcp);
         rtcp[16] = 0x80;
-        assert_eq!(classify(&rtcp), Datagram::Sealed);
+        assert_eq!(classify(&rtcp), Datagram::DtlsOrSrtp);
         for bad in [&[][..], &[64, 1], &[255; 40], &[0x80, 200], &[0; 19], b"GET / HTTP/1.1"] {
             assert_eq!(classify(bad), Datagram::Unknown, "{bad:?}");
         }

@@ -24,7 +24,7 @@ mod router;
 mod sender;
 mod senders;
 mod stats;
-mod stun;
+mod stun_client;
 #[cfg(test)]
 mod tests;
 mod threads;

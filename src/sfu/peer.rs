@@ -142,7 +142,7 @@ pub(super) struct Peer {
     /// When the peer wants to be woken.
     pub(super) deadline: Instant,
     /// No deadline is before this time.
-    rests_until: Option<Instant>,
+    earliest_deadline: Option<Instant>,
     pub(super) transport: Transport,
     pub(super) senders: Senders,
     pub(super) channel: Channel,
@@ -174,7 +174,7 @@ impl Peer {
             password,
             phase: Phase::Connecting { since: now },
             deadline: now,
-            rests_until: None,
+            earliest_deadline: None,
             transport,
             senders,
             channel: Channel::default(),
@@ -361,13 +361,13 @@ impl Peer {
         if let Phase::Starting { at } = self.phase {
             deadline = deadline.min(at);
         }
-        self.deadline = self.rests_until.map_or(deadline, |rests_until| deadline.max(rests_until));
+        self.deadline = self.earliest_deadline.map_or(deadline, |earliest_deadline| deadline.max(earliest_deadline));
     }
 
     /// This process was suspended until now, which says nothing about the peer's link.
-    pub(super) fn stood_still(&mut self, now: Instant) {
-        self.adaptation.stood_still(now);
-        self.rests_until = Some(now + READ_FIRST);
+    pub(super) fn on_suspension(&mut self, now: Instant) {
+        self.adaptation.on_suspension(now);
+        self.earliest_deadline = Some(now + READ_FIRST);
         self.deadline = self.deadline.max(now + READ_FIRST);
     }
 

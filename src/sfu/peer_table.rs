@@ -135,7 +135,7 @@ impl PeerTable {
         crypto: &dyn RTCCrypto,
     ) -> Claimants {
         match datagram {
-            Datagram::Sealed => self.addresses.claimants(now, from),
+            Datagram::DtlsOrSrtp => self.addresses.claimants(now, from),
             Datagram::Unknown | Datagram::UnencryptedRtcp => Claimants::default(),
             Datagram::Stun { .. } => {
                 let claimants = self.addresses.claimants(now, from);

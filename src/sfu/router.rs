@@ -24,7 +24,7 @@ use super::input::{Gaps, Pushed};
 use super::peer::{Departure, Peer};
 use super::peer_table::PeerTable;
 use super::stats::Collector;
-use super::stun::StunClient;
+use super::stun_client::StunClient;
 use super::threads::WorkerThread;
 use super::udp::{ReceiveErrors, UdpReceiver, UdpSender};
 use super::watchdog::caught;

@@ -198,10 +198,10 @@ impl Sender {
         estimate: &mut Estimate,
         mut packet: OutgoingPacket<'_>,
     ) -> Sent {
-        packet.transport = transport.take_number();
+        packet.twcc = transport.take_number();
         if !self.track.is_video()
             && transport.seals_rtp()
-            && let Some(number) = packet.transport
+            && let Some(number) = packet.twcc
         {
             self.sent_numbers.push(packet.index, number.number);
         }
@@ -229,7 +229,7 @@ impl Sender {
             _ => {
                 let number = self.sent_numbers.get(packet.index).and_then(|number| transport.with_number(number));
                 if number.is_some() {
-                    transport.write_again(cx, estimate, &OutgoingPacket { transport: number, ..packet });
+                    transport.write_again(cx, estimate, &OutgoingPacket { twcc: number, ..packet });
                 }
             }
         }

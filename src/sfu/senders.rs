@@ -290,7 +290,7 @@ impl Senders {
         }
         for _ in 0..(probe.packets * probe.bytes_each).div_ceil(MAX_PADDING) {
             let mut packet = rtx.padding(MAX_PADDING as u8, 0);
-            packet.transport = transport.take_number();
+            packet.twcc = transport.take_number();
             transport.write_unpaced(cx, estimate, &packet);
         }
         cx.udp.flush();

@@ -150,7 +150,7 @@ impl Transport {
         estimate: &mut Estimate,
         packet: &OutgoingPacket<'_>,
     ) -> Sent {
-        estimate.sent(cx.now, packet.transport.map(|transport| transport.number), packet.bytes());
+        estimate.sent(cx.now, packet.twcc.map(|transport| transport.number), packet.bytes());
         self.count(packet);
         if self.seals_rtp() {
             return self.seal(packet, cx.udp);
@@ -214,7 +214,7 @@ impl Transport {
             ssrc: packet.ssrc,
             ..Default::default()
         };
-        if let Some(TwccSequenceNumber { id, number }) = packet.transport {
+        if let Some(TwccSequenceNumber { id, number }) = packet.twcc {
             // Fails only for an id outside 1 to 14; no such id is negotiated.
             let _ = header.set_extension(id, Bytes::copy_from_slice(&number.to_be_bytes()));
         }

@@ -23,7 +23,7 @@ use super::{PeerId, RTCIceCandidateInit, Rings, SfuEvent};
 use crate::congestion::{ClassRetransmissions, CommonTrouble, RateMeter, Rates};
 use crate::id::UserId;
 use crate::rtp::{Encoding, Frame, FrameRing, PerCodec, PerEncoding, Track};
-use crate::suspension::{Pause, Pulse};
+use crate::suspension::{Suspension, SuspensionDetector};
 use crate::token_bucket::TokenBucket;
 
 mod departures;
@@ -115,7 +115,7 @@ pub(super) struct Worker {
     /// Trouble that many peers have in the same instant.
     common: CommonTrouble,
     /// Notices when this process was suspended.
-    pulse: Pulse,
+    pulse: SuspensionDetector,
     /// When all peers were adapted last.
     adapted: Instant,
     /// How many peers need an encoding, as was reported last.
@@ -161,7 +161,7 @@ impl Worker {
             traffic,
             rates: PerCodec::default(),
             common: CommonTrouble::default(),
-            pulse: Pulse::default(),
+            pulse: SuspensionDetector::default(),
             adapted: Instant::now(),
             active: PerEncoding::default(),
             peers: Vec::new(),
@@ -357,11 +357,11 @@ impl Worker {
     }
 
     /// This process was suspended: nothing was sent or read, which says nothing about any peer.
-    fn on_suspension(&mut self, Pause { to, lasted, .. }: Pause) {
-        self.traffic.stood_still();
+    fn on_suspension(&mut self, Suspension { to, lasted, .. }: Suspension) {
+        self.traffic.on_suspension();
         for (peer, deadline) in self.peers.iter_mut().zip(&mut self.deadlines) {
             if let Some(peer) = peer {
-                peer.stood_still(to);
+                peer.on_suspension(to);
                 *deadline = Some(peer.deadline);
             }
         }

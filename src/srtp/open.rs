@@ -14,7 +14,7 @@ use super::session::{ENCRYPTED, RTCP_HEADER, RTCP_TRAILER, RtcpKey, TAG_BYTES, n
 
 /// SSRCs that one peer may send feedback with: browsers have one for each track. Further ones are refused, because to
 /// forget an SSRC would let its packets count again.
-const MOST_SENDERS: usize = 16;
+const MAX_SENDERS: usize = 16;
 
 /// Packets that may overtake one another (RFC 3711, 3.3.2: 64 at least).
 const WINDOW: u32 = u64::BITS;
@@ -47,7 +47,7 @@ impl Opener {
         let known = self.senders.iter().position(|window| window.ssrc == ssrc);
         let is_new = match known {
             Some(place) => self.senders[place].is_new(index),
-            None => self.senders.len() < MOST_SENDERS,
+            None => self.senders.len() < MAX_SENDERS,
         };
         if !is_new {
             return None;
@@ -224,9 +224,9 @@ mod tests {
         let mut opener = Opener::new(keys.rtcp().unwrap()).unwrap();
         for ssrc in 1..100 {
             let mut sealed = student.encrypt_rtcp(&report(ssrc, 1)).unwrap().to_vec();
-            assert_eq!(opener.open(&mut sealed).is_some(), (ssrc as usize) < MOST_SENDERS);
+            assert_eq!(opener.open(&mut sealed).is_some(), (ssrc as usize) < MAX_SENDERS);
         }
-        assert_eq!(opener.senders.len(), MOST_SENDERS);
+        assert_eq!(opener.senders.len(), MAX_SENDERS);
     }
 
     #[test]

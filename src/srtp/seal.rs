@@ -121,7 +121,7 @@ mod tests {
             index,
             timestamp: index as u32 * 10,
             ssrc: 0xdead_beef,
-            transport: None,
+            twcc: None,
             original: None,
             padding: 0,
             payload,
@@ -150,7 +150,7 @@ mod tests {
         for index in 32_768..32_768 + 70_000 {
             let mut packet = packet(index, &payload[..1 + index as usize % 1_160]);
             // All kinds that there are.
-            packet.transport = (index % 2 == 0).then_some(TwccSequenceNumber { id: 14, number: index as u16 });
+            packet.twcc = (index % 2 == 0).then_some(TwccSequenceNumber { id: 14, number: index as u16 });
             packet.original = (index % 3 == 0).then_some(index as u16);
             packet.padding = if index % 5 == 0 { index as u8 } else { 0 };
             sealed.clear();

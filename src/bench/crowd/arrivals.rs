@@ -239,14 +239,14 @@ mod tests {
 
     #[test]
     fn the_transport_number_is_read_without_a_key() {
-        let transport = Some(TwccSequenceNumber { id: 3, number: 0xfedc });
+        let twcc = Some(TwccSequenceNumber { id: 3, number: 0xfedc });
         let packet = OutgoingPacket {
             marker: false,
             payload_type: 96,
             index: 1,
             timestamp: 2,
             ssrc: 3,
-            transport,
+            twcc,
             original: None,
             padding: 0,
             payload: b"sealed",
@@ -254,7 +254,7 @@ mod tests {
         let numbered = packet.plain();
         assert_eq!(transport_number(&numbered, 3), Some(0xfedc));
         assert_eq!(transport_number(&numbered, 4), None);
-        assert_eq!(transport_number(&OutgoingPacket { transport: None, ..packet }.plain(), 3), None);
+        assert_eq!(transport_number(&OutgoingPacket { twcc: None, ..packet }.plain(), 3), None);
         // Behind another one, and behind padding.
         let others = [&[0x90, 96][..], &[0; 10], &[0xbe, 0xde, 0, 2, 0x10, 9, 0, 0x31, 1, 2, 0, 0]].concat();
         assert_eq!(transport_number(&others, 3), Some(0x0102));

@@ -13,6 +13,6 @@ mod start;
 use super::layers::{LayerIndex, Layers};
 use super::selection::{Decision, LayerSelection, Reason};
 use super::{
-    Actions, Adaptation, Change, ClassRetransmissions, CommonTrouble, Estimate, Offered, Pacer, Probe, Rate, RateMeter,
-    Rates, Trouble,
+    Actions, Adaptation, Change, ClassRetransmissions, CommonTrouble, Estimate, Offered, Pacer, PathTrouble, Probe,
+    Rate, RateMeter, Rates,
 };

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::link::Link;
 use super::setup::{Rtcp, Setup, Who};
-use super::{Adaptation, Change, CommonTrouble, Layers, Offered, Rate, Rates, Trouble};
+use super::{Adaptation, Change, CommonTrouble, Layers, Offered, PathTrouble, Rate, Rates};
 use crate::rtp::{Tier, Track};
 
 const FULL: Layers = Layers { screen: Some(Tier::Full), camera: None };
@@ -27,7 +27,7 @@ fn a_pause_of_the_sender_is_not_held_against_the_path() {
         }
     }
     let unnoticed = Setup::over(Link::lan()).stands_still(Who::SenderUnnoticed, 20.0, 23.2).run();
-    assert!(unnoticed.changes[0].1.reason == Some(Trouble::Silence), "that is what it looks like");
+    assert!(unnoticed.changes[0].1.reason == Some(PathTrouble::Silence), "that is what it looks like");
 }
 
 #[test]
@@ -48,7 +48,7 @@ fn a_receiver_that_stood_still_has_all_layers_again_soon() {
                 let back = outcome.since(FULL, 20.0, 60.0);
                 assert!(back.is_some_and(|at| at < 21.5 + lasts), "{lasts} {line:?} {:?}", outcome.changes);
                 let blames_the_line = |(_, change): &(f64, Change)| {
-                    change.is_urgent && matches!(change.reason, Some(Trouble::Delay | Trouble::Loss))
+                    change.is_urgent && matches!(change.reason, Some(PathTrouble::Delay | PathTrouble::Loss))
                 };
                 assert!(!outcome.changes.iter().any(blames_the_line), "{line:?} {:?}", outcome.changes);
             }

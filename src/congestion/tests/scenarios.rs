@@ -5,7 +5,7 @@ use rand::{RngExt, SeedableRng};
 
 use super::link::Link;
 use super::setup::{Outcome, Rtcp, Setup};
-use super::{Change, Layers, Trouble};
+use super::{Change, Layers, PathTrouble};
 use crate::rtp::Tier;
 
 const FULL: Layers = Layers { screen: Some(Tier::Full), camera: None };
@@ -119,7 +119,7 @@ fn half_a_second_of_nothing_changes_nothing() {
     }
     let outcome = Setup::over(wide()).then(20.0, outage).then(25.0, wide()).run();
     assert!(
-        matches!(outcome.changes[0], (at, Change { layers: LOW, reason: Some(Trouble::Silence), .. }) if at < 21.0)
+        matches!(outcome.changes[0], (at, Change { layers: LOW, reason: Some(PathTrouble::Silence), .. }) if at < 21.0)
     );
     assert!(outcome.since(FULL, 25.0, 60.0).is_some_and(|at| at < 26.0), "{:?}", outcome.changes);
 }

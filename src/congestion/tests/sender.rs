@@ -187,8 +187,8 @@ impl Sender {
         }
         if who == Who::Sender {
             let at = self.at(now);
-            self.traffic.stood_still();
-            self.adaptation.stood_still(at);
+            self.traffic.on_suspension();
+            self.adaptation.on_suspension(at);
         }
         self.adapt(now);
         for _ in 0..((to - from) * 50.0) as usize {

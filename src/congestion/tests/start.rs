@@ -6,7 +6,7 @@ use rand::SeedableRng;
 use rand::rngs::StdRng;
 
 use super::link::{Link, Path};
-use super::{Adaptation, Change, CommonTrouble, Layers, Offered, Rate, Rates, Trouble};
+use super::{Adaptation, Change, CommonTrouble, Layers, Offered, PathTrouble, Rate, Rates};
 use crate::rtp::{Tier, Track};
 
 const MILLI: u64 = 1000;
@@ -74,7 +74,7 @@ fn a_queue_soon_after_the_start_is_a_queue() {
         for narrow in (600..1400).step_by(20) {
             let less = less_after(narrow, interval);
             let is_soon = |(after, change): (u64, Change)| {
-                after < 700 + 2 * interval && change.is_urgent && change.reason == Some(Trouble::Delay)
+                after < 700 + 2 * interval && change.is_urgent && change.reason == Some(PathTrouble::Delay)
             };
             assert!(less.is_some_and(is_soon), "{narrow} {interval} {less:?}");
         }

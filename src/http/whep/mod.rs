@@ -34,7 +34,7 @@ use self::sessions::{NewSession, Sessions};
 use crate::id::{IdError, Nickname, RoomId};
 use crate::protocol::{ClientKind, IceCandidate, IceServer, JoinRequest, MAX_MESSAGE_BYTES, VideoTrack};
 use crate::sdp::fragment::Fragment;
-use crate::sdp::player_offer::PlayerOffer;
+use crate::sdp::whep_offer::WhepOffer;
 
 pub use self::problem::Unavailable;
 pub use self::sessions::MAX_CANDIDATES;
@@ -141,7 +141,7 @@ impl<L: Lectures> Whep<L> {
         headers::expect_type(request.headers(), headers::ACCEPTED_BY_ENDPOINT)?;
         let player = player(&room, request.uri().query().unwrap_or_default(), request.headers())?;
         let offer = text(request.into_body()).await?;
-        let PlayerOffer { sdp, ufrag } = PlayerOffer::parse(&offer).ok_or_else(Problem::bad_sdp)?;
+        let WhepOffer { sdp, ufrag } = WhepOffer::parse(&offer).ok_or_else(Problem::bad_sdp)?;
         let _pending = self.pending.try_acquire().map_err(|_| Problem::full())?;
         let permit = self.sessions.reserve().ok_or_else(Problem::full)?;
         let watching = self.lectures.watch(player, sdp, video).await?;

@@ -104,7 +104,7 @@ impl Playout {
 
     /// Notes that this process was suspended: neither a freeze nor a reason for a longer delay.
     pub(super) fn note_suspension(&self, from: Instant, to: Instant) {
-        self.shared.state().jitter_buffer.stood_still();
+        self.shared.state().jitter_buffer.on_suspension();
         self.shared.inputs.iter().for_each(|input| input.monitor.note_suspension(from, to));
     }
 

@@ -40,7 +40,7 @@ const TOO_LATE_TO_CONCEAL: Duration = Duration::from_millis(200);
 const ABSENT_SECONDS: u64 = 3;
 
 /// Sender reports that would delay a track by more than this for another one are ignored, in nanoseconds.
-const MOST_APART: i64 = 1_000_000_000;
+const MAX_APART: i64 = 1_000_000_000;
 
 /// The length of an audio packet where it is not known, in nanoseconds (RFC 7587, 4.2).
 const BLOCK: i64 = 20_000_000;
@@ -125,8 +125,8 @@ impl JitterBuffer {
     }
 
     /// The receiver itself stood still until now: packets that are late because of that don't raise the delay.
-    pub fn stood_still(&mut self) {
-        self.delay.stood_still();
+    pub fn on_suspension(&mut self) {
+        self.delay.on_suspension();
     }
 
     /// How much later than its playing time everything is to be played.
@@ -198,7 +198,7 @@ impl JitterBuffer {
             let is_there = other.playout_clock.last_second() + ABSENT_SECONDS >= now.as_secs();
             Some(other.playout_clock.wanted() - other.clock().filter(|_| is_there)? + clock)
         });
-        Some(others.filter(|offset| *offset - own < MOST_APART).fold(own, i64::max))
+        Some(others.filter(|offset| *offset - own < MAX_APART).fold(own, i64::max))
     }
 
     fn play(&mut self, at: usize, wanted: Option<i64>, now: Duration, play: &mut impl FnMut(Track, PlayoutEvent)) {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// Packets that wait behind a gap at most: eight seconds of a usual screen. Then the gap is given up.
-const MOST_WAITING: usize = 2048;
+const MAX_WAITING: usize = 2048;
 
 /// A sequence number that is further off than this belongs to a stream that began anew.
 const JUMP: i16 = 4096;
@@ -62,7 +62,7 @@ impl Reorder {
     pub(super) fn put(&mut self, sequence: u16, packet: Packet) -> Insertion {
         let next = *self.next.get_or_insert(first(sequence));
         let ahead = sequence.wrapping_sub(next as u16).cast_signed();
-        if !(-JUMP..=JUMP).contains(&ahead) || self.waiting.len() >= MOST_WAITING {
+        if !(-JUMP..=JUMP).contains(&ahead) || self.waiting.len() >= MAX_WAITING {
             *self = Self { next: Some(first(sequence)), ..Self::default() };
             self.waiting.insert(first(sequence), packet);
             return Insertion::Reset;
@@ -205,7 +205,7 @@ mod tests {
         assert_eq!((popped(&mut reorder), reorder.gap()), (vec![20_000u16 as u8], None));
         let waits =
             (20_002..).map(|n| put(&mut reorder, n)).take_while(|placed| *placed == Insertion::Buffered).count();
-        assert_eq!(waits, MOST_WAITING);
+        assert_eq!(waits, MAX_WAITING);
         assert_eq!(popped(&mut reorder).len(), 1);
     }
 }

@@ -134,7 +134,7 @@ impl TargetDelay {
     }
 
     /// The receiver stood still: frames are late for that reason, until one is in time again.
-    pub(super) fn stood_still(&mut self) {
+    pub(super) fn on_suspension(&mut self) {
         self.tracks.iter_mut().for_each(|track| *track = Lateness { stalled: true, ..Lateness::default() });
     }
 
@@ -255,7 +255,7 @@ mod tests {
     fn a_short_pause_of_the_receiver_changes_nothing() {
         let mut delay = TargetDelay::new(Latency::AUTO);
         play(&mut delay, 0..20, |_| 2);
-        delay.stood_still();
+        delay.on_suspension();
         let late = |n: u64| if n < 615 { 400u64.saturating_sub((n - 600) * 33) } else { 2 };
         assert!(play(&mut delay, 20..40, late).iter().all(|end| *end == 20));
     }

@@ -2,7 +2,7 @@
 //! [`Adaptation`](crate::congestion::Adaptation).
 
 use super::{Peer, Phase, offered};
-use crate::congestion::{Actions, Change, CommonTrouble, Rates, Trouble};
+use crate::congestion::{Actions, Change, CommonTrouble, PathTrouble, Rates};
 use crate::protocol::channel::{PublisherMessage, SentTier, SentTiers, TierReason};
 use crate::rtcp::Feedback;
 use crate::rtp::{Codec, Encoding, PerCodec, Tier, Track};
@@ -15,7 +15,7 @@ use crate::sfu::transport::SendContext;
 pub(in crate::sfu) struct ClassNow<'a> {
     /// The bit rates of the encodings.
     pub(in crate::sfu) rates: &'a PerCodec<Rates>,
-    /// Trouble that many peers have in the same instant.
+    /// PathTrouble that many peers have in the same instant.
     pub(in crate::sfu) common: &'a CommonTrouble,
 }
 
@@ -132,9 +132,9 @@ impl Peer {
         };
         let tiers = SentTiers { screen: sent(Track::Screen), camera: sent(Track::Camera) };
         let reason = reason.map(|trouble| match trouble {
-            Trouble::Loss => TierReason::Loss,
-            Trouble::Silence => TierReason::Silence,
-            Trouble::Delay => TierReason::Bandwidth,
+            PathTrouble::Loss => TierReason::Loss,
+            PathTrouble::Silence => TierReason::Silence,
+            PathTrouble::Delay => TierReason::Bandwidth,
         });
         self.channel.push(PublisherMessage::Tier { tiers, estimate_kbps, reason }.to_json().into());
     }

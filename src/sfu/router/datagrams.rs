@@ -11,7 +11,7 @@ use super::Router;
 use crate::sfu::SfuEvent;
 use crate::sfu::demux::{Datagram, classify};
 use crate::sfu::event_loop::Next;
-use crate::sfu::stun::StunStep;
+use crate::sfu::stun_client::StunStep;
 use crate::sfu::udp::ReceiveErrors;
 use crate::sfu::worker::WorkerCommand;
 

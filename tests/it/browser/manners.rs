@@ -6,7 +6,7 @@ use super::driver::{Kind, Page};
 use super::lab::Lab;
 
 /// The most bytes of a first visit to a room, headers included.
-const MOST_BYTES: f64 = 60_000.0;
+const MAX_BYTES: f64 = 60_000.0;
 
 /// Everything visible and usable, with its role and its name for screen readers.
 const CONTROLS: &str = "[...document.querySelectorAll('a, button, input, textarea, select, video, [tabindex], \
@@ -203,7 +203,7 @@ fn a_first_visit_takes_less_than_60_kilobytes() {
     // A file that is used twice is transferred once.
     let nothing = files.iter().filter(|file| file[1] == 0).count();
     assert!(files.len() > 3 && nothing <= 1, "{bytes}");
-    assert!(sum < MOST_BYTES, "{sum} bytes: {bytes}");
+    assert!(sum < MAX_BYTES, "{sum} bytes: {bytes}");
     // The second visit transfers only what is not cached: the page itself.
     page.reloads();
     page.screen_is("live");

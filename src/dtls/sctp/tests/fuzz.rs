@@ -36,8 +36,8 @@ const PACKETS: u64 = 12_000;
 const PACKETS_OF_ONE: u64 = 400;
 
 /// Packets, and bytes in them, that the core may send after each packet: a response to each chunk, and what was due.
-const MOST_ANSWERS: usize = 16;
-const MOST_ANSWER_BYTES: usize = 8 * 1024;
+const MAX_ANSWERS: usize = 16;
+const MAX_ANSWER_BYTES: usize = 8 * 1024;
 
 /// As in our answers.
 const RECEIVE_BUFFER_BYTES: u32 = 128 * 1024;
@@ -203,7 +203,7 @@ impl Session {
         let out = std::mem::take(&mut self.sfu.out);
         let bytes = out.iter().map(Bytes::len).sum::<usize>();
         assert!(
-            out.len() <= MOST_ANSWERS && bytes <= MOST_ANSWER_BYTES,
+            out.len() <= MAX_ANSWERS && bytes <= MAX_ANSWER_BYTES,
             "{} answers, {bytes} bytes: {packet:02x?}",
             out.len()
         );

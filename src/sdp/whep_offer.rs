@@ -10,14 +10,14 @@ const DIRECTIONS: [&str; 4] = ["sendrecv", "sendonly", "recvonly", "inactive"];
 
 /// An offer whose sections only receive.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct PlayerOffer {
+pub(crate) struct WhepOffer {
     /// The session description.
     pub(crate) sdp: String,
     /// The `ice-ufrag`, which bundled sections share.
     pub(crate) ufrag: Option<String>,
 }
 
-impl PlayerOffer {
+impl WhepOffer {
     /// Parses an offer and makes its `sendrecv` sections `recvonly`: a player may offer `sendrecv`
     /// (draft-ietf-wish-whep, section 4.2), and the answer to both is `sendonly`. None if the text is not SDP.
     pub(crate) fn parse(text: &str) -> Option<Self> {
@@ -57,27 +57,25 @@ mod tests {
 
     #[test]
     fn a_player_may_offer_sendrecv_and_only_receives() {
-        let wanted = PlayerOffer::parse(&offer("", "a=recvonly\r\n")).unwrap();
+        let wanted = WhepOffer::parse(&offer("", "a=recvonly\r\n")).unwrap();
         assert_eq!(wanted.sdp, offer("", "a=recvonly\r\n"));
         for sendrecv in ["a=sendrecv\r\n", "", "a=sendrecv\n"] {
-            assert_eq!(PlayerOffer::parse(&offer("", sendrecv)).unwrap(), wanted, "{sendrecv:?}");
+            assert_eq!(WhepOffer::parse(&offer("", sendrecv)).unwrap(), wanted, "{sendrecv:?}");
         }
-        let inherited = PlayerOffer::parse(&offer("a=sendrecv\r\n", "")).unwrap();
+        let inherited = WhepOffer::parse(&offer("a=sendrecv\r\n", "")).unwrap();
         assert_eq!(inherited.sdp, offer("a=sendrecv\r\n", "a=recvonly\r\n"));
         for other in ["a=sendonly\r\n", "a=inactive\r\n"] {
-            assert_eq!(PlayerOffer::parse(&offer("", other)).unwrap().sdp, offer("", other));
-            assert_eq!(PlayerOffer::parse(&offer(other, "")).unwrap().sdp, offer(other, ""));
+            assert_eq!(WhepOffer::parse(&offer("", other)).unwrap().sdp, offer("", other));
+            assert_eq!(WhepOffer::parse(&offer(other, "")).unwrap().sdp, offer(other, ""));
         }
         // A value that looks like a direction stays.
         let titled = offer("", "i=\r\na=label:x\r\na=recvonly\r\n");
-        assert!(
-            PlayerOffer::parse(&titled.replace("label:x", "label:sendrecv")).unwrap().sdp.contains("label:sendrecv")
-        );
+        assert!(WhepOffer::parse(&titled.replace("label:x", "label:sendrecv")).unwrap().sdp.contains("label:sendrecv"));
     }
 
     #[test]
     fn the_ice_session_is_that_of_the_first_section_or_of_all() {
-        let ufrag = |session: &str, section: &str| PlayerOffer::parse(&offer(session, section)).unwrap().ufrag;
+        let ufrag = |session: &str, section: &str| WhepOffer::parse(&offer(session, section)).unwrap().ufrag;
         assert_eq!(ufrag("", "a=ice-ufrag:abcd\r\n").as_deref(), Some("abcd"));
         assert_eq!(ufrag("a=ice-ufrag:efgh\r\n", "").as_deref(), Some("efgh"));
         assert_eq!(ufrag("", ""), None);
@@ -86,7 +84,7 @@ mod tests {
     #[test]
     fn text_that_is_not_sdp_is_refused() {
         for text in ["", "hello", "v=0\r\nnonsense", "m=audio 9 RTP/AVP 0\r\n"] {
-            assert_eq!(PlayerOffer::parse(text), None, "{text}");
+            assert_eq!(WhepOffer::parse(text), None, "{text}");
         }
     }
 }
