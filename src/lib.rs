@@ -27,10 +27,10 @@
 //!
 //! # A lecture, end to end
 //!
-//! A [`media::Capture`] encodes each track once per [`rtp::Encoding`], and only while somebody watches that. It gives
-//! [`rtp::Frame`]s: the packets of one picture, or of one block of audio. Each worker
-//! of the [`sfu::Sfu`] has an [`rtp::FrameRing`] per encoding, and all of them share the bytes. From the rings come the
-//! live lecture, the start of a late joiner and the answer to a NACK.
+//! A [`media::Capture`] encodes each track once per [`rtp::Encoding`], while a student needs that; the best encoding of
+//! a track also runs in an empty room. It gives [`rtp::Frame`]s: the packets of one picture, or of one block of audio.
+//! Each worker of the [`sfu::Sfu`] has an [`rtp::FrameRing`] per encoding, and all of them share the bytes. From the
+//! rings come the live lecture, the start of a late joiner and the answer to a NACK.
 //!
 //! Each student is a peer with one transport (ICE, DTLS, SRTP) and a sender per track. A sender reads the ring through
 //! an [`rtp::Subscription`], which rewrites the RTP headers; the transport seals each packet straight into the batch of
@@ -56,7 +56,8 @@
 //!   one that can open it (`sfu::addresses`).
 //! - A suspension of this process is never taken for a bad network ([`suspension`]).
 //! - Names in chat come from signalling, not from who speaks.
-//! - What comes from the network is parsed into types at the border, or refused with a stable code.
+//! - What comes from the network is parsed into types at the border, or refused: by signalling with a stable code, by
+//!   the media port in silence.
 //! - The library reads of a student's DTLS and SCTP only what costs it little (`dtls::records`, `dtls::sctp`),
 //!   and a student whose turn takes too long is gone (`sfu::watchdog`).
 

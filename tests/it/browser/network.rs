@@ -259,7 +259,7 @@ fn chromium_gets_a_smaller_video_on_a_narrow_path_and_learns_why() {
     let (from, sound) = (line.clock(), line.sound());
     line.becomes(&PathConfig { rate: Some(600_000), ..usual() });
     line.is_wide(LOW);
-    let mark = line.is_marked("A reduced picture: your line carries ");
+    let mark = line.is_marked("A reduced picture: your connection carries only ");
     line.watches_until(from + NARROW_MS);
     line.page.sees_moving(SCREEN);
     line.page.screen_is("live");
