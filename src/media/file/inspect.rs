@@ -73,7 +73,7 @@ pub(in crate::media) fn contents(list: &FileList, inspector: Option<&Path>) -> R
     Ok(all)
 }
 
-/// Inspects files and writes one line of JSON per file, for [`contents`] in another process.
+/// Inspects files and writes one line of JSON per file, for `contents` in another process.
 ///
 /// # Errors
 ///
