@@ -1,38 +1,39 @@
-//! Detects that this process was suspended: stopped (Ctrl-Z), asleep with the computer (a laptop's lid), or without
-//! CPU.
+//! Detects that this process was suspended: stopped (Ctrl-Z), asleep with the computer (a laptop's lid), or deprived of
+//! the CPU.
 //!
-//! Silence, delay and timeouts of that time say nothing about a network path.
+//! Silence, delay and timeouts during a suspension say nothing about a network path.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use rustix::time::{ClockId, clock_gettime};
 
-/// The shortest pause. A shorter one is a busy computer.
+/// The shortest pause that counts as a suspension. A shorter one is due to a busy computer.
 pub const SHORTEST: Duration = Duration::from_millis(300);
 
 /// The interval between the beats of a [`SuspensionMonitor`].
 const EVERY: Duration = Duration::from_millis(50);
 
-/// A time in which this process did not run.
+/// A period in which this process did not run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Suspension {
-    /// The last beat before.
+    /// The last beat before the suspension.
     pub from: Instant,
-    /// The first beat after. This clock stops while a computer sleeps.
+    /// The first beat after the suspension. This clock stops while a computer sleeps.
     pub to: Instant,
-    /// How long it lasted, sleep included.
+    /// The duration, sleep included.
     pub lasted: Duration,
 }
 
-/// Notices pauses between beats.
+/// Detects pauses between beats.
 #[derive(Debug, Default)]
 pub struct SuspensionDetector {
     last: Option<(Instant, Duration)>,
 }
 
 impl SuspensionDetector {
-    /// Beats, and gives the pause that ends now. Call it far more often than every 300 ms, the shortest pause.
+    /// Beats, and returns the suspension that this beat ends, if there was one. To be called far more often than every
+    /// 300 ms, the shortest pause.
     pub fn beat(&mut self) -> Option<Suspension> {
         self.beat_at(Instant::now(), since_boot())
     }
@@ -51,7 +52,7 @@ fn since_boot() -> Duration {
     Duration::new(seconds.unwrap_or_default(), nanos.unwrap_or_default())
 }
 
-/// A pulse that beats on a task of its own.
+/// A [`SuspensionDetector`] that beats on a task of its own.
 #[derive(Debug)]
 pub struct SuspensionMonitor {
     shared: Arc<Mutex<(SuspensionDetector, Option<Suspension>)>>,
@@ -59,7 +60,7 @@ pub struct SuspensionMonitor {
 }
 
 impl SuspensionMonitor {
-    /// Begins to beat. Must be called inside of a tokio runtime.
+    /// Starts the task. Must be called within a tokio runtime.
     pub fn start() -> Self {
         let shared = Arc::default();
         let of_task = Arc::clone(&shared);
@@ -72,7 +73,7 @@ impl SuspensionMonitor {
         Self { shared, beating }
     }
 
-    /// The newest pause, also one that ended just now.
+    /// The latest suspension, including one that has just ended.
     pub fn newest_pause(&self) -> Option<Suspension> {
         look(&self.shared)
     }
@@ -98,7 +99,7 @@ mod tests {
     const MS: Duration = Duration::from_millis(1);
 
     #[test]
-    fn a_stop_and_a_sleep_are_pauses_and_a_busy_computer_is_not() {
+    fn a_stop_and_a_sleep_are_suspensions_and_a_busy_computer_is_not() {
         let (mut pulse, start, boot) = (SuspensionDetector::default(), Instant::now(), Duration::from_secs(1_000));
         assert_eq!(pulse.beat_at(start, boot), None, "the first");
         assert_eq!(pulse.beat_at(start + 250 * MS, boot + 250 * MS), None);

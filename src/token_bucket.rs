@@ -1,13 +1,13 @@
-//! A token bucket: so many a second, and a burst.
+//! A token bucket: a rate per second, and a burst.
 
 use std::time::{Duration, Instant};
 
-/// Lets a burst pass, and then a number a second.
+/// Allows a burst, and then a number of tokens per second.
 #[derive(Debug)]
 pub(crate) struct TokenBucket {
     per_second: f64,
     burst: f64,
-    /// The tokens left, and when they were counted. The bucket is full before it is first used.
+    /// The remaining tokens, and when they were counted. The bucket is full before its first use.
     left: Option<(f64, Instant)>,
 }
 
@@ -17,7 +17,7 @@ impl TokenBucket {
         Self { per_second: per_second.into(), burst: burst.into(), left: None }
     }
 
-    /// Takes a token. If there is none: how long until there is one.
+    /// Takes a token. If none is left, returns the time until the next one.
     pub(crate) fn take(&mut self, now: Instant) -> Result<(), Duration> {
         let left = self.left.map_or(self.burst, |(left, counted)| {
             let new = now.saturating_duration_since(counted).as_secs_f64() * self.per_second;
@@ -34,7 +34,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_burst_passes_and_then_the_rate() {
+    fn a_burst_passes_and_then_the_rate_applies() {
         let (mut bucket, now) = (TokenBucket::new(2, 3), Instant::now());
         assert!((0..3).all(|_| bucket.take(now).is_ok()));
         assert_eq!(bucket.take(now), Err(Duration::from_millis(500)));

@@ -1,29 +1,29 @@
-//! Retransmits our DTLS flights, and measures the round trip of the handshake.
+//! Retransmits our DTLS flights, and measures the round trip time of the handshake.
 //!
-//! In `rtc` 0.21.1 a side that waits for an answer stops its timer when any handshake record comes, also a
-//! retransmission, and does not start it again. If our certificate is lost, the peer's next retransmission silences us
-//! for good, and both wait until ICE gives up: one join in eight at 5 % loss. So flights are retransmitted here until
-//! the next one follows: the same datagrams, which a peer that has them drops as replays (RFC 6347, 4.1.2.6), so that
-//! its own timer goes on. The core's retransmissions have new record numbers and would stop the peer's timer; they are
-//! dropped.
+//! In `rtc` 0.21.1 a side that waits for an answer stops its retransmission timer when any handshake record arrives,
+//! even a retransmission, and does not restart it. If our certificate is lost, the peer's next retransmission stops our
+//! timer for good, and both sides wait until ICE gives up: this happens to one join in eight at 5 % loss. Flights are
+//! therefore retransmitted here until the next flight follows. The datagrams are identical, so a peer that already has
+//! them drops them as replays (RFC 6347, 4.1.2.6) and its own timer continues. The core's retransmissions have new
+//! record numbers and would stop the peer's timer, so they are dropped.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-/// A shorter round trip is that of a LAN, where no link is narrow. Wi-Fi and a browser that is busy starting take up to
-/// this long.
+/// A shorter round trip time is that of a LAN, where no link is narrow. On Wi-Fi, or with a browser that is busy
+/// starting, it may be almost this long.
 const NEAR: Duration = Duration::from_millis(40);
 
-/// Retransmit a flight after max(this, 3 x RTT), then double (RFC 6347, 4.2.4.1). The RFC begins with a second because
-/// the path is unknown; few lectures cross a path of 200 ms.
+/// The first retransmission of a flight is due after max(this, 3 x RTT); the interval then doubles (RFC 6347, 4.2.4.1).
+/// The RFC starts with a second because the path is unknown; few lectures use a path with an RTT of 200 ms.
 const INITIAL: Duration = Duration::from_millis(200);
 
-/// Retransmissions of a flight: over 25 s, longer than a peer has to connect.
+/// The most retransmissions of a flight: over 25 s, longer than a peer has to connect.
 const MAX_RETRANSMISSIONS: u32 = 7;
 
-/// Datagrams of one flight leave within this time; a later one is a retransmission of the core.
+/// The datagrams of one flight are sent within this time; a later datagram is a retransmission of the core.
 const FLIGHT_SPAN: Duration = Duration::from_millis(50);
 
 /// Content types of records (RFC 5246, 6.2.1).
@@ -31,21 +31,21 @@ const CHANGE_CIPHER_SPEC: u8 = 20;
 const HANDSHAKE: u8 = 22;
 const APPLICATION_DATA: u8 = 23;
 
-/// A datagram of our last flight: source, destination and bytes.
+/// A datagram of our last flight: source, destination and content.
 pub(crate) type FlightDatagram = (SocketAddr, SocketAddr, Bytes);
 
 /// Our last flight, and when it was sent.
 #[derive(Debug, Default)]
 pub(crate) struct Handshake {
     flight: Vec<FlightDatagram>,
-    /// When it was sent first.
+    /// The time of the first transmission.
     sent: Option<Instant>,
-    /// Whether the peer has answered since.
+    /// Whether the peer has answered the flight.
     answered: bool,
-    /// The next retransmission, and how many there were.
+    /// The time of the next retransmission, and the number of past ones.
     next: Option<Instant>,
     retransmissions: u32,
-    /// The shortest and the last.
+    /// The shortest and the last round trip time.
     round_trips: Option<(Duration, Duration)>,
     over: bool,
 }
@@ -56,7 +56,7 @@ impl Handshake {
         datagram.first().is_some_and(|first| (20..=63).contains(first))
     }
 
-    /// The core writes a DTLS datagram. Returns whether to send it.
+    /// Handles a DTLS datagram that the core has written. Returns whether to send it.
     pub(crate) fn on_send(&mut self, now: Instant, from: SocketAddr, to: SocketAddr, datagram: &[u8]) -> bool {
         if self.over || !matches!(datagram.first(), Some(&(HANDSHAKE | CHANGE_CIPHER_SPEC))) {
             return true;
@@ -75,14 +75,14 @@ impl Handshake {
         true
     }
 
-    /// A DTLS datagram came.
+    /// Handles a DTLS datagram that has arrived.
     pub(crate) fn on_receive(&mut self, now: Instant, datagram: &[u8]) {
         if let Some(sent) = self.sent.filter(|_| !self.answered && self.retransmissions == 0) {
             let time = now.saturating_duration_since(sent);
             self.round_trips = Some((self.round_trips.map_or(time, |(least, _)| least.min(time)), time));
         }
         self.answered = true;
-        // A peer that sends application data has all of the handshake.
+        // A peer that sends application data has the whole handshake.
         if datagram.first() == Some(&APPLICATION_DATA) {
             self.over = true;
             self.next = None;
@@ -95,7 +95,7 @@ impl Handshake {
         self.next
     }
 
-    /// The last flight, if it is time to send it again.
+    /// The last flight if its retransmission is due, otherwise no datagrams.
     pub(crate) fn retransmit(&mut self, now: Instant) -> &[FlightDatagram] {
         if self.next.is_none_or(|at| now < at) {
             return &[];
@@ -106,13 +106,14 @@ impl Handshake {
         &self.flight
     }
 
-    /// Grows with the round trip: a class that joins all at once is answered slowly, and retransmissions would slow it
-    /// more.
+    /// The retransmission timeout. It grows with the round trip time: when a whole class joins at once, answers are
+    /// slow, and retransmissions would make them slower.
     fn timeout(&self) -> Duration {
         self.round_trips.map_or(INITIAL, |(_, last)| INITIAL.max(last * 3))
     }
 
-    /// Whether the peer is on the same LAN, so that its link need not be probed. False while no round trip is known.
+    /// Whether the peer is on the same LAN, so that its path need not be probed. False while no round trip time is
+    /// known.
     pub(crate) fn is_near(&self) -> bool {
         self.round_trips.is_some_and(|(least, _)| least < NEAR)
     }

@@ -1,5 +1,5 @@
-//! DTLS with one peer: the records that the library may read, the flights of the handshake, and the SCTP packets
-//! inside.
+//! DTLS with one peer: the records that the library may read, the flights of the handshake, and the SCTP packets in
+//! application data.
 
 pub(crate) mod flights;
 pub(crate) mod records;

@@ -1,15 +1,15 @@
 //! Limits a peer's DTLS records before the core reads them (RFC 6347, 4.1 and 4.2).
 //!
-//! `rtc-dtls` 0.21.1 keeps every fragment of a handshake message and joins fragments by recursion, so that a message in
+//! `rtc-dtls` 0.21.1 keeps every fragment of a handshake message and joins fragments recursively, so that a message in
 //! fragments of one byte overflows the stack and ends the process. It keeps all records of the next epoch until the
 //! handshake is over, and accepts a ChangeCipherSpec of any epoch. Records that no peer needs to send are dropped here,
-//! as if they were lost.
+//! as if they had been lost.
 
 use std::time::Instant;
 
 use crate::token_bucket::TokenBucket;
 
-/// Records in a datagram: a flight has five.
+/// The most records in a datagram: a flight has five.
 const MAX_RECORDS: usize = 16;
 
 /// The longest record of application data: an SCTP packet, nonce and tag.
@@ -18,25 +18,25 @@ const MAX_RECORD: usize = 2_048 + 64;
 /// The longest handshake message: a ClientHello with post-quantum keys has 2,000 bytes, a chain of certificates 4,000.
 const MAX_MESSAGE: u32 = 16 * 1024;
 
-/// Message sequence numbers: a client sends six messages.
+/// The limit of message sequence numbers: a client sends six messages.
 const MAX_SEQUENCE: u32 = 16;
 
-/// The shortest fragment but the last one of a message.
+/// The shortest fragment, apart from the last one of a message.
 const MIN_FRAGMENT: u32 = 64;
 
-/// Fragments and encrypted handshake messages of one peer. A flight has five fragments and one encrypted message, and
-/// is sent seven times; behind a NAT a peer may have to begin again.
+/// The most fragments and encrypted handshake messages of one peer. A flight has five fragments and one encrypted
+/// message, and is sent seven times; behind a NAT a peer may have to restart the handshake.
 const MAX_FRAGMENTS: usize = 256;
 const MAX_SEALED: usize = 64;
 
-/// Records of application data that overtake the end of the handshake.
+/// The most records of application data that may arrive before the end of the handshake.
 const MAX_EARLY: usize = 16;
 
-/// Datagrams that the core reads, at 20 us each. The limits of SCTP are lower.
+/// The rate and the burst of datagrams that the core reads, at 20 us each. The limits of SCTP are lower.
 const PER_SECOND: u32 = 1_000;
 const BURST: u32 = 2_000;
 
-/// The headers of a record and of a handshake message in it.
+/// The lengths of the header of a record and of the header of a handshake message in it.
 const RECORD_HEADER: usize = 13;
 const MESSAGE_HEADER: usize = 12;
 
@@ -49,7 +49,7 @@ const APPLICATION_DATA: u8 = 23;
 /// The only handshake message that is encrypted.
 const FINISHED: u8 = 20;
 
-/// Counts one peer's records.
+/// Counts and limits one peer's records.
 #[derive(Debug)]
 pub(crate) struct Records {
     fragments: usize,
@@ -65,7 +65,7 @@ impl Default for Records {
 }
 
 impl Records {
-    /// Whether the core may read a DTLS datagram. The peer `is_connected` when the handshake is over.
+    /// Whether the core may read a DTLS datagram. `is_connected` means that the handshake is over.
     pub(crate) fn admit(&mut self, now: Instant, is_connected: bool, datagram: &[u8]) -> bool {
         self.pace.take(now).is_ok() && self.walk(is_connected, datagram).is_some()
     }
@@ -99,7 +99,7 @@ impl Records {
         }
     }
 
-    /// Checks the handshake messages, or fragments of them, in a record.
+    /// Checks the handshake messages or fragments in a record.
     fn messages(&mut self, mut rest: &[u8]) -> Option<()> {
         while !rest.is_empty() {
             let (length, sequence) = (be(rest.get(1..4)?), be(rest.get(4..6)?));
@@ -126,7 +126,8 @@ pub(crate) enum Sealed {
 }
 
 impl Sealed {
-    /// Of a record of DTLS 1.2. None for alerts and for what is not a record: RTP and RTCP begin with the bits 10.
+    /// The kind of a DTLS 1.2 record. None for alerts and for data that is not a record: RTP and RTCP start with the
+    /// bits 10.
     pub(crate) fn of(authenticated: &[u8]) -> Option<Self> {
         let record: &[u8; RECORD_HEADER] = authenticated.try_into().ok()?;
         match record[8..11] {
@@ -137,7 +138,8 @@ impl Sealed {
     }
 }
 
-/// Whether a handshake message is one whole Finished: nothing else is encrypted, because there is no renegotiation.
+/// Whether a handshake message is one complete Finished: no other handshake message is encrypted, because there is no
+/// renegotiation.
 pub(crate) fn is_finished(message: &[u8]) -> bool {
     let [kind, length @ ..] = message else { return false };
     let body = message.len().checked_sub(MESSAGE_HEADER);
@@ -179,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn flights_pass() {
+    fn flights_of_honest_peers_are_accepted() {
         let mut records = Records::default();
         let hello = record(HANDSHAKE, 0, &fragment(0, 180, 0, 180));
         let halves = [fragment(1, 2_000, 0, 1_100), fragment(1, 2_000, 1_100, 900)].map(|f| record(HANDSHAKE, 0, &f));
@@ -194,9 +196,9 @@ mod tests {
         assert!(records.admit(Instant::now(), true, &record(APPLICATION_DATA, 1, &[0; 1_200])));
     }
 
-    /// Each fragment is a frame on the stack of the core.
+    /// The core needs a stack frame for each fragment.
     #[test]
-    fn a_message_in_tiny_fragments_is_not_read() {
+    fn messages_with_tiny_or_too_many_fragments_are_not_read() {
         let mut records = Records::default();
         assert!(!admits(&mut records, &record(HANDSHAKE, 0, &fragment(0, 16_000, 0, 1))));
         assert!(!admits(&mut records, &record(HANDSHAKE, 0, &fragment(0, 16_000, 64, 0))));
@@ -221,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn other_epochs_other_types_and_cut_records_are_not_read() {
+    fn records_of_other_epochs_or_types_and_truncated_records_are_not_read() {
         let mut records = Records::default();
         for bad in [
             record(CHANGE_CIPHER_SPEC, 1, &[1]),
@@ -240,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_finished_is_encrypted() {
+    fn only_a_complete_finished_is_accepted_as_an_encrypted_message() {
         let mut finished = fragment(5, 12, 0, 12);
         assert!(!is_finished(&finished), "a ClientHello");
         finished[0] = FINISHED;
@@ -250,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn a_flood_is_cut() {
+    fn a_flood_is_limited() {
         let (mut records, now) = (Records::default(), Instant::now());
         let data = record(APPLICATION_DATA, 1, &[0; 100]);
         let read = (0..10_000).filter(|_| records.admit(now, true, &data)).count();

@@ -1,10 +1,10 @@
-//! Limits a peer's SCTP packets: they are checked when DTLS has opened them, before the core reads them.
+//! Limits a peer's SCTP packets: checks them after DTLS has decrypted them and before the core reads them.
 //!
-//! `rtc-sctp` 0.21.1 trusts its input. One FORWARD-TSN makes it count to 2^31, an error cause with a wrong length makes
-//! it panic, gaps and fragments make it search lists that grow, each INIT makes another association, and each stream
-//! number another stream. There is no newer release. So the core gets only packets that data channels need (RFC 8831)
-//! and that cost little: [`packet`] checks their form, [`order`] their sequence. A rejected packet is lost like any
-//! datagram.
+//! `rtc-sctp` 0.21.1 trusts its input. A single FORWARD-TSN makes it count to 2^31; an error cause with a wrong length
+//! makes it panic; gaps and fragments make it search lists that grow; each INIT creates another association, and each
+//! stream number another stream. There is no newer release. The core therefore gets only packets that data channels
+//! need (RFC 8831) and that cost little: [`packet`] checks their form, [`order`] their sequence. A rejected packet is
+//! treated as lost.
 
 mod order;
 mod packet;
@@ -18,27 +18,28 @@ use crate::token_bucket::TokenBucket;
 #[cfg(test)]
 mod tests;
 
-/// Streams of one peer; each is a data channel. One is used.
+/// The most streams of one peer; each is a data channel. One is used.
 const MAX_STREAMS: usize = 8;
 
-/// Packets that are read, and heartbeats among them. A page sends two packets for a chat message.
+/// The rates and bursts of all packets that are read, and of heartbeats among them. A page sends two packets for a chat
+/// message.
 const PACKETS_PER_SECOND: u32 = 500;
 const PACKET_BURST: u32 = 1_000;
 const HEARTBEATS_PER_SECOND: u32 = 5;
 const HEARTBEAT_BURST: u32 = 20;
 
-/// INITs of one peer: one and eight retransmissions (RFC 9260, 16). Each makes an association in the core.
+/// The most INITs of one peer: one and eight retransmissions (RFC 9260, 16). Each creates an association in the core.
 const MAX_INITS: usize = 9;
 
-/// Violations after which a peer is disconnected.
+/// The number of violations after which a peer is disconnected.
 const MAX_VIOLATIONS: u32 = 3;
 
 /// Why a packet is not read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Rejected {
-    /// It is not needed here, or comes too early or too often.
+    /// The packet is not needed, or arrives too early or too often.
     Unwanted,
-    /// No honest peer sends it.
+    /// No honest peer sends the packet.
     Violation(Violation),
 }
 
@@ -48,43 +49,43 @@ impl From<Violation> for Rejected {
     }
 }
 
-/// What no honest peer does.
+/// A violation of the protocol or of a limit that no honest peer commits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Violation {
-    /// A length field that does not fit.
+    /// A length field is wrong.
     #[error("a chunk whose length is wrong")]
     Length,
-    /// A second INIT that differs from the first, or one that shares its packet with other chunks.
+    /// A second INIT differs from the first, or an INIT shares its packet with other chunks.
     #[error("a second handshake")]
     Handshake,
-    /// Data farther ahead than any receive window.
+    /// Data is farther ahead than any receive window.
     #[error("data far ahead of the receive window")]
     Window,
-    /// A FORWARD-TSN for data that can't be abandoned.
+    /// A FORWARD-TSN abandons data that can't be abandoned.
     #[error("a FORWARD-TSN for data that was never sent")]
     ForwardTsn,
-    /// More streams than a page needs.
+    /// The peer opens more streams than a page needs.
     #[error("more than {MAX_STREAMS} streams")]
     Streams,
     /// A channel is opened with a malformed message, or twice.
     #[error("a malformed DATA_CHANNEL_OPEN")]
     Channel,
-    /// A TSN comes again with another chunk.
+    /// A TSN is used for two different chunks.
     #[error("a TSN that was used twice")]
     Changed,
-    /// Fragments or messages out of order.
+    /// Fragments or messages are out of order.
     #[error("fragments out of order")]
     Order,
-    /// A message that is too long or has too many fragments.
+    /// A message is too long or has too many fragments.
     #[error("a message that is too long")]
     Message,
 }
 
-/// One peer's association, as packets show it.
+/// The state of one peer's association, derived from its packets.
 #[derive(Debug)]
 pub(crate) struct Association {
     phase: Phase,
-    /// Tags and cookies of the core's INIT ACKs.
+    /// The tags and cookies of the core's INIT ACKs.
     ours: Vec<(u32, [u8; 32])>,
     inits: usize,
     packets: TokenBucket,
@@ -97,18 +98,18 @@ pub(crate) struct Association {
 #[derive(Debug)]
 enum Phase {
     Closed,
-    /// An INIT came: its value, its initial TSN, and whether the peer supports FORWARD-TSN.
+    /// An INIT has arrived: its value, its initial TSN, and whether the peer supports FORWARD-TSN.
     Init {
         value: Vec<u8>,
         initial_tsn: u32,
         forwards: bool,
     },
-    /// The core's verification tag.
+    /// A COOKIE ECHO has arrived: the core's verification tag, and the sequence of the peer's data.
     Established {
         tag: u32,
         order: Order,
     },
-    /// An ABORT came.
+    /// An ABORT has arrived.
     Over,
 }
 
@@ -131,7 +132,7 @@ impl Association {
     /// Checks a packet of the peer.
     ///
     /// # Errors
-    /// When the core must not read it.
+    /// [`Rejected`] if the core must not read the packet.
     pub(crate) fn open(&mut self, now: Instant, packet: &[u8]) -> Result<(), Rejected> {
         let opened = self.packets.take(now).map_err(|_| Rejected::Unwanted).and_then(|()| self.read(now, packet));
         if let Err(rejected) = opened {
@@ -144,7 +145,7 @@ impl Association {
         opened
     }
 
-    /// Reads a packet of the core.
+    /// Inspects a packet that the core sends.
     pub(crate) fn seal(&mut self, packet: &[u8]) {
         for chunk in core_chunks(packet) {
             match chunk {
@@ -164,7 +165,7 @@ impl Association {
         self.last.filter(|_| self.violations >= MAX_VIOLATIONS)
     }
 
-    /// Packets that were rejected.
+    /// The number of rejected packets.
     pub(crate) fn refused(&self) -> u64 {
         self.refused
     }
@@ -214,7 +215,7 @@ impl Association {
         Ok(())
     }
 
-    /// A COOKIE ECHO: from now on this is the only association.
+    /// Handles a COOKIE ECHO, which establishes the only association.
     fn cookie(&mut self, tag: u32, cookie: &[u8]) -> Result<(), Rejected> {
         if !self.ours.iter().any(|(known, with)| *known == tag && with == cookie) {
             return Err(Rejected::Unwanted);

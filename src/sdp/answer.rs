@@ -1,4 +1,4 @@
-//! What the SFU changes in the library's answer, and the candidates that it names.
+//! The SFU's changes to the library's answer, and the candidates of the answer.
 
 use std::net::SocketAddr;
 
@@ -7,12 +7,12 @@ use rtc::peer_connection::transport::{
 };
 use rtc::shared::error::Error;
 
-/// Moves the candidates to the sections in which a peer looks for them, and drops those of component 2, which
+/// Moves the candidates to the sections in which peers look for them, and removes those of component 2, which
 /// `rtcp-mux` makes pointless.
 ///
-/// The core writes them into the first section, even if that is rejected. A browser reads those of the first section
-/// that is not rejected, with which the others are bundled (RFC 9143, 7.2); the library's own viewer reads those of
-/// sections that are not inactive. If these are two sections, both get them.
+/// The core writes the candidates into the first section, even if that is rejected. A browser reads those of the first
+/// section that is not rejected, with which the others are bundled (RFC 9143, 7.2); the library's own viewer reads
+/// those of sections that are not inactive. If these are two different sections, both get the candidates.
 pub(crate) fn with_moved_candidates(sdp: &str) -> String {
     let is_candidate = |line: &&str| line.starts_with("a=candidate:") || line.starts_with("a=end-of-candidates");
     let candidates: Vec<&str> =
@@ -28,7 +28,7 @@ pub(crate) fn with_moved_candidates(sdp: &str) -> String {
     }
     let is_live = |section: &Vec<&str>| section.first().is_some_and(|m| m.split(' ').nth(1) != Some("0"));
     let is_active = |section: &Vec<&str>| is_live(section) && !section.contains(&"a=inactive");
-    // The first part is the session level.
+    // The first part is the session-level section.
     let mut media = sections.iter_mut().skip(1).filter(|section| is_live(section));
     if let Some(first) = media.next() {
         let also = if is_active(first) { None } else { media.find(|section| is_active(section)) };
@@ -40,8 +40,8 @@ pub(crate) fn with_moved_candidates(sdp: &str) -> String {
     sections.concat().into_iter().flat_map(|line| [line, "\r\n"]).collect()
 }
 
-/// Raises the level of H.264 (`level_idc`) to the one that is sent, if the offer has a lower one and allows each side
-/// its own (RFC 6184, 8.2.2): 1920x1080 needs level 4.0, and browsers offer 3.1, which is 1280x720.
+/// Raises the level of H.264 (`level_idc`) to the level that is sent, if the offer has a lower one and allows each side
+/// a level of its own (RFC 6184, 8.2.2): 1920x1080 needs level 4.0, and browsers offer 3.1, which is 1280x720.
 pub(crate) fn with_level(sdp: &str, level: u8) -> String {
     const ID: &str = "profile-level-id=";
     let line = |line: &str| {
@@ -53,7 +53,7 @@ pub(crate) fn with_level(sdp: &str, level: u8) -> String {
     sdp.lines().flat_map(|old| [line(old).unwrap_or_else(|| old.to_owned()), "\r\n".to_owned()]).collect()
 }
 
-/// A host candidate for `address`, as the core takes it.
+/// A host candidate for `address`, in the core's format.
 pub(crate) fn host_candidate(address: SocketAddr) -> Result<RTCIceCandidateInit, Error> {
     let candidate = CandidateHostConfig { base_config: base(address), ..Default::default() }.new_candidate_host()?;
     RTCIceCandidate::from(&candidate).to_json()
@@ -105,7 +105,7 @@ mod tests {
         assert_eq!(with_level(&first, 0x32), first.replace("42001f", "420032"));
     }
 
-    /// The sections that have the candidates after the core has put them into the first.
+    /// The sections that contain the candidates after the core has put them into the first one.
     fn sections_with_candidates(sections: [&[&str]; 3]) -> Vec<usize> {
         let mut lines = vec!["v=0"];
         for (n, section) in sections.iter().enumerate() {
@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn candidates_are_moved_to_where_peers_look_for_them() {
+    fn candidates_are_moved_to_the_sections_that_peers_read() {
         const CONNECTION: &str = "c=IN IP4 0.0.0.0";
         let rejected: &[&str] = &["m=audio 0 X 0", CONNECTION];
         let inactive: &[&str] = &["m=audio 9 X 111", CONNECTION, "a=inactive"];

@@ -1,4 +1,4 @@
-//! What both ends negotiate: codecs, feedback, ciphers, timers. No I/O.
+//! The negotiation parameters of both ends: codecs, feedback, ciphers, timers. No I/O.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -22,10 +22,10 @@ use rtc::shared::error::Error;
 
 use crate::rtp::Codec;
 
-/// The `msid` stream that all tracks of a lecture belong to, which makes receivers keep them together in time.
+/// The `msid` stream of all tracks of a lecture, which makes receivers synchronise them.
 pub const STREAM_ID: &str = "classroom";
 
-/// Payload types of our own offers; an answer adopts those of the offer. The values are those of browsers.
+/// The payload types of our own offers; an answer adopts those of the offer. The values are those of browsers.
 pub fn payload_type(codec: Codec) -> u8 {
     match codec {
         Codec::Opus => 111,
@@ -34,10 +34,10 @@ pub fn payload_type(codec: Codec) -> u8 {
     }
 }
 
-/// Level 5.2 of H.264 (`level_idc`): 4096x2304 at 60 frames a second, more than is sent unless somebody asks for it.
+/// Level 5.2 of H.264 (`level_idc`): 4096x2304 at 60 frames a second, more than is sent unless somebody requests it.
 pub const HIGHEST_H264_LEVEL: u8 = 0x34;
 
-/// The codec as SDP describes it. H.264 is constrained baseline of any size up to [`HIGHEST_H264_LEVEL`].
+/// The SDP parameters of a codec. H.264 is constrained baseline of any size up to [`HIGHEST_H264_LEVEL`].
 pub fn rtp_codec(codec: Codec) -> RTCRtpCodec {
     let (mime_type, channels, fmtp) = match codec {
         Codec::Opus => (MIME_TYPE_OPUS, 2, "minptime=10;useinbandfec=1"),
@@ -58,15 +58,15 @@ pub fn rtp_codec(codec: Codec) -> RTCRtpCodec {
     }
 }
 
-/// The payload type of a codec's retransmissions: the next one, as in browsers.
+/// The payload type of a codec's retransmissions: the next number, as in browsers.
 fn rtx_payload_type(codec: Codec) -> u8 {
     payload_type(codec) + 1
 }
 
-/// A media engine with these codecs alone, in this order of preference.
+/// A media engine with only these codecs, in this order of preference.
 ///
 /// # Errors
-/// When the library refuses a codec, which would be a bug of ours.
+/// If the library rejects a codec, which would be a bug here.
 pub fn media_engine(codecs: &[Codec]) -> Result<MediaEngine, Error> {
     let mut engine = MediaEngine::default();
     for &codec in codecs {
@@ -76,7 +76,8 @@ pub fn media_engine(codecs: &[Codec]) -> Result<MediaEngine, Error> {
     Ok(engine)
 }
 
-/// The same with RTX (RFC 4588) and transport-wide feedback (draft-holmer-rmcat-transport-wide-cc-extensions-01).
+/// The same media engine with RTX (RFC 4588) and transport-wide feedback
+/// (draft-holmer-rmcat-transport-wide-cc-extensions-01).
 ///
 /// # Errors
 /// As [`media_engine`].
@@ -109,36 +110,36 @@ pub fn adaptive_media_engine(codecs: &[Codec]) -> Result<MediaEngine, Error> {
     Ok(engine)
 }
 
-/// The URI of the header extension with transport-wide sequence numbers.
+/// The URI of the header extension for transport-wide sequence numbers.
 pub const TRANSPORT_NUMBER_URI: &str = "http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01";
 
 fn kind(codec: Codec) -> RtpCodecKind {
     if codec == Codec::Opus { RtpCodecKind::Audio } else { RtpCodecKind::Video }
 }
 
-/// How long a peer may be silent before it counts as disturbed, and how much longer before it is gone: 10 s together,
-/// so that a machine that lost its power has left a class within 15 s.
+/// The time for which a peer may be silent before it counts as disturbed; after [`FAILED_AFTER`] more it is gone.
+/// Together these are 10 s, so that a machine that has lost its power leaves a class within 15 s.
 pub const DISCONNECTED_AFTER: Duration = Duration::from_secs(4);
 /// See [`DISCONNECTED_AFTER`].
 pub const FAILED_AFTER: Duration = Duration::from_secs(6);
 
-/// SRTP's replay window, in packets: those that NACKs ask for again, and those sent meanwhile.
+/// SRTP's replay window, in packets: enough for the packets that NACKs request again and those sent in the meantime.
 const REPLAY_WINDOW: usize = 2048;
 
-/// Settings that both ends share.
+/// The settings that both ends share.
 ///
-/// AES-128-GCM is the only SRTP profile (RFC 7714): with SHA-1 profiles on offer Chromium picks SHA-1, at five times
-/// the CPU. mDNS is off: it binds a multicast socket per peer, and fails where multicast has no route.
+/// AES-128-GCM is the only SRTP profile (RFC 7714): if SHA-1 profiles are offered too, Chromium chooses SHA-1, at five
+/// times the CPU time. mDNS is off: it binds a multicast socket per peer, and fails without a route for multicast.
 pub fn settings() -> SettingEngineBuilder {
     SettingEngineBuilder::new()
         .with_srtp_protection_profiles(vec![SrtpProtectionProfile::Srtp_Aead_Aes_128_Gcm])
         .with_multicast_dns_mode(MulticastDnsMode::Disabled)
-        // A retransmitted packet is old: the default of 64 would take it for a replay. Browsers have larger windows,
-        // too.
+        // A retransmitted packet is old, and the default window of 64 would reject it as a replay. Browsers have larger
+        // windows too.
         .with_srtp_replay_protection_window(REPLAY_WINDOW)
         .with_ice_timeouts(Some(DISCONNECTED_AFTER), Some(FAILED_AFTER), Some(Duration::from_secs(2)))
-        // 50 ms between checks connect sooner than the default 200 ms. 160 checks take 8 s: an SFU that answers a
-        // thousand newcomers may be that late, and a peer that gave up would only come again.
+        // 50 ms between checks connect sooner than the default of 200 ms. 160 checks take 8 s: an SFU that answers a
+        // thousand newcomers may be that late, and a peer that gave up would only try again.
         .with_ice_connection_attempts(Some(Duration::from_millis(50)), Some(160))
         .with_host_acceptance_min_wait(Some(Duration::ZERO))
         .with_prflx_acceptance_min_wait(Some(Duration::ZERO))
@@ -146,18 +147,18 @@ pub fn settings() -> SettingEngineBuilder {
         .with_relay_acceptance_min_wait(Some(Duration::from_millis(500)))
 }
 
-/// Sees each packet that arrives, decrypted, in the order of arrival.
+/// A function that is called with each packet that arrives, decrypted, in the order of arrival.
 pub type Hook = Box<dyn Fn(&Packet) + Send + Sync>;
 
-/// Changes each packet that arrives, before interceptors farther from the wire see it.
+/// A function that edits each packet that arrives, before interceptors farther from the wire get it.
 pub type Change = Box<dyn Fn(&mut Packet) + Send + Sync>;
 
-/// Our interceptor. It hands inbound RTCP to the application, which the chain would consume otherwise, or it watches,
-/// changes or counts packets.
+/// Our interceptor. It delivers inbound RTCP to the application, which the chain would otherwise consume, or it shows,
+/// edits or counts packets.
 #[derive(Default)]
 pub struct Tap {
     delivers_rtcp: bool,
-    /// The SSRC of a stream of ours that the core knows.
+    /// The SSRC of a local stream that the core knows.
     own: Option<u32>,
     arrived: Option<Hook>,
     change: Option<Change>,
@@ -167,19 +168,19 @@ pub struct Tap {
 }
 
 impl Tap {
-    /// Hands all inbound RTCP to the application.
+    /// Delivers all inbound RTCP to the application.
     ///
-    /// The core looks at the first SSRC of a compound packet, and drops all of it if no track has that SSRC. A browser
-    /// that got a retransmission reports on the RTX SSRC, too, often first; then its NACKs and PLIs would be lost. So
-    /// an empty NACK for a stream that the core knows is put before them.
+    /// The core checks the first SSRC of a compound packet, and drops the whole packet if no track has that SSRC. A
+    /// browser that has received a retransmission also reports on the RTX SSRC, often first; its NACKs and PLIs would
+    /// then be lost. So an empty NACK for a stream that the core knows is inserted before the reports.
     pub fn delivering_rtcp() -> Self {
         Self { delivers_rtcp: true, ..Self::default() }
     }
 
-    /// Shows each packet that arrives to `arrived`.
+    /// Calls `arrived` with each packet that arrives.
     ///
-    /// Media must not be read from the async API: packets in the same batch as the first one of their track come before
-    /// the track exists and are lost, and the key frame with them.
+    /// Media must not be read from the async API: packets in the same batch as the first one of their track arrive
+    /// before the track exists and are lost, and the key frame with them.
     pub fn watching(arrived: Hook) -> Self {
         Self { arrived: Some(arrived), ..Self::default() }
     }
@@ -189,7 +190,7 @@ impl Tap {
         Self { change: Some(change), ..Self::default() }
     }
 
-    /// Counts the packets that outbound NACKs ask for in `nacked`.
+    /// Counts the packets that outbound NACKs request in `nacked`.
     pub fn counting(nacked: &Arc<AtomicU64>) -> Self {
         Self { nacked: Arc::clone(nacked), ..Self::default() }
     }

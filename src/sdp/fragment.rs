@@ -1,9 +1,9 @@
-//! `application/trickle-ice-sdpfrag` (RFC 8840, section 9): candidates that a player gathered later. A fragment is not
-//! a session description, so rtc's SDP parser refuses it and this file reads its lines.
+//! Parses `application/trickle-ice-sdpfrag` (RFC 8840, section 9): candidates that a player has gathered later. A
+//! fragment is not a session description, so `rtc`'s SDP parser rejects it.
 
 use crate::protocol::IceCandidate;
 
-/// The most candidates in one fragment: all those of a machine with many interfaces.
+/// The most candidates in one fragment, enough for a machine with many interfaces.
 const MAX_CANDIDATES: usize = 64;
 
 /// The longest `a=mid`, in bytes; browsers write one digit.
@@ -12,7 +12,7 @@ const MAX_MID_BYTES: usize = 64;
 /// A parsed fragment.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Fragment {
-    /// The ICE session that the candidates belong to.
+    /// The user name fragment of the ICE session to which the candidates belong.
     pub(crate) ufrag: Option<String>,
     /// The candidates, each with the `mid` of its section.
     pub(crate) candidates: Vec<IceCandidate>,
@@ -63,7 +63,7 @@ fn candidate(line: &str, sdp_mid: Option<String>, username_fragment: Option<Stri
     Ok(candidate)
 }
 
-/// The first `a=ice-ufrag`: bundled sections have one.
+/// The first `a=ice-ufrag`: bundled sections share one.
 fn ufrag(text: &str) -> Option<String> {
     lines(text).find_map(|line| line.strip_prefix("a=ice-ufrag:")).map(str::to_owned)
 }
@@ -116,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn any_truncated_fragment_is_parsed_or_refused() {
+    fn no_truncated_fragment_panics() {
         for cut in 0..GOOD.len() {
             let _ = Fragment::parse(&GOOD[..cut]);
         }

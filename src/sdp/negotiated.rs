@@ -1,4 +1,4 @@
-//! What offer and answer have negotiated for a track.
+//! The result of the negotiation for a track.
 
 use rtc::peer_connection::RTCPeerConnection;
 use rtc::peer_connection::configuration::media_engine::MIME_TYPE_RTX;
@@ -7,12 +7,12 @@ use rtc::rtp_transceiver::RTCRtpSenderId;
 use crate::rtp::Codec;
 use crate::sdp::engine;
 
-/// What both sides have negotiated for a track.
+/// The parameters that both sides have negotiated for a track.
 pub(crate) struct Negotiated {
     pub(crate) payload_type: u8,
     /// The payload type of retransmissions.
     pub(crate) rtx: Option<u8>,
-    /// The id of the header extension with transport-wide sequence numbers.
+    /// The id of the header extension for transport-wide sequence numbers.
     pub(crate) transport: Option<u8>,
 }
 
@@ -29,7 +29,7 @@ impl Negotiated {
         let apt = format!("apt={payload_type}");
         let is_rtx = |fmtp: &str| fmtp.split(';').any(|part| part.trim() == apt);
         let rtx = named(MIME_TYPE_RTX).find(|c| is_rtx(&c.rtp_codec.sdp_fmtp_line)).map(|c| c.payload_type);
-        // 15 and more need the long form of header extensions (RFC 8285, 4.3).
+        // Ids from 15 on need the two-byte form of header extensions (RFC 8285, 4.3).
         let numbers = parameters.header_extensions.iter().find(|e| e.uri == engine::TRANSPORT_NUMBER_URI);
         let transport = numbers.and_then(|e| u8::try_from(e.id).ok()).filter(|id| (1..=14).contains(id));
         Some(Self { payload_type, rtx, transport })

@@ -1,4 +1,4 @@
-//! What a student's offer asks for: parsed and checked before a peer connection is made.
+//! Parses and checks a student's offer before a peer connection is created.
 
 use std::io::Cursor;
 
@@ -8,53 +8,53 @@ use rtc::sdp::description::media::MediaDescription;
 use crate::protocol::VideoTrack;
 use crate::rtp::{Codec, Track};
 
-/// Sections of an offer: audio, two of video, the data channel, and some more that a browser may add.
+/// The most sections of an offer: audio, two of video, the data channel, and some more that a browser may add.
 pub const MAX_SECTIONS: usize = 8;
 
 /// Why an offer can't be answered. Each has a stable code on the wire.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum OfferError {
-    /// It is not SDP.
+    /// The offer is not SDP.
     #[error("the offer is not a session description: {0}")]
     Malformed(String),
-    /// More sections than a lecture has tracks for.
+    /// The offer has more sections than a lecture has tracks for.
     #[error("the offer has {0} media sections, at most {MAX_SECTIONS} are answered")]
     TooManySections(usize),
-    /// A section wants to send.
+    /// A section is not recvonly.
     #[error("section {0} of the offer is {1}, a student only receives: make it recvonly")]
     NotRecvonly(usize, String),
-    /// The student decodes none of the codecs that are sent.
+    /// The student can't decode any of the codecs that are sent.
     #[error(
         "no common codec: the lecture is sent as {sent}, the offer has {offered}; \
          start the teacher with --codec {remedy}"
     )]
     NoCommonCodec {
-        /// What the teacher sends.
+        /// The codec that the teacher sends.
         sent: Codec,
         /// The codecs of the offer.
         offered: String,
         /// A value for --codec that the student could decode.
         remedy: &'static str,
     },
-    /// The track that is asked for is not sent.
+    /// The requested track is not sent.
     #[error("the lecture has no {wanted} picture, it has {sent}: ask for that, or for no picture in particular")]
     NoSuchTrack {
-        /// The track that the student asked for.
+        /// The track that the student requested.
         wanted: &'static str,
-        /// What the teacher sends.
+        /// The tracks that the teacher sends.
         sent: String,
     },
-    /// It has no section to receive with.
+    /// The offer has no section for audio or video.
     #[error("the offer has no audio or video section: add one recvonly section for each")]
     NothingAsked,
 }
 
-/// The tracks that an offer gets, in the order of its sections, which is that of `add_track`.
+/// The tracks for an offer, in the order of its sections, which is the order for `add_track`.
 ///
 /// The first video section gets the screen, or the camera if no screen is sent; the second gets the camera. With
-/// `video` the first gets that track, and others get none. A section gets the first codec of `sent` that it accepts;
-/// `sent` lists a track once per codec. Audio without a common codec is left out; video without one is an error,
-/// because a black screen explains nothing.
+/// `video`, the first video section gets that track and the others get no track. A section gets the first codec of
+/// `sent` that it accepts; `sent` lists a track once per codec. Audio without a common codec is omitted; video without
+/// a common codec is an error, because a black screen explains nothing.
 ///
 /// # Errors
 /// [`OfferError`], with a sentence for the student.
@@ -89,7 +89,7 @@ pub fn tracks_for(
         if is_rejected(section) || !matches!(kind, "audio" | "video") {
             continue;
         }
-        // The section's own direction counts before the session's: Firefox writes a=sendrecv there.
+        // The direction of the section overrides that of the session: Firefox writes a=sendrecv at the session level.
         let directions = || ["sendrecv", "sendonly", "inactive", "recvonly"].into_iter();
         let own = directions().find(|d| section.has_attribute(d));
         let direction = own.or_else(|| directions().find(|d| session.has_attribute(d))).unwrap_or("sendrecv");
@@ -117,13 +117,13 @@ pub fn tracks_for(
     if asked { Ok(tracks) } else { Err(OfferError::NothingAsked) }
 }
 
-/// Whether the offerer has rejected a section. Firefox offers all but the first section with port 0 and `bundle-only`;
+/// Whether the offerer has rejected a section. Firefox offers all sections but the first with port 0 and `bundle-only`;
 /// those are not rejected (RFC 9143, 6).
 fn is_rejected(section: &MediaDescription) -> bool {
     section.media_name.port.value == 0 && !section.has_attribute("bundle-only")
 }
 
-/// Whether a section can receive this codec. H.264 must be fragmentable (packetization mode 1, RFC 6184, 5.4).
+/// Whether a section accepts this codec. H.264 must allow fragmentation (packetization mode 1, RFC 6184, 5.4).
 fn accepts(section: &MediaDescription, codec: Codec) -> bool {
     section.codecs().values().any(|offered| {
         offered.name.eq_ignore_ascii_case(codec.encoding_name())
@@ -178,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn each_section_gets_a_codec_that_it_takes() {
+    fn each_section_gets_a_codec_that_it_accepts() {
         let both: Vec<(Track, Codec)> = LECTURE
             .into_iter()
             .flat_map(|(track, codec)| [(track, codec), (track, if track.is_video() { Codec::Vp8 } else { codec })])
@@ -193,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn a_section_with_port_0_counts_where_it_is_bundle_only() {
+    fn a_section_with_port_0_is_rejected_unless_it_is_bundle_only() {
         let bundled = H264.replace("m=video 9", "m=video 0").replace("a=recvonly", "a=bundle-only\r\na=recvonly");
         assert_eq!(tracks_for(&offer(&[AUDIO, H264, &bundled]), None, &LECTURE).unwrap(), LECTURE);
         let rejected = H264.replace("m=video 9", "m=video 0");
@@ -201,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn one_video_track_may_be_asked_for() {
+    fn one_video_track_may_be_requested() {
         let camera = Some(VideoTrack::Camera);
         assert_eq!(tracks_for(&offer(&[AUDIO, H264]), camera, &LECTURE).unwrap(), [LECTURE[0], LECTURE[2]]);
         assert_eq!(tracks_for(&offer(&[H264, H264]), camera, &LECTURE).unwrap(), LECTURE[2..]);
@@ -214,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refused_offer_says_why() {
+    fn a_refused_offer_names_the_reason() {
         let sending = AUDIO.replace("recvonly", "sendrecv");
         assert_eq!(
             tracks_for(&offer(&[&sending]), None, &LECTURE),
@@ -243,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn h264_that_can_not_be_fragmented_is_no_common_codec() {
+    fn h264_without_fragmentation_is_not_a_common_codec() {
         let mode0 = H264.replace("packetization-mode=1", "packetization-mode=0");
         assert!(matches!(tracks_for(&offer(&[&mode0]), None, &LECTURE), Err(OfferError::NoCommonCodec { .. })));
     }
@@ -255,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn any_cut_or_changed_offer_is_read_or_refused() {
+    fn no_truncated_or_modified_offer_panics() {
         let good = offer(&[AUDIO, H264, VP8, DATA]);
         for cut in 0..good.len() {
             let _ = tracks_for(&good[..cut], None, &LECTURE);

@@ -1,4 +1,4 @@
-//! The offer of a WHEP player, rewritten for the teacher.
+//! Rewrites the offer of a WHEP player for the teacher.
 
 use std::io::Cursor;
 
@@ -74,7 +74,7 @@ mod tests {
     }
 
     #[test]
-    fn the_ice_session_is_that_of_the_first_section_or_of_all() {
+    fn the_ufrag_is_that_of_the_session_or_of_the_first_section() {
         let ufrag = |session: &str, section: &str| WhepOffer::parse(&offer(session, section)).unwrap().ufrag;
         assert_eq!(ufrag("", "a=ice-ufrag:abcd\r\n").as_deref(), Some("abcd"));
         assert_eq!(ufrag("a=ice-ufrag:efgh\r\n", "").as_deref(), Some("efgh"));

@@ -1,11 +1,11 @@
-//! Which peer a datagram belongs to, by its source address.
+//! Maps the source address of a datagram to the peers that may have sent it.
 //!
-//! A source address is easy to forge, so a STUN check proves who wrote the check and not where that peer is. A check
-//! with a peer's credentials therefore only *claims* its source address, for a short time. An encrypted datagram goes
-//! to all peers that claim its address: only the right connection can open it, so a forged claim takes nothing from
-//! anybody. When a connection opens a packet from the address to which its media goes (ICE has proved with a check of
-//! ours and its answer that the peer is there, RFC 8445, 7.2.5), the claim is *confirmed*: the address is that peer's
-//! alone, until it leaves or nothing came for the time of consent.
+//! A source address is easy to forge: a STUN check authenticates its author, not the author's location. A check with a
+//! peer's credentials therefore only *claims* its source address, for a short time. An encrypted datagram is delivered
+//! to every peer that claims its source address; only the right connection can decrypt it, so a forged claim harms
+//! nobody. A claim is *confirmed* when a connection decrypts a packet from the address to which its media is sent: ICE
+//! has verified that address by a check from the SFU and its response (RFC 8445, 7.2.5). A confirmed address belongs to
+//! that peer alone until the peer leaves or consent expires.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -13,27 +13,28 @@ use std::time::{Duration, Instant};
 
 use super::PeerId;
 
-/// How long a claim lasts; the next check renews it. The handshake of a peer takes far less.
+/// The lifetime of a claim; each check renews it. A peer's handshake takes far less.
 const CLAIMED_FOR: Duration = Duration::from_secs(10);
 
-/// How long a confirmed address stays with its peer after the last packet that was opened: consent expires then (RFC
-/// 7675, 5.1).
+/// The lifetime of a confirmation after the last decrypted packet; ICE consent expires after the same time (RFC 7675,
+/// 5.1).
 const CONFIRMED_FOR: Duration = Duration::from_secs(30);
 
-/// How often a connection confirms its address while packets come from there.
+/// The interval at which a connection confirms its address while packets arrive from there.
 pub(super) const CONFIRM_EVERY: Duration = Duration::from_secs(10);
 
-/// Addresses that one peer claims at a time: its interfaces, each behind a few NAT bindings. This also bounds what a
-/// peer that forges source addresses makes the core remember: 96 addresses a minute.
+/// The most addresses that one peer claims at a time: its interfaces, each behind a few NAT bindings. This also bounds
+/// the state that a peer can create by forging source addresses, to 96 addresses a minute.
 const MAX_OF_A_PEER: usize = 16;
 
-/// Peers that claim one address at a time. A forger must not make one datagram cost the SFU as much as a class.
+/// The most peers that claim one address at a time, so that a forger can't make the SFU try one datagram on the
+/// connections of a whole class.
 const MAX_CLAIMS: usize = 4;
 
-/// The peers that an address may belong to.
+/// The peers to which an address may belong.
 pub(super) type Claimants = [Option<PeerId>; MAX_CLAIMS];
 
-/// Which peer claims or owns which address.
+/// The addresses that peers claim or own.
 #[derive(Debug, Default)]
 pub(super) struct AddressTable {
     by_address: HashMap<SocketAddr, Ownership>,
@@ -43,9 +44,9 @@ pub(super) struct AddressTable {
 
 #[derive(Debug)]
 enum Ownership {
-    /// STUN checks came from there; the oldest claim first.
+    /// STUN checks arrived from this address; the oldest claim comes first.
     Claimed(Vec<Claim>),
-    /// A connection confirmed it.
+    /// A connection confirmed this address.
     Confirmed(Claim),
 }
 
@@ -84,8 +85,8 @@ impl AddressTable {
         self.claimants(now, from).contains(&Some(peer))
     }
 
-    /// Whether a check of this peer could claim the address. Ask this before authenticating the check, which costs
-    /// more.
+    /// Whether a check of this peer could claim the address. To be called before the check is authenticated, which
+    /// costs more.
     pub(super) fn is_free_for(&self, now: Instant, from: SocketAddr, peer: PeerId) -> bool {
         match self.by_address.get(&from) {
             Some(Ownership::Confirmed(owner)) if owner.until > now && owner.peer != peer => false,
@@ -93,7 +94,8 @@ impl AddressTable {
         }
     }
 
-    /// An authentic check of this peer came from the address. Returns whether the peer has a claim on it now.
+    /// Records an authenticated check of this peer from the address. Returns whether the peer now has a claim on the
+    /// address.
     pub(super) fn claim(&mut self, now: Instant, from: SocketAddr, peer: PeerId) -> bool {
         if self.is_claimed_by(now, from, peer) {
             return true;
@@ -104,12 +106,12 @@ impl AddressTable {
         self.drop_expired(now, peer);
         let mut claims = match self.by_address.remove(&from) {
             Some(Ownership::Claimed(claims)) => claims,
-            // Free, or expired.
+            // Free or expired.
             Some(Ownership::Confirmed(_)) | None => Vec::new(),
         };
         claims.retain(|claim| claim.until > now && claim.peer != peer);
         if claims.len() == MAX_CLAIMS {
-            // The oldest goes. Its peer claims the address again with its next check.
+            // Drop the oldest claim; that peer's next check renews it.
             claims.remove(0);
         }
         claims.push(Claim { peer, until: now + CLAIMED_FOR });
@@ -118,7 +120,7 @@ impl AddressTable {
         true
     }
 
-    /// This peer's connection has opened a packet from the address, and its media goes there.
+    /// Records that this peer's connection has decrypted a packet from the address to which its media is sent.
     pub(super) fn confirm(&mut self, now: Instant, from: SocketAddr, peer: PeerId) {
         let is_taken = matches!(
             self.by_address.get(&from),
@@ -131,14 +133,14 @@ impl AddressTable {
         }
     }
 
-    /// A peer has left: its addresses are free.
+    /// Frees the addresses of a peer that has left.
     pub(super) fn forget(&mut self, peer: PeerId) {
         for address in self.by_peer.remove(&peer).unwrap_or_default() {
             self.give_up(address, peer);
         }
     }
 
-    /// How many addresses the peer claims or owns.
+    /// The number of addresses that the peer claims or owns.
     fn count(&self, now: Instant, peer: PeerId) -> usize {
         let addresses = self.by_peer.get(&peer).map(Vec::as_slice).unwrap_or_default();
         addresses.iter().filter(|address| self.is_claimed_by(now, **address, peer)).count()
@@ -151,7 +153,7 @@ impl AddressTable {
         }
     }
 
-    /// Forgets the peer's expired claims.
+    /// Removes the peer's expired claims.
     fn drop_expired(&mut self, now: Instant, peer: PeerId) {
         let Some(mut addresses) = self.by_peer.remove(&peer) else { return };
         addresses.retain(|address| {
@@ -164,7 +166,7 @@ impl AddressTable {
         self.by_peer.insert(peer, addresses);
     }
 
-    /// Removes the peer's claim on the address; others may have one.
+    /// Removes the peer's claim on the address, and keeps the claims of other peers.
     fn give_up(&mut self, address: SocketAddr, peer: PeerId) {
         let is_empty = match self.by_address.get_mut(&address) {
             Some(Ownership::Claimed(claims)) => {
@@ -213,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn a_claim_in_advance_locks_nobody_out() {
+    fn a_claim_in_advance_does_not_lock_out_the_owner() {
         let (mut addresses, now, home) = (AddressTable::default(), Instant::now(), address(1));
         assert!(addresses.claim(now, home, INSIDER) && addresses.claim(now, home, VICTIM));
         assert_eq!(claimed_by(&addresses, now, home), [INSIDER, VICTIM], "only the right one opens what comes");
@@ -225,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn many_claims_on_one_address_cost_little_and_the_newest_counts() {
+    fn claims_on_one_address_are_bounded_and_the_newest_is_kept() {
         let (mut addresses, now, home) = (AddressTable::default(), Instant::now(), address(1));
         for forger in 100..200 {
             assert!(addresses.claim(now, home, forger));
@@ -268,7 +270,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_is_free_after_the_time_of_consent() {
+    fn a_confirmed_address_is_free_after_consent_expires() {
         let (mut addresses, now, home) = (AddressTable::default(), Instant::now(), address(1));
         addresses.claim(now, home, VICTIM);
         addresses.confirm(now, home, VICTIM);

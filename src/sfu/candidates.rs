@@ -1,4 +1,4 @@
-//! The SFU's ICE candidates: the addresses of this machine, and those that the world sees.
+//! The SFU's ICE candidates: host addresses and server reflexive addresses.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
@@ -6,17 +6,17 @@ use rtc::peer_connection::transport::RTCIceCandidateInit;
 
 use crate::sdp::answer;
 
-/// The addresses that answers name.
+/// The addresses that answers contain as candidates.
 pub(super) struct Advertised {
     local: Vec<SocketAddr>,
     /// Public addresses, each with its base (RFC 8445, 4).
     reflexive: Vec<(SocketAddr, SocketAddr)>,
-    /// The public addresses that the user named.
+    /// The public addresses that the user configured.
     configured: Vec<IpAddr>,
 }
 
 impl Advertised {
-    /// The addresses of a socket that is `bound` there, and the further ones that the user named.
+    /// The addresses of a socket bound to `bound`, and the public addresses that the user configured.
     pub(super) fn new(bound: SocketAddr, configured: &[IpAddr]) -> Self {
         let configured = configured.to_vec();
         let mut this = Self { local: local_addresses(bound), reflexive: Vec::new(), configured };
@@ -26,7 +26,7 @@ impl Advertised {
         this
     }
 
-    /// Takes the address that a STUN server gives, in place of the last one of the same family.
+    /// Replaces the public address of the same family by the one that a STUN server has reported.
     pub(super) fn set_public(&mut self, public: SocketAddr) {
         let configured = &self.configured;
         let stays = |known: &SocketAddr| known.is_ipv4() != public.is_ipv4() || configured.contains(&known.ip());
@@ -34,7 +34,7 @@ impl Advertised {
         self.add(public);
     }
 
-    /// The base is a local address of the same family.
+    /// Adds a public address, with a local address of the same family as its base.
     fn add(&mut self, public: SocketAddr) {
         let is_same = |local: &&SocketAddr| local.is_ipv4() == public.is_ipv4();
         if let Some(base) = self.local.iter().find(is_same).or(self.local.first()) {
@@ -49,8 +49,8 @@ impl Advertised {
     }
 }
 
-/// The addresses of this machine by which a peer might reach `bound`, real ones before loopback. At most eight: ICE
-/// tries every pair, and a machine full of container bridges would make students wait.
+/// The addresses of this machine by which a peer might reach `bound`, loopback last. At most eight: ICE checks every
+/// pair, and on a machine with many container bridges students would have to wait.
 fn local_addresses(bound: SocketAddr) -> Vec<SocketAddr> {
     if !bound.ip().is_unspecified() {
         return vec![bound];
@@ -60,8 +60,8 @@ fn local_addresses(bound: SocketAddr) -> Vec<SocketAddr> {
     reachable(&ips, bound.is_ipv6()).into_iter().map(|ip| SocketAddr::new(ip, bound.port())).collect()
 }
 
-/// The addresses among `ips` that candidates may name. IPv4 and IPv6 take turns (RFC 8421, 4), so that many of one
-/// family do not displace the other. Link-local addresses are left out: in a candidate they have no scope.
+/// The addresses among `ips` that candidates may contain. IPv4 and IPv6 alternate (RFC 8421, 4), so that many addresses
+/// of one family do not displace the other. Link-local addresses are excluded, because a candidate has no scope.
 fn reachable(ips: &[IpAddr], has_ipv6: bool) -> Vec<IpAddr> {
     const MOST: usize = 8;
     let is_real = |ip: &IpAddr| match ip {
@@ -112,14 +112,14 @@ mod tests {
     }
 
     #[test]
-    fn an_address_that_is_bound_is_the_only_local_one() {
+    fn a_socket_bound_to_one_address_has_no_other_local_address() {
         let bound: SocketAddr = "192.0.2.7:5".parse().unwrap();
         assert_eq!(local_addresses(bound), [bound]);
         assert!(local_addresses("0.0.0.0:5".parse().unwrap()).contains(&"127.0.0.1:5".parse().unwrap()));
     }
 
     #[test]
-    fn a_new_public_address_takes_the_place_of_the_old_one_of_its_family() {
+    fn a_new_public_address_replaces_the_old_one_of_its_family() {
         let mut advertised = Advertised::new("192.0.2.7:5".parse().unwrap(), &["198.51.100.9".parse().unwrap()]);
         for public in ["203.0.113.7:1", "[2001:db8::7]:1", "203.0.113.7:2"] {
             advertised.set_public(public.parse().unwrap());

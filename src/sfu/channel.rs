@@ -11,19 +11,19 @@ use rtc::peer_connection::event::RTCDataChannelEvent;
 use crate::protocol::channel::{CHANNEL_LABEL, MAX_CHANNEL_MESSAGE_BYTES};
 use crate::token_bucket::TokenBucket;
 
-/// A student that opens more channels is disconnected. One is used.
+/// The most channels that a student may open before it is disconnected. One is used.
 const MAX_CHANNELS: usize = 8;
 
-/// The most bytes that SCTP has to deliver to one student. What is more waits in our queue, where it can be dropped.
+/// The most bytes that SCTP buffers for one student. Further messages wait in our queue, where they can be dropped.
 const MAX_OUTSTANDING_BYTES: usize = 64 * 1024;
 
-/// The most that waits for a student that does not read. Beyond that the oldest messages are dropped: a page that was
-/// suspended for minutes needs the newest.
+/// The most messages and bytes that wait for a student that does not read. Beyond these limits the oldest messages are
+/// dropped: a page that was suspended for minutes needs the newest ones.
 const MAX_WAITING_MESSAGES: usize = 256;
 const MAX_WAITING_BYTES: usize = 256 * 1024;
 
-/// Messages of a student that are read. This is far above the limits of the conversation ([`crate::room::talk`]), which
-/// refuse a message with a reason.
+/// The rate at which messages of one student are read. It is far above the limits of the conversation
+/// ([`crate::room::talk`]), which refuse a message with a reason.
 const READ_PER_SECOND: u32 = 50;
 const READ_BURST: u32 = 100;
 
@@ -41,7 +41,7 @@ pub(super) enum Opened {
 pub(super) struct Channel {
     /// None until the student has opened it.
     id: Option<RTCDataChannelId>,
-    /// How many channels the student has opened.
+    /// The number of channels that the student has opened.
     opened: usize,
     waiting: VecDeque<Arc<str>>,
     waiting_bytes: usize,
@@ -65,7 +65,7 @@ impl Default for Channel {
 }
 
 impl Channel {
-    /// Acts on an event of the connection.
+    /// Handles an event of the connection.
     pub(super) fn on_event(&mut self, connection: &mut RTCPeerConnection, event: RTCDataChannelEvent) -> Opened {
         match event {
             RTCDataChannelEvent::OnOpen(id) => {
@@ -78,7 +78,7 @@ impl Channel {
                     self.id = Some(id);
                     return Opened::Yes;
                 }
-                // Another channel is not used, and its messages are not read.
+                // Other channels are not used, and their messages are not read.
                 let _ = channel.close();
             }
             RTCDataChannelEvent::OnClose(id) if self.id == Some(id) => self.id = None,
@@ -87,7 +87,7 @@ impl Channel {
         Opened::No
     }
 
-    /// The text of a message. None for binary, for another channel, and beyond the limit.
+    /// The text of a message. None for a binary message, for a message on another channel, and beyond the limit.
     pub(super) fn read(
         &mut self,
         now: Instant,
@@ -97,12 +97,12 @@ impl Channel {
         if self.id != Some(id) || !message.is_string {
             return None;
         }
-        // One byte more than is allowed is enough for the message to be refused with a reason.
+        // One byte more than the limit is enough for the message to be refused with a reason.
         let bytes = &message.data[..message.data.len().min(MAX_CHANNEL_MESSAGE_BYTES + 1)];
         self.limit.take(now).is_ok().then(|| String::from_utf8_lossy(bytes).into_owned())
     }
 
-    /// Enqueues a message. Before the channel is open it is discarded.
+    /// Enqueues a message. Discards it if the channel is not open.
     pub(super) fn push(&mut self, message: Arc<str>) {
         if self.id.is_none() {
             return;
@@ -116,7 +116,7 @@ impl Channel {
         }
     }
 
-    /// Hands queued messages to the connection, as far as SCTP has room for them.
+    /// Passes queued messages to the connection, as far as SCTP has room for them.
     pub(super) fn flush(&mut self, now: Instant, connection: &mut RTCPeerConnection) {
         if self.waiting.is_empty() {
             return;
@@ -128,7 +128,7 @@ impl Channel {
         while channel.outstanding_bytes() < MAX_OUTSTANDING_BYTES {
             let Some(message) = self.waiting.pop_front() else { break };
             self.waiting_bytes -= message.len();
-            // Fails if the student accepts only smaller messages, or the channel is closing.
+            // This fails if the student accepts only smaller messages, or if the channel is closing.
             if channel.send_text(now, &*message).is_err() {
                 self.dropped += 1;
             }

@@ -1,4 +1,4 @@
-//! What the handle asks of the SFU's thread.
+//! The commands that the handle sends to the SFU's thread.
 
 use std::sync::Arc;
 
@@ -34,15 +34,15 @@ pub(super) enum Command {
     Encodings(Vec<Encoding>),
     Stats(oneshot::Sender<SfuStats>),
     Close(oneshot::Sender<()>),
-    /// Makes a student's next turn panic.
+    /// Makes the next poll of a student's peer panic.
     #[cfg(test)]
     Panic {
         user: UserId,
     },
-    /// Keeps the thread busy until the other end is gone.
+    /// Blocks the thread until the other end is dropped.
     #[cfg(test)]
     Stall(std::sync::mpsc::Receiver<()>),
-    /// Lets each receive of the socket fail with this `errno`, until the socket is reopened.
+    /// Makes each receive of the socket fail with this `errno`, until the socket is reopened.
     #[cfg(test)]
     FailReceives(i32),
 }
@@ -67,7 +67,7 @@ impl Entry for Command {
                 | Command::Tell { user: of, .. }
                 | Command::Remove { user: of },
             ) => user == of,
-            // The end must not wait for what is of no use then.
+            // Closing must not wait for requests and messages that have become useless.
             (Command::Close(_), older) => older.kind() != Kind::Control,
             _ => false,
         }

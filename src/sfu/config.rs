@@ -1,4 +1,4 @@
-//! What an SFU begins with.
+//! The configuration of an SFU, and the state that all its answers share.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -16,24 +16,25 @@ use crate::rtp::Encoding;
 pub struct SfuConfig {
     /// The publisher.
     pub user: UserId,
-    /// Where to bind; an unspecified address means all interfaces, IPv4 and IPv6.
+    /// The address to bind; an unspecified address means all interfaces, IPv4 and IPv6.
     pub udp: SocketAddr,
     /// Further addresses by which students reach the socket's port (NAT 1:1).
     pub advertise: Vec<IpAddr>,
-    /// STUN servers that tell the public address.
+    /// STUN servers to ask for the public address.
     pub stun: Vec<SocketAddr>,
     /// The largest number of students.
     pub max_students: usize,
-    /// The encodings that can be sent, and their bits a second: each track best first, its codecs in the order of
-    /// preference.
+    /// The encodings that can be sent, with their bit rates in bits per second: each track best first, its codecs in
+    /// order of preference.
     pub encodings: Vec<(Encoding, u32)>,
-    /// Threads that send, each to its share of the students.
+    /// The number of threads that send, each to its share of the students.
     pub workers: NonZeroUsize,
-    /// Whether students get what their paths carry; else always the best, which is for measuring.
+    /// Whether each student gets the tiers that its path carries; otherwise all students get the best tiers, which is
+    /// for measurements.
     pub adapts: bool,
 }
 
-/// Why an SFU can't begin.
+/// Why an SFU can't start.
 #[derive(Debug, thiserror::Error)]
 pub enum SfuError {
     /// The UDP port can't be bound.
@@ -44,17 +45,18 @@ pub enum SfuError {
         /// The kernel's error.
         cause: io::Error,
     },
-    /// Keys, certificates or threads can't be made.
+    /// A key, a certificate or a thread can't be created.
     #[error("can't set up peer connections: {0}")]
     Setup(String),
 }
 
-/// What an answer needs beside the offer. Made once: a certificate takes longer than all the rest of a join.
+/// The state that an answer needs besides the offer. It is created once, because generating a certificate takes longer
+/// than the rest of a join.
 pub(super) struct AnswerContext {
     pub(super) crypto: Arc<dyn RTCCryptoProvider>,
     pub(super) certificate: RTCCertificate,
     pub(super) adapts: bool,
-    /// The highest `level_idc` of the H.264 that was sent, once some was.
+    /// The highest `level_idc` of the H.264 sent so far; None before the first H.264 key frame.
     pub(super) h264_level: Option<u8>,
 }
 

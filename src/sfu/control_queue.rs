@@ -1,8 +1,8 @@
-//! A queue of commands between two threads, in which control is never lost.
+//! A queue of commands between two threads that never loses control entries.
 //!
-//! What strangers can cause is bounded: requests are refused and the oldest messages dropped where the receiver does
-//! not keep up. Control has no limit of its own: it comes from signalling or from this process, which are bounded, and
-//! an entry takes the place of older ones that it makes needless.
+//! The load that strangers can cause is bounded: when the receiver falls behind, requests are refused and the oldest
+//! messages are dropped. Control entries have no limit: they come from signalling or from this process, which are
+//! bounded, and an entry replaces older ones that it makes obsolete.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -10,32 +10,32 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 
-/// Requests that may wait: an offer and ten candidates of 180 students that arrive in the same instant.
+/// The most requests that may wait: an offer and ten candidates of each of 180 students that arrive at the same time.
 pub(super) const MAX_REQUESTS: usize = 2048;
 
-/// Messages that may wait: what a room of 1,000 may say in ten seconds.
+/// The most messages that may wait: as many as a room of 1,000 may send in ten seconds.
 const MAX_MESSAGES: usize = 8192;
 
-/// What becomes of an entry for which there is no room.
+/// How the queue treats an entry when it is full.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
-    /// It always has room.
+    /// The entry is always accepted.
     Control,
-    /// It is refused; the peer asks again.
+    /// The entry is refused; the peer tries again.
     Request,
-    /// The oldest message goes, and is counted.
+    /// The oldest message is dropped and counted.
     Message,
 }
 
-/// What such a queue carries.
+/// An entry of such a queue.
 pub(super) trait Entry {
     fn kind(&self) -> Kind;
 
-    /// Whether an `older` entry that still waits need not be carried out any more.
+    /// Whether this entry makes an `older` one that still waits obsolete.
     fn replaces(&self, older: &Self) -> bool;
 }
 
-/// The sending end. The queue is closed when it is dropped.
+/// The sending end. Dropping it closes the queue.
 pub(super) struct ControlSender<T>(Arc<Queue<T>>);
 
 /// The receiving end.
@@ -48,7 +48,7 @@ struct Queue<T> {
 
 struct State<T> {
     waiting: VecDeque<T>,
-    /// How many of those are requests, and messages.
+    /// The number of requests and of messages among the waiting entries.
     requests: usize,
     messages: usize,
     lost_messages: u64,
@@ -93,7 +93,7 @@ impl<T: Entry> State<T> {
         Some(entry)
     }
 
-    /// Drops what `entry` makes needless.
+    /// Drops the entries that `entry` makes obsolete.
     fn make_way(&mut self, entry: &T) {
         self.waiting.retain(|older| !entry.replaces(older));
         let count = |kind| self.waiting.iter().filter(|entry| entry.kind() == kind).count();
@@ -102,7 +102,7 @@ impl<T: Entry> State<T> {
 }
 
 impl<T: Entry> ControlSender<T> {
-    /// Adds an entry; false where a request is refused, or the receiver is gone.
+    /// Adds an entry. Returns false if the entry is a request and is refused, or if the receiver has been dropped.
     pub(super) fn push(&self, entry: T) -> bool {
         let mut state = self.0.lock();
         if state.is_closed {
@@ -124,12 +124,12 @@ impl<T: Entry> ControlSender<T> {
         true
     }
 
-    /// How many requests wait.
+    /// The number of requests that wait.
     pub(super) fn requests(&self) -> usize {
         self.0.lock().requests
     }
 
-    /// How many messages were lost since this was last asked.
+    /// The number of messages lost since the last call.
     pub(super) fn take_lost_messages(&self) -> u64 {
         std::mem::take(&mut self.0.lock().lost_messages)
     }
@@ -155,23 +155,23 @@ impl<T: Entry> ControlReceiver<T> {
 }
 
 impl<T> ControlReceiver<T> {
-    /// Whether nothing waits, and nothing will.
+    /// Whether the queue is empty and closed.
     pub(super) fn is_over(&self) -> bool {
         let state = self.0.lock();
         state.is_closed && state.waiting.is_empty()
     }
 
-    /// Whether nothing waits.
+    /// Whether the queue is empty.
     pub(super) fn is_empty(&self) -> bool {
         self.0.lock().waiting.is_empty()
     }
 
-    /// How many messages were lost since this was last asked.
+    /// The number of messages lost since the last call.
     pub(super) fn take_lost_messages(&self) -> u64 {
         std::mem::take(&mut self.0.lock().lost_messages)
     }
 
-    /// Waits until something waits, or nothing will.
+    /// Waits until an entry is available or the queue is closed.
     pub(super) async fn ready(&self) {
         loop {
             let changed = self.0.changed.notified();
@@ -189,7 +189,7 @@ impl<T> ControlReceiver<T> {
 
 impl<T> Drop for ControlReceiver<T> {
     fn drop(&mut self) {
-        // Replies that are waited for end with the entries, and no entry may follow them.
+        // Dropping the entries ends the waits for their replies; no further entry may be accepted.
         let left = {
             let mut state = self.0.lock();
             state.is_closed = true;
@@ -225,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn control_has_room_where_a_flood_has_none() {
+    fn control_entries_are_accepted_when_the_queue_is_flooded() {
         let (sender, receiver) = control_queue();
         assert_eq!((0..10_000).filter(|n| sender.push(Letter::Request(*n))).count(), MAX_REQUESTS);
         assert!((0..10_000).all(|n| sender.push(Letter::Message(n))));
@@ -240,7 +240,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn either_end_sees_the_other_go() {
+    async fn either_end_notices_that_the_other_is_dropped() {
         let (sender, receiver) = control_queue();
         sender.push(Letter::Control(1));
         drop(sender);

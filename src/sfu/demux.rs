@@ -5,17 +5,17 @@
 pub(crate) enum Datagram<'a> {
     /// A STUN binding request.
     StunRequest {
-        /// The part of its USERNAME that is ours (RFC 8445, 7.2.2).
+        /// The part of the USERNAME that is our user name fragment (RFC 8445, 7.2.2).
         ufrag: &'a str,
     },
-    /// Any other STUN message, with its transaction id.
+    /// Any other STUN message.
     Stun {
-        /// Ties a response to its request (RFC 8489, 5).
+        /// The transaction id, which relates a response to its request (RFC 8489, 5).
         transaction: [u8; 12],
     },
-    /// DTLS, RTP or SRTCP that is encrypted.
+    /// DTLS, SRTP, or encrypted SRTCP.
     DtlsOrSrtp,
-    /// SRTCP whose E bit is clear. `webrtc` 0.21.1 would return it before it checked the tag, so it is dropped.
+    /// SRTCP with a clear E bit. `webrtc` 0.21.1 would deliver it before checking the tag, so it is dropped.
     UnencryptedRtcp,
     /// None of these.
     Unknown,
@@ -26,21 +26,22 @@ const MAGIC_COOKIE: [u8; 4] = 0x2112_a442_u32.to_be_bytes();
 const BINDING_REQUEST: u16 = 0x0001;
 const USERNAME: u16 = 0x0006;
 
-/// The longest user name that RFC 8489, 14.3 allows.
+/// The longest USERNAME that RFC 8489, 14.3 allows.
 const MAX_USERNAME: usize = 508;
 
-/// Bytes and attributes of a STUN message. Those of ICE have some 120 bytes and 8 attributes; the core copies each.
+/// The most bytes and attributes of a STUN message. Messages of ICE have some 120 bytes and 8 attributes; the core
+/// copies each attribute.
 const MAX_STUN_BYTES: usize = 1_280;
 const MAX_ATTRIBUTES: usize = 32;
 
-/// Reads just enough of a datagram to route it.
+/// Parses as much of a datagram as routing needs.
 pub(crate) fn classify(bytes: &[u8]) -> Datagram<'_> {
     match bytes.first() {
         Some(0..=3) => stun(bytes).unwrap_or(Datagram::Unknown),
         Some(20..=63) => Datagram::DtlsOrSrtp,
         Some(128..=191) if bytes.len() >= 12 => {
             let is_rtcp = (192..=223).contains(&bytes[1]);
-            // The E bit heads the last word of AEAD SRTCP (RFC 7714, 9.2).
+            // The E bit is the first bit of the last word of AEAD SRTCP (RFC 7714, 9.2).
             let encrypted = bytes[bytes.len() - 4] & 0x80 != 0;
             if is_rtcp && !encrypted { Datagram::UnencryptedRtcp } else { Datagram::DtlsOrSrtp }
         }
@@ -105,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn a_message_of_many_attributes_is_not_read() {
+    fn a_message_with_too_many_attributes_or_bytes_is_not_read() {
         let mut many = request(b"abcd:efghi");
         let before = (many.len() - STUN_HEADER) / 4;
         many.resize(many.len() + 4 * MAX_ATTRIBUTES, 0);
@@ -122,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn other_datagrams_are_told_by_their_first_bytes() {
+    fn other_datagrams_are_classified_by_their_first_bytes() {
         assert_eq!(classify(&[22, 254, 253]), Datagram::DtlsOrSrtp);
         assert_eq!(classify(&[0x80; 12]), Datagram::DtlsOrSrtp);
         let mut rtcp = [0u8; 20];
@@ -136,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn no_cut_or_changed_request_panics() {
+    fn no_truncated_or_modified_request_panics() {
         let good = request(b"abcd:efgh");
         for cut in 0..good.len() {
             assert!(!matches!(classify(&good[..cut]), Datagram::StunRequest { .. }));

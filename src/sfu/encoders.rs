@@ -1,33 +1,35 @@
-//! Which encodings are active, so that an encoder runs only while somebody watches what it makes.
+//! The active encodings: an encoder runs only while somebody watches its output.
 //!
-//! An encoding becomes active with the first peer that needs it, and stops being active some time after the last one
-//! has gone. The reader of the events is told the present state, not each change: an announcement that finds no room is
-//! not lost, and an outdated one is never made.
+//! An encoding becomes active with the first peer that needs it, and inactive some time after the last such peer has
+//! left. The reader of the events is told the current state, not each change: an announcement that finds no room is not
+//! lost, and an outdated one is never made.
 
 use std::time::{Duration, Instant};
 
 use crate::rtp::{Encoding, PerEncoding};
 
-/// An encoder runs this long without a peer: one that comes back, or changes its tier twice, finds it running.
+/// The time for which an encoder runs without a peer, so that a peer that reconnects or changes its tier twice finds it
+/// running.
 const LINGER: Duration = Duration::from_secs(10);
 
-/// What peers ask of the encoders in one turn.
+/// The peers' requests to the encoders in one turn.
 #[derive(Debug, Default)]
 pub(super) struct EncoderRequests {
     /// Encodings that need a key frame.
     pub(super) key_frames: Vec<Encoding>,
-    /// A peer gets other encodings than before.
+    /// The set of encodings that some peer gets has changed.
     pub(super) encodings_changed: bool,
 }
 
 /// The active encodings of an SFU.
 pub(super) struct ActiveEncodings {
-    /// How many peers of each worker need an encoding.
+    /// The number of peers of each worker that need an encoding.
     peers: Vec<PerEncoding<usize>>,
     state: PerEncoding<State>,
-    /// Active in an empty room too: the first student sees video at once, and the teacher that it is captured.
+    /// Encodings that are active in an empty room too: the first student sees video at once, and the teacher sees that
+    /// it is captured.
     always: Vec<Encoding>,
-    /// What was announced last.
+    /// The last announced state of each encoding.
     announced: PerEncoding<bool>,
 }
 
@@ -36,12 +38,12 @@ enum State {
     #[default]
     Stopped,
     Running,
-    /// Not needed by a peer since then.
+    /// No peer has needed the encoding since this time.
     Lingering(Instant),
 }
 
 impl ActiveEncodings {
-    /// For an SFU without peers. Of each track the best encoding is active from the beginning.
+    /// The state of an SFU without peers: the best encoding of each track is active from the start.
     pub(super) fn new(workers: usize, encodings: &[Encoding]) -> Self {
         let mut always: Vec<Encoding> = Vec::new();
         for encoding in encodings {
@@ -56,7 +58,7 @@ impl ActiveEncodings {
         Self { peers: (0..workers).map(|_| PerEncoding::default()).collect(), state, always, announced }
     }
 
-    /// Sets how many peers of a worker need an encoding.
+    /// Sets the number of peers of a worker that need an encoding.
     pub(super) fn set_peers(&mut self, worker: usize, encoding: Encoding, peers: usize) {
         self.peers[worker][encoding] = peers;
         if peers > 0 {
@@ -64,13 +66,13 @@ impl ActiveEncodings {
         }
     }
 
-    /// The encodings whose state is not the announced one, and whether they are active.
+    /// The encodings whose current state differs from the announced one, and whether they are active.
     pub(super) fn unannounced(&self) -> Vec<(Encoding, bool)> {
         let active = |encoding: Encoding| (encoding, self.state[encoding] != State::Stopped);
         Encoding::all().map(active).filter(|(encoding, active)| self.announced[*encoding] != *active).collect()
     }
 
-    /// A state was announced.
+    /// Records that a state was announced.
     pub(super) fn set_announced(&mut self, encoding: Encoding, active: bool) {
         self.announced[encoding] = active;
     }
@@ -80,7 +82,7 @@ impl ActiveEncodings {
         self.peers.iter().any(|worker| worker[encoding] > 0)
     }
 
-    /// Stops the encodings that no peer has needed for [`LINGER`], and gives them.
+    /// Stops the encodings that no peer has needed for [`LINGER`], and returns them.
     pub(super) fn expired(&mut self, now: Instant) -> Vec<Encoding> {
         let is_empty = !Encoding::all().any(|encoding| self.is_needed(encoding));
         let mut expired = Vec::new();
@@ -100,7 +102,7 @@ impl ActiveEncodings {
         expired
     }
 
-    /// If the room is empty, activates again what is active in an empty room.
+    /// If no peer needs any encoding, restarts the encodings that are active in an empty room.
     pub(super) fn restart(&mut self) {
         if Encoding::all().any(|encoding| self.is_needed(encoding)) {
             return;
@@ -118,7 +120,7 @@ mod tests {
     use super::*;
     use crate::rtp::{Codec, Tier, Track};
 
-    /// Announces all that is not announced yet, and gives it.
+    /// Announces all states that are not announced yet, and returns them.
     fn announce(active: &mut ActiveEncodings) -> Vec<(Encoding, bool)> {
         let announced = active.unannounced();
         announced.iter().for_each(|(encoding, is_active)| active.set_announced(*encoding, *is_active));
@@ -160,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn an_announcement_without_room_is_made_later_if_it_is_still_true() {
+    fn an_announcement_that_finds_no_room_is_repeated_while_it_is_true() {
         let full = Encoding::full(Track::Screen, Codec::H264);
         let low = full.with(Tier::Low);
         let mut active = ActiveEncodings::new(1, &[full, low]);

@@ -1,4 +1,4 @@
-//! What an SFU tells: events, and numbers on request.
+//! The events of an SFU, and its counters.
 
 use std::collections::HashMap;
 
@@ -11,7 +11,7 @@ use crate::sdp::offer::OfferError;
 /// Why an offer was not answered.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum OfferRefusal {
-    /// It asks for something that can't be sent.
+    /// The offer asks for something that can't be sent.
     #[error(transparent)]
     Offer(#[from] OfferError),
     /// The teacher takes no more students.
@@ -20,12 +20,12 @@ pub enum OfferRefusal {
     /// The user's last offer is too recent.
     #[error("{0} sends offers too fast, wait a second")]
     TooFast(UserId),
-    /// The library did not accept it.
+    /// The library did not accept the offer.
     #[error("the offer can't be answered: {0}")]
     Unanswerable(String),
 }
 
-/// What happens in an SFU.
+/// An event of an SFU.
 #[derive(Debug, Clone)]
 pub enum SfuEvent {
     /// The answer to an offer, with all candidates.
@@ -39,18 +39,18 @@ pub enum SfuEvent {
     Refused {
         /// The student.
         user: UserId,
-        /// Why.
+        /// The reason.
         why: OfferRefusal,
     },
     /// A student is connected.
     Connected(UserId),
     /// A student's data channel is open: messages can be sent.
     ChannelOpen(UserId),
-    /// A text message came over a student's data channel, not parsed yet.
+    /// A text message arrived over a student's data channel; it is not parsed yet.
     Heard {
         /// The student.
         user: UserId,
-        /// The text, at most a byte longer than
+        /// The text, at most one byte longer than
         /// [`MAX_CHANNEL_MESSAGE_BYTES`](crate::protocol::channel::MAX_CHANNEL_MESSAGE_BYTES).
         text: String,
     },
@@ -58,15 +58,15 @@ pub enum SfuEvent {
     Gone {
         /// The student.
         user: UserId,
-        /// Why.
+        /// The reason.
         why: Departure,
     },
-    /// An encoder should make a key frame. Repeated until one comes.
+    /// An encoder should produce a key frame. Repeated until one arrives.
     KeyFrameNeeded(Encoding),
-    /// An encoding is needed from now on, or has not been needed for a while: its encoder should run, or stop. A slow
-    /// reader gets it later, and only if it is still true.
+    /// An encoding has become needed, or has not been needed for a while: its encoder should start or stop. For a slow
+    /// reader the event is delayed, and omitted if it is no longer true.
     Needed(Encoding, bool),
-    /// Something the teacher should read.
+    /// A message for the teacher.
     Notice(String),
 }
 
@@ -75,46 +75,47 @@ pub enum SfuEvent {
 pub struct SfuStats {
     /// Students that are connected.
     pub students: usize,
-    /// Students that are about to connect.
+    /// Students whose connection is being established.
     pub connecting: usize,
-    /// Students from which nothing came lately.
+    /// Connected students whose ICE state is `disconnected`: nothing has arrived from them recently.
     pub disturbed: usize,
     /// Packets that were sent, in total.
     pub packets: u64,
     /// Bytes that were sent, in total, without UDP and IP headers.
     pub bytes: u64,
-    /// System calls that it took.
+    /// System calls for sending, including those that failed.
     pub calls: u64,
     /// Packets that the kernel refused.
     pub refused: u64,
     /// Frames that were dropped, summed over all students, including those that have left.
     pub dropped: u64,
-    /// Frames that came, by encoding.
+    /// Frames that arrived, by encoding.
     pub frames: HashMap<Encoding, u64>,
     /// Key frames among them, by encoding.
     pub key_frames: HashMap<Encoding, u64>,
-    /// Key frames that were asked for, by encoding.
+    /// Key frame requests to the encoders, by encoding.
     pub key_requests: HashMap<Encoding, u64>,
-    /// Bytes of frames that came, by encoding.
+    /// Bytes of the frames that arrived, by encoding.
     pub frame_bytes: HashMap<Encoding, u64>,
-    /// From the capture of a frame to the socket, for each packet to a student. The first frames of a newcomer are
-    /// older.
+    /// The delay from the capture of a frame to the socket, for each packet to a student. The first frames that a
+    /// newcomer gets are older.
     pub send_delay: Delays,
-    /// The same of audio alone, which goes before video.
+    /// The same delay for audio alone, which is sent before video.
     pub sound_delay: Delays,
-    /// How many students get each encoding; encodings that nobody gets are left out.
+    /// The number of students that get each encoding; encodings that nobody gets are omitted.
     pub watched: Vec<(Encoding, usize)>,
-    /// Students whose packets the library seals, at five times the cost, because their key is not known.
+    /// Students whose packets are encrypted by the library, at five times the cost, because their session key is not
+    /// known.
     pub sealed_by_core: usize,
-    /// STUN messages of students that were dropped, because there were far more than ICE needs.
+    /// STUN messages of students that were dropped because they far exceeded what ICE needs.
     pub checks_left_out: u64,
-    /// Each student that is connected.
+    /// The statistics of each connected student.
     pub peers: Vec<(UserId, PeerStats)>,
     /// Counters summed over all students, including those that have left.
     pub totals: PeerTotals,
 }
 
-/// How full a bounded queue is.
+/// The fill level of a bounded queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Queue {
     /// `commands` or `frames`.

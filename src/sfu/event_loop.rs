@@ -1,7 +1,8 @@
-//! The order in which a thread of the SFU does its work: the same for the router and for every worker.
+//! The loop of an SFU thread, which is the same for the router and for every worker.
 //!
-//! A round is media, then datagrams, then commands, then timers. Each step has a limit and each round has all four, so
-//! no step starves another: neither a flood of datagrams or commands the lecture, nor the lecture a newcomer.
+//! A round handles media, then datagrams, then commands, then timers. Each step has a limit and each round has all four
+//! steps, so no step starves another: a flood of datagrams or commands can't starve the lecture, and the lecture can't
+//! starve a newcomer.
 
 use std::time::{Duration, Instant};
 
@@ -9,58 +10,58 @@ use tokio::time::MissedTickBehavior;
 
 use crate::suspension;
 
-/// How often timers are looked at. The core wants to be woken every 50 ms while it connects, then every 200 ms.
+/// The interval of timers. The core wants to be woken every 50 ms while it connects, and every 200 ms afterwards.
 pub(super) const TICK: Duration = Duration::from_millis(5);
 
-/// How long a round sends media, and how long it reads datagrams. A key frame of 100 kB for 1,000 students takes 150
-/// ms, audio and feedback can't wait that long.
+/// The time limit of a round for sending media, and for reading datagrams. Sending a key frame of 100 kB to 1,000
+/// students takes 150 ms; audio and feedback can't wait that long.
 const SLICE: Duration = Duration::from_millis(4);
 
-/// How much before their time timers may run. The runtime's clock has a resolution of a millisecond.
+/// The time by which timers may run early. The runtime's clock has a resolution of one millisecond.
 const EARLY: Duration = Duration::from_millis(1);
 
-/// Commands of a round: an offer costs half a millisecond.
+/// The most commands in a round. An offer takes half a millisecond.
 const COMMANDS: usize = 8;
 
-/// How the loop goes on.
+/// Whether the loop continues.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Next {
     GoOn,
     End,
 }
 
-/// The work of one thread. What a step leaves undone waits for the next round.
+/// The work of one thread. A step that reaches its limit continues in the next round.
 pub(super) trait Work {
-    /// Notices that this process was suspended, before anything that waited meanwhile is judged.
+    /// Notices a suspension of this process, before anything that waited in the meantime is judged.
     fn notice_suspension(&mut self);
 
-    /// Takes frames and sends them, for about this long.
+    /// Receives frames and sends them, for about this long.
     fn media(&mut self, slice: Duration);
 
     /// Reads datagrams, for about this long.
     fn datagrams(&mut self, slice: Duration) -> Next;
 
-    /// Carries out this many commands at the most.
+    /// Carries out at most this many commands.
     fn commands(&mut self, most: usize) -> Next;
 
-    /// Does what is due every [`TICK`].
+    /// Runs the timers, which are due every [`TICK`].
     fn timers(&mut self);
 
-    /// Whether another round would find something to do now.
+    /// Whether another round would have work to do now.
     fn has_work(&self) -> bool;
 
-    /// Waits until there is something to do. Cancel-safe.
+    /// Waits until there is work to do. Cancel-safe.
     async fn wait(&mut self);
 }
 
-/// Does rounds until the work ends.
+/// Runs rounds until the work ends.
 pub(super) async fn run(work: &mut impl Work) {
     let mut tick = tokio::time::interval(TICK);
     tick.set_missed_tick_behavior(MissedTickBehavior::Skip);
     let mut timers_ran = Instant::now();
     while round(work, &mut timers_ran) == Next::GoOn {
         if work.has_work() {
-            // The runtime looks at socket and clock.
+            // This lets the runtime poll the socket and the clock.
             tokio::task::yield_now().await;
         } else {
             tokio::select! {
@@ -79,7 +80,7 @@ fn round(work: &mut impl Work, timers_ran: &mut Instant) -> Next {
     if work.datagrams(SLICE) == Next::End || work.commands(COMMANDS) == Next::End {
         return Next::End;
     }
-    // The tick that ends a wait comes up to a millisecond late, and the next one must not be too early for it.
+    // The tick that ends a wait is up to a millisecond late, so the next one must not count as too early.
     if timers_ran.elapsed() + EARLY >= TICK {
         *timers_ran = Instant::now();
         work.timers();
@@ -91,7 +92,7 @@ fn round(work: &mut impl Work, timers_ran: &mut Instant) -> Next {
 mod tests {
     use super::*;
 
-    /// What waits, and what was done of it.
+    /// The amount of work of each kind that was done.
     #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
     struct Counts {
         frames: usize,
@@ -100,12 +101,12 @@ mod tests {
         timers: usize,
     }
 
-    /// Work that has far more of everything than a round can do.
+    /// Work of which each kind exceeds what a round can do.
     struct Flooded {
         rounds: usize,
         done: Counts,
         suspensions: usize,
-        /// After each round.
+        /// The work done after each round.
         log: Vec<Counts>,
     }
 
@@ -128,7 +129,7 @@ mod tests {
         fn commands(&mut self, most: usize) -> Next {
             self.done.commands += most;
             self.log.push(self.done);
-            // As if the round had taken that long.
+            // Simulates a round that takes this long.
             std::thread::sleep(TICK);
             if self.log.len() == self.rounds { Next::End } else { Next::GoOn }
         }
@@ -147,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn a_round_after_a_suspension_begins_with_noticing_it() {
+    fn a_round_after_a_suspension_notices_it_first() {
         let mut work = Flooded { rounds: 9, done: Counts::default(), suspensions: 0, log: Vec::new() };
         let mut timers_ran = Instant::now().checked_sub(suspension::SHORTEST).unwrap();
         round(&mut work, &mut timers_ran);

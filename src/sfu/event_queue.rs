@@ -1,4 +1,4 @@
-//! Events to a reader that may be slow: those that must arrive wait for room, the others are dropped.
+//! Delivers events to a reader that may be slow: events that must arrive wait for room, others are dropped.
 
 use std::collections::VecDeque;
 
@@ -7,11 +7,11 @@ use tokio::sync::mpsc::error::TrySendError;
 
 use super::SfuEvent;
 
-/// How many events may wait for room: 1,000 students that come and go once a second, with three events each, while the
-/// reader is blocked for 20 s. A reader that is blocked for longer does not come back.
+/// The most events that may wait for room: those of 1,000 students that connect and leave once a second, with three
+/// events each, while the reader is blocked for 20 s. A reader that is blocked for longer does not recover.
 const MAX_WAITING: usize = 60_000;
 
-/// The events of one thread. They arrive in the order in which they were pushed.
+/// The events of one thread, delivered in the order in which they were pushed.
 pub(super) struct EventQueue {
     events: mpsc::Sender<SfuEvent>,
     waiting: VecDeque<SfuEvent>,
@@ -22,7 +22,7 @@ impl EventQueue {
         Self { events, waiting: VecDeque::new() }
     }
 
-    /// Sends an event. If the channel is full the event waits, if it must arrive, or is dropped.
+    /// Sends an event. If the channel is full, an event that must arrive waits, and any other event is dropped.
     pub(super) fn push(&mut self, event: SfuEvent) {
         if let Some(event) = self.try_push(event).filter(must_arrive)
             && self.waiting.len() < MAX_WAITING
@@ -36,7 +36,7 @@ impl EventQueue {
         self.waiting.is_empty()
     }
 
-    /// Sends an event if there is room for it, and otherwise gives it back. Events that wait go first.
+    /// Sends an event if there is room for it, and otherwise returns it. Waiting events are sent first.
     pub(super) fn try_push(&mut self, event: SfuEvent) -> Option<SfuEvent> {
         self.flush();
         if !self.waiting.is_empty() {
@@ -44,12 +44,12 @@ impl EventQueue {
         }
         match self.events.try_send(event) {
             Err(TrySendError::Full(event)) => Some(event),
-            // Closed: the reader is gone, and the SFU is about to end.
+            // Closed: the reader has been dropped, and the SFU is about to end.
             Ok(()) | Err(TrySendError::Closed(_)) => None,
         }
     }
 
-    /// Sends waiting events, as far as there is room. To be called regularly.
+    /// Sends waiting events while there is room. To be called regularly.
     pub(super) fn flush(&mut self) {
         while let Some(event) = self.waiting.pop_front() {
             if let Err(TrySendError::Full(event)) = self.events.try_send(event) {
@@ -60,8 +60,8 @@ impl EventQueue {
     }
 }
 
-/// Whether an event is never sent a second time. A student without an answer offers again, messages that do not fit are
-/// a flood, and the router repeats what encoders have not been told.
+/// Whether an event must arrive, because nothing repeats it. A student without an answer sends its offer again,
+/// messages that do not fit are a flood, and the router repeats announcements to encoders.
 fn must_arrive(event: &SfuEvent) -> bool {
     match event {
         SfuEvent::Connected(_) | SfuEvent::ChannelOpen(_) | SfuEvent::Gone { .. } | SfuEvent::Notice(_) => true,

@@ -1,4 +1,4 @@
-//! The way into the SFU for frames.
+//! The input of the SFU for frames.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -7,21 +7,21 @@ use tokio::sync::mpsc;
 
 use crate::rtp::{Frame, PerEncoding};
 
-/// Frames between the pipelines and the SFU: three tracks at 50 a second, so more than a second of an SFU that stands
-/// still.
+/// The most frames that wait between the pipelines and the SFU: with three tracks at 50 a second, those of more than a
+/// second in which the SFU is suspended.
 pub(super) const FRAME_QUEUE: usize = 256;
 
 /// A frame on its way to the SFU.
 pub(super) struct Pushed {
     pub(super) frame: Frame,
-    /// Whether the frame before it, of the same encoding, found no room.
+    /// Whether the previous frame of the same encoding was dropped because the queue was full.
     pub(super) after_gap: bool,
 }
 
-/// Encodings that have lost a frame, which the SFU has not been told yet.
+/// Encodings of which a frame was dropped and the SFU has not been told yet.
 pub(super) type Gaps = PerEncoding<AtomicBool>;
 
-/// The way into the SFU for frames; cheap to clone, never blocks.
+/// The input of the SFU for frames; it is cheap to clone and never blocks.
 #[derive(Debug, Clone)]
 pub struct FrameInput {
     frames: mpsc::Sender<Pushed>,
@@ -33,8 +33,8 @@ impl FrameInput {
         Self { frames, gaps }
     }
 
-    /// Hands over the next frame of its encoding; one thread does so at a time. If the SFU does not keep up the frame
-    /// is dropped and the students of that track wait for a key frame.
+    /// Passes the next frame of an encoding to the SFU; one thread at a time may do so for each encoding. If the SFU
+    /// does not keep up, the frame is dropped and the students of its track wait for a key frame.
     pub fn push(&self, frame: Frame) {
         let gap = &self.gaps[frame.encoding()];
         let pushed = Pushed { after_gap: gap.swap(false, Ordering::Relaxed), frame };
@@ -43,7 +43,7 @@ impl FrameInput {
         }
     }
 
-    /// How many frames wait, and how many may.
+    /// The number of frames that wait, and the capacity.
     pub(super) fn length(&self) -> (usize, usize) {
         let capacity = self.frames.max_capacity();
         (capacity - self.frames.capacity(), capacity)

@@ -1,10 +1,9 @@
-//! The publisher: one UDP socket, a table of peers, one thread that receives and sends, and more that send where
-//! wanted.
+//! The publisher: one UDP socket, a table of peers, one thread that receives and sends, and optional further threads
+//! that only send.
 //!
-//! Pipelines hand over frames with [`FrameInput::push`], signalling hands over offers with [`Sfu::offer`]; the SFU
-//! answers with [`SfuEvent`]s. Neither waits for the SFU. Where the SFU does not keep up, offers and candidates are
-//! refused, the oldest messages and frames are dropped, and the encoder is asked for a new key frame; control is never
-//! lost.
+//! Pipelines pass frames to [`FrameInput::push`] and signalling passes offers to [`Sfu::offer`]; the SFU responds with
+//! [`SfuEvent`]s. Neither waits for the SFU. When the SFU falls behind, it refuses offers and candidates, drops the
+//! oldest messages and new frames, and asks the encoder for a key frame; control commands are never lost.
 
 mod addresses;
 mod candidates;
@@ -54,18 +53,18 @@ use crate::id::{PeerKey, UserId};
 use crate::protocol::VideoTrack;
 use crate::rtp::{Encoding, FrameRing, PerEncoding};
 
-/// Events that may wait for the command that reads them. For more see [`event_queue`].
+/// The most events that may wait for the command that reads them. For further events see [`event_queue`].
 const EVENT_QUEUE: usize = 4096;
 
-/// How long a polite end may take. Goodbyes to a thousand students take a fifth of this.
+/// The time limit of [`Sfu::close`]. Goodbyes to a thousand students take a fifth of this.
 const CLOSE_WITHIN: Duration = Duration::from_secs(1);
 
-/// The number of a peer; never used twice in an SFU.
+/// The number of a peer, never reused within an SFU.
 type PeerId = u64;
 
 type Rings = PerEncoding<FrameRing>;
 
-/// A running SFU. Dropping it ends it without a goodbye, [`close`](Self::close) says goodbye.
+/// A running SFU. Dropping it ends it without a goodbye; [`close`](Self::close) says goodbye.
 #[derive(Debug)]
 pub struct Sfu {
     commands: ControlSender<Command>,
@@ -79,7 +78,7 @@ impl Sfu {
     /// Binds the socket and starts the thread.
     ///
     /// # Errors
-    /// [`SfuError`], when the port is taken or no thread can be had.
+    /// [`SfuError`] if the port is in use, or if the certificate or a thread can't be created.
     pub fn start(config: SfuConfig) -> Result<(Self, mpsc::Receiver<SfuEvent>), SfuError> {
         let context = AnswerContext::new(config.adapts)?;
         let (commands, command_queue) = control_queue();
@@ -108,18 +107,19 @@ impl Sfu {
         self.input.clone()
     }
 
-    /// The name of a student's connection for people.
+    /// The name of a student's connection in logs.
     pub fn key(&self, remote: &UserId) -> PeerKey {
         PeerKey { local: self.user.clone(), remote: remote.clone() }
     }
 
-    /// A student's offer, and the video track that it wants if it wants only one; answered or refused by a
-    /// [`SfuEvent`], or dropped where there is a flood of offers. A second offer of a user replaces the first peer.
+    /// Submits a student's offer, with the video track that the student wants if it wants only one. The SFU answers or
+    /// refuses the offer by a [`SfuEvent`]; it drops the offer when too many offers wait. A second offer of a user
+    /// replaces the first peer.
     pub fn offer(&self, user: UserId, sdp: String, video: Option<VideoTrack>) {
         self.send(Command::Offer { user, sdp, video });
     }
 
-    /// A student's candidate.
+    /// Submits a student's candidate.
     pub fn candidate(&self, user: UserId, candidate: RTCIceCandidateInit) {
         self.send(Command::Candidate { user, candidate });
     }
@@ -129,29 +129,29 @@ impl Sfu {
         self.send(Command::Remove { user });
     }
 
-    /// Sends one student a message over its data channel; nothing happens if it has none.
+    /// Sends a message to one student over its data channel; does nothing if the student has no open channel.
     pub fn tell(&self, user: UserId, text: &str) {
         self.send(Command::Tell { user, text: text.into() });
     }
 
-    /// Sends every student a message over its data channel. A student that does not read loses the oldest messages.
+    /// Sends a message to every student over its data channel. A student that does not read loses the oldest messages.
     pub fn tell_all(&self, text: &str) {
         self.send(Command::TellAll { text: text.into() });
     }
 
-    /// From now on only these of the configured encodings are available.
+    /// Restricts the available encodings to these of the configured ones.
     pub fn encodings(&self, encodings: Vec<Encoding>) {
         self.send(Command::Encodings(encodings));
     }
 
-    /// The counters of now, or None if the SFU has ended.
+    /// The current counters, or None if the SFU has ended.
     pub async fn stats(&self) -> Option<SfuStats> {
         let (reply, numbers) = oneshot::channel();
         self.send(Command::Stats(reply)).then_some(())?;
         numbers.await.ok()
     }
 
-    /// How full the queues to the SFU are now.
+    /// The fill levels of the queues to the SFU.
     pub fn queues(&self) -> [Queue; 2] {
         let (frames, frame_capacity) = self.input.length();
         [
@@ -160,7 +160,7 @@ impl Sfu {
         ]
     }
 
-    /// Says goodbye to every student and ends the thread. A thread that does not answer within a second is left alone,
+    /// Says goodbye to every student and ends the thread. A thread that does not respond within a second is abandoned,
     /// so that the end of a lecture never hangs.
     pub async fn close(mut self) {
         let (done, wait) = oneshot::channel();
@@ -174,7 +174,7 @@ impl Sfu {
         }
     }
 
-    /// Returns false if the SFU has ended, or if an offer or a candidate is refused because too many are waiting.
+    /// Returns false if the SFU has ended, or if an offer or a candidate is refused because too many requests wait.
     fn send(&self, command: Command) -> bool {
         self.commands.push(command)
     }

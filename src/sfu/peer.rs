@@ -1,7 +1,8 @@
-//! One student's peer connection: its transport, a sender for each track, the data channel, and what its link carries.
+//! One student's peer connection: the transport, a sender for each track, the data channel, and the adaptation to the
+//! path.
 //!
-//! A worker calls a peer with a [`SendContext`]: [`Peer::receive`] for a datagram, then [`Peer::poll`] for what the
-//! core says to that, then [`Peer::send_all`]. A new frame needs only [`Peer::send`], which is the hot path.
+//! A worker calls a peer with a [`SendContext`]: [`Peer::receive`] for a datagram, then [`Peer::poll`] for the core's
+//! reaction, then [`Peer::send_all`]. A new frame needs only [`Peer::send`], which is the hot path.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -36,31 +37,32 @@ pub(super) use self::feedback::{ClassNow, FeedbackOutcome};
 /// A peer that is not connected after this time is removed. ICE gives up much sooner.
 const CONNECT_WITHIN: Duration = Duration::from_secs(20);
 
-/// Media starts this long after DTLS is done. A receiver that reads packets together with our last handshake message
-/// has no keys for them yet: it would lose the key frame, and half a second to ask for another.
+/// The delay from the end of the DTLS handshake to the start of media. A receiver that reads packets together with our
+/// last handshake message has no keys for them yet: it would lose the key frame, and need half a second to request
+/// another one.
 const START_DELAY: Duration = Duration::from_millis(15);
 
-/// No timer runs for this long after a suspension of this process: what the student sent meanwhile is in the socket and
-/// is read first.
+/// No timer runs for this long after a suspension of this process, so that the packets that the student has sent in the
+/// meantime, which wait in the socket, are read first.
 const READ_FIRST: Duration = Duration::from_millis(500);
 
-/// Why a student's connection is gone.
+/// The reason why a student's connection has ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Departure {
     /// The student closed the connection or left the room.
     Left,
-    /// ICE consent expired (RFC 7675), or the worker had no room for the new connection.
+    /// ICE consent expired (RFC 7675), or the thread of the peer's worker has ended.
     Lost,
     /// The student sent an offer but the connection was not established in time.
     NeverConnected,
-    /// The student broke a limit that no browser breaks.
+    /// The student exceeded a limit that no browser exceeds.
     Misbehaved,
     /// A bug in this program: the peer's code panicked.
     Failed,
 }
 
 impl Departure {
-    /// The word for logs and JSON events.
+    /// The phrase for logs and JSON events.
     pub fn as_str(self) -> &'static str {
         match self {
             Departure::Left => "left",
@@ -78,40 +80,40 @@ impl fmt::Display for Departure {
     }
 }
 
-/// How a peer came to its end.
+/// How a peer ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum End {
     Departed(Departure),
-    /// It broke the rules of SCTP.
+    /// The peer violated the rules of SCTP.
     Violated(Violation),
 }
 
-/// What became of a datagram.
+/// The outcome of a datagram.
 pub(super) enum Received {
-    /// It was RTCP, opened by the SFU. Empty if it was forged or replayed.
+    /// It was RTCP and was handled by the SFU. The outcome is empty if the packet was forged or replayed.
     Feedback(FeedbackOutcome),
-    /// The core has read it and must be polled.
+    /// The core has read the datagram and must be polled.
     ByCore,
-    /// It was refused.
+    /// The datagram was refused.
     Nothing,
 }
 
-/// What the core returned when it was polled.
+/// The result of polling the core.
 #[derive(Debug, Default)]
 pub(super) struct Polled {
-    /// The connection was established just now.
+    /// The connection has just been established.
     pub(super) connected: bool,
-    /// The data channel was opened just now.
+    /// The data channel has just been opened.
     pub(super) channel_opened: bool,
     /// Messages from the data channel, oldest first.
     pub(super) messages: Vec<String>,
-    /// What came of RTCP that the core has opened.
+    /// The outcome of RTCP that the core has decrypted.
     pub(super) feedback: FeedbackOutcome,
-    /// The peer is at its end.
+    /// How the peer ended, if it did.
     pub(super) end: Option<End>,
 }
 
-/// How far a peer is.
+/// The phase of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
     /// ICE and DTLS are not done.
@@ -122,14 +124,14 @@ enum Phase {
     Live,
 }
 
-/// The worker's video queue that holds the peer; it is never in both.
+/// The worker's video queue that holds the peer; a peer is never in both queues.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum VideoQueue {
-    /// In none: nothing is due.
+    /// No queue: nothing is due.
     None,
-    /// For the newest frame.
+    /// The queue for the newest frame.
     Newest,
-    /// Behind: served every 5 ms until it has caught up.
+    /// The queue of peers that are behind: they are served every 5 ms until they have caught up.
     Behind,
 }
 
@@ -139,20 +141,21 @@ pub(super) struct Peer {
     pub(super) ufrag: String,
     pub(super) password: String,
     phase: Phase,
-    /// When the peer wants to be woken.
+    /// When the peer's timers are due.
     pub(super) deadline: Instant,
-    /// No deadline is before this time.
+    /// The earliest time of a deadline, after a suspension.
     earliest_deadline: Option<Instant>,
     pub(super) transport: Transport,
     pub(super) senders: Senders,
     pub(super) channel: Channel,
     pub(super) video_queue: VideoQueue,
-    /// Whether the peer stands in the worker's queue of peers with messages to send.
+    /// Whether the peer is in the worker's queue of peers with messages to send.
     pub(super) is_in_message_queue: bool,
-    /// ICE is `disconnected`: nothing has come from the peer lately.
+    /// Whether ICE is `disconnected`: nothing has arrived from the peer recently.
     is_disturbed: bool,
     pub(super) stats: PeerStats,
-    /// Decides which tiers the peer gets, how fast, and what it may ask for again.
+    /// Decides which tiers the peer gets, the rate at which they are sent, and which retransmissions and key frames it
+    /// may request.
     adaptation: Adaptation,
     #[cfg(test)]
     pub(super) panics: bool,
@@ -198,17 +201,17 @@ impl Peer {
         self.is_disturbed
     }
 
-    /// Whether the core seals RTP, at five times the cost, because the session key is not known.
+    /// Whether the core encrypts RTP, at five times the cost, because the session key is not known.
     pub(super) fn is_sealed_by_core(&self) -> bool {
         !self.transport.seals_rtp() && self.senders.have_sent()
     }
 
-    /// Adds a remote candidate. One that can't be parsed or resolved is ignored: there are others.
+    /// Adds a remote candidate. A candidate that can't be parsed or resolved is ignored: there are others.
     pub(super) fn add_candidate(&mut self, candidate: RTCIceCandidateInit) {
         let _ = self.transport.connection.add_remote_candidate(candidate);
     }
 
-    /// Takes a datagram of this peer: `path` is the local address that it was sent to and its source.
+    /// Handles a datagram of this peer. `path` is the local address to which the datagram was sent, and its source.
     pub(super) fn receive(
         &mut self,
         cx: &mut SendContext<'_>,
@@ -226,14 +229,15 @@ impl Peer {
         }
     }
 
-    /// Lets the core do what its timers ask for.
+    /// Runs the core's timers if they are due.
     pub(super) fn tick(&mut self, now: Instant) {
         if self.deadline <= now {
             let _ = self.transport.connection.handle_timeout(now);
         }
     }
 
-    /// Reads what the core has to say after a datagram, a timer or a candidate, and starts media when it is time to.
+    /// Reads the core's events and messages after a datagram, a timer or a candidate, and starts media when the time
+    /// has come.
     pub(super) fn poll(&mut self, cx: &mut SendContext<'_>) -> Polled {
         #[cfg(test)]
         assert!(!self.panics, "on purpose");
@@ -266,7 +270,7 @@ impl Peer {
         }
         while let Some(message) = self.transport.connection.poll_read() {
             match message.message {
-                // The first compound of all; every compound if the SRTCP key is not known.
+                // The first compound packet, or every one if the SRTCP key is not known.
                 RTCMessage::RtcpPacket(_, packets) => {
                     let compound = rtc::rtcp::packet::marshal(&packets).unwrap_or_default();
                     rtcp::read(&compound).for_each(|feedback| self.on_rtcp(cx, feedback, &mut polled.feedback));
@@ -295,7 +299,7 @@ impl Peer {
         }
     }
 
-    /// Starts audio, and video as well unless a probe must tell first what a distant link carries.
+    /// Starts audio, and also video unless the bandwidth of a distant peer must be probed first.
     fn start(&mut self, cx: &mut SendContext<'_>) {
         self.phase = Phase::Live;
         self.senders.start_audio(cx.rings);
@@ -305,20 +309,20 @@ impl Peer {
         }
     }
 
-    /// Hands waiting messages of the data channel to the core. [`send_all`](Self::send_all) sends them.
+    /// Passes waiting messages of the data channel to the core. [`send_all`](Self::send_all) sends them.
     pub(super) fn flush_messages(&mut self, now: Instant) {
         self.channel.flush(now, &mut self.transport.connection);
         self.stats.unread = self.channel.dropped;
     }
 
-    /// The source of a track lost a frame. The router requests a key frame for all peers.
+    /// Handles the loss of a frame at the source of a track. The router requests a key frame for all peers.
     pub(super) fn on_gap(&mut self, track: Track) {
         self.senders.on_gap(track);
         let awaiting = self.senders.awaiting_key_frame().filter(|encoding| encoding.track == track);
         self.adaptation.key_frames_requested(awaiting);
     }
 
-    /// The hot path: sends the frames that are due, of one track or of all.
+    /// The hot path: sends the frames that are due, of one track or of all tracks.
     pub(super) fn send(&mut self, cx: &mut SendContext<'_>, only: Option<Track>) {
         if !self.is_connected() {
             return;
@@ -339,7 +343,7 @@ impl Peer {
         }
     }
 
-    /// Sends all that is due after the core was given something: retransmissions, frames and what the core has to say.
+    /// Sends all that is due after the core was given input: retransmissions, frames, and the core's own datagrams.
     pub(super) fn send_all(&mut self, cx: &mut SendContext<'_>, retransmissions: &[RetransmissionRequest]) {
         if self.is_connected() {
             if !retransmissions.is_empty() {
@@ -364,19 +368,20 @@ impl Peer {
         self.deadline = self.earliest_deadline.map_or(deadline, |earliest_deadline| deadline.max(earliest_deadline));
     }
 
-    /// This process was suspended until now, which says nothing about the peer's link.
+    /// Handles a suspension of this process that has just ended; it says nothing about the peer's path.
     pub(super) fn on_suspension(&mut self, now: Instant) {
         self.adaptation.on_suspension(now);
         self.earliest_deadline = Some(now + READ_FIRST);
         self.deadline = self.deadline.max(now + READ_FIRST);
     }
 
-    /// Since when the peer's link is in trouble, if it is. None for a peer without video, which does not count.
+    /// The time since which the peer's path has been in trouble, if it is. None for a peer whose media has not started
+    /// or that has no video, because such a peer does not count.
     pub(super) fn troubled_since(&self) -> Option<Option<Instant>> {
         if self.phase == Phase::Live { self.adaptation.troubled_since() } else { None }
     }
 
-    /// The peer's counters of now.
+    /// The peer's current counters.
     pub(super) fn numbers(&self) -> PeerStats {
         let (packets, bytes) = self.transport.sent();
         PeerStats { packets, bytes, lost: self.senders.lost(), picture: self.sent_picture(), ..self.stats }
@@ -395,7 +400,7 @@ impl Peer {
         }
     }
 
-    /// Closes the connection politely: the student sees it end at once.
+    /// Closes the connection, so that the student notices at once.
     pub(super) fn close(self, udp: &mut UdpSender) {
         self.transport.close(udp);
     }

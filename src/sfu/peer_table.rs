@@ -1,4 +1,4 @@
-//! The peers as the router knows them: which worker has a peer, and to which peers a datagram may belong.
+//! The router's view of the peers: the worker of each peer, and the peers to which a datagram may belong.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -15,21 +15,21 @@ use super::event::OfferRefusal;
 use crate::id::UserId;
 use crate::token_bucket::TokenBucket;
 
-/// The least time between two offers of one user: an answer costs milliseconds, and nobody needs two.
+/// The least time between two offers of one user: an answer takes milliseconds, and nobody needs two.
 const OFFER_INTERVAL: Duration = Duration::from_millis(300);
 
-/// STUN messages a second of one peer and kind, and how many may come at once: each costs an HMAC or two, a turn of the
-/// core and two datagrams. A browser sends some ten checks a second for each pair of candidates while it connects, and
-/// six addresses at both ends make 36 pairs; later it sends one in a few seconds. More are dropped: it sends them
-/// again.
+/// The rate and the burst of STUN messages of one peer and kind: each message costs an HMAC or two, a turn of the core
+/// and two datagrams. A browser sends some ten checks a second for each candidate pair while it connects, and six
+/// addresses at both ends make 36 pairs; later it sends one every few seconds. Further messages are dropped, and the
+/// peer retransmits them.
 const STUN_PER_SECOND: u32 = 100;
 const STUN_BURST: u32 = 300;
 
-/// Sending to one peer costs as much CPU as receiving and routing the datagrams of this many peers: with
-/// 120 students on two workers the router's thread used 45 jiffies while the other one used 40.
+/// Sending to one peer takes as much CPU as receiving and routing the datagrams of this many peers: with 120 students
+/// on two workers the router's thread used 45 jiffies while the other one used 40.
 const RECEIVES_PER_SEND: usize = 16;
 
-/// What the router knows of a peer.
+/// The router's record of a peer.
 pub(super) struct Known {
     user: UserId,
     ufrag: String,
@@ -46,14 +46,14 @@ pub(super) struct PeerTable {
     by_user: HashMap<UserId, PeerId>,
     by_ufrag: HashMap<String, PeerId>,
     addresses: AddressTable,
-    /// How many peers each worker has.
+    /// The number of peers of each worker.
     of_worker: Vec<usize>,
-    /// STUN messages of peers that were dropped, as there were too many.
+    /// STUN messages of peers that exceeded the limit and were dropped.
     pub(super) stun_dropped: u64,
 }
 
 impl PeerTable {
-    /// For so many workers; the first shares its thread with the router.
+    /// A table for this number of workers; the first worker shares its thread with the router.
     pub(super) fn new(workers: usize) -> Self {
         Self {
             peers: HashMap::new(),
@@ -76,8 +76,8 @@ impl PeerTable {
         Some((id, self.peers.get(&id)?))
     }
 
-    /// Whether a user may have a new peer, where there may be `most`. Returns the older peer that it replaces, and the
-    /// worker of that peer.
+    /// Checks whether a user may have a new peer in a room of at most `most` peers. Returns the older peer that the new
+    /// one replaces, with its worker.
     pub(super) fn admit(
         &self,
         now: Instant,
@@ -94,7 +94,7 @@ impl PeerTable {
         }
     }
 
-    /// Adds a peer with these ICE credentials of ours, and chooses its worker.
+    /// Adds a peer with these local ICE credentials, and chooses its worker.
     pub(super) fn add(&mut self, now: Instant, user: UserId, ufrag: String, password: String) -> (PeerId, usize) {
         let (id, worker) = (self.next_id, self.least_busy());
         self.next_id += 1;
@@ -117,15 +117,15 @@ impl PeerTable {
         Some(known.user)
     }
 
-    /// A connection has opened a packet from this address, where its media goes.
+    /// Records that a connection has decrypted a packet from this address, to which its media is sent.
     pub(super) fn confirm(&mut self, now: Instant, from: SocketAddr, id: PeerId) {
         if self.peers.contains_key(&id) {
             self.addresses.confirm(now, from, id);
         }
     }
 
-    /// The peers that a datagram may belong to. Addresses are learnt from STUN requests that are made with the password
-    /// of our answer, see [`AddressTable`].
+    /// The peers to which a datagram may belong. Addresses are learnt from STUN requests that are authenticated by the
+    /// password of our answer, see [`AddressTable`].
     pub(super) fn route(
         &mut self,
         now: Instant,
@@ -146,7 +146,7 @@ impl PeerTable {
                 let passes = if self.addresses.is_claimed_by(now, from, id) {
                     self.takes_stun(now, id, StunKind::FromPath)
                 } else {
-                    // The cheapest question first.
+                    // The cheapest checks come first.
                     self.addresses.is_free_for(now, from, id)
                         && self.takes_stun(now, id, StunKind::FromElsewhere)
                         && self.peers.get(&id).is_some_and(|known| is_authentic(bytes, &known.password, crypto))
@@ -159,14 +159,14 @@ impl PeerTable {
         }
     }
 
-    /// Whether one more STUN message of this kind is read; counts those that are not.
+    /// Whether one more STUN message of this kind is accepted; counts those that are not.
     fn takes_stun(&mut self, now: Instant, id: PeerId, kind: StunKind) -> bool {
         let takes = self.peers.get_mut(&id).is_some_and(|known| known.stun.take(now, kind));
         self.stun_dropped += u64::from(!takes);
         takes
     }
 
-    /// The worker whose thread has the least to do. That of the first one receives for all peers, too.
+    /// The worker whose thread has the lowest load. The thread of the first one also receives for all peers.
     fn least_busy(&self) -> usize {
         let receives = self.peers.len();
         let load =
@@ -175,14 +175,14 @@ impl PeerTable {
     }
 }
 
-/// Whether a STUN request was made by somebody who knows the password that only the answer told (RFC 8445, 7.3).
+/// Whether the author of a STUN request knows the password, which only the answer contains (RFC 8445, 7.3).
 fn is_authentic(bytes: &[u8], password: &str, crypto: &dyn RTCCrypto) -> bool {
     let mut message = Message::new();
     message.unmarshal_binary(bytes).is_ok()
         && MessageIntegrity::check(&mut message, password.as_bytes(), crypto).is_ok()
 }
 
-/// What is left to one peer. Each kind has its own budget: a stranger who has overheard a peer's user name fragment
+/// The STUN budget of one peer. Each kind has its own budget: a stranger who has overheard a peer's user name fragment
 /// must not use up what the peer itself needs for its consent (RFC 7675).
 #[derive(Debug)]
 struct StunBudget {
@@ -197,7 +197,7 @@ enum StunKind {
     FromPath,
     /// A request from another address.
     FromElsewhere,
-    /// A response to a check of ours, or what looks like one.
+    /// A response to a check from the SFU, or a message that looks like one.
     Response,
 }
 
@@ -209,7 +209,7 @@ impl Default for StunBudget {
 }
 
 impl StunBudget {
-    /// Whether one more of this kind is read.
+    /// Whether one more message of this kind is accepted.
     fn take(&mut self, now: Instant, kind: StunKind) -> bool {
         let bucket = match kind {
             StunKind::FromPath => &mut self.from_path,
@@ -225,7 +225,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_flood_is_cut_and_takes_nothing_from_the_other_kinds() {
+    fn a_flood_is_limited_and_does_not_use_the_budget_of_other_kinds() {
         let (mut budget, start) = (StunBudget::default(), Instant::now());
         let flood = |budget: &mut StunBudget, kind| {
             (0..50_000u32).filter(|n| budget.take(start + Duration::from_micros(20) * *n, kind)).count()
@@ -243,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn the_router_thread_sends_to_fewer_as_it_receives_for_all() {
+    fn the_router_thread_gets_fewer_peers_because_it_receives_for_all() {
         for (workers, expected) in [(1, vec![120]), (2, vec![56, 64]), (4, vec![24, 32, 32, 32])] {
             let mut table = PeerTable::new(workers);
             add(&mut table, 1..121);
@@ -252,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn a_place_that_is_free_again_is_taken_first() {
+    fn a_worker_that_lost_peers_gets_the_next_ones() {
         let mut table = PeerTable::new(2);
         let ids = add(&mut table, 1..121);
         let of_first: Vec<PeerId> = ids.into_iter().filter(|id| table.get(*id).unwrap().worker == 0).collect();

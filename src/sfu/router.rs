@@ -1,5 +1,5 @@
-//! The SFU's thread: answers offers, receives datagrams and routes them to the peers' workers, and asks the encoders
-//! for key frames. The first worker shares this thread; others have threads of their own.
+//! The SFU's thread: answers offers, receives datagrams and routes them to the peers' workers, and requests key frames
+//! from the encoders. The first worker shares this thread; the others have threads of their own.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -46,7 +46,7 @@ pub(super) struct Queues {
     pub(super) events: mpsc::Sender<SfuEvent>,
 }
 
-/// Runs an SFU until its commands end; `bound` gets the result of binding.
+/// Runs an SFU until its commands end; `bound` receives the result of binding.
 pub(super) fn run(
     config: SfuConfig,
     context: AnswerContext,
@@ -73,31 +73,31 @@ struct Router {
     context: AnswerContext,
     commands: ControlReceiver<Command>,
     frames: mpsc::Receiver<Pushed>,
-    /// A frame that ended the last wait.
+    /// The frame that ended the last wait.
     next_frame: Option<Pushed>,
-    /// The pipelines are gone.
+    /// Whether the pipelines have ended.
     has_ended: bool,
     gaps: Arc<Gaps>,
     reports: mpsc::UnboundedReceiver<WorkerReport>,
     events: EventQueue,
-    /// How often the teacher is told that messages were lost.
+    /// Limits the notices about lost messages.
     lost_messages: TokenBucket,
     receiver: UdpReceiver,
     receive_errors: ReceiveErrors,
-    /// After an error, when to receive again: an error that stays must not keep the thread busy.
+    /// The time to receive again after an error, because a persistent error must not keep the thread busy.
     receive_again: Option<Instant>,
-    /// How often the socket was reopened since the last success.
+    /// The number of times that the socket was reopened since the last success.
     rebinds: u32,
-    /// Whether the last slice of datagrams ended before there were none.
+    /// Whether the last slice ended before all datagrams were read.
     has_datagrams: bool,
     /// For requests to STUN servers.
     sender: UdpSender,
     advertised: Advertised,
     stun: Vec<StunClient>,
     requests: PerEncoding<KeyFrameRequests>,
-    /// Frames, key frames and bytes.
+    /// The number of frames, key frames and bytes.
     counts: PerEncoding<(u64, u64, u64)>,
-    /// The encodings on offer: those of the configuration that have not failed.
+    /// The available encodings: those of the configuration that have not failed.
     encodings: Vec<Encoding>,
     active: ActiveEncodings,
     own_worker: Worker,
@@ -150,7 +150,7 @@ impl Work for Router {
     }
 
     fn commands(&mut self, most: usize) -> Next {
-        // Those that wait now: what they cause may report again.
+        // Only those that wait now, because handling them may cause further reports.
         for _ in 0..self.reports.len() {
             let Ok(report) = self.reports.try_recv() else { break };
             self.on_report(report);
@@ -165,7 +165,7 @@ impl Work for Router {
     }
 
     fn timers(&mut self) {
-        // Otherwise the next frame carries the gap.
+        // While frames wait, a gap is left to the next frame that is pushed.
         if self.frames.is_empty() {
             self.look_for_gaps();
         }
@@ -182,7 +182,7 @@ impl Work for Router {
         self.ask_for_key_frames();
         let now = Instant::now();
         for encoding in self.active.expired(now) {
-            // No peer that wanted a key frame of it is left, or each has another encoding.
+            // No peer that needed a key frame of this encoding is left, or each has another encoding.
             self.requests[encoding].fulfilled();
         }
         self.active.restart();
@@ -211,7 +211,7 @@ impl Work for Router {
             },
             Some(report) = self.reports.recv() => self.on_report(report),
             () = self.commands.ready() => {}
-            // An error comes again when the socket is read.
+            // Reading the socket returns the error again.
             _ = self.receiver.readable(), if receives => {}
         }
     }
@@ -284,7 +284,7 @@ impl Router {
         self.own_worker.handle(WorkerCommand::Frame { frame, keys });
     }
 
-    /// After a gap every peer needs a key frame of the track, in its encoding.
+    /// Requests key frames of a track after a gap, in each encoding that a peer needs.
     fn want_key_frames(&mut self, track: Track) {
         let watched = self.encodings.iter().filter(|encoding| encoding.track == track);
         watched.filter(|e| self.active.is_needed(**e)).for_each(|e| self.requests[*e].want());
@@ -292,14 +292,14 @@ impl Router {
 
     fn on_report(&mut self, report: WorkerReport) {
         match report {
-            // Silent if the peer was replaced or removed meanwhile.
+            // No event if the peer was replaced or removed in the meantime.
             WorkerReport::Departed { id, why } => {
                 if let Some(user) = self.peers.remove(id) {
                     self.events.push(SfuEvent::Gone { user, why });
                 }
             }
             WorkerReport::Confirmed { id, from } => self.peers.confirm(Instant::now(), from, id),
-            // A worker's thread may not have seen the key frame yet that was made for it.
+            // The worker's thread may not have seen a key frame yet that was already made.
             WorkerReport::KeyFrameNeeded { encoding, seen } if seen < self.counts[encoding].1 => {}
             WorkerReport::KeyFrameNeeded { encoding, .. } => {
                 self.requests[encoding].want();
@@ -312,7 +312,7 @@ impl Router {
         }
     }
 
-    /// Returns a worker something to do. False where it refuses a request, or its thread is gone.
+    /// Passes a command to a worker. Returns false if the worker refuses a request, or if its thread has ended.
     fn give(&mut self, worker: usize, command: WorkerCommand) -> bool {
         match worker.checked_sub(1).and_then(|n| self.workers.get(n)) {
             Some(worker) => worker.give(command),
@@ -329,7 +329,7 @@ impl Router {
         }
     }
 
-    /// Returns the worker of a user's peer something to do. A candidate that is refused is no harm: there are others.
+    /// Passes a command to the worker of a user's peer. A refused candidate does no harm: there are others.
     fn give_for(&mut self, user: &UserId, command: impl FnOnce(PeerId) -> WorkerCommand) {
         let Some((id, worker)) = self.peers.of_user(user).map(|(id, known)| (id, known.worker)) else { return };
         self.give(worker, command(id));
@@ -401,7 +401,7 @@ impl Router {
             self.remove_peer(id, worker);
         }
         let (id, worker) = self.peers.add(now, user.clone(), peer.ufrag.clone(), peer.password.clone());
-        // The answer comes first: an event of the connection must not overtake it.
+        // The answer is sent first: an event of the connection must not overtake it.
         self.events.push(SfuEvent::Answer { user: user.clone(), sdp: answer });
         if !self.give(worker, WorkerCommand::Add(id, Box::new(peer))) {
             self.peers.remove(id);
@@ -418,7 +418,7 @@ impl Router {
     fn ask_for_key_frames(&mut self) {
         let now = Instant::now();
         for encoding in Encoding::all().filter(|encoding| encoding.track.is_video()) {
-            // If the event finds no room, the next turn tries again.
+            // If the event finds no room, the next call tries again.
             if self.requests[encoding].is_due(now) && self.events.try_push(SfuEvent::KeyFrameNeeded(encoding)).is_none()
             {
                 self.requests[encoding].asked(now);
@@ -426,7 +426,7 @@ impl Router {
         }
     }
 
-    /// Announces which encoders should run now, where that has changed.
+    /// Announces the encoders that should start or stop.
     fn announce_active_encodings(&mut self) {
         for (encoding, needed) in self.active.unannounced() {
             if self.events.try_push(SfuEvent::Needed(encoding, needed)).is_none() {
@@ -443,7 +443,8 @@ impl Router {
         }
     }
 
-    /// A video frame of this track was lost before it came here: only a key frame goes on.
+    /// Handles the loss of a frame of this track before it reached the router: video can continue only with a key
+    /// frame.
     fn gap(&mut self, track: Track) {
         if !track.is_video() {
             return;
@@ -453,7 +454,7 @@ impl Router {
         self.want_key_frames(track);
     }
 
-    /// Messages are lost where a thread stands still for long.
+    /// Tells the teacher how many messages were lost. That happens when a thread is blocked for long.
     fn tell_of_lost_messages(&mut self, now: Instant) {
         if self.lost_messages.take(now).is_err() {
             return;

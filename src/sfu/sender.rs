@@ -1,5 +1,4 @@
-//! One track to one peer: which tier it gets, which packet is next, and its sender reports. Where the packets go is
-//! [`super::transport`].
+//! One track of one peer: its tier, its next packet and its sender reports. [`super::transport`] sends the packets.
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -17,49 +16,50 @@ use crate::rtp::{
     timestamp_at,
 };
 
-/// The interval of sender reports, by which a receiver plays audio and video of the same moment together.
+/// The interval of sender reports, by which a receiver synchronises audio and video.
 const REPORT_EVERY: Duration = Duration::from_secs(1);
 
-/// The canonical name in sender reports: the same for all tracks, because they share a clock (RFC 8834, 4.9).
+/// The canonical name (CNAME) in sender reports: the same for all tracks, because they share a clock (RFC 8834, 4.9).
 const CNAME: &[u8] = b"classroom";
 
-/// How much of a smaller tier may be replayed when a peer on a narrow link changes to it. More would take longer than
-/// the next key frame, which has some 20 kB.
+/// The most bytes of a smaller tier that are replayed when a peer with a narrow path switches to it. More would take
+/// longer than waiting for the next key frame, which has some 20 kB.
 const NARROW_REPLAY_BYTES: usize = 24 << 10;
 
-/// What became of a peer's request for a key frame (PLI or FIR).
+/// The outcome of a peer's request for a key frame (PLI or FIR).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum KeyFrameResponse {
-    /// The track starts again: from the ring, or from a key frame that was requested.
+    /// The track restarts: from the ring, or with a key frame that was requested.
     Restarted,
-    /// The track waits for a key frame already.
+    /// The track already waits for a key frame.
     Pending,
-    /// The peer asks too often.
+    /// The peer requests key frames too often.
     Limited,
 }
 
-/// What became of a change of tier.
+/// The outcome of a change of tier.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum TierChange {
-    /// Frames of the old tier go on: nothing has changed, or a key frame of the new tier is awaited.
+    /// Frames of the old tier continue: the tier has not changed, the new tier starts from the ring, or its key frame
+    /// is awaited.
     Seamless,
-    /// Nothing more of the old tier is sent, including the rest of a frame.
+    /// The old tier ends at once, even within a frame.
     Cut,
 }
 
-/// One track to one peer.
+/// One track of one peer.
 pub(super) struct Sender {
     pub(super) track: Track,
     pub(super) codec: Codec,
     /// The core's sender, which writes the sender reports.
     id: RTCRtpSenderId,
     pub(super) subscription: Subscription,
-    /// The tier that the next key frame switches to; until then the present one is sent.
+    /// The tier to which the next key frame switches; until then the current tier is sent.
     next_tier: Option<Tier>,
     pub(super) rtx: Option<RtxStream>,
     sent_numbers: SentTwccNumbers,
     reported: Option<Instant>,
-    /// The packets lost so far, as the peer reported.
+    /// The number of packets that the peer has reported lost.
     lost: u32,
 }
 
@@ -84,7 +84,7 @@ impl Sender {
         }
     }
 
-    /// The encoding that is sent.
+    /// The encoding of the current tier.
     pub(super) fn encoding(&self) -> Encoding {
         self.in_tier(self.subscription.tier())
     }
@@ -93,13 +93,13 @@ impl Sender {
         Encoding { track: self.track, tier, codec: self.codec }
     }
 
-    /// The encodings that must be made for this sender: the one that it sends and the one that it waits for.
+    /// The encodings that this sender needs: the one that it sends and the one for which it waits.
     pub(super) fn active(&self) -> impl Iterator<Item = Encoding> {
         let now = (!self.subscription.is_paused()).then(|| self.encoding());
         now.into_iter().chain(self.next_tier.map(|tier| self.in_tier(tier)))
     }
 
-    /// The encoding that the student watches, or will from the next key frame on.
+    /// The encoding that the student watches, or will watch from the next key frame on.
     pub(super) fn watched(&self) -> Option<Encoding> {
         match self.next_tier {
             Some(tier) => Some(self.in_tier(tier)),
@@ -107,17 +107,17 @@ impl Sender {
         }
     }
 
-    /// The peer reported the total number of lost packets; more than were sent can't be lost.
+    /// Records the total number of lost packets that the peer reported; it can't exceed the number of packets sent.
     pub(super) fn on_total_lost(&mut self, lost: i32) {
         self.lost = u32::try_from(lost).unwrap_or(0).min(self.subscription.counts().0);
     }
 
-    /// The packets lost so far, as the peer reported.
+    /// The number of packets that the peer has reported lost.
     pub(super) fn lost(&self) -> u32 {
         self.lost
     }
 
-    /// Starts an idle track of video with a key frame: from the ring, or a new one.
+    /// Starts the video track with a key frame, from the ring or a new one, if the track is idle.
     pub(super) fn start_video(&mut self, cx: &mut SendContext<'_>) {
         let encoding = self.encoding();
         if self.subscription.is_idle() && self.subscription.start(&cx.rings[encoding], cx.now) == Start::NeedsKey {
@@ -125,8 +125,8 @@ impl Sender {
         }
     }
 
-    /// Changes the tier, or pauses the track. If that is urgent the old tier ends at once, so that what is in the
-    /// queue of the path can arrive; otherwise it goes on until there is a key frame of the new one.
+    /// Changes the tier, or pauses the track. If the change is urgent, the old tier ends at once, so that the queue of
+    /// the path can drain; otherwise the old tier continues until there is a key frame of the new one.
     pub(super) fn set_tier(&mut self, cx: &mut SendContext<'_>, tier: Option<Tier>, is_urgent: bool) -> TierChange {
         self.next_tier = None;
         let is_sent = !self.subscription.is_paused();
@@ -151,7 +151,7 @@ impl Sender {
         TierChange::Seamless
     }
 
-    /// The peer can't decode this track (PLI, FIR): starts it again if its budget `allows` that.
+    /// Handles a request for a key frame (PLI, FIR): restarts the track if the peer's budget `allows` that.
     pub(super) fn on_key_frame_request(&mut self, cx: &mut SendContext<'_>, allows: bool) -> KeyFrameResponse {
         if self.subscription.awaits_key() {
             return KeyFrameResponse::Pending;
@@ -168,7 +168,7 @@ impl Sender {
         KeyFrameResponse::Restarted
     }
 
-    /// A frame was put into the ring of `encoding` at `index`. Returns whether this sender sends it.
+    /// Handles a frame at `index` in the ring of `encoding`. Returns whether this sender sends it.
     pub(super) fn on_frame(&mut self, encoding: Encoding, index: u64, key: bool) -> bool {
         if (self.track, self.codec) != (encoding.track, encoding.codec) {
             return false;
@@ -185,12 +185,12 @@ impl Sender {
         is_sent
     }
 
-    /// The packet that was sent under a sequence number, if its frame is still in the ring.
+    /// The packet with this sequence number, if it was sent and its frame is still in the ring.
     pub(super) fn sent_packet<'a>(&self, rings: &'a Rings, sequence_number: u16) -> Option<OutgoingPacket<'a>> {
         self.subscription.resend(|tier| &rings[self.in_tier(tier)], sequence_number)
     }
 
-    /// Sends a packet under the next transport-wide number.
+    /// Sends a packet with the next transport-wide sequence number.
     pub(super) fn write(
         &mut self,
         cx: &mut SendContext<'_>,
@@ -208,7 +208,8 @@ impl Sender {
         transport.write(cx, estimate, &packet)
     }
 
-    /// Answers a NACK: sends a packet again, by RTX where that was negotiated and the SFU seals, else as it was.
+    /// Answers a NACK by a retransmission: over RTX if that was negotiated and the SFU encrypts, otherwise by the
+    /// unchanged packet.
     pub(super) fn retransmit(
         &mut self,
         cx: &mut SendContext<'_>,
@@ -225,7 +226,7 @@ impl Sender {
             _ if !transport.has_twcc() => {
                 self.write(cx, transport, estimate, packet);
             }
-            // Under the same nonce only the same packet may be sent, with the same transport-wide number.
+            // A nonce may be reused only for the identical packet, with the same transport-wide sequence number.
             _ => {
                 let number = self.sent_numbers.get(packet.index).and_then(|number| transport.with_number(number));
                 if number.is_some() {
@@ -235,8 +236,8 @@ impl Sender {
         }
     }
 
-    /// Writes a sender report if one is due and something was sent; returns whether it did. The report carries the time
-    /// of capture: the time of sending would shift audio against video by the delay of the encoder.
+    /// Writes a sender report if one is due and packets have been sent; returns whether it did. The report carries the
+    /// time of capture: the time of sending would shift audio against video by the delay of the encoder.
     pub(super) fn report(&mut self, cx: &mut SendContext<'_>, transport: &mut Transport) -> bool {
         let (packet_count, octet_count) = self.subscription.counts();
         let is_due = self.reported.is_none_or(|at| cx.now.saturating_duration_since(at) >= REPORT_EVERY);
@@ -259,8 +260,8 @@ impl Sender {
     }
 }
 
-/// The round trip time by a block of a receiver report (RFC 3550, 6.4.1): the time since our last sender report, less
-/// the time that the peer held it. None if the peer has had no report, or claims more than 10 s.
+/// The round trip time from a report block (RFC 3550, 6.4.1): the time since our last sender report, less the time for
+/// which the peer held it. None if the peer has received no report, or if the result exceeds 10 s.
 pub(super) fn round_trip(last_sender_report: u32, delay: u32) -> Option<Duration> {
     const MOST: Duration = Duration::from_secs(10);
     if last_sender_report == 0 {

@@ -1,7 +1,7 @@
-//! All tracks to one peer: which packets leave in a turn, and in what order.
+//! All tracks of one peer: which packets are sent in a turn, and in what order.
 //!
-//! A packet goes from the shared ring, through [`Sender`] (which packet, under which header) and
-//! [`Transport`] (sealed, to which address), into the batch of the worker's socket.
+//! A packet passes from the shared ring through [`Sender`], which chooses the packet and its header, and [`Transport`],
+//! which encrypts and addresses it, into the batch of the worker's socket.
 
 use super::Rings;
 use super::sender::{KeyFrameResponse, Sender, TierChange};
@@ -10,15 +10,15 @@ use super::udp::Sent;
 use crate::congestion::{Estimate, Probe};
 use crate::rtp::{Codec, Encoding, Tier, Track};
 
-/// The most payload that a peer which is behind gets of a track in one turn; with a turn every 5 ms that is 38 Mbit/s.
-/// The default receive buffer of a socket holds several turns, so a browser that is busy starting does not lose its
-/// first frames.
+/// The payload after which a turn sends no further frame of a track; with a turn every 5 ms a peer that is behind gets
+/// some 39 Mbit/s. The default receive buffer of a socket holds several turns, so a browser that is busy starting does
+/// not lose its first frames.
 const CATCH_UP_BYTES: usize = 24 << 10;
 
-/// The most padding of a packet (RFC 3550, 5.1).
+/// The most padding in a packet (RFC 3550, 5.1).
 const MAX_PADDING: u32 = 255;
 
-/// A packet that a peer asked for by NACK and may get.
+/// A packet that a peer has requested by NACK and may get.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct RetransmissionRequest {
     /// The index of its sender.
@@ -26,7 +26,7 @@ pub(super) struct RetransmissionRequest {
     sequence_number: u16,
 }
 
-/// A frame of video that the pacer has not let through completely: the packet indices that are left.
+/// A video frame that the pacer has allowed only in part: the packet indices that are left.
 #[derive(Debug, Clone, Copy)]
 struct PartialFrame {
     /// The index of its sender.
@@ -35,7 +35,7 @@ struct PartialFrame {
     end: u64,
 }
 
-/// All tracks to one peer.
+/// All tracks of one peer.
 #[derive(Default)]
 pub(super) struct Senders {
     senders: Vec<Sender>,
@@ -49,45 +49,45 @@ impl Senders {
         self.senders.push(sender);
     }
 
-    /// Whether the next turn has something to send: frames before the newest, or the rest of a frame.
+    /// Whether the next turn has something to send: earlier frames, or the rest of a frame.
     pub(super) fn is_behind(&self) -> bool {
         self.is_behind
     }
 
-    /// Tracks and their codecs.
+    /// The tracks and their codecs.
     pub(super) fn tracks(&self) -> impl Iterator<Item = (Track, Codec)> {
         self.senders.iter().map(|sender| (sender.track, sender.codec))
     }
 
-    /// The encodings that must be made for this peer.
+    /// The encodings that this peer needs.
     pub(super) fn active(&self) -> impl Iterator<Item = Encoding> {
         self.senders.iter().flat_map(Sender::active)
     }
 
-    /// The encodings that the student watches, or will from the next key frame on.
+    /// The encodings that the student watches, or will watch from the next key frame on.
     pub(super) fn watched(&self) -> impl Iterator<Item = Encoding> {
         self.senders.iter().filter_map(Sender::watched)
     }
 
-    /// The video encodings that can't go on without a key frame.
+    /// The video encodings that need a key frame to continue.
     pub(super) fn awaiting_key_frame(&self) -> impl Iterator<Item = Encoding> {
         let awaits = |sender: &&Sender| sender.track.is_video() && sender.subscription.awaits_key();
         self.senders.iter().filter(awaits).map(Sender::encoding)
     }
 
-    /// The peer reported the total number of packets of an SSRC that it lost.
+    /// Records the total number of packets of an SSRC that the peer reported lost.
     pub(super) fn on_total_lost(&mut self, ssrc: u32, lost: i32) {
         if let Some(sender) = self.senders.iter_mut().find(|sender| sender.subscription.ssrc() == ssrc) {
             sender.on_total_lost(lost);
         }
     }
 
-    /// The packets that the peer reported lost.
+    /// The number of packets that the peer has reported lost.
     pub(super) fn lost(&self) -> u64 {
         self.senders.iter().map(|sender| u64::from(sender.lost())).sum()
     }
 
-    /// Frames that were left out for this peer.
+    /// The number of frames that were dropped for this peer.
     pub(super) fn dropped(&self) -> u64 {
         self.senders.iter().map(|sender| sender.subscription.dropped()).sum()
     }
@@ -97,7 +97,7 @@ impl Senders {
         self.senders.iter().any(|sender| sender.subscription.counts().0 > 1)
     }
 
-    /// Whether a probe can go before the first frame of video: audio reveals the session key, RTX carries the padding.
+    /// Whether a probe can precede the first video frame: audio reveals the session key, and RTX carries the padding.
     pub(super) fn can_probe_first(&self) -> bool {
         self.senders.iter().any(|sender| !sender.track.is_video()) && self.senders.iter().any(|s| s.rtx.is_some())
     }
@@ -109,12 +109,12 @@ impl Senders {
         }
     }
 
-    /// Starts the tracks of video that have not begun, each with a key frame.
+    /// Starts the idle video tracks, each with a key frame.
     pub(super) fn start_video(&mut self, cx: &mut SendContext<'_>) {
         self.senders.iter_mut().filter(|sender| sender.track.is_video()).for_each(|sender| sender.start_video(cx));
     }
 
-    /// Changes the tier of a track of video, or pauses it, see [`Sender::set_tier`].
+    /// Changes the tier of a video track, or pauses it, see [`Sender::set_tier`].
     pub(super) fn set_tier(&mut self, cx: &mut SendContext<'_>, track: Track, tier: Option<Tier>, is_urgent: bool) {
         let of_track = |sender: &Sender| sender.track == track && track.is_video();
         let Some(n) = self.senders.iter().position(of_track) else { return };
@@ -123,13 +123,13 @@ impl Senders {
         }
     }
 
-    /// The tier of the video of an SSRC.
+    /// The tier of the video with this SSRC.
     pub(super) fn tier_of(&self, ssrc: u32) -> Option<Tier> {
         let mut video = self.senders.iter().filter(|sender| sender.track.is_video());
         video.find(|sender| sender.subscription.ssrc() == ssrc).map(|sender| sender.subscription.tier())
     }
 
-    /// The peer can't decode the video of an SSRC (PLI, FIR). None if the SSRC is not one of video.
+    /// Handles a request for a key frame of the video with this SSRC (PLI, FIR). None if no video has that SSRC.
     pub(super) fn on_key_frame_request(
         &mut self,
         cx: &mut SendContext<'_>,
@@ -141,27 +141,27 @@ impl Senders {
         Some(sender.on_key_frame_request(cx, allows))
     }
 
-    /// The packet that a NACK asks for, if it was sent and its frame is still in the ring.
+    /// The packet that a NACK requests, if it was sent and its frame is still in the ring.
     pub(super) fn on_nack(&self, rings: &Rings, ssrc: u32, sequence_number: u16) -> Option<RetransmissionRequest> {
         let sender = self.senders.iter().position(|sender| sender.subscription.ssrc() == ssrc)?;
         self.senders[sender].sent_packet(rings, sequence_number)?;
         Some(RetransmissionRequest { sender, sequence_number })
     }
 
-    /// A frame was put into the ring of `encoding` at `index`. Returns whether this peer gets it.
+    /// Handles a frame at `index` in the ring of `encoding`. Returns whether this peer gets it.
     pub(super) fn on_frame(&mut self, encoding: Encoding, index: u64, key: bool) -> bool {
         self.senders.iter_mut().fold(false, |gets, sender| sender.on_frame(encoding, index, key) | gets)
     }
 
-    /// The source of a track lost a frame: only a key frame goes on.
+    /// Handles the loss of a frame at the source of a track, which can continue only with a key frame.
     pub(super) fn on_gap(&mut self, track: Track) {
         for sender in self.senders.iter_mut().filter(|sender| sender.track == track) {
             sender.subscription.drop_to_next_key();
         }
     }
 
-    /// Sends the frames that are due, of one track or of all, and gives their number of packets. What does not fit the
-    /// turn makes the peer [`is_behind`](Self::is_behind).
+    /// Sends the frames that are due, of one track or of all tracks, and returns their number of packets. If the turn
+    /// can't send everything, the peer [`is_behind`](Self::is_behind).
     pub(super) fn send(
         &mut self,
         cx: &mut SendContext<'_>,
@@ -253,14 +253,14 @@ impl Senders {
             let next = partial.next + 1;
             self.partial = (next < partial.end).then_some(PartialFrame { next, ..partial });
             let Some(sender) = self.senders.get_mut(partial.sender) else { continue };
-            // None if the tier was given up meanwhile.
+            // None if the tier was abandoned in the meantime.
             let Some(packet) = sender.sent_packet(cx.rings, partial.next as u16) else { continue };
             sender.write(cx, transport, estimate, packet);
         }
         cx.udp.flush();
     }
 
-    /// Sends packets again that a peer asked for.
+    /// Retransmits packets that the peer has requested.
     pub(super) fn retransmit(
         &mut self,
         cx: &mut SendContext<'_>,
@@ -276,7 +276,7 @@ impl Senders {
         cx.udp.flush();
     }
 
-    /// Sends a probe of padding, if a track has RTX to carry it and the SFU seals.
+    /// Sends a probe of padding, if a track has RTX to carry it and the SFU encrypts.
     pub(super) fn probe(
         &mut self,
         cx: &mut SendContext<'_>,

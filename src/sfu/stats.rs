@@ -1,4 +1,4 @@
-//! Counters: of one peer, of a worker, and their sum over the workers of an SFU.
+//! Counters of a peer, of a worker, and of an SFU.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -9,55 +9,55 @@ use super::udp::SentCounts;
 use crate::id::UserId;
 use crate::rtp::{Delays, Encoding, KeyFrameRequests, PerEncoding};
 
-/// What a student gets of the picture: of the screen, or of the camera where it has no screen.
+/// The tier of the picture that a student gets: of the screen, or of the camera if it gets no screen.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub enum SentPicture {
-    /// The full tier; or the student asked for sound alone.
+    /// The full tier; also for a student that asked for sound alone.
     #[default]
     Full,
     /// The low tier.
     Low,
-    /// Nothing, because its link carries no video.
+    /// No picture, because the student's path can't carry video.
     Withheld,
 }
 
 /// Counters and measurements of one student.
 #[derive(Debug, Default, Clone, Copy)]
 pub struct PeerStats {
-    /// Packets that it asked for by NACK.
+    /// Packets that the student requested by NACK.
     pub nacked: u64,
     /// Packets that were retransmitted.
     pub resent: u64,
     /// Requests for a key frame (PLI, FIR).
     pub picture_losses: u64,
-    /// Frames that were left out for it.
+    /// Frames that were dropped for the student.
     pub dropped: u64,
-    /// The worst share of packets that its last receiver report calls lost, 0 to 1.
+    /// The highest fraction of lost packets in the student's last receiver report, 0 to 1.
     pub fraction_lost: f32,
-    /// Data channel messages that were dropped because it did not read.
+    /// Data channel messages that were dropped because the student did not read them.
     pub unread: u64,
     /// Changes of tier.
     pub changes: u64,
-    /// Its packets of DTLS, SCTP and STUN that were not read, because no student needs to send them.
+    /// The student's DTLS datagrams and SCTP packets that were not read, because no student needs to send them.
     pub refused: u64,
-    /// How long packets wait in front of its link, in milliseconds.
+    /// The queueing delay on the student's path, in milliseconds.
     pub queue_ms: u32,
-    /// What its link carries in kbit/s, if that is known.
+    /// The estimated bandwidth of the student's path in kbit/s, if it is known.
     pub estimate_kbps: Option<u32>,
     /// RTP packets that were sent, retransmissions and padding included.
     pub packets: u64,
-    /// Their bytes, without SRTP's tag and the headers of UDP and IP.
+    /// The bytes of these packets, without SRTP's tag and the headers of UDP and IP.
     pub bytes: u64,
-    /// Packets that it reported lost (RFC 3550, 6.4.1), before any retransmission.
+    /// Packets that the student reported lost (RFC 3550, 6.4.1), before any retransmission.
     pub lost: u64,
-    /// What it gets of the picture now.
+    /// The tier of the picture that the student gets now.
     pub picture: SentPicture,
 }
 
 /// Counters summed over all students, including those that have left.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub struct PeerTotals {
-    /// Packets that students asked for by NACK.
+    /// Packets that students requested by NACK.
     pub nacked: u64,
     /// Packets that were retransmitted.
     pub resent: u64,
@@ -65,7 +65,7 @@ pub struct PeerTotals {
     pub lost: u64,
     /// Requests for a key frame (PLI, FIR).
     pub picture_losses: u64,
-    /// Data channel messages that were dropped because a student did not read.
+    /// Data channel messages that were dropped because a student did not read them.
     pub unread: u64,
     /// Changes of tier.
     pub changes: u64,
@@ -101,16 +101,16 @@ pub(super) struct WorkerStats {
     pub(super) delays: Delays,
     pub(super) sound_delays: Delays,
     pub(super) dropped: u64,
-    /// Peers whose RTP the core seals, because the session key is not known.
+    /// Peers whose RTP the core encrypts, because the session key is not known.
     pub(super) sealed_by_core: usize,
-    /// How many peers get an encoding, or will at its next key frame.
+    /// The number of peers that get each encoding, or will get it from its next key frame on.
     pub(super) watched: PerEncoding<usize>,
     pub(super) peers: Vec<(UserId, PeerStats)>,
-    /// Of all peers, including those that have left.
+    /// The sum over all peers, including those that have left.
     pub(super) totals: PeerTotals,
 }
 
-/// Collects the counters of each worker, then replies with their sum.
+/// Collects the counters of all workers, then replies with their sum.
 pub(super) struct Collector(Mutex<Option<Sum>>);
 
 struct Sum {
@@ -120,7 +120,7 @@ struct Sum {
 }
 
 impl Collector {
-    /// What the router itself counts: frames, key frames and bytes by encoding, and STUN messages that it did not read.
+    /// The counters of the router itself: frames, key frames and bytes by encoding, and STUN messages that it dropped.
     pub(super) fn numbers(
         counts: &PerEncoding<(u64, u64, u64)>,
         requests: &PerEncoding<KeyFrameRequests>,
@@ -139,7 +139,7 @@ impl Collector {
         }
     }
 
-    /// Adds the counters of so many workers to `stats`, those of the router.
+    /// A collector that adds the counters of this number of workers to `stats`, those of the router.
     pub(super) fn new(stats: SfuStats, workers: usize, reply: oneshot::Sender<SfuStats>) -> Arc<Self> {
         Arc::new(Self(Mutex::new(Some(Sum { stats, missing: workers, reply }))))
     }

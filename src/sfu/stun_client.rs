@@ -1,4 +1,4 @@
-//! The SFU's server reflexive address, asked of a STUN server from the SFU's own socket (RFC 8489).
+//! Asks a STUN server for the SFU's server reflexive address, from the SFU's own socket (RFC 8489).
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -6,14 +6,15 @@ use std::time::{Duration, Instant};
 use rtc::stun::message::{BINDING_REQUEST, BINDING_SUCCESS, Getter, Message, TransactionId};
 use rtc::stun::xoraddr::XorMappedAddress;
 
-/// How soon an unanswered request is repeated, and an answered one, which keeps the NAT binding open.
+/// The interval until an unanswered request is repeated, and until the next request after an answer, which keeps the
+/// NAT binding open.
 const RETRY: Duration = Duration::from_millis(500);
 const REFRESH: Duration = Duration::from_secs(20);
 
-/// Unanswered requests before the server counts as silent.
+/// The number of unanswered requests after which the server counts as silent.
 const MAX_UNANSWERED: u32 = 8;
 
-/// One STUN server, and the transaction with it.
+/// The current transaction with one STUN server.
 pub(super) struct StunClient {
     pub(super) server: SocketAddr,
     transaction: TransactionId,
@@ -22,14 +23,14 @@ pub(super) struct StunClient {
     mapped: Option<SocketAddr>,
 }
 
-/// What is due.
+/// The next step of a client.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum StunStep {
-    /// Nothing.
+    /// Nothing is due.
     NotYet,
     /// Send these bytes to the server.
     Send(Vec<u8>),
-    /// The server did not answer, for the first time.
+    /// The server has failed to answer for the first time; the teacher should be told.
     Silent,
 }
 
@@ -38,7 +39,7 @@ impl StunClient {
         Self { server, transaction: TransactionId::new(), due: now, unanswered: 0, mapped: None }
     }
 
-    /// Returns what is due at `now`.
+    /// Returns the step that is due at `now`.
     pub(super) fn step(&mut self, now: Instant) -> StunStep {
         if now < self.due {
             return StunStep::NotYet;
@@ -61,7 +62,7 @@ impl StunClient {
         from == self.server && transaction == self.transaction.0
     }
 
-    /// Reads a response, and gives the public address when it is new.
+    /// Reads a response, and returns the public address if it is new.
     pub(super) fn on_response(&mut self, bytes: &[u8], now: Instant) -> Option<SocketAddr> {
         let mut message = Message::new();
         message.unmarshal_binary(bytes).ok()?;

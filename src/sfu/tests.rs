@@ -1,4 +1,4 @@
-//! An SFU and viewers on loopback, and what its handle promises.
+//! Tests of an SFU and viewers on loopback, through the SFU's handle.
 
 use std::num::NonZeroUsize;
 use std::time::Instant;
@@ -49,7 +49,7 @@ fn sfu_with(encodings: Vec<(Encoding, u32)>, workers: NonZeroUsize) -> (Sfu, mps
 }
 
 #[tokio::test]
-async fn a_panic_in_one_students_turn_ends_that_student_and_not_the_class() {
+async fn a_panic_in_the_turn_of_a_student_ends_only_that_connection() {
     let (sfu, mut events) = sfu_of(vec![(Encoding::full(Track::Screen, Codec::Vp8), 1_000_000)]);
     let (one, _) = student(&sfu, &mut events, "1001").await;
     let (two, mut heard) = student(&sfu, &mut events, "1002").await;
@@ -69,7 +69,7 @@ async fn a_panic_in_one_students_turn_ends_that_student_and_not_the_class() {
     sfu.close().await;
 }
 
-/// The end of a lecture does not wait for a thread that is busy for good.
+/// The end of a lecture must not wait for a thread that is blocked forever.
 #[tokio::test]
 async fn closing_does_not_wait_for_a_thread_that_does_not_answer() {
     let (sfu, _events) = sfu_of(vec![(Encoding::full(Track::Screen, Codec::Vp8), 1_000_000)]);
@@ -79,7 +79,7 @@ async fn closing_does_not_wait_for_a_thread_that_does_not_answer() {
     drop(release);
 }
 
-/// A picture of two packets.
+/// A video frame of two packets.
 fn picture(encoding: Encoding, timestamp: u32, key: bool) -> Frame {
     let mut assembler = FrameAssembler::new(encoding);
     let mut push = |n: u8| {
@@ -91,7 +91,7 @@ fn picture(encoding: Encoding, timestamp: u32, key: bool) -> Frame {
 }
 
 #[test]
-fn the_frame_after_a_dropped_one_says_so() {
+fn the_frame_after_a_dropped_one_is_marked_as_after_a_gap() {
     let (frames, mut queue) = mpsc::channel(2);
     let input = FrameInput::new(frames, Arc::default());
     let full = Encoding::full(Track::Screen, Codec::Vp8);
@@ -125,17 +125,17 @@ async fn peers_of_an_encoding_that_fails_get_another_and_an_unneeded_encoder_sto
     let stats = sfu.stats().await.unwrap();
     assert_eq!(stats.watched, [(low, 1)]);
     next(&mut events, |event| matches!(event, SfuEvent::Needed(e, false) if e == full).then_some(())).await;
-    // Its key frame, which never came, is not asked for any more, as time passes.
+    // The key frame of the full tier, which never arrived, must no longer be requested as time passes.
     let asked = |stats: SfuStats| stats.key_requests[&full];
     let before = asked(sfu.stats().await.unwrap());
-    // The passing of time is tested: more of it than lies between two requests.
+    // This tests the passage of time, so it sleeps for longer than the interval between two requests.
     tokio::time::sleep(Duration::from_millis(700)).await;
     assert_eq!(asked(sfu.stats().await.unwrap()), before);
     link.close().await;
     sfu.close().await;
 }
 
-/// Offers and candidates of strangers must not cost a class its control.
+/// A flood of offers and candidates from strangers must not displace control commands.
 #[tokio::test]
 async fn a_flood_of_offers_loses_no_control() {
     let full = Encoding::full(Track::Screen, Codec::Vp8);
@@ -163,9 +163,9 @@ async fn a_flood_of_offers_loses_no_control() {
     sfu.close().await;
 }
 
-/// The end must not wait for what was asked before.
+/// Closing must not wait for earlier requests and messages.
 #[tokio::test]
-async fn closing_does_not_wait_for_a_flood() {
+async fn closing_does_not_wait_for_a_flood_of_offers_and_messages() {
     let (sfu, mut events) = sfu_of(vec![(Encoding::full(Track::Screen, Codec::Vp8), 1_000_000)]);
     let (link, mut happens) = student(&sfu, &mut events, "1001").await;
     let (release, stall) = std::sync::mpsc::channel::<()>();
@@ -181,9 +181,9 @@ async fn closing_does_not_wait_for_a_flood() {
     link.close().await;
 }
 
-/// As when something else in the process has closed the socket.
+/// Simulates that other code in the process has closed the socket.
 #[tokio::test]
-async fn a_socket_that_is_gone_is_reopened_and_the_class_goes_on() {
+async fn a_failed_socket_is_reopened_and_the_class_continues() {
     for workers in [1, 3] {
         let full = Encoding::full(Track::Screen, Codec::Vp8);
         let (sfu, mut events) = sfu_with(vec![(full, 1_000_000)], workers.try_into().unwrap());
@@ -196,7 +196,7 @@ async fn a_socket_that_is_gone_is_reopened_and_the_class_goes_on() {
             _ => None,
         };
         assert!(next(&mut events, is_notice).await.contains(&port.to_string()));
-        // Both ways, with those that were there and with one that comes.
+        // Messages pass in both directions, for the students that were there and for a new one.
         for (link, user, hears) in [(&one, "1001", &mut hears_one), (&two, "1002", &mut hears_two)] {
             assert!(link.say("here").await);
             let said = |event| matches!(event, SfuEvent::Heard { user: of, .. } if of.as_str() == user).then_some(());
@@ -212,9 +212,9 @@ async fn a_socket_that_is_gone_is_reopened_and_the_class_goes_on() {
     }
 }
 
-/// What an ICMP message or a full memory makes of a receive ends nothing.
+/// Errors that an ICMP message or a lack of memory causes must not end anything.
 #[tokio::test]
-async fn a_receive_that_fails_for_a_moment_ends_nothing() {
+async fn a_transient_receive_error_ends_nothing() {
     let (sfu, mut events) = sfu_of(vec![(Encoding::full(Track::Screen, Codec::Vp8), 1_000_000)]);
     let (link, _) = student(&sfu, &mut events, "1001").await;
     for errno in [libc::EHOSTUNREACH, libc::ENOBUFS, libc::EPERM] {
@@ -228,16 +228,16 @@ async fn a_receive_that_fails_for_a_moment_ends_nothing() {
     sfu.close().await;
 }
 
-/// The offer of a viewer that goes no further.
+/// A viewer and its offer, without further signalling.
 async fn offer() -> (Viewer, String) {
     let config = ViewerConfig { bind: vec!["127.0.0.1:0".to_owned()], ice_servers: vec![] };
     let (viewer, offer, _) = Viewer::offer(config, Arc::new(|_: Incoming<'_>| {})).await.unwrap();
     (viewer, offer)
 }
 
-/// The lecture hangs up on a student that is gone: it must not hang up on the connection that came after.
+/// The lecture hangs up on a student that is gone; it must not hang up on the student's next connection.
 #[tokio::test]
-async fn a_student_that_leaves_and_offers_again_is_announced_gone_before_its_new_answer_and_only_then() {
+async fn a_student_that_leaves_and_returns_is_announced_gone_once_and_before_its_new_answer() {
     for workers in [1, 3] {
         let full = Encoding::full(Track::Screen, Codec::Vp8);
         let (sfu, mut events) = sfu_with(vec![(full, 1_000_000)], workers.try_into().unwrap());
@@ -258,7 +258,7 @@ async fn a_student_that_leaves_and_offers_again_is_announced_gone_before_its_new
             _ => None,
         };
         assert_eq!([next(&mut events, relevant).await, next(&mut events, relevant).await], ["left", "answer"]);
-        // The workers have carried out all that came before.
+        // The workers have carried out all earlier commands.
         assert_eq!(sfu.stats().await.unwrap().connecting, 1);
         assert!(std::iter::from_fn(|| events.try_recv().ok()).find_map(relevant).is_none());
         first.close().await;

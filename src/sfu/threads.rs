@@ -10,11 +10,11 @@ use super::event_loop::{self, Next, Work};
 use super::worker::{Worker, WorkerCommand};
 use crate::rtp::{Frame, PerTrack, Track};
 
-/// Frames that may wait for a thread: three tracks in a few tiers at 50 a second, so a second of a thread that stands
-/// still.
+/// The most frames that may wait for a thread: with three tracks in a few tiers at 50 a second, those of about a second
+/// in which the thread is suspended.
 const FRAME_QUEUE: usize = 512;
 
-/// Datagrams that may wait for a thread: the feedback of 1,000 students for about a second.
+/// The most datagrams that may wait for a thread: the feedback of 1,000 students for about a second.
 const DATAGRAM_QUEUE: usize = 8_192;
 
 /// A thread with a worker.
@@ -23,9 +23,9 @@ pub(super) struct WorkerThread {
     frames: mpsc::Sender<WorkerCommand>,
     /// [`WorkerCommand::Datagram`].
     datagrams: mpsc::Sender<WorkerCommand>,
-    /// All others. The thread ends when this queue is closed.
+    /// All other commands. The thread ends when this queue is closed.
     commands: ControlSender<WorkerCommand>,
-    /// Tracks of which a video frame did not fit, and the thread does not know yet.
+    /// The video tracks of which a frame was dropped and the thread has not been told yet.
     gaps: PerTrack<bool>,
     thread: Option<std::thread::JoinHandle<()>>,
 }
@@ -52,7 +52,7 @@ impl WorkerThread {
         Ok(this)
     }
 
-    /// Without a thread.
+    /// Makes the queues, without a thread.
     fn new(frame_queue: usize) -> (Self, Queues) {
         let (frames, frame_receiver) = mpsc::channel(frame_queue);
         let (datagrams, datagram_receiver) = mpsc::channel(DATAGRAM_QUEUE);
@@ -61,8 +61,8 @@ impl WorkerThread {
         (Self { frames, datagrams, commands, gaps: PerTrack::default(), thread: None }, queues)
     }
 
-    /// Returns the thread something to do. A datagram that it has no time for is lost, as it would be in the kernel.
-    /// Returns false only where a request is refused, or the thread is gone.
+    /// Passes a command to the thread. A datagram is dropped if its queue is full, as it would be in the kernel.
+    /// Returns false only if a request is refused, or if the thread has ended.
     pub(super) fn give(&self, command: WorkerCommand) -> bool {
         match command {
             WorkerCommand::Datagram { .. } => {
@@ -73,9 +73,9 @@ impl WorkerThread {
         }
     }
 
-    /// Gives the thread a frame, which is after so many `keys` of its encoding, or the last of them. A video frame that
-    /// does not fit is left out, and the thread is told before the next one of its track. Gives whether it was told so
-    /// now: its peers wait for key frames then.
+    /// Passes a frame to the thread; `keys` is the number of key frames of its encoding so far, including this frame. A
+    /// video frame that does not fit is dropped, and the thread is told of the gap before the next frame of the track.
+    /// Returns whether the thread was told of a gap now: its peers then wait for key frames.
     pub(super) fn frame(&mut self, frame: Frame, keys: u64) -> bool {
         let track = frame.track;
         let told = self.gaps[track] && self.frames.try_send(WorkerCommand::Gap(track)).is_ok();
@@ -87,12 +87,13 @@ impl WorkerThread {
         told
     }
 
-    /// A video frame of this track was lost before it came here: the thread is told so at once, or before the next one.
+    /// Handles the loss of a frame of this track before it reached the SFU: tells the thread at once, or before the
+    /// next frame of the track.
     pub(super) fn gap(&mut self, track: Track) {
         self.gaps[track] = self.frames.try_send(WorkerCommand::Gap(track)).is_err();
     }
 
-    /// Tells the thread of a gap that it could not be told of before. Returns whether it was told now.
+    /// Tells the thread of a gap of which it could not be told before. Returns whether it was told now.
     pub(super) fn tell_gap(&mut self, track: Track) -> bool {
         if self.gaps[track] {
             self.gap(track);
@@ -101,12 +102,12 @@ impl WorkerThread {
         false
     }
 
-    /// How many messages did not reach the thread since this was last asked.
+    /// The number of messages that did not reach the thread since the last call.
     pub(super) fn take_lost_messages(&self) -> u64 {
         self.commands.take_lost_messages()
     }
 
-    /// Says goodbye to the thread's peers and ends it.
+    /// Says goodbye to the thread's peers and ends the thread.
     pub(super) fn close(self) {
         let Self { frames, datagrams, commands, thread, .. } = self;
         commands.push(WorkerCommand::Close);
@@ -122,7 +123,7 @@ impl Entry for WorkerCommand {
         match self {
             Self::Candidate { .. } => Kind::Request,
             Self::Tell { .. } | Self::TellAll { .. } => Kind::Message,
-            // The peers of a class are bounded, and so are these.
+            // The number of peers is bounded, and so is the number of these commands.
             Self::Add(..) | Self::Remove { .. } | Self::Encodings(_) | Self::Stats(_) | Self::MoveTo(_) => {
                 Kind::Control
             }
@@ -145,11 +146,11 @@ impl Entry for WorkerCommand {
     }
 }
 
-/// A worker and what it gets.
+/// A worker and its queues.
 struct WorkerLoop {
     worker: Worker,
     queues: Queues,
-    /// What ended the last wait, a frame or a datagram.
+    /// The frame or datagram that ended the last wait.
     next: Option<WorkerCommand>,
 }
 
@@ -246,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn a_thread_that_missed_a_picture_knows_where_and_how_many_key_frames_there_were() {
+    fn a_thread_is_told_of_each_gap_and_of_the_number_of_key_frames() {
         let (mut worker, mut queues) = WorkerThread::new(3);
         let mut said = |taken: usize| {
             let all: Vec<String> = std::iter::from_fn(|| queues.frames.try_recv().ok())
@@ -262,11 +263,11 @@ mod tests {
         for keys in 1..=3 {
             assert!(!worker.frame(frame(Track::Screen), keys));
         }
-        // The fourth key frame does not fit; nor does sound, which needs none.
+        // The fourth key frame does not fit, nor does the audio frame, which needs no key frame.
         assert!(!worker.frame(frame(Track::Screen), 4) && !worker.frame(frame(Track::Audio), 9));
         assert!(!worker.frame(frame(Track::Screen), 4), "it can't be told yet");
         assert_eq!(said(1), "screen 1");
-        // Room for the gap, and not for the picture after it: that is one more.
+        // There is room for the gap, but not for the picture after it, which is another gap.
         assert!(worker.frame(frame(Track::Screen), 4));
         assert_eq!(said(3), "screen 2, screen 3, gap screen");
         assert!(!worker.frame(frame(Track::Audio), 10) && worker.frame(frame(Track::Screen), 5));
@@ -275,7 +276,7 @@ mod tests {
         assert_eq!(said(3), "screen 5");
     }
 
-    /// A worker without peers, on a thread of its own that waits until it is released.
+    /// A worker without peers, whose thread is blocked until it is released.
     fn stalled() -> (WorkerThread, std::sync::mpsc::Sender<()>) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().unwrap();
         let socket = runtime.block_on(async { UdpReceiver::bind("127.0.0.1:0".parse().unwrap()).unwrap() });
@@ -296,7 +297,7 @@ mod tests {
     #[test]
     fn a_full_queue_does_not_starve_the_lecture() {
         let (mut worker, release) = stalled();
-        // How many frames wait, as each command sees it.
+        // The number of waiting frames that each command sees.
         let (seen, sees) = std::sync::mpsc::channel();
         let waiting = |frames: &mpsc::Sender<WorkerCommand>| frames.max_capacity() - frames.capacity();
         for _ in 0..DATAGRAM_QUEUE {

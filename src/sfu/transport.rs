@@ -1,9 +1,9 @@
 //! The BUNDLE transport of one peer (RFC 9143): the connection in the sans-I/O core, the ICE path, DTLS, SRTP, the
-//! transport-wide packet number and the pacer. Which packet is sent is decided in [`super::senders`].
+//! transport-wide sequence number and the pacer. [`super::senders`] decides which packets are sent.
 //!
-//! The core seals the first RTP packet, which reveals the session key ([`crate::srtp`]). All later packets are sealed
-//! here, straight from the shared ring into the batch of the socket. RTCP is always written by the core: SRTCP has a
-//! key and an index of its own.
+//! The core encrypts the first RTP packet, which reveals the session key ([`crate::srtp`]). All later packets are
+//! encrypted here, directly from the shared ring into the batch of the socket. Outgoing RTCP is always written by the
+//! core: SRTCP has its own key and index.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -25,49 +25,50 @@ use crate::dtls::sctp::Violation;
 use crate::rtp::{OutgoingPacket, TwccSequenceNumber};
 use crate::srtp::{Opener, Sealing, SessionKeys, TAG_BYTES, is_rtcp};
 
-/// What a worker lends to a peer for one turn.
+/// The resources that a worker lends to a peer for one turn.
 pub(super) struct SendContext<'a> {
     /// The time of the turn.
     pub(super) now: Instant,
     /// The frames of the lecture, one ring per encoding.
     pub(super) rings: &'a Rings,
-    /// The socket, with the batch that packets are written into.
+    /// The socket, with the batch into which packets are written.
     pub(super) udp: &'a mut UdpSender,
-    /// What the peer needs of the encoders; passed on after the turn.
+    /// The peer's requests to the encoders, passed on after the turn.
     pub(super) requests: &'a mut EncoderRequests,
-    /// Retransmissions that all peers share once their own budget is used up.
+    /// The budget for retransmissions that all peers share once their own budget is used up.
     pub(super) shared_rtx: &'a mut ClassRetransmissions,
 }
 
 /// One peer's transport. All senders of the peer share it.
 pub(super) struct Transport {
-    /// Boxed because it is far larger than what a packet needs.
+    /// Boxed because it is far larger than the fields that a packet needs.
     pub(super) connection: Box<RTCPeerConnection>,
     keys: SessionKeys,
     sealing: Sealing,
-    /// Our and the peer's address of the selected ICE candidate pair, as the core's last SRTP or SRTCP packet used it.
+    /// The local and the remote address of the selected ICE candidate pair, as the core's last SRTP or SRTCP packet
+    /// used it.
     path: Option<(SocketAddr, SocketAddr)>,
     handshake: Handshake,
     /// The transport-wide sequence number of the next packet, if the peer negotiated the header extension.
     next_number: Option<TwccSequenceNumber>,
-    /// Limits the rate of video on a narrow link.
+    /// Limits the rate of video on a narrow path.
     pacer: Option<Pacer>,
     sent_packets: u64,
     sent_bytes: u64,
     /// Which DTLS records the core may read.
     records: Records,
     refused_datagrams: u64,
-    /// Opens SRTCP, from the peer's second packet on.
+    /// Decrypts SRTCP, from the peer's second packet on.
     opener: Option<Opener>,
-    /// The source of a packet that was opened just now.
+    /// The source of a packet that has just been decrypted.
     opened_from: Option<SocketAddr>,
-    /// When the router was told last that the peer's address is confirmed.
+    /// When the peer's address was last reported as confirmed.
     confirmed: Option<Instant>,
 }
 
 impl Transport {
-    /// A transport whose RTP is sealed by the core, with a sender for each SSRC, until `keys` has the session key. With
-    /// `twcc`, the id of the header extension, each packet carries a transport-wide sequence number.
+    /// A transport whose RTP is encrypted by the core, with a sender for each SSRC, until `keys` has the session key.
+    /// With `twcc`, the id of the header extension, each packet carries a transport-wide sequence number.
     pub(super) fn new(
         connection: RTCPeerConnection,
         keys: SessionKeys,
@@ -92,27 +93,27 @@ impl Transport {
         }
     }
 
-    /// Whether the SFU has the session key and seals RTP.
+    /// Whether the SFU has the session key and encrypts RTP.
     pub(super) fn seals_rtp(&self) -> bool {
         self.sealing.sealer().is_some()
     }
 
-    /// Whether the peer reports by transport-wide sequence numbers.
+    /// Whether the peer sends feedback by transport-wide sequence numbers.
     pub(super) fn has_twcc(&self) -> bool {
         self.next_number.is_some()
     }
 
-    /// Whether the round trips of the DTLS handshake were those of a LAN.
+    /// Whether the round trip time of the DTLS handshake was that of a LAN.
     pub(super) fn is_near(&self) -> bool {
         self.handshake.is_near()
     }
 
-    /// How many packets were sent, and their bytes before they were sealed.
+    /// The number of packets sent, and their bytes before encryption.
     pub(super) fn sent(&self) -> (u64, u64) {
         (self.sent_packets, self.sent_bytes)
     }
 
-    /// Limits video to what a path carries; None lifts the limit.
+    /// Limits video to the capacity of a path; None removes the limit.
     pub(super) fn set_pace(&mut self, now: Instant, capacity: Option<PathCapacity>) {
         match (&mut self.pacer, capacity) {
             (Some(pacer), Some(capacity)) => pacer.set(capacity),
@@ -138,12 +139,12 @@ impl Transport {
         Some(taken)
     }
 
-    /// The header extension with the number that a packet was sent with before.
+    /// The header extension with a sequence number that was used before.
     pub(super) fn with_number(&self, number: u16) -> Option<TwccSequenceNumber> {
         self.next_number.map(|next| TwccSequenceNumber { number, ..next })
     }
 
-    /// Sends a packet. Its `transport` must come from [`take_number`](Self::take_number).
+    /// Sends a packet, whose `twcc` must come from [`take_number`](Self::take_number).
     pub(super) fn write(
         &mut self,
         cx: &mut SendContext<'_>,
@@ -159,8 +160,8 @@ impl Transport {
         self.drain(cx.udp)
     }
 
-    /// Sends a packet that the pacer does not count: video would have to wait far longer than a probe occupies the
-    /// link.
+    /// Sends a packet that the pacer does not count: video would be delayed for far longer than a probe occupies the
+    /// path.
     pub(super) fn write_unpaced(
         &mut self,
         cx: &mut SendContext<'_>,
@@ -173,8 +174,8 @@ impl Transport {
         sent
     }
 
-    /// Sends a packet again under the sequence number that it had: it must be the same one, bit for bit. Its
-    /// transport-wide number is known to `estimate` already.
+    /// Sends a packet again under its earlier sequence number: it must be identical bit for bit. `estimate` already
+    /// knows its transport-wide sequence number.
     pub(super) fn write_again(
         &mut self,
         cx: &mut SendContext<'_>,
@@ -191,9 +192,9 @@ impl Transport {
         self.sent_bytes += packet.bytes() as u64;
     }
 
-    /// Seals a packet into the batch of the socket.
+    /// Encrypts a packet into the batch of the socket.
     fn seal(&mut self, packet: &OutgoingPacket<'_>, udp: &mut UdpSender) -> Sent {
-        // Audio and retransmissions are not delayed by the pacer, but video makes room for them.
+        // The pacer does not delay audio and retransmissions, but counts them against video.
         if let Some(pacer) = &mut self.pacer {
             pacer.sent(packet.bytes());
         }
@@ -202,7 +203,7 @@ impl Transport {
         udp.queue_with(from, to, packet.bytes() + TAG_BYTES, |batch| sealer.seal(packet, batch))
     }
 
-    /// Hands an RTP packet to the core, which seals it; [`drain`](Self::drain) sends it.
+    /// Passes an RTP packet to the core, which encrypts it; [`drain`](Self::drain) sends it.
     fn write_by_core(&mut self, now: Instant, packet: &OutgoingPacket<'_>) {
         let Some(sender) = self.sealing.core_sender(packet.ssrc) else { return };
         let mut header = rtc::rtp::Header {
@@ -215,17 +216,17 @@ impl Transport {
             ..Default::default()
         };
         if let Some(TwccSequenceNumber { id, number }) = packet.twcc {
-            // Fails only for an id outside 1 to 14; no such id is negotiated.
+            // This fails only for an id outside 1 to 14; no such id is negotiated.
             let _ = header.set_extension(id, Bytes::copy_from_slice(&number.to_be_bytes()));
         }
         let packet = rtc::rtp::Packet { header, payload: Bytes::copy_from_slice(packet.payload) };
         if let Some(mut sender) = self.connection.rtp_sender(sender) {
-            // Fails only before DTLS is done; nothing is sent then.
+            // This fails only before DTLS has finished; nothing is sent then.
             let _ = sender.write_rtp(now, packet);
         }
     }
 
-    /// Hands an RTCP compound of a sender to the core; [`drain`](Self::drain) sends it.
+    /// Passes a compound RTCP packet of a sender to the core; [`drain`](Self::drain) sends it.
     pub(super) fn write_rtcp(
         &mut self,
         now: Instant,
@@ -237,13 +238,13 @@ impl Transport {
         }
     }
 
-    /// Moves datagrams from the core to the socket and flushes its batch. Learns the path and the session key on the
-    /// way.
+    /// Moves datagrams from the core to the socket and flushes its batch. Learns the path and the session key from
+    /// them.
     pub(super) fn drain(&mut self, udp: &mut UdpSender) -> Sent {
         let mut sent = Sent::Yes;
         while let Some(out) = self.connection.poll_write() {
             let (from, to) = (out.transport.local_addr, out.transport.peer_addr);
-            // SRTP and SRTCP (RFC 7983, 7) use the selected path; STUN checks others as well.
+            // SRTP and SRTCP (RFC 7983, 7) use the selected path; STUN checks use other paths too.
             if out.message.first().is_some_and(|first| (128..=191).contains(first)) {
                 self.path = Some((from, to));
             } else if Handshake::is_dtls(&out.message)
@@ -259,15 +260,15 @@ impl Transport {
         sent.and(udp.flush())
     }
 
-    /// Retransmits the DTLS flight that is due, if any.
+    /// Retransmits the last DTLS flight if that is due.
     pub(super) fn retransmit_handshake(&mut self, now: Instant, udp: &mut UdpSender) {
         for (from, to, datagram) in self.handshake.retransmit(now) {
             udp.queue(*from, *to, datagram);
         }
     }
 
-    /// Opens an SRTCP packet in place. None for all other datagrams, which [`receive`](Self::receive) takes; an empty
-    /// compound for a forged or replayed packet.
+    /// Decrypts an SRTCP packet in place. None for every other datagram, and before the key is known; such a datagram
+    /// belongs to [`receive`](Self::receive). An empty compound packet if the packet is forged or replayed.
     pub(super) fn open_rtcp<'d>(&mut self, from: SocketAddr, datagram: &'d mut BytesMut) -> Option<&'d [u8]> {
         let opener = self.opener.as_mut().filter(|_| is_rtcp(datagram))?;
         let opened = opener.open(datagram);
@@ -277,8 +278,8 @@ impl Transport {
         Some(opened.unwrap_or_default())
     }
 
-    /// Hands a datagram, received at the first address of `path` from the second, to the core, which has to be polled
-    /// then. False for a DTLS record that no student needs to send: the core does not see it.
+    /// Passes a datagram, received at the first address of `path` from the second, to the core, which must be polled
+    /// afterwards. Returns false for a DTLS datagram that no student needs to send, which the core does not get.
     pub(super) fn receive(
         &mut self,
         now: Instant,
@@ -297,19 +298,19 @@ impl Transport {
             self.handshake.on_receive(now, &datagram);
         }
         let opened = self.keys.opened();
-        // A datagram that the core can't read was forged or is not for us; the core's state has not changed.
+        // A datagram that the core can't read was forged or is not for us; the core's state is unchanged.
         let _ = self.connection.handle_read(TaggedBytesMut { now, transport, message: datagram });
         if self.keys.opened() > opened {
             self.opened_from = Some(peer_addr);
         }
         if self.opener.is_none() {
-            // Before the next packet: one that the core opened as well would count twice.
+            // This must precede the next packet, because a packet that the core decrypts as well would count twice.
             self.opener = self.keys.rtcp().and_then(Opener::new);
         }
         true
     }
 
-    /// The peer's address, if a packet from there was opened just now and media is sent there; at most once in
+    /// The peer's address, if a packet from there has just been decrypted and media is sent there; at most once in
     /// [`CONFIRM_EVERY`].
     pub(super) fn confirmed_address(&mut self, now: Instant) -> Option<SocketAddr> {
         let destination = self.path.map(|(_, to)| to);
@@ -321,29 +322,29 @@ impl Transport {
         is_due.then_some(from)
     }
 
-    /// When the core, or the retransmission of a DTLS flight, wants to be woken.
+    /// When the core's timers or the retransmission of a DTLS flight are due.
     pub(super) fn deadline(&mut self, now: Instant) -> Instant {
         let core = self.connection.poll_timeout().unwrap_or(now + Duration::from_secs(1));
         self.handshake.due().map_or(core, |due| due.min(core))
     }
 
-    /// Datagrams and SCTP packets of the peer that were not read.
+    /// The number of datagrams and SCTP packets of the peer that were not read.
     pub(super) fn refused(&self) -> u64 {
         self.refused_datagrams + self.keys.refused_sctp()
     }
 
-    /// How the peer broke the rules of SCTP, if it did.
+    /// The peer's last violation of SCTP, if there were too many.
     pub(super) fn violation(&self) -> Option<Violation> {
         self.keys.violation()
     }
 
-    /// Closes the connection, so that the student sees it end at once.
+    /// Closes the connection, so that the student notices at once.
     pub(super) fn close(mut self, udp: &mut UdpSender) {
         let _ = self.connection.close();
         self.drain(udp);
     }
 
-    /// As if the core had sent its first packet over this path.
+    /// Simulates that the core has sent its first packet over this path.
     #[cfg(test)]
     pub(super) fn seal_from_now_on(&mut self, from: SocketAddr, to: SocketAddr) {
         self.path = Some((from, to));

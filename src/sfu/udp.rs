@@ -1,10 +1,11 @@
-//! The one UDP socket of an SFU: batched receives, one GSO send per peer and frame.
+//! The single UDP socket of an SFU: batched receives, and one GSO send per peer and frame.
 //!
 //! # Fragmentation
 //!
-//! An RTP packet has up to 1,200 bytes before SRTP, so a path with a smaller MTU (a tunnel, a VPN) drops it if the IPv4
-//! header says DF. No ICE agent reports an MTU, and ICMP is often filtered. So media may be fragmented: by any router
-//! on an IPv4 path, as DF is clear; by our kernel on an IPv6 path, once the router has sent Packet Too Big (RFC 8201).
+//! An RTP packet has up to 1,200 bytes before SRTP, so a path with a smaller MTU (a tunnel, a VPN) drops it if DF is
+//! set in the IPv4 header. No ICE agent reports an MTU, and ICMP is often filtered. Media may therefore be fragmented:
+//! on an IPv4 path by any router, because DF is clear; on an IPv6 path by our kernel, after a router has sent Packet
+//! Too Big (RFC 8201).
 
 use std::collections::HashSet;
 use std::io::{self, IoSliceMut};
@@ -24,52 +25,52 @@ use crate::rtp::Delays;
 #[cfg(test)]
 mod tests;
 
-/// Bytes that the kernel may queue in each direction: a key frame of 100 kB for some forty students. The kernel gives
-/// less where `net.core.wmem_max` is less.
+/// The bytes that the kernel may queue in each direction: a key frame of 100 kB for some forty students. The kernel
+/// grants less if `net.core.wmem_max` is lower.
 const KERNEL_BUFFER: usize = 4 << 20;
 
-/// Segments of one GSO send: the kernel takes 64, and no more than 64 kB.
+/// The most segments of one GSO send: the kernel accepts 64, and at most 64 kB.
 const MAX_SEGMENTS: usize = 40;
 
-/// The largest datagram that GSO may build.
+/// The most bytes of one GSO send.
 const MAX_BATCH_BYTES: usize = 60_000;
 
-/// A socket that does nothing but fail for this long is gone.
+/// A socket on which every receive fails for this long is gone.
 const GONE_AFTER: Duration = Duration::from_secs(3);
 
-/// Destinations without GSO that are remembered. One that is forgotten costs a failed system call.
+/// The most destinations without GSO that are remembered. A forgotten one costs a failed system call.
 const MAX_WITHOUT_GSO: usize = 4096;
 
-/// The receiving side of a bound UDP socket.
+/// The receiving end of a bound UDP socket.
 pub(super) struct UdpReceiver {
     io: UdpSocket,
     state: Arc<UdpSocketState>,
     local: SocketAddr,
     receive: Box<[u8]>,
-    /// The `errno` of every receive until the socket is reopened.
+    /// The `errno` with which every receive fails until the socket is reopened.
     #[cfg(test)]
     pub(super) fails_with: Option<i32>,
 }
 
-/// A sending side of a UDP socket. Each thread has its own: sends don't wait for one another.
+/// A sending end of a UDP socket. Each thread has its own, so that sends do not wait for one another.
 pub(super) struct UdpSender {
     io: std::net::UdpSocket,
     state: Arc<UdpSocketState>,
     local: SocketAddr,
-    /// 1 where the kernel has no GSO.
+    /// 1 if the kernel does not support GSO.
     max_segments: usize,
     /// Destinations to which a GSO send failed: the interface has a smaller MTU than a segment, or no checksum offload.
     without_gso: HashSet<SocketAddr>,
     batch: Batch,
-    /// Packets and system calls that went out, and packets that the kernel refused.
+    /// The counts of packets, bytes, system calls and refused packets.
     pub(super) sent: SentCounts,
-    /// From the capture of a frame to here, for each of its packets.
+    /// The delay from the capture of a frame to the socket, for each of its packets.
     pub(super) delays: Delays,
-    /// The same of sound alone.
+    /// The same delay for audio alone.
     pub(super) sound_delays: Delays,
 }
 
-/// Counts of what went through a socket.
+/// Counts of the packets and system calls of a socket.
 #[derive(Debug, Default, Clone, Copy)]
 pub(super) struct SentCounts {
     pub(super) packets: u64,
@@ -78,25 +79,25 @@ pub(super) struct SentCounts {
     pub(super) refused: u64,
 }
 
-/// Datagrams of one size for one destination, the last of which may be shorter.
+/// Datagrams of one size for one destination; only the last one may be shorter.
 #[derive(Default)]
 struct Batch {
-    /// From where to where.
+    /// The source and the destination.
     path: Option<(SocketAddr, SocketAddr)>,
     segment: usize,
     count: usize,
-    /// Datagrams that one send takes.
+    /// The most datagrams of one send.
     most: usize,
     closed: bool,
     bytes: Vec<u8>,
 }
 
-/// What the kernel did with a send.
+/// The outcome of a send.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Sent {
-    /// It is on its way.
+    /// The kernel accepted the packets.
     Yes,
-    /// The kernel's queues are full, or the network refused it; some packets are lost.
+    /// The kernel's queues are full, or the kernel refused the packets; some of them are lost.
     Refused,
 }
 
@@ -108,8 +109,7 @@ impl Sent {
 }
 
 impl UdpReceiver {
-    /// Binds `address`; an unspecified one means all interfaces, IPv6 and IPv4. Must be called inside of a tokio
-    /// runtime.
+    /// Binds `address`; an unspecified one means all interfaces, IPv6 and IPv4. Must be called within a tokio runtime.
     pub(super) fn bind(address: SocketAddr) -> io::Result<Self> {
         if !address.ip().is_unspecified() {
             return Self::new(open(address, PortUse::Alone)?);
@@ -118,7 +118,7 @@ impl UdpReceiver {
         match open((Ipv6Addr::UNSPECIFIED, port).into(), PortUse::Alone) {
             Ok(socket) => Self::new(socket),
             Err(error) if error.kind() == io::ErrorKind::AddrInUse => Err(error),
-            // A kernel without IPv6.
+            // The kernel has no IPv6.
             Err(_) => Self::new(open((Ipv4Addr::UNSPECIFIED, port).into(), PortUse::Alone)?),
         }
     }
@@ -139,18 +139,18 @@ impl UdpReceiver {
         })
     }
 
-    /// Binds a new socket to the same address in place of this one. `sender` is a sending side of this one: all sending
-    /// sides must get a new one from [`UdpReceiver::sender`].
+    /// Binds a new socket to the same address in place of this one. `sender` is a sending end of this socket. All
+    /// sending ends must be replaced by new ones from [`UdpReceiver::sender`].
     pub(super) fn rebind(&mut self, sender: &UdpSender) -> io::Result<()> {
-        // The port is free only when the last sending side is gone, so both sockets share it until then. Either of
-        // these calls may fail, as something is wrong with the socket; one is enough.
+        // The port is free only after the last sending end has been dropped, so both sockets share it until then.
+        // Either of these calls may fail, because the socket is broken; one success is enough.
         let _ = SockRef::from(&self.io).set_reuse_address(true);
         let _ = SockRef::from(&sender.io).set_reuse_address(true);
         *self = Self::new(open(self.local, PortUse::Shared)?)?;
         Ok(())
     }
 
-    /// A sending side of the same socket.
+    /// A sending end of the same socket.
     pub(super) fn sender(&self) -> io::Result<UdpSender> {
         Ok(UdpSender {
             io: SockRef::from(&self.io).try_clone()?.into(),
@@ -175,8 +175,8 @@ impl UdpReceiver {
         self.io.readable().await
     }
 
-    /// Receives what is there, up to one batch, and hands each datagram over as (local address, source, bytes). Gives
-    /// false when nothing was there. An IPv4 address is an IPv4 address here, whatever the socket calls it.
+    /// Receives the available datagrams, up to one batch, and passes each one to `each` as (local address, source,
+    /// bytes). Returns false if no datagram was available. IPv4-mapped addresses are converted to IPv4.
     pub(super) fn receive(&mut self, mut each: impl FnMut(SocketAddr, SocketAddr, &[u8])) -> io::Result<bool> {
         #[cfg(test)]
         if let Some(errno) = self.fails_with.filter(|errno| *errno != 0) {
@@ -184,7 +184,7 @@ impl UdpReceiver {
         }
         let Self { io, state, local, receive, .. } = self;
         let size = receive.len() / BATCH_SIZE;
-        // Nothing is prepared where nothing is there.
+        // The buffers are prepared only if a datagram is available.
         let received = io.try_io(Interest::READABLE, || {
             let mut metas = [RecvMeta::default(); BATCH_SIZE];
             let mut slices: Vec<IoSliceMut<'_>> = receive.chunks_exact_mut(size).map(IoSliceMut::new).collect();
@@ -210,21 +210,21 @@ impl UdpReceiver {
     }
 }
 
-/// Errors of receiving since the last success.
+/// The receive errors since the last success.
 #[derive(Debug, Default)]
 pub(super) struct ReceiveErrors {
     since: Option<Instant>,
 }
 
 impl ReceiveErrors {
-    /// A receive went well, also one that found nothing.
+    /// Records a successful receive, including one that found no datagram.
     pub(super) fn on_success(&mut self) {
         self.since = None;
     }
 
-    /// Whether the socket is gone, after this error. Most errors are of another kind: ICMP answers to earlier sends,
-    /// which the kernel reports here (ECONNREFUSED, EHOSTUNREACH, ENETUNREACH, EPERM, ...), an interface that is down,
-    /// or memory that is short for a moment.
+    /// Whether the socket is gone after this error. Most errors do not mean that: ICMP messages in response to earlier
+    /// sends, which the kernel reports here (ECONNREFUSED, EHOSTUNREACH, ENETUNREACH, EPERM, ...), an interface that is
+    /// down, or a temporary lack of memory.
     pub(super) fn is_gone(&mut self, now: Instant, error: &io::Error) -> bool {
         let since = *self.since.get_or_insert(now);
         matches!(error.raw_os_error(), Some(libc::EBADF | libc::ENOTSOCK))
@@ -232,11 +232,11 @@ impl ReceiveErrors {
     }
 }
 
-/// Whether another socket may have the port as well.
+/// Whether another socket may bind the same port.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum PortUse {
     Alone,
-    /// With a socket that allows it, too (`SO_REUSEADDR`).
+    /// The port may be shared with another socket that allows it (`SO_REUSEADDR`).
     Shared,
 }
 
@@ -244,22 +244,23 @@ fn open(address: SocketAddr, port_use: PortUse) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
     socket.set_nonblocking(true)?;
     if address.is_ipv6() {
-        // The unspecified address stands for those of IPv4, too.
+        // The unspecified address includes IPv4.
         socket.set_only_v6(!address.ip().is_unspecified())?;
     }
     socket.set_reuse_address(port_use == PortUse::Shared)?;
     socket.bind(&address.into())?;
-    // Only until it is bound: a second teacher must not get the port.
+    // Sharing is allowed only while binding: a second teacher must not get the port.
     socket.set_reuse_address(false)?;
-    // Best effort: what the kernel grants is what there is.
+    // Best effort: the kernel may grant smaller buffers.
     let _ = socket.set_send_buffer_size(KERNEL_BUFFER);
     let _ = socket.set_recv_buffer_size(KERNEL_BUFFER);
     Ok(socket)
 }
 
-/// Undoes what `quinn-udp` sets for QUIC, which must not be fragmented.
+/// Undoes the settings that `quinn-udp` makes for QUIC, whose datagrams must not be fragmented.
 fn allow_fragmentation(socket: &Socket) -> io::Result<()> {
-    // OMIT: no DF, the MTU of the interface, and ICMP messages, which anybody can forge, change nothing. So GSO works.
+    // OMIT clears DF and uses the MTU of the interface; ICMP messages, which anybody can forge, have no effect, so GSO
+    // works.
     set_ip_mtu_discover(socket, Ipv4PathMtuDiscovery::OMIT)?;
     if socket.local_addr()?.is_ipv6() {
         set_ipv6_mtu_discover(socket, Ipv6PathMtuDiscovery::WANT)?;
@@ -268,22 +269,22 @@ fn allow_fragmentation(socket: &Socket) -> io::Result<()> {
     Ok(())
 }
 
-/// An IPv4-mapped address as what it stands for (RFC 4291, 2.5.5.2).
+/// Converts an IPv4-mapped IPv6 address to IPv4 (RFC 4291, 2.5.5.2).
 fn canonical(address: SocketAddr) -> SocketAddr {
     match address.ip().to_canonical() {
         ip @ IpAddr::V4(_) => SocketAddr::new(ip, address.port()),
-        // With its scope, without which nothing can be sent to a link-local address.
+        // Keep the scope, without which nothing can be sent to a link-local address.
         IpAddr::V6(_) => address,
     }
 }
 
 impl UdpSender {
-    /// Adds a datagram to the batch, sending what can't be batched with it.
+    /// Adds a datagram to the batch. Sends the batch first if the datagram does not fit.
     pub(super) fn queue(&mut self, from: SocketAddr, to: SocketAddr, datagram: &[u8]) -> Sent {
         self.queue_with(from, to, datagram.len(), |batch| batch.extend_from_slice(datagram))
     }
 
-    /// The same for a datagram of `len` bytes that `write` adds to the end of the batch.
+    /// The same for a datagram of `len` bytes that `write` appends to the batch.
     pub(super) fn queue_with(
         &mut self,
         from: SocketAddr,
@@ -315,13 +316,13 @@ impl UdpSender {
         sent
     }
 
-    /// Forgets the batch, which may be half written.
+    /// Discards the batch, which may be half written.
     pub(super) fn discard(&mut self) {
         self.batch = Batch { bytes: std::mem::take(&mut self.batch.bytes), ..Batch::default() };
         self.batch.bytes.clear();
     }
 
-    /// Sends by the socket of `other` from now on. The counts go on.
+    /// Replaces the socket by that of `other`. The counts are kept.
     pub(super) fn move_to(&mut self, other: Self) {
         self.discard();
         (self.io, self.state, self.local) = (other.io, other.state, other.local);
@@ -347,7 +348,7 @@ impl UdpSender {
         sent
     }
 
-    /// Sends what the kernel did not take as one GSO send.
+    /// Sends the datagrams of a batch one by one, after the kernel has refused them as one GSO send.
     fn send_one_by_one(&mut self, path: (SocketAddr, SocketAddr), bytes: &[u8], segment: usize) -> Sent {
         if self.without_gso.len() == MAX_WITHOUT_GSO {
             self.without_gso.clear();
@@ -373,7 +374,7 @@ impl UdpSender {
         let src_ip = Some(from.ip()).filter(|ip| !ip.is_unspecified() && self.local.ip().is_unspecified());
         let transmit = Transmit { destination: to, ecn: None, contents, segment_size, src_ip };
         self.sent.calls += 1;
-        // Nobody waits for the socket to become writable, so tokio's idea of that is not asked.
+        // Nobody waits for the socket to become writable, so tokio's readiness is not consulted.
         self.state.try_send(UdpSockRef::from(&self.io), &transmit)?;
         self.sent.packets += count as u64;
         self.sent.bytes += contents.len() as u64;
@@ -381,7 +382,7 @@ impl UdpSender {
     }
 }
 
-/// Whether the same datagrams may go without GSO: a segment is larger than the MTU of the interface (EINVAL, since
+/// Whether the same datagrams may be sent without GSO: a segment is larger than the MTU of the interface (EINVAL, since
 /// Linux 6.14 EMSGSIZE), or the interface has no checksum offload (EIO).
 fn is_about_gso(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::EINVAL | libc::EMSGSIZE | libc::EIO))

@@ -1,22 +1,22 @@
-//! No peer may harm the others: what panics is caught, and what keeps the thread busy for too long is found.
+//! Protects peers from one another: catches panics, and detects work that keeps the thread busy for too long.
 //!
-//! Only CPU time of the thread counts, because a busy or suspended machine is no student's fault. Reading it costs a
-//! system call, so that it is read at most once in [`FRESH`], and again only after work that took long by the wall
-//! clock.
+//! Only the thread's CPU time counts, because a busy or suspended machine is no student's fault. Reading it costs a
+//! system call, so it is read at most once in [`FRESH`], and again only after work that took long by the wall clock.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
 use rustix::time::{ClockId, clock_gettime};
 
-/// The longest time that one call of a peer may take. A usual one takes 20 us, an offer 2 ms.
+/// The most CPU time that one call of a peer may take. A usual call takes 20 us, an offer 2 ms.
 pub(super) const MAX_CPU_TIME: Duration = Duration::from_millis(50);
 
-/// A reading of the CPU time is used for so long. What has passed since counts as used before the work, so that work is
-/// never taken for longer than it was.
+/// The time for which a reading of the CPU time is reused. The time since the reading is subtracted from the CPU time
+/// of the work, so that the work is never taken to be longer than it was.
 const FRESH: Duration = Duration::from_millis(2);
 
-/// What `work` gives; None if it panics. What it leaves half done must not be used any more.
+/// Returns the result of `work`, or None if it panics. State that the panic left half modified must not be used any
+/// more.
 pub(super) fn caught<T>(work: impl FnOnce() -> T) -> Option<T> {
     catch_unwind(AssertUnwindSafe(work)).ok()
 }
@@ -29,7 +29,7 @@ pub(super) struct Watchdog {
 }
 
 impl Watchdog {
-    /// Does some work. Returns its CPU time as well if that was more than [`MAX_CPU_TIME`].
+    /// Runs some work. Also returns its CPU time if that exceeds [`MAX_CPU_TIME`].
     pub(super) fn watch<T>(&mut self, work: impl FnOnce() -> T) -> (T, Option<Duration>) {
         let began = Instant::now();
         let fresh = self.reading.filter(|(at, _)| began.saturating_duration_since(*at) <= FRESH);
@@ -43,8 +43,8 @@ impl Watchdog {
     }
 }
 
-/// The least CPU time that the work took, if that was too long. The thread `used` so much since a reading that was
-/// taken `earlier` than the work began.
+/// The lower bound of the work's CPU time, if it is too long. The thread has `used` this much CPU time since a reading
+/// that preceded the work by `earlier`.
 fn too_long(used: Duration, earlier: Duration) -> Option<Duration> {
     Some(used.saturating_sub(earlier)).filter(|least| *least > MAX_CPU_TIME)
 }
@@ -69,7 +69,7 @@ mod tests {
     }
 
     #[test]
-    fn work_that_keeps_the_cpu_busy_is_found() {
+    fn work_that_keeps_the_cpu_busy_is_detected() {
         let mut watchdog = Watchdog::default();
         let (worked, long) = watchdog.watch(|| {
             let start = cpu_time();
@@ -80,9 +80,9 @@ mod tests {
         assert!(long.is_some_and(|long| long > MAX_CPU_TIME));
     }
 
-    /// As if the process was suspended, or another one had the CPU.
+    /// Simulates that the process was suspended, or that another one had the CPU.
     #[test]
-    fn work_that_only_waits_is_not_found() {
+    fn work_that_only_waits_is_not_detected() {
         let (release, wait) = std::sync::mpsc::channel::<()>();
         let mut watchdog = Watchdog::default();
         let began = Instant::now();

@@ -1,7 +1,7 @@
-//! A worker: some of the peers, and the sending to them. An SFU has one worker per thread.
+//! A worker: serves some of the peers and sends to them. An SFU has one worker per thread.
 //!
-//! A worker is given [`WorkerCommand`]s and time. It sends through its own [`UdpSender`] and tells the router by
-//! [`WorkerReport`]s what concerns the whole SFU. A peer that panics is removed; the others are not affected.
+//! A worker is driven by [`WorkerCommand`]s and by time. It sends through its own [`UdpSender`], and reports to the
+//! router by [`WorkerReport`]s what concerns the whole SFU. A peer that panics is removed; the others are not affected.
 
 use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
@@ -29,58 +29,59 @@ use crate::token_bucket::TokenBucket;
 mod departures;
 mod schedule;
 
-/// The teacher is told of a suspension of this process that lasted so long.
+/// The teacher is told of a suspension of this process that lasted at least this long.
 const NOTABLE_PAUSE: Duration = Duration::from_secs(1);
 
-/// Notices of expelled students: many attackers do not fill the teacher's terminal.
+/// Limits the notices about expelled students, so that many attackers do not flood the teacher's terminal.
 const NOTICES_PER_SECOND: u32 = 1;
 const NOTICE_BURST: u32 = 5;
 
-/// What a worker is to do.
+/// A command to a worker.
 pub(super) enum WorkerCommand {
-    /// Send a frame to everybody; with the number of key frames of its encoding up to this frame.
+    /// Send a frame to all peers; `keys` is the number of key frames of its encoding up to this frame.
     Frame { frame: Frame, keys: u64 },
-    /// The source of a track lost a frame: only a key frame goes on.
+    /// The source of a track lost a frame: the track can continue only with a key frame.
     Gap(Track),
-    /// A new peer.
+    /// Add a peer.
     Add(PeerId, Box<Peer>),
-    /// A peer's datagram: our address that it was sent to, and its source.
+    /// Handle a peer's datagram: `at` is our address to which it was sent, `from` its source.
     Datagram { id: PeerId, at: SocketAddr, from: SocketAddr, bytes: BytesMut },
-    /// The encodings that can be had from now on.
+    /// Update the available encodings.
     Encodings(Arc<[Encoding]>),
-    /// A remote candidate of a peer.
+    /// Add a remote candidate to a peer.
     Candidate { id: PeerId, candidate: RTCIceCandidateInit },
-    /// Close a peer's connection. The router has removed the peer already.
+    /// Close a peer's connection. The router has already removed the peer.
     Remove { id: PeerId },
     /// Send a message to one student.
     Tell { id: PeerId, text: Arc<str> },
     /// Send a message to all students.
     TellAll { text: Arc<str> },
-    /// The socket was reopened: send through this one.
+    /// The socket was reopened: send through this sender.
     MoveTo(Box<UdpSender>),
-    /// Give the counters.
+    /// Call this function with the counters.
     Stats(Box<dyn FnOnce(WorkerStats) + Send>),
     /// Close all connections.
     Close,
-    /// Makes a peer's next poll panic.
+    /// Make a peer's next poll panic.
     #[cfg(test)]
     Panic { id: PeerId },
 }
 
-/// What the router must know.
+/// A report to the router.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum WorkerReport {
-    /// A peer has departed by itself. The router has to announce why.
+    /// A peer has departed without a command of the router, which has to announce the reason.
     Departed { id: PeerId, why: Departure },
-    /// A peer's connection has opened a packet from this address, to which its media is sent.
+    /// A peer's connection has decrypted a packet from this address, to which its media is sent.
     Confirmed { id: PeerId, from: SocketAddr },
-    /// A peer can't go on without a key frame after the `seen` ones that this worker was given so far.
+    /// A peer needs a key frame to continue. `seen` is the number of key frames of the encoding that this worker has
+    /// been told of so far.
     KeyFrameNeeded { encoding: Encoding, seen: u64 },
-    /// How many peers of this worker need an encoding.
+    /// The number of this worker's peers that need an encoding.
     Active { worker: usize, encoding: Encoding, students: usize },
 }
 
-/// What a worker lends to its peers.
+/// The resources that a worker lends to its peers.
 struct Media {
     rings: Rings,
     udp: UdpSender,
@@ -102,38 +103,38 @@ pub(super) struct Worker {
     media: Media,
     events: EventQueue,
     reports: mpsc::UnboundedSender<WorkerReport>,
-    /// Departures that wait for events to leave.
+    /// Departures that wait until the pending events have been sent.
     departures: Vec<WorkerReport>,
     watchdog: Watchdog,
-    /// Limits the notices of expelled students.
+    /// Limits the notices about expelled students.
     notices: TokenBucket,
-    /// Key frames so far, including those that did not fit the queue to this worker.
+    /// The number of key frames so far, including those that did not fit into the queue to this worker.
     keys: PerEncoding<u64>,
     /// Measures the bit rate of each encoding.
     traffic: RateMeter,
     rates: PerCodec<Rates>,
-    /// Trouble that many peers have in the same instant.
+    /// Trouble that many peers have at the same time.
     common: CommonTrouble,
-    /// Notices when this process was suspended.
+    /// Notices suspensions of this process.
     pulse: SuspensionDetector,
-    /// When all peers were adapted last.
+    /// The last time that all peers were adapted.
     adapted: Instant,
-    /// How many peers need an encoding, as was reported last.
+    /// The number of peers that need an encoding, as last reported.
     active: PerEncoding<usize>,
-    /// Peers by index, in one piece of memory: each frame goes through all of them. A free index is used again.
+    /// Peers by index, contiguous in memory because each frame is sent to all of them. A free index is reused.
     peers: Vec<Option<Peer>>,
-    /// By index, when a peer wants to be woken.
+    /// The deadlines of the peers' timers, by index.
     deadlines: Vec<Option<Instant>>,
     by_id: HashMap<PeerId, usize>,
     /// Ids by index.
     ids: Vec<PeerId>,
-    /// Peers to send the newest frame of video to, in this order.
+    /// Peers that are due the newest video frame, in this order.
     newest: VecDeque<usize>,
     /// Peers that are behind, in the order of their turns.
     behind: VecDeque<usize>,
     /// Peers with messages to send.
     with_messages: VecDeque<usize>,
-    /// Which peer gets a frame of video first: the next one with each frame.
+    /// The peer that gets a video frame first; it changes with each frame.
     first_served: usize,
     dropped_by_departed: u64,
     totals_of_departed: PeerTotals,
@@ -216,11 +217,11 @@ impl Worker {
         self.pass_on_requests();
     }
 
-    /// Lets the cores do what their timers ask for, and sends the events that found no room.
+    /// Runs the due timers of the cores, and sends the events that found no room before.
     pub(super) fn tick(&mut self) {
         self.events.flush();
         self.report_departures();
-        // Before any timer is looked at.
+        // This must precede all timers.
         self.notice_suspension();
         let now = Instant::now();
         for index in 0..self.deadlines.len() {
@@ -232,7 +233,7 @@ impl Worker {
         self.pass_on_requests();
     }
 
-    /// Notices that this process was suspended since it was last asked.
+    /// Notices a suspension of this process since the last call.
     pub(super) fn notice_suspension(&mut self) {
         if let Some(pause) = self.pulse.beat() {
             self.on_suspension(pause);
@@ -250,7 +251,7 @@ impl Worker {
         self.peers[index] = Some(peer);
         self.ids[index] = id;
         self.by_id.insert(id, index);
-        // An encoder that has to start does so while the peer connects.
+        // An encoder that must start does so while the peer connects.
         self.report_active_encodings();
         index
     }
@@ -266,7 +267,7 @@ impl Worker {
             self.report(WorkerReport::Confirmed { id, from });
         }
         match received {
-            // The core has nothing to do with feedback that the SFU has opened, so it is not polled.
+            // The core is not polled, because it has not seen the feedback that the SFU has decrypted.
             Received::Feedback(outcome) => {
                 if outcome.restarts || !outcome.retransmissions.is_empty() {
                     self.send_all(now, index, &outcome.retransmissions);
@@ -288,14 +289,14 @@ impl Worker {
         }
     }
 
-    /// Polls a peer after its core was given something, and acts on what the core says.
+    /// Polls a peer after its core was given input, and handles the result.
     fn poll(&mut self, now: Instant, index: usize) {
         self.media.shared_rtx.have_left(self.media.udp.sent.packets);
         let poll = |peer: &mut Peer, cx: &mut SendContext<'_>| (peer.poll(cx), peer.user.clone());
         let Some((polled, user)) = self.with_peer(now, index, poll) else { return };
         self.send_all(now, index, &polled.feedback.retransmissions);
         if self.peers[index].is_none() {
-            // Its departure was reported: nothing may follow that.
+            // Its departure has been reported; nothing may follow that.
             return;
         }
         if polled.connected {
@@ -322,7 +323,7 @@ impl Worker {
         }
     }
 
-    /// Sends all that is due to a peer.
+    /// Sends everything that is due to a peer.
     fn send_all(&mut self, now: Instant, index: usize, retransmissions: &[RetransmissionRequest]) {
         let send = |peer: &mut Peer, cx: &mut SendContext<'_>| {
             peer.send_all(cx, retransmissions);
@@ -334,7 +335,7 @@ impl Worker {
         }
     }
 
-    /// Does some work with a peer. None if there is no such peer, or if it was removed because it panicked or took too
+    /// Runs some work with a peer. None if there is no such peer, or if it was removed because it panicked or took too
     /// long.
     fn with_peer<T>(
         &mut self,
@@ -356,7 +357,7 @@ impl Worker {
         done
     }
 
-    /// This process was suspended: nothing was sent or read, which says nothing about any peer.
+    /// Handles a suspension of this process: nothing was sent or read, which says nothing about any peer.
     fn on_suspension(&mut self, Suspension { to, lasted, .. }: Suspension) {
         self.traffic.on_suspension();
         for (peer, deadline) in self.peers.iter_mut().zip(&mut self.deadlines) {
@@ -365,7 +366,7 @@ impl Worker {
                 *deadline = Some(peer.deadline);
             }
         }
-        // Each worker notices; one of them says so.
+        // Each worker notices the suspension; only one reports it.
         if self.number == 0 && lasted >= NOTABLE_PAUSE {
             let seconds = lasted.as_secs_f32();
             let notice = format!("this computer was suspended for {seconds:.1} s; the lecture continues");
@@ -386,19 +387,19 @@ impl Worker {
         }
     }
 
-    /// Passes on what peers need of the encoders.
+    /// Passes the peers' requests to the encoders on to the router.
     fn pass_on_requests(&mut self) {
         if std::mem::take(&mut self.media.requests.encodings_changed) {
             self.report_active_encodings();
         }
         for encoding in self.media.requests.key_frames.drain(..) {
             let report = WorkerReport::KeyFrameNeeded { encoding, seen: self.keys[encoding] };
-            // Unbounded: there are no more of them than peers come and go, and frames are refused.
+            // The channel is unbounded, but a peer makes few requests: when it joins, changes its tier or loses frames.
             let _ = self.reports.send(report);
         }
     }
 
-    /// Reports how many peers need an encoding, if that has changed.
+    /// Reports the number of peers that need each encoding, where it has changed.
     fn report_active_encodings(&mut self) {
         let mut active = PerEncoding::<usize>::default();
         for encoding in self.peers.iter().flatten().flat_map(|peer| peer.senders.active()) {

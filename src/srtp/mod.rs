@@ -1,4 +1,4 @@
-//! SRTP for one peer: where the session keys come from, sealing what is sent, opening what comes back.
+//! SRTP for one peer: captures the session keys, encrypts outgoing RTP, and decrypts incoming RTCP.
 
 mod open;
 mod provider;

@@ -1,25 +1,26 @@
-//! Opens a peer's feedback: SRTCP (RFC 3711) with AES-128-GCM (RFC 7714, 9).
+//! Decrypts a peer's feedback: SRTCP (RFC 3711) with AES-128-GCM (RFC 7714, 9).
 //!
-//! A thousand students send ten to twenty feedback packets a second each. The core spends much more CPU on one than
-//! opening it takes. The core opens the first, which reveals the key ([`super::provider`]), and gets none from then on.
+//! A thousand students send ten to twenty feedback packets a second each. The core spends much more CPU time on a
+//! packet than decrypting it takes. The core decrypts the first packet, which reveals the key ([`super::provider`]),
+//! and gets none afterwards.
 //!
 //! # The invariant
 //!
-//! **A packet counts once**, whoever opened it, and only after its tag was right: the window begins with the packet
-//! that the core has opened, and an index is noted when the tag was checked.
+//! **A packet counts once**, whichever side decrypts it, and only if its tag is right: the window starts with the
+//! packet that the core has decrypted, and an index is recorded only after the tag has been checked.
 
 use ring::aead::{AES_128_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 
 use super::session::{ENCRYPTED, RTCP_HEADER, RTCP_TRAILER, RtcpKey, TAG_BYTES, nonce};
 
-/// SSRCs that one peer may send feedback with: browsers have one for each track. Further ones are refused, because to
-/// forget an SSRC would let its packets count again.
+/// The most SSRCs that one peer may use for feedback: browsers use one for each track. Further SSRCs are refused,
+/// because forgetting an SSRC would let its packets count again.
 const MAX_SENDERS: usize = 16;
 
-/// Packets that may overtake one another (RFC 3711, 3.3.2: 64 at least).
+/// The size of the replay window (RFC 3711, 3.3.2: at least 64).
 const WINDOW: u32 = u64::BITS;
 
-/// Opens the SRTCP of one peer.
+/// Decrypts the SRTCP of one peer.
 pub(crate) struct Opener {
     key: LessSafeKey,
     salt: [u8; 12],
@@ -27,14 +28,15 @@ pub(crate) struct Opener {
 }
 
 impl Opener {
-    /// None if `ring` refuses the key. It does not say when it would.
+    /// None if `ring` refuses the key; its documentation does not say when.
     pub(crate) fn new(RtcpKey { session, ssrc, index }: &RtcpKey) -> Option<Self> {
         let key = LessSafeKey::new(UnboundKey::new(&AES_128_GCM, &session.key).ok()?);
         Some(Self { key, salt: session.salt, senders: vec![Window::new(*ssrc, *index)] })
     }
 
-    /// Opens a datagram in place, and gives the compound packet in it (RFC 3550, 6.1). None if the datagram is too
-    /// short, a replay, too old, or not sealed with the peer's key; nothing but its bytes has changed then.
+    /// Decrypts a datagram in place, and returns the compound packet in it (RFC 3550, 6.1). None if the datagram is too
+    /// short, a replay, too old, of one SSRC too many, or not encrypted with the peer's key; then only its bytes may
+    /// have changed.
     pub(crate) fn open<'a>(&mut self, datagram: &'a mut [u8]) -> Option<&'a [u8]> {
         let (packet, trailer) = datagram.split_last_chunk_mut::<RTCP_TRAILER>()?;
         let word = u32::from_be_bytes(*trailer);
@@ -65,18 +67,18 @@ impl Opener {
     }
 }
 
-/// The replay window of one SSRC (RFC 3711, 3.3.2). An index has 31 bits and must not wrap under one key (9.2), so
-/// after the last one nothing is new.
+/// The replay window of one SSRC (RFC 3711, 3.3.2). An index has 31 bits and must not wrap under one key (RFC 7714,
+/// 9.2), so no index is new after the last one.
 #[derive(Debug)]
 struct Window {
     ssrc: u32,
     highest: u32,
-    /// Bit n: the packet n before the highest came.
+    /// Bit n: the packet with the index `highest - n` has arrived.
     came: u64,
 }
 
 impl Window {
-    /// A window in which this packet came and no other.
+    /// A window in which only this packet has arrived.
     fn new(ssrc: u32, index: u32) -> Self {
         Self { ssrc, highest: index, came: 1 }
     }
@@ -116,13 +118,13 @@ mod tests {
         digits.chunks(2).map(|pair| pair[0] << 4 | pair[1]).collect()
     }
 
-    /// The packet of RFC 7714, 17, and the same sealed.
+    /// The packet of RFC 7714, 17, and the same packet encrypted.
     const PLAIN: &str = "81c8000d 4d617273 4e545031 4e545032 52545020 0000042a 0000e930 4c756e61 \
         deadbeef deadbeef deadbeef deadbeef deadbeef";
     const SEALED: &str = "81c8000d 4d617273 63e94885 dcdab67c a727d766 2f6b7e99 7ff5c0f7 6c06f32d c676a5f1 730d6fda \
         4ce09b46 86303ded 0bb9275b c84aa458 96cf4d2f c5abf872 45d9eade 800005d4";
 
-    /// The key of RFC 7714, 17. The packet that revealed it was one of another SSRC.
+    /// The key of RFC 7714, 17. The packet that revealed it had another SSRC.
     fn of_the_rfc() -> Opener {
         let key = bytes("000102030405060708090a0b0c0d0e0f").try_into().unwrap();
         let salt = bytes("517569642070726f2071756f").try_into().unwrap();
@@ -130,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn the_test_vectors_of_the_rfc() {
+    fn the_test_vectors_of_the_rfc_are_decrypted() {
         let salt = bytes("517569642070726f2071756f").try_into().unwrap();
         assert_eq!(nonce(salt, 0x4d61_7273, 0x5d4).to_vec(), bytes("517524055203726f207170bb"));
         assert_eq!(rtcp_index(&bytes("81c8000d 4d617273 800005d4")), Some((0x4d61_7273, 0x5d4)));
@@ -140,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cut_or_changed_packet_is_refused_and_uses_up_no_index() {
+    fn a_truncated_or_modified_packet_is_refused_and_uses_up_no_index() {
         let (mut opener, good) = (of_the_rfc(), bytes(SEALED));
         for length in 0..good.len() {
             assert_eq!(opener.open(&mut good[..length].to_vec()), None, "{length}");
@@ -156,7 +158,7 @@ mod tests {
         assert!(opener.open(&mut good.clone()).is_some(), "the forged ones did not use up its number");
     }
 
-    /// A peer's side of the library, the SFU's side, and the keys that are seen there.
+    /// The peer's SRTP context, the SFU's context, and the keys captured from the latter.
     fn library() -> (Context, Context, SessionKeys) {
         let (provider, keys) = capturing(default_provider().unwrap());
         let profile = ProtectionProfile::AeadAes128Gcm;
@@ -172,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_authentic_packet_reveals_the_key_and_we_go_on_from_there() {
+    fn the_first_authentic_packet_reveals_the_key_for_all_later_ones() {
         let (mut student, mut core, keys) = library();
         let packet = student.encrypt_rtp(&[&[0x80, 96, 0, 1][..], &[0; 8], b"media"].concat()).unwrap();
         core.decrypt_rtp(&packet).unwrap();
@@ -193,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn a_packet_out_of_order_counts_once_and_one_that_is_too_old_never() {
+    fn an_out_of_order_packet_counts_once_and_an_old_one_never() {
         let (mut student, mut core, keys) = library();
         let mut next = || student.encrypt_rtcp(&report(7, 1)).unwrap().to_vec();
         core.decrypt_rtcp(&next()).unwrap();
@@ -208,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn an_index_does_not_begin_anew() {
+    fn an_index_does_not_wrap() {
         let mut window = Window::new(7, 0);
         let last = !ENCRYPTED;
         assert!(!window.is_new(0) && window.is_new(last));
@@ -218,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn a_peer_has_no_more_ssrcs_than_we_remember() {
+    fn the_number_of_ssrcs_of_a_peer_is_bounded() {
         let (mut student, mut core, keys) = library();
         core.decrypt_rtcp(&student.encrypt_rtcp(&report(0, 1)).unwrap()).unwrap();
         let mut opener = Opener::new(keys.rtcp().unwrap()).unwrap();
@@ -237,7 +239,7 @@ mod tests {
             let mut datagram = vec![0; dice.random_range(0..200)];
             dice.fill(&mut datagram[..]);
             let length = datagram.len();
-            // Half of them look right from outside.
+            // Half of them have the form of SRTCP.
             if length > 8 && dice.random() {
                 datagram[..2].copy_from_slice(&[0x81, 201]);
                 datagram[length - 4] |= 0x80;

@@ -1,13 +1,13 @@
-//! How the SFU gets a peer's SRTP session keys, and sees its SCTP packets: the core's crypto provider is ours.
+//! Captures a peer's SRTP session keys and inspects its SCTP packets, by a crypto provider of our own for the core.
 //!
-//! The core does not expose its keys, but it takes its cryptography from a provider. Ours does what the default one
-//! does, and remembers the key of each AES-128-GCM cipher. When such a cipher seals an RTP packet, its key is the
-//! session key for RTP, and the nonce tells the salt (RFC 7714, 8.1). When one opens an RTCP packet, its key is that of
-//! the peer's RTCP (RFC 7714, 9.1).
+//! The core does not expose its keys, but it takes its cryptography from a provider. Ours delegates to the default one,
+//! and remembers the key of each AES-128-GCM cipher. When such a cipher encrypts an RTP packet, its key is the session
+//! key for RTP, and the salt follows from the nonce (RFC 7714, 8.1). When one decrypts an RTCP packet, its key is the
+//! session key of the peer's RTCP (RFC 7714, 9.1).
 //!
-//! DTLS records pass here, too. [`sctp`](crate::dtls::sctp) checks what is in them before the core reads it; a record
-//! that is refused counts as one that did not authenticate. Other ciphers are not offered, because their packets would
-//! not be checked.
+//! DTLS records pass through the provider too. [`sctp`](crate::dtls::sctp) checks their contents before the core reads
+//! them; a rejected record is treated like one that fails authentication. Other ciphers are not offered, because their
+//! packets would not be checked.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -23,7 +23,7 @@ use super::session::{RtcpKey, SessionKey, nonce, rtcp_index, rtp_salt};
 use crate::dtls::records::{self, Sealed};
 use crate::dtls::sctp::{Association, Violation};
 
-/// The session keys of one connection, each once the core has used it.
+/// The session keys of one connection, each available after the core has used it.
 #[derive(Clone, Default)]
 pub(crate) struct SessionKeys(Arc<Keys>);
 
@@ -32,43 +32,43 @@ struct Keys {
     rtp: OnceLock<SessionKey>,
     rtcp: OnceLock<RtcpKey>,
     opened: AtomicU64,
-    /// Never contended: one thread has the connection.
+    /// Never contended, because one thread owns the connection.
     association: Mutex<Association>,
 }
 
 impl SessionKeys {
-    /// How many packets and records the core has opened so far. All of them were authentic.
+    /// The number of packets and records that the core has decrypted so far, all of them authentic.
     pub(crate) fn opened(&self) -> u64 {
         self.0.opened.load(Ordering::Relaxed)
     }
 
-    /// The key with which the core has sealed an RTP packet.
+    /// The key with which the core encrypts RTP, after its first packet.
     pub(crate) fn rtp(&self) -> Option<&SessionKey> {
         self.0.rtp.get()
     }
 
-    /// The key with which the core has opened an RTCP packet, the first authentic one.
+    /// The key with which the core decrypts RTCP, after the first authentic packet.
     pub(crate) fn rtcp(&self) -> Option<&RtcpKey> {
         self.0.rtcp.get()
     }
 
-    /// How the peer broke the rules of SCTP, if it did so too often.
+    /// The peer's last violation of SCTP, if there were too many.
     pub(crate) fn violation(&self) -> Option<Violation> {
         self.association().violation()
     }
 
-    /// SCTP packets of the peer that the core did not read.
+    /// The number of SCTP packets of the peer that the core did not get.
     pub(crate) fn refused_sctp(&self) -> u64 {
         self.association().refused()
     }
 
     fn association(&self) -> MutexGuard<'_, Association> {
-        // A panic here ends this peer, so nobody sees what it left.
+        // A panic here ends this peer, so its state is not used afterwards.
         self.0.association.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// A provider for one connection that does what `inner` does, and the session keys that it sees.
+/// A provider for one connection that delegates to `inner`, and the session keys that it captures.
 pub(crate) fn capturing(inner: Arc<dyn RTCCryptoProvider>) -> (Arc<dyn RTCCryptoProvider>, SessionKeys) {
     let keys = SessionKeys::default();
     (Arc::new(CapturingProvider { inner, keys: keys.clone() }), keys)

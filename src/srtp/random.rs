@@ -1,4 +1,4 @@
-//! Ten thousand random steps of a class; every invariant of the fan-out is checked after each. No clock, no socket.
+//! Ten thousand random steps of a class, with all invariants of the fan-out checked after each. No clock, no socket.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -17,7 +17,7 @@ use crate::rtp::{
     Subscription, Tier, Track,
 };
 
-/// The same class in every run; a failure names it.
+/// The seed of the class, which is the same in every run; a failure prints it.
 const SEED: u64 = 0x5eed_c1a5_5000_0003;
 
 const STEPS: usize = 10_000;
@@ -37,7 +37,7 @@ impl Random {
     }
 }
 
-/// A student, and what it has received: sealed packets by index, and its last timestamp.
+/// A student, and what it has received: encrypted packets by index, and its last timestamp.
 struct Student {
     subscription: Subscription,
     sealer: Sealer,
@@ -49,7 +49,7 @@ struct Student {
     last_source: Option<u32>,
 }
 
-/// Its session key is what the library derives of a master key, as the SFU sees it (see [`super::provider`]).
+/// A student whose session key the library derives from a master key and the SFU captures (see [`super::provider`]).
 fn student(ssrc: u32, first: u16) -> Student {
     let (provider, keys) = crate::srtp::capturing(default_provider().unwrap());
     let context = |crypto| {
@@ -72,7 +72,7 @@ fn student(ssrc: u32, first: u16) -> Student {
 }
 
 impl Student {
-    /// Sends all that is due, and looks at each packet as the student would.
+    /// Sends everything that is due, and checks each packet as the student would.
     fn drain(&mut self, ring: &FrameRing) {
         while self.subscription.due(ring).is_some() {
             let packets: Vec<OutgoingPacket<'_>> = self.subscription.take(ring).unwrap().collect();
@@ -96,7 +96,7 @@ impl Student {
         }
     }
 
-    /// Seals a packet, and opens it as the library does.
+    /// Encrypts a packet, and decrypts it as the library does.
     fn seal(&mut self, packet: &OutgoingPacket<'_>) -> Vec<u8> {
         let mut sealed = Vec::new();
         self.sealer.seal(packet, &mut sealed);
@@ -105,7 +105,7 @@ impl Student {
         sealed
     }
 
-    /// Asks again for a packet: it is the same one, bit for bit, or none.
+    /// Requests a packet again: the answer is the identical packet or none.
     fn ask_again(&mut self, ring: &FrameRing, index: u64) {
         let Some(packet) = self.subscription.resend(|_| ring, index as u16) else { return };
         let mut sealed = Vec::new();
@@ -126,10 +126,10 @@ fn ten_thousand_random_steps_of_a_class_break_no_invariant() {
         let step = random.below(20);
         let somebody = (!students.is_empty()).then(|| random.below(students.len() as u64) as usize);
         match (step, somebody) {
-            // Joins: from the ring, or it waits.
+            // A student joins: it starts from the ring, or waits for a key frame.
             (0, _) if students.len() < 12 => {
                 ssrc += 1;
-                // The first one stays to the end, and its numbers roll over.
+                // The first student stays to the end, and its sequence numbers roll over.
                 let first = random.below(u64::from(MAX_FIRST_SEQUENCE_NUMBER) + 1) as u16;
                 let first = if students.is_empty() { MAX_FIRST_SEQUENCE_NUMBER } else { first };
                 let mut newcomer = student(ssrc, first);
@@ -141,7 +141,7 @@ fn ten_thousand_random_steps_of_a_class_break_no_invariant() {
                 students.swap_remove(n);
                 seen[1] += 1;
             }
-            // Can't decode, or the kernel refused, or the source has a gap.
+            // A student can't decode, or the kernel refused a packet, or the source has a gap.
             (2, Some(n)) => {
                 match students[n].subscription.start(&ring, now) {
                     Start::NeedsKey => wants_key = true,
@@ -165,14 +165,14 @@ fn ten_thousand_random_steps_of_a_class_break_no_invariant() {
                 wants_key = true;
                 seen[4] += 1;
             }
-            // A NACK: of something old, new, or never sent.
+            // A NACK for a packet that is old, recent, or was never sent.
             (5..=8, Some(n)) => {
                 let student = &mut students[n];
                 let index = (student.next + 40).saturating_sub(random.below(2_000));
                 student.ask_again(&ring, index);
                 seen[5] += 1;
             }
-            // Nothing moves for a while: what is in the ring gets old.
+            // No frame arrives for a while, so that the contents of the ring become old.
             (9, _) if random.below(20) == 0 => {
                 now += REPLAY_AGE;
                 seen[6] += 1;
@@ -195,7 +195,7 @@ fn ten_thousand_random_steps_of_a_class_break_no_invariant() {
                 let index = ring.push(pushed.unwrap());
                 for student in &mut students {
                     student.subscription.on_frame(index, key);
-                    // Now and then somebody has no turn, and catches up later.
+                    // Now and then a student misses its turn, and catches up later.
                     if random.below(10) > 0 {
                         student.drain(&ring);
                     }

@@ -1,19 +1,19 @@
-//! The hot path: a packet out of the shared ring, sealed for one peer (SRTP, RFC 3711, with AES-128-GCM, RFC 7714).
+//! The hot path: encrypts a packet from the shared ring for one peer (SRTP, RFC 3711, with AES-128-GCM, RFC 7714).
 //!
 //! # The invariant
 //!
-//! **Under one key an SSRC is sealed by exactly one side**: by the core up to its first packet, by a [`Sealer`] from
-//! then on. A nonce is made of SSRC and packet index, and two different packets under one nonce give away GCM's
-//! authentication key.
+//! **Under one key the packets of an SSRC are encrypted by only one side at a time**: by the core up to its first
+//! packet, and by a [`Sealer`] afterwards. A nonce consists of SSRC and packet index, and two different packets under
+//! one nonce reveal GCM's authentication key.
 //!
-//! [`Sealing`] is one side or the other. It can't be cloned, a [`Sealer`] is made only by [`Sealing::take_over`], and
-//! that drops the core's senders. What types can't rule out: `RTCRtpSenderId` is `Copy`, and its connection accepts it
-//! at any time. So one place in `src/` calls the core's `write_rtp`, with an id from [`Sealing::core_sender`];
-//! `tests/it/layering.rs` holds it to that.
+//! [`Sealing`] is one side or the other. It can't be cloned, and a [`Sealer`] is created only by
+//! [`Sealing::take_over`], which drops the core's senders. The types can't prevent every misuse: `RTCRtpSenderId` is
+//! `Copy`, and its connection accepts it at any time. So only one place in `src/` calls the core's `write_rtp`, with an
+//! id from [`Sealing::core_sender`]; `tests/it/layering.rs` enforces that.
 //!
-//! The sealer itself never seals two different packets of an SSRC under one index: a
-//! [`Subscription`](crate::rtp::Subscription) gives each packet an index once, and a packet that is sent again is the
-//! same one, bit for bit.
+//! The sealer itself never encrypts two different packets of an SSRC under one index: a
+//! [`Subscription`](crate::rtp::Subscription) uses each index for one packet, and a retransmitted packet is identical
+//! bit for bit.
 
 use ring::aead::{AES_128_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 use rtc::rtp_transceiver::RTCRtpSenderId;
@@ -22,7 +22,7 @@ use super::provider::SessionKeys;
 use super::session::{SessionKey, TAG_BYTES, nonce};
 use crate::rtp::{MAX_HEADER_BYTES, OutgoingPacket};
 
-/// Who seals the RTP packets of one connection.
+/// The side that encrypts the RTP packets of one connection.
 pub(crate) struct Sealing(Side);
 
 #[expect(clippy::large_enum_variant, reason = "every peer soon has a sealer, and each packet uses it")]
@@ -34,23 +34,23 @@ enum Side {
 }
 
 impl Sealing {
-    /// The core seals, with these senders by SSRC. None of them must have sent anything yet.
+    /// The core encrypts, with these senders by SSRC. None of them may have sent anything yet.
     pub(crate) fn by_core(keys: SessionKeys, senders: Vec<(u32, RTCRtpSenderId)>) -> Self {
         Self(Side::Core { keys, senders })
     }
 
-    /// The core's sender of an SSRC, while the core seals.
+    /// The core's sender of an SSRC, while the core encrypts.
     pub(crate) fn core_sender(&self, ssrc: u32) -> Option<RTCRtpSenderId> {
         let Side::Core { senders, .. } = &self.0 else { return None };
         senders.iter().find(|(known, _)| *known == ssrc).map(|(_, sender)| *sender)
     }
 
-    /// The sealer, once the SFU seals.
+    /// The sealer, after the SFU has taken over.
     pub(crate) fn sealer(&self) -> Option<&Sealer> {
         if let Side::Own(sealer) = &self.0 { Some(sealer) } else { None }
     }
 
-    /// From now on the SFU seals, if the session key is known. The core's senders are dropped.
+    /// Lets the SFU encrypt from now on if the session key is known. The core's senders are dropped.
     pub(crate) fn take_over(&mut self) {
         if let Side::Core { keys, .. } = &self.0
             && let Some(sealer) = keys.rtp().and_then(Sealer::new)
@@ -60,20 +60,20 @@ impl Sealing {
     }
 }
 
-/// Seals the RTP packets of one connection.
+/// Encrypts the RTP packets of one connection.
 pub(crate) struct Sealer {
     key: LessSafeKey,
     salt: [u8; 12],
 }
 
 impl Sealer {
-    /// None if `ring` refuses the key. It does not say when it would.
+    /// None if `ring` refuses the key; its documentation does not say when.
     pub(super) fn new(session: &SessionKey) -> Option<Self> {
         let key = LessSafeKey::new(UnboundKey::new(&AES_128_GCM, &session.key).ok()?);
         Some(Self { key, salt: session.salt })
     }
 
-    /// Appends the sealed packet to `out`: its length and [`TAG_BYTES`].
+    /// Appends the encrypted packet to `out`: the packet's length and [`TAG_BYTES`].
     pub(crate) fn seal(&self, packet: &OutgoingPacket<'_>, out: &mut Vec<u8>) {
         let start = out.len();
         packet.write_header(out);
@@ -85,7 +85,8 @@ impl Sealer {
         let nonce = Nonce::assume_unique_for_key(nonce(self.salt, packet.ssrc, packet.index));
         match self.key.seal_in_place_separate_tag(nonce, Aad::from(&*header), &mut out[begin..]) {
             Ok(tag) => out.extend_from_slice(tag.as_ref()),
-            // Only for more than 64 GB. Nothing leaves unsealed: zeroes do.
+            // This fails only for more than 64 GB. The packet must not be sent in clear text, so zeroes are sent
+            // instead.
             Err(_) => {
                 out[begin..].fill(0);
                 out.resize(start + packet.bytes() + TAG_BYTES, 0);
@@ -107,7 +108,7 @@ mod tests {
     const MASTER_KEY: [u8; 16] = [7; 16];
     const MASTER_SALT: [u8; 12] = [9; 12];
 
-    /// A context of the library, and the keys that are seen when it seals.
+    /// An SRTP context of the library, and the keys that are captured when it encrypts.
     fn library() -> (Context, SessionKeys) {
         let (provider, keys) = capturing(default_provider().unwrap());
         let profile = ProtectionProfile::AeadAes128Gcm;
@@ -139,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn we_seal_as_the_library_does_also_after_a_roll_over() {
+    fn packets_are_encrypted_as_the_library_does_even_after_a_roll_over() {
         let (mut sender, keys) = library();
         let (mut receiver, _) = library();
         let first = packet(32_767, b"the core's only packet");
@@ -149,7 +150,7 @@ mod tests {
         let mut sealed = Vec::new();
         for index in 32_768..32_768 + 70_000 {
             let mut packet = packet(index, &payload[..1 + index as usize % 1_160]);
-            // All kinds that there are.
+            // All kinds of packets.
             packet.twcc = (index % 2 == 0).then_some(TwccSequenceNumber { id: 14, number: index as u16 });
             packet.original = (index % 3 == 0).then_some(index as u16);
             packet.padding = if index % 5 == 0 { index as u8 } else { 0 };
@@ -159,14 +160,14 @@ mod tests {
             assert_eq!(sealed, sender.encrypt_rtp(&packet.plain()).unwrap(), "bit for bit, at {index}");
             assert_eq!(receiver.decrypt_rtp(&sealed).unwrap(), packet.plain(), "at {index}");
         }
-        // Two roll-overs later, as it would be after hours.
+        // Two roll-overs later, as after hours.
         sealed.clear();
         sealer.seal(&packet(3 << 16, &payload), &mut sealed);
         assert!(receiver.decrypt_rtp(&sealed).is_err(), "the receiver counts on");
     }
 
     #[test]
-    fn the_core_and_the_sfu_never_both_seal() {
+    fn the_core_and_the_sfu_never_both_encrypt() {
         let (mut context, keys) = library();
         let ssrc = packet(5, b"").ssrc;
         let mut sealing = Sealing::by_core(keys, vec![(ssrc, RTCRtpSenderId::default())]);

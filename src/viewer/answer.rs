@@ -1,4 +1,4 @@
-//! What the publisher's answer says of the tracks that it sends.
+//! Reads the tracks that the publisher's answer sends.
 
 use std::io::Cursor;
 
@@ -7,7 +7,7 @@ use webrtc::error::Error;
 
 use crate::rtp::{Codec, Track};
 
-/// A section of an answer that sends.
+/// A sending section of an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Answered {
     pub(crate) track: Track,
@@ -21,7 +21,7 @@ pub(crate) struct Answered {
 /// The sections of an answer that send a track.
 ///
 /// # Errors
-/// When it is no session description.
+/// If the answer is not a session description.
 pub(crate) fn answered_tracks(sdp: &str) -> Result<Vec<Answered>, Error> {
     let session = SessionDescription::unmarshal(&mut Cursor::new(sdp.as_bytes()))?;
     let mut tracks: Vec<Answered> = Vec::new();
@@ -56,7 +56,7 @@ pub(crate) fn answered_tracks(sdp: &str) -> Result<Vec<Answered>, Error> {
     Ok(tracks)
 }
 
-/// The second SSRC of `FID first second`, which retransmits the first (RFC 5576, 4.2; RFC 4588).
+/// The second SSRC of `FID first second`, which carries the retransmissions of the first (RFC 5576, 4.2; RFC 4588).
 fn rtx_of(group: &str, ssrc: u32) -> Option<u32> {
     let mut words = group.split(' ');
     let is_rtx = words.next() == Some("FID") && words.next()?.parse() == Ok(ssrc);
@@ -68,7 +68,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_answer_names_the_tracks_that_will_come() {
+    fn the_tracks_of_an_answer_are_those_of_its_sending_sections() {
         let sdp = "v=0\r\no=- 1 1 IN IP4 0.0.0.0\r\ns=-\r\nt=0 0\r\n\
             m=audio 9 UDP/TLS/RTP/SAVPF 111\r\na=sendonly\r\na=rtpmap:111 opus/48000/2\r\na=msid:classroom audio\r\n\
             m=video 9 UDP/TLS/RTP/SAVPF 102\r\na=sendonly\r\na=rtpmap:102 H264/90000\r\na=msid:classroom camera\r\n\

@@ -1,7 +1,7 @@
-//! A student's one connection to the publisher, on the async `webrtc` API.
+//! A student's connection to the publisher, on the async `webrtc` API.
 //!
-//! [`Viewer::offer`] makes the connection and its recvonly offer; signalling carries it to the publisher and brings the
-//! answer back. Packets go to a sink, decrypted; changes of state are [`ViewerEvent`]s.
+//! [`Viewer::offer`] makes the connection and its recvonly offer; signalling carries the offer to the publisher and
+//! returns the answer. Decrypted packets go to a sink; changes of state are [`ViewerEvent`]s.
 
 mod answer;
 mod receive;
@@ -32,24 +32,24 @@ use crate::protocol::channel::CHANNEL_LABEL;
 use crate::rtp::{Codec, Track};
 use crate::sdp::engine;
 
-/// Events that may wait: a few states and a candidate for each address of this machine.
+/// The most events that may wait: a few states and a candidate for each address of this machine.
 const EVENT_QUEUE: usize = 256;
 
-/// The interval between NACKs for one packet, and their number: a jitter buffer of 80 ms leaves time for three on a
-/// LAN.
+/// The interval between NACKs for one packet, and the most NACKs for it: a jitter buffer of 80 ms leaves time for three
+/// on a LAN.
 const NACK_INTERVAL: Duration = Duration::from_millis(20);
 const NACK_TRIES: u16 = 8;
 
 /// The interval of transport-wide feedback.
 pub(super) const FEEDBACK_INTERVAL: Duration = Duration::from_millis(100);
 
-/// Bytes that may be in flight to the publisher over the data channel.
+/// The most bytes that may be in flight to the publisher over the data channel.
 const SEND_BUFFER_BYTES: usize = 64 * 1024;
 
-/// How long a polite end may take.
+/// The time limit of [`Viewer::close`].
 const CLOSE_WITHIN: Duration = Duration::from_secs(1);
 
-/// A STUN or TURN server, with credentials where it wants some.
+/// A STUN or TURN server, with credentials if it needs any.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct IceServer {
     /// `stun:host:port` or `turn:host:port?transport=udp`.
@@ -60,41 +60,41 @@ pub struct IceServer {
     pub credential: String,
 }
 
-/// Where a viewer binds, and its ICE servers.
+/// The addresses that a viewer binds, and its ICE servers.
 #[derive(Debug, Clone)]
 pub struct ViewerConfig {
-    /// Where to bind UDP sockets; an unspecified address means one for each interface.
+    /// The addresses to bind UDP sockets to; an unspecified address means one socket for each interface.
     pub bind: Vec<String>,
     /// STUN and TURN servers.
     pub ice_servers: Vec<IceServer>,
 }
 
-/// A packet that arrived.
+/// A packet that has arrived.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Incoming<'a> {
     /// An RTP packet of this track.
     Rtp(Track, &'a [u8]),
-    /// A compound RTCP packet about this track: sender report and description.
+    /// A compound RTCP packet about this track, with a sender report and a source description.
     Rtcp(Track, &'a [u8]),
 }
 
-/// Gets packets; called on the tasks of the connection, so it must not block.
+/// A function that receives packets. It is called on the tasks of the connection, so it must not block.
 pub type PacketSink = Arc<dyn Fn(Incoming<'_>) + Send + Sync>;
 
-/// What happens to a viewer's connection.
+/// An event of a viewer's connection.
 #[derive(Debug, Clone, PartialEq)]
 pub enum ViewerEvent {
     /// A local candidate, to be sent to the publisher.
     Candidate(RTCIceCandidateInit),
     /// Media may flow.
     Connected,
-    /// The first packet of a track was not that of a key frame: ask for one.
+    /// The first packet of a track did not start a key frame: request one.
     BeginningMissed(Track),
     /// The data channel is open.
     ChannelOpen,
-    /// A text message came over the data channel, not parsed yet.
+    /// A text message arrived over the data channel; it is not parsed yet.
     Heard(String),
-    /// Nothing came for some seconds; the connection may recover.
+    /// Nothing has arrived for some seconds; the connection may recover.
     Disturbed,
     /// The connection is gone: lost, or closed by the publisher.
     Gone,
@@ -103,21 +103,21 @@ pub enum ViewerEvent {
 /// Counters of a viewer.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub struct ViewerStats {
-    /// Packets that were asked for by NACK.
+    /// Packets that were requested by NACK.
     pub nacks: u64,
     /// Requests for a key frame (PLI).
     pub plis: u64,
 }
 
-/// The library's end of each track, once its first packet came.
+/// The library's receiving end of each track, known after its first packet has arrived.
 #[derive(Default)]
 struct Remotes {
     known: Vec<(Track, Arc<dyn TrackRemote>)>,
-    /// Tracks whose key frame was asked for before they were known.
+    /// Tracks for which a key frame was requested before they were known.
     wanted: Vec<Track>,
 }
 
-/// A connection to the publisher. [`close`](Self::close) it: a dropped one lives on in the library.
+/// A connection to the publisher. It must be [closed](Self::close): the library keeps a dropped one alive.
 pub struct Viewer {
     connection: Arc<dyn PeerConnection>,
     channel: Arc<dyn DataChannel>,
@@ -132,7 +132,7 @@ impl Viewer {
     /// Makes a connection and its offer: audio, two video sections, all recvonly, and the data channel.
     ///
     /// # Errors
-    /// When no socket can be bound or a server's URL is wrong.
+    /// If no socket can be bound or the URL of a server is wrong.
     pub async fn offer(
         config: ViewerConfig,
         sink: PacketSink,
@@ -144,9 +144,9 @@ impl Viewer {
         let delivering = delivering(Arc::clone(&by_ssrc), sink, events.clone());
         let nacks = NackGeneratorBuilder::new().with_interval(NACK_INTERVAL).with_max_nacks_per_packet(NACK_TRIES);
         let registry = Registry::new()
-            // Closest to the wire: all packets that leave pass here.
+            // Closest to the wire: all outgoing packets pass here.
             .with(Slot::from(500), engine::Tap::counting(&nacked))
-            // Farthest from the wire: retransmissions are restored, and the order is that of arrival.
+            // Farthest from the wire: retransmissions have been restored, and packets pass in the order of arrival.
             .with(Slot::from(14_000), engine::Tap::watching(delivering))
             // Before the NACK generator, which must see the original sequence numbers.
             .with(Slot::from(6_500), engine::Tap::changing(restoring(Arc::clone(&rtx))))
@@ -169,7 +169,7 @@ impl Viewer {
             .with_udp_addrs(config.bind)
             .with_data_channel_send_buffer_limit(SEND_BUFFER_BYTES)
             .build();
-        // Boxed: the library's future has 20 kB.
+        // Boxed, because the library's future has 20 kB.
         let connection = Box::pin(building).await?;
         let connection: Arc<dyn PeerConnection> = Arc::new(connection);
         for kind in [RtpCodecKind::Audio, RtpCodecKind::Video, RtpCodecKind::Video] {
@@ -185,10 +185,10 @@ impl Viewer {
         Ok((Self { connection, channel, tracks, by_ssrc, rtx, nacked, plis: AtomicU64::new(0) }, sdp, event_queue))
     }
 
-    /// Takes the publisher's answer, and gives the track, codec and payload type of each section that sends.
+    /// Handles the publisher's answer, and returns the track, codec and payload type of each section that sends.
     ///
     /// # Errors
-    /// When it is no answer to our offer.
+    /// If `sdp` is not an answer to our offer.
     pub async fn answer(&self, sdp: String) -> Result<Vec<(Track, Codec, u8)>, Error> {
         let answered = answered_tracks(&sdp)?;
         if let Ok(mut by_ssrc) = self.by_ssrc.write() {
@@ -201,12 +201,12 @@ impl Viewer {
         Ok(answered.into_iter().map(|a| (a.track, a.codec, a.payload_type)).collect())
     }
 
-    /// Takes a candidate of the publisher. A malformed one is ignored.
+    /// Adds a candidate of the publisher. A malformed one is ignored.
     pub async fn candidate(&self, candidate: RTCIceCandidateInit) {
         let _ = self.connection.add_ice_candidate(candidate).await;
     }
 
-    /// Asks the publisher for a key frame of a track.
+    /// Requests a key frame of a track from the publisher.
     pub async fn request_key_frame(&self, track: Track) {
         self.plis.fetch_add(1, Ordering::Relaxed);
         let remote = self.tracks.lock().ok().and_then(|mut tracks| {
@@ -221,23 +221,23 @@ impl Viewer {
         }
     }
 
-    /// Sends a text message over the data channel; false when it is not open, or full.
+    /// Sends a text message over the data channel; returns false if the channel is not open, or full.
     pub async fn say(&self, text: &str) -> bool {
         self.channel.try_send_text(text).await.is_ok()
     }
 
-    /// Counts of now.
+    /// The current counters.
     pub fn stats(&self) -> ViewerStats {
         ViewerStats { nacks: self.nacked.load(Ordering::Relaxed), plis: self.plis.load(Ordering::Relaxed) }
     }
 
-    /// Ends the connection politely, within a second.
+    /// Closes the connection, and waits at most a second for that.
     pub async fn close(self) {
         let _ = tokio::time::timeout(CLOSE_WITHIN, self.connection.close()).await;
     }
 }
 
-/// Turns messages of the data channel into events, until the channel closes. A message that finds no room is dropped.
+/// Converts messages of the data channel to events, until the channel closes. A message that finds no room is dropped.
 async fn receive_messages(channel: Arc<dyn DataChannel>, events: mpsc::Sender<ViewerEvent>) {
     while let Some(event) = channel.poll().await {
         let event = match event {
@@ -251,8 +251,8 @@ async fn receive_messages(channel: Arc<dyn DataChannel>, events: mpsc::Sender<Vi
     }
 }
 
-/// Whether this machine has an IPv6 address by which others reach it. The library binds `[::]` itself where there is
-/// none, and offers that as a candidate.
+/// Whether this machine has an IPv6 address by which others can reach it. Without one the library would bind `[::]`
+/// itself and offer that as a candidate.
 pub fn has_ipv6() -> bool {
     let is_real = |ip| matches!(ip, IpAddr::V6(ip) if !ip.is_loopback() && !ip.is_unicast_link_local());
     if_addrs::get_if_addrs().unwrap_or_default().iter().any(|interface| is_real(interface.ip()))
@@ -291,8 +291,8 @@ impl PeerConnectionEventHandler for Handler {
             tracks.wanted.retain(|other| *other != track);
             wanted
         });
-        // The interceptor has delivered the packets; here they only must not pile up. Callbacks run on the driver's
-        // task, which must not wait for a track.
+        // The interceptor has delivered the packets; here they are discarded so that they do not pile up. Callbacks run
+        // on the driver's task, which must not wait for a track.
         tokio::spawn(async move {
             if wanted {
                 send_pli(&*remote).await;

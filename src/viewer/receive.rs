@@ -1,5 +1,5 @@
-//! Packets on their way from the wire to the sink: retransmissions become the original packets, then media is handed
-//! over.
+//! Processes packets between the wire and the sink: restores the original packets from retransmissions, then delivers
+//! media.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, RwLock};
@@ -15,11 +15,11 @@ use super::{Incoming, PacketSink, ViewerEvent};
 use crate::rtp::{Codec, Track, starts_key_frame};
 use crate::sdp::engine::{self, Change};
 
-/// By RTX SSRC: the SSRC and the payload type of the original packets.
+/// The SSRC and the payload type of the original packets, by RTX SSRC.
 pub(super) type RtxStreams = HashMap<u32, (u32, u8)>;
 
-/// Turns retransmissions into the original packets (RFC 4588), before anything counts packets. Their SSRCs come with
-/// the answer.
+/// Restores the original packets from retransmissions (RFC 4588), before anything counts packets. The answer contains
+/// the SSRCs.
 pub(super) fn restoring(streams: Arc<RwLock<RtxStreams>>) -> Change {
     Box::new(move |packet| {
         if let Packet::Rtp(rtp) = packet
@@ -30,7 +30,7 @@ pub(super) fn restoring(streams: Arc<RwLock<RtxStreams>>) -> Change {
     })
 }
 
-/// A packet of padding alone stays as it is: it only tells when it came.
+/// Restores an original packet. A packet of padding alone is not changed: only its time of arrival matters.
 fn restore(packet: &mut rtc::rtp::Packet, (ssrc, payload_type): (u32, u8)) {
     if packet.payload.len() >= 2 {
         packet.header.sequence_number = packet.payload.get_u16();
@@ -38,7 +38,7 @@ fn restore(packet: &mut rtc::rtp::Packet, (ssrc, payload_type): (u32, u8)) {
     }
 }
 
-/// Hands packets to the sink, with the track by the SSRCs of the answer, else by payload type.
+/// Passes packets to the sink, with the track by the SSRCs of the answer, or else by payload type.
 pub(super) fn delivering(
     by_ssrc: Arc<RwLock<HashMap<u32, Answered>>>,
     sink: PacketSink,
@@ -46,7 +46,7 @@ pub(super) fn delivering(
 ) -> engine::Hook {
     let answered = move |ssrc: u32| by_ssrc.read().ok()?.get(&ssrc).copied();
     let seen = Mutex::new(Vec::new());
-    // Asked only for SSRCs of the answer, so the list is no longer than the answer.
+    // This is called only for SSRCs of the answer, so the list is no longer than the answer.
     let is_first = move |ssrc: u32| {
         seen.lock().is_ok_and(|mut seen| {
             let is_first = !seen.contains(&ssrc);
@@ -57,8 +57,8 @@ pub(super) fn delivering(
         })
     };
     Box::new(move |packet| match packet {
-        // Padding alone: the publisher probes the link with it. It has a sequence number of the RTX stream, which must
-        // not be taken for one of the media.
+        // A packet of padding alone is a probe of the publisher. It has a sequence number of the RTX stream, which must
+        // not be taken for one of the media stream.
         Packet::Rtp(rtp) if rtp.payload.is_empty() => {}
         Packet::Rtp(rtp) => {
             let known = answered(rtp.header.ssrc);

@@ -1,4 +1,4 @@
-//! Connections of two cores over a network that loses packets, with a clock of its own.
+//! Connections of two cores over a network that loses packets, with simulated time.
 
 use std::collections::VecDeque;
 
@@ -27,7 +27,7 @@ const ONE_WAY: Duration = Duration::from_millis(25);
 
 const STEP: Duration = Duration::from_millis(5);
 
-/// As long as a peer has to connect.
+/// The number of steps in the time that a peer has to connect.
 const STEPS: u32 = 4000;
 
 /// Teacher and student.
@@ -42,7 +42,7 @@ fn core(now: Instant) -> RTCPeerConnection {
         .unwrap()
 }
 
-/// Both, with offer and answer exchanged.
+/// Two cores that have exchanged offer and answer.
 fn cores(now: Instant) -> [RTCPeerConnection; 2] {
     let [mut teacher, mut student] = [core(now), core(now)];
     let candidate = |n: usize| answer::host_candidate(ADDRESSES[n].parse().unwrap()).unwrap();
@@ -64,8 +64,8 @@ fn cores(now: Instant) -> [RTCPeerConnection; 2] {
     [teacher, student]
 }
 
-/// How long both sides take to connect over a path that loses this share of the packets; None if they never do. The
-/// teacher has our retransmission if `ours`.
+/// The time that both sides take to connect over a path with this loss rate; None if they never connect. The teacher
+/// uses our retransmission if `ours`.
 fn connects(random: &mut Random, loss_percent: u64, ours: bool) -> Option<Duration> {
     let start = Instant::now();
     let addresses: [SocketAddr; 2] = ADDRESSES.map(|address| address.parse().unwrap());
@@ -117,7 +117,7 @@ fn connects(random: &mut Random, loss_percent: u64, ours: bool) -> Option<Durati
     None
 }
 
-/// Of 100 connections: how many connect, and the times that half and nine tenths of them take.
+/// Makes 100 connections. Returns the number that succeed, and the times within which half and nine tenths of them do.
 fn hundred(loss_percent: u64, ours: bool) -> (usize, Duration, Duration) {
     let mut random = Random::new(0x5eed + loss_percent);
     let mut times: Vec<Duration> = (0..100).filter_map(|_| connects(&mut random, loss_percent, ours)).collect();
@@ -128,17 +128,17 @@ fn hundred(loss_percent: u64, ours: bool) -> (usize, Duration, Duration) {
 }
 
 #[test]
-fn every_connection_is_made_over_a_path_that_loses_packets() {
+fn every_connection_succeeds_over_a_path_that_loses_packets() {
     for loss_percent in [0, 5, 10, 20] {
         assert_eq!(hundred(loss_percent, true).0, 100, "{loss_percent} %");
     }
-    // Once this fails the library does it itself, and flights.rs is not needed.
+    // When this fails, the library retransmits correctly, and flights.rs is not needed any more.
     let (without, ..) = hundred(10, false);
     assert!(without < 95, "{without} of 100 connect without us");
 }
 
 #[test]
-fn the_round_trip_is_the_shortest_of_the_handshake() {
+fn the_shortest_round_trip_of_the_handshake_decides_whether_a_peer_is_near() {
     let (start, mut handshake) = (Instant::now(), Handshake::default());
     let [from, to] = ADDRESSES.map(|address| address.parse().unwrap());
     handshake.on_receive(start, &[HANDSHAKE]);
@@ -169,7 +169,7 @@ fn a_flight_is_retransmitted_unchanged_until_the_next_one_or_the_end() {
     assert_eq!((sent(&mut handshake, 199), sent(&mut handshake, 200)), (vec![], vec![1, 2]));
     assert!(!handshake.on_send(start + 1000 * MS, from, to, &[HANDSHAKE, 3]), "the core's retransmission");
     assert_eq!((sent(&mut handshake, 599), sent(&mut handshake, 600)), (vec![], vec![1, 2]));
-    // A retransmission of the peer, which the core does not answer.
+    // The peer retransmits, which the core does not answer.
     handshake.on_receive(start + 700 * MS, &[HANDSHAKE]);
     assert_eq!(sent(&mut handshake, 1400), [1, 2]);
     assert!(handshake.on_send(start + 1500 * MS, from, to, &[CHANGE_CIPHER_SPEC, 4]));
@@ -177,13 +177,13 @@ fn a_flight_is_retransmitted_unchanged_until_the_next_one_or_the_end() {
     handshake.on_receive(start + 1800 * MS, &[APPLICATION_DATA]);
     assert_eq!((sent(&mut handshake, 9000), handshake.due()), (vec![], None));
     assert!(handshake.on_send(start + 9000 * MS, from, to, &[HANDSHAKE, 5]), "the core decides now");
-    // A peer with a longer round trip is given more time.
+    // For a peer with a longer round trip time the timeout is longer.
     let mut slow = Handshake::default();
     assert!(slow.on_send(start, from, to, &[HANDSHAKE, 1]));
     slow.on_receive(start + 150 * MS, &[HANDSHAKE]);
     assert!(slow.on_send(start + 150 * MS, from, to, &[HANDSHAKE, 2]));
     assert_eq!((sent(&mut slow, 599), sent(&mut slow, 600)), (vec![], vec![2]));
-    // Not forever.
+    // Retransmission ends.
     let mut silent = Handshake::default();
     assert!(
         silent.on_send(start, from, to, &[HANDSHAKE, 1]) && silent.on_send(start, from, to, &[APPLICATION_DATA, 2])

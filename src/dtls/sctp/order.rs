@@ -1,29 +1,30 @@
-//! The sequence of a peer's data: TSNs within a window, whole messages, streams that were opened.
+//! Checks the sequence of a peer's data: TSNs within a window, complete messages, streams that have been opened.
 //!
-//! `rtc-sctp` 0.21.1 keeps what it can't reassemble, accepts the next TSN also when its buffer is full, and makes a
-//! stream of every number that it sees. So each chunk is checked twice: on arrival, because it may be far ahead or on a
-//! stream that was not opened; and when all chunks before it have come, because it must continue them. The core's last
-//! SACK tells how far the core is.
+//! `rtc-sctp` 0.21.1 keeps data that it can't reassemble, accepts the next TSN even when its buffer is full, and
+//! creates a stream for every number that it sees. Each chunk is therefore checked twice: on arrival, because it may be
+//! far ahead or belong to a stream that has not been opened; and after all chunks before it have arrived, because it
+//! must continue them. The core's last SACK shows the core's progress.
 
 use std::collections::VecDeque;
 
 use super::packet::Data;
 use super::{MAX_STREAMS, Rejected, Violation};
 
-/// How far ahead of the core's last SACK a TSN may be. Each costs a step in a FORWARD-TSN, and half of them cost a gap
-/// block in every SACK. A page sends 50 messages a second.
+/// The farthest that a TSN may be ahead of the core's last SACK. Each TSN costs a step in a FORWARD-TSN, and half of
+/// them cost a gap block in every SACK. A page sends 50 messages a second.
 pub(super) const WINDOW: u32 = 512;
 
-/// No honest peer is that far ahead or behind: each TSN has a byte at least, and the receive window has no more bytes.
+/// No honest peer is this far ahead or behind: each TSN has at least one byte, and the receive window has no more
+/// bytes.
 const FAR: u32 = 128 * 1024;
 
-/// Chunks of one message: one of 64 KiB in packets of 1,200 bytes has 57.
+/// The most chunks of one message: a message of 64 KiB has 57 in packets of 1,200 bytes.
 const MAX_FRAGMENTS: u32 = 128;
 
 /// `a=max-message-size` of our answers.
 const MAX_MESSAGE_BYTES: u32 = 64 * 1024;
 
-/// FORWARD-TSNs and stream resets of one peer: each leaves a little in the core.
+/// The most FORWARD-TSNs and stream resets of one peer: each leaves some state in the core.
 const MAX_FORWARDS: u32 = 512;
 const MAX_RESETS: u32 = 64;
 
@@ -33,7 +34,7 @@ const DATA_CHANNEL_ACK: u8 = 2;
 const DATA_CHANNEL_OPEN: u8 = 3;
 const OPEN_BYTES: usize = 12;
 
-/// A chunk that came. A retransmission must equal it.
+/// A chunk that has arrived. A retransmission must be equal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Seen {
     stream: u16,
@@ -44,7 +45,7 @@ struct Seen {
     ends: bool,
 }
 
-/// A message whose last fragment has not come yet.
+/// A message whose last fragment has not arrived yet.
 #[derive(Debug, Clone, Copy)]
 struct Message {
     first: Seen,
@@ -55,11 +56,11 @@ struct Message {
 /// The position of a TSN relative to the last acknowledged one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Position {
-    /// Acknowledged.
+    /// The TSN is acknowledged.
     Behind,
-    /// This far after it.
+    /// The TSN is this far after the acknowledged one.
     Ahead(u32),
-    /// Farther away than anything that an honest peer has in flight.
+    /// The TSN is farther away than any that an honest peer has in flight.
     Nowhere,
 }
 
@@ -69,14 +70,14 @@ struct Stream {
     next_ssn: u16,
 }
 
-/// The data of one association so far, and what may come next.
+/// The data of one association so far, and the constraints on the data that may follow.
 #[derive(Debug)]
 pub(super) struct Order {
     /// The core has acknowledged all TSNs up to this one.
     acknowledged: u32,
-    /// All chunks up to this one are in order.
+    /// All chunks up to this TSN are in order.
     checked: u32,
-    /// Chunks after the acknowledged ones.
+    /// The chunks after the acknowledged one, by their distance.
     seen: VecDeque<Option<Seen>>,
     message: Option<Message>,
     streams: Vec<Stream>,
@@ -88,7 +89,7 @@ pub(super) struct Order {
 }
 
 impl Order {
-    /// No data yet. `forwards`: the peer supports FORWARD-TSN.
+    /// The state before the first data. `forwards` means that the peer supports FORWARD-TSN.
     pub(super) fn new(initial_tsn: u32, forwards: bool) -> Self {
         let before = initial_tsn.wrapping_sub(1);
         Self {
@@ -126,7 +127,7 @@ impl Order {
         match self.seen.get(place).copied().flatten() {
             Some(before) if before == seen => return Ok(()),
             Some(_) => return Err(Violation::Changed.into()),
-            // It was abandoned.
+            // The chunk was abandoned.
             None if ahead <= self.checked.wrapping_sub(self.acknowledged) => return Err(Rejected::Unwanted),
             None => {}
         }
@@ -137,13 +138,14 @@ impl Order {
         self.seen[place] = Some(seen);
         let checked = self.check();
         if checked.is_err() {
-            // The core does not get it.
+            // The core does not get the chunk.
             self.seen[place] = None;
         }
         checked
     }
 
-    /// Checks a FORWARD-TSN: all up to a TSN is abandoned. Four bytes name a stream and its last sequence number.
+    /// Checks a FORWARD-TSN, which abandons all data up to a TSN. In `streams` each four bytes are a stream and its
+    /// last sequence number.
     pub(super) fn forward(&mut self, new_tsn: u32, streams: &[u8]) -> Result<(), Rejected> {
         let ahead = match self.position(new_tsn) {
             Position::Behind => return Ok(()),
@@ -170,8 +172,8 @@ impl Order {
         self.check()
     }
 
-    /// Checks a stream reset, which takes effect after all data up to a TSN. A reset that comes early is rejected,
-    /// because the core would keep it and try again with each chunk; the peer retransmits it.
+    /// Checks a stream reset, which takes effect after all data up to a TSN. An early reset is rejected, because the
+    /// core would keep it and retry it with each chunk; the peer retransmits it.
     pub(super) fn reset(&mut self, last_tsn: u32, streams: &[u8]) -> Result<(), Rejected> {
         if self.position(last_tsn) != Position::Behind || self.resets_left == 0 {
             return Err(Rejected::Unwanted);
@@ -182,7 +184,7 @@ impl Order {
         Ok(())
     }
 
-    /// A SACK of the core.
+    /// Handles a SACK of the core.
     pub(super) fn acknowledge(&mut self, tsn: u32) {
         let Position::Ahead(ahead) = self.position(tsn) else { return };
         if ahead > self.checked.wrapping_sub(self.acknowledged) {
@@ -193,8 +195,8 @@ impl Order {
         self.seen.drain(..self.seen.len().min(ahead as usize));
     }
 
-    /// The core may be a window ahead of its last SACK, and half of all TSNs count as ahead (RFC 9260, 1.6): a TSN that
-    /// is far behind here may be far ahead there.
+    /// The position of a TSN. The core may be a window ahead of its last SACK, and half of all TSNs count as ahead (RFC
+    /// 9260, 1.6): a TSN that is far behind here may be far ahead for the core.
     fn position(&self, tsn: u32) -> Position {
         let (ahead, behind) = (tsn.wrapping_sub(self.acknowledged), self.acknowledged.wrapping_sub(tsn));
         if behind <= FAR {
@@ -206,7 +208,7 @@ impl Order {
         }
     }
 
-    /// Checks that a stream begins with the message that opens its channel.
+    /// Checks that the first message of a stream opens its channel.
     fn channel(&mut self, data: &Data<'_>) -> Result<(), Rejected> {
         let is_known = self.streams.iter().any(|stream| stream.id == data.stream);
         if data.ppid != DCEP {
@@ -244,7 +246,8 @@ impl Order {
         }
     }
 
-    /// Fragments are consecutive, with the same stream and number (RFC 9260, 6.9), and messages count up (6.5).
+    /// Checks the next chunk in order: fragments are consecutive, with the same stream and number (RFC 9260, 6.9), and
+    /// sequence numbers of messages increase by one (6.5).
     fn follow(&mut self, seen: Seen) -> Result<(), Rejected> {
         let stream = self.streams.iter_mut().find(|stream| stream.id == seen.stream && !seen.unordered);
         let goes_on = match &self.message {
@@ -255,7 +258,7 @@ impl Order {
             }
         };
         if !goes_on {
-            // On a partially reliable channel a FORWARD-TSN may be missing.
+            // On a partially reliable channel the reason may be a lost FORWARD-TSN.
             return Err(if self.is_partial { Rejected::Unwanted } else { Violation::Order.into() });
         }
         let mut message = self.message.unwrap_or(Message { first: seen, chunks: 0, bytes: 0 });

@@ -1,33 +1,34 @@
-//! The form of an SCTP packet that `rtc-sctp` 0.21.1 may parse (RFC 9260, 3; RFC 3758, 3.2; RFC 6525, 3 and 4).
+//! Parses SCTP packets and checks that `rtc-sctp` 0.21.1 can parse them safely (RFC 9260, 3; RFC 3758, 3.2; RFC 6525, 3
+//! and 4).
 //!
-//! The core parses as much of a chunk as it understands, and looks for the next chunk there, whatever the length field
-//! says. So lengths must be exact, else one chunk hides in another. An error cause with a length beyond its chunk makes
-//! the core panic.
+//! The core parses as much of a chunk as it understands, and expects the next chunk there, regardless of the length
+//! field. Lengths must therefore be exact, or one chunk could hide in another. An error cause with a length beyond its
+//! chunk makes the core panic.
 
 use super::{Rejected, Violation};
 
 /// The longest packet that is read: more than the MTU of Ethernet.
 const MAX_BYTES: usize = 2048;
 
-/// Ports, verification tag and checksum.
+/// The length of ports, verification tag and checksum.
 const COMMON_HEADER: usize = 12;
 
-/// Type, flags and length of a chunk; type and length of a parameter or of an error cause.
+/// The length of the header of a chunk (type, flags and length) and of a parameter or error cause (type and length).
 const HEADER: usize = 4;
 
-/// Parameters of an INIT. Chromium sends 3, Firefox 7.
+/// The most parameters of an INIT. Chromium sends 3, Firefox 7.
 const MAX_PARAMETERS: usize = 32;
 
-/// Gap blocks of a SACK: as many as fit into an Ethernet frame.
+/// The most gap blocks of a SACK: as many as fit into an Ethernet frame.
 const MAX_GAP_BLOCKS: usize = 360;
 
-/// The core's State Cookie.
+/// The length of the core's State Cookie.
 const COOKIE_BYTES: usize = 32;
 
-/// The core echoes a heartbeat's information.
+/// The longest HEARTBEAT, whose information the core echoes.
 const MAX_HEARTBEAT: usize = 256;
 
-/// Streams in one FORWARD-TSN or RE-CONFIG.
+/// The most streams in one FORWARD-TSN or RE-CONFIG.
 const MAX_STREAMS_NAMED: usize = super::MAX_STREAMS;
 
 /// Types of parameters.
@@ -84,14 +85,14 @@ pub(super) enum Chunk<'a> {
     Abort,
     Error,
     Shutdown,
-    /// A stream reset, after all data up to this TSN; pairs of bytes name the streams.
+    /// A stream reset, after all data up to this TSN; each two bytes are a stream.
     Reset {
         last_tsn: u32,
         streams: &'a [u8],
     },
-    /// A response to a reset of ours.
+    /// A response to a stream reset of the core.
     ResetDone,
-    /// All up to this TSN is abandoned; four bytes name a stream and its last sequence number.
+    /// All data up to this TSN is abandoned; each four bytes are a stream and its last sequence number.
     ForwardTsn {
         new_tsn: u32,
         streams: &'a [u8],
@@ -116,7 +117,7 @@ impl<'a> Packet<'a> {
             return Err(Violation::Length.into());
         };
         let checksum = checksum.iter().rev().fold(0, |sum, byte| sum << 8 | u32::from(*byte));
-        // The core drops a packet with a wrong checksum, so it must not count here.
+        // The core drops a packet with a wrong checksum, so the packet must have no effect here.
         let zero = crc32c::crc32c_append(crc32c::crc32c(&packet[..8]), &[0; 4]);
         if crc32c::crc32c_append(zero, &packet[COMMON_HEADER..]) != checksum {
             return Err(Rejected::Unwanted);
@@ -126,7 +127,8 @@ impl<'a> Packet<'a> {
         for chunk in packet.raw() {
             let (kind, chunk) = chunk.and_then(|raw| Ok((raw.kind, raw.read()?)))?;
             count += 1;
-            // One chunk of each type in a packet, but for DATA. Types that are read are below 32 or one of these.
+            // At most one chunk of each type in a packet, except DATA. Types that are read are below 30 or one of
+            // these.
             let bit = match kind {
                 RE_CONFIG => 1 << 30,
                 FORWARD_TSN => 1 << 31,
@@ -147,7 +149,7 @@ impl<'a> Packet<'a> {
         Ok(packet)
     }
 
-    /// Its chunks.
+    /// The chunks of the packet.
     pub(super) fn chunks(self) -> impl Iterator<Item = Chunk<'a>> {
         self.raw().filter_map(|raw| raw.ok()?.read().ok())
     }
@@ -157,16 +159,16 @@ impl<'a> Packet<'a> {
     }
 }
 
-/// A chunk of the core: see [`core_chunks`].
+/// A chunk that the core sends, see [`core_chunks`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum CoreChunk {
-    /// A tag and a cookie, which the peer's COOKIE ECHO has to name.
+    /// A tag and a cookie, which the peer's COOKIE ECHO must contain.
     InitAck { tag: u32, cookie: [u8; COOKIE_BYTES] },
     /// The cumulative TSN ack.
     Sack(u32),
 }
 
-/// The chunks of a packet of the core that matter here.
+/// The relevant chunks of a packet that the core sends.
 pub(super) fn core_chunks(packet: &[u8]) -> impl Iterator<Item = CoreChunk> {
     RawChunks(packet.get(COMMON_HEADER..).unwrap_or_default()).filter_map(|raw| {
         let raw = raw.ok()?;
@@ -225,7 +227,7 @@ impl<'a> RawChunk<'a> {
             COOKIE_ECHO if value.len() == COOKIE_BYTES => Ok(Chunk::CookieEcho(value)),
             RE_CONFIG => re_config(value),
             FORWARD_TSN => forward_tsn(value),
-            // Extensions that were not negotiated, and responses to what the core never sends.
+            // Extensions that were not negotiated, and responses to chunks that the core never sends.
             _ => Err(Rejected::Unwanted),
         }
     }
@@ -239,7 +241,7 @@ fn data(flags: u8, value: &[u8]) -> Result<Chunk<'_>, Rejected> {
     };
     let user = &value[12..];
     if user.is_empty() {
-        // Forbidden (RFC 9260, 3.3.1), but the core would keep as many as come.
+        // An empty DATA chunk is forbidden (RFC 9260, 3.3.1), but the core would keep any number of them.
         return Err(Violation::Length.into());
     }
     let (unordered, begins, ends) = (flags & 4 != 0, flags & 2 != 0, flags & 1 != 0);
@@ -260,9 +262,9 @@ fn init(flags: u8, value: &[u8]) -> Result<Chunk<'_>, Rejected> {
             return Err(Rejected::Unwanted);
         }
         match kind {
-            // The core assumes that it is empty.
+            // The core assumes that this parameter is empty.
             FORWARD_TSN_SUPPORTED if !value.is_empty() => return Err(Violation::Length.into()),
-            // The core reads pairs.
+            // The core reads pairs of bytes.
             HMAC_ALGORITHMS if value.len() % 2 != 0 => return Err(Violation::Length.into()),
             SUPPORTED_EXTENSIONS => forwards |= value.contains(&FORWARD_TSN),
             _ => {}
@@ -281,7 +283,7 @@ fn sack(value: &[u8]) -> Result<Chunk<'_>, Rejected> {
     if gaps > MAX_GAP_BLOCKS {
         return Err(Rejected::Unwanted);
     }
-    // Ascending and disjoint blocks: together they name each TSN at most once.
+    // The blocks must be ascending and disjoint, so that together they name each TSN at most once.
     let mut after = 0;
     for block in value[12..].chunks_exact(4).take(gaps) {
         let (start, end) = (u16::from_be_bytes([block[0], block[1]]), u16::from_be_bytes([block[2], block[3]]));
@@ -300,8 +302,8 @@ fn heartbeat(value: &[u8]) -> Result<Chunk<'_>, Rejected> {
     if is_echoed { Ok(Chunk::Heartbeat) } else { Err(Rejected::Unwanted) }
 }
 
-/// Checks error causes. The core expects no padding between them (RFC 9260, 3.3.10, has some), and slices each by its
-/// length.
+/// Checks error causes. The core slices each cause by its length, and expects no padding between causes, which RFC
+/// 9260, 3.3.10 has.
 fn causes(value: &[u8]) -> Result<(), Rejected> {
     let mut rest = value;
     while rest.len() >= HEADER {
@@ -311,7 +313,7 @@ fn causes(value: &[u8]) -> Result<(), Rejected> {
         }
         rest = rest.get(length..).ok_or(Violation::Length)?;
     }
-    // The core looks for the next chunk after the causes.
+    // The core expects the next chunk after the causes.
     let known = value.len() - rest.len();
     if known.next_multiple_of(4) == value.len().next_multiple_of(4) { Ok(()) } else { Err(Violation::Length.into()) }
 }
@@ -328,7 +330,7 @@ fn re_config(value: &[u8]) -> Result<Chunk<'_>, Rejected> {
     let request = match (first, second) {
         (one, None) if response(&one) => return Ok(Chunk::ResetDone),
         (one, None) => one,
-        // A request, and the response to ours (RFC 6525, 3.1).
+        // A request, and the response to a request of the core (RFC 6525, 3.1).
         (one, Some(two)) if response(&one) => two,
         (one, Some(two)) if response(&two) => one,
         _ => return Err(Rejected::Unwanted),

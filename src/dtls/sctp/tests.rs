@@ -1,4 +1,4 @@
-//! Packets that pass and packets that do not, made by hand.
+//! Handmade packets that are accepted or rejected.
 
 mod fuzz;
 
@@ -11,7 +11,7 @@ const TAG: u32 = 0x0a0b_0c0d;
 const COOKIE: [u8; 32] = [7; 32];
 const FIRST: u32 = 0xffff_ff00;
 
-/// Makes a packet of chunks: its checksum is right.
+/// Makes a packet of chunks, with the right checksum.
 pub(super) fn packet(tag: u32, chunks: &[Vec<u8>]) -> Vec<u8> {
     let mut packet = [&[0x13, 0x88, 0x13, 0x88][..], &tag.to_be_bytes(), &[0; 4], &chunks.concat()].concat();
     sign(&mut packet);
@@ -95,7 +95,7 @@ fn broken(violation: Violation) -> Result<(), Rejected> {
 const UNWANTED: Result<(), Rejected> = Err(Rejected::Unwanted);
 
 #[test]
-fn packets_of_honest_peers_pass() {
+fn packets_of_honest_peers_are_accepted() {
     let mut peer = Peer::connected(0);
     assert_eq!(peer.text(1, 1), Ok(()));
     assert_eq!(peer.text(1, 1), Ok(()), "sent again");
@@ -119,7 +119,7 @@ fn packets_of_honest_peers_pass() {
     assert_eq!(peer.0.violation(), None);
 }
 
-/// 36 bytes: one of them kept the SFU busy for five seconds.
+/// A packet of 36 bytes kept the SFU busy for five seconds.
 #[test]
 fn a_forward_tsn_far_ahead_is_refused() {
     for kind in [0, 1] {
@@ -132,7 +132,7 @@ fn a_forward_tsn_far_ahead_is_refused() {
         }
         assert_eq!(peer.0.violation(), Some(Violation::ForwardTsn));
     }
-    // What is just behind the last SACK by half of all TSNs is ahead of the core, which has gone on since.
+    // A TSN that is almost half of all TSNs behind the last SACK is ahead of the core, which has progressed since.
     for far in [1 << 17, (1 << 31) - 1, 1 << 31, (1 << 31) + WINDOW, u32::MAX - (1 << 17) - 1] {
         let mut peer = Peer::connected(1);
         assert_eq!(peer.sends(&[forward(FIRST.wrapping_add(far + 1), &[])]), broken(Violation::ForwardTsn), "{far}");
@@ -141,7 +141,7 @@ fn a_forward_tsn_far_ahead_is_refused() {
 }
 
 #[test]
-fn a_forward_tsn_of_a_channel_that_gives_up_passes() {
+fn a_forward_tsn_is_accepted_on_a_partially_reliable_channel() {
     let mut peer = Peer::connected(1);
     assert_eq!(peer.text(1, 1), Ok(()));
     assert_eq!(peer.sends(&[forward(FIRST.wrapping_add(3), &[0, 0, 0, 3])]), Ok(()), "2 and 3 are abandoned");
@@ -153,7 +153,7 @@ fn a_forward_tsn_of_a_channel_that_gives_up_passes() {
 
 /// The core slices a cause by its own length.
 #[test]
-fn a_cause_that_is_longer_than_its_chunk_is_refused() {
+fn an_error_cause_with_a_wrong_length_is_refused() {
     for kind in [6, 9] {
         for cause in [&[0, 12, 0, 255][..], &[0, 12, 0, 3], &[0, 12, 0, 9, 1, 2, 3, 4], &[0, 1, 0, 4, 0, 1, 255, 255]] {
             let mut peer = Peer::connected(0);
@@ -162,7 +162,7 @@ fn a_cause_that_is_longer_than_its_chunk_is_refused() {
     }
 }
 
-/// The core looks for the next chunk where it has stopped to understand this one.
+/// The core expects the next chunk where it stops understanding this one.
 #[test]
 fn no_chunk_hides_in_another() {
     let hidden = forward(FIRST.wrapping_add(1 << 30), &[]);
@@ -181,7 +181,7 @@ fn no_chunk_hides_in_another() {
 }
 
 #[test]
-fn a_handshake_is_said_again_but_no_other_is() {
+fn a_handshake_may_be_retransmitted_but_no_other_may_follow() {
     let (mut association, now) = (Association::default(), Instant::now());
     let first = packet(0, &[init(FIRST)]);
     let passed = (0..100).filter(|_| association.open(now, &first) == Ok(())).count();
@@ -199,7 +199,7 @@ fn a_handshake_is_said_again_but_no_other_is() {
 }
 
 #[test]
-fn only_streams_that_were_opened_have_data() {
+fn data_is_accepted_only_on_opened_streams() {
     let mut peer = Peer::connected(0);
     assert_eq!(peer.sends(&[data(FIRST.wrapping_add(1), 2, 0, 51, 3, b"x")]), UNWANTED);
     for n in 1..MAX_STREAMS as u16 {
@@ -214,9 +214,9 @@ fn only_streams_that_were_opened_have_data() {
     assert_eq!(peer.sends(&[data(FIRST.wrapping_add(1), 2, 0, 50, 3, &cut)]), broken(Violation::Channel));
 }
 
-/// What the core can't put together it keeps.
+/// The core keeps fragments that it can't reassemble.
 #[test]
-fn pieces_that_never_make_a_message_are_refused() {
+fn fragments_that_never_complete_a_message_are_refused() {
     let next = FIRST.wrapping_add(1);
     for (chunk, violation) in [
         (data(next, 0, 1, 51, 0, b"a middle"), Violation::Order),
@@ -249,7 +249,7 @@ fn out_of_order_data_is_checked_when_the_gap_fills() {
 }
 
 #[test]
-fn data_far_ahead_is_lost_and_farther_than_any_window_is_a_violation() {
+fn data_far_ahead_is_dropped_and_data_beyond_any_window_is_a_violation() {
     let mut peer = Peer::connected(0);
     assert_eq!(peer.text(WINDOW, 9), Ok(()));
     assert_eq!(peer.text(WINDOW + 1, 9), UNWANTED);
@@ -271,9 +271,9 @@ fn gap_blocks_that_name_a_tsn_twice_are_not_read() {
     assert_eq!(Peer::connected(0).sends(&[chunk(3, 0, &lies)]), broken(Violation::Length));
 }
 
-/// The core keeps a reset whose time has not come, and answers it with each chunk.
+/// The core keeps an early reset, and responds to it with each chunk.
 #[test]
-fn a_reset_comes_after_its_data() {
+fn a_reset_before_its_data_is_refused() {
     let reset = |tsn: u32, streams: &[u8]| {
         let length = 16 + streams.len() as u8;
         chunk(130, 0, &[&[0, 13, 0, length][..], &[0; 8], &tsn.to_be_bytes(), streams].concat())
@@ -288,7 +288,7 @@ fn a_reset_comes_after_its_data() {
 }
 
 #[test]
-fn a_flood_is_cut() {
+fn a_flood_is_limited() {
     let (mut peer, mut heartbeats) = (Peer::connected(0), Peer::connected(0));
     let now = peer.1;
     let same = packet(TAG, &[data(FIRST, 0, 0, 51, 3, b"again")]);
@@ -300,7 +300,7 @@ fn a_flood_is_cut() {
 }
 
 #[test]
-fn what_has_a_wrong_checksum_does_not_count() {
+fn a_packet_with_a_wrong_checksum_has_no_effect() {
     let mut peer = Peer::connected(0);
     let mut bad = packet(TAG, &[data(FIRST.wrapping_add(1), 0, 1, 51, 3, b"hello")]);
     bad[20] ^= 1;
@@ -321,7 +321,7 @@ fn unknown_chunks_and_long_packets_are_not_read() {
 }
 
 #[test]
-fn any_cut_of_a_packet_is_survived() {
+fn no_truncated_packet_panics() {
     let whole = packet(TAG, &[sack(1)[12..].to_vec(), opens(FIRST.wrapping_add(1), 2, 0), forward(FIRST, &[0; 8])]);
     for cut in 0..whole.len() {
         let mut part = whole[..cut].to_vec();

@@ -1,4 +1,4 @@
-//! From a student's offer to a peer and an answer.
+//! Makes a peer and an answer from a student's offer.
 
 use std::time::Instant;
 
@@ -28,15 +28,15 @@ use crate::sfu::senders::Senders;
 use crate::sfu::transport::Transport;
 use crate::srtp;
 
-/// SCTP's receive window: two of the largest messages that the core allows. The core has one message size for both
-/// directions, so it can't be the smaller one that [`crate::protocol::channel`] grants students.
+/// SCTP's receive window: two messages of the largest size that the core accepts. The core has one message size for
+/// both directions, so it can't be the smaller one that [`crate::protocol::channel`] allows students.
 const RECEIVE_BUFFER_BYTES: u32 = 128 * 1024;
 
 impl Peer {
-    /// Answers an offer: gives the new peer and the answer's SDP, with all candidates.
+    /// Answers an offer. Returns the new peer and the SDP of the answer, with all candidates.
     ///
     /// # Errors
-    /// What the core objects to in the offer.
+    /// The core's error if it rejects the offer.
     pub(in crate::sfu) fn answer(
         user: UserId,
         offer: String,
@@ -46,7 +46,7 @@ impl Peer {
         addresses: &Advertised,
         now: Instant,
     ) -> Result<(Self, String), Error> {
-        // Opus is always negotiable, so that a section without a track is inactive and not rejected.
+        // Opus is always negotiable, so that an audio section without a track is inactive and not rejected.
         let mut codecs = vec![Codec::Opus];
         codecs.extend(tracks.iter().map(|(_, codec)| *codec).filter(|codec| *codec != Codec::Opus));
         codecs.dedup();
@@ -100,7 +100,8 @@ impl Peer {
             senders.push(Sender::new((track, codec), id, subscription, rtx));
             rtp_senders.push((ssrc, id));
         }
-        // Without RTX a packet of video is retransmitted under its own nonce, so that it can't get another number.
+        // Without RTX a packet of video is retransmitted under its own nonce, so that it can't get another
+        // transport-wide sequence number.
         let transport = Transport::new(connection, keys, rtp_senders, twcc.filter(|_| has_rtx));
         let adaptation = Adaptation::new(now, offered(&senders, tiers), context.adapts);
         let ice = (attribute("a=ice-ufrag:"), attribute("a=ice-pwd:"));
@@ -108,14 +109,14 @@ impl Peer {
     }
 }
 
-/// The tiers that can be had of a peer's tracks, in its codecs.
+/// The tiers of a peer's tracks that are available in its codecs.
 pub(super) fn offered(senders: &Senders, encodings: &[Encoding]) -> Offered {
     let has = |encoding: &&Encoding| senders.tracks().any(|known| known == (encoding.track, encoding.codec));
     encodings.iter().filter(has).fold(Offered::default(), |offered, e| offered.with(e.track, e.tier))
 }
 
-/// So many different SSRCs, none of them 0, which some receivers take for "unknown". Two streams with one SSRC would be
-/// one stream for the student, and two of their packets could be sealed under one nonce (RFC 3711, 9.1).
+/// `count` distinct SSRCs, none of them 0, which some receivers take for "unknown". Two streams with the same SSRC
+/// would be one stream for the student, and two of their packets could be encrypted under one nonce (RFC 3711, 9.1).
 fn distinct_ssrcs(count: usize, mut random: impl FnMut() -> u32) -> Vec<u32> {
     let mut ssrcs = Vec::with_capacity(count);
     while ssrcs.len() < count {

@@ -1,5 +1,4 @@
-//! What a peer's feedback changes: retransmissions, key frames, and the tiers that it gets. The decisions are made by
-//! [`Adaptation`](crate::congestion::Adaptation).
+//! The effects of a peer's feedback: retransmissions, key frames, and the tiers that the peer gets.
 
 use super::{Peer, Phase, offered};
 use crate::congestion::{Actions, Change, CommonTrouble, PathTrouble, Rates};
@@ -10,28 +9,28 @@ use crate::sfu::sender::{KeyFrameResponse, round_trip};
 use crate::sfu::senders::RetransmissionRequest;
 use crate::sfu::transport::SendContext;
 
-/// What is known of all peers of a worker.
+/// The shared knowledge about all peers of a worker.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::sfu) struct ClassNow<'a> {
     /// The bit rates of the encodings.
     pub(in crate::sfu) rates: &'a PerCodec<Rates>,
-    /// PathTrouble that many peers have in the same instant.
+    /// Trouble that many peers have at the same time.
     pub(in crate::sfu) common: &'a CommonTrouble,
 }
 
-/// What came of a peer's feedback.
+/// The outcome of a peer's feedback.
 #[derive(Debug, Default)]
 pub(in crate::sfu) struct FeedbackOutcome {
-    /// It reported how packets arrive, by which the peer can be adapted.
+    /// The feedback reported how packets arrive, so that the peer can be adapted.
     pub(in crate::sfu) reported: bool,
-    /// A track starts again with a key frame.
+    /// A track restarts with a key frame.
     pub(in crate::sfu) restarts: bool,
-    /// Packets to send again.
+    /// The packets to retransmit.
     pub(in crate::sfu) retransmissions: Vec<RetransmissionRequest>,
 }
 
 impl Peer {
-    /// Takes one message of an RTCP compound.
+    /// Handles one message of an RTCP compound packet.
     pub(super) fn on_rtcp(&mut self, cx: &mut SendContext<'_>, feedback: Feedback<'_>, outcome: &mut FeedbackOutcome) {
         let now = cx.now;
         match feedback {
@@ -67,7 +66,8 @@ impl Peer {
         }
     }
 
-    /// The peer can't decode the video of an SSRC (PLI, FIR). Returns whether there is something to send for it.
+    /// Handles a request for a key frame of the video with this SSRC (PLI, FIR). Returns false if the request has no
+    /// effect, because the peer asks too often or no video has that SSRC.
     fn on_key_frame_request(&mut self, cx: &mut SendContext<'_>, ssrc: u32) -> bool {
         let Some(tier) = self.senders.tier_of(ssrc) else { return false };
         let allows = self.adaptation.may_restart(cx.now, tier);
@@ -79,8 +79,8 @@ impl Peer {
         response != KeyFrameResponse::Limited
     }
 
-    /// Changes what the peer gets to what its path carries. To be called after feedback and ten times a second. Gives
-    /// whether the data channel has a message to send.
+    /// Adapts what is sent to the peer's path. To be called after feedback and ten times a second. Returns whether the
+    /// data channel has a message to send.
     pub(in crate::sfu) fn adapt(&mut self, cx: &mut SendContext<'_>, class: ClassNow<'_>) -> bool {
         if self.phase != Phase::Live {
             return false;
@@ -112,7 +112,7 @@ impl Peer {
         self.adaptation.key_frames_requested(self.senders.awaiting_key_frame());
     }
 
-    /// Changes the tiers, and enqueues a message to the student that says so.
+    /// Changes the tiers, and enqueues a message that tells the student.
     fn change_tiers(&mut self, cx: &mut SendContext<'_>, change: Change) {
         let Change { layers, is_urgent, reason, estimate_kbps } = change;
         let requested = cx.requests.key_frames.len();
@@ -139,7 +139,7 @@ impl Peer {
         self.channel.push(PublisherMessage::Tier { tiers, estimate_kbps, reason }.to_json().into());
     }
 
-    /// Other encodings can be had than before.
+    /// Updates the available encodings.
     pub(in crate::sfu) fn offer(&mut self, encodings: &[Encoding]) {
         self.adaptation.offer(offered(&self.senders, encodings));
     }

@@ -1,5 +1,5 @@
-//! What the router does with the socket: datagrams go to the peers that may have sent them, a socket that is gone is
-//! reopened, and STUN servers are asked for the public address.
+//! The router's work on the socket: it routes datagrams to the peers that may have sent them, reopens a socket that has
+//! failed, and asks STUN servers for the public address.
 
 use std::io;
 use std::net::SocketAddr;
@@ -15,7 +15,7 @@ use crate::sfu::stun_client::StunStep;
 use crate::sfu::udp::ReceiveErrors;
 use crate::sfu::worker::WorkerCommand;
 
-/// How often a socket is reopened that does not work even once.
+/// The most times that the socket is reopened without a successful receive in between.
 const MAX_REBINDS: u32 = 3;
 
 impl Router {
@@ -41,7 +41,7 @@ impl Router {
         }
     }
 
-    /// Reopens a socket that is gone on the same port. The lecture ends only if that fails too.
+    /// Reopens a failed socket on the same port. The lecture ends only if that fails too.
     pub(super) fn on_receive_error(&mut self, now: Instant, error: &io::Error) -> Next {
         if !self.receive_errors.is_gone(now, error) {
             return Next::GoOn;

@@ -1,6 +1,6 @@
-//! Ten thousand random steps of a class with bad students, by the real sending code and a real socket. A healthy
-//! student is sent byte for byte the same as if it was alone, and no nonce is used for two packets. No step depends on
-//! a clock.
+//! Ten thousand random steps of a class with misbehaving students, with the real sending code and a real socket. A
+//! well-behaved student receives exactly the bytes that it would receive alone, and no nonce is used for two different
+//! packets. No step depends on a clock.
 
 use std::collections::HashMap;
 use std::net::{SocketAddr, UdpSocket};
@@ -22,7 +22,7 @@ use crate::rtp::{FrameAssembler, HEADER_BYTES, RtxStream, Subscription};
 use crate::sdp::engine;
 use crate::srtp::random::Random;
 
-/// Every run has the same class.
+/// The seed of the class, which is the same in every run.
 const SEED: u64 = 0x5eed_c1a5_5000_0005;
 
 const STEPS: usize = 10_000;
@@ -30,32 +30,32 @@ const STEPS: usize = 10_000;
 /// Time between two steps.
 const STEP: Duration = Duration::from_millis(8);
 
-/// Loopback delivers a datagram at once; a missing one fails the test after this time.
+/// The time after which a missing datagram fails the test; loopback delivers a datagram at once.
 const DEADLINE: Duration = Duration::from_secs(10);
 
 /// The largest payload of a packet.
 const PAYLOAD: u64 = 900;
 
-/// The first sequence number of every stream, so late that all of them roll over.
+/// The first sequence number of every stream, high enough that all of them roll over.
 const FIRST: u16 = 60_000;
 
 const TRANSPORT_ID: u8 = 3;
 
-/// An address that the kernel refuses to send to, because broadcast is not allowed.
+/// An address to which the kernel refuses to send, because broadcast is not allowed.
 const REFUSED_ADDRESS: &str = "255.255.255.255:9";
 
-/// What a student has negotiated.
+/// The kind of a student.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Kind {
     /// Transport-wide sequence numbers and RTX.
     Modern,
-    /// Neither: packets are retransmitted as they were.
+    /// Neither of these: packets are retransmitted unchanged.
     Plain,
-    /// As modern, but the kernel refuses to send to it.
+    /// As `Modern`, but the kernel refuses to send to it.
     Unreachable,
 }
 
-/// A student, and all that it has received.
+/// A student, and everything that it has received.
 struct Student {
     kind: Kind,
     senders: Senders,
@@ -65,11 +65,11 @@ struct Student {
     receiver: Context,
     /// The highest packet index, by SSRC.
     highest: HashMap<u32, u64>,
-    /// The sealed packets, by SSRC and index, which make the nonce.
+    /// The encrypted packets, by SSRC and index, which form the nonce.
     sealed: HashMap<(u32, u64), Vec<u8>>,
-    /// The packets, opened.
+    /// The decrypted packets.
     got: Vec<Vec<u8>>,
-    /// How many packets came under a known nonce: of video and of audio.
+    /// The number of packets that arrived under a known nonce: of video and of audio.
     again: [usize; 2],
 }
 
@@ -89,7 +89,7 @@ const ENCODINGS: [Encoding; 5] = [
 ];
 
 impl Student {
-    /// A student whose packets the SFU seals, as if the core had sent the first one.
+    /// A student whose packets the SFU encrypts, as if the core had sent the first one.
     fn new(kind: Kind, now: Instant, from: SocketAddr) -> Self {
         let (provider, keys) = crate::srtp::capturing(default_provider().unwrap());
         let context = |crypto| {
@@ -135,8 +135,7 @@ impl Student {
         }
     }
 
-    /// Does something that may send, then reads and checks all that came of it. Returns what was requested of the
-    /// encoders.
+    /// Does work that may send, then reads and checks everything that was sent. Returns the requests to the encoders.
     fn with(
         &mut self,
         now: Instant,
@@ -176,7 +175,7 @@ impl Student {
         });
     }
 
-    /// Asks for packets of a track again: so many, from the `oldest` before the newest one on.
+    /// Requests `count` packets of a track again, starting `oldest` packets before the newest one.
     fn ask_again(&mut self, now: Instant, ssrc: u32, (oldest, count): (u64, u16), rings: &Rings, udp: &mut UdpSender) {
         let newest = self.highest.get(&ssrc).copied().unwrap_or(FIRST.into());
         let first = newest.saturating_sub(oldest) as u16;
@@ -187,13 +186,13 @@ impl Student {
         });
     }
 
-    /// A random act of a bad student, or of the SFU for one. Returns its number.
+    /// A random act of a misbehaving student, or of the SFU towards one. Returns the number of the act.
     fn misbehave(&mut self, random: &mut Random, now: Instant, rings: &Rings, udp: &mut UdpSender) -> usize {
         let track = if random.below(2) == 0 { Track::Screen } else { Track::Camera };
         let ssrc = AUDIO + random.below(4) as u32;
         let what = random.below(8) as usize;
         if what > 5 {
-            // For packets that are new, old, or were never sent.
+            // For packets that are recent, old, or were never sent.
             self.ask_again(now, ssrc, (random.below(600), random.below(40) as u16), rings, udp);
             return what;
         }
@@ -228,7 +227,7 @@ impl Lecture {
         Self { random: Random::new(SEED), assemblers: ENCODINGS.map(FrameAssembler::new), sequence_number: 0 }
     }
 
-    /// Puts the next frame into its ring. Returns its encoding, its index there, and whether it is a key frame.
+    /// Puts the next frame into its ring. Returns its encoding, its index in the ring, and whether it is a key frame.
     fn next(&mut self, step: usize, now: Instant, rings: &mut Rings) -> (Encoding, u64, bool) {
         let n = self.random.below(ENCODINGS.len() as u64) as usize;
         let encoding = ENCODINGS[n];
@@ -253,8 +252,8 @@ impl Lecture {
     }
 }
 
-/// Runs a lecture for a healthy student and the `bad` ones. Returns the healthy one, the bad ones, and how often each
-/// kind of act happened.
+/// Runs a lecture for a healthy student and the `bad` ones. Returns the healthy student, the bad ones, and the number
+/// of acts of each kind.
 fn run(bad: &[Kind], began: Instant) -> (Student, Vec<Student>, [usize; 8]) {
     let receiver = UdpReceiver::bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let mut udp = receiver.sender().unwrap();
@@ -274,7 +273,7 @@ fn run(bad: &[Kind], began: Instant) -> (Student, Vec<Student>, [usize; 8]) {
                 });
             }
         }
-        // Some bad students have their turn before the healthy one, and some after it.
+        // Some bad students have their turn before the healthy one, and some have it afterwards.
         let before = random.below(bad.len() as u64 + 1) as usize;
         let mut turns = |bad: &mut [Student], udp: &mut UdpSender| {
             for student in bad {
@@ -282,7 +281,7 @@ fn run(bad: &[Kind], began: Instant) -> (Student, Vec<Student>, [usize; 8]) {
                 if random.below(3) == 0 {
                     seen[student.misbehave(&mut random, now, &rings, udp)] += 1;
                 }
-                // Now and then a student has no turn, and catches up later.
+                // Now and then a student misses its turn, and catches up later.
                 if random.below(8) > 0 {
                     student.send(now, only, &rings, udp);
                 }
@@ -301,7 +300,7 @@ fn run(bad: &[Kind], began: Instant) -> (Student, Vec<Student>, [usize; 8]) {
 }
 
 #[tokio::test]
-async fn what_a_healthy_student_is_sent_does_not_depend_on_bad_ones() {
+async fn a_healthy_student_receives_the_same_packets_with_and_without_bad_ones() {
     println!("seed {SEED:#x}");
     let began = Instant::now();
     let (alone, ..) = run(&[], began);
@@ -329,7 +328,7 @@ async fn a_key_frame_is_requested_for_a_student_whose_frames_have_left_the_ring(
     let mut udp = receiver.sender().unwrap();
     let (mut rings, mut lecture, now) = (Rings::default(), Lecture::new(), Instant::now());
     let mut student = Student::new(Kind::Modern, now, receiver.local());
-    // Key frames of all encodings; then no turn until all frames of its screen have left the ring.
+    // Key frames of all encodings; then no turn until all frames of the screen have left the ring.
     let mut next = |student: &mut Student, rings: &mut Rings, step| {
         let (encoding, index, key) = lecture.next(step, now, rings);
         student.senders.on_frame(encoding, index, key);

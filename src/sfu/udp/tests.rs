@@ -1,4 +1,4 @@
-//! Sockets on loopback, and which receive errors mean that a socket is gone.
+//! Tests of sockets on loopback, and of the receive errors that mean that a socket is gone.
 
 use super::*;
 
@@ -29,7 +29,7 @@ async fn batches_keep_order_and_sizes() {
 }
 
 #[tokio::test]
-async fn a_wildcard_socket_knows_which_address_was_called() {
+async fn a_wildcard_socket_reports_the_local_address_of_each_datagram() {
     let mut sfu = UdpReceiver::bind("0.0.0.0:0".parse().unwrap()).unwrap();
     let to = SocketAddr::new(Ipv4Addr::LOCALHOST.into(), sfu.local().port());
     let student = UdpReceiver::bind("127.0.0.1:0".parse().unwrap()).unwrap();
@@ -43,7 +43,7 @@ async fn a_wildcard_socket_knows_which_address_was_called() {
 }
 
 #[tokio::test]
-async fn one_socket_speaks_both_families_and_an_ipv4_address_is_one() {
+async fn one_socket_serves_both_families_and_reports_ipv4_addresses_as_ipv4() {
     let mut sfu = UdpReceiver::bind("0.0.0.0:0".parse().unwrap()).unwrap();
     if sfu.local().is_ipv4() {
         println!("skipped: no IPv6 here");
@@ -60,7 +60,7 @@ async fn one_socket_speaks_both_families_and_an_ipv4_address_is_one() {
         let mut seen = None;
         sfu.receive(|at, from, _| seen = Some((at, from))).unwrap();
         assert_eq!(seen, Some((to, student.local())));
-        // A GSO send, from the address that was called.
+        // A GSO send, from the address to which the student has sent.
         assert!((0..3).all(|_| back.queue(to, student.local(), &[7; 100]) == Sent::Yes));
         assert_eq!((back.flush(), receive_all(&mut student, 3).await.len()), (Sent::Yes, 3));
     }
@@ -69,7 +69,7 @@ async fn one_socket_speaks_both_families_and_an_ipv4_address_is_one() {
 }
 
 #[tokio::test]
-async fn a_socket_that_is_bound_anew_keeps_its_port_and_a_second_teacher_does_not_get_it() {
+async fn a_reopened_socket_keeps_its_port_and_a_second_teacher_does_not_get_it() {
     let mut sfu = UdpReceiver::bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let mut sender = sfu.sender().unwrap();
     let local = sfu.local();
@@ -89,7 +89,7 @@ async fn a_socket_that_is_bound_anew_keeps_its_port_and_a_second_teacher_does_no
 }
 
 #[test]
-fn only_a_socket_that_is_gone_counts_as_gone() {
+fn only_a_bad_descriptor_or_three_seconds_of_errors_mean_that_a_socket_is_gone() {
     let (mut errors, start) = (ReceiveErrors::default(), Instant::now());
     let error = io::Error::from_raw_os_error;
     for errno in [

@@ -1,4 +1,5 @@
-//! How peers leave a worker: removed by the router, by themselves, or because they harmed the others.
+//! The departure of peers from a worker: removed by the router, ended by themselves, or expelled because they harmed
+//! the others.
 
 use std::time::{Duration, Instant};
 
@@ -8,7 +9,7 @@ use crate::sfu::peer::{Departure, Peer};
 use crate::sfu::watchdog::caught;
 
 impl Worker {
-    /// Takes a peer out of all tables and queues.
+    /// Removes a peer from all tables and queues.
     fn take(&mut self, index: usize) -> Option<Peer> {
         let peer = self.peers.get_mut(index)?.take()?;
         let id = self.ids[index];
@@ -31,13 +32,13 @@ impl Worker {
         }
     }
 
-    /// Reports that a peer departs, which the router announces. The caller removes the peer.
+    /// Reports the departure of a peer, which the router announces. The caller removes the peer.
     pub(super) fn depart(&mut self, index: usize, why: Departure) {
         self.departures.push(WorkerReport::Departed { id: self.ids[index], why });
         self.report_departures();
     }
 
-    /// Reports departures once the events of these peers have left, so that no announcement overtakes them.
+    /// Reports departures after the events of these peers have been sent, so that no announcement overtakes them.
     pub(super) fn report_departures(&mut self) {
         if self.events.is_empty() {
             for departure in self.departures.drain(..) {
@@ -46,7 +47,7 @@ impl Worker {
         }
     }
 
-    /// Removes a peer that has panicked. Its connection is not closed: nothing of it may be used any more.
+    /// Removes a peer that has panicked. Its connection is not closed, because none of its state may be used any more.
     pub(super) fn end_failed(&mut self, index: usize) {
         self.media.udp.discard();
         if self.peers[index].is_some() {
@@ -55,7 +56,8 @@ impl Worker {
         }
     }
 
-    /// Removes a peer that kept the thread busy for too long. To close its connection might take as long again.
+    /// Removes a peer that kept the thread busy for too long. Its connection is not closed, which might take as long
+    /// again.
     pub(super) fn end_slow(&mut self, index: usize, cpu_time: Duration) {
         self.media.udp.discard();
         let millis = cpu_time.as_millis();
@@ -63,7 +65,7 @@ impl Worker {
         self.take(index);
     }
 
-    /// Announces that a student departs because it harmed the others. The caller removes the peer.
+    /// Announces the departure of a student that harmed the others. The caller removes the peer.
     pub(super) fn expel(&mut self, index: usize, why: &str) {
         let Some(user) = self.peers[index].as_ref().map(|peer| peer.user.clone()) else { return };
         if self.notices.take(Instant::now()).is_ok() {

@@ -1,4 +1,5 @@
-//! The order in which peers are served: audio to all at once, video in turns, then those who are behind, then messages.
+//! The order in which peers are served: audio to all peers at once, video in turns, then peers that are behind, then
+//! messages.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -9,23 +10,23 @@ use crate::sfu::peer::{ClassNow, Peer, VideoQueue};
 use crate::sfu::transport::SendContext;
 use crate::sfu::watchdog::caught;
 
-/// How long video is sent before audio, feedback and newcomers get their turn.
+/// The time for which video is sent before audio, feedback and newcomers get their turn.
 const SLICE: Duration = Duration::from_millis(4);
 
-/// How often each peer is adapted to its link, in addition to after each feedback.
+/// The interval at which each peer is adapted to its path, in addition to after each feedback.
 const ADAPT_EVERY: Duration = Duration::from_millis(100);
 
-/// Peers that get their messages before frames and datagrams have their turn again. A message costs some 20 us, so
-/// these take a millisecond; the next turn is 5 ms later, so 1,000 students have a message within 100 ms.
+/// The most peers whose messages are sent before frames and datagrams get their turn again. A message costs some 20 us,
+/// so these take a millisecond; the next turn is 5 ms later, so 1,000 students get a message within 100 ms.
 const MESSAGES_AT_ONCE: usize = 50;
 
 impl Worker {
-    /// Whether a frame of video waits to be sent: [`serve_newest`](Self::serve_newest) sends some of it.
+    /// Whether a video frame waits to be sent: [`serve_newest`](Self::serve_newest) sends some of it.
     pub(in crate::sfu) fn has_video(&self) -> bool {
         !self.newest.is_empty()
     }
 
-    /// Sends the newest frame of video to peers whose turn it is, for the time of a slice.
+    /// Sends the newest video frame to peers in turn, for the time of a slice.
     pub(in crate::sfu) fn serve_newest(&mut self) {
         let mut queue = std::mem::take(&mut self.newest);
         self.send_for_a_slice(&mut queue);
@@ -37,14 +38,14 @@ impl Worker {
     pub(in crate::sfu) fn serve_behind(&mut self) {
         let mut queue = std::mem::take(&mut self.behind);
         self.send_for_a_slice(&mut queue);
-        // Peers that had no turn come before those that had one and are still behind.
+        // Peers that had no turn precede those that had one and are still behind.
         queue.append(&mut self.behind);
         self.behind = queue;
         self.send_messages();
         self.pass_on_requests();
     }
 
-    /// Adapts each peer to its link; does something ten times a second.
+    /// Adapts each peer to its path; has an effect ten times a second.
     pub(in crate::sfu) fn adapt(&mut self) {
         let now = Instant::now();
         if now.saturating_duration_since(self.adapted) < ADAPT_EVERY {
@@ -74,7 +75,7 @@ impl Worker {
     }
 
     /// Puts a frame into the ring of its encoding. Audio is sent at once; video is queued for
-    /// [`serve_newest`](Self::serve_newest), so that audio behind a large frame does not wait for its slice.
+    /// [`serve_newest`](Self::serve_newest), so that audio does not wait behind a large video frame.
     pub(super) fn on_frame(&mut self, now: Instant, frame: Frame, keys: u64) {
         let (encoding, key) = (frame.encoding(), frame.key);
         self.traffic.count(now, encoding, frame.bytes());
@@ -87,7 +88,7 @@ impl Worker {
         }
     }
 
-    /// Sends audio to all peers at once: one packet each, before the rest of a frame of video.
+    /// Sends audio to all peers at once: one packet each, before the rest of a video frame.
     fn send_audio(&mut self, now: Instant, audio: Encoding, frame_index: u64) {
         let (mut failed, mut behind) = (Vec::new(), Vec::new());
         for (index, peer) in self.peers.iter_mut().enumerate() {
@@ -98,7 +99,7 @@ impl Worker {
                 peer.send(&mut cx, Some(audio.track));
             });
             if sent.is_none() {
-                // The batch may end in half a packet, to which the next peer must not append.
+                // The batch may end in half a packet; the next peer must not append to it.
                 self.media.udp.discard();
                 failed.push(index);
             }
@@ -111,15 +112,15 @@ impl Worker {
         behind.into_iter().for_each(|index| self.queue_if_behind(index));
     }
 
-    /// Queues the peers that get a frame of video. It is not sent at once: to seal a key frame of 100 kB for 1,000
-    /// peers takes 150 ms, too long for audio, feedback and newcomers to wait.
+    /// Queues the peers that get a video frame. The frame is not sent at once: encrypting a key frame of 100 kB for
+    /// 1,000 peers takes 150 ms, too long for audio, feedback and newcomers to wait.
     fn queue_video(&mut self, encoding: Encoding, frame_index: u64, key: bool) {
         let count = self.peers.len();
         self.first_served = (self.first_served + 1) % count.max(1);
         for index in (self.first_served..count).chain(0..self.first_served) {
             let Some(peer) = self.peers[index].as_mut().filter(|peer| peer.is_connected()) else { continue };
             let gets = peer.senders.on_frame(encoding, frame_index, key);
-            // A peer that is behind has turns of its own.
+            // A peer that is behind has its own turns.
             if gets && !peer.senders.is_behind() && peer.video_queue == VideoQueue::None {
                 peer.video_queue = VideoQueue::Newest;
                 self.newest.push_back(index);
@@ -131,7 +132,7 @@ impl Worker {
         }
     }
 
-    /// Sends what is due to the peers of a queue, for the time of a slice.
+    /// Sends the frames that are due to the peers of a queue, for the time of a slice.
     fn send_for_a_slice(&mut self, queue: &mut VecDeque<usize>) {
         let begin = Instant::now();
         let mut failed = Vec::new();
@@ -143,7 +144,7 @@ impl Worker {
             let mut cx = self.media.at(now);
             let sent = caught(|| peer.send(&mut cx, None));
             if sent.is_none() {
-                // The batch may end in half a packet, to which the next peer must not append.
+                // The batch may end in half a packet; the next peer must not append to it.
                 self.media.udp.discard();
                 failed.push(index);
             }
@@ -154,7 +155,7 @@ impl Worker {
         failed.into_iter().for_each(|index| self.end_failed(index));
     }
 
-    /// Returns a peer turns of its own as long as it is behind.
+    /// Queues a peer for turns of its own while it is behind.
     pub(super) fn queue_if_behind(&mut self, index: usize) {
         if let Some(peer) = self.peers[index].as_mut()
             && peer.senders.is_behind()
@@ -174,7 +175,7 @@ impl Worker {
         }
     }
 
-    /// Sends the messages of some peers, so that media does not wait for those of all.
+    /// Sends the messages of some peers, so that media does not wait for the messages of all peers.
     fn send_messages(&mut self) {
         let now = Instant::now();
         for _ in 0..MESSAGES_AT_ONCE {

@@ -1,8 +1,8 @@
-//! Random packets of a peer, through the check and into the core behind it.
+//! Random packets of a peer, passed through the checks into the core.
 //!
-//! Two cores connect; then one sends well-formed chunks with arbitrary numbers, and its earlier packets, cut and
-//! changed. No packet may make the other core panic or grow: streams, associations and answers are counted after each.
-//! The time that the core takes depends on the machine: a run with `CLASSROOM_FUZZ_SECONDS` prints it.
+//! Two cores connect; then one sends well-formed chunks with arbitrary numbers, and truncated and modified copies of
+//! its earlier packets. No packet may make the other core panic or grow: streams, associations and responses are
+//! counted after each. The CPU time of the core depends on the machine: a run with `CLASSROOM_FUZZ_SECONDS` prints it.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -28,21 +28,22 @@ fn cpu_time() -> Duration {
     Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
 }
 
-/// The same packets in every run; a failure names it.
+/// The seed of the packets, which are the same in every run.
 const SEED: u64 = 0x5eed_c1a5_5000_0017;
 
-/// Packets of an ordinary run, and of one peer.
+/// The number of packets of an ordinary run, and of one peer.
 const PACKETS: u64 = 12_000;
 const PACKETS_OF_ONE: u64 = 400;
 
-/// Packets, and bytes in them, that the core may send after each packet: a response to each chunk, and what was due.
+/// The most packets and bytes that the core may send after each packet: a response to each chunk, and packets that were
+/// already due.
 const MAX_ANSWERS: usize = 16;
 const MAX_ANSWER_BYTES: usize = 8 * 1024;
 
-/// As in our answers.
+/// The receive window of our answers.
 const RECEIVE_BUFFER_BYTES: u32 = 128 * 1024;
 
-/// One end: the core without DTLS below and channels above.
+/// One end: the core, without DTLS below and data channels above.
 struct End {
     endpoint: Endpoint,
     associations: HashMap<AssociationHandle, Core>,
@@ -71,7 +72,7 @@ impl End {
         self.turn(now);
     }
 
-    /// As the core's own handler does it.
+    /// Runs the core as its own handler does.
     fn turn(&mut self, now: Instant) {
         let mut drained = Vec::new();
         for (handle, core) in &mut self.associations {
@@ -100,7 +101,7 @@ impl End {
     }
 }
 
-/// What came of a run.
+/// The outcome of a run.
 #[derive(Debug, Default)]
 struct Tally {
     packets: u64,
@@ -115,13 +116,13 @@ struct Tally {
     worst: Vec<u8>,
 }
 
-/// A connected peer, and the material for its packets.
+/// A connected peer, and the state for forging its packets.
 struct Session {
     peer: End,
     sfu: End,
     check: Association,
     now: Instant,
-    /// Its packets so far.
+    /// The peer's packets so far.
     sent: Vec<Vec<u8>>,
     tag: u32,
     tsn: u32,
@@ -153,7 +154,7 @@ impl Session {
         session
     }
 
-    /// Both say what they have to, until there is nothing more.
+    /// Exchanges packets until neither end has more to send.
     fn exchange(&mut self) {
         for _ in 0..20 {
             self.now += Duration::from_millis(50);
@@ -171,11 +172,11 @@ impl Session {
         }
     }
 
-    /// Puts messages of the SFU in flight, which a SACK may name.
+    /// Puts messages of the SFU in flight, so that a SACK may acknowledge them.
     fn chat(&mut self) {
         for core in self.sfu.associations.values_mut() {
             if let Ok(mut stream) = core.stream(0) {
-                // Fails where the association is over.
+                // This fails if the association has ended.
                 let _ = stream.write_with_ppi(self.now, &[b'x'; 100], PayloadProtocolIdentifier::String);
             }
         }
@@ -225,7 +226,7 @@ impl Session {
         if random.below(3) == 0 { mutated(random, made) } else { made }
     }
 
-    /// Near the next TSN, or at the edges of what there is.
+    /// A TSN near the next one, or at an edge of the sequence space.
     fn tsn(&self, random: &mut Random) -> u32 {
         let steps = [0, 1, 2, 3, WINDOW / 2, WINDOW - 1, WINDOW, WINDOW + 1, 1 << 17, (1 << 31) - 1, 1 << 31, u32::MAX];
         let step = steps[random.below(steps.len() as u64) as usize];
@@ -243,7 +244,7 @@ impl Session {
         let stream = self.stream(random);
         let some = |random: &mut Random, most: u64| random.below(most) as usize;
         match random.below(16) {
-            // The next message: without any the rest is soon too early.
+            // The next message: without such messages the other chunks would soon be too early.
             0..=4 => {
                 let ends = random.below(4) != 0;
                 let flags = if ends { 3 } else { 2 };
@@ -303,7 +304,7 @@ impl Session {
         }
     }
 
-    /// Something that the SFU sent, or may send.
+    /// A TSN that the SFU has sent or may send.
     fn sfu_tsn(&self, random: &mut Random) -> u32 {
         let data = self.sent.iter().rev().find(|packet| packet[12] == 3);
         let acknowledged = data.map_or(0, |sack| u32::from_be_bytes(sack[16..20].try_into().unwrap()));
@@ -311,7 +312,7 @@ impl Session {
     }
 }
 
-/// Cut, doubled, with other bytes; mostly with the right checksum.
+/// Truncates a packet, repeats parts of it or changes bytes; mostly with the right checksum.
 fn mutated(random: &mut Random, mut packet: Vec<u8>) -> Vec<u8> {
     for _ in 0..1 + random.below(4) {
         let at = random.below(packet.len() as u64) as usize;
@@ -324,7 +325,7 @@ fn mutated(random: &mut Random, mut packet: Vec<u8>) -> Vec<u8> {
                 let part = packet[at..end].to_vec();
                 packet.splice(at..at, part);
             }
-            // Lengths stand there.
+            // This is a position of length fields.
             4 => {
                 let at = (12 + at / 4 * 4 + 2).min(packet.len() - 2);
                 packet[at..at + 2].copy_from_slice(&(random.below(64) as u16).to_be_bytes());
@@ -339,7 +340,7 @@ fn mutated(random: &mut Random, mut packet: Vec<u8>) -> Vec<u8> {
     packet
 }
 
-/// Peers that send random packets, until there were enough.
+/// Runs peers that send random packets, until `is_enough`.
 fn run(seed: u64, measure: bool, is_enough: impl Fn(&Tally) -> bool) -> Tally {
     let (mut random, mut tally) = (Random::new(seed), Tally::default());
     while !is_enough(&tally) {
@@ -358,7 +359,7 @@ fn run(seed: u64, measure: bool, is_enough: impl Fn(&Tally) -> bool) -> Tally {
 }
 
 #[test]
-fn what_is_made_up_costs_the_core_little() {
+fn forged_packets_neither_panic_the_core_nor_exceed_its_limits() {
     let tally = run(SEED, false, |tally| tally.packets >= PACKETS);
     println!("{tally:?}");
     assert!(tally.read > PACKETS / 20 && tally.violations > PACKETS / 20, "both sides are tried: {tally:?}");
@@ -367,7 +368,7 @@ fn what_is_made_up_costs_the_core_little() {
 /// `CLASSROOM_FUZZ_SECONDS=600 cargo test --release --lib sctp::fuzz -- --ignored --nocapture`
 #[test]
 #[ignore = "runs for CLASSROOM_FUZZ_SECONDS"]
-fn for_a_while() {
+fn forged_packets_do_no_harm_for_a_given_time() {
     let seconds = std::env::var("CLASSROOM_FUZZ_SECONDS").map_or(10, |seconds| seconds.parse().unwrap());
     let seed = std::env::var("CLASSROOM_FUZZ_SEED").map_or(SEED, |seed| seed.parse().unwrap());
     let end = Instant::now() + Duration::from_secs(seconds);
