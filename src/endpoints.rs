@@ -1,6 +1,5 @@
-//! The two ends of a lecture, each of two adapters that do not know each other: a capture and the SFU that sends what
-//! it encodes; a student's connection and the render that shows what it brings. `teach`, `watch` and `bench` share
-//! them.
+//! The two ends of a lecture. Each connects two adapters that do not know each other: a capture and the SFU that sends
+//! its frames; a student's connection and the render that shows them. `teach`, `watch` and `bench` share this code.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -12,10 +11,10 @@ use crate::rtp::Track;
 use crate::sfu::{Sfu, SfuEvent};
 use crate::viewer::Incoming;
 
-/// Starts a capture whose frames go to the SFU.
+/// Starts a capture and feeds its frames to the SFU.
 ///
 /// # Errors
-/// When the capture can't start: [`Failure`] with the exit code of its [`MediaError`](crate::media::MediaError).
+/// If the capture cannot start: [`Failure`] with the exit code of its [`MediaError`](crate::media::MediaError).
 pub(crate) async fn start_capture(
     prepared: Prepared,
     sfu: &Sfu,
@@ -25,13 +24,13 @@ pub(crate) async fn start_capture(
     Ok(started.await.map_err(Failure::internal)??)
 }
 
-/// Tells the SFU which encodings the capture still makes. Call it after a warning: the capture may have given up an
+/// Tells the SFU which encodings the capture still produces. Call this after a warning: the capture may have dropped an
 /// encoding, and its viewers need another one.
 pub(crate) fn announce_encodings(capture: &Capture, sfu: &Sfu) {
     sfu.encodings(capture.encodings());
 }
 
-/// Does what the SFU asks of the encoders. Returns back an event that is about something else.
+/// Passes the SFU's requests to the encoders. Returns an event that is about something else.
 pub(crate) fn serve_encoders(capture: &Capture, event: SfuEvent) -> Option<SfuEvent> {
     match event {
         SfuEvent::KeyFrameNeeded(encoding) => capture.request_key_frame(encoding),
@@ -41,8 +40,9 @@ pub(crate) fn serve_encoders(capture: &Capture, event: SfuEvent) -> Option<SfuEv
     None
 }
 
-/// Packets that are kept until the render runs. A start from the publisher's ring is some 500 packets, and building the
-/// graph takes some ten milliseconds. The first packets carry the key frame, so they must not be lost.
+/// The maximum number of packets kept until the render runs. A start from the publisher's ring is about 500 packets,
+/// and building the graph takes about ten milliseconds. The first packets carry the key frame, so they must not be
+/// lost.
 const MAX_EARLY: usize = 2048;
 
 #[derive(Debug)]
@@ -79,7 +79,7 @@ impl RenderInput {
         }
     }
 
-    /// Hands over to a render that runs, first of all the packets that have waited.
+    /// Switches to a running render, which first gets the packets that have waited.
     pub(crate) fn show(&self, render: Render) {
         let mut stage = self.lock();
         if let Stage::Early(early) = &mut *stage {
@@ -93,7 +93,7 @@ impl RenderInput {
         *stage = Stage::Running(render);
     }
 
-    /// Takes the render out; the caller finishes it.
+    /// Takes the render out; the caller must finish it.
     pub(crate) fn take(&self) -> Option<Render> {
         match std::mem::replace(&mut *self.lock(), Stage::Early(Vec::new())) {
             Stage::Running(render) => Some(render),
@@ -101,7 +101,7 @@ impl RenderInput {
         }
     }
 
-    /// Returns access to the render, if one runs.
+    /// Calls `look` with the render, if one is running.
     pub(crate) fn with<T>(&self, look: impl FnOnce(&Render) -> T) -> Option<T> {
         match &*self.lock() {
             Stage::Running(render) => Some(look(render)),

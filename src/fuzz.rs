@@ -1,7 +1,7 @@
-//! The bodies of the fuzz targets: what must hold for any bytes that the network brings.
+//! The bodies of the fuzz targets: properties that must hold for any bytes received from the network.
 //!
-//! `fuzz/fuzz_targets/` has one target for each function here. The seeds in `fuzz/seeds/` and mutations of them run as
-//! ordinary tests as well.
+//! `fuzz/fuzz_targets/` has one target for each function here. The seeds in `fuzz/seeds/` and mutations of them also
+//! run as ordinary tests.
 
 use crate::protocol::channel::{MAX_TEXT_CHARS, StudentMessage};
 use crate::protocol::{ClientMessage, JoinRequest};
@@ -13,10 +13,10 @@ use crate::sfu::demux::{self, Datagram};
 /// The longest datagram that the socket reads, in bytes: more than any path MTU of a classroom.
 const MAX_DATAGRAM_BYTES: usize = 2_048;
 
-/// The longest reason for a refusal beyond the part of the message that the reason quotes, in bytes.
+/// The maximum length of a rejection reason, in bytes, beyond the part of the message that it quotes.
 const MAX_REASON_BYTES: usize = 512;
 
-/// STUN demultiplexing: the first bytes decide the kind (RFC 7983), and nothing behind the STUN length is read.
+/// STUN demultiplexing: the first bytes determine the protocol (RFC 7983), and nothing beyond the STUN length is read.
 pub fn demultiplex(datagram: &[u8]) {
     match demux::classify(datagram) {
         Datagram::StunRequest { ufrag } => {
@@ -36,12 +36,12 @@ pub fn demultiplex(datagram: &[u8]) {
     }
 }
 
-/// Where a STUN message says that it ends (RFC 8489, 5).
+/// The end of a STUN message according to its length field (RFC 8489, 5).
 fn stun_end(message: &[u8]) -> usize {
     20 + usize::from(u16::from_be_bytes([message[2], message[3]]))
 }
 
-/// A binding request to the peer with this user name fragment: the header and USERNAME (RFC 8489, 14.3).
+/// A binding request to the peer with this ufrag: the header and USERNAME (RFC 8489, 14.3).
 fn binding_request(ufrag: &str) -> Vec<u8> {
     let (size, padded) = (ufrag.len() as u16, ufrag.len().next_multiple_of(4));
     let mut message = vec![0, 1];
@@ -55,8 +55,8 @@ fn binding_request(ufrag: &str) -> Vec<u8> {
     message
 }
 
-/// A student's RTCP compound: the feedback in it is no more than its bytes can hold, and a NACK, a PLI and a receiver
-/// report that are written again say the same.
+/// A student's compound RTCP packet: its feedback is bounded by its size, and NACKs, PLIs and receiver reports survive
+/// a round trip.
 pub fn rtcp(compound: &[u8]) {
     let compound = &compound[..compound.len().min(MAX_DATAGRAM_BYTES)];
     let mut count = 0;
@@ -112,8 +112,8 @@ fn rtcp_packet(first: u8, kind: u8, fields: impl IntoIterator<Item = u32>) -> Ve
     packet
 }
 
-/// A request to join, a message to the server, and a message over the data channel: what is accepted survives being
-/// written and read again; what is refused gets a reason that is hardly longer than the message.
+/// A join request, a message to the server, and a data channel message: accepted input survives a round trip; a
+/// rejection reason is hardly longer than the input.
 pub fn signalling(bytes: &[u8]) {
     let text = String::from_utf8_lossy(bytes);
     match JoinRequest::parse(&text) {
@@ -135,8 +135,8 @@ pub fn signalling(bytes: &[u8]) {
     }
 }
 
-/// A trickle ICE fragment of a WHEP player (RFC 8840, section 9): its candidates are few and short, and a fragment that
-/// is written again says the same.
+/// A trickle ICE fragment of a WHEP player (RFC 8840, section 9): its candidates are few and short, and the fragment
+/// survives a round trip.
 pub fn sdp_fragment(bytes: &[u8]) {
     let text = String::from_utf8_lossy(bytes);
     let fragment = match Fragment::parse(&text) {
@@ -161,13 +161,13 @@ mod tests {
     use rand::rngs::StdRng;
     use rand::{RngExt, SeedableRng};
 
-    /// The same mutations in every run; a failure prints the mutation.
+    /// Every run uses the same mutations; a failure prints the mutation.
     const SEED: u64 = 0x5eed_f022_0000_0012;
 
-    /// Mutations of each seed file.
+    /// The number of mutations of each seed file.
     const MUTATIONS: usize = 5_000;
 
-    /// Numbers that parsers get wrong: limits of lengths, counts and signs.
+    /// Bytes that parsers often mishandle: limits of lengths, counts and signs.
     const ODD_BYTES: [u8; 8] = [0, 1, 0x1f, 0x7f, 0x80, 0xc0, 0xfe, 0xff];
 
     /// Runs a target with each of its seeds and with mutations of each.
@@ -228,22 +228,22 @@ mod tests {
     }
 
     #[test]
-    fn demultiplexing_survives_seeds_and_mutations() {
+    fn no_seed_or_mutation_breaks_demultiplexing() {
         run("demultiplex", super::demultiplex);
     }
 
     #[test]
-    fn rtcp_survives_seeds_and_mutations() {
+    fn no_seed_or_mutation_breaks_rtcp() {
         run("rtcp", super::rtcp);
     }
 
     #[test]
-    fn signalling_survives_seeds_and_mutations() {
+    fn no_seed_or_mutation_breaks_signalling() {
         run("signalling", super::signalling);
     }
 
     #[test]
-    fn sdp_fragments_survive_seeds_and_mutations() {
+    fn no_seed_or_mutation_breaks_sdp_fragments() {
         run("sdp_fragment", super::sdp_fragment);
     }
 }

@@ -1,4 +1,4 @@
-//! The limits of this process, and what the kernel reports about it.
+//! The resource limits of this process, and its resource use according to the kernel.
 
 use std::io;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -8,7 +8,7 @@ use rustix::time::{ClockId, clock_gettime};
 
 use crate::report::ProcessMetrics;
 
-/// Raises the soft limit of open files to the hard limit. A server opens one for each student, and the usual soft limit
+/// Raises the soft limit on open files to the hard limit. A server opens one file per student, and the usual soft limit
 /// of 1,024 would stop a class at a thousand.
 pub(crate) fn allow_many_files() {
     let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
@@ -16,7 +16,7 @@ pub(crate) fn allow_many_files() {
     let _ = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
 }
 
-/// What the kernel reports about this process; `begun` is its start.
+/// The resource use of this process according to the kernel; `begun` is its start.
 pub(crate) fn metrics(begun: SystemTime) -> ProcessMetrics {
     ProcessMetrics {
         start_time_seconds: begun.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64(),
@@ -35,14 +35,14 @@ fn cpu() -> Duration {
 
 fn open_fds() -> Option<u64> {
     let open = std::fs::read_dir("/proc/self/fd").ok()?.count();
-    // One of them is the directory that is being read.
+    // One of them is the directory being read.
     Some(open.saturating_sub(1) as u64)
 }
 
 /// The resident memory of this process in kB.
 ///
 /// # Errors
-/// When `/proc` can't be read.
+/// If `/proc` cannot be read.
 pub(crate) fn memory_kb() -> io::Result<u64> {
     let status = std::fs::read_to_string("/proc/self/status")?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
@@ -55,7 +55,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_kernel_reports_the_use_of_resources() {
+    fn the_kernel_reports_resource_use() {
         let before = metrics(UNIX_EPOCH + Duration::from_secs(9));
         let file = std::fs::File::open("/dev/null").unwrap();
         let more: Vec<std::fs::File> = (0..40).map(|_| file.try_clone().unwrap()).collect();

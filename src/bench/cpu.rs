@@ -1,26 +1,26 @@
-//! CPU time of the threads of this process, by their names.
+//! CPU time of the threads of this process, by name.
 
 use std::collections::HashMap;
 use std::io;
 use std::path::Path;
 use std::time::Duration;
 
-/// CPU of the calling thread.
+/// CPU time of the calling thread.
 pub(super) fn of_this_thread() -> io::Result<Duration> {
     schedstat(Path::new("/proc/thread-self/schedstat"))
 }
 
-/// CPU of all running threads of the SFU: their names begin with `sfu`.
+/// CPU time of all running threads of the SFU: their names start with `sfu`.
 pub(super) fn of_sfu() -> io::Result<Duration> {
     of_threads("sfu")
 }
 
-/// CPU of all running threads whose name begins like this.
+/// CPU time of all running threads whose name starts with `prefix`.
 fn of_threads(prefix: &str) -> io::Result<Duration> {
     let mut sum = Duration::ZERO;
     for task in std::fs::read_dir("/proc/self/task")? {
         let task = task?.path();
-        // A thread may end meanwhile.
+        // A thread may end in the meantime.
         if std::fs::read_to_string(task.join("comm")).is_ok_and(|name| name.starts_with(prefix)) {
             sum += schedstat(&task.join("schedstat"))?;
         }
@@ -28,7 +28,7 @@ fn of_threads(prefix: &str) -> io::Result<Duration> {
     Ok(sum)
 }
 
-/// CPU of the threads of this process, including threads that ended between two samples.
+/// CPU time of the threads of this process, including threads that have ended since they were sampled.
 #[derive(Debug, Clone, Default)]
 pub(super) struct CpuByThread(HashMap<u32, (String, Duration)>);
 
@@ -37,7 +37,7 @@ impl CpuByThread {
     pub(super) fn sample(&mut self) {
         let tasks = std::fs::read_dir("/proc/self/task").into_iter().flatten().flatten();
         for task in tasks.map(|task| task.path()) {
-            // A thread may end meanwhile.
+            // A thread may end in the meantime.
             let Ok(name) = std::fs::read_to_string(task.join("comm")) else { continue };
             let Ok(used) = schedstat(&task.join("schedstat")) else { continue };
             if let Some(id) = task.file_name().and_then(|id| id.to_str()?.parse().ok()) {
@@ -46,7 +46,7 @@ impl CpuByThread {
         }
     }
 
-    /// All threads of this name together.
+    /// The total of all threads with this name.
     pub(super) fn of(&self, name: &str) -> Duration {
         self.0.values().filter(|(of, _)| of == name).map(|(_, used)| *used).sum()
     }
@@ -78,7 +78,7 @@ mod tests {
     }
 
     #[test]
-    fn threads_count_by_their_names_and_after_their_end_if_they_were_sampled() {
+    fn sampled_threads_count_by_name_even_after_their_end() {
         let (started, sampled) = (Barrier::new(2), Barrier::new(2));
         let mut cpu = CpuByThread::default();
         std::thread::scope(|scope| {

@@ -1,9 +1,9 @@
-//! Measures the product. Only `commands/bench.rs` names this folder.
+//! Measures the product. Outside of tests, only `commands/bench.rs` uses this module.
 //!
-//! [`run`] measures in one of two ways. The fan-out bench feeds an SFU with packets of realistic sizes and measures
-//! what a [`crowd`] of students costs it. The video bench encodes a lecture with [`codes`] in its frames, sends it
-//! through [`emulator`]s and judges what each student decodes. In both, the students are another process of this
-//! machine, so that the sender's CPU is its own: [`students()`] is the body of that process.
+//! [`run`] has two kinds of benches. The fan-out bench feeds an SFU with packets of realistic sizes and measures the
+//! cost of a [`crowd`] of students. The video bench encodes a lecture with [`codes`] in its frames, sends it through
+//! [`emulator`]s and judges the frames that each student decodes. In both, the students are another process on this
+//! machine, so that the sender's CPU time can be measured separately: [`students()`] is the body of that process.
 
 pub mod codes;
 mod cpu;
@@ -23,20 +23,20 @@ use crate::exit::Failure;
 use crate::process::allow_many_files;
 use crate::report::Reporter;
 
-/// What a bench has measured.
+/// The results of a bench.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Report {
-    /// For scripts; what could not be measured is null.
+    /// For scripts; values that could not be measured are null.
     pub object: Value,
     /// For people, in Markdown.
     pub table: String,
 }
 
-/// Measures. The fan-out bench may replace this process by itself in a network namespace of its own, so nothing may be
+/// Runs a bench. The fan-out bench may replace this process by itself in its own network namespace, so nothing may be
 /// printed or opened before.
 ///
 /// # Errors
-/// When no student could join, a process ended early, or the kernel does not tell what was used.
+/// If no student could join, a process ended early, or the kernel does not report resource use.
 pub async fn run(bench: &Bench, reporter: &Reporter) -> Result<Report, Failure> {
     allow_many_files();
     match bench {

@@ -1,4 +1,4 @@
-//! The process of the students, as the bench sees it.
+//! The students' process, from the point of view of the bench.
 
 use std::process::Stdio;
 
@@ -8,7 +8,7 @@ use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 
 use super::wire::{FromStudents, ToStudents};
 
-/// The hidden verb whose process this is.
+/// The hidden verb that runs this process.
 const VERB: &str = "bench-students";
 
 /// The process. Dropping it kills it.
@@ -20,14 +20,14 @@ pub(super) struct StudentProcess {
 }
 
 impl StudentProcess {
-    /// Starts this program once more, and lets the students join.
+    /// Starts this program again and lets the students join.
     pub(super) async fn start(join: &ToStudents) -> anyhow::Result<Self> {
         let program = std::env::current_exe().context("can't find the program itself, to start students")?;
         let mut child = Command::new(program)
             .arg(VERB)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
-            // Ctrl-C is for the bench; the students end with their stdin.
+            // Ctrl-C is for the bench; the students end when their stdin closes.
             .process_group(0)
             .kill_on_drop(true)
             .spawn()
@@ -45,16 +45,16 @@ impl StudentProcess {
         self.stdin.write_all(line.as_bytes()).await.context("can't write to the process of the students")
     }
 
-    /// The next message. Cancelling loses nothing.
+    /// The next message. Cancellation loses nothing.
     pub(super) async fn next(&mut self) -> anyhow::Result<FromStudents> {
         let line = self.lines.next_line().await?;
         let line = line.context("the process of the students ended: see what it said above")?;
         serde_json::from_str(&line).with_context(|| format!("the students said {line:?}"))
     }
 
-    /// Kills the process: goodbyes of hundreds of students would take a while, and nobody needs them.
+    /// Kills the process: closing the connections of hundreds of students would take a while and has no use.
     pub(super) async fn end(mut self) {
-        // Fails only when the process has ended.
+        // Fails only if the process has already ended.
         let _ = self.child.kill().await;
     }
 }

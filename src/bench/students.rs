@@ -1,4 +1,4 @@
-//! The process of the students: does what the process of the bench says on stdin, and answers on stdout.
+//! The students' process: follows the orders of the bench's process on stdin, and answers on stdout.
 
 use std::sync::Arc;
 
@@ -13,17 +13,17 @@ use super::video::watcher::{self, Order};
 use super::wire::{FromStudents, JoinCrowd, JoinViewers, ToStudents};
 use crate::process::allow_many_files;
 
-/// Messages that are not written yet; a student that has more to say waits.
+/// The maximum number of unwritten messages; a student with more to report waits.
 const MESSAGES: usize = 64;
 
-/// Orders that a viewer may not have read: an answer, begin and end.
+/// The maximum number of orders that a viewer may not have read: an answer, begin and end.
 const ORDERS: usize = 4;
 
-/// The students that [`run`](super::run) measures with, in the process that it starts for them. Ends with stdin, that
-/// is, when the process of the bench ends.
+/// Runs the students for [`run`](super::run), in the process that it starts for them. Ends when stdin closes, that is,
+/// when the bench's process ends.
 ///
 /// # Errors
-/// When a line can't be understood, or the students can't be set up.
+/// If a line cannot be parsed or the students cannot be set up.
 pub async fn students() -> anyhow::Result<()> {
     allow_many_files();
     let (orders_in, mut orders) = mpsc::channel(1);
@@ -39,7 +39,7 @@ pub async fn students() -> anyhow::Result<()> {
     read.await?
 }
 
-/// Reads orders until stdin or the receiver ends.
+/// Reads orders until stdin closes or the receiver is dropped.
 async fn read(orders: mpsc::Sender<ToStudents>) -> anyhow::Result<()> {
     let mut lines = BufReader::new(tokio::io::stdin()).lines();
     while let Some(line) = lines.next_line().await.context("can't read from the process of the bench")? {
@@ -57,7 +57,7 @@ async fn write(mut messages: mpsc::Receiver<FromStudents>) {
     while let Some(message) = messages.recv().await {
         let Ok(mut line) = serde_json::to_string(&message) else { continue };
         line.push('\n');
-        // When nobody reads any more, stdin ends, too.
+        // If stdout has no reader any more, stdin closes too.
         if out.write_all(line.as_bytes()).await.is_err() || out.flush().await.is_err() {
             return;
         }
@@ -74,7 +74,7 @@ async fn crowd(
     let crowd = Arc::new(crowd);
     let say_events = say.clone();
     spawn_blocking(move || {
-        // Ends with the crowd, or when nobody listens.
+        // Ends with the crowd, or when the receiver is dropped.
         for event in events {
             if say_events.blocking_send(event.into()).is_err() {
                 return;
@@ -113,7 +113,7 @@ async fn viewers(
         let order = match order {
             ToStudents::Answer { student, sdp } => {
                 if let Some(orders) = viewers.get(student) {
-                    // A viewer that has ended has said so.
+                    // A viewer that has ended has reported that.
                     let _ = orders.send(Order::Answer(sdp)).await;
                 }
                 continue;

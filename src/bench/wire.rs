@@ -1,4 +1,5 @@
-//! The messages between the process of a bench and that of its students: one JSON object a line, over stdin and stdout.
+//! The messages between the process of a bench and the students' process: one JSON object per line, over stdin and
+//! stdout.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -14,7 +15,7 @@ use crate::rtp::{Latency, Tier};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "say", rename_all = "kebab-case")]
 pub(super) enum ToStudents {
-    /// Join as students that count and open packets. One of the two joins is the first line.
+    /// Join as students that count and open packets. The first line is one of the two joins.
     JoinCrowd(JoinCrowd),
     /// Join as students that decode.
     JoinViewers(JoinViewers),
@@ -27,9 +28,9 @@ pub(super) enum ToStudents {
     },
     /// To a crowd: send a tally.
     Tally,
-    /// To viewers: the measurement begins, and with it the clock of bursts and of the line's rate.
+    /// To viewers: the measurement starts, and with it the clock of the bursts and of the rate limit.
     Begin,
-    /// To viewers: send what you have seen.
+    /// To viewers: send what you have received.
     End,
 }
 
@@ -38,7 +39,7 @@ pub(super) enum ToStudents {
 pub(super) struct JoinCrowd {
     pub(super) students: usize,
     pub(super) threads: usize,
-    /// What the RTP timestamps of the lecture mean.
+    /// The meaning of the lecture's RTP timestamps.
     pub(super) clock: Clock,
 }
 
@@ -46,11 +47,11 @@ pub(super) struct JoinCrowd {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) struct JoinViewers {
     pub(super) students: usize,
-    /// The first so many students are behind the network.
+    /// The first `bad` students are behind the network.
     pub(super) bad: usize,
-    /// Each direction of the network.
+    /// The configuration of each direction of the network.
     pub(super) network: PathConfig,
-    /// When the line becomes slow, and when it is fast again.
+    /// When the rate limit starts and ends.
     pub(super) rate_from: Option<Duration>,
     pub(super) rate_until: Option<Duration>,
     pub(super) seed: u64,
@@ -82,14 +83,14 @@ pub(super) enum FromStudents {
         /// Why.
         why: String,
     },
-    /// What a crowd has seen, all students together.
+    /// The counts of a crowd, all students together.
     Tally(Tally),
-    /// The measurement began at this time, by [`now_ms`](super::codes::now_ms).
+    /// The measurement started at this time, by [`now_ms`](super::codes::now_ms).
     Began {
         /// Milliseconds.
         at_ms: u64,
     },
-    /// All that a viewer has seen.
+    /// The full record of a viewer.
     Sight(Box<Sight>),
 }
 
@@ -103,29 +104,29 @@ impl From<CrowdEvent> for FromStudents {
     }
 }
 
-/// What a viewer has seen. Times are those of [`now_ms`](super::codes::now_ms).
+/// The record of a viewer. Times are those of [`now_ms`](super::codes::now_ms).
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub(super) struct Sight {
     pub(super) student: usize,
-    /// Since the viewer was connected.
+    /// All frames since the viewer connected.
     pub(super) frames: Vec<SeenFrame>,
     /// Decoded frames whose code could not be read.
     pub(super) unreadable: u64,
-    /// When the SFU said that the video pauses (true) or goes on.
+    /// When the SFU announced that the video pauses (true) or resumes.
     pub(super) paused: Vec<(u64, bool)>,
-    /// Since the measurement began, as `watch` counts.
+    /// Since the start of the measurement, counted as in `watch`.
     pub(super) screen: TrackCounts,
     pub(super) audio: TrackCounts,
-    /// Concealed audio: a time, and how many milliseconds were concealed before it.
+    /// Concealed audio: a time, and the milliseconds concealed before it.
     pub(super) concealed: Vec<(u64, u64)>,
     /// Packets for which NACKs were sent, and key frame requests.
     pub(super) nacks: u64,
     pub(super) plis: u64,
-    /// What the emulator did to the packets, where there is one.
+    /// The emulator's packet counts, if there is one.
     pub(super) path: Option<Counts>,
 }
 
-/// A decoded frame with a code: an array on the wire, as there are thousands.
+/// A decoded frame with a code: serialized as an array, as there are thousands.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "FrameOnWire", into = "FrameOnWire")]
 pub(super) struct SeenFrame {
@@ -157,13 +158,13 @@ impl From<SeenFrame> for FrameOnWire {
     }
 }
 
-/// Counters of a track.
+/// The counters of a track.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct TrackCounts {
     pub(super) decoded: u64,
-    /// Packets that never came, or too late.
+    /// Packets that never arrived or arrived too late.
     pub(super) lost: u64,
-    /// Lost packets whose copy in the next packet was played.
+    /// Lost packets restored from their copy in the next packet.
     pub(super) restored: u64,
     pub(super) freezes: u64,
     pub(super) frozen_ms: u64,
@@ -176,7 +177,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_message_is_one_line_and_comes_back_unchanged() {
+    fn each_message_is_one_line_and_survives_a_round_trip() {
         let clock = Clock { epoch: SystemTime::now() };
         let crowd = JoinCrowd { students: 3, threads: 1, clock };
         let viewers = JoinViewers {

@@ -1,4 +1,4 @@
-//! The flags of `classroom bench`, and what it gets. A bad network or `--glass` selects the video bench.
+//! The flags of `classroom bench`, and their meaning. A bad network or `--glass` selects the video bench.
 
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -14,41 +14,41 @@ use crate::rtp::{Codec, Latency};
 /// `classroom bench`.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Bench {
-    /// What a class costs its teacher.
+    /// Measures the cost of a class to its teacher.
     FanOut(FanOutBench),
-    /// What a class sees, over a bad network or with `--glass`.
+    /// Measures the video a class receives, over a bad network or with `--glass`.
     Video(Box<VideoBench>),
 }
 
-/// What a class costs its teacher: packets of realistic sizes, without an encoder.
+/// The cost of a class to its teacher: packets of realistic sizes, without an encoder.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FanOutBench {
-    /// How many students watch, 1 to 10,000.
+    /// The number of students, 1 to 10,000.
     pub students: NonZeroUsize,
     /// Bits per second of the video.
     pub bitrate: Bitrate,
     /// Frames per second, 1 to 120.
     pub fps: u32,
-    /// Threads that send.
+    /// The number of sending threads.
     pub workers: NonZeroUsize,
-    /// How often a key frame comes without a request, at least a second.
+    /// The interval of key frames without a request, at least a second.
     pub key_every: Duration,
-    /// How long to measure, at least a second.
+    /// The length of the measurement, at least a second.
     pub length: Duration,
 }
 
-/// What a class sees of a lecture that is really encoded and decoded.
+/// The video a class receives of a lecture that is actually encoded and decoded.
 #[derive(Debug, Clone, PartialEq)]
 pub struct VideoBench {
-    /// How many students watch, 1 to 10,000.
+    /// The number of students, 1 to 10,000.
     pub students: usize,
-    /// How many students are behind the bad network.
+    /// The number of students behind the bad network.
     pub bad: usize,
     /// The bad network.
     pub network: Network,
-    /// Seed of the losses; none: a random seed.
+    /// The seed of the losses; `None` for a random seed.
     pub seed: Option<u64>,
-    /// The file that is taught in a loop; none: the built-in lecture.
+    /// The file that is taught in a loop; `None` for the built-in lecture.
     pub file: Option<PathBuf>,
     /// Whether noise in a quarter of the frame uses up the bitrate.
     pub film: bool,
@@ -56,26 +56,26 @@ pub struct VideoBench {
     pub video: Video,
     /// The jitter buffer of the students.
     pub latency: Latency,
-    /// Threads that send.
+    /// The number of sending threads.
     pub workers: NonZeroUsize,
-    /// How long to measure, at least a second.
+    /// The length of the measurement, at least a second.
     pub length: Duration,
 }
 
 /// A bad network, the same in both directions.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Network {
-    /// The share of packets that is lost, 0 to 1.
+    /// The fraction of packets lost, 0 to 1.
     pub loss: f64,
-    /// Times in which more packets are lost.
+    /// Periods in which more packets are lost.
     pub bursts: Vec<Burst>,
-    /// The round trip time.
+    /// The round-trip time.
     pub rtt: Duration,
-    /// Additional delay up to this, each way.
+    /// The maximum additional delay, each way.
     pub jitter: Duration,
-    /// The share of packets that are overtaken, 0 to 1.
+    /// The fraction of packets overtaken, 0 to 1.
     pub reorder: f64,
-    /// The bottleneck; none: any rate.
+    /// The bottleneck; `None` for unlimited rate.
     pub line: Option<Line>,
 }
 
@@ -84,11 +84,11 @@ pub struct Network {
 pub struct Line {
     /// Bits per second.
     pub rate: u32,
-    /// How long packets wait at most; none: 250 ms.
+    /// The maximum time packets wait; `None` for 250 ms.
     pub queue: Option<Duration>,
-    /// When the line becomes slow; none: at the beginning.
+    /// When the rate limit starts; `None` for the beginning.
     pub from: Option<Duration>,
-    /// When the line is fast again; none: never.
+    /// When the rate limit ends; `None` for never.
     pub until: Option<Duration>,
 }
 

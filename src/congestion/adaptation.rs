@@ -1,7 +1,7 @@
-//! All decisions about one peer: which layers it gets, how fast, what is probed, and what is sent again.
+//! All decisions about one peer: its layers, its send rate, its probes and its retransmissions.
 //!
-//! [`Adaptation`] does no I/O and reads no clock. `sfu::Peer` tells it of sent packets and of RTCP feedback and carries
-//! out what it decides; the scenario tests do the same in virtual time.
+//! [`Adaptation`] does no I/O and reads no clock. `sfu::Peer` reports sent packets and RTCP feedback to it and carries
+//! out its decisions; the scenario tests do the same in virtual time.
 
 use std::time::{Duration, Instant};
 
@@ -18,21 +18,21 @@ use super::selection::{Decision, LayerSelection, Reason};
 use super::startup::{StartupProbe, StartupStep};
 use crate::rtp::{Encoding, Tier};
 
-/// Packets that wait longer than this in front of the narrowest link leave no room for many retransmissions.
+/// If packets wait longer than this in front of the narrowest link, fewer retransmissions are allowed.
 const LONG_QUEUE: Duration = Duration::from_millis(100);
 
-/// Video is paced for so long after more of it was decided on: the key frame that it begins with is larger than many a
-/// queue, and losing it would look like a path that does not carry it.
+/// Video is paced for this long after a step up: the key frame it starts with is larger than many queues, and its loss
+/// would look like a path that does not carry the layer.
 const PACED_AFTER_MORE: Duration = Duration::from_secs(2);
 
-/// What the sender has to do after [`Adaptation::adapt`].
+/// The actions that the sender must take after [`Adaptation::adapt`].
 #[derive(Debug, Default, Clone, Copy)]
 pub(crate) struct Actions {
     /// Other layers are sent from now on.
     pub(crate) change: Option<Change>,
-    /// Video begins, after the startup probe. Any `change` is made first.
+    /// Video starts, after the startup probe. Any `change` is made first.
     pub(crate) starts_video: bool,
-    /// Video is paced for this path; none: it is not paced.
+    /// The capacity that video is paced to; `None` if video is not paced.
     pub(crate) pace: Option<PathCapacity>,
     /// Padding to be sent at once.
     pub(crate) probe: Option<Probe>,
@@ -43,11 +43,11 @@ pub(crate) struct Actions {
 pub(crate) struct Change {
     /// The layers.
     pub(crate) layers: Layers,
-    /// Whether the old layers end at once. Otherwise they are sent until the new ones have a key frame.
+    /// Whether the old layers stop at once. Otherwise they are sent until the new ones have a key frame.
     pub(crate) is_urgent: bool,
-    /// Why the peer gets less than the best that is offered; none where it gets the best.
+    /// Why the peer gets less than the best that is offered; `None` if it gets the best.
     pub(crate) reason: Option<PathTrouble>,
-    /// What the path carries in kbit/s, as told to people.
+    /// The capacity of the path in kbit/s, as shown to people.
     pub(crate) estimate_kbps: Option<u32>,
 }
 
@@ -55,11 +55,11 @@ pub(crate) struct Change {
 #[derive(Debug)]
 pub(crate) struct Adaptation {
     selection: LayerSelection,
-    /// While audio is sent and video waits for the startup probe.
+    /// Present while only audio is sent and video waits for the startup probe.
     startup: Option<StartupProbe>,
-    /// The last trouble that took layers away, until the peer has the best again.
+    /// The last trouble that removed layers, until the peer has the best again.
     reason: Option<PathTrouble>,
-    /// Video is paced until then, also where the peer has the best.
+    /// Video is paced until then, even if the peer has the best.
     paced_until: Option<Instant>,
     is_delayed: bool,
     retransmissions: RetransmissionBudget,
@@ -68,7 +68,7 @@ pub(crate) struct Adaptation {
 }
 
 impl Adaptation {
-    /// For a new peer. Without `adapts` it gets the best layers whatever it reports.
+    /// For a new peer. Without `adapts` it always gets the best layers, whatever it reports.
     pub(crate) fn new(now: Instant, offered: Offered, adapts: bool) -> Self {
         let selection = LayerSelection::new(now, offered);
         Self {
@@ -83,13 +83,14 @@ impl Adaptation {
         }
     }
 
-    /// The peer is connected. Returns whether video begins at once; with `probes_first` it waits for a startup probe.
+    /// The peer is connected. Returns whether video starts at once; with `probes_first` video waits for a startup
+    /// probe.
     pub(crate) fn start(&mut self, now: Instant, probes_first: bool) -> bool {
         self.startup = probes_first.then(|| StartupProbe::new(now));
         !probes_first
     }
 
-    /// The bandwidth estimate, which must hear of each packet that is sent.
+    /// The bandwidth estimate; every sent packet must be reported to it.
     pub(crate) fn estimate(&mut self) -> &mut Estimate {
         self.selection.estimate()
     }
@@ -100,7 +101,7 @@ impl Adaptation {
         self.retransmissions.sent(packets, path);
     }
 
-    /// The first startup probe, once. Ask as soon as padding can be sent.
+    /// The first startup probe, returned once. Call this as soon as padding can be sent.
     pub(crate) fn first_probe(&mut self) -> Option<Probe> {
         self.startup.as_mut()?.wants_first_probe().then_some(Probe::FIRST)
     }
@@ -110,17 +111,17 @@ impl Adaptation {
         self.selection.offer(offered);
     }
 
-    /// This process stood still until now, which says nothing about the path.
+    /// This process was suspended until now, which says nothing about the path.
     pub(crate) fn on_suspension(&mut self, now: Instant) {
         self.selection.on_suspension(now);
     }
 
-    /// Since when the peer is in trouble, if it is; none where video has not begun.
+    /// `None` if video has not started; otherwise the time since which the peer is in trouble, if it is.
     pub(crate) fn troubled_since(&self) -> Option<Option<Instant>> {
         self.startup.is_none().then(|| self.selection.troubled_since())
     }
 
-    /// Decides what is sent from now on. Call it after each feedback and ten times a second.
+    /// Decides what is sent from now on. Call this after each feedback packet and ten times a second.
     pub(crate) fn adapt(&mut self, now: Instant, rates: &Rates, common: &CommonTrouble) -> Actions {
         let mut actions = Actions::default();
         let decision = if let Some(startup) = &mut self.startup {
@@ -150,7 +151,7 @@ impl Adaptation {
     }
 
     fn pace(&mut self, now: Instant, rates: &Rates) -> Option<PathCapacity> {
-        // A REMB is no more than 1.5 times what arrives: video that is paced by it may stay below it for ever.
+        // A REMB is at most 1.5 times the received rate: video paced to it could stay below it forever.
         let least = if self.selection.estimate().knows_every_packet() { 0 } else { self.selection.cost(rates) };
         let estimate = self.selection.estimate();
         let queue = estimate.queue();
@@ -169,10 +170,10 @@ impl Adaptation {
         Change { layers, is_urgent, reason: self.reason.filter(|_| has_less), estimate_kbps }
     }
 
-    /// The peer misses a packet (NACK). Returns what `find` found of it and in how many copies it is sent again; none
-    /// where that is beyond the budget, or where a copy may still be on its way.
+    /// The peer reports a missing packet (NACK). Returns the result of `find` and the number of copies to send; `None`
+    /// if the budget is exhausted or a copy may still be in flight.
     ///
-    /// `find` looks the packet up and is called only within the budget: one datagram may ask for thousands of packets.
+    /// `find` looks up the packet and is called only within the budget: one datagram may ask for thousands of packets.
     pub(crate) fn on_nack<T>(
         &mut self,
         now: Instant,
@@ -193,7 +194,7 @@ impl Adaptation {
         Some((found, (0..copies).filter(|_| self.retransmissions.take(class)).count()))
     }
 
-    /// A receiver report: the worst share of lost packets in 256ths, and the round trip where it is known.
+    /// A receiver report: the highest fraction lost in 256ths, and the round-trip time if known.
     pub(crate) fn on_report(&mut self, now: Instant, fraction_lost: u8, round_trip: Option<Duration>) {
         if let Some(time) = round_trip {
             self.retransmitted.on_round_trip(time);
@@ -201,22 +202,23 @@ impl Adaptation {
         self.selection.estimate().on_report(now, fraction_lost, round_trip);
     }
 
-    /// The peer can't decode this tier of a track (PLI, FIR): whether its budget allows a restart from a key frame.
+    /// The peer cannot decode this tier of a track (PLI, FIR). Returns whether its budget allows a restart from a key
+    /// frame.
     pub(crate) fn may_restart(&mut self, now: Instant, tier: Tier) -> bool {
         self.key_frames.may_restart(now, tier)
     }
 
-    /// The track began anew after [`may_restart`](Self::may_restart).
+    /// The track restarted after [`may_restart`](Self::may_restart).
     pub(crate) fn restarted(&mut self, now: Instant, tier: Tier) {
         self.key_frames.restarted(now, tier);
     }
 
-    /// Key frames of these were requested already, for a reason that costs the peer nothing.
+    /// Key frames of these encodings were already requested for a reason that does not charge the peer's budget.
     pub(crate) fn key_frames_requested(&mut self, encodings: impl IntoIterator<Item = Encoding>) {
         self.key_frames.requested(encodings);
     }
 
-    /// Adds to `requests` the key frames that the peer's tracks await and that its budget allows by now.
+    /// Adds to `requests` the key frames that the peer's tracks await and its budget now allows.
     pub(crate) fn request_key_frames(
         &mut self,
         now: Instant,

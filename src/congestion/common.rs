@@ -1,35 +1,36 @@
-//! PathTrouble that many peers have in the same instant: it is the sender's, or that of a link they share.
+//! Trouble that many peers have at the same time: its cause is the sender or a link they share.
 //!
-//! Hundreds of links do not fail within half a second. So nobody gets less at once for such trouble. If it lasts, the
-//! sender's own link may be too narrow, and then all get less.
+//! Hundreds of links do not fail within half a second, so no peer loses layers at once for such trouble. If it lasts,
+//! the sender's own link may be too narrow, and all peers get less.
 
 use std::time::{Duration, Instant};
 
-/// In smaller classes many peers in trouble are no surprise: some share a link.
+/// In smaller classes, several peers in trouble are no surprise: some share a link.
 const LEAST_STUDENTS: usize = 8;
 
-/// Peers that came into trouble within this time did so in the same instant: feedback comes every 50 to 250 ms.
+/// Peers whose trouble began within this time count as simultaneous: feedback arrives every 50 to 250 ms.
 const INSTANT: Duration = Duration::from_millis(600);
 
-/// How long one peer's trouble is watched before it counts, to see whether others have the same.
+/// How long one peer's trouble is observed before it counts, to see whether others have it too.
 const LOOKED_AT: Duration = Duration::from_millis(250);
 
 /// How long common trouble is excused.
 const EXCUSED_FOR: Duration = Duration::from_secs(2);
 
-/// How long after that common trouble is not excused again: trouble that repeats means a link that is too narrow.
+/// After common trouble begins, new common trouble is not excused for this long: repeated trouble means a link that is
+/// too narrow.
 const BETWEEN: Duration = Duration::from_secs(10);
 
-/// What is known of the trouble of a class.
+/// The state of a class's common trouble.
 #[derive(Debug, Default, Clone, Copy)]
 pub(crate) struct CommonTrouble {
     students: usize,
-    /// When the newest common trouble began.
+    /// When the latest common trouble began.
     since: Option<Instant>,
 }
 
 impl CommonTrouble {
-    /// Looks at a class: for each peer that gets video, since when it is in trouble. Call it ten times a second.
+    /// Examines a class: for each peer that gets video, since when it is in trouble. Call this ten times a second.
     pub(crate) fn look(&mut self, now: Instant, troubled_since: impl Iterator<Item = Option<Instant>>) {
         self.students = 0;
         let mut troubled = 0;
@@ -43,7 +44,7 @@ impl CommonTrouble {
         }
     }
 
-    /// Whether a peer that is in trouble since then keeps its layers for now.
+    /// Whether a peer in trouble since `troubled_since` keeps its layers for now.
     pub(super) fn excuses(&self, now: Instant, troubled_since: Instant) -> bool {
         let is_looked_at = self.students >= LEAST_STUDENTS && now.saturating_duration_since(troubled_since) < LOOKED_AT;
         is_looked_at || self.since.is_some_and(|since| now.saturating_duration_since(since) < EXCUSED_FOR)
@@ -56,13 +57,13 @@ mod tests {
 
     const MS: Duration = Duration::from_millis(1);
 
-    /// A class, of which `troubled` peers came into trouble at `since`.
+    /// A class in which the trouble of `troubled` peers began at `since`.
     fn class(students: usize, troubled: usize, since: Instant) -> impl Iterator<Item = Option<Instant>> {
         (0..students).map(move |n| (n < troubled).then_some(since))
     }
 
     #[test]
-    fn trouble_of_most_peers_in_one_instant_is_excused_for_a_while() {
+    fn common_trouble_is_excused_for_two_seconds() {
         let (mut common, start) = (CommonTrouble::default(), Instant::now());
         common.look(start, class(100, 0, start));
         assert!(common.excuses(start, start), "the first of them is looked at");
@@ -77,7 +78,7 @@ mod tests {
     }
 
     #[test]
-    fn one_peer_in_trouble_is_not_excused_nor_are_some_of_a_small_class() {
+    fn trouble_of_one_peer_or_of_a_small_class_is_not_excused() {
         let (mut common, start) = (CommonTrouble::default(), Instant::now());
         common.look(start, class(100, 50, start));
         assert!(common.excuses(start + 240 * MS, start) && !common.excuses(start + 250 * MS, start));

@@ -1,13 +1,13 @@
-//! The queuing delay in front of the narrowest link, and the rate that leaves it.
+//! The queuing delay in front of the narrowest link, and the rate at which packets leave it.
 
-/// How long the least delay is remembered (twice this at most), in microseconds: clocks drift apart by less than a
+/// How long the minimum delay is remembered (at most twice this), in microseconds: clock drift stays below a
 /// millisecond in this time, and the delay of a longer path is accepted after it.
 const FLOOR_FOR: u64 = 10_000_000;
 
-/// The least length of a window, in microseconds of the peer's clock: some audio packets and at least two frames.
+/// The minimum length of a window, in microseconds of the peer's clock: some audio packets and at least two frames.
 const WINDOW: i64 = 80_000;
 
-/// After a gap of this length all begins anew, in microseconds: nothing was sent, or the peer's clock was set.
+/// After a gap of this length the measurement restarts, in microseconds: nothing was sent, or the peer's clock was set.
 const GAP: i64 = 5_000_000;
 
 /// How many windows are remembered.
@@ -16,20 +16,20 @@ const WINDOWS: usize = 8;
 /// A delay above this is a queue and not jitter, in milliseconds.
 const QUEUED: u32 = 50;
 
-/// A queue that is longer and grows is trouble, in milliseconds.
+/// A longer queue that grows is trouble, in milliseconds.
 const LONG: u32 = 100;
 
-/// A queue that is longer and does not shrink is trouble, in milliseconds.
+/// A longer queue that does not shrink is trouble, in milliseconds.
 const TOO_LONG: u32 = 250;
 
-/// Queues that differ by less count as equal, in milliseconds.
+/// Queues that differ by less than this count as equal, in milliseconds.
 const SAME: u32 = 20;
 
-/// What arrived by one feedback, or by several short ones.
+/// The packets reported by one feedback packet, or by several short ones.
 #[derive(Debug, Default, Clone, Copy)]
 struct Window {
-    /// The least wait of a packet, in milliseconds. Packets of one frame queue behind each other, which is no trouble;
-    /// a queue that is never empty is.
+    /// The minimum wait of a packet, in milliseconds. Packets of one frame queue behind each other, which is no
+    /// trouble; a queue that never empties is.
     queue: u32,
     bytes: u32,
     micros: u32,
@@ -39,18 +39,19 @@ struct Window {
 struct Open {
     began: i64,
     newest: i64,
-    /// The least difference of the two clocks.
+    /// The minimum difference between the two clocks.
     least: i64,
     bytes: u32,
 }
 
-/// One-way delay above its minimum, and the rate of arrival, both by the peer's arrival times.
+/// One-way delay above its minimum, and the arrival rate, both from the peer's arrival times.
 #[derive(Debug, Default)]
 pub(super) struct QueuingDelay {
-    /// The least difference of the two clocks in the current span and in the one before, and when the current began.
+    /// The minimum difference between the two clocks in the current span and in the previous one, and the start of the
+    /// current span.
     floor: Option<(i64, i64, u64)>,
     open: Option<Open>,
-    /// The newest first.
+    /// Newest first.
     windows: [Window; WINDOWS],
     count: usize,
 }
@@ -77,7 +78,7 @@ impl QueuingDelay {
         }
     }
 
-    /// The feedback is read to its end: closes the window if it is long enough.
+    /// The whole feedback packet was read: closes the window if it is long enough.
     pub(super) fn end(&mut self) {
         let (Some(open), Some(floor)) = (self.open, self.floor()) else { return };
         let micros = open.newest.saturating_sub(open.began);
@@ -93,12 +94,12 @@ impl QueuingDelay {
         }
     }
 
-    /// The least wait in the queue, in milliseconds.
+    /// The minimum wait in the queue, in milliseconds.
     pub(super) fn queue(&self) -> u32 {
         self.windows().first().map_or(0, |window| window.queue)
     }
 
-    /// Whether a queue grows or stays.
+    /// Whether a queue grows or persists.
     pub(super) fn is_trouble(&self) -> bool {
         let [newest, before, ..] = self.windows() else { return false };
         let queue = newest.queue;
@@ -111,18 +112,18 @@ impl QueuingDelay {
         both_above(LONG) && grows || !shrinks && (both_above(TOO_LONG) || stays)
     }
 
-    /// The rate of arrival in bits per second, over the last windows.
+    /// The arrival rate in bits per second, over the last windows.
     pub(super) fn rate(&self) -> Option<u32> {
         rate(self.windows())
     }
 
-    /// The rate of arrival in bits per second while there was a queue, which is the capacity. None without a queue.
+    /// The arrival rate in bits per second while a queue existed, which is the capacity. `None` without a queue.
     pub(super) fn rate_of_full_link(&self) -> Option<u32> {
         let queued = self.windows().iter().take_while(|window| window.queue > QUEUED).count();
         if queued < 2 { None } else { rate(&self.windows[..queued]) }
     }
 
-    /// Takes the present delay for that of an empty path.
+    /// Accepts the present delay as that of an empty path.
     pub(super) fn believe(&mut self) {
         if let Some((current, before, _)) = &mut self.floor {
             let micros = i64::from(self.windows[0].queue) * 1000;
@@ -132,7 +133,7 @@ impl QueuingDelay {
         }
     }
 
-    /// Forgets the windows; the least delay stays known.
+    /// Drops the windows; the minimum delay is kept.
     pub(super) fn forget_windows(&mut self) {
         self.open = None;
         self.count = 0;
@@ -157,7 +158,7 @@ fn rate(windows: &[Window]) -> Option<u32> {
 mod tests {
     use super::*;
 
-    /// Feedback every 100 ms on a packet every 10 ms, which waits for `queue` of the time. All in milliseconds.
+    /// Feedback every 100 ms on a packet every 10 ms that waits for `queue(time)`. All in milliseconds.
     fn fed(millis: u64, queue: impl Fn(u64) -> u64) -> (QueuingDelay, Option<u64>) {
         let (mut delay, mut trouble) = (QueuingDelay::default(), None);
         for at in (0..millis).step_by(10) {
@@ -171,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn a_growing_queue_is_trouble_soon() {
+    fn a_growing_queue_is_trouble_within_600_ms() {
         let (delay, trouble) = fed(3_000, |at| at.saturating_sub(1_000) / 2);
         assert!((1_300..1_600).contains(&trouble.unwrap()), "{trouble:?}");
         let full = delay.rate_of_full_link().unwrap();
@@ -182,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn a_queue_that_stays_is_trouble_and_one_that_shrinks_is_not() {
+    fn a_standing_queue_is_trouble_and_a_shrinking_one_is_not() {
         let stays = |long| fed(9_000, move |at| if at < 2_000 { 20 } else { long }).1;
         assert!(stays(170).is_some_and(|at| at < 3_000));
         assert_eq!(stays(110), None);
@@ -196,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn a_longer_path_is_accepted_after_a_while() {
+    fn the_delay_of_a_longer_path_is_accepted_after_a_while() {
         let way = |at| if at < 5_000 { 20 } else { 420 };
         assert!(fed(6_000, way).1.is_some());
         assert_eq!(fed(30_000, way).0.queue(), 0);
@@ -210,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_that_is_set_resets_the_delay() {
+    fn a_clock_jump_resets_the_delay() {
         let mut delay = fed(2_000, |_| 20).0;
         for at in 0..20u64 {
             delay.add(2_000_000 + at * 10_000, at as i64 * 10_000 - 999_000_000, 1250);

@@ -1,4 +1,4 @@
-//! The bandwidth estimate of one peer: what its path carries, and whether it is in trouble.
+//! The bandwidth estimate of one peer: the capacity of its path, and whether the path is in trouble.
 
 use std::time::{Duration, Instant};
 
@@ -8,10 +8,11 @@ use super::probe::{CONTRADICTION, ProbeClusters, VERY_FAST};
 use super::reports::ReceiverReports;
 use super::sent::{SendRate, TwccHistory};
 
-/// A packet may still arrive for so long after a later one, in microseconds: four times the jitter of a bad Wi-Fi.
+/// A packet may arrive this long after a later one, in microseconds: four times the jitter of a bad Wi-Fi.
 const REORDERING: u64 = 120_000;
 
-/// No feedback for this time and a round trip is silence, in microseconds: half a second of nothing changes nothing.
+/// No feedback for this time plus a round trip is silence, in microseconds: half a second without feedback changes
+/// nothing.
 const SILENCE: u64 = 700_000;
 
 /// Three lost feedback packets are not silence. Browsers send one every 50 to 250 ms.
@@ -23,24 +24,24 @@ const LONGEST_INTERVAL: u64 = 500_000;
 /// The longest round trip that counts, in microseconds: longer ones are queues.
 const LONGEST_LAG: u64 = 1_000_000;
 
-/// The number of clusters that make the capacity sure.
+/// The number of clusters needed for a reliable capacity.
 const SURE_CLUSTERS: usize = 3;
 
-/// What is wrong with a path.
+/// The kind of trouble on a path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum PathTrouble {
     /// A queue grows or stays long: more is sent than the path carries.
     Delay,
     /// Far more than a tenth is lost, for more than half a second.
     Loss,
-    /// Feedback came before and does not come any more.
+    /// Feedback arrived before and has stopped.
     Silence,
 }
 
 /// The best kind of feedback that a peer sends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Evidence {
-    /// None until now.
+    /// None so far.
     Nothing,
     /// Receiver reports, with or without REMB.
     Reports,
@@ -48,36 +49,36 @@ pub(super) enum Evidence {
     EveryPacket,
 }
 
-/// What is known of one path. It hears of each packet and of all feedback, reads no clock, and allocates once: 8 kB
-/// with the first packet that has a transport-wide sequence number.
+/// The state of one path. It receives every sent packet and all feedback, reads no clock, and allocates once: 8 kB with
+/// the first packet that has a transport-wide sequence number.
 ///
-/// A path carries everything until something contradicts that, so on a LAN video begins with the full tier. Probe
-/// clusters tell the capacity from the first frame on, so a wrong start lasts half a second at most.
+/// A path is assumed to carry everything until a measurement contradicts that, so on a LAN video starts with the full
+/// tier. Probe clusters measure the capacity from the first frame on, so a wrong start lasts half a second at most.
 #[derive(Debug)]
 pub(crate) struct Estimate {
     began: Instant,
     history: Option<TwccHistory>,
-    /// The reference time of the last feedback in units of 64 ms, with all wraps of its 24 bits counted.
+    /// The reference time of the last feedback packet in units of 64 ms, extended beyond its 24 bits.
     reference: i64,
     send_rate: SendRate,
     delay: QueuingDelay,
     clusters: ProbeClusters,
     loss: Loss,
     reports: ReceiverReports,
-    /// When the newest transport-wide feedback came.
+    /// When the newest transport-wide feedback arrived.
     heard: Option<u64>,
     /// When the first packet after the newest feedback was sent.
     unheard: Option<u64>,
-    /// When the last silence ended: what was lost before says nothing about the share that is lost now.
+    /// When the last silence ended: earlier losses say nothing about the current loss.
     silent_until: u64,
-    /// From the sending of the newest received packet to the feedback on it.
+    /// From sending the newest received packet to the feedback on it.
     lag: u64,
-    /// The time between two feedbacks, smoothed.
+    /// The smoothed time between two feedback packets.
     interval: u64,
 }
 
 impl Estimate {
-    /// For a path of which nothing is known.
+    /// For a path about which nothing is known.
     pub(crate) fn new(now: Instant) -> Self {
         Self {
             began: now,
@@ -96,8 +97,8 @@ impl Estimate {
         }
     }
 
-    /// A packet of media, a retransmission or padding is sent: its transport-wide sequence number, where negotiated,
-    /// and its length with the RTP header. Packets of one frame have the same `now`.
+    /// A packet of media, a retransmission or padding is sent: its transport-wide sequence number, if negotiated, and
+    /// its length including the RTP header. Packets of one frame have the same `now`.
     pub(crate) fn sent(&mut self, now: Instant, sequence: Option<u16>, bytes: usize) {
         let now = self.micros(now);
         self.send_rate.add(now, bytes);
@@ -107,9 +108,9 @@ impl Estimate {
         }
     }
 
-    /// Transport-wide feedback (draft-holmer-rmcat-transport-wide-cc-extensions-01): the first
-    /// sequence number, the reference time as on the wire in units of 64 ms, and for each packet the time since the
-    /// arrival before in microseconds (the first since the reference time), or none if it was not received.
+    /// Transport-wide feedback (draft-holmer-rmcat-transport-wide-cc-extensions-01): the base sequence number, the
+    /// reference time as on the wire in units of 64 ms, and for each packet the receive delta in microseconds (the
+    /// first is relative to the reference time), or `None` if the packet was not received.
     pub(crate) fn on_feedback(
         &mut self,
         now: Instant,
@@ -150,7 +151,7 @@ impl Estimate {
         }
     }
 
-    /// A REMB: the peer says that it can receive so many bits per second.
+    /// A REMB: the maximum bitrate that the peer reports.
     pub(crate) fn on_remb(&mut self, now: Instant, bits_per_second: u64) {
         let now = self.micros(now);
         let sent = self.send_rate.rate(now);
@@ -158,26 +159,26 @@ impl Estimate {
         self.unheard = None;
     }
 
-    /// A receiver report: the worst fraction lost of its blocks in 256ths, and the round trip where it is known.
+    /// A receiver report: the highest fraction lost of its blocks in 256ths, and the round-trip time if known.
     pub(crate) fn on_report(&mut self, now: Instant, fraction_lost: u8, round_trip: Option<Duration>) {
         let round_trip = round_trip.map(|time| time.as_micros().min(u32::MAX.into()) as u32);
         self.reports.on_report(self.micros(now), fraction_lost, round_trip);
         self.unheard = None;
     }
 
-    /// What the path carries in bits per second, where known: the rate out of a saturated link, else by probe clusters
-    /// or by REMB.
+    /// The capacity of the path in bits per second, if known: the rate out of a saturated link, otherwise from probe
+    /// clusters or REMB.
     pub(crate) fn bits_per_second(&self, now: Instant) -> Option<u32> {
         self.full_link().or_else(|| self.capacity(now))
     }
 
-    /// The same in kbit/s, for people. None for a path that is faster than can be measured.
+    /// The same in kbit/s, for people. `None` for a path that is too fast to measure.
     pub(crate) fn told_kbps(&self, now: Instant) -> Option<u32> {
         self.bits_per_second(now).filter(|bits| *bits < VERY_FAST).map(|bits| bits / 1000)
     }
 
-    /// This process stood still until now: packets in flight do not count, and nobody was silent. The capacity stays
-    /// known.
+    /// This process was suspended until now: packets in flight do not count, and the peer was not silent. The capacity
+    /// stays known.
     pub(super) fn on_suspension(&mut self, now: Instant) {
         let now = self.micros(now);
         self.history.iter_mut().for_each(TwccHistory::forget_under_way);
@@ -189,7 +190,7 @@ impl Estimate {
         self.unheard = self.unheard.map(|_| now);
     }
 
-    /// The share of packets that is lost, 0 to 1.
+    /// The fraction of packets lost, 0 to 1.
     pub(crate) fn lost(&self) -> f32 {
         match self.evidence() {
             Evidence::EveryPacket => self.loss.share(),
@@ -197,19 +198,19 @@ impl Estimate {
         }
     }
 
-    /// The queuing delay in front of the narrowest link; zero where it is not known.
+    /// The queuing delay in front of the narrowest link; zero if unknown.
     pub(crate) fn queue(&self) -> Duration {
         Duration::from_millis(self.delay.queue().into())
     }
 
-    /// How many probe clusters arrived lately, and the capacity by the fastest of them in bits per second. This is all
-    /// that is known before video begins.
+    /// The number of recent probe clusters, and the capacity from the fastest of them in bits per second. Nothing else
+    /// is known before video starts.
     pub(crate) fn first_clusters(&self, now: Instant) -> (usize, Option<u32>) {
         let now = self.micros(now);
         (self.clusters.count_within(now, now), self.clusters.fastest(now))
     }
 
-    /// What is wrong, if anything is.
+    /// The present trouble, if any.
     pub(crate) fn trouble(&mut self, now: Instant) -> Option<PathTrouble> {
         let now = self.micros(now);
         match self.evidence() {
@@ -235,8 +236,8 @@ impl Estimate {
         }
     }
 
-    /// The capacity in bits per second by probe clusters, by what just arrived, or by REMB, saturated or not. None
-    /// where nothing tells.
+    /// The capacity in bits per second from probe clusters, from the arrival rate, or from REMB, saturated or not.
+    /// `None` if there is no measurement.
     pub(super) fn capacity(&self, now: Instant) -> Option<u32> {
         let now = self.micros(now);
         match self.evidence() {
@@ -250,17 +251,17 @@ impl Estimate {
         self.delay.rate_of_full_link()
     }
 
-    /// The rate of arrival in the last second, in bits per second.
+    /// The arrival rate over the last windows, in bits per second.
     pub(super) fn received(&self) -> Option<u32> {
         self.delay.rate()
     }
 
-    /// The rate of sending in the last second, in bits per second.
+    /// The send rate over the last second, in bits per second.
     pub(super) fn sent_of_a_second(&mut self, now: Instant) -> u32 {
         self.send_rate.rate_of_a_second(self.micros(now))
     }
 
-    /// Whether the clusters of the last `time` are enough to tell the capacity.
+    /// Whether the clusters of the last `time` suffice for a reliable capacity.
     pub(super) fn is_sure(&self, now: Instant, time: Duration) -> bool {
         let now = self.micros(now);
         let clusters = self.clusters.count_within(now, time.as_micros().min(u64::MAX.into()) as u64);
@@ -272,7 +273,7 @@ impl Estimate {
         self.clusters.contradicts_itself(self.micros(now))
     }
 
-    /// Forgets the clusters if the link is saturated at far less than they told: it is another link by now.
+    /// Drops the clusters if the link is saturated at a far lower rate than they measured: the link has changed.
     pub(super) fn doubt_capacity(&mut self, now: Instant) {
         let told = self.clusters.rate(self.micros(now));
         if self.full_link().zip(told).is_some_and(|(line, told)| line.saturating_mul(CONTRADICTION) < told) {
@@ -280,7 +281,7 @@ impl Estimate {
         }
     }
 
-    /// How long it takes until a report covers what is sent from now on.
+    /// How long it takes until a report covers packets sent from now on.
     pub(super) fn report_interval(&self) -> Duration {
         match self.evidence() {
             Evidence::Reports => Duration::from_micros(self.reports.interval()),
@@ -288,7 +289,7 @@ impl Estimate {
         }
     }
 
-    /// Takes the present delay for that of an empty path.
+    /// Accepts the present delay as that of an empty path.
     pub(super) fn believe_delay(&mut self) {
         self.delay.believe();
     }

@@ -1,35 +1,36 @@
-//! The key frames that one peer may request: each costs all who watch the same encoding.
+//! The key frames that one peer may request: each one costs every viewer of the same encoding.
 
 use std::time::{Duration, Instant};
 
 use crate::rtp::{Encoding, PerTrack, Tier};
 
-/// Key frames that a peer may have at once: the one it starts with, and one more.
+/// Key frames that a peer may request at once: the one it starts with, and one more.
 const KEYS_AT_ONCE: u32 = 2;
 
-/// After that one in this time. A key frame is as large as some ten frames, so one in 4 s costs the class 8 %.
+/// After those, one per interval. A key frame is as large as about ten frames, so one every 4 s costs the class 8 %.
 const KEY_INTERVAL: Duration = Duration::from_secs(4);
 
 /// The same for a low tier, which only peers in trouble get.
 const LOW_KEY_INTERVAL: Duration = Duration::from_secs(1);
 
-/// A peer that goes on asking waits twice as long each time, up to so many intervals: one in 16 s costs the class 2 %.
+/// A peer that keeps asking waits twice as long each time, up to this many intervals: one every 16 s costs the class 2
+/// %.
 const MAX_INTERVALS: u32 = 4;
 
-/// After so long without a request the interval is the first one again.
+/// After this long without a request the interval is the first one again.
 const PEACE: Duration = Duration::from_secs(60);
 
-/// The budget of one peer. What it allows goes to [`KeyFrameRequests`](crate::rtp::KeyFrameRequests), which merges the
-/// requests of the class.
+/// The budget of one peer. Requests it allows go to [`KeyFrameRequests`](crate::rtp::KeyFrameRequests), which merges
+/// the requests of the class.
 #[derive(Debug)]
 struct KeyFrameBudget {
-    /// When all that was taken is earned again.
+    /// When everything taken is earned again.
     earned: Option<Instant>,
-    /// How many intervals the next one takes to earn.
+    /// How many intervals it takes to earn the next one.
     intervals: u32,
-    /// When the peer last asked, whatever came of it.
+    /// When the peer last asked, whether or not it was granted.
     asked: Option<Instant>,
-    /// One is free: the first after a change of layers.
+    /// The first request after a layer change is free.
     is_free: bool,
 }
 
@@ -41,7 +42,7 @@ impl Default for KeyFrameBudget {
 }
 
 impl KeyFrameBudget {
-    /// The peer needs a key frame of this tier: whether it may have one.
+    /// The peer needs a key frame of this tier: returns whether the budget allows it.
     fn wants(&mut self, now: Instant, tier: Tier) -> bool {
         if self.asked.replace(now).is_none_or(|at| now.saturating_duration_since(at) >= PEACE) {
             self.intervals = 1;
@@ -49,7 +50,7 @@ impl KeyFrameBudget {
         self.has(now, tier)
     }
 
-    /// Pays for a key frame; false where the budget does not allow it.
+    /// Pays for a key frame; returns false if the budget does not allow it.
     fn take(&mut self, now: Instant, tier: Tier) -> bool {
         let passes = self.has(now, tier);
         if passes && !std::mem::take(&mut self.is_free) {
@@ -62,7 +63,7 @@ impl KeyFrameBudget {
         passes
     }
 
-    /// The peer gets other layers, and may lose the key frame that they begin with: one request is free.
+    /// The peer gets other layers and may lose the key frame they start with: one request is free.
     fn on_layer_change(&mut self) {
         self.is_free = true;
     }
@@ -89,7 +90,7 @@ pub(super) struct KeyFrameRecovery {
 }
 
 impl KeyFrameRecovery {
-    /// Key frames of these were requested at nobody's cost.
+    /// Key frames of these were requested without charge.
     pub(super) fn requested(&mut self, encodings: impl IntoIterator<Item = Encoding>) {
         encodings.into_iter().for_each(|encoding| self.requested[encoding.track] = Some(encoding.tier));
     }
@@ -99,18 +100,18 @@ impl KeyFrameRecovery {
         self.budget.on_layer_change();
     }
 
-    /// The peer can't decode (PLI, FIR): whether it may restart from a key frame.
+    /// The peer cannot decode (PLI, FIR): returns whether it may restart from a key frame.
     pub(super) fn may_restart(&mut self, now: Instant, tier: Tier) -> bool {
         self.budget.wants(now, tier)
     }
 
-    /// The peer began anew.
+    /// The peer restarted.
     pub(super) fn restarted(&mut self, now: Instant, tier: Tier) {
         self.budget.take(now, tier);
     }
 
-    /// `awaited` are the encodings that can't go on without a key frame, because frames were late or refused. Requests
-    /// those that were not requested yet, now or in a later call when the budget allows it.
+    /// `awaited` are the encodings that cannot continue without a key frame, because frames were late or rejected.
+    /// Requests those not requested yet, now or in a later call once the budget allows it.
     pub(super) fn request(
         &mut self,
         now: Instant,
@@ -139,8 +140,8 @@ mod tests {
 
     const SCREEN: Encoding = Encoding { track: Track::Screen, tier: Tier::Full, codec: Codec::Vp8 };
 
-    /// Looks at one peer 50 times a second for a minute. Each key frame that is requested is there 100 ms later, and
-    /// the video breaks again after so many milliseconds. Returns the times of the requests, in milliseconds.
+    /// Checks one peer 50 times a second for a minute. Each requested key frame arrives 100 ms later, and the video
+    /// breaks again `breaks_after` milliseconds after that. Returns the times of the requests, in milliseconds.
     fn asked(recovery: &mut KeyFrameRecovery, began: Instant, breaks_after: u64) -> Vec<u64> {
         let (mut awaits_since, mut key) = (Some(0), None);
         let mut all = Vec::new();
@@ -161,16 +162,16 @@ mod tests {
     }
 
     #[test]
-    fn video_that_is_late_again_and_again_costs_no_more_than_repeated_plis() {
+    fn repeatedly_late_video_costs_no_more_than_repeated_plis() {
         let now = Instant::now();
-        // Late again one second after each key frame, as for a peer that reports a path without room.
+        // Late again one second after each key frame, as for a peer that reports an overloaded path.
         assert_eq!(asked(&mut KeyFrameRecovery::default(), now, 1_000), [0, 1_100, 4_000, 12_000, 28_000, 44_000]);
-        // A peer that needs one now and then has it at once.
+        // A peer that rarely needs one gets it at once.
         assert_eq!(asked(&mut KeyFrameRecovery::default(), now, 9_900), [0, 10_000, 20_000, 30_000, 40_000, 50_000]);
     }
 
     #[test]
-    fn what_was_requested_is_not_requested_again() {
+    fn a_requested_key_frame_is_not_requested_again() {
         let (mut recovery, now) = (KeyFrameRecovery::default(), Instant::now());
         let low = SCREEN.with(Tier::Low);
         let ask = |recovery: &mut KeyFrameRecovery, awaited: Option<Encoding>| {
@@ -198,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn a_peer_that_asks_fifty_times_a_second_waits_longer_and_longer() {
+    fn a_peer_that_asks_constantly_waits_longer_each_time() {
         let (mut budget, now) = (KeyFrameBudget::default(), Instant::now());
         assert_eq!(begged(&mut budget, now, 60, Tier::Full), [0.0, 0.02, 4.0, 12.0, 28.0, 44.0]);
         let later = now + Duration::from_secs(60) + PEACE;
@@ -207,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn a_peer_that_asks_now_and_then_gets_a_key_frame_each_time() {
+    fn a_peer_that_asks_rarely_gets_every_key_frame() {
         let (mut budget, now) = (KeyFrameBudget::default(), Instant::now());
         for n in 0..100 {
             let at = now + KEY_INTERVAL * n;
@@ -216,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn a_change_of_layers_has_one_key_frame_free() {
+    fn a_layer_change_makes_one_key_frame_free() {
         let (mut budget, now) = (KeyFrameBudget::default(), Instant::now());
         begged(&mut budget, now, 1, Tier::Full);
         (0..5).for_each(|_| budget.on_layer_change());

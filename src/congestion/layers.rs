@@ -1,4 +1,4 @@
-//! The layers to choose from: encodings that are offered, what they cost, and their combinations, best first.
+//! The layers to choose from: the encodings offered, their cost, and their combinations, best first.
 
 use crate::rtp::{Tier, Track};
 
@@ -7,7 +7,7 @@ use crate::rtp::{Tier, Track};
 pub(crate) struct Offered([[bool; Tier::ALL.len()]; 2]);
 
 impl Offered {
-    /// The same and this tier of a track. Audio is always offered.
+    /// The same with this tier of a track added. Audio is always offered.
     #[must_use]
     pub(crate) fn with(mut self, track: Track, tier: Tier) -> Self {
         if let Some(picture) = picture(track) {
@@ -22,28 +22,28 @@ impl Offered {
     }
 }
 
-/// What an encoding costs, in bits per second with RTP headers.
+/// The cost of an encoding, in bits per second including RTP headers.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Rate {
-    /// The rate that its encoder was set to.
+    /// The rate its encoder was set to.
     pub(crate) nominal: u32,
-    /// The rate of the last second or two; 0 where the encoder does not run, or not for so long yet.
+    /// The rate of the last whole window; 0 if the encoder does not run or has not run that long.
     pub(crate) measured: u32,
 }
 
 impl Rate {
-    /// The present cost. A measured rate above the nominal one comes from a key frame, and passes.
+    /// The present cost. A measured rate above the nominal one comes from a key frame and is temporary.
     fn present(self) -> u32 {
         if self.measured == 0 { self.nominal } else { self.measured.min(self.nominal) }
     }
 
-    /// The cost to expect, at least half of the nominal rate: a still slide costs little, but a film may follow.
+    /// The expected cost, at least half of the nominal rate: a still slide costs little, but a film may follow.
     fn soon(self) -> u32 {
         self.present().max(self.nominal / 2)
     }
 }
 
-/// What all encodings cost, for peers with one video codec. The SFU measures it once for all peers.
+/// The cost of all encodings, for peers with one video codec. The SFU measures it once for all peers.
 #[derive(Debug, Default, Clone)]
 pub(crate) struct Rates {
     sound: Rate,
@@ -51,7 +51,7 @@ pub(crate) struct Rates {
 }
 
 impl Rates {
-    /// An encoding costs this. Audio has one tier.
+    /// Sets the cost of an encoding. Audio has one tier.
     pub(crate) fn set(&mut self, track: Track, tier: Tier, rate: Rate) {
         match picture(track) {
             None => self.sound = rate,
@@ -64,7 +64,7 @@ impl Rates {
         self.sum(layers, Rate::present)
     }
 
-    /// The cost to expect, in bits per second.
+    /// The expected cost, in bits per second.
     pub(super) fn soon(&self, layers: Layers) -> u64 {
         self.sum(layers, Rate::soon)
     }
@@ -76,7 +76,7 @@ impl Rates {
     }
 }
 
-/// The layers of one peer: a tier of each video track, or none of it. Audio is always sent.
+/// The layers of one peer: a tier of each video track, or none. Audio is always sent.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Layers {
     /// The screen.
@@ -101,7 +101,7 @@ impl Layers {
     }
 }
 
-/// The combinations, best first: text must stay readable, so the camera loses first.
+/// The combinations, best first: text must stay readable, so the camera is reduced first.
 const COMBINATIONS: [Layers; 5] = [
     Layers { screen: Some(Tier::Full), camera: Some(Tier::Full) },
     Layers { screen: Some(Tier::Full), camera: Some(Tier::Low) },
@@ -110,7 +110,7 @@ const COMBINATIONS: [Layers; 5] = [
     Layers { screen: None, camera: None },
 ];
 
-/// The place of a combination in the list. Where fewer tracks or tiers are offered, some places have the same layers.
+/// The index of a combination in the list. If fewer tracks or tiers are offered, some indices have the same layers.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub(super) struct LayerIndex(u8);
 
@@ -118,8 +118,8 @@ impl LayerIndex {
     /// Only audio.
     pub(super) const LAST: Self = Self(COMBINATIONS.len() as u8 - 1);
 
-    /// The layers at this place. A tier that is not offered is replaced: the screen by its other tier, so that there is
-    /// a screen as long as possible, the camera by a better tier only where the screen is full too.
+    /// The layers at this index. A tier that is not offered is replaced: for the screen by its other tier, so that the
+    /// screen stays as long as possible; for the camera by a better tier only if the screen is full too.
     pub(super) fn layers(self, offered: Offered) -> Layers {
         let Layers { screen, camera } = COMBINATIONS[usize::from(self.0).min(COMBINATIONS.len() - 1)];
         let screen_is_there = Tier::ALL.into_iter().any(|tier| offered.has(Track::Screen, tier));
@@ -127,7 +127,7 @@ impl LayerIndex {
             let wanted = wanted?;
             std::iter::once(&wanted).chain(or).copied().find(|tier| offered.has(track, *tier))
         };
-        // Without a screen the camera is the main track, and stays as long as the screen would.
+        // Without a screen the camera is the main track and is kept as long as the screen would be.
         let camera = if screen_is_there { camera } else { screen };
         let or: &[Tier] = match camera {
             Some(Tier::Low) if screen_is_there => &[],
@@ -136,7 +136,7 @@ impl LayerIndex {
         Layers { screen: had(Track::Screen, screen, &Tier::ALL), camera: had(Track::Camera, camera, or) }
     }
 
-    /// The places below with other layers, the next first.
+    /// The lower indices with other layers, nearest first.
     pub(super) fn below(self, offered: Offered) -> impl Iterator<Item = LayerIndex> {
         let mut last = self.layers(offered);
         (self.0 + 1..COMBINATIONS.len() as u8).map(LayerIndex).filter(move |index| {
@@ -145,13 +145,13 @@ impl LayerIndex {
         })
     }
 
-    /// The next place above with other layers.
+    /// The nearest higher index with other layers.
     pub(super) fn above(self, offered: Offered) -> Option<LayerIndex> {
         (0..self.0).rev().map(LayerIndex).find(|index| index.layers(offered) != self.layers(offered))
     }
 }
 
-/// The index of a video track in tables; none for audio.
+/// The index of a video track in tables; `None` for audio.
 fn picture(track: Track) -> Option<usize> {
     match track {
         Track::Audio => None,
@@ -174,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn the_camera_loses_first() {
+    fn the_camera_is_reduced_first() {
         let screen = Offered::default().with(Track::Screen, Tier::Full).with(Track::Screen, Tier::Low);
         let camera = Offered::default().with(Track::Camera, Tier::Full).with(Track::Camera, Tier::Low);
         let both = screen.with(Track::Camera, Tier::Full).with(Track::Camera, Tier::Low);
@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn tiers_that_are_not_offered_are_left_out() {
+    fn tiers_not_offered_are_skipped() {
         let full = Offered::default().with(Track::Screen, Tier::Full).with(Track::Camera, Tier::Full);
         let low = Offered::default().with(Track::Screen, Tier::Low).with(Track::Camera, Tier::Low);
         assert_eq!(combinations(full), ["full full", "full -", "- -"]);
@@ -195,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn steps_up_are_the_steps_down_backwards() {
+    fn steps_up_reverse_the_steps_down() {
         for bits in 0..16 {
             let mut offered = Offered::default();
             for (n, (track, tier)) in [Track::Screen, Track::Camera]
@@ -219,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn an_encoding_that_is_not_measured_costs_its_nominal_rate() {
+    fn an_unmeasured_encoding_costs_its_nominal_rate() {
         let mut rates = Rates::default();
         rates.set(Track::Audio, Tier::Full, Rate { nominal: 80, measured: 70 });
         rates.set(Track::Screen, Tier::Full, Rate { nominal: 2_500, measured: 300 });

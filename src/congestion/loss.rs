@@ -1,23 +1,23 @@
-//! The share of packets that is lost on one path, and whether that is trouble.
+//! The fraction of packets lost on one path, and whether that is trouble.
 
-/// Packets are counted by the time of sending in spans of this length, in microseconds: at least ten packets of audio.
+/// Packets are counted by send time in spans of this length, in microseconds: at least ten packets of audio.
 const SPAN: u64 = 200_000;
 
-/// How many spans count: a second.
+/// The number of spans that count: one second.
 const SPANS: usize = 5;
 
-/// Retransmissions and the codecs cope with this share of loss; more is trouble.
+/// Retransmissions and the codecs cope with this loss; more is trouble.
 const BEARABLE: f32 = 0.12;
 
-/// How sure it must be that the loss is above [`BEARABLE`], in standard deviations: independent losses of 10 % exceed
-/// this less than once a day.
+/// The confidence that the loss is above [`BEARABLE`], in standard deviations: independent losses of 10 % exceed this
+/// less than once a day.
 const SURENESS: f32 = 4.0;
 
-/// A single event, as interference or a short outage, is not trouble: so many spans of the last second must have lost
-/// half of [`BEARABLE`].
+/// A single event, such as interference or a short outage, is not trouble: this many spans of the last second must have
+/// lost half of [`BEARABLE`].
 const LOSSY_SPANS: usize = 4;
 
-/// The fewest packets that tell anything.
+/// The fewest packets that give a result.
 const LEAST: u32 = 20;
 
 #[derive(Debug, Default, Clone, Copy)]
@@ -28,13 +28,13 @@ struct Span {
 }
 
 impl Span {
-    /// Whether nothing arrived. This is an outage, which says nothing about the share that is lost otherwise.
+    /// Whether nothing arrived: an outage, which says nothing about the loss at other times.
     fn is_outage(&self) -> bool {
         self.lost == self.sent
     }
 }
 
-/// The packets of the last second: how many were sent, and how many of these were lost.
+/// The packets of the last second: how many were sent, and how many of them were lost.
 #[derive(Debug, Default)]
 pub(super) struct Loss {
     spans: [Span; SPANS],
@@ -56,14 +56,13 @@ impl Loss {
         }
     }
 
-    /// The share that was lost in the last second of which anything is known, 0 to 1; 0 where too few packets were
-    /// sent.
+    /// The fraction lost in the last second with known results, 0 to 1; 0 if too few packets were sent.
     pub(super) fn share(&self) -> f32 {
         let (sent, lost) = self.counts();
         if sent < LEAST { 0.0 } else { lost as f32 / sent as f32 }
     }
 
-    /// Whether more than [`BEARABLE`] is lost, for longer than a moment.
+    /// Whether more than [`BEARABLE`] is lost, and not only for a moment.
     pub(super) fn is_trouble(&self) -> bool {
         let (sent, lost) = self.counts();
         let deviation = (sent as f32 * BEARABLE * (1.0 - BEARABLE)).sqrt();
@@ -88,7 +87,7 @@ mod tests {
 
     use super::*;
 
-    /// Whether this share of loss is ever trouble, at so many packets per second.
+    /// Whether this loss is ever trouble, at `per_second` packets per second.
     fn trouble(per_second: u64, seconds: u64, share: f64) -> bool {
         let (mut loss, mut rng) = (Loss::default(), StdRng::seed_from_u64(7));
         let mut trouble = false;
@@ -100,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn ten_percent_are_not_trouble_and_twenty_are() {
+    fn ten_percent_loss_is_not_trouble_and_twenty_is() {
         for per_second in [50, 110, 270, 1000] {
             assert!(!trouble(per_second, 600, 0.05));
             assert!(!trouble(per_second, 600, 0.10), "{per_second}");
@@ -123,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn few_packets_tell_nothing() {
+    fn too_few_packets_report_no_loss() {
         let mut loss = Loss::default();
         for n in 0..10 {
             loss.record(n * 100_000, n % 2 == 0);

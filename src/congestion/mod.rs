@@ -1,28 +1,29 @@
-//! What one peer is sent, decided from its RTCP feedback. Pure: each call is told the time.
+//! Decides from RTCP feedback what one peer is sent. The module reads no clock: each call receives the time.
 //!
-//! [`Adaptation`] holds all decisions about one peer. `sfu::Peer` tells it of each sent packet and of all feedback,
-//! asks it to [`adapt`](Adaptation::adapt) after feedback and ten times a second, and carries out the [`Actions`]:
+//! [`Adaptation`] holds all decisions about one peer. `sfu::Peer` reports each sent packet and all feedback to it,
+//! calls [`adapt`](Adaptation::adapt) after feedback and ten times a second, and carries out the [`Actions`]:
 //!
-//! 1. **Estimate** (`estimate`). Transport-wide feedback gives the arrival time of each packet, and so the queuing
-//!    delay (`delay`), the loss (`loss`) and the capacity of the path: each video frame leaves as a burst, and the
-//!    packets of a burst leave the narrowest link as far apart as its rate allows (`probe`). Peers without
-//!    transport-wide feedback are judged by REMB and receiver reports (`reports`). A growing queue, high loss, or
-//!    silence is [`PathTrouble`].
+//! 1. **Estimate** (`estimate`). Transport-wide feedback contains the arrival time of each packet, which gives the
+//!    queuing delay (`delay`), the loss (`loss`) and the capacity of the path: each video frame leaves as a burst, and
+//!    the narrowest link spaces the packets of a burst according to its rate (`probe`). Peers without transport-wide
+//!    feedback are judged by REMB and receiver reports (`reports`). A growing queue, high loss, or silence is
+//!    [`PathTrouble`].
 //! 2. **Layers** (`selection`). In trouble the peer gets fewer layers at once: the most that the capacity carries, or
-//!    the next fewer ones. Without trouble, and with room for some seconds, it gets more. Padding probes a path on
-//!    which frames tell too little. Audio is never taken away.
-//! 3. **Start** (`startup`). A peer starts with audio, and with the best video that the first probe found room for.
-//! 4. **Pace** (`pacer`). Video to a peer with fewer layers than the best leaves no faster than the path carries it.
+//!    the next lower combination. Without trouble, and with room for some seconds, it gets more. Padding probes a path
+//!    on which frames give too few measurements. Audio is never removed.
+//! 3. **Start** (`startup`). A peer starts with audio, and with the best video that fits the capacity found by the
+//!    first probe.
+//! 4. **Pace** (`pacer`). Video to a peer with fewer layers than the best is sent no faster than the path carries it.
 //! 5. **Recovery** (`retransmission`, `key_frames`). NACKs and PLIs are answered within budgets per peer and class.
 //!
-//! A pause of this process says nothing about any path ([`Adaptation::on_suspension`]), nor does trouble that most of a
-//! class has in the same instant, for a while ([`CommonTrouble`]).
+//! A suspension of this process says nothing about any path ([`Adaptation::on_suspension`]). Simultaneous trouble of
+//! most of a class is ignored for a while ([`CommonTrouble`]).
 //!
-//! Why not Google's congestion control, which `rtc-interceptor` implements? It steers an encoder: it starts low and
-//! looks for the rate that a path just carries by exceeding it now and then. Here one encoder serves all, there are a
-//! few given rates, and a rate between two of them is of no use. The question is only whether a path carries the next
-//! layer, and the bursts of video answer it. So a peer starts with the best layers, and more are not tried before they
-//! are known to fit.
+//! Why not Google's congestion control, which `rtc-interceptor` implements? It controls an encoder: it starts low and
+//! searches for the highest rate the path carries by exceeding it now and then. Here one encoder serves all peers at a
+//! few fixed rates, and a rate between two of them is of no use. The only question is whether a path carries the next
+//! layer, and the bursts of video answer it. So a peer starts with the best layers, and more layers are tried only once
+//! they are known to fit.
 
 mod adaptation;
 mod common;

@@ -1,24 +1,24 @@
-//! How fast video is sent to one peer where its path is known to be narrow.
+//! The send rate of video to one peer whose path is known to be narrow.
 //!
-//! A key frame of the low tier is half a second of a narrow link. Sent at once it fills the queue in front of the link,
-//! loses its end there and delays audio.
+//! A key frame of the low tier occupies a narrow link for half a second. Sent at once it fills the queue in front of
+//! the link, its last packets are dropped there, and audio is delayed.
 
 use std::time::{Duration, Instant};
 
-/// What may be sent at once after a rest, in time of the link: a delay that audio does not mind.
+/// The burst allowed after an idle period, in link time: a delay that audio tolerates.
 const MAX_SAVED: Duration = Duration::from_millis(15);
 
 /// The share of the capacity that is used; less while packets queue, so that the queue drains.
 const SHARE: f64 = 1.05;
 const SHARE_WHEN_DELAYED: f64 = 0.9;
 
-/// A queue that is longer must drain.
+/// A longer queue must drain.
 const LONG_QUEUE: Duration = Duration::from_millis(80);
 
-/// The slowest rate: a frame must get through.
+/// The minimum rate: a frame must get through.
 const LEAST_BITS_PER_SECOND: u32 = 100_000;
 
-/// What is known of a path.
+/// The capacity and the queue of a path.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct PathCapacity {
     pub(crate) bits_per_second: u32,
@@ -33,17 +33,17 @@ impl PathCapacity {
     }
 }
 
-/// The send rate of one peer's video: a token bucket in bytes.
+/// The pacer of one peer's video: a token bucket in bytes.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Pacer {
     bytes_per_second: f64,
-    /// Bytes that may be sent; below zero when the last packet was larger.
+    /// Bytes that may be sent; negative after a packet larger than the credit.
     credit: f64,
     at: Instant,
 }
 
 impl Pacer {
-    /// For a path on which nothing was sent lately.
+    /// For a path on which nothing was sent recently.
     pub(crate) fn new(now: Instant, line: PathCapacity) -> Self {
         let bytes_per_second = line.bytes_per_second();
         Self { bytes_per_second, credit: bytes_per_second * MAX_SAVED.as_secs_f64(), at: now }
@@ -63,7 +63,7 @@ impl Pacer {
         self.credit > 0.0
     }
 
-    /// Bytes were sent; audio and retransmissions count, too.
+    /// Bytes were sent; audio and retransmissions count too.
     pub(crate) fn sent(&mut self, bytes: usize) {
         self.credit -= bytes as f64;
     }
@@ -74,7 +74,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_second_of_video_is_what_the_path_carries_and_a_little_more() {
+    fn the_pacer_sends_slightly_more_than_the_capacity() {
         let start = Instant::now();
         let mut pace = Pacer::new(start, PathCapacity { bits_per_second: 600_000, queue: Duration::ZERO });
         let mut sent = 0;

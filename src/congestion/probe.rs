@@ -1,37 +1,37 @@
-//! What a link carries, from how far apart the packets of one burst leave it.
+//! The capacity of a link, from the spacing of the packets of one burst.
 //!
-//! The packets of a video frame leave us as one burst, queue in front of the narrowest link and leave it one after the
-//! other. The time between them is what the link needs for one packet, whatever else is sent. So the capacity is known
-//! long before it is used up. Where frames tell too little, a [`Probe`] of padding is such a burst.
+//! The packets of a video frame are sent as one burst, queue in front of the narrowest link and leave it one after the
+//! other. Their spacing is the time the link needs for one packet, whatever else is sent. So the capacity is known long
+//! before it is used up. If frames give too few measurements, a [`Probe`] of padding serves as such a burst.
 
 use std::ops::RangeInclusive;
 
-/// Packets sent within this time are one cluster, in microseconds: a frame is one system call.
+/// Packets sent within this time form one cluster, in microseconds: a frame is one system call.
 const SPREAD: u64 = 500;
 
 /// The fewest packets of a cluster.
 const LEAST_PACKETS: u32 = 3;
 
-/// The fewest bytes after the first packet of a cluster: audio packets that left late together tell too little.
+/// The fewest bytes after the first packet of a cluster: audio packets that were sent late together give no result.
 const LEAST_BYTES: u32 = 800;
 
 /// How many clusters are remembered: half a second of video at 30 fps.
 const CLUSTERS: usize = 16;
 
-/// How long a cluster counts, in microseconds: two probes.
+/// How long a cluster counts, in microseconds: two probe intervals.
 const TELLS_FOR: u64 = 6_000_000;
 
-/// The capacity in bits per second of a link whose clusters arrive without any gap: nobody asks for more.
+/// The capacity in bits per second of a link whose clusters arrive without gaps: no peer needs more.
 pub(super) const VERY_FAST: u32 = 1_000_000_000;
 
 /// Clusters of one link differ by less than this factor, or its capacity has changed.
 pub(super) const CONTRADICTION: u32 = 2;
 
-/// The cluster that is arriving: sums for least squares through bytes (x) and time of arrival (y), both since the first
+/// The cluster that is arriving: sums for a least-squares fit of arrival time (y) over bytes (x), both since the first
 /// packet.
 ///
-/// Jitter always widens the time between the first and the last packet, but it turns a slope to either side. So the
-/// median of the slopes is right.
+/// Jitter always widens the time between the first and the last packet, but it changes a slope in either direction. So
+/// the median of the slopes is correct.
 #[derive(Debug, Default)]
 struct Open {
     sent: u64,
@@ -59,7 +59,7 @@ impl Open {
         self.xy += x * y;
     }
 
-    /// Nanoseconds per byte; none where the cluster is too small.
+    /// Nanoseconds per byte; `None` if the cluster is too small.
     fn slope(&self) -> Option<u32> {
         if self.packets < LEAST_PACKETS || self.bytes < LEAST_BYTES {
             return None;
@@ -76,7 +76,7 @@ struct Cluster {
     nanos_per_byte: u32,
 }
 
-/// The clusters of the last seconds.
+/// The recent clusters.
 #[derive(Debug, Default)]
 pub(super) struct ProbeClusters {
     open: Open,
@@ -85,7 +85,7 @@ pub(super) struct ProbeClusters {
 }
 
 impl ProbeClusters {
-    /// A packet arrived. Packets are told in the order of sending; one that is out of order is left out.
+    /// A packet arrived. Packets come in the order of sending; a packet out of order is ignored.
     pub(super) fn add(&mut self, sent: u64, arrived: i64, bytes: u32) {
         if sent < self.open.sent {
             return;
@@ -113,27 +113,27 @@ impl ProbeClusters {
         slopes.get(count / 2).map(|nanos| rate(*nanos))
     }
 
-    /// The same by the fastest cluster: a busy receiver makes a link look slower, never faster.
+    /// The same from the fastest cluster: a busy receiver makes a link look slower, never faster.
     pub(super) fn fastest(&self, now: u64) -> Option<u32> {
         self.recent(now, TELLS_FOR).map(|cluster| rate(cluster.nanos_per_byte)).max()
     }
 
-    /// The cluster that is arriving does not count.
+    /// Discards the cluster that is arriving.
     pub(super) fn forget_under_way(&mut self) {
         self.open = Open::default();
     }
 
-    /// All clusters until now were those of another link.
+    /// Discards all clusters: they were those of another link.
     pub(super) fn forget(&mut self) {
         self.count = 0;
     }
 
-    /// How many clusters were sent in the `micros` before `now`, [`CLUSTERS`] at most.
+    /// The number of clusters sent in the `micros` before `now`, at most [`CLUSTERS`].
     pub(super) fn count_within(&self, now: u64, micros: u64) -> usize {
         self.recent(now, micros).count()
     }
 
-    /// Whether the newest cluster is much faster than the median, so that another probe is worth it.
+    /// Whether the newest cluster is much faster than the median, so that another probe is worthwhile.
     pub(super) fn contradicts_itself(&self, now: u64) -> bool {
         let newest = self.recent(now, TELLS_FOR).max_by_key(|cluster| cluster.sent);
         newest.zip(self.rate(now)).is_some_and(|(newest, all)| rate(newest.nanos_per_byte) / CONTRADICTION > all)
@@ -148,32 +148,32 @@ fn rate(nanos_per_byte: u32) -> u32 {
     8_000_000_000u64.checked_div(nanos_per_byte.into()).map_or(VERY_FAST, |bits| bits.min(VERY_FAST.into()) as u32)
 }
 
-/// A probe blocks a link for this time at most, in milliseconds, unless the link is a very slow one.
+/// A probe occupies a link for at most this time, in milliseconds, unless the link is very slow.
 const PROBE_MILLIS: u64 = 50;
 
-/// At least enough packets for a sure cluster, at most those of a frame.
+/// At least enough packets for a reliable cluster, at most those of a frame.
 const PROBE_PACKETS: RangeInclusive<u32> = 5..=10;
 
 /// Bytes of one packet.
 const PROBE_BYTES: RangeInclusive<u32> = 250..=1000;
 
-/// Padding to be sent at once, as a cluster that tells what the link carries.
+/// Padding to be sent at once as a cluster that measures the capacity.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Probe {
-    /// Packets.
+    /// The nominal number of packets. The sender splits the total into packets of 255 bytes of padding.
     pub(crate) packets: u32,
-    /// Bytes of each, with the RTP header.
+    /// The nominal size of each packet in bytes.
     pub(crate) bytes_each: u32,
 }
 
 impl Probe {
-    /// Before video begins: 85 ms of 120 kbit/s, less than the first target delay of a jitter buffer.
+    /// Before video starts: 85 ms at 120 kbit/s with all headers, less than the first target delay of a jitter buffer.
     pub(crate) const FIRST: Self = Self { packets: 4, bytes_each: 255 };
 
-    /// The smallest probe that tells anything: 100 ms of 100 kbit/s.
+    /// The smallest probe that gives a result: 100 ms at 100 kbit/s.
     pub(super) const SHORTEST: Self = Self { packets: *PROBE_PACKETS.start(), bytes_each: *PROBE_BYTES.start() };
 
-    /// For an unknown capacity: 50 ms of 500 kbit/s.
+    /// For an unknown capacity: 50 ms at 500 kbit/s.
     pub(super) const UNKNOWN_CAPACITY: Self = Self { packets: *PROBE_PACKETS.end(), bytes_each: 312 };
 
     /// For a capacity in bits per second.
@@ -191,8 +191,8 @@ mod tests {
 
     use super::*;
 
-    /// Sends clusters of `packets` packets each, a frame apart, over a link of this rate and jitter; returns the
-    /// capacity.
+    /// Sends clusters of `packets` packets each, one frame interval apart, over a link of this rate and jitter; returns
+    /// the measured capacity.
     fn measured(clusters: u64, packets: u64, bytes: u32, rate: u64, jitter: i64) -> Option<u32> {
         let (mut all, mut rng) = (ProbeClusters::default(), StdRng::seed_from_u64(3));
         for cluster in 0..=clusters {
@@ -206,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cluster_tells_the_rate_of_the_link() {
+    fn a_cluster_measures_the_rate_of_the_link() {
         for rate in [120_000, 600_000, 3_000_000, 50_000_000] {
             let found = measured(1, 5, 1000, rate, 0).unwrap() as f64;
             assert!((found / rate as f64 - 1.0).abs() < 0.02, "{rate}: {found}");
@@ -225,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn old_clusters_do_not_count_and_new_ones_contradict() {
+    fn old_clusters_expire_and_a_faster_new_one_contradicts() {
         let mut clusters = ProbeClusters::default();
         let mut send = |sent: u64, apart: i64| {
             (0..5).for_each(|n| clusters.add(sent, n * apart, 250));

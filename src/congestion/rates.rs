@@ -1,4 +1,4 @@
-//! Measures what each encoding costs.
+//! Measures the rate of each encoding.
 
 use std::time::{Duration, Instant};
 
@@ -6,10 +6,10 @@ use crate::congestion::{Rate, Rates};
 use crate::rtp::PerCodec;
 use crate::rtp::{Codec, Encoding, PerEncoding};
 
-/// Bits are counted in windows of this length; the last whole one counts. A new slide is a short burst in it.
+/// Bits are counted in windows of this length; the last whole window counts. A new slide is a short burst in it.
 const WINDOW: Duration = Duration::from_secs(2);
 
-/// The encodings that are offered, with their nominal and their measured rates.
+/// The encodings offered, with their nominal and measured rates.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct RateMeter {
     nominal: Vec<(Encoding, u32)>,
@@ -20,12 +20,12 @@ pub(crate) struct RateMeter {
 struct Window {
     began: Option<Instant>,
     bytes: usize,
-    /// Bits per second in the window before.
+    /// Bits per second in the previous window.
     rate: u32,
 }
 
 impl RateMeter {
-    /// For encodings that are set to so many bits per second.
+    /// For encodings with these nominal rates in bits per second.
     pub(crate) fn new(nominal: &[(Encoding, u32)]) -> Self {
         Self { nominal: nominal.to_vec(), windows: PerEncoding::default() }
     }
@@ -35,7 +35,7 @@ impl RateMeter {
         self.nominal.retain(|(encoding, _)| encodings.contains(encoding));
     }
 
-    /// This process stood still: the current windows do not count.
+    /// This process was suspended: the current windows do not count.
     pub(crate) fn on_suspension(&mut self) {
         Encoding::all().for_each(|encoding| {
             let window = &mut self.windows[encoding];
@@ -43,14 +43,14 @@ impl RateMeter {
         });
     }
 
-    /// A frame of so many bytes was encoded.
+    /// A frame of `bytes` bytes was encoded.
     pub(crate) fn count(&mut self, now: Instant, encoding: Encoding, bytes: usize) {
         let window = &mut self.windows[encoding];
         window.turn(now);
         window.bytes += bytes;
     }
 
-    /// What everything costs, by the video codec of a peer.
+    /// The rates of all encodings, by the video codec of a peer.
     pub(crate) fn rates(&mut self, now: Instant) -> PerCodec<Rates> {
         let mut rates = PerCodec::<Rates>::default();
         for &(encoding, nominal) in &self.nominal {
@@ -84,7 +84,7 @@ mod tests {
     use crate::rtp::{Tier, Track};
 
     #[test]
-    fn the_measured_rate_counts_and_else_the_nominal_one() {
+    fn the_measured_rate_replaces_the_nominal_rate() {
         let screen = Encoding::full(Track::Screen, Codec::Vp8);
         let mut traffic = RateMeter::new(&[(screen, 2_500_000)]);
         let start = Instant::now();

@@ -1,53 +1,53 @@
-//! Feedback of peers without transport-wide feedback: the rate they can receive (REMB), and loss and round trip
+//! Feedback of peers without transport-wide feedback: the receivable rate (REMB), and loss and round-trip time
 //! (receiver reports).
 //!
-//! Both come once a second or less often, so all decisions are slower.
+//! Both arrive once a second or less often, so all decisions are slower.
 
-/// Two reports in a row with a higher share of loss are trouble: at 10 % loss this happens once a day.
+/// Two consecutive reports with a higher loss are trouble: at 10 % loss this happens once a day.
 const LOSSY: u8 = (0.15 * 256.0) as u8;
 
-/// One report with a higher share is trouble.
+/// One report with a higher loss is trouble.
 const VERY_LOSSY: u8 = (0.30 * 256.0) as u8;
 
 /// A round trip that exceeds the shortest one by more than this in two reports is trouble, in microseconds.
 const LATE: u32 = 250_000;
 
-/// How long the shortest round trip is remembered (twice this at most), in microseconds.
+/// How long the shortest round trip is remembered (at most twice this), in microseconds.
 const FLOOR_FOR: u64 = 30_000_000;
 
-/// How long a report counts, in microseconds: the next one comes within 5 s (RFC 3550, 6.2).
+/// How long a report counts, in microseconds: the next one arrives within 5 s (RFC 3550, 6.2).
 const TELLS_FOR: u64 = 6_000_000;
 
-/// The longest interval of reports, in microseconds; a longer one is a pause.
+/// The longest report interval, in microseconds; a longer one is a pause.
 const LONGEST_INTERVAL: u64 = 5_000_000;
 
-/// Reports do not count for so long after this process stood still, in microseconds: the pause is in their round trips,
-/// and their loss is that of packets sent before the pause or in the burst after it.
+/// Reports are ignored for this long after a suspension of this process, in microseconds: their round-trip times
+/// include the suspension, and they report losses from before it or from the burst after it.
 const DOUBTED_FOR: u64 = 2_000_000;
 
 /// The reports of one peer.
 #[derive(Debug, Default)]
 pub(super) struct ReceiverReports {
-    /// Reports that come before this do not count.
+    /// Reports that arrive before this are ignored.
     doubted_until: u64,
     /// The newest REMB in bits per second, and its time.
     received: Option<(u64, u32)>,
-    /// How many REMBs in a row were below what is sent.
+    /// The number of consecutive REMBs below the send rate.
     too_much: u8,
     reported: Option<u64>,
     interval: u64,
     lost: u8,
     lossy: u8,
     late: u8,
-    /// The shortest round trip of the current span and of the one before, and when the current began.
+    /// The shortest round trip of the current span and of the previous one, and the start of the current span.
     floor: Option<(u32, u32, u64)>,
 }
 
 impl ReceiverReports {
-    /// A REMB in bits per second, while `sent` is sent.
+    /// A REMB in bits per second; `sent` is the send rate.
     ///
-    /// A receiver raises its estimate slowly, to at most 1.5 times what it receives. An estimate that is low and rises
-    /// has received little until now; one that falls below what is sent has seen its queue grow.
+    /// A receiver raises its estimate slowly, to at most 1.5 times the rate it receives. A low, rising estimate means
+    /// that little was received so far; an estimate that falls below the send rate means that the queue grew.
     pub(super) fn on_remb(&mut self, now: u64, bits: u32, sent: u32) {
         if now < self.doubted_until {
             self.received = Some((now, bits));
@@ -65,7 +65,7 @@ impl ReceiverReports {
         self.received = Some((now, bits));
     }
 
-    /// A receiver report: the share of lost packets in 256ths, and the round trip in microseconds where it is known.
+    /// A receiver report: the fraction lost in 256ths, and the round-trip time in microseconds if known.
     pub(super) fn on_report(&mut self, now: u64, lost: u8, round_trip: Option<u32>) {
         if now < self.doubted_until {
             self.reported = Some(now);
@@ -86,7 +86,7 @@ impl ReceiverReports {
         self.late = counted(self.late, round_trip > current.min(before).saturating_add(LATE));
     }
 
-    /// This process stood still until now.
+    /// This process was suspended until now.
     pub(super) fn on_suspension(&mut self, now: u64) {
         (self.too_much, self.lossy, self.late, self.lost) = (0, 0, 0, 0);
         self.doubted_until = now + DOUBTED_FOR;
@@ -102,7 +102,7 @@ impl ReceiverReports {
         self.received.filter(|(at, _)| at + TELLS_FOR >= now).map(|(_, bits)| bits)
     }
 
-    /// The share that is lost, 0 to 1.
+    /// The fraction lost, 0 to 1.
     pub(super) fn lost(&self) -> f32 {
         f32::from(self.lost) / 256.0
     }
@@ -112,7 +112,7 @@ impl ReceiverReports {
         self.interval
     }
 
-    /// Whether the queue grows, by REMB or by the round trip.
+    /// Whether the queue grows, according to REMB or the round-trip time.
     pub(super) fn is_delayed(&self, now: u64) -> bool {
         self.rate(now).is_some() && self.too_much == 2 || self.is_fresh(now) && self.late == 2
     }
@@ -134,7 +134,7 @@ mod tests {
     const SECOND: u64 = 1_000_000;
 
     #[test]
-    fn a_remb_that_falls_below_what_is_sent_is_trouble_and_one_that_rises_is_not() {
+    fn a_remb_falling_below_the_send_rate_is_trouble_and_a_rising_one_is_not() {
         let mut reports = ReceiverReports::default();
         for (second, kbit) in [300, 330, 400, 500, 900, 1_800, 3_600].into_iter().enumerate() {
             reports.on_remb(second as u64 * SECOND, kbit * 1000, 2_500_000);
@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn reports_on_a_pause_of_this_process_do_not_count() {
+    fn reports_are_ignored_shortly_after_a_suspension() {
         let mut reports = ReceiverReports::default();
         reports.on_remb(0, 5_000_000, 2_500_000);
         reports.on_report(0, 0, Some(40_000));
@@ -180,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn a_round_trip_that_stays_longer_is_trouble() {
+    fn a_round_trip_that_is_long_twice_in_a_row_is_trouble() {
         let mut reports = ReceiverReports::default();
         let late = [40, 60, 400, 50, 400, 500].map(|millis| {
             reports.on_report(SECOND, 0, Some(millis * 1000));

@@ -1,44 +1,45 @@
-//! How much is sent to one peer again: a budget of its own, and a share of one for the whole class.
+//! Limits the retransmissions to one peer: a budget of its own, and a share of one for the whole class.
 //!
-//! A NACK beyond the budgets is not answered. So a peer that loses or claims to lose everything costs the class little.
+//! A NACK beyond the budgets is not answered. So a peer that loses, or claims to lose, everything costs the class
+//! little.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-/// Retransmissions per packet sent, for each peer on its own: twice what 5 % loss needs, and enough for 12 %, where
-/// loss becomes [`PathTrouble`](super::PathTrouble).
+/// Retransmissions per packet sent, for each peer on its own: twice what 5 % loss needs, and enough for 12 %, the
+/// threshold of [`PathTrouble`](super::PathTrouble).
 const SHARE: f32 = 0.15;
 
 /// The same while packets queue in front of the peer's link: retransmissions would lengthen the queue.
 const SHARE_WHEN_DELAYED: f32 = 0.05;
 
-/// Retransmissions that a peer can save up: one lost key frame. With the share this also covers 2 s of 20 % loss at
-/// 4 Mbit/s, lost retransmissions included (830 packets, 207 retransmissions, 124 of them from the share).
+/// Retransmissions that a peer can save up: one lost key frame. With the share this also covers 2 s of 20 % loss at 4
+/// Mbit/s, lost retransmissions included (830 packets, 207 retransmissions, 124 of them from the share).
 const BURST: f32 = 100.0;
 
-/// What one peer may take from the class, per packet sent to it and only while it reports [`MUCH_LOSS`]. With its own
-/// share this is what 20 % loss needs.
+/// What one peer may take from the class's budget, per packet sent to it and only while it reports [`MUCH_LOSS`].
+/// Together with its own share this is what 20 % loss needs.
 const SHARE_OF_CLASS: f32 = 0.10;
 
-/// The reported loss that a peer needs to take from the class. A peer that reports it for long is in trouble and gets
-/// fewer layers, so lying has a price.
+/// The reported loss above which a peer may use the class's budget. A peer that reports it for long is in trouble and
+/// gets fewer layers, so a false report has a price.
 const MUCH_LOSS: f32 = 0.08;
 
-/// What one peer can save up of the class's retransmissions.
+/// What one peer can save up from the class's budget.
 const BURST_OF_CLASS: f32 = 50.0;
 
-/// Retransmissions beyond their own for all peers together, per packet that leaves. With [`SHARE`], NACKs can raise
-/// the total by a fifth.
+/// Retransmissions beyond the peers' own budgets for all peers together, per packet sent. With [`SHARE`], NACKs can
+/// raise the total by a fifth.
 const CLASS_SHARE: f32 = 0.05;
 
-/// What the class can save up: enough for four peers at once.
+/// Retransmissions that the class can save up: enough for four peers at once.
 const CLASS_BURST: f32 = 200.0;
 
-/// The retransmissions that a class has in common, for peers that have used up their own.
+/// The retransmission budget of a class, for peers that have used up their own.
 #[derive(Debug)]
 pub(crate) struct ClassRetransmissions {
     left: f32,
-    /// Packets that had left at the last look.
+    /// Packets sent at the last update.
     counted: u64,
 }
 
@@ -50,7 +51,7 @@ impl Default for ClassRetransmissions {
 }
 
 impl ClassRetransmissions {
-    /// So many packets have left for the class since it began.
+    /// The class was sent `packets` packets in total.
     pub(crate) fn have_left(&mut self, packets: u64) {
         let new = packets.saturating_sub(self.counted);
         self.counted = self.counted.max(packets);
@@ -58,16 +59,16 @@ impl ClassRetransmissions {
     }
 }
 
-/// What decides on a peer's share.
+/// The state that determines a peer's share.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct PathState {
     /// Whether packets queue in front of its link.
     pub(super) is_delayed: bool,
-    /// The share of lost packets that it reports, 0 to 1.
+    /// The fraction lost that it reports, 0 to 1.
     pub(super) lost: f32,
 }
 
-/// The retransmissions that one peer may have.
+/// The retransmission budget of one peer.
 #[derive(Debug)]
 pub(super) struct RetransmissionBudget {
     own: f32,
@@ -75,7 +76,7 @@ pub(super) struct RetransmissionBudget {
 }
 
 impl Default for RetransmissionBudget {
-    /// A full budget of its own, and nothing of the class's.
+    /// A full budget of its own, and nothing from the class.
     fn default() -> Self {
         Self { own: BURST, of_class: 0.0 }
     }
@@ -93,12 +94,12 @@ impl RetransmissionBudget {
         self.of_class = (self.of_class + packets as f32 * of_class).min(BURST_OF_CLASS);
     }
 
-    /// Whether one packet may be sent again.
+    /// Whether the budget allows one retransmission.
     pub(super) fn has(&self, class: &ClassRetransmissions) -> bool {
         self.own >= 1.0 || self.of_class.min(class.left) >= 1.0
     }
 
-    /// Pays for one packet; false where the budget does not allow it.
+    /// Pays for one packet; returns false if the budget does not allow it.
     pub(super) fn take(&mut self, class: &mut ClassRetransmissions) -> bool {
         let passes = self.has(class);
         if self.own >= 1.0 {
@@ -111,27 +112,27 @@ impl RetransmissionBudget {
     }
 }
 
-/// Retransmissions that are remembered: somewhat more than those of a second of 20 % loss.
+/// The number of retransmissions remembered: slightly more than one second of 20 % loss needs.
 const REMEMBERED: usize = 128;
 
-/// The round trip that is assumed until one is known.
+/// The round trip assumed until one is known.
 const USUAL_ROUND_TRIP: Duration = Duration::from_millis(30);
 
-/// The longest round trip that is waited for.
+/// The longest round trip that counts.
 const LONGEST_ROUND_TRIP: Duration = Duration::from_millis(500);
 
-/// What became of the last retransmission of a packet.
+/// The outcome of the last retransmission of a packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum LastRetransmission {
     /// There was none.
     None,
     /// It may still arrive.
     UnderWay,
-    /// It was lost too. Time is short by now, so the next one is worth two copies.
+    /// It is overdue and taken as lost. Time is short by now, so the next one is sent as two copies.
     Lost,
 }
 
-/// What was sent again lately. A receiver repeats its NACK until the packet arrives, which takes a round trip.
+/// Recent retransmissions. A receiver repeats its NACK until the packet arrives, which takes a round trip.
 #[derive(Debug, Default)]
 pub(super) struct RecentRetransmissions {
     packets: VecDeque<(u32, u16, Instant)>,
@@ -144,7 +145,7 @@ impl RecentRetransmissions {
         self.round_trip = Some(time.min(LONGEST_ROUND_TRIP));
     }
 
-    /// What became of the last retransmission of this packet.
+    /// The outcome of the last retransmission of this packet.
     pub(super) fn last(&self, now: Instant, ssrc: u32, sequence_number: u16) -> LastRetransmission {
         let within = self.round_trip.unwrap_or(USUAL_ROUND_TRIP);
         let mut newest_first = self.packets.iter().rev();
@@ -155,7 +156,7 @@ impl RecentRetransmissions {
         }
     }
 
-    /// This packet is sent again now.
+    /// This packet is retransmitted now.
     pub(super) fn note(&mut self, now: Instant, ssrc: u32, sequence_number: u16) {
         if self.packets.len() == REMEMBERED {
             self.packets.pop_front();
@@ -171,9 +172,9 @@ mod tests {
 
     use super::*;
 
-    /// Ten peers, each sent `packets` packets in each of 30 frames per second. A peer loses the share that `lost`
-    /// gives, of retransmissions too, sends NACKs for all of it, and with `reports` reports it a second later. Gives
-    /// for each peer the packets sent for the first time, those it asked for, and those it was sent again.
+    /// Ten peers, each sent `packets` packets in each of 30 frames per second. A peer loses the share given by `lost`,
+    /// of retransmissions too, sends NACKs for all of it, and with `reports` reports it a second later. Returns for
+    /// each peer the packets sent for the first time, the packets requested, and the retransmissions.
     fn class(seconds: usize, packets: usize, reports: bool, lost: &dyn Fn(usize, usize) -> f64) -> [Vec<usize>; 3] {
         const PEERS: usize = 10;
         let (mut rng, mut common) = (StdRng::seed_from_u64(7), ClassRetransmissions::default());
@@ -186,7 +187,7 @@ mod tests {
                 budget.sent(packets, PathState { is_delayed: false, lost: before as f32 });
                 sent[peer] += packets;
                 let mut missing = packets;
-                // A lost retransmission is asked for again, but not by a peer that claims to lose everything.
+                // A lost retransmission is requested again, but not by a peer that claims to lose everything.
                 while missing > 0 {
                     missing = (0..missing).filter(|_| rng.random_bool(share)).count();
                     asked[peer] += missing;
@@ -201,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn a_peer_that_asks_for_everything_gets_a_part() {
+    fn a_peer_that_nacks_everything_is_limited_to_its_share() {
         let one = |peer: usize, _: usize| if peer == 0 { 1.0 } else { 0.0 };
         for (reports, share) in [(false, SHARE), (true, SHARE + SHARE_OF_CLASS)] {
             let [sent, _, retransmitted] = class(60, 9, reports, &one);
@@ -214,16 +215,16 @@ mod tests {
     }
 
     #[test]
-    fn all_peers_together_get_no_more_than_a_fifth() {
+    fn retransmissions_to_all_peers_stay_within_a_fifth() {
         let [sent, _, retransmitted] = class(60, 9, true, &|_, _| 1.0);
         let (sent, retransmitted) = (sent.iter().sum::<usize>() as f32, retransmitted.iter().sum::<usize>() as f32);
-        // Retransmissions count as packets that left, too.
+        // Retransmissions also count as packets sent.
         let most = sent * SHARE + (sent + retransmitted) * CLASS_SHARE + 10.0 * BURST + CLASS_BURST;
         assert!((sent * (SHARE + CLASS_SHARE)..=most).contains(&retransmitted), "{retransmitted} of {sent}");
     }
 
     #[test]
-    fn honest_peers_get_all() {
+    fn honest_peers_get_every_retransmission() {
         // 2.2 Mbit/s, and 4.
         for packets in [8, 14] {
             let all_get_all = |reports: bool, lost: &dyn Fn(usize, usize) -> f64| {
@@ -236,7 +237,7 @@ mod tests {
             let burst = |frame: usize| (300..360).contains(&frame);
             all_get_all(true, &|_, frame| if burst(frame) { 0.20 } else { 0.0 });
             all_get_all(true, &|_, frame| if burst(frame) { 0.20 } else { 0.05 });
-            // A few peers may lose many packets for good.
+            // A few peers may lose many packets permanently.
             all_get_all(true, &|peer, _| if peer < 3 { 0.18 } else { 0.0 });
             let [_, asked, retransmitted] = class(60, packets, true, &|peer, _| if peer < 3 { 1.0 } else { 0.05 });
             assert_eq!(asked[3..], retransmitted[3..], "also where other peers ask for everything");
@@ -244,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn a_retransmission_is_under_way_for_a_round_trip() {
+    fn a_retransmission_is_in_flight_for_a_round_trip() {
         let (mut retransmitted, now) = (RecentRetransmissions::default(), Instant::now());
         let ms = Duration::from_millis;
         retransmitted.on_round_trip(ms(80));

@@ -1,4 +1,4 @@
-//! Which layers one peer gets: fewer at once when its path is in trouble, more when there is room for some time.
+//! Selects the layers of one peer: fewer at once when its path is in trouble, more when there is room for some time.
 
 use std::time::{Duration, Instant};
 
@@ -7,110 +7,113 @@ use super::estimate::{Estimate, Evidence, PathTrouble};
 use super::layers::{LayerIndex, Layers, Offered, Rates};
 use super::probe::Probe;
 
-/// A step down takes effect within this: the other tier needs a key frame, and the queue must drain.
+/// A step down takes effect within this time: the other tier needs a key frame, and the queue must drain.
 const SETTLES_WITHIN: Duration = Duration::from_millis(1500);
 
 /// The share of the capacity that is used: frames differ in size, and the queue must drain.
 const USED: f64 = 0.85;
 
-/// The same for the smallest layer with video: it is tried on a path that just carries it before video ends.
+/// The same for the smallest layer with video: a path that just carries it is tried before video stops.
 const USED_BY_THE_LAST: f64 = 1.0;
 
-/// The capacity that a step up needs, as a multiple of its cost: the rest is for key frames and for errors.
+/// The capacity that a step up needs, as a multiple of its cost: the rest is for key frames and errors.
 const ROOM: f64 = 1.3;
 
-/// The same for the first layer with video: its probes are measured on a path that is nearly empty.
+/// The same for the first layer with video: its probes are measured on a nearly empty path.
 const ROOM_FOR_THE_FIRST: f64 = 1.1;
 
-/// Above this share of loss no video can be decoded, so none is sent. Below it video stays where there is no queue:
-/// then loss does not come from sending too much, and sending less does not help.
+/// Above this loss no video can be decoded, so none is sent. Below it video stays if there is no queue: then the loss
+/// is not caused by the send rate, and sending less does not help.
 const HOPELESS: f32 = 0.4;
 
-/// A receiver that sees a queue grow reports 85 % of what just arrived (REMB), so the path carries this much more.
+/// A receiver that detects a growing queue reports 85 % of the received rate (REMB), so the path carries this much
+/// more.
 const REMB_IS_CAREFUL: f64 = 1.15;
 
-/// A queue is a burst of ours, such as a key frame, if the layers cost less than this share of the capacity.
+/// A queue is attributed to a burst of our own, such as a key frame, if the layers cost less than this share of the
+/// capacity.
 const MATCH: f64 = 0.95;
 
-/// The rate out of a saturated link and the capacity by probe clusters agree if their ratio is at least this.
+/// The rate out of a saturated link and the capacity from probe clusters agree if their ratio is at least this.
 const AGREED: f64 = 0.7;
 
-/// A burst of ours may drain as long as the queue is shorter than this.
+/// A burst of our own packets may drain while the queue is shorter than this.
 const PATIENCE: Duration = Duration::from_millis(500);
 
 /// The time without trouble before a step up.
 const HOLD: Duration = Duration::from_secs(3);
 
-/// Room for the next layer must be there for so long: a few clusters may be wrong.
+/// Room for the next layer must exist for this long: a few clusters may be wrong.
 const ROOM_HOLDS: Duration = Duration::from_secs(1);
 
-/// Room that was found stays as long as the layer fits this often: clusters differ where there is jitter.
+/// Room, once found, is kept while the capacity is this multiple of the cost: clusters vary with jitter.
 const ROOM_TO_KEEP: f64 = 1.05;
 
-/// [`HOLD`] where a step up is a guess, because nothing tells the capacity.
+/// [`HOLD`] if a step up is a guess, because the capacity is unknown.
 const HOLD_BEFORE_A_GUESS: Duration = Duration::from_secs(5);
 
-/// No peer waits longer than this for another try.
+/// The longest time a peer waits before another step up.
 const LONGEST_HOLD: Duration = Duration::from_secs(60);
 
-/// A step up that leads to trouble within this was wrong, and the next one waits twice as long.
+/// A step up followed by trouble within this time was wrong, and the next one waits twice as long.
 const WRONG_WITHIN: Duration = Duration::from_secs(5);
 
 /// The time without trouble after which wrong steps are forgotten.
 const FORGIVEN_AFTER: Duration = Duration::from_secs(60);
 
-/// Between two steps up: the cost of the first one must show.
+/// The time between two steps up: the cost of the first one must become visible.
 const BETWEEN_STEPS_UP: Duration = Duration::from_millis(1500);
 
-/// [`HOLD`] where every packet is reported, and yet no probe told the capacity.
+/// [`HOLD`] if every packet is reported but no probe measured the capacity.
 const PROBED_IN_VAIN: Duration = Duration::from_secs(10);
 
 /// With a longer queue there is no step up.
 const NO_QUEUE: Duration = Duration::from_millis(60);
 
-/// A queue of ours leaves the link at its full capacity. If less than this share of the capacity arrives, and that is
-/// all that is sent, then the path has become longer, or somebody else fills the queue.
+/// A queue of our own packets leaves the link at its full capacity. If less than this share of the capacity arrives,
+/// and that is everything sent, the path has become longer or other traffic fills the queue.
 const NOT_OURS: f64 = 0.8;
 
-/// Between two times that a queue is found not to be ours: a queue of ours that grows slowly must not pass for one.
+/// The minimum time between two findings that a queue is not our own: our own slowly growing queue must not pass for
+/// one.
 const BELIEVED_FOR: Duration = Duration::from_secs(10);
 
-/// If the capacity is so many times that of a wrong step up, it is that of another link.
+/// A capacity this many times that of a wrong step up belongs to another link.
 const ANOTHER_LINK: u32 = 3;
 
 /// The share that arrives when nothing is lost, as some packets are in flight.
 const ALL: f64 = 0.85;
 
-/// Between two probes.
+/// The time between two probes.
 const PROBE_INTERVAL: Duration = Duration::from_secs(3);
 
-/// Between two probes after one that was far faster than before: three must agree.
+/// The time between two probes after one that was far faster than before: three must agree.
 const SECOND_PROBE: Duration = Duration::from_millis(400);
 
-/// No probe is sent where the frames of this time were clusters enough.
+/// No probe is sent if the frames of this time were enough clusters.
 const CLUSTERS_TELL_FOR: Duration = Duration::from_secs(2);
 
-/// PathTrouble does not count for this long after a suspension of this process: what waited leaves as a burst, and feedback
-/// that waited is read at once.
+/// Trouble does not count for this long after a suspension of this process: delayed packets leave as a burst, and
+/// delayed feedback is read at once.
 const RECOVERS_WITHIN: Duration = Duration::from_secs(1);
 
-/// A pause this soon after another one is not excused: this computer is too slow for the class.
+/// A suspension this soon after another one is not excused: this computer is too slow for the class.
 const BETWEEN_PAUSES: Duration = Duration::from_secs(5);
 
-/// A peer that was silent and is heard again without trouble for so long gets the layers it had before: its link was
-/// cut, or its computer stood still, and neither means a narrow link.
+/// A peer that was silent and has then been without trouble for this long gets its previous layers back: its link was
+/// interrupted or its computer was suspended, and neither means a narrow link.
 const BACK_AFTER: Duration = Duration::from_millis(400);
 
 /// Silence this soon after other trouble comes from an overloaded path.
 const STRAINED_FOR: Duration = Duration::from_secs(3);
 
-/// Between two returns after silence: each costs the class a key frame.
+/// The time between two returns after silence: each costs the class a key frame.
 const BETWEEN_RETURNS: Duration = Duration::from_secs(30);
 
 /// Why a peer gets other layers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Reason {
-    /// Fewer, because of this.
+    /// Fewer, because of this trouble.
     Down(PathTrouble),
     /// More, because there is room.
     Up,
@@ -125,11 +128,11 @@ pub(crate) struct Decision {
     pub(crate) layers: Layers,
     /// Why.
     pub(crate) reason: Reason,
-    /// What the path carries in kbit/s, where that is known and explains the change.
+    /// The capacity of the path in kbit/s, if it is known and explains the change.
     pub(crate) estimate_kbps: Option<u32>,
 }
 
-/// The layers of one peer. It begins with the best.
+/// The layers of one peer. It starts with the best.
 #[derive(Debug)]
 pub(crate) struct LayerSelection {
     estimate: Estimate,
@@ -140,24 +143,24 @@ pub(crate) struct LayerSelection {
     up: Option<Instant>,
     down: Option<Instant>,
     troubled: Option<Instant>,
-    /// How many steps up in a row were wrong.
+    /// The number of consecutive wrong steps up.
     wrong: u32,
     /// Whether the last step up is known to be wrong.
     found_wrong: bool,
-    /// The capacity that was assumed at the last step up.
+    /// The capacity assumed at the last step up.
     promised: Option<u32>,
-    /// What the path carried at the last step down, when it was saturated.
+    /// The rate that the path carried at the last step down.
     carried: Option<u32>,
-    /// When a queue was last found not to be ours.
+    /// When a queue was last found not to be our own.
     believed: Option<Instant>,
     /// Since when there is room for the next layer.
     room: Option<Instant>,
     probed: Option<Instant>,
     /// Since when there is trouble.
     troubled_since: Option<Instant>,
-    /// When this process last stood still.
+    /// When the last excused suspension of this process ended.
     on_suspension: Option<Instant>,
-    /// The layers before the peer fell silent, and when it last got such layers back.
+    /// The layers before the peer fell silent, and when such layers were last restored.
     before_silence: Option<LayerIndex>,
     back: Option<Instant>,
     /// When there was last trouble other than silence.
@@ -167,7 +170,7 @@ pub(crate) struct LayerSelection {
 }
 
 impl LayerSelection {
-    /// For a peer of which nothing is known: it gets the best of what is offered.
+    /// For a peer about which nothing is known: it gets the best of the offered layers.
     pub(crate) fn new(now: Instant, offered: Offered) -> Self {
         Self {
             estimate: Estimate::new(now),
@@ -194,24 +197,24 @@ impl LayerSelection {
         }
     }
 
-    /// The same with the best layers whatever the path carries. The capacity is measured all the same.
+    /// The same, but the layers stay the best whatever the path carries. The capacity is still measured.
     #[must_use]
     pub(crate) fn staying(self) -> Self {
         Self { stays: true, ..self }
     }
 
-    /// The bandwidth estimate, which must hear of each packet and of all feedback.
+    /// The bandwidth estimate; every sent packet and all feedback must be reported to it.
     pub(crate) fn estimate(&mut self) -> &mut Estimate {
         &mut self.estimate
     }
 
-    /// The layers of now.
+    /// The current layers.
     #[cfg(test)]
     pub(crate) fn layers(&self) -> Layers {
         self.layers
     }
 
-    /// Whether the peer gets the best of what is offered, which need not be the full tier.
+    /// Whether the peer gets the best of the offered layers, which need not be the full tier.
     pub(crate) fn has_the_best(&self) -> bool {
         self.index.above(self.offered).is_none()
     }
@@ -221,7 +224,7 @@ impl LayerSelection {
         self.offered = offered;
     }
 
-    /// This process stood still until now, which says nothing about the path.
+    /// This process was suspended until now, which says nothing about the path.
     pub(crate) fn on_suspension(&mut self, now: Instant) {
         self.estimate.on_suspension(now);
         self.troubled_since = None;
@@ -235,7 +238,7 @@ impl LayerSelection {
         self.troubled_since
     }
 
-    /// The layers from now on, if they change. Call it after each feedback and ten times a second.
+    /// The new layers, if they change. Call this after each feedback packet and ten times a second.
     pub(crate) fn decide(&mut self, now: Instant, rates: &Rates, common: &CommonTrouble) -> Option<Decision> {
         let trouble = self.estimate.trouble(now);
         let trouble = trouble.filter(|trouble| *trouble != PathTrouble::Delay || !self.queue_will_pass(now, rates));
@@ -258,8 +261,8 @@ impl LayerSelection {
         Some(Decision { layers, reason, estimate_kbps })
     }
 
-    /// The capacity in kbit/s for people. A peer that gets less is told only a capacity that explains it: not one that
-    /// would carry the best, and none where packets are lost or the peer is silent.
+    /// The capacity in kbit/s for people. A peer with fewer layers is told only a capacity that explains them: no
+    /// capacity that would carry the best, and none if packets are lost or the peer is silent.
     fn told_kbps(&self, now: Instant, rates: &Rates, reason: Reason) -> Option<u32> {
         let told = self.estimate.told_kbps(now)?;
         let best = rates.soon(LayerIndex::default().layers(self.offered)) as f64 / USED / 1000.0;
@@ -268,17 +271,17 @@ impl LayerSelection {
         (explains && is_of_the_line).then_some(told)
     }
 
-    /// What the layers of now cost, in bits per second.
+    /// The cost of the current layers, in bits per second.
     pub(crate) fn cost(&self, rates: &Rates) -> u32 {
         rates.present(self.layers).min(u32::MAX.into()) as u32
     }
 
-    /// The capacity that the layers of now need, in bits per second.
+    /// The capacity that the current layers need, in bits per second.
     pub(crate) fn needed(&self, rates: &Rates) -> u64 {
         (rates.present(self.layers) as f64 / USED) as u64
     }
 
-    /// Video begins on a path of this capacity in bits per second: gives the layers where they are not the best.
+    /// Video starts on a path of this capacity in bits per second: returns the layers if they are not the best.
     pub(crate) fn begin(&mut self, now: Instant, rates: &Rates, capacity: u32) -> Option<Decision> {
         let cost = |index: LayerIndex| rates.present(index.layers(self.offered)) as f64 / f64::from(capacity);
         if self.stays || cost(self.index) <= USED {
@@ -286,7 +289,7 @@ impl LayerSelection {
         }
         let has_video = |index: &LayerIndex| !index.layers(self.offered).is_empty();
         let mut below = self.index.below(self.offered).filter(has_video).peekable();
-        // Audio is never taken away.
+        // Audio is never removed.
         let mut index = LayerIndex::LAST;
         while let Some(next) = below.next() {
             let used = if below.peek().is_none() { USED_BY_THE_LAST } else { USED };
@@ -303,7 +306,7 @@ impl LayerSelection {
         Some(Decision { layers: self.layers, reason, estimate_kbps: Some(capacity / 1000) })
     }
 
-    /// A probe to be sent now, because nothing else tells whether the peer could get more.
+    /// A probe to be sent now, because nothing else shows whether the peer could get more.
     pub(crate) fn probe(&mut self, now: Instant) -> Option<Probe> {
         let above = self.index.above(self.offered);
         let knows_every_packet = self.estimate.evidence() == Evidence::EveryPacket;
@@ -324,7 +327,7 @@ impl LayerSelection {
         })
     }
 
-    /// Takes layers away if it is time to; whether it did.
+    /// Removes layers if it is time to; returns whether it did.
     fn down(&mut self, now: Instant, rates: &Rates, trouble: PathTrouble) -> bool {
         self.troubled = Some(now);
         self.room = None;
@@ -381,7 +384,7 @@ impl LayerSelection {
         true
     }
 
-    /// Adds layers if it is time to; whether it did.
+    /// Adds layers if it is time to; returns whether it did.
     fn up(&mut self, now: Instant, rates: &Rates) -> bool {
         if since(self.troubled, now) >= FORGIVEN_AFTER && since(self.up, now) >= FORGIVEN_AFTER {
             self.wrong = 0;
@@ -442,14 +445,14 @@ impl LayerSelection {
     fn has_room_for(&self, now: Instant, rates: &Rates, index: LayerIndex, room: f64) -> bool {
         let Some(capacity) = self.estimate.capacity(now) else { return true };
         let needed = rates.soon(index.layers(self.offered)) as f64 * room;
-        // A REMB is not much more than what arrives, so it suffices if it is as much as that.
+        // A REMB is not much higher than the received rate, so a REMB that covers the present rate suffices.
         let present = rates.present(self.layers) as f64 * room;
         let guesses = self.estimate.evidence() != Evidence::EveryPacket;
         f64::from(capacity) >= if guesses { present.min(needed) } else { needed }
     }
 
-    /// Whether a queue is a burst of ours that drains: by probe clusters the path carries the layers, and the rate that
-    /// arrives now does not contradict that.
+    /// Whether a queue is a burst of our own that drains: according to probe clusters the path carries the layers, and
+    /// the present arrival rate does not contradict that.
     fn queue_will_pass(&self, now: Instant, rates: &Rates) -> bool {
         let (Some(capacity), Some(full)) = (self.estimate.capacity(now), self.estimate.full_link()) else {
             return false;
@@ -459,14 +462,14 @@ impl LayerSelection {
             && self.estimate.queue() < PATIENCE
     }
 
-    /// Whether packets are late although all that is sent arrives, which is less than the capacity. Then this is the
-    /// delay of an empty path by now.
+    /// Whether packets are late although everything sent arrives and is less than the capacity. The present delay is
+    /// then accepted as that of an empty path.
     fn believes_delay(&mut self, now: Instant) -> bool {
         if since(self.down, now) < SETTLES_WITHIN || since(self.believed, now) < BELIEVED_FOR {
             return false;
         }
         let capacity = self.carried.max(self.estimate.capacity(now));
-        // The rate before there was a queue says nothing about it.
+        // The rate before the queue formed says nothing about the queue.
         let (Some(capacity), Some(received)) = (capacity, self.estimate.full_link()) else { return false };
         let sent = f64::from(self.estimate.sent_of_a_second(now));
         let received = f64::from(received);

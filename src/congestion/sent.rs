@@ -1,17 +1,17 @@
-//! What was sent to one peer: each packet by its transport-wide sequence number, and the rate.
+//! The packets sent to one peer, by transport-wide sequence number, and the send rate.
 
-/// How many packets are remembered: a round trip and a feedback interval of the largest lectures (0.5 s at 2,000
+/// The number of packets remembered: a round trip and a feedback interval of the largest lectures (0.5 s at 2,000
 /// packets per second), or 4 s of usual ones. At eight bytes each this is 8 kB per peer.
 const PACKETS: usize = 1024;
 
-/// What is known of a packet.
+/// The state of a packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Status {
     /// No packet with this number was sent.
     Unsent,
     /// No feedback covers it yet.
     InFlight,
-    /// Feedback says that it was not received, until now.
+    /// Feedback so far says that it was not received.
     NotReceived,
     /// Feedback says that it was received.
     Received,
@@ -22,7 +22,7 @@ struct Packet {
     /// In microseconds, modulo 2^32: 71 minutes.
     sent: u32,
     bytes: u16,
-    /// The bits of the sequence number that the place in the ring does not tell.
+    /// The bits of the sequence number that its place in the ring does not determine.
     round: u8,
     status: Status,
 }
@@ -41,19 +41,19 @@ pub(super) struct Arrival {
 #[derive(Debug)]
 pub(super) struct TwccHistory {
     packets: Box<[Packet]>,
-    /// The number after the newest, and that of the oldest packet of which nothing was decided.
+    /// The number after the newest, and that of the oldest undecided packet.
     next: u16,
     undecided: u16,
 }
 
 impl TwccHistory {
-    /// An empty history, whose first packet will have this number.
+    /// An empty history; `first` is the number of the first packet.
     pub(super) fn new(first: u16) -> Self {
         let unsent = Packet { sent: 0, bytes: 0, round: 0, status: Status::Unsent };
         Self { packets: vec![unsent; PACKETS].into_boxed_slice(), next: first, undecided: first }
     }
 
-    /// Remembers a packet. Numbers are given in order; a number that is left out counts as never sent.
+    /// Remembers a packet. Numbers come in order; a skipped number counts as never sent.
     pub(super) fn sent(&mut self, now: u64, sequence: u16, bytes: usize) {
         let (place, round) = place(sequence);
         let bytes = bytes.min(u16::MAX.into()) as u16;
@@ -64,11 +64,10 @@ impl TwccHistory {
         }
     }
 
-    /// Takes feedback that begins with the packet `base`, and calls `each` for every packet that is newly known to have
-    /// arrived, in the order of sending. A status is the time since the arrival before, in microseconds; the first is
-    /// since `reference`.
+    /// Reads feedback that starts with packet `base`, and calls `each` in the order of sending for every packet first
+    /// reported as received. A status is the receive delta in microseconds; the first is relative to `reference`.
     ///
-    /// Packets that were never sent are passed over. No more statuses are read than packets are remembered.
+    /// Packets never sent are ignored. At most as many statuses are read as packets are remembered.
     pub(super) fn acknowledge(
         &mut self,
         now: u64,
@@ -96,7 +95,7 @@ impl TwccHistory {
         }
     }
 
-    /// Later feedback on the packets in flight is passed over.
+    /// Later feedback on the packets in flight is ignored.
     pub(super) fn forget_under_way(&mut self) {
         for packet in
             self.packets.iter_mut().filter(|packet| matches!(packet.status, Status::InFlight | Status::NotReceived))
@@ -107,7 +106,7 @@ impl TwccHistory {
     }
 
     /// Decides on packets sent before `before`, which must be long enough ago to rule out reordering: calls `each` with
-    /// the time of sending and whether the packet was lost. Packets that no feedback covers are left out, as that
+    /// the send time and whether the packet was lost. Packets not covered by any feedback are skipped, because that
     /// feedback was lost.
     pub(super) fn decide(&mut self, now: u64, before: u64, mut each: impl FnMut(u64, bool)) {
         while self.undecided != self.next {
@@ -133,7 +132,7 @@ fn place(sequence: u16) -> (usize, u8) {
     (usize::from(sequence) % PACKETS, (usize::from(sequence) / PACKETS) as u8)
 }
 
-/// The latest time that is not after `now` and ends in these bits.
+/// The latest time not after `now` whose low bits are `sent`.
 fn full(now: u64, sent: u32) -> u64 {
     now.saturating_sub((now as u32).wrapping_sub(sent).into())
 }
@@ -141,31 +140,31 @@ fn full(now: u64, sent: u32) -> u64 {
 /// Bytes are counted in spans of this length, in microseconds.
 const SPAN: u64 = 250_000;
 
-/// How many whole spans are remembered: 2 s, in which one key frame does not count for much.
+/// The number of whole spans remembered: 2 s, so that one key frame has little weight.
 const SPANS: usize = 8;
 
-/// Bytes by the time of sending, for the rate.
+/// Bytes by send time, for the rate.
 #[derive(Debug, Default)]
 pub(super) struct SendRate {
-    /// One more than the whole ones, for the span that is being filled.
+    /// One span more than the whole ones, for the span being filled.
     bytes: [u32; SPANS + 1],
     newest: u64,
 }
 
 impl SendRate {
-    /// So many bytes are sent now.
+    /// `bytes` bytes are sent now.
     pub(super) fn add(&mut self, now: u64, bytes: usize) {
         self.advance(now);
         let span = &mut self.bytes[self.newest as usize % (SPANS + 1)];
         *span = span.saturating_add(bytes.min(u16::MAX.into()) as u32);
     }
 
-    /// Bits per second in the last 2 s, or since the first byte.
+    /// Bits per second over the last 2 s, or since the start if that is less.
     pub(super) fn rate(&mut self, now: u64) -> u32 {
         self.rate_of(now, SPANS)
     }
 
-    /// Bits per second in the last second.
+    /// Bits per second over the last second.
     pub(super) fn rate_of_a_second(&mut self, now: u64) -> u32 {
         self.rate_of(now, SPANS / 2)
     }
@@ -221,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn a_packet_is_lost_when_feedback_says_so_and_it_is_old_enough() {
+    fn an_old_packet_reported_as_not_received_is_lost() {
         let mut history = TwccHistory::new(10);
         for sequence in 10..20 {
             history.sent(u64::from(sequence) * 1_000, sequence, 1200);
@@ -239,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn packets_in_flight_that_are_forgotten_are_neither_lost_nor_late() {
+    fn forgotten_packets_in_flight_are_neither_lost_nor_late() {
         let mut history = TwccHistory::new(0);
         (0..10).for_each(|sequence| history.sent(u64::from(sequence) * 1_000, sequence, 1200));
         acknowledged(&mut history, 20_000, 0, &[Some(0), None, Some(0)]);
@@ -254,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn packets_never_sent_are_passed_over() {
+    fn feedback_on_packets_never_sent_is_ignored() {
         let mut history = TwccHistory::new(0);
         assert!(acknowledged(&mut history, 0, 0, &[Some(0); 3000]).is_empty());
         history.sent(5, 7, 100);

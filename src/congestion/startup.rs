@@ -1,25 +1,25 @@
-//! How a peer starts: audio at once, video as soon as a probe tells what the path carries.
+//! How a peer starts: audio at once, video as soon as a probe has measured the path.
 //!
-//! A peer that is near, as on a LAN, gets everything at once. A longer path may have a narrow link, where the first key
-//! frame would fill the queue, delay audio and be lost itself. So a probe of padding goes first and video waits for the
-//! feedback on it, 0.1 to 0.2 s. Behind a narrow link video then begins with layers that fit.
+//! A nearby peer, as on a LAN, gets everything at once. A longer path may have a narrow link, where the first key frame
+//! would fill the queue, delay audio and be lost itself. So a padding probe is sent first and video waits for the
+//! feedback on it, 0.1 to 0.2 s. Behind a narrow link video then starts with layers that fit.
 
 use std::time::{Duration, Instant};
 
-/// Video waits no longer than this. Feedback comes every 50 to 250 ms, and a round trip later.
+/// Video waits no longer than this. Feedback is sent every 50 to 250 ms and takes a round trip to arrive.
 const AT_MOST: Duration = Duration::from_millis(400);
 
-/// One probe may tell of a narrow link because the receiver was busy; two in a row seldom do.
+/// One probe may indicate a narrow link because the receiver was busy; two in a row seldom do.
 const CLUSTERS: usize = 2;
 
-/// What to do for a peer whose video has not begun.
+/// The next step for a peer whose video has not started.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum StartupStep {
     /// Nothing yet.
     Wait,
     /// Send a probe.
     Probe,
-    /// Video begins with the best layers that this capacity carries; none: with the best.
+    /// Video starts with the best layers that this capacity carries, or with the best if it is `None`.
     Begin(Option<u32>),
 }
 
@@ -35,14 +35,14 @@ impl StartupProbe {
         Self { since: now, sent: 0 }
     }
 
-    /// Whether the first probe is still to be sent. It counts as sent then.
+    /// Whether the first probe is still to be sent. The call marks it as sent.
     pub(crate) fn wants_first_probe(&mut self) -> bool {
         let is_first = self.sent == 0;
         self.sent = self.sent.max(1);
         is_first
     }
 
-    /// What to do now. So many `clusters` have arrived, and the fastest told of this `capacity` in bits per second;
+    /// The next step. `clusters` clusters have arrived, and the fastest measured this `capacity` in bits per second;
     /// `needed` is the capacity that the best layers need.
     pub(crate) fn step(&mut self, now: Instant, clusters: usize, capacity: Option<u32>, needed: u64) -> StartupStep {
         let is_over = now.saturating_duration_since(self.since) >= AT_MOST;
@@ -85,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn no_peer_waits_for_ever() {
+    fn no_peer_waits_forever() {
         let (start, needed) = (Instant::now(), 1_000_000);
         assert_eq!(StartupProbe::new(start).step(start + AT_MOST, 0, None, needed), StartupStep::Begin(None));
         assert_eq!(StartupProbe::new(start).step(start + AT_MOST, 1, Some(9), needed), StartupStep::Begin(Some(9)));

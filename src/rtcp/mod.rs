@@ -1,11 +1,11 @@
 //! Reads the RTCP feedback of a receiver in place, without a copy.
 //!
-//! The `rtcp` library allocates a box per packet and lists of its contents: for transport-wide feedback one entry for
-//! each media packet, which is too much for a thousand peers ten times a second.
+//! The `rtcp` library allocates a box per packet and lists of its contents: for transport-wide feedback one entry per
+//! media packet, which is too much for a thousand peers ten times a second.
 
 use crate::rtp::Track;
 
-/// Types of RTCP packets, and formats of feedback (RFC 3550, 12.1; RFC 4585, 6; RFC 5104, 4.3.1; the two drafts).
+/// RTCP packet types and feedback message types (RFC 3550, 12.1; RFC 4585, 6; RFC 5104, 4.3.1; the two drafts).
 const RECEIVER_REPORT: u8 = 201;
 const TRANSPORT_FEEDBACK: u8 = 205;
 const PAYLOAD_FEEDBACK: u8 = 206;
@@ -15,35 +15,35 @@ const PLI: u8 = 1;
 const FIR: u8 = 4;
 const APPLICATION_LAYER: u8 = 15;
 
-/// Bytes of the header of every RTCP packet.
+/// Size of the common header of every RTCP packet.
 const COMMON: usize = 4;
 
-/// Bytes of the header and the SSRCs of the feedback's sender and of the media source (RFC 4585, 6.1).
+/// Size of the common header and the SSRCs of the packet sender and the media source (RFC 4585, 6.1).
 const FEEDBACK: usize = 12;
 
-/// The unit of the time between two arrivals, in microseconds.
+/// The unit of a receive delta, in microseconds.
 const DELTA_MICROS: i32 = 250;
 
-/// One piece of feedback.
+/// One feedback message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Feedback<'a> {
     /// NACK: the receiver misses packets of this SSRC.
     Nack(u32, NackedNumbers<'a>),
-    /// PLI or FIR: the receiver can't decode the video of this SSRC.
+    /// PLI or FIR: the receiver cannot decode the video of this SSRC.
     Pli(u32),
-    /// A receiver report: how much of each SSRC was received.
+    /// A receiver report: the reception statistics of each SSRC.
     ReceiverReport(ReportBlocks<'a>),
-    /// Transport-wide feedback: when each packet arrived.
+    /// Transport-wide feedback: the arrival time of each packet.
     Transport(TransportFeedback<'a>),
-    /// REMB: the receiver can receive so many bits per second.
+    /// REMB: the maximum bitrate that the receiver reports, in bits per second.
     Remb(u64),
 }
 
-/// Reads a compound packet to its end, or up to the first malformed packet. Other packets are passed over.
+/// Reads a compound packet to its end, or up to the first malformed packet. Other packet types are ignored.
 pub(crate) fn read(compound: &[u8]) -> impl Iterator<Item = Feedback<'_>> {
     Packets(compound).flat_map(|packet| {
         let format = packet[0] & 0x1f;
-        // A FIR has one entry per SSRC. No more are read than there can be tracks.
+        // A FIR has one entry per SSRC. At most as many are read as there can be tracks.
         let (one, lost) = match packet[1] {
             PAYLOAD_FEEDBACK if format == FIR => (None, fir_entries(packet)),
             _ => (single(packet, format), &[][..]),
@@ -70,7 +70,7 @@ fn single(packet: &[u8], format: u8) -> Option<Feedback<'_>> {
         (TRANSPORT_FEEDBACK, TRANSPORT_WIDE) => TransportFeedback::read(packet).map(Feedback::Transport),
         (PAYLOAD_FEEDBACK, PLI) => be32(packet, 8).map(Feedback::Pli),
         (PAYLOAD_FEEDBACK, APPLICATION_LAYER) if packet.get(FEEDBACK..FEEDBACK + 4)? == b"REMB" => {
-            // A count of SSRCs, an exponent of 6 bits, a mantissa of 18 bits (draft-alvestrand-rmcat-remb-03, 2.2).
+            // The number of SSRCs, an exponent of 6 bits, a mantissa of 18 bits (draft-alvestrand-rmcat-remb-03, 2.2).
             let word = be32(packet, FEEDBACK + 4)? & 0xff_ffff;
             let most = u128::from(word & 0x3_ffff) << (word >> 18);
             Some(Feedback::Remb(u64::try_from(most).unwrap_or(u64::MAX)))
@@ -96,7 +96,7 @@ impl<'a> Iterator for Packets<'a> {
     }
 }
 
-/// The sequence numbers of a NACK (RFC 4585, 6.2.1): each entry is one number and a mask of the 16 after it.
+/// The sequence numbers of a NACK (RFC 4585, 6.2.1): each entry is one number and a bitmask of the following 16.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct NackedNumbers<'a> {
     pairs: &'a [[u8; 4]],
@@ -126,11 +126,11 @@ pub(crate) struct ReportBlocks<'a>(&'a [[u8; 24]]);
 /// One report block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct ReportBlock {
-    /// The stream that it is about.
+    /// The reported SSRC.
     pub(crate) ssrc: u32,
     /// The fraction lost since the last report, in 256ths.
     pub(crate) fraction_lost: u8,
-    /// The cumulative number of packets lost; negative where duplicates arrived.
+    /// The cumulative number of packets lost; negative if duplicates arrived.
     pub(crate) total_lost: i32,
     /// The middle 32 bits of the NTP time of our last sender report, or 0 (LSR).
     pub(crate) last_sender_report: u32,
@@ -142,7 +142,7 @@ impl<'a> ReportBlocks<'a> {
     pub(crate) fn iter(self) -> impl Iterator<Item = ReportBlock> + 'a {
         let block = |b: &[u8; 24]| {
             let word = |at| be32(b, at).unwrap_or(0);
-            // 24 bits with a sign.
+            // 24 bits, signed.
             let total_lost = (word(4) << 8) as i32 >> 8;
             ReportBlock {
                 ssrc: word(0),
@@ -159,7 +159,7 @@ impl<'a> ReportBlocks<'a> {
 /// Transport-wide feedback (draft-holmer-rmcat-transport-wide-cc-extensions-01, 3.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct TransportFeedback<'a> {
-    /// The sequence number of the first packet.
+    /// The base sequence number.
     pub(crate) base: u16,
     /// The reference time, in units of 64 ms.
     pub(crate) reference: u32,
@@ -168,7 +168,7 @@ pub(crate) struct TransportFeedback<'a> {
     deltas: &'a [u8],
 }
 
-/// A packet status chunk: the length of a run of one symbol, or a vector of symbols with the first in the highest bits.
+/// A packet status chunk: a run length of one symbol, or a vector of symbols, the first in the highest bits.
 #[derive(Debug, Clone, Copy)]
 enum Chunk {
     Run { symbol: u16, length: u16 },
@@ -217,8 +217,8 @@ impl<'a> TransportFeedback<'a> {
         Some(Self { base, reference, count, chunks: chunks.as_chunks().0, deltas })
     }
 
-    /// For each packet the time since the arrival before in microseconds (the first since the reference time), or none
-    /// if it was not received. Ends where a time is missing, and after the packet status count, which has 16 bits.
+    /// For each packet the receive delta in microseconds (the first is relative to the reference time), or `None` if it
+    /// was not received. Ends at a missing delta, or after the packet status count, which has 16 bits.
     pub(crate) fn statuses(self) -> impl Iterator<Item = Option<i32>> + 'a {
         let (mut chunks, mut chunk, mut deltas) =
             (self.chunks.iter(), Chunk::Run { symbol: 0, length: 0 }, self.deltas);

@@ -1,4 +1,4 @@
-//! Reads what the library writes, and survives whatever a receiver may send.
+//! Reads packets written by the library, and arbitrary bytes.
 
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -23,7 +23,7 @@ fn compound(packets: Vec<Box<dyn Packet>>) -> Vec<u8> {
 }
 
 #[test]
-fn a_compound_is_read_to_its_end() {
+fn a_compound_packet_is_read_to_its_end() {
     let block = |ssrc, fraction_lost| ReceptionReport {
         ssrc,
         fraction_lost,
@@ -119,7 +119,7 @@ fn transport_feedback_is_read_with_all_kinds_of_chunks() {
 }
 
 #[test]
-fn transport_feedback_that_lies_is_short() {
+fn inconsistent_transport_feedback_is_truncated() {
     let read_all = |bytes: &[u8]| -> Vec<Option<i32>> {
         let arrivals = read(bytes).find_map(|said| match said {
             Feedback::Transport(arrivals) => Some(arrivals),
@@ -131,19 +131,19 @@ fn transport_feedback_that_lies_is_short() {
     // Receive deltas are missing.
     let bytes = feedback(vec![run(small, 8_000)], 8_000, vec![delta(small, 250)]);
     assert!((1..=4).contains(&read_all(&bytes).len()), "those that are there, and padding");
-    // More packets than chunks cover.
+    // More packets than the chunks cover.
     let bytes = feedback(vec![run(SymbolTypeTcc::PacketNotReceived, 5)], 60_000, vec![]);
     assert_eq!(read_all(&bytes), []);
     // Runs of length 0.
     let bytes = feedback(vec![run(small, 0), run(small, 0), run(small, 1)], 1, vec![delta(small, 250)]);
     assert_eq!(read_all(&bytes), [Some(250)]);
-    // A count of 16 bits is covered by eight chunks at most.
+    // Nine run-length chunks cover the largest count of 16 bits.
     let bytes = feedback(vec![run(SymbolTypeTcc::PacketNotReceived, 8_191); 9], 65_535, vec![]);
     assert_eq!(read_all(&bytes).len(), 65_535);
 }
 
 #[test]
-fn the_largest_rate_is_a_number() {
+fn the_largest_remb_saturates() {
     let mut bytes = vec![0x8f, 206, 0, 4, 0, 0, 0, 1, 0, 0, 0, 0, b'R', b'E', b'M', b'B', 0, 0xff, 0xff, 0xff];
     assert_eq!(read(&bytes).collect::<Vec<_>>(), [Feedback::Remb(u64::MAX)]);
     bytes[17..].copy_from_slice(&[0b0000_0110, 0, 3]);
@@ -161,18 +161,18 @@ fn padding_is_not_taken_for_sequence_numbers() {
         other => panic!("{other:?}"),
     };
     assert_eq!(asked(&bytes), 1);
-    // A padding that would leave no packet is ignored.
+    // Padding longer than the packet is ignored.
     *bytes.last_mut().unwrap() = 255;
     assert!(asked(&bytes) >= 1);
 }
 
 #[test]
-fn any_bytes_are_survived_and_their_feedback_is_bounded() {
+fn no_bytes_panic_and_their_feedback_is_bounded() {
     let mut dice = StdRng::seed_from_u64(7);
     for _ in 0..20_000 {
         let mut bytes = vec![0; dice.random_range(0..120)];
         dice.fill(&mut bytes[..]);
-        // Most of them begin like a packet that is read.
+        // Most of them start like a packet that is read.
         if bytes.len() > 4 && dice.random_range(0..8) > 0 {
             bytes[0] = 0x80 | dice.random_range(0..0x40);
             bytes[1] = dice.random_range(200..208);
@@ -192,7 +192,7 @@ fn any_bytes_are_survived_and_their_feedback_is_bounded() {
 }
 
 #[test]
-fn lost_packets_are_counted_with_their_sign() {
+fn the_cumulative_loss_is_signed() {
     let total = |bytes: [u8; 3]| {
         let mut block = [0; 24];
         block[5..8].copy_from_slice(&bytes);

@@ -1,10 +1,10 @@
-//! How long something took, many times.
+//! Counts delays.
 
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
 
-/// Delays above this count as this.
+/// Longer delays are counted as this one.
 const MOST: Duration = Duration::from_secs(33);
 
 /// Significant decimal digits of a percentile: it is at most a sixteenth too high.
@@ -27,13 +27,13 @@ impl Delays {
         self.0.saturating_record_n(delay.as_micros().try_into().unwrap_or(u64::MAX), times);
     }
 
-    /// Adds all that `other` has counted.
+    /// Adds everything `other` has counted.
     pub fn merge(&mut self, other: &Delays) {
         // Fails for other bounds only.
         let _ = self.0.add(&other.0);
     }
 
-    /// What was counted since `before`, an earlier copy of the same histogram; all, if `before` is none.
+    /// The delays counted since `before`, an earlier copy of the same histogram; all delays if `before` is not one.
     #[must_use]
     pub fn since(&self, before: &Delays) -> Delays {
         let mut since = self.clone();
@@ -43,12 +43,12 @@ impl Delays {
         since
     }
 
-    /// How many things were counted.
+    /// The number of delays counted.
     pub fn count(&self) -> u64 {
         self.0.len()
     }
 
-    /// The delay that `share` (0 to 1) of all things did not exceed, rounded up; none where nothing was counted.
+    /// The delay that `share` (0 to 1) of all delays did not exceed, rounded up; `None` if nothing was counted.
     pub fn percentile(&self, share: f64) -> Option<Duration> {
         (!self.0.is_empty()).then(|| Duration::from_micros(self.0.value_at_quantile(share)))
     }
@@ -67,7 +67,7 @@ mod tests {
     }
 
     #[test]
-    fn percentiles_are_a_sixteenth_too_high_at_most() {
+    fn percentiles_are_at_most_a_sixteenth_too_high() {
         let mut delays = Delays::default();
         assert_eq!(delays.percentile(0.5), None);
         for n in 1..=1000u64 {
@@ -80,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_counted_before_is_left_out() {
+    fn since_excludes_earlier_counts() {
         let mut delays = Delays::default();
         delays.record(Duration::from_secs(20), 1000);
         let before = delays.clone();

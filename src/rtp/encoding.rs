@@ -1,4 +1,4 @@
-//! The encodings of a track. Each is made once for the class, and only while somebody watches it.
+//! The encodings of a track. Each is encoded once for the class, and only while a viewer needs it.
 
 use std::fmt;
 use std::ops::{Index, IndexMut};
@@ -7,11 +7,11 @@ use serde::{Deserialize, Serialize};
 
 use super::{Codec, Track};
 
-/// The quality of video. The wire and the flags have these names.
+/// The quality of video. The protocol and the flags use these names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Tier {
-    /// The size, frame rate and bitrate that the teacher asked for.
+    /// The size, frame rate and bitrate that the teacher requested.
     Full,
     /// A quarter of the bitrate: text has a few sharp frames per second, film has half the size and half the frame
     /// rate.
@@ -19,10 +19,10 @@ pub enum Tier {
 }
 
 impl Tier {
-    /// The best first.
+    /// All tiers, best first.
     pub const ALL: [Tier; 2] = [Tier::Full, Tier::Low];
 
-    /// The name in flags and on the wire.
+    /// The name in flags and in the protocol.
     pub fn name(self) -> &'static str {
         match self {
             Tier::Full => "full",
@@ -49,10 +49,10 @@ pub struct Encoding {
 }
 
 impl Encoding {
-    /// How many there can be: audio, and two video tracks in two tiers by two codecs.
+    /// The number of possible encodings: audio, and two video tracks in two tiers and two codecs.
     pub const COUNT: usize = 9;
 
-    /// All encodings that there can be.
+    /// All possible encodings.
     pub fn all() -> impl Iterator<Item = Encoding> {
         let pictures = [Track::Screen, Track::Camera].into_iter().flat_map(|track| {
             Tier::ALL
@@ -158,7 +158,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_encoding_has_a_place_of_its_own() {
+    fn every_encoding_has_its_own_index() {
         let mut places: Vec<usize> = Encoding::all().map(Encoding::index).collect();
         places.sort_unstable();
         assert_eq!(places, (0..Encoding::COUNT).collect::<Vec<_>>());

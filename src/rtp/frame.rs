@@ -1,4 +1,4 @@
-//! The unit of media everywhere: a [`Frame`] is the RTP packets of one video frame or of one audio packet.
+//! The unit of media everywhere: a [`Frame`] is the RTP packets of one video frame or one audio packet.
 
 use std::fmt;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Encoding, Tier};
 
-/// A track of a lecture. The names are those of the pipeline elements and of the wire.
+/// A track of a lecture. Its names are those of the pipeline elements and of the protocol.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Track {
@@ -100,10 +100,10 @@ impl fmt::Display for Codec {
 /// Bytes of the fixed RTP header (RFC 3550, 5.1).
 pub const HEADER_BYTES: usize = 12;
 
-/// The most packets of a frame: 1,024 of 1,200 bytes are 1.2 MB, twenty times a usual key frame.
+/// The maximum number of packets of a frame: 1,024 of 1,200 bytes are 1.2 MB, twenty times a usual key frame.
 const MAX_FRAME_PACKETS: usize = 1024;
 
-/// The RTP packets of one video frame, or one packet of audio, in order and in one buffer.
+/// The RTP packets of one video frame, or one audio packet, in order and in one buffer.
 ///
 /// A clone shares the packets and allocates nothing.
 #[derive(Debug, Clone)]
@@ -125,12 +125,12 @@ pub struct Frame {
 }
 
 impl Frame {
-    /// The encoding that it belongs to.
+    /// The encoding of the frame.
     pub fn encoding(&self) -> Encoding {
         Encoding { track: self.track, tier: self.tier, codec: self.codec }
     }
 
-    /// The packets, header first, as the payloader made them.
+    /// The packets, header first, as created by the payloader.
     pub fn packets(&self) -> impl ExactSizeIterator<Item = &[u8]> {
         let mut start = 0;
         self.ends.iter().map(move |&end| {
@@ -140,23 +140,23 @@ impl Frame {
         })
     }
 
-    /// The H.264 level (`level_idc`) of a key frame; none for other frames.
+    /// The H.264 level (`level_idc`) of a key frame; `None` for other frames.
     pub fn h264_level(&self) -> Option<u8> {
         let of_packet = |packet: &[u8]| super::payload::h264_level(packet.get(payload_offset(packet)?..)?);
         if self.key && self.codec == Codec::H264 { self.packets().find_map(of_packet) } else { None }
     }
 
-    /// How many packets it has.
+    /// The number of packets.
     pub fn len(&self) -> usize {
         self.ends.len()
     }
 
-    /// Whether it has no packet. An assembler makes no such frame.
+    /// Whether the frame has no packets. An assembler never creates such a frame.
     pub fn is_empty(&self) -> bool {
         self.ends.is_empty()
     }
 
-    /// The size of all packets with their RTP headers, in bytes.
+    /// The size of all packets including their RTP headers, in bytes.
     pub fn bytes(&self) -> usize {
         self.data.len()
     }
@@ -181,10 +181,10 @@ impl FrameAssembler {
         Self { encoding, data: BytesMut::new(), ends: Vec::new(), timestamp: 0, key: false, captured: None }
     }
 
-    /// Takes the next packet, and gives the frame that it completes.
+    /// Takes the next packet and returns the frame that it completes.
     ///
-    /// `captured` is the time of capture; that of a frame's first packet counts. Malformed packets and frames without
-    /// an end are dropped.
+    /// `captured` is the capture time; that of a frame's first packet counts. Malformed packets and unfinished frames
+    /// are dropped.
     pub fn push(&mut self, packet: &[u8], captured: Instant) -> Option<Frame> {
         let (marker, timestamp, payload) = parse(packet)?;
         if timestamp != self.timestamp || self.ends.len() >= MAX_FRAME_PACKETS {
@@ -220,15 +220,14 @@ impl FrameAssembler {
     }
 }
 
-/// Marker bit, timestamp and payload of an RTP packet (RFC 3550, 5.1); none where it is malformed.
+/// Marker bit, timestamp and payload of an RTP packet (RFC 3550, 5.1); `None` if it is malformed.
 fn parse(packet: &[u8]) -> Option<(bool, u32, &[u8])> {
     let payload = packet.get(payload_offset(packet)?..)?;
     let timestamp = u32::from_be_bytes(packet.get(4..8)?.try_into().ok()?);
     Some((packet[1] & 0x80 != 0, timestamp, payload))
 }
 
-/// The offset of the payload in an RTP packet, after contributing sources and header extension; none where the packet
-/// is malformed.
+/// The offset of the payload in an RTP packet, after CSRCs and header extension; `None` if the packet is malformed.
 pub fn payload_offset(packet: &[u8]) -> Option<usize> {
     let first = *packet.first()?;
     if packet.len() < HEADER_BYTES || first >> 6 != 2 {
@@ -277,13 +276,13 @@ mod tests {
     }
 
     #[test]
-    fn each_packet_of_audio_is_a_frame() {
+    fn every_audio_packet_is_a_frame() {
         let mut assembler = FrameAssembler::new(Encoding::full(Track::Audio, Codec::Opus));
         assert!(assembler.push(&packet(false, 960, &[1, 2, 3]), Instant::now()).unwrap().key);
     }
 
     #[test]
-    fn a_frame_without_an_end_is_dropped_when_the_next_one_begins() {
+    fn an_unfinished_frame_is_dropped_when_the_next_one_starts() {
         let mut assembler = FrameAssembler::new(Encoding::full(Track::Screen, Codec::Vp8));
         assert!(assembler.push(&packet(false, 1, &[0x10, 0]), Instant::now()).is_none());
         let frame = assembler.push(&packet(true, 2, &[0x10, 1]), Instant::now()).unwrap();

@@ -1,6 +1,6 @@
-//! The last seconds of one encoding, kept once for the whole class.
+//! The recent frames of one encoding, kept once for the whole class.
 //!
-//! Peers don't hold packets but an index into this ring ([`super::Subscription`]). Its one copy serves live fan-out,
+//! Peers hold no packets, only an index into this ring ([`super::Subscription`]). This one copy serves live fan-out,
 //! the start of a late joiner, and the answer to a NACK.
 
 use std::collections::VecDeque;
@@ -8,13 +8,13 @@ use std::time::{Duration, Instant};
 
 use super::Frame;
 
-/// The most frames that are kept: 17 s of video at 30 fps, 10 s of audio. A NACK comes much sooner.
+/// The maximum number of frames kept: 17 s of video at 30 fps, 10 s of audio. A NACK arrives much sooner.
 const MAX_FRAMES: usize = 512;
 
-/// The most bytes that are kept: 17 s at 4 Mbit/s.
+/// The maximum number of bytes kept: 17 s at 4 Mbit/s.
 const MAX_BYTES: usize = 8 << 20;
 
-/// Recent frames of one encoding, numbered from 0 without a gap.
+/// Recent frames of one encoding, numbered from 0 without gaps.
 #[derive(Debug, Default)]
 pub struct FrameRing {
     frames: VecDeque<Frame>,
@@ -24,7 +24,7 @@ pub struct FrameRing {
 }
 
 impl FrameRing {
-    /// Adds the next frame, forgets the oldest ones past the bounds, and gives the new frame's index.
+    /// Adds the next frame, removes the oldest ones beyond the limits, and returns the new frame's index.
     pub fn push(&mut self, frame: Frame) -> u64 {
         let index = self.next();
         if frame.key {
@@ -41,7 +41,7 @@ impl FrameRing {
         index
     }
 
-    /// The index that the next frame will have.
+    /// The index of the next frame.
     pub fn next(&self) -> u64 {
         self.first + self.frames.len() as u64
     }
@@ -56,8 +56,8 @@ impl FrameRing {
         self.frames.back()
     }
 
-    /// The newest key frame, if it is at most `age` old and at most `bytes` have come since: a decoder can catch up
-    /// then.
+    /// The newest key frame, if it is at most `age` old and the frames from it on have at most `bytes` bytes: then a
+    /// decoder can catch up.
     pub fn fresh_key(&self, now: Instant, age: Duration, bytes: usize) -> Option<u64> {
         let index = self.last_key?;
         let key = self.get(index)?;
@@ -68,7 +68,7 @@ impl FrameRing {
         (since <= bytes).then_some(index)
     }
 
-    /// After a gap in the source: no kept frame may be a start any more.
+    /// After a gap in the source: decoding can no longer start at any kept frame.
     pub fn forget_key(&mut self) {
         self.last_key = None;
     }
@@ -96,7 +96,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn old_frames_go_and_indices_stay() {
+    fn old_frames_are_evicted_and_indices_are_stable() {
         let mut ring = FrameRing::default();
         let now = Instant::now();
         for n in 0..MAX_FRAMES as u64 + 10 {
@@ -108,7 +108,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn the_key_frame_of_a_start_must_be_recent_and_small() {
+    fn a_fresh_key_frame_is_recent_and_followed_by_few_bytes() {
         let mut ring = FrameRing::default();
         let now = Instant::now();
         ring.push(frame(0, true, 2, now));

@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-/// The least time between two requests to the encoder. A key frame is as large as some ten frames, so this bounds what
-/// peers that join or lose packets cost the class.
+/// The minimum time between two requests to the encoder. A key frame is as large as about ten frames, so this limits
+/// the cost to the class of peers that join or lose packets.
 const INTERVAL: Duration = Duration::from_millis(500);
 
 /// The key frame requests of one encoding.
@@ -20,12 +20,12 @@ impl KeyFrameRequests {
         self.wanted = true;
     }
 
-    /// A key frame was encoded, so nobody waits any more.
+    /// A key frame was encoded, so no peer waits any more.
     pub fn fulfilled(&mut self) {
         self.wanted = false;
     }
 
-    /// Whether to ask the encoder now. An encoder that did not answer is asked again.
+    /// Whether to ask the encoder now. An encoder that did not respond is asked again.
     pub fn is_due(&self, now: Instant) -> bool {
         self.wanted && self.asked.is_none_or(|at| now.saturating_duration_since(at) >= INTERVAL)
     }

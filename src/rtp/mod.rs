@@ -1,8 +1,8 @@
-//! RTP as plain bytes and numbers: assembling frames, keeping them, rewriting headers, sending again, and receiving.
+//! RTP as plain bytes and numbers: assembling and keeping frames, rewriting headers, retransmitting, and receiving.
 //!
-//! A [`FrameAssembler`] makes [`Frame`]s of a payloader's packets. The SFU keeps them once per encoding in
-//! a [`FrameRing`], and each peer has a [`Subscription`] per track that reads from it. A viewer's [`JitterBuffer`] puts
-//! received packets back into order and time. Nothing here knows a clock, a socket, webrtc or gstreamer.
+//! A [`FrameAssembler`] builds [`Frame`]s from a payloader's packets. The SFU keeps them once per encoding in a
+//! [`FrameRing`], and each peer has one [`Subscription`] per track that reads from it. A viewer's [`JitterBuffer`]
+//! restores the order and timing of received packets. This module uses no clock, no socket, no webrtc and no gstreamer.
 
 mod delays;
 mod encoding;

@@ -1,12 +1,12 @@
-//! A packet for one peer, before it is sealed.
+//! A packet for one peer, before SRTP protection.
 
 use super::HEADER_BYTES;
 
-/// Bytes of the header extension that carries the transport-wide sequence number: profile and length, id and number,
-/// padding (RFC 8285, 4.2).
+/// Size of the header extension with the transport-wide sequence number: profile and length, id and number, padding
+/// (RFC 8285, 4.2).
 const EXTENSION_BYTES: usize = 8;
 
-/// Bytes of the original sequence number before the payload of a retransmission (RFC 4588, 4).
+/// Size of the original sequence number before the payload of a retransmission (RFC 4588, 4).
 const ORIGINAL_BYTES: usize = 2;
 
 /// The longest header of an [`OutgoingPacket`].
@@ -29,13 +29,13 @@ pub struct OutgoingPacket<'a> {
     pub marker: bool,
     /// The peer's payload type.
     pub payload_type: u8,
-    /// The peer's sequence number with all roll-overs counted: the packet index of RFC 3711, 3.3.1.
+    /// The peer's sequence number with all rollovers counted: the packet index of RFC 3711, 3.3.1.
     pub index: u64,
     /// The timestamp, in ticks of the codec's clock.
     pub timestamp: u32,
     /// The peer's SSRC.
     pub ssrc: u32,
-    /// The transport-wide sequence number, where negotiated.
+    /// The transport-wide sequence number, if negotiated.
     pub twcc: Option<TwccSequenceNumber>,
     /// In a retransmission: the original sequence number (RFC 4588, 4).
     pub original: Option<u16>,
@@ -51,12 +51,12 @@ impl OutgoingPacket<'_> {
         self.index as u16
     }
 
-    /// Bytes of the packet, before it is sealed.
+    /// The size of the packet before SRTP protection.
     pub fn bytes(&self) -> usize {
         self.header_len() + self.body_len()
     }
 
-    /// Bytes of the header, which is authenticated and not encrypted.
+    /// The size of the header, which is authenticated but not encrypted.
     pub fn header_len(&self) -> usize {
         HEADER_BYTES + if self.twcc.is_some() { EXTENSION_BYTES } else { 0 }
     }
@@ -66,7 +66,7 @@ impl OutgoingPacket<'_> {
         original + self.payload.len() + usize::from(self.padding)
     }
 
-    /// Appends the header (RFC 3550, 5.1) with its extension and without contributing sources.
+    /// Appends the header (RFC 3550, 5.1) with its extension and without CSRCs.
     pub fn write_header(&self, out: &mut Vec<u8>) {
         let extended = if self.twcc.is_some() { 0x10 } else { 0 };
         let padded = if self.padding > 0 { 0x20 } else { 0 };
@@ -83,7 +83,7 @@ impl OutgoingPacket<'_> {
         }
     }
 
-    /// Appends what is encrypted: the payload and what is around it.
+    /// Appends the encrypted part: the payload with its original sequence number and padding.
     pub fn write_body(&self, out: &mut Vec<u8>) {
         if let Some(original) = self.original {
             out.extend_from_slice(&original.to_be_bytes());
@@ -110,7 +110,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_written_is_rtp() {
+    fn packets_are_written_as_rtp() {
         let packet = OutgoingPacket {
             marker: true,
             payload_type: 97,

@@ -2,7 +2,7 @@
 
 use super::Codec;
 
-/// Whether this RTP payload begins a key frame. Audio always does.
+/// Whether this RTP payload starts a key frame. Audio always does.
 pub fn starts_key_frame(codec: Codec, payload: &[u8]) -> bool {
     match codec {
         Codec::Opus => true,
@@ -76,14 +76,15 @@ fn vp8(payload: &[u8]) -> Option<bool> {
     Some(payload.get(at)? & 1 == 0)
 }
 
-/// Whether an Opus packet carries a copy of the packet before it (in-band FEC; RFC 6716, 2.1.7).
+/// Whether an Opus packet carries a copy of the previous packet (in-band FEC; RFC 6716, 2.1.7).
 ///
-/// Only SILK and hybrid frames can. They begin with one voice activity bit per 20 ms and then the LBRR bit, which
-/// stands for a copy: first for one channel, then for the other (RFC 6716, 4.2.3 and 4.2.4).
+/// Only SILK and hybrid frames can. They start with one voice activity bit per 20 ms followed by the LBRR bit, which
+/// indicates a copy: first for one channel, then for the other (RFC 6716, 4.2.3 and 4.2.4).
 pub(super) fn opus_has_fec(payload: &[u8]) -> bool {
     let [toc, rest @ ..] = payload else { return false };
     let (config, stereo, count) = (toc >> 3, toc & 0b100 != 0, toc & 0b11);
-    // Configurations from 16 on are CELT, without FEC. Only in packets of one frame is its beginning known at once.
+    // Configurations from 16 on are CELT, without FEC. The start of the frame is at a fixed place only in packets of
+    // one frame.
     let blocks = match config {
         0..=11 => [1, 1, 2, 3][usize::from(config % 4)],
         12..=15 => 1,
@@ -99,7 +100,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_level_is_in_the_parameter_set() {
+    fn the_h264_level_is_read_from_the_parameter_set() {
         assert_eq!(h264_level(&[0x67, 0x42, 0xc0, 0x28, 0xda]), Some(0x28));
         assert_eq!(h264_level(&[0x18, 0, 2, 0x09, 0xf0, 0, 4, 0x67, 0x42, 0xc0, 0x1f]), Some(0x1f));
         for none in [&[0x65u8, 0x42, 0xc0, 0x28][..], &[0x67, 0x42], &[], &[0x18, 0, 9, 0x67], &[0x18, 0, 1, 0x09, 0]] {
@@ -108,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn h264_shapes() {
+    fn h264_key_frames_are_recognized() {
         for (payload, key) in [
             (&[0x65u8, 0][..], true),
             (&[0x67, 0], true),
@@ -128,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn vp8_shapes() {
+    fn vp8_key_frames_are_recognized() {
         for (payload, key) in [
             (&[0x10u8, 0x00][..], true),
             (&[0x10, 0x01], false),
@@ -153,10 +154,10 @@ mod tests {
         assert!(!opus_has_fec(&[stereo, 0b1010_1111]));
         // 60 ms: three bits before LBRR.
         assert!(opus_has_fec(&[11 << 3, 0b0001_0000]) && !opus_has_fec(&[11 << 3, 0b1110_1111]));
-        // Hybrid frames can have FEC, CELT frames can't.
+        // Hybrid frames can have FEC, CELT frames cannot.
         assert!(opus_has_fec(&[15 << 3, 0b0100_0000]));
         assert!(!opus_has_fec(&[31 << 3, 0xff]) && !opus_has_fec(&[16 << 3, 0xff]));
-        // An empty packet, or several frames, whose lengths would have to be read first.
+        // An empty packet, or several frames, whose lengths would have to be parsed first.
         assert!(!opus_has_fec(&[]) && !opus_has_fec(&[mono]) && !opus_has_fec(&[mono | 0b11, 0xff]));
     }
 }

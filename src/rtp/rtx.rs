@@ -1,34 +1,34 @@
-//! Retransmission: the RTX stream of a track (RFC 4588), and what audio, which has none, needs instead.
+//! Retransmission: the RTX stream of a track (RFC 4588), and the substitute for audio, which has no RTX.
 
 use std::collections::VecDeque;
 
 use super::OutgoingPacket;
 
-/// How many audio packets can be retransmitted: 1.3 s of them, longer than any receiver waits.
+/// The number of audio packets that can be retransmitted: 1.3 s of them, longer than any receiver waits.
 const REMEMBERED: usize = 64;
 
-/// The RTX stream of one track to one peer: an SSRC and sequence numbers of its own. Probe padding travels on it too.
+/// The RTX stream of one track to one peer, with its own SSRC and sequence numbers. It also carries probe padding.
 pub(crate) struct RtxStream {
     ssrc: u32,
     payload_type: u8,
-    /// The index of the next packet: its sequence number with all roll-overs counted.
+    /// The index of the next packet: its sequence number with all rollovers counted.
     next: u64,
 }
 
 impl RtxStream {
-    /// A stream that nothing was sent on. The first sequence number is at most
+    /// A stream on which nothing was sent. The first sequence number is at most
     /// [`MAX_FIRST_SEQUENCE_NUMBER`](super::MAX_FIRST_SEQUENCE_NUMBER).
     pub(crate) fn new(ssrc: u32, payload_type: u8, first_sequence_number: u16) -> Self {
         Self { ssrc, payload_type, next: first_sequence_number.into() }
     }
 
-    /// Wraps a packet as a retransmission: its payload begins with the original sequence number.
+    /// Wraps a packet as a retransmission: its payload starts with the original sequence number.
     pub(crate) fn retransmission<'a>(&mut self, packet: &OutgoingPacket<'a>) -> OutgoingPacket<'a> {
         let original = Some(packet.sequence_number());
         self.rewrite(OutgoingPacket { original, ..*packet })
     }
 
-    /// A packet of nothing but padding, for a probe.
+    /// A padding-only packet, for a probe.
     pub(crate) fn padding(&mut self, bytes: u8, timestamp: u32) -> OutgoingPacket<'static> {
         self.rewrite(OutgoingPacket {
             marker: false,
@@ -43,7 +43,7 @@ impl RtxStream {
         })
     }
 
-    /// Puts the SSRC, payload type and next sequence number of this stream into a packet's header.
+    /// Sets the SSRC, payload type and next sequence number of this stream in a packet's header.
     fn rewrite<'a>(&mut self, packet: OutgoingPacket<'a>) -> OutgoingPacket<'a> {
         let index = self.next;
         self.next += 1;
@@ -51,16 +51,16 @@ impl RtxStream {
     }
 }
 
-/// The transport-wide sequence numbers that the last packets of an audio track were sent with, by packet index.
+/// The transport-wide sequence numbers of the last packets of an audio track, by packet index.
 ///
-/// Neither browsers nor the library negotiate RTX for audio. So an audio packet is retransmitted under its own sequence
-/// number and therefore under its own nonce, and must be the same packet bit for bit ([`crate::srtp`]), including the
-/// header extension with this number.
+/// Neither browsers nor the library negotiate RTX for audio. So an audio packet is retransmitted with its own sequence
+/// number and therefore with its own nonce, and must be bit-identical ([`crate::srtp`]), including the header extension
+/// with this number.
 #[derive(Debug, Default)]
 pub(crate) struct SentTwccNumbers(VecDeque<(u64, u16)>);
 
 impl SentTwccNumbers {
-    /// Remembers the number of a packet that is sent for the first time; indices must ascend.
+    /// Stores the number of a packet that is sent for the first time; indices must ascend.
     pub(crate) fn push(&mut self, index: u64, number: u16) {
         if self.0.len() == REMEMBERED {
             self.0.pop_front();

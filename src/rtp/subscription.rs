@@ -1,6 +1,6 @@
-//! One peer's subscription to one track: where it reads in the ring, and the headers of its packets.
+//! One peer's subscription to one track: its read position in the ring, and the headers of its packets.
 //!
-//! A peer gets an SSRC and payload type of its own, sequence numbers without a gap whatever was left out, and the
+//! A peer has its own SSRC and payload type, sequence numbers without gaps even if frames are skipped, and the
 //! timestamps of the source, which all tiers of a track share. Sent frames are remembered by tier and index, so that a
 //! NACK finds its packet in the shared rings.
 
@@ -9,42 +9,42 @@ use std::time::{Duration, Instant};
 
 use super::{Frame, FrameRing, OutgoingPacket, Tier, payload_offset};
 
-/// The age up to which a key frame in the ring serves as a start. Thirty machines that boot together join within about
-/// two seconds, and share one key frame.
+/// The maximum age of a key frame in the ring that serves as a start. Thirty machines that boot together join within
+/// about two seconds and share one key frame.
 pub const REPLAY_AGE: Duration = Duration::from_secs(2);
 
-/// The most bytes that are replayed for a start: 2 s at 4.6 Mbit/s, the rate of 1920x1080.
+/// The maximum number of bytes replayed for a start: 2 s at 4.6 Mbit/s, the rate of 1920x1080.
 pub const REPLAY_BYTES: usize = 1150 << 10;
 
-/// The least time between two restarts of one peer: the bound for a peer that sends PLIs all the time.
+/// The minimum time between two restarts of one peer: it limits a peer that sends PLIs all the time.
 const RESTART_INTERVAL: Duration = Duration::from_millis(500);
 
-/// The least time before the first restart: a peer that missed the beginning need not wait.
+/// The minimum time before the first restart: a peer that missed the start need not wait.
 const FIRST_RESTART: Duration = Duration::from_millis(50);
 
-/// The distance of replayed frames, in ticks of 90 kHz. Their time has passed, and a receiver shall show them at once
-/// instead of seconds late. So they get distinct times between the newest frame and the next one (2 s at 60 fps: 1,200
-/// of the 1,500 ticks between two frames).
+/// The timestamp distance of replayed frames, in ticks of 90 kHz. Their time has passed, and a receiver must show them
+/// at once instead of seconds late. So they get distinct timestamps between the newest frame and the next one (2 s at
+/// 60 fps: 1,200 of the 1,500 ticks between two frames).
 const REPLAY_TICKS: u32 = 10;
 
-/// A frame that is further behind the newest one is not sent any more.
+/// A frame further behind the newest one is not sent any more.
 pub const MAX_LATENESS: Duration = Duration::from_secs(1);
 
-/// How many sent frames are remembered for NACKs: 4 s of 60 fps, 2 s of 120 fps.
+/// The number of sent frames remembered for NACKs: 4 s at 60 fps, 2 s at 120 fps.
 const SENT_FRAMES: usize = 256;
 
-/// The largest first sequence number (RFC 3711, 3.3.1). A receiver that loses all packets before a wrap, for example as
-/// they come before its keys, would count one roll-over less than the sender and never decrypt a packet.
+/// The largest first sequence number (RFC 3711, 3.3.1). A receiver that loses all packets before a wrap, for example
+/// because they arrive before its keys, would count one rollover less than the sender and never decrypt a packet.
 pub const MAX_FIRST_SEQUENCE_NUMBER: u16 = 0x7fff;
 
-/// What came of a start or restart.
+/// The result of a start or restart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Start {
     /// The ring has a recent key frame, which is sent.
     FromRing,
-    /// A new key frame must be made.
+    /// A new key frame must be encoded.
     NeedsKey,
-    /// Nothing is done: the last restart was a moment ago, or the subscription is paused.
+    /// Nothing is done: the last restart was too recent, or the subscription is paused.
     TooSoon,
 }
 
@@ -105,7 +105,7 @@ impl Subscription {
         }
     }
 
-    /// Starts, or starts again after a PLI or FIR.
+    /// Starts, or restarts after a PLI or FIR.
     pub fn start(&mut self, ring: &FrameRing, now: Instant) -> Start {
         let interval = if self.starts <= 1 { FIRST_RESTART } else { RESTART_INTERVAL };
         let is_soon = self.started.is_some_and(|at| now.saturating_duration_since(at) < interval);
@@ -117,7 +117,7 @@ impl Subscription {
         match ring.fresh_key(now, REPLAY_AGE, REPLAY_BYTES) {
             Some(key) => {
                 let live_from = match self.state {
-                    // The newest frame keeps its timestamp, unless the peer has seen that timestamp already.
+                    // The newest frame keeps its timestamp, unless the peer has already seen that timestamp.
                     State::Idle | State::AwaitingKey => ring.next() - 1,
                     State::Paused | State::Live { .. } => ring.next(),
                 };
@@ -134,13 +134,13 @@ impl Subscription {
         }
     }
 
-    /// The tier that is read or waited for. Calls that take a ring take that of this tier.
+    /// The tier that is read or awaited. Calls that take a ring take the ring of this tier.
     pub fn tier(&self) -> Tier {
         self.tier
     }
 
-    /// Continues with another tier, from a recent key frame in its ring with at most `bytes` since. Without one nothing
-    /// changes, and a new key frame must be made for [`switch_at`](Self::switch_at).
+    /// Switches to another tier, starting with a recent key frame in its ring with at most `bytes` since. Without one
+    /// nothing changes, and a new key frame must be encoded for [`switch_at`](Self::switch_at).
     pub fn switch(&mut self, tier: Tier, ring: &FrameRing, now: Instant, bytes: usize) -> Start {
         let Some(key) = ring.fresh_key(now, REPLAY_AGE, bytes) else { return Start::NeedsKey };
         let base = ring.newest().map_or(0, |frame| frame.timestamp);
@@ -149,21 +149,21 @@ impl Subscription {
         Start::FromRing
     }
 
-    /// Continues with the key frame of another tier that was just put into its ring as `index`.
+    /// Switches to another tier, starting with its key frame just added to its ring as `index`.
     pub fn switch_at(&mut self, tier: Tier, index: u64) {
         self.tier = tier;
         self.state = State::Live { next: index, live_from: 0, base: 0 };
     }
 
-    /// Ends this tier at once and waits for a key frame of `tier`. Sent frames are forgotten: a path without room for
-    /// the old tier has none for its retransmissions.
+    /// Stops this tier at once and waits for a key frame of `tier`. Sent frames are forgotten: a path without room for
+    /// the old tier has no room for its retransmissions.
     pub fn give_up_for(&mut self, tier: Tier) {
         self.sent.clear();
         self.tier = tier;
         self.state = State::AwaitingKey;
     }
 
-    /// Sends nothing until it is switched to a tier.
+    /// Stops sending until the next switch to a tier.
     pub fn pause(&mut self) {
         self.sent.clear();
         self.state = State::Paused;
@@ -197,7 +197,7 @@ impl Subscription {
         self.state == State::AwaitingKey
     }
 
-    /// A frame was put into the ring as `index`.
+    /// A frame was added to the ring as `index`.
     pub fn on_frame(&mut self, index: u64, key: bool) {
         match self.state {
             State::AwaitingKey if key => self.state = State::Live { next: index, live_from: 0, base: 0 },
@@ -207,9 +207,9 @@ impl Subscription {
         }
     }
 
-    /// The index of the frame to be sent next, if there is one.
+    /// The index of the next frame to send, if there is one.
     ///
-    /// If that frame has left the ring already, the peer waits for the next key frame.
+    /// If that frame has already left the ring, the peer waits for the next key frame.
     pub fn due(&mut self, ring: &FrameRing) -> Option<u64> {
         let State::Live { next, .. } = self.state else { return None };
         if next >= ring.next() {
@@ -223,7 +223,7 @@ impl Subscription {
     }
 
     /// Whether the next frame is too far behind the newest one, because the sender or the path does not keep up. Frames
-    /// that are replayed for a start are old but not late.
+    /// replayed for a start are old but not late.
     pub fn is_late(&self, ring: &FrameRing) -> bool {
         let State::Live { next, live_from, .. } = self.state else { return false };
         let captured = |frame: &Frame| frame.captured;
@@ -233,7 +233,7 @@ impl Subscription {
         }
     }
 
-    /// Returns the packets of the next frame with this peer's headers, and moves on.
+    /// Returns the packets of the next frame with this peer's headers, and advances.
     pub fn take<'a>(&mut self, ring: &'a FrameRing) -> Option<impl Iterator<Item = OutgoingPacket<'a>> + use<'a>> {
         let index = self.due(ring)?;
         let frame = ring.get(index)?;
@@ -242,7 +242,7 @@ impl Subscription {
             Some(behind @ 1..) => base.wrapping_sub(REPLAY_TICKS.wrapping_mul(behind as u32)),
             _ => frame.timestamp,
         };
-        // Timestamps never go back, also after a restart.
+        // Timestamps never go back, even after a restart.
         let timestamp = if !self.sent.is_empty() && !ahead(wanted, self.last_timestamp) {
             self.last_timestamp.wrapping_add(REPLAY_TICKS)
         } else {
@@ -273,7 +273,7 @@ impl Subscription {
         )
     }
 
-    /// The packet that this peer knows by `sequence_number`, if it was sent and is still in the ring of its tier.
+    /// The packet with this peer's `sequence_number`, if it was sent and is still in the ring of its tier.
     pub fn resend<'a>(
         &self,
         ring: impl FnOnce(Tier) -> &'a FrameRing,
@@ -298,7 +298,7 @@ impl Subscription {
         (self.packets, self.octets)
     }
 
-    /// How often this peer had to skip frames.
+    /// The number of skips to a key frame, plus the frames skipped while waiting for one.
     pub fn dropped(&self) -> u64 {
         self.dropped
     }
@@ -324,8 +324,8 @@ fn rewrite_header(packet: &[u8], ssrc: u32, payload_type: u8, sent: Sent, n: usi
     })
 }
 
-/// The RTP timestamp of a source at `now`, by a frame of it. It stands in a sender report beside the NTP time of `now`,
-/// so that audio and video captured together are played together (RFC 3550, 6.4.1).
+/// The RTP timestamp of a source at `now`, computed from one of its frames. A sender report pairs it with the NTP time
+/// of `now`, so that audio and video captured together are played together (RFC 3550, 6.4.1).
 pub fn timestamp_at(frame: &Frame, now: Instant) -> u32 {
     let rate = u128::from(frame.codec.clock_rate());
     let ticks = now.saturating_duration_since(frame.captured).as_nanos() * rate / 1_000_000_000;

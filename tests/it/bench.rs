@@ -1,4 +1,4 @@
-//! `classroom bench`: what it counts and prints, and that nothing of it stays. How fast it was is not tested.
+//! `classroom bench`: its counts, its output, and that it leaves nothing running. Its speed is not tested.
 
 use std::io::Write;
 use std::process::Stdio;
@@ -8,10 +8,10 @@ use serde_json::Value;
 
 use crate::support::{DEADLINE, Process};
 
-/// How often a condition is checked that nobody announces.
+/// The polling interval for conditions without a notification.
 const POLL: Duration = Duration::from_millis(10);
 
-/// The process of the students of a bench. The bench starts tools, too.
+/// The students' process of a bench. The bench also starts tools.
 fn students_of(bench: &Process) -> u32 {
     wait_until("a process of students", || {
         let names = std::fs::read_dir("/proc").unwrap().filter_map(|entry| entry.ok()?.file_name().into_string().ok());
@@ -24,7 +24,7 @@ fn students_of(bench: &Process) -> u32 {
     })
 }
 
-/// State and parent of a process; none when there is no such process.
+/// The state and the parent of a process; `None` if there is no such process.
 fn stat_of(pid: u32) -> Option<(char, u32)> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     let mut fields = stat.rsplit_once(") ")?.1.split(' ');
@@ -49,7 +49,7 @@ fn has_ended(pid: u32) {
     wait_until("the end of the students", || stat_of(pid).is_none_or(|(state, _)| state == 'Z').then_some(()));
 }
 
-/// The one object that a bench prints.
+/// The single object that a bench prints.
 #[track_caller]
 fn object_of(bench: &Process) -> Value {
     let objects = bench.events();
@@ -85,18 +85,18 @@ fn a_small_class_is_measured_and_leaves_nothing_running() {
     for field in ["joined_in_s", "kb_per_student", "late_percent", "nacked", "duplicates", "feedbacks_per_s"] {
         number(field);
     }
-    // Everything was sent, so everything that arrived was opened, in turn at least.
+    // Everything was sent, so every arrived packet was opened, at least in turn.
     assert!(number("delivered_percent") > 99.0 && number("delivered_percent") <= 100.0, "{object}");
     assert!(number("sampled_percent") > 0.0 && number("sampled_percent") <= 100.0, "{object}");
     assert!(number("decrypted_percent") > 99.0, "well sealed: {object}");
     // A second of the lecture is 30 frames and 50 packets of audio; several packets of a frame are one call.
     assert!(number("packets_per_s") > 5.0 * 80.0 * 0.5, "{object}");
     assert!(number("syscalls_per_packet") > 0.0 && number("syscalls_per_packet") < 1.0, "{object}");
-    // What is derived agrees with what it is derived from.
+    // Derived values agree with their inputs.
     assert_close(number("floor_ratio"), number("us_per_packet") / number("floor_us_per_packet"), "floor_ratio");
     let packets_of_a_student = number("packets_per_s") / number("students");
     let students_per_core = 1e6 / number("us_per_packet") / packets_of_a_student;
-    // The packets that were sent are those of the lecture and a few reports and probes.
+    // The sent packets are those of the lecture and a few reports and probes.
     assert!(number("students_per_core") >= students_per_core * 0.999_999, "{object}");
     for (small, large) in [
         ("join_cpu_ms", "join_cpu_with_media_ms"),
@@ -172,7 +172,7 @@ fn students_end_when_their_bench_dies() {
 }
 
 #[test]
-fn a_bench_that_is_interrupted_ends_well_and_says_that_nothing_was_measured() {
+fn an_interrupted_bench_exits_cleanly_and_reports_that_nothing_was_measured() {
     let mut bench = Process::start("bench", Process::command(&["bench", "--students", "3", "--for", "10m"]));
     let students = students_of(&bench);
     bench.interrupt();
@@ -183,7 +183,7 @@ fn a_bench_that_is_interrupted_ends_well_and_says_that_nothing_was_measured() {
 }
 
 #[test]
-fn students_refuse_what_no_bench_says() {
+fn students_reject_messages_that_no_bench_sends() {
     for (line, why) in [("nonsense", "is not a message of a bench"), (r#"{"say":"tally"}"#, "must be a join")] {
         let mut command = Process::command(&["bench-students"]);
         let mut students = command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();

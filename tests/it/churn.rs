@@ -1,22 +1,22 @@
-//! After a thousand joins and leaves, a teacher has no more memory, sockets and threads than before.
+//! After a thousand joins and leaves, a teacher uses no more memory, sockets and threads than before.
 
 use classroom::signal::ServerUrl;
 use std::path::Path;
 
 use crate::support::{Classroom, DEADLINE, Receiver, poll};
 
-/// Students that join and leave together.
+/// The number of students that join and leave together.
 const AT_ONCE: usize = 25;
 
-/// Joins before the first measurement; caches and pools have their final size then.
+/// Joins before the first measurement; by then caches and pools have their final size.
 const WARM_UP: usize = 200;
 
 const JOINS: usize = 1000;
 
-/// The most growth of memory, in kB: 800 leaked peers would be 100 MB.
+/// The maximum growth of memory, in kB: 800 leaked peers would be 100 MB.
 const TOLERANCE_KB: u64 = 20_000;
 
-/// What the kernel holds for a process.
+/// Kernel resources of a process.
 #[derive(Debug, Clone, Copy)]
 struct Resources {
     sockets: usize,
@@ -34,7 +34,7 @@ fn memory_kb(pid: u32) -> u64 {
     line.trim().trim_end_matches(" kB").parse().unwrap()
 }
 
-/// Students with the ids from `first` on join and leave in batches.
+/// Students with ids from `first` on join and leave in batches.
 fn come_and_go(server: &ServerUrl, first: usize, count: usize) {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     runtime.block_on(async {

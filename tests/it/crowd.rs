@@ -1,4 +1,4 @@
-//! A crowd of bench students on loopback: it counts and opens what an SFU sends, and sends NACKs for what is lost.
+//! A crowd of bench students on loopback: it counts and opens the packets of an SFU, and sends NACKs for lost ones.
 
 use std::num::NonZeroUsize;
 use std::time::{Duration, Instant, SystemTime};
@@ -10,10 +10,10 @@ use classroom::sfu::{Sfu, SfuConfig, SfuEvent};
 
 use crate::support::DEADLINE;
 
-/// How often a condition is checked that nobody announces.
+/// The polling interval for conditions without a notification.
 const POLL: Duration = Duration::from_millis(5);
 
-/// How long a packet may take before it counts as not sent.
+/// A packet that takes longer than this counts as not sent.
 const ARRIVES_WITHIN: Duration = Duration::from_millis(100);
 
 /// An SFU with one track, and students that watch it. Audio needs no key frame and gets no NACKs.
@@ -29,7 +29,7 @@ struct Bed {
 }
 
 impl Bed {
-    /// Lets all students join. With `emulated` there is one student, behind a network that may become bad.
+    /// Lets all students join. With `emulated` there is one student, behind a network that the test can degrade.
     async fn join(students: usize, threads: usize, encoding: Encoding, emulated: bool) -> Self {
         let (sfu, mut events) = Sfu::start(SfuConfig {
             user: "9999".parse().unwrap(),
@@ -72,7 +72,7 @@ impl Bed {
         bed
     }
 
-    /// Media begins a moment after the students are connected: sends packets until one reaches them all.
+    /// Media starts shortly after the students connect: sends packets until one reaches all of them.
     async fn wait_until_live(&mut self) {
         let deadline = Instant::now() + DEADLINE;
         loop {
@@ -85,13 +85,13 @@ impl Bed {
         }
     }
 
-    /// Sends so many packets to all students, each of them a frame.
+    /// Sends this many packets to all students, each of them a frame.
     fn teach(&mut self, packets: u16) {
         for _ in 0..packets {
             let mut packet = vec![0x80, if self.encoding.track.is_video() { 0x80 | 96 } else { 111 }];
             packet.extend_from_slice(&self.packets.to_be_bytes());
             packet.extend_from_slice(&(u32::from(self.packets) * 960).to_be_bytes());
-            // A key frame, if it is VP8.
+            // A key frame in the case of VP8.
             packet.extend_from_slice(&[0, 0, 0, 1, 0x10, 0]);
             packet.resize(1000, 7);
             self.packets += 1;
@@ -99,7 +99,7 @@ impl Bed {
         }
     }
 
-    /// What was seen since `before`, once so many packets were received; an error if that takes longer than `within`.
+    /// The counts since `before`, once `packets` packets were received; an error if that takes longer than `within`.
     async fn received(&self, before: &Tally, packets: u64, within: Duration) -> Result<Tally, Tally> {
         let deadline = Instant::now() + within;
         loop {
@@ -114,7 +114,7 @@ impl Bed {
         }
     }
 
-    /// Waits until the emulator has had so many packets to the student.
+    /// Waits until the emulator has handled this many packets to the student.
     async fn wait_for_path(&self, packets: u64) {
         let deadline = Instant::now() + DEADLINE;
         loop {
@@ -161,7 +161,7 @@ async fn lost_packets_get_nacks_and_their_retransmissions_are_opened() {
         bed.teach(10);
         bed.wait_for_path(counts.passed + counts.lost + 10 * batch).await;
     }
-    // If the last packets are lost, nobody notices before another packet arrives.
+    // The loss of the last packets is noticed only when another packet arrives.
     set_loss(&bed, 0.0);
     bed.teach(1);
     let seen = bed.received(&before, 301, DEADLINE).await.unwrap();

@@ -174,7 +174,7 @@ fn the_full_tier_is_encoded_only_while_it_is_needed() {
 }
 
 #[test]
-fn an_encoding_that_is_needed_again_at_once_starts_with_a_key_frame() {
+fn an_encoding_needed_again_at_once_starts_with_a_key_frame() {
     let lecture = Lecture::start(options());
     for _ in 0..20 {
         let before = lecture.frames(LOW).len();
@@ -200,7 +200,7 @@ fn a_file_ends_even_if_nobody_watches_its_video() {
 }
 
 #[test]
-fn a_users_pipeline_has_the_tiers_that_it_encodes() {
+fn a_users_pipeline_offers_the_tiers_that_it_encodes() {
     let path = crate::pipelines::bed::folder().join("own-tiers.gst");
     let text = "videotestsrc is-live=true ! video/x-raw,width=320,height=180,framerate=20/1 ! tee name=all\n\
                 all. ! queue ! vp8enc name=screen-encoder deadline=1 ! rtpvp8pay ! appsink name=screen\n\
@@ -238,12 +238,12 @@ fn in_process(test: &str) {
 
 #[test]
 fn fifty_switches_leave_no_thread_behind() {
-    in_process("on_and_off_again_and_again");
+    in_process("switches_the_low_tier_on_and_off");
 }
 
 #[test]
 #[ignore = "started by fifty_switches_leave_no_thread_behind"]
-fn on_and_off_again_and_again() {
+fn switches_the_low_tier_on_and_off() {
     let threads = || std::fs::read_dir("/proc/self/task").unwrap().count();
     let lecture = Lecture::start(options());
     lecture.until_frames(FULL, 5);

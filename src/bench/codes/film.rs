@@ -1,17 +1,17 @@
-//! A film in the lecture: noise in the lower right quarter, different in each frame, so that an encoder uses all the
-//! bits that it was given. Slides alone need a fraction of them.
+//! A film in the lecture: noise in the lower right quarter, different in each frame, so that an encoder uses its whole
+//! bitrate. Slides alone need a fraction of it.
 
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 
-/// Grains of noise that fit beside each other into the width of a frame, in each of its encodings.
+/// The number of noise grains across the width of a frame, in each of its encodings.
 const GRAINS_ACROSS: usize = 160;
 
-/// The luma of the noise: enough contrast to cost many bits, and little enough to be left out where bits are few.
+/// The luma of the noise: enough contrast to cost many bits, and little enough to be dropped at low bitrates.
 const DARKEST: u8 = 90;
 const BRIGHTEST: u8 = 165;
 
-/// Draws the film into a luma plane. A frame number has the same grains in each size.
+/// Draws the film into a luma plane. A frame number has the same grains at every size.
 pub(super) fn draw(luma: &mut [u8], stride: usize, (width, height): (usize, usize), number: u16) {
     let mut random = SmallRng::seed_from_u64(number.into());
     let grain = (width / GRAINS_ACROSS).max(1);
@@ -32,7 +32,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_film_fills_its_quarter_and_each_frame_is_different() {
+    fn the_film_fills_its_quarter_and_differs_in_each_frame() {
         let frame = |number, width: usize, height: usize| {
             let mut luma = vec![0; (width + 10) * height];
             draw(&mut luma, width + 10, (width, height), number);

@@ -1,4 +1,4 @@
-//! Codes in the frames of a capture and of a render: drawn in front of the encoders and noted, read behind the decoder.
+//! Codes in the frames of a capture and of a render: drawn and recorded before encoding, read after decoding.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -8,27 +8,27 @@ use super::{COLUMNS, Code, LOW_TIER, ROWS, draw, edge, film, now_ms, read};
 use crate::media::{DecoderOutput, EncoderInput, Prepared, Render};
 use crate::rtp::{Tier, Track};
 
-/// Frames whose number is remembered until the slowest encoder has had them: two seconds.
+/// Frames whose number is remembered until the slowest encoder has received them: two seconds.
 const MAX_NUMBERS: usize = 64;
 
-/// Luma and chroma of grey.
+/// The chroma of grey.
 const GREY_CHROMA: u8 = 128;
 
-/// The frames that one encoder got.
+/// The frames passed to one encoder.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct EncodedFrames {
     /// The name of the encoder's element, for example `screen-encoder`.
     pub encoder: String,
     /// The name of the thread that feeds the encoder. Threads that the encoder starts inherit this name.
     pub thread: String,
-    /// Pixels from left to right.
+    /// The width in pixels.
     pub width: u32,
-    /// When each frame was captured, by [`now_ms`], in the order of encoding.
+    /// The capture time of each frame, by [`now_ms`], in the order of encoding.
     pub captured_ms: Vec<u64>,
 }
 
 impl EncodedFrames {
-    /// The tier that the encoder makes.
+    /// The tier that the encoder produces.
     pub fn tier(&self) -> Tier {
         tier_of_encoder(&self.encoder)
     }
@@ -45,17 +45,17 @@ pub struct CodeWriter(Arc<Mutex<State>>);
 
 #[derive(Debug, Default)]
 struct State {
-    /// Whether the film is drawn, too.
+    /// Whether the film is drawn too.
     film: bool,
     encoders: Vec<EncodedFrames>,
-    /// The numbers of the last frames by their running time, which all encodings of a frame share.
+    /// The numbers of the last frames by running time, which all encodings of a frame share.
     numbers: VecDeque<(Duration, u16)>,
     next: u16,
 }
 
 impl CodeWriter {
     /// Draws into all frames that this capture encodes. With `film`, a quarter of the frame is noise, so that encoders
-    /// use all their bits.
+    /// use their whole bitrate.
     pub fn attach(prepared: &Prepared, film: bool) -> Self {
         let writer = Self(Arc::new(Mutex::new(State { film, ..State::default() })));
         let state = writer.clone();
@@ -63,7 +63,7 @@ impl CodeWriter {
         writer
     }
 
-    /// The frames that had a code drawn into them so far, by encoder.
+    /// The frames that have received a code so far, by encoder.
     pub fn written(&self) -> Vec<EncodedFrames> {
         self.lock().encoders.clone()
     }
@@ -84,7 +84,7 @@ impl State {
             film::draw(luma.bytes, luma.stride, (width, height), number);
         }
         draw(luma.bytes, luma.stride, width, Code::new(number | tier, captured_ms));
-        // Both chroma planes of I420 have half the width; the one of NV12 has pairs of bytes.
+        // I420 has two chroma planes of half the width; NV12 has one of byte pairs.
         let bytes_per_pixel = if chroma.len() == 1 { 2 } else { 1 };
         let [across, down] = [COLUMNS, ROWS].map(|cells| edge(cells, width).div_ceil(2));
         for plane in chroma {
@@ -124,13 +124,13 @@ impl State {
 /// A decoded frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ReadFrame {
-    /// The frame's number, and when it was captured by [`now_ms`]; none where no code can be read.
+    /// The frame's number, and its capture time by [`now_ms`]; `None` if no code can be read.
     pub code: Option<(u16, u64)>,
     /// When the frame was decoded, by the same clock.
     pub decoded_ms: u64,
-    /// When a sink that keeps time shows the frame, by the same clock; none where the render does not know.
+    /// When a sink that keeps time shows the frame, by the same clock; `None` if the render does not know.
     pub shown_ms: Option<u64>,
-    /// Pixels from left to right.
+    /// The width in pixels.
     pub width: u32,
 }
 
@@ -154,7 +154,7 @@ mod tests {
     use crate::media::PlaneMut;
 
     #[test]
-    fn a_frame_has_one_number_whichever_encoder_gets_it_first() {
+    fn a_frame_has_the_same_number_for_every_encoder() {
         let mut state = State::default();
         let time = Duration::from_millis;
         assert_eq!([0, 33, 33, 66, 0].map(|ms| state.number(time(ms))), [0, 1, 1, 2, 0]);
@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn a_code_has_no_colour_and_the_frame_is_noted() {
+    fn a_code_is_grey_and_the_frame_is_recorded() {
         // I420 has two chroma planes of half the width, NV12 has one of pairs.
         for chroma_planes in [2, 1] {
             let mut state = State::default();

@@ -1,8 +1,7 @@
-//! A code in each video frame, drawn in front of the encoder and read behind the decoder: which frame it is, and when
-//! it was captured.
+//! A code in each video frame, drawn before encoding and read after decoding: the frame's number and its capture time.
 //!
 //! A code is 48 cells in 3 rows of 16 in the upper left corner. The side of a cell is 1/80 of the frame's width, 16
-//! pixels at 1280, in every encoding of the frame. Black is 0, white is 1, the highest bit comes first: 16 bits of the
+//! pixels at 1280, in every encoding of the frame. Black is 0, white is 1, most significant bit first: 16 bits of the
 //! frame's number, 24 bits of milliseconds, 8 bits of a CRC.
 
 mod film;
@@ -19,7 +18,7 @@ use crate::rtp::Tier;
 const COLUMNS: usize = 16;
 const ROWS: usize = 3;
 
-/// Cells that fit beside each other into the width of a frame.
+/// The number of cells that fit across the width of a frame.
 const CELLS_ACROSS: usize = 80;
 
 /// Luma of black and white (ITU-R BT.601), and the threshold between them.
@@ -27,30 +26,30 @@ const BLACK: u8 = 16;
 const WHITE: u8 = 235;
 const THRESHOLD: u32 = 126;
 
-/// The milliseconds of a code wrap around at this number: after 4.6 hours.
+/// The milliseconds of a code wrap at this number: after 4.6 hours.
 const MS_WRAP: u64 = 1 << 24;
 
-/// This bit is set in the number of a frame of the low tier, whose size may be that of the full tier.
+/// This bit is set in the number of a frame of the low tier, which may be as large as the full tier.
 const LOW_TIER: u16 = 1 << 15;
 
-/// The tier of the frame with this number in its code.
+/// The tier of a frame with this number in its code.
 pub fn tier_of_code(number: u16) -> Tier {
     if number & LOW_TIER == 0 { Tier::Full } else { Tier::Low }
 }
 
-/// Milliseconds of the machine's monotonic clock, which all processes of the machine share.
+/// Milliseconds of the monotonic clock, which all processes of this machine share.
 pub fn now_ms() -> u64 {
     let now = clock_gettime(ClockId::Monotonic);
     let now = Duration::new(now.tv_sec.try_into().unwrap_or(0), now.tv_nsec.try_into().unwrap_or(0));
     now.as_millis() as u64
 }
 
-/// What the code of a frame says.
+/// The content of a frame's code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 struct Code {
-    /// Which frame, counted by the sender modulo 2^15; the highest bit is [`LOW_TIER`].
+    /// The frame's number, counted by the sender modulo 2^15; the highest bit is [`LOW_TIER`].
     number: u16,
-    /// When the frame was captured, by [`now_ms`]; 24 bits.
+    /// The capture time of the frame by [`now_ms`]; 24 bits.
     captured_ms: u32,
 }
 
@@ -64,14 +63,14 @@ impl Code {
         (content << 8) | u64::from(crc8(content))
     }
 
-    /// None where the CRC does not match: there is no code, or it can't be read.
+    /// `None` if the CRC does not match: there is no code, or it is unreadable.
     fn from_bits(bits: u64) -> Option<Self> {
         let content = bits >> 8;
         let code = Self { number: (content >> 24) as u16, captured_ms: content as u32 & 0x00ff_ffff };
         (bits & 0xff == u64::from(crc8(content))).then_some(code)
     }
 
-    /// The whole capture time, if the frame was captured less than 4.6 hours before `now_ms`.
+    /// The full capture time, if the frame was captured less than 4.6 hours before `now_ms`.
     fn captured(self, now_ms: u64) -> u64 {
         let age = now_ms.wrapping_sub(self.captured_ms.into()) % MS_WRAP;
         // Rounding may put the capture one millisecond into the future.
@@ -79,7 +78,7 @@ impl Code {
     }
 }
 
-/// CRC-8 of five bytes with the polynomial 0x07. The initial value 0xff keeps a black corner from being a code.
+/// CRC-8 of five bytes with the polynomial 0x07. With the initial value 0xff a black corner is not a valid code.
 fn crc8(content: u64) -> u8 {
     content.to_be_bytes()[3..].iter().fold(0xff, |crc, byte| {
         (0..8).fold(crc ^ byte, |crc: u8, _| if crc & 0x80 == 0 { crc << 1 } else { (crc << 1) ^ 0x07 })
@@ -91,11 +90,11 @@ fn edge(n: usize, width: usize) -> usize {
     n * width / CELLS_ACROSS
 }
 
-/// Draws a code into a luma plane. A frame that is too small gets the cells that fit.
+/// Draws a code into a luma plane. A frame that is too small gets only the cells that fit.
 fn draw(luma: &mut [u8], stride: usize, width: usize, code: Code) {
     let bits = code.bits();
     for (y, line) in luma.chunks_mut(stride.max(1)).take(edge(ROWS, width)).enumerate() {
-        // Edges are rounded, so the row of cells is searched and not computed.
+        // Edges are rounded, so the row of cells is searched instead of computed.
         let row = (0..ROWS).rfind(|row| edge(*row, width) <= y).unwrap_or(0);
         for column in 0..COLUMNS {
             let is_white = (bits >> (COLUMNS * ROWS - 1 - row * COLUMNS - column)) & 1 == 1;
@@ -138,7 +137,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_code_survives_its_bits_and_one_wrong_bit_is_noticed() {
+    fn a_code_survives_a_round_trip_and_a_wrong_bit_is_detected() {
         let code = Code::new(0xabcd, 0x0112_3456);
         assert_eq!((code.number, code.captured_ms), (0xabcd, 0x12_3456));
         assert_eq!(Code::from_bits(code.bits()), Some(code));
@@ -167,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn a_code_is_drawn_and_read_in_any_size_and_scaled() {
+    fn a_code_is_readable_at_every_size_and_after_scaling() {
         let code = Code::new(54_321, 9_876_543);
         for width in [160, 320, 426, 640, 854, 1280, 1366, 1920] {
             let (stride, height) = (width + 13, width * 9 / 16);

@@ -1,8 +1,8 @@
 //! Arrival times by transport-wide sequence number, and the feedback that reports them
 //! (draft-holmer-rmcat-transport-wide-cc-extensions-01), as `watch` and browsers send it.
 //!
-//! The arrival time is the time of reading, as in `watch`. On a machine with too little CPU for its students, an SFU
-//! that adapts would therefore see a growing queue and send less.
+//! The arrival time is the time of reading, as in `watch`. On a machine with too little CPU for its students, an
+//! adaptive SFU would therefore see a growing queue and send less.
 
 use std::collections::VecDeque;
 
@@ -13,35 +13,36 @@ use rtc::rtcp::transport_feedbacks::transport_layer_cc::{
 
 use crate::rtp::HEADER_BYTES;
 
-/// Packets that are remembered: a key frame and more. With two bytes each, the feedback on all fits a datagram.
+/// The number of packets remembered: a key frame and more. With two bytes each, feedback on all of them fits a
+/// datagram.
 const KEPT: usize = 512;
 
-/// The unit of a feedback's reference time, in microseconds.
+/// The unit of the reference time of feedback, in microseconds.
 const REFERENCE_MICROS: i64 = 64_000;
 
-/// The symbols of a status vector chunk. A shorter run of equal symbols takes less room in a vector.
+/// The number of symbols of a status vector chunk. A shorter run of equal symbols is smaller as a vector.
 const VECTOR: usize = 7;
 
-/// Which packets of one connection arrived, and when.
+/// The arrival times of the packets of one connection.
 #[derive(Debug, Default)]
 pub(super) struct Arrivals {
-    /// By number from `oldest` on: the arrival time in microseconds.
+    /// The arrival time in microseconds, by number from `oldest` on.
     arrived: VecDeque<Option<i64>>,
-    /// Extended by the roll-overs so far and one more, so that there are numbers before the first.
+    /// Extended by the rollovers so far plus one, so that there are numbers before the first.
     oldest: u64,
-    /// The first number that is not reported yet.
+    /// The first number not reported yet.
     unreported: u64,
     feedbacks: u8,
 }
 
 impl Arrivals {
-    /// Notes the arrival of a packet, at so many microseconds of any clock.
+    /// Records the arrival of a packet, `at` microseconds of any clock.
     pub(super) fn take(&mut self, number: u16, at: i64) {
         let next = self.oldest + self.arrived.len() as u64;
-        // The number with these low bits that is nearest to the next (RFC 3711, 3.3.1).
+        // The number with these low bits nearest to the next one (RFC 3711, 3.3.1).
         let ahead = number.wrapping_sub(next as u16).cast_signed();
         if self.arrived.is_empty() || usize::from(ahead.unsigned_abs()) >= KEPT {
-            // The first packet, or the gap is larger than the memory.
+            // The first packet, or the gap exceeds the memory.
             self.arrived.clear();
             self.oldest = 1 << 16 | u64::from(number);
             self.unreported = self.oldest;
@@ -64,7 +65,7 @@ impl Arrivals {
         self.unreported = self.unreported.max(self.oldest);
     }
 
-    /// Feedback on all numbers since the last feedback up to the newest; none where nothing arrived.
+    /// Feedback on all numbers since the last feedback up to the newest; `None` if nothing arrived.
     pub(super) fn feedback(&mut self, media_ssrc: u32) -> Option<TransportLayerCc> {
         let first = (self.unreported - self.oldest) as usize;
         let reference = self.arrived.iter().skip(first).flatten().next()?.div_euclid(REFERENCE_MICROS);
@@ -73,14 +74,14 @@ impl Arrivals {
         for arrival in self.arrived.iter().skip(first) {
             let symbol = match arrival.map(|at| (at - before + DELTA_MICROS / 2).div_euclid(DELTA_MICROS)) {
                 None => SymbolTypeTcc::PacketNotReceived,
-                // After a pause of seconds the next feedback has a reference time of its own.
+                // After a pause of seconds the next feedback packet has its own reference time.
                 Some(units) if i16::try_from(units).is_err() => break,
                 Some(units) => {
                     let is_small = u8::try_from(units).is_ok();
                     let large = SymbolTypeTcc::PacketReceivedLargeDelta;
                     let type_tcc_packet = if is_small { SymbolTypeTcc::PacketReceivedSmallDelta } else { large };
                     let delta = units * DELTA_MICROS;
-                    // The rounding error goes into the next delta, so that errors do not add up.
+                    // The rounding error is carried into the next delta, so that errors do not accumulate.
                     before += delta;
                     recv_deltas.push(RecvDelta { type_tcc_packet, delta });
                     type_tcc_packet
@@ -161,7 +162,7 @@ mod tests {
     use super::*;
     use crate::rtp::{OutgoingPacket, TwccSequenceNumber};
 
-    /// The numbers and arrival times in a feedback, read by the library.
+    /// The numbers and arrival times in a feedback packet, parsed by the library.
     fn reported(feedback: &TransportLayerCc) -> Vec<(u16, Option<i64>)> {
         let read = TransportLayerCc::unmarshal(&mut feedback.marshal().unwrap()).unwrap();
         assert_eq!(&read.recv_deltas, &feedback.recv_deltas);
@@ -181,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn feedback_reports_each_packet_once_arrived_or_not() {
+    fn feedback_reports_each_packet_once_whether_or_not_it_arrived() {
         let mut arrivals = Arrivals::default();
         assert_eq!(arrivals.feedback(7), None);
         for (number, at) in [(65_534, 1_000_000), (65_535, 1_000_250), (1, 1_100_000), (2, 1_099_000)] {
@@ -198,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn a_late_packet_is_reported_late() {
+    fn a_late_packet_is_reported_in_later_feedback() {
         let mut arrivals = Arrivals::default();
         [(10, 0), (12, 500)].iter().for_each(|(number, at)| arrivals.take(*number, *at));
         assert_eq!(reported(&arrivals.feedback(7).unwrap())[1], (11, None));
@@ -210,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn a_long_pause_makes_two_feedbacks_and_rounding_errors_do_not_add_up() {
+    fn a_long_pause_splits_the_feedback_and_rounding_errors_do_not_accumulate() {
         let mut arrivals = Arrivals::default();
         (0..300).for_each(|n| arrivals.take(n, i64::from(n) * 333));
         arrivals.take(300, 20_000_000);
@@ -238,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn the_transport_number_is_read_without_a_key() {
+    fn the_transport_wide_sequence_number_is_read_without_decryption() {
         let twcc = Some(TwccSequenceNumber { id: 3, number: 0xfedc });
         let packet = OutgoingPacket {
             marker: false,
@@ -255,7 +256,7 @@ mod tests {
         assert_eq!(transport_number(&numbered, 3), Some(0xfedc));
         assert_eq!(transport_number(&numbered, 4), None);
         assert_eq!(transport_number(&OutgoingPacket { twcc: None, ..packet }.plain(), 3), None);
-        // Behind another one, and behind padding.
+        // After another extension element, and after padding.
         let others = [&[0x90, 96][..], &[0; 10], &[0xbe, 0xde, 0, 2, 0x10, 9, 0, 0x31, 1, 2, 0, 0]].concat();
         assert_eq!(transport_number(&others, 3), Some(0x0102));
         for cut in 0..numbered.len() {

@@ -1,8 +1,8 @@
-//! A crowd: many students in one process, to measure what a class costs its SFU.
+//! A crowd: many students in one process, to measure the cost of a class to its SFU.
 //!
-//! Each student has a socket and a connection of the sans-I/O core, and does ICE, DTLS and SRTP for real; a few threads
-//! drive all students. Every packet is counted by its header. Packets are opened as far as the machine has time; beyond
-//! that, some students at a time open theirs, in turn.
+//! Each student has a socket and a connection of the sans-I/O core, with real ICE, DTLS and SRTP; a few threads drive
+//! all students. Every packet is counted by its header. All packets are opened if the machine has enough CPU time;
+//! otherwise a few students at a time open theirs, in turn.
 
 mod arrivals;
 mod sample;
@@ -22,7 +22,7 @@ pub(crate) use self::student::receiving_socket;
 pub(crate) use self::thread::PAUSE;
 use crate::rtp::Codec;
 
-/// Why a crowd can't start.
+/// Why a crowd cannot start.
 #[derive(Debug, thiserror::Error)]
 #[error("can't set up {students} students: {cause}")]
 pub struct CrowdError {
@@ -30,7 +30,7 @@ pub struct CrowdError {
     cause: String,
 }
 
-/// What happens in a crowd.
+/// An event of a crowd.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CrowdEvent {
     /// A student's offer, with its candidate.
@@ -54,28 +54,28 @@ pub enum CrowdEvent {
     },
 }
 
-/// What all students together have seen since the beginning, in packets.
+/// The packet counts of all students together since the beginning.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tally {
-    /// Received, each once; retransmissions of lost packets included.
+    /// Received, each counted once; retransmissions of lost packets included.
     pub received: u64,
     /// Received later than [`Clock::LATE`] after their capture.
     pub late: u64,
     /// Received more than once.
     pub duplicates: u64,
-    /// Received with an SSRC that is in no answer.
+    /// Received with an SSRC that no answer contains.
     pub unknown_ssrc: u64,
-    /// For which a NACK was sent.
+    /// Packets for which a NACK was sent.
     pub nacked: u64,
-    /// Transport-wide feedback packets that were sent.
+    /// Transport-wide feedback packets sent.
     pub feedbacks: u64,
-    /// Given to the core, to be opened.
+    /// Passed to the core to be opened.
     pub handed: u64,
     /// Opened by the core.
     pub opened: u64,
-    /// Refused by the core with an error.
+    /// Rejected by the core with an error.
     pub unreadable: u64,
-    /// Of each student that has got one: milliseconds from its offer to the end of its first video frame.
+    /// For each student with a video frame: milliseconds from its offer to the end of its first video frame.
     pub first_frames_ms: Vec<u32>,
 }
 
@@ -86,7 +86,7 @@ impl Tally {
         self.first_frames_ms.extend_from_slice(&other.first_frames_ms);
     }
 
-    /// The counts since `before`, an earlier tally of the same students. First frames are left as they are.
+    /// The counts since `before`, an earlier tally of the same students. First frames are left unchanged.
     #[must_use]
     pub fn since(&self, before: &Tally) -> Tally {
         let mut since = self.clone();
@@ -111,7 +111,7 @@ impl Tally {
     }
 }
 
-/// What the RTP timestamps of a lecture mean: the timestamps of all its tracks were 0 at this instant.
+/// The meaning of a lecture's RTP timestamps: those of all its tracks were 0 at this instant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Clock {
     /// The instant.
@@ -122,8 +122,7 @@ impl Clock {
     /// A packet of this age is late: an adaptive jitter buffer starts with this delay.
     pub const LATE: Duration = Duration::from_millis(80);
 
-    /// How long before `now` a timestamp was; zero for a timestamp in the future, as the clocks of two processes
-    /// differ.
+    /// The age of a timestamp at `now`; zero for a timestamp in the future, as the clocks of two processes differ.
     fn age(&self, codec: Codec, timestamp: u32, now: SystemTime) -> Duration {
         let since = now.duration_since(self.epoch).unwrap_or_default();
         let rate = u64::from(codec.clock_rate());
@@ -133,7 +132,7 @@ impl Clock {
     }
 }
 
-/// What all students share: generating a certificate for each would take long.
+/// Shared by all students: generating a certificate for each would take too long.
 struct Credentials {
     crypto: Arc<dyn RTCCryptoProvider>,
     certificate: RTCCertificate,
@@ -145,18 +144,18 @@ enum Command {
     Leave(mpsc::Sender<()>),
 }
 
-/// A running crowd. Dropping it ends it without goodbyes.
+/// A running crowd. Dropping it ends it without closing the connections.
 #[derive(Debug)]
 pub struct Crowd {
     threads: Vec<mpsc::Sender<Command>>,
 }
 
 impl Crowd {
-    /// Starts so many students on so many threads. 300 students of each thread send their offers at once, the others as
-    /// soon as those are connected.
+    /// Starts `students` students on `threads` threads. 300 students of each thread send their offers at once, the
+    /// others as soon as those are connected.
     ///
     /// # Errors
-    /// [`CrowdError`], when the certificate or a thread can't be made.
+    /// [`CrowdError`], if the certificate or a thread cannot be created.
     pub fn start(
         students: usize,
         threads: usize,
@@ -183,13 +182,13 @@ impl Crowd {
         Ok((Self { threads: commands }, event_queue))
     }
 
-    /// Returns a student the answer to its offer.
+    /// Passes a student the answer to its offer.
     pub fn answer(&self, student: usize, sdp: String) {
-        // A thread that has ended has said so in its events.
+        // A thread that has ended has reported that in its events.
         let _ = self.threads[student % self.threads.len()].send(Command::Answer { student, sdp });
     }
 
-    /// What was seen so far. Blocks for some milliseconds.
+    /// The counts so far. Blocks for some milliseconds.
     pub fn tally(&self) -> Tally {
         let mut all = Tally::default();
         for tally in self.ask(Command::Tally) {
@@ -198,7 +197,7 @@ impl Crowd {
         all
     }
 
-    /// Says goodbye for all students.
+    /// Closes the connections of all students.
     pub fn leave(&self) {
         self.ask(Command::Leave);
     }
@@ -218,7 +217,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_age_of_a_packet_is_that_of_its_timestamp() {
+    fn the_age_of_a_packet_follows_its_timestamp() {
         let epoch = SystemTime::UNIX_EPOCH;
         let clock = Clock { epoch };
         let at = |ms: u64| epoch + Duration::from_millis(ms);

@@ -1,19 +1,19 @@
-//! Which students open their packets, when the machine can't open all of them.
+//! Selects the students that open their packets if the machine cannot open all packets.
 
 use std::ops::Range;
 use std::time::{Duration, Instant};
 
-/// How long the same students open their packets, and how often the load is measured.
+/// How long the same students open their packets, and the interval of load measurements.
 const TURN: Duration = Duration::from_millis(500);
 
-/// A thread that is busier opens less, to keep time for bursts of packets.
+/// A busier thread opens less, to keep time for packet bursts.
 const TOO_BUSY: f64 = 0.80;
 
-/// A thread that is less busy opens more.
+/// A less busy thread opens more.
 const IDLE: f64 = 0.55;
 
-/// At least every twentieth student: its turn comes back within 10 s, long before its sequence numbers have advanced by
-/// 2^15, after which packets could no longer be opened.
+/// At least every twentieth student: its turn returns within 10 s, long before its sequence numbers have advanced by
+/// 2^15, after which its packets could no longer be opened.
 const MIN_SHARE: f64 = 0.05;
 
 /// The students of one thread whose turn it is.
@@ -27,12 +27,12 @@ pub(super) struct Sample {
 }
 
 impl Sample {
-    /// All students, until [`Self::turn`] finds that too much.
+    /// All students, until [`Self::turn`] finds them too many.
     pub(super) fn new(students: usize, now: Instant) -> Self {
         Self { students, share: 1.0, first: 0, began: now, idle: Duration::ZERO }
     }
 
-    /// Notes that the thread was idle for so long.
+    /// Records that the thread was idle for this long.
     pub(super) fn rested(&mut self, time: Duration) {
         self.idle += time;
     }
@@ -43,7 +43,7 @@ impl Sample {
         (start..end).contains(&student) || (start..end).contains(&(student + self.students))
     }
 
-    /// Passes the turn on when it is time. The load of joining students says nothing about the lecture and is ignored.
+    /// Advances the turn when it is due. The load of joining students says nothing about the lecture and is ignored.
     pub(super) fn turn(&mut self, now: Instant, all_joined: bool) {
         let time = now - self.began;
         if time < TURN {
@@ -77,7 +77,7 @@ mod tests {
     }
 
     #[test]
-    fn all_students_open_until_it_is_too_much_and_then_in_turn() {
+    fn an_overloaded_thread_lets_students_open_packets_in_turn() {
         let mut now = Instant::now();
         let mut sample = Sample::new(10, now);
         now += TURN;
@@ -100,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn a_medium_load_changes_nothing() {
+    fn a_medium_load_keeps_the_sample_size() {
         let now = Instant::now();
         let mut sample = Sample::new(100, now);
         sample.turn(now + TURN, true);

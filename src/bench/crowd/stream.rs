@@ -1,20 +1,20 @@
-//! The packets of one stream at one student: which arrived, and for which NACKs are due.
+//! The packets of one stream at one student: which of them arrived, and which need a NACK.
 
 use std::time::{Duration, Instant};
 
 use rtc::rtcp::reception_report::ReceptionReport;
 
-/// How often and how many times a NACK is sent for a missing packet, as by `watch`.
+/// The interval and the maximum number of NACKs for a missing packet, as in `watch`.
 const NACK_INTERVAL: Duration = Duration::from_millis(20);
 const NACK_TRIES: u8 = 8;
 
-/// Missing packets that are remembered: a whole key frame. Older packets are given up.
+/// The maximum number of missing packets remembered: a whole key frame. Older ones are given up.
 const MAX_MISSING: usize = 256;
 
-/// What kind of arrival it was.
+/// The kind of an arrival.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Arrival {
-    /// The first of this packet.
+    /// The first copy of this packet.
     New,
     /// A duplicate.
     Duplicate,
@@ -34,21 +34,21 @@ pub(super) struct Stream {
     highest: Option<u64>,
     received: u64,
     missing: Vec<Missing>,
-    /// Expected and received at the last report.
+    /// Packets expected and received at the last report.
     reported: (u64, u64),
 }
 
 impl Stream {
-    /// Notes the arrival of a packet with this sequence number.
+    /// Records the arrival of a packet with this sequence number.
     pub(super) fn take(&mut self, number: u16) -> Arrival {
         let Some(highest) = self.highest else {
-            // Room below the first packet, which others may have been overtaken by.
+            // Leaves room below the first packet for packets that it has overtaken.
             self.first = u64::from(number) + (1 << 32);
             self.highest = Some(self.first);
             self.received = 1;
             return Arrival::New;
         };
-        // The number with these low bits that is nearest to the highest (RFC 3711, 3.3.1).
+        // The number with these low bits nearest to the highest one (RFC 3711, 3.3.1).
         let ahead = number.wrapping_sub(highest as u16).cast_signed();
         let extended = highest.wrapping_add_signed(i64::from(ahead));
         if ahead > 0 {
@@ -66,7 +66,7 @@ impl Stream {
         Arrival::New
     }
 
-    /// Notes the arrival of a retransmission; a duplicate, if the packet was not missing.
+    /// Records the arrival of a retransmission; a duplicate if the packet was not missing.
     pub(super) fn take_retransmission(&mut self, number: u16) -> Arrival {
         let Some(at) = self.missing.iter().position(|missing| missing.number as u16 == number) else {
             return Arrival::Duplicate;
@@ -88,7 +88,7 @@ impl Stream {
         .collect()
     }
 
-    /// The block of a receiver report (RFC 3550, 6.4.1); none before the first packet.
+    /// The report block of a receiver report (RFC 3550, 6.4.1); `None` before the first packet.
     pub(super) fn report(&mut self, ssrc: u32) -> Option<ReceptionReport> {
         let highest = self.highest?;
         let expected = highest - self.first + 1;
@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn a_report_has_the_loss_since_the_last_report() {
+    fn a_report_contains_the_loss_since_the_last_report() {
         let mut stream = taken([10, 11, 13]);
         let report = stream.report(7).unwrap();
         assert_eq!((report.ssrc, report.total_lost, report.fraction_lost, report.last_sequence_number), (7, 1, 64, 13));

@@ -30,24 +30,25 @@ use crate::rtp::{Codec, HEADER_BYTES};
 use crate::sdp::{answer, engine};
 use crate::viewer::{Answered, FEEDBACK_INTERVAL, answered_tracks};
 
-/// Size of a student's receive buffer, if the kernel allows it: a key frame that arrives while other students are read.
+/// The size of a student's receive buffer, if the kernel allows it: a key frame that arrives while other students are
+/// read.
 const KERNEL_BUFFER: usize = 1 << 20;
 
 /// The interval of receiver reports.
 const REPORT_EVERY: Duration = Duration::from_secs(1);
 
-/// Datagrams that are read in one turn: a key frame.
+/// The maximum number of datagrams read in one turn: a key frame.
 const READ_AT_ONCE: usize = 128;
 
-/// The largest datagram that is read whole.
+/// The largest datagram that is read completely.
 const MAX_DATAGRAM: usize = 2048;
 
-/// What happened to a student in a turn.
+/// The state change of a student in a turn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Change {
     /// Nothing.
     None,
-    /// The student is connected from now on.
+    /// The student is now connected.
     Connected,
     /// Its connection is gone.
     Gone,
@@ -57,12 +58,12 @@ pub(super) enum Change {
 pub(super) struct Student {
     pub(super) socket: UdpSocket,
     pub(super) connected: bool,
-    /// When the core's next timer is due.
+    /// When the next timer of the core is due.
     pub(super) deadline: Instant,
     local: SocketAddr,
     connection: RTCPeerConnection,
     streams: Vec<(Answered, Stream)>,
-    /// The id of the header extension with transport-wide sequence numbers, if negotiated.
+    /// The id of the header extension for transport-wide sequence numbers, if negotiated.
     transport_number_id: Option<u8>,
     arrivals: Arrivals,
     began: Instant,
@@ -71,10 +72,10 @@ pub(super) struct Student {
     fed_back: Instant,
 }
 
-/// What an RTP packet is by its header, which is not encrypted.
+/// The kind of an RTP packet according to its header, which is not encrypted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Rtp {
-    /// Media, or of an SSRC that no answer named.
+    /// Media, or an SSRC that no answer contains.
     Media(Arrival),
     /// A retransmission; its original sequence number is encrypted.
     Retransmission,
@@ -83,7 +84,7 @@ enum Rtp {
 }
 
 impl Student {
-    /// A student and its offer, the same as that of `classroom watch`: audio, two videos, a data channel.
+    /// A student and its offer, identical to that of `classroom watch`: audio, two video tracks, a data channel.
     pub(super) fn offer(credentials: &Credentials, now: Instant) -> Result<(Self, String), Error> {
         let socket = receiving_socket()?;
         let local = socket.local_addr()?;
@@ -94,7 +95,7 @@ impl Student {
             .with_configuration(configuration)
             .with_media_engine(engine::adaptive_media_engine(&[Codec::Opus, Codec::H264, Codec::Vp8])?)
             .with_setting_engine(settings)
-            // The student writes reports and NACKs itself: the core would count unopened packets as lost.
+            // The student itself sends reports and NACKs: the core would count unopened packets as lost.
             .with_interceptor_registry(Registry::new())
             .build(now)?;
         for kind in [RtpCodecKind::Audio, RtpCodecKind::Video, RtpCodecKind::Video] {
@@ -135,9 +136,9 @@ impl Student {
         Ok(())
     }
 
-    /// Reads what the socket has. RTP is always counted, and opened if `opens`. A packet is not opened twice: the core
-    /// refuses a replay, which would look like a badly sealed packet. Retransmissions are always opened, since their
-    /// original sequence number is encrypted.
+    /// Reads the datagrams in the socket. RTP is always counted, and opened if `opens`. Duplicates are not opened: the
+    /// core rejects a replay, which would look like a badly sealed packet. Retransmissions are always opened, since
+    /// their original sequence number is encrypted.
     pub(super) fn read(&mut self, now: Instant, opens: bool, clock: &Clock, tally: &mut Tally) -> Change {
         let wall = SystemTime::now();
         let mut bytes = [0; MAX_DATAGRAM];
@@ -168,7 +169,7 @@ impl Student {
             handed |= rtp.is_some();
             other |= rtp.is_none();
             if rtp.is_none() && !self.connected {
-                // The turn derives the keys that packets of the same batch need.
+                // The turn derives the keys that later packets of the same batch need.
                 change = self.turn(now, tally);
                 if change == Change::Gone {
                     return change;
@@ -238,7 +239,7 @@ impl Student {
         }
     }
 
-    /// Serves the core's timers.
+    /// Handles the timers of the core.
     pub(super) fn tick(&mut self, now: Instant, tally: &mut Tally) -> Change {
         if self.deadline > now {
             return Change::None;
@@ -311,36 +312,36 @@ impl Student {
         }
         self.open(now, tally);
         while let Some(out) = self.connection.poll_write() {
-            // A datagram that the kernel refuses is lost, as on any network.
+            // A datagram rejected by the kernel is lost, as on any network.
             let _ = self.socket.send_to(&out.message, out.transport.peer_addr);
         }
         self.deadline = self.connection.poll_timeout().unwrap_or(now + REPORT_EVERY);
         change
     }
 
-    /// Ends the connection with a goodbye.
+    /// Closes the connection and notifies the peer.
     pub(super) fn close(mut self, now: Instant) {
         let _ = self.connection.close();
         self.turn(now, &mut Tally::default());
     }
 }
 
-/// The id of the header extension with transport-wide sequence numbers in an answer (RFC 8285, 8).
+/// The id of the header extension for transport-wide sequence numbers in an answer (RFC 8285, 8).
 fn transport_number_id(sdp: &str) -> Option<u8> {
     let named = sdp.lines().filter_map(|line| line.strip_prefix("a=extmap:")?.split_once(' '));
     let id = named.filter(|(_, uri)| uri.trim() == engine::TRANSPORT_NUMBER_URI).map(|(id, _)| id).next()?;
     id.split('/').next()?.parse().ok()
 }
 
-/// Whether a datagram is RTP, and not STUN, DTLS or RTCP (RFC 7983; RFC 5761, 4).
+/// Whether a datagram is RTP and not STUN, DTLS or RTCP (RFC 7983; RFC 5761, 4).
 fn is_rtp(datagram: &[u8]) -> bool {
     datagram.len() >= HEADER_BYTES && datagram[0] >> 6 == 2 && !(192..=223).contains(&datagram[1])
 }
 
-/// The socket of one student: an SFU tells students apart by their addresses.
+/// The socket of one student: an SFU distinguishes students by their addresses.
 ///
-/// `quinn-udp` is not used, as it enables GRO: on loopback a whole GSO send would then arrive in one piece, and the
-/// sender would save the segmentation that it pays for on every other network.
+/// `quinn-udp` is not used because it enables GRO: on loopback a whole GSO send would then arrive in one piece, and the
+/// sender would avoid the cost of segmentation, which it has on any other network.
 pub(crate) fn receiving_socket() -> io::Result<UdpSocket> {
     let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::DGRAM, Some(socket2::Protocol::UDP))?;
     socket.set_nonblocking(true)?;
@@ -355,7 +356,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_extension_of_transport_numbers_is_found_in_the_answer() {
+    fn the_transport_wide_extension_is_found_in_the_answer() {
         let uri = engine::TRANSPORT_NUMBER_URI;
         assert_eq!(transport_number_id(&format!("a=extmap:1 urn:x\r\na=extmap:3/sendonly {uri}\r\n")), Some(3));
         assert_eq!(transport_number_id(&format!("a=extmap:14 {uri}\r\n")), Some(14));

@@ -1,4 +1,4 @@
-//! A thread of a crowd: reads many sockets and gives each student its turn.
+//! A thread of a crowd: reads many sockets and runs each student in turn.
 
 use std::collections::HashMap;
 use std::sync::mpsc::{Receiver, Sender, TryRecvError};
@@ -10,24 +10,25 @@ use super::sample::Sample;
 use super::student::{Change, Student};
 use super::{Clock, Command, Credentials, CrowdEvent, Tally};
 
-/// How often timers and commands are served.
+/// The interval at which timers and commands are handled.
 const TICK: Duration = Duration::from_millis(5);
 
 /// How often students send NACKs: the interval of retries.
 const FEEDBACK: Duration = Duration::from_millis(20);
 
-/// Students of a thread that may be joining at once. A class joins within a second, a whole school does not.
+/// The maximum number of students of a thread that join at once. A class joins within a second, a whole school does
+/// not.
 const MAX_JOINING: usize = 300;
 
-/// How long the sockets are left alone. A thread that waits for them would be woken by each send, at the cost of the
-/// sender, which no real network demands and which would distort the measurement.
+/// The pause between two reads of the sockets. A thread that waits for them would be woken by each send at the sender's
+/// cost, which no real network imposes and which would distort the measurement.
 pub(crate) const PAUSE: Duration = Duration::from_millis(1);
 
-/// Readable sockets that one call of `epoll_wait` reports, without waiting.
+/// The maximum number of readable sockets that one call of `epoll_wait` reports, without waiting.
 const EVENTS: usize = 256;
 const AT_ONCE: Timespec = Timespec { tv_sec: 0, tv_nsec: 0 };
 
-/// Runs the students of these numbers until the commands end.
+/// Runs the students with these numbers until the commands end.
 pub(super) fn run(
     numbers: &[usize],
     credentials: &Credentials,
@@ -61,7 +62,7 @@ pub(super) fn run(
     let (mut ticked, mut fed_back) = (now, now);
     let mut has_more = false;
     loop {
-        // One offer a turn, so that handshakes of others are not delayed.
+        // One offer per turn, so that other handshakes are not delayed.
         let under_way = students.joining - waiting.len();
         let next = if under_way < MAX_JOINING { waiting.next() } else { None };
         let more = next.map(|number| students.join(number, credentials, &epoll)).is_some();
@@ -71,7 +72,7 @@ pub(super) fn run(
             std::thread::sleep(PAUSE);
         }
         students.sample.rested(before.elapsed());
-        // Interrupted by a signal: the next turn asks again.
+        // If a signal interrupts this, the next turn polls again.
         let _ = epoll::wait(&epoll, rustix::buffer::spare_capacity(&mut ready), Some(&AT_ONCE));
         has_more = ready.len() == EVENTS;
         let now = Instant::now();
@@ -110,7 +111,7 @@ struct Students<'a> {
     /// The index of each number in `students`.
     indices: HashMap<usize, usize>,
     students: Vec<Option<Student>>,
-    /// How many are neither connected nor gone.
+    /// The number of students neither connected nor gone.
     joining: usize,
     sample: Sample,
     tally: Tally,

@@ -1,8 +1,8 @@
-//! The candidates in offers and answers, rewritten so that the only path leads through an emulator.
+//! Rewrites the candidates in offers and answers so that the only path leads through an emulator.
 
 use std::net::SocketAddr;
 
-/// The SFU's answer for a student behind an emulator: with `address` in place of the SFU's candidates.
+/// The SFU's answer for a student behind an emulator: `address` replaces the SFU's candidates.
 pub fn through(sdp: &str, address: SocketAddr) -> String {
     let candidate = format!("a=candidate:1 1 udp 2130706431 {} {} typ host", address.ip(), address.port());
     let mut lines = Vec::new();
@@ -21,7 +21,7 @@ pub fn through(sdp: &str, address: SocketAddr) -> String {
     join_lines(lines)
 }
 
-/// The offer of a student behind an emulator: without candidates, by which the SFU would find a direct path.
+/// The offer of a student behind an emulator: without candidates, which would give the SFU a direct path.
 pub fn without_candidates(sdp: &str) -> String {
     join_lines(sdp.lines().filter(|line| !is_candidate(line)).collect())
 }
@@ -43,7 +43,7 @@ mod tests {
         m=video 9 X 96\r\na=candidate:1 1 udp 5 127.0.0.1 9 typ host\r\na=sendonly\r\nm=video 9 X 96\r\n";
 
     #[test]
-    fn an_answer_names_only_the_emulator() {
+    fn an_answer_contains_only_the_emulator() {
         let sdp = through(ANSWER, "127.0.0.1:4711".parse().unwrap());
         let own = "a=candidate:1 1 udp 2130706431 127.0.0.1 4711 typ host\r\n";
         let expected = format!(
@@ -54,7 +54,7 @@ mod tests {
     }
 
     #[test]
-    fn an_offer_has_no_candidates() {
+    fn an_offer_keeps_no_candidates() {
         let sdp = without_candidates(ANSWER);
         assert!(!sdp.contains("a=candidate:") && sdp.contains("a=sendonly\r\n"), "{sdp}");
         assert_eq!(without_candidates("v=0\n"), "v=0\r\n");

@@ -1,4 +1,4 @@
-//! Packets that have been sent and have not arrived yet.
+//! Packets that were sent and have not arrived yet.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -6,15 +6,15 @@ use std::time::Instant;
 
 use super::path::Path;
 
-/// The bytes that are held at most: 1.25 s of 100 Mbit/s. Further packets are dropped.
+/// The maximum number of bytes held: 1.25 s at 100 Mbit/s. Further packets are dropped.
 const MAX_BYTES: usize = 16_000_000;
 
-/// The packets of one direction, in the order of arrival.
+/// The packets of one direction, in order of arrival.
 #[derive(Debug, Default)]
 pub(super) struct InFlight {
     packets: BinaryHeap<Reverse<Packet>>,
     bytes: usize,
-    /// Packets so far. Packets that arrive at the same instant arrive in the order of sending.
+    /// The number of packets so far. Packets with the same arrival time arrive in the order of sending.
     count: u64,
 }
 
@@ -43,7 +43,7 @@ impl InFlight {
         self.packets.peek().map(|Reverse(packet)| packet.at)
     }
 
-    /// The next packet that has arrived by now.
+    /// The next packet that has arrived at `now`.
     pub(super) fn arrived(&mut self, now: Instant) -> Option<Box<[u8]>> {
         self.due().filter(|due| *due <= now)?;
         let Reverse(packet) = self.packets.pop()?;
@@ -60,7 +60,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn packets_arrive_in_the_order_of_time_then_of_sending() {
+    fn packets_arrive_in_order_of_time_then_of_sending() {
         let now = Instant::now();
         let delayed = |ms| Path::new(PathConfig { delay: Duration::from_millis(ms), ..Default::default() }, 1, now);
         let mut in_flight = InFlight::default();

@@ -1,9 +1,9 @@
-//! A bad network for one student: a UDP forwarder between the student and the SFU that loses, delays, reorders and
-//! slows down packets.
+//! A bad network for one student: a UDP forwarder between the student and the SFU that drops, delays, reorders and
+//! rate-limits packets.
 //!
 //! The student gets the emulator's [`address`](Emulator::address) in place of the SFU's candidates ([`through`]), and
 //! the SFU gets none of the student's candidates ([`without_candidates`]), so there is no direct path. Each direction
-//! is a [`Path`], which is pure; this file has the sockets, the clock and the thread.
+//! is a [`Path`], which does no I/O; this file contains the sockets, the clock and the thread.
 
 mod candidates;
 mod in_flight;
@@ -27,13 +27,13 @@ pub use self::path::{Burst, OVERHEAD_BYTES, Path, PathConfig, PathCounts, QUEUE}
 /// The largest datagram.
 const MAX_DATAGRAM: usize = 65_535;
 
-/// Datagrams that are read from one side before datagrams that are due are delivered.
+/// The number of datagrams read from one side before due datagrams are delivered.
 const READ_AT_ONCE: usize = 64;
 
-/// The size of the kernel's buffers, as far as it allows: a second of 16 Mbit/s, for when this thread has to wait.
+/// The size of the kernel's buffers, if it allows that: a second at 16 Mbit/s, for when this thread is delayed.
 const SOCKET_BYTES: usize = 2_000_000;
 
-/// What happened to the packets of both directions.
+/// The packet counts of both directions.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counts {
     /// From the SFU to the student.
@@ -42,7 +42,7 @@ pub struct Counts {
     pub up: PathCounts,
 }
 
-/// A running emulator. Dropping it ends it, and loses the packets in flight.
+/// A running emulator. Dropping it ends it and loses the packets in flight.
 #[derive(Debug)]
 pub struct Emulator {
     control: Arc<Control>,
@@ -54,7 +54,7 @@ pub struct Emulator {
 struct Control {
     paths: Mutex<Paths>,
     ended: AtomicBool,
-    /// Wakes the thread, so that it sees `ended`.
+    /// Wakes the thread so that it sees `ended`.
     wake: OwnedFd,
 }
 
@@ -71,10 +71,10 @@ impl Control {
 }
 
 impl Emulator {
-    /// Starts in front of the SFU at this address. The same seed does the same to the same packets.
+    /// Starts an emulator in front of the SFU at this address. The same seed has the same effect on the same packets.
     ///
     /// # Errors
-    /// When a socket or the thread can't be made.
+    /// If a socket or the thread cannot be created.
     pub fn start(sfu: SocketAddr, down: PathConfig, up: PathConfig, seed: u64) -> io::Result<Self> {
         let front = bind(Ipv4Addr::LOCALHOST.into())?;
         let back = bind(match sfu.ip() {
@@ -86,7 +86,7 @@ impl Emulator {
         back.connect(sfu)?;
         let address = front.local_addr()?;
         let now = Instant::now();
-        // The directions are independent.
+        // The directions have different seeds.
         let paths = Paths { down: Path::new(down, seed, now), up: Path::new(up, !seed, now) };
         let wake = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
         let control = Arc::new(Control { paths: Mutex::new(paths), ended: AtomicBool::new(false), wake });
@@ -122,7 +122,7 @@ impl Emulator {
         paths.up.begin(now);
     }
 
-    /// The packets so far.
+    /// The packet counts so far.
     pub fn counts(&self) -> Counts {
         let paths = self.control.paths();
         Counts { down: paths.down.counts(), up: paths.up.counts() }
@@ -132,10 +132,10 @@ impl Emulator {
 impl Drop for Emulator {
     fn drop(&mut self) {
         self.control.ended.store(true, Ordering::Relaxed);
-        // Fails only when the counter is full, and then the thread is awake.
+        // Fails only if the counter is full, and then the thread is awake.
         let _ = rustix::io::write(&self.control.wake, &1u64.to_ne_bytes());
         if let Some(thread) = self.thread.take() {
-            // An error means that the thread has panicked, so it has ended.
+            // An error means that the thread panicked, so it has ended.
             let _ = thread.join();
         }
     }
@@ -145,7 +145,7 @@ fn bind(ip: IpAddr) -> io::Result<UdpSocket> {
     let socket = UdpSocket::bind(SocketAddr::new(ip, 0))?;
     socket.set_nonblocking(true)?;
     let options = socket2::SockRef::from(&socket);
-    // With smaller buffers the emulator only loses more packets when the machine is busy.
+    // With smaller buffers the emulator only loses more packets on a busy machine.
     let _ = options.set_recv_buffer_size(SOCKET_BYTES);
     let _ = options.set_send_buffer_size(SOCKET_BYTES);
     Ok(socket)
@@ -176,7 +176,7 @@ impl Forwarder {
                 PollFd::new(&self.back, PollFlags::IN),
                 PollFd::new(&self.control.wake, PollFlags::IN),
             ];
-            // Interrupted by a signal: the next turn polls again.
+            // If a signal interrupts this, the next turn polls again.
             let _ = poll(&mut ready, timeout.as_ref());
             let [front, back, _] = ready.map(|side| !side.revents().is_empty());
             if front {
@@ -196,7 +196,7 @@ impl Forwarder {
                     self.up.send(&mut self.control.paths().up, Instant::now(), &self.buffer[..size]);
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
-                // An ICMP error about an earlier datagram.
+                // An ICMP error for an earlier datagram.
                 Err(_) => {}
             }
         }
@@ -212,7 +212,7 @@ impl Forwarder {
         }
     }
 
-    /// Delivers the packets that have arrived by now. A packet that the kernel refuses is lost.
+    /// Delivers the packets that have arrived. A packet rejected by the kernel is lost.
     fn deliver(&mut self, now: Instant) {
         while let Some(packet) = self.up.arrived(now) {
             let _ = self.back.send(&packet);

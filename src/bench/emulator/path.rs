@@ -1,4 +1,4 @@
-//! One direction of a network path: whether a packet that is sent now arrives, and when. Pure.
+//! One direction of a network path: whether and when a packet sent now arrives. Does no I/O.
 
 use std::time::{Duration, Instant};
 
@@ -6,32 +6,33 @@ use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 use serde::{Deserialize, Serialize};
 
-/// Bytes of a packet on the line beyond its payload: an IPv4 and a UDP header (RFC 791, RFC 768).
+/// Bytes of a packet on the link in addition to its payload: the IPv4 and UDP headers (RFC 791, RFC 768).
 pub const OVERHEAD_BYTES: usize = 28;
 
-/// How long packets wait for the line at most, by default: as in a usual home router.
+/// The default limit of the queuing delay: as in a usual home router.
 pub const QUEUE: Duration = Duration::from_millis(250);
 
-/// How long a packet is held back so that others overtake it: more than a frame takes to leave, less than a
-/// retransmission.
+/// How long a packet is held back so that others overtake it: longer than a frame takes to leave, shorter than a
+/// retransmission takes.
 const HELD_BACK: Duration = Duration::from_millis(10);
 
-/// The faults of a direction. The default loses and delays nothing.
+/// The faults of a direction. The default neither loses nor delays packets.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct PathConfig {
-    /// The share of packets that is lost, 0 to 1, independently.
+    /// The fraction of packets lost, 0 to 1, independently.
     pub loss: f64,
-    /// Times in which more is lost.
+    /// Periods with a higher loss.
     pub bursts: Vec<Burst>,
     /// The propagation delay.
     pub delay: Duration,
-    /// Additional delay up to this, uniformly distributed; the order is kept.
+    /// The maximum additional delay, uniformly distributed; the order is kept.
     pub jitter: Duration,
-    /// The share of packets, 0 to 1, that is held back for 10 ms while later packets pass.
+    /// The fraction of packets, 0 to 1, held back for 10 ms while later packets pass.
     pub reorder: f64,
-    /// Bits per second that the line carries, headers included; none: any number. A lost packet takes its time, too.
+    /// The rate of the link in bits per second, headers included; `None` for unlimited. A lost packet also takes its
+    /// time.
     pub rate: Option<u32>,
-    /// How long a packet may wait for the line; a packet that would wait longer is dropped.
+    /// The maximum queuing delay; a packet that would wait longer is dropped.
     pub queue: Duration,
 }
 
@@ -49,12 +50,12 @@ impl Default for PathConfig {
     }
 }
 
-/// A time in which more packets are lost; with a loss of 1, an outage.
+/// A period in which more packets are lost; with a loss of 1, an outage.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Burst {
-    /// The share of packets that is lost, 0 to 1.
+    /// The fraction of packets lost, 0 to 1.
     pub loss: f64,
-    /// When it begins, from the beginning of the path on.
+    /// When it starts, relative to the start of the path.
     pub at: Duration,
     /// How long it lasts.
     pub length: Duration,
@@ -63,7 +64,7 @@ pub struct Burst {
 }
 
 impl Burst {
-    /// Whether the burst lasts at this time since the path began.
+    /// Whether the burst is active at this time since the start of the path.
     fn is_on(&self, time: Duration) -> bool {
         let Some(since) = time.checked_sub(self.at) else { return false };
         match self.every.filter(|every| !every.is_zero()) {
@@ -73,38 +74,38 @@ impl Burst {
     }
 }
 
-/// What happened to the packets of a path.
+/// The packet counts of a path.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PathCounts {
     /// Packets that arrive.
     pub passed: u64,
     /// Packets that are lost.
     pub lost: u64,
-    /// Packets that are dropped, as the queue is full.
+    /// Packets dropped because the queue is full.
     pub dropped: u64,
 }
 
-/// One direction of a network path. The same seed does the same to the same packets at the same times.
+/// One direction of a network path. The same seed has the same effect on the same packets at the same times.
 #[derive(Debug)]
 pub struct Path {
     config: PathConfig,
     random: SmallRng,
     began: Instant,
-    /// When the line has sent all packets that wait.
+    /// When the queue of the link is empty.
     free_at: Instant,
-    /// When the last packet arrives that is not held back.
+    /// The arrival time of the last packet that was not held back.
     last_arrival: Instant,
     counts: PathCounts,
 }
 
 impl Path {
-    /// A path that begins now.
+    /// A path that starts now.
     pub fn new(config: PathConfig, seed: u64, now: Instant) -> Self {
         let (random, counts) = (SmallRng::seed_from_u64(seed), PathCounts::default());
         Self { config, random, began: now, free_at: now, last_arrival: now, counts }
     }
 
-    /// Changes the faults from now on. Packets in flight arrive as before, and the clock of bursts goes on.
+    /// Changes the faults from now on. Packets in flight arrive as before, and the clock of the bursts continues.
     pub fn set(&mut self, config: PathConfig) {
         self.config = config;
     }
@@ -114,9 +115,10 @@ impl Path {
         self.began = now;
     }
 
-    /// Sends a packet of so many bytes without IP and UDP headers. Gives its arrival time; none if it does not arrive.
+    /// Sends a packet of `bytes` bytes without IP and UDP headers. Returns its arrival time; `None` if it does not
+    /// arrive.
     pub fn offer(&mut self, now: Instant, bytes: usize) -> Option<Instant> {
-        // Three numbers for every packet, so that the queue's state does not change the fate of later packets.
+        // Three numbers for every packet, so that the state of the queue does not change the fate of later packets.
         let [loss, jitter, hold]: [f64; 3] = self.random.random();
         let Some(sent) = self.send(now, bytes) else {
             self.counts.dropped += 1;
@@ -135,17 +137,17 @@ impl Path {
         Some(arrival)
     }
 
-    /// Counts a packet that is dropped for lack of memory.
+    /// Counts a packet dropped for lack of memory.
     pub(super) fn count_dropped(&mut self) {
         self.counts.dropped += 1;
     }
 
-    /// The packets so far.
+    /// The packet counts so far.
     pub fn counts(&self) -> PathCounts {
         self.counts
     }
 
-    /// When the line has sent a packet; none if its queue is full. An idle line takes any packet.
+    /// When the link has sent a packet; `None` if its queue is full. An idle link takes any packet.
     fn send(&mut self, now: Instant, bytes: usize) -> Option<Instant> {
         let Some(rate) = self.config.rate else {
             self.free_at = now;
@@ -179,7 +181,7 @@ mod tests {
         (Path::new(config, 7, now), now)
     }
 
-    /// The share of packets that is lost, one a millisecond.
+    /// The fraction of packets lost, at one packet per millisecond.
     fn lost(config: PathConfig) -> f64 {
         let (mut path, now) = path(config);
         let lost = (0..PACKETS as u32).filter(|n| path.offer(now + MS * *n, 1000).is_none()).count();
@@ -189,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn the_share_of_lost_packets_is_as_configured() {
+    fn the_loss_is_as_configured() {
         for loss in [0.0, 0.01, 0.05, 0.2, 1.0] {
             let found = lost(PathConfig { loss, ..PathConfig::default() });
             assert!((found - loss).abs() < 0.01, "{loss}: {found}");
@@ -197,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn a_seed_determines_what_happens_to_each_packet() {
+    fn a_seed_determines_the_fate_of_each_packet() {
         let config =
             PathConfig { loss: 0.1, jitter: 9 * MS, reorder: 0.1, rate: Some(9_000_000), ..Default::default() };
         let now = Instant::now();
@@ -210,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn bursts_come_at_their_times_and_repeat() {
+    fn bursts_start_on_time_and_repeat() {
         let burst = |every| Burst { loss: 1.0, at: 50 * MS, length: 20 * MS, every };
         let lost = |every: Option<Duration>| -> Vec<u32> {
             let (mut path, now) = path(PathConfig { bursts: vec![burst(every)], ..PathConfig::default() });
@@ -227,7 +229,7 @@ mod tests {
         let mut last = now;
         let mut sum = Duration::ZERO;
         for n in 0..PACKETS as u32 {
-            // Far enough apart that no packet waits for the one before.
+            // Far enough apart that no packet waits for the previous one.
             let sent = now + 50 * MS * n;
             let arrival = path.offer(sent, 1000).unwrap();
             assert!((25 * MS..55 * MS).contains(&(arrival - sent)) && arrival >= last);
@@ -243,20 +245,20 @@ mod tests {
     }
 
     #[test]
-    fn the_share_of_overtaken_packets_is_as_configured_and_none_is_lost() {
+    fn the_reordering_is_as_configured_and_loses_no_packet() {
         let (mut path, now) = path(PathConfig { delay: 5 * MS, reorder: 0.1, ..PathConfig::default() });
         let arrivals: Vec<Instant> = (0..PACKETS as u32).map(|n| path.offer(now + MS * n, 1000).unwrap()).collect();
         let overtaken = arrivals.windows(2).filter(|two| two[0] > two[1]).count() as f64 / PACKETS as f64;
-        // A packet is overtaken by the next one unless the next one is held back, too.
+        // A packet is overtaken by the next one unless that one is held back too.
         assert!((overtaken - 0.09).abs() < 0.005, "{overtaken}");
     }
 
     #[test]
-    fn a_line_carries_its_rate_and_its_queue_is_bounded() {
+    fn a_link_carries_its_rate_and_its_queue_is_bounded() {
         for (rate, queue) in [(120_000, 250 * MS), (600_000, 250 * MS), (10_000_000, 20 * MS)] {
             let (mut path, now) = path(PathConfig { rate: Some(rate), queue, ..PathConfig::default() });
             let (mut bits, mut first, mut last) = (0u64, None, now);
-            // Twice as much as it carries, in packets of 1,228 bytes with their headers.
+            // Twice the capacity, in packets of 1,228 bytes including headers.
             let apart = Duration::from_secs_f64(1228.0 * 8.0 / f64::from(rate) / 2.0);
             let own = 2 * apart;
             for n in 0..PACKETS as u32 {
@@ -274,7 +276,7 @@ mod tests {
     }
 
     #[test]
-    fn an_idle_line_takes_a_packet_that_is_larger_than_its_queue() {
+    fn an_idle_link_takes_a_packet_larger_than_its_queue() {
         let (mut path, now) = path(PathConfig { rate: Some(8000), queue: MS, ..PathConfig::default() });
         assert_eq!(path.offer(now, 972), Some(now + 1000 * MS));
         assert_eq!(path.offer(now, 972), None);
@@ -282,7 +284,7 @@ mod tests {
     }
 
     #[test]
-    fn a_restored_line_is_fast_at_once_and_keeps_the_order() {
+    fn a_restored_link_is_fast_at_once_and_keeps_the_order() {
         let slow = PathConfig { rate: Some(100_000), ..PathConfig::default() };
         let (mut path, now) = path(slow);
         let waiting: Vec<Instant> = (0..4).filter_map(|_| path.offer(now, 972)).collect();

@@ -1,4 +1,4 @@
-//! Over loopback: packets of one side arrive at the other, through the path.
+//! Packets sent over loopback by one side arrive at the other through the path.
 
 use super::*;
 
@@ -34,7 +34,7 @@ fn packets_are_forwarded_both_ways_and_counted() {
 }
 
 #[test]
-fn delayed_packets_come_later_and_in_order() {
+fn delayed_packets_arrive_later_and_in_order() {
     let delay = Duration::from_millis(30);
     let (sfu, student, _emulator, path) = setup(PathConfig { delay, jitter: delay, ..PathConfig::default() });
     let sent = Instant::now();
@@ -59,7 +59,7 @@ fn an_outage_ends_when_the_network_is_restored() {
         assert!(Instant::now() < deadline);
     }
     emulator.set(PathConfig::default(), PathConfig::default());
-    // Packets that the thread had not read yet pass, too.
+    // Packets that the thread had not read yet also pass.
     sfu.send_to(b"found", path).unwrap();
     let mut bytes = [0; 10];
     while &bytes[..5] != b"found" {
@@ -68,7 +68,7 @@ fn an_outage_ends_when_the_network_is_restored() {
 }
 
 #[test]
-fn a_student_may_change_its_address_and_strangers_are_ignored() {
+fn a_student_may_change_its_address_and_other_senders_are_ignored() {
     let (sfu, student, emulator, path) = setup(PathConfig::default());
     let moved = UdpSocket::bind("127.0.0.1:0").unwrap();
     moved.set_read_timeout(Some(DEADLINE)).unwrap();

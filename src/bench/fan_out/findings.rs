@@ -1,4 +1,4 @@
-//! What the fan-out bench has found: an object for scripts, a table for people.
+//! The results of the fan-out bench: an object for scripts, a table for people.
 
 use std::time::Duration;
 
@@ -8,51 +8,51 @@ use super::Sent;
 use crate::bench::crowd::Tally;
 use crate::rtp::Delays;
 
-/// Why there may be no `send_ratio`.
+/// Why `send_ratio` may be missing.
 const NO_SEND_RATIO: &str = "send_ratio needs root or user namespaces, unshare, ip and tc with BPF";
 
-/// What joining cost.
+/// The cost of joining.
 #[derive(Debug, Clone)]
 pub(super) struct Joining {
-    /// From the first offer until all were connected.
+    /// From the first offer until all students were connected.
     pub(super) time: Duration,
-    /// The SFU's CPU in this time, and the packets that it sent.
+    /// The SFU's CPU time in this period, and the packets that it sent.
     pub(super) cpu: Duration,
     pub(super) packets: u64,
 }
 
-/// What sending costs while nobody receives.
+/// The cost of sending without receivers.
 #[derive(Debug, Clone)]
 pub(super) enum SendOnly {
     /// Media was dropped before it was received.
     Measured(Sent),
-    /// It can't be dropped here, and why.
+    /// Dropping is impossible here, for this reason.
     Impossible(String),
 }
 
-/// What was counted. Object and table are arithmetic.
+/// The measured counts. The object and the table are computed from them.
 #[derive(Debug, Clone)]
 pub(super) struct Findings {
-    /// What was asked for, in the words of the flags.
+    /// The requested setup, in the words of the flags.
     pub(super) title: String,
     pub(super) asked: usize,
     pub(super) joined: usize,
-    /// How many the SFU still had at the end.
+    /// The number of students that the SFU still had at the end.
     pub(super) at_end: usize,
     pub(super) joining: Joining,
     pub(super) memory_kb: u64,
-    /// What the SFU sent to all, and the floor in between. What follows is of this time.
+    /// The SFU's cost of sending to all, and the floor measured in between. The fields below cover the same period.
     pub(super) sent: Sent,
     pub(super) calls: u64,
     pub(super) refused: u64,
     pub(super) dropped: u64,
-    /// Students whose packets the `rtc` library seals, at several times the cost.
+    /// Students whose packets are sealed by the `rtc` library, at several times the cost.
     pub(super) sealed_by_core: usize,
     pub(super) delays: Delays,
     pub(super) audio_delays: Delays,
-    /// Packets that the lecture had for each student.
+    /// The lecture's packets for each student.
     pub(super) offered: u64,
-    /// What the students saw of them.
+    /// The students' counts of those packets.
     pub(super) seen: Tally,
     /// From each student's offer to the end of its first frame, sorted.
     pub(super) first_frames_ms: Vec<u32>,
@@ -77,7 +77,7 @@ impl Findings {
         self.sent.ratio()
     }
 
-    /// What the SFU sent while nobody received.
+    /// The SFU's cost without receivers.
     fn send_only(&self) -> Option<&Sent> {
         match &self.send_only {
             SendOnly::Measured(sent) => Some(sent),
@@ -85,7 +85,7 @@ impl Findings {
         }
     }
 
-    /// How many students one core carries at the rate of the lecture, whether this machine kept up with it or not.
+    /// The number of students that one core carries at the rate of the lecture, whether or not this machine kept up.
     fn students_per_core(&self) -> f64 {
         1e6 / self.us_per_packet() / (self.offered as f64 / self.sent.time.as_secs_f64())
     }
@@ -110,8 +110,8 @@ impl Findings {
         percent(self.seen.opened, self.seen.handed)
     }
 
-    /// The CPU of a join without the packets that were sent meanwhile. An estimate: packets of the first frames are
-    /// cheaper than packets of the lecture, and joining must not take seconds.
+    /// The CPU time of a join without the packets sent meanwhile. An estimate: packets of the first frames are cheaper
+    /// than packets of the lecture, and joining must not take seconds.
     fn join_cpu_ms(&self) -> f64 {
         let media = self.joining.packets as f64 * self.us_per_packet() / 1000.0 / self.joined as f64;
         (self.join_cpu_with_media_ms() - media).max(0.0)
@@ -139,7 +139,7 @@ impl Findings {
         self.memory_kb as f64 / self.joined as f64
     }
 
-    /// The object of `--json`. What could not be measured is null.
+    /// The object of `--json`. Values that could not be measured are null.
     pub(super) fn object(&self) -> Value {
         json!({
             "students": self.joined,
@@ -257,7 +257,7 @@ mod tests {
     use super::*;
     use crate::bench::fan_out::floor::Floor;
 
-    /// 6,000 packets in ten seconds; the floor's packets are 1,000.
+    /// 6,000 packets in ten seconds, and 1,000 packets of the floor.
     fn sent(cpu_ms: u64, floor_us: u64) -> Sent {
         let floor = Floor { packets: 1000, cpu: Duration::from_micros(floor_us) };
         Sent { time: Duration::from_secs(10), cpu: Duration::from_millis(cpu_ms), packets: 6000, floor }
@@ -289,7 +289,7 @@ mod tests {
     }
 
     #[test]
-    fn the_arithmetic() {
+    fn derived_values_follow_from_the_counts() {
         let object = findings().object();
         for (field, value) in [
             ("students", 2.0),
@@ -301,7 +301,7 @@ mod tests {
             ("send_us_per_packet", 1.0),
             ("send_floor_us_per_packet", 0.5),
             ("send_ratio", 2.0),
-            // 2 us for each of 300 packets a second.
+            // 2 us for each of 300 packets per second.
             ("students_per_core", 1666.667),
             ("delivered_percent", 99.0),
             ("sampled_percent", 50.0),
@@ -323,14 +323,14 @@ mod tests {
     }
 
     #[test]
-    fn nothing_measured_is_null_and_no_panic() {
+    fn a_bench_without_measurements_yields_null() {
         let none = Findings { joined: 0, sent: Sent::default(), first_frames_ms: vec![], ..findings() };
         assert!(none.object()["floor_ratio"].is_null() && none.object()["first_picture_p95_ms"].is_null());
         assert!(none.table().contains("| students"));
     }
 
     #[test]
-    fn without_a_namespace_there_is_no_send_ratio_and_the_reason_is_given() {
+    fn a_missing_namespace_omits_the_send_ratio_and_states_the_reason() {
         let found = Findings { send_only: SendOnly::Impossible("tc: not found".to_owned()), ..findings() };
         let (object, table) = (found.object(), found.table());
         assert!(object["send_ratio"].is_null() && object["send_us_per_packet"].is_null(), "{object}");
@@ -341,7 +341,7 @@ mod tests {
     }
 
     #[test]
-    fn the_table_says_when_not_all_was_opened() {
+    fn the_table_states_the_share_of_opened_packets() {
         let table = findings().table();
         assert!(table.contains("100.000 % of the 50 % that the students opened"), "{table}");
         let widths: Vec<usize> = table.lines().map(str::len).collect();

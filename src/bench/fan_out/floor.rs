@@ -1,13 +1,14 @@
-//! The floor: what a packet to a student costs on this machine when one thread does only what the SFU can't leave out.
+//! The floor: the cost of a packet to a student on this machine, in one thread that does only the unavoidable work of
+//! the SFU.
 //!
-//! For each student, the packets of a frame are copied into one buffer, sealed with AES-128-GCM under a key of the
-//! student's own, and given to the kernel in one GSO send. The receivers read, open and pause as the students of the
-//! bench do, since on loopback that decides what a send costs.
+//! For each student, the packets of a frame are copied into one buffer, sealed with AES-128-GCM under the student's own
+//! key, and passed to the kernel in one GSO send. The receivers read, open and pause like the students of the bench,
+//! since on loopback that determines the cost of a send.
 //!
-//! The floor is the cost of the SFU's own scheme without an SFU around it, to be divided by. It is not a lower bound:
-//! measured beside each other on a machine with 2 cores, this scheme took 2.0 to 2.3 us a packet, `sendmmsg` over the
-//! students 1.75 to 2.1 us, the same sends to receivers with GRO 1.5 us, and sealing alone 0.29 us. The rest is the
-//! kernel, and on loopback much of that is the receiving half: see [`super::namespace`].
+//! The floor is the cost of the SFU's own scheme without the rest of the SFU, and serves as a divisor. It is not a
+//! lower bound: measured side by side on a machine with 2 cores, this scheme took 2.0 to 2.3 us per packet, `sendmmsg`
+//! over the students 1.75 to 2.1 us, the same sends to receivers with GRO 1.5 us, and sealing alone 0.29 us. The rest
+//! is the kernel, and on loopback much of that is the receiving half: see [`super::namespace`].
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
@@ -26,50 +27,50 @@ use crate::rtp::HEADER_BYTES;
 /// The tag of AES-128-GCM.
 const TAG_BYTES: usize = 16;
 
-/// A frame of the lecture with which the floor is measured.
+/// A frame of the lecture used to measure the floor.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct PlannedFrame {
-    /// When the frame is sent, from the beginning on.
+    /// The send time of the frame, relative to the start.
     pub(super) at: Duration,
-    /// The sizes of its packets with RTP headers. Only the last may be smaller than the first.
+    /// The sizes of its packets including RTP headers. Only the last may be smaller than the first.
     pub(super) packets: Vec<usize>,
 }
 
-/// What was measured.
+/// The result of a measurement.
 #[derive(Debug, Default, Clone, Copy, PartialEq)]
 pub(super) struct Floor {
-    /// Packets that were sent.
+    /// Packets sent.
     pub(super) packets: u64,
-    /// The sending thread's CPU.
+    /// The CPU time of the sending thread.
     pub(super) cpu: Duration,
 }
 
 impl Floor {
-    /// Both measurements together.
+    /// The sum of both measurements.
     #[must_use]
     pub(super) fn and(self, other: Self) -> Self {
         Self { packets: self.packets + other.packets, cpu: self.cpu + other.cpu }
     }
 
-    /// Microseconds of CPU for a packet; none where nothing was sent.
+    /// Microseconds of CPU time per packet; `None` if nothing was sent.
     pub(super) fn us_per_packet(&self) -> Option<f64> {
         (self.packets > 0).then(|| self.cpu.as_secs_f64() * 1e6 / self.packets as f64)
     }
 }
 
-/// Where the floor sends.
+/// A destination of the floor.
 struct Target {
     to: SocketAddr,
     cipher: Box<dyn AeadCipher>,
 }
 
-/// A socket whose packets are opened, as students do.
+/// A socket whose packets are opened, as a student does.
 struct Receiver {
     socket: UdpSocket,
     cipher: Box<dyn AeadCipher>,
 }
 
-/// Sends to as many sockets of this machine as there are students. Dropping it ends the receiving thread.
+/// Sends to one socket per student on this machine. Dropping it ends the receiving thread.
 pub(super) struct FloorMeter {
     targets: Vec<Target>,
     sender: UdpSocket,
@@ -81,7 +82,7 @@ pub(super) struct FloorMeter {
 }
 
 impl FloorMeter {
-    /// Makes sockets and ciphers, and the thread of the receivers.
+    /// Creates the sockets, the ciphers and the receiving thread.
     pub(super) fn new(students: usize) -> io::Result<Self> {
         let crypto = rtc::crypto::default_provider().map_err(io::Error::other)?;
         let (mut targets, mut receivers) = (Vec::new(), Vec::new());
@@ -101,7 +102,7 @@ impl FloorMeter {
         Ok(Self { targets, sender, state, sequence: 0, over, reader: Some(reader) })
     }
 
-    /// Sends `lecture` at its own pace, and blocks meanwhile. `cpu` gives the CPU time of the calling thread.
+    /// Sends `lecture` at its own pace and blocks meanwhile. `cpu` returns the CPU time of the calling thread.
     pub(super) fn measure(
         &mut self,
         lecture: &[PlannedFrame],
@@ -113,7 +114,7 @@ impl FloorMeter {
         let (begun, before) = (Instant::now(), cpu()?);
         for frame in lecture {
             std::thread::sleep(frame.at.saturating_sub(begun.elapsed()));
-            // As many packets as one GSO send takes.
+            // The number of packets that fit one GSO send.
             let at_once = (60_000 / frame.packets.first().map_or(1, |first| first + TAG_BYTES))
                 .min(self.state.max_gso_segments());
             for batch in frame.packets.chunks(at_once.max(1)) {
@@ -177,7 +178,7 @@ fn read(mut receivers: Vec<Receiver>, over: &AtomicBool) {
     const AT_ONCE: Timespec = Timespec { tv_sec: 0, tv_nsec: 0 };
     let Ok(epoll) = epoll::create(epoll::CreateFlags::CLOEXEC) else { return };
     for (n, receiver) in receivers.iter().enumerate() {
-        // A socket that is not read fills up, and the kernel drops what comes then.
+        // A socket that is not read fills up, and the kernel drops further packets.
         let _ = epoll::add(&epoll, &receiver.socket, epoll::EventData::new_u64(n as u64), epoll::EventFlags::IN);
     }
     let mut bytes = [0; 2048];
@@ -192,7 +193,7 @@ fn read(mut receivers: Vec<Receiver>, over: &AtomicBool) {
                 let Some((payload, tag)) = rest.len().checked_sub(TAG_BYTES).map(|at| rest.split_at_mut(at)) else {
                     continue;
                 };
-                // Opened for the work; the result is of no use.
+                // Opened only for its cost; the result is not used.
                 let _ = receiver.cipher.open_in_place(&nonce(header), header, payload, tag);
             }
         }
@@ -207,7 +208,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_packet_of_the_lecture_goes_to_every_student() {
+    fn the_floor_sends_every_packet_to_every_student() {
         let frame = |packets: Vec<usize>| PlannedFrame { at: Duration::ZERO, packets };
         let lecture = [frame(vec![1200, 1200, 700]), frame(vec![150]), frame(vec![1200; 70])];
         let ticks = std::cell::Cell::new(0);

@@ -8,16 +8,16 @@ use super::floor::PlannedFrame;
 use crate::rtp::{Codec, Encoding, Frame, FrameAssembler, HEADER_BYTES, Track};
 use crate::sfu::FrameInput;
 
-/// The largest RTP packet, as the payloaders of our pipelines make them.
+/// The largest RTP packet, as created by the payloaders of our pipelines.
 const MTU: usize = 1200;
 
-/// A key frame is this many times as large as another frame of the same rate.
+/// The size of a key frame relative to another frame of the same rate.
 const KEY_WEIGHT: f64 = 8.0;
 
 /// The relative sizes of frames; their mean is 1.
 const SIZES: [f64; 5] = [0.8, 1.1, 0.9, 1.2, 1.0];
 
-/// Audio: 50 packets a second of 64 kbit/s.
+/// Audio: 50 packets per second at 64 kbit/s.
 const AUDIO_EVERY: Duration = Duration::from_millis(20);
 const AUDIO_BYTES: usize = 160;
 
@@ -26,7 +26,7 @@ const AUDIO_BYTES: usize = 160;
 pub(super) struct Rate {
     pub(super) bits_per_second: u32,
     pub(super) fps: u32,
-    /// How often a key frame comes without a request.
+    /// The interval of key frames without a request.
     pub(super) key_every: Duration,
 }
 
@@ -35,22 +35,22 @@ impl Rate {
         Duration::from_secs(1) / self.fps
     }
 
-    /// The packet sizes of the frame that is so many frames after a key frame; 0 is the key frame.
+    /// The packet sizes of the frame `since_key` frames after a key frame; 0 is the key frame.
     fn packets(self, since_key: u64) -> Vec<usize> {
         let frames = (self.key_every.as_secs_f64() * f64::from(self.fps)).max(1.0);
         let weight = if since_key == 0 { KEY_WEIGHT } else { SIZES[since_key as usize % SIZES.len()] };
-        // The other frames make up for the key frame.
+        // The other frames compensate for the key frame.
         let average = f64::from(self.bits_per_second) / 8.0 / f64::from(self.fps);
         let bytes = (average * weight * frames / (frames - 1.0 + KEY_WEIGHT)) as usize;
         let payload = MTU - HEADER_BYTES;
         let mut packets = vec![MTU; bytes / payload];
-        // An H.264 or VP8 payloader leaves a shorter packet at the end.
+        // An H.264 or VP8 payloader puts a shorter packet at the end.
         let rest = (bytes % payload).max(usize::from(packets.is_empty()) * 16);
         packets.extend((rest > 0).then_some(HEADER_BYTES + rest.max(16)));
         packets
     }
 
-    /// A second of the lecture for the floor: video and audio, no key frame.
+    /// A second of the lecture for the floor: video and audio, without a key frame.
     pub(super) fn second(self) -> Vec<PlannedFrame> {
         let video =
             (1..=self.fps).map(|n| PlannedFrame { at: self.every() * (n - 1), packets: self.packets(n.into()) });
@@ -61,18 +61,18 @@ impl Rate {
     }
 }
 
-/// How others control a running lecture.
+/// The controls of a running lecture.
 #[derive(Debug, Default)]
 pub(super) struct LectureControl {
-    /// The next frame shall be a key frame.
+    /// The next frame must be a key frame.
     pub(super) key_frame_needed: AtomicBool,
     /// Nothing is sent.
     pub(super) silent: AtomicBool,
-    /// Packets that were given to the SFU, for each student.
+    /// Packets passed to the SFU, for each student.
     pub(super) packets: AtomicU64,
 }
 
-/// Makes the packets of one track.
+/// Creates the packets of one track.
 struct Payloader {
     assembler: FrameAssembler,
     payload_type: u8,
@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn the_video_has_the_rate_that_was_asked_for() {
+    fn the_video_has_the_requested_rate() {
         for (bits_per_second, fps) in [(2_500_000, 30), (500_000, 15), (8_000_000, 60)] {
             let rate = rate(bits_per_second, fps);
             let frames = u64::from(fps) * rate.key_every.as_secs();
@@ -172,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn frames_are_what_an_sfu_takes() {
+    fn frames_have_the_form_that_an_sfu_takes() {
         let rate = rate(2_500_000, 30);
         let mut video = Payloader::new(Track::Screen, Codec::Vp8, 96);
         let key = video.frame(true, &rate.packets(0), Duration::from_secs(1)).unwrap();

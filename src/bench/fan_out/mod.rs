@@ -1,4 +1,4 @@
-//! The fan-out bench: what a class costs its SFU, beside what sending costs on this machine with nothing around it.
+//! The fan-out bench: the cost of a class to its SFU, compared with the bare cost of sending on this machine.
 //!
 //! The SFU is a real [`Sfu`] in this process, fed with packets of realistic sizes. It has one tier, does not adapt, and
 //! its offers do not travel over a WebSocket. The students are real connections in another process.
@@ -32,36 +32,36 @@ use crate::report::Reporter;
 use crate::rtp::{Codec, Encoding, Track};
 use crate::sfu::{Sfu, SfuConfig, SfuStats};
 
-/// How long joining may take: a second on top of what a slow machine needs for a student, on each side.
+/// The time limit for joining: a fixed part plus the time that a slow machine needs per student, on each side.
 const JOIN_WITHIN: Duration = Duration::from_secs(10);
 const JOIN_WITHIN_EACH: Duration = Duration::from_millis(50);
 
-/// The lecture begins before the class comes, so that its own cost is not counted as the students'.
+/// The lecture starts before the class joins, so that its own cost is not attributed to the students.
 const WARM_UP: Duration = Duration::from_secs(1);
 
-/// Nothing is measured for so long after all have joined: late joiners are served from the ring, and the students find
-/// out how many packets they can open.
+/// Nothing is measured for this long after all have joined: late joiners are served from the ring, and the students
+/// determine how many packets they can open.
 const SETTLE: Duration = Duration::from_secs(3);
 
-/// How long packets may be in flight after the lecture fell silent.
+/// How long packets may be in flight after the lecture falls silent.
 const DRAIN: Duration = Duration::from_secs(5);
 
 /// How often the students' count is polled while packets are in flight.
 const DRAIN_POLL: Duration = Duration::from_millis(100);
 
-/// How long the SFU sends before the floor has its turn.
+/// How long the SFU sends before the floor is measured.
 const SLICE: Duration = Duration::from_secs(2);
 
 /// How long the last frames of a slice may take.
 const SENT_WITHIN: Duration = Duration::from_millis(200);
 
-/// How long the SFU sends while media is dropped: with the floor's turns 13 s, well below the 30 s after which consent
-/// would expire (RFC 7675, 5.1) if the filter dropped STUN as well.
+/// How long the SFU sends while media is dropped: including the floor's turns 13 s, well below the 30 s after which
+/// consent would expire (RFC 7675, 5.1) if the filter also dropped STUN.
 const SEND_ONLY: Duration = Duration::from_secs(8);
 
 const NO_FLOOR: &str = "can't measure the floor of this machine";
 
-/// Measures. Replaces this process by itself in a network namespace, where that is possible.
+/// Runs the bench. Replaces this process by itself in a network namespace, if that is possible.
 pub(super) async fn run(bench: &FanOutBench, reporter: &Reporter) -> anyhow::Result<Report> {
     let namespace = Namespace::enter();
     let asked = bench.students.get();
@@ -75,7 +75,7 @@ pub(super) async fn run(bench: &FanOutBench, reporter: &Reporter) -> anyhow::Res
     sleep(WARM_UP).await;
     let before = Reading::take(&sfu).await?;
     let begun = Instant::now();
-    // One core is the SFU's.
+    // One core is reserved for the SFU.
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let join = ToStudents::JoinCrowd(JoinCrowd { students: asked, threads: cores.saturating_sub(1).max(1), clock });
     let mut relay = Relay::start(&join, Arc::clone(&sfu), events, Arc::clone(&control)).await?;
@@ -90,7 +90,7 @@ pub(super) async fn run(bench: &FanOutBench, reporter: &Reporter) -> anyhow::Res
     let joined = relay.progress.borrow().connected;
     let meter = spawn_blocking(move || FloorMeter::new(joined)).await?.context(NO_FLOOR)?;
     let mut comparison = Comparison { sfu: Arc::clone(&sfu), control: Arc::clone(&control), meter, rate };
-    // Between two silences the students see exactly the packets that the SFU was given.
+    // Between two silent periods the students receive exactly the packets passed to the SFU.
     let seen_before = silence(&mut relay, &control).await?;
     let (offered, start) = (control.packets.load(Ordering::Relaxed), Reading::take(&sfu).await?);
     let measured;
@@ -119,7 +119,7 @@ pub(super) async fn run(bench: &FanOutBench, reporter: &Reporter) -> anyhow::Res
         reporter.warn(format!("{} students did not join or did not stay; the last one: {why}", asked - at_end));
     }
     lecture.abort();
-    // The task ends at its next await, and with it the last handle of the SFU but ours.
+    // The task ends at its next await, and with it every other handle of the SFU.
     let _ = lecture.await;
     relay.end().await;
     if let Ok(sfu) = Arc::try_unwrap(sfu) {
@@ -161,15 +161,15 @@ fn sfu_config(bench: &FanOutBench) -> anyhow::Result<SfuConfig> {
             (Encoding::full(Track::Screen, Codec::Vp8), bench.bitrate.bits_per_second()),
         ],
         workers: bench.workers,
-        // The students share this machine: when they read late, that tells nothing about their paths.
+        // The students share this machine: their late reads say nothing about their paths.
         adapts: false,
     })
 }
 
-/// What the SFU sent in a time, at which cost, and what the floor cost in between.
+/// The packets sent by the SFU, their cost, and the cost of the floor in between.
 #[derive(Debug, Default, Clone, PartialEq)]
 struct Sent {
-    /// How long the SFU had something to send.
+    /// How long the SFU had packets to send.
     time: Duration,
     cpu: Duration,
     packets: u64,
@@ -177,23 +177,23 @@ struct Sent {
 }
 
 impl Sent {
-    /// Microseconds of the SFU's CPU for a packet.
+    /// Microseconds of the SFU's CPU time per packet.
     fn us_per_packet(&self) -> f64 {
         self.cpu.as_secs_f64() * 1e6 / self.packets as f64
     }
 
-    /// Microseconds of the floor's CPU for a packet.
+    /// Microseconds of the floor's CPU time per packet.
     fn floor_us_per_packet(&self) -> f64 {
         self.floor.us_per_packet().unwrap_or(f64::NAN)
     }
 
-    /// The SFU's cost in units of the floor's.
+    /// The SFU's cost relative to the floor's.
     fn ratio(&self) -> f64 {
         self.us_per_packet() / self.floor_us_per_packet()
     }
 }
 
-/// The SFU and the floor in turn: what else this machine does meanwhile, it does to both.
+/// The SFU and the floor in turn: other load on this machine affects both.
 struct Comparison {
     sfu: Arc<Sfu>,
     control: Arc<LectureControl>,
@@ -202,7 +202,7 @@ struct Comparison {
 }
 
 impl Comparison {
-    /// Lets the SFU send for `length` in slices. Begins and ends in silence.
+    /// Lets the SFU send for `length` in slices. Starts and ends in silence.
     async fn run(mut self, length: Duration) -> anyhow::Result<(Self, Sent)> {
         let packets = Reading::take(&self.sfu).await?.stats.packets;
         let mut sent = Sent::default();
@@ -244,7 +244,7 @@ impl Reading {
     }
 }
 
-/// Waits until every student is connected or has failed. Students that need too long are left out, unless all do.
+/// Waits until every student is connected or has failed. Students that take too long are left out, unless all do.
 async fn wait_for_all(relay: &mut Relay, asked: usize) -> anyhow::Result<()> {
     let mut progress = relay.progress.clone();
     let all = progress.wait_for(|progress| progress.connected + progress.failed >= asked);
@@ -260,7 +260,7 @@ async fn wait_for_all(relay: &mut Relay, asked: usize) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Lets the lecture fall silent and waits until all packets in flight have arrived. Returns what students have seen.
+/// Silences the lecture and waits until all packets in flight have arrived. Returns the students' counts.
 async fn silence(relay: &mut Relay, control: &LectureControl) -> anyhow::Result<Tally> {
     control.silent.store(true, Ordering::Relaxed);
     let deadline = Instant::now() + DRAIN;

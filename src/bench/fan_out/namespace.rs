@@ -1,22 +1,23 @@
-//! A network namespace of the bench's own, in which media can be dropped before anybody receives it.
+//! A network namespace for the bench, in which media can be dropped before it is received.
 //!
-//! On loopback the sender's thread runs the receiving half of the kernel as well: it cuts GSO sends into packets, looks
-//! up each socket and wakes its reader. That half is in the SFU's cost and in the floor alike, so it flatters their
-//! ratio. [`Namespace::drop_media`] puts a filter on the egress of `lo`: RTP ends there, STUN, DTLS and RTCP pass.
+//! On loopback the sender's thread also runs the receiving half of the kernel: it segments GSO sends, looks up each
+//! socket and wakes its reader. That half is included in the SFU's cost and in the floor alike, which improves their
+//! ratio. [`Namespace::drop_media`] attaches a filter to the egress of `lo`: RTP is dropped there; STUN, DTLS and RTCP
+//! pass.
 
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Output};
 
 use anyhow::{Context, bail};
 
-/// Set for the process that runs in the namespace.
+/// Set for the process in the namespace.
 const MARK: &str = "CLASSROOM_BENCH_NAMESPACE";
 
-/// Ways to get a namespace: as root, and as anybody where the system allows user namespaces.
+/// Ways to create a namespace: as root, and as any user if the system allows user namespaces.
 const UNSHARE: [&[&str]; 2] = [&["--net"], &["--map-root-user", "--net"]];
 
-/// A classifier in classic BPF for an Ethernet frame, with the verdict as its result: pass (0) what is not IPv4, UDP
-/// and RTP version 2, and what is RTCP (RFC 5761, 4: its second byte is 192 to 223); drop (2) RTP.
+/// A classifier in classic BPF for an Ethernet frame; its result is the verdict: pass (0) for anything but RTP version
+/// 2 over IPv4 and UDP, and for RTCP (RFC 5761, 4: its second byte is 192 to 223); drop (2) for RTP.
 const DROP_RTP: [(u16, u8, u8, u32); 12] = [
     (0x28, 0, 0, 12),     // ldh: EtherType
     (0x15, 0, 8, 0x0800), // IPv4, or pass
@@ -40,8 +41,8 @@ const ADD_HOOK: &str = "tc qdisc add dev lo clsact";
 pub(super) struct Namespace(());
 
 impl Namespace {
-    /// Replaces this process by itself in a new namespace, where that is possible. In the new process this gives the
-    /// namespace; an error says why there is none.
+    /// Replaces this process by itself in a new namespace, if that is possible. In the new process this returns the
+    /// namespace; an error contains the reason why there is none.
     pub(super) fn enter() -> anyhow::Result<Self> {
         if std::env::var_os(MARK).is_some() {
             shell(&[], &format!("{LOOPBACK_UP} && {ADD_HOOK}"))?;
@@ -53,7 +54,7 @@ impl Namespace {
             match shell(unshare, &probe) {
                 Ok(()) => {
                     let program = std::env::current_exe().context("can't find the program itself")?;
-                    // Returns only when it fails.
+                    // Returns only on failure.
                     let error = Command::new("unshare")
                         .args(unshare)
                         .arg("--")
@@ -69,7 +70,7 @@ impl Namespace {
         Err(refusal.context("no way to get a network namespace")?)
     }
 
-    /// Drops RTP on its way out, until the end of the process.
+    /// Drops outgoing RTP until the process ends.
     pub(super) fn drop_media(&self) -> anyhow::Result<()> {
         shell(&[], &add_filter())
     }
@@ -80,7 +81,7 @@ fn add_filter() -> String {
     format!("tc filter add dev lo egress bpf direct-action bytecode '{},{code}'", DROP_RTP.len())
 }
 
-/// Runs a script, in a new namespace where there are arguments for `unshare`.
+/// Runs a script, in a new namespace if there are arguments for `unshare`.
 fn shell(unshare: &[&str], script: &str) -> anyhow::Result<()> {
     let mut command = match unshare {
         [] => Command::new("sh"),
@@ -102,7 +103,7 @@ fn shell(unshare: &[&str], script: &str) -> anyhow::Result<()> {
 mod tests {
     use super::*;
 
-    /// What the filter does with a frame: a small interpreter of the instructions that it uses.
+    /// Whether the filter drops a frame: a small interpreter of the instructions used.
     fn is_dropped(frame: &[u8]) -> bool {
         let (mut accumulator, mut at) = (0u32, 0);
         loop {

@@ -1,4 +1,4 @@
-//! Passes on what the SFU and the students in the other process say to each other.
+//! Relays messages between the SFU and the students in the other process.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -15,18 +15,18 @@ use crate::bench::wire::{FromStudents, ToStudents};
 use crate::id::UserId;
 use crate::sfu::{Sfu, SfuEvent};
 
-/// How far joining has come.
+/// The progress of joining.
 #[derive(Debug, Default, Clone)]
 pub(super) struct Progress {
-    /// Students that have been connected.
+    /// Students that have connected.
     pub(super) connected: usize,
-    /// Students that were never connected, and are given up.
+    /// Students that never connected and are given up.
     pub(super) failed: usize,
     /// Why the last student failed or left.
     pub(super) why: Option<String>,
 }
 
-/// A running relay, and the students. Dropping it ends their process.
+/// A running relay and its students. Dropping it ends their process.
 pub(super) struct Relay {
     pub(super) progress: watch::Receiver<Progress>,
     questions: mpsc::Sender<oneshot::Sender<Tally>>,
@@ -34,7 +34,7 @@ pub(super) struct Relay {
 }
 
 impl Relay {
-    /// Starts the process of the students, and lets them join.
+    /// Starts the students' process and lets them join.
     pub(super) async fn start(
         join: &ToStudents,
         sfu: Arc<Sfu>,
@@ -57,10 +57,10 @@ impl Relay {
         Ok(Self { progress, questions, task: tokio::spawn(task.run()) })
     }
 
-    /// What the students have seen so far.
+    /// The students' counts so far.
     pub(super) async fn tally(&mut self) -> anyhow::Result<Tally> {
         let (reply, tally) = oneshot::channel();
-        // When the task has ended, the reply is dropped.
+        // If the task has ended, the reply is dropped.
         let _ = self.questions.send(reply).await;
         match tally.await {
             Ok(tally) => Ok(tally),
@@ -68,7 +68,7 @@ impl Relay {
         }
     }
 
-    /// Why the task has ended.
+    /// Why the task ended.
     pub(super) async fn failure(&mut self) -> anyhow::Error {
         match (&mut self.task).await {
             Ok(Err(error)) => error,
@@ -76,10 +76,10 @@ impl Relay {
         }
     }
 
-    /// Ends the process of the students.
+    /// Ends the students' process.
     pub(super) async fn end(self) {
         drop(self.questions);
-        // An error of the last moment changes nothing that was measured.
+        // An error at this point does not affect the measurement.
         let _ = self.task.await;
     }
 }

@@ -1,4 +1,4 @@
-//! What the video bench has found, summed up; and the object for scripts.
+//! The summarized results of the video bench, and the object for scripts.
 
 use serde_json::{Map, Value, json};
 
@@ -6,34 +6,34 @@ use super::judge::Verdict;
 use crate::bench::emulator::PathCounts;
 use crate::bench::wire::Sight;
 
-/// What was measured.
+/// The measured results.
 #[derive(Debug)]
 pub(super) struct Findings {
-    /// What was asked for, in the words of the flags.
+    /// The requested setup, in the words of the flags.
     pub(super) title: String,
     pub(super) asked: usize,
     /// Students that did not join or did not stay. They are not judged.
     pub(super) gone: usize,
-    /// Whether there was a burst or a slow line from which to recover.
+    /// Whether there was a burst or a rate limit to recover from.
     pub(super) has_event: bool,
     pub(super) seconds: f64,
-    /// What the SFU sent to all.
+    /// The rate at which the SFU sent to all students.
     pub(super) uplink_kbps: f64,
     pub(super) sfu_cpu_percent: f64,
     pub(super) encoders: Vec<Encoder>,
-    /// When the measurement began, by the clock of the codes.
+    /// When the measurement started, by the clock of the codes.
     pub(super) start: u64,
     pub(super) students: Vec<Student>,
     pub(super) seed: u64,
 }
 
-/// What an encoder did.
+/// The output and the cost of an encoder.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Encoder {
     pub(super) name: String,
     pub(super) width: u32,
     pub(super) frames: usize,
-    /// Of its threads, in percent of a core, with scaling and payloading.
+    /// CPU time of its threads, in percent of a core, including scaling and payloading.
     pub(super) cpu_percent: f64,
 }
 
@@ -45,32 +45,32 @@ pub(super) struct Student {
     pub(super) sight: Sight,
 }
 
-/// Several students together. What could not be measured is NaN, which becomes null in JSON.
+/// Several students together. Values that could not be measured are NaN, which becomes null in JSON.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Group {
     pub(super) students: usize,
     pub(super) decoded_percent: f64,
     pub(super) freeze_percent: f64,
     pub(super) longest_freeze_ms: u64,
-    /// Of the slowest student.
+    /// The time of the slowest student.
     pub(super) recover_ms: Option<u64>,
-    /// Of the slowest student; none when one is not back at the full tier.
+    /// The time of the slowest student; `None` if one did not return to the full tier.
     pub(super) full_again_ms: Option<u64>,
-    /// Seconds of full, low and no video, the mean of all.
+    /// Seconds of full, low and no video, averaged over all students.
     pub(super) tier_seconds: [f64; 3],
-    /// From capture to decoded, and to shown by a sink that keeps time.
+    /// From capture to decoding, and to display by a sink that keeps time.
     pub(super) glass_p50_ms: f64,
     pub(super) glass_p95_ms: f64,
     pub(super) shown_p50_ms: f64,
     pub(super) shown_p95_ms: f64,
-    /// Audio packets that never came or came too late; and those of them that had to be concealed, since the next
-    /// packet brought no copy.
+    /// Audio packets that never arrived or arrived too late; and those of them that had to be concealed because the
+    /// next packet had no copy.
     pub(super) audio_lost: u64,
     pub(super) audio_concealed: u64,
     pub(super) unreadable: u64,
     pub(super) nacks: u64,
     pub(super) plis: u64,
-    /// Packets to the students that the emulators lost, and that their queues dropped.
+    /// Packets to the students that the emulators lost, and packets that their queues dropped.
     pub(super) path_lost: u64,
     pub(super) path_dropped: u64,
 }
@@ -139,13 +139,13 @@ impl Group {
 }
 
 impl Findings {
-    /// The good students or the bad ones, where there are any.
+    /// The good students or the bad ones, if there are any.
     pub(super) fn group(&self, bad: bool) -> Option<Group> {
         let students: Vec<&Student> = self.students.iter().filter(|student| student.bad == bad).collect();
         (!students.is_empty()).then(|| Group::new(&students, self.seconds))
     }
 
-    /// The object: at the top the students with the bad network, if there are any, else all.
+    /// The object: the top level describes the students with the bad network if there are any, otherwise all students.
     pub(super) fn object(&self) -> Value {
         let (good, bad) = (self.group(false), self.group(true));
         let mut object = bad.as_ref().or(good.as_ref()).map(Group::fields).unwrap_or_default();
@@ -170,7 +170,7 @@ impl Findings {
         Value::Object(object)
     }
 
-    /// One student. Times are milliseconds from the beginning of the measurement.
+    /// One student. Times are milliseconds from the start of the measurement.
     fn student(&self, student: &Student) -> Value {
         let Student { bad, verdict, sight } = student;
         let mut fields = Group::new(&[student], self.seconds).fields();
@@ -201,7 +201,7 @@ fn sorted<'a>(times: impl Iterator<Item = &'a u32>) -> Vec<u32> {
     times
 }
 
-/// NaN where there are no times.
+/// NaN if there are no times.
 fn percentile(sorted: &[u32], share: f64) -> f64 {
     let at = (sorted.len().wrapping_sub(1) as f64 * share).round() as usize;
     sorted.get(at).map_or(f64::NAN, |ms| f64::from(*ms))
@@ -252,7 +252,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn the_bad_network_is_at_the_top_and_both_are_beside() {
+    fn the_object_has_the_bad_network_at_the_top_and_both_groups() {
         let object = findings().object();
         assert_eq!((&object["decoded_percent"], &object["recover_ms"]), (&json!(50.0), &json!(700)));
         assert_eq!(
@@ -268,7 +268,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn without_students_of_a_kind_its_object_is_null() {
+    fn a_group_without_students_is_null() {
         let mut good = findings();
         good.students.remove(0);
         let object = good.object();

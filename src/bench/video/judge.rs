@@ -1,13 +1,13 @@
-//! What a student missed: the frames that it decoded, compared with the frames that were encoded. Pure.
+//! The losses of a student: compares its decoded frames with the encoded frames. Does no I/O.
 
 use crate::bench::codes::EncodedFrames;
 use crate::bench::wire::{SeenFrame, Sight};
 use crate::rtp::Tier;
 
-/// After so long without a frame there is no video.
+/// After this long without a frame there is no video.
 const NONE_AFTER_MS: u64 = 1000;
 
-/// A freeze is found by the mean of so many intervals (W3C webrtc-stats, `freezeCount`).
+/// A freeze is relative to the mean of this many intervals (W3C webrtc-stats, `freezeCount`).
 const MEAN_OF: usize = 30;
 
 /// Capture times of the frames of each tier, sorted.
@@ -17,7 +17,7 @@ pub(super) struct Encoded {
 }
 
 impl Encoded {
-    /// Sorts the frames that the encoders got.
+    /// Sorts the frames passed to the encoders.
     pub(super) fn new(encoders: &[EncodedFrames]) -> Self {
         let mut encoded = Self::default();
         for frames in encoders {
@@ -35,7 +35,7 @@ impl Encoded {
         self.tiers[frame.tier() as usize].binary_search(&frame.captured_ms).is_ok()
     }
 
-    /// How many frames of a tier were captured from one time on and before another.
+    /// The number of frames of a tier captured from `from` on and before `to`.
     fn count(&self, tier: Tier, from: u64, to: u64) -> u64 {
         let times = &self.tiers[tier as usize];
         let before = |time| times.partition_point(|captured| *captured < time) as u64;
@@ -43,44 +43,44 @@ impl Encoded {
     }
 }
 
-/// The time that is judged, in milliseconds.
+/// The period that is judged, in milliseconds.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Window {
     pub(super) start: u64,
     pub(super) end: u64,
-    /// From when to when something was wrong with the network, in order.
+    /// Periods of network faults, in order.
     pub(super) events: Vec<(u64, u64)>,
-    /// When the line became fast again.
+    /// When the rate limit ended.
     pub(super) restored: Option<u64>,
 }
 
-/// A freeze: a gap between frames that stands out.
+/// A freeze: an unusually long gap between frames.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Gap {
     pub(super) start: u64,
     pub(super) end: u64,
-    /// The SFU had announced a pause.
+    /// Whether the SFU had announced a pause.
     pub(super) announced: bool,
 }
 
-/// What is found about a student.
+/// The result for one student.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct Verdict {
-    /// Frames that should have arrived, and that did.
+    /// Frames that should have arrived, and frames that did.
     pub(super) expected: u64,
     pub(super) decoded: u64,
     /// Decoded frames whose code could not be read.
     pub(super) unreadable: u64,
-    /// How long there was video of the full tier, of the low tier, and none.
+    /// The time with video of the full tier, with video of the low tier, and without video.
     pub(super) tier_ms: [u64; 3],
-    /// When which tier began, from the start on.
+    /// Tier changes, with times relative to the start.
     pub(super) changes: Vec<(u64, Tier)>,
     pub(super) gaps: Vec<Gap>,
-    /// From the end of an event to the end of the last gap after it; the longest of all events. 0 without a gap.
+    /// From the end of an event to the end of the last gap after it; the maximum over all events. 0 without a gap.
     pub(super) recover_ms: Option<u64>,
-    /// From the restored line to the first frame of the full tier.
+    /// From the end of the rate limit to the first frame of the full tier.
     pub(super) full_again_ms: Option<u64>,
-    /// From capture to decoded, and to shown by a sink that keeps time, of each frame.
+    /// For each frame: from capture to decoding, and to display by a sink that keeps time.
     pub(super) delays_ms: Vec<u32>,
     pub(super) shown_after_ms: Vec<u32>,
 }
@@ -94,7 +94,7 @@ impl Verdict {
 /// Judges a student.
 pub(super) fn judge(sight: &Sight, encoded: &Encoded, window: &Window) -> Verdict {
     let mut frames = sight.frames.clone();
-    // One of 256 unreadable codes has a CRC that fits, but its time is that of no frame.
+    // One of 256 unreadable codes has a valid CRC, but its time matches no frame.
     frames.retain(|frame| encoded.has(frame));
     let unreadable = sight.unreadable + (sight.frames.len() - frames.len()) as u64;
     frames.sort_unstable_by_key(|frame| frame.captured_ms);
@@ -120,7 +120,7 @@ pub(super) fn judge(sight: &Sight, encoded: &Encoded, window: &Window) -> Verdic
     }
 }
 
-/// From when to when the SFU had announced a pause.
+/// The pauses that the SFU had announced, with start and end.
 fn pauses(announced: &[(u64, bool)], end: u64) -> Vec<(u64, u64)> {
     let mut pauses: Vec<(u64, u64)> = Vec::new();
     let mut since = None;
@@ -139,7 +139,7 @@ fn pauses(announced: &[(u64, bool)], end: u64) -> Vec<(u64, u64)> {
 }
 
 struct Judge<'a> {
-    /// In the order of capture.
+    /// In order of capture.
     frames: &'a [SeenFrame],
     pauses: &'a [(u64, u64)],
     encoded: &'a Encoded,
@@ -147,14 +147,14 @@ struct Judge<'a> {
 }
 
 impl Judge<'_> {
-    /// Frames that were captured in the window.
+    /// The frames captured in the window.
     fn inside(&self) -> &[SeenFrame] {
         let at = |time| self.frames.partition_point(|frame| frame.captured_ms < time);
         &self.frames[at(self.window.start)..at(self.window.end)]
     }
 
-    /// Frames that should have arrived, and that did. A student that joins in the window is judged from its first frame
-    /// on.
+    /// Frames that should have arrived, and frames that did. A student that joins in the window is judged from its
+    /// first frame on.
     fn frames(&self) -> (u64, u64) {
         let (Window { start, end, .. }, inside) = (self.window, self.inside());
         let tier = SeenFrame::tier;
@@ -172,7 +172,8 @@ impl Judge<'_> {
         (expected + self.missing(from, *end, of, of), inside.len() as u64)
     }
 
-    /// Frames that a student should have got between two others. Between two tiers, the tier with fewer frames counts.
+    /// Frames that a student should have received between two others. At a tier change, the tier with fewer frames
+    /// counts.
     fn missing(&self, from: u64, to: u64, before: Tier, after: Tier) -> u64 {
         let count = |tier| {
             let paused: u64 =
@@ -189,7 +190,7 @@ impl Judge<'_> {
         let mut gaps = Vec::new();
         let mut intervals: Vec<u64> = Vec::new();
         let times = self.frames.iter().map(|frame| frame.shown_ms.unwrap_or(frame.decoded_ms));
-        // A gap that lasts until the end counts, too.
+        // A gap that lasts until the end also counts.
         let times: Vec<u64> = times.filter(|at| *at < end).chain([end]).collect();
         for two in times.windows(2) {
             let interval = two[1].saturating_sub(two[0]);
@@ -200,7 +201,7 @@ impl Judge<'_> {
                     let announced = self.pauses.iter().any(|(begin, end)| *begin < two[1] && *end > two[0]);
                     gaps.push(Gap { start: two[0], end: two[1], announced });
                 }
-                // A freeze must not hide the next one; and the very first interval says nothing.
+                // A freeze must not hide the next one, and the very first interval gives no information.
                 intervals.extend((!recent.is_empty()).then_some(interval.min(3 * mean)));
             } else {
                 intervals.push(interval);
@@ -253,7 +254,7 @@ impl Judge<'_> {
 mod tests {
     use super::*;
 
-    /// 30 frames a second of full and 15 of low, for ten seconds from 1000 on.
+    /// 30 frames per second of the full tier and 15 of the low tier, for ten seconds from 1000 on.
     fn encoded() -> Encoded {
         let frames = |encoder: &str, captured_ms| EncodedFrames {
             encoder: encoder.into(),
@@ -270,7 +271,7 @@ mod tests {
         1000 + n * 1000 / 30
     }
 
-    /// Decoded 50 ms after their capture.
+    /// Frames decoded 50 ms after their capture.
     fn sight(numbers: impl Iterator<Item = u64>, width: impl Fn(u64) -> u32) -> Sight {
         let frame = |n| {
             let (captured_ms, decoded_ms, shown_ms) = (time(n), time(n) + 50, Some(time(n) + 90));
@@ -289,7 +290,7 @@ mod tests {
     }
 
     #[test]
-    fn a_student_that_decoded_all_missed_nothing() {
+    fn a_student_that_decoded_everything_missed_nothing() {
         let verdict = judge(&sight(0..300, |_| 1280), &encoded(), &window());
         assert_eq!((verdict.expected, verdict.decoded), (240, 240));
         assert_eq!((verdict.tier_ms, verdict.gaps.len(), verdict.longest_freeze_ms()), ([8000, 0, 0], 0, 0));
@@ -300,7 +301,7 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_frame_is_noticed_wherever_it_is() {
+    fn a_missing_frame_is_detected_at_every_position() {
         for missed in [30, 31, 150, 268, 269] {
             let verdict = judge(&sight((0..300).filter(|n| *n != missed), |_| 1280), &encoded(), &window());
             assert_eq!((verdict.expected, verdict.decoded), (240, 239), "{missed}");
@@ -314,7 +315,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unreadable_code_with_a_matching_crc_is_no_frame() {
+    fn an_unreadable_code_with_a_valid_crc_is_not_a_frame() {
         let mut sight = sight((0..300).filter(|n| *n != 100), |_| 1280);
         sight.unreadable = 2;
         let (captured_ms, decoded_ms) = (time(100) + 1, time(100) + 50);
@@ -340,7 +341,7 @@ mod tests {
     }
 
     #[test]
-    fn an_outage_is_a_freeze_and_its_end_is_found() {
+    fn an_outage_is_a_freeze_with_a_known_end() {
         let outage = sight((0..300).filter(|n| !(150..165).contains(n)), |_| 1280);
         let window = Window { events: vec![(6000, 6500)], restored: Some(6500), ..window() };
         let verdict = judge(&outage, &encoded(), &window);
@@ -359,7 +360,7 @@ mod tests {
     }
 
     #[test]
-    fn an_announced_pause_is_no_freeze_and_nothing_is_missing() {
+    fn an_announced_pause_is_neither_a_freeze_nor_a_loss() {
         let mut paused = sight((0..300).filter(|n| !(120..240).contains(n)), |_| 1280);
         paused.paused = vec![(time(120), true), (time(240) - 10, false)];
         let verdict = judge(&paused, &encoded(), &window());

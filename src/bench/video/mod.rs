@@ -1,8 +1,8 @@
-//! The video bench: what students decode of a lecture that is really encoded, sent, decoded and timed as in `watch`,
-//! and how late.
+//! The video bench: which frames students decode, and how late, of a lecture that is encoded, sent, decoded and timed
+//! as in `watch`.
 //!
-//! Each frame carries a code, so a frame that arrives is known and not only counted. Each student with a bad network is
-//! behind an emulator of its own.
+//! Each frame carries a code, so every arriving frame is identified and not only counted. Each student with a bad
+//! network has its own emulator.
 
 mod findings;
 mod judge;
@@ -31,7 +31,7 @@ use crate::media::{Capture, CaptureOptions, Content, FileList, MainSource, Sourc
 use crate::report::Reporter;
 use crate::sfu::{Sfu, SfuConfig, SfuStats};
 
-/// How long joining may take: a handshake over a bad network is retransmitted after 1, 2 and 4 s; and each student's
+/// The time limit for joining: a handshake over a bad network is retransmitted after 1, 2 and 4 s, and each student's
 /// graph and keys take up to 100 ms.
 const JOIN_WITHIN: Duration = Duration::from_secs(20);
 const JOIN_WITHIN_EACH: Duration = Duration::from_millis(100);
@@ -40,13 +40,13 @@ const JOIN_WITHIN_EACH: Duration = Duration::from_millis(100);
 /// retransmission.
 const DRAIN: Duration = Duration::from_secs(2);
 
-/// How long students may take to say what they have seen.
+/// The time limit for the students' reports.
 const TELL_WITHIN: Duration = Duration::from_secs(20);
 
-/// How often the CPU of threads is sampled: the threads of an encoder end with the encoder.
+/// The interval of CPU samples: the threads of an encoder end with the encoder.
 const SAMPLE_EVERY: Duration = Duration::from_millis(500);
 
-/// Measures.
+/// Runs the bench.
 pub(super) async fn run(bench: &VideoBench, reporter: &Reporter) -> Result<Report, Failure> {
     let options = capture_options(bench);
     let prepared =
@@ -112,7 +112,7 @@ async fn measure(
     while session.next(drained).await?.is_some() {}
     session.say(&ToStudents::End).await?;
     let window = window(bench, start);
-    // Frames that are decoded by now were encoded before.
+    // Frames decoded by now were encoded before.
     let written = codes.written();
     let encoded = Encoded::new(&written);
     let mut students = Vec::new();
@@ -129,7 +129,7 @@ async fn measure(
         }
     }
     students.sort_by_key(|student| student.sight.student);
-    // A script has the number in its object.
+    // A script has this number in its object.
     if let Some(why) = session.why.take().filter(|_| !reporter.is_json()) {
         reporter.warn(format!("{} students did not come or did not stay; the last one: {why}", session.gone.len()));
     }
@@ -189,7 +189,7 @@ fn capture_options(bench: &VideoBench) -> CaptureOptions {
     }
 }
 
-/// Each direction of the network.
+/// The configuration of each direction of the network.
 fn path(network: &Network) -> PathConfig {
     let burst = |burst: &crate::cli::Burst| {
         let crate::cli::Burst { loss, at, length, every } = *burst;
@@ -206,7 +206,7 @@ fn path(network: &Network) -> PathConfig {
     }
 }
 
-/// The time that is judged, from `start` on, and what was wrong when.
+/// The judged period, starting at `start`, and the network faults in it.
 fn window(bench: &VideoBench, start: u64) -> Window {
     let at = |time: Duration| start + time.as_millis() as u64;
     let mut events = Vec::new();
@@ -225,7 +225,7 @@ fn window(bench: &VideoBench, start: u64) -> Window {
     Window { start, end: at(bench.length), events, restored }
 }
 
-/// What was asked for, in the words of the flags.
+/// The requested setup, in the words of the flags.
 fn title(bench: &VideoBench) -> String {
     let VideoBench { network, students, bad, .. } = bench;
     let mut words = vec![format!("{students} student{}", if *students == 1 { "" } else { "s" })];
@@ -283,7 +283,7 @@ mod tests {
     }
 
     #[test]
-    fn the_title_says_what_was_asked_for() {
+    fn the_title_describes_the_requested_setup() {
         let bad = bench("--students 30 --bad 5 --loss 5% --rtt 50ms --rate 600k --rate-until 10s --for 60s");
         assert_eq!(title(&bad), "30 students, 5 of them with 5 % loss, 50 ms round trip, 600 kbit/s for 10 s, 60 s");
         assert_eq!(title(&bench("--rate 600k --rate-from 5s")), "1 student, 600 kbit/s from 5 s on, 20 s");

@@ -1,4 +1,4 @@
-//! A lecture that is really encoded, and its students in another process.
+//! A lecture that is actually encoded, and its students in another process.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -15,7 +15,7 @@ use crate::media::{Capture, CaptureEvent};
 use crate::report::Reporter;
 use crate::sfu::{Sfu, SfuEvent};
 
-/// The publisher: a capture that runs, and its SFU.
+/// The publisher: a running capture and its SFU.
 pub(super) struct Publisher {
     pub(super) sfu: Sfu,
     pub(super) sfu_events: mpsc::Receiver<SfuEvent>,
@@ -28,16 +28,16 @@ pub(super) struct Session {
     publisher: Publisher,
     students: StudentProcess,
     reporter: Reporter,
-    /// Students that have been connected.
+    /// Students that have connected.
     pub(super) connected: HashSet<usize>,
-    /// Students that never were, or are gone again.
+    /// Students that never connected or have left.
     pub(super) gone: HashSet<usize>,
     /// Why the last student is gone.
     pub(super) why: Option<String>,
 }
 
 impl Session {
-    /// Starts the process of the students and lets them join.
+    /// Starts the students' process and lets them join.
     pub(super) async fn start(publisher: Publisher, join: &ToStudents, reporter: &Reporter) -> anyhow::Result<Self> {
         let students = StudentProcess::start(join).await?;
         let (reporter, connected, gone) = (reporter.clone(), HashSet::new(), HashSet::new());
@@ -49,8 +49,8 @@ impl Session {
         &self.publisher.sfu
     }
 
-    /// Serves SFU, capture and students until a student says something about the measurement; none when that does not
-    /// happen before the deadline.
+    /// Serves SFU, capture and students until a student reports on the measurement; `None` if that does not happen
+    /// before the deadline.
     pub(super) async fn next(&mut self, deadline: Instant) -> anyhow::Result<Option<FromStudents>> {
         loop {
             let Publisher { sfu, sfu_events, capture, capture_events } = &mut self.publisher;
@@ -117,7 +117,7 @@ impl Session {
         self.students.say(message).await
     }
 
-    /// Waits until each student is connected or gone, `within` at the most.
+    /// Waits at most `within` until each student is connected or gone.
     pub(super) async fn joined(&mut self, students: usize, within: Duration) -> anyhow::Result<()> {
         let deadline = Instant::now() + within;
         while self.connected.union(&self.gone).count() < students && self.next(deadline).await?.is_some() {}
@@ -128,7 +128,7 @@ impl Session {
         Ok(())
     }
 
-    /// Ends the process of the students, the SFU and the capture.
+    /// Ends the students' process, the SFU and the capture.
     pub(super) async fn end(self) {
         self.students.end().await;
         let Publisher { sfu, capture, .. } = self.publisher;

@@ -51,7 +51,7 @@ impl Findings {
     }
 }
 
-/// A number with so many digits behind the point; a dash where there is none.
+/// A number with `digits` digits after the point; a dash for NaN.
 fn measured(number: f64, digits: usize, unit: &str) -> String {
     if number.is_nan() { "-".to_owned() } else { format!("{number:.digits$} {unit}") }
 }
@@ -60,7 +60,7 @@ fn ms(time: Option<u64>) -> String {
     time.map_or_else(|| "-".to_owned(), |ms| format!("{ms} ms"))
 }
 
-/// A table of rows, each a name and values; the first row is the head.
+/// A table of rows, each with a name and values; the first row is the header.
 fn markdown(rows: &[(String, Vec<String>)]) -> String {
     let width = |column: usize| {
         let cells =
@@ -84,7 +84,7 @@ mod tests {
     use super::super::findings::tests::findings;
 
     #[test]
-    fn each_kind_of_students_has_a_column() {
+    fn each_group_of_students_has_a_column() {
         let table = findings().table();
         let widths: Vec<usize> = table.lines().map(str::len).collect();
         assert!(widths.iter().all(|width| *width == widths[0]), "{table}");

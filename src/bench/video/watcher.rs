@@ -1,4 +1,4 @@
-//! One student of the video bench: a viewer and a render as in `watch`, and a log of what they did.
+//! One student of the video bench: a viewer and a render as in `watch`, and a log of their events.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -17,10 +17,10 @@ use crate::media::{Render, RenderEvent, RenderOptions, Sink, TrackFormat, TrackS
 use crate::rtp::Track;
 use crate::viewer::{Incoming, Viewer, ViewerConfig, ViewerEvent, ViewerStats};
 
-/// How often concealed audio is noted.
+/// The interval at which concealed audio is recorded.
 const AUDIO_EVERY: Duration = Duration::from_millis(100);
 
-/// What a student is told to do.
+/// An order to a student.
 #[derive(Debug, Clone)]
 pub(in crate::bench) enum Order {
     Answer(String),
@@ -28,7 +28,7 @@ pub(in crate::bench) enum Order {
     End,
 }
 
-/// What the decoder's thread and the viewer note, as in [`Sight`].
+/// The records of the decoder's thread and of the viewer, as in [`Sight`].
 #[derive(Debug, Default)]
 struct Log {
     frames: Vec<SeenFrame>,
@@ -52,9 +52,9 @@ struct Watcher {
     emulator: Option<Emulator>,
     render: Arc<RenderInput>,
     log: Arc<Mutex<Log>>,
-    /// When the measurement began.
+    /// The counters at the start of the measurement.
     before: Counters,
-    /// Audio that was concealed so far.
+    /// The duration of audio concealed so far.
     concealed: Duration,
     say: mpsc::Sender<FromStudents>,
 }
@@ -72,7 +72,7 @@ pub(in crate::bench) async fn run(
         watcher.watch(events, orders).await
     };
     if let Err(error) = watched.await {
-        // At the end of the process nobody listens any more.
+        // At the end of the process nothing listens any more.
         let _ = gone.send(FromStudents::Gone { student, why: format!("{error:#}") }).await;
     }
 }
@@ -84,7 +84,7 @@ impl Watcher {
         say: mpsc::Sender<FromStudents>,
     ) -> anyhow::Result<(Self, mpsc::Receiver<ViewerEvent>)> {
         let emulator = (student < join.bad).then(|| {
-            // Bursts and a late slow line come only after the measurement has begun.
+            // Bursts and a delayed rate limit apply only after the start of the measurement.
             let rate = join.network.rate.filter(|_| join.rate_from.is_none());
             let at_first = PathConfig { bursts: vec![], rate, ..join.network.clone() };
             let seed = join.seed.wrapping_add(student as u64);
@@ -162,10 +162,10 @@ impl Watcher {
         }
     }
 
-    /// Notes how much audio was concealed since the last time.
+    /// Records how much audio was concealed since the last call.
     fn note_concealed_audio(&mut self) {
         let concealed = self.render.with(|render| render.stats(Track::Audio).concealed).unwrap_or_default();
-        // A lost packet counts as concealed until its copy comes with the next packet.
+        // A lost packet counts as concealed until its copy arrives with the next packet.
         let more = concealed.saturating_sub(self.concealed).as_millis() as u64;
         if more > 0 {
             lock(&self.log).concealed.push((now_ms(), more));
@@ -204,7 +204,7 @@ impl Watcher {
         }
     }
 
-    /// Notes which tier the SFU sends; its other messages are not for a bench.
+    /// Records the tier that the SFU sends; a bench ignores its other messages.
     fn on_publisher_message(&self, text: &str) {
         let said: Value = serde_json::from_str(text).unwrap_or_default();
         if said["type"] == "tier"
@@ -258,7 +258,7 @@ fn note_frame(log: &mut Log, frame: ReadFrame) {
     }
 }
 
-/// What a track counted since `before`.
+/// The counts of a track since `before`.
 fn since(before: &TrackStats, now: &TrackStats) -> TrackCounts {
     TrackCounts {
         decoded: now.frames_decoded.saturating_sub(before.frames_decoded),

@@ -1,4 +1,4 @@
-//! The encoders of a lecture in virtual time: what size their frames have, and when key frames come.
+//! The encoders of a lecture in virtual time: the sizes of their frames and the times of their key frames.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -11,7 +11,7 @@ use crate::rtp::{Codec, Encoding, Frame, FrameAssembler, KeyFrameRequests, PerEn
 
 pub(super) const AUDIO: Encoding = Encoding { track: Track::Audio, tier: Tier::Full, codec: Codec::Opus };
 
-/// The time of an audio packet, in microseconds.
+/// The duration of an audio packet, in microseconds.
 const AUDIO_EVERY: u64 = 20_000;
 
 /// A key frame is as large as this many usual frames.
@@ -26,7 +26,7 @@ const STILL: u64 = 4;
 /// The time from the request for a key frame to the frame, in microseconds.
 const KEY_AFTER: u64 = 50_000;
 
-/// Bytes of a full RTP packet before the header extension, and of a packet of audio.
+/// The size in bytes of a full RTP packet without the header extension, and of an audio packet.
 const PACKET: u64 = 1_200;
 const AUDIO_PACKET: u64 = 200;
 
@@ -34,12 +34,12 @@ const AUDIO_PACKET: u64 = 200;
 #[derive(Default)]
 struct Encoder {
     requests: KeyFrameRequests,
-    /// When the key frame that was asked for is there.
+    /// When the requested key frame is ready.
     key: Option<u64>,
     has_begun: bool,
 }
 
-/// The encoders of audio and of all tiers: others watch them.
+/// The encoders of audio and of all tiers; all of them run, as other peers watch them.
 pub(super) struct Encoders {
     began: Instant,
     video: Vec<Encoding>,
@@ -61,7 +61,7 @@ impl Encoders {
         }
     }
 
-    /// What each encoder is set to, in bits per second.
+    /// The nominal rate of each encoder, in bits per second.
     pub(super) fn nominal(&self) -> Vec<(Encoding, u32)> {
         self.video.iter().chain([&AUDIO]).map(|encoding| (*encoding, nominal(*encoding))).collect()
     }
@@ -74,7 +74,7 @@ impl Encoders {
         self.encoders[encoding].requests.want();
     }
 
-    /// The frames from `now` on, for the time of a step.
+    /// The frames that are encoded in the step that starts at `now`.
     pub(super) fn encode(&mut self, now: u64, step: u64, rng: &mut StdRng) -> Vec<Frame> {
         let mut frames = Vec::new();
         if now.is_multiple_of(AUDIO_EVERY) {
@@ -106,7 +106,7 @@ impl Encoders {
         self.frame(now, AUDIO, AUDIO_PACKET, true)
     }
 
-    /// The size of the frame that is encoded in this step; 0: none is.
+    /// The size of the frame encoded in this step; 0 if there is no frame.
     fn frame_bytes(&self, (now, end): (u64, u64), encoding: Encoding, key: bool, rng: &mut StdRng) -> u64 {
         let fps = if encoding.tier == Tier::Full { 30 } else { 15 };
         let usual = u64::from(nominal(encoding)) / 8 / fps;
@@ -150,7 +150,7 @@ fn template(encoding: Encoding, bytes: u64) -> Frame {
     let mut assembler = FrameAssembler::new(encoding);
     let mut left = bytes;
     loop {
-        // No packet is shorter than its header and some payload.
+        // No packet is shorter than its header plus some payload.
         let length = left.clamp(20, PACKET);
         left = left.saturating_sub(length);
         let mut packet = vec![0; length as usize];

@@ -1,4 +1,4 @@
-//! A peer that reports what it likes, and a change of what is offered.
+//! A peer that sends arbitrary reports, and changes of the offered encodings.
 
 use std::time::{Duration, Instant};
 
@@ -27,7 +27,7 @@ fn offered() -> Offered {
 }
 
 #[test]
-fn any_feedback_is_survived() {
+fn no_feedback_panics() {
     for seed in 0..20 {
         let (mut rng, began) = (StdRng::seed_from_u64(seed), Instant::now());
         let (mut adaptation, rates) = (Adaptation::new(began, offered(), true), rates());
@@ -35,7 +35,7 @@ fn any_feedback_is_survived() {
         let mut before = None;
         for _ in 0..20_000 {
             micros += rng.random_range(0..30_000);
-            // Now and then the time is that of an earlier turn.
+            // Sometimes the time goes back slightly.
             let now = began + Duration::from_micros(micros - rng.random_range(0..=micros.min(2_000)));
             match rng.random_range(0..12) {
                 0..5 => {
@@ -76,7 +76,7 @@ fn any_feedback_is_survived() {
 }
 
 #[test]
-fn a_selection_that_stays_ignores_all_feedback() {
+fn a_fixed_selection_ignores_all_feedback() {
     let start = Instant::now();
     let mut selection = LayerSelection::new(start, offered()).staying();
     let layers = selection.layers();
@@ -91,9 +91,9 @@ fn a_selection_that_stays_ignores_all_feedback() {
 }
 
 #[test]
-fn video_begins_with_what_the_path_carries() {
+fn video_starts_with_the_layers_that_fit() {
     let start = Instant::now();
-    // Audio is 500 kbit/s here, and each video track 1,000 or 500.
+    // Audio costs 500 kbit/s here, and each video track 1,000 or 500.
     let begins = |kbps: u32| {
         let mut selection = LayerSelection::new(start, offered());
         let less = selection.begin(start, &rates(), kbps * 1000);
@@ -105,12 +105,12 @@ fn video_begins_with_what_the_path_carries() {
     for (kbps, layers) in wanted {
         assert_eq!(begins(kbps), layers, "{kbps}");
     }
-    // The smallest layer is tried on a path that just carries it, see `USED_BY_THE_LAST`.
+    // A path that just carries the smallest layer is tried, see `USED_BY_THE_LAST`.
     assert_eq!((begins(1_000).as_str(), begins(999).as_str(), begins(1).as_str()), ("low -", "- -", "- -"));
 }
 
 #[test]
-fn encodings_that_are_not_offered_any_more_are_not_sent() {
+fn withdrawn_encodings_are_not_sent() {
     let now = Instant::now();
     let (mut selection, rates) = (LayerSelection::new(now, offered()), rates());
     assert_eq!(selection.decide(now, &rates, &CommonTrouble::default()), None);
@@ -127,9 +127,9 @@ fn encodings_that_are_not_offered_any_more_are_not_sent() {
     assert_eq!(selection.decide(now, &rates, &CommonTrouble::default()).map(|decision| decision.layers), Some(layers));
 }
 
-/// A liar claims trouble and none in turns, and costs few key frames.
+/// A peer that alternates between false trouble and no trouble costs few key frames.
 #[test]
-fn a_liar_changes_layers_seldom() {
+fn false_reports_cause_few_layer_changes() {
     let began = Instant::now();
     let (mut selection, rates) = (LayerSelection::new(began, offered()), rates());
     let mut changes = 0;
@@ -155,7 +155,7 @@ fn the_state_of_a_peer_is_small() {
 }
 
 #[test]
-fn the_low_tier_is_the_best_where_no_other_is_offered() {
+fn the_low_tier_is_the_best_if_no_other_is_offered() {
     let began = Instant::now();
     let low = Offered::default().with(Track::Screen, Tier::Low).with(Track::Camera, Tier::Low);
     let (mut selection, rates) = (LayerSelection::new(began, low), rates());
@@ -167,7 +167,7 @@ fn the_low_tier_is_the_best_where_no_other_is_offered() {
     selection.estimate().sent(at(40), Some(1), 1_000);
     let less = selection.decide(at(3_000), &rates, &CommonTrouble::default()).unwrap();
     assert!(matches!(less.reason, Reason::Down(_)) && !selection.has_the_best());
-    // It is heard again, and steps up by guess, as nothing tells the capacity.
+    // Feedback returns, and the peer steps up by a guess, as nothing measures the capacity.
     let mut back = None;
     for n in 0..600_u16 {
         let now = at(3_000 + u64::from(n) * 100);

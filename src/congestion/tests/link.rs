@@ -3,30 +3,30 @@
 use rand::RngExt;
 use rand::rngs::StdRng;
 
-/// What a link is like. Times are in microseconds.
+/// The properties of a link. Times are in microseconds.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Link {
     /// Bits per second.
     pub(super) rate: u64,
     /// The longest queue, in bytes.
     pub(super) queue: u64,
-    /// One way.
+    /// The one-way delay.
     pub(super) delay: u64,
-    /// At most this is added to each packet on its own, so that packets overtake one another.
+    /// The maximum jitter, added to each packet independently, so that packets overtake one another.
     pub(super) jitter: u64,
-    /// The share of packets that is lost beside what the queue drops.
+    /// The fraction of packets lost in addition to queue drops.
     pub(super) loss: f64,
-    /// Whether somebody else keeps the queue half full.
+    /// Whether cross traffic keeps the queue half full.
     pub(super) busy: bool,
 }
 
 impl Link {
-    /// A gigabit with next to no delay.
+    /// A gigabit link with almost no delay.
     pub(super) fn lan() -> Self {
         Self { rate: 1_000_000_000, queue: 1 << 20, delay: 200, jitter: 100, loss: 0.0, busy: false }
     }
 
-    /// A rate in bits per second, with a round trip of 20 ms and a queue of 250 ms.
+    /// A link of this rate in bits per second, with a round trip of 20 ms and a queue of 250 ms.
     pub(super) fn of(rate: u64) -> Self {
         Self { rate, queue: rate / 8 / 4, delay: 10_000, jitter: 0, loss: 0.0, busy: false }
     }
@@ -55,7 +55,7 @@ impl Link {
 /// A link and the packets on it.
 pub(super) struct Path {
     pub(super) link: Link,
-    /// When all packets have left the queue.
+    /// When the queue is empty.
     free: u64,
 }
 
@@ -70,7 +70,7 @@ impl Path {
         self.link = link;
     }
 
-    /// Lets others send.
+    /// Adds the cross traffic.
     pub(super) fn tick(&mut self, now: u64) {
         let half = self.link.queue * 4_000_000 / self.link.rate;
         if self.link.busy && self.waits(now) < half {
@@ -83,7 +83,7 @@ impl Path {
         self.free.saturating_sub(now)
     }
 
-    /// When a packet arrives; none if it is lost.
+    /// The arrival time of a packet; `None` if it is lost.
     pub(super) fn send(&mut self, now: u64, bytes: u64, rng: &mut StdRng) -> Option<u64> {
         let link = self.link;
         if self.waits(now) * link.rate / 8_000_000 + bytes > link.queue {

@@ -1,4 +1,4 @@
-//! One peer behind a link, in virtual time: what it is sent, and what that does to the link.
+//! One peer behind a link, in virtual time: the packets it is sent, and their effect on the link.
 
 mod encoders;
 mod hostile;

@@ -1,4 +1,4 @@
-//! A process that stands still, the sender's or the receiver's, and a class that comes into trouble in one instant.
+//! Suspensions of the sender's or the receiver's process, and simultaneous trouble of a whole class.
 
 use std::time::{Duration, Instant};
 
@@ -16,7 +16,7 @@ fn lines() -> [Link; 4] {
 }
 
 #[test]
-fn a_pause_of_the_sender_is_not_held_against_the_path() {
+fn a_noticed_sender_suspension_changes_no_layers() {
     for (seed, tells) in [(1, Rtcp::EveryPacket), (2, Rtcp::EveryPacket), (3, Rtcp::Remb), (4, Rtcp::ReceiverReports)] {
         for lasts in [0.4, 0.9, 2.0, 3.2, 4.0, 60.0] {
             for line in lines() {
@@ -31,7 +31,7 @@ fn a_pause_of_the_sender_is_not_held_against_the_path() {
 }
 
 #[test]
-fn a_link_that_is_narrow_after_a_pause_is_found_all_the_same() {
+fn a_link_that_narrows_during_a_suspension_is_detected() {
     let setup = Setup::over(Link::of(50 * M)).stands_still(Who::Sender, 20.0, 23.0);
     let outcome = setup.then(23.0, Link::of(600_000)).run();
     let low = Layers { screen: Some(Tier::Low), camera: None };
@@ -39,7 +39,7 @@ fn a_link_that_is_narrow_after_a_pause_is_found_all_the_same() {
 }
 
 #[test]
-fn a_receiver_that_stood_still_has_all_layers_again_soon() {
+fn a_suspended_receiver_regains_all_layers_quickly() {
     for seed in 0..4 {
         for lasts in [2.0, 3.0, 4.0] {
             for line in lines() {
@@ -56,9 +56,9 @@ fn a_receiver_that_stood_still_has_all_layers_again_soon() {
     }
 }
 
-/// A peer that falls silent again and again costs the class few key frames.
+/// A peer that falls silent repeatedly costs the class few key frames.
 #[test]
-fn a_receiver_that_is_silent_again_and_again_comes_back_slowly() {
+fn repeated_silence_causes_few_layer_changes() {
     let mut setup = Setup::over(Link::lan());
     for n in 0..20 {
         let at = 10.0 + f64::from(n) * 2.0;
@@ -68,7 +68,7 @@ fn a_receiver_that_is_silent_again_and_again_comes_back_slowly() {
     assert!(outcome.changes.len() <= 8, "{:?}", outcome.changes);
 }
 
-/// Some peers on a LAN in virtual time, of which the `silent` ones send no feedback from one millisecond to another.
+/// Peers on a LAN in virtual time; those in `silent` send no feedback from `from` to `to`, in milliseconds.
 fn class(peers: usize, silent: std::ops::Range<usize>, from: u64, to: u64) -> Vec<Vec<(u64, Change)>> {
     let began = Instant::now();
     let offered = Offered::default().with(Track::Screen, Tier::Full).with(Track::Screen, Tier::Low);
@@ -87,7 +87,7 @@ fn class(peers: usize, silent: std::ops::Range<usize>, from: u64, to: u64) -> Ve
         for (n, adaptation) in adaptations.iter_mut().enumerate() {
             adaptation.estimate().sent(now, Some(sent as u16), 1000);
             let is_heard = !(silent.contains(&n) && (from..to).contains(&millis));
-            // Each peer reports at another time.
+            // Each peer reports at a different time.
             if is_heard && (millis / 10 + n as u64).is_multiple_of(10) && sent > 20 {
                 let first = (sent - 10) * 10_000 + 1_000;
                 let deltas = (0..10).map(|n| Some(if n == 0 { (first % 64_000) as i32 } else { 10_000 }));
@@ -102,24 +102,24 @@ fn class(peers: usize, silent: std::ops::Range<usize>, from: u64, to: u64) -> Ve
 }
 
 #[test]
-fn trouble_of_the_whole_class_in_one_instant_takes_no_layers() {
+fn simultaneous_trouble_of_the_whole_class_removes_no_layers() {
     let decisions = class(100, 0..100, 10_000, 11_800);
     assert!(decisions.iter().all(Vec::is_empty), "{:?}", decisions.iter().find(|changes| !changes.is_empty()));
 }
 
 #[test]
-fn trouble_of_one_peer_or_trouble_that_lasts_takes_layers() {
+fn trouble_of_one_peer_or_lasting_trouble_removes_layers() {
     let decisions = class(100, 40..41, 10_000, 11_800);
     let less = |changes: &[(u64, Change)]| changes.first().filter(|(_, first)| first.is_urgent).map(|(at, _)| *at);
     assert!(less(&decisions[40]).is_some_and(|at| at < 11_300), "{:?}", decisions[40]);
     assert_eq!(decisions.iter().filter(|changes| !changes.is_empty()).count(), 1);
     let lasting = class(100, 0..100, 10_000, 20_000);
     assert!(lasting.iter().all(|changes| less(changes).is_some_and(|at| at < 13_500)), "{:?}", lasting[0]);
-    // A family behind one link is not a class.
+    // A family behind one link does not count as a class.
     assert!(class(4, 0..4, 10_000, 11_800).iter().all(|changes| less(changes).is_some()));
 }
 
-/// Not: "your line carries 1000.0 Mbit/s, sound needs it".
+/// A message such as "your line carries 1000.0 Mbit/s, sound needs it" would be wrong.
 #[test]
 fn a_peer_with_fewer_layers_is_not_told_of_a_higher_capacity() {
     for (at, decision) in class(1, 0..1, 10_000, 14_000).concat() {

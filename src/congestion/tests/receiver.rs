@@ -1,4 +1,4 @@
-//! The receiving side of one peer: what arrived, and the RTCP feedback on it.
+//! The receiving side of one peer: the packets that arrived, and the RTCP feedback on them.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
@@ -6,14 +6,14 @@ use std::time::Duration;
 
 use super::sender::Packet;
 
-/// The receiver's clock is ahead by so much that the reference time of its feedback wraps after 20 s, and runs 100 ppm
-/// fast.
+/// The receiver's clock is ahead by this much, so that the reference time of its feedback wraps after 20 s, and runs
+/// 100 ppm fast.
 const AHEAD: u64 = (1 << 24) * 64_000 - 20_000_000;
 
-/// Bytes that the kernel keeps for a process that does not read.
+/// Bytes that the kernel buffers for a process that does not read.
 const KERNEL_BUFFER: u64 = 160_000;
 
-/// A packet that is missing for longer, in microseconds, is given up, and a key frame is asked for.
+/// A packet missing for longer than this, in microseconds, is given up, and a key frame is requested.
 const PATIENCE: u64 = 250_000;
 
 /// RTCP feedback.
@@ -29,29 +29,29 @@ pub(super) enum Feedback {
 #[derive(Default)]
 pub(super) struct Receiver {
     arrived: BTreeMap<u64, u64>,
-    /// Since the last transport-wide feedback.
+    /// Packets that arrived since the last transport-wide feedback.
     new: Vec<u64>,
     expected: u64,
-    /// Packets up to this one were looked at for gaps.
+    /// Packets before this one were checked for gaps.
     checked: u64,
     /// By SSRC and sequence number: since when a packet of video is missing.
     missing: BTreeMap<(u32, u16), u64>,
-    /// In this second.
+    /// The bytes and packets of this second.
     bytes: u64,
     packets: u64,
     /// The number after the newest at the last report.
     reported: u64,
-    /// One-way delay: the least ever, and that of the newest packet.
+    /// One-way delay: the minimum so far, and that of the newest packet.
     least_delay: Option<u64>,
     delay: u64,
     remb: Option<u64>,
-    /// When its process went on after a pause, and how much the kernel has kept for it.
+    /// When its process resumed after a suspension, and how many bytes the kernel has buffered for it.
     awake: u64,
     kept: u64,
 }
 
 impl Receiver {
-    /// The process goes on: what arrived meanwhile is read now, and what the kernel had no room for is lost.
+    /// The process resumes: packets that arrived meanwhile are read now, those beyond the kernel buffer are lost.
     pub(super) fn wake_up(&mut self, now: u64) {
         (self.awake, self.kept) = (now, 0);
     }
@@ -82,7 +82,7 @@ impl Receiver {
         }
     }
 
-    /// Transport-wide feedback on what arrived since the last one, and on the gaps before it.
+    /// Transport-wide feedback on the packets that arrived since the last one, and on the gaps before them.
     pub(super) fn transport_feedback(&mut self) -> Option<Feedback> {
         let new = std::mem::take(&mut self.new);
         let newest = *new.iter().max()?;
@@ -102,7 +102,7 @@ impl Receiver {
         Some(Feedback::Transport { base: base as u16, reference: (reference & 0xff_ffff) as u32, deltas })
     }
 
-    /// NACKs of all video that is missing, and a PLI for each track of which something is missing for too long.
+    /// NACKs for all missing video, or a PLI for a track in which a packet has been missing for too long.
     pub(super) fn nacks(&mut self, now: u64, sent: &[Packet]) -> Vec<Feedback> {
         let end = self.arrived.keys().next_back().map_or(0, |newest| newest + 1).max(self.checked);
         for number in self.checked..end {
@@ -128,7 +128,8 @@ impl Receiver {
         feedback
     }
 
-    /// A REMB as browsers send it: half more than what arrives, slowly; less at once when the queue grows.
+    /// A REMB as browsers send it: it rises slowly to 1.5 times the received rate, and drops at once when the queue
+    /// grows.
     pub(super) fn remb(&mut self, second: bool) -> Option<Feedback> {
         if !second {
             return None;
@@ -144,8 +145,8 @@ impl Receiver {
         Some(Feedback::Remb(remb))
     }
 
-    /// A receiver report: the share that is lost of the packets since the last one, and the round trip with a way back
-    /// of so many microseconds.
+    /// A receiver report: the fraction of packets lost since the last one, and the round-trip time with a return path
+    /// of `back` microseconds.
     pub(super) fn receiver_report(&mut self, back: u64) -> Feedback {
         let newest = self.arrived.keys().next_back().map_or(0, |newest| newest + 1);
         let expected = newest.saturating_sub(self.reported);

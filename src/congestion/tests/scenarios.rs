@@ -1,4 +1,4 @@
-//! What must come of which link.
+//! The expected behaviour on each kind of link.
 
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -40,7 +40,7 @@ fn a_good_link_keeps_the_full_tier() {
 }
 
 #[test]
-fn a_link_that_carries_the_low_tier_gets_it_soon_and_for_good() {
+fn a_link_that_carries_the_low_tier_settles_on_it() {
     for (seed, millis) in [(1, 250), (2, 250), (3, 250), (4, 500), (5, 1000)] {
         let outcome = Setup::over(Link::of(600_000).queue(millis)).seed(seed).run();
         let low = outcome.since(LOW, 0.0, 60.0);
@@ -57,7 +57,7 @@ fn a_link_that_carries_the_low_tier_gets_it_soon_and_for_good() {
 }
 
 #[test]
-fn a_link_that_carries_audio_alone_gets_audio() {
+fn a_link_that_carries_only_audio_gets_only_audio() {
     for seed in 0..4 {
         let outcome = Setup::over(Link::of(120_000)).seed(seed).run();
         assert!(outcome.since(NONE, 0.0, 60.0).is_some_and(|at| at < 3.0), "{:?}", outcome.changes);
@@ -65,9 +65,9 @@ fn a_link_that_carries_audio_alone_gets_audio() {
     }
 }
 
-/// The capacity of the wide link before is no reason to try video, nor for a large probe.
+/// The former capacity of a wide link justifies neither trying video nor a large probe.
 #[test]
-fn a_link_that_narrows_to_audio_is_not_overrun_again() {
+fn a_link_that_narrows_to_audio_is_not_overloaded_again() {
     for seed in 0..4 {
         for (wide, round_trip) in [(Link::lan(), 1), (wide(), 20), (wide(), 50), (Link::of(5 * M), 200)] {
             let narrow = Link::of(120_000).round_trip(round_trip);
@@ -93,7 +93,7 @@ fn a_restored_link_gets_the_full_tier_again() {
 }
 
 #[test]
-fn a_burst_of_loss_is_soon_forgotten() {
+fn the_full_tier_returns_soon_after_a_loss_burst() {
     for seed in 0..4 {
         let lossy = wide().round_trip(50).loss(0.20);
         let outcome = Setup::over(wide().round_trip(50)).then(20.0, lossy).then(22.0, wide()).seed(seed).run();
@@ -103,7 +103,7 @@ fn a_burst_of_loss_is_soon_forgotten() {
 }
 
 #[test]
-fn loss_without_a_queue_does_not_end_video() {
+fn moderate_loss_without_a_queue_keeps_video() {
     let outcome = Setup::over(wide().round_trip(50)).then(20.0, wide().loss(0.20)).run();
     assert_eq!(outcome.seconds_of(Layers::is_empty), 0.0, "{:?}", outcome.changes);
     let outcome = Setup::over(wide().round_trip(50)).then(20.0, wide().loss(0.60)).run();
@@ -111,7 +111,7 @@ fn loss_without_a_queue_does_not_end_video() {
 }
 
 #[test]
-fn half_a_second_of_nothing_changes_nothing() {
+fn the_full_tier_returns_soon_after_an_outage() {
     let outage = wide().loss(1.0);
     for begin in [20.0, 20.03, 20.06, 20.09] {
         let outcome = Setup::over(wide()).then(begin, outage).then(begin + 0.5, wide()).run();
@@ -125,7 +125,7 @@ fn half_a_second_of_nothing_changes_nothing() {
 }
 
 #[test]
-fn a_link_that_was_dead_gets_its_old_layers_at_once() {
+fn a_link_that_was_down_regains_its_layers_at_once() {
     let dead = wide().loss(1.0);
     for seconds in [1.0, 2.0, 4.0, 9.0] {
         let back = 20.0 + seconds;
@@ -134,7 +134,7 @@ fn a_link_that_was_dead_gets_its_old_layers_at_once() {
             let full = outcome.since(FULL, back, 60.0);
             assert!(full.is_some_and(|at| at < back + 0.7), "{seconds} {line:?} {:?}", outcome.changes);
         }
-        // Behind a telephone now: too much is tried once and not again.
+        // The path is a phone network now: too much is sent once and not again.
         let outcome = Setup::over(wide()).then(20.0, dead).then(back, Link::of(600_000)).run();
         assert!(outcome.since(LOW, back, 60.0).is_some_and(|at| at < back + 4.5), "{seconds} {:?}", outcome.changes);
         assert!(outcome.queue(back + 5.0, 60.0) <= 500, "{seconds} {}", outcome.queue(back + 5.0, 60.0));
@@ -151,7 +151,7 @@ fn a_link_that_was_dead_gets_its_old_layers_at_once() {
 }
 
 #[test]
-fn the_camera_loses_first() {
+fn the_camera_is_reduced_first() {
     let outcome = Setup::over(Link::of(3_300_000)).with_camera().run();
     assert_eq!(outcome.first, ALL);
     let camera_low = Layers { camera: Some(Tier::Low), ..ALL };
@@ -179,13 +179,13 @@ fn layers_settle_on_every_link() {
 }
 
 #[test]
-fn a_longer_path_does_not_stay_a_queue() {
+fn a_longer_path_regains_the_full_tier() {
     let outcome = Setup::over(wide()).then(20.0, wide().round_trip(800)).run();
     assert!(outcome.since(FULL, 20.0, 60.0).is_some_and(|at| at < 30.0), "{:?}", outcome.changes);
 }
 
 #[test]
-fn a_queue_of_others_takes_no_layers() {
+fn the_full_tier_survives_cross_traffic() {
     for millis in [250, 500] {
         let line = Link::of(20 * M).queue(millis);
         let outcome = Setup::over(line).then(20.0, line.busy()).run();
@@ -195,7 +195,7 @@ fn a_queue_of_others_takes_no_layers() {
 }
 
 #[test]
-fn the_burst_of_a_new_slide_is_waited_for() {
+fn the_burst_of_a_new_slide_never_ends_video() {
     stays_full(&Setup::over(wide()).with_slides());
     for kbit in [600, 1000, 2000] {
         let outcome = Setup::over(Link::of(kbit * 1000)).with_slides().run();
@@ -205,8 +205,8 @@ fn the_burst_of_a_new_slide_is_waited_for() {
 }
 
 #[test]
-fn remb_and_receiver_reports_are_slower_and_suffice() {
-    // By reports alone a step up is a guess, and each loses a key frame that is larger than the queue.
+fn remb_and_receiver_reports_suffice() {
+    // With reports alone a step up is a guess, and each guess loses a key frame that is larger than the queue.
     for (tells, full) in [(Rtcp::Remb, 18.0), (Rtcp::ReceiverReports, 12.0)] {
         for good in [Link::lan(), wide().round_trip(50).loss(0.05), Link::of(10 * M).jitter(30)] {
             stays_full(&Setup::over(good).reporting(tells));
@@ -222,11 +222,11 @@ fn remb_and_receiver_reports_are_slower_and_suffice() {
 }
 
 #[test]
-fn a_peer_without_feedback_gets_all() {
+fn a_peer_without_feedback_keeps_the_full_tier() {
     stays_full(&Setup::over(Link::of(120_000)).reporting(Rtcp::Nothing));
 }
 
-/// Run with `--nocapture` it is a table.
+/// Prints a table when run with `--nocapture`.
 #[test]
 fn table() {
     let twcc = Rtcp::EveryPacket;
@@ -286,7 +286,7 @@ fn table() {
 
 /// Random links of 100 kbit/s to 20 Mbit/s, with queues, delays, jitter and loss.
 #[test]
-fn any_link_is_used_and_not_overrun() {
+fn random_links_are_used_but_not_overloaded() {
     let mut rng = StdRng::seed_from_u64(99);
     for seed in 0..60 {
         let rate = (100e3 * 200f64.powf(rng.random_range(0..1000) as f64 / 1000.0)) as u64;
@@ -304,7 +304,7 @@ fn any_link_is_used_and_not_overrun() {
         assert!(rate > 2_300_000 || screen(Some(Tier::Full)) < 3.0, "{}", context());
         assert!(rate > 500_000 || screen(Some(Tier::Low)) < 6.0, "{}", context());
         assert!(rate < 700_000 || screen(None) < 12.0, "{}", context());
-        // Jitter may make the startup probe tell of too little.
+        // Jitter may make the startup probe report too little.
         let least = if line.jitter > 0 && line.delay >= 20_000 { 50.0 } else { 55.0 };
         assert!(rate < 5_500_000 || screen(Some(Tier::Full)) > least, "{}", context());
     }

@@ -1,7 +1,7 @@
 //! The sending side of one peer in virtual time.
 //!
-//! Rings, subscriptions, the pacer, key frame requests, measured rates and all decisions are the real ones; only the
-//! encoders, the link and the receiver are simulated. Packets leave in the order of `sfu::senders`.
+//! Rings, subscriptions, the pacer, key frame requests, measured rates and all decisions are the real code; only the
+//! encoders, the link and the receiver are simulated. Packets are sent in the order of `sfu::senders`.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -20,36 +20,35 @@ use crate::rtp::{Codec, Encoding, Frame, FrameRing, PerCodec, PerEncoding, Start
 /// A step of virtual time, in microseconds.
 const STEP: u64 = 2_500;
 
-/// How often the layers are looked at beside after each feedback, in microseconds.
+/// How often the layers are adapted in addition to after each feedback packet, in microseconds.
 const ADAPT_EVERY: u64 = 100_000;
 
 /// The longest round trip without a startup probe, in microseconds.
 const NEAR: u64 = 40_000;
 
-/// Bytes of one track that leave in one turn of 5 ms while the peer catches up, and that are replayed after a step
-/// down.
+/// Bytes of one track sent in one turn of 5 ms while the peer catches up, and bytes replayed after a step down.
 const CATCH_UP_BYTES: usize = 24 << 10;
 const NARROW_REPLAY_BYTES: usize = 24 << 10;
 const TURN: u64 = 5_000;
 
-/// Padding of a packet, and the bytes of such a packet.
+/// The maximum padding of a packet, and the size of such a packet in bytes.
 const MAX_PADDING: u32 = 255;
 const PADDING_PACKET: usize = 12 + 8 + 255;
 
-/// A packet that was sent. Its transport-wide sequence number is its place in the list of all.
+/// A sent packet. Its transport-wide sequence number is its index in the list of all.
 #[derive(Clone, Copy)]
 pub(super) struct Packet {
     pub(super) at: u64,
     pub(super) bytes: u64,
-    /// SSRC and sequence number of the media in it; none in padding.
+    /// SSRC and sequence number of its media; `None` for padding.
     pub(super) media: Option<(u32, u16)>,
 }
 
-/// One track on its way to the peer.
+/// One track sent to the peer.
 struct Feed {
     track: Track,
     subscription: Subscription,
-    /// The tier to go on with at its next key frame.
+    /// The tier to switch to at its next key frame.
     pending: Option<Tier>,
 }
 
@@ -63,7 +62,7 @@ impl Feed {
     }
 }
 
-/// The rest of a paced frame: packets by their index.
+/// The rest of a paced frame, as packet indices.
 #[derive(Clone, Copy)]
 struct UnderWay {
     feed: usize,
@@ -77,7 +76,7 @@ pub(super) struct Sender {
     adaptation: Adaptation,
     traffic: RateMeter,
     rates: PerCodec<Rates>,
-    /// Nobody else is in this class.
+    /// This peer is alone in its class.
     class: ClassRetransmissions,
     encoders: Encoders,
     rings: PerEncoding<FrameRing>,
@@ -175,7 +174,8 @@ impl Sender {
         self.outcome
     }
 
-    /// After a pause of the sender the audio of that time is there at once, and timers run before the socket is read.
+    /// After a suspension of the sender the audio of that time is available at once, and timers run before the socket
+    /// is read.
     fn wake_up(&mut self, now: u64, setup: &Setup) {
         let Some((who, from, to)) = setup.still.filter(|_| !self.woke_up) else { return };
         if (now as f64) < to * 1e6 {
@@ -201,7 +201,7 @@ impl Sender {
         self.began + Duration::from_micros(now)
     }
 
-    /// Puts a frame into its ring and tells the track that reads it.
+    /// Adds a frame to its ring and notifies the track that reads it.
     fn push(&mut self, frame: Frame) {
         let (encoding, key) = (frame.encoding(), frame.key);
         self.traffic.count(frame.captured, encoding, frame.bytes());
@@ -274,7 +274,7 @@ impl Sender {
         }
     }
 
-    /// SSRC and bytes of a packet, if it was sent and is still in its ring.
+    /// SSRC and size of a packet, if it was sent and is still in its ring.
     fn sent_before(&self, feed: usize, sequence_number: u16) -> Option<(u32, usize)> {
         let feed = &self.feeds[feed];
         let packet = feed.subscription.resend(|tier| &self.rings[feed.encoding(tier)], sequence_number)?;
@@ -282,7 +282,7 @@ impl Sender {
     }
 
     fn write(&mut self, now: u64, bytes: usize, media: Option<(u32, u16)>) {
-        // The header extension is not in the packets of the ring.
+        // The packets in the ring have no header extension.
         let bytes = if self.reports == Rtcp::EveryPacket && media.is_some() { bytes + 8 } else { bytes };
         let number = self.sent.len() as u64;
         let sequence = (self.reports == Rtcp::EveryPacket).then_some(number as u16);
@@ -320,7 +320,7 @@ impl Sender {
         };
         let nacks = self.receiver.nacks(now, &self.sent).into_iter().filter(|_| self.reports != Rtcp::Nothing);
         for feedback in reports.into_iter().chain(nacks) {
-            // The way back loses as much.
+            // The return path has the same loss.
             if !self.rng.random_bool(self.path.link.loss) {
                 self.feedback.push((arrives, feedback));
             }

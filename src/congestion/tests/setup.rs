@@ -1,11 +1,11 @@
-//! A minute of one peer: its link and feedback, and what it was sent.
+//! A minute of one peer: its link, its feedback, and the video it was sent.
 
 use super::link::Link;
 use super::sender::Sender;
 use super::{Change, Layers};
 use crate::rtp::Track;
 
-/// By which RTCP the receiver reports.
+/// The kind of RTCP feedback that the receiver sends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Rtcp {
     EveryPacket,
@@ -19,23 +19,23 @@ pub(super) struct Setup {
     pub(super) seconds: u64,
     pub(super) tracks: &'static [Track],
     pub(super) reports: Rtcp,
-    /// Milliseconds between two transport-wide feedbacks.
+    /// Milliseconds between two transport-wide feedback packets.
     pub(super) interval: u64,
-    /// Whether the video is slides: still, but for a new page now and then.
+    /// Whether the video is slides: still, except for a new page now and then.
     pub(super) slides: bool,
-    /// The link at the start and what it becomes, by second.
+    /// The link at the start and its later changes, by second.
     pub(super) links: Vec<(f64, Link)>,
     pub(super) seed: u64,
-    /// Whose process stands still, from one second to another.
+    /// Whose process is suspended, from one second to another.
     pub(super) still: Option<(Who, f64, f64)>,
 }
 
-/// Whose process stands still.
+/// Whose process is suspended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Who {
-    /// The teacher's process, which notices.
+    /// The teacher's process, which notices the suspension.
     Sender,
-    /// The teacher's process, which does not notice.
+    /// The teacher's process, which does not notice the suspension.
     SenderUnnoticed,
     /// The receiver.
     Receiver,
@@ -90,13 +90,13 @@ impl Setup {
     }
 }
 
-/// What the peer was sent.
+/// The result for the peer.
 #[derive(Default)]
 pub(super) struct Outcome {
-    /// By second.
+    /// Layer changes by second.
     pub(super) changes: Vec<(f64, Change)>,
     pub(super) first: Layers,
-    /// How long a packet would have waited in the queue, in milliseconds, every 10 ms.
+    /// How long a packet would have waited in the queue, in milliseconds, sampled every 10 ms.
     pub(super) queues: Vec<u64>,
     pub(super) probe_bytes: u64,
     pub(super) bytes: u64,
@@ -107,7 +107,7 @@ pub(super) struct Outcome {
 }
 
 impl Outcome {
-    /// What it got at this second.
+    /// The layers at this second.
     pub(super) fn at(&self, second: f64) -> Layers {
         self.changes.iter().take_while(|change| change.0 <= second).last().map_or(self.first, |change| change.1.layers)
     }
@@ -116,7 +116,7 @@ impl Outcome {
         self.at(self.seconds)
     }
 
-    /// The first second after `from` at which it gets this for the rest of the time up to `to`.
+    /// The first second after `from` at which it has these layers and keeps them until `to`.
     pub(super) fn since(&self, layers: Layers, from: f64, to: f64) -> Option<f64> {
         let mut at = (self.at(from) == layers).then_some(from);
         for change in self.changes.iter().filter(|change| change.0 > from && change.0 <= to) {

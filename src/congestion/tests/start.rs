@@ -11,7 +11,7 @@ use crate::rtp::{Tier, Track};
 
 const MILLI: u64 = 1000;
 
-/// When the peer gets fewer layers after the link became narrow, in milliseconds, and the change.
+/// The time from the narrowing of the link to the step down, in milliseconds, and the change.
 fn less_after(narrow: u64, interval: u64) -> Option<(u64, Change)> {
     let began = Instant::now();
     let offered = Offered::default().with(Track::Screen, Tier::Full).with(Track::Screen, Tier::Low);
@@ -25,7 +25,7 @@ fn less_after(narrow: u64, interval: u64) -> Option<(u64, Change)> {
     }
     let mut adaptation = Adaptation::new(began, offered, true);
     let (mut path, mut rng) = (Path::new(Link::lan().round_trip(50)), StdRng::seed_from_u64(1));
-    // By transport-wide sequence number: the time of arrival.
+    // Arrival times by transport-wide sequence number.
     let mut arrivals: Vec<Option<u64>> = Vec::new();
     let (mut told, mut newest_told) = (0, 0);
     for millis in 0..5_000 {
@@ -35,7 +35,7 @@ fn less_after(narrow: u64, interval: u64) -> Option<(u64, Change)> {
         }
         let packets = match millis {
             0 => 300,
-            // 25 frames of 12,500 bytes per second.
+            // 25 frames of 12,650 bytes per second.
             _ if millis % 40 == 0 => 11,
             _ => 0,
         };
@@ -67,9 +67,9 @@ fn less_after(narrow: u64, interval: u64) -> Option<(u64, Change)> {
     None
 }
 
-/// Packets that arrived before there was a queue must not make the queue look like a longer path.
+/// Packets that arrived before the queue formed must not make the queue look like a longer path.
 #[test]
-fn a_queue_soon_after_the_start_is_a_queue() {
+fn a_queue_soon_after_the_start_is_detected() {
     for interval in [50, 100, 150, 200] {
         for narrow in (600..1400).step_by(20) {
             let less = less_after(narrow, interval);

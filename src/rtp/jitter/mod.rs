@@ -1,12 +1,12 @@
-//! The jitter buffer: when received packets are played, in which order, and how long missing ones are waited for.
+//! The jitter buffer: when and in which order received packets are played, and how long missing ones are awaited.
 //!
-//! A [`JitterBuffer`] takes the packets of all tracks as they arrive and gives them back in order, each with its
-//! playing time by the track's [`PlayoutClock`]. These times are in sync: one moment of the lecture has one time on all
+//! A [`JitterBuffer`] takes the packets of all tracks as they arrive and returns them in order, each with its playout
+//! time by the track's [`PlayoutClock`]. These times are in sync: one moment of the lecture has the same time on all
 //! tracks. Players add one [delay](JitterBuffer::delay), within which most packets arrive.
 //!
-//! Audio and video wait differently. A missing packet of audio is given up at its playing time, and the decoder
-//! conceals it. A missing packet of video is waited for as long as a retransmission may arrive, because all frames up
-//! to the next key frame need it; the frames behind it are then shown at once.
+//! Audio and video wait differently. A missing audio packet is given up at its playout time, and the decoder conceals
+//! it. A missing video packet is awaited for as long as a retransmission may arrive, because all frames up to the next
+//! key frame depend on it; the frames behind it are then shown at once.
 
 mod playout_clock;
 mod reorder;
@@ -23,48 +23,48 @@ pub use self::target_delay::{Latency, MAX_DELAY, MIN_DELAY};
 use super::payload::opus_has_fec;
 use super::{Codec, Track, payload_offset, starts_key_frame};
 
-/// How long missing packets of video are waited for, from when the gap is seen: enough for all NACKs at 300 ms round
-/// trip.
+/// How long missing video packets are awaited after the gap is detected: enough for all NACKs at a round trip of 300
+/// ms.
 const NACK_TIMEOUT: Duration = Duration::from_millis(600);
 
-/// How long they are waited for if a key frame waits behind them: most retransmissions have arrived by then.
+/// How long they are awaited if a key frame waits behind them: most retransmissions have arrived by then.
 const KEY_FRAME_TIMEOUT: Duration = Duration::from_millis(150);
 
-/// When a key frame is requested, while retransmissions are still waited for.
+/// When a key frame is requested, while retransmissions are still awaited.
 const KEY_FRAME_REQUEST_AFTER: Duration = Duration::from_millis(250);
 
-/// Audio that is late by more than this is not concealed: its time is over.
+/// Audio that is later than this is not concealed: its time has passed.
 const TOO_LATE_TO_CONCEAL: Duration = Duration::from_millis(200);
 
-/// Other tracks don't stay in sync with a track that had no packet for so many seconds.
+/// Other tracks are not kept in sync with a track that has had no packet for this many seconds.
 const ABSENT_SECONDS: u64 = 3;
 
-/// Sender reports that would delay a track by more than this for another one are ignored, in nanoseconds.
+/// Sender reports that would delay one track by more than this for another are ignored, in nanoseconds.
 const MAX_APART: i64 = 1_000_000_000;
 
-/// The length of an audio packet where it is not known, in nanoseconds (RFC 7587, 4.2).
+/// The duration of an audio packet if unknown, in nanoseconds (RFC 7587, 4.2).
 const BLOCK: i64 = 20_000_000;
 
-/// The least and the most length of an audio packet, in nanoseconds.
+/// The minimum and maximum duration of an audio packet, in nanoseconds.
 const BLOCKS: (i64, i64) = (2_500_000, 120_000_000);
 
-/// What is played next.
+/// The next item to play.
 #[derive(Debug, PartialEq, Eq)]
 pub enum PlayoutEvent {
     /// The next packet.
     Packet {
         /// The RTP packet with its header.
         bytes: Vec<u8>,
-        /// Its playing time, before the delay.
+        /// Its playout time, before the delay.
         due: Duration,
         /// Whether packets before it are missing.
         after_loss: bool,
     },
     /// Audio that did not arrive in time and must be concealed.
     Concealment {
-        /// Its playing time, before the delay.
+        /// Its playout time, before the delay.
         due: Duration,
-        /// Its length.
+        /// Its duration.
         lasts: Duration,
     },
     /// Retransmissions are late, so a key frame should be requested.
@@ -74,13 +74,13 @@ pub enum PlayoutEvent {
 /// The losses of a track since the start.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct LossStats {
-    /// Packets that did not arrive, or too late.
+    /// Packets that never arrived or arrived too late.
     pub lost: u64,
     /// Packets that arrived too late.
     pub late: u64,
-    /// Audio packets that did not arrive, and whose copy in the next packet was played (in-band FEC).
+    /// Audio packets that did not arrive and were restored from their copy in the next packet (in-band FEC).
     pub restored: u64,
-    /// Audio that was concealed.
+    /// The duration of concealed audio.
     pub concealed: Duration,
 }
 
@@ -89,7 +89,7 @@ pub struct LossStats {
 pub struct JitterBuffer {
     tracks: Vec<Incoming>,
     delay: TargetDelay,
-    /// Whether the lecture is recorded and not played: then audio is waited for as long as video.
+    /// Whether the lecture is recorded instead of played: then audio is awaited as long as video.
     keeps: bool,
 }
 
@@ -108,28 +108,28 @@ struct Stream {
     playout_clock: PlayoutClock,
     order: Reorder,
     report: Option<SenderReport>,
-    /// Timestamp and playing time of the last packet.
+    /// Timestamp and playout time of the last packet.
     last: Option<(u32, Duration)>,
     after_loss: bool,
-    /// The length of the last concealment; none after a packet.
+    /// The duration of the last concealment; `None` after a packet.
     hole: Option<Duration>,
-    /// A key frame was requested because of the gap that was seen at this time.
+    /// The detection time of the gap for which a key frame was requested.
     asked: Option<Duration>,
 }
 
 impl JitterBuffer {
-    /// A jitter buffer of these tracks. With `keeps` they are recorded and not played.
+    /// A jitter buffer for these tracks. With `keeps` they are recorded instead of played.
     pub fn new(tracks: impl IntoIterator<Item = (Track, Codec)>, latency: Latency, keeps: bool) -> Self {
         let incoming = |(track, codec)| Incoming { track, codec, stream: None, losses: LossStats::default() };
         Self { tracks: tracks.into_iter().map(incoming).collect(), delay: TargetDelay::new(latency), keeps }
     }
 
-    /// The receiver itself stood still until now: packets that are late because of that don't raise the delay.
+    /// The receiver itself was suspended until now: packets that are late for that reason do not raise the delay.
     pub fn on_suspension(&mut self) {
         self.delay.on_suspension();
     }
 
-    /// How much later than its playing time everything is to be played.
+    /// The delay of everything relative to its playout time.
     pub fn delay(&self) -> Duration {
         self.delay.now()
     }
@@ -146,8 +146,8 @@ impl JitterBuffer {
         stream.map_or(0.0, |stream| stream.playout_clock.jitter() / 1e6)
     }
 
-    /// Takes an RTP packet and plays what can be played now. Gives whether the delay has changed. Malformed packets and
-    /// packets of unknown tracks are dropped.
+    /// Takes an RTP packet and plays everything that is ready. Returns whether the delay has changed. Malformed packets
+    /// and packets of unknown tracks are dropped.
     pub fn take(
         &mut self,
         track: Track,
@@ -164,7 +164,7 @@ impl JitterBuffer {
         self.delay.look(now)
     }
 
-    /// Takes a compound RTCP packet about a track, for the sender report in it.
+    /// Takes a compound RTCP packet of a track and reads its sender report.
     pub fn report(&mut self, track: Track, compound: &[u8]) {
         let Some(report) = SenderReport::find(compound) else { return };
         let stream = self.tracks.iter_mut().find(|incoming| incoming.track == track).and_then(|i| i.stream.as_mut());
@@ -173,7 +173,7 @@ impl JitterBuffer {
         }
     }
 
-    /// Lets time pass: plays what is not waited for any more. Returns whether the delay has changed.
+    /// Advances the time: plays everything that need not wait any longer. Returns whether the delay has changed.
     pub fn pass(&mut self, now: Duration, mut play: impl FnMut(Track, PlayoutEvent)) -> bool {
         for at in 0..self.tracks.len() {
             self.play(at, None, now, &mut play);
@@ -181,7 +181,7 @@ impl JitterBuffer {
         self.delay.look(now)
     }
 
-    /// When to call [`pass`](Self::pass) if no packet arrives before; none where nothing is missing.
+    /// When to call [`pass`](Self::pass) if no packet arrives before; `None` if nothing is missing.
     pub fn wakes(&mut self) -> Option<Duration> {
         let (delay, keeps) = (self.delay.now(), self.keeps);
         self.tracks.iter_mut().filter_map(|incoming| incoming.wakes(delay, keeps)).min()
@@ -192,7 +192,7 @@ impl JitterBuffer {
         let stream = self.tracks.get(at)?.stream.as_ref()?;
         let own = stream.playout_clock.wanted();
         let Some(clock) = stream.clock() else { return Some(own) };
-        // All tracks wait for the one with the longest delay.
+        // All tracks wait for the track with the longest delay.
         let others = self.tracks.iter().filter_map(|incoming| {
             let other = incoming.stream.as_ref()?;
             let is_there = other.playout_clock.last_second() + ABSENT_SECONDS >= now.as_secs();
@@ -256,7 +256,7 @@ impl JitterBuffer {
 }
 
 impl Incoming {
-    /// Inserts a packet; none where it is malformed, late or a duplicate.
+    /// Inserts a packet; returns `None` if it is malformed, late or a duplicate.
     fn take(&mut self, packet: &[u8], now: Duration, delay: &mut TargetDelay) -> Option<()> {
         let payload = packet.get(payload_offset(packet)?..)?;
         let word = |at: usize| Some(u32::from_be_bytes(packet.get(at..at + 4)?.try_into().ok()?));
@@ -300,16 +300,16 @@ impl Incoming {
 impl Stream {
     fn new(ssrc: u32, playout_clock: PlayoutClock) -> Self {
         let order = Reorder::default();
-        // The decoder must know that this does not continue the stream before.
+        // The decoder must know that this does not continue the previous stream.
         Self { ssrc, playout_clock, order, report: None, last: None, after_loss: true, hole: None, asked: None }
     }
 
-    /// Media time plus this is the time on the sender's clock.
+    /// The difference between the sender's clock and media time.
     fn clock(&self) -> Option<i64> {
         self.report.map(|report| report.captured.wrapping_sub(self.playout_clock.media(report.timestamp)))
     }
 
-    /// The playing time of the next packet: the same for a whole frame, and never before that of the frame before.
+    /// The playout time of the next packet: the same for a whole frame, and never before that of the previous frame.
     fn due(&mut self, timestamp: u32) -> Duration {
         let due = match self.last {
             Some((same, due)) if same == timestamp => due,
@@ -320,7 +320,7 @@ impl Stream {
         due
     }
 
-    /// The first missing audio packet: its timestamp, playing time and length.
+    /// The first missing audio packet: its timestamp, playout time and duration.
     fn hole(&self, gap: Gap) -> (u32, Duration, Duration) {
         let Some((timestamp, due)) = self.last else {
             return (gap.timestamp, self.playout_clock.due(gap.timestamp), duration(BLOCK));

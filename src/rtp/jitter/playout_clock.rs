@@ -1,9 +1,9 @@
 //! Maps a track's RTP timestamps to the receiver's time.
 //!
 //! All times are in nanoseconds since the receiver's start. A packet that met an empty network marks the earliest time
-//! at which its track can be played. So the playing time of a timestamp is media time plus the least difference between
-//! arrival and media time in the last seconds; packets that arrive after it are late. This offset follows the sender's
-//! clock and the route, and a stall does not move it.
+//! at which its track can be played. So the playout time of a timestamp is media time plus the minimum difference
+//! between arrival and media time over the last seconds; packets that arrive later are late. This offset follows the
+//! sender's clock and the path, and a stall does not move it.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -13,32 +13,32 @@ use super::target_delay::MAX_DELAY;
 /// How long the earliest arrival counts. Two clocks drift apart by a millisecond in this time.
 const REMEMBERED_SECONDS: u64 = 10;
 
-/// An arrival that is off by more than this resets the clock, in nanoseconds: timestamps have jumped, or this machine
-/// slept.
+/// An arrival that deviates by more than this resets the clock, in nanoseconds: timestamps have jumped, or this machine
+/// was suspended.
 const RESTART: i64 = 5_000_000_000;
 
-/// A younger track may jump, in nanoseconds: its start comes in a burst that is older than live, together with the
-/// sender report that puts audio and video in sync.
+/// A track younger than this may jump, in nanoseconds: its start arrives in a burst that is older than live, together
+/// with the sender report that synchronizes audio and video.
 const YOUNG: i64 = 2_000_000_000;
 
-/// The offset falls by more than this at once, in nanoseconds: frames that wait without need are just delay.
+/// A larger fall of the offset is made at once, in nanoseconds: frames that wait without need only add delay.
 const JUMP: i64 = 100_000_000;
 
-/// Smaller steps down take twenty times as long: playing is 5 % faster then, which is not heard.
+/// Smaller steps down take twenty times as long: playback is then 5 % faster, which is inaudible.
 const FALL: i64 = 20;
 
-/// Steps up take a hundred times as long: as slowly as the target delay falls, so that the sum of both stays.
+/// Steps up take a hundred times as long: as slowly as the target delay falls, so that the sum of both stays the same.
 const RISE: i64 = 100;
 
-/// Maps the RTP timestamps of one stream to playing times.
+/// Maps the RTP timestamps of one stream to playout times.
 #[derive(Debug)]
 pub(super) struct PlayoutClock {
     rate: i128,
-    /// The newest timestamp, and its ticks since the first one, which don't wrap.
+    /// The newest timestamp, and its ticks since the first one without wrapping.
     newest: (u32, i64),
-    /// By second: the least difference between arrival and media time.
+    /// The minimum difference between arrival and media time, by second.
     least: VecDeque<(u64, i64)>,
-    /// Media time plus this is the playing time, before the target delay.
+    /// The playout time minus the media time, before the target delay.
     offset: i64,
     begun: i64,
     followed: i64,
@@ -47,7 +47,7 @@ pub(super) struct PlayoutClock {
 }
 
 impl PlayoutClock {
-    /// A clock by the first packet.
+    /// A clock that starts with the first packet.
     pub(super) fn new(clock_rate: u32, timestamp: u32, at: Duration) -> Self {
         let at = nanos(at);
         let mut clock = Self {
@@ -98,7 +98,7 @@ impl PlayoutClock {
         let all = self.least.iter().map(|(_, least)| *least).min().unwrap_or(self.offset);
         let mut recent = self.least.iter().rev().map(|(_, least)| *least);
         match (recent.next(), recent.next()) {
-            // Nothing arrives within the longest delay any more: the route has become longer.
+            // Nothing arrives within the maximum delay any more: the path has become longer.
             (Some(now), Some(before)) if now.min(before) - all > nanos(MAX_DELAY) => now.min(before),
             _ => all,
         }
@@ -124,7 +124,7 @@ impl PlayoutClock {
         (i128::from(self.ticks(timestamp)) * 1_000_000_000 / self.rate) as i64
     }
 
-    /// The playing time of a timestamp, before the target delay.
+    /// The playout time of a timestamp, before the target delay.
     pub(super) fn due(&self, timestamp: u32) -> Duration {
         duration(self.media(timestamp) + self.offset)
     }
@@ -164,7 +164,7 @@ mod tests {
         Duration::from_millis(ms)
     }
 
-    /// Receives 30 frames per second, each delayed by so many milliseconds.
+    /// Receives 30 frames per second, each delayed by `delay(n)` milliseconds.
     fn play(clock: &mut PlayoutClock, frames: std::ops::Range<u64>, delay: impl Fn(u64) -> u64) {
         for n in frames {
             let arrival = at(1000 + n * 1000 / 30 + delay(n));
@@ -173,13 +173,13 @@ mod tests {
         }
     }
 
-    /// How many milliseconds after its arrival a frame would be played that the network does not delay.
+    /// How many milliseconds after its arrival an undelayed frame would be played.
     fn behind(clock: &PlayoutClock, n: u64) -> i64 {
         (nanos(clock.due((n * 3000) as u32)) - nanos(at(1000 + n * 1000 / 30))) / MS
     }
 
     #[test]
-    fn playing_times_follow_the_earliest_arrivals() {
+    fn playout_times_follow_the_earliest_arrivals() {
         let mut clock = PlayoutClock::new(90_000, 0, at(1040));
         play(&mut clock, 0..300, |n| n * 27 % 40);
         assert!((0..=2).contains(&behind(&clock, 300)), "{}", behind(&clock, 300));
@@ -187,8 +187,8 @@ mod tests {
     }
 
     #[test]
-    fn a_start_with_old_packets_is_caught_up_at_once() {
-        // The last 1.5 s come in one moment, the oldest first.
+    fn the_clock_catches_up_at_once_after_a_start_with_old_packets() {
+        // The last 1.5 s arrive in one moment, oldest first.
         let mut clock = PlayoutClock::new(90_000, 0, at(2500));
         play(&mut clock, 0..46, |n| 1500 - n * 1000 / 30);
         assert!((0..=40).contains(&behind(&clock, 46)), "{}", behind(&clock, 46));
@@ -198,14 +198,14 @@ mod tests {
     fn a_stall_does_not_move_the_clock() {
         let mut clock = PlayoutClock::new(90_000, 0, at(1000));
         play(&mut clock, 0..300, |_| 0);
-        // A second of nothing, and then everything at once.
+        // A second without packets, then all of them at once.
         play(&mut clock, 300..330, |n| 1000 - (n - 300) * 1000 / 30);
         play(&mut clock, 330..360, |_| 0);
         assert!((-1..=1).contains(&behind(&clock, 360)), "{}", behind(&clock, 360));
     }
 
     #[test]
-    fn clocks_that_drift_are_followed_in_both_directions() {
+    fn clock_drift_is_followed_in_both_directions() {
         for skew in [-200i64, 200] {
             // Parts in a million: 60 ms in 5 minutes.
             let mut clock = PlayoutClock::new(90_000, 0, at(1000));
@@ -217,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn a_longer_route_is_followed_slowly_and_a_much_longer_one_soon() {
+    fn a_longer_path_is_followed_slowly_and_a_much_longer_one_quickly() {
         let mut clock = PlayoutClock::new(90_000, 0, at(1000));
         play(&mut clock, 0..300, |_| 0);
         play(&mut clock, 300..540, |_| 300);
@@ -231,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn timestamps_wrap_and_jump() {
+    fn the_clock_follows_wrapping_and_jumping_timestamps() {
         let mut clock = PlayoutClock::new(90_000, u32::MAX - 1000, at(1000));
         clock.arrived(2000, at(1034));
         clock.follow(clock.wanted(), at(1034));

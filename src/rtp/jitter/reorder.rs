@@ -1,12 +1,12 @@
-//! Puts packets back into the order of sending and finds the gaps between them.
+//! Restores the sending order of packets and finds the gaps between them.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// Packets that wait behind a gap at most: eight seconds of a usual screen. Then the gap is given up.
+/// The maximum number of packets that wait behind a gap: eight seconds of a usual screen. Then the gap is given up.
 const MAX_WAITING: usize = 2048;
 
-/// A sequence number that is further off than this belongs to a stream that began anew.
+/// A sequence number that deviates by more than this belongs to a restarted stream.
 const JUMP: i16 = 4096;
 
 /// A packet that arrived.
@@ -22,36 +22,36 @@ pub(super) struct Packet {
     pub(super) at: Duration,
 }
 
-/// What became of a packet.
+/// The result of inserting a packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Insertion {
     /// It waits for its turn, which may be now.
     Buffered,
-    /// It had been given up before.
+    /// It was already given up.
     Late,
-    /// It arrived before.
+    /// It has already arrived.
     Duplicate,
-    /// The stream begins anew with it.
+    /// The stream restarts with it.
     Reset,
 }
 
-/// The gap before the first packet that waits.
+/// The gap before the first waiting packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Gap {
-    /// How many packets.
+    /// The number of missing packets.
     pub(super) missing: u64,
-    /// Timestamp of the packet behind it.
+    /// The timestamp of the packet behind it.
     pub(super) timestamp: u32,
-    /// When it was first seen.
+    /// When it was first detected.
     pub(super) since: Duration,
     /// Whether a key frame waits behind it.
     pub(super) before_key: bool,
 }
 
-/// The packets of one stream, until all before them have arrived or are given up.
+/// The packets of one stream, kept until all earlier ones have arrived or are given up.
 #[derive(Debug, Default)]
 pub(super) struct Reorder {
-    /// The next sequence number, with wraps counted.
+    /// The next sequence number, extended beyond 16 bits.
     next: Option<u64>,
     waiting: BTreeMap<u64, Packet>,
     gap: Option<Gap>,
@@ -91,14 +91,14 @@ impl Reorder {
         Some(packet)
     }
 
-    /// The gap that packets wait behind, if there is one.
+    /// The gap that packets wait behind, if any.
     pub(super) fn gap(&mut self) -> Option<Gap> {
         let (head, packet) = self.waiting.first_key_value()?;
         let missing = head - self.next?;
         if missing == 0 {
             return None;
         }
-        // Packets further behind may have arrived before the first one that waits.
+        // Packets further behind may have arrived before the first waiting one.
         let gap = self.gap.get_or_insert_with(|| Gap {
             missing,
             timestamp: packet.timestamp,
@@ -109,19 +109,19 @@ impl Reorder {
         Some(*gap)
     }
 
-    /// Returns up the next packet.
+    /// Gives up the next packet.
     pub(super) fn skip_one(&mut self) {
         (self.next, self.gap) = (self.next.map(|next| next + 1), None);
     }
 
-    /// Returns up all packets before the first one that waits, and gives how many.
+    /// Gives up all packets before the first waiting one, and returns their number.
     pub(super) fn skip(&mut self) -> u64 {
         let Some((next, head)) = self.next.zip(self.waiting.keys().next().copied()) else { return 0 };
         (self.next, self.gap) = (Some(head), None);
         head - next
     }
 
-    /// Returns up all packets before the first key frame that waits, and gives how many of them never arrived.
+    /// Gives up all packets before the first waiting key frame, and returns how many of them never arrived.
     pub(super) fn skip_to_key(&mut self) -> u64 {
         let key = self.waiting.iter().find(|(_, packet)| packet.starts_key).map(|(place, _)| *place);
         let Some((next, key)) = self.next.zip(key) else { return 0 };
@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn order_is_restored_over_the_wrap() {
+    fn order_is_restored_across_the_wrap() {
         let mut reorder = Reorder::default();
         assert_eq!([65534, 0, 1, 65535].map(|n| put(&mut reorder, n)), [Insertion::Buffered; 4]);
         assert_eq!(popped(&mut reorder), [254, 255, 0, 1]);
@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn a_gap_counts_from_the_first_packet_behind_it() {
+    fn a_gap_is_timed_from_the_earliest_packet_behind_it() {
         let mut reorder = Reorder::default();
         for n in [1, 5, 7, 4] {
             put(&mut reorder, n);
@@ -196,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn a_jump_resets_the_order_and_nothing_grows_without_bounds() {
+    fn a_jump_resets_the_order_and_the_buffer_is_bounded() {
         let mut reorder = Reorder::default();
         for n in [1, 3] {
             put(&mut reorder, n);

@@ -37,7 +37,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_report_is_found_behind_others_and_not_in_nonsense() {
+    fn a_sender_report_is_found_behind_other_packets_and_not_in_malformed_ones() {
         let mut compound = vec![0x80, 201, 0, 1, 0, 0, 0, 1];
         compound.extend([0x80, 200, 0, 6, 0, 0, 0, 7, 0, 0, 0, 2, 0x80, 0, 0, 0, 0, 0, 0x23, 0x28]);
         compound.extend([0; 8]);

@@ -1,4 +1,4 @@
-//! The target delay of the jitter buffer: how much later than the earliest time everything is played.
+//! The target delay of the jitter buffer: how long after its earliest playout time everything is played.
 
 use std::fmt;
 use std::time::Duration;
@@ -7,17 +7,17 @@ use serde::{Deserialize, Serialize};
 
 use crate::rtp::Track;
 
-/// The least adaptive delay: it covers a late wake-up of a thread at either end.
+/// The minimum adaptive delay: it covers a late wake-up of a thread at either end.
 pub const MIN_DELAY: Duration = Duration::from_millis(20);
 
-/// The most adaptive delay: with more, questions and answers talk over each other.
+/// The maximum adaptive delay: with more, questions and answers overlap.
 pub const MAX_DELAY: Duration = Duration::from_millis(500);
 
-/// The delay before anything is known: three retransmissions on a LAN.
+/// The initial delay: three retransmissions on a LAN.
 const FIRST: Duration = Duration::from_millis(80);
 
-/// The share of frames that shall arrive in time. The others are shown late, which is seldom noticed; waiting for all
-/// of them would delay everything.
+/// The share of frames that must arrive in time. The others are shown late, which is seldom noticed; waiting for all of
+/// them would delay everything.
 const IN_TIME: f64 = 0.97;
 
 /// The lateness that one column of the histogram covers.
@@ -29,29 +29,28 @@ const COLUMNS: usize = 101;
 /// How often the delay is adapted.
 const EVERY: Duration = Duration::from_millis(100);
 
-/// The weight that older frames keep at each look: 37 % after 4 s. So 3 % of late frames show within a second.
+/// The weight that older frames keep at each adaptation: 37 % after 4 s. So 3 % of late frames show within a second.
 const KEPT: f64 = 0.9753;
 
-/// Fewer frames than this tell nothing.
+/// Fewer frames than this give no result.
 const ENOUGH: f64 = 10.0;
 
-/// Steps of the delay. Each change makes GStreamer query the latency of the whole pipeline.
+/// The step of the delay. Each change makes GStreamer query the latency of the whole pipeline.
 const STEP: Duration = Duration::from_millis(10);
 
-/// How long a smaller delay must have been enough before each step down, which is [`STEP`] or a
-/// tenth of the difference.
+/// How long a smaller delay must have sufficed before each step down, which is [`STEP`] or a tenth of the difference.
 const QUIET: Duration = Duration::from_secs(1);
 
-/// The delay that was asked for.
+/// The requested delay.
 #[derive(Serialize, Deserialize, Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Latency {
-    /// Always this.
+    /// Always this delay.
     Fixed(Duration),
-    /// What the network needs, within bounds.
+    /// The delay that the network needs, within bounds.
     Adaptive {
-        /// Never less.
+        /// The minimum.
         least: Duration,
-        /// Never more.
+        /// The maximum.
         most: Duration,
     },
 }
@@ -80,22 +79,22 @@ impl fmt::Display for Latency {
     }
 }
 
-/// The delay of now: it rises at once and falls slowly. It is one for all tracks, so that they stay in sync.
+/// The current delay: it rises at once and falls slowly. All tracks share it, so that they stay in sync.
 #[derive(Debug)]
 pub(super) struct TargetDelay {
     latency: Latency,
     now: Duration,
     tracks: [Lateness; 3],
     looked: Duration,
-    /// Since when a smaller delay has been enough.
+    /// Since when a smaller delay has sufficed.
     quiet: Option<Duration>,
 }
 
-/// How late the frames of a track could be played, as a histogram in which newer ones count more.
+/// How late the frames of a track could be played, as a histogram in which newer frames count more.
 #[derive(Debug)]
 struct Lateness {
     columns: [f64; COLUMNS],
-    /// After a stall that no delay could have covered, until a frame is in time again.
+    /// Set after a stall too long for any delay, until a frame is in time again.
     stalled: bool,
 }
 
@@ -110,17 +109,17 @@ impl TargetDelay {
         Self { latency, now: latency.first(), tracks: Default::default(), looked: Duration::ZERO, quiet: None }
     }
 
-    /// The delay of now.
+    /// The current delay.
     pub(super) fn now(&self) -> Duration {
         self.now
     }
 
-    /// A frame could be played only so much later than the earliest time.
+    /// A frame could be played only this much later than the earliest time.
     pub(super) fn note(&mut self, track: Track, late: Duration) {
         let now = self.now;
         let lateness = &mut self.tracks[track as usize];
-        // After a stall the first frames are the latest. If these could not be waited for, the rest of them is no
-        // reason to wait longer from now on.
+        // After a stall the first frames are the latest. If no delay covers these, the others are no reason for a
+        // longer delay.
         if late > MAX_DELAY {
             lateness.stalled = true;
         } else if late <= now {
@@ -133,12 +132,12 @@ impl TargetDelay {
         }
     }
 
-    /// The receiver stood still: frames are late for that reason, until one is in time again.
+    /// The receiver was suspended: frames are late for that reason until one is in time again.
     pub(super) fn on_suspension(&mut self) {
         self.tracks.iter_mut().for_each(|track| *track = Lateness { stalled: true, ..Lateness::default() });
     }
 
-    /// Adapts the delay, ten times a second at most. Returns whether it has changed.
+    /// Adapts the delay, at most ten times a second. Returns whether it has changed.
     pub(super) fn look(&mut self, at: Duration) -> bool {
         let Latency::Adaptive { least, most } = self.latency else { return false };
         if at < self.looked + EVERY {
@@ -169,7 +168,7 @@ impl TargetDelay {
 }
 
 impl Lateness {
-    /// The delay by which the share [`IN_TIME`] has arrived; none where too few have.
+    /// The delay by which the share [`IN_TIME`] of frames has arrived; `None` if there are too few frames.
     fn needed(&self) -> Option<Duration> {
         let all: f64 = self.columns.iter().sum();
         if all < ENOUGH {
@@ -196,7 +195,7 @@ mod tests {
         Duration::from_millis(ms)
     }
 
-    /// Plays 30 frames per second and gives the delay at the end of each second.
+    /// Plays 30 frames per second and returns the delay at the end of each second.
     fn play(delay: &mut TargetDelay, seconds: std::ops::Range<u64>, late: impl Fn(u64) -> u64) -> Vec<u128> {
         let mut ends = Vec::new();
         for n in seconds.start * 30..seconds.end * 30 {
@@ -210,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn the_delay_of_a_quiet_network_falls_to_the_least_and_stays() {
+    fn the_delay_of_a_steady_network_falls_to_the_minimum() {
         let mut delay = TargetDelay::new(Latency::AUTO);
         let ends = play(&mut delay, 0..20, |_| 2);
         assert_eq!((ends[0], ends[3], ends[10], ends[19]), (80, 50, 20, 20), "{ends:?}");
@@ -229,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn jitter_is_covered_within_its_bounds() {
+    fn the_delay_covers_jitter_within_its_bounds() {
         for (jitter, least, most) in [(40u64, 40, 50), (150, 140, 160), (450, 430, 460)] {
             let mut delay = TargetDelay::new(Latency::AUTO);
             let ends = play(&mut delay, 0..30, |n| n * 7919 % jitter);
@@ -241,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stall_that_no_delay_covers_changes_nothing_and_a_short_one_does() {
+    fn only_a_stall_that_a_delay_can_cover_raises_the_delay() {
         let mut delay = TargetDelay::new(Latency::AUTO);
         play(&mut delay, 0..20, |_| 2);
         let stall = |length: u64| move |n: u64| if n < 630 { length.saturating_sub((n - 600) * 33) } else { 2 };
@@ -252,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn a_short_pause_of_the_receiver_changes_nothing() {
+    fn a_receiver_suspension_does_not_raise_the_delay() {
         let mut delay = TargetDelay::new(Latency::AUTO);
         play(&mut delay, 0..20, |_| 2);
         delay.on_suspension();
@@ -261,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn a_fixed_delay_is_fixed_and_the_neediest_track_decides() {
+    fn a_fixed_delay_never_changes_and_the_latest_track_determines_an_adaptive_one() {
         let mut fixed = TargetDelay::new(Latency::Fixed(ms(20)));
         assert_eq!(play(&mut fixed, 0..2, |_| 300), [20, 20]);
         let mut delay = TargetDelay::new(Latency::AUTO);
@@ -274,7 +273,7 @@ mod tests {
     }
 
     #[test]
-    fn latencies_are_written_as_they_are_typed() {
+    fn latencies_are_displayed_as_they_are_typed() {
         let range = Latency::Adaptive { least: ms(40), most: ms(200) };
         assert_eq!([Latency::AUTO, Latency::Fixed(ms(80)), range].map(|l| l.to_string()), ["auto", "80", "40..200"]);
         assert_eq!(

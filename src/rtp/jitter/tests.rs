@@ -1,16 +1,16 @@
-//! A lecture over simulated networks: 50 audio packets and 30 video frames of three packets per second.
+//! A lecture over simulated networks: per second 50 audio packets and 30 video frames of three packets each.
 
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
 use super::*;
 
-/// The delay of a packet in milliseconds; none: it is lost.
+/// The delay of a packet in milliseconds; `None` if it is lost.
 type Network = fn(Track, u16) -> Option<u64>;
 
 struct Lecture {
     playout: JitterBuffer,
-    /// What was played, and when in milliseconds.
+    /// The played events, each with its time in milliseconds.
     log: Vec<(u64, Track, PlayoutEvent)>,
 }
 
@@ -27,7 +27,7 @@ fn packet(track: Track, sequence: u16, timestamp: u32, marker: bool, key: bool) 
     bytes
 }
 
-/// When a packet is sent, and what it is.
+/// The send time and the bytes of a packet.
 fn sent(track: Track, sequence: u16, keys: &[u16]) -> (u64, Vec<u8>) {
     if track == Track::Audio {
         return (u64::from(sequence) * 20, packet(track, sequence, u32::from(sequence) * 960, true, false));
@@ -43,7 +43,7 @@ impl Lecture {
         Self { playout: JitterBuffer::new(tracks, latency, false), log: Vec::new() }
     }
 
-    /// Plays the first milliseconds of a lecture; `keys` are the video frames that are key frames.
+    /// Plays the first `length` milliseconds of a lecture; `keys` are the indices of the key frames.
     fn play(&mut self, length: u64, keys: &[u16], network: Network) {
         let mut arrivals = Vec::new();
         for (track, count) in [(Track::Audio, length / 20), (Track::Screen, length * 3 * 30 / 1000)] {
@@ -66,7 +66,7 @@ impl Lecture {
         }
     }
 
-    /// Of each packet that was played: when, its number, and its time.
+    /// The time, sequence number and playout time of each played packet.
     fn packets(&self, of: Track) -> Vec<(u64, u16, u64)> {
         let packet = |(now, track, played): &(u64, Track, PlayoutEvent)| match played {
             PlayoutEvent::Packet { bytes, due, .. } if *track == of => {
@@ -110,7 +110,7 @@ fn packets_in_order_are_played_at_once_with_their_times() {
 }
 
 #[test]
-fn missing_audio_is_concealed_at_its_playing_time() {
+fn missing_audio_is_concealed_at_its_playout_time() {
     let mut lecture = Lecture::new(Latency::Fixed(ms(60)));
     lecture.play(2_000, &[0], |_, n| (n % 10 != 7).then_some(5));
     let holes = lecture.holes();
@@ -118,7 +118,7 @@ fn missing_audio_is_concealed_at_its_playing_time() {
     assert_eq!((holes[0], holes[1]), ((7 * 20 + 65, 7 * 20 + 5, 20), (17 * 20 + 65, 17 * 20 + 5, 20)));
     let losses = lecture.playout.losses(Track::Audio);
     assert_eq!((losses.lost, losses.concealed), (10, ms(200)));
-    // Packets and concealment follow each other without a gap.
+    // Packets and concealment follow each other without gaps.
     let mut line: Vec<u64> = lecture.packets(Track::Audio).iter().map(|(_, _, due)| *due).collect();
     line.extend(holes.iter().map(|(_, due, _)| *due));
     line.sort_unstable();
@@ -131,7 +131,7 @@ fn missing_audio_with_a_copy_in_the_next_packet_is_not_concealed() {
         let mut playout = JitterBuffer::new([(Track::Audio, Codec::Opus)], Latency::Fixed(ms(60)), false);
         for n in (0..20u16).filter(|n| !(5..5 + lost).contains(n)) {
             let mut bytes = packet(Track::Audio, n, u32::from(n) * 960, true, false);
-            // Wideband SILK, mono, with voice activity and a copy of the packet before.
+            // Wideband SILK, mono, with voice activity and a copy of the previous packet.
             bytes.truncate(12);
             bytes.extend([9 << 3, if copies { 0xc0 } else { 0x80 }]);
             playout.take(Track::Audio, &bytes, ms(u64::from(n) * 20), |_, _| {});
@@ -143,7 +143,7 @@ fn missing_audio_with_a_copy_in_the_next_packet_is_not_concealed() {
 }
 
 #[test]
-fn late_audio_is_played_before_its_playing_time() {
+fn audio_that_arrives_before_its_playout_time_is_played() {
     let mut lecture = Lecture::new(Latency::Fixed(ms(60)));
     lecture.play(2_000, &[0], |_, n| {
         Some(if n == 30 {
@@ -162,9 +162,9 @@ fn late_audio_is_played_before_its_playing_time() {
 }
 
 #[test]
-fn missing_video_is_waited_for_and_the_delay_makes_room() {
+fn missing_video_is_awaited_and_the_delay_grows_to_cover_it() {
     let mut lecture = Lecture::new(Latency::AUTO);
-    // One packet in twenty needs a retransmission of 90 ms, one in twelve hundred three of them.
+    // One packet in twenty needs a retransmission of 90 ms; one in twelve hundred needs three of them.
     lecture.play(20_000, &[0], |track, n| {
         Some(match n {
             n if track == Track::Audio || n % 20 != 9 => 5,
@@ -185,7 +185,7 @@ fn missing_video_is_waited_for_and_the_delay_makes_room() {
 #[test]
 fn a_gap_without_retransmission_ends_with_a_key_frame() {
     let mut lecture = Lecture::new(Latency::AUTO);
-    // Frame 30 lacks its middle packet; the key frame that is requested comes later.
+    // Frame 30 lacks its middle packet; the requested key frame arrives later.
     lecture.play(4_000, &[0, 40], |_, n| (n != 91).then_some(5));
     assert_eq!(lecture.wanted_keys(), [1000 + 5 + 250]);
     let screen = lecture.packets(Track::Screen);
@@ -226,7 +226,7 @@ fn a_stall_of_a_second_does_not_raise_the_delay() {
 }
 
 #[test]
-fn an_outage_costs_audio_its_length_and_nothing_after_it() {
+fn audio_resumes_on_time_after_an_outage() {
     let mut lecture = Lecture::new(Latency::AUTO);
     lecture.play(6_000, &[0, 130], |track, n| {
         let at = sent(track, n, &[]).0;
@@ -237,7 +237,7 @@ fn an_outage_costs_audio_its_length_and_nothing_after_it() {
     assert!(sound[100].0 <= 4005 + 60, "the first after it is there when it is due: {:?}", sound[100]);
     assert!(lecture.holes().len() <= 15, "what nobody hears is not concealed: {:?}", lecture.holes());
     assert_eq!(lecture.playout.losses(Track::Audio).lost, 100);
-    // A key frame 330 ms after it.
+    // A key frame 330 ms after the outage.
     let screen = lecture.packets(Track::Screen);
     let back = screen.iter().find(|(now, ..)| *now > 4000).unwrap();
     assert_eq!((back.0, back.1), (130 * 1000 / 30 + 5, 390));
@@ -260,7 +260,7 @@ fn audio_waits_for_video_with_a_longer_delay() {
         let now = u64::from(n) * 20;
         let Lecture { playout, log } = &mut lecture;
         let play = |track, played| log.push((now, track, played));
-        // A frame that is captured now arrives 90 ms later; the clocks of both tracks begin anywhere.
+        // A video frame captured now arrives 90 ms later; the timestamps of both tracks start at arbitrary values.
         playout.take(Track::Audio, &packet(Track::Audio, n, 7000 + u32::from(n) * 960, true, false), ms(now), play);
         let play = |track, played| log.push((now, track, played));
         let picture = packet(Track::Screen, n, u32::from(n) * 1800, true, false);
@@ -295,7 +295,7 @@ fn a_new_ssrc_is_played_by_the_same_jitter_buffer() {
 }
 
 #[test]
-fn any_packets_are_survived_and_nothing_grows() {
+fn no_packets_panic_or_exceed_the_bounds() {
     for seed in 1..20u64 {
         let mut lecture = Lecture::new(Latency::AUTO);
         let mut rng = StdRng::seed_from_u64(seed);

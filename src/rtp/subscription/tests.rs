@@ -34,7 +34,7 @@ fn a_late_joiner_starts_from_the_ring_and_is_live_at_once() {
 }
 
 #[test]
-fn without_a_recent_key_frame_a_peer_waits_for_the_next() {
+fn a_peer_without_a_recent_key_frame_waits_for_the_next_one() {
     let mut ring = FrameRing::default();
     let now = Instant::now();
     ring.push(frame(0, true, 1, now));
@@ -76,7 +76,7 @@ fn a_pli_restarts_from_the_ring_without_going_back_in_time() {
 }
 
 #[test]
-fn a_slow_peer_skips_frames_and_its_sequence_numbers_have_no_gap() {
+fn a_slow_peer_skips_frames_without_gaps_in_sequence_numbers() {
     let mut ring = FrameRing::default();
     let now = Instant::now();
     let mut student = Subscription::new(1, 96, 10, Tier::Full);
@@ -138,7 +138,7 @@ fn audio_starts_with_the_next_frame() {
 }
 
 #[test]
-fn a_report_carries_the_time_of_capture() {
+fn the_rtp_timestamp_of_a_report_follows_the_capture_time() {
     let now = Instant::now();
     let frame = frame(u32::MAX - 89, true, 1, now);
     assert_eq!(timestamp_at(&frame, now + Duration::from_millis(2)), 90);
@@ -155,7 +155,7 @@ fn another_tier_continues_sequence_numbers_and_timestamps() {
     student.start(&full, now);
     let before = drain(&mut student, &full);
     let (last, index) = (before.last().unwrap().timestamp, before.last().unwrap().index);
-    // The other tier has no key frame yet, so the present one goes on.
+    // The other tier has no key frame yet, so the present tier continues.
     assert_eq!(student.switch(Tier::Low, &low, now, REPLAY_BYTES), Start::NeedsKey);
     assert_eq!(student.tier(), Tier::Full);
     full.push(frame(40 * 3000, false, 4, now));
@@ -165,7 +165,7 @@ fn another_tier_continues_sequence_numbers_and_timestamps() {
     let first = drain(&mut student, &low);
     assert_eq!((first[0].index, first[0].timestamp), (index + 5, 42 * 3000));
     assert!(ahead(first[0].timestamp, last));
-    // Packets of both tiers are sent again, each from its own ring.
+    // Packets of both tiers are retransmitted, each from its own ring.
     let number = first[0].sequence_number();
     let rings = |tier| if tier == Tier::Full { &full } else { &low };
     assert_eq!(student.resend(rings, number), Some(first[0]));
@@ -180,7 +180,7 @@ fn another_tier_continues_sequence_numbers_and_timestamps() {
 }
 
 #[test]
-fn a_tier_that_ended_in_trouble_is_not_sent_again() {
+fn a_tier_that_was_given_up_is_not_retransmitted() {
     let mut ring = FrameRing::default();
     let now = Instant::now();
     let mut student = Subscription::new(1, 96, 0, Tier::Full);
