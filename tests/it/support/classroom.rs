@@ -21,8 +21,8 @@ pub type Event = Value;
 static TAKEN: Mutex<usize> = Mutex::new(0);
 static GIVEN_BACK: Condvar = Condvar::new();
 
-/// The right to run a lecture: one turn, of which there is one more than cores, because most of the time a lecture waits
-/// for a browser or a deadline. A lecture whose quality is measured takes all turns.
+/// The right to run a lecture: one turn, of which there is one more than cores, because a lecture mostly waits for a
+/// browser or a deadline. A lecture whose quality is measured takes all turns.
 struct Turn {
     takes: usize,
 }
