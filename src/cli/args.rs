@@ -367,8 +367,8 @@ pub(super) struct TypedEncoding {
     #[arg(long, value_name = "LIST", value_parser = values::tiers, hide_short_help = true)]
     pub(super) tiers: Option<Tiers>,
 
-    /// What the low tier preserves: text keeps letters sharp, at 5 pictures a second or fewer; film keeps half of the
-    /// pictures, at half the size [default: text for a screen or picture files, otherwise film]
+    /// The kind of content for the low tier: text keeps letters sharp, at 5 pictures a second or fewer; film keeps half
+    /// of the pictures, at half the size [default: text for a screen or picture files, otherwise film]
     #[arg(long, value_name = "KIND", value_parser = values::content, hide_short_help = true)]
     pub(super) content: Option<Content>,
 }

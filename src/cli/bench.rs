@@ -194,7 +194,7 @@ pub(super) struct TypedPictures {
     #[arg(long, value_name = "LIST", value_parser = values::tiers, hide_short_help = true)]
     pub(super) tiers: Option<Tiers>,
 
-    /// What the low tier keeps, text or film, as in teach [default: film]
+    /// The kind of content for the low tier, text or film, as in teach [default: film]
     #[arg(long, value_name = "KIND", value_parser = values::content, hide_short_help = true)]
     pub(super) content: Option<Content>,
 

@@ -51,7 +51,7 @@ pub struct Teach {
     pub nickname: Nickname,
     /// The signalling server to use.
     pub signalling: Signalling,
-    /// What to capture.
+    /// The sources to capture.
     pub sources: Sources,
     /// Whether to send the audio of the sources.
     pub audio: bool,
@@ -97,7 +97,7 @@ pub enum Signalling {
     Remote(ServerUrl),
 }
 
-/// What a teacher captures.
+/// The sources that a teacher captures.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Sources {
     /// The screen, the camera and the microphone, as far as this computer has them.

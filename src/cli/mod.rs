@@ -60,7 +60,7 @@ pub enum Command {
     Completions(Completions),
     /// Write the manual pages.
     Man(Man),
-    /// What a class costs its teacher, or what it sees over a bad network.
+    /// Measure the cost of a class for its teacher, or the quality over a bad network.
     Bench(Bench),
     /// Inspect media files and print the result for the parent process.
     InspectFiles(Vec<PathBuf>),
@@ -102,7 +102,7 @@ where
     Ok(Cli { command, output: if json { Output::Json } else { Output::Human }, verbosity })
 }
 
-/// Where the value of `--server` comes from; `None` if there is none.
+/// The source of the value of `--server`; `None` without a value.
 fn server_source(matches: &ArgMatches) -> Option<ValueSource> {
     matches.subcommand().and_then(|(_, verb)| verb.value_source("server"))
 }

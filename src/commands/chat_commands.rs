@@ -52,7 +52,7 @@ const TEACHER_COMMANDS: [Described; 8] = [
 const STUDENT_COMMANDS: [Described; 2] =
     [("/hand", "raise or lower your hand"), ("/react clap", "react with like, clap, heart, laugh, wow or confused")];
 
-/// What both teachers and students can type.
+/// The lines that both teachers and students can type.
 const ALL_COMMANDS: [Described; 3] = [
     ("any words", "send a chat message to everybody in the room"),
     ("//word", "send a chat message that begins with a slash"),

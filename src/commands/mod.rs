@@ -1,4 +1,4 @@
-//! The verbs: what each connects and when it ends. What several verbs share has a file of its own.
+//! The verbs. A verb connects the adapters and decides when to end; code that several verbs share has its own file.
 
 mod bench;
 mod chat_commands;
@@ -143,7 +143,7 @@ fn reachable_host(ip: IpAddr) -> IpAddr {
         .unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST))
 }
 
-/// Waits for the future, or for ever if there is none.
+/// Waits for the future. Without a future, waits for ever.
 async fn or_never<T>(future: Option<impl Future<Output = T>>) -> T {
     match future {
         Some(future) => future.await,

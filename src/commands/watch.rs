@@ -45,7 +45,7 @@ use crate::viewer::IceServer;
 pub(super) struct Watched {
     /// Why it ended.
     pub(super) reason: EndReason,
-    /// What the student received.
+    /// The statistics of the student.
     pub(super) run: Run,
 }
 
@@ -103,7 +103,7 @@ struct Session<'a> {
     formats: Vec<TrackFormat>,
     stats: StatsCollector,
     diagnosis: Diagnosis,
-    /// What the SFU says it sends over this connection.
+    /// The tiers of this connection, by the report of the SFU.
     tiers: Option<TierReport>,
     /// The video sources of the teacher that have stopped.
     stopped: Stopped,

@@ -30,7 +30,7 @@ pub enum RoomsError {
     Unreachable {
         /// The server's address.
         authority: String,
-        /// What happened.
+        /// The cause.
         cause: String,
     },
     /// Something else than a classroom server answered.
@@ -38,7 +38,7 @@ pub enum RoomsError {
     Foreign {
         /// The address that answered.
         authority: String,
-        /// What the answer was.
+        /// The answer.
         cause: String,
     },
 }

@@ -9,7 +9,7 @@ use super::render::pipeline::{audio_sink, window_sink};
 use super::source::devices::{self, Source};
 use crate::rtp::Codec;
 
-/// What was found on this machine.
+/// The devices and encoders of this machine.
 #[derive(Debug, Clone)]
 pub struct Devices {
     /// Screens, for `--screen`.

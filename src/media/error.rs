@@ -14,7 +14,7 @@ pub enum MediaError {
     /// No source was named, and none was found.
     #[error("there is nothing to capture (looked for {}); give --file PATH or --test", looked_for.join(", "))]
     NothingToCapture {
-        /// What was looked for and why it was not found, for the user.
+        /// The sources that were tried, each with the reason why it is not available, for the user.
         looked_for: Vec<String>,
     },
     /// A GStreamer element isn't installed.
@@ -48,7 +48,7 @@ pub enum MediaError {
     Contract {
         /// The pipeline file.
         pipeline: String,
-        /// What is missing or wrong.
+        /// The defect.
         problem: String,
     },
     /// A device is absent, in use or not permitted.
@@ -72,7 +72,7 @@ pub enum MediaError {
     File {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The defect.
         cause: String,
     },
 }

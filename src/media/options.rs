@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::error::MediaError;
 use crate::rtp::{Codec, Tier};
 
-/// What to capture, and how.
+/// The sources to capture and their settings.
 #[derive(Debug, Clone, PartialEq)]
 pub struct CaptureOptions {
     /// The sources of video and audio.

@@ -103,7 +103,7 @@ pub enum PublisherMessage {
         #[serde(default)]
         reason: Option<TierReason>,
     },
-    /// What the teacher allows the class. Replaces the previous message.
+    /// The permissions of the class. Replaces the previous message.
     Allows(Allowed),
     /// Which videos have no source any more. Replaces the previous message.
     Stopped(Stopped),
@@ -119,7 +119,7 @@ pub enum PublisherMessage {
     Unknown,
 }
 
-/// What the teacher allows the class: everything, by default.
+/// The permissions of the class, by default all of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Allowed {
     /// Students may let chat messages fly over the video.

@@ -103,7 +103,7 @@ pub enum Event {
         /// `like`, `clap`, `heart`, `laugh`, `wow` or `confused`.
         reaction: &'static str,
     },
-    /// What the teacher allows the class. Reported when it changes, or when the teacher asks.
+    /// The permissions of the class. Reported when it changes, or when the teacher asks.
     Allowed {
         /// Whether chat messages may appear over the picture.
         comments: bool,

@@ -42,7 +42,7 @@ const TEMPLATE: &str = "{spinner} {wide_msg}";
 /// The status line, and below it the line being typed.
 const TYPING_TEMPLATE: &str = "{spinner} {wide_msg}\n> {prefix}";
 
-/// Who reads the output.
+/// The reader of the output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Output {
     /// People: a status line and sentences on stderr.

@@ -33,7 +33,7 @@ pub struct Summary {
     pub students: Vec<StudentRow>,
 }
 
-/// What a student received of a lecture.
+/// The statistics of one student of a lecture.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct StudentRow {
     /// The student's user id.

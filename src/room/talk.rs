@@ -136,7 +136,7 @@ impl Talk {
             .into()
     }
 
-    /// What the class may do.
+    /// The permissions of the class.
     pub fn allowed(&self) -> Allowed {
         self.allowed
     }

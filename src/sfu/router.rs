@@ -113,15 +113,13 @@ impl Work for Router {
 
     fn media(&mut self, slice: Duration) {
         let begun = Instant::now();
-        while begun.elapsed() < slice {
-            if let Some(pushed) = self.next_frame.take().or_else(|| self.frames.try_recv().ok()) {
-                if pushed.after_gap {
-                    self.gap(pushed.frame.track);
-                }
-                self.frame(pushed.frame);
-            } else {
-                break;
+        while begun.elapsed() < slice
+            && let Some(pushed) = self.next_frame.take().or_else(|| self.frames.try_recv().ok())
+        {
+            if pushed.after_gap {
+                self.gap(pushed.frame.track);
             }
+            self.frame(pushed.frame);
         }
         if self.own_worker.has_video() {
             self.own_worker.serve_newest();
@@ -170,8 +168,7 @@ impl Work for Router {
             self.look_for_gaps();
         }
         for track in [Track::Screen, Track::Camera] {
-            let told = self.workers.iter_mut().filter_map(|worker| worker.tell_gap(track).then_some(())).count();
-            if told > 0 {
+            if self.workers.iter_mut().fold(false, |told, worker| worker.tell_gap(track) | told) {
                 self.want_key_frames(track);
             }
         }

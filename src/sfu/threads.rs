@@ -172,12 +172,10 @@ impl Work for WorkerLoop {
 
     fn media(&mut self, slice: Duration) {
         let begun = Instant::now();
-        while begun.elapsed() < slice {
-            if let Some(frame) = self.next_frame() {
-                self.worker.handle(frame);
-            } else {
-                break;
-            }
+        while begun.elapsed() < slice
+            && let Some(frame) = self.next_frame()
+        {
+            self.worker.handle(frame);
         }
         if self.worker.has_video() {
             self.worker.serve_newest();

@@ -19,7 +19,7 @@ use crate::protocol::{self, ClientKind, ErrorCode, IceServer, JoinRequest, Serve
 /// How long the server may take to answer the join request, once TCP is connected.
 const ENTER_WITHIN: Duration = Duration::from_secs(3);
 
-/// What a client needs to join a room.
+/// The data that a client needs to join a room.
 #[derive(Debug, Clone)]
 pub struct ClientConfig {
     /// The server.
@@ -42,7 +42,7 @@ pub struct ClientConfig {
     pub initial_deadline: Duration,
 }
 
-/// What a client receives.
+/// An event for the client.
 #[derive(Debug)]
 pub enum SignalEvent {
     /// The client is in the room, for the first time or again. After a restart of the server, members who are missing
@@ -76,7 +76,7 @@ pub enum SignalError {
     Unreachable {
         /// The server's address.
         server: ServerUrl,
-        /// What the last attempt met.
+        /// The cause of the last failure.
         cause: String,
     },
     /// Something answered that does not speak the protocol.
@@ -86,7 +86,7 @@ pub enum SignalError {
     NotAServer {
         /// The address that answered.
         server: ServerUrl,
-        /// What the answer was.
+        /// The answer.
         cause: String,
     },
     /// The server refused the client.

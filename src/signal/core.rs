@@ -33,7 +33,7 @@ impl Default for ServerLimits {
     }
 }
 
-/// What waits to be written, summed over all clients of a server.
+/// The messages that wait to be written, summed over all clients of a server.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Waiting {
     /// Messages.

@@ -106,7 +106,7 @@ impl Server {
         created.map(|()| room)
     }
 
-    /// What waits to be written to all clients.
+    /// The messages that wait to be written to all clients.
     pub fn waiting(&self) -> Waiting {
         let state = self.core.lock();
         let mut sum = Waiting::default();

@@ -42,7 +42,7 @@ pub(super) struct Namespace(());
 
 impl Namespace {
     /// Replaces this process by itself in a new namespace, if that is possible. In the new process this returns the
-    /// namespace; an error contains the reason why there is none.
+    /// namespace. The error says why a namespace is not possible.
     pub(super) fn enter() -> anyhow::Result<Self> {
         if std::env::var_os(MARK).is_some() {
             shell(&[], &format!("{LOOPBACK_UP} && {ADD_HOOK}"))?;

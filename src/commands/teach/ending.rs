@@ -50,7 +50,7 @@ impl EndQuestion {
     }
 }
 
-/// Whether a person sits at the terminal, who can read a question and answer.
+/// Whether a person at the terminal can read a question and answer it.
 pub(super) fn can_ask(reporter: &Reporter) -> bool {
     std::io::stdin().is_terminal() && std::io::stderr().is_terminal() && !reporter.is_json()
 }

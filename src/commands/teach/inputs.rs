@@ -18,7 +18,7 @@ use crate::report::Reporter;
 use crate::sfu::{Queue, SfuEvent};
 use crate::signal::{Goodbye, SignalEvent};
 
-/// What happened next.
+/// The next event for the lecture.
 pub(super) enum Input {
     /// The process was asked to stop, or its time is over.
     Stop(Stop),

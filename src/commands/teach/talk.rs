@@ -44,7 +44,7 @@ impl TeacherTalk {
         self.apply(outputs, sfu, reporter);
     }
 
-    /// What students did since the last call.
+    /// The reactions and hands of students since the last call.
     pub(super) fn take_actions(&mut self) -> Vec<StudentAction> {
         std::mem::take(&mut self.actions)
     }

@@ -26,7 +26,7 @@ const QUIET_SECONDS: u32 = 3;
 /// the SFU has not heard from this student, but nothing is wrong with the network or the computer.
 const GRACE_SECONDS: u32 = 5;
 
-/// What a track received in the last second.
+/// The packets of a track in the last second.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct TrackSecond {
     /// The track.
@@ -39,7 +39,7 @@ pub(super) struct TrackSecond {
     pub(super) skipped: u64,
 }
 
-/// What the SFU sends to this student, by its own report.
+/// The tiers that the SFU sends to this student, by its own report.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct TierReport {
     /// The tier of each video track.

@@ -26,7 +26,7 @@ const NO_PICTURE_AFTER: Duration = Duration::from_secs(5);
 /// After this time without a picture the lecture counts as lost.
 const LOST_AFTER: Duration = Duration::from_secs(5);
 
-/// What the caller has to do.
+/// The next action of the caller.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Action {
     /// Nothing.

@@ -7,7 +7,7 @@ use crate::id::{UserId, named};
 use crate::protocol::channel::{Allowed, ChatMessage, PublisherMessage, RaisedHand, Stopped, StudentMessage};
 use crate::report::{Event, Reporter};
 
-/// What the caller has to do after a message of the publisher.
+/// The action that a message of the publisher requires of the caller.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Effect {
     /// Nothing.
@@ -28,7 +28,7 @@ pub(super) struct StudentTalk {
     hands: Vec<RaisedHand>,
     /// Whether the student wants to raise a hand.
     raised: bool,
-    /// What the teacher allows the class.
+    /// The permissions of the class.
     allowed: Allowed,
 }
 

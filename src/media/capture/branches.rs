@@ -16,7 +16,7 @@ use crate::media::error::MediaError;
 use crate::media::options::CaptureEvent;
 use crate::rtp::{Encoding, PerEncoding, Track};
 
-/// What the branches work with.
+/// The inputs of the branches.
 pub(super) struct BranchInputs {
     pub pipeline: gst::Pipeline,
     /// The tees of raw video.

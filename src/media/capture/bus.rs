@@ -34,7 +34,7 @@ pub(super) struct BusWatcher {
     pub camera: Option<SourceRestart>,
 }
 
-/// What is needed to explain an error.
+/// The context that explains an error.
 pub(super) struct ErrorContext {
     name: String,
     devices: Vec<(&'static str, String)>,

@@ -78,7 +78,7 @@ impl Prepared {
         &self.pipeline
     }
 
-    /// What was chosen and why, one sentence each, for the user.
+    /// One sentence for each choice, with the reason, for the user.
     pub fn notices(&self) -> &[String] {
         &self.plan.notices
     }

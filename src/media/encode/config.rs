@@ -46,7 +46,7 @@ pub(in crate::media) fn default_bitrate(size: Size) -> u32 {
     ((bits / 100_000.0).round() as u32 * 100_000).max(MIN_BITRATE)
 }
 
-/// What the low tier drops.
+/// The quality that the low tier gives up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::media) enum Reduction {
     /// Nothing (full tier).

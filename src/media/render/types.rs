@@ -31,7 +31,7 @@ pub struct TrackFormat {
     pub payload_type: u8,
 }
 
-/// What to render, and where.
+/// The tracks to render, and the sink.
 #[derive(Debug, Clone)]
 pub struct RenderOptions {
     /// The destination.

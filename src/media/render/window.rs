@@ -42,7 +42,7 @@ const KEYS: &str = "f or F11   full screen\n\
                     h          these keys\n\
                     q          leave";
 
-/// What the program must do after a key press.
+/// The action that a key press requests of the program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum KeyAction {
     /// Nothing: the window has handled the key.

@@ -26,7 +26,7 @@ use crate::rtp::{Codec, Track};
 pub(super) struct CapturePlan {
     pub text: String,
     pub notices: Vec<String>,
-    /// What was looked for and not found.
+    /// The sources that were tried and not found.
     pub absent: Vec<String>,
     /// Present if files are played.
     pub playlist: Option<PlaylistConfig>,
