@@ -51,8 +51,8 @@
 //! # Order
 //!
 //! A member whose [`User::moderates`] is set sends [`RoomOrder`]s, such as
-//! `{"type":"order","order":"kick","targetUid":"1001"}`. The server answers each with an `order` that repeats it, to all who moderate, or with an `error`. It tells them of
-//! clients that wait by `lobby`.
+//! `{"type":"order","order":"kick","targetUid":"1001"}`. The server answers each with
+//! an `order` that repeats it, to all who moderate, or with an `error`. By `lobby` it tells them of clients that wait.
 //!
 //! # Presence
 //!

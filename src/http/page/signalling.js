@@ -60,8 +60,8 @@ export class Signalling {
   #stopped = false;
 
   /**
-   * `query` is the join request (`roomId`, `userId`, ...), `credentials` the secrets of this client. `on` has `message(m)`, `lost(error, cause)` for a connection
-   * that will be retried, and `refused(error)` for one that will not. The cause is `closed` (the server closed it),
+   * `query` is the join request (`roomId`, `userId`, ...), `credentials` the secrets of this client. `on` has
+   * `message(m)`, `lost(error, cause)` for a connection that will be retried, and `refused(error)` for one that will not. The cause is `closed` (the server closed it),
    * `refused` (the computer answers, but no server runs there) or `silent` (nothing answers).
    */
   constructor(query, credentials, on) {
