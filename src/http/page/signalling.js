@@ -152,7 +152,7 @@ export class Signalling {
     this.waited = this.#askedAt ? this.heardAt - this.#askedAt : 0;
     this.#askedAt = 0;
     clearTimeout(this.#patience);
-    if (message.type === 'joined') {
+    if (message.type === 'joined' || message.type === 'waiting') {
       this.#isIn = true;
       this.#isSilent = false;
       this.#pause = FIRST_PAUSE_MS;
