@@ -61,8 +61,9 @@ export class Signalling {
 
   /**
    * `query` is the join request (`roomId`, `userId`, ...), `credentials` the secrets of this client. `on` has
-   * `message(m)`, `lost(error, cause)` for a connection that will be retried, and `refused(error)` for one that will not. The cause is `closed` (the server closed it),
-   * `refused` (the computer answers, but no server runs there) or `silent` (nothing answers).
+   * `message(m)`, `lost(error, cause)` for a connection that will be retried, and `refused(error)` for one that will
+   * not. The cause is `closed` (the server closed it), `refused` (the computer answers, but no server runs there) or
+   * `silent` (nothing answers).
    */
   constructor(query, credentials, on) {
     this.#query = query;

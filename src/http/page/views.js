@@ -10,9 +10,9 @@ const UDP_HINT_MS = 15_000;
 const CODECS = { h264: 'H.264', vp8: 'VP8' };
 
 /**
- * Returns `{ screen, title, text, more, actions, ask, code, banner, mark }`. `screen` is `ask`, `connecting`, `waiting`,
- * `live`, `sound`, `ended` or `error`; all other fields are optional. A banner covers a video that stands still, and a
- * mark, `{ word, text }`, appears in the bar.
+ * Returns `{ screen, title, text, more, actions, ask, code, banner, mark }`. `screen` is `ask`, `connecting`,
+ * `waiting`, `live`, `sound`, `ended` or `error`; all other fields are optional. A banner covers a video that stands
+ * still, and a mark, `{ word, text }`, appears in the bar.
  */
 export function view(known) {
   const { asking, refused, rejected, signal, lesson, wasIn, tracks } = known;
