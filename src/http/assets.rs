@@ -50,6 +50,7 @@ const FILES: &[(&str, &str, &str)] = &files! {
     "lesson.js": JAVASCRIPT,
     "main.js": JAVASCRIPT,
     "media.js": JAVASCRIPT,
+    "order.js": JAVASCRIPT,
     "peer.js": JAVASCRIPT,
     "people.js": JAVASCRIPT,
     "room.js": JAVASCRIPT,

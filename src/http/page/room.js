@@ -13,6 +13,7 @@ import { Danmaku } from './danmaku.js';
 import { Layout } from './layout.js';
 import { LessonState } from './lesson.js';
 import { Media } from './media.js';
+import { Order } from './order.js';
 import { hasWebrtc } from './peer.js';
 import { People } from './people.js';
 import { Signalling } from './signalling.js';
@@ -74,7 +75,15 @@ class Room {
     else if (this.#me.known) this.#enter();
     else this.#asking = 'who';
     translate();
-    this.people = new People(() => this.#draw());
+    this.order = new Order({
+      order: (order) => this.#signalling?.send({ type: 'order', ...order }),
+      moderate: (order) => this.chat.moderate(order),
+      changed: () => this.people.draw(),
+    });
+    this.people = new People(() => {
+      this.order.isOn = this.people.moderates;
+      this.#draw();
+    }, (user) => this.order.actionsFor(user));
     this.chat = new Chat({
       line: (line) => this.danmaku.fly(line),
       hands: (hands) => {
@@ -89,6 +98,7 @@ class Room {
       allows: (allowed) => {
         this.danmaku.allow(allowed.comments);
         this.controls.allow(allowed);
+        this.order.allows(allowed);
       },
       stopped: (stopped) => {
         this.media.stopped = stopped;
@@ -178,6 +188,12 @@ class Room {
       case 'leave':
         this.people.leave(message.users);
         if (list(message.users, 10_000).includes(this.lesson.publisher?.userId)) this.#teacherLeft(message.reason);
+        break;
+      case 'lobby':
+        this.order.waiting(message);
+        break;
+      case 'order':
+        this.order.carriedOut(message);
         break;
       case 'pong':
         if (!this.media.offerNow() && this.#signalling.waited > LATE_MS) this.media.mend();
