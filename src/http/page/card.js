@@ -10,7 +10,7 @@ const LABELS = { retry: 'retry', takeBack: 'takeBack', back: 'close', rooms: 'al
 export class Card {
   #on;
 
-  /** `on` has a function for each action of `view` (`retry`, `takeBack`, ...), and one for each form: `asked`, `coded`. */
+  /** `on` has a function for each action of `view` (`retry`, `takeBack`, ...) and for each form (`asked`, `coded`). */
   constructor(on) {
     this.#on = on;
     $('ask').addEventListener('submit', on.asked);

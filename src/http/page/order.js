@@ -24,7 +24,9 @@ export class Order {
     $('lock').addEventListener('click', () => on.order({ order: 'lock', locked: !this.#state.locked }));
     $('lobby').addEventListener('click', () => on.order({ order: 'lobby', lobby: !this.#state.lobby }));
     $('admit-all').addEventListener('click', () => on.order({ order: 'admit' }));
-    $('mute-all').addEventListener('click', () => on.moderate({ order: this.#state.muteAll ? 'unmuteAll' : 'muteAll' }));
+    $('mute-all').addEventListener('click', () => {
+      on.moderate({ order: this.#state.muteAll ? 'unmuteAll' : 'muteAll' });
+    });
     $('clear-chat').addEventListener('click', () => on.moderate({ order: 'clear' }));
     $('slow').addEventListener('change', () => on.moderate({ order: 'slow', ms: Number($('slow').value) * 1_000 }));
     onLanguage(() => this.#show());

@@ -17,7 +17,7 @@ export class People {
   #changed;
   #actionsFor;
 
-  /** `changed` is called when somebody joined or left; `actionsFor(user)` makes the elements of a moderator's actions. */
+  /** `changed` is called when somebody joined or left; `actionsFor(user)` makes the actions of a moderator. */
   constructor(changed, actionsFor) {
     this.#changed = changed;
     this.#actionsFor = actionsFor;
