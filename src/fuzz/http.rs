@@ -34,7 +34,7 @@ impl Lectures for Lecture {
         _offer: String,
         _video: Option<VideoTrack>,
     ) -> Result<Watching, Unavailable> {
-        assert!(!player.publishes && player.session.is_none() && player.room_name.is_none(), "{player:?}");
+        assert!(!player.publishes && player.room_name.is_none(), "{player:?}");
         assert!(player.client == Some(ClientKind::Whep) && !player.nickname.as_str().is_empty(), "{player:?}");
         assert!(player.nickname.as_str().chars().count() <= MAX_NICKNAME_CHARS, "{player:?}");
         match player.room.as_str() {

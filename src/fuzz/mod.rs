@@ -3,6 +3,7 @@
 //! [`TARGETS`] lists them. Three programs run them: `fuzz/fuzz_targets/` under libFuzzer, `tests/bench/fuzz.rs` with a
 //! million mutations each, and the unit tests with a few thousand. All start from the seeds in `fuzz/seeds/`.
 
+mod access;
 mod datagrams;
 mod http;
 mod input;
@@ -26,7 +27,7 @@ pub struct Target {
 }
 
 /// All targets.
-pub const TARGETS: [Target; 17] = [
+pub const TARGETS: [Target; 18] = [
     Target { name: "channel_message", body: signalling::channel_message },
     Target { name: "client_message", body: signalling::client_message },
     Target { name: "demultiplex", body: datagrams::demultiplex },
@@ -44,6 +45,7 @@ pub const TARGETS: [Target; 17] = [
     Target { name: "server_message", body: signalling::server_message },
     Target { name: "srtcp", body: datagrams::srtcp },
     Target { name: "stun_response", body: datagrams::stun_response },
+    Target { name: "token", body: access::token },
 ];
 
 /// Runs the target with this name.

@@ -1,11 +1,12 @@
 //! Signalling and chat: the query that joins a room, the messages of both ends, the names in them.
 
 use super::input::MAX_REASON_BYTES;
+use crate::access::JoinCode;
 use crate::id::{
     MAX_ID_CHARS, MAX_NICKNAME_CHARS, MAX_ROOM_NAME_CHARS, Nickname, RoomId, RoomName, UserId, is_printable,
 };
 use crate::protocol::channel::{MAX_TEXT_CHARS, PublisherMessage, StudentMessage};
-use crate::protocol::{ClientMessage, JoinRequest, ServerMessage, is_same_origin};
+use crate::protocol::{ClientMessage, Credentials, JoinRequest, ServerMessage, is_same_origin};
 use crate::signal::ServerUrl;
 
 /// JSON and quoted text have a control character in six bytes.
@@ -32,9 +33,18 @@ pub(super) fn join_query(bytes: &[u8]) -> bool {
     }
 }
 
-/// A message to the server: it survives a round trip, and a refusal is hardly longer than the message.
+/// A message to the server, or the credentials before it: it survives a round trip, and a refusal is hardly longer than
+/// the message.
 pub(super) fn client_message(bytes: &[u8]) -> bool {
     let text = String::from_utf8_lossy(bytes);
+    if let Ok(credentials) = Credentials::parse(&text) {
+        assert_eq!(Credentials::parse(&credentials.to_json()).as_ref(), Ok(&credentials));
+        let shown = format!("{credentials:?} {:?}", credentials.room);
+        let secrets = [&credentials.code, &credentials.token, &credentials.key].into_iter().flatten();
+        let is_shown = |secret: &String| secret.len() >= 8 && shown.contains(secret.as_str());
+        assert!(!secrets.into_iter().any(is_shown), "{shown}");
+        return true;
+    }
     match ClientMessage::parse(&text) {
         Ok(message) => {
             let again = message.to_json();
@@ -97,8 +107,8 @@ pub(super) fn channel_message(bytes: &[u8]) -> bool {
     of_student || of_publisher
 }
 
-/// Ids, the names of people and rooms, the address of a server, and the origin of a page. DNS-SD, links and QR codes
-/// carry them too.
+/// Ids, the names of people and rooms, join codes, the address of a server, and the origin of a page. DNS-SD, links and
+/// QR codes carry them too.
 pub(super) fn names(bytes: &[u8]) -> bool {
     let text = String::from_utf8_lossy(bytes);
     let (room, user) = (text.parse::<RoomId>(), text.parse::<UserId>());
@@ -115,6 +125,10 @@ pub(super) fn names(bytes: &[u8]) -> bool {
     if let Ok(name) = text.parse::<RoomName>() {
         assert!(is_clean(name.as_str(), MAX_ROOM_NAME_CHARS) && !name.as_str().is_empty(), "{name:?}");
         assert_eq!(name.as_str().parse(), Ok(name));
+    }
+    if let Ok(code) = text.parse::<JoinCode>() {
+        assert!(code.matches(&text) && code.matches(code.as_str()) && code.matches(&code.shown()), "{text:?}");
+        assert_eq!(code.as_str().parse().as_ref(), Ok(&code));
     }
     let url = text.parse::<ServerUrl>();
     match &url {
