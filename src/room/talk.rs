@@ -122,9 +122,9 @@ impl Talk {
         }
     }
 
-    /// Signalling announces a member, and whether this member may moderate.
-    pub fn joined(&mut self, user: &User, moderates: bool) {
-        self.speakers.joined(&user.user_id, &user.nickname, moderates);
+    /// Signalling announces a member, with its name and its rights.
+    pub fn joined(&mut self, user: &User) {
+        self.speakers.joined(user);
         self.hands.rename(&user.user_id, &user.nickname);
     }
 

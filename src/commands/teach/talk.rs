@@ -53,7 +53,7 @@ impl TeacherTalk {
     /// A user has joined the room.
     pub(super) fn joined(&mut self, user: &User) {
         self.present.insert(user.user_id.clone());
-        self.rules.joined(user, false);
+        self.rules.joined(user);
     }
 
     /// A user has left the room. A user who may return keeps its raised hand.

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::shares::RecentUse;
 use super::{Refusal, STUDENT_BURST, STUDENT_PER_SECOND};
 use crate::id::{Named, Nickname, UserId, named};
-use crate::protocol::ErrorCode;
+use crate::protocol::{ErrorCode, User};
 use crate::token_bucket::TokenBucket;
 
 /// How long the pace of a student who left is remembered, so that nobody gets a new one by coming back: as long as slow
@@ -64,10 +64,10 @@ impl Default for Speaker {
 }
 
 impl Speakers {
-    pub(super) fn joined(&mut self, user: &UserId, nickname: &Nickname, moderates: bool) {
-        let speaker = self.known.entry(user.clone()).or_default();
-        speaker.nickname = nickname.clone();
-        speaker.moderates = moderates;
+    pub(super) fn joined(&mut self, user: &User) {
+        let speaker = self.known.entry(user.user_id.clone()).or_default();
+        speaker.nickname = user.nickname.clone();
+        speaker.moderates = user.moderates;
         speaker.left = None;
     }
 

@@ -5,13 +5,17 @@ fn id(text: &str) -> UserId {
 }
 
 fn member(user: &str, nickname: &str) -> User {
-    User { user_id: id(user), nickname: nickname.into(), publishes: false, epoch: 0, client: None }
+    User { user_id: id(user), nickname: nickname.into(), publishes: false, epoch: 0, client: None, moderates: false }
+}
+
+fn moderator(user: &str, nickname: &str) -> User {
+    User { moderates: true, ..member(user, nickname) }
 }
 
 fn talk() -> Talk {
     let mut talk = Talk::new(id("9999"), "Ms Li".into());
     for (user, nickname) in [("1001", "S-01"), ("1002", "S-02")] {
-        talk.joined(&member(user, nickname), false);
+        talk.joined(&member(user, nickname));
     }
     talk
 }
@@ -201,7 +205,7 @@ fn a_muted_student_is_told_and_can_neither_write_nor_react() {
     assert_eq!(talk.heard(second(3), 1, &id("1002"), &msg("hi")).len(), 2);
     // A new connection changes nothing.
     talk.left(second(4), &id("1001"));
-    talk.joined(&member("1001", "S-01"), false);
+    talk.joined(&member("1001", "S-01"));
     assert_eq!(talk.opened(&id("1001"))[1], allows("1001", MUTED));
     assert_eq!(refused(&talk.heard(second(5), 1, &id("1001"), &msg("hi"))), Some(ErrorCode::Muted));
     assert_eq!(order(&mut talk, second(6), unmute("1001")), [allows("1001", Allowed::default())]);
@@ -218,7 +222,7 @@ fn a_student_who_left_can_be_unmuted() {
     assert_eq!(talk.find("1001"), Ok(id("1001")));
     order(&mut talk, now, unmute("1001"));
     assert_eq!(code(talk.moderate(now, 1, &id("9999"), unmute("1001"))), ErrorCode::UnknownTarget);
-    talk.joined(&member("1001", "S-01"), false);
+    talk.joined(&member("1001", "S-01"));
     assert_eq!(talk.opened(&id("1001"))[1], allows("1001", Allowed::default()));
 }
 
@@ -226,12 +230,12 @@ fn a_student_who_left_can_be_unmuted() {
 fn the_whole_class_is_muted_but_for_exceptions_and_those_who_moderate() {
     let (mut talk, now) = (talk(), Instant::now());
     assert_eq!(order(&mut talk, now, Moderation::MuteAll), [TalkOutput::All(PublisherMessage::Allows(MUTED))]);
-    talk.joined(&member("1003", "S-03"), false);
+    talk.joined(&member("1003", "S-03"));
     assert_eq!(refused(&talk.heard(now, 1, &id("1003"), &msg("hi"))), Some(ErrorCode::Muted), "newcomers too");
     assert_eq!(order(&mut talk, now, unmute("1001")), [allows("1001", Allowed::default())]);
     assert_eq!(talk.heard(now, 1, &id("1001"), &msg("thanks")).len(), 2);
     assert_eq!(talk.exceptions().iter().map(ToString::to_string).collect::<Vec<_>>(), ["S-01 (1001)"]);
-    talk.joined(&member("9998", "Mr Wu"), true);
+    talk.joined(&moderator("9998", "Mr Wu"));
     assert_eq!(talk.heard(now, 1, &id("9998"), &msg("quiet please")).len(), 2);
     // Where permissions differ, each gets the own ones, once.
     let comments = Allowed { comments: false, ..talk.allowed() };
@@ -252,7 +256,7 @@ fn the_whole_class_is_muted_but_for_exceptions_and_those_who_moderate() {
 #[test]
 fn only_those_who_moderate_by_the_word_of_signalling_give_orders() {
     let (mut talk, now) = (talk(), Instant::now());
-    talk.joined(&member("9998", "Mr Wu"), true);
+    talk.joined(&moderator("9998", "Mr Wu"));
     let says = |order: &Moderation| StudentMessage::Moderate(order.clone()).to_json();
     let orders = [mute("1002"), Moderation::MuteAll, Moderation::Clear, Moderation::Slow { ms: 9_000 }];
     for (n, order) in orders.iter().enumerate() {
@@ -268,7 +272,7 @@ fn only_those_who_moderate_by_the_word_of_signalling_give_orders() {
     assert_eq!(code, ErrorCode::NotAllowed, "nobody mutes those who moderate");
     assert_eq!(refused(&talk.heard(now, 1, &id("9998"), &says(&mute("9998")))), Some(ErrorCode::NotAllowed));
     // A right that signalling takes back is gone.
-    talk.joined(&member("9998", "Mr Wu"), false);
+    talk.joined(&member("9998", "Mr Wu"));
     let later = now + Duration::from_secs(5);
     assert_eq!(refused(&talk.heard(later, 1, &id("9998"), &says(&mute("1001")))), Some(ErrorCode::NotAllowed));
 }
@@ -277,7 +281,7 @@ fn only_those_who_moderate_by_the_word_of_signalling_give_orders() {
 fn slow_mode_lets_one_message_per_student_pass_and_says_when_the_next_may_come() {
     let (mut talk, now) = (talk(), Instant::now());
     let second = |n| now + Duration::from_secs(n);
-    talk.joined(&member("9998", "Mr Wu"), true);
+    talk.joined(&moderator("9998", "Mr Wu"));
     let slow = Allowed { slow_ms: 10_000, ..Allowed::default() };
     let told = order(&mut talk, now, Moderation::Slow { ms: 10_000 });
     assert!(told.contains(&allows("1001", slow)) && told.contains(&allows("9998", Allowed::default())), "{told:?}");
@@ -292,7 +296,7 @@ fn slow_mode_lets_one_message_per_student_pass_and_says_when_the_next_may_come()
     assert!((0..3).all(|_| talk.heard(second(3), 1, &id("9998"), &msg("free")).len() == 2));
     // Leaving and coming back is no way around it.
     talk.left(second(4), &id("1001"));
-    talk.joined(&member("1001", "S-01"), false);
+    talk.joined(&member("1001", "S-01"));
     assert_eq!(refused(&talk.heard(second(5), 1, &id("1001"), &msg("two"))), Some(ErrorCode::SlowMode));
     assert_eq!(talk.heard(second(10), 1, &id("1001"), &msg("two")).len(), 2);
     for ms in [1, 999, 600_001, u32::MAX] {
@@ -409,9 +413,9 @@ fn made_up_ids_that_flap_their_hands_do_not_keep_others_from_raising_theirs() {
 #[test]
 fn a_member_is_found_by_id_or_by_a_nickname_that_only_one_has() {
     let (mut talk, now) = (talk(), Instant::now());
-    talk.joined(&member("1003", "Anna Li"), false);
-    talk.joined(&member("1004", "S-02"), false);
-    talk.joined(&member("1005", "1001"), false);
+    talk.joined(&member("1003", "Anna Li"));
+    talk.joined(&member("1004", "S-02"));
+    talk.joined(&member("1005", "1001"));
     assert_eq!(talk.find("1001"), Ok(id("1001")), "an id comes before a nickname");
     assert_eq!(talk.find("anna li"), Ok(id("1003")));
     let (code, sentence) = talk.find("S-02").unwrap_err();
@@ -429,7 +433,7 @@ fn those_who_left_are_remembered_for_a_bounded_time_and_number() {
     let (mut talk, now) = (Talk::new(id("9999"), "".into()), Instant::now());
     for n in 0..3_000 {
         let user = id(&format!("s{n}"));
-        talk.joined(&member(user.as_str(), ""), false);
+        talk.joined(&member(user.as_str(), ""));
         if n >= 1_000 {
             talk.heard(now, 0, &user, &hand(false));
         }
