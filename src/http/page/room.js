@@ -71,6 +71,7 @@ class Room {
     this.people = new People(() => this.#draw());
     this.chat = new Chat({
       line: (line) => this.danmaku.fly(line),
+      cleared: () => this.danmaku.clear(),
       hands: (hands) => {
         this.people.hands(hands);
         this.controls.hand();
