@@ -198,15 +198,18 @@ pub struct Allowed {
     /// Students may write. Otherwise they are muted, and the answer is [`ErrorCode::Muted`]. Not on the wire if true.
     #[serde(default = "yes", skip_serializing_if = "is_true")]
     pub chat: bool,
+    /// All students are muted, but for exceptions and for those who moderate. Not on the wire if false.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub mute_all: bool,
     /// Slow mode: the shortest time between two chat messages of a student, in milliseconds. Otherwise the answer is
-    /// [`ErrorCode::SlowMode`]. 0, or not on the wire, without slow mode.
+    /// [`ErrorCode::SlowMode`]. Does not concern those who moderate. 0, or not on the wire, without slow mode.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub slow_ms: u32,
 }
 
 impl Default for Allowed {
     fn default() -> Self {
-        Self { comments: true, reactions: true, chat: true, slow_ms: 0 }
+        Self { comments: true, reactions: true, chat: true, mute_all: false, slow_ms: 0 }
     }
 }
 
@@ -502,8 +505,9 @@ mod tests {
         let allows = PublisherMessage::Allows(Allowed { reactions: false, ..Allowed::default() });
         assert_eq!(allows.to_json(), r#"{"type":"allows","comments":true,"reactions":false}"#);
         assert_eq!(PublisherMessage::parse(&allows.to_json()).unwrap(), allows);
-        let muted = PublisherMessage::Allows(Allowed { chat: false, slow_ms: 10_000, ..Allowed::default() });
-        let text = r#"{"type":"allows","comments":true,"reactions":true,"chat":false,"slowMs":10000}"#;
+        let muted =
+            PublisherMessage::Allows(Allowed { chat: false, mute_all: true, slow_ms: 10_000, ..Allowed::default() });
+        let text = r#"{"type":"allows","comments":true,"reactions":true,"chat":false,"muteAll":true,"slowMs":10000}"#;
         assert_eq!(muted.to_json(), text);
         assert_eq!(PublisherMessage::parse(text).unwrap(), muted);
         let default = PublisherMessage::Allows(Allowed::default());

@@ -189,13 +189,15 @@ fn a_muted_student_is_told_and_not_heard() {
     teacher.wait_for("the hand", hands(&["1001"]));
     two.types("heard");
     teacher.wait_for("the other student", says("1002", "heard"));
-    let noises = |event: &Event| event["user"] == "1001" && (event["text"] == "not heard" || event["event"] == "reaction");
+    let noises =
+        |event: &Event| event["user"] == "1001" && (event["text"] == "not heard" || event["event"] == "reaction");
     assert!(!teacher.events().iter().any(noises));
     teacher.types("/mute");
     teacher.wait_for("the list", is_told("notice", "muted: S-1001 (1001)"));
     // Another process of the same student is muted too.
     one.interrupt();
-    teacher.wait_for("leave", |event| event["event"] == "student" && event["user"] == "1001" && event["state"] == "left");
+    teacher
+        .wait_for("leave", |event| event["event"] == "student" && event["user"] == "1001" && event["state"] == "left");
     let mut one = student(&class, 1001);
     one.wait_for("the state", can_write(false));
     teacher.types("/unmute 1001");

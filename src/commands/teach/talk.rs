@@ -211,7 +211,7 @@ impl TeacherTalk {
     }
 }
 
-fn report_allowed(Allowed { comments, reactions, chat, slow_ms }: Allowed, reporter: &Reporter) {
+fn report_allowed(Allowed { comments, reactions, chat, slow_ms, .. }: Allowed, reporter: &Reporter) {
     reporter.event(&Event::Allowed { comments, reactions, chat, slow_ms });
 }
 

@@ -79,7 +79,7 @@ impl StudentTalk {
             Ok(PublisherMessage::Allows(allowed)) => {
                 let before = std::mem::replace(&mut self.allowed, allowed);
                 if before != allowed {
-                    let Allowed { comments, reactions, chat, slow_ms } = allowed;
+                    let Allowed { comments, reactions, chat, slow_ms, .. } = allowed;
                     reporter.event(&Event::Allowed { comments, reactions, chat, slow_ms });
                 }
                 match (before.chat, allowed.chat) {

@@ -26,6 +26,7 @@ export class Chat {
   /** Whether the student may write, and how often. */
   #canWrite = true;
   #slowMs = 0;
+  #isFree = false;
   /** The text that was sent last, until the teacher's computer has answered. */
   #sent = '';
   /** Whether the reader is at the end and follows new lines. */
@@ -34,7 +35,7 @@ export class Chat {
 
   /**
    * `on` has `line(message)`, `cleared()`, `hands(list)`, `reaction(r)`, `tier(message)`,
-   * `allows({ comments, reactions })`, `stopped({ screen, camera })` and `state(isOpen)`.
+   * `allows({ comments, reactions, muteAll, slowMs })`, `stopped({ screen, camera })` and `state(isOpen)`.
    */
   constructor(on) {
     this.#on = on;
@@ -86,6 +87,18 @@ export class Chat {
 
   react(reaction) {
     return this.#send({ type: 'reaction', reaction });
+  }
+
+  /** An order of a member who moderates. */
+  moderate(order) {
+    return this.#send({ type: 'moderate', ...order });
+  }
+
+  /** Whether slow mode does not concern this member, who moderates. */
+  set isFree(isFree) {
+    if (this.#isFree === isFree) return;
+    this.#isFree = isFree;
+    this.#show();
   }
 
   /** Marks all lines as read. */
@@ -140,8 +153,7 @@ export class Chat {
         this.#on.tier(message);
         break;
       case 'allows':
-        this.#on.allows({ comments: message.comments !== false, reactions: message.reactions !== false });
-        this.#allow(message.chat !== false, Number(message.slowMs) || 0);
+        this.#allows(message);
         break;
       case 'stopped':
         this.#on.stopped({ screen: message.screen === true, camera: message.camera === true });
@@ -189,20 +201,24 @@ export class Chat {
     this.#draw();
   }
 
-  #allow(canWrite, slowMs) {
+  #allows(message) {
+    const slowMs = Number(message.slowMs) || 0;
+    const allowed = { comments: message.comments !== false, reactions: message.reactions !== false };
+    this.#on.allows({ ...allowed, muteAll: message.muteAll === true, slowMs });
     const was = this.#canWrite;
-    this.#canWrite = canWrite;
+    this.#canWrite = message.chat !== false;
     this.#slowMs = slowMs;
-    if (was !== canWrite) announce(say(canWrite ? 'unmuted' : 'muted'));
-    if (canWrite) this.#complain('');
+    if (was !== this.#canWrite) announce(say(was ? 'muted' : 'unmuted'));
+    if (this.#canWrite) this.#complain('');
     this.#show();
   }
 
   /** A message was refused. Its words come back, so that they can be sent later. */
   #refused({ code, retryAfterMs }) {
     const n = Math.ceil(Number(retryAfterMs) / 1_000) || 1;
-    this.#complain(code === 'muted' ? '' : say(hasWords(code) ? code : 'unknown', { n }));
     const input = $('chat-text');
+    const words = code === 'slowMode' ? 'tooSoon' : code;
+    this.#complain(say(hasWords(words) ? words : 'unknown', { n }));
     if ((code === 'slowMode' || code === 'muted') && !input.value) input.value = this.#sent;
     this.#sent = '';
     this.#typed();
@@ -258,7 +274,7 @@ export class Chat {
 
   #placeholder() {
     if (!this.#canWrite) return say('muted');
-    return this.#slowMs ? say('writeSlowly', { n: Math.round(this.#slowMs / 1_000) }) : say('writeSomething');
+    return this.#slowMs && !this.#isFree ? say('writeSlowly', { n: Math.round(this.#slowMs / 1_000) }) : say('writeSomething');
   }
 
   #complain(text) {

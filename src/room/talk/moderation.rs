@@ -19,19 +19,16 @@ const MAX_EXCEPTIONS: usize = 4_096;
 /// The permissions of the class, and of the students who differ from it.
 #[derive(Debug, Default)]
 pub(super) struct Rights {
-    /// The permissions of the class, as the teacher set them. `chat` is whether the class may write.
+    /// The permissions of the class, as the teacher set them; `chat` is the opposite of `mute_all`.
     pub(super) class: Allowed,
     /// The students whose `chat` differs from that of the class. They keep this when they leave and come back.
     exceptions: HashSet<UserId>,
 }
 
 impl Rights {
-    /// The permissions of one member. Those who moderate are never muted and never slowed down.
+    /// The permissions of one member. Those who moderate are never muted.
     pub(super) fn of(&self, user: &UserId, moderates: bool) -> Allowed {
-        if moderates {
-            return Allowed { chat: true, slow_ms: 0, ..self.class };
-        }
-        self.with_chat(self.class.chat != self.exceptions.contains(user))
+        self.with_chat(moderates || self.class.chat != self.exceptions.contains(user))
     }
 
     /// The permissions of a student who is no exception.
@@ -50,7 +47,7 @@ impl Rights {
 
     fn set_chat_of_all(&mut self, chat: bool) {
         self.exceptions.clear();
-        self.class.chat = chat;
+        (self.class.chat, self.class.mute_all) = (chat, !chat);
     }
 
     fn set_chat(&mut self, user: &UserId, chat: bool) -> Result<(), Refusal> {
@@ -121,8 +118,8 @@ impl Talk {
 
     /// How long slow mode lets a student wait until the next message. `None` if it may come now.
     pub(super) fn slow_wait(&self, now: Instant, user: &UserId) -> Option<Duration> {
-        let speaker = self.speakers.get(user)?;
-        let slow = Duration::from_millis(self.rights.of(user, speaker.moderates).slow_ms.into());
+        let speaker = self.speakers.get(user).filter(|speaker| !speaker.moderates)?;
+        let slow = Duration::from_millis(self.rights.class.slow_ms.into());
         let since = now.saturating_duration_since(speaker.said?);
         slow.checked_sub(since).filter(|wait| !wait.is_zero())
     }

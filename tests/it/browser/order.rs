@@ -32,7 +32,10 @@ fn a_muted_student_reads_why_and_no_client_can_bypass_that() {
         evil.value("new Promise((done) => setTimeout(done, 1_100))");
     }
     for code in ["muted", "notAllowed"] {
-        evil.wait_until(code, &format!("raw.received.some(({{ type, code }}) => type === 'error' && code === '{code}')"));
+        evil.wait_until(
+            code,
+            &format!("raw.received.some(({{ type, code }}) => type === 'error' && code === '{code}')"),
+        );
     }
     // A student who comes later is muted, too.
     let ben = lab.enters(2002, "Ben");
