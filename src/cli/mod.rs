@@ -27,6 +27,7 @@ pub use self::meaning::{
     Video, Watch,
 };
 pub use self::servers::{StunServer, TurnServer, TurnTransport};
+pub(crate) use self::values::duration;
 pub use self::values::{Bitrate, Burst};
 pub use crate::report::{Output, Verbosity};
 
