@@ -64,10 +64,14 @@ const LOCAL_NETWORKS: [(&str, u8); 8] = [
 #[derive(Debug, thiserror::Error)]
 pub enum CaError {
     /// The file, or the state folder, can't be read or written.
-    #[error("can't keep the CA of this computer in {0}: {1}; set XDG_STATE_HOME to a folder that only you can write to")]
+    #[error(
+        "can't keep the CA of this computer in {0}: {1}; set XDG_STATE_HOME to a folder that only you can write to"
+    )]
     File(PathBuf, io::Error),
     /// The file has no key and certificate.
-    #[error("{0} is not a CA with its key: {1}; remove the file to make a new CA, which clients must then install again")]
+    #[error(
+        "{0} is not a CA with its key: {1}; remove the file to make a new CA, which clients must then install again"
+    )]
     Content(PathBuf, String),
     /// The certificate can't be made.
     #[error("can't make a certificate: {0}")]

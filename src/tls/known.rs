@@ -28,8 +28,9 @@ impl KnownServers {
         Self { path: state_dir::state_dir().ok().map(|dir| dir.join(FILE)) }
     }
 
+    /// Those of this file.
     #[cfg(test)]
-    pub(super) fn at(path: PathBuf) -> Self {
+    pub(crate) fn at(path: PathBuf) -> Self {
         Self { path: Some(path) }
     }
 

@@ -108,6 +108,13 @@ struct Roots {
     verifier: OnceLock<Option<Arc<WebPkiServerVerifier>>>,
 }
 
+impl Default for Trust {
+    /// Trusts the root certificates of the system and the CA of this computer.
+    fn default() -> Self {
+        Self { roots: Some(Arc::new(Roots { typed: Vec::new(), verifier: OnceLock::new() })), pin: None }
+    }
+}
+
 impl Trust {
     /// Trusts the root certificates of the system, the CA of this computer, and those of the file.
     ///
@@ -167,9 +174,7 @@ impl Trust {
                 TlsError::WrongName { host: host.into(), names: shown_names(presented) }
             }
             CertificateError::Other(other) => match (other.0.downcast_ref::<OtherIdentity>(), self.pin) {
-                (Some(OtherIdentity { found }), Some(expected)) => {
-                    TlsError::OtherIdentity { expected, found: *found }
-                }
+                (Some(OtherIdentity { found }), Some(expected)) => TlsError::OtherIdentity { expected, found: *found },
                 (Some(OtherIdentity { found }), None) => TlsError::UnknownCa(*found),
                 (None, _) => TlsError::Handshake(certificate.to_string()),
             },

@@ -77,9 +77,10 @@ impl ServerCertVerifier for Verifier {
                 return Ok(ServerCertVerified::assertion());
             }
         }
-        let by_roots = self.roots.as_ref().map(|roots| {
-            roots.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)
-        });
+        let by_roots = self
+            .roots
+            .as_ref()
+            .map(|roots| roots.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now));
         match by_roots {
             Some(Ok(verified)) => Ok(verified),
             Some(Err(error)) if self.pin.is_none() && !is_unknown_issuer(&error) => Err(error),
