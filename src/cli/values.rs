@@ -392,7 +392,8 @@ mod tests {
     fn an_empty_server_means_no_server() {
         assert_eq!("".parse(), Ok(TypedServer(None)));
         assert_eq!("a:1".parse(), Ok(TypedServer(Some(ServerUrl::new("a", 1)))));
-        assert!("wss://a".parse::<TypedServer>().is_err());
+        assert!("rtsp://a".parse::<TypedServer>().is_err());
+        assert_eq!("wss://a:1".parse(), Ok(TypedServer(Some(ServerUrl::new("a", 1).with_tls(true)))));
     }
 
     #[test]
