@@ -10,6 +10,7 @@ use clap_complete::Shell;
 
 use super::bench::TypedBench;
 use super::servers::{StunServer, TypedRelays, TypedTurn};
+use super::site::TypedSite;
 use super::values::{self, Bitrate, TypedServer, TypedSink};
 use crate::expect::Expectation;
 use crate::id::{RoomId, RoomName, UserId};
@@ -298,6 +299,9 @@ pub(super) struct TypedTeach {
 
     #[command(flatten)]
     pub(super) turn: TypedRelays,
+
+    #[command(flatten)]
+    pub(super) site: TypedSite,
 }
 
 #[derive(Debug, Args)]
@@ -461,6 +465,9 @@ pub(super) struct TypedServe {
 
     #[command(flatten)]
     pub(super) turn: TypedRelays,
+
+    #[command(flatten)]
+    pub(super) site: TypedSite,
 }
 
 #[derive(Debug, Args)]

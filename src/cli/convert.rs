@@ -56,6 +56,9 @@ impl TypedTeach {
         if !turn.is_empty() && matches!(signalling, Signalling::Remote(_)) {
             return Err(Conflict::TurnForAnotherServer);
         }
+        if let (Signalling::Remote(_), Some(flag)) = (&signalling, self.site.first_flag()) {
+            return Err(Conflict::SiteOfAnotherServer(flag));
+        }
         let audio = !self.sources.no_audio;
         let sources = Sources::try_from(self.sources)?;
         if let (Sources::Pipeline(_), Some(flag)) = (&sources, self.encoding.first_flag()) {
@@ -70,6 +73,7 @@ impl TypedTeach {
             room_name: self.name,
             user: self.user,
             signalling,
+            site: self.site.into(),
             sources,
             audio,
             video: Video { codec, size, fps, bitrate, tiers, content },
@@ -188,7 +192,8 @@ impl TryFrom<TypedSinkArgs> for Sink {
 impl TryFrom<TypedServe> for Serve {
     type Error = Conflict;
     fn try_from(typed: TypedServe) -> Result<Self, Conflict> {
-        Ok(Serve { listen: typed.listen, stun: typed.stun, turn: typed.turn.convert()? })
+        let turn = typed.turn.convert()?;
+        Ok(Serve { listen: typed.listen, stun: typed.stun, turn, site: typed.site.into() })
     }
 }
 

@@ -8,6 +8,7 @@ mod bench;
 mod convert;
 mod meaning;
 mod servers;
+mod site;
 mod values;
 
 use std::ffi::OsString;

@@ -13,10 +13,11 @@ use super::metrics::MetricsStore;
 use super::{listen, reachable_host};
 use crate::cli::{Serve, StunServer, TurnServer};
 use crate::exit::Failure;
+use crate::http::Site;
 use crate::protocol::IceServer;
 use crate::report::{EndReason, Event, Reporter};
 use crate::signal::Server;
-use crate::{http, protocol, signal};
+use crate::{http, process, protocol, signal};
 
 /// Serves until `stop`.
 pub(super) async fn run(
@@ -25,7 +26,7 @@ pub(super) async fn run(
     stop: impl Future<Output = EndReason>,
 ) -> Result<EndReason, Failure> {
     let listener = listen(serve.listen)?;
-    let served = RunningServer::start(listener, ice_servers(&serve.stun, &serve.turn))?;
+    let served = RunningServer::start(listener, ice_servers(&serve.stun, &serve.turn), serve.site)?;
     let (ws, page) = served.urls();
     reporter.event(&Event::Listening { ws: Some(ws), page: Some(page), room_page: None, udp: None });
     let reason = stop.await;
@@ -54,8 +55,8 @@ pub(super) struct RunningServer {
 }
 
 impl RunningServer {
-    /// Serves on `listener`, and names `ice_servers` to everybody who joins.
-    pub(super) fn start(listener: TcpListener, ice_servers: Vec<IceServer>) -> Result<Self, Failure> {
+    /// Serves on `listener` as `site`, and names `ice_servers` to everybody who joins.
+    pub(super) fn start(listener: TcpListener, ice_servers: Vec<IceServer>, site: Site) -> Result<Self, Failure> {
         let address = listener.local_addr().map_err(Failure::internal)?;
         let server = Server::with_ice_servers(signal::ServerLimits::default(), ice_servers.clone());
         let (rooms, sockets) = (server.clone(), server.clone());
@@ -68,11 +69,12 @@ impl RunningServer {
             }),
         );
         let app = app.merge(http::whep::router(whep::Players(server.clone()), &ice_servers));
-        let app = app.merge(http::creation(move |name| creating.create_room(name)));
+        let app = app.merge(http::creation(move |new| creating.create_room(new.name)));
         let metrics = MetricsStore::new(Some(server.clone()));
-        let app = app.merge(metrics.router());
+        let app = http::guard(app.merge(metrics.router()), site);
+        let limits = http::ConnectionLimits::within(process::max_files());
         let (end, ended) = oneshot::channel::<()>();
-        let task = tokio::spawn(http::serve(listener, app, http::ConnectionLimits::default(), async {
+        let task = tokio::spawn(http::serve(listener, app, limits, async {
             let _ = ended.await;
         }));
         Ok(Self { server, metrics, address, end, task })

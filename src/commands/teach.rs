@@ -139,7 +139,8 @@ impl LectureServer {
                 return Ok(Self { embedded: None, url: url.clone(), media_ip: Ipv4Addr::UNSPECIFIED.into() });
             }
         };
-        let embedded = RunningServer::start(listen(address)?, ice_servers(&teach.stun, &teach.turn))?;
+        let embedded =
+            RunningServer::start(listen(address)?, ice_servers(&teach.stun, &teach.turn), teach.site.clone())?;
         let (host, media_ip) = match address.ip() {
             // A server on all addresses goes with media on all addresses, of both families.
             ip if ip.is_unspecified() => (Ipv4Addr::LOCALHOST.into(), ip),
