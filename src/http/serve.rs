@@ -18,7 +18,7 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 use super::connections::{CountedStream, Places};
-use crate::network::{ClientAddress, Network, SharedAdmission};
+use crate::network::{ClientAddress, Network, SharedPhase};
 
 /// The pause after a failed `accept`, mostly for want of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -106,7 +106,7 @@ async fn connection(stream: CountedStream, ip: IpAddr, app: Router, limits: Conn
     // Signalling messages are small and urgent. Both settings are best effort; without them a socket is slower.
     _ = stream.tcp().set_nodelay(true);
     _ = SockRef::from(stream.tcp()).set_send_buffer_size(SEND_BUFFER_BYTES);
-    let service = OfOneClient::new(app, Peer { ip, is_secure: false }, stream.admission());
+    let service = OfOneClient::new(app, Peer { ip, is_secure: false }, stream.phase());
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(limits.header_timeout)
@@ -127,16 +127,16 @@ pub(super) struct Peer {
 }
 
 /// The application, as one client sees it: each request has its [`Peer`], [`ClientAddress`] and
-/// [`SharedAdmission`] as extensions.
+/// [`SharedPhase`] as extensions.
 struct OfOneClient {
     app: TowerToHyperService<Router>,
     peer: Peer,
-    admission: SharedAdmission,
+    phase: SharedPhase,
 }
 
 impl OfOneClient {
-    fn new(app: Router, peer: Peer, admission: SharedAdmission) -> Self {
-        Self { app: TowerToHyperService::new(app), peer, admission }
+    fn new(app: Router, peer: Peer, phase: SharedPhase) -> Self {
+        Self { app: TowerToHyperService::new(app), peer, phase }
     }
 }
 
@@ -149,7 +149,7 @@ impl Service<Request<Incoming>> for OfOneClient {
         let extensions = request.extensions_mut();
         extensions.insert(self.peer);
         extensions.insert(ClientAddress::of(self.peer.ip));
-        extensions.insert(self.admission.clone());
+        extensions.insert(self.phase.clone());
         self.app.call(request)
     }
 }

@@ -9,12 +9,13 @@ use tokio_tungstenite::tungstenite::Utf8Bytes;
 use tokio_tungstenite::tungstenite::handshake::server::create_response_with_body;
 
 use super::connection;
-use super::core::{Core, OpenConnection, ServerLimits, Waiting};
+use super::core::{Core, OpenConnection, ServerConfig, ServerLimits, Waiting};
 use super::local::LocalMember;
 use super::outbox::Outbox;
+use crate::access::Denied;
 use crate::id::{RoomId, RoomName};
-use crate::network::{ClientAddress, SharedAdmission};
-use crate::protocol::{Credentials, ErrorCode, IceServer, JoinRequest, ServerMessage};
+use crate::network::{ClientAddress, SharedPhase};
+use crate::protocol::{Credentials, ErrorCode, JoinRequest, ServerMessage};
 use crate::room::{RoomRefusal, RoomSummary};
 
 /// The ids of created rooms: short enough to say and to type.
@@ -30,18 +31,18 @@ pub struct Server {
 }
 
 impl Server {
-    /// Makes a server without rooms. Call this inside a tokio runtime: a task runs its timers until the last clone is
-    /// dropped.
+    /// Makes a server without rooms, without access rules. Call this inside a tokio runtime: a task runs its timers
+    /// until the last clone is dropped.
     pub fn new(limits: ServerLimits) -> Self {
-        Self::with_ice_servers(limits, Vec::new())
+        Self::with(ServerConfig { limits, ..ServerConfig::default() })
     }
 
-    /// Makes a server that sends these ICE servers, passwords included, to everybody who joins.
-    pub fn with_ice_servers(limits: ServerLimits, ice_servers: Vec<IceServer>) -> Self {
-        Self { core: Core::start(limits, ice_servers) }
+    /// Makes a server with all settings, as [`Server::new`].
+    pub fn with(config: ServerConfig) -> Self {
+        Self { core: Core::start(config) }
     }
 
-    /// Answers a WebSocket upgrade. The request has its [`ClientAddress`] and [`SharedAdmission`] as extensions, and the
+    /// Answers a WebSocket upgrade. The request has its [`ClientAddress`] and [`SharedPhase`] as extensions, and the
     /// caller has checked its `Host` and `Origin`. A request without an upgrade gets an HTTP status and a JSON error. A
     /// query that is not a [`JoinRequest`] is refused over the WebSocket, because a browser's script can read the error
     /// there.
@@ -58,7 +59,7 @@ impl Server {
             return response;
         };
         let address = request.extensions().get().copied().unwrap_or_else(ClientAddress::unknown);
-        let admission = request.extensions().get().cloned().unwrap_or_else(SharedAdmission::default);
+        let phase = request.extensions().get().cloned().unwrap_or_else(SharedPhase::default);
         let join = JoinRequest::parse(request.uri().query().unwrap_or_default());
         let core = self.core.clone();
         let open = OpenConnection::new(core.clone());
@@ -67,7 +68,7 @@ impl Server {
             let _open = open;
             // Bounded: `http::serve` ends a connection whose response can't be written in time.
             if let Ok(upgraded) = upgrade.await {
-                connection::run(core, upgraded, join, (address, admission)).await;
+                connection::run(core, upgraded, join, (address, phase)).await;
             }
         });
         response
@@ -88,8 +89,17 @@ impl Server {
         self.core.lock().rooms.summary(id, Instant::now())
     }
 
-    /// Creates a room with an unused id, for a teacher who comes later.
-    pub fn create_room(&self, name: RoomName) -> Result<RoomId, RoomRefusal> {
+    /// Creates a room with an unused id, for a teacher who comes later. The client must have the right to teach.
+    pub fn create_room(
+        &self,
+        name: RoomName,
+        credentials: &Credentials,
+        address: ClientAddress,
+    ) -> Result<RoomId, RoomRefusal> {
+        self.core.may_create(credentials, address).map_err(|denied| {
+            let Denied { code, message, retry_after, .. } = denied;
+            RoomRefusal { code, message, retry_after }
+        })?;
         let state = self.core.lock();
         if state.shutting_down {
             let message = "the server is ending".into();
