@@ -8,12 +8,14 @@
 //! - `/whep/{room}` players, see [`whep::router`]
 //! - `POST /api/rooms` creates a room with a name, see [`creation`]
 //! - `GET /healthz`, `GET /metrics` for a monitoring system, see [`health()`]
+//! - `GET /ca`, `GET /ca/help` the certificate to install, if the server has a CA of its own
 //!
 //! A function supplies the rooms, so this module does not depend on signalling; the command that serves both adds the
-//! route of the WebSocket. [`bind`] makes a listening socket, [`serve()`] serves it within [`ConnectionLimits`], and
-//! [`guard()`] checks each request before the routes.
+//! route of the WebSocket. [`bind`] makes a listening socket, [`serve()`] serves a [`Port`] on it, by HTTP or by HTTP and
+//! HTTPS, within [`ConnectionLimits`], and [`guard()`] checks each request before the routes.
 
 mod assets;
+mod ca;
 pub mod client;
 mod connections;
 mod forwarded;
@@ -22,6 +24,7 @@ mod health;
 mod origin;
 mod pages;
 mod rooms;
+mod secure;
 mod serve;
 mod text_cache;
 pub mod whep;
@@ -42,6 +45,7 @@ pub use guard::{Site, guard};
 pub use health::health;
 pub use origin::{Host, Origin, OriginError, WhepOrigin};
 pub use rooms::creation;
+pub use secure::Port;
 pub use serve::{ConnectionLimits, bind, serve};
 use text_cache::TextCache;
 

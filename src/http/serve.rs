@@ -13,11 +13,13 @@ use hyper::service::Service;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use socket2::SockRef;
-use tokio::net::{TcpListener, TcpSocket};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 use super::connections::{CountedStream, Places};
+use super::secure::{Port, Spoken, spoken};
 use crate::network::{ClientAddress, Network, SharedPhase};
 
 /// The pause after a failed `accept`, mostly for want of file descriptors.
@@ -77,9 +79,15 @@ pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     socket.listen(BACKLOG)
 }
 
-/// Serves `app` on `listener` until `shutdown` completes. Requests in progress are dropped then; upgraded connections
+/// Serves a port on `listener` until `shutdown` completes. Requests in progress are dropped then; upgraded connections
 /// belong to their new owner and continue. The socket is closed when this returns.
-pub async fn serve(listener: TcpListener, app: Router, limits: ConnectionLimits, shutdown: impl Future<Output = ()>) {
+pub async fn serve(
+    listener: TcpListener,
+    port: impl Into<Port>,
+    limits: ConnectionLimits,
+    shutdown: impl Future<Output = ()>,
+) {
+    let port = port.into();
     let mut shutdown = pin!(shutdown);
     let mut tasks = JoinSet::new();
     let places = Places::new(limits.max_connections);
@@ -93,7 +101,7 @@ pub async fn serve(listener: TcpListener, app: Router, limits: ConnectionLimits,
         match accepted {
             Ok((stream, peer)) => {
                 if let Some(stream) = places.admit(stream, Network::of(peer.ip())) {
-                    tasks.spawn(connection(stream, peer.ip(), app.clone(), limits.clone()));
+                    tasks.spawn(connection(stream, peer.ip(), port.clone(), limits.clone()));
                 }
             }
             Err(error) if is_of_one_connection(&error) => {}
@@ -102,11 +110,38 @@ pub async fn serve(listener: TcpListener, app: Router, limits: ConnectionLimits,
     }
 }
 
-async fn connection(stream: CountedStream, ip: IpAddr, app: Router, limits: ConnectionLimits) {
+async fn connection(stream: CountedStream, ip: IpAddr, port: Port, limits: ConnectionLimits) {
     // Signalling messages are small and urgent. Both settings are best effort; without them a socket is slower.
     _ = stream.tcp().set_nodelay(true);
     _ = SockRef::from(stream.tcp()).set_send_buffer_size(SEND_BUFFER_BYTES);
-    let service = OfOneClient::new(app, Peer { ip, is_secure: false }, stream.phase());
+    let (phase, plain) = (stream.phase(), Peer { ip, is_secure: false });
+    let of_one_client = |app: Router, peer| OfOneClient::new(app, peer, phase);
+    let Some(secure) = port.secure else { return http(stream, of_one_client(port.app, plain), limits).await };
+    match spoken(stream.tcp(), limits.header_timeout).await {
+        Some(Spoken::Tls) => {
+            let Some(stream) = secure.accept(stream, Network::of(ip)).await else { return };
+            let peer = Peer { is_secure: true, ..plain };
+            http(stream, of_one_client(secure.app.clone(), peer), limits).await;
+        }
+        Some(Spoken::Http) => {
+            let is_local = is_of_this_computer(stream.tcp());
+            let app = if is_local { port.app } else { secure.redirecting.clone() };
+            http(stream, of_one_client(app, plain), limits).await;
+        }
+        None => {}
+    }
+}
+
+/// Whether the other end is on this computer: its address is a loopback address, or the one that it connected to.
+fn is_of_this_computer(stream: &TcpStream) -> bool {
+    let (Ok(peer), Ok(local)) = (stream.peer_addr(), stream.local_addr()) else { return false };
+    peer.ip().to_canonical().is_loopback() || peer.ip() == local.ip()
+}
+
+async fn http<S>(stream: S, service: OfOneClient, limits: ConnectionLimits)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(limits.header_timeout)
