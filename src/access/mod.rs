@@ -1,7 +1,7 @@
 //! Who a client is, and what it may do: the teaching key, signed tokens, join codes and TURN credentials.
 //!
-//! [`Access`] is the policy of one server. It is pure: it is told the time, and reads no file. A room compares join codes
-//! itself, because a publisher sets them; the rest is decided here before a room sees the client.
+//! [`Access`] is the policy of one server. It is pure: it is told the time, and reads no file. A room compares join
+//! codes itself, because a publisher sets them; the rest is decided here before a room sees the client.
 //!
 //! | the client shows | it may publish | it may moderate | its user id |
 //! | --- | --- | --- | --- |
@@ -25,7 +25,7 @@ use std::time::{Duration, SystemTime};
 
 use crate::id::{KeyId, Nickname, RoomId, UserId};
 use crate::network::ClientAddress;
-use crate::protocol::{Credentials, ErrorCode};
+use crate::protocol::{Credentials, ErrorCode, IceServer};
 
 pub use attempts::Attempts;
 pub use join_code::{JoinCode, JoinCodeError};
@@ -148,6 +148,12 @@ impl Access {
         *self.keys.write().unwrap_or_else(PoisonError::into_inner) = Some(keys);
     }
 
+    /// The ids of the keys that sign tokens.
+    pub fn key_ids(&self) -> Vec<KeyId> {
+        let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner);
+        keys.iter().flat_map(KeyFile::ids).cloned().collect()
+    }
+
     /// Whether nobody can teach from another computer, as there is neither a teaching key nor a key for tokens.
     pub fn teaches_only_here(&self) -> bool {
         self.teaching_key.is_none() && self.keys.read().unwrap_or_else(PoisonError::into_inner).is_none()
@@ -205,9 +211,20 @@ impl Access {
         Ok(admission)
     }
 
-    /// Credentials for the TURN servers that share the secret, valid for [`TURN_TTL`]; `None` without a secret.
-    pub fn turn_credentials(&self, now: SystemTime, user: &UserId) -> Option<TurnCredentials> {
-        self.turn_secret.as_ref().map(|secret| turn_credentials(secret, user, TURN_TTL, now))
+    /// The STUN and TURN servers for a user. TURN servers without a user name share the secret: they get credentials
+    /// that are valid for [`TURN_TTL`].
+    pub fn ice_servers(&self, now: SystemTime, user: &UserId, servers: &[IceServer]) -> Vec<IceServer> {
+        let made = self.turn_secret.as_ref().map(|secret| turn_credentials(secret, user, TURN_TTL, now));
+        let with_credentials = |server: &IceServer| {
+            let mut server = server.clone();
+            let relays = server.urls.iter().any(|url| url.starts_with("turn:") || url.starts_with("turns:"));
+            if let (Some(made), None, true) = (&made, &server.username, relays) {
+                server.username = Some(made.username.clone());
+                server.credential = Some(made.credential.clone());
+            }
+            server
+        };
+        servers.iter().map(with_credentials).collect()
     }
 
     /// Whether the client has the server's teaching key. A key for a server without one has no meaning: a teacher may

@@ -8,13 +8,17 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 
+use super::access::{TypedAdmission, TypedPolicy, TypedToken};
 use super::bench::TypedBench;
+use super::capture::{TypedEncoding, TypedSources};
 use super::servers::{StunServer, TypedRelays, TypedTurn};
-use super::values::{self, Bitrate, TypedServer, TypedSink};
+use super::token::TypedTokenVerb;
+use super::values::{self, TypedServer, TypedSink};
+use crate::access::JoinCode;
 use crate::expect::Expectation;
 use crate::id::{RoomId, RoomName, UserId};
-use crate::media::{Content, Size, Tiers};
-use crate::rtp::{Codec, Latency};
+use crate::media::Tiers;
+use crate::rtp::Latency;
 
 /// One teacher, many students, one command each.
 #[derive(Debug, Parser)]
@@ -96,8 +100,17 @@ the teacher: it waits for them, for ever unless you set --timeout, and it reconn
     /// Run only the signalling server
     #[command(after_help = "Examples:
   classroom serve
-  classroom serve --listen 192.168.1.20:18080")]
+  classroom serve --listen 192.168.1.20:18080
+  classroom serve --teach-key-file FILE         teachers on other computers need the key in this file
+  classroom serve --auth keys.json              teachers and students need tokens: classroom token -h")]
     Serve(TypedServe),
+
+    /// Make tokens, by which a school decides who may teach and watch, and keys to sign them
+    #[command(after_help = "Examples:
+  classroom token --new-key school --auth keys.json
+  classroom token --room 10013 --user 1001 --auth keys.json
+  classroom token --room 10013 --user 9999 --role teacher --ttl 8h --auth keys.json")]
+    Token(TypedTokenVerb),
 
     /// List the rooms of a server: who teaches, and how many students watch
     #[command(after_help = "Examples:
@@ -236,7 +249,12 @@ pub(super) struct TypedTeach {
     )]
     pub(super) length: Option<Duration>,
 
-    /// When you stop, end the class for the students too; otherwise they wait for the next lecture
+    #[command(flatten)]
+    pub(super) admission: TypedAdmission,
+
+    /// When you stop, end the class for the students too
+    ///
+    /// When you stop, end the class for the students too; otherwise they wait for the next lecture.
     #[arg(long, help_heading = "Lecture")]
     pub(super) end_class: bool,
 
@@ -298,79 +316,12 @@ pub(super) struct TypedTeach {
 
     #[command(flatten)]
     pub(super) turn: TypedRelays,
-}
 
-#[derive(Debug, Args)]
-#[command(next_help_heading = "Sources")]
-pub(super) struct TypedSources {
-    /// Send the screen, for example --screen or --screen=:1
-    #[arg(long, value_name = "DISPLAY", num_args = 0..=1, require_equals = true)]
-    pub(super) screen: Option<Option<String>>,
+    #[command(flatten)]
+    pub(super) policy: TypedPolicy,
 
-    /// Send the camera, for example --camera or --camera=/dev/video2
-    #[arg(long, value_name = "DEVICE", num_args = 0..=1, require_equals = true)]
-    pub(super) camera: Option<Option<String>>,
-
-    /// Send the microphone, for example --mic or --mic=hw:1
-    #[arg(long, value_name = "DEVICE", num_args = 0..=1, require_equals = true)]
-    pub(super) mic: Option<Option<String>>,
-
-    /// Teach without sound
-    #[arg(long, hide_short_help = true)]
-    pub(super) no_audio: bool,
-
-    /// Play a video, picture or sound file; repeat the flag to play a list
-    #[arg(long, value_name = "PATH")]
-    pub(super) file: Vec<PathBuf>,
-
-    /// Start again with the first file after the last one
-    #[arg(long = "loop", hide_short_help = true)]
-    pub(super) looped: bool,
-
-    /// Show each picture file for this long [default: 10s in a list of files, otherwise until Ctrl-C]
-    #[arg(long, value_name = "DURATION", value_parser = values::duration, hide_short_help = true)]
-    pub(super) still: Option<Duration>,
-
-    /// Send a test picture with a running clock, and a tone
-    #[arg(long, hide_short_help = true)]
-    pub(super) test: bool,
-
-    /// Teach with your own GStreamer pipeline, read from this file
-    #[arg(long, value_name = "FILE", hide_short_help = true)]
-    pub(super) pipeline: Option<PathBuf>,
-}
-
-#[derive(Debug, Args)]
-#[command(next_help_heading = "Encoding")]
-pub(super) struct TypedEncoding {
-    /// h264 or vp8 [default: h264, or vp8 if no H.264 encoder works]
-    #[arg(long, value_name = "CODEC", value_parser = values::video_codec, hide_short_help = true)]
-    pub(super) codec: Option<Codec>,
-
-    /// Scale the picture down to fit this size; native never scales [default: at most 1920x1080, or 2560x1440 for a
-    /// screen if the encoder is fast enough]
-    #[arg(long, value_name = "WxH", hide_short_help = true)]
-    pub(super) size: Option<Size>,
-
-    /// Pictures per second, 1 to 120 [default: 30]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=120), hide_short_help = true)]
-    pub(super) fps: Option<u32>,
-
-    /// The bit rate of the screen or file picture, for example 2500k or 2.5M [default: by size: 2500k for 1280x720,
-    /// 4600k for 1920x1080, 7100k for 2560x1440]
-    #[arg(long, value_name = "RATE", hide_short_help = true)]
-    pub(super) bitrate: Option<Bitrate>,
-
-    /// The tiers (qualities) of the pictures: full, and low for students with a slow connection. low takes a quarter of
-    /// the bit rate, at most 450k, and is encoded only while a student needs it; low=300k sets its bit rate [default:
-    /// full,low]
-    #[arg(long, value_name = "LIST", value_parser = values::tiers, hide_short_help = true)]
-    pub(super) tiers: Option<Tiers>,
-
-    /// The kind of content for the low tier: text keeps letters sharp, at 5 pictures a second or fewer; film keeps half
-    /// of the pictures, at half the size [default: text for a screen or picture files, otherwise film]
-    #[arg(long, value_name = "KIND", value_parser = values::content, hide_short_help = true)]
-    pub(super) content: Option<Content>,
+    #[command(flatten)]
+    pub(super) token: TypedToken,
 }
 
 #[derive(Debug, Args)]
@@ -386,6 +337,13 @@ pub(super) struct TypedWatch {
     /// The name that others see [default: the user id]
     #[arg(long, value_name = "NAME", help_heading = "Lecture")]
     pub(super) nickname: Option<String>,
+
+    /// The join code that the teacher shows, if the room has one
+    #[arg(long, value_name = "CODE", help_heading = "Lecture")]
+    pub(super) code: Option<JoinCode>,
+
+    #[command(flatten)]
+    pub(super) token: TypedToken,
 
     /// End after this time [default: until Ctrl-C or the window is closed]
     #[arg(long = "for", value_name = "DURATION", value_parser = values::duration, help_heading = "Lecture")]
@@ -461,6 +419,9 @@ pub(super) struct TypedServe {
 
     #[command(flatten)]
     pub(super) turn: TypedRelays,
+
+    #[command(flatten)]
+    pub(super) policy: TypedPolicy,
 }
 
 #[derive(Debug, Args)]

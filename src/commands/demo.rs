@@ -8,7 +8,9 @@ use tokio::sync::oneshot;
 use super::room_link::room_page;
 use super::stop::Stop;
 use super::{stop, teach, watch};
-use crate::cli::{self, ChatInput, Demo, DemoLecture, Output, Signalling, Teach, Verbosity, Video, Watch};
+use crate::cli::{
+    self, AccessPolicy, ChatInput, Demo, DemoLecture, Output, RoomAdmission, Signalling, Teach, Verbosity, Video, Watch,
+};
 use crate::exit::Failure;
 use crate::id::{Nickname, RoomId, UserId};
 use crate::media::{CaptureOptions, MainSource, Sources};
@@ -54,6 +56,9 @@ pub(super) async fn run(demo: Demo, output: Output, reporter: &Reporter) -> Resu
             tiers: options.tiers,
             content: None,
         },
+        access: AccessPolicy::default(),
+        admission: RoomAdmission::default(),
+        token: None,
         udp_port: 0,
         advertise: Vec::new(),
         stun: Vec::new(),
@@ -98,6 +103,8 @@ pub(super) async fn run(demo: Demo, output: Output, reporter: &Reporter) -> Resu
         user: id("1001"),
         nickname: Nickname::from("student"),
         server: Some(server),
+        code: None,
+        token: None,
         sink: demo.sink,
         chat: ChatInput::Terminal,
         latency: Latency::AUTO,
