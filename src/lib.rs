@@ -12,7 +12,7 @@
 //! bin/classroom.rs                   | argv in, one error line and an exit code out
 //! commands                           | the verbs: each connects the adapters
 //! bench                              | what measures the product; only commands/bench.rs names it
-//! fuzz                               | what must hold for any bytes from the network; only fuzz/ and its tests call it
+//! fuzz                               | what must hold for any bytes from the network; only fuzz/ and tests call it
 //! cli                                | what was typed -> what it means
 //! endpoints process                  | a capture with its SFU, a viewer with its render; this process's limits and use
 //! report exit                        | what people and scripts are told

@@ -25,7 +25,7 @@ use std::time::{Duration, SystemTime};
 
 use crate::id::{KeyId, Nickname, RoomId, UserId};
 use crate::network::ClientAddress;
-use crate::protocol::{Credentials, ErrorCode, IceServer};
+use crate::protocol::{Credentials, ErrorCode};
 
 pub use attempts::Attempts;
 pub use join_code::{JoinCode, JoinCodeError};
@@ -211,20 +211,27 @@ impl Access {
         Ok(admission)
     }
 
-    /// The STUN and TURN servers for a user. TURN servers without a user name share the secret: they get credentials
-    /// that are valid for [`TURN_TTL`].
-    pub fn ice_servers(&self, now: SystemTime, user: &UserId, servers: &[IceServer]) -> Vec<IceServer> {
-        let made = self.turn_secret.as_ref().map(|secret| turn_credentials(secret, user, TURN_TTL, now));
-        let with_credentials = |server: &IceServer| {
-            let mut server = server.clone();
-            let relays = server.urls.iter().any(|url| url.starts_with("turn:") || url.starts_with("turns:"));
-            if let (Some(made), None, true) = (&made, &server.username, relays) {
-                server.username = Some(made.username.clone());
-                server.credential = Some(made.credential.clone());
-            }
-            server
+    /// Decides about a client that wants to create a room, whose id the server draws. A token is for a room that exists
+    /// already, so it does not help.
+    ///
+    /// # Errors
+    /// [`ErrorCode::TeachingKeyRequired`].
+    pub fn may_create(&self, credentials: &Credentials, address: ClientAddress) -> Result<(), Denied> {
+        let has_keys = self.keys.read().unwrap_or_else(PoisonError::into_inner).is_some();
+        let is_trusted = self.trusts_loopback && address.is_loopback && self.teaching_key.is_none() && !has_keys;
+        if is_trusted || self.has_teaching_key(credentials)? {
+            return Ok(());
+        }
+        let message = match &self.teaching_key {
+            Some(_) => "creating a room needs the teaching key of this server",
+            None => "this server has no teaching key, so only its own computer may create rooms",
         };
-        servers.iter().map(with_credentials).collect()
+        Err(Denied::new(ErrorCode::TeachingKeyRequired, message))
+    }
+
+    /// Credentials for the TURN servers that share the secret, valid for [`TURN_TTL`]; `None` without a secret.
+    pub fn turn_credentials(&self, now: SystemTime, user: &UserId) -> Option<TurnCredentials> {
+        self.turn_secret.as_ref().map(|secret| turn_credentials(secret, user, TURN_TTL, now))
     }
 
     /// Whether the client has the server's teaching key. A key for a server without one has no meaning: a teacher may

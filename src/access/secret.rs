@@ -13,7 +13,7 @@ const MIN_KEY_CHARS: usize = 8;
 /// A teaching key of this length can't be guessed over a network.
 const UNGUESSABLE_CHARS: usize = 20;
 
-/// The shortest secret that is shared with a TURN server, in characters. It can be guessed offline: everybody who joins
+/// The shortest secret that is shared with a TURN server, in characters. It is guessed offline: everybody who joins
 /// gets a user name with its HMAC.
 const MIN_TURN_CHARS: usize = 16;
 

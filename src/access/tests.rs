@@ -438,14 +438,7 @@ fn turn_credentials_are_those_of_coturn() {
     assert_eq!(made.credential, "DuFTIAVBEqENrGb2eOU+B1QD/lw=");
     assert!(!format!("{made:?}").contains("DuFT"), "Debug hides the password");
     let server = Access::new(AccessConfig { turn_secret: Some(secret), ..AccessConfig::default() });
-    let ice = |url: &str, login: Option<(&str, &str)>| {
-        let (username, credential) = login.map(|(user, password)| (user.to_owned(), password.to_owned())).unzip();
-        IceServer { urls: vec![url.into()], username, credential }
-    };
-    let servers = [ice("stun:s", None), ice("turn:own", None), ice("turn:other", Some(("me", "secret")))];
-    let told = server.ice_servers(at(NOW), &id("1001"), &servers);
-    assert_eq!((&told[0], &told[2]), (&servers[0], &servers[2]));
-    assert_eq!(told[1].username.as_deref(), Some("1700014400:1001"));
-    assert!(told[1].credential.is_some());
-    assert_eq!(access(None, None).ice_servers(at(NOW), &id("1001"), &servers), servers);
+    let made = server.turn_credentials(at(NOW), &id("1001")).unwrap();
+    assert_eq!(made.username, format!("{}:1001", NOW + TURN_TTL.as_secs()));
+    assert_eq!(access(None, None).turn_credentials(at(NOW), &id("1001")), None);
 }

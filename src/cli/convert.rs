@@ -94,7 +94,7 @@ impl TypedTeach {
             length: self.length,
             end_class: self.end_class,
             chat: chat_input(self.chat),
-            allowed: Allowed { comments: !self.no_comments, reactions: !self.no_reactions },
+            allowed: Allowed { comments: !self.no_comments, reactions: !self.no_reactions, ..Allowed::default() },
         })
     }
 }

@@ -33,6 +33,7 @@ pub use self::meaning::{
 pub use self::secrets::{AccessPolicy, CodeChoice, RoomAdmission, Secret, TeachingKeySource};
 pub use self::servers::{StunServer, TurnLogin, TurnServer, TurnTransport};
 pub use self::token::{NewKey, NewKeyKind, SignToken, Signer, Token};
+pub(crate) use self::values::duration;
 pub use self::values::{Bitrate, Burst};
 pub use crate::report::{Output, Verbosity};
 
