@@ -12,6 +12,7 @@ use super::access::{TypedAdmission, TypedPolicy, TypedToken};
 use super::bench::TypedBench;
 use super::capture::{TypedEncoding, TypedSources};
 use super::servers::{StunServer, TypedRelays, TypedTurn};
+use super::tls::{TypedCertificate, TypedTrust};
 use super::token::TypedTokenVerb;
 use super::values::{self, TypedServer, TypedSink};
 use crate::access::JoinCode;
@@ -276,7 +277,7 @@ pub(super) struct TypedTeach {
     #[command(flatten)]
     pub(super) encoding: TypedEncoding,
 
-    /// Use this signalling server instead of the built-in one
+    /// Use this server instead of the built-in one
     #[arg(long, value_name = "URL", env = "CLASSROOM_SERVER", help_heading = "Network")]
     pub(super) server: Option<TypedServer>,
 
@@ -322,6 +323,12 @@ pub(super) struct TypedTeach {
 
     #[command(flatten)]
     pub(super) token: TypedToken,
+
+    #[command(flatten)]
+    pub(super) certificate: TypedCertificate,
+
+    #[command(flatten)]
+    pub(super) trust: TypedTrust,
 }
 
 #[derive(Debug, Args)]
@@ -405,6 +412,9 @@ pub(super) struct TypedWatch {
     /// The password for --turn-user
     #[arg(long, value_name = "PASSWORD", help_heading = "Network", hide_short_help = true)]
     pub(super) turn_pass: Option<String>,
+
+    #[command(flatten)]
+    pub(super) trust: TypedTrust,
 }
 
 #[derive(Debug, Args)]
@@ -422,6 +432,9 @@ pub(super) struct TypedServe {
 
     #[command(flatten)]
     pub(super) policy: TypedPolicy,
+
+    #[command(flatten)]
+    pub(super) certificate: TypedCertificate,
 }
 
 #[derive(Debug, Args)]
@@ -429,6 +442,9 @@ pub(super) struct TypedRooms {
     /// The signalling server [default: on this computer, or one that announces itself in the local network]
     #[arg(long, value_name = "URL", env = "CLASSROOM_SERVER")]
     pub(super) server: Option<TypedServer>,
+
+    #[command(flatten)]
+    pub(super) trust: TypedTrust,
 }
 
 #[derive(Debug, Args)]

@@ -1,4 +1,4 @@
-//! The flags of `teach` that choose what to send: sources, and how to encode them.
+//! The flags of `teach` about its sources and their encoding.
 
 use std::path::PathBuf;
 use std::time::Duration;

@@ -41,17 +41,24 @@ impl TypedTeach {
         // A typed --listen overrules `$CLASSROOM_SERVER`, which is only the default of this computer.
         let is_typed = server_source == Some(ValueSource::CommandLine);
         let link = self.server.as_ref().map(|server| server.1.clone()).unwrap_or_default();
-        let server = self.server.and_then(|server| server.0).filter(|_| is_typed || self.listen.is_none());
+        // So do flags of the built-in server.
+        let runs_here = self.listen.is_some() || self.certificate.is_typed() || self.policy.auth.is_some();
+        let server = self.server.and_then(|server| server.0).filter(|_| is_typed || !runs_here);
+        let trust = match (self.trust.first_flag(), &server) {
+            (Some(flag), None) => return Err(Conflict::TrustWithoutServer(flag)),
+            _ => self.trust.convert(server.as_ref())?,
+        };
         let signalling = match (server, self.listen) {
             (Some(_), Some(_)) => return Err(Conflict::ServerAndListen),
+            (Some(_), None) if self.certificate.is_typed() => return Err(Conflict::TlsForAnotherServer),
             (Some(url), None) => Signalling::Remote(url),
             (None, listen) => {
                 let any_address = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), DEFAULT_PORT);
-                Signalling::Embedded { listen: listen.unwrap_or(any_address) }
+                Signalling::Embedded { listen: listen.unwrap_or(any_address), tls: self.certificate.convert() }
             }
         };
         let udp_port = self.udp_port.unwrap_or(match signalling {
-            Signalling::Embedded { listen } => listen.port(),
+            Signalling::Embedded { listen, .. } => listen.port(),
             Signalling::Remote(_) => DEFAULT_PORT,
         });
         let (turn, turn_secret) = self.turn.convert()?;
@@ -76,6 +83,7 @@ impl TypedTeach {
             room_name: self.name,
             user: self.user,
             signalling,
+            trust,
             sources,
             audio,
             video: Video { codec, size, fps, bitrate, tiers, content },
@@ -160,13 +168,15 @@ impl TryFrom<TypedWatch> for Watch {
     type Error = Conflict;
     fn try_from(typed: TypedWatch) -> Result<Self, Conflict> {
         let link = typed.server.as_ref().map(|server| server.1.clone()).unwrap_or_default();
+        let server = typed.server.and_then(|server| server.0);
         Ok(Watch {
             nickname: nickname(typed.nickname, &typed.user),
             room: typed.room,
             user: typed.user,
-            server: typed.server.and_then(|server| server.0),
             code: typed.code.or(link.code),
             token: typed.token.convert(link.token),
+            trust: typed.trust.convert(server.as_ref())?,
+            server,
             sink: typed.sink.try_into()?,
             chat: chat_input(typed.chat),
             latency: typed.latency,
@@ -201,7 +211,8 @@ impl TryFrom<TypedServe> for Serve {
     type Error = Conflict;
     fn try_from(typed: TypedServe) -> Result<Self, Conflict> {
         let (turn, turn_secret) = typed.turn.convert()?;
-        Ok(Serve { listen: typed.listen, stun: typed.stun, turn, access: typed.policy.convert(turn_secret)? })
+        let (tls, access) = (typed.certificate.convert(), typed.policy.convert(turn_secret)?);
+        Ok(Serve { listen: typed.listen, tls, stun: typed.stun, turn, access })
     }
 }
 
@@ -214,9 +225,11 @@ impl TypedRelays {
     }
 }
 
-impl From<TypedRooms> for Rooms {
-    fn from(typed: TypedRooms) -> Self {
-        Rooms { server: typed.server.and_then(|server| server.0) }
+impl TryFrom<TypedRooms> for Rooms {
+    type Error = Conflict;
+    fn try_from(typed: TypedRooms) -> Result<Self, Conflict> {
+        let server = typed.server.and_then(|server| server.0);
+        Ok(Rooms { trust: typed.trust.convert(server.as_ref())?, server })
     }
 }
 

@@ -11,6 +11,7 @@ mod convert;
 mod meaning;
 mod secrets;
 mod servers;
+mod tls;
 mod token;
 mod values;
 
@@ -32,6 +33,7 @@ pub use self::meaning::{
 };
 pub use self::secrets::{AccessPolicy, CodeChoice, RoomAdmission, Secret, TeachingKeySource};
 pub use self::servers::{StunServer, TurnLogin, TurnServer, TurnTransport};
+pub use self::tls::ServerTrust;
 pub use self::token::{NewKey, NewKeyKind, SignToken, Signer, Token};
 pub(crate) use self::values::duration;
 pub use self::values::{Bitrate, Burst};
@@ -95,7 +97,7 @@ where
         TypedVerb::Watch(typed) => typed.try_into().map(Command::Watch),
         TypedVerb::Serve(typed) => typed.try_into().map(Command::Serve),
         TypedVerb::Token(typed) => typed.try_into().map(Command::Token),
-        TypedVerb::Rooms(typed) => Ok(Command::Rooms(typed.into())),
+        TypedVerb::Rooms(typed) => typed.try_into().map(Command::Rooms),
         TypedVerb::Devices => Ok(Command::Devices),
         TypedVerb::Completions(typed) => Ok(Command::Completions(Completions { shell: typed.shell })),
         TypedVerb::Man(typed) => Ok(Command::Man(Man { folder: typed.folder })),

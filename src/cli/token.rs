@@ -25,7 +25,10 @@ pub(super) struct TypedTokenVerb {
     #[arg(long, value_name = "NAME", hide_short_help = true)]
     nickname: Option<String>,
 
-    /// student, teacher (also teaches and moderates) or assistant (moderates)
+    /// student, teacher or assistant
+    ///
+    /// What the holder may do: a student watches, a teacher also teaches and moderates, an assistant watches and
+    /// moderates.
     #[arg(long, value_name = "ROLE", default_value = "student", value_parser = role)]
     role: Role,
 
@@ -45,7 +48,7 @@ pub(super) struct TypedTokenVerb {
     #[arg(long, value_name = "FILE", hide_short_help = true)]
     private_key: Option<PathBuf>,
 
-    /// Print a link to the room on this server, for example https://school.example:18080
+    /// Print a link to the room on this server, such as https://school.example:18080
     #[arg(long, value_name = "URL", value_parser = page_url)]
     link: Option<String>,
 

@@ -413,7 +413,9 @@ mod tests {
     fn an_empty_server_means_no_server() {
         assert_eq!("".parse(), Ok(TypedServer(None, LinkSecrets::default())));
         assert_eq!("a:1".parse(), Ok(TypedServer(Some(ServerUrl::new("a", 1)), LinkSecrets::default())));
-        assert!("wss://a".parse::<TypedServer>().is_err());
+        assert!("rtsp://a".parse::<TypedServer>().is_err());
+        let secure = Some(ServerUrl::new("a", 1).with_tls(true));
+        assert_eq!("wss://a:1".parse(), Ok(TypedServer(secure, LinkSecrets::default())));
     }
 
     #[test]

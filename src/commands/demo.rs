@@ -9,7 +9,8 @@ use super::room_link::room_page;
 use super::stop::Stop;
 use super::{stop, teach, watch};
 use crate::cli::{
-    self, AccessPolicy, ChatInput, Demo, DemoLecture, Output, RoomAdmission, Signalling, Teach, Verbosity, Video, Watch,
+    self, AccessPolicy, ChatInput, Demo, DemoLecture, Output, RoomAdmission, ServerTrust, Signalling, Teach, Verbosity,
+    Video, Watch,
 };
 use crate::exit::Failure;
 use crate::id::{Nickname, RoomId, UserId};
@@ -44,7 +45,8 @@ pub(super) async fn run(demo: Demo, output: Output, reporter: &Reporter) -> Resu
         room_name: None,
         nickname: Nickname::from("demo"),
         user: teacher,
-        signalling: Signalling::Embedded { listen: (Ipv4Addr::UNSPECIFIED, 0).into() },
+        signalling: Signalling::Embedded { listen: (Ipv4Addr::UNSPECIFIED, 0).into(), tls: None },
+        trust: ServerTrust::default(),
         // `options` has the source.
         sources: cli::Sources::Auto,
         audio: true,
@@ -105,6 +107,7 @@ pub(super) async fn run(demo: Demo, output: Output, reporter: &Reporter) -> Resu
         server: Some(server),
         code: None,
         token: None,
+        trust: ServerTrust::default(),
         sink: demo.sink,
         chat: ChatInput::Terminal,
         latency: Latency::AUTO,

@@ -3,6 +3,7 @@
 // The server uses these when it asks the policy about clients.
 #[cfg_attr(not(test), expect(dead_code))]
 mod access;
+mod announcement;
 mod bench;
 mod chat_commands;
 mod demo;
@@ -17,6 +18,7 @@ mod stdin;
 mod stop;
 mod teach;
 mod token;
+mod trust;
 mod watch;
 
 use std::future::Future;
@@ -108,7 +110,9 @@ async fn run_verb(command: Command, output: Output, reporter: &Reporter) -> Opti
 /// Returns a signalling error its exit code.
 fn signal_failure(error: SignalError) -> Failure {
     let exit = match &error {
-        SignalError::Unreachable { .. } | SignalError::NotAServer { .. } => Exit::ServerUnreachable,
+        SignalError::Unreachable { .. } | SignalError::NotAServer { .. } | SignalError::Tls { .. } => {
+            Exit::ServerUnreachable
+        }
         SignalError::Refused { .. } => Exit::Refused,
     };
     Failure::new(exit, error)

@@ -57,7 +57,7 @@ struct Server {
 impl Server {
     fn new() -> Self {
         let Ok(runtime) = Builder::new_current_thread().build() else { panic!("the runtime has no threads") };
-        let rooms = creation(|_| Ok(TAUGHT.parse().unwrap_or_else(|error| panic!("{error}"))));
+        let rooms = creation(|_, _, _| Ok(TAUGHT.parse().unwrap_or_else(|error| panic!("{error}"))));
         Self { runtime, app: TowerToHyperService::new(router(Lecture, &[]).merge(rooms)) }
     }
 }

@@ -18,6 +18,7 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
+use super::secure::{Port, Spoken, spoken};
 use crate::network::{ClientAddress, Network};
 
 /// The pause after a failed `accept`, mostly for want of file descriptors.
@@ -66,9 +67,15 @@ pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     socket.listen(BACKLOG)
 }
 
-/// Serves `app` on `listener` until `shutdown` completes. Requests in progress are dropped then; upgraded connections
+/// Serves a port on `listener` until `shutdown` completes. Requests in progress are dropped then; upgraded connections
 /// belong to their new owner and continue. The socket is closed when this returns.
-pub async fn serve(listener: TcpListener, app: Router, limits: ConnectionLimits, shutdown: impl Future<Output = ()>) {
+pub async fn serve(
+    listener: TcpListener,
+    port: impl Into<Port>,
+    limits: ConnectionLimits,
+    shutdown: impl Future<Output = ()>,
+) {
+    let port = port.into();
     let mut shutdown = pin!(shutdown);
     let mut tasks = JoinSet::new();
     let count = Arc::new(Mutex::new(Count::default()));
@@ -82,7 +89,7 @@ pub async fn serve(listener: TcpListener, app: Router, limits: ConnectionLimits,
         match accepted {
             Ok((stream, peer)) => {
                 if let Some(stream) = CountedStream::new(stream, peer, &count, &limits) {
-                    tasks.spawn(connection(stream, app.clone(), limits.clone()));
+                    tasks.spawn(connection(stream, port.clone(), limits.clone()));
                 }
             }
             Err(error) if is_of_one_connection(&error) => {}
@@ -91,11 +98,34 @@ pub async fn serve(listener: TcpListener, app: Router, limits: ConnectionLimits,
     }
 }
 
-async fn connection(stream: CountedStream, app: Router, limits: ConnectionLimits) {
+async fn connection(stream: CountedStream, port: Port, limits: ConnectionLimits) {
     // Signalling messages are small and urgent. Both settings are best effort; without them a socket is slower.
     _ = stream.io.set_nodelay(true);
     _ = SockRef::from(&stream.io).set_send_buffer_size(SEND_BUFFER_BYTES);
-    let app = app.layer(Extension(stream.address));
+    let address = stream.address;
+    let Some(secure) = port.secure else { return http(stream, address, port.app, limits).await };
+    match spoken(&stream.io, limits.header_timeout).await {
+        Some(Spoken::Tls) => {
+            let Some(stream) = secure.accept(stream, address.network).await else { return };
+            http(stream, address, secure.app.clone(), limits).await;
+        }
+        Some(Spoken::Http) if is_of_this_computer(&stream.io) => http(stream, address, port.app, limits).await,
+        Some(Spoken::Http) => http(stream, address, secure.redirecting.clone(), limits).await,
+        None => {}
+    }
+}
+
+/// Whether the other end is on this computer: its address is a loopback address, or the one that it connected to.
+fn is_of_this_computer(stream: &TcpStream) -> bool {
+    let (Ok(peer), Ok(local)) = (stream.peer_addr(), stream.local_addr()) else { return false };
+    peer.ip().to_canonical().is_loopback() || peer.ip() == local.ip()
+}
+
+async fn http<S>(stream: S, address: ClientAddress, app: Router, limits: ConnectionLimits)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let app = app.layer(Extension(address));
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(limits.header_timeout)

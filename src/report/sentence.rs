@@ -171,8 +171,13 @@ mod tests {
     #[test]
     fn people_read_sentences() {
         let sentence = |event: Event| event.sentence().unwrap_or_default();
-        let listening =
-            Event::Listening { ws: Some("ws://a/ws".into()), page: None, room_page: None, udp: Some(18080) };
+        let listening = Event::Listening {
+            ws: Some("ws://a/ws".into()),
+            page: None,
+            room_page: None,
+            fingerprint: None,
+            udp: Some(18080),
+        };
         assert_eq!(sentence(listening), "listening on ws://a/ws, media on UDP port 18080");
         assert_eq!(
             sentence(Event::FirstFrame { track: Track::Screen, after_ms: 281.3, after_start_ms: 0.0 }),

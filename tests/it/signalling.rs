@@ -10,6 +10,7 @@ use classroom::id::UserId;
 use classroom::protocol::{ClientMessage, Credentials, ErrorCode, JoinRequest, LeaveReason, ServerMessage};
 use classroom::room::{self, RoomState};
 use classroom::signal::{Client, ClientConfig, Goodbye, Server, ServerLimits, ServerUrl, SignalError, SignalEvent};
+use classroom::tls::Trust;
 use futures_util::future::join_all;
 use futures_util::{SinkExt, StreamExt};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -109,6 +110,7 @@ impl School {
     fn config(&self, user: &str, session: char) -> ClientConfig {
         ClientConfig {
             server: ServerUrl::from(self.address),
+            trust: Trust::default(),
             room: "1".parse().unwrap(),
             room_name: None,
             user: user.parse().unwrap(),
