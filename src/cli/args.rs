@@ -12,6 +12,7 @@ use super::access::{TypedAdmission, TypedPolicy, TypedToken};
 use super::bench::TypedBench;
 use super::capture::{TypedEncoding, TypedSources};
 use super::servers::{StunServer, TypedRelays, TypedTurn};
+use super::site::TypedSite;
 use super::tls::{TypedCertificate, TypedTrust};
 use super::token::TypedTokenVerb;
 use super::values::{self, TypedServer, TypedSink};
@@ -325,6 +326,9 @@ pub(super) struct TypedTeach {
     pub(super) token: TypedToken,
 
     #[command(flatten)]
+    pub(super) site: TypedSite,
+
+    #[command(flatten)]
     pub(super) certificate: TypedCertificate,
 
     #[command(flatten)]
@@ -435,6 +439,9 @@ pub(super) struct TypedServe {
 
     #[command(flatten)]
     pub(super) certificate: TypedCertificate,
+
+    #[command(flatten)]
+    pub(super) site: TypedSite,
 }
 
 #[derive(Debug, Args)]

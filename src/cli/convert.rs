@@ -66,8 +66,11 @@ impl TypedTeach {
         if !turn.is_empty() && is_remote {
             return Err(Conflict::TurnForAnotherServer);
         }
+        if let (Signalling::Remote(_), Some(flag)) = (&signalling, self.site.first_flag()) {
+            return Err(Conflict::SiteOfAnotherServer(flag));
+        }
         if self.policy.auth.is_some() && is_remote {
-            return Err(Conflict::AuthForAnotherServer);
+            return Err(Conflict::SiteOfAnotherServer("--auth"));
         }
         let audio = !self.sources.no_audio;
         let sources = Sources::try_from(self.sources)?;
@@ -84,6 +87,7 @@ impl TypedTeach {
             user: self.user,
             signalling,
             trust,
+            site: self.site.into(),
             sources,
             audio,
             video: Video { codec, size, fps, bitrate, tiers, content },
@@ -212,7 +216,7 @@ impl TryFrom<TypedServe> for Serve {
     fn try_from(typed: TypedServe) -> Result<Self, Conflict> {
         let (turn, turn_secret) = typed.turn.convert()?;
         let (tls, access) = (typed.certificate.convert(), typed.policy.convert(turn_secret)?);
-        Ok(Serve { listen: typed.listen, tls, stun: typed.stun, turn, access })
+        Ok(Serve { listen: typed.listen, tls, stun: typed.stun, turn, site: typed.site.into(), access })
     }
 }
 

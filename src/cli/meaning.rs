@@ -13,6 +13,7 @@ use super::tls::ServerTrust;
 use super::values::Bitrate;
 use crate::access::{JoinCode, SecretError};
 use crate::expect::Expectation;
+use crate::http::Site;
 use crate::id::{Nickname, RoomId, RoomName, UserId};
 use crate::media::{Content, FileList, Size, Tiers};
 use crate::protocol::channel::Allowed;
@@ -77,6 +78,8 @@ pub struct Teach {
     pub stun: Vec<StunServer>,
     /// TURN servers that the embedded server names to students.
     pub turn: Vec<TurnServer>,
+    /// How browsers reach the built-in server.
+    pub site: Site,
     /// The number of sending threads.
     pub workers: NonZeroUsize,
     /// The most students to admit; `None`: only the server's limit holds.
@@ -247,6 +250,8 @@ pub struct Serve {
     pub turn: Vec<TurnServer>,
     /// Who may use the server.
     pub access: AccessPolicy,
+    /// How browsers reach the server.
+    pub site: Site,
 }
 
 /// `classroom completions`.
@@ -306,10 +311,6 @@ pub(super) enum Conflict {
         "--turn is for the built-in server, but --server uses another server: start that server with --turn instead"
     )]
     TurnForAnotherServer,
-    #[error(
-        "--auth is for the built-in server, but --server uses another server: start that server with --auth instead"
-    )]
-    AuthForAnotherServer,
     #[error("--token is for another server, but there is none: add --server URL, or remove --token")]
     TokenWithoutServer,
     #[error("{0} can't be used: {1}")]
@@ -326,6 +327,8 @@ pub(super) enum Conflict {
     KeyPairWithoutFile,
     #[error("a key of HS256 has no private part: remove --private-key, or add --alg EdDSA")]
     PrivateKeyOfSecret,
+    #[error("{0} is for the built-in server, but --server uses another server: start that server with {0} instead")]
+    SiteOfAnotherServer(&'static str),
     #[error("{0} needs a TURN server: add --turn turn:HOST:PORT")]
     LoginWithoutTurn(&'static str),
     #[error("{0} only works with a bad network or --glass: add --glass or, for example, --loss 5%")]

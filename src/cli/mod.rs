@@ -11,6 +11,7 @@ mod convert;
 mod meaning;
 mod secrets;
 mod servers;
+mod site;
 mod tls;
 mod token;
 mod values;

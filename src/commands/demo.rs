@@ -13,6 +13,7 @@ use crate::cli::{
     Video, Watch,
 };
 use crate::exit::Failure;
+use crate::http::Site;
 use crate::id::{Nickname, RoomId, UserId};
 use crate::media::{CaptureOptions, MainSource, Sources};
 use crate::protocol::channel::Allowed;
@@ -65,6 +66,7 @@ pub(super) async fn run(demo: Demo, output: Output, reporter: &Reporter) -> Resu
         advertise: Vec::new(),
         stun: Vec::new(),
         turn: Vec::new(),
+        site: Site::default(),
         max_students: None,
         workers: NonZeroUsize::MIN,
         attendance: None,

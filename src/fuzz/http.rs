@@ -1,6 +1,6 @@
 //! Requests to the server: methods, paths, headers and bodies of WHEP and of the rooms.
 
-use std::cell::LazyCell;
+use std::cell::RefCell;
 
 use axum::Router;
 use axum::body::Body;
@@ -12,9 +12,10 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::sync::{mpsc, watch};
 
 use crate::http::creation;
-use crate::http::whep::{Lectures, MAX_CANDIDATES, Unavailable, Watching, router};
+use crate::http::whep::{Lectures, MAX_CANDIDATES, Player, Unavailable, Watching, router};
 use crate::id::MAX_NICKNAME_CHARS;
-use crate::protocol::{ClientKind, JoinRequest, VideoTrack};
+use crate::network::SharedAdmission;
+use crate::protocol::{ClientKind, VideoTrack};
 
 /// The longest answer, in bytes: a refusal with its sentence.
 const MAX_ANSWER_BYTES: usize = 4_096;
@@ -28,19 +29,16 @@ const EMPTY: &str = "10014";
 struct Lecture;
 
 impl Lectures for Lecture {
-    async fn watch(
-        &self,
-        player: JoinRequest,
-        _offer: String,
-        _video: Option<VideoTrack>,
-    ) -> Result<Watching, Unavailable> {
+    async fn watch(&self, player: Player, _offer: String, _video: Option<VideoTrack>) -> Result<Watching, Unavailable> {
+        let player = player.request;
         assert!(!player.publishes && player.room_name.is_none(), "{player:?}");
         assert!(player.client == Some(ClientKind::Whep) && !player.nickname.as_str().is_empty(), "{player:?}");
         assert!(player.nickname.as_str().chars().count() <= MAX_NICKNAME_CHARS, "{player:?}");
         match player.room.as_str() {
             TAUGHT => {
                 let ((candidates, _), (_, over)) = (mpsc::channel(MAX_CANDIDATES), watch::channel(()));
-                Ok(Watching { answer: "v=0\r\n".to_owned(), candidates, over })
+                let admission = SharedAdmission::default();
+                Ok(Watching { answer: "v=0\r\n".to_owned(), candidates, over, admission })
             }
             EMPTY => Err(Unavailable::NobodyTeaches),
             _ => Err(Unavailable::NoSuchRoom),
@@ -57,13 +55,17 @@ struct Server {
 impl Server {
     fn new() -> Self {
         let Ok(runtime) = Builder::new_current_thread().build() else { panic!("the runtime has no threads") };
-        let rooms = creation(|_, _, _| Ok(TAUGHT.parse().unwrap_or_else(|error| panic!("{error}"))));
+        let rooms = creation(|_| Ok(TAUGHT.parse().unwrap_or_else(|error| panic!("{error}"))));
         Self { runtime, app: TowerToHyperService::new(router(Lecture, &[]).merge(rooms)) }
     }
 }
 
+/// Requests to one server; its rate limits would refuse later ones.
+const REQUESTS_OF_A_SERVER: usize = 20;
+
 thread_local! {
-    static SERVER: LazyCell<Server> = const { LazyCell::new(Server::new) };
+    /// The server, and the requests that it has answered.
+    static SERVER: RefCell<Option<(Server, usize)>> = const { RefCell::new(None) };
 }
 
 /// A request: a line with method, path and query, lines of headers, an empty line, a body. It gets a status that is no
@@ -71,7 +73,10 @@ thread_local! {
 pub(super) fn http_request(bytes: &[u8]) -> bool {
     let Some(request) = parsed(bytes) else { return false };
     let is_head = request.method() == Method::HEAD;
-    let (status, headers, body) = SERVER.with(|server| {
+    let (status, headers, body) = SERVER.with_borrow_mut(|known| {
+        known.take_if(|(_, answered)| *answered == REQUESTS_OF_A_SERVER);
+        let (server, answered) = known.get_or_insert_with(|| (Server::new(), 0));
+        *answered += 1;
         server.runtime.block_on(async {
             let Ok(response) = server.app.call(request).await;
             let (head, body) = response.into_parts();
