@@ -11,7 +11,7 @@ use tokio::task::JoinHandle;
 
 use super::metrics::MetricsStore;
 use super::{listen, reachable_host};
-use crate::cli::{Serve, StunServer, TurnServer};
+use crate::cli::{Serve, StunServer, TurnLogin, TurnServer};
 use crate::exit::Failure;
 use crate::http::Site;
 use crate::protocol::IceServer;
@@ -47,10 +47,12 @@ pub(super) fn start_tls(source: CertificateSource, reporter: &Reporter) -> Resul
 /// STUN and TURN servers in the form of the wire.
 pub(super) fn ice_servers(stun: &[StunServer], turn: &[TurnServer]) -> Vec<IceServer> {
     let stun = stun.iter().map(|server| IceServer { urls: vec![server.url()], username: None, credential: None });
-    let turn = turn.iter().map(|server| IceServer {
-        urls: vec![server.url()],
-        username: Some(server.user.clone()),
-        credential: Some(server.password.clone()),
+    let turn = turn.iter().map(|server| {
+        let (username, credential) = match &server.login {
+            TurnLogin::Password { user, password } => (Some(user.clone()), Some(password.clone())),
+            TurnLogin::PerStudent => (None, None),
+        };
+        IceServer { urls: vec![server.url()], username, credential }
     });
     stun.chain(turn).collect()
 }
