@@ -93,10 +93,7 @@ impl Core {
         credentials: Credentials,
         address: ClientAddress,
     ) -> (ConnId, Outgoing) {
-        let JoinRequest { room, room_name, user, nickname, publishes, epoch, client, auth: _ } = request;
-        let Credentials { session, code, token: _, key: _, room: settings } = credentials;
-        let session = session.unwrap_or_else(random_session);
-        let (outbox, outgoing) = outbox(publishes);
+        let (outbox, outgoing) = outbox(request.publishes);
         let mut state = self.lock();
         state.next_conn += 1;
         let conn = ConnId(state.next_conn);
@@ -105,20 +102,7 @@ impl Core {
             return (conn, outgoing);
         }
         state.outboxes.insert(conn, outbox);
-        let newcomer = Newcomer {
-            room,
-            room_name,
-            user,
-            nickname,
-            publishes,
-            epoch,
-            session,
-            client,
-            network: address.network,
-            moderates: publishes,
-            code,
-            settings: settings.filter(|_| publishes),
-        };
+        let newcomer = newcomer(request, credentials, address);
         self.apply(state, Input::Join { conn, newcomer });
         (conn, outgoing)
     }
@@ -164,8 +148,14 @@ impl Drop for Core {
 
 impl State {
     fn apply(&mut self, input: Input) {
+        let outputs = self.rooms.handle(Instant::now(), input);
+        self.carry_out(outputs);
+    }
+
+    /// Carries out what the rooms decided.
+    pub(super) fn carry_out(&mut self, outputs: Vec<Output>) {
         let mut slow = Vec::new();
-        for output in self.rooms.handle(Instant::now(), input) {
+        for output in outputs {
             match output {
                 Output::Send { to, mut message } => {
                     if let ServerMessage::Joined { ice_servers, .. } = &mut message {
@@ -196,7 +186,7 @@ impl State {
         for conn in slow {
             if let Some(outbox) = self.outboxes.remove(&conn) {
                 outbox.overflowed();
-                // Returns no outputs: the room only reserves the user id.
+                // Returns no outputs: the room reserves the user id, or the lobby forgets the client.
                 self.rooms.handle(Instant::now(), Input::Lost { conn });
             }
         }
@@ -205,6 +195,28 @@ impl State {
     /// Queues a message. False if the outbox is full; true also if the connection is gone.
     fn push(&self, to: ConnId, text: Utf8Bytes) -> bool {
         self.outboxes.get(&to).is_none_or(|outbox| outbox.push(text).is_ok())
+    }
+}
+
+/// The client as the rooms see it.
+fn newcomer(request: JoinRequest, credentials: Credentials, address: ClientAddress) -> Newcomer {
+    let JoinRequest { room, room_name, user, nickname, publishes, epoch, client, auth: _ } = request;
+    let Credentials { session, code, token: _, key: _, room: settings } = credentials;
+    Newcomer {
+        room,
+        room_name,
+        user,
+        nickname,
+        publishes,
+        epoch,
+        session: session.unwrap_or_else(random_session),
+        client,
+        network: address.network,
+        moderates: publishes,
+        code,
+        settings: settings.filter(|_| publishes),
+        identity: None,
+        reserved: false,
     }
 }
 

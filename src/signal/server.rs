@@ -15,7 +15,7 @@ use super::outbox::Outbox;
 use crate::id::{RoomId, RoomName};
 use crate::network::ClientAddress;
 use crate::protocol::{self, Credentials, ErrorCode, IceServer, JoinRequest, ServerMessage};
-use crate::room::{RoomRefusal, RoomSummary};
+use crate::room::{Creator, Reservation, RoomRefusal, RoomSummary};
 
 /// The ids of created rooms: short enough to say and to type.
 const ROOM_IDS: std::ops::RangeInclusive<u32> = 10_000..=99_999;
@@ -88,8 +88,16 @@ impl Server {
         self.core.lock().rooms.summary(id, Instant::now())
     }
 
+    /// Reserves a room for a client of this process: only that client may publish there, and nobody else gets its user
+    /// id. Call this before the server can be reached.
+    pub fn reserve_room(&self, reservation: &Reservation) {
+        let own = ClientAddress::this_process().network;
+        let state = self.core.lock();
+        self.core.change(state, |state| state.rooms.reserve(Instant::now(), own, reservation));
+    }
+
     /// Creates a room with an unused id, for a teacher who comes later.
-    pub fn create_room(&self, name: RoomName) -> Result<RoomId, RoomRefusal> {
+    pub fn create_room(&self, name: RoomName, creator: &Creator) -> Result<RoomId, RoomRefusal> {
         let state = self.core.lock();
         if state.shutting_down {
             let message = "the server is ending".into();
@@ -104,8 +112,11 @@ impl Server {
                 break room;
             }
         };
-        let created = self.core.change(state, |state| state.rooms.create(Instant::now(), room.clone(), name));
-        created.map(|()| room)
+        self.core.change(state, |state| {
+            let outputs = state.rooms.create(Instant::now(), room.clone(), name, creator)?;
+            state.carry_out(outputs);
+            Ok(room)
+        })
     }
 
     /// The messages that wait to be written to all clients.
