@@ -4,8 +4,8 @@
 //! limited, and a network over its limit is refused whether its next code is right or wrong. Six digits are a million
 //! codes: at one guess in six seconds, one network finds a code in two hours with a probability of 0.12 %.
 //!
-//! A class behind one NAT is one network, and of 500 students some mistype, so the burst is large. Wrong codes of others
-//! never refuse a network, but if many networks guess at the same time, each may do so less often.
+//! A class behind one NAT is one network, and of 500 students some mistype, so the burst is large. Wrong codes of
+//! others never refuse a network, but if many networks guess at the same time, each may do so less often.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};

@@ -1,5 +1,5 @@
-//! HS256 and EdDSA (Ed25519) for `jsonwebtoken`, by `ring`, which is in the program already. The library's own providers
-//! would add RSA, P-256 and a second implementation of everything else.
+//! HS256 and EdDSA (Ed25519) for `jsonwebtoken`, by `ring`, which is in the program already. The library's own
+//! providers would add RSA, P-256 and a second implementation of everything else.
 
 use std::sync::Once;
 

@@ -1,7 +1,7 @@
 //! Who a client is, and what it may do: the teaching key, signed tokens, join codes and TURN credentials.
 //!
-//! [`Access`] is the policy of one server. It is pure: it is told the time, and reads no file. A room compares join codes
-//! itself, because a publisher sets them; the rest is decided here before a room sees the client.
+//! [`Access`] is the policy of one server. It is pure: it is told the time, and reads no file. A room compares join
+//! codes itself, because a publisher sets them; the rest is decided here before a room sees the client.
 //!
 //! | the client shows | it may publish | it may moderate | its user id |
 //! | --- | --- | --- | --- |
@@ -203,6 +203,24 @@ impl Access {
             return Err(Denied::new(ErrorCode::TeachingKeyRequired, message));
         }
         Ok(admission)
+    }
+
+    /// Decides about a client that wants to create a room, whose id the server draws. A token is for a room that exists
+    /// already, so it does not help.
+    ///
+    /// # Errors
+    /// [`ErrorCode::TeachingKeyRequired`].
+    pub fn may_create(&self, credentials: &Credentials, address: ClientAddress) -> Result<(), Denied> {
+        let has_keys = self.keys.read().unwrap_or_else(PoisonError::into_inner).is_some();
+        let is_trusted = self.trusts_loopback && address.is_loopback && self.teaching_key.is_none() && !has_keys;
+        if is_trusted || self.has_teaching_key(credentials)? {
+            return Ok(());
+        }
+        let message = match &self.teaching_key {
+            Some(_) => "creating a room needs the teaching key of this server",
+            None => "this server has no teaching key, so only its own computer may create rooms",
+        };
+        Err(Denied::new(ErrorCode::TeachingKeyRequired, message))
     }
 
     /// Credentials for the TURN servers that share the secret, valid for [`TURN_TTL`]; `None` without a secret.

@@ -13,8 +13,8 @@ const MIN_KEY_CHARS: usize = 8;
 /// A teaching key of this length can't be guessed over a network.
 const UNGUESSABLE_CHARS: usize = 20;
 
-/// The shortest secret that is shared with a TURN server, in characters. It is guessed offline: everybody who joins gets
-/// a user name with its HMAC.
+/// The shortest secret that is shared with a TURN server, in characters. It is guessed offline: everybody who joins
+/// gets a user name with its HMAC.
 const MIN_TURN_CHARS: usize = 16;
 
 /// The longest secret in characters.
@@ -68,8 +68,8 @@ impl TeachingKey {
         &self.0
     }
 
-    /// Whether wrong keys must be slowed down. That has a price: a student behind the same NAT as the teacher can use up
-    /// the attempts of both. A longer key avoids it.
+    /// Whether wrong keys must be slowed down. That has a price: a student behind the same NAT as the teacher can use
+    /// up the attempts of both. A longer key avoids it.
     pub fn is_guessable(&self) -> bool {
         self.0.len() < UNGUESSABLE_CHARS
     }

@@ -161,8 +161,8 @@ struct Claims {
     video: VideoGrant,
 }
 
-/// The claim `video` of LiveKit. There, an absent right to publish is granted; here it is not, so tokens of this program
-/// state it.
+/// The claim `video` of LiveKit. There, an absent right to publish is granted; here it is not, so tokens of this
+/// program state it.
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct VideoGrant {

@@ -9,7 +9,7 @@ use super::member::{Connection, Media, Member};
 use super::owner::Owner;
 use super::pending::{Mailbox, Presence};
 use super::retention::{Eviction, Retention};
-use super::{ConnId, Creator, Output, Reservation, RoomLimits, RoomRefusal, RoomState, RoomSummary};
+use super::{ConnId, Output, Reservation, RoomLimits, RoomRefusal, RoomState, RoomSummary};
 use crate::id::{RoomId, RoomName, UserId};
 use crate::network::Network;
 use crate::protocol::{ErrorCode, LeaveReason, ServerMessage, User};
@@ -43,9 +43,8 @@ impl Room {
     }
 
     /// A room that was created for later.
-    pub(super) fn created(now: Instant, creator: &Creator, limits: &RoomLimits) -> Self {
-        let owner = creator.identity.clone().map(Owner::Creator);
-        Self { owner, ..Self::new(now, creator.network, Retention::created(now, limits)) }
+    pub(super) fn created(now: Instant, creator: Network, limits: &RoomLimits) -> Self {
+        Self::new(now, creator, Retention::created(now, limits))
     }
 
     /// A room that stays until the server ends.

@@ -8,8 +8,8 @@
 //! - A user id is unique in its room. The same client (same session secret) gets its user id back, also while its old
 //!   connection is still open; a stranger with the same id is refused. A token that names the id takes it from a guest.
 //! - There is one publisher. A second one is refused with a sentence that names the first.
-//! - A room belongs to its first publisher, or to the teacher who created it, until the owner ends the lecture. Nobody
-//!   else may publish there, also while the owner is away. A reserved room belongs to one client for ever.
+//! - A room belongs to its first publisher until that one ends the lecture. Nobody else may publish there, also while
+//!   the owner is away. A reserved room belongs to one client for ever.
 //! - Students offer only to the publisher; the publisher answers or rejects.
 //! - A lost connection keeps its user id for a while, and messages for it wait; a goodbye frees the id at once.
 //! - The publisher hears of everybody at once, and everybody hears of the publisher at once. Students hear of each
@@ -88,15 +88,6 @@ pub struct Newcomer {
     pub identity: Option<Identity>,
     /// Whether the user id comes from a token. A guest does not keep it from this client.
     pub reserved: bool,
-}
-
-/// A teacher that creates a room for later.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Creator {
-    /// Where the teacher comes from.
-    pub network: Network,
-    /// Who the teacher has proved to be. The room then belongs to this identity, else to its first publisher.
-    pub identity: Option<Identity>,
 }
 
 /// The client that a room is reserved for.

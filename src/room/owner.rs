@@ -15,8 +15,6 @@ pub(super) enum Owner {
         /// The secret of the client.
         session: SessionSecret,
     },
-    /// The teacher who created the room and has not come yet.
-    Creator(Identity),
     /// The client that published last.
     Publisher {
         /// The secret of the client.
@@ -36,9 +34,8 @@ impl Owner {
     pub(super) fn is(&self, newcomer: &Newcomer) -> bool {
         match self {
             Self::Reserved { session, .. } => *session == newcomer.session,
-            Self::Creator(identity) => is_identity(Some(identity), newcomer),
             Self::Publisher { session, identity } => {
-                *session == newcomer.session || is_identity(identity.as_ref(), newcomer)
+                *session == newcomer.session || identity.is_some() && *identity == newcomer.identity
             }
         }
     }
@@ -52,8 +49,4 @@ impl Owner {
     pub(super) fn is_permanent(&self) -> bool {
         matches!(self, Self::Reserved { .. })
     }
-}
-
-fn is_identity(identity: Option<&Identity>, newcomer: &Newcomer) -> bool {
-    identity.is_some() && newcomer.identity.as_ref() == identity
 }

@@ -7,7 +7,7 @@ use std::time::Instant;
 use super::eviction::Opener;
 use super::joining::Applicant;
 use super::members::Room;
-use super::{ConnId, Creator, Input, Newcomer, Output, Reservation, RoomLimits, RoomRefusal, RoomSummary};
+use super::{ConnId, Input, Newcomer, Output, Reservation, RoomLimits, RoomRefusal, RoomSummary};
 use crate::access::Attempts;
 use crate::id::{RoomId, RoomName, UserId};
 use crate::network::{Network, NetworkTag, RateLimit};
@@ -101,9 +101,9 @@ impl Rooms {
         now: Instant,
         room_id: RoomId,
         name: RoomName,
-        creator: &Creator,
+        creator: Network,
     ) -> Result<Vec<Output>, RoomRefusal> {
-        self.creations.take(now, creator.network).map_err(|wait| {
+        self.creations.take(now, creator).map_err(|wait| {
             let message = "too many rooms were created just now, try again in a moment";
             RoomRefusal::new(ErrorCode::FloodedMessages, message).after(wait)
         })?;
@@ -112,7 +112,7 @@ impl Rooms {
             return Err(RoomRefusal::new(ErrorCode::NotAllowed, message));
         }
         let mut out = Vec::new();
-        self.make_room_for(&room_id, &Opener { network: creator.network, teaches: true }, &mut out)?;
+        self.make_room_for(&room_id, &Opener { network: creator, teaches: true }, &mut out)?;
         let mut room = Room::created(now, creator, &self.limits);
         room.name = Some(name);
         self.rooms.insert(room_id.clone(), room);
