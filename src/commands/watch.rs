@@ -190,6 +190,10 @@ impl Session<'_> {
                 self.ice_servers = ice_servers(self.watch, named);
                 self.on_joined(&users);
             }
+            SignalEvent::Waiting { room_name } => {
+                self.title.set_room_name(room_name);
+                self.on_waiting();
+            }
             SignalEvent::Lost { reason } => {
                 self.lesson.server_lost();
                 self.reporter.warn(format!("lost the signalling server ({reason}), trying to reconnect"));
@@ -245,6 +249,15 @@ impl Session<'_> {
             | ServerMessage::Offer { .. } => {}
         }
         Ok(None)
+    }
+
+    /// The teacher has to admit this student. Media that runs goes on.
+    fn on_waiting(&mut self) {
+        let server = self.signalling.server().map_or_else(String::new, ToString::to_string);
+        self.lesson.server_lost();
+        let (user, nickname) = (self.watch.user.clone(), self.watch.nickname.clone().into());
+        self.reporter.event(&Event::Waiting { user, nickname, server });
+        self.reporter.status("waiting for the teacher to admit you");
     }
 
     /// This student has joined the room, for the first time or again, perhaps at another server than before.

@@ -33,18 +33,19 @@ pub(super) fn place_for<'a>(
     is_taught: bool,
     media_within: Duration,
 ) -> Place<'a> {
-    let mut networks: BTreeMap<Network, Vec<(Instant, &UserId)>> = BTreeMap::new();
+    // Guests before clients with a token, and then the longest without media.
+    let mut networks: BTreeMap<Network, Vec<(bool, Instant, &UserId)>> = BTreeMap::new();
     for (id, member) in members {
         if let Media::Missing { since } = member.media
             && member.has_place()
             && !(member.newcomer.reserved && !newcomer.reserved)
         {
-            networks.entry(member.newcomer.network).or_default().push((since, id));
+            networks.entry(member.newcomer.network).or_default().push((member.newcomer.reserved, since, id));
         }
     }
     let of_own = networks.get(&newcomer.network).map_or(0, Vec::len);
     let biggest = networks.into_values().max_by_key(Vec::len);
-    let Some((missing, (since, longest))) = biggest.and_then(|all| Some((all.len(), *all.iter().min()?))) else {
+    let Some((missing, (_, since, longest))) = biggest.and_then(|all| Some((all.len(), *all.iter().min()?))) else {
         return Place::Nowhere;
     };
     let is_over = since + media_within;

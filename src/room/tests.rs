@@ -1,12 +1,17 @@
 //! The rules of a lecture, with time as an argument.
 
 mod admission;
+mod gate;
 mod keeping;
+mod lobby;
+mod order;
+mod ownership;
+mod places;
 
 use std::time::{Duration, Instant};
 
 use super::*;
-use crate::protocol::{IceCandidate, LeaveReason, VideoCodec};
+use crate::protocol::{IceCandidate, LeaveReason, RoomOrder, VideoCodec};
 
 const TEACHER: &str = "9999";
 
@@ -29,30 +34,48 @@ impl TestServer {
         Self { rooms: Rooms::new(limits), now: Instant::now(), next_conn: 0 }
     }
 
-    fn join_as(&mut self, user: &str, session: char, epoch: u32) -> (ConnId, Vec<Output>) {
+    /// Takes the next connection and joins.
+    fn enter(&mut self, newcomer: Newcomer) -> (ConnId, Vec<Output>) {
         self.next_conn += 1;
         let conn = ConnId(self.next_conn);
-        let newcomer = Newcomer {
-            room: "10013".parse().unwrap(),
-            room_name: None,
-            user: user.parse().unwrap(),
-            nickname: format!("N-{user}").as_str().into(),
-            publishes: user.starts_with('9'),
-            epoch,
-            session: session.to_string().repeat(16).parse().unwrap(),
-            client: None,
-            network: network(),
-            moderates: false,
-            code: None,
-            settings: None,
-        };
         (conn, self.rooms.handle(self.now, Input::Join { conn, newcomer }))
+    }
+
+    fn join_as(&mut self, user: &str, session: char, epoch: u32) -> (ConnId, Vec<Output>) {
+        self.enter(Newcomer { epoch, session: secret(session), ..newcomer(user) })
+    }
+
+    /// Joins, and asserts that the client is let in.
+    fn let_in(&mut self, newcomer: Newcomer) -> ConnId {
+        let (conn, out) = self.enter(newcomer);
+        assert!(is_in(&out, conn), "{out:?}");
+        conn
+    }
+
+    /// Joins, and returns the code of the refusal.
+    fn refused(&mut self, newcomer: Newcomer) -> ErrorCode {
+        let (conn, out) = self.enter(newcomer);
+        let code = error_code(&out, conn).unwrap_or_else(|| panic!("{out:?}"));
+        assert_eq!(closed(&out), [(conn, Some(code))], "the refused one, and nobody else");
+        code
+    }
+
+    fn order(&mut self, conn: ConnId, order: RoomOrder) -> Vec<Output> {
+        self.say(conn, ClientMessage::Order(order))
+    }
+
+    fn summary(&self, room: &str) -> Option<RoomSummary> {
+        self.rooms.summaries(self.now).into_iter().find(|summary| summary.room_id.as_str() == room)
+    }
+
+    fn has_room(&self, room: &str) -> bool {
+        self.summary(room).is_some()
     }
 
     /// Joins, and asserts that the client is let in.
     fn join(&mut self, user: &str) -> ConnId {
         let (conn, out) = self.join_as(user, 'a', 1);
-        assert!(told(&out, conn).iter().any(|m| matches!(m, ServerMessage::Joined { .. })), "{out:?}");
+        assert!(is_in(&out, conn), "{out:?}");
         conn
     }
 
@@ -112,7 +135,73 @@ fn closed(out: &[Output]) -> Vec<(ConnId, Option<ErrorCode>)> {
 }
 
 fn network() -> Network {
-    Network::of("192.0.2.1".parse().unwrap())
+    network_of("192.0.2.1")
+}
+
+fn network_of(ip: &str) -> Network {
+    Network::of(ip.parse().unwrap())
+}
+
+fn secret(letter: char) -> SessionSecret {
+    letter.to_string().repeat(16).parse().unwrap()
+}
+
+/// A client in room 10013 with the session `a`. Ids that start with 9 publish.
+fn newcomer(user: &str) -> Newcomer {
+    Newcomer {
+        room: "10013".parse().unwrap(),
+        room_name: None,
+        user: user.parse().unwrap(),
+        nickname: format!("N-{user}").as_str().into(),
+        publishes: user.starts_with('9'),
+        epoch: 1,
+        session: secret('a'),
+        client: None,
+        network: network(),
+        moderates: false,
+        code: None,
+        settings: None,
+        identity: None,
+        reserved: false,
+    }
+}
+
+/// A student with a session of its own.
+fn student(user: &str) -> Newcomer {
+    let session = format!("{user:s>16}").parse().unwrap();
+    Newcomer { session, ..newcomer(user) }
+}
+
+/// A student with a token that names it.
+fn pupil(user: &str) -> Newcomer {
+    let identity = Identity::Token { key: "school".parse().unwrap(), subject: id(user) };
+    Newcomer { identity: Some(identity), reserved: true, ..student(user) }
+}
+
+/// A teacher that may give orders.
+fn teacher() -> Newcomer {
+    Newcomer { session: secret('t'), moderates: true, ..newcomer(TEACHER) }
+}
+
+/// A teacher that gives these settings to its room.
+fn teacher_with(settings: RoomSettings) -> Newcomer {
+    Newcomer { settings: Some(settings), ..teacher() }
+}
+
+fn is_in(out: &[Output], conn: ConnId) -> bool {
+    told(out, conn).iter().any(|message| matches!(message, ServerMessage::Joined { .. }))
+}
+
+fn waits(out: &[Output], conn: ConnId) -> bool {
+    told(out, conn).iter().any(|message| matches!(message, ServerMessage::Waiting { .. }))
+}
+
+fn connected(user: &str) -> ClientMessage {
+    ClientMessage::Connected { target_uid: id(user) }
+}
+
+fn removed(user: &str) -> ServerMessage {
+    ServerMessage::Leave { users: vec![id(user)], reason: LeaveReason::Removed }
 }
 
 fn user(name: &str, epoch: u32) -> User {
@@ -385,7 +474,12 @@ fn the_sender_is_stamped_and_a_rejection_names_who_rejects() {
     let out = server.say(student, offer_to(TEACHER));
     assert_eq!(
         told(&out, teacher),
-        [ServerMessage::Offer { user_id: id("1001"), sdp: "v=0".into(), video: None, network: None }]
+        [ServerMessage::Offer {
+            user_id: id("1001"),
+            sdp: "v=0".into(),
+            video: None,
+            network: Some(server.rooms.tag(network()))
+        }]
     );
     assert!(matches!(out[0], Output::Relay { from, .. } if from == student));
     let (code, codec) = (ErrorCode::NoCommonCodec, Some(VideoCodec::Vp8));
@@ -448,5 +542,6 @@ fn a_class_of_1000_joining_in_a_second_costs_a_bounded_number_of_messages() {
         server.pass(protocol::RESUME_GRACE + Duration::from_secs(1))
     };
     assert!(flat(&out).len() <= 3_000, "{}", flat(&out).len());
+    server.pass(protocol::OWNED_ROOM_STAYS);
     assert_eq!(server.rooms.summaries(server.now), []);
 }
