@@ -45,19 +45,27 @@
 //! Students send offers, to the publisher only. The publisher sends answers, rejections and hangups. Candidates go both
 //! ways. An offer with one video section gets the screen, or the camera if no screen is shown, unless its `video` names
 //! the track. A `hangup` tells a student that the publisher has ended the student's media; a new offer gets new media.
-//! The publisher tells the server by `connected` whose media runs: when a room is full, members without media make
-//! place for newcomers.
 //!
-//! # Order
+//! # Who gets in
+//!
+//! A room belongs to its first publisher until that one ends the lecture; nobody else may publish in it meanwhile. A
+//! publisher's [`RoomSettings`] also judge students who came before: without the right code they get `codeRequired`,
+//! and with a lobby they get `waiting` again. A client in the lobby may only `ping` and `leave`. A client that was
+//! admitted may return with the same `session` until the lecture ends.
 //!
 //! A member whose [`User::moderates`] is set sends [`RoomOrder`]s, such as
 //! `{"type":"order","order":"kick","targetUid":"1001"}`. The server answers each with
 //! an `order` that repeats it, to all who moderate, or with an `error`. By `lobby` it tells them of clients that wait.
 //!
+//! In a full room, a newcomer gets the place of a member without media, if that one had [`MEDIA_WITHIN`] for it or comes
+//! from a network with more such members. That one gets `roomFull` with `retryAfterMs`. The publisher's `connected` and
+//! `hangup` tell the server whose media runs. [`JOINS`] and [`OFFERS`] limit each network and all together; of
+//! candidates, [`MAX_CANDIDATES_PER_OFFER`] are relayed.
+//!
 //! # Presence
 //!
 //! The publisher hears of students at once, and everybody hears of the publisher at once. Students hear of each other
-//! in batches ([`PRESENCE_INTERVAL`]). A `join` is an upsert: for a member who is listed already, it replaces the
+//! in batches ([`PRESENCE_INTERVAL`]), and a crowd in several of them. A `join` is an upsert: for a member who is listed already, it replaces the
 //! entry. A `leave` may name a user who was never listed.
 //!
 //! `leave`, or closing the WebSocket with code 1000, is a goodbye. After any other end of the connection the server
@@ -87,7 +95,7 @@ use crate::network::NetworkTag;
 
 pub use credentials::{Credentials, MAX_TOKEN_BYTES, RoomSettings};
 pub use error::ErrorCode;
-pub use join::{ClientKind, JoinError, JoinRequest, SessionSecret, SessionSecretError, is_same_origin};
+pub use join::{ClientKind, JoinError, JoinRequest, SessionSecret, SessionSecretError};
 pub use limits::*;
 pub use order::RoomOrder;
 
@@ -244,7 +252,7 @@ pub enum ClientMessage {
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         over: bool,
     },
-    /// Asks for [`ServerMessage::RoomUserList`].
+    /// Asks for [`ServerMessage::RoomUserList`]. Requests within [`USER_LIST_INTERVAL`] get one answer, at its end.
     RoomUserList,
     /// Asks for [`ServerMessage::Pong`], to check the path.
     Ping,
@@ -260,7 +268,7 @@ pub enum LeaveReason {
     Ended,
     /// Another process took over (same session, new epoch); a `join` follows.
     Replaced,
-    /// The teacher put the member out.
+    /// The teacher put the member out, or somebody else has its place or user id now.
     Removed,
     /// The connection was lost and did not return in time. An unknown reason is read as this one.
     #[serde(other)]
@@ -280,8 +288,12 @@ pub enum ServerMessage {
         room_name: Option<RoomName>,
         /// The receiver.
         user_id: UserId,
-        /// All members, the receiver included.
+        /// Members, the receiver included: a publisher gets all, a student the publisher and at most
+        /// [`MAX_LISTED_USERS`].
         users: Vec<User>,
+        /// The number of all members; 0 from an older server.
+        #[serde(default)]
+        count: usize,
         /// The publisher, if there is one.
         publisher: Option<UserId>,
         /// How the last publisher left; absent while there is a publisher, and before the first one.
@@ -328,8 +340,11 @@ pub enum ServerMessage {
     },
     /// The answer to [`ClientMessage::RoomUserList`].
     RoomUserList {
-        /// All members.
+        /// Members, as in [`ServerMessage::Joined`].
         users: Vec<User>,
+        /// The number of all members; 0 from an older server.
+        #[serde(default)]
+        count: usize,
     },
     /// The answer to [`ClientMessage::Ping`].
     Pong,

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::members::Room;
 use super::retention::Eviction;
-use super::rooms::Rooms;
+use super::rooms::{Opener, Rooms};
 use super::{Output, RoomRefusal};
 use crate::id::RoomId;
 use crate::network::Network;
@@ -19,13 +19,6 @@ const UNCLAIMED_SHARE: usize = 4;
 
 /// When a client whose room had to give way may try again.
 const RETRY_AFTER: Duration = Duration::from_secs(5);
-
-/// The client that needs a room.
-pub(super) struct Opener {
-    pub(super) network: Network,
-    /// Whether the client may teach, or moderate.
-    pub(super) teaches: bool,
-}
 
 impl Rooms {
     /// Makes sure that `room_id` can be opened. This may remove another room.

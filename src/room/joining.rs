@@ -1,8 +1,8 @@
 //! Who gets into a room: identity, gate, lobby, place, and what everybody is told.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use super::member::{Connection, Member};
+use super::member::{Applicant, Connection, Member};
 use super::members::Room;
 use super::owner::Owner;
 use super::pending::Mailbox;
@@ -10,16 +10,7 @@ use super::places::{Place, place_for};
 use super::{ConnId, Newcomer, Output, RoomLimits, RoomRefusal};
 use crate::access::Attempts;
 use crate::id::{UserId, count_of_students, named};
-use crate::network::NetworkTag;
 use crate::protocol::{ErrorCode, LeaveReason, ServerMessage};
-
-/// A client that asks to join, with its connection.
-#[derive(Debug)]
-pub(super) struct Applicant {
-    pub(super) conn: ConnId,
-    pub(super) newcomer: Newcomer,
-    pub(super) tag: NetworkTag,
-}
 
 impl Room {
     /// Lets the applicant in, or into the lobby. After a refusal nothing has changed, except for attempts.
@@ -52,6 +43,12 @@ impl Room {
     pub(super) fn knows(&self, newcomer: &Newcomer) -> bool {
         self.gate.admitted(&newcomer.session)
             || self.members.get(&newcomer.user).is_some_and(|member| member.newcomer.is_same_client(newcomer))
+    }
+
+    /// Whether a member may come back once more; `None` for a client that is no member.
+    pub(super) fn comes_back(&mut self, now: Instant, newcomer: &Newcomer) -> Option<Result<(), Duration>> {
+        let member = self.members.get_mut(&newcomer.user)?;
+        member.newcomer.is_same_client(newcomer).then(|| member.returns.take(now))
     }
 
     /// Lets in a client that has passed the gate, if there is a place.
@@ -259,6 +256,7 @@ impl Room {
                 Connection::Lost { mailbox, .. } if is_same_process => waiting = mailbox,
                 Connection::Lost { .. } => {}
             }
+            member.returns = old.returns;
             if is_same_process {
                 news = old.user != member.user;
                 member = Member { since: old.since, media: old.media, candidates: old.candidates, ..member };
@@ -291,7 +289,8 @@ impl Room {
                 room_id: newcomer.room,
                 room_name: self.name.clone(),
                 user_id: id,
-                users: self.users(),
+                users: self.listed(&user),
+                count: self.members.len(),
                 publisher: self.publisher.clone(),
                 publisher_went: self.publisher_went,
                 // The server adds them.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use super::joining::Applicant;
+use super::member::Applicant;
 use super::{ConnId, Newcomer, RoomRefusal};
 use crate::id::UserId;
 use crate::network::Network;

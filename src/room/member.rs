@@ -1,12 +1,20 @@
-//! A member of a room, and what the server knows of it.
+//! A member of a room, or a client that asks to become one, and what the server knows of it.
 
 use std::time::Instant;
 
-use super::joining::Applicant;
 use super::pending::Mailbox;
 use super::{ConnId, Newcomer};
 use crate::network::NetworkTag;
-use crate::protocol::User;
+use crate::protocol::{RETURN_BURST, RETURN_RATE, User};
+use crate::token_bucket::TokenBucket;
+
+/// A client that asks to join, with its connection.
+#[derive(Debug)]
+pub(super) struct Applicant {
+    pub(super) conn: ConnId,
+    pub(super) newcomer: Newcomer,
+    pub(super) tag: NetworkTag,
+}
 
 /// A member of a room.
 #[derive(Debug)]
@@ -23,6 +31,8 @@ pub(super) struct Member {
     pub(super) is_admitted: bool,
     /// Candidates since the last offer.
     pub(super) candidates: u32,
+    /// Limits how often the client joins again.
+    pub(super) returns: TokenBucket,
 }
 
 /// How messages reach a member.
@@ -52,6 +62,7 @@ impl Member {
             media: Media::Missing { since: now },
             is_admitted,
             candidates: 0,
+            returns: TokenBucket::new(RETURN_RATE, RETURN_BURST),
         }
     }
 

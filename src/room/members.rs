@@ -12,7 +12,7 @@ use super::retention::{Eviction, Retention};
 use super::{ConnId, Output, Reservation, RoomLimits, RoomRefusal, RoomState, RoomSummary};
 use crate::id::{RoomId, RoomName, UserId};
 use crate::network::Network;
-use crate::protocol::{ErrorCode, LeaveReason, ServerMessage, User};
+use crate::protocol::{ErrorCode, LeaveReason, MAX_LISTED_USERS, ServerMessage, User};
 
 /// A room.
 #[derive(Debug)]
@@ -201,7 +201,7 @@ impl Room {
         if self.presence.due().is_some_and(|due| due <= now) {
             let to: Vec<_> =
                 self.members.values().filter(|member| !member.user.publishes).filter_map(Member::conn).collect();
-            let messages = self.presence.take();
+            let messages = self.presence.take(now + limits.presence_interval);
             if !to.is_empty() {
                 out.extend(messages.into_iter().map(|message| Output::Broadcast { to: to.clone(), message }));
             }
@@ -295,8 +295,17 @@ impl Room {
         }
     }
 
-    pub(super) fn users(&self) -> Vec<User> {
-        self.members.values().map(|member| member.user.clone()).collect()
+    /// The members that `receiver` is told of.
+    pub(super) fn listed(&self, receiver: &User) -> Vec<User> {
+        let all = self.members.values().map(|member| &member.user);
+        if receiver.publishes || self.members.len() <= MAX_LISTED_USERS {
+            return all.cloned().collect();
+        }
+        // The publisher and the receiver are certain to be on the list.
+        let publisher = self.publisher.as_ref().and_then(|id| self.members.get(id)).map(|member| &member.user);
+        let first = publisher.into_iter().chain([receiver]);
+        let others = all.filter(|user| !user.publishes && user.user_id != receiver.user_id);
+        first.chain(others).take(MAX_LISTED_USERS).cloned().collect()
     }
 }
 

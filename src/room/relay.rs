@@ -53,7 +53,8 @@ impl Room {
             }
             ClientMessage::Connected { target_uid } => return self.set_media(id, &target_uid, Media::Connected),
             ClientMessage::RoomUserList => {
-                let message = ServerMessage::RoomUserList { users: self.users() };
+                let receiver = sender.user.clone();
+                let message = ServerMessage::RoomUserList { users: self.listed(&receiver), count: self.members.len() };
                 return out.push(Output::Send { to: conn, message });
             }
             ClientMessage::Ping => return out.push(Output::Send { to: conn, message: ServerMessage::Pong }),
@@ -61,6 +62,11 @@ impl Room {
             ClientMessage::Leave { .. } => return,
         };
         self.relay((id, conn), &target, message, out);
+    }
+
+    /// The connection of a student, if `id` is the publisher.
+    pub(super) fn student_of(&self, id: &UserId, student: &UserId) -> Option<ConnId> {
+        self.members.get(student).filter(|_| self.publisher.as_ref() == Some(id) && id != student)?.conn()
     }
 
     fn relay(&mut self, (id, conn): (&UserId, ConnId), target: &UserId, message: ServerMessage, out: &mut Vec<Output>) {

@@ -4,8 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::hash::{BuildHasher, RandomState};
 use std::time::Instant;
 
-use super::eviction::Opener;
-use super::joining::Applicant;
+use super::member::Applicant;
 use super::members::Room;
 use super::{ConnId, Input, Newcomer, Output, Reservation, RoomLimits, RoomRefusal, RoomSummary};
 use crate::access::Attempts;
@@ -29,6 +28,13 @@ pub struct Rooms {
     tags: RandomState,
     /// Not later than the earliest deadline of any room.
     next_tick: Option<Instant>,
+}
+
+/// The client that needs a room.
+pub(super) struct Opener {
+    pub(super) network: Network,
+    /// Whether the client may teach, or moderate.
+    pub(super) teaches: bool,
 }
 
 impl Rooms {
@@ -84,6 +90,19 @@ impl Rooms {
     /// The room with this id.
     pub fn summary(&self, room_id: &RoomId, now: Instant) -> Option<RoomSummary> {
         Some(self.rooms.get(room_id)?.summary(room_id, now))
+    }
+
+    /// The room of a member's connection; none for a client in a lobby.
+    pub fn room_of(&self, conn: ConnId) -> Option<&RoomId> {
+        let (room_id, user) = self.conns.get(&conn)?;
+        let member = self.rooms.get(room_id)?.members.get(user)?;
+        (member.conn() == Some(conn)).then_some(room_id)
+    }
+
+    /// The connection of a student, if `conn` is that of the room's publisher.
+    pub fn student_of(&self, conn: ConnId, student: &UserId) -> Option<ConnId> {
+        let (room, user) = self.conns.get(&conn)?;
+        self.rooms.get(room)?.student_of(user, student)
     }
 
     /// Whether a room with this id exists.
@@ -147,13 +166,16 @@ impl Rooms {
     ) -> Result<(), RoomRefusal> {
         let (room_id, network) = (newcomer.room.clone(), newcomer.network);
         let teaches = newcomer.passes_gate();
-        let is_known = self.rooms.get(&room_id).is_some_and(|room| room.knows(&newcomer));
-        if !teaches && !is_known {
-            self.joins.take(now, network).map_err(|wait| {
-                let message = "too many clients of your network have joined just now, try again in a moment";
-                RoomRefusal::new(ErrorCode::FloodedMessages, message).after(wait)
-            })?;
-        }
+        let back = self.rooms.get_mut(&room_id).and_then(|room| room.comes_back(now, &newcomer));
+        let passes = match back {
+            _ if teaches => Ok(()),
+            Some(passes) => passes,
+            None => self.joins.take(now, network),
+        };
+        passes.map_err(|wait| {
+            let message = "too many joins, or too many from your network: try again in a moment";
+            RoomRefusal::new(ErrorCode::FloodedMessages, message).after(wait)
+        })?;
         self.make_room_for(&room_id, &Opener { network, teaches }, out)?;
         let tag = self.tag(network);
         let room = self.rooms.entry(room_id).or_insert_with(|| Room::opened(now, network));

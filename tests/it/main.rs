@@ -29,6 +29,9 @@ mod lan;
 // A room full of students that join before the teacher, and stay.
 mod lab;
 
+// TLS: certificates, whom clients trust, and what happens to plain HTTP.
+mod tls;
+
 // The SFU and its viewers on loopback.
 mod peer;
 
@@ -49,6 +52,9 @@ mod opening;
 
 // Data channels on loopback.
 mod channel;
+
+// Whom the room of a teacher belongs to when its server starts.
+mod reservation;
 
 // A lecture from one terminal to many students, and what can go wrong.
 mod lecture;

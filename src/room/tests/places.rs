@@ -201,6 +201,21 @@ fn joins_in_a_loop_are_slowed_down_for_their_network_alone() {
 }
 
 #[test]
+fn a_member_that_joins_again_in_a_loop_is_slowed_down_and_nobody_else() {
+    let mut server = TestServer::new();
+    server.let_in(student("1002"));
+    let joined = (0..1_000).filter(|_| {
+        let (conn, out) = server.enter(student("1001"));
+        is_in(&out, conn)
+    });
+    assert_eq!(joined.count(), 9, "the first join and a burst");
+    assert_eq!(server.refused(student("1001")), ErrorCode::FloodedMessages);
+    server.let_in(student("1002"));
+    server.pass(SECOND);
+    server.let_in(student("1001"));
+}
+
+#[test]
 fn offers_in_a_loop_are_slowed_down_for_their_network_alone() {
     let mut server = TestServer::new();
     let conn = server.let_in(teacher());
