@@ -39,6 +39,15 @@ pub enum Event {
         /// The server.
         server: String,
     },
+    /// This process waits until the teacher admits it to the room (student's side).
+    Waiting {
+        /// The own user id.
+        user: UserId,
+        /// The user's nickname; may be empty.
+        nickname: String,
+        /// The server.
+        server: String,
+    },
     /// A student joined, left, or changed state (teacher's side).
     Student {
         /// The student.

@@ -19,6 +19,7 @@ impl Event {
             Event::Joined { user, nickname, server } => {
                 Some(format!("joined as {} at {server}", named(user, nickname)))
             }
+            Event::Waiting { .. } => Some("waiting for the teacher to admit you".into()),
             Event::Student { user, nickname, state } => {
                 let does = match state {
                     StudentState::Joined => "has joined",

@@ -56,6 +56,9 @@ mod opening;
 // Data channels on loopback.
 mod channel;
 
+// Whom the room of a teacher belongs to when its server starts.
+mod reservation;
+
 // A lecture from one terminal to many students, and what can go wrong.
 mod lecture;
 

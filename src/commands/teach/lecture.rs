@@ -133,6 +133,8 @@ impl<'a> Lecture<'a> {
             SfuEvent::Connected(user) => {
                 self.attendance.connected(Now::read(), &user);
                 self.set_state(&user, StudentState::Watching);
+                // From now on nobody takes the student's place in a full room.
+                self.send(ClientMessage::Connected { target_uid: user });
             }
             SfuEvent::Gone { user, why } => {
                 self.attendance.disconnected(Now::read(), &user);
@@ -164,7 +166,15 @@ impl<'a> Lecture<'a> {
 
     fn on_signal(&mut self, event: SignalEvent) -> Result<(), Failure> {
         match event {
-            SignalEvent::Joined { users, .. } => self.joined(&users),
+            SignalEvent::Joined { users, .. } => {
+                self.joined(&users);
+                // A server that has restarted does not know whose media runs.
+                for target_uid in self.students.watching() {
+                    self.send(ClientMessage::Connected { target_uid });
+                }
+            }
+            // The server never lets a teacher wait.
+            SignalEvent::Waiting { .. } => {}
             SignalEvent::Lost { reason } => self.reporter.warn(format!(
                 "lost the signalling server ({reason}): the lecture goes on, but new students must wait; \
                  trying to reconnect"
@@ -379,6 +389,12 @@ impl StudentStates {
 
     fn is_empty(&self) -> bool {
         self.0.is_empty()
+    }
+
+    /// The students whose media runs.
+    fn watching(&self) -> Vec<UserId> {
+        let watching = self.0.iter().filter(|(_, state)| **state == StudentState::Watching);
+        watching.map(|(user, _)| user.clone()).collect()
     }
 
     fn get(&self, user: &UserId) -> Option<StudentState> {

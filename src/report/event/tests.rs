@@ -49,6 +49,10 @@ fn scripts_read_stable_names_and_fields() {
             json!({"event": "joined", "user": "1001", "nickname": "Anna", "server": "ws://a"}),
         ),
         (
+            Event::Waiting { user: user("1001"), nickname: "Anna".into(), server: "ws://a".into() },
+            json!({"event": "waiting", "user": "1001", "nickname": "Anna", "server": "ws://a"}),
+        ),
+        (
             Event::Student { user: user("1001"), nickname: "Anna".into(), state: StudentState::Watching },
             json!({"event": "student", "user": "1001", "nickname": "Anna", "state": "watching"}),
         ),
