@@ -70,7 +70,7 @@ impl ClientAddress {
 
 /// How far a connection is. The server closes those that are less far first.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Phase {
+pub enum Admission {
     /// Not a member of a room.
     #[default]
     Outside,
@@ -80,22 +80,22 @@ pub enum Phase {
     Connected,
 }
 
-/// The phase of one connection. Signalling sets it, and the HTTP server, which accepted the connection, reads it.
+/// The admission of one connection. Signalling sets it, and the HTTP server, which accepted the connection, reads it.
 #[derive(Debug, Clone, Default)]
-pub struct SharedPhase(Arc<AtomicU8>);
+pub struct SharedAdmission(Arc<AtomicU8>);
 
-impl SharedPhase {
-    /// Sets the phase.
-    pub fn set(&self, phase: Phase) {
-        self.0.store(phase as u8, Ordering::Relaxed);
+impl SharedAdmission {
+    /// Sets the admission.
+    pub fn set(&self, admission: Admission) {
+        self.0.store(admission as u8, Ordering::Relaxed);
     }
 
-    /// The phase that was set last.
-    pub fn get(&self) -> Phase {
+    /// The admission that was set last.
+    pub fn get(&self) -> Admission {
         match self.0.load(Ordering::Relaxed) {
-            0 => Phase::Outside,
-            1 => Phase::Joined,
-            _ => Phase::Connected,
+            0 => Admission::Outside,
+            1 => Admission::Joined,
+            _ => Admission::Connected,
         }
     }
 }

@@ -405,10 +405,10 @@ pub(super) struct TypedServe {
     pub(super) turn: TypedRelays,
 
     #[command(flatten)]
-    pub(super) site: TypedSite,
+    pub(super) certificate: TypedCertificate,
 
     #[command(flatten)]
-    pub(super) certificate: TypedCertificate,
+    pub(super) site: TypedSite,
 }
 
 #[derive(Debug, Args)]
