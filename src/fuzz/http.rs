@@ -14,7 +14,7 @@ use tokio::sync::{mpsc, watch};
 use crate::http::whep::{Lectures, MAX_CANDIDATES, Player, Unavailable, Watching, router};
 use crate::http::{Site, creation, guard};
 use crate::id::MAX_NICKNAME_CHARS;
-use crate::network::SharedAdmission;
+use crate::network::SharedPhase;
 use crate::protocol::{ClientKind, VideoTrack};
 
 /// The longest answer, in bytes: a refusal with its sentence.
@@ -48,8 +48,8 @@ impl Lectures for Lecture {
         match player.room.as_str() {
             TAUGHT => {
                 let ((candidates, _), (_, over)) = (mpsc::channel(MAX_CANDIDATES), watch::channel(()));
-                let admission = SharedAdmission::default();
-                Ok(Watching { answer: "v=0\r\n".to_owned(), candidates, over, admission })
+                let phase = SharedPhase::default();
+                Ok(Watching { answer: "v=0\r\n".to_owned(), candidates, over, phase })
             }
             EMPTY => Err(Unavailable::NobodyTeaches),
             _ => Err(Unavailable::NoSuchRoom),
@@ -66,9 +66,10 @@ struct Server {
 
 impl Server {
     fn new() -> Self {
-        let runtime = Builder::new_current_thread().enable_time().build();
-        let Ok(runtime) = runtime else { panic!("the runtime has only a clock") };
-        let rooms = creation(|_| Ok(TAUGHT.parse().unwrap_or_else(|error| panic!("{error}"))));
+        let Ok(runtime) = Builder::new_current_thread().enable_time().build() else {
+            panic!("the runtime has only a clock")
+        };
+        let rooms = creation(|_, _, _| Ok(TAUGHT.parse().unwrap_or_else(|error| panic!("{error}"))));
         let known = |text: &str| text.parse().unwrap_or_else(|error| panic!("{error}"));
         let hosts = vec!["lab.example".parse().unwrap_or_else(|error| panic!("{error}"))];
         let site = Site { hosts, whep_origins: vec![known(ORIGINS[1])], ..Site::default() };
