@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
+use serde::Deserialize;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 use tokio_tungstenite::tungstenite::error::{Error, ProtocolError};
@@ -213,7 +214,12 @@ async fn join(config: &ClientConfig, stream: Stream) -> Result<(Socket, SignalEv
         }
         Err(Error::Http(response)) => {
             let (status, cause) = (response.status(), format!("it answered {}", response.status()));
-            return Err(if may_change(status) { unreachable(cause) } else { not_a_server(cause) });
+            return Err(match response.body().as_deref().and_then(refusal) {
+                Some(HttpRefusal { message, .. }) if may_change(status) => unreachable(message),
+                Some(HttpRefusal { code, message }) => failed(SignalError::Refused { code, message }),
+                None if may_change(status) => unreachable(cause),
+                None => not_a_server(cause),
+            });
         }
         // A port forwarder whose target is not up yet closes the connection like this.
         Err(Error::Protocol(ProtocolError::HandshakeIncomplete)) => {
@@ -277,6 +283,19 @@ fn may_change(status: StatusCode) -> bool {
     status.is_server_error() || asks_to_wait.contains(&status)
 }
 
+/// The body of our own server's refusal of a request.
+#[derive(Debug, Deserialize, PartialEq, Eq)]
+struct HttpRefusal {
+    code: ErrorCode,
+    message: String,
+}
+
+/// Reads a refusal, which a server that does not know its name sends, or one that limits the rate. None if something
+/// else answered, or if the body has not arrived with the head.
+fn refusal(body: &[u8]) -> Option<HttpRefusal> {
+    serde_json::from_slice(body).ok().filter(|refusal: &HttpRefusal| refusal.code != ErrorCode::Unknown)
+}
+
 /// Returns an error of the server itself that closes the connection.
 pub(super) fn closing_error(message: &ServerMessage) -> Option<FailedAttempt> {
     match message {
@@ -293,6 +312,17 @@ pub(super) fn closing_error(message: &ServerMessage) -> Option<FailedAttempt> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_sentence_of_a_refused_request_is_shown() {
+        let body =
+            r#"{"code":"notAllowed","message":"this server does not know the name lab: start it with --host lab"}"#;
+        let refused = refusal(body.as_bytes()).unwrap();
+        assert!(refused.code.is_final() && refused.message.contains("--host lab"));
+        for other in ["", "<html>", "{}", r#"{"message":"x"}"#, r#"{"code":"teapot","message":"x"}"#, &body[..40]] {
+            assert_eq!(refusal(other.as_bytes()), None, "{other}");
+        }
+    }
 
     #[test]
     fn a_client_waits_for_a_proxy_whose_server_is_not_up() {

@@ -77,6 +77,9 @@ mod metrics;
 // The signalling protocol, with raw WebSockets.
 mod signalling;
 
+// What clients that the server does not know may ask for, on loopback.
+mod strangers;
+
 // WHEP players, one of which is not ours.
 mod whep;
 
