@@ -438,10 +438,10 @@ pub(super) struct TypedServe {
     pub(super) policy: TypedPolicy,
 
     #[command(flatten)]
-    pub(super) certificate: TypedCertificate,
+    pub(super) site: TypedSite,
 
     #[command(flatten)]
-    pub(super) site: TypedSite,
+    pub(super) certificate: TypedCertificate,
 }
 
 #[derive(Debug, Args)]

@@ -9,12 +9,13 @@ use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
+use super::access::ServerAccess;
 use super::metrics::MetricsStore;
 use super::{listen, reachable_host};
 use crate::cli::{Serve, StunServer, TurnLogin, TurnServer};
 use crate::exit::Failure;
-use crate::http::{NewRoom, Site};
-use crate::protocol::{Credentials, IceServer};
+use crate::http::Site;
+use crate::protocol::IceServer;
 use crate::report::{EndReason, Event, Reporter};
 use crate::signal::{Server, ServerUrl};
 use crate::tls::{CertificateSource, Identity, ServerTls};
@@ -27,12 +28,27 @@ pub(super) async fn run(
     stop: impl Future<Output = EndReason>,
 ) -> Result<EndReason, Failure> {
     let listener = listen(serve.listen)?;
-    let tls = serve.tls.map(|source| start_tls(source, reporter)).transpose()?;
-    let settings = ServerSettings { ice_servers: ice_servers(&serve.stun, &serve.turn), tls, site: serve.site };
+    let access = ServerAccess::start(&serve.access, serve.site.public_url.is_none(), reporter)?;
+    if access.policy().teaches_only_here() {
+        let (who, door) = match serve.site.public_url {
+            None => ("only this computer may teach", "--teach-key or --auth"),
+            Some(_) => {
+                ("nobody may teach, as a proxy hides which clients are on this computer", "--teach-key or --auth")
+            }
+        };
+        reporter.notice(format!("{who}: start the server with {door} to let teachers in from elsewhere"));
+    }
+    let settings = ServerSettings {
+        ice_servers: ice_servers(&serve.stun, &serve.turn),
+        tls: serve.tls.map(|source| start_tls(source, reporter)).transpose()?,
+        access,
+        site: serve.site,
+    };
     let served = RunningServer::start(listener, settings)?;
     let (ws, page) = served.urls();
     let fingerprint = served.fingerprint();
-    reporter.event(&Event::Listening { ws: Some(ws), page: Some(page), room_page: None, fingerprint, udp: None });
+    let (ws, page, room_page, code, udp) = (Some(ws), Some(page), None, None, None);
+    reporter.event(&Event::Listening { ws, page, room_page, code, fingerprint, udp });
     served.show_certificate(reporter);
     let reason = stop.await;
     served.shutdown().await;
@@ -62,8 +78,10 @@ pub(super) fn ice_servers(stun: &[StunServer], turn: &[TurnServer]) -> Vec<IceSe
 pub(super) struct ServerSettings {
     /// STUN and TURN servers for everybody who joins.
     pub(super) ice_servers: Vec<IceServer>,
-    /// HTTPS and WSS as well.
+    /// The certificate for HTTPS and WSS.
     pub(super) tls: Option<ServerTls>,
+    /// Who may join and teach.
+    pub(super) access: ServerAccess,
     /// The names of the server.
     pub(super) site: Site,
 }
@@ -74,6 +92,8 @@ pub(super) struct RunningServer {
     metrics: MetricsStore,
     address: std::net::SocketAddr,
     tls: Option<ServerTls>,
+    /// Reads the key file again when the file changes.
+    _access: ServerAccess,
     end: oneshot::Sender<()>,
     task: JoinHandle<()>,
 }
@@ -81,10 +101,13 @@ pub(super) struct RunningServer {
 impl RunningServer {
     /// Serves on `listener`.
     pub(super) fn start(listener: TcpListener, settings: ServerSettings) -> Result<Self, Failure> {
-        let ServerSettings { ice_servers, tls, site } = settings;
+        let ServerSettings { ice_servers, tls, access, site } = settings;
         let address = listener.local_addr().map_err(Failure::internal)?;
-        let server =
-            Server::with(signal::ServerConfig { ice_servers: ice_servers.clone(), ..signal::ServerConfig::default() });
+        let server = Server::with(signal::ServerConfig {
+            access: access.policy(),
+            ice_servers: ice_servers.clone(),
+            ..signal::ServerConfig::default()
+        });
         let (rooms, sockets) = (server.clone(), server.clone());
         let creating = server.clone();
         let app = http::router(move || rooms.rooms()).route(
@@ -95,9 +118,8 @@ impl RunningServer {
             }),
         );
         let app = app.merge(http::whep::router(whep::Players(server.clone()), &ice_servers));
-        let app = app.merge(http::creation(move |NewRoom { name, client, key }| {
-            creating.create_room(name, &Credentials { key, ..Credentials::default() }, client)
-        }));
+        let app =
+            app.merge(http::creation(move |name, credentials, from| creating.create_room(name, credentials, from)));
         let metrics = MetricsStore::new(Some(server.clone()));
         let app = http::guard(app.merge(metrics.router()), site);
         let limits = http::ConnectionLimits::within(process::max_files());
@@ -109,7 +131,7 @@ impl RunningServer {
         let task = tokio::spawn(http::serve(listener, port, limits, async {
             let _ = ended.await;
         }));
-        Ok(Self { server, metrics, address, tls, end, task })
+        Ok(Self { server, metrics, address, tls, _access: access, end, task })
     }
 
     /// The local address.
