@@ -84,7 +84,7 @@ async fn run_verb(command: Command, output: Output, reporter: &Reporter) -> Opti
         Command::Demo(demo) => return Some(demo::run(demo, output, reporter).await),
         Command::Teach(teach) => {
             let stop = stop_cause(teach.length);
-            return Some(teach::run(teach, reporter, stop).await);
+            return Some(teach::run(*teach, reporter, stop).await);
         }
         Command::Watch(watch) => {
             let stop = stop(watch.length);
