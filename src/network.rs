@@ -6,6 +6,8 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
@@ -63,6 +65,38 @@ impl ClientAddress {
     /// This process itself.
     pub fn this_process() -> Self {
         Self::of(Ipv4Addr::LOCALHOST.into())
+    }
+}
+
+/// How far a connection is. The server closes those that are less far first.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Phase {
+    /// Not a member of a room.
+    #[default]
+    Outside,
+    /// A member of a room, without media.
+    Joined,
+    /// A publisher, or a member with media.
+    Connected,
+}
+
+/// The phase of one connection. Signalling sets it, and the HTTP server, which accepted the connection, reads it.
+#[derive(Debug, Clone, Default)]
+pub struct SharedPhase(Arc<AtomicU8>);
+
+impl SharedPhase {
+    /// Sets the phase.
+    pub fn set(&self, phase: Phase) {
+        self.0.store(phase as u8, Ordering::Relaxed);
+    }
+
+    /// The phase that was set last.
+    pub fn get(&self) -> Phase {
+        match self.0.load(Ordering::Relaxed) {
+            0 => Phase::Outside,
+            1 => Phase::Joined,
+            _ => Phase::Connected,
+        }
     }
 }
 

@@ -62,6 +62,9 @@ impl TypedTeach {
         if !turn.is_empty() && matches!(signalling, Signalling::Remote(_)) {
             return Err(Conflict::TurnForAnotherServer);
         }
+        if let (Signalling::Remote(_), Some(flag)) = (&signalling, self.site.first_flag()) {
+            return Err(Conflict::SiteOfAnotherServer(flag));
+        }
         let audio = !self.sources.no_audio;
         let sources = Sources::try_from(self.sources)?;
         if let (Sources::Pipeline(_), Some(flag)) = (&sources, self.encoding.first_flag()) {
@@ -76,6 +79,7 @@ impl TypedTeach {
             room_name: self.name,
             user: self.user,
             signalling,
+            site: self.site.into(),
             trust,
             sources,
             audio,
@@ -198,7 +202,8 @@ impl TryFrom<TypedServe> for Serve {
     type Error = Conflict;
     fn try_from(typed: TypedServe) -> Result<Self, Conflict> {
         let tls = typed.certificate.convert();
-        Ok(Serve { listen: typed.listen, tls, stun: typed.stun, turn: typed.turn.convert()? })
+        let turn = typed.turn.convert()?;
+        Ok(Serve { listen: typed.listen, tls, stun: typed.stun, turn, site: typed.site.into() })
     }
 }
 

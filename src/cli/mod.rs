@@ -9,6 +9,7 @@ mod capture;
 mod convert;
 mod meaning;
 mod servers;
+mod site;
 mod tls;
 mod values;
 

@@ -13,11 +13,12 @@ use super::metrics::MetricsStore;
 use super::{listen, reachable_host};
 use crate::cli::{Serve, StunServer, TurnServer};
 use crate::exit::Failure;
+use crate::http::Site;
 use crate::protocol::IceServer;
 use crate::report::{EndReason, Event, Reporter};
 use crate::signal::{Server, ServerUrl};
 use crate::tls::{CertificateSource, Identity, ServerTls};
-use crate::{http, protocol, signal};
+use crate::{http, process, protocol, signal};
 
 /// Serves until `stop`.
 pub(super) async fn run(
@@ -27,7 +28,7 @@ pub(super) async fn run(
 ) -> Result<EndReason, Failure> {
     let listener = listen(serve.listen)?;
     let tls = serve.tls.map(|source| start_tls(source, reporter)).transpose()?;
-    let served = RunningServer::start(listener, ice_servers(&serve.stun, &serve.turn), tls)?;
+    let served = RunningServer::start(listener, ice_servers(&serve.stun, &serve.turn), serve.site, tls)?;
     let (ws, page) = served.urls();
     let fingerprint = served.fingerprint();
     reporter.event(&Event::Listening { ws: Some(ws), page: Some(page), room_page: None, fingerprint, udp: None });
@@ -65,10 +66,12 @@ pub(super) struct RunningServer {
 }
 
 impl RunningServer {
-    /// Serves on `listener`, and names `ice_servers` to everybody who joins. With `tls`, by HTTPS and WSS as well.
+    /// Serves on `listener` as `site`, and names `ice_servers` to everybody who joins. With `tls`, by HTTPS and WSS as
+    /// well.
     pub(super) fn start(
         listener: TcpListener,
         ice_servers: Vec<IceServer>,
+        site: Site,
         tls: Option<ServerTls>,
     ) -> Result<Self, Failure> {
         let address = listener.local_addr().map_err(Failure::internal)?;
@@ -87,13 +90,14 @@ impl RunningServer {
         let app =
             app.merge(http::creation(move |name, credentials, from| creating.create_room(name, credentials, from)));
         let metrics = MetricsStore::new(Some(server.clone()));
-        let app = app.merge(metrics.router());
+        let app = http::guard(app.merge(metrics.router()), site);
+        let limits = http::ConnectionLimits::within(process::max_files());
         let (end, ended) = oneshot::channel::<()>();
         let port = match &tls {
             Some(tls) => http::Port::with_tls(app, tls.clone()),
             None => app.into(),
         };
-        let task = tokio::spawn(http::serve(listener, port, http::ConnectionLimits::default(), async {
+        let task = tokio::spawn(http::serve(listener, port, limits, async {
             let _ = ended.await;
         }));
         Ok(Self { server, metrics, address, tls, end, task })

@@ -149,7 +149,8 @@ impl LectureServer {
             }
         };
         let tls = tls.map(|source| start_tls(source, reporter)).transpose()?;
-        let embedded = RunningServer::start(listen(address)?, ice_servers(&teach.stun, &teach.turn), tls)?;
+        let ice_servers = ice_servers(&teach.stun, &teach.turn);
+        let embedded = RunningServer::start(listen(address)?, ice_servers, teach.site.clone(), tls)?;
         let (host, media_ip) = match address.ip() {
             // A server on all addresses goes with media on all addresses, of both families.
             ip if ip.is_unspecified() => (Ipv4Addr::LOCALHOST.into(), ip),

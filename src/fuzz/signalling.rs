@@ -2,11 +2,12 @@
 
 use super::input::MAX_REASON_BYTES;
 use crate::access::JoinCode;
+use crate::http::Origin;
 use crate::id::{
     MAX_ID_CHARS, MAX_NICKNAME_CHARS, MAX_ROOM_NAME_CHARS, Nickname, RoomId, RoomName, UserId, is_printable,
 };
 use crate::protocol::channel::{MAX_TEXT_CHARS, PublisherMessage, StudentMessage};
-use crate::protocol::{ClientMessage, Credentials, JoinRequest, ServerMessage, is_same_origin};
+use crate::protocol::{ClientMessage, Credentials, JoinRequest, ServerMessage};
 use crate::signal::ServerUrl;
 use crate::tls::{Fingerprint, Identity};
 
@@ -144,7 +145,11 @@ pub(super) fn names(bytes: &[u8]) -> bool {
         Err(error) => assert!(error.to_string().len() <= MAX_GROWTH * text.len() + MAX_REASON_BYTES, "{error}"),
     }
     // A page of another host is never taken for one of this host.
-    let host = "lab.example:18080";
-    assert!(!is_same_origin(Some(&text), host) || text.to_ascii_lowercase().ends_with(&format!("://{host}")));
+    let own = "http://lab.example:18080".parse::<Origin>();
+    if let Ok(origin) = text.parse::<Origin>() {
+        assert_eq!(origin.to_string().parse().as_ref(), Ok(&origin));
+        let is_own = text.to_ascii_lowercase().starts_with("http://lab.example") && text.contains(":18080");
+        assert!(own.as_ref() != Ok(&origin) || is_own, "{text:?}");
+    }
     room.is_ok() || url.is_ok()
 }

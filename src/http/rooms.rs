@@ -3,28 +3,37 @@
 //! The answer to `{"name":"Linear algebra"}` is 201 with `{"roomId":"48213","name":"Linear algebra"}`. A refusal has a
 //! `code` of [`ErrorCode`] and a `message`. The teaching key of the server stands in `Authorization: Bearer KEY`.
 
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
-use axum::body::{Body, to_bytes};
-use axum::extract::State;
+use axum::Router;
+use axum::body::to_bytes;
+use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
-use axum::{Extension, Router};
 use serde::{Deserialize, Serialize};
 
 use super::ROOMS_PATH;
 use crate::id::{RoomId, RoomName};
-use crate::network::ClientAddress;
-use crate::protocol::{Credentials, ErrorCode, is_same_origin};
+use crate::network::{ClientAddress, Rate, RateLimit};
+use crate::protocol::{Credentials, ErrorCode};
 use crate::room::RoomRefusal;
 
 /// The largest body, in bytes; a name has 320 at most.
 const MAX_BODY_BYTES: usize = 4_096;
 
+/// Rooms that can be created: the burst is a staff room full of teachers.
+const CREATIONS: Rate = Rate { per_second: 1, burst: 30, all_per_second: 10, all_burst: 100 };
+
 /// Creates a room with this name for a client.
 type Create = Arc<dyn Fn(RoomName, &Credentials, ClientAddress) -> Result<RoomId, RoomRefusal> + Send + Sync>;
+
+#[derive(Clone)]
+struct Creation {
+    create: Create,
+    limit: Arc<Mutex<RateLimit>>,
+}
 
 #[derive(Deserialize)]
 struct Wanted {
@@ -44,33 +53,44 @@ struct Refused {
     message: String,
 }
 
-/// The secret of `Authorization: Bearer SECRET` (RFC 6750).
+/// The secret of `Authorization: Bearer SECRET` (RFC 6750, 2.1).
 pub(super) fn bearer(headers: &HeaderMap) -> Option<String> {
     let (scheme, secret) = headers.get(header::AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
-    scheme.eq_ignore_ascii_case("bearer").then(|| secret.trim().to_owned())
+    let secret = secret.trim();
+    (scheme.eq_ignore_ascii_case("bearer") && !secret.is_empty()).then(|| secret.to_owned())
 }
 
 /// The route that creates rooms by calling `create`.
 pub fn creation(
     create: impl Fn(RoomName, &Credentials, ClientAddress) -> Result<RoomId, RoomRefusal> + Send + Sync + 'static,
 ) -> Router {
-    let create: Create = Arc::new(create);
-    Router::new().route(ROOMS_PATH, post(answer)).with_state(create)
+    let creation = Creation { create: Arc::new(create), limit: Arc::new(Mutex::new(RateLimit::new(CREATIONS))) };
+    Router::new().route(ROOMS_PATH, post(answer)).with_state(creation)
 }
 
-async fn answer(
-    State(create): State<Create>,
-    address: Option<Extension<ClientAddress>>,
-    headers: HeaderMap,
-    body: Body,
-) -> Response {
-    let name = match name(&headers, body).await {
+impl Creation {
+    fn create(&self, name: RoomName, key: Option<String>, client: ClientAddress) -> Result<RoomId, RoomRefusal> {
+        let taken = {
+            let mut limit = self.limit.lock().unwrap_or_else(PoisonError::into_inner);
+            limit.take(Instant::now(), client.network)
+        };
+        taken.map_err(|wait| RoomRefusal {
+            code: ErrorCode::FloodedMessages,
+            message: "too many rooms were created from your network, try again in a moment".into(),
+            retry_after: Some(wait),
+        })?;
+        (self.create)(name, &Credentials { key, ..Credentials::default() }, client)
+    }
+}
+
+async fn answer(State(creation): State<Creation>, request: Request) -> Response {
+    let client = request.extensions().get().copied().unwrap_or_else(ClientAddress::unknown);
+    let key = bearer(request.headers());
+    let name = match name(request).await {
         Ok(name) => name,
         Err((status, code, message)) => return json(status, &Refused { code, message }),
     };
-    let address = address.map_or_else(ClientAddress::unknown, |Extension(address)| address);
-    let credentials = Credentials { key: bearer(&headers), ..Credentials::default() };
-    match create(name.clone(), &credentials, address) {
+    match creation.create(name.clone(), key, client) {
         Ok(room_id) => {
             let location = format!("/room/{room_id}");
             let mut response = json(StatusCode::CREATED, &Created { room_id, name });
@@ -98,12 +118,9 @@ async fn answer(
 }
 
 /// The requested name, or the refusal.
-async fn name(headers: &HeaderMap, body: Body) -> Result<RoomName, (StatusCode, ErrorCode, String)> {
-    let text = |name| headers.get(name).map(|value: &HeaderValue| value.to_str().unwrap_or_default());
-    if !is_same_origin(text(header::ORIGIN), text(header::HOST).unwrap_or_default()) {
-        let message = "a page of another site may not create a room";
-        return Err((StatusCode::FORBIDDEN, ErrorCode::NotAllowed, message.into()));
-    }
+async fn name(request: Request) -> Result<RoomName, (StatusCode, ErrorCode, String)> {
+    let (parts, body) = request.into_parts();
+    let text = |name| parts.headers.get(name).map(|value: &HeaderValue| value.to_str().unwrap_or_default());
     // A form on another site can't send this type without a CORS preflight.
     let media_type = text(header::CONTENT_TYPE).and_then(|value| value.split(';').next()).unwrap_or_default();
     if !media_type.trim().eq_ignore_ascii_case("application/json") {
