@@ -90,7 +90,9 @@ pub(super) fn http_request(bytes: &[u8]) -> bool {
     let Some(request) = parsed(bytes) else { return false };
     let is_head = request.method() == Method::HEAD;
     let text = |name: HeaderName| request.headers().get(name).map(|value| value.to_str().unwrap_or("?").to_owned());
-    let (host, origin) = (name_of(&text(header::HOST).unwrap_or_default()), text(header::ORIGIN));
+    // The authority of an absolute URI overrides the header (RFC 9112, 3.2.2).
+    let authority = request.uri().authority().map(ToString::to_string).or_else(|| text(header::HOST));
+    let (host, origin) = (name_of(&authority.unwrap_or_default()), text(header::ORIGIN));
     let (status, headers, body) = SERVER.with(|server| {
         let mut server = server.borrow_mut();
         let server = server.get_or_insert_with(Server::new);
