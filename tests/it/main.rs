@@ -92,6 +92,9 @@ mod churn;
 // `classroom bench`: its table, and that it leaves nothing behind.
 mod bench;
 
+// What the programs need of the system: no rights, and what the systemd unit leaves.
+mod rights;
+
 // How each process ends: the table of exit codes.
 mod endings;
 
