@@ -216,12 +216,18 @@ fn unknown(command: &str, groups: &[Group]) -> String {
     format!("there is no command /{command}; {}", table(groups))
 }
 
+/// All commands of the groups, in the order of the list of commands. Some stand in the description of another one.
 fn words(groups: &[Group]) -> Vec<String> {
-    let all = groups.iter().flat_map(|(_, commands)| *commands).chain(&ALL_COMMANDS);
-    let all = all.filter_map(|(typed, _)| typed.split_whitespace().next());
-    let mut words: Vec<String> =
-        all.filter(|w| w.starts_with('/') && !w.starts_with("//")).map(str::to_owned).collect();
-    words.dedup();
+    let mut words = Vec::new();
+    for (typed, does) in groups.iter().flat_map(|(_, commands)| *commands).chain(&ALL_COMMANDS) {
+        let named = typed.split_whitespace().take(1).chain(does.split_whitespace());
+        for word in named.filter(|word| word.starts_with('/') && !word.starts_with("//")) {
+            let word = word.trim_end_matches(':');
+            if !words.iter().any(|known| known == word) {
+                words.push(word.to_owned());
+            }
+        }
+    }
     words
 }
 
@@ -349,8 +355,10 @@ mod tests {
                 "/ban",
                 "/unban",
                 "/lock",
+                "/unlock",
                 "/lobby",
                 "/admit",
+                "/deny",
                 "/code",
                 "/help"
             ]
