@@ -9,6 +9,7 @@ mod devices;
 mod manual;
 mod metrics;
 mod room_link;
+mod room_orders;
 mod rooms;
 mod serve;
 mod source_monitor;

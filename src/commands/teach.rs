@@ -5,6 +5,7 @@ mod attendance_file;
 mod ending;
 mod inputs;
 mod lecture;
+mod membership;
 mod server;
 mod stats;
 mod talk;

@@ -20,7 +20,7 @@ use crate::endpoints;
 use crate::exit::Failure;
 use crate::id::UserId;
 use crate::media::{Capture, CaptureEvent};
-use crate::protocol::{ClientMessage, ErrorCode, LeaveReason, ServerMessage, User, VideoCodec};
+use crate::protocol::{ClientMessage, ErrorCode, LeaveReason, RoomSettings, ServerMessage, User, VideoCodec};
 use crate::report::{EndReason, Event, Reporter, StudentState};
 use crate::rtp::Codec;
 use crate::sdp::offer::OfferError;
@@ -66,7 +66,7 @@ impl<'a> Lecture<'a> {
             reporter,
             sources: SourceMonitor::default(),
             students: StudentStates::default(),
-            talk: TeacherTalk::new(teach.user.clone(), teach.nickname.clone(), teach.allowed),
+            talk: TeacherTalk::new(teach.user.clone(), teach.nickname.clone(), teach.allowed, RoomSettings::default()),
             attendance: Attendance::new(Now::read()),
             attendance_writer: attendance_file.map(|file| AttendanceWriter::start(file, reporter)),
             rates: Rates::default(),
@@ -98,7 +98,9 @@ impl<'a> Lecture<'a> {
                 }
                 Input::Capture(event) => self.on_capture(event)?,
                 Input::Line(line) => {
-                    self.talk.typed(&line, &self.sfu, self.reporter);
+                    if let Some(order) = self.talk.typed(&line, &self.sfu, self.reporter) {
+                        self.send(ClientMessage::Order(order));
+                    }
                     None
                 }
                 Input::TalkTick => {
@@ -199,10 +201,13 @@ impl<'a> Lecture<'a> {
                 ErrorCode::UnknownTarget => {}
                 _ => self.reporter.warn(format!("the server reports an error: {message}")),
             },
+            ServerMessage::Lobby { users, count } => self.talk.lobby_changed(users, count, self.reporter),
+            ServerMessage::Order { user_id, order } => {
+                let nickname = |user: &UserId| self.attendance.nickname(user).into();
+                self.talk.ordered(user_id, &order, nickname, self.reporter);
+            }
             ServerMessage::Joined { .. }
             | ServerMessage::Waiting { .. }
-            | ServerMessage::Lobby { .. }
-            | ServerMessage::Order { .. }
             | ServerMessage::RoomUserList { .. }
             | ServerMessage::Pong
             | ServerMessage::Answer { .. }
