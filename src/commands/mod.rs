@@ -1,7 +1,5 @@
 //! The verbs. A verb connects the adapters and decides when to end; code that several verbs share has its own file.
 
-// The server uses these when it asks the policy about clients.
-#[cfg_attr(not(test), expect(dead_code))]
 mod access;
 mod announcement;
 mod bench;
@@ -11,6 +9,7 @@ mod devices;
 mod manual;
 mod metrics;
 mod room_link;
+mod room_orders;
 mod rooms;
 mod serve;
 mod source_monitor;
@@ -86,7 +85,7 @@ async fn run_verb(command: Command, output: Output, reporter: &Reporter) -> Opti
         Command::Demo(demo) => return Some(demo::run(demo, output, reporter).await),
         Command::Teach(teach) => {
             let stop = stop_cause(teach.length);
-            return Some(teach::run(teach, reporter, stop).await);
+            return Some(teach::run(*teach, reporter, stop).await);
         }
         Command::Watch(watch) => {
             let stop = stop(watch.length);

@@ -22,6 +22,8 @@ pub enum Event {
         page: Option<String>,
         /// The page of the room, `http://192.168.1.20:18080/room/10013`; `None` without a room, as for `serve`.
         room_page: Option<String>,
+        /// The join code of the room, which `room_page` contains; `None` without one.
+        code: Option<String>,
         /// The fingerprint for `--fingerprint`, of an own server with TLS; `None` without TLS, or if the certificate has a
         /// name.
         fingerprint: Option<String>,
@@ -30,6 +32,15 @@ pub enum Event {
     },
     /// This process has joined the room.
     Joined {
+        /// The own user id.
+        user: UserId,
+        /// The user's nickname; may be empty.
+        nickname: String,
+        /// The server.
+        server: String,
+    },
+    /// This process waits until the teacher admits it to the room (student's side).
+    Waiting {
         /// The own user id.
         user: UserId,
         /// The user's nickname; may be empty.
@@ -130,6 +141,16 @@ pub enum Event {
         user: Option<UserId>,
         /// The nickname of this student, may be empty; `None` if the order concerns all.
         nickname: Option<String>,
+        /// The new join code.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        code: Option<String>,
+    },
+    /// Other clients than before wait for admission (teacher's side).
+    Lobby {
+        /// Those who have waited longest, at most [`MAX_LOBBY_LIST`](crate::protocol::MAX_LOBBY_LIST).
+        waiting: Vec<Waiting>,
+        /// The number of all that wait.
+        count: usize,
     },
     /// All chat messages so far were removed (student's side).
     ChatCleared,
@@ -184,6 +205,15 @@ pub enum Event {
         #[serde(skip_serializing_if = "Option::is_none")]
         message: Option<String>,
     },
+}
+
+/// A client that waits for admission.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Waiting {
+    /// The user id.
+    pub user: UserId,
+    /// The nickname; may be empty.
+    pub nickname: String,
 }
 
 /// The teacher's statistics. Rates refer to the last second, counts are totals since the start.
@@ -319,6 +349,30 @@ pub enum Order {
     Lower,
     /// All hands are lowered.
     LowerAll,
+    /// One student is put out for this lecture.
+    Kick,
+    /// One user is put out, and kept out with its network.
+    Ban,
+    /// A kick or a ban is lifted.
+    Unban,
+    /// Nobody else may join.
+    Lock,
+    /// Students may join again.
+    Unlock,
+    /// Newcomers wait for admission.
+    LobbyOn,
+    /// Newcomers do not wait.
+    LobbyOff,
+    /// One client that waits is admitted.
+    Admit,
+    /// All clients that wait are admitted.
+    AdmitAll,
+    /// One client that waits is refused.
+    Deny,
+    /// The room has this join code.
+    Code,
+    /// The room has no join code.
+    CodeOff,
 }
 
 /// The state of a video source.

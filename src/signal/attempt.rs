@@ -61,6 +61,11 @@ pub enum SignalEvent {
         /// STUN and TURN servers that the server recommends.
         ice_servers: Vec<IceServer>,
     },
+    /// The client waits until the teacher admits it; [`SignalEvent::Joined`] or [`SignalEvent::Ended`] follows.
+    Waiting {
+        /// The room's name, if it has one.
+        room_name: Option<RoomName>,
+    },
     /// Any other message of the server, except errors that close the connection.
     Message(ServerMessage),
     /// The connection is lost and the client reconnects. Messages sent meanwhile wait.
@@ -114,11 +119,11 @@ pub enum SignalError {
 /// A client's WebSocket.
 pub(super) type Socket = WebSocketStream<Stream>;
 
-/// A connection that has joined the room.
+/// A connection that has joined the room, or waits in its lobby.
 #[derive(Debug)]
 pub(super) struct Entered {
     pub(super) socket: Socket,
-    /// [`SignalEvent::Joined`].
+    /// [`SignalEvent::Joined`] or [`SignalEvent::Waiting`].
     pub(super) joined: SignalEvent,
     /// The address that the server's name resolved to.
     pub(super) address: Option<SocketAddr>,
@@ -235,15 +240,29 @@ async fn join(config: &ClientConfig, stream: Stream) -> Result<(Socket, SignalEv
             _ => return Err(unreachable("it closed the connection".into())),
         };
         match ServerMessage::parse(&text) {
-            Ok(ServerMessage::Joined { room_name, users, publisher, ice_servers, .. }) => {
-                return Ok((socket, SignalEvent::Joined { room_name, users, publisher, ice_servers }));
-            }
             Ok(message) => {
                 if let Some(failed) = closing_error(&message) {
                     return Err(failed);
                 }
+                let event = SignalEvent::of(message);
+                if !matches!(event, SignalEvent::Message(_)) {
+                    return Ok((socket, event));
+                }
             }
             Err(cause) => return Err(not_a_server(cause)),
+        }
+    }
+}
+
+impl SignalEvent {
+    /// The event of a message that does not close the connection.
+    pub(super) fn of(message: ServerMessage) -> Self {
+        match message {
+            ServerMessage::Joined { room_name, users, publisher, ice_servers, .. } => {
+                Self::Joined { room_name, users, publisher, ice_servers }
+            }
+            ServerMessage::Waiting { room_name, .. } => Self::Waiting { room_name },
+            message => Self::Message(message),
         }
     }
 }
