@@ -9,12 +9,13 @@ use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
+use super::access::ServerAccess;
 use super::metrics::MetricsStore;
 use super::{listen, reachable_host};
-use crate::cli::{Serve, StunServer, TurnServer};
+use crate::cli::{Serve, StunServer, TurnLogin, TurnServer};
 use crate::exit::Failure;
-use crate::http::{NewRoom, Site};
-use crate::protocol::{Credentials, IceServer};
+use crate::http::Site;
+use crate::protocol::IceServer;
 use crate::report::{EndReason, Event, Reporter};
 use crate::room::Reservation;
 use crate::signal::{Server, ServerUrl};
@@ -28,13 +29,28 @@ pub(super) async fn run(
     stop: impl Future<Output = EndReason>,
 ) -> Result<EndReason, Failure> {
     let listener = listen(serve.listen)?;
-    let tls = serve.tls.map(|source| start_tls(source, reporter)).transpose()?;
-    let settings =
-        ServerSettings { ice_servers: ice_servers(&serve.stun, &serve.turn), tls, site: serve.site, reservation: None };
+    let access = ServerAccess::start(&serve.access, serve.site.public_url.is_none(), reporter)?;
+    if access.policy().teaches_only_here() {
+        let (who, door) = match serve.site.public_url {
+            None => ("only this computer may teach", "--teach-key or --auth"),
+            Some(_) => {
+                ("nobody may teach, as a proxy hides which clients are on this computer", "--teach-key or --auth")
+            }
+        };
+        reporter.notice(format!("{who}: start the server with {door} to let teachers in from elsewhere"));
+    }
+    let settings = ServerSettings {
+        ice_servers: ice_servers(&serve.stun, &serve.turn),
+        tls: serve.tls.map(|source| start_tls(source, reporter)).transpose()?,
+        access,
+        site: serve.site,
+        reservation: None,
+    };
     let served = RunningServer::start(listener, settings)?;
     let (ws, page) = served.urls();
     let fingerprint = served.fingerprint();
-    reporter.event(&Event::Listening { ws: Some(ws), page: Some(page), room_page: None, fingerprint, udp: None });
+    let (ws, page, room_page, code, udp) = (Some(ws), Some(page), None, None, None);
+    reporter.event(&Event::Listening { ws, page, room_page, code, fingerprint, udp });
     served.show_certificate(reporter);
     let reason = stop.await;
     served.shutdown().await;
@@ -50,10 +66,12 @@ pub(super) fn start_tls(source: CertificateSource, reporter: &Reporter) -> Resul
 /// STUN and TURN servers in the form of the wire.
 pub(super) fn ice_servers(stun: &[StunServer], turn: &[TurnServer]) -> Vec<IceServer> {
     let stun = stun.iter().map(|server| IceServer { urls: vec![server.url()], username: None, credential: None });
-    let turn = turn.iter().map(|server| IceServer {
-        urls: vec![server.url()],
-        username: Some(server.user.clone()),
-        credential: Some(server.password.clone()),
+    let turn = turn.iter().map(|server| {
+        let (username, credential) = match &server.login {
+            TurnLogin::Password { user, password } => (Some(user.clone()), Some(password.clone())),
+            TurnLogin::PerStudent => (None, None),
+        };
+        IceServer { urls: vec![server.url()], username, credential }
     });
     stun.chain(turn).collect()
 }
@@ -62,8 +80,10 @@ pub(super) fn ice_servers(stun: &[StunServer], turn: &[TurnServer]) -> Vec<IceSe
 pub(super) struct ServerSettings {
     /// STUN and TURN servers for everybody who joins.
     pub(super) ice_servers: Vec<IceServer>,
-    /// HTTPS and WSS as well.
+    /// The certificate for HTTPS and WSS.
     pub(super) tls: Option<ServerTls>,
+    /// Who may join and teach.
+    pub(super) access: ServerAccess,
     /// The names of the server.
     pub(super) site: Site,
     /// A room for a teacher in this process.
@@ -76,6 +96,8 @@ pub(super) struct RunningServer {
     metrics: MetricsStore,
     address: std::net::SocketAddr,
     tls: Option<ServerTls>,
+    /// Reads the key file again when the file changes.
+    _access: ServerAccess,
     end: oneshot::Sender<()>,
     task: JoinHandle<()>,
 }
@@ -83,10 +105,13 @@ pub(super) struct RunningServer {
 impl RunningServer {
     /// Serves on `listener`.
     pub(super) fn start(listener: TcpListener, settings: ServerSettings) -> Result<Self, Failure> {
-        let ServerSettings { ice_servers, tls, site, reservation } = settings;
+        let ServerSettings { ice_servers, tls, access, site, reservation } = settings;
         let address = listener.local_addr().map_err(Failure::internal)?;
-        let server =
-            Server::with(signal::ServerConfig { ice_servers: ice_servers.clone(), ..signal::ServerConfig::default() });
+        let server = Server::with(signal::ServerConfig {
+            access: access.policy(),
+            ice_servers: ice_servers.clone(),
+            ..signal::ServerConfig::default()
+        });
         // Before the first request, or a stranger could take the room.
         if let Some(reservation) = &reservation {
             server.reserve_room(reservation);
@@ -101,9 +126,8 @@ impl RunningServer {
             }),
         );
         let app = app.merge(http::whep::router(whep::Players(server.clone()), &ice_servers));
-        let app = app.merge(http::creation(move |NewRoom { name, client, key }| {
-            creating.create_room(name, &Credentials { key, ..Credentials::default() }, client)
-        }));
+        let app =
+            app.merge(http::creation(move |name, credentials, from| creating.create_room(name, credentials, from)));
         let metrics = MetricsStore::new(Some(server.clone()));
         let app = http::guard(app.merge(metrics.router()), site);
         let limits = http::ConnectionLimits::within(process::max_files());
@@ -115,7 +139,7 @@ impl RunningServer {
         let task = tokio::spawn(http::serve(listener, port, limits, async {
             let _ = ended.await;
         }));
-        Ok(Self { server, metrics, address, tls, end, task })
+        Ok(Self { server, metrics, address, tls, _access: access, end, task })
     }
 
     /// The local address.
