@@ -17,7 +17,7 @@ use tokio::sync::oneshot;
 
 use self::attendance_file::AttendanceFile;
 use self::inputs::Inputs;
-use self::lecture::Lecture;
+use self::lecture::{Lecture, LectureParts};
 use self::server::LectureServer;
 use super::metrics::MetricsPort;
 use super::serve::RunningServer;
@@ -94,7 +94,8 @@ pub(super) async fn run_with(
     }
     reporter.status("live, waiting for students");
     let inputs = Inputs::new(&teach, reporter, stop, sfu_events, signals, captured);
-    let mut lecture = Lecture::new(&teach, reporter, (sfu, client, capture), attendance_file, metrics);
+    let parts = LectureParts { sfu, client, capture, settings: server.settings(&teach) };
+    let mut lecture = Lecture::new(&teach, reporter, parts, attendance_file, metrics);
     let ended = lecture.run(inputs).await;
     let concluded = lecture.conclude().await;
 

@@ -45,6 +45,11 @@ impl Owner {
         matches!(self, Self::Reserved { user, session } if *user == newcomer.user && *session != newcomer.session)
     }
 
+    /// Whether the room is reserved for the client with this secret.
+    pub(super) fn is_reserved_for(&self, secret: &SessionSecret) -> bool {
+        matches!(self, Self::Reserved { session, .. } if session == secret)
+    }
+
     /// Whether the ownership lasts as long as the server.
     pub(super) fn is_permanent(&self) -> bool {
         matches!(self, Self::Reserved { .. })

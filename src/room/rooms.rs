@@ -10,7 +10,7 @@ use super::{ConnId, Input, Newcomer, Output, Reservation, RoomLimits, RoomRefusa
 use crate::access::Attempts;
 use crate::id::{RoomId, RoomName, UserId};
 use crate::network::{Network, NetworkTag, RateLimit};
-use crate::protocol::{ClientMessage, ErrorCode};
+use crate::protocol::{ClientMessage, ErrorCode, SessionSecret};
 
 /// All rooms of a server.
 #[derive(Debug)]
@@ -143,6 +143,12 @@ impl Rooms {
     /// reached.
     pub fn reserve(&mut self, now: Instant, network: Network, reservation: &Reservation) {
         self.rooms.insert(reservation.room.clone(), Room::reserved(now, network, reservation));
+    }
+
+    /// Whether the room is reserved for the client with this secret.
+    pub fn is_reserved_for(&self, room_id: &RoomId, session: &SessionSecret) -> bool {
+        let owner = self.rooms.get(room_id).and_then(|room| room.owner.as_ref());
+        owner.is_some_and(|owner| owner.is_reserved_for(session))
     }
 
     fn join(&mut self, now: Instant, conn: ConnId, newcomer: Newcomer, out: &mut Vec<Output>) {

@@ -30,6 +30,14 @@ use crate::signal::{Client, Goodbye, SignalEvent};
 /// How long the end of a lecture waits for the SFU's last statistics.
 const LAST_STATS_WITHIN: Duration = Duration::from_secs(1);
 
+/// What a lecture runs on, and what the teacher has set for its room.
+pub(super) struct LectureParts {
+    pub(super) sfu: Sfu,
+    pub(super) client: Client,
+    pub(super) capture: Capture,
+    pub(super) settings: RoomSettings,
+}
+
 /// A running lecture.
 pub(super) struct Lecture<'a> {
     pub(super) sfu: Sfu,
@@ -53,10 +61,11 @@ impl<'a> Lecture<'a> {
     pub(super) fn new(
         teach: &'a Teach,
         reporter: &'a Reporter,
-        (sfu, client, capture): (Sfu, Client, Capture),
+        parts: LectureParts,
         attendance_file: Option<AttendanceFile>,
         metrics: MetricsStore,
     ) -> Self {
+        let LectureParts { sfu, client, capture, settings } = parts;
         Self {
             sfu,
             client,
@@ -66,7 +75,7 @@ impl<'a> Lecture<'a> {
             reporter,
             sources: SourceMonitor::default(),
             students: StudentStates::default(),
-            talk: TeacherTalk::new(teach.user.clone(), teach.nickname.clone(), teach.allowed, RoomSettings::default()),
+            talk: TeacherTalk::new(teach.user.clone(), teach.nickname.clone(), teach.allowed, settings),
             attendance: Attendance::new(Now::read()),
             attendance_writer: attendance_file.map(|file| AttendanceWriter::start(file, reporter)),
             rates: Rates::default(),

@@ -57,6 +57,8 @@ impl LectureServer {
             ip if ip.is_unspecified() => (Ipv4Addr::LOCALHOST.into(), ip),
             ip => (ip, ip),
         };
+        let tls = tls.map(|source| start_tls(source, reporter)).transpose()?;
+        let access = ServerAccess::start(&teach.access, teach.site.public_url.is_none(), reporter)?;
         let listener = listen(address)?;
         // Without TLS: the server allows that on the same computer.
         let url = ServerUrl::new(&host.to_string(), listener.local_addr().map_err(Failure::internal)?.port());
@@ -64,8 +66,8 @@ impl LectureServer {
         let (room, user, session) = (teach.room.clone(), teach.user.clone(), token.session().clone());
         let settings = ServerSettings {
             ice_servers: ice_servers(&teach.stun, &teach.turn),
-            tls: tls.map(|source| start_tls(source, reporter)).transpose()?,
-            access: ServerAccess::start(&teach.access, teach.site.public_url.is_none(), reporter)?,
+            tls,
+            access,
             site: teach.site.clone(),
             reservation: Some(Reservation { room, user, session }),
         };
@@ -158,9 +160,14 @@ impl LectureServer {
         }
     }
 
+    /// What the teacher sets for the room.
+    pub(super) fn settings(&self, teach: &Teach) -> RoomSettings {
+        let code = self.code.as_ref().map(|code| code.as_str().to_owned());
+        RoomSettings { code, lobby: teach.admission.lobby, locked: false }
+    }
+
     /// What this process needs to join.
     pub(super) fn client_config(&self, teach: &Teach) -> ClientConfig {
-        let code = self.code.as_ref().map(|code| code.as_str().to_owned());
         ClientConfig {
             server: self.url.clone(),
             trust: self.trusted(),
@@ -174,7 +181,7 @@ impl LectureServer {
                 code: None,
                 token: teach.token.as_ref().map(|token| token.as_str().to_owned()),
                 key: self.key.as_ref().map(|key| key.as_str().to_owned()),
-                room: Some(RoomSettings { code, lobby: teach.admission.lobby, locked: false }),
+                room: Some(self.settings(teach)),
             },
             epoch: rand::random(),
             initial_deadline: SERVER_WITHIN,
