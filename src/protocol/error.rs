@@ -145,6 +145,7 @@ impl ErrorCode {
                 | Self::RoomFull
                 | Self::NotAllowed
                 | Self::TargetBusy
+                | Self::FloodedMessages
         )
     }
 }

@@ -7,7 +7,7 @@ use super::pending::{Mailbox, Presence};
 use super::retention::{Eviction, Retention};
 use super::{ConnId, Newcomer, Output, RoomLimits, RoomRefusal, RoomState, RoomSummary};
 use crate::id::{RoomId, RoomName, UserId, count_of_students, named};
-use crate::protocol::{ClientMessage, ErrorCode, LeaveReason, ServerMessage, SessionSecret, User};
+use crate::protocol::{BUSY_RETRY_MS, ClientMessage, ErrorCode, LeaveReason, ServerMessage, SessionSecret, User};
 
 /// A room.
 #[derive(Debug)]
@@ -267,7 +267,8 @@ impl Room {
                 if !code.may_reject() {
                     return refuse(conn, ErrorCode::NotAllowed, format!("{code} is not for clients to send"), out);
                 }
-                let (user_id, retry_after_ms) = (Some(sender), None);
+                let retry_after_ms = (!code.is_final()).then_some(BUSY_RETRY_MS);
+                let user_id = Some(sender);
                 (target_uid, ServerMessage::Error { code, message, user_id, retry_after_ms, codec })
             }
             ClientMessage::Hangup { target_uid } => (target_uid, ServerMessage::Hangup { user_id: sender }),

@@ -385,6 +385,19 @@ fn the_sender_is_stamped_and_a_rejection_names_who_rejects() {
 }
 
 #[test]
+fn a_student_that_offers_too_fast_is_told_when_to_try_again() {
+    let mut server = TestServer::new();
+    let (teacher, student) = (server.join(TEACHER), server.join("1001"));
+    let (code, message) = (ErrorCode::FloodedMessages, "too fast".into());
+    let out = server.say(teacher, ClientMessage::Reject { target_uid: id("1001"), code, message, codec: None });
+    let [ServerMessage::Error { code, user_id, retry_after_ms, .. }] = &told(&out, student)[..] else {
+        panic!("{out:?}");
+    };
+    assert_eq!((*code, user_id, *retry_after_ms), (ErrorCode::FloodedMessages, &Some(id(TEACHER)), Some(1_000)));
+    assert_eq!(closed(&out), [], "and both stay");
+}
+
+#[test]
 fn a_summary_tells_who_teaches_and_since_when() {
     let mut server = TestServer::new();
     server.join("1001");
