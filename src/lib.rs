@@ -22,7 +22,8 @@
 //! congestion rtcp dtls               | what a path carries; feedback; what a peer may send in DTLS and SCTP
 //! rtp room                           | packets, frames, rings, subscriptions, jitter buffer; who may do what
 //! protocol                           | the words on the wire
-//! id expect suspension token_bucket  | names, expectations, suspension of this process, rate limits
+//! network                            | where a client comes from; rate limits by network
+//! id expect suspension token_bucket  | names, expectations, suspension of this process, a token bucket
 //! ```
 //!
 //! # A lecture, end to end
@@ -49,6 +50,9 @@
 //!
 //! - Media never waits: every queue between capture and socket is bounded, and what does not fit is dropped for one
 //!   student up to the next key frame.
+//! - A peer that has not connected takes nothing from one that has: it has no place (`sfu::places`), its offer, datagrams
+//!   and timers get the time that is left, their number is bounded (`sfu::unconnected`), and the addresses that it names
+//!   get next to nothing (`sfu::amplification`).
 //! - Signalling may come and go while media flows: only a student's own goodbye, or the silence of its media, ends it.
 //! - What is sent to one student does not depend on how another one fares, except for key frames within budgets.
 //! - Under one key an SSRC is sealed by exactly one side, the core or the SFU (`srtp::seal`).
@@ -74,6 +78,7 @@ pub mod fuzz;
 pub mod http;
 pub mod id;
 pub mod media;
+pub mod network;
 mod process;
 pub mod protocol;
 pub mod report;

@@ -22,16 +22,16 @@ use super::event_loop::{self, Next, Work};
 use super::event_queue::EventQueue;
 use super::input::{Gaps, Pushed};
 use super::peer::{Departure, Peer};
-use super::peer_table::PeerTable;
+use super::peer_table::{Added, PeerTable};
+use super::pending_offers::{CpuBudget, PendingOffer, PendingOffers};
 use super::stats::Collector;
 use super::stun_client::StunClient;
 use super::threads::WorkerThread;
 use super::udp::{ReceiveErrors, UdpReceiver, UdpSender};
-use super::watchdog::caught;
+use super::watchdog::{caught, cpu_time};
 use super::worker::{Worker, WorkerCommand, WorkerReport};
 use crate::congestion::RateMeter;
 use crate::id::UserId;
-use crate::protocol::VideoTrack;
 use crate::rtp::{Codec, Encoding, Frame, KeyFrameRequests, PerEncoding, Track};
 use crate::sdp::offer;
 use crate::token_bucket::TokenBucket;
@@ -69,7 +69,6 @@ pub(super) fn run(
 }
 
 struct Router {
-    config: SfuConfig,
     context: AnswerContext,
     commands: ControlReceiver<Command>,
     frames: mpsc::Receiver<Pushed>,
@@ -104,6 +103,9 @@ struct Router {
     /// The other workers.
     workers: Vec<WorkerThread>,
     peers: PeerTable,
+    pending: PendingOffers,
+    /// Limits the CPU time of answers.
+    answering: CpuBudget,
 }
 
 impl Work for Router {
@@ -147,19 +149,26 @@ impl Work for Router {
         Next::GoOn
     }
 
-    fn commands(&mut self, most: usize) -> Next {
+    fn commands(&mut self, slice: Duration) -> Next {
+        let begun = Instant::now();
         // Only those that wait now, because handling them may cause further reports.
         for _ in 0..self.reports.len() {
             let Ok(report) = self.reports.try_recv() else { break };
             self.on_report(report);
         }
-        for _ in 0..most {
+        while begun.elapsed() < slice {
             let Some(command) = self.commands.pop() else { break };
             if self.command(command) == Next::End {
                 return Next::End;
             }
         }
         if self.has_ended || self.commands.is_over() { Next::End } else { Next::GoOn }
+    }
+
+    fn newcomers(&mut self, slice: Duration) {
+        // A connection that is half established precedes new ones.
+        self.own_worker.serve_newcomers(slice / 2);
+        self.answer_offers(slice / 2);
     }
 
     fn timers(&mut self) {
@@ -190,6 +199,8 @@ impl Work for Router {
 
     fn has_work(&self) -> bool {
         self.own_worker.has_video()
+            || self.own_worker.has_newcomers()
+            || (self.answering.has_left() && !self.pending.is_empty())
             || self.has_datagrams
             || self.has_ended
             || self.next_frame.is_some()
@@ -255,8 +266,9 @@ impl Router {
             encodings,
             own_worker,
             peers: PeerTable::new(1 + workers.len()),
+            pending: PendingOffers::default(),
+            answering: CpuBudget::default(),
             workers,
-            config,
             context,
         })
     }
@@ -295,6 +307,13 @@ impl Router {
                     self.events.push(SfuEvent::Gone { user, why });
                 }
             }
+            WorkerReport::NoPlace { id } => {
+                if let Some(user) = self.peers.remove(id) {
+                    let why = OfferRefusal::Full(self.context.places.most());
+                    self.events.push(SfuEvent::Refused { user, why });
+                }
+            }
+            WorkerReport::Connected { id } => self.peers.connected(id),
             WorkerReport::Confirmed { id, from } => self.peers.confirm(Instant::now(), from, id),
             // The worker's thread may not have seen a key frame yet that was already made.
             WorkerReport::KeyFrameNeeded { encoding, seen } if seen < self.counts[encoding].1 => {}
@@ -334,15 +353,19 @@ impl Router {
 
     fn command(&mut self, command: Command) -> Next {
         match command {
-            Command::Offer { user, sdp, video } => {
-                if let Err(why) = self.offer(&user, sdp, video) {
-                    self.events.push(SfuEvent::Refused { user, why });
+            Command::Offer { user, sdp, video, network } => {
+                let offer = PendingOffer { user, sdp, video, network, candidates: Vec::new() };
+                for PendingOffer { user, .. } in self.pending.push(offer) {
+                    self.events.push(SfuEvent::Refused { user, why: OfferRefusal::Busy });
                 }
             }
             Command::Candidate { user, candidate } => {
-                self.give_for(&user, |id| WorkerCommand::Candidate { id, candidate });
+                if let Some(candidate) = self.pending.add_candidate(&user, candidate) {
+                    self.give_for(&user, |id| WorkerCommand::Candidate { id, candidate });
+                }
             }
             Command::Remove { user } => {
+                self.pending.remove(&user);
                 let known = self.peers.of_user(&user).map(|(id, known)| (id, known.worker));
                 if let Some((id, worker)) = known {
                     self.remove_peer(id, worker);
@@ -383,21 +406,50 @@ impl Router {
         Next::GoOn
     }
 
-    fn offer(&mut self, user: &UserId, sdp: String, video: Option<VideoTrack>) -> Result<(), OfferRefusal> {
-        let now = Instant::now();
-        let older = self.peers.admit(now, user, self.config.max_students)?;
+    /// Answers offers for about this long, but at least one that waits.
+    fn answer_offers(&mut self, slice: Duration) {
+        let mut now = Instant::now();
+        let until = now + slice;
+        while self.answering.allows(now)
+            && let Some(offer) = self.pending.pop()
+        {
+            let (user, before) = (offer.user.clone(), cpu_time());
+            if let Err(why) = self.answer(offer) {
+                self.events.push(SfuEvent::Refused { user, why });
+            }
+            self.answering.spend(cpu_time().saturating_sub(before));
+            now = Instant::now();
+            if now >= until {
+                break;
+            }
+        }
+    }
+
+    fn answer(&mut self, offer: PendingOffer) -> Result<(), OfferRefusal> {
+        let (now, origin) = (Instant::now(), offer.origin());
+        let PendingOffer { user, sdp, video, candidates, .. } = offer;
+        let older = self.peers.admit(now, &user, &self.context.places)?;
         let mut codecs: Vec<(Track, Codec)> = self.encodings.iter().map(|e| (e.track, e.codec)).collect();
         codecs.dedup();
         let tracks = offer::tracks_for(&sdp, video, &codecs)?;
         let (context, addresses) = (&self.context, &self.advertised);
         let answering = || Peer::answer(user.clone(), sdp, &tracks, &self.encodings, context, addresses, now);
-        let (peer, answer) = caught(answering)
+        let (mut peer, answer) = caught(answering)
             .ok_or_else(|| OfferRefusal::Unanswerable("it can't be processed".to_owned()))?
             .map_err(|e| OfferRefusal::Unanswerable(e.to_string()))?;
-        if let Some((id, worker)) = older {
-            self.remove_peer(id, worker);
+        if let Some(older) = older {
+            if older.is_connected {
+                peer.place.keep();
+            }
+            self.remove_peer(older.id, older.worker);
         }
-        let (id, worker) = self.peers.add(now, user.clone(), peer.ufrag.clone(), peer.password.clone());
+        candidates.into_iter().for_each(|candidate| peer.add_candidate(candidate));
+        let credentials = (peer.ufrag.clone(), peer.password.clone());
+        let Added { id, worker, evicted } = self.peers.add(now, user.clone(), credentials, origin, peer.place.clone());
+        if let Some((id, worker)) = evicted.and_then(|id| Some((id, self.peers.get(id)?.worker))) {
+            // It is announced gone once its worker has closed it.
+            self.give(worker, WorkerCommand::Evict { id });
+        }
         // The answer is sent first: an event of the connection must not overtake it.
         self.events.push(SfuEvent::Answer { user: user.clone(), sdp: answer });
         if !self.give(worker, WorkerCommand::Add(id, Box::new(peer))) {

@@ -105,7 +105,7 @@ impl Class {
         });
         let config = ViewerConfig { bind: vec!["127.0.0.1:0".to_owned()], ice_servers: vec![] };
         let (viewer, offer, mut viewer_events) = Viewer::offer(config, sink).await.unwrap();
-        self.sfu.offer(user.clone(), offer.clone(), None);
+        self.sfu.offer(user.clone(), offer.clone(), None, None);
         let answer = self.next(|event| if let SfuEvent::Answer { sdp, .. } = event { Some(sdp) } else { None }).await;
         viewer.answer(answer.clone()).await.unwrap();
         let mut address = None;
