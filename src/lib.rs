@@ -12,18 +12,20 @@
 //! bin/classroom.rs                   | argv in, one error line and an exit code out
 //! commands                           | the verbs: each connects the adapters
 //! bench                              | what measures the product; only commands/bench.rs names it
-//! fuzz                               | what must hold for any bytes from the network; only fuzz/ and its tests call it
+//! fuzz                               | what must hold for any bytes from the network; only fuzz/ and tests call it
 //! cli                                | what was typed -> what it means
 //! endpoints process                  | a capture with its SFU, a viewer with its render; this process's limits and use
 //! report exit                        | what people and scripts are told
 //! media sfu viewer signal http       | the adapters: GStreamer, the publisher, a student, WebSocket, pages
-//! sdp                                | what both ends negotiate
+//! sdp tls                            | what both ends negotiate; certificates, and whom a client trusts
 //! srtp                               | session keys, sealing, opening
 //! congestion rtcp dtls               | what a path carries; feedback; what a peer may send in DTLS and SCTP
 //! rtp room                           | packets, frames, rings, subscriptions, jitter buffer; who may do what
+//! access                             | who a client is: the teaching key, tokens, join codes, TURN credentials
 //! protocol                           | the words on the wire
 //! network                            | where a client comes from; rate limits by network
 //! id expect suspension token_bucket  | names, expectations, suspension of this process, a token bucket
+//! state_dir                          | files that survive a process
 //! ```
 //!
 //! # A lecture, end to end
@@ -50,9 +52,9 @@
 //!
 //! - Media never waits: every queue between capture and socket is bounded, and what does not fit is dropped for one
 //!   student up to the next key frame.
-//! - A peer that has not connected takes nothing from one that has: it has no place (`sfu::places`), its offer, datagrams
-//!   and timers get the time that is left, their number is bounded (`sfu::unconnected`), and the addresses that it names
-//!   get next to nothing (`sfu::amplification`).
+//! - A peer that has not connected takes nothing from one that has: it has no place (`sfu::places`); its offer, its
+//!   datagrams and its timers get the time that is left; the number of such peers is bounded (`sfu::unconnected`), and
+//!   the addresses that they name get next to nothing (`sfu::amplification`).
 //! - Signalling may come and go while media flows: only a student's own goodbye, or the silence of its media, ends it.
 //! - What is sent to one student does not depend on how another one fares, except for key frames within budgets.
 //! - Under one key an SSRC is sealed by exactly one side, the core or the SFU (`srtp::seal`).
@@ -65,6 +67,7 @@
 //! - The library reads of a student's DTLS and SCTP only what costs it little (`dtls::records`, `dtls::sctp`),
 //!   and a student whose turn takes too long is gone (`sfu::watchdog`).
 
+pub mod access;
 pub mod bench;
 pub mod cli;
 mod commands;
@@ -89,7 +92,9 @@ pub mod sdp;
 pub mod sfu;
 pub mod signal;
 mod srtp;
+mod state_dir;
 pub mod suspension;
+pub mod tls;
 mod token_bucket;
 pub mod viewer;
 

@@ -8,15 +8,19 @@
 //! - `/whep/{room}` players, see [`whep::router`]
 //! - `POST /api/rooms` creates a room with a name, see [`creation`]
 //! - `GET /healthz`, `GET /metrics` for a monitoring system, see [`health()`]
+//! - `GET /ca`, `GET /ca/help` the certificate to install, if the server has a CA of its own
 //!
 //! A function supplies the rooms, so this module does not depend on signalling; the command that serves both adds the
-//! route of the WebSocket. [`bind`] makes a listening socket, [`serve()`] serves it within [`ConnectionLimits`].
+//! route of the WebSocket. [`bind`] makes a listening socket, [`serve()`] serves a [`Port`] on it, by HTTP or by HTTP and
+//! HTTPS, within [`ConnectionLimits`].
 
 mod assets;
+mod ca;
 pub mod client;
 mod health;
 mod pages;
 mod rooms;
+mod secure;
 mod serve;
 pub mod whep;
 
@@ -33,6 +37,7 @@ use crate::id::RoomId;
 use crate::room::RoomSummary;
 pub use health::health;
 pub use rooms::creation;
+pub use secure::Port;
 pub use serve::{ConnectionLimits, bind, serve};
 
 /// The path of the rooms.

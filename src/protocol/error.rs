@@ -54,6 +54,22 @@ codes! {
     RoomFull = "roomFull",
     /// The server takes no more rooms or connections.
     ServerFull = "serverFull",
+    /// The room has a join code, and the client gave none.
+    CodeRequired = "codeRequired",
+    /// The join code is wrong.
+    WrongCode = "wrongCode",
+    /// The server admits only clients with a token.
+    TokenRequired = "tokenRequired",
+    /// The token is malformed, expired, signed with an unknown key, or for another room.
+    BadToken = "badToken",
+    /// Only a teacher may publish or create rooms on this server, and the client has not proved that it is one.
+    TeachingKeyRequired = "teachingKeyRequired",
+    /// The teacher has locked the room.
+    RoomLocked = "roomLocked",
+    /// The teacher has put the client out of the room.
+    Removed = "removed",
+    /// Too many wrong codes, keys or tokens; comes with `retryAfterMs`.
+    TooManyAttempts = "tooManyAttempts",
     /// A newer connection of the same client replaced this one.
     Replaced = "replaced",
     /// The client did not read its messages in time.
@@ -72,6 +88,11 @@ codes! {
     NoSuchTrack = "noSuchTrack",
     /// The teacher has switched reactions off; sent over the data channel.
     ReactionsOff = "reactionsOff",
+    /// The student is muted; sent over the data channel.
+    Muted = "muted",
+    /// The student's last chat message was a short time ago, and slow mode is on; comes with `retryAfterMs` over the data
+    /// channel.
+    SlowMode = "slowMode",
 }
 
 impl ErrorCode {
@@ -87,17 +108,27 @@ impl ErrorCode {
             | Self::UserIdTaken
             | Self::PublisherExists
             | Self::RoomFull
+            | Self::CodeRequired
+            | Self::WrongCode
+            | Self::TokenRequired
+            | Self::BadToken
+            | Self::TeachingKeyRequired
+            | Self::RoomLocked
+            | Self::Removed
             | Self::Replaced
             | Self::OfferNotRecvonly
             | Self::TooManySections
             | Self::NoCommonCodec
             | Self::BadSdp
             | Self::NoSuchTrack
-            | Self::ReactionsOff => true,
+            | Self::ReactionsOff
+            | Self::Muted => true,
             Self::FloodedMessages
+            | Self::SlowMode
             | Self::UnknownTarget
             | Self::TargetBusy
             | Self::ServerFull
+            | Self::TooManyAttempts
             | Self::SlowConsumer
             | Self::ServerShutdown
             | Self::Unknown => false,
@@ -116,6 +147,8 @@ impl ErrorCode {
             | Self::BadSdp
             | Self::NoSuchTrack
             | Self::ReactionsOff
+            | Self::Muted
+            | Self::SlowMode
             | Self::Unknown => false,
             Self::BadRequest
             | Self::MalformedMessage
@@ -126,6 +159,14 @@ impl ErrorCode {
             | Self::PublisherExists
             | Self::RoomFull
             | Self::ServerFull
+            | Self::CodeRequired
+            | Self::WrongCode
+            | Self::TokenRequired
+            | Self::BadToken
+            | Self::TeachingKeyRequired
+            | Self::RoomLocked
+            | Self::Removed
+            | Self::TooManyAttempts
             | Self::Replaced
             | Self::SlowConsumer
             | Self::ServerShutdown => true,

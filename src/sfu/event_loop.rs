@@ -1,8 +1,8 @@
 //! The loop of an SFU thread, which is the same for the router and for every worker.
 //!
 //! A round handles media, then datagrams, then commands, then newcomers, then timers. Each step has a limit and each
-//! round has all steps, so no step starves another: a flood of datagrams, commands or newcomers can't starve the lecture,
-//! and the lecture can't starve a newcomer.
+//! round has all steps, so no step starves another: a flood of datagrams, commands or newcomers can't starve the
+//! lecture, and the lecture can't starve a newcomer.
 
 use std::time::{Duration, Instant};
 

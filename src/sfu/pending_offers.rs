@@ -1,7 +1,7 @@
 //! Offers that wait for their answers.
 //!
-//! Answering an offer is the most work that a stranger can cause with one message, so it waits until the lecture has been
-//! served. The networks get their answers in turn, and a flood displaces its own oldest offers.
+//! Answering an offer is the most work that a stranger can cause with one message, so it waits until the lecture has
+//! been served. The networks get their answers in turn, and a flood displaces its own oldest offers.
 
 use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, Instant};

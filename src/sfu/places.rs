@@ -81,8 +81,8 @@ impl PeerPlace {
         matches!(*state, State::Taken { .. })
     }
 
-    /// Takes a place for the new peer of a user whose connected peer is about to be closed. Until that one is closed, the
-    /// user has two places, perhaps one more than there are: in between nobody else must get the user's place.
+    /// Takes a place for the new peer of a user whose connected peer is about to be closed. Until that one is closed,
+    /// the user has two places, perhaps one more than there are: in between nobody else must get the user's place.
     pub(super) fn keep(&self) {
         self.places.0.taken.fetch_add(1, Ordering::AcqRel);
         *self.lock() = State::Taken { _place: Place(Arc::clone(&self.places.0)) };

@@ -1,9 +1,9 @@
 //! Peers that have not connected: at most so many for all and per network.
 //!
 //! Anybody in the room may send an offer and never connect. Such a peer costs memory and timers until it gives up, so
-//! their number is bounded. A newcomer is never refused for it: when the bound is reached, the oldest peer of the network
-//! that has most of them is dropped. A student that connects does so within a second or two; the peers of a flood only
-//! wait.
+//! their number is bounded. A newcomer is never refused for it: when the bound is reached, the oldest peer of the
+//! network that has most of them is dropped. A student that connects does so within a second or two; the peers of a
+//! flood only wait.
 
 use std::collections::{HashMap, VecDeque};
 

@@ -86,8 +86,8 @@ fn assert_untouched(stats: &SfuStats, delays: &Delays, users: impl IntoIterator<
     }
 }
 
-/// 800 offers take all the time of the thread if each peer's timers run when they are due: a frame then waits for up to a
-/// second.
+/// 800 offers take all the time of the thread if each peer's timers run when they are due: a frame then waits for up to
+/// a second.
 #[tokio::test(flavor = "multi_thread")]
 async fn offers_that_never_connect_delay_no_frame_of_connected_students() {
     const OFFERS: usize = 800;

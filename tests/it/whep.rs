@@ -7,8 +7,9 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use classroom::protocol::MAX_MESSAGE_BYTES;
+use classroom::protocol::{Credentials, MAX_MESSAGE_BYTES};
 use classroom::signal::{Client, ClientConfig, Goodbye, ServerUrl, SessionToken};
+use classroom::tls::Trust;
 use serde_json::Value;
 
 use crate::support::{Classroom, DEADLINE, Process, ROOM};
@@ -278,12 +279,13 @@ async fn a_player_does_not_wait_long_for_a_silent_teacher() {
     let server = class.server();
     let teacher = Client::connect(ClientConfig {
         server: class.url().parse::<ServerUrl>().unwrap(),
+        trust: Trust::default(),
         room: ROOM.parse().unwrap(),
         user: "9999".parse().unwrap(),
         room_name: None,
         nickname: "asleep".into(),
         publishes: true,
-        session: SessionToken::fresh().session().clone(),
+        credentials: Credentials { session: Some(SessionToken::fresh().session().clone()), ..Credentials::default() },
         epoch: 1,
         initial_deadline: DEADLINE,
     });

@@ -184,9 +184,9 @@ impl<'a> Lecture<'a> {
 
     fn on_message(&mut self, message: ServerMessage) {
         match message {
-            ServerMessage::Offer { user_id, sdp, video } => {
+            ServerMessage::Offer { user_id, sdp, video, network } => {
                 self.set_state(&user_id, StudentState::Connecting);
-                self.sfu.offer(user_id, sdp, video, None);
+                self.sfu.offer(user_id, sdp, video, network);
             }
             ServerMessage::Candidate { user_id, candidate } => self.sfu.candidate(user_id, candidate_init(candidate)),
             ServerMessage::Join { users } => self.joined(&users),
@@ -200,6 +200,9 @@ impl<'a> Lecture<'a> {
                 }
             },
             ServerMessage::Joined { .. }
+            | ServerMessage::Waiting { .. }
+            | ServerMessage::Lobby { .. }
+            | ServerMessage::Order { .. }
             | ServerMessage::RoomUserList { .. }
             | ServerMessage::Pong
             | ServerMessage::Answer { .. }
@@ -219,11 +222,11 @@ impl<'a> Lecture<'a> {
     fn left(&mut self, user: UserId, reason: LeaveReason) {
         let watches = self.students.get(&user) == Some(StudentState::Watching);
         // A student who lost signalling may still receive media. Then the SFU reports the end.
-        let may_return = watches && reason != LeaveReason::Left;
+        let may_return = watches && !matches!(reason, LeaveReason::Left | LeaveReason::Removed);
         self.talk.left(&user, may_return, &self.sfu, self.reporter);
         self.attendance.left(Now::read(), &user);
         match reason {
-            LeaveReason::Left => {
+            LeaveReason::Left | LeaveReason::Removed => {
                 self.sfu.remove(user.clone());
                 self.set_state(&user, StudentState::Left);
             }

@@ -6,6 +6,7 @@
 use std::time::{Duration, Instant};
 
 use super::Worker;
+use crate::sfu::peer::Peer;
 
 impl Worker {
     /// Whether a datagram of a peer that has not connected waits.
@@ -19,9 +20,9 @@ impl Worker {
         let mut now = begun;
         while now.saturating_duration_since(begun) < slice / 2 {
             let Some(index) = self.newcomers.pop_front() else { break };
-            let Some((path, bytes)) = self.peers[index].as_mut().and_then(|peer| peer.next_waiting()) else { continue };
+            let Some((path, bytes)) = self.peers[index].as_mut().and_then(Peer::next_waiting) else { continue };
             self.receive(now, index, path, bytes);
-            if self.peers[index].as_ref().is_some_and(|peer| peer.has_waiting()) {
+            if self.peers[index].as_ref().is_some_and(Peer::has_waiting) {
                 self.newcomers.push_back(index);
             }
             now = Instant::now();

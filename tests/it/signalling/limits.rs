@@ -92,7 +92,7 @@ async fn the_pages_and_the_websocket_share_a_port() {
     let school = School::open().await;
     let _teacher = school.join(TEACHER).await;
     let _student = school.student("1001").await;
-    let rooms = http::client::rooms("127.0.0.1", school.address.port()).await.unwrap();
+    let rooms = http::client::rooms("127.0.0.1", school.address.port(), None).await.unwrap();
     assert_eq!(rooms.len(), 1);
     assert_eq!((rooms[0].watching, rooms[0].state), (1, RoomState::Live));
 
@@ -109,10 +109,13 @@ async fn the_pages_and_the_websocket_share_a_port() {
         assert!(answer.contains(text), "{path}: {answer}");
         assert!(path == "/ws" || answer.contains("content-security-policy: default-src 'none'"), "{answer}");
     }
-    let rooms = http::client::rooms("127.0.0.1", school.address.port()).await.unwrap();
+    let rooms = http::client::rooms("127.0.0.1", school.address.port(), None).await.unwrap();
     assert_eq!(rooms[0].publisher.as_ref().unwrap().user_id, id("9999"));
     school.close().await;
-    assert!(matches!(http::client::rooms("127.0.0.1", 9).await, Err(http::client::RoomsError::Unreachable { .. })));
+    assert!(matches!(
+        http::client::rooms("127.0.0.1", 9, None).await,
+        Err(http::client::RoomsError::Unreachable { .. })
+    ));
 }
 
 #[tokio::test]

@@ -4,8 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use classroom::id::{Nickname, RoomId, UserId};
-use classroom::protocol::{ClientMessage, IceCandidate, ServerMessage};
+use classroom::protocol::{ClientMessage, Credentials, IceCandidate, ServerMessage};
 use classroom::signal::{Client, ClientConfig, Goodbye, ServerUrl, SessionToken, SignalEvent};
+use classroom::tls::Trust;
 use classroom::viewer::{Incoming, Viewer, ViewerConfig, ViewerEvent};
 
 /// A connected student.
@@ -19,12 +20,16 @@ impl Receiver {
     pub async fn join(server: ServerUrl, room: RoomId, user: UserId) -> Self {
         let (client, mut signals) = Client::connect(ClientConfig {
             server,
+            trust: Trust::default(),
             room,
             room_name: None,
             user: user.clone(),
             nickname: Nickname::from(user.as_str()),
             publishes: false,
-            session: SessionToken::fresh().session().clone(),
+            credentials: Credentials {
+                session: Some(SessionToken::fresh().session().clone()),
+                ..Credentials::default()
+            },
             epoch: 1,
             initial_deadline: Duration::from_secs(30),
         })
