@@ -4,7 +4,7 @@
 //! Without a limit, students could direct the SFU's checks at a third party. An address has *proved* itself once it has
 //! answered a check, whose transaction id nobody else knows. Until then it gets at most three times the bytes that came
 //! from it, as in QUIC (RFC 9000, 8.1), and a few checks beside that: they open the NAT or the firewall in front of
-//! this computer for a student whose own checks can't get in (hole punching, RFC 8445, 2.3). A check that is not sent
+//! this computer for a student whose own checks can't get in (hole punching, RFC 5128, 3.3). A check that is not sent
 //! looks like a lost one to the core.
 //!
 //! An ICE lite agent would send no checks at all (RFC 8445, 2.5). But then it would not know whether an address

@@ -3,6 +3,7 @@
 //! Answering an offer is the most work that a stranger can cause with one message, so it waits until the lecture has
 //! been served. The networks get their answers in turn, and a flood displaces its own oldest offers.
 
+use std::cmp::Reverse;
 use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
@@ -33,9 +34,16 @@ pub(super) struct PendingOffer {
     pub(super) network: Option<NetworkTag>,
     /// Candidates that arrived after the offer.
     pub(super) candidates: Vec<RTCIceCandidateInit>,
+    /// The number of offers before it.
+    number: u64,
 }
 
 impl PendingOffer {
+    /// An offer that has just arrived.
+    pub(super) fn new(user: UserId, sdp: String, video: Option<VideoTrack>, network: Option<NetworkTag>) -> Self {
+        Self { user, sdp, video, network, candidates: Vec::new(), number: 0 }
+    }
+
     /// Where the offer comes from.
     pub(super) fn origin(&self) -> Origin {
         Origin::of(&self.user, self.network)
@@ -50,13 +58,17 @@ pub(super) struct PendingOffers {
     turns: VecDeque<Origin>,
     count: usize,
     bytes: usize,
+    /// The number of offers so far.
+    offers: u64,
 }
 
 impl PendingOffers {
     /// Adds an offer; an older one of the same user is replaced. Returns the offers that found no room: the oldest of
     /// the origin that has most.
-    pub(super) fn push(&mut self, offer: PendingOffer) -> Vec<PendingOffer> {
+    pub(super) fn push(&mut self, mut offer: PendingOffer) -> Vec<PendingOffer> {
         self.remove(&offer.user);
+        offer.number = self.offers;
+        self.offers += 1;
         let origin = offer.origin();
         self.count += 1;
         self.bytes += offer.sdp.len();
@@ -67,8 +79,11 @@ impl PendingOffers {
         of_origin.push_back(offer);
         let mut dropped = Vec::new();
         while self.count > MOST || self.bytes > MOST_BYTES {
-            let most = self.by_origin.iter().max_by_key(|(_, offers)| offers.len()).map(|(origin, _)| origin.clone());
-            let Some(oldest) = most.and_then(|origin| self.take(&origin, 0)) else { break };
+            let most = |(_, offers): &(&Origin, &VecDeque<PendingOffer>)| {
+                (offers.len(), Reverse(offers.front().map(|offer| offer.number)))
+            };
+            let largest = self.by_origin.iter().max_by_key(most).map(|(origin, _)| origin.clone());
+            let Some(oldest) = largest.and_then(|origin| self.take(&origin, 0)) else { break };
             dropped.push(oldest);
         }
         dropped
@@ -168,13 +183,7 @@ mod tests {
     use super::*;
 
     fn offer(user: u32, network: Option<u32>) -> PendingOffer {
-        PendingOffer {
-            user: user.to_string().parse().unwrap(),
-            sdp: "v=0".to_owned(),
-            video: None,
-            network: network.map(NetworkTag),
-            candidates: Vec::new(),
-        }
+        PendingOffer::new(user.to_string().parse().unwrap(), "v=0".to_owned(), None, network.map(NetworkTag))
     }
 
     fn users(pending: &mut PendingOffers) -> Vec<String> {
@@ -207,8 +216,11 @@ mod tests {
     fn large_offers_are_bounded_by_their_bytes() {
         let mut pending = PendingOffers::default();
         let large = |user| PendingOffer { sdp: "x".repeat(64 << 10), ..offer(user, None) };
-        let dropped: usize = (0..1_000).map(|user| pending.push(large(user)).len()).sum();
-        assert_eq!((pending.count, dropped), (MOST_BYTES / (64 << 10), 1_000 - MOST_BYTES / (64 << 10)));
+        let dropped: Vec<String> =
+            (1..=1_000).flat_map(|user| pending.push(large(user))).map(|offer| offer.user.to_string()).collect();
+        let fit = MOST_BYTES / (64 << 10);
+        assert_eq!((pending.count, dropped.len()), (fit, 1_000 - fit));
+        assert_eq!((dropped[0].as_str(), dropped[1].as_str()), ("1", "2"), "the oldest");
     }
 
     #[test]

@@ -353,8 +353,7 @@ impl Router {
     fn command(&mut self, command: Command) -> Next {
         match command {
             Command::Offer { user, sdp, video, network } => {
-                let offer = PendingOffer { user, sdp, video, network, candidates: Vec::new() };
-                for PendingOffer { user, .. } in self.pending.push(offer) {
+                for PendingOffer { user, .. } in self.pending.push(PendingOffer::new(user, sdp, video, network)) {
                     self.events.push(SfuEvent::Refused { user, why: OfferRefusal::Busy });
                 }
             }

@@ -5,6 +5,7 @@
 //! network that has most of them is dropped. A student that connects does so within a second or two; the peers of a
 //! flood only wait.
 
+use std::cmp::Reverse;
 use std::collections::{HashMap, VecDeque};
 
 use super::PeerId;
@@ -47,7 +48,8 @@ impl UnconnectedPeers {
         let dropped = if of_origin >= MOST_OF_A_NETWORK {
             Some(origin.clone())
         } else if self.count >= MOST {
-            self.by_origin.iter().max_by_key(|(_, peers)| peers.len()).map(|(origin, _)| origin.clone())
+            let most = |(_, peers): &(&Origin, &VecDeque<PeerId>)| (peers.len(), Reverse(peers.front().copied()));
+            self.by_origin.iter().max_by_key(most).map(|(origin, _)| origin.clone())
         } else {
             None
         };
@@ -102,6 +104,14 @@ mod tests {
         assert_eq!(peers.add(Origin::of(&user, None), 5_000), Some(1), "the oldest of the larger network");
         assert_eq!(peers.add(Origin::of(&user, Some(NetworkTag(1))), 5_001), Some(2));
         assert_eq!(peers.count, MOST);
+    }
+
+    #[test]
+    fn among_unknown_networks_the_oldest_peer_is_dropped() {
+        let mut peers = UnconnectedPeers::default();
+        let origin = |n: PeerId| Origin::of(&n.to_string().parse().unwrap(), None);
+        let dropped: Vec<_> = (0..MOST as PeerId + 5).filter_map(|id| peers.add(origin(id), id)).collect();
+        assert_eq!(dropped, [0, 1, 2, 3, 4]);
     }
 
     #[test]
