@@ -52,6 +52,9 @@
 //!
 //! - Media never waits: every queue between capture and socket is bounded, and what does not fit is dropped for one
 //!   student up to the next key frame.
+//! - A peer that has not connected takes nothing from one that has: it has no place (`sfu::places`); its offer, its
+//!   datagrams and its timers get the time that is left; the number of such peers is bounded (`sfu::unconnected`), and
+//!   the addresses that they name get next to nothing (`sfu::amplification`).
 //! - Signalling may come and go while media flows: only a student's own goodbye, or the silence of its media, ends it.
 //! - What is sent to one student does not depend on how another one fares, except for key frames within budgets.
 //! - Under one key an SSRC is sealed by exactly one side, the core or the SFU (`srtp::seal`).

@@ -107,7 +107,7 @@ mod limits;
 mod order;
 
 /// How long a sender waits before it tries a busy target again, in milliseconds: a queue empties within that time.
-const BUSY_RETRY_MS: u64 = 1_000;
+pub(crate) const BUSY_RETRY_MS: u64 = 1_000;
 
 /// The longest `candidate` line, in bytes; browsers write about 200.
 const MAX_CANDIDATE_BYTES: usize = 1_024;

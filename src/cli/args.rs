@@ -375,9 +375,10 @@ pub(super) struct TypedWatch {
     )]
     pub(super) retry: Option<Duration>,
 
-    /// Check this condition at the end, and exit with 8 if it does not hold. Metrics: fps, kbps, lost, freezes,
-    /// freeze_percent, withheld_percent, width, height, first_frame_ms (since the teacher arrived), start_to_frame_ms
-    /// (since this program started)
+    /// Check this condition at the end, and exit with 8 if it does not hold. Metrics: fps, kbps, lost, freezes (gaps
+    /// between pictures, for any reason), freeze_percent (time in them), withheld_percent (the part in which the
+    /// teacher sent no picture), width, height, first_frame_ms (since the teacher arrived), start_to_frame_ms (since
+    /// this program started)
     #[arg(long, value_name = "'fps>=25'", help_heading = "Lecture", hide_short_help = true)]
     pub(super) expect: Vec<Expectation>,
 

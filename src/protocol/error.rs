@@ -186,6 +186,7 @@ impl ErrorCode {
                 | Self::RoomFull
                 | Self::NotAllowed
                 | Self::TargetBusy
+                | Self::FloodedMessages
         )
     }
 }

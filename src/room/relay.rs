@@ -6,7 +6,7 @@ use super::member::{Connection, Media};
 use super::members::{Room, refuse};
 use super::{ConnId, Output, RoomLimits};
 use crate::id::UserId;
-use crate::protocol::{ClientMessage, ErrorCode, MAX_CANDIDATES_PER_OFFER, ServerMessage};
+use crate::protocol::{BUSY_RETRY_MS, ClientMessage, ErrorCode, MAX_CANDIDATES_PER_OFFER, ServerMessage};
 
 impl Room {
     /// A message of a member or of a client in the lobby. `leave` is not for this function, because the room may have
@@ -44,7 +44,8 @@ impl Room {
                 if !code.may_reject() {
                     return refuse(conn, ErrorCode::NotAllowed, format!("{code} is not for clients to send"), out);
                 }
-                let (user_id, retry_after_ms) = (Some(user_id), None);
+                let retry_after_ms = (!code.is_final()).then_some(BUSY_RETRY_MS);
+                let user_id = Some(user_id);
                 (target_uid, ServerMessage::Error { code, message, user_id, retry_after_ms, codec })
             }
             ClientMessage::Hangup { target_uid } => {

@@ -117,6 +117,18 @@ pub fn tracks_for(
     if asked { Ok(tracks) } else { Err(OfferError::NothingAsked) }
 }
 
+/// The offer with its first `most` candidates only, and the number of candidates that are left.
+pub fn with_fewer_candidates(sdp: &str, most: usize) -> (String, usize) {
+    let mut count = 0;
+    let stays = |line: &&str| {
+        let is_candidate = line.starts_with("a=candidate:");
+        count += usize::from(is_candidate);
+        !is_candidate || count <= most
+    };
+    let fewer = sdp.split_inclusive('\n').filter(stays).collect();
+    (fewer, count.min(most))
+}
+
 /// Whether the offerer has rejected a section. Firefox offers all sections but the first with port 0 and `bundle-only`;
 /// those are not rejected (RFC 9143, 6).
 fn is_rejected(section: &MediaDescription) -> bool {
@@ -190,6 +202,16 @@ mod tests {
         assert_eq!(tracks_for(&offer(&[&either]), None, &both).unwrap(), [LECTURE[1]], "that of the class first");
         let camera = Some(VideoTrack::Camera);
         assert_eq!(tracks_for(&offer(&[VP8]), camera, &both).unwrap(), [vp8[2]]);
+    }
+
+    #[test]
+    fn candidates_beyond_the_limit_are_removed() {
+        let candidates = |from: usize, to: usize| -> String {
+            (from..to).map(|n| format!("a=candidate:{n} 1 udp 5 192.0.2.7 {n} typ host\r\n")).collect()
+        };
+        let sdp = offer(&[AUDIO, &candidates(0, 3), H264, &candidates(3, 100)]);
+        assert_eq!(with_fewer_candidates(&sdp, 5), (offer(&[AUDIO, &candidates(0, 3), H264, &candidates(3, 5)]), 5));
+        assert_eq!(with_fewer_candidates(&sdp, 200), (sdp.clone(), 100));
     }
 
     #[test]

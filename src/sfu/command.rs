@@ -8,6 +8,7 @@ use super::RTCIceCandidateInit;
 use super::control_queue::{Entry, Kind};
 use super::event::SfuStats;
 use crate::id::UserId;
+use crate::network::NetworkTag;
 use crate::protocol::VideoTrack;
 use crate::rtp::Encoding;
 
@@ -16,6 +17,7 @@ pub(super) enum Command {
         user: UserId,
         sdp: String,
         video: Option<VideoTrack>,
+        network: Option<NetworkTag>,
     },
     Candidate {
         user: UserId,

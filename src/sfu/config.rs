@@ -8,6 +8,8 @@ use std::sync::Arc;
 use rtc::crypto::{RTCCryptoProvider, SignatureScheme};
 use rtc::peer_connection::certificate::{CertificateParams, RTCCertificate};
 
+use super::amplification::CheckBudget;
+use super::places::Places;
 use crate::id::UserId;
 use crate::rtp::Encoding;
 
@@ -22,7 +24,7 @@ pub struct SfuConfig {
     pub advertise: Vec<IpAddr>,
     /// STUN servers to ask for the public address.
     pub stun: Vec<SocketAddr>,
-    /// The largest number of students.
+    /// The largest number of students that are connected at the same time.
     pub max_students: usize,
     /// The encodings that can be sent, with their bit rates in bits per second: each track best first, its codecs in
     /// order of preference.
@@ -56,18 +58,23 @@ pub(super) struct AnswerContext {
     pub(super) crypto: Arc<dyn RTCCryptoProvider>,
     pub(super) certificate: RTCCertificate,
     pub(super) adapts: bool,
+    /// The places of connected students.
+    pub(super) places: Places,
+    /// The budget of all peers for checks to addresses that have not proved themselves.
+    pub(super) checks: CheckBudget,
     /// The highest `level_idc` of the H.264 sent so far; None before the first H.264 key frame.
     pub(super) h264_level: Option<u8>,
 }
 
 impl AnswerContext {
-    pub(super) fn new(adapts: bool) -> Result<Self, SfuError> {
+    pub(super) fn new(adapts: bool, max_students: usize) -> Result<Self, SfuError> {
         let setup = |e: &dyn std::fmt::Display| SfuError::Setup(e.to_string());
         let crypto = rtc::crypto::default_provider().map_err(|e| setup(&e))?;
         let parameters =
             CertificateParams::new(vec![format!("classroom-{:08x}", rand::random::<u32>())]).map_err(|e| setup(&e))?;
         let certificate = RTCCertificate::generate(crypto.crypto(), SignatureScheme::EcdsaP256Sha256, parameters)
             .map_err(|e| setup(&e))?;
-        Ok(Self { crypto, certificate, adapts, h264_level: None })
+        let (places, checks) = (Places::new(max_students), CheckBudget::default());
+        Ok(Self { crypto, certificate, adapts, places, checks, h264_level: None })
     }
 }

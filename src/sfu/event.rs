@@ -14,9 +14,12 @@ pub enum OfferRefusal {
     /// The offer asks for something that can't be sent.
     #[error(transparent)]
     Offer(#[from] OfferError),
-    /// The teacher takes no more students.
+    /// As many students are connected as the teacher takes.
     #[error("the room is full: the teacher takes {} (--max-students)", count_of_students(*.0))]
     Full(usize),
+    /// Too many offers wait.
+    #[error("too many students join at the same time, try again in a second")]
+    Busy,
     /// The user's last offer is too recent.
     #[error("{0} sends offers too fast, wait a second")]
     TooFast(UserId),
@@ -35,7 +38,7 @@ pub enum SfuEvent {
         /// The SDP.
         sdp: String,
     },
-    /// An offer was refused.
+    /// An offer was refused, or its connection was closed at once because the room was full by then.
     Refused {
         /// The student.
         user: UserId,

@@ -1,8 +1,8 @@
 //! The loop of an SFU thread, which is the same for the router and for every worker.
 //!
-//! A round handles media, then datagrams, then commands, then timers. Each step has a limit and each round has all four
-//! steps, so no step starves another: a flood of datagrams or commands can't starve the lecture, and the lecture can't
-//! starve a newcomer.
+//! A round handles media, then datagrams, then commands, then newcomers, then timers. Each step has a limit and each
+//! round has all steps, so no step starves another: a flood of datagrams, commands or newcomers can't starve the
+//! lecture, and the lecture can't starve a newcomer.
 
 use std::time::{Duration, Instant};
 
@@ -20,8 +20,11 @@ const SLICE: Duration = Duration::from_millis(4);
 /// The time by which timers may run early. The runtime's clock has a resolution of one millisecond.
 const EARLY: Duration = Duration::from_millis(1);
 
-/// The most commands in a round. An offer takes half a millisecond.
-const COMMANDS: usize = 8;
+/// The time limit of a round for commands, most of which take microseconds.
+const COMMAND_SLICE: Duration = Duration::from_millis(2);
+
+/// The time limit of a round for peers that have not connected.
+const NEWCOMER_SLICE: Duration = Duration::from_millis(4);
 
 /// Whether the loop continues.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,13 +41,16 @@ pub(super) trait Work {
     /// Receives frames and sends them, for about this long.
     fn media(&mut self, slice: Duration);
 
-    /// Reads datagrams, for about this long.
+    /// Reads datagrams, and handles those of connected peers, for about this long.
     fn datagrams(&mut self, slice: Duration) -> Next;
 
-    /// Carries out at most this many commands.
-    fn commands(&mut self, most: usize) -> Next;
+    /// Carries out commands, for about this long.
+    fn commands(&mut self, slice: Duration) -> Next;
 
-    /// Runs the timers, which are due every [`TICK`].
+    /// Serves peers that have not connected, for about this long: their datagrams, their timers, and their offers.
+    fn newcomers(&mut self, slice: Duration);
+
+    /// Runs the timers of the thread and of connected peers, which are due every [`TICK`].
     fn timers(&mut self);
 
     /// Whether another round would have work to do now.
@@ -77,9 +83,10 @@ fn round(work: &mut impl Work, timers_ran: &mut Instant) -> Next {
         work.notice_suspension();
     }
     work.media(SLICE);
-    if work.datagrams(SLICE) == Next::End || work.commands(COMMANDS) == Next::End {
+    if work.datagrams(SLICE) == Next::End || work.commands(COMMAND_SLICE) == Next::End {
         return Next::End;
     }
+    work.newcomers(NEWCOMER_SLICE);
     // The tick that ends a wait is up to a millisecond late, so the next one must not count as too early.
     if timers_ran.elapsed() + EARLY >= TICK {
         *timers_ran = Instant::now();
@@ -98,6 +105,7 @@ mod tests {
         frames: usize,
         datagrams: usize,
         commands: usize,
+        newcomers: usize,
         timers: usize,
     }
 
@@ -126,12 +134,18 @@ mod tests {
             Next::GoOn
         }
 
-        fn commands(&mut self, most: usize) -> Next {
-            self.done.commands += most;
+        fn commands(&mut self, slice: Duration) -> Next {
+            assert_eq!(slice, COMMAND_SLICE);
+            self.done.commands += 1;
             self.log.push(self.done);
             // Simulates a round that takes this long.
             std::thread::sleep(TICK);
             if self.log.len() == self.rounds { Next::End } else { Next::GoOn }
+        }
+
+        fn newcomers(&mut self, slice: Duration) {
+            assert_eq!(slice, NEWCOMER_SLICE);
+            self.done.newcomers += 1;
         }
 
         fn timers(&mut self) {
@@ -163,7 +177,7 @@ mod tests {
         run(&mut work).await;
         for (n, done) in work.log.iter().enumerate() {
             let round = n + 1;
-            let all = Counts { frames: round, datagrams: round, commands: round * COMMANDS, timers: n };
+            let all = Counts { frames: round, datagrams: round, commands: round, newcomers: n, timers: n };
             assert_eq!(*done, all, "each round does some of everything");
         }
     }

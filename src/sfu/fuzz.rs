@@ -40,7 +40,7 @@ impl Unconnected {
     pub(crate) fn new(offer: &str, now: Instant) -> Result<Self, Unanswered> {
         static CONTEXT: OnceLock<Option<AnswerContext>> = OnceLock::new();
         let by_core = |error: &dyn std::fmt::Display| Unanswered::ByCore(error.to_string());
-        let context = CONTEXT.get_or_init(|| AnswerContext::new(true).ok());
+        let context = CONTEXT.get_or_init(|| AnswerContext::new(true, 1).ok());
         let context = context.as_ref().ok_or_else(|| by_core(&"no certificate"))?;
         let sent = [
             (Track::Audio, Codec::Opus),

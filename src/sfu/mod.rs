@@ -6,6 +6,7 @@
 //! oldest messages and new frames, and asks the encoder for a key frame; control commands are never lost.
 
 mod addresses;
+mod amplification;
 mod candidates;
 mod channel;
 mod command;
@@ -20,6 +21,8 @@ pub(crate) mod fuzz;
 mod input;
 mod peer;
 mod peer_table;
+mod pending_offers;
+mod places;
 mod router;
 mod sender;
 mod senders;
@@ -30,6 +33,7 @@ mod tests;
 mod threads;
 mod transport;
 mod udp;
+mod unconnected;
 mod watchdog;
 mod worker;
 
@@ -51,6 +55,7 @@ use self::config::AnswerContext;
 use self::control_queue::{ControlSender, MAX_REQUESTS, control_queue};
 use self::input::{FRAME_QUEUE, Gaps};
 use crate::id::{PeerKey, UserId};
+use crate::network::NetworkTag;
 use crate::protocol::VideoTrack;
 use crate::rtp::{Encoding, FrameRing, PerEncoding};
 
@@ -81,7 +86,7 @@ impl Sfu {
     /// # Errors
     /// [`SfuError`] if the port is in use, or if the certificate or a thread can't be created.
     pub fn start(config: SfuConfig) -> Result<(Self, mpsc::Receiver<SfuEvent>), SfuError> {
-        let context = AnswerContext::new(config.adapts)?;
+        let context = AnswerContext::new(config.adapts, config.max_students)?;
         let (commands, command_queue) = control_queue();
         let (frames, frame_queue) = mpsc::channel(FRAME_QUEUE);
         let (events, event_queue) = mpsc::channel(EVENT_QUEUE);
@@ -113,11 +118,11 @@ impl Sfu {
         PeerKey { local: self.user.clone(), remote: remote.clone() }
     }
 
-    /// Submits a student's offer, with the video track that the student wants if it wants only one. The SFU answers or
-    /// refuses the offer by a [`SfuEvent`]; it drops the offer when too many offers wait. A second offer of a user
-    /// replaces the first peer.
-    pub fn offer(&self, user: UserId, sdp: String, video: Option<VideoTrack>) {
-        self.send(Command::Offer { user, sdp, video });
+    /// Submits a student's offer, with the video track that the student wants if it wants only one, and the student's
+    /// network, if known. The SFU answers or refuses the offer by a [`SfuEvent`]; it drops the offer when too many
+    /// requests wait. A second offer of a user replaces the first peer.
+    pub fn offer(&self, user: UserId, sdp: String, video: Option<VideoTrack>, network: Option<NetworkTag>) {
+        self.send(Command::Offer { user, sdp, video, network });
     }
 
     /// Submits a student's candidate.

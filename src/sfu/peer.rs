@@ -4,6 +4,7 @@
 //! A worker calls a peer with a [`SendContext`]: [`Peer::receive`] for a datagram, then [`Peer::poll`] for the core's
 //! reaction, then [`Peer::send_all`]. A new frame needs only [`Peer::send`], which is the hot path.
 
+use std::collections::VecDeque;
 use std::fmt;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -16,6 +17,8 @@ use rtc::peer_connection::transport::RTCIceCandidateInit;
 use rtc::sansio::Protocol;
 
 use super::channel::{Channel, Opened};
+use super::pending_offers::MAX_CANDIDATES;
+use super::places::PeerPlace;
 use super::senders::{RetransmissionRequest, Senders};
 use super::stats::{PeerStats, SentPicture};
 use super::transport::{SendContext, Transport};
@@ -46,6 +49,14 @@ const START_DELAY: Duration = Duration::from_millis(15);
 /// meantime, which wait in the socket, are read first.
 const READ_FIRST: Duration = Duration::from_millis(500);
 
+/// The most datagrams that wait for a peer that has not connected, and the most bytes of each. A browser sends its last
+/// DTLS flight in a few datagrams, and one check for each candidate pair. It retransmits what is dropped.
+const MAX_WAITING: usize = 16;
+const MAX_WAITING_BYTES: usize = 2_048;
+
+/// The local address to which a datagram was sent, and its source.
+pub(super) type Path = (SocketAddr, SocketAddr);
+
 /// The reason why a student's connection has ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Departure {
@@ -53,7 +64,8 @@ pub enum Departure {
     Left,
     /// ICE consent expired (RFC 7675), or the thread of the peer's worker has ended.
     Lost,
-    /// The student sent an offer but the connection was not established in time.
+    /// The student sent an offer but the connection was not established in time, or too many others were being
+    /// established.
     NeverConnected,
     /// The student exceeded a limit that no browser exceeds.
     Misbehaved,
@@ -84,6 +96,8 @@ impl fmt::Display for Departure {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum End {
     Departed(Departure),
+    /// The peer connected when as many students were connected as the teacher takes.
+    NoPlace,
     /// The peer violated the rules of SCTP.
     Violated(Violation),
 }
@@ -141,6 +155,12 @@ pub(super) struct Peer {
     pub(super) ufrag: String,
     pub(super) password: String,
     phase: Phase,
+    /// The place that the peer takes when it connects.
+    pub(super) place: PeerPlace,
+    /// The number of remote candidates.
+    candidates: usize,
+    /// The datagrams that wait while the peer is not connected, oldest first.
+    waiting: VecDeque<(Path, BytesMut)>,
     /// When the peer's timers are due.
     pub(super) deadline: Instant,
     /// The earliest time of a deadline, after a suspension.
@@ -170,12 +190,16 @@ impl Peer {
         transport: Transport,
         senders: Senders,
         adaptation: Adaptation,
+        place: PeerPlace,
     ) -> Self {
         Self {
             user,
             ufrag,
             password,
             phase: Phase::Connecting { since: now },
+            place,
+            candidates: 0,
+            waiting: VecDeque::new(),
             deadline: now,
             earliest_deadline: None,
             transport,
@@ -206,18 +230,37 @@ impl Peer {
         !self.transport.seals_rtp() && self.senders.have_sent()
     }
 
-    /// Adds a remote candidate. A candidate that can't be parsed or resolved is ignored: there are others.
+    /// Adds a remote candidate. A candidate that can't be parsed or resolved is ignored: there are others. So is one
+    /// beyond [`MAX_CANDIDATES`].
     pub(super) fn add_candidate(&mut self, candidate: RTCIceCandidateInit) {
-        let _ = self.transport.connection.add_remote_candidate(candidate);
+        if self.candidates < MAX_CANDIDATES {
+            self.candidates += 1;
+            let _ = self.transport.connection.add_remote_candidate(candidate);
+        }
     }
 
-    /// Handles a datagram of this peer. `path` is the local address to which the datagram was sent, and its source.
-    pub(super) fn receive(
-        &mut self,
-        cx: &mut SendContext<'_>,
-        path: (SocketAddr, SocketAddr),
-        mut datagram: BytesMut,
-    ) -> Received {
+    /// Keeps a datagram of a peer that has not connected, or drops it if too many wait. Returns whether it is now the
+    /// only one that waits.
+    pub(super) fn keep_waiting(&mut self, path: Path, datagram: BytesMut) -> bool {
+        if self.waiting.len() < MAX_WAITING && datagram.len() <= MAX_WAITING_BYTES {
+            self.waiting.push_back((path, datagram));
+            return self.waiting.len() == 1;
+        }
+        false
+    }
+
+    /// The oldest datagram that waits.
+    pub(super) fn next_waiting(&mut self) -> Option<(Path, BytesMut)> {
+        self.waiting.pop_front()
+    }
+
+    /// Whether a datagram waits.
+    pub(super) fn has_waiting(&self) -> bool {
+        !self.waiting.is_empty()
+    }
+
+    /// Handles a datagram of this peer.
+    pub(super) fn receive(&mut self, cx: &mut SendContext<'_>, path: Path, mut datagram: BytesMut) -> Received {
         if let Some(compound) = self.transport.open_rtcp(path.1, &mut datagram) {
             let mut outcome = FeedbackOutcome::default();
             rtcp::read(compound).for_each(|feedback| self.on_rtcp(cx, feedback, &mut outcome));
@@ -288,6 +331,10 @@ impl Peer {
     fn on_connection_state(&mut self, now: Instant, state: RTCPeerConnectionState, polled: &mut Polled) {
         match state {
             RTCPeerConnectionState::Connected if !self.is_connected() => {
+                if !self.place.take() {
+                    polled.end = Some(End::NoPlace);
+                    return;
+                }
                 self.phase = Phase::Starting { at: now + START_DELAY };
                 polled.connected = true;
             }

@@ -12,6 +12,8 @@ use super::PeerId;
 use super::addresses::{AddressTable, Claimants};
 use super::demux::Datagram;
 use super::event::OfferRefusal;
+use super::places::{PeerPlace, Places};
+use super::unconnected::{Origin, UnconnectedPeers};
 use crate::id::UserId;
 use crate::token_bucket::TokenBucket;
 
@@ -37,7 +39,31 @@ pub(super) struct Known {
     created: Instant,
     /// The number of its worker.
     pub(super) worker: usize,
+    /// Where its offer came from.
+    origin: Origin,
+    is_connected: bool,
+    place: PeerPlace,
     stun: StunBudget,
+}
+
+/// The older peer of a user, which a new one replaces.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Older {
+    pub(super) id: PeerId,
+    /// The number of its worker.
+    pub(super) worker: usize,
+    /// Whether it has a place.
+    pub(super) is_connected: bool,
+}
+
+/// A peer that was added.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Added {
+    pub(super) id: PeerId,
+    /// The number of its worker.
+    pub(super) worker: usize,
+    /// The peer that must be dropped for it, because too many have not connected.
+    pub(super) evicted: Option<PeerId>,
 }
 
 pub(super) struct PeerTable {
@@ -46,6 +72,7 @@ pub(super) struct PeerTable {
     by_user: HashMap<UserId, PeerId>,
     by_ufrag: HashMap<String, PeerId>,
     addresses: AddressTable,
+    unconnected: UnconnectedPeers,
     /// The number of peers of each worker.
     of_worker: Vec<usize>,
     /// STUN messages of peers that exceeded the limit and were dropped.
@@ -61,6 +88,7 @@ impl PeerTable {
             by_user: HashMap::new(),
             by_ufrag: HashMap::new(),
             addresses: AddressTable::default(),
+            unconnected: UnconnectedPeers::default(),
             of_worker: vec![0; workers],
             stun_dropped: 0,
         }
@@ -76,39 +104,53 @@ impl PeerTable {
         Some((id, self.peers.get(&id)?))
     }
 
-    /// Checks whether a user may have a new peer in a room of at most `most` peers. Returns the older peer that the new
-    /// one replaces, with its worker.
-    pub(super) fn admit(
-        &self,
-        now: Instant,
-        user: &UserId,
-        most: usize,
-    ) -> Result<Option<(PeerId, usize)>, OfferRefusal> {
-        match self.of_user(user) {
-            Some((_, known)) if now.saturating_duration_since(known.created) < OFFER_INTERVAL => {
-                Err(OfferRefusal::TooFast(user.clone()))
-            }
-            Some((id, known)) => Ok(Some((id, known.worker))),
-            None if self.peers.len() >= most => Err(OfferRefusal::Full(self.peers.len())),
-            None => Ok(None),
+    /// Checks whether a user may have a new peer. Returns the older peer that the new one replaces.
+    pub(super) fn admit(&self, now: Instant, user: &UserId, places: &Places) -> Result<Option<Older>, OfferRefusal> {
+        let older = self.of_user(user);
+        if older.is_some_and(|(_, known)| now.saturating_duration_since(known.created) < OFFER_INTERVAL) {
+            return Err(OfferRefusal::TooFast(user.clone()));
         }
+        let older = older.map(|(id, known)| Older { id, worker: known.worker, is_connected: known.is_connected });
+        if places.are_taken() && !older.is_some_and(|older| older.is_connected) {
+            return Err(OfferRefusal::Full(places.most()));
+        }
+        Ok(older)
     }
 
     /// Adds a peer with these local ICE credentials, and chooses its worker.
-    pub(super) fn add(&mut self, now: Instant, user: UserId, ufrag: String, password: String) -> (PeerId, usize) {
+    pub(super) fn add(
+        &mut self,
+        now: Instant,
+        user: UserId,
+        (ufrag, password): (String, String),
+        origin: Origin,
+        place: PeerPlace,
+    ) -> Added {
         let (id, worker) = (self.next_id, self.least_busy());
+        let evicted = self.unconnected.add(origin.clone(), id);
         self.next_id += 1;
         self.of_worker[worker] += 1;
         self.by_ufrag.insert(ufrag.clone(), id);
         self.by_user.insert(user.clone(), id);
-        let known = Known { user, ufrag, password, created: now, worker, stun: StunBudget::default() };
+        let stun = StunBudget::default();
+        let known = Known { user, ufrag, password, created: now, worker, origin, is_connected: false, place, stun };
         self.peers.insert(id, known);
-        (id, worker)
+        Added { id, worker, evicted }
+    }
+
+    /// Records that a peer's connection is established.
+    pub(super) fn connected(&mut self, id: PeerId) {
+        if let Some(known) = self.peers.get_mut(&id) {
+            known.is_connected = true;
+            self.unconnected.remove(&known.origin, id);
+        }
     }
 
     pub(super) fn remove(&mut self, id: PeerId) -> Option<UserId> {
         let known = self.peers.remove(&id)?;
         self.of_worker[known.worker] -= 1;
+        known.place.give_up();
+        self.unconnected.remove(&known.origin, id);
         self.addresses.forget(id);
         self.by_ufrag.remove(&known.ufrag);
         if self.by_user.get(&known.user) == Some(&id) {
@@ -223,6 +265,7 @@ impl StunBudget {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sfu::demux::classify;
 
     #[test]
     fn a_flood_is_limited_and_does_not_use_the_budget_of_other_kinds() {
@@ -238,7 +281,12 @@ mod tests {
     }
 
     fn add(table: &mut PeerTable, users: std::ops::Range<u32>) -> Vec<PeerId> {
-        let add = |n: u32| table.add(Instant::now(), n.to_string().parse().unwrap(), n.to_string(), String::new()).0;
+        let add = |n: u32| {
+            let user: UserId = n.to_string().parse().unwrap();
+            let origin = Origin::of(&user, None);
+            let place = PeerPlace::new(Places::new(1));
+            table.add(Instant::now(), user, (n.to_string(), String::new()), origin, place).id
+        };
         users.map(add).collect()
     }
 
@@ -261,5 +309,40 @@ mod tests {
         add(&mut table, 200..215);
         assert_eq!(table.of_worker, [51, 64]);
         assert!(table.of_user(&"1".parse().unwrap()).is_none() && table.of_user(&"214".parse().unwrap()).is_some());
+    }
+
+    #[test]
+    fn only_connected_peers_fill_the_room_and_each_may_be_replaced_by_its_user() {
+        let (mut table, places, start) = (PeerTable::new(1), Places::new(1), Instant::now());
+        let ids = add(&mut table, 1..100);
+        let now = start + Duration::from_secs(1);
+        let user = |n: u32| n.to_string().parse::<UserId>().unwrap();
+        assert!(table.admit(now, &user(200), &places).unwrap().is_none());
+        table.connected(ids[0]);
+        let place = PeerPlace::new(places.clone());
+        assert!(place.take());
+        assert!(matches!(table.admit(now, &user(200), &places), Err(OfferRefusal::Full(1))));
+        assert!(matches!(table.admit(now, &user(2), &places), Err(OfferRefusal::Full(1))), "it has not connected");
+        let older = Older { id: ids[0], worker: 0, is_connected: true };
+        assert_eq!(table.admit(now, &user(1), &places).unwrap(), Some(older));
+        let soon = Instant::now();
+        assert!(matches!(table.admit(soon, &user(1), &places), Err(OfferRefusal::TooFast(_))));
+    }
+
+    #[test]
+    fn unencrypted_rtcp_reaches_no_peer() {
+        let (mut table, now) = (PeerTable::new(1), Instant::now());
+        let (id, from) = (add(&mut table, 1..2)[0], "192.0.2.7:9".parse().unwrap());
+        table.confirm(now, from, id);
+        let crypto = rtc::crypto::default_provider().unwrap();
+        let mut routes = |datagram: &[u8]| {
+            let claimants = table.route(now, from, classify(datagram), datagram, crypto.crypto());
+            claimants.into_iter().flatten().collect::<Vec<_>>()
+        };
+        // A receiver report without blocks, with the E flag and the index of SRTCP (RFC 3711, 3.4), and a tag.
+        let mut report = [&[0x80, 201, 0, 1, 0, 0, 0, 7][..], &[9; 16], &[0x80, 0, 0, 1]].concat();
+        assert_eq!(routes(&report), [id]);
+        report[24] = 0;
+        assert_eq!(routes(&report), [0; 0]);
     }
 }

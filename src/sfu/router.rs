@@ -21,21 +21,20 @@ use super::event::{OfferRefusal, SfuEvent};
 use super::event_loop::{self, Next, Work};
 use super::event_queue::EventQueue;
 use super::input::{Gaps, Pushed};
-use super::peer::{Departure, Peer};
+use super::peer::Departure;
 use super::peer_table::PeerTable;
+use super::pending_offers::{CpuBudget, PendingOffer, PendingOffers};
 use super::stats::Collector;
 use super::stun_client::StunClient;
 use super::threads::WorkerThread;
 use super::udp::{ReceiveErrors, UdpReceiver, UdpSender};
-use super::watchdog::caught;
 use super::worker::{Worker, WorkerCommand, WorkerReport};
 use crate::congestion::RateMeter;
 use crate::id::UserId;
-use crate::protocol::VideoTrack;
-use crate::rtp::{Codec, Encoding, Frame, KeyFrameRequests, PerEncoding, Track};
-use crate::sdp::offer;
+use crate::rtp::{Encoding, Frame, KeyFrameRequests, PerEncoding, Track};
 use crate::token_bucket::TokenBucket;
 
+mod answers;
 mod datagrams;
 
 /// The thread's ends of the queues.
@@ -69,7 +68,6 @@ pub(super) fn run(
 }
 
 struct Router {
-    config: SfuConfig,
     context: AnswerContext,
     commands: ControlReceiver<Command>,
     frames: mpsc::Receiver<Pushed>,
@@ -104,6 +102,9 @@ struct Router {
     /// The other workers.
     workers: Vec<WorkerThread>,
     peers: PeerTable,
+    pending: PendingOffers,
+    /// Limits the CPU time of answers.
+    answering: CpuBudget,
 }
 
 impl Work for Router {
@@ -147,19 +148,26 @@ impl Work for Router {
         Next::GoOn
     }
 
-    fn commands(&mut self, most: usize) -> Next {
+    fn commands(&mut self, slice: Duration) -> Next {
+        let begun = Instant::now();
         // Only those that wait now, because handling them may cause further reports.
         for _ in 0..self.reports.len() {
             let Ok(report) = self.reports.try_recv() else { break };
             self.on_report(report);
         }
-        for _ in 0..most {
+        while begun.elapsed() < slice {
             let Some(command) = self.commands.pop() else { break };
             if self.command(command) == Next::End {
                 return Next::End;
             }
         }
         if self.has_ended || self.commands.is_over() { Next::End } else { Next::GoOn }
+    }
+
+    fn newcomers(&mut self, slice: Duration) {
+        // A connection that is half established precedes new ones.
+        self.own_worker.serve_newcomers(slice / 2);
+        self.answer_offers(slice / 2);
     }
 
     fn timers(&mut self) {
@@ -190,6 +198,8 @@ impl Work for Router {
 
     fn has_work(&self) -> bool {
         self.own_worker.has_video()
+            || self.own_worker.has_newcomers()
+            || (self.answering.has_left() && !self.pending.is_empty())
             || self.has_datagrams
             || self.has_ended
             || self.next_frame.is_some()
@@ -255,8 +265,9 @@ impl Router {
             encodings,
             own_worker,
             peers: PeerTable::new(1 + workers.len()),
+            pending: PendingOffers::default(),
+            answering: CpuBudget::default(),
             workers,
-            config,
             context,
         })
     }
@@ -295,6 +306,13 @@ impl Router {
                     self.events.push(SfuEvent::Gone { user, why });
                 }
             }
+            WorkerReport::NoPlace { id } => {
+                if let Some(user) = self.peers.remove(id) {
+                    let why = OfferRefusal::Full(self.context.places.most());
+                    self.events.push(SfuEvent::Refused { user, why });
+                }
+            }
+            WorkerReport::Connected { id } => self.peers.connected(id),
             WorkerReport::Confirmed { id, from } => self.peers.confirm(Instant::now(), from, id),
             // The worker's thread may not have seen a key frame yet that was already made.
             WorkerReport::KeyFrameNeeded { encoding, seen } if seen < self.counts[encoding].1 => {}
@@ -334,15 +352,18 @@ impl Router {
 
     fn command(&mut self, command: Command) -> Next {
         match command {
-            Command::Offer { user, sdp, video } => {
-                if let Err(why) = self.offer(&user, sdp, video) {
-                    self.events.push(SfuEvent::Refused { user, why });
+            Command::Offer { user, sdp, video, network } => {
+                for PendingOffer { user, .. } in self.pending.push(PendingOffer::new(user, sdp, video, network)) {
+                    self.events.push(SfuEvent::Refused { user, why: OfferRefusal::Busy });
                 }
             }
             Command::Candidate { user, candidate } => {
-                self.give_for(&user, |id| WorkerCommand::Candidate { id, candidate });
+                if let Some(candidate) = self.pending.add_candidate(&user, candidate) {
+                    self.give_for(&user, |id| WorkerCommand::Candidate { id, candidate });
+                }
             }
             Command::Remove { user } => {
+                self.pending.remove(&user);
                 let known = self.peers.of_user(&user).map(|(id, known)| (id, known.worker));
                 if let Some((id, worker)) = known {
                     self.remove_peer(id, worker);
@@ -381,30 +402,6 @@ impl Router {
             Command::FailReceives(errno) => self.receiver.fails_with = Some(errno),
         }
         Next::GoOn
-    }
-
-    fn offer(&mut self, user: &UserId, sdp: String, video: Option<VideoTrack>) -> Result<(), OfferRefusal> {
-        let now = Instant::now();
-        let older = self.peers.admit(now, user, self.config.max_students)?;
-        let mut codecs: Vec<(Track, Codec)> = self.encodings.iter().map(|e| (e.track, e.codec)).collect();
-        codecs.dedup();
-        let tracks = offer::tracks_for(&sdp, video, &codecs)?;
-        let (context, addresses) = (&self.context, &self.advertised);
-        let answering = || Peer::answer(user.clone(), sdp, &tracks, &self.encodings, context, addresses, now);
-        let (peer, answer) = caught(answering)
-            .ok_or_else(|| OfferRefusal::Unanswerable("it can't be processed".to_owned()))?
-            .map_err(|e| OfferRefusal::Unanswerable(e.to_string()))?;
-        if let Some((id, worker)) = older {
-            self.remove_peer(id, worker);
-        }
-        let (id, worker) = self.peers.add(now, user.clone(), peer.ufrag.clone(), peer.password.clone());
-        // The answer is sent first: an event of the connection must not overtake it.
-        self.events.push(SfuEvent::Answer { user: user.clone(), sdp: answer });
-        if !self.give(worker, WorkerCommand::Add(id, Box::new(peer))) {
-            self.peers.remove(id);
-            self.events.push(SfuEvent::Gone { user: user.clone(), why: Departure::Lost });
-        }
-        Ok(())
     }
 
     fn remove_peer(&mut self, id: PeerId, worker: usize) {

@@ -12,7 +12,7 @@ use crate::viewer::{Incoming, Viewer, ViewerConfig, ViewerEvent};
 async fn student(sfu: &Sfu, events: &mut mpsc::Receiver<SfuEvent>, id: &str) -> (Viewer, mpsc::Receiver<ViewerEvent>) {
     let config = ViewerConfig { bind: vec!["127.0.0.1:0".to_owned()], ice_servers: vec![] };
     let (link, offer, link_events) = Viewer::offer(config, Arc::new(|_: Incoming<'_>| {})).await.unwrap();
-    sfu.offer(id.parse().unwrap(), offer, None);
+    sfu.offer(id.parse().unwrap(), offer, None, None);
     let answer = next(events, |event| if let SfuEvent::Answer { sdp, .. } = event { Some(sdp) } else { None }).await;
     link.answer(answer).await.unwrap();
     next(events, |event| matches!(event, SfuEvent::ChannelOpen(_)).then_some(())).await;
@@ -35,12 +35,20 @@ fn sfu_of(encodings: Vec<(Encoding, u32)>) -> (Sfu, mpsc::Receiver<SfuEvent>) {
 }
 
 fn sfu_with(encodings: Vec<(Encoding, u32)>, workers: NonZeroUsize) -> (Sfu, mpsc::Receiver<SfuEvent>) {
+    sfu_for(10, encodings, workers)
+}
+
+fn sfu_for(
+    max_students: usize,
+    encodings: Vec<(Encoding, u32)>,
+    workers: NonZeroUsize,
+) -> (Sfu, mpsc::Receiver<SfuEvent>) {
     let config = SfuConfig {
         user: "9999".parse().unwrap(),
         udp: "127.0.0.1:0".parse().unwrap(),
         advertise: vec![],
         stun: vec![],
-        max_students: 10,
+        max_students,
         encodings,
         workers,
         adapts: true,
@@ -146,7 +154,7 @@ async fn a_flood_of_offers_loses_no_control() {
     let (release, stall) = std::sync::mpsc::channel::<()>();
     sfu.send(Command::Stall(stall));
     for n in 0..20_000 {
-        sfu.offer(format!("{}", 5_000 + n).parse().unwrap(), "no SDP".to_owned(), None);
+        sfu.offer(format!("{}", 5_000 + n).parse().unwrap(), "no SDP".to_owned(), None, None);
     }
     assert_eq!(sfu.queues()[0].length, sfu.queues()[0].capacity);
     sfu.remove("1002".parse().unwrap());
@@ -171,7 +179,7 @@ async fn closing_does_not_wait_for_a_flood_of_offers_and_messages() {
     let (release, stall) = std::sync::mpsc::channel::<()>();
     sfu.send(Command::Stall(stall));
     for n in 0..20_000 {
-        sfu.offer(format!("{}", 5_000 + n).parse().unwrap(), "no SDP".to_owned(), None);
+        sfu.offer(format!("{}", 5_000 + n).parse().unwrap(), "no SDP".to_owned(), None, None);
         sfu.tell_all("spam");
     }
     let closing = tokio::spawn(sfu.close());
@@ -245,11 +253,11 @@ async fn a_student_that_leaves_and_returns_is_announced_gone_once_and_before_its
         let (second, again) = offer().await;
         let user: UserId = "1001".parse().unwrap();
         let (release, stall) = std::sync::mpsc::channel::<()>();
-        sfu.offer(user.clone(), sdp, None);
+        sfu.offer(user.clone(), sdp, None, None);
         next(&mut events, |event| matches!(event, SfuEvent::Answer { .. }).then_some(())).await;
         sfu.send(Command::Stall(stall));
         sfu.remove(user.clone());
-        sfu.offer(user, again, None);
+        sfu.offer(user, again, None, None);
         drop(release);
         let relevant = |event| match event {
             SfuEvent::Gone { why, .. } => Some(why.as_str()),
@@ -267,28 +275,111 @@ async fn a_student_that_leaves_and_returns_is_announced_gone_once_and_before_its
     }
 }
 
+/// A refusal, or an answer, of an offer.
+fn outcome(event: SfuEvent) -> Option<(UserId, Result<String, OfferRefusal>)> {
+    match event {
+        SfuEvent::Answer { user, sdp } => Some((user, Ok(sdp))),
+        SfuEvent::Refused { user, why } => Some((user, Err(why))),
+        _ => None,
+    }
+}
+
 #[tokio::test]
 async fn the_place_of_a_student_that_has_left_is_free_at_once() {
-    let (sfu, mut events) = sfu_of(vec![(Encoding::full(Track::Screen, Codec::Vp8), 1_000_000)]);
-    let (viewer, sdp) = offer().await;
-    let id = |n: usize| (1000 + n).to_string().parse::<UserId>().unwrap();
-    (0..10).for_each(|n| sfu.offer(id(n), sdp.clone(), None));
-    for _ in 0..10 {
-        next(&mut events, |event| matches!(event, SfuEvent::Answer { .. }).then_some(())).await;
+    for workers in [1, 3] {
+        let encodings = vec![(Encoding::full(Track::Screen, Codec::Vp8), 1_000_000)];
+        let (sfu, mut events) = sfu_for(2, encodings, workers.try_into().unwrap());
+        let (one, _) = student(&sfu, &mut events, "1001").await;
+        let (two, _) = student(&sfu, &mut events, "1002").await;
+        let (viewer, sdp) = offer().await;
+        let (three, third) = offer().await;
+        sfu.offer("1003".parse().unwrap(), third.clone(), None, None);
+        let (_, refused) = next(&mut events, outcome).await;
+        assert!(matches!(refused, Err(OfferRefusal::Full(2))), "{refused:?}");
+        let (release, stall) = std::sync::mpsc::channel::<()>();
+        sfu.send(Command::Stall(stall));
+        sfu.remove("1002".parse().unwrap());
+        sfu.offer("1003".parse().unwrap(), third, None, None);
+        drop(release);
+        let (_, answer) = next(&mut events, outcome).await;
+        three.answer(answer.unwrap()).await.unwrap();
+        next(&mut events, |event| matches!(event, SfuEvent::ChannelOpen(_)).then_some(())).await;
+        sfu.offer("1004".parse().unwrap(), sdp, None, None);
+        let (user, refused) = next(&mut events, outcome).await;
+        assert_eq!(user.as_str(), "1004");
+        assert!(matches!(refused, Err(OfferRefusal::Full(2))), "the room is full again: {refused:?}");
+        for link in [one, two, three, viewer] {
+            link.close().await;
+        }
+        sfu.close().await;
     }
-    let (release, stall) = std::sync::mpsc::channel::<()>();
-    sfu.send(Command::Stall(stall));
-    sfu.remove(id(3));
-    sfu.offer(id(10), sdp.clone(), None);
-    sfu.offer(id(11), sdp, None);
-    drop(release);
-    let outcome = |event| match event {
-        SfuEvent::Answer { user, .. } => Some((user, true)),
-        SfuEvent::Refused { user, .. } => Some((user, false)),
-        _ => None,
-    };
-    assert_eq!(next(&mut events, outcome).await, (id(10), true));
-    assert_eq!(next(&mut events, outcome).await, (id(11), false), "the class is full again");
-    viewer.close().await;
+}
+
+#[tokio::test]
+async fn offers_that_never_connect_fill_no_place() {
+    let encodings = vec![(Encoding::full(Track::Screen, Codec::Vp8), 1_000_000)];
+    let (sfu, mut events) = sfu_for(2, encodings, NonZeroUsize::MIN);
+    let (viewer, sdp) = offer().await;
+    for n in 0..20 {
+        sfu.offer(format!("{}", 5_000 + n).parse().unwrap(), sdp.clone(), None, None);
+        assert!(next(&mut events, outcome).await.1.is_ok(), "offer {n}");
+    }
+    let (one, _) = student(&sfu, &mut events, "1001").await;
+    let (two, _) = student(&sfu, &mut events, "1002").await;
+    let stats = sfu.stats().await.unwrap();
+    assert_eq!((stats.students, stats.connecting), (2, 20));
+    for link in [one, two, viewer] {
+        link.close().await;
+    }
+    sfu.close().await;
+}
+
+/// Several students may be connecting when one place is left.
+#[tokio::test]
+async fn a_student_that_connects_as_one_too_many_is_refused_and_its_connection_is_closed() {
+    for workers in [1, 3] {
+        let encodings = vec![(Encoding::full(Track::Screen, Codec::Vp8), 1_000_000)];
+        let (sfu, mut events) = sfu_for(1, encodings, workers.try_into().unwrap());
+        let config = ViewerConfig { bind: vec!["127.0.0.1:0".to_owned()], ice_servers: vec![] };
+        let sink = || Arc::new(|_: Incoming<'_>| {});
+        let (late, sdp, mut happens) = Viewer::offer(config, sink()).await.unwrap();
+        sfu.offer("1002".parse().unwrap(), sdp, None, None);
+        let (_, answer) = next(&mut events, outcome).await;
+        let (one, mut hears) = student(&sfu, &mut events, "1001").await;
+        late.answer(answer.unwrap()).await.unwrap();
+        let (user, refused) = next(&mut events, outcome).await;
+        assert_eq!(user.as_str(), "1002");
+        assert!(matches!(refused, Err(OfferRefusal::Full(1))), "{refused:?}");
+        next(&mut happens, |event| (event == ViewerEvent::Gone).then_some(())).await;
+        sfu.tell_all("the class goes on");
+        next(&mut hears, |event| matches!(event, ViewerEvent::Heard(_)).then_some(())).await;
+        let stats = sfu.stats().await.unwrap();
+        assert_eq!((stats.students, stats.connecting), (1, 0));
+        late.close().await;
+        one.close().await;
+        sfu.close().await;
+    }
+}
+
+#[tokio::test]
+async fn a_student_of_a_full_room_keeps_its_place_when_it_connects_anew() {
+    let encodings = vec![(Encoding::full(Track::Screen, Codec::Vp8), 1_000_000)];
+    let (sfu, mut events) = sfu_for(1, encodings, NonZeroUsize::MIN);
+    let (first, _) = student(&sfu, &mut events, "1001").await;
+    let (viewer, sdp) = offer().await;
+    let (again, anew) = offer().await;
+    // A second offer within 300 ms would be refused.
+    tokio::time::sleep(Duration::from_millis(350)).await;
+    sfu.offer("1001".parse().unwrap(), anew, None, None);
+    let (_, answer) = next(&mut events, outcome).await;
+    sfu.offer("1002".parse().unwrap(), sdp, None, None);
+    let (user, refused) = next(&mut events, outcome).await;
+    assert_eq!(user.as_str(), "1002");
+    assert!(matches!(refused, Err(OfferRefusal::Full(1))), "{refused:?}");
+    again.answer(answer.unwrap()).await.unwrap();
+    next(&mut events, |event| matches!(event, SfuEvent::ChannelOpen(_)).then_some(())).await;
+    for link in [first, again, viewer] {
+        link.close().await;
+    }
     sfu.close().await;
 }

@@ -124,9 +124,8 @@ impl Entry for WorkerCommand {
             Self::Candidate { .. } => Kind::Request,
             Self::Tell { .. } | Self::TellAll { .. } => Kind::Message,
             // The number of peers is bounded, and so is the number of these commands.
-            Self::Add(..) | Self::Remove { .. } | Self::Encodings(_) | Self::Stats(_) | Self::MoveTo(_) => {
-                Kind::Control
-            }
+            Self::Add(..) | Self::Remove { .. } | Self::Evict { .. } => Kind::Control,
+            Self::Encodings(_) | Self::Stats(_) | Self::MoveTo(_) => Kind::Control,
             Self::Close | Self::Frame { .. } | Self::Gap(_) | Self::Datagram { .. } => Kind::Control,
             #[cfg(test)]
             Self::Panic { .. } => Kind::Control,
@@ -192,8 +191,9 @@ impl Work for WorkerLoop {
         Next::GoOn
     }
 
-    fn commands(&mut self, most: usize) -> Next {
-        for _ in 0..most {
+    fn commands(&mut self, slice: Duration) -> Next {
+        let begun = Instant::now();
+        while begun.elapsed() < slice {
             match self.queues.commands.pop() {
                 Some(command) => self.worker.handle(command),
                 None if self.queues.commands.is_over() => return Next::End,
@@ -201,6 +201,10 @@ impl Work for WorkerLoop {
             }
         }
         Next::GoOn
+    }
+
+    fn newcomers(&mut self, slice: Duration) {
+        self.worker.serve_newcomers(slice);
     }
 
     fn timers(&mut self) {
@@ -212,6 +216,7 @@ impl Work for WorkerLoop {
     fn has_work(&self) -> bool {
         let Queues { frames, datagrams, commands } = &self.queues;
         self.worker.has_video()
+            || self.worker.has_newcomers()
             || self.next.is_some()
             || !frames.is_empty()
             || !datagrams.is_empty()

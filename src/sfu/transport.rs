@@ -16,6 +16,7 @@ use rtc::shared::{TaggedBytesMut, TransportContext, TransportProtocol};
 
 use super::Rings;
 use super::addresses::CONFIRM_EVERY;
+use super::amplification::AmplificationLimit;
 use super::encoders::EncoderRequests;
 use super::udp::{Sent, UdpSender};
 use crate::congestion::{ClassRetransmissions, Estimate, Pacer, PathCapacity};
@@ -49,6 +50,8 @@ pub(super) struct Transport {
     /// used it.
     path: Option<(SocketAddr, SocketAddr)>,
     handshake: Handshake,
+    /// Limits what is sent to addresses that have not proved themselves.
+    limit: AmplificationLimit,
     /// The transport-wide sequence number of the next packet, if the peer negotiated the header extension.
     next_number: Option<TwccSequenceNumber>,
     /// Limits the rate of video on a narrow path.
@@ -74,6 +77,7 @@ impl Transport {
         keys: SessionKeys,
         senders: Vec<(u32, RTCRtpSenderId)>,
         twcc: Option<u8>,
+        limit: AmplificationLimit,
     ) -> Self {
         Self {
             connection: Box::new(connection),
@@ -81,6 +85,7 @@ impl Transport {
             keys,
             path: None,
             handshake: Handshake::default(),
+            limit,
             next_number: twcc.map(|id| TwccSequenceNumber { id, number: 0 }),
             pacer: None,
             sent_packets: 0,
@@ -238,12 +243,15 @@ impl Transport {
         }
     }
 
-    /// Moves datagrams from the core to the socket and flushes its batch. Learns the path and the session key from
-    /// them.
+    /// Moves datagrams from the core to the socket and flushes its batch, except those to addresses that must not get
+    /// them ([`super::amplification`]). Learns the path and the session key from them.
     pub(super) fn drain(&mut self, udp: &mut UdpSender) -> Sent {
         let mut sent = Sent::Yes;
         while let Some(out) = self.connection.poll_write() {
             let (from, to) = (out.transport.local_addr, out.transport.peer_addr);
+            if !self.limit.allows(Instant::now(), from, to, &out.message) {
+                continue;
+            }
             // SRTP and SRTCP (RFC 7983, 7) use the selected path; STUN checks use other paths too.
             if out.message.first().is_some_and(|first| (128..=191).contains(first)) {
                 self.path = Some((from, to));
@@ -297,6 +305,7 @@ impl Transport {
             }
             self.handshake.on_receive(now, &datagram);
         }
+        self.limit.on_receive(peer_addr, &datagram);
         let opened = self.keys.opened();
         // A datagram that the core can't read was forged or is not for us; the core's state is unchanged.
         let _ = self.connection.handle_read(TaggedBytesMut { now, transport, message: datagram });

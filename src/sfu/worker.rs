@@ -13,7 +13,7 @@ use tokio::sync::mpsc;
 
 use super::encoders::EncoderRequests;
 use super::event_queue::EventQueue;
-use super::peer::{Departure, End, Peer, Received};
+use super::peer::{Departure, End, Path, Peer, Received};
 use super::senders::RetransmissionRequest;
 use super::stats::{PeerStats, PeerTotals, WorkerStats};
 use super::transport::SendContext;
@@ -27,6 +27,7 @@ use crate::suspension::{Suspension, SuspensionDetector};
 use crate::token_bucket::TokenBucket;
 
 mod departures;
+mod newcomers;
 mod schedule;
 
 /// The teacher is told of a suspension of this process that lasted at least this long.
@@ -52,6 +53,8 @@ pub(super) enum WorkerCommand {
     Candidate { id: PeerId, candidate: RTCIceCandidateInit },
     /// Close a peer's connection. The router has already removed the peer.
     Remove { id: PeerId },
+    /// Close a peer's connection unless it is established, because too many are not.
+    Evict { id: PeerId },
     /// Send a message to one student.
     Tell { id: PeerId, text: Arc<str> },
     /// Send a message to all students.
@@ -72,6 +75,10 @@ pub(super) enum WorkerCommand {
 pub(super) enum WorkerReport {
     /// A peer has departed without a command of the router, which has to announce the reason.
     Departed { id: PeerId, why: Departure },
+    /// A peer has connected one too many, and its connection was closed.
+    NoPlace { id: PeerId },
+    /// A peer's connection is established.
+    Connected { id: PeerId },
     /// A peer's connection has decrypted a packet from this address, to which its media is sent.
     Confirmed { id: PeerId, from: SocketAddr },
     /// A peer needs a key frame to continue. `seen` is the number of key frames of the encoding that this worker has
@@ -134,6 +141,10 @@ pub(super) struct Worker {
     behind: VecDeque<usize>,
     /// Peers with messages to send.
     with_messages: VecDeque<usize>,
+    /// Peers that have not connected and whose datagrams wait, in the order of their turns.
+    newcomers: VecDeque<usize>,
+    /// The peer whose timer is looked at first among those that have not connected.
+    next_newcomer: usize,
     /// The peer that gets a video frame first; it changes with each frame.
     first_served: usize,
     dropped_by_departed: u64,
@@ -172,6 +183,8 @@ impl Worker {
             newest: VecDeque::new(),
             behind: VecDeque::new(),
             with_messages: VecDeque::new(),
+            newcomers: VecDeque::new(),
+            next_newcomer: 0,
             first_served: 0,
             dropped_by_departed: 0,
             totals_of_departed: PeerTotals::default(),
@@ -200,6 +213,12 @@ impl Worker {
                     self.close(*index);
                 }
             }
+            WorkerCommand::Evict { id } => {
+                if let Some(index) = self.by_id.get(&id).copied().filter(|index| !self.is_connected(*index)) {
+                    self.depart(index, Departure::NeverConnected);
+                    self.close(index);
+                }
+            }
             WorkerCommand::Tell { id, text } => {
                 if let Some(index) = self.by_id.get(&id) {
                     self.tell(*index, text);
@@ -217,20 +236,31 @@ impl Worker {
         self.pass_on_requests();
     }
 
-    /// Runs the due timers of the cores, and sends the events that found no room before.
+    /// Runs the due timers of connected peers, and sends the events that found no room before.
     pub(super) fn tick(&mut self) {
         self.events.flush();
         self.report_departures();
         // This must precede all timers.
         self.notice_suspension();
-        let now = Instant::now();
+        // Each peer gets its own time: packets that are sent with a time before that look delayed by the path.
+        let mut now = Instant::now();
         for index in 0..self.deadlines.len() {
-            let is_due = self.deadlines[index].is_some_and(|at| at <= now);
-            if is_due && self.with_peer(now, index, |peer, cx| peer.tick(cx.now)).is_some() {
-                self.poll(now, index);
+            if self.deadlines[index].is_some_and(|at| at <= now) && self.is_connected(index) {
+                self.tick_peer(now, index);
+                now = Instant::now();
             }
         }
         self.pass_on_requests();
+    }
+
+    fn tick_peer(&mut self, now: Instant, index: usize) {
+        if self.with_peer(now, index, |peer, cx| peer.tick(cx.now)).is_some() {
+            self.poll(now, index);
+        }
+    }
+
+    fn is_connected(&self, index: usize) -> bool {
+        self.peers[index].as_ref().is_some_and(Peer::is_connected)
     }
 
     /// Notices a suspension of this process since the last call.
@@ -256,8 +286,20 @@ impl Worker {
         index
     }
 
-    fn on_datagram(&mut self, now: Instant, id: PeerId, path: (SocketAddr, SocketAddr), bytes: BytesMut) {
+    /// Handles a datagram of a connected peer. That of another peer waits for
+    /// [`serve_newcomers`](Self::serve_newcomers).
+    fn on_datagram(&mut self, now: Instant, id: PeerId, path: Path, bytes: BytesMut) {
         let Some(index) = self.by_id.get(&id).copied() else { return };
+        let Some(peer) = self.peers[index].as_mut() else { return };
+        if peer.is_connected() {
+            self.receive(now, index, path, bytes);
+        } else if peer.keep_waiting(path, bytes) {
+            self.newcomers.push_back(index);
+        }
+    }
+
+    fn receive(&mut self, now: Instant, index: usize, path: Path, bytes: BytesMut) {
+        let id = self.ids[index];
         let receive = |peer: &mut Peer, cx: &mut SendContext<'_>| {
             let received = peer.receive(cx, path, bytes);
             (received, peer.transport.confirmed_address(now))
@@ -300,6 +342,7 @@ impl Worker {
             return;
         }
         if polled.connected {
+            self.report(WorkerReport::Connected { id: self.ids[index] });
             self.events.push(SfuEvent::Connected(user.clone()));
         }
         if polled.channel_opened {
@@ -311,6 +354,11 @@ impl Worker {
         match polled.end {
             Some(End::Departed(why)) => {
                 self.depart(index, why);
+                self.close(index);
+            }
+            Some(End::NoPlace) => {
+                self.departures.push(WorkerReport::NoPlace { id: self.ids[index] });
+                self.report_departures();
                 self.close(index);
             }
             Some(End::Violated(violation)) => {

@@ -50,7 +50,7 @@ async fn answers_name_the_public_address_and_the_advertised_one() {
     assert!(matches!(notice, Some(SfuEvent::Notice(sentence)) if sentence.contains("203.0.113.7:4711")));
     let config = ViewerConfig { bind: vec!["127.0.0.1:0".to_owned()], ice_servers: vec![] };
     let (viewer, offer, _events) = Viewer::offer(config, Arc::new(|_: Incoming<'_>| {})).await.unwrap();
-    sfu.offer(user(1), offer, None);
+    sfu.offer(user(1), offer, None, None);
     let Some(SfuEvent::Answer { sdp, .. }) = timeout(DEADLINE, events.recv()).await.unwrap() else {
         panic!("no answer");
     };
@@ -81,7 +81,7 @@ async fn a_student_that_has_only_ipv6_connects_to_an_sfu_on_all_interfaces() {
     .unwrap();
     let config = ViewerConfig { bind: vec!["[::1]:0".to_owned()], ice_servers: vec![] };
     let (viewer, offer, mut viewer_events) = Viewer::offer(config, Arc::new(|_: Incoming<'_>| {})).await.unwrap();
-    sfu.offer(user(1), offer, None);
+    sfu.offer(user(1), offer, None, None);
     let Some(SfuEvent::Answer { sdp, .. }) = timeout(DEADLINE, events.recv()).await.unwrap() else {
         panic!("no answer");
     };
@@ -137,7 +137,7 @@ async fn a_bundle_only_section_of_firefox_is_answered_like_the_others() {
         ],
     })
     .unwrap();
-    sfu.offer(user(1), offer_of_firefox(), None);
+    sfu.offer(user(1), offer_of_firefox(), None, None);
     let answered = timeout(DEADLINE, events.recv()).await.unwrap();
     let Some(SfuEvent::Answer { sdp, .. }) = answered else { panic!("{answered:?}") };
     let sections: Vec<&str> = sdp.split("m=").skip(1).collect();

@@ -133,7 +133,7 @@ impl Class {
     }
 
     async fn exchange(&mut self, n: usize, offer: String) -> String {
-        self.sfu.offer(n.to_string().parse().unwrap(), offer, None);
+        self.sfu.offer(n.to_string().parse().unwrap(), offer, None, None);
         loop {
             match timeout(DEADLINE, self.events.recv()).await.unwrap().unwrap() {
                 SfuEvent::Answer { sdp, .. } => return sdp,

@@ -59,7 +59,7 @@ impl Class {
         let user: UserId = id.parse().unwrap();
         let config = ViewerConfig { bind: vec!["127.0.0.1:0".to_owned()], ice_servers: vec![] };
         let (viewer, offer, events) = Viewer::offer(config, Arc::new(|_: Incoming<'_>| {})).await.unwrap();
-        self.sfu.offer(user.clone(), offer, None);
+        self.sfu.offer(user.clone(), offer, None, None);
         let answer = self.next(|event| if let SfuEvent::Answer { sdp, .. } = event { Some(sdp) } else { None }).await;
         viewer.answer(answer).await.unwrap();
         let mut student = Student { viewer, events };

@@ -51,7 +51,7 @@ impl Bed {
                 CrowdEvent::Offer { student, sdp } => {
                     // With a candidate the SFU would find a direct path.
                     let sdp = if path.is_some() { without_candidates(&sdp) } else { sdp };
-                    sfu.offer(student.to_string().parse().unwrap(), sdp, None);
+                    sfu.offer(student.to_string().parse().unwrap(), sdp, None, None);
                     let answer = loop {
                         let event = tokio::time::timeout(DEADLINE, events.recv()).await.unwrap();
                         if let Some(SfuEvent::Answer { user, sdp }) = event {

@@ -50,6 +50,9 @@ mod bad_students;
 // A student that forges source addresses and floods with its own credentials, on loopback.
 mod insider;
 
+// Strangers that send offers and never connect, on loopback, and what they cost the connected.
+mod unconnected;
+
 // The first seconds of a student on loopback, behind wide and narrow paths.
 mod opening;
 

@@ -87,7 +87,7 @@ impl Class {
         let config = ViewerConfig { bind: vec!["127.0.0.1:0".to_owned()], ice_servers: vec![] };
         let (viewer, offer, mut events) = Viewer::offer(config, sink).await.unwrap();
         let offer = if network.is_some() { without_candidates(&offer) } else { offer };
-        self.sfu.offer(user.parse().unwrap(), offer, None);
+        self.sfu.offer(user.parse().unwrap(), offer, None, None);
         let answer = loop {
             match timeout(DEADLINE, self.events.recv()).await.unwrap().unwrap() {
                 SfuEvent::Answer { sdp, .. } => break sdp,

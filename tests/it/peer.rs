@@ -17,7 +17,7 @@ use tokio::time::timeout;
 
 use crate::support::{DEADLINE, until};
 
-fn user(n: usize) -> UserId {
+pub(crate) fn user(n: usize) -> UserId {
     n.to_string().parse().unwrap()
 }
 
@@ -59,28 +59,28 @@ impl Source {
 
 /// What a student received.
 #[derive(Default)]
-struct Received {
-    packets: AtomicU64,
+pub(crate) struct Received {
+    pub(crate) packets: AtomicU64,
     /// RTCP compounds.
     reports: AtomicU64,
     /// Sequence number, timestamp and frame number of each packet.
-    sequence: Mutex<Vec<(u16, u32, u32)>>,
+    pub(crate) sequence: Mutex<Vec<(u16, u32, u32)>>,
 }
 
 /// An SFU, a task that reads its events, and a task that pushes frames.
-struct Class {
-    sfu: Arc<Sfu>,
-    events: Arc<Events>,
+pub(crate) struct Class {
+    pub(crate) sfu: Arc<Sfu>,
+    pub(crate) events: Arc<Events>,
     teaching: tokio::task::JoinHandle<()>,
 }
 
 /// What the events of the SFU have told so far.
 #[derive(Default)]
-struct Events {
+pub(crate) struct Events {
     /// Where the answer for a student goes.
-    answers: Mutex<HashMap<UserId, mpsc::UnboundedSender<String>>>,
-    refused: Mutex<Vec<(UserId, OfferRefusal)>>,
-    gone: Mutex<Vec<UserId>>,
+    pub(crate) answers: Mutex<HashMap<UserId, mpsc::UnboundedSender<String>>>,
+    pub(crate) refused: Mutex<Vec<(UserId, OfferRefusal)>>,
+    pub(crate) gone: Mutex<Vec<UserId>>,
     /// Whether the next frame is to be a key frame.
     wants_key_frame: AtomicBool,
     key_frame_requests: AtomicU64,
@@ -110,7 +110,7 @@ impl Events {
 
 impl Class {
     /// An SFU with a source of 30 frames a second.
-    fn start(max_students: usize) -> Self {
+    pub(crate) fn start(max_students: usize) -> Self {
         Self::with_workers(max_students, 1)
     }
 
@@ -146,7 +146,7 @@ impl Class {
         Self { sfu: Arc::new(sfu), events: noted, teaching }
     }
 
-    async fn join(&self, n: usize) -> Result<(Viewer, Arc<Received>), String> {
+    pub(crate) async fn join(&self, n: usize) -> Result<(Viewer, Arc<Received>), String> {
         self.join_by(n, None).await
     }
 
@@ -171,7 +171,7 @@ impl Class {
         let (answers, mut answer) = mpsc::unbounded_channel();
         self.events.answers.lock().unwrap().insert(user(n), answers);
         let offer = if network.is_some() { without_candidates(&offer) } else { offer };
-        self.sfu.offer(user(n), offer, None);
+        self.sfu.offer(user(n), offer, None, None);
         let Some(sdp) = timeout(DEADLINE, answer.recv()).await.map_err(|_| "no answer")? else {
             viewer.close().await;
             return Err("refused".to_owned());
@@ -200,7 +200,7 @@ impl Class {
         Ok((viewer, received))
     }
 
-    async fn end(self) {
+    pub(crate) async fn end(self) {
         self.teaching.abort();
         let _ = self.teaching.await;
         if let Ok(sfu) = Arc::try_unwrap(self.sfu) {
@@ -279,8 +279,8 @@ async fn a_full_room_refuses_and_serves_the_others() {
 async fn nonsense_is_refused_and_harms_nobody() {
     let class = Class::start(10);
     let (viewer, received) = class.join(1).await.unwrap();
-    class.sfu.offer(user(2), "v=0".to_owned(), None);
-    class.sfu.offer(user(3), "\u{0}\u{1}".repeat(1000), None);
+    class.sfu.offer(user(2), "v=0".to_owned(), None, None);
+    class.sfu.offer(user(3), "\u{0}\u{1}".repeat(1000), None, None);
     until("two refusals", || class.events.refused.lock().unwrap().len() == 2).await;
     let attacker = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
     for n in 0..2000u32 {
@@ -345,7 +345,7 @@ async fn offers_that_were_tampered_with_harm_nobody() {
                 _ => bad[at] = bad[at].replace(['1', '9', ':'], ["", "-1", "4294967296", "\u{fffd}"][next() % 4]),
             }
         }
-        class.sfu.offer(user(100 + n), bad.join("\r\n") + "\r\n", None);
+        class.sfu.offer(user(100 + n), bad.join("\r\n") + "\r\n", None, None);
         // As fast as the SFU takes them: its queue is bounded.
         if n % 50 == 0 {
             assert!(class.sfu.stats().await.is_some(), "the SFU ended at offer {n}");

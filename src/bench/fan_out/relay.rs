@@ -130,7 +130,7 @@ impl Task {
         match message {
             FromStudents::Offer { student, sdp } => {
                 let user: UserId = student.to_string().parse().map_err(|e| anyhow!("student {student}: {e}"))?;
-                self.sfu.offer(user, sdp, None);
+                self.sfu.offer(user, sdp, None, None);
             }
             FromStudents::Connected { student } => {
                 self.connected.insert(student);

@@ -97,7 +97,7 @@ impl Session {
         match message {
             FromStudents::Offer { student, sdp } => {
                 let user: UserId = student.to_string().parse().map_err(|e| anyhow!("student {student}: {e}"))?;
-                self.publisher.sfu.offer(user, sdp, None);
+                self.publisher.sfu.offer(user, sdp, None, None);
                 return Ok(None);
             }
             FromStudents::Connected { student } => drop(self.connected.insert(student)),

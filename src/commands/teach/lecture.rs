@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::future::Future;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::attendance::{Attendance, Now};
 use super::attendance_file::{AttendanceFile, AttendanceWriter};
@@ -26,6 +26,7 @@ use crate::rtp::Codec;
 use crate::sdp::offer::OfferError;
 use crate::sfu::{Departure, OfferRefusal, Queue, Sfu, SfuEvent, SfuStats};
 use crate::signal::{Client, Goodbye, SignalEvent};
+use crate::token_bucket::TokenBucket;
 
 /// How long the end of a lecture waits for the SFU's last statistics.
 const LAST_STATS_WITHIN: Duration = Duration::from_secs(1);
@@ -54,6 +55,9 @@ pub(super) struct Lecture<'a> {
     attendance_writer: Option<AttendanceWriter>,
     rates: Rates,
     metrics: MetricsStore,
+    /// Lines about refused offers, and about errors that the server reports.
+    refusals: ThrottledLines,
+    server_errors: ThrottledLines,
 }
 
 impl<'a> Lecture<'a> {
@@ -80,6 +84,8 @@ impl<'a> Lecture<'a> {
             attendance_writer: attendance_file.map(|file| AttendanceWriter::start(file, reporter)),
             rates: Rates::default(),
             metrics,
+            refusals: ThrottledLines::default(),
+            server_errors: ThrottledLines::default(),
         }
     }
 
@@ -137,7 +143,8 @@ impl<'a> Lecture<'a> {
             SfuEvent::Answer { user, sdp } => self.send(ClientMessage::Answer { target_uid: user, sdp }),
             SfuEvent::Refused { user, why } => {
                 let (code, message) = (refusal_code(&why), why.to_string());
-                self.reporter.detail(format!("refused {}: {message}", self.attendance.named(&user)));
+                let line = format!("refused {}: {message}", self.attendance.named(&user));
+                self.refusals.line(line).into_iter().for_each(|line| self.reporter.detail(line));
                 self.set_state(&user, StudentState::Refused);
                 self.send(ClientMessage::Reject { target_uid: user, code, message, codec: sent_codec(&why) });
             }
@@ -198,9 +205,9 @@ impl<'a> Lecture<'a> {
 
     fn on_message(&mut self, message: ServerMessage) {
         match message {
-            ServerMessage::Offer { user_id, sdp, video, network: _ } => {
+            ServerMessage::Offer { user_id, sdp, video, network } => {
                 self.set_state(&user_id, StudentState::Connecting);
-                self.sfu.offer(user_id, sdp, video);
+                self.sfu.offer(user_id, sdp, video, network);
             }
             ServerMessage::Candidate { user_id, candidate } => self.sfu.candidate(user_id, candidate_init(candidate)),
             ServerMessage::Join { users } => self.joined(&users),
@@ -208,7 +215,10 @@ impl<'a> Lecture<'a> {
             ServerMessage::Error { code, message, .. } => match code {
                 // The answer was for a student who has left meanwhile.
                 ErrorCode::UnknownTarget => {}
-                _ => self.reporter.warn(format!("the server reports an error: {message}")),
+                _ => {
+                    let line = format!("the server reports an error: {message}");
+                    self.server_errors.line(line).into_iter().for_each(|line| self.reporter.warn(line));
+                }
             },
             ServerMessage::Lobby { users, count } => self.talk.lobby_changed(users, count, self.reporter),
             ServerMessage::Order { user_id, order } => {
@@ -363,8 +373,8 @@ fn refusal_code(why: &OfferRefusal) -> ErrorCode {
             ErrorCode::BadSdp
         }
         OfferRefusal::Full(_) => ErrorCode::RoomFull,
-        // `floodedMessages` is reserved for the server.
-        OfferRefusal::TooFast(_) => ErrorCode::TargetBusy,
+        OfferRefusal::TooFast(_) => ErrorCode::FloodedMessages,
+        OfferRefusal::Busy => ErrorCode::TargetBusy,
     }
 }
 
@@ -374,6 +384,33 @@ fn sent_codec(why: &OfferRefusal) -> Option<VideoCodec> {
         OfferRefusal::Offer(OfferError::NoCommonCodec { sent: Codec::H264, .. }) => Some(VideoCodec::H264),
         OfferRefusal::Offer(OfferError::NoCommonCodec { sent: Codec::Vp8, .. }) => Some(VideoCodec::Vp8),
         _ => None,
+    }
+}
+
+/// Lines of one kind, of which one a second is reported: strangers cause them.
+#[derive(Debug)]
+struct ThrottledLines {
+    budget: TokenBucket,
+    left_out: u64,
+}
+
+impl Default for ThrottledLines {
+    fn default() -> Self {
+        Self { budget: TokenBucket::new(1, 3), left_out: 0 }
+    }
+}
+
+impl ThrottledLines {
+    /// The line to report now, with the number of lines that were left out before it.
+    fn line(&mut self, line: String) -> Option<String> {
+        if self.budget.take(Instant::now()).is_err() {
+            self.left_out += 1;
+            return None;
+        }
+        match std::mem::take(&mut self.left_out) {
+            0 => Some(line),
+            left_out => Some(format!("{line} (and {left_out} such lines before)")),
+        }
     }
 }
 
@@ -419,6 +456,17 @@ impl StudentStates {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_flood_of_lines_becomes_a_few_lines_and_a_count() {
+        let mut lines = ThrottledLines::default();
+        let said: Vec<String> = (0..1_000).filter_map(|n| lines.line(n.to_string())).collect();
+        assert!(said.len() <= 5 && said[..3] == ["0", "1", "2"], "{said:?}");
+        assert!(lines.left_out >= 995);
+        lines.budget = TokenBucket::new(1, 1);
+        let line = lines.line("next".to_owned()).unwrap();
+        assert!(line.starts_with("next (and 99") && lines.left_out == 0, "{line}");
+    }
 
     #[test]
     fn each_change_of_a_student_is_reported_once() {

@@ -10,6 +10,10 @@ const WINDOW: usize = 30;
 /// A freeze exceeds the mean interval by at least this.
 const MIN_EXCESS: Duration = Duration::from_millis(150);
 
+/// The mean interval before the second frame: the low tier of text has one picture a second at least. A picture that
+/// stands still from the first frame on is a freeze too, which W3C's definition omits.
+const FIRST_INTERVAL: Duration = Duration::from_secs(1);
+
 /// The freezes and pauses of a video track.
 #[derive(Debug, Default)]
 pub(super) struct FreezeDetector {
@@ -69,7 +73,7 @@ impl FreezeDetector {
     /// The duration of the current freeze.
     pub(super) fn frozen(&self, now: Instant) -> Option<Duration> {
         let interval = now.saturating_duration_since(self.last?);
-        (interval >= self.threshold()?).then_some(interval)
+        (interval >= self.threshold().unwrap_or_else(|| threshold(FIRST_INTERVAL))).then_some(interval)
     }
 
     /// Notes that the publisher pauses the video. The time up to the next frame is not a freeze.
@@ -127,11 +131,15 @@ impl FreezeDetector {
         sum
     }
 
-    /// The shortest interval that is a freeze.
+    /// The shortest interval that is a freeze, once an interval is known.
     fn threshold(&self) -> Option<Duration> {
-        let average = self.sum.checked_div(self.intervals.len().try_into().ok()?)?;
-        Some((average * 3).max(average + MIN_EXCESS))
+        self.sum.checked_div(self.intervals.len().try_into().ok()?).map(threshold)
     }
+}
+
+/// The shortest interval that is a freeze at this mean interval.
+fn threshold(average: Duration) -> Duration {
+    (average * 3).max(average + MIN_EXCESS)
 }
 
 #[cfg(test)]
@@ -160,6 +168,17 @@ mod tests {
         assert_eq!(freezes.count, 4);
         show(&mut freezes, &mut now, [700]);
         assert_eq!(freezes.count, 5);
+    }
+
+    #[test]
+    fn a_picture_that_stands_still_from_the_first_frame_on_is_a_freeze() {
+        let (mut freezes, mut now) = (FreezeDetector::default(), Instant::now());
+        show(&mut freezes, &mut now, [0]);
+        let after = |seconds| now + Duration::from_secs(seconds);
+        assert_eq!(freezes.frozen(after(2)), None, "a tier with a picture a second");
+        assert_eq!(freezes.frozen(after(30)), Some(Duration::from_secs(30)));
+        show(&mut freezes, &mut now, [30_000]);
+        assert_eq!((freezes.count, freezes.total), (1, Duration::from_secs(30)));
     }
 
     #[test]

@@ -208,6 +208,19 @@ fn a_full_mailbox_is_reported_to_the_sender() {
 }
 
 #[test]
+fn a_student_that_offers_too_fast_is_told_when_to_try_again() {
+    let mut server = TestServer::new();
+    let (teacher, student) = (server.join(TEACHER), server.join("1001"));
+    let (code, message) = (ErrorCode::FloodedMessages, "too fast".into());
+    let out = server.say(teacher, ClientMessage::Reject { target_uid: id("1001"), code, message, codec: None });
+    let [ServerMessage::Error { code, user_id, retry_after_ms, .. }] = &told(&out, student)[..] else {
+        panic!("{out:?}");
+    };
+    assert_eq!((*code, user_id, *retry_after_ms), (ErrorCode::FloodedMessages, &Some(id(TEACHER)), Some(1_000)));
+    assert_eq!(closed(&out), [], "and both stay");
+}
+
+#[test]
 fn each_message_is_allowed_or_refused_by_sender_and_target() {
     let mut server = TestServer::new();
     let (teacher, a, b) = (server.join(TEACHER), server.join("1001"), server.join("1002"));

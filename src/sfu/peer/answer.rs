@@ -21,8 +21,12 @@ use crate::rtp::{Codec, Encoding, MAX_FIRST_SEQUENCE_NUMBER, RtxStream, Subscrip
 use crate::sdp::answer;
 use crate::sdp::engine;
 use crate::sdp::negotiated::Negotiated;
+use crate::sdp::offer;
+use crate::sfu::amplification::AmplificationLimit;
 use crate::sfu::candidates::Advertised;
 use crate::sfu::config::AnswerContext;
+use crate::sfu::pending_offers::MAX_CANDIDATES;
+use crate::sfu::places::PeerPlace;
 use crate::sfu::sender::Sender;
 use crate::sfu::senders::Senders;
 use crate::sfu::transport::Transport;
@@ -63,6 +67,7 @@ impl Peer {
             .with_setting_engine(settings)
             .with_interceptor_registry(Registry::new().with(Slot::from(14_000), engine::Tap::delivering_rtcp()))
             .build(now)?;
+        let (offer, candidates) = offer::with_fewer_candidates(&offer, MAX_CANDIDATES);
         connection.set_remote_description(now, RTCSessionDescription::offer(offer)?)?;
         let mut added = Vec::new();
         let ssrcs = distinct_ssrcs(tracks.len() * 2, rand::random);
@@ -102,10 +107,12 @@ impl Peer {
         }
         // Without RTX a packet of video is retransmitted under its own nonce, so that it can't get another
         // transport-wide sequence number.
-        let transport = Transport::new(connection, keys, rtp_senders, twcc.filter(|_| has_rtx));
+        let limit = AmplificationLimit::new(context.checks.clone());
+        let transport = Transport::new(connection, keys, rtp_senders, twcc.filter(|_| has_rtx), limit);
         let adaptation = Adaptation::new(now, offered(&senders, tiers), context.adapts);
         let ice = (attribute("a=ice-ufrag:"), attribute("a=ice-pwd:"));
-        Ok((Self::new(now, user, ice, transport, senders, adaptation), answer))
+        let peer = Self::new(now, user, ice, transport, senders, adaptation, PeerPlace::new(context.places.clone()));
+        Ok((Self { candidates, ..peer }, answer))
     }
 }
 

@@ -13,6 +13,7 @@ use rtc::srtp::context::Context;
 use rtc::srtp::option::srtp_no_replay_protection;
 use rtc::srtp::protection_profile::ProtectionProfile;
 
+use super::super::amplification::{AmplificationLimit, CheckBudget};
 use super::super::encoders::EncoderRequests;
 use super::super::peer::media_track;
 use super::super::udp::{UdpReceiver, UdpSender};
@@ -119,7 +120,8 @@ impl Student {
             Kind::Modern | Kind::Plain => socket.local_addr().unwrap(),
         };
         let twcc = (kind != Kind::Plain).then_some(TRANSPORT_ID);
-        let mut transport = Transport::new(connection, keys, Vec::new(), twcc);
+        let limit = AmplificationLimit::new(CheckBudget::default());
+        let mut transport = Transport::new(connection, keys, Vec::new(), twcc, limit);
         transport.seal_from_now_on(from, to);
         Self {
             kind,

@@ -12,10 +12,11 @@ impl Worker {
     /// Removes a peer from all tables and queues.
     fn take(&mut self, index: usize) -> Option<Peer> {
         let peer = self.peers.get_mut(index)?.take()?;
+        peer.place.give_up();
         let id = self.ids[index];
         self.by_id.remove(&id);
         self.deadlines[index] = None;
-        for queue in [&mut self.newest, &mut self.behind, &mut self.with_messages] {
+        for queue in [&mut self.newest, &mut self.behind, &mut self.with_messages, &mut self.newcomers] {
             queue.retain(|other| *other != index);
         }
         self.dropped_by_departed += peer.senders.dropped();

@@ -55,7 +55,8 @@ impl Worker {
         self.rates = self.traffic.rates(now);
         self.common.look(now, self.peers.iter().flatten().filter_map(Peer::troubled_since));
         for index in 0..self.peers.len() {
-            self.adapt_peer(now, index);
+            // A probe that is sent with an older time looks delayed by the path.
+            self.adapt_peer(Instant::now(), index);
         }
         self.pass_on_requests();
     }
