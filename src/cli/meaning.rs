@@ -8,7 +8,6 @@ use std::time::Duration;
 use clap_complete::Shell;
 
 use super::servers::{StunServer, TurnServer};
-use super::tls::ServerTrust;
 use super::values::Bitrate;
 use crate::expect::Expectation;
 use crate::id::{Nickname, RoomId, RoomName, UserId};
@@ -16,7 +15,7 @@ use crate::media::{Content, FileList, Size, Tiers};
 use crate::protocol::channel::Allowed;
 use crate::rtp::{Codec, Latency};
 use crate::signal::ServerUrl;
-use crate::tls::CertificateSource;
+use crate::tls::{CertificateSource, Fingerprint};
 
 /// `classroom demo`: teach and watch in one process.
 #[derive(Debug, Clone, PartialEq)]
@@ -87,6 +86,15 @@ pub struct Teach {
     pub chat: ChatInput,
     /// The permissions of students at the start.
     pub allowed: Allowed,
+}
+
+/// What a client trusts beside the root certificates of the system and the CA of this computer.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ServerTrust {
+    /// A file of CA certificates.
+    pub ca: Option<PathBuf>,
+    /// The only certificate to trust, of the server or of its CA.
+    pub fingerprint: Option<Fingerprint>,
 }
 
 /// The signalling server that a teacher uses.
@@ -264,8 +272,8 @@ pub(super) enum Conflict {
     #[error("--server uses another server, but --listen runs one here: remove one of the two flags")]
     ServerAndListen,
     #[error(
-        "--server uses another server, but --tls is for the one that runs here: remove --tls, and start that server with \
-         it"
+        "--server uses another server, but --tls is for the one that runs here: remove --tls, and start that server \
+         with it"
     )]
     TlsForAnotherServer,
     #[error("{0} is about another server: add --server wss://HOST:PORT, or remove {0}")]

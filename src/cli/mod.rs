@@ -25,11 +25,10 @@ use self::meaning::Conflict;
 
 pub use self::bench::{Bench, FanOutBench, Line, Network, VideoBench};
 pub use self::meaning::{
-    ChatInput, Completions, Demo, DemoLecture, Device, MainSource, Man, Rooms, Serve, Signalling, Sink, Sources, Teach,
-    Video, Watch,
+    ChatInput, Completions, Demo, DemoLecture, Device, MainSource, Man, Rooms, Serve, ServerTrust, Signalling, Sink,
+    Sources, Teach, Video, Watch,
 };
 pub use self::servers::{StunServer, TurnServer, TurnTransport};
-pub use self::tls::ServerTrust;
 pub use self::values::{Bitrate, Burst};
 pub use crate::report::{Output, Verbosity};
 

@@ -32,6 +32,9 @@ pub(super) async fn run(
     let fingerprint = served.fingerprint();
     reporter.event(&Event::Listening { ws: Some(ws), page: Some(page), room_page: None, fingerprint, udp: None });
     served.show_certificate(reporter);
+    if let Some(fingerprint) = served.fingerprint() {
+        reporter.notice(format!("programs trust the server with --fingerprint {fingerprint}"));
+    }
     let reason = stop.await;
     served.shutdown().await;
     Ok(reason)
@@ -129,14 +132,12 @@ impl RunningServer {
         }
     }
 
-    /// Tells how browsers and programs come to trust the server.
+    /// Tells how browsers come to trust a server with a CA of its own.
     pub(super) fn show_certificate(&self, reporter: &Reporter) {
-        let Some(fingerprint) = self.fingerprint() else { return };
         if self.tls.as_ref().is_some_and(|tls| tls.root().is_some()) {
             let help = format!("{}/ca/help", self.url().with_tls(false).origin());
             reporter.notice(format!("browsers warn until the certificate of this computer is installed once: {help}"));
         }
-        reporter.notice(format!("programs trust the server with --fingerprint {fingerprint}"));
     }
 
     /// The metrics of this process.

@@ -11,8 +11,8 @@
 //! - `GET /ca`, `GET /ca/help` the certificate to install, if the server has a CA of its own
 //!
 //! A function supplies the rooms, so this module does not depend on signalling; the command that serves both adds the
-//! route of the WebSocket. [`bind`] makes a listening socket, [`serve()`] serves a [`Port`] on it, by HTTP or by HTTP and
-//! HTTPS, within [`ConnectionLimits`].
+//! route of the WebSocket. [`bind`] makes a listening socket, [`serve()`] serves a [`Port`] on it, by HTTP alone or by
+//! HTTPS as well, within [`ConnectionLimits`].
 
 mod assets;
 mod ca;

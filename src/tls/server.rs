@@ -351,7 +351,7 @@ impl Certificates {
 fn left_out_warning(left_out: &Names) -> Option<String> {
     (!left_out.is_empty()).then(|| {
         format!(
-            "the CA of this computer may not sign for {}, so browsers warn there; `watch` needs --fingerprint there. To \
+            "the CA of this computer may not sign for {}, so browsers warn there, and `watch` needs --fingerprint. To \
              make a new CA, which clients must then install again, remove ca.pem from the state folder",
             left_out.list()
         )
