@@ -12,7 +12,7 @@
 //! bin/classroom.rs                   | argv in, one error line and an exit code out
 //! commands                           | the verbs: each connects the adapters
 //! bench                              | what measures the product; only commands/bench.rs names it
-//! fuzz                               | what must hold for any bytes from the network; only fuzz/ and its tests call it
+//! fuzz                               | what must hold for any bytes from the network; only fuzz/ and tests call it
 //! cli                                | what was typed -> what it means
 //! endpoints process                  | a capture with its SFU, a viewer with its render; this process's limits and use
 //! report exit                        | what people and scripts are told
@@ -21,6 +21,7 @@
 //! srtp                               | session keys, sealing, opening
 //! congestion rtcp dtls               | what a path carries; feedback; what a peer may send in DTLS and SCTP
 //! rtp room                           | packets, frames, rings, subscriptions, jitter buffer; who may do what
+//! access                             | who a client is: the teaching key, tokens, join codes, TURN credentials
 //! protocol                           | the words on the wire
 //! network                            | where a client comes from; rate limits by network
 //! id expect suspension token_bucket  | names, expectations, suspension of this process, a token bucket
@@ -63,6 +64,7 @@
 //! - The library reads of a student's DTLS and SCTP only what costs it little (`dtls::records`, `dtls::sctp`),
 //!   and a student whose turn takes too long is gone (`sfu::watchdog`).
 
+pub mod access;
 pub mod bench;
 pub mod cli;
 mod commands;

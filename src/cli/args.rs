@@ -11,6 +11,7 @@ use clap_complete::Shell;
 use super::bench::TypedBench;
 use super::capture::{TypedEncoding, TypedSources};
 use super::servers::{StunServer, TypedRelays, TypedTurn};
+use super::site::TypedSite;
 use super::tls::{TypedCertificate, TypedTrust};
 use super::values::{self, TypedServer, TypedSink};
 use crate::expect::Expectation;
@@ -302,6 +303,9 @@ pub(super) struct TypedTeach {
     pub(super) turn: TypedRelays,
 
     #[command(flatten)]
+    pub(super) site: TypedSite,
+
+    #[command(flatten)]
     pub(super) certificate: TypedCertificate,
 
     #[command(flatten)]
@@ -402,6 +406,9 @@ pub(super) struct TypedServe {
 
     #[command(flatten)]
     pub(super) certificate: TypedCertificate,
+
+    #[command(flatten)]
+    pub(super) site: TypedSite,
 }
 
 #[derive(Debug, Args)]

@@ -64,6 +64,9 @@ impl TypedTeach {
         if !turn.is_empty() && matches!(signalling, Signalling::Remote(_)) {
             return Err(Conflict::TurnForAnotherServer);
         }
+        if let (Signalling::Remote(_), Some(flag)) = (&signalling, self.site.first_flag()) {
+            return Err(Conflict::SiteOfAnotherServer(flag));
+        }
         let audio = !self.sources.no_audio;
         let sources = Sources::try_from(self.sources)?;
         if let (Sources::Pipeline(_), Some(flag)) = (&sources, self.encoding.first_flag()) {
@@ -79,6 +82,7 @@ impl TypedTeach {
             user: self.user,
             signalling,
             trust,
+            site: self.site.into(),
             sources,
             audio,
             video: Video { codec, size, fps, bitrate, tiers, content },
@@ -94,7 +98,7 @@ impl TypedTeach {
             length: self.length,
             end_class: self.end_class,
             chat: chat_input(self.chat),
-            allowed: Allowed { comments: !self.no_comments, reactions: !self.no_reactions },
+            allowed: Allowed { comments: !self.no_comments, reactions: !self.no_reactions, ..Allowed::default() },
         })
     }
 }
@@ -200,7 +204,8 @@ impl TryFrom<TypedServe> for Serve {
     type Error = Conflict;
     fn try_from(typed: TypedServe) -> Result<Self, Conflict> {
         let tls = typed.certificate.source();
-        Ok(Serve { listen: typed.listen, tls, stun: typed.stun, turn: typed.turn.convert()? })
+        let turn = typed.turn.convert()?;
+        Ok(Serve { listen: typed.listen, tls, stun: typed.stun, turn, site: typed.site.into() })
     }
 }
 

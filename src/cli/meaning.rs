@@ -10,6 +10,7 @@ use clap_complete::Shell;
 use super::servers::{StunServer, TurnServer};
 use super::values::Bitrate;
 use crate::expect::Expectation;
+use crate::http::Site;
 use crate::id::{Nickname, RoomId, RoomName, UserId};
 use crate::media::{Content, FileList, Size, Tiers};
 use crate::protocol::channel::Allowed;
@@ -68,6 +69,8 @@ pub struct Teach {
     pub stun: Vec<StunServer>,
     /// TURN servers that the embedded server names to students.
     pub turn: Vec<TurnServer>,
+    /// How browsers reach the built-in server.
+    pub site: Site,
     /// The number of sending threads.
     pub workers: NonZeroUsize,
     /// The most students to admit; `None`: only the server's limit holds.
@@ -241,6 +244,8 @@ pub struct Serve {
     pub stun: Vec<StunServer>,
     /// TURN servers that the server names to students.
     pub turn: Vec<TurnServer>,
+    /// How browsers reach the server.
+    pub site: Site,
 }
 
 /// `classroom completions`.
@@ -300,6 +305,8 @@ pub(super) enum Conflict {
         "--turn is for the built-in server, but --server uses another server: start that server with --turn instead"
     )]
     TurnForAnotherServer,
+    #[error("{0} is for the built-in server, but --server uses another server: start that server with {0} instead")]
+    SiteOfAnotherServer(&'static str),
     #[error("{0} needs a TURN server: add --turn turn:HOST:PORT")]
     LoginWithoutTurn(&'static str),
     #[error("{0} only works with a bad network or --glass: add --glass or, for example, --loss 5%")]

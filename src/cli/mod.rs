@@ -9,6 +9,7 @@ mod capture;
 mod convert;
 mod meaning;
 mod servers;
+mod site;
 mod tls;
 mod values;
 
@@ -29,6 +30,7 @@ pub use self::meaning::{
     Sources, Teach, Video, Watch,
 };
 pub use self::servers::{StunServer, TurnServer, TurnTransport};
+pub(crate) use self::values::duration;
 pub use self::values::{Bitrate, Burst};
 pub use crate::report::{Output, Verbosity};
 

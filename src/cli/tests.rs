@@ -5,6 +5,7 @@ use std::time::Duration;
 use clap::CommandFactory;
 
 use super::*;
+use crate::http::Site;
 use crate::media::{Content, FileList, Size, Tiers};
 use crate::rtp::{Codec, Latency};
 use crate::signal::ServerUrl;
@@ -175,7 +176,8 @@ fn output_flags_may_come_before_or_after_the_verb() {
         assert_eq!((cli.output, cli.verbosity), (Output::Json, Verbosity::Verbose), "{line}");
     }
     assert_eq!(parse_line("devices -v -q").unwrap().verbosity, Verbosity::Quiet);
-    let serve = Serve { listen: "127.0.0.1:1".parse().unwrap(), tls: None, stun: vec![], turn: vec![] };
+    let (tls, site) = (None, Site::default());
+    let serve = Serve { listen: "127.0.0.1:1".parse().unwrap(), tls, stun: vec![], turn: vec![], site };
     assert_eq!(parse_line("serve --listen 127.0.0.1:1").unwrap().command, Command::Serve(serve));
     let rooms = Rooms { server: Some(ServerUrl::new("a", 18080)), trust: ServerTrust::default() };
     assert_eq!(parse_line("rooms --server ws://a").unwrap().command, Command::Rooms(rooms));

@@ -146,7 +146,7 @@ pub(super) fn listen(text: &str) -> Result<SocketAddr, String> {
 ///
 /// jiff, which we have for time stamps, refuses units in the wrong order. humantime takes `1s30m` for half an hour and
 /// `10M` for ten months.
-pub(super) fn duration(text: &str) -> Result<Duration, String> {
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     const EXAMPLE: &str = "is not a duration, for example 10s, 1m30s or 500ms";
     const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
     if decimal(text).is_some() {

@@ -10,6 +10,7 @@ use super::stop::Stop;
 use super::{stop, teach, watch};
 use crate::cli::{self, ChatInput, Demo, DemoLecture, Output, ServerTrust, Signalling, Teach, Verbosity, Video, Watch};
 use crate::exit::Failure;
+use crate::http::Site;
 use crate::id::{Nickname, RoomId, UserId};
 use crate::media::{CaptureOptions, MainSource, Sources};
 use crate::protocol::channel::Allowed;
@@ -59,6 +60,7 @@ pub(super) async fn run(demo: Demo, output: Output, reporter: &Reporter) -> Resu
         advertise: Vec::new(),
         stun: Vec::new(),
         turn: Vec::new(),
+        site: Site::default(),
         max_students: None,
         workers: NonZeroUsize::MIN,
         attendance: None,

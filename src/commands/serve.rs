@@ -13,11 +13,12 @@ use super::metrics::MetricsStore;
 use super::{listen, reachable_host};
 use crate::cli::{Serve, StunServer, TurnServer};
 use crate::exit::Failure;
-use crate::protocol::IceServer;
+use crate::http::{Host, NewRoom, Site};
+use crate::protocol::{Credentials, IceServer};
 use crate::report::{EndReason, Event, Reporter};
 use crate::signal::{Server, ServerUrl};
 use crate::tls::{CertificateSource, Identity, ServerTls};
-use crate::{http, protocol, signal};
+use crate::{http, process, protocol, signal};
 
 /// Serves until `stop`.
 pub(super) async fn run(
@@ -26,8 +27,9 @@ pub(super) async fn run(
     stop: impl Future<Output = EndReason>,
 ) -> Result<EndReason, Failure> {
     let listener = listen(serve.listen)?;
-    let tls = serve.tls.map(|source| start_tls(source, reporter)).transpose()?;
-    let served = RunningServer::start(listener, ice_servers(&serve.stun, &serve.turn), tls)?;
+    let tls = serve.tls.map(|source| start_tls(source, &serve.site, reporter)).transpose()?;
+    let settings = ServerSettings { ice_servers: ice_servers(&serve.stun, &serve.turn), tls, site: serve.site };
+    let served = RunningServer::start(listener, settings)?;
     let (ws, page) = served.urls();
     let fingerprint = served.fingerprint();
     reporter.event(&Event::Listening { ws: Some(ws), page: Some(page), room_page: None, fingerprint, udp: None });
@@ -41,9 +43,14 @@ pub(super) async fn run(
 }
 
 /// Makes or reads the certificate of a server. Later warnings go to the terminal.
-pub(super) fn start_tls(source: CertificateSource, reporter: &Reporter) -> Result<ServerTls, Failure> {
+pub(super) fn start_tls(source: CertificateSource, site: &Site, reporter: &Reporter) -> Result<ServerTls, Failure> {
     let reporter = reporter.clone();
-    ServerTls::start(source, move |warning| reporter.warn(warning)).map_err(Failure::usage)
+    // The certificate of `--public-url` is that of the proxy.
+    let names = site.hosts.iter().filter_map(|host| match host {
+        Host::Name(name) => Some(name.to_string()),
+        Host::Ip(_) => None,
+    });
+    ServerTls::start(source, names.collect(), move |warning| reporter.warn(warning)).map_err(Failure::usage)
 }
 
 /// STUN and TURN servers in the form of the wire.
@@ -57,6 +64,16 @@ pub(super) fn ice_servers(stun: &[StunServer], turn: &[TurnServer]) -> Vec<IceSe
     stun.chain(turn).collect()
 }
 
+/// The settings of a server.
+pub(super) struct ServerSettings {
+    /// STUN and TURN servers for everybody who joins.
+    pub(super) ice_servers: Vec<IceServer>,
+    /// HTTPS and WSS as well.
+    pub(super) tls: Option<ServerTls>,
+    /// The names of the server.
+    pub(super) site: Site,
+}
+
 /// A running server: signalling, pages, WHEP and metrics on one port.
 pub(super) struct RunningServer {
     server: Server,
@@ -68,14 +85,12 @@ pub(super) struct RunningServer {
 }
 
 impl RunningServer {
-    /// Serves on `listener`, and names `ice_servers` to everybody who joins. With `tls`, by HTTPS and WSS as well.
-    pub(super) fn start(
-        listener: TcpListener,
-        ice_servers: Vec<IceServer>,
-        tls: Option<ServerTls>,
-    ) -> Result<Self, Failure> {
+    /// Serves on `listener`.
+    pub(super) fn start(listener: TcpListener, settings: ServerSettings) -> Result<Self, Failure> {
+        let ServerSettings { ice_servers, tls, mut site } = settings;
         let address = listener.local_addr().map_err(Failure::internal)?;
-        let server = Server::with_ice_servers(signal::ServerLimits::default(), ice_servers.clone());
+        let server =
+            Server::with(signal::ServerConfig { ice_servers: ice_servers.clone(), ..signal::ServerConfig::default() });
         let (rooms, sockets) = (server.clone(), server.clone());
         let creating = server.clone();
         let app = http::router(move || rooms.rooms()).route(
@@ -86,15 +101,26 @@ impl RunningServer {
             }),
         );
         let app = app.merge(http::whep::router(whep::Players(server.clone()), &ice_servers));
-        let app = app.merge(http::creation(move |name| creating.create_room(name)));
+        let app = app.merge(http::creation(move |NewRoom { name, client, key }| {
+            creating.create_room(name, &Credentials { key, ..Credentials::default() }, client)
+        }));
         let metrics = MetricsStore::new(Some(server.clone()));
         let app = app.merge(metrics.router());
+        let app = match &tls {
+            Some(tls) => app.merge(http::certificate(tls)),
+            None => app,
+        };
+        // Browsers call the server by a name in its certificate.
+        let names = tls.iter().flat_map(|tls| tls.names().iter().filter_map(|name| name.parse().ok()));
+        site.hosts.extend(names);
+        let app = http::guard(app, site);
+        let limits = http::ConnectionLimits::within(process::max_files());
         let (end, ended) = oneshot::channel::<()>();
         let port = match &tls {
             Some(tls) => http::Port::with_tls(app, tls.clone()),
             None => app.into(),
         };
-        let task = tokio::spawn(http::serve(listener, port, http::ConnectionLimits::default(), async {
+        let task = tokio::spawn(http::serve(listener, port, limits, async {
             let _ = ended.await;
         }));
         Ok(Self { server, metrics, address, tls, end, task })
@@ -108,7 +134,7 @@ impl RunningServer {
     /// The URL by which other computers in the network join: by the name in the certificate of `--tls-cert`, or by an
     /// address of this computer.
     pub(super) fn url(&self) -> ServerUrl {
-        let name = self.tls.as_ref().and_then(ServerTls::name).map(str::to_owned);
+        let name = self.tls.as_ref().and_then(|tls| tls.names().first().cloned());
         let host = name.unwrap_or_else(|| reachable_host(self.address.ip()).to_string());
         ServerUrl::new(&host, self.address.port()).with_tls(self.tls.is_some())
     }

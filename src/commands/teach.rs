@@ -20,7 +20,7 @@ use self::lecture::Lecture;
 use super::announcement::LiveAnnouncement;
 use super::metrics::{MetricsPort, MetricsStore};
 use super::room_link::{other_hosts, room_page, show_qr};
-use super::serve::{RunningServer, ice_servers, start_tls};
+use super::serve::{RunningServer, ServerSettings, ice_servers, start_tls};
 use super::stop::Stop;
 use super::trust::ClientTrust;
 use super::{blocking, listen, signal_failure};
@@ -148,8 +148,10 @@ impl LectureServer {
                 return Ok(Self { embedded: None, url: url.clone(), trust, media_ip: Ipv4Addr::UNSPECIFIED.into() });
             }
         };
-        let tls = tls.map(|source| start_tls(source, reporter)).transpose()?;
-        let embedded = RunningServer::start(listen(address)?, ice_servers(&teach.stun, &teach.turn), tls)?;
+        let tls = tls.map(|source| start_tls(source, &teach.site, reporter)).transpose()?;
+        let ice_servers = ice_servers(&teach.stun, &teach.turn);
+        let settings = ServerSettings { ice_servers, tls, site: teach.site.clone() };
+        let embedded = RunningServer::start(listen(address)?, settings)?;
         let (host, media_ip) = match address.ip() {
             // A server on all addresses goes with media on all addresses, of both families.
             ip if ip.is_unspecified() => (Ipv4Addr::LOCALHOST.into(), ip),
@@ -192,7 +194,7 @@ impl LectureServer {
         }
         reporter.notice(format!("students open {link}"));
         // A name in the certificate of --tls-cert is the only host that browsers accept.
-        let has_name = |embedded: &&RunningServer| embedded.tls().is_some_and(|tls| tls.name().is_some());
+        let has_name = |embedded: &&RunningServer| embedded.tls().is_some_and(|tls| !tls.names().is_empty());
         let embedded = self.embedded.as_ref().filter(|embedded| !has_name(embedded));
         let others = embedded.map(|embedded| other_hosts(embedded.address(), url.host()));
         for (host, interface) in others.unwrap_or_default() {

@@ -105,13 +105,33 @@ pub enum Event {
         /// `like`, `clap`, `heart`, `laugh`, `wow` or `confused`.
         reaction: &'static str,
     },
-    /// The permissions of the class. Reported when it changes, or when the teacher asks.
+    /// The permissions of the class, and on the student's side those of this student. Reported when they change, or
+    /// when the teacher asks.
     Allowed {
         /// Whether chat messages may appear over the picture.
         comments: bool,
         /// Whether students may react.
         reactions: bool,
+        /// Whether students may write; on the student's side, whether this student is not muted.
+        chat: bool,
+        /// The shortest time between two chat messages of a student, in milliseconds; 0 without slow mode.
+        slow_ms: u32,
     },
+    /// An order was obeyed (teacher's side).
+    Order {
+        /// The teacher, or a member who moderates.
+        by: UserId,
+        /// The nickname of this user; may be empty.
+        by_nickname: String,
+        /// The order.
+        order: Order,
+        /// The student whom the order concerns; `None` if it concerns all.
+        user: Option<UserId>,
+        /// The nickname of this student, may be empty; `None` if the order concerns all.
+        nickname: Option<String>,
+    },
+    /// All chat messages so far were removed (student's side).
+    ChatCleared,
     /// A camera or a screen has stopped, or is back. Reported on both sides.
     Source {
         /// The track of the source.
@@ -276,6 +296,28 @@ pub enum StudentState {
     Refused,
     /// Has left the room.
     Left,
+}
+
+/// An order of the teacher, or of a member who moderates.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Order {
+    /// One student may neither write nor react.
+    Mute,
+    /// Nobody may write or react.
+    MuteAll,
+    /// One student may write again.
+    Unmute,
+    /// Everybody may write again.
+    UnmuteAll,
+    /// The chat messages are removed.
+    Clear,
+    /// Slow mode begins, changes or ends; an `allowed` follows.
+    Slow,
+    /// One hand is lowered.
+    Lower,
+    /// All hands are lowered.
+    LowerAll,
 }
 
 /// The state of a video source.

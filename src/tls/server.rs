@@ -115,13 +115,18 @@ impl fmt::Debug for ServerTls {
 }
 
 impl ServerTls {
-    /// Makes or reads the certificate, and starts the task that renews it. `warn` gets a sentence when something about
-    /// the certificate needs a person. Call this inside a tokio runtime.
+    /// Makes or reads the certificate, and starts the task that renews it. A certificate of our own is also for the
+    /// `more` names. `warn` gets a sentence when something about the certificate needs a person. Call this inside a
+    /// tokio runtime.
     ///
     /// # Errors
     /// If there is no usable certificate at the start. Later the last usable one stays.
-    pub fn start(source: CertificateSource, warn: impl Fn(String) + Send + 'static) -> Result<Self, CertificateError> {
-        let names = Names::of_this_machine(&[]);
+    pub fn start(
+        source: CertificateSource,
+        more: Vec<String>,
+        warn: impl Fn(String) + Send + 'static,
+    ) -> Result<Self, CertificateError> {
+        let names = Names::of_this_machine(&more);
         let mut certificates = Certificates::new(source, &names, SystemTime::now())?;
         certificates.take_warnings().into_iter().for_each(&warn);
         let resolver = certificates.current.clone();
@@ -140,7 +145,7 @@ impl ServerTls {
             check.set_missed_tick_behavior(MissedTickBehavior::Delay);
             loop {
                 check.tick().await;
-                certificates.check(&Names::of_this_machine(&[]), SystemTime::now());
+                certificates.check(&Names::of_this_machine(&more), SystemTime::now());
                 certificates.take_warnings().into_iter().for_each(&warn);
                 let now = certificates.identity();
                 told.send_if_modified(|before| std::mem::replace(before, now.clone()) != now);
@@ -178,9 +183,9 @@ impl ServerTls {
         self.identity.clone()
     }
 
-    /// The first name of the certificate of `--tls-cert`, which URLs of this server must use.
-    pub fn name(&self) -> Option<&str> {
-        self.names.first().map(String::as_str)
+    /// The names in the certificate of `--tls-cert`. URLs of this server must use one of them.
+    pub fn names(&self) -> &[String] {
+        &self.names
     }
 }
 

@@ -82,6 +82,9 @@ fn the_names_of_a_computer_are_those_that_only_it_can_have() {
     for bad in ["", "a b", "a..b", "_x", "a/b"] {
         assert_eq!(names(bad), ["localhost"], "{bad}");
     }
+    let more = ["Class.School.example", "dev", "a b"].map(str::to_owned);
+    let typed: Vec<String> = Names::new("", [], &more).dns.into_iter().collect();
+    assert_eq!(typed, ["class.school.example", "localhost"], "names of --host");
     assert!(!lab().addresses.contains(&"fe80::1".parse::<IpAddr>().unwrap()), "it needs a zone");
 }
 

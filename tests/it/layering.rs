@@ -5,17 +5,18 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// Libraries that only these folders may name.
-const OWNERS: [(&[&str], &[&str]); 6] = [
+const OWNERS: [(&[&str], &[&str]); 7] = [
     (&["media"], &["gstreamer", "gstreamer_app", "gstreamer_video", "gst", "ashpd"]),
     (&["sfu", "viewer", "sdp", "srtp", "dtls", "bench"], &["webrtc", "rtc", "quinn_udp"]),
     (&["signal"], &["tokio_tungstenite", "mdns_sd"]),
     (&["report"], &["indicatif"]),
-    (&["srtp", "tls", "bench"], &["ring"]),
+    (&["srtp", "access", "tls", "bench"], &["ring"]),
+    (&["access"], &["jsonwebtoken"]),
     (&["tls"], &["rustls", "tokio_rustls", "rustls_native_certs", "rcgen", "x509_parser"]),
 ];
 
 /// Rules, packets and the wire: pure, each call is told the time.
-const CORE: [&str; 7] = ["id", "protocol", "room", "rtp", "rtcp", "congestion", "token_bucket"];
+const CORE: [&str; 8] = ["id", "protocol", "access", "room", "rtp", "rtcp", "congestion", "token_bucket"];
 
 /// What the core knows nothing of: sockets, threads of the runtime, files, clocks.
 const NOT_IN_CORE: [&str; 8] =

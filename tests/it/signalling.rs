@@ -63,6 +63,7 @@ impl School {
         let (rooms, signalling) = (server.clone(), server.clone());
         let app = http::router(move || rooms.rooms())
             .route("/ws", any(move |request: axum::extract::Request| std::future::ready(signalling.upgrade(request))));
+        let app = http::guard(app, http::Site::default());
         let (stop, stopped) = oneshot::channel::<()>();
         let serving = tokio::spawn(http::serve(listener, app, http_limits, async {
             _ = stopped.await;

@@ -72,7 +72,7 @@ impl School {
     /// A server with the certificate of a CA.
     fn open(ca: &Ca) -> Self {
         let files = CertificateSource::Files { certificate: ca.path("cert.pem"), key: ca.path("key.pem") };
-        let tls = ServerTls::start(files, |warning| println!("{warning}")).unwrap();
+        let tls = ServerTls::start(files, Vec::new(), |warning| println!("{warning}")).unwrap();
         Self::with(Some(tls))
     }
 
@@ -83,6 +83,7 @@ impl School {
         let rooms = server.clone();
         let app = http::router(move || rooms.rooms())
             .route("/ws", any(move |request: axum::extract::Request| std::future::ready(server.upgrade(request))));
+        let app = http::guard(app, http::Site::default());
         let port = match tls {
             Some(tls) => http::Port::with_tls(app, tls),
             None => app.into(),
@@ -251,7 +252,7 @@ async fn a_certificate_of_a_public_ca_pins_the_browser_to_https() {
     let school = School::open(&ca);
     let stream = TcpStream::connect(school.address).await.unwrap();
     let mut stream = ca.trust().connect(stream, "127.0.0.1").await.unwrap();
-    stream.write_all(b"GET /api/ping HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").await.unwrap();
+    stream.write_all(b"GET /api/ping HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n").await.unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).await.unwrap();
     assert!(answer.contains("strict-transport-security: max-age="), "{answer}");
