@@ -20,7 +20,7 @@ use self::lecture::Lecture;
 use super::announcement::LiveAnnouncement;
 use super::metrics::{MetricsPort, MetricsStore};
 use super::room_link::{other_hosts, room_page, show_qr};
-use super::serve::{RunningServer, ServerSettings, ice_servers, start_tls};
+use super::serve::{RunningServer, ice_servers, start_tls};
 use super::stop::Stop;
 use super::trust::ClientTrust;
 use super::{blocking, listen, signal_failure};
@@ -150,8 +150,7 @@ impl LectureServer {
         };
         let tls = tls.map(|source| start_tls(source, &teach.site, reporter)).transpose()?;
         let ice_servers = ice_servers(&teach.stun, &teach.turn);
-        let settings = ServerSettings { ice_servers, tls, site: teach.site.clone() };
-        let embedded = RunningServer::start(listen(address)?, settings)?;
+        let embedded = RunningServer::start(listen(address)?, ice_servers, teach.site.clone(), tls)?;
         let (host, media_ip) = match address.ip() {
             // A server on all addresses goes with media on all addresses, of both families.
             ip if ip.is_unspecified() => (Ipv4Addr::LOCALHOST.into(), ip),
@@ -206,7 +205,10 @@ impl LectureServer {
         }
         let room = &teach.room;
         let server = if url.uses_tls() { url.to_string() } else { url.authority() };
-        let fingerprint = self.embedded.as_ref().and_then(RunningServer::fingerprint);
+        let fingerprint = match &self.embedded {
+            Some(embedded) => embedded.fingerprint(),
+            None => teach.trust.fingerprint.map(|fingerprint| fingerprint.to_string()),
+        };
         let fingerprint = fingerprint.map(|fingerprint| format!(" --fingerprint {fingerprint}")).unwrap_or_default();
         reporter.notice(format!("or type: classroom watch --room {room} --user 1001 --server {server}{fingerprint}"));
     }

@@ -222,7 +222,7 @@ pub(super) struct Certificates {
 
 enum Kind {
     Own {
-        authority: Authority,
+        authority: Box<Authority>,
         /// The names of this computer when the certificate was made.
         made_for: Names,
     },
@@ -247,7 +247,7 @@ impl Certificates {
 
     pub(super) fn own(authority: Authority, names: &Names, now: SystemTime) -> Result<Self, CertificateError> {
         let Issued { key, expires, left_out } = authority.issue(names, now)?;
-        let kind = Kind::Own { authority, made_for: names.clone() };
+        let kind = Kind::Own { authority: Box::new(authority), made_for: names.clone() };
         let warnings = left_out_warning(&left_out).into_iter().collect();
         Ok(Self { current: Arc::new(Current(RwLock::new(Arc::new(key)))), kind, expires, warnings })
     }
