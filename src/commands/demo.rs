@@ -96,7 +96,7 @@ pub(super) async fn run(demo: Demo, output: Output, reporter: &Reporter) -> Resu
         early = &mut teaching => return early.map_err(Failure::internal)?,
         reason = &mut stopped => return Ok(reason),
     };
-    reporter.notice(format!("watch this lecture in a browser, too: {}", room_page(&server, &room())));
+    reporter.notice(format!("watch this lecture in a browser, too: {}", room_page(&server, &room(), None)));
     reporter.notice(format!(
         "or start another student: classroom watch --room {} --user 1002 --server {}",
         room(),

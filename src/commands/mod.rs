@@ -1,7 +1,5 @@
 //! The verbs. A verb connects the adapters and decides when to end; code that several verbs share has its own file.
 
-// The server uses these when it asks the policy about clients.
-#[cfg_attr(not(test), expect(dead_code))]
 mod access;
 mod announcement;
 mod bench;

@@ -4,6 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use qrcode::{Color, EcLevel, QrCode};
 
+use crate::access::JoinCode;
 use crate::id::RoomId;
 use crate::report::Reporter;
 use crate::signal::ServerUrl;
@@ -11,9 +12,49 @@ use crate::signal::ServerUrl;
 /// The light modules around a QR code. The standard requires four, but cameras read two, and a terminal is narrow.
 const QUIET_ZONE: usize = 2;
 
-/// The URL of a room's page.
-pub(super) fn room_page(server: &ServerUrl, room: &RoomId) -> String {
-    format!("{}/room/{room}", server.origin())
+/// The URL of a room's page. A join code stands in the fragment, which browsers do not send.
+pub(super) fn room_page(server: &ServerUrl, room: &RoomId, code: Option<&JoinCode>) -> String {
+    let code = code.map(|code| format!("#code={}", code.as_str())).unwrap_or_default();
+    format!("{}/room/{room}{code}", server.origin())
+}
+
+/// Shows the join code; six digits are drawn large, so that a class reads them from a projected terminal.
+pub(super) fn show_code(code: &JoinCode, reporter: &Reporter) {
+    if reporter.columns().is_some()
+        && let Some(lines) = large(&code.shown())
+    {
+        reporter.notice(lines);
+    }
+    reporter.notice(format!("join code: {}", code.shown()));
+}
+
+/// Digits in 3 x 5 modules, each row in the lowest three bits.
+const DIGITS: [[u8; 5]; 10] = [
+    [7, 5, 5, 5, 7],
+    [2, 6, 2, 2, 7],
+    [7, 1, 7, 4, 7],
+    [7, 1, 7, 1, 7],
+    [5, 5, 7, 1, 1],
+    [7, 4, 7, 1, 7],
+    [7, 4, 7, 5, 7],
+    [7, 1, 1, 1, 1],
+    [7, 5, 7, 5, 7],
+    [7, 5, 7, 1, 7],
+];
+
+/// Draws digits and spaces, two characters a module; nothing for other text.
+fn large(text: &str) -> Option<String> {
+    let glyphs: Option<Vec<[u8; 5]>> = text
+        .chars()
+        .map(|c| if c == ' ' { Some([0; 5]) } else { DIGITS.get(c.to_digit(10)? as usize).copied() })
+        .collect();
+    let glyphs = glyphs?;
+    let module = |row: u8, bit: u8| if row >> bit & 1 == 1 { "██" } else { "  " };
+    let row = |y: usize| {
+        let glyph = |glyph: &[u8; 5]| [2, 1, 0].map(|bit| module(glyph[y], bit)).concat();
+        format!("  {}", glyphs.iter().map(glyph).collect::<Vec<_>>().join("  ")).trim_end().to_owned()
+    };
+    Some((0..5).map(row).collect::<Vec<_>>().join("\n"))
 }
 
 /// The maximum number of further addresses. More would only confuse.
@@ -95,7 +136,7 @@ mod tests {
 
     #[test]
     fn a_link_opens_the_page_of_the_room() {
-        let page = |server: &str| room_page(&server.parse().unwrap(), &"10013".parse().unwrap());
+        let page = |server: &str| room_page(&server.parse().unwrap(), &"10013".parse().unwrap(), None);
         assert_eq!(page("ws://192.168.100.200"), LINK);
         assert_eq!(page("ws://[fe80::1]:5/ws"), "http://[fe80::1]:5/room/10013");
         assert_eq!(page("wss://school.example:5"), "https://school.example:5/room/10013");

@@ -9,6 +9,7 @@ use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
+use super::access::ServerAccess;
 use super::metrics::MetricsStore;
 use super::{listen, reachable_host};
 use crate::cli::{Serve, StunServer, TurnLogin, TurnServer};
@@ -27,11 +28,27 @@ pub(super) async fn run(
     stop: impl Future<Output = EndReason>,
 ) -> Result<EndReason, Failure> {
     let listener = listen(serve.listen)?;
-    let tls = serve.tls.map(|source| start_tls(source, &serve.site, reporter)).transpose()?;
-    let served = RunningServer::start(listener, ice_servers(&serve.stun, &serve.turn), serve.site, tls)?;
+    let access = ServerAccess::start(&serve.access, serve.site.public_url.is_none(), reporter)?;
+    if access.policy().teaches_only_here() {
+        let (who, door) = match serve.site.public_url {
+            None => ("only this computer may teach", "--teach-key or --auth"),
+            Some(_) => {
+                ("nobody may teach, as a proxy hides which clients are on this computer", "--teach-key or --auth")
+            }
+        };
+        reporter.notice(format!("{who}: start the server with {door} to let teachers in from elsewhere"));
+    }
+    let settings = ServerSettings {
+        ice_servers: ice_servers(&serve.stun, &serve.turn),
+        tls: serve.tls.map(|source| start_tls(source, &serve.site, reporter)).transpose()?,
+        access,
+        site: serve.site,
+    };
+    let served = RunningServer::start(listener, settings)?;
     let (ws, page) = served.urls();
     let fingerprint = served.fingerprint();
-    reporter.event(&Event::Listening { ws: Some(ws), page: Some(page), room_page: None, fingerprint, udp: None });
+    let (ws, page, room_page, code, udp) = (Some(ws), Some(page), None, None, None);
+    reporter.event(&Event::Listening { ws, page, room_page, code, fingerprint, udp });
     served.show_certificate(reporter);
     if let Some(fingerprint) = served.fingerprint() {
         reporter.notice(format!("programs trust the server with --fingerprint {fingerprint}"));
@@ -65,28 +82,40 @@ pub(super) fn ice_servers(stun: &[StunServer], turn: &[TurnServer]) -> Vec<IceSe
     stun.chain(turn).collect()
 }
 
+/// The settings of a server.
+pub(super) struct ServerSettings {
+    /// STUN and TURN servers for everybody who joins.
+    pub(super) ice_servers: Vec<IceServer>,
+    /// The certificate for HTTPS and WSS.
+    pub(super) tls: Option<ServerTls>,
+    /// Who may join and teach.
+    pub(super) access: ServerAccess,
+    /// The names of the server.
+    pub(super) site: Site,
+}
+
 /// A running server: signalling, pages, WHEP and metrics on one port.
 pub(super) struct RunningServer {
     server: Server,
     metrics: MetricsStore,
     address: std::net::SocketAddr,
     tls: Option<ServerTls>,
+    /// Reads the key file again when the file changes.
+    _access: ServerAccess,
     end: oneshot::Sender<()>,
     task: JoinHandle<()>,
 }
 
 impl RunningServer {
-    /// Serves on `listener` as `site`, and names `ice_servers` to everybody who joins. With `tls`, by HTTPS and WSS as
-    /// well.
-    pub(super) fn start(
-        listener: TcpListener,
-        ice_servers: Vec<IceServer>,
-        mut site: Site,
-        tls: Option<ServerTls>,
-    ) -> Result<Self, Failure> {
+    /// Serves on `listener`.
+    pub(super) fn start(listener: TcpListener, settings: ServerSettings) -> Result<Self, Failure> {
+        let ServerSettings { ice_servers, tls, access, mut site } = settings;
         let address = listener.local_addr().map_err(Failure::internal)?;
-        let server =
-            Server::with(signal::ServerConfig { ice_servers: ice_servers.clone(), ..signal::ServerConfig::default() });
+        let server = Server::with(signal::ServerConfig {
+            access: access.policy(),
+            ice_servers: ice_servers.clone(),
+            ..signal::ServerConfig::default()
+        });
         let (rooms, sockets) = (server.clone(), server.clone());
         let creating = server.clone();
         let app = http::router(move || rooms.rooms()).route(
@@ -118,7 +147,7 @@ impl RunningServer {
         let task = tokio::spawn(http::serve(listener, port, limits, async {
             let _ = ended.await;
         }));
-        Ok(Self { server, metrics, address, tls, end, task })
+        Ok(Self { server, metrics, address, tls, _access: access, end, task })
     }
 
     /// The local address.

@@ -5,37 +5,31 @@ mod attendance_file;
 mod ending;
 mod inputs;
 mod lecture;
+mod server;
 mod stats;
 mod talk;
 
 use std::future::Future;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::time::Duration;
+use std::net::{IpAddr, SocketAddr};
 
 use tokio::sync::oneshot;
 
 use self::attendance_file::AttendanceFile;
 use self::inputs::Inputs;
 use self::lecture::Lecture;
-use super::announcement::LiveAnnouncement;
-use super::metrics::{MetricsPort, MetricsStore};
-use super::room_link::{other_hosts, room_page, show_qr};
-use super::serve::{RunningServer, ice_servers, start_tls};
+use self::server::LectureServer;
+use super::metrics::MetricsPort;
+use super::serve::RunningServer;
 use super::stop::Stop;
-use super::trust::ClientTrust;
-use super::{blocking, listen, signal_failure};
-use crate::cli::{Bitrate, Device, MainSource, Signalling, Sources, Teach};
+use super::{blocking, signal_failure};
+use crate::cli::{Bitrate, Device, MainSource, Sources, Teach};
 use crate::endpoints;
 use crate::exit::Failure;
 use crate::media::{self, Capture, CaptureOptions, Prepared, VideoOptions, Wanted};
-use crate::protocol::{Credentials, IceCandidate, MAX_ROOM_USERS};
+use crate::protocol::{IceCandidate, MAX_ROOM_USERS};
 use crate::report::{EndReason, Event, Reporter};
 use crate::sfu::{RTCIceCandidateInit, Sfu, SfuConfig};
-use crate::signal::{Announced, Client, ClientConfig, Goodbye, ServerUrl, SessionToken};
-use crate::tls::Trust;
-
-/// How long a teacher waits for the server that `--server` names.
-const SERVER_WITHIN: Duration = Duration::from_secs(3);
+use crate::signal::{Client, Goodbye, ServerUrl, SessionToken};
 
 /// Tells a demo the URL of the server as soon as the lecture is live.
 pub(super) type Ready = oneshot::Sender<ServerUrl>;
@@ -76,14 +70,15 @@ pub(super) async fn run_with(
     let (sfu, sfu_events) = Sfu::start(config).map_err(Failure::usage)?;
     let token = SessionToken::acquire(&server.url, &teach.room, &teach.user);
     let (client, signals) = tokio::select! {
-        joined = Client::connect(client_config(&teach, &server, &token)) => joined.map_err(signal_failure)?,
+        joined = Client::connect(server.client_config(&teach, &token)) => joined.map_err(signal_failure)?,
         stopped = &mut stop => return Ok(stopped.reason()),
     };
-    let link = room_page(&server.student_url(), &teach.room);
+    let link = server.link(&teach);
+    let code = server.code().map(|code| code.as_str().to_owned());
     let (ws, page) = server.embedded.as_ref().map(RunningServer::urls).unzip();
     let fingerprint = server.embedded.as_ref().and_then(RunningServer::fingerprint);
     let (room_page, udp) = (Some(link.clone()), Some(sfu.udp().port()));
-    reporter.event(&Event::Listening { ws, page, room_page, fingerprint, udp });
+    reporter.event(&Event::Listening { ws, page, room_page, code, fingerprint, udp });
     server.remember(&teach);
     let nickname = teach.nickname.clone().into();
     reporter.event(&Event::Joined { user: teach.user.clone(), nickname, server: server.url.to_string() });
@@ -125,125 +120,6 @@ pub(super) async fn run_with(
             concluded.unwrap_or_else(|second| reporter.warn(second.to_string()));
             Err(failure)
         }
-    }
-}
-
-/// The signalling server of a lecture: inside this process, or elsewhere.
-struct LectureServer {
-    embedded: Option<RunningServer>,
-    /// The URL by which this process joins.
-    url: ServerUrl,
-    /// What this process trusts of another server.
-    trust: ClientTrust,
-    /// The address of the media socket.
-    media_ip: IpAddr,
-}
-
-impl LectureServer {
-    fn start(teach: &Teach, reporter: &Reporter) -> Result<Self, Failure> {
-        let trust = ClientTrust::new(&teach.trust)?;
-        let (address, tls) = match &teach.signalling {
-            Signalling::Embedded { listen, tls } => (*listen, tls.clone()),
-            Signalling::Remote(url) => {
-                return Ok(Self { embedded: None, url: url.clone(), trust, media_ip: Ipv4Addr::UNSPECIFIED.into() });
-            }
-        };
-        let tls = tls.map(|source| start_tls(source, &teach.site, reporter)).transpose()?;
-        let ice_servers = ice_servers(&teach.stun, &teach.turn);
-        let embedded = RunningServer::start(listen(address)?, ice_servers, teach.site.clone(), tls)?;
-        let (host, media_ip) = match address.ip() {
-            // A server on all addresses goes with media on all addresses, of both families.
-            ip if ip.is_unspecified() => (Ipv4Addr::LOCALHOST.into(), ip),
-            ip => (ip, ip),
-        };
-        // Without TLS: the server allows that on the same computer.
-        let url = ServerUrl::new(&host.to_string(), embedded.address().port());
-        Ok(Self { embedded: Some(embedded), url, trust, media_ip })
-    }
-
-    /// What this process trusts of the server that it joins.
-    fn trusted(&self) -> Trust {
-        self.trust.of_named(&self.url)
-    }
-
-    /// Remembers another server that this process has joined.
-    fn remember(&self, teach: &Teach) {
-        if self.embedded.is_none() {
-            self.trust.joined_named(&self.url, &teach.room);
-        }
-    }
-
-    fn metrics(&self) -> MetricsStore {
-        self.embedded.as_ref().map_or_else(|| MetricsStore::new(None), |embedded| embedded.metrics().clone())
-    }
-
-    /// The URL by which students on other computers join.
-    fn student_url(&self) -> ServerUrl {
-        match &self.embedded {
-            Some(embedded) => embedded.url(),
-            None => self.url.clone(),
-        }
-    }
-
-    /// Tells the teacher what students open or type.
-    fn show_links(&self, teach: &Teach, link: &str, reporter: &Reporter) {
-        let url = self.student_url();
-        if teach.qr {
-            show_qr(link, &url, reporter);
-        }
-        reporter.notice(format!("students open {link}"));
-        // A name in the certificate of --tls-cert is the only host that browsers accept.
-        let has_name = |embedded: &&RunningServer| embedded.tls().is_some_and(|tls| !tls.names().is_empty());
-        let embedded = self.embedded.as_ref().filter(|embedded| !has_name(embedded));
-        let others = embedded.map(|embedded| other_hosts(embedded.address(), url.host()));
-        for (host, interface) in others.unwrap_or_default() {
-            let other = ServerUrl::new(&host.to_string(), url.port()).with_tls(url.uses_tls());
-            reporter.notice(format!("  or, in the network of {interface}: {}", room_page(&other, &teach.room)));
-        }
-        if let Some(embedded) = embedded {
-            embedded.show_certificate(reporter);
-        }
-        let room = &teach.room;
-        let server = if url.uses_tls() { url.to_string() } else { url.authority() };
-        let fingerprint = match &self.embedded {
-            Some(embedded) => embedded.fingerprint(),
-            None => teach.trust.fingerprint.map(|fingerprint| fingerprint.to_string()),
-        };
-        let fingerprint = fingerprint.map(|fingerprint| format!(" --fingerprint {fingerprint}")).unwrap_or_default();
-        reporter.notice(format!("or type: classroom watch --room {room} --user 1001 --server {server}{fingerprint}"));
-    }
-
-    /// Announces the room on the LAN, unless only this computer can reach the server.
-    fn announce(&self, teach: &Teach, reporter: &Reporter) -> Option<LiveAnnouncement> {
-        let embedded = self.embedded.as_ref()?;
-        let address = embedded.address();
-        if address.ip().is_loopback() {
-            return None;
-        }
-        let (room, nickname) = (teach.room.clone(), teach.nickname.clone());
-        let announced = Announced { room, port: address.port(), nickname, identity: None };
-        match LiveAnnouncement::start(announced, embedded.tls()) {
-            Ok(announcement) => Some(announcement),
-            Err(error) => {
-                reporter.detail(format!("can't announce the room by DNS-SD: {error}; students need --server"));
-                None
-            }
-        }
-    }
-}
-
-fn client_config(teach: &Teach, server: &LectureServer, token: &SessionToken) -> ClientConfig {
-    ClientConfig {
-        server: server.url.clone(),
-        trust: server.trusted(),
-        room: teach.room.clone(),
-        room_name: teach.room_name.clone(),
-        user: teach.user.clone(),
-        nickname: teach.nickname.clone(),
-        publishes: true,
-        credentials: Credentials { session: Some(token.session().clone()), ..Credentials::default() },
-        epoch: rand::random(),
-        initial_deadline: SERVER_WITHIN,
     }
 }
 

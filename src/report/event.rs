@@ -22,6 +22,8 @@ pub enum Event {
         page: Option<String>,
         /// The page of the room, `http://192.168.1.20:18080/room/10013`; `None` without a room, as for `serve`.
         room_page: Option<String>,
+        /// The join code of the room, which `room_page` contains; `None` without one.
+        code: Option<String>,
         /// The value for `--fingerprint`, of an own server with TLS; `None` if its certificate has a name.
         fingerprint: Option<String>,
         /// The UDP port of the media; `None` without media, as for `serve`.

@@ -175,6 +175,7 @@ mod tests {
             ws: Some("ws://a/ws".into()),
             page: None,
             room_page: None,
+            code: None,
             fingerprint: None,
             udp: Some(18080),
         };

@@ -257,7 +257,12 @@ impl ServerSearch<'_> {
             user: self.watch.user.clone(),
             nickname: self.watch.nickname.clone(),
             publishes: false,
-            credentials: Credentials { session: Some(self.token.session().clone()), ..Credentials::default() },
+            credentials: Credentials {
+                session: Some(self.token.session().clone()),
+                code: self.watch.code.as_ref().map(|code| code.as_str().to_owned()),
+                token: self.watch.token.as_ref().map(|token| token.as_str().to_owned()),
+                ..Credentials::default()
+            },
             epoch: self.epoch,
             // A single attempt, because this search makes the delays.
             initial_deadline: Duration::ZERO,

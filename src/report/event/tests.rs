@@ -37,11 +37,12 @@ fn scripts_read_stable_names_and_fields() {
                 ws: Some("ws://a/ws".into()),
                 page: Some("http://a/".into()),
                 room_page: Some("http://a/room/1".into()),
+                code: None,
                 fingerprint: None,
                 udp: Some(18080),
             },
             json!({"event": "listening", "ws": "ws://a/ws", "page": "http://a/",
-                "room_page": "http://a/room/1", "fingerprint": null, "udp": 18080}),
+                "room_page": "http://a/room/1", "code": null, "fingerprint": null, "udp": 18080}),
         ),
         (
             Event::Joined { user: user("1001"), nickname: "Anna".into(), server: "ws://a".into() },

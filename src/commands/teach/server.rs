@@ -1,0 +1,187 @@
+//! The signalling server of a lecture, inside this process or elsewhere, and what its students open or type.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::time::Duration;
+
+use crate::access::{JoinCode, TeachingKey};
+use crate::cli::{CodeChoice, Signalling, Teach};
+use crate::commands::access::{ServerAccess, teaching_key};
+use crate::commands::announcement::LiveAnnouncement;
+use crate::commands::listen;
+use crate::commands::metrics::MetricsStore;
+use crate::commands::room_link::{other_hosts, room_page, show_code, show_qr};
+use crate::commands::serve::{RunningServer, ServerSettings, ice_servers, start_tls};
+use crate::commands::trust::ClientTrust;
+use crate::exit::Failure;
+use crate::protocol::{Credentials, RoomSettings};
+use crate::report::Reporter;
+use crate::signal::{Announced, ClientConfig, ServerUrl, SessionToken};
+use crate::tls::Trust;
+
+/// How long a teacher waits for the server that `--server` names.
+const SERVER_WITHIN: Duration = Duration::from_secs(3);
+
+/// The signalling server of a lecture: inside this process, or elsewhere.
+pub(super) struct LectureServer {
+    pub(super) embedded: Option<RunningServer>,
+    /// The URL by which this process joins.
+    pub(super) url: ServerUrl,
+    /// What this process trusts of another server.
+    trust: ClientTrust,
+    /// The key to show to another server.
+    key: Option<TeachingKey>,
+    /// The join code of the lecture.
+    code: Option<JoinCode>,
+    /// The address of the media socket.
+    pub(super) media_ip: IpAddr,
+}
+
+impl LectureServer {
+    pub(super) fn start(teach: &Teach, reporter: &Reporter) -> Result<Self, Failure> {
+        let trust = ClientTrust::new(&teach.trust)?;
+        let code = teach.admission.code.as_ref().map(join_code);
+        let (address, tls) = match &teach.signalling {
+            Signalling::Embedded { listen, tls } => (*listen, tls.clone()),
+            Signalling::Remote(url) => {
+                let key = teaching_key(teach.access.teaching_key.as_ref(), reporter)?;
+                let (url, media_ip) = (url.clone(), Ipv4Addr::UNSPECIFIED.into());
+                return Ok(Self { embedded: None, url, trust, key, code, media_ip });
+            }
+        };
+        let settings = ServerSettings {
+            ice_servers: ice_servers(&teach.stun, &teach.turn),
+            tls: tls.map(|source| start_tls(source, &teach.site, reporter)).transpose()?,
+            access: ServerAccess::start(&teach.access, teach.site.public_url.is_none(), reporter)?,
+            site: teach.site.clone(),
+        };
+        let embedded = RunningServer::start(listen(address)?, settings)?;
+        let (host, media_ip) = match address.ip() {
+            // A server on all addresses goes with media on all addresses, of both families.
+            ip if ip.is_unspecified() => (Ipv4Addr::LOCALHOST.into(), ip),
+            ip => (ip, ip),
+        };
+        // Without TLS: the server allows that on the same computer.
+        let url = ServerUrl::new(&host.to_string(), embedded.address().port());
+        Ok(Self { embedded: Some(embedded), url, trust, key: None, code, media_ip })
+    }
+
+    /// The page of the room, for students on other computers. The fragment with the join code never reaches a server.
+    pub(super) fn link(&self, teach: &Teach) -> String {
+        room_page(&self.student_url(), &teach.room, self.code.as_ref())
+    }
+
+    /// The join code.
+    pub(super) fn code(&self) -> Option<&JoinCode> {
+        self.code.as_ref()
+    }
+
+    /// What this process trusts of the server that it joins.
+    fn trusted(&self) -> Trust {
+        self.trust.of_named(&self.url)
+    }
+
+    /// Remembers another server that this process has joined.
+    pub(super) fn remember(&self, teach: &Teach) {
+        if self.embedded.is_none() {
+            self.trust.joined_named(&self.url, &teach.room);
+        }
+    }
+
+    pub(super) fn metrics(&self) -> MetricsStore {
+        self.embedded.as_ref().map_or_else(|| MetricsStore::new(None), |embedded| embedded.metrics().clone())
+    }
+
+    /// The URL by which students on other computers join.
+    fn student_url(&self) -> ServerUrl {
+        match &self.embedded {
+            Some(embedded) => embedded.url(),
+            None => self.url.clone(),
+        }
+    }
+
+    /// Tells the teacher what students open or type.
+    pub(super) fn show_links(&self, teach: &Teach, link: &str, reporter: &Reporter) {
+        let url = self.student_url();
+        if let Some(code) = &self.code {
+            show_code(code, reporter);
+        }
+        if teach.qr {
+            show_qr(link, &url, reporter);
+        }
+        reporter.notice(format!("students open {link}"));
+        // A name in the certificate of --tls-cert is the only host that browsers accept.
+        let has_name = |embedded: &&RunningServer| embedded.tls().is_some_and(|tls| !tls.names().is_empty());
+        let embedded = self.embedded.as_ref().filter(|embedded| !has_name(embedded));
+        let others = embedded.map(|embedded| other_hosts(embedded.address(), url.host()));
+        for (host, interface) in others.unwrap_or_default() {
+            let other = ServerUrl::new(&host.to_string(), url.port()).with_tls(url.uses_tls());
+            reporter.notice(format!(
+                "  or, in the network of {interface}: {}",
+                room_page(&other, &teach.room, self.code.as_ref())
+            ));
+        }
+        if let Some(embedded) = embedded {
+            embedded.show_certificate(reporter);
+        }
+        let room = &teach.room;
+        let server = if url.uses_tls() { url.to_string() } else { url.authority() };
+        let fingerprint = match &self.embedded {
+            Some(embedded) => embedded.fingerprint(),
+            None => teach.trust.fingerprint.map(|fingerprint| fingerprint.to_string()),
+        };
+        let fingerprint = fingerprint.map(|fingerprint| format!(" --fingerprint {fingerprint}")).unwrap_or_default();
+        let code = self.code.as_ref().map(|code| format!(" --code {}", code.as_str())).unwrap_or_default();
+        reporter
+            .notice(format!("or type: classroom watch --room {room} --user 1001 --server {server}{fingerprint}{code}"));
+    }
+
+    /// Announces the room on the LAN, unless only this computer can reach the server.
+    pub(super) fn announce(&self, teach: &Teach, reporter: &Reporter) -> Option<LiveAnnouncement> {
+        let embedded = self.embedded.as_ref()?;
+        let address = embedded.address();
+        if address.ip().is_loopback() {
+            return None;
+        }
+        let (room, nickname) = (teach.room.clone(), teach.nickname.clone());
+        let announced = Announced { room, port: address.port(), nickname, identity: None };
+        match LiveAnnouncement::start(announced, embedded.tls()) {
+            Ok(announcement) => Some(announcement),
+            Err(error) => {
+                reporter.detail(format!("can't announce the room by DNS-SD: {error}; students need --server"));
+                None
+            }
+        }
+    }
+
+    /// What this process needs to join.
+    pub(super) fn client_config(&self, teach: &Teach, session: &SessionToken) -> ClientConfig {
+        let code = self.code.as_ref().map(|code| code.as_str().to_owned());
+        ClientConfig {
+            server: self.url.clone(),
+            trust: self.trusted(),
+            room: teach.room.clone(),
+            room_name: teach.room_name.clone(),
+            user: teach.user.clone(),
+            nickname: teach.nickname.clone(),
+            publishes: true,
+            credentials: Credentials {
+                session: Some(session.session().clone()),
+                code: None,
+                token: teach.token.as_ref().map(|token| token.as_str().to_owned()),
+                key: self.key.as_ref().map(|key| key.as_str().to_owned()),
+                room: Some(RoomSettings { code, lobby: teach.admission.lobby, locked: false }),
+            },
+            epoch: rand::random(),
+            initial_deadline: SERVER_WITHIN,
+        }
+    }
+}
+
+/// The join code that the teacher chose.
+fn join_code(choice: &CodeChoice) -> JoinCode {
+    match choice {
+        CodeChoice::Digits => JoinCode::digits(rand::random()),
+        CodeChoice::Words => JoinCode::words(rand::random()),
+        CodeChoice::Own(code) => code.clone(),
+    }
+}
