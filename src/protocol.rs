@@ -45,14 +45,22 @@
 //! Students send offers, to the publisher only. The publisher sends answers, rejections and hangups. Candidates go both
 //! ways. An offer with one video section gets the screen, or the camera if no screen is shown, unless its `video` names
 //! the track. A `hangup` tells a student that the publisher has ended the student's media; a new offer gets new media.
-//! The publisher tells the server by `connected` whose media runs: when a room is full, members without media make
-//! place for newcomers.
 //!
-//! # Order
+//! # Who gets in
+//!
+//! A room belongs to its first publisher until that one ends the lecture; nobody else may publish in it meanwhile. A
+//! publisher's [`RoomSettings`] also judge students who came before: without the right code they get `codeRequired`,
+//! and with a lobby they get `waiting` again. A client in the lobby may only `ping` and `leave`. A client that was
+//! admitted may return with the same `session` until the lecture ends.
 //!
 //! A member whose [`User::moderates`] is set sends [`RoomOrder`]s, such as
 //! `{"type":"order","order":"kick","targetUid":"1001"}`. The server answers each with
 //! an `order` that repeats it, to all who moderate, or with an `error`. By `lobby` it tells them of clients that wait.
+//!
+//! In a full room, a newcomer gets the place of a member without media, if that one had [`MEDIA_WITHIN`] for it or comes
+//! from a network with more such members. That one gets `roomFull` with `retryAfterMs`. The publisher's `connected` and
+//! `hangup` tell the server whose media runs. [`JOINS`] and [`OFFERS`] limit each network and all together; of
+//! candidates, [`MAX_CANDIDATES_PER_OFFER`] are relayed.
 //!
 //! # Presence
 //!
@@ -260,7 +268,7 @@ pub enum LeaveReason {
     Ended,
     /// Another process took over (same session, new epoch); a `join` follows.
     Replaced,
-    /// The teacher put the member out.
+    /// The teacher put the member out, or somebody else has its place or user id now.
     Removed,
     /// The connection was lost and did not return in time. An unknown reason is read as this one.
     #[serde(other)]

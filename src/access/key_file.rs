@@ -18,8 +18,6 @@ use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use jsonwebtoken::{DecodingKey, EncodingKey};
 use ring::signature::{Ed25519KeyPair, KeyPair};
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{PrivatePkcs8KeyDer, SubjectPublicKeyInfoDer};
 use serde::{Deserialize, Serialize};
 
 use crate::id::KeyId;
@@ -252,10 +250,17 @@ impl fmt::Debug for NewKey {
     }
 }
 
+/// The content of a PEM text (RFC 7468) with this label.
+fn pem_content(text: &str, label: &str) -> Option<Vec<u8>> {
+    let (_, after) = text.split_once(&format!("-----BEGIN {label}-----"))?;
+    let (content, _) = after.split_once(&format!("-----END {label}-----"))?;
+    STANDARD.decode(content.split_ascii_whitespace().collect::<String>()).ok()
+}
+
 /// The 32 bytes of an Ed25519 public key in base64, in base64 of DER, or in PEM.
 fn public_key_bytes(text: &str) -> Option<Vec<u8>> {
     let bytes = if text.contains("-----BEGIN") {
-        SubjectPublicKeyInfoDer::from_pem_slice(text.as_bytes()).ok()?.to_vec()
+        pem_content(text, "PUBLIC KEY")?
     } else {
         STANDARD.decode(text.trim()).or_else(|_| URL_SAFE_NO_PAD.decode(text.trim())).ok()?
     };
@@ -265,6 +270,6 @@ fn public_key_bytes(text: &str) -> Option<Vec<u8>> {
 
 /// An Ed25519 private key in PEM, as DER.
 pub(super) fn private_key_der(pem: &str) -> Option<Vec<u8>> {
-    let der = PrivatePkcs8KeyDer::from_pem_slice(pem.as_bytes()).ok()?.secret_pkcs8_der().to_vec();
+    let der = pem_content(pem, "PRIVATE KEY")?;
     Ed25519KeyPair::from_pkcs8_maybe_unchecked(&der).ok().map(|_| der)
 }

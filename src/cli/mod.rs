@@ -56,7 +56,7 @@ pub enum Command {
     /// Teach and watch in one process.
     Demo(Demo),
     /// Send a lecture to every student of a room.
-    Teach(Teach),
+    Teach(Box<Teach>),
     /// Receive a lecture.
     Watch(Watch),
     /// Run only the signalling server.
@@ -93,7 +93,7 @@ where
     let TypedCli { verb, json, verbose, quiet } = TypedCli::from_arg_matches(&matches)?;
     let command = match verb {
         TypedVerb::Demo(typed) => typed.try_into().map(Command::Demo),
-        TypedVerb::Teach(typed) => typed.convert(server_source(&matches)).map(Command::Teach),
+        TypedVerb::Teach(typed) => typed.convert(server_source(&matches)).map(Box::new).map(Command::Teach),
         TypedVerb::Watch(typed) => typed.try_into().map(Command::Watch),
         TypedVerb::Serve(typed) => typed.try_into().map(Command::Serve),
         TypedVerb::Token(typed) => typed.try_into().map(Command::Token),

@@ -19,7 +19,7 @@ fn parse_line(line: &str) -> Result<Cli, clap::Error> {
 
 fn teach(flags: &str) -> Teach {
     match parse_line(&format!("teach --room 10013 {flags}")).unwrap().command {
-        Command::Teach(teach) => teach,
+        Command::Teach(teach) => *teach,
         other => panic!("{other:?}"),
     }
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::cli;
+use crate::commands::room_orders::{self, ROOM_COMMANDS, TypedOrder, Whom};
 use crate::id::UserId;
 use crate::protocol::channel::{Moderation, Reaction};
 
@@ -19,6 +20,8 @@ pub(super) enum TeacherInput {
     LowerAll,
     /// Keep order in the chat.
     Order(ChatOrder),
+    /// Keep order among the members of the room.
+    Room(TypedOrder),
     /// Tell who is muted.
     Muted,
     /// Tell whether slow mode is on.
@@ -59,22 +62,13 @@ pub(super) enum ChatOrder {
     Slow(Duration),
 }
 
-/// Whom an order concerns.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Whom {
-    /// All students.
-    All,
-    /// The student with this id, or with this nickname.
-    One(String),
-}
-
 /// A command as it is typed, and what it does.
 type Described = (&'static str, &'static str);
 
 /// Commands of one subject.
 type Group = (&'static str, &'static [Described]);
 
-const TEACHER_COMMANDS: [Group; 2] = [
+const TEACHER_COMMANDS: [Group; 3] = [
     (
         "hands",
         &[
@@ -94,6 +88,7 @@ const TEACHER_COMMANDS: [Group; 2] = [
             ("/reactions off", "forbid reactions; /reactions on: allow them"),
         ],
     ),
+    ("room", &ROOM_COMMANDS),
 ];
 
 const STUDENT_COMMANDS: [Group; 1] = [(
@@ -124,10 +119,11 @@ impl TeacherInput {
             ("comments", switch) => on_or_off(command, switch).map_or_else(Self::Advice, Self::Comments),
             ("reactions", switch) => on_or_off(command, switch).map_or_else(Self::Advice, Self::Reactions),
             ("help", _) => Self::Advice(table(&TEACHER_COMMANDS)),
-            (command, argument) => match chat_order(command, argument) {
-                Some(order) => order.map_or_else(Self::Advice, Self::Order),
-                None => Self::Advice(unknown(command, &TEACHER_COMMANDS)),
-            },
+            (command, argument) => {
+                let of_chat = || Some(chat_order(command, argument)?.map_or_else(Self::Advice, Self::Order));
+                let of_room = || Some(room_orders::parse(command, argument)?.map_or_else(Self::Advice, Self::Room));
+                of_chat().or_else(of_room).unwrap_or_else(|| Self::Advice(unknown(command, &TEACHER_COMMANDS)))
+            }
         }
     }
 
@@ -220,12 +216,18 @@ fn unknown(command: &str, groups: &[Group]) -> String {
     format!("there is no command /{command}; {}", table(groups))
 }
 
+/// All commands of the groups, in the order of the list of commands. Some stand in the description of another one.
 fn words(groups: &[Group]) -> Vec<String> {
-    let all = groups.iter().flat_map(|(_, commands)| *commands).chain(&ALL_COMMANDS);
-    let all = all.filter_map(|(typed, _)| typed.split_whitespace().next());
-    let mut words: Vec<String> =
-        all.filter(|w| w.starts_with('/') && !w.starts_with("//")).map(str::to_owned).collect();
-    words.dedup();
+    let mut words = Vec::new();
+    for (typed, does) in groups.iter().flat_map(|(_, commands)| *commands).chain(&ALL_COMMANDS) {
+        let named = typed.split_whitespace().take(1).chain(does.split_whitespace());
+        for word in named.filter(|word| word.starts_with('/') && !word.starts_with("//")) {
+            let word = word.trim_end_matches(':');
+            if !words.iter().any(|known| known == word) {
+                words.push(word.to_owned());
+            }
+        }
+    }
     words
 }
 
@@ -329,7 +331,7 @@ mod tests {
         let commands: usize = TEACHER_COMMANDS.iter().map(|(_, commands)| commands.len()).sum();
         let titles = TEACHER_COMMANDS.len() + 1;
         assert_eq!(table.lines().count(), 1 + titles + commands + ALL_COMMANDS.len(), "{table}");
-        assert!(table.lines().count() <= 20 && table.lines().all(|line| line.len() <= 100), "{table}");
+        assert!(table.lines().count() <= 28 && table.lines().all(|line| line.len() <= 100), "{table}");
         for reaction in Reaction::ALL.map(Reaction::name) {
             assert!(STUDENT_COMMANDS[0].1[1].1.contains(reaction), "{reaction}");
         }
@@ -339,7 +341,27 @@ mod tests {
     fn tab_completes_the_commands() {
         assert_eq!(
             TeacherInput::commands(),
-            ["/hands", "/lower", "/mute", "/unmute", "/slow", "/clear", "/comments", "/reactions", "/help"]
+            [
+                "/hands",
+                "/lower",
+                "/mute",
+                "/unmute",
+                "/slow",
+                "/clear",
+                "/comments",
+                "/reactions",
+                "/who",
+                "/kick",
+                "/ban",
+                "/unban",
+                "/lock",
+                "/unlock",
+                "/lobby",
+                "/admit",
+                "/deny",
+                "/code",
+                "/help"
+            ]
         );
         assert_eq!(StudentInput::commands(), ["/hand", "/react", "/help"]);
     }

@@ -9,6 +9,7 @@ mod devices;
 mod manual;
 mod metrics;
 mod room_link;
+mod room_orders;
 mod rooms;
 mod serve;
 mod source_monitor;
@@ -84,7 +85,7 @@ async fn run_verb(command: Command, output: Output, reporter: &Reporter) -> Opti
         Command::Demo(demo) => return Some(demo::run(demo, output, reporter).await),
         Command::Teach(teach) => {
             let stop = stop_cause(teach.length);
-            return Some(teach::run(teach, reporter, stop).await);
+            return Some(teach::run(*teach, reporter, stop).await);
         }
         Command::Watch(watch) => {
             let stop = stop(watch.length);

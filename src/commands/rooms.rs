@@ -123,6 +123,9 @@ mod tests {
             open_s: 3_700,
             live_s: None,
             ended_s: (state == RoomState::Ended).then_some(65),
+            has_code: false,
+            has_lobby: false,
+            is_locked: false,
         }
     }
 

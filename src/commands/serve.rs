@@ -17,6 +17,7 @@ use crate::exit::Failure;
 use crate::http::{Host, Site};
 use crate::protocol::IceServer;
 use crate::report::{EndReason, Event, Reporter};
+use crate::room::Reservation;
 use crate::signal::{Server, ServerUrl};
 use crate::tls::{CertificateSource, Identity, ServerTls};
 use crate::{http, process, protocol, signal};
@@ -43,6 +44,7 @@ pub(super) async fn run(
         tls: serve.tls.map(|source| start_tls(source, &serve.site, reporter)).transpose()?,
         access,
         site: serve.site,
+        reservation: None,
     };
     let served = RunningServer::start(listener, settings)?;
     let (ws, page) = served.urls();
@@ -92,6 +94,8 @@ pub(super) struct ServerSettings {
     pub(super) access: ServerAccess,
     /// The names of the server.
     pub(super) site: Site,
+    /// A room for a teacher in this process.
+    pub(super) reservation: Option<Reservation>,
 }
 
 /// A running server: signalling, pages, WHEP and metrics on one port.
@@ -109,13 +113,17 @@ pub(super) struct RunningServer {
 impl RunningServer {
     /// Serves on `listener`.
     pub(super) fn start(listener: TcpListener, settings: ServerSettings) -> Result<Self, Failure> {
-        let ServerSettings { ice_servers, tls, access, mut site } = settings;
+        let ServerSettings { ice_servers, tls, access, mut site, reservation } = settings;
         let address = listener.local_addr().map_err(Failure::internal)?;
         let server = Server::with(signal::ServerConfig {
             access: access.policy(),
             ice_servers: ice_servers.clone(),
             ..signal::ServerConfig::default()
         });
+        // Before the first request, or a stranger could take the room.
+        if let Some(reservation) = &reservation {
+            server.reserve_room(reservation);
+        }
         let (rooms, sockets) = (server.clone(), server.clone());
         let creating = server.clone();
         let app = http::router(move || rooms.rooms()).route(

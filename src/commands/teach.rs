@@ -5,6 +5,7 @@ mod attendance_file;
 mod ending;
 mod inputs;
 mod lecture;
+mod membership;
 mod server;
 mod stats;
 mod talk;
@@ -29,7 +30,7 @@ use crate::media::{self, Capture, CaptureOptions, Prepared, VideoOptions, Wanted
 use crate::protocol::{IceCandidate, MAX_ROOM_USERS};
 use crate::report::{EndReason, Event, Reporter};
 use crate::sfu::{RTCIceCandidateInit, Sfu, SfuConfig};
-use crate::signal::{Client, Goodbye, ServerUrl, SessionToken};
+use crate::signal::{Client, Goodbye, ServerUrl};
 
 /// Tells a demo the URL of the server as soon as the lecture is live.
 pub(super) type Ready = oneshot::Sender<ServerUrl>;
@@ -68,9 +69,8 @@ pub(super) async fn run_with(
     let metrics_port = metrics_port.transpose()?;
     let config = sfu_config(&teach, server.media_ip, &prepared, reporter).await;
     let (sfu, sfu_events) = Sfu::start(config).map_err(Failure::usage)?;
-    let token = SessionToken::acquire(&server.url, &teach.room, &teach.user);
     let (client, signals) = tokio::select! {
-        joined = Client::connect(server.client_config(&teach, &token)) => joined.map_err(signal_failure)?,
+        joined = Client::connect(server.client_config(&teach)) => joined.map_err(signal_failure)?,
         stopped = &mut stop => return Ok(stopped.reason()),
     };
     let link = server.link(&teach);
@@ -112,7 +112,7 @@ pub(super) async fn run_with(
         port.shutdown().await;
     }
     blocking(move || capture.stop()).await?;
-    drop(token);
+    drop(server.token);
     match (ended, concluded) {
         (Ok(reason), concluded) => concluded.map(|()| reason),
         (Err(failure), concluded) => {

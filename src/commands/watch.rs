@@ -76,6 +76,7 @@ pub(super) async fn run(
         ice_servers: Vec::new(),
         title: WindowTitle::new(watch.room.clone()),
         is_break: false,
+        waits_for_admission: false,
         renders: 0,
         silent_seconds: 0,
         heart: SuspensionMonitor::start(),
@@ -114,6 +115,8 @@ struct Session<'a> {
     title: WindowTitle,
     /// Whether the teacher has left on purpose and nobody has taught since.
     is_break: bool,
+    /// Whether this student waits in the lobby of the room.
+    waits_for_admission: bool,
     /// How many renders have run, which numbers the files of a recording.
     renders: u32,
     /// How many seconds in a row brought no packet.
@@ -168,6 +171,11 @@ impl Session<'_> {
                 self.reporter.warn(why);
                 Ok(())
             }
+            Action::GiveUpWaiting(waited) if self.waits_for_admission => Err(Failure::refused(anyhow::anyhow!(
+                "the teacher did not admit you to room {} within {} s (--timeout)",
+                self.watch.room,
+                waited.as_secs_f32()
+            ))),
             Action::GiveUpWaiting(waited) => Err(Failure::nobody_taught(anyhow::anyhow!(
                 "nobody taught in room {} at {} within {} s (--timeout); check the room id: `classroom rooms` lists \
                  all rooms",
@@ -189,6 +197,10 @@ impl Session<'_> {
                 self.title.set_room_name(room_name);
                 self.ice_servers = ice_servers(self.watch, named);
                 self.on_joined(&users);
+            }
+            SignalEvent::Waiting { room_name } => {
+                self.title.set_room_name(room_name);
+                self.on_waiting();
             }
             SignalEvent::Lost { reason } => {
                 self.lesson.server_lost();
@@ -247,8 +259,20 @@ impl Session<'_> {
         Ok(None)
     }
 
+    /// The teacher has to admit this student. Media that runs goes on.
+    fn on_waiting(&mut self) {
+        let server = self.signalling.server().map_or_else(String::new, ToString::to_string);
+        // Nothing can be offered until the student is in the room.
+        self.lesson.server_lost();
+        self.waits_for_admission = true;
+        let (user, nickname) = (self.watch.user.clone(), self.watch.nickname.clone().into());
+        self.reporter.event(&Event::Waiting { user, nickname, server });
+        self.reporter.status("waiting for the teacher to admit you");
+    }
+
     /// This student has joined the room, for the first time or again, perhaps at another server than before.
     fn on_joined(&mut self, users: &[User]) {
+        self.waits_for_admission = false;
         let server = self.signalling.server().cloned();
         if let Some(server) = server.as_ref().filter(|server| self.server.as_ref() != Some(*server)) {
             let (user, nickname) = (self.watch.user.clone(), self.watch.nickname.clone().into());

@@ -1,6 +1,7 @@
 //! Requests to the server: methods, paths, headers and bodies of WHEP and of the rooms, and the checks before them.
 
 use std::cell::RefCell;
+use std::net::IpAddr;
 
 use axum::Router;
 use axum::body::Body;
@@ -23,8 +24,8 @@ const MAX_ANSWER_BYTES: usize = 4_096;
 /// The host of a request that names none.
 const HOST: &str = "lab.example:18080";
 
-/// The origins that may send requests, the last one by WHEP only.
-const ORIGINS: [&str; 2] = ["http://lab.example:18080", "https://school.example"];
+/// The origin whose pages may play, besides those of the server itself.
+const SCHOOL: &str = "https://school.example";
 
 /// Requests that one server gets: fewer than its rates allow at once.
 const REQUESTS_PER_SERVER: usize = 250;
@@ -72,7 +73,7 @@ impl Server {
         let rooms = creation(|_, _, _| Ok(TAUGHT.parse().unwrap_or_else(|error| panic!("{error}"))));
         let known = |text: &str| text.parse().unwrap_or_else(|error| panic!("{error}"));
         let hosts = vec!["lab.example".parse().unwrap_or_else(|error| panic!("{error}"))];
-        let site = Site { hosts, whep_origins: vec![known(ORIGINS[1])], ..Site::default() };
+        let site = Site { hosts, whep_origins: vec![known(SCHOOL)], ..Site::default() };
         let app = TowerToHyperService::new(guard(router(Lecture, &[]).merge(rooms), site));
         Self { runtime, app, requests: 0 }
     }
@@ -83,11 +84,15 @@ thread_local! {
 }
 
 /// A request: a line with method, path and query, lines of headers, an empty line, a body. It gets a status that is no
-/// error of the server, and a refusal has a code.
+/// error of the server, and a refusal has a code. Only requests to this server by its own pages, by the school's or by
+/// programs succeed.
 pub(super) fn http_request(bytes: &[u8]) -> bool {
     let Some(request) = parsed(bytes) else { return false };
     let is_head = request.method() == Method::HEAD;
-    let origin = request.headers().get(header::ORIGIN).cloned();
+    let text = |name: HeaderName| request.headers().get(name).map(|value| value.to_str().unwrap_or("?").to_owned());
+    // The authority of an absolute URI overrides the header (RFC 9112, 3.2.2).
+    let authority = request.uri().authority().map(ToString::to_string).or_else(|| text(header::HOST));
+    let (host, origin) = (name_of(&authority.unwrap_or_default()), text(header::ORIGIN));
     let (status, headers, body) = SERVER.with(|server| {
         let mut server = server.borrow_mut();
         let server = server.get_or_insert_with(Server::new);
@@ -102,9 +107,13 @@ pub(super) fn http_request(bytes: &[u8]) -> bool {
             (head.status, head.headers, body.to_bytes())
         })
     });
-    if let Some(origin) = origin.filter(|_| status.is_success()) {
-        let shown = String::from_utf8_lossy(origin.as_bytes()).to_ascii_lowercase();
-        assert!(ORIGINS.iter().any(|known| shown.starts_with(known)), "{origin:?}");
+    if status.is_success() {
+        let own = rustix::system::uname().nodename().to_string_lossy().to_ascii_lowercase();
+        let is_known =
+            ["lab.example", "localhost"].contains(&&*host) || own.starts_with(host.trim_end_matches(".local"));
+        assert!(is_known || host.parse::<IpAddr>().is_ok(), "{status} for {host}");
+        let page = origin.as_deref().map(|origin| name_of(origin.split_once("://").map_or("?", |(_, rest)| rest)));
+        assert!(page.is_none_or(|page| page == host || page == "school.example"), "{status} for a page of {origin:?}");
     }
     assert!(status != StatusCode::INTERNAL_SERVER_ERROR, "{status}: {body:?}");
     assert!(body.len() <= MAX_ANSWER_BYTES, "{} bytes", body.len());
@@ -114,6 +123,16 @@ pub(super) fn http_request(bytes: &[u8]) -> bool {
         assert!(refusal["code"].is_string() && refusal["message"].is_string(), "{body:?}");
     }
     status.is_success()
+}
+
+/// The host in an authority, without brackets, port, and dot at the end.
+fn name_of(authority: &str) -> String {
+    let authority = authority.trim_end_matches('/');
+    let host = match authority.strip_prefix('[') {
+        Some(rest) => rest.split(']').next(),
+        None => authority.split(':').next(),
+    };
+    host.unwrap_or_default().trim_end_matches('.').to_ascii_lowercase()
 }
 
 /// Reads what an HTTP parser has found in a request. None for what it refuses.

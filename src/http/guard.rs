@@ -134,7 +134,7 @@ impl Site {
             "this server does not know the name {name}: use its address, or start it with --host {name} \
              (behind a reverse proxy: --public-url https://{name})"
         );
-        Err(Refusal::new(StatusCode::MISDIRECTED_REQUEST, "unknownHost", message))
+        Err(Refusal::new(StatusCode::MISDIRECTED_REQUEST, "notAllowed", message))
     }
 
     fn knows(&self, host: &Host) -> bool {

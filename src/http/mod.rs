@@ -154,6 +154,9 @@ mod tests {
             open_s: 0,
             live_s: None,
             ended_s: None,
+            has_code: false,
+            has_lobby: false,
+            is_locked: false,
         };
         let mut rooms: Vec<_> = (10_000..14_000).map(|n| room(n, RoomState::Waiting)).collect();
         rooms.extend((90_000..90_050).map(|n| room(n, RoomState::Live)));

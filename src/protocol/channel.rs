@@ -75,8 +75,8 @@ pub enum StudentMessage {
     Unknown,
 }
 
-/// An order that concerns the conversation. One student and all students have different orders, so that an omitted field
-/// never means everybody.
+/// An order that concerns the conversation. One student and all students have different orders, so that an omitted
+/// field never means everybody.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "order", rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum Moderation {

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::network::Rate;
+
 /// The TCP port of a server when none is given.
 pub const DEFAULT_PORT: u16 = 18080;
 
@@ -39,11 +41,39 @@ pub const CREATED_ROOM_STAYS: Duration = Duration::from_secs(12 * 60 * 60);
 /// How long an empty room stays after its teacher said goodbye, so that latecomers learn that the lecture is over.
 pub const ENDED_ROOM_STAYS: Duration = Duration::from_secs(10 * 60);
 
-/// Rooms per second that can be created on average: a loop needs an hour to fill a server.
-pub const CREATE_RATE: u32 = 1;
+/// How long an empty room stays after the connection of its teacher was lost. Meanwhile nobody else may publish in it.
+pub const OWNED_ROOM_STAYS: Duration = Duration::from_secs(10 * 60);
 
-/// Rooms that can be created in one burst: a staff room full of teachers.
-pub const CREATE_BURST: u32 = 30;
+/// The most rooms of one network that wait for their first teacher with students inside.
+pub const MAX_UNCLAIMED_ROOMS: usize = 50;
+
+/// Rooms that can be created: a staff room full of teachers in one burst; a loop needs an hour to fill a server.
+pub const CREATIONS: Rate = Rate { per_second: 1, burst: 30, all_per_second: 4, all_burst: 300 };
+
+/// Joins: a building of 2,000 students behind one NAT in one burst, and some that join twice.
+pub const JOINS: Rate = Rate { per_second: 50, burst: 2_400, all_per_second: 400, all_burst: 4_800 };
+
+/// How often per second a member may join again on average. Each time it gets a list of the members.
+pub const RETURN_RATE: u32 = 1;
+
+/// Returns of one member in one burst: a network that breaks off again and again.
+pub const RETURN_BURST: u32 = 8;
+
+/// Offers: 500 students behind one NAT in one burst, and some that offer twice.
+pub const OFFERS: Rate = Rate { per_second: 20, burst: 600, all_per_second: 200, all_burst: 2_000 };
+
+/// The most candidates that are relayed for one offer of a student; more are ignored. Browsers send about ten.
+pub const MAX_CANDIDATES_PER_OFFER: u32 = 32;
+
+/// The most clients that wait in the lobby of one room.
+pub const MAX_LOBBY: usize = 1_000;
+
+/// How long changes of a lobby are collected for one list.
+pub const LOBBY_INTERVAL: Duration = Duration::from_millis(500);
+
+/// How long a member of a full room may be without media before another one gets its place. Media takes less than a
+/// second on a LAN, and some seconds over a TURN server.
+pub const MEDIA_WITHIN: Duration = Duration::from_secs(5);
 
 /// How long the user id of a lost connection stays reserved: a client reconnects within a second or two.
 pub const RESUME_GRACE: Duration = Duration::from_secs(5);

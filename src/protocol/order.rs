@@ -8,13 +8,14 @@ use crate::id::UserId;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "order", rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum RoomOrder {
-    /// Puts a member out. The same client (session) is refused for the rest of the lecture.
+    /// Puts a member out. The same client (session or token) is refused for the rest of the lecture. Members that
+    /// publish or moderate can't be put out.
     Kick {
         /// The member.
         target_uid: UserId,
     },
     /// Puts a member out, if present, and refuses its user id, session and token for the rest of the lecture, and its
-    /// network too, unless another member shares the network.
+    /// network too, unless another member shares the network. A token that names the same user id is not concerned.
     Ban {
         /// The member.
         target_uid: UserId,
@@ -24,7 +25,7 @@ pub enum RoomOrder {
         /// The user id that was put out.
         target_uid: UserId,
     },
-    /// Refuses newcomers, or admits them again.
+    /// Refuses newcomers, or admits them again. Clients that were members in this lecture may return.
     Lock {
         /// Whether newcomers are refused.
         locked: bool,
@@ -46,7 +47,7 @@ pub enum RoomOrder {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         target_uid: Option<UserId>,
     },
-    /// Refuses a client that waits.
+    /// Refuses a client that waits, as a kick does.
     Deny {
         /// The client.
         target_uid: UserId,

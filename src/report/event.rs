@@ -38,6 +38,15 @@ pub enum Event {
         /// The server.
         server: String,
     },
+    /// This process waits until the teacher admits it to the room (student's side).
+    Waiting {
+        /// The own user id.
+        user: UserId,
+        /// The user's nickname; may be empty.
+        nickname: String,
+        /// The server.
+        server: String,
+    },
     /// A student joined, left, or changed state (teacher's side).
     Student {
         /// The student.
@@ -131,6 +140,16 @@ pub enum Event {
         user: Option<UserId>,
         /// The nickname of this student, may be empty; `None` if the order concerns all.
         nickname: Option<String>,
+        /// The new join code.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        code: Option<String>,
+    },
+    /// Other clients than before wait for admission (teacher's side).
+    Lobby {
+        /// Those who have waited longest, at most [`MAX_LOBBY_LIST`](crate::protocol::MAX_LOBBY_LIST).
+        waiting: Vec<Waiting>,
+        /// The number of all that wait.
+        count: usize,
     },
     /// All chat messages so far were removed (student's side).
     ChatCleared,
@@ -185,6 +204,15 @@ pub enum Event {
         #[serde(skip_serializing_if = "Option::is_none")]
         message: Option<String>,
     },
+}
+
+/// A client that waits for admission.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Waiting {
+    /// The user id.
+    pub user: UserId,
+    /// The nickname; may be empty.
+    pub nickname: String,
 }
 
 /// The teacher's statistics. Rates refer to the last second, counts are totals since the start.
@@ -320,6 +348,30 @@ pub enum Order {
     Lower,
     /// All hands are lowered.
     LowerAll,
+    /// One student is put out for this lecture.
+    Kick,
+    /// One user is put out, and kept out with its network.
+    Ban,
+    /// A kick or a ban is lifted.
+    Unban,
+    /// Nobody else may join.
+    Lock,
+    /// Students may join again.
+    Unlock,
+    /// Newcomers wait for admission.
+    LobbyOn,
+    /// Newcomers do not wait.
+    LobbyOff,
+    /// One client that waits is admitted.
+    Admit,
+    /// All clients that wait are admitted.
+    AdmitAll,
+    /// One client that waits is refused.
+    Deny,
+    /// The room has this join code.
+    Code,
+    /// The room has no join code.
+    CodeOff,
 }
 
 /// The state of a video source.

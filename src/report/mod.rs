@@ -23,7 +23,7 @@ use serde::Serialize;
 
 pub use self::attendance::csv;
 pub use self::event::{
-    EndReason, Event, Order, SourceState, StudentState, TeachStats, TroubleKind, WatchStats, Watched,
+    EndReason, Event, Order, SourceState, StudentState, TeachStats, TroubleKind, Waiting, WatchStats, Watched,
 };
 pub(crate) use self::format::cut;
 use self::format::timestamp;

@@ -6,6 +6,9 @@ use super::event::{EndReason, Event, Order, SourceState, StudentState};
 use super::format;
 use crate::id::named;
 
+/// The most names in a sentence about the lobby.
+const NAMED: usize = 5;
+
 impl Event {
     /// The sentence for people; `None` for events that the status line or the final error shows.
     pub fn sentence(&self) -> Option<String> {
@@ -19,6 +22,7 @@ impl Event {
             Event::Joined { user, nickname, server } => {
                 Some(format!("joined as {} at {server}", named(user, nickname)))
             }
+            Event::Waiting { .. } => Some("waiting for the teacher to admit you".into()),
             Event::Student { user, nickname, state } => {
                 let does = match state {
                     StudentState::Joined => "has joined",
@@ -64,10 +68,23 @@ impl Event {
                     word(reactions)
                 ))
             }
-            Event::Order { by, by_nickname, order, user, nickname } => {
+            Event::Order { by, by_nickname, order, user, nickname, code } => {
                 let whom = user.as_ref().map(|user| named(user, nickname.as_deref().unwrap_or_default()).to_string());
-                let does = order.words(&whom.unwrap_or_default())?;
+                let does = order.words(&whom.unwrap_or_default(), code.as_deref().unwrap_or_default())?;
                 Some(format!("{} {does}", named(by, by_nickname)))
+            }
+            Event::Lobby { count: 0, .. } => None,
+            Event::Lobby { waiting, count } => {
+                let named: Vec<String> =
+                    waiting.iter().take(NAMED).map(|who| named(&who.user, &who.nickname).to_string()).collect();
+                let more = match count.saturating_sub(named.len()) {
+                    0 => String::new(),
+                    more => format!(", and {more} more"),
+                };
+                Some(format!(
+                    "waiting to be admitted: {}{more} (/admit 1001, /admit all, /deny 1001)",
+                    named.join(", ")
+                ))
             }
             Event::ChatCleared => Some("the teacher has cleared the chat".into()),
             Event::Source { track, state: SourceState::Stopped } => {
@@ -88,7 +105,7 @@ impl Event {
 
 impl Order {
     /// What somebody does by this order; `None` if other events of the order say so.
-    fn words(self, whom: &str) -> Option<String> {
+    fn words(self, whom: &str, code: &str) -> Option<String> {
         Some(match self {
             Order::Mute => format!("mutes {whom}"),
             Order::MuteAll => "mutes everybody".to_owned(),
@@ -96,6 +113,18 @@ impl Order {
             Order::UnmuteAll => "lets everybody write again".to_owned(),
             Order::Clear => "clears the chat".to_owned(),
             Order::Slow | Order::Lower | Order::LowerAll => return None,
+            Order::Kick => format!("puts {whom} out of the room"),
+            Order::Ban => format!("bans {whom}"),
+            Order::Unban => format!("lets {whom} come back"),
+            Order::Lock => "locks the room: nobody else can join".to_owned(),
+            Order::Unlock => "unlocks the room".to_owned(),
+            Order::LobbyOn => "lets newcomers wait to be admitted".to_owned(),
+            Order::LobbyOff => "lets newcomers in without waiting".to_owned(),
+            Order::Admit => format!("admits {whom}"),
+            Order::AdmitAll => "admits all who wait".to_owned(),
+            Order::Deny => format!("refuses {whom}"),
+            Order::Code => format!("sets the join code {code}"),
+            Order::CodeOff => "removes the join code".to_owned(),
         })
     }
 }
@@ -123,7 +152,7 @@ pub(super) fn coloured(event: &Event, sentence: &str) -> String {
         Event::Trouble { .. } => (bold(AnsiColor::Yellow), end("trouble:")),
         Event::Chat { teacher: true, .. } => (bold(AnsiColor::Green), end(">")),
         Event::Chat { .. } => (bold(AnsiColor::Cyan), end(">")),
-        Event::Hand { raised: true, .. } => (bold(AnsiColor::Magenta), sentence.len()),
+        Event::Hand { raised: true, .. } | Event::Lobby { .. } => (bold(AnsiColor::Magenta), sentence.len()),
         Event::Reaction { .. } => (Style::new().fg_color(Some(AnsiColor::Magenta.into())), sentence.len()),
         Event::Ended { .. } => (Style::new().bold(), sentence.len()),
         _ => return sentence.to_owned(),
@@ -140,7 +169,7 @@ fn bold(colour: AnsiColor) -> Style {
 mod tests {
     use super::*;
     use crate::id::UserId;
-    use crate::report::TeachStats;
+    use crate::report::{TeachStats, Waiting};
     use crate::rtp::Track;
 
     fn user(id: &str) -> UserId {
@@ -207,11 +236,21 @@ mod tests {
                 order,
                 user: whom.map(user),
                 nickname: whom.map(|_| "Anna".into()),
+                code: (order == Order::Code).then(|| "472913".into()),
             })
         };
         assert_eq!(order(Order::Mute, Some("1001")), "Ms Li (9999) mutes Anna (1001)");
         assert_eq!(order(Order::UnmuteAll, None), "Ms Li (9999) lets everybody write again");
         assert_eq!(order(Order::Slow, None), "", "the permissions follow");
+        assert_eq!(order(Order::Kick, Some("1001")), "Ms Li (9999) puts Anna (1001) out of the room");
+        assert_eq!(order(Order::Code, None), "Ms Li (9999) sets the join code 472913");
+        let lobby = |count: usize| {
+            let waiting = (0..count).map(|n| Waiting { user: user(&n.to_string()), nickname: "".into() }).collect();
+            sentence(Event::Lobby { waiting, count })
+        };
+        assert_eq!(lobby(0), "");
+        assert!(lobby(2).starts_with("waiting to be admitted: 0, 1 ("), "{}", lobby(2));
+        assert!(lobby(9).starts_with("waiting to be admitted: 0, 1, 2, 3, 4, and 4 more ("), "{}", lobby(9));
         let allowed = |chat, slow_ms| sentence(Event::Allowed { comments: true, reactions: false, chat, slow_ms });
         let rest = "chat over the picture is on, reactions are off";
         assert_eq!(allowed(false, 0), format!("chat is off, {rest}"));

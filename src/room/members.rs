@@ -1,70 +1,84 @@
-//! One room: its members and the rules between them.
+//! A room: its members, and who hears of whom.
 
 use std::collections::BTreeMap;
 use std::time::Instant;
 
+use super::gate::Gate;
+use super::lobby::Lobby;
+use super::member::{Connection, Media, Member};
+use super::owner::Owner;
 use super::pending::{Mailbox, Presence};
 use super::retention::{Eviction, Retention};
-use super::{ConnId, Newcomer, Output, RoomLimits, RoomRefusal, RoomState, RoomSummary};
-use crate::id::{RoomId, RoomName, UserId, count_of_students, named};
-use crate::protocol::{ClientMessage, ErrorCode, LeaveReason, MAX_LISTED_USERS, ServerMessage, SessionSecret, User};
+use super::{ConnId, Output, Reservation, RoomLimits, RoomRefusal, RoomState, RoomSummary};
+use crate::id::{RoomId, RoomName, UserId};
+use crate::network::Network;
+use crate::protocol::{ErrorCode, LeaveReason, MAX_LISTED_USERS, ServerMessage, User};
 
 /// A room.
 #[derive(Debug)]
 pub(super) struct Room {
     opened: Instant,
-    name: Option<RoomName>,
-    retention: Retention,
-    members: BTreeMap<UserId, Member>,
-    publisher: Option<UserId>,
+    /// The network of the client that opened or created the room.
+    opener: Network,
+    pub(super) name: Option<RoomName>,
+    pub(super) retention: Retention,
+    pub(super) members: BTreeMap<UserId, Member>,
+    pub(super) publisher: Option<UserId>,
     /// How the last publisher left, until the next one joins.
-    publisher_went: Option<LeaveReason>,
-    presence: Presence,
+    pub(super) publisher_went: Option<LeaveReason>,
+    pub(super) owner: Option<Owner>,
+    pub(super) gate: Gate,
+    pub(super) lobby: Lobby,
+    /// Whether the members have passed the gate: from the publisher's arrival to the end of the lecture.
+    pub(super) is_governed: bool,
+    pub(super) presence: Presence,
     /// Not later than the earliest deadline of a lost connection.
     reserved_until: Option<Instant>,
 }
 
-#[derive(Debug)]
-struct Member {
-    user: User,
-    session: SessionSecret,
-    since: Instant,
-    connection: Connection,
-}
-
-/// How messages reach a member.
-#[derive(Debug)]
-enum Connection {
-    Open(ConnId),
-    Lost { until: Instant, mailbox: Mailbox },
-}
-
 impl Room {
     /// A room that somebody enters now.
-    pub(super) fn opened(now: Instant) -> Self {
-        Self::new(now, Retention::opened(now))
+    pub(super) fn opened(now: Instant, opener: Network) -> Self {
+        Self::new(now, opener, Retention::opened(now))
     }
 
     /// A room that was created for later.
-    pub(super) fn created(now: Instant, limits: &RoomLimits) -> Self {
-        Self::new(now, Retention::created(now, limits))
+    pub(super) fn created(now: Instant, creator: Network, limits: &RoomLimits) -> Self {
+        Self::new(now, creator, Retention::created(now, limits))
     }
 
-    fn new(now: Instant, retention: Retention) -> Self {
+    /// A room that stays until the server ends.
+    pub(super) fn reserved(now: Instant, opener: Network, reservation: &Reservation) -> Self {
+        let Reservation { user, session, .. } = reservation.clone();
+        Self { owner: Some(Owner::Reserved { user, session }), ..Self::new(now, opener, Retention::reserved()) }
+    }
+
+    fn new(now: Instant, opener: Network, retention: Retention) -> Self {
         Self {
             opened: now,
+            opener,
             name: None,
             retention,
             members: BTreeMap::new(),
             publisher: None,
             publisher_went: None,
+            owner: None,
+            gate: Gate::default(),
+            lobby: Lobby::default(),
+            is_governed: false,
             presence: Presence::default(),
             reserved_until: None,
         }
     }
 
-    pub(super) fn rename(&mut self, name: RoomName) {
-        self.name = Some(name);
+    /// The network of the client that opened or created the room.
+    pub(super) fn opener(&self) -> Network {
+        self.opener
+    }
+
+    /// Whether students opened the room, and no teacher has come yet.
+    pub(super) fn is_unclaimed(&self) -> bool {
+        self.owner.is_none() && self.publisher_went.is_none() && !self.retention.is_created()
     }
 
     /// Whether the room is empty and has waited long enough.
@@ -77,13 +91,25 @@ impl Room {
         self.retention.rank()
     }
 
+    /// How many members and waiting clients the room has, and since when it exists.
+    pub(super) fn weight(&self) -> (usize, Instant) {
+        (self.members.len() + self.lobby.ids().len(), self.opened)
+    }
+
+    /// Puts everybody out, because the server needs the space of this room.
+    pub(super) fn close(self, refusal: &RoomRefusal, out: &mut Vec<Output>) {
+        let members = self.members.values().filter_map(Member::conn);
+        members.chain(self.lobby.conns()).for_each(|conn| refusal.clone().close(conn, out));
+    }
+
     pub(super) fn next_tick(&self) -> Option<Instant> {
-        [self.presence.due(), self.reserved_until, self.retention.due()].into_iter().flatten().min()
+        let due = [self.presence.due(), self.lobby.due(), self.reserved_until, self.retention.due()];
+        due.into_iter().flatten().min()
     }
 
     pub(super) fn summary(&self, id: &RoomId, now: Instant) -> RoomSummary {
         let publisher = self.publisher.as_ref().and_then(|id| self.members.get(id));
-        let live = publisher.filter(|member| matches!(member.connection, Connection::Open(_)));
+        let live = publisher.filter(|member| member.conn().is_some());
         let ended = self.retention.ended_at();
         let state = match (live, ended) {
             (Some(_), _) => RoomState::Live,
@@ -100,123 +126,13 @@ impl Room {
             open_s: seconds(self.opened),
             live_s: live.map(|member| seconds(member.since)),
             ended_s: ended.map(seconds),
+            has_code: self.gate.code.is_some(),
+            has_lobby: self.gate.has_lobby,
+            is_locked: self.gate.is_locked,
         }
     }
 
-    pub(super) fn join(
-        &mut self,
-        now: Instant,
-        conn: ConnId,
-        newcomer: Newcomer,
-        limits: &RoomLimits,
-        out: &mut Vec<Output>,
-    ) -> Result<(), RoomRefusal> {
-        self.check(now, &newcomer, limits)?;
-        let Newcomer { room, room_name, user: id, nickname, publishes, epoch, session, client, moderates, .. } =
-            newcomer;
-        let user = User { user_id: id.clone(), nickname, publishes, epoch, client, moderates };
-
-        let mut waiting = Mailbox::default();
-        let mut since = now;
-        let mut news = true;
-        if let Some(old) = self.members.remove(&id) {
-            let same_process = old.user.epoch == epoch && old.user.publishes == publishes;
-            match old.connection {
-                // The same process has given this attempt up, and the attempt arrived late over a path that works
-                // again. The process must not read `replaced`, which is final. Epoch 0 means that the epoch is unknown,
-                // so the process may be another.
-                Connection::Open(older) if same_process && epoch != 0 => {
-                    out.push(Output::Close { conn: older, code: None });
-                }
-                Connection::Open(older) => {
-                    let message = format!("user {id} joined room {room} again over a newer connection");
-                    out.push(Output::Send { to: older, message: ServerMessage::error(ErrorCode::Replaced, message) });
-                    out.push(Output::Close { conn: older, code: Some(ErrorCode::Replaced) });
-                }
-                // The waiting messages belong to a negotiation with the previous process.
-                Connection::Lost { mailbox, .. } if same_process => waiting = mailbox,
-                Connection::Lost { .. } => {}
-            }
-            if same_process {
-                since = old.since;
-                news = old.user != user;
-            } else {
-                self.tell_left(now, &old.user, LeaveReason::Replaced, limits, out);
-            }
-        }
-
-        self.retention.entered(publishes);
-        if publishes {
-            self.publisher = Some(id.clone());
-            self.publisher_went = None;
-            self.name = room_name.or(self.name.take());
-        }
-        self.members
-            .insert(id.clone(), Member { user: user.clone(), session, since, connection: Connection::Open(conn) });
-        out.push(Output::Send {
-            to: conn,
-            message: ServerMessage::Joined {
-                room_id: room,
-                room_name: self.name.clone(),
-                user_id: id,
-                users: self.listed(&user),
-                count: self.members.len(),
-                publisher: self.publisher.clone(),
-                publisher_went: self.publisher_went,
-                // The server adds them.
-                ice_servers: Vec::new(),
-            },
-        });
-        out.extend(waiting.into_messages().into_iter().map(|message| Output::Send { to: conn, message }));
-        if news {
-            self.tell_joined(now, &user, limits, out);
-        }
-        Ok(())
-    }
-
-    /// Checks whether the newcomer may join, without changing anything.
-    fn check(&self, now: Instant, newcomer: &Newcomer, limits: &RoomLimits) -> Result<(), RoomRefusal> {
-        let id = &newcomer.user;
-        // The user id of a lost connection may soon be free.
-        let retry_after = |member: &Member| match member.connection {
-            Connection::Open(_) => None,
-            Connection::Lost { until, .. } => Some(until.saturating_duration_since(now)),
-        };
-        let own = self.members.get(id);
-        if let Some(member) = own.filter(|member| member.session != newcomer.session) {
-            return Err(RoomRefusal {
-                code: ErrorCode::UserIdTaken,
-                message: format!("user {id} is already in room {}, choose another --user", newcomer.room),
-                retry_after: retry_after(member),
-            });
-        }
-        if newcomer.publishes {
-            let other = self.publisher.as_ref().filter(|publisher| *publisher != id);
-            if let Some(member) = other.and_then(|publisher| self.members.get(publisher)) {
-                return Err(RoomRefusal {
-                    code: ErrorCode::PublisherExists,
-                    message: format!(
-                        "{} teaches in room {}, choose another --room or ask them to leave",
-                        named(&member.user.user_id, member.user.nickname.as_str()),
-                        newcomer.room
-                    ),
-                    retry_after: retry_after(member),
-                });
-            }
-        }
-        let students = self.members.len() - usize::from(self.publisher.is_some());
-        let adds_a_student = !newcomer.publishes && own.is_none_or(|member| member.user.publishes);
-        if adds_a_student && students >= limits.max_room_users {
-            return Err(RoomRefusal {
-                code: ErrorCode::RoomFull,
-                message: format!("room {} is full: it takes {}", newcomer.room, count_of_students(students)),
-                retry_after: None,
-            });
-        }
-        Ok(())
-    }
-
-    /// A member says goodbye. `over`: a publisher ends the lecture, too.
+    /// A client says goodbye. `over`: a publisher ends the lecture, too.
     pub(super) fn leave(
         &mut self,
         now: Instant,
@@ -226,10 +142,12 @@ impl Room {
         out: &mut Vec<Output>,
     ) {
         out.push(Output::Close { conn, code: None });
-        if let Some(member) = self.members.remove(id) {
+        if self.lobby.holds(id, conn) {
+            self.lobby.take(now, id, limits.lobby_interval);
+        } else if let Some(member) = self.members.remove(id) {
             let reason = if over && member.user.publishes { LeaveReason::Ended } else { LeaveReason::Left };
             match reason {
-                LeaveReason::Ended => self.retention.ended(now),
+                LeaveReason::Ended => self.end_lecture(now),
                 _ if member.user.publishes => self.retention.left(),
                 _ => {}
             }
@@ -238,98 +156,46 @@ impl Room {
         self.look_around(now, limits);
     }
 
-    /// Starts the room's retention once the last member has gone.
-    fn look_around(&mut self, now: Instant, limits: &RoomLimits) {
-        if self.members.is_empty() {
-            self.retention.emptied(now, limits);
+    /// The owner has ended the lecture: any teacher may start the next one, and it decides anew about people.
+    fn end_lecture(&mut self, now: Instant) {
+        self.retention.ended(now);
+        if self.owner.as_ref().is_some_and(|owner| !owner.is_permanent()) {
+            self.owner = None;
+        }
+        self.is_governed = false;
+        self.gate.forget_people();
+        self.members.values_mut().for_each(|member| member.is_admitted = false);
+    }
+
+    /// Starts the room's retention once nobody is left.
+    pub(super) fn look_around(&mut self, now: Instant, limits: &RoomLimits) {
+        if self.members.is_empty() && self.lobby.is_empty() {
+            self.retention.emptied(now, self.owner.is_some(), limits);
         }
     }
 
-    /// Reserves the user id, if `conn` is still the member's connection.
-    pub(super) fn lost(&mut self, id: &UserId, conn: ConnId, until: Instant) {
-        if let Some(member) = self.members.get_mut(id)
-            && matches!(member.connection, Connection::Open(here) if here == conn)
+    /// Reserves the user id, if `conn` is still the member's connection. A client in the lobby just leaves.
+    pub(super) fn lost(&mut self, now: Instant, id: &UserId, conn: ConnId, limits: &RoomLimits) {
+        if self.lobby.holds(id, conn) {
+            self.lobby.take(now, id, limits.lobby_interval);
+            self.look_around(now, limits);
+        } else if let Some(member) = self.members.get_mut(id)
+            && member.conn() == Some(conn)
         {
+            let until = now + limits.resume_grace;
             member.connection = Connection::Lost { until, mailbox: Mailbox::default() };
             self.reserved_until = Some(self.reserved_until.map_or(until, |earlier| earlier.min(until)));
         }
     }
 
-    /// The connection of a student, if `id` is the publisher.
-    pub(super) fn student_of(&self, id: &UserId, student: &UserId) -> Option<ConnId> {
-        self.members.get(student).filter(|_| self.publisher.as_ref() == Some(id) && id != student)?.conn()
-    }
-
-    pub(super) fn message(&mut self, id: &UserId, conn: ConnId, message: ClientMessage, out: &mut Vec<Output>) {
-        let sender = id.clone();
-        let (target, message) = match message {
-            ClientMessage::Offer { target_uid, sdp, video } => {
-                (target_uid, ServerMessage::Offer { user_id: sender, sdp, video, network: None })
-            }
-            ClientMessage::Answer { target_uid, sdp } => (target_uid, ServerMessage::Answer { user_id: sender, sdp }),
-            ClientMessage::Candidate { target_uid, candidate } => {
-                (target_uid, ServerMessage::Candidate { user_id: sender, candidate })
-            }
-            ClientMessage::Reject { target_uid, code, message, codec } => {
-                if !code.may_reject() {
-                    return refuse(conn, ErrorCode::NotAllowed, format!("{code} is not for clients to send"), out);
-                }
-                let (user_id, retry_after_ms) = (Some(sender), None);
-                (target_uid, ServerMessage::Error { code, message, user_id, retry_after_ms, codec })
-            }
-            ClientMessage::Hangup { target_uid } => (target_uid, ServerMessage::Hangup { user_id: sender }),
-            ClientMessage::RoomUserList => {
-                let Some(member) = self.members.get(id) else { return };
-                let users = self.listed(&member.user);
-                let message = ServerMessage::RoomUserList { users, count: self.members.len() };
-                return out.push(Output::Send { to: conn, message });
-            }
-            ClientMessage::Ping => return out.push(Output::Send { to: conn, message: ServerMessage::Pong }),
-            ClientMessage::Connected { .. } => return,
-            ClientMessage::Order(_) => {
-                return refuse(conn, ErrorCode::NotAllowed, "only the teacher gives orders".into(), out);
-            }
-            // `Rooms::message` handles this one, because the room may have to be removed.
-            ClientMessage::Leave { .. } => return,
-        };
-        let publishes = self.publisher.as_ref() == Some(id);
-        let to_publisher = self.publisher.as_ref() == Some(&target);
-        let Some(member) = self.members.get_mut(&target) else {
-            return refuse(conn, ErrorCode::UnknownTarget, format!("user {target} is not in the room"), out);
-        };
-        let rule = match message {
-            ServerMessage::Offer { .. } if publishes => Some("the publisher answers, students offer"),
-            ServerMessage::Answer { .. } | ServerMessage::Error { .. } | ServerMessage::Hangup { .. } if !publishes => {
-                Some("only the publisher answers, rejects or hangs up")
-            }
-            _ if publishes == to_publisher => Some("students talk to the publisher, not to one another"),
-            _ => None,
-        };
-        if let Some(rule) = rule {
-            return refuse(conn, ErrorCode::NotAllowed, rule.into(), out);
-        }
-        match &mut member.connection {
-            Connection::Open(to) if to_publisher => out.push(Output::Relay { from: conn, to: *to, message }),
-            Connection::Open(to) => out.push(Output::Send { to: *to, message }),
-            Connection::Lost { mailbox, .. } => {
-                if !mailbox.push(message, to_publisher) {
-                    out.push(Output::Send { to: conn, message: ServerMessage::target_busy() });
-                }
-            }
-        }
-    }
-
     pub(super) fn tick(&mut self, now: Instant, limits: &RoomLimits, out: &mut Vec<Output>) {
         if self.reserved_until.is_some_and(|due| due <= now) {
-            let until = |member: &Member| match member.connection {
-                Connection::Lost { until, .. } => Some(until),
-                Connection::Open(_) => None,
-            };
-            let gone = self.members.extract_if(.., |_, member| until(member).is_some_and(|until| until <= now));
+            let is_gone = |member: &Member| member.lost_until().is_some_and(|until| until <= now);
+            let gone = self.members.extract_if(.., |_, member| is_gone(member));
             for (_, member) in gone.collect::<Vec<_>>() {
                 self.tell_left(now, &member.user, LeaveReason::Lost, limits, out);
             }
-            self.reserved_until = self.members.values().filter_map(until).min();
+            self.reserved_until = self.members.values().filter_map(Member::lost_until).min();
             self.look_around(now, limits);
         }
         if self.presence.due().is_some_and(|due| due <= now) {
@@ -340,10 +206,30 @@ impl Room {
                 out.extend(messages.into_iter().map(|message| Output::Broadcast { to: to.clone(), message }));
             }
         }
+        if self.lobby.due().is_some_and(|due| due <= now) {
+            let message = self.lobby.list();
+            self.send_to_moderators(message, out);
+        }
+    }
+
+    /// Closes a member's connection with an error. The member is not in the room any more.
+    pub(super) fn put_out(
+        &mut self,
+        now: Instant,
+        id: &UserId,
+        (refusal, reason): (RoomRefusal, LeaveReason),
+        limits: &RoomLimits,
+        out: &mut Vec<Output>,
+    ) {
+        let Some(member) = self.members.remove(id) else { return };
+        if let Some(conn) = member.conn() {
+            refusal.close(conn, out);
+        }
+        self.tell_left(now, &member.user, reason, limits, out);
     }
 
     /// Announces a member who is in the room already.
-    fn tell_joined(&mut self, now: Instant, user: &User, limits: &RoomLimits, out: &mut Vec<Output>) {
+    pub(super) fn tell_joined(&mut self, now: Instant, user: &User, limits: &RoomLimits, out: &mut Vec<Output>) {
         let message = ServerMessage::Join { users: vec![user.clone()] };
         if user.publishes {
             self.presence.forget(&user.user_id);
@@ -355,7 +241,7 @@ impl Room {
     }
 
     /// Announces that a removed member left, and clears the publisher if it was that.
-    fn tell_left(
+    pub(super) fn tell_left(
         &mut self,
         now: Instant,
         user: &User,
@@ -367,6 +253,7 @@ impl Room {
         if user.publishes {
             self.publisher = None;
             self.publisher_went = Some(reason);
+            self.forget_media(now);
             self.presence.forget(&user.user_id);
             self.broadcast(message, None, out);
         } else {
@@ -375,9 +262,22 @@ impl Room {
         }
     }
 
+    /// The media of all members ended with their publisher.
+    pub(super) fn forget_media(&mut self, now: Instant) {
+        self.members.values_mut().for_each(|member| member.media = Media::Missing { since: now });
+    }
+
     fn broadcast(&self, message: ServerMessage, except: Option<&UserId>, out: &mut Vec<Output>) {
         let others = self.members.iter().filter(|(id, _)| Some(*id) != except);
         let to: Vec<_> = others.filter_map(|(_, member)| member.conn()).collect();
+        if !to.is_empty() {
+            out.push(Output::Broadcast { to, message });
+        }
+    }
+
+    pub(super) fn send_to_moderators(&self, message: ServerMessage, out: &mut Vec<Output>) {
+        let moderators = self.members.values().filter(|member| member.user.moderates);
+        let to: Vec<_> = moderators.filter_map(Member::conn).collect();
         if !to.is_empty() {
             out.push(Output::Broadcast { to, message });
         }
@@ -396,7 +296,7 @@ impl Room {
     }
 
     /// The members that `receiver` is told of.
-    fn listed(&self, receiver: &User) -> Vec<User> {
+    pub(super) fn listed(&self, receiver: &User) -> Vec<User> {
         let all = self.members.values().map(|member| &member.user);
         if receiver.publishes || self.members.len() <= MAX_LISTED_USERS {
             return all.cloned().collect();
@@ -409,15 +309,7 @@ impl Room {
     }
 }
 
-impl Member {
-    fn conn(&self) -> Option<ConnId> {
-        match self.connection {
-            Connection::Open(conn) => Some(conn),
-            Connection::Lost { .. } => None,
-        }
-    }
-}
-
-fn refuse(conn: ConnId, code: ErrorCode, message: String, out: &mut Vec<Output>) {
-    out.push(Output::Send { to: conn, message: ServerMessage::error(code, message) });
+/// Refuses one message of a member.
+pub(super) fn refuse(conn: ConnId, code: ErrorCode, message: impl Into<String>, out: &mut Vec<Output>) {
+    RoomRefusal::new(code, message).answer(conn, out);
 }

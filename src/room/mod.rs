@@ -6,36 +6,52 @@
 //! The rules of a room:
 //!
 //! - A user id is unique in its room. The same client (same session secret) gets its user id back, also while its old
-//!   connection is still open; a stranger with the same id is refused.
+//!   connection is still open; a stranger with the same id is refused. A token that names the id takes it from a guest.
 //! - There is one publisher. A second one is refused with a sentence that names the first.
+//! - A room belongs to its first publisher until that one ends the lecture. Nobody else may publish there, also while
+//!   the owner is away. A reserved room belongs to one client for ever.
 //! - Students offer only to the publisher; the publisher answers or rejects.
 //! - A lost connection keeps its user id for a while, and messages for it wait; a goodbye frees the id at once.
 //! - The publisher hears of everybody at once, and everybody hears of the publisher at once. Students hear of each
 //!   other in batches.
-//! - Students may come first. A room exists from its first member to its last.
+//! - Students may come first. A room exists from its first member to its last. A network opens few rooms in that way.
+//! - A room may ask for a join code, make clients wait in a lobby, and be locked. Students who came before the
+//!   publisher's settings are judged by them when the publisher comes.
+//! - Members that moderate put others out; somebody who was put out stays out until the lecture ends.
+//! - A place in a full room belongs to a member that is connected, and safely so only to a member with media.
 //! - A room may also be created, with a name and without members: it waits for its teacher for hours.
 //! - The lecture is over when the teacher says goodbye, until a teacher returns. The room stays for some minutes, so
-//!   that latecomers learn of it.
-//! - If the server is full, an empty room is removed for a client that enters another.
+//!   that latecomers learn of it, and so that nobody else takes it.
+//! - If the server is full, an empty room is removed for a client that enters another; the rooms of the network that
+//!   has most go first.
 
+mod eviction;
+mod gate;
+mod joining;
+mod lobby;
+mod member;
 mod members;
+mod order;
+mod owner;
 mod pending;
+mod places;
+mod relay;
 mod retention;
+mod rooms;
 pub mod talk;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, HashMap};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::access::Identity;
 use crate::id::{Nickname, RoomId, RoomName, UserId};
-use crate::network::Network;
+use crate::network::{Network, Rate};
 use crate::protocol::{self, ClientKind, ClientMessage, ErrorCode, RoomSettings, ServerMessage, SessionSecret, User};
-use crate::token_bucket::TokenBucket;
-use members::Room;
-use retention::Eviction;
+
+pub use rooms::Rooms;
 
 /// A connection to the server. Ids are never reused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -52,7 +68,7 @@ pub struct Newcomer {
     pub user: UserId,
     /// The name that others see.
     pub nickname: Nickname,
-    /// Whether the client publishes.
+    /// Whether the client publishes. Only a client that may teach on this server asks for it here.
     pub publishes: bool,
     /// Changes with the client's process.
     pub epoch: u32,
@@ -66,8 +82,23 @@ pub struct Newcomer {
     pub moderates: bool,
     /// The join code that the client gave.
     pub code: Option<String>,
-    /// The settings that a publisher gives to the room.
+    /// The settings that a publisher gives to the room; without them, the room keeps its settings.
     pub settings: Option<RoomSettings>,
+    /// Who the client has proved to be; `None` for a guest.
+    pub identity: Option<Identity>,
+    /// Whether the user id comes from a token. A guest does not keep it from this client.
+    pub reserved: bool,
+}
+
+/// The client that a room is reserved for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reservation {
+    /// The room.
+    pub room: RoomId,
+    /// The user id, which nobody else gets in this room.
+    pub user: UserId,
+    /// The secret of the client, the only one that may publish in this room.
+    pub session: SessionSecret,
 }
 
 /// An event.
@@ -147,6 +178,18 @@ pub struct RoomLimits {
     pub created_stays: Duration,
     /// How long an empty room stays after its teacher said goodbye.
     pub ended_stays: Duration,
+    /// How long an empty room stays after the connection of its teacher was lost.
+    pub owned_stays: Duration,
+    /// How long changes of a lobby are collected for one list.
+    pub lobby_interval: Duration,
+    /// How long a member of a full room may be without media before another one gets its place.
+    pub media_within: Duration,
+    /// Joins of clients that were not in the room before.
+    pub joins: Rate,
+    /// Offers.
+    pub offers: Rate,
+    /// Rooms that are created.
+    pub creations: Rate,
 }
 
 impl Default for RoomLimits {
@@ -158,6 +201,12 @@ impl Default for RoomLimits {
             presence_interval: protocol::PRESENCE_INTERVAL,
             created_stays: protocol::CREATED_ROOM_STAYS,
             ended_stays: protocol::ENDED_ROOM_STAYS,
+            owned_stays: protocol::OWNED_ROOM_STAYS,
+            lobby_interval: protocol::LOBBY_INTERVAL,
+            media_within: protocol::MEDIA_WITHIN,
+            joins: protocol::JOINS,
+            offers: protocol::OFFERS,
+            creations: protocol::CREATIONS,
         }
     }
 }
@@ -196,6 +245,15 @@ pub struct RoomSummary {
     /// Seconds since the publisher said goodbye; only in the state [`RoomState::Ended`].
     #[serde(default)]
     pub ended_s: Option<u64>,
+    /// Whether the room asks for a join code.
+    #[serde(default)]
+    pub has_code: bool,
+    /// Whether newcomers wait until the teacher admits them.
+    #[serde(default)]
+    pub has_lobby: bool,
+    /// Whether newcomers are refused.
+    #[serde(default)]
+    pub is_locked: bool,
 }
 
 /// Why a client may not join, or a room can't be created.
@@ -209,168 +267,32 @@ pub struct RoomRefusal {
     pub retry_after: Option<Duration>,
 }
 
-/// All rooms of a server.
-#[derive(Debug)]
-pub struct Rooms {
-    limits: RoomLimits,
-    rooms: BTreeMap<RoomId, Room>,
-    creations: TokenBucket,
-    /// Connections that are in a room. Messages from a refused or closed connection are ignored.
-    conns: HashMap<ConnId, (RoomId, UserId)>,
-    /// Not later than the earliest deadline of any room.
-    next_tick: Option<Instant>,
-}
-
-impl Rooms {
-    /// A server without rooms.
-    pub fn new(limits: RoomLimits) -> Self {
-        let creations = TokenBucket::new(protocol::CREATE_RATE, protocol::CREATE_BURST);
-        Self { limits, rooms: BTreeMap::new(), creations, conns: HashMap::new(), next_tick: None }
+impl RoomRefusal {
+    fn new(code: ErrorCode, message: impl Into<String>) -> Self {
+        Self { code, message: message.into(), retry_after: None }
     }
 
-    /// Applies an event at the time `now`, which must not go back.
-    pub fn handle(&mut self, now: Instant, input: Input) -> Vec<Output> {
-        let mut out = Vec::new();
-        match input {
-            Input::Join { conn, newcomer } => self.join(now, conn, newcomer, &mut out),
-            Input::Message { conn, message } => self.message(now, conn, message, &mut out),
-            Input::Lost { conn } => {
-                if let Some((room_id, user)) = self.conns.remove(&conn)
-                    && let Some(room) = self.rooms.get_mut(&room_id)
-                {
-                    room.lost(&user, conn, now + self.limits.resume_grace);
-                    self.wake_for(&room_id);
-                }
-            }
-            Input::Tick => self.tick(now, &mut out),
-        }
-        for output in &out {
-            if let Output::Close { conn, .. } = output {
-                self.conns.remove(conn);
-            }
-        }
-        out
+    fn after(self, wait: Duration) -> Self {
+        Self { retry_after: Some(wait), ..self }
     }
 
-    /// When [`Input::Tick`] is due; none while no room waits for anything.
-    pub fn next_tick(&self) -> Option<Instant> {
-        self.next_tick
+    /// The message for the client.
+    fn into_message(self) -> ServerMessage {
+        let Self { code, message, retry_after } = self;
+        // Rounded up, so that a client that returns after this time is not early.
+        let retry_after_ms = retry_after.map(|wait| wait.as_millis() as u64 + 1);
+        ServerMessage::Error { code, message, user_id: None, retry_after_ms, codec: None }
     }
 
-    /// All rooms, ordered by id.
-    pub fn summaries(&self, now: Instant) -> Vec<RoomSummary> {
-        self.rooms.iter().map(|(id, room)| room.summary(id, now)).collect()
+    /// Tells the client, and closes its connection.
+    fn close(self, conn: ConnId, out: &mut Vec<Output>) {
+        let code = self.code;
+        out.push(Output::Send { to: conn, message: self.into_message() });
+        out.push(Output::Close { conn, code: Some(code) });
     }
 
-    /// The room with this id.
-    pub fn summary(&self, room_id: &RoomId, now: Instant) -> Option<RoomSummary> {
-        Some(self.rooms.get(room_id)?.summary(room_id, now))
-    }
-
-    /// The room of a connection.
-    pub fn room_of(&self, conn: ConnId) -> Option<&RoomId> {
-        self.conns.get(&conn).map(|(room, _)| room)
-    }
-
-    /// The connection of a student, if `conn` is that of the room's publisher.
-    pub fn student_of(&self, conn: ConnId, student: &UserId) -> Option<ConnId> {
-        let (room, user) = self.conns.get(&conn)?;
-        self.rooms.get(room)?.student_of(user, student)
-    }
-
-    /// Whether a room with this id exists.
-    pub fn contains(&self, room_id: &RoomId) -> bool {
-        self.rooms.contains_key(room_id)
-    }
-
-    /// Creates a room for a teacher who comes later. An existing room only gets the name.
-    pub fn create(&mut self, now: Instant, room_id: RoomId, name: RoomName) -> Result<(), RoomRefusal> {
-        self.creations.take(now).map_err(|wait| RoomRefusal {
-            code: ErrorCode::FloodedMessages,
-            message: "too many rooms were created just now, try again in a moment".into(),
-            retry_after: Some(wait),
-        })?;
-        // A created room does not evict another one that waits for its teacher, or no created room would be reliable.
-        self.make_room_for(&room_id, Eviction::LectureOver)?;
-        let room = self.rooms.entry(room_id.clone()).or_insert_with(|| Room::created(now, &self.limits));
-        room.rename(name);
-        self.wake_for(&room_id);
-        Ok(())
-    }
-
-    /// Makes sure that `room_id` can be opened. If the server is full, this removes an empty room whose rank is at most
-    /// `allowed`.
-    fn make_room_for(&mut self, room_id: &RoomId, allowed: Eviction) -> Result<(), RoomRefusal> {
-        if self.rooms.contains_key(room_id) || self.rooms.len() < self.limits.max_rooms {
-            return Ok(());
-        }
-        let ranks = self.rooms.iter().filter_map(|(id, room)| Some((room.rank()?, id)));
-        match ranks.min().filter(|((eviction, _), _)| *eviction <= allowed) {
-            Some((_, unused)) => {
-                let unused = unused.clone();
-                self.rooms.remove(&unused);
-                Ok(())
-            }
-            None => Err(RoomRefusal {
-                code: ErrorCode::ServerFull,
-                message: format!("the server has {} rooms and takes no more", self.limits.max_rooms),
-                retry_after: None,
-            }),
-        }
-    }
-
-    fn join(&mut self, now: Instant, conn: ConnId, newcomer: Newcomer, out: &mut Vec<Output>) {
-        let (room_id, user) = (newcomer.room.clone(), newcomer.user.clone());
-        let result = self.make_room_for(&room_id, Eviction::LecturePending).and_then(|()| {
-            let room = self.rooms.entry(room_id.clone()).or_insert_with(|| Room::opened(now));
-            room.join(now, conn, newcomer, &self.limits, out)
-        });
-        self.wake_for(&room_id);
-        match result {
-            Ok(()) => {
-                self.conns.insert(conn, (room_id, user));
-            }
-            Err(RoomRefusal { code, message, retry_after }) => {
-                // Rounded up, so that a client that returns after this time is not early.
-                let retry_after_ms = retry_after.map(|d| d.as_millis() as u64 + 1);
-                out.push(Output::Send {
-                    to: conn,
-                    message: ServerMessage::Error { code, message, user_id: None, retry_after_ms, codec: None },
-                });
-                out.push(Output::Close { conn, code: Some(code) });
-            }
-        }
-    }
-
-    fn message(&mut self, now: Instant, conn: ConnId, message: ClientMessage, out: &mut Vec<Output>) {
-        let Some((room_id, user)) = self.conns.get(&conn) else { return };
-        let Some(room) = self.rooms.get_mut(room_id) else { return };
-        if let ClientMessage::Leave { over } = message {
-            room.leave(now, (user, conn), over, &self.limits, out);
-            let room_id = room_id.clone();
-            if room.is_over(now) {
-                self.rooms.remove(&room_id);
-            } else {
-                self.wake_for(&room_id);
-            }
-        } else {
-            room.message(user, conn, message, out);
-        }
-    }
-
-    fn tick(&mut self, now: Instant, out: &mut Vec<Output>) {
-        if self.next_tick.is_none_or(|due| now < due) {
-            return;
-        }
-        self.rooms.retain(|_, room| {
-            room.tick(now, &self.limits, out);
-            !room.is_over(now)
-        });
-        self.next_tick = self.rooms.values().filter_map(Room::next_tick).min();
-    }
-
-    fn wake_for(&mut self, room_id: &RoomId) {
-        let due = self.rooms.get(room_id).and_then(Room::next_tick);
-        self.next_tick = [self.next_tick, due].into_iter().flatten().min();
+    /// Tells the client about one message of its own. The connection stays.
+    fn answer(self, conn: ConnId, out: &mut Vec<Output>) {
+        out.push(Output::Send { to: conn, message: self.into_message() });
     }
 }

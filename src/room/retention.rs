@@ -5,10 +5,12 @@ use std::time::{Duration, Instant};
 use super::RoomLimits;
 
 /// The facts that decide whether an empty room stays.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Retention {
     /// Whether [`super::Rooms::create`] made the room, and not its first member.
     created: bool,
+    /// Whether the room stays until the server ends.
+    reserved: bool,
     /// When the teacher ended the lecture.
     ended: Option<Instant>,
     /// Whether the teacher said goodbye without ending the lecture.
@@ -26,13 +28,18 @@ struct Unused {
 impl Retention {
     /// For a room that a client is about to enter.
     pub(super) fn opened(now: Instant) -> Self {
-        Self { created: false, ended: None, left: false, unused: Some(Unused { since: now, until: now }) }
+        Self { unused: Some(Unused { since: now, until: now }), ..Self::default() }
+    }
+
+    /// For a room that stays until the server ends.
+    pub(super) fn reserved() -> Self {
+        Self { reserved: true, ..Self::default() }
     }
 
     /// For a room that was created for later.
     pub(super) fn created(now: Instant, limits: &RoomLimits) -> Self {
-        let mut retention = Self { created: true, ended: None, left: false, unused: None };
-        retention.emptied(now, limits);
+        let mut retention = Self { created: true, ..Self::default() };
+        retention.emptied(now, false, limits);
         retention
     }
 
@@ -54,15 +61,24 @@ impl Retention {
         self.ended = Some(now);
     }
 
-    /// The room is empty.
-    pub(super) fn emptied(&mut self, now: Instant, limits: &RoomLimits) {
+    /// The room is empty. `is_owned`: a teacher may come back to it.
+    pub(super) fn emptied(&mut self, now: Instant, is_owned: bool, limits: &RoomLimits) {
+        if self.reserved {
+            return;
+        }
         let stays = match self.ended {
             Some(_) => limits.ended_stays,
             None if self.created => limits.created_stays,
             None if self.left => limits.ended_stays,
+            None if is_owned => limits.owned_stays,
             None => Duration::ZERO,
         };
         self.unused.get_or_insert(Unused { since: now, until: now + stays });
+    }
+
+    /// Whether the room was created for later, or reserved.
+    pub(super) fn is_created(&self) -> bool {
+        self.created || self.reserved
     }
 
     /// When the lecture ended.

@@ -238,6 +238,11 @@ impl Talk {
         })
     }
 
+    /// The members who are in the room, with their nicknames.
+    pub fn members(&self) -> impl Iterator<Item = (&UserId, &str)> {
+        self.speakers.present().map(|(user, speaker)| (user, speaker.nickname.as_str()))
+    }
+
     /// The raised hands, in the order in which they went up.
     pub fn hands(&self) -> &[RaisedHand] {
         self.hands.raised()

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
+use serde::Deserialize;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 use tokio_tungstenite::tungstenite::error::{Error, ProtocolError};
@@ -60,6 +61,11 @@ pub enum SignalEvent {
         /// STUN and TURN servers that the server recommends.
         ice_servers: Vec<IceServer>,
     },
+    /// The client waits until the teacher admits it; [`SignalEvent::Joined`] or [`SignalEvent::Ended`] follows.
+    Waiting {
+        /// The room's name, if it has one.
+        room_name: Option<RoomName>,
+    },
     /// Any other message of the server, except errors that close the connection.
     Message(ServerMessage),
     /// The connection is lost and the client reconnects. Messages sent meanwhile wait.
@@ -113,11 +119,11 @@ pub enum SignalError {
 /// A client's WebSocket.
 pub(super) type Socket = WebSocketStream<Stream>;
 
-/// A connection that has joined the room.
+/// A connection that has joined the room, or waits in its lobby.
 #[derive(Debug)]
 pub(super) struct Entered {
     pub(super) socket: Socket,
-    /// [`SignalEvent::Joined`].
+    /// [`SignalEvent::Joined`] or [`SignalEvent::Waiting`].
     pub(super) joined: SignalEvent,
     /// The address that the server's name resolved to.
     pub(super) address: Option<SocketAddr>,
@@ -208,7 +214,12 @@ async fn join(config: &ClientConfig, stream: Stream) -> Result<(Socket, SignalEv
         }
         Err(Error::Http(response)) => {
             let (status, cause) = (response.status(), format!("it answered {}", response.status()));
-            return Err(if may_change(status) { unreachable(cause) } else { not_a_server(cause) });
+            return Err(match response.body().as_deref().and_then(refusal) {
+                Some(HttpRefusal { message, .. }) if may_change(status) => unreachable(message),
+                Some(HttpRefusal { code, message }) => failed(SignalError::Refused { code, message }),
+                None if may_change(status) => unreachable(cause),
+                None => not_a_server(cause),
+            });
         }
         // A port forwarder whose target is not up yet closes the connection like this.
         Err(Error::Protocol(ProtocolError::HandshakeIncomplete)) => {
@@ -229,15 +240,29 @@ async fn join(config: &ClientConfig, stream: Stream) -> Result<(Socket, SignalEv
             _ => return Err(unreachable("it closed the connection".into())),
         };
         match ServerMessage::parse(&text) {
-            Ok(ServerMessage::Joined { room_name, users, publisher, ice_servers, .. }) => {
-                return Ok((socket, SignalEvent::Joined { room_name, users, publisher, ice_servers }));
-            }
             Ok(message) => {
                 if let Some(failed) = closing_error(&message) {
                     return Err(failed);
                 }
+                let event = SignalEvent::of(message);
+                if !matches!(event, SignalEvent::Message(_)) {
+                    return Ok((socket, event));
+                }
             }
             Err(cause) => return Err(not_a_server(cause)),
+        }
+    }
+}
+
+impl SignalEvent {
+    /// The event of a message that does not close the connection.
+    pub(super) fn of(message: ServerMessage) -> Self {
+        match message {
+            ServerMessage::Joined { room_name, users, publisher, ice_servers, .. } => {
+                Self::Joined { room_name, users, publisher, ice_servers }
+            }
+            ServerMessage::Waiting { room_name, .. } => Self::Waiting { room_name },
+            message => Self::Message(message),
         }
     }
 }
@@ -258,6 +283,19 @@ fn may_change(status: StatusCode) -> bool {
     status.is_server_error() || asks_to_wait.contains(&status)
 }
 
+/// The body of our own server's refusal of a request.
+#[derive(Debug, Deserialize, PartialEq, Eq)]
+struct HttpRefusal {
+    code: ErrorCode,
+    message: String,
+}
+
+/// Reads a refusal, which a server that does not know its name sends, or one that limits the rate. None if something
+/// else answered, or if the body has not arrived with the head.
+fn refusal(body: &[u8]) -> Option<HttpRefusal> {
+    serde_json::from_slice(body).ok().filter(|refusal: &HttpRefusal| refusal.code != ErrorCode::Unknown)
+}
+
 /// Returns an error of the server itself that closes the connection.
 pub(super) fn closing_error(message: &ServerMessage) -> Option<FailedAttempt> {
     match message {
@@ -274,6 +312,17 @@ pub(super) fn closing_error(message: &ServerMessage) -> Option<FailedAttempt> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_sentence_of_a_refused_request_is_shown() {
+        let body =
+            r#"{"code":"notAllowed","message":"this server does not know the name lab: start it with --host lab"}"#;
+        let refused = refusal(body.as_bytes()).unwrap();
+        assert!(refused.code.is_final() && refused.message.contains("--host lab"));
+        for other in ["", "<html>", "{}", r#"{"message":"x"}"#, r#"{"code":"teapot","message":"x"}"#, &body[..40]] {
+            assert_eq!(refusal(other.as_bytes()), None, "{other}");
+        }
+    }
 
     #[test]
     fn a_client_waits_for_a_proxy_whose_server_is_not_up() {

@@ -59,8 +59,8 @@ pub struct Client {
 }
 
 impl Client {
-    /// Joins a room. Returns once the client is in the room, the server refuses, or the deadline has passed. The first
-    /// event is [`SignalEvent::Joined`].
+    /// Joins a room. Returns once the client is in the room or in its lobby, the server refuses, or the deadline has
+    /// passed. The first event is [`SignalEvent::Joined`] or [`SignalEvent::Waiting`].
     pub async fn connect(config: ClientConfig) -> Result<(Self, mpsc::Receiver<SignalEvent>), SignalError> {
         let mut deadline = Instant::now() + config.initial_deadline;
         let mut backoff = Backoff::up_to(LONGEST_PAUSE);
@@ -247,7 +247,7 @@ async fn read(
                 match ServerMessage::parse(&text) {
                     Ok(message) => match closing_error(&message) {
                         Some(failed) => last_words = Some(failed),
-                        None if events.send(SignalEvent::Message(message)).await.is_err() => {
+                        None if events.send(SignalEvent::of(message)).await.is_err() => {
                             return End::Leave(Goodbye::Leave);
                         }
                         None => {}

@@ -130,19 +130,16 @@ impl Core {
         address: ClientAddress,
         phase: SharedPhase,
     ) -> (ConnId, Outgoing) {
-        let admission = self.check(&request, &credentials, address);
-        let JoinRequest { room, room_name, publishes, epoch, client, .. } = request;
-        let Credentials { session, code, room: settings, .. } = credentials;
-        let session = session.unwrap_or_else(random_session);
+        let checked = self.check(&request, &credentials, address);
         let mut state = self.lock();
-        let (outbox, outgoing) = outbox(publishes, phase, &state.student_bytes);
+        let (outbox, outgoing) = outbox(request.publishes, phase, &state.student_bytes);
         state.next_conn += 1;
         let conn = ConnId(state.next_conn);
         if state.shutting_down {
             outbox.close(Some(ErrorCode::ServerShutdown));
             return (conn, outgoing);
         }
-        let admission = match admission {
+        let admission = match checked {
             Ok(admission) => admission,
             Err(denied) => {
                 // A new outbox has space.
@@ -152,20 +149,7 @@ impl Core {
             }
         };
         state.outboxes.insert(conn, outbox);
-        let newcomer = Newcomer {
-            room,
-            room_name,
-            user: admission.user,
-            nickname: admission.nickname,
-            publishes,
-            epoch,
-            session,
-            client,
-            network: address.network,
-            moderates: admission.rights.moderates,
-            code,
-            settings: settings.filter(|_| publishes),
-        };
+        let newcomer = newcomer(request, credentials, admission, address);
         self.apply(state, Input::Join { conn, newcomer });
         (conn, outgoing)
     }
@@ -237,17 +221,10 @@ impl Drop for Core {
 
 impl State {
     fn apply(&mut self, input: Input) {
-        let mut slow = Vec::new();
-        let list_for = match &input {
-            Input::Message { conn, message: ClientMessage::RoomUserList } => self.room_of_student(*conn).cloned(),
-            _ => None,
-        };
-        if let (Some(room), Input::Message { conn, .. }) = (&list_for, &input)
-            && let Some(text) = self.lists.get(room)
+        if let Input::Message { conn, message: ClientMessage::RoomUserList } = &input
+            && let Some(text) = self.room_of_student(*conn).and_then(|room| self.lists.get(room))
         {
-            if !self.push(*conn, text.clone()) {
-                slow.push(*conn);
-            }
+            let slow = if self.push(*conn, text.clone()) { vec![] } else { vec![*conn] };
             return self.close(slow);
         }
         if let Input::Message { conn, message: ClientMessage::Connected { target_uid } } = &input
@@ -256,7 +233,14 @@ impl State {
         {
             outbox.connected();
         }
-        for output in self.rooms.handle(Instant::now(), input) {
+        let outputs = self.rooms.handle(Instant::now(), input);
+        self.carry_out(outputs);
+    }
+
+    /// Carries out what the rooms decided.
+    pub(super) fn carry_out(&mut self, outputs: Vec<Output>) {
+        let mut slow = Vec::new();
+        for output in outputs {
             match output {
                 Output::Send { to, mut message } => {
                     if let ServerMessage::Joined { room_id, users, ice_servers, user_id, .. } = &mut message {
@@ -268,11 +252,13 @@ impl State {
                         self.outboxes.get(&to).into_iter().for_each(Outbox::joined);
                     }
                     let text = Utf8Bytes::from(message.to_json());
-                    if let (ServerMessage::RoomUserList { .. }, Some(room)) = (&message, &list_for) {
+                    if matches!(message, ServerMessage::RoomUserList { .. })
+                        && let Some(room) = self.room_of_student(to).cloned()
+                    {
                         if self.lists.len() >= MAX_LISTS {
                             self.lists.clear();
                         }
-                        self.lists.insert(room.clone(), text.clone());
+                        self.lists.insert(room, text.clone());
                     }
                     if !self.push(to, text) {
                         slow.push(to);
@@ -310,7 +296,7 @@ impl State {
             for conn in slow.drain(..) {
                 if let Some(outbox) = self.outboxes.remove(&conn) {
                     outbox.overflowed();
-                    // Returns no outputs: the room only reserves the user id.
+                    // Returns no outputs: the room reserves the user id, or the lobby forgets the client.
                     self.rooms.handle(Instant::now(), Input::Lost { conn });
                 }
             }
@@ -332,6 +318,28 @@ impl State {
     /// Queues a message. False if the outbox is full; true also if the connection is gone.
     fn push(&self, to: ConnId, text: Utf8Bytes) -> bool {
         self.outboxes.get(&to).is_none_or(|outbox| outbox.push(text).is_ok())
+    }
+}
+
+/// The client as the rooms see it.
+fn newcomer(request: JoinRequest, credentials: Credentials, admission: Admission, address: ClientAddress) -> Newcomer {
+    let JoinRequest { room, room_name, publishes, epoch, client, .. } = request;
+    let Credentials { session, code, room: settings, .. } = credentials;
+    Newcomer {
+        room,
+        room_name,
+        user: admission.user,
+        nickname: admission.nickname,
+        publishes,
+        epoch,
+        session: session.unwrap_or_else(random_session),
+        client,
+        network: address.network,
+        moderates: admission.rights.moderates,
+        code,
+        settings: settings.filter(|_| publishes),
+        identity: admission.owner,
+        reserved: admission.reserved,
     }
 }
 

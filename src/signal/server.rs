@@ -16,7 +16,7 @@ use crate::access::Denied;
 use crate::id::{RoomId, RoomName};
 use crate::network::{ClientAddress, SharedPhase};
 use crate::protocol::{Credentials, ErrorCode, JoinRequest, ServerMessage};
-use crate::room::{RoomRefusal, RoomSummary};
+use crate::room::{Reservation, RoomRefusal, RoomSummary};
 
 /// The ids of created rooms: short enough to say and to type.
 const ROOM_IDS: std::ops::RangeInclusive<u32> = 10_000..=99_999;
@@ -89,6 +89,14 @@ impl Server {
         self.core.lock().rooms.summary(id, Instant::now())
     }
 
+    /// Reserves a room for a client of this process: only that client may publish there, and nobody else gets its user
+    /// id. Call this before the server can be reached.
+    pub fn reserve_room(&self, reservation: &Reservation) {
+        let own = ClientAddress::this_process().network;
+        let state = self.core.lock();
+        self.core.change(state, |state| state.rooms.reserve(Instant::now(), own, reservation));
+    }
+
     /// Creates a room with an unused id, for a teacher who comes later. The client must have the right to teach.
     pub fn create_room(
         &self,
@@ -114,8 +122,11 @@ impl Server {
                 break room;
             }
         };
-        let created = self.core.change(state, |state| state.rooms.create(Instant::now(), room.clone(), name));
-        created.map(|()| room)
+        self.core.change(state, |state| {
+            let outputs = state.rooms.create(Instant::now(), room.clone(), name, address.network)?;
+            state.carry_out(outputs);
+            Ok(room)
+        })
     }
 
     /// The messages that wait to be written to all clients.

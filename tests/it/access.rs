@@ -12,6 +12,9 @@ use classroom::protocol::Credentials;
 
 use crate::support::Process;
 
+// A server with keys.
+mod server;
+
 /// Runs the program in a folder: exit code, stdout, stderr.
 fn run(folder: &Path, line: &str) -> (i32, String, String) {
     let arguments: Vec<&str> = line.split_whitespace().collect();

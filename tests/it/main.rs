@@ -56,6 +56,9 @@ mod opening;
 // Data channels on loopback.
 mod channel;
 
+// Whom the room of a teacher belongs to when its server starts.
+mod reservation;
+
 // A lecture from one terminal to many students, and what can go wrong.
 mod lecture;
 
@@ -74,6 +77,9 @@ mod metrics;
 // The signalling protocol, with raw WebSockets.
 mod signalling;
 
+// What clients that the server does not know may ask for, on loopback.
+mod strangers;
+
 // WHEP players, one of which is not ours.
 mod whep;
 
@@ -85,6 +91,9 @@ mod churn;
 
 // `classroom bench`: its table, and that it leaves nothing behind.
 mod bench;
+
+// What the programs need of the system: no rights, and what the systemd unit leaves.
+mod rights;
 
 // How each process ends: the table of exit codes.
 mod endings;

@@ -28,6 +28,9 @@ mod limits;
 // The library's client: how it reconnects, and when it gives up.
 mod clients;
 
+// Join codes, lobby, lock, kicks and bans.
+mod order;
+
 /// Every test takes milliseconds; one that takes this long has failed.
 const DEADLINE: Duration = Duration::from_secs(20);
 

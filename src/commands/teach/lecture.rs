@@ -20,7 +20,7 @@ use crate::endpoints;
 use crate::exit::Failure;
 use crate::id::UserId;
 use crate::media::{Capture, CaptureEvent};
-use crate::protocol::{ClientMessage, ErrorCode, LeaveReason, ServerMessage, User, VideoCodec};
+use crate::protocol::{ClientMessage, ErrorCode, LeaveReason, RoomSettings, ServerMessage, User, VideoCodec};
 use crate::report::{EndReason, Event, Reporter, StudentState};
 use crate::rtp::Codec;
 use crate::sdp::offer::OfferError;
@@ -66,7 +66,7 @@ impl<'a> Lecture<'a> {
             reporter,
             sources: SourceMonitor::default(),
             students: StudentStates::default(),
-            talk: TeacherTalk::new(teach.user.clone(), teach.nickname.clone(), teach.allowed),
+            talk: TeacherTalk::new(teach.user.clone(), teach.nickname.clone(), teach.allowed, RoomSettings::default()),
             attendance: Attendance::new(Now::read()),
             attendance_writer: attendance_file.map(|file| AttendanceWriter::start(file, reporter)),
             rates: Rates::default(),
@@ -98,7 +98,9 @@ impl<'a> Lecture<'a> {
                 }
                 Input::Capture(event) => self.on_capture(event)?,
                 Input::Line(line) => {
-                    self.talk.typed(&line, &self.sfu, self.reporter);
+                    if let Some(order) = self.talk.typed(&line, &self.sfu, self.reporter) {
+                        self.send(ClientMessage::Order(order));
+                    }
                     None
                 }
                 Input::TalkTick => {
@@ -133,6 +135,8 @@ impl<'a> Lecture<'a> {
             SfuEvent::Connected(user) => {
                 self.attendance.connected(Now::read(), &user);
                 self.set_state(&user, StudentState::Watching);
+                // From now on nobody takes the student's place in a full room.
+                self.send(ClientMessage::Connected { target_uid: user });
             }
             SfuEvent::Gone { user, why } => {
                 self.attendance.disconnected(Now::read(), &user);
@@ -164,7 +168,15 @@ impl<'a> Lecture<'a> {
 
     fn on_signal(&mut self, event: SignalEvent) -> Result<(), Failure> {
         match event {
-            SignalEvent::Joined { users, .. } => self.joined(&users),
+            SignalEvent::Joined { users, .. } => {
+                self.joined(&users);
+                // A server that has restarted does not know whose media runs.
+                for target_uid in self.students.watching() {
+                    self.send(ClientMessage::Connected { target_uid });
+                }
+            }
+            // The server never lets a teacher wait.
+            SignalEvent::Waiting { .. } => {}
             SignalEvent::Lost { reason } => self.reporter.warn(format!(
                 "lost the signalling server ({reason}): the lecture goes on, but new students must wait; \
                  trying to reconnect"
@@ -189,10 +201,13 @@ impl<'a> Lecture<'a> {
                 ErrorCode::UnknownTarget => {}
                 _ => self.reporter.warn(format!("the server reports an error: {message}")),
             },
+            ServerMessage::Lobby { users, count } => self.talk.lobby_changed(users, count, self.reporter),
+            ServerMessage::Order { user_id, order } => {
+                let nickname = |user: &UserId| self.attendance.nickname(user).into();
+                self.talk.ordered(user_id, &order, nickname, self.reporter);
+            }
             ServerMessage::Joined { .. }
             | ServerMessage::Waiting { .. }
-            | ServerMessage::Lobby { .. }
-            | ServerMessage::Order { .. }
             | ServerMessage::RoomUserList { .. }
             | ServerMessage::Pong
             | ServerMessage::Answer { .. }
@@ -379,6 +394,12 @@ impl StudentStates {
 
     fn is_empty(&self) -> bool {
         self.0.is_empty()
+    }
+
+    /// The students whose media runs.
+    fn watching(&self) -> Vec<UserId> {
+        let watching = self.0.iter().filter(|(_, state)| **state == StudentState::Watching);
+        watching.map(|(user, _)| user.clone()).collect()
     }
 
     fn get(&self, user: &UserId) -> Option<StudentState> {

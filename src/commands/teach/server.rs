@@ -15,6 +15,7 @@ use crate::commands::trust::ClientTrust;
 use crate::exit::Failure;
 use crate::protocol::{Credentials, RoomSettings};
 use crate::report::Reporter;
+use crate::room::Reservation;
 use crate::signal::{Announced, ClientConfig, ServerUrl, SessionToken};
 use crate::tls::Trust;
 
@@ -26,6 +27,8 @@ pub(super) struct LectureServer {
     pub(super) embedded: Option<RunningServer>,
     /// The URL by which this process joins.
     pub(super) url: ServerUrl,
+    /// The secret of this process in the room.
+    pub(super) token: SessionToken,
     /// What this process trusts of another server.
     trust: ClientTrust,
     /// The key to show to another server.
@@ -40,29 +43,34 @@ impl LectureServer {
     pub(super) fn start(teach: &Teach, reporter: &Reporter) -> Result<Self, Failure> {
         let trust = ClientTrust::new(&teach.trust)?;
         let code = teach.admission.code.as_ref().map(join_code);
+        let token = |url: &ServerUrl| SessionToken::acquire(url, &teach.room, &teach.user);
         let (address, tls) = match &teach.signalling {
             Signalling::Embedded { listen, tls } => (*listen, tls.clone()),
             Signalling::Remote(url) => {
                 let key = teaching_key(teach.access.teaching_key.as_ref(), reporter)?;
-                let (url, media_ip) = (url.clone(), Ipv4Addr::UNSPECIFIED.into());
-                return Ok(Self { embedded: None, url, trust, key, code, media_ip });
+                let (url, token, media_ip) = (url.clone(), token(url), Ipv4Addr::UNSPECIFIED.into());
+                return Ok(Self { embedded: None, url, token, trust, key, code, media_ip });
             }
         };
-        let settings = ServerSettings {
-            ice_servers: ice_servers(&teach.stun, &teach.turn),
-            tls: tls.map(|source| start_tls(source, &teach.site, reporter)).transpose()?,
-            access: ServerAccess::start(&teach.access, teach.site.public_url.is_none(), reporter)?,
-            site: teach.site.clone(),
-        };
-        let embedded = RunningServer::start(listen(address)?, settings)?;
         let (host, media_ip) = match address.ip() {
             // A server on all addresses goes with media on all addresses, of both families.
             ip if ip.is_unspecified() => (Ipv4Addr::LOCALHOST.into(), ip),
             ip => (ip, ip),
         };
+        let listener = listen(address)?;
         // Without TLS: the server allows that on the same computer.
-        let url = ServerUrl::new(&host.to_string(), embedded.address().port());
-        Ok(Self { embedded: Some(embedded), url, trust, key: None, code, media_ip })
+        let url = ServerUrl::new(&host.to_string(), listener.local_addr().map_err(Failure::internal)?.port());
+        let token = token(&url);
+        let (room, user, session) = (teach.room.clone(), teach.user.clone(), token.session().clone());
+        let settings = ServerSettings {
+            ice_servers: ice_servers(&teach.stun, &teach.turn),
+            tls: tls.map(|source| start_tls(source, &teach.site, reporter)).transpose()?,
+            access: ServerAccess::start(&teach.access, teach.site.public_url.is_none(), reporter)?,
+            site: teach.site.clone(),
+            reservation: Some(Reservation { room, user, session }),
+        };
+        let embedded = RunningServer::start(listener, settings)?;
+        Ok(Self { embedded: Some(embedded), url, token, trust, key: None, code, media_ip })
     }
 
     /// The page of the room, for students on other computers. The fragment with the join code never reaches a server.
@@ -154,7 +162,7 @@ impl LectureServer {
     }
 
     /// What this process needs to join.
-    pub(super) fn client_config(&self, teach: &Teach, session: &SessionToken) -> ClientConfig {
+    pub(super) fn client_config(&self, teach: &Teach) -> ClientConfig {
         let code = self.code.as_ref().map(|code| code.as_str().to_owned());
         ClientConfig {
             server: self.url.clone(),
@@ -165,7 +173,7 @@ impl LectureServer {
             nickname: teach.nickname.clone(),
             publishes: true,
             credentials: Credentials {
-                session: Some(session.session().clone()),
+                session: Some(self.token.session().clone()),
                 code: None,
                 token: teach.token.as_ref().map(|token| token.as_str().to_owned()),
                 key: self.key.as_ref().map(|key| key.as_str().to_owned()),

@@ -1,21 +1,23 @@
-//! Chat, hands and reactions at the teacher's end: applies the rules of [`crate::room::talk`] and sends the results
-//! over the SFU's data channels.
+//! Chat, hands, reactions and orders at the teacher's end: applies the rules of [`crate::room::talk`] and sends the
+//! results over the SFU's data channels. Orders about the members of the room go to the server.
 
 use std::collections::HashSet;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
+use super::membership::{Membership, Reply};
 use crate::commands::chat_commands::TeacherInput;
 use crate::id::{Nickname, UserId, named};
-use crate::protocol::User;
 use crate::protocol::channel::{Allowed, Moderation, Stopped};
+use crate::protocol::{RoomOrder, RoomSettings, User};
 use crate::report::{Event, Order, Reporter};
-use crate::room::talk::{Talk, TalkOutput};
+use crate::room::talk::{Refusal, Talk, TalkOutput};
 use crate::sfu::Sfu;
 
 /// The teacher's end of the conversation.
 pub(super) struct TeacherTalk {
-    teacher: UserId,
+    teacher: (UserId, Nickname),
     rules: Talk,
+    membership: Membership,
     /// The users in the room, as signalling sees it. Others may still have a data channel.
     present: HashSet<UserId>,
     /// Actions since [`TeacherTalk::take_actions`]. The rules limit how much a room can say.
@@ -32,11 +34,17 @@ pub(super) enum StudentAction {
 }
 
 impl TeacherTalk {
-    pub(super) fn new(teacher: UserId, nickname: Nickname, allowed: Allowed) -> Self {
-        let mut rules = Talk::new(teacher.clone(), nickname);
+    pub(super) fn new(teacher: UserId, nickname: Nickname, allowed: Allowed, settings: RoomSettings) -> Self {
+        let mut rules = Talk::new(teacher.clone(), nickname.clone());
         // There is no student yet who would need the outputs.
         rules.allow(allowed);
-        Self { teacher, rules, present: HashSet::new(), actions: Vec::new() }
+        Self {
+            teacher: (teacher, nickname),
+            rules,
+            membership: Membership::new(settings),
+            present: HashSet::new(),
+            actions: Vec::new(),
+        }
     }
 
     /// Tells the students which video sources have stopped.
@@ -83,37 +91,58 @@ impl TeacherTalk {
         self.apply(outputs, sfu, reporter);
     }
 
-    /// The teacher has typed a line.
-    pub(super) fn typed(&mut self, line: &str, sfu: &Sfu, reporter: &Reporter) {
-        let outputs = match TeacherInput::parse(line) {
-            TeacherInput::Say(words) => self.rules.teacher_says(now_ms(), &words),
-            TeacherInput::Hands => {
-                reporter.notice(self.describe_hands());
-                return;
-            }
+    /// The teacher has typed a line. Returns an order for the server.
+    pub(super) fn typed(&mut self, line: &str, sfu: &Sfu, reporter: &Reporter) -> Option<RoomOrder> {
+        match self.obey(TeacherInput::parse(line), reporter) {
+            Ok(outputs) => self.apply(outputs, sfu, reporter),
+            Err(Reply::Say(sentence)) => reporter.notice(sentence),
+            Err(Reply::Send(order)) => return Some(order),
+        }
+        None
+    }
+
+    /// The server tells who waits for admission.
+    pub(super) fn lobby_changed(&mut self, users: Vec<User>, count: usize, reporter: &Reporter) {
+        self.membership.lobby_changed(users, count, reporter);
+    }
+
+    /// The server carried out an order. `nickname` gives the names of members, also of those who are put out.
+    pub(super) fn ordered(
+        &mut self,
+        by: UserId,
+        order: &RoomOrder,
+        nickname: impl Fn(&UserId) -> Nickname,
+        reporter: &Reporter,
+    ) {
+        let by_nickname = if by == self.teacher.0 { self.teacher.1.clone() } else { nickname(&by) };
+        self.membership.ordered((by, by_nickname), order, nickname, reporter);
+    }
+
+    /// Does what the teacher typed. The outputs are for the students; a [`Reply`] is for the teacher or the server.
+    fn obey(&mut self, input: TeacherInput, reporter: &Reporter) -> Result<Vec<TalkOutput>, Reply> {
+        match input {
+            TeacherInput::Say(words) => Ok(self.rules.teacher_says(now_ms(), &words)),
+            TeacherInput::Hands => Err(Reply::Say(self.describe_hands())),
             TeacherInput::Lower(user) => {
                 let first = || self.rules.hands().first().map(|hand| hand.user_id.clone());
-                let Some(user_id) = user.or_else(first) else { return reporter.notice("no hand is raised") };
-                self.order(Moderation::Lower { user_id }, reporter)
+                let user_id = user.or_else(first).ok_or_else(|| Reply::Say("no hand is raised".to_owned()))?;
+                self.moderate(Moderation::Lower { user_id })
             }
-            TeacherInput::LowerAll => self.order(Moderation::LowerAll, reporter),
-            TeacherInput::Order(order) => match order.moderation(|user| self.rules.find(user)) {
-                Ok(order) => self.order(order, reporter),
-                Err((_, sentence)) => return reporter.notice(sentence),
-            },
-            TeacherInput::Muted => return reporter.notice(self.describe_muted()),
-            TeacherInput::Slow => self.allow(self.rules.allowed(), reporter),
+            TeacherInput::LowerAll => self.moderate(Moderation::LowerAll),
+            TeacherInput::Order(order) => self.moderate(order.moderation(|user| self.rules.find(user)).map_err(say)?),
+            TeacherInput::Room(order) => Err(self.membership.typed(order, &self.rules, rand::random())),
+            TeacherInput::Muted => Err(Reply::Say(self.describe_muted())),
+            TeacherInput::Slow => Ok(self.allow(self.rules.allowed(), reporter)),
             TeacherInput::Comments(switch) => {
                 let now = self.rules.allowed();
-                self.allow(Allowed { comments: switch.unwrap_or(now.comments), ..now }, reporter)
+                Ok(self.allow(Allowed { comments: switch.unwrap_or(now.comments), ..now }, reporter))
             }
             TeacherInput::Reactions(switch) => {
                 let now = self.rules.allowed();
-                self.allow(Allowed { reactions: switch.unwrap_or(now.reactions), ..now }, reporter)
+                Ok(self.allow(Allowed { reactions: switch.unwrap_or(now.reactions), ..now }, reporter))
             }
-            TeacherInput::Advice(sentence) => return reporter.notice(sentence),
-        };
-        self.apply(outputs, sfu, reporter);
+            TeacherInput::Advice(sentence) => Err(Reply::Say(sentence)),
+        }
     }
 
     /// When [`TeacherTalk::tick`] is due.
@@ -133,12 +162,8 @@ impl TeacherTalk {
         self.rules.allow(allowed)
     }
 
-    /// Obeys an order that the teacher typed, or says why not.
-    fn order(&mut self, order: Moderation, reporter: &Reporter) -> Vec<TalkOutput> {
-        self.rules.moderate(Instant::now(), now_ms(), &self.teacher, order).unwrap_or_else(|(_, sentence)| {
-            reporter.notice(sentence);
-            Vec::new()
-        })
+    fn moderate(&mut self, order: Moderation) -> Result<Vec<TalkOutput>, Reply> {
+        self.rules.moderate(Instant::now(), now_ms(), &self.teacher.0, order).map_err(say)
     }
 
     fn forget(&mut self, user: &UserId, sfu: &Sfu, reporter: &Reporter) {
@@ -177,6 +202,7 @@ impl TeacherTalk {
                         order: reported(&order),
                         user: order.user().cloned(),
                         nickname: nickname.map(Into::into),
+                        code: None,
                     });
                     if let Moderation::Slow { .. } | Moderation::MuteAll | Moderation::UnmuteAll = order {
                         report_allowed(self.rules.allowed(), reporter);
@@ -209,6 +235,11 @@ impl TeacherTalk {
             .collect();
         if hands.is_empty() { "no hand is raised".to_owned() } else { format!("raised hands: {}", hands.join(", ")) }
     }
+}
+
+/// A refusal, for the teacher who gave the order.
+fn say((_, sentence): Refusal) -> Reply {
+    Reply::Say(sentence)
 }
 
 fn report_allowed(Allowed { comments, reactions, chat, slow_ms, .. }: Allowed, reporter: &Reporter) {

@@ -65,7 +65,7 @@ impl<'a> ServerConnection<'a> {
         Ok(Self { search, state, is_connected: false })
     }
 
-    /// Waits for the next event. The first event is [`SignalEvent::Joined`]. Cancel-safe.
+    /// Waits for the next event. The first event is [`SignalEvent::Joined`] or [`SignalEvent::Waiting`]. Cancel-safe.
     ///
     /// # Errors
     /// If no server is found in time, or if the server refuses this student.
@@ -83,6 +83,8 @@ impl<'a> ServerConnection<'a> {
             let Some(event) = joined.signals.recv().await else { return std::future::pending().await };
             match &event {
                 SignalEvent::Joined { .. } => self.is_connected = true,
+                // A student who is moved to the lobby can't send, either.
+                SignalEvent::Waiting { .. } => self.is_connected = false,
                 SignalEvent::Lost { .. } => {
                     self.is_connected = false;
                     // To a server of `--server` the client reconnects by itself. A server that was found may have
@@ -101,7 +103,7 @@ impl<'a> ServerConnection<'a> {
         }
     }
 
-    /// The server of the last [`SignalEvent::Joined`]; `None` during a search.
+    /// The server that the last event came from; `None` during a search.
     pub(super) fn server(&self) -> Option<&ServerUrl> {
         match &self.state {
             State::Joined(joined) => Some(&joined.server),

@@ -117,7 +117,7 @@ impl StudentTalk {
             }
             StudentInput::React(reaction) => Some(StudentMessage::Reaction { reaction }),
             // The publisher knows who may give orders. It knows the names too, but takes ids.
-            StudentInput::Order(order) => match order.moderation(|user| user.parse()) {
+            StudentInput::Order(order) => match order.moderation(str::parse) {
                 Ok(order) => Some(StudentMessage::Moderate(order)),
                 Err(error) => {
                     reporter.notice(format!("give the id of a student: {error}"));

@@ -274,7 +274,8 @@ export class Chat {
 
   #placeholder() {
     if (!this.#canWrite) return say('muted');
-    return this.#slowMs && !this.#isFree ? say('writeSlowly', { n: Math.round(this.#slowMs / 1_000) }) : say('writeSomething');
+    const isSlow = this.#slowMs > 0 && !this.#isFree;
+    return isSlow ? say('writeSlowly', { n: Math.round(this.#slowMs / 1_000) }) : say('writeSomething');
   }
 
   #complain(text) {

@@ -82,7 +82,7 @@ class Room {
     });
     this.people = new People(() => {
       this.order.isOn = this.people.moderates;
-      if (this.chat) this.chat.isFree = this.people.moderates;
+      this.chat.isFree = this.people.moderates;
       this.#draw();
     }, (user) => this.order.actionsFor(user));
     this.chat = new Chat({

@@ -49,6 +49,10 @@ fn scripts_read_stable_names_and_fields() {
             json!({"event": "joined", "user": "1001", "nickname": "Anna", "server": "ws://a"}),
         ),
         (
+            Event::Waiting { user: user("1001"), nickname: "Anna".into(), server: "ws://a".into() },
+            json!({"event": "waiting", "user": "1001", "nickname": "Anna", "server": "ws://a"}),
+        ),
+        (
             Event::Student { user: user("1001"), nickname: "Anna".into(), state: StudentState::Watching },
             json!({"event": "student", "user": "1001", "nickname": "Anna", "state": "watching"}),
         ),
@@ -67,6 +71,7 @@ fn scripts_read_stable_names_and_fields() {
                 order: Order::Mute,
                 user: Some(user("1001")),
                 nickname: Some("Anna".into()),
+                code: None,
             },
             json!({"event": "order", "by": "9999", "by_nickname": "Ms Li", "order": "mute", "user": "1001",
                 "nickname": "Anna"}),
@@ -78,9 +83,26 @@ fn scripts_read_stable_names_and_fields() {
                 order: Order::UnmuteAll,
                 user: None,
                 nickname: None,
+                code: None,
             },
             json!({"event": "order", "by": "9999", "by_nickname": "", "order": "unmute-all", "user": null,
                 "nickname": null}),
+        ),
+        (
+            Event::Order {
+                by: user("9999"),
+                by_nickname: "".into(),
+                order: Order::Code,
+                user: None,
+                nickname: None,
+                code: Some("472913".into()),
+            },
+            json!({"event": "order", "by": "9999", "by_nickname": "", "order": "code", "user": null,
+                "nickname": null, "code": "472913"}),
+        ),
+        (
+            Event::Lobby { waiting: vec![Waiting { user: user("1001"), nickname: "Anna".into() }], count: 1 },
+            json!({"event": "lobby", "waiting": [{"user": "1001", "nickname": "Anna"}], "count": 1}),
         ),
         (Event::ChatCleared, json!({"event": "chat-cleared"})),
         (

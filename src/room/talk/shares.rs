@@ -59,7 +59,7 @@ mod tests {
         let mut got = vec![0; rates.len()];
         for ms in 0..seconds * 1_000 {
             for (n, rate) in rates.iter().enumerate() {
-                let is_due = (ms + n as u32) % (1_000 / rate) == 0;
+                let is_due = (ms + n as u32).is_multiple_of(1_000 / rate);
                 let now = start + Duration::from_millis(ms.into());
                 if is_due && budget.take(now, &mut used[n]).is_ok() {
                     got[n] += 1;

@@ -42,10 +42,12 @@ fn a_second_publisher_is_refused_by_name() {
     let [ServerMessage::Error { code, message, retry_after_ms: None, .. }] = &told(&out, second)[..] else { panic!() };
     assert_eq!(*code, ErrorCode::PublisherExists);
     assert!(message.contains("N-9999 (9999) teaches in room 10013"), "{message}");
-    // While the first publisher's connection is lost, the refusal names the time to wait.
+    // While the first publisher's connection is lost, the refusal names the time to wait, but only to the owner.
     server.lose(teacher);
-    let (second, out) = server.join_as("9998", 'b', 1);
+    let (second, out) = server.join_as("9998", 'a', 1);
     assert!(matches!(&told(&out, second)[0], ServerMessage::Error { retry_after_ms: Some(_), .. }));
+    let (stranger, out) = server.join_as("9998", 'b', 1);
+    assert!(matches!(&told(&out, stranger)[0], ServerMessage::Error { retry_after_ms: None, .. }));
     server.pass(protocol::RESUME_GRACE);
     server.join("9998");
 }
@@ -66,20 +68,7 @@ fn a_full_room_still_admits_its_teacher_and_returning_students() {
 fn a_full_server_opens_no_room_and_empty_rooms_vanish() {
     let mut server = TestServer::with(RoomLimits { max_rooms: 1, ..RoomLimits::default() });
     let student = server.join("1001");
-    let elsewhere = |n| Newcomer {
-        room: "7".parse().unwrap(),
-        room_name: None,
-        user: id("1"),
-        nickname: "".into(),
-        publishes: false,
-        epoch: 0,
-        session: n,
-        client: None,
-        network: network(),
-        moderates: false,
-        code: None,
-        settings: None,
-    };
+    let elsewhere = |session| Newcomer { room: "7".parse().unwrap(), session, ..newcomer("1") };
     let session: SessionSecret = "b".repeat(16).parse().unwrap();
     let conn = ConnId(99);
     let out = server.rooms.handle(server.now, Input::Join { conn, newcomer: elsewhere(session.clone()) });

@@ -7,41 +7,30 @@ const MINUTE: Duration = Duration::from_secs(60);
 
 impl TestServer {
     fn create(&mut self, room: &str, name: &str) -> Result<(), RoomRefusal> {
-        self.rooms.create(self.now, room.parse().unwrap(), name.parse().unwrap())
+        self.create_from(network(), room, name)
+    }
+
+    fn create_from(&mut self, creator: Network, room: &str, name: &str) -> Result<(), RoomRefusal> {
+        let created = self.rooms.create(self.now, room.parse().unwrap(), name.parse().unwrap(), creator);
+        created.map(|out| assert_eq!(out, []))
     }
 
     /// Joins another room than `join` does.
-    fn enter(&mut self, room: &str, user: &str, name: Option<&str>) -> (ConnId, Vec<Output>) {
-        self.next_conn += 1;
-        let conn = ConnId(self.next_conn);
-        let newcomer = Newcomer {
-            room: room.parse().unwrap(),
-            room_name: name.map(|name| name.parse().unwrap()),
-            user: user.parse().unwrap(),
-            nickname: "".into(),
-            publishes: user.starts_with('9'),
-            epoch: 1,
-            session: "a".repeat(16).parse().unwrap(),
-            client: None,
-            network: network(),
-            moderates: false,
-            code: None,
-            settings: None,
-        };
-        (conn, self.rooms.handle(self.now, Input::Join { conn, newcomer }))
+    fn visit(&mut self, room: &str, user: &str, name: Option<&str>) -> (ConnId, Vec<Output>) {
+        self.enter(Newcomer { room_name: name.map(|name| name.parse().unwrap()), ..visitor(room, user) })
     }
 
     fn leave(&mut self, conn: ConnId) {
         self.say(conn, ClientMessage::Leave { over: true });
     }
 
-    fn summary(&self, room: &str) -> Option<RoomSummary> {
-        self.rooms.summaries(self.now).into_iter().find(|summary| summary.room_id.as_str() == room)
-    }
-
     fn name(&self, room: &str) -> Option<String> {
         self.summary(room)?.name.map(String::from)
     }
+}
+
+fn visitor(room: &str, user: &str) -> Newcomer {
+    Newcomer { room: room.parse().unwrap(), ..newcomer(user) }
 }
 
 fn name_told(out: &[Output], conn: ConnId) -> Option<String> {
@@ -60,7 +49,7 @@ fn a_created_room_waits_for_its_teacher_for_hours_and_then_goes() {
     assert_eq!((summary.state, summary.watching, summary.open_s), (RoomState::Waiting, 0, 12 * 3_600 - 60));
     assert_eq!(server.name("48213").as_deref(), Some("Linear algebra"));
     // A visit restarts the retention.
-    let (student, out) = server.enter("48213", "1001", None);
+    let (student, out) = server.visit("48213", "1001", None);
     assert_eq!(name_told(&out, student).as_deref(), Some("Linear algebra"));
     server.leave(student);
     server.pass(12 * HOUR - MINUTE);
@@ -74,16 +63,16 @@ fn a_created_room_waits_for_its_teacher_for_hours_and_then_goes() {
 fn a_teacher_keeps_the_name_of_a_room_or_gives_it_another() {
     let mut server = TestServer::new();
     server.create("48213", "Linear algebra").unwrap();
-    let (teacher, out) = server.enter("48213", "9999", None);
+    let (teacher, out) = server.visit("48213", "9999", None);
     assert_eq!(name_told(&out, teacher).as_deref(), Some("Linear algebra"));
     server.leave(teacher);
-    let (teacher, out) = server.enter("48213", "9999", Some("Calculus"));
+    let (teacher, out) = server.visit("48213", "9999", Some("Calculus"));
     assert_eq!(name_told(&out, teacher).as_deref(), Some("Calculus"));
     // A student can't name a room.
-    let (student, out) = server.enter("48213", "1001", Some("Naptime"));
+    let (student, out) = server.visit("48213", "1001", Some("Naptime"));
     assert_eq!(name_told(&out, student).as_deref(), Some("Calculus"));
     assert_eq!(server.name("48213").as_deref(), Some("Calculus"));
-    let (student, out) = server.enter("7", "1001", Some("Naptime"));
+    let (student, out) = server.visit("7", "1001", Some("Naptime"));
     assert_eq!((name_told(&out, student), server.name("7")), (None, None));
 }
 
@@ -109,6 +98,9 @@ fn a_lecture_is_over_when_the_teacher_says_goodbye_until_one_comes_back() {
     server.pass(protocol::RESUME_GRACE);
     assert_eq!(server.summary("10013").unwrap().state, RoomState::Waiting);
     server.leave(student);
+    server.pass(protocol::OWNED_ROOM_STAYS - Duration::from_secs(1));
+    assert_eq!(server.summary("10013").unwrap().state, RoomState::Waiting);
+    server.pass(Duration::from_secs(1));
     assert_eq!(server.summary("10013"), None);
 }
 
@@ -132,29 +124,87 @@ fn a_room_whose_lecture_is_over_stays_ten_minutes_after_the_last_one_left() {
     }
 }
 
+fn rooms(server: &TestServer) -> Vec<String> {
+    server.rooms.summaries(server.now).iter().map(|summary| summary.room_id.to_string()).collect()
+}
+
 #[test]
-fn a_full_server_evicts_empty_rooms_the_ended_ones_first() {
+fn a_full_server_evicts_rooms_whose_lecture_is_over_and_none_that_wait_for_their_teachers() {
     let mut server = TestServer::with(RoomLimits { max_rooms: 3, ..RoomLimits::default() });
     server.create("1", "first").unwrap();
     server.pass(MINUTE);
     server.create("2", "second").unwrap();
-    let (teacher, _) = server.enter("3", "9999", None);
+    let (teacher, _) = server.visit("3", "9999", None);
     server.leave(teacher);
-    let rooms = |server: &TestServer| -> Vec<String> {
-        server.rooms.summaries(server.now).iter().map(|summary| summary.room_id.to_string()).collect()
-    };
     assert_eq!(rooms(&server), ["1", "2", "3"]);
-    server.enter("4", "1001", None);
+    server.visit("4", "9999", None);
     assert_eq!(rooms(&server), ["1", "2", "4"]);
-    // A created room does not evict rooms that wait for their teachers.
     assert_eq!(server.create("5", "fifth").unwrap_err().code, ErrorCode::ServerFull);
-    server.enter("5", "1001", None);
-    assert_eq!(rooms(&server), ["2", "4", "5"]);
-    server.enter("2", "1001", None);
-    // Every room has a member now.
-    let (late, out) = server.enter("6", "1001", None);
-    assert_eq!(error_code(&out, late), Some(ErrorCode::ServerFull));
-    assert_eq!(rooms(&server), ["2", "4", "5"]);
+    for user in ["1001", "9999"] {
+        assert_eq!(server.refused(visitor("5", user)), ErrorCode::ServerFull, "{user}");
+    }
+    assert_eq!(rooms(&server), ["1", "2", "4"]);
+}
+
+#[test]
+fn a_network_with_many_rooms_gives_way_to_one_with_few_and_not_the_other_way_round() {
+    let mut server = TestServer::with(RoomLimits { max_rooms: 4, ..RoomLimits::default() });
+    let others = network_of("198.51.100.7");
+    for room in ["1", "2", "3"] {
+        server.create_from(others, room, "loop").unwrap();
+        server.pass(MINUTE);
+    }
+    server.create("4", "mine").unwrap();
+    server.create("5", "mine").unwrap();
+    assert_eq!(rooms(&server), ["2", "3", "4", "5"], "the oldest room of the biggest network has gone");
+    assert_eq!(server.create("6", "mine").unwrap_err().code, ErrorCode::ServerFull);
+    assert_eq!(server.create_from(others, "6", "loop").unwrap_err().code, ErrorCode::ServerFull);
+    // Students have no claim on the rooms of teachers.
+    let from_elsewhere = Newcomer { network: network_of("203.0.113.9"), ..visitor("7", "1001") };
+    assert_eq!(server.refused(from_elsewhere), ErrorCode::ServerFull);
+    assert_eq!(rooms(&server), ["2", "3", "4", "5"]);
+}
+
+#[test]
+fn students_of_one_network_open_few_rooms_before_their_teachers_come() {
+    let mut server = TestServer::new();
+    for n in 0..protocol::MAX_UNCLAIMED_ROOMS {
+        server.let_in(visitor(&format!("{n}"), "1001"));
+    }
+    assert_eq!(server.refused(visitor("one-more", "1001")), ErrorCode::ServerFull);
+    let elsewhere = Newcomer { network: network_of("198.51.100.7"), ..visitor("elsewhere", "1001") };
+    server.let_in(elsewhere);
+    // Teachers claim rooms, and their students may come to them.
+    server.let_in(visitor("one-more", "9999"));
+    server.let_in(visitor("one-more", "1001"));
+    server.let_in(visitor("0", "9999"));
+    server.let_in(visitor("two-more", "1001"));
+}
+
+#[test]
+fn a_flood_of_rooms_takes_no_space_from_teachers_nor_from_students_elsewhere() {
+    let mut server = TestServer::with(RoomLimits { max_rooms: 40, ..RoomLimits::default() });
+    let attacker = network_of("198.51.100.7");
+    let class = visitor("class", "1001");
+    server.let_in(class.clone());
+    server.let_in(Newcomer { user: id("1002"), ..class });
+    let flood: Vec<_> = (0..100)
+        .map(|n| server.enter(Newcomer { network: attacker, ..visitor(&format!("{n}"), "1001") }))
+        .filter(|(conn, out)| is_in(out, *conn))
+        .collect();
+    assert_eq!(flood.len(), 9, "a quarter of all rooms, and the class has one");
+    // One room of the attacker gives way, and its client learns of it.
+    let (conn, out) = server.enter(Newcomer { network: network_of("203.0.113.9"), ..visitor("second", "1001") });
+    assert!(is_in(&out, conn));
+    assert_eq!(closed(&out), [(flood[0].0, Some(ErrorCode::ServerFull))]);
+    assert!(server.has_room("class") && !server.has_room("0"));
+    for n in 0..30 {
+        server.visit(&format!("lecture-{n}"), "9999", None);
+    }
+    assert_eq!(server.rooms.rooms.len(), 40);
+    // A full server takes more rooms of students from the attacker, for a teacher.
+    let (teacher, out) = server.visit("lecture-30", "9999", None);
+    assert!(is_in(&out, teacher) && closed(&out).len() == 1 && server.has_room("class"), "{out:?}");
 }
 
 #[test]
@@ -168,7 +218,7 @@ fn a_created_room_evicts_a_lecture_that_is_over() {
 }
 
 #[test]
-fn rooms_created_in_a_loop_are_refused_with_the_time_to_wait() {
+fn rooms_created_in_a_loop_are_refused_with_the_time_to_wait_and_only_to_their_network() {
     let mut server = TestServer::new();
     let refused = (0..100).find_map(|n| server.create(&format!("{n}"), "loop").err().map(|refusal| (n, refusal)));
     let (created, refusal) = refused.unwrap();
@@ -176,6 +226,7 @@ fn rooms_created_in_a_loop_are_refused_with_the_time_to_wait() {
     let wait = refusal.retry_after.unwrap();
     assert!(wait <= Duration::from_secs(1), "{wait:?}");
     assert!(!refusal.code.is_final());
+    server.create_from(network_of("198.51.100.7"), "elsewhere", "a lecture").unwrap();
     server.pass(wait);
     server.create("later", "loop").unwrap();
 }

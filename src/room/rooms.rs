@@ -1,0 +1,228 @@
+//! All rooms of a server: which room an input is for, and what clients may ask of all rooms together.
+
+use std::collections::{BTreeMap, HashMap};
+use std::hash::{BuildHasher, RandomState};
+use std::time::Instant;
+
+use super::member::Applicant;
+use super::members::Room;
+use super::{ConnId, Input, Newcomer, Output, Reservation, RoomLimits, RoomRefusal, RoomSummary};
+use crate::access::Attempts;
+use crate::id::{RoomId, RoomName, UserId};
+use crate::network::{Network, NetworkTag, RateLimit};
+use crate::protocol::{ClientMessage, ErrorCode};
+
+/// All rooms of a server.
+#[derive(Debug)]
+pub struct Rooms {
+    pub(super) limits: RoomLimits,
+    pub(super) rooms: BTreeMap<RoomId, Room>,
+    /// Connections that are in a room or its lobby. Messages from a refused or closed connection are ignored.
+    pub(super) conns: HashMap<ConnId, (RoomId, UserId)>,
+    joins: RateLimit,
+    offers: RateLimit,
+    creations: RateLimit,
+    /// Wrong join codes.
+    attempts: Attempts,
+    /// The secret of the network tags.
+    tags: RandomState,
+    /// Not later than the earliest deadline of any room.
+    next_tick: Option<Instant>,
+}
+
+/// The client that needs a room.
+pub(super) struct Opener {
+    pub(super) network: Network,
+    /// Whether the client may teach, or moderate.
+    pub(super) teaches: bool,
+}
+
+impl Rooms {
+    /// A server without rooms.
+    pub fn new(limits: RoomLimits) -> Self {
+        Self {
+            rooms: BTreeMap::new(),
+            conns: HashMap::new(),
+            joins: RateLimit::new(limits.joins),
+            offers: RateLimit::new(limits.offers),
+            creations: RateLimit::new(limits.creations),
+            attempts: Attempts::default(),
+            tags: RandomState::new(),
+            next_tick: None,
+            limits,
+        }
+    }
+
+    /// Applies an event at the time `now`, which must not go back.
+    pub fn handle(&mut self, now: Instant, input: Input) -> Vec<Output> {
+        let mut out = Vec::new();
+        match input {
+            Input::Join { conn, newcomer } => self.join(now, conn, newcomer, &mut out),
+            Input::Message { conn, message } => self.message(now, conn, message, &mut out),
+            Input::Lost { conn } => {
+                if let Some((room_id, user)) = self.conns.remove(&conn)
+                    && let Some(room) = self.rooms.get_mut(&room_id)
+                {
+                    room.lost(now, &user, conn, &self.limits);
+                    self.wake_for(&room_id);
+                }
+            }
+            Input::Tick => self.tick(now, &mut out),
+        }
+        for output in &out {
+            if let Output::Close { conn, .. } = output {
+                self.conns.remove(conn);
+            }
+        }
+        out
+    }
+
+    /// When [`Input::Tick`] is due; none while no room waits for anything.
+    pub fn next_tick(&self) -> Option<Instant> {
+        self.next_tick
+    }
+
+    /// All rooms, ordered by id.
+    pub fn summaries(&self, now: Instant) -> Vec<RoomSummary> {
+        self.rooms.iter().map(|(id, room)| room.summary(id, now)).collect()
+    }
+
+    /// The room with this id.
+    pub fn summary(&self, room_id: &RoomId, now: Instant) -> Option<RoomSummary> {
+        Some(self.rooms.get(room_id)?.summary(room_id, now))
+    }
+
+    /// The room of a member's connection; none for a client in a lobby.
+    pub fn room_of(&self, conn: ConnId) -> Option<&RoomId> {
+        let (room_id, user) = self.conns.get(&conn)?;
+        let member = self.rooms.get(room_id)?.members.get(user)?;
+        (member.conn() == Some(conn)).then_some(room_id)
+    }
+
+    /// The connection of a student, if `conn` is that of the room's publisher.
+    pub fn student_of(&self, conn: ConnId, student: &UserId) -> Option<ConnId> {
+        let (room, user) = self.conns.get(&conn)?;
+        self.rooms.get(room)?.student_of(user, student)
+    }
+
+    /// Whether a room with this id exists.
+    pub fn contains(&self, room_id: &RoomId) -> bool {
+        self.rooms.contains_key(room_id)
+    }
+
+    /// Creates a room with an unused id, for a teacher who comes later. The outputs close the connections of students
+    /// whose room had to give way.
+    ///
+    /// # Errors
+    /// If the creator's network creates too many rooms, if the room exists, or if the server is full.
+    pub fn create(
+        &mut self,
+        now: Instant,
+        room_id: RoomId,
+        name: RoomName,
+        creator: Network,
+    ) -> Result<Vec<Output>, RoomRefusal> {
+        self.creations.take(now, creator).map_err(|wait| {
+            let message = "too many rooms were created just now, try again in a moment";
+            RoomRefusal::new(ErrorCode::FloodedMessages, message).after(wait)
+        })?;
+        if self.contains(&room_id) {
+            let message = format!("room {room_id} exists already");
+            return Err(RoomRefusal::new(ErrorCode::NotAllowed, message));
+        }
+        let mut out = Vec::new();
+        self.make_room_for(&room_id, &Opener { network: creator, teaches: true }, &mut out)?;
+        let mut room = Room::created(now, creator, &self.limits);
+        room.name = Some(name);
+        self.rooms.insert(room_id.clone(), room);
+        self.wake_for(&room_id);
+        Ok(out)
+    }
+
+    /// Reserves a room for the client that this process itself will connect. Call this before the server can be
+    /// reached.
+    pub fn reserve(&mut self, now: Instant, network: Network, reservation: &Reservation) {
+        self.rooms.insert(reservation.room.clone(), Room::reserved(now, network, reservation));
+    }
+
+    fn join(&mut self, now: Instant, conn: ConnId, newcomer: Newcomer, out: &mut Vec<Output>) {
+        let (room_id, user) = (newcomer.room.clone(), newcomer.user.clone());
+        let result = self.try_join(now, conn, newcomer, out);
+        self.wake_for(&room_id);
+        match result {
+            Ok(()) => {
+                self.conns.insert(conn, (room_id, user));
+            }
+            Err(refusal) => refusal.close(conn, out),
+        }
+    }
+
+    fn try_join(
+        &mut self,
+        now: Instant,
+        conn: ConnId,
+        newcomer: Newcomer,
+        out: &mut Vec<Output>,
+    ) -> Result<(), RoomRefusal> {
+        let (room_id, network) = (newcomer.room.clone(), newcomer.network);
+        let teaches = newcomer.passes_gate();
+        let back = self.rooms.get_mut(&room_id).and_then(|room| room.comes_back(now, &newcomer));
+        let passes = match back {
+            _ if teaches => Ok(()),
+            Some(passes) => passes,
+            None => self.joins.take(now, network),
+        };
+        passes.map_err(|wait| {
+            let message = "too many joins, or too many from your network: try again in a moment";
+            RoomRefusal::new(ErrorCode::FloodedMessages, message).after(wait)
+        })?;
+        self.make_room_for(&room_id, &Opener { network, teaches }, out)?;
+        let tag = self.tag(network);
+        let room = self.rooms.entry(room_id).or_insert_with(|| Room::opened(now, network));
+        room.join(now, Applicant { conn, newcomer, tag }, &mut self.attempts, &self.limits, out)
+    }
+
+    /// The tag of a network on this server.
+    pub(super) fn tag(&self, network: Network) -> NetworkTag {
+        NetworkTag(self.tags.hash_one(network) as u32)
+    }
+
+    fn message(&mut self, now: Instant, conn: ConnId, message: ClientMessage, out: &mut Vec<Output>) {
+        let Some((room_id, user)) = self.conns.get(&conn) else { return };
+        let Some(room) = self.rooms.get_mut(room_id) else { return };
+        if let ClientMessage::Leave { over } = message {
+            room.leave(now, (user, conn), over, &self.limits, out);
+        } else {
+            if matches!(message, ClientMessage::Offer { .. })
+                && let Some(member) = room.members.get(user)
+                && let Err(wait) = self.offers.take(now, member.newcomer.network)
+            {
+                let message = "too many offers come from your network, try again in a moment";
+                return RoomRefusal::new(ErrorCode::TargetBusy, message).after(wait).answer(conn, out);
+            }
+            room.message(now, (user, conn), message, &self.limits, out);
+        }
+        let room_id = room_id.clone();
+        if self.rooms.get(&room_id).is_some_and(|room| room.is_over(now)) {
+            self.rooms.remove(&room_id);
+        } else {
+            self.wake_for(&room_id);
+        }
+    }
+
+    fn tick(&mut self, now: Instant, out: &mut Vec<Output>) {
+        if self.next_tick.is_none_or(|due| now < due) {
+            return;
+        }
+        self.rooms.retain(|_, room| {
+            room.tick(now, &self.limits, out);
+            !room.is_over(now)
+        });
+        self.next_tick = self.rooms.values().filter_map(Room::next_tick).min();
+    }
+
+    fn wake_for(&mut self, room_id: &RoomId) {
+        let due = self.rooms.get(room_id).and_then(Room::next_tick);
+        self.next_tick = [self.next_tick, due].into_iter().flatten().min();
+    }
+}
