@@ -57,16 +57,16 @@
 //! `{"type":"order","order":"kick","targetUid":"1001"}`. The server answers each with
 //! an `order` that repeats it, to all who moderate, or with an `error`. By `lobby` it tells them of clients that wait.
 //!
-//! In a full room, a newcomer gets the place of a member without media, if that one had [`MEDIA_WITHIN`] for it or comes
-//! from a network with more such members. That one gets `roomFull` with `retryAfterMs`. The publisher's `connected` and
-//! `hangup` tell the server whose media runs. [`JOINS`] and [`OFFERS`] limit each network and all together; of
-//! candidates, [`MAX_CANDIDATES_PER_OFFER`] are relayed.
+//! In a full room, a newcomer gets the place of a member without media, if that one had [`MEDIA_WITHIN`] for it or
+//! comes from a network with more such members. That one gets `roomFull` with `retryAfterMs`. The publisher's
+//! `connected` and `hangup` tell the server whose media runs. [`JOINS`] and [`OFFERS`] limit each network and all
+//! together; of candidates, [`MAX_CANDIDATES_PER_OFFER`] are relayed.
 //!
 //! # Presence
 //!
 //! The publisher hears of students at once, and everybody hears of the publisher at once. Students hear of each other
-//! in batches ([`PRESENCE_INTERVAL`]), and a crowd in several of them. A `join` is an upsert: for a member who is listed already, it replaces the
-//! entry. A `leave` may name a user who was never listed.
+//! in batches ([`PRESENCE_INTERVAL`]), and a crowd in several of them. A `join` is an upsert: for a member who is
+//! listed already, it replaces the entry. A `leave` may name a user who was never listed.
 //!
 //! `leave`, or closing the WebSocket with code 1000, is a goodbye. After any other end of the connection the server
 //! reserves the user id for [`RESUME_GRACE`] and keeps messages for it. A publisher that leaves with `"over":true` ends

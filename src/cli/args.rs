@@ -103,8 +103,8 @@ the teacher: it waits for them, for ever unless you set --timeout, and it reconn
     #[command(after_help = "Examples:
   classroom serve
   classroom serve --listen 192.168.1.20:18080
-  classroom serve --teach-key-file FILE         teachers on other computers need the key in this file
-  classroom serve --auth keys.json              teachers and students need tokens: classroom token -h")]
+  classroom serve --teach-key-file FILE         teachers need the key in this file
+  classroom serve --auth keys.json              everybody needs a token: classroom token -h")]
     Serve(TypedServe),
 
     /// Make tokens, by which a school decides who may teach and watch, and keys to sign them

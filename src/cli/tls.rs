@@ -11,7 +11,8 @@ use crate::tls::{CertificateSource, Fingerprint};
 pub(super) struct TypedCertificate {
     /// Serve https:// and wss:// with a certificate of this computer
     ///
-    /// A CA of this computer signs it, so students install one certificate once: http://THIS-COMPUTER:18080/ca/help
+    /// A CA of this computer signs it, so that students install one certificate once:
+    /// http://THIS-COMPUTER:18080/ca/help
     #[arg(long)]
     pub(super) tls: bool,
 

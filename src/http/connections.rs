@@ -1,8 +1,8 @@
 //! How many connections each network may hold, and which one is closed when another needs its place.
 //!
-//! A network may hold at most three times as many places as are free (dynamic thresholds, Choudhury and Hahne 1998): one
-//! network alone gets three quarters of all, two get three sevenths each, and places stay free for those that come next.
-//! A network without a connection always gets the last place.
+//! A network may hold at most three times as many places as are free (dynamic thresholds, Choudhury and Hahne 1998):
+//! one network alone gets three quarters of all, and places stay free for those that come next. A network without a
+//! connection always gets the last place.
 //!
 //! Beyond its share, a network still gets a place if another connection can be closed for it: the oldest one of the
 //! network with the most connections, and among those first the ones that have not joined a room. An honest client is

@@ -1,4 +1,4 @@
-//! What every request must pass: its client is identified, its rate is limited, and its `Host` and `Origin` are checked.
+//! What every request must pass: its client is identified, its rate is limited, its `Host` and `Origin` are checked.
 //!
 //! `Host` must be an IP address or a name of this server. A site that rebinds its own DNS name to this server's address
 //! (DNS rebinding) sends its own name in `Host`; an address can't be rebound, so every address is allowed, also that of
@@ -22,7 +22,7 @@ use super::origin::{Authority, Host, Origin, WhepOrigin};
 use super::serve::Peer;
 use crate::network::{ClientAddress, Network, Rate, RateLimit};
 
-/// Requests, except for the page's files. A page asks for itself, its service worker, the list of rooms and a WebSocket,
+/// Requests, except for the page's files. A page asks for itself, its service worker, the list of rooms, a WebSocket,
 /// and when it reconnects for a ping; 500 pages at once make 3,000 requests.
 const REQUESTS: Rate = Rate { per_second: 200, burst: 6_000, all_per_second: 20_000, all_burst: 60_000 };
 

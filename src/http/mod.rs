@@ -11,8 +11,8 @@
 //! - `GET /ca`, `GET /ca/help` the certificate to install, if the server has a CA of its own
 //!
 //! A function supplies the rooms, so this module does not depend on signalling; the command that serves both adds the
-//! route of the WebSocket. [`bind`] makes a listening socket, [`serve()`] serves a [`Port`] on it, by HTTP alone or by
-//! HTTPS as well, within [`ConnectionLimits`], and [`guard()`] checks each request before the routes.
+//! route of the WebSocket. [`bind`] makes a listening socket, [`serve()`] serves a [`Port`] on it, by HTTP or by HTTP
+//! and HTTPS, within [`ConnectionLimits`], and [`guard()`] checks each request before the routes.
 
 mod assets;
 mod ca;
@@ -119,8 +119,8 @@ async fn rooms_json(State(rooms): State<Rooms>) -> Response {
     (headers, json).into_response()
 }
 
-/// At most [`MAX_LISTED_ROOMS`], in their order: those with a teacher before those that wait for one, and those that are
-/// over last.
+/// At most [`MAX_LISTED_ROOMS`], in their order: those with a teacher before those that wait for one, and those that
+/// are over last.
 fn listed(mut rooms: Vec<RoomSummary>) -> Vec<RoomSummary> {
     if rooms.len() > MAX_LISTED_ROOMS {
         let rank = |room: &RoomSummary| match room.state {

@@ -90,8 +90,8 @@ codes! {
     ReactionsOff = "reactionsOff",
     /// The student is muted; sent over the data channel.
     Muted = "muted",
-    /// The student's last chat message was a short time ago, and slow mode is on; comes with `retryAfterMs` over the data
-    /// channel.
+    /// The student's last chat message was a short time ago, and slow mode is on; comes with `retryAfterMs` over the
+    /// data channel.
     SlowMode = "slowMode",
 }
 

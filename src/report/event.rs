@@ -24,7 +24,8 @@ pub enum Event {
         room_page: Option<String>,
         /// The join code of the room, which `room_page` contains; `None` without one.
         code: Option<String>,
-        /// The value for `--fingerprint`, of an own server with TLS; `None` if its certificate has a name.
+        /// The fingerprint for `--fingerprint`, of an own server with TLS; `None` without TLS, or if the certificate
+        /// has a name.
         fingerprint: Option<String>,
         /// The UDP port of the media; `None` without media, as for `serve`.
         udp: Option<u16>,

@@ -151,8 +151,8 @@ async fn read(stream: &mut SplitStream<Socket>, core: &Core, conn: ConnId, rate:
     }
 }
 
-/// Answers [`ClientMessage::RoomUserList`] once per [`protocol::USER_LIST_INTERVAL`]: a client that asks more often gets
-/// one answer at the end of the interval.
+/// Answers [`ClientMessage::RoomUserList`] once per [`protocol::USER_LIST_INTERVAL`]: a client that asks more often
+/// gets one answer at the end of the interval.
 #[derive(Default)]
 struct Lists {
     last: Option<Instant>,

@@ -61,7 +61,12 @@ fn a_crowd_that_joins_and_leaves_at_once_reaches_students_in_small_batches_and_i
     let mut server = TestServer::new();
     let witness = server.join("witness");
     server.pass(Duration::from_secs(1));
-    let crowd: Vec<ConnId> = (0..3_000).map(|n| server.join(&longest(n).0)).collect();
+    let crowd: Vec<ConnId> = (0..3_000)
+        .map(|n| {
+            let network = Network::of(std::net::Ipv4Addr::new(10, 0, 0, (n / 1_000) as u8).into());
+            server.let_in(Newcomer { network, ..newcomer(&longest(n).0) })
+        })
+        .collect();
     let mut present = std::collections::BTreeSet::new();
     let mut hear = |server: &mut TestServer, seconds: u64| {
         for _ in 0..seconds * 10 {

@@ -262,8 +262,13 @@ async fn a_client_gets_one_list_of_users_a_second_however_often_it_asks() {
     assert_eq!((users.len(), count), (2, 2));
     student.hear_until(is_list).await;
     assert!(begun.elapsed() >= Duration::from_millis(900), "{:?}", begun.elapsed());
+    // On a busy machine the requests may take longer than a second to arrive.
     student.say(ClientMessage::Ping).await;
-    assert!(matches!(student.hear().await, ServerMessage::Pong), "there is no third list");
+    let mut more = 0;
+    while !matches!(student.hear().await, ServerMessage::Pong) {
+        more += 1;
+    }
+    assert!(more < begun.elapsed().as_secs(), "{more} more lists");
     // A list is never older than what the client was told before.
     let _other = school.student("1002").await;
     student.hear_until(|message| matches!(message, ServerMessage::Join { .. })).await;
