@@ -8,16 +8,18 @@ use super::access::turn_secret;
 use super::args::{TypedDemo, TypedRooms, TypedServe, TypedSinkArgs, TypedTeach, TypedWatch};
 use super::capture::{TypedEncoding, TypedSources};
 use super::meaning::{
-    ChatInput, Conflict, Demo, DemoLecture, Device, MainSource, Rooms, Serve, Signalling, Sink, Sources, Teach, Video,
-    Watch,
+    ChatInput, Conflict, Demo, DemoLecture, Device, MainSource, Rooms, Serve, ServerTrust, Signalling, Sink, Sources,
+    Teach, Video, Watch,
 };
 use super::servers::{TurnLogin, TurnServer, TypedRelays, TypedTurn};
+use super::tls::TypedTrust;
 use super::values::{Bitrate, TypedSink};
 use crate::access::TurnSecret;
 use crate::id::{Nickname, UserId};
 use crate::media::{FileList, Tiers};
 use crate::protocol::DEFAULT_PORT;
 use crate::protocol::channel::Allowed;
+use crate::signal::ServerUrl;
 
 /// Pictures per second where `--fps` is not given.
 const DEFAULT_FPS: u32 = 30;
@@ -46,7 +48,7 @@ impl TypedTeach {
         let server = self.server.and_then(|server| server.0).filter(|_| is_typed || !runs_here);
         let trust = match (self.trust.first_flag(), &server) {
             (Some(flag), None) => return Err(Conflict::TrustWithoutServer(flag)),
-            _ => self.trust.convert(server.as_ref())?,
+            _ => server_trust(self.trust, server.as_ref())?,
         };
         let signalling = match (server, self.listen) {
             (Some(_), Some(_)) => return Err(Conflict::ServerAndListen),
@@ -54,7 +56,7 @@ impl TypedTeach {
             (Some(url), None) => Signalling::Remote(url),
             (None, listen) => {
                 let any_address = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), DEFAULT_PORT);
-                Signalling::Embedded { listen: listen.unwrap_or(any_address), tls: self.certificate.convert() }
+                Signalling::Embedded { listen: listen.unwrap_or(any_address), tls: self.certificate.source() }
             }
         };
         let udp_port = self.udp_port.unwrap_or(match signalling {
@@ -179,7 +181,7 @@ impl TryFrom<TypedWatch> for Watch {
             user: typed.user,
             code: typed.code.or(link.code),
             token: typed.token.convert(link.token),
-            trust: typed.trust.convert(server.as_ref())?,
+            trust: server_trust(typed.trust, server.as_ref())?,
             server,
             sink: typed.sink.try_into()?,
             chat: chat_input(typed.chat),
@@ -215,7 +217,7 @@ impl TryFrom<TypedServe> for Serve {
     type Error = Conflict;
     fn try_from(typed: TypedServe) -> Result<Self, Conflict> {
         let (turn, turn_secret) = typed.turn.convert()?;
-        let (tls, access) = (typed.certificate.convert(), typed.policy.convert(turn_secret)?);
+        let (tls, access) = (typed.certificate.source(), typed.policy.convert(turn_secret)?);
         Ok(Serve { listen: typed.listen, tls, stun: typed.stun, turn, site: typed.site.into(), access })
     }
 }
@@ -233,7 +235,15 @@ impl TryFrom<TypedRooms> for Rooms {
     type Error = Conflict;
     fn try_from(typed: TypedRooms) -> Result<Self, Conflict> {
         let server = typed.server.and_then(|server| server.0);
-        Ok(Rooms { trust: typed.trust.convert(server.as_ref())?, server })
+        Ok(Rooms { trust: server_trust(typed.trust, server.as_ref())?, server })
+    }
+}
+
+/// `--ca` and `--fingerprint`, which are about TLS.
+fn server_trust(typed: TypedTrust, server: Option<&ServerUrl>) -> Result<ServerTrust, Conflict> {
+    match (server.filter(|server| !server.uses_tls()), typed.first_flag()) {
+        (Some(server), Some(flag)) => Err(Conflict::TrustWithoutTls(flag, server.clone().with_tls(true))),
+        _ => Ok(ServerTrust { ca: typed.ca, fingerprint: typed.fingerprint }),
     }
 }
 

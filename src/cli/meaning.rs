@@ -9,7 +9,6 @@ use clap_complete::Shell;
 
 use super::secrets::{AccessPolicy, RoomAdmission, Secret};
 use super::servers::{StunServer, TurnServer};
-use super::tls::ServerTrust;
 use super::values::Bitrate;
 use crate::access::{JoinCode, SecretError};
 use crate::expect::Expectation;
@@ -19,7 +18,7 @@ use crate::media::{Content, FileList, Size, Tiers};
 use crate::protocol::channel::Allowed;
 use crate::rtp::{Codec, Latency};
 use crate::signal::ServerUrl;
-use crate::tls::CertificateSource;
+use crate::tls::{CertificateSource, Fingerprint};
 
 /// `classroom demo`: teach and watch in one process.
 #[derive(Debug, Clone, PartialEq)]
@@ -98,6 +97,15 @@ pub struct Teach {
     pub chat: ChatInput,
     /// The permissions of students at the start.
     pub allowed: Allowed,
+}
+
+/// What a client trusts beside the root certificates of the system and the CA of this computer.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ServerTrust {
+    /// A file of CA certificates.
+    pub ca: Option<PathBuf>,
+    /// The only certificate to trust, of the server or of its CA.
+    pub fingerprint: Option<Fingerprint>,
 }
 
 /// The signalling server that a teacher uses.
@@ -283,8 +291,8 @@ pub(super) enum Conflict {
     #[error("--server uses another server, but --listen runs one here: remove one of the two flags")]
     ServerAndListen,
     #[error(
-        "--server uses another server, but --tls is for the one that runs here: remove --tls, and start that server with \
-         it"
+        "--server uses another server, but --tls is for the one that runs here: remove --tls, and start that server \
+         with it"
     )]
     TlsForAnotherServer,
     #[error("{0} is about another server: add --server wss://HOST:PORT, or remove {0}")]

@@ -29,12 +29,11 @@ use self::meaning::Conflict;
 
 pub use self::bench::{Bench, FanOutBench, Line, Network, VideoBench};
 pub use self::meaning::{
-    ChatInput, Completions, Demo, DemoLecture, Device, MainSource, Man, Rooms, Serve, Signalling, Sink, Sources, Teach,
-    Video, Watch,
+    ChatInput, Completions, Demo, DemoLecture, Device, MainSource, Man, Rooms, Serve, ServerTrust, Signalling, Sink,
+    Sources, Teach, Video, Watch,
 };
 pub use self::secrets::{AccessPolicy, CodeChoice, RoomAdmission, Secret, TeachingKeySource};
 pub use self::servers::{StunServer, TurnLogin, TurnServer, TurnTransport};
-pub use self::tls::ServerTrust;
 pub use self::token::{NewKey, NewKeyKind, SignToken, Signer, Token};
 pub(crate) use self::values::duration;
 pub use self::values::{Bitrate, Burst};

@@ -4,8 +4,6 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::meaning::Conflict;
-use crate::signal::ServerUrl;
 use crate::tls::{CertificateSource, Fingerprint};
 
 #[derive(Debug, Args)]
@@ -18,7 +16,7 @@ pub(super) struct TypedCertificate {
     #[arg(long)]
     pub(super) tls: bool,
 
-    /// Serve https:// and wss:// with this certificate (PEM, followed by those of its CAs), read again when it changes
+    /// Serve https:// and wss:// with this certificate (PEM, then those of its CAs); it is read again when it changes
     #[arg(long, value_name = "FILE", requires = "tls_key", conflicts_with = "tls", hide_short_help = true)]
     pub(super) tls_cert: Option<PathBuf>,
 
@@ -33,7 +31,8 @@ impl TypedCertificate {
         self.tls || self.tls_cert.is_some()
     }
 
-    pub(super) fn convert(self) -> Option<CertificateSource> {
+    /// The certificate that the flags name.
+    pub(super) fn source(self) -> Option<CertificateSource> {
         match (self.tls_cert, self.tls_key) {
             (Some(certificate), Some(key)) => Some(CertificateSource::Files { certificate, key }),
             _ => self.tls.then_some(CertificateSource::OwnCa),
@@ -53,23 +52,7 @@ pub(super) struct TypedTrust {
     pub(super) fingerprint: Option<Fingerprint>,
 }
 
-/// What a client trusts beside the root certificates of the system and the CA of this computer.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct ServerTrust {
-    /// A file of CA certificates.
-    pub ca: Option<PathBuf>,
-    /// The only certificate to trust, of the server or of its CA.
-    pub fingerprint: Option<Fingerprint>,
-}
-
 impl TypedTrust {
-    pub(super) fn convert(self, server: Option<&ServerUrl>) -> Result<ServerTrust, Conflict> {
-        match (server.filter(|server| !server.uses_tls()), self.first_flag()) {
-            (Some(server), Some(flag)) => Err(Conflict::TrustWithoutTls(flag, server.clone().with_tls(true))),
-            _ => Ok(ServerTrust { ca: self.ca, fingerprint: self.fingerprint }),
-        }
-    }
-
     /// The first flag that was typed.
     pub(super) fn first_flag(&self) -> Option<&'static str> {
         self.ca.as_ref().map(|_| "--ca").or(self.fingerprint.map(|_| "--fingerprint"))

@@ -14,7 +14,7 @@ use super::metrics::MetricsStore;
 use super::{listen, reachable_host};
 use crate::cli::{Serve, StunServer, TurnLogin, TurnServer};
 use crate::exit::Failure;
-use crate::http::Site;
+use crate::http::{Host, Site};
 use crate::protocol::IceServer;
 use crate::report::{EndReason, Event, Reporter};
 use crate::room::Reservation;
@@ -41,7 +41,7 @@ pub(super) async fn run(
     }
     let settings = ServerSettings {
         ice_servers: ice_servers(&serve.stun, &serve.turn),
-        tls: serve.tls.map(|source| start_tls(source, reporter)).transpose()?,
+        tls: serve.tls.map(|source| start_tls(source, &serve.site, reporter)).transpose()?,
         access,
         site: serve.site,
         reservation: None,
@@ -52,15 +52,23 @@ pub(super) async fn run(
     let (ws, page, room_page, code, udp) = (Some(ws), Some(page), None, None, None);
     reporter.event(&Event::Listening { ws, page, room_page, code, fingerprint, udp });
     served.show_certificate(reporter);
+    if let Some(fingerprint) = served.fingerprint() {
+        reporter.notice(format!("programs trust the server with --fingerprint {fingerprint}"));
+    }
     let reason = stop.await;
     served.shutdown().await;
     Ok(reason)
 }
 
 /// Makes or reads the certificate of a server. Later warnings go to the terminal.
-pub(super) fn start_tls(source: CertificateSource, reporter: &Reporter) -> Result<ServerTls, Failure> {
+pub(super) fn start_tls(source: CertificateSource, site: &Site, reporter: &Reporter) -> Result<ServerTls, Failure> {
     let reporter = reporter.clone();
-    ServerTls::start(source, move |warning| reporter.warn(warning)).map_err(Failure::usage)
+    // The certificate of `--public-url` is that of the proxy.
+    let names = site.hosts.iter().filter_map(|host| match host {
+        Host::Name(name) => Some(name.to_string()),
+        Host::Ip(_) => None,
+    });
+    ServerTls::start(source, names.collect(), move |warning| reporter.warn(warning)).map_err(Failure::usage)
 }
 
 /// STUN and TURN servers in the form of the wire.
@@ -105,7 +113,7 @@ pub(super) struct RunningServer {
 impl RunningServer {
     /// Serves on `listener`.
     pub(super) fn start(listener: TcpListener, settings: ServerSettings) -> Result<Self, Failure> {
-        let ServerSettings { ice_servers, tls, access, site, reservation } = settings;
+        let ServerSettings { ice_servers, tls, access, mut site, reservation } = settings;
         let address = listener.local_addr().map_err(Failure::internal)?;
         let server = Server::with(signal::ServerConfig {
             access: access.policy(),
@@ -129,7 +137,15 @@ impl RunningServer {
         let app =
             app.merge(http::creation(move |name, credentials, from| creating.create_room(name, credentials, from)));
         let metrics = MetricsStore::new(Some(server.clone()));
-        let app = http::guard(app.merge(metrics.router()), site);
+        let app = app.merge(metrics.router());
+        let app = match &tls {
+            Some(tls) => app.merge(http::certificate(tls)),
+            None => app,
+        };
+        // Browsers call the server by a name in its certificate.
+        let names = tls.iter().flat_map(|tls| tls.names().iter().filter_map(|name| name.parse().ok()));
+        site.hosts.extend(names);
+        let app = http::guard(app, site);
         let limits = http::ConnectionLimits::within(process::max_files());
         let (end, ended) = oneshot::channel::<()>();
         let port = match &tls {
@@ -150,7 +166,7 @@ impl RunningServer {
     /// The URL by which other computers in the network join: by the name in the certificate of `--tls-cert`, or by an
     /// address of this computer.
     pub(super) fn url(&self) -> ServerUrl {
-        let name = self.tls.as_ref().and_then(ServerTls::name).map(str::to_owned);
+        let name = self.tls.as_ref().and_then(|tls| tls.names().first().cloned());
         let host = name.unwrap_or_else(|| reachable_host(self.address.ip()).to_string());
         ServerUrl::new(&host, self.address.port()).with_tls(self.tls.is_some())
     }
@@ -174,14 +190,12 @@ impl RunningServer {
         }
     }
 
-    /// Tells how browsers and programs come to trust the server.
+    /// Tells how browsers come to trust a server with a CA of its own.
     pub(super) fn show_certificate(&self, reporter: &Reporter) {
-        let Some(fingerprint) = self.fingerprint() else { return };
         if self.tls.as_ref().is_some_and(|tls| tls.root().is_some()) {
             let help = format!("{}/ca/help", self.url().with_tls(false).origin());
             reporter.notice(format!("browsers warn until the certificate of this computer is installed once: {help}"));
         }
-        reporter.notice(format!("programs trust the server with --fingerprint {fingerprint}"));
     }
 
     /// The metrics of this process.

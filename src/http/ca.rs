@@ -16,9 +16,15 @@ use axum::routing::get;
 use bytes::Bytes;
 
 use super::{assets, pages};
+use crate::tls::ServerTls;
 
 /// The path of the page about the certificate.
 pub(super) const HELP_PATH: &str = "/ca/help";
+
+/// The routes for the certificate of the server's own CA; none without such a CA.
+pub fn certificate(tls: &ServerTls) -> Router {
+    tls.root().map_or_else(Router::new, |(pem, fingerprint)| router(pem, fingerprint))
+}
 
 /// The routes for this certificate in PEM and its SHA-256 fingerprint.
 pub(super) fn router(pem: &str, fingerprint: &str) -> Router {

@@ -41,6 +41,7 @@ use axum::routing::get;
 
 use crate::id::RoomId;
 use crate::room::{RoomState, RoomSummary};
+pub use ca::certificate;
 pub use guard::{Site, guard};
 pub use health::health;
 pub use origin::{Host, Origin, OriginError, WhepOrigin};

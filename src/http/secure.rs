@@ -1,7 +1,7 @@
 //! HTTPS on the port of HTTP: the first byte of a connection tells which of the two a client speaks.
 //!
 //! Plain HTTP is redirected, with three exceptions: clients on this computer, whose bytes nobody else can read; the
-//! certificate to install and the page about it ([`super::ca`]); and `/healthz`.
+//! certificate to install and the page about it ([`super::certificate`]); and `/healthz`.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -48,10 +48,6 @@ impl From<Router> for Port {
 impl Port {
     /// A port that also serves HTTPS, and redirects to that.
     pub fn with_tls(app: Router, tls: ServerTls) -> Self {
-        let app = match tls.root() {
-            Some((pem, fingerprint)) => app.merge(ca::router(pem, fingerprint)),
-            None => app,
-        };
         // Browsers ignore the header if the user accepted a certificate by hand, and a CA of our own may be removed.
         let secured = if tls.root().is_none() { app.clone().layer(map_response(strict)) } else { app.clone() };
         let redirecting = app.clone().layer(from_fn(to_https));

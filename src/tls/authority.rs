@@ -60,6 +60,9 @@ const LOCAL_NETWORKS: [(&str, u8); 8] = [
     ("::1", 128),
 ];
 
+/// The names that exist only in a local network or on one computer (RFC 6761, 6762, 8375).
+const LOCAL_NAMES: [&str; 3] = ["local", "localhost", "home.arpa"];
+
 /// The CA of this computer can't be used.
 #[derive(Debug, thiserror::Error)]
 pub enum CaError {
@@ -233,6 +236,15 @@ fn contains(network: &[u8], ip: IpAddr) -> bool {
     base.len() == octets.len() && octets.iter().zip(base).zip(mask).all(|((ip, base), mask)| ip & mask == base & mask)
 }
 
+/// Whether two addresses of one family have the same first bits.
+fn share_bits(one: IpAddr, other: IpAddr, count: u8) -> bool {
+    match (one, other) {
+        (IpAddr::V4(one), IpAddr::V4(other)) => (one.to_bits() ^ other.to_bits()).leading_zeros() >= u32::from(count),
+        (IpAddr::V6(one), IpAddr::V6(other)) => (one.to_bits() ^ other.to_bits()).leading_zeros() >= u32::from(count),
+        _ => false,
+    }
+}
+
 /// A new CA: its key and its certificate in PEM.
 fn make(names: &Names, now: SystemTime) -> Result<String, rcgen::Error> {
     let mut params = CertificateParams::default();
@@ -245,12 +257,15 @@ fn make(names: &Names, now: SystemTime) -> Result<String, rcgen::Error> {
     params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
     params.not_before = (now - SLOW_CLOCK).into();
     params.not_after = (now + DAY * CA_DAYS).into();
-    let networks = LOCAL_NETWORKS.iter().filter_map(|(ip, prefix)| Some((ip.parse::<IpAddr>().ok()?, *prefix)));
-    let networks = networks.map(|(ip, prefix)| CidrSubnet::from_addr_prefix(ip, prefix));
-    let own = names.addresses.iter().map(|ip| CidrSubnet::from_addr_prefix(*ip, if ip.is_ipv4() { 32 } else { 128 }));
-    let networks = networks.chain(own).map(GeneralSubtree::IpAddress);
-    let fixed = ["local", "localhost", "home.arpa"].map(str::to_owned);
-    let dns = fixed.into_iter().chain(names.dns.iter().cloned()).map(GeneralSubtree::DnsName);
+    let own_names =
+        names.dns.iter().map(String::as_str).filter(|name| !LOCAL_NAMES.iter().any(|base| is_below(name, base)));
+    let dns = LOCAL_NAMES.into_iter().chain(own_names).map(|name| GeneralSubtree::DnsName(name.to_owned()));
+    let local: Vec<(IpAddr, u8)> =
+        LOCAL_NETWORKS.iter().filter_map(|(ip, prefix)| Some((ip.parse().ok()?, *prefix))).collect();
+    let is_local = |ip: IpAddr| local.iter().any(|(base, prefix)| share_bits(ip, *base, *prefix));
+    let own = names.addresses.iter().filter(|ip| !is_local(**ip)).map(|ip| (*ip, if ip.is_ipv4() { 32 } else { 128 }));
+    let networks = local.iter().copied().chain(own).map(|(ip, prefix)| CidrSubnet::from_addr_prefix(ip, prefix));
+    let networks = networks.map(GeneralSubtree::IpAddress);
     params.name_constraints =
         Some(NameConstraints { permitted_subtrees: dns.chain(networks).collect(), excluded_subtrees: Vec::new() });
     let key = KeyPair::generate()?;

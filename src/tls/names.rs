@@ -22,13 +22,14 @@ impl Names {
     }
 
     pub(super) fn new(hostname: &str, addresses: impl IntoIterator<Item = IpAddr>, more: &[String]) -> Self {
-        let mut dns: BTreeSet<String> = more.iter().map(|name| name.to_ascii_lowercase()).collect();
+        let more = more.iter().map(|name| name.to_ascii_lowercase());
+        let mut dns: BTreeSet<String> = more.filter(|name| is_hostname(name) && is_own(name)).collect();
         dns.insert("localhost".into());
         let hostname = hostname.to_ascii_lowercase();
         if is_hostname(&hostname) {
             let short = hostname.split('.').next().unwrap_or_default();
             dns.insert(format!("{short}.local"));
-            if !is_possibly_top_level(short) {
+            if is_own(short) {
                 dns.insert(short.into());
             }
             if hostname.contains('.') {
@@ -62,8 +63,9 @@ fn is_hostname(name: &str) -> bool {
     name.len() <= 240 && name.split('.').all(is_label)
 }
 
-/// Whether a name of one label may be a top-level domain, now or later: these have letters only, or begin with `xn--`.
-/// A CA that may sign for a computer named `dev` may sign for all of `.dev`.
-fn is_possibly_top_level(label: &str) -> bool {
-    label.starts_with("xn--") || label.chars().all(|c| c.is_ascii_alphabetic())
+/// Whether a name is not a top-level domain, now or later: those have one label of letters only, or one that begins
+/// with `xn--`. A CA that may sign for a computer named `dev` may sign for all of `.dev`.
+fn is_own(name: &str) -> bool {
+    let is_possibly_top_level = name.starts_with("xn--") || name.chars().all(|c| c.is_ascii_alphabetic());
+    name.contains('.') || !is_possibly_top_level
 }

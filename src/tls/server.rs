@@ -115,13 +115,18 @@ impl fmt::Debug for ServerTls {
 }
 
 impl ServerTls {
-    /// Makes or reads the certificate, and starts the task that renews it. `warn` gets a sentence when something about
-    /// the certificate needs a person. Call this inside a tokio runtime.
+    /// Makes or reads the certificate, and starts the task that renews it. A certificate of our own is also for the
+    /// `more` names. `warn` gets a sentence when something about the certificate needs a person. Call this inside a
+    /// tokio runtime.
     ///
     /// # Errors
     /// If there is no usable certificate at the start. Later the last usable one stays.
-    pub fn start(source: CertificateSource, warn: impl Fn(String) + Send + 'static) -> Result<Self, CertificateError> {
-        let names = Names::of_this_machine(&[]);
+    pub fn start(
+        source: CertificateSource,
+        more: Vec<String>,
+        warn: impl Fn(String) + Send + 'static,
+    ) -> Result<Self, CertificateError> {
+        let names = Names::of_this_machine(&more);
         let mut certificates = Certificates::new(source, &names, SystemTime::now())?;
         certificates.take_warnings().into_iter().for_each(&warn);
         let resolver = certificates.current.clone();
@@ -140,7 +145,7 @@ impl ServerTls {
             check.set_missed_tick_behavior(MissedTickBehavior::Delay);
             loop {
                 check.tick().await;
-                certificates.check(&Names::of_this_machine(&[]), SystemTime::now());
+                certificates.check(&Names::of_this_machine(&more), SystemTime::now());
                 certificates.take_warnings().into_iter().for_each(&warn);
                 let now = certificates.identity();
                 told.send_if_modified(|before| std::mem::replace(before, now.clone()) != now);
@@ -178,9 +183,9 @@ impl ServerTls {
         self.identity.clone()
     }
 
-    /// The first name of the certificate of `--tls-cert`, which URLs of this server must use.
-    pub fn name(&self) -> Option<&str> {
-        self.names.first().map(String::as_str)
+    /// The names in the certificate of `--tls-cert`. URLs of this server must use one of them.
+    pub fn names(&self) -> &[String] {
+        &self.names
     }
 }
 
@@ -217,7 +222,7 @@ pub(super) struct Certificates {
 
 enum Kind {
     Own {
-        authority: Authority,
+        authority: Box<Authority>,
         /// The names of this computer when the certificate was made.
         made_for: Names,
     },
@@ -242,7 +247,7 @@ impl Certificates {
 
     pub(super) fn own(authority: Authority, names: &Names, now: SystemTime) -> Result<Self, CertificateError> {
         let Issued { key, expires, left_out } = authority.issue(names, now)?;
-        let kind = Kind::Own { authority, made_for: names.clone() };
+        let kind = Kind::Own { authority: Box::new(authority), made_for: names.clone() };
         let warnings = left_out_warning(&left_out).into_iter().collect();
         Ok(Self { current: Arc::new(Current(RwLock::new(Arc::new(key)))), kind, expires, warnings })
     }
@@ -351,7 +356,7 @@ impl Certificates {
 fn left_out_warning(left_out: &Names) -> Option<String> {
     (!left_out.is_empty()).then(|| {
         format!(
-            "the CA of this computer may not sign for {}, so browsers warn there; `watch` needs --fingerprint there. To \
+            "the CA of this computer may not sign for {}, so browsers warn there, and `watch` needs --fingerprint. To \
              make a new CA, which clients must then install again, remove ca.pem from the state folder",
             left_out.list()
         )

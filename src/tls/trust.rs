@@ -68,8 +68,8 @@ pub enum TlsError {
     },
     /// The server is another one than the pinned one.
     #[error(
-        "its identity is {found} and not {expected}: this is another server, or it has a new CA. If the teacher's screen \
-         shows the new fingerprint, add --fingerprint {found} once"
+        "its identity is {found} and not {expected}: this is another server, or it has a new CA. If the teacher's \
+         screen shows the new fingerprint, add --fingerprint {found} once"
     )]
     OtherIdentity {
         /// The pinned identity.

@@ -72,10 +72,10 @@ impl ServerCertVerifier for Verifier {
         ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        if let Some(pin) = self.pin {
-            if self.is_pinned(pin, end_entity, intermediates, now)? {
-                return Ok(ServerCertVerified::assertion());
-            }
+        if let Some(pin) = self.pin
+            && self.is_pinned(pin, end_entity, intermediates, now)?
+        {
+            return Ok(ServerCertVerified::assertion());
         }
         let by_roots = self
             .roots

@@ -57,7 +57,7 @@ impl LectureServer {
             ip if ip.is_unspecified() => (Ipv4Addr::LOCALHOST.into(), ip),
             ip => (ip, ip),
         };
-        let tls = tls.map(|source| start_tls(source, reporter)).transpose()?;
+        let tls = tls.map(|source| start_tls(source, &teach.site, reporter)).transpose()?;
         let access = ServerAccess::start(&teach.access, teach.site.public_url.is_none(), reporter)?;
         let listener = listen(address)?;
         // Without TLS: the server allows that on the same computer.
@@ -120,7 +120,7 @@ impl LectureServer {
         }
         reporter.notice(format!("students open {link}"));
         // A name in the certificate of --tls-cert is the only host that browsers accept.
-        let has_name = |embedded: &&RunningServer| embedded.tls().is_some_and(|tls| tls.name().is_some());
+        let has_name = |embedded: &&RunningServer| embedded.tls().is_some_and(|tls| !tls.names().is_empty());
         let embedded = self.embedded.as_ref().filter(|embedded| !has_name(embedded));
         let others = embedded.map(|embedded| other_hosts(embedded.address(), url.host()));
         for (host, interface) in others.unwrap_or_default() {
@@ -135,7 +135,10 @@ impl LectureServer {
         }
         let room = &teach.room;
         let server = if url.uses_tls() { url.to_string() } else { url.authority() };
-        let fingerprint = self.embedded.as_ref().and_then(RunningServer::fingerprint);
+        let fingerprint = match &self.embedded {
+            Some(embedded) => embedded.fingerprint(),
+            None => teach.trust.fingerprint.map(|fingerprint| fingerprint.to_string()),
+        };
         let fingerprint = fingerprint.map(|fingerprint| format!(" --fingerprint {fingerprint}")).unwrap_or_default();
         let code = self.code.as_ref().map(|code| format!(" --code {}", code.as_str())).unwrap_or_default();
         reporter
