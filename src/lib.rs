@@ -22,7 +22,8 @@
 //! congestion rtcp dtls               | what a path carries; feedback; what a peer may send in DTLS and SCTP
 //! rtp room                           | packets, frames, rings, subscriptions, jitter buffer; who may do what
 //! protocol                           | the words on the wire
-//! id expect suspension token_bucket  | names, expectations, suspension of this process, rate limits
+//! network                            | where a client comes from; rate limits by network
+//! id expect suspension token_bucket  | names, expectations, suspension of this process, a token bucket
 //! ```
 //!
 //! # A lecture, end to end
@@ -74,6 +75,7 @@ pub mod fuzz;
 pub mod http;
 pub mod id;
 pub mod media;
+pub mod network;
 mod process;
 pub mod protocol;
 pub mod report;

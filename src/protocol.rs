@@ -5,15 +5,25 @@
 //! JSON text over WebSocket, one object per message:
 //!
 //! ```text
-//! ws://HOST:18080/ws?roomId=10013&userId=1001&nickname=S-01&pub=no&session=<secret>&epoch=<number>
+//! ws://HOST:18080/ws?roomId=10013&userId=1001&nickname=S-01&pub=no&epoch=<number>&auth=1
 //! ```
 //!
-//! The query is a [`JoinRequest`]; opening the WebSocket joins the room. The first message from the server is `joined`,
-//! or an `error` after which the server closes the WebSocket. A request without an upgrade gets an HTTP status instead.
+//! The query is a [`JoinRequest`]; opening the WebSocket joins the room. With `auth=1` the server first waits for the
+//! client's [`Credentials`], for [`AUTH_WITHIN`]; a client without `auth` has none. Secrets never stand in the URL,
+//! because URLs are written to logs and histories.
+//!
+//! ```text
+//! client -> server    {"type":"auth","session":"<secret>","code":"472913"}
+//! ```
+//!
+//! The first message from the server is `joined`; or `waiting`, until the teacher admits the client; or an `error`,
+//! after which the server closes the WebSocket. A request without an upgrade gets an HTTP status instead.
 //!
 //! - `session` is a secret that the client draws and keeps. It proves that a new connection comes from the same client.
 //!   The new connection replaces the old one at once, and the old one is closed with [`ErrorCode::Replaced`]. Without a
 //!   session, a client can't resume.
+//! - `code` is the join code of the room, `token` a signed token, `key` the teaching key of the server. `room` holds
+//!   what a publisher sets for its room: [`RoomSettings`].
 //! - `epoch` is a random number, drawn once per process. It tells others whether they negotiated media with this
 //!   process. Same epoch: only the WebSocket was reconnected, keep the media. New epoch: offer again.
 //! - `roomName` names the room for people; only the publisher's counts.
@@ -35,6 +45,14 @@
 //! Students send offers, to the publisher only. The publisher sends answers, rejections and hangups. Candidates go both
 //! ways. An offer with one video section gets the screen, or the camera if no screen is shown, unless its `video` names
 //! the track. A `hangup` tells a student that the publisher has ended the student's media; a new offer gets new media.
+//! The publisher tells the server by `connected` whose media runs: when a room is full, members without media make
+//! place for newcomers.
+//!
+//! # Order
+//!
+//! A member whose [`User::moderates`] is set sends [`RoomOrder`]s, such as
+//! `{"type":"order","order":"kick","targetUid":"1001"}`. The server answers each with
+//! an `order` that repeats it, to all who moderate, or with an `error`. By `lobby` it tells them of clients that wait.
 //!
 //! # Presence
 //!
@@ -65,15 +83,20 @@
 use serde::{Deserialize, Serialize};
 
 use crate::id::{Nickname, RoomId, RoomName, UserId, is_printable};
+use crate::network::NetworkTag;
 
+pub use credentials::{Credentials, MAX_TOKEN_BYTES, RoomSettings};
 pub use error::ErrorCode;
-pub use join::{ClientKind, JoinError, JoinRequest, SessionSecret, is_same_origin};
+pub use join::{ClientKind, JoinError, JoinRequest, SessionSecret, SessionSecretError, is_same_origin};
 pub use limits::*;
+pub use order::RoomOrder;
 
 pub mod channel;
+mod credentials;
 mod error;
 mod join;
 mod limits;
+mod order;
 
 /// How long a sender waits before it tries a busy target again, in milliseconds: a queue empties within that time.
 const BUSY_RETRY_MS: u64 = 1_000;
@@ -104,6 +127,9 @@ pub struct User {
     /// The kind of client, if known.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "join::known_client")]
     pub client: Option<ClientKind>,
+    /// Whether this member may give orders in the room.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub moderates: bool,
 }
 
 /// One ICE candidate, the W3C's `RTCIceCandidateInit`; an empty `candidate` ends the list.
@@ -205,6 +231,13 @@ pub enum ClientMessage {
         /// The student.
         target_uid: UserId,
     },
+    /// The publisher has connected a student's media.
+    Connected {
+        /// The student.
+        target_uid: UserId,
+    },
+    /// A member that moderates gives an order.
+    Order(RoomOrder),
     /// Goodbye: the user id is free at once.
     Leave {
         /// The lecture is over. Has no meaning from a student.
@@ -227,6 +260,8 @@ pub enum LeaveReason {
     Ended,
     /// Another process took over (same session, new epoch); a `join` follows.
     Replaced,
+    /// The teacher put the member out.
+    Removed,
     /// The connection was lost and did not return in time. An unknown reason is read as this one.
     #[serde(other)]
     Lost,
@@ -256,6 +291,29 @@ pub enum ServerMessage {
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         ice_servers: Vec<IceServer>,
     },
+    /// The first message of a room with a lobby: the client waits for admission, and `joined` follows.
+    Waiting {
+        /// The room.
+        room_id: RoomId,
+        /// The room's name, if it has one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        room_name: Option<RoomName>,
+    },
+    /// To members that moderate: the clients that wait for admission.
+    Lobby {
+        /// Those who have waited longest, at most [`MAX_LOBBY_LIST`].
+        users: Vec<User>,
+        /// The number of all that wait.
+        count: usize,
+    },
+    /// To members that moderate: an order was carried out.
+    Order {
+        /// The member that gave the order.
+        user_id: UserId,
+        /// The order.
+        #[serde(flatten)]
+        order: RoomOrder,
+    },
     /// These members joined or changed.
     Join {
         /// The members, perhaps the receiver among them.
@@ -284,6 +342,9 @@ pub enum ServerMessage {
         /// The video track that the student wants.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         video: Option<VideoTrack>,
+        /// The student's network. The number differs between servers and does not reveal the address.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        network: Option<NetworkTag>,
     },
     /// The publisher answers.
     Answer {
@@ -410,87 +471,4 @@ mod publishes_text {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn id(text: &str) -> UserId {
-        text.parse().unwrap()
-    }
-
-    #[test]
-    fn messages_look_as_specified() {
-        let offer = ClientMessage::Offer { target_uid: id("9999"), sdp: "v=0".into(), video: None };
-        assert_eq!(offer.to_json(), r#"{"type":"offer","targetUid":"9999","sdp":"v=0"}"#);
-        let text = r#"{"type":"offer","targetUid":"9999","sdp":"v=0","video":"camera"}"#;
-        let offer = ClientMessage::Offer { target_uid: id("9999"), sdp: "v=0".into(), video: Some(VideoTrack::Camera) };
-        assert_eq!(ClientMessage::parse(text).unwrap(), offer);
-        let hangup = ServerMessage::Hangup { user_id: id("9999") };
-        assert_eq!(hangup.to_json(), r#"{"type":"hangup","userId":"9999"}"#);
-        assert_eq!(ClientMessage::Leave { over: false }.to_json(), r#"{"type":"leave"}"#);
-        assert_eq!(ClientMessage::Leave { over: true }.to_json(), r#"{"type":"leave","over":true}"#);
-        for (word, reason) in
-            [("left", LeaveReason::Left), ("ended", LeaveReason::Ended), ("evicted", LeaveReason::Lost)]
-        {
-            let text = format!(r#"{{"type":"leave","users":["9999"],"reason":"{word}"}}"#);
-            let leave = ServerMessage::Leave { users: vec![id("9999")], reason };
-            assert_eq!(ServerMessage::parse(&text).unwrap(), leave);
-        }
-        assert_eq!(ClientMessage::parse(r#"{"type":"roomUserList","extra":1}"#).unwrap(), ClientMessage::RoomUserList);
-        assert_eq!(ClientMessage::parse(r#"{"type":"ping"}"#).unwrap(), ClientMessage::Ping);
-        assert_eq!(ServerMessage::Pong.to_json(), r#"{"type":"pong"}"#);
-        let user = User { user_id: id("1001"), nickname: "S-01".into(), publishes: false, epoch: 7, client: None };
-        let join = ServerMessage::Join { users: vec![user] };
-        let text = r#"{"type":"join","users":[{"userId":"1001","nickname":"S-01","pub":"no","epoch":7}]}"#;
-        assert_eq!(join.to_json(), text);
-        assert_eq!(ServerMessage::parse(text).unwrap(), join);
-        let client = |word: &str| {
-            let text = format!(r#"{{"userId":"1001","nickname":"","pub":"no","client":{word}}}"#);
-            serde_json::from_str::<User>(&text).map(|user| (user.client, serde_json::to_string(&user).unwrap()))
-        };
-        let (whep, written) = client(r#""whep""#).unwrap();
-        assert!(whep == Some(ClientKind::Whep) && written.contains(r#""client":"whep""#), "{written}");
-        assert_eq!(client(r#""hologram""#).unwrap().0, None, "a newer server may know more");
-        let error = ServerMessage::error(ErrorCode::UserIdTaken, "1001 is here");
-        assert_eq!(error.to_json(), r#"{"type":"error","code":"userIdTaken","message":"1001 is here"}"#);
-        let text = r#"{"type":"reject","targetUid":"1001","code":"noCommonCodec","message":"no","codec":"vp8"}"#;
-        let (code, message, codec) = (ErrorCode::NoCommonCodec, "no".into(), Some(VideoCodec::Vp8));
-        let reject = ClientMessage::Reject { target_uid: id("1001"), code, message, codec };
-        assert_eq!(ClientMessage::parse(text).unwrap(), reject);
-        assert_eq!(reject.to_json(), text);
-        let older = text.replace(r#","codec":"vp8""#, "");
-        assert!(matches!(ClientMessage::parse(&older).unwrap(), ClientMessage::Reject { codec: None, .. }));
-        let newer = text.replace("vp8", "h267");
-        let codec = Some(VideoCodec::Unknown);
-        assert!(matches!(ClientMessage::parse(&newer).unwrap(), ClientMessage::Reject { codec: c, .. } if c == codec));
-    }
-
-    #[test]
-    fn a_candidate_is_what_a_browser_writes() {
-        let text = r#"{"type":"candidate","targetUid":"9999","candidate":{
-            "candidate":"candidate:1 1 udp 1 10.0.0.1 5 typ host","sdpMid":"0","sdpMLineIndex":0,
-            "usernameFragment":"abcd"}}"#;
-        let ClientMessage::Candidate { candidate, .. } = ClientMessage::parse(text).unwrap() else { panic!() };
-        assert_eq!(candidate.sdp_m_line_index, Some(0));
-        assert!(serde_json::to_string(&candidate).unwrap().contains("sdpMLineIndex"));
-        let nulls =
-            r#"{"type":"candidate","targetUid":"9","candidate":{"candidate":"","sdpMid":null,"sdpMLineIndex":null}}"#;
-        assert!(ClientMessage::parse(nulls).is_ok());
-    }
-
-    #[test]
-    fn a_malformed_message_is_refused_with_a_sentence() {
-        let long = "x".repeat(MAX_CANDIDATE_BYTES + 1);
-        let long = format!(r#"{{"type":"candidate","targetUid":"9","candidate":{{"candidate":"{long}"}}}}"#);
-        for text in [
-            "",
-            "{",
-            "[]",
-            r#"{"type":"call"}"#,
-            r#"{"type":"offer"}"#,
-            r#"{"type":"offer","targetUid":"a b","sdp":""}"#,
-            &long,
-        ] {
-            assert!(ClientMessage::parse(text).unwrap_err().starts_with("malformed message: "), "{text}");
-        }
-    }
-}
+mod tests;

@@ -26,7 +26,7 @@ use crate::cli::{Bitrate, Device, MainSource, Signalling, Sources, Teach};
 use crate::endpoints;
 use crate::exit::Failure;
 use crate::media::{self, Capture, CaptureOptions, Prepared, VideoOptions, Wanted};
-use crate::protocol::{IceCandidate, MAX_ROOM_USERS};
+use crate::protocol::{Credentials, IceCandidate, MAX_ROOM_USERS};
 use crate::report::{EndReason, Event, Reporter};
 use crate::sfu::{RTCIceCandidateInit, Sfu, SfuConfig};
 use crate::signal::{self, Client, ClientConfig, Goodbye, ServerUrl, SessionToken};
@@ -204,7 +204,7 @@ fn client_config(teach: &Teach, server: &ServerUrl, token: &SessionToken) -> Cli
         user: teach.user.clone(),
         nickname: teach.nickname.clone(),
         publishes: true,
-        session: token.session().clone(),
+        credentials: Credentials { session: Some(token.session().clone()), ..Credentials::default() },
         epoch: rand::random(),
         initial_deadline: SERVER_WITHIN,
     }

@@ -237,6 +237,9 @@ impl Session<'_> {
             // The viewer reports a lost connection by itself, so a hangup needs no reaction.
             ServerMessage::Hangup { .. }
             | ServerMessage::Joined { .. }
+            | ServerMessage::Waiting { .. }
+            | ServerMessage::Lobby { .. }
+            | ServerMessage::Order { .. }
             | ServerMessage::RoomUserList { .. }
             | ServerMessage::Pong
             | ServerMessage::Offer { .. } => {}
@@ -291,7 +294,9 @@ impl Session<'_> {
                 self.screen.with(Render::expect_nothing);
                 self.reporter.event(&Event::Publisher { user: None, nickname: None });
             }
-            LeaveReason::Lost => self.reporter.event(&Event::Publisher { user: None, nickname: None }),
+            LeaveReason::Lost | LeaveReason::Removed => {
+                self.reporter.event(&Event::Publisher { user: None, nickname: None });
+            }
             LeaveReason::Replaced => {}
         }
         None

@@ -2,13 +2,13 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use axum::Router;
+use axum::{Extension, Router};
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
@@ -17,6 +17,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
+
+use crate::network::{ClientAddress, Network};
 
 /// The pause after a failed `accept`, mostly for want of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -93,6 +95,7 @@ async fn connection(stream: CountedStream, app: Router, limits: ConnectionLimits
     // Signalling messages are small and urgent. Both settings are best effort; without them a socket is slower.
     _ = stream.io.set_nodelay(true);
     _ = SockRef::from(&stream.io).set_send_buffer_size(SEND_BUFFER_BYTES);
+    let app = app.layer(Extension(stream.address));
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(limits.header_timeout)
@@ -112,41 +115,33 @@ fn is_of_one_connection(error: &io::Error) -> bool {
 #[derive(Debug, Default)]
 struct Count {
     all: usize,
-    by_ip: HashMap<IpAddr, usize>,
+    by_network: HashMap<Network, usize>,
 }
 
 /// A socket that is counted until dropped. An upgrade takes it along, so a WebSocket counts too.
 #[derive(Debug)]
 struct CountedStream {
     io: TcpStream,
-    ip: IpAddr,
+    address: ClientAddress,
     count: Arc<Mutex<Count>>,
 }
 
 impl CountedStream {
     /// Counts the socket, or drops it if there are too many.
     fn new(io: TcpStream, peer: SocketAddr, count: &Arc<Mutex<Count>>, limits: &ConnectionLimits) -> Option<Self> {
-        let ip = network(peer.ip());
+        let address = ClientAddress::of(peer.ip());
         let mut counts = count.lock().unwrap_or_else(PoisonError::into_inner);
         if counts.all >= limits.max_connections {
             return None;
         }
-        let of_this_ip = counts.by_ip.entry(ip).or_default();
+        let of_this_ip = counts.by_network.entry(address.network).or_default();
         if *of_this_ip >= limits.max_connections_per_ip {
             return None;
         }
         *of_this_ip += 1;
         counts.all += 1;
         drop(counts);
-        Some(Self { io, ip, count: count.clone() })
-    }
-}
-
-/// The part of an address that a client can't choose: an IPv4 address, or the upper 64 bits of an IPv6 address.
-fn network(ip: IpAddr) -> IpAddr {
-    match ip.to_canonical() {
-        IpAddr::V6(v6) => IpAddr::V6((v6.to_bits() >> 64 << 64).into()),
-        v4 => v4,
+        Some(Self { io, address, count: count.clone() })
     }
 }
 
@@ -154,10 +149,10 @@ impl Drop for CountedStream {
     fn drop(&mut self) {
         let mut counts = self.count.lock().unwrap_or_else(PoisonError::into_inner);
         counts.all -= 1;
-        if let Some(of_this_ip) = counts.by_ip.get_mut(&self.ip) {
+        if let Some(of_this_ip) = counts.by_network.get_mut(&self.address.network) {
             *of_this_ip -= 1;
             if *of_this_ip == 0 {
-                counts.by_ip.remove(&self.ip);
+                counts.by_network.remove(&self.address.network);
             }
         }
     }
@@ -192,19 +187,5 @@ impl AsyncWrite for CountedStream {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.io).poll_shutdown(cx)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn addresses_of_one_network_count_together() {
-        let network = |ip: &str| network(ip.parse().unwrap());
-        assert_eq!(network("2001:db8::1"), network("2001:db8::ffff:1"));
-        assert_ne!(network("2001:db8::1"), network("2001:db8:0:1::1"));
-        assert_eq!(network("::ffff:10.0.0.1"), network("10.0.0.1"));
-        assert_ne!(network("10.0.0.1"), network("10.0.0.2"));
     }
 }

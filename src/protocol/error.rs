@@ -54,6 +54,22 @@ codes! {
     RoomFull = "roomFull",
     /// The server takes no more rooms or connections.
     ServerFull = "serverFull",
+    /// The room has a join code, and the client gave none.
+    CodeRequired = "codeRequired",
+    /// The join code is wrong.
+    WrongCode = "wrongCode",
+    /// The server admits only clients with a token.
+    TokenRequired = "tokenRequired",
+    /// The token is malformed, expired, signed with an unknown key, or for another room.
+    BadToken = "badToken",
+    /// Only a teacher may publish or create rooms on this server, and the client has not proved that it is one.
+    TeachingKeyRequired = "teachingKeyRequired",
+    /// The teacher has locked the room.
+    RoomLocked = "roomLocked",
+    /// The teacher has put the client out of the room.
+    Removed = "removed",
+    /// Too many wrong codes, keys or tokens; comes with `retryAfterMs`.
+    TooManyAttempts = "tooManyAttempts",
     /// A newer connection of the same client replaced this one.
     Replaced = "replaced",
     /// The client did not read its messages in time.
@@ -87,6 +103,13 @@ impl ErrorCode {
             | Self::UserIdTaken
             | Self::PublisherExists
             | Self::RoomFull
+            | Self::CodeRequired
+            | Self::WrongCode
+            | Self::TokenRequired
+            | Self::BadToken
+            | Self::TeachingKeyRequired
+            | Self::RoomLocked
+            | Self::Removed
             | Self::Replaced
             | Self::OfferNotRecvonly
             | Self::TooManySections
@@ -98,6 +121,7 @@ impl ErrorCode {
             | Self::UnknownTarget
             | Self::TargetBusy
             | Self::ServerFull
+            | Self::TooManyAttempts
             | Self::SlowConsumer
             | Self::ServerShutdown
             | Self::Unknown => false,
@@ -126,6 +150,14 @@ impl ErrorCode {
             | Self::PublisherExists
             | Self::RoomFull
             | Self::ServerFull
+            | Self::CodeRequired
+            | Self::WrongCode
+            | Self::TokenRequired
+            | Self::BadToken
+            | Self::TeachingKeyRequired
+            | Self::RoomLocked
+            | Self::Removed
+            | Self::TooManyAttempts
             | Self::Replaced
             | Self::SlowConsumer
             | Self::ServerShutdown => true,

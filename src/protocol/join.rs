@@ -16,7 +16,8 @@ const MAX_SESSION_CHARS: usize = 64;
 /// The secret by which a client proves that it is the same as before: 16 to 64 of `A-Z a-z 0-9`.
 ///
 /// `Debug` hides it.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct SessionSecret(Box<str>);
 
 impl SessionSecret {
@@ -26,14 +27,32 @@ impl SessionSecret {
     }
 }
 
+/// Not a session secret.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("session must have {MIN_SESSION_CHARS} to {MAX_SESSION_CHARS} letters and digits")]
+pub struct SessionSecretError;
+
+impl TryFrom<String> for SessionSecret {
+    type Error = SessionSecretError;
+    fn try_from(text: String) -> Result<Self, SessionSecretError> {
+        text.parse()
+    }
+}
+
+impl From<SessionSecret> for String {
+    fn from(secret: SessionSecret) -> String {
+        secret.0.into()
+    }
+}
+
 impl FromStr for SessionSecret {
-    type Err = JoinError;
-    fn from_str(text: &str) -> Result<Self, JoinError> {
+    type Err = SessionSecretError;
+    fn from_str(text: &str) -> Result<Self, SessionSecretError> {
         let fits = (MIN_SESSION_CHARS..=MAX_SESSION_CHARS).contains(&text.len());
         if fits && text.bytes().all(|b| b.is_ascii_alphanumeric()) {
             Ok(Self(text.into()))
         } else {
-            Err(JoinError::Session)
+            Err(SessionSecretError)
         }
     }
 }
@@ -91,9 +110,6 @@ pub enum JoinError {
     /// Neither `pub` nor `no`.
     #[error("pub is {0:?}, give 'pub' to teach and 'no' to watch")]
     Publishes(String),
-    /// Not a session secret.
-    #[error("session must have {MIN_SESSION_CHARS} to {MAX_SESSION_CHARS} letters and digits")]
-    Session,
     /// Not an epoch.
     #[error("epoch must be a number from 0 to 4294967295")]
     Epoch,
@@ -112,12 +128,12 @@ pub struct JoinRequest {
     pub nickname: Nickname,
     /// Whether the client publishes.
     pub publishes: bool,
-    /// The secret of this client; without one, the client can't resume after a lost connection.
-    pub session: Option<SessionSecret>,
     /// A random number, drawn once per process; 0 if absent.
     pub epoch: u32,
     /// The kind of client, if given.
     pub client: Option<ClientKind>,
+    /// Whether the client's [`Credentials`](super::Credentials) follow as the first message.
+    pub auth: bool,
 }
 
 impl JoinRequest {
@@ -126,16 +142,15 @@ impl JoinRequest {
         let get = |wanted: &str| {
             form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == wanted).map(|(_, value)| value)
         };
-        let session = get("session").filter(|s| !s.is_empty());
         Ok(Self {
             room: get("roomId").ok_or(JoinError::Missing("roomId"))?.parse()?,
             room_name: get("roomName").and_then(|name| name.parse().ok()),
             user: get("userId").ok_or(JoinError::Missing("userId"))?.parse()?,
             nickname: Nickname::from(&*get("nickname").unwrap_or_default()),
             publishes: get("pub").map_or(Ok(false), |word| parse_publishes(&word))?,
-            session: session.map(|s| s.parse()).transpose()?,
             epoch: get("epoch").map_or(Ok(0), |number| number.parse()).map_err(|_| JoinError::Epoch)?,
             client: get("client").and_then(|name| ClientKind::from_name(&name)),
+            auth: get("auth").is_some_and(|flag| flag == "1"),
         })
     }
 
@@ -150,11 +165,11 @@ impl JoinRequest {
         if let Some(name) = &self.room_name {
             query.append_pair("roomName", name.as_str());
         }
-        if let Some(session) = &self.session {
-            query.append_pair("session", session.as_str());
-        }
         if let Some(client) = self.client {
             query.append_pair("client", client.name());
+        }
+        if self.auth {
+            query.append_pair("auth", "1");
         }
         query.finish()
     }
@@ -192,9 +207,9 @@ mod tests {
             user: "1001".parse().unwrap(),
             nickname: "张 三 & Co %+=".into(),
             publishes: true,
-            session: Some("0123456789abcdef".parse().unwrap()),
             epoch: u32::MAX,
             client: Some(ClientKind::Browser),
+            auth: true,
         };
         assert_eq!(JoinRequest::parse(&request.to_query()).unwrap(), request);
         let short = JoinRequest::parse("roomId=1&userId=2&x&nickname=a+b%zz%f&roomName=+").unwrap();
@@ -209,7 +224,6 @@ mod tests {
         assert_eq!(JoinRequest::parse("roomId=1").unwrap_err(), JoinError::Missing("userId"));
         assert!(matches!(JoinRequest::parse("roomId=..%2f&userId=1").unwrap_err(), JoinError::Id(_)));
         assert_eq!(JoinRequest::parse("roomId=1&userId=1&pub=x").unwrap_err(), JoinError::Publishes("x".into()));
-        assert_eq!(JoinRequest::parse("roomId=1&userId=1&session=short").unwrap_err(), JoinError::Session);
         assert_eq!(JoinRequest::parse("roomId=1&userId=1&epoch=-1").unwrap_err(), JoinError::Epoch);
     }
 

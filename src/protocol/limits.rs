@@ -51,6 +51,12 @@ pub const RESUME_GRACE: Duration = Duration::from_secs(5);
 /// How long joins and leaves of students are collected before other students get them.
 pub const PRESENCE_INTERVAL: Duration = Duration::from_millis(100);
 
+/// The most clients that a list of a lobby names.
+pub const MAX_LOBBY_LIST: usize = 100;
+
+/// How long the server waits for the credentials of a client that announced them.
+pub const AUTH_WITHIN: Duration = Duration::from_secs(5);
+
 /// How often the server sends a WebSocket ping.
 pub const PING_INTERVAL: Duration = Duration::from_secs(5);
 

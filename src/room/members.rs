@@ -112,8 +112,9 @@ impl Room {
         out: &mut Vec<Output>,
     ) -> Result<(), RoomRefusal> {
         self.check(now, &newcomer, limits)?;
-        let Newcomer { room, room_name, user: id, nickname, publishes, epoch, session, client } = newcomer;
-        let user = User { user_id: id.clone(), nickname, publishes, epoch, client };
+        let Newcomer { room, room_name, user: id, nickname, publishes, epoch, session, client, moderates, .. } =
+            newcomer;
+        let user = User { user_id: id.clone(), nickname, publishes, epoch, client, moderates };
 
         let mut waiting = Mailbox::default();
         let mut since = now;
@@ -257,7 +258,7 @@ impl Room {
         let sender = id.clone();
         let (target, message) = match message {
             ClientMessage::Offer { target_uid, sdp, video } => {
-                (target_uid, ServerMessage::Offer { user_id: sender, sdp, video })
+                (target_uid, ServerMessage::Offer { user_id: sender, sdp, video, network: None })
             }
             ClientMessage::Answer { target_uid, sdp } => (target_uid, ServerMessage::Answer { user_id: sender, sdp }),
             ClientMessage::Candidate { target_uid, candidate } => {
@@ -276,6 +277,10 @@ impl Room {
                 return out.push(Output::Send { to: conn, message });
             }
             ClientMessage::Ping => return out.push(Output::Send { to: conn, message: ServerMessage::Pong }),
+            ClientMessage::Connected { .. } => return,
+            ClientMessage::Order(_) => {
+                return refuse(conn, ErrorCode::NotAllowed, "only the teacher gives orders".into(), out);
+            }
             // `Rooms::message` handles this one, because the room may have to be removed.
             ClientMessage::Leave { .. } => return,
         };

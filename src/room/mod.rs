@@ -31,7 +31,8 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 
 use crate::id::{Nickname, RoomId, RoomName, UserId};
-use crate::protocol::{self, ClientKind, ClientMessage, ErrorCode, ServerMessage, SessionSecret, User};
+use crate::network::Network;
+use crate::protocol::{self, ClientKind, ClientMessage, ErrorCode, RoomSettings, ServerMessage, SessionSecret, User};
 use crate::token_bucket::TokenBucket;
 use members::Room;
 use retention::Eviction;
@@ -59,6 +60,14 @@ pub struct Newcomer {
     pub session: SessionSecret,
     /// The kind of client, by its own account.
     pub client: Option<ClientKind>,
+    /// Where the client comes from.
+    pub network: Network,
+    /// Whether the client may give orders in the room.
+    pub moderates: bool,
+    /// The join code that the client gave.
+    pub code: Option<String>,
+    /// The settings that a publisher gives to the room.
+    pub settings: Option<RoomSettings>,
 }
 
 /// An event.

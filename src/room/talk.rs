@@ -298,6 +298,7 @@ mod tests {
                 publishes: false,
                 epoch: 0,
                 client: None,
+                moderates: false,
             });
         }
         talk

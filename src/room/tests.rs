@@ -41,6 +41,10 @@ impl TestServer {
             epoch,
             session: session.to_string().repeat(16).parse().unwrap(),
             client: None,
+            network: network(),
+            moderates: false,
+            code: None,
+            settings: None,
         };
         (conn, self.rooms.handle(self.now, Input::Join { conn, newcomer }))
     }
@@ -107,6 +111,10 @@ fn closed(out: &[Output]) -> Vec<(ConnId, Option<ErrorCode>)> {
     out.iter().filter_map(close).collect()
 }
 
+fn network() -> Network {
+    Network::of("192.0.2.1".parse().unwrap())
+}
+
 fn user(name: &str, epoch: u32) -> User {
     User {
         user_id: id(name),
@@ -114,6 +122,7 @@ fn user(name: &str, epoch: u32) -> User {
         publishes: name == TEACHER,
         epoch,
         client: None,
+        moderates: false,
     }
 }
 
@@ -374,7 +383,10 @@ fn the_sender_is_stamped_and_a_rejection_names_who_rejects() {
     let mut server = TestServer::new();
     let (teacher, student) = (server.join(TEACHER), server.join("1001"));
     let out = server.say(student, offer_to(TEACHER));
-    assert_eq!(told(&out, teacher), [ServerMessage::Offer { user_id: id("1001"), sdp: "v=0".into(), video: None }]);
+    assert_eq!(
+        told(&out, teacher),
+        [ServerMessage::Offer { user_id: id("1001"), sdp: "v=0".into(), video: None, network: None }]
+    );
     assert!(matches!(out[0], Output::Relay { from, .. } if from == student));
     let (code, codec) = (ErrorCode::NoCommonCodec, Some(VideoCodec::Vp8));
     let no = ClientMessage::Reject { target_uid: id("1001"), code, message: "no".into(), codec };

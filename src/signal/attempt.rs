@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use futures_util::StreamExt;
+use futures_util::{SinkExt, StreamExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::error::{Error, ProtocolError};
@@ -14,7 +14,7 @@ use tokio_tungstenite::{WebSocketStream, client_async_with_config};
 use super::ServerUrl;
 use super::dial::dial;
 use crate::id::{Nickname, RoomId, RoomName, UserId};
-use crate::protocol::{self, ClientKind, ErrorCode, IceServer, JoinRequest, ServerMessage, SessionSecret, User};
+use crate::protocol::{self, ClientKind, Credentials, ErrorCode, IceServer, JoinRequest, ServerMessage, User};
 
 /// How long the server may take to answer the join request, once TCP is connected.
 const ENTER_WITHIN: Duration = Duration::from_secs(3);
@@ -34,8 +34,8 @@ pub struct ClientConfig {
     pub nickname: Nickname,
     /// Whether the client publishes.
     pub publishes: bool,
-    /// The secret that proves that this is the same client, see [`super::SessionToken`].
-    pub session: SessionSecret,
+    /// The secrets of this client; for the session see [`super::SessionToken`].
+    pub credentials: Credentials,
     /// A random number, drawn once per process.
     pub epoch: u32,
     /// How long the first connection may take, retries included, before [`SignalError::Unreachable`].
@@ -161,9 +161,9 @@ async fn join(config: &ClientConfig, stream: TcpStream) -> Result<(Socket, Signa
         user: config.user.clone(),
         nickname: config.nickname.clone(),
         publishes: config.publishes,
-        session: Some(config.session.clone()),
         epoch: config.epoch,
         client: (!config.publishes).then_some(ClientKind::Watch),
+        auth: true,
     };
     let url = config.server.with_query(&request.to_query());
     let limits = WebSocketConfig::default()
@@ -186,6 +186,8 @@ async fn join(config: &ClientConfig, stream: TcpStream) -> Result<(Socket, Signa
         }
         Err(error) => return Err(unreachable(error.to_string())),
     };
+    let auth = Message::text(config.credentials.to_json());
+    socket.send(auth).await.map_err(|error| unreachable(error.to_string()))?;
     loop {
         let text = match socket.next().await {
             Some(Ok(Message::Text(text))) => text,

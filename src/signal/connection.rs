@@ -16,7 +16,8 @@ use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Message, Role, WebSoc
 
 use super::core::{Core, ServerLimits};
 use super::outbox::{Item, Outgoing};
-use crate::protocol::{self, ClientMessage, ErrorCode, JoinError, JoinRequest, ServerMessage};
+use crate::network::ClientAddress;
+use crate::protocol::{self, ClientMessage, Credentials, ErrorCode, JoinError, JoinRequest, ServerMessage};
 use crate::room::ConnId;
 use crate::token_bucket::TokenBucket;
 
@@ -41,13 +42,13 @@ enum End {
 }
 
 /// Serves a connection to its end. A client takes these buffers, one message and its outbox of our memory.
-pub(super) async fn run(core: Arc<Core>, io: Upgraded, join: Result<JoinRequest, JoinError>) {
+pub(super) async fn run(core: Arc<Core>, io: Upgraded, join: Result<JoinRequest, JoinError>, address: ClientAddress) {
     let config = WebSocketConfig::default()
         .read_buffer_size(8 * 1024)
         .write_buffer_size(16 * 1024)
         .max_message_size(Some(protocol::MAX_MESSAGE_BYTES))
         .max_frame_size(Some(protocol::MAX_MESSAGE_BYTES));
-    let socket = WebSocketStream::from_raw_socket(TokioIo::new(io), Role::Server, Some(config)).await;
+    let mut socket = WebSocketStream::from_raw_socket(TokioIo::new(io), Role::Server, Some(config)).await;
     let request = match join {
         Ok(request) => request,
         Err(error) => return farewell(socket, Some((ErrorCode::BadRequest, error.to_string()))).await,
@@ -57,7 +58,13 @@ pub(super) async fn run(core: Arc<Core>, io: Upgraded, join: Result<JoinRequest,
     } else {
         (protocol::STUDENT_RATE, protocol::STUDENT_BURST)
     };
-    let (conn, mut outgoing) = core.join(request);
+    let credentials = if request.auth { auth(&mut socket).await } else { Ok(Credentials::default()) };
+    let credentials = match credentials {
+        Ok(credentials) => credentials,
+        Err(Some(message)) => return farewell(socket, Some((ErrorCode::MalformedMessage, message))).await,
+        Err(None) => return,
+    };
+    let (conn, mut outgoing) = core.join(request, credentials, address);
     let (mut sink, mut stream) = socket.split();
     // Read and write at the same time, because the same client may send much and receive much.
     let end = tokio::select! {
@@ -76,6 +83,24 @@ pub(super) async fn run(core: Arc<Core>, io: Upgraded, join: Result<JoinRequest,
         End::Goodbye => farewell(socket, None).await,
         End::Violation(code, message) => farewell(socket, Some((code, message))).await,
         End::Closed(code) => close(socket, code).await,
+    }
+}
+
+/// Receives the credentials. An error without a sentence means that the connection is lost.
+async fn auth(socket: &mut Socket) -> Result<Credentials, Option<String>> {
+    let first = async {
+        loop {
+            match socket.next().await {
+                Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
+                first => return first,
+            }
+        }
+    };
+    match timeout(protocol::AUTH_WITHIN, first).await {
+        Ok(Some(Ok(Message::Text(text)))) => Credentials::parse(&text).map_err(Some),
+        Ok(Some(Ok(Message::Binary(_)))) => Err(Some("malformed message, auth comes first".into())),
+        Ok(_) => Err(None),
+        Err(_) => Err(Some(format!("no auth message within {} s", protocol::AUTH_WITHIN.as_secs()))),
     }
 }
 

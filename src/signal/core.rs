@@ -9,7 +9,8 @@ use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 use super::outbox::{Outbox, Outgoing, outbox};
 use super::session::random_session;
-use crate::protocol::{self, ClientMessage, ErrorCode, IceServer, JoinRequest, ServerMessage};
+use crate::network::ClientAddress;
+use crate::protocol::{self, ClientMessage, Credentials, ErrorCode, IceServer, JoinRequest, ServerMessage};
 use crate::room::{self, ConnId, Input, Newcomer, Output, Rooms};
 
 /// The limits of a server. The defaults are the constants of [`crate::protocol`].
@@ -86,8 +87,14 @@ impl Core {
     }
 
     /// Adds a connection to its room. A refusal is queued in the outbox, like every other message.
-    pub(super) fn join(&self, request: JoinRequest) -> (ConnId, Outgoing) {
-        let JoinRequest { room, room_name, user, nickname, publishes, session, epoch, client } = request;
+    pub(super) fn join(
+        &self,
+        request: JoinRequest,
+        credentials: Credentials,
+        address: ClientAddress,
+    ) -> (ConnId, Outgoing) {
+        let JoinRequest { room, room_name, user, nickname, publishes, epoch, client, auth: _ } = request;
+        let Credentials { session, code, token: _, key: _, room: settings } = credentials;
         let session = session.unwrap_or_else(random_session);
         let (outbox, outgoing) = outbox(publishes);
         let mut state = self.lock();
@@ -98,7 +105,20 @@ impl Core {
             return (conn, outgoing);
         }
         state.outboxes.insert(conn, outbox);
-        let newcomer = Newcomer { room, room_name, user, nickname, publishes, epoch, session, client };
+        let newcomer = Newcomer {
+            room,
+            room_name,
+            user,
+            nickname,
+            publishes,
+            epoch,
+            session,
+            client,
+            network: address.network,
+            moderates: publishes,
+            code,
+            settings: settings.filter(|_| publishes),
+        };
         self.apply(state, Input::Join { conn, newcomer });
         (conn, outgoing)
     }

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use super::core::Core;
 use super::outbox::{Item, Outgoing};
-use crate::protocol::{ClientMessage, JoinRequest, ServerMessage};
+use crate::network::ClientAddress;
+use crate::protocol::{ClientMessage, Credentials, JoinRequest, ServerMessage};
 use crate::room::ConnId;
 
 /// A member without a connection that could be lost: it stays until it is dropped, which is its goodbye, or until the
@@ -18,8 +19,8 @@ pub struct LocalMember {
 }
 
 impl LocalMember {
-    pub(super) fn new(core: Arc<Core>, request: JoinRequest) -> Self {
-        let (conn, outgoing) = core.join(request);
+    pub(super) fn new(core: Arc<Core>, request: JoinRequest, credentials: Credentials, address: ClientAddress) -> Self {
+        let (conn, outgoing) = core.join(request, credentials, address);
         Self { core, conn, outgoing }
     }
 
@@ -65,14 +66,18 @@ mod tests {
         JoinRequest::parse(&format!("roomId=1&{query}")).unwrap()
     }
 
+    fn join(server: &Server, query: &str) -> LocalMember {
+        server.join(request(query), Credentials::default(), ClientAddress::this_process())
+    }
+
     #[tokio::test]
     async fn a_local_member_joins_receives_and_leaves() {
         let stun = IceServer { urls: vec!["stun:a:3478".into()], username: None, credential: None };
         let server = Server::with_ice_servers(ServerLimits::default(), vec![stun.clone()]);
-        let mut teacher = server.join(request("userId=9999&pub=pub"));
+        let mut teacher = join(&server, "userId=9999&pub=pub");
         let joined = teacher.receive().await;
         assert!(matches!(joined, Some(ServerMessage::Joined { ice_servers, .. }) if ice_servers == [stun]));
-        let mut student = server.join(request("userId=1001"));
+        let mut student = join(&server, "userId=1001");
         assert!(matches!(student.receive().await, Some(ServerMessage::Joined { .. })));
         assert!(matches!(teacher.receive().await, Some(ServerMessage::Join { .. })));
         student.send(ClientMessage::Offer { target_uid: "9999".parse().unwrap(), sdp: "v=0".into(), video: None });
@@ -86,9 +91,9 @@ mod tests {
     #[tokio::test]
     async fn a_local_member_is_refused_and_closed_like_any_other() {
         let server = Server::new(ServerLimits::default());
-        let mut first = server.join(request("userId=1001"));
+        let mut first = join(&server, "userId=1001");
         assert!(matches!(first.receive().await, Some(ServerMessage::Joined { .. })));
-        let mut second = server.join(request("userId=1001"));
+        let mut second = join(&server, "userId=1001");
         let refused = second.receive().await;
         assert!(matches!(refused, Some(ServerMessage::Error { code: ErrorCode::UserIdTaken, .. })), "{refused:?}");
         assert_eq!(second.receive().await, None);

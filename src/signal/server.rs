@@ -13,7 +13,8 @@ use super::core::{Core, OpenConnection, ServerLimits, Waiting};
 use super::local::LocalMember;
 use super::outbox::Outbox;
 use crate::id::{RoomId, RoomName};
-use crate::protocol::{self, ErrorCode, IceServer, JoinRequest, ServerMessage};
+use crate::network::ClientAddress;
+use crate::protocol::{self, Credentials, ErrorCode, IceServer, JoinRequest, ServerMessage};
 use crate::room::{RoomRefusal, RoomSummary};
 
 /// The ids of created rooms: short enough to say and to type.
@@ -40,7 +41,7 @@ impl Server {
         Self { core: Core::start(limits, ice_servers) }
     }
 
-    /// Answers a WebSocket upgrade. A request without an upgrade gets an HTTP status and a JSON error. A query that is
+    /// Answers a WebSocket upgrade. The request has its [`ClientAddress`] as an extension. A request without an upgrade gets an HTTP status and a JSON error. A query that is
     /// not a [`JoinRequest`] is refused over the WebSocket, because a browser's script can read the error there.
     pub fn upgrade<B>(&self, request: Request<B>) -> Response<String> {
         if self.core.lock().shutting_down {
@@ -57,6 +58,7 @@ impl Server {
         if !is_same_origin(request.headers()) {
             return refused(StatusCode::FORBIDDEN, ErrorCode::NotAllowed, "a page of another site may not join a room");
         }
+        let address = request.extensions().get().copied().unwrap_or_else(ClientAddress::unknown);
         let join = JoinRequest::parse(request.uri().query().unwrap_or_default());
         let core = self.core.clone();
         let open = OpenConnection::new(core.clone());
@@ -65,15 +67,15 @@ impl Server {
             let _open = open;
             // Bounded: `http::serve` ends a connection whose response can't be written in time.
             if let Ok(upgraded) = upgrade.await {
-                connection::run(core, upgraded, join).await;
+                connection::run(core, upgraded, join, address).await;
             }
         });
         response
     }
 
     /// Joins a room from within this process. As on a WebSocket, the first message says whether the member is in.
-    pub fn join(&self, request: JoinRequest) -> LocalMember {
-        LocalMember::new(self.core.clone(), request)
+    pub fn join(&self, request: JoinRequest, credentials: Credentials, address: ClientAddress) -> LocalMember {
+        LocalMember::new(self.core.clone(), request, credentials, address)
     }
 
     /// All rooms, ordered by id.

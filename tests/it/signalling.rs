@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use axum::routing::any;
 use classroom::http;
 use classroom::id::UserId;
-use classroom::protocol::{ClientMessage, ErrorCode, JoinRequest, LeaveReason, ServerMessage};
+use classroom::protocol::{ClientMessage, Credentials, ErrorCode, JoinRequest, LeaveReason, ServerMessage};
 use classroom::room::{self, RoomState};
 use classroom::signal::{Client, ClientConfig, Goodbye, Server, ServerLimits, ServerUrl, SignalError, SignalEvent};
 use futures_util::future::join_all;
@@ -83,9 +83,15 @@ impl School {
     }
 
     async fn connect_by(&self, stream: TcpStream, query: &str) -> Raw {
-        let url = format!("ws://{}/ws?{query}", self.address);
+        let (query, session) = query.split_once("&session=").map_or((query, None), |(query, s)| (query, Some(s)));
+        let auth = if session.is_some() { "&auth=1" } else { "" };
+        let url = format!("ws://{}/ws?{query}{auth}", self.address);
         let (socket, _) = timeout(DEADLINE, client_async(url, stream)).await.unwrap().unwrap();
-        Raw { socket }
+        let mut raw = Raw { socket };
+        if let Some(session) = session {
+            raw.socket.send(Message::text(format!(r#"{{"type":"auth","session":"{session}"}}"#))).await.unwrap();
+        }
+        raw
     }
 
     /// A raw client that has joined.
@@ -108,11 +114,15 @@ impl School {
             user: user.parse().unwrap(),
             nickname: "N".into(),
             publishes: user.starts_with('9'),
-            session: session.to_string().repeat(16).parse().unwrap(),
+            credentials: credentials(&session.to_string().repeat(16)),
             epoch: 7,
             initial_deadline: Duration::from_secs(2),
         }
     }
+}
+
+fn credentials(session: &str) -> Credentials {
+    Credentials { session: Some(session.parse().unwrap()), ..Credentials::default() }
 }
 
 fn student(id: &str) -> String {
@@ -333,10 +343,24 @@ async fn a_query_without_room_or_user_is_refused() {
         ("roomId=a%20b&userId=1", "room id contains ' '"),
         ("roomId=1&userId=..%2F", "user id contains '/'"),
         ("roomId=1&userId=1&pub=maybe", "pub is"),
-        ("roomId=1&userId=1&session=short", "session must"),
     ] {
         let message = school.connect(query).await.refused(ErrorCode::BadRequest).await;
         assert!(message.contains(cause), "{message}");
+    }
+    assert_eq!(school.server.rooms(), []);
+    school.close().await;
+}
+
+#[tokio::test]
+async fn a_client_that_announces_credentials_and_sends_another_message_is_refused() {
+    let school = School::open().await;
+    for (text, cause) in
+        [(r#"{"type":"ping"}"#, "auth comes first"), (r#"{"type":"auth","session":"x"}"#, "session must")]
+    {
+        let mut raw = school.connect("roomId=1&userId=1&auth=1").await;
+        raw.socket.send(Message::text(text)).await.unwrap();
+        let (code, message, _) = raw.error().await;
+        assert!(code == ErrorCode::MalformedMessage && message.contains(cause), "{message}");
     }
     assert_eq!(school.server.rooms(), []);
     school.close().await;

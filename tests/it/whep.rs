@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use classroom::protocol::MAX_MESSAGE_BYTES;
+use classroom::protocol::{Credentials, MAX_MESSAGE_BYTES};
 use classroom::signal::{Client, ClientConfig, Goodbye, ServerUrl, SessionToken};
 use serde_json::Value;
 
@@ -283,7 +283,7 @@ async fn a_player_does_not_wait_long_for_a_silent_teacher() {
         room_name: None,
         nickname: "asleep".into(),
         publishes: true,
-        session: SessionToken::fresh().session().clone(),
+        credentials: Credentials { session: Some(SessionToken::fresh().session().clone()), ..Credentials::default() },
         epoch: 1,
         initial_deadline: DEADLINE,
     });

@@ -7,7 +7,10 @@ use tokio::time::timeout;
 
 use crate::http::whep::{Lectures, MAX_CANDIDATES, Unavailable, Watching};
 use crate::id::UserId;
-use crate::protocol::{ClientMessage, ErrorCode, IceCandidate, JoinRequest, ServerMessage, User, VideoTrack};
+use crate::network::ClientAddress;
+use crate::protocol::{
+    ClientMessage, Credentials, ErrorCode, IceCandidate, JoinRequest, ServerMessage, User, VideoTrack,
+};
 use crate::room::RoomState;
 use crate::signal::{LocalMember, Server};
 
@@ -30,7 +33,7 @@ impl Lectures for Players {
         if room.ok_or(Unavailable::NoSuchRoom)?.state != RoomState::Live {
             return Err(Unavailable::NobodyTeaches);
         }
-        let mut member = self.0.join(player);
+        let mut member = self.0.join(player, Credentials::default(), ClientAddress::unknown());
         let answered = timeout(ANSWER_WITHIN, negotiate(&mut member, offer, video)).await;
         let (teacher, answer) = answered.map_err(|_| Unavailable::NoAnswer)??;
         let (candidates, queue) = mpsc::channel(MAX_CANDIDATES);

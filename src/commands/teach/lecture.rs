@@ -177,7 +177,7 @@ impl<'a> Lecture<'a> {
 
     fn on_message(&mut self, message: ServerMessage) {
         match message {
-            ServerMessage::Offer { user_id, sdp, video } => {
+            ServerMessage::Offer { user_id, sdp, video, network: _ } => {
                 self.set_state(&user_id, StudentState::Connecting);
                 self.sfu.offer(user_id, sdp, video);
             }
@@ -190,6 +190,9 @@ impl<'a> Lecture<'a> {
                 _ => self.reporter.warn(format!("the server reports an error: {message}")),
             },
             ServerMessage::Joined { .. }
+            | ServerMessage::Waiting { .. }
+            | ServerMessage::Lobby { .. }
+            | ServerMessage::Order { .. }
             | ServerMessage::RoomUserList { .. }
             | ServerMessage::Pong
             | ServerMessage::Answer { .. }
@@ -209,11 +212,11 @@ impl<'a> Lecture<'a> {
     fn left(&mut self, user: UserId, reason: LeaveReason) {
         let watches = self.students.get(&user) == Some(StudentState::Watching);
         // A student who lost signalling may still receive media. Then the SFU reports the end.
-        let may_return = watches && reason != LeaveReason::Left;
+        let may_return = watches && !matches!(reason, LeaveReason::Left | LeaveReason::Removed);
         self.talk.left(&user, may_return, &self.sfu, self.reporter);
         self.attendance.left(Now::read(), &user);
         match reason {
-            LeaveReason::Left => {
+            LeaveReason::Left | LeaveReason::Removed => {
                 self.sfu.remove(user.clone());
                 self.set_state(&user, StudentState::Left);
             }

@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 use crate::cli::Watch;
 use crate::commands::signal_failure;
 use crate::exit::Failure;
-use crate::protocol::{ClientMessage, DEFAULT_PORT};
+use crate::protocol::{ClientMessage, Credentials, DEFAULT_PORT};
 use crate::report::Reporter;
 use crate::signal::{self, Backoff, Client, ClientConfig, Goodbye, ServerUrl, SessionToken, SignalError, SignalEvent};
 
@@ -233,7 +233,7 @@ impl ServerSearch<'_> {
             user: self.watch.user.clone(),
             nickname: self.watch.nickname.clone(),
             publishes: false,
-            session: self.token.session().clone(),
+            credentials: Credentials { session: Some(self.token.session().clone()), ..Credentials::default() },
             epoch: self.epoch,
             // A single attempt, because this search makes the delays.
             initial_deadline: Duration::ZERO,

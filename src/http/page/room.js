@@ -133,7 +133,7 @@ class Room {
     this.#wasIn = false;
     this.#signal = { isOpen: false, error: null, cause: null, since: Date.now() };
     const secret = session(this.#room, userId);
-    this.#signalling = new Signalling({ roomId: this.#room, userId, nickname, session: secret, epoch }, {
+    this.#signalling = new Signalling({ roomId: this.#room, userId, nickname, epoch }, { session: secret }, {
       message: (message) => this.#message(message),
       lost: (error, cause) => this.#lost(error, cause),
       refused: (error) => this.#refuse(error),

@@ -32,7 +32,8 @@ const IS_GECKO = CSS.supports('-moz-appearance', 'none');
 /** After these errors, repeating the request is pointless (`ErrorCode::is_final`). */
 const FINAL = new Set([
   'badRequest', 'malformedMessage', 'messageTooLarge', 'binaryFrame', 'notAllowed', 'userIdTaken', 'publisherExists',
-  'roomFull', 'replaced',
+  'roomFull', 'replaced', 'codeRequired', 'wrongCode', 'tokenRequired', 'badToken', 'teachingKeyRequired',
+  'roomLocked', 'removed',
 ]);
 
 export class Signalling {
@@ -40,6 +41,7 @@ export class Signalling {
   heardAt = -Infinity;
   waited = 0;
   #query;
+  #credentials;
   #on;
   #socket = null;
   #error = null;
@@ -58,12 +60,13 @@ export class Signalling {
   #stopped = false;
 
   /**
-   * `query` is the join request (`roomId`, `userId`, ...). `on` has `message(m)`, `lost(error, cause)` for a connection
-   * that will be retried, and `refused(error)` for one that will not. The cause is `closed` (the server closed it),
+   * `query` is the join request (`roomId`, `userId`, ...), `credentials` the secrets of this client. `on` has
+   * `message(m)`, `lost(error, cause)` for a connection that will be retried, and `refused(error)` for one that will not. The cause is `closed` (the server closed it),
    * `refused` (the computer answers, but no server runs there) or `silent` (nothing answers).
    */
-  constructor(query, on) {
+  constructor(query, credentials, on) {
     this.#query = query;
+    this.#credentials = credentials;
     this.#on = on;
     for (const event of ['online', 'offline', 'visibilitychange']) addEventListener(event, this.check);
     addEventListener('pagehide', this.#goodbye);
@@ -80,8 +83,10 @@ export class Signalling {
 
   #dial() {
     const scheme = location.protocol === 'https:' ? 'wss' : 'ws';
-    const query = new URLSearchParams({ ...this.#query, pub: 'no', client: 'browser' });
-    return new WebSocket(`${scheme}://${location.host}/ws?${query}`);
+    const query = new URLSearchParams({ ...this.#query, pub: 'no', client: 'browser', auth: '1' });
+    const socket = new WebSocket(`${scheme}://${location.host}/ws?${query}`);
+    socket.addEventListener('open', () => socket.send(JSON.stringify({ type: 'auth', ...this.#credentials })));
+    return socket;
   }
 
   /** Uses this socket as the connection, open or not yet. */

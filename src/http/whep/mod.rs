@@ -202,9 +202,9 @@ fn player(room: &RoomId, query: &str, headers: &HeaderMap) -> Result<JoinRequest
         user,
         nickname: if nickname.as_str().is_empty() { product(headers) } else { nickname },
         publishes: false,
-        session: None,
         epoch: rand::random(),
         client: Some(ClientKind::Whep),
+        auth: false,
     })
 }
 
@@ -235,7 +235,7 @@ mod tests {
     fn named(query: &str, agent: &str) -> (String, String) {
         let headers = HeaderMap::from_iter([(header::USER_AGENT, agent.parse().unwrap())]);
         let player = player(&"1".parse().unwrap(), query, &headers).unwrap();
-        assert!(!player.publishes && player.session.is_none() && player.room.as_str() == "1");
+        assert!(!player.publishes && player.room.as_str() == "1");
         (player.user.to_string(), player.nickname.to_string())
     }
 

@@ -75,6 +75,10 @@ fn a_full_server_opens_no_room_and_empty_rooms_vanish() {
         epoch: 0,
         session: n,
         client: None,
+        network: network(),
+        moderates: false,
+        code: None,
+        settings: None,
     };
     let session: SessionSecret = "b".repeat(16).parse().unwrap();
     let conn = ConnId(99);

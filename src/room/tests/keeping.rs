@@ -23,6 +23,10 @@ impl TestServer {
             epoch: 1,
             session: "a".repeat(16).parse().unwrap(),
             client: None,
+            network: network(),
+            moderates: false,
+            code: None,
+            settings: None,
         };
         (conn, self.rooms.handle(self.now, Input::Join { conn, newcomer }))
     }

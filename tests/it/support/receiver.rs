@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use classroom::id::{Nickname, RoomId, UserId};
-use classroom::protocol::{ClientMessage, IceCandidate, ServerMessage};
+use classroom::protocol::{ClientMessage, Credentials, IceCandidate, ServerMessage};
 use classroom::signal::{Client, ClientConfig, Goodbye, ServerUrl, SessionToken, SignalEvent};
 use classroom::viewer::{Incoming, Viewer, ViewerConfig, ViewerEvent};
 
@@ -24,7 +24,10 @@ impl Receiver {
             user: user.clone(),
             nickname: Nickname::from(user.as_str()),
             publishes: false,
-            session: SessionToken::fresh().session().clone(),
+            credentials: Credentials {
+                session: Some(SessionToken::fresh().session().clone()),
+                ..Credentials::default()
+            },
             epoch: 1,
             initial_deadline: Duration::from_secs(30),
         })

@@ -19,7 +19,8 @@ impl Class {
     }
 
     fn joins(&mut self, id: &str, nickname: &str, client: Option<ClientKind>) {
-        let user = User { user_id: user(id), nickname: nickname.into(), publishes: false, epoch: 1, client };
+        let user =
+            User { user_id: user(id), nickname: nickname.into(), publishes: false, epoch: 1, client, moderates: false };
         self.attendance.joined(self.now, &user);
     }
 
