@@ -4,6 +4,7 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use classroom::bench::emulator::{Emulator, PathConfig, through, without_candidates};
 use classroom::id::UserId;
 use classroom::protocol::channel::PublisherMessage;
 use classroom::protocol::{ClientMessage, IceCandidate, ServerMessage};
@@ -30,6 +31,8 @@ pub struct Insider {
     /// What came over the data channel and was not read yet.
     pub heard: mpsc::UnboundedReceiver<PublisherMessage>,
     tasks: [JoinHandle<()>; 2],
+    /// The bad network between this student and the teacher.
+    line: Option<Emulator>,
 }
 
 impl Insider {
@@ -38,6 +41,22 @@ impl Insider {
     /// # Errors
     /// If the server or the teacher refuses, or the connection does not come in time.
     pub async fn join(target: &Target, from: Ipv4Addr, user: &str) -> Result<Self, Refusal> {
+        Self::join_over(target, from, user, None).await
+    }
+
+    /// Joins over a bad network, if one is given.
+    ///
+    /// # Errors
+    /// As [`Insider::join`].
+    pub async fn join_over(
+        target: &Target,
+        from: Ipv4Addr,
+        user: &str,
+        line: Option<PathConfig>,
+    ) -> Result<Self, Refusal> {
+        let seed = rand::random();
+        let start = |line: PathConfig| Emulator::start(target.media, line.clone(), line, seed);
+        let line = line.map(start).transpose().map_err(|_| Refusal::Socket("no emulator"))?;
         let mut member = Member::join(target, from, user).await?;
         let teacher: UserId = target.teacher.parse().map_err(|_| Refusal::Socket("no teacher"))?;
         let packets = Arc::new(AtomicU64::new(0));
@@ -52,6 +71,7 @@ impl Insider {
         let (viewer, sdp, mut events) = Viewer::offer(config, sink).await.map_err(failed)?;
         let ufrag = attribute(&sdp, "a=ice-ufrag:").unwrap_or_default();
         let mut address = sdp.lines().find_map(host_address);
+        let sdp = if line.is_some() { without_candidates(&sdp) } else { sdp };
         member.say(&ClientMessage::Offer { target_uid: teacher.clone(), sdp, video: None }).await;
         let answer = member.hear_until(|message| match message {
             ServerMessage::Answer { sdp, .. } => Some(Ok(sdp)),
@@ -60,9 +80,10 @@ impl Insider {
             _ => None,
         });
         let answer = answer.await.unwrap_or(Err(Refusal::Socket("no answer")));
-        let answer = match answer {
-            Ok(answer) => answer,
-            Err(refusal) => {
+        let answer = match (answer, &line) {
+            (Ok(answer), Some(line)) => through(&answer, line.address()),
+            (Ok(answer), None) => answer,
+            (Err(refusal), _) => {
                 viewer.close().await;
                 return Err(refusal);
             }
@@ -74,6 +95,9 @@ impl Insider {
                 match event {
                     ViewerEvent::Candidate(c) => {
                         address = address.or_else(|| host_address(&c.candidate));
+                        if line.is_some() {
+                            continue;
+                        }
                         let (candidate, sdp_mid) = (c.candidate, c.sdp_mid);
                         let candidate = IceCandidate { candidate, sdp_mid, ..IceCandidate::default() };
                         member.say(&ClientMessage::Candidate { target_uid: teacher.clone(), candidate }).await;
@@ -100,12 +124,22 @@ impl Insider {
             }
         });
         let stays = tokio::spawn(async move { member.drain().await });
-        Ok(Self { viewer, credentials, address, packets, heard, tasks: [listens, stays] })
+        Ok(Self { viewer, credentials, address, packets, heard, tasks: [listens, stays], line })
     }
 
     /// Leaves.
     pub async fn leave(self) {
         self.viewer.close().await;
         self.tasks.iter().for_each(JoinHandle::abort);
+    }
+
+    /// Disappears as a computer that loses its network: no packet leaves any more, and the WebSocket ends unclosed.
+    /// Without a bad network between, this is the same as [`Insider::leave`].
+    pub async fn vanish(self) {
+        if let Some(line) = &self.line {
+            let dead = PathConfig { loss: 1.0, ..PathConfig::default() };
+            line.set(dead.clone(), dead);
+        }
+        self.leave().await;
     }
 }

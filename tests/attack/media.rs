@@ -14,7 +14,10 @@ use super::offer::Offer;
 use super::udp::{self, Flood};
 use super::{ATTACKER, PATIENCE, Pace, Tally, Target, network, web};
 
-/// Offers by WHEP that never connect. Their candidate is an address of the bystander.
+/// The candidates of an offer, as many as a laptop with two interfaces and two families has.
+const CANDIDATES: usize = 4;
+
+/// Offers by WHEP that never connect. Their candidates are addresses of the bystander.
 pub async fn whep_offers(target: &Target, count: usize, per_second: u32) -> Tally {
     let (mut tally, pace, mut players) = (Tally::default(), Pace::new(per_second), JoinSet::new());
     for n in 0..count {
@@ -22,13 +25,16 @@ pub async fn whep_offers(target: &Target, count: usize, per_second: u32) -> Tall
         let target = target.clone();
         players.spawn(async move {
             let mut tally = Tally::default();
-            let offer = Offer::new([target.bystander.address(0)]);
+            let offer = Offer::new((0..CANDIDATES).map(|n| target.bystander.address(n)));
             tally.sent_bytes = offer.sdp.len() as u64;
             tally.count(web::outcome(&web::whep(&target, ATTACKER, &offer, "").await));
             tally
         });
     }
     tally.join(players).await;
+    // The teacher may go on for a while after the last offer.
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    expect_no_amplification(target, &mut tally);
     tally
 }
 

@@ -3,11 +3,15 @@
 use std::fmt;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
 
 use classroom::protocol::{ClientMessage, ErrorCode, ServerMessage};
 use futures_util::{SinkExt, StreamExt};
+use rustls::pki_types::ServerName;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::error::Error;
 use tokio_tungstenite::tungstenite::http::{HeaderName, HeaderValue};
@@ -50,9 +54,27 @@ pub async fn connect(from: Ipv4Addr, to: SocketAddr, reads: bool) -> io::Result<
     timeout(PATIENCE, socket.connect(to)).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
 }
 
+/// TCP, or TLS over TCP.
+pub trait Wire: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Wire for T {}
+
+/// A connection to the target that requests can be sent on: with TLS, the handshake is done.
+///
+/// # Errors
+/// If the server refuses it, or does not answer in time.
+pub async fn dial(target: &Target, from: Ipv4Addr, reads: bool) -> io::Result<Box<dyn Wire>> {
+    let stream = connect(from, target.http, reads).await?;
+    let Some(config) = &target.tls else { return Ok(Box::new(stream)) };
+    let name = ServerName::IpAddress(target.http.ip().into());
+    let handshake = TlsConnector::from(Arc::clone(config)).connect(name, stream);
+    let stream = timeout(PATIENCE, handshake).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))?;
+    Ok(Box::new(stream))
+}
+
 /// An open WebSocket.
 pub struct Member {
-    socket: WebSocketStream<TcpStream>,
+    socket: WebSocketStream<Box<dyn Wire>>,
 }
 
 impl Member {
@@ -67,8 +89,9 @@ impl Member {
         headers: &[(&'static str, &str)],
         reads: bool,
     ) -> Result<Self, Refusal> {
-        let stream = connect(from, target.http, reads).await.map_err(|_| Refusal::Socket("no connection"))?;
-        let url = format!("ws://{}/ws?{query}", target.http);
+        let stream = dial(target, from, reads).await.map_err(|_| Refusal::Socket("no connection"))?;
+        let scheme = if target.tls.is_some() { "wss" } else { "ws" };
+        let url = format!("{scheme}://{}/ws?{query}", target.http);
         let mut request = url.into_client_request().map_err(|_| Refusal::Socket("no request"))?;
         for (name, value) in headers {
             let value = HeaderValue::from_str(value).map_err(|_| Refusal::Socket("no request"))?;
@@ -155,10 +178,8 @@ impl Member {
         while let Some(Ok(_)) = self.socket.next().await {}
     }
 
-    /// Ends the connection without a goodbye, as a crash does.
+    /// Ends the connection without a goodbye, as a crash does: the server sees the end of the stream without a close.
     pub fn vanish(self) {
-        let stream = self.socket.into_inner();
-        // A failure means that the connection is gone already.
-        let _ = socket2::SockRef::from(&stream).set_linger(Some(std::time::Duration::ZERO));
+        drop(self.socket);
     }
 }

@@ -9,6 +9,7 @@ pub mod insider;
 pub mod media;
 pub mod member;
 pub mod offer;
+pub mod proxy;
 pub mod signalling;
 pub mod talk;
 pub mod tally;
@@ -16,8 +17,12 @@ pub mod udp;
 pub mod web;
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
 
 pub use self::bystander::Bystander;
 pub use self::tally::Tally;
@@ -41,15 +46,41 @@ pub struct Target {
     pub teacher: String,
     /// The join code of the room; empty for a room without one.
     pub code: String,
+    /// How to speak TLS with the server; none for plain HTTP.
+    pub tls: Option<Arc<rustls::ClientConfig>>,
     /// An uninvolved host.
     pub bystander: Arc<Bystander>,
 }
 
 impl Target {
+    /// The class of teacher 9999 in room 10013, on plain HTTP and without a code.
+    ///
+    /// # Errors
+    /// If no port is free for the bystander.
+    pub fn new(http: SocketAddr, media: SocketAddr) -> std::io::Result<Self> {
+        let bystander = Bystander::start()?;
+        let (room, teacher) = ("10013".to_owned(), "9999".to_owned());
+        Ok(Self { http, media, room, teacher, code: String::new(), tls: None, bystander })
+    }
+
     /// The query of a student who joins.
     pub fn query(&self, user: &str) -> String {
         format!("roomId={}&userId={user}&nickname={user}&pub=no", self.room)
     }
+}
+
+/// A TLS client that trusts the CA in this PEM file.
+///
+/// # Errors
+/// If the file has no certificate.
+pub fn trust(ca: &Path) -> Result<Arc<rustls::ClientConfig>, Box<dyn std::error::Error>> {
+    let mut roots = rustls::RootCertStore::empty();
+    for certificate in CertificateDer::pem_file_iter(ca)? {
+        roots.add(certificate?)?;
+    }
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
+    Ok(Arc::new(config.with_root_certificates(roots).with_no_client_auth()))
 }
 
 /// The address of an attacker in another network: 127.0.0.2, 127.0.0.3, and so on.

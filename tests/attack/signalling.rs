@@ -20,7 +20,8 @@ pub async fn user_lists(target: &Target, members: usize, per_second: u32, reads:
         let target = target.clone();
         attackers.spawn(async move {
             let mut tally = Tally::default();
-            let query = target.query(&format!("lists-{n}"));
+            // A long name, so that the list is long.
+            let query = format!("roomId={}&userId=lists-{n}&nickname={}&pub=no", target.room, "W".repeat(60));
             let mut member = match Member::open(&target, ATTACKER, &query, &[], reads).await {
                 Ok(member) => member,
                 Err(refusal) => {
@@ -56,8 +57,7 @@ pub async fn user_lists(target: &Target, members: usize, per_second: u32, reads:
 pub async fn places(target: &Target, networks: usize, each: usize, lasts: Duration) -> Tally {
     let mut tally = Tally::default();
     let end = Instant::now() + lasts;
-    let mut joining = JoinSet::new();
-    let mut members = Vec::new();
+    let (mut joining, mut members) = (JoinSet::new(), JoinSet::new());
     for n in 0..networks * each {
         let (target, from) = (target.clone(), network(n % networks));
         joining.spawn(async move { Member::join(&target, from, &format!("place-{n}")).await });
@@ -77,13 +77,14 @@ pub async fn places(target: &Target, networks: usize, each: usize, lasts: Durati
 
 fn keep(
     joined: Result<Result<Member, super::member::Refusal>, tokio::task::JoinError>,
-    members: &mut Vec<Member>,
+    members: &mut JoinSet<()>,
     tally: &mut Tally,
 ) {
     match joined {
-        Ok(Ok(member)) => {
+        Ok(Ok(mut member)) => {
             tally.count("joined");
-            members.push(member);
+            // Reading answers the server's pings; without that the place would be free again after some seconds.
+            members.spawn(async move { member.drain().await });
         }
         Ok(Err(refusal)) => tally.count(refusal),
         Err(error) => tally.broken.push(format!("an attacker panicked: {error}")),
@@ -152,8 +153,7 @@ pub async fn ghosts(target: &Target, at_once: usize, lasts: Duration) -> Tally {
     tally
 }
 
-/// Rooms created in a loop: by HTTP, and by joining rooms that do not exist. The attacker's connections come by the
-/// public name (`x-forwarded-for`), or from another network.
+/// Rooms created in a loop: by HTTP, and by joining rooms that do not exist.
 pub async fn rooms(target: &Target, count: usize, per_second: u32) -> Tally {
     let (mut tally, pace, mut attackers) = (Tally::default(), Pace::new(per_second), JoinSet::new());
     for n in 0..count {

@@ -9,7 +9,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use super::member::{Member, Refusal, connect};
+use super::member::{Member, Refusal, connect, dial};
 use super::offer::Offer;
 use super::{ATTACKER, PATIENCE, Pace, Tally, Target, network};
 
@@ -51,7 +51,7 @@ pub async fn ask(
         "{method_and_path} HTTP/1.1\r\n{host}connection: close\r\ncontent-length: {length}\r\n{headers}\r\n{body}"
     );
     let exchange = async {
-        let mut stream = connect(from, target.http, true).await?;
+        let mut stream = dial(target, from, true).await?;
         stream.write_all(request.as_bytes()).await?;
         let mut bytes = Vec::new();
         stream.read_to_end(&mut bytes).await?;

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::attack::{Bystander, Target};
+use crate::attack::Target;
 use crate::support::{DEADLINE, Process};
 
 /// The healthy students.
@@ -104,14 +104,9 @@ impl Class {
         let listening = teacher.wait_for("listening", |event| event["event"] == "listening");
         teacher.wait_for("statistics", |event| event["event"] == "stats");
         let media_port: u16 = listening["udp"].as_u64().unwrap().try_into().unwrap();
-        let target = Target {
-            http: SocketAddr::from(([127, 0, 0, 1], port)),
-            media: SocketAddr::from(([127, 0, 0, 1], media_port)),
-            room: "10013".into(),
-            teacher: "9999".into(),
-            code: setup.code.into(),
-            bystander: Bystander::start().unwrap(),
-        };
+        let local = |port| SocketAddr::from(([127, 0, 0, 1], port));
+        let mut target = Target::new(local(port), local(media_port)).unwrap();
+        target.code = setup.code.into();
         let mut class = Self { server, teacher, students: Vec::new(), target, setup, state };
         class.students = (1..=STUDENTS).map(|n| class.watch(&format!("{}", 1000 + n), &["--chat"])).collect();
         for student in &class.students {

@@ -1,14 +1,12 @@
 //! Attacks that need no healthy students: on the start of a teacher, on secrets, and on a room whose teacher crashed.
 
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt, copy};
-use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Runtime;
 
-use crate::attack::{Bystander, Tally, Target, signalling};
+use crate::attack::proxy::Proxy;
+use crate::attack::{Tally, Target, signalling};
 use crate::class::{command, first_frame, free_port, is_first_frame, state_folder};
 use crate::support::Process;
 
@@ -16,14 +14,8 @@ use crate::support::Process;
 const STARTS: usize = 8;
 
 fn target(port: u16) -> Target {
-    Target {
-        http: SocketAddr::from(([127, 0, 0, 1], port)),
-        media: SocketAddr::from(([127, 0, 0, 1], port)),
-        room: "10013".into(),
-        teacher: "9999".into(),
-        code: String::new(),
-        bystander: Bystander::start().unwrap(),
-    }
+    let address = SocketAddr::from(([127, 0, 0, 1], port));
+    Target::new(address, address).unwrap()
 }
 
 /// Strangers want to publish in the room from before the port is open. The teacher must get it every time.
@@ -91,45 +83,13 @@ pub fn secrets_in_urls(runtime: &Runtime) -> Tally {
     let flags = ["teach", "--room", "10013", "--test", "--size", "640x360", "--no-qr", "--listen", &listen];
     let teacher = Process::start("teacher", command(&state, &flags));
     teacher.wait_for("joined", |event| event["event"] == "joined");
-    let lines = Arc::<Mutex<Vec<String>>>::default();
-    let kept = Arc::clone(&lines);
-    let (proxy, address) = runtime.block_on(async move {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let proxy = tokio::spawn(async move {
-            while let Ok((client, _)) = listener.accept().await {
-                tokio::spawn(forward(client, port, Arc::clone(&kept)));
-            }
-        });
-        (proxy, address)
-    });
-    let url = format!("ws://{address}");
+    let proxy = runtime.block_on(Proxy::start(SocketAddr::from(([127, 0, 0, 1], port)))).unwrap();
+    let url = format!("ws://{}", proxy.address);
     let watch = ["watch", "--room", "10013", "--user", "1001", "--sink", "null", "--server", &url];
     let student = Process::start("student", command(&state, &watch));
     student.wait_for("first frame", is_first_frame);
-    let lines = lines.lock().unwrap_or_else(PoisonError::into_inner).clone();
-    tally.expect(!lines.is_empty(), || "the proxy saw no request".into());
-    for line in lines {
-        let secrets = ["session=", "code=", "token=", "key="].into_iter().filter(|name| line.contains(name));
-        for secret in secrets {
-            tally.broken.push(format!("the URL of a request contains {secret}"));
-        }
-        tally.count("request");
-    }
-    proxy.abort();
-    drop((student, teacher));
+    proxy.expect_no_secrets(&mut tally);
+    drop((student, teacher, proxy));
     let _ = std::fs::remove_dir_all(state);
     tally
-}
-
-async fn forward(mut client: TcpStream, port: u16, lines: Arc<Mutex<Vec<String>>>) -> std::io::Result<()> {
-    let mut server = TcpStream::connect(("127.0.0.1", port)).await?;
-    let mut head = [0; 8_192];
-    let length = client.read(&mut head).await?;
-    let line = String::from_utf8_lossy(&head[..length]).lines().next().unwrap_or_default().to_owned();
-    lines.lock().unwrap_or_else(PoisonError::into_inner).push(line);
-    server.write_all(&head[..length]).await?;
-    let ((mut from_client, mut to_client), (mut from_server, mut to_server)) = (client.split(), server.split());
-    let _ = tokio::join!(copy(&mut from_client, &mut to_server), copy(&mut from_server, &mut to_client));
-    Ok(())
 }

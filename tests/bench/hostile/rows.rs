@@ -121,7 +121,7 @@ pub fn all() -> Vec<Row> {
             Box::pin(async move { media::forged_checks(&at.target, at.victims, flood).await })
         }),
         beside("lists", 10, |at| {
-            Box::pin(async move { signalling::user_lists(&at.target, 300, 8, true, at.lasts).await })
+            Box::pin(async move { signalling::user_lists(&at.target, 300, 16, true, at.lasts).await })
         }),
         beside("lists-deaf", 10, |at| {
             Box::pin(async move { signalling::user_lists(&at.target, 100, 40, false, at.lasts).await })
