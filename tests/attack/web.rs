@@ -237,7 +237,7 @@ pub async fn half_handshakes(target: &Target, count: usize, per_second: u32) -> 
             let ended = timeout(PATIENCE, stream.read(&mut [0; 64])).await;
             tally.count(match ended {
                 Ok(Ok(0) | Err(_)) => "closed",
-                Ok(Ok(_)) => "alert",
+                Ok(Ok(_)) => "answered",
                 Err(_) => "still open",
             });
             tally

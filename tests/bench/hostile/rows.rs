@@ -138,8 +138,10 @@ pub fn all() -> Vec<Row> {
         beside("foreign", 5, |at| Box::pin(async move { web::foreign_pages(&at.target).await })),
         beside("too-fast", 6, |at| Box::pin(async move { media::too_fast_offers(&at.target, 200).await }))
             .after(the_teacher_is_not_flooded_with_warnings),
-        beside("chat", 12, |at| Box::pin(async move { talk::crowd(&at.target, 7, talk::Noise::Chat, at.lasts).await }))
-            .during(an_honest_word_is_heard),
+        beside("chat", 12, |at| {
+            Box::pin(async move { talk::crowd(&at.target, 20, talk::Noise::Chat, at.lasts).await })
+        })
+        .during(an_honest_word_is_heard),
         beside("hands", 15, |at| {
             Box::pin(async move { talk::crowd(&at.target, 210, talk::Noise::Hands, at.lasts).await })
         })
