@@ -1,4 +1,4 @@
-//! Room ids, user ids, peer ids and the names of people and rooms.
+//! Room ids, user ids, key ids, peer ids and the names of people and rooms.
 //!
 //! Identifiers from the command line, URLs and the wire are parsed into these types once, or refused. The rest of the
 //! program relies on their rules.
@@ -116,6 +116,11 @@ id! {
 id! {
     /// A user id, unique within a room: 1 to 64 characters of `A-Z a-z 0-9 . _ -`, for example `1001`.
     UserId, "user id"
+}
+
+id! {
+    /// The id of a key that signs tokens: 1 to 64 characters of `A-Z a-z 0-9 . _ -`, for example `school`.
+    KeyId, "key id"
 }
 
 /// A person's name as others see it: printable, at most [`MAX_NICKNAME_CHARS`] characters.

@@ -21,6 +21,7 @@
 //! srtp                               | session keys, sealing, opening
 //! congestion rtcp dtls               | what a path carries; feedback; what a peer may send in DTLS and SCTP
 //! rtp room                           | packets, frames, rings, subscriptions, jitter buffer; who may do what
+//! access                             | who a client is: the teaching key, tokens, join codes, TURN credentials
 //! protocol                           | the words on the wire
 //! network                            | where a client comes from; rate limits by network
 //! id expect suspension token_bucket  | names, expectations, suspension of this process, a token bucket
@@ -62,6 +63,7 @@
 //! - The library reads of a student's DTLS and SCTP only what costs it little (`dtls::records`, `dtls::sctp`),
 //!   and a student whose turn takes too long is gone (`sfu::watchdog`).
 
+pub mod access;
 pub mod bench;
 pub mod cli;
 mod commands;

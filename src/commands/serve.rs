@@ -57,7 +57,8 @@ impl RunningServer {
     /// Serves on `listener`, and names `ice_servers` to everybody who joins.
     pub(super) fn start(listener: TcpListener, ice_servers: Vec<IceServer>) -> Result<Self, Failure> {
         let address = listener.local_addr().map_err(Failure::internal)?;
-        let server = Server::with_ice_servers(signal::ServerLimits::default(), ice_servers.clone());
+        let server =
+            Server::with(signal::ServerConfig { ice_servers: ice_servers.clone(), ..signal::ServerConfig::default() });
         let (rooms, sockets) = (server.clone(), server.clone());
         let creating = server.clone();
         let app = http::router(move || rooms.rooms()).route(
@@ -68,7 +69,8 @@ impl RunningServer {
             }),
         );
         let app = app.merge(http::whep::router(whep::Players(server.clone()), &ice_servers));
-        let app = app.merge(http::creation(move |name| creating.create_room(name)));
+        let app =
+            app.merge(http::creation(move |name, credentials, from| creating.create_room(name, credentials, from)));
         let metrics = MetricsStore::new(Some(server.clone()));
         let app = app.merge(metrics.router());
         let (end, ended) = oneshot::channel::<()>();

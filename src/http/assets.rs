@@ -36,11 +36,13 @@ macro_rules! files {
 const FILES: &[(&str, &str, &str)] = &files! {
     "card.js": JAVASCRIPT,
     "chat.js": JAVASCRIPT,
+    "chinese.js": JAVASCRIPT,
     "controls.css": CSS,
     "controls.js": JAVASCRIPT,
     "corner.js": JAVASCRIPT,
     "danmaku.js": JAVASCRIPT,
     "dom.js": JAVASCRIPT,
+    "english.js": JAVASCRIPT,
     "favicon.svg": SVG,
     "i18n.js": JAVASCRIPT,
     "identity.js": JAVASCRIPT,
@@ -48,6 +50,7 @@ const FILES: &[(&str, &str, &str)] = &files! {
     "lesson.js": JAVASCRIPT,
     "main.js": JAVASCRIPT,
     "media.js": JAVASCRIPT,
+    "order.js": JAVASCRIPT,
     "peer.js": JAVASCRIPT,
     "people.js": JAVASCRIPT,
     "room.js": JAVASCRIPT,
@@ -56,7 +59,6 @@ const FILES: &[(&str, &str, &str)] = &files! {
     "stats.js": JAVASCRIPT,
     "style.css": CSS,
     "views.js": JAVASCRIPT,
-    "words.js": JAVASCRIPT,
 };
 
 /// The page: the list of rooms at `/`, a room at `/room/{id}`.
@@ -262,27 +264,27 @@ mod tests {
     /// The page speaks to students, who have no command line.
     #[test]
     fn no_sentence_names_a_flag() {
-        for line in file("words.js").lines() {
+        for line in file("english.js").lines().chain(file("chinese.js").lines()) {
             assert!(!line.contains("--"), "{line}");
         }
     }
 
-    /// The keys of one language in words.js: `  key: '...`, one a line.
-    fn keys(language: &str) -> Vec<&'static str> {
-        let block = between(file("words.js"), &format!("const {language} = {{\n"), "\n};");
+    /// The keys of one language: `  key: '...`, one a line.
+    fn keys(name: &str) -> Vec<&'static str> {
+        let block = between(file(name), " = {\n", "\n};");
         block[0].lines().filter_map(|line| line.trim().split_once(": ")).map(|(key, _)| key).collect()
     }
 
     #[test]
     fn every_sentence_exists_in_both_languages() {
-        let english = keys("en");
+        let english = keys("english.js");
         assert!(english.len() > 100, "{}", english.len());
-        assert_eq!(english, keys("zh"));
+        assert_eq!(english, keys("chinese.js"));
         let in_html = ["data-i18n=\"", "data-label=\"", "data-placeholder=\""];
         let mut used: Vec<&str> = in_html.iter().flat_map(|start| between(INDEX, start, "\"")).collect();
         used.extend(modules().flat_map(|(_, text)| between(text, "say('", "'")));
         for key in used {
-            assert!(english.contains(&key), "{key} is not in words.js");
+            assert!(english.contains(&key), "{key} is not in english.js");
         }
     }
 

@@ -1,29 +1,30 @@
 //! `POST /api/rooms`: creates a named room for a teacher who comes later.
 //!
 //! The answer to `{"name":"Linear algebra"}` is 201 with `{"roomId":"48213","name":"Linear algebra"}`. A refusal has a
-//! `code` of [`ErrorCode`] and a `message`.
+//! `code` of [`ErrorCode`] and a `message`. The teaching key of the server stands in `Authorization: Bearer KEY`.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
+use axum::{Extension, Router};
 use serde::{Deserialize, Serialize};
 
 use super::ROOMS_PATH;
 use crate::id::{RoomId, RoomName};
-use crate::protocol::{ErrorCode, is_same_origin};
+use crate::network::ClientAddress;
+use crate::protocol::{Credentials, ErrorCode, is_same_origin};
 use crate::room::RoomRefusal;
 
 /// The largest body, in bytes; a name has 320 at most.
 const MAX_BODY_BYTES: usize = 4_096;
 
-/// Creates a room with this name.
-type Create = Arc<dyn Fn(RoomName) -> Result<RoomId, RoomRefusal> + Send + Sync>;
+/// Creates a room with this name for a client.
+type Create = Arc<dyn Fn(RoomName, &Credentials, ClientAddress) -> Result<RoomId, RoomRefusal> + Send + Sync>;
 
 #[derive(Deserialize)]
 struct Wanted {
@@ -43,18 +44,33 @@ struct Refused {
     message: String,
 }
 
+/// The secret of `Authorization: Bearer SECRET` (RFC 6750).
+pub(super) fn bearer(headers: &HeaderMap) -> Option<String> {
+    let (scheme, secret) = headers.get(header::AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| secret.trim().to_owned())
+}
+
 /// The route that creates rooms by calling `create`.
-pub fn creation(create: impl Fn(RoomName) -> Result<RoomId, RoomRefusal> + Send + Sync + 'static) -> Router {
+pub fn creation(
+    create: impl Fn(RoomName, &Credentials, ClientAddress) -> Result<RoomId, RoomRefusal> + Send + Sync + 'static,
+) -> Router {
     let create: Create = Arc::new(create);
     Router::new().route(ROOMS_PATH, post(answer)).with_state(create)
 }
 
-async fn answer(State(create): State<Create>, headers: HeaderMap, body: Body) -> Response {
+async fn answer(
+    State(create): State<Create>,
+    address: Option<Extension<ClientAddress>>,
+    headers: HeaderMap,
+    body: Body,
+) -> Response {
     let name = match name(&headers, body).await {
         Ok(name) => name,
         Err((status, code, message)) => return json(status, &Refused { code, message }),
     };
-    match create(name.clone()) {
+    let address = address.map_or_else(ClientAddress::unknown, |Extension(address)| address);
+    let credentials = Credentials { key: bearer(&headers), ..Credentials::default() };
+    match create(name.clone(), &credentials, address) {
         Ok(room_id) => {
             let location = format!("/room/{room_id}");
             let mut response = json(StatusCode::CREATED, &Created { room_id, name });
@@ -63,10 +79,14 @@ async fn answer(State(create): State<Create>, headers: HeaderMap, body: Body) ->
         }
         Err(RoomRefusal { code, message, retry_after }) => {
             let status = match code {
-                ErrorCode::FloodedMessages => StatusCode::TOO_MANY_REQUESTS,
+                ErrorCode::FloodedMessages | ErrorCode::TooManyAttempts => StatusCode::TOO_MANY_REQUESTS,
+                ErrorCode::TeachingKeyRequired => StatusCode::UNAUTHORIZED,
                 _ => StatusCode::SERVICE_UNAVAILABLE,
             };
             let mut response = json(status, &Refused { code, message });
+            if status == StatusCode::UNAUTHORIZED {
+                insert(&mut response, header::WWW_AUTHENTICATE, "Bearer");
+            }
             if let Some(wait) = retry_after {
                 // Whole seconds, rounded up.
                 let seconds = (wait + Duration::from_millis(999)).as_secs();

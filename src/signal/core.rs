@@ -2,13 +2,15 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use tokio::sync::{Notify, watch};
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 use super::outbox::{Outbox, Outgoing, outbox};
 use super::session::random_session;
+use crate::access::{Access, AccessConfig, Admission, Attempts, Claim, Denied, TurnCredentials};
+use crate::id::UserId;
 use crate::network::ClientAddress;
 use crate::protocol::{self, ClientMessage, Credentials, ErrorCode, IceServer, JoinRequest, ServerMessage};
 use crate::room::{self, ConnId, Input, Newcomer, Output, Rooms};
@@ -45,9 +47,32 @@ pub struct Waiting {
     pub longest_student_queue: usize,
 }
 
+/// The settings of a server.
+#[derive(Debug)]
+pub struct ServerConfig {
+    /// The limits.
+    pub limits: ServerLimits,
+    /// Who may join and teach.
+    pub access: Arc<Access>,
+    /// STUN and TURN servers for everybody who joins. A TURN server without a user name gets credentials for each
+    /// member from the access policy; without a secret for TURN, it is left out.
+    pub ice_servers: Vec<IceServer>,
+}
+
+impl Default for ServerConfig {
+    /// Everybody may join, and clients on this computer may teach.
+    fn default() -> Self {
+        let access = AccessConfig { trusts_loopback: true, ..AccessConfig::default() };
+        Self { limits: ServerLimits::default(), access: Arc::new(Access::new(access)), ice_servers: Vec::new() }
+    }
+}
+
 #[derive(Debug)]
 pub(super) struct Core {
     pub(super) limits: ServerLimits,
+    access: Arc<Access>,
+    /// Wrong teaching keys.
+    wrong_keys: Mutex<Attempts>,
     state: Mutex<State>,
     /// Notified when a tick is due earlier than before.
     earlier_tick: Arc<Notify>,
@@ -58,8 +83,7 @@ pub(super) struct Core {
 #[derive(Debug)]
 pub(super) struct State {
     pub(super) rooms: Rooms,
-    /// Sent to everybody who joins.
-    ice_servers: Vec<IceServer>,
+    ice_servers: IceServers,
     pub(super) outboxes: HashMap<ConnId, Outbox>,
     next_conn: u64,
     pub(super) shutting_down: bool,
@@ -67,17 +91,20 @@ pub(super) struct State {
 
 impl Core {
     /// Makes a server without rooms, and the task that ticks its timers.
-    pub(super) fn start(limits: ServerLimits, ice_servers: Vec<IceServer>) -> Arc<Self> {
+    pub(super) fn start(config: ServerConfig) -> Arc<Self> {
+        let ServerConfig { limits, access, ice_servers } = config;
         let earlier_tick = Arc::new(Notify::new());
         let state = State {
             rooms: Rooms::new(limits.room.clone()),
-            ice_servers,
+            ice_servers: IceServers { servers: ice_servers, access: access.clone() },
             outboxes: HashMap::new(),
             next_conn: 0,
             shutting_down: false,
         };
         let core = Arc::new(Self {
             limits,
+            access,
+            wrong_keys: Mutex::default(),
             state: Mutex::new(state),
             earlier_tick: earlier_tick.clone(),
             open: watch::Sender::new(0),
@@ -93,8 +120,9 @@ impl Core {
         credentials: Credentials,
         address: ClientAddress,
     ) -> (ConnId, Outgoing) {
-        let JoinRequest { room, room_name, user, nickname, publishes, epoch, client, auth: _ } = request;
-        let Credentials { session, code, token: _, key: _, room: settings } = credentials;
+        let admission = self.check(&request, &credentials, address);
+        let JoinRequest { room, room_name, publishes, epoch, client, .. } = request;
+        let Credentials { session, code, room: settings, .. } = credentials;
         let session = session.unwrap_or_else(random_session);
         let (outbox, outgoing) = outbox(publishes);
         let mut state = self.lock();
@@ -104,23 +132,58 @@ impl Core {
             outbox.close(Some(ErrorCode::ServerShutdown));
             return (conn, outgoing);
         }
+        let admission = match admission {
+            Ok(admission) => admission,
+            Err(denied) => {
+                // A new outbox has space.
+                _ = outbox.push(denied_message(&denied).to_json().into());
+                outbox.close(Some(denied.code));
+                return (conn, outgoing);
+            }
+        };
         state.outboxes.insert(conn, outbox);
         let newcomer = Newcomer {
             room,
             room_name,
-            user,
-            nickname,
+            user: admission.user,
+            nickname: admission.nickname,
             publishes,
             epoch,
             session,
             client,
             network: address.network,
-            moderates: publishes,
+            moderates: admission.rights.moderates,
             code,
             settings: settings.filter(|_| publishes),
         };
         self.apply(state, Input::Join { conn, newcomer });
         (conn, outgoing)
+    }
+
+    /// Asks the access policy about a client that wants to join.
+    fn check(&self, join: &JoinRequest, credentials: &Credentials, from: ClientAddress) -> Result<Admission, Denied> {
+        let JoinRequest { room, user, nickname, publishes, .. } = join;
+        let claim = Claim { room, user, nickname, publishes: *publishes };
+        self.guard(credentials, from, || self.access.check(SystemTime::now(), credentials, &claim, from))
+    }
+
+    /// Slows down guesses of the teaching key.
+    fn guard<T>(
+        &self,
+        credentials: &Credentials,
+        from: ClientAddress,
+        decide: impl FnOnce() -> Result<T, Denied>,
+    ) -> Result<T, Denied> {
+        if credentials.key.is_none() {
+            return decide();
+        }
+        let mut wrong = self.wrong_keys.lock().unwrap_or_else(PoisonError::into_inner);
+        wrong.guard(Instant::now(), from.network, decide)
+    }
+
+    /// Whether a client may create rooms.
+    pub(super) fn may_create(&self, credentials: &Credentials, from: ClientAddress) -> Result<(), Denied> {
+        self.guard(credentials, from, || self.access.may_create(credentials, from))
     }
 
     pub(super) fn message(&self, conn: ConnId, message: ClientMessage) {
@@ -168,8 +231,8 @@ impl State {
         for output in self.rooms.handle(Instant::now(), input) {
             match output {
                 Output::Send { to, mut message } => {
-                    if let ServerMessage::Joined { ice_servers, .. } = &mut message {
-                        ice_servers.clone_from(&self.ice_servers);
+                    if let ServerMessage::Joined { ice_servers, user_id, .. } = &mut message {
+                        *ice_servers = self.ice_servers.of(user_id);
                     }
                     if !self.push(to, message.to_json().into()) {
                         slow.push(to);
@@ -206,6 +269,38 @@ impl State {
     fn push(&self, to: ConnId, text: Utf8Bytes) -> bool {
         self.outboxes.get(&to).is_none_or(|outbox| outbox.push(text).is_ok())
     }
+}
+
+/// The ICE servers that the server recommends.
+#[derive(Debug)]
+struct IceServers {
+    servers: Vec<IceServer>,
+    access: Arc<Access>,
+}
+
+impl IceServers {
+    /// The servers for one member, with credentials of its own.
+    fn of(&self, user: &UserId) -> Vec<IceServer> {
+        let now = SystemTime::now();
+        let with_credentials = |server: &IceServer| {
+            let is_turn = server.urls.iter().any(|url| url.starts_with("turn"));
+            if !is_turn || server.username.is_some() {
+                return Some(server.clone());
+            }
+            let TurnCredentials { username, credential } = self.access.turn_credentials(now, user)?;
+            let (username, credential) = (Some(username), Some(credential));
+            Some(IceServer { urls: server.urls.clone(), username, credential })
+        };
+        self.servers.iter().filter_map(with_credentials).collect()
+    }
+}
+
+/// The refusal on the wire.
+fn denied_message(denied: &Denied) -> ServerMessage {
+    let Denied { code, message, retry_after, .. } = denied;
+    // Rounded up, so that a client that returns after this time is not early.
+    let retry_after_ms = retry_after.map(|wait| wait.as_millis() as u64 + 1);
+    ServerMessage::Error { code: *code, message: message.clone(), user_id: None, retry_after_ms, codec: None }
 }
 
 /// Ticks the rooms until the server is dropped.

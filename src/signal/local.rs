@@ -60,7 +60,7 @@ impl Drop for LocalMember {
 mod tests {
     use super::*;
     use crate::protocol::{ErrorCode, IceServer, LeaveReason};
-    use crate::signal::{Server, ServerLimits};
+    use crate::signal::{Server, ServerConfig, ServerLimits};
 
     fn request(query: &str) -> JoinRequest {
         JoinRequest::parse(&format!("roomId=1&{query}")).unwrap()
@@ -73,7 +73,7 @@ mod tests {
     #[tokio::test]
     async fn a_local_member_joins_receives_and_leaves() {
         let stun = IceServer { urls: vec!["stun:a:3478".into()], username: None, credential: None };
-        let server = Server::with_ice_servers(ServerLimits::default(), vec![stun.clone()]);
+        let server = Server::with(ServerConfig { ice_servers: vec![stun.clone()], ..ServerConfig::default() });
         let mut teacher = join(&server, "userId=9999&pub=pub");
         let joined = teacher.receive().await;
         assert!(matches!(joined, Some(ServerMessage::Joined { ice_servers, .. }) if ice_servers == [stun]));

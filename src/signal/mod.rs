@@ -15,7 +15,7 @@ mod server;
 mod session;
 mod url;
 
-pub use self::core::{ServerLimits, Waiting};
+pub use self::core::{ServerConfig, ServerLimits, Waiting};
 pub use attempt::{ClientConfig, SignalError, SignalEvent};
 pub use client::{Client, Goodbye, QueueFull};
 pub use dial::Backoff;

@@ -9,12 +9,13 @@ use tokio_tungstenite::tungstenite::Utf8Bytes;
 use tokio_tungstenite::tungstenite::handshake::server::create_response_with_body;
 
 use super::connection;
-use super::core::{Core, OpenConnection, ServerLimits, Waiting};
+use super::core::{Core, OpenConnection, ServerConfig, ServerLimits, Waiting};
 use super::local::LocalMember;
 use super::outbox::Outbox;
+use crate::access::Denied;
 use crate::id::{RoomId, RoomName};
 use crate::network::ClientAddress;
-use crate::protocol::{self, Credentials, ErrorCode, IceServer, JoinRequest, ServerMessage};
+use crate::protocol::{self, Credentials, ErrorCode, JoinRequest, ServerMessage};
 use crate::room::{RoomRefusal, RoomSummary};
 
 /// The ids of created rooms: short enough to say and to type.
@@ -30,19 +31,20 @@ pub struct Server {
 }
 
 impl Server {
-    /// Makes a server without rooms. Call this inside a tokio runtime: a task runs its timers until the last clone is
-    /// dropped.
+    /// Makes a server without rooms, without access rules. Call this inside a tokio runtime: a task runs its timers
+    /// until the last clone is dropped.
     pub fn new(limits: ServerLimits) -> Self {
-        Self::with_ice_servers(limits, Vec::new())
+        Self::with(ServerConfig { limits, ..ServerConfig::default() })
     }
 
-    /// Makes a server that sends these ICE servers, passwords included, to everybody who joins.
-    pub fn with_ice_servers(limits: ServerLimits, ice_servers: Vec<IceServer>) -> Self {
-        Self { core: Core::start(limits, ice_servers) }
+    /// Makes a server with all settings, as [`Server::new`].
+    pub fn with(config: ServerConfig) -> Self {
+        Self { core: Core::start(config) }
     }
 
-    /// Answers a WebSocket upgrade. The request has its [`ClientAddress`] as an extension. A request without an upgrade gets an HTTP status and a JSON error. A query that is
-    /// not a [`JoinRequest`] is refused over the WebSocket, because a browser's script can read the error there.
+    /// Answers a WebSocket upgrade. The request has its [`ClientAddress`] as an extension. A request without an upgrade
+    /// gets an HTTP status and a JSON error. A query that is not a [`JoinRequest`] is refused over the WebSocket,
+    /// because a browser's script can read the error there.
     pub fn upgrade<B>(&self, request: Request<B>) -> Response<String> {
         if self.core.lock().shutting_down {
             return refused(StatusCode::SERVICE_UNAVAILABLE, ErrorCode::ServerShutdown, "the server is ending");
@@ -88,8 +90,17 @@ impl Server {
         self.core.lock().rooms.summary(id, Instant::now())
     }
 
-    /// Creates a room with an unused id, for a teacher who comes later.
-    pub fn create_room(&self, name: RoomName) -> Result<RoomId, RoomRefusal> {
+    /// Creates a room with an unused id, for a teacher who comes later. The client must have the right to teach.
+    pub fn create_room(
+        &self,
+        name: RoomName,
+        credentials: &Credentials,
+        address: ClientAddress,
+    ) -> Result<RoomId, RoomRefusal> {
+        self.core.may_create(credentials, address).map_err(|denied| {
+            let Denied { code, message, retry_after, .. } = denied;
+            RoomRefusal { code, message, retry_after }
+        })?;
         let state = self.core.lock();
         if state.shutting_down {
             let message = "the server is ending".into();

@@ -5,16 +5,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// Libraries that only these folders may name.
-const OWNERS: [(&[&str], &[&str]); 5] = [
+const OWNERS: [(&[&str], &[&str]); 6] = [
     (&["media"], &["gstreamer", "gstreamer_app", "gstreamer_video", "gst", "ashpd"]),
     (&["sfu", "viewer", "sdp", "srtp", "dtls", "bench"], &["webrtc", "rtc", "quinn_udp"]),
     (&["signal"], &["tokio_tungstenite", "mdns_sd"]),
     (&["report"], &["indicatif"]),
-    (&["srtp", "bench"], &["ring"]),
+    (&["srtp", "access", "bench"], &["ring"]),
+    (&["access"], &["jsonwebtoken"]),
 ];
 
 /// Rules, packets and the wire: pure, each call is told the time.
-const CORE: [&str; 7] = ["id", "protocol", "room", "rtp", "rtcp", "congestion", "token_bucket"];
+const CORE: [&str; 8] = ["id", "protocol", "access", "room", "rtp", "rtcp", "congestion", "token_bucket"];
 
 /// What the core knows nothing of: sockets, threads of the runtime, files, clocks.
 const NOT_IN_CORE: [&str; 8] =

@@ -10,14 +10,15 @@ const LABELS = { retry: 'retry', takeBack: 'takeBack', back: 'close', rooms: 'al
 export class Card {
   #on;
 
-  /** `on` has a function for each action of `view` (`retry`, `takeBack`, `back`, `rooms`) and `asked(event)`. */
+  /** `on` has a function for each action of `view` (`retry`, `takeBack`, ...) and for each form (`asked`, `coded`). */
   constructor(on) {
     this.#on = on;
     $('ask').addEventListener('submit', on.asked);
+    $('code-form').addEventListener('submit', on.coded);
   }
 
-  /** Shows what `view` returned; `me` fills the form that asks for a name, unless the student `wasAsked` before. */
-  show(seen, me, wasAsked) {
+  /** Shows what `view` returned; `me` fills the form that asks for a name, unless the view `before` asked already. */
+  show(seen, me, before) {
     $('room').dataset.screen = seen.screen;
     $('card').hidden = seen.screen === 'live';
     setIcon($('card-art'), seen.screen === 'error' ? 'i-warn' : seen.screen === 'sound' ? 'i-sound' : 'i-board');
@@ -25,7 +26,8 @@ export class Card {
     $('card-actions').replaceChildren(...(seen.actions ?? []).map((action) => this.#button(action)));
     $('banner').textContent = seen.banner ?? '';
     $('banner').hidden = !seen.banner;
-    this.#showForm(seen, me, wasAsked);
+    this.#showForm(seen, me, Boolean(before?.ask));
+    this.#showCode(seen, before);
   }
 
   /** Says what is wrong with a field of the form. */
@@ -34,6 +36,22 @@ export class Card {
     if (field === 'ask-id') $('ask-more').open = true;
     $(field).focus();
     $(field).select();
+  }
+
+  /** Says what is wrong with the code. */
+  complainAboutCode(why) {
+    $('code-error').textContent = say(why);
+    $('code').focus();
+  }
+
+  #showCode(seen, before) {
+    $('code-form').hidden = !seen.code;
+    if (!seen.code) return;
+    if (seen.code.trim()) $('code-error').textContent = seen.code;
+    if (before?.code === seen.code) return;
+    $('code-error').textContent = seen.code.trim();
+    $('code').value = '';
+    $('code').focus();
   }
 
   #showForm(seen, me, wasAsked) {

@@ -1,7 +1,10 @@
 // The language of the page: the browser's, or the chosen one.
 
-import { words } from './words.js';
+import { zh } from './chinese.js';
 import { bdi, store } from './dom.js';
+import { en } from './english.js';
+
+const words = { en, zh };
 
 const listeners = new Set();
 let language = pick();

@@ -88,6 +88,38 @@ const made = (letters, length) => Array.from(random(length), (n) => letters[n % 
 
 const random = (n) => crypto.getRandomValues(new Uint32Array(n));
 
+/** The most characters of a code and of a token. */
+const MOST_CODE_CHARS = 64;
+const MOST_TOKEN_CHARS = 4_096;
+
+/**
+ * The secrets that the link to a room has, or that an earlier visit of today had: `{ code, token }`. They leave the
+ * address bar at once, because the address is shown on projectors and copied.
+ */
+export function secretsFromLink(room) {
+  const query = new URLSearchParams(location.search);
+  const fragment = new URLSearchParams(location.hash.slice(1));
+  const given = (name, most) => (fragment.get(name) ?? query.get(name) ?? '').slice(0, most);
+  const code = given('code', MOST_CODE_CHARS);
+  const token = given('token', MOST_TOKEN_CHARS);
+  for (const name of ['code', 'token']) query.delete(name);
+  if (code || token) {
+    history.replaceState(null, '', location.pathname + (query.size ? `?${query}` : ''));
+    keepSecrets(room, { code, token });
+  }
+  const known = store.get('secrets')?.[room];
+  return Date.now() - known?.at < KNOWN_FOR_MS ? { code: text(known.code), token: text(known.token) } : {};
+}
+
+/** Remembers the secrets of a room for today. */
+export function keepSecrets(room, { code, token }) {
+  const others = Object.entries(store.get('secrets') ?? {}).filter(([known]) => known !== room);
+  if (code || token) others.push([room, { code, token, at: Date.now() }]);
+  store.set('secrets', Object.fromEntries(others.slice(-MOST_ENDS)));
+}
+
+const text = (value) => (typeof value === 'string' && value ? value : undefined);
+
 /** Tells others whether they negotiated with this page or with an earlier one. */
 export const epoch = random(1)[0];
 

@@ -15,10 +15,12 @@ export class People {
   #me = '';
   #draw = onFrame(() => this.#show());
   #changed;
+  #actionsFor;
 
-  /** `changed` is called when somebody joined or left. */
-  constructor(changed) {
+  /** `changed` is called when somebody joined or left; `actionsFor(user)` makes the actions of a moderator. */
+  constructor(changed, actionsFor) {
     this.#changed = changed;
+    this.#actionsFor = actionsFor;
     onLanguage(() => this.#draw());
   }
 
@@ -39,6 +41,7 @@ export class People {
         userId: clean(user?.userId, 64),
         nickname: clean(user?.nickname, 40),
         isTeacher: user?.pub === 'pub',
+        moderates: user?.moderates === true,
         epoch: Number(user?.epoch) || 0,
       };
       if (known.userId && this.#users.size < MOST_KNOWN) this.#users.set(known.userId, known);
@@ -59,6 +62,16 @@ export class People {
   /** The position of the student's own hand, from 1; 0 when it is down. */
   get handPosition() {
     return this.#hands.findIndex((hand) => hand.userId === this.#me) + 1;
+  }
+
+  /** Whether this browser's user may give orders in the room. */
+  get moderates() {
+    return this.#users.get(this.#me)?.moderates === true;
+  }
+
+  /** Draws the list again. */
+  draw() {
+    this.#draw();
   }
 
   get teacher() {
@@ -99,6 +112,7 @@ export class People {
     if (user.userId === this.#me) item.append(el('span', 'badge', say('you')));
     if (position) item.append(el('span', 'place', position));
     else if (isUp) item.append(icon('i-hand'));
+    if (!position) item.append(...this.#actionsFor(user));
     return item;
   }
 }

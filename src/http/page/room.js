@@ -3,7 +3,8 @@
 import { $, clean, list, nameOf, onFrame } from './dom.js';
 import { onLanguage, say, sayOf, translate } from './i18n.js';
 import {
-  epoch, isId, isKept, isOwnId, keepLast, keepPage, lastOf, newId, ownId, remember, session, whoFromLink,
+  epoch, isId, isKept, isOwnId, keepLast, keepPage, keepSecrets, lastOf, newId, ownId, remember, secretsFromLink,
+  session, whoFromLink,
 } from './identity.js';
 import { Card } from './card.js';
 import { Chat } from './chat.js';
@@ -12,6 +13,7 @@ import { Danmaku } from './danmaku.js';
 import { Layout } from './layout.js';
 import { LessonState } from './lesson.js';
 import { Media } from './media.js';
+import { Order } from './order.js';
 import { hasWebrtc } from './peer.js';
 import { People } from './people.js';
 import { Signalling } from './signalling.js';
@@ -42,7 +44,11 @@ class Room {
   #room;
   #name = '';
   #me;
+  /** What the server may ask for: `session`, `code`, `token`. */
+  #credentials = {};
   #asking = null;
+  /** Whether the student waits until the teacher admits it. */
+  #isInLobby = false;
   #signalling = null;
   #signal = { isOpen: false, error: null, cause: null, since: Date.now() };
   #wasIn = false;
@@ -57,6 +63,7 @@ class Room {
 
   constructor(room) {
     this.#room = room;
+    this.#credentials = secretsFromLink(room);
     this.#me = whoFromLink();
     this.#last = lastOf(room);
     this.danmaku = new Danmaku(() => this.layout.videoBox());
@@ -68,7 +75,15 @@ class Room {
     else if (this.#me.known) this.#enter();
     else this.#asking = 'who';
     translate();
-    this.people = new People(() => this.#draw());
+    this.order = new Order({
+      order: (order) => this.#signalling?.send({ type: 'order', ...order }),
+      moderate: (order) => this.chat.moderate(order),
+      changed: () => this.people.draw(),
+    });
+    this.people = new People(() => {
+      this.order.isOn = this.people.moderates;
+      this.#draw();
+    }, (user) => this.order.actionsFor(user));
     this.chat = new Chat({
       line: (line) => this.danmaku.fly(line),
       hands: (hands) => {
@@ -83,6 +98,7 @@ class Room {
       allows: (allowed) => {
         this.danmaku.allow(allowed.comments);
         this.controls.allow(allowed);
+        this.order.allows(allowed);
       },
       stopped: (stopped) => {
         this.media.stopped = stopped;
@@ -105,6 +121,7 @@ class Room {
       back: () => this.#ask(null),
       rooms: () => this.#leave(),
       asked: (event) => this.#answerAsk(event),
+      coded: (event) => this.#answerCode(event),
     });
     const { layout, chat, people, danmaku, stats } = this;
     this.controls = new Controls({ layout, chat, people, danmaku, stats, leave: () => this.#leave() });
@@ -132,8 +149,9 @@ class Room {
     this.#rejected = null;
     this.#wasIn = false;
     this.#signal = { isOpen: false, error: null, cause: null, since: Date.now() };
-    const secret = session(this.#room, userId);
-    this.#signalling = new Signalling({ roomId: this.#room, userId, nickname, epoch }, { session: secret }, {
+    this.#isInLobby = false;
+    this.#credentials.session = session(this.#room, userId);
+    this.#signalling = new Signalling({ roomId: this.#room, userId, nickname, epoch }, this.#credentials, {
       message: (message) => this.#message(message),
       lost: (error, cause) => this.#lost(error, cause),
       refused: (error) => this.#refuse(error),
@@ -157,6 +175,9 @@ class Room {
 
   #message(message) {
     switch (message.type) {
+      case 'waiting':
+        this.#waiting(message);
+        break;
       case 'joined':
         this.#joined(message);
         break;
@@ -167,6 +188,12 @@ class Room {
       case 'leave':
         this.people.leave(message.users);
         if (list(message.users, 10_000).includes(this.lesson.publisher?.userId)) this.#teacherLeft(message.reason);
+        break;
+      case 'lobby':
+        this.order.waiting(message);
+        break;
+      case 'order':
+        this.order.carriedOut(message);
         break;
       case 'pong':
         if (!this.media.offerNow() && this.#signalling.waited > LATE_MS) this.media.mend();
@@ -185,7 +212,16 @@ class Room {
     this.#draw();
   }
 
+  /** The teacher has a lobby, and has not admitted this student yet. */
+  #waiting(message) {
+    this.#signal = { isOpen: true, error: null, cause: null, since: Date.now() };
+    this.#isInLobby = true;
+    this.#refused = null;
+    this.#name = clean(message.roomName, 80);
+  }
+
   #joined(message) {
+    this.#isInLobby = false;
     this.#signal = { isOpen: true, error: null, cause: null, since: Date.now() };
     this.#wasIn = true;
     this.#refused = null;
@@ -241,7 +277,9 @@ class Room {
     if (error.code === 'userIdTaken' && isOwnId(this.#me.userId)) {
       return this.#enterAnew({ ...this.#me, userId: newId() });
     }
+    if (error.code === 'wrongCode') this.#keepCode(undefined);
     this.#refused = error;
+    this.#isInLobby = false;
     this.#signal.isOpen = false;
     this.lesson.publisher = null;
     this.lesson.rest();
@@ -295,6 +333,19 @@ class Room {
     this.#enterAnew({ userId, nickname });
   }
 
+  #answerCode(event) {
+    event.preventDefault();
+    const code = $('code').value.trim();
+    if (!code) return this.card.complainAboutCode('codeMissing');
+    this.#keepCode(code);
+    this.#again();
+  }
+
+  #keepCode(code) {
+    this.#credentials.code = code;
+    keepSecrets(this.#room, this.#credentials);
+  }
+
   /** Joins again as somebody else. */
   #enterAnew({ userId, nickname }) {
     this.#signalling?.leave();
@@ -334,6 +385,7 @@ class Room {
       signal: this.#signal,
       lesson: this.lesson,
       wasIn: this.#wasIn,
+      isInLobby: this.#isInLobby,
       isOffline: navigator.onLine === false && !this.#signal.isOpen,
       isHeard: isHeard && Date.now() - this.#signal.since > SETTLED_MS,
       isConnected: this.media.isConnected,
@@ -356,7 +408,7 @@ class Room {
     if (now === this.#shown) return;
     const before = this.#shown && JSON.parse(this.#shown);
     this.#shown = now;
-    this.card.show(seen, this.#me, Boolean(before?.ask));
+    this.card.show(seen, this.#me, before);
     this.controls.mark(seen.mark);
   }
 

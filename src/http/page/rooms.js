@@ -69,10 +69,11 @@ function describe(room) {
   const time = { live: ['sinceLive', liveS], waiting: ['sinceOpen', openS], ended: ['sinceEnded', endedS] }[state];
   const since = typeof time[1] === 'number' ? say(time[0], { time: duration(time[1]) }) : '';
   const watching = Number(room.watching) || 0;
-  return { id: room.roomId, state, name, teacher, since, watching };
+  const asks = room.isLocked ? 'isLocked' : room.asksForCode ? 'asksForCode' : room.hasLobby ? 'hasLobby' : '';
+  return { id: room.roomId, state, name, teacher, since, watching, asks: asks && say(asks) };
 }
 
-function card({ id, state, name, teacher, since, watching }) {
+function card({ id, state, name, teacher, since, watching, asks }) {
   const link = el('a', 'room-card');
   link.href = `/room/${encodeURIComponent(id)}`;
   link.dataset.room = id;
@@ -82,7 +83,7 @@ function card({ id, state, name, teacher, since, watching }) {
   if (teacher) who.append(...sayOf('taughtBy', teacher));
   else who.append(say(state === 'ended' ? 'teacherGone' : 'nobodyTeaches'));
   const present = say(state === 'live' ? 'watching' : 'present', { n: watching });
-  const facts = el('p', 'soft', [present, since].filter(Boolean).join(' · '));
+  const facts = el('p', 'soft', [present, since, asks].filter(Boolean).join(' · '));
   link.append(el('span', `badge ${state}`, say(state)), title, who, facts, el('span', 'go', say('join')));
   return el('li', '', link);
 }
@@ -102,17 +103,19 @@ async function create(event) {
   const error = $('create-error');
   error.textContent = name ? '' : say('nameMissing');
   if (!name) return $('create-name').focus();
+  const key = $('create-key').value.trim();
   try {
     const response = await fetch('/api/rooms', {
       method: 'POST',
-      headers: { 'content-type': 'application/json' },
+      headers: { 'content-type': 'application/json', ...(key ? { authorization: `Bearer ${key}` } : {}) },
       body: JSON.stringify({ name }),
       signal: AbortSignal.timeout(5_000),
     });
     const answer = await response.json().catch(() => ({}));
     if (!response.ok || !isId(answer.roomId)) {
       const why = { floodedMessages: 'createFlooded', serverFull: 'createFull', badRequest: 'createBadName' };
-      error.textContent = say(why[answer.code] ?? 'cannotCreate');
+      if (answer.code === 'teachingKeyRequired') askForKey(Boolean(key));
+      else error.textContent = say(why[answer.code] ?? 'cannotCreate');
       return;
     }
     newRoom = answer.roomId;
@@ -123,6 +126,13 @@ async function create(event) {
   } catch {
     error.textContent = `${say('cannotCreate')} ${say('noServer')}`;
   }
+}
+
+/** Only a teacher may create a room on this server. */
+function askForKey(isWrong) {
+  $('create-key-part').hidden = false;
+  $('create-error').textContent = say(isWrong ? 'teachingKeyWrong' : 'teachingKeyNeeded');
+  $('create-key').focus();
 }
 
 let newRoom = null;
@@ -139,5 +149,6 @@ function created() {
 
 /** The command that a teacher types. */
 function command(room) {
-  return `classroom teach --room ${room} --server ws://${location.host}`;
+  const scheme = location.protocol === 'https:' ? 'wss' : 'ws';
+  return `classroom teach --room ${room} --server ${scheme}://${location.host}`;
 }

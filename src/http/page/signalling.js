@@ -61,8 +61,9 @@ export class Signalling {
 
   /**
    * `query` is the join request (`roomId`, `userId`, ...), `credentials` the secrets of this client. `on` has
-   * `message(m)`, `lost(error, cause)` for a connection that will be retried, and `refused(error)` for one that will not. The cause is `closed` (the server closed it),
-   * `refused` (the computer answers, but no server runs there) or `silent` (nothing answers).
+   * `message(m)`, `lost(error, cause)` for a connection that will be retried, and `refused(error)` for one that will
+   * not. The cause is `closed` (the server closed it), `refused` (the computer answers, but no server runs there) or
+   * `silent` (nothing answers).
    */
   constructor(query, credentials, on) {
     this.#query = query;
@@ -152,7 +153,7 @@ export class Signalling {
     this.waited = this.#askedAt ? this.heardAt - this.#askedAt : 0;
     this.#askedAt = 0;
     clearTimeout(this.#patience);
-    if (message.type === 'joined') {
+    if (message.type === 'joined' || message.type === 'waiting') {
       this.#isIn = true;
       this.#isSilent = false;
       this.#pause = FIRST_PAUSE_MS;

@@ -10,15 +10,16 @@ const UDP_HINT_MS = 15_000;
 const CODECS = { h264: 'H.264', vp8: 'VP8' };
 
 /**
- * Returns `{ screen, title, text, more, actions, ask, banner, mark }`. `screen` is `ask`, `connecting`, `waiting`,
- * `live`, `sound`, `ended` or `error`; all other fields are optional. A banner covers a video that stands still, and a
- * mark, `{ word, text }`, appears in the bar.
+ * Returns `{ screen, title, text, more, actions, ask, code, banner, mark }`. `screen` is `ask`, `connecting`,
+ * `waiting`, `live`, `sound`, `ended` or `error`; all other fields are optional. A banner covers a video that stands
+ * still, and a mark, `{ word, text }`, appears in the bar.
  */
 export function view(known) {
   const { asking, refused, rejected, signal, lesson, wasIn, tracks } = known;
   if (asking) return askView(asking);
   const error = refused ?? (signal.error?.code === 'userIdTaken' ? signal.error : null);
   if (error) return errorView(error, known);
+  if (known.isInLobby) return lobbyView(known);
   const went = wentBy(known);
   if (went === 'ended') return endedView(known);
   if (rejected) return errorView(rejected, known);
@@ -66,6 +67,13 @@ function entryView(known) {
   return { screen: 'connecting', title: say('connectingTitle'), text: say(text), banner: noReload(known) };
 }
 
+/** The teacher lets students in by name. */
+function lobbyView(known) {
+  const seen = { screen: 'waiting', title: say('lobbyTitle'), text: say('lobbyText'), actions: ['rooms'] };
+  if (!known.signal.isOpen) seen.banner = say(known.signal.cause === 'silent' ? 'serverSilent' : 'serverGone');
+  return seen;
+}
+
 function waitingView(known, went) {
   const { students, signal, isOffline } = known;
   const others = students - 1;
@@ -100,7 +108,13 @@ function errorView(error, { userId, refused }) {
     seen.actions = ['rooms'];
     if (!refused) seen.more = say('userIdHeld');
   } else if (code === 'replaced') seen.actions = ['takeBack', 'rooms'];
-  else if (code === 'badRequest') seen.actions = ['rooms'];
+  else if (code === 'codeRequired' || code === 'wrongCode') {
+    seen.code = code === 'wrongCode' ? say('wrongCode') : ' ';
+    seen.title = say('codeTitle');
+    seen.text = say('codeText');
+    seen.screen = 'ask';
+    seen.actions = ['rooms'];
+  } else if (['badRequest', 'removed', 'tokenRequired', 'badToken'].includes(code)) seen.actions = ['rooms'];
   else if (code === 'noCommonCodec') Object.assign(seen, codecView(error.codec));
   return seen;
 }
