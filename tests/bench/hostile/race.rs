@@ -10,6 +10,9 @@ use crate::attack::{Tally, Target, signalling};
 use crate::class::{command, first_frame, free_port, is_first_frame, state_folder};
 use crate::support::Process;
 
+/// The teaching key of a server apart.
+const KEY: &str = "teaching-key-of-the-bench";
+
 /// How often a teacher starts.
 const STARTS: usize = 8;
 
@@ -44,10 +47,23 @@ pub fn a_room_whose_teacher_crashed(runtime: &Runtime) -> Tally {
     let port = free_port();
     let state = state_folder(port);
     let (listen, url) = (format!("127.0.0.1:{port}"), format!("ws://127.0.0.1:{port}"));
-    let server = Process::start("server", command(&state, &["serve", "--listen", &listen]));
+    let server = Process::start("server", command(&state, &["serve", "--listen", &listen, "--teach-key", KEY]));
     server.wait_for("listening", |event| event["event"] == "listening");
-    let teach =
-        ["teach", "--room", "10013", "--test", "--size", "640x360", "--no-qr", "--server", &url, "--udp-port", "0"];
+    let teach = [
+        "teach",
+        "--room",
+        "10013",
+        "--test",
+        "--size",
+        "640x360",
+        "--no-qr",
+        "--server",
+        &url,
+        "--udp-port",
+        "0",
+        "--teach-key",
+        KEY,
+    ];
     let mut teacher = Process::start("teacher", command(&state, &teach));
     teacher.wait_for("joined", |event| event["event"] == "joined");
     let watch = ["watch", "--room", "10013", "--user", "1001", "--sink", "null", "--server", &url];

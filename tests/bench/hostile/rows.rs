@@ -11,7 +11,7 @@ use serde_json::json;
 use tokio::runtime::Runtime;
 
 use crate::attack::udp::{self, Flood};
-use crate::attack::{Tally, Target, media, signalling, talk, web};
+use crate::attack::{Tally, Target, admission, media, signalling, talk, web};
 use crate::class::{self, Class, SAMPLE, Setup, Use};
 use crate::judge::{NEWCOMER_WITHIN, Sight, Verdict};
 use crate::race;
@@ -105,6 +105,9 @@ impl Row {
 /// A server apart from the teacher, at which strangers may not teach.
 const APART: Setup = Setup { serve: Some(&[]), teach: &[], watch: &[], code: "" };
 
+/// A room with a join code.
+const WITH_CODE: Setup = Setup { serve: None, teach: &["--code=472913"], watch: &["--code", "472913"], code: "472913" };
+
 /// All rows: those of the measured table first, then those that held and must go on holding, then the others.
 pub fn all() -> Vec<Row> {
     vec![
@@ -163,6 +166,9 @@ pub fn all() -> Vec<Row> {
         beside("silent", 8, |at| Box::pin(slow(at, web::Slow::Silent, 1_000))),
         beside("sessions", 8, |at| Box::pin(async move { web::session_guesses(&at.target, 3_000, 400).await })),
         beside("requests", 6, |at| Box::pin(async move { web::malformed_requests(&at.target).await })),
+        beside("codes", 10, |at| Box::pin(async move { admission::wrong_codes(&at.target, 2_000, 250).await }))
+            .in_class(WITH_CODE),
+        beside("silent-auth", 10, |at| Box::pin(async move { admission::silent(&at.target, 2_000).await })),
         beside("publishers", 8, |at| Box::pin(async move { signalling::publishers(&at.target, at.lasts).await })),
     ]
 }

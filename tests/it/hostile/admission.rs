@@ -3,13 +3,13 @@
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::Besieged;
 use crate::attack::insider::Insider;
 use crate::attack::member::{Member, Refusal};
-use crate::attack::{ATTACKER, Tally, admission, network};
-use crate::support::Process;
+use crate::attack::{ATTACKER, Tally, Target, admission, network};
+use crate::support::{Classroom, Process};
 
 /// The code of a refusal.
 fn code<T>(joined: Result<T, Refusal>) -> String {
@@ -19,7 +19,7 @@ fn code<T>(joined: Result<T, Refusal>) -> String {
 /// Needs: `--code`.
 #[test]
 fn guesses_of_the_code_are_slowed_down_and_keep_nobody_out() {
-    let mut besieged = Besieged::teach_and_watch(&["--code", "472913"], &["--code", "472913"]);
+    let mut besieged = Besieged::teach_and_watch(&["--code=472913"], &["--code", "472913"]);
     besieged.target.code = "472913".to_owned();
     let tally = besieged.suffer(admission::wrong_codes(&besieged.target, 60, 100));
     besieged.holds(&tally);
@@ -34,16 +34,26 @@ fn a_client_that_never_authenticates_is_closed() {
     besieged.holds(&tally);
 }
 
+/// Needs: `--auth` and `classroom token`. Without a file of keys no token is valid, but a room without a code is open to
+/// everybody; so this server wants a token from each student.
 #[test]
 fn forged_tokens_open_nothing() {
-    let besieged = Besieged::teach(&[]);
-    let mut tally = besieged.suffer(admission::forged_tokens(&besieged.target, 6));
-    // Without `--auth` no token is valid, but a room without a code is open to everybody: a token adds no right.
-    tally.broken.clear();
-    let teaches = json!({ "token": "eyJhbGciOiJub25lIn0.eyJyb2xlIjoidGVhY2hlciJ9.", "room": { "locked": true } });
-    let joined = besieged.runtime.block_on(admission::join_with(&besieged.target, ATTACKER, "forger", teaches));
-    drop(joined);
-    besieged.holds(&tally);
+    let class = Classroom::undisturbed();
+    let keys = class.directory().join("keys.json");
+    let keys = keys.to_str().unwrap();
+    Process::start("key", class.command(&["token", "--new-key", "school", "--auth", keys])).ends_with(0);
+    let text = std::fs::read_to_string(keys).unwrap();
+    let mut file: Value = serde_json::from_str(&text).unwrap();
+    file["guests"] = json!(false);
+    std::fs::write(keys, file.to_string()).unwrap();
+    let _teacher = class.teacher(&["--test", "--size", "320x180", "--auth", keys]);
+    let address = class.url().replace("ws://", "").parse().unwrap();
+    let target = Target::new(address, address).unwrap();
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let tally = runtime.block_on(admission::forged_tokens(&target, 6));
+    assert!(tally.broken.is_empty(), "{:?}", tally.broken);
+    assert_eq!(tally.of("badToken") + tally.of("tooManyAttempts"), 6, "{tally}");
+    assert_eq!(code(runtime.block_on(Member::join(&target, network(7), "without"))), "tokenRequired");
 }
 
 /// Needs: `--lobby` and `/admit`.
