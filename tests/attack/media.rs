@@ -288,3 +288,36 @@ pub async fn churn(target: &Target, at_once: usize, lasts: Duration) -> Tally {
     tally.join(attackers).await;
     tally
 }
+
+/// A school behind one address: `students` that join and offer at the same time. Each must get an answer.
+pub async fn school(target: &Target, students: usize) -> Tally {
+    let (mut tally, mut arriving) = (Tally::default(), JoinSet::new());
+    for n in 0..students {
+        let target = target.clone();
+        arriving.spawn(async move {
+            let mut tally = Tally::default();
+            let mut member = match Member::join(&target, ATTACKER, &format!("pupil-{n}")).await {
+                Ok(member) => member,
+                Err(refusal) => {
+                    tally.broken.push(format!("one of a school is not let in: {refusal}"));
+                    return tally;
+                }
+            };
+            let Ok(target_uid) = target.teacher.parse() else { return tally };
+            member.say(&ClientMessage::Offer { target_uid, sdp: Offer::new([]).sdp, video: None }).await;
+            let answer = member.hear_until(|message| match message {
+                ServerMessage::Answer { .. } => Some(None),
+                ServerMessage::Error { code, .. } => Some(Some(code)),
+                _ => None,
+            });
+            match answer.await {
+                Some(None) => tally.count("answer"),
+                Some(Some(code)) => tally.broken.push(format!("one of a school gets {code} for its offer")),
+                None => tally.broken.push("one of a school gets no answer".into()),
+            }
+            tally
+        });
+    }
+    tally.join(arriving).await;
+    tally
+}

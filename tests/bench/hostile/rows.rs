@@ -156,6 +156,7 @@ pub fn all() -> Vec<Row> {
         beside("junk", 8, |at| Box::pin(async move { media::junk(&at.target, flood(100_000, &at)).await })),
         beside("slow-loris", 8, |at| Box::pin(slow(at, web::Slow::Writes, 1_000))),
         beside("malformed", 8, |at| Box::pin(async move { signalling::malformed(&at.target, 200).await })),
+        beside("school", 10, |at| Box::pin(async move { media::school(&at.target, 500).await })),
         beside("churn", 12, |at| Box::pin(async move { media::churn(&at.target, 20, at.lasts).await })),
         // Further ones.
         beside("half-dtls", 12, |at| Box::pin(async move { media::half_dtls(&at.target, 300, 20, at.lasts).await })),

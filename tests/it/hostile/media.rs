@@ -67,3 +67,12 @@ fn students_that_join_and_vanish_take_no_place() {
     assert!(tally.of("ghost") > 10, "{tally}");
     besieged.holds(&tally);
 }
+
+/// Needs: nothing today; limits for each network must leave room for it.
+#[test]
+fn a_school_behind_one_address_gets_in_at_once() {
+    let besieged = Besieged::teach(&[]);
+    let tally = besieged.suffer(media::school(&besieged.target, 500));
+    assert!(tally.broken.is_empty(), "{:?}", tally.broken);
+    assert_eq!(tally.of("answer"), 500);
+}
