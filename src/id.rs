@@ -126,7 +126,8 @@ id! {
 /// A person's name as others see it: printable, at most [`MAX_NICKNAME_CHARS`] characters.
 ///
 /// An invalid nickname is cleaned, not refused. Control characters and bidirectional overrides are removed, because
-/// they could change the line that shows the name. Longer names are cut.
+/// they could change the line that shows the name. Invisible characters are removed and spaces made alike, because two
+/// students could look the same by them; only a zero width joiner between two emoji stays. Longer names are cut.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 #[serde(from = "String", into = "String")]
 pub struct Nickname(Box<str>);
@@ -207,10 +208,21 @@ impl fmt::Display for RoomName {
     }
 }
 
-/// The first `most` printable characters of a text, without surrounding white space.
+/// The first `most` printable characters of a name, with single spaces and none around it.
+///
+/// Variation selectors are left out: an emoji looks like one without them.
 fn cleaned(text: &str, most: usize) -> Box<str> {
-    let shown: String = text.trim().chars().filter(|c| is_printable(*c)).take(most).collect();
-    shown.trim().into()
+    let mut after_space = true;
+    let mut single = |c: char| {
+        let is_space = c.is_whitespace();
+        let is_second = is_space && after_space;
+        after_space = is_space;
+        (!is_second).then_some(if is_space { ' ' } else { c })
+    };
+    let shown = printable(text.chars()).filter(|c| *c != EMOJI_STYLE).filter_map(&mut single).take(most);
+    // A cut name must not end with a joiner.
+    let shown: String = printable(shown).collect();
+    shown.trim_end().into()
 }
 
 /// A user in a sentence: `Ms Li (9999)`, or only the id if the nickname is empty or equal to the id.
@@ -239,12 +251,64 @@ pub fn count_of_students(number: usize) -> String {
     if number == 1 { "1 student".into() } else { format!("{number} students") }
 }
 
-/// Whether it is safe to show a character of somebody else's text. Control characters, bidirectional overrides and
-/// isolates (Unicode TR 9), and the byte order mark are not.
+/// ZERO WIDTH JOINER: makes one emoji of two.
+const JOINER: char = '\u{200d}';
+
+/// VARIATION SELECTOR-16: shows a symbol as an emoji.
+const EMOJI_STYLE: char = '\u{fe0f}';
+
+/// COMBINING ENCLOSING KEYCAP: makes an emoji of a digit.
+const KEYCAP: char = '\u{20e3}';
+
+/// Whether it is safe to show a character of somebody else's text. These are not: control characters, bidirectional
+/// overrides and isolates (Unicode TR 9), characters that show nothing (`Default_Ignorable_Code_Point` of Unicode, the
+/// braille blank), and what marks a line, a byte order or an annotation. [`printable`] keeps those that join emoji.
 pub fn is_printable(c: char) -> bool {
     !(c.is_control()
-        || matches!(c, '\u{200e}' | '\u{200f}' | '\u{061c}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-        || matches!(c, '\u{feff}' | '\u{2028}' | '\u{2029}'))
+        || matches!(c, '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}')
+        || matches!(c, '\u{180b}'..='\u{180f}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}')
+        || matches!(c, '\u{2060}'..='\u{206f}' | '\u{2800}' | '\u{3164}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}')
+        || matches!(c, '\u{ffa0}' | '\u{fff0}'..='\u{fffb}' | '\u{1bca0}'..='\u{1bca3}')
+        || matches!(c, '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}'))
+}
+
+/// Whether a character shows nothing, but belongs to an emoji where [`printable`] keeps it.
+pub fn joins_emoji(c: char) -> bool {
+    matches!(c, JOINER | EMOJI_STYLE)
+}
+
+/// The characters of a text that are safe to show: printable ones, joiners between two emoji, and emoji style after an
+/// emoji or in a keycap.
+pub fn printable(text: impl IntoIterator<Item = char>) -> impl Iterator<Item = char> {
+    let mut text = text.into_iter().peekable();
+    let mut before = None;
+    std::iter::from_fn(move || {
+        while let Some(c) = text.next() {
+            let after = text.peek().copied();
+            let is_kept = match c {
+                JOINER => before.is_some_and(|c| is_emoji(c) || c == EMOJI_STYLE) && after.is_some_and(is_emoji),
+                EMOJI_STYLE => before.is_some_and(is_emoji) || after == Some(KEYCAP) && before.is_some_and(is_key),
+                c => is_printable(c),
+            };
+            if is_kept {
+                before = Some(c);
+                return before;
+            }
+        }
+        None
+    })
+}
+
+/// Whether a character may be an emoji: the blocks of symbols that have some.
+fn is_emoji(c: char) -> bool {
+    matches!(c, '©' | '®' | '‼' | '⁉' | '™' | 'ℹ' | '\u{2190}'..='\u{21ff}' | '\u{2300}'..='\u{23ff}')
+        || matches!(c, 'Ⓜ' | '\u{25a0}'..='\u{27bf}' | '\u{2900}'..='\u{297f}' | '\u{2b00}'..='\u{2bff}')
+        || matches!(c, '〰' | '〽' | '㊗' | '㊙' | '\u{1f000}'..='\u{1faff}')
+}
+
+/// Whether a character is on a keypad.
+fn is_key(c: char) -> bool {
+    c.is_ascii_digit() || matches!(c, '#' | '*')
 }
 
 /// A connection between two users as seen from one end; printed as `9999-1001`.
@@ -279,6 +343,60 @@ mod tests {
     fn nicknames_are_cleaned() {
         assert_eq!(Nickname::from("  S-01\u{202e}\n").as_str(), "S-01");
         assert_eq!(Nickname::from("学生".repeat(40).as_str()).as_str().chars().count(), MAX_NICKNAME_CHARS);
+    }
+
+    #[test]
+    fn nothing_invisible_makes_two_names_look_the_same() {
+        let name = |text: &str| Nickname::from(text).as_str().to_owned();
+        let mut invisible: Vec<char> =
+            "\u{ad}\u{34f}\u{61c}\u{115f}\u{1160}\u{2800}\u{3164}\u{feff}\u{ffa0}".chars().collect();
+        for range in
+            ['\u{200b}'..='\u{200f}', '\u{202a}'..='\u{202e}', '\u{2060}'..='\u{206f}', '\u{fe00}'..='\u{fe0f}']
+        {
+            invisible.extend(range);
+        }
+        invisible.extend('\u{e0000}'..='\u{e01ef}');
+        for c in invisible {
+            for text in [format!("{c}Anna"), format!("An{c}na"), format!("Anna{c}"), format!("Anna {c} ")] {
+                assert_eq!(name(&text), "Anna", "{:x}", u32::from(c));
+            }
+            assert!("1001".parse::<UserId>().is_ok() && format!("1001{c}").parse::<UserId>().is_err());
+        }
+        for space in ["\u{a0}", "  ", "\u{2003}", "\u{3000} ", "\u{200b} \u{200b} "] {
+            assert_eq!(name(&format!("Ms{space}Li")), "Ms Li", "{space:?}");
+        }
+    }
+
+    #[test]
+    fn emoji_that_are_joined_stay_so() {
+        let name = |text: &str| Nickname::from(text).as_str().to_owned();
+        let (woman, skin, rocket, heart, fire) = ('\u{1f469}', '\u{1f3fd}', '\u{1f680}', '\u{2764}', '\u{1f525}');
+        let astronaut = format!("{woman}{skin}{JOINER}{rocket}");
+        assert_eq!(name(&format!("Anna {astronaut}")), format!("Anna {astronaut}"));
+        assert_eq!(name(&format!("{heart}{EMOJI_STYLE}{JOINER}{fire}")), format!("{heart}{JOINER}{fire}"));
+        for text in [format!("{woman}{JOINER}"), format!("{JOINER}{woman}"), format!("{woman}{JOINER}\u{200b}")] {
+            assert_eq!(name(&text), woman.to_string());
+        }
+        assert_eq!(name(&format!("a{JOINER}b {woman}{JOINER}b")), format!("ab {woman}b"));
+        let cut = name(&format!("{}{astronaut}", "x".repeat(MAX_NICKNAME_CHARS - 3)));
+        assert!(cut.ends_with(skin), "a cut name ends with no joiner: {cut:?}");
+        let styled: String =
+            printable("\u{2764}\u{fe0f}\u{fe0f} 1\u{fe0f}\u{20e3} a\u{fe0f} 1\u{fe0f}".chars()).collect();
+        assert_eq!(styled, "\u{2764}\u{fe0f} 1\u{fe0f}\u{20e3} a 1");
+    }
+
+    #[test]
+    fn a_clean_name_stays_as_it_is() {
+        let parts =
+            ["a", " ", "\u{200b}", "\u{200d}", "\u{fe0f}", "\u{1f469}", "\u{2764}", "1", "\u{20e3}", "\u{3000}", "\n"];
+        // Every text of five of these parts.
+        for n in 0..parts.len().pow(5) {
+            let text: String = (0..5).map(|at| parts[n / parts.len().pow(at) % parts.len()]).collect();
+            let once = cleaned(&text, 4);
+            assert_eq!(cleaned(&once, 4), once, "{text:?}");
+            let printed: String = printable(printable(text.chars()).take(4)).collect();
+            assert_eq!(printable(printed.chars()).collect::<String>(), printed, "{text:?}");
+        }
     }
 
     #[test]

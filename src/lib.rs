@@ -12,12 +12,12 @@
 //! bin/classroom.rs                   | argv in, one error line and an exit code out
 //! commands                           | the verbs: each connects the adapters
 //! bench                              | what measures the product; only commands/bench.rs names it
-//! fuzz                               | what must hold for any bytes from the network; only fuzz/ and its tests call it
+//! fuzz                               | what must hold for any bytes from the network; only fuzz/ and tests call it
 //! cli                                | what was typed -> what it means
 //! endpoints process                  | a capture with its SFU, a viewer with its render; this process's limits and use
 //! report exit                        | what people and scripts are told
 //! media sfu viewer signal http       | the adapters: GStreamer, the publisher, a student, WebSocket, pages
-//! sdp                                | what both ends negotiate
+//! sdp tls                            | what both ends negotiate; certificates, and whom a client trusts
 //! srtp                               | session keys, sealing, opening
 //! congestion rtcp dtls               | what a path carries; feedback; what a peer may send in DTLS and SCTP
 //! rtp room                           | packets, frames, rings, subscriptions, jitter buffer; who may do what
@@ -25,6 +25,7 @@
 //! protocol                           | the words on the wire
 //! network                            | where a client comes from; rate limits by network
 //! id expect suspension token_bucket  | names, expectations, suspension of this process, a token bucket
+//! state_dir                          | files that survive a process
 //! ```
 //!
 //! # A lecture, end to end
@@ -88,7 +89,9 @@ pub mod sdp;
 pub mod sfu;
 pub mod signal;
 mod srtp;
+mod state_dir;
 pub mod suspension;
+pub mod tls;
 mod token_bucket;
 pub mod viewer;
 

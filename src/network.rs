@@ -6,6 +6,8 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
@@ -63,6 +65,38 @@ impl ClientAddress {
     /// This process itself.
     pub fn this_process() -> Self {
         Self::of(Ipv4Addr::LOCALHOST.into())
+    }
+}
+
+/// How far a connection is. The server closes those that are less far first.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Admission {
+    /// Not a member of a room.
+    #[default]
+    Outside,
+    /// A member of a room, without media.
+    Joined,
+    /// A publisher, or a member with media.
+    Connected,
+}
+
+/// The admission of one connection. Signalling sets it, and the HTTP server, which accepted the connection, reads it.
+#[derive(Debug, Clone, Default)]
+pub struct SharedAdmission(Arc<AtomicU8>);
+
+impl SharedAdmission {
+    /// Sets the admission.
+    pub fn set(&self, admission: Admission) {
+        self.0.store(admission as u8, Ordering::Relaxed);
+    }
+
+    /// The admission that was set last.
+    pub fn get(&self) -> Admission {
+        match self.0.load(Ordering::Relaxed) {
+            0 => Admission::Outside,
+            1 => Admission::Joined,
+            _ => Admission::Connected,
+        }
     }
 }
 

@@ -16,6 +16,11 @@ pub(crate) fn allow_many_files() {
     let _ = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
 }
 
+/// The number of files that this process may open.
+pub(crate) fn max_files() -> u64 {
+    getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX)
+}
+
 /// The resource use of this process according to the kernel; `begun` is its start.
 pub(crate) fn metrics(begun: SystemTime) -> ProcessMetrics {
     ProcessMetrics {

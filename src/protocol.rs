@@ -57,7 +57,7 @@
 //! # Presence
 //!
 //! The publisher hears of students at once, and everybody hears of the publisher at once. Students hear of each other
-//! in batches ([`PRESENCE_INTERVAL`]). A `join` is an upsert: for a member who is listed already, it replaces the
+//! in batches ([`PRESENCE_INTERVAL`]), and a crowd in several of them. A `join` is an upsert: for a member who is listed already, it replaces the
 //! entry. A `leave` may name a user who was never listed.
 //!
 //! `leave`, or closing the WebSocket with code 1000, is a goodbye. After any other end of the connection the server
@@ -87,7 +87,7 @@ use crate::network::NetworkTag;
 
 pub use credentials::{Credentials, MAX_TOKEN_BYTES, RoomSettings};
 pub use error::ErrorCode;
-pub use join::{ClientKind, JoinError, JoinRequest, SessionSecret, SessionSecretError, is_same_origin};
+pub use join::{ClientKind, JoinError, JoinRequest, SessionSecret, SessionSecretError};
 pub use limits::*;
 pub use order::RoomOrder;
 
@@ -244,7 +244,7 @@ pub enum ClientMessage {
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         over: bool,
     },
-    /// Asks for [`ServerMessage::RoomUserList`].
+    /// Asks for [`ServerMessage::RoomUserList`]. Requests within [`USER_LIST_INTERVAL`] get one answer, at its end.
     RoomUserList,
     /// Asks for [`ServerMessage::Pong`], to check the path.
     Ping,
@@ -280,8 +280,12 @@ pub enum ServerMessage {
         room_name: Option<RoomName>,
         /// The receiver.
         user_id: UserId,
-        /// All members, the receiver included.
+        /// Members, the receiver included: a publisher gets all, a student the publisher and at most
+        /// [`MAX_LISTED_USERS`].
         users: Vec<User>,
+        /// The number of all members; 0 from an older server.
+        #[serde(default)]
+        count: usize,
         /// The publisher, if there is one.
         publisher: Option<UserId>,
         /// How the last publisher left; absent while there is a publisher, and before the first one.
@@ -328,8 +332,11 @@ pub enum ServerMessage {
     },
     /// The answer to [`ClientMessage::RoomUserList`].
     RoomUserList {
-        /// All members.
+        /// Members, as in [`ServerMessage::Joined`].
         users: Vec<User>,
+        /// The number of all members; 0 from an older server.
+        #[serde(default)]
+        count: usize,
     },
     /// The answer to [`ClientMessage::Ping`].
     Pong,

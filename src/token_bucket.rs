@@ -19,13 +19,19 @@ impl TokenBucket {
 
     /// Takes a token. If none is left, returns the time until the next one.
     pub(crate) fn take(&mut self, now: Instant) -> Result<(), Duration> {
+        self.take_above(now, 0.0)
+    }
+
+    /// Takes a token if this many others remain. Otherwise returns the time until they do.
+    pub(crate) fn take_above(&mut self, now: Instant, reserve: f64) -> Result<(), Duration> {
         let left = self.left.map_or(self.burst, |(left, counted)| {
             let new = now.saturating_duration_since(counted).as_secs_f64() * self.per_second;
             (left + new).min(self.burst)
         });
-        let passes = left >= 1.0;
+        let needed = 1.0 + reserve;
+        let passes = left >= needed;
         self.left = Some((if passes { left - 1.0 } else { left }, now));
-        if passes { Ok(()) } else { Err(Duration::from_secs_f64((1.0 - left) / self.per_second)) }
+        if passes { Ok(()) } else { Err(Duration::from_secs_f64((needed - left) / self.per_second)) }
     }
 }
 
@@ -42,5 +48,13 @@ mod tests {
         assert!(bucket.take(now + Duration::from_millis(750)).is_err(), "half a token is not enough");
         let later = now + Duration::from_secs(60);
         assert_eq!((0..10).filter(|_| bucket.take(later).is_ok()).count(), 3, "more than a burst is not saved up");
+    }
+
+    #[test]
+    fn a_reserve_stays_for_others() {
+        let (mut bucket, now) = (TokenBucket::new(2, 3), Instant::now());
+        assert!(bucket.take_above(now, 2.0).is_ok());
+        assert_eq!(bucket.take_above(now, 2.0), Err(Duration::from_millis(500)));
+        assert_eq!((0..10).filter(|_| bucket.take(now).is_ok()).count(), 2, "the reserve is there for who needs none");
     }
 }

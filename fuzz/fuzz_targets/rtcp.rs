@@ -4,5 +4,5 @@
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {
-    classroom::fuzz::rtcp(bytes);
+    classroom::fuzz::run("rtcp", bytes);
 });

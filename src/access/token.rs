@@ -329,7 +329,6 @@ impl SigningKey {
     /// # Errors
     /// [`TokenError::Signing`].
     pub fn sign(&self, grant: &Grant) -> Result<String, TokenError> {
-        jws::install();
         let seconds = |time: SystemTime| time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
         let rights = grant.role.rights();
         let claims = Claims {
@@ -348,8 +347,17 @@ impl SigningKey {
                 room_admin: rights.moderates,
             },
         };
+        self.sign_claims(&claims)
+    }
+
+    /// Signs any claims, also those of no valid token, for [`crate::fuzz`].
+    ///
+    /// # Errors
+    /// [`TokenError::Signing`].
+    pub(crate) fn sign_claims(&self, claims: &impl Serialize) -> Result<String, TokenError> {
+        jws::install();
         let mut header = Header::new(self.algorithm.jwt());
         header.kid = Some(self.id.as_str().to_owned());
-        jsonwebtoken::encode(&header, &claims, &self.key).map_err(|error| TokenError::Signing(error.to_string()))
+        jsonwebtoken::encode(&header, claims, &self.key).map_err(|error| TokenError::Signing(error.to_string()))
     }
 }

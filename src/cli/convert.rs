@@ -4,9 +4,8 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use clap::parser::ValueSource;
 
-use super::args::{
-    TypedDemo, TypedEncoding, TypedRooms, TypedServe, TypedSinkArgs, TypedSources, TypedTeach, TypedWatch,
-};
+use super::args::{TypedDemo, TypedRooms, TypedServe, TypedSinkArgs, TypedTeach, TypedWatch};
+use super::capture::{TypedEncoding, TypedSources};
 use super::meaning::{
     ChatInput, Conflict, Demo, DemoLecture, Device, MainSource, Rooms, Serve, Signalling, Sink, Sources, Teach, Video,
     Watch,
@@ -39,22 +38,32 @@ impl TypedTeach {
     pub(super) fn convert(self, server_source: Option<ValueSource>) -> Result<Teach, Conflict> {
         // A typed --listen overrules `$CLASSROOM_SERVER`, which is only the default of this computer.
         let is_typed = server_source == Some(ValueSource::CommandLine);
-        let server = self.server.and_then(|server| server.0).filter(|_| is_typed || self.listen.is_none());
+        // So does --tls.
+        let runs_here = self.listen.is_some() || self.certificate.is_typed();
+        let server = self.server.and_then(|server| server.0).filter(|_| is_typed || !runs_here);
+        let trust = match (self.trust.first_flag(), &server) {
+            (Some(flag), None) => return Err(Conflict::TrustWithoutServer(flag)),
+            _ => self.trust.convert(server.as_ref())?,
+        };
         let signalling = match (server, self.listen) {
             (Some(_), Some(_)) => return Err(Conflict::ServerAndListen),
+            (Some(_), None) if self.certificate.is_typed() => return Err(Conflict::TlsForAnotherServer),
             (Some(url), None) => Signalling::Remote(url),
             (None, listen) => {
                 let any_address = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), DEFAULT_PORT);
-                Signalling::Embedded { listen: listen.unwrap_or(any_address) }
+                Signalling::Embedded { listen: listen.unwrap_or(any_address), tls: self.certificate.convert() }
             }
         };
         let udp_port = self.udp_port.unwrap_or(match signalling {
-            Signalling::Embedded { listen } => listen.port(),
+            Signalling::Embedded { listen, .. } => listen.port(),
             Signalling::Remote(_) => DEFAULT_PORT,
         });
         let turn = self.turn.convert()?;
         if !turn.is_empty() && matches!(signalling, Signalling::Remote(_)) {
             return Err(Conflict::TurnForAnotherServer);
+        }
+        if let (Signalling::Remote(_), Some(flag)) = (&signalling, self.site.first_flag()) {
+            return Err(Conflict::SiteOfAnotherServer(flag));
         }
         let audio = !self.sources.no_audio;
         let sources = Sources::try_from(self.sources)?;
@@ -70,6 +79,8 @@ impl TypedTeach {
             room_name: self.name,
             user: self.user,
             signalling,
+            trust,
+            site: self.site.into(),
             sources,
             audio,
             video: Video { codec, size, fps, bitrate, tiers, content },
@@ -85,7 +96,7 @@ impl TypedTeach {
             length: self.length,
             end_class: self.end_class,
             chat: chat_input(self.chat),
-            allowed: Allowed { comments: !self.no_comments, reactions: !self.no_reactions },
+            allowed: Allowed { comments: !self.no_comments, reactions: !self.no_reactions, ..Allowed::default() },
         })
     }
 }
@@ -150,11 +161,13 @@ impl TryFrom<TypedSources> for Sources {
 impl TryFrom<TypedWatch> for Watch {
     type Error = Conflict;
     fn try_from(typed: TypedWatch) -> Result<Self, Conflict> {
+        let server = typed.server.and_then(|server| server.0);
         Ok(Watch {
             nickname: nickname(typed.nickname, &typed.user),
             room: typed.room,
             user: typed.user,
-            server: typed.server.and_then(|server| server.0),
+            trust: typed.trust.convert(server.as_ref())?,
+            server,
             sink: typed.sink.try_into()?,
             chat: chat_input(typed.chat),
             latency: typed.latency,
@@ -188,7 +201,9 @@ impl TryFrom<TypedSinkArgs> for Sink {
 impl TryFrom<TypedServe> for Serve {
     type Error = Conflict;
     fn try_from(typed: TypedServe) -> Result<Self, Conflict> {
-        Ok(Serve { listen: typed.listen, stun: typed.stun, turn: typed.turn.convert()? })
+        let tls = typed.certificate.convert();
+        let turn = typed.turn.convert()?;
+        Ok(Serve { listen: typed.listen, tls, stun: typed.stun, turn, site: typed.site.into() })
     }
 }
 
@@ -198,9 +213,11 @@ impl TypedRelays {
     }
 }
 
-impl From<TypedRooms> for Rooms {
-    fn from(typed: TypedRooms) -> Self {
-        Rooms { server: typed.server.and_then(|server| server.0) }
+impl TryFrom<TypedRooms> for Rooms {
+    type Error = Conflict;
+    fn try_from(typed: TypedRooms) -> Result<Self, Conflict> {
+        let server = typed.server.and_then(|server| server.0);
+        Ok(Rooms { trust: typed.trust.convert(server.as_ref())?, server })
     }
 }
 

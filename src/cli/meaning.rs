@@ -8,13 +8,16 @@ use std::time::Duration;
 use clap_complete::Shell;
 
 use super::servers::{StunServer, TurnServer};
+use super::tls::ServerTrust;
 use super::values::Bitrate;
 use crate::expect::Expectation;
+use crate::http::Site;
 use crate::id::{Nickname, RoomId, RoomName, UserId};
 use crate::media::{Content, FileList, Size, Tiers};
 use crate::protocol::channel::Allowed;
 use crate::rtp::{Codec, Latency};
 use crate::signal::ServerUrl;
+use crate::tls::CertificateSource;
 
 /// `classroom demo`: teach and watch in one process.
 #[derive(Debug, Clone, PartialEq)]
@@ -51,6 +54,8 @@ pub struct Teach {
     pub nickname: Nickname,
     /// The signalling server to use.
     pub signalling: Signalling,
+    /// What to trust of another server.
+    pub trust: ServerTrust,
     /// The sources to capture.
     pub sources: Sources,
     /// Whether to send the audio of the sources.
@@ -65,6 +70,8 @@ pub struct Teach {
     pub stun: Vec<StunServer>,
     /// TURN servers that the embedded server names to students.
     pub turn: Vec<TurnServer>,
+    /// How browsers reach the built-in server.
+    pub site: Site,
     /// The number of sending threads.
     pub workers: NonZeroUsize,
     /// The most students to admit; `None`: only the server's limit holds.
@@ -92,6 +99,8 @@ pub enum Signalling {
     Embedded {
         /// The address to listen on; port 0 lets the system choose.
         listen: SocketAddr,
+        /// The certificate, if the server speaks TLS.
+        tls: Option<CertificateSource>,
     },
     /// The server at this URL.
     Remote(ServerUrl),
@@ -175,6 +184,8 @@ pub struct Watch {
     pub nickname: Nickname,
     /// The server of `--server` or `$CLASSROOM_SERVER`; `None`: search this computer, then the LAN (DNS-SD).
     pub server: Option<ServerUrl>,
+    /// What to trust of the server.
+    pub trust: ServerTrust,
     /// Where to show or write the lecture.
     pub sink: Sink,
     /// Which lines of stdin go to the chat.
@@ -219,10 +230,14 @@ pub enum Sink {
 pub struct Serve {
     /// The address to listen on; port 0 lets the system choose.
     pub listen: SocketAddr,
+    /// The certificate, if the server speaks TLS.
+    pub tls: Option<CertificateSource>,
     /// STUN servers that the server names to students.
     pub stun: Vec<StunServer>,
     /// TURN servers that the server names to students.
     pub turn: Vec<TurnServer>,
+    /// How browsers reach the server.
+    pub site: Site,
 }
 
 /// `classroom completions`.
@@ -244,6 +259,8 @@ pub struct Man {
 pub struct Rooms {
     /// The server of `--server` or `$CLASSROOM_SERVER`; `None`: search this computer, then the LAN (DNS-SD).
     pub server: Option<ServerUrl>,
+    /// What to trust of the server.
+    pub trust: ServerTrust,
 }
 
 /// Flags that are valid alone and contradict each other together.
@@ -251,6 +268,15 @@ pub struct Rooms {
 pub(super) enum Conflict {
     #[error("--server uses another server, but --listen runs one here: remove one of the two flags")]
     ServerAndListen,
+    #[error(
+        "--server uses another server, but --tls is for the one that runs here: remove --tls, and start that server with \
+         it"
+    )]
+    TlsForAnotherServer,
+    #[error("{0} is about another server: add --server wss://HOST:PORT, or remove {0}")]
+    TrustWithoutServer(&'static str),
+    #[error("{0} needs TLS: write --server {1}, or remove {0}")]
+    TrustWithoutTls(&'static str, ServerUrl),
     #[error("{0} and {1} can't be used together: remove one of the two flags")]
     TwoSources(&'static str, &'static str),
     #[error("--loop repeats files, but there is no file: add --file PATH")]
@@ -271,6 +297,8 @@ pub(super) enum Conflict {
         "--turn is for the built-in server, but --server uses another server: start that server with --turn instead"
     )]
     TurnForAnotherServer,
+    #[error("{0} is for the built-in server, but --server uses another server: start that server with {0} instead")]
+    SiteOfAnotherServer(&'static str),
     #[error("{0} needs a TURN server: add --turn turn:HOST:PORT")]
     LoginWithoutTurn(&'static str),
     #[error("{0} only works with a bad network or --glass: add --glass or, for example, --loss 5%")]

@@ -5,9 +5,12 @@
 
 mod args;
 mod bench;
+mod capture;
 mod convert;
 mod meaning;
 mod servers;
+mod site;
+mod tls;
 mod values;
 
 use std::ffi::OsString;
@@ -27,6 +30,8 @@ pub use self::meaning::{
     Video, Watch,
 };
 pub use self::servers::{StunServer, TurnServer, TurnTransport};
+pub use self::tls::ServerTrust;
+pub(crate) use self::values::duration;
 pub use self::values::{Bitrate, Burst};
 pub use crate::report::{Output, Verbosity};
 
@@ -85,7 +90,7 @@ where
         TypedVerb::Teach(typed) => typed.convert(server_source(&matches)).map(Command::Teach),
         TypedVerb::Watch(typed) => typed.try_into().map(Command::Watch),
         TypedVerb::Serve(typed) => typed.try_into().map(Command::Serve),
-        TypedVerb::Rooms(typed) => Ok(Command::Rooms(typed.into())),
+        TypedVerb::Rooms(typed) => typed.try_into().map(Command::Rooms),
         TypedVerb::Devices => Ok(Command::Devices),
         TypedVerb::Completions(typed) => Ok(Command::Completions(Completions { shell: typed.shell })),
         TypedVerb::Man(typed) => Ok(Command::Man(Man { folder: typed.folder })),

@@ -5,9 +5,11 @@ use std::time::Duration;
 use clap::CommandFactory;
 
 use super::*;
+use crate::http::Site;
 use crate::media::{Content, FileList, Size, Tiers};
 use crate::rtp::{Codec, Latency};
 use crate::signal::ServerUrl;
+use crate::tls::CertificateSource;
 
 fn parse_line(line: &str) -> Result<Cli, clap::Error> {
     parse(std::iter::once("classroom").chain(line.split_whitespace()))
@@ -48,7 +50,7 @@ fn clap_accepts_the_definition_of_the_flags() {
 fn a_teacher_needs_only_a_room() {
     let plain = teach("");
     assert_eq!((plain.room.as_str(), plain.user.as_str(), plain.nickname.as_str()), ("10013", "9999", "9999"));
-    assert_eq!(plain.signalling, Signalling::Embedded { listen: "0.0.0.0:18080".parse().unwrap() });
+    assert_eq!(plain.signalling, Signalling::Embedded { listen: "0.0.0.0:18080".parse().unwrap(), tls: None });
     assert_eq!((plain.sources, plain.audio, plain.udp_port), (Sources::Auto, true, 18080));
     let tiers = Tiers::Both(None);
     assert_eq!(plain.video, Video { codec: None, size: None, fps: 30, bitrate: None, tiers, content: None });
@@ -174,9 +176,10 @@ fn output_flags_may_come_before_or_after_the_verb() {
         assert_eq!((cli.output, cli.verbosity), (Output::Json, Verbosity::Verbose), "{line}");
     }
     assert_eq!(parse_line("devices -v -q").unwrap().verbosity, Verbosity::Quiet);
-    let serve = Serve { listen: "127.0.0.1:1".parse().unwrap(), stun: vec![], turn: vec![] };
+    let (tls, site) = (None, Site::default());
+    let serve = Serve { listen: "127.0.0.1:1".parse().unwrap(), tls, stun: vec![], turn: vec![], site };
     assert_eq!(parse_line("serve --listen 127.0.0.1:1").unwrap().command, Command::Serve(serve));
-    let rooms = Rooms { server: Some(ServerUrl::new("a", 18080)) };
+    let rooms = Rooms { server: Some(ServerUrl::new("a", 18080)), trust: ServerTrust::default() };
     assert_eq!(parse_line("rooms --server ws://a").unwrap().command, Command::Rooms(rooms));
 }
 
@@ -236,7 +239,7 @@ fn invalid_values_are_refused_with_the_flag_and_an_example() {
         ("teach --room 1 --max-students 0", "--max-students", "0"),
         ("teach --room 1 --listen nowhere", "--listen", "0.0.0.0:18080"),
         ("teach --room 1 --udp-port 70000", "--udp-port", "65535"),
-        ("watch --room 1 --user 2 --server wss://a", "--server", "needs TLS"),
+        ("watch --room 1 --user 2 --server rtsp://a", "--server", "wss://HOST:PORT"),
         ("teach --room 1 --stun stuns:a", "--stun", "stun:HOST:PORT"),
         ("watch --room 1 --user 2 --sink out.mp4", "--sink", ".mkv"),
         ("watch --room 1 --user 2 --expect fsp>=25", "--expect", "fps, kbps"),
@@ -368,8 +371,37 @@ fn a_typed_listen_address_overrules_the_server_of_the_environment() {
     };
     assert_eq!(typed("").unwrap().signalling, Signalling::Remote(ServerUrl::new("school", 1)));
     let listen = "127.0.0.1:5".parse().unwrap();
-    assert_eq!(typed("--listen 127.0.0.1:5").unwrap().signalling, Signalling::Embedded { listen });
+    assert_eq!(typed("--listen 127.0.0.1:5").unwrap().signalling, Signalling::Embedded { listen, tls: None });
     assert_eq!(typed("--server ws://a --listen 127.0.0.1:5"), Err(Conflict::ServerAndListen));
+}
+
+#[test]
+fn tls_flags_name_a_certificate_and_what_a_client_trusts() {
+    let tls = |flags: &str| match teach(flags).signalling {
+        Signalling::Embedded { tls, .. } => tls,
+        Signalling::Remote(url) => panic!("{url}"),
+    };
+    let files = CertificateSource::Files { certificate: "c.pem".into(), key: "k.pem".into() };
+    assert_eq!(tls("--tls"), Some(CertificateSource::OwnCa));
+    assert_eq!(tls("--tls-cert c.pem --tls-key k.pem"), Some(files));
+    let fingerprint = "sha256:000102030405060708090A0B0C0D0E0F";
+    let trust = teach(&format!("--server wss://a --fingerprint {fingerprint}")).trust;
+    assert_eq!(trust, ServerTrust { ca: None, fingerprint: fingerprint.parse().ok() });
+    let Command::Watch(watch) = parse_line("watch --room 1 --user 2 --ca ca.pem").unwrap().command else { panic!() };
+    assert_eq!(watch.trust.ca, Some("ca.pem".into()), "also for a server that DNS-SD finds");
+    for (line, advice) in [
+        ("teach --room 1 --server wss://a --tls", "start that server with it"),
+        ("teach --room 1 --ca ca.pem", "add --server wss://HOST:PORT"),
+        ("teach --room 1 --tls --tls-cert a --tls-key b", "cannot be used with"),
+        ("serve --tls-cert a", "--tls-key"),
+        ("watch --room 1 --user 2 --server ws://a --ca ca.pem", "write --server wss://a:18080"),
+        ("rooms --server a --fingerprint 000102030405060708090a0b0c0d0e0f", "write --server wss://a:18080"),
+        ("rooms --server wss://a --fingerprint 0001", "at least 32 hexadecimal digits"),
+        ("watch --room 1 --user 2 --ca a --fingerprint 000102030405060708090a0b0c0d0e0f", "cannot be used with"),
+    ] {
+        let error = parse_line(line).unwrap_err().to_string().replace("\n", " ");
+        assert!(error.contains(advice), "{line}: {error}");
+    }
 }
 
 #[test]

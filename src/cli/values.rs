@@ -146,7 +146,7 @@ pub(super) fn listen(text: &str) -> Result<SocketAddr, String> {
 ///
 /// jiff, which we have for time stamps, refuses units in the wrong order. humantime takes `1s30m` for half an hour and
 /// `10M` for ten months.
-pub(super) fn duration(text: &str) -> Result<Duration, String> {
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     const EXAMPLE: &str = "is not a duration, for example 10s, 1m30s or 500ms";
     const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
     if decimal(text).is_some() {
@@ -392,7 +392,8 @@ mod tests {
     fn an_empty_server_means_no_server() {
         assert_eq!("".parse(), Ok(TypedServer(None)));
         assert_eq!("a:1".parse(), Ok(TypedServer(Some(ServerUrl::new("a", 1)))));
-        assert!("wss://a".parse::<TypedServer>().is_err());
+        assert!("rtsp://a".parse::<TypedServer>().is_err());
+        assert_eq!("wss://a:1".parse(), Ok(TypedServer(Some(ServerUrl::new("a", 1).with_tls(true)))));
     }
 
     #[test]

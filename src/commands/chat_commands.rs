@@ -1,7 +1,10 @@
 //! What people type during a lecture: a chat message, or a command that begins with a slash.
 
+use std::time::Duration;
+
+use crate::cli;
 use crate::id::UserId;
-use crate::protocol::channel::Reaction;
+use crate::protocol::channel::{Moderation, Reaction};
 
 /// A line typed by a teacher.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -14,6 +17,12 @@ pub(super) enum TeacherInput {
     Lower(Option<UserId>),
     /// Lower all hands.
     LowerAll,
+    /// Keep order in the chat.
+    Order(ChatOrder),
+    /// Tell who is muted.
+    Muted,
+    /// Tell whether slow mode is on.
+    Slow,
     /// Allow or forbid chat over the picture; `None` asks for the current state.
     Comments(Option<bool>),
     /// Allow or forbid reactions; `None` asks for the current state.
@@ -31,26 +40,66 @@ pub(super) enum StudentInput {
     Hand,
     /// Send a reaction.
     React(Reaction),
+    /// Keep order in the chat; only for students who moderate.
+    Order(ChatOrder),
     /// Not a valid command, with a sentence that helps.
     Advice(String),
+}
+
+/// An order about the chat.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum ChatOrder {
+    /// Forbid to write and to react.
+    Mute(Whom),
+    /// Allow to write and to react again.
+    Unmute(Whom),
+    /// Remove all messages.
+    Clear,
+    /// The shortest time between two messages of a student; zero ends slow mode.
+    Slow(Duration),
+}
+
+/// Whom an order concerns.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Whom {
+    /// All students.
+    All,
+    /// The student with this id, or with this nickname.
+    One(String),
 }
 
 /// A command as it is typed, and what it does.
 type Described = (&'static str, &'static str);
 
-const TEACHER_COMMANDS: [Described; 8] = [
-    ("/hands", "list the raised hands, the first one first"),
-    ("/lower", "lower the hand that was raised first"),
-    ("/lower 1001", "lower the hand of student 1001"),
-    ("/lower all", "lower all hands"),
-    ("/comments off", "hide chat over the picture for the whole class"),
-    ("/comments on", "let students show chat over the picture"),
-    ("/reactions off", "forbid reactions"),
-    ("/reactions on", "allow reactions"),
+/// Commands of one subject.
+type Group = (&'static str, &'static [Described]);
+
+const TEACHER_COMMANDS: [Group; 2] = [
+    (
+        "hands",
+        &[
+            ("/hands", "list the raised hands, the first one first"),
+            ("/lower", "lower the hand that was raised first"),
+            ("/lower 1001", "lower the hand of student 1001; /lower all: all hands"),
+        ],
+    ),
+    (
+        "chat",
+        &[
+            ("/mute 1001", "let student 1001 (or a name) neither write nor react; /mute all: nobody"),
+            ("/unmute 1001", "let student 1001 write again; /unmute all: everybody"),
+            ("/slow 10s", "let each student write once in 10 s; /slow off: at any time"),
+            ("/clear", "remove all messages"),
+            ("/comments off", "hide chat over the picture for the whole class; /comments on: allow it"),
+            ("/reactions off", "forbid reactions; /reactions on: allow them"),
+        ],
+    ),
 ];
 
-const STUDENT_COMMANDS: [Described; 2] =
-    [("/hand", "raise or lower your hand"), ("/react clap", "react with like, clap, heart, laugh, wow or confused")];
+const STUDENT_COMMANDS: [Group; 1] = [(
+    "",
+    &[("/hand", "raise or lower your hand"), ("/react clap", "react with like, clap, heart, laugh, wow or confused")],
+)];
 
 /// The lines that both teachers and students can type.
 const ALL_COMMANDS: [Described; 3] = [
@@ -70,10 +119,15 @@ impl TeacherInput {
                 Ok(user) => Self::Lower(Some(user)),
                 Err(error) => Self::Advice(format!("/lower needs a user id: {error}")),
             },
+            ("mute", "") => Self::Muted,
+            ("slow", "") => Self::Slow,
             ("comments", switch) => on_or_off(command, switch).map_or_else(Self::Advice, Self::Comments),
             ("reactions", switch) => on_or_off(command, switch).map_or_else(Self::Advice, Self::Reactions),
             ("help", _) => Self::Advice(table(&TEACHER_COMMANDS)),
-            (other, _) => Self::Advice(unknown(other, &TEACHER_COMMANDS)),
+            (command, argument) => match chat_order(command, argument) {
+                Some(order) => order.map_or_else(Self::Advice, Self::Order),
+                None => Self::Advice(unknown(command, &TEACHER_COMMANDS)),
+            },
         }
     }
 
@@ -93,7 +147,10 @@ impl StudentInput {
                 None => Self::Advice(format!("/react needs one of {}", reactions())),
             },
             ("help", _) => Self::Advice(table(&STUDENT_COMMANDS)),
-            (other, _) => Self::Advice(unknown(other, &STUDENT_COMMANDS)),
+            (command, argument) => match chat_order(command, argument) {
+                Some(order) => order.map_or_else(Self::Advice, Self::Order),
+                None => Self::Advice(unknown(command, &STUDENT_COMMANDS)),
+            },
         }
     }
 
@@ -103,19 +160,69 @@ impl StudentInput {
     }
 }
 
-/// One row per command, with the descriptions aligned.
-fn table(commands: &[Described]) -> String {
-    let rows = ALL_COMMANDS[..1].iter().chain(commands).chain(&ALL_COMMANDS[1..]);
-    let rows: Vec<String> = rows.map(|(typed, does)| format!("  {typed:<14} {does}")).collect();
+impl ChatOrder {
+    /// The order as the publisher's rules know it. `find` gives the id for an id or a nickname.
+    pub(super) fn moderation<E>(self, find: impl FnOnce(&str) -> Result<UserId, E>) -> Result<Moderation, E> {
+        Ok(match self {
+            Self::Mute(Whom::All) => Moderation::MuteAll,
+            Self::Mute(Whom::One(user)) => Moderation::Mute { user_id: find(&user)? },
+            Self::Unmute(Whom::All) => Moderation::UnmuteAll,
+            Self::Unmute(Whom::One(user)) => Moderation::Unmute { user_id: find(&user)? },
+            Self::Clear => Moderation::Clear,
+            // The rules refuse a time that is too long.
+            Self::Slow(time) => Moderation::Slow { ms: time.as_millis().try_into().unwrap_or(u32::MAX) },
+        })
+    }
+}
+
+/// Parses an order about the chat. `None` for another command; an error is a sentence that helps.
+fn chat_order(command: &str, argument: &str) -> Option<Result<ChatOrder, String>> {
+    Some(match (command, argument) {
+        ("mute", whom) => one_or_all(command, whom).map(ChatOrder::Mute),
+        ("unmute", whom) => one_or_all(command, whom).map(ChatOrder::Unmute),
+        ("clear", "") => Ok(ChatOrder::Clear),
+        ("clear", _) => Err("/clear removes all messages and takes no words".to_owned()),
+        ("slow", "off") => Ok(ChatOrder::Slow(Duration::ZERO)),
+        ("slow", "") => Err("/slow needs a time such as 10s, or off".to_owned()),
+        ("slow", time) => {
+            let error = |error| format!("/slow needs a time such as 10s, or off: {time} {error}");
+            cli::duration(time).map(ChatOrder::Slow).map_err(error)
+        }
+        _ => return None,
+    })
+}
+
+/// Parses `all`, an id or a nickname. The error is a sentence that helps.
+fn one_or_all(command: &str, text: &str) -> Result<Whom, String> {
+    match text {
+        "" => Err(format!("/{command} needs the id or the name of a student, or all")),
+        "all" => Ok(Whom::All),
+        one => Ok(Whom::One(one.to_owned())),
+    }
+}
+
+/// One row per command, with the descriptions aligned, and a title for each group.
+fn table(groups: &[Group]) -> String {
+    let row = |(typed, does): &Described| format!("  {typed:<14} {does}");
+    let mut rows = vec![row(&ALL_COMMANDS[0])];
+    for (title, commands) in groups {
+        rows.extend((!title.is_empty()).then(|| format!("{title}:")));
+        rows.extend(commands.iter().map(row));
+    }
+    if groups.len() > 1 {
+        rows.push("also:".to_owned());
+    }
+    rows.extend(ALL_COMMANDS[1..].iter().map(row));
     format!("you can type:\n{}", rows.join("\n"))
 }
 
-fn unknown(command: &str, commands: &[Described]) -> String {
-    format!("there is no command /{command}; {}", table(commands))
+fn unknown(command: &str, groups: &[Group]) -> String {
+    format!("there is no command /{command}; {}", table(groups))
 }
 
-fn words(commands: &[Described]) -> Vec<String> {
-    let all = commands.iter().chain(&ALL_COMMANDS).filter_map(|(typed, _)| typed.split_whitespace().next());
+fn words(groups: &[Group]) -> Vec<String> {
+    let all = groups.iter().flat_map(|(_, commands)| *commands).chain(&ALL_COMMANDS);
+    let all = all.filter_map(|(typed, _)| typed.split_whitespace().next());
     let mut words: Vec<String> =
         all.filter(|w| w.starts_with('/') && !w.starts_with("//")).map(str::to_owned).collect();
     words.dedup();
@@ -179,23 +286,61 @@ mod tests {
     }
 
     #[test]
+    fn orders_about_the_chat_are_typed() {
+        let one = |text: &str| Whom::One(text.into());
+        for (line, order) in [
+            ("/mute 1001", ChatOrder::Mute(one("1001"))),
+            ("/mute  Anna Li ", ChatOrder::Mute(one("Anna Li"))),
+            ("/mute all", ChatOrder::Mute(Whom::All)),
+            ("/unmute 1001", ChatOrder::Unmute(one("1001"))),
+            ("/unmute all", ChatOrder::Unmute(Whom::All)),
+            ("/clear", ChatOrder::Clear),
+            ("/slow 10s", ChatOrder::Slow(Duration::from_secs(10))),
+            ("/slow 1m30s", ChatOrder::Slow(Duration::from_secs(90))),
+            ("/slow off", ChatOrder::Slow(Duration::ZERO)),
+        ] {
+            assert_eq!(TeacherInput::parse(line), TeacherInput::Order(order.clone()));
+            assert_eq!(StudentInput::parse(line), StudentInput::Order(order));
+        }
+        assert_eq!(TeacherInput::parse("/mute"), TeacherInput::Muted);
+        assert_eq!(TeacherInput::parse("/slow"), TeacherInput::Slow);
+        for line in ["/unmute", "/clear now", "/slow 10", "/slow fast", "/slow on"] {
+            assert!(matches!(TeacherInput::parse(line), TeacherInput::Advice(_)), "{line}");
+            assert!(matches!(StudentInput::parse(line), StudentInput::Advice(_)), "{line}");
+        }
+        let find = |text: &str| text.parse::<UserId>();
+        assert_eq!(ChatOrder::Mute(Whom::All).moderation(find), Ok(Moderation::MuteAll));
+        let user_id = "1001".parse().unwrap();
+        assert_eq!(ChatOrder::Unmute(one("1001")).moderation(find), Ok(Moderation::Unmute { user_id }));
+        assert!(ChatOrder::Mute(one("Anna Li")).moderation(find).is_err());
+        let long = ChatOrder::Slow(Duration::from_secs(1 << 40));
+        assert_eq!(long.moderation(find), Ok(Moderation::Slow { ms: u32::MAX }));
+    }
+
+    #[test]
     fn help_lists_only_commands_that_exist() {
-        for (typed, _) in TEACHER_COMMANDS {
+        for (typed, _) in TEACHER_COMMANDS.iter().flat_map(|(_, commands)| *commands) {
             assert!(!matches!(TeacherInput::parse(typed), TeacherInput::Advice(_) | TeacherInput::Say(_)), "{typed}");
         }
-        for (typed, _) in STUDENT_COMMANDS {
+        for (typed, _) in STUDENT_COMMANDS.iter().flat_map(|(_, commands)| *commands) {
             assert!(!matches!(StudentInput::parse(typed), StudentInput::Advice(_) | StudentInput::Say(_)), "{typed}");
         }
         let TeacherInput::Advice(table) = TeacherInput::parse("/help") else { panic!("no table") };
-        assert_eq!(table.lines().count(), 1 + TEACHER_COMMANDS.len() + ALL_COMMANDS.len(), "{table}");
+        let commands: usize = TEACHER_COMMANDS.iter().map(|(_, commands)| commands.len()).sum();
+        let titles = TEACHER_COMMANDS.len() + 1;
+        assert_eq!(table.lines().count(), 1 + titles + commands + ALL_COMMANDS.len(), "{table}");
+        assert!(table.lines().count() <= 20 && table.lines().all(|line| line.len() <= 100), "{table}");
         for reaction in Reaction::ALL.map(Reaction::name) {
-            assert!(STUDENT_COMMANDS[1].1.contains(reaction), "{reaction}");
+            assert!(STUDENT_COMMANDS[0].1[1].1.contains(reaction), "{reaction}");
         }
     }
 
     #[test]
     fn tab_completes_the_commands() {
-        assert_eq!(TeacherInput::commands(), ["/hands", "/lower", "/comments", "/reactions", "/help"]);
+        assert_eq!(
+            TeacherInput::commands(),
+            ["/hands", "/lower", "/mute", "/unmute", "/slow", "/clear", "/comments", "/reactions", "/help"]
+        );
         assert_eq!(StudentInput::commands(), ["/hand", "/react", "/help"]);
     }
 }

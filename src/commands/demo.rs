@@ -8,8 +8,9 @@ use tokio::sync::oneshot;
 use super::room_link::room_page;
 use super::stop::Stop;
 use super::{stop, teach, watch};
-use crate::cli::{self, ChatInput, Demo, DemoLecture, Output, Signalling, Teach, Verbosity, Video, Watch};
+use crate::cli::{self, ChatInput, Demo, DemoLecture, Output, ServerTrust, Signalling, Teach, Verbosity, Video, Watch};
 use crate::exit::Failure;
+use crate::http::Site;
 use crate::id::{Nickname, RoomId, UserId};
 use crate::media::{CaptureOptions, MainSource, Sources};
 use crate::protocol::channel::Allowed;
@@ -42,7 +43,8 @@ pub(super) async fn run(demo: Demo, output: Output, reporter: &Reporter) -> Resu
         room_name: None,
         nickname: Nickname::from("demo"),
         user: teacher,
-        signalling: Signalling::Embedded { listen: (Ipv4Addr::UNSPECIFIED, 0).into() },
+        signalling: Signalling::Embedded { listen: (Ipv4Addr::UNSPECIFIED, 0).into(), tls: None },
+        trust: ServerTrust::default(),
         // `options` has the source.
         sources: cli::Sources::Auto,
         audio: true,
@@ -58,6 +60,7 @@ pub(super) async fn run(demo: Demo, output: Output, reporter: &Reporter) -> Resu
         advertise: Vec::new(),
         stun: Vec::new(),
         turn: Vec::new(),
+        site: Site::default(),
         max_students: None,
         workers: NonZeroUsize::MIN,
         attendance: None,
@@ -98,6 +101,7 @@ pub(super) async fn run(demo: Demo, output: Output, reporter: &Reporter) -> Resu
         user: id("1001"),
         nickname: Nickname::from("student"),
         server: Some(server),
+        trust: ServerTrust::default(),
         sink: demo.sink,
         chat: ChatInput::Terminal,
         latency: Latency::AUTO,

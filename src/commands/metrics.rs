@@ -93,11 +93,7 @@ impl MetricsPort {
     pub(super) fn start(listener: TcpListener, metrics: &MetricsStore) -> Result<Self, Failure> {
         let address = listener.local_addr().map_err(Failure::internal)?;
         let (end, ended) = oneshot::channel::<()>();
-        let limits = http::ConnectionLimits {
-            max_connections: 64,
-            max_connections_per_ip: 64,
-            ..http::ConnectionLimits::default()
-        };
+        let limits = http::ConnectionLimits { max_connections: 64, ..http::ConnectionLimits::default() };
         let task = tokio::spawn(http::serve(listener, metrics.router(), limits, async {
             let _ = ended.await;
         }));

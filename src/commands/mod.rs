@@ -1,5 +1,6 @@
 //! The verbs. A verb connects the adapters and decides when to end; code that several verbs share has its own file.
 
+mod announcement;
 mod bench;
 mod chat_commands;
 mod demo;
@@ -13,6 +14,7 @@ mod source_monitor;
 mod stdin;
 mod stop;
 mod teach;
+mod trust;
 mod watch;
 
 use std::future::Future;
@@ -103,7 +105,9 @@ async fn run_verb(command: Command, output: Output, reporter: &Reporter) -> Opti
 /// Returns a signalling error its exit code.
 fn signal_failure(error: SignalError) -> Failure {
     let exit = match &error {
-        SignalError::Unreachable { .. } | SignalError::NotAServer { .. } => Exit::ServerUnreachable,
+        SignalError::Unreachable { .. } | SignalError::NotAServer { .. } | SignalError::Tls { .. } => {
+            Exit::ServerUnreachable
+        }
         SignalError::Refused { .. } => Exit::Refused,
     };
     Failure::new(exit, error)

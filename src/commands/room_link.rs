@@ -13,7 +13,7 @@ const QUIET_ZONE: usize = 2;
 
 /// The URL of a room's page.
 pub(super) fn room_page(server: &ServerUrl, room: &RoomId) -> String {
-    format!("http://{}/room/{room}", server.authority())
+    format!("{}/room/{room}", server.origin())
 }
 
 /// The maximum number of further addresses. More would only confuse.
@@ -98,6 +98,7 @@ mod tests {
         let page = |server: &str| room_page(&server.parse().unwrap(), &"10013".parse().unwrap());
         assert_eq!(page("ws://192.168.100.200"), LINK);
         assert_eq!(page("ws://[fe80::1]:5/ws"), "http://[fe80::1]:5/room/10013");
+        assert_eq!(page("wss://school.example:5"), "https://school.example:5/room/10013");
     }
 
     #[test]

@@ -4,13 +4,15 @@ use std::time::Duration;
 
 use unicode_width::UnicodeWidthStr;
 
+use super::trust::ClientTrust;
 use crate::cli::Rooms;
 use crate::exit::Failure;
-use crate::http::client;
+use crate::http::client::{self, RoomsError};
 use crate::protocol::DEFAULT_PORT;
 use crate::report::{Reporter, cut};
 use crate::room::{RoomState, RoomSummary};
 use crate::signal::{ServerUrl, discover};
+use crate::tls::Trust;
 
 /// How long to wait for a server on this computer.
 const HERE_WITHIN: Duration = Duration::from_millis(200);
@@ -20,12 +22,15 @@ const DISCOVER_FOR: Duration = Duration::from_millis(2500);
 
 /// Prints all rooms of the server.
 pub(super) async fn run(rooms: Rooms, reporter: &Reporter) -> Result<(), Failure> {
-    let server = find_server(rooms.server, reporter).await;
-    let list = client::rooms(server.host(), server.port()).await.map_err(|error| {
-        Failure::unreachable(anyhow::anyhow!(
-            "can't get the rooms of {server}: {error}; start a server with `classroom teach` or `classroom serve`, or \
-             name one with --server"
-        ))
+    let trust = ClientTrust::new(&rooms.trust)?;
+    let (server, trust) = find_server(rooms.server, &trust, reporter).await;
+    let trust = Some(&trust).filter(|_| server.uses_tls());
+    let list = client::rooms(server.host(), server.port(), trust).await.map_err(|error| {
+        let advice = match error {
+            RoomsError::Tls { .. } => "",
+            _ => "; start a server with `classroom teach` or `classroom serve`, or name one with --server",
+        };
+        Failure::unreachable(anyhow::anyhow!("can't get the rooms of {server}: {error}{advice}"))
     })?;
     if reporter.is_json() {
         list.iter().for_each(|room| reporter.result_object(room));
@@ -36,28 +41,35 @@ pub(super) async fn run(rooms: Rooms, reporter: &Reporter) -> Result<(), Failure
 }
 
 /// The server of `--server`, or the server on this computer, or a server that DNS-SD finds.
-async fn find_server(named: Option<ServerUrl>, reporter: &Reporter) -> ServerUrl {
+async fn find_server(named: Option<ServerUrl>, trust: &ClientTrust, reporter: &Reporter) -> (ServerUrl, Trust) {
     if let Some(url) = named {
-        return url;
+        let trusted = trust.of_named(&url);
+        return (url, trusted);
     }
     let local = ServerUrl::new("127.0.0.1", DEFAULT_PORT);
     let here = tokio::net::TcpStream::connect((local.host(), local.port()));
+    let nothing = trust.of_named(&local);
     if let Ok(Ok(_)) = tokio::time::timeout(HERE_WITHIN, here).await {
-        return local;
+        return (local, nothing);
     }
-    match discover(None, DISCOVER_FOR).await {
-        Ok(found) => match found.into_iter().next() {
-            Some(found) => {
-                reporter.notice(format!("found {} by DNS-SD", found.url));
-                found.url
-            }
-            None => local,
-        },
+    let found = match discover(None, None, DISCOVER_FOR).await {
+        Ok(found) => found,
         Err(error) => {
             reporter.detail(format!("DNS-SD is not available: {error}"));
-            local
+            return (local, nothing);
+        }
+    };
+    for found in found {
+        match trust.of_found(&found) {
+            Ok(trusted) => {
+                let identity = found.identity.map(|identity| format!(", identity {identity}")).unwrap_or_default();
+                reporter.notice(format!("found {} by DNS-SD{identity}", found.url));
+                return (found.url, trusted);
+            }
+            Err(refusal) => reporter.warn(refusal),
         }
     }
+    (local, nothing)
 }
 
 fn table(rooms: &[RoomSummary], server: &str) -> String {

@@ -17,11 +17,13 @@ use tokio::sync::oneshot;
 use self::attendance_file::AttendanceFile;
 use self::inputs::Inputs;
 use self::lecture::Lecture;
+use super::announcement::LiveAnnouncement;
 use super::metrics::{MetricsPort, MetricsStore};
 use super::room_link::{other_hosts, room_page, show_qr};
-use super::serve::{RunningServer, ice_servers};
+use super::serve::{RunningServer, ServerSettings, ice_servers, start_tls};
 use super::stop::Stop;
-use super::{blocking, listen, reachable_host, signal_failure};
+use super::trust::ClientTrust;
+use super::{blocking, listen, signal_failure};
 use crate::cli::{Bitrate, Device, MainSource, Signalling, Sources, Teach};
 use crate::endpoints;
 use crate::exit::Failure;
@@ -29,7 +31,8 @@ use crate::media::{self, Capture, CaptureOptions, Prepared, VideoOptions, Wanted
 use crate::protocol::{Credentials, IceCandidate, MAX_ROOM_USERS};
 use crate::report::{EndReason, Event, Reporter};
 use crate::sfu::{RTCIceCandidateInit, Sfu, SfuConfig};
-use crate::signal::{self, Client, ClientConfig, Goodbye, ServerUrl, SessionToken};
+use crate::signal::{Announced, Client, ClientConfig, Goodbye, ServerUrl, SessionToken};
+use crate::tls::Trust;
 
 /// How long a teacher waits for the server that `--server` names.
 const SERVER_WITHIN: Duration = Duration::from_secs(3);
@@ -65,7 +68,7 @@ pub(super) async fn run_with(
     };
     prepared.notices().iter().for_each(|notice| reporter.notice(notice));
 
-    let server = LectureServer::start(&teach)?;
+    let server = LectureServer::start(&teach, reporter)?;
     let metrics = server.metrics();
     let metrics_port = teach.metrics.map(|address| MetricsPort::start(listen_for_metrics(address)?, &metrics));
     let metrics_port = metrics_port.transpose()?;
@@ -73,12 +76,15 @@ pub(super) async fn run_with(
     let (sfu, sfu_events) = Sfu::start(config).map_err(Failure::usage)?;
     let token = SessionToken::acquire(&server.url, &teach.room, &teach.user);
     let (client, signals) = tokio::select! {
-        joined = Client::connect(client_config(&teach, &server.url, &token)) => joined.map_err(signal_failure)?,
+        joined = Client::connect(client_config(&teach, &server, &token)) => joined.map_err(signal_failure)?,
         stopped = &mut stop => return Ok(stopped.reason()),
     };
     let link = room_page(&server.student_url(), &teach.room);
     let (ws, page) = server.embedded.as_ref().map(RunningServer::urls).unzip();
-    reporter.event(&Event::Listening { ws, page, room_page: Some(link.clone()), udp: Some(sfu.udp().port()) });
+    let fingerprint = server.embedded.as_ref().and_then(RunningServer::fingerprint);
+    let (room_page, udp) = (Some(link.clone()), Some(sfu.udp().port()));
+    reporter.event(&Event::Listening { ws, page, room_page, fingerprint, udp });
+    server.remember(&teach);
     let nickname = teach.nickname.clone().into();
     reporter.event(&Event::Joined { user: teach.user.clone(), nickname, server: server.url.to_string() });
     if let Some(port) = &metrics_port {
@@ -127,26 +133,45 @@ struct LectureServer {
     embedded: Option<RunningServer>,
     /// The URL by which this process joins.
     url: ServerUrl,
+    /// What this process trusts of another server.
+    trust: ClientTrust,
     /// The address of the media socket.
     media_ip: IpAddr,
 }
 
 impl LectureServer {
-    fn start(teach: &Teach) -> Result<Self, Failure> {
-        let address = match &teach.signalling {
-            Signalling::Embedded { listen } => *listen,
+    fn start(teach: &Teach, reporter: &Reporter) -> Result<Self, Failure> {
+        let trust = ClientTrust::new(&teach.trust)?;
+        let (address, tls) = match &teach.signalling {
+            Signalling::Embedded { listen, tls } => (*listen, tls.clone()),
             Signalling::Remote(url) => {
-                return Ok(Self { embedded: None, url: url.clone(), media_ip: Ipv4Addr::UNSPECIFIED.into() });
+                return Ok(Self { embedded: None, url: url.clone(), trust, media_ip: Ipv4Addr::UNSPECIFIED.into() });
             }
         };
-        let embedded = RunningServer::start(listen(address)?, ice_servers(&teach.stun, &teach.turn))?;
+        let tls = tls.map(|source| start_tls(source, reporter)).transpose()?;
+        let ice_servers = ice_servers(&teach.stun, &teach.turn);
+        let settings = ServerSettings { ice_servers, tls, site: teach.site.clone() };
+        let embedded = RunningServer::start(listen(address)?, settings)?;
         let (host, media_ip) = match address.ip() {
             // A server on all addresses goes with media on all addresses, of both families.
             ip if ip.is_unspecified() => (Ipv4Addr::LOCALHOST.into(), ip),
             ip => (ip, ip),
         };
+        // Without TLS: the server allows that on the same computer.
         let url = ServerUrl::new(&host.to_string(), embedded.address().port());
-        Ok(Self { embedded: Some(embedded), url, media_ip })
+        Ok(Self { embedded: Some(embedded), url, trust, media_ip })
+    }
+
+    /// What this process trusts of the server that it joins.
+    fn trusted(&self) -> Trust {
+        self.trust.of_named(&self.url)
+    }
+
+    /// Remembers another server that this process has joined.
+    fn remember(&self, teach: &Teach) {
+        if self.embedded.is_none() {
+            self.trust.joined_named(&self.url, &teach.room);
+        }
     }
 
     fn metrics(&self) -> MetricsStore {
@@ -156,10 +181,7 @@ impl LectureServer {
     /// The URL by which students on other computers join.
     fn student_url(&self) -> ServerUrl {
         match &self.embedded {
-            Some(embedded) => {
-                let address = embedded.address();
-                ServerUrl::new(&reachable_host(address.ip()).to_string(), address.port())
-            }
+            Some(embedded) => embedded.url(),
             None => self.url.clone(),
         }
     }
@@ -171,22 +193,34 @@ impl LectureServer {
             show_qr(link, &url, reporter);
         }
         reporter.notice(format!("students open {link}"));
-        let others = self.embedded.as_ref().map(|embedded| other_hosts(embedded.address(), url.host()));
+        // A name in the certificate of --tls-cert is the only host that browsers accept.
+        let has_name = |embedded: &&RunningServer| embedded.tls().is_some_and(|tls| tls.name().is_some());
+        let embedded = self.embedded.as_ref().filter(|embedded| !has_name(embedded));
+        let others = embedded.map(|embedded| other_hosts(embedded.address(), url.host()));
         for (host, interface) in others.unwrap_or_default() {
-            let page = room_page(&ServerUrl::new(&host.to_string(), url.port()), &teach.room);
-            reporter.notice(format!("  or, in the network of {interface}: {page}"));
+            let other = ServerUrl::new(&host.to_string(), url.port()).with_tls(url.uses_tls());
+            reporter.notice(format!("  or, in the network of {interface}: {}", room_page(&other, &teach.room)));
+        }
+        if let Some(embedded) = embedded {
+            embedded.show_certificate(reporter);
         }
         let room = &teach.room;
-        reporter.notice(format!("or type: classroom watch --room {room} --user 1001 --server {}", url.authority()));
+        let server = if url.uses_tls() { url.to_string() } else { url.authority() };
+        let fingerprint = self.embedded.as_ref().and_then(RunningServer::fingerprint);
+        let fingerprint = fingerprint.map(|fingerprint| format!(" --fingerprint {fingerprint}")).unwrap_or_default();
+        reporter.notice(format!("or type: classroom watch --room {room} --user 1001 --server {server}{fingerprint}"));
     }
 
     /// Announces the room on the LAN, unless only this computer can reach the server.
-    fn announce(&self, teach: &Teach, reporter: &Reporter) -> Option<signal::Announcement> {
-        let address = self.embedded.as_ref()?.address();
+    fn announce(&self, teach: &Teach, reporter: &Reporter) -> Option<LiveAnnouncement> {
+        let embedded = self.embedded.as_ref()?;
+        let address = embedded.address();
         if address.ip().is_loopback() {
             return None;
         }
-        match signal::announce(&teach.room, address.port(), &teach.nickname) {
+        let (room, nickname) = (teach.room.clone(), teach.nickname.clone());
+        let announced = Announced { room, port: address.port(), nickname, identity: None };
+        match LiveAnnouncement::start(announced, embedded.tls()) {
             Ok(announcement) => Some(announcement),
             Err(error) => {
                 reporter.detail(format!("can't announce the room by DNS-SD: {error}; students need --server"));
@@ -196,9 +230,10 @@ impl LectureServer {
     }
 }
 
-fn client_config(teach: &Teach, server: &ServerUrl, token: &SessionToken) -> ClientConfig {
+fn client_config(teach: &Teach, server: &LectureServer, token: &SessionToken) -> ClientConfig {
     ClientConfig {
-        server: server.clone(),
+        server: server.url.clone(),
+        trust: server.trusted(),
         room: teach.room.clone(),
         room_name: teach.room_name.clone(),
         user: teach.user.clone(),

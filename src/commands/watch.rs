@@ -61,7 +61,7 @@ pub(super) async fn run(
         watch: &watch,
         reporter,
         sink: playback::choose_sink(&watch.sink, reporter)?,
-        signalling: ServerConnection::start(&watch, begun, reporter),
+        signalling: ServerConnection::start(&watch, begun, reporter)?,
         server: None,
         connection: None,
         screen: Arc::default(),

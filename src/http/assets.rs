@@ -109,7 +109,7 @@ impl File {
         Self { content_type, plain, gzip }
     }
 
-    fn html(text: &str) -> Self {
+    pub(super) fn html(text: &str) -> Self {
         Self::new(HTML, text.replace(FOLDER, &format!("/assets/{}", ASSETS.hash)))
     }
 

@@ -8,13 +8,14 @@ use std::time::Duration;
 use http_body_util::{BodyExt, Empty, Limited};
 use hyper::body::Bytes;
 use hyper::client::conn::http1;
-use hyper::{Request, StatusCode, header};
+use hyper::{Request, Response, StatusCode, header};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::ROOMS_PATH;
 use crate::room::RoomSummary;
+use crate::tls::{Stream, TlsError, Trust};
 
 /// How long the whole exchange may take.
 const TIMEOUT: Duration = Duration::from_secs(5);
@@ -33,6 +34,14 @@ pub enum RoomsError {
         /// The cause.
         cause: String,
     },
+    /// There is no secure connection.
+    #[error("no secure connection to {authority}: {cause}")]
+    Tls {
+        /// The server's address.
+        authority: String,
+        /// What is wrong, and what to do.
+        cause: TlsError,
+    },
     /// Something else than a classroom server answered.
     #[error("{authority} is not a classroom server: {cause}")]
     Foreign {
@@ -43,13 +52,19 @@ pub enum RoomsError {
     },
 }
 
-/// All rooms of the server at `host` (a name or an address, IPv6 without brackets) and `port`; takes 5 s at most.
-pub async fn rooms(host: &str, port: u16) -> Result<Vec<RoomSummary>, RoomsError> {
+/// All rooms of the server at `host` (a name or an address, IPv6 without brackets) and `port`; takes 5 s at most. With
+/// `trust`, by TLS.
+pub async fn rooms(host: &str, port: u16, trust: Option<&Trust>) -> Result<Vec<RoomSummary>, RoomsError> {
     let authority = if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") };
     let unreachable = |cause: String| RoomsError::Unreachable { authority: authority.clone(), cause };
     let foreign = |cause: String| RoomsError::Foreign { authority: authority.clone(), cause };
     let exchange = async {
         let stream = TcpStream::connect((host, port)).await.map_err(|e| unreachable(e.to_string()))?;
+        let tls = |cause: TlsError| RoomsError::Tls { authority: authority.clone(), cause };
+        let stream: Stream = match trust {
+            Some(trust) => trust.connect(stream, host).await.map_err(tls)?,
+            None => Box::new(stream),
+        };
         let (mut sender, connection) =
             http1::handshake(TokioIo::new(stream)).await.map_err(|e| foreign(e.to_string()))?;
         let request = Request::get(ROOMS_PATH)
@@ -59,6 +74,9 @@ pub async fn rooms(host: &str, port: u16) -> Result<Vec<RoomSummary>, RoomsError
             .map_err(|e| unreachable(e.to_string()))?;
         let answer = async {
             let response = sender.send_request(request).await.map_err(|e| foreign(e.to_string()))?;
+            if is_sent_to_https(&response) {
+                return Err(tls(TlsError::WantsTls));
+            }
             if response.status() != StatusCode::OK {
                 return Err(foreign(format!("it answered {} to {ROOMS_PATH}", response.status())));
             }
@@ -76,4 +94,9 @@ pub async fn rooms(host: &str, port: u16) -> Result<Vec<RoomSummary>, RoomsError
     };
     let too_slow = |_| unreachable(format!("no answer within {} s", TIMEOUT.as_secs()));
     timeout(TIMEOUT, exchange).await.map_err(too_slow)?
+}
+
+fn is_sent_to_https<B>(response: &Response<B>) -> bool {
+    let location = response.headers().get(header::LOCATION).and_then(|location| location.to_str().ok());
+    response.status().is_redirection() && location.is_some_and(|location| location.starts_with("https://"))
 }

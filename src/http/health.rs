@@ -1,20 +1,18 @@
 //! The endpoints of a monitoring system: `GET /healthz` and `GET /metrics`.
 //!
 //! `/healthz` is 200 with `ok`, or 503 while the process shuts down. `/metrics` is Prometheus' text format, made once a
-//! second at the most, whatever the number of requests.
+//! second at the most, whatever the number of requests. The text names nobody.
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use axum::Router;
-use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 
-/// How long a text is reused.
-const FRESH: Duration = Duration::from_secs(1);
+use super::text_cache::TextCache;
 
 /// Prometheus' text format.
 const FORMAT: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -24,7 +22,7 @@ const FORMAT: &str = "text/plain; version=0.0.4; charset=utf-8";
 struct Subject {
     is_ending: Arc<dyn Fn() -> bool + Send + Sync>,
     metrics: Arc<dyn Fn() -> String + Send + Sync>,
-    cache: Arc<Mutex<Cache>>,
+    cache: Arc<Mutex<TextCache>>,
 }
 
 /// The routes; `is_ending` says whether the process shuts down, `metrics` makes the text.
@@ -32,7 +30,8 @@ pub fn health(
     is_ending: impl Fn() -> bool + Send + Sync + 'static,
     metrics: impl Fn() -> String + Send + Sync + 'static,
 ) -> Router {
-    let subject = Subject { is_ending: Arc::new(is_ending), metrics: Arc::new(metrics), cache: Arc::default() };
+    let cache = Arc::new(Mutex::new(TextCache::new(1, 1)));
+    let subject = Subject { is_ending: Arc::new(is_ending), metrics: Arc::new(metrics), cache };
     Router::new().route("/healthz", get(healthz)).route("/metrics", get(metrics_text)).with_state(subject)
 }
 
@@ -60,42 +59,4 @@ fn headers(media_type: &'static str) -> [(header::HeaderName, &'static str); 3] 
         (header::CACHE_CONTROL, "no-store"),
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
     ]
-}
-
-/// The latest text.
-#[derive(Debug, Default)]
-struct Cache(Option<(Instant, Bytes)>);
-
-impl Cache {
-    fn get(&mut self, now: Instant, make: impl FnOnce() -> String) -> Bytes {
-        match &self.0 {
-            Some((made, text)) if now.saturating_duration_since(*made) < FRESH => text.clone(),
-            _ => {
-                let text = Bytes::from(make());
-                self.0 = Some((now, text.clone()));
-                text
-            }
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_flood_makes_one_text_a_second() {
-        let start = Instant::now();
-        let mut cache = Cache::default();
-        let mut made = 0;
-        for request in 0..5_000u64 {
-            // 5,000 requests in two and a half seconds.
-            let text = cache.get(start + Duration::from_micros(500 * request), || {
-                made += 1;
-                format!("text {made}")
-            });
-            assert_eq!(text, format!("text {made}"));
-        }
-        assert_eq!(made, 3);
-    }
 }

@@ -8,19 +8,29 @@
 //! - `/whep/{room}` players, see [`whep::router`]
 //! - `POST /api/rooms` creates a room with a name, see [`creation`]
 //! - `GET /healthz`, `GET /metrics` for a monitoring system, see [`health()`]
+//! - `GET /ca`, `GET /ca/help` the certificate to install, if the server has a CA of its own
 //!
 //! A function supplies the rooms, so this module does not depend on signalling; the command that serves both adds the
-//! route of the WebSocket. [`bind`] makes a listening socket, [`serve()`] serves it within [`ConnectionLimits`].
+//! route of the WebSocket. [`bind`] makes a listening socket, [`serve()`] serves a [`Port`] on it, by HTTP or by HTTP and
+//! HTTPS, within [`ConnectionLimits`], and [`guard()`] checks each request before the routes.
 
 mod assets;
+mod ca;
 pub mod client;
+mod connections;
+mod forwarded;
+mod guard;
 mod health;
+mod origin;
 mod pages;
 mod rooms;
+mod secure;
 mod serve;
+mod text_cache;
 pub mod whep;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 use axum::Router;
 use axum::extract::rejection::PathRejection;
@@ -30,19 +40,34 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 
 use crate::id::RoomId;
-use crate::room::RoomSummary;
+use crate::room::{RoomState, RoomSummary};
+pub use guard::{Site, guard};
 pub use health::health;
-pub use rooms::creation;
+pub use origin::{Host, Origin, OriginError, WhepOrigin};
+pub use rooms::{NewRoom, creation};
+pub use secure::Port;
 pub use serve::{ConnectionLimits, bind, serve};
+use text_cache::TextCache;
 
 /// The path of the rooms.
 const ROOMS_PATH: &str = "/api/rooms";
 
-type Rooms = Arc<dyn Fn() -> Vec<RoomSummary> + Send + Sync>;
+/// The most rooms in a list: more than a person reads, and less than a flood of rooms needs to hide the lectures.
+const MAX_LISTED_ROOMS: usize = 1_000;
 
-/// The pages. Each request for the list calls `rooms`.
+/// Lists of rooms per second, and in a burst. More requests get the latest list.
+const LISTS: (u32, u32) = (20, 40);
+
+/// Makes the list of rooms.
+#[derive(Clone)]
+struct Rooms {
+    all: Arc<dyn Fn() -> Vec<RoomSummary> + Send + Sync>,
+    json: Arc<Mutex<TextCache>>,
+}
+
+/// The pages. A request for the list calls `rooms`, unless there are very many requests.
 pub fn router(rooms: impl Fn() -> Vec<RoomSummary> + Send + Sync + 'static) -> Router {
-    let rooms: Rooms = Arc::new(rooms);
+    let rooms = Rooms { all: Arc::new(rooms), json: Arc::new(Mutex::new(TextCache::new(LISTS.0, LISTS.1))) };
     assets::prepare();
     Router::new()
         .route("/", get(index))
@@ -84,12 +109,56 @@ async fn nothing() -> StatusCode {
 
 async fn rooms_json(State(rooms): State<Rooms>) -> Response {
     let headers = [(header::CONTENT_TYPE, "application/json"), (header::CACHE_CONTROL, "no-store")];
-    match serde_json::to_string(&rooms()) {
-        Ok(json) => (headers, json).into_response(),
-        Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+    let json = {
+        // Concurrent requests wait for this list and do not make another.
+        let mut json = rooms.json.lock().unwrap_or_else(PoisonError::into_inner);
+        // Names and numbers always have a JSON form.
+        json.get(Instant::now(), || serde_json::to_string(&listed((rooms.all)())).unwrap_or_default())
+    };
+    (headers, json).into_response()
+}
+
+/// At most [`MAX_LISTED_ROOMS`], in their order: those with a teacher before those that wait for one, and those that are
+/// over last.
+fn listed(mut rooms: Vec<RoomSummary>) -> Vec<RoomSummary> {
+    if rooms.len() > MAX_LISTED_ROOMS {
+        let rank = |room: &RoomSummary| match room.state {
+            RoomState::Live => 0,
+            RoomState::Waiting => 1,
+            RoomState::Ended => 2,
+        };
+        rooms.sort_by_key(rank);
+        rooms.truncate(MAX_LISTED_ROOMS);
+        rooms.sort_by(|one, other| one.room_id.cmp(&other.room_id));
     }
+    rooms
 }
 
 async fn not_found(headers: HeaderMap) -> Response {
     pages::not_found(&headers)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lectures_stay_on_the_list_when_strangers_open_thousands_of_rooms() {
+        let room = |n: u32, state| RoomSummary {
+            room_id: n.to_string().parse().unwrap(),
+            name: None,
+            publisher: None,
+            watching: 0,
+            state,
+            open_s: 0,
+            live_s: None,
+            ended_s: None,
+        };
+        let mut rooms: Vec<_> = (10_000..14_000).map(|n| room(n, RoomState::Waiting)).collect();
+        rooms.extend((90_000..90_050).map(|n| room(n, RoomState::Live)));
+        let list = listed(rooms);
+        assert_eq!(list.len(), MAX_LISTED_ROOMS);
+        assert_eq!(list.iter().filter(|room| room.state == RoomState::Live).count(), 50);
+        assert!(list.is_sorted_by(|one, other| one.room_id < other.room_id));
+    }
 }

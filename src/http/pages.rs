@@ -27,7 +27,8 @@ pub(super) fn not_found(request: &HeaderMap) -> Response {
     html(StatusCode::NOT_FOUND, &assets::NOT_FOUND, request)
 }
 
-fn html(status: StatusCode, file: &assets::File, request: &HeaderMap) -> Response {
+/// A page with the headers of all pages.
+pub(super) fn html(status: StatusCode, file: &assets::File, request: &HeaderMap) -> Response {
     let mut response = file.respond(request);
     *response.status_mut() = status;
     response.headers_mut().extend(HEADERS);

@@ -1,30 +1,48 @@
 //! `POST /api/rooms`: creates a named room for a teacher who comes later.
 //!
 //! The answer to `{"name":"Linear algebra"}` is 201 with `{"roomId":"48213","name":"Linear algebra"}`. A refusal has a
-//! `code` of [`ErrorCode`] and a `message`. The teaching key of the server stands in `Authorization: Bearer KEY`.
+//! `code` of [`ErrorCode`] and a `message`. `Authorization: Bearer KEY` carries the teaching key.
 
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
-use axum::body::{Body, to_bytes};
-use axum::extract::State;
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::Router;
+use axum::body::to_bytes;
+use axum::extract::{Request, State};
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
-use axum::{Extension, Router};
 use serde::{Deserialize, Serialize};
 
 use super::ROOMS_PATH;
+use super::guard::bearer;
 use crate::id::{RoomId, RoomName};
-use crate::network::ClientAddress;
-use crate::protocol::{Credentials, ErrorCode, is_same_origin};
+use crate::network::{ClientAddress, Rate, RateLimit};
+use crate::protocol::ErrorCode;
 use crate::room::RoomRefusal;
 
 /// The largest body, in bytes; a name has 320 at most.
 const MAX_BODY_BYTES: usize = 4_096;
 
-/// Creates a room with this name for a client.
-type Create = Arc<dyn Fn(RoomName, &Credentials, ClientAddress) -> Result<RoomId, RoomRefusal> + Send + Sync>;
+/// Rooms that can be created: the burst is a staff room full of teachers.
+const CREATIONS: Rate = Rate { per_second: 1, burst: 30, all_per_second: 10, all_burst: 100 };
+
+/// A room that a client asks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewRoom {
+    /// The room's name.
+    pub name: RoomName,
+    /// The client.
+    pub client: ClientAddress,
+    /// The teaching key that the client gave.
+    pub key: Option<String>,
+}
+
+#[derive(Clone)]
+struct Creation {
+    create: Arc<dyn Fn(NewRoom) -> Result<RoomId, RoomRefusal> + Send + Sync>,
+    limit: Arc<Mutex<RateLimit>>,
+}
 
 #[derive(Deserialize)]
 struct Wanted {
@@ -44,33 +62,35 @@ struct Refused {
     message: String,
 }
 
-/// The secret of `Authorization: Bearer SECRET` (RFC 6750).
-pub(super) fn bearer(headers: &HeaderMap) -> Option<String> {
-    let (scheme, secret) = headers.get(header::AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
-    scheme.eq_ignore_ascii_case("bearer").then(|| secret.trim().to_owned())
-}
-
 /// The route that creates rooms by calling `create`.
-pub fn creation(
-    create: impl Fn(RoomName, &Credentials, ClientAddress) -> Result<RoomId, RoomRefusal> + Send + Sync + 'static,
-) -> Router {
-    let create: Create = Arc::new(create);
-    Router::new().route(ROOMS_PATH, post(answer)).with_state(create)
+pub fn creation(create: impl Fn(NewRoom) -> Result<RoomId, RoomRefusal> + Send + Sync + 'static) -> Router {
+    let creation = Creation { create: Arc::new(create), limit: Arc::new(Mutex::new(RateLimit::new(CREATIONS))) };
+    Router::new().route(ROOMS_PATH, post(answer)).with_state(creation)
 }
 
-async fn answer(
-    State(create): State<Create>,
-    address: Option<Extension<ClientAddress>>,
-    headers: HeaderMap,
-    body: Body,
-) -> Response {
-    let name = match name(&headers, body).await {
+impl Creation {
+    fn create(&self, new: NewRoom) -> Result<RoomId, RoomRefusal> {
+        let wait = {
+            let mut limit = self.limit.lock().unwrap_or_else(PoisonError::into_inner);
+            limit.take(Instant::now(), new.client.network)
+        };
+        wait.map_err(|wait| RoomRefusal {
+            code: ErrorCode::FloodedMessages,
+            message: "too many rooms were created from your network, try again in a moment".into(),
+            retry_after: Some(wait),
+        })?;
+        (self.create)(new)
+    }
+}
+
+async fn answer(State(creation): State<Creation>, request: Request) -> Response {
+    let client = request.extensions().get().copied().unwrap_or_else(ClientAddress::unknown);
+    let key = bearer(request.headers()).map(ToOwned::to_owned);
+    let name = match name(request).await {
         Ok(name) => name,
         Err((status, code, message)) => return json(status, &Refused { code, message }),
     };
-    let address = address.map_or_else(ClientAddress::unknown, |Extension(address)| address);
-    let credentials = Credentials { key: bearer(&headers), ..Credentials::default() };
-    match create(name.clone(), &credentials, address) {
+    match creation.create(NewRoom { name: name.clone(), client, key }) {
         Ok(room_id) => {
             let location = format!("/room/{room_id}");
             let mut response = json(StatusCode::CREATED, &Created { room_id, name });
@@ -98,12 +118,9 @@ async fn answer(
 }
 
 /// The requested name, or the refusal.
-async fn name(headers: &HeaderMap, body: Body) -> Result<RoomName, (StatusCode, ErrorCode, String)> {
-    let text = |name| headers.get(name).map(|value: &HeaderValue| value.to_str().unwrap_or_default());
-    if !is_same_origin(text(header::ORIGIN), text(header::HOST).unwrap_or_default()) {
-        let message = "a page of another site may not create a room";
-        return Err((StatusCode::FORBIDDEN, ErrorCode::NotAllowed, message.into()));
-    }
+async fn name(request: Request) -> Result<RoomName, (StatusCode, ErrorCode, String)> {
+    let (parts, body) = request.into_parts();
+    let text = |name| parts.headers.get(name).map(|value: &HeaderValue| value.to_str().unwrap_or_default());
     // A form on another site can't send this type without a CORS preflight.
     let media_type = text(header::CONTENT_TYPE).and_then(|value| value.split(';').next()).unwrap_or_default();
     if !media_type.trim().eq_ignore_ascii_case("application/json") {

@@ -1,24 +1,26 @@
 //! Serves connections of a listening socket, within limits.
 
-use std::collections::HashMap;
 use std::io;
-use std::net::SocketAddr;
-use std::pin::{Pin, pin};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll};
+use std::net::{IpAddr, SocketAddr};
+use std::pin::pin;
 use std::time::Duration;
 
-use axum::{Extension, Router};
+use axum::Router;
+use hyper::Request;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
+use hyper::service::Service;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use socket2::SockRef;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
-use crate::network::{ClientAddress, Network};
+use super::connections::{CountedStream, Places};
+use super::secure::{Port, Spoken, spoken};
+use crate::network::{ClientAddress, Network, SharedAdmission};
 
 /// The pause after a failed `accept`, mostly for want of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -27,20 +29,23 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// 1, 3, 7 and 15 s. The kernel's own limit (`net.core.somaxconn`) is also 4,096.
 const BACKLOG: u32 = 4_096;
 
-/// The kernel's send buffer for one client. It is small so that our own queues decide which client is too slow.
-const SEND_BUFFER_BYTES: usize = 256 * 1024;
+/// The kernel's send buffer for one client: what waits for a client that does not read, beside our own queue. 64 kB
+/// carry 5 Mbit/s over a round trip of 100 ms.
+const SEND_BUFFER_BYTES: usize = 64 * 1024;
 
 /// The largest head of a request: a URL, and the headers of a browser with cookies.
 const MAX_HEAD_BYTES: usize = 16 * 1024;
 
+/// File descriptors that are kept for media, files and libraries.
+const OTHER_FILES: u64 = 256;
+
 /// Limits on connections.
 #[derive(Debug, Clone)]
 pub struct ConnectionLimits {
-    /// Connections at a time, WebSockets included. Further ones are closed at once.
+    /// Connections at a time, WebSockets included. One network gets three quarters of them at most. Further ones are
+    /// closed at once, unless an older one that has not joined a room can be closed instead.
     pub max_connections: usize,
-    /// Connections per address: a school behind one router is one address, and so are a thousand test clients.
-    pub max_connections_per_ip: usize,
-    /// How long a request's head may take.
+    /// How long a request's head may take, and how long a connection may be idle before its first or next request.
     pub header_timeout: Duration,
     /// How long a connection may last without becoming a WebSocket.
     pub request_timeout: Duration,
@@ -50,10 +55,18 @@ impl Default for ConnectionLimits {
     fn default() -> Self {
         Self {
             max_connections: 10_000,
-            max_connections_per_ip: 5_000,
             header_timeout: Duration::from_secs(5),
             request_timeout: Duration::from_secs(30),
         }
+    }
+}
+
+impl ConnectionLimits {
+    /// The default limits in a process that may open this many files.
+    pub fn within(max_files: u64) -> Self {
+        let files = usize::try_from(max_files.saturating_sub(OTHER_FILES)).unwrap_or(usize::MAX);
+        let limits = Self::default();
+        Self { max_connections: limits.max_connections.min(files).max(16), ..limits }
     }
 }
 
@@ -66,12 +79,18 @@ pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     socket.listen(BACKLOG)
 }
 
-/// Serves `app` on `listener` until `shutdown` completes. Requests in progress are dropped then; upgraded connections
+/// Serves a port on `listener` until `shutdown` completes. Requests in progress are dropped then; upgraded connections
 /// belong to their new owner and continue. The socket is closed when this returns.
-pub async fn serve(listener: TcpListener, app: Router, limits: ConnectionLimits, shutdown: impl Future<Output = ()>) {
+pub async fn serve(
+    listener: TcpListener,
+    port: impl Into<Port>,
+    limits: ConnectionLimits,
+    shutdown: impl Future<Output = ()>,
+) {
+    let port = port.into();
     let mut shutdown = pin!(shutdown);
     let mut tasks = JoinSet::new();
-    let count = Arc::new(Mutex::new(Count::default()));
+    let places = Places::new(limits.max_connections);
     loop {
         let accepted = tokio::select! {
             biased;
@@ -81,8 +100,8 @@ pub async fn serve(listener: TcpListener, app: Router, limits: ConnectionLimits,
         };
         match accepted {
             Ok((stream, peer)) => {
-                if let Some(stream) = CountedStream::new(stream, peer, &count, &limits) {
-                    tasks.spawn(connection(stream, app.clone(), limits.clone()));
+                if let Some(stream) = places.admit(stream, Network::of(peer.ip())) {
+                    tasks.spawn(connection(stream, peer.ip(), port.clone(), limits.clone()));
                 }
             }
             Err(error) if is_of_one_connection(&error) => {}
@@ -91,19 +110,81 @@ pub async fn serve(listener: TcpListener, app: Router, limits: ConnectionLimits,
     }
 }
 
-async fn connection(stream: CountedStream, app: Router, limits: ConnectionLimits) {
+async fn connection(stream: CountedStream, ip: IpAddr, port: Port, limits: ConnectionLimits) {
     // Signalling messages are small and urgent. Both settings are best effort; without them a socket is slower.
-    _ = stream.io.set_nodelay(true);
-    _ = SockRef::from(&stream.io).set_send_buffer_size(SEND_BUFFER_BYTES);
-    let app = app.layer(Extension(stream.address));
+    _ = stream.tcp().set_nodelay(true);
+    _ = SockRef::from(stream.tcp()).set_send_buffer_size(SEND_BUFFER_BYTES);
+    let admission = stream.admission();
+    let client = |app, is_secure| OfOneClient::new(app, Peer { ip, is_secure }, admission);
+    let Some(secure) = port.secure else { return http(stream, client(port.app, false), limits).await };
+    match spoken(stream.tcp(), limits.header_timeout).await {
+        Some(Spoken::Tls) => {
+            let Some(stream) = secure.accept(stream, Network::of(ip)).await else { return };
+            http(stream, client(secure.app.clone(), true), limits).await;
+        }
+        Some(Spoken::Http) if is_of_this_computer(stream.tcp()) => {
+            http(stream, client(port.app, false), limits).await;
+        }
+        Some(Spoken::Http) => http(stream, client(secure.redirecting.clone(), false), limits).await,
+        None => {}
+    }
+}
+
+/// Whether the other end is on this computer: its address is a loopback address, or the one that it connected to.
+fn is_of_this_computer(stream: &TcpStream) -> bool {
+    let (Ok(peer), Ok(local)) = (stream.peer_addr(), stream.local_addr()) else { return false };
+    peer.ip().to_canonical().is_loopback() || peer.ip() == local.ip()
+}
+
+async fn http<S>(stream: S, service: OfOneClient, limits: ConnectionLimits)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(limits.header_timeout)
         .max_buf_size(MAX_HEAD_BYTES)
-        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(app))
+        .serve_connection(TokioIo::new(stream), service)
         .with_upgrades();
     // Errors concern only this client, which knows of them.
     _ = timeout(limits.request_timeout, connection).await;
+}
+
+/// The other end of a connection, an extension of each request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Peer {
+    /// The address of the socket.
+    pub(super) ip: IpAddr,
+    /// Whether the connection uses TLS.
+    pub(super) is_secure: bool,
+}
+
+/// The application, as one client sees it: each request has its [`Peer`], [`ClientAddress`] and
+/// [`SharedAdmission`] as extensions.
+struct OfOneClient {
+    app: TowerToHyperService<Router>,
+    peer: Peer,
+    admission: SharedAdmission,
+}
+
+impl OfOneClient {
+    fn new(app: Router, peer: Peer, admission: SharedAdmission) -> Self {
+        Self { app: TowerToHyperService::new(app), peer, admission }
+    }
+}
+
+impl Service<Request<Incoming>> for OfOneClient {
+    type Response = <TowerToHyperService<Router> as Service<Request<Incoming>>>::Response;
+    type Error = <TowerToHyperService<Router> as Service<Request<Incoming>>>::Error;
+    type Future = <TowerToHyperService<Router> as Service<Request<Incoming>>>::Future;
+
+    fn call(&self, mut request: Request<Incoming>) -> Self::Future {
+        let extensions = request.extensions_mut();
+        extensions.insert(self.peer);
+        extensions.insert(ClientAddress::of(self.peer.ip));
+        extensions.insert(self.admission.clone());
+        self.app.call(request)
+    }
 }
 
 /// Whether an error of `accept` concerns one connection and not the next ones.
@@ -112,80 +193,15 @@ fn is_of_one_connection(error: &io::Error) -> bool {
     matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted)
 }
 
-#[derive(Debug, Default)]
-struct Count {
-    all: usize,
-    by_network: HashMap<Network, usize>,
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-/// A socket that is counted until dropped. An upgrade takes it along, so a WebSocket counts too.
-#[derive(Debug)]
-struct CountedStream {
-    io: TcpStream,
-    address: ClientAddress,
-    count: Arc<Mutex<Count>>,
-}
-
-impl CountedStream {
-    /// Counts the socket, or drops it if there are too many.
-    fn new(io: TcpStream, peer: SocketAddr, count: &Arc<Mutex<Count>>, limits: &ConnectionLimits) -> Option<Self> {
-        let address = ClientAddress::of(peer.ip());
-        let mut counts = count.lock().unwrap_or_else(PoisonError::into_inner);
-        if counts.all >= limits.max_connections {
-            return None;
-        }
-        let of_this_ip = counts.by_network.entry(address.network).or_default();
-        if *of_this_ip >= limits.max_connections_per_ip {
-            return None;
-        }
-        *of_this_ip += 1;
-        counts.all += 1;
-        drop(counts);
-        Some(Self { io, address, count: count.clone() })
-    }
-}
-
-impl Drop for CountedStream {
-    fn drop(&mut self) {
-        let mut counts = self.count.lock().unwrap_or_else(PoisonError::into_inner);
-        counts.all -= 1;
-        if let Some(of_this_ip) = counts.by_network.get_mut(&self.address.network) {
-            *of_this_ip -= 1;
-            if *of_this_ip == 0 {
-                counts.by_network.remove(&self.address.network);
-            }
-        }
-    }
-}
-
-impl AsyncRead for CountedStream {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_read(cx, buf)
-    }
-}
-
-impl AsyncWrite for CountedStream {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.io).poll_write(cx, buf)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.io).poll_write_vectored(cx, bufs)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.io.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_shutdown(cx)
+    #[test]
+    fn connections_leave_file_descriptors_for_media() {
+        assert_eq!(ConnectionLimits::within(1_024).max_connections, 768);
+        assert_eq!(ConnectionLimits::within(20_000).max_connections, 10_000);
+        assert_eq!(ConnectionLimits::within(u64::MAX).max_connections, 10_000);
+        assert_eq!(ConnectionLimits::within(64).max_connections, 16);
     }
 }

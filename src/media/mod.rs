@@ -23,7 +23,7 @@ mod file;
 mod options;
 mod pipelines;
 mod raw;
-mod render;
+pub(crate) mod render;
 mod source;
 
 pub use capture::{Capture, Prepared};

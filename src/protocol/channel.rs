@@ -1,5 +1,5 @@
-//! The messages on the data channel between a student and the publisher's SFU: chat, raised hands, reactions, and the
-//! tier of each video that the student gets.
+//! The messages on the data channel between a student and the publisher's SFU: chat, raised hands, reactions, orders of
+//! those who moderate, and the tier of each video that the student gets.
 //!
 //! The student makes one ordered and reliable channel with the label [`CHANNEL_LABEL`] before its offer. A message is
 //! text, one JSON object, tagged by `type`, with fields in camel case. Unknown fields and types are ignored.
@@ -13,15 +13,23 @@
 //! SFU -> student   {"type":"tier","tiers":{"screen":"low","camera":"none"},"estimateKbps":600,"reason":"bandwidth"}
 //! SFU -> all       {"type":"allows","comments":true,"reactions":false}
 //! SFU -> all       {"type":"stopped","screen":false,"camera":true}
+//! moderator -> SFU {"type":"moderate","order":"mute","userId":"1001"}
+//! SFU -> student   {"type":"allows","comments":true,"reactions":false,"chat":false}
+//! moderator -> SFU {"type":"moderate","order":"slow","ms":10000}
+//! SFU -> all       {"type":"allows","comments":true,"reactions":true,"slowMs":10000}
+//! SFU -> student   {"type":"error","code":"slowMode","message":"...","retryAfterMs":7000}
+//! moderator -> SFU {"type":"moderate","order":"clear"}
+//! SFU -> all       {"type":"cleared","upTo":1795228801000}
 //! ```
 //!
 //! The SFU's first message is `welcome`; `allows` and `stopped` follow at once, and again whenever they change. The SFU
-//! stamps names and times, so nobody can speak for another.
+//! stamps names and times, so nobody can speak for another. Signalling says who moderates; the order of anybody else is
+//! answered with [`ErrorCode::NotAllowed`].
 
 use serde::{Deserialize, Serialize};
 
 use super::{ErrorCode, publishes_text, to_json};
-use crate::id::{Nickname, UserId, is_printable};
+use crate::id::{Nickname, UserId, printable};
 
 /// The label of a student's data channel.
 pub const CHANNEL_LABEL: &str = "classroom";
@@ -60,9 +68,56 @@ pub enum StudentMessage {
         /// The reaction.
         reaction: Reaction,
     },
+    /// An order of a member who moderates: `{"type":"moderate","order":"mute","userId":"1001"}`.
+    Moderate(Moderation),
     /// A type of a newer version.
     #[serde(other)]
     Unknown,
+}
+
+/// An order that concerns the conversation. One student and all students have different orders, so that an omitted field
+/// never means everybody.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "order", rename_all = "camelCase", rename_all_fields = "camelCase")]
+pub enum Moderation {
+    /// One student may neither write nor react.
+    Mute {
+        /// The student.
+        user_id: UserId,
+    },
+    /// One student may write again, even if all others are muted.
+    Unmute {
+        /// The student.
+        user_id: UserId,
+    },
+    /// No student may write or react.
+    MuteAll,
+    /// All students may write again, those too who were muted alone.
+    UnmuteAll,
+    /// Removes all chat messages.
+    Clear,
+    /// Slow mode: the shortest time between two chat messages of a student.
+    Slow {
+        /// The time in milliseconds; 0 ends slow mode.
+        ms: u32,
+    },
+    /// Lowers one hand.
+    Lower {
+        /// The student.
+        user_id: UserId,
+    },
+    /// Lowers all hands.
+    LowerAll,
+}
+
+impl Moderation {
+    /// The student whom the order concerns, if it concerns one.
+    pub fn user(&self) -> Option<&UserId> {
+        match self {
+            Self::Mute { user_id } | Self::Unmute { user_id } | Self::Lower { user_id } => Some(user_id),
+            Self::MuteAll | Self::UnmuteAll | Self::Clear | Self::Slow { .. } | Self::LowerAll => None,
+        }
+    }
 }
 
 /// A message from the SFU to a student.
@@ -75,9 +130,17 @@ pub enum PublisherMessage {
         history: Vec<ChatMessage>,
         /// The raised hands, in the order in which they went up.
         hands: Vec<RaisedHand>,
+        /// Messages up to this id are cleared; 0 if none are.
+        #[serde(default, skip_serializing_if = "is_zero_u64")]
+        cleared_up_to: u64,
     },
     /// A chat message.
     Msg(ChatMessage),
+    /// The chat was cleared: remove all messages up to this id, wherever they are shown.
+    Cleared {
+        /// The id of a message that is or was the newest.
+        up_to: u64,
+    },
     /// The raised hands, in the order in which they went up; at most [`MAX_LISTED_HANDS`]. Replaces the previous list.
     Hands {
         /// The list.
@@ -103,7 +166,7 @@ pub enum PublisherMessage {
         #[serde(default)]
         reason: Option<TierReason>,
     },
-    /// The permissions of the class. Replaces the previous message.
+    /// The permissions of this student. Replaces the previous message.
     Allows(Allowed),
     /// Which videos have no source any more. Replaces the previous message.
     Stopped(Stopped),
@@ -113,14 +176,18 @@ pub enum PublisherMessage {
         code: ErrorCode,
         /// The sentence, for people.
         message: String,
+        /// When the student may try again, in milliseconds, if that is known.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        retry_after_ms: Option<u64>,
     },
     /// A type of a newer version.
     #[serde(other)]
     Unknown,
 }
 
-/// The permissions of the class, by default all of them.
+/// The permissions of the class or of one student, by default all of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Allowed {
     /// Students may let chat messages fly over the video.
     #[serde(default = "yes")]
@@ -128,16 +195,41 @@ pub struct Allowed {
     /// Students may react. Otherwise the answer is [`ErrorCode::ReactionsOff`].
     #[serde(default = "yes")]
     pub reactions: bool,
+    /// Students may write. Otherwise they are muted, and the answer is [`ErrorCode::Muted`]. Not on the wire if true.
+    #[serde(default = "yes", skip_serializing_if = "is_true")]
+    pub chat: bool,
+    /// All students are muted, but for exceptions and for those who moderate. Not on the wire if false.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub mute_all: bool,
+    /// Slow mode: the shortest time between two chat messages of a student, in milliseconds. Otherwise the answer is
+    /// [`ErrorCode::SlowMode`]. Does not concern those who moderate. 0, or not on the wire, without slow mode.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub slow_ms: u32,
 }
 
 impl Default for Allowed {
     fn default() -> Self {
-        Self { comments: true, reactions: true }
+        Self { comments: true, reactions: true, chat: true, mute_all: false, slow_ms: 0 }
     }
 }
 
 fn yes() -> bool {
     true
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_true(value: &bool) -> bool {
+    *value
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_zero(value: &u32) -> bool {
+    *value == 0
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_zero_u64(value: &u64) -> bool {
+    *value == 0
 }
 
 /// The videos whose source delivers no frames any more, such as an unplugged camera. A source may come back.
@@ -269,8 +361,8 @@ impl Reaction {
 /// The text of a chat message: one line, printable, at most [`MAX_TEXT_CHARS`] characters.
 ///
 /// A text is cleaned and never refused, like a nickname: line breaks and tabs become spaces; other control characters
-/// and bidirectional overrides, which could rewrite the line in which they are printed, are dropped; a long text is
-/// cut.
+/// and bidirectional overrides, which could rewrite the line in which they are printed, are dropped, and so are
+/// invisible characters that join no emoji; a long text is cut.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "String", into = "String")]
 pub struct ChatText(Box<str>);
@@ -291,7 +383,8 @@ impl From<&str> for ChatText {
     fn from(text: &str) -> Self {
         let spaced =
             text.chars().map(|c| if matches!(c, '\n' | '\r' | '\t' | '\u{2028}' | '\u{2029}') { ' ' } else { c });
-        let cleaned: String = spaced.filter(|c| is_printable(*c)).take(MAX_TEXT_CHARS).collect();
+        // A cut text must not end with a joiner.
+        let cleaned: String = printable(printable(spaced).take(MAX_TEXT_CHARS)).collect();
         Self(cleaned.trim().into())
     }
 }
@@ -409,9 +502,14 @@ mod tests {
 
     #[test]
     fn allows_and_stopped_look_as_specified() {
-        let allows = PublisherMessage::Allows(Allowed { comments: true, reactions: false });
+        let allows = PublisherMessage::Allows(Allowed { reactions: false, ..Allowed::default() });
         assert_eq!(allows.to_json(), r#"{"type":"allows","comments":true,"reactions":false}"#);
         assert_eq!(PublisherMessage::parse(&allows.to_json()).unwrap(), allows);
+        let muted =
+            PublisherMessage::Allows(Allowed { chat: false, mute_all: true, slow_ms: 10_000, ..Allowed::default() });
+        let text = r#"{"type":"allows","comments":true,"reactions":true,"chat":false,"muteAll":true,"slowMs":10000}"#;
+        assert_eq!(muted.to_json(), text);
+        assert_eq!(PublisherMessage::parse(text).unwrap(), muted);
         let default = PublisherMessage::Allows(Allowed::default());
         assert_eq!(PublisherMessage::parse(r#"{"type":"allows","polls":false}"#).unwrap(), default);
         let stopped = Stopped { screen: false, camera: true };
@@ -420,6 +518,54 @@ mod tests {
             PublisherMessage::parse(r#"{"type":"stopped","camera":true}"#).unwrap(),
             PublisherMessage::Stopped(stopped)
         );
+    }
+
+    #[test]
+    fn orders_look_as_specified_and_an_omitted_user_is_not_everybody() {
+        let user_id: UserId = "1001".parse().unwrap();
+        for (order, text) in [
+            (Moderation::Mute { user_id: user_id.clone() }, r#""order":"mute","userId":"1001"}"#),
+            (Moderation::Unmute { user_id: user_id.clone() }, r#""order":"unmute","userId":"1001"}"#),
+            (Moderation::MuteAll, r#""order":"muteAll"}"#),
+            (Moderation::UnmuteAll, r#""order":"unmuteAll"}"#),
+            (Moderation::Clear, r#""order":"clear"}"#),
+            (Moderation::Slow { ms: 10_000 }, r#""order":"slow","ms":10000}"#),
+            (Moderation::Lower { user_id }, r#""order":"lower","userId":"1001"}"#),
+            (Moderation::LowerAll, r#""order":"lowerAll"}"#),
+        ] {
+            let (message, text) = (StudentMessage::Moderate(order), format!(r#"{{"type":"moderate",{text}"#));
+            assert_eq!(message.to_json(), text);
+            assert_eq!(StudentMessage::parse(&text).unwrap(), message);
+        }
+        for text in ["", r#","order":"mute""#, r#","order":"slow","ms":-1"#, r#","order":"shout""#] {
+            let text = format!(r#"{{"type":"moderate"{text}}}"#);
+            assert_eq!(StudentMessage::parse(&text).unwrap_err().0, ErrorCode::MalformedMessage, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_cleared_chat_and_an_error_look_as_specified() {
+        let welcome = |cleared_up_to| PublisherMessage::Welcome { history: vec![], hands: vec![], cleared_up_to };
+        for (message, text) in [
+            (PublisherMessage::Cleared { up_to: 17 }, r#"{"type":"cleared","upTo":17}"#),
+            (welcome(17), r#"{"type":"welcome","history":[],"hands":[],"clearedUpTo":17}"#),
+            (welcome(0), r#"{"type":"welcome","history":[],"hands":[]}"#),
+            (
+                PublisherMessage::Error {
+                    code: ErrorCode::SlowMode,
+                    message: "wait".into(),
+                    retry_after_ms: Some(7_000),
+                },
+                r#"{"type":"error","code":"slowMode","message":"wait","retryAfterMs":7000}"#,
+            ),
+            (
+                PublisherMessage::Error { code: ErrorCode::Muted, message: "no".into(), retry_after_ms: None },
+                r#"{"type":"error","code":"muted","message":"no"}"#,
+            ),
+        ] {
+            assert_eq!(message.to_json(), text);
+            assert_eq!(PublisherMessage::parse(text).unwrap(), message);
+        }
     }
 
     #[test]
@@ -437,6 +583,11 @@ mod tests {
         assert_eq!(ChatText::from("<script>").as_str(), "<script>", "text stays text; who shows it escapes it");
         assert_eq!(ChatText::from("学".repeat(2_000).as_str()).as_str().chars().count(), MAX_TEXT_CHARS);
         assert!(ChatText::from("\u{200f}\n").is_empty());
+        assert_eq!(ChatText::from("a\u{200b}b\u{2060}c\u{3164}").as_str(), "abc");
+        let family = "\u{1f468}\u{200d}\u{1f469}\u{200d}\u{1f467} \u{2764}\u{fe0f} 1\u{fe0f}\u{20e3}";
+        assert_eq!(ChatText::from(family).as_str(), family, "what belongs to an emoji stays");
+        let cut = format!("{}\u{1f468}\u{200d}\u{1f469}", "x".repeat(MAX_TEXT_CHARS - 2));
+        assert!(ChatText::from(cut.as_str()).as_str().ends_with('\u{1f468}'), "a cut text ends with no joiner");
     }
 
     #[test]

@@ -88,6 +88,11 @@ codes! {
     NoSuchTrack = "noSuchTrack",
     /// The teacher has switched reactions off; sent over the data channel.
     ReactionsOff = "reactionsOff",
+    /// The student is muted; sent over the data channel.
+    Muted = "muted",
+    /// The student's last chat message was a short time ago, and slow mode is on; comes with `retryAfterMs` over the data
+    /// channel.
+    SlowMode = "slowMode",
 }
 
 impl ErrorCode {
@@ -116,8 +121,10 @@ impl ErrorCode {
             | Self::NoCommonCodec
             | Self::BadSdp
             | Self::NoSuchTrack
-            | Self::ReactionsOff => true,
+            | Self::ReactionsOff
+            | Self::Muted => true,
             Self::FloodedMessages
+            | Self::SlowMode
             | Self::UnknownTarget
             | Self::TargetBusy
             | Self::ServerFull
@@ -140,6 +147,8 @@ impl ErrorCode {
             | Self::BadSdp
             | Self::NoSuchTrack
             | Self::ReactionsOff
+            | Self::Muted
+            | Self::SlowMode
             | Self::Unknown => false,
             Self::BadRequest
             | Self::MalformedMessage

@@ -70,5 +70,17 @@ pub const STUDENT_QUEUE: usize = 512;
 /// takes half; the other half is for the server's own messages.
 pub const PUBLISHER_QUEUE: usize = 32_768;
 
-/// Bytes that may wait for one client: the full list of the largest room and a margin.
-pub const QUEUE_BYTES: usize = 16 * 1024 * 1024;
+/// Bytes that may wait for one student: a list of [`MAX_LISTED_USERS`] with the longest names, and a margin.
+pub const STUDENT_QUEUE_BYTES: usize = 256 * 1024;
+
+/// Bytes that may wait for all students of a server together. Beyond that, the student for whom most waits is closed.
+pub const ALL_STUDENTS_QUEUE_BYTES: usize = 64 * 1024 * 1024;
+
+/// Bytes that may wait for one publisher: the full list of the largest room and a margin.
+pub const PUBLISHER_QUEUE_BYTES: usize = 16 * 1024 * 1024;
+
+/// The most members in a list for a student. A publisher gets all.
+pub const MAX_LISTED_USERS: usize = 500;
+
+/// How often one client gets a list of users at most.
+pub const USER_LIST_INTERVAL: Duration = Duration::from_secs(1);

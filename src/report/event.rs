@@ -22,6 +22,9 @@ pub enum Event {
         page: Option<String>,
         /// The page of the room, `http://192.168.1.20:18080/room/10013`; `None` without a room, as for `serve`.
         room_page: Option<String>,
+        /// The fingerprint for `--fingerprint`, of an own server with TLS; `None` without TLS, or if the certificate has a
+        /// name.
+        fingerprint: Option<String>,
         /// The UDP port of the media; `None` without media, as for `serve`.
         udp: Option<u16>,
     },
@@ -103,13 +106,33 @@ pub enum Event {
         /// `like`, `clap`, `heart`, `laugh`, `wow` or `confused`.
         reaction: &'static str,
     },
-    /// The permissions of the class. Reported when it changes, or when the teacher asks.
+    /// The permissions of the class, and on the student's side those of this student. Reported when they change, or
+    /// when the teacher asks.
     Allowed {
         /// Whether chat messages may appear over the picture.
         comments: bool,
         /// Whether students may react.
         reactions: bool,
+        /// Whether students may write; on the student's side, whether this student is not muted.
+        chat: bool,
+        /// The shortest time between two chat messages of a student, in milliseconds; 0 without slow mode.
+        slow_ms: u32,
     },
+    /// An order was obeyed (teacher's side).
+    Order {
+        /// The teacher, or a member who moderates.
+        by: UserId,
+        /// The nickname of this user; may be empty.
+        by_nickname: String,
+        /// The order.
+        order: Order,
+        /// The student whom the order concerns; `None` if it concerns all.
+        user: Option<UserId>,
+        /// The nickname of this student, may be empty; `None` if the order concerns all.
+        nickname: Option<String>,
+    },
+    /// All chat messages so far were removed (student's side).
+    ChatCleared,
     /// A camera or a screen has stopped, or is back. Reported on both sides.
     Source {
         /// The track of the source.
@@ -274,6 +297,28 @@ pub enum StudentState {
     Refused,
     /// Has left the room.
     Left,
+}
+
+/// An order of the teacher, or of a member who moderates.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Order {
+    /// One student may neither write nor react.
+    Mute,
+    /// Nobody may write or react.
+    MuteAll,
+    /// One student may write again.
+    Unmute,
+    /// Everybody may write again.
+    UnmuteAll,
+    /// The chat messages are removed.
+    Clear,
+    /// Slow mode begins, changes or ends; an `allowed` follows.
+    Slow,
+    /// One hand is lowered.
+    Lower,
+    /// All hands are lowered.
+    LowerAll,
 }
 
 /// The state of a video source.

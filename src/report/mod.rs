@@ -22,7 +22,9 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 pub use self::attendance::csv;
-pub use self::event::{EndReason, Event, SourceState, StudentState, TeachStats, TroubleKind, WatchStats, Watched};
+pub use self::event::{
+    EndReason, Event, Order, SourceState, StudentState, TeachStats, TroubleKind, WatchStats, Watched,
+};
 pub(crate) use self::format::cut;
 use self::format::timestamp;
 pub use self::metrics::{EncodingMetrics, LectureMetrics, Metrics, ProcessMetrics, QUANTILES, ServerMetrics};

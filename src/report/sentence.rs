@@ -2,7 +2,8 @@
 
 use anstyle::{AnsiColor, Style};
 
-use super::event::{EndReason, Event, SourceState, StudentState};
+use super::event::{EndReason, Event, Order, SourceState, StudentState};
+use super::format;
 use crate::id::named;
 
 impl Event {
@@ -50,10 +51,25 @@ impl Event {
                 Some(format!("the hand of {} is lowered", named(user, nickname)))
             }
             Event::Reaction { user, nickname, reaction } => Some(format!("{}: {reaction}!", named(user, nickname))),
-            Event::Allowed { comments, reactions } => {
-                let word = |on: bool| if on { "on" } else { "off" };
-                Some(format!("chat over the picture is {}, reactions are {}", word(*comments), word(*reactions)))
+            Event::Allowed { comments, reactions, chat, slow_ms } => {
+                let word = |on: &bool| if *on { "on" } else { "off" };
+                let slow = match slow_ms {
+                    0 => String::new(),
+                    ms => format!(", one message per student in {}", format::time(f64::from(*ms) / 1000.0)),
+                };
+                Some(format!(
+                    "chat is {}{slow}, chat over the picture is {}, reactions are {}",
+                    word(chat),
+                    word(comments),
+                    word(reactions)
+                ))
             }
+            Event::Order { by, by_nickname, order, user, nickname } => {
+                let whom = user.as_ref().map(|user| named(user, nickname.as_deref().unwrap_or_default()).to_string());
+                let does = order.words(&whom.unwrap_or_default())?;
+                Some(format!("{} {does}", named(by, by_nickname)))
+            }
+            Event::ChatCleared => Some("the teacher has cleared the chat".into()),
             Event::Source { track, state: SourceState::Stopped } => {
                 Some(format!("the {track} has stopped and delivers no pictures"))
             }
@@ -67,6 +83,20 @@ impl Event {
             Event::Ended { reason: EndReason::Failed, .. } => None,
             Event::Ended { reason, .. } => Some(format!("ended: {}", reason.words())),
         }
+    }
+}
+
+impl Order {
+    /// What somebody does by this order; `None` if other events of the order say so.
+    fn words(self, whom: &str) -> Option<String> {
+        Some(match self {
+            Order::Mute => format!("mutes {whom}"),
+            Order::MuteAll => "mutes everybody".to_owned(),
+            Order::Unmute => format!("lets {whom} write again"),
+            Order::UnmuteAll => "lets everybody write again".to_owned(),
+            Order::Clear => "clears the chat".to_owned(),
+            Order::Slow | Order::Lower | Order::LowerAll => return None,
+        })
     }
 }
 
@@ -141,8 +171,13 @@ mod tests {
     #[test]
     fn people_read_sentences() {
         let sentence = |event: Event| event.sentence().unwrap_or_default();
-        let listening =
-            Event::Listening { ws: Some("ws://a/ws".into()), page: None, room_page: None, udp: Some(18080) };
+        let listening = Event::Listening {
+            ws: Some("ws://a/ws".into()),
+            page: None,
+            room_page: None,
+            fingerprint: None,
+            udp: Some(18080),
+        };
         assert_eq!(sentence(listening), "listening on ws://a/ws, media on UDP port 18080");
         assert_eq!(
             sentence(Event::FirstFrame { track: Track::Screen, after_ms: 281.3, after_start_ms: 0.0 }),
@@ -164,6 +199,22 @@ mod tests {
         let teaches = Event::Publisher { user: Some(user("9999")), nickname: Some("Ms Li".into()) };
         assert_eq!(sentence(teaches), "Ms Li (9999) is teaching");
         assert_eq!(sentence(Event::TeachStats(TeachStats::default())), "");
+        let order = |order, whom: Option<&str>| {
+            sentence(Event::Order {
+                by: user("9999"),
+                by_nickname: "Ms Li".into(),
+                order,
+                user: whom.map(user),
+                nickname: whom.map(|_| "Anna".into()),
+            })
+        };
+        assert_eq!(order(Order::Mute, Some("1001")), "Ms Li (9999) mutes Anna (1001)");
+        assert_eq!(order(Order::UnmuteAll, None), "Ms Li (9999) lets everybody write again");
+        assert_eq!(order(Order::Slow, None), "", "the permissions follow");
+        let allowed = |chat, slow_ms| sentence(Event::Allowed { comments: true, reactions: false, chat, slow_ms });
+        let rest = "chat over the picture is on, reactions are off";
+        assert_eq!(allowed(false, 0), format!("chat is off, {rest}"));
+        assert_eq!(allowed(true, 90_000), format!("chat is on, one message per student in 1:30, {rest}"));
         let ended = Event::Ended { reason: EndReason::Interrupted, exit: 0, message: None };
         assert_eq!(sentence(ended), "ended: interrupted");
     }

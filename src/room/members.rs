@@ -7,7 +7,7 @@ use super::pending::{Mailbox, Presence};
 use super::retention::{Eviction, Retention};
 use super::{ConnId, Newcomer, Output, RoomLimits, RoomRefusal, RoomState, RoomSummary};
 use crate::id::{RoomId, RoomName, UserId, count_of_students, named};
-use crate::protocol::{ClientMessage, ErrorCode, LeaveReason, ServerMessage, SessionSecret, User};
+use crate::protocol::{ClientMessage, ErrorCode, LeaveReason, MAX_LISTED_USERS, ServerMessage, SessionSecret, User};
 
 /// A room.
 #[derive(Debug)]
@@ -159,7 +159,8 @@ impl Room {
                 room_id: room,
                 room_name: self.name.clone(),
                 user_id: id,
-                users: self.users(),
+                users: self.listed(&user),
+                count: self.members.len(),
                 publisher: self.publisher.clone(),
                 publisher_went: self.publisher_went,
                 // The server adds them.
@@ -254,6 +255,11 @@ impl Room {
         }
     }
 
+    /// The connection of a student, if `id` is the publisher.
+    pub(super) fn student_of(&self, id: &UserId, student: &UserId) -> Option<ConnId> {
+        self.members.get(student).filter(|_| self.publisher.as_ref() == Some(id) && id != student)?.conn()
+    }
+
     pub(super) fn message(&mut self, id: &UserId, conn: ConnId, message: ClientMessage, out: &mut Vec<Output>) {
         let sender = id.clone();
         let (target, message) = match message {
@@ -273,7 +279,9 @@ impl Room {
             }
             ClientMessage::Hangup { target_uid } => (target_uid, ServerMessage::Hangup { user_id: sender }),
             ClientMessage::RoomUserList => {
-                let message = ServerMessage::RoomUserList { users: self.users() };
+                let Some(member) = self.members.get(id) else { return };
+                let users = self.listed(&member.user);
+                let message = ServerMessage::RoomUserList { users, count: self.members.len() };
                 return out.push(Output::Send { to: conn, message });
             }
             ClientMessage::Ping => return out.push(Output::Send { to: conn, message: ServerMessage::Pong }),
@@ -327,7 +335,7 @@ impl Room {
         if self.presence.due().is_some_and(|due| due <= now) {
             let to: Vec<_> =
                 self.members.values().filter(|member| !member.user.publishes).filter_map(Member::conn).collect();
-            let messages = self.presence.take();
+            let messages = self.presence.take(now + limits.presence_interval);
             if !to.is_empty() {
                 out.extend(messages.into_iter().map(|message| Output::Broadcast { to: to.clone(), message }));
             }
@@ -387,8 +395,17 @@ impl Room {
         }
     }
 
-    fn users(&self) -> Vec<User> {
-        self.members.values().map(|member| member.user.clone()).collect()
+    /// The members that `receiver` is told of.
+    fn listed(&self, receiver: &User) -> Vec<User> {
+        let all = self.members.values().map(|member| &member.user);
+        if receiver.publishes || self.members.len() <= MAX_LISTED_USERS {
+            return all.cloned().collect();
+        }
+        // The publisher and the receiver are certain to be on the list.
+        let publisher = self.publisher.as_ref().and_then(|id| self.members.get(id)).map(|member| &member.user);
+        let first = publisher.into_iter().chain([receiver]);
+        let others = all.filter(|user| !user.publishes && user.user_id != receiver.user_id);
+        first.chain(others).take(MAX_LISTED_USERS).cloned().collect()
     }
 }
 

@@ -267,6 +267,17 @@ impl Rooms {
         Some(self.rooms.get(room_id)?.summary(room_id, now))
     }
 
+    /// The room of a connection.
+    pub fn room_of(&self, conn: ConnId) -> Option<&RoomId> {
+        self.conns.get(&conn).map(|(room, _)| room)
+    }
+
+    /// The connection of a student, if `conn` is that of the room's publisher.
+    pub fn student_of(&self, conn: ConnId, student: &UserId) -> Option<ConnId> {
+        let (room, user) = self.conns.get(&conn)?;
+        self.rooms.get(room)?.student_of(user, student)
+    }
+
     /// Whether a room with this id exists.
     pub fn contains(&self, room_id: &RoomId) -> bool {
         self.rooms.contains_key(room_id)

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use crate::id::UserId;
-use crate::protocol::{LeaveReason, ServerMessage, User};
+use crate::protocol::{LeaveReason, PUBLISHER_QUEUE_BYTES, STUDENT_QUEUE_BYTES, ServerMessage, User};
 
 /// The most messages that wait for a student: one negotiation.
 const STUDENT_MESSAGES: usize = 64;
@@ -12,8 +12,18 @@ const STUDENT_MESSAGES: usize = 64;
 /// The most messages that wait for a publisher: a class of 2,000 that joined meanwhile, candidates included.
 const PUBLISHER_MESSAGES: usize = 16_384;
 
-/// The most text that waits for one member, in bytes.
-const MAX_BYTES: usize = 16 * 1024 * 1024;
+/// The most text that waits for a student whose connection is lost, in bytes. It must fit into the queue of the next
+/// connection, beside the list of users.
+const STUDENT_BYTES: usize = STUDENT_QUEUE_BYTES / 4;
+
+/// The most text that waits for a publisher whose connection is lost, in bytes.
+const PUBLISHER_BYTES: usize = PUBLISHER_QUEUE_BYTES;
+
+/// Joins in one batch: 30 kB with the longest names, so that a crowd does not fill the queues of those who are there.
+const JOINS_PER_BATCH: usize = 100;
+
+/// Leaves in one batch: 70 kB with the longest ids.
+const LEAVES_PER_BATCH: usize = 1_000;
 
 /// The messages for a member whose connection is lost.
 #[derive(Debug, Default)]
@@ -25,9 +35,10 @@ pub(super) struct Mailbox {
 impl Mailbox {
     /// Keeps a message; false if the mailbox is full, and then the sender gets an error.
     pub(super) fn push(&mut self, message: ServerMessage, to_publisher: bool) -> bool {
-        let most = if to_publisher { PUBLISHER_MESSAGES } else { STUDENT_MESSAGES };
+        let (most, most_bytes) =
+            if to_publisher { (PUBLISHER_MESSAGES, PUBLISHER_BYTES) } else { (STUDENT_MESSAGES, STUDENT_BYTES) };
         let bytes = self.bytes + text_bytes(&message);
-        if self.messages.len() >= most || bytes > MAX_BYTES {
+        if self.messages.len() >= most || bytes > most_bytes {
             return false;
         }
         self.bytes = bytes;
@@ -81,16 +92,20 @@ impl Presence {
         self.due
     }
 
-    /// The batch: leaves by reason, then joins, so that a user who did both is in the room.
-    pub(super) fn take(&mut self) -> Vec<ServerMessage> {
-        self.due = None;
+    /// The next batch: leaves by reason, then joins, so that a user who did both is in the room. If this is not all,
+    /// another batch is due at `next`.
+    pub(super) fn take(&mut self, next: Instant) -> Vec<ServerMessage> {
         let mut by_reason: BTreeMap<LeaveReason, Vec<UserId>> = BTreeMap::new();
-        for (user, reason) in std::mem::take(&mut self.leaves) {
+        for (user, reason) in std::iter::from_fn(|| self.leaves.pop_first()).take(LEAVES_PER_BATCH) {
             by_reason.entry(reason).or_default().push(user);
         }
         let mut messages: Vec<_> =
             by_reason.into_iter().map(|(reason, users)| ServerMessage::Leave { users, reason }).collect();
-        let users: Vec<User> = std::mem::take(&mut self.joins).into_values().collect();
+        // A join must not overtake the leave of the same user.
+        let joins = if self.leaves.is_empty() { JOINS_PER_BATCH } else { 0 };
+        let joins = std::iter::from_fn(|| self.joins.pop_first()).take(joins);
+        let users: Vec<User> = joins.map(|(_, user)| user).collect();
+        self.due = (!self.joins.is_empty() || !self.leaves.is_empty()).then_some(next);
         if !users.is_empty() {
             messages.push(ServerMessage::Join { users });
         }

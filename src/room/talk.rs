@@ -1,26 +1,39 @@
 //! Chat, raised hands and reactions of a lecture. Pure, like the other rules.
 //!
-//! - Names are stamped here, from what signalling knows of the sender.
+//! - Names and rights come from signalling, never from the speaker.
 //! - A student who writes too fast gets an error, once a second at most, and the message is dropped. The room as a
-//!   whole has limits too, because every message goes to everybody.
-//! - The teacher may forbid reactions and chat over the video. A newcomer learns this at once.
+//!   whole has limits too, because every message goes to everybody; students share them fairly ([`shares`]).
+//! - The teacher, and members who moderate, keep order: they mute students, clear the chat, slow it down, and lower
+//!   hands ([`moderation`]).
+//! - The teacher may forbid reactions and chat over the video. A newcomer learns all permissions at once.
 //! - Hands are listed in the order in which they went up. A hand stays up while its student reconnects, and goes down
-//!   when the student leaves.
+//!   when the student leaves ([`hands`]).
 
-use std::collections::{HashMap, VecDeque};
+mod hands;
+mod moderation;
+mod shares;
+mod speakers;
+
+use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use crate::id::{Named, Nickname, UserId, named};
+use self::hands::{Hands, NotRaised};
+use self::moderation::{MAX_SLOW, Rights};
+use self::shares::SharedBudget;
+use self::speakers::Speakers;
+use crate::id::{Named, Nickname, UserId};
 use crate::protocol::channel::{
-    Allowed, ChatMessage, ChatText, MAX_HISTORY, MAX_LISTED_HANDS, MAX_PUBLISHER_MESSAGE_BYTES, PublisherMessage,
-    RaisedHand, Reaction, Stopped, StudentMessage,
+    Allowed, ChatMessage, ChatText, MAX_HISTORY, MAX_PUBLISHER_MESSAGE_BYTES, Moderation, PublisherMessage, RaisedHand,
+    Reaction, Stopped, StudentMessage,
 };
 use crate::protocol::{ErrorCode, User};
-use crate::token_bucket::TokenBucket;
 
 /// A student's messages: three per second, ten in a burst. A fast typist writes one per second.
 const STUDENT_PER_SECOND: u32 = 3;
 const STUDENT_BURST: u32 = 10;
+
+/// What a student sends at most within [`shares::MEMORY`].
+const MOST_OF_ONE: u32 = STUDENT_BURST + STUDENT_PER_SECOND * shares::MEMORY.as_secs() as u32;
 
 /// Chat of the whole room: in a class of 1,000, the teacher sends 20,000 messages a second for it.
 const CHAT_PER_SECOND: u32 = 20;
@@ -33,8 +46,8 @@ const REACTION_BURST: u32 = 40;
 /// How often a student is told at most that it writes too fast.
 const COMPLAINT_INTERVAL: Duration = Duration::from_secs(1);
 
-/// How long changes of the raised hands are collected: a class answers a question within seconds.
-const HANDS_INTERVAL: Duration = Duration::from_millis(150);
+/// Why something is refused: a code for programs, and a sentence for people.
+pub type Refusal = (ErrorCode, String);
 
 /// An action.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -63,28 +76,33 @@ pub enum TalkOutput {
         /// The reaction.
         reaction: Reaction,
     },
+    /// An order was obeyed.
+    Ordered {
+        /// The teacher, or a member who moderates.
+        by: UserId,
+        /// The name that others see.
+        by_nickname: Nickname,
+        /// The order.
+        order: Moderation,
+        /// The name of the student whom the order concerns, if it concerns one.
+        nickname: Option<Nickname>,
+    },
 }
 
 /// The chat, raised hands and reactions of one lecture, kept by its publisher.
 #[derive(Debug)]
 pub struct Talk {
     teacher: (UserId, Nickname),
-    speakers: HashMap<UserId, Speaker>,
+    speakers: Speakers,
     history: VecDeque<ChatMessage>,
-    hands: Vec<RaisedHand>,
-    hands_due: Option<Instant>,
+    hands: Hands,
     last_id: u64,
-    chat: TokenBucket,
-    reactions: TokenBucket,
-    allowed: Allowed,
+    /// Messages up to this id are cleared.
+    cleared_up_to: u64,
+    chat: SharedBudget,
+    reactions: SharedBudget,
+    rights: Rights,
     stopped: Stopped,
-}
-
-#[derive(Debug)]
-struct Speaker {
-    nickname: Nickname,
-    pace: TokenBucket,
-    complained: Option<Instant>,
 }
 
 impl Talk {
@@ -92,61 +110,67 @@ impl Talk {
     pub fn new(teacher: UserId, nickname: Nickname) -> Self {
         Self {
             teacher: (teacher, nickname),
-            speakers: HashMap::new(),
+            speakers: Speakers::default(),
             history: VecDeque::new(),
-            hands: Vec::new(),
-            hands_due: None,
+            hands: Hands::new(),
             last_id: 0,
-            chat: TokenBucket::new(CHAT_PER_SECOND, CHAT_BURST),
-            reactions: TokenBucket::new(REACTIONS_PER_SECOND, REACTION_BURST),
-            allowed: Allowed::default(),
+            cleared_up_to: 0,
+            chat: SharedBudget::new(CHAT_PER_SECOND, CHAT_BURST, MOST_OF_ONE),
+            reactions: SharedBudget::new(REACTIONS_PER_SECOND, REACTION_BURST, MOST_OF_ONE),
+            rights: Rights::default(),
             stopped: Stopped::default(),
         }
     }
 
-    /// Signalling announces a member.
+    /// Signalling announces a member, with its name and its rights.
     pub fn joined(&mut self, user: &User) {
-        self.speaker(&user.user_id).nickname = user.nickname.clone();
-        for hand in self.hands.iter_mut().filter(|hand| hand.user_id == user.user_id) {
-            hand.nickname = user.nickname.clone();
-        }
+        self.speakers.joined(user);
+        self.hands.rename(&user.user_id, &user.nickname);
     }
 
-    /// A member left the room.
+    /// A member left the room. A student who is muted stays so.
     pub fn left(&mut self, now: Instant, user: &UserId) -> Vec<TalkOutput> {
         let lowered = self.lower(now, user);
-        self.speakers.remove(user);
+        self.speakers.left(now, user);
         lowered
     }
 
     /// A student's channel opened.
     pub fn opened(&self, user: &UserId) -> Vec<TalkOutput> {
-        let hands: Vec<RaisedHand> = self.listed_hands();
+        let (hands, cleared_up_to) = (self.hands.listed(), self.cleared_up_to);
         let mut history: Vec<ChatMessage> = self.history.iter().cloned().collect();
         let size = |history: &[ChatMessage]| {
-            PublisherMessage::Welcome { history: history.to_vec(), hands: hands.clone() }.to_json().len()
+            let (history, hands) = (history.to_vec(), hands.clone());
+            PublisherMessage::Welcome { history, hands, cleared_up_to }.to_json().len()
         };
         // Fifty of the longest texts do not fit into a message, so the oldest are left out.
         while !history.is_empty() && size(&history) > MAX_PUBLISHER_MESSAGE_BYTES {
             history.drain(..history.len().div_ceil(4));
         }
-        let welcome = PublisherMessage::Welcome { history, hands };
-        [welcome, PublisherMessage::Allows(self.allowed), PublisherMessage::Stopped(self.stopped)]
+        let welcome = PublisherMessage::Welcome { history, hands, cleared_up_to };
+        [welcome, PublisherMessage::Allows(self.allowed_to(user)), PublisherMessage::Stopped(self.stopped)]
             .map(|message| TalkOutput::To(user.clone(), message))
             .into()
     }
 
-    /// The permissions of the class.
+    /// The permissions of the class, as the teacher set them.
     pub fn allowed(&self) -> Allowed {
-        self.allowed
+        self.rights.class
     }
 
     /// The teacher allows or forbids something. Returns nothing if nothing changes.
     pub fn allow(&mut self, allowed: Allowed) -> Vec<TalkOutput> {
-        if std::mem::replace(&mut self.allowed, allowed) == allowed {
+        if std::mem::replace(&mut self.rights.class, allowed) == allowed {
             return Vec::new();
         }
-        vec![TalkOutput::All(PublisherMessage::Allows(allowed))]
+        self.announce_rights()
+    }
+
+    /// The students who are muted alone, or, if the class is muted, those who may write.
+    pub fn exceptions(&self) -> Vec<Named<'_>> {
+        let mut users: Vec<&UserId> = self.rights.exceptions().collect();
+        users.sort_unstable();
+        users.into_iter().map(|user| self.named(user)).collect()
     }
 
     /// Updates which sources have stopped. Returns nothing if nothing changes.
@@ -159,46 +183,26 @@ impl Talk {
 
     /// A student sent a message over its data channel; `at` is the time in milliseconds since 1970.
     pub fn heard(&mut self, now: Instant, at: u64, user: &UserId, text: &str) -> Vec<TalkOutput> {
-        let speaker = self.speaker(user);
-        if speaker.pace.take(now).is_err() {
-            return self.complain(now, user, ErrorCode::FloodedMessages, "too fast: wait a moment, then send it again");
+        if self.speakers.sender(user).pace.take(now).is_err() {
+            return self.complain(now, user, too_fast("too fast: wait a moment, then send it again"));
         }
         let message = match StudentMessage::parse(text) {
             Ok(message) => message,
-            Err((code, sentence)) => return self.complain(now, user, code, &sentence),
+            Err(refusal) => return self.complain(now, user, refusal),
         };
-        let nickname = self.nickname(user);
-        match message {
-            StudentMessage::Msg { text } if text.is_empty() => Vec::new(),
-            StudentMessage::Msg { text } if self.chat.take(now).is_ok() => {
-                let (user_id, publishes) = (user.clone(), false);
-                self.say(ChatMessage { id: 0, user_id, nickname, publishes, text, at })
-            }
-            StudentMessage::Msg { .. } => self.complain(
-                now,
-                user,
-                ErrorCode::FloodedMessages,
-                "too many people write at once: send it again in a moment",
-            ),
-            StudentMessage::Hand { raised: true } if self.hands.iter().any(|hand| hand.user_id == *user) => Vec::new(),
-            StudentMessage::Hand { raised: true } => {
-                self.hands.push(RaisedHand { user_id: user.clone(), nickname: nickname.clone(), at });
-                self.hands_due.get_or_insert(now + HANDS_INTERVAL);
-                vec![TalkOutput::Hand { user: user.clone(), nickname, raised: true }]
-            }
-            StudentMessage::Hand { raised: false } => self.lower(now, user),
-            StudentMessage::Reaction { .. } if !self.allowed.reactions => {
-                self.complain(now, user, ErrorCode::ReactionsOff, "the teacher has switched reactions off")
-            }
-            StudentMessage::Reaction { reaction } if self.reactions.take(now).is_ok() => {
-                let user_id = user.clone();
-                vec![
-                    TalkOutput::All(PublisherMessage::Reaction { user_id, nickname: nickname.clone(), reaction }),
-                    TalkOutput::Reacted { user: user.clone(), nickname, reaction },
-                ]
-            }
-            StudentMessage::Reaction { .. } | StudentMessage::Unknown => Vec::new(),
-        }
+        let done = match message {
+            StudentMessage::Msg { text } if text.is_empty() => Ok(Vec::new()),
+            StudentMessage::Msg { text } => return self.student_says(now, at, user, text),
+            StudentMessage::Hand { raised: true } => self.raise(now, at, user),
+            StudentMessage::Hand { raised: false } => Ok(self.lower(now, user)),
+            StudentMessage::Reaction { reaction } => self.react(now, user, reaction),
+            StudentMessage::Moderate(order) => match self.speakers.get(user) {
+                Some(speaker) if speaker.moderates => self.moderate(now, at, user, order),
+                _ => Err((ErrorCode::NotAllowed, "only the teacher and members who moderate may do this".to_owned())),
+            },
+            StudentMessage::Unknown => Ok(Vec::new()),
+        };
+        done.unwrap_or_else(|refusal| self.complain(now, user, refusal))
     }
 
     /// The teacher sends a chat message; `at` is the time in milliseconds since 1970.
@@ -213,34 +217,98 @@ impl Talk {
 
     /// Lowers a student's hand. Returns nothing if it is down.
     pub fn lower(&mut self, now: Instant, user: &UserId) -> Vec<TalkOutput> {
-        let Some(at) = self.hands.iter().position(|hand| hand.user_id == *user) else { return Vec::new() };
-        let RaisedHand { user_id: user, nickname, .. } = self.hands.remove(at);
-        self.hands_due.get_or_insert(now + HANDS_INTERVAL);
+        let Some(RaisedHand { user_id: user, nickname, .. }) = self.hands.lower(now, user) else { return Vec::new() };
         vec![TalkOutput::Hand { user, nickname, raised: false }]
     }
 
     /// A student's name for a sentence.
     pub fn named<'a>(&'a self, user: &'a UserId) -> Named<'a> {
-        named(user, self.speakers.get(user).map_or("", |speaker| speaker.nickname.as_str()))
+        self.speakers.named(user)
+    }
+
+    /// The member with this id, or the only one with this nickname; or the muted student with this id who has left.
+    ///
+    /// # Errors
+    ///
+    /// Nobody in the room has it, or several members have this nickname.
+    pub fn find(&self, id_or_nickname: &str) -> Result<UserId, Refusal> {
+        self.speakers.find(id_or_nickname).or_else(|refusal| {
+            let known = |user: &UserId| self.rights.exceptions().any(|exception| exception == user);
+            id_or_nickname.parse().ok().filter(known).ok_or(refusal)
+        })
     }
 
     /// The raised hands, in the order in which they went up.
     pub fn hands(&self) -> &[RaisedHand] {
-        &self.hands
+        self.hands.raised()
     }
 
     /// When [`Talk::tick`] is due.
     pub fn next_tick(&self) -> Option<Instant> {
-        self.hands_due
+        self.hands.due()
     }
 
     /// Sends the list of raised hands, if it changed and is due.
     pub fn tick(&mut self, now: Instant) -> Vec<TalkOutput> {
-        if self.hands_due.is_none_or(|due| due > now) {
-            return Vec::new();
+        let hands = self.hands.tick(now);
+        hands.map(|hands| TalkOutput::All(PublisherMessage::Hands { hands })).into_iter().collect()
+    }
+
+    fn student_says(&mut self, now: Instant, at: u64, user: &UserId, text: ChatText) -> Vec<TalkOutput> {
+        if !self.allowed_to(user).chat {
+            return self.complain(now, user, muted());
         }
-        self.hands_due = None;
-        vec![TalkOutput::All(PublisherMessage::Hands { hands: self.listed_hands() })]
+        if let Some(wait) = self.slow_wait(now, user) {
+            let seconds = wait.as_secs_f64().ceil();
+            let sentence = format!("slow mode is on: your next message may come in {seconds} s");
+            return self.complain_with(now, user, (ErrorCode::SlowMode, sentence), Some(wait));
+        }
+        let speaker = self.speakers.sender(user);
+        if self.chat.take(now, &mut speaker.chat).is_err() {
+            let refusal = too_fast("too many people write at once: send it again in a moment");
+            return self.complain(now, user, refusal);
+        }
+        speaker.said = Some(now);
+        let (user_id, nickname) = (user.clone(), speaker.nickname.clone());
+        self.say(ChatMessage { id: 0, user_id, nickname, publishes: false, text, at })
+    }
+
+    fn raise(&mut self, now: Instant, at: u64, user: &UserId) -> Result<Vec<TalkOutput>, Refusal> {
+        let speaker = self.speakers.sender(user);
+        let nickname = speaker.nickname.clone();
+        let hand = RaisedHand { user_id: user.clone(), nickname: nickname.clone(), at };
+        match self.hands.raise(now, hand, &mut speaker.hands) {
+            Ok(()) => Ok(vec![TalkOutput::Hand { user: user.clone(), nickname, raised: true }]),
+            Err(NotRaised::IsUp) => Ok(Vec::new()),
+            Err(NotRaised::TooFast) => Err(too_fast("hands go up too often: wait a moment, then raise it again")),
+            Err(NotRaised::Full) => Err(too_fast("too many hands are up: raise yours when some are down")),
+        }
+    }
+
+    fn react(&mut self, now: Instant, user: &UserId, reaction: Reaction) -> Result<Vec<TalkOutput>, Refusal> {
+        let allowed = self.allowed_to(user);
+        if !allowed.chat {
+            return Err(muted());
+        }
+        if !allowed.reactions {
+            return Err((ErrorCode::ReactionsOff, "the teacher has switched reactions off".to_owned()));
+        }
+        let speaker = self.speakers.sender(user);
+        if self.reactions.take(now, &mut speaker.reactions).is_err() {
+            // Nobody waits for a reaction, so it is dropped without a word.
+            return Ok(Vec::new());
+        }
+        let (user, nickname) = (user.clone(), speaker.nickname.clone());
+        let (user_id, name) = (user.clone(), nickname.clone());
+        Ok(vec![
+            TalkOutput::All(PublisherMessage::Reaction { user_id, nickname: name, reaction }),
+            TalkOutput::Reacted { user, nickname, reaction },
+        ])
+    }
+
+    /// The permissions of one member.
+    fn allowed_to(&self, user: &UserId) -> Allowed {
+        self.rights.of(user, self.speakers.get(user).is_some_and(|speaker| speaker.moderates))
     }
 
     fn say(&mut self, mut message: ChatMessage) -> Vec<TalkOutput> {
@@ -254,188 +322,35 @@ impl Talk {
         vec![TalkOutput::All(PublisherMessage::Msg(message.clone())), TalkOutput::Said(message)]
     }
 
-    fn complain(&mut self, now: Instant, user: &UserId, code: ErrorCode, sentence: &str) -> Vec<TalkOutput> {
-        let speaker = self.speaker(user);
+    fn complain(&mut self, now: Instant, user: &UserId, refusal: Refusal) -> Vec<TalkOutput> {
+        self.complain_with(now, user, refusal, None)
+    }
+
+    /// Tells a student why a message was dropped, and when the next one may come.
+    fn complain_with(
+        &mut self,
+        now: Instant,
+        user: &UserId,
+        (code, message): Refusal,
+        retry_after: Option<Duration>,
+    ) -> Vec<TalkOutput> {
+        let speaker = self.speakers.sender(user);
         if speaker.complained.is_some_and(|at| now.saturating_duration_since(at) < COMPLAINT_INTERVAL) {
             return Vec::new();
         }
         speaker.complained = Some(now);
-        vec![TalkOutput::To(user.clone(), PublisherMessage::Error { code, message: sentence.to_owned() })]
+        let retry_after_ms = retry_after.map(|wait| wait.as_millis().try_into().unwrap_or(u64::MAX));
+        vec![TalkOutput::To(user.clone(), PublisherMessage::Error { code, message, retry_after_ms })]
     }
+}
 
-    fn listed_hands(&self) -> Vec<RaisedHand> {
-        self.hands.iter().take(MAX_LISTED_HANDS).cloned().collect()
-    }
+fn muted() -> Refusal {
+    (ErrorCode::Muted, "you are muted: you can read, and raise your hand".to_owned())
+}
 
-    fn nickname(&self, user: &UserId) -> Nickname {
-        self.speakers.get(user).map_or_else(|| "".into(), |speaker| speaker.nickname.clone())
-    }
-
-    /// A sender has a connection, so there are at most as many speakers as students.
-    fn speaker(&mut self, user: &UserId) -> &mut Speaker {
-        self.speakers.entry(user.clone()).or_insert_with(|| Speaker {
-            nickname: "".into(),
-            pace: TokenBucket::new(STUDENT_PER_SECOND, STUDENT_BURST),
-            complained: None,
-        })
-    }
+fn too_fast(sentence: &str) -> Refusal {
+    (ErrorCode::FloodedMessages, sentence.to_owned())
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn id(text: &str) -> UserId {
-        text.parse().unwrap()
-    }
-
-    fn talk() -> Talk {
-        let mut talk = Talk::new(id("9999"), "Ms Li".into());
-        for (user, nickname) in [("1001", "S-01"), ("1002", "S-02")] {
-            talk.joined(&User {
-                user_id: id(user),
-                nickname: nickname.into(),
-                publishes: false,
-                epoch: 0,
-                client: None,
-                moderates: false,
-            });
-        }
-        talk
-    }
-
-    fn msg(text: &str) -> String {
-        StudentMessage::Msg { text: text.into() }.to_json()
-    }
-
-    fn hand(raised: bool) -> String {
-        StudentMessage::Hand { raised }.to_json()
-    }
-
-    fn listed(talk: &Talk) -> Vec<&str> {
-        talk.hands().iter().map(|hand| hand.user_id.as_str()).collect()
-    }
-
-    #[test]
-    fn a_chat_message_is_stamped_and_sent_to_all() {
-        let (mut talk, now) = (talk(), Instant::now());
-        let out = talk.heard(now, 7, &id("1001"), r#"{"type":"msg","text":"hi","userId":"9999","nickname":"Ms Li"}"#);
-        let [TalkOutput::All(PublisherMessage::Msg(to_all)), TalkOutput::Said(said)] = out.as_slice() else {
-            panic!("{out:?}")
-        };
-        assert_eq!(to_all, said);
-        assert_eq!((said.user_id.as_str(), said.nickname.as_str(), said.publishes), ("1001", "S-01", false));
-        let answer = talk.teacher_says(7, "yes");
-        let TalkOutput::Said(answer) = &answer[1] else { panic!() };
-        assert!(answer.publishes && answer.id > said.id, "ids grow within a millisecond too");
-        assert_eq!(talk.heard(now, 8, &id("1001"), &msg(" \n")), [], "no words, no message");
-    }
-
-    #[test]
-    fn hands_are_listed_in_the_order_in_which_they_went_up() {
-        let (mut talk, now) = (talk(), Instant::now());
-        assert_eq!(talk.heard(now, 1, &id("1002"), &hand(true)).len(), 1);
-        assert_eq!(talk.heard(now, 2, &id("1001"), &hand(true)).len(), 1);
-        assert_eq!(talk.heard(now, 3, &id("1002"), &hand(true)), [], "it is up already, and keeps its place");
-        assert_eq!(listed(&talk), ["1002", "1001"]);
-        let due = talk.next_tick().unwrap();
-        assert_eq!(talk.tick(now), []);
-        assert!(
-            matches!(&talk.tick(due)[..], [TalkOutput::All(PublisherMessage::Hands { hands })] if hands.len() == 2)
-        );
-        assert_eq!(talk.next_tick(), None);
-        assert_eq!(talk.lower(due, &id("1002")).len(), 1);
-        assert_eq!(talk.lower(due, &id("1002")), []);
-        assert_eq!(talk.left(due, &id("1001")).len(), 1, "a hand goes down with its owner");
-        let out = talk.tick(due + HANDS_INTERVAL);
-        assert_eq!(out, [TalkOutput::All(PublisherMessage::Hands { hands: Vec::new() })]);
-    }
-
-    #[test]
-    fn a_fast_writer_gets_one_error_a_second_and_affects_nobody_else() {
-        let (mut talk, start) = (talk(), Instant::now());
-        let (mut to_all, mut complaints) = (0, 0);
-        for n in 0..600 {
-            let now = start + Duration::from_millis(5 * n);
-            for output in talk.heard(now, n, &id("1001"), &msg("spam")) {
-                match output {
-                    TalkOutput::All(_) => to_all += 1,
-                    TalkOutput::To(user, PublisherMessage::Error { code, .. }) => {
-                        assert_eq!((user.as_str(), code), ("1001", ErrorCode::FloodedMessages));
-                        complaints += 1;
-                    }
-                    _ => {}
-                }
-            }
-        }
-        assert!((10..=20).contains(&to_all), "{to_all}");
-        assert!((2..=4).contains(&complaints), "{complaints}");
-        assert_eq!(talk.heard(start, 0, &id("1002"), &msg("hello")).len(), 2);
-    }
-
-    #[test]
-    fn a_room_that_writes_at_once_is_limited() {
-        let mut talk = Talk::new(id("9999"), "".into());
-        let now = Instant::now();
-        let heard = |n: usize, talk: &mut Talk| talk.heard(now, 0, &id(&format!("s{n}")), &msg("me!"));
-        let to_all = (0..500).filter(|n| matches!(heard(*n, &mut talk)[0], TalkOutput::All(_))).count();
-        assert_eq!(to_all, 100);
-    }
-
-    #[test]
-    fn a_newcomer_gets_as_much_history_as_fits() {
-        let mut talk = talk();
-        for n in 0..60 {
-            talk.teacher_says(n, &format!("line {n}"));
-        }
-        let welcome = |talk: &Talk| match talk.opened(&id("1001")).remove(0) {
-            TalkOutput::To(_, PublisherMessage::Welcome { history, .. }) => history,
-            other => panic!("{other:?}"),
-        };
-        let history = welcome(&talk);
-        assert_eq!((history.len(), history[0].text.as_str()), (MAX_HISTORY, "line 10"));
-        for n in 0..60 {
-            talk.teacher_says(n, &"字".repeat(1_000));
-        }
-        let history = welcome(&talk);
-        assert!(
-            !history.is_empty()
-                && PublisherMessage::Welcome { history, hands: vec![] }.to_json().len() <= MAX_PUBLISHER_MESSAGE_BYTES
-        );
-    }
-
-    #[test]
-    fn what_the_teacher_forbids_is_refused_and_announced_to_newcomers() {
-        let (mut talk, now) = (talk(), Instant::now());
-        let clap = StudentMessage::Reaction { reaction: Reaction::Clap }.to_json();
-        assert_eq!(talk.heard(now, 0, &id("1001"), &clap).len(), 2);
-        let off = Allowed { comments: false, reactions: false };
-        assert_eq!(talk.allow(off), [TalkOutput::All(PublisherMessage::Allows(off))]);
-        assert_eq!(talk.allow(off), [], "it is so already");
-        let refused = talk.heard(now, 0, &id("1001"), &clap);
-        let [TalkOutput::To(user, PublisherMessage::Error { code, .. })] = &refused[..] else { panic!("{refused:?}") };
-        assert_eq!((user.as_str(), *code), ("1001", ErrorCode::ReactionsOff));
-        assert_eq!(talk.heard(now, 0, &id("1001"), &msg("still chat")).len(), 2);
-        let stopped = Stopped { camera: true, ..Stopped::default() };
-        assert_eq!(talk.stopped(stopped), [TalkOutput::All(PublisherMessage::Stopped(stopped))]);
-        assert_eq!(talk.stopped(stopped), []);
-        let told = talk.opened(&id("1002"));
-        assert_eq!(
-            told[1..],
-            [PublisherMessage::Allows(off), PublisherMessage::Stopped(stopped)]
-                .map(|it| TalkOutput::To(id("1002"), it))
-        );
-        talk.allow(Allowed::default());
-        assert_eq!(talk.heard(now, 0, &id("1002"), &clap).len(), 2);
-    }
-
-    #[test]
-    fn nonsense_is_refused_to_its_sender() {
-        let (mut talk, now) = (talk(), Instant::now());
-        let long = "x".repeat(1 << 20);
-        for (n, text) in ["{", "", "\u{0}", &long, r#"{"type":"reaction","reaction":"bomb"}"#].into_iter().enumerate() {
-            let out = talk.heard(now + Duration::from_secs(n as u64), 0, &id("1001"), text);
-            assert!(matches!(&out[..], [TalkOutput::To(_, PublisherMessage::Error { .. })]), "{out:?}");
-        }
-    }
-}
+mod tests;

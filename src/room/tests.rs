@@ -159,6 +159,7 @@ fn students_may_come_first_and_hear_of_the_teacher_at_once() {
         room_name: None,
         user_id: id("1001"),
         users: vec![user("1001", 1)],
+        count: 1,
         publisher: None,
         publisher_went: None,
         ice_servers: vec![],

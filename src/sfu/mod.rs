@@ -16,6 +16,7 @@ mod encoders;
 mod event;
 mod event_loop;
 mod event_queue;
+pub(crate) mod fuzz;
 mod input;
 mod peer;
 mod peer_table;
@@ -23,7 +24,7 @@ mod router;
 mod sender;
 mod senders;
 mod stats;
-mod stun_client;
+pub(crate) mod stun_client;
 #[cfg(test)]
 mod tests;
 mod threads;

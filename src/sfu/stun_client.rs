@@ -15,7 +15,7 @@ const REFRESH: Duration = Duration::from_secs(20);
 const MAX_UNANSWERED: u32 = 8;
 
 /// The current transaction with one STUN server.
-pub(super) struct StunClient {
+pub(crate) struct StunClient {
     pub(super) server: SocketAddr,
     transaction: TransactionId,
     due: Instant,
@@ -25,7 +25,7 @@ pub(super) struct StunClient {
 
 /// The next step of a client.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum StunStep {
+pub(crate) enum StunStep {
     /// Nothing is due.
     NotYet,
     /// Send these bytes to the server.
@@ -35,12 +35,12 @@ pub(super) enum StunStep {
 }
 
 impl StunClient {
-    pub(super) fn new(server: SocketAddr, now: Instant) -> Self {
+    pub(crate) fn new(server: SocketAddr, now: Instant) -> Self {
         Self { server, transaction: TransactionId::new(), due: now, unanswered: 0, mapped: None }
     }
 
     /// Returns the step that is due at `now`.
-    pub(super) fn step(&mut self, now: Instant) -> StunStep {
+    pub(crate) fn step(&mut self, now: Instant) -> StunStep {
         if now < self.due {
             return StunStep::NotYet;
         }
@@ -58,12 +58,12 @@ impl StunClient {
     }
 
     /// Whether a STUN message with this source and transaction id is a response to this client.
-    pub(super) fn expects(&self, from: SocketAddr, transaction: [u8; 12]) -> bool {
+    pub(crate) fn expects(&self, from: SocketAddr, transaction: [u8; 12]) -> bool {
         from == self.server && transaction == self.transaction.0
     }
 
     /// Reads a response, and returns the public address if it is new.
-    pub(super) fn on_response(&mut self, bytes: &[u8], now: Instant) -> Option<SocketAddr> {
+    pub(crate) fn on_response(&mut self, bytes: &[u8], now: Instant) -> Option<SocketAddr> {
         let mut message = Message::new();
         message.unmarshal_binary(bytes).ok()?;
         if message.typ != BINDING_SUCCESS {

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
 use tokio::net::TcpStream;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout_at};
 use tokio_tungstenite::tungstenite::error::{Error, ProtocolError};
-use tokio_tungstenite::tungstenite::http::StatusCode;
+use tokio_tungstenite::tungstenite::http::{HeaderMap, StatusCode, header};
 use tokio_tungstenite::tungstenite::protocol::{Message, WebSocketConfig};
 use tokio_tungstenite::{WebSocketStream, client_async_with_config};
 
@@ -15,6 +15,7 @@ use super::ServerUrl;
 use super::dial::dial;
 use crate::id::{Nickname, RoomId, RoomName, UserId};
 use crate::protocol::{self, ClientKind, Credentials, ErrorCode, IceServer, JoinRequest, ServerMessage, User};
+use crate::tls::{Stream, TlsError, Trust};
 
 /// How long the server may take to answer the join request, once TCP is connected.
 const ENTER_WITHIN: Duration = Duration::from_secs(3);
@@ -24,6 +25,8 @@ const ENTER_WITHIN: Duration = Duration::from_secs(3);
 pub struct ClientConfig {
     /// The server.
     pub server: ServerUrl,
+    /// What the client trusts, if the server's URL has TLS.
+    pub trust: Trust,
     /// The room.
     pub room: RoomId,
     /// The room's name, from a publisher; without one, the room keeps its name.
@@ -89,6 +92,14 @@ pub enum SignalError {
         /// The answer.
         cause: String,
     },
+    /// There is no secure connection to the server.
+    #[error("no secure connection to {server}: {cause}")]
+    Tls {
+        /// The server's address.
+        server: ServerUrl,
+        /// What is wrong, and what to do.
+        cause: TlsError,
+    },
     /// The server refused the client.
     #[error("refused by the server: {message}")]
     Refused {
@@ -100,7 +111,7 @@ pub enum SignalError {
 }
 
 /// A client's WebSocket.
-pub(super) type Socket = WebSocketStream<TcpStream>;
+pub(super) type Socket = WebSocketStream<Stream>;
 
 /// A connection that has joined the room.
 #[derive(Debug)]
@@ -121,17 +132,18 @@ pub(super) struct FailedAttempt {
 
 impl FailedAttempt {
     /// Whether a client that was in the room before gives up. A foreign answer at the server's address is not final:
-    /// the server may be about to start again.
+    /// the server may be about to start again. Nor is another identity: somebody in the network may pretend to be the
+    /// server for a moment.
     pub(super) fn is_final(&self) -> bool {
         match &self.error {
-            SignalError::Unreachable { .. } | SignalError::NotAServer { .. } => false,
+            SignalError::Unreachable { .. } | SignalError::NotAServer { .. } | SignalError::Tls { .. } => false,
             SignalError::Refused { code, .. } => self.retry_after.is_none() && code.is_final(),
         }
     }
 
     /// Whether a client that was never in the room gives up.
     pub(super) fn is_final_at_first(&self) -> bool {
-        matches!(self.error, SignalError::NotAServer { .. }) || self.is_final()
+        matches!(self.error, SignalError::NotAServer { .. } | SignalError::Tls { .. }) || self.is_final()
     }
 }
 
@@ -146,12 +158,30 @@ pub(super) async fn enter(config: &ClientConfig, known: Option<SocketAddr>) -> R
     // Signalling messages are small and urgent, so Nagle's algorithm is off.
     stream.set_nodelay(true).map_err(|e| unreachable(e.to_string()))?;
     let address = stream.peer_addr().ok();
+    let deadline = Instant::now() + ENTER_WITHIN;
     let too_slow = |_| unreachable(format!("no answer within {} s", ENTER_WITHIN.as_secs()));
-    let (socket, joined) = timeout(ENTER_WITHIN, join(config, stream)).await.map_err(too_slow)??;
+    let stream = timeout_at(deadline, secure(config, stream)).await.map_err(too_slow)??;
+    let (socket, joined) = timeout_at(deadline, join(config, stream)).await.map_err(too_slow)??;
     Ok(Entered { socket, joined, address })
 }
 
-async fn join(config: &ClientConfig, stream: TcpStream) -> Result<(Socket, SignalEvent), FailedAttempt> {
+/// The connection with TLS, if the server's URL has it.
+async fn secure(config: &ClientConfig, stream: TcpStream) -> Result<Stream, FailedAttempt> {
+    if !config.server.uses_tls() {
+        return Ok(Box::new(stream));
+    }
+    let server = config.server.clone();
+    config.trust.connect(stream, config.server.host()).await.map_err(|cause| {
+        let error = if cause.may_change() {
+            SignalError::Unreachable { server, cause: cause.to_string() }
+        } else {
+            SignalError::Tls { server, cause }
+        };
+        FailedAttempt { error, retry_after: None }
+    })
+}
+
+async fn join(config: &ClientConfig, stream: Stream) -> Result<(Socket, SignalEvent), FailedAttempt> {
     let failed = |error| FailedAttempt { error, retry_after: None };
     let unreachable = |cause: String| failed(SignalError::Unreachable { server: config.server.clone(), cause });
     let not_a_server = |cause: String| failed(SignalError::NotAServer { server: config.server.clone(), cause });
@@ -173,6 +203,9 @@ async fn join(config: &ClientConfig, stream: TcpStream) -> Result<(Socket, Signa
         .max_frame_size(Some(protocol::MAX_SERVER_MESSAGE_BYTES));
     let (mut socket, _response) = match client_async_with_config(url, stream, Some(limits)).await {
         Ok(open) => open,
+        Err(Error::Http(response)) if wants_tls(response.status(), response.headers()) => {
+            return Err(failed(SignalError::Tls { server: config.server.clone(), cause: TlsError::WantsTls }));
+        }
         Err(Error::Http(response)) => {
             let (status, cause) = (response.status(), format!("it answered {}", response.status()));
             return Err(if may_change(status) { unreachable(cause) } else { not_a_server(cause) });
@@ -182,7 +215,7 @@ async fn join(config: &ClientConfig, stream: TcpStream) -> Result<(Socket, Signa
             return Err(unreachable("it closed the connection".into()));
         }
         Err(Error::Protocol(error)) => {
-            return Err(not_a_server(format!("it speaks another protocol, perhaps TLS ({error})")));
+            return Err(not_a_server(format!("it speaks another protocol, perhaps TLS, as in wss:// ({error})")));
         }
         Err(error) => return Err(unreachable(error.to_string())),
     };
@@ -207,6 +240,15 @@ async fn join(config: &ClientConfig, stream: TcpStream) -> Result<(Socket, Signa
             Err(cause) => return Err(not_a_server(cause)),
         }
     }
+}
+
+/// Whether a server refuses plain HTTP: 426 with a TLS version in `Upgrade` (RFC 2817, 4.2), or a redirection to
+/// `https://`, which a proxy may answer.
+fn wants_tls(status: StatusCode, headers: &HeaderMap) -> bool {
+    let text = |name| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let upgrade = || text(header::UPGRADE).split(',').any(|token| token.trim().starts_with("TLS/"));
+    (status == StatusCode::UPGRADE_REQUIRED && upgrade())
+        || (status.is_redirection() && text(header::LOCATION).starts_with("https://"))
 }
 
 /// Whether the same request may soon get another answer: from a proxy whose server is not up yet, or from a server that
@@ -241,5 +283,16 @@ mod tests {
         for status in [200, 301, 400, 401, 403, 404, 426] {
             assert!(!may_change(StatusCode::from_u16(status).unwrap()), "{status}");
         }
+    }
+
+    #[test]
+    fn a_server_that_wants_tls_is_recognized() {
+        let wants = |status: u16, name: header::HeaderName, value: &str| {
+            wants_tls(StatusCode::from_u16(status).unwrap(), &HeaderMap::from_iter([(name, value.parse().unwrap())]))
+        };
+        assert!(wants(426, header::UPGRADE, "TLS/1.2, HTTP/1.1"));
+        assert!(wants(308, header::LOCATION, "https://a:18080/ws"));
+        assert!(!wants(426, header::UPGRADE, "websocket"), "this is about the WebSocket");
+        assert!(!wants(302, header::LOCATION, "/login") && !wants(200, header::UPGRADE, "TLS/1.2"));
     }
 }

@@ -163,6 +163,7 @@ impl ClientTask {
     /// Retries until the client is in the room again; nothing if the client is over.
     async fn come_back(&mut self) -> Option<Socket> {
         let mut backoff = Backoff::up_to(LONGEST_PAUSE);
+        let mut is_distrust_told = false;
         loop {
             let begun = Instant::now();
             let failed = tokio::select! {
@@ -182,6 +183,10 @@ impl ClientTask {
                 // The client ends whether or not somebody receives this event.
                 _ = self.events.send(SignalEvent::Ended(failed.error)).await;
                 return None;
+            }
+            // A server that is up, and is not trusted, needs a person.
+            if matches!(failed.error, SignalError::Tls { .. }) && !std::mem::replace(&mut is_distrust_told, true) {
+                self.events.send(SignalEvent::Lost { reason: failed.error.to_string() }).await.ok()?;
             }
             let pause = failed.retry_after.unwrap_or_else(|| backoff.after(begun));
             tokio::select! {

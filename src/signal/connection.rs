@@ -16,7 +16,7 @@ use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Message, Role, WebSoc
 
 use super::core::{Core, ServerLimits};
 use super::outbox::{Item, Outgoing};
-use crate::network::ClientAddress;
+use crate::network::{ClientAddress, SharedAdmission};
 use crate::protocol::{self, ClientMessage, Credentials, ErrorCode, JoinError, JoinRequest, ServerMessage};
 use crate::room::ConnId;
 use crate::token_bucket::TokenBucket;
@@ -42,7 +42,12 @@ enum End {
 }
 
 /// Serves a connection to its end. A client takes these buffers, one message and its outbox of our memory.
-pub(super) async fn run(core: Arc<Core>, io: Upgraded, join: Result<JoinRequest, JoinError>, address: ClientAddress) {
+pub(super) async fn run(
+    core: Arc<Core>,
+    io: Upgraded,
+    join: Result<JoinRequest, JoinError>,
+    (address, admission): (ClientAddress, SharedAdmission),
+) {
     let config = WebSocketConfig::default()
         .read_buffer_size(8 * 1024)
         .write_buffer_size(16 * 1024)
@@ -64,7 +69,7 @@ pub(super) async fn run(core: Arc<Core>, io: Upgraded, join: Result<JoinRequest,
         Err(Some(message)) => return farewell(socket, Some((ErrorCode::MalformedMessage, message))).await,
         Err(None) => return,
     };
-    let (conn, mut outgoing) = core.join(request, credentials, address);
+    let (conn, mut outgoing) = core.join(request, credentials, address, admission);
     let (mut sink, mut stream) = socket.split();
     // Read and write at the same time, because the same client may send much and receive much.
     let end = tokio::select! {
@@ -105,8 +110,17 @@ async fn auth(socket: &mut Socket) -> Result<Credentials, Option<String>> {
 }
 
 async fn read(stream: &mut SplitStream<Socket>, core: &Core, conn: ConnId, rate: u32, mut bucket: TokenBucket) -> End {
+    let mut lists = Lists::default();
     loop {
-        let message = match timeout(core.limits.silence_timeout, stream.next()).await {
+        let received = tokio::select! {
+            received = timeout(core.limits.silence_timeout, stream.next()) => received,
+            () = lists.due() => {
+                lists.sent();
+                core.message(conn, ClientMessage::RoomUserList);
+                continue;
+            }
+        };
+        let message = match received {
             Ok(Some(Ok(message))) => message,
             Ok(Some(Err(Error::Capacity(CapacityError::MessageTooLong { size, max_size })))) => {
                 let message = format!("a message of {size} bytes, at most {max_size} are allowed");
@@ -123,6 +137,7 @@ async fn read(stream: &mut SplitStream<Socket>, core: &Core, conn: ConnId, rate:
         }
         match message {
             Message::Text(text) => match ClientMessage::parse(&text) {
+                Ok(ClientMessage::RoomUserList) => lists.wanted(),
                 Ok(message) => core.message(conn, message),
                 Err(message) => return End::Violation(ErrorCode::MalformedMessage, message),
             },
@@ -132,6 +147,34 @@ async fn read(stream: &mut SplitStream<Socket>, core: &Core, conn: ConnId, rate:
             Message::Close(Some(frame)) if frame.code == CloseCode::Normal => return End::Goodbye,
             Message::Close(_) => return End::Lost,
             Message::Ping(_) | Message::Pong(_) | Message::Frame(_) => {}
+        }
+    }
+}
+
+/// Answers [`ClientMessage::RoomUserList`] once per [`protocol::USER_LIST_INTERVAL`]: a client that asks more often gets
+/// one answer at the end of the interval.
+#[derive(Default)]
+struct Lists {
+    last: Option<Instant>,
+    due: Option<Instant>,
+}
+
+impl Lists {
+    fn wanted(&mut self) {
+        let now = Instant::now();
+        let earliest = self.last.map_or(now, |last| last + protocol::USER_LIST_INTERVAL);
+        self.due = Some(earliest.max(now));
+    }
+
+    fn sent(&mut self) {
+        (self.last, self.due) = (Some(Instant::now()), None);
+    }
+
+    /// Waits until a list is due.
+    async fn due(&self) {
+        match self.due {
+            Some(due) => tokio::time::sleep_until(due.into()).await,
+            None => std::future::pending().await,
         }
     }
 }
@@ -186,6 +229,7 @@ async fn write_all(sink: &mut SplitSink<Socket, Message>, outgoing: &mut Outgoin
         if sink.flush().await.is_err() {
             return End::Lost;
         }
+        outgoing.written();
     }
 }
 

@@ -7,11 +7,11 @@ use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::{Notify, watch};
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
-use super::outbox::{Outbox, Outgoing, outbox};
+use super::outbox::{Outbox, Outgoing, StudentBytes, outbox};
 use super::session::random_session;
-use crate::access::{Access, AccessConfig, Admission, Attempts, Claim, Denied, TurnCredentials};
-use crate::id::UserId;
-use crate::network::ClientAddress;
+use crate::access::{self, Access, AccessConfig, Attempts, Claim, Denied, TurnCredentials};
+use crate::id::{RoomId, UserId};
+use crate::network::{ClientAddress, SharedAdmission};
 use crate::protocol::{self, ClientMessage, Credentials, ErrorCode, IceServer, JoinRequest, ServerMessage};
 use crate::room::{self, ConnId, Input, Newcomer, Output, Rooms};
 
@@ -46,6 +46,9 @@ pub struct Waiting {
     /// Messages in the longest queue to one student.
     pub longest_student_queue: usize,
 }
+
+/// Lists that are kept as text.
+const MAX_LISTS: usize = 64;
 
 /// The settings of a server.
 #[derive(Debug)]
@@ -85,6 +88,10 @@ pub(super) struct State {
     pub(super) rooms: Rooms,
     ice_servers: IceServers,
     pub(super) outboxes: HashMap<ConnId, Outbox>,
+    /// What waits for all students together.
+    student_bytes: StudentBytes,
+    /// The lists for students, as text, until a member joins or leaves.
+    lists: HashMap<RoomId, Utf8Bytes>,
     next_conn: u64,
     pub(super) shutting_down: bool,
 }
@@ -98,6 +105,8 @@ impl Core {
             rooms: Rooms::new(limits.room.clone()),
             ice_servers: IceServers { servers: ice_servers, access: access.clone() },
             outboxes: HashMap::new(),
+            student_bytes: StudentBytes::default(),
+            lists: HashMap::new(),
             next_conn: 0,
             shutting_down: false,
         };
@@ -119,20 +128,21 @@ impl Core {
         request: JoinRequest,
         credentials: Credentials,
         address: ClientAddress,
+        admission: SharedAdmission,
     ) -> (ConnId, Outgoing) {
-        let admission = self.check(&request, &credentials, address);
+        let checked = self.check(&request, &credentials, address);
         let JoinRequest { room, room_name, publishes, epoch, client, .. } = request;
         let Credentials { session, code, room: settings, .. } = credentials;
         let session = session.unwrap_or_else(random_session);
-        let (outbox, outgoing) = outbox(publishes);
         let mut state = self.lock();
+        let (outbox, outgoing) = outbox(publishes, admission, &state.student_bytes);
         state.next_conn += 1;
         let conn = ConnId(state.next_conn);
         if state.shutting_down {
             outbox.close(Some(ErrorCode::ServerShutdown));
             return (conn, outgoing);
         }
-        let admission = match admission {
+        let admission = match checked {
             Ok(admission) => admission,
             Err(denied) => {
                 // A new outbox has space.
@@ -161,7 +171,12 @@ impl Core {
     }
 
     /// Asks the access policy about a client that wants to join.
-    fn check(&self, join: &JoinRequest, credentials: &Credentials, from: ClientAddress) -> Result<Admission, Denied> {
+    fn check(
+        &self,
+        join: &JoinRequest,
+        credentials: &Credentials,
+        from: ClientAddress,
+    ) -> Result<access::Admission, Denied> {
         let JoinRequest { room, user, nickname, publishes, .. } = join;
         let claim = Claim { room, user, nickname, publishes: *publishes };
         self.guard(credentials, from, || self.access.check(SystemTime::now(), credentials, &claim, from))
@@ -228,17 +243,47 @@ impl Drop for Core {
 impl State {
     fn apply(&mut self, input: Input) {
         let mut slow = Vec::new();
+        let list_for = match &input {
+            Input::Message { conn, message: ClientMessage::RoomUserList } => self.room_of_student(*conn).cloned(),
+            _ => None,
+        };
+        if let (Some(room), Input::Message { conn, .. }) = (&list_for, &input)
+            && let Some(text) = self.lists.get(room)
+        {
+            if !self.push(*conn, text.clone()) {
+                slow.push(*conn);
+            }
+            return self.close(slow);
+        }
+        if let Input::Message { conn, message: ClientMessage::Connected { target_uid } } = &input
+            && let Some(target) = self.rooms.student_of(*conn, target_uid)
+            && let Some(outbox) = self.outboxes.get(&target)
+        {
+            outbox.connected();
+        }
         for output in self.rooms.handle(Instant::now(), input) {
             match output {
                 Output::Send { to, mut message } => {
                     if let ServerMessage::Joined { ice_servers, user_id, .. } = &mut message {
                         *ice_servers = self.ice_servers.of(user_id);
+                        self.outboxes.get(&to).into_iter().for_each(Outbox::joined);
                     }
-                    if !self.push(to, message.to_json().into()) {
+                    let text = Utf8Bytes::from(message.to_json());
+                    if let (ServerMessage::RoomUserList { .. }, Some(room)) = (&message, &list_for) {
+                        if self.lists.len() >= MAX_LISTS {
+                            self.lists.clear();
+                        }
+                        self.lists.insert(room.clone(), text.clone());
+                    }
+                    if !self.push(to, text) {
                         slow.push(to);
                     }
                 }
                 Output::Broadcast { to, message } => {
+                    // From now on, an older list would contradict what the receivers know.
+                    if let Some(room) = to.first().and_then(|conn| self.rooms.room_of(*conn)) {
+                        self.lists.remove(room);
+                    }
                     let text = Utf8Bytes::from(message.to_json());
                     slow.extend(to.into_iter().filter(|to| !self.push(*to, text.clone())));
                 }
@@ -256,13 +301,33 @@ impl State {
                 }
             }
         }
-        for conn in slow {
-            if let Some(outbox) = self.outboxes.remove(&conn) {
-                outbox.overflowed();
-                // Returns no outputs: the room only reserves the user id.
-                self.rooms.handle(Instant::now(), Input::Lost { conn });
+        self.close(slow);
+    }
+
+    /// Closes connections that do not read, and more of them if too much waits for all students: those for whom most
+    /// waits.
+    fn close(&mut self, mut slow: Vec<ConnId>) {
+        loop {
+            for conn in slow.drain(..) {
+                if let Some(outbox) = self.outboxes.remove(&conn) {
+                    outbox.overflowed();
+                    // Returns no outputs: the room only reserves the user id.
+                    self.rooms.handle(Instant::now(), Input::Lost { conn });
+                }
             }
+            if !self.student_bytes.is_too_much() {
+                return;
+            }
+            let students = self.outboxes.iter().filter(|(_, outbox)| outbox.is_of_student());
+            let Some((slowest, _)) = students.max_by_key(|(_, outbox)| outbox.waiting().1) else { return };
+            slow.push(*slowest);
         }
+    }
+
+    /// The room of a connection that does not publish.
+    fn room_of_student(&self, conn: ConnId) -> Option<&RoomId> {
+        self.outboxes.get(&conn).filter(|outbox| outbox.is_of_student())?;
+        self.rooms.room_of(conn)
     }
 
     /// Queues a message. False if the outbox is full; true also if the connection is gone.

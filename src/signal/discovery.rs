@@ -1,7 +1,11 @@
 //! Finds servers in the local network by DNS-SD over multicast DNS (RFC 6762, 6763).
 //!
-//! The service type is `_classroom._tcp.local.`, with `room=` and `teacher=` in its TXT record. Without multicast an
-//! announcement reaches nobody and a search finds nothing; neither is an error.
+//! The service type is `_classroom._tcp.local.`, with `room=` and `teacher=` in its TXT record, and `tls=` with the
+//! server's [`Identity`] if clients connect by TLS. Without multicast an announcement reaches nobody and a search finds
+//! nothing; neither is an error.
+//!
+//! Anybody in the network can announce anything. So a caller that knows the identity of a room's server passes it to
+//! [`discover`], which then prefers that server to the first one that answers.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -12,6 +16,7 @@ use tokio::time::{Instant, sleep};
 
 use super::ServerUrl;
 use crate::id::{Nickname, RoomId};
+use crate::tls::Identity;
 
 const SERVICE_TYPE: &str = "_classroom._tcp.local.";
 
@@ -20,6 +25,9 @@ const STOP_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// How often to poll the library: short for a person who waits, and cheap for a computer that waits all night.
 const POLL_INTERVAL: Duration = Duration::from_millis(30);
+
+/// The most servers that a search returns.
+const MAX_FOUND: usize = 256;
 
 /// How many characters of the room id go into the service name: with the rest, a DNS label has at most 63 bytes.
 const ROOM_CHARS_IN_NAME: usize = 40;
@@ -38,33 +46,55 @@ pub struct Found {
     pub url: ServerUrl,
     /// The teacher's name, possibly empty.
     pub nickname: Nickname,
+    /// The identity of a server with TLS.
+    pub identity: Option<Identity>,
+}
+
+/// What a server announces about itself.
+#[derive(Debug, Clone)]
+pub struct Announced {
+    /// The room that it teaches.
+    pub room: RoomId,
+    /// The TCP port on every address of this machine.
+    pub port: u16,
+    /// The teacher's name.
+    pub nickname: Nickname,
+    /// The identity, if clients connect by TLS.
+    pub identity: Option<Identity>,
 }
 
 /// An announcement of a server, withdrawn when dropped.
 pub struct Announcement {
     daemon: ServiceDaemon,
+    /// Two machines may announce the same room, and one machine may announce two, so the name of a service is unique.
+    unique: String,
     name: String,
 }
 
-/// Announces that `nickname` teaches `room` on TCP `port` of every address of this machine.
-pub fn announce(room: &RoomId, port: u16, nickname: &Nickname) -> Result<Announcement, DiscoveryError> {
-    // A machine may teach in two rooms, and two machines may use the same room id, so names are made unique.
+/// Announces a server in the LAN.
+pub fn announce(announced: &Announced) -> Result<Announcement, DiscoveryError> {
     let unique = Alphanumeric.sample_string(&mut rand::rng(), 8).to_lowercase();
-    let short: String = room.as_str().chars().take(ROOM_CHARS_IN_NAME).collect();
-    let properties = [("room", room.as_str()), ("teacher", nickname.as_str())];
+    let service = service(announced, &unique)?;
+    let name = service.get_fullname().to_owned();
+    let announcement = Announcement { daemon: ServiceDaemon::new()?, unique, name };
+    announcement.daemon.register(service)?;
+    Ok(announcement)
+}
+
+fn service(announced: &Announced, unique: &str) -> Result<ServiceInfo, mdns_sd::Error> {
+    let short: String = announced.room.as_str().chars().take(ROOM_CHARS_IN_NAME).collect();
+    let mut properties =
+        vec![("room", announced.room.to_string()), ("teacher", announced.nickname.as_str().to_owned())];
+    properties.extend(announced.identity.as_ref().map(|identity| ("tls", identity.to_string())));
     let service = ServiceInfo::new(
         SERVICE_TYPE,
         &format!("room {short} {unique}"),
         &format!("classroom-{unique}.local."),
         (),
-        port,
+        announced.port,
         &properties[..],
-    )?
-    .enable_addr_auto();
-    let name = service.get_fullname().to_owned();
-    let announcement = Announcement { daemon: ServiceDaemon::new()?, name };
-    announcement.daemon.register(service)?;
-    Ok(announcement)
+    )?;
+    Ok(service.enable_addr_auto())
 }
 
 impl std::fmt::Debug for Announcement {
@@ -74,6 +104,14 @@ impl std::fmt::Debug for Announcement {
 }
 
 impl Announcement {
+    /// Replaces what is announced; the room stays.
+    ///
+    /// # Errors
+    /// If the thread of the announcement has ended.
+    pub fn update(&self, announced: &Announced) -> Result<(), DiscoveryError> {
+        Ok(self.daemon.register(service(announced, &self.unique)?)?)
+    }
+
     /// Withdraws the announcement; waits half a second at the most.
     pub async fn stop(self) {
         if let Ok(done) = self.daemon.unregister(&self.name) {
@@ -90,8 +128,13 @@ impl Drop for Announcement {
     }
 }
 
-/// Searches for servers. With a room, returns as soon as that room is found; else returns all answers within `time`.
-pub async fn discover(room: Option<&RoomId>, time: Duration) -> Result<Vec<Found>, DiscoveryError> {
+/// Searches for servers. With a room, returns as soon as a server of that room is found; with an identity as well, as
+/// soon as the server with that identity is found, which is then the first one. Else returns all answers within `time`.
+pub async fn discover(
+    room: Option<&RoomId>,
+    identity: Option<&Identity>,
+    time: Duration,
+) -> Result<Vec<Found>, DiscoveryError> {
     let deadline = Instant::now() + time;
     let searching = Searching(ServiceDaemon::new()?);
     let events = searching.0.browse(SERVICE_TYPE)?;
@@ -103,11 +146,15 @@ pub async fn discover(room: Option<&RoomId>, time: Duration) -> Result<Vec<Found
         if room.is_some_and(|room| *room != server.room) {
             continue;
         }
-        // A service is resolved again for each further address.
-        if !found.contains(&server) {
+        let is_known = identity.is_some() && server.identity.as_ref() == identity;
+        if is_known {
+            return Ok(vec![server]);
+        }
+        // A service is resolved again for each further address. A stranger may announce any number of servers.
+        if !found.contains(&server) && found.len() < MAX_FOUND {
             found.push(server);
         }
-        if room.is_some() {
+        if room.is_some() && identity.is_none() {
             break;
         }
     }
@@ -143,7 +190,14 @@ fn understood(service: &ResolvedService, own: &[if_addrs::Interface]) -> Option<
     let addresses = service.get_addresses().iter().map(mdns_sd::ScopedIp::to_ip_addr);
     let best = addresses.filter_map(|ip| rank(ip, own).map(|rank| (rank, ip))).min()?.1;
     let port = service.get_port();
-    (port != 0).then(|| Found { room, url: ServerUrl::new(&best.to_string(), port), nickname })
+    let tls = service.get_property_val_str("tls");
+    let identity = tls.map(str::parse::<Identity>).transpose().ok()?;
+    let host = match &identity {
+        Some(Identity::Name(name)) => name.clone(),
+        Some(Identity::Certificate(_)) | None => best.to_string(),
+    };
+    let url = ServerUrl::new(&host, port).with_tls(identity.is_some());
+    (port != 0).then_some(Found { room, url, nickname, identity })
 }
 
 /// Ranks an address, lower is better: a server announces all of its addresses, also those of bridges and tunnels.
@@ -202,18 +256,28 @@ mod tests {
             return;
         }
         let room: RoomId = format!("test-{}", Alphanumeric.sample_string(&mut rand::rng(), 8)).parse().unwrap();
-        let announcement = announce(&room, 18_080, &"Ms Li 李".into()).unwrap();
-        let found = discover(Some(&room), Duration::from_secs(10)).await.unwrap();
+        let mut announced =
+            Announced { room: room.clone(), port: 18_080, nickname: "Ms Li 李".into(), identity: None };
+        let announcement = announce(&announced).unwrap();
+        let found = discover(Some(&room), None, Duration::from_secs(10)).await.unwrap();
         let [found] = &found[..] else { panic!("found {found:?}, is UDP port 5353 blocked?") };
         assert_eq!((&found.room, found.nickname.as_str(), found.url.port()), (&room, "Ms Li 李", 18_080));
+        assert!(!found.url.uses_tls() && found.identity.is_none());
+
+        let identity: Identity = "school.example".parse().unwrap();
+        announced.identity = Some(identity.clone());
+        announcement.update(&announced).unwrap();
+        let found = discover(Some(&room), Some(&identity), Duration::from_secs(10)).await.unwrap();
+        assert_eq!((found.len(), found[0].url.to_string().as_str()), (1, "wss://school.example:18080"));
+
         announcement.stop().await;
-        assert_eq!(discover(Some(&room), Duration::from_millis(300)).await.unwrap(), []);
+        assert_eq!(discover(Some(&room), None, Duration::from_millis(300)).await.unwrap(), []);
     }
 
     #[tokio::test]
     async fn a_search_ends_in_time_on_any_network() {
         let nowhere = "no-such-room-anywhere".parse().unwrap();
-        let search = discover(Some(&nowhere), Duration::from_millis(100));
+        let search = discover(Some(&nowhere), None, Duration::from_millis(100));
         assert!(tokio::time::timeout(Duration::from_secs(5), search).await.is_ok());
     }
 }

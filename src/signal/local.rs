@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::core::Core;
 use super::outbox::{Item, Outgoing};
-use crate::network::ClientAddress;
+use crate::network::{ClientAddress, SharedAdmission};
 use crate::protocol::{ClientMessage, Credentials, JoinRequest, ServerMessage};
 use crate::room::ConnId;
 
@@ -16,12 +16,19 @@ pub struct LocalMember {
     core: Arc<Core>,
     conn: ConnId,
     outgoing: Outgoing,
+    admission: SharedAdmission,
 }
 
 impl LocalMember {
     pub(super) fn new(core: Arc<Core>, request: JoinRequest, credentials: Credentials, address: ClientAddress) -> Self {
-        let (conn, outgoing) = core.join(request, credentials, address);
-        Self { core, conn, outgoing }
+        let admission = SharedAdmission::default();
+        let (conn, outgoing) = core.join(request, credentials, address, admission.clone());
+        Self { core, conn, outgoing, admission }
+    }
+
+    /// How far this member is.
+    pub fn admission(&self) -> SharedAdmission {
+        self.admission.clone()
     }
 
     /// Sends a message. The caller limits the rate.
@@ -37,6 +44,7 @@ impl LocalMember {
                 item = self.outgoing.next() => item?,
                 () = overflow.wait() => return None,
             };
+            self.outgoing.written();
             match item {
                 // This version wrote the message, so it can be parsed.
                 Item::Text(text) => match ServerMessage::parse(&text) {

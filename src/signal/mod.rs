@@ -19,7 +19,7 @@ pub use self::core::{ServerConfig, ServerLimits, Waiting};
 pub use attempt::{ClientConfig, SignalError, SignalEvent};
 pub use client::{Client, Goodbye, QueueFull};
 pub use dial::Backoff;
-pub use discovery::{Announcement, DiscoveryError, Found, announce, discover};
+pub use discovery::{Announced, Announcement, DiscoveryError, Found, announce, discover};
 pub use local::LocalMember;
 pub use server::Server;
 pub use session::SessionToken;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use hyper::header::{self, HeaderMap, HeaderValue};
+use hyper::header::{self, HeaderValue};
 use hyper::{Request, Response, StatusCode};
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 use tokio_tungstenite::tungstenite::handshake::server::create_response_with_body;
@@ -14,8 +14,8 @@ use super::local::LocalMember;
 use super::outbox::Outbox;
 use crate::access::Denied;
 use crate::id::{RoomId, RoomName};
-use crate::network::ClientAddress;
-use crate::protocol::{self, Credentials, ErrorCode, JoinRequest, ServerMessage};
+use crate::network::{ClientAddress, SharedAdmission};
+use crate::protocol::{Credentials, ErrorCode, JoinRequest, ServerMessage};
 use crate::room::{RoomRefusal, RoomSummary};
 
 /// The ids of created rooms: short enough to say and to type.
@@ -42,9 +42,10 @@ impl Server {
         Self { core: Core::start(config) }
     }
 
-    /// Answers a WebSocket upgrade. The request has its [`ClientAddress`] as an extension. A request without an upgrade
-    /// gets an HTTP status and a JSON error. A query that is not a [`JoinRequest`] is refused over the WebSocket,
-    /// because a browser's script can read the error there.
+    /// Answers a WebSocket upgrade. The request has its [`ClientAddress`] and [`SharedAdmission`] as extensions, and the
+    /// caller has checked its `Host` and `Origin`. A request without an upgrade gets an HTTP status and a JSON error. A
+    /// query that is not a [`JoinRequest`] is refused over the WebSocket, because a browser's script can read the error
+    /// there.
     pub fn upgrade<B>(&self, request: Request<B>) -> Response<String> {
         if self.core.lock().shutting_down {
             return refused(StatusCode::SERVICE_UNAVAILABLE, ErrorCode::ServerShutdown, "the server is ending");
@@ -57,10 +58,8 @@ impl Server {
             response.headers_mut().insert(header::UPGRADE, HeaderValue::from_static("websocket"));
             return response;
         };
-        if !is_same_origin(request.headers()) {
-            return refused(StatusCode::FORBIDDEN, ErrorCode::NotAllowed, "a page of another site may not join a room");
-        }
         let address = request.extensions().get().copied().unwrap_or_else(ClientAddress::unknown);
+        let admission = request.extensions().get().cloned().unwrap_or_else(SharedAdmission::default);
         let join = JoinRequest::parse(request.uri().query().unwrap_or_default());
         let core = self.core.clone();
         let open = OpenConnection::new(core.clone());
@@ -69,7 +68,7 @@ impl Server {
             let _open = open;
             // Bounded: `http::serve` ends a connection whose response can't be written in time.
             if let Ok(upgraded) = upgrade.await {
-                connection::run(core, upgraded, join, address).await;
+                connection::run(core, upgraded, join, (address, admission)).await;
             }
         });
         response
@@ -161,12 +160,6 @@ impl Server {
     }
 }
 
-/// Whether the request comes from one of this server's pages, or from a program.
-fn is_same_origin(headers: &HeaderMap) -> bool {
-    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
-    protocol::is_same_origin(headers.get(header::ORIGIN).map(|origin| origin.to_str().unwrap_or_default()), host)
-}
-
 fn refused(status: StatusCode, code: ErrorCode, message: &str) -> Response<String> {
     let mut response = Response::new(ServerMessage::error(code, message).to_json());
     *response.status_mut() = status;
@@ -184,7 +177,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_opening_handshake_is_accepted_from_our_own_pages_and_from_programs() {
+    async fn an_opening_handshake_is_accepted() {
         let server = Server::new(ServerLimits::default());
         let status =
             |method: &str, headers: &[(&str, &str)]| server.upgrade(request(method, headers)).status().as_u16();
@@ -203,10 +196,6 @@ mod tests {
             let mut rest = good.to_vec();
             rest.remove(missing);
             assert_eq!(status("GET", &rest), 426, "{}", good[missing].0);
-        }
-        assert_eq!(status("GET", &[&good[..], &[("origin", "http://lab:18080")]].concat()), 101);
-        for origin in ["http://evil.example", "http://lab:18081", "null", ""] {
-            assert_eq!(status("GET", &[&good[..], &[("origin", origin)]].concat()), 403, "{origin}");
         }
     }
 }

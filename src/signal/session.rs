@@ -4,9 +4,9 @@
 //! started again finds the secret, while a second process with the same user id on the same machine does not and is a
 //! stranger.
 
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use rand::distr::{Alphanumeric, SampleString};
@@ -14,6 +14,7 @@ use rand::distr::{Alphanumeric, SampleString};
 use super::ServerUrl;
 use crate::id::{RoomId, UserId};
 use crate::protocol::SessionSecret;
+use crate::state_dir::state_dir;
 
 /// 32 letters and digits are 190 bits.
 const SECRET_CHARS: usize = 32;
@@ -107,32 +108,6 @@ fn keep(dir: &Path, authority: &str, room: &RoomId, user: &UserId) -> io::Result
     Ok((session, path, file))
 }
 
-/// `$XDG_STATE_HOME/classroom`, else `~/.local/state/classroom`, else this user's own directory below the temporary
-/// directory.
-fn state_dir() -> io::Result<PathBuf> {
-    let absolute = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
-    let homes = [absolute("XDG_STATE_HOME"), absolute("HOME").map(|home| home.join(".local/state"))];
-    for home in homes.into_iter().flatten() {
-        if let Ok(dir) = private_dir(home.join("classroom")) {
-            return Ok(dir);
-        }
-    }
-    let me = fs::metadata("/proc/self")?.uid();
-    private_dir(std::env::temp_dir().join(format!("classroom-{me}")))
-}
-
-/// Makes a directory that only this user can write to, or returns an existing one.
-fn private_dir(dir: PathBuf) -> io::Result<PathBuf> {
-    DirBuilder::new().recursive(true).mode(0o700).create(&dir)?;
-    let found = fs::symlink_metadata(&dir)?;
-    let me = fs::metadata("/proc/self")?.uid();
-    if found.is_dir() && found.uid() == me && found.mode() & 0o022 == 0 {
-        Ok(dir)
-    } else {
-        Err(io::Error::new(io::ErrorKind::PermissionDenied, "other users can write to the directory"))
-    }
-}
-
 /// The 64-bit FNV-1a hash, which is the same in every version of this program.
 fn fnv1a(bytes: &[u8]) -> u64 {
     bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
@@ -140,7 +115,10 @@ fn fnv1a(bytes: &[u8]) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::MetadataExt;
+
     use super::*;
+    use crate::state_dir::private_dir;
 
     #[test]
     fn a_restarted_process_finds_the_secret_and_a_second_one_does_not() {

@@ -6,9 +6,14 @@ use std::str::FromStr;
 
 use crate::protocol::{DEFAULT_PORT, WS_PATH};
 
-/// The address of a server: `ws://host[:port][/path]`, `http://host[:port]`, `host:port` or `host`.
+/// The default port of `https://`, which is the address of a page that somebody copied.
+const HTTPS_PORT: u16 = 443;
+
+/// The address of a server: `ws://host[:port][/path]`, `http://host[:port]`, `host:port` or `host`; with TLS
+/// `wss://host[:port][/path]` or `https://host[:port]`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct ServerUrl {
+    uses_tls: bool,
     /// A name or an address, IPv6 without brackets.
     host: Box<str>,
     port: u16,
@@ -18,11 +23,8 @@ pub struct ServerUrl {
 /// Why a text is not a server's address.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ServerUrlError {
-    /// A scheme that needs TLS.
-    #[error("{0}:// needs TLS, which classroom does not speak yet; use ws:// or put a TLS proxy on this machine")]
-    Tls(String),
     /// Another scheme.
-    #[error("{0}:// is not a scheme of a signalling server, use ws://HOST:PORT")]
+    #[error("{0}:// is not a scheme of a signalling server, use wss://HOST:PORT or ws://HOST:PORT")]
     Scheme(String),
     /// No host, or a character that no host has.
     #[error("{0:?} has no valid host, use ws://HOST:PORT")]
@@ -36,9 +38,20 @@ pub enum ServerUrlError {
 }
 
 impl ServerUrl {
-    /// The server at this host; IPv6 without brackets.
+    /// The server at this host without TLS; IPv6 without brackets.
     pub fn new(host: &str, port: u16) -> Self {
-        Self { host: host.into(), port, path: WS_PATH.into() }
+        Self { uses_tls: false, host: host.into(), port, path: WS_PATH.into() }
+    }
+
+    /// The same server with or without TLS.
+    #[must_use]
+    pub fn with_tls(self, uses_tls: bool) -> Self {
+        Self { uses_tls, ..self }
+    }
+
+    /// Whether clients connect by TLS.
+    pub fn uses_tls(&self) -> bool {
+        self.uses_tls
     }
 
     /// The name or address, IPv6 without brackets.
@@ -62,7 +75,21 @@ impl ServerUrl {
 
     /// The URL of the WebSocket with this query.
     pub(super) fn with_query(&self, query: &str) -> String {
-        format!("ws://{}{}?{query}", self.authority(), self.path)
+        format!("{}://{}{}?{query}", self.scheme(), self.authority(), self.path)
+    }
+
+    /// The URL of the WebSocket.
+    pub fn web_socket(&self) -> String {
+        format!("{}://{}{}", self.scheme(), self.authority(), self.path)
+    }
+
+    /// The origin of the server's pages: `http://host:port`, or `https://host:port` with TLS.
+    pub fn origin(&self) -> String {
+        format!("{}://{}", if self.uses_tls { "https" } else { "http" }, self.authority())
+    }
+
+    fn scheme(&self) -> &'static str {
+        if self.uses_tls { "wss" } else { "ws" }
     }
 }
 
@@ -78,10 +105,11 @@ impl FromStr for ServerUrl {
     fn from_str(text: &str) -> Result<Self, ServerUrlError> {
         let text = text.trim();
         let (scheme, rest) = text.split_once("://").unwrap_or(("", text));
-        let is_ws = match scheme.to_ascii_lowercase().as_str() {
-            "ws" => true,
-            "" | "http" => false,
-            tls @ ("wss" | "https") => return Err(ServerUrlError::Tls(tls.into())),
+        let (uses_tls, is_page) = match scheme.to_ascii_lowercase().as_str() {
+            "ws" => (false, false),
+            "wss" => (true, false),
+            "" | "http" => (false, true),
+            "https" => (true, true),
             other => return Err(ServerUrlError::Scheme(other.into())),
         };
         let rest = rest.split(['?', '#']).next().unwrap_or(rest);
@@ -96,6 +124,7 @@ impl FromStr for ServerUrl {
             return Err(ServerUrlError::Host(text.into()));
         }
         let port = match port {
+            None if uses_tls && is_page => HTTPS_PORT,
             None => DEFAULT_PORT,
             Some(port) => match port.parse() {
                 Ok(0) | Err(_) => return Err(ServerUrlError::Port(port.into())),
@@ -106,8 +135,8 @@ impl FromStr for ServerUrl {
             return Err(ServerUrlError::Path(path.into()));
         }
         // The path of an http:// address belongs to a page whose address somebody copied, not to the WebSocket.
-        let path = if is_ws && path.len() > 1 { path } else { WS_PATH };
-        Ok(Self { host: host.into(), port, path: path.into() })
+        let path = if !is_page && path.len() > 1 { path } else { WS_PATH };
+        Ok(Self { uses_tls, host: host.into(), port, path: path.into() })
     }
 }
 
@@ -130,7 +159,7 @@ fn split_port(authority: &str) -> Option<(&str, Option<&str>)> {
 impl fmt::Display for ServerUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let path = if &*self.path == WS_PATH { "" } else { &*self.path };
-        f.pad(&format!("ws://{}{path}", self.authority()))
+        f.pad(&format!("{}://{}{path}", self.scheme(), self.authority()))
     }
 }
 
@@ -155,9 +184,20 @@ mod tests {
     }
 
     #[test]
+    fn an_address_with_tls_keeps_its_scheme() {
+        assert_eq!(shown("wss://host"), "wss://host:18080/ws?q");
+        assert_eq!(shown("WSS://[::1]:5/behind/proxy"), "wss://[::1]:5/behind/proxy?q");
+        assert_eq!(shown("https://host:18080/room/10013"), "wss://host:18080/ws?q");
+        assert_eq!(shown("https://school.example/room/10013"), "wss://school.example:443/ws?q", "as a browser does");
+        let url: ServerUrl = "wss://host:1".parse().unwrap();
+        assert!(url.uses_tls());
+        assert_eq!((url.to_string().as_str(), url.origin().as_str()), ("wss://host:1", "https://host:1"));
+        assert_eq!(url.with_tls(false), "ws://host:1".parse().unwrap());
+    }
+
+    #[test]
     fn other_addresses_are_refused_with_the_cause() {
         let refused = |text: &str| text.parse::<ServerUrl>().unwrap_err();
-        assert_eq!(refused("wss://host"), ServerUrlError::Tls("wss".into()));
         assert_eq!(refused("rtsp://host"), ServerUrlError::Scheme("rtsp".into()));
         assert_eq!(refused("host:99999"), ServerUrlError::Port("99999".into()));
         assert_eq!(refused("host:0"), ServerUrlError::Port("0".into()));

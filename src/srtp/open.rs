@@ -11,7 +11,7 @@
 
 use ring::aead::{AES_128_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 
-use super::session::{ENCRYPTED, RTCP_HEADER, RTCP_TRAILER, RtcpKey, TAG_BYTES, nonce};
+use super::session::{ENCRYPTED, RTCP_HEADER, RTCP_TRAILER, RtcpKey, SessionKey, TAG_BYTES, nonce};
 
 /// The most SSRCs that one peer may use for feedback: browsers use one for each track. Further SSRCs are refused,
 /// because forgetting an SSRC would let its packets count again.
@@ -32,6 +32,12 @@ impl Opener {
     pub(crate) fn new(RtcpKey { session, ssrc, index }: &RtcpKey) -> Option<Self> {
         let key = LessSafeKey::new(UnboundKey::new(&AES_128_GCM, &session.key).ok()?);
         Some(Self { key, salt: session.salt, senders: vec![Window::new(*ssrc, *index)] })
+    }
+
+    /// An opener with this session key and salt that has opened nothing yet, for [`crate::fuzz`].
+    pub(crate) fn with_key(key: [u8; 16], salt: [u8; 12]) -> Option<Self> {
+        let revealing = RtcpKey { session: SessionKey { key, salt }, ssrc: 1, index: 1 };
+        Self::new(&revealing)
     }
 
     /// Decrypts a datagram in place, and returns the compound packet in it (RFC 3550, 6.1). None if the datagram is too
@@ -110,7 +116,7 @@ mod tests {
     use rtc::srtp::protection_profile::ProtectionProfile;
 
     use super::super::provider::{SessionKeys, capturing};
-    use super::super::session::{SessionKey, rtcp_index};
+    use super::super::session::rtcp_index;
     use super::*;
 
     fn bytes(hex: &str) -> Vec<u8> {
@@ -128,7 +134,7 @@ mod tests {
     fn of_the_rfc() -> Opener {
         let key = bytes("000102030405060708090a0b0c0d0e0f").try_into().unwrap();
         let salt = bytes("517569642070726f2071756f").try_into().unwrap();
-        Opener::new(&RtcpKey { session: SessionKey { key, salt }, ssrc: 1, index: 1 }).unwrap()
+        Opener::with_key(key, salt).unwrap()
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //! [`Viewer::offer`] makes the connection and its recvonly offer; signalling carries the offer to the publisher and
 //! returns the answer. Decrypted packets go to a sink; changes of state are [`ViewerEvent`]s.
 
-mod answer;
+pub(crate) mod answer;
 mod receive;
 
 use std::collections::HashMap;

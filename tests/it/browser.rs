@@ -21,6 +21,9 @@ mod states;
 // Overlays on the video; videos whose source stops.
 mod overlays;
 
+// Order in the room: muted students, slow mode, a cleared chat.
+mod order;
+
 // Phones, tablets, windows and projectors.
 mod sizes;
 // The end of a lecture, later visitors, and a reload without a server.

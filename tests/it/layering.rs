@@ -5,13 +5,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// Libraries that only these folders may name.
-const OWNERS: [(&[&str], &[&str]); 6] = [
+const OWNERS: [(&[&str], &[&str]); 7] = [
     (&["media"], &["gstreamer", "gstreamer_app", "gstreamer_video", "gst", "ashpd"]),
     (&["sfu", "viewer", "sdp", "srtp", "dtls", "bench"], &["webrtc", "rtc", "quinn_udp"]),
     (&["signal"], &["tokio_tungstenite", "mdns_sd"]),
     (&["report"], &["indicatif"]),
-    (&["srtp", "access", "bench"], &["ring"]),
+    (&["srtp", "access", "tls", "bench"], &["ring"]),
     (&["access"], &["jsonwebtoken"]),
+    (&["tls"], &["rustls", "tokio_rustls", "rustls_native_certs", "rcgen", "x509_parser"]),
 ];
 
 /// Rules, packets and the wire: pure, each call is told the time.

@@ -34,6 +34,9 @@ mod lan;
 // A room full of students that join before the teacher, and stay.
 mod lab;
 
+// TLS: certificates, whom clients trust, and what happens to plain HTTP.
+mod tls;
+
 // The SFU and its viewers on loopback.
 mod peer;
 

@@ -10,6 +10,7 @@ use classroom::id::UserId;
 use classroom::protocol::{ClientMessage, Credentials, ErrorCode, JoinRequest, LeaveReason, ServerMessage};
 use classroom::room::{self, RoomState};
 use classroom::signal::{Client, ClientConfig, Goodbye, Server, ServerLimits, ServerUrl, SignalError, SignalEvent};
+use classroom::tls::Trust;
 use futures_util::future::join_all;
 use futures_util::{SinkExt, StreamExt};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -62,6 +63,7 @@ impl School {
         let (rooms, signalling) = (server.clone(), server.clone());
         let app = http::router(move || rooms.rooms())
             .route("/ws", any(move |request: axum::extract::Request| std::future::ready(signalling.upgrade(request))));
+        let app = http::guard(app, http::Site::default());
         let (stop, stopped) = oneshot::channel::<()>();
         let serving = tokio::spawn(http::serve(listener, app, http_limits, async {
             _ = stopped.await;
@@ -109,6 +111,7 @@ impl School {
     fn config(&self, user: &str, session: char) -> ClientConfig {
         ClientConfig {
             server: ServerUrl::from(self.address),
+            trust: Trust::default(),
             room: "1".parse().unwrap(),
             room_name: None,
             user: user.parse().unwrap(),

@@ -152,3 +152,86 @@ fn a_hand_is_raised_again_when_the_teacher_is_back() {
     let second = teacher(&class);
     second.wait_for("the hand again", hands(&["1001"]));
 }
+
+fn ordered<'a>(order: &'a str, user: Option<&'a str>) -> impl Fn(&Event) -> bool + 'a {
+    move |event| {
+        event["event"] == "order" && event["by"] == "9999" && event["order"] == order && event["user"] == json!(user)
+    }
+}
+
+fn is_told<'a>(kind: &'a str, words: &'a str) -> impl Fn(&Event) -> bool + 'a {
+    move |event| event["event"] == kind && event["message"].as_str().is_some_and(|message| message.contains(words))
+}
+
+#[test]
+fn a_muted_student_is_told_and_not_heard() {
+    let class = Classroom::new();
+    let mut teacher = teacher(&class);
+    let (mut one, mut two) = (student(&class, 1001), student(&class, 1002));
+    say_until_heard(&mut one, &teacher, "1001", "here");
+    say_until_heard(&mut two, &teacher, "1002", "here too");
+    // A student is no teacher.
+    one.types("/mute 1002");
+    one.wait_for("a refusal", is_told("warning", "only the teacher and members who moderate"));
+    let can_write = |chat: bool| move |event: &Event| event["event"] == "allowed" && event["chat"] == chat;
+    teacher.types("/mute s-1001");
+    let order = teacher.wait_for("the order", ordered("mute", Some("1001")));
+    assert_eq!((&order["by_nickname"], &order["nickname"]), (&json!("Ms Li"), &json!("S-1001")));
+    one.wait_for("the state", can_write(false));
+    one.wait_for("the words", is_told("notice", "you are muted"));
+    let mark = one.mark();
+    one.types("not heard");
+    one.types("/react clap");
+    one.types("/hand");
+    for _ in 0..2 {
+        one.wait_since(mark, DEADLINE, "a notice", is_told("notice", "you are muted"));
+    }
+    teacher.wait_for("the hand", hands(&["1001"]));
+    two.types("heard");
+    teacher.wait_for("the other student", says("1002", "heard"));
+    let noises =
+        |event: &Event| event["user"] == "1001" && (event["text"] == "not heard" || event["event"] == "reaction");
+    assert!(!teacher.events().iter().any(noises));
+    teacher.types("/mute");
+    teacher.wait_for("the list", is_told("notice", "muted: S-1001 (1001)"));
+    // Another process of the same student is muted too.
+    one.interrupt();
+    teacher
+        .wait_for("leave", |event| event["event"] == "student" && event["user"] == "1001" && event["state"] == "left");
+    let mut one = student(&class, 1001);
+    one.wait_for("the state", can_write(false));
+    teacher.types("/unmute 1001");
+    one.wait_for("the state", can_write(true));
+    say_until_heard(&mut one, &teacher, "1001", "thank you");
+    teacher.types("/mute 4711");
+    teacher.wait_for("a refusal", is_told("notice", "nobody in the room has the id or the name 4711"));
+}
+
+#[test]
+fn slow_mode_lets_a_student_wait_and_a_cleared_chat_is_gone() {
+    let class = Classroom::new();
+    let mut teacher = teacher(&class);
+    let mut one = student(&class, 1001);
+    say_until_heard(&mut one, &teacher, "1001", "here");
+    let slow = |ms: u32| move |event: &Event| event["event"] == "allowed" && event["slow_ms"] == ms;
+    teacher.types("/slow 5m");
+    teacher.wait_for("the order", ordered("slow", None));
+    for reader in [&teacher, &one] {
+        reader.wait_for("slow mode", slow(300_000));
+    }
+    one.types("too soon");
+    one.wait_for("a refusal", is_told("warning", "not sent: slow mode is on: your next message may come in"));
+    let mark = one.mark();
+    teacher.types("/slow off");
+    one.wait_since(mark, DEADLINE, "no slow mode", slow(0));
+    one.types("in time");
+    teacher.wait_for("the message", says("1001", "in time"));
+    teacher.types("/clear");
+    teacher.wait_for("the order", ordered("clear", None));
+    one.wait_for("a cleared chat", |event| event["event"] == "chat-cleared");
+    assert!(!teacher.events().iter().any(|event| event["text"] == "too soon"));
+    let mut two = student(&class, 1002);
+    say_until_heard(&mut two, &teacher, "1002", "what did I miss?");
+    let read: Vec<Event> = two.events().into_iter().filter(|event| event["event"] == "chat").collect();
+    assert!(read.iter().all(|event| event["user"] == "1002"), "nothing of what was cleared: {read:?}");
+}

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use classroom::protocol::{Credentials, MAX_MESSAGE_BYTES};
 use classroom::signal::{Client, ClientConfig, Goodbye, ServerUrl, SessionToken};
+use classroom::tls::Trust;
 use serde_json::Value;
 
 use crate::support::{Classroom, DEADLINE, Process, ROOM};
@@ -36,7 +37,7 @@ impl Answer {
     fn code(&self) -> String {
         let body: Value = serde_json::from_str(&self.body).unwrap_or_else(|_| panic!("no JSON: {self:?}"));
         assert!(body["message"].as_str().is_some_and(|message| message.len() > 10), "{self:?}");
-        assert_eq!(self.header("access-control-allow-origin"), "*", "{self:?}");
+        assert_eq!(self.header("access-control-allow-origin"), "", "{self:?}");
         body["code"].as_str().unwrap().to_owned()
     }
 
@@ -115,10 +116,7 @@ fn an_offer_is_answered_and_its_session_follows_the_draft() {
     assert_eq!(answer.status, 201, "{answer:?}");
     assert_eq!(answer.header("content-type"), "application/sdp");
     assert_eq!(answer.header("accept-patch"), "application/trickle-ice-sdpfrag");
-    assert_eq!(answer.header("access-control-allow-origin"), "*");
-    for exposed in ["location", "etag", "link", "accept-patch", "retry-after"] {
-        assert!(answer.header("access-control-expose-headers").contains(exposed), "{answer:?}");
-    }
+    assert_eq!(answer.header("access-control-allow-origin"), "", "{answer:?}");
     assert!(answer.header("link").starts_with("<stun:stun.example:3478>; rel=\"ice-server\""), "{answer:?}");
     let turn = "<turn:turn.example:3478?transport=udp>; rel=\"ice-server\"; username=\"me\"; credential=\"secret\"; \
                 credential-type=\"password\"";
@@ -174,6 +172,42 @@ fn an_offer_is_answered_and_its_session_follows_the_draft() {
     teacher.interrupt();
     let session = again.header("location").to_owned();
     wait_until("the session is over", || !is_alive(&class, &session));
+}
+
+#[test]
+fn pages_of_other_sites_play_only_if_the_server_names_their_origin() {
+    let class = Classroom::new();
+    let listen = class.url().replace("ws://", "");
+    let flags = ["serve", "--listen", &listen, "--whep-origin", "https://school.example"];
+    let server = Process::start("server", class.command(&flags));
+    server.wait_for("listening", |event| event["event"] == "listening");
+    let _teacher = class.guest_lecturer();
+    let endpoint = format!("/whep/{ROOM}");
+    let named = ("Origin", "https://school.example");
+    for (path, methods) in [
+        (endpoint.clone(), "GET, HEAD, POST, OPTIONS"),
+        (format!("{endpoint}/session/1"), "GET, HEAD, PATCH, DELETE, OPTIONS"),
+    ] {
+        let options = ask(&class, "OPTIONS", &path, &[named, ("Access-Control-Request-Method", "POST")], "");
+        assert_eq!((options.status, options.header("allow")), (200, methods), "{options:?}");
+        assert_eq!(options.header("access-control-allow-origin"), named.1);
+        assert_eq!(options.header("access-control-allow-methods"), methods);
+        assert_eq!(options.header("access-control-allow-headers"), "content-type, if-match, authorization");
+        assert_eq!(options.header("vary"), "origin");
+    }
+    let answer = ask(&class, "POST", &endpoint, &[SDP, named], &offer("H264"));
+    assert_eq!((answer.status, answer.header("access-control-allow-origin")), (201, named.1), "{answer:?}");
+    for exposed in ["location", "etag", "link", "accept-patch", "retry-after"] {
+        assert!(answer.header("access-control-expose-headers").contains(exposed), "{answer:?}");
+    }
+    let refused = ask(&class, "POST", &endpoint, &[SDP, named], "hello");
+    assert_eq!((refused.status, refused.header("access-control-allow-origin")), (400, named.1), "{refused:?}");
+    for origin in ["http://school.example", "https://evil.example", "null"] {
+        let foreign = ask(&class, "POST", &endpoint, &[SDP, ("Origin", origin)], &offer("H264"));
+        foreign.is(403, "notAllowed");
+    }
+    let elsewhere = ask(&class, "GET", "/api/rooms", &[named], "");
+    assert_eq!((elsewhere.status, elsewhere.header("access-control-allow-origin")), (403, ""), "{elsewhere:?}");
 }
 
 /// Whether a session exists.
@@ -251,12 +285,13 @@ fn every_refusal_has_its_status_and_code() {
     }
     let of_session = "GET, HEAD, PATCH, DELETE, OPTIONS";
     for (path, methods) in [(path.clone(), "GET, HEAD, POST, OPTIONS"), (format!("{path}/session/1"), of_session)] {
-        let asked = [("Origin", "http://school.example"), ("Access-Control-Request-Method", "POST")];
-        let options = ask(&class, "OPTIONS", &path, &asked, "");
+        let options = ask(&class, "OPTIONS", &path, &[], "");
         assert_eq!((options.status, options.header("allow")), (200, methods), "{options:?}");
-        assert_eq!(options.header("access-control-allow-origin"), "*");
-        assert_eq!(options.header("access-control-allow-methods"), methods);
-        assert_eq!(options.header("access-control-allow-headers"), "content-type, if-match, authorization");
+        assert_eq!(options.header("access-control-allow-methods"), "", "{options:?}");
+        let asked = [("Origin", "http://school.example"), ("Access-Control-Request-Method", "POST")];
+        let foreign = ask(&class, "OPTIONS", &path, &asked, "");
+        foreign.is(403, "notAllowed");
+        assert!(foreign.body.contains("--whep-origin http://school.example"), "{foreign:?}");
     }
     assert_eq!(ask(&class, "OPTIONS", &path, &[], "").header("accept-post"), "application/sdp");
     assert_eq!(class.room().unwrap()["watching"], 1, "who was refused is in nobody's room");
@@ -278,6 +313,7 @@ async fn a_player_does_not_wait_long_for_a_silent_teacher() {
     let server = class.server();
     let teacher = Client::connect(ClientConfig {
         server: class.url().parse::<ServerUrl>().unwrap(),
+        trust: Trust::default(),
         room: ROOM.parse().unwrap(),
         user: "9999".parse().unwrap(),
         room_name: None,
@@ -299,7 +335,7 @@ async fn a_player_does_not_wait_long_for_a_silent_teacher() {
         let body = offer("H264");
         let length = body.len();
         let head = format!(
-            "POST /whep/{ROOM} HTTP/1.1\r\nHost: a\r\nContent-Type: application/sdp\r\nContent-Length: {length}"
+            "POST /whep/{ROOM} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/sdp\r\nContent-Length: {length}"
         );
         let begun = Instant::now();
         stream.write_all(format!("{head}\r\n\r\n{body}").as_bytes()).unwrap();

@@ -3,39 +3,35 @@
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout_at};
 
-use crate::http::whep::{Lectures, MAX_CANDIDATES, Unavailable, Watching};
+use crate::http::whep::{Lectures, MAX_CANDIDATES, Player, Unavailable, Watching};
 use crate::id::UserId;
-use crate::network::ClientAddress;
-use crate::protocol::{
-    ClientMessage, Credentials, ErrorCode, IceCandidate, JoinRequest, ServerMessage, User, VideoTrack,
-};
+use crate::protocol::{ClientMessage, ErrorCode, IceCandidate, ServerMessage, User, VideoTrack};
 use crate::room::RoomState;
 use crate::signal::{LocalMember, Server};
 
 /// How long to wait for the teacher's answer. A reachable teacher answers within milliseconds.
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 
+/// How long a player waits in the lobby: within the time that the server gives to a request.
+const ADMITTED_WITHIN: Duration = Duration::from_secs(20);
+
 /// The lectures of a server, for WHEP players.
 #[derive(Clone)]
 pub(super) struct Players(pub(super) Server);
 
 impl Lectures for Players {
-    async fn watch(
-        &self,
-        player: JoinRequest,
-        offer: String,
-        video: Option<VideoTrack>,
-    ) -> Result<Watching, Unavailable> {
+    async fn watch(&self, player: Player, offer: String, video: Option<VideoTrack>) -> Result<Watching, Unavailable> {
+        let Player { request, credentials, address } = player;
         // Unlike a student, a player neither creates a room nor waits for a teacher.
-        let room = self.0.room(&player.room);
+        let room = self.0.room(&request.room);
         if room.ok_or(Unavailable::NoSuchRoom)?.state != RoomState::Live {
             return Err(Unavailable::NobodyTeaches);
         }
-        let mut member = self.0.join(player, Credentials::default(), ClientAddress::unknown());
-        let answered = timeout(ANSWER_WITHIN, negotiate(&mut member, offer, video)).await;
-        let (teacher, answer) = answered.map_err(|_| Unavailable::NoAnswer)??;
+        let mut member = self.0.join(request, credentials, address);
+        let admission = member.admission();
+        let (teacher, answer) = negotiate(&mut member, offer, video).await?;
         let (candidates, queue) = mpsc::channel(MAX_CANDIDATES);
         let (alive, over) = watch::channel(());
         tokio::spawn(async move {
@@ -43,7 +39,7 @@ impl Lectures for Players {
             // `over` must not complete before the member has left.
             drop(alive);
         });
-        Ok(Watching { answer, candidates, over })
+        Ok(Watching { answer, candidates, over, admission })
     }
 }
 
@@ -55,14 +51,21 @@ async fn negotiate(
 ) -> Result<(User, String), Unavailable> {
     let mut offer = Some(offer);
     let mut teacher: Option<User> = None;
-    while let Some(message) = member.receive().await {
+    let (mut deadline, mut late) = (Instant::now() + ANSWER_WITHIN, Unavailable::NoAnswer);
+    loop {
+        let Ok(message) = timeout_at(deadline, member.receive()).await else { return Err(late) };
+        let Some(message) = message else { break };
         match message {
+            ServerMessage::Waiting { .. } => {
+                (deadline, late) = (Instant::now() + ADMITTED_WITHIN, Unavailable::NotAdmitted);
+            }
             ServerMessage::Joined { users, .. } => {
                 let found = users.into_iter().find(|user| user.publishes).ok_or(Unavailable::NobodyTeaches)?;
                 if let Some(sdp) = offer.take() {
                     member.send(ClientMessage::Offer { target_uid: found.user_id.clone(), sdp, video });
                 }
                 teacher = Some(found);
+                (deadline, late) = (Instant::now() + ANSWER_WITHIN, Unavailable::NoAnswer);
             }
             ServerMessage::Answer { user_id, sdp } => match teacher.take_if(|teacher| teacher.user_id == user_id) {
                 Some(teacher) => return Ok((teacher, sdp)),

@@ -5,7 +5,7 @@
 use terminput::{Event, KeyCode, KeyEvent, KeyModifiers};
 use tui_input::{Input, InputRequest};
 
-use crate::id::is_printable;
+use crate::id::{is_printable, joins_emoji};
 
 /// The maximum length of a line in bytes. A chat message may have 1,000 characters.
 pub(super) const MAX_BYTES: usize = 4_000;
@@ -118,7 +118,8 @@ impl Editor {
     }
 
     fn insert(&mut self, c: char) {
-        if is_printable(c) && self.line().len() + c.len_utf8() <= MAX_BYTES {
+        // What joins emoji comes between them; where it joins none, the message is cleaned when it is sent.
+        if (is_printable(c) || joins_emoji(c)) && self.line().len() + c.len_utf8() <= MAX_BYTES {
             self.input.handle(InputRequest::InsertChar(c));
         }
     }

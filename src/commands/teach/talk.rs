@@ -7,13 +7,14 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use crate::commands::chat_commands::TeacherInput;
 use crate::id::{Nickname, UserId, named};
 use crate::protocol::User;
-use crate::protocol::channel::{Allowed, Stopped};
-use crate::report::{Event, Reporter};
+use crate::protocol::channel::{Allowed, Moderation, Stopped};
+use crate::report::{Event, Order, Reporter};
 use crate::room::talk::{Talk, TalkOutput};
 use crate::sfu::Sfu;
 
 /// The teacher's end of the conversation.
 pub(super) struct TeacherTalk {
+    teacher: UserId,
     rules: Talk,
     /// The users in the room, as signalling sees it. Others may still have a data channel.
     present: HashSet<UserId>,
@@ -32,10 +33,10 @@ pub(super) enum StudentAction {
 
 impl TeacherTalk {
     pub(super) fn new(teacher: UserId, nickname: Nickname, allowed: Allowed) -> Self {
-        let mut rules = Talk::new(teacher, nickname);
+        let mut rules = Talk::new(teacher.clone(), nickname);
         // There is no student yet who would need the outputs.
         rules.allow(allowed);
-        Self { rules, present: HashSet::new(), actions: Vec::new() }
+        Self { teacher, rules, present: HashSet::new(), actions: Vec::new() }
     }
 
     /// Tells the students which video sources have stopped.
@@ -84,7 +85,6 @@ impl TeacherTalk {
 
     /// The teacher has typed a line.
     pub(super) fn typed(&mut self, line: &str, sfu: &Sfu, reporter: &Reporter) {
-        let now = Instant::now();
         let outputs = match TeacherInput::parse(line) {
             TeacherInput::Say(words) => self.rules.teacher_says(now_ms(), &words),
             TeacherInput::Hands => {
@@ -92,19 +92,17 @@ impl TeacherTalk {
                 return;
             }
             TeacherInput::Lower(user) => {
-                let Some(user) = user.or_else(|| self.rules.hands().first().map(|hand| hand.user_id.clone())) else {
-                    return reporter.notice("no hand is raised");
-                };
-                let outputs = self.rules.lower(now, &user);
-                if outputs.is_empty() {
-                    reporter.notice(format!("{} has not raised a hand", self.rules.named(&user)));
-                }
-                outputs
+                let first = || self.rules.hands().first().map(|hand| hand.user_id.clone());
+                let Some(user_id) = user.or_else(first) else { return reporter.notice("no hand is raised") };
+                self.order(Moderation::Lower { user_id }, reporter)
             }
-            TeacherInput::LowerAll => {
-                let users: Vec<UserId> = self.rules.hands().iter().map(|hand| hand.user_id.clone()).collect();
-                users.iter().flat_map(|user| self.rules.lower(now, user)).collect()
-            }
+            TeacherInput::LowerAll => self.order(Moderation::LowerAll, reporter),
+            TeacherInput::Order(order) => match order.moderation(|user| self.rules.find(user)) {
+                Ok(order) => self.order(order, reporter),
+                Err((_, sentence)) => return reporter.notice(sentence),
+            },
+            TeacherInput::Muted => return reporter.notice(self.describe_muted()),
+            TeacherInput::Slow => self.allow(self.rules.allowed(), reporter),
             TeacherInput::Comments(switch) => {
                 let now = self.rules.allowed();
                 self.allow(Allowed { comments: switch.unwrap_or(now.comments), ..now }, reporter)
@@ -131,9 +129,16 @@ impl TeacherTalk {
 
     /// Changes what the class may do. Reports the state even if nothing changes, because the teacher asked.
     fn allow(&mut self, allowed: Allowed, reporter: &Reporter) -> Vec<TalkOutput> {
-        let Allowed { comments, reactions } = allowed;
-        reporter.event(&Event::Allowed { comments, reactions });
+        report_allowed(allowed, reporter);
         self.rules.allow(allowed)
+    }
+
+    /// Obeys an order that the teacher typed, or says why not.
+    fn order(&mut self, order: Moderation, reporter: &Reporter) -> Vec<TalkOutput> {
+        self.rules.moderate(Instant::now(), now_ms(), &self.teacher, order).unwrap_or_else(|(_, sentence)| {
+            reporter.notice(sentence);
+            Vec::new()
+        })
     }
 
     fn forget(&mut self, user: &UserId, sfu: &Sfu, reporter: &Reporter) {
@@ -165,10 +170,32 @@ impl TeacherTalk {
                     let hands = self.rules.hands().iter().map(|hand| hand.user_id.clone()).collect();
                     reporter.event(&Event::Hand { user, nickname: nickname.into(), raised, hands });
                 }
+                TalkOutput::Ordered { by, by_nickname, order, nickname } => {
+                    reporter.event(&Event::Order {
+                        by,
+                        by_nickname: by_nickname.into(),
+                        order: reported(&order),
+                        user: order.user().cloned(),
+                        nickname: nickname.map(Into::into),
+                    });
+                    if let Moderation::Slow { .. } | Moderation::MuteAll | Moderation::UnmuteAll = order {
+                        report_allowed(self.rules.allowed(), reporter);
+                    }
+                }
                 TalkOutput::Reacted { user, nickname, reaction } => {
                     reporter.event(&Event::Reaction { user, nickname: nickname.into(), reaction: reaction.name() });
                 }
             }
+        }
+    }
+
+    fn describe_muted(&self) -> String {
+        let names: Vec<String> = self.rules.exceptions().iter().map(ToString::to_string).collect();
+        match (self.rules.allowed().chat, names.join(", ")) {
+            (true, names) if names.is_empty() => "nobody is muted".to_owned(),
+            (true, names) => format!("muted: {names}"),
+            (false, names) if names.is_empty() => "everybody is muted".to_owned(),
+            (false, names) => format!("everybody is muted but {names}"),
         }
     }
 
@@ -181,6 +208,24 @@ impl TeacherTalk {
             .map(|(n, hand)| format!("{}. {}", n + 1, named(&hand.user_id, hand.nickname.as_str())))
             .collect();
         if hands.is_empty() { "no hand is raised".to_owned() } else { format!("raised hands: {}", hands.join(", ")) }
+    }
+}
+
+fn report_allowed(Allowed { comments, reactions, chat, slow_ms, .. }: Allowed, reporter: &Reporter) {
+    reporter.event(&Event::Allowed { comments, reactions, chat, slow_ms });
+}
+
+/// The order's name in an event.
+fn reported(order: &Moderation) -> Order {
+    match order {
+        Moderation::Mute { .. } => Order::Mute,
+        Moderation::MuteAll => Order::MuteAll,
+        Moderation::Unmute { .. } => Order::Unmute,
+        Moderation::UnmuteAll => Order::UnmuteAll,
+        Moderation::Clear => Order::Clear,
+        Moderation::Slow { .. } => Order::Slow,
+        Moderation::Lower { .. } => Order::Lower,
+        Moderation::LowerAll => Order::LowerAll,
     }
 }
 

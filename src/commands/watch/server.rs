@@ -11,10 +11,14 @@ use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::cli::Watch;
 use crate::commands::signal_failure;
+use crate::commands::trust::ClientTrust;
 use crate::exit::Failure;
 use crate::protocol::{ClientMessage, Credentials, DEFAULT_PORT};
 use crate::report::Reporter;
-use crate::signal::{self, Backoff, Client, ClientConfig, Goodbye, ServerUrl, SessionToken, SignalError, SignalEvent};
+use crate::signal::{
+    self, Backoff, Client, ClientConfig, Found, Goodbye, ServerUrl, SessionToken, SignalError, SignalEvent,
+};
+use crate::tls::Trust;
 
 /// The maximum delay between two attempts. Including the attempt itself, a server is found within three seconds after
 /// it starts.
@@ -39,21 +43,26 @@ enum State<'a> {
 /// A server at which this student is in the room.
 struct JoinedServer {
     server: ServerUrl,
+    trust: Trust,
     client: Client,
     signals: mpsc::Receiver<SignalEvent>,
 }
 
 impl<'a> ServerConnection<'a> {
     /// Starts to search for the server. `--timeout` limits the search.
-    pub(super) fn start(watch: &'a Watch, begun: Instant, reporter: &'a Reporter) -> Self {
+    ///
+    /// # Errors
+    /// If the file of `--ca` can't be used.
+    pub(super) fn start(watch: &'a Watch, begun: Instant, reporter: &'a Reporter) -> Result<Self, Failure> {
         let token = match &watch.server {
             Some(server) => SessionToken::acquire(server, &watch.room, &watch.user),
             None => SessionToken::acquire_anywhere(&watch.room, &watch.user),
         };
-        let search = ServerSearch { watch, reporter, token: Rc::new(token), epoch: rand::random() };
+        let trust = Rc::new(ClientTrust::new(&watch.trust)?);
+        let search = ServerSearch { watch, reporter, token: Rc::new(token), trust, epoch: rand::random() };
         let limit = watch.timeout.map(|timeout| (begun + timeout, timeout));
         let state = State::Searching(Box::pin(search.clone().first(limit)));
-        Self { search, state, is_connected: false }
+        Ok(Self { search, state, is_connected: false })
     }
 
     /// Waits for the next event. The first event is [`SignalEvent::Joined`]. Cancel-safe.
@@ -79,7 +88,7 @@ impl<'a> ServerConnection<'a> {
                     // To a server of `--server` the client reconnects by itself. A server that was found may have
                     // moved to another address.
                     if self.search.watch.server.is_none() {
-                        let before = joined.server.clone();
+                        let before = (joined.server.clone(), joined.trust.clone());
                         self.state = State::Searching(Box::pin(self.search.clone().again(before)));
                     }
                 }
@@ -130,6 +139,7 @@ struct ServerSearch<'a> {
     watch: &'a Watch,
     reporter: &'a Reporter,
     token: Rc<SessionToken>,
+    trust: Rc<ClientTrust>,
     epoch: u32,
 }
 
@@ -165,11 +175,15 @@ impl ServerSearch<'_> {
     }
 
     /// Searches again without a limit, first at the address of the lost server.
-    async fn again(self, before: ServerUrl) -> Result<JoinedServer, Failure> {
+    async fn again(self, before: (ServerUrl, Trust)) -> Result<JoinedServer, Failure> {
         self.search(Some(before), |_| {}).await
     }
 
-    async fn search(&self, before: Option<ServerUrl>, on_error: impl Fn(String)) -> Result<JoinedServer, Failure> {
+    async fn search(
+        &self,
+        before: Option<(ServerUrl, Trust)>,
+        on_error: impl Fn(String),
+    ) -> Result<JoinedServer, Failure> {
         let mut backoff = Backoff::up_to(MAX_DELAY);
         loop {
             let begun = Instant::now();
@@ -183,38 +197,31 @@ impl ServerSearch<'_> {
     }
 
     /// Tries every possible server once.
-    async fn attempt(&self, before: Option<&ServerUrl>) -> Result<JoinedServer, SearchError> {
+    async fn attempt(&self, before: Option<&(ServerUrl, Trust)>) -> Result<JoinedServer, SearchError> {
         if let Some(named) = &self.watch.server {
-            return self.join(named.clone()).await.map_err(|error| match error {
+            let joined = self.join(named.clone(), self.trust.of_named(named)).await.map_err(|error| match error {
                 SignalError::Unreachable { server, cause } => {
                     SearchError::TryAgain(format!("{server} does not answer ({cause})"))
                 }
                 error => SearchError::of(error),
             });
+            return joined.inspect(|_| self.trust.joined_named(named, &self.watch.room));
         }
         let here = ServerUrl::new("127.0.0.1", DEFAULT_PORT);
+        let here = (here.clone(), self.trust.of_named(&here));
         // A server on this computer comes before servers on the LAN.
-        for server in before.filter(|before| **before != here).into_iter().chain([&here]) {
-            match self.join(server.clone()).await {
+        for (server, trust) in before.filter(|before| before.0 != here.0).into_iter().chain([&here]) {
+            match self.join(server.clone(), trust.clone()).await {
                 Ok(joined) => return Ok(joined),
-                Err(SignalError::Unreachable { .. } | SignalError::NotAServer { .. }) => {}
+                Err(SignalError::Unreachable { .. } | SignalError::NotAServer { .. } | SignalError::Tls { .. }) => {}
                 Err(error) => return Err(SearchError::of(error)),
             }
         }
         let room = &self.watch.room;
         let none_here = format!("no server on this computer (port {DEFAULT_PORT})");
-        match signal::discover(Some(room), DISCOVER_FOR).await {
+        match signal::discover(Some(room), self.trust.expected(room).as_ref(), DISCOVER_FOR).await {
             Ok(found) => match found.into_iter().next() {
-                Some(found) => {
-                    self.reporter.detail(format!("found {} by DNS-SD", found.url));
-                    self.join(found.url).await.map_err(|error| match error {
-                        // The server announced the room a moment ago, so it is worth another attempt.
-                        SignalError::Unreachable { server, cause } | SignalError::NotAServer { server, cause } => {
-                            SearchError::TryAgain(format!("{server}, found by DNS-SD, does not answer ({cause})"))
-                        }
-                        error => SearchError::of(error),
-                    })
-                }
+                Some(found) => self.join_found(&found).await,
                 None => Err(SearchError::TryAgain(format!(
                     "{none_here}, and no server in the local network announces room {room} (DNS-SD)"
                 ))),
@@ -225,9 +232,26 @@ impl ServerSearch<'_> {
         }
     }
 
-    async fn join(&self, server: ServerUrl) -> Result<JoinedServer, SignalError> {
+    /// Joins a server that DNS-SD has found, if it is the one that is known for the room.
+    async fn join_found(&self, found: &Found) -> Result<JoinedServer, SearchError> {
+        let trust = self.trust.of_found(found).map_err(SearchError::TryAgain)?;
+        self.reporter.detail(format!("found {} by DNS-SD", found.url));
+        let joined = self.join(found.url.clone(), trust).await.map_err(|error| match error {
+            // The server announced the room a moment ago, so it is worth another attempt.
+            SignalError::Unreachable { server, cause } | SignalError::NotAServer { server, cause } => {
+                SearchError::TryAgain(format!("{server}, found by DNS-SD, does not answer ({cause})"))
+            }
+            error @ SignalError::Tls { .. } => SearchError::TryAgain(error.to_string()),
+            error => SearchError::of(error),
+        })?;
+        self.trust.joined_found(found, self.reporter);
+        Ok(joined)
+    }
+
+    async fn join(&self, server: ServerUrl, trust: Trust) -> Result<JoinedServer, SignalError> {
         let (client, signals) = Client::connect(ClientConfig {
             server: server.clone(),
+            trust: trust.clone(),
             room: self.watch.room.clone(),
             room_name: None,
             user: self.watch.user.clone(),
@@ -239,7 +263,7 @@ impl ServerSearch<'_> {
             initial_deadline: Duration::ZERO,
         })
         .await?;
-        Ok(JoinedServer { server, client, signals })
+        Ok(JoinedServer { server, trust, client, signals })
     }
 
     /// The next step for the user.

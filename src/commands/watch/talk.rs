@@ -4,8 +4,12 @@ use super::diagnosis::TierReport;
 use crate::commands::chat_commands::StudentInput;
 use crate::endpoints::RenderInput;
 use crate::id::{UserId, named};
+use crate::media::Window;
 use crate::protocol::channel::{Allowed, ChatMessage, PublisherMessage, RaisedHand, Stopped, StudentMessage};
 use crate::report::{Event, Reporter};
+
+/// What a muted student reads.
+const MUTED: &str = "you are muted: you can read, and raise your hand";
 
 /// The action that a message of the publisher requires of the caller.
 #[derive(Debug, PartialEq, Eq)]
@@ -25,6 +29,8 @@ pub(super) struct StudentTalk {
     me: UserId,
     /// The id of the last message that was shown. After a reconnection the publisher sends its history again.
     last_id: u64,
+    /// Messages up to this id are cleared.
+    cleared_up_to: u64,
     hands: Vec<RaisedHand>,
     /// Whether the student wants to raise a hand.
     raised: bool,
@@ -34,13 +40,14 @@ pub(super) struct StudentTalk {
 
 impl StudentTalk {
     pub(super) fn new(me: UserId) -> Self {
-        Self { me, last_id: 0, hands: Vec::new(), raised: false, allowed: Allowed::default() }
+        Self { me, last_id: 0, cleared_up_to: 0, hands: Vec::new(), raised: false, allowed: Allowed::default() }
     }
 
     /// A message has come from the publisher.
     pub(super) fn received(&mut self, text: &str, reporter: &Reporter, screen: &RenderInput) -> Effect {
         match PublisherMessage::parse(text) {
-            Ok(PublisherMessage::Welcome { history, hands }) => {
+            Ok(PublisherMessage::Welcome { history, hands, cleared_up_to }) => {
+                self.clear(cleared_up_to, reporter, screen);
                 for message in history {
                     self.show(message, reporter, screen);
                 }
@@ -51,6 +58,7 @@ impl StudentTalk {
                 }
             }
             Ok(PublisherMessage::Msg(message)) => self.show(message, reporter, screen),
+            Ok(PublisherMessage::Cleared { up_to }) => self.clear(up_to, reporter, screen),
             Ok(PublisherMessage::Hands { hands }) => {
                 let was_up = self.is_up();
                 self.list(hands, reporter);
@@ -69,9 +77,15 @@ impl StudentTalk {
                 return Effect::Tiers(TierReport { tiers, estimate_kbps, reason });
             }
             Ok(PublisherMessage::Allows(allowed)) => {
-                if std::mem::replace(&mut self.allowed, allowed) != allowed {
-                    let Allowed { comments, reactions } = allowed;
-                    reporter.event(&Event::Allowed { comments, reactions });
+                let before = std::mem::replace(&mut self.allowed, allowed);
+                if before != allowed {
+                    let Allowed { comments, reactions, chat, slow_ms, .. } = allowed;
+                    reporter.event(&Event::Allowed { comments, reactions, chat, slow_ms });
+                }
+                match (before.chat, allowed.chat) {
+                    (true, false) => reporter.notice(MUTED),
+                    (false, true) => reporter.notice("you can write again"),
+                    _ => {}
                 }
             }
             Ok(PublisherMessage::Stopped(stopped)) => return Effect::Stopped(stopped),
@@ -84,16 +98,32 @@ impl StudentTalk {
     /// Turns a typed line into a message to the publisher.
     pub(super) fn typed(&mut self, line: &str, reporter: &Reporter) -> Option<StudentMessage> {
         match StudentInput::parse(line) {
+            StudentInput::Say(_) if !self.allowed.chat => {
+                reporter.notice(MUTED);
+                None
+            }
             StudentInput::Say(words) => Some(StudentMessage::Msg { text: words.into() }),
             StudentInput::Hand => {
                 self.raised = !self.raised;
                 Some(StudentMessage::Hand { raised: self.raised })
+            }
+            StudentInput::React(_) if !self.allowed.chat => {
+                reporter.notice(MUTED);
+                None
             }
             StudentInput::React(_) if !self.allowed.reactions => {
                 reporter.notice("the teacher does not allow reactions");
                 None
             }
             StudentInput::React(reaction) => Some(StudentMessage::Reaction { reaction }),
+            // The publisher knows who may give orders. It knows the names too, but takes ids.
+            StudentInput::Order(order) => match order.moderation(|user| user.parse()) {
+                Ok(order) => Some(StudentMessage::Moderate(order)),
+                Err(error) => {
+                    reporter.notice(format!("give the id of a student: {error}"));
+                    None
+                }
+            },
             StudentInput::Advice(sentence) => {
                 reporter.notice(sentence);
                 None
@@ -115,6 +145,20 @@ impl StudentTalk {
             teacher: message.publishes,
             text: message.text.into(),
         });
+    }
+
+    /// Removes the messages up to this id from the window. Messages of the history that follow have higher ids.
+    fn clear(&mut self, up_to: u64, reporter: &Reporter, screen: &RenderInput) {
+        if up_to <= self.cleared_up_to {
+            return;
+        }
+        self.cleared_up_to = up_to;
+        // A student who has read none of them has nothing to remove.
+        let has_some = self.last_id > 0 && self.last_id <= up_to;
+        if has_some {
+            screen.with(|render| render.window().map(Window::clear_chat));
+            reporter.event(&Event::ChatCleared);
+        }
     }
 
     /// Reports the changes from the previous list of raised hands to this one.

@@ -1,6 +1,6 @@
 // The messages of the data channel: chat, hands, reactions, tiers; and the lines in the panel.
 
-import { $, bdi, clean, el, list, nameOf, onFrame } from './dom.js';
+import { $, announce, bdi, clean, el, list, nameOf, onFrame } from './dom.js';
 import { hasWords, label, onLanguage, say, timeOfDay } from './i18n.js';
 
 const MOST_CHARS = 1_000;
@@ -21,13 +21,21 @@ export class Chat {
   #pending = [];
   #unread = 0;
   #state = 'later';
+  /** Messages up to this id are cleared. */
+  #clearedUpTo = 0;
+  /** Whether the student may write, and how often. */
+  #canWrite = true;
+  #slowMs = 0;
+  #isFree = false;
+  /** The text that was sent last, until the teacher's computer has answered. */
+  #sent = '';
   /** Whether the reader is at the end and follows new lines. */
   #follows = true;
   #draw = onFrame(() => this.#flush());
 
   /**
-   * `on` has `line(message)`, `hands(list)`, `reaction(r)`, `tier(message)`, `allows({ comments, reactions })`,
-   * `stopped({ screen, camera })` and `state(isOpen)`.
+   * `on` has `line(message)`, `cleared()`, `hands(list)`, `reaction(r)`, `tier(message)`,
+   * `allows({ comments, reactions, muteAll, slowMs })`, `stopped({ screen, camera })` and `state(isOpen)`.
    */
   constructor(on) {
     this.#on = on;
@@ -81,6 +89,18 @@ export class Chat {
     return this.#send({ type: 'reaction', reaction });
   }
 
+  /** An order of a member who moderates. */
+  moderate(order) {
+    return this.#send({ type: 'moderate', ...order });
+  }
+
+  /** Whether slow mode does not concern this member, who moderates. */
+  set isFree(isFree) {
+    if (this.#isFree === isFree) return;
+    this.#isFree = isFree;
+    this.#show();
+  }
+
   /** Marks all lines as read. */
   read() {
     if ($('chat').hidden || !$('chat').checkVisibility?.()) return;
@@ -111,12 +131,17 @@ export class Chat {
     switch (message.type) {
       case 'welcome':
         this.#state = 'open';
+        // Before the history: this page may have been away when the chat was cleared.
+        this.#clear(message.clearedUpTo);
         for (const line of list(message.history, MOST_LINES)) this.#line(line, false);
         this.#hands(message.hands);
         this.#show();
         break;
       case 'msg':
         this.#line(message, true);
+        break;
+      case 'cleared':
+        this.#clear(message.upTo);
         break;
       case 'hands':
         this.#hands(message.hands);
@@ -128,13 +153,13 @@ export class Chat {
         this.#on.tier(message);
         break;
       case 'allows':
-        this.#on.allows({ comments: message.comments !== false, reactions: message.reactions !== false });
+        this.#allows(message);
         break;
       case 'stopped':
         this.#on.stopped({ screen: message.screen === true, camera: message.camera === true });
         break;
       case 'error':
-        this.#complain(say(hasWords(message.code) ? message.code : 'unknown'));
+        this.#refused(message);
         break;
       default:
     }
@@ -147,6 +172,7 @@ export class Chat {
     this.#last = id;
     if (typeof message.text !== 'string') return;
     const line = {
+      id,
       ...person(message),
       isTeacher: message.pub === 'pub',
       text: clean(message.text, MOST_CHARS),
@@ -154,11 +180,48 @@ export class Chat {
     };
     this.#pending.push(line);
     if (this.#pending.length > MOST_LINES) this.#pending.shift();
+    // A message of one's own comes back when it is accepted.
+    if (line.userId === this.#me) this.#sent = '';
     if (isNew) {
       if (line.userId !== this.#me) this.#unread += 1;
       this.#on.line(line);
     }
     this.#draw();
+  }
+
+  /** Removes the lines up to this id, also those that fly over the picture. */
+  #clear(upTo) {
+    if (!(Number(upTo) > this.#clearedUpTo)) return;
+    this.#clearedUpTo = Number(upTo);
+    this.#last = Math.max(this.#last, this.#clearedUpTo);
+    this.#pending = this.#pending.filter((line) => line.id > this.#clearedUpTo);
+    for (const item of [...$('chat-lines').children]) if (Number(item.dataset.id) <= this.#clearedUpTo) item.remove();
+    this.#unread = 0;
+    this.#on.cleared();
+    this.#draw();
+  }
+
+  #allows(message) {
+    const slowMs = Number(message.slowMs) || 0;
+    const allowed = { comments: message.comments !== false, reactions: message.reactions !== false };
+    this.#on.allows({ ...allowed, muteAll: message.muteAll === true, slowMs });
+    const was = this.#canWrite;
+    this.#canWrite = message.chat !== false;
+    this.#slowMs = slowMs;
+    if (was !== this.#canWrite) announce(say(was ? 'muted' : 'unmuted'));
+    if (this.#canWrite) this.#complain('');
+    this.#show();
+  }
+
+  /** A message was refused. Its words come back, so that they can be sent later. */
+  #refused({ code, retryAfterMs }) {
+    const n = Math.ceil(Number(retryAfterMs) / 1_000) || 1;
+    const input = $('chat-text');
+    const words = code === 'slowMode' ? 'tooSoon' : code;
+    this.#complain(say(hasWords(words) ? words : 'unknown', { n }));
+    if ((code === 'slowMode' || code === 'muted') && !input.value) input.value = this.#sent;
+    this.#sent = '';
+    this.#typed();
   }
 
   #hands(hands) {
@@ -184,6 +247,7 @@ export class Chat {
     const text = el('p', 'text', ...withLinks(line.text));
     text.dir = 'auto';
     const item = el('li', line.isTeacher ? 'line teacher' : 'line', head, text);
+    item.dataset.id = line.id;
     if (line.userId === this.#me) item.classList.add('mine');
     return item;
   }
@@ -194,6 +258,7 @@ export class Chat {
     if (!text) return;
     const sent = this.#send({ type: 'msg', text: Array.from(text).slice(0, MOST_CHARS).join('') });
     if (!sent) return this.#complain(say('notSent'));
+    this.#sent = text;
     input.value = '';
     this.#complain('');
     this.#typed();
@@ -205,6 +270,11 @@ export class Chat {
     $('chat-left').textContent = left < 200 ? say('charsLeft', { n: left }) : '';
     input.style.height = 'auto';
     input.style.height = `${Math.min(input.scrollHeight + 2, 160, innerHeight / 4)}px`;
+  }
+
+  #placeholder() {
+    if (!this.#canWrite) return say('muted');
+    return this.#slowMs && !this.#isFree ? say('writeSlowly', { n: Math.round(this.#slowMs / 1_000) }) : say('writeSomething');
   }
 
   #complain(text) {
@@ -238,8 +308,10 @@ export class Chat {
 
   #show() {
     const open = this.isOpen;
-    $('chat-text').disabled = !open;
-    $('chat-send').disabled = !open;
+    const text = $('chat-text');
+    text.disabled = !open || !this.#canWrite;
+    $('chat-send').disabled = text.disabled;
+    text.placeholder = this.#placeholder();
     const hint = { later: 'chatLater', connecting: 'chatConnecting', open: 'chatEmpty' }[this.#state];
     $('chat-empty').textContent = say(hint);
     this.#count();

@@ -34,15 +34,16 @@ export class Danmaku {
   toggle() {
     this.isWanted = !this.isWanted;
     store.set('danmaku', this.isWanted);
-    if (!this.isOn) this.#clear();
+    if (!this.isOn) this.clear();
   }
 
   allow(isAllowed) {
     this.isAllowed = isAllowed;
-    if (!this.isOn) this.#clear();
+    if (!this.isOn) this.clear();
   }
 
-  #clear() {
+  /** Removes what flies. */
+  clear() {
     $('danmaku').replaceChildren();
     this.#free = [];
   }

@@ -82,10 +82,12 @@ class Room {
     });
     this.people = new People(() => {
       this.order.isOn = this.people.moderates;
+      if (this.chat) this.chat.isFree = this.people.moderates;
       this.#draw();
     }, (user) => this.order.actionsFor(user));
     this.chat = new Chat({
       line: (line) => this.danmaku.fly(line),
+      cleared: () => this.danmaku.clear(),
       hands: (hands) => {
         this.people.hands(hands);
         this.controls.hand();

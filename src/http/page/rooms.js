@@ -69,7 +69,7 @@ function describe(room) {
   const time = { live: ['sinceLive', liveS], waiting: ['sinceOpen', openS], ended: ['sinceEnded', endedS] }[state];
   const since = typeof time[1] === 'number' ? say(time[0], { time: duration(time[1]) }) : '';
   const watching = Number(room.watching) || 0;
-  const asks = room.isLocked ? 'isLocked' : room.asksForCode ? 'asksForCode' : room.hasLobby ? 'hasLobby' : '';
+  const asks = room.isLocked ? 'isLocked' : room.hasCode ? 'asksForCode' : room.hasLobby ? 'hasLobby' : '';
   return { id: room.roomId, state, name, teacher, since, watching, asks: asks && say(asks) };
 }
 

@@ -42,33 +42,39 @@ fn quoted(text: &str) -> String {
     format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
 }
 
-/// Pages of any origin may play: a school's own site has another origin. Cookies are not involved.
-pub(super) fn allow_all_origins(headers: &mut HeaderMap) {
-    let all = [
-        (header::ACCESS_CONTROL_ALLOW_ORIGIN, "*"),
-        (header::ACCESS_CONTROL_EXPOSE_HEADERS, "location, etag, link, accept-patch, retry-after"),
-        (header::CACHE_CONTROL, "no-store"),
-    ];
-    headers.extend(all.map(|(name, value)| (name, HeaderValue::from_static(value))));
+/// Lets pages of this other origin read the response. Cookies are not involved.
+pub(super) fn allow_origin(headers: &mut HeaderMap, origin: HeaderValue) {
+    let exposed = "location, etag, link, accept-patch, retry-after, www-authenticate";
+    headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+    headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static(exposed));
 }
 
-pub(super) fn options_of_endpoint() -> Response {
-    options(METHODS_OF_ENDPOINT, ACCEPTED_BY_ENDPOINT)
+/// The headers of all responses: they differ by origin, and none may be stored.
+pub(super) fn common(headers: &mut HeaderMap) {
+    headers.insert(header::VARY, HeaderValue::from_static("origin"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
 }
 
-pub(super) fn options_of_session() -> Response {
-    options(METHODS_OF_SESSION, ACCEPTED_BY_SESSION)
+pub(super) fn options_of_endpoint(is_preflight: bool) -> Response {
+    options(METHODS_OF_ENDPOINT, ACCEPTED_BY_ENDPOINT, is_preflight)
 }
 
-fn options(allowed: &'static str, accepted: Accepted) -> Response {
-    let headers = [
-        (header::ALLOW, allowed),
-        accepted,
-        (header::ACCESS_CONTROL_ALLOW_METHODS, allowed),
-        (header::ACCESS_CONTROL_ALLOW_HEADERS, "content-type, if-match, authorization"),
-        (header::ACCESS_CONTROL_MAX_AGE, "7200"),
-    ];
-    (StatusCode::OK, headers).into_response()
+pub(super) fn options_of_session(is_preflight: bool) -> Response {
+    options(METHODS_OF_SESSION, ACCEPTED_BY_SESSION, is_preflight)
+}
+
+/// `is_preflight`: a page of an origin that may play asks what it may send.
+fn options(allowed: &'static str, accepted: Accepted, is_preflight: bool) -> Response {
+    let mut response = (StatusCode::OK, [(header::ALLOW, allowed), accepted]).into_response();
+    if is_preflight {
+        let cors = [
+            (header::ACCESS_CONTROL_ALLOW_METHODS, allowed),
+            (header::ACCESS_CONTROL_ALLOW_HEADERS, "content-type, if-match, authorization"),
+            (header::ACCESS_CONTROL_MAX_AGE, "7200"),
+        ];
+        response.headers_mut().extend(cors.map(|(name, value)| (name, HeaderValue::from_static(value))));
+    }
+    response
 }
 
 /// The headers of a 201.

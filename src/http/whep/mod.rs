@@ -8,8 +8,13 @@
 //! The player is a member of the room like any student: `?nickname=` is the name that others see, `?userId=` the id.
 //! `DELETE`, the player's silence (ICE consent, some 10 s) or the end of the lecture ends a session. Its URL is 404
 //! then (`GET` checks that without side effects), and the player may send a new offer. While nobody teaches, an offer
-//! gets 409 with `Retry-After`. Every refusal has a JSON body, `{"code", "message"}`. CORS lets pages of any origin
-//! play.
+//! gets 409 with `Retry-After`. Every refusal has a JSON body, `{"code", "message"}`.
+//!
+//! `Authorization: Bearer X` carries the join code of the room, or a token; tokens have two dots. Without CORS headers
+//! only our own pages and programs can play; [`super::Site::whep_origins`] names further origins.
+//!
+//! Offers have a rate per network and for all. Sessions without media are bounded per network and for all: the oldest
+//! one of the network that has most makes place for a new one.
 //!
 //! Media needs `SRTP_AEAD_AES_128_GCM`; a player without it gets an answer and then fails in the DTLS handshake.
 
@@ -17,7 +22,8 @@ mod headers;
 mod problem;
 mod sessions;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::body::{Body, HttpBody};
@@ -27,20 +33,26 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::any;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use rand::distr::{Alphanumeric, SampleString};
-use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::sync::{mpsc, watch};
+use tokio::time::timeout;
 
 use self::problem::Problem;
 use self::sessions::{NewSession, Sessions};
+use super::guard::{AllowedOrigin, bearer};
 use crate::id::{IdError, Nickname, RoomId};
-use crate::protocol::{ClientKind, IceCandidate, IceServer, JoinRequest, MAX_MESSAGE_BYTES, VideoTrack};
+use crate::network::{ClientAddress, Rate, RateLimit, SharedAdmission};
+use crate::protocol::{ClientKind, Credentials, IceCandidate, IceServer, JoinRequest, MAX_MESSAGE_BYTES, VideoTrack};
 use crate::sdp::fragment::Fragment;
 use crate::sdp::whep_offer::WhepOffer;
 
 pub use self::problem::Unavailable;
 pub use self::sessions::MAX_CANDIDATES;
 
-/// Offers that may wait for an answer at a time. Each holds an offer and a member of a room.
-const MAX_PENDING: usize = 256;
+/// Offers. The burst is a class that starts together.
+const OFFERS: Rate = Rate { per_second: 5, burst: 600, all_per_second: 50, all_burst: 1_000 };
+
+/// How long an offer may take to arrive.
+const BODY_WITHIN: Duration = Duration::from_secs(5);
 
 /// Random letters and digits in a user id that the server makes.
 const ID_CHARS: usize = 6;
@@ -53,10 +65,21 @@ pub trait Lectures: Clone + Send + Sync + 'static {
     /// Joins the player's room and sends the offer to the teacher. Dropping the future removes the player.
     fn watch(
         &self,
-        player: JoinRequest,
+        player: Player,
         offer: String,
         video: Option<VideoTrack>,
     ) -> impl Future<Output = Result<Watching, Unavailable>> + Send;
+}
+
+/// A player that asks to watch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Player {
+    /// What a student would ask for.
+    pub request: JoinRequest,
+    /// The join code or the token.
+    pub credentials: Credentials,
+    /// Where the player is.
+    pub address: ClientAddress,
 }
 
 /// A player with an answer.
@@ -69,13 +92,15 @@ pub struct Watching {
     pub candidates: mpsc::Sender<IceCandidate>,
     /// Closed once the player has left the room, for whatever reason.
     pub over: watch::Receiver<()>,
+    /// Whether the player's media is connected.
+    pub admission: SharedAdmission,
 }
 
 struct Whep<L> {
     lectures: L,
     links: Vec<HeaderValue>,
     sessions: Arc<Sessions>,
-    pending: Semaphore,
+    offers: Mutex<RateLimit>,
 }
 
 /// The routes below `/whep`. Answers name `ice_servers`.
@@ -83,8 +108,8 @@ pub fn router<L: Lectures>(lectures: L, ice_servers: &[IceServer]) -> Router {
     let whep = Whep {
         lectures,
         links: headers::links(ice_servers),
-        sessions: Arc::new(Sessions::new()),
-        pending: Semaphore::new(MAX_PENDING),
+        sessions: Arc::default(),
+        offers: Mutex::new(RateLimit::new(OFFERS)),
     };
     Router::new()
         .route("/whep/{room}", any(any_video::<L>))
@@ -96,7 +121,8 @@ pub fn router<L: Lectures>(lectures: L, ice_servers: &[IceServer]) -> Router {
 type WhepState<L> = State<Arc<Whep<L>>>;
 
 async fn any_video<L: Lectures>(State(whep): WhepState<L>, Path(room): Path<String>, request: Request) -> Response {
-    answered(whep.endpoint(&room, None, request).await)
+    let origin = allowed_origin(&request);
+    answered(whep.endpoint(&room, None, request).await, origin)
 }
 
 async fn one_video<L: Lectures>(
@@ -104,11 +130,13 @@ async fn one_video<L: Lectures>(
     Path((room, video)): Path<(String, String)>,
     request: Request,
 ) -> Response {
-    answered(match video.as_str() {
+    let origin = allowed_origin(&request);
+    let result = match video.as_str() {
         "screen" => whep.endpoint(&room, Some(VideoTrack::Screen), request).await,
         "camera" => whep.endpoint(&room, Some(VideoTrack::Camera), request).await,
         _ => Err(Problem::no_such_video()),
-    })
+    };
+    answered(result, origin)
 }
 
 async fn session<L: Lectures>(
@@ -116,13 +144,22 @@ async fn session<L: Lectures>(
     Path((room, id)): Path<(String, String)>,
     request: Request,
 ) -> Response {
-    answered(whep.session(&room, &id, request).await)
+    let origin = allowed_origin(&request);
+    answered(whep.session(&room, &id, request).await, origin)
 }
 
-/// Pages of other origins may also read refusals.
-fn answered(result: Result<Response, Problem>) -> Response {
+/// Another origin than ours that may play.
+fn allowed_origin(request: &Request) -> Option<HeaderValue> {
+    request.extensions().get().map(|AllowedOrigin(origin)| origin.clone())
+}
+
+/// Pages of other origins that may play may also read refusals.
+fn answered(result: Result<Response, Problem>, origin: Option<HeaderValue>) -> Response {
     let mut response = result.unwrap_or_else(Problem::into_response);
-    headers::allow_all_origins(response.headers_mut());
+    headers::common(response.headers_mut());
+    if let Some(origin) = origin {
+        headers::allow_origin(response.headers_mut(), origin);
+    }
     response
 }
 
@@ -130,7 +167,7 @@ impl<L: Lectures> Whep<L> {
     async fn endpoint(&self, room: &str, video: Option<VideoTrack>, request: Request) -> Result<Response, Problem> {
         match *request.method() {
             Method::POST => self.offer(room, video, request).await,
-            Method::OPTIONS => Ok(headers::options_of_endpoint()),
+            Method::OPTIONS => Ok(headers::options_of_endpoint(allowed_origin(&request).is_some())),
             Method::GET | Method::HEAD => Ok(StatusCode::NO_CONTENT.into_response()),
             _ => Err(Problem::method(headers::METHODS_OF_ENDPOINT)),
         }
@@ -139,22 +176,31 @@ impl<L: Lectures> Whep<L> {
     async fn offer(&self, room: &str, video: Option<VideoTrack>, request: Request) -> Result<Response, Problem> {
         let room: RoomId = room.parse().map_err(|_| Unavailable::NoSuchRoom)?;
         headers::expect_type(request.headers(), headers::ACCEPTED_BY_ENDPOINT)?;
-        let player = player(&room, request.uri().query().unwrap_or_default(), request.headers())?;
-        let offer = text(request.into_body()).await?;
+        let address = request.extensions().get().copied().unwrap_or_else(ClientAddress::unknown);
+        let (headers, query) = (request.headers(), request.uri().query().unwrap_or_default());
+        let player = Player { request: player(&room, query, headers)?, credentials: credentials(headers), address };
+        self.admit_offer(address)?;
+        // Taken before the body is read, so that bodies in transit are bounded too.
+        let place = self.sessions.reserve(address.network).ok_or_else(Problem::full)?;
+        let offer = timeout(BODY_WITHIN, text(request.into_body())).await.map_err(|_| Problem::no_text())??;
         let WhepOffer { sdp, ufrag } = WhepOffer::parse(&offer).ok_or_else(Problem::bad_sdp)?;
-        let _pending = self.pending.try_acquire().map_err(|_| Problem::full())?;
-        let permit = self.sessions.reserve().ok_or_else(Problem::full)?;
         let watching = self.lectures.watch(player, sdp, video).await?;
-        let Watching { answer, candidates, over } = watching;
-        let (id, etag) = self.sessions.begin(permit, NewSession { room: room.clone(), ufrag, candidates, over });
+        let Watching { answer, candidates, over, admission } = watching;
+        let new = NewSession { room: room.clone(), ufrag, candidates, over, admission };
+        let (id, etag) = self.sessions.begin(place, new);
         let mut response = (StatusCode::CREATED, answer).into_response();
         headers::created(response.headers_mut(), &format!("/whep/{room}/session/{id}"), &etag, &self.links);
         Ok(response)
     }
 
+    fn admit_offer(&self, address: ClientAddress) -> Result<(), Problem> {
+        let mut offers = self.offers.lock().unwrap_or_else(PoisonError::into_inner);
+        offers.take(Instant::now(), address.network).map_err(Problem::flood)
+    }
+
     async fn session(&self, room: &str, id: &str, request: Request) -> Result<Response, Problem> {
         match *request.method() {
-            Method::OPTIONS => Ok(headers::options_of_session()),
+            Method::OPTIONS => Ok(headers::options_of_session(allowed_origin(&request).is_some())),
             Method::GET | Method::HEAD => self
                 .sessions
                 .find(room, id)
@@ -184,6 +230,14 @@ impl<L: Lectures> Whep<L> {
         }
         session.add(fragment.candidates)?;
         Ok(StatusCode::NO_CONTENT.into_response())
+    }
+}
+
+/// The secret of `Authorization`: a token has three parts with dots between them (RFC 7519, 3.1), a join code none.
+fn credentials(headers: &HeaderMap) -> Credentials {
+    match bearer(headers).map(ToOwned::to_owned) {
+        Some(token) if token.matches('.').count() == 2 => Credentials { token: Some(token), ..Credentials::default() },
+        code => Credentials { code, ..Credentials::default() },
     }
 }
 
@@ -252,5 +306,21 @@ mod tests {
         let client = player(&"1".parse().unwrap(), "client=browser", &HeaderMap::new()).ok().and_then(|it| it.client);
         assert_eq!(client, Some(ClientKind::Whep));
         assert!(player(&"1".parse().unwrap(), "userId=a%20b", &HeaderMap::new()).is_err());
+    }
+
+    #[test]
+    fn a_secret_with_two_dots_is_a_token_and_another_one_is_a_join_code() {
+        let given = |value: &str| {
+            let headers = HeaderMap::from_iter([(header::AUTHORIZATION, value.parse().unwrap())]);
+            let Credentials { code, token, .. } = credentials(&headers);
+            (code, token)
+        };
+        assert_eq!(given("Bearer 472913"), (Some("472913".into()), None));
+        assert_eq!(given("bearer  brave-otter "), (Some("brave-otter".into()), None));
+        assert_eq!(given("Bearer a.b.c"), (None, Some("a.b.c".into())));
+        for other in ["Basic YTpi", "Bearer", "Bearer ", "472913", ""] {
+            assert_eq!(given(other), (None, None), "{other}");
+        }
+        assert_eq!(credentials(&HeaderMap::new()), Credentials::default());
     }
 }

@@ -24,6 +24,8 @@ pub enum Unavailable {
     NobodyTeaches,
     /// The teacher did not answer in time.
     NoAnswer,
+    /// The teacher did not admit the player in time.
+    NotAdmitted,
     /// The server or the teacher refused the player.
     Refused {
         /// The stable code, for programs.
@@ -104,6 +106,11 @@ impl Problem {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, ErrorCode::ServerFull.as_str(), message).after(PLACE_RETRY)
     }
 
+    pub(super) fn flood(wait: Duration) -> Self {
+        let message = "too many offers from your network, try again in a moment";
+        Self::new(StatusCode::TOO_MANY_REQUESTS, ErrorCode::FloodedMessages.as_str(), message).after(wait)
+    }
+
     pub(super) fn no_such_video() -> Self {
         let message = "the endpoints are /whep/ROOM, /whep/ROOM/screen and /whep/ROOM/camera";
         Self::new(StatusCode::NOT_FOUND, ErrorCode::NoSuchTrack.as_str(), message)
@@ -150,9 +157,14 @@ impl From<Unavailable> for Problem {
                 let message = "the teacher did not answer in time, try again";
                 Self::new(StatusCode::SERVICE_UNAVAILABLE, "noAnswer", message).after(PLACE_RETRY)
             }
+            Unavailable::NotAdmitted => {
+                let message = "the teacher has not admitted this player yet, try again";
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, "notAdmitted", message).after(PLACE_RETRY)
+            }
             Unavailable::Refused { code, message, retry_after } => {
                 let (status, retry) = status(code);
-                Self { retry_after: retry_after.or(retry), ..Self::new(status, code.as_str(), message) }
+                let header = (status == StatusCode::UNAUTHORIZED).then_some((header::WWW_AUTHENTICATE, "Bearer"));
+                Self { retry_after: retry_after.or(retry), header, ..Self::new(status, code.as_str(), message) }
             }
         }
     }
@@ -162,7 +174,13 @@ impl From<Unavailable> for Problem {
 fn status(code: ErrorCode) -> (StatusCode, Option<Duration>) {
     match code {
         ErrorCode::BadSdp | ErrorCode::BadRequest => (StatusCode::BAD_REQUEST, None),
-        ErrorCode::NotAllowed => (StatusCode::FORBIDDEN, None),
+        ErrorCode::CodeRequired
+        | ErrorCode::WrongCode
+        | ErrorCode::TokenRequired
+        | ErrorCode::BadToken
+        | ErrorCode::TeachingKeyRequired => (StatusCode::UNAUTHORIZED, None),
+        ErrorCode::NotAllowed | ErrorCode::Removed | ErrorCode::RoomLocked => (StatusCode::FORBIDDEN, None),
+        ErrorCode::TooManyAttempts | ErrorCode::FloodedMessages => (StatusCode::TOO_MANY_REQUESTS, Some(PLACE_RETRY)),
         ErrorCode::NoSuchTrack => (StatusCode::NOT_FOUND, None),
         ErrorCode::UserIdTaken => (StatusCode::CONFLICT, None),
         // 406 would need a counter-offer (draft, 4.2.2). A valid request that can't be fulfilled is 422.
@@ -201,7 +219,21 @@ mod tests {
             let response = Problem::from(refused).into_response();
             assert!(response.status().is_client_error() || response.status().is_server_error(), "{code}");
             let says_when = response.headers().contains_key(header::RETRY_AFTER);
-            assert_eq!(says_when, response.status() == StatusCode::SERVICE_UNAVAILABLE, "{code}");
+            let is_temporary = [StatusCode::SERVICE_UNAVAILABLE, StatusCode::TOO_MANY_REQUESTS];
+            assert_eq!(says_when, is_temporary.contains(&response.status()), "{code}");
+            let asks_for_token = response.headers().contains_key(header::WWW_AUTHENTICATE);
+            assert_eq!(asks_for_token, response.status() == StatusCode::UNAUTHORIZED, "{code}");
+        }
+        for (code, expected) in [
+            (ErrorCode::CodeRequired, 401),
+            (ErrorCode::WrongCode, 401),
+            (ErrorCode::BadToken, 401),
+            (ErrorCode::TokenRequired, 401),
+            (ErrorCode::Removed, 403),
+            (ErrorCode::RoomLocked, 403),
+            (ErrorCode::TooManyAttempts, 429),
+        ] {
+            assert_eq!(status(code).0.as_u16(), expected, "{code}");
         }
         let held = Duration::from_millis(1_200);
         let taken = Unavailable::Refused { code: ErrorCode::UserIdTaken, message: "m".into(), retry_after: Some(held) };

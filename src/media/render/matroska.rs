@@ -21,7 +21,7 @@ const UNKNOWN: [u8; 8] = [0x01, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff];
 
 /// A codec, with what its decoder needs to start.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum TrackCodec {
+pub(crate) enum TrackCodec {
     /// With the AVCDecoderConfigurationRecord (ISO 14496-15).
     H264(Size, Vec<u8>),
     Vp8(Size),
@@ -43,7 +43,7 @@ mod id {
 
 /// A file that is being written.
 #[derive(Debug)]
-pub(super) struct Matroska<W> {
+pub(crate) struct Matroska<W> {
     file: W,
     /// The start of the segment's content. Positions in the file are relative to it.
     segment: u64,
@@ -66,7 +66,7 @@ struct Cluster {
 
 impl<W: Write + Seek> Matroska<W> {
     /// Starts a file.
-    pub(super) fn new(mut file: W) -> io::Result<Self> {
+    pub(crate) fn new(mut file: W) -> io::Result<Self> {
         let mut head = Vec::new();
         let mut ebml = Vec::new();
         for (id, value) in [(0x4286, 1), (0x42F7, 1), (0x42F2, 4), (0x42F3, 8)] {
@@ -97,14 +97,14 @@ impl<W: Write + Seek> Matroska<W> {
     }
 
     /// Adds a track and returns its number.
-    pub(super) fn add(&mut self, name: &str, codec: TrackCodec) -> io::Result<u64> {
+    pub(crate) fn add(&mut self, name: &str, codec: TrackCodec) -> io::Result<u64> {
         self.tracks.push((name.into(), codec));
         self.describe()?;
         Ok(self.tracks.len() as u64)
     }
 
     /// Adds an encoded frame. All tracks share the clock of `time_ns`.
-    pub(super) fn block(&mut self, track: u64, time_ns: u64, key: bool, data: &[u8]) -> io::Result<()> {
+    pub(crate) fn block(&mut self, track: u64, time_ns: u64, key: bool, data: &[u8]) -> io::Result<()> {
         let time = (time_ns / 1_000_000) as i64;
         let time = (time - *self.start_ms.get_or_insert(time)).max(0);
         self.duration_ms = self.duration_ms.max(time);
@@ -132,7 +132,7 @@ impl<W: Write + Seek> Matroska<W> {
     }
 
     /// Completes the file with its duration and an index for seeking.
-    pub(super) fn finish(mut self) -> io::Result<W> {
+    pub(crate) fn finish(mut self) -> io::Result<W> {
         self.flush()?;
         let cues_at = self.end - self.segment;
         let mut cues = Vec::new();

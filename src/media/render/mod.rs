@@ -3,7 +3,7 @@
 mod freeze_detector;
 mod fullscreen;
 mod layout;
-mod matroska;
+pub(crate) mod matroska;
 pub(super) mod pipeline;
 mod playout;
 mod recording;

@@ -162,6 +162,17 @@ impl Window {
         }
     }
 
+    /// Removes all chat lines.
+    pub fn clear_chat(&self) {
+        let mut state = self.state();
+        state.chat.clear();
+        let shows = state.shows_chat;
+        drop(state);
+        if shows {
+            self.show_chat();
+        }
+    }
+
     /// Handles a key press, by its X11 name.
     pub(super) fn on_key(&self, key: &str) -> KeyAction {
         match key {

@@ -37,10 +37,11 @@ fn scripts_read_stable_names_and_fields() {
                 ws: Some("ws://a/ws".into()),
                 page: Some("http://a/".into()),
                 room_page: Some("http://a/room/1".into()),
+                fingerprint: None,
                 udp: Some(18080),
             },
             json!({"event": "listening", "ws": "ws://a/ws", "page": "http://a/",
-                "room_page": "http://a/room/1", "udp": 18080}),
+                "room_page": "http://a/room/1", "fingerprint": null, "udp": 18080}),
         ),
         (
             Event::Joined { user: user("1001"), nickname: "Anna".into(), server: "ws://a".into() },
@@ -55,9 +56,32 @@ fn scripts_read_stable_names_and_fields() {
             json!({"event": "publisher", "user": "9999", "nickname": "Ms Li"}),
         ),
         (
-            Event::Allowed { comments: true, reactions: false },
-            json!({"event": "allowed", "comments": true, "reactions": false}),
+            Event::Allowed { comments: true, reactions: false, chat: true, slow_ms: 10_000 },
+            json!({"event": "allowed", "comments": true, "reactions": false, "chat": true, "slow_ms": 10000}),
         ),
+        (
+            Event::Order {
+                by: user("9999"),
+                by_nickname: "Ms Li".into(),
+                order: Order::Mute,
+                user: Some(user("1001")),
+                nickname: Some("Anna".into()),
+            },
+            json!({"event": "order", "by": "9999", "by_nickname": "Ms Li", "order": "mute", "user": "1001",
+                "nickname": "Anna"}),
+        ),
+        (
+            Event::Order {
+                by: user("9999"),
+                by_nickname: "".into(),
+                order: Order::UnmuteAll,
+                user: None,
+                nickname: None,
+            },
+            json!({"event": "order", "by": "9999", "by_nickname": "", "order": "unmute-all", "user": null,
+                "nickname": null}),
+        ),
+        (Event::ChatCleared, json!({"event": "chat-cleared"})),
         (
             Event::Source { track: Track::Camera, state: SourceState::Stopped },
             json!({"event": "source", "track": "camera", "state": "stopped"}),

@@ -53,7 +53,8 @@ fn max_open_files() -> usize {
 
 #[tokio::test]
 async fn more_connections_than_allowed_are_closed_at_once() {
-    let http_limits = http::ConnectionLimits { max_connections_per_ip: 2, ..http::ConnectionLimits::default() };
+    // The last place is kept for another network.
+    let http_limits = http::ConnectionLimits { max_connections: 3, ..http::ConnectionLimits::default() };
     let school = School::open_with(ServerLimits::default(), http_limits).await;
     let _one = school.student("1001").await;
     let two = school.student("1002").await;
@@ -65,7 +66,7 @@ async fn more_connections_than_allowed_are_closed_at_once() {
     let deadline = Instant::now() + DEADLINE;
     loop {
         let mut stream = TcpStream::connect(school.address).await.unwrap();
-        stream.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+        stream.write_all(b"GET / HTTP/1.1\r\nhost: localhost\r\n\r\n").await.unwrap();
         if matches!(stream.read(&mut [0]).await, Ok(1)) {
             break;
         }
@@ -92,7 +93,7 @@ async fn the_pages_and_the_websocket_share_a_port() {
     let school = School::open().await;
     let _teacher = school.join(TEACHER).await;
     let _student = school.student("1001").await;
-    let rooms = http::client::rooms("127.0.0.1", school.address.port()).await.unwrap();
+    let rooms = http::client::rooms("127.0.0.1", school.address.port(), None).await.unwrap();
     assert_eq!(rooms.len(), 1);
     assert_eq!((rooms[0].watching, rooms[0].state), (1, RoomState::Live));
 
@@ -109,10 +110,13 @@ async fn the_pages_and_the_websocket_share_a_port() {
         assert!(answer.contains(text), "{path}: {answer}");
         assert!(path == "/ws" || answer.contains("content-security-policy: default-src 'none'"), "{answer}");
     }
-    let rooms = http::client::rooms("127.0.0.1", school.address.port()).await.unwrap();
+    let rooms = http::client::rooms("127.0.0.1", school.address.port(), None).await.unwrap();
     assert_eq!(rooms[0].publisher.as_ref().unwrap().user_id, id("9999"));
     school.close().await;
-    assert!(matches!(http::client::rooms("127.0.0.1", 9).await, Err(http::client::RoomsError::Unreachable { .. })));
+    assert!(matches!(
+        http::client::rooms("127.0.0.1", 9, None).await,
+        Err(http::client::RoomsError::Unreachable { .. })
+    ));
 }
 
 #[tokio::test]
@@ -128,7 +132,7 @@ async fn a_client_that_never_reads_is_closed_and_affects_nobody_else() {
     assert!(matches!(deaf.hear().await, ServerMessage::Joined { .. }));
     assert!(matches!(teacher.hear().await, ServerMessage::Join { .. }));
 
-    // Messages of 60 kB fill the kernel's buffers first and then the queue: 512 messages, or 16 MiB.
+    // Messages of 60 kB fill the kernel's buffers first and then the queue: 512 messages, or 256 kB.
     let answer = ClientMessage::Answer { target_uid: id("1002"), sdp: "v".repeat(60_000) };
     let text = answer.to_json();
     for _ in 0..600 {
@@ -161,6 +165,141 @@ async fn a_client_that_never_reads_is_closed_and_affects_nobody_else() {
     teacher.say(ClientMessage::RoomUserList).await;
     teacher.hear_until(|m| matches!(m, ServerMessage::RoomUserList { .. })).await;
     still_whole(&mut teacher, &mut witness).await;
+    school.close().await;
+}
+
+/// Reads the head of a response.
+async fn head(stream: &mut TcpStream) -> String {
+    let mut bytes = Vec::new();
+    while !bytes.ends_with(b"\r\n\r\n") {
+        match timeout(DEADLINE, stream.read_u8()).await.unwrap() {
+            Ok(byte) => bytes.push(byte),
+            Err(_) => break,
+        }
+    }
+    String::from_utf8(bytes).unwrap()
+}
+
+#[tokio::test]
+async fn an_idle_connection_is_closed_before_its_first_and_before_its_next_request() {
+    let header_timeout = Duration::from_millis(300);
+    let http_limits = http::ConnectionLimits { header_timeout, ..http::ConnectionLimits::default() };
+    let school = School::open_with(ServerLimits::default(), http_limits).await;
+    let mut silent = TcpStream::connect(school.address).await.unwrap();
+    let mut used = TcpStream::connect(school.address).await.unwrap();
+    used.write_all(b"GET /api/ping HTTP/1.1\r\nhost: localhost\r\n\r\n").await.unwrap();
+    assert!(head(&mut used).await.starts_with("HTTP/1.1 204"));
+    let begun = Instant::now();
+    for stream in [&mut silent, &mut used] {
+        let mut rest = Vec::new();
+        _ = timeout(DEADLINE, stream.read_to_end(&mut rest)).await.unwrap();
+    }
+    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+    school.close().await;
+}
+
+#[tokio::test]
+async fn idle_connections_of_one_network_make_place_for_others_and_for_its_own_newcomers() {
+    let http_limits = http::ConnectionLimits { max_connections: 40, ..http::ConnectionLimits::default() };
+    let school = School::open_with(ServerLimits::default(), http_limits).await;
+    // Members first: idle connections never cost them their place.
+    let mut teacher = school.join(TEACHER).await;
+    let mut member = school.student("1001").await;
+    let mut idle = Vec::new();
+    for _ in 0..200 {
+        idle.push(TcpStream::connect(school.address).await.unwrap());
+    }
+    assert!(get(school.address, "/").await.starts_with("HTTP/1.1 200"), "a newcomer of the same network");
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind(([127, 0, 0, 2], 0).into()).unwrap();
+    let stream = socket.connect(school.address).await.unwrap();
+    let mut other = school.connect_by(stream, &student("1002")).await;
+    assert!(matches!(other.hear().await, ServerMessage::Joined { .. }), "another network");
+    // The closed ones are closed, and not only forgotten.
+    let mut rest = Vec::new();
+    _ = timeout(DEADLINE, idle[0].read_to_end(&mut rest)).await.unwrap();
+    let is_other = |m: &ServerMessage| matches!(m, ServerMessage::Join { users } if users[0].user_id == id("1002"));
+    teacher.hear_until(is_other).await;
+    still_whole(&mut teacher, &mut member).await;
+    school.close().await;
+}
+
+#[tokio::test]
+async fn a_page_of_another_site_and_a_rebound_name_may_not_join() {
+    let school = School::open().await;
+    let upgrade = async |headers: String| {
+        let mut stream = TcpStream::connect(school.address).await.unwrap();
+        let request = format!(
+            "GET /ws?roomId=1&userId=1 HTTP/1.1\r\nconnection: upgrade\r\nupgrade: websocket\r\n\
+             sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n{headers}\r\n"
+        );
+        stream.write_all(request.as_bytes()).await.unwrap();
+        head(&mut stream).await.split(' ').nth(1).unwrap_or_default().to_owned()
+    };
+    let own = school.address.to_string();
+    assert_eq!(upgrade(format!("host: {own}\r\norigin: http://{own}\r\n")).await, "101");
+    assert_eq!(upgrade(format!("host: {own}\r\n")).await, "101", "a program");
+    for origin in ["http://evil.example", "http://127.0.0.1:1", "https://127.0.0.1", "null", ""] {
+        assert_eq!(upgrade(format!("host: {own}\r\norigin: {origin}\r\n")).await, "403", "{origin}");
+    }
+    let rebound = "host: evil.example\r\norigin: http://evil.example\r\n".to_owned();
+    assert_eq!(upgrade(rebound).await, "421");
+    school.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_gets_one_list_of_users_a_second_however_often_it_asks() {
+    let school = School::open().await;
+    let _teacher = school.join(TEACHER).await;
+    let mut student = school.student("1001").await;
+    let begun = Instant::now();
+    for _ in 0..100 {
+        student.say(ClientMessage::RoomUserList).await;
+    }
+    let is_list = |message: &ServerMessage| matches!(message, ServerMessage::RoomUserList { .. });
+    let first = student.hear_until(is_list).await;
+    let ServerMessage::RoomUserList { users, count } = first else { unreachable!() };
+    assert_eq!((users.len(), count), (2, 2));
+    student.hear_until(is_list).await;
+    assert!(begun.elapsed() >= Duration::from_millis(900), "{:?}", begun.elapsed());
+    student.say(ClientMessage::Ping).await;
+    assert!(matches!(student.hear().await, ServerMessage::Pong), "there is no third list");
+    // A list is never older than what the client was told before.
+    let _other = school.student("1002").await;
+    student.hear_until(|message| matches!(message, ServerMessage::Join { .. })).await;
+    student.say(ClientMessage::RoomUserList).await;
+    let ServerMessage::RoomUserList { users, .. } = student.hear_until(is_list).await else { unreachable!() };
+    assert_eq!(users.len(), 3);
+    school.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn clients_that_ask_and_do_not_read_hold_little_memory_and_free_it() {
+    let school = School::open().await;
+    let mut teacher = school.join(TEACHER).await;
+    let long = "x".repeat(40);
+    // The list has 500 students with long names: about 90 kB.
+    let names: Vec<_> =
+        (0..500).map(|n| format!("roomId=1&userId={n:0>60}&nickname={long}&session=studentstudent{n:0>4}")).collect();
+    let mut students = join_all(names.iter().map(|name| school.join(name))).await;
+    // They read at first, and then they only ask.
+    for second in 0..4 {
+        for student in students.iter_mut() {
+            for _ in 0..10 {
+                if student.socket.send(Message::text(ClientMessage::RoomUserList.to_json())).await.is_err() {
+                    break;
+                }
+            }
+        }
+        let waiting = school.server.waiting();
+        println!("second {second}: {waiting:?}");
+        assert!(waiting.bytes < 80_000_000, "{waiting:?}");
+        tokio::time::sleep(Duration::from_millis(1_050)).await;
+    }
+    drop(students);
+    wait_for("the attackers are gone", || school.server.connections() == 1).await;
+    teacher.hear_until(|m| matches!(m, ServerMessage::Leave { .. })).await;
+    wait_for("nothing waits", || school.server.waiting().bytes < 1_000_000).await;
     school.close().await;
 }
 

@@ -79,6 +79,11 @@ impl Classroom {
         &self.state
     }
 
+    /// The port of the server of this class.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
     /// The URL for `--server`.
     pub fn url(&self) -> String {
         format!("ws://127.0.0.1:{}", self.port)

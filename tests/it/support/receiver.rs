@@ -6,6 +6,7 @@ use std::time::Duration;
 use classroom::id::{Nickname, RoomId, UserId};
 use classroom::protocol::{ClientMessage, Credentials, IceCandidate, ServerMessage};
 use classroom::signal::{Client, ClientConfig, Goodbye, ServerUrl, SessionToken, SignalEvent};
+use classroom::tls::Trust;
 use classroom::viewer::{Incoming, Viewer, ViewerConfig, ViewerEvent};
 
 /// A connected student.
@@ -19,6 +20,7 @@ impl Receiver {
     pub async fn join(server: ServerUrl, room: RoomId, user: UserId) -> Self {
         let (client, mut signals) = Client::connect(ClientConfig {
             server,
+            trust: Trust::default(),
             room,
             room_name: None,
             user: user.clone(),

@@ -162,6 +162,18 @@ fn the_c_key_shows_the_newest_chat_lines() {
 }
 
 #[test]
+fn a_cleared_chat_is_gone_from_the_window() {
+    let bed = Bed::new();
+    bed.window.add_chat("Anna (1001): hello");
+    bed.press("c");
+    assert!(!bed.property::<bool>("window-chat", "silent"));
+    bed.window.clear_chat();
+    assert!(bed.property::<bool>("window-chat", "silent"));
+    bed.window.add_chat("Ms Li (9999): welcome");
+    assert_eq!(bed.property::<String>("window-chat", "text"), "Ms Li (9999): welcome");
+}
+
+#[test]
 fn only_the_q_key_closes_the_window() {
     let bed = Bed::new();
     assert_eq!(bed.press("q"), KeyAction::Close);

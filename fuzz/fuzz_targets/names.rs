@@ -1,0 +1,8 @@
+//! Ids, names, the address of a server.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|bytes: &[u8]| {
+    classroom::fuzz::run("names", bytes);
+});

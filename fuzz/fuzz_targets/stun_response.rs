@@ -1,0 +1,8 @@
+//! The response of a STUN server.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|bytes: &[u8]| {
+    classroom::fuzz::run("stun_response", bytes);
+});

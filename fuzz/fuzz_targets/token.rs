@@ -1,0 +1,8 @@
+//! A token.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|bytes: &[u8]| {
+    classroom::fuzz::run("token", bytes);
+});
