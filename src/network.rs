@@ -70,7 +70,7 @@ impl ClientAddress {
 
 /// How far a connection is. The server closes those that are less far first.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Admission {
+pub enum Phase {
     /// Not a member of a room.
     #[default]
     Outside,
@@ -80,22 +80,22 @@ pub enum Admission {
     Connected,
 }
 
-/// The admission of one connection. Signalling sets it, and the HTTP server, which accepted the connection, reads it.
+/// The phase of one connection. Signalling sets it, and the HTTP server, which accepted the connection, reads it.
 #[derive(Debug, Clone, Default)]
-pub struct SharedAdmission(Arc<AtomicU8>);
+pub struct SharedPhase(Arc<AtomicU8>);
 
-impl SharedAdmission {
-    /// Sets the admission.
-    pub fn set(&self, admission: Admission) {
-        self.0.store(admission as u8, Ordering::Relaxed);
+impl SharedPhase {
+    /// Sets the phase.
+    pub fn set(&self, phase: Phase) {
+        self.0.store(phase as u8, Ordering::Relaxed);
     }
 
-    /// The admission that was set last.
-    pub fn get(&self) -> Admission {
+    /// The phase that was set last.
+    pub fn get(&self) -> Phase {
         match self.0.load(Ordering::Relaxed) {
-            0 => Admission::Outside,
-            1 => Admission::Joined,
-            _ => Admission::Connected,
+            0 => Phase::Outside,
+            1 => Phase::Joined,
+            _ => Phase::Connected,
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Wrong join codes and teaching keys, slowed down by network and for all together.
 //!
-//! A right code answered at once and a wrong one refused is what an attacker needs to find the code, so attempts are
-//! limited, and a network over its limit is refused whether its next code is right or wrong. Six digits are a million
+//! An attacker tries codes until one is right, so attempts are limited. A network over its limit is refused whether its
+//! next code is right or wrong: otherwise the answer would still tell. Six digits are a million
 //! codes: at one guess in six seconds, one network finds a code in two hours with a probability of 0.12 %.
 //!
 //! A class behind one NAT is one network, and of 500 students some mistype, so the burst is large. Wrong codes of

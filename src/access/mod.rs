@@ -148,6 +148,12 @@ impl Access {
         *self.keys.write().unwrap_or_else(PoisonError::into_inner) = Some(keys);
     }
 
+    /// The ids of the keys that sign tokens.
+    pub fn key_ids(&self) -> Vec<KeyId> {
+        let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner);
+        keys.iter().flat_map(KeyFile::ids).cloned().collect()
+    }
+
     /// Whether nobody can teach from another computer, as there is neither a teaching key nor a key for tokens.
     pub fn teaches_only_here(&self) -> bool {
         self.teaching_key.is_none() && self.keys.read().unwrap_or_else(PoisonError::into_inner).is_none()

@@ -8,12 +8,15 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 
+use super::access::{TypedAdmission, TypedPolicy, TypedToken};
 use super::bench::TypedBench;
 use super::capture::{TypedEncoding, TypedSources};
 use super::servers::{StunServer, TypedRelays, TypedTurn};
 use super::site::TypedSite;
 use super::tls::{TypedCertificate, TypedTrust};
+use super::token::TypedTokenVerb;
 use super::values::{self, TypedServer, TypedSink};
+use crate::access::JoinCode;
 use crate::expect::Expectation;
 use crate::id::{RoomId, RoomName, UserId};
 use crate::media::Tiers;
@@ -99,8 +102,17 @@ the teacher: it waits for them, for ever unless you set --timeout, and it reconn
     /// Run only the signalling server
     #[command(after_help = "Examples:
   classroom serve
-  classroom serve --listen 192.168.1.20:18080")]
+  classroom serve --listen 192.168.1.20:18080
+  classroom serve --teach-key-file FILE         teachers on other computers need the key in this file
+  classroom serve --auth keys.json              teachers and students need tokens: classroom token -h")]
     Serve(TypedServe),
+
+    /// Make tokens, by which a school decides who may teach and watch, and keys to sign them
+    #[command(after_help = "Examples:
+  classroom token --new-key school --auth keys.json
+  classroom token --room 10013 --user 1001 --auth keys.json
+  classroom token --room 10013 --user 9999 --role teacher --ttl 8h --auth keys.json")]
+    Token(TypedTokenVerb),
 
     /// List the rooms of a server: who teaches, and how many students watch
     #[command(after_help = "Examples:
@@ -239,7 +251,12 @@ pub(super) struct TypedTeach {
     )]
     pub(super) length: Option<Duration>,
 
-    /// When you stop, end the class for the students too; otherwise they wait for the next lecture
+    #[command(flatten)]
+    pub(super) admission: TypedAdmission,
+
+    /// When you stop, end the class for the students too
+    ///
+    /// When you stop, end the class for the students too; otherwise they wait for the next lecture.
     #[arg(long, help_heading = "Lecture")]
     pub(super) end_class: bool,
 
@@ -303,6 +320,12 @@ pub(super) struct TypedTeach {
     pub(super) turn: TypedRelays,
 
     #[command(flatten)]
+    pub(super) policy: TypedPolicy,
+
+    #[command(flatten)]
+    pub(super) token: TypedToken,
+
+    #[command(flatten)]
     pub(super) site: TypedSite,
 
     #[command(flatten)]
@@ -325,6 +348,13 @@ pub(super) struct TypedWatch {
     /// The name that others see [default: the user id]
     #[arg(long, value_name = "NAME", help_heading = "Lecture")]
     pub(super) nickname: Option<String>,
+
+    /// The join code that the teacher shows, if the room has one
+    #[arg(long, value_name = "CODE", help_heading = "Lecture")]
+    pub(super) code: Option<JoinCode>,
+
+    #[command(flatten)]
+    pub(super) token: TypedToken,
 
     /// End after this time [default: until Ctrl-C or the window is closed]
     #[arg(long = "for", value_name = "DURATION", value_parser = values::duration, help_heading = "Lecture")]
@@ -405,10 +435,13 @@ pub(super) struct TypedServe {
     pub(super) turn: TypedRelays,
 
     #[command(flatten)]
-    pub(super) certificate: TypedCertificate,
+    pub(super) policy: TypedPolicy,
 
     #[command(flatten)]
     pub(super) site: TypedSite,
+
+    #[command(flatten)]
+    pub(super) certificate: TypedCertificate,
 }
 
 #[derive(Debug, Args)]

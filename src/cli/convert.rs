@@ -4,14 +4,16 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use clap::parser::ValueSource;
 
+use super::access::turn_secret;
 use super::args::{TypedDemo, TypedRooms, TypedServe, TypedSinkArgs, TypedTeach, TypedWatch};
 use super::capture::{TypedEncoding, TypedSources};
 use super::meaning::{
     ChatInput, Conflict, Demo, DemoLecture, Device, MainSource, Rooms, Serve, Signalling, Sink, Sources, Teach, Video,
     Watch,
 };
-use super::servers::{TurnServer, TypedRelays, TypedTurn};
+use super::servers::{TurnLogin, TurnServer, TypedRelays, TypedTurn};
 use super::values::{Bitrate, TypedSink};
+use crate::access::TurnSecret;
 use crate::id::{Nickname, UserId};
 use crate::media::{FileList, Tiers};
 use crate::protocol::DEFAULT_PORT;
@@ -38,8 +40,9 @@ impl TypedTeach {
     pub(super) fn convert(self, server_source: Option<ValueSource>) -> Result<Teach, Conflict> {
         // A typed --listen overrules `$CLASSROOM_SERVER`, which is only the default of this computer.
         let is_typed = server_source == Some(ValueSource::CommandLine);
-        // So does --tls.
-        let runs_here = self.listen.is_some() || self.certificate.is_typed();
+        let link = self.server.as_ref().map(|server| server.1.clone()).unwrap_or_default();
+        // So do flags of the built-in server.
+        let runs_here = self.listen.is_some() || self.certificate.is_typed() || self.policy.auth.is_some();
         let server = self.server.and_then(|server| server.0).filter(|_| is_typed || !runs_here);
         let trust = match (self.trust.first_flag(), &server) {
             (Some(flag), None) => return Err(Conflict::TrustWithoutServer(flag)),
@@ -58,12 +61,16 @@ impl TypedTeach {
             Signalling::Embedded { listen, .. } => listen.port(),
             Signalling::Remote(_) => DEFAULT_PORT,
         });
-        let turn = self.turn.convert()?;
-        if !turn.is_empty() && matches!(signalling, Signalling::Remote(_)) {
+        let (turn, turn_secret) = self.turn.convert()?;
+        let is_remote = matches!(signalling, Signalling::Remote(_));
+        if !turn.is_empty() && is_remote {
             return Err(Conflict::TurnForAnotherServer);
         }
         if let (Signalling::Remote(_), Some(flag)) = (&signalling, self.site.first_flag()) {
             return Err(Conflict::SiteOfAnotherServer(flag));
+        }
+        if self.policy.auth.is_some() && is_remote {
+            return Err(Conflict::SiteOfAnotherServer("--auth"));
         }
         let audio = !self.sources.no_audio;
         let sources = Sources::try_from(self.sources)?;
@@ -79,11 +86,14 @@ impl TypedTeach {
             room_name: self.name,
             user: self.user,
             signalling,
-            trust,
             site: self.site.into(),
+            trust,
             sources,
             audio,
             video: Video { codec, size, fps, bitrate, tiers, content },
+            access: self.policy.convert(turn_secret)?,
+            admission: self.admission.into(),
+            token: self.token.convert(link.token).filter(|_| is_remote),
             udp_port,
             advertise: self.advertise,
             stun: self.stun,
@@ -161,11 +171,14 @@ impl TryFrom<TypedSources> for Sources {
 impl TryFrom<TypedWatch> for Watch {
     type Error = Conflict;
     fn try_from(typed: TypedWatch) -> Result<Self, Conflict> {
+        let link = typed.server.as_ref().map(|server| server.1.clone()).unwrap_or_default();
         let server = typed.server.and_then(|server| server.0);
         Ok(Watch {
             nickname: nickname(typed.nickname, &typed.user),
             room: typed.room,
             user: typed.user,
+            code: typed.code.or(link.code),
+            token: typed.token.convert(link.token),
             trust: typed.trust.convert(server.as_ref())?,
             server,
             sink: typed.sink.try_into()?,
@@ -176,7 +189,7 @@ impl TryFrom<TypedWatch> for Watch {
             retry: typed.retry,
             expect: typed.expect,
             stun: typed.stun,
-            turn: turn_servers(typed.turn, typed.turn_user, typed.turn_pass)?,
+            turn: turn_servers(typed.turn, typed.turn_user, typed.turn_pass, None)?,
         })
     }
 }
@@ -201,15 +214,18 @@ impl TryFrom<TypedSinkArgs> for Sink {
 impl TryFrom<TypedServe> for Serve {
     type Error = Conflict;
     fn try_from(typed: TypedServe) -> Result<Self, Conflict> {
-        let tls = typed.certificate.convert();
-        let turn = typed.turn.convert()?;
-        Ok(Serve { listen: typed.listen, tls, stun: typed.stun, turn, site: typed.site.into() })
+        let (turn, turn_secret) = typed.turn.convert()?;
+        let (tls, access) = (typed.certificate.convert(), typed.policy.convert(turn_secret)?);
+        Ok(Serve { listen: typed.listen, tls, stun: typed.stun, turn, site: typed.site.into(), access })
     }
 }
 
 impl TypedRelays {
-    fn convert(self) -> Result<Vec<TurnServer>, Conflict> {
-        turn_servers(self.turn, self.turn_user, self.turn_pass)
+    /// The servers, and the secret that they share with the server that runs here.
+    fn convert(self) -> Result<(Vec<TurnServer>, Option<TurnSecret>), Conflict> {
+        let secret = turn_secret(self.turn_secret)?;
+        let servers = turn_servers(self.turn, self.turn_user, self.turn_pass, secret.as_ref())?;
+        Ok((servers, secret))
     }
 }
 
@@ -243,6 +259,7 @@ fn turn_servers(
     servers: Vec<TypedTurn>,
     user: Option<String>,
     password: Option<String>,
+    secret: Option<&TurnSecret>,
 ) -> Result<Vec<TurnServer>, Conflict> {
     if servers.is_empty() {
         let flag = user.map(|_| "--turn-user").or(password.map(|_| "--turn-pass"));
@@ -250,10 +267,12 @@ fn turn_servers(
     }
     let shared = user.zip(password);
     let complete = |TypedTurn { host, port, transport, login }: TypedTurn| {
-        let Some((user, password)) = login.or_else(|| shared.clone()) else {
-            return Err(Conflict::TurnWithoutLogin(format!("turn:{host}:{port}")));
+        let login = match (login.or_else(|| shared.clone()), secret) {
+            (Some((user, password)), _) => TurnLogin::Password { user, password },
+            (None, Some(_)) => TurnLogin::PerStudent,
+            (None, None) => return Err(Conflict::TurnWithoutLogin(format!("turn:{host}:{port}"))),
         };
-        Ok(TurnServer { host, port, transport, user, password })
+        Ok(TurnServer { host, port, transport, login })
     };
     servers.into_iter().map(complete).collect()
 }

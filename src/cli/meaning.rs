@@ -7,9 +7,11 @@ use std::time::Duration;
 
 use clap_complete::Shell;
 
+use super::secrets::{AccessPolicy, RoomAdmission, Secret};
 use super::servers::{StunServer, TurnServer};
 use super::tls::ServerTrust;
 use super::values::Bitrate;
+use crate::access::{JoinCode, SecretError};
 use crate::expect::Expectation;
 use crate::http::Site;
 use crate::id::{Nickname, RoomId, RoomName, UserId};
@@ -62,6 +64,12 @@ pub struct Teach {
     pub audio: bool,
     /// How to encode video.
     pub video: Video,
+    /// Who may use the embedded server; the teaching key is also shown to another server.
+    pub access: AccessPolicy,
+    /// Who may watch the lecture.
+    pub admission: RoomAdmission,
+    /// The token to show to another server.
+    pub token: Option<Secret>,
     /// The UDP port of all media; 0 lets the system choose.
     pub udp_port: u16,
     /// Additional addresses to offer as candidates (1:1 NAT).
@@ -184,6 +192,10 @@ pub struct Watch {
     pub nickname: Nickname,
     /// The server of `--server` or `$CLASSROOM_SERVER`; `None`: search this computer, then the LAN (DNS-SD).
     pub server: Option<ServerUrl>,
+    /// The join code of the room.
+    pub code: Option<JoinCode>,
+    /// The token to show to the server.
+    pub token: Option<Secret>,
     /// What to trust of the server.
     pub trust: ServerTrust,
     /// Where to show or write the lecture.
@@ -236,6 +248,8 @@ pub struct Serve {
     pub stun: Vec<StunServer>,
     /// TURN servers that the server names to students.
     pub turn: Vec<TurnServer>,
+    /// Who may use the server.
+    pub access: AccessPolicy,
     /// How browsers reach the server.
     pub site: Site,
 }
@@ -297,6 +311,22 @@ pub(super) enum Conflict {
         "--turn is for the built-in server, but --server uses another server: start that server with --turn instead"
     )]
     TurnForAnotherServer,
+    #[error("--token is for another server, but there is none: add --server URL, or remove --token")]
+    TokenWithoutServer,
+    #[error("{0} can't be used: {1}")]
+    Secret(&'static str, SecretError),
+    #[error("a token needs a key: add --auth FILE, or --private-key FILE and --key ID")]
+    TokenWithoutKey,
+    #[error("--private-key needs the id by which the server knows the key: add --key ID")]
+    PrivateKeyWithoutId,
+    #[error("--alg is for a new key: add --new-key ID, or remove --alg")]
+    AlgorithmWithoutNewKey,
+    #[error("--new-key needs the file to add the key to: add --auth FILE")]
+    NewKeyWithoutFile,
+    #[error("a key of EdDSA has a private part, which the server does not need: add --private-key FILE to write it to")]
+    KeyPairWithoutFile,
+    #[error("a key of HS256 has no private part: remove --private-key, or add --alg EdDSA")]
+    PrivateKeyOfSecret,
     #[error("{0} is for the built-in server, but --server uses another server: start that server with {0} instead")]
     SiteOfAnotherServer(&'static str),
     #[error("{0} needs a TURN server: add --turn turn:HOST:PORT")]
@@ -314,7 +344,8 @@ pub(super) enum Conflict {
     #[error("--size {0} is too small for the code that bench draws: give a width of 640 pixels or more")]
     TooSmallForCodes(Size),
     #[error(
-        "--turn {0} has no user name and password: write turn:USER:PASS@HOST:PORT, or add --turn-user and --turn-pass"
+        "--turn {0} has no user name and password: write turn:USER:PASS@HOST:PORT, or add --turn-user and --turn-pass \
+         (for a server of your own, --turn-secret)"
     )]
     TurnWithoutLogin(String),
 }

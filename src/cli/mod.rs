@@ -1,16 +1,19 @@
-//! The command line. The only I/O is `$CLASSROOM_SERVER`, which clap reads.
+//! The command line. The only I/O are the variables of the environment, which clap reads.
 //!
 //! `args` are the flags as clap parses them, `meaning` are the types that commands get, and `convert` leads from one to
 //! the other. Flags that contradict each other are refused with an error that names the flags and the next step.
 
+mod access;
 mod args;
 mod bench;
 mod capture;
 mod convert;
 mod meaning;
+mod secrets;
 mod servers;
 mod site;
 mod tls;
+mod token;
 mod values;
 
 use std::ffi::OsString;
@@ -29,8 +32,10 @@ pub use self::meaning::{
     ChatInput, Completions, Demo, DemoLecture, Device, MainSource, Man, Rooms, Serve, Signalling, Sink, Sources, Teach,
     Video, Watch,
 };
-pub use self::servers::{StunServer, TurnServer, TurnTransport};
+pub use self::secrets::{AccessPolicy, CodeChoice, RoomAdmission, Secret, TeachingKeySource};
+pub use self::servers::{StunServer, TurnLogin, TurnServer, TurnTransport};
 pub use self::tls::ServerTrust;
+pub use self::token::{NewKey, NewKeyKind, SignToken, Signer, Token};
 pub(crate) use self::values::duration;
 pub use self::values::{Bitrate, Burst};
 pub use crate::report::{Output, Verbosity};
@@ -57,6 +62,8 @@ pub enum Command {
     Watch(Watch),
     /// Run only the signalling server.
     Serve(Serve),
+    /// Make tokens and keys.
+    Token(Token),
     /// List the rooms of a server.
     Rooms(Rooms),
     /// List the devices and encoders of this computer.
@@ -90,6 +97,7 @@ where
         TypedVerb::Teach(typed) => typed.convert(server_source(&matches)).map(Command::Teach),
         TypedVerb::Watch(typed) => typed.try_into().map(Command::Watch),
         TypedVerb::Serve(typed) => typed.try_into().map(Command::Serve),
+        TypedVerb::Token(typed) => typed.try_into().map(Command::Token),
         TypedVerb::Rooms(typed) => typed.try_into().map(Command::Rooms),
         TypedVerb::Devices => Ok(Command::Devices),
         TypedVerb::Completions(typed) => Ok(Command::Completions(Completions { shell: typed.shell })),
@@ -98,7 +106,7 @@ where
         TypedVerb::InspectFiles(typed) => Ok(Command::InspectFiles(typed.paths)),
         TypedVerb::BenchStudents => Ok(Command::BenchStudents),
     };
-    let command = command.map_err(|conflict| refuse(&matches, &conflict))?;
+    let command = access::check_effect(&matches).and(command).map_err(|conflict| refuse(&matches, &conflict))?;
     let verbosity = match (verbose, quiet) {
         (true, _) => Verbosity::Verbose,
         (_, true) => Verbosity::Quiet,

@@ -5,6 +5,8 @@ use std::str::FromStr;
 
 use clap::Args;
 
+use super::secrets::Secret;
+
 /// The default port of STUN and TURN (RFC 8489, section 18.6).
 const STUN_PORT: u16 = 3478;
 
@@ -83,8 +85,11 @@ impl FromStr for TypedTurn {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Network")]
 pub(super) struct TypedRelays {
-    /// Tell students to relay through turn:USER:PASS@HOST:PORT; may be repeated. Everybody who joins a room can read
-    /// this user name and password, so use an account that is good for nothing else
+    /// Tell students to relay through turn:HOST:PORT; may be repeated
+    ///
+    /// Tell students to relay through turn:HOST:PORT; may be repeated. With --turn-secret, each student gets a user
+    /// name and a password that expire. Without it, write turn:USER:PASS@HOST:PORT: everybody who joins a room can read
+    /// this user name and password, so use an account that is good for nothing else.
     #[arg(long, value_name = "URL", hide_short_help = true)]
     pub(super) turn: Vec<TypedTurn>,
 
@@ -95,6 +100,10 @@ pub(super) struct TypedRelays {
     /// The password for --turn-user
     #[arg(long, value_name = "PASSWORD", hide_short_help = true)]
     pub(super) turn_pass: Option<String>,
+
+    /// The secret that this server shares with the TURN servers: coturn's static-auth-secret, with use-auth-secret
+    #[arg(long, value_name = "SECRET", env = "CLASSROOM_TURN_SECRET", hide_env_values = true, hide_short_help = true)]
+    pub(super) turn_secret: Option<Secret>,
 }
 
 /// The transport between a client and a TURN server.
@@ -115,10 +124,22 @@ pub struct TurnServer {
     pub port: u16,
     /// The transport to the server.
     pub transport: TurnTransport,
-    /// The user name.
-    pub user: String,
-    /// The password; never printed.
-    pub password: String,
+    /// How a client proves that it may use the server.
+    pub login: TurnLogin,
+}
+
+/// How a client proves to a TURN server that it may use it. `Debug` hides the password.
+#[derive(Clone, PartialEq, Eq)]
+pub enum TurnLogin {
+    /// A user name and a password, the same for all.
+    Password {
+        /// The user name.
+        user: String,
+        /// The password.
+        password: String,
+    },
+    /// A user name and a password that the signalling server makes for each student.
+    PerStudent,
 }
 
 impl TurnServer {
@@ -132,9 +153,22 @@ impl TurnServer {
     }
 }
 
+impl fmt::Debug for TurnLogin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            TurnLogin::Password { user, .. } => f.debug_struct("Password").field("user", user).finish_non_exhaustive(),
+            TurnLogin::PerStudent => f.write_str("PerStudent"),
+        }
+    }
+}
+
 impl fmt::Debug for TurnServer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "TurnServer({} as {})", self.url(), self.user)
+        let user = match &self.login {
+            TurnLogin::Password { user, .. } => user,
+            TurnLogin::PerStudent => "each student",
+        };
+        write!(f, "TurnServer({} as {user})", self.url())
     }
 }
 
@@ -187,10 +221,9 @@ mod tests {
             host: "t".into(),
             port: 1,
             transport: TurnTransport::Udp,
-            user: "me".into(),
-            password: "hunter2".into(),
+            login: TurnLogin::Password { user: "me".into(), password: "hunter2".into() },
         };
-        assert!(!format!("{server:?}").contains("hunter2"));
+        assert!(!format!("{server:?} {:?}", server.login).contains("hunter2"));
         assert!(!format!("{:?}", "turn:me:hunter2@t".parse::<TypedTurn>()).contains("hunter2"));
     }
 }

@@ -1,3 +1,5 @@
+mod access;
+
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -142,21 +144,25 @@ fn a_sink_is_a_window_or_a_file() {
     assert_eq!(watch("--sink a.mkv").sink, Sink::File(PathBuf::from("a.mkv")));
 }
 
+fn password(user: &str, password: &str) -> TurnLogin {
+    TurnLogin::Password { user: user.into(), password: password.into() }
+}
+
 #[test]
 fn turn_credentials_come_from_the_url_or_from_flags() {
-    let turn = |flags: &str| watch(flags).turn.into_iter().map(|t| (t.url(), t.user, t.password)).collect::<Vec<_>>();
+    let turn = |flags: &str| watch(flags).turn.into_iter().map(|t| (t.url(), t.login)).collect::<Vec<_>>();
     let url = || "turn:t:3478?transport=udp".to_owned();
-    assert_eq!(turn("--turn turn:me:secret@t"), [(url(), "me".into(), "secret".into())]);
-    assert_eq!(turn("--turn turn:t --turn-user me --turn-pass secret"), [(url(), "me".into(), "secret".into())]);
+    assert_eq!(turn("--turn turn:me:secret@t"), [(url(), password("me", "secret"))]);
+    assert_eq!(turn("--turn turn:t --turn-user me --turn-pass secret"), [(url(), password("me", "secret"))]);
 }
 
 #[test]
 fn teach_and_serve_take_stun_and_turn_servers_for_students() {
     let told = teach("--test --stun a --turn turn:me:secret@t");
-    assert_eq!((told.stun[0].url(), told.turn[0].user.as_str()), ("stun:a:3478".into(), "me"));
+    assert_eq!((told.stun[0].url(), &told.turn[0].login), ("stun:a:3478".into(), &password("me", "secret")));
     let line = "serve --stun a --turn turn:t --turn-user me --turn-pass secret";
     let Command::Serve(serve) = parse_line(line).unwrap().command else { panic!() };
-    assert_eq!((serve.stun.len(), serve.turn[0].password.as_str()), (1, "secret"));
+    assert_eq!((serve.stun.len(), &serve.turn[0].login), (1, &password("me", "secret")));
 }
 
 #[test]
@@ -176,8 +182,9 @@ fn output_flags_may_come_before_or_after_the_verb() {
         assert_eq!((cli.output, cli.verbosity), (Output::Json, Verbosity::Verbose), "{line}");
     }
     assert_eq!(parse_line("devices -v -q").unwrap().verbosity, Verbosity::Quiet);
-    let (tls, site) = (None, Site::default());
-    let serve = Serve { listen: "127.0.0.1:1".parse().unwrap(), tls, stun: vec![], turn: vec![], site };
+    let (tls, site, access) = (None, Site::default(), AccessPolicy::default());
+    let listen = "127.0.0.1:1".parse().unwrap();
+    let serve = Serve { listen, tls, stun: vec![], turn: vec![], site, access };
     assert_eq!(parse_line("serve --listen 127.0.0.1:1").unwrap().command, Command::Serve(serve));
     let rooms = Rooms { server: Some(ServerUrl::new("a", 18080)), trust: ServerTrust::default() };
     assert_eq!(parse_line("rooms --server ws://a").unwrap().command, Command::Rooms(rooms));

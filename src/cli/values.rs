@@ -9,6 +9,8 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
+use super::secrets::Secret;
+use crate::access::JoinCode;
 use crate::expect::decimal;
 use crate::media::{Content, Tiers};
 use crate::protocol::DEFAULT_PORT;
@@ -90,15 +92,34 @@ impl FromStr for Burst {
     }
 }
 
-/// The server of a flag or of the environment; an empty `CLASSROOM_SERVER=` means none.
+/// The server of a flag or of the environment, and what else is in a link that somebody pasted. An empty
+/// `CLASSROOM_SERVER=` means none.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct TypedServer(pub(super) Option<ServerUrl>);
+pub(super) struct TypedServer(pub(super) Option<ServerUrl>, pub(super) LinkSecrets);
+
+/// The secrets in a link to a room: `?token=` and `#code=`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct LinkSecrets {
+    pub(super) token: Option<Secret>,
+    pub(super) code: Option<JoinCode>,
+}
 
 impl FromStr for TypedServer {
     type Err = ServerUrlError;
     fn from_str(text: &str) -> Result<Self, ServerUrlError> {
         let named = !text.trim().is_empty();
-        named.then(|| text.parse()).transpose().map(TypedServer)
+        let url = named.then(|| text.parse()).transpose()?;
+        let mut secrets = LinkSecrets::default();
+        for pairs in text.split(['?', '#']).skip(1) {
+            for (name, value) in form_urlencoded::parse(pairs.as_bytes()) {
+                match &*name {
+                    "token" => secrets.token = Some(Secret::from(&*value)),
+                    "code" => secrets.code = value.parse().ok(),
+                    _ => {}
+                }
+            }
+        }
+        Ok(TypedServer(url, secrets))
     }
 }
 
@@ -390,10 +411,11 @@ mod tests {
 
     #[test]
     fn an_empty_server_means_no_server() {
-        assert_eq!("".parse(), Ok(TypedServer(None)));
-        assert_eq!("a:1".parse(), Ok(TypedServer(Some(ServerUrl::new("a", 1)))));
+        assert_eq!("".parse(), Ok(TypedServer(None, LinkSecrets::default())));
+        assert_eq!("a:1".parse(), Ok(TypedServer(Some(ServerUrl::new("a", 1)), LinkSecrets::default())));
         assert!("rtsp://a".parse::<TypedServer>().is_err());
-        assert_eq!("wss://a:1".parse(), Ok(TypedServer(Some(ServerUrl::new("a", 1).with_tls(true)))));
+        let secure = Some(ServerUrl::new("a", 1).with_tls(true));
+        assert_eq!("wss://a:1".parse(), Ok(TypedServer(secure, LinkSecrets::default())));
     }
 
     #[test]

@@ -8,7 +8,10 @@ use tokio::sync::oneshot;
 use super::room_link::room_page;
 use super::stop::Stop;
 use super::{stop, teach, watch};
-use crate::cli::{self, ChatInput, Demo, DemoLecture, Output, ServerTrust, Signalling, Teach, Verbosity, Video, Watch};
+use crate::cli::{
+    self, AccessPolicy, ChatInput, Demo, DemoLecture, Output, RoomAdmission, ServerTrust, Signalling, Teach, Verbosity,
+    Video, Watch,
+};
 use crate::exit::Failure;
 use crate::http::Site;
 use crate::id::{Nickname, RoomId, UserId};
@@ -56,6 +59,9 @@ pub(super) async fn run(demo: Demo, output: Output, reporter: &Reporter) -> Resu
             tiers: options.tiers,
             content: None,
         },
+        access: AccessPolicy::default(),
+        admission: RoomAdmission::default(),
+        token: None,
         udp_port: 0,
         advertise: Vec::new(),
         stun: Vec::new(),
@@ -101,6 +107,8 @@ pub(super) async fn run(demo: Demo, output: Output, reporter: &Reporter) -> Resu
         user: id("1001"),
         nickname: Nickname::from("student"),
         server: Some(server),
+        code: None,
+        token: None,
         trust: ServerTrust::default(),
         sink: demo.sink,
         chat: ChatInput::Terminal,

@@ -1,5 +1,8 @@
 //! The verbs. A verb connects the adapters and decides when to end; code that several verbs share has its own file.
 
+// The server uses these when it asks the policy about clients.
+#[cfg_attr(not(test), expect(dead_code))]
+mod access;
 mod announcement;
 mod bench;
 mod chat_commands;
@@ -14,6 +17,7 @@ mod source_monitor;
 mod stdin;
 mod stop;
 mod teach;
+mod token;
 mod trust;
 mod watch;
 
@@ -48,7 +52,7 @@ pub async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Watch(watch) => Some(watch.room.clone()),
         Command::Demo(_) => Some(demo::room()),
         Command::Serve(_) | Command::Rooms(_) | Command::Devices | Command::InspectFiles(_) => None,
-        Command::Completions(_) | Command::Man(_) => None,
+        Command::Completions(_) | Command::Man(_) | Command::Token(_) => None,
         Command::Bench(_) | Command::BenchStudents => None,
     };
     let reporter = Reporter::new(cli.output, cli.verbosity, room);
@@ -89,6 +93,7 @@ async fn run_verb(command: Command, output: Output, reporter: &Reporter) -> Opti
             return Some(watch::run(watch, reporter, stop).await.map(|watched| watched.reason));
         }
         Command::Serve(serve) => return Some(serve::run(serve, reporter, stop(None)).await),
+        Command::Token(token) => token::run(token, reporter),
         Command::Rooms(rooms) => rooms::run(rooms, reporter).await,
         Command::Devices => devices::run(reporter).await,
         Command::Bench(bench) => bench::run(bench, reporter).await,

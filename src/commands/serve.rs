@@ -11,10 +11,10 @@ use tokio::task::JoinHandle;
 
 use super::metrics::MetricsStore;
 use super::{listen, reachable_host};
-use crate::cli::{Serve, StunServer, TurnServer};
+use crate::cli::{Serve, StunServer, TurnLogin, TurnServer};
 use crate::exit::Failure;
-use crate::http::{NewRoom, Site};
-use crate::protocol::{Credentials, IceServer};
+use crate::http::Site;
+use crate::protocol::IceServer;
 use crate::report::{EndReason, Event, Reporter};
 use crate::signal::{Server, ServerUrl};
 use crate::tls::{CertificateSource, Identity, ServerTls};
@@ -28,8 +28,7 @@ pub(super) async fn run(
 ) -> Result<EndReason, Failure> {
     let listener = listen(serve.listen)?;
     let tls = serve.tls.map(|source| start_tls(source, reporter)).transpose()?;
-    let settings = ServerSettings { ice_servers: ice_servers(&serve.stun, &serve.turn), tls, site: serve.site };
-    let served = RunningServer::start(listener, settings)?;
+    let served = RunningServer::start(listener, ice_servers(&serve.stun, &serve.turn), serve.site, tls)?;
     let (ws, page) = served.urls();
     let fingerprint = served.fingerprint();
     reporter.event(&Event::Listening { ws: Some(ws), page: Some(page), room_page: None, fingerprint, udp: None });
@@ -48,22 +47,14 @@ pub(super) fn start_tls(source: CertificateSource, reporter: &Reporter) -> Resul
 /// STUN and TURN servers in the form of the wire.
 pub(super) fn ice_servers(stun: &[StunServer], turn: &[TurnServer]) -> Vec<IceServer> {
     let stun = stun.iter().map(|server| IceServer { urls: vec![server.url()], username: None, credential: None });
-    let turn = turn.iter().map(|server| IceServer {
-        urls: vec![server.url()],
-        username: Some(server.user.clone()),
-        credential: Some(server.password.clone()),
+    let turn = turn.iter().map(|server| {
+        let (username, credential) = match &server.login {
+            TurnLogin::Password { user, password } => (Some(user.clone()), Some(password.clone())),
+            TurnLogin::PerStudent => (None, None),
+        };
+        IceServer { urls: vec![server.url()], username, credential }
     });
     stun.chain(turn).collect()
-}
-
-/// The settings of a server.
-pub(super) struct ServerSettings {
-    /// STUN and TURN servers for everybody who joins.
-    pub(super) ice_servers: Vec<IceServer>,
-    /// HTTPS and WSS as well.
-    pub(super) tls: Option<ServerTls>,
-    /// The names of the server.
-    pub(super) site: Site,
 }
 
 /// A running server: signalling, pages, WHEP and metrics on one port.
@@ -77,9 +68,14 @@ pub(super) struct RunningServer {
 }
 
 impl RunningServer {
-    /// Serves on `listener`.
-    pub(super) fn start(listener: TcpListener, settings: ServerSettings) -> Result<Self, Failure> {
-        let ServerSettings { ice_servers, tls, site } = settings;
+    /// Serves on `listener` as `site`, and names `ice_servers` to everybody who joins. With `tls`, by HTTPS and WSS as
+    /// well.
+    pub(super) fn start(
+        listener: TcpListener,
+        ice_servers: Vec<IceServer>,
+        site: Site,
+        tls: Option<ServerTls>,
+    ) -> Result<Self, Failure> {
         let address = listener.local_addr().map_err(Failure::internal)?;
         let server =
             Server::with(signal::ServerConfig { ice_servers: ice_servers.clone(), ..signal::ServerConfig::default() });
@@ -93,9 +89,8 @@ impl RunningServer {
             }),
         );
         let app = app.merge(http::whep::router(whep::Players(server.clone()), &ice_servers));
-        let app = app.merge(http::creation(move |NewRoom { name, client, key }| {
-            creating.create_room(name, &Credentials { key, ..Credentials::default() }, client)
-        }));
+        let app =
+            app.merge(http::creation(move |name, credentials, from| creating.create_room(name, credentials, from)));
         let metrics = MetricsStore::new(Some(server.clone()));
         let app = http::guard(app.merge(metrics.router()), site);
         let limits = http::ConnectionLimits::within(process::max_files());

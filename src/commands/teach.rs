@@ -20,7 +20,7 @@ use self::lecture::Lecture;
 use super::announcement::LiveAnnouncement;
 use super::metrics::{MetricsPort, MetricsStore};
 use super::room_link::{other_hosts, room_page, show_qr};
-use super::serve::{RunningServer, ServerSettings, ice_servers, start_tls};
+use super::serve::{RunningServer, ice_servers, start_tls};
 use super::stop::Stop;
 use super::trust::ClientTrust;
 use super::{blocking, listen, signal_failure};
@@ -150,8 +150,7 @@ impl LectureServer {
         };
         let tls = tls.map(|source| start_tls(source, reporter)).transpose()?;
         let ice_servers = ice_servers(&teach.stun, &teach.turn);
-        let settings = ServerSettings { ice_servers, tls, site: teach.site.clone() };
-        let embedded = RunningServer::start(listen(address)?, settings)?;
+        let embedded = RunningServer::start(listen(address)?, ice_servers, teach.site.clone(), tls)?;
         let (host, media_ip) = match address.ip() {
             // A server on all addresses goes with media on all addresses, of both families.
             ip if ip.is_unspecified() => (Ipv4Addr::LOCALHOST.into(), ip),

@@ -1,24 +1,33 @@
-//! Requests to the server: methods, paths, headers and bodies of WHEP and of the rooms.
+//! Requests to the server: methods, paths, headers and bodies of WHEP and of the rooms, and the checks before them.
 
 use std::cell::RefCell;
 
 use axum::Router;
 use axum::body::Body;
-use axum::http::{HeaderName, HeaderValue, Method, Request, StatusCode, Uri};
+use axum::http::{HeaderName, HeaderValue, Method, Request, StatusCode, Uri, header};
 use http_body_util::BodyExt;
 use hyper::service::Service;
 use hyper_util::service::TowerToHyperService;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::{mpsc, watch};
 
-use crate::http::creation;
 use crate::http::whep::{Lectures, MAX_CANDIDATES, Player, Unavailable, Watching, router};
+use crate::http::{Site, creation, guard};
 use crate::id::MAX_NICKNAME_CHARS;
-use crate::network::SharedAdmission;
+use crate::network::SharedPhase;
 use crate::protocol::{ClientKind, VideoTrack};
 
 /// The longest answer, in bytes: a refusal with its sentence.
 const MAX_ANSWER_BYTES: usize = 4_096;
+
+/// The host of a request that names none.
+const HOST: &str = "lab.example:18080";
+
+/// The origins that may send requests, the last one by WHEP only.
+const ORIGINS: [&str; 2] = ["http://lab.example:18080", "https://school.example"];
+
+/// Requests that one server gets: fewer than its rates allow at once.
+const REQUESTS_PER_SERVER: usize = 250;
 
 /// A room in which somebody teaches, and one in which nobody does.
 const TAUGHT: &str = "10013";
@@ -30,15 +39,17 @@ struct Lecture;
 
 impl Lectures for Lecture {
     async fn watch(&self, player: Player, _offer: String, _video: Option<VideoTrack>) -> Result<Watching, Unavailable> {
-        let player = player.request;
+        let Player { request: player, credentials, address } = player;
+        assert!(credentials.session.is_none() && credentials.key.is_none() && credentials.room.is_none());
+        assert!(!address.is_loopback, "{address:?}");
         assert!(!player.publishes && player.room_name.is_none(), "{player:?}");
         assert!(player.client == Some(ClientKind::Whep) && !player.nickname.as_str().is_empty(), "{player:?}");
         assert!(player.nickname.as_str().chars().count() <= MAX_NICKNAME_CHARS, "{player:?}");
         match player.room.as_str() {
             TAUGHT => {
                 let ((candidates, _), (_, over)) = (mpsc::channel(MAX_CANDIDATES), watch::channel(()));
-                let admission = SharedAdmission::default();
-                Ok(Watching { answer: "v=0\r\n".to_owned(), candidates, over, admission })
+                let phase = SharedPhase::default();
+                Ok(Watching { answer: "v=0\r\n".to_owned(), candidates, over, phase })
             }
             EMPTY => Err(Unavailable::NobodyTeaches),
             _ => Err(Unavailable::NoSuchRoom),
@@ -50,22 +61,25 @@ impl Lectures for Lecture {
 struct Server {
     runtime: Runtime,
     app: TowerToHyperService<Router>,
+    requests: usize,
 }
 
 impl Server {
     fn new() -> Self {
-        let Ok(runtime) = Builder::new_current_thread().build() else { panic!("the runtime has no threads") };
-        let rooms = creation(|_| Ok(TAUGHT.parse().unwrap_or_else(|error| panic!("{error}"))));
-        Self { runtime, app: TowerToHyperService::new(router(Lecture, &[]).merge(rooms)) }
+        let Ok(runtime) = Builder::new_current_thread().enable_time().build() else {
+            panic!("the runtime has only a clock")
+        };
+        let rooms = creation(|_, _, _| Ok(TAUGHT.parse().unwrap_or_else(|error| panic!("{error}"))));
+        let known = |text: &str| text.parse().unwrap_or_else(|error| panic!("{error}"));
+        let hosts = vec!["lab.example".parse().unwrap_or_else(|error| panic!("{error}"))];
+        let site = Site { hosts, whep_origins: vec![known(ORIGINS[1])], ..Site::default() };
+        let app = TowerToHyperService::new(guard(router(Lecture, &[]).merge(rooms), site));
+        Self { runtime, app, requests: 0 }
     }
 }
 
-/// Requests to one server; its rate limits would refuse later ones.
-const REQUESTS_OF_A_SERVER: usize = 20;
-
 thread_local! {
-    /// The server, and the requests that it has answered.
-    static SERVER: RefCell<Option<(Server, usize)>> = const { RefCell::new(None) };
+    static SERVER: RefCell<Option<Server>> = const { RefCell::new(None) };
 }
 
 /// A request: a line with method, path and query, lines of headers, an empty line, a body. It gets a status that is no
@@ -73,10 +87,14 @@ thread_local! {
 pub(super) fn http_request(bytes: &[u8]) -> bool {
     let Some(request) = parsed(bytes) else { return false };
     let is_head = request.method() == Method::HEAD;
-    let (status, headers, body) = SERVER.with_borrow_mut(|known| {
-        known.take_if(|(_, answered)| *answered == REQUESTS_OF_A_SERVER);
-        let (server, answered) = known.get_or_insert_with(|| (Server::new(), 0));
-        *answered += 1;
+    let origin = request.headers().get(header::ORIGIN).cloned();
+    let (status, headers, body) = SERVER.with(|server| {
+        let mut server = server.borrow_mut();
+        let server = server.get_or_insert_with(Server::new);
+        server.requests += 1;
+        if server.requests > REQUESTS_PER_SERVER {
+            *server = Server::new();
+        }
         server.runtime.block_on(async {
             let Ok(response) = server.app.call(request).await;
             let (head, body) = response.into_parts();
@@ -84,6 +102,10 @@ pub(super) fn http_request(bytes: &[u8]) -> bool {
             (head.status, head.headers, body.to_bytes())
         })
     });
+    if let Some(origin) = origin.filter(|_| status.is_success()) {
+        let shown = String::from_utf8_lossy(origin.as_bytes()).to_ascii_lowercase();
+        assert!(ORIGINS.iter().any(|known| shown.starts_with(known)), "{origin:?}");
+    }
     assert!(status != StatusCode::INTERNAL_SERVER_ERROR, "{status}: {body:?}");
     assert!(body.len() <= MAX_ANSWER_BYTES, "{} bytes", body.len());
     let is_json = headers.get("content-type").is_some_and(|kind| kind == "application/json");
@@ -103,6 +125,9 @@ fn parsed(bytes: &[u8]) -> Option<Request<Body>> {
     let method = Method::from_bytes(words.next()?).ok()?;
     let uri = Uri::try_from(words.next()?).ok().filter(|uri| uri.path().starts_with('/'))?;
     let mut request = Request::builder().method(method).uri(uri);
+    if !head.to_ascii_lowercase().windows(6).any(|window| window == b"\nhost:") {
+        request = request.header(header::HOST, HOST);
+    }
     for line in lines {
         let colon = line.iter().position(|byte| *byte == b':')?;
         let name = HeaderName::from_bytes(&line[..colon]).ok()?;

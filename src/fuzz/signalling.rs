@@ -9,6 +9,7 @@ use crate::id::{
 use crate::protocol::channel::{MAX_TEXT_CHARS, PublisherMessage, StudentMessage};
 use crate::protocol::{ClientMessage, Credentials, JoinRequest, ServerMessage};
 use crate::signal::ServerUrl;
+use crate::tls::{Fingerprint, Identity};
 
 /// JSON and quoted text have a control character in six bytes.
 const MAX_GROWTH: usize = 6;
@@ -108,8 +109,8 @@ pub(super) fn channel_message(bytes: &[u8]) -> bool {
     of_student || of_publisher
 }
 
-/// Ids, the names of people and rooms, join codes, the address of a server, and the origin of a page. DNS-SD, links and
-/// QR codes carry them too.
+/// Ids, the names of people and rooms, join codes, the address and the fingerprint of a server, the origin of a page.
+/// DNS-SD, links and QR codes carry them too.
 pub(super) fn names(bytes: &[u8]) -> bool {
     let text = String::from_utf8_lossy(bytes);
     let (room, user) = (text.parse::<RoomId>(), text.parse::<UserId>());
@@ -131,13 +132,24 @@ pub(super) fn names(bytes: &[u8]) -> bool {
         assert!(code.matches(&text) && code.matches(code.as_str()) && code.matches(&code.shown()), "{text:?}");
         assert_eq!(code.as_str().parse().as_ref(), Ok(&code));
     }
+    if let Ok(fingerprint) = text.parse::<Fingerprint>() {
+        assert_eq!(fingerprint.to_string().parse(), Ok(fingerprint));
+    }
+    match text.parse::<Identity>() {
+        Ok(identity) => assert_eq!(identity.to_string().parse(), Ok(identity)),
+        Err(error) => assert!(error.to_string().len() <= MAX_GROWTH * text.len() + MAX_REASON_BYTES, "{error}"),
+    }
     let url = text.parse::<ServerUrl>();
     match &url {
         Ok(url) => assert_eq!(url.to_string().parse().as_ref(), Ok(url), "{url}"),
         Err(error) => assert!(error.to_string().len() <= MAX_GROWTH * text.len() + MAX_REASON_BYTES, "{error}"),
     }
+    // A page of another host is never taken for one of this host.
+    let own = "http://lab.example:18080".parse::<Origin>();
     if let Ok(origin) = text.parse::<Origin>() {
-        assert_eq!(origin.to_string().parse().as_ref(), Ok(&origin), "{text:?}");
+        assert_eq!(origin.to_string().parse().as_ref(), Ok(&origin));
+        let is_own = text.to_ascii_lowercase().starts_with("http://lab.example") && text.contains(":18080");
+        assert!(own.as_ref() != Ok(&origin) || is_own, "{text:?}");
     }
     room.is_ok() || url.is_ok()
 }

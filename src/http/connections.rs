@@ -20,7 +20,7 @@ use futures_util::task::AtomicWaker;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
-use crate::network::{Admission, Network, SharedAdmission};
+use crate::network::{Network, Phase, SharedPhase};
 
 /// Places that a network may hold for each place that is free.
 const SHARE: usize = 3;
@@ -54,7 +54,7 @@ struct Held {
 pub(super) struct Place {
     network: Network,
     number: u64,
-    admission: SharedAdmission,
+    phase: SharedPhase,
     closed: AtomicBool,
     reader: AtomicWaker,
 }
@@ -78,13 +78,13 @@ impl Ledger {
         let held = self.networks.get(&network).map_or(0, |held| held.all);
         let free = self.most - self.all;
         let fits = free > 0 && (held == 0 || held < SHARE * (free - 1));
-        if !fits && !self.close_of_a_larger_one(held) && !self.close_oldest(network, Admission::Outside) {
+        if !fits && !self.close_of_a_larger_one(held) && !self.close_oldest(network, Phase::Outside) {
             return None;
         }
         let number = self.next;
         self.next += 1;
         let (closed, reader) = (AtomicBool::new(false), AtomicWaker::new());
-        let place = Arc::new(Place { network, number, admission: SharedAdmission::default(), closed, reader });
+        let place = Arc::new(Place { network, number, phase: SharedPhase::default(), closed, reader });
         self.all += 1;
         self.change(network, |held| {
             held.all += 1;
@@ -97,31 +97,31 @@ impl Ledger {
     fn close_of_a_larger_one(&mut self, held: usize) -> bool {
         while let Some((_, largest)) = self.by_size.last().copied().filter(|(size, _)| *size > held + 1) {
             // Fails if all of that network have media; then the network is no longer in `by_size`.
-            if self.close_oldest(largest, Admission::Joined) {
+            if self.close_oldest(largest, Phase::Joined) {
                 return true;
             }
         }
         false
     }
 
-    /// Closes the network's oldest connection of those whose admission is at most `most`.
-    fn close_oldest(&mut self, network: Network, most: Admission) -> bool {
+    /// Closes the network's oldest connection of those whose phase is at most `most`.
+    fn close_oldest(&mut self, network: Network, most: Phase) -> bool {
         let mut closed = None;
         self.change(network, |held| {
             while closed.is_none()
                 && let Some((number, place)) = held.outside.pop_first()
             {
-                match place.admission.get() {
-                    Admission::Outside => closed = Some(place),
-                    Admission::Joined => _ = held.joined.insert(number, place),
-                    Admission::Connected => {}
+                match place.phase.get() {
+                    Phase::Outside => closed = Some(place),
+                    Phase::Joined => _ = held.joined.insert(number, place),
+                    Phase::Connected => {}
                 }
             }
             while closed.is_none()
-                && most >= Admission::Joined
+                && most >= Phase::Joined
                 && let Some((_, place)) = held.joined.pop_first()
             {
-                closed = Some(place).filter(|place| place.admission.get() < Admission::Connected);
+                closed = Some(place).filter(|place| place.phase.get() < Phase::Connected);
             }
             held.all -= usize::from(closed.is_some());
         });
@@ -173,8 +173,8 @@ impl CountedStream {
     }
 
     /// How far the connection is; signalling sets it.
-    pub(super) fn admission(&self) -> SharedAdmission {
-        self.place.admission.clone()
+    pub(super) fn phase(&self) -> SharedPhase {
+        self.place.phase.clone()
     }
 
     fn check(&self) -> io::Result<()> {
@@ -248,10 +248,9 @@ mod tests {
             place
         }
 
-        /// The number of connections that get a place and then this admission, until one is refused.
-        fn admit(&mut self, network: Network, most: usize, admission: Admission) -> usize {
-            let admitted =
-                (0..most).map_while(|_| self.connect(network).inspect(|place| place.admission.set(admission)));
+        /// The number of connections that get a place and then this phase, until one is refused.
+        fn admit(&mut self, network: Network, most: usize, phase: Phase) -> usize {
+            let admitted = (0..most).map_while(|_| self.connect(network).inspect(|place| place.phase.set(phase)));
             admitted.count()
         }
     }
@@ -267,19 +266,19 @@ mod tests {
     #[test]
     fn a_class_of_2000_behind_one_address_gets_in_at_once() {
         let mut server = Server::new(10_000);
-        assert_eq!(server.admit(network(1), 2_000, Admission::Joined), 2_000);
+        assert_eq!(server.admit(network(1), 2_000, Phase::Joined), 2_000);
     }
 
     #[test]
     fn networks_that_take_all_they_can_leave_places_for_others() {
         let mut server = Server::new(10_000);
-        assert_eq!(server.admit(network(1), 10_000, Admission::Connected), 7_500);
-        assert_eq!(server.admit(network(2), 500, Admission::Joined), 500, "a class");
+        assert_eq!(server.admit(network(1), 10_000, Phase::Connected), 7_500);
+        assert_eq!(server.admit(network(2), 500, Phase::Joined), 500, "a class");
         for attacker in 10..60 {
-            server.admit(network(attacker), 10_000, Admission::Joined);
+            server.admit(network(attacker), 10_000, Phase::Joined);
         }
         assert!(server.0.all >= 9_999);
-        assert_eq!(server.admit(network(9), 30, Admission::Connected), 30, "members without media make place");
+        assert_eq!(server.admit(network(9), 30, Phase::Connected), 30, "members without media make place");
         let class = server.0.networks[&network(2)].all;
         assert!(class >= 40, "{class}: a class loses no more than what makes it as small as others");
     }
@@ -288,13 +287,13 @@ mod tests {
     fn a_member_with_media_is_never_closed_and_one_without_not_for_its_own_network() {
         let mut server = Server::new(8);
         let class: Vec<_> = (0..4).map(|_| server.connect(network(1)).unwrap()).collect();
-        class.iter().for_each(|place| place.admission.set(Admission::Connected));
+        class.iter().for_each(|place| place.phase.set(Phase::Connected));
         let idle: Vec<_> = (0..20).filter_map(|_| server.connect(network(2))).collect();
         assert_eq!(idle.len(), 20, "each idle connection of a network closes an older one");
         assert!(class.iter().all(is_open));
         assert_eq!(idle.iter().filter(|place| is_open(place)).count(), server.0.all - 4);
         let last = idle.last().unwrap();
-        last.admission.set(Admission::Joined);
+        last.phase.set(Phase::Joined);
         assert_eq!((0..20).filter_map(|_| server.connect(network(2))).count(), 20);
         assert!(is_open(last) && class.iter().all(is_open));
     }
@@ -307,7 +306,7 @@ mod tests {
         let honest = server.connect(network(1)).unwrap();
         let flood = (0..70).filter_map(|_| server.connect(network(1))).count();
         assert!(flood == 70 && is_open(&honest), "a newcomer has the time of 75 connects");
-        let others: usize = (2..6).map(|n| server.admit(network(n), 10, Admission::Joined)).sum();
+        let others: usize = (2..6).map(|n| server.admit(network(n), 10, Phase::Joined)).sum();
         assert_eq!(others, 40, "what is free, and then idle places of the largest");
         assert_eq!(idle.iter().filter(|place| is_open(place)).count(), 0, "the oldest went first");
     }

@@ -179,13 +179,6 @@ impl Site {
     }
 }
 
-/// The token of `Authorization: Bearer TOKEN` (RFC 6750, 2.1).
-pub(super) fn bearer(headers: &HeaderMap) -> Option<&str> {
-    let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
-    let (scheme, token) = value.split_once(' ')?;
-    Some(token.trim()).filter(|token| scheme.eq_ignore_ascii_case("Bearer") && !token.is_empty())
-}
-
 /// Whether this is the host name of this computer, or that name in multicast DNS. The name may change at any time.
 fn is_name_of_this_computer(name: &str) -> bool {
     let system = rustix::system::uname();

@@ -44,7 +44,7 @@ use crate::room::{RoomState, RoomSummary};
 pub use guard::{Site, guard};
 pub use health::health;
 pub use origin::{Host, Origin, OriginError, WhepOrigin};
-pub use rooms::{NewRoom, creation};
+pub use rooms::creation;
 pub use secure::Port;
 pub use serve::{ConnectionLimits, bind, serve};
 use text_cache::TextCache;

@@ -1,7 +1,7 @@
 //! `POST /api/rooms`: creates a named room for a teacher who comes later.
 //!
 //! The answer to `{"name":"Linear algebra"}` is 201 with `{"roomId":"48213","name":"Linear algebra"}`. A refusal has a
-//! `code` of [`ErrorCode`] and a `message`. `Authorization: Bearer KEY` carries the teaching key.
+//! `code` of [`ErrorCode`] and a `message`. The teaching key of the server stands in `Authorization: Bearer KEY`.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -9,16 +9,15 @@ use std::time::{Duration, Instant};
 use axum::Router;
 use axum::body::to_bytes;
 use axum::extract::{Request, State};
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use serde::{Deserialize, Serialize};
 
 use super::ROOMS_PATH;
-use super::guard::bearer;
 use crate::id::{RoomId, RoomName};
 use crate::network::{ClientAddress, Rate, RateLimit};
-use crate::protocol::ErrorCode;
+use crate::protocol::{Credentials, ErrorCode};
 use crate::room::RoomRefusal;
 
 /// The largest body, in bytes; a name has 320 at most.
@@ -27,20 +26,12 @@ const MAX_BODY_BYTES: usize = 4_096;
 /// Rooms that can be created: the burst is a staff room full of teachers.
 const CREATIONS: Rate = Rate { per_second: 1, burst: 30, all_per_second: 10, all_burst: 100 };
 
-/// A room that a client asks for.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct NewRoom {
-    /// The room's name.
-    pub name: RoomName,
-    /// The client.
-    pub client: ClientAddress,
-    /// The teaching key that the client gave.
-    pub key: Option<String>,
-}
+/// Creates a room with this name for a client.
+type Create = Arc<dyn Fn(RoomName, &Credentials, ClientAddress) -> Result<RoomId, RoomRefusal> + Send + Sync>;
 
 #[derive(Clone)]
 struct Creation {
-    create: Arc<dyn Fn(NewRoom) -> Result<RoomId, RoomRefusal> + Send + Sync>,
+    create: Create,
     limit: Arc<Mutex<RateLimit>>,
 }
 
@@ -62,35 +53,44 @@ struct Refused {
     message: String,
 }
 
+/// The secret of `Authorization: Bearer SECRET` (RFC 6750, 2.1).
+pub(super) fn bearer(headers: &HeaderMap) -> Option<String> {
+    let (scheme, secret) = headers.get(header::AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
+    let secret = secret.trim();
+    (scheme.eq_ignore_ascii_case("bearer") && !secret.is_empty()).then(|| secret.to_owned())
+}
+
 /// The route that creates rooms by calling `create`.
-pub fn creation(create: impl Fn(NewRoom) -> Result<RoomId, RoomRefusal> + Send + Sync + 'static) -> Router {
+pub fn creation(
+    create: impl Fn(RoomName, &Credentials, ClientAddress) -> Result<RoomId, RoomRefusal> + Send + Sync + 'static,
+) -> Router {
     let creation = Creation { create: Arc::new(create), limit: Arc::new(Mutex::new(RateLimit::new(CREATIONS))) };
     Router::new().route(ROOMS_PATH, post(answer)).with_state(creation)
 }
 
 impl Creation {
-    fn create(&self, new: NewRoom) -> Result<RoomId, RoomRefusal> {
-        let wait = {
+    fn create(&self, name: RoomName, key: Option<String>, client: ClientAddress) -> Result<RoomId, RoomRefusal> {
+        let taken = {
             let mut limit = self.limit.lock().unwrap_or_else(PoisonError::into_inner);
-            limit.take(Instant::now(), new.client.network)
+            limit.take(Instant::now(), client.network)
         };
-        wait.map_err(|wait| RoomRefusal {
+        taken.map_err(|wait| RoomRefusal {
             code: ErrorCode::FloodedMessages,
             message: "too many rooms were created from your network, try again in a moment".into(),
             retry_after: Some(wait),
         })?;
-        (self.create)(new)
+        (self.create)(name, &Credentials { key, ..Credentials::default() }, client)
     }
 }
 
 async fn answer(State(creation): State<Creation>, request: Request) -> Response {
     let client = request.extensions().get().copied().unwrap_or_else(ClientAddress::unknown);
-    let key = bearer(request.headers()).map(ToOwned::to_owned);
+    let key = bearer(request.headers());
     let name = match name(request).await {
         Ok(name) => name,
         Err((status, code, message)) => return json(status, &Refused { code, message }),
     };
-    match creation.create(NewRoom { name: name.clone(), client, key }) {
+    match creation.create(name.clone(), key, client) {
         Ok(room_id) => {
             let location = format!("/room/{room_id}");
             let mut response = json(StatusCode::CREATED, &Created { room_id, name });

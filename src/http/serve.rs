@@ -20,7 +20,7 @@ use tokio::time::{sleep, timeout};
 
 use super::connections::{CountedStream, Places};
 use super::secure::{Port, Spoken, spoken};
-use crate::network::{ClientAddress, Network, SharedAdmission};
+use crate::network::{ClientAddress, Network, SharedPhase};
 
 /// The pause after a failed `accept`, mostly for want of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -114,18 +114,20 @@ async fn connection(stream: CountedStream, ip: IpAddr, port: Port, limits: Conne
     // Signalling messages are small and urgent. Both settings are best effort; without them a socket is slower.
     _ = stream.tcp().set_nodelay(true);
     _ = SockRef::from(stream.tcp()).set_send_buffer_size(SEND_BUFFER_BYTES);
-    let admission = stream.admission();
-    let client = |app, is_secure| OfOneClient::new(app, Peer { ip, is_secure }, admission);
-    let Some(secure) = port.secure else { return http(stream, client(port.app, false), limits).await };
+    let (phase, plain) = (stream.phase(), Peer { ip, is_secure: false });
+    let of_one_client = |app: Router, peer| OfOneClient::new(app, peer, phase);
+    let Some(secure) = port.secure else { return http(stream, of_one_client(port.app, plain), limits).await };
     match spoken(stream.tcp(), limits.header_timeout).await {
         Some(Spoken::Tls) => {
             let Some(stream) = secure.accept(stream, Network::of(ip)).await else { return };
-            http(stream, client(secure.app.clone(), true), limits).await;
+            let peer = Peer { is_secure: true, ..plain };
+            http(stream, of_one_client(secure.app.clone(), peer), limits).await;
         }
-        Some(Spoken::Http) if is_of_this_computer(stream.tcp()) => {
-            http(stream, client(port.app, false), limits).await;
+        Some(Spoken::Http) => {
+            let is_local = is_of_this_computer(stream.tcp());
+            let app = if is_local { port.app } else { secure.redirecting.clone() };
+            http(stream, of_one_client(app, plain), limits).await;
         }
-        Some(Spoken::Http) => http(stream, client(secure.redirecting.clone(), false), limits).await,
         None => {}
     }
 }
@@ -160,16 +162,16 @@ pub(super) struct Peer {
 }
 
 /// The application, as one client sees it: each request has its [`Peer`], [`ClientAddress`] and
-/// [`SharedAdmission`] as extensions.
+/// [`SharedPhase`] as extensions.
 struct OfOneClient {
     app: TowerToHyperService<Router>,
     peer: Peer,
-    admission: SharedAdmission,
+    phase: SharedPhase,
 }
 
 impl OfOneClient {
-    fn new(app: Router, peer: Peer, admission: SharedAdmission) -> Self {
-        Self { app: TowerToHyperService::new(app), peer, admission }
+    fn new(app: Router, peer: Peer, phase: SharedPhase) -> Self {
+        Self { app: TowerToHyperService::new(app), peer, phase }
     }
 }
 
@@ -182,7 +184,7 @@ impl Service<Request<Incoming>> for OfOneClient {
         let extensions = request.extensions_mut();
         extensions.insert(self.peer);
         extensions.insert(ClientAddress::of(self.peer.ip));
-        extensions.insert(self.admission.clone());
+        extensions.insert(self.phase.clone());
         self.app.call(request)
     }
 }

@@ -9,9 +9,9 @@ use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 use super::outbox::{Outbox, Outgoing, StudentBytes, outbox};
 use super::session::random_session;
-use crate::access::{self, Access, AccessConfig, Attempts, Claim, Denied, TurnCredentials};
+use crate::access::{Access, AccessConfig, Admission, Attempts, Claim, Denied, TurnCredentials};
 use crate::id::{RoomId, UserId};
-use crate::network::{ClientAddress, SharedAdmission};
+use crate::network::{ClientAddress, SharedPhase};
 use crate::protocol::{self, ClientMessage, Credentials, ErrorCode, IceServer, JoinRequest, ServerMessage};
 use crate::room::{self, ConnId, Input, Newcomer, Output, Rooms};
 
@@ -128,21 +128,21 @@ impl Core {
         request: JoinRequest,
         credentials: Credentials,
         address: ClientAddress,
-        admission: SharedAdmission,
+        phase: SharedPhase,
     ) -> (ConnId, Outgoing) {
-        let checked = self.check(&request, &credentials, address);
+        let admission = self.check(&request, &credentials, address);
         let JoinRequest { room, room_name, publishes, epoch, client, .. } = request;
         let Credentials { session, code, room: settings, .. } = credentials;
         let session = session.unwrap_or_else(random_session);
         let mut state = self.lock();
-        let (outbox, outgoing) = outbox(publishes, admission, &state.student_bytes);
+        let (outbox, outgoing) = outbox(publishes, phase, &state.student_bytes);
         state.next_conn += 1;
         let conn = ConnId(state.next_conn);
         if state.shutting_down {
             outbox.close(Some(ErrorCode::ServerShutdown));
             return (conn, outgoing);
         }
-        let admission = match checked {
+        let admission = match admission {
             Ok(admission) => admission,
             Err(denied) => {
                 // A new outbox has space.
@@ -171,12 +171,7 @@ impl Core {
     }
 
     /// Asks the access policy about a client that wants to join.
-    fn check(
-        &self,
-        join: &JoinRequest,
-        credentials: &Credentials,
-        from: ClientAddress,
-    ) -> Result<access::Admission, Denied> {
+    fn check(&self, join: &JoinRequest, credentials: &Credentials, from: ClientAddress) -> Result<Admission, Denied> {
         let JoinRequest { room, user, nickname, publishes, .. } = join;
         let claim = Claim { room, user, nickname, publishes: *publishes };
         self.guard(credentials, from, || self.access.check(SystemTime::now(), credentials, &claim, from))
@@ -264,8 +259,12 @@ impl State {
         for output in self.rooms.handle(Instant::now(), input) {
             match output {
                 Output::Send { to, mut message } => {
-                    if let ServerMessage::Joined { ice_servers, user_id, .. } = &mut message {
+                    if let ServerMessage::Joined { room_id, users, ice_servers, user_id, .. } = &mut message {
                         *ice_servers = self.ice_servers.of(user_id);
+                        if users.len() == 1 {
+                            // The room is new, and there may be a list of an earlier room of this id.
+                            self.lists.remove(room_id);
+                        }
                         self.outboxes.get(&to).into_iter().for_each(Outbox::joined);
                     }
                     let text = Utf8Bytes::from(message.to_json());

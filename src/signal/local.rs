@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::core::Core;
 use super::outbox::{Item, Outgoing};
-use crate::network::{ClientAddress, SharedAdmission};
+use crate::network::{ClientAddress, SharedPhase};
 use crate::protocol::{ClientMessage, Credentials, JoinRequest, ServerMessage};
 use crate::room::ConnId;
 
@@ -16,19 +16,19 @@ pub struct LocalMember {
     core: Arc<Core>,
     conn: ConnId,
     outgoing: Outgoing,
-    admission: SharedAdmission,
+    phase: SharedPhase,
 }
 
 impl LocalMember {
     pub(super) fn new(core: Arc<Core>, request: JoinRequest, credentials: Credentials, address: ClientAddress) -> Self {
-        let admission = SharedAdmission::default();
-        let (conn, outgoing) = core.join(request, credentials, address, admission.clone());
-        Self { core, conn, outgoing, admission }
+        let phase = SharedPhase::default();
+        let (conn, outgoing) = core.join(request, credentials, address, phase.clone());
+        Self { core, conn, outgoing, phase }
     }
 
     /// How far this member is.
-    pub fn admission(&self) -> SharedAdmission {
-        self.admission.clone()
+    pub fn phase(&self) -> SharedPhase {
+        self.phase.clone()
     }
 
     /// Sends a message. The caller limits the rate.

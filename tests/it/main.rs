@@ -22,6 +22,9 @@ mod support;
 // The command line: usage errors, help, the commands in README and docs/.
 mod cli;
 
+// Keys and tokens.
+mod access;
+
 // The rules of the source tree: which folder may name which.
 mod layering;
 

@@ -5,7 +5,6 @@ use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 use classroom::http;
-use classroom::protocol::Credentials;
 use classroom::room;
 use classroom::signal::{Server, ServerLimits};
 use serde_json::{Value, json};
@@ -207,10 +206,8 @@ async fn a_full_or_ending_server_creates_no_room() {
     let listener = http::bind(([127, 0, 0, 1], 0).into()).unwrap();
     let address = listener.local_addr().unwrap();
     let (rooms, creating) = (server.clone(), server.clone());
-    let app = http::router(move || rooms.rooms()).merge(http::creation(move |new| {
-        let credentials = Credentials { key: new.key, ..Credentials::default() };
-        creating.create_room(new.name, &credentials, new.client)
-    }));
+    let app = http::router(move || rooms.rooms())
+        .merge(http::creation(move |name, credentials, from| creating.create_room(name, credentials, from)));
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     let serving = tokio::spawn(http::serve(listener, app, http::ConnectionLimits::default(), async {
         _ = stopped.await;

@@ -30,7 +30,7 @@ impl Lectures for Players {
             return Err(Unavailable::NobodyTeaches);
         }
         let mut member = self.0.join(request, credentials, address);
-        let admission = member.admission();
+        let phase = member.phase();
         let (teacher, answer) = negotiate(&mut member, offer, video).await?;
         let (candidates, queue) = mpsc::channel(MAX_CANDIDATES);
         let (alive, over) = watch::channel(());
@@ -39,7 +39,7 @@ impl Lectures for Players {
             // `over` must not complete before the member has left.
             drop(alive);
         });
-        Ok(Watching { answer, candidates, over, admission })
+        Ok(Watching { answer, candidates, over, phase })
     }
 }
 

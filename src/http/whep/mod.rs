@@ -38,9 +38,10 @@ use tokio::time::timeout;
 
 use self::problem::Problem;
 use self::sessions::{NewSession, Sessions};
-use super::guard::{AllowedOrigin, bearer};
+use super::guard::AllowedOrigin;
+use super::rooms::bearer;
 use crate::id::{IdError, Nickname, RoomId};
-use crate::network::{ClientAddress, Rate, RateLimit, SharedAdmission};
+use crate::network::{ClientAddress, Rate, RateLimit, SharedPhase};
 use crate::protocol::{ClientKind, Credentials, IceCandidate, IceServer, JoinRequest, MAX_MESSAGE_BYTES, VideoTrack};
 use crate::sdp::fragment::Fragment;
 use crate::sdp::whep_offer::WhepOffer;
@@ -93,7 +94,7 @@ pub struct Watching {
     /// Closed once the player has left the room, for whatever reason.
     pub over: watch::Receiver<()>,
     /// Whether the player's media is connected.
-    pub admission: SharedAdmission,
+    pub phase: SharedPhase,
 }
 
 struct Whep<L> {
@@ -185,8 +186,8 @@ impl<L: Lectures> Whep<L> {
         let offer = timeout(BODY_WITHIN, text(request.into_body())).await.map_err(|_| Problem::no_text())??;
         let WhepOffer { sdp, ufrag } = WhepOffer::parse(&offer).ok_or_else(Problem::bad_sdp)?;
         let watching = self.lectures.watch(player, sdp, video).await?;
-        let Watching { answer, candidates, over, admission } = watching;
-        let new = NewSession { room: room.clone(), ufrag, candidates, over, admission };
+        let Watching { answer, candidates, over, phase } = watching;
+        let new = NewSession { room: room.clone(), ufrag, candidates, over, phase };
         let (id, etag) = self.sessions.begin(place, new);
         let mut response = (StatusCode::CREATED, answer).into_response();
         headers::created(response.headers_mut(), &format!("/whep/{room}/session/{id}"), &etag, &self.links);
@@ -235,7 +236,7 @@ impl<L: Lectures> Whep<L> {
 
 /// The secret of `Authorization`: a token has three parts with dots between them (RFC 7519, 3.1), a join code none.
 fn credentials(headers: &HeaderMap) -> Credentials {
-    match bearer(headers).map(ToOwned::to_owned) {
+    match bearer(headers) {
         Some(token) if token.matches('.').count() == 2 => Credentials { token: Some(token), ..Credentials::default() },
         code => Credentials { code, ..Credentials::default() },
     }

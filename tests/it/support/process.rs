@@ -49,7 +49,15 @@ impl Process {
     pub fn command(arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_classroom"));
         command.args(arguments);
-        for variable in ["CLASSROOM_SERVER", "DISPLAY", "WAYLAND_DISPLAY", "XDG_SESSION_TYPE"] {
+        for variable in [
+            "CLASSROOM_SERVER",
+            "CLASSROOM_TEACH_KEY",
+            "CLASSROOM_TOKEN",
+            "CLASSROOM_TURN_SECRET",
+            "DISPLAY",
+            "WAYLAND_DISPLAY",
+            "XDG_SESSION_TYPE",
+        ] {
             command.env_remove(variable);
         }
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
