@@ -7,7 +7,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use super::member::{Member, Refusal};
-use super::{ATTACKER, PATIENCE, Pace, Tally, Target, network};
+use super::{ATTACKER, Pace, Tally, Target, network};
 
 /// How long a server may keep a connection that does not authenticate: 5 s, and a margin for a busy machine.
 const SILENCE_ENDS: Duration = Duration::from_secs(8);
@@ -114,7 +114,7 @@ pub async fn lobby(target: &Target, count: usize, lasts: Duration) -> Tally {
                 Ok(mut member) => {
                     let auth = json!({ "type": "auth", "code": target.code });
                     member.say_text(auth.to_string()).await;
-                    match timeout(lasts.max(PATIENCE), member.is_in()).await {
+                    match timeout(lasts, member.is_in()).await {
                         Ok(Ok(())) => tally.broken.push("a stranger passed the lobby".into()),
                         Ok(Err(Refusal::Socket("closed"))) | Err(_) => tally.count("waited"),
                         Ok(Err(refusal)) => tally.count(refusal),

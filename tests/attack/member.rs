@@ -123,16 +123,19 @@ impl Member {
         Ok(member)
     }
 
-    /// Waits for the first message, which says whether the member is in.
+    /// Waits until the member is in, in a lobby if the room has one.
     ///
     /// # Errors
-    /// If the first message is an error, or there is none.
+    /// If an error comes instead, or nothing.
     pub async fn is_in(&mut self) -> Result<(), Refusal> {
-        match self.hear().await {
-            Some(ServerMessage::Joined { .. }) => Ok(()),
-            Some(ServerMessage::Error { code, .. }) => Err(Refusal::Code(code)),
-            Some(_) => Err(Refusal::Socket("another message")),
-            None => Err(Refusal::Socket("closed")),
+        loop {
+            match self.hear().await {
+                Some(ServerMessage::Joined { .. }) => return Ok(()),
+                Some(ServerMessage::Waiting { .. }) => {}
+                Some(ServerMessage::Error { code, .. }) => return Err(Refusal::Code(code)),
+                Some(_) => return Err(Refusal::Socket("another message")),
+                None => return Err(Refusal::Socket("closed")),
+            }
         }
     }
 

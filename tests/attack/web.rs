@@ -9,7 +9,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use super::member::{Member, Refusal, connect, dial};
+use super::member::{Member, connect, dial};
 use super::offer::Offer;
 use super::{ATTACKER, PATIENCE, Pace, Tally, Target, network};
 
@@ -278,9 +278,4 @@ pub async fn malformed_requests(target: &Target) -> Tally {
         tally.count(status);
     }
     tally
-}
-
-/// Whether a refusal is one of these codes.
-pub fn is_code(refusal: &Refusal, codes: &[&str]) -> bool {
-    matches!(refusal, Refusal::Code(code) if codes.contains(&code.as_str()))
 }

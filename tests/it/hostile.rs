@@ -58,7 +58,7 @@ impl Besieged {
         let mut besieged = Self { class, teacher, students, before, memory_kb: 0, target, runtime, watch };
         besieged.students = [1001, 1002].map(|user| besieged.student(user)).into();
         besieged.before = besieged.students.iter().map(|it| it.wait_for("moving picture", is_picture)).collect();
-        besieged.memory_kb = memory_kb(besieged.teacher.pid());
+        besieged.memory_kb = memory_kb(besieged.teacher.pid(), "VmRSS:");
         besieged
     }
 
@@ -77,7 +77,8 @@ impl Besieged {
     }
 
     /// Checks that nothing which the attack itself checks is broken, that a newcomer sees the lecture, that both healthy
-    /// students have seen all of it, and that the teacher has not grown.
+    /// students have seen all of it, and that the
+    /// teacher has never been much larger.
     #[track_caller]
     fn holds(&self, tally: &Tally) {
         assert!(tally.broken.is_empty(), "{:?}; attackers: {tally}", tally.broken);
@@ -90,14 +91,14 @@ impl Besieged {
             }
             assert!(is_picture(&after), "{after}");
         }
-        let grown = memory_kb(self.teacher.pid()).saturating_sub(self.memory_kb);
+        let grown = memory_kb(self.teacher.pid(), "VmHWM:").saturating_sub(self.memory_kb);
         assert!(grown < MAX_GROWTH_KB, "{grown} kB more; attackers: {tally}");
     }
 }
 
-/// The resident memory of a process, in kB.
-fn memory_kb(pid: u32) -> u64 {
+/// The resident memory of a process in kB: that of now (`VmRSS:`), or the most so far (`VmHWM:`).
+fn memory_kb(pid: u32, line: &str) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
-    line.trim().trim_end_matches(" kB").parse().unwrap()
+    let value = status.lines().find_map(|found| found.strip_prefix(line)).unwrap();
+    value.trim().trim_end_matches(" kB").parse().unwrap()
 }
