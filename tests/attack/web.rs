@@ -3,8 +3,10 @@
 use std::fmt::Write;
 use std::io;
 use std::net::Ipv4Addr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use rustls::{ClientConfig, RootCertStore};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
@@ -239,6 +241,31 @@ pub async fn half_handshakes(target: &Target, count: usize, per_second: u32) -> 
                 Ok(Ok(0) | Err(_)) => "closed",
                 Ok(Ok(_)) => "answered",
                 Err(_) => "still open",
+            });
+            tally
+        });
+    }
+    tally.join(attackers).await;
+    tally
+}
+
+/// Handshakes of TLS that cost the server its key exchange and its signature: the client trusts no certificate, and ends
+/// each handshake when it has the server's.
+pub async fn costly_handshakes(target: &Target, count: usize, per_second: u32) -> Tally {
+    let (mut tally, pace, mut attackers) = (Tally::default(), Pace::new(per_second), JoinSet::new());
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let Ok(config) = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions() else {
+        return tally;
+    };
+    let config = Arc::new(config.with_root_certificates(RootCertStore::empty()).with_no_client_auth());
+    for n in 0..count {
+        pace.wait(n).await;
+        let target = Target { tls: Some(Arc::clone(&config)), ..target.clone() };
+        attackers.spawn(async move {
+            let mut tally = Tally::default();
+            tally.count(match dial(&target, network(n % 4), true).await {
+                Ok(_) => "trusted".to_owned(),
+                Err(error) => format!("{:?}", error.kind()),
             });
             tally
         });

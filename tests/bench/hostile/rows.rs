@@ -108,6 +108,9 @@ const APART: Setup = Setup { serve: Some(&[]), teach: &[], watch: &[], code: "" 
 /// A room with a join code.
 const WITH_CODE: Setup = Setup { serve: None, teach: &["--code=472913"], watch: &["--code", "472913"], code: "472913" };
 
+/// A server with a certificate of its own; the healthy students use plain HTTP, which loopback may.
+const WITH_TLS: Setup = Setup { serve: None, teach: &["--tls"], watch: &[], code: "" };
+
 /// All rows: those of the measured table first, then those that held and must go on holding, then the others.
 pub fn all() -> Vec<Row> {
     vec![
@@ -160,7 +163,10 @@ pub fn all() -> Vec<Row> {
         beside("churn", 12, |at| Box::pin(async move { media::churn(&at.target, 20, at.lasts).await })),
         // Further ones.
         beside("half-dtls", 12, |at| Box::pin(async move { media::half_dtls(&at.target, 300, 20, at.lasts).await })),
-        beside("half-tls", 10, |at| Box::pin(async move { web::half_handshakes(&at.target, 3_000, 400).await })),
+        beside("half-tls", 10, |at| Box::pin(async move { web::half_handshakes(&at.target, 3_000, 400).await }))
+            .in_class(WITH_TLS),
+        beside("tls-flood", 10, |at| Box::pin(async move { web::costly_handshakes(&at.target, 2_000, 250).await }))
+            .in_class(WITH_TLS),
         beside("deaf-readers", 10, |at| Box::pin(slow(at, web::Slow::Reads, 500))),
         beside("pipelining", 10, |at| Box::pin(slow(at, web::Slow::Pipelines, 50))),
         beside("headers", 10, |at| Box::pin(slow(at, web::Slow::Headers, 200))),

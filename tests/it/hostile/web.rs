@@ -33,8 +33,10 @@ fn slow_connections_keep_nobody_waiting() {
 
 #[test]
 fn half_handshakes_keep_nobody_waiting() {
-    let besieged = Besieged::teach(&[]);
-    let tally = besieged.suffer(web::half_handshakes(&besieged.target, 50, 200));
+    let besieged = Besieged::teach(&["--tls"]);
+    let mut tally = besieged.suffer(web::half_handshakes(&besieged.target, 50, 200));
+    tally.add(besieged.suffer(web::costly_handshakes(&besieged.target, 50, 50)));
+    assert_eq!(tally.of("trusted"), 0, "{tally}");
     besieged.holds(&tally);
 }
 
