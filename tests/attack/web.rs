@@ -249,8 +249,8 @@ pub async fn half_handshakes(target: &Target, count: usize, per_second: u32) -> 
     tally
 }
 
-/// Handshakes of TLS that cost the server its key exchange and its signature: the client trusts no certificate, and ends
-/// each handshake when it has the server's.
+/// Handshakes of TLS that cost the server its key exchange and its signature: the client trusts no certificate, and
+/// ends each handshake when it has the server's.
 pub async fn costly_handshakes(target: &Target, count: usize, per_second: u32) -> Tally {
     let (mut tally, pace, mut attackers) = (Tally::default(), Pace::new(per_second), JoinSet::new());
     let provider = Arc::new(rustls::crypto::ring::default_provider());
@@ -285,7 +285,8 @@ pub async fn malformed_requests(target: &Target) -> Tally {
         format!("GET / HTTP/1.1\r\nhost: {host}\r\n{}\r\n", "a: b\r\n".repeat(2_000)),
         format!("POST /api/rooms HTTP/1.1\r\nhost: {host}\r\ncontent-length: 99999999999999999999\r\n\r\n"),
         format!(
-            "POST /whep/{} HTTP/1.1\r\nhost: {host}\r\ncontent-length: 5\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n",
+            "POST /whep/{} HTTP/1.1\r\nhost: {host}\r\ncontent-length: 5\r\ntransfer-encoding: chunked\r\n\r\n\
+             0\r\n\r\n",
             target.room
         ),
         format!("GET http://{FOREIGN}/ HTTP/1.1\r\nhost: {FOREIGN}\r\nconnection: close\r\n\r\n"),

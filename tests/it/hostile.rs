@@ -76,9 +76,8 @@ impl Besieged {
         self.runtime.block_on(attack)
     }
 
-    /// Checks that nothing which the attack itself checks is broken, that a newcomer sees the lecture, that both healthy
-    /// students have seen all of it, and that the
-    /// teacher has never been much larger.
+    /// Checks that nothing which the attack itself checks is broken, that a newcomer sees the lecture, that both
+    /// healthy students have seen all of it, and that the teacher has never been much larger.
     #[track_caller]
     fn holds(&self, tally: &Tally) {
         assert!(tally.broken.is_empty(), "{:?}; attackers: {tally}", tally.broken);

@@ -46,7 +46,8 @@ pub struct Sample {
 
 impl Sample {
     /// The head of the printed table.
-    pub const HEADER: &str = "      time    joins  failed  teacher: memory  files  sockets  threads  server: memory  files  sockets  threads";
+    pub const HEADER: &str =
+        "      time    joins  failed  teacher: memory  files  sockets  threads  server: memory  files  sockets threads";
 
     /// Looks at both processes.
     pub fn take(begun: Instant, counts: Counts, teacher: u32, server: u32) -> Self {

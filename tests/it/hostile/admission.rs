@@ -36,8 +36,8 @@ fn a_client_that_never_authenticates_is_closed() {
     besieged.holds(&tally);
 }
 
-/// Needs: `--auth` and `classroom token`. Without a file of keys no token is valid, but a room without a code is open to
-/// everybody; so this server wants a token from each student.
+/// Needs: `--auth` and `classroom token`. Without a file of keys no token is valid, but a room without a code is open
+/// to everybody; so this server wants a token from each student.
 #[test]
 fn forged_tokens_open_nothing() {
     let class = Classroom::undisturbed();
