@@ -11,6 +11,11 @@
     reason = "a test fails by panicking, and prints why it is skipped"
 )]
 
+// What a hostile client sends; `tests/bench` uses it too.
+#[path = "../attack/mod.rs"]
+#[allow(dead_code, reason = "the benches use the rest")]
+mod attack;
+
 // The test bed: the program as a process, a lecture file, a display, a network.
 mod support;
 
@@ -52,6 +57,8 @@ mod insider;
 
 // Strangers that send offers and never connect, on loopback, and what they cost the connected.
 mod unconnected;
+// Attacks on the real programs, in small.
+mod hostile;
 
 // The first seconds of a student on loopback, behind wide and narrow paths.
 mod opening;
