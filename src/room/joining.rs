@@ -82,7 +82,7 @@ impl Room {
         }
         let gives_way = |reserved: bool| newcomer.takes_id_from_guests() && !reserved;
         if let Some(member) = self.members.get(id).filter(|member| !member.newcomer.is_same_client(newcomer))
-            && !(gives_way(member.newcomer.reserved) && !member.user.publishes)
+            && (member.user.publishes || !gives_way(member.newcomer.reserved))
         {
             // The user id of a lost connection may soon be free.
             return Err(match member.lost_until() {

@@ -38,7 +38,7 @@ pub(super) fn place_for<'a>(
     for (id, member) in members {
         if let Media::Missing { since } = member.media
             && member.has_place()
-            && !(member.newcomer.reserved && !newcomer.reserved)
+            && (newcomer.reserved || !member.newcomer.reserved)
         {
             networks.entry(member.newcomer.network).or_default().push((member.newcomer.reserved, since, id));
         }

@@ -90,7 +90,7 @@ pub async fn forged_tokens(target: &Target, count: usize) -> Tally {
     // {"sub":"1","room":"10013","role":"teacher","exp":4102444800}
     let claims = "eyJzdWIiOiIxIiwicm9vbSI6IjEwMDEzIiwicm9sZSI6InRlYWNoZXIiLCJleHAiOjQxMDI0NDQ4MDB9";
     for n in 0..count {
-        let signature = if n % 3 == 0 { String::new() } else { format!("{:043}", n) };
+        let signature = if n % 3 == 0 { String::new() } else { format!("{n:043}") };
         let token = format!("{}.{claims}.{signature}", heads[n % 2]);
         match join_with(target, network(n % 3), &format!("token-{n}"), json!({ "token": token })).await {
             Ok(_) => tally.broken.push(format!("the forged token {n} let a stranger in")),

@@ -1,5 +1,6 @@
 //! The rows of the table: which class is attacked, how, and for how long.
 
+use crate::support::Process;
 use std::future::Future;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::pin::Pin;
@@ -191,7 +192,7 @@ async fn slow(at: Scene, slow: web::Slow, count: usize) -> Tally {
 impl Beside {
     fn run(self, runtime: &Runtime) -> Verdict {
         let mut class = Class::start(self.setup);
-        let marks: Vec<usize> = class.students.iter().map(|student| student.mark()).collect();
+        let marks: Vec<usize> = class.students.iter().map(Process::mark).collect();
         let (begun, base) = (Instant::now(), class.used());
         let watched = Watched::start(&class, base);
         let victims = class.students.iter().flat_map(|student| udp::sockets_of(student.pid())).collect();
@@ -251,7 +252,7 @@ struct Watched {
 impl Watched {
     fn start(class: &Class, base: Use) -> Self {
         let (most_kb, ends) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
-        let pids: Vec<u32> = std::iter::once(&class.teacher).chain(&class.server).map(|it| it.pid()).collect();
+        let pids: Vec<u32> = std::iter::once(&class.teacher).chain(&class.server).map(Process::pid).collect();
         let (most, end) = (Arc::clone(&most_kb), Arc::clone(&ends));
         std::thread::spawn(move || {
             while !end.load(Ordering::Relaxed) {

@@ -126,7 +126,8 @@ async fn a_ban_outlives_a_new_session_and_a_lock_keeps_newcomers_out() {
     let mut witness = school.student("1002").await;
     teacher.order(RoomOrder::Ban { target_uid: id("1001") }).await;
     banned.refused(ErrorCode::Removed).await;
-    let is_leave = |message: &ServerMessage| matches!(message, ServerMessage::Leave { users, reason: LeaveReason::Removed } if users[..] == [id("1001")]);
+    let removed = ServerMessage::Leave { users: vec![id("1001")], reason: LeaveReason::Removed };
+    let is_leave = |message: &ServerMessage| *message == removed;
     witness.hear_until(is_leave).await;
     school.connect("roomId=1&userId=1001&session=anothersession01").await.refused(ErrorCode::Removed).await;
     teacher.order(RoomOrder::Lock { locked: true }).await;
