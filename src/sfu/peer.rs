@@ -49,6 +49,10 @@ const START_DELAY: Duration = Duration::from_millis(15);
 /// meantime, which wait in the socket, are read first.
 const READ_FIRST: Duration = Duration::from_millis(500);
 
+/// The interval of timers of a peer from which nothing has arrived: the core wants to check each candidate pair every
+/// 50 ms, but hardly any of these checks would be sent ([`super::amplification`]).
+const UNHEARD_INTERVAL: Duration = Duration::from_millis(200);
+
 /// The most datagrams that wait for a peer that has not connected, and the most bytes of each. A browser sends its last
 /// DTLS flight in a few datagrams, and one check for each candidate pair. It retransmits what is dropped.
 const MAX_WAITING: usize = 16;
@@ -159,6 +163,10 @@ pub(super) struct Peer {
     pub(super) place: PeerPlace,
     /// The number of remote candidates.
     candidates: usize,
+    /// Whether a datagram has arrived before the peer was connected.
+    has_heard: bool,
+    /// Whether the peer's candidates have been checked and nothing has arrived from it.
+    is_unheard: bool,
     /// The datagrams that wait while the peer is not connected, oldest first.
     waiting: VecDeque<(Path, BytesMut)>,
     /// When the peer's timers are due.
@@ -199,6 +207,8 @@ impl Peer {
             phase: Phase::Connecting { since: now },
             place,
             candidates: 0,
+            is_unheard: false,
+            has_heard: false,
             waiting: VecDeque::new(),
             deadline: now,
             earliest_deadline: None,
@@ -235,6 +245,8 @@ impl Peer {
     pub(super) fn add_candidate(&mut self, candidate: RTCIceCandidateInit) {
         if self.candidates < MAX_CANDIDATES {
             self.candidates += 1;
+            // The new one is checked at once.
+            self.is_unheard = false;
             let _ = self.transport.connection.add_remote_candidate(candidate);
         }
     }
@@ -243,6 +255,7 @@ impl Peer {
     /// only one that waits.
     pub(super) fn keep_waiting(&mut self, path: Path, datagram: BytesMut) -> bool {
         if self.waiting.len() < MAX_WAITING && datagram.len() <= MAX_WAITING_BYTES {
+            (self.has_heard, self.is_unheard) = (true, false);
             self.waiting.push_back((path, datagram));
             return self.waiting.len() == 1;
         }
@@ -276,6 +289,7 @@ impl Peer {
     pub(super) fn tick(&mut self, now: Instant) {
         if self.deadline <= now {
             let _ = self.transport.connection.handle_timeout(now);
+            self.is_unheard = !self.has_heard;
         }
     }
 
@@ -409,6 +423,9 @@ impl Peer {
 
     fn set_deadline(&mut self, now: Instant) {
         let mut deadline = self.transport.deadline(now);
+        if self.is_unheard {
+            deadline = deadline.max(now + UNHEARD_INTERVAL);
+        }
         if let Phase::Starting { at } = self.phase {
             deadline = deadline.min(at);
         }

@@ -5,7 +5,6 @@
 
 use std::cmp::Reverse;
 use std::collections::{HashMap, VecDeque};
-use std::time::{Duration, Instant};
 
 use super::RTCIceCandidateInit;
 use super::unconnected::Origin;
@@ -19,11 +18,6 @@ const MOST_BYTES: usize = 8 << 20;
 
 /// The most candidates that wait with an offer; a peer takes no more than that either.
 pub(super) const MAX_CANDIDATES: usize = 32;
-
-/// The share of the thread's CPU time for answers, after a burst: an answer takes half a millisecond, so a class of 500
-/// gets its answers at once.
-const SHARE: f64 = 0.5;
-const BURST: Duration = Duration::from_secs(2);
 
 /// A student's offer.
 #[derive(Debug)]
@@ -146,38 +140,6 @@ impl PendingOffers {
     }
 }
 
-/// Limits the CPU time of answers, so that a flood of offers leaves the computer to its encoders.
-#[derive(Debug)]
-pub(super) struct CpuBudget {
-    left: Duration,
-    counted: Option<Instant>,
-}
-
-impl Default for CpuBudget {
-    fn default() -> Self {
-        Self { left: BURST, counted: None }
-    }
-}
-
-impl CpuBudget {
-    /// Whether an answer may be made now.
-    pub(super) fn allows(&mut self, now: Instant) -> bool {
-        let since = self.counted.replace(now).map_or(Duration::ZERO, |then| now.saturating_duration_since(then));
-        self.left = (self.left + since.mul_f64(SHARE)).min(BURST);
-        self.has_left()
-    }
-
-    /// Whether something was left at the last call of [`allows`](Self::allows).
-    pub(super) fn has_left(&self) -> bool {
-        !self.left.is_zero()
-    }
-
-    /// Records the CPU time of an answer.
-    pub(super) fn spend(&mut self, time: Duration) {
-        self.left = self.left.saturating_sub(time);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -238,18 +200,5 @@ mod tests {
         pending.push(offer(1, Some(1)));
         pending.remove(&user);
         assert!(pending.pop().is_none() && pending.is_empty());
-    }
-
-    #[test]
-    fn answers_get_a_burst_and_then_a_share_of_the_cpu() {
-        let (mut budget, start) = (CpuBudget::default(), Instant::now());
-        let second = Duration::from_secs(1);
-        assert!(budget.allows(start));
-        budget.spend(3 * second);
-        assert!(!budget.allows(start) && budget.allows(start + second));
-        budget.spend(second.mul_f64(SHARE));
-        assert!(!budget.allows(start + second));
-        assert!(budget.allows(start + 100 * second));
-        assert_eq!(budget.left, BURST, "no more than a burst is saved up");
     }
 }

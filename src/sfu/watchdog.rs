@@ -1,4 +1,5 @@
-//! Protects peers from one another: catches panics, and detects work that keeps the thread busy for too long.
+//! Protects peers from one another: catches panics, detects work that keeps the thread busy for too long, and limits
+//! the work for newcomers.
 //!
 //! Only the thread's CPU time counts, because a busy or suspended machine is no student's fault. Reading it costs a
 //! system call, so it is read at most once in [`FRESH`], and again only after work that took long by the wall clock.
@@ -14,6 +15,11 @@ pub(super) const MAX_CPU_TIME: Duration = Duration::from_millis(50);
 /// The time for which a reading of the CPU time is reused. The time since the reading is subtracted from the CPU time
 /// of the work, so that the work is never taken to be longer than it was.
 const FRESH: Duration = Duration::from_millis(2);
+
+/// The share of a thread's CPU time for one kind of work for newcomers, after a burst: answering an offer takes half a
+/// millisecond and the handshake some more, so a class of 500 is served at once.
+const SHARE: f64 = 0.5;
+const BURST: Duration = Duration::from_secs(2);
 
 /// Returns the result of `work`, or None if it panics. State that the panic left half modified must not be used any
 /// more.
@@ -47,6 +53,39 @@ impl Watchdog {
 /// that preceded the work by `earlier`.
 fn too_long(used: Duration, earlier: Duration) -> Option<Duration> {
     Some(used.saturating_sub(earlier)).filter(|least| *least > MAX_CPU_TIME)
+}
+
+/// Limits the CPU time of one kind of work for newcomers, so that a flood of them leaves the computer to its encoders
+/// and its students.
+#[derive(Debug)]
+pub(super) struct CpuBudget {
+    left: Duration,
+    counted: Option<Instant>,
+}
+
+impl Default for CpuBudget {
+    fn default() -> Self {
+        Self { left: BURST, counted: None }
+    }
+}
+
+impl CpuBudget {
+    /// Whether the work may be done now.
+    pub(super) fn allows(&mut self, now: Instant) -> bool {
+        let since = self.counted.replace(now).map_or(Duration::ZERO, |then| now.saturating_duration_since(then));
+        self.left = (self.left + since.mul_f64(SHARE)).min(BURST);
+        self.has_left()
+    }
+
+    /// Whether something was left at the last call of [`allows`](Self::allows).
+    pub(super) fn has_left(&self) -> bool {
+        !self.left.is_zero()
+    }
+
+    /// Records the CPU time of some work.
+    pub(super) fn spend(&mut self, time: Duration) {
+        self.left = self.left.saturating_sub(time);
+    }
 }
 
 /// The CPU time of this thread.
@@ -93,5 +132,18 @@ mod tests {
         });
         drop(release);
         assert_eq!(long, None);
+    }
+
+    #[test]
+    fn newcomers_get_a_burst_and_then_a_share_of_the_cpu() {
+        let (mut budget, start) = (CpuBudget::default(), Instant::now());
+        let second = Duration::from_secs(1);
+        assert!(budget.allows(start));
+        budget.spend(3 * second);
+        assert!(!budget.allows(start) && budget.allows(start + second));
+        budget.spend(second.mul_f64(SHARE));
+        assert!(!budget.allows(start + second));
+        assert!(budget.allows(start + 100 * second));
+        assert_eq!(budget.left, BURST, "no more than a burst is saved up");
     }
 }

@@ -18,7 +18,7 @@ use super::senders::RetransmissionRequest;
 use super::stats::{PeerStats, PeerTotals, WorkerStats};
 use super::transport::SendContext;
 use super::udp::UdpSender;
-use super::watchdog::{Watchdog, caught};
+use super::watchdog::{CpuBudget, Watchdog, caught};
 use super::{PeerId, RTCIceCandidateInit, Rings, SfuEvent};
 use crate::congestion::{ClassRetransmissions, CommonTrouble, RateMeter, Rates};
 use crate::id::UserId;
@@ -143,6 +143,8 @@ pub(super) struct Worker {
     with_messages: VecDeque<usize>,
     /// Peers that have not connected and whose datagrams wait, in the order of their turns.
     newcomers: VecDeque<usize>,
+    /// Limits the CPU time for peers that have not connected.
+    newcomer_time: CpuBudget,
     /// The peer whose timer is looked at first among those that have not connected.
     next_newcomer: usize,
     /// The peer that gets a video frame first; it changes with each frame.
@@ -184,6 +186,7 @@ impl Worker {
             behind: VecDeque::new(),
             with_messages: VecDeque::new(),
             newcomers: VecDeque::new(),
+            newcomer_time: CpuBudget::default(),
             next_newcomer: 0,
             first_served: 0,
             dropped_by_departed: 0,

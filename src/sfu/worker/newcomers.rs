@@ -7,17 +7,21 @@ use std::time::{Duration, Instant};
 
 use super::Worker;
 use crate::sfu::peer::Peer;
+use crate::sfu::watchdog::cpu_time;
 
 impl Worker {
-    /// Whether a datagram of a peer that has not connected waits.
+    /// Whether a datagram of a peer that has not connected waits and may be handled.
     pub(in crate::sfu) fn has_newcomers(&self) -> bool {
-        !self.newcomers.is_empty()
+        self.newcomer_time.has_left() && !self.newcomers.is_empty()
     }
 
     /// Handles datagrams of peers that have not connected, one of each peer in turn, and then their timers.
     pub(in crate::sfu) fn serve_newcomers(&mut self, slice: Duration) {
         let begun = Instant::now();
-        let mut now = begun;
+        if !self.newcomer_time.allows(begun) {
+            return;
+        }
+        let (mut now, before) = (begun, cpu_time());
         while now.saturating_duration_since(begun) < slice / 2 {
             let Some(index) = self.newcomers.pop_front() else { break };
             let Some((path, bytes)) = self.peers[index].as_mut().and_then(Peer::next_waiting) else { continue };
@@ -28,6 +32,7 @@ impl Worker {
             now = Instant::now();
         }
         self.tick_newcomers(now, begun + slice);
+        self.newcomer_time.spend(cpu_time().saturating_sub(before));
         self.pass_on_requests();
     }
 
