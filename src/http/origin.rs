@@ -156,10 +156,10 @@ impl Authority {
 }
 
 fn name_or_ip(text: &str) -> Option<Host> {
-    if let Ok(ip) = text.parse() {
+    let name = text.strip_suffix('.').unwrap_or(text);
+    if let Ok(ip) = name.parse() {
         return Some(Host::Ip(IpAddr::V4(ip)));
     }
-    let name = text.strip_suffix('.').unwrap_or(text);
     let is_label =
         |label: &str| !label.is_empty() && label.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'));
     name.split('.').all(is_label).then(|| Host::Name(name.to_ascii_lowercase().into()))
@@ -181,6 +181,7 @@ mod tests {
             ("HTTP://lab-3:18080", "http://lab-3:18080"),
             ("http://[2001:DB8::1]:80", "http://[2001:db8::1]"),
             ("http://10.0.0.1", "http://10.0.0.1"),
+            ("http://10.0.0.1.", "http://10.0.0.1"),
         ] {
             assert_eq!(origin(text).to_string(), shown);
             assert_eq!(origin(shown), origin(text));
