@@ -163,7 +163,8 @@ impl Lists {
     fn wanted(&mut self) {
         let now = Instant::now();
         let earliest = self.last.map_or(now, |last| last + protocol::USER_LIST_INTERVAL);
-        self.due = Some(earliest.max(now));
+        // A client that goes on asking does not postpone its list.
+        self.due.get_or_insert(earliest.max(now));
     }
 
     fn sent(&mut self) {
