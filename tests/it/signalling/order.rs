@@ -79,7 +79,10 @@ async fn a_client_in_the_lobby_learns_nothing_until_it_is_admitted() {
         waiting.say(message).await;
         assert_eq!(waiting.error().await.0, ErrorCode::NotAllowed);
     }
-    let is_listed = |message: &ServerMessage| matches!(message, ServerMessage::Lobby { users, count: 1 } if users[0].user_id == id("1002"));
+    let is_listed = |message: &ServerMessage| match message {
+        ServerMessage::Lobby { users, count: 1 } => users[0].user_id == id("1002"),
+        _ => false,
+    };
     teacher.hear_until(is_listed).await;
     teacher.order(RoomOrder::Deny { target_uid: id("1002") }).await;
     waiting.refused(ErrorCode::Removed).await;
