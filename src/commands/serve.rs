@@ -117,7 +117,7 @@ impl RunningServer {
         let address = listener.local_addr().map_err(Failure::internal)?;
         let server = Server::with(signal::ServerConfig {
             access: access.policy(),
-            ice_servers: ice_servers.clone(),
+            ice_servers,
             ..signal::ServerConfig::default()
         });
         // Before the first request, or a stranger could take the room.
@@ -133,7 +133,7 @@ impl RunningServer {
                 async move { sockets.upgrade(request) }
             }),
         );
-        let app = app.merge(http::whep::router(whep::Players(server.clone()), &ice_servers));
+        let app = app.merge(http::whep::router(whep::Players(server.clone())));
         let app =
             app.merge(http::creation(move |name, credentials, from| creating.create_room(name, credentials, from)));
         let metrics = MetricsStore::new(Some(server.clone()));

@@ -50,7 +50,7 @@ impl Lectures for Lecture {
             TAUGHT => {
                 let ((candidates, _), (_, over)) = (mpsc::channel(MAX_CANDIDATES), watch::channel(()));
                 let phase = SharedPhase::default();
-                Ok(Watching { answer: "v=0\r\n".to_owned(), candidates, over, phase })
+                Ok(Watching { answer: "v=0\r\n".to_owned(), ice_servers: Vec::new(), candidates, over, phase })
             }
             EMPTY => Err(Unavailable::NobodyTeaches),
             _ => Err(Unavailable::NoSuchRoom),
@@ -74,7 +74,7 @@ impl Server {
         let known = |text: &str| text.parse().unwrap_or_else(|error| panic!("{error}"));
         let hosts = vec!["lab.example".parse().unwrap_or_else(|error| panic!("{error}"))];
         let site = Site { hosts, whep_origins: vec![known(SCHOOL)], ..Site::default() };
-        let app = TowerToHyperService::new(guard(router(Lecture, &[]).merge(rooms), site));
+        let app = TowerToHyperService::new(guard(router(Lecture).merge(rooms), site));
         Self { runtime, app, requests: 0 }
     }
 }

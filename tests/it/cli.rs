@@ -84,7 +84,7 @@ fn guides() -> Vec<(String, String)> {
     let docs = std::fs::read_dir(root.join("docs")).unwrap().map(|entry| entry.unwrap().path());
     let pages = docs
         .filter(|path| path.extension().is_some_and(|kind| kind == "md"))
-        .chain(["README.md", "CONTRIBUTING.md"].map(|page| root.join(page)));
+        .chain(["README.md", "CONTRIBUTING.md", "SECURITY.md"].map(|page| root.join(page)));
     pages.map(|path| (path.display().to_string(), std::fs::read_to_string(&path).unwrap())).collect()
 }
 
@@ -136,7 +136,8 @@ fn every_link_in_readme_and_guides_points_to_a_file() {
         let folder = Path::new(&page).parent().unwrap();
         for target in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
             let is_elsewhere = target.starts_with("http");
-            assert!(is_elsewhere || folder.join(target).exists(), "{page}: {target} does not exist");
+            let file = target.split('#').next().unwrap_or_default();
+            assert!(is_elsewhere || folder.join(file).exists(), "{page}: {target} does not exist");
         }
     }
 }

@@ -44,7 +44,7 @@ impl Lectures for Lecture {
             while queue.recv().await.is_some() {}
             drop(alive);
         });
-        Ok(Watching { answer: "v=0\r\n".into(), candidates, over, phase: SharedPhase::default() })
+        Ok(Watching { answer: "v=0\r\n".into(), ice_servers: Vec::new(), candidates, over, phase: SharedPhase::default() })
     }
 }
 
@@ -62,7 +62,7 @@ impl Port {
         let (rooms, creating, sockets) = (server.clone(), server.clone(), server.clone());
         let app = http::router(move || rooms.rooms())
             .route("/ws", any(move |request: axum::extract::Request| std::future::ready(sockets.upgrade(request))))
-            .merge(http::whep::router(Lecture, &[]))
+            .merge(http::whep::router(Lecture))
             .merge(http::creation(move |name, credentials, from| creating.create_room(name, credentials, from)));
         let (end, ended) = oneshot::channel::<()>();
         let app = http::guard(app, site);

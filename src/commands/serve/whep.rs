@@ -7,7 +7,7 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::http::whep::{Lectures, MAX_CANDIDATES, Player, Unavailable, Watching};
 use crate::id::UserId;
-use crate::protocol::{ClientMessage, ErrorCode, IceCandidate, ServerMessage, User, VideoTrack};
+use crate::protocol::{ClientMessage, ErrorCode, IceCandidate, IceServer, ServerMessage, User, VideoTrack};
 use crate::room::RoomState;
 use crate::signal::{LocalMember, Server};
 
@@ -31,7 +31,7 @@ impl Lectures for Players {
         }
         let mut member = self.0.join(request, credentials, address);
         let phase = member.phase();
-        let (teacher, answer) = negotiate(&mut member, offer, video).await?;
+        let Negotiated { teacher, answer, ice_servers } = negotiate(&mut member, offer, video).await?;
         let (candidates, queue) = mpsc::channel(MAX_CANDIDATES);
         let (alive, over) = watch::channel(());
         tokio::spawn(async move {
@@ -39,8 +39,16 @@ impl Lectures for Players {
             // `over` must not complete before the member has left.
             drop(alive);
         });
-        Ok(Watching { answer, candidates, over, phase })
+        Ok(Watching { answer, ice_servers, candidates, over, phase })
     }
+}
+
+/// What a player and its teacher have agreed on.
+struct Negotiated {
+    teacher: User,
+    answer: String,
+    /// The STUN and TURN servers, with credentials of the player's own.
+    ice_servers: Vec<IceServer>,
 }
 
 /// Joins the room, sends the offer and waits for the answer.
@@ -48,9 +56,10 @@ async fn negotiate(
     member: &mut LocalMember,
     offer: String,
     video: Option<VideoTrack>,
-) -> Result<(User, String), Unavailable> {
+) -> Result<Negotiated, Unavailable> {
     let mut offer = Some(offer);
     let mut teacher: Option<User> = None;
+    let mut servers = Vec::new();
     let (mut deadline, mut late) = (Instant::now() + ANSWER_WITHIN, Unavailable::NoAnswer);
     loop {
         let Ok(message) = timeout_at(deadline, member.receive()).await else { return Err(late) };
@@ -59,7 +68,8 @@ async fn negotiate(
             ServerMessage::Waiting { .. } => {
                 (deadline, late) = (Instant::now() + ADMITTED_WITHIN, Unavailable::NotAdmitted);
             }
-            ServerMessage::Joined { users, .. } => {
+            ServerMessage::Joined { users, ice_servers, .. } => {
+                servers = ice_servers;
                 let found = users.into_iter().find(|user| user.publishes).ok_or(Unavailable::NobodyTeaches)?;
                 if let Some(sdp) = offer.take() {
                     member.send(ClientMessage::Offer { target_uid: found.user_id.clone(), sdp, video });
@@ -68,7 +78,7 @@ async fn negotiate(
                 (deadline, late) = (Instant::now() + ANSWER_WITHIN, Unavailable::NoAnswer);
             }
             ServerMessage::Answer { user_id, sdp } => match teacher.take_if(|teacher| teacher.user_id == user_id) {
-                Some(teacher) => return Ok((teacher, sdp)),
+                Some(teacher) => return Ok(Negotiated { teacher, answer: sdp, ice_servers: servers }),
                 None => continue,
             },
             ServerMessage::Error { code: ErrorCode::UnknownTarget, .. } => return Err(Unavailable::NobodyTeaches),

@@ -1,25 +1,30 @@
 // The language of the page: the browser's, or the chosen one.
 
-import { zh } from './chinese.js';
 import { bdi, store } from './dom.js';
-import { en } from './english.js';
 
-const words = { en, zh };
+/** The files with the sentences; only that of the language in use is loaded. */
+const FILES = { en: './english.js', zh: './chinese.js' };
+const words = {};
 
 const listeners = new Set();
 let language = pick();
+await load(language);
 
 function pick() {
   const chosen = store.get('lang');
-  if (chosen in words) return chosen;
+  if (chosen in FILES) return chosen;
   const liked = (navigator.languages ?? [navigator.language ?? 'en']).map((tag) => tag.toLowerCase().split('-')[0]);
-  return liked.find((tag) => tag in words) ?? 'en';
+  return liked.find((tag) => tag in FILES) ?? 'en';
+}
+
+async function load(wanted) {
+  words[wanted] ??= (await import(FILES[wanted]))[wanted];
 }
 
 /** A sentence in the page's language. If `n` is 1, the sentence `KEYOne` is used where it exists. */
 export function say(key, values = {}) {
   const one = values.n === 1 && words[language][`${key}One`];
-  const text = one || (words[language][key] ?? words.en[key] ?? key);
+  const text = one || (words[language][key] ?? key);
   return text.replace(/\{(\w+)\}/g, (whole, name) => (name in values ? String(values[name]) : whole));
 }
 
@@ -30,7 +35,7 @@ export function sayOf(key, name) {
 }
 
 /** Whether a sentence exists: error codes of a newer server have none. */
-export const hasWords = (key) => Object.hasOwn(words.en, key);
+export const hasWords = (key) => Object.hasOwn(words[language], key);
 
 /** Calls `listener` now, and again when the language changes. */
 export function onLanguage(listener) {
@@ -39,8 +44,10 @@ export function onLanguage(listener) {
 }
 
 /** Switches to the other language. */
-export function switchLanguage() {
-  language = language === 'en' ? 'zh' : 'en';
+export async function switchLanguage() {
+  const other = language === 'en' ? 'zh' : 'en';
+  await load(other);
+  language = other;
   store.set('lang', language);
   translate();
   for (const listener of listeners) listener();

@@ -88,6 +88,8 @@ pub struct Player {
 pub struct Watching {
     /// The teacher's answer, with all candidates.
     pub answer: String,
+    /// The STUN and TURN servers for the player.
+    pub ice_servers: Vec<IceServer>,
     /// Takes the player's candidates; the queue has space for all candidates of a session. Dropping it removes the
     /// player.
     pub candidates: mpsc::Sender<IceCandidate>,
@@ -99,16 +101,14 @@ pub struct Watching {
 
 struct Whep<L> {
     lectures: L,
-    links: Vec<HeaderValue>,
     sessions: Arc<Sessions>,
     offers: Mutex<RateLimit>,
 }
 
-/// The routes below `/whep`. Answers name `ice_servers`.
-pub fn router<L: Lectures>(lectures: L, ice_servers: &[IceServer]) -> Router {
+/// The routes below `/whep`.
+pub fn router<L: Lectures>(lectures: L) -> Router {
     let whep = Whep {
         lectures,
-        links: headers::links(ice_servers),
         sessions: Arc::default(),
         offers: Mutex::new(RateLimit::new(OFFERS)),
     };
@@ -186,11 +186,12 @@ impl<L: Lectures> Whep<L> {
         let offer = timeout(BODY_WITHIN, text(request.into_body())).await.map_err(|_| Problem::no_text())??;
         let WhepOffer { sdp, ufrag } = WhepOffer::parse(&offer).ok_or_else(Problem::bad_sdp)?;
         let watching = self.lectures.watch(player, sdp, video).await?;
-        let Watching { answer, candidates, over, phase } = watching;
+        let Watching { answer, ice_servers, candidates, over, phase } = watching;
         let new = NewSession { room: room.clone(), ufrag, candidates, over, phase };
         let (id, etag) = self.sessions.begin(place, new);
+        let links = headers::links(&ice_servers);
         let mut response = (StatusCode::CREATED, answer).into_response();
-        headers::created(response.headers_mut(), &format!("/whep/{room}/session/{id}"), &etag, &self.links);
+        headers::created(response.headers_mut(), &format!("/whep/{room}/session/{id}"), &etag, &links);
         Ok(response)
     }
 
