@@ -190,6 +190,8 @@ pub struct RoomLimits {
     pub offers: Rate,
     /// Rooms that are created.
     pub creations: Rate,
+    /// Rooms that teachers open by joining.
+    pub openings: Rate,
 }
 
 impl Default for RoomLimits {
@@ -207,6 +209,7 @@ impl Default for RoomLimits {
             joins: protocol::JOINS,
             offers: protocol::OFFERS,
             creations: protocol::CREATIONS,
+            openings: protocol::OPENINGS,
         }
     }
 }

@@ -22,6 +22,7 @@ pub struct Rooms {
     joins: RateLimit,
     offers: RateLimit,
     creations: RateLimit,
+    openings: RateLimit,
     /// Wrong join codes.
     attempts: Attempts,
     /// The secret of the network tags.
@@ -46,6 +47,7 @@ impl Rooms {
             joins: RateLimit::new(limits.joins),
             offers: RateLimit::new(limits.offers),
             creations: RateLimit::new(limits.creations),
+            openings: RateLimit::new(limits.openings),
             attempts: Attempts::default(),
             tags: RandomState::new(),
             next_tick: None,
@@ -174,6 +176,8 @@ impl Rooms {
         let teaches = newcomer.passes_gate();
         let back = self.rooms.get_mut(&room_id).and_then(|room| room.comes_back(now, &newcomer));
         let passes = match back {
+            // An abandoned room of a teacher stays for minutes.
+            _ if teaches && !self.rooms.contains_key(&room_id) => self.openings.take(now, network),
             _ if teaches => Ok(()),
             Some(passes) => passes,
             None => self.joins.take(now, network),

@@ -202,6 +202,7 @@ fn a_flood_of_rooms_takes_no_space_from_teachers_nor_from_students_elsewhere() {
         server.visit(&format!("lecture-{n}"), "9999", None);
     }
     assert_eq!(server.rooms.rooms.len(), 40);
+    server.pass(Duration::from_secs(1));
     // A full server takes more rooms of students from the attacker, for a teacher.
     let (teacher, out) = server.visit("lecture-30", "9999", None);
     assert!(is_in(&out, teacher) && closed(&out).len() == 1 && server.has_room("class"), "{out:?}");
@@ -229,4 +230,22 @@ fn rooms_created_in_a_loop_are_refused_with_the_time_to_wait_and_only_to_their_n
     server.create_from(network_of("198.51.100.7"), "elsewhere", "a lecture").unwrap();
     server.pass(wait);
     server.create("later", "loop").unwrap();
+}
+
+#[test]
+fn rooms_that_a_teacher_opens_and_leaves_in_a_loop_are_few_and_stop_no_other_teacher() {
+    let mut server = TestServer::new();
+    for n in 0..1_000 {
+        let (conn, out) = server.visit(&format!("{n}"), "9999", Some("loop"));
+        if is_in(&out, conn) {
+            server.lose(conn);
+        } else {
+            assert_eq!(error_code(&out, conn), Some(ErrorCode::FloodedMessages));
+        }
+    }
+    assert_eq!(server.rooms.rooms.len(), 30);
+    server.let_in(visitor("0", "9999"));
+    server.let_in(Newcomer { network: network_of("198.51.100.7"), ..visitor("honest", "9999") });
+    server.pass(Duration::from_secs(1));
+    server.let_in(visitor("later", "9999"));
 }
