@@ -46,6 +46,8 @@ pub struct Target {
     pub teacher: String,
     /// The join code of the room; empty for a room without one.
     pub code: String,
+    /// The number of this attempt. Attackers have other user ids in each, because the server keeps those of lost members.
+    pub attempt: usize,
     /// How to speak TLS with the server; none for plain HTTP.
     pub tls: Option<Arc<rustls::ClientConfig>>,
     /// An uninvolved host.
@@ -60,12 +62,12 @@ impl Target {
     pub fn new(http: SocketAddr, media: SocketAddr) -> std::io::Result<Self> {
         let bystander = Bystander::start()?;
         let (room, teacher) = ("10013".to_owned(), "9999".to_owned());
-        Ok(Self { http, media, room, teacher, code: String::new(), tls: None, bystander })
+        Ok(Self { http, media, room, teacher, code: String::new(), attempt: 0, tls: None, bystander })
     }
 
     /// The query of a student who joins.
     pub fn query(&self, user: &str) -> String {
-        format!("roomId={}&userId={user}&nickname={user}&pub=no", self.room)
+        format!("roomId={}&userId={user}-{}&nickname={user}&pub=no", self.room, self.attempt)
     }
 }
 

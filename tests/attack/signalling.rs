@@ -21,7 +21,8 @@ pub async fn user_lists(target: &Target, members: usize, per_second: u32, reads:
         attackers.spawn(async move {
             let mut tally = Tally::default();
             // A long name, so that the list is long.
-            let query = format!("roomId={}&userId=lists-{n}&nickname={}&pub=no", target.room, "W".repeat(60));
+            let (name, long) = (format!("lists-{n}"), "W".repeat(60));
+            let query = target.query(&name).replace(&format!("nickname={name}"), &format!("nickname={long}"));
             let mut member = match Member::open(&target, ATTACKER, &query, &[], reads).await {
                 Ok(member) => member,
                 Err(refusal) => {

@@ -23,5 +23,4 @@ fn a_flood_of_made_up_students_leaves_room_for_an_honest_word() {
     besieged.students[1].wait_for("the question", |event| event["text"] == "an honest question");
     let tally = besieged.runtime.block_on(noise).unwrap();
     assert!(tally.of("connected") > 10, "{tally}");
-    besieged.holds(&tally);
 }
