@@ -123,7 +123,7 @@ impl Gate {
         // A token is more than a code.
         let Some(code) = self.code.as_ref().filter(|_| newcomer.identity.is_none()) else { return Ok(()) };
         let Some(given) = &newcomer.code else {
-            let message = format!("room {room} has a join code, ask the teacher for the code");
+            let message = format!("room {room} has a join code: ask the teacher for it, and add --code CODE");
             return Err(RoomRefusal::new(ErrorCode::CodeRequired, message));
         };
         attempts.check(now, newcomer.network).map_err(|wait| {
@@ -133,7 +133,7 @@ impl Gate {
         })?;
         if !code.matches(given) {
             attempts.wrong(now, newcomer.network);
-            let message = format!("this is not the join code of room {room}, ask the teacher for the code");
+            let message = format!("this is not the join code of room {room}: compare it with what the teacher shows");
             return Err(RoomRefusal::new(ErrorCode::WrongCode, message));
         }
         Ok(())

@@ -169,7 +169,7 @@ impl Room {
             let Some(member) = self.members.get_mut(&id) else { continue };
             let code = self.gate.code.as_ref().filter(|_| member.newcomer.identity.is_none());
             if code.is_some_and(|code| member.newcomer.code.as_ref().is_none_or(|given| !code.matches(given))) {
-                let message = "the room has a join code now, ask the teacher for the code";
+                let message = "the room has a join code now: ask the teacher for it, and add --code CODE";
                 let refusal = RoomRefusal::new(ErrorCode::CodeRequired, message);
                 self.put_out(now, &id, (refusal, LeaveReason::Removed), limits, out);
             } else if self.gate.has_lobby {
