@@ -66,8 +66,8 @@ mod opening;
 // Data channels on loopback.
 mod channel;
 
-// Whom the room of a teacher belongs to when its server starts.
-mod reservation;
+// Whose room it is, and who gets in.
+mod room;
 
 // A lecture from one terminal to many students, and what can go wrong.
 mod lecture;

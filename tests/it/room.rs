@@ -1,6 +1,7 @@
-//! A teacher's room belongs to the teacher before its port is open.
+//! Whose room it is, and who gets in: the reservation before the port is open, the lobby, a kick, the join code.
 
 use std::net::SocketAddr;
+use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
@@ -56,4 +57,39 @@ fn a_stranger_never_takes_the_room_or_the_id_of_a_teacher_that_starts() {
         teacher.interrupt();
         teacher.ends_with(0);
     }
+}
+
+#[test]
+fn a_student_waits_in_the_lobby_watches_and_is_put_out() {
+    let class = Classroom::new();
+    let listen = class.url().replace("ws://", "");
+    let flags = ["--test", "--no-audio", "--size", "320x180", "--lobby", "--chat", "--listen", &listen];
+    let mut command = class.teach(&flags);
+    command.stdin(Stdio::piped());
+    let mut teacher = Process::start("teacher", command);
+    teacher.wait_for("joined", |event| event["event"] == "joined");
+    let mut student = class.student(1001, &[]);
+    student.wait_for("waiting", |event| event["event"] == "waiting" && event["user"] == "1001");
+    assert!(student.events().iter().all(|event| event["event"] != "joined"));
+    teacher.wait_for("lobby", |event| event["event"] == "lobby" && event["count"] == 1);
+    teacher.types("/admit 1001");
+    student.wait_for("first frame", |event| event["event"] == "first-frame");
+    teacher.types("/kick 1001");
+    let stderr = student.ends_with(5);
+    assert!(stderr.contains("the teacher has put you out of the room"), "{stderr}");
+    teacher.interrupt();
+    teacher.ends_with(0);
+}
+
+#[test]
+fn a_student_learns_that_a_code_is_asked_for_or_that_nobody_admits_it() {
+    let class = Classroom::new();
+    let teacher = class.teacher(&["--test", "--no-audio", "--size", "320x180", "--lobby", "--code=472913"]);
+    let stderr = class.student(1001, &[]).ends_with(5);
+    assert!(stderr.contains("has a join code"), "{stderr}");
+    let stderr = class.student(1001, &["--code", "111111"]).ends_with(5);
+    assert!(stderr.contains("is not the join code"), "{stderr}");
+    let stderr = class.student(1001, &["--code", "472913", "--timeout", "2s"]).ends_with(5);
+    assert!(stderr.contains("did not admit you to room 10013 within 2 s"), "{stderr}");
+    teacher.interrupt();
 }
