@@ -219,12 +219,12 @@ mod tests {
     }
 
     #[test]
-    fn every_file_of_the_page_is_served_and_every_module_but_the_languages_is_preloaded() {
-        let languages = ["english.js", "chinese.js"];
-        for language in languages {
-            assert!(file("i18n.js").contains(&format!("'./{language}'")), "{language} is not loaded");
+    fn every_file_of_the_page_is_served_and_every_module_is_preloaded_or_loaded_on_demand() {
+        let on_demand = [("english.js", "i18n.js"), ("chinese.js", "i18n.js"), ("order.js", "room.js")];
+        for (name, by) in on_demand {
+            assert!(file(by).contains(&format!("'./{name}'")), "{by} does not load {name}");
         }
-        for (name, text) in modules().filter(|(name, _)| !languages.contains(name)) {
+        for (name, text) in modules().filter(|(name, _)| on_demand.iter().all(|(known, _)| known != name)) {
             for imported in between(text, "from './", "'") {
                 assert!(file(imported).contains("export "), "{name} imports {imported}");
             }

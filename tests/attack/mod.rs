@@ -46,7 +46,8 @@ pub struct Target {
     pub teacher: String,
     /// The join code of the room; empty for a room without one.
     pub code: String,
-    /// The number of this attempt. Attackers have other user ids in each, because the server keeps those of lost members.
+    /// The number of this attempt. Attackers have other user ids in each, because the server keeps those of lost
+    /// members.
     pub attempt: usize,
     /// How to speak TLS with the server; none for plain HTTP.
     pub tls: Option<Arc<rustls::ClientConfig>>,

@@ -44,7 +44,8 @@ impl Lectures for Lecture {
             while queue.recv().await.is_some() {}
             drop(alive);
         });
-        Ok(Watching { answer: "v=0\r\n".into(), ice_servers: Vec::new(), candidates, over, phase: SharedPhase::default() })
+        let (answer, ice_servers, phase) = ("v=0\r\n".into(), Vec::new(), SharedPhase::default());
+        Ok(Watching { answer, ice_servers, candidates, over, phase })
     }
 }
 

@@ -302,6 +302,9 @@ fn every_refusal_has_its_status_and_code() {
     let undirected = vp8.replace("a=recvonly\r\n", "");
     let last = post(&class, &path, &undirected);
     assert_eq!((last.status, last.body.matches("a=sendonly").count()), (201, 2), "no direction is sendrecv: {last:?}");
+    // The player never connects, so it takes no place.
+    let other = class.student(1002, &[]);
+    other.wait_for("first frame", |event| event["event"] == "first-frame");
     post(&class, &path, &vp8).is(503, "roomFull");
     teacher.interrupt();
     wait_until("nobody teaches", || post(&class, &path, &vp8).status == 409);

@@ -13,7 +13,6 @@ import { Danmaku } from './danmaku.js';
 import { Layout } from './layout.js';
 import { LessonState } from './lesson.js';
 import { Media } from './media.js';
-import { Order } from './order.js';
 import { hasWebrtc } from './peer.js';
 import { People } from './people.js';
 import { Signalling } from './signalling.js';
@@ -59,6 +58,9 @@ class Room {
   #last = null;
   #wantsReload = false;
   #shown = '';
+  #isModerating = false;
+  #order = null;
+  #forOrder = new Map();
   #draw = onFrame(() => this.#show());
 
   constructor(room) {
@@ -75,16 +77,12 @@ class Room {
     else if (this.#me.known) this.#enter();
     else this.#asking = 'who';
     translate();
-    this.order = new Order({
-      order: (order) => this.#signalling?.send({ type: 'order', ...order }),
-      moderate: (order) => this.chat.moderate(order),
-      changed: () => this.people.draw(),
-    });
     this.people = new People(() => {
-      this.order.isOn = this.people.moderates;
+      if (this.people.moderates) this.#moderate();
+      if (this.#order) this.#order.isOn = this.people.moderates;
       this.chat.isFree = this.people.moderates;
       this.#draw();
-    }, (user) => this.order.actionsFor(user));
+    }, (user) => this.#order?.actionsFor(user) ?? []);
     this.chat = new Chat({
       line: (line) => this.danmaku.fly(line),
       cleared: () => this.danmaku.clear(),
@@ -100,7 +98,7 @@ class Room {
       allows: (allowed) => {
         this.danmaku.allow(allowed.comments);
         this.controls.allow(allowed);
-        this.order.allows(allowed);
+        this.#tellOrder('allows', allowed);
       },
       stopped: (stopped) => {
         this.media.stopped = stopped;
@@ -162,6 +160,28 @@ class Room {
     this.media.prepare();
   }
 
+  /** Loads what only a member that moderates needs. */
+  async #moderate() {
+    if (this.#isModerating) return;
+    this.#isModerating = true;
+    const { Order } = await import('./order.js');
+    this.#order = new Order({
+      order: (order) => this.#signalling?.send({ type: 'order', ...order }),
+      moderate: (order) => this.chat.moderate(order),
+      changed: () => this.people.draw(),
+    });
+    for (const [method, news] of this.#forOrder.values()) this.#order[method](news);
+    this.#forOrder.clear();
+    this.#order.isOn = this.people.moderates;
+    this.people.draw();
+  }
+
+  /** Tells the moderator's part, now or once it is loaded. The newest news of each kind replaces the one before. */
+  #tellOrder(method, news) {
+    if (this.#order) this.#order[method](news);
+    else this.#forOrder.set(news.order ? `${method} ${news.order}` : method, [method, news]);
+  }
+
   #iAm() {
     this.people.iAm(this.#me.userId);
     this.chat.iAm(this.#me.userId);
@@ -192,10 +212,10 @@ class Room {
         if (list(message.users, 10_000).includes(this.lesson.publisher?.userId)) this.#teacherLeft(message.reason);
         break;
       case 'lobby':
-        this.order.waiting(message);
+        this.#tellOrder('waiting', message);
         break;
       case 'order':
-        this.order.carriedOut(message);
+        this.#tellOrder('carriedOut', message);
         break;
       case 'pong':
         if (!this.media.offerNow() && this.#signalling.waited > LATE_MS) this.media.mend();

@@ -107,11 +107,7 @@ struct Whep<L> {
 
 /// The routes below `/whep`.
 pub fn router<L: Lectures>(lectures: L) -> Router {
-    let whep = Whep {
-        lectures,
-        sessions: Arc::default(),
-        offers: Mutex::new(RateLimit::new(OFFERS)),
-    };
+    let whep = Whep { lectures, sessions: Arc::default(), offers: Mutex::new(RateLimit::new(OFFERS)) };
     Router::new()
         .route("/whep/{room}", any(any_video::<L>))
         .route("/whep/{room}/{video}", any(one_video::<L>))
