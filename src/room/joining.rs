@@ -10,7 +10,7 @@ use super::places::{Place, place_for};
 use super::{ConnId, Newcomer, Output, RoomLimits, RoomRefusal};
 use crate::access::Attempts;
 use crate::id::{UserId, count_of_students, named};
-use crate::protocol::{ErrorCode, LeaveReason, ServerMessage};
+use crate::protocol::{ErrorCode, LeaveReason, RoomOrder, ServerMessage};
 
 impl Room {
     /// Lets the applicant in, or into the lobby. After a refusal nothing has changed, except for attempts.
@@ -301,10 +301,24 @@ impl Room {
         if news {
             self.tell_joined(now, &user, limits, out);
         }
+        if user.moderates && !user.publishes {
+            self.tell_gate(conn, &user.user_id, out);
+        }
         if user.moderates && !self.lobby.is_empty() {
             let message = self.lobby.list();
             self.send_to_moderators(message, out);
         }
+    }
+
+    /// Tells a co-teacher that the room is locked or has a lobby, in the form of the orders that made it so.
+    fn tell_gate(&self, conn: ConnId, id: &UserId, out: &mut Vec<Output>) {
+        let user_id = self.publisher.as_ref().unwrap_or(id);
+        let orders = [
+            self.gate.is_locked.then_some(RoomOrder::Lock { locked: true }),
+            self.gate.has_lobby.then_some(RoomOrder::Lobby { lobby: true }),
+        ];
+        let told = orders.into_iter().flatten().map(|order| ServerMessage::Order { user_id: user_id.clone(), order });
+        out.extend(told.map(|message| Output::Send { to: conn, message }));
     }
 
     /// A member has to wait until the teacher admits it.

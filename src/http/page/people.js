@@ -64,9 +64,14 @@ export class People {
     return this.#hands.findIndex((hand) => hand.userId === this.#me) + 1;
   }
 
+  /** This browser's user, as the server knows it. */
+  get me() {
+    return this.#users.get(this.#me) ?? null;
+  }
+
   /** Whether this browser's user may give orders in the room. */
   get moderates() {
-    return this.#users.get(this.#me)?.moderates === true;
+    return this.me?.moderates === true;
   }
 
   /** Draws the list again. */

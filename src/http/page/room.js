@@ -249,11 +249,18 @@ class Room {
     this.#refused = null;
     this.#name = clean(message.roomName, 80);
     this.#iceServers = list(message.iceServers, 10);
+    this.#joinedAs(clean(message.userId, 64));
     this.people.set(message.users);
     if (!this.people.teacher && (this.lesson.publisher || message.publisherWent)) {
       this.#teacherLeft(message.publisherWent ?? 'lost');
     }
     if (!this.#look()) this.media.mend();
+  }
+
+  /** A token may give the user another id than the page asked for. */
+  #joinedAs(userId) {
+    this.people.iAm(userId);
+    this.chat.iAm(userId);
   }
 
   #look() {
@@ -463,7 +470,7 @@ class Room {
     $('room-state').className = `badge ${state}`;
     // Where nobody teaches, nobody is watching.
     text('room-watching', here ? say(teacher ? 'watching' : 'present', { n: this.people.students }) : '');
-    $('me').replaceChildren(...sayOf('meIs', this.#me.nickname || this.#me.userId));
+    $('me').replaceChildren(...sayOf('meIs', nameOf(this.people.me ?? this.#me)));
   }
 }
 

@@ -106,3 +106,21 @@ fn a_locked_room_admits_members_that_come_back_and_teachers() {
     server.order(conn, RoomOrder::Lock { locked: false });
     server.let_in(student("1002"));
 }
+
+#[test]
+fn a_co_teacher_learns_that_the_room_is_locked_or_has_a_lobby() {
+    let mut server = TestServer::new();
+    let conn = server.let_in(teacher_with(RoomSettings { lobby: true, ..RoomSettings::default() }));
+    server.order(conn, RoomOrder::Lock { locked: true });
+    let identity = Some(Identity::Token { key: "school".parse().unwrap(), subject: id("7") });
+    let (helper, out) = server.enter(Newcomer { moderates: true, identity, ..student("7") });
+    let orders: Vec<_> = told(&out, helper)
+        .into_iter()
+        .filter_map(|message| match message {
+            ServerMessage::Order { order, .. } => Some(order),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(orders, [RoomOrder::Lock { locked: true }, RoomOrder::Lobby { lobby: true }]);
+    assert_eq!(told(&out, conn).len(), 1, "the teacher hears only that somebody joined");
+}
