@@ -2,12 +2,12 @@
 //!
 //! - Names and rights come from signalling, never from the speaker.
 //! - A student who writes too fast gets an error, once a second at most, and the message is dropped. The room as a
-//!   whole has limits too, because every message goes to everybody; students share them fairly ([`shares`]).
+//!   whole has limits too, because every message goes to everybody; students share them fairly (`shares`).
 //! - The teacher, and members who moderate, keep order: they mute students, clear the chat, slow it down, and lower
-//!   hands ([`moderation`]).
+//!   hands (`moderation`).
 //! - The teacher may forbid reactions and chat over the video. A newcomer learns all permissions at once.
 //! - Hands are listed in the order in which they went up. A hand stays up while its student reconnects, and goes down
-//!   when the student leaves ([`hands`]).
+//!   when the student leaves (`hands`).
 
 mod hands;
 mod moderation;
