@@ -1,4 +1,4 @@
-//! Who a client is, and what it may do: the teaching key, signed tokens, join codes and TURN credentials.
+//! The identity of a client, and its rights: the teaching key, signed tokens, join codes and TURN credentials.
 //!
 //! [`Access`] is the policy of one server. It is pure: it is told the time, and reads no file. A room compares join
 //! codes itself, because a publisher sets them; the rest is decided here before a room sees the client.
@@ -56,7 +56,7 @@ pub struct Access {
     turn_secret: Option<TurnSecret>,
 }
 
-/// What a client asks for.
+/// The request of a client.
 #[derive(Debug, Clone, Copy)]
 pub struct Claim<'a> {
     /// The room.
@@ -69,7 +69,7 @@ pub struct Claim<'a> {
     pub publishes: bool,
 }
 
-/// What a client may do in its room.
+/// The rights of a client in its room.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Rights {
     /// Publish, create and own rooms.
@@ -78,7 +78,7 @@ pub struct Rights {
     pub moderates: bool,
 }
 
-/// Who a client has proved to be. Two connections with the same identity belong to the same owner.
+/// The proved identity of a client. Two connections with the same identity belong to the same owner.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Identity {
     /// A holder of the teaching key.
@@ -97,9 +97,9 @@ pub enum Identity {
 /// A client that may go on to its room.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Admission {
-    /// What the client may do.
+    /// The rights of the client.
     pub rights: Rights,
-    /// Who the client has proved to be; `None` for a guest, which needs the room's join code.
+    /// The client's proved identity; `None` for a guest, which needs the room's join code.
     pub owner: Option<Identity>,
     /// Whether the user id comes from a token, so that no guest may keep the id from this client.
     pub reserved: bool,

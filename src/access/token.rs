@@ -22,7 +22,7 @@ use crate::protocol::MAX_TOKEN_BYTES;
 /// How much the clocks of server and school may differ.
 const LEEWAY: Duration = Duration::from_secs(10);
 
-/// What a token allows.
+/// The rights of a token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Role {
     /// Watches.
@@ -44,7 +44,7 @@ impl Role {
     }
 }
 
-/// What a new token says.
+/// The content of a new token.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Grant {
     /// The room that it opens.
@@ -53,7 +53,7 @@ pub struct Grant {
     pub user: UserId,
     /// The name that others see.
     pub nickname: Option<Nickname>,
-    /// What its holder may do.
+    /// The rights of its holder.
     pub role: Role,
     /// The start of its life.
     pub from: SystemTime,

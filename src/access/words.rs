@@ -1,6 +1,6 @@
 //! Words of join codes: short, easy to spell, and easy to tell apart by ear.
 
-/// What comes first.
+/// The first words.
 #[rustfmt::skip]
 pub(super) const ADJECTIVES: [&str; 100] = [
     "able", "amber", "aqua", "bold", "brave", "brief", "bright", "broad", "brown", "busy", "calm", "clean", "clear",
@@ -13,7 +13,7 @@ pub(super) const ADJECTIVES: [&str; 100] = [
     "smart", "smooth", "snowy", "soft", "solid", "steady", "sunny", "sweet", "swift", "tall",
 ];
 
-/// What comes second.
+/// The second words.
 #[rustfmt::skip]
 pub(super) const NOUNS: [&str; 100] = [
     "acorn", "anchor", "apple", "arrow", "autumn", "badger", "balloon", "banana", "basket", "beach", "bear", "beaver",

@@ -1,4 +1,4 @@
-//! Who may teach and watch: the teaching key, tokens, join codes.
+//! Flags of access: the teaching key, tokens, join codes.
 
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -10,7 +10,7 @@ use super::meaning::Conflict;
 use super::secrets::{AccessPolicy, CodeChoice, RoomAdmission, Secret, TeachingKeySource};
 use crate::access::TurnSecret;
 
-/// Who may use the server that runs here.
+/// The access policy of the server that runs here.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Access")]
 pub(super) struct TypedPolicy {
@@ -38,12 +38,12 @@ pub(super) struct TypedPolicy {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Access")]
 pub(super) struct TypedToken {
-    /// The signed token that you were given; a link with ?token= as --server does the same
+    /// The signed token that you were given; a link with #token= as --server does the same
     #[arg(long, value_name = "TOKEN", env = "CLASSROOM_TOKEN", hide_env_values = true, hide_short_help = true)]
     token: Option<Secret>,
 }
 
-/// Who may watch the lecture.
+/// The admission to the lecture.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Lecture")]
 pub(super) struct TypedAdmission {

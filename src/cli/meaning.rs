@@ -55,7 +55,7 @@ pub struct Teach {
     pub nickname: Nickname,
     /// The signalling server to use.
     pub signalling: Signalling,
-    /// What to trust of another server.
+    /// The trust in another server.
     pub trust: ServerTrust,
     /// The sources to capture.
     pub sources: Sources,
@@ -63,9 +63,9 @@ pub struct Teach {
     pub audio: bool,
     /// How to encode video.
     pub video: Video,
-    /// Who may use the embedded server; the teaching key is also shown to another server.
+    /// The access policy of the embedded server; the teaching key is also shown to another server.
     pub access: AccessPolicy,
-    /// Who may watch the lecture.
+    /// The admission to the lecture.
     pub admission: RoomAdmission,
     /// The token to show to another server.
     pub token: Option<Secret>,
@@ -99,7 +99,7 @@ pub struct Teach {
     pub allowed: Allowed,
 }
 
-/// What a client trusts beside the root certificates of the system and the CA of this computer.
+/// A client's trust beside the root certificates of the system and the CA of this computer.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ServerTrust {
     /// A file of CA certificates.
@@ -204,7 +204,7 @@ pub struct Watch {
     pub code: Option<JoinCode>,
     /// The token to show to the server.
     pub token: Option<Secret>,
-    /// What to trust of the server.
+    /// The trust in the server.
     pub trust: ServerTrust,
     /// Where to show or write the lecture.
     pub sink: Sink,
@@ -256,7 +256,7 @@ pub struct Serve {
     pub stun: Vec<StunServer>,
     /// TURN servers that the server names to students.
     pub turn: Vec<TurnServer>,
-    /// Who may use the server.
+    /// The access policy of the server.
     pub access: AccessPolicy,
     /// How browsers reach the server.
     pub site: Site,
@@ -281,7 +281,7 @@ pub struct Man {
 pub struct Rooms {
     /// The server of `--server` or `$CLASSROOM_SERVER`; `None`: search this computer, then the LAN (DNS-SD).
     pub server: Option<ServerUrl>,
-    /// What to trust of the server.
+    /// The trust in the server.
     pub trust: ServerTrust,
 }
 

@@ -50,7 +50,7 @@ pub enum TeachingKeySource {
     File(PathBuf),
 }
 
-/// Who may use the server that runs here.
+/// The access policy of the server that runs here.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct AccessPolicy {
     /// The teaching key. `teach` also shows it to another server.
@@ -61,7 +61,7 @@ pub struct AccessPolicy {
     pub turn_secret: Option<TurnSecret>,
 }
 
-/// Who may watch a lecture.
+/// The admission to a lecture.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RoomAdmission {
     /// The join code; `None`: everybody with the link.

@@ -80,17 +80,17 @@ pub struct SignToken {
     pub user: UserId,
     /// The name that others see; `None`: as its holder chooses.
     pub nickname: Option<Nickname>,
-    /// What its holder may do.
+    /// The rights of its holder.
     pub role: Role,
     /// How long it is valid.
     pub ttl: Duration,
-    /// What signs it.
+    /// The key that signs it.
     pub signer: Signer,
     /// The base of the link to print instead of the token.
     pub link: Option<String>,
 }
 
-/// What signs a token.
+/// The key that signs a token.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Signer {
     /// A secret in the server's key file.
@@ -116,7 +116,7 @@ pub struct NewKey {
     pub id: KeyId,
     /// The key file of the server, which is made if it does not exist.
     pub auth: PathBuf,
-    /// What kind of key.
+    /// The kind of the key.
     pub kind: NewKeyKind,
 }
 

@@ -97,7 +97,7 @@ impl FromStr for Burst {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct TypedServer(pub(super) Option<ServerUrl>, pub(super) LinkSecrets);
 
-/// The secrets in a link to a room: `?token=` and `#code=`.
+/// The secrets in a link to a room: `#token=` and `#code=`, or both in the query.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct LinkSecrets {
     pub(super) token: Option<Secret>,

@@ -104,7 +104,7 @@ fn read(path: &Path) -> io::Result<(String, Metadata)> {
     Ok((text, metadata))
 }
 
-/// What changes when a file changes; `None` without a file.
+/// The metadata that changes with a file; `None` without a file.
 type Stamp = Option<(i64, i64, i64, i64, u64, u64)>;
 
 fn stamp(path: &Path) -> Stamp {

@@ -34,7 +34,7 @@ pub(super) enum Whom {
     One(String),
 }
 
-/// What becomes of the join code.
+/// The change of the join code.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum TypedCode {
     /// Show it.

@@ -90,7 +90,7 @@ pub(super) struct ServerSettings {
     pub(super) ice_servers: Vec<IceServer>,
     /// The certificate for HTTPS and WSS.
     pub(super) tls: Option<ServerTls>,
-    /// Who may join and teach.
+    /// The access policy.
     pub(super) access: ServerAccess,
     /// The names of the server.
     pub(super) site: Site,

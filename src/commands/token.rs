@@ -59,7 +59,7 @@ fn sign(token: SignToken, reporter: &Reporter) -> Result<(), Failure> {
         id: URL_SAFE_NO_PAD.encode(rand::random::<[u8; 12]>()),
     };
     let text = signer.sign(&grant).map_err(Failure::internal)?;
-    let link = token.link.map(|base| format!("{base}/room/{}?token={text}", grant.room));
+    let link = token.link.map(|base| format!("{base}/room/{}#token={text}", grant.room));
     if reporter.is_json() {
         let exp = until.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
         reporter.result_object(&SignedToken { token: &text, exp, link: link.as_deref() });

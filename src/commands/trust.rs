@@ -1,4 +1,4 @@
-//! What a client trusts of a server that the user names, or that DNS-SD finds.
+//! A client's trust in a server that the user names, or that DNS-SD finds.
 //!
 //! Anybody in the network can announce a room by DNS-SD. A client trusts the first server that it finds for a room, and
 //! afterwards only the same one; `--fingerprint` or `--ca` replaces that.
@@ -25,7 +25,7 @@ impl ClientTrust {
         Ok(Self { typed: typed.clone(), roots, known: KnownServers::of_this_user() })
     }
 
-    /// What to trust of the server of `--server`.
+    /// The trust in the server of `--server`.
     pub(super) fn of_named(&self, server: &ServerUrl) -> Trust {
         if let Some(fingerprint) = self.typed.fingerprint {
             return Trust::pinned(fingerprint);
@@ -42,7 +42,7 @@ impl ClientTrust {
         typed.or_else(|| self.known.get(&room_key(room)))
     }
 
-    /// What to trust of a server that DNS-SD has found, or why it is refused.
+    /// The trust in a server that DNS-SD has found, or the reason to refuse it.
     pub(super) fn of_found(&self, found: &Found) -> Result<Trust, String> {
         match self.expected(&found.room) {
             Some(expected) if found.identity.as_ref() != Some(&expected) => return Err(refusal(found, &expected)),

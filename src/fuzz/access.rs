@@ -1,4 +1,4 @@
-//! What a client shows: tokens.
+//! Tokens, the credentials of a client.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 

@@ -1,4 +1,4 @@
-//! What arrives at the SFU's socket: STUN, DTLS and SCTP in it, encrypted RTCP.
+//! Datagrams at the SFU's socket: STUN, DTLS and SCTP in it, encrypted RTCP.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::{Duration, Instant};

@@ -14,7 +14,7 @@ use crate::tls::{Fingerprint, Identity};
 /// JSON and quoted text have a control character in six bytes.
 const MAX_GROWTH: usize = 6;
 
-/// What a message may have beyond the text that it was parsed from: absent fields with their defaults.
+/// The growth of a message over the text that it was parsed from: absent fields with their defaults.
 const MAX_DEFAULTS: usize = 512;
 
 /// The query of the WebSocket: an accepted query survives a round trip.

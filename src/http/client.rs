@@ -39,7 +39,7 @@ pub enum RoomsError {
     Tls {
         /// The server's address.
         authority: String,
-        /// What is wrong, and what to do.
+        /// The cause and the remedy.
         cause: TlsError,
     },
     /// Something else than a classroom server answered.

@@ -1,4 +1,4 @@
-//! What every request must pass: its client is identified, its rate is limited, its `Host` and `Origin` are checked.
+//! Checks of every request: its client is identified, its rate is limited, its `Host` and `Origin` are checked.
 //!
 //! `Host` must be an IP address or a name of this server. A site that rebinds its own DNS name to this server's address
 //! (DNS rebinding) sends its own name in `Host`; an address can't be rebound, so every address is allowed, also that of

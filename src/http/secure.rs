@@ -32,7 +32,7 @@ const MAX_HANDSHAKES: usize = 512;
 /// How long a browser uses only HTTPS for a name (RFC 6797): 30 days, as a school may go back to plain HTTP.
 const STRICT_TRANSPORT_SECURITY: HeaderValue = HeaderValue::from_static("max-age=2592000");
 
-/// What a port serves: an application by HTTP, or by HTTP and HTTPS.
+/// The service of a port: an application by HTTP, or by HTTP and HTTPS.
 #[derive(Debug, Clone)]
 pub struct Port {
     pub(super) app: Router,
@@ -67,14 +67,14 @@ pub(super) struct SecurePort {
     handshakes: Handshakes,
 }
 
-/// What a client speaks.
+/// The protocol of a client.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Spoken {
     Tls,
     Http,
 }
 
-/// What the client begins to speak; `None` if it is silent or gone.
+/// The protocol of the first byte; `None` if it is silent or gone.
 pub(super) async fn spoken(stream: &TcpStream, within: Duration) -> Option<Spoken> {
     let mut first = [0];
     match timeout(within, stream.peek(&mut first)).await {

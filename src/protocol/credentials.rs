@@ -34,7 +34,7 @@ pub struct Credentials {
     pub room: Option<RoomSettings>,
 }
 
-/// What a publisher sets for its room. `Debug` hides the code.
+/// A publisher's settings for its room. `Debug` hides the code.
 #[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct RoomSettings {

@@ -63,7 +63,7 @@ pub const RETURN_RATE: u32 = 1;
 pub const RETURN_BURST: u32 = 8;
 
 /// Offers: 500 students behind one NAT in one burst, and some that offer twice.
-pub const OFFERS: Rate = Rate { per_second: 20, burst: 600, all_per_second: 200, all_burst: 2_000 };
+pub const OFFERS: Rate = Rate { per_second: 50, burst: 600, all_per_second: 200, all_burst: 2_000 };
 
 /// The most candidates that are relayed for one offer of a student; more are ignored. Browsers send about ten.
 pub const MAX_CANDIDATES_PER_OFFER: u32 = 32;

@@ -104,7 +104,7 @@ impl Event {
 }
 
 impl Order {
-    /// What somebody does by this order; `None` if other events of the order say so.
+    /// The sentence about an order; `None` if other events of the order say so.
     fn words(self, whom: &str, code: &str) -> Option<String> {
         Some(match self {
             Order::Mute => format!("mutes {whom}"),

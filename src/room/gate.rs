@@ -1,4 +1,4 @@
-//! What a room asks of newcomers: the join code, the lock, the lobby; and who was put out or admitted in this lecture.
+//! The gate of a room: join code, lock and lobby, and the people that were put out or admitted in this lecture.
 
 use std::collections::{HashSet, VecDeque};
 use std::time::Instant;

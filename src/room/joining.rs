@@ -1,4 +1,4 @@
-//! Who gets into a room: identity, gate, lobby, place, and what everybody is told.
+//! Admission to a room: identity, gate, lobby, place, and what everybody is told.
 
 use std::time::{Duration, Instant};
 

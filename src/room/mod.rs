@@ -84,7 +84,7 @@ pub struct Newcomer {
     pub code: Option<String>,
     /// The settings that a publisher gives to the room; without them, the room keeps its settings.
     pub settings: Option<RoomSettings>,
-    /// Who the client has proved to be; `None` for a guest.
+    /// The client's proved identity; `None` for a guest.
     pub identity: Option<Identity>,
     /// Whether the user id comes from a token. A guest does not keep it from this client.
     pub reserved: bool,

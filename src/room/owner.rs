@@ -1,4 +1,4 @@
-//! Who owns a room: the only client that may publish in it.
+//! The owner of a room: the only client that may publish in it.
 
 use super::Newcomer;
 use crate::access::Identity;
@@ -19,7 +19,7 @@ pub(super) enum Owner {
     Publisher {
         /// The secret of the client.
         session: SessionSecret,
-        /// Who the client has proved to be.
+        /// The client's proved identity.
         identity: Option<Identity>,
     },
 }

@@ -32,7 +32,7 @@ use crate::protocol::{ErrorCode, User};
 const STUDENT_PER_SECOND: u32 = 3;
 const STUDENT_BURST: u32 = 10;
 
-/// What a student sends at most within [`shares::MEMORY`].
+/// The most that a student sends within [`shares::MEMORY`].
 const MOST_OF_ONE: u32 = STUDENT_BURST + STUDENT_PER_SECOND * shares::MEMORY.as_secs() as u32;
 
 /// Chat of the whole room: in a class of 1,000, the teacher sends 20,000 messages a second for it.

@@ -26,7 +26,7 @@ const ENTER_WITHIN: Duration = Duration::from_secs(3);
 pub struct ClientConfig {
     /// The server.
     pub server: ServerUrl,
-    /// What the client trusts, if the server's URL has TLS.
+    /// The client's trust, if the server's URL has TLS.
     pub trust: Trust,
     /// The room.
     pub room: RoomId,
@@ -103,7 +103,7 @@ pub enum SignalError {
     Tls {
         /// The server's address.
         server: ServerUrl,
-        /// What is wrong, and what to do.
+        /// The cause and the remedy.
         cause: TlsError,
     },
     /// The server refused the client.

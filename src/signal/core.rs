@@ -55,7 +55,7 @@ const MAX_LISTS: usize = 64;
 pub struct ServerConfig {
     /// The limits.
     pub limits: ServerLimits,
-    /// Who may join and teach.
+    /// The access policy.
     pub access: Arc<Access>,
     /// STUN and TURN servers for everybody who joins. A TURN server without a user name gets credentials for each
     /// member from the access policy; without a secret for TURN, it is left out.
@@ -88,7 +88,7 @@ pub(super) struct State {
     pub(super) rooms: Rooms,
     ice_servers: IceServers,
     pub(super) outboxes: HashMap<ConnId, Outbox>,
-    /// What waits for all students together.
+    /// The bytes that wait for all students together.
     student_bytes: StudentBytes,
     /// The lists for students, as text, until a member joins or leaves.
     lists: HashMap<RoomId, Utf8Bytes>,

@@ -50,7 +50,7 @@ pub struct Found {
     pub identity: Option<Identity>,
 }
 
-/// What a server announces about itself.
+/// The announcement of a server.
 #[derive(Debug, Clone)]
 pub struct Announced {
     /// The room that it teaches.

@@ -1,4 +1,4 @@
-//! What a client trusts, its TLS connection, and the sentences about what went wrong.
+//! A client's trust, its TLS connection, and the sentences about failures.
 
 use std::fmt;
 use std::io;
@@ -92,7 +92,7 @@ impl TlsError {
     }
 }
 
-/// What a client trusts. A clone shares the root certificates.
+/// A client's trust. A clone shares the root certificates.
 #[derive(Debug, Clone)]
 pub struct Trust {
     /// The root certificates; `None`: only the pinned certificate counts.

@@ -11,7 +11,7 @@ use super::offer::attribute;
 /// The priority of a peer reflexive candidate (RFC 8445, 5.1.2).
 const PRIORITY: u32 = 1_862_270_975;
 
-/// What a peer signs its connectivity checks with.
+/// The credentials of a peer's connectivity checks.
 #[derive(Debug, Clone)]
 pub struct Credentials {
     username: String,

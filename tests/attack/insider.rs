@@ -28,7 +28,7 @@ pub struct Insider {
     pub address: Option<SocketAddrV4>,
     /// RTP packets received.
     pub packets: Arc<AtomicU64>,
-    /// What came over the data channel and was not read yet.
+    /// Messages of the data channel that were not read yet.
     pub heard: mpsc::UnboundedReceiver<PublisherMessage>,
     tasks: [JoinHandle<()>; 2],
     /// The bad network between this student and the teacher.

@@ -8,7 +8,7 @@ use tokio::task::JoinSet;
 use super::insider::Insider;
 use super::{Tally, Target, network};
 
-/// What the made-up students do.
+/// The actions of the made-up students.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Noise {
     /// Write as fast as a student may.

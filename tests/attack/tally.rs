@@ -1,4 +1,4 @@
-//! What an attacker got: answers by their status or code, bytes, and broken promises.
+//! The results of an attack: answers by their status or code, bytes, and broken promises.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -12,7 +12,7 @@ pub struct Tally {
     pub answers: BTreeMap<String, u64>,
     /// Bytes that the attacker has sent, where sending is the attack.
     pub sent_bytes: u64,
-    /// What must hold in this attack and did not, each as a sentence.
+    /// The promises that this attack broke, each as a sentence.
     pub broken: Vec<String>,
 }
 

@@ -25,7 +25,7 @@ const INPUTS: u64 = 100_000;
 /// The most CPU time of one input. The slowest legal input, 64 kB of SDP through the core, takes a tenth.
 const MAX_CPU_TIME: Duration = Duration::from_millis(100);
 
-/// What a run has found.
+/// The findings of a run.
 struct Outcome {
     inputs: u64,
     accepted: u64,

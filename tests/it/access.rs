@@ -30,7 +30,7 @@ fn stdout(folder: &Path, line: &str) -> String {
     stdout
 }
 
-/// What a server with this key file allows the holder of a token in room 10013: the user id and the rights.
+/// The user id and the rights of a token's holder in room 10013, on a server with this key file.
 fn admitted(keys: &Path, token: &str) -> Result<(String, Rights), String> {
     let keys = KeyFile::parse(&fs::read_to_string(keys).unwrap()).unwrap();
     let access = Access::new(AccessConfig { keys: Some(keys), ..AccessConfig::default() });
@@ -126,14 +126,14 @@ fn a_link_and_json_have_the_same_token() {
     let (here, keys) = (folder.path(), folder.path().join("keys.json"));
     stdout(here, "token --new-key school --auth keys.json");
     let link = stdout(here, "token --room 10013 --user 1001 --auth keys.json --link https://school.example:18080");
-    let (page, token) = link.trim().split_once("?token=").unwrap();
+    let (page, token) = link.trim().split_once("#token=").unwrap();
     assert_eq!(page, "https://school.example:18080/room/10013");
     assert!(admitted(&keys, token).is_ok());
     let json = stdout(here, "token --json --room 10013 --user 1001 --auth keys.json --link http://a");
     let json: serde_json::Value = serde_json::from_str(&json).unwrap();
     let token = json["token"].as_str().unwrap();
     assert!(admitted(&keys, token).is_ok());
-    assert_eq!(json["link"], format!("http://a/room/10013?token={token}"));
+    assert_eq!(json["link"], format!("http://a/room/10013#token={token}"));
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
     let left = Duration::from_secs(json["exp"].as_u64().unwrap()).saturating_sub(now);
     assert!((7_100..=7_200).contains(&left.as_secs()), "{left:?}");

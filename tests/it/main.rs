@@ -11,7 +11,7 @@
     reason = "a test fails by panicking, and prints why it is skipped"
 )]
 
-// What a hostile client sends; `tests/bench` uses it too.
+// The traffic of hostile clients; `tests/bench` uses it too.
 #[path = "../attack/mod.rs"]
 #[allow(dead_code, reason = "the benches use the rest")]
 mod attack;
@@ -87,7 +87,7 @@ mod metrics;
 // The signalling protocol, with raw WebSockets.
 mod signalling;
 
-// What clients that the server does not know may ask for, on loopback.
+// Requests of clients that the server does not know, on loopback.
 mod strangers;
 
 // WHEP players, one of which is not ours.

@@ -43,7 +43,7 @@ impl Lectures for Players {
     }
 }
 
-/// What a player and its teacher have agreed on.
+/// The result of a negotiation between a player and its teacher.
 struct Negotiated {
     teacher: User,
     answer: String,

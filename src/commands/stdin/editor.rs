@@ -118,7 +118,7 @@ impl Editor {
     }
 
     fn insert(&mut self, c: char) {
-        // What joins emoji comes between them; where it joins none, the message is cleaned when it is sent.
+        // A joiner stands between emoji; elsewhere it is removed when the message is sent.
         if (is_printable(c) || joins_emoji(c)) && self.line().len() + c.len_utf8() <= MAX_BYTES {
             self.input.handle(InputRequest::InsertChar(c));
         }

@@ -31,7 +31,7 @@ use crate::token_bucket::TokenBucket;
 /// How long the end of a lecture waits for the SFU's last statistics.
 const LAST_STATS_WITHIN: Duration = Duration::from_secs(1);
 
-/// What a lecture runs on, and what the teacher has set for its room.
+/// The parts of a lecture, and the teacher's settings for its room.
 pub(super) struct LectureParts {
     pub(super) sfu: Sfu,
     pub(super) client: Client,

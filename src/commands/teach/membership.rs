@@ -21,7 +21,7 @@ pub(super) struct Membership {
     waiting_count: usize,
 }
 
-/// What follows from a typed command.
+/// The consequence of a typed command.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Reply {
     /// Send this to the server.

@@ -29,7 +29,7 @@ pub(super) struct LectureServer {
     pub(super) url: ServerUrl,
     /// The secret of this process in the room.
     pub(super) token: SessionToken,
-    /// What this process trusts of another server.
+    /// The trust of this process in another server.
     trust: ClientTrust,
     /// The key to show to another server.
     key: Option<TeachingKey>,
@@ -85,7 +85,7 @@ impl LectureServer {
         self.code.as_ref()
     }
 
-    /// What this process trusts of the server that it joins.
+    /// The trust of this process in the server that it joins.
     fn trusted(&self) -> Trust {
         self.trust.of_named(&self.url)
     }
@@ -163,13 +163,13 @@ impl LectureServer {
         }
     }
 
-    /// What the teacher sets for the room.
+    /// The teacher's settings for the room.
     pub(super) fn settings(&self, teach: &Teach) -> RoomSettings {
         let code = self.code.as_ref().map(|code| code.as_str().to_owned());
         RoomSettings { code, lobby: teach.admission.lobby, locked: false }
     }
 
-    /// What this process needs to join.
+    /// The configuration with which this process joins.
     pub(super) fn client_config(&self, teach: &Teach) -> ClientConfig {
         ClientConfig {
             server: self.url.clone(),

@@ -8,7 +8,7 @@ use crate::media::Window;
 use crate::protocol::channel::{Allowed, ChatMessage, PublisherMessage, RaisedHand, Stopped, StudentMessage};
 use crate::report::{Event, Reporter};
 
-/// What a muted student reads.
+/// The sentence for a muted student.
 const MUTED: &str = "you are muted: you can read, and raise your hand";
 
 /// The action that a message of the publisher requires of the caller.

@@ -54,11 +54,11 @@ export function onFrame(work) {
   };
 }
 
-/** Local storage; without effect where the browser refuses it. */
-export const store = {
+/** Storage in the browser; without effect where the browser refuses it. */
+const storage = (kind) => ({
   get(key, otherwise = null) {
     try {
-      const text = localStorage.getItem(`classroom.${key}`);
+      const text = window[kind].getItem(`classroom.${key}`);
       return text === null ? otherwise : JSON.parse(text);
     } catch {
       return otherwise;
@@ -66,12 +66,16 @@ export const store = {
   },
   set(key, value) {
     try {
-      localStorage.setItem(`classroom.${key}`, JSON.stringify(value));
+      window[kind].setItem(`classroom.${key}`, JSON.stringify(value));
     } catch {
       // In a private window or on a full disk, the choice lasts until the page closes.
     }
   },
-};
+});
+
+/** Storage that lasts, and storage of this tab. */
+export const store = storage('localStorage');
+export const tab = storage('sessionStorage');
 
 /** Copies the text of an element. The clipboard API needs a secure page, which a lab does not have. */
 export async function copy(element) {

@@ -1,7 +1,7 @@
 // Who the student is: from the link, from an earlier visit, or by asking once. And what this browser knows without a
 // server: a copy of the page, and how the lecture of a room ended.
 
-import { store } from './dom.js';
+import { store, tab } from './dom.js';
 
 const ID = /^[A-Za-z0-9._-]{1,64}$/;
 const MOST_NAME_CHARS = 40;
@@ -107,15 +107,19 @@ export function secretsFromLink(room) {
     history.replaceState(null, '', location.pathname + (query.size ? `?${query}` : ''));
     keepSecrets(room, { code, token });
   }
-  const known = store.get('secrets')?.[room];
-  return Date.now() - known?.at < KNOWN_FOR_MS ? { code: text(known.code), token: text(known.token) } : {};
+  const known = store.get('codes')?.[room];
+  return {
+    code: Date.now() - known?.at < KNOWN_FOR_MS ? text(known.code) : undefined,
+    token: text(tab.get(`token ${room}`)),
+  };
 }
 
-/** Remembers the secrets of a room for today. */
+/** Remembers the code of a room for today, and the token, which names a person, until this tab is closed. */
 export function keepSecrets(room, { code, token }) {
-  const others = Object.entries(store.get('secrets') ?? {}).filter(([known]) => known !== room);
-  if (code || token) others.push([room, { code, token, at: Date.now() }]);
-  store.set('secrets', Object.fromEntries(others.slice(-MOST_ENDS)));
+  const others = Object.entries(store.get('codes') ?? {}).filter(([known]) => known !== room);
+  if (code) others.push([room, { code, at: Date.now() }]);
+  store.set('codes', Object.fromEntries(others.slice(-MOST_ENDS)));
+  if (token) tab.set(`token ${room}`, token);
 }
 
 const text = (value) => (typeof value === 'string' && value ? value : undefined);

@@ -1,4 +1,4 @@
-// What a member who moderates sees and does beyond a student: the lobby, and orders about members and chat.
+// The part of a member that moderates: the lobby, and orders about members and chat.
 
 import { $, bdi, clean, el, list, nameOf } from './dom.js';
 import { onLanguage, say } from './i18n.js';

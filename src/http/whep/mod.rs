@@ -75,7 +75,7 @@ pub trait Lectures: Clone + Send + Sync + 'static {
 /// A player that asks to watch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Player {
-    /// What a student would ask for.
+    /// The join request, as that of a student.
     pub request: JoinRequest,
     /// The join code or the token.
     pub credentials: Credentials,

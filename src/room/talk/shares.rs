@@ -19,7 +19,7 @@ pub(super) struct SharedBudget {
     reserve: f64,
 }
 
-/// What one student used of a budget lately, in tokens.
+/// A student's recent use of a budget, in tokens.
 #[derive(Debug, Default)]
 pub(super) struct RecentUse {
     tokens: f64,

@@ -19,7 +19,7 @@ const MAX_REMEMBERED: usize = 1_000;
 /// The most ids in a sentence about students with the same name.
 const MAX_NAMESAKES: usize = 5;
 
-/// What is known of one member.
+/// The facts about one member.
 #[derive(Debug)]
 pub(super) struct Speaker {
     pub(super) nickname: Nickname,

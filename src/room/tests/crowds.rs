@@ -1,4 +1,4 @@
-//! What a crowd costs those who are in the room: lists, and batches of presence.
+//! The cost of a crowd for the members of a room: lists, and batches of presence.
 
 use super::*;
 use crate::protocol::{MAX_LISTED_USERS, STUDENT_QUEUE_BYTES};

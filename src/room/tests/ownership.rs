@@ -1,4 +1,4 @@
-//! Who may publish in a room.
+//! The right to publish in a room.
 
 use super::*;
 

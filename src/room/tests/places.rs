@@ -1,4 +1,4 @@
-//! Who keeps a place in a full room, and how many may come at once.
+//! The places of a full room, and the rate of newcomers.
 
 use super::*;
 

@@ -45,7 +45,7 @@ pub struct Class {
     state: PathBuf,
 }
 
-/// What a process has used so far.
+/// The resources that a process has used so far.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Use {
     /// Resident memory in kB.
@@ -125,7 +125,7 @@ impl Class {
         Process::start(&format!("student {user}"), watch)
     }
 
-    /// What teacher and server together have used.
+    /// The resources of teacher and server together.
     pub fn used(&self) -> Use {
         let processes = std::iter::once(&self.teacher).chain(&self.server);
         processes
@@ -140,7 +140,7 @@ impl Drop for Class {
     }
 }
 
-/// What a process has used; nothing once it has ended.
+/// The resources that a process has used; nothing once it has ended.
 pub fn used(pid: u32) -> Use {
     let read = |file: &str| std::fs::read_to_string(format!("/proc/{pid}/{file}")).unwrap_or_default();
     let status = read("status");

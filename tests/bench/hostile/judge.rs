@@ -19,7 +19,7 @@ const STATS_GAP: f64 = 2.5;
 pub const HEADER: &str = "\
 attack               freezes  longest  lost  withheld  memory    newcomer  third host        CPU  verdict";
 
-/// What healthy students saw during an attack.
+/// The lecture as healthy students saw it during an attack.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Sight {
     /// Freezes, and times in which the picture was withheld.
@@ -99,12 +99,12 @@ pub struct Verdict {
     pub third: (u64, u64),
     /// CPU time of teacher and server, in percent of a core.
     pub cpu_percent: f64,
-    /// What the attackers got.
+    /// The results of the attackers.
     pub tally: Tally,
 }
 
 impl Verdict {
-    /// What is not as it must be.
+    /// The broken promises.
     pub fn failures(&self) -> Vec<String> {
         let mut failures = Vec::new();
         if let Some(sight) = self.sight {
@@ -158,7 +158,7 @@ impl Verdict {
         )
     }
 
-    /// What the attackers got, and what is not as it must be.
+    /// The results of the attackers, and the broken promises.
     pub fn notes(&self) -> Vec<String> {
         let answers = self.tally.to_string();
         let answers = (!answers.is_empty()).then(|| format!("attackers: {answers}"));

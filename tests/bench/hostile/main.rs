@@ -1,4 +1,4 @@
-//! What healthy students notice while others attack the class.
+//! The lecture of healthy students while others attack the class.
 //!
 //! ```sh
 //! cargo bench --bench hostile                   # every row, some ten minutes

@@ -40,7 +40,7 @@ enum Kind {
 /// An attack that runs, as a future.
 type Attack = Pin<Box<dyn Future<Output = Tally> + Send>>;
 
-/// What else must hold, and notes in the tally what does not.
+/// Checks the remaining promises, and notes broken ones in the tally.
 type Check = fn(&mut Class, &Runtime, &mut Tally);
 
 #[derive(Clone, Copy)]
@@ -54,7 +54,7 @@ struct Beside {
     after: Check,
 }
 
-/// What an attacker knows.
+/// The knowledge of an attacker.
 pub struct Scene {
     target: Target,
     /// The media addresses of the healthy students.

@@ -13,7 +13,7 @@ const MAX_POINTS: usize = 800;
 
 /// A curve.
 pub struct Line {
-    /// What it shows.
+    /// Its sentence.
     pub name: &'static str,
     /// Seconds and values.
     pub points: Vec<(f64, f64)>,

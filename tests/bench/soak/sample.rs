@@ -1,4 +1,4 @@
-//! What the processes have each second, as CSV, as a plot, and compared.
+//! Memory, files, sockets and threads of the processes, as CSV, as a plot, and compared.
 
 use std::fmt;
 use std::io;
@@ -101,7 +101,7 @@ const FIGURES: [Figure; 8] = [
 pub struct Samples(pub Vec<Sample>);
 
 impl Samples {
-    /// What has grown from the second to the last quarter, each as a sentence.
+    /// The growth from the second to the last quarter, each kind as a sentence.
     pub fn growth(&self) -> Vec<String> {
         let quarter = self.0.len() / 4;
         if quarter == 0 {

@@ -9,7 +9,7 @@ use super::raw::{raw_student, says};
 /// The placeholder of the chat field, and whether the field is disabled.
 const FIELD: &str = "(({placeholder, disabled}) => [placeholder, disabled])(document.querySelector('#chat-text'))";
 
-/// What was refused, in words.
+/// The refused thing, in words.
 const REFUSAL: &str = "document.querySelector('#chat-error').textContent";
 
 #[test]

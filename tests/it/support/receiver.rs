@@ -8,6 +8,7 @@ use classroom::protocol::{ClientMessage, Credentials, IceCandidate, ServerMessag
 use classroom::signal::{Client, ClientConfig, Goodbye, ServerUrl, SessionToken, SignalEvent};
 use classroom::tls::Trust;
 use classroom::viewer::{Incoming, Viewer, ViewerConfig, ViewerEvent};
+use tokio::time::Instant;
 
 /// A connected student.
 pub struct Receiver {
@@ -39,12 +40,22 @@ impl Receiver {
         let sink = Arc::new(|_: Incoming<'_>| {});
         let config = ViewerConfig { bind: vec!["127.0.0.1:0".to_owned()], ice_servers: Vec::new() };
         let (viewer, sdp, mut events) = Viewer::offer(config, sink).await.unwrap();
-        client.send(ClientMessage::Offer { target_uid: teacher.clone(), sdp, video: None }).unwrap();
+        let offer = || ClientMessage::Offer { target_uid: teacher.clone(), sdp: sdp.clone(), video: None };
+        client.send(offer()).unwrap();
+        let mut again = None;
         loop {
             tokio::select! {
+                () = tokio::time::sleep_until(again.unwrap_or_else(Instant::now)), if again.is_some() => {
+                    again = None;
+                    client.send(offer()).unwrap();
+                }
                 signal = signals.recv() => match signal {
                     Some(SignalEvent::Message(ServerMessage::Answer { sdp, .. })) => {
                         viewer.answer(sdp).await.unwrap();
+                    }
+                    // Offers of a network are limited.
+                    Some(SignalEvent::Message(ServerMessage::Error { retry_after_ms: Some(wait), .. })) => {
+                        again = Some(Instant::now() + Duration::from_millis(wait));
                     }
                     Some(_) => {}
                     None => panic!("signalling ended"),
