@@ -52,8 +52,8 @@
 //!
 //! - Media never waits: every queue between capture and socket is bounded, and what does not fit is dropped for one
 //!   student up to the next key frame.
-//! - Work and memory for strangers are bounded, for each [`network::Network`] and for all together; the network that uses
-//!   most loses first (`http::connections`, `room::places`, [`access::Attempts`]).
+//! - Work and memory for strangers are bounded, for each [`network::Network`] and for all together; the network that
+//!   uses most loses first (`http::connections`, `room::places`, [`access::Attempts`]).
 //! - Secrets travel in the first message of a WebSocket or in `Authorization`, never in a URL that a server sees.
 //! - A peer that has not connected takes nothing from one that has: it has no place (`sfu::places`); its offer, its
 //!   datagrams and its timers get the time that is left; the number of such peers is bounded (`sfu::unconnected`), and
