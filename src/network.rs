@@ -57,7 +57,7 @@ impl ClientAddress {
         Self { network: Network::of(ip), is_loopback: ip.to_canonical().is_loopback() }
     }
 
-    /// A client of which nothing is known, and which is therefore not trusted.
+    /// An unknown client, which is not trusted.
     pub fn unknown() -> Self {
         Self { network: Network(Ipv4Addr::UNSPECIFIED.into()), is_loopback: false }
     }

@@ -27,7 +27,7 @@ pub(super) struct TypedTokenVerb {
 
     /// student, teacher or assistant
     ///
-    /// What the holder may do: a student watches, a teacher also teaches and moderates, an assistant watches and
+    /// The rights of the holder: a student watches, a teacher also teaches and moderates, an assistant watches and
     /// moderates.
     #[arg(long, value_name = "ROLE", default_value = "student", value_parser = role)]
     role: Role,

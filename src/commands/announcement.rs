@@ -47,7 +47,7 @@ impl LiveAnnouncement {
     }
 }
 
-/// The next identity. The sender lives as long as the server; after that there is none.
+/// The next identity, or nothing once the server has ended.
 async fn next(identities: &mut watch::Receiver<Identity>) -> Identity {
     match identities.changed().await {
         Ok(()) => identities.borrow_and_update().clone(),

@@ -1,4 +1,4 @@
-//! The commands about the members of a room: who is in, who is put out, who may come in.
+//! The commands about the members of a room: listing, removal and admission.
 
 use crate::access::JoinCode;
 

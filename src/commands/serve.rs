@@ -14,7 +14,7 @@ use super::metrics::MetricsStore;
 use super::{listen, reachable_host};
 use crate::cli::{Serve, StunServer, TurnLogin, TurnServer};
 use crate::exit::Failure;
-use crate::http::{Host, Site};
+use crate::http::{Host, Origin, Site};
 use crate::protocol::IceServer;
 use crate::report::{EndReason, Event, Reporter};
 use crate::room::Reservation;
@@ -104,6 +104,7 @@ pub(super) struct RunningServer {
     metrics: MetricsStore,
     address: std::net::SocketAddr,
     tls: Option<ServerTls>,
+    public_url: Option<Origin>,
     /// Reads the key file again when the file changes.
     _access: ServerAccess,
     end: oneshot::Sender<()>,
@@ -145,6 +146,7 @@ impl RunningServer {
         // Browsers call the server by a name in its certificate.
         let names = tls.iter().flat_map(|tls| tls.names().iter().filter_map(|name| name.parse().ok()));
         site.hosts.extend(names);
+        let public_url = site.public_url.clone();
         let app = http::guard(app, site);
         let limits = http::ConnectionLimits::within(process::max_files());
         let (end, ended) = oneshot::channel::<()>();
@@ -155,7 +157,7 @@ impl RunningServer {
         let task = tokio::spawn(http::serve(listener, port, limits, async {
             let _ = ended.await;
         }));
-        Ok(Self { server, metrics, address, tls, _access: access, end, task })
+        Ok(Self { server, metrics, address, tls, public_url, _access: access, end, task })
     }
 
     /// The local address.
@@ -163,9 +165,12 @@ impl RunningServer {
         self.address
     }
 
-    /// The URL by which other computers in the network join: by the name in the certificate of `--tls-cert`, or by an
-    /// address of this computer.
+    /// The URL by which other computers join: that of `--public-url`, or the name in the certificate of `--tls-cert`,
+    /// or an address of this computer.
     pub(super) fn url(&self) -> ServerUrl {
+        if let Some(url) = &self.public_url {
+            return ServerUrl::new(&url.host().to_string(), url.port()).with_tls(url.is_secure());
+        }
         let name = self.tls.as_ref().and_then(|tls| tls.names().first().cloned());
         let host = name.unwrap_or_else(|| reachable_host(self.address.ip()).to_string());
         ServerUrl::new(&host, self.address.port()).with_tls(self.tls.is_some())

@@ -17,15 +17,15 @@ const SHARE_WHEN_DELAYED: f32 = 0.05;
 /// Mbit/s, lost retransmissions included (830 packets, 207 retransmissions, 124 of them from the share).
 const BURST: f32 = 100.0;
 
-/// What one peer may take from the class's budget, per packet sent to it and only while it reports [`MUCH_LOSS`].
-/// Together with its own share this is what 20 % loss needs.
+/// The share that one peer may take from the class's budget, per packet sent to it and only while it reports
+/// [`MUCH_LOSS`]. Together with its own share this is what 20 % loss needs.
 const SHARE_OF_CLASS: f32 = 0.10;
 
 /// The reported loss above which a peer may use the class's budget. A peer that reports it for long is in trouble and
 /// gets fewer layers, so a false report has a price.
 const MUCH_LOSS: f32 = 0.08;
 
-/// What one peer can save up from the class's budget.
+/// The most that one peer can save up from the class's budget.
 const BURST_OF_CLASS: f32 = 50.0;
 
 /// Retransmissions beyond the peers' own budgets for all peers together, per packet sent. With [`SHARE`], NACKs can

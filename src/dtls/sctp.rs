@@ -61,7 +61,7 @@ pub(crate) enum Violation {
     /// Data is farther ahead than any receive window.
     #[error("data far ahead of the receive window")]
     Window,
-    /// A FORWARD-TSN abandons data that can't be abandoned.
+    /// A FORWARD-TSN skips data that the sender must deliver.
     #[error("a FORWARD-TSN for data that was never sent")]
     ForwardTsn,
     /// The peer opens more streams than a page needs.

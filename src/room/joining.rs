@@ -74,7 +74,12 @@ impl Room {
     fn check_id(&self, now: Instant, newcomer: &Newcomer) -> Result<(), RoomRefusal> {
         let id = &newcomer.user;
         let taken = || {
-            let message = format!("user {id} is already in room {}, choose another --user", newcomer.room);
+            let room = &newcomer.room;
+            let message = if newcomer.publishes {
+                format!("somebody teaches in room {room} as {id}, choose another --room or ask them to leave")
+            } else {
+                format!("user {id} is already in room {room}, choose another --user")
+            };
             RoomRefusal::new(ErrorCode::UserIdTaken, message)
         };
         if self.owner.as_ref().is_some_and(|owner| owner.keeps_id_from(newcomer)) {

@@ -1,4 +1,4 @@
-//! The orders of members that moderate: who is put out, who is admitted, and what the room asks of newcomers.
+//! The orders of members that moderate: removal, admission, and the rules for newcomers.
 
 use std::time::Instant;
 

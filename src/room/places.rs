@@ -24,8 +24,8 @@ pub(super) enum Place<'a> {
     Nowhere,
 }
 
-/// Finds a place. `is_taught`: whether a publisher is there, who could connect media. `media_within`: after this time
-/// without media, a member loses its place to any newcomer.
+/// Finds a place. `is_taught` says whether a publisher is present, which could connect media. `media_within`: after
+/// this time without media, a member loses its place to any newcomer.
 pub(super) fn place_for<'a>(
     now: Instant,
     newcomer: &Newcomer,

@@ -387,7 +387,7 @@ fn sent_codec(why: &OfferRefusal) -> Option<VideoCodec> {
     }
 }
 
-/// Lines of one kind, of which one a second is reported: strangers cause them.
+/// Limits lines of one kind to one a second, because strangers can cause many.
 #[derive(Debug)]
 struct ThrottledLines {
     budget: TokenBucket,

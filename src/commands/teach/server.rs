@@ -121,7 +121,8 @@ impl LectureServer {
         reporter.notice(format!("students open {link}"));
         // A name in the certificate of --tls-cert is the only host that browsers accept.
         let has_name = |embedded: &&RunningServer| embedded.tls().is_some_and(|tls| !tls.names().is_empty());
-        let embedded = self.embedded.as_ref().filter(|embedded| !has_name(embedded));
+        let is_public = teach.site.public_url.is_some();
+        let embedded = self.embedded.as_ref().filter(|embedded| !has_name(embedded) && !is_public);
         let others = embedded.map(|embedded| other_hosts(embedded.address(), url.host()));
         for (host, interface) in others.unwrap_or_default() {
             let other = ServerUrl::new(&host.to_string(), url.port()).with_tls(url.uses_tls());
