@@ -65,7 +65,8 @@
 //! # Presence
 //!
 //! The publisher hears of students at once, and everybody hears of the publisher at once. Students hear of each other
-//! in batches ([`PRESENCE_INTERVAL`]), and a crowd in several of them. A `join` is an upsert: for a member who is
+//! in batches ([`PRESENCE_INTERVAL`]). In a room with more than [`MAX_LISTED_USERS`] members they do not hear of joins:
+//! each second with changes brings the leaves and a `userCount`. A `join` is an upsert: for a member who is
 //! listed already, it replaces the entry. A `leave` may name a user who was never listed.
 //!
 //! `leave`, or closing the WebSocket with code 1000, is a goodbye. After any other end of the connection the server
@@ -337,6 +338,11 @@ pub enum ServerMessage {
         users: Vec<UserId>,
         /// How they left.
         reason: LeaveReason,
+    },
+    /// The number of members of a room that had more than [`MAX_LISTED_USERS`], when students did not hear of joins.
+    UserCount {
+        /// The number of all members.
+        count: usize,
     },
     /// The answer to [`ClientMessage::RoomUserList`].
     RoomUserList {

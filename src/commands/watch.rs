@@ -253,6 +253,7 @@ impl Session<'_> {
             | ServerMessage::Lobby { .. }
             | ServerMessage::Order { .. }
             | ServerMessage::RoomUserList { .. }
+            | ServerMessage::UserCount { .. }
             | ServerMessage::Pong
             | ServerMessage::Offer { .. } => {}
         }

@@ -1,7 +1,7 @@
 //! A room: its members, and who hears of whom.
 
 use std::collections::BTreeMap;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::gate::Gate;
 use super::lobby::Lobby;
@@ -201,7 +201,7 @@ impl Room {
         if self.presence.due().is_some_and(|due| due <= now) {
             let to: Vec<_> =
                 self.members.values().filter(|member| !member.user.publishes).filter_map(Member::conn).collect();
-            let messages = self.presence.take(now + limits.presence_interval);
+            let messages = self.presence.take(now + self.presence_interval(limits), self.members.len());
             if !to.is_empty() {
                 out.extend(messages.into_iter().map(|message| Output::Broadcast { to: to.clone(), message }));
             }
@@ -235,7 +235,7 @@ impl Room {
             self.presence.forget(&user.user_id);
             self.broadcast(message, Some(&user.user_id), out);
         } else {
-            self.presence.joined(now, user, limits.presence_interval);
+            self.presence.joined(now, user, self.presence_interval(limits));
             self.send_to_publisher(message, out);
         }
     }
@@ -257,7 +257,7 @@ impl Room {
             self.presence.forget(&user.user_id);
             self.broadcast(message, None, out);
         } else {
-            self.presence.left(now, &user.user_id, reason, limits.presence_interval);
+            self.presence.left(now, &user.user_id, reason, self.presence_interval(limits));
             self.send_to_publisher(message, out);
         }
     }
@@ -293,6 +293,10 @@ impl Room {
             Some(Connection::Lost { mailbox, .. }) => _ = mailbox.push(message, true),
             None => {}
         }
+    }
+
+    fn presence_interval(&self, limits: &RoomLimits) -> Duration {
+        Presence::interval(self.members.len(), limits)
     }
 
     /// The members that `receiver` is told of.

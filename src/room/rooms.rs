@@ -21,7 +21,6 @@ pub struct Rooms {
     pub(super) conns: HashMap<ConnId, (RoomId, UserId)>,
     joins: RateLimit,
     offers: RateLimit,
-    creations: RateLimit,
     openings: RateLimit,
     /// Wrong join codes.
     attempts: Attempts,
@@ -46,7 +45,6 @@ impl Rooms {
             conns: HashMap::new(),
             joins: RateLimit::new(limits.joins),
             offers: RateLimit::new(limits.offers),
-            creations: RateLimit::new(limits.creations),
             openings: RateLimit::new(limits.openings),
             attempts: Attempts::default(),
             tags: RandomState::new(),
@@ -124,7 +122,7 @@ impl Rooms {
         name: RoomName,
         creator: Network,
     ) -> Result<Vec<Output>, RoomRefusal> {
-        self.creations.take(now, creator).map_err(|wait| {
+        self.openings.take(now, creator).map_err(|wait| {
             let message = "too many rooms were created just now, try again in a moment";
             RoomRefusal::new(ErrorCode::FloodedMessages, message).after(wait)
         })?;

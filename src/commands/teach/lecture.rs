@@ -228,6 +228,7 @@ impl<'a> Lecture<'a> {
             ServerMessage::Joined { .. }
             | ServerMessage::Waiting { .. }
             | ServerMessage::RoomUserList { .. }
+            | ServerMessage::UserCount { .. }
             | ServerMessage::Pong
             | ServerMessage::Answer { .. }
             | ServerMessage::Hangup { .. } => {}

@@ -12,6 +12,7 @@ const MOST_KNOWN = 10_000;
 export class People {
   #users = new Map();
   #hands = [];
+  #place = 0;
   #me = '';
   #draw = onFrame(() => this.#show());
   #changed;
@@ -54,14 +55,16 @@ export class People {
     this.#news();
   }
 
-  hands(hands) {
+  /** `place` is that of the own hand, if the list is too long to hold the hand. */
+  hands(hands, place = 0) {
     this.#hands = hands;
+    this.#place = place;
     this.#news();
   }
 
   /** The position of the student's own hand, from 1; 0 when it is down. */
   get handPosition() {
-    return this.#hands.findIndex((hand) => hand.userId === this.#me) + 1;
+    return this.#hands.findIndex((hand) => hand.userId === this.#me) + 1 || this.#place;
   }
 
   /** This browser's user, as the server knows it. */

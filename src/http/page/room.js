@@ -86,8 +86,8 @@ class Room {
     this.chat = new Chat({
       line: (line) => this.danmaku.fly(line),
       cleared: () => this.danmaku.clear(),
-      hands: (hands) => {
-        this.people.hands(hands);
+      hands: (hands, place) => {
+        this.people.hands(hands, place);
         this.controls.hand();
       },
       reaction: (reaction) => this.danmaku.rise(reaction),

@@ -152,7 +152,7 @@ pub fn all() -> Vec<Row> {
         beside("hands", 15, |at| {
             Box::pin(async move { talk::crowd(&at.target, 210, talk::Noise::Hands, at.lasts).await })
         })
-        .during(an_honest_hand_is_listed),
+        .during(an_honest_hand_reaches_the_teacher),
         Row { name: "start-race", kind: Kind::Alone(race::strangers_at_the_start) },
         Row { name: "secret-in-url", kind: Kind::Alone(race::secrets_in_urls) },
         Row { name: "orphan", kind: Kind::Alone(race::a_room_whose_teacher_crashed) },
@@ -305,19 +305,18 @@ fn an_honest_word_is_heard(class: &mut Class, _: &Runtime, tally: &mut Tally) {
     tally.broken.push("an honest question is not heard within 3 s".into());
 }
 
-/// A hand of a healthy student is in the list that the others get.
-fn an_honest_hand_is_listed(class: &mut Class, _: &Runtime, tally: &mut Tally) {
-    let (first, second) = class.students.split_at_mut(1);
+/// The teacher sees the hand of a healthy student.
+fn an_honest_hand_reaches_the_teacher(class: &mut Class, _: &Runtime, tally: &mut Tally) {
     let begun = Instant::now();
-    first[0].types("/hand");
+    class.students[0].types("/hand");
     let is_it = |event: &serde_json::Value| {
         event["event"] == "hand" && event["hands"].as_array().is_some_and(|hands| hands.contains(&json!("1001")))
     };
     while begun.elapsed() < seconds(3) {
-        if second[0].events().iter().any(is_it) {
+        if class.teacher.events().iter().any(is_it) {
             return;
         }
         std::thread::sleep(Duration::from_millis(20));
     }
-    tally.broken.push("the hand of an honest student is not in the list within 3 s".into());
+    tally.broken.push("the teacher does not hear of the hand of an honest student within 3 s".into());
 }
