@@ -369,9 +369,8 @@ fn refusal_code(why: &OfferRefusal) -> ErrorCode {
         OfferRefusal::Offer(OfferError::NotRecvonly(..)) => ErrorCode::OfferNotRecvonly,
         OfferRefusal::Offer(OfferError::NoCommonCodec { .. }) => ErrorCode::NoCommonCodec,
         OfferRefusal::Offer(OfferError::NoSuchTrack { .. }) => ErrorCode::NoSuchTrack,
-        OfferRefusal::Offer(OfferError::Malformed(_) | OfferError::NothingAsked) | OfferRefusal::Unanswerable(_) => {
-            ErrorCode::BadSdp
-        }
+        OfferRefusal::Offer(OfferError::Malformed(_) | OfferError::NothingAsked | OfferError::UnknownSection(_))
+        | OfferRefusal::Unanswerable(_) => ErrorCode::BadSdp,
         OfferRefusal::Full(_) => ErrorCode::RoomFull,
         OfferRefusal::TooFast(_) => ErrorCode::FloodedMessages,
         OfferRefusal::Busy => ErrorCode::TargetBusy,
