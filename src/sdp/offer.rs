@@ -24,6 +24,9 @@ pub enum OfferError {
     /// A section is not recvonly.
     #[error("section {0} of the offer is {1}, a student only receives: make it recvonly")]
     NotRecvonly(usize, String),
+    /// Two sections have one `a=mid` (RFC 5888, 4); the core would answer both with the same track.
+    #[error("section {0} of the offer has the a=mid of an earlier one: give each its own")]
+    SameMid(usize),
     /// The core omits such a section from the answer, which must have as many as the offer (RFC 3264, 6).
     #[error("section {0} of the offer is neither audio nor video nor a WebRTC data channel: leave it out")]
     UnknownSection(usize),
@@ -86,8 +89,13 @@ pub fn tracks_for(
         return Err(OfferError::NoSuchTrack { wanted: only.name(), sent: sent.join(" and ") });
     }
     let mut tracks = Vec::new();
-    let mut asked = false;
+    let (mut asked, mut mids) = (false, Vec::new());
     for (n, section) in sections.iter().enumerate() {
+        let mid = section.attribute("mid").flatten();
+        if mid.is_some_and(|mid| mids.contains(&mid)) {
+            return Err(OfferError::SameMid(n));
+        }
+        mids.extend(mid);
         let kind = section.media_name.media.as_str();
         if !is_media(section) && !is_data_channel(section) {
             return Err(OfferError::UnknownSection(n));
@@ -281,6 +289,15 @@ mod tests {
         let inherited = with_directions(&offer(&["a=recvonly\r\n", &silent, DATA])).unwrap();
         assert_eq!(inherited, offer(&["a=recvonly\r\n", &silent, "a=recvonly\r\n", DATA]));
         assert!(matches!(with_directions("hello"), Err(OfferError::Malformed(_))));
+    }
+
+    #[test]
+    fn no_two_sections_have_the_same_mid() {
+        let with_mid = |section: &str, mid: &str| format!("{section}a=mid:{mid}\r\n");
+        let all = offer(&[&with_mid(AUDIO, "a"), &with_mid(H264, "b"), &with_mid(H264, "c")]);
+        assert_eq!(tracks_for(&all, None, &LECTURE).unwrap(), LECTURE);
+        let same = all.replace("mid:c", "mid:b");
+        assert_eq!(tracks_for(&same, None, &LECTURE), Err(OfferError::SameMid(2)));
     }
 
     #[test]

@@ -369,7 +369,8 @@ fn refusal_code(why: &OfferRefusal) -> ErrorCode {
         OfferRefusal::Offer(OfferError::NotRecvonly(..)) => ErrorCode::OfferNotRecvonly,
         OfferRefusal::Offer(OfferError::NoCommonCodec { .. }) => ErrorCode::NoCommonCodec,
         OfferRefusal::Offer(OfferError::NoSuchTrack { .. }) => ErrorCode::NoSuchTrack,
-        OfferRefusal::Offer(OfferError::Malformed(_) | OfferError::NothingAsked | OfferError::UnknownSection(_))
+        OfferRefusal::Offer(OfferError::Malformed(_) | OfferError::NothingAsked)
+        | OfferRefusal::Offer(OfferError::UnknownSection(_) | OfferError::SameMid(_))
         | OfferRefusal::Unanswerable(_) => ErrorCode::BadSdp,
         OfferRefusal::Full(_) => ErrorCode::RoomFull,
         OfferRefusal::TooFast(_) => ErrorCode::FloodedMessages,
