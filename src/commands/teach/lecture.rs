@@ -155,7 +155,7 @@ impl<'a> Lecture<'a> {
                 self.send(ClientMessage::Connected { target_uid: user });
             }
             SfuEvent::Gone { user, why } => {
-                self.attendance.disconnected(Now::read(), &user);
+                self.attendance.disconnected(Now::read(), &user, why);
                 if why == Departure::Failed {
                     self.reporter.warn(format!(
                         "the connection of {} failed because of a bug in this program; the student can connect again; \
@@ -230,6 +230,7 @@ impl<'a> Lecture<'a> {
             | ServerMessage::RoomUserList { .. }
             | ServerMessage::Pong
             | ServerMessage::Answer { .. }
+                self.attendance.ordered(&order);
             | ServerMessage::Hangup { .. } => {}
         }
     }
@@ -248,7 +249,7 @@ impl<'a> Lecture<'a> {
         // A student who lost signalling may still receive media. Then the SFU reports the end.
         let may_return = watches && !matches!(reason, LeaveReason::Left | LeaveReason::Removed);
         self.talk.left(&user, may_return, &self.sfu, self.reporter);
-        self.attendance.left(Now::read(), &user);
+        self.attendance.left(Now::read(), &user, reason);
         match reason {
             LeaveReason::Left | LeaveReason::Removed => {
                 self.sfu.remove(user.clone());
