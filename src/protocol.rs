@@ -93,7 +93,7 @@ use serde::{Deserialize, Serialize};
 use crate::id::{Nickname, RoomId, RoomName, UserId, is_printable};
 use crate::network::NetworkTag;
 
-pub use credentials::{Credentials, MAX_TOKEN_BYTES, RoomSettings};
+pub use credentials::{Credentials, MAX_BANNED, MAX_TOKEN_BYTES, RoomSettings};
 pub use error::ErrorCode;
 pub use join::{ClientKind, JoinError, JoinRequest, SessionSecret, SessionSecretError};
 pub use limits::*;

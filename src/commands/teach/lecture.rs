@@ -31,6 +31,10 @@ use crate::token_bucket::TokenBucket;
 /// How long the end of a lecture waits for the SFU's last statistics.
 const LAST_STATS_WITHIN: Duration = Duration::from_secs(1);
 
+/// How long after the teacher has joined again the server gets the orders that it may lack: students come back within a
+/// second ([`Client`]), and a lock or a new code must not keep them out.
+const CLASS_IS_BACK_AFTER: Duration = Duration::from_secs(5);
+
 /// The parts of a lecture, and the teacher's settings for its room.
 pub(super) struct LectureParts {
     pub(super) sfu: Sfu,
@@ -58,6 +62,8 @@ pub(super) struct Lecture<'a> {
     /// Lines about refused offers, and about errors that the server reports.
     refusals: ThrottledLines,
     server_errors: ThrottledLines,
+    /// When to repeat the orders that a server which has restarted lacks.
+    orders_due: Option<Instant>,
 }
 
 impl<'a> Lecture<'a> {
@@ -86,6 +92,7 @@ impl<'a> Lecture<'a> {
             metrics,
             refusals: ThrottledLines::default(),
             server_errors: ThrottledLines::default(),
+            orders_due: None,
         }
     }
 
@@ -190,6 +197,7 @@ impl<'a> Lecture<'a> {
                 for target_uid in self.students.watching() {
                     self.send(ClientMessage::Connected { target_uid });
                 }
+                self.orders_due = Some(Instant::now() + CLASS_IS_BACK_AFTER);
             }
             // The server never lets a teacher wait.
             SignalEvent::Waiting { .. } => {}
@@ -222,15 +230,16 @@ impl<'a> Lecture<'a> {
             },
             ServerMessage::Lobby { users, count } => self.talk.lobby_changed(users, count, self.reporter),
             ServerMessage::Order { user_id, order } => {
+                self.attendance.ordered(&order);
                 let nickname = |user: &UserId| self.attendance.nickname(user).into();
                 self.talk.ordered(user_id, &order, nickname, self.reporter);
+                self.client.set_room(self.talk.membership().after_restart());
             }
             ServerMessage::Joined { .. }
             | ServerMessage::Waiting { .. }
             | ServerMessage::RoomUserList { .. }
             | ServerMessage::Pong
             | ServerMessage::Answer { .. }
-                self.attendance.ordered(&order);
             | ServerMessage::Hangup { .. } => {}
         }
     }
@@ -279,6 +288,10 @@ impl<'a> Lecture<'a> {
     /// Reports the statistics of the last second, and sources that stopped or came back.
     async fn on_second<S: Future<Output = Stop>>(&mut self, inputs: &mut Inputs<'_, S>) -> Option<EndReason> {
         self.check_sources();
+        if self.orders_due.take_if(|due| Instant::now() >= *due).is_some() {
+            let orders = self.talk.membership().orders_after_restart();
+            orders.into_iter().for_each(|order| self.send(ClientMessage::Order(order)));
+        }
         // An SFU that does not answer must not keep the teacher from stopping.
         match inputs.unless_stopped(self.sfu.stats()).await {
             Ok(Some(sfu_stats)) => self.report_second(&sfu_stats, inputs.sfu_queue()),
