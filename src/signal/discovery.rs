@@ -26,8 +26,9 @@ const STOP_TIMEOUT: Duration = Duration::from_millis(500);
 /// How often to poll the library: short for a person who waits, and cheap for a computer that waits all night.
 const POLL_INTERVAL: Duration = Duration::from_millis(30);
 
-/// The most records of others that the library may keep for an announcement, some 15 MB; it sets no limit of its own.
-const MAX_CACHED: i64 = 32_768;
+/// The most records of others that the library may keep for an announcement. It sets no limit of its own, and looks
+/// through all of them after each datagram.
+const MAX_CACHED: i64 = 8_192;
 
 /// The most events of one search: two for each announced server.
 const MAX_EVENTS: usize = 8_192;
