@@ -117,7 +117,7 @@ fn bans_and_a_lock_outlive_a_restart_of_the_server() {
     let _server = class.server();
     teacher.wait_since(mark, DEADLINE, "the lock again", is_lock);
     let stderr = class.student(1001, &[]).ends_with(5);
-    assert!(stderr.contains("the teacher has put you out of the room"), "{stderr}");
+    assert!(stderr.contains("the teacher has put you out of room 10013"), "{stderr}");
     let stderr = class.student(1003, &[]).ends_with(5);
     assert!(stderr.contains("has locked room"), "{stderr}");
     // The student who was in the room is in it again, and watches all the while.
