@@ -19,6 +19,7 @@ pub mod web;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
+use std::future::Future;
 use std::time::{Duration, Instant};
 
 use rustls::pki_types::CertificateDer;
@@ -26,8 +27,10 @@ use rustls::pki_types::pem::PemObject;
 
 pub use self::bystander::Bystander;
 pub use self::tally::Tally;
+use tokio::task::JoinSet;
 
 /// How long one answer may take. An attacker counts a later one as missing.
+use self::member::Refusal;
 pub const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The address of most attackers: another network than that of the healthy students at 127.0.0.1.
@@ -75,6 +78,23 @@ impl Target {
 /// A TLS client that trusts the CA in this PEM file.
 ///
 /// # Errors
+/// Runs `count` attackers, each with its number, which start at this pace, and adds up their results. One that is
+/// refused counts the refusal.
+pub async fn attackers<F>(target: &Target, count: usize, pace: Pace, attacker: impl Fn(Target, usize) -> F) -> Tally
+where
+    F: Future<Output = Result<Tally, Refusal>> + Send + 'static,
+{
+    let mut running = JoinSet::new();
+    for n in 0..count {
+        pace.wait(n).await;
+        let attack = attacker(target.clone(), n);
+        running.spawn(async move { attack.await.unwrap_or_else(Tally::refused) });
+    }
+    let mut tally = Tally::default();
+    tally.join(running).await;
+    tally
+}
+
 /// If the file has no certificate.
 pub fn trust(ca: &Path) -> Result<Arc<rustls::ClientConfig>, Box<dyn std::error::Error>> {
     let mut roots = rustls::RootCertStore::empty();
@@ -107,6 +127,11 @@ impl Pace {
     /// Waits until action `n` is due.
     pub async fn wait(&self, n: usize) {
         let due = self.begun + Duration::from_secs_f64(n as f64 / self.per_second);
+    /// All actions are due now.
+    pub fn at_once() -> Self {
+        Self { begun: Instant::now(), per_second: f64::INFINITY }
+    }
+
         tokio::time::sleep_until(due.into()).await;
     }
 }
