@@ -3,7 +3,10 @@
 //! attacks in small. All traffic stays on loopback: addresses of 127.0.0.0/8 stand for other networks.
 
 pub mod admission;
+pub mod bad_student;
 pub mod bystander;
+pub mod dns_sd;
+pub mod forger;
 pub mod ice;
 pub mod insider;
 pub mod media;
