@@ -19,21 +19,21 @@ pub mod tally;
 pub mod udp;
 pub mod web;
 
+use std::future::Future;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
-use std::future::Future;
 use std::time::{Duration, Instant};
 
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
-
-pub use self::bystander::Bystander;
-pub use self::tally::Tally;
 use tokio::task::JoinSet;
 
-/// How long one answer may take. An attacker counts a later one as missing.
+pub use self::bystander::Bystander;
 use self::member::Refusal;
+pub use self::tally::Tally;
+
+/// How long one answer may take. An attacker counts a later one as missing.
 pub const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The address of most attackers: another network than that of the healthy students at 127.0.0.1.
@@ -78,9 +78,6 @@ impl Target {
     }
 }
 
-/// A TLS client that trusts the CA in this PEM file.
-///
-/// # Errors
 /// Runs `count` attackers, each with its number, which start at this pace, and adds up their results. One that is
 /// refused counts the refusal.
 pub async fn attackers<F>(target: &Target, count: usize, pace: Pace, attacker: impl Fn(Target, usize) -> F) -> Tally
@@ -98,6 +95,9 @@ where
     tally
 }
 
+/// A TLS client that trusts the CA in this PEM file.
+///
+/// # Errors
 /// If the file has no certificate.
 pub fn trust(ca: &Path) -> Result<Arc<rustls::ClientConfig>, Box<dyn std::error::Error>> {
     let mut roots = rustls::RootCertStore::empty();
@@ -127,14 +127,14 @@ impl Pace {
         Self { begun: Instant::now(), per_second: per_second.into() }
     }
 
-    /// Waits until action `n` is due.
-    pub async fn wait(&self, n: usize) {
-        let due = self.begun + Duration::from_secs_f64(n as f64 / self.per_second);
     /// All actions are due now.
     pub fn at_once() -> Self {
         Self { begun: Instant::now(), per_second: f64::INFINITY }
     }
 
+    /// Waits until action `n` is due.
+    pub async fn wait(&self, n: usize) {
+        let due = self.begun + Duration::from_secs_f64(n as f64 / self.per_second);
         tokio::time::sleep_until(due.into()).await;
     }
 }
