@@ -51,7 +51,8 @@
 //! A room belongs to its first publisher until that one ends the lecture; nobody else may publish in it meanwhile. A
 //! publisher's [`RoomSettings`] also judge students who came before: without the right code they get `codeRequired`,
 //! and with a lobby they get `waiting` again. A client in the lobby may only `ping` and `leave`. A client that was
-//! admitted may return with the same `session` until the lecture ends.
+//! admitted may return with the same `session` until the lecture ends. A server that has restarted knows of no room; its
+//! [`RoomSettings`] name the user ids that were put out.
 //!
 //! A member whose [`User::moderates`] is set sends [`RoomOrder`]s, such as
 //! `{"type":"order","order":"kick","targetUid":"1001"}`. The server answers each with
@@ -94,7 +95,7 @@ use serde::{Deserialize, Serialize};
 use crate::id::{Nickname, RoomId, RoomName, UserId, is_printable};
 use crate::network::NetworkTag;
 
-pub use credentials::{Credentials, MAX_TOKEN_BYTES, RoomSettings};
+pub use credentials::{Credentials, MAX_BANNED, MAX_TOKEN_BYTES, RoomSettings};
 pub use error::ErrorCode;
 pub use join::{ClientKind, JoinError, JoinRequest, SessionSecret, SessionSecretError};
 pub use limits::*;

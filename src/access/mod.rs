@@ -7,7 +7,7 @@
 //! | --- | --- | --- | --- |
 //! | the teaching key | yes | yes | as it asks |
 //! | a token | as the token says | as the token says | as the token says |
-//! | nothing, from this computer, where no key is set | yes | if it publishes | as it asks |
+//! | nothing, from this computer, without a proxy, where no key is set | yes | if it publishes | as it asks |
 //! | nothing | no | no | as it asks, where guests are welcome |
 
 mod attempts;
@@ -154,9 +154,14 @@ impl Access {
         keys.iter().flat_map(KeyFile::ids).cloned().collect()
     }
 
-    /// Whether nobody can teach from another computer, as there is neither a teaching key nor a key for tokens.
+    /// Whether nobody can teach from another computer, and behind a proxy nobody at all, as there is neither a teaching key nor a key for tokens.
     pub fn teaches_only_here(&self) -> bool {
         self.teaching_key.is_none() && self.keys.read().unwrap_or_else(PoisonError::into_inner).is_none()
+    }
+
+    /// Who may teach, where there is neither a teaching key nor a key for tokens: the begin of a sentence.
+    pub fn who_may_without_keys(&self) -> &'static str {
+        if self.trusts_loopback { "only its own computer may" } else { "nobody behind its proxy may" }
     }
 
     /// Decides about a client that wants to join or to create a room.
@@ -190,6 +195,14 @@ impl Access {
         }
         if claim.publishes && !admission.rights.publishes {
             let message = match (&admission.owner, &self.teaching_key, keys.as_ref()) {
+                (None, None, None) => {
+                    let who = self.who_may_without_keys();
+                    let message = format!(
+                        "this server has no teaching key, so {who} teach: start the server with --teach-key, or teach \
+                         without --server"
+                    );
+                    return Err(Denied::new(ErrorCode::TeachingKeyRequired, message));
+                }
                 (Some(_), ..) => "this token does not allow teaching: use a token of the role teacher",
                 (None, Some(_), None) => {
                     "teaching on this server needs its teaching key: set $CLASSROOM_TEACH_KEY or add --teach-key"
@@ -200,10 +213,6 @@ impl Access {
                 }
                 (None, None, Some(_)) => {
                     "teaching on this server needs a token of the role teacher: set $CLASSROOM_TOKEN"
-                }
-                (None, None, None) => {
-                    "this server has no teaching key, so only its own computer may teach: start the server with \
-                     --teach-key, or teach without --server"
                 }
             };
             return Err(Denied::new(ErrorCode::TeachingKeyRequired, message));
@@ -223,8 +232,11 @@ impl Access {
             return Ok(());
         }
         let message = match &self.teaching_key {
-            Some(_) => "creating a room needs the teaching key of this server",
-            None => "this server has no teaching key, so only its own computer may create rooms",
+            Some(_) => "creating a room needs the teaching key of this server".to_owned(),
+            None if has_keys => "this server has no teaching key, so nobody may create rooms: a teacher with a token \
+                                 teaches in the room of the token"
+                .to_owned(),
+            None => format!("this server has no teaching key, so {} create rooms", self.who_may_without_keys()),
         };
         Err(Denied::new(ErrorCode::TeachingKeyRequired, message))
     }

@@ -140,6 +140,16 @@ fn without_a_teaching_key_only_this_computer_teaches() {
     assert_eq!((student.rights.moderates, student.owner), (false, None), "a student here is a student");
     let proxied = Access::new(AccessConfig::default());
     assert_eq!(check(&proxied, &nothing(), HERE).unwrap_err().code, ErrorCode::TeachingKeyRequired);
+    for (policy, who) in [(&open, "only its own computer may"), (&proxied, "nobody behind its proxy may")] {
+        let denied = check(policy, &nothing(), TEACHER).unwrap_err().message;
+        assert!(denied.contains(&format!("no teaching key, so {who} teach")), "{denied}");
+        let address = ClientAddress::of("10.0.0.8".parse::<IpAddr>().unwrap());
+        let denied = policy.may_create(&nothing(), address).unwrap_err().message;
+        assert!(denied.contains(&format!("no teaching key, so {who} create rooms")), "{denied}");
+    }
+    let tokens = access(None, Some(file(true)));
+    let denied = tokens.may_create(&nothing(), ClientAddress::of("127.0.0.1".parse::<IpAddr>().unwrap())).unwrap_err();
+    assert!(denied.message.contains("nobody may create rooms"), "also at the server itself: {denied}");
     let elsewhere = check(&open, &key("the key of another server"), HERE);
     assert!(elsewhere.is_ok(), "a key in the environment does not lock a teacher out");
 }

@@ -18,7 +18,8 @@ pub(super) struct TypedPolicy {
     ///
     /// The key that a teacher needs to publish and to create rooms: 8 to 200 characters without spaces. Use 20 or more,
     /// which nobody can guess. Other users of this computer see the arguments of a program, so use the variable
-    /// CLASSROOM_TEACH_KEY or --teach-key-file. Without a key, only this computer may teach on `serve`.
+    /// CLASSROOM_TEACH_KEY or --teach-key-file. Without a key and --auth, only this computer may teach on `serve`, and
+    /// nobody behind a proxy (--public-url).
     #[arg(long, value_name = "KEY", env = "CLASSROOM_TEACH_KEY", hide_env_values = true, hide_short_help = true)]
     teach_key: Option<Secret>,
 

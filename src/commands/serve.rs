@@ -31,13 +31,16 @@ pub(super) async fn run(
     let listener = listen(serve.listen)?;
     let access = ServerAccess::start(&serve.access, serve.site.public_url.is_none(), reporter)?;
     if access.policy().teaches_only_here() {
-        let (who, door) = match serve.site.public_url {
-            None => ("only this computer may teach", "--teach-key or --auth"),
-            Some(_) => {
-                ("nobody may teach, as a proxy hides which clients are on this computer", "--teach-key or --auth")
+        reporter.notice(match serve.site.public_url {
+            None => {
+                "only this computer may teach: start the server with --teach-key or --auth to let teachers in from \
+                     elsewhere"
             }
-        };
-        reporter.notice(format!("{who}: start the server with {door} to let teachers in from elsewhere"));
+            Some(_) => {
+                "nobody may teach, as a proxy hides which clients are on this computer: start the server with \
+                        --teach-key or --auth to let teachers in"
+            }
+        });
     }
     let settings = ServerSettings {
         ice_servers: ice_servers(&serve.stun, &serve.turn),

@@ -29,7 +29,7 @@ pub(crate) use self::format::cut;
 use self::format::timestamp;
 pub use self::metrics::{EncodingMetrics, LectureMetrics, Metrics, ProcessMetrics, QUANTILES, ServerMetrics};
 use self::status::StatusLine;
-pub use self::summary::{StudentRow, Summary};
+pub use self::summary::{HowLeft, StudentRow, Summary};
 use crate::id::RoomId;
 
 /// How often to print the status line where it can't refresh, as in a log file.

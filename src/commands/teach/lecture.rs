@@ -31,6 +31,10 @@ use crate::token_bucket::TokenBucket;
 /// How long the end of a lecture waits for the SFU's last statistics.
 const LAST_STATS_WITHIN: Duration = Duration::from_secs(1);
 
+/// How long after the teacher has joined again the server gets the orders that it may lack: students come back within a
+/// second ([`Client`]), and a lock or a new code must not keep them out.
+const CLASS_IS_BACK_AFTER: Duration = Duration::from_secs(5);
+
 /// The parts of a lecture, and the teacher's settings for its room.
 pub(super) struct LectureParts {
     pub(super) sfu: Sfu,
@@ -58,6 +62,8 @@ pub(super) struct Lecture<'a> {
     /// Lines about refused offers, and about errors that the server reports.
     refusals: ThrottledLines,
     server_errors: ThrottledLines,
+    /// When to repeat the orders that a server which has restarted lacks.
+    orders_due: Option<Instant>,
 }
 
 impl<'a> Lecture<'a> {
@@ -86,6 +92,7 @@ impl<'a> Lecture<'a> {
             metrics,
             refusals: ThrottledLines::default(),
             server_errors: ThrottledLines::default(),
+            orders_due: None,
         }
     }
 
@@ -155,7 +162,7 @@ impl<'a> Lecture<'a> {
                 self.send(ClientMessage::Connected { target_uid: user });
             }
             SfuEvent::Gone { user, why } => {
-                self.attendance.disconnected(Now::read(), &user);
+                self.attendance.disconnected(Now::read(), &user, why);
                 if why == Departure::Failed {
                     self.reporter.warn(format!(
                         "the connection of {} failed because of a bug in this program; the student can connect again; \
@@ -190,6 +197,7 @@ impl<'a> Lecture<'a> {
                 for target_uid in self.students.watching() {
                     self.send(ClientMessage::Connected { target_uid });
                 }
+                self.orders_due = Some(Instant::now() + CLASS_IS_BACK_AFTER);
             }
             // The server never lets a teacher wait.
             SignalEvent::Waiting { .. } => {}
@@ -222,8 +230,10 @@ impl<'a> Lecture<'a> {
             },
             ServerMessage::Lobby { users, count } => self.talk.lobby_changed(users, count, self.reporter),
             ServerMessage::Order { user_id, order } => {
+                self.attendance.ordered(&order);
                 let nickname = |user: &UserId| self.attendance.nickname(user).into();
                 self.talk.ordered(user_id, &order, nickname, self.reporter);
+                self.client.set_room(self.talk.membership().after_restart());
             }
             ServerMessage::Joined { .. }
             | ServerMessage::Waiting { .. }
@@ -249,7 +259,7 @@ impl<'a> Lecture<'a> {
         // A student who lost signalling may still receive media. Then the SFU reports the end.
         let may_return = watches && !matches!(reason, LeaveReason::Left | LeaveReason::Removed);
         self.talk.left(&user, may_return, &self.sfu, self.reporter);
-        self.attendance.left(Now::read(), &user);
+        self.attendance.left(Now::read(), &user, reason);
         match reason {
             LeaveReason::Left | LeaveReason::Removed => {
                 self.sfu.remove(user.clone());
@@ -279,6 +289,10 @@ impl<'a> Lecture<'a> {
     /// Reports the statistics of the last second, and sources that stopped or came back.
     async fn on_second<S: Future<Output = Stop>>(&mut self, inputs: &mut Inputs<'_, S>) -> Option<EndReason> {
         self.check_sources();
+        if self.orders_due.take_if(|due| Instant::now() >= *due).is_some() {
+            let orders = self.talk.membership().orders_after_restart();
+            orders.into_iter().for_each(|order| self.send(ClientMessage::Order(order)));
+        }
         // An SFU that does not answer must not keep the teacher from stopping.
         match inputs.unless_stopped(self.sfu.stats()).await {
             Ok(Some(sfu_stats)) => self.report_second(&sfu_stats, inputs.sfu_queue()),
@@ -370,9 +384,9 @@ fn refusal_code(why: &OfferRefusal) -> ErrorCode {
         OfferRefusal::Offer(OfferError::NotRecvonly(..)) => ErrorCode::OfferNotRecvonly,
         OfferRefusal::Offer(OfferError::NoCommonCodec { .. }) => ErrorCode::NoCommonCodec,
         OfferRefusal::Offer(OfferError::NoSuchTrack { .. }) => ErrorCode::NoSuchTrack,
-        OfferRefusal::Offer(OfferError::Malformed(_) | OfferError::NothingAsked) | OfferRefusal::Unanswerable(_) => {
-            ErrorCode::BadSdp
-        }
+        OfferRefusal::Offer(OfferError::Malformed(_) | OfferError::NothingAsked)
+        | OfferRefusal::Offer(OfferError::UnknownSection(_) | OfferError::SameMid(_))
+        | OfferRefusal::Unanswerable(_) => ErrorCode::BadSdp,
         OfferRefusal::Full(_) => ErrorCode::RoomFull,
         OfferRefusal::TooFast(_) => ErrorCode::FloodedMessages,
         OfferRefusal::Busy => ErrorCode::TargetBusy,

@@ -167,7 +167,7 @@ impl LectureServer {
     /// The teacher's settings for the room.
     pub(super) fn settings(&self, teach: &Teach) -> RoomSettings {
         let code = self.code.as_ref().map(|code| code.as_str().to_owned());
-        RoomSettings { code, lobby: teach.admission.lobby, locked: false }
+        RoomSettings { code, lobby: teach.admission.lobby, ..RoomSettings::default() }
     }
 
     /// The configuration with which this process joins.
