@@ -66,7 +66,8 @@
 //!
 //! The publisher hears of students at once, and everybody hears of the publisher at once. Students hear of each other
 //! in batches ([`PRESENCE_INTERVAL`]), and a crowd in several of them. A `join` is an upsert: for a member who is
-//! listed already, it replaces the entry. A `leave` may name a user who was never listed.
+//! listed already, it replaces the entry. A `leave` may name a user who was never listed. In a room that has had more
+//! than [`MAX_LISTED_USERS`] members, nobody can count them by joins and leaves, so each batch ends with `memberCount`.
 //!
 //! `leave`, or closing the WebSocket with code 1000, is a goodbye. After any other end of the connection the server
 //! reserves the user id for [`RESUME_GRACE`] and keeps messages for it. A publisher that leaves with `"over":true` ends
@@ -337,6 +338,11 @@ pub enum ServerMessage {
         users: Vec<UserId>,
         /// How they left.
         reason: LeaveReason,
+    },
+    /// The end of a batch of presence in a room where members don't know all others.
+    MemberCount {
+        /// The number of all members.
+        count: usize,
     },
     /// The answer to [`ClientMessage::RoomUserList`].
     RoomUserList {

@@ -254,6 +254,7 @@ impl Session<'_> {
             | ServerMessage::Order { .. }
             | ServerMessage::RoomUserList { .. }
             | ServerMessage::Pong
+            | ServerMessage::MemberCount { .. }
             | ServerMessage::Offer { .. } => {}
         }
         Ok(None)

@@ -29,6 +29,9 @@ mod sizes;
 // The end of a lecture, later visitors, and a reload without a server.
 mod endings;
 
+// The list of people, in Node.js.
+mod people;
+
 // A bad network in front of one page.
 mod network;
 

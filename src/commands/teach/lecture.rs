@@ -230,6 +230,7 @@ impl<'a> Lecture<'a> {
             | ServerMessage::RoomUserList { .. }
             | ServerMessage::Pong
             | ServerMessage::Answer { .. }
+            | ServerMessage::MemberCount { .. }
             | ServerMessage::Hangup { .. } => {}
         }
     }
