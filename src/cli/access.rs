@@ -7,7 +7,7 @@ use clap::parser::ValueSource;
 use clap::{ArgMatches, Args};
 
 use super::meaning::Conflict;
-use super::secrets::{AccessPolicy, CodeChoice, RoomAdmission, Secret, TeachingKeySource};
+use super::secrets::{AccessPolicy, CodeChoice, RoomAccess, Secret, TeachingKeySource};
 use crate::access::TurnSecret;
 
 /// The access policy of the server that runs here.
@@ -43,10 +43,10 @@ pub(super) struct TypedToken {
     token: Option<Secret>,
 }
 
-/// The admission to the lecture.
+/// Who gets into the room.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Lecture")]
-pub(super) struct TypedAdmission {
+pub(super) struct TypedRoomAccess {
     /// Ask students for a join code: six digits, or your own --code=blue-fox
     ///
     /// Ask students for a join code: six digits, two words and a number with --code=words, or your own, for example
@@ -95,10 +95,10 @@ impl TypedToken {
     }
 }
 
-impl From<TypedAdmission> for RoomAdmission {
-    fn from(typed: TypedAdmission) -> Self {
+impl From<TypedRoomAccess> for RoomAccess {
+    fn from(typed: TypedRoomAccess) -> Self {
         let code = typed.code.map(|code| code.map_or(CodeChoice::Digits, |TypedCode(choice)| choice));
-        RoomAdmission { code, lobby: typed.lobby }
+        RoomAccess { code, lobby: typed.lobby }
     }
 }
 

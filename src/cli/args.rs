@@ -8,7 +8,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 
-use super::access::{TypedAdmission, TypedPolicy, TypedToken};
+use super::access::{TypedPolicy, TypedRoomAccess, TypedToken};
 use super::bench::TypedBench;
 use super::capture::{TypedEncoding, TypedSources};
 use super::servers::{StunServer, TypedRelays, TypedTurn};
@@ -252,7 +252,7 @@ pub(super) struct TypedTeach {
     pub(super) length: Option<Duration>,
 
     #[command(flatten)]
-    pub(super) admission: TypedAdmission,
+    pub(super) room_access: TypedRoomAccess,
 
     /// When you stop, end the class for the students too
     ///
