@@ -177,7 +177,12 @@ impl Reporter {
 
     /// Prints a requested result, such as a table, on stdout.
     pub fn result(&self, text: &str) {
-        self.inner.state().stdout.line(text);
+        let mut state = self.inner.state();
+        match &self.inner.mode {
+            // Stdout may be the terminal of the status line.
+            Mode::Terminal(bar) => bar.suspend(|| state.stdout.line(text)),
+            Mode::Plain | Mode::Json => state.stdout.line(text),
+        }
     }
 
     /// Prints a requested result as one JSON object on stdout, with the time as `at`.
@@ -227,7 +232,7 @@ impl Reporter {
     }
 
     /// Asks a question in place of the status line. Sentences that follow are printed before the question, which is
-    /// then repeated.
+    /// then repeated, until [`Reporter::answered`] or the end.
     pub fn ask(&self, question: &str) {
         self.inner.clear();
         let mut state = self.inner.state();
@@ -235,13 +240,20 @@ impl Reporter {
         state.question = Some(question.to_owned());
     }
 
+    /// Nobody waits for the answer to the question any more. `typed`: a line was typed, so the cursor is on a new line.
+    pub fn answered(&self, typed: bool) {
+        let mut state = self.inner.state();
+        if state.question.take().is_some() && !typed {
+            state.stderr.write("\n");
+        }
+    }
+
     fn print(&self, state: &mut State, event: &Event, sentence: &str) {
         if self.inner.verbosity == Verbosity::Quiet && !matches!(event, Event::Warning { .. }) {
             return;
         }
-        if let Some(question) = state.question.take_if(|_| matches!(event, Event::Ended { .. })) {
-            // It has been answered, or nobody waits for the answer any more.
-            drop(question);
+        if state.question.take_if(|_| matches!(event, Event::Ended { .. })).is_some() {
+            state.stderr.write("\n");
         } else if let Some(question) = state.question.clone() {
             state.stderr.write(&format!("\n{sentence}\n{question}"));
             return;
@@ -467,6 +479,26 @@ mod tests {
         reporter.event(&stats());
         reporter.warn("no sound card");
         assert_eq!(err.lines(), ["warning: no sound card"]);
+    }
+
+    #[test]
+    fn a_question_is_repeated_until_it_is_answered() {
+        let screen = |answer: &dyn Fn(&Reporter)| {
+            let (reporter, _, err) = reporter(Mode::Plain, Verbosity::Normal);
+            reporter.ask("End? ");
+            reporter.notice("student 1 has left");
+            answer(&reporter);
+            reporter.notice("the lecture took an hour");
+            reporter.event(&Event::Ended { reason: EndReason::Interrupted, exit: 0, message: None });
+            err.lines()
+        };
+        let asked = ["End? ", "student 1 has left", "End? "];
+        let took = "the lecture took an hour";
+        assert_eq!(screen(&|reporter| reporter.answered(false)), [&asked[..], &[took, "ended: interrupted"]].concat());
+        assert_eq!(screen(&|_| {}), [&asked[..], &[took, "End? ", "ended: interrupted"]].concat());
+        // The terminal shows the line break that a person types.
+        let typed = screen(&|reporter| reporter.answered(true));
+        assert_eq!(typed, [&asked[..2], &["End? the lecture took an hour", "ended: interrupted"]].concat());
     }
 
     #[test]
