@@ -354,7 +354,7 @@ fn a_wildcard_is_for_the_names_of_flags() {
         let mut behind_proxy = read(&[public(name)]);
         assert_eq!(
             (behind_proxy.names(), behind_proxy.take_warnings()),
-            (names.iter().map(|n| n.to_string()).collect(), vec![])
+            (names.iter().map(ToString::to_string).collect(), vec![])
         );
     }
 
