@@ -67,7 +67,7 @@
 //!
 //! The publisher hears of students at once, and everybody hears of the publisher at once. Students hear of each other
 //! in batches ([`PRESENCE_INTERVAL`]). In a room with more than [`MAX_LISTED_USERS`] members they do not hear of joins:
-//! each second with changes brings the leaves and a `userCount`. A `join` is an upsert: for a member who is
+//! each second with changes brings the leaves and a `memberCount`. A `join` is an upsert: for a member who is
 //! listed already, it replaces the entry. A `leave` may name a user who was never listed.
 //!
 //! `leave`, or closing the WebSocket with code 1000, is a goodbye. After any other end of the connection the server
@@ -341,7 +341,7 @@ pub enum ServerMessage {
         reason: LeaveReason,
     },
     /// The number of members of a room that had more than [`MAX_LISTED_USERS`], when students did not hear of joins.
-    UserCount {
+    MemberCount {
         /// The number of all members.
         count: usize,
     },

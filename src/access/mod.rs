@@ -94,9 +94,9 @@ pub enum Identity {
     Loopback,
 }
 
-/// A client that may go on to its room.
+/// What a client that may go on to its room is and may do.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Admission {
+pub struct Authorization {
     /// The rights of the client.
     pub rights: Rights,
     /// The client's proved identity; `None` for a guest, which needs the room's join code.
@@ -174,11 +174,11 @@ impl Access {
         credentials: &Credentials,
         claim: &Claim<'_>,
         address: ClientAddress,
-    ) -> Result<Admission, Denied> {
+    ) -> Result<Authorization, Denied> {
         let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner);
         let has_key = self.has_teaching_key(credentials)?;
-        let mut admission = match (&credentials.token, keys.as_ref()) {
-            (Some(token), Some(keys)) => admission_of(&keys.verify(now, token, claim.room)?, claim),
+        let mut authorization = match (&credentials.token, keys.as_ref()) {
+            (Some(token), Some(keys)) => authorization_of(&keys.verify(now, token, claim.room)?, claim),
             (Some(_), None) => return Err(TokenError::NoKeys.into()),
             (None, keys) => {
                 let is_loopback = self.trusts_loopback && address.is_loopback;
@@ -190,11 +190,11 @@ impl Access {
             }
         };
         if has_key {
-            admission.rights = Rights { publishes: true, moderates: true };
-            admission.owner.get_or_insert(Identity::TeachingKey);
+            authorization.rights = Rights { publishes: true, moderates: true };
+            authorization.owner.get_or_insert(Identity::TeachingKey);
         }
-        if claim.publishes && !admission.rights.publishes {
-            let message = match (&admission.owner, &self.teaching_key, keys.as_ref()) {
+        if claim.publishes && !authorization.rights.publishes {
+            let message = match (&authorization.owner, &self.teaching_key, keys.as_ref()) {
                 (None, None, None) => {
                     let who = self.who_may_without_keys();
                     let message = format!(
@@ -217,7 +217,7 @@ impl Access {
             };
             return Err(Denied::new(ErrorCode::TeachingKeyRequired, message));
         }
-        Ok(admission)
+        Ok(authorization)
     }
 
     /// Decides about a client that wants to create a room, whose id the server draws. A token is for a room that exists
@@ -258,9 +258,9 @@ impl Access {
     }
 }
 
-fn guest(claim: &Claim<'_>, is_trusted: bool) -> Admission {
+fn guest(claim: &Claim<'_>, is_trusted: bool) -> Authorization {
     let is_teacher = is_trusted && claim.publishes;
-    Admission {
+    Authorization {
         rights: Rights { publishes: is_trusted, moderates: is_teacher },
         owner: is_teacher.then_some(Identity::Loopback),
         reserved: false,
@@ -270,8 +270,8 @@ fn guest(claim: &Claim<'_>, is_trusted: bool) -> Admission {
     }
 }
 
-fn admission_of(token: &token::Verified, claim: &Claim<'_>) -> Admission {
-    Admission {
+fn authorization_of(token: &token::Verified, claim: &Claim<'_>) -> Authorization {
+    Authorization {
         rights: token.rights,
         owner: Some(Identity::Token { key: token.key.clone(), subject: token.subject.clone() }),
         reserved: true,

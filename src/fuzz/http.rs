@@ -15,7 +15,7 @@ use tokio::sync::{mpsc, watch};
 use crate::http::whep::{Lectures, MAX_CANDIDATES, Player, Unavailable, Watching, router};
 use crate::http::{Site, creation, guard};
 use crate::id::MAX_NICKNAME_CHARS;
-use crate::network::SharedPhase;
+use crate::network::SharedClientState;
 use crate::protocol::{ClientKind, VideoTrack};
 
 /// The longest answer, in bytes: a refusal with its sentence.
@@ -49,8 +49,8 @@ impl Lectures for Lecture {
         match player.room.as_str() {
             TAUGHT => {
                 let ((candidates, _), (_, over)) = (mpsc::channel(MAX_CANDIDATES), watch::channel(()));
-                let phase = SharedPhase::default();
-                Ok(Watching { answer: "v=0\r\n".to_owned(), ice_servers: Vec::new(), candidates, over, phase })
+                let client_state = SharedClientState::default();
+                Ok(Watching { answer: "v=0\r\n".to_owned(), ice_servers: Vec::new(), candidates, over, client_state })
             }
             EMPTY => Err(Unavailable::NobodyTeaches),
             _ => Err(Unavailable::NoSuchRoom),

@@ -10,7 +10,7 @@ use super::places::{Place, place_for};
 use super::{ConnId, Newcomer, Output, RoomLimits, RoomRefusal};
 use crate::access::Attempts;
 use crate::id::{UserId, count_of_students, named};
-use crate::protocol::{ErrorCode, LeaveReason, RoomOrder, ServerMessage};
+use crate::protocol::{ErrorCode, LeaveReason, MAX_LISTED_USERS, RoomOrder, ServerMessage};
 
 impl Room {
     /// Lets the applicant in, or into the lobby. After a refusal nothing has changed, except for attempts.
@@ -293,6 +293,7 @@ impl Room {
         }
         let user = member.user.clone();
         self.members.insert(id.clone(), member);
+        self.has_partial_lists |= self.members.len() > MAX_LISTED_USERS;
         out.push(Output::Send {
             to: conn,
             message: ServerMessage::Joined {

@@ -32,6 +32,8 @@ pub(super) struct Room {
     /// Whether the members have passed the gate: from the publisher's arrival to the end of the lecture.
     pub(super) is_governed: bool,
     pub(super) presence: Presence,
+    /// Whether members were told only a part of the others, since the room was empty.
+    pub(super) has_partial_lists: bool,
     /// Not later than the earliest deadline of a lost connection.
     reserved_until: Option<Instant>,
 }
@@ -67,6 +69,7 @@ impl Room {
             lobby: Lobby::default(),
             is_governed: false,
             presence: Presence::default(),
+            has_partial_lists: false,
             reserved_until: None,
         }
     }
@@ -171,6 +174,7 @@ impl Room {
     pub(super) fn look_around(&mut self, now: Instant, limits: &RoomLimits) {
         if self.members.is_empty() && self.lobby.is_empty() {
             self.retention.emptied(now, self.owner.is_some(), limits);
+            self.has_partial_lists = false;
         }
     }
 
@@ -201,7 +205,10 @@ impl Room {
         if self.presence.due().is_some_and(|due| due <= now) {
             let to: Vec<_> =
                 self.members.values().filter(|member| !member.user.publishes).filter_map(Member::conn).collect();
-            let messages = self.presence.take(now + self.presence_interval(limits), self.members.len());
+            let mut messages = self.presence.take(now + self.presence_interval(limits), self.members.len());
+            if self.has_partial_lists {
+                messages.push(ServerMessage::MemberCount { count: self.members.len() });
+            }
             if !to.is_empty() {
                 out.extend(messages.into_iter().map(|message| Output::Broadcast { to: to.clone(), message }));
             }

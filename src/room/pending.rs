@@ -5,9 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::RoomLimits;
 use crate::id::UserId;
-use crate::protocol::{
-    LeaveReason, MAX_LISTED_USERS, PUBLISHER_QUEUE_BYTES, STUDENT_QUEUE_BYTES, ServerMessage, User,
-};
+use crate::protocol::{LeaveReason, MAX_LISTED_USERS, PUBLISHER_QUEUE_BYTES, STUDENT_QUEUE_BYTES, ServerMessage, User};
 
 /// The most messages that wait for a student: one negotiation.
 const STUDENT_MESSAGES: usize = 64;
@@ -76,8 +74,6 @@ pub(super) struct Presence {
     joins: BTreeMap<UserId, User>,
     leaves: BTreeMap<UserId, LeaveReason>,
     due: Option<Instant>,
-    /// Whether students have not heard of some joins, and may count wrong.
-    has_hidden: bool,
 }
 
 impl Presence {
@@ -113,7 +109,6 @@ impl Presence {
     /// is in the room. If this is not all, another batch is due at `next`.
     pub(super) fn take(&mut self, next: Instant, members: usize) -> Vec<ServerMessage> {
         if members > MAX_LISTED_USERS {
-            self.has_hidden |= !self.joins.is_empty();
             self.joins.clear();
         }
         let mut by_reason: BTreeMap<LeaveReason, Vec<UserId>> = BTreeMap::new();
@@ -129,9 +124,6 @@ impl Presence {
         self.due = (!self.joins.is_empty() || !self.leaves.is_empty()).then_some(next);
         if !users.is_empty() {
             messages.push(ServerMessage::Join { users });
-        }
-        if self.has_hidden {
-            messages.push(ServerMessage::UserCount { count: members });
         }
         messages
     }

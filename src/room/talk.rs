@@ -148,7 +148,8 @@ impl Talk {
             history.drain(..history.len().div_ceil(4));
         }
         let mut unlisted = self.hands.unlisted(hands.len());
-        let place = unlisted.find(|(_, hand)| hand.user_id == *user).map(|(place, _)| PublisherMessage::HandPlace { place });
+        let place =
+            unlisted.find(|(_, hand)| hand.user_id == *user).map(|(place, _)| PublisherMessage::HandPlace { place });
         let welcome = PublisherMessage::Welcome { history, hands, cleared_up_to };
         let rest = [welcome, PublisherMessage::Allows(self.allowed_to(user)), PublisherMessage::Stopped(self.stopped)];
         place.into_iter().chain(rest).map(|message| to(user, message)).collect()
@@ -258,8 +259,7 @@ impl Talk {
     /// first told its place.
     pub fn tick(&mut self, now: Instant) -> Vec<TalkOutput> {
         let Some(hands) = self.hands.tick(now) else { return Vec::new() };
-        let place =
-            |(place, hand): (usize, &RaisedHand)| to(&hand.user_id, PublisherMessage::HandPlace { place });
+        let place = |(place, hand): (usize, &RaisedHand)| to(&hand.user_id, PublisherMessage::HandPlace { place });
         let mut outputs: Vec<_> = self.hands.unlisted(hands.len()).map(place).collect();
         outputs.push(TalkOutput::All(PublisherMessage::Hands { hands }));
         outputs

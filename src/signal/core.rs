@@ -9,9 +9,9 @@ use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 use super::outbox::{Outbox, Outgoing, StudentBytes, outbox};
 use super::session::random_session;
-use crate::access::{Access, AccessConfig, Admission, Attempts, Claim, Denied, Rights, TurnCredentials};
+use crate::access::{Access, AccessConfig, Attempts, Authorization, Claim, Denied, Rights, TurnCredentials};
 use crate::id::{RoomId, UserId};
-use crate::network::{ClientAddress, SharedPhase};
+use crate::network::{ClientAddress, SharedClientState};
 use crate::protocol::{self, ClientMessage, Credentials, ErrorCode, IceServer, JoinRequest, ServerMessage};
 use crate::room::{self, ConnId, Input, Newcomer, Output, Rooms};
 
@@ -128,19 +128,19 @@ impl Core {
         request: JoinRequest,
         credentials: Credentials,
         address: ClientAddress,
-        phase: SharedPhase,
+        client_state: SharedClientState,
     ) -> (ConnId, Outgoing) {
         let checked = self.check(&request, &credentials, address);
         let mut state = self.lock();
-        let (outbox, outgoing) = outbox(request.publishes, phase, &state.student_bytes);
+        let (outbox, outgoing) = outbox(request.publishes, client_state, &state.student_bytes);
         state.next_conn += 1;
         let conn = ConnId(state.next_conn);
         if state.shutting_down {
             outbox.close(Some(ErrorCode::ServerShutdown));
             return (conn, outgoing);
         }
-        let admission = match checked {
-            Ok(admission) => admission,
+        let authorization = match checked {
+            Ok(authorization) => authorization,
             Err(denied) => {
                 // A new outbox has space.
                 _ = outbox.push(denied_message(&denied).to_json().into());
@@ -149,17 +149,22 @@ impl Core {
             }
         };
         state.outboxes.insert(conn, outbox);
-        let newcomer = newcomer(request, credentials, admission, address);
+        let newcomer = newcomer(request, credentials, authorization, address);
         self.apply(state, Input::Join { conn, newcomer });
         (conn, outgoing)
     }
 
     /// Asks the access policy about a client that wants to join.
-    fn check(&self, join: &JoinRequest, credentials: &Credentials, from: ClientAddress) -> Result<Admission, Denied> {
+    fn check(
+        &self,
+        join: &JoinRequest,
+        credentials: &Credentials,
+        from: ClientAddress,
+    ) -> Result<Authorization, Denied> {
         let JoinRequest { room, user, nickname, publishes, .. } = join;
         // The teacher of this process needs no other proof: only this process knows the secret.
         if credentials.session.as_ref().is_some_and(|session| self.lock().rooms.is_reserved_for(room, session)) {
-            return Ok(Admission {
+            return Ok(Authorization {
                 rights: Rights { publishes: true, moderates: true },
                 owner: None,
                 reserved: false,
@@ -333,24 +338,29 @@ impl State {
 }
 
 /// The client as the rooms see it.
-fn newcomer(request: JoinRequest, credentials: Credentials, admission: Admission, address: ClientAddress) -> Newcomer {
+fn newcomer(
+    request: JoinRequest,
+    credentials: Credentials,
+    authorization: Authorization,
+    address: ClientAddress,
+) -> Newcomer {
     let JoinRequest { room, room_name, publishes, epoch, client, .. } = request;
     let Credentials { session, code, room: settings, .. } = credentials;
     Newcomer {
         room,
         room_name,
-        user: admission.user,
-        nickname: admission.nickname,
+        user: authorization.user,
+        nickname: authorization.nickname,
         publishes,
         epoch,
         session: session.unwrap_or_else(random_session),
         client,
         network: address.network,
-        moderates: admission.rights.moderates,
+        moderates: authorization.rights.moderates,
         code,
         settings: settings.filter(|_| publishes),
-        identity: admission.owner,
-        reserved: admission.reserved,
+        identity: authorization.owner,
+        reserved: authorization.reserved,
     }
 }
 

@@ -59,6 +59,8 @@ pub(super) struct Lecture<'a> {
     attendance_writer: Option<AttendanceWriter>,
     rates: Rates,
     metrics: MetricsStore,
+    /// Whether the teacher has read that the server is lost.
+    has_lost_server: bool,
     /// Lines about refused offers, and about errors that the server reports.
     refusals: ThrottledLines,
     server_errors: ThrottledLines,
@@ -90,6 +92,7 @@ impl<'a> Lecture<'a> {
             attendance_writer: attendance_file.map(|file| AttendanceWriter::start(file, reporter)),
             rates: Rates::default(),
             metrics,
+            has_lost_server: false,
             refusals: ThrottledLines::default(),
             server_errors: ThrottledLines::default(),
             orders_due: None,
@@ -192,6 +195,9 @@ impl<'a> Lecture<'a> {
     fn on_signal(&mut self, event: SignalEvent) -> Result<(), Failure> {
         match event {
             SignalEvent::Joined { users, .. } => {
+                if std::mem::take(&mut self.has_lost_server) {
+                    self.reporter.notice("the signalling server is back: new students can join again");
+                }
                 self.joined(&users);
                 // A server that has restarted does not know whose media runs.
                 for target_uid in self.students.watching() {
@@ -201,10 +207,13 @@ impl<'a> Lecture<'a> {
             }
             // The server never lets a teacher wait.
             SignalEvent::Waiting { .. } => {}
-            SignalEvent::Lost { reason } => self.reporter.warn(format!(
-                "lost the signalling server ({reason}): the lecture goes on, but new students must wait; \
-                 trying to reconnect"
-            )),
+            SignalEvent::Lost { reason } => {
+                self.has_lost_server = true;
+                self.reporter.warn(format!(
+                    "lost the signalling server ({reason}): the lecture goes on, but new students must wait; \
+                     trying to reconnect"
+                ));
+            }
             SignalEvent::Message(message) => self.on_message(message),
             SignalEvent::Ended(error) => return Err(signal_failure(error)),
         }
@@ -238,9 +247,9 @@ impl<'a> Lecture<'a> {
             ServerMessage::Joined { .. }
             | ServerMessage::Waiting { .. }
             | ServerMessage::RoomUserList { .. }
-            | ServerMessage::UserCount { .. }
             | ServerMessage::Pong
             | ServerMessage::Answer { .. }
+            | ServerMessage::MemberCount { .. }
             | ServerMessage::Hangup { .. } => {}
         }
     }

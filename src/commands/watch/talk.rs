@@ -44,7 +44,16 @@ pub(super) struct StudentTalk {
 
 impl StudentTalk {
     pub(super) fn new(me: UserId) -> Self {
-        Self { me, last_id: 0, cleared_up_to: 0, hands: Vec::new(), next_place: None, is_up: false, raised: false, allowed: Allowed::default() }
+        Self {
+            me,
+            last_id: 0,
+            cleared_up_to: 0,
+            hands: Vec::new(),
+            next_place: None,
+            is_up: false,
+            raised: false,
+            allowed: Allowed::default(),
+        }
     }
 
     /// A message has come from the publisher.

@@ -81,7 +81,7 @@ export const zh = {
   people: '成员',
   hands: '举手',
   everybody: '教室里的人',
-  andMore: '还有 {n} 人',
+  notAllListed: '共 {n} 人，这里只列出其中 {listed} 人。',
   teacher: '老师',
   you: '我',
   meIs: '你是 {name}',

@@ -82,7 +82,7 @@ export const en = {
   people: 'People',
   hands: 'Raised hands',
   everybody: 'In the room',
-  andMore: 'and {n} more',
+  notAllListed: '{n} people are here. Only {listed} names are listed.',
   teacher: 'Teacher',
   you: 'you',
   meIs: 'You are {name}',

@@ -41,7 +41,7 @@ use self::sessions::{NewSession, Sessions};
 use super::guard::AllowedOrigin;
 use super::rooms::bearer;
 use crate::id::{IdError, Nickname, RoomId};
-use crate::network::{ClientAddress, Rate, RateLimit, SharedPhase};
+use crate::network::{ClientAddress, Rate, RateLimit, SharedClientState};
 use crate::protocol::{ClientKind, Credentials, IceCandidate, IceServer, JoinRequest, MAX_MESSAGE_BYTES, VideoTrack};
 use crate::sdp::fragment::Fragment;
 use crate::sdp::whep_offer::WhepOffer;
@@ -96,7 +96,7 @@ pub struct Watching {
     /// Closed once the player has left the room, for whatever reason.
     pub over: watch::Receiver<()>,
     /// Whether the player's media is connected.
-    pub phase: SharedPhase,
+    pub client_state: SharedClientState,
 }
 
 struct Whep<L> {
@@ -182,8 +182,8 @@ impl<L: Lectures> Whep<L> {
         let offer = timeout(BODY_WITHIN, text(request.into_body())).await.map_err(|_| Problem::no_text())??;
         let WhepOffer { sdp, ufrag } = WhepOffer::parse(&offer).ok_or_else(Problem::bad_sdp)?;
         let watching = self.lectures.watch(player, sdp, video).await?;
-        let Watching { answer, ice_servers, candidates, over, phase } = watching;
-        let new = NewSession { room: room.clone(), ufrag, candidates, over, phase };
+        let Watching { answer, ice_servers, candidates, over, client_state } = watching;
+        let new = NewSession { room: room.clone(), ufrag, candidates, over, client_state };
         let (id, etag) = self.sessions.begin(place, new);
         let links = headers::links(&ice_servers);
         let mut response = (StatusCode::CREATED, answer).into_response();

@@ -425,7 +425,9 @@ fn a_student_whose_hand_is_behind_the_end_of_the_list_is_told_its_place() {
     let place = |user, place| TalkOutput::To(id(user), PublisherMessage::HandPlace { place });
     let out = talk.tick(talk.next_tick().unwrap());
     assert_eq!(out[..2], [place("1001", MAX_LISTED_HANDS + 1), place("1002", MAX_LISTED_HANDS + 2)]);
-    assert!(matches!(&out[2..], [TalkOutput::All(PublisherMessage::Hands { hands })] if hands.len() == MAX_LISTED_HANDS));
+    assert!(
+        matches!(&out[2..], [TalkOutput::All(PublisherMessage::Hands { hands })] if hands.len() == MAX_LISTED_HANDS)
+    );
     assert_eq!(talk.opened(&id("1002"))[0], place("1002", MAX_LISTED_HANDS + 2), "also one who comes back");
 }
 

@@ -82,7 +82,7 @@ fn hear(
             match message {
                 ServerMessage::Join { users } => present.extend(users.into_iter().map(|user| user.user_id)),
                 ServerMessage::Leave { users, .. } => users.iter().for_each(|user| _ = present.remove(user)),
-                ServerMessage::UserCount { count } => counted = Some(count),
+                ServerMessage::MemberCount { count } => counted = Some(count),
                 other => panic!("{other:?}"),
             }
         }
@@ -115,7 +115,7 @@ fn in_a_crowd_students_hear_of_leaves_and_of_the_number_of_members_once_a_second
     let conns = crowd(&mut server, 3_000);
     let out = server.pass(Duration::from_secs(2));
     let told = told(&out, witness);
-    assert_eq!(told, [ServerMessage::UserCount { count: 3_001 }]);
+    assert_eq!(told, [ServerMessage::MemberCount { count: 3_001 }]);
     for conn in conns.into_iter().skip(300) {
         server.say(conn, ClientMessage::Leave { over: false });
     }
