@@ -32,9 +32,8 @@ const IS_GECKO = CSS.supports('-moz-appearance', 'none');
 /** After these errors, repeating the request is pointless (`ErrorCode::is_final`). */
 const FINAL = new Set([
   'badRequest', 'malformedMessage', 'messageTooLarge', 'binaryFrame', 'notAllowed', 'userIdTaken', 'publisherExists',
-  'mediaNotServed',
   'roomFull', 'replaced', 'codeRequired', 'wrongCode', 'tokenRequired', 'badToken', 'teachingKeyRequired',
-  'roomLocked', 'removed',
+  'roomLocked', 'removed', 'mediaNotServed',
 ]);
 
 export class Signalling {
