@@ -390,8 +390,8 @@ impl Router {
             }
             Command::Stats(reply) => {
                 let numbers = Collector::numbers(&self.counts, &self.requests, self.peers.stun_dropped);
-                let (ingest, datagrams_dropped) = (self.publisher_stats(), self.binding.dropped());
-                let numbers = SfuStats { ingest, datagrams_dropped, ..numbers };
+                let (datagrams_dropped, ingest) = (self.binding.dropped(), self.publisher_stats());
+                let numbers = SfuStats { datagrams_dropped, ingest, ..numbers };
                 let collector = Collector::new(numbers, 1 + self.workers.len(), reply);
                 self.give_to_all(|| {
                     let collector = Arc::clone(&collector);

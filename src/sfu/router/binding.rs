@@ -14,7 +14,7 @@ pub(super) enum Binding {
     /// A socket of its own, which its thread reads.
     Own(Box<Socket>),
     /// A socket that it shares, which the thread of the port reads.
-    Shared(SharedSocket),
+    Shared(Box<SharedSocket>),
 }
 
 impl Binding {
@@ -23,9 +23,10 @@ impl Binding {
             UdpBinding::Own(address) => Socket::bind(*address)
                 .map(|socket| Self::Own(Box::new(socket)))
                 .map_err(|cause| SfuError::Bind { address: *address, cause }),
-            UdpBinding::Shared(port) => {
-                port.attach().map(Self::Shared).map_err(|error| SfuError::Setup(error.to_string()))
-            }
+            UdpBinding::Shared(port) => port
+                .attach()
+                .map(|shared| Self::Shared(Box::new(shared)))
+                .map_err(|error| SfuError::Setup(error.to_string())),
         }
     }
 
