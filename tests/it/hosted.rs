@@ -42,7 +42,7 @@ fn metric(class: &Classroom, name: &str) -> f64 {
 async fn students_watch_and_lose_nothing_while_the_publishers_websocket_is_lost() {
     let class = Classroom::undisturbed();
     let server = class.server();
-    let listening = &server.events()[0];
+    let listening = server.wait_for("listening", |event| event["event"] == "listening");
     assert_eq!(listening["udp"], class.port(), "{listening}");
     let flags = ["--for", LESSON, "--expect", "fps>=10", "--expect", "lost<=0"];
     // A student that comes first waits for the media.
@@ -131,9 +131,9 @@ async fn students_stay_connected_while_the_publisher_comes_back_with_another_con
     publisher.set_screen(true);
     student.wait_since(mark, DEADLINE, "the screen again", source_is("live"));
     // The page is closed, and opened again: the server asks for nothing but its offer.
+    let mark = student.mark();
     publisher.close().await;
     desk.hear_until(|message| matches!(message, ServerMessage::Hangup { .. })).await;
-    let mark = student.mark();
     student.wait_since(mark, DEADLINE, "no screen", source_is("stopped"));
     drop(desk);
     let mark = student.mark();
@@ -182,7 +182,8 @@ async fn a_server_refuses_to_carry_media_with_a_code() {
         other => panic!("{other:?}"),
     };
     let mut server = start(&["--no-media"]);
-    assert_eq!(server.events()[0]["udp"], Event::Null);
+    let listening = server.wait_for("listening", |event| event["event"] == "listening");
+    assert_eq!(listening["udp"], Event::Null);
     let (code, message) = refusal(Desk::open(&class, "media=server").await.1);
     assert!(code == ErrorCode::MediaNotServed && message.contains("--no-media"), "{message}");
     server.interrupt();
@@ -203,7 +204,7 @@ async fn students_of_a_publisher_that_sends_nothing_are_told_so() {
     let class = Classroom::new();
     let _server = class.server();
     let _desk = Desk::join(&class, 1).await;
-    let mut watch = class.student(1001, &["--timeout", "5s", "--retry", "6s"]);
+    let mut watch = class.student(1001, &["--verbose", "--timeout", "5s", "--retry", "6s"]);
     watch.ends_with(7);
     let told = watch.events().iter().any(|event| event["message"].as_str().is_some_and(|m| m.contains("not arrived")));
     assert!(told, "{:?}", watch.events());

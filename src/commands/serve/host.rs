@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 use tokio::time::MissedTickBehavior;
 
-use self::publisher::{PublisherMedia, report};
+use self::publisher::PublisherMedia;
 use self::waiting::WaitingOffers;
 use super::media::{HostSettings, RoomMeter};
 use crate::commands::lecture_talk::LectureTalk;
@@ -69,7 +69,6 @@ pub(super) async fn run(host: LocalHost, settings: HostSettings) {
     };
     host.run(events).await;
     host.reporter.detail(format!("the server no longer carries the media of room {}", host.room));
-    // The SFU's goodbye comes before that of the room, so that students learn the reason from the room.
     host.sfu.close().await;
 }
 
@@ -246,12 +245,15 @@ impl RoomHost {
     async fn on_second(&mut self) {
         let Some(stats) = self.stats().await else { return };
         self.tell_stopped(Some(&stats));
-        self.tell_publisher(&PublisherMessage::Ingest(report(&stats)));
+        let report = self.media.report(Instant::now(), &stats);
+        self.tell_publisher(&PublisherMessage::Ingest(report));
         self.meter.update(&stats);
     }
 
     async fn stats(&self) -> Option<SfuStats> {
-        tokio::time::timeout(STATS_WITHIN, self.sfu.stats()).await.ok().flatten()
+        let stats = tokio::time::timeout(STATS_WITHIN, self.sfu.stats()).await.ok().flatten()?;
+        let ingest = stats.ingest.filter(|ingest| ingest.user == self.publisher);
+        Some(SfuStats { ingest, ..stats })
     }
 
     fn tell_stopped(&mut self, stats: Option<&SfuStats>) {
