@@ -38,7 +38,7 @@ use timeline::Timeline;
 use crate::rtcp::{SenderPacket, SenderReport, push_cname, push_nack, push_pli, push_receiver_report, read_sender};
 use crate::rtp::{Codec, Encoding, Frame, Tier, Track};
 
-pub(crate) use stats::IngestStats;
+pub(crate) use stats::{EncodingStats, IngestStats};
 
 /// The SSRC of our RTCP. A publisher's connection has no other stream of ours.
 pub(crate) const FEEDBACK_SSRC: u32 = 0x636c_6173;

@@ -7,36 +7,39 @@ use std::sync::atomic::Ordering;
 use std::sync::mpsc::SyncSender;
 use std::time::{Duration, Instant};
 
-use bytes::BytesMut;
 use tokio::sync::mpsc;
 
 use super::PeerId;
 use super::candidates::Advertised;
 use super::command::Command;
-use super::config::{AnswerContext, SfuConfig, SfuError};
+use super::config::{AnswerContext, SfuConfig, SfuError, UdpBinding};
 use super::control_queue::ControlReceiver;
-
 use super::encoders::ActiveEncodings;
-use super::event::{OfferRefusal, SfuEvent};
+use super::encoding_monitor::EncodingMonitor;
+use super::event::{OfferRefusal, SfuEvent, SfuStats};
 use super::event_loop::{self, Next, Work};
 use super::event_queue::EventQueue;
 use super::input::{Gaps, Pushed};
 use super::peer::Departure;
 use super::peer_table::PeerTable;
 use super::pending_offers::{PendingOffer, PendingOffers};
+use super::publishing::Publishing;
 use super::stats::Collector;
-use super::stun_client::StunClient;
+use super::stun_client::StunServers;
 use super::threads::WorkerThread;
-use super::udp::{ReceiveErrors, UdpReceiver, UdpSender};
 use super::watchdog::CpuBudget;
 use super::worker::{Worker, WorkerCommand, WorkerReport};
 use crate::congestion::RateMeter;
-use crate::id::UserId;
 use crate::rtp::{Encoding, Frame, KeyFrameRequests, PerEncoding, Track};
 use crate::token_bucket::TokenBucket;
 
 mod answers;
+mod binding;
 mod datagrams;
+mod publish;
+
+use self::binding::Binding;
+use self::publish::PublisherOffer;
 
 /// The thread's ends of the queues.
 pub(super) struct Queues {
@@ -60,7 +63,7 @@ pub(super) fn run(
     runtime.block_on(async {
         match Router::new(config, context, queues) {
             Ok(mut router) => {
-                let _ = bound.send(Ok(router.receiver.local()));
+                let _ = bound.send(Ok(router.binding.local()));
                 event_loop::run(&mut router).await;
             }
             Err(error) => drop(bound.send(Err(error))),
@@ -81,18 +84,11 @@ struct Router {
     events: EventQueue,
     /// Limits the notices about lost messages.
     lost_messages: TokenBucket,
-    receiver: UdpReceiver,
-    receive_errors: ReceiveErrors,
-    /// The time to receive again after an error, because a persistent error must not keep the thread busy.
-    receive_again: Option<Instant>,
-    /// The number of times that the socket was reopened since the last success.
-    rebinds: u32,
+    binding: Binding,
     /// Whether the last slice ended before all datagrams were read.
     has_datagrams: bool,
-    /// For requests to STUN servers.
-    sender: UdpSender,
     advertised: Advertised,
-    stun: Vec<StunClient>,
+    stun: StunServers,
     requests: PerEncoding<KeyFrameRequests>,
     /// The number of frames, key frames and bytes.
     counts: PerEncoding<(u64, u64, u64)>,
@@ -106,6 +102,11 @@ struct Router {
     pending: PendingOffers,
     /// Limits the CPU time of answers.
     answering: CpuBudget,
+    publishing: Publishing,
+    monitor: EncodingMonitor,
+    monitored: Option<Instant>,
+    /// The encodings that students may get at present, with their bit rates in bits per second.
+    available: Vec<(Encoding, u32)>,
 }
 
 impl Work for Router {
@@ -130,21 +131,19 @@ impl Work for Router {
 
     fn datagrams(&mut self, slice: Duration) -> Next {
         let begun = Instant::now();
-        self.has_datagrams = self.receive_again.is_none_or(|at| at <= begun);
+        self.has_datagrams = self.binding.is_due(begun);
         while self.has_datagrams && begun.elapsed() < slice {
-            let mut batch: Vec<(SocketAddr, SocketAddr, BytesMut)> = Vec::new();
+            let mut batch = Vec::new();
             let now = Instant::now();
-            match self.receiver.receive(|at, from, bytes| batch.push((at, from, bytes.into()))) {
-                Ok(more) => {
-                    self.receive_errors.on_success();
-                    (self.has_datagrams, self.receive_again, self.rebinds) = (more, None, 0);
-                }
-                Err(error) => {
-                    (self.has_datagrams, self.receive_again) = (false, Some(now + event_loop::TICK));
-                    return self.on_receive_error(now, &error);
+            match self.binding.receive(now, &mut batch) {
+                Ok(more) => self.has_datagrams = more,
+                Err(failure) => {
+                    self.has_datagrams = false;
+                    return self.on_failure(failure);
                 }
             }
-            batch.into_iter().for_each(|(at, from, bytes)| self.datagram(now, at, from, bytes));
+            batch.into_iter().for_each(|arrived| self.datagram(now, arrived));
+            self.send_ingested();
         }
         Next::GoOn
     }
@@ -183,6 +182,7 @@ impl Work for Router {
         }
         self.events.flush();
         self.own_worker.tick();
+        self.look_after_publishers(Instant::now());
         self.own_worker.adapt();
         self.own_worker.serve_behind();
         self.ask_for_key_frames();
@@ -211,7 +211,6 @@ impl Work for Router {
     }
 
     async fn wait(&mut self) {
-        let receives = self.receive_again.is_none();
         tokio::select! {
             frame = self.frames.recv() => match frame {
                 Some(pushed) => self.next_frame = Some(pushed),
@@ -219,19 +218,22 @@ impl Work for Router {
             },
             Some(report) = self.reports.recv() => self.on_report(report),
             () = self.commands.ready() => {}
-            // Reading the socket returns the error again.
-            _ = self.receiver.readable(), if receives => {}
+            () = self.binding.readable() => {}
         }
     }
 }
 
 impl Router {
-    fn new(config: SfuConfig, context: AnswerContext, queues: Queues) -> Result<Self, SfuError> {
-        let bind = |cause| SfuError::Bind { address: config.udp, cause };
-        let receiver = UdpReceiver::bind(config.udp).map_err(bind)?;
-        let sender = || receiver.sender().map_err(|e| SfuError::Setup(e.to_string()));
-        let now = Instant::now();
-        let stun = config.stun.iter().map(|server| StunClient::new(*server, now)).collect();
+    fn new(config: SfuConfig, mut context: AnswerContext, queues: Queues) -> Result<Self, SfuError> {
+        let mut binding = Binding::new(&config.udp)?;
+        context.tag = binding.tag();
+        let mut advertised = Advertised::new(binding.local(), &config.advertise);
+        binding.changed_public().into_iter().for_each(|public| advertised.set_public(public));
+        let stun = match &config.udp {
+            UdpBinding::Own(_) => StunServers::new(&config.stun, Instant::now()),
+            UdpBinding::Shared(_) => StunServers::default(),
+        };
+        let sender = || binding.sender().map_err(|e| SfuError::Setup(e.to_string()));
         let (report, reports) = mpsc::unbounded_channel();
         let encodings: Vec<Encoding> = config.encodings.iter().map(|(encoding, _)| *encoding).collect();
         let new_worker = |worker| {
@@ -252,12 +254,7 @@ impl Router {
             reports,
             events: EventQueue::new(queues.events),
             lost_messages: TokenBucket::new(1, 1),
-            sender: sender()?,
-            advertised: Advertised::new(receiver.local(), &config.advertise),
-            receiver,
-            receive_errors: ReceiveErrors::default(),
-            receive_again: None,
-            rebinds: 0,
+            advertised,
             has_datagrams: false,
             stun,
             requests: PerEncoding::default(),
@@ -265,11 +262,16 @@ impl Router {
             active: ActiveEncodings::new(1 + workers.len(), &encodings),
             encodings,
             own_worker,
-            peers: PeerTable::new(1 + workers.len()),
+            peers: PeerTable::new(1 + workers.len(), binding.announcer()),
+            binding,
             pending: PendingOffers::default(),
             answering: CpuBudget::default(),
             workers,
             context,
+            publishing: Publishing::default(),
+            monitor: EncodingMonitor::default(),
+            monitored: None,
+            available: config.encodings,
         })
     }
 
@@ -303,7 +305,9 @@ impl Router {
         match report {
             // No event if the peer was replaced or removed in the meantime.
             WorkerReport::Departed { id, why } => {
-                if let Some(user) = self.peers.remove(id) {
+                if let Some(user) = self.peers.remove(id)
+                    && !self.on_publisher_departed(id, &user, why)
+                {
                     self.events.push(SfuEvent::Gone { user, why });
                 }
             }
@@ -313,7 +317,10 @@ impl Router {
                     self.events.push(SfuEvent::Refused { user, why });
                 }
             }
-            WorkerReport::Connected { id } => self.peers.connected(id),
+            WorkerReport::Connected { id } => {
+                self.peers.connected(id);
+                self.on_publisher_connected(id);
+            }
             WorkerReport::Confirmed { id, from } => self.peers.confirm(Instant::now(), from, id),
             // The worker's thread may not have seen a key frame yet that was already made.
             WorkerReport::KeyFrameNeeded { encoding, seen } if seen < self.counts[encoding].1 => {}
@@ -345,18 +352,15 @@ impl Router {
         }
     }
 
-    /// Passes a command to the worker of a user's peer. A refused candidate does no harm: there are others.
-    fn give_for(&mut self, user: &UserId, command: impl FnOnce(PeerId) -> WorkerCommand) {
-        let Some((id, worker)) = self.peers.of_user(user).map(|(id, known)| (id, known.worker)) else { return };
-        self.give(worker, command(id));
-    }
-
     fn command(&mut self, command: Command) -> Next {
         match command {
             Command::Offer { user, sdp, video, network } => {
                 for PendingOffer { user, .. } in self.pending.push(PendingOffer::new(user, sdp, video, network)) {
                     self.events.push(SfuEvent::Refused { user, why: OfferRefusal::Busy });
                 }
+            }
+            Command::Publish { user, sdp, tracks, network } => {
+                self.publish(PublisherOffer { user, sdp, tracks, network });
             }
             Command::Candidate { user, candidate } => {
                 if let Some(candidate) = self.pending.add_candidate(&user, candidate) {
@@ -368,21 +372,26 @@ impl Router {
                 let known = self.peers.of_user(&user).map(|(id, known)| (id, known.worker));
                 if let Some((id, worker)) = known {
                     self.remove_peer(id, worker);
+                }
+                if self.remove_publisher(&user) || known.is_some() {
                     self.events.push(SfuEvent::Gone { user, why: Departure::Left });
                 }
             }
-            Command::Tell { user, text } => self.give_for(&user, |id| WorkerCommand::Tell { id, text }),
+            Command::Tell { user, text } => self.tell(&user, &text),
             Command::TellAll { text } => self.give_to_all(|| WorkerCommand::TellAll { text: Arc::clone(&text) }),
             Command::Encodings(encodings) => {
                 let before = self.encodings.len();
                 self.encodings.retain(|encoding| encodings.contains(encoding));
                 if self.encodings.len() < before {
-                    let encodings: Arc<[Encoding]> = self.encodings.clone().into();
-                    self.give_to_all(|| WorkerCommand::Encodings(Arc::clone(&encodings)));
+                    self.available.retain(|(encoding, _)| encodings.contains(encoding));
+                    let available: Arc<[(Encoding, u32)]> = self.available.clone().into();
+                    self.give_to_all(|| WorkerCommand::Encodings(Arc::clone(&available)));
                 }
             }
             Command::Stats(reply) => {
                 let numbers = Collector::numbers(&self.counts, &self.requests, self.peers.stun_dropped);
+                let (datagrams_dropped, ingest) = (self.binding.dropped(), self.publisher_stats());
+                let numbers = SfuStats { datagrams_dropped, ingest, ..numbers };
                 let collector = Collector::new(numbers, 1 + self.workers.len(), reply);
                 self.give_to_all(|| {
                     let collector = Arc::clone(&collector);
@@ -400,7 +409,7 @@ impl Router {
             #[cfg(test)]
             Command::Stall(until) => drop(until.recv()),
             #[cfg(test)]
-            Command::FailReceives(errno) => self.receiver.fails_with = Some(errno),
+            Command::FailReceives(errno) => self.binding.fail_receives(errno),
         }
         Next::GoOn
     }
@@ -414,7 +423,8 @@ impl Router {
         let now = Instant::now();
         for encoding in Encoding::all().filter(|encoding| encoding.track.is_video()) {
             // If the event finds no room, the next call tries again.
-            if self.requests[encoding].is_due(now) && self.events.try_push(SfuEvent::KeyFrameNeeded(encoding)).is_none()
+            if self.requests[encoding].is_due(now)
+                && (self.ask_publisher(encoding) || self.events.try_push(SfuEvent::KeyFrameNeeded(encoding)).is_none())
             {
                 self.requests[encoding].asked(now);
             }

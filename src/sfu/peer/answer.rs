@@ -34,7 +34,7 @@ use crate::srtp;
 
 /// SCTP's receive window: two messages of the largest size that the core accepts. The core has one message size for
 /// both directions, so it can't be the smaller one that [`crate::protocol::channel`] allows students.
-const RECEIVE_BUFFER_BYTES: u32 = 128 * 1024;
+pub(super) const RECEIVE_BUFFER_BYTES: u32 = 128 * 1024;
 
 impl Peer {
     /// Answers an offer. Returns the new peer and the SDP of the answer, with all candidates.
@@ -55,7 +55,8 @@ impl Peer {
         codecs.extend(tracks.iter().map(|(_, codec)| *codec).filter(|codec| *codec != Codec::Opus));
         codecs.dedup();
         let (crypto, keys) = srtp::capturing(context.crypto.clone());
-        let settings = engine::settings()
+        let settings = context
+            .with_ufrag(engine::settings())
             .with_crypto_provider(crypto)
             .with_answering_dtls_role(RTCDtlsRole::Server)
             .with_sctp_max_receive_buffer_size(RECEIVE_BUFFER_BYTES)
