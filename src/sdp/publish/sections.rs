@@ -169,7 +169,7 @@ fn bundled(session: &SessionDescription) -> Option<Vec<&str>> {
 }
 
 fn mid_of(section: &MediaDescription) -> Option<&str> {
-    section.attribute("mid").flatten().map(|mid| mid.trim())
+    section.attribute("mid").flatten().map(str::trim)
 }
 
 fn is_token(text: &str, most: usize) -> bool {
