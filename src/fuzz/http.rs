@@ -12,8 +12,8 @@ use hyper_util::service::TowerToHyperService;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::{mpsc, watch};
 
-use crate::http::whep::{Lectures, MAX_CANDIDATES, Player, Unavailable, Watching, router};
-use crate::http::{Site, creation, guard};
+use crate::http::whep::{Lectures, router};
+use crate::http::{MAX_CANDIDATES, MediaClient, Negotiated, Site, Unavailable, creation, guard};
 use crate::id::MAX_NICKNAME_CHARS;
 use crate::network::SharedPhase;
 use crate::protocol::{ClientKind, VideoTrack};
@@ -39,8 +39,13 @@ const EMPTY: &str = "10014";
 struct Lecture;
 
 impl Lectures for Lecture {
-    async fn watch(&self, player: Player, _offer: String, _video: Option<VideoTrack>) -> Result<Watching, Unavailable> {
-        let Player { request: player, credentials, address } = player;
+    async fn watch(
+        &self,
+        player: MediaClient,
+        _offer: String,
+        _video: Option<VideoTrack>,
+    ) -> Result<Negotiated, Unavailable> {
+        let MediaClient { request: player, credentials, address } = player;
         assert!(credentials.session.is_none() && credentials.key.is_none() && credentials.room.is_none());
         assert!(!address.is_loopback, "{address:?}");
         assert!(!player.publishes && player.room_name.is_none(), "{player:?}");
@@ -50,7 +55,7 @@ impl Lectures for Lecture {
             TAUGHT => {
                 let ((candidates, _), (_, over)) = (mpsc::channel(MAX_CANDIDATES), watch::channel(()));
                 let phase = SharedPhase::default();
-                Ok(Watching { answer: "v=0\r\n".to_owned(), ice_servers: Vec::new(), candidates, over, phase })
+                Ok(Negotiated { answer: "v=0\r\n".to_owned(), ice_servers: Vec::new(), candidates, over, phase })
             }
             EMPTY => Err(Unavailable::NobodyTeaches),
             _ => Err(Unavailable::NoSuchRoom),

@@ -73,10 +73,12 @@ pub enum ClientKind {
     Watch,
     /// A player that speaks WHEP.
     Whep,
+    /// A publisher that speaks WHIP.
+    Whip,
 }
 
 impl ClientKind {
-    const ALL: [ClientKind; 3] = [ClientKind::Browser, ClientKind::Watch, ClientKind::Whep];
+    const ALL: [ClientKind; 4] = [ClientKind::Browser, ClientKind::Watch, ClientKind::Whep, ClientKind::Whip];
 
     /// The word on the wire and in lists.
     pub fn name(self) -> &'static str {
@@ -84,6 +86,7 @@ impl ClientKind {
             ClientKind::Browser => "browser",
             ClientKind::Watch => "watch",
             ClientKind::Whep => "whep",
+            ClientKind::Whip => "whip",
         }
     }
 

@@ -6,3 +6,4 @@ pub(crate) mod fragment;
 pub(crate) mod negotiated;
 pub mod offer;
 pub(crate) mod whep_offer;
+pub(crate) mod whip_offer;
