@@ -5,5 +5,6 @@ pub mod engine;
 pub(crate) mod fragment;
 pub(crate) mod negotiated;
 pub mod offer;
+pub mod publish;
 pub(crate) mod whep_offer;
 pub(crate) mod whip_offer;
