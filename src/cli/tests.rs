@@ -89,6 +89,7 @@ fn sources_are_chosen_by_flags() {
     let list = chosen(Some(MainSource::Files(list)), None, None);
     assert_eq!(sources("--file b.png --still 5s --file a.mp4"), list);
     assert_eq!(teach("--pipeline a.gst").sources, Sources::Pipeline("a.gst".into()));
+    assert_eq!(teach("--whip-in").sources, Sources::Whip);
 }
 
 #[test]

@@ -19,6 +19,7 @@ mod teach;
 mod token;
 mod trust;
 mod watch;
+mod whip_in;
 
 use std::future::Future;
 use std::io;

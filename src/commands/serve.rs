@@ -11,6 +11,7 @@ use tokio::task::JoinHandle;
 
 use super::access::ServerAccess;
 use super::metrics::MetricsStore;
+use super::whip_in::WhipDoor;
 use super::{listen, reachable_host};
 use crate::cli::{Serve, StunServer, TurnLogin, TurnServer};
 use crate::exit::Failure;
@@ -45,6 +46,7 @@ pub(super) async fn run(
         access,
         site: serve.site,
         reservation: None,
+        whip: None,
     };
     let served = RunningServer::start(listener, settings)?;
     let (ws, page) = served.urls();
@@ -96,9 +98,11 @@ pub(super) struct ServerSettings {
     pub(super) site: Site,
     /// A room for a teacher in this process.
     pub(super) reservation: Option<Reservation>,
+    /// Takes the media of WHIP clients for that teacher.
+    pub(super) whip: Option<WhipDoor>,
 }
 
-/// A running server: signalling, pages, WHEP and metrics on one port.
+/// A running server: signalling, pages, WHEP, WHIP and metrics on one port.
 pub(super) struct RunningServer {
     server: Server,
     metrics: MetricsStore,
@@ -114,7 +118,7 @@ pub(super) struct RunningServer {
 impl RunningServer {
     /// Serves on `listener`.
     pub(super) fn start(listener: TcpListener, settings: ServerSettings) -> Result<Self, Failure> {
-        let ServerSettings { ice_servers, tls, access, mut site, reservation } = settings;
+        let ServerSettings { ice_servers, tls, access, mut site, reservation, whip } = settings;
         let address = listener.local_addr().map_err(Failure::internal)?;
         let server = Server::with(signal::ServerConfig {
             access: access.policy(),
@@ -135,6 +139,10 @@ impl RunningServer {
             }),
         );
         let app = app.merge(http::whep::router(whep::Players(server.clone())));
+        let app = app.merge(match whip {
+            Some(door) => http::whip::router(door.guarded_by(server.clone())),
+            None => axum::Router::new(),
+        });
         let app =
             app.merge(http::creation(move |name, credentials, from| creating.create_room(name, credentials, from)));
         let metrics = MetricsStore::new(Some(server.clone()));

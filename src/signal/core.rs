@@ -155,7 +155,12 @@ impl Core {
     }
 
     /// Asks the access policy about a client that wants to join.
-    fn check(&self, join: &JoinRequest, credentials: &Credentials, from: ClientAddress) -> Result<Admission, Denied> {
+    pub(super) fn check(
+        &self,
+        join: &JoinRequest,
+        credentials: &Credentials,
+        from: ClientAddress,
+    ) -> Result<Admission, Denied> {
         let JoinRequest { room, user, nickname, publishes, .. } = join;
         // The teacher of this process needs no other proof: only this process knows the secret.
         if credentials.session.as_ref().is_some_and(|session| self.lock().rooms.is_reserved_for(room, session)) {

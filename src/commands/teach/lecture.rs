@@ -9,20 +9,22 @@ use super::attendance_file::{AttendanceFile, AttendanceWriter};
 use super::candidate_init;
 use super::ending::can_ask;
 use super::inputs::{Input, Inputs};
+use super::source::Source;
 use super::stats::{self, LastSecond, Rates};
 use super::talk::TeacherTalk;
+use super::whip_session::{ForSfu, WhipClient};
 use crate::cli::Teach;
 use crate::commands::metrics::MetricsStore;
 use crate::commands::signal_failure;
 use crate::commands::source_monitor::SourceMonitor;
 use crate::commands::stop::Stop;
-use crate::endpoints;
+use crate::commands::whip_in::WhipRequest;
 use crate::exit::Failure;
 use crate::id::UserId;
-use crate::media::{Capture, CaptureEvent};
+use crate::media::CaptureEvent;
 use crate::protocol::{ClientMessage, ErrorCode, LeaveReason, RoomSettings, ServerMessage, User, VideoCodec};
 use crate::report::{EndReason, Event, Reporter, StudentState};
-use crate::rtp::Codec;
+use crate::rtp::{Codec, Track};
 use crate::sdp::offer::OfferError;
 use crate::sdp::publish::PublishError;
 use crate::sfu::{Departure, OfferRefusal, Queue, Sfu, SfuEvent, SfuStats};
@@ -36,7 +38,7 @@ const LAST_STATS_WITHIN: Duration = Duration::from_secs(1);
 pub(super) struct LectureParts {
     pub(super) sfu: Sfu,
     pub(super) client: Client,
-    pub(super) capture: Capture,
+    pub(super) source: Source,
     pub(super) settings: RoomSettings,
 }
 
@@ -44,12 +46,13 @@ pub(super) struct LectureParts {
 pub(super) struct Lecture<'a> {
     pub(super) sfu: Sfu,
     pub(super) client: Client,
-    pub(super) capture: Capture,
+    pub(super) source: Source,
     /// How to leave the room at the end.
     pub(super) goodbye: Goodbye,
     teach: &'a Teach,
     reporter: &'a Reporter,
     sources: SourceMonitor,
+    whip: WhipClient,
     students: StudentStates,
     talk: TeacherTalk,
     attendance: Attendance,
@@ -70,15 +73,16 @@ impl<'a> Lecture<'a> {
         attendance_file: Option<AttendanceFile>,
         metrics: MetricsStore,
     ) -> Self {
-        let LectureParts { sfu, client, capture, settings } = parts;
+        let LectureParts { sfu, client, source, settings } = parts;
         Self {
             sfu,
             client,
-            capture,
+            source,
             goodbye: if teach.end_class { Goodbye::LectureOver } else { Goodbye::Leave },
             teach,
             reporter,
             sources: SourceMonitor::default(),
+            whip: WhipClient::default(),
             students: StudentStates::default(),
             talk: TeacherTalk::new(teach.user.clone(), teach.nickname.clone(), teach.allowed, settings),
             attendance: Attendance::new(Now::read()),
@@ -113,6 +117,10 @@ impl<'a> Lecture<'a> {
                     None
                 }
                 Input::Capture(event) => self.on_capture(event)?,
+                Input::Whip(request) => {
+                    self.on_whip(request);
+                    None
+                }
                 Input::Line(line) => {
                     if let Some(order) = self.talk.typed(&line, &self.sfu, self.reporter) {
                         self.send(ClientMessage::Order(order));
@@ -139,9 +147,15 @@ impl<'a> Lecture<'a> {
     }
 
     fn on_sfu(&mut self, event: SfuEvent) {
-        let Some(event) = endpoints::serve_encoders(&self.capture, event) else { return };
+        let Some(event) = self.source.on_sfu(event) else { return };
+        let Some(event) = self.on_own_media(event) else { return };
         match event {
             SfuEvent::Answer { user, sdp } => self.send(ClientMessage::Answer { target_uid: user, sdp }),
+            // A student who comes before the encoder tries again.
+            SfuEvent::Refused { user, why: why @ OfferRefusal::NotLive } => {
+                let (code, message) = (refusal_code(&why), why.to_string());
+                self.send(ClientMessage::Reject { target_uid: user, code, message, codec: None });
+            }
             SfuEvent::Refused { user, why } => {
                 let (code, message) = (refusal_code(&why), why.to_string());
                 let line = format!("refused {}: {message}", self.attendance.named(&user));
@@ -178,9 +192,67 @@ impl<'a> Lecture<'a> {
             SfuEvent::ChannelOpen(user) => self.talk.channel_opened(&user, &self.sfu, self.reporter),
             SfuEvent::Heard { user, text } => self.talk.received(&user, &text, &self.sfu, self.reporter),
             SfuEvent::Notice(sentence) => self.reporter.notice(sentence),
-            // `endpoints::serve_encoders` has handled these.
+            // The source has handled these, and without a publisher there are no encodings to tell.
             SfuEvent::KeyFrameNeeded(_) | SfuEvent::Needed(..) | SfuEvent::Encodings(_) => {}
         }
+    }
+
+    /// Handles an event about the media that a WHIP client sends for this teacher. Returns an event of a student.
+    fn on_own_media(&mut self, event: SfuEvent) -> Option<SfuEvent> {
+        let user = match &event {
+            SfuEvent::Answer { user, .. } | SfuEvent::Refused { user, .. } | SfuEvent::Gone { user, .. } => user,
+            SfuEvent::Connected(user) | SfuEvent::ChannelOpen(user) | SfuEvent::Heard { user, .. } => user,
+            _ => return Some(event),
+        };
+        if *user != self.teach.user {
+            return Some(event);
+        }
+        match event {
+            SfuEvent::Answer { sdp, .. } => self.whip.answered(sdp),
+            SfuEvent::Refused { why, .. } => self.whip.refused(refusal_code(&why), &why),
+            SfuEvent::Connected(_) => {
+                if let Some(name) = self.whip.connected() {
+                    self.reporter.notice(format!("{name} sends"));
+                }
+            }
+            SfuEvent::Gone { why, .. } => {
+                if let Some(name) = self.whip.gone() {
+                    self.reporter.warn(format!("{name} sends no more ({why}): the students wait for it"));
+                }
+                self.end_sources();
+            }
+            _ => {}
+        }
+        None
+    }
+
+    fn on_whip(&mut self, request: WhipRequest) {
+        match request {
+            WhipRequest::Offer(offer) => {
+                if let Some(ForSfu { sdp, tracks }) = self.whip.offer(offer) {
+                    self.sfu.publish(self.teach.user.clone(), sdp, Some(tracks), None);
+                }
+            }
+            WhipRequest::Candidate(session, candidate) => {
+                if self.whip.is(session) {
+                    self.sfu.candidate(self.teach.user.clone(), candidate_init(candidate));
+                }
+            }
+            WhipRequest::End(session) => {
+                if self.whip.ended(session) {
+                    self.sfu.remove(self.teach.user.clone());
+                    self.reporter.notice("the encoder has stopped: the students wait for it");
+                    self.end_sources();
+                }
+            }
+        }
+    }
+
+    /// The client's tracks have ended.
+    fn end_sources(&mut self) {
+        let tracks = self.source.tracks();
+        let changed = self.sources.end(tracks.into_iter().map(|(track, _)| track));
+        self.report_sources(&changed);
     }
 
     fn on_signal(&mut self, event: SignalEvent) -> Result<(), Failure> {
@@ -270,7 +342,7 @@ impl<'a> Lecture<'a> {
             CaptureEvent::Warning(sentence) => {
                 self.reporter.warn(sentence);
                 // The capture may have given up an encoding.
-                endpoints::announce_encodings(&self.capture, &self.sfu);
+                self.source.announce_encodings(&self.sfu);
             }
         }
         Ok(None)
@@ -289,8 +361,13 @@ impl<'a> Lecture<'a> {
     }
 
     fn check_sources(&mut self) {
-        let changed = self.sources.second(self.capture.frame_counts());
-        for (track, stopped) in &changed {
+        let changed = self.sources.second(self.source.frame_counts().into_iter());
+        self.report_sources(&changed);
+    }
+
+    /// Reports the sources that have stopped or came back.
+    fn report_sources(&mut self, changed: &[(Track, bool)]) {
+        for (track, stopped) in changed {
             self.reporter.event(&Event::Source { track: *track, state: (*stopped).into() });
         }
         if !changed.is_empty() {
@@ -300,9 +377,13 @@ impl<'a> Lecture<'a> {
 
     fn report_second(&mut self, sfu_stats: &SfuStats, event_queue: Queue) {
         let now = Now::read();
+        self.source.count(sfu_stats);
+        if let Some(ingest) = &sfu_stats.ingest {
+            self.whip.hears(&self.source.encodings(), &ingest.silent);
+        }
         self.record_attendance(now, sfu_stats);
         let duration = self.attendance.duration(now);
-        let LastSecond { stats, mut metrics, dropped } = self.rates.step(sfu_stats, &self.capture, duration);
+        let LastSecond { stats, mut metrics, dropped } = self.rates.step(sfu_stats, &self.source, duration);
         let [commands, frames] = self.sfu.queues();
         metrics.queues = stats::queues(&[commands, frames, event_queue]);
         self.metrics.set_lecture(metrics);
