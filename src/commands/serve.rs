@@ -1,6 +1,7 @@
 //! `classroom serve`: the signalling server, which `teach` also runs inside its own process.
 
 mod whep;
+mod whip;
 
 use std::future::Future;
 
@@ -141,7 +142,7 @@ impl RunningServer {
         let app = app.merge(http::whep::router(whep::Players(server.clone())));
         let app = app.merge(match whip {
             Some(door) => http::whip::router(door.guarded_by(server.clone())),
-            None => axum::Router::new(),
+            None => http::whip::router(whip::Publishers::new(server.clone())),
         });
         let app =
             app.merge(http::creation(move |name, credentials, from| creating.create_room(name, credentials, from)));

@@ -278,7 +278,7 @@ impl<'a> Lecture<'a> {
 
     fn on_message(&mut self, message: ServerMessage) {
         match message {
-            ServerMessage::Offer { user_id, sdp, video, network } => {
+            ServerMessage::Offer { user_id, sdp, video, network, .. } => {
                 self.set_state(&user_id, StudentState::Connecting);
                 self.sfu.offer(user_id, sdp, video, network);
             }

@@ -9,7 +9,7 @@ use super::problem::Problem;
 use crate::http::rooms::bearer;
 use crate::id::{IdError, Nickname, RoomId};
 use crate::network::ClientAddress;
-use crate::protocol::{ClientKind, Credentials, JoinRequest};
+use crate::protocol::{ClientKind, Credentials, JoinRequest, MediaHost};
 
 /// Random letters and digits in a user id that the server makes.
 const ID_CHARS: usize = 6;
@@ -88,6 +88,7 @@ pub(in crate::http) fn join_request(
         user,
         nickname: if nickname.as_str().is_empty() { product(headers, names.nickname) } else { nickname },
         publishes: names.publishes,
+        media: if names.publishes { MediaHost::Server } else { MediaHost::Publisher },
         epoch: rand::random(),
         client: Some(names.kind),
         auth: false,

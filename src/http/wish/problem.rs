@@ -192,7 +192,9 @@ fn status(code: ErrorCode) -> (StatusCode, Option<Duration>) {
         | ErrorCode::TokenRequired
         | ErrorCode::BadToken
         | ErrorCode::TeachingKeyRequired => (StatusCode::UNAUTHORIZED, None),
-        ErrorCode::NotAllowed | ErrorCode::Removed | ErrorCode::RoomLocked => (StatusCode::FORBIDDEN, None),
+        ErrorCode::NotAllowed | ErrorCode::Removed | ErrorCode::RoomLocked | ErrorCode::MediaNotServed => {
+            (StatusCode::FORBIDDEN, None)
+        }
         ErrorCode::TooManyAttempts | ErrorCode::FloodedMessages => (StatusCode::TOO_MANY_REQUESTS, Some(PLACE_RETRY)),
         ErrorCode::NoSuchTrack => (StatusCode::NOT_FOUND, None),
         ErrorCode::UserIdTaken | ErrorCode::PublisherExists => (StatusCode::CONFLICT, None),
@@ -245,6 +247,7 @@ mod tests {
             (ErrorCode::Removed, 403),
             (ErrorCode::RoomLocked, 403),
             (ErrorCode::PublisherExists, 409),
+            (ErrorCode::MediaNotServed, 403),
             (ErrorCode::TooManyAttempts, 429),
         ] {
             assert_eq!(status(code).0.as_u16(), expected, "{code}");
