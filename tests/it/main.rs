@@ -93,6 +93,9 @@ mod strangers;
 // WHEP players, one of which is not ours.
 mod whep;
 
+// WHIP publishers, one of which is not ours.
+mod whip;
+
 // Rooms with names: created, taught in, ended.
 mod rooms;
 
