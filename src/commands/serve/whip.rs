@@ -145,7 +145,12 @@ impl Lectures for Publishers {
         let session = self.lock().begin(Instant::now(), room.clone(), proof, (secret, user.clone()));
         let publishers = self.clone();
         tokio::spawn(async move {
-            stay(member, &user, queue).await;
+            if stay(&mut member, &user, queue).await == End::MediaLost {
+                // The client may return, and until then the students stay connected.
+                member.lose();
+            } else {
+                drop(member);
+            }
             publishers.lock().end(Instant::now(), &room, session);
             // `over` must not complete before the member has left.
             drop(alive);
@@ -209,18 +214,29 @@ fn closed() -> Unavailable {
     Unavailable::Refused { code: ErrorCode::ServerShutdown, message, retry_after: None }
 }
 
+/// How a session ended.
+#[derive(Debug, PartialEq, Eq)]
+enum End {
+    /// The client said so, or has never read its answer.
+    Goodbye,
+    /// The client fell silent.
+    MediaLost,
+    /// The server or the room has closed the member.
+    Closed,
+}
+
 /// Stays in the room until the client, the media host or the server ends the session.
-async fn stay(mut member: LocalMember, user: &UserId, mut candidates: mpsc::Receiver<IceCandidate>) {
+async fn stay(member: &mut LocalMember, user: &UserId, mut candidates: mpsc::Receiver<IceCandidate>) -> End {
     loop {
         tokio::select! {
             message = member.receive() => match message {
-                Some(ServerMessage::Hangup { user_id }) if user_id == *user => return,
+                Some(ServerMessage::Hangup { user_id }) if user_id == *user => return End::MediaLost,
                 Some(_) => {}
-                None => return,
+                None => return End::Closed,
             },
             candidate = candidates.recv() => match candidate {
                 Some(candidate) => member.send(ClientMessage::Candidate { target_uid: user.clone(), candidate }),
-                None => return,
+                None => return End::Goodbye,
             },
         }
     }
