@@ -33,7 +33,7 @@ use crate::exit::Failure;
 use crate::media::{self, Capture, CaptureOptions, Prepared, VideoOptions, Wanted};
 use crate::protocol::{IceCandidate, MAX_ROOM_USERS};
 use crate::report::{EndReason, Event, Reporter};
-use crate::sfu::{RTCIceCandidateInit, Sfu, SfuConfig};
+use crate::sfu::{RTCIceCandidateInit, Sfu, SfuConfig, UdpBinding};
 use crate::signal::{Client, Goodbye, ServerUrl};
 
 /// Tells a demo the URL of the server as soon as the lecture is live.
@@ -150,7 +150,7 @@ pub(super) async fn run_with(
 async fn sfu_config(teach: &Teach, media_ip: IpAddr, prepared: Option<&Prepared>, reporter: &Reporter) -> SfuConfig {
     SfuConfig {
         user: teach.user.clone(),
-        udp: SocketAddr::new(media_ip, teach.udp_port),
+        udp: UdpBinding::Own(SocketAddr::new(media_ip, teach.udp_port)),
         advertise: teach.advertise.clone(),
         stun: stun_addresses(teach, reporter).await,
         max_students: teach.max_students.map_or(MAX_ROOM_USERS, |most| most.get().min(MAX_ROOM_USERS)),

@@ -128,6 +128,8 @@ pub struct SfuStats {
     pub sealed_by_core: usize,
     /// STUN messages of students that were dropped because they far exceeded what ICE needs.
     pub checks_left_out: u64,
+    /// Datagrams to a shared port that were dropped because too many waited for this SFU.
+    pub datagrams_dropped: u64,
     /// The statistics of each connected student.
     pub peers: Vec<(UserId, PeerStats)>,
     /// Counters summed over all students, including those that have left.

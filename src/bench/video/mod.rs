@@ -29,7 +29,7 @@ use crate::endpoints;
 use crate::exit::Failure;
 use crate::media::{Capture, CaptureOptions, Content, FileList, MainSource, Sources, VideoOptions};
 use crate::report::Reporter;
-use crate::sfu::{Sfu, SfuConfig, SfuStats};
+use crate::sfu::{Sfu, SfuConfig, SfuStats, UdpBinding};
 
 /// The time limit for joining: a handshake over a bad network is retransmitted after 1, 2 and 4 s, and each student's
 /// graph and keys take up to 100 ms.
@@ -54,7 +54,7 @@ pub(super) async fn run(bench: &VideoBench, reporter: &Reporter) -> Result<Repor
     let codes = CodeWriter::attach(&prepared, bench.film);
     let config = SfuConfig {
         user: "9999".parse().map_err(|e| Failure::internal(anyhow!("{e}")))?,
-        udp: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+        udp: UdpBinding::Own(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))),
         advertise: vec![],
         stun: vec![],
         max_students: bench.students,
