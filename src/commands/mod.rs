@@ -6,8 +6,10 @@ mod bench;
 mod chat_commands;
 mod demo;
 mod devices;
+mod lecture_talk;
 mod manual;
 mod metrics;
+mod negotiation;
 mod room_link;
 mod room_orders;
 mod rooms;
@@ -18,6 +20,7 @@ mod stop;
 mod teach;
 mod token;
 mod trust;
+mod waiting_offers;
 mod watch;
 mod whip_in;
 

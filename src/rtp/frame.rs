@@ -8,6 +8,7 @@ use bytes::{Bytes, BytesMut};
 use serde::{Deserialize, Serialize};
 
 use super::{Encoding, Tier};
+use crate::protocol::TrackName;
 
 /// A track of a lecture. Its names are those of the pipeline elements and of the protocol.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -42,6 +43,26 @@ impl Track {
     /// Whether this is a video track.
     pub fn is_video(self) -> bool {
         self != Track::Audio
+    }
+}
+
+impl From<TrackName> for Track {
+    fn from(name: TrackName) -> Self {
+        match name {
+            TrackName::Audio => Track::Audio,
+            TrackName::Screen => Track::Screen,
+            TrackName::Camera => Track::Camera,
+        }
+    }
+}
+
+impl From<Track> for TrackName {
+    fn from(track: Track) -> Self {
+        match track {
+            Track::Audio => TrackName::Audio,
+            Track::Screen => TrackName::Screen,
+            Track::Camera => TrackName::Camera,
+        }
     }
 }
 

@@ -135,13 +135,11 @@ pub struct SfuStats {
     /// Counters summed over all students, including those that have left.
     pub totals: PeerTotals,
     /// The publisher that is connected to this SFU.
-    #[allow(dead_code, reason = "for the host of a room's media")]
     pub(crate) ingest: Option<PublisherStats>,
 }
 
 /// What the publisher sends.
 #[derive(Debug, Clone)]
-#[allow(dead_code, reason = "for the host of a room's media")]
 pub(crate) struct PublisherStats {
     /// The publisher.
     pub(crate) user: UserId,

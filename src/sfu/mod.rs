@@ -51,6 +51,7 @@ pub use rtc::peer_connection::transport::RTCIceCandidateInit;
 use tokio::sync::{mpsc, oneshot};
 
 pub use config::{SfuConfig, SfuError, UdpBinding};
+pub(crate) use event::PublisherStats;
 pub use event::{OfferRefusal, Queue, SfuEvent, SfuStats};
 pub use input::FrameInput;
 pub use peer::Departure;

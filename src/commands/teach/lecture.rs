@@ -6,7 +6,6 @@ use std::time::{Duration, Instant};
 
 use super::attendance::{Attendance, Now};
 use super::attendance_file::{AttendanceFile, AttendanceWriter};
-use super::candidate_init;
 use super::ending::can_ask;
 use super::inputs::{Input, Inputs};
 use super::source::Source;
@@ -15,18 +14,18 @@ use super::talk::TeacherTalk;
 use super::whip_session::{ForSfu, WhipClient};
 use crate::cli::Teach;
 use crate::commands::metrics::MetricsStore;
+use crate::commands::negotiation::{candidate_init, refusal_code, rejection};
 use crate::commands::signal_failure;
 use crate::commands::source_monitor::SourceMonitor;
 use crate::commands::stop::Stop;
+use crate::commands::waiting_offers::WaitingOffers;
 use crate::commands::whip_in::WhipRequest;
 use crate::exit::Failure;
 use crate::id::UserId;
 use crate::media::CaptureEvent;
-use crate::protocol::{ClientMessage, ErrorCode, LeaveReason, RoomSettings, ServerMessage, User, VideoCodec};
+use crate::protocol::{ClientMessage, ErrorCode, LeaveReason, RoomSettings, ServerMessage, User};
 use crate::report::{EndReason, Event, Reporter, StudentState};
-use crate::rtp::{Codec, Track};
-use crate::sdp::offer::OfferError;
-use crate::sdp::publish::PublishError;
+use crate::rtp::Track;
 use crate::sfu::{Departure, OfferRefusal, Queue, Sfu, SfuEvent, SfuStats};
 use crate::signal::{Client, Goodbye, SignalEvent};
 use crate::token_bucket::TokenBucket;
@@ -53,6 +52,8 @@ pub(super) struct Lecture<'a> {
     reporter: &'a Reporter,
     sources: SourceMonitor,
     whip: WhipClient,
+    /// Offers of students that came before the encoder.
+    waiting: WaitingOffers,
     students: StudentStates,
     talk: TeacherTalk,
     attendance: Attendance,
@@ -74,6 +75,7 @@ impl<'a> Lecture<'a> {
         metrics: MetricsStore,
     ) -> Self {
         let LectureParts { sfu, client, source, settings } = parts;
+        let talk = TeacherTalk::new(teach.user.clone(), teach.nickname.clone(), teach.allowed, settings, &sfu);
         Self {
             sfu,
             client,
@@ -83,8 +85,9 @@ impl<'a> Lecture<'a> {
             reporter,
             sources: SourceMonitor::default(),
             whip: WhipClient::default(),
+            waiting: WaitingOffers::default(),
             students: StudentStates::default(),
-            talk: TeacherTalk::new(teach.user.clone(), teach.nickname.clone(), teach.allowed, settings),
+            talk,
             attendance: Attendance::new(Now::read()),
             attendance_writer: attendance_file.map(|file| AttendanceWriter::start(file, reporter)),
             rates: Rates::default(),
@@ -128,7 +131,7 @@ impl<'a> Lecture<'a> {
                     None
                 }
                 Input::TalkTick => {
-                    self.talk.tick(&self.sfu, self.reporter);
+                    self.talk.tick(&self.sfu);
                     None
                 }
                 Input::Second => self.on_second(&mut inputs).await,
@@ -147,21 +150,15 @@ impl<'a> Lecture<'a> {
     }
 
     fn on_sfu(&mut self, event: SfuEvent) {
-        let Some(event) = self.source.on_sfu(event) else { return };
+        let Some(event) = self.source.on_sfu(event) else { return self.offer_waiting() };
         let Some(event) = self.on_own_media(event) else { return };
         match event {
             SfuEvent::Answer { user, sdp } => self.send(ClientMessage::Answer { target_uid: user, sdp }),
-            // A student who comes before the encoder tries again.
-            SfuEvent::Refused { user, why: why @ OfferRefusal::NotLive } => {
-                let (code, message) = (refusal_code(&why), why.to_string());
-                self.send(ClientMessage::Reject { target_uid: user, code, message, codec: None });
-            }
             SfuEvent::Refused { user, why } => {
-                let (code, message) = (refusal_code(&why), why.to_string());
-                let line = format!("refused {}: {message}", self.attendance.named(&user));
+                let line = format!("refused {}: {why}", self.attendance.named(&user));
                 self.refusals.line(line).into_iter().for_each(|line| self.reporter.detail(line));
                 self.set_state(&user, StudentState::Refused);
-                self.send(ClientMessage::Reject { target_uid: user, code, message, codec: sent_codec(&why) });
+                self.send(rejection(user, &why));
             }
             SfuEvent::Connected(user) => {
                 self.attendance.connected(Now::read(), &user);
@@ -189,7 +186,7 @@ impl<'a> Lecture<'a> {
                 // The server drops this message if the student has left the room.
                 self.send(ClientMessage::Hangup { target_uid: user });
             }
-            SfuEvent::ChannelOpen(user) => self.talk.channel_opened(&user, &self.sfu, self.reporter),
+            SfuEvent::ChannelOpen(user) => self.talk.channel_opened(&user, &self.sfu),
             SfuEvent::Heard { user, text } => self.talk.received(&user, &text, &self.sfu, self.reporter),
             SfuEvent::Notice(sentence) => self.reporter.notice(sentence),
             // The source has handled these, and without a publisher there are no encodings to tell.
@@ -214,6 +211,7 @@ impl<'a> Lecture<'a> {
                 if let Some(name) = self.whip.connected() {
                     self.reporter.notice(format!("{name} sends"));
                 }
+                self.source.set_live(true);
             }
             SfuEvent::Gone { why, .. } => {
                 if let Some(name) = self.whip.gone() {
@@ -224,6 +222,23 @@ impl<'a> Lecture<'a> {
             _ => {}
         }
         None
+    }
+
+    /// Passes on the offers that have waited for the encoder, once it sends.
+    fn offer_waiting(&mut self) {
+        if !self.source.takes_students() {
+            return;
+        }
+        for (user, offer) in self.waiting.take() {
+            self.sfu.offer(user.clone(), offer.sdp, offer.video, offer.network);
+            for candidate in offer.candidates {
+                self.sfu.candidate(user.clone(), candidate_init(candidate));
+            }
+        }
+    }
+
+    fn reject_waiting(&self, user: UserId) {
+        self.send(rejection(user, &OfferRefusal::NotLive));
     }
 
     fn on_whip(&mut self, request: WhipRequest) {
@@ -250,6 +265,7 @@ impl<'a> Lecture<'a> {
 
     /// The client's tracks have ended.
     fn end_sources(&mut self) {
+        self.source.set_live(false);
         let tracks = self.source.tracks();
         let changed = self.sources.end(tracks.into_iter().map(|(track, _)| track));
         self.report_sources(&changed);
@@ -280,9 +296,17 @@ impl<'a> Lecture<'a> {
         match message {
             ServerMessage::Offer { user_id, sdp, video, network, .. } => {
                 self.set_state(&user_id, StudentState::Connecting);
-                self.sfu.offer(user_id, sdp, video, network);
+                if self.source.takes_students() {
+                    self.sfu.offer(user_id, sdp, video, network);
+                } else if !self.waiting.push(Instant::now(), user_id.clone(), sdp, video, network) {
+                    self.reject_waiting(user_id);
+                }
             }
-            ServerMessage::Candidate { user_id, candidate } => self.sfu.candidate(user_id, candidate_init(candidate)),
+            ServerMessage::Candidate { user_id, candidate } => {
+                if let Some(candidate) = self.waiting.add_candidate(&user_id, candidate) {
+                    self.sfu.candidate(user_id, candidate_init(candidate));
+                }
+            }
             ServerMessage::Join { users } => self.joined(&users),
             ServerMessage::Leave { users, reason } => users.into_iter().for_each(|user| self.left(user, reason)),
             ServerMessage::Error { code, message, .. } => match code {
@@ -322,6 +346,7 @@ impl<'a> Lecture<'a> {
         let may_return = watches && !matches!(reason, LeaveReason::Left | LeaveReason::Removed);
         self.talk.left(&user, may_return, &self.sfu, self.reporter);
         self.attendance.left(Now::read(), &user);
+        self.waiting.remove(&user);
         match reason {
             LeaveReason::Left | LeaveReason::Removed => {
                 self.sfu.remove(user.clone());
@@ -351,6 +376,9 @@ impl<'a> Lecture<'a> {
     /// Reports the statistics of the last second, and sources that stopped or came back.
     async fn on_second<S: Future<Output = Stop>>(&mut self, inputs: &mut Inputs<'_, S>) -> Option<EndReason> {
         self.check_sources();
+        for user in self.waiting.expired(Instant::now()) {
+            self.reject_waiting(user);
+        }
         // An SFU that does not answer must not keep the teacher from stopping.
         match inputs.unless_stopped(self.sfu.stats()).await {
             Ok(Some(sfu_stats)) => self.report_second(&sfu_stats, inputs.sfu_queue()),
@@ -371,7 +399,7 @@ impl<'a> Lecture<'a> {
             self.reporter.event(&Event::Source { track: *track, state: (*stopped).into() });
         }
         if !changed.is_empty() {
-            self.talk.sources_stopped(self.sources.stopped(), &self.sfu, self.reporter);
+            self.talk.sources_stopped(self.sources.stopped(), &self.sfu);
         }
     }
 
@@ -442,34 +470,6 @@ impl<'a> Lecture<'a> {
         if self.client.send(message).is_err() {
             self.reporter.warn("the queue to the signalling server is full; a student has to connect again");
         }
-    }
-}
-
-fn refusal_code(why: &OfferRefusal) -> ErrorCode {
-    match why {
-        OfferRefusal::Offer(OfferError::TooManySections(_)) => ErrorCode::TooManySections,
-        OfferRefusal::Offer(OfferError::NotRecvonly(..)) => ErrorCode::OfferNotRecvonly,
-        OfferRefusal::Offer(OfferError::NoCommonCodec { .. }) => ErrorCode::NoCommonCodec,
-        OfferRefusal::Offer(OfferError::NoSuchTrack { .. }) => ErrorCode::NoSuchTrack,
-        OfferRefusal::Offer(OfferError::Malformed(_) | OfferError::NothingAsked) | OfferRefusal::Unanswerable(_) => {
-            ErrorCode::BadSdp
-        }
-        OfferRefusal::Publish(PublishError::TooManySections(_)) => ErrorCode::TooManySections,
-        OfferRefusal::Publish(PublishError::NoCommonCodec { .. }) => ErrorCode::NoCommonCodec,
-        OfferRefusal::Publish(_) | OfferRefusal::NeverTookOver => ErrorCode::BadSdp,
-        OfferRefusal::OtherPublisher(_) => ErrorCode::PublisherExists,
-        OfferRefusal::Full(_) => ErrorCode::RoomFull,
-        OfferRefusal::TooFast(_) => ErrorCode::FloodedMessages,
-        OfferRefusal::Busy | OfferRefusal::NotLive => ErrorCode::TargetBusy,
-    }
-}
-
-/// The codec of the lecture, if an offer was refused because it lacks that codec.
-fn sent_codec(why: &OfferRefusal) -> Option<VideoCodec> {
-    match why {
-        OfferRefusal::Offer(OfferError::NoCommonCodec { sent: Codec::H264, .. }) => Some(VideoCodec::H264),
-        OfferRefusal::Offer(OfferError::NoCommonCodec { sent: Codec::Vp8, .. }) => Some(VideoCodec::Vp8),
-        _ => None,
     }
 }
 

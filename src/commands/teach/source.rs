@@ -20,8 +20,9 @@ pub(super) enum Source {
 pub(super) struct WhipMedia {
     /// Each track best first. They stay when the client leaves.
     encodings: Vec<Encoding>,
-    /// Frames so far.
+    /// Frames so far; not counted while no client sends.
     frames: HashMap<Encoding, u64>,
+    is_live: bool,
 }
 
 impl Source {
@@ -59,8 +60,25 @@ impl Source {
 
     /// Takes the SFU's counters of a second.
     pub(super) fn count(&mut self, stats: &SfuStats) {
-        if let Self::Whip(media) = self {
+        if let Self::Whip(media) = self
+            && media.is_live
+        {
             media.frames.clone_from(&stats.frames);
+        }
+    }
+
+    /// Whether a WHIP client sends.
+    pub(super) fn set_live(&mut self, is_live: bool) {
+        if let Self::Whip(media) = self {
+            media.is_live = is_live;
+        }
+    }
+
+    /// Whether students can be answered: not before a WHIP client has come for the first time.
+    pub(super) fn takes_students(&self) -> bool {
+        match self {
+            Self::Capture(_) => true,
+            Self::Whip(media) => !media.encodings.is_empty(),
         }
     }
 
@@ -112,10 +130,21 @@ mod tests {
             (encoding(Track::Screen, Codec::H264, Tier::Full), encoding(Track::Screen, Codec::H264, Tier::Low));
         let audio = encoding(Track::Audio, Codec::Opus, Tier::Full);
         let mut source = Source::Whip(WhipMedia::default());
+        assert!(!source.takes_students());
         assert!(source.on_sfu(SfuEvent::Encodings(vec![audio, full, low])).is_none());
         assert_eq!(source.tracks(), [(Track::Audio, Codec::Opus), (Track::Screen, Codec::H264)]);
-        let frames = HashMap::from([(full, 30), (low, 12), (audio, 50)]);
-        source.count(&SfuStats { frames, ..SfuStats::default() });
+        assert!(source.takes_students());
+        let stats = |full_frames| {
+            let frames = HashMap::from([(full, full_frames), (low, 12), (audio, 50)]);
+            SfuStats { frames, ..SfuStats::default() }
+        };
+        source.count(&stats(30));
+        assert_eq!(source.frame_counts(), [(Track::Screen, 0, Duration::ZERO)], "no client sends");
+        source.set_live(true);
+        source.count(&stats(30));
         assert_eq!(source.frame_counts(), [(Track::Screen, 42, Duration::ZERO)]);
+        source.set_live(false);
+        source.count(&stats(31));
+        assert_eq!(source.frame_counts(), [(Track::Screen, 42, Duration::ZERO)], "the last frames come late");
     }
 }
