@@ -137,6 +137,7 @@ More flags and examples: classroom bench --help, or man classroom-bench")]
   classroom bench --burst 100%@5s+500ms         no packets for half a second
   classroom bench --students 30 --bad 5 --loss 5% --rtt 50ms --for 60s
   classroom bench --glass --latency 20          the delay from capturing a picture to decoding it
+  classroom bench --ingest                      a browser that teaches over four lines
 
 The students are real connections, in another process on this computer. They decrypt every packet if
 the computer is fast enough. If not, they take turns, and the table shows the share they decrypted.

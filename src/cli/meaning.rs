@@ -380,6 +380,8 @@ pub(super) enum Conflict {
     FastBeforeSlow,
     #[error("--bad needs a bad network: add, for example, --loss 5%")]
     NothingBad,
+    #[error("--bad is about students, whose networks are perfect with --ingest: remove --bad")]
+    BadWithIngest,
     #[error("--bad {0} is more than --students {1}: change one of the two numbers")]
     MoreBadThanStudents(usize, usize),
     #[error("--size {0} is too small for the code that bench draws: give a width of 640 pixels or more")]

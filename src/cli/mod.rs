@@ -28,7 +28,7 @@ use clap_complete::Shell;
 use self::args::{TypedCli, TypedVerb};
 use self::meaning::Conflict;
 
-pub use self::bench::{Bench, FanOutBench, Line, Network, VideoBench};
+pub use self::bench::{Bench, FanOutBench, IngestOffer, Line, Network, VideoBench};
 pub use self::meaning::{
     ChatInput, Completions, Demo, DemoLecture, Device, MainSource, Man, Rooms, Serve, ServeMedia, ServerTrust,
     Signalling, Sink, Sources, Teach, Video, Watch,

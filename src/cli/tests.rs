@@ -231,6 +231,7 @@ fn contradictory_flags_are_refused_with_the_next_step() {
         ("bench --codec vp8", "--codec only works with a bad network or --glass: add --glass"),
         ("bench --seed 1", "--seed only works with a bad network or --glass"),
         ("bench --glass --bad 1", "--bad needs a bad network"),
+        ("bench --ingest --bad 1", "--bad is about students"),
         ("bench --loss 5% --bad 2", "--bad 2 is more than --students 1"),
         ("bench --loss 5% --queue 1s", "--queue needs a limited bit rate: add --rate"),
         ("bench --loss 5% --size 320x180", "--size 320x180 is too small for the code"),
@@ -335,6 +336,11 @@ fn a_bench_with_a_bad_network_encodes_pictures() {
     assert_eq!((slow.bad, slow.network.line, slow.network.bursts.len()), (1, Some(line), 2));
     let later = bench("--rate 600k --rate-from 5s --rate-until 20s");
     assert_eq!(later.network.line, Some(Line { from: Some(Duration::from_secs(5)), ..line }));
+    assert_eq!((slow.ingest, glass.ingest), (None, None));
+    let ingest = bench("--ingest --students 3");
+    assert_eq!((ingest.ingest, ingest.bad, &ingest.network), (Some(IngestOffer::Simulcast), 0, &Network::default()));
+    let ingest = bench("--ingest=single --loss 5%");
+    assert_eq!((ingest.ingest, ingest.bad, ingest.network.loss), (Some(IngestOffer::Single), 0, 0.05));
 }
 
 #[test]
