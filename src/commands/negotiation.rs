@@ -25,7 +25,12 @@ pub(super) fn candidate_init(candidate: IceCandidate) -> RTCIceCandidateInit {
 
 /// The message that tells `user` why the SFU refused its offer.
 pub(super) fn rejection(user: UserId, why: &OfferRefusal) -> ClientMessage {
-    ClientMessage::Reject { target_uid: user, code: refusal_code(why), message: why.to_string(), codec: sent_codec(why) }
+    ClientMessage::Reject {
+        target_uid: user,
+        code: refusal_code(why),
+        message: why.to_string(),
+        codec: sent_codec(why),
+    }
 }
 
 /// The code of a refusal on the wire.

@@ -11,7 +11,6 @@ use crate::sdp::offer::{MAX_SECTIONS, OfferError, tracks_for};
 use crate::sdp::publish::PublishOffer;
 use crate::sdp::whep_offer::WhepOffer;
 use crate::sdp::whip_offer::WhipOffer;
-use crate::sfu::fuzz::{Unanswered, Unconnected};
 use crate::sfu::fuzz::{Unanswered, Unconnected, answer_publisher};
 use crate::viewer::answer::answered_tracks;
 
