@@ -159,7 +159,10 @@ impl RunningServer {
         let app = app.merge(http::whep::router(whep::Players(server.clone())));
         let app = app.merge(match whip {
             Some(door) => http::whip::router(door.guarded_by(server.clone())),
-            None => http::whip::router(whip::Publishers::new(server.clone())),
+            None => http::whip::router(whip::Publishers::new(
+                server.clone(),
+                media.as_ref().map(RunningMedia::silent).unwrap_or_default(),
+            )),
         });
         let app =
             app.merge(http::creation(move |name, credentials, from| creating.create_room(name, credentials, from)));

@@ -9,6 +9,7 @@ use rand::distr::{Alphanumeric, SampleString};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, timeout_at};
 
+use super::media::SilentRooms;
 use crate::http::whip::{DEFAULT_USER, Lectures, PublisherOffer};
 use crate::http::{MAX_CANDIDATES, MediaClient, Negotiated, Unavailable};
 use crate::id::{RoomId, UserId};
@@ -32,6 +33,8 @@ const ID_CHARS: usize = 6;
 #[derive(Clone)]
 pub(super) struct Publishers {
     server: Server,
+    /// The rooms whose publisher sends nothing at the moment.
+    silent: SilentRooms,
     clients: Arc<Mutex<Clients>>,
 }
 
@@ -59,8 +62,8 @@ struct KnownClient {
 struct Proof(Credentials, Network);
 
 impl Publishers {
-    pub(super) fn new(server: Server) -> Self {
-        Self { server, clients: Arc::default() }
+    pub(super) fn new(server: Server, silent: SilentRooms) -> Self {
+        Self { server, silent, clients: Arc::default() }
     }
 
     fn lock(&self) -> MutexGuard<'_, Clients> {
@@ -97,10 +100,17 @@ impl Publishers {
 }
 
 impl Clients {
-    /// The client of a room that may publish as the same one again: it proves the same, and its media has ended.
-    fn returning(&self, now: Instant, room: &RoomId, proof: &Proof) -> Option<(SessionSecret, UserId)> {
+    /// The client of a room that may publish as the same one again: it proves the same, and its media has ended or is
+    /// silent.
+    fn returning(
+        &self,
+        now: Instant,
+        room: &RoomId,
+        proof: &Proof,
+        is_silent: bool,
+    ) -> Option<(SessionSecret, UserId)> {
         let known = self.by_room.get(room).filter(|known| known.proof == *proof)?;
-        let is_recent = known.ended.is_some_and(|at| now.saturating_duration_since(at) <= RETURNS_WITHIN);
+        let is_recent = known.ended.map_or(is_silent, |at| now.saturating_duration_since(at) <= RETURNS_WITHIN);
         is_recent.then(|| (known.secret.clone(), known.user.clone()))
     }
 
@@ -127,7 +137,7 @@ impl Lectures for Publishers {
     async fn publish(&self, client: MediaClient, offer: PublisherOffer) -> Result<Negotiated, Unavailable> {
         let proof = Proof(client.credentials.clone(), client.address.network);
         let room = client.request.room.clone();
-        let returning = self.lock().returning(Instant::now(), &room, &proof);
+        let returning = self.lock().returning(Instant::now(), &room, &proof, self.silent.contains(&room));
         let mut request = JoinRequest { media: MediaHost::Server, ..client.request.clone() };
         let secret = match returning {
             Some((secret, user)) => {
@@ -257,15 +267,17 @@ mod tests {
         let room: RoomId = "1".parse().unwrap();
         let identity = (SessionToken::fresh().session().clone(), "whip".parse().unwrap());
         let session = clients.begin(now, room.clone(), proof("a"), identity.clone());
-        assert_eq!(clients.returning(now, &room, &proof("a")), None, "the media may run");
+        assert_eq!(clients.returning(now, &room, &proof("a"), false), None, "the media may run");
+        assert_eq!(clients.returning(now, &room, &proof("a"), true), Some(identity.clone()), "it is silent");
+        assert_eq!(clients.returning(now, &room, &proof("b"), true), None);
         clients.end(now, &room, session + 1);
-        assert_eq!(clients.returning(now, &room, &proof("a")), None, "another session has ended");
+        assert_eq!(clients.returning(now, &room, &proof("a"), false), None, "another session has ended");
         clients.end(now, &room, session);
-        assert_eq!(clients.returning(now, &room, &proof("a")), Some(identity.clone()));
-        assert_eq!(clients.returning(now, &room, &proof("b")), None);
-        assert_eq!(clients.returning(now, &"2".parse().unwrap(), &proof("a")), None);
+        assert_eq!(clients.returning(now, &room, &proof("a"), false), Some(identity.clone()));
+        assert_eq!(clients.returning(now, &room, &proof("b"), false), None);
+        assert_eq!(clients.returning(now, &"2".parse().unwrap(), &proof("a"), false), None);
         let later = now + RETURNS_WITHIN + Duration::from_secs(1);
-        assert_eq!(clients.returning(later, &room, &proof("a")), None);
+        assert_eq!(clients.returning(later, &room, &proof("a"), false), None);
         clients.begin(later, "2".parse().unwrap(), proof("a"), identity);
         assert_eq!(clients.by_room.len(), 1, "the first one is forgotten");
     }
