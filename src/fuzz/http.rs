@@ -75,7 +75,8 @@ impl whip::Lectures for Lecture {
 fn answered() -> Result<Negotiated, Unavailable> {
     let ((candidates, _), (_, over)) = (mpsc::channel(MAX_CANDIDATES), watch::channel(()));
     let phase = SharedPhase::default();
-    Ok(Negotiated { answer: "v=0\r\n".to_owned(), ice_servers: Vec::new(), candidates, over, phase })
+    let answer = "v=0\r\na=recvonly\r\na=recvonly\r\n".to_owned();
+    Ok(Negotiated { answer, ice_servers: Vec::new(), candidates, over, phase })
 }
 
 /// The routes, and the runtime that they run in.

@@ -72,9 +72,20 @@ impl<L: Lectures> Protocol for Whip<L> {
     async fn answer(&self, client: Client, offer: String, video: Option<VideoTrack>) -> Result<Answered, Problem> {
         let WhipOffer { sdp, ufrag, audio, video: mid } = WhipOffer::parse(&offer)?;
         let video = mid.map(|mid| (mid, video.unwrap_or(VideoTrack::Screen)));
+        let tracks = usize::from(audio.is_some()) + usize::from(video.is_some());
         let negotiated = self.0.publish(client, PublisherOffer { sdp, audio, video }).await?;
+        // Dropping the negotiation ends the session: an answer to a part of the offer would mislead the person who
+        // sends (RFC 9725, 4.4.3).
+        if received(&negotiated.answer) < tracks {
+            return Err(Problem::no_common_codec());
+        }
         Ok(Answered { ufrag, negotiated })
     }
+}
+
+/// The number of sections that an answer receives.
+fn received(answer: &str) -> usize {
+    answer.lines().filter(|line| line.trim_end() == "a=recvonly").count()
 }
 
 impl From<WhipOfferError> for Problem {

@@ -254,7 +254,6 @@ fn a_publisher_that_is_killed_frees_the_room_and_may_return() {
     student.wait_for("a picture", |event| event["event"] == "first-frame" && event["track"] == "camera");
     first.kill();
     let begun = Instant::now();
-    let mark = student.mark();
     // The same client again: refused while its media may still run, then taken.
     let mut second = poll(EXPIRY, || {
         let mut next = publisher(&python, &class, "/camera", 3, None);
@@ -268,6 +267,8 @@ fn a_publisher_that_is_killed_frees_the_room_and_may_return() {
     })
     .expect("the room is free");
     println!("taken again after {:?}", begun.elapsed());
+    second.wait_for("a connection", is_named("connected"));
+    let mark = student.mark();
     second.wait_for("goodbye", is_named("deleted"));
     student.wait_since(mark, DEADLINE, "a moving picture", |event| {
         event["event"] == "stats" && event["fps"].as_f64().is_some_and(|fps| fps > 10.0)

@@ -93,6 +93,12 @@ impl Problem {
         Self::new(StatusCode::UNPROCESSABLE_ENTITY, "offerNotSendonly", message)
     }
 
+    /// A section of a WHIP client has no codec that is taken.
+    pub(in crate::http) fn no_common_codec() -> Self {
+        let message = "no common codec: video must be H.264 or VP8, audio must be Opus";
+        Self::new(StatusCode::UNPROCESSABLE_ENTITY, ErrorCode::NoCommonCodec.as_str(), message)
+    }
+
     /// RFC 9725, 4.4.2.
     pub(in crate::http) fn too_many_tracks() -> Self {
         let message = "a WHIP session has one audio and one video track: for a second video, use /whip/ROOM/camera";
