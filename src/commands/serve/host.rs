@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 use tokio::time::MissedTickBehavior;
 
-use self::publisher::{PublisherMedia, report};
+use self::publisher::PublisherMedia;
 use super::media::{HostSettings, RoomMeter, SilentRooms};
 use crate::commands::lecture_talk::LectureTalk;
 use crate::commands::negotiation::{candidate_init, rejection};
@@ -70,7 +70,6 @@ pub(super) async fn run(host: LocalHost, settings: HostSettings) {
     host.run(events).await;
     host.silent.set(&host.room, false);
     host.reporter.detail(format!("the server no longer carries the media of room {}", host.room));
-    // The SFU's goodbye comes before that of the room, so that students learn the reason from the room.
     host.sfu.close().await;
 }
 
@@ -248,13 +247,16 @@ impl RoomHost {
     async fn on_second(&mut self) {
         let Some(stats) = self.stats().await else { return };
         self.tell_stopped(Some(&stats));
-        self.tell_publisher(&PublisherMessage::Ingest(report(&stats)));
+        let report = self.media.report(Instant::now(), &stats);
+        self.tell_publisher(&PublisherMessage::Ingest(report));
         self.silent.set(&self.room, self.media.is_silent(stats.ingest.as_ref()));
         self.meter.update(&stats);
     }
 
     async fn stats(&self) -> Option<SfuStats> {
-        tokio::time::timeout(STATS_WITHIN, self.sfu.stats()).await.ok().flatten()
+        let stats = tokio::time::timeout(STATS_WITHIN, self.sfu.stats()).await.ok().flatten()?;
+        let ingest = stats.ingest.filter(|ingest| ingest.user == self.publisher);
+        Some(SfuStats { ingest, ..stats })
     }
 
     fn tell_stopped(&mut self, stats: Option<&SfuStats>) {

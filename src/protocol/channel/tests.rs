@@ -90,12 +90,16 @@ fn messages_to_and_from_a_publisher_look_as_specified() {
     let encodings = PublisherMessage::Encodings { needed: vec![NeededEncoding { track, tier }] };
     assert_eq!(encodings.to_json(), r#"{"type":"encodings","needed":[{"track":"screen","tier":"full"}]}"#);
     let ingest = PublisherMessage::Ingest(IngestReport {
-        tracks: vec![IngestTrack { track, bitrate: 1_200_000, loss_percent: 1, fps: 30 }],
+        bitrate: 1_290_000,
+        round_trip_ms: Some(20),
+        trouble: vec![IngestTrouble::NoKeyFrame],
+        tracks: vec![IngestTrack { track, bitrate: 1_200_000, loss_percent: 1, fps: 30, audio_level: None }],
         watched: vec![WatchedEncoding { track, tier, students: 12 }],
         students: 14,
     });
     let text = concat!(
-        r#"{"type":"ingest","tracks":[{"track":"screen","bitrate":1200000,"lossPercent":1,"fps":30}],"#,
+        r#"{"type":"ingest","bitrate":1290000,"roundTripMs":20,"trouble":["noKeyFrame"],"#,
+        r#""tracks":[{"track":"screen","bitrate":1200000,"lossPercent":1,"fps":30}],"#,
         r#""watched":[{"track":"screen","tier":"full","students":12}],"students":14}"#
     );
     assert_eq!(ingest.to_json(), text);

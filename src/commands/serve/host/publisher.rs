@@ -2,8 +2,9 @@
 
 use std::time::{Duration, Instant};
 
+use crate::ingest::{EncodingStats, IngestStats};
 use crate::protocol::TrackName;
-use crate::protocol::channel::{IngestReport, IngestTrack, NeededEncoding, Stopped, WatchedEncoding};
+use crate::protocol::channel::{IngestReport, IngestTrack, IngestTrouble, NeededEncoding, Stopped, WatchedEncoding};
 use crate::rtp::{Encoding, PerEncoding, Track};
 use crate::sfu::{PublisherStats, SfuStats};
 
@@ -22,6 +23,8 @@ pub(super) struct PublisherMedia {
     /// Since when an encoding is needed.
     needed: PerEncoding<Option<Instant>>,
     state: State,
+    /// Packets that were dropped up to the last report, for each kind of trouble.
+    dropped: [u64; 4],
 }
 
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -103,6 +106,46 @@ impl PublisherMedia {
         is_live && stats.is_some_and(|stats| self.encodings.iter().all(|encoding| stats.silent.contains(encoding)))
     }
 
+    /// What arrived in the last second, to be called once a second.
+    pub(super) fn report(&mut self, now: Instant, stats: &SfuStats) -> IngestReport {
+        let none = IngestStats::default();
+        let ingest = stats.ingest.as_ref().map_or(&none, |ingest| &ingest.stats);
+        let watched = stats.watched.iter().filter(|(encoding, _)| encoding.track.is_video());
+        let watched = watched.map(|(encoding, students)| WatchedEncoding {
+            track: encoding.track.into(),
+            tier: encoding.tier.into(),
+            students: *students,
+        });
+        IngestReport {
+            bitrate: ingest.bits_per_second,
+            round_trip_ms: ingest.round_trip.map(|time| time.as_millis().try_into().unwrap_or(u32::MAX)),
+            trouble: self.trouble(now, ingest),
+            tracks: tracks(&ingest.encodings),
+            watched: watched.collect(),
+            students: stats.students,
+        }
+    }
+
+    fn trouble(&mut self, now: Instant, ingest: &IngestStats) -> Vec<IngestTrouble> {
+        let has_no_key_frame = ingest.encodings.iter().any(|arrived| {
+            let awaited = arrived.awaits_key_frame.is_some_and(|at| now.saturating_duration_since(at) >= STARTS_WITHIN);
+            awaited && self.needed[arrived.encoding].is_some()
+        });
+        let counts = [
+            (IngestTrouble::OverLimit, ingest.over_limit),
+            (IngestTrouble::UnknownStream, ingest.unknown_ssrc),
+            (IngestTrouble::WrongCodec, ingest.encodings.iter().map(|arrived| arrived.wrong_payload_type).sum()),
+            (IngestTrouble::Malformed, ingest.malformed),
+        ];
+        let before = std::mem::replace(&mut self.dropped, counts.map(|(_, count)| count));
+        let grown = counts.into_iter().zip(before).filter(|((_, count), before)| count > before);
+        has_no_key_frame
+            .then_some(IngestTrouble::NoKeyFrame)
+            .into_iter()
+            .chain(grown.map(|((what, _), _)| what))
+            .collect()
+    }
+
     /// The videos that do not arrive: all of them without a publisher; otherwise those that are needed, and of which
     /// nothing arrives.
     pub(super) fn stopped(&self, now: Instant, stats: Option<&PublisherStats>) -> Stopped {
@@ -122,30 +165,23 @@ impl PublisherMedia {
     }
 }
 
-/// What the server received in the last second.
-pub(super) fn report(stats: &SfuStats) -> IngestReport {
-    let encodings = stats.ingest.as_ref().map(|ingest| ingest.stats.encodings.as_slice()).unwrap_or_default();
+/// The tracks of a publisher in the last second, each with all of its encodings.
+fn tracks(encodings: &[EncodingStats]) -> Vec<IngestTrack> {
     let mut tracks: Vec<IngestTrack> = Vec::new();
     for arrived in encodings {
         let track = TrackName::from(arrived.encoding.track);
         let loss_percent = (arrived.loss * 100.0).round().clamp(0.0, 100.0) as u8;
-        let (bitrate, fps) = (arrived.bits_per_second, arrived.fps);
+        let (bitrate, fps, audio_level) = (arrived.bits_per_second, arrived.fps, arrived.audio_level);
         match tracks.iter_mut().find(|known| known.track == track) {
             Some(known) => {
                 known.bitrate += bitrate;
                 known.loss_percent = known.loss_percent.max(loss_percent);
                 known.fps = known.fps.max(fps);
             }
-            None => tracks.push(IngestTrack { track, bitrate, loss_percent, fps }),
+            None => tracks.push(IngestTrack { track, bitrate, loss_percent, fps, audio_level }),
         }
     }
-    let watched = stats.watched.iter().filter(|(encoding, _)| encoding.track.is_video());
-    let watched = watched.map(|(encoding, students)| WatchedEncoding {
-        track: encoding.track.into(),
-        tier: encoding.tier.into(),
-        students: *students,
-    });
-    IngestReport { tracks, watched: watched.collect(), students: stats.students }
+    tracks
 }
 
 #[cfg(test)]
@@ -165,8 +201,8 @@ mod tests {
     }
 
     fn silent(silent: &[Encoding]) -> PublisherStats {
-        let stats = crate::ingest::IngestStats::default();
-        PublisherStats { user: "9999".parse().unwrap(), stats, silent: silent.to_vec() }
+        let (user, stats) = ("9999".parse().unwrap(), IngestStats::default());
+        PublisherStats { user, stats, silent: silent.to_vec() }
     }
 
     /// A publisher that went live at `now`.
@@ -242,5 +278,22 @@ mod tests {
         let (full, low) = (needed(TrackName::Screen, SentTier::Full), needed(TrackName::Camera, SentTier::Low));
         assert_eq!(media.needed(), [full, low]);
         assert!(media.need(now, screen(), false) && !media.need(now, screen(), false));
+    }
+
+    #[test]
+    fn the_publisher_is_told_of_trouble_while_it_lasts() {
+        let now = Instant::now();
+        let mut media = live(now);
+        let mut trouble = |ingest: IngestStats| {
+            let PublisherStats { user, silent, .. } = silent(&[]);
+            let ingest = Some(PublisherStats { user, stats: ingest, silent });
+            media.report(now, &SfuStats { ingest, ..SfuStats::default() }).trouble
+        };
+        let stats = |over_limit, unknown_ssrc| IngestStats { over_limit, unknown_ssrc, ..IngestStats::default() };
+        assert_eq!(trouble(stats(0, 0)), []);
+        assert_eq!(trouble(stats(5, 0)), [IngestTrouble::OverLimit]);
+        assert_eq!(trouble(stats(9, 2)), [IngestTrouble::OverLimit, IngestTrouble::UnknownStream]);
+        assert_eq!(trouble(stats(9, 2)), [], "it has stopped");
+        assert_eq!(trouble(stats(0, 0)), [], "another publisher");
     }
 }
