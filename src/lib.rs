@@ -47,7 +47,7 @@
 //! Chat, hands and reactions travel over the data channel of the same connection, by the rules of [`room::talk`].
 //!
 //! A browser is a student like any other: [`http`] serves the page, which speaks the same protocol, and WHEP, by which
-//! any player joins the room as a member.
+//! any player joins the room as a member. By WHIP, OBS and other encoders publish in a room.
 //!
 //! # Invariants
 //!

@@ -44,6 +44,10 @@ pub(super) struct TypedSources {
     #[arg(long, hide_short_help = true)]
     pub(super) test: bool,
 
+    /// Send what OBS or another WHIP encoder sends to this computer
+    #[arg(long, hide_short_help = true)]
+    pub(super) whip_in: bool,
+
     /// Teach with your own GStreamer pipeline, read from this file
     #[arg(long, value_name = "FILE", hide_short_help = true)]
     pub(super) pipeline: Option<PathBuf>,

@@ -77,8 +77,11 @@ impl TypedTeach {
         }
         let audio = !self.sources.no_audio;
         let sources = Sources::try_from(self.sources)?;
-        if let (Sources::Pipeline(_), Some(flag)) = (&sources, self.encoding.first_flag()) {
-            return Err(Conflict::PipelineEncodes(flag));
+        match (&sources, self.encoding.first_flag()) {
+            (Sources::Pipeline(_), Some(flag)) => return Err(Conflict::PipelineEncodes(flag)),
+            (Sources::Whip, Some(flag)) => return Err(Conflict::WhipEncodes(flag)),
+            (Sources::Whip, None) if is_remote => return Err(Conflict::WhipForAnotherServer),
+            _ => {}
         }
         let TypedEncoding { codec, size, fps, bitrate, tiers, content } = self.encoding;
         let (fps, tiers) = (fps.unwrap_or(DEFAULT_FPS), tiers.unwrap_or_default());
@@ -154,9 +157,17 @@ impl TryFrom<TypedSources> for Sources {
         if let (Some((first, _)), Some((second, _))) = (&main, mains.next()) {
             return Err(Conflict::TwoSources(first, second));
         }
+        let camera = typed.camera.as_ref().map(|_| "--camera");
+        let device = camera.or(typed.mic.as_ref().map(|_| "--mic"));
+        let other = main.as_ref().map(|(flag, _)| *flag).or(device);
+        if typed.whip_in {
+            return match other.or(typed.pipeline.map(|_| "--pipeline")) {
+                Some(flag) => Err(Conflict::TwoSources("--whip-in", flag)),
+                None if typed.no_audio => Err(Conflict::WhipEncodes("--no-audio")),
+                None => Ok(Sources::Whip),
+            };
+        }
         if let Some(path) = typed.pipeline {
-            let camera = typed.camera.map(|_| "--camera");
-            let other = main.map(|(flag, _)| flag).or(camera).or(typed.mic.map(|_| "--mic"));
             return match other {
                 Some(flag) => Err(Conflict::TwoSources("--pipeline", flag)),
                 None if typed.no_audio => Err(Conflict::PipelineEncodes("--no-audio")),

@@ -141,6 +141,8 @@ pub enum Sources {
     },
     /// The user's own GStreamer pipeline, which contains its own encoders.
     Pipeline(PathBuf),
+    /// What a WHIP client sends to the built-in server.
+    Whip,
 }
 
 /// The source of the `screen` track.
@@ -329,6 +331,15 @@ pub(super) enum Conflict {
     StillWithoutFile,
     #[error("--mic turns sound on, but --no-audio turns it off: remove one of the two flags")]
     MicWithoutAudio,
+    #[error(
+        "{0} has no effect on --whip-in, which gets encoded pictures: remove {0} and change the encoder's settings"
+    )]
+    WhipEncodes(&'static str),
+    #[error(
+        "--whip-in is for the built-in server, but --server uses another server: let the encoder send to that \
+         server's /whip/ROOM instead"
+    )]
+    WhipForAnotherServer,
     #[error("{0} has no effect on --pipeline, which has its own encoders: remove {0} and change the pipeline file")]
     PipelineEncodes(&'static str),
     #[error(

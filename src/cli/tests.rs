@@ -91,6 +91,7 @@ fn sources_are_chosen_by_flags() {
     let list = chosen(Some(MainSource::Files(list)), None, None);
     assert_eq!(sources("--file b.png --still 5s --file a.mp4"), list);
     assert_eq!(teach("--pipeline a.gst").sources, Sources::Pipeline("a.gst".into()));
+    assert_eq!(teach("--whip-in").sources, Sources::Whip);
 }
 
 #[test]
@@ -206,6 +207,8 @@ fn contradictory_flags_are_refused_with_the_next_step() {
         ("teach --room 1 --test --screen=:1", two_sources("--test", "--screen")),
         ("teach --room 1 --pipeline a --camera", two_sources("--pipeline", "--camera")),
         ("teach --room 1 --pipeline a --mic", two_sources("--pipeline", "--mic")),
+        ("teach --room 1 --whip-in --screen", two_sources("--whip-in", "--screen")),
+        ("teach --room 1 --whip-in --pipeline a", two_sources("--whip-in", "--pipeline")),
         ("teach --room 1 --pipeline a --fps 30", no_effect("--fps")),
         ("teach --room 1 --pipeline a --no-audio", no_effect("--no-audio")),
         ("teach --room 1 --pipeline a --tiers full", no_effect("--tiers")),
@@ -216,6 +219,9 @@ fn contradictory_flags_are_refused_with_the_next_step() {
         ("teach --room 1 --server ws://a --listen :1", "--server uses another server, but --listen runs one here"),
         ("teach --room 1 --bitrate 1M --tiers full,low=2M", "the low tier needs a lower bit rate than the full tier"),
         ("demo --tiers full,low=3M", "the low tier needs a lower bit rate than the full tier"),
+        ("teach --room 1 --whip-in --server ws://a", "--whip-in is for the built-in server, but --server uses another"),
+        ("teach --room 1 --whip-in --no-audio", "--no-audio has no effect on --whip-in, which gets encoded pictures"),
+        ("teach --room 1 --whip-in --bitrate 1M", "--bitrate has no effect on --whip-in"),
         ("teach --room 1 --loop", "--loop repeats files, but there is no file: add --file PATH"),
         ("teach --room 1 --test --still 5s", "--still needs a picture file: add --file PATH"),
         ("demo --loop", "--loop repeats files, but there is no file: add --file PATH"),

@@ -89,7 +89,8 @@ pub(super) async fn run(demo: Demo, output: Output, reporter: &Reporter) -> Resu
         let _ = ended.await;
         Stop::Signal
     };
-    let mut teaching = tokio::spawn(async move { teach::run_with(taught, options, &aside, ends, Some(ready)).await });
+    let mut teaching =
+        tokio::spawn(async move { teach::run_with(taught, Some(options), &aside, ends, Some(ready)).await });
     let mut stopped = std::pin::pin!(stop(demo.length));
     let server: ServerUrl = tokio::select! {
         Ok(server) = server => server,

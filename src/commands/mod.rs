@@ -20,7 +20,9 @@ mod stop;
 mod teach;
 mod token;
 mod trust;
+mod waiting_offers;
 mod watch;
+mod whip_in;
 
 use std::future::Future;
 use std::io;

@@ -25,10 +25,16 @@ pub(super) fn candidate_init(candidate: IceCandidate) -> RTCIceCandidateInit {
 
 /// The message that tells `user` why the SFU refused its offer.
 pub(super) fn rejection(user: UserId, why: &OfferRefusal) -> ClientMessage {
-    ClientMessage::Reject { target_uid: user, code: code(why), message: why.to_string(), codec: sent_codec(why) }
+    ClientMessage::Reject {
+        target_uid: user,
+        code: refusal_code(why),
+        message: why.to_string(),
+        codec: sent_codec(why),
+    }
 }
 
-fn code(why: &OfferRefusal) -> ErrorCode {
+/// The code of a refusal on the wire.
+pub(super) fn refusal_code(why: &OfferRefusal) -> ErrorCode {
     match why {
         OfferRefusal::Offer(OfferError::TooManySections(_)) => ErrorCode::TooManySections,
         OfferRefusal::Offer(OfferError::NotRecvonly(..)) => ErrorCode::OfferNotRecvonly,

@@ -4,6 +4,7 @@
 mod host;
 mod media;
 mod whep;
+mod whip;
 
 use std::future::Future;
 
@@ -17,6 +18,7 @@ use self::media::{MediaServer, RunningMedia};
 use super::access::ServerAccess;
 use super::metrics::MetricsStore;
 use super::negotiation::stun_addresses;
+use super::whip_in::WhipDoor;
 use super::{listen, reachable_host};
 use crate::cli::{Serve, StunServer, TurnLogin, TurnServer};
 use crate::exit::Failure;
@@ -61,6 +63,7 @@ pub(super) async fn run(
         access,
         site: serve.site,
         reservation: None,
+        whip: None,
         media,
     };
     let served = RunningServer::start(listener, settings)?;
@@ -119,11 +122,13 @@ pub(super) struct ServerSettings {
     pub(super) site: Site,
     /// A room for a teacher in this process.
     pub(super) reservation: Option<Reservation>,
+    /// Takes the media of WHIP clients for that teacher.
+    pub(super) whip: Option<WhipDoor>,
     /// The media of rooms whose publisher does not host it; none without `serve`.
     pub(super) media: Option<MediaServer>,
 }
 
-/// A running server: signalling, pages, WHEP and metrics on one port, and the media of rooms on another.
+/// A running server: signalling, pages, WHEP, WHIP and metrics on one port, and the media of rooms on another.
 pub(super) struct RunningServer {
     server: Server,
     metrics: MetricsStore,
@@ -140,7 +145,7 @@ pub(super) struct RunningServer {
 impl RunningServer {
     /// Serves on `listener`.
     pub(super) fn start(listener: TcpListener, settings: ServerSettings) -> Result<Self, Failure> {
-        let ServerSettings { ice_servers, tls, access, mut site, reservation, media } = settings;
+        let ServerSettings { ice_servers, tls, access, mut site, reservation, whip, media } = settings;
         let address = listener.local_addr().map_err(Failure::internal)?;
         let mut limits = signal::ServerLimits::default();
         limits.room.max_media_rooms = media.as_ref().map_or(0, MediaServer::max_rooms);
@@ -160,6 +165,13 @@ impl RunningServer {
             }),
         );
         let app = app.merge(http::whep::router(whep::Players(server.clone())));
+        let app = app.merge(match whip {
+            Some(door) => http::whip::router(door.guarded_by(server.clone())),
+            None => http::whip::router(whip::Publishers::new(
+                server.clone(),
+                media.as_ref().map(RunningMedia::silent).unwrap_or_default(),
+            )),
+        });
         let app =
             app.merge(http::creation(move |name, credentials, from| creating.create_room(name, credentials, from)));
         let metrics = MetricsStore::new(Some(server.clone()), media.as_ref().map(|media| media.meter().clone()));

@@ -54,6 +54,19 @@ impl SourceMonitor {
         changed
     }
 
+    /// The sources of these tracks have ended. Returns those that had not stopped before.
+    pub(super) fn end(&mut self, tracks: impl Iterator<Item = Track>) -> Vec<(Track, bool)> {
+        let tracks: Vec<Track> = tracks.filter(|track| track.is_video()).collect();
+        let mut changed = Vec::new();
+        for source in self.0.iter_mut().filter(|source| tracks.contains(&source.track)) {
+            source.silent_seconds = u32::MAX;
+            if !std::mem::replace(&mut source.stopped, true) {
+                changed.push((source.track, true));
+            }
+        }
+        changed
+    }
+
     /// The sources that have stopped.
     pub(super) fn stopped(&self) -> Stopped {
         let has = |track| self.0.iter().any(|source| source.track == track && source.stopped);
@@ -98,6 +111,16 @@ mod tests {
     fn a_camera_stops_after_three_seconds_and_returns_with_its_next_picture() {
         assert_eq!(monitor([30, 60, 60, 60, 60, 60, 60, 61, 90], NOT_ANNOUNCED), [(4, true), (7, false)]);
         assert_eq!(monitor([30, 30, 30, 31, 31, 31, 32], NOT_ANNOUNCED), [], "slow is not stopped");
+    }
+
+    #[test]
+    fn a_source_that_has_ended_stops_at_once_and_returns_with_its_next_picture() {
+        let mut sources = SourceMonitor::default();
+        assert_eq!(sources.second([(Track::Screen, 30, NOT_ANNOUNCED)].into_iter()), []);
+        assert_eq!(sources.end([Track::Audio, Track::Screen].into_iter()), [(Track::Screen, true)]);
+        assert_eq!(sources.end([Track::Screen].into_iter()), []);
+        assert_eq!(sources.second([(Track::Screen, 30, NOT_ANNOUNCED)].into_iter()), []);
+        assert_eq!(sources.second([(Track::Screen, 31, NOT_ANNOUNCED)].into_iter()), [(Track::Screen, false)]);
     }
 
     #[test]

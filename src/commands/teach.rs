@@ -7,8 +7,10 @@ mod inputs;
 mod lecture;
 mod membership;
 mod server;
+mod source;
 mod stats;
 mod talk;
+mod whip_session;
 
 use std::future::Future;
 use std::io::ErrorKind;
@@ -17,13 +19,15 @@ use std::net::{IpAddr, SocketAddr};
 use tokio::sync::{mpsc, oneshot};
 
 use self::attendance_file::AttendanceFile;
-use self::inputs::Inputs;
+use self::inputs::{Inputs, SourceEvents};
 use self::lecture::{Lecture, LectureParts};
 use self::server::LectureServer;
+use self::source::{Source, WhipMedia};
 use super::metrics::MetricsPort;
 use super::negotiation::stun_addresses;
 use super::serve::RunningServer;
 use super::stop::Stop;
+use super::whip_in::WhipDoor;
 use super::{blocking, signal_failure};
 use crate::cli::{Bitrate, Device, MainSource, Sources, Teach};
 use crate::endpoints;
@@ -47,10 +51,10 @@ pub(super) async fn run(
     run_with(teach, options, reporter, stop, None).await
 }
 
-/// Like [`run`], with capture options of the caller's own.
+/// Like [`run`], with capture options of the caller's own; `None`: a WHIP client sends.
 pub(super) async fn run_with(
     teach: Teach,
-    options: CaptureOptions,
+    options: Option<CaptureOptions>,
     reporter: &Reporter,
     stop: impl Future<Output = Stop>,
     ready: Option<Ready>,
@@ -58,18 +62,23 @@ pub(super) async fn run_with(
     let mut stop = std::pin::pin!(stop);
     let attendance_file = teach.attendance.as_deref().map(AttendanceFile::check).transpose()?;
     reporter.status("preparing");
-    // A desktop may ask its user which screen to share, so this may take long and must stay interruptible.
-    let prepared = tokio::select! {
-        prepared = blocking(move || Capture::prepare(options)) => prepared??,
-        stopped = &mut stop => return Ok(stopped.reason()),
-    };
-    prepared.notices().iter().for_each(|notice| reporter.notice(notice));
+    let mut prepared = None;
+    if let Some(options) = options {
+        // A desktop may ask its user which screen to share, so this may take long and must stay interruptible.
+        let done = tokio::select! {
+            prepared = blocking(move || Capture::prepare(options)) => prepared??,
+            stopped = &mut stop => return Ok(stopped.reason()),
+        };
+        done.notices().iter().for_each(|notice| reporter.notice(notice));
+        prepared = Some(done);
+    }
 
-    let server = LectureServer::start(&teach, reporter)?;
+    let (door, whip_requests) = WhipDoor::new(teach.room.clone());
+    let server = LectureServer::start(&teach, prepared.is_none().then_some(door), reporter)?;
     let metrics = server.metrics();
     let metrics_port = teach.metrics.map(|address| MetricsPort::start(listen_for_metrics(address)?, &metrics));
     let metrics_port = metrics_port.transpose()?;
-    let config = sfu_config(&teach, server.media_ip, &prepared, reporter).await;
+    let config = sfu_config(&teach, server.media_ip, prepared.as_ref(), reporter).await;
     let (sfu, sfu_events) = start_sfu(config, teach.udp_port_may_change).map_err(Failure::usage)?;
     let (client, signals) = tokio::select! {
         joined = Client::connect(server.client_config(&teach)) => joined.map_err(signal_failure)?,
@@ -90,18 +99,30 @@ pub(super) async fn run_with(
     server.show_links(&teach, &link, reporter);
     let announcement = server.announce(&teach, reporter);
 
-    let (capture, captured) = endpoints::start_capture(prepared, &sfu).await?;
+    let (source, source_events) = match prepared {
+        Some(prepared) => {
+            let (capture, captured) = endpoints::start_capture(prepared, &sfu).await?;
+            (Source::Capture(capture), SourceEvents::Capture(captured))
+        }
+        None => (Source::Whip(WhipMedia::default()), SourceEvents::Whip(whip_requests)),
+    };
     if let Some(ready) = ready {
         let _ = ready.send(server.url.clone());
     }
-    reporter.status("live, waiting for students");
-    let inputs = Inputs::new(&teach, reporter, stop, sfu_events, signals, captured);
-    let parts = LectureParts { sfu, client, capture, settings: server.settings(&teach) };
+    match &source {
+        Source::Capture(_) => reporter.status("live, waiting for students"),
+        Source::Whip(_) => {
+            server.show_whip(&teach, reporter);
+            reporter.status("waiting for an encoder");
+        }
+    }
+    let inputs = Inputs::new(&teach, reporter, stop, sfu_events, signals, source_events);
+    let parts = LectureParts { sfu, client, source, settings: server.settings(&teach) };
     let mut lecture = Lecture::new(&teach, reporter, parts, attendance_file, metrics);
     let ended = lecture.run(inputs).await;
     let concluded = lecture.conclude().await;
 
-    let Lecture { sfu, client, capture, goodbye, .. } = lecture;
+    let Lecture { sfu, client, source, goodbye, .. } = lecture;
     // After a failure the teacher may come back, so the students wait, even with --end-class.
     client.leave(if ended.is_ok() { goodbye } else { Goodbye::Leave }).await;
     if let Some(announcement) = announcement {
@@ -114,7 +135,9 @@ pub(super) async fn run_with(
     if let Some(port) = metrics_port {
         port.shutdown().await;
     }
-    blocking(move || capture.stop()).await?;
+    if let Source::Capture(capture) = source {
+        blocking(move || capture.stop()).await?;
+    }
     drop(server.token);
     match (ended, concluded) {
         (Ok(reason), concluded) => concluded.map(|()| reason),
@@ -138,14 +161,14 @@ fn start_sfu(config: SfuConfig, may_change: bool) -> Result<(Sfu, mpsc::Receiver
     }
 }
 
-async fn sfu_config(teach: &Teach, media_ip: IpAddr, prepared: &Prepared, reporter: &Reporter) -> SfuConfig {
+async fn sfu_config(teach: &Teach, media_ip: IpAddr, prepared: Option<&Prepared>, reporter: &Reporter) -> SfuConfig {
     SfuConfig {
         user: teach.user.clone(),
         udp: UdpBinding::Own(SocketAddr::new(media_ip, teach.udp_port)),
         advertise: teach.advertise.clone(),
         stun: stun_addresses(&teach.stun, reporter).await,
         max_students: teach.max_students.map_or(MAX_ROOM_USERS, |most| most.get().min(MAX_ROOM_USERS)),
-        encodings: prepared.rates(),
+        encodings: prepared.map(Prepared::rates).unwrap_or_default(),
         workers: teach.workers,
         adapts: true,
     }
@@ -159,7 +182,8 @@ fn listen_for_metrics(address: SocketAddr) -> Result<tokio::net::TcpListener, Fa
     })
 }
 
-fn capture_options(teach: &Teach) -> CaptureOptions {
+/// What to capture; `None`: nothing, because a WHIP client sends.
+fn capture_options(teach: &Teach) -> Option<CaptureOptions> {
     let defaults = CaptureOptions::default();
     let wanted = |device: &Option<Device>| match device {
         None => Wanted::No,
@@ -169,6 +193,7 @@ fn capture_options(teach: &Teach) -> CaptureOptions {
     let (sources, pipeline) = match &teach.sources {
         Sources::Auto => (media::Sources { audio: teach.audio, ..media::Sources::default() }, None),
         Sources::Pipeline(path) => (media::Sources::default(), Some(path.clone())),
+        Sources::Whip => return None,
         Sources::Chosen { main, camera, mic } => {
             let main = match main {
                 None => media::MainSource::Screen(Wanted::No),
@@ -181,7 +206,7 @@ fn capture_options(teach: &Teach) -> CaptureOptions {
         }
     };
     let video = &teach.video;
-    CaptureOptions {
+    Some(CaptureOptions {
         sources,
         codec: video.codec,
         screen: VideoOptions { size: video.size, fps: video.fps, bitrate: video.bitrate.map(Bitrate::bits_per_second) },
@@ -192,5 +217,5 @@ fn capture_options(teach: &Teach) -> CaptureOptions {
         // Without the path of its own program, this process inspects files by itself.
         inspector: std::env::current_exe().ok(),
         ..defaults
-    }
+    })
 }

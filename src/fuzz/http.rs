@@ -1,4 +1,5 @@
-//! Requests to the server: methods, paths, headers and bodies of WHEP and of the rooms, and the checks before them.
+//! Requests to the server: methods, paths, headers and bodies of WHEP, of WHIP and of the rooms, and the checks before
+//! them.
 
 use std::cell::RefCell;
 use std::net::IpAddr;
@@ -12,11 +13,11 @@ use hyper_util::service::TowerToHyperService;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::{mpsc, watch};
 
-use crate::http::whep::{Lectures, MAX_CANDIDATES, Player, Unavailable, Watching, router};
-use crate::http::{Site, creation, guard};
+use crate::http::{MAX_CANDIDATES, MediaClient, Negotiated, Site, Unavailable, creation, guard};
+use crate::http::{whep, whip};
 use crate::id::MAX_NICKNAME_CHARS;
 use crate::network::SharedClientState;
-use crate::protocol::{ClientKind, VideoTrack};
+use crate::protocol::{ClientKind, MAX_MESSAGE_BYTES, VideoTrack};
 
 /// The longest answer, in bytes: a refusal with its sentence.
 const MAX_ANSWER_BYTES: usize = 4_096;
@@ -38,24 +39,44 @@ const EMPTY: &str = "10014";
 #[derive(Clone)]
 struct Lecture;
 
-impl Lectures for Lecture {
-    async fn watch(&self, player: Player, _offer: String, _video: Option<VideoTrack>) -> Result<Watching, Unavailable> {
-        let Player { request: player, credentials, address } = player;
+impl whep::Lectures for Lecture {
+    async fn watch(
+        &self,
+        player: MediaClient,
+        _offer: String,
+        _video: Option<VideoTrack>,
+    ) -> Result<Negotiated, Unavailable> {
+        let MediaClient { request: player, credentials, address } = player;
         assert!(credentials.session.is_none() && credentials.key.is_none() && credentials.room.is_none());
         assert!(!address.is_loopback, "{address:?}");
         assert!(!player.publishes && player.room_name.is_none(), "{player:?}");
         assert!(player.client == Some(ClientKind::Whep) && !player.nickname.as_str().is_empty(), "{player:?}");
         assert!(player.nickname.as_str().chars().count() <= MAX_NICKNAME_CHARS, "{player:?}");
         match player.room.as_str() {
-            TAUGHT => {
-                let ((candidates, _), (_, over)) = (mpsc::channel(MAX_CANDIDATES), watch::channel(()));
-                let client_state = SharedClientState::default();
-                Ok(Watching { answer: "v=0\r\n".to_owned(), ice_servers: Vec::new(), candidates, over, client_state })
-            }
+            TAUGHT => answered(),
             EMPTY => Err(Unavailable::NobodyTeaches),
             _ => Err(Unavailable::NoSuchRoom),
         }
     }
+}
+
+impl whip::Lectures for Lecture {
+    async fn publish(&self, publisher: MediaClient, offer: whip::PublisherOffer) -> Result<Negotiated, Unavailable> {
+        let MediaClient { request: publisher, credentials, address } = publisher;
+        assert!(credentials.session.is_none() && credentials.code.is_none() && credentials.room.is_none());
+        assert!(!address.is_loopback, "{address:?}");
+        assert!(publisher.publishes && publisher.client == Some(ClientKind::Whip), "{publisher:?}");
+        assert!(offer.audio.is_some() || offer.video.is_some(), "{offer:?}");
+        assert!(offer.sdp.len() <= 2 * MAX_MESSAGE_BYTES, "{} bytes", offer.sdp.len());
+        answered()
+    }
+}
+
+fn answered() -> Result<Negotiated, Unavailable> {
+    let ((candidates, _), (_, over)) = (mpsc::channel(MAX_CANDIDATES), watch::channel(()));
+    let client_state = SharedClientState::default();
+    let answer = "v=0\r\na=recvonly\r\na=recvonly\r\n".to_owned();
+    Ok(Negotiated { answer, ice_servers: Vec::new(), candidates, over, client_state })
 }
 
 /// The routes, and the runtime that they run in.
@@ -74,7 +95,8 @@ impl Server {
         let known = |text: &str| text.parse().unwrap_or_else(|error| panic!("{error}"));
         let hosts = vec!["lab.example".parse().unwrap_or_else(|error| panic!("{error}"))];
         let site = Site { hosts, whep_origins: vec![known(SCHOOL)], ..Site::default() };
-        let app = TowerToHyperService::new(guard(router(Lecture).merge(rooms), site));
+        let app =
+            TowerToHyperService::new(guard(whep::router(Lecture).merge(whip::router(Lecture)).merge(rooms), site));
         Self { runtime, app, requests: 0 }
     }
 }

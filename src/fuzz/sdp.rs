@@ -10,6 +10,7 @@ use crate::sdp::fragment::Fragment;
 use crate::sdp::offer::{MAX_SECTIONS, OfferError, tracks_for};
 use crate::sdp::publish::PublishOffer;
 use crate::sdp::whep_offer::WhepOffer;
+use crate::sdp::whip_offer::WhipOffer;
 use crate::sfu::fuzz::{Unanswered, Unconnected, answer_publisher};
 use crate::viewer::answer::answered_tracks;
 
@@ -51,6 +52,11 @@ pub(super) fn sdp(bytes: &[u8]) -> bool {
         if let Err(OfferError::NotRecvonly(_, direction)) = tracks_for(&offer.sdp, None, &LECTURE) {
             assert_ne!(direction, "sendrecv", "{}", offer.sdp);
         }
+    }
+    if let Ok(offer) = WhipOffer::parse(&text) {
+        assert!(offer.sdp.len() <= 2 * text.len() + MAX_REASON_BYTES, "{} of {}", offer.sdp.len(), text.len());
+        assert_eq!(WhipOffer::parse(&offer.sdp).as_ref(), Ok(&offer));
+        assert!(offer.audio.is_some() || offer.video.is_some(), "{offer:?}");
     }
     if let Ok(tracks) = answered_tracks(&text) {
         assert!(tracks.len() <= text.matches("m=").count());
@@ -101,7 +107,7 @@ fn rewritten(text: &str) {
     assert_eq!(with_level(&raised, 0x28), raised);
 }
 
-/// A trickle ICE fragment of a WHEP player (RFC 8840, section 9): its candidates are few and short, and the fragment
+/// A trickle ICE fragment of a WHEP or WHIP client (RFC 8840, section 9): its candidates are few and short, and the fragment
 /// survives a round trip.
 pub(super) fn sdp_fragment(bytes: &[u8]) -> bool {
     let text = String::from_utf8_lossy(bytes);

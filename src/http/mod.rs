@@ -1,4 +1,4 @@
-//! HTTP on the server's port: the page, the rooms as JSON for programs, and WHEP.
+//! HTTP on the server's port: the page, the rooms as JSON for programs, WHEP and WHIP.
 //!
 //! - `GET /` the page, with all rooms
 //! - `GET /room/{id}` the page, in a room
@@ -6,6 +6,7 @@
 //! - `GET /api/ping` 204: a page asks whether the server answers
 //! - `GET /api/rooms` the [`RoomSummary`] list as JSON; [`client::rooms`] reads it
 //! - `/whep/{room}` players, see [`whep::router`]
+//! - `/whip/{room}` publishers, see [`whip::router`]
 //! - `POST /api/rooms` creates a room with a name, see [`creation`]
 //! - `GET /healthz`, `GET /metrics` for a monitoring system, see [`health()`]
 //! - `GET /ca`, `GET /ca/help` the certificate to install, if the server has a CA of its own
@@ -28,6 +29,8 @@ mod secure;
 mod serve;
 mod text_cache;
 pub mod whep;
+pub mod whip;
+mod wish;
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
@@ -49,6 +52,10 @@ pub use rooms::creation;
 pub use secure::Port;
 pub use serve::{ConnectionLimits, bind, serve};
 use text_cache::TextCache;
+pub use wish::Negotiated;
+pub use wish::client::Client as MediaClient;
+pub use wish::problem::Unavailable;
+pub use wish::sessions::MAX_CANDIDATES;
 
 /// The path of the rooms.
 const ROOMS_PATH: &str = "/api/rooms";

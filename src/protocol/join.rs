@@ -73,6 +73,8 @@ pub enum ClientKind {
     Watch,
     /// A player that speaks WHEP.
     Whep,
+    /// A publisher that speaks WHIP.
+    Whip,
 }
 
 /// Where the media of a publisher lives: who receives the offers of students, and sends to them.
@@ -97,7 +99,7 @@ impl MediaHost {
 }
 
 impl ClientKind {
-    const ALL: [ClientKind; 3] = [ClientKind::Browser, ClientKind::Watch, ClientKind::Whep];
+    const ALL: [ClientKind; 4] = [ClientKind::Browser, ClientKind::Watch, ClientKind::Whep, ClientKind::Whip];
 
     /// The word on the wire and in lists.
     pub fn name(self) -> &'static str {
@@ -105,6 +107,7 @@ impl ClientKind {
             ClientKind::Browser => "browser",
             ClientKind::Watch => "watch",
             ClientKind::Whep => "whep",
+            ClientKind::Whip => "whip",
         }
     }
 

@@ -7,3 +7,4 @@ pub(crate) mod negotiated;
 pub mod offer;
 pub mod publish;
 pub(crate) mod whep_offer;
+pub(crate) mod whip_offer;

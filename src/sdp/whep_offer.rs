@@ -30,14 +30,20 @@ impl WhepOffer {
                 section.attributes.push(Attribute::new("recvonly".to_owned(), None));
             }
         }
-        let of_session = session.attribute("ice-ufrag").map(String::as_str);
-        let mut of_sections = session.media_descriptions.iter().map(|section| section.attribute("ice-ufrag").flatten());
-        let ufrag = of_session.or_else(|| of_sections.find_map(|ufrag| ufrag)).map(str::to_owned);
+        let ufrag = ufrag(&session);
         Some(Self { sdp: session.marshal(), ufrag })
     }
 }
 
-fn direction(attributes: &[Attribute]) -> Option<&'static str> {
+/// The `ice-ufrag` of the session, or of the first section that has one.
+pub(super) fn ufrag(session: &SessionDescription) -> Option<String> {
+    let of_session = session.attribute("ice-ufrag").map(String::as_str);
+    let mut of_sections = session.media_descriptions.iter().map(|section| section.attribute("ice-ufrag").flatten());
+    of_session.or_else(|| of_sections.find_map(|ufrag| ufrag)).map(str::to_owned)
+}
+
+/// The direction attribute among these.
+pub(super) fn direction(attributes: &[Attribute]) -> Option<&'static str> {
     DIRECTIONS.into_iter().find(|direction| attributes.iter().any(|attribute| attribute.key == *direction))
 }
 

@@ -164,7 +164,7 @@ impl Core {
     }
 
     /// Asks the access policy about a client that wants to join.
-    fn check(
+    pub(super) fn check(
         &self,
         join: &JoinRequest,
         credentials: &Credentials,

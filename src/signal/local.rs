@@ -23,26 +23,28 @@ pub struct LocalHost {
     pub member: LocalMember,
 }
 
-/// A member without a connection that could be lost: it stays until it is dropped, which is its goodbye, or until the
-/// server closes it.
+/// A member without a connection that could be lost by itself: it stays until it is dropped, which is its goodbye, or
+/// until the server closes it.
 #[derive(Debug)]
 pub struct LocalMember {
     core: Arc<Core>,
     conn: ConnId,
     outgoing: Outgoing,
     client_state: SharedClientState,
+    /// Whether dropping the member is its goodbye.
+    says_goodbye: bool,
 }
 
 impl LocalMember {
     pub(super) fn new(core: Arc<Core>, request: JoinRequest, credentials: Credentials, address: ClientAddress) -> Self {
         let client_state = SharedClientState::default();
         let (conn, outgoing) = core.join(request, credentials, address, client_state.clone());
-        Self { core, conn, outgoing, client_state }
+        Self { core, conn, outgoing, client_state, says_goodbye: true }
     }
 
     /// A member with a connection that exists already.
     pub(super) fn attached(core: Arc<Core>, conn: ConnId, outgoing: Outgoing, client_state: SharedClientState) -> Self {
-        Self { core, conn, outgoing, client_state }
+        Self { core, conn, outgoing, client_state, says_goodbye: true }
     }
 
     /// How far this member is.
@@ -53,6 +55,12 @@ impl LocalMember {
     /// Sends a message. The caller limits the rate.
     pub fn send(&self, message: ClientMessage) {
         self.core.message(self.conn, message);
+    }
+
+    /// Ends the connection without a goodbye: the room keeps the user id for a while, and the media of a publisher if
+    /// the server carries it.
+    pub fn lose(mut self) {
+        self.says_goodbye = false;
     }
 
     /// The next message; nothing once the room or the server has closed this member.
@@ -78,7 +86,9 @@ impl LocalMember {
 
 impl Drop for LocalMember {
     fn drop(&mut self) {
-        self.send(ClientMessage::Leave { over: false });
+        if self.says_goodbye {
+            self.send(ClientMessage::Leave { over: false });
+        }
         self.core.lost(self.conn);
     }
 }
@@ -118,6 +128,23 @@ mod tests {
         let left = teacher.receive().await;
         assert!(matches!(left, Some(ServerMessage::Leave { reason: LeaveReason::Left, .. })), "{left:?}");
         assert_eq!(server.rooms()[0].watching, 0);
+    }
+
+    #[tokio::test]
+    async fn a_local_member_that_is_lost_may_return_with_its_secret() {
+        let server = Server::new(ServerLimits::default());
+        let session = Some("0123456789abcdef".parse().unwrap());
+        let credentials = Credentials { session, ..Credentials::default() };
+        let join = |credentials: &Credentials| {
+            server.join(request("userId=9999&pub=pub"), credentials.clone(), ClientAddress::this_process())
+        };
+        let mut teacher = join(&credentials);
+        assert!(matches!(teacher.receive().await, Some(ServerMessage::Joined { .. })));
+        teacher.lose();
+        let mut stranger = join(&Credentials::default());
+        let refused = stranger.receive().await;
+        assert!(matches!(refused, Some(ServerMessage::Error { code: ErrorCode::UserIdTaken, .. })), "{refused:?}");
+        assert!(matches!(join(&credentials).receive().await, Some(ServerMessage::Joined { .. })));
     }
 
     #[tokio::test]

@@ -80,6 +80,22 @@ impl Server {
         LocalMember::new(self.core.clone(), request, credentials, address)
     }
 
+    /// Decides whether a client that does not join may publish in a room: for media that reaches the room's teacher in
+    /// another way.
+    ///
+    /// # Errors
+    /// The refusal that the client would get if it joined.
+    pub fn check_publisher(
+        &self,
+        request: &JoinRequest,
+        credentials: &Credentials,
+        address: ClientAddress,
+    ) -> Result<(), RoomRefusal> {
+        let denied = self.core.check(request, credentials, address).err();
+        denied
+            .map_or(Ok(()), |Denied { code, message, retry_after, .. }| Err(RoomRefusal { code, message, retry_after }))
+    }
+
     /// The media hosts to run from now on. Few wait, as the rooms limit their number
     /// ([`RoomLimits::max_media_rooms`](crate::room::RoomLimits::max_media_rooms)). Without a receiver every host ends
     /// as soon as it starts.

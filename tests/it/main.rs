@@ -96,6 +96,9 @@ mod hosted;
 // WHEP players, one of which is not ours.
 mod whep;
 
+// WHIP publishers, one of which is not ours.
+mod whip;
+
 // Rooms with names: created, taught in, ended.
 mod rooms;
 

@@ -5,8 +5,8 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use axum::routing::any;
-use classroom::http::whep::{Lectures, Player, Unavailable, Watching};
-use classroom::http::{self, Site};
+use classroom::http::whep::Lectures;
+use classroom::http::{self, MAX_CANDIDATES, MediaClient, Negotiated, Site, Unavailable};
 use classroom::network::SharedClientState;
 use classroom::protocol::{Credentials, ErrorCode, JoinRequest, VideoTrack};
 use classroom::signal::{Server, ServerLimits};
@@ -25,8 +25,9 @@ const CODE: &str = "472913";
 struct Lecture;
 
 impl Lectures for Lecture {
-    async fn watch(&self, player: Player, _: String, _: Option<VideoTrack>) -> Result<Watching, Unavailable> {
-        let Player { request: JoinRequest { room, .. }, credentials: Credentials { code, token, .. }, .. } = player;
+    async fn watch(&self, player: MediaClient, _: String, _: Option<VideoTrack>) -> Result<Negotiated, Unavailable> {
+        let MediaClient { request: JoinRequest { room, .. }, credentials: Credentials { code, token, .. }, .. } =
+            player;
         let refused = |code| Err(Unavailable::Refused { code, message: "refused".into(), retry_after: None });
         match (room.as_str(), code.as_deref(), token.as_deref()) {
             ("secret", Some(CODE), None) | ("school", None, Some("a.b.c")) => {}
@@ -38,14 +39,14 @@ impl Lectures for Lecture {
             ("strict", ..) => return refused(ErrorCode::Removed),
             _ => {}
         }
-        let (candidates, mut queue) = mpsc::channel(http::whep::MAX_CANDIDATES);
+        let (candidates, mut queue) = mpsc::channel(MAX_CANDIDATES);
         let (alive, over) = watch::channel(());
         tokio::spawn(async move {
             while queue.recv().await.is_some() {}
             drop(alive);
         });
         let (answer, ice_servers, client_state) = ("v=0\r\n".into(), Vec::new(), SharedClientState::default());
-        Ok(Watching { answer, ice_servers, candidates, over, client_state })
+        Ok(Negotiated { answer, ice_servers, candidates, over, client_state })
     }
 }
 

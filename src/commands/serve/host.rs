@@ -2,7 +2,6 @@
 //! and keeps the conversation.
 
 mod publisher;
-mod waiting;
 
 use std::collections::{BTreeMap, HashSet};
 use std::future::Future;
@@ -12,10 +11,10 @@ use tokio::sync::mpsc;
 use tokio::time::MissedTickBehavior;
 
 use self::publisher::PublisherMedia;
-use self::waiting::WaitingOffers;
-use super::media::{HostSettings, RoomMeter};
+use super::media::{HostSettings, RoomMeter, SilentRooms};
 use crate::commands::lecture_talk::LectureTalk;
 use crate::commands::negotiation::{candidate_init, rejection};
+use crate::commands::waiting_offers::WaitingOffers;
 use crate::id::{RoomId, UserId};
 use crate::protocol::channel::{PublisherMessage, Stopped};
 use crate::protocol::{ClientMessage, ErrorCode, LeaveReason, ServerMessage, User};
@@ -34,7 +33,7 @@ const STATS_WITHIN: Duration = Duration::from_secs(1);
 /// Runs the host of a room until the room or the server ends it.
 pub(super) async fn run(host: LocalHost, settings: HostSettings) {
     let LocalHost { room, publisher, member } = host;
-    let HostSettings { port, advertise, workers, max_students, meter, reporter } = settings;
+    let HostSettings { port, advertise, workers, max_students, meter, silent, reporter } = settings;
     let config = SfuConfig {
         user: publisher.clone(),
         udp: UdpBinding::Shared(port),
@@ -64,10 +63,12 @@ pub(super) async fn run(host: LocalHost, settings: HostSettings) {
         watching: HashSet::new(),
         stopped: Stopped::default(),
         meter: meter.room(),
+        silent,
         reporter,
         warnings: TokenBucket::new(1, 3),
     };
     host.run(events).await;
+    host.silent.set(&host.room, false);
     host.reporter.detail(format!("the server no longer carries the media of room {}", host.room));
     host.sfu.close().await;
 }
@@ -87,6 +88,7 @@ struct RoomHost {
     /// What the students were last told.
     stopped: Stopped,
     meter: RoomMeter,
+    silent: SilentRooms,
     reporter: Reporter,
     /// Limits warnings, because strangers may cause many.
     warnings: TokenBucket,
@@ -248,6 +250,7 @@ impl RoomHost {
         self.tell_stopped(Some(&stats));
         let report = self.media.report(Instant::now(), &stats);
         self.tell_publisher(&PublisherMessage::Ingest(report));
+        self.silent.set(&self.room, self.media.is_silent(stats.ingest.as_ref()));
         self.meter.update(&stats);
     }
 

@@ -1,5 +1,6 @@
 //! The media of a server: one UDP port for all rooms, and a host for each room whose publisher wants one.
 
+use std::collections::HashSet;
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,6 +12,7 @@ use tokio::task::{JoinHandle, JoinSet};
 use super::host;
 use crate::cli::ServeMedia;
 use crate::exit::Failure;
+use crate::id::RoomId;
 use crate::protocol::MAX_ROOM_USERS;
 use crate::report::{MediaMetrics, Reporter};
 use crate::sfu::{MediaPort, SfuStats};
@@ -27,6 +29,7 @@ pub(super) struct HostSettings {
     pub(super) workers: NonZeroUsize,
     pub(super) max_students: usize,
     pub(super) meter: MediaMeter,
+    pub(super) silent: SilentRooms,
     pub(super) reporter: Reporter,
 }
 
@@ -42,6 +45,7 @@ pub(in crate::commands) struct MediaServer {
 pub(super) struct RunningMedia {
     port: MediaPort,
     meter: MediaMeter,
+    silent: SilentRooms,
     end: oneshot::Sender<()>,
     task: JoinHandle<()>,
 }
@@ -69,6 +73,7 @@ impl MediaServer {
             workers: media.workers,
             max_students,
             meter: MediaMeter::default(),
+            silent: SilentRooms::default(),
             reporter: reporter.clone(),
         };
         Ok(Self { settings, max_rooms: media.max_rooms.get(), notices })
@@ -82,9 +87,9 @@ impl MediaServer {
     /// Runs the hosts that come from the server.
     pub(super) fn start(self, hosts: mpsc::UnboundedReceiver<LocalHost>) -> RunningMedia {
         let Self { settings, notices, .. } = self;
-        let (port, meter) = (settings.port.clone(), settings.meter.clone());
+        let (port, meter, silent) = (settings.port.clone(), settings.meter.clone(), settings.silent.clone());
         let (end, ended) = oneshot::channel();
-        RunningMedia { port, meter, end, task: tokio::spawn(run(settings, hosts, notices, ended)) }
+        RunningMedia { port, meter, silent, end, task: tokio::spawn(run(settings, hosts, notices, ended)) }
     }
 }
 
@@ -92,6 +97,11 @@ impl RunningMedia {
     /// The UDP port.
     pub(super) fn udp_port(&self) -> u16 {
         self.port.local().port()
+    }
+
+    /// The rooms whose publisher is silent.
+    pub(super) fn silent(&self) -> SilentRooms {
+        self.silent.clone()
     }
 
     /// The counters of all rooms.
@@ -125,6 +135,27 @@ async fn run(
         }
     }
     while running.join_next().await.is_some() {}
+}
+
+/// The rooms whose publisher is connected and sends nothing at all. Clones share the set.
+#[derive(Debug, Clone, Default)]
+pub(super) struct SilentRooms(Arc<Mutex<HashSet<RoomId>>>);
+
+impl SilentRooms {
+    /// Whether the publisher of a room is silent now.
+    pub(super) fn set(&self, room: &RoomId, is_silent: bool) {
+        let mut rooms = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if is_silent {
+            rooms.insert(room.clone());
+        } else {
+            rooms.remove(room);
+        }
+    }
+
+    /// Whether the publisher of the room is silent.
+    pub(super) fn contains(&self, room: &RoomId) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).contains(room)
+    }
 }
 
 /// Counts the media of all rooms, for `/metrics`. Clones share the counts.

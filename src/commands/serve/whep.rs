@@ -5,7 +5,8 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, timeout_at};
 
-use crate::http::whep::{Lectures, MAX_CANDIDATES, Player, Unavailable, Watching};
+use crate::http::whep::Lectures;
+use crate::http::{MAX_CANDIDATES, MediaClient, Negotiated, Unavailable};
 use crate::id::UserId;
 use crate::protocol::{ClientMessage, ErrorCode, IceCandidate, IceServer, ServerMessage, User, VideoTrack};
 use crate::room::RoomState;
@@ -22,8 +23,13 @@ const ADMITTED_WITHIN: Duration = Duration::from_secs(20);
 pub(super) struct Players(pub(super) Server);
 
 impl Lectures for Players {
-    async fn watch(&self, player: Player, offer: String, video: Option<VideoTrack>) -> Result<Watching, Unavailable> {
-        let Player { request, credentials, address } = player;
+    async fn watch(
+        &self,
+        player: MediaClient,
+        offer: String,
+        video: Option<VideoTrack>,
+    ) -> Result<Negotiated, Unavailable> {
+        let MediaClient { request, credentials, address } = player;
         // Unlike a student, a player neither creates a room nor waits for a teacher.
         let room = self.0.room(&request.room);
         if room.ok_or(Unavailable::NoSuchRoom)?.state != RoomState::Live {
@@ -31,7 +37,7 @@ impl Lectures for Players {
         }
         let mut member = self.0.join(request, credentials, address);
         let client_state = member.client_state();
-        let Negotiated { teacher, answer, ice_servers } = negotiate(&mut member, offer, video).await?;
+        let Agreed { teacher, answer, ice_servers } = negotiate(&mut member, offer, video).await?;
         let (candidates, queue) = mpsc::channel(MAX_CANDIDATES);
         let (alive, over) = watch::channel(());
         tokio::spawn(async move {
@@ -39,12 +45,12 @@ impl Lectures for Players {
             // `over` must not complete before the member has left.
             drop(alive);
         });
-        Ok(Watching { answer, ice_servers, candidates, over, client_state })
+        Ok(Negotiated { answer, ice_servers, candidates, over, client_state })
     }
 }
 
 /// The result of a negotiation between a player and its teacher.
-struct Negotiated {
+struct Agreed {
     teacher: User,
     answer: String,
     /// The STUN and TURN servers, with credentials of the player's own.
@@ -52,11 +58,7 @@ struct Negotiated {
 }
 
 /// Joins the room, sends the offer and waits for the answer.
-async fn negotiate(
-    member: &mut LocalMember,
-    offer: String,
-    video: Option<VideoTrack>,
-) -> Result<Negotiated, Unavailable> {
+async fn negotiate(member: &mut LocalMember, offer: String, video: Option<VideoTrack>) -> Result<Agreed, Unavailable> {
     let mut offer = Some(offer);
     let mut teacher: Option<User> = None;
     let mut servers = Vec::new();
@@ -78,7 +80,7 @@ async fn negotiate(
                 (deadline, late) = (Instant::now() + ANSWER_WITHIN, Unavailable::NoAnswer);
             }
             ServerMessage::Answer { user_id, sdp } => match teacher.take_if(|teacher| teacher.user_id == user_id) {
-                Some(teacher) => return Ok(Negotiated { teacher, answer: sdp, ice_servers: servers }),
+                Some(teacher) => return Ok(Agreed { teacher, answer: sdp, ice_servers: servers }),
                 None => continue,
             },
             ServerMessage::Error { code: ErrorCode::UnknownTarget, .. } => return Err(Unavailable::NobodyTeaches),

@@ -13,6 +13,7 @@ use crate::commands::chat_commands::TeacherInput;
 use crate::commands::or_never;
 use crate::commands::stdin::StdinLines;
 use crate::commands::stop::Stop;
+use crate::commands::whip_in::WhipRequest;
 use crate::media::CaptureEvent;
 use crate::report::Reporter;
 use crate::sfu::{Queue, SfuEvent};
@@ -29,12 +30,20 @@ pub(super) enum Input {
     SfuEnded,
     Signal(SignalEvent),
     Capture(CaptureEvent),
+    /// A WHIP client asks for something.
+    Whip(WhipRequest),
     /// A line of stdin.
     Line(String),
     /// The time passed to [`Inputs::next`] has come.
     TalkTick,
     /// A second has passed.
     Second,
+}
+
+/// What the source of the lecture tells.
+pub(super) enum SourceEvents {
+    Capture(mpsc::Receiver<CaptureEvent>),
+    Whip(mpsc::Receiver<WhipRequest>),
 }
 
 /// The sources of the inputs.
@@ -45,6 +54,7 @@ pub(super) struct Inputs<'a, S> {
     sfu: mpsc::Receiver<SfuEvent>,
     signals: Option<mpsc::Receiver<SignalEvent>>,
     captured: Option<mpsc::Receiver<CaptureEvent>>,
+    whip: Option<mpsc::Receiver<WhipRequest>>,
     stdin: Option<(StdinLines, mpsc::Receiver<String>)>,
     second: Interval,
 }
@@ -57,13 +67,17 @@ impl<'a, S: Future<Output = Stop>> Inputs<'a, S> {
         stop: Pin<&'a mut S>,
         sfu: mpsc::Receiver<SfuEvent>,
         signals: mpsc::Receiver<SignalEvent>,
-        captured: mpsc::Receiver<CaptureEvent>,
+        source: SourceEvents,
     ) -> Self {
         const SECOND: Duration = Duration::from_secs(1);
         let mut second = interval_at(Instant::now() + SECOND, SECOND);
         second.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let stdin = StdinLines::start(teach.chat, TeacherInput::commands(), reporter);
-        Self { stop, question: None, sfu, signals: Some(signals), captured: Some(captured), stdin, second }
+        let (captured, whip) = match source {
+            SourceEvents::Capture(captured) => (Some(captured), None),
+            SourceEvents::Whip(whip) => (None, Some(whip)),
+        };
+        Self { stop, question: None, sfu, signals: Some(signals), captured, whip, stdin, second }
     }
 
     /// Waits for the next input, or until `talk_tick`.
@@ -81,6 +95,10 @@ impl<'a, S: Future<Output = Stop>> Inputs<'a, S> {
                 event = or_never(self.captured.as_mut().map(mpsc::Receiver::recv)) => match event {
                     Some(event) => return Input::Capture(event),
                     None => self.captured = None,
+                },
+                request = or_never(self.whip.as_mut().map(mpsc::Receiver::recv)) => match request {
+                    Some(request) => return Input::Whip(request),
+                    None => self.whip = None,
                 },
                 line = or_never(self.stdin.as_mut().map(|(_, lines)| lines.recv())) => match line {
                     Some(line) => return Input::Line(line),

@@ -8,21 +8,25 @@ use super::attendance::{Attendance, Now};
 use super::attendance_file::{AttendanceFile, AttendanceWriter};
 use super::ending::can_ask;
 use super::inputs::{Input, Inputs};
+use super::source::Source;
 use super::stats::{self, LastSecond, Rates};
 use super::talk::TeacherTalk;
+use super::whip_session::{ForSfu, WhipClient};
 use crate::cli::Teach;
 use crate::commands::metrics::MetricsStore;
-use crate::commands::negotiation::{candidate_init, rejection};
+use crate::commands::negotiation::{candidate_init, refusal_code, rejection};
 use crate::commands::signal_failure;
 use crate::commands::source_monitor::SourceMonitor;
 use crate::commands::stop::Stop;
-use crate::endpoints;
+use crate::commands::waiting_offers::WaitingOffers;
+use crate::commands::whip_in::WhipRequest;
 use crate::exit::Failure;
 use crate::id::UserId;
-use crate::media::{Capture, CaptureEvent};
+use crate::media::CaptureEvent;
 use crate::protocol::{ClientMessage, ErrorCode, LeaveReason, RoomSettings, ServerMessage, User};
 use crate::report::{EndReason, Event, Reporter, StudentState};
-use crate::sfu::{Departure, Queue, Sfu, SfuEvent, SfuStats};
+use crate::rtp::Track;
+use crate::sfu::{Departure, OfferRefusal, Queue, Sfu, SfuEvent, SfuStats};
 use crate::signal::{Client, Goodbye, SignalEvent};
 use crate::token_bucket::TokenBucket;
 
@@ -37,7 +41,7 @@ const CLASS_IS_BACK_AFTER: Duration = Duration::from_secs(5);
 pub(super) struct LectureParts {
     pub(super) sfu: Sfu,
     pub(super) client: Client,
-    pub(super) capture: Capture,
+    pub(super) source: Source,
     pub(super) settings: RoomSettings,
 }
 
@@ -45,12 +49,15 @@ pub(super) struct LectureParts {
 pub(super) struct Lecture<'a> {
     pub(super) sfu: Sfu,
     pub(super) client: Client,
-    pub(super) capture: Capture,
+    pub(super) source: Source,
     /// How to leave the room at the end.
     pub(super) goodbye: Goodbye,
     teach: &'a Teach,
     reporter: &'a Reporter,
     sources: SourceMonitor,
+    whip: WhipClient,
+    /// Offers of students that came before the encoder.
+    waiting: WaitingOffers,
     students: StudentStates,
     talk: TeacherTalk,
     attendance: Attendance,
@@ -75,16 +82,18 @@ impl<'a> Lecture<'a> {
         attendance_file: Option<AttendanceFile>,
         metrics: MetricsStore,
     ) -> Self {
-        let LectureParts { sfu, client, capture, settings } = parts;
+        let LectureParts { sfu, client, source, settings } = parts;
         let talk = TeacherTalk::new(teach.user.clone(), teach.nickname.clone(), teach.allowed, settings, &sfu);
         Self {
             sfu,
             client,
-            capture,
+            source,
             goodbye: if teach.end_class { Goodbye::LectureOver } else { Goodbye::Leave },
             teach,
             reporter,
             sources: SourceMonitor::default(),
+            whip: WhipClient::default(),
+            waiting: WaitingOffers::default(),
             students: StudentStates::default(),
             talk,
             attendance: Attendance::new(Now::read()),
@@ -121,6 +130,10 @@ impl<'a> Lecture<'a> {
                     None
                 }
                 Input::Capture(event) => self.on_capture(event)?,
+                Input::Whip(request) => {
+                    self.on_whip(request);
+                    None
+                }
                 Input::Line(line) => {
                     if let Some(order) = self.talk.typed(&line, &self.sfu, self.reporter) {
                         self.send(ClientMessage::Order(order));
@@ -147,7 +160,8 @@ impl<'a> Lecture<'a> {
     }
 
     fn on_sfu(&mut self, event: SfuEvent) {
-        let Some(event) = endpoints::serve_encoders(&self.capture, event) else { return };
+        let Some(event) = self.source.on_sfu(event) else { return self.offer_waiting() };
+        let Some(event) = self.on_own_media(event) else { return };
         match event {
             SfuEvent::Answer { user, sdp } => self.send(ClientMessage::Answer { target_uid: user, sdp }),
             SfuEvent::Refused { user, why } => {
@@ -185,9 +199,86 @@ impl<'a> Lecture<'a> {
             SfuEvent::ChannelOpen(user) => self.talk.channel_opened(&user, &self.sfu),
             SfuEvent::Heard { user, text } => self.talk.received(&user, &text, &self.sfu, self.reporter),
             SfuEvent::Notice(sentence) => self.reporter.notice(sentence),
-            // `endpoints::serve_encoders` has handled these.
+            // The source has handled these, and without a publisher there are no encodings to tell.
             SfuEvent::KeyFrameNeeded(_) | SfuEvent::Needed(..) | SfuEvent::Encodings(_) => {}
         }
+    }
+
+    /// Handles an event about the media that a WHIP client sends for this teacher. Returns an event of a student.
+    fn on_own_media(&mut self, event: SfuEvent) -> Option<SfuEvent> {
+        let user = match &event {
+            SfuEvent::Answer { user, .. } | SfuEvent::Refused { user, .. } | SfuEvent::Gone { user, .. } => user,
+            SfuEvent::Connected(user) | SfuEvent::ChannelOpen(user) | SfuEvent::Heard { user, .. } => user,
+            _ => return Some(event),
+        };
+        if *user != self.teach.user {
+            return Some(event);
+        }
+        match event {
+            SfuEvent::Answer { sdp, .. } => self.whip.answered(sdp),
+            SfuEvent::Refused { why, .. } => self.whip.refused(refusal_code(&why), &why),
+            SfuEvent::Connected(_) => {
+                if let Some(name) = self.whip.connected() {
+                    self.reporter.notice(format!("{name} sends"));
+                }
+                self.source.set_live(true);
+            }
+            SfuEvent::Gone { why, .. } => {
+                if let Some(name) = self.whip.gone() {
+                    self.reporter.warn(format!("{name} sends no more ({why}): the students wait for it"));
+                }
+                self.end_sources();
+            }
+            _ => {}
+        }
+        None
+    }
+
+    /// Passes on the offers that have waited for the encoder, once it sends.
+    fn offer_waiting(&mut self) {
+        if !self.source.takes_students() {
+            return;
+        }
+        for (user, offer) in self.waiting.take() {
+            self.sfu.offer(user.clone(), offer.sdp, offer.video, offer.network);
+            for candidate in offer.candidates {
+                self.sfu.candidate(user.clone(), candidate_init(candidate));
+            }
+        }
+    }
+
+    fn reject_waiting(&self, user: UserId) {
+        self.send(rejection(user, &OfferRefusal::NotLive));
+    }
+
+    fn on_whip(&mut self, request: WhipRequest) {
+        match request {
+            WhipRequest::Offer(offer) => {
+                if let Some(ForSfu { sdp, tracks }) = self.whip.offer(offer) {
+                    self.sfu.publish(self.teach.user.clone(), sdp, Some(tracks), None);
+                }
+            }
+            WhipRequest::Candidate(session, candidate) => {
+                if self.whip.is(session) {
+                    self.sfu.candidate(self.teach.user.clone(), candidate_init(candidate));
+                }
+            }
+            WhipRequest::End(session) => {
+                if self.whip.ended(session) {
+                    self.sfu.remove(self.teach.user.clone());
+                    self.reporter.notice("the encoder has stopped: the students wait for it");
+                    self.end_sources();
+                }
+            }
+        }
+    }
+
+    /// The client's tracks have ended.
+    fn end_sources(&mut self) {
+        self.source.set_live(false);
+        let tracks = self.source.tracks();
+        let changed = self.sources.end(tracks.into_iter().map(|(track, _)| track));
+        self.report_sources(&changed);
     }
 
     fn on_signal(&mut self, event: SignalEvent) -> Result<(), Failure> {
@@ -222,9 +313,17 @@ impl<'a> Lecture<'a> {
         match message {
             ServerMessage::Offer { user_id, sdp, video, network, .. } => {
                 self.set_state(&user_id, StudentState::Connecting);
-                self.sfu.offer(user_id, sdp, video, network);
+                if self.source.takes_students() {
+                    self.sfu.offer(user_id, sdp, video, network);
+                } else if !self.waiting.push(Instant::now(), user_id.clone(), sdp, video, network) {
+                    self.reject_waiting(user_id);
+                }
             }
-            ServerMessage::Candidate { user_id, candidate } => self.sfu.candidate(user_id, candidate_init(candidate)),
+            ServerMessage::Candidate { user_id, candidate } => {
+                if let Some(candidate) = self.waiting.add_candidate(&user_id, candidate) {
+                    self.sfu.candidate(user_id, candidate_init(candidate));
+                }
+            }
             ServerMessage::Join { users } => self.joined(&users),
             ServerMessage::Leave { users, reason } => users.into_iter().for_each(|user| self.left(user, reason)),
             ServerMessage::Error { code, message, .. } => match code {
@@ -267,6 +366,7 @@ impl<'a> Lecture<'a> {
         let may_return = watches && !matches!(reason, LeaveReason::Left | LeaveReason::Removed);
         self.talk.left(&user, may_return, &self.sfu, self.reporter);
         self.attendance.left(Now::read(), &user, reason);
+        self.waiting.remove(&user);
         match reason {
             LeaveReason::Left | LeaveReason::Removed => {
                 self.sfu.remove(user.clone());
@@ -287,7 +387,7 @@ impl<'a> Lecture<'a> {
             CaptureEvent::Warning(sentence) => {
                 self.reporter.warn(sentence);
                 // The capture may have given up an encoding.
-                endpoints::announce_encodings(&self.capture, &self.sfu);
+                self.source.announce_encodings(&self.sfu);
             }
         }
         Ok(None)
@@ -300,6 +400,9 @@ impl<'a> Lecture<'a> {
             let orders = self.talk.membership().orders_after_restart();
             orders.into_iter().for_each(|order| self.send(ClientMessage::Order(order)));
         }
+        for user in self.waiting.expired(Instant::now()) {
+            self.reject_waiting(user);
+        }
         // An SFU that does not answer must not keep the teacher from stopping.
         match inputs.unless_stopped(self.sfu.stats()).await {
             Ok(Some(sfu_stats)) => self.report_second(&sfu_stats, inputs.sfu_queue()),
@@ -310,8 +413,13 @@ impl<'a> Lecture<'a> {
     }
 
     fn check_sources(&mut self) {
-        let changed = self.sources.second(self.capture.frame_counts());
-        for (track, stopped) in &changed {
+        let changed = self.sources.second(self.source.frame_counts().into_iter());
+        self.report_sources(&changed);
+    }
+
+    /// Reports the sources that have stopped or came back.
+    fn report_sources(&mut self, changed: &[(Track, bool)]) {
+        for (track, stopped) in changed {
             self.reporter.event(&Event::Source { track: *track, state: (*stopped).into() });
         }
         if !changed.is_empty() {
@@ -321,9 +429,13 @@ impl<'a> Lecture<'a> {
 
     fn report_second(&mut self, sfu_stats: &SfuStats, event_queue: Queue) {
         let now = Now::read();
+        self.source.count(sfu_stats);
+        if let Some(ingest) = &sfu_stats.ingest {
+            self.whip.hears(&self.source.encodings(), &ingest.silent);
+        }
         self.record_attendance(now, sfu_stats);
         let duration = self.attendance.duration(now);
-        let LastSecond { stats, mut metrics, dropped } = self.rates.step(sfu_stats, &self.capture, duration);
+        let LastSecond { stats, mut metrics, dropped } = self.rates.step(sfu_stats, &self.source, duration);
         let [commands, frames] = self.sfu.queues();
         metrics.queues = stats::queues(&[commands, frames, event_queue]);
         self.metrics.set_lecture(metrics);

@@ -12,6 +12,7 @@ use crate::commands::metrics::MetricsStore;
 use crate::commands::room_link::{other_hosts, room_page, show_code, show_qr};
 use crate::commands::serve::{RunningServer, ServerSettings, ice_servers, start_tls};
 use crate::commands::trust::ClientTrust;
+use crate::commands::whip_in::WhipDoor;
 use crate::exit::Failure;
 use crate::protocol::{Credentials, RoomSettings};
 use crate::report::Reporter;
@@ -40,7 +41,8 @@ pub(super) struct LectureServer {
 }
 
 impl LectureServer {
-    pub(super) fn start(teach: &Teach, reporter: &Reporter) -> Result<Self, Failure> {
+    /// `whip`: the door for a WHIP client that sends the media.
+    pub(super) fn start(teach: &Teach, whip: Option<WhipDoor>, reporter: &Reporter) -> Result<Self, Failure> {
         let trust = ClientTrust::new(&teach.trust)?;
         let code = teach.room_access.code.as_ref().map(join_code);
         let token = |url: &ServerUrl| SessionToken::acquire(url, &teach.room, &teach.user);
@@ -70,6 +72,7 @@ impl LectureServer {
             access,
             site: teach.site.clone(),
             reservation: Some(Reservation { room, user, session }),
+            whip,
             media: None,
         };
         let embedded = RunningServer::start(listener, settings)?;
@@ -145,6 +148,29 @@ impl LectureServer {
         let code = self.code.as_ref().map(|code| format!(" --code {}", code.as_str())).unwrap_or_default();
         reporter
             .notice(format!("or type: classroom watch --room {room} --user 1001 --server {server}{fingerprint}{code}"));
+    }
+
+    /// Tells what to type into OBS for `--whip-in`.
+    pub(super) fn show_whip(&self, teach: &Teach, reporter: &Reporter) {
+        let Some(embedded) = &self.embedded else { return };
+        let port = embedded.address().port();
+        let bearer = match (&teach.access.teaching_key, &teach.access.auth) {
+            (Some(_), _) => "the teaching key of this lecture",
+            (None, Some(_)) => "a token of the role teacher for this room, see classroom token -h",
+            (None, None) => "leave it empty (only this computer may send)",
+        };
+        reporter.notice("in OBS, Settings > Stream:".to_owned());
+        reporter.notice("  Service: WHIP".to_owned());
+        reporter.notice(format!("  Server: http://{}:{port}/whip/{}", self.whip_host(embedded), teach.room));
+        reporter.notice(format!("  Bearer Token: {bearer}"));
+    }
+
+    /// The host of this computer for programs on this computer.
+    fn whip_host(&self, embedded: &RunningServer) -> IpAddr {
+        match embedded.address().ip() {
+            ip if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+            ip => ip,
+        }
     }
 
     /// Announces the room on the LAN, unless only this computer can reach the server.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::media::Capture;
+use super::source::Source;
 use crate::report::{EncodingMetrics, LectureMetrics, TeachStats, Watched};
 use crate::rtp::{Codec, Delays, Encoding, Track};
 use crate::sfu::{Queue, SfuStats};
@@ -35,12 +35,12 @@ pub(super) struct LastSecond {
 
 impl Rates {
     /// The statistics of the second that ends now; `duration` is the time since the start of the lecture.
-    pub(super) fn step(&mut self, sfu: &SfuStats, capture: &Capture, duration: Duration) -> LastSecond {
+    pub(super) fn step(&mut self, sfu: &SfuStats, source: &Source, duration: Duration) -> LastSecond {
         let now = Instant::now();
         let seconds = self.at.replace(now).map_or(1.0, |at| (now - at).as_secs_f64().max(0.001));
-        let tracks = capture.tracks();
+        let tracks = source.tracks();
         let main = if tracks.iter().any(|(track, _)| *track == Track::Screen) { Track::Screen } else { Track::Camera };
-        let mut best: Vec<Encoding> = capture.encodings();
+        let mut best: Vec<Encoding> = source.encodings();
         best.dedup_by_key(|encoding| encoding.track);
         let before = std::mem::replace(&mut self.frames, sfu.frames.clone());
         let fps = |encoding: &Encoding| {
@@ -52,7 +52,7 @@ impl Rates {
             grown as f64 / seconds
         };
         let bytes_of_best = best.iter().filter_map(|encoding| sfu.frame_bytes.get(encoding)).sum();
-        let encodings = capture.encodings();
+        let encodings = source.encodings();
         let encode_ms = encodings.iter().filter(|encoding| encoding.track == main);
         let stats = TeachStats {
             students: sfu.students,
@@ -62,7 +62,7 @@ impl Rates {
             packets: sfu.packets,
             dropped: sfu.dropped,
             // The best encoding that somebody watches.
-            encode_ms: encode_ms.copied().find_map(|encoding| capture.encode_ms(encoding)).map(f64::from),
+            encode_ms: encode_ms.copied().find_map(|encoding| source.encode_ms(encoding)).map(f64::from),
             watched: watched(&sfu.watched, &tracks),
             key_frames: sfu.key_frames.iter().filter(|(of, _)| of.track.is_video()).map(|(_, count)| count).sum(),
         };
@@ -74,7 +74,7 @@ impl Rates {
                 key_requests: of(&sfu.key_requests),
                 bytes: of(&sfu.frame_bytes),
                 fps: fps(encoding),
-                delay: capture.encode_ms(*encoding).map(|ms| f64::from(ms) / 1000.0),
+                delay: source.encode_ms(*encoding).map(|ms| f64::from(ms) / 1000.0),
             };
             (*encoding, made)
         });
@@ -129,7 +129,7 @@ pub(super) fn queues(queues: &[Queue]) -> Vec<(&'static str, usize, usize)> {
     queues.iter().map(|queue| (queue.name, queue.length, queue.capacity)).collect()
 }
 
-/// How many students watch each encoding. `tracks` are the tracks of the capture with their codecs.
+/// How many students watch each encoding. `tracks` are the tracks of the lecture with their codecs.
 fn watched(viewers: &[(Encoding, usize)], tracks: &[(Track, Codec)]) -> Vec<Watched> {
     let watched = |&(encoding, students): &(Encoding, usize)| Watched {
         encoding,

@@ -108,7 +108,7 @@ async fn a_flood_for_one_room_leaves_the_feedback_of_the_other() {
     let (port, mut one, mut other) = two_classes();
     let teaching = other.teach();
     let (insider, victim) = (one.student("1001").await, other.student("1001").await);
-    let (to, check) = (port.local(), insider.credentials.check());
+    let (to, check) = (port.local(), insider.credentials.check(false).unwrap());
     let flooding = std::thread::spawn(move || {
         let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
         let garbage = |first: u8| [&[first, 0xfe, 0xfd, 0, 1][..], &[0xa5; 195]].concat();
@@ -149,12 +149,12 @@ async fn checks_from_the_address_of_another_rooms_student_divert_none_of_its_dat
     let (_port, mut one, mut other) = two_classes();
     let teaching = other.teach();
     let (insider, victim) = (one.student("1001").await, other.student("1001").await);
-    let (to, from, stop) = (sfu_address(&one.sfu), victim.address, Arc::new(AtomicBool::new(false)));
+    let (to, from, stop) = (udp::v4(one.sfu.udp()).unwrap(), victim.address, Arc::new(AtomicBool::new(false)));
     let (stopped, credentials) = (Arc::clone(&stop), insider.credentials);
     let forging = std::thread::spawn(move || {
         let mut sent = 0;
         while !stopped.load(Ordering::Relaxed) {
-            raw.send_to(&forged(from, to, &credentials.check()), &to.into()).unwrap();
+            raw.send_to(&udp::forged(from, to, &credentials.check(false).unwrap()), &to.into()).unwrap();
             sent += 1;
             std::thread::sleep(Duration::from_millis(1));
         }

@@ -2,6 +2,7 @@
 
 mod classroom;
 mod display;
+mod http;
 mod lan;
 mod lecture_file;
 mod process;
@@ -11,6 +12,7 @@ mod wait;
 
 pub use self::classroom::{Classroom, ROOM, is_picture, is_stats, user_is};
 pub use self::display::{Display, Picture};
+pub use self::http::{Answer, FRAGMENT, SDP, ask, ask_raw, python};
 pub use self::lan::{Lan, Machine, has_lan};
 pub use self::lecture_file::{LECTURE_FPS, LECTURE_SECONDS, film_file, lecture_file};
 pub use self::process::Process;

@@ -100,6 +100,12 @@ impl PublisherMedia {
         needed
     }
 
+    /// Whether nothing at all arrives from a publisher that is connected, not even audio.
+    pub(super) fn is_silent(&self, stats: Option<&PublisherStats>) -> bool {
+        let is_live = matches!(self.state, State::Live { .. });
+        is_live && stats.is_some_and(|stats| self.encodings.iter().all(|encoding| stats.silent.contains(encoding)))
+    }
+
     /// What arrived in the last second, to be called once a second.
     pub(super) fn report(&mut self, now: Instant, stats: &SfuStats) -> IngestReport {
         let none = IngestStats::default();
@@ -228,6 +234,17 @@ mod tests {
         assert!(media.takes_students());
         media.gone();
         assert!(media.takes_students(), "the replay of the last publisher is there");
+    }
+
+    #[test]
+    fn a_publisher_is_silent_if_not_even_audio_arrives() {
+        let now = Instant::now();
+        let mut media = live(now);
+        let videos = [screen(), screen().with(Tier::Low)];
+        assert!(media.is_silent(Some(&silent(&encodings()))));
+        assert!(!media.is_silent(Some(&silent(&videos))) && !media.is_silent(None));
+        media.gone();
+        assert!(!media.is_silent(Some(&silent(&encodings()))), "nobody is connected");
     }
 
     #[test]

@@ -12,21 +12,21 @@ use crate::protocol::{ErrorCode, MAX_MESSAGE_BYTES};
 /// How long a player should wait for a teacher: a lecture begins on the minute, not on the second.
 const TEACHER_RETRY: Duration = Duration::from_secs(3);
 
-/// How long a player should wait while the server is full, or for a teacher that did not answer.
+/// How long a client should wait while the server is full, or for a teacher that did not answer.
 const PLACE_RETRY: Duration = Duration::from_secs(5);
 
-/// Why a player gets no answer.
+/// Why a client gets no answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Unavailable {
     /// There is no such room.
     NoSuchRoom,
     /// The room exists, but has no publisher at the moment.
     NobodyTeaches,
-    /// The teacher did not answer in time.
+    /// The side that has the media did not answer in time.
     NoAnswer,
     /// The teacher did not admit the player in time.
     NotAdmitted,
-    /// The server or the teacher refused the player.
+    /// The server or the teacher refused the client.
     Refused {
         /// The stable code, for programs.
         code: ErrorCode,
@@ -39,7 +39,7 @@ pub enum Unavailable {
 
 /// A refusal.
 #[derive(Debug)]
-pub(super) struct Problem {
+pub(in crate::http) struct Problem {
     status: StatusCode,
     code: &'static str,
     message: String,
@@ -63,13 +63,13 @@ impl Problem {
         Self { retry_after: Some(time), ..self }
     }
 
-    pub(super) fn method(allowed: &'static str) -> Self {
+    pub(in crate::http) fn method(allowed: &'static str) -> Self {
         let problem =
             Self::new(StatusCode::METHOD_NOT_ALLOWED, "methodNotAllowed", format!("only {allowed} are served here"));
         Self { header: Some((header::ALLOW, allowed)), ..problem }
     }
 
-    pub(super) fn media_type(accepted: (HeaderName, &'static str)) -> Self {
+    pub(in crate::http) fn media_type(accepted: (HeaderName, &'static str)) -> Self {
         let problem = Self::new(
             StatusCode::UNSUPPORTED_MEDIA_TYPE,
             "unsupportedMediaType",
@@ -78,65 +78,84 @@ impl Problem {
         Self { header: Some(accepted), ..problem }
     }
 
-    pub(super) fn bad_request(cause: &impl Display) -> Self {
+    pub(in crate::http) fn bad_request(cause: &impl Display) -> Self {
         Self::new(StatusCode::BAD_REQUEST, ErrorCode::BadRequest.as_str(), cause.to_string())
     }
 
-    pub(super) fn bad_sdp() -> Self {
+    pub(in crate::http) fn bad_sdp() -> Self {
         let message = "the body is not a session description: send an SDP offer";
         Self::new(StatusCode::BAD_REQUEST, ErrorCode::BadSdp.as_str(), message)
     }
 
-    pub(super) fn no_text() -> Self {
+    /// A client of WHIP that wants to receive.
+    pub(in crate::http) fn not_sendonly() -> Self {
+        let message = "a WHIP client sends: make each section of the offer sendonly";
+        Self::new(StatusCode::UNPROCESSABLE_ENTITY, "offerNotSendonly", message)
+    }
+
+    /// A section of a WHIP client has no codec that is taken.
+    pub(in crate::http) fn no_common_codec() -> Self {
+        let message = "no common codec: video must be H.264 or VP8, audio must be Opus";
+        Self::new(StatusCode::UNPROCESSABLE_ENTITY, ErrorCode::NoCommonCodec.as_str(), message)
+    }
+
+    /// RFC 9725, 4.4.2.
+    pub(in crate::http) fn too_many_tracks() -> Self {
+        let message = "a WHIP session has one audio and one video track: for a second video, use /whip/ROOM/camera";
+        Self::new(StatusCode::UNPROCESSABLE_ENTITY, ErrorCode::TooManySections.as_str(), message)
+    }
+
+    pub(in crate::http) fn no_text() -> Self {
         let message = "the body is incomplete or not UTF-8";
         Self::new(StatusCode::BAD_REQUEST, ErrorCode::BadSdp.as_str(), message)
     }
 
-    pub(super) fn bad_fragment(cause: String) -> Self {
+    pub(in crate::http) fn bad_fragment(cause: String) -> Self {
         Self::new(StatusCode::BAD_REQUEST, "badFragment", cause)
     }
 
-    pub(super) fn too_large() -> Self {
+    pub(in crate::http) fn too_large() -> Self {
         let message = format!("the body has more than {MAX_MESSAGE_BYTES} bytes");
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, ErrorCode::MessageTooLarge.as_str(), message)
     }
 
-    pub(super) fn full() -> Self {
-        let message = "the server takes no more players at the moment, try again";
+    pub(in crate::http) fn full() -> Self {
+        let message = "the server takes no more sessions at the moment, try again";
         Self::new(StatusCode::SERVICE_UNAVAILABLE, ErrorCode::ServerFull.as_str(), message).after(PLACE_RETRY)
     }
 
-    pub(super) fn flood(wait: Duration) -> Self {
+    pub(in crate::http) fn flood(wait: Duration) -> Self {
         let message = "too many offers from your network, try again in a moment";
         Self::new(StatusCode::TOO_MANY_REQUESTS, ErrorCode::FloodedMessages.as_str(), message).after(wait)
     }
 
-    pub(super) fn no_such_video() -> Self {
-        let message = "the endpoints are /whep/ROOM, /whep/ROOM/screen and /whep/ROOM/camera";
+    pub(in crate::http) fn no_such_video(protocol: &str) -> Self {
+        let message =
+            format!("the endpoints are /{protocol}/ROOM, /{protocol}/ROOM/screen and /{protocol}/ROOM/camera");
         Self::new(StatusCode::NOT_FOUND, ErrorCode::NoSuchTrack.as_str(), message)
     }
 
-    pub(super) fn no_session() -> Self {
+    pub(in crate::http) fn no_session() -> Self {
         let message = "there is no such session, or it is over: send a new offer";
         Self::new(StatusCode::NOT_FOUND, "noSuchSession", message)
     }
 
-    pub(super) fn no_match_given() -> Self {
+    pub(in crate::http) fn no_match_given() -> Self {
         let message = "If-Match is missing: send the ETag of the session";
         Self::new(StatusCode::PRECONDITION_REQUIRED, "preconditionRequired", message)
     }
 
-    pub(super) fn no_match() -> Self {
+    pub(in crate::http) fn no_match() -> Self {
         let message = "If-Match is not the ETag of this session";
         Self::new(StatusCode::PRECONDITION_FAILED, "preconditionFailed", message)
     }
 
-    pub(super) fn restart() -> Self {
+    pub(in crate::http) fn restart() -> Self {
         let message = "ICE can't be restarted here: DELETE this session and send a new offer";
         Self::new(StatusCode::UNPROCESSABLE_ENTITY, "iceRestartUnsupported", message)
     }
 
-    pub(super) fn too_many_candidates(most: usize) -> Self {
+    pub(in crate::http) fn too_many_candidates(most: usize) -> Self {
         let message = format!("a session takes {most} candidates and no more");
         Self::new(StatusCode::TOO_MANY_REQUESTS, "tooManyCandidates", message)
     }
@@ -179,10 +198,12 @@ fn status(code: ErrorCode) -> (StatusCode, Option<Duration>) {
         | ErrorCode::TokenRequired
         | ErrorCode::BadToken
         | ErrorCode::TeachingKeyRequired => (StatusCode::UNAUTHORIZED, None),
-        ErrorCode::NotAllowed | ErrorCode::Removed | ErrorCode::RoomLocked => (StatusCode::FORBIDDEN, None),
+        ErrorCode::NotAllowed | ErrorCode::Removed | ErrorCode::RoomLocked | ErrorCode::MediaNotServed => {
+            (StatusCode::FORBIDDEN, None)
+        }
         ErrorCode::TooManyAttempts | ErrorCode::FloodedMessages => (StatusCode::TOO_MANY_REQUESTS, Some(PLACE_RETRY)),
         ErrorCode::NoSuchTrack => (StatusCode::NOT_FOUND, None),
-        ErrorCode::UserIdTaken => (StatusCode::CONFLICT, None),
+        ErrorCode::UserIdTaken | ErrorCode::PublisherExists => (StatusCode::CONFLICT, None),
         // 406 would need a counter-offer (draft, 4.2.2). A valid request that can't be fulfilled is 422.
         ErrorCode::OfferNotRecvonly | ErrorCode::TooManySections | ErrorCode::NoCommonCodec | ErrorCode::Unknown => {
             (StatusCode::UNPROCESSABLE_ENTITY, None)
@@ -231,6 +252,8 @@ mod tests {
             (ErrorCode::TokenRequired, 401),
             (ErrorCode::Removed, 403),
             (ErrorCode::RoomLocked, 403),
+            (ErrorCode::PublisherExists, 409),
+            (ErrorCode::MediaNotServed, 403),
             (ErrorCode::TooManyAttempts, 429),
         ] {
             assert_eq!(status(code).0.as_u16(), expected, "{code}");

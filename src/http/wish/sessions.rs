@@ -1,4 +1,4 @@
-//! Current sessions: found by room and secret id, and removed with their player.
+//! Current sessions: found by room and secret id, and removed with their client.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -24,7 +24,7 @@ const MAX_PENDING_OF_NETWORK: usize = 384;
 const MAX_UNCONNECTED: usize = 1_000;
 const MAX_UNCONNECTED_OF_NETWORK: usize = 600;
 
-/// The publisher hangs up on a player that does not connect before this time, so an older session has media.
+/// The publisher hangs up on a client that does not connect before this time, so an older session has media.
 const CONNECTS_WITHIN: Duration = Duration::from_secs(30);
 
 /// The most candidates over the life of a session: two fragments of a machine with many interfaces.
@@ -60,13 +60,13 @@ pub(super) struct NewSession {
     pub(super) client_state: SharedClientState,
 }
 
-/// One player's session.
+/// One client's session.
 #[derive(Debug, Clone)]
 pub(super) struct Session {
     room: RoomId,
     /// The entity tag of the ICE session, in quotes.
     pub(super) etag: String,
-    /// The player's `ice-ufrag`.
+    /// The client's `ice-ufrag`.
     pub(super) ufrag: Option<String>,
     candidates: mpsc::Sender<IceCandidate>,
     added: Arc<AtomicUsize>,
@@ -126,7 +126,7 @@ impl Sessions {
         self.lock().by_id.get(id).filter(|session| session.room.as_str() == room).cloned()
     }
 
-    /// Ends a session. The returned channel closes once the player has left.
+    /// Ends a session. The returned channel closes once the client has left.
     pub(super) fn take(&self, room: &str, id: &str) -> Option<watch::Receiver<()>> {
         let mut table = self.lock();
         table.by_id.get(id).filter(|session| session.room.as_str() == room)?;
@@ -155,7 +155,7 @@ impl Table {
         let Some(largest) = largest else { return };
         let of_it = |session: &Session| session.network == largest && !session.is_connected(now);
         let oldest = self.by_id.iter().filter(|(_, session)| of_it(session)).min_by_key(|(_, session)| session.begun);
-        // The player leaves the room with the last sender of candidates.
+        // The client leaves the room with the last sender of candidates.
         if let Some(id) = oldest.map(|(id, _)| id.clone()) {
             self.by_id.remove(&id);
         }
@@ -188,7 +188,7 @@ impl Session {
         self.client_state.get() == ClientState::Connected || now.saturating_duration_since(self.begun) > CONNECTS_WITHIN
     }
 
-    /// Passes candidates to the teacher.
+    /// Passes candidates to the side that answered.
     pub(super) fn add(&self, candidates: Vec<IceCandidate>) -> Result<(), Problem> {
         let before = self.added.fetch_add(candidates.len(), Ordering::Relaxed);
         if before + candidates.len() > MAX_CANDIDATES {
