@@ -213,8 +213,9 @@ impl Connection {
         self.extensions = Extensions::of(&sdp);
         let videos = self.streams.iter().filter(|stream| stream.track.is_video());
         self.rtx_labels.set(videos.map(|stream| {
+            let mid = self.extensions.mid.zip(Some(stream.mid.clone()));
             let repaired = self.extensions.repaired_rid.zip(stream.rid.map(str::to_owned));
-            (rtx_ssrc(stream.ssrc), self.extensions.mid.zip(Some(stream.mid.clone())).into_iter().chain(repaired).collect())
+            (rtx_ssrc(stream.ssrc), mid.into_iter().chain(repaired).collect())
         }));
         self.core.set_remote_description(now, RTCSessionDescription::answer(sdp)?)
     }

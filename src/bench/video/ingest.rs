@@ -1,5 +1,5 @@
-//! The bench of an emulated publisher: the same lecture and the same judgement, with a bad network between the publisher
-//! and the SFU instead of between the SFU and the students.
+//! The bench of an emulated publisher: the same lecture and the same judgement, with a bad network between the
+//! publisher and the SFU instead of between the SFU and the students.
 
 use std::time::Duration;
 
@@ -42,8 +42,8 @@ pub(super) struct IngestFound {
     pub(super) recovered: u64,
     pub(super) given_up: u64,
     pub(super) key_frame_requests: u64,
-    /// CPU time of the SFU for each packet while no student was there, without that of an SFU without anybody; NaN if no
-    /// packet came then.
+    /// CPU time of the SFU for each packet while no student was there, without that of an SFU without anybody; NaN if
+    /// no packet came then.
     pub(super) cpu_us_per_packet: f64,
 }
 
@@ -243,8 +243,8 @@ async fn serve(publisher: &mut Publisher, length: Duration, reporter: &Reporter)
     Ok(())
 }
 
-/// The SFU's CPU time for each packet of the publisher in microseconds, while no student is there. `idle` is what the SFU
-/// took in [`IDLE`] without a publisher.
+/// The SFU's CPU time for each packet of the publisher in microseconds, while no student is there. `idle` is what the
+/// SFU took in [`IDLE`] without a publisher.
 async fn measure_alone(publisher: &mut Publisher, idle: Duration, reporter: &Reporter) -> anyhow::Result<f64> {
     let (before, cpu_before) = (packets(publisher).await?, cpu::of_sfu()?);
     serve(publisher, ALONE, reporter).await?;
