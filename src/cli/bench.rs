@@ -136,9 +136,9 @@ pub(super) struct TypedBench {
 
     /// Measure the line of a publisher: an emulated browser teaches over the bad network, and the networks of the
     /// students are perfect. Without a bad network, four lines are measured one after another: perfect, 5 % loss with
-    /// 50 ms, 1 Mbit/s, half a second of nothing. The emulated browser sends lost packets again, makes key frames when it
-    /// is asked to, paces, and sends the low tier when its line is too narrow. Left out: an encoder that follows the line
-    /// bit by bit, bandwidth probes, FEC, several candidates, and a camera beside the screen
+    /// 50 ms, 1 Mbit/s, half a second of nothing. The emulated browser sends lost packets again, makes key frames when
+    /// it is asked to, paces, and sends the low tier when its line is too narrow. Left out: an encoder that follows the
+    /// line bit by bit, bandwidth probes, FEC, several candidates, and a camera beside the screen
     #[arg(long, value_name = "OFFER", num_args = 0..=1, require_equals = true, default_missing_value = "simulcast")]
     #[arg(hide_short_help = true)]
     pub(super) ingest: Option<IngestOffer>,
