@@ -134,11 +134,11 @@ pub(super) struct TypedBench {
     #[arg(long = "for", value_name = "DURATION", value_parser = values::bench_length)]
     pub(super) length: Option<Duration>,
 
-    /// Measure the line of a publisher that is not this computer: an emulated browser teaches over the bad network, and
-    /// the students' networks are perfect. Without a bad network, four lines are measured one after another: perfect,
-    /// 5 % loss with 50 ms, 1 Mbit/s, half a second of nothing. The emulated browser sends lost packets again, makes key
-    /// frames when it is asked to, paces, and sends the low tier when its line is too narrow. Left out: an encoder that
-    /// follows the line bit by bit, bandwidth probes, FEC, several candidates, and a camera beside the screen
+    /// Measure the line of a publisher: an emulated browser teaches over the bad network, and the networks of the
+    /// students are perfect. Without a bad network, four lines are measured one after another: perfect, 5 % loss with
+    /// 50 ms, 1 Mbit/s, half a second of nothing. The emulated browser sends lost packets again, makes key frames when
+    /// it is asked to, paces, and sends the low tier when its line is too narrow. Left out: an encoder that follows the
+    /// line bit by bit, bandwidth probes, FEC, several candidates, and a camera beside the screen
     #[arg(long, value_name = "OFFER", num_args = 0..=1, require_equals = true, default_missing_value = "simulcast")]
     #[arg(hide_short_help = true)]
     pub(super) ingest: Option<IngestOffer>,

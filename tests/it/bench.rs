@@ -161,6 +161,34 @@ fn a_lecture_over_a_bad_network_is_judged_frame_by_frame() {
 }
 
 #[test]
+fn the_packets_that_a_publisher_loses_reach_the_class() {
+    for (offer, loses) in [("--ingest", true), ("--ingest=single", false)] {
+        let line = if loses { "--loss 5% --rtt 20ms" } else { "--rtt 20ms" };
+        let rest = "--students 2 --latency 300 --seed 7 --size 640x360 --bitrate 500k --film --for 3s --json";
+        let arguments = format!("bench {offer} {line} {rest}");
+        let mut bench = Process::start("bench", Process::command(&arguments.split(' ').collect::<Vec<_>>()));
+        let students = students_of(&bench);
+        assert_eq!(bench.exit_code(2 * DEADLINE), 0);
+        has_ended(students);
+        let object = object_of(&bench);
+        let [line] = object["lines"].as_array().unwrap().as_slice() else { panic!("one line: {object}") };
+        let found = &line["found"];
+        assert_eq!(
+            (&found["students"], &found["gone"], &found["bad"]),
+            (&2.into(), &0.into(), &Value::Null),
+            "{object}"
+        );
+        assert!(number(found, "decoded_percent") > 0.0 && number(found, "glass_p50_ms") >= 10.0, "{object}");
+        let ingest = &found["ingest"];
+        assert!(number(ingest, "packets") > 0.0 && number(ingest, "cpu_us_per_packet") >= 0.0, "{object}");
+        assert_eq!(number(ingest, "line_lost") > 0.0, loses, "{object}");
+        assert_eq!(number(ingest, "recovered") > 0.0, loses, "{object}");
+        // What the publisher lost and sent again is no loss of the students.
+        assert_eq!((&found["nacks"], &found["path_lost"]), (&0.into(), &0.into()), "{object}");
+    }
+}
+
+#[test]
 fn students_end_when_their_bench_dies() {
     for more in [[].as_slice(), &["--glass", "--size", "640x360"]] {
         let arguments = [&["bench", "--students", "3", "--for", "10m"], more].concat();

@@ -28,6 +28,7 @@ use rtc::shared::error::Error;
 use rtc::shared::{TaggedBytesMut, TransportContext, TransportProtocol};
 
 use super::layers::streams;
+use super::rtx::{LabelRtx, RtxLabels};
 use crate::cli::IngestOffer;
 use crate::protocol::channel::CHANNEL_LABEL;
 use crate::rtcp::{self, Feedback};
@@ -37,6 +38,7 @@ use crate::sdp::{answer, engine};
 /// The header extensions of a browser's offer (RFC 9143, 15; RFC 8852).
 const MID_URI: &str = "urn:ietf:params:rtp-hdrext:sdes:mid";
 const RID_URI: &str = "urn:ietf:params:rtp-hdrext:sdes:rtp-stream-id";
+const REPAIRED_RID_URI: &str = "urn:ietf:params:rtp-hdrext:sdes:repaired-rtp-stream-id";
 
 /// The lowest target of the congestion control: Chromium's for video.
 const LEAST_BITRATE: f64 = 30_000.0;
@@ -73,6 +75,15 @@ pub(super) struct Stream {
 struct Extensions {
     mid: Option<u8>,
     rid: Option<u8>,
+    repaired_rid: Option<u8>,
+}
+
+impl Extensions {
+    /// Those of an answer.
+    fn of(sdp: &str) -> Self {
+        let id = |uri| extension_id(sdp, uri);
+        Self { mid: id(MID_URI), rid: id(RID_URI), repaired_rid: id(REPAIRED_RID_URI) }
+    }
 }
 
 /// The connection.
@@ -81,6 +92,7 @@ pub(super) struct Connection {
     local: SocketAddr,
     pub(super) streams: Vec<Stream>,
     extensions: Extensions,
+    rtx_labels: RtxLabels,
     target: Target,
 }
 
@@ -136,15 +148,18 @@ impl Connection {
         let most = f64::from(cost) * 2.0;
         let target = Target::new(most);
         let gcc = WatchedGcc { gcc: Gcc::new(most, LEAST_BITRATE, most), target: target.clone() };
+        let rtx_labels = RtxLabels::default();
         let registry = Registry::new()
             .with(Slot::CongestionControl, CongestionControlBuilder::new(gcc).build())
             .with(Slot::TwccSender, TwccSenderBuilder::new().build())
             .with(Slot::Pacer, PacerBuilder::new().with_target_bitrate(most).build())
+            // Retransmissions pass here before they are paced.
+            .with(Slot::from(3_500), LabelRtx::new(&rtx_labels))
             .with(Slot::NackResponder, NackResponderBuilder::new().with_size(HISTORY).build())
             .with(Slot::SenderReport, SenderReportBuilder::new().with_interval(Duration::from_secs(1)).build())
             .with(Slot::from(14_000), engine::Tap::delivering_rtcp());
         let mut media_engine = engine::adaptive_media_engine(&[Codec::Opus, codec])?;
-        for uri in [MID_URI, RID_URI] {
+        for uri in [MID_URI, RID_URI, REPAIRED_RID_URI] {
             let extension = RTCRtpHeaderExtensionCapability { uri: uri.to_owned() };
             media_engine.register_header_extension(extension, RtpCodecKind::Video, None)?;
         }
@@ -190,12 +205,18 @@ impl Connection {
             sequence_number: rand::random::<u16>() & MAX_FIRST_SEQUENCE_NUMBER,
         });
         let streams = streams.collect();
-        Ok((Self { core, local, streams, extensions: Extensions::default(), target }, sdp))
+        Ok((Self { core, local, streams, extensions: Extensions::default(), rtx_labels, target }, sdp))
     }
 
     /// Applies the SFU's answer.
     pub(super) fn answer(&mut self, now: Instant, sdp: String) -> Result<(), Error> {
-        self.extensions = Extensions { mid: extension_id(&sdp, MID_URI), rid: extension_id(&sdp, RID_URI) };
+        self.extensions = Extensions::of(&sdp);
+        let videos = self.streams.iter().filter(|stream| stream.track.is_video());
+        self.rtx_labels.set(videos.map(|stream| {
+            let mid = self.extensions.mid.zip(Some(stream.mid.clone()));
+            let repaired = self.extensions.repaired_rid.zip(stream.rid.map(str::to_owned));
+            (rtx_ssrc(stream.ssrc), mid.into_iter().chain(repaired).collect())
+        }));
         self.core.set_remote_description(now, RTCSessionDescription::answer(sdp)?)
     }
 
@@ -298,6 +319,11 @@ fn rid(tier: Tier) -> &'static str {
     }
 }
 
+/// The SSRC of the retransmissions: an even number, unlike those of media.
+fn rtx_ssrc(ssrc: u32) -> u32 {
+    ssrc.wrapping_add(1)
+}
+
 /// A track with an encoding for each restriction identifier, and the SSRCs.
 fn media_track(track: Track, codec: Codec, rids: &[&str]) -> (MediaStreamTrack, Vec<u32>) {
     let kind = if track.is_video() { RtpCodecKind::Video } else { RtpCodecKind::Audio };
@@ -306,8 +332,7 @@ fn media_track(track: Track, codec: Codec, rids: &[&str]) -> (MediaStreamTrack, 
         rtp_coding_parameters: RTCRtpCodingParameters {
             rid: (*rid).into(),
             ssrc: Some(*ssrc),
-            // An even number, unlike those of media.
-            rtx: track.is_video().then(|| RTCRtpRtxParameters { ssrc: ssrc.wrapping_add(1) }),
+            rtx: track.is_video().then(|| RTCRtpRtxParameters { ssrc: rtx_ssrc(*ssrc) }),
             ..Default::default()
         },
         codec: engine::rtp_codec(codec),

@@ -3,10 +3,12 @@
 //!
 //! It reacts to feedback as browsers do in outline: it answers NACKs by retransmissions (RTX), asks its encoder for a
 //! key frame when the SFU wants one, paces, and gives up the full tier when Google's congestion control finds too
-//! little bandwidth. It has no encoder of its own whose bitrate could follow the line, no probes and no FEC.
+//! little bandwidth. It has no encoder of its own whose bitrate could follow the line, no probes and no FEC, and its
+//! congestion control does not count retransmissions.
 
 mod connection;
 mod layers;
+mod rtx;
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -78,6 +80,8 @@ pub(super) struct EmulatedPublisher {
     orders: mpsc::UnboundedSender<Order>,
     events: mpsc::Receiver<PublisherEvent>,
     offer: IngestOffer,
+    /// The codec of its video.
+    codec: Codec,
 }
 
 impl EmulatedPublisher {
@@ -116,7 +120,7 @@ impl EmulatedPublisher {
         tokio::spawn(publisher.run(frame_queue, order_queue));
         // The SFU gets no address by which it could avoid the emulator.
         let sdp = without_candidates(&sdp);
-        Ok((Self { emulator, frames, orders, events: event_queue, offer }, sdp))
+        Ok((Self { emulator, frames, orders, events: event_queue, offer, codec }, sdp))
     }
 
     /// Takes the frames of a capture. A frame that finds no room is lost.
@@ -158,6 +162,11 @@ impl EmulatedPublisher {
     /// The counts of the line; `up` is the way of media.
     pub(super) fn line(&self) -> Counts {
         self.emulator.counts()
+    }
+
+    /// Whether it may send this encoding.
+    pub(super) fn sends(&self, encoding: Encoding) -> bool {
+        encoding.codec == if encoding.track.is_video() { self.codec } else { Codec::Opus }
     }
 
     /// What it offers.

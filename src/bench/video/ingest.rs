@@ -1,5 +1,5 @@
-//! The bench of an emulated publisher: the same lecture and the same judgement, with a bad network between the publisher
-//! and the SFU instead of between the SFU and the students.
+//! The bench of an emulated publisher: the same lecture and the same judgement, with a bad network between the
+//! publisher and the SFU instead of between the SFU and the students.
 
 use std::time::Duration;
 
@@ -23,8 +23,9 @@ use crate::media::Capture;
 use crate::report::Reporter;
 use crate::sfu::{Sfu, SfuEvent};
 
-/// How long the CPU time of ingest is measured before students join.
+/// How long the CPU time of ingest is measured before students join, and that of an SFU without anybody before that.
 const ALONE: Duration = Duration::from_secs(3);
+const IDLE: Duration = Duration::from_secs(1);
 
 /// The delay of the lossy line.
 const ROUND_TRIP: Duration = Duration::from_millis(50);
@@ -41,7 +42,8 @@ pub(super) struct IngestFound {
     pub(super) recovered: u64,
     pub(super) given_up: u64,
     pub(super) key_frame_requests: u64,
-    /// CPU time of the SFU for each packet while no student was there; NaN if no packet came then.
+    /// CPU time of the SFU for each packet while no student was there, without that of an SFU without anybody; NaN if
+    /// no packet came then.
     pub(super) cpu_us_per_packet: f64,
 }
 
@@ -184,14 +186,19 @@ async fn run_line(bench: &VideoBench, offer: IngestOffer, reporter: &Reporter) -
     let line = PathConfig { bursts: vec![], ..LineClock::new(&bench.network).first() };
     let setup = PublisherSetup { sfu: sfu.udp(), offer, encodings: encodings.clone(), line, seed };
     let (ingest, sdp) = EmulatedPublisher::start(setup).await.map_err(Failure::internal)?;
+    let idle_before = cpu::of_sfu().map_err(Failure::internal)?;
+    tokio::time::sleep(IDLE).await;
+    let idle = cpu::of_sfu().map_err(Failure::internal)?.saturating_sub(idle_before);
     sfu.publish(user, sdp, None, None);
     let input = ingest.input();
     let started = tokio::task::spawn_blocking(move || Capture::start(prepared, input));
     let (capture, capture_events) = started.await.map_err(Failure::internal)??;
-    encodings.iter().for_each(|(encoding, _)| capture.need(*encoding, true));
+    // The frames of an encoder that nobody watches would count as missing.
+    let sent = encodings.iter().map(|(encoding, _)| *encoding).filter(|encoding| ingest.sends(*encoding));
+    sent.for_each(|encoding| capture.need(encoding, true));
     let mut publisher = Publisher { sfu, sfu_events, capture, capture_events, ingest: Some(ingest) };
     until_live(&mut publisher, reporter).await?;
-    let cpu = measure_alone(&mut publisher, reporter).await?;
+    let cpu = measure_alone(&mut publisher, idle, reporter).await?;
     let join = JoinViewers {
         students: bench.students,
         bad: 0,
@@ -236,14 +243,18 @@ async fn serve(publisher: &mut Publisher, length: Duration, reporter: &Reporter)
     Ok(())
 }
 
-/// The SFU's CPU time for each packet of the publisher in microseconds, while no student is there.
-async fn measure_alone(publisher: &mut Publisher, reporter: &Reporter) -> anyhow::Result<f64> {
+/// The SFU's CPU time for each packet of the publisher in microseconds, while no student is there. `idle` is what the
+/// SFU took in [`IDLE`] without a publisher.
+async fn measure_alone(publisher: &mut Publisher, idle: Duration, reporter: &Reporter) -> anyhow::Result<f64> {
     let (before, cpu_before) = (packets(publisher).await?, cpu::of_sfu()?);
     serve(publisher, ALONE, reporter).await?;
     let (after, cpu) = (packets(publisher).await?, cpu::of_sfu()?.saturating_sub(cpu_before));
     Ok(match after.saturating_sub(before) {
         0 => f64::NAN,
-        packets => cpu.as_secs_f64() * 1e6 / packets as f64,
+        packets => {
+            let idle = idle.mul_f64(ALONE.div_duration_f64(IDLE));
+            cpu.saturating_sub(idle).as_secs_f64() * 1e6 / packets as f64
+        }
     })
 }
 
