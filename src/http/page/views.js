@@ -79,7 +79,7 @@ function waitingView(known, went) {
   const others = students - 1;
   const how = { left: 'left', lost: 'lost' }[went];
   const [title, text] = how ? [`${how}Title`, 'backText'] : ['waitingTitle', 'waitingText'];
-  const seen = { screen: 'waiting', title: say(title), text: say(text) };
+  const seen = { screen: 'waiting', title: say(title), text: say(text), actions: known.mayTeach ? ['teach'] : [] };
   if (signal.isOpen) {
     seen.more = others > 1 ? say('waitingMany', { n: others }) : say(others === 1 ? 'waitingOne' : 'waitingFirst');
   } else if (isOffline) seen.banner = say('bannerOffline');
@@ -92,7 +92,8 @@ function waitingView(known, went) {
 function endedView(known) {
   const more = known.last?.by === 'ended' ? say('endedAt', { time: timeOfDay(known.last.at) }) : '';
   const [title, text] = [say('endedTitle'), say('endedText')];
-  return { screen: 'ended', title, text, more, actions: ['rooms'], banner: noReload(known) };
+  const actions = known.mayTeach ? ['teach', 'rooms'] : ['rooms'];
+  return { screen: 'ended', title, text, more, actions, banner: noReload(known) };
 }
 
 /** Why the page did not reload. */
