@@ -19,6 +19,7 @@
 //! media sfu viewer signal http       | the adapters: GStreamer, the publisher, a student, WebSocket, pages
 //! sdp tls                            | what both ends negotiate; certificates, and whom a client trusts
 //! srtp                               | session keys, sealing, opening
+//! ingest                             | a publisher's RTP becomes frames, and the RTCP to send back
 //! congestion rtcp dtls               | what a path carries; feedback; what a peer may send in DTLS and SCTP
 //! rtp room                           | packets, frames, rings, subscriptions, jitter buffer; who may do what
 //! access                             | who a client is: the teaching key, tokens, join codes, TURN credentials
@@ -83,6 +84,7 @@ pub mod expect;
 pub mod fuzz;
 pub mod http;
 pub mod id;
+mod ingest;
 pub mod media;
 pub mod network;
 mod process;

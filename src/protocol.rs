@@ -29,6 +29,9 @@
 //! - `roomName` names the room for people; only the publisher's counts.
 //! - `client` is the kind of client for the teacher's list: `browser`, `watch`, `whep`. The client says it of itself,
 //!   and nothing depends on it.
+//! - `media` says where the media of a publisher lives: [`MediaHost`]. With `media=server` the server receives it and
+//!   sends it to the students. Only a publisher may ask for that. A server that carries no media refuses it with
+//!   [`ErrorCode::MediaNotServed`], and one that carries as many rooms as it can with [`ErrorCode::ServerFull`].
 //!
 //! # Messages
 //!
@@ -45,6 +48,27 @@
 //! Students send offers, to the publisher only. The publisher sends answers, rejections and hangups. Candidates go both
 //! ways. An offer with one video section gets the screen, or the camera if no screen is shown, unless its `video` names
 //! the track. A `hangup` tells a student that the publisher has ended the student's media; a new offer gets new media.
+//!
+//! # Media on the server
+//!
+//! If the publisher joined with `media=server`, the server answers the students in the publisher's name, so that a
+//! student can't tell the difference. The publisher sends its media to the server: its offer has its own user id as
+//! target, and the sections that send. `tracks` maps the `a=mid` of these sections to tracks. Without `tracks`, the
+//! audio section is the audio, the first video section the screen, and the second one the camera.
+//!
+//! ```text
+//! publisher -> server {"type":"offer","targetUid":"9999","sdp":"v=0...","tracks":{"0":"audio","1":"screen"}}
+//! server -> publisher {"type":"answer","userId":"9999","sdp":"v=0..."}
+//! ```
+//!
+//! Answers, candidates, errors and hangups for the publisher's media come from its own user id. Such a publisher sends
+//! nothing to students. A student's offer waits until the publisher's media has arrived, and after some seconds it is
+//! rejected with [`ErrorCode::TargetBusy`].
+//!
+//! The server's media outlives the connections of the publisher: a publisher that joins again with the same user id,
+//! also in a new process, finds its students connected and offers again. That is why the `epoch` that others see of
+//! such a publisher is the server's. The media ends when the publisher leaves, ends the lecture, joins without
+//! `media=server`, or stays away for [`MEDIA_STAYS`].
 //!
 //! # Who gets in
 //!
@@ -88,6 +112,8 @@
 //!
 //! Chat, raised hands and reactions use the data channel between student and publisher: see [`channel`].
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use serde::{Deserialize, Serialize};
 
 use crate::id::{Nickname, RoomId, RoomName, UserId, is_printable};
@@ -95,7 +121,7 @@ use crate::network::NetworkTag;
 
 pub use credentials::{Credentials, MAX_TOKEN_BYTES, RoomSettings};
 pub use error::ErrorCode;
-pub use join::{ClientKind, JoinError, JoinRequest, SessionSecret, SessionSecretError};
+pub use join::{ClientKind, JoinError, JoinRequest, MediaHost, SessionSecret, SessionSecretError};
 pub use limits::*;
 pub use order::RoomOrder;
 
@@ -114,6 +140,12 @@ const MAX_CANDIDATE_BYTES: usize = 1_024;
 
 /// The longest `sdpMid` and `usernameFragment`, in bytes (RFC 8839 allows 256 for the latter).
 const MAX_CANDIDATE_FIELD_BYTES: usize = 256;
+
+/// The most entries of an offer's `tracks`: a lecture has three tracks.
+const MAX_NAMED_TRACKS: usize = 3;
+
+/// The longest `a=mid`, in bytes: browsers write a number, and RFC 5888 sets no limit.
+const MAX_MID_BYTES: usize = 32;
 
 /// The longest sentence of a `reject`, in characters; it is shown to a person.
 const MAX_REASON_CHARS: usize = 400;
@@ -167,6 +199,21 @@ pub enum VideoTrack {
     Camera,
 }
 
+/// A track of a lecture, as a publisher names it in its offer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum TrackName {
+    /// The audio.
+    Audio,
+    /// The screen, or the large video that is shown instead.
+    Screen,
+    /// The camera.
+    Camera,
+}
+
+/// The tracks of a publisher's offer: for the `a=mid` of each section that sends, its track.
+pub type OfferedTracks = BTreeMap<String, TrackName>;
+
 /// A video codec that a lecture is sent in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -198,15 +245,18 @@ pub struct IceServer {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum ClientMessage {
-    /// A student offers to the publisher.
+    /// A student offers to the publisher, or a publisher whose media lives on the server offers to itself.
     Offer {
         /// The publisher.
         target_uid: UserId,
-        /// The session description; all of its media sections are recvonly.
+        /// The session description; all media sections of a student are recvonly, and none of a publisher.
         sdp: String,
         /// The video track that the student wants. Absent: one for each video section, the screen first.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         video: Option<VideoTrack>,
+        /// The tracks that the publisher sends. Has no meaning from a student.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        tracks: Option<OfferedTracks>,
     },
     /// The publisher answers a student's offer.
     Answer {
@@ -348,16 +398,19 @@ pub enum ServerMessage {
     },
     /// The answer to [`ClientMessage::Ping`].
     Pong,
-    /// A student offers to the receiver, who is the publisher.
+    /// A student offers to the receiver, who is the publisher; to the media host of a room the publisher offers, too.
     Offer {
-        /// The student.
+        /// The student, or the publisher.
         user_id: UserId,
         /// The session description.
         sdp: String,
         /// The video track that the student wants.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         video: Option<VideoTrack>,
-        /// The student's network. The number differs between servers and does not reveal the address.
+        /// The tracks that the publisher sends.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        tracks: Option<OfferedTracks>,
+        /// The sender's network. The number differs between servers and does not reveal the address.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         network: Option<NetworkTag>,
     },
@@ -404,6 +457,7 @@ impl ClientMessage {
         let mut message: Self = serde_json::from_str(text).map_err(|e| format!("malformed message: {e}"))?;
         match &mut message {
             Self::Candidate { candidate, .. } => candidate.check()?,
+            Self::Offer { tracks: Some(tracks), .. } => check_tracks(tracks)?,
             Self::Reject { message, .. } => {
                 *message = message.chars().filter(|c| is_printable(*c)).take(MAX_REASON_CHARS).collect();
             }
@@ -432,6 +486,12 @@ impl ServerMessage {
     /// An error of the server itself.
     pub fn error(code: ErrorCode, message: impl Into<String>) -> Self {
         Self::Error { code, message: message.into(), user_id: None, retry_after_ms: None, codec: None }
+    }
+
+    /// The publisher `user_id` refuses an offer. A code that is not final tells when to try again.
+    pub(crate) fn rejected(user_id: UserId, code: ErrorCode, message: String, codec: Option<VideoCodec>) -> Self {
+        let retry_after_ms = (!code.is_final()).then_some(BUSY_RETRY_MS);
+        Self::Error { code, message, user_id: Some(user_id), retry_after_ms, codec }
     }
 
     /// The error for a sender whose target has a full queue.
@@ -469,6 +529,21 @@ impl IceCandidate {
         }
         Ok(())
     }
+}
+
+/// Checks that an offer names few tracks, each once.
+fn check_tracks(tracks: &OfferedTracks) -> Result<(), String> {
+    let distinct: BTreeSet<TrackName> = tracks.values().copied().collect();
+    if tracks.len() > MAX_NAMED_TRACKS || tracks.keys().any(|mid| mid.len() > MAX_MID_BYTES) {
+        return Err(format!(
+            "malformed message: tracks names at most {MAX_NAMED_TRACKS} sections, by a mid of at most {MAX_MID_BYTES} \
+             bytes"
+        ));
+    }
+    if distinct.len() < tracks.len() {
+        return Err("malformed message: tracks names one track for two sections".into());
+    }
+    Ok(())
 }
 
 /// Writes `"pub"` and `"no"` in messages, as in the URL.

@@ -8,7 +8,7 @@ use super::trust::ClientTrust;
 use crate::cli::Rooms;
 use crate::exit::Failure;
 use crate::http::client::{self, RoomsError};
-use crate::protocol::DEFAULT_PORT;
+use crate::protocol::{DEFAULT_PORT, MediaHost};
 use crate::report::{Reporter, cut};
 use crate::room::{RoomState, RoomSummary};
 use crate::signal::{ServerUrl, discover};
@@ -76,7 +76,7 @@ fn table(rooms: &[RoomSummary], server: &str) -> String {
     if rooms.is_empty() {
         return format!("there are no rooms at {server}");
     }
-    let mut lines = vec![line(["room", "state", "name", "teacher", "students", "since"].map(str::to_owned))];
+    let mut lines = vec![line(["room", "state", "name", "teacher", "media", "students", "since"].map(str::to_owned))];
     for room in rooms {
         let (state, since) = match room.state {
             RoomState::Live => ("live", room.live_s),
@@ -91,15 +91,21 @@ fn table(rooms: &[RoomSummary], server: &str) -> String {
         let name = room.name.as_ref().map_or("-".to_owned(), ToString::to_string);
         let since = since.unwrap_or(room.open_s);
         let since = format!("{}:{:02}:{:02}", since / 3600, since / 60 % 60, since % 60);
-        lines.push(line([room.room_id.to_string(), state.into(), name, teacher, room.watching.to_string(), since]));
+        let media = match room.media {
+            Some(MediaHost::Server) => "server",
+            Some(MediaHost::Publisher) => "teacher",
+            None => "-",
+        };
+        let (id, watching) = (room.room_id.to_string(), room.watching.to_string());
+        lines.push(line([id, state.into(), name, teacher, media.into(), watching, since]));
     }
     lines.join("\n")
 }
 
 /// A row of 80 columns. An unusually long room id makes it wider, because people copy the id.
-fn line([room, state, name, teacher, students, since]: [String; 6]) -> String {
-    let (name, teacher) = (cell(&name, 22), cell(&teacher, 20));
-    format!("{room:<8} {state:<8} {name} {teacher} {students:>8}  {since}")
+fn line([room, state, name, teacher, media, students, since]: [String; 7]) -> String {
+    let (name, teacher) = (cell(&name, 18), cell(&teacher, 16));
+    format!("{room:<8} {state:<8} {name} {teacher} {media:<7} {students:>8}  {since}")
 }
 
 /// A text padded or cut to `columns`.
@@ -118,6 +124,7 @@ mod tests {
             room_id: id.parse().unwrap(),
             name: name.map(|name| name.parse().unwrap()),
             publisher: None,
+            media: None,
             watching: 30,
             state,
             open_s: 3_700,
@@ -138,7 +145,7 @@ mod tests {
         ];
         let table = table(&rooms, "ws://a");
         let lines: Vec<&str> = table.lines().collect();
-        assert_eq!(lines[1], "10013    ended    Linear algebra         -                          30  0:01:05");
+        assert_eq!(lines[1], "10013    ended    Linear algebra     -                -             30  0:01:05");
         assert!(lines[2].contains(" waiting  线性代数 ") && lines[2].ends_with("30  1:01:40"), "{table}");
         assert!(lines[1..].iter().all(|line| line.width() == lines[1].width()), "{table}");
     }

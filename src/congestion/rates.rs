@@ -30,9 +30,9 @@ impl RateMeter {
         Self { nominal: nominal.to_vec(), windows: PerEncoding::default() }
     }
 
-    /// Only these are offered from now on.
-    pub(crate) fn offer(&mut self, encodings: &[Encoding]) {
-        self.nominal.retain(|(encoding, _)| encodings.contains(encoding));
+    /// Only these are offered from now on, with these nominal rates.
+    pub(crate) fn offer(&mut self, nominal: &[(Encoding, u32)]) {
+        self.nominal = nominal.to_vec();
     }
 
     /// This process was suspended: the current windows do not count.

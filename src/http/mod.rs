@@ -152,6 +152,7 @@ mod tests {
             room_id: n.to_string().parse().unwrap(),
             name: None,
             publisher: None,
+            media: None,
             watching: 0,
             state,
             open_s: 0,

@@ -22,13 +22,26 @@
 //! SFU -> all       {"type":"cleared","upTo":1795228801000}
 //! ```
 //!
+//! A publisher whose media lives on the server has such a channel too. What it says is the teacher's, it may give every
+//! order, and it alone may send `allow`. Beside the messages to students it gets:
+//!
+//! ```text
+//! publisher -> SFU {"type":"allow","comments":false}
+//! SFU -> publisher {"type":"encodings","needed":[{"track":"screen","tier":"full"},{"track":"camera","tier":"low"}]}
+//! SFU -> publisher {"type":"ingest","tracks":[{"track":"screen","bitrate":1200000,"lossPercent":1,"fps":30}],
+//!                   "watched":[{"track":"screen","tier":"full","students":12}],"students":14}
+//! ```
+//!
+//! `encodings` lists the encodings that somebody needs, whenever that changes: the publisher stops sending the others.
+//! `ingest` tells once a second what has arrived.
+//!
 //! The SFU's first message is `welcome`; `allows` and `stopped` follow at once, and again whenever they change. The SFU
 //! stamps names and times, so nobody can speak for another. Signalling says who moderates; the order of anybody else is
 //! answered with [`ErrorCode::NotAllowed`].
 
 use serde::{Deserialize, Serialize};
 
-use super::{ErrorCode, publishes_text, to_json};
+use super::{ErrorCode, TrackName, publishes_text, to_json};
 use crate::id::{Nickname, UserId, printable};
 
 /// The label of a student's data channel.
@@ -70,6 +83,16 @@ pub enum StudentMessage {
     },
     /// An order of a member who moderates: `{"type":"moderate","order":"mute","userId":"1001"}`.
     Moderate(Moderation),
+    /// The publisher allows or forbids something to the class; an absent field stays as it is. From anybody else the
+    /// message is answered with [`ErrorCode::NotAllowed`].
+    Allow {
+        /// Whether students may let chat messages fly over the video.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        comments: Option<bool>,
+        /// Whether students may react.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reactions: Option<bool>,
+    },
     /// A type of a newer version.
     #[serde(other)]
     Unknown,
@@ -170,6 +193,13 @@ pub enum PublisherMessage {
     Allows(Allowed),
     /// Which videos have no source any more. Replaces the previous message.
     Stopped(Stopped),
+    /// To a publisher whose media lives on the server: the encodings that somebody needs. Replaces the previous message.
+    Encodings {
+        /// The encodings, each track best first. Audio is always needed.
+        needed: Vec<NeededEncoding>,
+    },
+    /// To a publisher whose media lives on the server, once a second: what arrived in the last second.
+    Ingest(IngestReport),
     /// The student's last message was dropped.
     Error {
         /// The stable code, for programs.
@@ -241,6 +271,51 @@ pub struct Stopped {
     /// The camera has stopped.
     #[serde(default)]
     pub camera: bool,
+}
+
+/// An encoding of a video track that somebody needs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NeededEncoding {
+    /// The track.
+    pub track: TrackName,
+    /// The tier.
+    pub tier: SentTier,
+}
+
+/// What the server received of a publisher's media in the last second, and for whom.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IngestReport {
+    /// The tracks that the publisher sends.
+    pub tracks: Vec<IngestTrack>,
+    /// The number of students that get each video encoding; encodings that nobody gets are absent.
+    pub watched: Vec<WatchedEncoding>,
+    /// The number of students that are connected.
+    pub students: usize,
+}
+
+/// What arrived of one track in the last second, all encodings together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct IngestTrack {
+    /// The track.
+    pub track: TrackName,
+    /// Bits per second of media that arrived.
+    pub bitrate: u64,
+    /// The percentage of packets that were lost before any retransmission, rounded.
+    pub loss_percent: u8,
+    /// Frames per second of the encoding with the most, rounded.
+    pub fps: u32,
+}
+
+/// The number of students that get an encoding.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WatchedEncoding {
+    /// The track.
+    pub track: TrackName,
+    /// The tier.
+    pub tier: SentTier,
+    /// The number of students.
+    pub students: usize,
 }
 
 /// The tier of each video that a student gets. A video that the lecture does not have is absent.

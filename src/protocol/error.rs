@@ -72,11 +72,13 @@ codes! {
     TooManyAttempts = "tooManyAttempts",
     /// A newer connection of the same client replaced this one.
     Replaced = "replaced",
+    /// The server carries no media: the publisher has to host it.
+    MediaNotServed = "mediaNotServed",
     /// The client did not read its messages in time.
     SlowConsumer = "slowConsumer",
     /// The server is shutting down; reconnect once it runs again.
     ServerShutdown = "serverShutdown",
-    /// A section of the offer wants to send; a student only receives.
+    /// A section of the offer has the wrong direction: a student only receives, and a publisher only sends.
     OfferNotRecvonly = "offerNotRecvonly",
     /// The offer has more media sections than a lecture has tracks.
     TooManySections = "tooManySections",
@@ -116,6 +118,7 @@ impl ErrorCode {
             | Self::RoomLocked
             | Self::Removed
             | Self::Replaced
+            | Self::MediaNotServed
             | Self::OfferNotRecvonly
             | Self::TooManySections
             | Self::NoCommonCodec
@@ -168,6 +171,7 @@ impl ErrorCode {
             | Self::Removed
             | Self::TooManyAttempts
             | Self::Replaced
+            | Self::MediaNotServed
             | Self::SlowConsumer
             | Self::ServerShutdown => true,
         }

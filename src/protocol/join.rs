@@ -75,6 +75,27 @@ pub enum ClientKind {
     Whep,
 }
 
+/// Where the media of a publisher lives: who receives the offers of students, and sends to them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum MediaHost {
+    /// The publisher's own process.
+    #[default]
+    Publisher,
+    /// The server. The publisher sends it its media.
+    Server,
+}
+
+impl MediaHost {
+    /// The word on the wire and in lists.
+    pub fn name(self) -> &'static str {
+        match self {
+            MediaHost::Publisher => "publisher",
+            MediaHost::Server => "server",
+        }
+    }
+}
+
 impl ClientKind {
     const ALL: [ClientKind; 3] = [ClientKind::Browser, ClientKind::Watch, ClientKind::Whep];
 
@@ -113,6 +134,12 @@ pub enum JoinError {
     /// Not an epoch.
     #[error("epoch must be a number from 0 to 4294967295")]
     Epoch,
+    /// Neither `server` nor `publisher`.
+    #[error("media is {0:?}, give 'server' or 'publisher'")]
+    Media(String),
+    /// A student asks to host media.
+    #[error("media=server is for publishers, add pub=pub to teach")]
+    MediaOfStudent,
 }
 
 /// A client's request to join a room.
@@ -128,6 +155,8 @@ pub struct JoinRequest {
     pub nickname: Nickname,
     /// Whether the client publishes.
     pub publishes: bool,
+    /// Where the media lives; always [`MediaHost::Publisher`] for a client that does not publish.
+    pub media: MediaHost,
     /// A random number, drawn once per process; 0 if absent.
     pub epoch: u32,
     /// The kind of client, if given.
@@ -142,12 +171,18 @@ impl JoinRequest {
         let get = |wanted: &str| {
             form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == wanted).map(|(_, value)| value)
         };
+        let publishes = get("pub").map_or(Ok(false), |word| parse_publishes(&word))?;
+        let media = get("media").map_or(Ok(MediaHost::Publisher), |word| parse_media(&word))?;
+        if media == MediaHost::Server && !publishes {
+            return Err(JoinError::MediaOfStudent);
+        }
         Ok(Self {
             room: get("roomId").ok_or(JoinError::Missing("roomId"))?.parse()?,
             room_name: get("roomName").and_then(|name| name.parse().ok()),
             user: get("userId").ok_or(JoinError::Missing("userId"))?.parse()?,
             nickname: Nickname::from(&*get("nickname").unwrap_or_default()),
-            publishes: get("pub").map_or(Ok(false), |word| parse_publishes(&word))?,
+            publishes,
+            media,
             epoch: get("epoch").map_or(Ok(0), |number| number.parse()).map_err(|_| JoinError::Epoch)?,
             client: get("client").and_then(|name| ClientKind::from_name(&name)),
             auth: get("auth").is_some_and(|flag| flag == "1"),
@@ -161,6 +196,9 @@ impl JoinRequest {
         query.append_pair("userId", self.user.as_str());
         query.append_pair("nickname", self.nickname.as_str());
         query.append_pair("pub", publishes_word(self.publishes));
+        if self.media == MediaHost::Server {
+            query.append_pair("media", self.media.name());
+        }
         query.append_pair("epoch", &self.epoch.to_string());
         if let Some(name) = &self.room_name {
             query.append_pair("roomName", name.as_str());
@@ -187,6 +225,14 @@ pub(super) fn parse_publishes(word: &str) -> Result<bool, JoinError> {
     }
 }
 
+fn parse_media(word: &str) -> Result<MediaHost, JoinError> {
+    match word {
+        "server" => Ok(MediaHost::Server),
+        "publisher" | "" => Ok(MediaHost::Publisher),
+        other => Err(JoinError::Media(other.chars().take(20).collect())),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -199,13 +245,14 @@ mod tests {
             user: "1001".parse().unwrap(),
             nickname: "张 三 & Co %+=".into(),
             publishes: true,
+            media: MediaHost::Server,
             epoch: u32::MAX,
             client: Some(ClientKind::Browser),
             auth: true,
         };
         assert_eq!(JoinRequest::parse(&request.to_query()).unwrap(), request);
         let short = JoinRequest::parse("roomId=1&userId=2&x&nickname=a+b%zz%f&roomName=+").unwrap();
-        assert_eq!((short.room_name, short.client), (None, None));
+        assert_eq!((short.room_name, short.client, short.media), (None, None, MediaHost::Publisher));
         assert_eq!(JoinRequest::parse("roomId=1&userId=2&client=hologram").unwrap().client, None);
         assert_eq!((short.nickname.as_str(), short.publishes, short.epoch), ("a b%zz%f", false, 0));
     }
@@ -217,5 +264,12 @@ mod tests {
         assert!(matches!(JoinRequest::parse("roomId=..%2f&userId=1").unwrap_err(), JoinError::Id(_)));
         assert_eq!(JoinRequest::parse("roomId=1&userId=1&pub=x").unwrap_err(), JoinError::Publishes("x".into()));
         assert_eq!(JoinRequest::parse("roomId=1&userId=1&epoch=-1").unwrap_err(), JoinError::Epoch);
+        let media =
+            |query: &str| JoinRequest::parse(&format!("roomId=1&userId=1&{query}")).map(|request| request.media);
+        assert_eq!(media("pub=pub&media=cloud").unwrap_err(), JoinError::Media("cloud".into()));
+        for student in ["media=server", "pub=no&media=server"] {
+            assert_eq!(media(student).unwrap_err(), JoinError::MediaOfStudent, "{student}");
+        }
+        assert_eq!(media("pub=pub&media=server"), Ok(MediaHost::Server));
     }
 }

@@ -8,11 +8,17 @@ fn id(text: &str) -> UserId {
 
 #[test]
 fn messages_look_as_specified() {
-    let offer = ClientMessage::Offer { target_uid: id("9999"), sdp: "v=0".into(), video: None };
+    let offer = ClientMessage::Offer { target_uid: id("9999"), sdp: "v=0".into(), video: None, tracks: None };
     assert_eq!(offer.to_json(), r#"{"type":"offer","targetUid":"9999","sdp":"v=0"}"#);
     let text = r#"{"type":"offer","targetUid":"9999","sdp":"v=0","video":"camera"}"#;
-    let offer = ClientMessage::Offer { target_uid: id("9999"), sdp: "v=0".into(), video: Some(VideoTrack::Camera) };
+    let video = Some(VideoTrack::Camera);
+    let offer = ClientMessage::Offer { target_uid: id("9999"), sdp: "v=0".into(), video, tracks: None };
     assert_eq!(ClientMessage::parse(text).unwrap(), offer);
+    let text = r#"{"type":"offer","targetUid":"9999","sdp":"v=0","tracks":{"0":"audio","1":"screen"}}"#;
+    let tracks = [("0".to_owned(), TrackName::Audio), ("1".to_owned(), TrackName::Screen)];
+    let tracks = Some(OfferedTracks::from(tracks));
+    let offer = ClientMessage::Offer { target_uid: id("9999"), sdp: "v=0".into(), video: None, tracks };
+    assert_eq!((ClientMessage::parse(text).unwrap(), offer.to_json()), (offer, text.to_owned()));
     let hangup = ServerMessage::Hangup { user_id: id("9999") };
     assert_eq!(hangup.to_json(), r#"{"type":"hangup","userId":"9999"}"#);
     assert_eq!(ClientMessage::Leave { over: false }.to_json(), r#"{"type":"leave"}"#);
@@ -75,7 +81,13 @@ fn a_candidate_is_what_a_browser_writes() {
 fn a_malformed_message_is_refused_with_a_sentence() {
     let long = "x".repeat(MAX_CANDIDATE_BYTES + 1);
     let long = format!(r#"{{"type":"candidate","targetUid":"9","candidate":{{"candidate":"{long}"}}}}"#);
+    let tracks = |tracks: &str| format!(r#"{{"type":"offer","targetUid":"9","sdp":"","tracks":{tracks}}}"#);
+    let (twice, many) = (tracks(r#"{"0":"screen","1":"screen"}"#), tracks(r#"{"0":"audio","1":"screen","2":"film"}"#));
+    let long_mid = tracks(&format!(r#"{{"{}":"screen"}}"#, "1".repeat(MAX_MID_BYTES + 1)));
     for text in [
+        &twice,
+        &many,
+        &long_mid,
         "",
         "{",
         "[]",

@@ -200,6 +200,7 @@ impl Room {
             return Ok(());
         }
         let is_taught = self.publisher.as_ref().and_then(|id| self.members.get(id)).is_some_and(|p| p.conn().is_some());
+        let is_taught = is_taught || self.host.is_some();
         match place_for(now, newcomer, self.members.iter(), is_taught, limits.media_within) {
             Place::Of(displaced) => {
                 let displaced = displaced.clone();
@@ -249,7 +250,9 @@ impl Room {
         self.drop_ghost(now, limits, out);
         let (conn, newcomer) = (applicant.conn, applicant.newcomer.clone());
         let is_admitted = self.is_governed || self.gate.admitted(&newcomer.session);
+        let host = self.change_host(&newcomer);
         let mut member = Member::new(now, applicant, is_admitted);
+        member.user.epoch = self.shown_epoch(&newcomer);
         let id = newcomer.user.clone();
         let mut waiting = Mailbox::default();
         let mut news = true;
@@ -265,6 +268,9 @@ impl Room {
             if is_same_process {
                 news = old.user != member.user;
                 member = Member { since: old.since, media: old.media, candidates: old.candidates, ..member };
+            } else if newcomer.wants_host() && self.host.is_some() {
+                // The media of the students goes on.
+                (news, member.since) = (old.user != member.user, old.since);
             } else {
                 self.tell_left(now, &old.user, LeaveReason::Replaced, limits, out);
             }
@@ -272,7 +278,7 @@ impl Room {
 
         self.retention.entered(newcomer.publishes);
         if newcomer.publishes {
-            if self.publisher.as_ref() != Some(&id) {
+            if self.publisher.as_ref() != Some(&id) && self.host.is_none() {
                 // From now on students can get media.
                 self.forget_media(now);
             }
@@ -291,7 +297,7 @@ impl Room {
         out.push(Output::Send {
             to: conn,
             message: ServerMessage::Joined {
-                room_id: newcomer.room,
+                room_id: newcomer.room.clone(),
                 room_name: self.name.clone(),
                 user_id: id,
                 users: self.listed(&user),
@@ -306,6 +312,7 @@ impl Room {
         if news {
             self.tell_joined(now, &user, limits, out);
         }
+        self.host_changed(host, &newcomer, out);
         if user.moderates && !user.publishes {
             self.tell_gate(conn, &user.user_id, out);
         }

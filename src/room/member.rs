@@ -101,7 +101,7 @@ impl Newcomer {
 
     /// Whether both are the same process of the same client. Epoch 0 means that the epoch is unknown.
     pub(super) fn is_same_process(&self, other: &Self) -> bool {
-        self.epoch == other.epoch && self.publishes == other.publishes
+        self.epoch == other.epoch && self.publishes == other.publishes && self.media == other.media
     }
 
     /// The client as others see it.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Instant;
 
 use super::gate::Gate;
+use super::host::Host;
 use super::lobby::Lobby;
 use super::member::{Connection, Media, Member};
 use super::owner::Owner;
@@ -24,6 +25,8 @@ pub(super) struct Room {
     pub(super) retention: Retention,
     pub(super) members: BTreeMap<UserId, Member>,
     pub(super) publisher: Option<UserId>,
+    /// The media host, if the server carries the media.
+    pub(super) host: Option<Host>,
     /// How the last publisher left, until the next one joins.
     pub(super) publisher_went: Option<LeaveReason>,
     pub(super) owner: Option<Owner>,
@@ -61,6 +64,7 @@ impl Room {
             retention,
             members: BTreeMap::new(),
             publisher: None,
+            host: None,
             publisher_went: None,
             owner: None,
             gate: Gate::default(),
@@ -97,13 +101,15 @@ impl Room {
     }
 
     /// Puts everybody out, because the server needs the space of this room.
-    pub(super) fn close(self, refusal: &RoomRefusal, out: &mut Vec<Output>) {
+    pub(super) fn close(mut self, refusal: &RoomRefusal, out: &mut Vec<Output>) {
+        self.end_host(out);
         let members = self.members.values().filter_map(Member::conn);
         members.chain(self.lobby.conns()).for_each(|conn| refusal.clone().close(conn, out));
     }
 
     pub(super) fn next_tick(&self) -> Option<Instant> {
-        let due = [self.presence.due(), self.lobby.due(), self.reserved_until, self.retention.due()];
+        let host = self.host.as_ref().and_then(Host::until);
+        let due = [self.presence.due(), self.lobby.due(), self.reserved_until, self.retention.due(), host];
         due.into_iter().flatten().min()
     }
 
@@ -121,6 +127,7 @@ impl Room {
             room_id: id.clone(),
             name: self.name.clone(),
             publisher: publisher.map(|member| member.user.clone()),
+            media: publisher.map(|member| member.newcomer.media),
             watching: self.members.len() - usize::from(publisher.is_some()),
             state,
             open_s: seconds(self.opened),
@@ -198,6 +205,10 @@ impl Room {
             self.reserved_until = self.members.values().filter_map(Member::lost_until).min();
             self.look_around(now, limits);
         }
+        if self.host.as_ref().and_then(Host::until).is_some_and(|until| until <= now) {
+            self.end_host(out);
+            self.forget_media(now);
+        }
         if self.presence.due().is_some_and(|due| due <= now) {
             let to: Vec<_> =
                 self.members.values().filter(|member| !member.user.publishes).filter_map(Member::conn).collect();
@@ -253,9 +264,17 @@ impl Room {
         if user.publishes {
             self.publisher = None;
             self.publisher_went = Some(reason);
-            self.forget_media(now);
             self.presence.forget(&user.user_id);
             self.broadcast(message, None, out);
+            match reason {
+                LeaveReason::Lost => self.keep_host(now, limits),
+                // The host was replaced too.
+                LeaveReason::Replaced => {}
+                LeaveReason::Left | LeaveReason::Ended | LeaveReason::Removed => self.end_host(out),
+            }
+            if self.host.is_none() {
+                self.forget_media(now);
+            }
         } else {
             self.presence.left(now, &user.user_id, reason, limits.presence_interval);
             self.send_to_publisher(message, out);
@@ -267,9 +286,10 @@ impl Room {
         self.members.values_mut().for_each(|member| member.media = Media::Missing { since: now });
     }
 
-    fn broadcast(&self, message: ServerMessage, except: Option<&UserId>, out: &mut Vec<Output>) {
+    pub(super) fn broadcast(&self, message: ServerMessage, except: Option<&UserId>, out: &mut Vec<Output>) {
         let others = self.members.iter().filter(|(id, _)| Some(*id) != except);
-        let to: Vec<_> = others.filter_map(|(_, member)| member.conn()).collect();
+        let host = self.host.as_ref().and_then(Host::conn);
+        let to: Vec<_> = others.filter_map(|(_, member)| member.conn()).chain(host).collect();
         if !to.is_empty() {
             out.push(Output::Broadcast { to, message });
         }
@@ -283,9 +303,12 @@ impl Room {
         }
     }
 
-    /// A publisher that is away gets the message later: it must release the peers of students who left meanwhile, and
+    /// Tells the publisher and the media host. A publisher that is away gets the message later: it must release the peers of students who left meanwhile, and
     /// after a server's restart it can't tell them from students on their way back.
     fn send_to_publisher(&mut self, message: ServerMessage, out: &mut Vec<Output>) {
+        if let Some(to) = self.host.as_ref().and_then(Host::conn) {
+            out.push(Output::Send { to, message: message.clone() });
+        }
         let publisher = self.publisher.as_ref().and_then(|id| self.members.get_mut(id));
         match publisher.map(|member| &mut member.connection) {
             Some(Connection::Open(to)) => out.push(Output::Send { to: *to, message }),

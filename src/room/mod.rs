@@ -11,6 +11,8 @@
 //! - A room belongs to its first publisher until that one ends the lecture. Nobody else may publish there, also while
 //!   the owner is away. A reserved room belongs to one client for ever.
 //! - Students offer only to the publisher; the publisher answers or rejects.
+//! - If the server carries the publisher's media, the room has a media host, which answers in the publisher's name. The
+//!   publisher offers to itself, and the host answers. The host outlives the publisher's connection for a while.
 //! - A lost connection keeps its user id for a while, and messages for it wait; a goodbye frees the id at once.
 //! - The publisher hears of everybody at once, and everybody hears of the publisher at once. Students hear of each
 //!   other in batches.
@@ -27,6 +29,7 @@
 
 mod eviction;
 mod gate;
+mod host;
 mod joining;
 mod lobby;
 mod member;
@@ -49,7 +52,9 @@ use serde::{Deserialize, Serialize};
 use crate::access::Identity;
 use crate::id::{Nickname, RoomId, RoomName, UserId};
 use crate::network::{Network, Rate};
-use crate::protocol::{self, ClientKind, ClientMessage, ErrorCode, RoomSettings, ServerMessage, SessionSecret, User};
+use crate::protocol::{
+    self, ClientKind, ClientMessage, ErrorCode, MediaHost, RoomSettings, ServerMessage, SessionSecret, User,
+};
 
 pub use rooms::Rooms;
 
@@ -70,6 +75,8 @@ pub struct Newcomer {
     pub nickname: Nickname,
     /// Whether the client publishes. Only a client that may teach on this server asks for it here.
     pub publishes: bool,
+    /// Where the media of a publisher lives.
+    pub media: MediaHost,
     /// Changes with the client's process.
     pub epoch: u32,
     /// The secret of this client.
@@ -118,7 +125,14 @@ pub enum Input {
         /// The message.
         message: ClientMessage,
     },
-    /// A connection ended without a goodbye.
+    /// The server has started the media host of a room.
+    HostStarted {
+        /// The host's connection.
+        conn: ConnId,
+        /// The room.
+        room: RoomId,
+    },
+    /// A connection ended without a goodbye. Then a media host has failed.
     Lost {
         /// The connection.
         conn: ConnId,
@@ -137,15 +151,22 @@ pub enum Output {
         /// The message.
         message: ServerMessage,
     },
-    /// Relay a student's message to the publisher. If the publisher's queue is full, the sender gets
-    /// [`ErrorCode::TargetBusy`] and the publisher stays connected.
+    /// Relay a message to the publisher or to the media host. If the receiver's queue is full, the sender gets
+    /// [`ErrorCode::TargetBusy`] and the receiver stays connected.
     Relay {
-        /// The student.
+        /// The sender.
         from: ConnId,
-        /// The publisher.
+        /// The publisher or the media host.
         to: ConnId,
         /// The message.
         message: ServerMessage,
+    },
+    /// Start the media host of a room, and report it by [`Input::HostStarted`] at once.
+    StartHost {
+        /// The room.
+        room: RoomId,
+        /// The publisher for whom the host speaks.
+        publisher: UserId,
     },
     /// Send the same message to many connections.
     Broadcast {
@@ -170,8 +191,12 @@ pub struct RoomLimits {
     pub max_room_users: usize,
     /// The most rooms.
     pub max_rooms: usize,
+    /// The most rooms whose media the server carries; 0 if it carries none.
+    pub max_media_rooms: usize,
     /// How long the user id of a lost connection stays reserved.
     pub resume_grace: Duration,
+    /// How long a media host waits for a publisher whose connection was lost.
+    pub media_stays: Duration,
     /// How long presence is collected for a batch.
     pub presence_interval: Duration,
     /// How long an empty created room stays.
@@ -199,7 +224,9 @@ impl Default for RoomLimits {
         Self {
             max_room_users: protocol::MAX_ROOM_USERS,
             max_rooms: protocol::MAX_ROOMS,
+            max_media_rooms: 0,
             resume_grace: protocol::RESUME_GRACE,
+            media_stays: protocol::MEDIA_STAYS,
             presence_interval: protocol::PRESENCE_INTERVAL,
             created_stays: protocol::CREATED_ROOM_STAYS,
             ended_stays: protocol::ENDED_ROOM_STAYS,
@@ -237,6 +264,9 @@ pub struct RoomSummary {
     pub name: Option<RoomName>,
     /// The publisher.
     pub publisher: Option<User>,
+    /// Where the media of the publisher lives; absent without a publisher.
+    #[serde(default)]
+    pub media: Option<MediaHost>,
     /// The number of students.
     pub watching: usize,
     /// The state.

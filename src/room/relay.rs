@@ -6,7 +6,7 @@ use super::member::{Connection, Media};
 use super::members::{Room, refuse};
 use super::{ConnId, Output, RoomLimits};
 use crate::id::UserId;
-use crate::protocol::{BUSY_RETRY_MS, ClientMessage, ErrorCode, MAX_CANDIDATES_PER_OFFER, ServerMessage};
+use crate::protocol::{ClientMessage, ErrorCode, MAX_CANDIDATES_PER_OFFER, ServerMessage};
 
 impl Room {
     /// A message of a member or of a client in the lobby. `leave` is not for this function, because the room may have
@@ -28,14 +28,16 @@ impl Room {
         };
         let user_id = id.clone();
         let (target, message) = match message {
-            ClientMessage::Offer { target_uid, sdp, video } => {
+            ClientMessage::Offer { target_uid, sdp, video, tracks } => {
                 sender.candidates = 0;
-                (target_uid, ServerMessage::Offer { user_id, sdp, video, network: Some(sender.tag) })
+                let (tracks, network) = (tracks.filter(|_| sender.user.publishes), Some(sender.tag));
+                (target_uid, ServerMessage::Offer { user_id, sdp, video, tracks, network })
             }
             ClientMessage::Answer { target_uid, sdp } => (target_uid, ServerMessage::Answer { user_id, sdp }),
             ClientMessage::Candidate { target_uid, candidate } => {
                 sender.candidates += 1;
-                if sender.candidates > MAX_CANDIDATES_PER_OFFER && !sender.user.publishes {
+                let answers = sender.user.publishes && !sender.newcomer.wants_host();
+                if sender.candidates > MAX_CANDIDATES_PER_OFFER && !answers {
                     return;
                 }
                 (target_uid, ServerMessage::Candidate { user_id, candidate })
@@ -44,9 +46,7 @@ impl Room {
                 if !code.may_reject() {
                     return refuse(conn, ErrorCode::NotAllowed, format!("{code} is not for clients to send"), out);
                 }
-                let retry_after_ms = (!code.is_final()).then_some(BUSY_RETRY_MS);
-                let user_id = Some(user_id);
-                (target_uid, ServerMessage::Error { code, message, user_id, retry_after_ms, codec })
+                (target_uid, ServerMessage::rejected(user_id, code, message, codec))
             }
             ClientMessage::Hangup { target_uid } => {
                 self.set_media(id, &target_uid, Media::Missing { since: now });
@@ -62,21 +62,31 @@ impl Room {
             ClientMessage::Order(order) => return self.order(now, (id, conn), order, limits, out),
             ClientMessage::Leave { .. } => return,
         };
+        let offers_to_itself = matches!(message, ServerMessage::Offer { .. }) && target == *id;
+        if offers_to_itself && self.is_hosted() && self.publisher.as_ref() == Some(id) {
+            self.restart_host(now, limits, out);
+        }
         self.relay((id, conn), &target, message, out);
     }
 
-    /// The connection of a student, if `id` is the publisher.
+    /// The connection of a student, if `id` is the publisher who carries the media.
     pub(super) fn student_of(&self, id: &UserId, student: &UserId) -> Option<ConnId> {
-        self.members.get(student).filter(|_| self.publisher.as_ref() == Some(id) && id != student)?.conn()
+        let answers = self.publisher.as_ref() == Some(id) && id != student && !self.is_hosted();
+        self.members.get(student).filter(|_| answers)?.conn()
     }
 
     fn relay(&mut self, (id, conn): (&UserId, ConnId), target: &UserId, message: ServerMessage, out: &mut Vec<Output>) {
         let publishes = self.publisher.as_ref() == Some(id);
         let to_publisher = self.publisher.as_ref() == Some(target);
+        let is_hosted = self.is_hosted();
         let Some(member) = self.members.get_mut(target) else {
             return refuse(conn, ErrorCode::UnknownTarget, format!("user {target} is not in the room"), out);
         };
         let rule = match message {
+            ServerMessage::Offer { .. } | ServerMessage::Candidate { .. } if publishes && to_publisher && is_hosted => {
+                None
+            }
+            _ if publishes && is_hosted => Some("the server carries the media of this room and answers the students"),
             ServerMessage::Offer { .. } if publishes => Some("the publisher answers, students offer"),
             ServerMessage::Answer { .. } | ServerMessage::Error { .. } | ServerMessage::Hangup { .. } if !publishes => {
                 Some("only the publisher answers, rejects or hangs up")
@@ -86,6 +96,9 @@ impl Room {
         };
         if let Some(rule) = rule {
             return refuse(conn, ErrorCode::NotAllowed, rule, out);
+        }
+        if to_publisher && is_hosted {
+            return self.relay_to_host(conn, message, out);
         }
         match &mut member.connection {
             Connection::Open(to) if to_publisher => out.push(Output::Relay { from: conn, to: *to, message }),
@@ -98,9 +111,11 @@ impl Room {
         }
     }
 
-    /// The publisher knows whose media runs; nobody else's word counts. The student may have left meanwhile.
+    /// The publisher knows whose media runs, unless the server carries the media; nobody else's word counts. The student
+    /// may have left meanwhile.
     fn set_media(&mut self, sender: &UserId, target: &UserId, media: Media) {
         if self.publisher.as_ref() == Some(sender)
+            && !self.is_hosted()
             && let Some(member) = self.members.get_mut(target).filter(|member| member.user.user_id != *sender)
         {
             member.media = media;

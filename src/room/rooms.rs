@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::hash::{BuildHasher, RandomState};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::member::Applicant;
 use super::members::Room;
@@ -12,6 +12,9 @@ use crate::id::{RoomId, RoomName, UserId};
 use crate::network::{Network, NetworkTag, RateLimit};
 use crate::protocol::{ClientMessage, ErrorCode, SessionSecret};
 
+/// When a publisher may ask again whether the server can carry the media of its room.
+const MEDIA_FULL_RETRY: Duration = Duration::from_secs(5);
+
 /// All rooms of a server.
 #[derive(Debug)]
 pub struct Rooms {
@@ -19,6 +22,8 @@ pub struct Rooms {
     pub(super) rooms: BTreeMap<RoomId, Room>,
     /// Connections that are in a room or its lobby. Messages from a refused or closed connection are ignored.
     pub(super) conns: HashMap<ConnId, (RoomId, UserId)>,
+    /// The connections of media hosts.
+    hosts: HashMap<ConnId, RoomId>,
     joins: RateLimit,
     offers: RateLimit,
     creations: RateLimit,
@@ -44,6 +49,7 @@ impl Rooms {
         Self {
             rooms: BTreeMap::new(),
             conns: HashMap::new(),
+            hosts: HashMap::new(),
             joins: RateLimit::new(limits.joins),
             offers: RateLimit::new(limits.offers),
             creations: RateLimit::new(limits.creations),
@@ -61,6 +67,8 @@ impl Rooms {
         match input {
             Input::Join { conn, newcomer } => self.join(now, conn, newcomer, &mut out),
             Input::Message { conn, message } => self.message(now, conn, message, &mut out),
+            Input::HostStarted { conn, room } => self.host_started(conn, room, &mut out),
+            Input::Lost { conn } if self.hosts.contains_key(&conn) => self.host_failed(now, conn, &mut out),
             Input::Lost { conn } => {
                 if let Some((room_id, user)) = self.conns.remove(&conn)
                     && let Some(room) = self.rooms.get_mut(&room_id)
@@ -74,6 +82,7 @@ impl Rooms {
         for output in &out {
             if let Output::Close { conn, .. } = output {
                 self.conns.remove(conn);
+                self.hosts.remove(conn);
             }
         }
         out
@@ -94,15 +103,22 @@ impl Rooms {
         Some(self.rooms.get(room_id)?.summary(room_id, now))
     }
 
-    /// The room of a member's connection; none for a client in a lobby.
+    /// The room of a member or of a media host; none for a client in a lobby.
     pub fn room_of(&self, conn: ConnId) -> Option<&RoomId> {
+        if let Some(room_id) = self.hosts.get(&conn) {
+            return Some(room_id);
+        }
         let (room_id, user) = self.conns.get(&conn)?;
         let member = self.rooms.get(room_id)?.members.get(user)?;
         (member.conn() == Some(conn)).then_some(room_id)
     }
 
-    /// The connection of a student, if `conn` is that of the room's publisher.
+    /// The connection of a student, if `conn` is that of whoever answers the room's students.
     pub fn student_of(&self, conn: ConnId, student: &UserId) -> Option<ConnId> {
+        if let Some(room_id) = self.hosts.get(&conn) {
+            let member = self.rooms.get(room_id)?.members.get(student)?;
+            return member.conn().filter(|_| !member.user.publishes);
+        }
         let (room, user) = self.conns.get(&conn)?;
         self.rooms.get(room)?.student_of(user, student)
     }
@@ -186,10 +202,52 @@ impl Rooms {
             let message = "too many joins, or too many from your network: try again in a moment";
             RoomRefusal::new(ErrorCode::FloodedMessages, message).after(wait)
         })?;
+        if newcomer.wants_host() {
+            self.check_media(&room_id)?;
+        }
         self.make_room_for(&room_id, &Opener { network, teaches }, out)?;
         let tag = self.tag(network);
         let room = self.rooms.entry(room_id).or_insert_with(|| Room::opened(now, network));
         room.join(now, Applicant { conn, newcomer, tag }, &mut self.attempts, &self.limits, out)
+    }
+
+    /// Checks that the server can carry the media of one more room, if it does not carry that of this one.
+    fn check_media(&self, room_id: &RoomId) -> Result<(), RoomRefusal> {
+        let most = self.limits.max_media_rooms;
+        if most == 0 {
+            let message = "this server carries no media: teach with `classroom teach`, or start `classroom serve` \
+                           without --no-media";
+            return Err(RoomRefusal::new(ErrorCode::MediaNotServed, message));
+        }
+        if self.rooms.get(room_id).is_some_and(Room::takes_host) {
+            return Ok(());
+        }
+        let carried = self.rooms.values().filter(|room| room.takes_host()).count();
+        if carried >= most {
+            let message = format!(
+                "the server carries the media of {carried} rooms and takes no more: try again later, \
+                                   or start it with a larger --max-media-rooms"
+            );
+            return Err(RoomRefusal::new(ErrorCode::ServerFull, message).after(MEDIA_FULL_RETRY));
+        }
+        Ok(())
+    }
+
+    fn host_started(&mut self, conn: ConnId, room_id: RoomId, out: &mut Vec<Output>) {
+        let room = self.rooms.get_mut(&room_id);
+        if room.is_some_and(|room| room.host_started(&room_id, conn, out)) {
+            self.hosts.insert(conn, room_id);
+        } else {
+            out.push(Output::Close { conn, code: None });
+        }
+    }
+
+    fn host_failed(&mut self, now: Instant, conn: ConnId, out: &mut Vec<Output>) {
+        if let Some(room_id) = self.hosts.remove(&conn)
+            && let Some(room) = self.rooms.get_mut(&room_id)
+        {
+            room.host_failed(now, conn, out);
+        }
     }
 
     /// The tag of a network on this server.
@@ -198,6 +256,13 @@ impl Rooms {
     }
 
     fn message(&mut self, now: Instant, conn: ConnId, message: ClientMessage, out: &mut Vec<Output>) {
+        if let Some(room_id) = self.hosts.get(&conn) {
+            return match (message, self.rooms.get_mut(room_id)) {
+                (ClientMessage::Leave { .. }, _) => self.host_failed(now, conn, out),
+                (message, Some(room)) => room.host_message(now, message, out),
+                _ => {}
+            };
+        }
         let Some((room_id, user)) = self.conns.get(&conn) else { return };
         let Some(room) = self.rooms.get_mut(room_id) else { return };
         if let ClientMessage::Leave { over } = message {
@@ -214,7 +279,9 @@ impl Rooms {
         }
         let room_id = room_id.clone();
         if self.rooms.get(&room_id).is_some_and(|room| room.is_over(now)) {
-            self.rooms.remove(&room_id);
+            if let Some(mut room) = self.rooms.remove(&room_id) {
+                room.end_host(out);
+            }
         } else {
             self.wake_for(&room_id);
         }
@@ -226,7 +293,11 @@ impl Rooms {
         }
         self.rooms.retain(|_, room| {
             room.tick(now, &self.limits, out);
-            !room.is_over(now)
+            let is_over = room.is_over(now);
+            if is_over {
+                room.end_host(out);
+            }
+            !is_over
         });
         self.next_tick = self.rooms.values().filter_map(Room::next_tick).min();
     }

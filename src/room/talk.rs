@@ -13,6 +13,7 @@ mod hands;
 mod moderation;
 mod shares;
 mod speakers;
+mod teacher;
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -21,12 +22,14 @@ use self::hands::{Hands, NotRaised};
 use self::moderation::{MAX_SLOW, Rights};
 use self::shares::SharedBudget;
 use self::speakers::Speakers;
+use self::teacher::{TEACHER_BURST, TEACHER_PER_SECOND};
 use crate::id::{Named, Nickname, UserId};
 use crate::protocol::channel::{
     Allowed, ChatMessage, ChatText, MAX_HISTORY, MAX_PUBLISHER_MESSAGE_BYTES, Moderation, PublisherMessage, RaisedHand,
     Reaction, Stopped, StudentMessage,
 };
 use crate::protocol::{ErrorCode, User};
+use crate::token_bucket::TokenBucket;
 
 /// A student's messages: three per second, ten in a burst. A fast typist writes one per second.
 const STUDENT_PER_SECOND: u32 = 3;
@@ -93,6 +96,8 @@ pub enum TalkOutput {
 #[derive(Debug)]
 pub struct Talk {
     teacher: (UserId, Nickname),
+    /// Limits the messages that come over the teacher's own data channel.
+    teacher_pace: TokenBucket,
     speakers: Speakers,
     history: VecDeque<ChatMessage>,
     hands: Hands,
@@ -110,6 +115,7 @@ impl Talk {
     pub fn new(teacher: UserId, nickname: Nickname) -> Self {
         Self {
             teacher: (teacher, nickname),
+            teacher_pace: TokenBucket::new(TEACHER_PER_SECOND, TEACHER_BURST),
             speakers: Speakers::default(),
             history: VecDeque::new(),
             hands: Hands::new(),
@@ -120,6 +126,11 @@ impl Talk {
             rights: Rights::default(),
             stopped: Stopped::default(),
         }
+    }
+
+    /// The teacher has another nickname.
+    pub fn rename_teacher(&mut self, nickname: Nickname) {
+        self.teacher.1 = nickname;
     }
 
     /// Signalling announces a member, with its name and its rights.
@@ -181,8 +192,11 @@ impl Talk {
         vec![TalkOutput::All(PublisherMessage::Stopped(stopped))]
     }
 
-    /// A student sent a message over its data channel; `at` is the time in milliseconds since 1970.
+    /// A student sent a message over its data channel, or the teacher over its own; `at` is the time in milliseconds since 1970.
     pub fn heard(&mut self, now: Instant, at: u64, user: &UserId, text: &str) -> Vec<TalkOutput> {
+        if self.is_teacher(user) {
+            return self.teacher_heard(now, at, text);
+        }
         if self.speakers.sender(user).pace.take(now).is_err() {
             return self.complain(now, user, too_fast("too fast: wait a moment, then send it again"));
         }
@@ -198,8 +212,9 @@ impl Talk {
             StudentMessage::Reaction { reaction } => self.react(now, user, reaction),
             StudentMessage::Moderate(order) => match self.speakers.get(user) {
                 Some(speaker) if speaker.moderates => self.moderate(now, at, user, order),
-                _ => Err((ErrorCode::NotAllowed, "only the teacher and members who moderate may do this".to_owned())),
+                _ => Err(not_allowed("only the teacher and members who moderate may do this")),
             },
+            StudentMessage::Allow { .. } => Err(not_allowed("only the teacher may do this")),
             StudentMessage::Unknown => Ok(Vec::new()),
         };
         done.unwrap_or_else(|refusal| self.complain(now, user, refusal))
@@ -313,7 +328,8 @@ impl Talk {
 
     /// The permissions of one member.
     fn allowed_to(&self, user: &UserId) -> Allowed {
-        self.rights.of(user, self.speakers.get(user).is_some_and(|speaker| speaker.moderates))
+        let moderates = self.speakers.get(user).is_some_and(|speaker| speaker.moderates);
+        self.rights.of(user, moderates || self.is_teacher(user))
     }
 
     fn say(&mut self, mut message: ChatMessage) -> Vec<TalkOutput> {
@@ -351,6 +367,10 @@ impl Talk {
 
 fn muted() -> Refusal {
     (ErrorCode::Muted, "you are muted: you can read, and raise your hand".to_owned())
+}
+
+fn not_allowed(sentence: &str) -> Refusal {
+    (ErrorCode::NotAllowed, sentence.to_owned())
 }
 
 fn too_fast(sentence: &str) -> Refusal {

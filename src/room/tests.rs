@@ -3,6 +3,7 @@
 mod admission;
 mod crowds;
 mod gate;
+mod host;
 mod keeping;
 mod lecture;
 mod lobby;
@@ -112,7 +113,7 @@ fn flat(out: &[Output]) -> Told {
         .flat_map(|output| match output {
             Output::Send { to, message } | Output::Relay { to, message, .. } => vec![(*to, message.clone())],
             Output::Broadcast { to, message } => to.iter().map(|to| (*to, message.clone())).collect(),
-            Output::Close { .. } => vec![],
+            Output::Close { .. } | Output::StartHost { .. } => vec![],
         })
         .collect()
 }
@@ -156,6 +157,7 @@ fn newcomer(user: &str) -> Newcomer {
         user: user.parse().unwrap(),
         nickname: format!("N-{user}").as_str().into(),
         publishes: user.starts_with('9'),
+        media: MediaHost::Publisher,
         epoch: 1,
         session: secret('a'),
         client: None,
@@ -218,7 +220,7 @@ fn user(name: &str, epoch: u32) -> User {
 }
 
 fn offer_to(target: &str) -> ClientMessage {
-    ClientMessage::Offer { target_uid: id(target), sdp: "v=0".into(), video: None }
+    ClientMessage::Offer { target_uid: id(target), sdp: "v=0".into(), video: None, tracks: None }
 }
 
 fn answer_to(target: &str) -> ClientMessage {

@@ -5,4 +5,5 @@ pub mod engine;
 pub(crate) mod fragment;
 pub(crate) mod negotiated;
 pub mod offer;
+pub mod publish;
 pub(crate) mod whep_offer;

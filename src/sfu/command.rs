@@ -1,5 +1,6 @@
 //! The commands that the handle sends to the SFU's thread.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use tokio::sync::oneshot;
@@ -10,13 +11,19 @@ use super::event::SfuStats;
 use crate::id::UserId;
 use crate::network::NetworkTag;
 use crate::protocol::VideoTrack;
-use crate::rtp::Encoding;
+use crate::rtp::{Encoding, Track};
 
 pub(super) enum Command {
     Offer {
         user: UserId,
         sdp: String,
         video: Option<VideoTrack>,
+        network: Option<NetworkTag>,
+    },
+    Publish {
+        user: UserId,
+        sdp: String,
+        tracks: Option<BTreeMap<String, Track>>,
         network: Option<NetworkTag>,
     },
     Candidate {
@@ -54,6 +61,8 @@ impl Entry for Command {
         match self {
             Command::Offer { .. } | Command::Candidate { .. } => Kind::Request,
             Command::Tell { .. } | Command::TellAll { .. } => Kind::Message,
+            // One of each publisher waits at the most; the offers of students must not displace it.
+            Command::Publish { .. } => Kind::Control,
             Command::Remove { .. } | Command::Encodings(_) | Command::Stats(_) | Command::Close(_) => Kind::Control,
             #[cfg(test)]
             Command::Panic { .. } | Command::Stall(_) | Command::FailReceives(_) => Kind::Control,
@@ -65,10 +74,12 @@ impl Entry for Command {
             (
                 Command::Remove { user },
                 Command::Offer { user: of, .. }
+                | Command::Publish { user: of, .. }
                 | Command::Candidate { user: of, .. }
                 | Command::Tell { user: of, .. }
                 | Command::Remove { user: of },
             ) => user == of,
+            (Command::Publish { user, .. }, Command::Publish { user: of, .. }) => user == of,
             // Closing must not wait for requests and messages that have become useless.
             (Command::Close(_), older) => older.kind() != Kind::Control,
             _ => false,

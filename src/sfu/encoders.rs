@@ -45,17 +45,23 @@ enum State {
 impl ActiveEncodings {
     /// The state of an SFU without peers: the best encoding of each track is active from the start.
     pub(super) fn new(workers: usize, encodings: &[Encoding]) -> Self {
-        let mut always: Vec<Encoding> = Vec::new();
-        for encoding in encodings {
-            if always.iter().all(|known| known.track != encoding.track) {
-                always.push(*encoding);
-            }
-        }
+        let always = best_of_each_track(encodings);
         let (mut state, mut announced) = (PerEncoding::default(), PerEncoding::default());
         for encoding in &always {
             (state[*encoding], announced[*encoding]) = (State::Running, true);
         }
         Self { peers: (0..workers).map(|_| PerEncoding::default()).collect(), state, always, announced }
+    }
+
+    /// Another source has these encodings: the best one of each track is active in an empty room.
+    pub(super) fn set_encodings(&mut self, encodings: &[Encoding]) {
+        self.always = best_of_each_track(encodings);
+        for encoding in &self.always {
+            self.state[*encoding] = State::Running;
+        }
+        for encoding in Encoding::all().filter(|encoding| !encodings.contains(encoding)) {
+            self.state[encoding] = State::Stopped;
+        }
     }
 
     /// Sets the number of peers of a worker that need an encoding.
@@ -113,6 +119,16 @@ impl ActiveEncodings {
             }
         }
     }
+}
+
+fn best_of_each_track(encodings: &[Encoding]) -> Vec<Encoding> {
+    let mut best: Vec<Encoding> = Vec::new();
+    for encoding in encodings {
+        if best.iter().all(|known| known.track != encoding.track) {
+            best.push(*encoding);
+        }
+    }
+    best
 }
 
 #[cfg(test)]

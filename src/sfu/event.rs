@@ -5,8 +5,10 @@ use std::collections::HashMap;
 use super::peer::Departure;
 use super::stats::{PeerStats, PeerTotals};
 use crate::id::{UserId, count_of_students};
+use crate::ingest::IngestStats;
 use crate::rtp::{Delays, Encoding};
 use crate::sdp::offer::OfferError;
+use crate::sdp::publish::PublishError;
 
 /// Why an offer was not answered.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -14,6 +16,18 @@ pub enum OfferRefusal {
     /// The offer asks for something that can't be sent.
     #[error(transparent)]
     Offer(#[from] OfferError),
+    /// A publisher's offer has nothing that can be taken.
+    #[error(transparent)]
+    Publish(#[from] PublishError),
+    /// Another user publishes.
+    #[error("{0} teaches in this room already")]
+    OtherPublisher(UserId),
+    /// A publisher's new connection was not established; its earlier one goes on.
+    #[error("the new connection was not established, the earlier one goes on")]
+    NeverTookOver,
+    /// No publisher has connected yet, so it is not known what can be sent.
+    #[error("the teacher is not live yet, try again in a moment")]
+    NotLive,
     /// As many students are connected as the teacher takes.
     #[error("the room is full: the teacher takes {} (--max-students)", count_of_students(*.0))]
     Full(usize),
@@ -64,6 +78,8 @@ pub enum SfuEvent {
         /// The reason.
         why: Departure,
     },
+    /// The encodings of the publisher, each track best first: it has just taken over, or one has stopped or goes on.
+    Encodings(Vec<Encoding>),
     /// An encoder should produce a key frame. Repeated until one arrives.
     KeyFrameNeeded(Encoding),
     /// An encoding has become needed, or has not been needed for a while: its encoder should start or stop. For a slow
@@ -116,6 +132,21 @@ pub struct SfuStats {
     pub peers: Vec<(UserId, PeerStats)>,
     /// Counters summed over all students, including those that have left.
     pub totals: PeerTotals,
+    /// The publisher that is connected to this SFU.
+    #[allow(dead_code, reason = "for the host of a room's media")]
+    pub(crate) ingest: Option<PublisherStats>,
+}
+
+/// What the publisher sends.
+#[derive(Debug, Clone)]
+#[allow(dead_code, reason = "for the host of a room's media")]
+pub(crate) struct PublisherStats {
+    /// The publisher.
+    pub(crate) user: UserId,
+    /// Its counters and measurements.
+    pub(crate) stats: IngestStats,
+    /// The encodings of which nothing has arrived for two seconds: muted, stopped by the sender, or ended.
+    pub(crate) silent: Vec<Encoding>,
 }
 
 /// The fill level of a bounded queue.

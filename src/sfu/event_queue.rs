@@ -65,6 +65,7 @@ impl EventQueue {
 fn must_arrive(event: &SfuEvent) -> bool {
     match event {
         SfuEvent::Connected(_) | SfuEvent::ChannelOpen(_) | SfuEvent::Gone { .. } | SfuEvent::Notice(_) => true,
+        SfuEvent::Encodings(_) => true,
         SfuEvent::Answer { .. } | SfuEvent::Refused { .. } | SfuEvent::Heard { .. } => false,
         SfuEvent::KeyFrameNeeded(_) | SfuEvent::Needed(..) => false,
     }

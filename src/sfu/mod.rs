@@ -14,6 +14,7 @@ mod config;
 mod control_queue;
 pub(crate) mod demux;
 mod encoders;
+mod encoding_monitor;
 mod event;
 mod event_loop;
 mod event_queue;
@@ -23,6 +24,7 @@ mod peer;
 mod peer_table;
 mod pending_offers;
 mod places;
+mod publishing;
 mod router;
 mod sender;
 mod senders;
@@ -31,12 +33,14 @@ pub(crate) mod stun_client;
 #[cfg(test)]
 mod tests;
 mod threads;
+mod timeline;
 mod transport;
 mod udp;
 mod unconnected;
 mod watchdog;
 mod worker;
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -57,7 +61,7 @@ use self::input::{FRAME_QUEUE, Gaps};
 use crate::id::{PeerKey, UserId};
 use crate::network::NetworkTag;
 use crate::protocol::VideoTrack;
-use crate::rtp::{Encoding, FrameRing, PerEncoding};
+use crate::rtp::{Encoding, FrameRing, PerEncoding, Track};
 
 /// The most events that may wait for the command that reads them. For further events see [`event_queue`].
 const EVENT_QUEUE: usize = 4096;
@@ -125,7 +129,22 @@ impl Sfu {
         self.send(Command::Offer { user, sdp, video, network });
     }
 
-    /// Submits a student's candidate.
+    /// Submits a publisher's offer, with the tracks of its sections by mid. Without `tracks` the first audio section is
+    /// the audio, the first video section the screen, the second one the camera; with `tracks` other sections are not
+    /// taken. The SFU answers or refuses the offer by a [`SfuEvent`]. A second offer of the user replaces the first
+    /// connection once the second one has sent a key frame; an offer of another user is refused while the first one is
+    /// connected.
+    pub fn publish(
+        &self,
+        user: UserId,
+        sdp: String,
+        tracks: Option<BTreeMap<String, Track>>,
+        network: Option<NetworkTag>,
+    ) {
+        self.send(Command::Publish { user, sdp, tracks, network });
+    }
+
+    /// Submits a candidate of a student or of the publisher.
     pub fn candidate(&self, user: UserId, candidate: RTCIceCandidateInit) {
         self.send(Command::Candidate { user, candidate });
     }

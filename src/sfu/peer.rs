@@ -1,5 +1,5 @@
-//! One student's peer connection: the transport, a sender for each track, the data channel, and the adaptation to the
-//! path.
+//! One peer connection: the transport, a sender for each track, the data channel, and the adaptation to the path. A
+//! publisher has no senders, but an ingest.
 //!
 //! A worker calls a peer with a [`SendContext`]: [`Peer::receive`] for a datagram, then [`Peer::poll`] for the core's
 //! reaction, then [`Peer::send_all`]. A new frame needs only [`Peer::send`], which is the hot path.
@@ -31,11 +31,13 @@ use crate::rtp::{Encoding, Tier, Track};
 
 mod answer;
 mod feedback;
+mod publisher;
 
 #[cfg(test)]
 pub(super) use self::answer::media_track;
 use self::answer::offered;
 pub(super) use self::feedback::{ClassNow, FeedbackOutcome};
+use self::publisher::Publisher;
 
 /// A peer that is not connected after this time is removed. ICE gives up much sooner.
 const CONNECT_WITHIN: Duration = Duration::from_secs(20);
@@ -110,6 +112,8 @@ pub(super) enum End {
 pub(super) enum Received {
     /// It was RTCP and was handled by the SFU. The outcome is empty if the packet was forged or replayed.
     Feedback(FeedbackOutcome),
+    /// It was media of a publisher.
+    Media,
     /// The core has read the datagram and must be polled.
     ByCore,
     /// The datagram was refused.
@@ -185,6 +189,8 @@ pub(super) struct Peer {
     /// Decides which tiers the peer gets, the rate at which they are sent, and which retransmissions and key frames it
     /// may request.
     adaptation: Adaptation,
+    /// The media that arrives, for a publisher.
+    publisher: Option<Box<Publisher>>,
     #[cfg(test)]
     pub(super) panics: bool,
 }
@@ -220,6 +226,7 @@ impl Peer {
             is_disturbed: false,
             stats: PeerStats::default(),
             adaptation,
+            publisher: None,
             #[cfg(test)]
             panics: false,
         }
@@ -274,6 +281,9 @@ impl Peer {
 
     /// Handles a datagram of this peer.
     pub(super) fn receive(&mut self, cx: &mut SendContext<'_>, path: Path, mut datagram: BytesMut) -> Received {
+        if self.is_publisher() {
+            return self.receive_media(cx, path, datagram);
+        }
         if let Some(compound) = self.transport.open_rtcp(path.1, &mut datagram) {
             let mut outcome = FeedbackOutcome::default();
             rtcp::read(compound).for_each(|feedback| self.on_rtcp(cx, feedback, &mut outcome));
@@ -328,7 +338,7 @@ impl Peer {
         while let Some(message) = self.transport.connection.poll_read() {
             match message.message {
                 // The first compound packet, or every one if the SRTCP key is not known.
-                RTCMessage::RtcpPacket(_, packets) => {
+                RTCMessage::RtcpPacket(_, packets) if self.publisher.is_none() => {
                     let compound = rtc::rtcp::packet::marshal(&packets).unwrap_or_default();
                     rtcp::read(&compound).for_each(|feedback| self.on_rtcp(cx, feedback, &mut polled.feedback));
                 }
@@ -338,6 +348,7 @@ impl Peer {
                 _ => {}
             }
         }
+        self.read_decrypted(cx.now);
         self.flush_messages(cx.now);
         polled
     }
@@ -345,7 +356,7 @@ impl Peer {
     fn on_connection_state(&mut self, now: Instant, state: RTCPeerConnectionState, polled: &mut Polled) {
         match state {
             RTCPeerConnectionState::Connected if !self.is_connected() => {
-                if !self.place.take() {
+                if !self.is_publisher() && !self.place.take() {
                     polled.end = Some(End::NoPlace);
                     return;
                 }
@@ -363,6 +374,9 @@ impl Peer {
     /// Starts audio, and also video unless the bandwidth of a distant peer must be probed first.
     fn start(&mut self, cx: &mut SendContext<'_>) {
         self.phase = Phase::Live;
+        if self.is_publisher() {
+            return;
+        }
         self.senders.start_audio(cx.rings);
         let can_probe = self.transport.has_twcc() && self.senders.can_probe_first();
         if self.adaptation.start(cx.now, can_probe && !self.transport.is_near()) {
@@ -426,6 +440,9 @@ impl Peer {
         if self.is_unheard {
             deadline = deadline.max(now + UNHEARD_INTERVAL);
         }
+        if let Some(at) = self.publisher.as_ref().and_then(|publisher| publisher.ingest.deadline()) {
+            deadline = deadline.min(at);
+        }
         if let Phase::Starting { at } = self.phase {
             deadline = deadline.min(at);
         }
@@ -442,7 +459,8 @@ impl Peer {
     /// The time since which the peer's path has been in trouble, if it is. None for a peer whose media has not started
     /// or that has no video, because such a peer does not count.
     pub(super) fn troubled_since(&self) -> Option<Option<Instant>> {
-        if self.phase == Phase::Live { self.adaptation.troubled_since() } else { None }
+        let counts = self.phase == Phase::Live && !self.is_publisher();
+        if counts { self.adaptation.troubled_since() } else { None }
     }
 
     /// The peer's current counters.

@@ -15,6 +15,7 @@ use super::event::OfferRefusal;
 use super::places::{PeerPlace, Places};
 use super::unconnected::{Origin, UnconnectedPeers};
 use crate::id::UserId;
+use crate::network::NetworkTag;
 use crate::token_bucket::TokenBucket;
 
 /// The least time between two offers of one user: an answer takes milliseconds, and nobody needs two.
@@ -136,6 +137,26 @@ impl PeerTable {
         let known = Known { user, ufrag, password, created: now, worker, origin, is_connected: false, place, stun };
         self.peers.insert(id, known);
         Added { id, worker, evicted }
+    }
+
+    /// Adds a publisher with these local ICE credentials, on the router's own worker. It is no user's peer, and does not
+    /// count among those that have not connected, because there are two publishers at the most.
+    pub(super) fn add_publisher(
+        &mut self,
+        now: Instant,
+        user: UserId,
+        network: Option<NetworkTag>,
+        (ufrag, password): (String, String),
+        place: PeerPlace,
+    ) -> PeerId {
+        let (id, worker) = (self.next_id, 0);
+        self.next_id += 1;
+        self.of_worker[worker] += 1;
+        self.by_ufrag.insert(ufrag.clone(), id);
+        let (origin, stun) = (Origin::of(&user, network), StunBudget::default());
+        let known = Known { user, ufrag, password, created: now, worker, origin, is_connected: false, place, stun };
+        self.peers.insert(id, known);
+        id
     }
 
     /// Records that a peer's connection is established.

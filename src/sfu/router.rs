@@ -17,13 +17,15 @@ use super::config::{AnswerContext, SfuConfig, SfuError};
 use super::control_queue::ControlReceiver;
 
 use super::encoders::ActiveEncodings;
-use super::event::{OfferRefusal, SfuEvent};
+use super::encoding_monitor::EncodingMonitor;
+use super::event::{OfferRefusal, SfuEvent, SfuStats};
 use super::event_loop::{self, Next, Work};
 use super::event_queue::EventQueue;
 use super::input::{Gaps, Pushed};
 use super::peer::Departure;
 use super::peer_table::PeerTable;
 use super::pending_offers::{PendingOffer, PendingOffers};
+use super::publishing::Publishing;
 use super::stats::Collector;
 use super::stun_client::StunClient;
 use super::threads::WorkerThread;
@@ -31,12 +33,14 @@ use super::udp::{ReceiveErrors, UdpReceiver, UdpSender};
 use super::watchdog::CpuBudget;
 use super::worker::{Worker, WorkerCommand, WorkerReport};
 use crate::congestion::RateMeter;
-use crate::id::UserId;
 use crate::rtp::{Encoding, Frame, KeyFrameRequests, PerEncoding, Track};
 use crate::token_bucket::TokenBucket;
 
 mod answers;
 mod datagrams;
+mod publish;
+
+use self::publish::PublisherOffer;
 
 /// The thread's ends of the queues.
 pub(super) struct Queues {
@@ -106,6 +110,11 @@ struct Router {
     pending: PendingOffers,
     /// Limits the CPU time of answers.
     answering: CpuBudget,
+    publishing: Publishing,
+    monitor: EncodingMonitor,
+    monitored: Option<Instant>,
+    /// The encodings that students may get at present, with their bit rates in bits per second.
+    available: Vec<(Encoding, u32)>,
 }
 
 impl Work for Router {
@@ -145,6 +154,7 @@ impl Work for Router {
                 }
             }
             batch.into_iter().for_each(|(at, from, bytes)| self.datagram(now, at, from, bytes));
+            self.send_ingested();
         }
         Next::GoOn
     }
@@ -183,6 +193,7 @@ impl Work for Router {
         }
         self.events.flush();
         self.own_worker.tick();
+        self.look_after_publishers(Instant::now());
         self.own_worker.adapt();
         self.own_worker.serve_behind();
         self.ask_for_key_frames();
@@ -270,6 +281,10 @@ impl Router {
             answering: CpuBudget::default(),
             workers,
             context,
+            publishing: Publishing::default(),
+            monitor: EncodingMonitor::default(),
+            monitored: None,
+            available: config.encodings,
         })
     }
 
@@ -303,7 +318,9 @@ impl Router {
         match report {
             // No event if the peer was replaced or removed in the meantime.
             WorkerReport::Departed { id, why } => {
-                if let Some(user) = self.peers.remove(id) {
+                if let Some(user) = self.peers.remove(id)
+                    && !self.on_publisher_departed(id, &user, why)
+                {
                     self.events.push(SfuEvent::Gone { user, why });
                 }
             }
@@ -313,7 +330,10 @@ impl Router {
                     self.events.push(SfuEvent::Refused { user, why });
                 }
             }
-            WorkerReport::Connected { id } => self.peers.connected(id),
+            WorkerReport::Connected { id } => {
+                self.peers.connected(id);
+                self.on_publisher_connected(id);
+            }
             WorkerReport::Confirmed { id, from } => self.peers.confirm(Instant::now(), from, id),
             // The worker's thread may not have seen a key frame yet that was already made.
             WorkerReport::KeyFrameNeeded { encoding, seen } if seen < self.counts[encoding].1 => {}
@@ -345,18 +365,15 @@ impl Router {
         }
     }
 
-    /// Passes a command to the worker of a user's peer. A refused candidate does no harm: there are others.
-    fn give_for(&mut self, user: &UserId, command: impl FnOnce(PeerId) -> WorkerCommand) {
-        let Some((id, worker)) = self.peers.of_user(user).map(|(id, known)| (id, known.worker)) else { return };
-        self.give(worker, command(id));
-    }
-
     fn command(&mut self, command: Command) -> Next {
         match command {
             Command::Offer { user, sdp, video, network } => {
                 for PendingOffer { user, .. } in self.pending.push(PendingOffer::new(user, sdp, video, network)) {
                     self.events.push(SfuEvent::Refused { user, why: OfferRefusal::Busy });
                 }
+            }
+            Command::Publish { user, sdp, tracks, network } => {
+                self.publish(PublisherOffer { user, sdp, tracks, network });
             }
             Command::Candidate { user, candidate } => {
                 if let Some(candidate) = self.pending.add_candidate(&user, candidate) {
@@ -368,21 +385,25 @@ impl Router {
                 let known = self.peers.of_user(&user).map(|(id, known)| (id, known.worker));
                 if let Some((id, worker)) = known {
                     self.remove_peer(id, worker);
+                }
+                if self.remove_publisher(&user) || known.is_some() {
                     self.events.push(SfuEvent::Gone { user, why: Departure::Left });
                 }
             }
-            Command::Tell { user, text } => self.give_for(&user, |id| WorkerCommand::Tell { id, text }),
+            Command::Tell { user, text } => self.tell(&user, &text),
             Command::TellAll { text } => self.give_to_all(|| WorkerCommand::TellAll { text: Arc::clone(&text) }),
             Command::Encodings(encodings) => {
                 let before = self.encodings.len();
                 self.encodings.retain(|encoding| encodings.contains(encoding));
                 if self.encodings.len() < before {
-                    let encodings: Arc<[Encoding]> = self.encodings.clone().into();
-                    self.give_to_all(|| WorkerCommand::Encodings(Arc::clone(&encodings)));
+                    self.available.retain(|(encoding, _)| encodings.contains(encoding));
+                    let available: Arc<[(Encoding, u32)]> = self.available.clone().into();
+                    self.give_to_all(|| WorkerCommand::Encodings(Arc::clone(&available)));
                 }
             }
             Command::Stats(reply) => {
                 let numbers = Collector::numbers(&self.counts, &self.requests, self.peers.stun_dropped);
+                let numbers = SfuStats { ingest: self.publisher_stats(), ..numbers };
                 let collector = Collector::new(numbers, 1 + self.workers.len(), reply);
                 self.give_to_all(|| {
                     let collector = Arc::clone(&collector);
@@ -414,7 +435,8 @@ impl Router {
         let now = Instant::now();
         for encoding in Encoding::all().filter(|encoding| encoding.track.is_video()) {
             // If the event finds no room, the next call tries again.
-            if self.requests[encoding].is_due(now) && self.events.try_push(SfuEvent::KeyFrameNeeded(encoding)).is_none()
+            if self.requests[encoding].is_due(now)
+                && (self.ask_publisher(encoding) || self.events.try_push(SfuEvent::KeyFrameNeeded(encoding)).is_none())
             {
                 self.requests[encoding].asked(now);
             }

@@ -125,7 +125,7 @@ impl Entry for WorkerCommand {
             Self::Tell { .. } | Self::TellAll { .. } => Kind::Message,
             // The number of peers is bounded, and so is the number of these commands.
             Self::Add(..) | Self::Remove { .. } | Self::Evict { .. } => Kind::Control,
-            Self::Encodings(_) | Self::Stats(_) | Self::MoveTo(_) => Kind::Control,
+            Self::Encodings(_) | Self::Stats(_) | Self::MoveTo(_) | Self::KeyFrame { .. } => Kind::Control,
             Self::Close | Self::Frame { .. } | Self::Gap(_) | Self::Datagram { .. } => Kind::Control,
             #[cfg(test)]
             Self::Panic { .. } => Kind::Control,

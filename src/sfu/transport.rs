@@ -10,6 +10,8 @@ use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use rtc::peer_connection::RTCPeerConnection;
+use rtc::peer_connection::message::{RTCMessage, TaggedRTCMessage};
+use rtc::rtcp::raw_packet::RawPacket;
 use rtc::rtp_transceiver::RTCRtpSenderId;
 use rtc::sansio::Protocol;
 use rtc::shared::{TaggedBytesMut, TransportContext, TransportProtocol};
@@ -24,7 +26,19 @@ use crate::dtls::flights::Handshake;
 use crate::dtls::records::Records;
 use crate::dtls::sctp::Violation;
 use crate::rtp::{OutgoingPacket, TwccSequenceNumber};
-use crate::srtp::{Opener, Sealing, SessionKeys, TAG_BYTES, is_rtcp};
+use crate::srtp::{Opener, RtpOpener, Sealing, SessionKeys, TAG_BYTES, is_rtcp};
+
+/// The outcome of decrypting a publisher's datagram.
+pub(super) enum Opened<'a> {
+    /// An RTP packet.
+    Rtp(&'a [u8]),
+    /// A compound RTCP packet.
+    Rtcp(&'a [u8]),
+    /// The datagram is SRTP, and forged or replayed.
+    Nothing,
+    /// The datagram belongs to [`Transport::receive`]: it is not SRTP, or the key is not known.
+    NotYet,
+}
 
 /// The resources that a worker lends to a peer for one turn.
 pub(super) struct SendContext<'a> {
@@ -63,6 +77,8 @@ pub(super) struct Transport {
     refused_datagrams: u64,
     /// Decrypts SRTCP, from the peer's second packet on.
     opener: Option<Opener>,
+    /// Decrypts the SRTP of a publisher, from its second packet on.
+    rtp_opener: Option<RtpOpener>,
     /// The source of a packet that has just been decrypted.
     opened_from: Option<SocketAddr>,
     /// When the peer's address was last reported as confirmed.
@@ -93,6 +109,7 @@ impl Transport {
             records: Records::default(),
             refused_datagrams: 0,
             opener: None,
+            rtp_opener: None,
             opened_from: None,
             confirmed: None,
         }
@@ -243,6 +260,14 @@ impl Transport {
         }
     }
 
+    /// Passes a compound RTCP packet to the core as it is; [`drain`](Self::drain) sends it.
+    pub(super) fn write_compound(&mut self, now: Instant, compound: Vec<u8>) {
+        let packets: Vec<Box<dyn rtc::rtcp::Packet>> = vec![Box::new(RawPacket(compound.into()))];
+        let message = RTCMessage::RtcpPacket(String::new(), packets);
+        // This fails only before DTLS has finished; nothing is written then.
+        let _ = self.connection.handle_write(TaggedRTCMessage { now, message });
+    }
+
     /// Moves datagrams from the core to the socket and flushes its batch, except those to addresses that must not get
     /// them ([`super::amplification`]). Learns the path and the session key from them.
     pub(super) fn drain(&mut self, udp: &mut UdpSender) -> Sent {
@@ -286,6 +311,25 @@ impl Transport {
         Some(opened.unwrap_or_default())
     }
 
+    /// Decrypts a publisher's RTP or RTCP in place.
+    pub(super) fn open<'d>(&mut self, from: SocketAddr, datagram: &'d mut BytesMut) -> Opened<'d> {
+        // SRTP and SRTCP (RFC 7983, 7).
+        if !datagram.first().is_some_and(|first| (128..=191).contains(first)) {
+            return Opened::NotYet;
+        }
+        let opened = if is_rtcp(datagram) {
+            let Some(opener) = &mut self.opener else { return Opened::NotYet };
+            opener.open(datagram).map(Opened::Rtcp)
+        } else {
+            let Some(opener) = &mut self.rtp_opener else { return Opened::NotYet };
+            opener.open(datagram).map(Opened::Rtp)
+        };
+        if opened.is_some() {
+            self.opened_from = Some(from);
+        }
+        opened.unwrap_or(Opened::Nothing)
+    }
+
     /// Passes a datagram, received at the first address of `path` from the second, to the core, which must be polled
     /// afterwards. Returns false for a DTLS datagram that no student needs to send, which the core does not get.
     pub(super) fn receive(
@@ -315,6 +359,9 @@ impl Transport {
         if self.opener.is_none() {
             // This must precede the next packet, because a packet that the core decrypts as well would count twice.
             self.opener = self.keys.rtcp().and_then(Opener::new);
+        }
+        if self.rtp_opener.is_none() {
+            self.rtp_opener = self.keys.incoming_rtp().and_then(RtpOpener::new);
         }
         true
     }

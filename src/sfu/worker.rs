@@ -28,6 +28,7 @@ use crate::token_bucket::TokenBucket;
 
 mod departures;
 mod newcomers;
+mod publishers;
 mod schedule;
 
 /// The teacher is told of a suspension of this process that lasted at least this long.
@@ -47,8 +48,10 @@ pub(super) enum WorkerCommand {
     Add(PeerId, Box<Peer>),
     /// Handle a peer's datagram: `at` is our address to which it was sent, `from` its source.
     Datagram { id: PeerId, at: SocketAddr, from: SocketAddr, bytes: BytesMut },
-    /// Update the available encodings.
-    Encodings(Arc<[Encoding]>),
+    /// Update the available encodings, with their bit rates in bits per second.
+    Encodings(Arc<[(Encoding, u32)]>),
+    /// Ask a publisher for a key frame.
+    KeyFrame { id: PeerId, encoding: Encoding },
     /// Add a remote candidate to a peer.
     Candidate { id: PeerId, candidate: RTCIceCandidateInit },
     /// Close a peer's connection. The router has already removed the peer.
@@ -139,6 +142,8 @@ pub(super) struct Worker {
     newest: VecDeque<usize>,
     /// Peers that are behind, in the order of their turns.
     behind: VecDeque<usize>,
+    /// Frames of publishers, which the router takes.
+    ingested: Vec<(PeerId, Frame)>,
     /// Peers with messages to send.
     with_messages: VecDeque<usize>,
     /// Peers that have not connected and whose datagrams wait, in the order of their turns.
@@ -184,6 +189,7 @@ impl Worker {
             ids: Vec::new(),
             newest: VecDeque::new(),
             behind: VecDeque::new(),
+            ingested: Vec::new(),
             with_messages: VecDeque::new(),
             newcomers: VecDeque::new(),
             newcomer_time: CpuBudget::default(),
@@ -207,10 +213,12 @@ impl Worker {
             WorkerCommand::Candidate { id, candidate } => {
                 self.change(now, id, |peer| peer.add_candidate(candidate));
             }
-            WorkerCommand::Encodings(encodings) => {
-                self.traffic.offer(&encodings);
+            WorkerCommand::Encodings(nominal) => {
+                self.traffic.offer(&nominal);
+                let encodings: Vec<Encoding> = nominal.iter().map(|(encoding, _)| *encoding).collect();
                 self.peers.iter_mut().flatten().for_each(|peer| peer.offer(&encodings));
             }
+            WorkerCommand::KeyFrame { id, encoding } => self.ask_publisher(now, id, encoding),
             WorkerCommand::Remove { id } => {
                 if let Some(index) = self.by_id.get(&id) {
                     self.close(*index);
@@ -248,7 +256,7 @@ impl Worker {
         // Each peer gets its own time: packets that are sent with a time before that look delayed by the path.
         let mut now = Instant::now();
         for index in 0..self.deadlines.len() {
-            if self.deadlines[index].is_some_and(|at| at <= now) && self.is_connected(index) {
+            if self.deadlines[index].is_some_and(|at| at <= now) && self.has_priority(index) {
                 self.tick_peer(now, index);
                 now = Instant::now();
             }
@@ -259,6 +267,7 @@ impl Worker {
     fn tick_peer(&mut self, now: Instant, index: usize) {
         if self.with_peer(now, index, |peer, cx| peer.tick(cx.now)).is_some() {
             self.poll(now, index);
+            self.ingest(now, index);
         }
     }
 
@@ -294,7 +303,7 @@ impl Worker {
     fn on_datagram(&mut self, now: Instant, id: PeerId, path: Path, bytes: BytesMut) {
         let Some(index) = self.by_id.get(&id).copied() else { return };
         let Some(peer) = self.peers[index].as_mut() else { return };
-        if peer.is_connected() {
+        if peer.is_connected() || peer.is_publisher() {
             self.receive(now, index, path, bytes);
         } else if peer.keep_waiting(path, bytes) {
             self.newcomers.push_back(index);
@@ -321,7 +330,11 @@ impl Worker {
                     self.adapt_peer(now, index);
                 }
             }
-            Received::ByCore => self.poll(now, index),
+            Received::ByCore => {
+                self.poll(now, index);
+                self.ingest(now, index);
+            }
+            Received::Media => self.ingest(now, index),
             Received::Nothing => {}
         }
     }
@@ -465,7 +478,7 @@ impl Worker {
     }
 
     fn stats(&self) -> WorkerStats {
-        let peers = || self.peers.iter().flatten();
+        let peers = || self.peers.iter().flatten().filter(|peer| !peer.is_publisher());
         let connected: Vec<&Peer> = peers().filter(|peer| peer.is_connected()).collect();
         let numbers: Vec<(UserId, PeerStats)> =
             connected.iter().map(|peer| (peer.user.clone(), peer.numbers())).collect();

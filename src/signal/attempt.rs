@@ -15,7 +15,9 @@ use tokio_tungstenite::{WebSocketStream, client_async_with_config};
 use super::ServerUrl;
 use super::dial::dial;
 use crate::id::{Nickname, RoomId, RoomName, UserId};
-use crate::protocol::{self, ClientKind, Credentials, ErrorCode, IceServer, JoinRequest, ServerMessage, User};
+use crate::protocol::{
+    self, ClientKind, Credentials, ErrorCode, IceServer, JoinRequest, MediaHost, ServerMessage, User,
+};
 use crate::tls::{Stream, TlsError, Trust};
 
 /// How long the server may take to answer the join request, once TCP is connected.
@@ -197,6 +199,8 @@ async fn join(config: &ClientConfig, stream: Stream) -> Result<(Socket, SignalEv
         user: config.user.clone(),
         nickname: config.nickname.clone(),
         publishes: config.publishes,
+        // A program carries its own media.
+        media: MediaHost::Publisher,
         epoch: config.epoch,
         client: (!config.publishes).then_some(ClientKind::Watch),
         auth: true,

@@ -4,9 +4,10 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant, SystemTime};
 
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
+use super::local::{LocalHost, LocalMember};
 use super::outbox::{Outbox, Outgoing, StudentBytes, outbox};
 use super::session::random_session;
 use crate::access::{Access, AccessConfig, Admission, Attempts, Claim, Denied, Rights, TurnCredentials};
@@ -72,6 +73,7 @@ impl Default for ServerConfig {
 
 #[derive(Debug)]
 pub(super) struct Core {
+    this: Weak<Core>,
     pub(super) limits: ServerLimits,
     access: Arc<Access>,
     /// Wrong teaching keys.
@@ -88,6 +90,10 @@ pub(super) struct State {
     pub(super) rooms: Rooms,
     ice_servers: IceServers,
     pub(super) outboxes: HashMap<ConnId, Outbox>,
+    /// Where media hosts are started.
+    pub(super) media_hosts: Option<mpsc::UnboundedSender<LocalHost>>,
+    /// The media hosts that have to be started, until the lock is released.
+    starting: Vec<StartingHost>,
     /// The bytes that wait for all students together.
     student_bytes: StudentBytes,
     /// The lists for students, as text, until a member joins or leaves.
@@ -105,12 +111,15 @@ impl Core {
             rooms: Rooms::new(limits.room.clone()),
             ice_servers: IceServers { servers: ice_servers, access: access.clone() },
             outboxes: HashMap::new(),
+            media_hosts: None,
+            starting: Vec::new(),
             student_bytes: StudentBytes::default(),
             lists: HashMap::new(),
             next_conn: 0,
             shutting_down: false,
         };
-        let core = Arc::new(Self {
+        let core = Arc::new_cyclic(|this| Self {
+            this: this.clone(),
             limits,
             access,
             wrong_keys: Mutex::default(),
@@ -211,11 +220,25 @@ impl Core {
         let before = state.rooms.next_tick();
         let changed = change(&mut state);
         let after = state.rooms.next_tick();
+        let starting = std::mem::take(&mut state.starting);
+        let media_hosts = state.media_hosts.clone().filter(|_| !starting.is_empty());
         drop(state);
+        starting.into_iter().for_each(|host| self.start_host(host, media_hosts.as_ref()));
         if after.is_some_and(|after| before.is_none_or(|before| after < before)) {
             self.earlier_tick.notify_one();
         }
         changed
+    }
+
+    /// Hands a media host over. If nobody takes it, it is dropped, and so it ends.
+    fn start_host(&self, host: StartingHost, to: Option<&mpsc::UnboundedSender<LocalHost>>) {
+        let Some(core) = self.this.upgrade() else { return };
+        let StartingHost { room, publisher, conn, outgoing, phase } = host;
+        let member = LocalMember::attached(core, conn, outgoing, phase);
+        if let Some(to) = to {
+            // If the receiver is gone, the error has the host, which is dropped.
+            _ = to.send(LocalHost { room, publisher, member });
+        }
     }
 
     /// The state stays consistent after a panic: an input is applied as a whole or not at all.
@@ -290,6 +313,7 @@ impl State {
                         slow.push(from);
                     }
                 }
+                Output::StartHost { room, publisher } => self.attach_host(room, publisher),
                 Output::Close { conn, code } => {
                     if let Some(outbox) = self.outboxes.remove(&conn) {
                         outbox.close(code);
@@ -307,8 +331,12 @@ impl State {
             for conn in slow.drain(..) {
                 if let Some(outbox) = self.outboxes.remove(&conn) {
                     outbox.overflowed();
-                    // Returns no outputs: the room reserves the user id, or the lobby forgets the client.
-                    self.rooms.handle(Instant::now(), Input::Lost { conn });
+                    // The room reserves the user id, or the lobby forgets the client. For a media host there are
+                    // outputs, which cause no other host to end.
+                    let outputs = self.rooms.handle(Instant::now(), Input::Lost { conn });
+                    if !outputs.is_empty() {
+                        self.carry_out(outputs);
+                    }
                 }
             }
             if !self.student_bytes.is_too_much() {
@@ -318,6 +346,18 @@ impl State {
             let Some((slowest, _)) = students.max_by_key(|(_, outbox)| outbox.waiting().1) else { return };
             slow.push(*slowest);
         }
+    }
+
+    /// Makes the connection of a media host, which starts once the lock is released.
+    fn attach_host(&mut self, room: RoomId, publisher: UserId) {
+        let phase = SharedPhase::default();
+        let (outbox, outgoing) = outbox(true, phase.clone(), &self.student_bytes);
+        self.next_conn += 1;
+        let conn = ConnId(self.next_conn);
+        self.outboxes.insert(conn, outbox);
+        self.starting.push(StartingHost { room: room.clone(), publisher, conn, outgoing, phase });
+        let outputs = self.rooms.handle(Instant::now(), Input::HostStarted { conn, room });
+        self.carry_out(outputs);
     }
 
     /// The room of a connection that does not publish.
@@ -332,9 +372,19 @@ impl State {
     }
 }
 
+/// A media host that has a connection and no process yet.
+#[derive(Debug)]
+struct StartingHost {
+    room: RoomId,
+    publisher: UserId,
+    conn: ConnId,
+    outgoing: Outgoing,
+    phase: SharedPhase,
+}
+
 /// The client as the rooms see it.
 fn newcomer(request: JoinRequest, credentials: Credentials, admission: Admission, address: ClientAddress) -> Newcomer {
-    let JoinRequest { room, room_name, publishes, epoch, client, .. } = request;
+    let JoinRequest { room, room_name, publishes, media, epoch, client, .. } = request;
     let Credentials { session, code, room: settings, .. } = credentials;
     Newcomer {
         room,
@@ -342,6 +392,7 @@ fn newcomer(request: JoinRequest, credentials: Credentials, admission: Admission
         user: admission.user,
         nickname: admission.nickname,
         publishes,
+        media,
         epoch,
         session: session.unwrap_or_else(random_session),
         client,

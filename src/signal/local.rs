@@ -1,13 +1,27 @@
 //! A member of a room in the server's own process, without a socket but under the same rules. WHEP players join rooms
-//! as such members.
+//! as such members. The media host of a room has such a connection too.
 
 use std::sync::Arc;
 
 use super::core::Core;
 use super::outbox::{Item, Outgoing};
+use crate::id::{RoomId, UserId};
 use crate::network::{ClientAddress, SharedPhase};
 use crate::protocol::{ClientMessage, Credentials, JoinRequest, ServerMessage};
 use crate::room::ConnId;
+
+/// The media host of a room, to be run by whoever took it from [`Server::media_hosts`](super::Server::media_hosts).
+/// Dropping it ends the room's media.
+#[derive(Debug)]
+pub struct LocalHost {
+    /// The room.
+    pub room: RoomId,
+    /// The publisher for whom the host speaks.
+    pub publisher: UserId,
+    /// The connection. The first message is [`ServerMessage::Joined`] with all members; the last one is followed by
+    /// nothing once the room needs no host any more.
+    pub member: LocalMember,
+}
 
 /// A member without a connection that could be lost: it stays until it is dropped, which is its goodbye, or until the
 /// server closes it.
@@ -23,6 +37,11 @@ impl LocalMember {
     pub(super) fn new(core: Arc<Core>, request: JoinRequest, credentials: Credentials, address: ClientAddress) -> Self {
         let phase = SharedPhase::default();
         let (conn, outgoing) = core.join(request, credentials, address, phase.clone());
+        Self { core, conn, outgoing, phase }
+    }
+
+    /// A member with a connection that exists already.
+    pub(super) fn attached(core: Arc<Core>, conn: ConnId, outgoing: Outgoing, phase: SharedPhase) -> Self {
         Self { core, conn, outgoing, phase }
     }
 
@@ -88,7 +107,12 @@ mod tests {
         let mut student = join(&server, "userId=1001");
         assert!(matches!(student.receive().await, Some(ServerMessage::Joined { .. })));
         assert!(matches!(teacher.receive().await, Some(ServerMessage::Join { .. })));
-        student.send(ClientMessage::Offer { target_uid: "9999".parse().unwrap(), sdp: "v=0".into(), video: None });
+        student.send(ClientMessage::Offer {
+            target_uid: "9999".parse().unwrap(),
+            sdp: "v=0".into(),
+            video: None,
+            tracks: None,
+        });
         assert!(matches!(teacher.receive().await, Some(ServerMessage::Offer { .. })));
         drop(student);
         let left = teacher.receive().await;

@@ -20,7 +20,7 @@ pub use attempt::{ClientConfig, SignalError, SignalEvent};
 pub use client::{Client, Goodbye, QueueFull};
 pub use dial::Backoff;
 pub use discovery::{Announced, Announcement, DiscoveryError, Found, announce, discover};
-pub use local::LocalMember;
+pub use local::{LocalHost, LocalMember};
 pub use server::Server;
 pub use session::SessionToken;
 pub use url::{ServerUrl, ServerUrlError};

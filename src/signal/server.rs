@@ -5,12 +5,13 @@ use std::time::{Duration, Instant};
 
 use hyper::header::{self, HeaderValue};
 use hyper::{Request, Response, StatusCode};
+use tokio::sync::mpsc;
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 use tokio_tungstenite::tungstenite::handshake::server::create_response_with_body;
 
 use super::connection;
 use super::core::{Core, OpenConnection, ServerConfig, ServerLimits, Waiting};
-use super::local::LocalMember;
+use super::local::{LocalHost, LocalMember};
 use super::outbox::Outbox;
 use crate::access::Denied;
 use crate::id::{RoomId, RoomName};
@@ -77,6 +78,15 @@ impl Server {
     /// Joins a room from within this process. As on a WebSocket, the first message says whether the member is in.
     pub fn join(&self, request: JoinRequest, credentials: Credentials, address: ClientAddress) -> LocalMember {
         LocalMember::new(self.core.clone(), request, credentials, address)
+    }
+
+    /// The media hosts to run from now on. Few wait, as the rooms limit their number
+    /// ([`RoomLimits::max_media_rooms`](crate::room::RoomLimits::max_media_rooms)). Without a receiver every host ends
+    /// as soon as it starts.
+    pub fn media_hosts(&self) -> mpsc::UnboundedReceiver<LocalHost> {
+        let (sender, receiver) = mpsc::unbounded_channel();
+        self.core.lock().media_hosts = Some(sender);
+        receiver
     }
 
     /// All rooms, ordered by id.

@@ -19,7 +19,7 @@ use rtc::crypto::{
     RTCRandom, SignatureScheme, SigningKey, StreamCipher, StreamCipherAlgorithm,
 };
 
-use super::session::{RtcpKey, SessionKey, nonce, rtcp_index, rtp_salt};
+use super::session::{RtcpKey, RtpKey, SessionKey, nonce, rtcp_index, rtp_salt, rtp_source};
 use crate::dtls::records::{self, Sealed};
 use crate::dtls::sctp::{Association, Violation};
 
@@ -30,6 +30,7 @@ pub(crate) struct SessionKeys(Arc<Keys>);
 #[derive(Default)]
 struct Keys {
     rtp: OnceLock<SessionKey>,
+    incoming_rtp: OnceLock<RtpKey>,
     rtcp: OnceLock<RtcpKey>,
     opened: AtomicU64,
     /// Never contended, because one thread owns the connection.
@@ -45,6 +46,11 @@ impl SessionKeys {
     /// The key with which the core encrypts RTP, after its first packet.
     pub(crate) fn rtp(&self) -> Option<&SessionKey> {
         self.0.rtp.get()
+    }
+
+    /// The key with which the core decrypts RTP, after the first authentic packet.
+    pub(crate) fn incoming_rtp(&self) -> Option<&RtpKey> {
+        self.0.incoming_rtp.get()
     }
 
     /// The key with which the core decrypts RTCP, after the first authentic packet.
@@ -188,6 +194,12 @@ impl AeadCipher for Cipher {
         {
             let session = SessionKey { key: self.key, salt: self::nonce(bytes, ssrc, index.into()) };
             let _ = self.keys.0.rtcp.set(RtcpKey { session, ssrc, index });
+        }
+        if self.keys.incoming_rtp().is_none()
+            && let (Some((ssrc, sequence_number)), Some(salt)) = (rtp_source(aad), rtp_salt(nonce, aad))
+        {
+            let session = SessionKey { key: self.key, salt };
+            let _ = self.keys.0.incoming_rtp.set(RtpKey { session, ssrc, sequence_number });
         }
         Ok(())
     }

@@ -29,6 +29,15 @@ pub(crate) struct RtcpKey {
     pub(super) index: u32,
 }
 
+/// The session key of a publisher's RTP, and the packet that revealed it, which the core has decrypted.
+pub(crate) struct RtpKey {
+    pub(super) session: SessionKey,
+    /// The SSRC of that packet.
+    pub(super) ssrc: u32,
+    /// Its sequence number, which is its index, because the roll-over counter starts with zero.
+    pub(super) sequence_number: u16,
+}
+
 /// Builds a nonce: two zero bytes, SSRC and index, XORed with the salt. The same operation recovers the salt from a
 /// nonce. The index of SRTP has 48 bits, roll-over counter and sequence number (RFC 7714, 8.1); that of SRTCP has 31
 /// bits, preceded by zeroes (9.1).
@@ -56,16 +65,21 @@ pub(super) fn rtcp_index(aad: &[u8]) -> Option<(u32, u32)> {
     (is_rtcp(&aad) && word & ENCRYPTED != 0).then_some((ssrc, word & !ENCRYPTED))
 }
 
-/// The salt from the nonce of the RTP packet with this header, provided that its roll-over counter is zero, as in the
-/// first packet of an SSRC. None for data that is not an RTP packet: the authenticated data of DTLS starts with the
-/// epoch, whose first byte is zero, and RTCP packets have types from 192 to 223 (RFC 5761, 4).
-pub(super) fn rtp_salt(nonce: &[u8], aad: &[u8]) -> Option<[u8; 12]> {
-    let nonce_bytes = <[u8; 12]>::try_from(nonce).ok()?;
+/// The SSRC and the sequence number in the header of an RTP packet. None for data that is not an RTP packet: the
+/// authenticated data of DTLS starts with the epoch, whose first byte is zero, and RTCP packets have types from 192 to
+/// 223 (RFC 5761, 4).
+pub(super) fn rtp_source(aad: &[u8]) -> Option<(u32, u16)> {
     let header = aad.first_chunk::<12>()?;
     if header[0] >> 6 != 2 || is_rtcp(header) {
         return None;
     }
-    let ssrc = u32::from_be_bytes(*header.last_chunk()?);
-    let sequence_number = u16::from_be_bytes([header[2], header[3]]);
+    Some((u32::from_be_bytes(*header.last_chunk()?), u16::from_be_bytes([header[2], header[3]])))
+}
+
+/// The salt from the nonce of the RTP packet with this header, provided that its roll-over counter is zero, as in the
+/// first packet of an SSRC. None for data that is not an RTP packet.
+pub(super) fn rtp_salt(nonce: &[u8], aad: &[u8]) -> Option<[u8; 12]> {
+    let nonce_bytes = <[u8; 12]>::try_from(nonce).ok()?;
+    let (ssrc, sequence_number) = rtp_source(aad)?;
     Some(self::nonce(nonce_bytes, ssrc, sequence_number.into()))
 }

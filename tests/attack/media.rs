@@ -54,7 +54,7 @@ async fn offers(target: &Target, from: Ipv4Addr, user: &str, pause: Duration, la
         let sdp = Offer::new([]).sdp;
         tally.sent_bytes += sdp.len() as u64;
         tally.count("offer");
-        if !member.say(&ClientMessage::Offer { target_uid: teacher.clone(), sdp, video: None }).await {
+        if !member.say(&ClientMessage::Offer { target_uid: teacher.clone(), sdp, video: None, tracks: None }).await {
             tally.count("closed");
             break;
         }
@@ -110,7 +110,7 @@ pub async fn candidates(target: &Target, students: usize, each: usize, lasts: Du
             let Ok(target_uid) = target.teacher.parse() else { return tally };
             let sdp = Offer::new((0..each).map(|n| target.bystander.address(n))).sdp;
             tally.sent_bytes = sdp.len() as u64;
-            member.say(&ClientMessage::Offer { target_uid, sdp, video: None }).await;
+            member.say(&ClientMessage::Offer { target_uid, sdp, video: None, tracks: None }).await;
             let answer = member.hear_until(|message| match message {
                 ServerMessage::Answer { .. } => Some("answer".to_owned()),
                 ServerMessage::Error { code, .. } => Some(code.to_string()),
@@ -304,7 +304,7 @@ pub async fn school(target: &Target, students: usize) -> Tally {
                 }
             };
             let Ok(target_uid) = target.teacher.parse() else { return tally };
-            member.say(&ClientMessage::Offer { target_uid, sdp: Offer::new([]).sdp, video: None }).await;
+            member.say(&ClientMessage::Offer { target_uid, sdp: Offer::new([]).sdp, video: None, tracks: None }).await;
             let answer = member.hear_until(|message| match message {
                 ServerMessage::Answer { .. } => Some(None),
                 ServerMessage::Error { code, .. } => Some(Some(code)),

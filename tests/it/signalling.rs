@@ -140,7 +140,7 @@ fn id(text: &str) -> UserId {
 }
 
 fn offer() -> ClientMessage {
-    ClientMessage::Offer { target_uid: id("9999"), sdp: "v=0".into(), video: None }
+    ClientMessage::Offer { target_uid: id("9999"), sdp: "v=0".into(), video: None, tracks: None }
 }
 
 /// A client that sends what the test says, and nothing by itself except pongs.
@@ -289,7 +289,7 @@ async fn a_protocol_violation_gets_its_code_and_affects_nobody_else() {
     let mut witness = school.student("1001").await;
     assert!(matches!(teacher.hear().await, ServerMessage::Join { .. }));
 
-    let large = ClientMessage::Offer { target_uid: id("9999"), sdp: "v".repeat(70_000), video: None };
+    let large = ClientMessage::Offer { target_uid: id("9999"), sdp: "v".repeat(70_000), video: None, tracks: None };
     let breaks = [
         (Message::text("{\"type\":\"off"), ErrorCode::MalformedMessage),
         (Message::text("{\"type\":\"call\"}"), ErrorCode::MalformedMessage),
@@ -331,7 +331,7 @@ async fn a_message_to_a_missing_user_or_to_a_student_is_refused_and_its_sender_s
     let mut other = school.student("1002").await;
     one.say(offer()).await;
     assert_eq!(one.error().await.0, ErrorCode::UnknownTarget);
-    one.say(ClientMessage::Offer { target_uid: id("1002"), sdp: "v=0".into(), video: None }).await;
+    one.say(ClientMessage::Offer { target_uid: id("1002"), sdp: "v=0".into(), video: None, tracks: None }).await;
     assert_eq!(one.error().await.0, ErrorCode::NotAllowed);
     one.say(ClientMessage::RoomUserList).await;
     one.hear_until(|message| matches!(message, ServerMessage::RoomUserList { .. })).await;

@@ -72,7 +72,7 @@ async fn negotiate(
                 servers = ice_servers;
                 let found = users.into_iter().find(|user| user.publishes).ok_or(Unavailable::NobodyTeaches)?;
                 if let Some(sdp) = offer.take() {
-                    member.send(ClientMessage::Offer { target_uid: found.user_id.clone(), sdp, video });
+                    member.send(ClientMessage::Offer { target_uid: found.user_id.clone(), sdp, video, tracks: None });
                 }
                 teacher = Some(found);
                 (deadline, late) = (Instant::now() + ANSWER_WITHIN, Unavailable::NoAnswer);

@@ -24,6 +24,7 @@ use crate::protocol::{ClientMessage, ErrorCode, LeaveReason, RoomSettings, Serve
 use crate::report::{EndReason, Event, Reporter, StudentState};
 use crate::rtp::Codec;
 use crate::sdp::offer::OfferError;
+use crate::sdp::publish::PublishError;
 use crate::sfu::{Departure, OfferRefusal, Queue, Sfu, SfuEvent, SfuStats};
 use crate::signal::{Client, Goodbye, SignalEvent};
 use crate::token_bucket::TokenBucket;
@@ -178,7 +179,7 @@ impl<'a> Lecture<'a> {
             SfuEvent::Heard { user, text } => self.talk.received(&user, &text, &self.sfu, self.reporter),
             SfuEvent::Notice(sentence) => self.reporter.notice(sentence),
             // `endpoints::serve_encoders` has handled these.
-            SfuEvent::KeyFrameNeeded(_) | SfuEvent::Needed(..) => {}
+            SfuEvent::KeyFrameNeeded(_) | SfuEvent::Needed(..) | SfuEvent::Encodings(_) => {}
         }
     }
 
@@ -205,7 +206,7 @@ impl<'a> Lecture<'a> {
 
     fn on_message(&mut self, message: ServerMessage) {
         match message {
-            ServerMessage::Offer { user_id, sdp, video, network } => {
+            ServerMessage::Offer { user_id, sdp, video, network, .. } => {
                 self.set_state(&user_id, StudentState::Connecting);
                 self.sfu.offer(user_id, sdp, video, network);
             }
@@ -372,9 +373,13 @@ fn refusal_code(why: &OfferRefusal) -> ErrorCode {
         OfferRefusal::Offer(OfferError::Malformed(_) | OfferError::NothingAsked) | OfferRefusal::Unanswerable(_) => {
             ErrorCode::BadSdp
         }
+        OfferRefusal::Publish(PublishError::TooManySections(_)) => ErrorCode::TooManySections,
+        OfferRefusal::Publish(PublishError::NoCommonCodec { .. }) => ErrorCode::NoCommonCodec,
+        OfferRefusal::Publish(_) | OfferRefusal::NeverTookOver => ErrorCode::BadSdp,
+        OfferRefusal::OtherPublisher(_) => ErrorCode::PublisherExists,
         OfferRefusal::Full(_) => ErrorCode::RoomFull,
         OfferRefusal::TooFast(_) => ErrorCode::FloodedMessages,
-        OfferRefusal::Busy => ErrorCode::TargetBusy,
+        OfferRefusal::Busy | OfferRefusal::NotLive => ErrorCode::TargetBusy,
     }
 }
 

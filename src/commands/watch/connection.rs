@@ -67,7 +67,8 @@ impl Session<'_> {
                 "can't set up a connection: {error}; check that UDP is allowed and that --stun and --turn are right"
             ))
         })?;
-        if !self.signalling.send(ClientMessage::Offer { target_uid: publisher.clone(), sdp, video: None }) {
+        if !self.signalling.send(ClientMessage::Offer { target_uid: publisher.clone(), sdp, video: None, tracks: None })
+        {
             self.lesson.failed(Instant::now());
         }
         self.connection = Some(PublisherConnection { viewer, events, publisher, answered: false });

@@ -89,7 +89,8 @@ impl StudentTalk {
                 }
             }
             Ok(PublisherMessage::Stopped(stopped)) => return Effect::Stopped(stopped),
-            Ok(PublisherMessage::Unknown) => {}
+            // A student gets no message for publishers.
+            Ok(PublisherMessage::Unknown | PublisherMessage::Encodings { .. } | PublisherMessage::Ingest(_)) => {}
             Err(error) => reporter.detail(error),
         }
         Effect::Nothing

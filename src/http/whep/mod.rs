@@ -42,7 +42,9 @@ use super::guard::AllowedOrigin;
 use super::rooms::bearer;
 use crate::id::{IdError, Nickname, RoomId};
 use crate::network::{ClientAddress, Rate, RateLimit, SharedPhase};
-use crate::protocol::{ClientKind, Credentials, IceCandidate, IceServer, JoinRequest, MAX_MESSAGE_BYTES, VideoTrack};
+use crate::protocol::{
+    ClientKind, Credentials, IceCandidate, IceServer, JoinRequest, MAX_MESSAGE_BYTES, MediaHost, VideoTrack,
+};
 use crate::sdp::fragment::Fragment;
 use crate::sdp::whep_offer::WhepOffer;
 
@@ -254,6 +256,7 @@ fn player(room: &RoomId, query: &str, headers: &HeaderMap) -> Result<JoinRequest
         user,
         nickname: if nickname.as_str().is_empty() { product(headers) } else { nickname },
         publishes: false,
+        media: MediaHost::Publisher,
         epoch: rand::random(),
         client: Some(ClientKind::Whep),
         auth: false,

@@ -82,6 +82,29 @@ fn allows_and_stopped_look_as_specified() {
 }
 
 #[test]
+fn messages_to_and_from_a_publisher_look_as_specified() {
+    let allow = StudentMessage::Allow { comments: Some(false), reactions: None };
+    assert_eq!(allow.to_json(), r#"{"type":"allow","comments":false}"#);
+    assert_eq!(StudentMessage::parse(&allow.to_json()).unwrap(), allow);
+    let (track, tier) = (TrackName::Screen, SentTier::Full);
+    let encodings = PublisherMessage::Encodings { needed: vec![NeededEncoding { track, tier }] };
+    assert_eq!(encodings.to_json(), r#"{"type":"encodings","needed":[{"track":"screen","tier":"full"}]}"#);
+    let ingest = PublisherMessage::Ingest(IngestReport {
+        tracks: vec![IngestTrack { track, bitrate: 1_200_000, loss_percent: 1, fps: 30 }],
+        watched: vec![WatchedEncoding { track, tier, students: 12 }],
+        students: 14,
+    });
+    let text = concat!(
+        r#"{"type":"ingest","tracks":[{"track":"screen","bitrate":1200000,"lossPercent":1,"fps":30}],"#,
+        r#""watched":[{"track":"screen","tier":"full","students":12}],"students":14}"#
+    );
+    assert_eq!(ingest.to_json(), text);
+    for message in [encodings, ingest] {
+        assert_eq!(PublisherMessage::parse(&message.to_json()).unwrap(), message);
+    }
+}
+
+#[test]
 fn orders_look_as_specified_and_an_omitted_user_is_not_everybody() {
     let user_id: UserId = "1001".parse().unwrap();
     for (order, text) in [

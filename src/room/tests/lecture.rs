@@ -267,6 +267,7 @@ fn the_sender_is_stamped_and_a_rejection_names_who_rejects() {
             user_id: id("1001"),
             sdp: "v=0".into(),
             video: None,
+            tracks: None,
             network: Some(server.rooms.tag(network()))
         }]
     );

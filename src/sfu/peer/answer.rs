@@ -34,7 +34,7 @@ use crate::srtp;
 
 /// SCTP's receive window: two messages of the largest size that the core accepts. The core has one message size for
 /// both directions, so it can't be the smaller one that [`crate::protocol::channel`] allows students.
-const RECEIVE_BUFFER_BYTES: u32 = 128 * 1024;
+pub(super) const RECEIVE_BUFFER_BYTES: u32 = 128 * 1024;
 
 impl Peer {
     /// Answers an offer. Returns the new peer and the SDP of the answer, with all candidates.

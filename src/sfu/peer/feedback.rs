@@ -82,7 +82,7 @@ impl Peer {
     /// Adapts what is sent to the peer's path. To be called after feedback and ten times a second. Returns whether the
     /// data channel has a message to send.
     pub(in crate::sfu) fn adapt(&mut self, cx: &mut SendContext<'_>, class: ClassNow<'_>) -> bool {
-        if self.phase != Phase::Live {
+        if self.phase != Phase::Live || self.is_publisher() {
             return false;
         }
         let video = self.senders.tracks().find(|(track, _)| track.is_video());

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::Router;
-use crate::rtp::{Codec, Track};
+use crate::rtp::{Codec, Encoding, Track};
 use crate::sdp::offer;
 use crate::sfu::peer::{Departure, Peer};
 use crate::sfu::peer_table::Added;
@@ -35,18 +35,20 @@ impl Router {
     fn answer(&mut self, offer: PendingOffer) -> Result<(), OfferRefusal> {
         let (now, origin) = (Instant::now(), offer.origin());
         let PendingOffer { user, sdp, video, candidates, .. } = offer;
+        if self.encodings.is_empty() {
+            return Err(OfferRefusal::NotLive);
+        }
         let older = self.peers.admit(now, &user, &self.context.places)?;
         let mut codecs: Vec<(Track, Codec)> = self.encodings.iter().map(|e| (e.track, e.codec)).collect();
         codecs.dedup();
+        let tiers: Vec<Encoding> = self.available.iter().map(|(encoding, _)| *encoding).collect();
         let tracks = offer::tracks_for(&sdp, video, &codecs)?;
         let (context, addresses) = (&self.context, &self.advertised);
         let answering = || {
-            Peer::answer(user.clone(), sdp, &tracks, &self.encodings, context, addresses, now).map(
-                |(mut peer, answer)| {
-                    candidates.into_iter().for_each(|candidate| peer.add_candidate(candidate));
-                    (peer, answer)
-                },
-            )
+            Peer::answer(user.clone(), sdp, &tracks, &tiers, context, addresses, now).map(|(mut peer, answer)| {
+                candidates.into_iter().for_each(|candidate| peer.add_candidate(candidate));
+                (peer, answer)
+            })
         };
         let (peer, answer) = caught(answering)
             .ok_or_else(|| OfferRefusal::Unanswerable("it can't be processed".to_owned()))?

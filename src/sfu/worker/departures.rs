@@ -20,7 +20,9 @@ impl Worker {
             queue.retain(|other| *other != index);
         }
         self.dropped_by_departed += peer.senders.dropped();
-        self.totals_of_departed.add(&peer.numbers());
+        if !peer.is_publisher() {
+            self.totals_of_departed.add(&peer.numbers());
+        }
         self.report_active_encodings();
         Some(peer)
     }

@@ -40,7 +40,8 @@ impl Receiver {
         let sink = Arc::new(|_: Incoming<'_>| {});
         let config = ViewerConfig { bind: vec!["127.0.0.1:0".to_owned()], ice_servers: Vec::new() };
         let (viewer, sdp, mut events) = Viewer::offer(config, sink).await.unwrap();
-        let offer = || ClientMessage::Offer { target_uid: teacher.clone(), sdp: sdp.clone(), video: None };
+        let offer =
+            || ClientMessage::Offer { target_uid: teacher.clone(), sdp: sdp.clone(), video: None, tracks: None };
         client.send(offer()).unwrap();
         let mut again = None;
         loop {

@@ -1,0 +1,210 @@
+//! The media host of a room: the server's own SFU, which answers the students in the publisher's name.
+//!
+//! A room has a media host while its publisher wants one, and for a while after the publisher's connection was lost.
+//! The host is a connection like a member's, but nobody sees it: what it sends is stamped with the publisher's id.
+
+use std::time::Instant;
+
+use super::member::{Connection, Media, Member};
+use super::members::Room;
+use super::{ConnId, Newcomer, Output, RoomLimits};
+use crate::id::{RoomId, UserId};
+use crate::protocol::{ClientMessage, LeaveReason, MediaHost, ServerMessage};
+
+/// The media host of a room.
+#[derive(Debug)]
+pub(super) struct Host {
+    /// The publisher for whom the host speaks.
+    publisher: UserId,
+    /// The epoch that others see of the publisher: that of the process for which the host was started. So students keep
+    /// their media when the publisher returns with another process.
+    epoch: u32,
+    /// The connection; none until the server has started the host.
+    conn: Option<ConnId>,
+    /// When the host ends, while its publisher is not in the room.
+    until: Option<Instant>,
+}
+
+impl Host {
+    /// A host that the server has to start.
+    fn new(publisher: &UserId, epoch: u32) -> Self {
+        Self { publisher: publisher.clone(), epoch, conn: None, until: None }
+    }
+
+    /// The connection.
+    pub(super) fn conn(&self) -> Option<ConnId> {
+        self.conn
+    }
+
+    /// When the host ends, while its publisher is not in the room.
+    pub(super) fn until(&self) -> Option<Instant> {
+        self.until
+    }
+}
+
+impl Newcomer {
+    /// Whether the client wants the server to carry its media.
+    pub(super) fn wants_host(&self) -> bool {
+        self.publishes && self.media == MediaHost::Server
+    }
+}
+
+/// What becomes of a room's host when a publisher joins.
+#[derive(Debug)]
+pub(super) enum HostChange {
+    /// The room keeps its host, or has none.
+    None,
+    /// The host of an earlier publisher ends, and perhaps a new one starts.
+    Replaced { ended: Option<Host>, starts: bool },
+}
+
+impl Room {
+    /// Whether the server carries the media of the publisher who is in the room.
+    pub(super) fn is_hosted(&self) -> bool {
+        self.publisher.as_ref().and_then(|id| self.members.get(id)).is_some_and(|member| member.newcomer.wants_host())
+    }
+
+    /// Whether the room counts as one whose media the server carries.
+    pub(super) fn takes_host(&self) -> bool {
+        self.host.is_some() || self.is_hosted()
+    }
+
+    /// A publisher is about to become a member: decides whether the host stays, and takes it out if not.
+    pub(super) fn change_host(&mut self, newcomer: &Newcomer) -> HostChange {
+        let starts = newcomer.wants_host();
+        match &mut self.host {
+            _ if !newcomer.publishes => HostChange::None,
+            Some(host) if starts && host.publisher == newcomer.user => {
+                host.until = None;
+                HostChange::None
+            }
+            host => HostChange::Replaced { ended: host.take(), starts },
+        }
+    }
+
+    /// The epoch of a publisher that others see.
+    pub(super) fn shown_epoch(&self, newcomer: &Newcomer) -> u32 {
+        let host = self.host.as_ref().filter(|host| newcomer.wants_host() && host.publisher == newcomer.user);
+        host.map_or(newcomer.epoch, |host| host.epoch)
+    }
+
+    /// Carries out a change, once the publisher is a member.
+    pub(super) fn host_changed(&mut self, change: HostChange, newcomer: &Newcomer, out: &mut Vec<Output>) {
+        let HostChange::Replaced { ended, starts } = change else { return };
+        close(ended, out);
+        if starts {
+            self.start_host(&newcomer.room, &newcomer.user, newcomer.epoch, out);
+        }
+    }
+
+    fn start_host(&mut self, room: &RoomId, publisher: &UserId, epoch: u32, out: &mut Vec<Output>) {
+        self.host = Some(Host::new(publisher, epoch));
+        out.push(Output::StartHost { room: room.clone(), publisher: publisher.clone() });
+    }
+
+    /// The server has started the host; returns false if no host is wanted any more.
+    pub(super) fn host_started(&mut self, room_id: &RoomId, conn: ConnId, out: &mut Vec<Output>) -> bool {
+        let Some(host) = self.host.as_mut().filter(|host| host.conn.is_none()) else { return false };
+        host.conn = Some(conn);
+        out.push(Output::Send {
+            to: conn,
+            message: ServerMessage::Joined {
+                room_id: room_id.clone(),
+                room_name: self.name.clone(),
+                user_id: host.publisher.clone(),
+                users: self.members.values().map(|member| member.user.clone()).collect(),
+                count: self.members.len(),
+                publisher: self.publisher.clone(),
+                publisher_went: None,
+                ice_servers: Vec::new(),
+            },
+        });
+        true
+    }
+
+    /// Ends the host, because the publisher has left for good.
+    pub(super) fn end_host(&mut self, out: &mut Vec<Output>) {
+        close(self.host.take(), out);
+    }
+
+    /// The publisher's connection was lost. The media may still flow.
+    pub(super) fn keep_host(&mut self, now: Instant, limits: &RoomLimits) {
+        if let Some(host) = &mut self.host {
+            host.until = Some(now + limits.media_stays);
+        }
+    }
+
+    /// The host has ended by itself. Its students and the publisher offer again, and then there is a new one.
+    pub(super) fn host_failed(&mut self, now: Instant, conn: ConnId, out: &mut Vec<Output>) {
+        let Some(host) = self.host.take_if(|host| host.conn == Some(conn)) else { return };
+        let has_media = |member: &Member| member.user.publishes || member.media == Media::Connected;
+        let to: Vec<ConnId> =
+            self.members.values().filter(|member| has_media(member)).filter_map(Member::conn).collect();
+        if !to.is_empty() {
+            out.push(Output::Broadcast { to, message: ServerMessage::Hangup { user_id: host.publisher } });
+        }
+        self.forget_media(now);
+    }
+
+    /// Starts a host again for a publisher that offers after the last host has failed. Students see another epoch, so
+    /// that they offer again.
+    pub(super) fn restart_host(&mut self, now: Instant, limits: &RoomLimits, out: &mut Vec<Output>) {
+        let publisher = self.publisher.as_ref().and_then(|id| self.members.get_mut(id));
+        let Some(member) = publisher.filter(|_| self.host.is_none()) else { return };
+        let before = member.user.clone();
+        member.user.epoch = before.epoch.wrapping_add(1);
+        let (user, room) = (member.user.clone(), member.newcomer.room.clone());
+        let left = ServerMessage::Leave { users: vec![before.user_id], reason: LeaveReason::Replaced };
+        self.broadcast(left, Some(&user.user_id), out);
+        self.start_host(&room, &user.user_id, user.epoch, out);
+        self.tell_joined(now, &user, limits, out);
+    }
+
+    /// Relays a message for the publisher's media. `conn` sent it.
+    pub(super) fn relay_to_host(&self, conn: ConnId, message: ServerMessage, out: &mut Vec<Output>) {
+        out.push(match self.host.as_ref().and_then(Host::conn) {
+            Some(to) => Output::Relay { from: conn, to, message },
+            None => Output::Send { to: conn, message: ServerMessage::target_busy() },
+        });
+    }
+
+    /// A message of the host. Messages for somebody who has left meanwhile are dropped, and those that only the
+    /// publisher itself sends.
+    pub(super) fn host_message(&mut self, now: Instant, message: ClientMessage, out: &mut Vec<Output>) {
+        let Some(user_id) = self.host.as_ref().map(|host| host.publisher.clone()) else { return };
+        let is_student = |target: &UserId| *target != user_id;
+        let media = match &message {
+            ClientMessage::Connected { target_uid } => Some((target_uid, Media::Connected)),
+            ClientMessage::Hangup { target_uid } => Some((target_uid, Media::Missing { since: now })),
+            _ => None,
+        };
+        if let Some((target, media)) = media.filter(|(target, _)| is_student(target))
+            && let Some(member) = self.members.get_mut(target)
+        {
+            member.media = media;
+        }
+        let (target, message) = match message {
+            ClientMessage::Answer { target_uid, sdp } => (target_uid, ServerMessage::Answer { user_id, sdp }),
+            ClientMessage::Candidate { target_uid, candidate } => {
+                (target_uid, ServerMessage::Candidate { user_id, candidate })
+            }
+            ClientMessage::Reject { target_uid, code, message, codec } => {
+                (target_uid, ServerMessage::rejected(user_id, code, message, codec))
+            }
+            ClientMessage::Hangup { target_uid } => (target_uid, ServerMessage::Hangup { user_id }),
+            _ => return,
+        };
+        let Some(member) = self.members.get_mut(&target) else { return };
+        match &mut member.connection {
+            Connection::Open(to) => out.push(Output::Send { to: *to, message }),
+            // A receiver whose mailbox is full offers again.
+            Connection::Lost { mailbox, .. } => _ = mailbox.push(message, member.user.publishes),
+        }
+    }
+}
+
+fn close(host: Option<Host>, out: &mut Vec<Output>) {
+    if let Some(conn) = host.and_then(|host| host.conn) {
+        out.push(Output::Close { conn, code: None });
+    }
+}

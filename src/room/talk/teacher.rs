@@ -1,0 +1,77 @@
+//! What a teacher says over a data channel of its own, because the server carries its media.
+
+use std::time::Instant;
+
+use super::{Refusal, Talk, TalkOutput, not_allowed, too_fast};
+use crate::id::UserId;
+use crate::protocol::channel::{Allowed, PublisherMessage, Reaction, StudentMessage};
+
+/// The teacher's messages: ten a second, thirty in a burst. A teacher that lowers hands clicks fast, and every message
+/// goes to the whole class.
+pub(super) const TEACHER_PER_SECOND: u32 = 10;
+pub(super) const TEACHER_BURST: u32 = 30;
+
+impl Talk {
+    /// Whether this is the teacher.
+    pub(super) fn is_teacher(&self, user: &UserId) -> bool {
+        *user == self.teacher.0
+    }
+
+    /// The teacher sent a message over its data channel.
+    pub(super) fn teacher_heard(&mut self, now: Instant, at: u64, text: &str) -> Vec<TalkOutput> {
+        let done = match self.teacher_pace.take(now) {
+            Ok(()) => StudentMessage::parse(text).and_then(|message| self.obey_teacher(now, at, message)),
+            Err(_) => Err(too_fast("too fast: wait a moment, then send it again")),
+        };
+        done.unwrap_or_else(|(code, message)| {
+            vec![self.to_teacher(PublisherMessage::Error { code, message, retry_after_ms: None })]
+        })
+    }
+
+    fn obey_teacher(&mut self, now: Instant, at: u64, message: StudentMessage) -> Result<Vec<TalkOutput>, Refusal> {
+        match message {
+            StudentMessage::Msg { text } => Ok(self.teacher_says(at, text.as_str())),
+            StudentMessage::Reaction { reaction } => Ok(self.teacher_reacts(reaction)),
+            StudentMessage::Moderate(order) => {
+                let before = self.rights.class;
+                let teacher = self.teacher.0.clone();
+                let outputs = self.moderate(now, at, &teacher, order)?;
+                Ok(self.with_own_rights(before, outputs))
+            }
+            StudentMessage::Allow { comments, reactions } => {
+                let before = self.rights.class;
+                let allowed = Allowed {
+                    comments: comments.unwrap_or(before.comments),
+                    reactions: reactions.unwrap_or(before.reactions),
+                    ..before
+                };
+                let outputs = self.allow(allowed);
+                Ok(self.with_own_rights(before, outputs))
+            }
+            StudentMessage::Hand { .. } => Err(not_allowed("the teacher has no hand to raise")),
+            StudentMessage::Unknown => Ok(Vec::new()),
+        }
+    }
+
+    /// Adds the permissions of the class as the teacher sees them, if they have changed: the students may be told each
+    /// for itself.
+    fn with_own_rights(&self, before: Allowed, mut outputs: Vec<TalkOutput>) -> Vec<TalkOutput> {
+        if self.rights.class != before {
+            outputs.push(self.to_teacher(PublisherMessage::Allows(self.allowed_to(&self.teacher.0))));
+        }
+        outputs
+    }
+
+    fn teacher_reacts(&self, reaction: Reaction) -> Vec<TalkOutput> {
+        let (user, nickname) = self.teacher.clone();
+        let (user_id, name) = (user.clone(), nickname.clone());
+        vec![
+            TalkOutput::All(PublisherMessage::Reaction { user_id, nickname: name, reaction }),
+            TalkOutput::Reacted { user, nickname, reaction },
+        ]
+    }
+
+    fn to_teacher(&self, message: PublisherMessage) -> TalkOutput {
+        TalkOutput::To(self.teacher.0.clone(), message)
+    }
+}

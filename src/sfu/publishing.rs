@@ -1,0 +1,174 @@
+//! Which peer publishes: the current publisher, and the next one until it can take over.
+//!
+//! A second offer, such as that of a reloaded page, changes in two phases: the frames of the current publisher go on
+//! until the next one is connected and its first key frame is there. If that never happens, nothing has changed.
+
+use std::time::{Duration, Instant};
+
+use super::PeerId;
+use super::event::OfferRefusal;
+use super::timeline::Timeline;
+use crate::id::UserId;
+use crate::rtp::{Encoding, Frame, PerTrack, Track};
+
+/// The least time between two offers of publishers; as for students.
+const OFFER_INTERVAL: Duration = Duration::from_millis(300);
+
+/// A new publisher that is connected for this long and sends only audio takes over without a key frame: its microphone
+/// may be all that is on.
+const AUDIO_ALONE_AFTER: Duration = Duration::from_millis(1_500);
+
+/// The interval at which a new publisher is asked for its first key frame.
+const ASK_EVERY: Duration = Duration::from_millis(500);
+
+/// A peer that publishes, or will.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Publication {
+    pub(super) id: PeerId,
+    pub(super) user: UserId,
+    /// The encodings that its offer promises, each track best first.
+    pub(super) encodings: Vec<Encoding>,
+    /// Since when it is connected.
+    connected: Option<Instant>,
+    /// Whether a video frame has arrived.
+    has_video: bool,
+    asked: Option<Instant>,
+}
+
+impl Publication {
+    pub(super) fn new(id: PeerId, user: UserId, encodings: Vec<Encoding>) -> Self {
+        Self { id, user, encodings, connected: None, has_video: false, asked: None }
+    }
+}
+
+/// What to do with a frame of a publisher.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Passage {
+    /// Send it.
+    Send,
+    /// Make its publisher the current one, then send it.
+    TakeOver,
+    /// Drop it.
+    Drop,
+}
+
+/// The consequence of the end of a peer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Ended {
+    /// Nobody publishes any more.
+    Gone,
+    /// The user's other connection goes on, or is about to.
+    Continues,
+    /// The new connection has failed, and the earlier one of the same user goes on.
+    NeverTookOver,
+}
+
+/// The publishers of an SFU.
+#[derive(Debug, Default)]
+pub(super) struct Publishing {
+    current: Option<Publication>,
+    next: Option<Publication>,
+    /// The encodings of the last publisher.
+    encodings: Vec<Encoding>,
+    offered: Option<Instant>,
+    timelines: PerTrack<Timeline>,
+}
+
+impl Publishing {
+    /// Checks whether a user may publish now.
+    pub(super) fn admit(&mut self, now: Instant, user: &UserId) -> Result<(), OfferRefusal> {
+        if let Some(current) = self.current.as_ref().filter(|current| current.user != *user) {
+            return Err(OfferRefusal::OtherPublisher(current.user.clone()));
+        }
+        if self.offered.is_some_and(|at| now.saturating_duration_since(at) < OFFER_INTERVAL) {
+            return Err(OfferRefusal::TooFast(user.clone()));
+        }
+        self.offered = Some(now);
+        Ok(())
+    }
+
+    /// A new publisher has been answered. Returns the one that it displaces, which has not taken over either.
+    pub(super) fn begin(&mut self, publication: Publication) -> Option<Publication> {
+        self.next.replace(publication)
+    }
+
+    /// A peer is connected. Returns whether it is a publisher that takes over at once, because nobody else publishes.
+    pub(super) fn connected(&mut self, now: Instant, id: PeerId) -> bool {
+        let Some(next) = self.next.as_mut().filter(|next| next.id == id) else { return false };
+        next.connected = Some(now);
+        self.current.is_none()
+    }
+
+    /// Makes the next publisher the current one, and returns the earlier one.
+    pub(super) fn take_over(&mut self) -> Option<Publication> {
+        let next = self.next.take()?;
+        self.encodings.clone_from(&next.encodings);
+        Track::ALL.into_iter().for_each(|track| self.timelines[track].change_source());
+        self.current.replace(next)
+    }
+
+    /// Decides about a frame of the peer `id`.
+    pub(super) fn on_frame(&mut self, now: Instant, id: PeerId, frame: &Frame) -> Passage {
+        if self.current.as_ref().is_some_and(|current| current.id == id) {
+            return Passage::Send;
+        }
+        let Some(next) = self.next.as_mut().filter(|next| next.id == id) else { return Passage::Drop };
+        next.has_video |= frame.track.is_video();
+        let is_long = next.connected.is_some_and(|at| now.saturating_duration_since(at) >= AUDIO_ALONE_AFTER);
+        let starts = frame.track.is_video() && frame.key;
+        if starts || is_long && !next.has_video { Passage::TakeOver } else { Passage::Drop }
+    }
+
+    /// Continues the timestamps of the track, whoever sends it.
+    pub(super) fn continue_timestamps(&mut self, frame: &mut Frame) {
+        self.timelines[frame.track].continue_with(frame);
+    }
+
+    /// The publisher to ask for its first key frame, with its video encodings.
+    pub(super) fn awaits_key_frame(&mut self, now: Instant) -> Option<(PeerId, Vec<Encoding>)> {
+        let next = self.next.as_mut().filter(|next| next.connected.is_some())?;
+        let is_due = next.asked.is_none_or(|at| now.saturating_duration_since(at) >= ASK_EVERY);
+        is_due.then(|| {
+            next.asked = Some(now);
+            (next.id, next.encodings.iter().copied().filter(|encoding| encoding.track.is_video()).collect())
+        })
+    }
+
+    /// A peer is gone. None if it is no publisher.
+    pub(super) fn ended(&mut self, id: PeerId) -> Option<Ended> {
+        if let Some(next) = self.next.take_if(|next| next.id == id) {
+            let goes_on = self.current.as_ref().is_some_and(|current| current.user == next.user);
+            return Some(if goes_on { Ended::NeverTookOver } else { Ended::Gone });
+        }
+        let current = self.current.take_if(|current| current.id == id)?;
+        let returns = self.next.as_ref().is_some_and(|next| next.user == current.user);
+        Some(if returns { Ended::Continues } else { Ended::Gone })
+    }
+
+    /// Takes the publications of a user that has left.
+    pub(super) fn remove(&mut self, user: &UserId) -> Vec<Publication> {
+        let of_user = |publication: &mut Publication| publication.user == *user;
+        [self.next.take_if(of_user), self.current.take_if(of_user)].into_iter().flatten().collect()
+    }
+
+    /// The current publisher.
+    pub(super) fn current(&self) -> Option<&Publication> {
+        self.current.as_ref()
+    }
+
+    /// Whether a connected publisher waits and nobody else publishes any more.
+    pub(super) fn next_is_connected(&self) -> bool {
+        self.current.is_none() && self.next.as_ref().is_some_and(|next| next.connected.is_some())
+    }
+
+    /// The peers of a user that publish or will.
+    pub(super) fn of_user(&self, user: &UserId) -> impl Iterator<Item = PeerId> {
+        let all = [self.next.as_ref(), self.current.as_ref()];
+        all.into_iter().flatten().filter(|publication| publication.user == *user).map(|publication| publication.id)
+    }
+
+    /// Whether an encoding comes from a publisher, even if that has left.
+    pub(super) fn has(&self, encoding: Encoding) -> bool {
+        self.encodings.contains(&encoding)
+    }
+}

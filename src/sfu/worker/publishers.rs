@@ -1,0 +1,51 @@
+//! Publishers among the peers of a worker: their RTCP, and their frames, which the router takes.
+
+use std::time::Instant;
+
+use super::Worker;
+use crate::ingest::IngestStats;
+use crate::rtp::{Encoding, Frame};
+use crate::sfu::PeerId;
+use crate::sfu::peer::Peer;
+use crate::sfu::transport::SendContext;
+
+impl Worker {
+    /// Whether a peer is served before newcomers: it is connected, or it is a publisher, of which there are two at the
+    /// most. A flood of newcomers must not keep the publisher out.
+    pub(super) fn has_priority(&self, index: usize) -> bool {
+        self.peers[index].as_ref().is_some_and(|peer| peer.is_connected() || peer.is_publisher())
+    }
+
+    /// Sends the RTCP of a publisher that is due, and takes its complete frames. Does nothing for a student.
+    pub(super) fn ingest(&mut self, now: Instant, index: usize) {
+        if !self.peers[index].as_ref().is_some_and(Peer::is_publisher) {
+            return;
+        }
+        let mut frames = Vec::new();
+        let ingest = |peer: &mut Peer, cx: &mut SendContext<'_>| {
+            peer.ingest(cx, &mut frames);
+            peer.deadline
+        };
+        let Some(deadline) = self.with_peer(now, index, ingest) else { return };
+        self.deadlines[index] = Some(deadline);
+        let id = self.ids[index];
+        self.ingested.extend(frames.into_iter().map(|frame| (id, frame)));
+    }
+
+    /// Asks a publisher for a key frame.
+    pub(super) fn ask_publisher(&mut self, now: Instant, id: PeerId, encoding: Encoding) {
+        let Some(index) = self.by_id.get(&id).copied() else { return };
+        self.with_peer(now, index, |peer, cx| peer.ask_for_key_frame(cx.now, encoding));
+        self.ingest(now, index);
+    }
+
+    /// The frames of publishers that have become complete since the last call, in order.
+    pub(in crate::sfu) fn take_ingested(&mut self) -> Vec<(PeerId, Frame)> {
+        std::mem::take(&mut self.ingested)
+    }
+
+    /// The statistics of a publisher.
+    pub(in crate::sfu) fn ingest_stats(&self, id: PeerId) -> Option<IngestStats> {
+        self.peers[*self.by_id.get(&id)?].as_ref()?.ingest_stats()
+    }
+}
