@@ -40,6 +40,7 @@ export class Layout {
       video.addEventListener('dblclick', () => $(id).classList.contains('inset') && this.swap());
       // Headsets and the system's media keys pause a video; a lecture continues.
       video.addEventListener('pause', () => video.srcObject?.active && video.play().catch(() => {}));
+      video.addEventListener('resize', () => this.#rearrange());
       this.#drag($(id));
     }
     this.#move(this.#position.x, this.#position.y);
@@ -68,9 +69,7 @@ export class Layout {
   /** Hides videos without a source and shows the others: `{ screen, camera }`, true where it has stopped. */
   stop(stopped) {
     this.#stopped = stopped;
-    this.#arrange();
-    const main = this.main();
-    if (main) this.#whenFrameIn(main);
+    this.#rearrange();
   }
 
   /**
@@ -110,8 +109,12 @@ export class Layout {
     return $(screen && !(this.#swapped && camera) ? 'screen-video' : 'camera-video');
   }
 
+  /** Whether a video is shown. One that has no frame yet would be black, so it waits while the other one has some. */
   #has(id) {
-    return Boolean(this.#tracks[id]) && !this.#stopped[id];
+    const exists = (name) => Boolean(this.#tracks[name]) && !this.#stopped[name];
+    const hasFrames = (name) => $(`${name}-video`).videoWidth > 0;
+    const other = id === 'screen' ? 'camera' : 'screen';
+    return exists(id) && (hasFrames(id) || !exists(other) || !hasFrames(other));
   }
 
   get hasAudio() {
@@ -201,6 +204,12 @@ export class Layout {
       this.#on.firstFrame();
     };
     wait(shown);
+  }
+
+  #rearrange() {
+    this.#arrange();
+    const main = this.main();
+    if (main) this.#whenFrameIn(main);
   }
 
   #arrange() {

@@ -3,7 +3,6 @@
 import { $, store } from './dom.js';
 import { hasWords, onLanguage, say } from './i18n.js';
 import { keepTeachingKey, teachingKey } from './identity.js';
-import { drawnCode } from './invite.js';
 
 export class Setup {
   #room;
@@ -12,7 +11,7 @@ export class Setup {
   /** Shows the trouble again in another language. */
   #complains = () => {};
 
-  /** `start({ nickname, key, code })` is called with what the teacher has typed. */
+  /** `start({ nickname, key, withCode })` is called with what the teacher has typed. */
   constructor(room, me, start) {
     this.#room = room;
     $('teach-name').value = me.nickname;
@@ -22,8 +21,7 @@ export class Setup {
       const key = $('teach-key').value.trim() || teachingKey();
       if (!$('key-part').hidden && !key) return this.#needKey('teachKeyMissing');
       store.set('withCode', $('with-code').checked);
-      const code = $('with-code').checked ? drawnCode() : undefined;
-      start({ nickname: $('teach-name').value.trim(), key, code });
+      start({ nickname: $('teach-name').value.trim(), key, withCode: $('with-code').checked });
     });
     onLanguage(() => {
       $('setup-title').textContent = say('teachTitle', { id: room });

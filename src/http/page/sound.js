@@ -15,6 +15,7 @@ export class Sound {
   /** The microphone that is sent. The meter listens to the device itself, also while this one is muted. */
   #voice = null;
   #isMuted = false;
+  #used = { microphone: null, tabSound: null };
   #nodes = [];
 
   constructor() {
@@ -33,8 +34,10 @@ export class Sound {
     if (this.#voice) this.#voice.enabled = !isMuted;
   }
 
-  /** Uses these sources, each may be `null`, and makes `track` anew. */
+  /** Uses these sources, each may be `null`. Other sources make another `track`. */
   use(microphone, tabSound) {
+    if (microphone === this.#used.microphone && tabSound === this.#used.tabSound) return;
+    this.#used = { microphone, tabSound };
     const before = this.#voice;
     for (const node of this.#nodes.splice(0)) node.disconnect();
     this.#analyser = null;

@@ -7,7 +7,7 @@ import { Broadcast } from './broadcast.js';
 import { Chat } from './chat.js';
 import { Danmaku } from './danmaku.js';
 import { Desk } from './desk.js';
-import { Invite } from './invite.js';
+import { Invite, drawnCode } from './invite.js';
 import { Order } from './order.js';
 import { People } from './people.js';
 import { Setup } from './setup.js';
@@ -135,7 +135,11 @@ class Teacher {
     setInterval(() => this.#second(), 1_000);
     addEventListener('beforeunload', (event) => this.#phase === 'live' && event.preventDefault());
     document.addEventListener('visibilitychange', () => this.#stayAwake());
-    onLanguage(() => this.#draw());
+    onLanguage(() => {
+      this.studio.draw();
+      this.studio.drawDevices();
+      this.#draw();
+    });
     this.#resume();
   }
 
@@ -184,12 +188,15 @@ class Teacher {
     this.#start({ nickname: this.#me.nickname });
   }
 
-  #start({ nickname, key, code }) {
+  /** Goes on air. `withCode` says whether students need a code; without it, that stays as it is. */
+  #start({ nickname, key, withCode }) {
     this.#me.nickname = nickname;
     store.set('teacher', { ...store.get('teacher', {}), nickname });
     if (!isId(this.#me.userId)) return this.setup.complain({ code: 'badRequest' });
     this.#credentials.key = key ?? teachingKey();
-    if (code) this.#keepSettings({ code });
+    const { code } = this.#credentials.room ?? {};
+    if (withCode && !code) this.#keepSettings({ code: drawnCode() });
+    if (withCode === false && code) this.#keepSettings({ code: null });
     this.#credentials.session = session(this.#room, this.#me.userId);
     this.setup.complain(null);
     this.#to('starting');

@@ -34,6 +34,7 @@ export const zh = {
   invite: '邀请',
   inviteTitle: '学生从这里加入',
   onlyHere: '只有本机能打开此链接：请用网络地址启动服务器。',
+  linkForStudents: '给学生的链接',
   codeForStudents: '教室口令',
   addCode: '使用口令',
   dropCode: '不用口令',
